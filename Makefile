@@ -1,0 +1,30 @@
+# make demo: install, simulate a subject, run the notebooks, build the book.    make test: install, run the tests.
+.PHONY: demo test lint book lab subjects
+PYTHON ?= python3.11
+LAB ?=
+RUNS ?= subj01,subj02,subj05,subj07
+ENV = PATH="$(CURDIR)/.venv/bin:$$PATH" NSDLIB_HOME="$(CURDIR)"
+
+demo: .venv/ready
+	@$(ENV) snakemake --profile profiles/local --config runs=demo
+	@$(ENV) nsdlib book
+
+test: .venv/ready
+	@$(ENV) pytest -q
+
+lint: .venv/ready
+	@$(ENV) ruff format --check . && $(ENV) ruff check .
+
+book: .venv/ready
+	@$(ENV) nsdlib book
+
+lab: .venv/ready
+	@$(ENV) JUPYTER_PREFER_ENV_PATH=1 jupyter lab --ServerApp.root_dir=notebooks $(LAB)
+
+subjects: .venv/ready
+	@$(ENV) snakemake --profile profiles/local --config runs=$(RUNS)
+
+.venv/ready: requirements.lock pyproject.toml
+	@echo "Installing into .venv: some 240 packages, a few minutes" && $(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e . && touch $@

@@ -1,0 +1,94 @@
+# Notebooks x runs: snakemake --profile profiles/local --config runs=demo
+# A page is made again when its notebook, its parameters, the library, the weights or an earlier page changed. Only what
+# is listed as input counts, so a file that was touched and not changed costs nothing.
+from pathlib import Path
+
+from nsdlib.params import load_run, run_names
+from nsdlib.runner import notebook_names
+
+RUNS = str(config.get("runs", "demo")).split(",")
+NOTEBOOKS = notebook_names(".")
+PARAMETERS = {name: load_run(name) for name in run_names(".")}
+RUNNING = {"__main__", "book", "cli", "doctor", "engine", "progress", "runner"}  # they change no page
+LIBRARY = sorted(str(file) for file in Path("nsdlib").glob("**/*.py") if file.stem not in RUNNING)
+WEIGHTS = sorted(map(str, Path("zoo/demo").rglob("*.safetensors")))
+
+# What each notebook reads, beside the data.
+AFTER = {
+    "02_roi_betas": ["01_hrf_glmsingle"],
+    "03_decoder_ablation": ["02_roi_betas"],
+    "04_latent_size": ["02_roi_betas", "03_decoder_ablation"],
+    "05_two_stage_reconstruction": ["03_decoder_ablation"],
+    "06_noise_sensitivity": ["05_two_stage_reconstruction"],
+    "07_qualitative_figures": ["05_two_stage_reconstruction"],
+}
+# Notebooks that nothing can run beside take all cores, the others half of them.
+ALONE = {"02_roi_betas", "03_decoder_ablation"}
+
+
+def data_of(wildcards):
+    simulated = PARAMETERS[wildcards.run].simulation is not None
+    return f"{PARAMETERS[wildcards.run].data}/.made" if simulated else f"runs/{wildcards.run}/.checked"
+
+
+def earlier_pages(wildcards):
+    if wildcards.name == "08_across_subjects":
+        return [f"runs/{member}/05_two_stage_reconstruction.ipynb" for member in PARAMETERS[wildcards.run].group]
+    return [f"runs/{wildcards.run}/{name}.ipynb" for name in AFTER.get(wildcards.name, [])]
+
+
+def n_threads(wildcards):
+    cores = workflow.cores or 8
+    return cores if wildcards.name in ALONE else max(1, cores // 2)
+
+
+rule all:
+    input:
+        expand("runs/{run}/{name}.ipynb", run=RUNS, name=NOTEBOOKS),
+
+
+for run in PARAMETERS.values():
+    if run.simulation is not None:
+
+        rule:
+            name:
+                f"simulate_{run.name}"
+            input:
+                "params/_common.yaml",
+                f"params/{run.name}.yaml",
+            output:
+                touch(f"{run.data}/.made"),
+            params:
+                run=run.name,
+            threads: workflow.cores or 8
+            shell:
+                "OMP_NUM_THREADS={threads} python -m nsdlib simulate {params.run}"
+
+
+rule check:
+    input:
+        "params/_common.yaml",
+        "params/{run}.yaml",
+    output:
+        touch("runs/{run}/.checked"),
+    shell:
+        "python -m nsdlib doctor {wildcards.run}"
+
+
+rule notebook:
+    input:
+        "notebooks/{name}.ipynb",
+        "params/_common.yaml",
+        "params/{run}.yaml",
+        LIBRARY,
+        WEIGHTS,
+        data_of,
+        earlier_pages,
+    output:
+        "runs/{run}/{name}.ipynb",
+    wildcard_constraints:
+        run="|".join(PARAMETERS),
+        name="|".join(NOTEBOOKS),
+    threads: n_threads
+    shell:
+        "OMP_NUM_THREADS={threads} python -m nsdlib run {wildcards.run} {wildcards.name}"

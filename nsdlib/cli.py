@@ -1,0 +1,118 @@
+"""The command line: `nsdlib simulate | doctor | run | book`."""
+
+import argparse
+import sys
+
+import yaml
+
+from nsdlib import __version__
+from nsdlib.params import find_root, load_run
+
+ABOUT = "Decode what a person saw from fMRI: simulate a subject, check a machine, run notebooks, build a book."
+EXAMPLES = """examples:
+  nsdlib simulate demo                 make the simulated subject of params/demo.yaml
+  nsdlib doctor subj01                 is everything there that this run needs?
+  nsdlib run demo                      all notebooks, one after the other
+  nsdlib run demo 03 05 -p decoder=cnn two of them with another decoder
+  nsdlib book                          build the book from the executed notebooks"""
+
+
+def main(arguments=None):
+    """Run one command; returns the exit status: 0 done, 1 it failed, 2 the request was wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        return _complain(error, status=2)
+    except RuntimeError as error:
+        return _complain(error, status=1)
+    except KeyboardInterrupt:
+        return _complain("interrupted; what is complete stays, and the same command goes on from there.", status=130)
+
+
+def _parser():
+    """The argument parser with its four commands."""
+    parser = argparse.ArgumentParser(
+        "nsdlib", description=ABOUT, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"nsdlib {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, function, about in (
+        ("simulate", _simulate, "write the simulated subject of a run"),
+        ("doctor", _doctor, "look whether a run has all it needs"),
+        ("run", _run, "run notebooks unattended"),
+        ("book", _book, "build the book from the executed notebooks"),
+    ):
+        command = commands.add_parser(name, help=about, description=function.__doc__)
+        command.set_defaults(command=function)
+        if name != "book":
+            optional = {} if name == "run" else {"nargs": "?", "default": "demo"}
+            command.add_argument("subject", metavar="RUN", help="a file params/RUN.yaml, such as demo", **optional)
+        if name == "run":
+            command.add_argument(
+                "notebooks", metavar="NOTEBOOK", nargs="*", help="name or number; all when none is given"
+            )
+            command.add_argument(
+                "-p", metavar="NAME=VALUE", action="append", default=[], help="set a notebook's parameter"
+            )
+    return parser
+
+
+def _simulate(options):
+    """Write the simulated subject of a run in the layout of the Natural Scenes Dataset. Done once; again does nothing."""
+    run = load_run(options.subject)
+    if run.simulation is None:
+        raise ValueError(f"params/{run.name}.yaml has no section 'simulation': {run.name} is a real subject.")
+    from nsdlib.simulate import simulate
+
+    simulate(run)
+    return 0
+
+
+def _doctor(options):
+    """Look at versions, device, memory, disk, data and weights, and say what a run lacks and where it comes from."""
+    from nsdlib.doctor import examine
+
+    findings = examine(load_run(options.subject))
+    print(*findings, sep="\n")
+    lacking = [finding.what for finding in findings if not finding.fine]
+    print(f"{options.subject} lacks: {', '.join(lacking)}" if lacking else f"{options.subject} has all it needs.")
+    return 1 if lacking else 0
+
+
+def _run(options):
+    """Run notebooks one after the other; executed copies go to runs/RUN/. Unknown parameters are refused beforehand."""
+    from nsdlib.runner import run_notebooks
+
+    parameters = dict(_assignment(text) for text in options.p)
+    pages = run_notebooks(options.subject, options.notebooks, parameters=parameters)
+    if len(pages) > 1:
+        print(f"{len(pages)} executed notebooks are in {pages[0].parent}")
+    return 0
+
+
+def _book(_):
+    """Build the book from the executed notebooks of the demo, with warnings as errors, and say where it is."""
+    from nsdlib.book import FIRST_PAGE, build, is_current
+
+    root = find_root()
+    if is_current(root):
+        print("Nothing to be done: the book is newer than its pages, the notebooks' results and the library.")
+    else:
+        build(root)
+    print(f"The book is at {root / FIRST_PAGE}")
+    return 0
+
+
+def _assignment(text):
+    """Name and value of `-p name=value`; the value is read as YAML."""
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise ValueError(f"-p takes NAME=VALUE, such as -p decoder=cnn; it got {text!r}.")
+    return name.strip(), yaml.safe_load(value)
+
+
+def _complain(problem, *, status):
+    """Say what is wrong on standard error."""
+    print(f"nsdlib: {problem}", file=sys.stderr)
+    return status

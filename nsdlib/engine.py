@@ -1,0 +1,82 @@
+"""A papermill engine for unattended runs: this interpreter's kernel, and cells with widgets that cannot hang.
+
+nbclient waits for a cell's reply on the same socket on which it sends widget messages. When both happen at once, the
+socket's wake-up can be lost and the wait never ends (jupyter/nbclient issue 312). Here the wait is cut into short
+slices, and each slice looks at the socket anew.
+"""
+
+import sys
+from queue import Empty
+from time import monotonic
+
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbclient.util import run_sync
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import Engine, papermill_engines
+
+SLICE = 0.5  # seconds between two looks at the socket
+OUTPUT_TIMEOUT = 120  # seconds that the outputs of a finished cell may take to arrive; large figures on a busy machine
+
+
+class PrivateKernel(AsyncKernelManager):
+    """Starts the kernel of the running interpreter, whatever kernels and start-up files the user has installed."""
+
+    @property
+    def kernel_spec(self):
+        """The specification, made here and never looked up."""
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
+        private = {"IPYTHONDIR": f"{sys.prefix}/share/ipython-of-nsdlib"}
+        return KernelSpec(argv=command, env=private, display_name="nsdlib", language="python")
+
+
+class PolledClient(PapermillNotebookClient):
+    """papermill's client with its wait for replies cut into slices."""
+
+    async def async_start_new_kernel_client(self):
+        """Connect to the kernel and look at its replies in slices."""
+        client = await super().async_start_new_kernel_client()
+        wait_in_slices(client.shell_channel)
+        return client
+
+    start_new_kernel_client = run_sync(async_start_new_kernel_client)
+
+
+class PolledEngine(Engine):
+    """The engine `polled`: private kernel, sliced waits, a call before each cell."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, *, on_cell_start=None, start_timeout=60, **_):
+        """Run all cells; `on_cell_start(cell=, cell_index=)` is called before each cell."""
+        client = PolledClient(
+            nb_man,
+            kernel_name=kernel_name,
+            kernel_manager_class=PrivateKernel,
+            startup_timeout=start_timeout,
+            iopub_timeout=OUTPUT_TIMEOUT,
+            coalesce_streams=True,
+            on_cell_start=on_cell_start,
+        )
+        return client.execute()
+
+
+def wait_in_slices(channel):
+    """Make `channel.get_msg` look at its socket every `SLICE` seconds until its timeout, if it has one, is over."""
+    get_message = channel.get_msg
+
+    async def sliced(timeout=None):
+        end = None if timeout is None else monotonic() + timeout
+        while True:
+            left = SLICE if end is None else min(SLICE, max(0.0, end - monotonic()))
+            try:
+                return await get_message(timeout=left)
+            except Empty:
+                if end is not None and monotonic() >= end:
+                    raise
+
+    channel.get_msg = sliced
+
+
+def register():
+    """Make the engine known to papermill under the name `polled`."""
+    papermill_engines.register("polled", PolledEngine)

@@ -1,0 +1,172 @@
+"""Noise that many voxels share: which voxels show nothing else, and how many of its components to remove.
+
+Source: GLMdenoise (Kay et al. 2013, Frontiers in Neuroscience 7, 247) as GLMsingle applies it to single trials.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+TAIL_POINTS = 500  # grid on which the two distributions are compared
+LARGE_SAMPLE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Pairs of trials that showed the same in different folds, as needed to compare their betas.
+
+    Attributes
+    ----------
+    match : (n_trials, n_trials) sparse float64 tensor
+        [u, t] is in how many folds trial u is for training and trial t, of the same condition, for testing.
+    sessions : list of (n_session_trials,) int64 tensors
+        Trials of each session; betas are z-scored in each alone.
+    """
+
+    match: torch.Tensor
+    sessions: list
+
+    def zscored(self, betas, reference):
+        """Betas (n_trials, n_voxels) with each session's mean and sd (ddof=1) of `reference`; 0 where the sd is 0."""
+        result = torch.empty_like(betas)
+        for trials in self.sessions:
+            sd, mean = torch.std_mean(reference[trials], 0)
+            result[trials] = torch.where(sd > 0, (betas[trials] - mean) / sd, 0.0)
+        return result
+
+    def against(self, reference):
+        """Prepare `badness` for unregularised betas (n_trials, n_voxels): their counts, products and constant."""
+        z = self.zscored(reference, reference)
+        n_trained = torch.sparse.mm(self.match, z.new_ones(len(z), 1))  # (n_trials, 1)
+        n_tested = torch.sparse.mm(self.match.t(), z.new_ones(len(z), 1))
+        return n_trained, torch.sparse.mm(self.match, z), (n_tested * z.square()).sum(0)
+
+    def badness(self, betas, reference, prepared):
+        """Sum over the pairs of (training beta - unregularised test beta)², z-scored: (n_voxels,) float64.
+
+        Parameters
+        ----------
+        betas, reference : (n_trials, n_voxels) float64 tensors
+            The betas to judge, and the unregularised ones.
+        prepared : tuple
+            What `against(reference)` gave.
+        """
+        n_trained, products, constant = prepared
+        z = self.zscored(betas, reference)
+        return (n_trained * z.square() - 2 * z * products).sum(0) + constant
+
+
+def find_repeats(runs, *, folds=None, sessions=None):
+    """Which trials can test which.
+
+    Parameters
+    ----------
+    runs : list of glm_design.Run
+    folds : list of tuples of int, optional
+        Runs (from 0) that test in each fold; each run alone when not given.
+    sessions : list of int, optional
+        Session of each run; all the same when not given.
+
+    Returns
+    -------
+    Repeats or None
+        None when no condition comes back in another run.
+    """
+    n_runs, device = len(runs), runs[0].onsets.device
+    folds = [(run,) for run in range(n_runs)] if folds is None else folds
+    sessions = np.zeros(n_runs) if sessions is None else np.asarray(sessions)
+    run_of = np.repeat(np.arange(n_runs), [len(run.onsets) for run in runs])
+    condition = np.concatenate([run.conditions for run in runs])
+    tests = np.array([np.isin(run_of, fold) for fold in folds])  # (n_folds, n_trials)
+    same = [np.flatnonzero(condition == label) for label in np.unique(condition)]
+    train, test = np.concatenate([np.stack(np.meshgrid(trials, trials)).reshape(2, -1) for trials in same], axis=1)
+    weight = (~tests[:, train] & tests[:, test]).sum(axis=0)
+    kept = weight > 0
+    if not kept.any():
+        return None
+    places = torch.as_tensor(np.stack([train[kept], test[kept]]), device=device)
+    values = torch.as_tensor(weight[kept].astype(np.float64), device=device)
+    size = (len(condition), len(condition))
+    match = torch.sparse_coo_tensor(places, values, size, check_invariants=True).coalesce()
+    members = [np.flatnonzero(sessions[run_of] == session) for session in np.unique(sessions)]
+    return Repeats(match, [torch.as_tensor(trials, device=device) for trials in members])
+
+
+def choose_number(curve, *, stop):
+    """How many components to remove.
+
+    Parameters
+    ----------
+    curve : (n_counts,) array
+        Cross-validated quality with 0, 1, 2, ... components, relative to that with none: more is better.
+    stop : float
+        Take the first number whose quality, times this, reaches the best of all.
+
+    Returns
+    -------
+    int
+    """
+    chosen, best = 0, -np.inf
+    for count, quality in enumerate(curve):
+        if quality > best:
+            chosen, best = count, quality
+            if best * stop >= np.max(curve):
+                break
+    return chosen
+
+
+def tail_threshold(r2, *, seed=0):
+    """Where voxels begin that respond: the value above which the upper of two Gaussians wins.
+
+    Parameters
+    ----------
+    r2 : (n_voxels,) array
+        Variance explained, percent; values that are not finite are left out.
+    seed : int
+        For the start of the mixture's fit.
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    GLMsingle's rule: a mixture of two Gaussians, then, from the upper end of the bulk of the values downwards, the first of
+    500 points at which the component of the upper end no longer has the larger share.
+    """
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    values = np.asarray(r2, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    if len(values) < 2 or np.ptp(values) == 0:
+        raise ValueError(f"{len(values)} finite values of R2 that do not differ: give brain_r2 a number yourself.")
+    if len(values) > LARGE_SAMPLE:
+        values = np.random.default_rng(seed).choice(values, LARGE_SAMPLE, replace=False)
+    with warnings.catch_warnings():  # a hundred steps are the reference's limit; the threshold has settled long before
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture = GaussianMixture(2, tol=1e-10, reg_covar=0, n_init=3, random_state=seed).fit(values[:, None])
+    low, high = _bulk(values)
+    means = mixture.means_.ravel()
+    points = np.linspace(min(low, means.min()), max(high, means.max()), TAIL_POINTS)
+    share = mixture.predict_proba(points[:, None])
+    upper = share[:, share[-1].argmax()]
+    below = np.flatnonzero(upper <= 0.5)
+    return float(points[below[-1]] if len(below) else points[0])
+
+
+def _bulk(values):
+    """Range of the values without far outliers, by the distances between percentiles."""
+    p0, p10, p50, p90, p100 = np.percentile(values, [0.1, 10, 50, 90, 99.9])
+    low, high = p50 - 5 * (p50 - p10), p50 + 5 * (p90 - p50)
+    if p100 > high:
+        return _bulk(values[values <= high])
+    if p0 < low:
+        return _bulk(values[values >= low])
+    smallest, largest = values.min(), values.max()
+    top = largest if largest <= p50 + 1.1 * (p100 - p50) else p100
+    bottom = smallest if smallest >= p50 - 1.1 * (p50 - p0) else p0
+    return bottom, top

@@ -1,0 +1,206 @@
+"""What a single-trial GLM knows before it looks at a voxel: trials, their regressors, slow drifts, and checked input."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+BLIND = 1e-9  # a regressor keeps less than this share of its energy: nothing in the run was measured after that trial
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: when its trials begin, and the slow polynomials that are projected out of it.
+
+    Attributes
+    ----------
+    onsets : (n_trials,) int64 tensor
+        Volume in which each trial of the run begins, ascending.
+    conditions : (n_trials,) int64 array
+        What was shown, any labels.
+    n_volumes : int
+    drift : (n_volumes, degree + 1) float64 tensor
+        Orthonormal polynomials in time.
+    """
+
+    onsets: torch.Tensor
+    conditions: np.ndarray
+    n_volumes: int
+    drift: torch.Tensor
+
+    def regressors(self, hrf):
+        """Each trial's BOLD for a beta of 1, drifts projected out: (n_volumes, n_trials) float64.
+
+        Parameters
+        ----------
+        hrf : (n_samples,) float64 tensor
+            The response at the volumes; what lies behind the run's end is cut off.
+        """
+        padded = torch.cat([hrf, hrf.new_zeros(self.n_volumes)])
+        lag = self._volumes[:, None] - self.onsets[None, :]  # (n_volumes, n_trials)
+        return self.without_drift(torch.where(lag >= 0, padded[lag.clamp(min=0)], 0.0))
+
+    def without_drift(self, series):
+        """Time courses (n_volumes, any) minus their least-squares fit by the polynomials."""
+        return series - self.drift @ (self.drift.T @ series)
+
+    @cached_property
+    def _volumes(self):
+        return torch.arange(self.n_volumes, device=self.drift.device)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Least squares of one run for one HRF and one set of noise components.
+
+    The regressors of trials in different runs never overlap, so the normal equations fall apart into one block a run.
+
+    Attributes
+    ----------
+    regressors : (n_volumes, n_trials) float64 tensor
+        Without drifts and noise components.
+    gram : (n_trials, n_trials) float64 tensor
+        Their products. A trial after which nothing was measured has the others' mean on its diagonal: its beta is 0,
+        and the range of eigenvalues is as if it were not there.
+    whitened : (n_trials, n_volumes) float64 tensor
+        Orthonormal rows that span the regressors: the sum of squares of its product with a series is explained energy.
+    inverse : (n_trials, n_volumes) float64 tensor
+        From series to least-squares betas.
+    """
+
+    regressors: torch.Tensor
+    gram: torch.Tensor
+    whitened: torch.Tensor
+    inverse: torch.Tensor
+
+
+def solve_block(regressors, components, *, run):
+    """Prepare the least squares of one run.
+
+    Parameters
+    ----------
+    regressors : (n_volumes, n_trials) float64 tensor
+        From `Run.regressors`.
+    components : (n_volumes, n_components) float64 tensor
+        Orthonormal noise components, orthogonal to the drifts.
+    run : int
+        Number of the run, for messages.
+
+    Raises
+    ------
+    ValueError
+        When the trials of the run cannot be told apart.
+    """
+    before = regressors.square().sum(0)
+    regressors = regressors - components @ (components.T @ regressors)
+    gram = regressors.T @ regressors
+    seen = (before > 0) & (gram.diagonal() > BLIND * before)
+    regressors = regressors * seen
+    gram = gram * seen * seen[:, None]
+    mean_energy = gram.diagonal().sum() / seen.sum().clamp(min=1)
+    gram = gram + torch.diag(torch.where(seen, 0.0, mean_energy.clamp(min=torch.finfo(gram.dtype).tiny)))
+    root, failed = torch.linalg.cholesky_ex(gram)
+    if failed:
+        raise ValueError(
+            f"Run {run}: its {gram.shape[0]} trials cannot be told apart in {len(regressors)} volumes after the removal of "
+            f"drifts and {components.shape[1]} noise components. Give fewer trials, more volumes or a smaller n_pcs."
+        )
+    whitened = torch.linalg.solve_triangular(root, regressors.T, upper=False)
+    return Block(regressors, gram, whitened, torch.linalg.solve_triangular(root.T, whitened, upper=True))
+
+
+def make_runs(design, data, *, tr, degree=None, device="cpu"):
+    """Check the input of the GLM and turn its design into `Run`s.
+
+    Parameters
+    ----------
+    design : list of (n_volumes,) int or (n_volumes, n_conditions) 0/1 arrays
+        One a run. As a vector (NSD's design files): the condition's number at its onset, 0 elsewhere.
+    data : list of (n_volumes, n_voxels) float arrays
+        BOLD, scanner units.
+    tr : float
+        Seconds between volumes.
+    degree : int, optional
+        Degree of the drift polynomials; half the minutes of the run, rounded, when not given.
+    device : torch.device or str
+
+    Returns
+    -------
+    list of Run
+
+    Raises
+    ------
+    ValueError
+        When the lists, shapes or values do not fit; the message says which run.
+    """
+    if len(design) != len(data) or not len(data):
+        raise ValueError(f"design has {len(design)} runs and data {len(data)}: wanted the same number, at least 1.")
+    if not tr > 0:
+        raise ValueError(f"tr={tr}: wanted the seconds between two volumes, a number above 0 (NSD: 4/3).")
+    n_voxels = np.shape(data[0])[-1]
+    runs = []
+    for number, (events, series) in enumerate(zip(design, data, strict=True), start=1):
+        _check_series(series, n_voxels, number)
+        labels = _as_labels(np.asarray(events), number)
+        if len(labels) != len(series):
+            raise ValueError(
+                f"Run {number}: design has {len(labels)} volumes, data {len(series)}. Cut both to the same volumes (NSD's "
+                "time series have one volume more than its design: leave out the last)."
+            )
+        onsets = np.flatnonzero(labels)
+        drift = torch.as_tensor(polynomials(len(labels), tr=tr, degree=degree), device=device)
+        runs.append(Run(torch.as_tensor(onsets, device=device), labels[onsets], len(labels), drift))
+    if not any(len(run.onsets) for run in runs):
+        raise ValueError("design has no trial in any run: wanted a number other than 0 at each onset.")
+    return runs
+
+
+def polynomials(n_volumes, *, tr, degree=None):
+    """Orthonormal polynomials over a run: (n_volumes, degree + 1) float64.
+
+    The degree is by default half the run's minutes, rounded half up (GLMsingle's rule).
+    """
+    degree = int(np.floor(n_volumes * tr / 60 / 2 + 0.5)) if degree is None else degree
+    basis, _ = np.linalg.qr(np.polynomial.legendre.legvander(np.linspace(-1, 1, n_volumes), degree))
+    return basis
+
+
+def percent(explained, energy):
+    """Share of the energy in percent; NaN where there is none."""
+    return np.divide(100 * explained, energy, out=np.full(np.shape(energy), np.nan), where=energy > 0)
+
+
+def _check_series(series, n_voxels, number):
+    """Raise unless the series of a run is a finite (n_volumes, n_voxels) array."""
+    if np.ndim(series) != 2 or np.shape(series)[1] != n_voxels:
+        raise ValueError(
+            f"Run {number}: data must be (n_volumes, n_voxels) with the same {n_voxels} voxels as run 1, got shape "
+            f"{np.shape(series)}."
+        )
+    finite = np.isfinite(series).all(axis=0)
+    if not finite.all():
+        raise ValueError(
+            f"Run {number}: {(~finite).sum()} of {n_voxels} voxels hold values that are not finite (first: voxel "
+            f"{np.flatnonzero(~finite)[0]}). Leave such voxels out of the mask."
+        )
+
+
+def _as_labels(events, number):
+    """A run's design as one number a volume, 0 for no onset."""
+    if events.ndim == 2:
+        if not np.isin(events, (0, 1)).all():
+            raise ValueError(f"Run {number}: a design matrix holds only 0 and 1, got values up to {events.max()}.")
+        together = np.flatnonzero(events.sum(axis=1) > 1)
+        if len(together):
+            raise ValueError(
+                f"Run {number}: {len(together)} volumes have two onsets at once (first: volume {together[0]}). Their "
+                "responses cannot be separated; keep one."
+            )
+        return np.where(events.any(axis=1), events.argmax(axis=1) + 1, 0)
+    if events.ndim != 1 or not np.issubdtype(events.dtype, np.integer):
+        raise ValueError(
+            f"Run {number}: design must be (n_volumes,) integers or a (n_volumes, n_conditions) matrix of 0 and 1, got "
+            f"{events.dtype} of shape {events.shape}."
+        )
+    return events.astype(np.int64)

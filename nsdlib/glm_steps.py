@@ -1,0 +1,197 @@
+"""The steps of the single-trial GLM over all voxels, up to ridge: ON-OFF, HRFs, noise components, their number.
+
+Each step goes through the voxels in batches and returns numpy arrays; `glm.fit` puts them in order.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from nsdlib.glm_design import percent, solve_block
+
+FLAT = 1e-20  # a series that keeps less than this share of its energy without drifts is constant
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the steps share.
+
+    Attributes
+    ----------
+    runs : list of glm_design.Run
+    data : list of (n_volumes, n_voxels) arrays
+    hrfs : (n_hrfs, n_samples) float64 tensor
+    voxel_batch : int
+        Most voxels in work at once.
+    progress : bool
+    """
+
+    runs: list
+    data: list
+    hrfs: torch.Tensor
+    voxel_batch: int
+    progress: bool
+
+    @property
+    def n_voxels(self):
+        """Voxels of the data."""
+        return self.data[0].shape[1]
+
+    @property
+    def n_trials(self):
+        """Trials of all runs."""
+        return sum(len(run.onsets) for run in self.runs)
+
+    def batches(self, groups, label):
+        """Pairs (number of the group, voxels of it), at most `voxel_batch` at a time, with a bar."""
+        with tqdm(total=sum(map(len, groups)), desc=label, unit="voxel", disable=not self.progress) as bar:
+            for number, group in enumerate(groups):
+                for start in range(0, len(group), self.voxel_batch):
+                    voxels = group[start : start + self.voxel_batch]
+                    yield number, voxels
+                    bar.update(len(voxels))
+
+    def all_voxels(self):
+        """One group with every voxel."""
+        return [np.arange(self.n_voxels)]
+
+    def groups(self, hrf_index):
+        """The voxels of each HRF."""
+        return [np.flatnonzero(hrf_index == number) for number in range(len(self.hrfs))]
+
+    def series(self, voxels):
+        """BOLD of some voxels: a list of (n_volumes, n_some) float64 tensors."""
+        like = self.hrfs
+        return [torch.as_tensor(run[:, voxels], dtype=like.dtype, device=like.device) for run in self.data]
+
+    def residuals(self, voxels):
+        """The same without drifts."""
+        return [run.without_drift(series) for run, series in zip(self.runs, self.series(voxels), strict=True)]
+
+    def blocks(self, hrf, components=None):
+        """Least squares of each run for one HRF; `components` is a list of (n_volumes, n_components) tensors."""
+        components = [run.drift[:, :0] for run in self.runs] if components is None else components
+        return [
+            solve_block(run.regressors(hrf), noise, run=number)
+            for number, (run, noise) in enumerate(zip(self.runs, components, strict=True), start=1)
+        ]
+
+
+def fit_onoff(work, canonical):
+    """Type A: one regressor for all trials.
+
+    Parameters
+    ----------
+    work : Work
+    canonical : (n_samples,) float64 tensor
+
+    Returns
+    -------
+    dict of (n_voxels,) arrays
+        mean, onoff_r2, onoff_beta (raw units), and energy: the sum of squares without drifts, 0 for a constant voxel.
+    """
+    regressors = [run.regressors(canonical).sum(1) for run in work.runs]
+    norm = sum(regressor.square().sum() for regressor in regressors)
+    mean, energy, product = np.empty((3, work.n_voxels))
+    for _, voxels in work.batches(work.all_voxels(), "ON-OFF"):
+        series = work.series(voxels)
+        mean[voxels] = (sum(run.sum(0) for run in series) / sum(map(len, series))).cpu()
+        total = sum(run.square().sum(0) for run in series)
+        series = [run.without_drift(bold) for run, bold in zip(work.runs, series, strict=True)]
+        left = sum(run.square().sum(0) for run in series)
+        energy[voxels] = torch.where(left > FLAT * total, left, 0.0).cpu()
+        product[voxels] = sum(regressor @ run for regressor, run in zip(regressors, series, strict=True)).cpu()
+    norm = norm.item()
+    return {
+        "mean": mean,
+        "energy": energy,
+        "onoff_r2": percent(product**2 / norm, energy),
+        "onoff_beta": product / norm,
+    }
+
+
+def choose_hrfs(work, energy):
+    """Type B: single trials with each HRF of the library, then with the best one.
+
+    Parameters
+    ----------
+    work : Work
+    energy : (n_voxels,) array
+        From `fit_onoff`.
+
+    Returns
+    -------
+    dict
+        hrf_r2 (n_hrfs, n_voxels), hrf_index (n_voxels,), r2_b (n_voxels,), betas_b (n_trials, n_voxels) in raw units.
+    """
+    solved = [work.blocks(hrf) for hrf in work.hrfs]
+    r2 = np.empty((len(solved), work.n_voxels))
+    betas = np.empty((work.n_trials, work.n_voxels), dtype=np.float32)
+    for _, voxels in work.batches(work.all_voxels(), "HRFs"):
+        series = work.residuals(voxels)
+        for number, blocks in enumerate(solved):
+            pairs = zip(blocks, series, strict=True)
+            explained = sum((block.whitened @ run).square().sum(0) for block, run in pairs)
+            r2[number, voxels] = percent(explained.cpu().numpy(), energy[voxels])
+        chosen = np.nan_to_num(r2[:, voxels], nan=-np.inf).argmax(axis=0)
+        for number in np.unique(chosen):
+            own = np.flatnonzero(chosen == number)
+            betas[:, voxels[own]] = least_squares(solved[number], [run[:, own] for run in series]).cpu()
+    index = np.nan_to_num(r2, nan=-np.inf).argmax(axis=0)
+    return {"hrf_r2": r2, "hrf_index": index, "r2_b": r2[index, np.arange(len(index))], "betas_b": betas}
+
+
+def find_components(work, pool, *, n_pcs):
+    """Time courses that the voxels of the pool share in each run, without drifts, each voxel of unit length.
+
+    Parameters
+    ----------
+    work : Work
+    pool : (n_voxels,) bool
+    n_pcs : int
+
+    Returns
+    -------
+    list of (n_volumes, n_pcs) float64 tensors
+        Orthonormal and orthogonal to the drifts, the strongest first.
+    """
+    products = [run.drift.new_zeros(run.n_volumes, run.n_volumes) for run in work.runs]
+    for _, voxels in work.batches([np.flatnonzero(pool)], "noise components"):
+        for product, run in zip(products, work.residuals(voxels), strict=True):
+            unit = torch.nn.functional.normalize(run, dim=0)
+            product += unit @ unit.T
+    vectors = [torch.linalg.eigh(product)[1] for product in products]  # in ascending order
+    return [vector.flip(1)[:, :n_pcs] for vector in vectors]
+
+
+def compare_counts(work, hrf_index, components, repeats):
+    """Cross-validated error of the betas with 0, 1, 2, ... components: (n_pcs + 1, n_voxels) float32.
+
+    Parameters
+    ----------
+    work : Work
+    hrf_index : (n_voxels,) int
+    components : list of (n_volumes, n_pcs) tensors
+    repeats : glm_denoise.Repeats
+    """
+    counts = range(components[0].shape[1] + 1)
+    result = np.empty((len(counts), work.n_voxels), dtype=np.float32)
+    solved = (None, None)
+    for number, voxels in work.batches(work.groups(hrf_index), "number of components"):
+        if solved[0] != number:
+            hrf = work.hrfs[number]
+            solved = number, [work.blocks(hrf, [noise[:, :count] for noise in components]) for count in counts]
+        series = work.residuals(voxels)
+        reference = least_squares(solved[1][0], series)
+        prepared = repeats.against(reference)
+        for count in counts:
+            betas = least_squares(solved[1][count], series)
+            result[count, voxels] = repeats.badness(betas, reference, prepared).cpu()
+    return result
+
+
+def least_squares(blocks, series):
+    """Betas (n_trials, n_voxels) of all runs."""
+    return torch.cat([block.inverse @ run for block, run in zip(blocks, series, strict=True)])

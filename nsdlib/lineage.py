@@ -1,0 +1,216 @@
+"""Where results come from: the one table of artifacts, and the hash that tells their versions apart.
+
+The lineage of an artifact is everything its values depend on: fields of the run, earlier artifacts, the code of the
+modules that compute it, and the weights of the models they use.
+"""
+
+import ast
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from nsdlib.params import load_run, nearest
+
+# Modules that carry values but compute none: a change in them does not make a result another one.
+_CARRIERS = {"params", "device", "lineage", "store", "zoo"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """How one artifact comes about.
+
+    Attributes
+    ----------
+    notebook : str
+        The notebook that makes it.
+    params : tuple of str
+        Fields of `Run` that its values depend on.
+    after : tuple of str
+        Artifacts of the same run that it is computed from.
+    across : tuple of str
+        Artifacts of every run in `Run.group` that it is computed from.
+    modules : tuple of str
+        Modules of nsdlib that compute it.
+    weights : tuple of str
+        Folders of the zoo whose models compute it.
+    """
+
+    notebook: str
+    params: tuple = ()
+    after: tuple = ()
+    across: tuple = ()
+    modules: tuple = ()
+    weights: tuple = ()
+
+
+_DATA = ("subject", "simulation", "n_sessions", "seed")
+_FIT = ("decoder_seeds", "max_epochs", "batch_size", "alphas", "renormalise")
+_REFINE = ("strength", "n_steps", "guidance", "text_share", "faithful")
+
+LINEAGE = {
+    "glm": Step("01_hrf_glmsingle", (*_DATA, "glm_sessions", "roi"), modules=("nsd", "hrf", "glm")),
+    "betas": Step("02_roi_betas", (*_DATA, "betas", "betas_version", "roi"), ("glm",), modules=("nsd", "betas")),
+    "targets": Step(
+        "03_decoder_ablation", ("zoo", "latents", "layer_counts"), ("betas",), modules=("vdvae",), weights=("vdvae",)
+    ),
+    "ablation": Step(
+        "03_decoder_ablation", ("n_layers", *_FIT), ("betas", "targets"), modules=("decoders", "ridge", "stats")
+    ),
+    "latent_size": Step(
+        "04_latent_size", ("decoder", *_FIT), ("betas", "targets"), modules=("decoders", "ridge"), weights=("vdvae",)
+    ),
+    "embeddings": Step(
+        "05_two_stage_reconstruction", ("zoo",), ("betas",), modules=("embed",), weights=("versatile_diffusion",)
+    ),
+    "reconstruction": Step(
+        "05_two_stage_reconstruction",
+        ("decoder", "n_layers", *_FIT, *_REFINE),
+        ("betas", "targets", "embeddings"),
+        modules=("decoders", "ridge", "vdvae", "diffusion"),
+        weights=("vdvae", "versatile_diffusion"),
+    ),
+    "scores": Step(
+        "05_two_stage_reconstruction", ("protocol",), ("reconstruction",), modules=("metrics",), weights=("judges",)
+    ),
+    "noise": Step(
+        "06_noise_sensitivity",
+        ("noise_amplitudes", "protocol", "n_shown"),
+        ("reconstruction", "embeddings"),
+        modules=("diffusion", "metrics"),
+        weights=("versatile_diffusion", "judges"),
+    ),
+    "group": Step("08_across_subjects", ("group", "n_bootstrap"), across=("scores",), modules=("stats",)),
+}
+
+
+def lineage(run, name):
+    """What an artifact depends on, as dictionaries that JSON can hold.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+    name : str
+        A key of `LINEAGE`.
+
+    Returns
+    -------
+    dict
+        With the keys artifact, fields, after (hashes of other artifacts), code and weights (hashes).
+
+    Raises
+    ------
+    ValueError
+        When there is no such artifact.
+    """
+    step = find_step(name)
+    after = {other: lineage_hash(run, other) for other in step.after if _uses(run, name, other)}
+    for other in step.across:
+        after |= {f"{member}/{other}": lineage_hash(load_run(member), other) for member in run.group}
+    return {
+        "artifact": name,
+        "fields": run.model_dump(mode="json", include=set(step.params)),
+        "after": after,
+        "code": {module: code_hash(module) for module in sorted(_with_imports(step.modules))},
+        "weights": {part: _weights_hash(run, part) for part in step.weights},
+    }
+
+
+def lineage_hash(run, name):
+    """The 12 hexadecimal digits that tell this version of an artifact from others."""
+    return hashlib.sha256(json.dumps(lineage(run, name), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def find_step(name):
+    """The entry of `LINEAGE`; an unknown name is refused with the nearest known one."""
+    if name not in LINEAGE:
+        raise ValueError(f"{name!r} is no artifact{nearest(name, LINEAGE)} Artifacts: {', '.join(LINEAGE)}.")
+    return LINEAGE[name]
+
+
+def all_fields(name):
+    """Fields of a run that an artifact depends on, directly or through others."""
+    step = find_step(name)
+    return set(step.params).union(*(all_fields(other) for other in step.after))
+
+
+def differences(found, wanted):
+    """Short phrases that say in what two lineages of one artifact differ."""
+    changed = []
+    for kind, phrase in (("code", "other code in"), ("weights", "other weights of"), ("after", "another version of")):
+        keys = sorted(found[kind] | wanted[kind])
+        changed += [f"{phrase} {key}" for key in keys if found[kind].get(key) != wanted[kind].get(key)]
+    return changed
+
+
+@cache
+def code_hash(module):
+    """Hash of a module's code; comments, layout and docstrings do not count."""
+    tree = ast.parse(_source(module))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
+            body[0].value = ast.Constant("")
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
+
+
+def file_hash(path):
+    """sha256 of a file; it is read again only when its size or time has changed."""
+    stat = path.stat()
+    return _hash_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _hash_of(path, _size, _time):
+    """sha256 of a file as it was at that size and time."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _uses(run, name, other):
+    """Whether the run takes that way: the published betas do not depend on our GLM."""
+    return (name, other) != ("betas", "glm") or run.betas == "glm"
+
+
+def _with_imports(modules):
+    """The modules and those of nsdlib that they import, directly or not, without the mere carriers."""
+    found, queue = set(), list(modules)
+    while queue:
+        module = queue.pop()
+        if module not in found | _CARRIERS:
+            found.add(module)
+            queue += _imports(module)
+    return found
+
+
+@cache
+def _imports(module):
+    """Modules of nsdlib that a module imports, anywhere in its text."""
+    names = []
+    for node in ast.walk(ast.parse(_source(module))):
+        if isinstance(node, ast.ImportFrom) and node.module == "nsdlib":
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nsdlib."):
+            names.append(node.module.removeprefix("nsdlib."))
+    return [name for name in names if (Path(__file__).parent / f"{name}.py").is_file()]
+
+
+def _source(module):
+    """Text of a module of nsdlib."""
+    return (Path(__file__).parent / f"{module}.py").read_text()
+
+
+def _weights_hash(run, part):
+    """Fingerprint of shipped demo weights; the published ones are pinned by the zoo, so its name is enough."""
+    if run.zoo != "demo":
+        return run.zoo
+    zoo = run.root / "zoo" / "demo"
+    files = sorted(file for file in (zoo / part).rglob("*") if file.is_file())
+    stamps = [(file.relative_to(zoo).as_posix(), file_hash(file)) for file in files]
+    return hashlib.sha256(repr(stamps).encode()).hexdigest()[:12]

@@ -1,0 +1,146 @@
+"""Where the Natural Scenes Dataset (NSD) keeps its files, and the numbers and labels that its manual fixes.
+
+Names, shapes and labels follow the NSD Data Manual and the public code that exported the data (cvnlab/nsddatapaper).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+TR = 4 / 3  # s between volumes of the 1.8 mm time series
+STIMULUS_SECONDS, TRIAL_SECONDS = 3.0, 4.0
+IMAGE_SIZE = 425  # pixels a side
+N_STIMULI = 73_000
+N_SUBJECTS = 8
+N_SUBJECT_IMAGES, N_SHARED_IMAGES, N_PLANNED_TRIALS = 10_000, 1_000, 30_000
+N_PLANNED_SESSIONS, N_TASK_RUNS, N_SLOTS = 40, 12, 75
+N_SESSION_TRIALS = 750
+N_VOLUMES, N_DESIGN_ROWS = 226, 225
+RUN_TRIALS = (63, 62) * 6  # trials of the task runs of a session
+BETA_SCALE = 300  # int16 betas are percent signal change times this
+FIRST_SHARED_ID = 2950  # 0-based; the picture called shared0001_nsd02951
+
+N_SESSIONS = {1: 40, 2: 40, 3: 32, 4: 30, 5: 40, 6: 32, 7: 40, 8: 30}
+VOLUME_SHAPES = {
+    1: (81, 104, 83),
+    2: (82, 106, 84),
+    3: (81, 106, 82),
+    4: (85, 99, 80),
+    5: (79, 97, 78),
+    6: (85, 113, 83),
+    7: (78, 95, 81),
+    8: (80, 103, 78),
+}
+N_GENERAL_VOXELS = {1: 15724, 2: 14278, 3: 15226, 4: 13153, 5: 13039, 6: 17907, 7: 12682, 8: 14386}
+BETA_VERSIONS = ("betas_assumehrf", "betas_fithrf", "betas_fithrf_GLMdenoise_RR")
+
+ROI_LABELS = {
+    "nsdgeneral": ("nsdgeneral",),
+    "prf-visualrois": ("V1v", "V1d", "V2v", "V2d", "V3v", "V3d", "hV4"),
+    "prf-eccrois": ("ecc0pt5", "ecc1", "ecc2", "ecc4", "ecc4+"),
+    "floc-faces": ("OFA", "FFA-1", "FFA-2", "mTL-faces", "aTL-faces"),
+    "floc-words": ("OWFA", "VWFA-1", "VWFA-2", "mfs-words", "mTL-words"),
+    "floc-places": ("OPA", "PPA", "RSC"),
+    "floc-bodies": ("EBA", "FBA-1", "FBA-2", "mTL-bodies"),
+    "streams": ("early", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal"),
+}
+"""ROI volumes and the names of their labels 1, 2, ...; in every volume -1 is "not cortex" and 0 "no label"."""
+
+USED_ROIS = ("nsdgeneral", "prf-visualrois", "floc-faces", "floc-bodies", "floc-places", "floc-words")
+
+
+def file_run(subject: int, session: int, run: int) -> int:
+    """Number that task run `run` (1-based) has in file names: one higher where a session begins with a resting run."""
+    last = 38 if subject in (1, 5) else 30
+    return run + 1 if 21 <= session <= last else run
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one subject's files in the 1.8 mm space, below the folder `root` that mirrors NSD's bucket."""
+
+    root: Path
+    subject: int
+
+    @property
+    def _name(self):
+        return f"subj{self.subject:02d}"
+
+    @property
+    def expdesign(self):
+        """Which image in which trial, for all subjects."""
+        return self.root / "nsddata/experiments/nsd/nsd_expdesign.mat"
+
+    @property
+    def stim_info(self):
+        """Table of the 73,000 images: where each came from and who saw it when."""
+        return self.root / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
+
+    @property
+    def stimuli(self):
+        """The 73,000 images (39.6 GB)."""
+        return self.root / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+
+    @property
+    def captions(self):
+        """The captions, which NSD itself does not hold: kept beside the images."""
+        return self.root / "nsddata_stimuli/stimuli/nsd/COCO_73k_annots_curated.npy"
+
+    @property
+    def responses(self):
+        """Behaviour, one row a trial."""
+        return self.root / f"nsddata/ppdata/{self._name}/behav/responses.tsv"
+
+    def volume(self, name):
+        """A map such as "brainmask", "valid" or "mean"."""
+        return self.root / f"nsddata/ppdata/{self._name}/func1pt8mm/{name}.nii.gz"
+
+    def roi(self, name):
+        """A volume of region labels."""
+        return self.root / f"nsddata/ppdata/{self._name}/func1pt8mm/roi/{name}.nii.gz"
+
+    def roi_names(self, name):
+        """The table of label names of a region volume."""
+        return self.root / f"nsddata/freesurfer/{self._name}/label/{name}.mgz.ctab"
+
+    def betas(self, version, session, ending):
+        """Betas of a session; `ending` is "hdf5" or "nii.gz"."""
+        return self._version(version) / f"betas_session{session:02d}.{ending}"
+
+    def ncsnr(self, version):
+        """Noise-ceiling signal-to-noise ratio of a version of the betas."""
+        return self._version(version) / "ncsnr.nii.gz"
+
+    def timeseries(self, session, run):
+        """BOLD of a task run, counted from 1."""
+        return self._series("timeseries", session, run, "nii.gz")
+
+    def design(self, session, run):
+        """Onsets of a task run, counted from 1."""
+        return self._series("design", session, run, "tsv")
+
+    def needed(self, n_sessions, *, version, glm_sessions):
+        """Files that a run over `n_sessions` sessions reads, as pairs (path, what it is); see `NSDSubject.missing_files`."""
+        needed = [
+            (self.expdesign, "which image in which trial"),
+            (self.stimuli, "the images"),
+            (self.captions, "their captions"),
+            (self.volume("brainmask"), "which voxels are brain"),
+            *((self.roi(name), f"the regions {name}") for name in USED_ROIS),
+            (self.ncsnr(version), "the signal-to-noise ratio of the betas"),
+        ]
+        for session in range(1, n_sessions + 1):
+            forms = [self.betas(version, session, ending) for ending in ("hdf5", "nii.gz")]
+            there = [path for path in forms if path.is_file()]  # either will do
+            needed.append(((there or forms)[0], f"the betas of session {session}"))
+        for session in range(1, glm_sessions + 1):
+            for run in range(1, N_TASK_RUNS + 1):
+                needed.append((self.timeseries(session, run), f"the BOLD of session {session}, run {run}"))
+                needed.append((self.design(session, run), f"the onsets of session {session}, run {run}"))
+        return needed
+
+    def _version(self, version):
+        return self.root / f"nsddata_betas/ppdata/{self._name}/func1pt8mm/{version}"
+
+    def _series(self, kind, session, run, ending):
+        folder = self.root / f"nsddata_timeseries/ppdata/{self._name}/func1pt8mm/{kind}"
+        return folder / f"{kind}_session{session:02d}_run{file_run(self.subject, session, run):02d}.{ending}"

@@ -1,0 +1,233 @@
+"""The parameters of a run: one strict YAML file a subject, loaded into a frozen, validated `Run`.
+
+`params/_common.yaml` holds what all runs share, `params/<name>.yaml` what is peculiar to one, and the parameters cell
+of a notebook (or `nsdlib run -p`) overrides single fields. A key that no field has is refused with the nearest one.
+"""
+
+import difflib
+import html
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+AboveZero = Annotated[float, Field(gt=0)]
+Edge = Annotated[int, Field(ge=8)]
+
+
+class Simulation(BaseModel):
+    """Settings of a simulated subject; everything `nsdlib.simulate` writes follows from them and the run's subject."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shape: tuple[Edge, Edge, Edge] = Field((26, 30, 22), description="voxels left-right, back-front, bottom-top")
+    seed: int = Field(1, ge=0, description="the one seed of the subject, independent of the run's")
+    snr: AboveZero = Field(0.58, description="median over nsdgeneral of signal sd / noise sd of single-trial betas")
+    snr_spread: NotNegative = Field(0.45, description="standard deviation over voxels of log(snr)")
+    saturation: NotNegative = Field(0.7, description="how strongly responses saturate; 0 is linear")
+    gain_sd: NotNegative = Field(0.2, description="standard deviation of the trial-wise log gain; 0 is none")
+    shared_noise: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.3, description="share of noise variance common to voxels"
+    )
+    drift: NotNegative = Field(1.0, description="standard deviation of slow drift, percent of the mean signal")
+    repeats_within: Fraction = Field(0.4, description="share of images with two repeats inside one session")
+
+
+class Run(BaseModel):
+    """Everything a notebook needs to know about the run it is part of; the comments in `params/_common.yaml` say more.
+
+    Paths are absolute after `load_run`, and `store` ends in the run's name. Fields that hold several values are tuples.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    subject: Annotated[int, Field(ge=1, le=8)]
+    root: Path
+    data: Path
+    weights: Path
+    store: Path
+    zoo: Literal["demo", "paper"]
+    seed: int
+    device: Literal["auto", "cpu", "cuda"]
+
+    n_sessions: Annotated[int, Field(ge=1, le=40)]
+    glm_sessions: Annotated[int, Field(ge=1, le=40)]
+    betas: Literal["glm", "nsd"]
+    betas_version: Literal["betas_assumehrf", "betas_fithrf", "betas_fithrf_GLMdenoise_RR"]
+    roi: str
+
+    latents: Literal["mean", "sample"]
+    decoder: Literal["gru", "cnn", "transformer", "ridge"]
+    n_layers: Positive
+    layer_counts: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    decoder_seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    max_epochs: Positive
+    batch_size: Positive
+    alphas: Annotated[tuple[AboveZero, ...], Field(min_length=1)]
+    renormalise: Literal["none", "train", "test"]
+
+    strength: Annotated[float, Field(gt=0, le=1)]
+    n_steps: Positive
+    guidance: NotNegative
+    text_share: Fraction
+    faithful: bool
+
+    noise_amplitudes: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
+    protocol: Literal["native"]
+    n_bootstrap: Positive
+    n_shown: Positive
+    group: Annotated[tuple[str, ...], Field(min_length=1)]
+    simulation: Simulation | None = None
+
+    @model_validator(mode="after")
+    def _fields_agree(self):
+        if self.glm_sessions > self.n_sessions:
+            raise ValueError(
+                f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}: the GLM can fit only "
+                "sessions that the run has; lower glm_sessions or raise n_sessions."
+            )
+        if self.n_layers > max(self.layer_counts):
+            raise ValueError(
+                f"n_layers={self.n_layers} is more than the largest of layer_counts={list(self.layer_counts)}: notebook 03 "
+                "keeps the latents of that many layers; add it to layer_counts."
+            )
+        return self
+
+    def __repr__(self):
+        rows = (f"  {name:<17}{value}" for name, value in self._shown())
+        return "\n".join([f"Parameters as used: run {self.name!r}", *rows])
+
+    __str__ = __repr__
+
+    def _repr_html_(self):
+        rows = "".join(
+            f"<tr><td><code>{name}</code></td><td>{html.escape(value)}</td></tr>" for name, value in self._shown()
+        )
+        title = f"Parameters as used: run {html.escape(self.name)!r}"
+        return f"<details><summary>{title}</summary><table>{rows}</table></details>"
+
+    def _shown(self):
+        """Pairs (field, value as text); paths below the root are shown relative to it, the root by its name only."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name == "root":
+                value = value.name
+            elif isinstance(value, Path):
+                value = value.relative_to(self.root) if value.is_relative_to(self.root) else value
+            elif isinstance(value, tuple):
+                value = ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
+            yield name, str(value)
+
+
+def find_root(start=None):
+    """Folder of the project: `NSDLIB_HOME`, or the nearest folder at or above `start` with `params/_common.yaml`.
+
+    Parameters
+    ----------
+    start : path-like, optional
+        Where to begin; the working directory when not given.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such folder.
+    """
+    home = os.environ.get("NSDLIB_HOME")
+    start = Path(home or start or Path.cwd()).resolve()
+    for folder in [start] if home else [start, *start.parents]:
+        if (folder / "params" / "_common.yaml").is_file():
+            return folder
+    where = f"NSDLIB_HOME={home}" if home else f"{start} or a folder above it"
+    raise FileNotFoundError(
+        f"No params/_common.yaml in {where}: run inside the project's folder, or set NSDLIB_HOME to it."
+    )
+
+
+def run_names(root=None):
+    """Names of the runs that have a parameter file, sorted."""
+    return sorted(path.stem for path in (find_root(root) / "params").glob("[!_]*.yaml"))
+
+
+def load_run(name="demo", **overrides):
+    """Load the parameters of a run.
+
+    Parameters
+    ----------
+    name : str
+        A file `params/<name>.yaml`, such as "demo" or "subj01".
+    **overrides
+        Fields of `Run` that differ from the file; None means "as in the file".
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ValueError
+        For an unknown run or field (the nearest known one is named) or a value that its field does not allow.
+    FileNotFoundError
+        When the project's folder cannot be found.
+    """
+    root = find_root()
+    if name not in run_names(root):
+        raise ValueError(
+            f"There is no run {name!r}{nearest(name, run_names(root))} Known runs: {', '.join(run_names(root))}. "
+            f"A new one needs a file params/{name}.yaml."
+        )
+    fields = {"name": name, "root": root}
+    for file in ("_common.yaml", f"{name}.yaml"):
+        fields |= _read(root / "params" / file)
+    fields |= _known({key: value for key, value in overrides.items() if value is not None}, "load_run")
+    try:
+        run = Run(**fields)
+    except ValidationError as error:
+        raise ValueError(f"Run {name!r} cannot be used as its parameters stand:\n{_explain(error)}") from None
+    paths = {"data": root / run.data, "weights": root / run.weights, "store": root / run.store / name}
+    return run.model_copy(update=paths)
+
+
+def nearest(word, known):
+    """A phrase that ends a complaint about `word`: ": did you mean 'x'?" or a full stop when nothing is near."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f": did you mean {close[0]!r}?" if close else "."
+
+
+def _read(file):
+    """Fields of one YAML file, all known."""
+    try:
+        fields = yaml.safe_load(file.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"params/{file.name} is not valid YAML: {error}") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"params/{file.name} must hold lines 'field: value', but it holds a {type(fields).__name__}.")
+    return _known(fields, f"params/{file.name}")
+
+
+def _known(fields, source):
+    """`fields` unchanged, after refusing those that neither a run nor its simulation has."""
+    settings = fields.get("simulation")
+    places = [(fields, set(Run.model_fields) - {"name", "root"}, "parameter")]
+    if isinstance(settings, dict):
+        places.append((settings, set(Simulation.model_fields), "setting of the simulation"))
+    for given, known, kind in places:
+        for key in given:
+            if key not in known:
+                raise ValueError(f"{source}: {key!r} is no {kind}{nearest(str(key), known)}")
+    return fields
+
+
+def _explain(error):
+    """One line for each complaint of pydantic: field, what is wrong, what was given."""
+    lines = []
+    for item in error.errors():
+        field = ".".join(map(str, item["loc"]))
+        text = item["msg"].removeprefix("Value error, ")
+        lines.append(f"  {field}: {text}, got {item['input']!r}" if field else f"  {text}")
+    return "\n".join(lines)

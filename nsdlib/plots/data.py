@@ -1,0 +1,154 @@
+"""Figures of what was shown and measured (notebook 00)."""
+
+import textwrap
+
+import numpy as np
+
+CAPTION_WIDTH = 26  # characters a line
+PANEL = 1.9  # inches a panel
+SCALE_BAR = 5  # percent of the mean signal
+REGION_COLOURS = ("#332288", "#0077bb", "#33bbee", "#009988", "#cc3311", "#ee7733", "#ee3377", "#ddcc77")
+
+
+def plot_scenes(images, captions, *, n_columns=4):
+    """Draw a sheet of images, each over its caption.
+
+    Parameters
+    ----------
+    images : (n_images, side, side, 3) uint8
+    captions : list of str, (n_images,)
+    n_columns : int
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    n_rows = -(-len(images) // n_columns)
+    figure, axes = plt.subplots(
+        n_rows, n_columns, figsize=(n_columns * PANEL, n_rows * PANEL * 1.35), squeeze=False, layout="constrained"
+    )
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, image, caption in zip(axes.flat, images, captions, strict=False):
+        ax.imshow(image)
+        ax.set_title(textwrap.fill(caption, CAPTION_WIDTH), fontsize=8, y=-0.04, va="top", loc="left")
+    figure.suptitle("What was shown: images and one caption of each")
+    return figure
+
+
+def plot_trials(image_ids, is_shared, session, ax=None):
+    """Draw which image was shown when: a dot a trial, images in the order of their first showing.
+
+    Parameters
+    ----------
+    image_ids : (n_trials,) int
+    is_shared : (n_trials,) bool
+    session : (n_trials,) int
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(7, 3.6), layout="constrained")[1]
+    _, first, row = np.unique(image_ids, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))[row]
+    trial = np.arange(1, len(image_ids) + 1)
+    for mask, label, size in ((~is_shared, "own image (training)", 2), (is_shared, "shared image (test)", 9)):
+        ax.scatter(trial[mask], rank[mask], s=size, label=label, linewidths=0)
+    for start in np.flatnonzero(np.diff(session)) + 1.5:
+        ax.axvline(start, color="0.7", linewidth=0.8, zorder=0)
+    ax.set(xlabel="trial (lines part the sessions)", ylabel="image, by first showing")
+    ax.set_title("Which image was shown when")
+    ax.legend(loc="lower right", markerscale=2)
+    return ax
+
+
+def plot_run(series, onsets, labels, *, tr, ax=None):
+    """Draw the time series of some voxels over one run, one above the other.
+
+    Parameters
+    ----------
+    series : (n_volumes, n_voxels) float
+        Percent of each voxel's mean.
+    onsets : (n_trials,) float
+        Seconds at which images appeared.
+    labels : list of str, (n_voxels,)
+    tr : float
+        Seconds between volumes.
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(7, 3.6), layout="constrained")[1]
+    seconds = tr * np.arange(len(series))
+    step = 0.8 * np.ptp(series, axis=0).max()
+    for i, label in enumerate(labels):
+        ax.plot(seconds, series[:, i] - i * step, linewidth=1)
+        ax.text(seconds[-1] + 4, series[:, i].mean() - i * step, label, va="center", color=f"C{i}")
+    lowest = series[:, -1].min() - (len(labels) - 1) * step
+    ax.vlines(onsets, lowest - 0.2 * step, lowest - 0.05 * step, color="0.5", linewidth=0.8)
+    ax.plot([-9, -9], [0, SCALE_BAR], color="black", linewidth=2)
+    ax.text(-13, SCALE_BAR / 2, f"{SCALE_BAR} %", rotation=90, ha="right", va="center")
+    ax.set(xlabel="seconds from the start of the run (ticks: an image appears)", yticks=[])
+    ax.set_xlim(-30, 1.15 * seconds[-1])
+    ax.set_title("BOLD of one run")
+    return ax
+
+
+def plot_regions(background, regions, *, slices):
+    """Draw regions in colour over axial slices, seen from above with the left of the brain on the left.
+
+    Parameters
+    ----------
+    background : (X, Y, Z) float
+        Drawn in grey.
+    regions : dict of str to (X, Y, Z) bool
+        Eight at most; later ones are drawn over earlier ones.
+    slices : sequence of int
+        Indices along the third axis.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import to_rgba
+
+    figure, axes = plt.subplots(
+        1, len(slices), figsize=(PANEL * len(slices), PANEL * 1.7), squeeze=False, layout="constrained"
+    )
+    for ax, z in zip(axes[0], slices, strict=True):
+        ax.imshow(background[:, :, z].T, origin="lower", cmap="gray")
+        for colour, mask in zip(REGION_COLOURS, regions.values(), strict=False):
+            layer = np.zeros((*mask.shape[:2], 4))
+            layer[mask[:, :, z]] = to_rgba(colour)
+            ax.imshow(layer.transpose(1, 0, 2), origin="lower")
+        ax.set(xticks=[], yticks=[], xlabel=f"z = {z}")
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour, _ in zip(REGION_COLOURS, regions, strict=False)]
+    figure.legend(handles, list(regions), loc="outside lower center", ncols=len(regions), frameon=False, fontsize=8)
+    figure.suptitle("Visual regions on slices from below to above (back of the head at the bottom)")
+    return figure
+
+
+def plot_agreement(right, shifted, ax=None):
+    """Draw how well the patterns of two showings of an image agree, with the right mapping and with a wrong one.
+
+    Parameters
+    ----------
+    right, shifted : (n_images,) float
+        Correlations, see `nsd_checks.repeat_agreement`.
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(6, 3), layout="constrained")[1]
+    edges = np.linspace(min(right.min(), shifted.min()), max(right.max(), shifted.max()), 41)
+    for values, label in ((right, "image of the trial"), (shifted, "image of the trial before")):
+        ax.hist(values, bins=edges, alpha=0.75, label=label)
+    ax.axvline(0, color="0.4", linewidth=0.8)
+    ax.set(xlabel="correlation of the patterns of two showings", ylabel="images")
+    ax.set_title("Do betas and images belong together?")
+    ax.set_ylim(top=1.35 * ax.get_ylim()[1])
+    ax.legend(ncols=2)
+    return ax

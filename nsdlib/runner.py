@@ -1,0 +1,197 @@
+"""Run notebooks unattended, strictly: what a notebook does not know is refused before its kernel starts.
+
+An executed copy grows as `runs/<run>/NAME.partial.ipynb` and becomes `runs/<run>/NAME.ipynb` when its last cell has run,
+so a failed or killed run leaves a notebook to read, and an earlier copy stays until a newer one is complete.
+"""
+
+import ast
+import fcntl
+import os
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+from nsdlib.params import Run, find_root, load_run, nearest
+from nsdlib.progress import Progress
+
+
+class AlreadyRunning(RuntimeError):
+    """The same notebook is being run for the same run by another process."""
+
+
+class NotebookFailed(RuntimeError):
+    """A cell raised; the half-run notebook can be read."""
+
+
+def notebook_names(root):
+    """Names of the project's notebooks in their order, such as "00_meet_the_data"."""
+    return sorted(path.stem for path in (Path(root) / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def select(names, root):
+    """Full names of notebooks given by name or number, in the notebooks' order; all of them for an empty list.
+
+    Raises
+    ------
+    ValueError
+        For a name that no notebook has; the nearest one is named.
+    """
+    known = notebook_names(root)
+    numbers = {name.split("_")[0]: name for name in known}
+    chosen = set()
+    for name in names:
+        stem = Path(name).stem
+        full = numbers.get(stem, numbers.get(stem.zfill(2), stem))
+        if full not in known:
+            raise ValueError(f"There is no notebook {name!r}{nearest(stem, known)} Notebooks: {', '.join(known)}.")
+        chosen.add(full)
+    return sorted(chosen) or known
+
+
+def default_parameters(path):
+    """Names and values that the cell tagged `parameters` of a notebook assigns."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ValueError(f"{Path(path).name} must have one cell tagged 'parameters', it has {len(cells)}.")
+    return {
+        target.id: ast.literal_eval(line.value)
+        for line in ast.parse(cells[0].source).body
+        if isinstance(line, ast.Assign)
+        for target in line.targets
+    }
+
+
+def check(run_name, names, parameters, *, root):
+    """Refuse parameters that one of the notebooks does not take, and values that the run does not allow.
+
+    Raises
+    ------
+    ValueError
+        Naming the parameter, the notebook, and the nearest parameter that it takes.
+    """
+    load_run(run_name)
+    for name in names:
+        known = default_parameters(root / "notebooks" / f"{name}.ipynb")
+        settable = [parameter for parameter in known if parameter != "subject"]
+        for parameter in parameters:
+            if parameter not in settable:
+                raise ValueError(
+                    f"Notebook {name} takes no parameter {parameter!r}{nearest(parameter, settable)} "
+                    f"It takes: {', '.join(settable) or 'none'}."
+                )
+    load_run(run_name, **{key: value for key, value in parameters.items() if key in Run.model_fields})
+
+
+def run_notebooks(run_name, names=(), *, parameters=None):
+    """Run notebooks one after the other.
+
+    Parameters
+    ----------
+    run_name : str
+        A parameter file, such as "demo" or "subj01"; the notebooks get it as `subject`.
+    names : sequence of str
+        Notebooks by name or number; all when empty.
+    parameters : dict, optional
+        Values for the notebooks' parameters cells.
+
+    Returns
+    -------
+    list of Path
+        The executed notebooks.
+
+    Raises
+    ------
+    ValueError
+        For anything unknown or not allowed, before anything is run.
+    AlreadyRunning, NotebookFailed
+        See there.
+    """
+    root, parameters = find_root(), parameters or {}
+    names = select(names, root)
+    check(run_name, names, parameters, root=root)
+    return [execute(run_name, name, parameters=parameters, root=root) for name in names]
+
+
+def execute(run_name, name, *, parameters, root):
+    """Run one notebook; returns the path of its executed copy."""
+    source, folder = root / "notebooks" / f"{name}.ipynb", root / "runs" / run_name
+    folder.mkdir(parents=True, exist_ok=True)
+    partial, final = folder / f"{name}.partial.ipynb", folder / f"{name}.ipynb"
+    with _only_one(folder / f".{name}.lock", f"Notebook {name} of run {run_name!r}"):
+        defaults = default_parameters(source)
+        changed = {key: value for key, value in {"subject": run_name, **parameters}.items() if value != defaults[key]}
+        progress = Progress(
+            f"{run_name} {name}",
+            n_cells=_count_cells(source) + bool(changed),
+            tail=lambda: _how_many_done(run_name, root),
+        )
+        with progress:
+            _run_cells(source, partial, changed, progress.next_cell)
+            partial.replace(final)
+    return final
+
+
+def _run_cells(source, partial, parameters, on_cell_start):
+    """Let papermill run the cells; its failure becomes ours, in one sentence."""
+    with warnings.catch_warnings():
+        # jupyter_core announces a change of folders that concerns only its own configuration files.
+        warnings.filterwarnings("ignore", message="Jupyter is migrating its paths", category=DeprecationWarning)
+        import papermill
+
+        from nsdlib import engine
+    engine.register()
+    try:
+        papermill.execute_notebook(
+            source,
+            partial,
+            parameters,
+            engine_name="polled",
+            kernel_name="python3",
+            language="python",
+            cwd=source.parent,
+            progress_bar=False,
+            on_cell_start=on_cell_start,
+        )
+    except papermill.PapermillExecutionError as error:
+        raise NotebookFailed(
+            f"{source.stem} failed in its cell [{error.exec_count}]: {error.ename}: {error.evalue}\n"
+            f"Everything up to there can be read in {partial}."
+        ) from None
+
+
+@contextmanager
+def _only_one(lock, what):
+    """Hold a lock file; a second holder is refused."""
+    with lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise AlreadyRunning(
+                f"{what} is already being run by process {file.read().strip() or 'unknown'}: wait for it to end, or end it."
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _count_cells(path):
+    """Number of code cells that have something to run."""
+    import nbformat
+
+    return sum(
+        cell.cell_type == "code" and bool(cell.source.strip()) for cell in nbformat.read(path, as_version=4).cells
+    )
+
+
+def _how_many_done(run_name, root):
+    """How many executed notebooks are newer than the run's parameters and the library."""
+    inputs = [*(root / "params").glob("_common.yaml"), root / "params" / f"{run_name}.yaml"]
+    newest = max(path.stat().st_mtime for path in [*inputs, *Path(__file__).parent.rglob("*.py")])
+    pages = [root / "runs" / run_name / f"{name}.ipynb" for name in notebook_names(root)]
+    done = sum(page.is_file() and page.stat().st_mtime > newest for page in pages)
+    return f"{done} of {len(pages)} notebooks done"

@@ -1,0 +1,55 @@
+"""The scenes the demo zoo is trained on: tens of thousands, none of them the simulated subject's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from nsdlib import scenes
+
+SIZE = 64
+SPLITS = {"train": (40_000, 6401), "validation": (1_000, 6402)}  # number of scenes, seed (a simulated subject uses others)
+
+
+@dataclass(frozen=True)
+class SceneSet:
+    """images (n, 64, 64, 3) uint8, attributes (n, n_attributes) float32, captions n lists of five."""
+
+    images: np.ndarray
+    attributes: np.ndarray
+    captions: list[list[str]]
+
+
+def load_scenes(split: str, cache: Path) -> SceneSet:
+    """Draw a split's scenes, or read them from `cache` where they were drawn before."""
+    n_scenes, seed = SPLITS[split]
+    path = cache / f"scenes_{split}_{n_scenes}_{seed}.npz"
+    if not path.exists():
+        _draw_all(n_scenes, seed, path, label=split)
+    with np.load(path) as stored:
+        return SceneSet(stored["images"], stored["attributes"], [list(five) for five in stored["captions"]])
+
+
+def _draw_all(n_scenes, seed, path, *, label):
+    """Draw at the stimulus size, shrink as the models do (bilinear, antialiased), and store."""
+    rng = np.random.default_rng(seed)
+    images = np.empty((n_scenes, SIZE, SIZE, 3), dtype=np.uint8)
+    attributes, captions = [], []
+    for i in tqdm(range(n_scenes), desc=f"drawing {label} scenes", mininterval=10):
+        scene = scenes.sample_scene(rng)
+        images[i] = np.asarray(Image.fromarray(scenes.draw(scene)).resize((SIZE, SIZE), Image.BILINEAR))
+        attributes.append(scenes.attributes(scene))
+        captions.append(scenes.describe(scene, rng))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial.npz")
+    np.savez(partial, images=images, attributes=np.stack(attributes), captions=np.array(captions))
+    partial.rename(path)
+
+
+def to_unit(images: np.ndarray):
+    """(n, rows, columns, 3) uint8 -> (n, 3, rows, columns) float tensor in [-1, 1]."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1

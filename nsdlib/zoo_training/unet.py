@@ -1,0 +1,155 @@
+"""The demo zoo's dual UNet: Versatile Diffusion's structure, small, on the latents of 64 x 64 scenes.
+
+Conditioning takes hold early with v-prediction and larger tokens: tokens are enlarged eightfold in training, and the factor is
+multiplied into the attention's key and value weights before saving, so that the saved UNet wants tokens as they are. Tokens
+read from a brain are uncertain; noise on the training tokens prepares the UNet for that.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from tqdm import trange
+
+from nsdlib import diffusion, embed
+from nsdlib.zoo_training import data, optimise
+
+CONFIG = {
+    "sample_size": 8,
+    "in_channels": 16,
+    "out_channels": 16,
+    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+    "block_out_channels": [96, 112],
+    "layers_per_block": 1,
+    "cross_attention_dim": 64,
+    "attention_head_dim": 4,
+    "norm_num_groups": 16,
+}
+SCHEDULER = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+    "clip_sample": False,
+    "prediction_type": "v_prediction",
+}
+N_STEPS, BATCH, RATE, SEED = 12_000, 32, 1e-3, 14
+ENLARGE = 8.0
+EMPTY_SHARE, NOISY_SHARE, TOKEN_NOISE = 0.1, 0.5, 0.5  # of the images; noise in standard deviations of a token's value
+
+
+def train(folder: Path, cache: Path):
+    """Train and save image_unet, text_unet (its attention tensors) and scheduler below `folder`."""
+    from diffusers import DDIMScheduler, UNet2DConditionModel
+
+    inputs, empty = _encode_scenes(folder, cache)
+    spread = {name: inputs[name].float().std(0, keepdim=True) for name in ("text", "vision")}
+    scheduler = DDIMScheduler(**SCHEDULER)
+    torch.manual_seed(SEED)
+    model = diffusion.DualUNet(UNet2DConditionModel(**CONFIG)).to(memory_format=torch.channels_last)
+
+    def loss_of_batch(generator, progress):
+        rows = torch.randint(len(inputs["latents"]), (BATCH,), generator=generator)
+        z = inputs["latents"][rows].float()
+        noise = torch.randn(z.shape, generator=generator)
+        t = torch.randint(1000, (BATCH,), generator=generator)
+        contexts = [_condition(inputs[n][rows].float(), empty[n], spread[n], generator) for n in ("text", "vision")]
+        share = _text_share(generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            x = scheduler.add_noise(z, noise, t).contiguous(memory_format=torch.channels_last)
+            predicted = model(x, t, *contexts, text_share=share)
+        return (predicted.float() - scheduler.get_velocity(z, noise, t)).square().mean()
+
+    averaged = optimise.train(
+        model, loss_of_batch, n_steps=N_STEPS, learning_rate=RATE, seed=SEED, checkpoint=cache / "unet.checkpoint"
+    )
+    save(averaged, folder)
+    scheduler.save_pretrained(folder / "scheduler")
+
+
+def _condition(tokens, empty, spread, generator):
+    """Tokens of a batch, enlarged: some replaced by the empty ones, some with noise."""
+    n = len(tokens)
+    amount = TOKEN_NOISE * torch.rand(n, generator=generator) * (torch.rand(n, generator=generator) < NOISY_SHARE)
+    tokens = tokens + amount[:, None, None] * spread * torch.randn(tokens.shape, generator=generator)
+    dropped = torch.rand(n, generator=generator) < EMPTY_SHARE
+    return ENLARGE * torch.where(dropped[:, None, None], empty, tokens)
+
+
+def _text_share(generator):
+    """One share an image: vision alone, text alone, or any mixture."""
+    share = torch.rand(BATCH, generator=generator)
+    kind = torch.rand(BATCH, generator=generator)
+    share = torch.where(kind < 0.15, 0.0, torch.where(kind < 0.3, 1.0, share))
+    return share[:, None, None, None]
+
+
+def _encode_scenes(folder, cache):
+    """Latents and tokens of the training scenes, and the tokens of nothing; kept in the cache."""
+    parts = {"latents": _encode_latents, "vision": _encode_vision, "text": _encode_text}
+    inputs, empty = {}, {}
+    for name, encode in parts.items():
+        path = cache / f"unet_{name}.pt"
+        if not path.exists():
+            torch.save(encode(folder, data.load_scenes("train", cache)), path)
+        inputs[name], empty[name] = torch.load(path, weights_only=True)
+    return inputs, empty
+
+
+@torch.inference_mode()
+def _encode_latents(folder, scene_set):
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL.from_pretrained(folder / "vae").eval()
+    latents = []
+    for i in trange(0, len(scene_set.images), 200, desc="encoding scenes", mininterval=10):
+        with torch.autocast("cpu", torch.bfloat16):
+            latents.append(vae.encode(data.to_unit(scene_set.images[i : i + 200])).latent_dist.mean.half())
+    return torch.cat(latents) * vae.config.scaling_factor, torch.zeros(0)
+
+
+def _encode_vision(folder, scene_set):
+    embedder = embed.from_folder(folder)
+    grey = np.full((1, 64, 64, 3), 127, dtype=np.uint8)
+    return torch.from_numpy(embedder.vision(scene_set.images)), torch.from_numpy(embedder.vision(grey)).float()
+
+
+def _encode_text(folder, scene_set):
+    embedder = embed.from_folder(folder)
+    return torch.from_numpy(embedder.text(scene_set.captions)), torch.from_numpy(embedder.text([[""]])).float()
+
+
+def save(model: diffusion.DualUNet, folder: Path):
+    """Write the two UNets in the layout of the published folder, the enlargement multiplied into keys and values."""
+    for part, state in (("image_unet", model.image_state()), ("text_unet", model.text_state())):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        state = {key: value * ENLARGE if _reads_tokens(key) else value for key, value in state.items()}
+        save_file(optimise.half(state), folder / part / "diffusion_pytorch_model.safetensors")
+    config = {"_class_name": "UNet2DConditionModel", **CONFIG}
+    (folder / "image_unet" / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+
+
+def _reads_tokens(key):
+    return "attn2.to_k." in key or "attn2.to_v." in key
+
+
+def measure(folder: Path, cache: Path) -> dict[str, float]:
+    """The v-prediction error of the saved UNet on validation scenes with their true tokens (mixed, share 0.4)."""
+    model = diffusion.from_folder(folder)
+    scene_set = data.load_scenes("validation", cache)
+    embedder = embed.from_folder(folder)
+    text, vision = (
+        torch.from_numpy(t).float() for t in (embedder.text(scene_set.captions[:256]), embedder.vision(scene_set.images[:256]))
+    )
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        z = model.vae.encode(data.to_unit(scene_set.images[:256])).latent_dist.mean * model.vae.config.scaling_factor
+        noise, t = torch.randn(z.shape, generator=generator), torch.randint(1000, (256,), generator=generator)
+        predicted = model.unet(model.scheduler.add_noise(z, noise, t), t, text, vision, text_share=0.4)
+        error = (predicted - model.scheduler.get_velocity(z, noise, t)).square().mean()
+    return {"v_prediction_mse": error.item()}

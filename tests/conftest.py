@@ -1,0 +1,50 @@
+"""What several test files share: a project of its own in which the small run has been run from end to end."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("params", "notebooks", "book", "profiles", "Snakefile", "_config.yml")
+LINKED = ("nsdlib", "zoo")
+
+
+def make(project, *command):
+    """Run a command in a project as the Makefile does; its output comes back, failure fails the test."""
+    environment = os.environ | {
+        "NSDLIB_HOME": str(project),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def small_project(tmp_path_factory):
+    """Folder of a project in which Snakemake has simulated the small subject and run every notebook on it."""
+    project = tmp_path_factory.mktemp("project")
+    for name in COPIED:
+        source = ROOT / name
+        ignored = shutil.ignore_patterns("_build", "runs")
+        shutil.copytree(source, project / name, ignore=ignored) if source.is_dir() else shutil.copy(source, project)
+    for name in LINKED:
+        (project / name).symlink_to(ROOT / name)
+    make(project, "snakemake", "--profile", "profiles/local", "--config", "runs=small")
+    return project
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory):
+    """The run `small`, simulated: one session, a head of 14 x 16 x 12 voxels; nobody writes into it."""
+    from nsdlib.params import load_run
+    from nsdlib.simulate import simulate
+
+    run = load_run("small").model_copy(update={"data": tmp_path_factory.mktemp("data") / "small"})
+    assert simulate(run, progress=False)
+    return run

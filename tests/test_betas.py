@@ -1,0 +1,120 @@
+"""From trials to training and test set: against loops and pandas, and on the simulated subject."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from nsdlib import betas
+from nsdlib.nsd import NSDSubject
+from nsdlib.simulate import load_truth
+
+
+@pytest.fixture(scope="module")
+def subject(twin):
+    return NSDSubject(twin.data, twin.subject, twin.n_sessions)
+
+
+@pytest.fixture(scope="module")
+def trials(subject):
+    return betas.read_trials(subject)
+
+
+@pytest.fixture(scope="module")
+def assembled(trials):
+    return betas.assemble(trials)
+
+
+def test_repeats_are_averaged_like_pandas():
+    rng = np.random.default_rng(0)
+    ids, values = rng.integers(5, 25, 60), rng.standard_normal((60, 7)).astype(np.float32)
+    images, means, n_repeats = betas.average_repeats(values, ids)
+    grouped = pd.DataFrame(values).groupby(ids)
+    np.testing.assert_array_equal(images, grouped.mean().index)
+    np.testing.assert_allclose(means, grouped.mean(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(n_repeats, grouped.size())
+
+
+def test_zscore_uses_training_images_only():
+    rng = np.random.default_rng(1)
+    X_train, X_test = 3 + 2 * rng.standard_normal((50, 4)), rng.standard_normal((9, 4))
+    X_train[:, 2] = 7
+    ours_train, ours_test, mean, sd = betas.zscore(X_train, X_test)
+    expected = (X_test - X_train.mean(0)) / np.where(sd > 0, X_train.std(0, ddof=1), 1)
+    np.testing.assert_allclose(ours_test[:, [0, 1, 3]], expected[:, [0, 1, 3]], rtol=1e-5, atol=1e-5)
+    assert (ours_train[:, 2] == 0).all() and (ours_test[:, 2] == 0).all()
+    np.testing.assert_allclose(np.delete(ours_train, 2, axis=1).std(axis=0, ddof=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(mean[2], 7)
+
+
+def test_trials_are_labelled(subject, trials):
+    assert dict(trials.betas.sizes) == {"trial": subject.n_trials, "voxel": (subject.roi("nsdgeneral") > 0).sum()}
+    visual = subject.roi("prf-visualrois")[subject.roi("nsdgeneral") > 0]
+    np.testing.assert_array_equal(trials.in_region.sel(region="V2"), np.isin(visual, (3, 4)))
+    np.testing.assert_array_equal(trials.image_id, subject.image_ids)
+
+
+def test_no_image_is_on_both_sides_of_the_split(assembled, subject):
+    assert not set(assembled.train_image.values) & set(assembled.test_image.values)
+    assert set(assembled.test_image.values) == set(subject.image_ids[subject.is_shared])
+    assert len(assembled.train_image) + len(assembled.test_image) == len(set(subject.image_ids))
+
+
+def test_training_statistics_are_zero_and_one(assembled):
+    np.testing.assert_allclose(assembled.X_train.mean("train_image"), 0, atol=1e-5)
+    np.testing.assert_allclose(assembled.X_train.std("train_image", ddof=1), 1, atol=1e-5)
+
+
+def test_test_images_change_nothing_in_training(trials, assembled):
+    shuffled = trials.copy(deep=True)
+    shuffled["betas"].values[trials.is_shared.values] += 100
+    again = betas.assemble(shuffled)
+    np.testing.assert_array_equal(again.X_train, assembled.X_train)
+    np.testing.assert_array_equal(again.noise_ceiling, assembled.noise_ceiling)
+
+
+def test_the_planted_responses_are_in_it(twin, assembled):
+    truth = load_truth(twin).response.sel(image=assembled.test_image.values, voxel=assembled.voxel.values)
+    agreement = betas.correlate(assembled.X_test.values, truth.values)
+    assert np.median(agreement) > 0.5
+
+
+def test_the_planted_noise_ceiling_is_found(twin, assembled):
+    truth = load_truth(twin).noise_ceiling
+    assert np.corrcoef(assembled.noise_ceiling, truth)[0, 1] > 0.9
+    assert abs(assembled.noise_ceiling.mean() - truth.mean()) < 5
+
+
+def test_betas_of_the_glm_take_the_same_way(subject, trials):
+    rows = np.flatnonzero(trials.session.values == 1)
+    own = trials.betas.values[rows].copy()
+    own[:, 0] = np.nan
+    coordinates = {"trial": rows, "roi_voxel": trials.voxel.values}
+    glm = xr.Dataset({"betas_d": (("trial", "roi_voxel"), own)}, coords=coordinates)
+    ours = betas.trials_from_glm(glm, subject)
+    np.testing.assert_array_equal(ours.betas[:, 1:], own[:, 1:])
+    assert (ours.betas[:, 0] == 0).all()
+    assert (betas.assemble(ours).X_test[:, 0] == 0).all()
+    with pytest.raises(ValueError, match=r"The glm artifact has 3 voxels, nsdgeneral .* run notebook 01 again"):
+        betas.trials_from_glm(glm.isel(roi_voxel=slice(3)), subject)
+
+
+def test_a_region_without_voxels_is_refused(subject, monkeypatch):
+    monkeypatch.setattr(subject, "roi", lambda name: np.zeros(subject.brainmask.shape, dtype=int))
+    with pytest.raises(ValueError, match="floc-words of subject 1 has no voxel with a label"):
+        betas.read_trials(subject, roi="floc-words")
+
+
+def test_a_split_without_both_sides_is_refused(trials):
+    with pytest.raises(ValueError, match=r"0 of \d+ trials showed shared images"):
+        betas.assemble(trials.isel(trial=~trials.is_shared.values))
+
+
+def test_without_repeats_the_ceiling_is_unknown(trials):
+    _, first = np.unique(trials.image_id, return_index=True)
+    assert np.isnan(betas.assemble(trials.isel(trial=np.sort(first))).noise_ceiling).all()
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"one image id a trial, got shapes \(4, 2\) and \(3,\)"):
+        betas.average_repeats(np.zeros((4, 2)), np.arange(3))

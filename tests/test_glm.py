@@ -1,0 +1,298 @@
+"""The single-trial GLM, against GLMsingle's own results, planted truth, and loops written out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nsdlib import fracridge, glm, glm_denoise, glm_design
+
+DATA = Path(__file__).parent / "data"
+N_RUNS = 4
+
+
+def inputs(file):
+    design = [file[f"design_{run}"] for run in range(N_RUNS)]
+    return design, [file[f"data_{run}"].T for run in range(N_RUNS)]
+
+
+def relative_rms(ours, reference):
+    return np.sqrt(np.square(ours - reference).mean() / np.square(reference).mean())
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return np.load(DATA / "glm_small.npz")
+
+
+@pytest.fixture(scope="module")
+def variants():
+    return np.load(DATA / "glm_variants.npz")
+
+
+@pytest.fixture(scope="module")
+def fitted(reference):
+    design, data = inputs(reference)
+    hrfs, canonical = reference["hrflibrary"].T, reference["hrftoassume"]
+    return glm.fit(design, data, tr=float(reference["tr"]), hrfs=hrfs, canonical=canonical)
+
+
+def tiny(seed=0, n_runs=3, n_voxels=40, repeats=True):
+    """A small random experiment as vectors of condition numbers, and noise as data."""
+    rng = np.random.default_rng(seed)
+    design = []
+    for run in range(n_runs):
+        labels = np.zeros(80, dtype=int)
+        labels[4:64:6] = rng.permutation(10) + 1 + (0 if repeats else 10 * run)
+        design.append(labels)
+    return design, [1000 + rng.standard_normal((80, n_voxels)) for _ in design]
+
+
+@pytest.mark.parametrize("kind", ["b", "c", "d"])
+def test_betas_are_glmsingles(fitted, reference, kind):
+    assert relative_rms(fitted[f"betas_{kind}"].values.T, reference[f"type{kind.upper()}_betasmd"]) < 2e-5
+
+
+def test_choices_are_glmsingles(fitted, reference):
+    assert (fitted.hrf_index == reference["HRFindex"]).mean() >= 0.999
+    assert np.isclose(fitted.fraction, reference["typeD_FRACvalue"]).mean() >= 0.999
+    np.testing.assert_array_equal(fitted.noise_pool, reference["noisepool"])
+    np.testing.assert_array_equal(fitted.judge, reference["pcvoxels"])
+    assert fitted.n_pcs == reference["pcnum"]
+    assert fitted.threshold == pytest.approx(reference["brainR2"], rel=1e-3)
+
+
+def test_maps_are_glmsingles(fitted, reference):
+    np.testing.assert_allclose(fitted["mean"], reference["meanvol"], rtol=1e-6)
+    np.testing.assert_allclose(fitted.onoff_r2, reference["typeA_onoffR2"], atol=1e-3)
+    np.testing.assert_allclose(fitted.onoff_beta, reference["typeA_betasmd"], atol=1e-4)
+    np.testing.assert_allclose(fitted.hrf_r2.T, reference["typeB_FitHRFR2"], atol=1e-3)
+    for kind in "bcd":
+        np.testing.assert_allclose(fitted[f"r2_{kind}"], reference[f"type{kind.upper()}_R2"], atol=1e-3)
+
+
+def test_cross_validated_errors_are_glmsingles(fitted, reference):
+    np.testing.assert_allclose(fitted.pc_badness.T, reference["glmbadness"], rtol=1e-4)
+    np.testing.assert_allclose(fitted.fraction_badness.T, reference["typeD_rrbadness"], rtol=1e-4)
+    trend = reference["xvaltrend"]
+    np.testing.assert_allclose(fitted.pc_curve, trend - trend[0], atol=1e-3 * np.abs(trend).max())
+    np.testing.assert_allclose(fitted.scale, reference["typeD_scaleoffset"][:, 0], rtol=1e-4)
+
+
+def test_components_span_what_glmsingles_do(fitted, reference):
+    for run in range(N_RUNS):
+        theirs = reference[f"pcregressors_{run}"][:, :10]
+        agreement = np.sum(fitted.components.values[run] * theirs, axis=0) / np.linalg.norm(theirs, axis=0)
+        np.testing.assert_allclose(np.abs(agreement), 1, atol=1e-3)
+
+
+def test_the_planted_betas_come_closer_with_each_step(fitted, reference):
+    active, truth = reference["active"], reference["true_betas"].T
+    agreement = {}
+    for kind in "bcd":
+        ours = fitted[f"betas_{kind}"].values[:, active]
+        pairs = zip(ours.T, truth[:, active].T, strict=True)
+        agreement[kind] = np.median([np.corrcoef(a, b)[0, 1] for a, b in pairs])
+    assert agreement["b"] < agreement["c"] < agreement["d"]
+
+
+def test_the_planted_hrfs_are_found(fitted, reference):
+    active = reference["active"] & (fitted.r2_b.values > np.median(fitted.r2_b))
+    assert np.corrcoef(fitted.hrf_index[active], reference["true_hrf_index"][active])[0, 1] > 0.7
+
+
+VARIANTS = {
+    "default": {},
+    "nolibrary": {},
+    "noden": {"n_pcs": 0},
+    "nofrac": {"fractions": (1.0,)},
+    "pcstop_m3": {"fixed_pcs": 3},
+    "frac_single": {"fractions": (0.5,)},
+    "fracs_no1": {"fractions": (0.9, 0.6, 0.3)},
+    "noautoscale": {"autoscale": False},
+    "xval2": {"folds": ((0, 1), (2, 3))},
+    "sessions": {"sessions": (1, 1, 2, 2)},
+    "npcs3": {"n_pcs": 3},
+    "maxpoly1": {"degree": 1},
+    "brainR2_5": {"brain_r2": 5.0},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_options_do_what_glmsingles_do(reference, variants, name):
+    design, data = inputs(variants)
+    hrfs, canonical = reference["hrflibrary"].T, reference["hrftoassume"]
+    options = glm.Options(**({"brain_r2": float(variants[f"{name}/threshold"])} | VARIANTS[name]))
+    found = glm.fit(
+        design, data, tr=1.0, hrfs=canonical if name == "nolibrary" else hrfs, canonical=canonical, options=options
+    )
+    assert found.n_pcs == variants[f"{name}/n_pcs"]
+    assert relative_rms(found.betas_d.values.T, variants[f"{name}/betas"]) < 2e-5
+
+
+def test_small_batches_give_the_same(variants):
+    design, data = inputs(variants)
+    whole, pieces = (glm.fit(design, data, tr=1.0, options=glm.Options(brain_r2=2.6, voxel_batch=n)) for n in (2000, 7))
+    for name in whole:
+        np.testing.assert_allclose(pieces[name], whole[name], rtol=1e-5, atol=1e-6)
+
+
+def test_blocks_solve_least_squares_like_numpy():
+    design, data = tiny()
+    runs = glm_design.make_runs(design, data, tr=1.0)
+    hrf = torch.as_tensor(glm.hrf.canonical(1.0), dtype=torch.float64)
+    block = glm_design.solve_block(runs[0].regressors(hrf), runs[0].drift[:, :0], run=1)
+    onsets = np.flatnonzero(design[0])
+    trials = np.stack([np.convolve(np.arange(80) == onset, hrf)[:80] for onset in onsets], axis=1)
+    full = np.concatenate([trials, np.vander(np.linspace(-1, 1, 80), runs[0].drift.shape[1])], axis=1)
+    expected = np.linalg.lstsq(full, data[0], rcond=None)[0][: len(onsets)]
+    ours = block.inverse @ runs[0].without_drift(torch.as_tensor(data[0]))
+    np.testing.assert_allclose(ours, expected, atol=1e-8)
+
+
+def test_ridge_keeps_the_length_that_is_asked_for():
+    rng = np.random.default_rng(1)
+    grams = [torch.as_tensor(m.T @ m) for m in (rng.standard_normal((30, 12)), rng.standard_normal((40, 15)))]
+    products = [torch.as_tensor(rng.standard_normal((len(gram), 5))) for gram in grams]
+    spectrum = fracridge.Spectrum.of(grams)
+    rotated = spectrum.rotate(products)
+    plain = torch.cat([torch.linalg.solve(g, p) for g, p in zip(grams, products, strict=True)])
+    np.testing.assert_allclose(spectrum.unrotate(rotated), plain, atol=1e-10)
+    wanted = torch.tensor([1.0, 0.7, 0.2], dtype=torch.float64)
+    for fraction, penalty in zip(wanted, fracridge.penalties_for(wanted, rotated, values=spectrum.values), strict=True):
+        length = spectrum.shrink(rotated, penalty).norm(dim=0) / plain.norm(dim=0)
+        np.testing.assert_allclose(length, fraction, atol=0.01)
+    penalty = torch.full((5,), 3.0, dtype=torch.float64)
+    direct = torch.linalg.solve(grams[0] + 3 * torch.eye(12), products[0])
+    np.testing.assert_allclose(spectrum.shrink(rotated, penalty)[:12], direct, atol=1e-10)
+
+
+def test_rescaling_is_the_nearest_line_unless_it_falls():
+    rng = np.random.default_rng(2)
+    shrunk = rng.standard_normal((20, 3))
+    plain = shrunk * [2.0, 0.5, -1.0] + 0.3 + 0.1 * rng.standard_normal((20, 3))
+    betas, scale, offset = fracridge.rescale(torch.as_tensor(shrunk), torch.as_tensor(plain))
+    for voxel in (0, 1):
+        np.testing.assert_allclose([scale[voxel], offset[voxel]], np.polyfit(shrunk[:, voxel], plain[:, voxel], 1))
+    assert (scale[2], offset[2]) == (1, 0)
+    np.testing.assert_allclose(betas[:, 2], shrunk[:, 2])
+
+
+@pytest.mark.parametrize("folds, sessions", [(None, None), (((0, 1), (2,)), (1, 2, 1))])
+def test_badness_is_the_sum_over_pairs(folds, sessions):
+    design, data = tiny()
+    runs = glm_design.make_runs(design, data, tr=1.0)
+    repeats = glm_denoise.find_repeats(runs, folds=folds, sessions=sessions)
+    reference, betas = torch.as_tensor(np.random.default_rng(3).standard_normal((2, 30, 4)))
+    run, condition = np.repeat(range(3), 10), np.concatenate([labels[labels > 0] for labels in design])
+    session = np.zeros(30) if sessions is None else np.array(sessions)[run]
+    z = [x.numpy().copy() for x in (reference, betas)]
+    for s in np.unique(session):
+        own = reference.numpy()[session == s]
+        for x in z:
+            x[session == s] = (x[session == s] - own.mean(0)) / own.std(0, ddof=1)
+    expected = np.zeros(4)
+    for fold in folds or [(0,), (1,), (2,)]:
+        for test in np.flatnonzero(np.isin(run, fold)):
+            for train in np.flatnonzero(~np.isin(run, fold) & (condition == condition[test])):
+                expected += (z[1][train] - z[0][test]) ** 2
+    np.testing.assert_allclose(repeats.badness(betas, reference, repeats.against(reference)), expected)
+
+
+def test_the_number_of_components_is_the_first_that_comes_near_the_best():
+    assert glm_denoise.choose_number([0, 5, 9.8, 10, 4], stop=1.05) == 2
+    assert glm_denoise.choose_number([0, -1, -2], stop=1.05) == 0
+
+
+def test_the_threshold_lies_between_two_kinds_of_voxels():
+    rng = np.random.default_rng(4)
+    values = np.concatenate([rng.normal(0, 0.1, 900), rng.normal(5, 1, 300), [np.nan]])
+    assert 0.2 < glm_denoise.tail_threshold(values) < 2.5
+    with pytest.raises(ValueError, match="3 finite values of R2 that do not differ: give brain_r2"):
+        glm_denoise.tail_threshold([1.0, 1.0, 1.0, np.nan])
+
+
+def test_without_repeats_denoising_and_ridge_are_off_and_it_says_so():
+    design, data = tiny(repeats=False)
+    with pytest.warns(UserWarning, match=r"(Denoising|Ridge) is off: no condition comes back") as warned:
+        found = glm.fit(design, data, tr=1.0, options=glm.Options(brain_r2=1.0))
+    assert len(warned) == 2 and "Ridge is off" in found.notes and found.n_pcs == 0
+    np.testing.assert_allclose(found.betas_d, found.betas_b, atol=1e-5)
+
+
+def test_a_small_noise_pool_switches_denoising_off():
+    design, data = tiny()
+    with pytest.warns(UserWarning, match="Denoising is off: 0 voxels in the noise pool, wanted more than 10"):
+        assert glm.fit(design, data, tr=1.0, options=glm.Options(brain_r2=-1.0)).n_pcs == 0
+
+
+def test_without_responding_voxels_the_best_judge():
+    design, data = tiny(n_voxels=150)
+    with pytest.warns(UserWarning, match=r"No voxel has an ON-OFF R2 above 100.00: the 100 best judge"):
+        found = glm.fit(design, data, tr=1.0, options=glm.Options(brain_r2=100.0))
+    assert found.judge.sum() == 100
+
+
+def test_dead_and_constant_voxels_do_no_harm():
+    design, data = tiny()
+    data = [series.copy() for series in data]
+    for series in data:
+        series[:, 0], series[:, 1] = 0, 500
+    found = glm.fit(design, data, tr=1.0, options=glm.Options(brain_r2=1.0))
+    assert np.isnan(found.onoff_r2[:2]).all() and np.isnan(found.betas_d[:, 0]).all()
+    assert not found.noise_pool[:2].any() and not found.judge[:2].any()
+    assert np.isfinite(found.betas_d[:, 2:]).all()
+
+
+def test_a_trial_after_the_last_volume_has_beta_zero_and_changes_nothing_else():
+    design, data = tiny()
+    late = [labels.copy() for labels in design]
+    late[0][79] = 5  # the response to an onset in the last volume begins after the run
+    options = glm.Options(brain_r2=1.0, n_pcs=0, fractions=(0.5,))
+    hrfs = np.array([[0.0, 0.2, 0.7, 1.0, 0.8, 0.4, 0.1]])
+    before, after = (glm.fit(d, data, tr=1.0, hrfs=hrfs, canonical=hrfs[0], options=options) for d in (design, late))
+    assert (after.betas_c[10] == 0).all()
+    np.testing.assert_allclose(np.delete(after.betas_c.values, 10, axis=0), before.betas_c, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda d, y: (d[:2], y), "design has 2 runs and data 3: wanted the same number"),
+        (lambda d, y: (d, [y[0], y[1][:, :5], y[2]]), r"Run 2: data must be .* same 40 voxels .* got shape \(80, 5\)"),
+        (lambda d, y: (d, [y[0], y[1], y[2][:70]]), "Run 3: design has 80 volumes, data 70. Cut both"),
+        (lambda d, y: (d, [y[0], y[1] * np.nan, y[2]]), "Run 2: 40 of 40 voxels hold values that are not finite"),
+        (lambda d, y: ([d[0] * 1.0, *d[1:]], y), "Run 1: design must be .* integers .* got float64"),
+        (
+            lambda d, y: ([np.eye(80, 3) * 2, *d[1:]], y),
+            "Run 1: a design matrix holds only 0 and 1, got values up to 2",
+        ),
+        (lambda d, y: ([np.ones((80, 3)), *d[1:]], y), "Run 1: 80 volumes have two onsets at once"),
+        (lambda d, y: ([labels * 0 for labels in d], y), "design has no trial in any run"),
+        (lambda d, y: ([d[0] * 0 + 1, *d[1:]], y), "Run 1: its 80 trials cannot be told apart in 80 volumes"),
+    ],
+)
+def test_bad_input_is_refused(change, message):
+    design, data = change(*tiny())
+    with pytest.raises(ValueError, match=message):
+        glm.fit(design, data, tr=1.0)
+
+
+def test_a_bad_tr_is_refused():
+    with pytest.raises(ValueError, match="tr=-1: wanted the seconds between two volumes"):
+        glm.fit(*tiny(), tr=-1)
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"fractions": (1.2, 0.5)}, "fractions=.*: wanted numbers above 0 and at most 1"),
+        ({"fractions": ()}, "fractions=.*: wanted numbers"),
+        ({"fixed_pcs": 11}, "n_pcs=10, fixed_pcs=11: wanted 0 <= fixed_pcs <= n_pcs"),
+        ({"voxel_batch": 0}, "voxel_batch=0: wanted at least 1"),
+    ],
+)
+def test_bad_options_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        glm.Options(**wrong)

@@ -1,0 +1,75 @@
+"""What the README and the Makefile say exists."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nsdlib.cli import _parser
+from nsdlib.params import run_names
+from nsdlib.runner import notebook_names
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)
+COMMANDS = [line.split(" #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+MADE = (".venv", "runs/", "store/", "data/nsd/", "weights/paper/")  # made by commands or put there by the reader
+
+
+def targets():
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_there_are_commands():
+    assert {"make demo", "make test"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
+def test_make_has_the_target(command):
+    assert command.split()[1] in targets()
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("nsdlib ")])
+def test_nsdlib_understands_the_command(command):
+    options = _parser().parse_args(shlex.split(command)[1:])
+    assert getattr(options, "subject", "demo") in run_names(ROOT)
+    numbers = {name[:2] for name in notebook_names(ROOT)}
+    assert set(getattr(options, "notebooks", [])) <= numbers
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("snakemake ")])
+def test_snakemake_has_the_profile(command):
+    words = shlex.split(command)
+    assert (ROOT / words[words.index("--profile") + 1] / "config.yaml").is_file()
+    runs = next(word for word in words if word.startswith("runs=")).removeprefix("runs=").split(",")
+    assert set(runs) <= set(run_names(ROOT))
+
+
+def test_no_other_command_is_named():
+    assert {command.split()[0] for command in COMMANDS} == {"make", "nsdlib", "snakemake"}
+
+
+def test_every_path_exists():
+    quoted = re.findall(r"`([\w./-]+)`", TEXT)
+    paths = [word for word in quoted if "/" in word or re.fullmatch(r"[\w.]+\.(yml|yaml|cff|md)|LICENSE", word)]
+    assert len(paths) > 10
+    missing = [path for path in paths if not path.startswith(MADE) and not (ROOT / path).exists()]
+    assert missing == []
+
+
+def test_the_ten_lines_are_ten_and_run(small_project, monkeypatch):
+    (lines,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert sum(bool(line.strip()) for line in lines.splitlines()) == 10
+    monkeypatch.setenv("NSDLIB_HOME", str(small_project))
+    exec(compile(lines.replace('"demo"', '"small"'), "README.md", "exec"), {})
+
+
+def test_targets_are_three_lines_at_most_and_real():
+    recipes = re.split(r"^(?=\S+:)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert all(len([line for line in recipe.splitlines() if line.startswith("\t")]) <= 3 for recipe in recipes)
+    make = shutil.which("make")
+    for target in sorted(targets()):
+        subprocess.run([make, "--dry-run", target], cwd=ROOT, check=True, capture_output=True)

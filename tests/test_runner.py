@@ -1,0 +1,216 @@
+"""The runner: refusals before a kernel starts, a readable copy of what failed, one run at a time, cells that never hang."""
+
+import asyncio
+import fcntl
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from queue import Empty
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from nsdlib import engine, progress
+from nsdlib.progress import Progress, clock
+from nsdlib.runner import AlreadyRunning, NotebookFailed, check, default_parameters, run_notebooks, select
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with the shipped parameter files and notebooks made by `add`."""
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
+    return tmp_path
+
+
+def add(project, name, *sources):
+    """Write a notebook with a parameters cell and code cells."""
+    parameters = new_code_cell('subject = "demo"\ndecoder = None  # as in the file', metadata={"tags": ["parameters"]})
+    cells = [new_markdown_cell("# Title"), parameters, *map(new_code_cell, sources)]
+    nbformat.write(new_notebook(cells=cells), project / "notebooks" / f"{name}.ipynb")
+
+
+def texts(path):
+    """Everything that a notebook's cells have printed."""
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+
+
+def test_a_run_is_executed_with_its_parameters_by_this_interpreter(project, capsys):
+    add(project, "00_first", "import sys, os\nprint(subject, decoder, sys.executable, os.getcwd())")
+    (page,) = run_notebooks("small", ["0"], parameters={"decoder": "cnn"})
+    assert page == project / "runs" / "small" / "00_first.ipynb"
+    assert texts(page).split() == ["small", "cnn", sys.executable, str(project / "notebooks")]
+    assert not (project / "runs" / "small" / "00_first.partial.ipynb").exists()
+    said = capsys.readouterr().out
+    assert "small 00_first: starting (0 of 1 notebooks done)" in said and "(1 of 1 notebooks done)" in said
+
+
+def test_a_users_kernels_and_start_up_files_do_not_count(project, tmp_path, monkeypatch):
+    startup = tmp_path / "home" / ".ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "a.py").write_text("raise SystemExit")
+    kernel = tmp_path / "home" / ".local" / "share" / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    (kernel / "kernel.json").write_text('{"argv": ["false"], "display_name": "x", "language": "python"}')
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "home" / ".ipython"))
+    add(project, "00_first", "print('ran')")
+    assert texts(run_notebooks("demo")[0]) == "ran\n"
+
+
+def test_only_what_differs_from_the_notebook_is_injected(project):
+    add(project, "00_first", "print(subject)")
+    assert len(nbformat.read(run_notebooks("demo")[0], as_version=4).cells) == 3
+
+
+def test_a_failed_notebook_stays_readable_and_an_earlier_page_too(project):
+    add(project, "00_first", "print('one')")
+    page = run_notebooks("demo")[0]
+    add(project, "00_first", "print('two')", "1 / 0", "print('three')")
+    with pytest.raises(
+        NotebookFailed, match=r"00_first failed in its cell \[3\]: ZeroDivisionError: division by zero"
+    ) as error:
+        run_notebooks("demo")
+    partial = page.with_name("00_first.partial.ipynb")
+    assert str(partial) in str(error.value) and "two" in texts(partial) and texts(page) == "one\n"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (
+            {"decodr": "gru"},
+            "Notebook 00_first takes no parameter 'decodr': did you mean 'decoder'\\? It takes: decoder",
+        ),
+        ({"subject": "small"}, "takes no parameter 'subject'"),
+        ({"decoder": "gro"}, "decoder: Input should be 'gru', 'cnn', 'transformer' or 'ridge', got 'gro'"),
+    ],
+)
+def test_parameters_are_checked_before_anything_runs(project, parameters, message):
+    add(project, "00_first", "print('ran')")
+    with pytest.raises(ValueError, match=message):
+        run_notebooks("demo", parameters=parameters)
+    assert not (project / "runs").exists()
+
+
+def test_unknown_runs_and_notebooks_are_refused_with_the_nearest(project):
+    add(project, "00_first")
+    add(project, "01_second")
+    with pytest.raises(ValueError, match=r"no run 'dmo': did you mean 'demo'"):
+        check("dmo", ["00_first"], {}, root=project)
+    with pytest.raises(
+        ValueError, match=r"no notebook '01_secnd': did you mean '01_second'\? Notebooks: 00_first, 01_second"
+    ):
+        select(["01_secnd"], project)
+    assert select(["1", "notebooks/00_first.ipynb"], project) == ["00_first", "01_second"] == select([], project)
+
+
+def test_a_notebook_without_a_parameters_cell_is_refused(project):
+    nbformat.write(new_notebook(cells=[new_code_cell("1")]), project / "notebooks" / "00_first.ipynb")
+    with pytest.raises(ValueError, match=r"00_first.ipynb must have one cell tagged 'parameters', it has 0"):
+        default_parameters(project / "notebooks" / "00_first.ipynb")
+
+
+def test_the_same_notebook_is_not_run_twice_at_once(project):
+    add(project, "00_first", "print('ran')")
+    folder = project / "runs" / "demo"
+    folder.mkdir(parents=True)
+    with (folder / ".00_first.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711")
+        lock.flush()
+        with pytest.raises(
+            AlreadyRunning, match="00_first of run 'demo' is already being run by process 4711: wait for it"
+        ):
+            run_notebooks("demo")
+        assert texts(run_notebooks("small")[0]) == "ran\n"  # another run is not held up
+    assert texts(run_notebooks("demo")[0]) == "ran\n"
+
+
+@pytest.mark.slow
+def test_a_killed_run_does_not_block_the_next(project):
+    add(
+        project,
+        "00_first",
+        "import time, pathlib\npathlib.Path('../started').touch()\ntime.sleep(0 if decoder else 60)",
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-m", "nsdlib", "run", "demo"], start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    while not (project / "started").exists():
+        assert running.poll() is None
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not (project / "runs" / "demo" / "00_first.ipynb").exists()
+    assert run_notebooks("demo", parameters={"decoder": "gru"})[0].is_file()
+
+
+@pytest.mark.slow
+def test_cells_that_show_widgets_come_to_their_end(project):
+    cell = "import ipywidgets\nbox = ipywidgets.Output()\ndisplay(box)\nwith box:\n    print('inside')"
+    add(project, "00_first", *[cell] * 20)
+    page = run_notebooks("demo")[0]
+    assert all(cell.execution_count for cell in nbformat.read(page, as_version=4).cells if cell.cell_type == "code")
+
+
+def test_a_wait_in_slices_finds_a_late_message_and_keeps_its_time_limit(monkeypatch):
+    monkeypatch.setattr(engine, "SLICE", 0.01)
+    calls = []
+
+    async def get_msg(timeout):
+        calls.append(timeout)
+        if len(calls) < 3:
+            raise Empty
+        return "reply"
+
+    channel = SimpleNamespace(get_msg=get_msg)
+    engine.wait_in_slices(channel)
+    assert asyncio.run(channel.get_msg()) == "reply" and calls == [0.01] * 3
+
+    async def never(timeout):
+        await asyncio.sleep(timeout)
+        raise Empty
+
+    channel.get_msg = never
+    engine.wait_in_slices(channel)
+    with pytest.raises(Empty):
+        asyncio.run(channel.get_msg(timeout=0.05))
+
+
+def test_the_progress_line_counts_code_cells_and_time(monkeypatch):
+    monkeypatch.setattr(progress, "IN_LOG", 0.05)
+    stream = io.StringIO()
+    code, text = new_code_cell("x"), new_markdown_cell("x")
+    with Progress("demo 00", n_cells=2, tail=lambda: "3 of 9 notebooks done", stream=stream) as line:
+        for cell in (text, code, new_code_cell(""), code):
+            line.next_cell(cell=cell, cell_index=0)
+        time.sleep(0.2)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "demo 00: starting (3 of 9 notebooks done)"
+    assert lines[1] == "demo 00: cell 2 of 2, 0:00 (3 of 9 notebooks done)" and lines[-1].startswith(
+        "demo 00: finished cell 2 of 2, 0:00 ("
+    )
+
+
+def test_on_a_terminal_the_line_stays_in_place():
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    with Progress("demo 00", n_cells=1, tail=str, stream=stream):
+        pass
+    assert stream.getvalue().count("\n") == 1 and stream.getvalue().count("\r") == 2
+
+
+def test_clock():
+    assert [clock(0.9), clock(65), clock(3600)] == ["0:00", "1:05", "60:00"]

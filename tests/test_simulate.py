@@ -1,0 +1,313 @@
+"""The simulated subject against NSD's own rules (assertions A.14 of its format) and against what was planted in it."""
+
+import ast
+import json
+
+import h5py
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.io import loadmat
+
+from nsdlib import bold, brain, nsd_layout, scenes, simulate, trials
+from nsdlib.nsd import NSDSubject
+from nsdlib.params import load_run
+
+VERSION = "betas_fithrf_GLMdenoise_RR"
+
+
+@pytest.fixture(scope="module")
+def subject(twin):
+    return NSDSubject(twin.data, twin.subject, twin.n_sessions)
+
+
+@pytest.fixture(scope="module")
+def truth(twin):
+    return simulate.load_truth(twin)
+
+
+def test_expdesign_has_the_shapes_and_traps_of_the_real_one(subject):
+    raw = loadmat(subject.paths.expdesign)
+    assert raw["masterordering"].shape == (1, 30000)
+    assert raw["masterordering"].dtype == np.uint16
+    assert (raw["masterordering"].min(), raw["masterordering"].max()) == (1, 10000)
+    assert raw["subjectim"].shape == (8, 10000)
+    assert raw["subjectim"].min() >= 1 and raw["subjectim"].max() <= 73000
+    assert (raw["subjectim"][:, :1000] == raw["sharedix"]).all()
+    assert raw["sharedix"][0, 0] == 2951
+    assert len(np.unique(raw["subjectim"])) == 73000
+    assert raw["stimpattern"].shape == (40, 12, 75)
+
+
+@pytest.mark.parametrize("n_sessions", [1, 4, 40])
+def test_first_sessions_show_every_image_three_times(n_sessions):
+    design = trials.make_expdesign(n_sessions, repeats_within=0.4, rng=np.random.default_rng(0))
+    order = design["masterordering"]
+    assert (np.bincount(order)[1:] == 3).all()
+    images, counts = np.unique(order[: n_sessions * 750], return_counts=True)
+    assert len(images) == 250 * n_sessions
+    assert (counts == 3).all()
+    assert (images <= 1000).sum() == 25 * n_sessions
+    assert (order[1:] != order[:-1]).all()
+    for session in order[: n_sessions * 750].reshape(n_sessions, 750):
+        assert (np.unique(session, return_counts=True)[1] > 1).sum() > 60  # repeats to cross-validate on
+    assert (design["stimpattern"].sum(axis=2) == [63, 62] * 6).all()
+
+
+def test_repeats_within_a_session_follow_their_share():
+    def share(repeats_within):
+        design = trials.make_expdesign(8, repeats_within=repeats_within, rng=np.random.default_rng(1))
+        sessions = design["masterordering"][:6000].reshape(8, 750)
+        return sum((np.unique(s, return_counts=True)[1] > 1).sum() for s in sessions) / 2000
+
+    assert share(0.0) == pytest.approx(0.34, abs=0.04)  # chance: 1 - 7/8 * 6/8
+    assert share(0.8) > 0.75
+
+
+def test_table_of_images_agrees_with_the_design(subject):
+    table = pd.read_csv(subject.paths.stim_info, index_col=0)
+    assert (table["nsdId"] == np.arange(73000)).all()
+    assert table["shared1000"].sum() == 1000
+    assert set(table["nsdId"][table["shared1000"]]) == set(subject.expdesign["sharedix"] - 1)
+    assert ast.literal_eval(table["cropBox"][0]) == (0, 0, 0.125, 0.125)
+    for repeat in range(3):
+        shown = table[table[f"subject1_rep{repeat}"].between(1, 750)]
+        assert (subject.image_ids[shown[f"subject1_rep{repeat}"] - 1] == shown["nsdId"]).all()
+
+
+def test_behaviour_agrees_with_the_design(subject):
+    table = subject.responses()
+    assert table.shape == (750, 19)
+    assert (table["73KID"] == subject.image_ids + 1).all()
+    assert (table["10KID"] == subject.expdesign["masterordering"][:750]).all()
+    assert table["ISOLD"].sum() == 500
+    assert (table["MEMORYRECENT"].isna() == (table["ISOLD"] == 0)).all()
+
+
+def test_files_of_betas_are_two_forms_of_the_same(subject):
+    image = nibabel.load(subject.paths.betas(VERSION, 1, "nii.gz"))
+    assert image.get_data_dtype() == np.int16
+    assert image.shape == (*subject.brainmask.shape, 750)
+    assert np.isnan(image.header["scl_slope"]) and image.header["sform_code"] == 1 and image.header["qform_code"] == 0
+    with h5py.File(subject.paths.betas(VERSION, 1, "hdf5")) as file:
+        assert file["betas"].chunks == (750, 1, 1, 1)
+        np.testing.assert_array_equal(file["betas"][:].transpose(3, 2, 1, 0), np.asanyarray(image.dataobj))
+    assert not np.asanyarray(image.dataobj)[~subject.brainmask].any()
+
+
+def test_images_and_captions_have_full_shape_and_little_size(subject):
+    with h5py.File(subject.paths.stimuli) as file:
+        assert file["imgBrick"].shape == (73000, 425, 425, 3)
+    assert subject.paths.stimuli.stat().st_size < 20e6
+    assert subject.paths.captions.stat().st_blocks * 512 < 30e6  # a sparse file
+    texts = subject.captions(np.unique(subject.image_ids))
+    assert all(len(five) == 5 for five in texts)
+
+
+def test_regions_follow_nsd(subject):
+    for name in nsd_layout.USED_ROIS:
+        labels = subject.roi(name)
+        assert (labels[~subject.brainmask] == -1).all()
+        assert set(np.unique(labels)) <= {-1, 0, *range(1, len(nsd_layout.ROI_LABELS[name]) + 1)}
+        rows = [line.split()[:2] for line in subject.paths.roi_names(name).read_text().splitlines()]
+        assert rows == [["0", "Unknown"], *([str(i), n] for i, n in enumerate(nsd_layout.ROI_LABELS[name], 1))]
+    general = subject.roi("nsdgeneral") > 0
+    assert set(np.unique(subject.roi("prf-visualrois")[general])) == set(range(8))
+    assert general.sum() == round(0.36 * subject.brainmask.sum())
+
+
+def test_all_preferred_attributes_exist():
+    assert {a for preferred in brain.PREFERRED.values() for a in preferred} <= set(scenes.ATTRIBUTES)
+
+
+def test_runs_hold_the_planted_responses(subject, truth):
+    """Least squares with the planted HRF, written here, on the series of one run finds the planted betas."""
+    mask = subject.roi("nsdgeneral") > 0
+    np.testing.assert_array_equal(np.flatnonzero(mask), truth["voxel"])
+    from nsdlib import hrf
+
+    library = hrf.library(4 / 3, 3.0)
+    series, rows = subject.timeseries(1, 1, mask), subject.design(1, 1)
+    assert series.shape == (226, mask.sum())
+    assert (rows[rows > 0] == subject.image_ids[:63] + 1).all()
+    onsets = np.eye(226)[:, np.flatnonzero(rows)]
+    trend = np.vander(np.linspace(-1, 1, 226), 4)
+    found = np.empty((63, mask.sum()))
+    for voxel, index in enumerate(truth["hrf_index"].values):
+        response = np.stack([np.convolve(column, library[index])[:226] for column in onsets.T], axis=1)
+        fit = np.linalg.lstsq(np.concatenate([response, trend], axis=1), series[:, voxel], rcond=None)[0]
+        found[:, voxel] = 100 * fit[:63] / series[:, voxel].mean()
+    planted = truth["betas"].values[:63]
+    assert np.corrcoef(found.ravel(), planted.ravel())[0, 1] > 0.6
+    assert found.mean() == pytest.approx(planted.mean(), rel=0.2)
+    # ... and not with onsets one volume late
+    late = np.stack([np.convolve(np.roll(column, 1), library[0])[:226] for column in onsets.T], axis=1)
+    fit = np.linalg.lstsq(np.concatenate([late, trend], axis=1), series, rcond=None)[0][:63]
+    assert np.corrcoef(fit.ravel(), planted.ravel())[0, 1] < np.corrcoef(found.ravel(), planted.ravel())[0, 1]
+
+
+def test_betas_and_noise_ceiling_are_near_the_planted(subject, truth, twin):
+    mask = subject.roi("nsdgeneral") > 0
+    betas = subject.betas(1, mask)
+    noise = betas - truth["betas"].values
+    assert abs(noise.mean()) < 0.02
+    assert float(truth["snr"].median()) == pytest.approx(twin.simulation.snr, rel=0.1)
+    ratio = subject.ncsnr()[mask]
+    assert np.corrcoef(ratio, truth["snr"])[0, 1] > 0.9
+    assert np.median(ratio) == pytest.approx(float(truth["snr"].median()), rel=0.1)
+    np.testing.assert_allclose(
+        truth["betas"], truth["gain"] * truth["response"].sel(image=truth["image_id"]), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_signal_to_noise_is_nsds_formula():
+    """One voxel, four images thrice among fillers, by the formula written out."""
+    rng = np.random.default_rng(2)
+    ids = np.concatenate([np.repeat(np.arange(4), 3), 100 + np.arange(738)])
+    betas = rng.standard_normal((750, 1)) + np.where(ids < 4, 2.0 * ids, 0)[:, None]
+    scored = (betas - betas.mean()) / betas.std(ddof=1)
+    variances = [np.var(scored[ids == image], ddof=1) for image in range(4)]
+    noise = np.sqrt(np.mean(variances))
+    wanted = np.sqrt(max(0, 1 - noise**2)) / noise
+    assert bold.estimate_ncsnr(betas, ids)[0] == pytest.approx(wanted, rel=1e-9)
+
+
+def test_noise_is_shared_as_asked():
+    rng = np.random.default_rng(3)
+    response = 1 + rng.standard_normal((200, 40)).astype(np.float32)
+    snr = np.full(40, 0.5)
+    noise = bold.make_noise(response, snr, general=np.ones(40, bool), gain_sd=0.2, shared=0.5, rng=rng)
+    drawn = noise.draw(20000, rng)
+    np.testing.assert_allclose(drawn.std(axis=0), 1, atol=0.03)
+    wanted = 0.5 * noise.loadings.T @ noise.loadings + 0.5 * np.eye(40)
+    np.testing.assert_allclose(np.cov(drawn.T), wanted, atol=0.06)
+    np.testing.assert_allclose(bold.signal_to_noise(response, noise.beta_sd, 0.2), snr, rtol=1e-5)
+
+
+def test_saturation_bends_and_gain_has_mean_one():
+    drive = np.linspace(-3, 3, 601, dtype=np.float32)[:, None]
+    straight = brain.respond(drive, saturation=0, rng=np.random.default_rng(4))
+    bent = brain.respond(drive, saturation=1.5, rng=np.random.default_rng(4))
+    np.testing.assert_allclose(np.diff(straight[:, 0]), np.diff(straight[:, 0]).mean(), rtol=1e-2)
+    assert np.diff(bent[:, 0])[0] < 0.2 * np.diff(bent[:, 0]).max()
+    assert bent.std() == pytest.approx(straight.std(), rel=1e-4)
+    gain = brain.draw_gain(100_000, 0.3, np.random.default_rng(5))
+    assert gain.mean() == pytest.approx(1, abs=0.01)
+    assert np.log(gain).std() == pytest.approx(0.3, abs=0.01)
+    assert (brain.draw_gain(10, 0, np.random.default_rng(6)) == 1).all()
+
+
+def test_early_voxels_look_at_their_place(subject, truth):
+    """A voxel of V1 that prefers contrast answers to edges within its receptive field, not to those elsewhere."""
+    early = truth["area"].values == "V1"
+    assert truth["size"][early].median() < truth["size"][truth["area"].values == "hV4"].median()
+    right = np.flatnonzero(subject.roi("nsdgeneral").ravel() > 0) // np.prod(subject.brainmask.shape[1:]) > 7
+    assert truth["x"].values[early & right].mean() < 0.5 < truth["x"].values[early & ~right].mean()
+    edge = np.full((425, 425, 3), 128, np.uint8)
+    edge[150:280, 20:100] = 255
+    maps = brain.visual_maps(edge)
+    contrast = maps[brain.CHANNELS.index("contrast")]
+    assert contrast[:, :12].sum() > 0 and np.allclose(contrast[:, 12:], 0)
+    vertical = maps[brain.CHANNELS.index("0 deg")].sum()
+    assert vertical > 1.2 * maps[brain.CHANNELS.index("90 deg")].sum()  # the upright edges are the longer ones
+
+
+def test_layout_and_kind_can_be_decoded_from_averaged_betas(subject, truth):
+    """Ridge from the averaged betas of 225 images; the other 25 are tested, against chance."""
+    mask = subject.roi("nsdgeneral") > 0
+    betas = subject.betas(1, mask)
+    ids, row = np.unique(subject.image_ids, return_inverse=True)
+    x = np.stack([betas[row == i].mean(axis=0) for i in range(len(ids))])
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    test = np.isin(ids, subject.image_ids[subject.is_shared])
+    light = subject.stimuli(ids).mean(axis=3)[:, :416, :416].reshape(-1, 16, 26, 16, 26).mean(axis=(2, 4))
+    target = np.concatenate([truth["scene"].values, light.reshape(len(ids), -1)], axis=1)
+    y = target - target[~test].mean(axis=0)
+    weights = np.linalg.solve(x[~test] @ x[~test].T + 300 * np.eye((~test).sum()), y[~test])
+    found = (x[test] @ x[~test].T) @ weights
+    n_kinds = len(scenes.KINDS)
+    named = (found[:, :n_kinds] + target[~test].mean(axis=0)[:n_kinds]).argmax(axis=1)
+    assert (named == truth["scene"].values[test][:, :n_kinds].argmax(axis=1)).mean() > 0.4  # chance: 1/16
+    layout = [np.corrcoef(a, b)[0, 1] for a, b in zip(found[:, -256:], y[test][:, -256:], strict=True)]
+    assert np.mean(layout) > 0.4  # chance: 0, the mean image is taken away
+
+
+def test_split_half_patterns_match_only_with_the_right_mapping(subject, truth):
+    mask = subject.roi("nsdgeneral") > 0
+    betas = subject.betas(1, mask)
+    betas = (betas - betas.mean(axis=0)) / betas.std(axis=0)
+
+    def agreement(ids):
+        order = np.argsort(ids, kind="stable").reshape(-1, 3)
+        return np.mean([np.corrcoef(betas[a], betas[b])[0, 1] for a, b, _ in order])
+
+    assert agreement(subject.image_ids) > 0.3
+    assert abs(agreement(np.roll(subject.image_ids, 1))) < 0.1
+
+
+def test_simulating_again_does_nothing_and_says_so(twin, capsys):
+    before = sorted((p, p.stat().st_mtime_ns) for p in twin.data.rglob("*"))
+    assert simulate.simulate(twin) is False
+    assert "complete in small/: nothing to do" in capsys.readouterr().out
+    assert sorted((p, p.stat().st_mtime_ns) for p in twin.data.rglob("*")) == before
+
+
+def test_other_settings_in_the_same_folder_are_refused(twin):
+    other = twin.model_copy(update={"simulation": twin.simulation.model_copy(update={"snr": 0.3})})
+    with pytest.raises(FileExistsError, match=r"another simulated subject \(snr=1.0 there, 0.3 wanted\). Nothing was"):
+        simulate.simulate(other)
+    assert json.loads((twin.data / "simulation.json").read_text())["snr"] == 1.0
+
+
+def test_a_folder_with_other_things_is_left_alone(twin, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds files, but no finished simulated subject"):
+        simulate.simulate(twin.model_copy(update={"data": tmp_path}))
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_an_interrupted_simulation_leaves_nothing(twin, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(simulate, "_write_scenes", stop)
+    with pytest.raises(KeyboardInterrupt):
+        simulate.simulate(twin.model_copy(update={"data": tmp_path / "new"}), progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_simulations_at_once_one_wins(twin, tmp_path, monkeypatch):
+    """While the second is writing, the first finishes: the second discards its own."""
+    run = twin.model_copy(update={"data": tmp_path / "both"})
+
+    def meanwhile(folder, run, progress):
+        folder.mkdir()
+        (folder / "second.txt").write_text("")
+        run.data.mkdir()
+        (run.data / "simulation.json").write_text((twin.data / "simulation.json").read_text())
+
+    monkeypatch.setattr(simulate, "_write_subject", meanwhile)
+    assert simulate.simulate(run, progress=False) is False
+    assert [p.name for p in run.data.iterdir()] == ["simulation.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["both"]
+
+
+def test_runs_that_cannot_be_simulated_are_told(twin):
+    with pytest.raises(ValueError, match="Run 'subj01' has no `simulation`"):
+        simulate.simulate(load_run("subj01"))
+    with pytest.raises(ValueError, match="n_sessions=40: subject 8 has sessions 1 to 30"):
+        simulate.simulate(twin.model_copy(update={"subject": 8, "n_sessions": 40}))
+    with pytest.raises(FileNotFoundError, match=r"Missing subj01.nc .*nsdlib simulate small.*no known truth"):
+        simulate.load_truth(twin.model_copy(update={"data": twin.data / "nowhere"}))
+
+
+def test_the_seed_decides_everything(twin, subject, tmp_path):
+    def draw(seed):
+        scene = scenes.draw(scenes.sample_scene(np.random.default_rng([seed, simulate.STREAMS["scene"], 7])), 64)
+        return scene, trials.make_expdesign(1, repeats_within=0.4, rng=np.random.default_rng([seed, 0]))["subjectim"]
+
+    for first, second, third in zip(draw(1), draw(1), draw(2), strict=True):
+        np.testing.assert_array_equal(first, second)
+        assert (first != third).any()
+    np.testing.assert_array_equal(draw(twin.simulation.seed)[1], subject.expdesign["subjectim"])

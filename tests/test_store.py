@@ -1,0 +1,186 @@
+"""The store: what goes in comes out, versions stand beside each other, nothing is lost, refusals are in words."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from nsdlib import lineage as lineage_module
+from nsdlib.lineage import LINEAGE, Step, code_hash, find_step, lineage, lineage_hash
+from nsdlib.params import Run, load_run
+from nsdlib.store import DamagedArtifact, MissingArtifact, Store
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The small run with a store and a zoo of its own."""
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
+    return load_run("small")
+
+
+@pytest.fixture
+def example():
+    """One array of every type that notebooks keep."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "bytes": (("image", "row"), rng.integers(0, 256, (3, 4)).astype(np.uint8)),
+        "half": ("image", rng.normal(size=3).astype(np.float16)),
+        "single": ("image", np.array([1, np.nan, np.inf], np.float32)),
+        "double": ("image", rng.normal(size=3)),
+        "flag": ("image", np.array([True, False, True])),
+        "count": ("image", np.array([1, 2, 2**40])),
+        "label": ("image", np.array(["V1v", "", "mélange"])),
+        "alone": ((), np.float32(3)),
+        "empty": ("nothing", np.zeros(0, np.float32)),
+    }
+    return xr.Dataset(arrays, coords={"image": [7, 3, 72999]}, attrs={"note": "sd of what?"})
+
+
+def test_every_type_round_trips(run, example):
+    stored = Store(run).save("glm", example)
+    assert stored.identical(example)
+    assert {name: array.dtype for name, array in stored.items()} == {name: a.dtype for name, a in example.items()}
+    assert Store(run).load("glm").identical(example)
+
+
+def test_loading_is_lazy_and_closes(run, example):
+    Store(run).save("glm", example).close()
+    with Store(run).load("glm") as dataset:
+        assert not dataset["bytes"].variable._in_memory
+    (Store(run).path("glm") / "arrays.nc").rename(run.root / "moved.nc")
+
+
+def test_cached_makes_once(run, example):
+    calls = []
+    for _ in range(2):
+        Store(run).cached("glm", lambda: calls.append(1) or example)
+    assert len(calls) == 1
+
+
+def test_the_manifest_says_where_the_arrays_come_from(run, example):
+    store = Store(run)
+    store.save("glm", example)
+    manifest = json.loads((store.path("glm") / "manifest.json").read_text())
+    assert manifest["notebook"] == "01_hrf_glmsingle" and manifest["lineage"]["fields"]["subject"] == 1
+    assert len(manifest["sha256"]) == 64 and manifest["versions"]["torch"] and str(run.root) not in json.dumps(manifest)
+
+
+def test_a_missing_artifact_names_its_notebook(run):
+    with pytest.raises(
+        MissingArtifact, match=r"'scores' of run 'small' .*`nsdlib run small 05_two_stage_reconstruction`"
+    ):
+        Store(run).load("scores")
+
+
+def test_another_parameter_makes_another_artifact_and_says_so(run, example):
+    store, other = Store(run), Store(load_run("small", decoder="cnn"))
+    store.save("scores", example)
+    assert store.path("scores") != other.path("scores") and store.path("betas") == other.path("betas")
+    with pytest.raises(MissingArtifact, match="is there, but differs: decoder was 'gru', is 'cnn'"):
+        other.load("scores")
+    other.save("scores", example.isel(image=[0]))
+    assert store.load("scores").identical(example)
+
+
+def test_the_published_betas_do_not_depend_on_our_glm(run):
+    assert lineage(load_run("small", betas="nsd"), "betas")["after"] == {}
+    assert set(lineage(load_run("small", betas="glm"), "betas")["after"]) == {"glm"}
+
+
+def test_a_group_depends_on_all_its_members(run):
+    both = load_run("small", group=("small", "demo"))
+    assert set(lineage(both, "group")["after"]) == {"small/scores", "demo/scores"}
+
+
+def test_other_weights_make_another_artifact(run):
+    before = lineage_hash(run, "targets"), lineage_hash(run, "betas")
+    weights = run.root / "zoo" / "demo" / "vdvae" / "vdvae.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"one")
+    assert (lineage_hash(run, "targets") != before[0], lineage_hash(run, "betas") == before[1]) == (True, True)
+    paper = load_run("small", zoo="paper")
+    assert lineage(paper, "targets")["weights"] == {"vdvae": "paper"}
+
+
+def test_a_changed_method_counts_but_its_comments_do_not(tmp_path, monkeypatch):
+    (tmp_path / "method.py").write_text('"""A."""\nfrom nsdlib import other\n\nx = 1  # one\n')
+    (tmp_path / "other.py").write_text("y = 1\n")
+    monkeypatch.setattr(lineage_module, "__file__", str(tmp_path / "lineage.py"))
+    lineage_module._imports.cache_clear()
+    assert lineage_module._with_imports(("method",)) == {"method", "other"}
+
+    def changed(text):
+        before = code_hash.__wrapped__("method")
+        (tmp_path / "method.py").write_text(text)
+        return code_hash.__wrapped__("method") != before
+
+    assert not changed('"""Another text."""\n\nfrom nsdlib import other\nx = 1\n')
+    assert changed('"""Another text."""\n\nfrom nsdlib import other\nx = 2\n')
+
+
+def test_damage_is_noticed_and_the_notebook_named(run, example):
+    store = Store(run)
+    store.save("glm", example).close()
+    arrays = store.path("glm") / "arrays.nc"
+    arrays.write_bytes(arrays.read_bytes()[:-1] + b"x")
+    with pytest.raises(DamagedArtifact, match=r"arrays.nc is not the file that notebook 01_hrf_glmsingle wrote"):
+        store.load("glm")
+    arrays.unlink()
+    with pytest.raises(DamagedArtifact, match=r"arrays.nc is not the file"):
+        store.load("glm")
+
+
+def test_no_manifest_no_artifact_and_nothing_is_deleted(run, example):
+    store = Store(run)
+    store.path("glm").mkdir(parents=True)
+    (store.path("glm") / "arrays.nc").write_bytes(b"half")
+    assert not store.has("glm")
+    store.save("glm", example)
+    assert [f.read_bytes() for f in store.run.store.glob(".incomplete-*/arrays.nc")] == [b"half"]
+
+
+def test_the_first_of_two_writers_wins(run, example):
+    first = Store(run).save("glm", example)
+    again = Store(run).save("glm", example.isel(image=[0]))
+    assert again.identical(first) and [p.name for p in run.store.iterdir()] == [Store(run).path("glm").name]
+
+
+def test_a_killed_writer_leaves_no_artifact(run):
+    code = """
+import os, numpy as np, xarray as xr
+from nsdlib import store
+from nsdlib.params import load_run
+store._sync = lambda path: os._exit(9)
+store.Store(load_run("small")).save("glm", xr.Dataset({"a": ("i", np.arange(9))}))
+"""
+    killed = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    assert killed.returncode == 9 and not Store(run).has("glm")
+    assert Store(run).save("glm", xr.Dataset({"a": ("i", np.arange(3))})).sizes["i"] == 3
+
+
+def test_what_is_no_dataset_is_refused(run):
+    with pytest.raises(ValueError, match=r"keeps an xarray.Dataset; for 'glm' it got a ndarray"):
+        Store(run).save("glm", np.zeros(3))
+
+
+def test_unknown_artifacts_are_refused_with_the_nearest(run):
+    with pytest.raises(ValueError, match="'score' is no artifact: did you mean 'scores'"):
+        Store(run).load("score")
+
+
+def test_the_table_names_only_what_exists():
+    for name, step in LINEAGE.items():
+        assert isinstance(find_step(name), Step)
+        assert set(step.params) <= set(Run.model_fields) and set(step.after + step.across) <= set(LINEAGE)
+        assert (ROOT / "notebooks" / f"{step.notebook}.ipynb").is_file()
+        for module in step.modules:
+            assert (ROOT / "nsdlib" / f"{module}.py").is_file()
