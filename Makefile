@@ -1,5 +1,5 @@
 # make demo: install, simulate a subject, run the notebooks, build the book.    make test: install, run the tests.
-.PHONY: demo test lint book lab subjects
+.PHONY: demo test lint book lab subjects zoo
 PYTHON ?= python3.11
 LAB ?=
 RUNS ?= subj01,subj02,subj05,subj07
@@ -23,6 +23,9 @@ lab: .venv/ready
 
 subjects: .venv/ready
 	@$(ENV) snakemake --profile profiles/local --config runs=$(RUNS)
+
+zoo: .venv/ready
+	@$(ENV) python -m nsdlib.zoo_training
 
 .venv/ready: requirements.lock pyproject.toml
 	@echo "Installing into .venv: some 240 packages, a few minutes" && $(PYTHON) -m venv .venv

@@ -1,6 +1,7 @@
 # Notebooks x runs: snakemake --profile profiles/local --config runs=demo
 # A page is made again when its notebook, its parameters, the library, the weights or an earlier page changed. Only what
 # is listed as input counts, so a file that was touched and not changed costs nothing.
+import os
 from pathlib import Path
 
 from nsdlib.params import load_run, run_names
@@ -22,7 +23,8 @@ AFTER = {
     "06_noise_sensitivity": ["05_two_stage_reconstruction"],
     "07_qualitative_figures": ["05_two_stage_reconstruction"],
 }
-# Notebooks that nothing can run beside take all cores, the others half of them.
+# Notebooks that nothing can run beside take all cores, the others half of them; `cores` and `max-threads` are the limits.
+CORES = os.cpu_count()
 ALONE = {"02_roi_betas", "03_decoder_ablation"}
 
 
@@ -38,8 +40,7 @@ def earlier_pages(wildcards):
 
 
 def n_threads(wildcards):
-    cores = workflow.cores or 8
-    return cores if wildcards.name in ALONE else max(1, cores // 2)
+    return CORES if wildcards.name in ALONE else max(1, CORES // 2)
 
 
 rule all:
@@ -60,7 +61,7 @@ for run in PARAMETERS.values():
                 touch(f"{run.data}/.made"),
             params:
                 run=run.name,
-            threads: workflow.cores or 8
+            threads: CORES
             shell:
                 "OMP_NUM_THREADS={threads} python -m nsdlib simulate {params.run}"
 

@@ -12,15 +12,17 @@ All arithmetic is float64; memory beyond input and output is bounded by `Options
 """
 
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from nsdlib import fracridge, glm_denoise, glm_steps, hrf
 from nsdlib.glm_design import make_runs, percent
+from nsdlib.glm_options import Options
+from nsdlib.nsd import TR
 
-FRACTIONS = tuple(np.linspace(1, 0.05, 20))
+__all__ = ["VARIABLES", "Options", "explain", "fit", "fit_sessions"]
+
 FEWEST_JUDGES = 100  # voxels that choose the number of components when none passes the threshold
 
 # variable: (axes, unit or meaning)
@@ -47,66 +49,6 @@ VARIABLES = {
     "scale": (("voxel",), "factor that undid the shrinkage"),
     "offset": (("voxel",), "offset that went with it, scanner units"),
 }
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the GLM works; the defaults are GLMsingle's.
-
-    Attributes
-    ----------
-    duration : float
-        Seconds that a stimulus lasts.
-    degree : int or None
-        Of the drift polynomials; half the run's minutes when None.
-    n_pcs : int
-        Most noise components that are tried; 0 switches denoising off.
-    fixed_pcs : int or None
-        Remove this many, without cross-validation.
-    pc_stop : float
-        See `glm_denoise.choose_number`.
-    brain_share : float
-        Voxels of the noise pool are brighter than this share of the 99th percentile.
-    brain_r2 : float or None
-        ON-OFF R2 (percent) below which a voxel may be noise and above which it judges; found from the data when None.
-    fractions : tuple of float
-        Ridge fractions to choose from; (1,) is no ridge, a single one is used as it is.
-    autoscale : bool
-        Undo the overall shrinkage of ridge.
-    folds : tuple of tuples of int, or None
-        Runs (from 0) held out together; one at a time when None.
-    sessions : tuple of int, or None
-        Session of each run; betas are z-scored in each when repeats are compared. All one session when None.
-    voxel_batch : int
-        Most voxels in work at once.
-    device : torch.device or str
-    progress : bool
-        Show bars.
-    """
-
-    duration: float = hrf.STIMULUS_SECONDS
-    degree: int | None = None
-    n_pcs: int = 10
-    fixed_pcs: int | None = None
-    pc_stop: float = 1.05
-    brain_share: float = 0.1
-    brain_r2: float | None = None
-    fractions: tuple = FRACTIONS
-    autoscale: bool = True
-    folds: tuple | None = None
-    sessions: tuple | None = None
-    voxel_batch: int = 2000
-    device: torch.device | str = "cpu"
-    progress: bool = False
-
-    def __post_init__(self):
-        fractions = np.asarray(self.fractions, dtype=float)
-        if not fractions.size or not ((fractions > 0) & (fractions <= 1)).all():
-            raise ValueError(f"fractions={self.fractions}: wanted numbers above 0 and at most 1.")
-        if self.n_pcs < 0 or (self.fixed_pcs is not None and not 0 <= self.fixed_pcs <= self.n_pcs):
-            raise ValueError(f"n_pcs={self.n_pcs}, fixed_pcs={self.fixed_pcs}: wanted 0 <= fixed_pcs <= n_pcs.")
-        if self.voxel_batch < 1:
-            raise ValueError(f"voxel_batch={self.voxel_batch}: wanted at least 1 voxel at once.")
 
 
 def fit(design, data, *, tr, hrfs=None, canonical=None, options=None):
@@ -169,6 +111,94 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, options=None):
         warnings.warn(note, stacklevel=2)
     attributes = {"n_pcs": removed[0].shape[1], "notes": " ".join(notes), "threshold": denoising.pop("threshold")}
     return _dataset(found | denoising, attributes)
+
+
+def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None):
+    """Fit sessions of NSD, each alone, over the whole brain; keep the betas of a region and maps of the rest.
+
+    Parameters
+    ----------
+    subject : nsd.NSDSubject
+    n_sessions : int
+        From the first.
+    roi : str
+        A label volume; betas of its voxels with any label are kept.
+    options : Options, optional
+
+    Returns
+    -------
+    xarray.Dataset
+        betas_b, betas_c, betas_d (trial, roi_voxel); the other variables of one axis "voxel" as (session, voxel), hrf_r2,
+        pc_curve (NaN where denoising was off) and fractions; for each session threshold, n_pcs and notes. Coordinates:
+        session (from 1), trial (from 0), voxel and roi_voxel (flat C-order index into the volume).
+
+    Raises
+    ------
+    ValueError
+        As `fit`, and when the region has no voxel in the brain mask.
+    """
+    import xarray as xr
+
+    options = options or Options()
+    brain = np.flatnonzero(subject.brainmask)
+    kept = np.flatnonzero(subject.roi(roi)[subject.brainmask] > 0)
+    if not len(kept):
+        raise ValueError(f"{roi} has no voxel inside the brain mask of subject {subject.subject}: choose another roi.")
+    betas, maps = [], []
+    for session in range(1, n_sessions + 1):
+        design = [subject.design(session, number) for number in range(1, subject.n_runs(session) + 1)]
+        series = [
+            subject.timeseries(session, number, subject.brainmask)[: len(labels)]
+            for number, labels in enumerate(design, start=1)
+        ]
+        found = fit(design, series, tr=TR, options=options)
+        betas.append(found[["betas_b", "betas_c", "betas_d"]].isel(voxel=kept).rename(voxel="roi_voxel"))
+        maps.append(_session_maps(found, options))
+    result = xr.merge([xr.concat(betas, "trial"), xr.concat(maps, "session")]).drop_attrs(deep=False)
+    sessions, trials = np.arange(1, n_sessions + 1), np.flatnonzero(subject.session <= n_sessions)
+    result["fractions"] = ("candidate", np.unique(options.fractions)[::-1])
+    return result.assign_coords(session=sessions, trial=trials, voxel=brain, roi_voxel=brain[kept])
+
+
+def explain(labels, series, betas, *, hrf, tr):
+    """One voxel's series in a run without its drift, and the part of it that single-trial betas explain.
+
+    Parameters
+    ----------
+    labels : (n_volumes,) int
+        The run's design, a number other than 0 at each onset.
+    series : (n_volumes,) float
+        BOLD, scanner units.
+    betas : (n_trials,) float
+        Percent signal change.
+    hrf : (n_samples,) float
+        The voxel's HRF, sampled at the volumes.
+    tr : float
+        Seconds between volumes.
+
+    Returns
+    -------
+    measured, explained : (n_volumes,) float64
+        Percent of the mean of the run.
+    """
+    series = np.asarray(series, dtype=np.float64)[:, None]
+    [run] = make_runs([labels], [series], tr=tr)
+    measured = run.without_drift(torch.as_tensor(series))[:, 0] * (100 / series.mean())
+    explained = run.regressors(run.drift.new_tensor(hrf)) @ run.drift.new_tensor(betas)
+    return measured.numpy(), explained.numpy()
+
+
+def _session_maps(found, options):
+    """What is kept of a session beside its betas."""
+    import xarray as xr
+
+    one_axis = [name for name, (axes, _) in VARIABLES.items() if axes == ("voxel",) and name in found]
+    maps = found[[*one_axis, "hrf_r2"]]
+    unknown = xr.DataArray(np.full(options.n_pcs + 1, np.nan, np.float32), dims="n_components")
+    maps["pc_curve"] = found.get("pc_curve", unknown)
+    return maps.assign({name: ((), found.attrs[name]) for name in ("threshold", "n_pcs", "notes")}).drop_attrs(
+        deep=False
+    )
 
 
 def _denoise(work, found, repeats, options):

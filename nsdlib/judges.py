@@ -1,20 +1,26 @@
-"""Small stand-ins for the networks that judge reconstructions, for the demo zoo.
+"""The networks that judge reconstructions: the published ones, and small stand-ins for the demo zoo.
 
-They take the places of AlexNet, Inception, EfficientNet and SwAV where those cannot be had, and their scores are comparable
-with nothing but each other. Each was trained on scenes, apart from the models that make the reconstructions.
+A judge takes uint8 images and returns the features that `nsdlib.metrics` compares. The stand-ins take the places of AlexNet,
+Inception, EfficientNet and SwAV where those cannot be had; their scores are comparable with nothing but each other. Each was
+trained on scenes, apart from the models that make the reconstructions.
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SIZE = 64
+from nsdlib import device, embed, zoo
+from nsdlib.similarity import to_unit
+
+SIZE, PAPER_SIZE = 64, 224  # pixels a side that stand-ins and published networks see
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GROWTH = (1, 2, 3, 4, 4)  # width of each of the five layers, in units of the network's width
+ALEXNET_2, ALEXNET_5 = 5, 12  # layers of torchvision's `features` up to the ReLU of the 2nd and the 5th convolution
+SWAV_HEADS = ("projection_head.", "prototypes.")  # parts of the SwAV file that a plain ResNet-50 does not have
 
 
 class StandIn(nn.Module):
@@ -23,7 +29,7 @@ class StandIn(nn.Module):
     def __init__(self, width: int, n_outputs: int):
         super().__init__()
         channels = [3, *(width * growth for growth in GROWTH)]
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(channels, channels[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(channels))
         self.norms = nn.ModuleList(nn.BatchNorm2d(n) for n in channels[1:])
         self.head = nn.Linear(channels[-1], n_outputs)
 
@@ -51,9 +57,137 @@ class StandIn(nn.Module):
         return model.eval()
 
 
-def prepare(images: np.ndarray) -> Tensor:
-    """(n_images, rows, columns, 3) uint8 -> (n_images, 3, 64, 64), bilinear and antialiased, by ImageNet's mean and deviation."""
-    if images.shape[1:3] != (SIZE, SIZE):
-        images = np.stack([np.asarray(Image.fromarray(i).resize((SIZE, SIZE), Image.BILINEAR)) for i in images])
-    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+class Judge:
+    """A network behind its preprocessing: uint8 images in, features out.
+
+    Parameters
+    ----------
+    extract : callable
+        Prepared pixels (n, 3, size, size) to a dict of feature tensors, first axis n.
+    prepare : callable
+        (n_images, rows, columns, 3) uint8 to prepared pixels.
+    where : torch.device
+    """
+
+    def __init__(self, extract, *, prepare, where):
+        self.extract, self.prepare, self.where = extract, prepare, where
+
+    @torch.inference_mode()
+    def __call__(self, images, *, batch_size=32) -> dict[str, np.ndarray]:
+        """(n_images, rows, columns, 3) uint8 -> {feature: (n_images, n_features) float32}."""
+        parts = [
+            {name: x.flatten(1).float().cpu().numpy() for name, x in self._features(images[i : i + batch_size]).items()}
+            for i in range(0, len(images), batch_size)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _features(self, images):
+        return self.extract(self.prepare(images).to(self.where))
+
+
+def prepare(images: np.ndarray, size: int = SIZE) -> Tensor:
+    """(n_images, rows, columns, 3) uint8 -> (n_images, 3, size, size), antialiased, by ImageNet's mean and deviation."""
+    x = to_unit(images, size)
     return (x - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
+
+
+def load(run) -> dict[str, Judge]:
+    """All judges of the run's zoo, by name: alexnet, inception, effnet, swav, clip.
+
+    Raises
+    ------
+    FileNotFoundError
+        When weights are missing; says which and where they come from.
+    ValueError
+        When a file holds another network's weights.
+    """
+    where, networks = device.pick(run.device), {}
+    for name in ("alexnet", "inception", "effnet", "swav"):
+        path = zoo.path(run, name)
+        if run.zoo == "demo":
+            networks[name] = Judge(StandIn.from_file(path).to(where).features, prepare=prepare, where=where)
+        else:
+            networks[name] = Judge(PUBLISHED[name](path, where), prepare=lambda x: prepare(x, PAPER_SIZE), where=where)
+    return networks | {"clip": clip_judge(zoo.path(run, "clip"), where)}
+
+
+def clip_judge(folder: Path, where) -> Judge:
+    """CLIP's projected image embedding, before normalisation, from a transformers folder of a whole CLIP or its vision half."""
+    from transformers import AutoConfig, CLIPVisionModelWithProjection
+
+    config = AutoConfig.from_pretrained(folder)
+    if config.model_type == "clip":  # the size of the projection is spelled once, for both halves
+        config.vision_config.projection_dim = config.projection_dim
+        config = config.vision_config
+    model = CLIPVisionModelWithProjection.from_pretrained(folder, config=config, dtype=torch.float32).eval().to(where)
+    size = config.image_size
+    return Judge(
+        lambda x: {"pooled": model(pixel_values=x).image_embeds}, prepare=lambda x: embed.prepare(x, size), where=where
+    )
+
+
+def alexnet(path: Path, where):
+    """AlexNet's ReLU outputs after its second and fifth convolution (torchvision's features[4] and features[11])."""
+    from torchvision.models import alexnet as build
+
+    layers = _fill(build(weights=None), path).features.to(where)
+
+    def extract(x):
+        second = layers[:ALEXNET_2](x)
+        return {"layer2": second, "layer5": layers[ALEXNET_2:ALEXNET_5](second)}
+
+    return extract
+
+
+def inception(path: Path, where):
+    """Inception-v3's average pool, 2,048 features; ImageNet scaling is turned into the network's own, as its weights want."""
+    from torchvision.models import inception_v3
+
+    return _pooled(_fill(inception_v3(weights=None, init_weights=False, transform_input=True), path), "fc", where)
+
+
+def effnet(path: Path, where):
+    """EfficientNet-B1's average pool, 1,280 features."""
+    from torchvision.models import efficientnet_b1
+
+    return _pooled(_fill(efficientnet_b1(weights=None), path), "classifier", where)
+
+
+def swav(path: Path, where):
+    """The average pool of the ResNet-50 that SwAV trained, 2,048 features; the file has no classifier."""
+    from torchvision.models import resnet50
+
+    model = resnet50(weights=None)
+    model.fc = nn.Identity()
+    return _pooled(_fill(model, path), "fc", where)
+
+
+PUBLISHED = {"alexnet": alexnet, "inception": inception, "effnet": effnet, "swav": swav}
+
+
+def _pooled(model, head, where):
+    """The model without its head, as a function to a dict."""
+    setattr(model, head, nn.Identity())
+    model = model.to(where)
+    return lambda x: {"pooled": model(x)}
+
+
+def _fill(model, path):
+    """Load a published state dict; `module.` prefixes and SwAV's heads are tolerated, nothing else."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = {key.removeprefix("module."): value for key, value in state.get("state_dict", state).items()}
+    state = {key: value for key, value in state.items() if not key.startswith(SWAV_HEADS)}
+    wanted = model.state_dict()
+    wrong = [f"missing {key}" for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
+    wrong += [f"unexpected {key}" for key in state if key not in wanted]
+    wrong += [
+        f"{key} has shape {tuple(state[key].shape)}, wanted {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in state and state[key].shape != wanted[key].shape
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path} does not fit {type(model).__name__} ({len(wrong)} differences): {'; '.join(wrong[:5])}"
+        )
+    model.load_state_dict(state, strict=False)
+    return model.eval()

@@ -78,7 +78,7 @@ LINEAGE = {
         "06_noise_sensitivity",
         ("noise_amplitudes", "protocol", "n_shown"),
         ("reconstruction", "embeddings"),
-        modules=("diffusion", "metrics"),
+        modules=("degrade", "diffusion", "metrics"),
         weights=("versatile_diffusion", "judges"),
     ),
     "group": Step("08_across_subjects", ("group", "n_bootstrap"), across=("scores",), modules=("stats",)),

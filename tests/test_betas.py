@@ -7,6 +7,7 @@ import xarray as xr
 
 from nsdlib import betas
 from nsdlib.nsd import NSDSubject
+from nsdlib.reliability import correlate
 from nsdlib.simulate import load_truth
 
 
@@ -75,7 +76,7 @@ def test_test_images_change_nothing_in_training(trials, assembled):
 
 def test_the_planted_responses_are_in_it(twin, assembled):
     truth = load_truth(twin).response.sel(image=assembled.test_image.values, voxel=assembled.voxel.values)
-    agreement = betas.correlate(assembled.X_test.values, truth.values)
+    agreement = correlate(assembled.X_test.values, truth.values)
     assert np.median(agreement) > 0.5
 
 

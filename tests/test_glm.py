@@ -7,6 +7,9 @@ import pytest
 import torch
 
 from nsdlib import fracridge, glm, glm_denoise, glm_design
+from nsdlib.nsd import NSDSubject
+from nsdlib.reliability import correlate
+from nsdlib.simulate import load_truth
 
 DATA = Path(__file__).parent / "data"
 N_RUNS = 4
@@ -296,3 +299,50 @@ def test_a_bad_tr_is_refused():
 def test_bad_options_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         glm.Options(**wrong)
+
+
+@pytest.fixture(scope="module")
+def session(twin):
+    subject = NSDSubject(twin.data, twin.subject, twin.n_sessions)
+    return subject, glm.fit_sessions(subject, 1)
+
+
+def test_a_session_of_nsd_is_fitted_from_its_files(session):
+    subject, found = session
+    assert dict(found.betas_d.sizes) == {"trial": 750, "roi_voxel": (subject.roi("nsdgeneral") > 0).sum()}
+    assert found.hrf_index.sizes["voxel"] == subject.brainmask.sum() and found.notes.values.tolist() == [""]
+    assert subject.brainmask.ravel()[found.voxel].all() and np.isin(found.roi_voxel, found.voxel).all()
+
+
+def test_the_simulated_subjects_truth_is_found(session, twin):
+    _, found = session
+    truth = load_truth(twin)
+    agreement = {kind: np.median(correlate(found[f"betas_{kind}"].values, truth.betas.values[:750])) for kind in "bcd"}
+    assert 0.6 < agreement["b"] < agreement["c"] < agreement["d"]
+    peaks = glm.hrf.peak_seconds()[found.hrf_index.sel(voxel=found.roi_voxel.values).values[0]]
+    assert np.corrcoef(peaks, truth.hrf_peak)[0, 1] > 0.9
+
+
+def test_what_betas_explain_adds_up_to_the_fit(session):
+    subject, found = session
+    labels, voxel = subject.design(1, 1), int(found.r2_b.sel(voxel=found.roi_voxel.values).argmax("voxel")[0])
+    mask = np.zeros(subject.brainmask.shape, dtype=bool)
+    mask.flat[found.roi_voxel.values[voxel]] = True
+    series = subject.timeseries(1, 1, mask)[: len(labels), 0]
+    hrf = glm.hrf.library(glm.TR)[int(found.hrf_index.sel(voxel=found.roi_voxel.values[voxel])[0])]
+    betas = found.betas_b.values[: (labels > 0).sum(), voxel] * float(
+        found["mean"].sel(voxel=found.roi_voxel.values[voxel])[0] / series.mean()
+    )
+    measured, explained = glm.explain(labels, series, betas, hrf=hrf, tr=glm.TR)
+    left = measured - explained
+    assert np.square(left).sum() < 0.5 * np.square(measured).sum()
+    assert (
+        abs(left @ explained) < 1e-3 * np.square(measured).sum()
+    )  # least squares leaves what is orthogonal to its fit
+
+
+def test_a_region_outside_the_brain_is_refused(session, monkeypatch):
+    subject, _ = session
+    monkeypatch.setattr(subject, "roi", lambda name: np.zeros(subject.brainmask.shape, dtype=int))
+    with pytest.raises(ValueError, match="floc-words has no voxel inside the brain mask of subject 1"):
+        glm.fit_sessions(subject, 1, roi="floc-words")

@@ -11,13 +11,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     ["params", "device"],
-    ["lineage", "zoo", "progress", "nsd_layout"],
-    ["store", "nsd_files", "sprites", "hrf", "ridge"],
-    ["nsd", "scenes", "trials", "nsd_write", "glm_design", "fracridge"],
+    ["lineage", "zoo", "progress", "nsd_layout", "published"],
+    ["store", "nsd_files", "sprites", "hrf", "ridge", "training", "similarity"],
+    ["nsd", "scenes", "trials", "nsd_write", "glm_options", "glm_design", "fracridge", "selection", "degrade"],
     ["anatomy", "brain", "bold", "nsd_checks", "glm_denoise"],
     ["truth", "glm_steps"],
-    ["simulate", "glm", "reliability", "decoders", "vdvae", "embed", "judges"],
-    ["betas", "diffusion"],
+    ["simulate", "glm", "reliability", "decoders", "vdvae", "embed"],
+    ["betas", "diffusion", "judges"],
     ["metrics", "stats"],
     ["plots"],
     ["engine"],

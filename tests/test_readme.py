@@ -1,9 +1,12 @@
 """What the README and the Makefile say exists."""
 
+import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +76,15 @@ def test_targets_are_three_lines_at_most_and_real():
     make = shutil.which("make")
     for target in sorted(targets()):
         subprocess.run([make, "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_lab_takes_this_environments_kernel(tmp_path):
+    recipe = re.search(r"^lab:.*\n\t(.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    (setting,) = re.findall(r"JUPYTER_PREFER_ENV_PATH=1", recipe)
+    users = tmp_path / ".local" / "share" / "jupyter" / "kernels" / "python3"
+    users.mkdir(parents=True)
+    (users / "kernel.json").write_text('{"argv": ["false"], "display_name": "another", "language": "python"}')
+    environment = os.environ | {"HOME": str(tmp_path), **dict([setting.split("=")])}
+    program = Path(sys.executable).with_name("jupyter-kernelspec")
+    done = subprocess.run([program, "list", "--json"], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["kernelspecs"]["python3"]["resource_dir"].startswith(sys.prefix)

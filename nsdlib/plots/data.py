@@ -60,7 +60,7 @@ def plot_trials(image_ids, is_shared, session, ax=None):
         ax.axvline(start, color="0.7", linewidth=0.8, zorder=0)
     ax.set(xlabel="trial (lines part the sessions)", ylabel="image, by first showing")
     ax.set_title("Which image was shown when")
-    ax.legend(loc="lower right", markerscale=2)
+    ax.legend(loc="upper left", markerscale=2)
     return ax
 
 
@@ -92,6 +92,7 @@ def plot_run(series, onsets, labels, *, tr, ax=None):
     ax.text(-13, SCALE_BAR / 2, f"{SCALE_BAR} %", rotation=90, ha="right", va="center")
     ax.set(xlabel="seconds from the start of the run (ticks: an image appears)", yticks=[])
     ax.set_xlim(-30, 1.15 * seconds[-1])
+    ax.spines["left"].set_visible(False)
     ax.set_title("BOLD of one run")
     return ax
 

@@ -38,7 +38,7 @@ SCHEDULER = {
     "clip_sample": False,
     "prediction_type": "v_prediction",
 }
-N_STEPS, BATCH, RATE, SEED = 12_000, 32, 1e-3, 14
+N_STEPS, BATCH, RATE, SEED = 7_000, 32, 1e-3, 14
 ENLARGE = 8.0
 EMPTY_SHARE, NOISY_SHARE, TOKEN_NOISE = 0.1, 0.5, 0.5  # of the images; noise in standard deviations of a token's value
 

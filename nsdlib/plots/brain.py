@@ -1,0 +1,251 @@
+"""Figures of responses, betas and maps on the brain (notebooks 01 and 02)."""
+
+import numpy as np
+
+from nsdlib.plots.style import COLOURS
+
+PANEL = 1.9  # inches a slice
+ACCENT = COLOURS[1]
+SMALLEST_R2 = 1e-4  # percent; on a logarithmic axis nothing below is worth the space
+
+
+def plot_hrfs(seconds, hrfs, peaks, *, canonical=None, ax=None):
+    """Draw a library of HRFs, coloured by the time of their peak.
+
+    Parameters
+    ----------
+    seconds : (n_samples,) float
+        From the onset of the stimulus.
+    hrfs : (n_hrfs, n_samples) float
+        Largest sample 1.
+    peaks : (n_hrfs,) float
+        Seconds.
+    canonical : (n_canonical,) float, optional
+        Sampled at the first of the same seconds; drawn in black.
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(6.5, 3.4), layout="constrained")[1]
+    norm = plt.Normalize(peaks.min(), peaks.max())
+    for curve, peak in zip(hrfs, peaks, strict=True):
+        ax.plot(seconds, curve, color=plt.colormaps["viridis"](norm(peak)), linewidth=1.2)
+    if canonical is not None:
+        ax.plot(seconds[: len(canonical)], canonical, "k--", label="canonical HRF")
+        ax.legend(frameon=False)
+    ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
+    ax.set(xlabel="seconds from the onset of an image", ylabel="BOLD, peak = 1", xlim=(0, 30))
+    ax.set_title("The twenty HRFs of the library")
+    ax.figure.colorbar(plt.cm.ScalarMappable(norm, "viridis"), ax=ax, label="peak (s)")
+    return ax
+
+
+def plot_fits(seconds, measured, fits, onsets, *, ax=None):
+    """Draw a voxel's series in one run and what betas explain of it.
+
+    Parameters
+    ----------
+    seconds : (n_volumes,) float
+    measured : (n_volumes,) float
+        Percent of the mean, without drift.
+    fits : dict of str to (n_volumes,) float
+    onsets : (n_trials,) float
+        Seconds.
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(9, 3.2), layout="constrained")[1]
+    ax.plot(seconds, measured, ".-", color="0.6", markersize=3, linewidth=0.7, label="measured")
+    for label, fit in fits.items():
+        ax.plot(seconds, fit, linewidth=1.6, label=label)
+    ax.plot(onsets, np.full(len(onsets), ax.get_ylim()[0]), "|", color="k", markersize=5, label="an image appears")
+    ax.set(xlabel="seconds", ylabel="BOLD (percent)", xlim=(seconds[0], seconds[-1]))
+    ax.legend(ncols=4, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
+    ax.set_title("One voxel, one run: measured and explained", pad=24)
+    return ax
+
+
+def plot_map(values, background, *, voxels, slices, label, limits=None):
+    """Draw a map in colour over axial slices, seen from above with the left of the brain on the left.
+
+    Parameters
+    ----------
+    values : (n_voxels,) float
+        NaN is not drawn.
+    background : (X, Y, Z) float
+        Drawn in grey.
+    voxels : (n_voxels,) int
+        Flat C-order indices into the volume.
+    slices : sequence of int
+        Indices along the third axis.
+    label : str
+        What the colours mean; also the title, up to its first comma.
+    limits : pair of float, optional
+        Ends of the colours; the map's own when not given.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    low, high = (np.nanmin(values), np.nanmax(values)) if limits is None else limits
+    volume = np.full(background.shape, np.nan)
+    volume.flat[voxels] = values
+    figure, axes = plt.subplots(
+        1, len(slices), figsize=(PANEL * len(slices) + 0.8, PANEL * 1.5), squeeze=False, layout="constrained"
+    )
+    for ax, z in zip(axes[0], slices, strict=True):
+        ax.imshow(background[:, :, z].T, origin="lower", cmap="gray")
+        shown = ax.imshow(
+            volume[:, :, z].T, origin="lower", cmap="viridis", vmin=low, vmax=high, interpolation="nearest"
+        )
+        ax.set(xticks=[], yticks=[], xlabel=f"z = {z}")
+    figure.colorbar(shown, ax=axes[0].tolist(), label=label, shrink=0.8)
+    figure.suptitle(f"{label.split(',')[0]} on slices from below to above (back of the head at the bottom)")
+    return figure
+
+
+def plot_r2(onoff, fitted, *, threshold, ax=None):
+    """Draw for each voxel what a common response explains against what single trials explain.
+
+    Parameters
+    ----------
+    onoff, fitted : (n_voxels,) float
+        Percent of variance.
+    threshold : float
+        ON-OFF R2 from which voxels count as responding.
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(5.2, 3.8), layout="constrained")[1]
+    shown = onoff > SMALLEST_R2
+    drawn = ax.hexbin(onoff[shown], fitted[shown], xscale="log", bins="log", gridsize=45, mincnt=1, cmap="cividis")
+    ax.axvline(threshold, color=ACCENT, linewidth=1.2, label=f"threshold, {threshold:.2g} %")
+    ax.set(xlabel="ON-OFF: percent of variance", ylabel="single trials: percent of variance")
+    ax.legend(frameon=False, loc="upper left")
+    ax.set_title("What any image evokes, and what each one does")
+    ax.figure.colorbar(drawn, ax=ax, label="voxels")
+    return ax
+
+
+def plot_components(curves, chosen, *, ax=None):
+    """Draw how repeats gain from the removal of noise components, one line a session.
+
+    Parameters
+    ----------
+    curves : dict of str to (n_pcs + 1,) float
+    chosen : dict of str to int
+        Number that was chosen.
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(5.6, 3.4), layout="constrained")[1]
+    for name, curve in curves.items():
+        [line] = ax.plot(curve, ".-", label=f"{name}: {chosen[name]} removed")
+        ax.plot(chosen[name], curve[chosen[name]], "o", markersize=10, markerfacecolor="none", color=line.get_color())
+    ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
+    ax.set(xlabel="noise components removed", ylabel="fall in error between repeats")
+    ax.legend(frameon=False, loc="lower right")
+    ax.set_title("How many noise components to remove")
+    return ax
+
+
+def plot_fractions(fractions, groups, *, ax=None):
+    """Draw how often each ridge fraction was chosen in groups of voxels.
+
+    Parameters
+    ----------
+    fractions : (n_fractions,) float
+        Those there were to choose from, evenly spaced.
+    groups : dict of str to (n_voxels,) float
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(5.6, 3.2), layout="constrained")[1]
+    fractions = np.sort(fractions)
+    for name, values in groups.items():
+        counts = np.isclose(values[:, None], fractions, atol=1e-3).mean(axis=0)
+        ax.step(fractions, 100 * counts, where="mid", linewidth=1.8, label=f"{name} (n = {len(values)})")
+    ax.set(xlabel="fraction of the betas' length that is kept", ylabel="percent of voxels", ylim=(0, None))
+    ax.legend(frameon=False)
+    ax.set_title("Ridge: how much each voxel keeps")
+    return ax
+
+
+def plot_boxes(groups, *, label, title, ax=None):
+    """Draw the spread over voxels of something in several groups: box 25 to 75, whiskers 5 to 95 percent.
+
+    Parameters
+    ----------
+    groups : dict of str to (n_voxels,) float
+    label, title : str
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(1.6 + 0.75 * len(groups), 3.5), layout="constrained")[1]
+    names = [f"{name}\nn = {len(values)}" for name, values in groups.items()]
+    style = {"color": "k", "linewidth": 1.6}
+    ax.boxplot(list(groups.values()), tick_labels=names, whis=(5, 95), showfliers=False, medianprops=style)
+    ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
+    ax.tick_params(axis="x", labelsize=8)
+    ax.set(ylabel=label)
+    ax.set_title(title)
+    return ax
+
+
+def plot_truth(planted, found, *, label, title, ax=None):
+    """Draw what was found against what was planted, with the line of agreement.
+
+    Parameters
+    ----------
+    planted, found : (n,) float
+    label : str
+        Quantity and unit.
+    title : str
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(4.4, 3.8), layout="constrained")[1]
+    drawn = ax.hexbin(planted, found, gridsize=35, bins="log", mincnt=1, cmap="cividis")
+    ends = [min(planted.min(), found.min()), max(planted.max(), found.max())]
+    ax.plot(ends, ends, "k--", linewidth=1.2, label="equal")
+    ax.set(xlabel=f"planted {label}", ylabel=f"found {label}")
+    ax.legend(frameon=False, loc="upper left", fontsize=8)
+    ax.set_title(title)
+    ax.figure.colorbar(drawn, ax=ax, label="voxels")
+    return ax
+
+
+def plot_counts(planted, found, ticks, *, label, title, ax=None):
+    """Draw how often each of several ordered things was found for each that was planted.
+
+    Parameters
+    ----------
+    planted, found : (n_voxels,) int
+        Numbers from 0.
+    ticks : list of str
+        A name for each number.
+    label, title : str
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(4.8, 4.2), layout="constrained")[1]
+    counts = np.zeros((len(ticks), len(ticks)))
+    np.add.at(counts, (found, planted), 1)
+    share = counts / np.maximum(counts.sum(axis=0), 1)
+    drawn = ax.imshow(100 * share, origin="lower", cmap="cividis", vmin=0)
+    some = np.arange(0, len(ticks), 3)
+    ax.set(xticks=some, yticks=some, xlabel=f"planted {label}", ylabel=f"found {label}")
+    ax.set_xticklabels([ticks[i] for i in some])
+    ax.set_yticklabels([ticks[i] for i in some])
+    ax.set_title(title)
+    ax.figure.colorbar(drawn, ax=ax, label="percent of the planted", shrink=0.85)
+    return ax

@@ -1,0 +1,110 @@
+"""How the networks are trained: the recipe of the paper's public code, on tensors that stay on the device.
+
+NAdam at 1e-3 with weight decay 5e-6 on the mean squared error, batches of 64; the rate is halved after 6 epochs without a
+better validation error, training ends after 12, or `max_epochs`. Then a new network is fitted to training and validation images
+together, following the rates that were recorded up to the best epoch.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+RATE, WEIGHT_DECAY = 1e-3, 5e-6
+PATIENCE_RATE, PATIENCE_STOP = 6, 12
+VALIDATION_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class History:
+    """What the search saw: errors (validation, an epoch each; in units of the scaled targets) and the rates to follow."""
+
+    errors: tuple[float, ...]
+    rates: tuple[float, ...]
+
+
+def split(n_images: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to fit and rows to validate on, by image: a tenth, at least two, for validation."""
+    order = np.random.default_rng(seed).permutation(n_images)
+    n_validation = max(2, round(VALIDATION_SHARE * n_images))
+    return np.sort(order[n_validation:]), np.sort(order[:n_validation])
+
+
+def search(new_network, x, y, rows_fit, rows_validation, *, max_epochs, seed, batch_size, name) -> tuple[History, nn.Module]:
+    """Train until the validation error stops falling; returns the history and the best network.
+
+    x (n_images, n_voxels) and y (n_images, n_latents) lie on the device; rows index them.
+    """
+    network = new_network()
+    optimiser = _optimiser(network)
+    generator = torch.Generator().manual_seed(seed)
+    x_fit, y_fit, x_validation, y_validation = x[rows_fit], y[rows_fit], x[rows_validation], y[rows_validation]
+    errors, rates, rate, waited, best = [], [], RATE, 0, None
+    with _seeded(seed), tqdm(total=max_epochs, desc=f"{name}: finding the schedule", unit="epoch", mininterval=5) as bar:
+        for _ in range(max_epochs):
+            _epoch(network, optimiser, x_fit, y_fit, rate=rate, generator=generator, batch_size=batch_size)
+            rates.append(rate)
+            errors.append(_error(network, x_validation, y_validation))
+            bar.update()
+            if errors[-1] <= min(errors):
+                best, waited = copy.deepcopy(network), 0
+                continue
+            waited += 1
+            if waited >= PATIENCE_STOP:
+                break
+            rate = rate / 2 if waited % PATIENCE_RATE == 0 else rate
+    n_best = int(np.argmin(errors)) + 1
+    return History(tuple(errors), tuple(rates[:n_best])), best
+
+
+def follow(network, x, y, rates, *, seed, batch_size, name) -> nn.Module:
+    """Train on all rows, one epoch for each of the rates."""
+    optimiser = _optimiser(network)
+    generator = torch.Generator().manual_seed(seed)
+    with _seeded(seed):
+        for rate in tqdm(rates, desc=f"{name}: training on all images", unit="epoch", mininterval=5):
+            _epoch(network, optimiser, x, y, rate=rate, generator=generator, batch_size=batch_size)
+    return network.eval()
+
+
+class _seeded:
+    """Seed dropout, which only the global generator feeds, and put the generator back afterwards."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def __enter__(self):
+        self.fork = torch.random.fork_rng()
+        self.fork.__enter__()
+        torch.manual_seed(self.seed)
+
+    def __exit__(self, *problem):
+        self.fork.__exit__(*problem)
+
+
+def _optimiser(network):
+    return torch.optim.NAdam(network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
+
+
+def _epoch(network, optimiser, x: Tensor, y: Tensor, *, rate, generator, batch_size):
+    """One pass over the rows in a random order; a last batch of one row, which batch normalisation cannot take, is left out."""
+    network.train()
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    order = torch.randperm(len(x), generator=generator).to(x.device)
+    for rows in order.split(batch_size):
+        if len(rows) < 2:
+            continue
+        optimiser.zero_grad(set_to_none=True)
+        F.mse_loss(network(x[rows]), y[rows]).backward()
+        optimiser.step()
+
+
+@torch.inference_mode()
+def _error(network, x, y) -> float:
+    """Mean squared error, without dropout."""
+    return F.mse_loss(network.eval()(x), y).item()

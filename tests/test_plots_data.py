@@ -1,0 +1,57 @@
+"""Figures of notebook 00: each draws what it was given, on the axes it was given."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from nsdlib.plots import data
+
+
+@pytest.fixture(autouse=True)
+def close():
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+def test_scenes_fill_a_sheet_and_leave_the_rest_empty():
+    images = np.arange(5)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
+    figure = data.plot_scenes(images.astype(np.uint8), [f"caption {i}" for i in range(5)], n_columns=3)
+    drawn = [ax for ax in figure.axes if ax.images]
+    assert [int(ax.images[0].get_array().max()) for ax in drawn] == [0, 1, 2, 3, 4]
+    assert [ax.get_title(loc="left") for ax in drawn] == [f"caption {i}" for i in range(5)]
+    assert len(figure.axes) == 6
+
+
+def test_trials_are_dots_at_their_place():
+    ax = plt.subplots()[1]
+    image_ids, shared = np.array([7, 3, 7, 5]), np.array([False, True, False, False])
+    assert data.plot_trials(image_ids, shared, np.array([1, 1, 2, 2]), ax=ax) is ax
+    own, common = (dots.get_offsets().tolist() for dots in ax.collections)
+    assert own == [[1, 0], [3, 0], [4, 2]]
+    assert common == [[2, 1]]
+    assert [line.get_xdata()[0] for line in ax.lines] == [2.5]
+
+
+def test_a_run_is_one_line_a_voxel_over_seconds():
+    ax = plt.subplots()[1]
+    series = np.random.default_rng(0).standard_normal((20, 2))
+    assert data.plot_run(series, np.array([4.0, 8.0]), ["a", "b"], tr=0.5, ax=ax) is ax
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), series[:, 0])
+    np.testing.assert_allclose(ax.lines[1].get_xdata(), 0.5 * np.arange(20))
+    assert [text.get_text() for text in ax.texts] == ["a", "b", "5 %"]
+
+
+def test_regions_are_coloured_where_they_lie():
+    mask = np.zeros((4, 5, 3), bool)
+    mask[1, 4, 2] = True
+    figure = data.plot_regions(np.ones(mask.shape), {"V1": mask}, slices=[0, 2])
+    layers = [ax.images[1].get_array()[..., 3] for ax in figure.axes]
+    assert layers[0].sum() == 0
+    assert np.argwhere(layers[1]).tolist() == [[4, 1]]  # rows are the second axis of the volume
+
+
+def test_agreement_counts_every_image():
+    ax = plt.subplots()[1]
+    data.plot_agreement(np.array([0.2, 0.3, 0.4]), np.array([-0.1, 0.1]), ax=ax)
+    assert [sum(bar.get_height() for bar in bars) for bars in ax.containers] == [3, 2]

@@ -1,0 +1,82 @@
+"""Ridge against scikit-learn, its leave-one-out shortcut against real leaving out, and the rescaling of predictions."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge as Peer
+
+from nsdlib.ridge import Moments, Ridge, rescale
+
+
+@pytest.fixture
+def problem():
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((40, 70)).astype(np.float32) + 2
+    Y = (X @ rng.standard_normal((70, 9)) + 5 * rng.standard_normal((40, 9)) + 7).astype(np.float32)
+    return X, Y, rng.standard_normal((11, 70)).astype(np.float32) + 2
+
+
+@pytest.mark.parametrize("alpha", [0.5, 30.0, 5000.0])
+def test_equals_scikit_learn(problem, alpha):
+    X, Y, X_test = problem
+    peer = Peer(alpha=alpha).fit(X.astype(float), Y.astype(float)).predict(X_test.astype(float))
+    ours = Ridge([alpha], batch_size=4).fit(X, Y).predict(X_test)
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, peer, rtol=1e-5, atol=1e-5)
+
+
+def test_leave_one_out_equals_leaving_one_out(problem):
+    X, Y, _ = problem
+    alphas = [1.0, 100.0, 10_000.0]
+    left_out = []
+    for alpha in alphas:
+        rows = [np.arange(40) != i for i in range(40)]
+        left_out.append([Peer(alpha=alpha).fit(X[r], Y[r]).predict(X[~r])[0] for r in rows])
+    left_out = np.array(left_out)
+    model = Ridge(alphas, batch_size=5).fit(X, Y)
+    np.testing.assert_allclose(model.errors, ((left_out - Y) ** 2).mean((1, 2)), rtol=1e-4)
+    best = int(np.argmin(model.errors))
+    assert model.alpha == alphas[best]
+    np.testing.assert_allclose(model.held_out.mean, left_out[best].mean(0), rtol=1e-4)
+    np.testing.assert_allclose(model.held_out.sd, left_out[best].std(0), rtol=1e-3)
+
+
+def test_rescaled_by_the_test_set_has_the_training_moments(problem):
+    X, Y, X_test = problem
+    model = Ridge([100.0]).fit(X, Y)
+    rescaled = rescale(model.predict(X_test), model, mode="test")
+    np.testing.assert_allclose(Moments.of(rescaled).sd, Y.std(0), rtol=1e-4)
+    np.testing.assert_allclose(rescaled.mean(0), Y.mean(0), rtol=1e-3)
+
+
+def test_rescaled_by_the_training_set_does_not_lean_on_other_images(problem):
+    X, Y, X_test = problem
+    model = Ridge([100.0]).fit(X, Y)
+    together = rescale(model.predict(X_test), model, mode="train")
+    alone = rescale(model.predict(X_test[3:4]), model, mode="train")
+    np.testing.assert_allclose(together[3:4], alone, rtol=1e-5)
+    assert np.abs(rescale(model.predict(X_test), model, mode="test")[3] - alone[0]).max() > 1e-3
+    np.testing.assert_array_equal(rescale(together, model, mode="none"), together)
+
+
+def test_constant_target_stays_constant(problem):
+    X, Y, X_test = problem
+    Y[:, 2] = 4.0
+    model = Ridge([1.0]).fit(X, Y)
+    for mode in ("train", "test"):
+        np.testing.assert_allclose(rescale(model.predict(X_test), model, mode=mode)[:, 2], 4.0, rtol=1e-5)
+
+
+def test_bad_input_is_refused(problem):
+    X, Y, X_test = problem
+    with pytest.raises(ValueError, match="as many images, got"):
+        Ridge([1.0]).fit(X[:-1], Y)
+    with pytest.raises(ValueError, match="X holds 1 values that are not finite"):
+        Ridge([1.0]).fit(np.where(np.arange(X.size).reshape(X.shape) == 5, np.nan, X), Y)
+    with pytest.raises(ValueError, match="not been fitted"):
+        Ridge([1.0]).predict(X)
+    with pytest.raises(ValueError, match=r"must be \(n_images, 70\)"):
+        Ridge([1.0]).fit(X, Y).predict(X_test[:, :5])
+    with pytest.raises(ValueError, match="positive penalties"):
+        Ridge([0.0])
+    with pytest.raises(ValueError, match='"none", "train" or "test"'):
+        rescale(Y, None, mode="tset")

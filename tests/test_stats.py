@@ -1,0 +1,93 @@
+"""Intervals and tests, against SciPy and against what is known of random numbers."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats as scipy_stats
+
+from nsdlib import stats
+
+RNG = np.random.default_rng(0)
+
+
+def test_the_interval_is_scipys_percentile_bootstrap():
+    values = RNG.gamma(2, size=80)
+    wanted = scipy_stats.bootstrap((values,), np.mean, n_resamples=9999, method="percentile", rng=1).confidence_interval
+    low, high = stats.bootstrap_interval(values, n_bootstrap=9999, seed=2)
+    assert low == pytest.approx(wanted.low, abs=0.03) and high == pytest.approx(wanted.high, abs=0.03)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    values = RNG.normal(1, 2, size=(400, 60))
+    low, high = stats.bootstrap_interval(values, n_bootstrap=500, level=0.9)
+    assert low.shape == (400,) and 0.84 < ((low < 1) & (high > 1)).mean() < 0.95
+
+
+def test_rows_share_their_resamples_and_the_seed_fixes_them():
+    values = RNG.normal(size=(2, 30))
+    means = stats.bootstrap_means(values, n_bootstrap=50, seed=3)
+    np.testing.assert_allclose(means[:, 1], stats.bootstrap_means(values[1], n_bootstrap=50, seed=3))
+    assert (means != stats.bootstrap_means(values, n_bootstrap=50, seed=4)).any()
+
+
+def test_memory_is_bounded_and_chunks_join(monkeypatch):
+    monkeypatch.setattr(stats, "CHUNK", 64)
+    assert stats.bootstrap_means(RNG.normal(size=30), n_bootstrap=7).shape == (7,)
+    assert 0 < stats.sign_flip_test(RNG.normal(size=30), n_permutations=11) <= 1
+
+
+def test_the_sign_flip_test_is_scipys_exact_permutation_test():
+    differences = RNG.normal(0.5, 1, size=9)
+    wanted = scipy_stats.permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=np.inf)
+    assert stats.sign_flip_test(differences, n_permutations=512) == pytest.approx(wanted.pvalue)
+
+
+def test_its_random_version_agrees_with_the_exact_one():
+    differences = RNG.normal(0.4, 1, size=12)
+    exact = stats.sign_flip_test(differences, n_permutations=4096)
+    assert stats.sign_flip_test(differences, n_permutations=4095) == pytest.approx(exact, abs=0.03)
+
+
+def test_p_values_of_nothing_are_uniform():
+    p = [stats.sign_flip_test(RNG.normal(size=20), n_permutations=199, seed=k) for k in range(200)]
+    assert scipy_stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_a_paired_difference_finds_what_was_planted():
+    b = RNG.normal(size=200)
+    found = stats.paired_difference(b + 0.3 + 0.1 * RNG.normal(size=200), b)
+    assert found["low"] < 0.3 < found["high"] and found["high"] - found["low"] < 0.04
+    assert found["p"] < 0.01 and found["n"] == 200
+    assert stats.paired_difference(b, b)["p"] == 1
+
+
+def test_a_summary_keeps_names():
+    values = xr.DataArray(
+        RNG.normal([[0.0], [5.0]], 1, size=(3, 2, 40)),
+        dims=("system", "metric", "test_image"),
+        coords={"system": ["a", "b", "c"], "metric": ["low", "high"]},
+    )
+    table = stats.summary(values, n_bootstrap=200)
+    assert table.sizes == {"system": 3, "metric": 2} and table.n == 40
+    assert (table.low < table["mean"]).all() and (table["mean"] < table.high).all()
+    assert table["mean"].sel(system="b", metric="high").item() == pytest.approx(values[1, 1].mean().item())
+    cell = stats.as_text(table, digits=2).loc["b", "high"]
+    assert cell.startswith(f"{values[1, 1].mean().item():.2f} [") and cell.endswith("]")
+    assert list(stats.as_text(table.sel(system="a")).columns) == ["mean (n = 40)"]
+
+
+def test_errors_say_what_came():
+    with pytest.raises(ValueError, match="at least one unit"):
+        stats.bootstrap_interval(np.empty((3, 0)))
+    with pytest.raises(ValueError, match="1 of 2 values are not finite"):
+        stats.bootstrap_interval([1, np.nan])
+    with pytest.raises(ValueError, match="between 0 and 1, got 95"):
+        stats.bootstrap_interval([1, 2], level=95)
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        stats.bootstrap_interval([1, 2], n_bootstrap=0)
+    with pytest.raises(ValueError, match=r"got shapes \(2,\) and \(3,\)"):
+        stats.paired_difference([1, 2], [1, 2, 3])
+    with pytest.raises(ValueError, match=r"got shape \(2, 2\)"):
+        stats.sign_flip_test(np.ones((2, 2)))
+    with pytest.raises(ValueError, match="none is over='image'"):
+        stats.summary(xr.DataArray([1.0, 2.0], dims="test_image"), over="image")
