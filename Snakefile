@@ -23,6 +23,7 @@ AFTER = {
     "06_noise_sensitivity": ["05_two_stage_reconstruction"],
     "07_qualitative_figures": ["05_two_stage_reconstruction"],
 }
+OF_EACH_SUBJECT = ["05_two_stage_reconstruction", "06_noise_sensitivity"]  # what notebook 08 reads of every run in its group
 # Notebooks that nothing can run beside take all cores, the others half of them; `cores` and `max-threads` are the limits.
 CORES = os.cpu_count()
 ALONE = {"02_roi_betas", "03_decoder_ablation"}
@@ -35,7 +36,7 @@ def data_of(wildcards):
 
 def earlier_pages(wildcards):
     if wildcards.name == "08_across_subjects":
-        return [f"runs/{member}/05_two_stage_reconstruction.ipynb" for member in PARAMETERS[wildcards.run].group]
+        return expand("runs/{run}/{name}.ipynb", run=PARAMETERS[wildcards.run].group, name=OF_EACH_SUBJECT)
     return [f"runs/{wildcards.run}/{name}.ipynb" for name in AFTER.get(wildcards.name, [])]
 
 

@@ -27,6 +27,7 @@ class BidirectionalGRU(nn.Module):
         self.norm = nn.LayerNorm(2 * HIDDEN)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run both directions over the one step."""
         return self.norm(self.gru(x.unsqueeze(1))[0]).squeeze(1)
 
 
@@ -53,6 +54,7 @@ class ConvolutionBlock(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
+        """Treat the features as a one-dimensional picture."""
         return self.layers(x.unsqueeze(1))
 
 
@@ -67,11 +69,12 @@ class SelfAttentionBlock(nn.Module):
         self.layer = nn.TransformerEncoderLayer(40, 4, 160, dropout=0.1, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Let the groups look at each other."""
         return self.layer(x.unflatten(1, (5, 40)) + self.place).flatten(1)
 
 
 def build_network(name: str, n_voxels: int, n_latents: int) -> nn.Module:
-    """An untrained network: "gru" (Table 1; 12,400,344 parameters at 15,724 voxels and 13,344 latents), "cnn" or "transformer"."""
+    """An untrained network: "gru" (12,400,344 parameters at the paper's 15,724 voxels and 13,344 latents), "cnn", "transformer"."""
     if name == "gru":
         middle = [nn.Dropout(DROPOUT), BidirectionalGRU(2 * HIDDEN)]
     else:
@@ -111,7 +114,14 @@ class NeuralDecoder:
         settings = {"seed": self.seed, "batch_size": self.batch_size}
         rows_fit, rows_validation = training.split(len(X), seed=self.seed)
         self.history, network = training.search(
-            lambda: self._new(X, Y), x, y, rows_fit, rows_validation, max_epochs=self.max_epochs, name=self.name, **settings
+            lambda: self._new(X, Y),
+            x,
+            y,
+            rows_fit,
+            rows_validation,
+            max_epochs=self.max_epochs,
+            name=self.name,
+            **settings,
         )
         self.held_out = Moments.of(self._latents(network, x[rows_validation]))
         self.network = training.follow(self._new(X, Y), x, y, self.history.rates, name=self.name, **settings)

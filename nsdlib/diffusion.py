@@ -14,7 +14,9 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nsdlib import device, embed, zoo
+from nsdlib import device, draws, embed, zoo
+from nsdlib.images import check_images, pil_resize
+from nsdlib.weights import check_fit
 
 
 class DualAttention(nn.Module):
@@ -63,14 +65,7 @@ class DualUNet(nn.Module):
     def _fill_twins(self, state):
         """Load text_unet's attention tensors; all of them must be there and fit."""
         own = self.text_state()
-        wrong = [f"missing {key}" for key in own if key not in state]
-        wrong += [
-            f"{key} has shape {tuple(state[key].shape)}, wanted {tuple(own[key].shape)}"
-            for key in own
-            if key in state and state[key].shape != own[key].shape
-        ]
-        if wrong:
-            raise ValueError(f"text_unet does not fit image_unet ({len(wrong)} differences): " + "; ".join(wrong[:5]))
+        check_fit(own, state, what="text_unet does not fit image_unet", ignore_extra=True)
         with torch.no_grad():
             for key, tensor in own.items():
                 tensor.copy_(state[key])
@@ -121,14 +116,18 @@ def img2img_timesteps(scheduler, *, strength: float, n_steps: int, faithful: boo
     return steps[max(first - 1, 0) if faithful else first], steps[first:]
 
 
-def guided_ddim(unet: DualUNet, scheduler, x, *, steps, contexts, empty_contexts, guidance, text_share, progress=None) -> Tensor:
+def guided_ddim(
+    unet: DualUNet, scheduler, x, *, steps, contexts, empty_contexts, guidance, text_share, progress=None
+) -> Tensor:
     """Walk x down the steps: DDIM (eta 0) on `empty + guidance * (conditional - empty)`, both in one pass of the UNet.
 
     x is (n_images, channels, rows, columns); contexts and empty_contexts are (text, vision) pairs, the empty ones of one row.
     """
     pairs = [torch.cat([e.expand_as(c), c]) for e, c in zip(empty_contexts, contexts, strict=True)]
     for t in steps:
-        both = unet(torch.cat([x, x]).to(pairs[0].dtype), torch.tensor(t, device=x.device), *pairs, text_share=text_share)
+        both = unet(
+            torch.cat([x, x]).to(pairs[0].dtype), torch.tensor(t, device=x.device), *pairs, text_share=text_share
+        )
         empty, conditional = both.float().chunk(2)
         x = scheduler.step(empty + guidance * (conditional - empty), t, x).prev_sample
         if progress is not None:
@@ -160,7 +159,7 @@ class VersatileDiffusion:
         rough : (n_images, rows, columns, 3) uint8, of any size.
         text, vision : (n_images, n_tokens, n_features), normalised as `nsdlib.embed` does.
         image_ids : (n_images,) int; noise follows from (seed, image id), so no image depends on its batch.
-        strength : share of the steps that is walked. guidance : weight of the conditions. text_share : 0 vision only, 1 text only.
+        strength : share of the steps that is walked. guidance : weight of the conditions. text_share : 0 vision, 1 text only.
         faithful : start as the published code does (see `img2img_timesteps`) and draw the rough image's latents.
 
         Returns
@@ -173,9 +172,9 @@ class VersatileDiffusion:
         with tqdm(total=len(rough) * len(steps), desc="refining", unit="step", mininterval=5) as progress:
             for i in range(0, len(rough), batch_size):
                 part = slice(i, i + batch_size)
-                generators = [_generator(seed, one) for one in image_ids[part]]
+                generators = draws.generators(seed, image_ids[part])
                 clean = self._to_latents(rough[part], generators if faithful else None)
-                noise = _noise(clean, generators)
+                noise = draws.normal(clean, generators)
                 x = self.scheduler.add_noise(clean, noise, torch.tensor([add_at] * len(clean), device=clean.device))
                 contexts = [torch.as_tensor(np.asarray(c[part])).to(self.empty[0]) for c in (text, vision)]
                 x = guided_ddim(
@@ -186,8 +185,7 @@ class VersatileDiffusion:
         return np.concatenate(refined)
 
     def _check(self, rough, text, vision, image_ids):
-        if rough.dtype != np.uint8 or rough.ndim != 4 or rough.shape[-1] != 3:
-            raise ValueError(f"rough must be (n_images, rows, columns, 3) uint8, got {rough.shape} {rough.dtype}")
+        check_images(rough, "rough")
         for name, tokens, empty in zip(("text", "vision"), (text, vision), self.empty, strict=True):
             if tokens.shape != (len(rough), *empty.shape[1:]):
                 raise ValueError(f"{name} tokens must be {(len(rough), *empty.shape[1:])}, got {tokens.shape}")
@@ -196,28 +194,20 @@ class VersatileDiffusion:
 
     def _to_latents(self, images, generators) -> Tensor:
         """uint8 images -> scaled latents: the posterior's mean, or a draw when generators are given."""
-        size = self.image_size
-        resized = [np.asarray(Image.fromarray(image).resize((size, size), Image.BICUBIC)) for image in images]
-        x = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).to(self.empty[0]) / 127.5 - 1
+        resized = pil_resize(images, self.image_size, Image.Resampling.BICUBIC)
+        x = torch.from_numpy(np.ascontiguousarray(resized)).permute(0, 3, 1, 2).to(self.empty[0]) / 127.5 - 1
         posterior = self.vae.encode(x).latent_dist
-        z = posterior.mean if generators is None else posterior.mean + posterior.std * _noise(posterior.mean, generators)
+        z = (
+            posterior.mean
+            if generators is None
+            else posterior.mean + posterior.std * draws.normal(posterior.mean, generators)
+        )
         return z.float() * self.vae.config.scaling_factor
 
     def _to_images(self, latents) -> np.ndarray:
         """Scaled latents -> uint8 images."""
         pixels = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.empty[0])).sample.float()
         return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-
-
-def _generator(seed, image_id) -> torch.Generator:
-    """The random generator of one image."""
-    state = np.random.SeedSequence([seed, int(image_id)]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> 1))
-
-
-def _noise(like: Tensor, generators) -> Tensor:
-    """Standard normal noise, each image from its own generator, drawn on the CPU."""
-    return torch.stack([torch.randn(like.shape[1:], generator=g) for g in generators]).to(like)
 
 
 def _read_text_attentions(folder: Path) -> dict[str, Tensor]:

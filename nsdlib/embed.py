@@ -10,17 +10,15 @@ from PIL import Image
 from torch import Tensor
 
 from nsdlib import device, zoo
+from nsdlib.images import pil_resize
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def prepare(images: np.ndarray, size: int) -> Tensor:
-    """(n_images, height, width, 3) uint8 -> (n_images, 3, size, size), bicubic, scaled by CLIP's mean and deviation."""
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-        raise ValueError(f"images must be (n_images, height, width, 3) uint8, got {images.shape} {images.dtype}")
-    if images.shape[1:3] != (size, size):
-        images = np.stack([np.asarray(Image.fromarray(image).resize((size, size), Image.BICUBIC)) for image in images])
+    """(n_images, rows, columns, 3) uint8 -> (n_images, 3, size, size), bicubic, scaled by CLIP's mean and deviation."""
+    images = pil_resize(images, size, Image.Resampling.BICUBIC)
     x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
     return (x - torch.tensor(CLIP_MEAN)[:, None, None]) / torch.tensor(CLIP_STD)[:, None, None]
 
@@ -52,10 +50,13 @@ class ClipEmbedder:
 
     @torch.inference_mode()
     def vision(self, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
-        """Image tokens: (n_images, height, width, 3) uint8 -> (n_images, n_tokens, n_features) float16."""
+        """Image tokens: (n_images, rows, columns, 3) uint8 -> (n_images, n_tokens, n_features) float16."""
         size = self.image_encoder.config.image_size
         tokens = [
-            vision_tokens(self.image_encoder, prepare(images[i : i + batch_size], size).to(self.device)).half().cpu().numpy()
+            vision_tokens(self.image_encoder, prepare(images[i : i + batch_size], size).to(self.device))
+            .half()
+            .cpu()
+            .numpy()
             for i in range(0, len(images), batch_size)
         ]
         return np.concatenate(tokens)

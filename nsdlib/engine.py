@@ -17,6 +17,8 @@ from papermill.engines import Engine, papermill_engines
 
 SLICE = 0.5  # seconds between two looks at the socket
 OUTPUT_TIMEOUT = 120  # seconds that the outputs of a finished cell may take to arrive; large figures on a busy machine
+# Bars and advice of the model libraries have no place in an executed page.
+QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
 
 
 class PrivateKernel(AsyncKernelManager):
@@ -26,8 +28,8 @@ class PrivateKernel(AsyncKernelManager):
     def kernel_spec(self):
         """The specification, made here and never looked up."""
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
-        private = {"IPYTHONDIR": f"{sys.prefix}/share/ipython-of-nsdlib"}
-        return KernelSpec(argv=command, env=private, display_name="nsdlib", language="python")
+        environment = QUIET | {"IPYTHONDIR": f"{sys.prefix}/share/ipython-of-nsdlib"}
+        return KernelSpec(argv=command, env=environment, display_name="nsdlib", language="python")
 
 
 class PolledClient(PapermillNotebookClient):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from nsdlib import device, embed, zoo
 from nsdlib.similarity import to_unit
+from nsdlib.weights import check_fit
 
 SIZE, PAPER_SIZE = 64, 224  # pixels a side that stand-ins and published networks see
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -178,16 +179,9 @@ def _fill(model, path):
     state = {key.removeprefix("module."): value for key, value in state.get("state_dict", state).items()}
     state = {key: value for key, value in state.items() if not key.startswith(SWAV_HEADS)}
     wanted = model.state_dict()
-    wrong = [f"missing {key}" for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
-    wrong += [f"unexpected {key}" for key in state if key not in wanted]
-    wrong += [
-        f"{key} has shape {tuple(state[key].shape)}, wanted {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
-    ]
-    if wrong:
-        raise ValueError(
-            f"{path} does not fit {type(model).__name__} ({len(wrong)} differences): {'; '.join(wrong[:5])}"
-        )
-    model.load_state_dict(state, strict=False)
+    state = {
+        key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")
+    } | state  # old files lack it
+    check_fit(wanted, state, what=f"{path} does not fit {type(model).__name__}")
+    model.load_state_dict(state)
     return model.eval()

@@ -55,11 +55,13 @@ LINEAGE = {
     "targets": Step(
         "03_decoder_ablation", ("zoo", "latents", "layer_counts"), ("betas",), modules=("vdvae",), weights=("vdvae",)
     ),
-    "ablation": Step(
-        "03_decoder_ablation", ("n_layers", *_FIT), ("betas", "targets"), modules=("decoders", "ridge", "stats")
-    ),
+    "ablation": Step("03_decoder_ablation", ("n_layers", *_FIT), ("betas", "targets"), modules=("ablation",)),
     "latent_size": Step(
-        "04_latent_size", ("decoder", *_FIT), ("betas", "targets"), modules=("decoders", "ridge"), weights=("vdvae",)
+        "04_latent_size",
+        ("decoder", *_FIT),
+        ("betas", "targets"),
+        modules=("ablation", "vdvae", "similarity"),
+        weights=("vdvae",),
     ),
     "embeddings": Step(
         "05_two_stage_reconstruction", ("zoo",), ("betas",), modules=("embed",), weights=("versatile_diffusion",)
@@ -67,8 +69,8 @@ LINEAGE = {
     "reconstruction": Step(
         "05_two_stage_reconstruction",
         ("decoder", "n_layers", *_FIT, *_REFINE),
-        ("betas", "targets", "embeddings"),
-        modules=("decoders", "ridge", "vdvae", "diffusion"),
+        ("betas", "targets", "ablation", "embeddings"),
+        modules=("decoders", "ridge", "vdvae", "diffusion", "selection", "similarity"),
         weights=("vdvae", "versatile_diffusion"),
     ),
     "scores": Step(
@@ -77,7 +79,7 @@ LINEAGE = {
     "noise": Step(
         "06_noise_sensitivity",
         ("noise_amplitudes", "protocol", "n_shown"),
-        ("reconstruction", "embeddings"),
+        ("reconstruction",),
         modules=("degrade", "diffusion", "metrics"),
         weights=("versatile_diffusion", "judges"),
     ),

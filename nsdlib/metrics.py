@@ -46,7 +46,7 @@ class Metric:
 
     @property
     def chance(self) -> float | None:
-        """The expected two-way score of a reconstruction that has nothing to do with its image; other scores have no such value."""
+        """What a reconstruction that has nothing to do with its image scores; None where the formula does not say."""
         return 0.5 if self.kind == "two-way" else None
 
 

@@ -35,7 +35,9 @@ def check_pair(X: np.ndarray, Y: np.ndarray):
         )
     for name, values in (("X", X), ("Y", Y)):
         if not np.isfinite(values).all():
-            raise ValueError(f"{name} holds {np.count_nonzero(~np.isfinite(values))} values that are not finite numbers")
+            raise ValueError(
+                f"{name} holds {np.count_nonzero(~np.isfinite(values))} values that are not finite numbers"
+            )
 
 
 def check_patterns(X: np.ndarray, n_voxels: int | None):

@@ -168,7 +168,9 @@ def _paint_background(brush, name, variant, size):
         brush.ellipse(_box((0.15 + 0.7 * variant) * size, 0.16 * size, 0.08 * size), fill=(255, 240, 190))
     elif name == "room":
         left = (0.1 + 0.5 * variant) * size
-        brush.rectangle((left, 0.1 * size, left + 0.25 * size, 0.38 * size), fill=(190, 225, 245), outline=(120, 80, 60))
+        brush.rectangle(
+            (left, 0.1 * size, left + 0.25 * size, 0.38 * size), fill=(190, 225, 245), outline=(120, 80, 60)
+        )
     elif name == "snow":
         for x, y in spots:
             brush.ellipse(_box(x * size, y * size, 0.012 * size), fill=(255, 255, 255))

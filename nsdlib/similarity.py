@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nsdlib.images import check_images
+
 GREY = (0.2125, 0.7154, 0.0721)  # ITU-R BT.709, as scikit-image's rgb2gray
 SSIM_SIGMA, SSIM_RADIUS, SSIM_K1, SSIM_K2 = 1.5, 5, 0.01, 0.03  # Wang et al. 2004
 CHUNK = 1 << 14  # features correlated at once
@@ -16,7 +18,7 @@ CHUNK = 1 << 14  # features correlated at once
 
 def to_unit(images, size=None):
     """(n_images, rows, columns, 3) uint8 -> (n_images, 3, rows, columns) float32 in [0, 1], resized to a square on request."""
-    _check_images(images, "images")
+    check_images(images, "images")
     x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
     if size is None or tuple(x.shape[-2:]) == (size, size):
         return x
@@ -37,7 +39,7 @@ def resize(images, size):
     (n_images, size, size, 3) uint8
         The same array when it already has that size.
     """
-    _check_images(images, "images")
+    check_images(images, "images")
     if images.shape[1:3] == (size, size):
         return images
     parts = [to_unit(images[i : i + 32], size) for i in range(0, len(images), 32)]
@@ -127,8 +129,8 @@ def correlation_matrix(a, b):
 
 def _pairs(truth, reconstruction, batch_size=16):
     """Batches of (truth, reconstruction) as float tensors in [0, 1], (n, 3, rows, columns), both of the truth's size."""
-    _check_images(truth, "truth")
-    _check_images(reconstruction, "reconstruction")
+    check_images(truth, "truth")
+    check_images(reconstruction, "reconstruction")
     if len(truth) != len(reconstruction):
         raise ValueError(
             f"truth and reconstruction must hold as many images, got {len(truth)} and {len(reconstruction)}."
@@ -184,11 +186,6 @@ def _norms(x) -> Tensor:
         constant = deviation <= 1e-12 * rows.abs().amax(1, keepdim=True)
         norms.append(torch.where(constant, torch.inf, deviation * x.shape[1] ** 0.5))
     return torch.cat(norms)
-
-
-def _check_images(images, name):
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-        raise ValueError(f"{name} must be (n_images, rows, columns, 3) uint8, got {images.shape} {images.dtype}.")
 
 
 def _check_alike(a, b):

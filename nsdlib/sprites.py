@@ -22,7 +22,9 @@ class Pen:
     def ellipse(self, x, y, rx, ry=None, fill=None):
         """A filled ellipse with centre (x, y) and radii rx, ry."""
         ry = rx if ry is None else ry
-        self.brush.ellipse([c for p in self._points([(x - rx, y - ry), (x + rx, y + ry)]) for c in p], fill=fill or self.colour)
+        self.brush.ellipse(
+            [c for p in self._points([(x - rx, y - ry), (x + rx, y + ry)]) for c in p], fill=fill or self.colour
+        )
 
     def box(self, left, top, right, bottom, fill=None):
         """A filled rectangle."""
@@ -115,7 +117,12 @@ def flower(pen):
 
 def star(pen):
     """A five-pointed star."""
-    pen.polygon(*[((1.0 if k % 2 == 0 else 0.42) * sin(k * pi / 5), -(1.0 if k % 2 == 0 else 0.42) * cos(k * pi / 5)) for k in range(10)])
+    pen.polygon(
+        *[
+            ((1.0 if k % 2 == 0 else 0.42) * sin(k * pi / 5), -(1.0 if k % 2 == 0 else 0.42) * cos(k * pi / 5))
+            for k in range(10)
+        ]
+    )
 
 
 def mushroom(pen):

@@ -15,7 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nsdlib import device, zoo
+from nsdlib import device, draws, mixture, zoo
+from nsdlib.images import pil_resize
+from nsdlib.weights import check_fit
 
 PIXEL_MEAN, PIXEL_SCALE = 115.92961967, 69.37404  # of ImageNet-64, in grey levels
 
@@ -62,6 +64,7 @@ class Block(nn.Module):
         self.residual, self.pool = residual, pool
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n_images, n_in, rows, columns) -> (n_images, n_out, rows / pool, columns / pool)."""
         h = x
         for convolution in (self.c1, self.c2, self.c3, self.c4):
             h = convolution(F.gelu(h))
@@ -82,6 +85,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
+        """(n_images, 3, size, size) -> {resolution: (n_images, width, resolution, resolution)}."""
         x = self.in_conv(x)
         activations = {x.shape[-1]: x}
         for block in self.enc_blocks:
@@ -146,9 +150,7 @@ class Decoder(nn.Module):
 
         Returns the final state, (n_images, width, size, size).
         """
-        states = {
-            r: bias.expand(n_images, -1, -1, -1) for r, bias in zip(self.resolutions, self.bias_xs, strict=True)
-        }
+        states = {r: bias.expand(n_images, -1, -1, -1) for r, bias in zip(self.resolutions, self.bias_xs, strict=True)}
         for index, block in enumerate(self.dec_blocks[:n_layers]):
             states[block.resolution] = block(states, lambda p, q, i=index: choose(i, p, q), activations)
         return states[self.resolutions[-1]] * self.gain + self.bias
@@ -176,11 +178,7 @@ class VDVAE(nn.Module):
 
     def prepare(self, images: np.ndarray) -> Tensor:
         """(n_images, height, width, 3) uint8 -> network input (n_images, 3, size, size), resized as published (PIL bilinear)."""
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-            raise ValueError(f"images must be (n_images, height, width, 3) uint8, got {images.shape} {images.dtype}")
-        size = self.hp.image_size
-        if images.shape[1:3] != (size, size):
-            images = np.stack([np.asarray(Image.fromarray(i).resize((size, size), Image.BILINEAR)) for i in images])
+        images = pil_resize(images, self.hp.image_size, Image.Resampling.BILINEAR)
         x = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2)
         return ((x - PIXEL_MEAN) / PIXEL_SCALE).to(self.decoder.gain.device)
 
@@ -202,17 +200,19 @@ class VDVAE(nn.Module):
         image_ids = np.arange(len(images)) if image_ids is None else image_ids
         rows = []
         for start in range(0, len(images), batch_size):
-            generators = _generators(seed, image_ids[start : start + batch_size])
+            generators = draws.generators(seed, image_ids[start : start + batch_size])
             drawn = []
 
             def choose(index, prior, posterior, generators=generators, drawn=drawn):
                 mean, log_sd = posterior()
-                drawn.append(mean + log_sd.exp() * _noise(mean, generators) if sample else mean)
+                drawn.append(mean + log_sd.exp() * draws.normal(mean, generators) if sample else mean)
                 return drawn[-1]
 
             x = self.prepare(images[start : start + batch_size])
             self.decoder(len(x), choose, self.encoder(x), n_layers)
-            rows.append(torch.cat([z.flatten(1) for z in [x.new_zeros(len(x), 0), *drawn]], dim=1).float().cpu().numpy())
+            rows.append(
+                torch.cat([z.flatten(1) for z in [x.new_zeros(len(x), 0), *drawn]], dim=1).float().cpu().numpy()
+            )
         return np.concatenate(rows)
 
     @torch.inference_mode()
@@ -235,17 +235,19 @@ class VDVAE(nn.Module):
         image_ids = np.arange(len(latents)) if image_ids is None else image_ids
         images = []
         for start in range(0, len(latents), batch_size):
-            generators = _generators(seed, image_ids[start : start + batch_size])
+            generators = draws.generators(seed, image_ids[start : start + batch_size])
             given = self._unflatten(latents[start : start + batch_size])
 
             def choose(index, prior, posterior, given=given, generators=generators):
                 if index < len(given):
                     return given[index]
                 mean, log_sd = prior
-                return mean + temperature * log_sd.exp() * _noise(mean, generators) if temperature > 0 else mean
+                return mean + temperature * log_sd.exp() * draws.normal(mean, generators) if temperature > 0 else mean
 
             state = self.decoder(len(latents[start : start + batch_size]), choose)
-            pixels = read_mixture(self.decoder.out_net.out_conv(state), generators if output == "sample" else None)
+            pixels = mixture.read_pixels(
+                self.decoder.out_net.out_conv(state), generators if output == "sample" else None
+            )
             images.append(((pixels.float() + 1) * 127.5).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
         return np.concatenate(images)
 
@@ -263,75 +265,10 @@ class VDVAE(nn.Module):
         return [part.reshape(-1, *shape) for part, shape in zip(parts, self.latent_shapes, strict=False)]
 
 
-def _generators(seed, image_ids) -> list[torch.Generator]:
-    """One random generator an image."""
-    seeds = [int(np.random.SeedSequence([seed, int(i)]).generate_state(1, np.uint64)[0] >> 1) for i in image_ids]
-    return [torch.Generator().manual_seed(s) for s in seeds]
-
-
-def _noise(like: Tensor, generators) -> Tensor:
-    """Standard normal noise of a batch's shape, each image from its own generator (drawn on the CPU: same on any device)."""
-    return torch.stack([torch.randn(like.shape[1:], generator=g) for g in generators]).to(like)
-
-
-def mixture_parts(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Split (n, 10 m, rows, columns) into mixture logits (n, m, ...) and, each (n, 3, m, ...), means, log scales, couplings."""
-    n, channels, rows, columns = parameters.shape
-    m = channels // 10
-    logits, rest = parameters[:, :m], parameters[:, m:].reshape(n, 3, 3 * m, rows, columns)
-    means, log_scales, couplings = rest.split(m, dim=2)
-    return logits, means, log_scales.clamp(min=-7), couplings.tanh()
-
-
-def read_mixture(parameters: Tensor, generators=None) -> Tensor:
-    """Pixels in [-1, 1], (n_images, 3, rows, columns): the mixture's mean, or a draw when generators are given.
-
-    Green leans on red and blue on both through the couplings; in a draw each colour is clamped before it is leant on.
-    """
-    logits, means, log_scales, (k_rg, k_rb, k_gb) = _by_colour(parameters)
-    if generators is None:
-        weights = logits.softmax(1)
-        red, green = means[0], means[1] + k_rg * means[0]
-        blue = means[2] + k_rb * red + k_gb * green
-        return torch.stack([(weights * x).sum(1) for x in (red, green, blue)], dim=1).clamp(-1, 1)
-    gumbel = -torch.log(-torch.log(_uniform(logits, generators)))
-    chosen = F.one_hot((logits + gumbel).argmax(1), logits.shape[1]).movedim(-1, 1).to(logits)
-    means, scales, (k_rg, k_rb, k_gb) = (
-        [(x * chosen).sum(1) for x in group] for group in (means, [s.exp() for s in log_scales], (k_rg, k_rb, k_gb))
-    )
-    u = _uniform(torch.stack(means, dim=1), generators).unbind(1)
-    x = [m + s * (torch.log(v) - torch.log1p(-v)) for m, s, v in zip(means, scales, u, strict=True)]
-    red = x[0].clamp(-1, 1)
-    green = (x[1] + k_rg * red).clamp(-1, 1)
-    blue = (x[2] + k_rb * red + k_gb * green).clamp(-1, 1)
-    return torch.stack([red, green, blue], dim=1)
-
-
-def _by_colour(parameters):
-    """Mixture parts with one entry a colour; of the couplings the three used: red to green, red to blue, green to blue."""
-    logits, means, log_scales, couplings = mixture_parts(parameters)
-    return logits, means.unbind(1), log_scales.unbind(1), (couplings[:, 0], couplings[:, 1], couplings[:, 2])
-
-
-def _uniform(like, generators):
-    """Uniform numbers in (1e-5, 1 - 1e-5), each image from its own generator."""
-    u = torch.stack([torch.rand(like.shape[1:], generator=g) for g in generators]).to(like)
-    return u * (1 - 2e-5) + 1e-5
-
-
 def load_weights(model: VDVAE, state: dict[str, Tensor]) -> VDVAE:
     """Fill a model from a state dict; a `module.` prefix is tolerated, any other difference is an error that names the keys."""
     state = {key.removeprefix("module."): value for key, value in state.items()}
-    wanted = model.state_dict()
-    wrong = [f"missing {key}" for key in wanted if key not in state]
-    wrong += [f"unexpected {key}" for key in state if key not in wanted]
-    wrong += [
-        f"{key} has shape {tuple(state[key].shape)}, wanted {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
-    ]
-    if wrong:
-        raise ValueError(f"these weights do not fit the VDVAE ({len(wrong)} differences): " + "; ".join(wrong[:5]))
+    check_fit(model.state_dict(), state, what="these weights do not fit the VDVAE")
     model.load_state_dict(state)
     return model.eval()
 

@@ -36,7 +36,9 @@ ZOOS = {
             "https://openaipublic.blob.core.windows.net/very-deep-vaes-assets/vdvae-assets-2/",
             "MIT",
         ),
-        "versatile_diffusion": Weights("versatile-diffusion", "https://huggingface.co/shi-labs/versatile-diffusion", "MIT"),
+        "versatile_diffusion": Weights(
+            "versatile-diffusion", "https://huggingface.co/shi-labs/versatile-diffusion", "MIT"
+        ),
         "alexnet": Weights("judges/alexnet-owt-7be5be79.pth", **_TORCHVISION),
         "inception": Weights("judges/inception_v3_google-0cc3c7bd.pth", **_TORCHVISION),
         "effnet": Weights("judges/efficientnet_b1_rwightman-bac287d4.pth", **_TORCHVISION),

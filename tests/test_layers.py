@@ -10,15 +10,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    ["params", "device"],
+    ["params", "device", "draws", "images", "weights"],
     ["lineage", "zoo", "progress", "nsd_layout", "published"],
-    ["store", "nsd_files", "sprites", "hrf", "ridge", "training", "similarity"],
+    ["store", "nsd_files", "sprites", "hrf", "ridge", "training", "similarity", "mixture"],
     ["nsd", "scenes", "trials", "nsd_write", "glm_options", "glm_design", "fracridge", "selection", "degrade"],
     ["anatomy", "brain", "bold", "nsd_checks", "glm_denoise"],
     ["truth", "glm_steps"],
     ["simulate", "glm", "reliability", "decoders", "vdvae", "embed"],
     ["betas", "diffusion", "judges"],
     ["metrics", "stats"],
+    ["ablation"],
     ["plots"],
     ["engine"],
     ["runner", "doctor", "book"],

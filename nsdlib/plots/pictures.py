@@ -115,10 +115,12 @@ def plot_noise_curves(table, metrics, *, reference=None):
         kind = "semantic" if metric.semantic else "low level"
         ax.set_title(f"{metric.label} {'↑' if metric.higher_is_better else '↓'} ({kind})")
         ax.set_xticks(place, [f"{amplitude:g}" for amplitude in table.amplitude.values])
-    figure.supxlabel("amplitude of the noise on the rough image, grey levels (not to scale)", fontsize=9)
+    for ax in axes[1]:
+        ax.set_xlabel("amplitude of the noise")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    figure.suptitle(f"Scores against noise (mean and {100 * table.level:.0f} % interval, n = {table.n} images)")
+    shown = f"mean and {100 * table.level:.0f} % interval, n = {table.n} images"
+    figure.suptitle(f"Scores against noise on the rough image, in grey levels ({shown})")
     return figure
 
 

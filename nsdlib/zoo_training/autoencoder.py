@@ -17,7 +17,7 @@ CONFIG = {
     "norm_num_groups": 8,
     "sample_size": 64,
 }
-N_STEPS, BATCH, RATE, SEED, KL_WEIGHT = 1_800, 16, 1.5e-3, 11, 2e-5
+N_STEPS, BATCH, RATE, SEED, KL_WEIGHT = 4_000, 16, 1.5e-3, 11, 2e-5
 
 
 def train(folder: Path, cache: Path):
@@ -39,7 +39,12 @@ def train(folder: Path, cache: Path):
         return error + KL_WEIGHT * posterior.kl().mean()
 
     averaged = optimise.train(
-        model, loss_of_batch, n_steps=N_STEPS, learning_rate=RATE, seed=SEED, checkpoint=cache / "autoencoder.checkpoint"
+        model,
+        loss_of_batch,
+        n_steps=N_STEPS,
+        learning_rate=RATE,
+        seed=SEED,
+        checkpoint=cache / "autoencoder.checkpoint",
     )
     with torch.inference_mode():
         z = torch.cat([averaged.encode(data.to_unit(images[i : i + 64])).latent_dist.mean for i in range(0, 1024, 64)])

@@ -32,7 +32,9 @@ def make_tokenizer(captions, folder: Path):
         trainers.BpeTrainer(vocab_size=2000, min_frequency=0, special_tokens=special, end_of_word_suffix="</w>"),
     )
     bpe.model.save(str(folder))
-    tokenizer = CLIPTokenizer(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), model_max_length=N_TOKENS)
+    tokenizer = CLIPTokenizer(
+        vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), model_max_length=N_TOKENS
+    )
     tokenizer.save_pretrained(folder)
     return tokenizer
 
@@ -46,8 +48,15 @@ def build(n_vocabulary: int, end_of_text: int, *, width: int = 128, n_layers: in
         CLIPVisionModelWithProjection,
     )
 
-    shared = {"projection_dim": N_FEATURES, "intermediate_size": 2 * width, "hidden_size": width, "num_attention_heads": 4}
-    image = CLIPVisionConfig(image_size=64, patch_size=16, num_hidden_layers=n_layers, hidden_act="quick_gelu", **shared)
+    shared = {
+        "projection_dim": N_FEATURES,
+        "intermediate_size": 2 * width,
+        "hidden_size": width,
+        "num_attention_heads": 4,
+    }
+    image = CLIPVisionConfig(
+        image_size=64, patch_size=16, num_hidden_layers=n_layers, hidden_act="quick_gelu", **shared
+    )
     text = CLIPTextConfig(
         vocab_size=n_vocabulary,
         max_position_embeddings=N_TOKENS,

@@ -17,8 +17,8 @@ from nsdlib.scenes import ATTRIBUTES, KINDS
 from nsdlib.zoo_training import clip, data, optimise
 
 WIDTHS = {"alexnet": 20, "inception": 24, "effnet": 16, "swav": 20}
-N_STEPS, BATCH, RATE, SEED = 700, 64, 2e-3, 15
-CLIP_STEPS, CLIP_WIDTH, CLIP_LAYERS = 500, 64, 3
+N_STEPS, BATCH, RATE, SEED = 500, 64, 2e-3, 15
+CLIP_STEPS, CLIP_WIDTH, CLIP_LAYERS = 400, 64, 3
 N_CODES = 64
 
 

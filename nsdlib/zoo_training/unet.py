@@ -144,7 +144,8 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     scene_set = data.load_scenes("validation", cache)
     embedder = embed.from_folder(folder)
     text, vision = (
-        torch.from_numpy(t).float() for t in (embedder.text(scene_set.captions[:256]), embedder.vision(scene_set.images[:256]))
+        torch.from_numpy(t).float()
+        for t in (embedder.text(scene_set.captions[:256]), embedder.vision(scene_set.images[:256]))
     )
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():

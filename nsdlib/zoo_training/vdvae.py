@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from nsdlib import vdvae
+from nsdlib import mixture, vdvae
 from nsdlib.zoo_training import data, optimise
 
 HYPERPARAMETERS = vdvae.Hyperparameters(
@@ -88,7 +88,7 @@ def posterior_pass(model, images, depth, generator):
 
 def mixture_nll(parameters, target, scale_offset=0.0):
     """Negative log-likelihood of 8-bit pixels, target in [-1, 1] (n, 3, rows, columns): (n,) nats (Salimans et al. 2017)."""
-    logits, means, log_scales, couplings = vdvae.mixture_parts(parameters)
+    logits, means, log_scales, couplings = mixture.split_parameters(parameters)
     log_scales = log_scales + scale_offset
     x = target.unsqueeze(2)
     lean = torch.stack(

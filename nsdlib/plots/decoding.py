@@ -1,0 +1,141 @@
+"""Figures of decoders and latents (notebooks 03 and 04). They draw; what they draw is computed elsewhere."""
+
+import numpy as np
+
+from nsdlib.plots.style import COLOURS, REFERENCE
+
+DECODER_COLOURS = dict(zip(("gru", "cnn", "transformer", "ridge"), COLOURS, strict=False))
+SYSTEM_COLOURS = {"decoded": COLOURS[0], "oracle": COLOURS[2], "floor": REFERENCE}
+
+
+def plot_learning(errors, *, lines=None, ax=None):
+    """Draw validation errors over epochs, one curve a network; a ring marks the best epoch.
+
+    Parameters
+    ----------
+    errors : dict of str to (n_epochs,) float
+        Decoder to its validation error.
+    lines : dict of str to float, optional
+        Levels without epochs: another decoder, or the floor.
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(6.5, 3.4), layout="constrained")[1]
+    for name, values in errors.items():
+        epochs, colour = np.arange(1, len(values) + 1), DECODER_COLOURS.get(name, "black")
+        ax.plot(epochs, values, color=colour, label=name)
+        best = int(np.argmin(values))
+        ax.plot(epochs[best], values[best], "o", color=colour, markerfacecolor="white")
+    for name, value in (lines or {}).items():
+        ax.axhline(value, color=DECODER_COLOURS.get(name, REFERENCE), linestyle="--", linewidth=1.2, label=name)
+    ax.set(xlabel="epoch", ylabel="validation MSE of the latents")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_title("How the networks learn")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+def plot_errors(table, floor, *, n_parameters=None):
+    """Draw each decoder's test errors with intervals over images, a panel a measure, the floor as a line.
+
+    Parameters
+    ----------
+    table : xarray.Dataset
+        mean, low, high over (decoder, measure), see `stats.summary`.
+    floor : dict of str to float
+        Measure to the error of the mean latent.
+    n_parameters : dict of str to int, optional
+        Written under the names of the decoders.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    names = list(table.decoder.values)
+    figure, axes = plt.subplots(1, table.sizes["measure"], figsize=(8, 3.2), layout="constrained", squeeze=False)
+    for ax, measure in zip(axes[0], table.measure.values, strict=True):
+        one, place = table.sel(measure=measure), np.arange(len(names))
+        colours = [DECODER_COLOURS.get(name, "black") for name in names]
+        ax.vlines(place, one.low, one.high, color=colours)
+        ax.scatter(place, one["mean"], color=colours, zorder=3)
+        ax.axhline(floor[measure], color=REFERENCE, linestyle=":", label="floor: mean latent")
+        counts = [f"{name}\n{n_parameters[name] / 1e6:.1f} M" if n_parameters else name for name in names]
+        ax.set_xticks(place, counts)
+        ax.set_xlim(-0.5, len(names) - 0.5)
+        ax.margins(y=0.15)
+        ax.set_title(f"{measure.upper()} ↓")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center")
+    below = ", below the names: parameters" if n_parameters else ""
+    figure.suptitle(
+        f"Errors of decoded latents ({100 * table.level:.0f} % intervals, n = {table.n} test images{below})"
+    )
+    return figure
+
+
+def plot_layers(explained, resolutions, *, ax=None):
+    """Draw the explained variance of each VDVAE layer, one line a decoder; bands part the resolutions.
+
+    Parameters
+    ----------
+    explained : dict of str to (n_layers,) float
+    resolutions : (n_layers,) int
+        Rows of each layer's latents.
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(7.5, 3.4), layout="constrained")[1]
+    resolutions = np.asarray(resolutions)
+    layers = np.arange(1, len(resolutions) + 1)
+    for name, values in explained.items():
+        ax.plot(layers, values, "o-", color=DECODER_COLOURS.get(name, "black"), markersize=3.5, label=name)
+    ax.axhline(0, color=REFERENCE, linewidth=0.8, linestyle=":")
+    for k, resolution in enumerate(np.unique(resolutions)):
+        inside = layers[resolutions == resolution]
+        ax.axvspan(inside[0] - 0.5, inside[-1] + 0.5, color="0.5", alpha=0.12 * (k % 2), linewidth=0)
+        ax.text(inside.mean(), 1.01, f"{resolution}²", transform=ax.get_xaxis_transform(), ha="center", fontsize=8)
+    ax.set_xlim(0.5, len(layers) + 0.5)
+    ax.set(xlabel="VDVAE layer, coarse to fine (above: its resolution)", ylabel="explained variance")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_title("Which layers are decoded", pad=16)
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+def plot_latent_size(table, costs):
+    """Draw what predicting more layers brings and what it costs.
+
+    Parameters
+    ----------
+    table : xarray.Dataset
+        mean, low, high over (n_layers, system, measure), see `stats.summary`; systems "decoded", "oracle", "floor".
+    costs : dict of str to (n_layer_counts,) float
+        Label of an axis to the cost at each number of layers.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    counts, n_panels = table.n_layers.values, table.sizes["measure"] + len(costs)
+    figure, axes = plt.subplots(1, n_panels, figsize=(2.9 * n_panels, 3.3), layout="constrained")
+    for ax, measure in zip(axes, table.measure.values, strict=False):
+        for system in table.system.values:
+            one, colour = table.sel(measure=measure, system=system), SYSTEM_COLOURS[str(system)]
+            ax.fill_between(counts, one.low, one.high, color=colour, alpha=0.2, linewidth=0)
+            ax.plot(counts, one["mean"], "o-", color=colour, markersize=4, label=system)
+        ax.set_title(f"{measure} ↑")
+    for ax, (label, values) in zip(axes[table.sizes["measure"] :], costs.items(), strict=True):
+        ax.plot(counts, values, "s-", color=COLOURS[1], markersize=4)
+        ax.set_title(label)
+        ax.set_ylim(bottom=0)
+    for ax in axes:
+        ax.set_xticks(counts)
+        ax.set_xlabel("VDVAE layers")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.suptitle(f"Quality and cost ({100 * table.level:.0f} % intervals, n = {table.n} test images)")
+    return figure

@@ -1,0 +1,96 @@
+"""Decoders side by side: planted truth, numpy's own sums, and images that nobody was fitted to."""
+
+import numpy as np
+import pytest
+
+from nsdlib import ablation, decoders
+from nsdlib.params import load_run
+from nsdlib.ridge import Ridge
+
+SETTINGS = {"max_epochs": 2, "batch_size": 16, "alphas": (1.0,), "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Patterns, latents that are a linear map of them and of noise, for training and test."""
+    rng = np.random.default_rng(8)
+    X = rng.standard_normal((160, 30)).astype(np.float32)
+    Y = X[:, :5] @ rng.standard_normal((5, 14)) + 0.5 * rng.standard_normal((160, 14)) + 2
+    Y = Y.astype(np.float32)
+    return (X[:120], Y[:120]), (X[120:], Y[120:])
+
+
+@pytest.fixture(scope="module")
+def fits(planted):
+    return {name: ablation.fit_seeds(name, planted[0], seeds=(0, 3), **SETTINGS) for name in ("gru", "ridge")}
+
+
+def test_validation_images_are_predicted_by_a_ridge_that_has_not_seen_them(planted, fits):
+    X, Y = planted[0]
+    for one in fits["ridge"]:
+        rest = np.setdiff1d(np.arange(len(X)), one.rows)
+        expected = Ridge((1.0,)).fit(X[rest], Y[rest]).predict(X[one.rows])
+        np.testing.assert_allclose(one.validation, expected, rtol=1e-5, atol=1e-5)
+    assert fits["ridge"][0].decoder is fits["ridge"][1].decoder
+    assert set(fits["ridge"][0].rows) != set(fits["ridge"][1].rows)
+
+
+def test_validation_errors_of_a_network_are_those_that_stopped_it(planted, fits):
+    Y = planted[0][1]
+    for one in fits["gru"]:
+        error = np.square(one.validation - Y[one.rows]).mean() / Y.std(dtype=np.float64) ** 2
+        assert error == pytest.approx(min(one.decoder.history.errors), rel=1e-5)
+    assert fits["gru"][0].decoder is not fits["gru"][1].decoder
+
+
+def test_watching_a_network_changes_nothing(planted, fits):
+    alone = decoders.make("gru", seed=3, **SETTINGS).fit(*planted[0])
+    np.testing.assert_array_equal(alone.predict(planted[1][0]), fits["gru"][1].decoder.predict(planted[1][0]))
+
+
+def test_scores_are_the_means_of_the_images(planted, fits):
+    found = ablation.compare(fits, *planted)
+    X, Y = planted[1]
+    for name in fits:
+        errors = [fits[name][seed].decoder.predict(X) - Y for seed in (0, 1)]
+        np.testing.assert_allclose(
+            found.scores.sel(decoder=name, split="test", measure="mae"), [np.abs(e).mean() for e in errors], rtol=1e-5
+        )
+        np.testing.assert_allclose(
+            found["errors"].sel(decoder=name, measure="mse"),
+            np.mean([np.square(e).mean(1) for e in errors], 0),
+            rtol=1e-5,
+        )
+    floor = np.square(planted[0][1].mean(0) - Y).mean()
+    assert found.floor_scores.sel(split="test", measure="mse").values == pytest.approx([floor, floor], rel=1e-5)
+    assert found.sizes["seed"] == 2 and set(found.split.values) == {"validation", "test"}
+
+
+def test_explained_variance_is_scikit_learns(planted, fits):
+    from sklearn.metrics import r2_score
+
+    X, Y = planted[1]
+    predicted = fits["ridge"][0].decoder.predict(X)
+    mean = Y.mean(0)  # of the same images: then the floor is the variance, and the share R2
+    errors, floor = (np.square(Y - other).mean(1) for other in (predicted, mean))
+    found = ablation.explained_variance(errors, floor, n_bootstrap=300)
+    assert found["mean"] == pytest.approx(r2_score(Y, predicted, multioutput="variance_weighted"), rel=1e-4)
+    assert found["low"] < found["mean"] < found["high"] and found["n"] == 40
+    layers = ablation.explained_by_layer(Y, predicted, mean, sizes=[4, 10])
+    parts = [r2_score(Y[:, p], predicted[:, p], multioutput="variance_weighted") for p in (slice(4), slice(4, 14))]
+    np.testing.assert_allclose(layers, parts, rtol=1e-4)
+
+
+def test_options_are_fields_of_the_run():
+    run = load_run("small", device="cpu")
+    found = ablation.options(run)
+    assert found["alphas"] == run.alphas and found["max_epochs"] == run.max_epochs and str(found["device"]) == "cpu"
+
+
+def test_refusals(planted):
+    with pytest.raises(ValueError, match="no decoder 'grru'; did you mean 'gru'"):
+        ablation.fit_seeds("grru", planted[0], seeds=(0,), **SETTINGS)
+    with pytest.raises(ValueError, match=r"one shape.*got \(2, 3\) and \(2, 4\)"):
+        ablation.image_errors(np.zeros((2, 3)), np.zeros((2, 4)))
+    with pytest.raises(ValueError, match="n_latents=3, got 4 in 2"):
+        ablation.explained_by_layer(np.zeros((2, 3)), np.zeros((2, 3)), np.zeros(3), sizes=[2, 2])

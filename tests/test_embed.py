@@ -1,0 +1,96 @@
+"""CLIP tokens against a direct computation with transformers, and image preparation against its own processor."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPTextConfig,
+    CLIPTextModelWithProjection,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
+
+from nsdlib import embed
+from nsdlib.params import load_run
+
+
+class Words:
+    """A tokenizer that splits at spaces: 0 starts, 1 ends and fills up, as CLIP's pads with its end token."""
+
+    eos_token_id = 1
+
+    def __call__(self, captions, *, max_length, **_):
+        rows = [[0, *(2 + len(word) for word in caption.split()), 1] for caption in captions]
+        ids = torch.tensor([(row + [1] * max_length)[:max_length] for row in rows])
+        return type("Encoded", (), {"input_ids": ids})
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    torch.manual_seed(0)
+    shared = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 2,
+        "projection_dim": 24,
+    }
+    image = CLIPVisionModelWithProjection(CLIPVisionConfig(image_size=28, patch_size=14, **shared)).eval()
+    text = CLIPTextModelWithProjection(
+        CLIPTextConfig(vocab_size=20, max_position_embeddings=9, bos_token_id=0, eos_token_id=1, **shared)
+    ).eval()
+    return embed.ClipEmbedder(image, text, Words())
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(1).integers(0, 256, (5, 40, 40, 3), dtype=np.uint8)
+
+
+def test_preparation_equals_transformers_on_uint8(images):
+    peer = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size=28)
+    wanted = peer(images=list(images), return_tensors="pt").pixel_values
+    torch.testing.assert_close(embed.prepare(images, 28), wanted, atol=1e-5, rtol=0)
+
+
+def test_vision_tokens_are_divided_by_the_summary_token(embedder, images):
+    with torch.inference_mode():
+        summary = embedder.image_encoder(embed.prepare(images, 28)).image_embeds.numpy()
+    tokens = embedder.vision(images, batch_size=2).astype(np.float32)
+    assert tokens.shape == (5, 5, 24)
+    np.testing.assert_allclose(tokens[:, 0], summary / np.linalg.norm(summary, axis=1, keepdims=True), atol=1e-3)
+
+
+def test_text_tokens_are_divided_by_the_first_end_token_and_averaged(embedder):
+    captions = [["a bb ccc", "dddd"], ["a a a a"]]
+    tokens = embedder.text(captions).astype(np.float32)
+    assert tokens.shape == (2, 9, 24)
+    with torch.inference_mode():
+        output = embedder.text_encoder(Words()(["a a a a"], max_length=9).input_ids)
+    summary = output.text_embeds.numpy()[0]
+    np.testing.assert_allclose(tokens[1, 5], summary / np.linalg.norm(summary), atol=1e-3)
+    alone = [embedder.text([[caption]])[0].astype(np.float32) for caption in captions[0]]
+    np.testing.assert_allclose(tokens[0], np.mean(alone, axis=0), atol=2e-3)
+
+
+def test_demo_zoo_puts_right_captions_first():
+    from nsdlib import scenes
+
+    rng = np.random.default_rng(77)
+    drawn = [scenes.sample_scene(rng) for _ in range(40)]
+    embedder = embed.load(load_run("demo"))
+    vision = embedder.vision(np.stack([scenes.draw(scene) for scene in drawn]))[:, 0].astype(np.float32)
+    ids = embedder.tokenizer([f"a picture of a {s.things[0].colour} {s.things[0].kind}" for s in drawn]).input_ids
+    ends = [row.index(embedder.tokenizer.eos_token_id) for row in ids]
+    text = embedder.text([[f"a picture of a {s.things[0].colour} {s.things[0].kind}"] for s in drawn])
+    summary = text[np.arange(40), ends].astype(np.float32)
+    rank = (-(vision @ summary.T)).argsort(1).argsort(1)[np.arange(40), np.arange(40)]
+    assert np.median(rank) <= 2  # of 0 ... 39
+
+
+def test_bad_input_is_refused(embedder, images):
+    with pytest.raises(ValueError, match=r"at least one caption; those at .1. have none"):
+        embedder.text([["a"], []])
+    with pytest.raises(ValueError, match=r"must be .* uint8"):
+        embedder.vision(images / 255)

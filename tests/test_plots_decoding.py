@@ -1,0 +1,54 @@
+"""Figures of notebooks 03 and 04: each draws what it was given."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+
+from nsdlib.plots import decoding
+from nsdlib.stats import summary
+
+
+@pytest.fixture(autouse=True)
+def close():
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+def values(*sizes, **coords):
+    return xr.DataArray(np.random.default_rng(0).random(sizes), dims=(*coords, "test_image"), coords=coords)
+
+
+def test_learning_curves_mark_the_best_epoch_and_levels():
+    ax = plt.subplots()[1]
+    assert decoding.plot_learning({"gru": [3.0, 1.0, 2.0]}, lines={"ridge": 0.5}, ax=ax) is ax
+    curve, ring, level = ax.lines
+    assert curve.get_xydata().tolist() == [[1, 3], [2, 1], [3, 2]]
+    assert (ring.get_xdata(), ring.get_ydata()) == ([2], [1]) and list(level.get_ydata()) == [0.5, 0.5]
+
+
+def test_errors_stand_over_their_decoders_beside_the_floor():
+    table = summary(values(2, 2, 9, decoder=["gru", "ridge"], measure=["mse", "mae"]), n_bootstrap=50)
+    figure = decoding.plot_errors(table, {"mse": 2.0, "mae": 3.0}, n_parameters={"gru": 12_400_344, "ridge": 5e6})
+    for ax, measure, floor in zip(figure.axes, ("mse", "mae"), (2.0, 3.0), strict=True):
+        points = next(c for c in ax.collections if len(c.get_offsets()) == 2 and hasattr(c, "get_sizes"))
+        np.testing.assert_allclose(points.get_offsets()[:, 1], table["mean"].sel(measure=measure))
+        assert list(ax.lines[0].get_ydata()) == [floor, floor]
+        assert [text.get_text() for text in ax.get_xticklabels()] == ["gru\n12.4 M", "ridge\n5.0 M"]
+
+
+def test_layers_are_counted_from_one_and_banded_by_resolution():
+    ax = plt.subplots()[1]
+    assert decoding.plot_layers({"cnn": [0.5, 0.2, 0.1]}, [1, 4, 4], ax=ax) is ax
+    assert ax.lines[0].get_xydata().tolist() == [[1, 0.5], [2, 0.2], [3, 0.1]]
+    assert [text.get_text() for text in ax.texts] == ["1²", "4²"]
+
+
+def test_latent_size_draws_quality_then_cost():
+    systems = ["decoded", "oracle", "floor"]
+    table = summary(values(2, 3, 1, 9, n_layers=[5, 15], system=systems, measure=["SSIM"]), n_bootstrap=50)
+    quality, cost = decoding.plot_latent_size(table, {"seconds": [1.0, 4.0]}).axes
+    for line, system in zip(quality.lines, systems, strict=True):
+        np.testing.assert_allclose(line.get_ydata(), table["mean"].sel(system=system, measure="SSIM"))
+    assert cost.lines[0].get_xydata().tolist() == [[5, 1], [15, 4]] and cost.get_title(loc="left") == "seconds"

@@ -1,0 +1,95 @@
+"""Figures of reconstructions: they draw what they are given, and nothing else."""
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import xarray as xr
+
+from nsdlib import stats
+from nsdlib.metrics import METRICS
+from nsdlib.plots import pictures
+from nsdlib.plots.style import COLOURS, use_style
+from nsdlib.published import paper_table
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, size=(4, 12, 12, 3), dtype=np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _clean():
+    import matplotlib.pyplot as plt
+
+    mpl.use("Agg")
+    with mpl.rc_context():
+        use_style()
+        yield
+    plt.close("all")
+
+
+def table_of(**dims):
+    """A summary of random values over the named dimensions, the eight metrics and 20 images."""
+    names = {**dims, "metric": list(METRICS)}
+    values = RNG.random([*(len(one) for one in names.values()), 20])
+    return stats.summary(xr.DataArray(values, dims=(*names, "test_image"), coords=names), n_bootstrap=50)
+
+
+def panels(figure):
+    """Axes by title, without the arrow."""
+    return {ax.get_title(loc="left").split()[0]: ax for ax in figure.axes}
+
+
+def test_a_grid_shows_every_image_in_its_place():
+    figure = pictures.plot_grid({"seen": IMAGES, "made": IMAGES[::-1]}, titles=list("abcd"), title="All")
+    assert len(figure.axes) == 8 and figure.get_suptitle() == "All"
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), IMAGES[0])
+    np.testing.assert_array_equal(figure.axes[4].images[0].get_array(), IMAGES[3])
+    assert [figure.axes[i].get_ylabel() for i in (0, 4)] == ["seen", "made"]
+    assert figure.axes[2].get_title(loc="center") == "c"
+    figure.draw_without_rendering()
+
+
+def test_scores_stand_at_their_means_and_chance_only_where_there_is_one():
+    roles = {"refined": "decoded", "mean image": "floor", "all true": "ceiling"}
+    table = table_of(system=[*roles, "not shown"])
+    figure = pictures.plot_scores(table, METRICS, roles)
+    ax = panels(figure)["SSIM"]
+    dots = [line.get_xdata()[0] for line in ax.lines if line.get_marker() != "None"]
+    np.testing.assert_allclose(dots, table["mean"].sel(metric="ssim", system=list(roles)))
+    chance = {name: any(line.get_linestyle() == ":" for line in ax.lines) for name, ax in panels(figure).items()}
+    assert chance == {metric.label: metric.kind == "two-way" for metric in METRICS.values()}
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == list(roles)
+    assert "n = 20 images" in figure.get_suptitle()
+    figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize(("amplitudes", "n_lines"), [([0.0, 8.0, 256.0], 3), ([0.0, 5.0], 2)])
+def test_noise_curves_have_the_papers_where_its_amplitudes_were_run(amplitudes, n_lines):
+    table = table_of(stage=["rough", "refined"], amplitude=amplitudes)
+    figure = pictures.plot_noise_curves(table, METRICS, reference=paper_table(6))
+    lines = panels(figure)["SSIM"].lines
+    assert len(lines) == n_lines
+    np.testing.assert_allclose(lines[1].get_ydata(), table["mean"].sel(stage="refined", metric="ssim"))
+    if n_lines == 3:
+        np.testing.assert_allclose(lines[2].get_ydata(), [0.361, 0.311, 0.140])
+    figure.draw_without_rendering()
+
+
+def test_error_kinds_mark_the_chosen():
+    import matplotlib.pyplot as plt
+
+    structure, meaning = RNG.random((2, 10))
+    ax = plt.subplots()[1]
+    assert pictures.plot_error_kinds(structure, meaning, marked={"odd": np.array([3, 5])}, ax=ax) is ax
+    np.testing.assert_allclose(ax.collections[1].get_offsets(), np.c_[structure, meaning][[3, 5]])
+    assert pictures.plot_error_kinds(structure, meaning).get_legend() is None
+
+
+def test_the_group_has_a_dot_a_subject_and_a_line_at_their_mean():
+    table = table_of(subject=["a", "b", "c"])
+    ax = panels(pictures.plot_group(table, METRICS))["CLIP"]
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), table["mean"].sel(metric="clip"))
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), table["mean"].sel(metric="clip").mean())
+
+
+def test_the_style_is_set_and_its_colours_differ_in_lightness_or_hue():
+    assert mpl.rcParams["axes.prop_cycle"].by_key()["color"] == list(COLOURS) and len(set(COLOURS)) == 7

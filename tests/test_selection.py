@@ -1,0 +1,57 @@
+"""Images chosen by rank, and the noise laid over them."""
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from nsdlib import selection
+
+RNG = np.random.default_rng(0)
+
+
+def test_rank_shares_run_from_the_worst_to_the_best():
+    np.testing.assert_array_equal(selection.rank_share([3.0, 1.0, 2.0]), [1, 0, 0.5])
+    np.testing.assert_array_equal(selection.rank_share([3.0, 1.0, 2.0], higher_is_better=False), [0, 1, 0.5])
+    np.testing.assert_array_equal(selection.rank_share([5.0, 5.0, 1.0]), [0.75, 0.75, 0])
+
+
+def test_their_correlation_is_spearmans():
+    a, b = RNG.normal(size=(2, 30))
+    got = np.corrcoef(selection.rank_share(a), selection.rank_share(b))[0, 1]
+    assert got == pytest.approx(spearmanr(a, b).statistic)
+
+
+def test_percentiles_hold_the_best_and_the_worst():
+    values = RNG.normal(size=101)
+    chosen, percentiles = selection.at_percentiles(values, 5)
+    np.testing.assert_array_equal(percentiles, [100, 75, 50, 25, 0])
+    np.testing.assert_array_equal(values[chosen], np.quantile(values, [1, 0.75, 0.5, 0.25, 0]))
+    np.testing.assert_array_equal(selection.at_percentiles(-values, 5, higher_is_better=False)[0], chosen)
+
+
+def test_no_more_are_chosen_than_there_are():
+    chosen, percentiles = selection.at_percentiles([2.0, 2.0, 1.0], 9)
+    assert list(chosen) == [0, 1, 2] and list(percentiles) == [100, 50, 0]
+    assert list(selection.at_percentiles([2.0], 3)[0]) == [0]
+
+
+def test_the_most_opposed_come_first():
+    assert list(selection.most_opposed([1, 0, 0.5], [0, 1, 0.5], 2)) == [0, 2]
+
+
+def test_the_nearest_pattern_is_the_planted_one():
+    train = RNG.normal(size=(20, 50))
+    rows = RNG.permutation(20)[:8]
+    nearest, r = selection.nearest_patterns(train, 3 * train[rows] + 5 + 0.3 * RNG.normal(size=(8, 50)))
+    np.testing.assert_array_equal(nearest, rows)
+    wanted = np.corrcoef(train[rows[0]], train[nearest[0]])[0, 1]
+    assert 0.9 < r.min() <= r.max() <= wanted
+
+
+def test_a_constant_pattern_is_no_error():
+    assert selection.nearest_patterns(RNG.normal(size=(3, 4)), np.ones((1, 4)))[1] == [0]
+
+
+def test_errors_say_what_came():
+    with pytest.raises(ValueError, match=r"at least two of them, got shape \(1,\)"):
+        selection.rank_share([1.0])
