@@ -16,6 +16,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 
 SLICE = 0.5  # seconds between two looks at the socket
+START_TIMEOUT = 300  # seconds that a kernel may take to start, on a machine that is busy with other jobs
 OUTPUT_TIMEOUT = 120  # seconds that the outputs of a finished cell may take to arrive; large figures on a busy machine
 # Bars and advice of the model libraries have no place in an executed page.
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
@@ -48,13 +49,13 @@ class PolledEngine(Engine):
     """The engine `polled`: private kernel, sliced waits, a call before each cell."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, *, on_cell_start=None, start_timeout=60, **_):
+    def execute_managed_notebook(cls, nb_man, kernel_name, *, on_cell_start=None, **_):
         """Run all cells; `on_cell_start(cell=, cell_index=)` is called before each cell."""
         client = PolledClient(
             nb_man,
             kernel_name=kernel_name,
             kernel_manager_class=PrivateKernel,
-            startup_timeout=start_timeout,
+            startup_timeout=START_TIMEOUT,
             iopub_timeout=OUTPUT_TIMEOUT,
             coalesce_streams=True,
             on_cell_start=on_cell_start,

@@ -17,7 +17,7 @@ from tqdm import tqdm
 RATE, WEIGHT_DECAY = 1e-3, 5e-6
 PATIENCE_RATE, PATIENCE_STOP = 6, 12
 VALIDATION_SHARE = 0.1
-BLOCK = 1 << 15  # parameters updated at a time: what a step reads and writes of them stays in a core's cache
+BLOCK = 30_000  # parameters updated at a time: they stay in the cache of a core, and are too few for torch to spread over cores
 
 
 @dataclass(frozen=True)

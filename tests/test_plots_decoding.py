@@ -40,8 +40,9 @@ def test_errors_stand_over_their_decoders_beside_the_floor():
 
 def test_layers_are_counted_from_one_and_banded_by_resolution():
     ax = plt.subplots()[1]
-    assert decoding.plot_layers({"cnn": [0.5, 0.2, 0.1]}, [1, 4, 4], ax=ax) is ax
-    assert ax.lines[0].get_xydata().tolist() == [[1, 0.5], [2, 0.2], [3, 0.1]]
+    assert decoding.plot_layers({"cnn": [0.5, 0.2, -90.0]}, [1, 4, 4], ax=ax) is ax
+    assert ax.lines[0].get_xydata().tolist() == [[1, 0.5], [2, 0.2], [3, -0.5]]
+    assert ax.lines[1].get_xydata().tolist() == [[3, -0.5]]  # what lies below is marked
     assert [text.get_text() for text in ax.texts] == ["1²", "4²"]
 
 
@@ -51,4 +52,4 @@ def test_latent_size_draws_quality_then_cost():
     quality, cost = decoding.plot_latent_size(table, {"seconds": [1.0, 4.0]}).axes
     for line, system in zip(quality.lines, systems, strict=True):
         np.testing.assert_allclose(line.get_ydata(), table["mean"].sel(system=system, measure="SSIM"))
-    assert cost.lines[0].get_xydata().tolist() == [[5, 1], [15, 4]] and cost.get_title(loc="left") == "seconds"
+    assert cost.lines[0].get_xydata().tolist() == [[5, 1], [15, 4]] and cost.get_title() == "seconds"

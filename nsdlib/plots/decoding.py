@@ -5,6 +5,7 @@ import numpy as np
 from nsdlib.plots.style import COLOURS, REFERENCE
 
 DECODER_COLOURS = dict(zip(("gru", "cnn", "transformer", "ridge"), COLOURS, strict=False))
+LOWEST_SHARE = -0.5  # explained variance: further below zero there is nothing to tell apart
 SYSTEM_COLOURS = {"decoded": COLOURS[0], "oracle": COLOURS[2], "floor": REFERENCE}
 
 
@@ -81,6 +82,7 @@ def plot_layers(explained, resolutions, *, ax=None):
     Parameters
     ----------
     explained : dict of str to (n_layers,) float
+        Values below -0.5 are drawn as triangles at -0.5.
     resolutions : (n_layers,) int
         Rows of each layer's latents.
     ax : matplotlib axes, optional
@@ -91,7 +93,9 @@ def plot_layers(explained, resolutions, *, ax=None):
     resolutions = np.asarray(resolutions)
     layers = np.arange(1, len(resolutions) + 1)
     for name, values in explained.items():
-        ax.plot(layers, values, "o-", color=DECODER_COLOURS.get(name, "black"), markersize=3.5, label=name)
+        colour, shown = DECODER_COLOURS.get(name, "black"), np.maximum(values, LOWEST_SHARE)
+        ax.plot(layers, shown, "o-", color=colour, markersize=3.5, label=name)
+        ax.plot(layers[shown > values], shown[shown > values], "v", color=colour, markersize=7)
     ax.axhline(0, color=REFERENCE, linewidth=0.8, linestyle=":")
     for k, resolution in enumerate(np.unique(resolutions)):
         inside = layers[resolutions == resolution]

@@ -17,7 +17,7 @@ from nsdlib.scenes import ATTRIBUTES, KINDS
 from nsdlib.zoo_training import clip, data, optimise
 
 WIDTHS = {"alexnet": 20, "inception": 24, "effnet": 16, "swav": 20}
-N_STEPS, BATCH, RATE, SEED = 500, 64, 2e-3, 15
+N_STEPS, BATCH, RATE, SEED = {"alexnet": 1_500, "inception": 1_500, "effnet": 1_200, "swav": 500}, 64, 3e-3, 15
 CLIP_STEPS, CLIP_WIDTH, CLIP_LAYERS = 400, 64, 3
 N_CODES = 64
 
@@ -34,17 +34,19 @@ def train(folder: Path, cache: Path):
         averaged = optimise.train(
             model,
             lambda generator, progress, loss=loss, model=model: loss(model, pixels, wanted, generator),
-            n_steps=N_STEPS, learning_rate=RATE, seed=SEED + k, checkpoint=cache / f"judge_{name}.checkpoint", average=0.99,
+            n_steps=N_STEPS[name], learning_rate=RATE, seed=SEED + k, checkpoint=cache / f"judge_{name}.checkpoint", average=0.99,
         )  # fmt: skip
         save_file(optimise.half(averaged.state_dict()), folder / f"{name}.safetensors")
     _train_clip(folder, cache, scene_set)
 
 
 def _name_attributes(model, pixels, wanted, generator):
-    """How far the named attributes are off."""
+    """How far the named attributes are off, and how unlikely the main object's kind was thought."""
     rows = torch.randint(len(pixels), (BATCH,), generator=generator)
     x = pixels[rows] + 0.3 * torch.rand(1, generator=generator) * torch.randn(pixels[rows].shape, generator=generator)
-    return F.binary_cross_entropy_with_logits(model(x), wanted[rows])
+    said, truth = model(x), wanted[rows]
+    kind = F.cross_entropy(said[:, : len(KINDS)], truth[:, : len(KINDS)].argmax(1))
+    return F.binary_cross_entropy_with_logits(said, truth) + 0.3 * kind
 
 
 def _tell_apart(model, pixels, wanted, generator):
