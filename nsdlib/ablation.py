@@ -34,16 +34,6 @@ class Fitted:
     seconds: float
 
 
-class _Watched(decoders.NeuralDecoder):
-    """A network that keeps its first fit's predictions of the validation images."""
-
-    def _latents(self, network, x):
-        latents = super()._latents(network, x)
-        if self.n_voxels is None:  # inside `fit`, where nothing else is predicted
-            self.validation = latents
-        return latents
-
-
 def options(run) -> dict:
     """The settings of a run that decoders take."""
     return {
@@ -82,7 +72,7 @@ def fit_seeds(name, train, *, seeds, **settings) -> list[Fitted]:
     if name == "ridge":
         return _fit_ridge(decoder, train, seeds)
     settings = {key: value for key, value in settings.items() if key != "alphas"}
-    return [_fit_network(_Watched(name, seed=seed, **settings), train) for seed in seeds]
+    return [_fit_network(decoders.NeuralDecoder(name, seed=seed, **settings), train) for seed in seeds]
 
 
 def _fit_network(decoder, train):
@@ -90,7 +80,7 @@ def _fit_network(decoder, train):
     start = time.perf_counter()
     decoder.fit(*train)
     seconds = time.perf_counter() - start
-    return Fitted(decoder, training.split(len(train[0]), seed=decoder.seed)[1], decoder.validation, seconds)
+    return Fitted(decoder, decoder.rows_validation, decoder.predicted_validation, seconds)
 
 
 def _fit_ridge(decoder, train, seeds):

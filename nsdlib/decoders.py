@@ -74,7 +74,7 @@ class SelfAttentionBlock(nn.Module):
 
 
 def build_network(name: str, n_voxels: int, n_latents: int) -> nn.Module:
-    """An untrained network: "gru" (12,400,344 parameters at the paper's 15,724 voxels and 13,344 latents), "cnn", "transformer"."""
+    """An untrained "gru" (12,400,344 parameters at the paper's 15,724 voxels and 13,344 latents), "cnn" or "transformer"."""
     if name == "gru":
         middle = [nn.Dropout(DROPOUT), BidirectionalGRU(2 * HIDDEN)]
     else:
@@ -95,6 +95,8 @@ class NeuralDecoder:
     Attributes
     ----------
     history : `training.History` of the first of the two fits.
+    rows_validation, predicted_validation : the images that the first fit left out, (n_validation,), and what it predicted for
+        them, (n_validation, n_latents).
     held_out, targets : `Moments` of the predictions of validation images, and of the training latents.
     """
 
@@ -112,18 +114,19 @@ class NeuralDecoder:
         x = torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32)).to(self.device)
         y = torch.from_numpy((Y - self.targets.mean) / self._scale).to(self.device)
         settings = {"seed": self.seed, "batch_size": self.batch_size}
-        rows_fit, rows_validation = training.split(len(X), seed=self.seed)
+        rows_fit, self.rows_validation = training.split(len(X), seed=self.seed)
         self.history, network = training.search(
             lambda: self._new(X, Y),
             x,
             y,
             rows_fit,
-            rows_validation,
+            self.rows_validation,
             max_epochs=self.max_epochs,
             name=self.name,
             **settings,
         )
-        self.held_out = Moments.of(self._latents(network, x[rows_validation]))
+        self.predicted_validation = self._latents(network, x[self.rows_validation])
+        self.held_out = Moments.of(self.predicted_validation)
         self.network = training.follow(self._new(X, Y), x, y, self.history.rates, name=self.name, **settings)
         self.n_voxels = X.shape[1]
         return self

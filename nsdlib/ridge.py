@@ -107,16 +107,17 @@ class Ridge:
         return (self._U**2 @ (self._spectrum / (self._spectrum + alpha))) + 1 / len(self._U)
 
     def _leave_one_out_errors(self, Y):
-        """Mean squared leave-one-out error of every penalty, all from the one factorisation."""
-        total = np.zeros(len(self.alphas))
+        """Mean squared leave-one-out error of every penalty, from the one factorisation and the targets' Gram matrix."""
+        gram = self._X.new_zeros(len(Y), len(Y))
         for part in self._batches(Y.shape[1]):
             centred = self._tensor(Y[:, part] - self.targets.mean[part])
-            rotated = self._U.T @ centred
-            for k, alpha in enumerate(self.alphas):
-                fitted = self._U @ ((self._spectrum / (self._spectrum + alpha))[:, None] * rotated)
-                residual = (centred - fitted) / (1 - self._leverage(alpha))[:, None]
-                total[k] += residual.square().sum().item()
-        return total / Y.size
+            gram += centred @ centred.T
+        errors = []
+        for alpha in self.alphas:
+            smoother = (self._U * (self._spectrum / (self._spectrum + alpha))) @ self._U.T
+            left_out = (torch.eye(len(Y)).to(gram) - smoother) / (1 - self._leverage(alpha))[:, None]
+            errors.append(((left_out @ gram) * left_out).sum().item() / Y.size)
+        return np.array(errors)
 
     def _solve(self, Y):
         """Dual weights at the kept penalty, and the moments of the leave-one-out predictions."""

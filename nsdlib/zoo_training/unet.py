@@ -39,7 +39,10 @@ SCHEDULER = {
     "prediction_type": "v_prediction",
 }
 N_STEPS, BATCH, RATE, SEED = 8_800, 32, 1e-3, 14
-LATE, LATE_LEVELS = 0.74, 600  # from this share of the steps on, only noise levels that image-to-image at 0.6 and less visits
+LATE, LATE_LEVELS = (
+    0.74,
+    600,
+)  # from this share of the steps on, only noise levels that image-to-image at 0.6 and less visits
 ENLARGE = 8.0
 EMPTY_SHARE, NOISY_SHARE, TOKEN_NOISE = 0.1, 0.5, 0.5  # of the images; noise in standard deviations of a token's value
 
