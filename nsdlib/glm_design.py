@@ -111,7 +111,7 @@ def solve_block(regressors, components, *, run):
 
 
 def make_runs(design, data, *, tr, degree=None, device="cpu"):
-    """Check the input of the GLM and turn its design into `Run`s.
+    """Check the input of the GLM and turn its design into runs.
 
     Parameters
     ----------

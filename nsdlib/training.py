@@ -29,7 +29,7 @@ class History:
 
 
 class BlockwiseNAdam(torch.optim.NAdam):
-    """torch's NAdam (Dozat 2016), the same numbers some five times faster on a CPU, where a step waits for memory.
+    """torch's NAdam (Dozat 2016), the same numbers two to three times faster on a CPU, where a step waits for memory.
 
     torch walks over all parameters once for each of a step's ten operations; here a block goes through all of them at once.
     """
