@@ -11,7 +11,11 @@ RUNS = str(config.get("runs", "demo")).split(",")
 NOTEBOOKS = notebook_names(".")
 PARAMETERS = {name: load_run(name) for name in run_names(".")}
 RUNNING = {"__main__", "book", "cli", "doctor", "engine", "progress", "runner"}  # they change no page
-LIBRARY = sorted(str(file) for file in Path("nsdlib").glob("**/*.py") if file.stem not in RUNNING)
+LIBRARY = sorted(
+    str(file)
+    for file in [*Path("nsdlib").glob("*.py"), *Path("nsdlib/plots").glob("*.py")]
+    if file.stem not in RUNNING
+)
 WEIGHTS = sorted(map(str, Path("zoo/demo").rglob("*.safetensors")))
 
 # What each notebook reads, beside the data.

@@ -34,7 +34,7 @@ def html(small_project):
     return small_project / "book" / "_build" / "html"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(html):
     """Address of a server on this machine that hands out the book."""
 
@@ -50,7 +50,7 @@ def address(html):
         thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, an event loop runs
 def browser():
     """Debian's Chromium."""
     from playwright.sync_api import sync_playwright
@@ -122,8 +122,9 @@ def test_a_second_build_does_nothing_and_says_so(small_project, html):
 @pytest.mark.slow
 def test_a_warning_stops_the_build(tmp_path, capfd):
     (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "_toc.yml").write_text("format: jb-book\nroot: intro\nparts: []\n")
+    (tmp_path / "book" / "_toc.yml").write_text("format: jb-book\nroot: intro\nparts:\n- chapters:\n  - file: other\n")
     (tmp_path / "book" / "intro.md").write_text("# Title\n\n[nowhere](nowhere.md)\n")
+    (tmp_path / "book" / "other.md").write_text("# Other\n")
     (tmp_path / "_config.yml").write_text("title: A\nexecute:\n  execute_notebooks: 'off'\n")
     with pytest.raises(RuntimeError, match="The book was not built"):
         build(tmp_path)
@@ -135,8 +136,8 @@ def test_a_warning_stops_the_build(tmp_path, capfd):
 @pytest.mark.parametrize("name", chapters(ROOT))
 def test_every_chapter_opens_without_a_complaint(page, address, name):
     answer = page.goto(f"{address}/{name}.html", wait_until="load")
-    assert answer.ok and page.locator("main h1").first.is_visible()
-    images = page.locator("main img").all()
+    assert answer.ok and page.locator("article h1").first.is_visible()
+    images = page.locator("article img").all()
     for image in images:
         assert image.evaluate("i => i.decode().then(() => i.naturalWidth, () => 0)") > 0 and image.is_visible()
     if name in RESULTS:

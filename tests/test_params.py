@@ -51,8 +51,8 @@ def test_a_run_is_frozen_and_prints_its_parameters(project):
     run = load_run("demo")
     with pytest.raises(ValueError, match="frozen"):
         run.decoder = "cnn"
-    assert "Parameters as used: run 'demo'" in repr(run) and "decoder          gru" in str(run)
-    assert "<td><code>decoder</code></td><td>gru</td>" in run._repr_html_()
+    assert "Parameters as used: run 'demo'" in repr(run) and f"decoder          {run.decoder}" in str(run)
+    assert f"<td><code>decoder</code></td><td>{run.decoder}</td>" in run._repr_html_()
     assert str(project) not in repr(run) + run._repr_html_()
 
 

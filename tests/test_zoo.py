@@ -1,5 +1,7 @@
 """The zoo: every name in both, what is missing is said with its source, and the demo zoo is whole and small."""
 
+import json
+
 import pytest
 
 from nsdlib import zoo
@@ -23,3 +25,10 @@ def test_what_is_missing_is_said_with_its_source(tmp_path):
     with pytest.raises(ValueError, match="no model 'dalle' in the paper zoo; it has vdvae"):
         zoo.path(run, "dalle")
     assert len(zoo.missing(run)) == len(zoo.ZOOS["paper"])
+
+
+def test_the_model_card_states_what_was_measured():
+    folder = zoo.root(load_run("demo"))
+    card, quality = (folder / "README.md").read_text(), json.loads((folder / "quality.json").read_text())
+    values = [value for measured in quality.values() for value in measured.values()]
+    assert len(values) >= 10 and all(f"| {value:.3f} |" in card for value in values)

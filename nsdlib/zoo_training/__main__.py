@@ -12,8 +12,8 @@ FOLDERS = {  # in the order in which each can be trained
     "vdvae": "vdvae",
     "autoencoder": "versatile_diffusion",
     "clip": "versatile_diffusion",
-    "unet": "versatile_diffusion",
     "judges": "judges",
+    "unet": "versatile_diffusion",
 }
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tqdm import trange
 
-from nsdlib import diffusion, embed
+from nsdlib import diffusion, embed, judges, vdvae
+from nsdlib.scenes import KINDS
 from nsdlib.zoo_training import data, optimise
 
 CONFIG = {
@@ -39,11 +40,10 @@ SCHEDULER = {
     "prediction_type": "v_prediction",
 }
 N_STEPS, BATCH, RATE, SEED = 8_800, 32, 1e-3, 14
-LATE, LATE_LEVELS = (
-    0.74,
-    600,
-)  # from this share of the steps on, only noise levels that image-to-image at 0.6 and less visits
+# From this share of the steps on, only the noise levels that image-to-image at strength 0.6 and less visits.
+LATE, LATE_LEVELS = 0.74, 600
 ENLARGE = 8.0
+N_MEASURED = 200
 EMPTY_SHARE, NOISY_SHARE, TOKEN_NOISE = 0.1, 0.5, 0.5  # of the images; noise in standard deviations of a token's value
 
 
@@ -143,18 +143,43 @@ def _reads_tokens(key):
 
 
 def measure(folder: Path, cache: Path) -> dict[str, float]:
-    """The v-prediction error of the saved UNet on validation scenes with their true tokens (mixed, share 0.4)."""
-    model = diffusion.from_folder(folder)
+    """The v-prediction error on validation scenes, and how often a judge names the main object of a reconstruction.
+
+    Reconstructions start from true latents of 15 layers and true tokens, with the demo's settings: this is the zoo's ceiling.
+    """
+    model, embedder = diffusion.from_folder(folder), embed.from_folder(folder)
     scene_set = data.load_scenes("validation", cache)
-    embedder = embed.from_folder(folder)
-    text, vision = (
-        torch.from_numpy(t).float()
-        for t in (embedder.text(scene_set.captions[:256]), embedder.vision(scene_set.images[:256]))
-    )
+    images = scene_set.images[:N_MEASURED]
+    text, vision = embedder.text(scene_set.captions[:N_MEASURED]), embedder.vision(images)
+    rough = _rough(folder.parent / "vdvae", images)
+    refined = model.refine(rough, text, vision, image_ids=np.arange(N_MEASURED), strength=0.4, n_steps=25, guidance=2.0)
+    kinds = scene_set.attributes[:N_MEASURED, : len(KINDS)].argmax(1)
+    named = {"rough": rough, "refined": refined}
+    named = {f"object_named_in_{k}": _share_named(folder.parent / "judges", v, kinds) for k, v in named.items()}
+    return {"v_prediction_mse": _prediction_error(model, images, text, vision), **named}
+
+
+def _rough(folder, images):
+    """Images decoded from their own latents of 15 layers."""
+    model = vdvae.VDVAE(vdvae.Hyperparameters(**json.loads((folder / "hyperparameters.json").read_text())))
+    state = {key: value.float() for key, value in load_file(folder / "vdvae.safetensors").items()}
+    vdvae.load_weights(model, state)
+    return model.decode(model.encode(images, n_layers=15))
+
+
+@torch.inference_mode()
+def _share_named(folder, images, kinds):
+    """How often the stand-in for Inception names the main object."""
+    said = judges.StandIn.from_file(folder / "inception.safetensors")(judges.prepare(images))
+    return float((said[:, : len(KINDS)].argmax(1).numpy() == kinds).mean())
+
+
+@torch.inference_mode()
+def _prediction_error(model, images, text, vision):
+    """Mean squared error of the velocity, at random noise levels and text share 0.4."""
     generator = torch.Generator().manual_seed(0)
-    with torch.inference_mode():
-        z = model.vae.encode(data.to_unit(scene_set.images[:256])).latent_dist.mean * model.vae.config.scaling_factor
-        noise, t = torch.randn(z.shape, generator=generator), torch.randint(1000, (256,), generator=generator)
-        predicted = model.unet(model.scheduler.add_noise(z, noise, t), t, text, vision, text_share=0.4)
-        error = (predicted - model.scheduler.get_velocity(z, noise, t)).square().mean()
-    return {"v_prediction_mse": error.item()}
+    z = model.vae.encode(data.to_unit(images)).latent_dist.mean * model.vae.config.scaling_factor
+    noise, t = torch.randn(z.shape, generator=generator), torch.randint(1000, (len(z),), generator=generator)
+    contexts = [torch.from_numpy(tokens).float() for tokens in (text, vision)]
+    predicted = model.unet(model.scheduler.add_noise(z, noise, t), t, *contexts, text_share=0.4)
+    return (predicted - model.scheduler.get_velocity(z, noise, t)).square().mean().item()
