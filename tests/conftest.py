@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("params", "notebooks", "book", "profiles", "Snakefile", "_config.yml")
-LINKED = ("nsdlib", "zoo")
+COPIED = ("nsdlib", "zoo", "params", "notebooks", "book", "profiles", "Snakefile", "_config.yml")
 
 
 def make(project, *command):
@@ -18,7 +17,7 @@ def make(project, *command):
     environment = os.environ | {
         "NSDLIB_HOME": str(project),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(project),
     }
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
@@ -31,10 +30,8 @@ def small_project(tmp_path_factory):
     project = tmp_path_factory.mktemp("project")
     for name in COPIED:
         source = ROOT / name
-        ignored = shutil.ignore_patterns("_build", "runs")
+        ignored = shutil.ignore_patterns("_build", "runs", "__pycache__", ".ipynb_checkpoints")
         shutil.copytree(source, project / name, ignore=ignored) if source.is_dir() else shutil.copy(source, project)
-    for name in LINKED:
-        (project / name).symlink_to(ROOT / name)
     make(project, "snakemake", "--profile", "profiles/local", "--config", "runs=small")
     return project
 
