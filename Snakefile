@@ -27,7 +27,8 @@ AFTER = {
     "06_noise_sensitivity": ["05_two_stage_reconstruction"],
     "07_qualitative_figures": ["05_two_stage_reconstruction"],
 }
-OF_EACH_SUBJECT = ["05_two_stage_reconstruction", "06_noise_sensitivity"]  # what notebook 08 reads of every run in its group
+# What notebook 08 reads of every run in its group.
+OF_EACH_SUBJECT = ["04_latent_size", "05_two_stage_reconstruction", "06_noise_sensitivity"]
 # Notebooks that nothing can run beside take all cores, the others half of them; `cores` and `max-threads` are the limits.
 CORES = os.cpu_count()
 ALONE = {"02_roi_betas", "03_decoder_ablation"}

@@ -83,7 +83,12 @@ LINEAGE = {
         modules=("degrade", "diffusion", "metrics"),
         weights=("versatile_diffusion", "judges"),
     ),
-    "group": Step("08_across_subjects", ("group", "n_bootstrap"), across=("scores",), modules=("stats",)),
+    "group": Step(
+        "08_across_subjects",
+        ("group", "n_bootstrap"),
+        across=("scores", "noise", "ablation", "latent_size"),
+        modules=("stats",),
+    ),
 }
 
 

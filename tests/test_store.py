@@ -98,7 +98,8 @@ def test_the_published_betas_do_not_depend_on_our_glm(run):
 
 def test_a_group_depends_on_all_its_members(run):
     both = load_run("small", group=("small", "demo"))
-    assert set(lineage(both, "group")["after"]) == {"small/scores", "demo/scores"}
+    read = ("scores", "noise", "ablation", "latent_size")
+    assert set(lineage(both, "group")["after"]) == {f"{member}/{name}" for member in both.group for name in read}
 
 
 def test_other_weights_make_another_artifact(run):
