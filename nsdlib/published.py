@@ -11,7 +11,6 @@ LATENT_ERRORS = {
     "transformer": (0.0690, 0.1392, 0.0685, 0.1389),
     "ridge": (None, None, 0.0690, None),
 }
-GRU_PARAMETERS = 12_400_344  # Table 1's network, as section 3.3.1 counts it
 
 COLUMNS = ("ssim", "pixcorr", "alexnet2", "alexnet5", "inception", "clip", "effnet", "swav")
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from nsdlib.similarity import standardised_rows
+
 
 def rank_share(values, *, higher_is_better=True):
     """Rank of each value as a share: 0 the worst, 1 the best, ties share their mean rank.
@@ -68,14 +70,5 @@ def nearest_patterns(X_train, X_test):
         Rows of X_train.
     correlation : (n_test,) float64
     """
-    train, test = (_standardised(X) for X in (X_train, X_test))
-    r = test @ train.T  # (n_test, n_train)
+    r = (standardised_rows(X_test) @ standardised_rows(X_train).T).numpy()  # (n_test, n_train)
     return r.argmax(axis=1), r.max(axis=1)
-
-
-def _standardised(X):
-    """Rows minus their mean over their norm, float64; 0 for a constant row."""
-    X = np.asarray(X, dtype=np.float64)
-    X = X - X.mean(axis=1, keepdims=True)
-    norm = np.linalg.norm(X, axis=1, keepdims=True)
-    return np.divide(X, norm, out=np.zeros_like(X), where=norm > 0)

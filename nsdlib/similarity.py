@@ -107,7 +107,7 @@ def correlation_distance(truth_features, features):
 
 def row_correlation(a, b):
     """Pearson's r of each row of a with the same row of b, summed in float64; 0 where one is constant: (n_rows,)."""
-    a, b = _standardised(a), _standardised(b)
+    a, b = standardised_rows(a), standardised_rows(b)
     _check_alike(a, b)
     return (a * b).sum(1).numpy()
 
@@ -171,7 +171,7 @@ def _blur(x):
     return flat.view(*x.shape[:-2], *flat.shape[-2:])
 
 
-def _standardised(x):
+def standardised_rows(x):
     """Rows minus their mean, over their norm, float64; 0 for a constant row."""
     x = torch.as_tensor(x).double()
     return (x - x.mean(1, keepdim=True)) / _norms(x)

@@ -6,6 +6,7 @@ together, following the rates that were recorded up to the best epoch.
 """
 
 import copy
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,19 +116,12 @@ def follow(network, x, y, rates, *, seed, batch_size, name) -> nn.Module:
     return network.eval()
 
 
-class _seeded:
+@contextmanager
+def _seeded(seed):
     """Seed dropout, which only the global generator feeds, and put the generator back afterwards."""
-
-    def __init__(self, seed):
-        self.seed = seed
-
-    def __enter__(self):
-        self.fork = torch.random.fork_rng()
-        self.fork.__enter__()
-        torch.manual_seed(self.seed)
-
-    def __exit__(self, *problem):
-        self.fork.__exit__(*problem)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 def _optimiser(network):

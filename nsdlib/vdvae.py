@@ -273,15 +273,19 @@ def load_weights(model: VDVAE, state: dict[str, Tensor]) -> VDVAE:
     return model.eval()
 
 
-def load(run) -> VDVAE:
-    """The run's VDVAE, on the run's device: the demo zoo's, or OpenAI's `imagenet64-iter-1600000-model-ema.th`."""
-    path = zoo.path(run, "vdvae")
+def from_file(path: Path) -> VDVAE:
+    """The VDVAE of OpenAI's `imagenet64-iter-1600000-model-ema.th`, or of safetensors beside a `hyperparameters.json`."""
     if path.suffix == ".th":
         model, state = VDVAE(Hyperparameters()), torch.load(path, map_location="cpu", weights_only=True)
     else:
         from safetensors.torch import load_file
 
-        settings = json.loads((Path(path).parent / "hyperparameters.json").read_text())
+        settings = json.loads((path.parent / "hyperparameters.json").read_text())
         model = VDVAE(Hyperparameters(**settings))
         state = {key: value.float() for key, value in load_file(path).items()}
-    return load_weights(model, state).to(device.pick(run.device))
+    return load_weights(model, state)
+
+
+def load(run) -> VDVAE:
+    """The run's VDVAE, on the run's device."""
+    return from_file(zoo.path(run, "vdvae")).to(device.pick(run.device))

@@ -45,3 +45,13 @@ def twin(tmp_path_factory):
     run = load_run("small").model_copy(update={"data": tmp_path_factory.mktemp("data") / "small"})
     assert simulate(run, progress=False)
     return run
+
+
+@pytest.fixture(scope="session")
+def images():
+    """Five blurred random images, (5, 64, 64, 3) uint8; nobody writes into them."""
+    import numpy as np
+
+    from nsdlib.similarity import resize
+
+    return resize(np.random.default_rng(0).integers(0, 256, size=(5, 8, 8, 3), dtype=np.uint8), 64)

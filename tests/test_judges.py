@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torchvision.transforms import v2
 from transformers import CLIPConfig, CLIPModel
 
-from nsdlib import judges, similarity
+from nsdlib import judges
 from nsdlib.embed import prepare
 from nsdlib.params import load_run
 
@@ -26,13 +26,6 @@ def random_clip(folder, size):
     model = CLIPModel(config).eval()
     model.save_pretrained(folder)
     return model
-
-
-@pytest.fixture(scope="module")
-def images():
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, size=(5, 8, 8, 3), dtype=np.uint8)
-    return similarity.resize(coarse, 64)
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,6 @@ from nsdlib.params import load_run
 
 
 @pytest.fixture(scope="module")
-def images():
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, size=(5, 8, 8, 3), dtype=np.uint8)
-    return similarity.resize(coarse, 64)
-
-
-@pytest.fixture(scope="module")
 def demo_run(tmp_path_factory):
     """A run whose demo zoo holds stand-ins with random weights."""
     torch.manual_seed(1)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tqdm import trange
 
 from nsdlib import diffusion, embed, judges, vdvae
@@ -161,9 +161,7 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
 
 def _rough(folder, images):
     """Images decoded from their own latents of 15 layers."""
-    model = vdvae.VDVAE(vdvae.Hyperparameters(**json.loads((folder / "hyperparameters.json").read_text())))
-    state = {key: value.float() for key, value in load_file(folder / "vdvae.safetensors").items()}
-    vdvae.load_weights(model, state)
+    model = vdvae.from_file(folder / "vdvae.safetensors")
     return model.decode(model.encode(images, n_layers=15))
 
 

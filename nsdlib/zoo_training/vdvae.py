@@ -9,12 +9,12 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from nsdlib import mixture, vdvae
+from nsdlib.similarity import pixcorr
 from nsdlib.zoo_training import data, optimise
 
 HYPERPARAMETERS = vdvae.Hyperparameters(
@@ -108,12 +108,10 @@ def mixture_nll(parameters, target, scale_offset=0.0):
 
 def measure(folder: Path, cache: Path) -> dict[str, float]:
     """Mean pixel correlation on validation scenes of images decoded from true latents of 15 and 31 layers."""
-    model = vdvae.VDVAE(HYPERPARAMETERS)
-    vdvae.load_weights(model, {k: v.float() for k, v in load_file(folder / "vdvae.safetensors").items()})
+    model = vdvae.from_file(folder / "vdvae.safetensors")
     images = data.load_scenes("validation", cache).images[:128]
     result = {}
     for n_layers in (15, 31):
         decoded = model.decode(model.encode(images, n_layers=n_layers))
-        pairs = zip(images.reshape(len(images), -1), decoded.reshape(len(images), -1), strict=True)
-        result[f"pixcorr_{n_layers}_layers"] = float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs]))
+        result[f"pixcorr_{n_layers}_layers"] = float(pixcorr(images, decoded).mean())
     return result
