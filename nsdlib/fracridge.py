@@ -160,9 +160,9 @@ class _Solved:
     @classmethod
     def of(cls, work, number, components):
         """Solve them."""
-        denoised = work.blocks(work.hrfs[number], components)
+        denoised = work.blocks(number, components)
         spectrum = Spectrum.of([block.gram for block in denoised])
-        return cls(number, work.blocks(work.hrfs[number]), denoised, spectrum)
+        return cls(number, work.blocks(number), denoised, spectrum)
 
     def fit(self, series, *, fractions, repeats, autoscale):
         """Betas of types C and D of one batch of voxels, and how they were chosen."""
@@ -173,9 +173,9 @@ class _Solved:
         found = {"betas_c": unshrunk, "explained_c": self._explained(unshrunk, series)}
         best = torch.zeros(rotated.shape[1], dtype=torch.int64, device=rotated.device)
         if len(fractions) > 1:
-            prepared = repeats.against(unshrunk)
+            comparison = repeats.against(unshrunk)
             shrunk = (self.spectrum.shrink(rotated, penalty) for penalty in penalties)
-            badness = torch.stack([repeats.badness(betas, unshrunk, prepared) for betas in shrunk])
+            badness = torch.stack([comparison.badness(betas) for betas in shrunk])
             found["fraction_badness"], best = badness, badness.argmin(0)
         betas = self.spectrum.shrink(rotated, penalties.gather(0, best[None])[0])
         found |= {"fraction": wanted[best], "explained_d": self._explained(betas, series)}

@@ -27,34 +27,42 @@ class Repeats:
     match: torch.Tensor
     sessions: list
 
-    def zscored(self, betas, reference):
-        """Betas (n_trials, n_voxels) with each session's mean and sd (ddof=1) of `reference`; 0 where the sd is 0."""
-        result = torch.empty_like(betas)
-        for trials in self.sessions:
-            sd, mean = torch.std_mean(reference[trials], 0)
-            result[trials] = torch.where(sd > 0, (betas[trials] - mean) / sd, 0.0)
-        return result
-
     def against(self, reference):
-        """Prepare `badness` for unregularised betas (n_trials, n_voxels): their counts, products and constant."""
-        z = self.zscored(reference, reference)
-        n_trained = torch.sparse.mm(self.match, z.new_ones(len(z), 1))  # (n_trials, 1)
-        n_tested = torch.sparse.mm(self.match.t(), z.new_ones(len(z), 1))
-        return n_trained, torch.sparse.mm(self.match, z), (n_tested * z.square()).sum(0)
+        """Prepare the comparison with unregularised betas (n_trials, n_voxels).
 
-    def badness(self, betas, reference, prepared):
-        """Sum over the pairs of (training beta - unregularised test beta)², z-scored: (n_voxels,) float64.
-
-        Parameters
-        ----------
-        betas, reference : (n_trials, n_voxels) float64 tensors
-            The betas to judge, and the unregularised ones.
-        prepared : tuple
-            What `against(reference)` gave.
+        All betas are z-scored with each session's mean and sd (ddof=1) of `reference`; where the sd is 0 they become 0.
         """
-        n_trained, products, constant = prepared
-        z = self.zscored(betas, reference)
-        return (n_trained * z.square() - 2 * z * products).sum(0) + constant
+        mean, inverse = torch.empty_like(reference), torch.empty_like(reference)
+        for trials in self.sessions:
+            sd, mean[trials] = torch.std_mean(reference[trials], 0)
+            inverse[trials] = torch.where(sd > 0, 1 / sd, 0.0)
+        z = (reference - mean) * inverse
+        ones = z.new_ones(len(z), 1)
+        n_trained, n_tested = torch.sparse.mm(self.match, ones), torch.sparse.mm(self.match.t(), ones)
+        products = inverse * torch.sparse.mm(self.match, z)
+        square = n_trained * inverse.square()
+        linear = -2 * (products + square * mean)
+        constant = (n_tested * z.square() + mean * (square * mean + 2 * products)).sum(0)
+        return Comparison(square, linear, constant)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Sum over the pairs of (training beta - unregularised test beta)², z-scored, as a polynomial in the training betas.
+
+    Attributes
+    ----------
+    square, linear : (n_trials, n_voxels) float64 tensors
+    constant : (n_voxels,) float64 tensor
+    """
+
+    square: torch.Tensor
+    linear: torch.Tensor
+    constant: torch.Tensor
+
+    def badness(self, betas):
+        """That sum for betas (n_trials, n_voxels): (n_voxels,) float64."""
+        return torch.addcmul(self.linear, self.square, betas).mul_(betas).sum(0) + self.constant
 
 
 def find_repeats(runs, *, folds=None, sessions=None):

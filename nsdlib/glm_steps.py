@@ -4,6 +4,7 @@ Each step goes through the voxels in batches and returns numpy arrays; `glm.fit`
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -70,13 +71,16 @@ class Work:
         """The same without drifts."""
         return [run.without_drift(series) for run, series in zip(self.runs, self.series(voxels), strict=True)]
 
-    def blocks(self, hrf, components=None):
+    @cached_property
+    def regressors(self):
+        """Regressors of each HRF and run, made once: a list of lists of (n_volumes, n_trials) tensors."""
+        return [[run.regressors(hrf) for run in self.runs] for hrf in self.hrfs]
+
+    def blocks(self, number, components=None):
         """Least squares of each run for one HRF; `components` is a list of (n_volumes, n_components) tensors."""
         components = [run.drift[:, :0] for run in self.runs] if components is None else components
-        return [
-            solve_block(run.regressors(hrf), noise, run=number)
-            for number, (run, noise) in enumerate(zip(self.runs, components, strict=True), start=1)
-        ]
+        pairs = zip(self.regressors[number], components, strict=True)
+        return [solve_block(regressors, noise, run=run) for run, (regressors, noise) in enumerate(pairs, start=1)]
 
 
 def fit_onoff(work, canonical):
@@ -126,7 +130,7 @@ def choose_hrfs(work, energy):
     dict
         hrf_r2 (n_hrfs, n_voxels), hrf_index (n_voxels,), r2_b (n_voxels,), betas_b (n_trials, n_voxels) in raw units.
     """
-    solved = [work.blocks(hrf) for hrf in work.hrfs]
+    solved = [work.blocks(number) for number in range(len(work.hrfs))]
     r2 = np.empty((len(solved), work.n_voxels))
     betas = np.empty((work.n_trials, work.n_voxels), dtype=np.float32)
     for _, voxels in work.batches(work.all_voxels(), "HRFs"):
@@ -181,14 +185,11 @@ def compare_counts(work, hrf_index, components, repeats):
     solved = (None, None)
     for number, voxels in work.batches(work.groups(hrf_index), "number of components"):
         if solved[0] != number:
-            hrf = work.hrfs[number]
-            solved = number, [work.blocks(hrf, [noise[:, :count] for noise in components]) for count in counts]
+            solved = number, [work.blocks(number, [noise[:, :count] for noise in components]) for count in counts]
         series = work.residuals(voxels)
-        reference = least_squares(solved[1][0], series)
-        prepared = repeats.against(reference)
+        comparison = repeats.against(least_squares(solved[1][0], series))
         for count in counts:
-            betas = least_squares(solved[1][count], series)
-            result[count, voxels] = repeats.badness(betas, reference, prepared).cpu()
+            result[count, voxels] = comparison.badness(least_squares(solved[1][count], series)).cpu()
     return result
 
 

@@ -200,7 +200,7 @@ def test_badness_is_the_sum_over_pairs(folds, sessions):
         for test in np.flatnonzero(np.isin(run, fold)):
             for train in np.flatnonzero(~np.isin(run, fold) & (condition == condition[test])):
                 expected += (z[1][train] - z[0][test]) ** 2
-    np.testing.assert_allclose(repeats.badness(betas, reference, repeats.against(reference)), expected)
+    np.testing.assert_allclose(repeats.against(reference).badness(betas), expected)
 
 
 def test_the_number_of_components_is_the_first_that_comes_near_the_best():
