@@ -1,7 +1,8 @@
-"""The command line: `nsdlib simulate | doctor | run | book`."""
+"""The command line: `nsdlib simulate | doctor | run | export | book`."""
 
 import argparse
 import sys
+from pathlib import Path
 
 import yaml
 
@@ -14,6 +15,7 @@ EXAMPLES = """examples:
   nsdlib doctor subj01                 is everything there that this run needs?
   nsdlib run demo                      all notebooks, one after the other
   nsdlib run demo 03 05 -p decoder=cnn two of them with another decoder
+  nsdlib export demo betas             write the betas of notebook 01 as NSD's own files to betas/
   nsdlib book                          build the book from the executed notebooks"""
 
 
@@ -31,7 +33,7 @@ def main(arguments=None):
 
 
 def _parser():
-    """The argument parser with its four commands."""
+    """The argument parser with its commands."""
     parser = argparse.ArgumentParser(
         "nsdlib", description=ABOUT, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,12 +43,13 @@ def _parser():
         ("simulate", _simulate, "write the simulated subject of a run"),
         ("doctor", _doctor, "look whether a run has all it needs"),
         ("run", _run, "run notebooks unattended"),
+        ("export", _export, "write the betas of notebook 01 as NSD's own files"),
         ("book", _book, "build the book from the executed notebooks"),
     ):
         command = commands.add_parser(name, help=about, description=function.__doc__)
         command.set_defaults(command=function)
         if name != "book":
-            optional = {} if name == "run" else {"nargs": "?", "default": "demo"}
+            optional = {} if name in ("run", "export") else {"nargs": "?", "default": "demo"}
             command.add_argument("subject", metavar="RUN", help="a file params/RUN.yaml, such as demo", **optional)
         if name == "run":
             command.add_argument(
@@ -55,6 +58,8 @@ def _parser():
             command.add_argument(
                 "-p", metavar="NAME=VALUE", action="append", default=[], help="set a notebook's parameter"
             )
+        if name == "export":
+            command.add_argument("folder", metavar="FOLDER", type=Path, help="where they go; made when it is not there")
     return parser
 
 
@@ -88,6 +93,19 @@ def _run(options):
     pages = run_notebooks(options.subject, options.notebooks, parameters=parameters)
     if len(pages) > 1:
         print(f"{len(pages)} executed notebooks are in {pages[0].parent}")
+    return 0
+
+
+def _export(options):
+    """Write the betas of notebook 01, one NIfTI and one HDF5 file a session, int16, 300 times the percent signal change."""
+    from nsdlib.glm_sessions import export_betas
+    from nsdlib.nsd import NSDSubject
+    from nsdlib.store import Store
+
+    run = load_run(options.subject)
+    with Store(run).load("glm") as found:
+        written = export_betas(found, NSDSubject(run.data, run.subject, run.n_sessions), options.folder)
+    print(f"{len(written)} sessions are in {options.folder}")
     return 0
 
 

@@ -19,7 +19,12 @@ SLICE = 0.5  # seconds between two looks at the socket
 START_TIMEOUT = 300  # seconds that a kernel may take to start, on a machine that is busy with other jobs
 OUTPUT_TIMEOUT = 120  # seconds that the outputs of a finished cell may take to arrive; large figures on a busy machine
 # Bars and advice of the model libraries have no place in an executed page.
-QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+QUIET = {
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+}
 
 
 class PrivateKernel(AsyncKernelManager):

@@ -134,12 +134,15 @@ def regularise(work, hrf_index, *, components, repeats, fractions, autoscale):
     """
     fractions = np.unique(fractions)[::-1].copy()
     autoscale = autoscale and fractions.min() < 1
-    result = {name: np.empty((work.n_trials, work.n_voxels), np.float32) for name in ("betas_c", "betas_d")}
-    result |= {name: np.empty(work.n_voxels, np.float32) for name in ("fraction", "scale", "offset")}
-    result |= {name: np.empty(work.n_voxels) for name in ("explained_c", "explained_d")}
-    result["fraction_badness"] = np.full((len(fractions), work.n_voxels), np.nan, np.float32)
+    shapes = dict.fromkeys(("betas_c", "betas_d"), (work.n_trials, work.n_voxels))
+    shapes |= dict.fromkeys(("fraction", "scale", "offset", "explained_c", "explained_d"), (work.n_voxels,))
+    shapes["fraction_badness"] = (len(fractions), work.n_voxels)
+    result = {
+        name: work.scratch.array(name, shape, np.float64 if name.startswith("explained") else np.float32)
+        for name, shape in shapes.items()
+    }
     solved = None
-    for number, voxels in work.batches(work.groups(hrf_index), "ridge"):
+    for number, voxels in work.batches(work.groups(hrf_index), "ridge", resumable=True):
         if solved is None or solved.hrf != number:
             solved = _Solved.of(work, number, components)
         fitted = solved.fit(work.residuals(voxels), fractions=fractions, repeats=repeats, autoscale=autoscale)
@@ -171,6 +174,7 @@ class _Solved:
         wanted = rotated.new_tensor(fractions)
         penalties = penalties_for(wanted, rotated, values=self.spectrum.values)  # (n_fractions, n_voxels)
         found = {"betas_c": unshrunk, "explained_c": self._explained(unshrunk, series)}
+        found["fraction_badness"] = torch.full_like(penalties, torch.nan)
         best = torch.zeros(rotated.shape[1], dtype=torch.int64, device=rotated.device)
         if len(fractions) > 1:
             comparison = repeats.against(unshrunk)

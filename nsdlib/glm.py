@@ -11,19 +11,21 @@ the arithmetic done once instead of many times:
 All arithmetic is float64; memory beyond input and output is bounded by `Options.voxel_batch`.
 """
 
+import hashlib
 import warnings
 
 import numpy as np
 import torch
 
 from nsdlib import fracridge, glm_denoise, glm_steps, hrf
-from nsdlib.glm_design import make_runs, percent
+from nsdlib.glm_design import design_from_events, finite_voxels, make_runs, percent
 from nsdlib.glm_options import Options
-from nsdlib.nsd import TR
+from nsdlib.scratch import Scratch
 
-__all__ = ["VARIABLES", "Options", "explain", "fit", "fit_sessions"]
+__all__ = ["VARIABLES", "Options", "design_from_events", "explain", "fit", "name_axes"]
 
 FEWEST_JUDGES = 100  # voxels that choose the number of components when none passes the threshold
+N_NAMED = 5  # voxels that a note names before it says only how many more there are
 
 # variable: (axes, unit or meaning)
 VARIABLES = {
@@ -51,7 +53,7 @@ VARIABLES = {
 }
 
 
-def fit(design, data, *, tr, hrfs=None, canonical=None, options=None):
+def fit(design, data, *, tr, hrfs=None, canonical=None, options=None, scratch=None):
     """One beta per trial and voxel, in three steps.
 
     Parameters
@@ -67,18 +69,22 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, options=None):
     canonical : (n_samples,) array, optional
         HRF of the ON-OFF model; `hrf.canonical` when not given.
     options : Options, optional
+    scratch : Path, optional
+        A folder for the arrays in progress, for this fit alone. Interrupted and called again with the same input, the fit
+        goes on behind the last finished batch of voxels. The caller removes it.
 
     Returns
     -------
     xarray.Dataset
         The `VARIABLES` of this module, and the attributes `threshold` (ON-OFF R2 from which voxels count as responding),
-        `n_pcs` (components removed) and `notes` (steps left out, and why). Betas of a voxel whose signal is 0 are NaN.
+        `n_pcs` (components removed) and `notes` (steps left out, and why; voxels that could not be fitted). Every floating
+        result of a voxel that is constant, or holds a value that is not finite, is NaN.
 
     Raises
     ------
     ValueError
-        When shapes or values of design and data do not fit, when two trials begin at once, or when the trials of a run
-        cannot be told apart.
+        When shapes or values of design and data do not fit, when no voxel is finite, when two trials begin at once, or
+        when the trials of a run cannot be told apart.
 
     Notes
     -----
@@ -91,12 +97,17 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, options=None):
     canonical = hrf.canonical(tr, options.duration) if canonical is None else canonical
     like = runs[0].drift
     data = [np.asarray(series) for series in data]
-    work = glm_steps.Work(runs, data, like.new_tensor(hrfs), options.voxel_batch, options.progress)
+    work = glm_steps.Work(
+        runs, data, like.new_tensor(hrfs), options.voxel_batch, options.progress,
+        scratch=Scratch(scratch, "" if scratch is None else _describe(design, data, tr, hrfs, canonical, options)),
+        usable=finite_voxels(data),
+    )  # fmt: skip
     found = glm_steps.fit_onoff(work, like.new_tensor(canonical))
     found |= glm_steps.choose_hrfs(work, found["energy"])
 
     repeats = glm_denoise.find_repeats(runs, folds=options.folds, sessions=options.sessions)
     denoising, notes = _denoise(work, found, repeats, options)
+    notes += _unfitted(work.usable, found["energy"])
     removed = denoising.pop("removed")
     fractions = options.fractions
     if repeats is None and len(set(fractions)) > 1:
@@ -113,51 +124,17 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, options=None):
     return _dataset(found | denoising, attributes)
 
 
-def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None):
-    """Fit sessions of NSD, each alone, over the whole brain; keep the betas of a region and maps of the rest.
-
-    Parameters
-    ----------
-    subject : nsd.NSDSubject
-    n_sessions : int
-        From the first.
-    roi : str
-        A label volume; betas of its voxels with any label are kept.
-    options : Options, optional
-
-    Returns
-    -------
-    xarray.Dataset
-        betas_b, betas_c, betas_d (trial, roi_voxel); the other variables of one axis "voxel" as (session, voxel), hrf_r2,
-        pc_curve (NaN where denoising was off) and fractions; for each session threshold, n_pcs and notes. Coordinates:
-        session (from 1), trial (from 0), voxel and roi_voxel (flat C-order index into the volume).
-
-    Raises
-    ------
-    ValueError
-        As `fit`, and when the region has no voxel in the brain mask.
-    """
+def name_axes(found, attributes):
+    """An xarray.Dataset of those of the `VARIABLES` that `found` (name to array) holds, float64 as float32."""
     import xarray as xr
 
-    options = options or Options()
-    brain = np.flatnonzero(subject.brainmask)
-    kept = np.flatnonzero(subject.roi(roi)[subject.brainmask] > 0)
-    if not len(kept):
-        raise ValueError(f"{roi} has no voxel inside the brain mask of subject {subject.subject}: choose another roi.")
-    betas, maps = [], []
-    for session in range(1, n_sessions + 1):
-        design = [subject.design(session, number) for number in range(1, subject.n_runs(session) + 1)]
-        series = [
-            subject.timeseries(session, number, subject.brainmask)[: len(labels)]
-            for number, labels in enumerate(design, start=1)
-        ]
-        found = fit(design, series, tr=TR, options=options)
-        betas.append(found[["betas_b", "betas_c", "betas_d"]].isel(voxel=kept).rename(voxel="roi_voxel"))
-        maps.append(_session_maps(found, options))
-    result = xr.merge([xr.concat(betas, "trial"), xr.concat(maps, "session")]).drop_attrs(deep=False)
-    sessions, trials = np.arange(1, n_sessions + 1), np.flatnonzero(subject.session <= n_sessions)
-    result["fractions"] = ("candidate", np.unique(options.fractions)[::-1])
-    return result.assign_coords(session=sessions, trial=trials, voxel=brain, roi_voxel=brain[kept])
+    variables = {}
+    for name, (axes, meaning) in VARIABLES.items():
+        if name in found:
+            values = np.asarray(found[name])
+            values = values.astype(np.float32) if values.dtype == np.float64 and name != "fractions" else values
+            variables[name] = (axes, values, {"long_name": meaning})
+    return xr.Dataset(variables, attrs=attributes)
 
 
 def explain(labels, series, betas, *, hrf, tr):
@@ -186,19 +163,6 @@ def explain(labels, series, betas, *, hrf, tr):
     measured = run.without_drift(torch.as_tensor(series))[:, 0] * (100 / series.mean())
     explained = run.regressors(run.drift.new_tensor(hrf)) @ run.drift.new_tensor(betas)
     return measured.numpy(), explained.numpy()
-
-
-def _session_maps(found, options):
-    """What is kept of a session beside its betas."""
-    import xarray as xr
-
-    one_axis = [name for name, (axes, _) in VARIABLES.items() if axes == ("voxel",) and name in found]
-    maps = found[[*one_axis, "hrf_r2"]]
-    unknown = xr.DataArray(np.full(options.n_pcs + 1, np.nan, np.float32), dims="n_components")
-    maps["pc_curve"] = found.get("pc_curve", unknown)
-    return maps.assign({name: ((), found.attrs[name]) for name in ("threshold", "n_pcs", "notes")}).drop_attrs(
-        deep=False
-    )
 
 
 def _denoise(work, found, repeats, options):
@@ -240,16 +204,38 @@ def _padded(components):
 
 
 def _dataset(found, attributes):
-    """The results with named axes and units; what was in scanner units becomes percent of the mean signal."""
-    import xarray as xr
+    """The results with named axes; what was in scanner units becomes percent of the mean signal."""
+    constant = found["energy"] == 0
+    with np.errstate(divide="ignore"):
+        unit = np.where(constant, np.nan, 100 / np.abs(found["mean"])).astype(np.float32)
+    for name in ("onoff_beta", "betas_b", "betas_c", "betas_d"):
+        found[name] = found[name] * unit
+    for name in ("fraction", "scale", "offset"):
+        found[name] = np.where(constant, np.float32(np.nan), found[name])
+    return name_axes(found, attributes)
 
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for name in ("onoff_beta", "betas_b", "betas_c", "betas_d"):
-            found[name] = found[name] * (100 / np.abs(found["mean"])).astype(found[name].dtype)
-    variables = {}
-    for name, (axes, meaning) in VARIABLES.items():
-        if name in found:
-            values = np.asarray(found[name])
-            values = values.astype(np.float32) if values.dtype == np.float64 and name != "fractions" else values
-            variables[name] = (axes, values, {"long_name": meaning})
-    return xr.Dataset(variables, attrs=attributes)
+
+def _unfitted(usable, energy):
+    """A note on voxels that are not finite, and one on constant ones."""
+    kinds = {"hold values that are not finite": ~usable, "are constant": usable & (energy == 0)}
+    return [
+        f"{wrong.sum()} of {len(wrong)} voxels {what} ({_named(wrong)}): their results are NaN."
+        for what, wrong in kinds.items()
+        if wrong.any()
+    ]
+
+
+def _named(wrong):
+    """The first voxels of a mask by number."""
+    numbers = np.flatnonzero(wrong)
+    more = [f"and {len(numbers) - N_NAMED} more"] if len(numbers) > N_NAMED else []
+    return ", ".join([f"voxel {number}" for number in numbers[:N_NAMED]] + more)
+
+
+def _describe(design, data, tr, hrfs, canonical, options):
+    """A text that differs when anything differs that a fit depends on."""
+    digest = hashlib.blake2b()
+    for array in (*design, *data, hrfs, canonical):
+        digest.update(repr((np.shape(array), np.asarray(array).dtype)).encode())
+        digest.update(np.ascontiguousarray(array))
+    return f"{digest.hexdigest()} tr={tr} {options}"

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+OFF_GRID = 0.05  # of the time between two volumes: an onset farther from its volume is refused
 BLIND = 1e-9  # a regressor keeps less than this share of its energy: nothing in the run was measured after that trial
 
 
@@ -134,12 +135,26 @@ def make_runs(design, data, *, tr, degree=None, device="cpu"):
     ValueError
         When the lists, shapes or values do not fit; the message says which run.
     """
+    runs = []
+    for labels in check_design(design, data, tr=tr):
+        onsets = np.flatnonzero(labels)
+        drift = torch.as_tensor(polynomials(len(labels), tr=tr, degree=degree), device=device)
+        runs.append(Run(torch.as_tensor(onsets, device=device), labels[onsets], len(labels), drift))
+    return runs
+
+
+def check_design(design, data, *, tr):
+    """The design of each run as a vector of condition numbers, checked against the data; arguments as of `make_runs`.
+
+    Returns
+    -------
+    list of (n_volumes,) int64 arrays
+    """
     if len(design) != len(data) or not len(data):
         raise ValueError(f"design has {len(design)} runs and data {len(data)}: wanted the same number, at least 1.")
     if not tr > 0:
         raise ValueError(f"tr={tr}: wanted the seconds between two volumes, a number above 0 (NSD: 4/3).")
-    n_voxels = np.shape(data[0])[-1]
-    runs = []
+    n_voxels, checked = np.shape(data[0])[-1], []
     for number, (events, series) in enumerate(zip(design, data, strict=True), start=1):
         _check_series(series, n_voxels, number)
         labels = _as_labels(np.asarray(events), number)
@@ -148,12 +163,10 @@ def make_runs(design, data, *, tr, degree=None, device="cpu"):
                 f"Run {number}: design has {len(labels)} volumes, data {len(series)}. Cut both to the same volumes (NSD's "
                 "time series have one volume more than its design: leave out the last)."
             )
-        onsets = np.flatnonzero(labels)
-        drift = torch.as_tensor(polynomials(len(labels), tr=tr, degree=degree), device=device)
-        runs.append(Run(torch.as_tensor(onsets, device=device), labels[onsets], len(labels), drift))
-    if not any(len(run.onsets) for run in runs):
+        checked.append(labels)
+    if not any(labels.any() for labels in checked):
         raise ValueError("design has no trial in any run: wanted a number other than 0 at each onset.")
-    return runs
+    return checked
 
 
 def polynomials(n_volumes, *, tr, degree=None):
@@ -166,23 +179,108 @@ def polynomials(n_volumes, *, tr, degree=None):
     return basis
 
 
+def finite_voxels(data):
+    """Voxels that hold finite values only, in all runs: (n_voxels,) bool.
+
+    Raises
+    ------
+    ValueError
+        When there is none.
+    """
+    finite = np.logical_and.reduce([np.isfinite(series).all(axis=0) for series in data])
+    if not finite.any():
+        raise ValueError(f"All {len(finite)} voxels hold values that are not finite: no voxel can be fitted.")
+    return finite
+
+
+def design_from_events(tables, *, n_volumes, tr):
+    """Designs from tables of events, as BIDS has them.
+
+    Parameters
+    ----------
+    tables : list of pandas.DataFrame
+        One a run, with the columns onset (seconds from the first volume), trial_type (what was shown) and, if known,
+        duration (seconds).
+    n_volumes : list of int
+        Volumes of each run.
+    tr : float
+        Seconds between volumes.
+
+    Returns
+    -------
+    design : list of (n_volumes,) int64 arrays
+        The condition's number, from 1, at its onset, else 0: what `glm.fit` takes.
+    conditions : list
+        Their trial types, sorted; the first has number 1.
+
+    Raises
+    ------
+    ValueError
+        When an onset lies between two volumes or outside the run, when two trials share a volume, or when a trial begins
+        before the one before it has ended. The message names run and row (from 0).
+    """
+    conditions = sorted({name for table in tables for name in table["trial_type"]})
+    number_of = {name: number for number, name in enumerate(conditions, start=1)}
+    design = []
+    for run, (table, length) in enumerate(zip(tables, n_volumes, strict=True), start=1):
+        onsets = np.asarray(table["onset"], dtype=float)
+        rows = _onset_volumes(onsets, length, tr=tr, run=run)
+        _refuse_overlap(table, onsets, rows, run=run)
+        labels = np.zeros(length, dtype=np.int64)
+        labels[rows] = [number_of[name] for name in table["trial_type"]]
+        design.append(labels)
+    return design, conditions
+
+
 def percent(explained, energy):
     """Share of the energy in percent; NaN where there is none."""
     return np.divide(100 * explained, energy, out=np.full(np.shape(energy), np.nan), where=energy > 0)
 
 
+def _onset_volumes(onsets, length, *, tr, run):
+    """The volume of each onset, refused when it is not that of a volume of the run."""
+    volumes = np.rint(onsets / tr)
+    beside = np.flatnonzero(~(np.abs(onsets - volumes * tr) <= OFF_GRID * tr))
+    if len(beside):
+        raise ValueError(
+            f"Run {run}, row {beside[0]}: onset {onsets[beside[0]]:g} s lies between two volumes (tr={tr:g} s; {len(beside)} of "
+            f"{len(onsets)} rows do). Resample the BOLD to a tr on whose grid all onsets lie."
+        )
+    outside = np.flatnonzero((volumes < 0) | (volumes >= length))
+    if len(outside):
+        raise ValueError(
+            f"Run {run}, row {outside[0]}: onset {onsets[outside[0]]:g} s lies outside the run's {length} volumes of {tr:g} s."
+        )
+    return volumes.astype(np.int64)
+
+
+def _refuse_overlap(table, onsets, volumes, *, run):
+    """Raise when two trials of a run begin in one volume, or one before the end of another."""
+    order = np.argsort(onsets, kind="stable")
+    same = np.flatnonzero(np.diff(volumes[order]) == 0)
+    if len(same):
+        first, second = order[same[0]], order[same[0] + 1]
+        raise ValueError(
+            f"Run {run}, rows {first} and {second}: two trials begin in volume {volumes[first]}. Their responses cannot be "
+            "separated; keep one."
+        )
+    if "duration" in table:
+        ends = (onsets + np.nan_to_num(np.asarray(table["duration"], dtype=float)))[order]
+        early = np.flatnonzero(onsets[order][1:] < ends[:-1] - 1e-6)
+        if len(early):
+            first, second = order[early[0]], order[early[0] + 1]
+            raise ValueError(
+                f"Run {run}, row {second}: begins at {onsets[second]:g} s, before row {first} ends at {ends[early[0]]:g} s. "
+                "A beta a trial needs trials that follow each other."
+            )
+
+
 def _check_series(series, n_voxels, number):
-    """Raise unless the series of a run is a finite (n_volumes, n_voxels) array."""
+    """Raise unless the series of a run is a (n_volumes, n_voxels) array."""
     if np.ndim(series) != 2 or np.shape(series)[1] != n_voxels:
         raise ValueError(
             f"Run {number}: data must be (n_volumes, n_voxels) with the same {n_voxels} voxels as run 1, got shape "
             f"{np.shape(series)}."
-        )
-    finite = np.isfinite(series).all(axis=0)
-    if not finite.all():
-        raise ValueError(
-            f"Run {number}: {(~finite).sum()} of {n_voxels} voxels hold values that are not finite (first: voxel "
-            f"{np.flatnonzero(~finite)[0]}). Leave such voxels out of the mask."
         )
 
 

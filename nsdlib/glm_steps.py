@@ -1,6 +1,7 @@
 """The steps of the single-trial GLM over all voxels, up to ridge: ON-OFF, HRFs, noise components, their number.
 
-Each step goes through the voxels in batches and returns numpy arrays; `glm.fit` puts them in order.
+Each step goes through the voxels in batches and returns numpy arrays; `glm.fit` puts them in order. The long ones write into
+`Work.scratch`, which may be a folder: there, batches that an interrupted run finished are not computed again.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from nsdlib.glm_design import percent, solve_block
+from nsdlib.scratch import Scratch
 
 FLAT = 1e-20  # a series that keeps less than this share of its energy without drifts is constant
 
@@ -27,6 +29,10 @@ class Work:
     voxel_batch : int
         Most voxels in work at once.
     progress : bool
+    scratch : Scratch
+        Holds the arrays of the long steps.
+    usable : (n_voxels,) bool
+        Voxels without values that are not finite; the others count as constant.
     """
 
     runs: list
@@ -34,6 +40,8 @@ class Work:
     hrfs: torch.Tensor
     voxel_batch: int
     progress: bool
+    scratch: Scratch
+    usable: np.ndarray
 
     @property
     def n_voxels(self):
@@ -45,14 +53,25 @@ class Work:
         """Trials of all runs."""
         return sum(len(run.onsets) for run in self.runs)
 
-    def batches(self, groups, label):
-        """Pairs (number of the group, voxels of it), at most `voxel_batch` at a time, with a bar."""
-        with tqdm(total=sum(map(len, groups)), desc=label, unit="voxel", disable=not self.progress) as bar:
-            for number, group in enumerate(groups):
-                for start in range(0, len(group), self.voxel_batch):
-                    voxels = group[start : start + self.voxel_batch]
+    def batches(self, groups, label, *, resumable=False):
+        """Pairs (number of the group, voxels of it), at most `voxel_batch` at a time, with a bar.
+
+        Of a resumable step, batches that are in the scratch arrays already are passed over.
+        """
+        batches = [
+            (number, group[start : start + self.voxel_batch])
+            for number, group in enumerate(groups)
+            for start in range(0, len(group), self.voxel_batch)
+        ]
+        finished = self.scratch.finished(label) if resumable else set()
+        silent = {} if self.progress else {"disable": True}
+        with tqdm(total=sum(map(len, groups)), desc=label, unit="voxel", mininterval=1, **silent) as bar:
+            for batch, (number, voxels) in enumerate(batches):
+                if batch not in finished:
                     yield number, voxels
-                    bar.update(len(voxels))
+                    if resumable:
+                        self.scratch.finish(label, batch)
+                bar.update(len(voxels))
 
     def all_voxels(self):
         """One group with every voxel."""
@@ -63,9 +82,10 @@ class Work:
         return [np.flatnonzero(hrf_index == number) for number in range(len(self.hrfs))]
 
     def series(self, voxels):
-        """BOLD of some voxels: a list of (n_volumes, n_some) float64 tensors."""
-        like = self.hrfs
-        return [torch.as_tensor(run[:, voxels], dtype=like.dtype, device=like.device) for run in self.data]
+        """BOLD of some voxels: a list of (n_volumes, n_some) float64 tensors, 0 where a voxel is not usable."""
+        like, usable = self.hrfs, torch.as_tensor(self.usable[voxels], device=self.hrfs.device)
+        series = [torch.as_tensor(run[:, voxels], dtype=like.dtype, device=like.device) for run in self.data]
+        return series if usable.all() else [torch.where(usable, run, 0.0) for run in series]
 
     def residuals(self, voxels):
         """The same without drifts."""
@@ -131,9 +151,9 @@ def choose_hrfs(work, energy):
         hrf_r2 (n_hrfs, n_voxels), hrf_index (n_voxels,), r2_b (n_voxels,), betas_b (n_trials, n_voxels) in raw units.
     """
     solved = [work.blocks(number) for number in range(len(work.hrfs))]
-    r2 = np.empty((len(solved), work.n_voxels))
-    betas = np.empty((work.n_trials, work.n_voxels), dtype=np.float32)
-    for _, voxels in work.batches(work.all_voxels(), "HRFs"):
+    r2 = work.scratch.array("hrf_r2", (len(solved), work.n_voxels), np.float64)
+    betas = work.scratch.array("betas_b", (work.n_trials, work.n_voxels), np.float32)
+    for _, voxels in work.batches(work.all_voxels(), "HRFs", resumable=True):
         series = work.residuals(voxels)
         for number, blocks in enumerate(solved):
             pairs = zip(blocks, series, strict=True)
@@ -181,9 +201,9 @@ def compare_counts(work, hrf_index, components, repeats):
     repeats : glm_denoise.Repeats
     """
     counts = range(components[0].shape[1] + 1)
-    result = np.empty((len(counts), work.n_voxels), dtype=np.float32)
+    result = work.scratch.array("pc_badness", (len(counts), work.n_voxels), np.float32)
     solved = (None, None)
-    for number, voxels in work.batches(work.groups(hrf_index), "number of components"):
+    for number, voxels in work.batches(work.groups(hrf_index), "number of components", resumable=True):
         if solved[0] != number:
             solved = number, [work.blocks(number, [noise[:, :count] for noise in components]) for count in counts]
         series = work.residuals(voxels)

@@ -50,7 +50,9 @@ _FIT = ("decoder_seeds", "max_epochs", "batch_size", "alphas", "renormalise")
 _REFINE = ("strength", "n_steps", "guidance", "text_share", "faithful")
 
 LINEAGE = {
-    "glm": Step("01_hrf_glmsingle", (*_DATA, "glm_sessions", "roi"), modules=("nsd", "hrf", "glm")),
+    "glm": Step(
+        "01_hrf_glmsingle", (*_DATA, "glm_sessions", "glm_engine", "roi"), modules=("nsd", "hrf", "glm_sessions")
+    ),
     "betas": Step("02_roi_betas", (*_DATA, "betas", "betas_version", "roi"), ("glm",), modules=("nsd", "betas")),
     "targets": Step(
         "03_decoder_ablation", ("zoo", "latents", "layer_counts"), ("betas",), modules=("vdvae",), weights=("vdvae",)

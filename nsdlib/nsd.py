@@ -156,11 +156,15 @@ class NSDSubject:
     def roi(self, name):
         """Labels of a region volume: (X, Y, Z) int16; -1 not cortex, 0 no label, 1, 2, ... as in `ROI_LABELS`.
 
+        "brainmask" is the whole brain, with the label 1.
+
         Raises
         ------
         ValueError
             For an unknown name, or a volume of another shape than the brain mask.
         """
+        if name == "brainmask":
+            return self.brainmask.astype(np.int16)
         if name not in ROI_LABELS:
             raise ValueError(f"roi {name!r} is unknown. Known: {', '.join(ROI_LABELS)}.")
         path = self.paths.roi(name)

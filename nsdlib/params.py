@@ -58,6 +58,7 @@ class Run(BaseModel):
 
     n_sessions: Annotated[int, Field(ge=1, le=40)]
     glm_sessions: Annotated[int, Field(ge=1, le=40)]
+    glm_engine: Literal["nsdlib", "glmsingle"]
     betas: Literal["glm", "nsd"]
     betas_version: Literal["betas_assumehrf", "betas_fithrf", "betas_fithrf_GLMdenoise_RR"]
     roi: str

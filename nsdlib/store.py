@@ -46,6 +46,10 @@ class Store:
         """Whether the artifact is complete on disk."""
         return (self.path(name) / MANIFEST).is_file()
 
+    def scratch(self, name):
+        """Folder for what is in progress before the artifact is saved; `save` removes it."""
+        return self.run.store / f".scratch-{self.path(name).name}"
+
     def save(self, name, dataset):
         """Write an artifact and hand it back as it was stored.
 
@@ -81,6 +85,7 @@ class Store:
             self._publish(partial, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(self.scratch(name), ignore_errors=True)
         return self.load(name)
 
     def load(self, name):

@@ -21,7 +21,7 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [[], ["simulate"], ["doctor"], ["run"], ["book"]])
+@pytest.mark.parametrize("command", [[], ["simulate"], ["doctor"], ["run"], ["export"], ["book"]])
 def test_help_fits_a_screen(command, capsys):
     with pytest.raises(SystemExit, match="0"):
         main([*command, "--help"])
@@ -49,6 +49,7 @@ def test_no_command_and_an_unknown_one_are_refused(capsys):
         (["run", "dmo"], "nsdlib: There is no run 'dmo': did you mean 'demo'?"),
         (["doctor", "subj9"], "nsdlib: There is no run 'subj9': did you mean"),
         (["simulate", "subj01"], "nsdlib: params/subj01.yaml has no section 'simulation': subj01 is a real subject."),
+        (["export", "demo", "there"], "nsdlib: The artifact 'glm' of run 'demo' has not been made"),
         (["run", "demo", "-p", "decoder"], "nsdlib: -p takes NAME=VALUE, such as -p decoder=cnn; it got 'decoder'."),
     ],
 )
@@ -87,4 +88,4 @@ def test_failures_and_interruptions_have_their_own_status(project, monkeypatch, 
 
 
 def test_every_command_has_a_word_about_it():
-    assert all(getattr(cli, f"_{name}").__doc__ for name in ("simulate", "doctor", "run", "book"))
+    assert all(getattr(cli, f"_{name}").__doc__ for name in ("simulate", "doctor", "run", "export", "book"))

@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from nsdlib import fracridge, glm, glm_denoise, glm_design
-from nsdlib.nsd import NSDSubject
-from nsdlib.reliability import correlate
-from nsdlib.simulate import load_truth
+from nsdlib import fracridge, glm, glm_denoise, glm_design, glm_steps
 
 DATA = Path(__file__).parent / "data"
 N_RUNS = 4
@@ -237,15 +235,41 @@ def test_without_responding_voxels_the_best_judge():
     assert found.judge.sum() == 100
 
 
-def test_dead_and_constant_voxels_do_no_harm():
+def test_voxels_that_cannot_be_fitted_are_nan_and_named_and_change_no_other():
     design, data = tiny()
-    data = [series.copy() for series in data]
-    for series in data:
-        series[:, 0], series[:, 1] = 0, 500
-    found = glm.fit(design, data, tr=1.0, options=glm.Options(brain_r2=1.0))
-    assert np.isnan(found.onoff_r2[:2]).all() and np.isnan(found.betas_d[:, 0]).all()
-    assert not found.noise_pool[:2].any() and not found.judge[:2].any()
-    assert np.isfinite(found.betas_d[:, 2:]).all()
+    broken = [np.hstack([series, series[:, :3]]) for series in data]
+    for series in broken:
+        series[:, 40], series[:, 41] = 0, 500
+    broken[1][7, 42] = np.nan
+    options = glm.Options(brain_r2=1.0)
+    with pytest.warns(UserWarning) as said:
+        found = glm.fit(design, broken, tr=1.0, options=options)
+    assert [str(warning.message) for warning in said] == [
+        "1 of 43 voxels hold values that are not finite (voxel 42): their results are NaN.",
+        "2 of 43 voxels are constant (voxel 40, voxel 41): their results are NaN.",
+    ]
+    for name in (
+        "onoff_r2",
+        "onoff_beta",
+        "betas_b",
+        "betas_c",
+        "betas_d",
+        "r2_b",
+        "r2_d",
+        "fraction",
+        "scale",
+        "offset",
+    ):
+        assert np.isnan(found[name].isel(voxel=slice(40, None))).all(), name
+    assert not found.noise_pool[40:].any() and not found.judge[40:].any()
+    clean = glm.fit(design, data, tr=1.0, options=options)
+    for name in ("betas_d", "hrf_index", "fraction", "noise_pool", "pc_curve"):
+        rest = found[name].isel(voxel=slice(40)) if "voxel" in found[name].dims else found[name]
+        np.testing.assert_allclose(rest, clean[name], rtol=1e-6)
+
+
+def test_of_many_voxels_a_note_names_the_first():
+    assert glm._named(np.arange(10) > 2) == "voxel 3, voxel 4, voxel 5, voxel 6, voxel 7, and 2 more"
 
 
 def test_a_trial_after_the_last_volume_has_beta_zero_and_changes_nothing_else():
@@ -265,7 +289,7 @@ def test_a_trial_after_the_last_volume_has_beta_zero_and_changes_nothing_else():
         (lambda d, y: (d[:2], y), "design has 2 runs and data 3: wanted the same number"),
         (lambda d, y: (d, [y[0], y[1][:, :5], y[2]]), r"Run 2: data must be .* same 40 voxels .* got shape \(80, 5\)"),
         (lambda d, y: (d, [y[0], y[1], y[2][:70]]), "Run 3: design has 80 volumes, data 70. Cut both"),
-        (lambda d, y: (d, [y[0], y[1] * np.nan, y[2]]), "Run 2: 40 of 40 voxels hold values that are not finite"),
+        (lambda d, y: (d, [y[0], y[1] * np.nan, y[2]]), "All 40 voxels hold values that are not finite"),
         (lambda d, y: ([d[0] * 1.0, *d[1:]], y), "Run 1: design must be .* integers .* got float64"),
         (
             lambda d, y: ([np.eye(80, 3) * 2, *d[1:]], y),
@@ -301,48 +325,66 @@ def test_bad_options_are_refused(wrong, message):
         glm.Options(**wrong)
 
 
-@pytest.fixture(scope="module")
-def session(twin):
-    subject = NSDSubject(twin.data, twin.subject, twin.n_sessions)
-    return subject, glm.fit_sessions(subject, 1)
+class Interruption(Exception):
+    pass
 
 
-def test_a_session_of_nsd_is_fitted_from_its_files(session):
-    subject, found = session
-    assert dict(found.betas_d.sizes) == {"trial": 750, "roi_voxel": (subject.roi("nsdgeneral") > 0).sum()}
-    assert found.hrf_index.sizes["voxel"] == subject.brainmask.sum() and found.notes.values.tolist() == [""]
-    assert subject.brainmask.ravel()[found.voxel].all() and np.isin(found.roi_voxel, found.voxel).all()
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.7, 0.99])
+def test_an_interrupted_fit_goes_on_behind_its_last_batch(tmp_path, monkeypatch, share):
+    design, data = tiny()
+    options = glm.Options(brain_r2=1.0, voxel_batch=7)
+    read, stop_at, series = [], None, glm_steps.Work.series
+
+    def watched(work, voxels):
+        read.append(voxels)
+        if len(read) == stop_at:
+            raise Interruption
+        return series(work, voxels)
+
+    monkeypatch.setattr(glm_steps.Work, "series", watched)
+    whole = glm.fit(design, data, tr=1.0, options=options)
+    n_batches, stop_at = len(read), max(1, int(share * len(read)))
+    read.clear()
+    with pytest.raises(Interruption):
+        glm.fit(design, data, tr=1.0, options=options, scratch=tmp_path)
+    n_kept = sum(len(journal.read_text().splitlines()) for journal in tmp_path.glob("*.finished"))
+    assert (n_kept > 0) == (share > 0.02)
+    read.clear()
+    stop_at = None
+    assert glm.fit(design, data, tr=1.0, options=options, scratch=tmp_path).identical(whole)
+    assert len(read) == n_batches - n_kept
 
 
-def test_the_simulated_subjects_truth_is_found(session, twin):
-    _, found = session
-    truth = load_truth(twin)
-    agreement = {kind: np.median(correlate(found[f"betas_{kind}"].values, truth.betas.values[:750])) for kind in "bcd"}
-    assert 0.6 < agreement["b"] < agreement["c"] < agreement["d"]
-    peaks = glm.hrf.peak_seconds()[found.hrf_index.sel(voxel=found.roi_voxel.values).values[0]]
-    assert np.corrcoef(peaks, truth.hrf_peak)[0, 1] > 0.9
+def test_what_another_input_left_behind_is_not_taken(tmp_path):
+    design, data = tiny()
+    options = glm.Options(brain_r2=1.0)
+    glm.fit(design, [series + 1 for series in data], tr=1.0, options=options, scratch=tmp_path / "fit")
+    found = glm.fit(design, data, tr=1.0, options=options, scratch=tmp_path / "fit")
+    assert found.identical(glm.fit(design, data, tr=1.0, options=options))
 
 
-def test_what_betas_explain_adds_up_to_the_fit(session):
-    subject, found = session
-    labels, voxel = subject.design(1, 1), int(found.r2_b.sel(voxel=found.roi_voxel.values).argmax("voxel")[0])
-    mask = np.zeros(subject.brainmask.shape, dtype=bool)
-    mask.flat[found.roi_voxel.values[voxel]] = True
-    series = subject.timeseries(1, 1, mask)[: len(labels), 0]
-    hrf = glm.hrf.library(glm.TR)[int(found.hrf_index.sel(voxel=found.roi_voxel.values[voxel])[0])]
-    betas = found.betas_b.values[: (labels > 0).sum(), voxel] * float(
-        found["mean"].sel(voxel=found.roi_voxel.values[voxel])[0] / series.mean()
-    )
-    measured, explained = glm.explain(labels, series, betas, hrf=hrf, tr=glm.TR)
-    left = measured - explained
-    assert np.square(left).sum() < 0.5 * np.square(measured).sum()
-    assert (
-        abs(left @ explained) < 1e-3 * np.square(measured).sum()
-    )  # least squares leaves what is orthogonal to its fit
+def events(**columns):
+    table = {"onset": [2.0, 14.0, 8.0], "trial_type": ["house", "cat", "house"], "duration": [3.0, 3.0, 3.0]}
+    return pd.DataFrame(table | columns)
 
 
-def test_a_region_outside_the_brain_is_refused(session, monkeypatch):
-    subject, _ = session
-    monkeypatch.setattr(subject, "roi", lambda name: np.zeros(subject.brainmask.shape, dtype=int))
-    with pytest.raises(ValueError, match="floc-words has no voxel inside the brain mask of subject 1"):
-        glm.fit_sessions(subject, 1, roi="floc-words")
+def test_tables_of_events_become_designs():
+    design, conditions = glm.design_from_events([events(), events(onset=[0, 4, 10.0])], n_volumes=[10, 8], tr=2.0)
+    assert conditions == ["cat", "house"]
+    assert design[0].tolist() == [0, 2, 0, 0, 2, 0, 0, 1, 0, 0] and design[1].tolist() == [2, 0, 1, 0, 0, 2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "columns, message",
+    [
+        ({"onset": [2.0, 13.0, 8.0]}, r"Run 1, row 1: onset 13 s lies between two volumes .*1 of 3 rows"),
+        ({"onset": [2.0, 20.0, 8.0]}, "Run 1, row 1: onset 20 s lies outside the run's 10 volumes"),
+        ({"onset": [-2.0, 14.0, 8.0]}, "Run 1, row 0: onset -2 s lies outside"),
+        ({"onset": [np.nan, 14.0, 8.0]}, "Run 1, row 0: onset nan s lies between"),
+        ({"onset": [2.0, 8.0, 8.0]}, "Run 1, rows 1 and 2: two trials begin in volume 4"),
+        ({"duration": [7.0, 3.0, 3.0]}, "Run 1, row 2: begins at 8 s, before row 0 ends at 9 s"),
+    ],
+)
+def test_events_that_no_design_can_hold_are_refused(columns, message):
+    with pytest.raises(ValueError, match=message):
+        glm.design_from_events([events(**columns)], n_volumes=[10], tr=2.0)

@@ -1,0 +1,205 @@
+"""How fast single-trial betas come, and whether they are the same: `python benchmarks/glm.py`.
+
+One run, one machine, one thread: CPU seconds of each stage for `nsdlib.glm` and for GLMsingle where it is installed, else for
+`plain_glm.py`. Both get the same simulated series, HRFs and threshold. `--session` fits a whole session of NSD's size and prints
+time and peak memory.
+"""
+
+import argparse
+import resource
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from threadpoolctl import threadpool_limits
+
+sys.path.insert(0, str(Path(__file__).parent))
+import plain_glm
+
+from nsdlib import fracridge, glm, glm_steps, glmsingle, hrf
+
+TR, TRIAL_SECONDS, THRESHOLD = 1.0, 4, 1.0
+STAGES = {  # stage: where nsdlib computes it
+    "ON-OFF": (glm_steps, "fit_onoff"),
+    "HRFs": (glm_steps, "choose_hrfs"),
+    "components": (glm_steps, "find_components"),
+    "number of components": (glm_steps, "compare_counts"),
+    "ridge": (fracridge, "regularise"),
+}
+
+
+def main():
+    """Print the table, or the whole session's figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--voxels", type=int, nargs="+", default=[500, 2000, 8000])
+    parser.add_argument("--runs", type=int, nargs="+", default=[4, 12])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="of nsdlib; the other program runs on the CPU (%(default)s)")
+    parser.add_argument("--session", type=int, metavar="VOXELS", help="a session of NSD's size instead (200000)")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    with threadpool_limits(options.threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a fallback, when noise alone has no responding voxel
+        if options.session:
+            fit_session(options.session, options.device)
+        else:
+            compare([(runs, voxels) for runs in options.runs for voxels in options.voxels], options)
+
+
+def simulate(n_runs, n_voxels, *, n_volumes=300, n_trials=63, tr=TR, seed=0):
+    """Series of a fast design: half of the voxels respond with HRFs of the library, all share some noise."""
+    rng = np.random.default_rng(seed)
+    library = hrf.library(tr)
+    planted, responds = rng.integers(len(library), size=n_voxels), rng.random(n_voxels) < 0.5
+    step = round(TRIAL_SECONDS / tr)
+    size = rng.gamma(2.0, 1.0, (120, n_voxels)) * responds  # percent, of each of 120 images
+    weights = rng.standard_normal((3, n_voxels))
+    design, data = [], []
+    for _ in range(n_runs):
+        labels = np.zeros(n_volumes, dtype=np.int64)
+        labels[5 + step * np.arange(n_trials)] = rng.permutation(120)[:n_trials] + 1
+        series = np.zeros((n_volumes, n_voxels), dtype=np.float32)
+        for onset in np.flatnonzero(labels):
+            response = library[planted].T[: n_volumes - onset]
+            series[onset : onset + len(response)] += response * size[labels[onset] - 1]
+        shared = rng.standard_normal((n_volumes, 3)) @ weights
+        series += 3 * rng.standard_normal(series.shape, dtype=np.float32) + 1.5 * shared
+        design.append(labels)
+        data.append(1000 + 10 * series)
+    return design, data
+
+
+def compare(cases, options):
+    """Time both programs on every case and print a row a stage."""
+    rate, rows, agreement = matrix_product_rate(), [], []
+    arguments = {"tr": TR, "hrfs": hrf.library(TR), "canonical": hrf.canonical(TR)}
+    settings = glm.Options(brain_r2=THRESHOLD, device=options.device)
+    other_name = "GLMsingle" if glmsingle.is_installed() else "plain NumPy"
+    glm.fit(*simulate(2, 50), **arguments, options=settings)  # imports are nobody's time
+    for n_runs, n_voxels in cases:
+        design, data = simulate(n_runs, n_voxels)
+        print(f"{n_runs} runs, {n_voxels} voxels ...", file=sys.stderr, flush=True)
+        ours, our_times = timed_stages(lambda d=design, y=data: glm.fit(d, y, **arguments, options=settings))
+        theirs, their_times = run_other(design, data, arguments, settings)
+        for stage in (*STAGES, "all"):
+            row = {"runs": n_runs, "voxels": n_voxels, "stage": stage, "nsdlib, s": our_times[stage]}
+            if stage in their_times:
+                row |= {f"{other_name}, s": their_times[stage], "times faster": their_times[stage] / our_times[stage]}
+            rows.append(row)
+        flops = count_operations(n_runs, n_voxels, n_pcs=int(ours.attrs["n_pcs"]))
+        agreement.append({"runs": n_runs, "voxels": n_voxels} | compare_results(ours, theirs) | {
+            "ms a voxel": 1000 * our_times["all"] / n_voxels, "of the product rate": flops / our_times["all"] / rate,
+        })  # fmt: skip
+    print(f"CPU seconds, {options.threads} thread(s); float64 matrix products: {rate / 1e9:.0f} GFLOP/s\n")
+    print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=("d", "d", "", ".2f", ".1f", ".0f")), end="\n\n")
+    print(pd.DataFrame(agreement).to_markdown(index=False, floatfmt=("d", "d", ".1e", ".4f", ".4f", "", ".2f", ".0%")))
+
+
+def run_other(design, data, arguments, settings):
+    """Results and times of the program that we compare with."""
+    clock = Clock()
+    if glmsingle.is_installed():
+        found = glmsingle.fit(design, data, **arguments, options=settings)
+        clock(None)
+        return {name: found[name].values for name in found.data_vars} | found.attrs, {"all": clock.total()}
+    found = plain_glm.fit(design, data, **arguments, threshold=THRESHOLD, stage=clock)
+    return found, clock.times | {"all": clock.total()}
+
+
+class Clock:
+    """CPU seconds between calls, under the name of the stage that began."""
+
+    def __init__(self):
+        self.times, self.began = {}, time.process_time()
+        self.stage, self.since = None, self.began
+
+    def __call__(self, stage):
+        """A stage begins; None ends the last one."""
+        now = time.process_time()
+        if self.stage is not None:
+            self.times[self.stage] = now - self.since
+        self.stage, self.since = stage, now
+
+    def total(self):
+        """From the start to the last call."""
+        return self.since - self.began
+
+
+def timed_stages(run):
+    """The result of `run()`, and CPU seconds of each stage of nsdlib and of all."""
+    times, originals = {}, {stage: getattr(module, name) for stage, (module, name) in STAGES.items()}
+
+    def timed(stage):
+        def call(*arguments, **options):
+            began = time.process_time()
+            result = originals[stage](*arguments, **options)
+            times[stage] = time.process_time() - began
+            return result
+
+        return call
+
+    for stage, (module, name) in STAGES.items():
+        setattr(module, name, timed(stage))
+    try:
+        began = time.process_time()
+        result = run()
+        times["all"] = time.process_time() - began
+    finally:
+        for stage, (module, name) in STAGES.items():
+            setattr(module, name, originals[stage])
+    return result, times
+
+
+def compare_results(ours, theirs):
+    """How near the betas are, and how many choices are the same."""
+    betas = ours.betas_d.values
+    same = (ours.hrf_index.values == theirs["hrf_index"]) & np.isclose(ours.fraction.values, theirs["fraction"])
+    difference = np.sqrt(np.square(betas - theirs["betas_d"])[:, same].mean() / np.square(betas).mean())
+    return {
+        "betas, relative rms": difference,
+        "same HRF": np.mean(ours.hrf_index.values == theirs["hrf_index"]),
+        "same fraction": np.mean(np.isclose(ours.fraction.values, theirs["fraction"])),
+        "components": f"{ours.attrs['n_pcs']} = {theirs['n_pcs']}",
+    }
+
+
+def count_operations(n_runs, n_voxels, *, n_pcs, n_volumes=300, n_trials=63, n_hrfs=20, n_counts=11, n_fractions=20):
+    """Floating-point operations of the matrix products with data that the computation cannot do without."""
+    pass_over_data = 2 * n_runs * n_trials * n_volumes * n_voxels  # regressors of all runs times all series
+    rotation = 2 * n_runs * n_trials**2 * n_voxels
+    return pass_over_data * (n_hrfs + 1 + n_counts + 2) + rotation * (n_fractions + 3)
+
+
+def matrix_product_rate(size=2000):
+    """The machine's float64 products, operations a CPU second (best of three)."""
+    matrix = torch.randn(size, size, dtype=torch.float64)
+    seconds = []
+    for _ in range(4):
+        began = time.process_time()
+        _ = matrix @ matrix
+        seconds.append(time.process_time() - began)
+    return 2 * size**3 / min(seconds)
+
+
+def fit_session(n_voxels, device):
+    """Fit one session of NSD's size (12 runs, 750 trials, 225 volumes) and print time and peak memory."""
+    tr, counts = 4 / 3, [63, 62] * 6
+    runs = [simulate(1, n_voxels, n_volumes=225, n_trials=n, tr=tr, seed=k) for k, n in enumerate(counts)]
+    design, data = [run[0][0] for run in runs], [run[1][0] for run in runs]
+    del runs
+    before, began = time.process_time(), time.monotonic()
+    found = glm.fit(design, data, tr=tr, options=glm.Options(device=device, progress=True))
+    print(f"{n_voxels} voxels, {found.sizes['trial']} trials, {sum(map(len, data))} volumes on {device}")
+    print(f"{time.monotonic() - began:.0f} s on the clock, {time.process_time() - before:.0f} CPU seconds")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB, of which series "
+          f"{sum(series.nbytes for series in data) / 2**30:.2f} and results {found.nbytes / 2**30:.2f}")  # fmt: skip
+    if torch.device(device).type == "cuda":
+        print(f"peak memory of the GPU {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""The single-trial GLM the straightforward way: GLMsingle's default path, call by call, in plain NumPy.
+
+What `benchmarks/glm.py` measures `nsdlib.glm` against where GLMsingle itself is not installed. Like GLMsingle 1.2 it repeats the
+whole fit for each of some 660 (HRF, noise components, ridge fraction): convolution of every column in every run, dense
+projections, one system of equations over all trials of all runs, and a prediction of every volume for R2. It is written from a
+description of that path and agrees with GLMsingle's own results (`tests/test_benchmarks.py`).
+"""
+
+import numpy as np
+
+
+def fit(
+    design, data, *, tr, hrfs, canonical, threshold, n_pcs=10, pc_stop=1.05, fractions=None, stage=lambda name: None
+):
+    """Types A to D.
+
+    Parameters
+    ----------
+    design : list of (n_volumes,) int arrays
+        The condition's number at its onset, else 0; one array a run.
+    data : list of (n_volumes, n_voxels) float32 arrays
+    tr : float
+        Seconds.
+    hrfs, canonical : (n_hrfs, n_samples) and (n_samples,) arrays
+    threshold : float
+        ON-OFF R2, percent, that divides noise from responding voxels.
+    n_pcs, pc_stop, fractions
+        As `nsdlib.glm.Options`.
+    stage : callable
+        Called with the name of each stage before it begins.
+
+    Returns
+    -------
+    dict of arrays
+        Named as in `nsdlib.glm.VARIABLES`.
+    """
+    fractions = np.linspace(1, 0.05, 20) if fractions is None else np.sort(fractions)[::-1]
+    labels = np.concatenate([run[run > 0] for run in design])
+    run_of = np.concatenate([np.full((run > 0).sum(), number) for number, run in enumerate(design)])
+    trials = _trial_columns(design)
+    drifts = [_polynomials(len(run), tr) for run in design]
+    n_voxels = data[0].shape[1]
+    mean = np.concatenate(data).mean(0)
+    percent = 100 / np.abs(mean)
+
+    stage("ON-OFF")
+    together = [columns.sum(1, keepdims=True) for columns in trials]
+    _, onoff_r2 = _glm(together, data, canonical, drifts, drifts)
+
+    stage("HRFs")
+    r2, betas_b, best = np.empty((len(hrfs), n_voxels), np.float32), None, np.full(n_voxels, -np.inf)
+    for number, hrf in enumerate(hrfs):
+        betas, r2[number] = _glm(trials, data, hrf, drifts, drifts)
+        betas_b = np.where(r2[number] > best, betas, 0 if betas_b is None else betas_b)
+        best = np.maximum(best, r2[number])
+    index = r2.argmax(0)
+    groups = [(hrf, voxels) for number, hrf in enumerate(hrfs) if len(voxels := np.flatnonzero(index == number))]
+
+    stage("components")
+    pool = (mean > 0.1 * np.percentile(mean, 99)) & (onoff_r2 < threshold)
+    components = [_components(run[:, pool], drift, n_pcs) for run, drift in zip(data, drifts, strict=True)]
+
+    stage("number of components")
+    badness = np.empty((n_pcs + 1, n_voxels))
+    for hrf, voxels in groups:
+        own = [run[:, voxels] for run in data]
+        fits = [_glm(trials, own, hrf, drifts, _with(drifts, components, k))[0] for k in range(n_pcs + 1)]
+        badness[:, voxels] = _badness(fits, labels, run_of)
+    curve = -np.median(badness[:, onoff_r2 > threshold], axis=1)
+    count = _choose(curve - curve[0], pc_stop)
+
+    stage("ridge")
+    found = {name: np.empty((len(labels), n_voxels), np.float32) for name in ("betas_c", "betas_d")}
+    fraction, nuisance = np.empty(n_voxels), _with(drifts, components, count)
+    for hrf, voxels in groups:
+        own = [run[:, voxels] for run in data]
+        fits = np.stack([_glm(trials, own, hrf, drifts, nuisance, fraction=f)[0] for f in fractions])
+        choice = _badness(fits, labels, run_of).argmin(0)
+        fraction[voxels] = fractions[choice]
+        found["betas_c"][:, voxels] = fits[0]
+        chosen = fits[choice, :, np.arange(len(voxels))].T
+        found["betas_d"][:, voxels] = _autoscale(chosen, fits[0])
+    stage(None)
+    found = {name: betas * percent for name, betas in (found | {"betas_b": betas_b}).items()}
+    return found | {"hrf_index": index, "onoff_r2": onoff_r2, "n_pcs": count, "fraction": fraction, "noise_pool": pool}
+
+
+def _trial_columns(design):
+    """One column a trial of all runs: a list of (n_volumes, n_trials), zero in the runs of other trials."""
+    onsets = [np.flatnonzero(run) for run in design]
+    columns = [np.zeros((len(run), sum(map(len, onsets))), np.float32) for run in design]
+    first = 0
+    for run, rows in zip(columns, onsets, strict=True):
+        run[rows, first + np.arange(len(rows))] = 1
+        first += len(rows)
+    return columns
+
+
+def _polynomials(n_volumes, tr):
+    degree = int(np.floor(n_volumes * tr / 120 + 0.5))
+    return np.linalg.qr(np.vander(np.linspace(-1, 1, n_volumes), degree + 1, increasing=True))[0]
+
+
+def _with(drifts, components, count):
+    """Nuisance regressors of each run: drifts and the first components."""
+    return [np.hstack([drift, noise[:, :count]]) for drift, noise in zip(drifts, components, strict=True)]
+
+
+def _projector(nuisance):
+    """(n_volumes, n_volumes) float32 matrix that removes the nuisance regressors."""
+    return (np.eye(len(nuisance)) - nuisance @ np.linalg.pinv(nuisance)).astype(np.float32)
+
+
+def _convolved(trials, hrf):
+    """All columns of all runs convolved and cut at the run's end."""
+    runs = []
+    for columns in trials:
+        responses = [np.convolve(column, hrf)[: len(columns)] for column in columns.T]
+        runs.append(np.stack(responses, axis=1).astype(np.float32))
+    return runs
+
+
+def _glm(trials, data, hrf, drifts, nuisance, fraction=None):
+    """One fit from scratch: betas (n_trials, n_voxels) and R2 (n_voxels,), drifts removed on both sides."""
+    removed = [_projector(regressors) for regressors in nuisance]
+    D = np.concatenate([M @ X for M, X in zip(removed, _convolved(trials, hrf), strict=True)])
+    Y = np.concatenate([M @ y for M, y in zip(removed, data, strict=True)])
+    if fraction is None:
+        betas = np.linalg.solve((D.T @ D).astype(np.float64), (D.T @ Y).astype(np.float64)).astype(np.float32)
+    else:
+        betas = _fracridge(D, Y, fraction)
+    left = total = 0
+    for drift, X, y in zip(drifts, _convolved(trials, hrf), data, strict=True):
+        M = _projector(drift)
+        measured = M @ y
+        left = left + np.square(measured - M @ (X @ betas), dtype=np.float64).sum(0)
+        total = total + np.square(measured, dtype=np.float64).sum(0)
+    return betas, 100 * (1 - left / total)
+
+
+def _fracridge(D, Y, fraction):
+    """Ridge betas that keep a fraction of their length, voxel by voxel."""
+    vectors, values, _ = np.linalg.svd(D.T @ D)
+    rotated = (vectors.T @ (D.T @ Y)) / values[:, None]
+    if fraction == 1:
+        return vectors @ rotated
+    low, high = np.floor(np.log10(1e-2 * values.min())), np.ceil(np.log10(1e4 * values.max()))
+    grid = np.concatenate([[0.0], 10 ** np.arange(low, high, 0.2)])
+    gain = values / (values + grid[:, None])  # (n_penalties, n_trials)
+    for voxel in range(Y.shape[1]):
+        length = np.linalg.norm(gain * rotated[:, voxel], axis=1)
+        penalty = np.expm1(np.interp(fraction, length[::-1] / length[0], np.log1p(grid[::-1])))
+        rotated[:, voxel] *= values / (values + penalty)
+    return vectors @ rotated
+
+
+def _components(series, drift, n_pcs):
+    """The strongest time courses of one run's noise pool: (n_volumes, n_pcs)."""
+    series = _projector(drift) @ series
+    series = series / np.linalg.norm(series, axis=0)
+    return np.linalg.svd(series @ series.T)[0][:, :n_pcs]
+
+
+def _badness(fits, labels, run_of):
+    """Squared difference between z-scored betas of training trials and unregularised ones of test trials, summed."""
+    mean, sd = fits[0].mean(0), fits[0].std(0, ddof=1)
+    scored = [(betas - mean) / sd for betas in fits]
+    result = np.zeros((len(fits), fits[0].shape[1]))
+    for test in np.unique(run_of):
+        for trial in np.flatnonzero(run_of == test):
+            pairs = np.flatnonzero((labels == labels[trial]) & (run_of != test))
+            if len(pairs):
+                result += [np.square(betas[pairs] - scored[0][trial]).sum(0) for betas in scored]
+    return result
+
+
+def _choose(curve, pc_stop):
+    """The first number of components that comes near the best."""
+    chosen, best = 0, -np.inf
+    for count, quality in enumerate(curve):
+        if quality > best:
+            chosen, best = count, quality
+            if best * pc_stop >= curve.max():
+                break
+    return chosen
+
+
+def _autoscale(shrunk, plain):
+    """Each voxel's ridge betas on the line through them nearest to its plain betas."""
+    result = np.empty_like(plain)
+    for voxel, (x, y) in enumerate(zip(shrunk.T, plain.T, strict=True)):
+        line = np.stack([x, np.ones_like(x)], axis=1)
+        (scale, offset), *_ = np.linalg.lstsq(line, y, rcond=None)
+        result[:, voxel] = x if scale < 0 else scale * x + offset
+    return result

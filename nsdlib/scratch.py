@@ -1,0 +1,59 @@
+"""Arrays that fill batch by batch, in memory or in a folder; in a folder, what was interrupted goes on where it stopped."""
+
+import shutil
+
+import numpy as np
+
+
+class Scratch:
+    """Arrays in progress, and which batches of which step are in them.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where they lie; in memory when not given.
+    inputs : str
+        What they are computed from. A folder that was begun from anything else is emptied first.
+    """
+
+    def __init__(self, folder=None, inputs=""):
+        self.folder, self._arrays = folder, []
+        if folder is None:
+            return
+        mark = folder / "inputs"
+        if not mark.is_file() or mark.read_text() != inputs:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            mark.write_text(inputs)
+
+    def array(self, name, shape, dtype):
+        """An array to be filled: with what an interrupted run left in it, or with anything."""
+        if self.folder is None:
+            return np.empty(shape, dtype)
+        path = self.folder / f"{name}.npy"
+        if not path.is_file():
+            partial = path.with_suffix(".partial")
+            np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape).flush()
+            partial.rename(path)
+        self._arrays.append(np.lib.format.open_memmap(path, mode="r+"))
+        return self._arrays[-1]
+
+    def finished(self, step):
+        """Numbers of the batches of a step that are complete."""
+        journal = self._journal(step)
+        if journal is None or not journal.is_file():
+            return set()
+        return {int(line) for line in journal.read_text().splitlines(keepends=True) if line.endswith("\n")}
+
+    def finish(self, step, batch):
+        """Record that a batch is complete, after its arrays have reached the disk."""
+        journal = self._journal(step)
+        if journal is None:
+            return
+        for array in self._arrays:
+            array.flush()
+        with journal.open("a") as file:
+            file.write(f"{batch}\n")
+
+    def _journal(self, step):
+        return None if self.folder is None else self.folder / f"{step.replace(' ', '_')}.finished"

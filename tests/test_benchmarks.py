@@ -1,0 +1,50 @@
+"""What benchmarks measure against must compute what it stands for, and the benchmarks must run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / "tests" / "data"
+
+
+@pytest.fixture
+def plain_glm(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import plain_glm
+
+    return plain_glm
+
+
+def test_the_plain_glm_gives_glmsingles_results(plain_glm):
+    file = np.load(DATA / "glm_small.npz")
+    design = [file[f"design_{run}"] for run in range(4)]
+    design = [np.where(events.any(1), events.argmax(1) + 1, 0) for events in design]
+    data = [file[f"data_{run}"].T for run in range(4)]
+    hrfs = {"hrfs": file["hrflibrary"].T, "canonical": file["hrftoassume"]}
+    found = plain_glm.fit(design, data, tr=float(file["tr"]), threshold=float(file["brainR2"]), **hrfs)
+    assert found["n_pcs"] == file["pcnum"]
+    for ours, theirs in (("hrf_index", "HRFindex"), ("noise_pool", "noisepool")):
+        assert np.array_equal(found[ours], file[theirs]), ours
+    np.testing.assert_allclose(found["fraction"], file["typeD_FRACvalue"], rtol=1e-5)
+    for kind in "bcd":
+        betas = file[f"type{kind.upper()}_betasmd"].T
+        assert np.sqrt(np.square(found[f"betas_{kind}"] - betas).mean() / np.square(betas).mean()) < 2e-5, kind
+
+
+def test_the_benchmark_of_the_glm_reports_time_and_agreement():
+    command = [sys.executable, "benchmarks/glm.py", "--voxels", "60", "--runs", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    row = re.search(r"\|\s+2 \|\s+60 \|\s+(\S+) \|\s+(\S+) \|\s+(\S+) \|\s+(\d+) = (\d+)", done.stdout)
+    difference, same_hrf, same_fraction, ours, theirs = map(float, row.groups())
+    assert difference < 2e-5 and same_hrf == same_fraction == 1 and ours == theirs
+
+
+def test_the_benchmark_of_a_session_reports_memory():
+    command = [sys.executable, "benchmarks/glm.py", "--session", "100"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.search(r"100 voxels, 750 trials, 2700 volumes on cpu\n.*\npeak memory [\d.]+ GiB", done.stdout)

@@ -1,0 +1,189 @@
+"""Sessions of the simulated subject through the GLM, against what was planted; both engines; what is written and resumed."""
+
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from nsdlib import glm, glm_sessions, glmsingle, hrf, nsd_files
+from nsdlib.nsd import TR, NSDSubject
+from nsdlib.reliability import correlate
+from nsdlib.simulate import load_truth
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def session(twin):
+    subject = NSDSubject(twin.data, twin.subject, twin.n_sessions)
+    return subject, glm_sessions.fit_sessions(subject, 1)
+
+
+def test_a_session_of_nsd_is_fitted_from_its_files(session):
+    subject, found = session
+    assert dict(found.betas_d.sizes) == {"trial": 750, "roi_voxel": (subject.roi("nsdgeneral") > 0).sum()}
+    assert found.hrf_index.sizes["voxel"] == subject.brainmask.sum() and found.notes.values.tolist() == [""]
+    assert subject.brainmask.ravel()[found.voxel].all() and np.isin(found.roi_voxel, found.voxel).all()
+
+
+def test_the_simulated_subjects_truth_is_found(session, twin):
+    _, found = session
+    truth = load_truth(twin)
+    agreement = {kind: np.median(correlate(found[f"betas_{kind}"].values, truth.betas.values[:750])) for kind in "bcd"}
+    assert 0.6 < agreement["b"] < agreement["c"] < agreement["d"]
+    peaks = hrf.peak_seconds()[found.hrf_index.sel(voxel=found.roi_voxel.values).values[0]]
+    assert np.corrcoef(peaks, truth.hrf_peak)[0, 1] > 0.9
+
+
+def test_what_betas_explain_adds_up_to_the_fit(session):
+    subject, found = session
+    labels, voxel = subject.design(1, 1), int(found.r2_b.sel(voxel=found.roi_voxel.values).argmax("voxel")[0])
+    mask = np.zeros(subject.brainmask.shape, dtype=bool)
+    mask.flat[found.roi_voxel.values[voxel]] = True
+    series = subject.timeseries(1, 1, mask)[: len(labels), 0]
+    curve = hrf.library(TR)[int(found.hrf_index.sel(voxel=found.roi_voxel.values[voxel])[0])]
+    betas = found.betas_b.values[: (labels > 0).sum(), voxel] * float(
+        found["mean"].sel(voxel=found.roi_voxel.values[voxel])[0] / series.mean()
+    )
+    measured, explained = glm.explain(labels, series, betas, hrf=curve, tr=TR)
+    left = measured - explained
+    assert np.square(left).sum() < 0.5 * np.square(measured).sum()
+    assert (
+        abs(left @ explained) < 1e-3 * np.square(measured).sum()
+    )  # least squares leaves what is orthogonal to its fit
+
+
+def test_a_region_outside_the_brain_is_refused(session, monkeypatch):
+    subject, _ = session
+    monkeypatch.setattr(subject, "roi", lambda name: np.zeros(subject.brainmask.shape, dtype=int))
+    with pytest.raises(ValueError, match="floc-words has no voxel inside the brain mask of subject 1"):
+        glm_sessions.fit_sessions(subject, 1, roi="floc-words")
+
+
+def test_an_unknown_engine_is_refused(session):
+    with pytest.raises(ValueError, match="engine 'spm' is unknown"):
+        glm_sessions.fit_sessions(session[0], 1, engine="spm")
+
+
+def test_finished_sessions_are_read_again_and_unfinished_ones_leave_no_result(session, tmp_path, monkeypatch):
+    subject, whole = session
+    first = glm_sessions.fit_sessions(subject, 1, scratch=tmp_path)
+    assert first.load().identical(whole.load())
+    assert [path.suffix for path in tmp_path.iterdir()] == [".nc"]  # the arrays in progress are gone
+    monkeypatch.setitem(glm_sessions.ENGINES, "nsdlib", None)  # nothing is fitted any more
+    assert glm_sessions.fit_sessions(subject, 1, scratch=tmp_path).load().identical(whole)
+
+
+def test_exported_betas_are_files_of_nsd(session, tmp_path):
+    subject, found = session
+    [nifti] = glm_sessions.export_betas(found, subject, tmp_path)
+    mask = np.zeros(subject.brainmask.shape, dtype=bool)
+    mask.flat[found.roi_voxel.values] = True
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["betas_session01.hdf5", "betas_session01.nii.gz"]
+    for scaled in (
+        nsd_files.read_masked(nifti, mask, 750),
+        nsd_files.read_beta_columns(nifti.with_name("betas_session01.hdf5"), mask),
+    ):
+        assert scaled.dtype == np.int16
+        np.testing.assert_allclose(scaled / 300, found.betas_d, atol=1 / 600 + 1e-5)
+    with pytest.raises(ValueError, match="Session 1 has 749 trials here, 750 in the experiment"):
+        glm_sessions.export_betas(found.isel(trial=slice(749)), subject, tmp_path)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """A stand-in for the package, which answers with what GLMsingle gave for the same input."""
+    file, asked = np.load(DATA / "glm_small.npz"), SimpleNamespace()
+
+    class GLM_single:
+        def __init__(self, params):
+            asked.params = params
+
+        def fit(self, design, data, stimdur, tr, outputdir, figuredir):
+            asked.design, asked.data, asked.folders = design, data, (outputdir, figuredir)
+
+            def volume(name):
+                return file[name].reshape(300, 1, 1, *file[name].shape[1:])
+
+            def kind(k):
+                return {"betasmd": volume(f"type{k}_betasmd"), "R2": volume(f"type{k}_R2")}
+
+            shared = {"glmbadness": volume("glmbadness"), "pcnum": int(file["pcnum"]), "xvaltrend": file["xvaltrend"]}
+            shared |= {"noisepool": volume("noisepool"), "pcvoxels": volume("pcvoxels")}
+            chosen = {"FRACvalue": volume("typeD_FRACvalue"), "rrbadness": [], "scaleoffset": np.array([])}
+            if len(asked.params["fracs"]) > 1:
+                chosen |= {"rrbadness": volume("typeD_rrbadness"), "scaleoffset": volume("typeD_scaleoffset")}
+            return {
+                "typea": {
+                    "onoffR2": volume("typeA_onoffR2"),
+                    "meanvol": volume("meanvol"),
+                    "betasmd": volume("typeA_betasmd"),
+                },
+                "typeb": kind("B") | {"FitHRFR2": volume("typeB_FitHRFR2"), "HRFindex": volume("HRFindex")},
+                "typec": kind("C") | shared,
+                "typed": kind("D") | shared | chosen,
+            }
+
+    package, module = ModuleType("glmsingle"), ModuleType("glmsingle.glmsingle")
+    module.GLM_single = GLM_single
+    monkeypatch.setitem(sys.modules, "glmsingle", package)
+    monkeypatch.setitem(sys.modules, "glmsingle.glmsingle", module)
+    monkeypatch.setattr(glmsingle, "is_installed", lambda: True)
+    return file, asked
+
+
+def test_both_engines_give_the_same_under_the_same_names(recorded):
+    file, asked = recorded
+    design, data = [file[f"design_{run}"] for run in range(4)], [file[f"data_{run}"].T for run in range(4)]
+    arguments = {"tr": float(file["tr"]), "hrfs": file["hrflibrary"].T, "canonical": file["hrftoassume"]}
+    theirs, ours = (engine(design, data, **arguments) for engine in (glmsingle.fit, glm.fit))
+    assert set(theirs.data_vars) == set(ours.data_vars) - {"components"}
+    for name, values in theirs.data_vars.items():
+        assert values.dims == ours[name].dims, name
+        if values.dtype.kind == "f":
+            np.testing.assert_allclose(
+                values, ours[name], rtol=1e-3, atol=1e-3 * float(abs(values).max()), err_msg=name
+            )
+        else:
+            assert np.array_equal(values, ours[name]), name
+    assert theirs.attrs["n_pcs"] == ours.attrs["n_pcs"] and abs(theirs.threshold - ours.threshold) < 1e-3
+    shown = [matrix.argmax(1)[matrix.any(1)] for matrix in asked.design]
+    assert all(matrix.shape == (288, 80) for matrix in asked.design) and all(len(trials) == 60 for trials in shown)
+    assert asked.data[0].shape == (300, 288) and asked.data[0].dtype == np.float32
+    assert not any(Path(folder).parent.exists() for folder in asked.folders)
+
+
+def test_options_reach_glmsingle_under_its_names(recorded):
+    file, asked = recorded
+    design, data = [file[f"design_{run}"] for run in range(4)], [file[f"data_{run}"].T for run in range(4)]
+    options = glm.Options(
+        fixed_pcs=3,
+        brain_r2=0.0,
+        fractions=(0.5,),
+        autoscale=False,
+        degree=2,
+        folds=((0, 1), (2, 3)),
+        sessions=(1, 1, 2, 2),
+    )
+    glmsingle.fit(design, data, tr=1.0, options=options)
+    given = asked.params
+    assert given["pcstop"] == -3 and 0 < given["brainR2"] == given["pcR2cutoff"] < 1e-100
+    assert given["fracs"] == [0.5] and given["wantautoscale"] == 0 and given["maxpolydeg"] == [2] * 4
+    assert [fold.tolist() for fold in given["xvalscheme"]] == [[0, 1], [2, 3]]
+    assert given["sessionindicator"].tolist() == [[1, 1, 2, 2]] and given["hrflibrary"].shape[1] == 20
+
+
+@pytest.mark.skipif(glmsingle.is_installed(), reason="GLMsingle is installed here")
+def test_without_the_package_the_engine_says_how_to_get_it():
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'glmsingle @ git.*or take glm_engine: nsdlib"):
+        glmsingle.fit([], [], tr=1.0)
+
+
+@pytest.mark.skipif(not glmsingle.is_installed(), reason="GLMsingle is not installed: it is not on the package index")
+def test_glmsingle_itself_agrees(session):
+    subject, _ = session
+    design, series = glm_sessions.read_session(subject, 1, subject.roi("nsdgeneral") > 0)
+    theirs, ours = (engine(design, series, tr=TR) for engine in (glmsingle.fit, glm.fit))
+    assert np.sqrt(np.square(theirs.betas_d - ours.betas_d).mean() / np.square(ours.betas_d).mean()) < 2e-5
