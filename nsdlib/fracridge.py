@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from nsdlib import glm_linear
+
 SMALLEST, LARGEST, STEP = 1e-2, 1e4, 0.2  # penalties relative to the extreme eigenvalues; decades between two
 
 
@@ -165,15 +167,15 @@ class _Solved:
         """Solve them."""
         denoised = work.blocks(number, components)
         spectrum = Spectrum.of([block.gram for block in denoised])
-        return cls(number, work.blocks(number), denoised, spectrum)
+        return cls(number, work.plain_blocks(number), denoised, spectrum)
 
     def fit(self, series, *, fractions, repeats, autoscale):
         """Betas of types C and D of one batch of voxels, and how they were chosen."""
-        rotated = self.spectrum.rotate(_products(self.denoised, series))  # (n_trials, n_voxels)
+        rotated = self.spectrum.rotate(glm_linear.project(self.denoised, series))  # (n_trials, n_voxels)
         unshrunk = self.spectrum.unrotate(rotated)
         wanted = rotated.new_tensor(fractions)
         penalties = penalties_for(wanted, rotated, values=self.spectrum.values)  # (n_fractions, n_voxels)
-        found = {"betas_c": unshrunk, "explained_c": self._explained(unshrunk, series)}
+        found = {"betas_c": unshrunk, "explained_c": glm_linear.explained_energy(self.plain, unshrunk, series)}
         found["fraction_badness"] = torch.full_like(penalties, torch.nan)
         best = torch.zeros(rotated.shape[1], dtype=torch.int64, device=rotated.device)
         if len(fractions) > 1:
@@ -182,18 +184,11 @@ class _Solved:
             badness = torch.stack([comparison.badness(betas) for betas in shrunk])
             found["fraction_badness"], best = badness, badness.argmin(0)
         betas = self.spectrum.shrink(rotated, penalties.gather(0, best[None])[0])
-        found |= {"fraction": wanted[best], "explained_d": self._explained(betas, series)}
+        found |= {"fraction": wanted[best], "explained_d": glm_linear.explained_energy(self.plain, betas, series)}
         scale, offset = torch.ones_like(wanted[best]), torch.zeros_like(wanted[best])
         if autoscale:
             betas, scale, offset = rescale(betas, unshrunk)
         return found | {"betas_d": betas, "scale": scale, "offset": offset}
-
-    def _explained(self, betas, series):
-        """Energy that betas explain of the series without drifts, noise components not counted: (n_voxels,)."""
-        pieces = betas.split([len(block.gram) for block in self.plain])
-        products = _products(self.plain, series)
-        rows = zip(pieces, products, self.plain, strict=True)
-        return sum((piece * (2 * product - block.gram @ piece)).sum(0) for piece, product, block in rows)
 
 
 def _penalty_grid(values):
@@ -201,8 +196,3 @@ def _penalty_grid(values):
     low = np.floor(np.log10(SMALLEST * values.min().item()))
     high = np.ceil(np.log10(LARGEST * values.max().item()))
     return torch.cat([values.new_zeros(1), values.new_tensor(10 ** np.arange(low, high, STEP))])
-
-
-def _products(blocks, series):
-    """Regressors times series, one (n_trials, n_voxels) tensor a run."""
-    return [block.regressors.T @ run for block, run in zip(blocks, series, strict=True)]

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from nsdlib import fracridge, glm_denoise, glm_steps, hrf
-from nsdlib.glm_design import design_from_events, finite_voxels, make_runs, percent
+from nsdlib.glm_design import check_confounds, design_from_events, finite_voxels, make_runs, percent
 from nsdlib.glm_options import Options
 from nsdlib.scratch import Scratch
 
@@ -53,7 +53,7 @@ VARIABLES = {
 }
 
 
-def fit(design, data, *, tr, hrfs=None, canonical=None, options=None, scratch=None):
+def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=None, scratch=None):
     """One beta per trial and voxel, in three steps.
 
     Parameters
@@ -68,6 +68,8 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, options=None, scratch=No
         HRFs to choose from, sampled at the volumes; `hrf.library` when not given.
     canonical : (n_samples,) array, optional
         HRF of the ON-OFF model; `hrf.canonical` when not given.
+    confounds : list of (n_volumes, any number) arrays, optional
+        Nuisance regressors of each run, such as motion parameters; removed in every step beside drifts and components.
     options : Options, optional
     scratch : Path, optional
         A folder for the arrays in progress, for this fit alone. Interrupted and called again with the same input, the fit
@@ -90,6 +92,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, options=None, scratch=No
     -----
     Where the reference's code and its documentation disagree this follows the code on the default path. Repeats choose the
     number of components and the ridge fractions: without any in different runs both are switched off, with a warning.
+    Confounds are removed in every fit; GLMsingle 1.2 forgets its own in those without noise components.
     """
     options = options or Options()
     runs = make_runs(design, data, tr=tr, degree=options.degree, device=options.device)
@@ -99,11 +102,11 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, options=None, scratch=No
     data = [np.asarray(series) for series in data]
     work = glm_steps.Work(
         runs, data, like.new_tensor(hrfs), options.voxel_batch, options.progress,
-        scratch=Scratch(scratch, "" if scratch is None else _describe(design, data, tr, hrfs, canonical, options)),
-        usable=finite_voxels(data),
+        scratch=Scratch(scratch, "" if scratch is None else _describe(design, data, tr, hrfs, canonical, confounds, options)),
+        usable=finite_voxels(data), confounds=check_confounds(confounds, runs),
     )  # fmt: skip
     found = glm_steps.fit_onoff(work, like.new_tensor(canonical))
-    found |= glm_steps.choose_hrfs(work, found["energy"])
+    found |= glm_steps.choose_hrfs(work, found["energy"], lss=options.lss)
 
     repeats = glm_denoise.find_repeats(runs, folds=options.folds, sessions=options.sessions)
     denoising, notes = _denoise(work, found, repeats, options)
@@ -232,10 +235,10 @@ def _named(wrong):
     return ", ".join([f"voxel {number}" for number in numbers[:N_NAMED]] + more)
 
 
-def _describe(design, data, tr, hrfs, canonical, options):
+def _describe(design, data, tr, hrfs, canonical, confounds, options):
     """A text that differs when anything differs that a fit depends on."""
     digest = hashlib.blake2b()
-    for array in (*design, *data, hrfs, canonical):
+    for array in (*design, *data, hrfs, canonical, *(confounds or ())):
         digest.update(repr((np.shape(array), np.asarray(array).dtype)).encode())
         digest.update(np.ascontiguousarray(array))
     return f"{digest.hexdigest()} tr={tr} {options}"

@@ -6,8 +6,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from nsdlib.glm_linear import orthonormal
+
 OFF_GRID = 0.05  # of the time between two volumes: an onset farther from its volume is refused
-BLIND = 1e-9  # a regressor keeps less than this share of its energy: nothing in the run was measured after that trial
 
 
 @dataclass(frozen=True)
@@ -49,66 +50,6 @@ class Run:
     @cached_property
     def _volumes(self):
         return torch.arange(self.n_volumes, device=self.drift.device)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Least squares of one run for one HRF and one set of noise components.
-
-    The regressors of trials in different runs never overlap, so the normal equations fall apart into one block a run.
-
-    Attributes
-    ----------
-    regressors : (n_volumes, n_trials) float64 tensor
-        Without drifts and noise components.
-    gram : (n_trials, n_trials) float64 tensor
-        Their products. A trial after which nothing was measured has the others' mean on its diagonal: its beta is 0,
-        and the range of eigenvalues is as if it were not there.
-    whitened : (n_trials, n_volumes) float64 tensor
-        Orthonormal rows that span the regressors: the sum of squares of its product with a series is explained energy.
-    inverse : (n_trials, n_volumes) float64 tensor
-        From series to least-squares betas.
-    """
-
-    regressors: torch.Tensor
-    gram: torch.Tensor
-    whitened: torch.Tensor
-    inverse: torch.Tensor
-
-
-def solve_block(regressors, components, *, run):
-    """Prepare the least squares of one run.
-
-    Parameters
-    ----------
-    regressors : (n_volumes, n_trials) float64 tensor
-        From `Run.regressors`.
-    components : (n_volumes, n_components) float64 tensor
-        Orthonormal noise components, orthogonal to the drifts.
-    run : int
-        Number of the run, for messages.
-
-    Raises
-    ------
-    ValueError
-        When the trials of the run cannot be told apart.
-    """
-    before = regressors.square().sum(0)
-    regressors = regressors - components @ (components.T @ regressors)
-    gram = regressors.T @ regressors
-    seen = (before > 0) & (gram.diagonal() > BLIND * before)
-    regressors = regressors * seen
-    gram = gram * seen * seen[:, None]
-    mean_energy = gram.diagonal().sum() / seen.sum().clamp(min=1)
-    gram = gram + torch.diag(torch.where(seen, 0.0, mean_energy.clamp(min=torch.finfo(gram.dtype).tiny)))
-    root, failed = torch.linalg.cholesky_ex(gram)
-    if failed:
-        raise ValueError(
-            f"Run {run}: its {gram.shape[0]} trials cannot be told apart in {len(regressors)} volumes after the removal of "
-            f"drifts and {components.shape[1]} noise components. Give fewer trials, more volumes or a smaller n_pcs."
-        )
-    whitened = torch.linalg.solve_triangular(root, regressors.T, upper=False)
-    return Block(regressors, gram, whitened, torch.linalg.solve_triangular(root.T, whitened, upper=True))
 
 
 def make_runs(design, data, *, tr, degree=None, device="cpu"):
@@ -177,6 +118,40 @@ def polynomials(n_volumes, *, tr, degree=None):
     degree = int(np.floor(n_volumes * tr / 60 / 2 + 0.5)) if degree is None else degree
     basis, _ = np.linalg.qr(np.polynomial.legendre.legvander(np.linspace(-1, 1, n_volumes), degree))
     return basis
+
+
+def check_confounds(confounds, runs):
+    """Nuisance regressors of each run, made orthonormal and orthogonal to its drifts.
+
+    Parameters
+    ----------
+    confounds : list of (n_volumes, any number) arrays, or None
+        One a run, such as motion parameters.
+    runs : list of Run
+
+    Returns
+    -------
+    list of (n_volumes, at most that number) float64 tensors
+
+    Raises
+    ------
+    ValueError
+        When they do not fit the runs or are not finite.
+    """
+    if confounds is None:
+        return [run.drift[:, :0] for run in runs]
+    if len(confounds) != len(runs):
+        raise ValueError(f"confounds has {len(confounds)} runs, design {len(runs)}: wanted the same number.")
+    checked = []
+    for number, (columns, run) in enumerate(zip(confounds, runs, strict=True), start=1):
+        columns = np.asarray(columns, dtype=np.float64)
+        if columns.ndim != 2 or len(columns) != run.n_volumes or not np.isfinite(columns).all():
+            raise ValueError(
+                f"Run {number}: confounds must be finite numbers of shape ({run.n_volumes}, any), got shape {columns.shape} with "
+                f"{np.count_nonzero(~np.isfinite(columns))} that are not finite (tables of motion often begin with NaN: fill it)."
+            )
+        checked.append(orthonormal(run.without_drift(run.drift.new_tensor(columns))))
+    return checked
 
 
 def finite_voxels(data):

@@ -34,6 +34,8 @@ class Options:
         Ridge fractions to choose from; (1,) is no ridge, a single one is used as it is.
     autoscale : bool
         Undo the overall shrinkage of ridge.
+    lss : bool
+        Type B by least squares separate: each trial against the sum of the others of its run, instead of all at once.
     folds : tuple of tuples of int, or None
         Runs (from 0) held out together; one at a time when None.
     sessions : tuple of int, or None
@@ -54,6 +56,7 @@ class Options:
     brain_r2: float | None = None
     fractions: tuple = FRACTIONS
     autoscale: bool = True
+    lss: bool = False
     folds: tuple | None = None
     sessions: tuple | None = None
     voxel_batch: int = 2000

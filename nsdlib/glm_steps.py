@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from nsdlib.glm_design import percent, solve_block
+from nsdlib.glm_design import percent
+from nsdlib.glm_linear import explained_energy, least_squares, least_squares_separate, orthonormal, solve_block
 from nsdlib.scratch import Scratch
 
 FLAT = 1e-20  # a series that keeps less than this share of its energy without drifts is constant
@@ -33,6 +34,8 @@ class Work:
         Holds the arrays of the long steps.
     usable : (n_voxels,) bool
         Voxels without values that are not finite; the others count as constant.
+    confounds : list of (n_volumes, n_confounds) float64 tensors
+        The user's nuisance regressors of each run, orthonormal, orthogonal to the drifts.
     """
 
     runs: list
@@ -42,6 +45,7 @@ class Work:
     progress: bool
     scratch: Scratch
     usable: np.ndarray
+    confounds: list
 
     @property
     def n_voxels(self):
@@ -96,10 +100,25 @@ class Work:
         """Regressors of each HRF and run, made once: a list of lists of (n_volumes, n_trials) tensors."""
         return [[run.regressors(hrf) for run in self.runs] for hrf in self.hrfs]
 
+    @property
+    def has_confounds(self):
+        """Whether the user gave any."""
+        return any(noise.shape[1] for noise in self.confounds)
+
     def blocks(self, number, components=None):
-        """Least squares of each run for one HRF; `components` is a list of (n_volumes, n_components) tensors."""
-        components = [run.drift[:, :0] for run in self.runs] if components is None else components
-        pairs = zip(self.regressors[number], components, strict=True)
+        """Least squares of each run for one HRF, confounds and `components`, a list of (n_volumes, any) tensors, removed."""
+        removed = self.confounds
+        if components is not None:
+            pairs = zip(self.confounds, components, strict=True)
+            removed = [orthonormal(torch.hstack(pair)) for pair in pairs] if self.has_confounds else components
+        return self._solved(number, removed)
+
+    def plain_blocks(self, number):
+        """The same with nothing but drifts removed: R2 credits neither confounds nor components."""
+        return self._solved(number, [run.drift[:, :0] for run in self.runs])
+
+    def _solved(self, number, removed):
+        pairs = zip(self.regressors[number], removed, strict=True)
         return [solve_block(regressors, noise, run=run) for run, (regressors, noise) in enumerate(pairs, start=1)]
 
 
@@ -116,9 +135,10 @@ def fit_onoff(work, canonical):
     dict of (n_voxels,) arrays
         mean, onoff_r2, onoff_beta (raw units), and energy: the sum of squares without drifts, 0 for a constant voxel.
     """
-    regressors = [run.regressors(canonical).sum(1) for run in work.runs]
-    norm = sum(regressor.square().sum() for regressor in regressors)
-    mean, energy, product = np.empty((3, work.n_voxels))
+    plain = [run.regressors(canonical).sum(1) for run in work.runs]
+    regressors = [x - noise @ (noise.T @ x) for x, noise in zip(plain, work.confounds, strict=True)]
+    norm, plain_norm = (sum(x.square().sum().item() for x in parts) for parts in (regressors, plain))
+    mean, energy, product, plain_product = np.empty((4, work.n_voxels))
     for _, voxels in work.batches(work.all_voxels(), "ON-OFF"):
         series = work.series(voxels)
         mean[voxels] = (sum(run.sum(0) for run in series) / sum(map(len, series))).cpu()
@@ -126,17 +146,14 @@ def fit_onoff(work, canonical):
         series = [run.without_drift(bold) for run, bold in zip(work.runs, series, strict=True)]
         left = sum(run.square().sum(0) for run in series)
         energy[voxels] = torch.where(left > FLAT * total, left, 0.0).cpu()
-        product[voxels] = sum(regressor @ run for regressor, run in zip(regressors, series, strict=True)).cpu()
-    norm = norm.item()
-    return {
-        "mean": mean,
-        "energy": energy,
-        "onoff_r2": percent(product**2 / norm, energy),
-        "onoff_beta": product / norm,
-    }
+        product[voxels] = sum(x @ run for x, run in zip(regressors, series, strict=True)).cpu()
+        plain_product[voxels] = sum(x @ run for x, run in zip(plain, series, strict=True)).cpu()
+    beta = product / norm
+    r2 = percent(beta * (2 * plain_product - plain_norm * beta), energy)
+    return {"mean": mean, "energy": energy, "onoff_r2": r2, "onoff_beta": beta}
 
 
-def choose_hrfs(work, energy):
+def choose_hrfs(work, energy, *, lss=False):
     """Type B: single trials with each HRF of the library, then with the best one.
 
     Parameters
@@ -144,6 +161,8 @@ def choose_hrfs(work, energy):
     work : Work
     energy : (n_voxels,) array
         From `fit_onoff`.
+    lss : bool
+        Betas by least squares separate; the HRF is chosen as ever.
 
     Returns
     -------
@@ -151,18 +170,23 @@ def choose_hrfs(work, energy):
         hrf_r2 (n_hrfs, n_voxels), hrf_index (n_voxels,), r2_b (n_voxels,), betas_b (n_trials, n_voxels) in raw units.
     """
     solved = [work.blocks(number) for number in range(len(work.hrfs))]
+    plain = [work.plain_blocks(number) for number in range(len(work.hrfs))] if work.has_confounds else None
+    fitted = least_squares_separate if lss else least_squares
     r2 = work.scratch.array("hrf_r2", (len(solved), work.n_voxels), np.float64)
     betas = work.scratch.array("betas_b", (work.n_trials, work.n_voxels), np.float32)
     for _, voxels in work.batches(work.all_voxels(), "HRFs", resumable=True):
         series = work.residuals(voxels)
         for number, blocks in enumerate(solved):
-            pairs = zip(blocks, series, strict=True)
-            explained = sum((block.whitened @ run).square().sum(0) for block, run in pairs)
+            if work.has_confounds:
+                explained = explained_energy(plain[number], least_squares(blocks, series), series)
+            else:
+                pairs = zip(blocks, series, strict=True)
+                explained = sum((block.whitened @ run).square().sum(0) for block, run in pairs)
             r2[number, voxels] = percent(explained.cpu().numpy(), energy[voxels])
         chosen = np.nan_to_num(r2[:, voxels], nan=-np.inf).argmax(axis=0)
         for number in np.unique(chosen):
             own = np.flatnonzero(chosen == number)
-            betas[:, voxels[own]] = least_squares(solved[number], [run[:, own] for run in series]).cpu()
+            betas[:, voxels[own]] = fitted(solved[number], [run[:, own] for run in series]).cpu()
     index = np.nan_to_num(r2, nan=-np.inf).argmax(axis=0)
     return {"hrf_r2": r2, "hrf_index": index, "r2_b": r2[index, np.arange(len(index))], "betas_b": betas}
 
@@ -211,8 +235,3 @@ def compare_counts(work, hrf_index, components, repeats):
         for count in counts:
             result[count, voxels] = comparison.badness(least_squares(solved[1][count], series)).cpu()
     return result
-
-
-def least_squares(blocks, series):
-    """Betas (n_trials, n_voxels) of all runs."""
-    return torch.cat([block.inverse @ run for block, run in zip(blocks, series, strict=True)])

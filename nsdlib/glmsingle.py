@@ -41,7 +41,7 @@ def is_installed():
     return find_spec("glmsingle") is not None
 
 
-def fit(design, data, *, tr, hrfs=None, canonical=None, options=None):
+def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=None):
     """Single-trial betas by GLMsingle; arguments and result as of `nsdlib.glm.fit`.
 
     Variables that GLMsingle does not give (the curve of a fixed number of components, say) are left out. Where it switches
@@ -69,6 +69,8 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, options=None):
         "hrflibrary": np.asarray(hrfs).T,
         "hrftoassume": np.asarray(canonical),
     }
+    if confounds is not None:
+        settings["extra_regressors"] = [np.asarray(columns, dtype=float) for columns in confounds]
     with tempfile.TemporaryDirectory() as folder:  # it deletes whatever lies in the folders that it is given
         results = GLM_single(settings).fit(
             _as_matrices(labels),
@@ -93,6 +95,7 @@ def _settings(options, n_runs):
         "brainthresh": [99.0, options.brain_share],
         "fracs": np.unique(options.fractions)[::-1],
         "wantautoscale": int(options.autoscale),
+        "wantlss": int(options.lss),
     }
     if options.degree is not None:
         settings["maxpolydeg"] = [options.degree] * n_runs

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from nsdlib import fracridge, glm, glm_denoise, glm_design, glm_steps
+from nsdlib import fracridge, glm, glm_denoise, glm_design, glm_linear, glm_steps
 
 DATA = Path(__file__).parent / "data"
 N_RUNS = 4
@@ -117,12 +117,17 @@ VARIANTS = {
     "npcs3": {"n_pcs": 3},
     "maxpoly1": {"degree": 1},
     "brainR2_5": {"brain_r2": 5.0},
+    "chunk10": {"voxel_batch": 10},
+    "unequal": {},
 }
+CUT = 119  # volumes of the second run in the set "unequal"
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_options_do_what_glmsingles_do(reference, variants, name):
     design, data = inputs(variants)
+    if name == "unequal":
+        design[1], data[1] = design[1][:CUT], data[1][:CUT]
     hrfs, canonical = reference["hrflibrary"].T, reference["hrftoassume"]
     options = glm.Options(**({"brain_r2": float(variants[f"{name}/threshold"])} | VARIANTS[name]))
     found = glm.fit(
@@ -130,6 +135,61 @@ def test_options_do_what_glmsingles_do(reference, variants, name):
     )
     assert found.n_pcs == variants[f"{name}/n_pcs"]
     assert relative_rms(found.betas_d.values.T, variants[f"{name}/betas"]) < 2e-5
+
+
+@pytest.fixture
+def assumed(reference, variants):
+    """What the fits of the option sets have in common."""
+    design, data = inputs(variants)
+    hrfs = {"hrfs": reference["hrflibrary"].T, "canonical": reference["hrftoassume"]}
+    return {"design": design, "data": data, "tr": 1.0} | hrfs
+
+
+def test_confounds_are_removed_as_glmsingle_does(assumed, variants):
+    confounds, threshold = [variants[f"extra_{run}"] for run in range(N_RUNS)], float(variants["extra/threshold"])
+    found = glm.fit(
+        **assumed, confounds=confounds, options=glm.Options(brain_r2=threshold, fixed_pcs=int(variants["extra/n_pcs"]))
+    )
+    assert relative_rms(found.betas_b.values.T, variants["extra/betas_b"]) < 2e-5
+    assert relative_rms(found.betas_d.values.T, variants["extra/betas"]) < 2e-5
+
+
+def test_without_components_confounds_are_removed_all_the_same(assumed, variants):
+    """GLMsingle forgets them there; here the betas of types B and C are then the same ones."""
+    confounds = [variants[f"extra_{run}"] for run in range(N_RUNS)]
+    found = glm.fit(**assumed, confounds=confounds, options=glm.Options(brain_r2=3.0, n_pcs=0))
+    np.testing.assert_allclose(found.betas_c, found.betas_b, rtol=1e-4, atol=1e-5)
+
+
+def test_least_squares_separate_is_glmsingles(assumed, variants):
+    """GLMsingle gives these betas in percent of each run's mean, here all betas are in percent of the mean over runs."""
+    found = glm.fit(**assumed, options=glm.Options(brain_r2=3.0, lss=True))
+    n_trials = [events.any(1).sum() for events in assumed["design"]]
+    run_means = np.repeat([run.mean(0) for run in assumed["data"]], n_trials, axis=0)
+    ours = found.betas_b.values * found["mean"].values / run_means
+    assert relative_rms(ours.T, variants["lss/betas_b"]) < 2e-5
+
+
+def test_the_unit_is_percent_of_the_mean(assumed, variants):
+    found = glm.fit(**assumed, options=glm.Options(brain_r2=3.0))
+    assert relative_rms((found.betas_b * found["mean"] / 100).values.T, variants["nopercent/betas_b"]) < 2e-5
+
+
+@pytest.mark.parametrize(
+    "confounds, message",
+    [
+        ([np.ones((80, 1))] * 2, "confounds has 2 runs, design 3"),
+        (
+            [np.ones((80, 1)), np.ones((79, 1)), np.ones((80, 1))],
+            r"Run 2: confounds must be .* \(80, any\), got shape \(79, 1\)",
+        ),
+        ([np.full((80, 2), np.nan)] * 3, "Run 1: confounds must be finite .* with 160 that are not finite"),
+    ],
+)
+def test_confounds_that_do_not_fit_are_refused(confounds, message):
+    design, data = tiny()
+    with pytest.raises(ValueError, match=message):
+        glm.fit(design, data, tr=1.0, confounds=confounds)
 
 
 def test_small_batches_give_the_same(variants):
@@ -143,7 +203,7 @@ def test_blocks_solve_least_squares_like_numpy():
     design, data = tiny()
     runs = glm_design.make_runs(design, data, tr=1.0)
     hrf = torch.as_tensor(glm.hrf.canonical(1.0), dtype=torch.float64)
-    block = glm_design.solve_block(runs[0].regressors(hrf), runs[0].drift[:, :0], run=1)
+    block = glm_linear.solve_block(runs[0].regressors(hrf), runs[0].drift[:, :0], run=1)
     onsets = np.flatnonzero(design[0])
     trials = np.stack([np.convolve(np.arange(80) == onset, hrf)[:80] for onset in onsets], axis=1)
     full = np.concatenate([trials, np.vander(np.linspace(-1, 1, 80), runs[0].drift.shape[1])], axis=1)

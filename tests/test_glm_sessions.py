@@ -167,8 +167,9 @@ def test_options_reach_glmsingle_under_its_names(recorded):
         folds=((0, 1), (2, 3)),
         sessions=(1, 1, 2, 2),
     )
-    glmsingle.fit(design, data, tr=1.0, options=options)
+    glmsingle.fit(design, data, tr=1.0, options=options, confounds=[np.ones((288, 2))] * 4)
     given = asked.params
+    assert [columns.shape for columns in given["extra_regressors"]] == [(288, 2)] * 4 and given["wantlss"] == 0
     assert given["pcstop"] == -3 and 0 < given["brainR2"] == given["pcR2cutoff"] < 1e-100
     assert given["fracs"] == [0.5] and given["wantautoscale"] == 0 and given["maxpolydeg"] == [2] * 4
     assert [fold.tolist() for fold in given["xvalscheme"]] == [[0, 1], [2, 3]]

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     ["params", "device", "draws", "images", "weights"],
     ["lineage", "zoo", "progress", "nsd_layout", "published"],
-    ["store", "nsd_files", "scratch", "sprites", "hrf", "ridge", "training", "similarity", "mixture"],
+    ["store", "nsd_files", "scratch", "sprites", "hrf", "ridge", "training", "similarity", "mixture", "glm_linear"],
     ["nsd", "scenes", "trials", "nsd_write", "glm_options", "glm_design", "fracridge", "selection", "degrade"],
     ["anatomy", "brain", "bold", "nsd_checks", "glm_denoise"],
     ["truth", "glm_steps"],
