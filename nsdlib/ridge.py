@@ -1,15 +1,20 @@
-"""Ridge regression with one factorisation for all targets and penalties, and the spread of held-out predictions.
+"""Ridge regression from one factorisation for all targets, without weights, from kernels that can be added and taken apart.
 
-In the dual form everything follows from the n_images x n_images Gram matrix K of the centred patterns: with K = U S U', the fit
-at a penalty a is U (S + a)^-1 U' Y, and leaving image i out changes its prediction to y_i - e_i / (1 - h_i), where e is the
-residual and h the diagonal of the smoother (exact for least squares with an intercept). So penalties are chosen, and honest
-predictions of the training images had, without a second fit. Weights, n_voxels x n_targets, are never formed.
+In the dual form everything follows from the n_images x n_images Gram matrix K of the centred patterns. Predictions are
+k (K + a)^-1 Y with k the products of new and old patterns: the left factor is small, and the targets pass by once, block by
+block, from memory or from a file. Leaving image i out changes its prediction to y_i - e_i / (1 - h_i), where e is the residual
+and h the diagonal of the smoother (exact for least squares with an intercept); so penalties are chosen, and honest predictions
+of training images had, without a second fit. K is a sum over voxels, hence over regions: decoders of one region, or of all but
+one, come from the same matrices. Weights, n_voxels x n_targets, are never formed.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+
+CHOOSING_TARGETS = 8192  # enough to choose one penalty for all
+HELD_OUT_IMAGES = 1000  # their moments are known to 2 % from as many
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,20 @@ def check_pair(X: np.ndarray, Y: np.ndarray):
         raise ValueError(
             f"X must be (n_images, n_voxels) and Y (n_images, n_targets) with as many images, got {X.shape} and {Y.shape}"
         )
-    for name, values in (("X", X), ("Y", Y)):
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"{name} holds {np.count_nonzero(~np.isfinite(values))} values that are not finite numbers"
-            )
+    check_finite("X", X)
+    for part in blocks(Y.shape[1]):
+        check_finite("Y", Y[:, part])
+
+
+def check_finite(name: str, values: np.ndarray):
+    """Refuse numbers that are none."""
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} holds {np.count_nonzero(~np.isfinite(values))} values that are not finite numbers")
+
+
+def blocks(n_targets: int, size: int = 8192) -> list[slice]:
+    """Targets a block at a time."""
+    return [slice(i, i + size) for i in range(0, n_targets, size)]
 
 
 def check_patterns(X: np.ndarray, n_voxels: int | None):
@@ -54,15 +68,15 @@ class Ridge:
     Parameters
     ----------
     alphas : penalties on the sum of squared weights (scikit-learn's `alpha`); of several, the one with the smallest
-        leave-one-image-out error over all targets is kept.
+        leave-one-image-out error is kept (over all targets, or over 8,192 of them, evenly spaced).
     batch_size : targets handled at a time; bounds the memory.
-    device : where the arithmetic is done, in float64.
+    device : where the arithmetic is done: kernels and factors in float64, their products with targets in float32.
 
     Attributes
     ----------
     alpha : the penalty kept.
     errors : mean squared leave-one-out error of each penalty, (n_alphas,).
-    held_out : `Moments` of the leave-one-out predictions.
+    held_out : `Moments` of the leave-one-out predictions of the training images, or of 1,000 of them.
     targets : `Moments` of the training targets.
     """
 
@@ -73,65 +87,118 @@ class Ridge:
         self.n_voxels = None
 
     def fit(self, X: np.ndarray, Y: np.ndarray) -> "Ridge":
-        """Fit from X (n_images, n_voxels) to Y (n_images, n_targets)."""
+        """Fit from X (n_images, n_voxels) to Y (n_images, n_targets).
+
+        Y may be a memory-mapped file and of half precision; it is kept by reference, because predictions are made from it.
+        """
         check_pair(X, Y)
         X = self._tensor(X)
         self._mean = X.mean(0)
         self._X = X - self._mean
-        spectrum, self._U = torch.linalg.eigh(self._X @ self._X.T)
-        self._spectrum = spectrum.clamp(min=0)
-        self.targets = Moments.of(Y)
-        self.errors = self._leave_one_out_errors(Y) if len(self.alphas) > 1 else None
-        self.alpha = self.alphas[0 if self.errors is None else int(np.argmin(self.errors))]
-        self._solve(Y)
+        self._fit(self._X @ self._X.T, Y)
         self.n_voxels = X.shape[1]
+        return self
+
+    def fit_kernel(self, kernel: np.ndarray, Y: np.ndarray) -> "Ridge":
+        """The same from the Gram matrix (n_images, n_images) of centred patterns; then use `predict_kernel`."""
+        if kernel.shape != (len(Y), len(Y)):
+            raise ValueError(f"the kernel must be (n_images, n_images) for {len(Y)} images of Y, got {kernel.shape}")
+        self._fit(self._tensor(kernel), Y)
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Targets of X (n_images, n_voxels): (n_images, n_targets) float32."""
         check_patterns(X, self.n_voxels)
-        kernel = (self._tensor(X) - self._mean) @ self._X.T  # (n_images, n_train)
-        predicted = np.empty((len(X), self._dual.shape[1]), dtype=np.float32)
-        for part in self._batches(self._dual.shape[1]):
-            predicted[:, part] = (kernel @ self._tensor(self._dual[:, part])).cpu().numpy()
-        return predicted + self.targets.mean
+        return self.predict_kernel((self._tensor(X) - self._mean) @ self._X.T)
+
+    def predict_kernel(self, kernel) -> np.ndarray:
+        """The same from the products (n_images, n_train) of new and training patterns, both minus the training mean."""
+        weights = torch.cholesky_solve(self._tensor(kernel).T, self._root).T.float()  # (n_images, n_train)
+        predicted = np.empty((len(weights), self._Y.shape[1]), dtype=np.float32)
+        for part in blocks(self._Y.shape[1], self.batch_size):
+            predicted[:, part] = (weights @ self._centred(part)).cpu().numpy()
+            predicted[:, part] += self.targets.mean[part]
+        return predicted
+
+    def _fit(self, kernel, Y):
+        """Choose the penalty, factorise, and look at the targets once for their moments and the held-out ones."""
+        self._Y, self.errors = Y, None
+        if len(self.alphas) > 1:
+            self.errors = _leave_one_out_errors(kernel, self._some_targets(), self.alphas)
+        self.alpha = self.alphas[0 if self.errors is None else int(np.argmin(self.errors))]
+        self._root = torch.linalg.cholesky(kernel + self.alpha * torch.eye(len(Y)).to(kernel))
+        rows = self._held_out_rows()
+        dual = torch.cholesky_solve(torch.eye(len(Y))[:, rows].to(kernel), self._root).T  # (n_held_out, n_images)
+        remaining = self.alpha * dual[torch.arange(len(rows)), rows] - 1 / len(Y)
+        weights = (dual * (self.alpha / remaining)[:, None]).float()  # from targets to how far leaving out is off
+        moments = np.empty((4, Y.shape[1]), dtype=np.float32)
+        for part in blocks(Y.shape[1], self.batch_size):
+            block = self._target(part)
+            sd, mean = torch.std_mean(block.double(), 0, correction=0)
+            centred = block - mean.float()
+            held_out = centred[rows] - weights @ centred
+            spread = held_out.std(0, correction=0), held_out.mean(0) + mean
+            moments[:, part] = torch.stack([mean.float(), sd.float(), spread[1].float(), spread[0]]).cpu().numpy()
+        self.targets, self.held_out = Moments(*moments[:2]), Moments(*moments[2:])
+
+    def _held_out_rows(self):
+        """Rows of the training images that are left out in turn."""
+        n = len(self._Y)
+        rows = np.arange(n)
+        if n > HELD_OUT_IMAGES:
+            rows = np.sort(np.random.default_rng(0).choice(n, HELD_OUT_IMAGES, replace=False))
+        return torch.as_tensor(rows, device=self.device)
+
+    def _some_targets(self):
+        """Centred targets for the choice of the penalty: (n_images, n_some)."""
+        step = -(-self._Y.shape[1] // CHOOSING_TARGETS)
+        some = self._tensor(np.ascontiguousarray(self._Y[:, ::step]))
+        return some - some.mean(0)
+
+    def _target(self, part):
+        """A block of targets: (n_images, n_some) float32."""
+        return torch.as_tensor(np.ascontiguousarray(self._Y[:, part])).to(self.device, torch.float32)
+
+    def _centred(self, part):
+        return self._target(part) - torch.as_tensor(self.targets.mean[part]).to(self.device)
 
     def _tensor(self, values):
         return torch.as_tensor(values).to(self.device, torch.float64)
 
-    def _batches(self, n_targets):
-        return [slice(i, i + self.batch_size) for i in range(0, n_targets, self.batch_size)]
 
-    def _leverage(self, alpha):
-        """Diagonal of the smoother, intercept included: (n_images,)."""
-        return (self._U**2 @ (self._spectrum / (self._spectrum + alpha))) + 1 / len(self._U)
+def _leave_one_out_errors(kernel, targets, alphas):
+    """Mean squared leave-one-out error of every penalty, from one factorisation and the targets' Gram matrix."""
+    spectrum, vectors = torch.linalg.eigh(kernel)
+    spectrum, gram, errors = spectrum.clamp(min=0), targets @ targets.T, []
+    for alpha in alphas:
+        share = spectrum / (spectrum + alpha)
+        leverage = vectors.square() @ share + 1 / len(vectors)  # the intercept's included
+        left_out = (torch.eye(len(vectors)).to(gram) - (vectors * share) @ vectors.T) / (1 - leverage)[:, None]
+        errors.append(((left_out @ gram) * left_out).sum().item() / targets.numel())
+    return np.array(errors)
 
-    def _leave_one_out_errors(self, Y):
-        """Mean squared leave-one-out error of every penalty, from the one factorisation and the targets' Gram matrix."""
-        gram = self._X.new_zeros(len(Y), len(Y))
-        for part in self._batches(Y.shape[1]):
-            centred = self._tensor(Y[:, part] - self.targets.mean[part])
-            gram += centred @ centred.T
-        errors = []
-        for alpha in self.alphas:
-            smoother = (self._U * (self._spectrum / (self._spectrum + alpha))) @ self._U.T
-            left_out = (torch.eye(len(Y)).to(gram) - smoother) / (1 - self._leverage(alpha))[:, None]
-            errors.append(((left_out @ gram) * left_out).sum().item() / Y.size)
-        return np.array(errors)
 
-    def _solve(self, Y):
-        """Dual weights at the kept penalty, and the moments of the leave-one-out predictions."""
-        self._dual = np.empty(Y.shape, dtype=np.float32)
-        mean, sd = np.empty(Y.shape[1], np.float32), np.empty(Y.shape[1], np.float32)
-        remaining = (1 - self._leverage(self.alpha))[:, None]
-        for part in self._batches(Y.shape[1]):
-            centred = self._tensor(Y[:, part] - self.targets.mean[part])
-            dual = self._U @ ((self._U.T @ centred) / (self._spectrum + self.alpha)[:, None])
-            self._dual[:, part] = dual.cpu().numpy()
-            held_out = centred - self.alpha * dual / remaining  # the residual of ridge is alpha times the dual weights
-            mean[part] = held_out.mean(0).cpu().numpy() + self.targets.mean[part]
-            sd[part] = held_out.std(0, correction=0).cpu().numpy()
-        self.held_out = Moments(mean, sd)
+def region_kernels(X_train: np.ndarray, X_test: np.ndarray, in_region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gram matrices of the voxels of each region.
+
+    Parameters
+    ----------
+    X_train, X_test : (n_images, n_voxels)
+    in_region : (n_regions, n_voxels) bool; regions may overlap.
+
+    Returns
+    -------
+    train : (n_regions + 1, n_train, n_train) float64, the last that of all voxels. That of all voxels but a region's is the
+        last minus the region's.
+    test : (n_regions + 1, n_test, n_train) float64.
+    """
+    mean = X_train.mean(0, dtype=np.float64)
+    parts = np.vstack([in_region, np.ones((1, X_train.shape[1]), dtype=bool)])
+    train, test = np.empty((len(parts), len(X_train), len(X_train))), np.empty((len(parts), len(X_test), len(X_train)))
+    for row, voxels in enumerate(parts):
+        old, new = X_train[:, voxels] - mean[voxels], X_test[:, voxels] - mean[voxels]
+        train[row], test[row] = old @ old.T, new @ old.T
+    return train, test
 
 
 def rescale(predicted: np.ndarray, decoder, *, mode: str) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge as Peer
 
+from nsdlib import ridge
 from nsdlib.ridge import Moments, Ridge, rescale
 
 
@@ -80,3 +81,47 @@ def test_bad_input_is_refused(problem):
         Ridge([0.0])
     with pytest.raises(ValueError, match='"none", "train" or "test"'):
         rescale(Y, None, mode="tset")
+
+
+def test_targets_may_lie_in_a_file_of_half_precision(problem, tmp_path):
+    X, Y, X_test = problem
+    np.save(tmp_path / "Y.npy", Y.astype(np.float16))
+    from_file = Ridge([30.0], batch_size=4).fit(X, np.load(tmp_path / "Y.npy", mmap_mode="r")).predict(X_test)
+    from_memory = Ridge([30.0]).fit(X, Y.astype(np.float16).astype(np.float32)).predict(X_test)
+    np.testing.assert_allclose(from_file, from_memory, rtol=1e-5, atol=1e-5)
+
+
+def test_of_many_images_some_are_left_out(problem, monkeypatch):
+    X, Y, _ = problem
+    monkeypatch.setattr(ridge, "HELD_OUT_IMAGES", 15)
+    model = Ridge([300.0]).fit(X, Y)
+    rows = model._held_out_rows().numpy()
+    assert len(np.unique(rows)) == 15
+    left_out = [Peer(alpha=300.0).fit(np.delete(X, i, 0), np.delete(Y, i, 0)).predict(X[i : i + 1])[0] for i in rows]
+    np.testing.assert_allclose(model.held_out.mean, np.mean(left_out, 0), rtol=1e-3)
+    np.testing.assert_allclose(model.held_out.sd, np.std(left_out, 0), rtol=1e-3)
+
+
+def test_of_many_targets_some_choose(problem, monkeypatch):
+    X, Y, _ = problem
+    monkeypatch.setattr(ridge, "CHOOSING_TARGETS", 4)
+    np.testing.assert_allclose(Ridge([1.0, 300.0]).fit(X, Y).errors, Ridge([1.0, 300.0]).fit(X, Y[:, ::3]).errors)
+
+
+def test_kernels_of_regions_decode_as_their_voxels_do(problem):
+    X, Y, X_test = problem
+    regions = np.zeros((2, 70), dtype=bool)
+    regions[0, :30], regions[1, 20:45] = True, True
+    train, test = ridge.region_kernels(X, X_test, regions)
+    for row, voxels in enumerate([*regions, np.ones(70, dtype=bool)]):
+        peer = (
+            Peer(alpha=30.0).fit(X[:, voxels].astype(float), Y.astype(float)).predict(X_test[:, voxels].astype(float))
+        )
+        ours = Ridge([30.0]).fit_kernel(train[row], Y).predict_kernel(test[row])
+        np.testing.assert_allclose(ours, peer, rtol=1e-5, atol=1e-5)
+    without = ~regions[1]
+    peer = Peer(alpha=30.0).fit(X[:, without].astype(float), Y.astype(float)).predict(X_test[:, without].astype(float))
+    ours = Ridge([30.0]).fit_kernel(train[2] - train[1], Y).predict_kernel(test[2] - test[1])
+    np.testing.assert_allclose(ours, peer, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match=r"kernel must be \(n_images, n_images\) for 40 images of Y, got \(11, 40\)"):
+        Ridge([1.0]).fit_kernel(test[0], Y)

@@ -1,0 +1,181 @@
+"""How fast stage 1 is at the paper's size: `python benchmarks/stage1.py [ridge] [gru] [vdvae]`.
+
+ridge: from 15,724 voxels of 8,859 images to CLIP-vision's 257 x 768 numbers and 982 predictions, against scikit-learn's ridge
+token by token as Brain-Diffuser does it (two tokens are measured and scaled). gru: seconds an epoch of the paper's GRU, against
+the same recipe with a data loader and transforms a sample. vdvae: images a second at the published size, with random weights.
+All numbers are simulated: speed does not depend on what they mean.
+"""
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from threadpoolctl import threadpool_limits
+from torch import nn
+
+from nsdlib import decoders, training, vdvae
+from nsdlib.ridge import Ridge
+
+N_TRAIN, N_TEST, N_VOXELS, N_LATENTS, N_TOKENS, TOKEN = 8859, 982, 15_724, 13_344, 257, 768
+PENALTY, RANK = 60_000.0, 200
+
+
+def main():
+    """Print a table for each part asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", nargs="*", help=f"any of {', '.join(PARTS)} (all)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--images", type=int, default=N_TRAIN, help="fewer training images, to try things (%(default)s)"
+    )
+    options = parser.parse_args()
+    if unknown := set(options.part) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    torch.set_num_threads(options.threads)
+    with threadpool_limits(options.threads):
+        print(f"{options.threads} threads, {options.device}, {options.images} training images")
+        for part in options.part or PARTS:
+            print(
+                f"\n## {part}\n\n{pd.DataFrame(PARTS[part](options)).to_markdown(index=False, floatfmt='.4g')}",
+                flush=True,
+            )
+
+
+def patterns(n_images, seed):
+    """Z-scored patterns of some rank, and what their latents are made from."""
+    rng = np.random.default_rng(seed)
+    basis = np.random.default_rng(0).standard_normal((RANK, N_VOXELS), dtype=np.float32)
+    hidden = rng.standard_normal((n_images, RANK), dtype=np.float32)
+    X = hidden @ basis / np.sqrt(RANK) + 2 * rng.standard_normal((n_images, N_VOXELS), dtype=np.float32)
+    return X / X.std(0), hidden
+
+
+def measure_ridge(options):
+    """Fit and predict all tokens from a half-precision file, against scikit-learn token by token."""
+    from sklearn.linear_model import Ridge as Peer
+
+    (X, hidden), (X_test, _) = patterns(options.images, 1), patterns(N_TEST, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        targets = np.lib.format.open_memmap(
+            Path(folder) / "vision.npy", mode="w+", dtype=np.float16, shape=(options.images, N_TOKENS * TOKEN)
+        )
+        rng = np.random.default_rng(3)
+        for token in range(N_TOKENS):
+            part = hidden @ rng.standard_normal((RANK, TOKEN), dtype=np.float32) / np.sqrt(RANK)
+            targets[:, token * TOKEN : (token + 1) * TOKEN] = part
+        targets.flush()
+        began, cpu = time.perf_counter(), time.process_time()
+        model = Ridge([PENALTY], device=options.device).fit(X, targets)
+        fitted = time.perf_counter()
+        predicted = model.predict(X_test)
+        ours, our_cpu = time.perf_counter() - began, time.process_time() - cpu
+        print(f"ours: fit {fitted - began:.1f} s, predict {began + ours - fitted:.1f} s", file=sys.stderr)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        measured, worst = [], 0.0
+        for token in (0, N_TOKENS - 1):
+            part = slice(token * TOKEN, (token + 1) * TOKEN)
+            Y = np.asarray(targets[:, part], dtype=np.float32)
+            began = time.perf_counter()
+            theirs = Peer(alpha=PENALTY, max_iter=50_000, fit_intercept=True).fit(X, Y).predict(X_test)
+            measured.append(time.perf_counter() - began)
+            worst = max(worst, float(np.abs(theirs - predicted[:, part]).max() / np.abs(theirs).max()))
+    scaled = np.mean(measured) * N_TOKENS
+    return [
+        {
+            "program": "nsdlib, all tokens",
+            "seconds": ours,
+            "CPU seconds": our_cpu,
+            "peak GiB": peak,
+            "largest difference": worst,
+        },
+        {"program": f"scikit-learn, {np.mean(measured):.1f} s a token x {N_TOKENS}", "seconds": scaled},
+        {"program": "times faster", "seconds": scaled / ours},
+    ]
+
+
+def measure_gru(options):
+    """Seconds an epoch of Table 1's GRU."""
+    x, hidden = patterns(options.images, 1)
+    y = hidden @ np.random.default_rng(4).standard_normal((RANK, N_LATENTS), dtype=np.float32) / np.sqrt(RANK)
+    x, y = torch.from_numpy(x).to(options.device), torch.from_numpy(y).to(options.device)
+    network = decoders.build_network("gru", N_VOXELS, N_LATENTS).to(options.device)
+    optimiser, generator = training._optimiser(network), torch.Generator().manual_seed(0)
+    ours = _best(lambda: training._epoch(network, optimiser, x, y, rate=1e-3, generator=generator, batch_size=64), 2)
+    theirs = _best(lambda: _naive_epoch(x, y, options.device), 1)
+    products = (
+        6 * options.images * sum(p.numel() for p in decoders.build_network("gru", N_VOXELS, N_LATENTS).parameters())
+    )
+    rate = _product_rate(options.device)
+    return [
+        {"program": "nsdlib", "seconds an epoch": ours, "of the product rate": products / rate / ours},
+        {"program": "data loader, transforms a sample", "seconds an epoch": theirs},
+        {"program": "the matrix products alone", "seconds an epoch": products / rate},
+        {"program": "times faster", "seconds an epoch": theirs / ours},
+    ]
+
+
+def _naive_epoch(x, y, device):
+    """One epoch the way such scripts are usually written: samples fetched and transformed one by one, torch's own optimiser."""
+
+    class Pairs(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(x)
+
+        def __getitem__(self, row):
+            pattern = torch.tensor(x[row].cpu().numpy(), dtype=torch.float32)
+            return {"voxels": pattern.unsqueeze(0), "latents": torch.tensor(y[row].cpu().numpy(), dtype=torch.float32)}
+
+    network = decoders.build_network("gru", N_VOXELS, N_LATENTS).to(device).train()
+    optimiser = torch.optim.NAdam(network.parameters(), lr=1e-3, weight_decay=5e-6)
+    for batch in torch.utils.data.DataLoader(Pairs(), batch_size=64, shuffle=True, drop_last=True):
+        optimiser.zero_grad()
+        predicted = network(batch["voxels"].squeeze(1).to(device))
+        nn.functional.mse_loss(predicted, batch["latents"].to(device)).backward()
+        optimiser.step()
+
+
+def measure_vdvae(options):
+    """Images a second through the published topology with random weights."""
+    torch.manual_seed(0)
+    model = vdvae.VDVAE(vdvae.Hyperparameters()).eval().to(options.device)
+    images = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), dtype=np.uint8)
+    rows = []
+    for n_layers in (15, 31):
+        encode = _best(lambda n=n_layers: model.encode(images, n_layers=n), 2)
+        latents = model.encode(images, n_layers=n_layers)
+        decode = _best(lambda z=latents: model.decode(z), 2)
+        rows.append(
+            {"layers": n_layers, "encoded a second": len(images) / encode, "decoded a second": len(images) / decode}
+        )
+    return rows
+
+
+def _best(run, n):
+    """Seconds of the fastest of n runs."""
+    seconds = []
+    for _ in range(n):
+        began = time.perf_counter()
+        run()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def _product_rate(device, size=2048):
+    """Float32 matrix products, operations a second."""
+    matrix = torch.randn(size, size, device=device)
+    return 2 * size**3 / _best(lambda: matrix @ matrix, 4)
+
+
+PARTS = {"ridge": measure_ridge, "gru": measure_gru, "vdvae": measure_vdvae}
+
+if __name__ == "__main__":
+    main()
