@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import torch
@@ -63,14 +64,13 @@ def measure_ridge(options):
 
     (X, hidden), (X_test, _) = patterns(options.images, 1), patterns(N_TEST, 2)
     with tempfile.TemporaryDirectory() as folder:
-        targets = np.lib.format.open_memmap(
-            Path(folder) / "vision.npy", mode="w+", dtype=np.float16, shape=(options.images, N_TOKENS * TOKEN)
-        )
+        file = h5py.File(Path(folder) / "vision.hdf5", "w")
+        targets = file.create_dataset("tokens", (options.images, N_TOKENS * TOKEN), np.float16, chunks=(512, TOKEN))
         rng = np.random.default_rng(3)
         for token in range(N_TOKENS):
             part = hidden @ rng.standard_normal((RANK, TOKEN), dtype=np.float32) / np.sqrt(RANK)
             targets[:, token * TOKEN : (token + 1) * TOKEN] = part
-        targets.flush()
+        file.flush()
         began, cpu = time.perf_counter(), time.process_time()
         model = Ridge([PENALTY], device=options.device).fit(X, targets)
         fitted = time.perf_counter()
@@ -106,8 +106,8 @@ def measure_gru(options):
     y = hidden @ np.random.default_rng(4).standard_normal((RANK, N_LATENTS), dtype=np.float32) / np.sqrt(RANK)
     x, y = torch.from_numpy(x).to(options.device), torch.from_numpy(y).to(options.device)
     network = decoders.build_network("gru", N_VOXELS, N_LATENTS).to(options.device)
-    optimiser, generator = training._optimiser(network), torch.Generator().manual_seed(0)
-    ours = _best(lambda: training._epoch(network, optimiser, x, y, rate=1e-3, generator=generator, batch_size=64), 2)
+    optimiser, generator = training.new_optimiser(network), torch.Generator().manual_seed(0)
+    ours = _best(lambda: training.run_epoch(network, optimiser, x, y, rate=1e-3, generator=generator, batch_size=64), 2)
     theirs = _best(lambda: _naive_epoch(x, y, options.device), 1)
     products = (
         6 * options.images * sum(p.numel() for p in decoders.build_network("gru", N_VOXELS, N_LATENTS).parameters())

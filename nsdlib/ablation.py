@@ -34,9 +34,11 @@ class Fitted:
     seconds: float
 
 
-def options(run) -> dict:
-    """The settings of a run that decoders take."""
+def options(run, in_region=None) -> dict:
+    """The settings of a run that decoders take; `in_region` (n_regions, n_voxels) bool gives `roi_gru` its steps."""
     return {
+        "groups": None if in_region is None else decoders.region_groups(in_region),
+        "augment": run.augment,
         "max_epochs": run.max_epochs,
         "batch_size": run.batch_size,
         "alphas": run.alphas,

@@ -1,8 +1,9 @@
-"""Brain decoders: from voxel patterns to VDVAE latents, four kinds behind one `fit` and `predict`.
+"""Brain decoders: from voxel patterns to VDVAE latents, six kinds behind one `fit` and `predict`.
 
 The GRU is the paper's Table 1 to the parameter. An image is one time step, so its recurrent weights meet a zero state: it is
-a gated feed-forward network. CNN and Transformer follow the paper's words (section 3.3.1), which leave their sizes open; ours
-keep within a tenth of the GRU's number of parameters at the paper's sizes. Ridge is the linear baseline.
+a gated feed-forward network, which `gated_mlp` is without those weights. `roi_gru` has a sequence: the voxels' regions, from
+early visual cortex onwards. CNN and Transformer follow the paper's words (section 3.3.1), which leave their sizes open; all
+networks keep within a tenth of the GRU's number of parameters at the paper's sizes. Ridge is the linear baseline.
 """
 
 import difflib
@@ -16,6 +17,7 @@ from nsdlib.ridge import Moments, check_pair, check_patterns
 
 HIDDEN = 100  # units a direction of each bidirectional GRU
 DROPOUT = 0.5
+REGION_WIDTH = 580  # numbers that `roi_gru` makes of each region: as many weights as the GRU has for its voxels
 
 
 class BidirectionalGRU(nn.Module):
@@ -29,6 +31,63 @@ class BidirectionalGRU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Run both directions over the one step."""
         return self.norm(self.gru(x.unsqueeze(1))[0]).squeeze(1)
+
+
+class GatedLayer(nn.Module):
+    """What a bidirectional GRU computes in one step from a zero state, with layer normalisation: (n, n_in) -> (n, 200).
+
+    `from_gru` takes over a GRU's weights; the outputs are then the same.
+    """
+
+    def __init__(self, n_in: int):
+        super().__init__()
+        self.gates = nn.Linear(n_in, 6 * HIDDEN)  # reset, update and candidate, of both directions
+        self.candidate_bias = nn.Parameter(torch.empty(2 * HIDDEN).uniform_(-(HIDDEN**-0.5), HIDDEN**-0.5))
+        self.norm = nn.LayerNorm(2 * HIDDEN)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate the candidate."""
+        reset, update, candidate = self.gates(x).chunk(3, dim=1)
+        return self.norm((1 - update.sigmoid()) * torch.tanh(candidate + reset.sigmoid() * self.candidate_bias))
+
+    @classmethod
+    def from_gru(cls, layer: BidirectionalGRU) -> "GatedLayer":
+        """The same function as that layer, without its recurrent weights."""
+        own, gru = cls(layer.gru.input_size), layer.gru
+        with torch.no_grad():
+            weights, biases = [], []
+            for gate in range(3):
+                part = slice(gate * HIDDEN, (gate + 1) * HIDDEN)
+                for end in ("", "_reverse"):
+                    weights.append(getattr(gru, f"weight_ih_l0{end}")[part])
+                    recurrent = getattr(gru, f"bias_hh_l0{end}")[part]
+                    biases.append(getattr(gru, f"bias_ih_l0{end}")[part] + (recurrent if gate < 2 else 0))
+            own.gates.weight.copy_(torch.cat(weights))
+            own.gates.bias.copy_(torch.cat(biases))
+            own.candidate_bias.copy_(torch.cat([gru.bias_hh_l0[2 * HIDDEN :], gru.bias_hh_l0_reverse[2 * HIDDEN :]]))
+            own.norm.load_state_dict(layer.norm.state_dict())
+        return own
+
+
+class RegionSequence(nn.Module):
+    """A bidirectional GRU over regions, one step each, and the mean over the steps: (n, n_voxels) -> (n, 200)."""
+
+    def __init__(self, groups: np.ndarray):
+        super().__init__()
+        for number in range(groups.max() + 1):
+            self.register_buffer(
+                f"voxels_{number}", torch.from_numpy(np.flatnonzero(groups == number)), persistent=False
+            )
+        sizes = np.bincount(groups)
+        self.project = nn.ModuleList(nn.Linear(int(size), REGION_WIDTH) for size in sizes if size)
+        self.gru = nn.GRU(REGION_WIDTH, HIDDEN, batch_first=True, bidirectional=True)
+        self.norm = nn.LayerNorm(2 * HIDDEN)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Walk through the regions."""
+        voxels = [self.get_buffer(f"voxels_{number}") for number in range(len(self.project))]
+        steps = [torch.tanh(project(x[:, own])) for project, own in zip(self.project, voxels, strict=True)]
+        return self.norm(self.gru(torch.stack(steps, dim=1))[0].mean(1))
 
 
 class Head(nn.Sequential):
@@ -73,24 +132,53 @@ class SelfAttentionBlock(nn.Module):
         return self.layer(x.unflatten(1, (5, 40)) + self.place).flatten(1)
 
 
-def build_network(name: str, n_voxels: int, n_latents: int) -> nn.Module:
-    """An untrained "gru" (12,400,344 parameters at the paper's 15,724 voxels and 13,344 latents), "cnn" or "transformer"."""
-    if name == "gru":
-        middle = [nn.Dropout(DROPOUT), BidirectionalGRU(2 * HIDDEN)]
-    else:
-        block = {"cnn": ConvolutionBlock, "transformer": SelfAttentionBlock}[name]()
-        middle = [block, BidirectionalGRU(block.n_out)]
-    return nn.Sequential(BidirectionalGRU(n_voxels), *middle, Head(n_latents))
-
-
-class NeuralDecoder:
-    """One of the three networks with the published training recipe.
+def build_network(name: str, n_voxels: int, n_latents: int, groups: np.ndarray | None = None) -> nn.Module:
+    """An untrained network.
 
     Parameters
     ----------
-    name : "gru", "cnn" or "transformer".
+    name : "gru" (12,400,344 parameters at the paper's 15,724 voxels and 13,344 latents), "gated_mlp", "roi_gru", "cnn" or
+        "transformer".
+    groups : (n_voxels,) int, the region of each voxel for "roi_gru", numbered from 0 without gaps in the order of the steps;
+        all voxels are one region when not given.
+    """
+    if name == "gru":
+        layers = [BidirectionalGRU(n_voxels), nn.Dropout(DROPOUT), BidirectionalGRU(2 * HIDDEN)]
+    elif name == "gated_mlp":
+        layers = [GatedLayer(n_voxels), nn.Dropout(DROPOUT), GatedLayer(2 * HIDDEN)]
+    elif name == "roi_gru":
+        groups = np.zeros(n_voxels, dtype=np.int64) if groups is None else groups
+        layers = [RegionSequence(groups), nn.Dropout(DROPOUT), GatedLayer(2 * HIDDEN)]
+    else:
+        block = {"cnn": ConvolutionBlock, "transformer": SelfAttentionBlock}[name]()
+        layers = [BidirectionalGRU(n_voxels), block, BidirectionalGRU(block.n_out)]
+    return nn.Sequential(*layers, Head(n_latents))
+
+
+def region_groups(in_region: np.ndarray) -> np.ndarray:
+    """The region of each voxel: the first that holds it, or one more for voxels in none.
+
+    Parameters
+    ----------
+    in_region : (n_regions, n_voxels) bool, in the order of the steps.
+
+    Returns
+    -------
+    (n_voxels,) int64, numbered from 0 without gaps: regions without a voxel of their own are left out.
+    """
+    first = np.where(in_region.any(0), in_region.argmax(0), len(in_region))
+    return np.unique(first, return_inverse=True)[1].astype(np.int64)
+
+
+class NeuralDecoder:
+    """One of the networks with the published training recipe.
+
+    Parameters
+    ----------
+    name : any of `NETWORKS`.
     seed : fixes initial weights, the validation images, batches and dropout.
-    max_epochs, batch_size : see `nsdlib.training`.
+    max_epochs, batch_size, augment : see `nsdlib.training`.
+    groups : see `build_network`.
 
     Attributes
     ----------
@@ -100,9 +188,9 @@ class NeuralDecoder:
     held_out, targets : `Moments` of the predictions of validation images, and of the training latents.
     """
 
-    def __init__(self, name, *, seed=0, max_epochs=200, batch_size=64, device="cpu"):
+    def __init__(self, name, *, seed=0, max_epochs=200, batch_size=64, augment=0.0, groups=None, device="cpu"):
         self.name, self.seed, self.max_epochs, self.batch_size = name, seed, max_epochs, batch_size
-        self.device, self.n_voxels = torch.device(device), None
+        self.augment, self.groups, self.device, self.n_voxels = augment, groups, torch.device(device), None
 
     def fit(self, X: np.ndarray, Y: np.ndarray) -> "NeuralDecoder":
         """Fit X (n_images, n_voxels) to Y (n_images, n_latents): once to find the schedule, then on all images."""
@@ -113,7 +201,7 @@ class NeuralDecoder:
         self._scale = float(Y.std(dtype=np.float64)) or 1.0
         x = torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32)).to(self.device)
         y = torch.from_numpy((Y - self.targets.mean) / self._scale).to(self.device)
-        settings = {"seed": self.seed, "batch_size": self.batch_size}
+        settings = {"seed": self.seed, "batch_size": self.batch_size, "augment": self.augment}
         rows_fit, self.rows_validation = training.split(len(X), seed=self.seed)
         self.history, network = training.search(
             lambda: self._new(X, Y),
@@ -140,17 +228,18 @@ class NeuralDecoder:
         """A network with seeded weights; the global random state is left alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return build_network(self.name, X.shape[1], Y.shape[1]).to(self.device)
+            return build_network(self.name, X.shape[1], Y.shape[1], self.groups).to(self.device)
 
     @torch.inference_mode()
     def _latents(self, network, x):
         return network.eval()(x).cpu().numpy() * self._scale + self.targets.mean
 
 
-DECODERS = ("gru", "cnn", "transformer", "ridge")
+NETWORKS = ("gru", "gated_mlp", "roi_gru", "cnn", "transformer")
+DECODERS = (*NETWORKS, "ridge")
 
 
-def make(name, *, seed=0, max_epochs=200, batch_size=64, alphas=(50_000.0,), device="cpu"):
+def make(name, *, seed=0, max_epochs=200, batch_size=64, augment=0.0, groups=None, alphas=(50_000.0,), device="cpu"):
     """A decoder by name, with `fit(X, Y)`, `predict(X)`, `held_out` and `targets`.
 
     Raises
@@ -164,7 +253,8 @@ def make(name, *, seed=0, max_epochs=200, batch_size=64, alphas=(50_000.0,), dev
         raise ValueError(f"no decoder {name!r}{hint} There are {', '.join(DECODERS)}.")
     if name == "ridge":
         return ridge.Ridge(alphas, device=device)
-    return NeuralDecoder(name, seed=seed, max_epochs=max_epochs, batch_size=batch_size, device=device)
+    settings = {"max_epochs": max_epochs, "batch_size": batch_size, "augment": augment, "groups": groups}
+    return NeuralDecoder(name, seed=seed, device=device, **settings)
 
 
 def count_parameters(name: str, n_voxels: int, n_latents: int) -> int:

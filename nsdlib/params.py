@@ -64,12 +64,13 @@ class Run(BaseModel):
     roi: str
 
     latents: Literal["mean", "sample"]
-    decoder: Literal["gru", "cnn", "transformer", "ridge"]
+    decoder: Literal["gru", "gated_mlp", "roi_gru", "cnn", "transformer", "ridge"]
     n_layers: Positive
     layer_counts: Annotated[tuple[Positive, ...], Field(min_length=1)]
     decoder_seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     max_epochs: Positive
     batch_size: Positive
+    augment: Fraction
     alphas: Annotated[tuple[AboveZero, ...], Field(min_length=1)]
     renormalise: Literal["none", "train", "test"]
 

@@ -89,12 +89,12 @@ class Ridge:
     def fit(self, X: np.ndarray, Y: np.ndarray) -> "Ridge":
         """Fit from X (n_images, n_voxels) to Y (n_images, n_targets).
 
-        Y may be a memory-mapped file and of half precision; it is kept by reference, because predictions are made from it.
+        Y may lie in a file (a memory map, an HDF5 dataset) and be of half precision; it is kept by reference, because
+        predictions are made from it.
         """
         check_pair(X, Y)
-        X = self._tensor(X)
-        self._mean = X.mean(0)
-        self._X = X - self._mean
+        self._mean = self._tensor(X.mean(0, dtype=np.float64))
+        self._X = self._tensor(X) - self._mean
         self._fit(self._X @ self._X.T, Y)
         self.n_voxels = X.shape[1]
         return self

@@ -2,7 +2,8 @@
 
 NAdam at 1e-3 with weight decay 5e-6 on the mean squared error, batches of 64; the rate is halved after 6 epochs without a
 better validation error, training ends after 12, or `max_epochs`. Then a new network is fitted to training and validation images
-together, following the rates that were recorded up to the best epoch.
+together, following the rates that were recorded up to the best epoch. Patterns may be augmented as that code can: a sample
+gets Gaussian noise, and another (or the same) loses a span of neighbouring voxels, each with some probability.
 """
 
 import copy
@@ -18,6 +19,7 @@ from tqdm import tqdm
 RATE, WEIGHT_DECAY = 1e-3, 5e-6
 PATIENCE_RATE, PATIENCE_STOP = 6, 12
 VALIDATION_SHARE = 0.1
+NOISE_SD, LONGEST_SPAN = 0.1, 0.1  # of augmentation: in units of a z-scored voxel; share of the voxels
 BLOCK = 30_000  # parameters updated at a time: they stay in the cache of a core, and are too few for torch to spread over cores
 
 
@@ -75,15 +77,16 @@ def split(n_images: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def search(
-    new_network, x, y, rows_fit, rows_validation, *, max_epochs, seed, batch_size, name
+    new_network, x, y, rows_fit, rows_validation, *, max_epochs, seed, batch_size, name, augment=0.0
 ) -> tuple[History, nn.Module]:
     """Train until the validation error stops falling; returns the history and the best network.
 
-    x (n_images, n_voxels) and y (n_images, n_latents) lie on the device; rows index them.
+    x (n_images, n_voxels) and y (n_images, n_latents) lie on the device; rows index them. `augment` is the probability of
+    noise, and of a masked span, for each sample.
     """
     network = new_network()
-    optimiser = _optimiser(network)
-    generator = torch.Generator().manual_seed(seed)
+    optimiser = new_optimiser(network)
+    batches = {"generator": torch.Generator().manual_seed(seed), "batch_size": batch_size, "augment": augment}
     x_fit, y_fit, x_validation, y_validation = x[rows_fit], y[rows_fit], x[rows_validation], y[rows_validation]
     errors, rates, rate, waited, best = [], [], RATE, 0, None
     with (
@@ -91,7 +94,7 @@ def search(
         tqdm(total=max_epochs, desc=f"{name}: finding the schedule", unit="epoch", mininterval=5) as bar,
     ):
         for _ in range(max_epochs):
-            _epoch(network, optimiser, x_fit, y_fit, rate=rate, generator=generator, batch_size=batch_size)
+            run_epoch(network, optimiser, x_fit, y_fit, rate=rate, **batches)
             rates.append(rate)
             errors.append(_error(network, x_validation, y_validation))
             bar.update()
@@ -106,13 +109,13 @@ def search(
     return History(tuple(errors), tuple(rates[:n_best])), best
 
 
-def follow(network, x, y, rates, *, seed, batch_size, name) -> nn.Module:
+def follow(network, x, y, rates, *, seed, batch_size, name, augment=0.0) -> nn.Module:
     """Train on all rows, one epoch for each of the rates."""
-    optimiser = _optimiser(network)
-    generator = torch.Generator().manual_seed(seed)
+    optimiser = new_optimiser(network)
+    batches = {"generator": torch.Generator().manual_seed(seed), "batch_size": batch_size, "augment": augment}
     with _seeded(seed):
         for rate in tqdm(rates, desc=f"{name}: training on all images", unit="epoch", mininterval=5):
-            _epoch(network, optimiser, x, y, rate=rate, generator=generator, batch_size=batch_size)
+            run_epoch(network, optimiser, x, y, rate=rate, **batches)
     return network.eval()
 
 
@@ -124,14 +127,14 @@ def _seeded(seed):
         yield
 
 
-def _optimiser(network):
+def new_optimiser(network):
     """NAdam as published; on a GPU torch's own, which is fused there."""
     parameters = list(network.parameters())
     kind = BlockwiseNAdam if parameters[0].device.type == "cpu" else torch.optim.NAdam
     return kind(parameters, lr=RATE, weight_decay=WEIGHT_DECAY)
 
 
-def _epoch(network, optimiser, x: Tensor, y: Tensor, *, rate, generator, batch_size):
+def run_epoch(network, optimiser, x: Tensor, y: Tensor, *, rate, generator, batch_size, augment=0.0):
     """One pass over the rows in a random order; a last batch of one row, which batch normalisation cannot take, is left out."""
     network.train()
     for group in optimiser.param_groups:
@@ -141,8 +144,21 @@ def _epoch(network, optimiser, x: Tensor, y: Tensor, *, rate, generator, batch_s
         if len(rows) < 2:
             continue
         optimiser.zero_grad(set_to_none=True)
-        F.mse_loss(network(x[rows]), y[rows]).backward()
+        patterns = augmented(x[rows], augment, generator) if augment else x[rows]
+        F.mse_loss(network(patterns), y[rows]).backward()
         optimiser.step()
+
+
+def augmented(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Patterns (n, n_voxels), some with noise, some with a span of voxels set to 0; no Python work a sample."""
+    n, n_voxels = x.shape
+    noisy, masked = (torch.rand(2, n, 1, generator=generator) < probability).to(x.device)
+    noise = NOISE_SD * torch.randn(x.shape, generator=generator).to(x.device)
+    length = (torch.rand(n, 1, generator=generator) * LONGEST_SPAN * n_voxels).to(x.device)
+    start = (torch.rand(n, 1, generator=generator) * n_voxels).to(x.device)
+    place = torch.arange(n_voxels, device=x.device)
+    inside = (place >= start) & (place < start + length) & masked
+    return torch.where(inside, 0.0, x + noise * noisy)
 
 
 @torch.inference_mode()

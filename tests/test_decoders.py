@@ -26,7 +26,7 @@ def test_gru_is_table_1():
     assert shapes == [(2, 200), (2, 200), (2, 200), (2, 13344)]
 
 
-@pytest.mark.parametrize("name", ["cnn", "transformer"])
+@pytest.mark.parametrize("name", ["gated_mlp", "roi_gru", "cnn", "transformer"])
 def test_others_have_about_as_many_parameters_as_the_gru(name):
     assert decoders.count_parameters(name, 15724, 13344) == pytest.approx(12_400_344, rel=0.1)
 
@@ -37,6 +37,43 @@ def test_recurrent_weights_of_one_step_get_no_gradient():
     recurrent = [p for name, p in network.named_parameters() if "weight_hh" in name]
     assert sum(p.numel() for p in recurrent) == 120_000
     assert all(p.grad is None or not p.grad.any() for p in recurrent)
+
+
+def test_a_gru_over_one_step_is_a_gated_mlp():
+    torch.manual_seed(3)
+    network, x = decoders.build_network("gru", 30, 8).eval(), torch.randn(4, 30)
+    layers = [decoders.GatedLayer.from_gru(x) if isinstance(x, decoders.BidirectionalGRU) else x for x in network]
+    torch.testing.assert_close(torch.nn.Sequential(*layers).eval()(x), network(x))
+    assert decoders.count_parameters("gru", 30, 8) - decoders.count_parameters("gated_mlp", 30, 8) == 120_000 + 2 * 400
+
+
+def test_regions_are_steps_of_a_sequence():
+    in_region = np.zeros((3, 10), dtype=bool)
+    in_region[0, :4], in_region[1, 2:4], in_region[2, 3:8] = True, True, True
+    groups = decoders.region_groups(in_region)
+    assert groups.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]  # the second region has no voxel of its own
+    torch.manual_seed(0)
+    layer, x = decoders.build_network("roi_gru", 10, 5, groups)[0].eval(), torch.randn(3, 10)
+    steps = [torch.tanh(layer.project[k](x[:, groups == k])) for k in range(3)]
+    torch.testing.assert_close(layer(x), layer.norm(layer.gru(torch.stack(steps, 1))[0].mean(1)))
+    layer(x).square().sum().backward()
+    assert all(p.grad.any() for name, p in layer.named_parameters() if "weight_hh" in name)  # here memory is at work
+
+
+def test_augmentation_adds_noise_and_masks_spans_at_its_probability():
+    x = torch.full((4000, 50), 5.0)
+    changed = training.augmented(x, 0.3, torch.Generator().manual_seed(0))
+    masked = (changed == 0).any(1)
+    noisy = ((changed != 5) & (changed != 0)).any(1)
+    lengths = (changed == 0).sum(1)
+    assert (
+        0.2 < masked.float().mean() < 0.3 and 0.27 < noisy.float().mean() < 0.33
+    )  # spans of less than a voxel mask none
+    assert lengths.max() == 5 and abs(changed[noisy & ~masked].std() - 0.1) < 0.005
+    for row in changed[masked][:50]:
+        place = (row == 0).nonzero()[:, 0]
+        assert len(place) == place[-1] - place[0] + 1
+    assert torch.equal(training.augmented(x, 0.0, torch.Generator()), x)
 
 
 @pytest.mark.parametrize("name", decoders.DECODERS)

@@ -4,7 +4,7 @@ import numpy as np
 
 from nsdlib.plots.style import COLOURS, REFERENCE
 
-DECODER_COLOURS = dict(zip(("gru", "cnn", "transformer", "ridge"), COLOURS, strict=False))
+DECODER_COLOURS = dict(zip(("gru", "cnn", "transformer", "ridge", "gated_mlp", "roi_gru"), COLOURS, strict=False))
 LOWEST_SHARE = -0.5  # explained variance: further below zero there is nothing to tell apart
 SYSTEM_COLOURS = {"decoded": COLOURS[0], "oracle": COLOURS[2], "floor": REFERENCE}
 
