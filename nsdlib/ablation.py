@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nsdlib import decoders, device, stats, training
-from nsdlib.ridge import Moments, Ridge
+from nsdlib.ridge import Moments, Ridge, region_kernels
+from nsdlib.similarity import two_way
 
 MEASURES = ("mse", "mae")
 
@@ -213,3 +214,40 @@ def explained_by_layer(truth, predicted, mean, *, sizes) -> np.ndarray:
     starts = np.cumsum([0, *sizes[:-1]])
     left = np.add.reduceat(np.square(truth - predicted).mean(0, dtype=np.float64), starts)
     return 1 - left / np.add.reduceat(np.square(truth - mean).mean(0, dtype=np.float64), starts)
+
+
+def by_region(X, in_region, targets, *, alphas, where="cpu"):
+    """What each region tells a ridge by itself, and what is left without it.
+
+    Parameters
+    ----------
+    X : (X_train, X_test)
+        Patterns (n_images, n_voxels).
+    in_region : (n_regions, n_voxels) bool
+        Regions may overlap.
+    targets : dict of str to (Y_train, Y_test)
+        (n_images, n_targets), such as latents and embeddings.
+    alphas : sequence of float
+        Penalties; each fit takes the one with the smallest leave-one-out error on training images.
+    where : device
+
+    Returns
+    -------
+    xarray.DataArray
+        (target, used, region, test_image): two-way identification of each test image among the others, by predictions and
+        truth minus the training mean; chance is 0.5. `used` is "alone" or "without". The last region is all voxels; without
+        them nothing is left, and 0.5 stands there. All decoders come from one set of kernels.
+    """
+    import xarray as xr
+
+    train, test = region_kernels(*X, in_region)
+    scores = np.full((len(targets), 2, len(train), len(X[1])), 0.5)
+    for k, (Y_train, Y_test) in enumerate(targets.values()):
+        mean = Moments.of(Y_train).mean
+        for region in range(len(train)):
+            pairs = [(train[region], test[region]), (train[-1] - train[region], test[-1] - test[region])]
+            for used, (old, new) in enumerate(pairs[: 1 if region == len(train) - 1 else 2]):
+                predicted = Ridge(alphas, device=where).fit_kernel(old, Y_train).predict_kernel(new)
+                scores[k, used, region] = two_way(Y_test - mean, predicted - mean)
+    axes = ("target", "used", "region", "test_image")
+    return xr.DataArray(scores, dims=axes, coords={"target": list(targets), "used": ["alone", "without"]})

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nsdlib import ridge, training
-from nsdlib.ridge import Moments, check_pair, check_patterns
+from nsdlib.ridge import Moments, check_finite, check_pair, check_patterns
 
 HIDDEN = 100  # units a direction of each bidirectional GRU
 DROPOUT = 0.5
@@ -195,6 +195,7 @@ class NeuralDecoder:
     def fit(self, X: np.ndarray, Y: np.ndarray) -> "NeuralDecoder":
         """Fit X (n_images, n_voxels) to Y (n_images, n_latents): once to find the schedule, then on all images."""
         check_pair(X, Y)
+        check_finite("Y", Y)
         if len(X) < 20:
             raise ValueError(f"a network needs at least 20 training images, two of them for validation, got {len(X)}")
         self.targets = Moments.of(Y)

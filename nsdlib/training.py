@@ -151,14 +151,15 @@ def run_epoch(network, optimiser, x: Tensor, y: Tensor, *, rate, generator, batc
 
 def augmented(x: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Patterns (n, n_voxels), some with noise, some with a span of voxels set to 0; no Python work a sample."""
-    n, n_voxels = x.shape
-    noisy, masked = (torch.rand(2, n, 1, generator=generator) < probability).to(x.device)
-    noise = NOISE_SD * torch.randn(x.shape, generator=generator).to(x.device)
-    length = (torch.rand(n, 1, generator=generator) * LONGEST_SPAN * n_voxels).to(x.device)
-    start = (torch.rand(n, 1, generator=generator) * n_voxels).to(x.device)
+    x, n_voxels = x.clone(), x.shape[1]
+    noisy, masked = (
+        (torch.rand(len(x), generator=generator) < probability).nonzero()[:, 0].to(x.device) for _ in range(2)
+    )
+    x[noisy] += NOISE_SD * torch.randn(len(noisy), n_voxels, generator=generator).to(x.device)
+    start, length = (torch.rand(2, len(masked), 1, generator=generator) * n_voxels).to(x.device)
     place = torch.arange(n_voxels, device=x.device)
-    inside = (place >= start) & (place < start + length) & masked
-    return torch.where(inside, 0.0, x + noise * noisy)
+    x[masked] = torch.where((place >= start) & (place < start + LONGEST_SPAN * length), 0.0, x[masked])
+    return x
 
 
 @torch.inference_mode()

@@ -94,3 +94,20 @@ def test_refusals(planted):
         ablation.image_errors(np.zeros((2, 3)), np.zeros((2, 4)))
     with pytest.raises(ValueError, match="n_latents=3, got 4 in 2"):
         ablation.explained_by_layer(np.zeros((2, 3)), np.zeros((2, 3)), np.zeros(3), sizes=[2, 2])
+
+
+def test_regions_are_asked_alone_and_left_out():
+    """Two regions, each with a signal of its own, one voxel that belongs to none."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 21)).astype(np.float32)
+    in_region = np.zeros((2, 21), dtype=bool)
+    in_region[0, :10], in_region[1, 10:20] = True, True
+    layout, meaning = (X[:, own] @ rng.standard_normal((10, 8)) for own in in_region)
+    parts = {name: (Y[:200], Y[200:]) for name, Y in (("layout", layout), ("meaning", meaning))}
+    told = ablation.by_region((X[:200], X[200:]), in_region, parts, alphas=[0.1, 1.0]).mean("test_image")
+    assert told.dims == ("target", "used", "region") and told.shape == (2, 2, 3)
+    own = np.array([[True, False], [False, True]])
+    alone, without = (told.sel(used=used).values[:, :2] for used in ("alone", "without"))
+    assert (alone[own] > 0.99).all() and (abs(alone[~own] - 0.5) < 0.1).all()
+    assert (abs(without[own] - 0.5) < 0.1).all() and (without[~own] > 0.99).all()
+    assert (told.sel(used="alone")[:, 2] > 0.99).all() and (told.sel(used="without")[:, 2] == 0.5).all()

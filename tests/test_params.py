@@ -69,7 +69,10 @@ def test_unknown_run_names_the_nearest_and_all(project):
         ({"decodr": "gru"}, "'decodr' is no parameter: did you mean 'decoder'"),
         ({"root": "x"}, "'root' is no parameter"),
         ({"simulation": {"drfit": 1}}, "'drfit' is no setting of the simulation: did you mean 'drift'"),
-        ({"decoder": "gro"}, "decoder: Input should be 'gru', 'gated_mlp', 'roi_gru', 'cnn', 'transformer' or 'ridge', got 'gro'"),
+        (
+            {"decoder": "gro"},
+            "decoder: Input should be 'gru', 'gated_mlp', 'roi_gru', 'cnn', 'transformer' or 'ridge', got 'gro'",
+        ),
         ({"subject": 9}, "subject: Input should be less than or equal to 8, got 9"),
         ({"n_steps": "many"}, "n_steps: Input should be a valid integer.*got 'many'"),
         ({"strength": 1.5}, "strength: Input should be less than or equal to 1, got 1.5"),

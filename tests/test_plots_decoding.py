@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -53,3 +54,36 @@ def test_latent_size_draws_quality_then_cost():
     for line, system in zip(quality.lines, systems, strict=True):
         np.testing.assert_allclose(line.get_ydata(), table["mean"].sel(system=system, measure="SSIM"))
     assert cost.lines[0].get_xydata().tolist() == [[5, 1], [15, 4]] and cost.get_title() == "seconds"
+
+
+def test_regions_stand_at_their_values_beside_all_voxels():
+    told = values(2, 2, 3, 9, target=["layout", "meaning"], used=["alone", "without"], region=["V1", "faces", "all"])
+    table = summary(told, n_bootstrap=50)
+    figure = decoding.plot_regions(table)
+    for ax, target in zip(figure.axes, ("layout", "meaning"), strict=True):
+        assert ax.get_title() == target and [text.get_text() for text in ax.get_xticklabels()] == ["V1", "faces"]
+        for used, container in zip(("alone", "without"), ax.containers, strict=True):
+            np.testing.assert_allclose(container[0].get_ydata(), table["mean"].sel(target=target, used=used).values[:2])
+
+
+def test_regimes_show_who_wins_and_the_range_of_the_seeds():
+    rows = [
+        {
+            "response": response,
+            "images": 100,
+            "snr": snr,
+            "seed": seed,
+            "decoder": name,
+            "explained": value + 0.1 * seed * (name == "gru"),
+        }
+        for response in ("linear", "saturating")
+        for snr in (0.3, 1.0)
+        for seed in (0, 1)
+        for name, value in {"ridge": 0.3, "gru": 0.2 + 0.2 * (response == "saturating"), "mean of both": 0.5}.items()
+    ]
+    figure = decoding.plot_regimes(pd.DataFrame(rows))
+    first, second = figure.axes[:2]
+    np.testing.assert_allclose(first.images[0].get_array(), [[-0.05, -0.05], [0.15, 0.15]])
+    assert first.texts[0].get_text() == "-0.050\n-0.100 to +0.000"
+    np.testing.assert_allclose(second.images[0].get_array(), [[0.2, 0.2], [0.05, 0.05]])
+    assert [text.get_text() for text in first.get_yticklabels()] == ["linear", "saturating"]

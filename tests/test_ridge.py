@@ -73,6 +73,8 @@ def test_bad_input_is_refused(problem):
         Ridge([1.0]).fit(X[:-1], Y)
     with pytest.raises(ValueError, match="X holds 1 values that are not finite"):
         Ridge([1.0]).fit(np.where(np.arange(X.size).reshape(X.shape) == 5, np.nan, X), Y)
+    with pytest.raises(ValueError, match=r"Y\[:, 4:8\] holds 1 values that are not finite"):
+        Ridge([1.0], batch_size=4).fit(X, np.where(np.arange(Y.size).reshape(Y.shape) == 5, np.inf, Y))
     with pytest.raises(ValueError, match="not been fitted"):
         Ridge([1.0]).predict(X)
     with pytest.raises(ValueError, match=r"must be \(n_images, 70\)"):

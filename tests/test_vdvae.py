@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from scipy.stats import logistic
 
 from nsdlib import draws, mixture, vdvae
 from nsdlib.params import load_run
@@ -148,3 +149,57 @@ def test_bad_input_is_refused(model, case):
         model.decode(np.zeros((2, 8), np.float32), output="median")
     with pytest.raises(ValueError, match="RxN, RdD or RmM, got '4y2'"):
         vdvae.parse_blocks("1x2,4y2")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A file like the published one, of its size, with random weights: the path, and the model it was written from."""
+    torch.manual_seed(1)
+    model = vdvae.VDVAE(vdvae.Hyperparameters()).eval()
+    path = tmp_path_factory.mktemp("weights") / "imagenet64-iter-1600000-model-ema.th"
+    torch.save({f"module.{key}": value for key, value in model.state_dict().items()}, path)
+    yield path, model
+    path.unlink()
+
+
+def test_a_file_of_the_published_size_is_loaded_and_runs(published):
+    path, written = published
+    model = vdvae.from_file(path)
+    assert len(model.state_dict()) == 2482
+    assert sum(parameter.numel() for parameter in model.parameters()) == 125_005_860
+    assert all(torch.equal(value, written.state_dict()[key]) for key, value in model.state_dict().items())
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    latents = model.encode(images, n_layers=31)
+    assert latents.shape == (2, 91_168)
+    np.testing.assert_allclose(model.encode(images[1:], n_layers=15), latents[1:, :13_344], rtol=1e-4, atol=1e-5)
+    decoded = model.decode(latents[:, :13_344], seed=3)
+    alone = model.decode(latents[1:, :13_344], seed=3, image_ids=[1])
+    assert decoded.shape == (2, 64, 64, 3) and np.abs(decoded[1:].astype(int) - alone).max() <= 1
+
+
+def test_the_likelihood_is_a_sum_over_mixtures_of_logistics():
+    """Written out pixel by pixel with SciPy's logistic distribution, ten mixtures as published."""
+    generator = torch.Generator().manual_seed(2)
+    parameters = torch.randn(1, 100, 2, 3, generator=generator)
+    pixels = torch.randint(0, 256, (1, 3, 2, 3), generator=generator)
+    pixels[0, :, 0, 0], pixels[0, :, 1, 2] = 0, 255
+    x = (pixels / 127.5 - 1).double().numpy()[0]
+    expected = 0.0
+    for row, column in np.ndindex(2, 3):
+        p = parameters[0, :, row, column].double().numpy()
+        logits, colours = p[:10], p[10:].reshape(3, 30)
+        likelihood = 0.0
+        for m in range(10):
+            red_green, red_blue, green_blue = np.tanh(colours[:, 20 + m])
+            r, g, b = x[:, row, column]
+            centres = colours[:, m] + [0, red_green * r, red_blue * r + green_blue * g]
+            product = np.exp(logits[m]) / np.exp(logits).sum()
+            for colour, value in enumerate((r, g, b)):
+                one = logistic(loc=centres[colour], scale=np.exp(max(colours[colour, 10 + m], -7)))
+                low = 0.0 if value < -0.999 else one.cdf(value - 1 / 255)
+                high = 1.0 if value > 0.999 else one.cdf(value + 1 / 255)
+                product *= high - low
+            likelihood += product
+        expected -= np.log(likelihood)
+    nats = mixture_nll(parameters, torch.as_tensor(x, dtype=torch.float32)[None])
+    np.testing.assert_allclose(nats.item(), expected, rtol=1e-4)

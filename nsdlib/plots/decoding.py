@@ -5,6 +5,7 @@ import numpy as np
 from nsdlib.plots.style import COLOURS, REFERENCE
 
 DECODER_COLOURS = dict(zip(("gru", "cnn", "transformer", "ridge", "gated_mlp", "roi_gru"), COLOURS, strict=False))
+USED = {"alone": "the region alone", "without": "all voxels but the region"}
 LOWEST_SHARE = -0.5  # explained variance: further below zero there is nothing to tell apart
 SYSTEM_COLOURS = {"decoded": COLOURS[0], "oracle": COLOURS[2], "floor": REFERENCE}
 
@@ -107,6 +108,79 @@ def plot_layers(explained, resolutions, *, ax=None):
     ax.set_title("Which layers are decoded", pad=16)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
+
+
+def plot_regions(table):
+    """Draw what each region tells alone, and what the others tell without it, a panel a target.
+
+    Parameters
+    ----------
+    table : xarray.Dataset
+        mean, low, high over (target, used, region), see `stats.summary`; the last region is all voxels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    size = (4.2 * table.sizes["target"], 3.6)
+    figure, axes = plt.subplots(
+        1, table.sizes["target"], figsize=size, layout="constrained", squeeze=False, sharey=True
+    )
+    names = list(table.region.values)
+    for ax, target in zip(axes[0], table.target.values, strict=True):
+        for used, shift, mark in (("alone", -0.13, "o"), ("without", 0.13, "s")):
+            one = table.sel(target=target, used=used).isel(region=slice(-1))
+            middle, low, high = (one[name].values for name in ("mean", "low", "high"))
+            place, colour = np.arange(len(middle)) + shift, COLOURS[used == "without"]
+            ax.errorbar(
+                place, middle, [middle - low, high - middle], fmt=mark, color=colour, markersize=5, label=USED[used]
+            )
+        every = table.sel(target=target, used="alone").isel(region=-1)
+        ax.axhspan(every.low, every.high, color=COLOURS[2], alpha=0.25, linewidth=0, label="all voxels")
+        ax.axhline(0.5, color=REFERENCE, linestyle=":", label="chance")
+        ax.set_xticks(range(len(names) - 1), names[:-1], rotation=45, ha="right")
+        ax.set_title(target)
+    axes[0][0].set_ylabel("two-way identification ↑")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.suptitle(f"What regions tell ({100 * table.level:.0f} % intervals, n = {table.n} test images)")
+    return figure
+
+
+def plot_regimes(scores):
+    """Draw by how much one decoder beats another in each regime: rows are responses, columns images and signal to noise.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        One row a fit: response, images, snr, seed, decoder ("ridge", "gru", "mean of both") and explained (variance).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    wide = scores.pivot_table(index=["response", "images", "snr", "seed"], columns="decoder", values="explained")
+    rows, columns = list(dict.fromkeys(scores.response)), sorted(set(zip(scores.images, scores.snr, strict=True)))
+    pairs = {"gru minus ridge": ("gru", "ridge"), "mean of both minus the better one": ("mean of both", None)}
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.2), layout="constrained", sharey=True)
+    for ax, (title, (one, other)) in zip(axes, pairs.items(), strict=True):
+        best = wide[other] if other else wide[["gru", "ridge"]].max(axis=1)
+        gain = (wide[one] - best).groupby(["response", "images", "snr"], sort=False).agg(["mean", "min", "max"])
+        cells = np.array([[gain.loc[(row, *column)] for column in columns] for row in rows])  # (rows, columns, 3)
+        reach = np.abs(gain.values).max()
+        image = ax.imshow(cells[..., 0], cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto")
+        for (y, x), middle in np.ndenumerate(cells[..., 0]):
+            low, high = cells[y, x, 1:]
+            ax.text(x, y, f"{middle:+.3f}\n{low:+.3f} to {high:+.3f}", ha="center", va="center", fontsize=7.5)
+        ax.set_xticks(range(len(columns)), [f"{images:,} images\nSNR {snr:g}" for images, snr in columns], fontsize=8)
+        ax.set_yticks(range(len(rows)), rows)
+        ax.set_title(title)
+        ax.grid(visible=False)
+        figure.colorbar(image, ax=ax, label="explained variance")
+    return figure
 
 
 def plot_latent_size(table, costs):
