@@ -145,7 +145,9 @@ def run_epoch(network, optimiser, x: Tensor, y: Tensor, *, rate, generator, batc
             continue
         optimiser.zero_grad(set_to_none=True)
         patterns = augmented(x[rows], augment, generator) if augment else x[rows]
-        F.mse_loss(network(patterns), y[rows]).backward()
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda):
+            predicted = network(patterns)
+        F.mse_loss(predicted.float(), y[rows]).backward()
         optimiser.step()
 
 

@@ -157,11 +157,15 @@ class Decoder(nn.Module):
 
 
 class VDVAE(nn.Module):
-    """The whole model; see `load` for a trained one."""
+    """The whole model; see `load` for a trained one.
+
+    `fast` runs the convolutions of `encode` and `decode` in bfloat16: several times faster where the hardware has it, latents
+    half a percent off.
+    """
 
     def __init__(self, hp: Hyperparameters):
         super().__init__()
-        self.hp = hp
+        self.hp, self.fast = hp, False
         self.encoder = Encoder(hp)
         self.decoder = Decoder(hp)
 
@@ -204,12 +208,13 @@ class VDVAE(nn.Module):
             drawn = []
 
             def choose(index, prior, posterior, generators=generators, drawn=drawn):
-                mean, log_sd = posterior()
+                mean, log_sd = (part.float() for part in posterior())
                 drawn.append(mean + log_sd.exp() * draws.normal(mean, generators) if sample else mean)
                 return drawn[-1]
 
             x = self.prepare(images[start : start + batch_size])
-            self.decoder(len(x), choose, self.encoder(x), n_layers)
+            with self._arithmetic():
+                self.decoder(len(x), choose, self.encoder(x), n_layers)
             rows.append(
                 torch.cat([z.flatten(1) for z in [x.new_zeros(len(x), 0), *drawn]], dim=1).float().cpu().numpy()
             )
@@ -241,15 +246,19 @@ class VDVAE(nn.Module):
             def choose(index, prior, posterior, given=given, generators=generators):
                 if index < len(given):
                     return given[index]
-                mean, log_sd = prior
+                mean, log_sd = (part.float() for part in prior)
                 return mean + temperature * log_sd.exp() * draws.normal(mean, generators) if temperature > 0 else mean
 
-            state = self.decoder(len(latents[start : start + batch_size]), choose)
-            pixels = mixture.read_pixels(
-                self.decoder.out_net.out_conv(state), generators if output == "sample" else None
-            )
+            with self._arithmetic():
+                state = self.decoder(len(latents[start : start + batch_size]), choose)
+                parameters = self.decoder.out_net.out_conv(state)
+            pixels = mixture.read_pixels(parameters.float(), generators if output == "sample" else None)
             images.append(((pixels.float() + 1) * 127.5).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
         return np.concatenate(images)
+
+    def _arithmetic(self):
+        """Where convolutions run in half precision, if at all."""
+        return torch.autocast(self.decoder.gain.device.type, torch.bfloat16, enabled=self.fast)
 
     def _unflatten(self, latents) -> list[Tensor]:
         """(n_images, n_latents) -> one (n_images, channels, rows, columns) a block."""
@@ -287,5 +296,8 @@ def from_file(path: Path) -> VDVAE:
 
 
 def load(run) -> VDVAE:
-    """The run's VDVAE, on the run's device."""
-    return from_file(zoo.path(run, "vdvae")).to(device.pick(run.device))
+    """The run's VDVAE, on the run's device; on a GPU in half precision."""
+    where = device.pick(run.device)
+    model = from_file(zoo.path(run, "vdvae")).to(where, memory_format=torch.channels_last)
+    model.fast = where.type == "cuda"
+    return model

@@ -93,6 +93,20 @@ def test_draws_depend_on_seed_and_image_not_on_the_batch(model, case):
     assert np.abs(warm - cold).max() > 0
 
 
+def test_half_precision_is_near_and_draws_the_same_noise(model, case):
+    images, ids = case["images"], np.array([7, 8, 9])
+    settings = {"n_layers": 6, "sample": True, "seed": 1, "image_ids": ids}
+    whole = model.encode(images, **settings)
+    try:
+        model.fast = True
+        half = model.encode(images, **settings)
+        decoded = model.decode(half, image_ids=ids)
+    finally:
+        model.fast = False
+    assert half.dtype == np.float32 and 0 < relative(half, whole) < 0.03
+    assert np.abs(decoded.astype(int) - model.decode(half, image_ids=ids)).mean() < 2
+
+
 def test_mean_of_the_mixture_is_what_samples_average_to():
     torch.manual_seed(0)
     parameters = 0.3 * torch.randn(1, 30, 2, 2)
