@@ -25,9 +25,9 @@ RESPONSES = {
     "saturating": (1.5, 0.0),
     "saturating, gain": (1.5, 0.4),
 }  # saturation, sd of the log gain
-COUNTS, RATIOS, SEEDS = (500, 4000), (0.3, 1.0), (0, 1, 2)
-N_TEST, N_VOXELS, N_REPEATS, N_LAYERS = 500, 600, 3, 5
-ALPHAS, MAX_EPOCHS = tuple(10.0 ** np.arange(1, 6.5, 0.5)), 100
+COUNTS, RATIOS, SEEDS = (300, 2000), (0.3, 1.0), (0, 1, 2)
+N_TEST, N_VOXELS, N_REPEATS, N_LAYERS = 300, 600, 3, 5
+ALPHAS, MAX_EPOCHS = tuple(10.0 ** np.arange(1, 6.5, 0.5)), 60
 FILE = Path(__file__).with_suffix(".csv")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nsdlib import decoders, device, stats, training
-from nsdlib.ridge import Moments, Ridge, region_kernels
+from nsdlib.ridge import Moments, Ridge, penalties, region_kernels
 from nsdlib.similarity import two_way
 
 MEASURES = ("mse", "mae")
@@ -42,7 +42,7 @@ def options(run, in_region=None) -> dict:
         "augment": run.augment,
         "max_epochs": run.max_epochs,
         "batch_size": run.batch_size,
-        "alphas": run.alphas,
+        "alphas": penalties(run, "latents"),
         "device": device.pick(run.device),
     }
 

@@ -46,7 +46,7 @@ class Step:
 
 
 _DATA = ("subject", "simulation", "n_sessions", "seed")
-_FIT = ("decoder_seeds", "max_epochs", "batch_size", "augment", "alphas", "renormalise")
+_FIT = ("decoder_seeds", "max_epochs", "batch_size", "augment", "alphas", "penalties", "renormalise")
 _REFINE = ("strength", "n_steps", "guidance", "text_share", "faithful")
 
 LINEAGE = {

@@ -72,6 +72,7 @@ class Run(BaseModel):
     batch_size: Positive
     augment: Fraction
     alphas: Annotated[tuple[AboveZero, ...], Field(min_length=1)]
+    penalties: Literal["alphas", "paper", "brain_diffuser"]
     renormalise: Literal["none", "train", "test"]
 
     strength: Annotated[float, Field(gt=0, le=1)]

@@ -5,6 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge as Peer
 
 from nsdlib import ridge
+from nsdlib.params import load_run
 from nsdlib.ridge import Moments, Ridge, rescale
 
 
@@ -127,3 +128,10 @@ def test_kernels_of_regions_decode_as_their_voxels_do(problem):
     np.testing.assert_allclose(ours, peer, rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match=r"kernel must be \(n_images, n_images\) for 40 images of Y, got \(11, 40\)"):
         Ridge([1.0]).fit_kernel(test[0], Y)
+
+
+def test_published_penalties_take_the_place_of_the_runs_own():
+    run = load_run("demo")
+    assert ridge.penalties(run, "text") == run.alphas and len(run.alphas) > 1
+    brain_diffuser = load_run("demo", penalties="brain_diffuser")
+    assert [ridge.penalties(brain_diffuser, kind) for kind in ("latents", "text", "vision")] == [(5e4,), (1e5,), (6e4,)]
