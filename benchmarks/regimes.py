@@ -1,4 +1,4 @@
-"""In which regime does which decoder win? `python benchmarks/regimes.py` (20 minutes on one core) writes `regimes.csv`.
+"""In which regime does which decoder win? `python benchmarks/regimes.py` (15 minutes on one core) writes `nsdlib/regimes.csv`.
 
 The simulated brain of `nsdlib.brain` answers drawn scenes under every combination of a response (linear; saturating; saturating
 with a gain of its own for each trial), a number of training images and a ratio of signal to noise. Ridge, the paper's GRU and the
@@ -28,7 +28,7 @@ RESPONSES = {
 COUNTS, RATIOS, SEEDS = (300, 2000), (0.3, 1.0), (0, 1, 2)
 N_TEST, N_VOXELS, N_REPEATS, N_LAYERS = 300, 600, 3, 5
 ALPHAS, MAX_EPOCHS = tuple(10.0 ** np.arange(1, 6.5, 0.5)), 60
-FILE = Path(__file__).with_suffix(".csv")
+FILE = Path(__file__).parents[1] / "nsdlib" / "regimes.csv"
 
 
 def main():

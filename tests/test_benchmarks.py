@@ -21,7 +21,8 @@ def plain_glm(monkeypatch):
 
 
 def test_the_plain_glm_gives_glmsingles_results(plain_glm):
-    file = np.load(DATA / "glm_small.npz")
+    with np.load(DATA / "glm_small.npz") as stored:
+        file = dict(stored)
     design = [file[f"design_{run}"] for run in range(4)]
     design = [np.where(events.any(1), events.argmax(1) + 1, 0) for events in design]
     data = [file[f"data_{run}"].T for run in range(4)]

@@ -95,7 +95,8 @@ def test_exported_betas_are_files_of_nsd(session, tmp_path):
 @pytest.fixture
 def recorded(monkeypatch):
     """A stand-in for the package, which answers with what GLMsingle gave for the same input."""
-    file, asked = np.load(DATA / "glm_small.npz"), SimpleNamespace()
+    with np.load(DATA / "glm_small.npz") as stored:
+        file, asked = dict(stored), SimpleNamespace()
 
     class GLM_single:
         def __init__(self, params):

@@ -84,6 +84,6 @@ def test_regimes_show_who_wins_and_the_range_of_the_seeds():
     figure = decoding.plot_regimes(pd.DataFrame(rows))
     first, second = figure.axes[:2]
     np.testing.assert_allclose(first.images[0].get_array(), [[-0.05, -0.05], [0.15, 0.15]])
-    assert first.texts[0].get_text() == "-0.050\n-0.100 to +0.000"
+    assert first.texts[0].get_text() == "-0.050\n-0.10 to +0.00"
     np.testing.assert_allclose(second.images[0].get_array(), [[0.2, 0.2], [0.05, 0.05]])
     assert [text.get_text() for text in first.get_yticklabels()] == ["linear", "saturating"]

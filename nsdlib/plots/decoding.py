@@ -165,7 +165,7 @@ def plot_regimes(scores):
     wide = scores.pivot_table(index=["response", "images", "snr", "seed"], columns="decoder", values="explained")
     rows, columns = list(dict.fromkeys(scores.response)), sorted(set(zip(scores.images, scores.snr, strict=True)))
     pairs = {"gru minus ridge": ("gru", "ridge"), "mean of both minus the better one": ("mean of both", None)}
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.2), layout="constrained", sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 3.2), layout="constrained", sharey=True)
     for ax, (title, (one, other)) in zip(axes, pairs.items(), strict=True):
         best = wide[other] if other else wide[["gru", "ridge"]].max(axis=1)
         gain = (wide[one] - best).groupby(["response", "images", "snr"], sort=False).agg(["mean", "min", "max"])
@@ -174,7 +174,9 @@ def plot_regimes(scores):
         image = ax.imshow(cells[..., 0], cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto")
         for (y, x), middle in np.ndenumerate(cells[..., 0]):
             low, high = cells[y, x, 1:]
-            ax.text(x, y, f"{middle:+.3f}\n{low:+.3f} to {high:+.3f}", ha="center", va="center", fontsize=7.5)
+            colour = "white" if abs(middle) > 0.6 * reach else "black"
+            words = f"{middle:+.3f}\n{low:+.2f} to {high:+.2f}"
+            ax.text(x, y, words, ha="center", va="center", fontsize=7, color=colour)
         ax.set_xticks(range(len(columns)), [f"{images:,} images\nSNR {snr:g}" for images, snr in columns], fontsize=8)
         ax.set_yticks(range(len(rows)), rows)
         ax.set_title(title)
