@@ -2,7 +2,8 @@
 
 The folder's `image_unet` is a plain diffusers UNet that attends to CLIP vision tokens. Each of its transformer blocks gets a
 twin with the weights that `text_unet` holds at the same place, which attends to CLIP text tokens; their residuals are mixed
-(`text_share`). The loop is DDIM from a partly noised rough image, with classifier-free guidance.
+(`text_share`). The loop walks from a partly noised rough image back to a clean one, with classifier-free guidance. Tokens stay
+the same all the way, so their keys and values are computed once (`Tokens`).
 """
 
 import copy
@@ -12,33 +13,70 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from nsdlib import device, draws, embed, zoo
 from nsdlib.images import check_images, pil_resize
+from nsdlib.lineage import REFINING
 from nsdlib.weights import check_fit
+
+
+class Tokens:
+    """Tokens of one condition, (n_images, n_tokens, n_features), with the keys and values that attention layers made of them."""
+
+    def __init__(self, values: Tensor):
+        self.values, self._made = values, {}
+
+    def keys_and_values(self, attention) -> tuple[Tensor, Tensor]:
+        """What a diffusers Attention makes of the tokens, each (n_images, n_heads, n_tokens, n_features); computed once."""
+        if attention not in self._made:
+            made = (attention.to_k(self.values), attention.to_v(self.values))
+            self._made[attention] = tuple(_split(one, attention.heads) for one in made)
+        return self._made[attention]
+
+
+def _split(x, n_heads):
+    return x.unflatten(2, (n_heads, -1)).transpose(1, 2)
+
+
+class Guide:
+    """What a UNet is guided by: text and vision tokens, and the text's share (a number, or (n_images, 1, 1, 1))."""
+
+    def __init__(self, text: Tensor, vision: Tensor, text_share):
+        self.text, self.vision, self.text_share = Tokens(text), Tokens(vision), text_share
+
+
+class TokenAttention:
+    """Attention to `Tokens`: a processor in the sense of diffusers, without the parts that no cross-attention here has."""
+
+    def __call__(self, attention, hidden_states, encoder_hidden_states, **_):
+        """(n_images, n_places, n_features) -> the same, from the keys and values of the tokens."""
+        query = _split(attention.to_q(hidden_states), attention.heads)
+        found = F.scaled_dot_product_attention(query, *encoder_hidden_states.keys_and_values(attention))
+        return attention.to_out[0](found.transpose(1, 2).flatten(2))
 
 
 class DualAttention(nn.Module):
     """One transformer block over vision tokens and its twin over text tokens, mixed.
 
-    x + share * (text(x) - x) + (1 - share) * (vision(x) - x); the context holds the text tokens first. `guide` is shared by
-    all blocks of a UNet: n_text_tokens and text_share (a number, or one an image as (n_images, 1, 1, 1)).
+    x + share * (text(x) - x) + (1 - share) * (vision(x) - x).
     """
 
-    def __init__(self, vision: nn.Module, text: nn.Module, guide: dict):
+    def __init__(self, vision: nn.Module, text: nn.Module):
         super().__init__()
-        self.vision, self.text, self.guide = vision, text, guide
+        self.vision, self.text = vision, text
+        for block in (*vision.transformer_blocks, *text.transformer_blocks):
+            block.attn2.set_processor(TokenAttention())
 
-    def forward(self, hidden_states, encoder_hidden_states=None, **options):
-        """As diffusers' Transformer2DModel, whose place it takes."""
-        n, share = self.guide["n_text_tokens"], self.guide["text_share"]
-        text, vision = encoder_hidden_states[:, :n], encoder_hidden_states[:, n:]
-        mixed = hidden_states
+    def forward(self, hidden_states, encoder_hidden_states: Guide, **options):
+        """As diffusers' Transformer2DModel, whose place it takes; the guide comes where its tokens would."""
+        guide, mixed = encoder_hidden_states, hidden_states
+        share = guide.text_share
         if not _is(share, 0):
-            mixed = mixed + share * (self.text(hidden_states, text, **options)[0] - hidden_states)
+            mixed = mixed + share * (self.text(hidden_states, guide.text, **options)[0] - hidden_states)
         if not _is(share, 1):
-            mixed = mixed + (1 - share) * (self.vision(hidden_states, vision, **options)[0] - hidden_states)
+            mixed = mixed + (1 - share) * (self.vision(hidden_states, guide.vision, **options)[0] - hidden_states)
         return (mixed,)
 
 
@@ -52,13 +90,11 @@ class DualUNet(nn.Module):
 
     def __init__(self, image_unet: nn.Module, text_state: dict[str, Tensor] | None = None):
         super().__init__()
-        self.guide = {"n_text_tokens": 0, "text_share": 0.0}
         self.unet = image_unet
         blocks = [*image_unet.down_blocks, image_unet.mid_block, *image_unet.up_blocks]
         for block in blocks:
             if getattr(block, "attentions", None) is not None:
-                twins = (DualAttention(one, copy.deepcopy(one), self.guide) for one in block.attentions)
-                block.attentions = nn.ModuleList(twins)
+                block.attentions = nn.ModuleList(DualAttention(one, copy.deepcopy(one)) for one in block.attentions)
         if text_state is not None:
             self._fill_twins(text_state)
 
@@ -93,10 +129,26 @@ class DualUNet(nn.Module):
             kept[key] = value
         return kept
 
-    def forward(self, x: Tensor, t: Tensor, text: Tensor, vision: Tensor, *, text_share) -> Tensor:
-        """The UNet's prediction: x (n, channels, rows, columns), text (n, n_text, d), vision (n, n_vision, d)."""
-        self.guide.update(n_text_tokens=text.shape[1], text_share=text_share)
-        return self.unet(x, t, encoder_hidden_states=torch.cat([text, vision], dim=1)).sample
+    def forward(self, x: Tensor, t: Tensor, guide: Guide) -> Tensor:
+        """The UNet's prediction for x (n_images, channels, rows, columns) at step t, a number or one an image."""
+        return self.unet(x, t, encoder_hidden_states=guide).sample
+
+
+SAMPLERS = ("ddim", "dpm++", "unipc")
+
+
+def make_scheduler(sampler: str, config: dict):
+    """A diffusers scheduler with the model's noise levels: `ddim` as published; `dpm++` and `unipc` need fewer steps.
+
+    Lu et al. 2022 (DPM-Solver++, second order, multistep) and Zhao et al. 2023 (UniPC).
+    """
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+
+    kinds = dict(zip(SAMPLERS, (DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler), strict=True))
+    if sampler not in kinds:
+        raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
+    spacing = {} if sampler == "ddim" else {"timestep_spacing": "linspace"}  # theirs, which starts at strength * 1000
+    return kinds[sampler].from_config(config, **spacing)
 
 
 def img2img_timesteps(scheduler, *, strength: float, n_steps: int, faithful: bool = False) -> tuple[int, list[int]]:
@@ -116,18 +168,17 @@ def img2img_timesteps(scheduler, *, strength: float, n_steps: int, faithful: boo
     return steps[max(first - 1, 0) if faithful else first], steps[first:]
 
 
-def guided_ddim(
+def guided_walk(
     unet: DualUNet, scheduler, x, *, steps, contexts, empty_contexts, guidance, text_share, progress=None
 ) -> Tensor:
-    """Walk x down the steps: DDIM (eta 0) on `empty + guidance * (conditional - empty)`, both in one pass of the UNet.
+    """Walk x down the steps on `empty + guidance * (conditional - empty)`, both in one pass of the UNet.
 
     x is (n_images, channels, rows, columns); contexts and empty_contexts are (text, vision) pairs, the empty ones of one row.
     """
     pairs = [torch.cat([e.expand_as(c), c]) for e, c in zip(empty_contexts, contexts, strict=True)]
+    guide = Guide(*pairs, text_share)
     for t in steps:
-        both = unet(
-            torch.cat([x, x]).to(pairs[0].dtype), torch.tensor(t, device=x.device), *pairs, text_share=text_share
-        )
+        both = unet(torch.cat([x, x]).to(pairs[0].dtype), torch.tensor(t, device=x.device), guide)
         empty, conditional = both.float().chunk(2)
         x = scheduler.step(empty + guidance * (conditional - empty), t, x).prev_sample
         if progress is not None:
@@ -150,7 +201,7 @@ class VersatileDiffusion:
     @torch.inference_mode()
     def refine(
         self, rough, text, vision, *, image_ids, seed=0, strength=0.75, n_steps=50, guidance=7.5, text_share=0.4,
-        faithful=False, batch_size=32,
+        sampler="ddim", faithful=False, batch_size=32,
     ) -> np.ndarray:  # fmt: skip
         """Refine rough images under the guidance of CLIP tokens.
 
@@ -160,28 +211,39 @@ class VersatileDiffusion:
         text, vision : (n_images, n_tokens, n_features), normalised as `nsdlib.embed` does.
         image_ids : (n_images,) int; noise follows from (seed, image id), so no image depends on its batch.
         strength : share of the steps that is walked. guidance : weight of the conditions. text_share : 0 vision, 1 text only.
+        sampler : see `make_scheduler`.
         faithful : start as the published code does (see `img2img_timesteps`) and draw the rough image's latents.
+        batch_size : images at once, at most; halved as often as the GPU's memory asks for it.
 
         Returns
         -------
         (n_images, size, size, 3) uint8.
         """
         self._check(rough, text, vision, image_ids)
-        add_at, steps = img2img_timesteps(self.scheduler, strength=strength, n_steps=n_steps, faithful=faithful)
-        refined = []
-        with tqdm(total=len(rough) * len(steps), desc="refining", unit="step", mininterval=5) as progress:
-            for i in range(0, len(rough), batch_size):
-                part = slice(i, i + batch_size)
+        if faithful and sampler != "ddim":
+            raise ValueError(f"faithful is what the published code does, which is sampler 'ddim', not {sampler!r}")
+        scheduler = make_scheduler(sampler, self.scheduler.config)
+        begin = {"strength": strength, "n_steps": n_steps, "faithful": faithful}
+        walk = {"guidance": guidance, "text_share": text_share, "empty_contexts": self.empty}
+        n_walked, refined, done = len(img2img_timesteps(scheduler, **begin)[1]), [], 0
+        with tqdm(total=len(rough) * n_walked, desc="refining", unit="step", mininterval=5) as progress:
+            while done < len(rough):
+                part = slice(done, done + batch_size)
+                add_at, steps = img2img_timesteps(scheduler, **begin)  # a scheduler remembers the last walk: begin anew
                 generators = draws.generators(seed, image_ids[part])
-                clean = self._to_latents(rough[part], generators if faithful else None)
-                noise = draws.normal(clean, generators)
-                x = self.scheduler.add_noise(clean, noise, torch.tensor([add_at] * len(clean), device=clean.device))
                 contexts = [torch.as_tensor(np.asarray(c[part])).to(self.empty[0]) for c in (text, vision)]
-                x = guided_ddim(
-                    self.unet, self.scheduler, x, steps=steps, contexts=contexts, empty_contexts=self.empty,
-                    guidance=guidance, text_share=text_share, progress=progress,
-                )  # fmt: skip
-                refined.append(self._to_images(x))
+                try:
+                    clean = self._to_latents(rough[part], generators if faithful else None)
+                    noise = draws.normal(clean, generators)
+                    x = scheduler.add_noise(clean, noise, torch.tensor([add_at] * len(clean), device=clean.device))
+                    x = guided_walk(self.unet, scheduler, x, steps=steps, contexts=contexts, progress=progress, **walk)
+                    refined.append(self._to_images(x))
+                except torch.cuda.OutOfMemoryError:
+                    if batch_size == 1:
+                        raise
+                    batch_size, progress.n = batch_size // 2, done * n_walked
+                    continue
+                done += len(clean)
         return np.concatenate(refined)
 
     def _check(self, rough, text, vision, image_ids):
@@ -223,19 +285,28 @@ def _read_text_attentions(folder: Path) -> dict[str, Tensor]:
 
 
 def from_folder(folder: Path, where="cpu") -> VersatileDiffusion:
-    """Load a Versatile Diffusion folder component by component, in half precision on a GPU."""
+    """Load a Versatile Diffusion folder component by component; on a GPU in half precision and with channels last."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
-    dtype = torch.float16 if torch.device(where).type == "cuda" else torch.float32
+    on_gpu = torch.device(where).type == "cuda"
+    dtype, layout = (torch.float16, torch.channels_last) if on_gpu else (torch.float32, torch.contiguous_format)
     unet = UNet2DConditionModel.from_pretrained(folder / "image_unet", torch_dtype=dtype)
-    dual = DualUNet(unet, _read_text_attentions(folder / "text_unet")).to(where, dtype).eval()
-    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype).to(where).eval()
-    embedder = embed.from_folder(folder)
+    dual = DualUNet(unet, _read_text_attentions(folder / "text_unet")).to(where, dtype, memory_format=layout).eval()
+    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype).to(where, memory_format=layout).eval()
+    embedder = embed.from_folder(folder, where)
     grey = np.full((1, 224, 224, 3), 127, dtype=np.uint8)
     empty = (torch.from_numpy(tokens).to(where, dtype) for tokens in (embedder.text([[""]]), embedder.vision(grey)))
     return VersatileDiffusion(dual, vae, DDIMScheduler.from_pretrained(folder / "scheduler"), *empty)
 
 
 def load(run) -> VersatileDiffusion:
-    """The run's second stage, on the run's device."""
-    return from_folder(zoo.path(run, "versatile_diffusion"), device.pick(run.device))
+    """The run's second stage, on the run's device; compiled where the run asks for it."""
+    second = from_folder(zoo.path(run, "versatile_diffusion"), device.pick(run.device))
+    if run.compile:
+        second.unet.compile()
+    return second
+
+
+def settings(run) -> dict:
+    """What `refine` takes from a run's parameters."""
+    return {name: getattr(run, name) for name in (*REFINING, "seed")}

@@ -52,13 +52,10 @@ class ClipEmbedder:
     def vision(self, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
         """Image tokens: (n_images, rows, columns, 3) uint8 -> (n_images, n_tokens, n_features) float16."""
         size = self.image_encoder.config.image_size
-        tokens = [
-            vision_tokens(self.image_encoder, prepare(images[i : i + batch_size], size).to(self.device))
-            .half()
-            .cpu()
-            .numpy()
-            for i in range(0, len(images), batch_size)
-        ]
+        tokens = []
+        for i in range(0, len(images), batch_size):
+            pixels = prepare(images[i : i + batch_size], size).to(self.device, self.image_encoder.dtype)
+            tokens.append(vision_tokens(self.image_encoder, pixels).half().cpu().numpy())
         return np.concatenate(tokens)
 
     @torch.inference_mode()
@@ -79,11 +76,12 @@ class ClipEmbedder:
 
 
 def from_folder(folder, where="cpu") -> ClipEmbedder:
-    """The embedder of a Versatile Diffusion folder (image_encoder, text_encoder, tokenizer)."""
+    """The embedder of a Versatile Diffusion folder (image_encoder, text_encoder, tokenizer); in half precision on a GPU."""
     from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
-    image_encoder = CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder", dtype=torch.float32)
-    text_encoder = CLIPTextModelWithProjection.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    dtype = torch.float16 if torch.device(where).type == "cuda" else torch.float32
+    image_encoder = CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder", dtype=dtype)
+    text_encoder = CLIPTextModelWithProjection.from_pretrained(folder / "text_encoder", dtype=dtype)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     return ClipEmbedder(image_encoder.eval().to(where), text_encoder.eval().to(where), tokenizer)
 

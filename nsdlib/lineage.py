@@ -47,7 +47,7 @@ class Step:
 
 _DATA = ("subject", "simulation", "n_sessions", "seed")
 _FIT = ("decoder_seeds", "max_epochs", "batch_size", "augment", "alphas", "penalties", "renormalise")
-_REFINE = ("strength", "n_steps", "guidance", "text_share", "faithful")
+REFINING = ("strength", "n_steps", "guidance", "text_share", "sampler", "faithful")
 
 LINEAGE = {
     "glm": Step(
@@ -70,7 +70,7 @@ LINEAGE = {
     ),
     "reconstruction": Step(
         "05_two_stage_reconstruction",
-        ("decoder", "n_layers", *_FIT, *_REFINE),
+        ("decoder", "n_layers", *_FIT, *REFINING),
         ("betas", "targets", "ablation", "embeddings"),
         modules=("decoders", "ridge", "vdvae", "diffusion", "selection", "similarity"),
         weights=("vdvae", "versatile_diffusion"),

@@ -79,7 +79,9 @@ class Run(BaseModel):
     n_steps: Positive
     guidance: NotNegative
     text_share: Fraction
+    sampler: Literal["ddim", "dpm++", "unipc"]
     faithful: bool
+    compile: bool
 
     noise_amplitudes: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
     protocol: Literal["native"]

@@ -1,6 +1,7 @@
 """The dual UNet and its loop against the published code on a tiny model and against diffusers' plain UNet."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from nsdlib import diffusion
+from nsdlib import diffusion, embed, scenes, zoo
 from nsdlib.params import load_run
+from nsdlib.similarity import resize
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "versatile_diffusion_tiny"
@@ -43,9 +45,13 @@ def case():
     }
 
 
+def guide(case, share):
+    return diffusion.Guide(case["text"], case["vision"], share)
+
+
 @torch.inference_mode()
 def test_one_prediction_equals_the_published_code(dual, case):
-    predicted = dual(case["latent"], torch.tensor(721), case["text"], case["vision"], text_share=case["mix_text"])
+    predicted = dual(case["latent"], torch.tensor(721), guide(case, case["mix_text"]))
     torch.testing.assert_close(predicted, case["epsilon_at_721"], atol=1e-6, rtol=0)
 
 
@@ -56,7 +62,7 @@ def test_published_trajectory(dual, case):
     assert (add_at, steps[0], len(steps)) == (741, 721, 37)
     x = scheduler.add_noise(case["latent"], case["noise"], torch.tensor([add_at] * 2))
     torch.testing.assert_close(x, case["noised_at_741"], atol=1e-5, rtol=0)
-    result = diffusion.guided_ddim(
+    result = diffusion.guided_walk(
         dual, scheduler, x, steps=steps, contexts=(case["text"], case["vision"]),
         empty_contexts=(case["text_unconditional"], case["vision_unconditional"]), guidance=case["guidance"],
         text_share=case["mix_text"],
@@ -69,10 +75,148 @@ def test_share_0_is_the_image_unet_and_share_1_the_text_one(dual, case):
     plain = tiny_unet().eval()
     t = torch.tensor(500)
     wanted = plain(case["latent"], t, encoder_hidden_states=case["vision"]).sample
-    torch.testing.assert_close(dual(case["latent"], t, case["text"], case["vision"], text_share=0), wanted)
+    torch.testing.assert_close(dual(case["latent"], t, guide(case, 0)), wanted)
     plain.load_state_dict(plain.state_dict() | text_attentions())
     wanted = plain(case["latent"], t, encoder_hidden_states=case["text"]).sample
-    torch.testing.assert_close(dual(case["latent"], t, case["text"], case["vision"], text_share=1), wanted)
+    torch.testing.assert_close(dual(case["latent"], t, guide(case, 1)), wanted)
+
+
+@torch.inference_mode()
+def test_tokens_are_projected_once_for_all_steps(dual, case):
+    counts = {}
+    handles = [
+        module.register_forward_hook(lambda *_, name=name: counts.update({name: counts.get(name, 0) + 1}))
+        for name, module in dual.named_modules()
+        if name.endswith(("attn2.to_k", "attn2.to_v", "attn2.to_q"))
+    ]
+    walked_by(dual, DDIMScheduler(**PUBLISHED_SCHEDULE), case, n_steps=4)
+    for handle in handles:
+        handle.remove()
+    assert {n for name, n in counts.items() if name.endswith("to_q")} == {3}
+    assert {n for name, n in counts.items() if not name.endswith("to_q")} == {1}
+
+
+@torch.inference_mode()
+def test_walk_equals_separate_passes_of_the_plain_unet(dual, case):
+    scheduler, plain = DDIMScheduler(**PUBLISHED_SCHEDULE), tiny_unet().eval()
+    ours = walked_by(dual, scheduler, case, n_steps=8, share=0)
+    scheduler.set_timesteps(8)
+    steps = scheduler.timesteps[2:]
+    x = scheduler.add_noise(case["latent"], case["noise"], steps[:1].repeat(2))
+    for t in steps:
+        empty, conditional = (
+            plain(x, t, encoder_hidden_states=tokens.expand_as(case["vision"])).sample
+            for tokens in (case["vision_unconditional"], case["vision"])
+        )
+        x = scheduler.step(empty + case["guidance"] * (conditional - empty), t, x).prev_sample
+    torch.testing.assert_close(ours, x, atol=1e-4, rtol=1e-4)
+
+
+def walked_by(dual, scheduler, case, *, n_steps, share=0.4):
+    """From the case's noised latent, strength 0.75."""
+    add_at, steps = diffusion.img2img_timesteps(scheduler, strength=0.75, n_steps=n_steps)
+    return diffusion.guided_walk(
+        dual, scheduler, scheduler.add_noise(case["latent"], case["noise"], torch.tensor([add_at] * 2)), steps=steps,
+        contexts=(case["text"], case["vision"]), guidance=case["guidance"], text_share=share,
+        empty_contexts=(case["text_unconditional"], case["vision_unconditional"]),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return diffusion.load(load_run("demo"))
+
+
+@pytest.fixture(scope="module")
+def scenes_to_refine(demo):
+    rng = np.random.default_rng(4)
+    drawn = [scenes.sample_scene(rng) for _ in range(4)]
+    images = resize(np.stack([scenes.draw(scene) for scene in drawn]), 64)
+    embedder = embed.load(load_run("demo"))
+    captions = [scenes.describe(scene, rng) for scene in drawn]
+    return {"rough": images, "text": embedder.text(captions), "vision": embedder.vision(images), "image_ids": range(4)}
+
+
+@pytest.mark.parametrize(("sampler", "share_of_error"), [("dpm++", 0.5), ("unipc", 0.2)])
+def test_samplers_follow_the_flow_of_a_known_distribution(sampler, share_of_error):
+    """Of pictures drawn from N(0, s²) the best prediction is known, and where each noisy one flows to: it scales with the sd."""
+    s, shape, empty = 2.0, (64, 1, 1, 1), (torch.zeros(1, 1, 1),) * 2
+
+    def flow(name):
+        scheduler = diffusion.make_scheduler(name, {**PUBLISHED_SCHEDULE, "final_sigmas_type": "sigma_min"})
+        add_at, steps = diffusion.img2img_timesteps(scheduler, strength=0.75, n_steps=20)
+        share = scheduler.alphas_cumprod
+        sd = (share * s**2 + 1 - share).sqrt()
+        x = sd[add_at] * torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+        def best_prediction(x, t, guide):
+            return x * (1 - share[t]).sqrt() / sd[t] ** 2
+
+        contexts = (torch.zeros(64, 1, 1),) * 2
+        walked = diffusion.guided_walk(
+            best_prediction,
+            scheduler,
+            x,
+            steps=steps,
+            contexts=contexts,
+            empty_contexts=empty,
+            guidance=3.0,
+            text_share=0.5,
+        )
+        return ((walked / x).mean() - sd[0] / sd[add_at]).abs().item()
+
+    assert flow(sampler) <= share_of_error * flow("ddim") < 0.1
+
+
+def test_samplers_are_named_and_the_faithful_one_is_ddim(pipeline, inputs):
+    with pytest.raises(ValueError, match=r"one of ddim, dpm\+\+, unipc, got 'euler'"):
+        pipeline.refine(**inputs, image_ids=[1, 2, 3], sampler="euler")
+    with pytest.raises(ValueError, match="which is sampler 'ddim', not 'unipc'"):
+        pipeline.refine(**inputs, image_ids=[1, 2, 3], sampler="unipc", faithful=True)
+
+
+@pytest.mark.parametrize("fits", [1, 0])
+def test_batches_shrink_to_what_memory_holds(pipeline, inputs, monkeypatch, fits):
+    wanted, forward = pipeline.refine(**inputs, image_ids=[5, 6, 7], n_steps=4), pipeline.unet.forward
+
+    def small_memory(x, t, guide):
+        if len(x) > 2 * fits:
+            raise torch.cuda.OutOfMemoryError("full")
+        return forward(x, t, guide)
+
+    monkeypatch.setattr(pipeline.unet, "forward", small_memory)
+    if not fits:
+        with pytest.raises(torch.cuda.OutOfMemoryError):
+            pipeline.refine(**inputs, image_ids=[5, 6, 7], n_steps=4)
+    else:
+        refined = pipeline.refine(**inputs, image_ids=[5, 6, 7], n_steps=4)
+        assert np.abs(refined.astype(int) - wanted).max() <= 1
+
+
+def test_a_folder_as_published_gives_the_same_images(demo, scenes_to_refine, tmp_path):
+    """The published folder holds .bin files, an older naming of the autoencoder's attention, and a whole second UNet."""
+    source = zoo.path(load_run("demo"), "versatile_diffusion")
+    older = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        place = tmp_path / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix != ".safetensors":
+            shutil.copy(file, place)
+            continue
+        state = load_file(file)
+        if file.parent.name == "vae":
+            for new, old in older.items():
+                state = {key.replace(f"attentions.0.{new}.", f"attentions.0.{old}."): v for key, v in state.items()}
+            assert "decoder.mid_block.attentions.0.query.weight" in state
+        if file.parent.name == "text_unet":
+            state |= {"conv_in.weight": torch.zeros(3, 3), "down_blocks.0.resnets.0.conv1.weight": torch.zeros(2)}
+        name = "pytorch_model.bin" if file.name == "model.safetensors" else "diffusion_pytorch_model.bin"
+        torch.save(state, place.with_name(name))
+    wanted = demo.refine(**scenes_to_refine, n_steps=4)
+    np.testing.assert_array_equal(diffusion.from_folder(tmp_path).refine(**scenes_to_refine, n_steps=4), wanted)
+    torch.save({"conv_in.weight": torch.zeros(3)}, tmp_path / "text_unet" / "diffusion_pytorch_model.bin")
+    with pytest.raises(ValueError, match="text_unet does not fit image_unet"):
+        diffusion.from_folder(tmp_path)
 
 
 def test_published_keys():

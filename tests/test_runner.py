@@ -94,7 +94,10 @@ def test_a_failed_notebook_stays_readable_and_an_earlier_page_too(project):
             "Notebook 00_first takes no parameter 'decodr': did you mean 'decoder'\\? It takes: decoder",
         ),
         ({"subject": "small"}, "takes no parameter 'subject'"),
-        ({"decoder": "gro"}, "decoder: Input should be 'gru', 'gated_mlp', 'roi_gru', 'cnn', 'transformer' or 'ridge', got 'gro'"),
+        (
+            {"decoder": "gro"},
+            "decoder: Input should be 'gru', 'gated_mlp', 'roi_gru', 'cnn', 'transformer' or 'ridge', got 'gro'",
+        ),
     ],
 )
 def test_parameters_are_checked_before_anything_runs(project, parameters, message):

@@ -134,9 +134,8 @@ def plot_regions(table):
             one = table.sel(target=target, used=used).isel(region=slice(-1))
             middle, low, high = (one[name].values for name in ("mean", "low", "high"))
             place, colour = np.arange(len(middle)) + shift, COLOURS[used == "without"]
-            ax.errorbar(
-                place, middle, [middle - low, high - middle], fmt=mark, color=colour, markersize=5, label=USED[used]
-            )
+            ax.vlines(place, low, high, color=colour)
+            ax.plot(place, middle, mark, color=colour, markersize=5, label=USED[used])
         every = table.sel(target=target, used="alone").isel(region=-1)
         ax.axhspan(every.low, every.high, color=COLOURS[2], alpha=0.25, linewidth=0, label="all voxels")
         ax.axhline(0.5, color=REFERENCE, linestyle=":", label="chance")

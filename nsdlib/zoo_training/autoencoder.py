@@ -1,4 +1,7 @@
-"""The demo zoo's image autoencoder: diffusers' AutoencoderKL, 64 x 64 pixels to 8 x 8 x 16 and back."""
+"""The demo zoo's image autoencoder: diffusers' AutoencoderKL, 64 x 64 pixels to 8 x 8 x 16 and back.
+
+Beside the pixels, their differences to their neighbours enter the loss: outlines stay soft without them.
+"""
 
 from pathlib import Path
 
@@ -17,7 +20,7 @@ CONFIG = {
     "norm_num_groups": 8,
     "sample_size": 64,
 }
-N_STEPS, BATCH, RATE, SEED, KL_WEIGHT = 4_000, 16, 1.5e-3, 11, 2e-5
+N_STEPS, BATCH, RATE, SEED, KL_WEIGHT = 10_000, 16, 1.5e-3, 11, 2e-5
 
 
 def train(folder: Path, cache: Path):
@@ -27,6 +30,7 @@ def train(folder: Path, cache: Path):
     images = data.load_scenes("train", cache).images
     torch.manual_seed(SEED)
     model = AutoencoderKL(**CONFIG).to(memory_format=torch.channels_last)
+    optimise.compile_where_possible(model.encoder, model.decoder)
 
     def loss_of_batch(generator, progress):
         rows = torch.randint(len(images), (BATCH,), generator=generator).numpy()
@@ -36,7 +40,8 @@ def train(folder: Path, cache: Path):
             z = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=generator)
             output = model.decode(z).sample.float()
         error = (output - x).abs().mean() + 2 * (output - x).square().mean()
-        return error + KL_WEIGHT * posterior.kl().mean()
+        edges = sum((output.diff(dim=d) - x.diff(dim=d)).abs().mean() for d in (2, 3))
+        return error + edges + KL_WEIGHT * posterior.kl().mean()
 
     averaged = optimise.train(
         model,

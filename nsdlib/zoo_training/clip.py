@@ -1,7 +1,8 @@
 """The demo zoo's CLIP: transformers' classes, small, contrastive on scenes and captions (the paper's equation 1).
 
-Only the summary tokens enter the contrastive loss, so a second, dense loss asks each image token for the mean colours of its
-patch and the class token for the scene's attributes: tokens that say nothing cannot guide a diffusion model.
+Only the summary tokens enter the contrastive loss, so a second, dense loss asks each image token for the colours of its patch
+and the kinds of things there, and the class token for the scene's attributes: tokens that say nothing cannot guide a diffusion
+model.
 """
 
 from pathlib import Path
@@ -12,10 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from nsdlib import embed
-from nsdlib.scenes import ATTRIBUTES
+from nsdlib.scenes import ATTRIBUTES, KINDS
 from nsdlib.zoo_training import data, optimise
 
-N_STEPS, BATCH, RATE, SEED = 1_200, 128, 1e-3, 13
+N_STEPS, BATCH, RATE, SEED = 3_000, 128, 1e-3, 13
 N_FEATURES, N_TOKENS = 64, 20
 
 
@@ -75,13 +76,15 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, *, n_steps, seed, che
     model = nn.ModuleDict({"image": image_encoder, "text": text_encoder})
     model["attributes"] = nn.Linear(N_FEATURES, len(ATTRIBUTES))
     model["patch"] = nn.Linear(N_FEATURES, 48)
+    model["kinds"] = nn.Linear(N_FEATURES, len(KINDS))
+    optimise.compile_where_possible(model["image"], model["text"])
     model.register_parameter("log_temperature", nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32)))
     pixels = embed.prepare(scene_set.images, 64)
     ids = tokenizer(
         [caption for five in scene_set.captions for caption in five],
         padding="max_length", max_length=N_TOKENS, truncation=True, return_tensors="pt",
     ).input_ids.reshape(len(pixels), 5, N_TOKENS)  # fmt: skip
-    wanted = torch.from_numpy(scene_set.attributes)
+    wanted, covers = torch.from_numpy(scene_set.attributes), torch.from_numpy(scene_set.covers)
     end = tokenizer.eos_token_id
 
     def loss_of_batch(generator, progress):
@@ -92,6 +95,7 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, *, n_steps, seed, che
             vision = embed.vision_tokens(model["image"], x)
             text = embed.text_tokens(model["text"], ids[rows, which], end_of_text=end)
             attributes, patch = model["attributes"](vision[:, 0]), model["patch"](vision[:, 1:])
+            kinds = model["kinds"](vision[:, 1:])
         first_end = (ids[rows, which] == end).int().argmax(1)
         summary = text[torch.arange(BATCH), first_end].float()
         logits = vision[:, 0].float() @ summary.T * model.log_temperature.exp().clamp(max=100)
@@ -100,7 +104,7 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, *, n_steps, seed, che
         cells = F.avg_pool2d(x, 4).unfold(2, 4, 4).unfold(3, 4, 4)  # (n, 3, 4, 4, 4, 4)
         cells = cells.permute(0, 2, 3, 1, 4, 5).reshape(BATCH, 16, 48)
         dense = F.mse_loss(patch.float(), cells) + 10 * F.mse_loss(attributes.float(), wanted[rows])
-        return contrastive + dense
+        return contrastive + dense + 10 * F.mse_loss(kinds.float(), covers[rows])
 
     averaged = optimise.train(
         model, loss_of_batch, n_steps=n_steps, learning_rate=RATE, seed=seed, checkpoint=checkpoint, average=0.995

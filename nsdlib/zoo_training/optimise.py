@@ -1,12 +1,18 @@
-"""One training loop for every model of the demo zoo: AdamW, warm-up and cosine decay, averaged weights, checkpoints."""
+"""One training loop for every model of the demo zoo: AdamW, warm-up and cosine decay, averaged weights, checkpoints.
+
+Two things more than double its speed on CPUs: attention by plain matrix products (the fused kernel's backward pass is slow
+there for short sequences), and compiled modules where a C++ compiler is found.
+"""
 
 import copy
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import trange
 
 
@@ -38,7 +44,8 @@ def train(
     for step in bar:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * _schedule(step, n_steps)
-        loss = loss_of_batch(torch.Generator().manual_seed(seed * 1_000_003 + step), step / n_steps)
+        with sdpa_kernel(SDPBackend.MATH):
+            loss = loss_of_batch(torch.Generator().manual_seed(seed * 1_000_003 + step), step / n_steps)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -49,6 +56,13 @@ def train(
         if (step + 1) % 500 == 0 or step + 1 == n_steps:
             _write(checkpoint, model, averaged, optimiser, step + 1)
     return averaged
+
+
+def compile_where_possible(*modules: nn.Module):
+    """Compile modules in place where a C++ compiler is found; their state dicts stay as they are."""
+    if shutil.which("g++"):
+        for module in modules:
+            module.compile()
 
 
 def _schedule(step, n_steps):

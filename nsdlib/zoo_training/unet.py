@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from tqdm import trange
 
-from nsdlib import diffusion, embed, judges, vdvae
+from nsdlib import diffusion, embed, judges, lineage, vdvae
 from nsdlib.scenes import KINDS
 from nsdlib.zoo_training import data, optimise
 
@@ -39,12 +39,13 @@ SCHEDULER = {
     "clip_sample": False,
     "prediction_type": "v_prediction",
 }
-N_STEPS, BATCH, RATE, SEED = 8_800, 32, 1e-3, 14
+N_STEPS, BATCH, RATE, SEED = 36_000, 64, 1e-3, 14
 # From this share of the steps on, only the noise levels that image-to-image at strength 0.6 and less visits.
-LATE, LATE_LEVELS = 0.74, 600
+LATE, LATE_LEVELS = 0.6, 600
 ENLARGE = 8.0
 N_MEASURED = 200
-EMPTY_SHARE, NOISY_SHARE, TOKEN_NOISE = 0.1, 0.5, 0.5  # of the images; noise in standard deviations of a token's value
+EMPTY_SHARE, NOISY_SHARE = 0.1, 0.7  # of the images
+TOKEN_NOISE = 0.7  # at most, in standard deviations of the tokens
 
 
 def train(folder: Path, cache: Path):
@@ -52,21 +53,22 @@ def train(folder: Path, cache: Path):
     from diffusers import DDIMScheduler, UNet2DConditionModel
 
     inputs, empty = _encode_scenes(folder, cache)
-    spread = {name: inputs[name].float().std(0, keepdim=True) for name in ("text", "vision")}
+    means = {name: inputs[name].float().mean(0) for name in ("text", "vision")}
     scheduler = DDIMScheduler(**SCHEDULER)
     torch.manual_seed(SEED)
     model = diffusion.DualUNet(UNet2DConditionModel(**CONFIG)).to(memory_format=torch.channels_last)
+    optimise.compile_where_possible(model)
 
     def loss_of_batch(generator, progress):
         rows = torch.randint(len(inputs["latents"]), (BATCH,), generator=generator)
         z = inputs["latents"][rows].float()
         noise = torch.randn(z.shape, generator=generator)
         t = torch.randint(1000 if progress < LATE else LATE_LEVELS, (BATCH,), generator=generator)
-        contexts = [_condition(inputs[n][rows].float(), empty[n], spread[n], generator) for n in ("text", "vision")]
+        contexts = [_condition(inputs[n][rows].float(), empty[n], means[n], generator) for n in ("text", "vision")]
         share = _text_share(generator)
         with torch.autocast("cpu", torch.bfloat16):
             x = scheduler.add_noise(z, noise, t).contiguous(memory_format=torch.channels_last)
-            predicted = model(x, t, *contexts, text_share=share)
+            predicted = model(x, t, diffusion.Guide(*contexts, share))
         return (predicted.float() - scheduler.get_velocity(z, noise, t)).square().mean()
 
     averaged = optimise.train(
@@ -76,11 +78,18 @@ def train(folder: Path, cache: Path):
     scheduler.save_pretrained(folder / "scheduler")
 
 
-def _condition(tokens, empty, spread, generator):
-    """Tokens of a batch, enlarged: some replaced by the empty ones, some with noise."""
+def _condition(tokens, empty, mean, generator):
+    """Tokens of a batch, enlarged: some replaced by the empty ones, some like tokens that were decoded from a brain.
+
+    A decoder errs where tokens differ from image to image, in all tokens of an image at once; so the noise is a random mixture
+    of other images' tokens. Decoded tokens have their spread given back, so noise takes the place of signal: with noise a, the
+    correlation with the true tokens is sqrt(1 - a²).
+    """
     n = len(tokens)
     amount = TOKEN_NOISE * torch.rand(n, generator=generator) * (torch.rand(n, generator=generator) < NOISY_SHARE)
-    tokens = tokens + amount[:, None, None] * spread * torch.randn(tokens.shape, generator=generator)
+    amount, centred = amount[:, None, None], tokens - mean
+    mixture = torch.einsum("ij,j...->i...", torch.randn(n, n, generator=generator) / n**0.5, centred)
+    tokens = mean + (1 - amount.square()).sqrt() * centred + amount * mixture
     dropped = torch.rand(n, generator=generator) < EMPTY_SHARE
     return ENLARGE * torch.where(dropped[:, None, None], empty, tokens)
 
@@ -94,11 +103,13 @@ def _text_share(generator):
 
 
 def _encode_scenes(folder, cache):
-    """Latents and tokens of the training scenes, and the tokens of nothing; kept in the cache."""
-    parts = {"latents": _encode_latents, "vision": _encode_vision, "text": _encode_text}
+    """Latents and tokens of the training scenes, and the tokens of nothing; kept in the cache for each encoder."""
+    parts = {"latents": ("vae", _encode_latents), "vision": ("image_encoder", _encode_vision)}
+    parts["text"] = ("text_encoder", _encode_text)
     inputs, empty = {}, {}
-    for name, encode in parts.items():
-        path = cache / f"unet_{name}.pt"
+    for name, (encoder, encode) in parts.items():
+        [weights] = (folder / encoder).glob("*.safetensors")
+        path = cache / f"unet_{name}_{lineage.file_hash(weights)[:12]}.pt"
         if not path.exists():
             torch.save(encode(folder, data.load_scenes("train", cache)), path)
         inputs[name], empty[name] = torch.load(path, weights_only=True)
@@ -152,7 +163,7 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     images = scene_set.images[:N_MEASURED]
     text, vision = embedder.text(scene_set.captions[:N_MEASURED]), embedder.vision(images)
     rough = _rough(folder.parent / "vdvae", images)
-    refined = model.refine(rough, text, vision, image_ids=np.arange(N_MEASURED), strength=0.4, n_steps=25, guidance=2.0)
+    refined = model.refine(rough, text, vision, image_ids=np.arange(N_MEASURED), strength=0.6, n_steps=25, guidance=6.0)
     kinds = scene_set.attributes[:N_MEASURED, : len(KINDS)].argmax(1)
     named = {"rough": rough, "refined": refined}
     named = {f"object_named_in_{k}": _share_named(folder.parent / "judges", v, kinds) for k, v in named.items()}
@@ -179,5 +190,5 @@ def _prediction_error(model, images, text, vision):
     z = model.vae.encode(data.to_unit(images)).latent_dist.mean * model.vae.config.scaling_factor
     noise, t = torch.randn(z.shape, generator=generator), torch.randint(1000, (len(z),), generator=generator)
     contexts = [torch.from_numpy(tokens).float() for tokens in (text, vision)]
-    predicted = model.unet(model.scheduler.add_noise(z, noise, t), t, *contexts, text_share=0.4)
+    predicted = model.unet(model.scheduler.add_noise(z, noise, t), t, diffusion.Guide(*contexts, 0.4))
     return (predicted - model.scheduler.get_velocity(z, noise, t)).square().mean().item()
