@@ -258,9 +258,12 @@ def make(name, *, seed=0, max_epochs=200, batch_size=64, augment=0.0, groups=Non
     return NeuralDecoder(name, seed=seed, device=device, **settings)
 
 
-def count_parameters(name: str, n_voxels: int, n_latents: int) -> int:
-    """Trained numbers of a decoder; a ridge has a weight for each voxel and latent, and an intercept a latent."""
+def count_parameters(name: str, n_voxels: int, n_latents: int, groups: np.ndarray | None = None) -> int:
+    """Trained numbers of a decoder; a ridge has a weight for each voxel and latent, and an intercept a latent.
+
+    `groups` (n_voxels,) int is for "roi_gru", as in `build_network`.
+    """
     if name == "ridge":
         return (n_voxels + 1) * n_latents
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build_network(name, n_voxels, n_latents).parameters())
+        return sum(parameter.numel() for parameter in build_network(name, n_voxels, n_latents, groups).parameters())

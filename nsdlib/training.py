@@ -79,16 +79,17 @@ def split(n_images: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def search(
     new_network, x, y, rows_fit, rows_validation, *, max_epochs, seed, batch_size, name, augment=0.0
 ) -> tuple[History, nn.Module]:
-    """Train until the validation error stops falling; returns the history and the best network.
+    """Train until the validation error stops falling; returns the history and the best network, of equals the first.
 
     x (n_images, n_voxels) and y (n_images, n_latents) lie on the device; rows index them. `augment` is the probability of
-    noise, and of a masked span, for each sample.
+    noise, and of a masked span, for each sample. ValueError when the validation error was a finite number in no epoch.
     """
     network = new_network()
     optimiser = new_optimiser(network)
     batches = {"generator": torch.Generator().manual_seed(seed), "batch_size": batch_size, "augment": augment}
     x_fit, y_fit, x_validation, y_validation = x[rows_fit], y[rows_fit], x[rows_validation], y[rows_validation]
-    errors, rates, rate, waited, best = [], [], RATE, 0, None
+    errors, rates, rate, waited = [], [], RATE, 0
+    best, n_best, lowest = None, 0, float("inf")
     with (
         _seeded(seed),
         tqdm(total=max_epochs, desc=f"{name}: finding the schedule", unit="epoch", mininterval=5) as bar,
@@ -98,14 +99,18 @@ def search(
             rates.append(rate)
             errors.append(_error(network, x_validation, y_validation))
             bar.update()
-            if errors[-1] <= min(errors):
-                best, waited = copy.deepcopy(network), 0
+            if errors[-1] < lowest:  # never true of NaN
+                best, n_best, lowest, waited = copy.deepcopy(network), len(errors), errors[-1], 0
                 continue
             waited += 1
             if waited >= PATIENCE_STOP:
                 break
             rate = rate / 2 if waited % PATIENCE_RATE == 0 else rate
-    n_best = int(np.argmin(errors)) + 1
+    if best is None:
+        raise ValueError(
+            f"{name}: the validation error must be a finite number in at least one epoch, got {errors[-1]} in the last of "
+            f"{len(errors)}; z-score X over the training images, and look for huge values in X and Y."
+        )
     return History(tuple(errors), tuple(rates[:n_best])), best
 
 

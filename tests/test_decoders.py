@@ -31,6 +31,13 @@ def test_others_have_about_as_many_parameters_as_the_gru(name):
     assert decoders.count_parameters(name, 15724, 13344) == pytest.approx(12_400_344, rel=0.1)
 
 
+def test_parameters_are_counted_as_they_are_trained(planted):
+    groups = np.arange(40) % 7
+    decoder = decoders.make("roi_gru", max_epochs=1, groups=groups).fit(*planted[:2])
+    trained = sum(parameter.numel() for parameter in decoder.network.parameters())
+    assert decoders.count_parameters("roi_gru", 40, 12, groups) == trained
+
+
 def test_recurrent_weights_of_one_step_get_no_gradient():
     network = decoders.build_network("gru", 30, 8)
     network(torch.randn(4, 30)).sum().backward()
@@ -56,7 +63,7 @@ def test_regions_are_steps_of_a_sequence():
     layer, x = decoders.build_network("roi_gru", 10, 5, groups)[0].eval(), torch.randn(3, 10)
     steps = [torch.tanh(layer.project[k](x[:, groups == k])) for k in range(3)]
     torch.testing.assert_close(layer(x), layer.norm(layer.gru(torch.stack(steps, 1))[0].mean(1)))
-    layer(x).square().sum().backward()
+    (layer(x) * torch.randn(3, 200)).sum().backward()  # a sum of squares behind a normalisation would hardly move
     assert all(p.grad.any() for name, p in layer.named_parameters() if "weight_hh" in name)  # here memory is at work
 
 
@@ -134,6 +141,28 @@ def test_rate_halves_and_training_stops_without_improvement():
     assert len(history.rates) == n_best
 
 
+@pytest.mark.parametrize(("errors", "n_best"), [([0.5, np.nan, 0.4, 0.6], 3), ([0.5, 0.4, 0.4, 0.6], 2)])
+def test_the_best_network_and_its_rates_are_of_one_epoch(monkeypatch, errors, n_best):
+    x, y, told = torch.randn(60, 5), torch.randn(60, 3), []
+
+    def error(network, *_):
+        told.append(network.weight.detach().clone())
+        return errors[len(told) - 1]
+
+    monkeypatch.setattr(training, "_error", error)
+    settings = {"max_epochs": 4, "seed": 0, "batch_size": 16, "name": "test"}
+    history, best = training.search(lambda: torch.nn.Linear(5, 3), x, y, *training.split(60, seed=0), **settings)
+    assert len(history.rates) == n_best and torch.equal(best.weight, told[n_best - 1])
+
+
+def test_training_that_never_gives_a_number_is_refused(planted, monkeypatch):
+    monkeypatch.setattr(training, "_error", lambda *_: float("nan"))
+    with pytest.raises(
+        ValueError, match=r"gru: the validation error must be a finite number.*got nan in the last of 2"
+    ):
+        decoders.make("gru", max_epochs=2).fit(*planted[:2])
+
+
 def test_bad_input_is_refused(planted):
     X, Y, X_test, _ = planted
     with pytest.raises(ValueError, match="did you mean 'transformer'"):
@@ -146,3 +175,5 @@ def test_bad_input_is_refused(planted):
         decoders.make("gru").fit(X[:10], Y[:10])
     with pytest.raises(ValueError, match=r"must be \(n_images, 40\)"):
         decoders.make("gru", max_epochs=1).fit(X, Y).predict(X_test[:, :7])
+    with pytest.raises(ValueError, match="X holds 40 values that are not finite"):
+        decoders.make("gru", max_epochs=1).fit(X, Y).predict(X_test[:1] * np.nan)

@@ -27,7 +27,7 @@ def plot_learning(errors, *, lines=None, ax=None):
     for name, values in errors.items():
         epochs, colour = np.arange(1, len(values) + 1), DECODER_COLOURS.get(name, "black")
         ax.plot(epochs, values, color=colour, label=name)
-        best = int(np.argmin(values))
+        best = int(np.nanargmin(values))
         ax.plot(epochs[best], values[best], "o", color=colour, markerfacecolor="white")
     for name, value in (lines or {}).items():
         ax.axhline(value, color=DECODER_COLOURS.get(name, REFERENCE), linestyle="--", linewidth=1.2, label=name)
