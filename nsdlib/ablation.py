@@ -1,8 +1,8 @@
 """Decoders side by side: every kind fitted to the same images, judged on images that it was not fitted to.
 
 The validation images are the tenth of the training images that a network's first fit leaves out (`training.split`); they say when
-to stop, so their error is a little too kind. A ridge is fitted without them once more to be asked about the same images. The
-test images have no say in any fit.
+to stop, so their error is a little too kind. A ridge is fitted without them once more, its penalty chosen without them too, to be
+asked about the same images. The test images have no say in any fit.
 """
 
 import time
@@ -88,14 +88,14 @@ def _fit_network(decoder, train):
 
 
 def _fit_ridge(decoder, train, seeds):
-    """The ridge, and for each seed's validation images another one at the same penalty that has not seen them."""
+    """The ridge, and for each seed's validation images another one; they have no say in its penalty either."""
     start = time.perf_counter()
     decoder.fit(*train)
     seconds = time.perf_counter() - start
     fits = []
     for seed in seeds:
         rows_fit, rows = training.split(len(train[0]), seed=seed)
-        without = Ridge((decoder.alpha,), device=decoder.device).fit(*(part[rows_fit] for part in train))
+        without = Ridge(decoder.alphas, device=decoder.device).fit(*(part[rows_fit] for part in train))
         fits.append(Fitted(decoder, rows, without.predict(train[0][rows]), seconds))
     return fits
 
@@ -242,7 +242,8 @@ def by_region(X, in_region, targets, *, alphas, where="cpu"):
     targets : dict of str to (Y_train, Y_test)
         (n_images, n_targets), such as latents and embeddings.
     alphas : sequence of float
-        Penalties; each fit takes the one with the smallest leave-one-out error on training images.
+        Penalties; each fit takes the one with the smallest leave-one-out error on training images. Give several: regions differ
+        in size, and a penalty published for all voxels (`ridge.penalties`) is not meant for a few of them.
     where : device
 
     Returns
@@ -250,18 +251,27 @@ def by_region(X, in_region, targets, *, alphas, where="cpu"):
     xarray.DataArray
         (target, used, region, test_image): two-way identification of each test image among the others, by predictions and
         truth minus the training mean; chance is 0.5. `used` is "alone" or "without". The last region is all voxels; without
-        them nothing is left, and 0.5 stands there. All decoders come from one set of kernels.
+        them nothing is left, and 0.5 stands there. Kernels of all voxels and of one region are held at a time.
     """
     import xarray as xr
 
-    train, test = region_kernels(*X, in_region)
-    scores = np.full((len(targets), 2, len(train), len(X[1])), 0.5)
-    for k, (Y_train, Y_test) in enumerate(targets.values()):
-        mean = Moments.of(Y_train).mean
-        for region in range(len(train)):
-            pairs = [(train[region], test[region]), (train[-1] - train[region], test[-1] - test[region])]
-            for used, (old, new) in enumerate(pairs[: 1 if region == len(train) - 1 else 2]):
-                predicted = Ridge(alphas, device=where).fit_kernel(old, Y_train).predict_kernel(new)
-                scores[k, used, region] = two_way(Y_test - mean, predicted - mean)
+    scores, every = np.full((len(targets), 2, len(in_region) + 1, len(X[1])), 0.5), region_kernels(*X)
+    scores[:, 0, -1] = _identified(every, targets, alphas, where)
+    for region, voxels in enumerate(in_region):
+        some = region_kernels(*X, voxels)
+        scores[:, 0, region] = _identified(some, targets, alphas, where)
+        for both, one in zip(every, some, strict=True):
+            np.subtract(both, one, out=one)  # now of all voxels but the region's
+        scores[:, 1, region] = _identified(some, targets, alphas, where)
     axes = ("target", "used", "region", "test_image")
     return xr.DataArray(scores, dims=axes, coords={"target": list(targets), "used": ["alone", "without"]})
+
+
+def _identified(kernels, targets, alphas, where):
+    """Two-way identification of the test images by each target from one pair of kernels: (n_targets, n_test)."""
+    scores = []
+    for Y_train, Y_test in targets.values():
+        mean = Moments.of(Y_train).mean
+        predicted = Ridge(alphas, device=where).fit_kernel(kernels[0], Y_train).predict_kernel(kernels[1])
+        scores.append(two_way(Y_test - mean, predicted - mean))
+    return scores

@@ -65,11 +65,12 @@ def blocks(n_targets: int, size: int) -> list[slice]:
 
 
 def check_patterns(X: np.ndarray, n_voxels: int | None):
-    """Refuse patterns for prediction before a fit, or of another width than at the fit."""
+    """Refuse patterns for prediction before a fit, of another width than at the fit, or that hold numbers that are none."""
     if n_voxels is None:
         raise ValueError("this decoder has not been fitted; call fit(X, Y) first")
     if X.ndim != 2 or X.shape[1] != n_voxels:
         raise ValueError(f"X must be (n_images, {n_voxels}) as at the fit, got {X.shape}")
+    check_finite("X", X)
 
 
 class Ridge:
@@ -95,7 +96,7 @@ class Ridge:
         if not len(alphas) or min(alphas) <= 0:
             raise ValueError(f"alphas must be positive penalties, at least one, got {list(alphas)}")
         self.alphas, self.batch_size, self.device = tuple(alphas), batch_size, torch.device(device)
-        self.n_voxels = None
+        self.n_voxels = self.targets = None
 
     def fit(self, X: np.ndarray, Y: np.ndarray) -> "Ridge":
         """Fit from X (n_images, n_voxels) to Y (n_images, n_targets).
@@ -116,16 +117,28 @@ class Ridge:
         """The same from the Gram matrix (n_images, n_images) of centred patterns; then use `predict_kernel`."""
         if kernel.shape != (len(Y), len(Y)):
             raise ValueError(f"the kernel must be (n_images, n_images) for {len(Y)} images of Y, got {kernel.shape}")
+        check_finite("kernel", kernel)
         self._fit(self._tensor(kernel).clone(), Y)
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Targets of X (n_images, n_voxels): (n_images, n_targets) float32."""
+        if self.targets is not None and self.n_voxels is None:
+            raise ValueError("this ridge was fitted to a kernel and knows no voxels; call predict_kernel(products)")
         check_patterns(X, self.n_voxels)
-        return self.predict_kernel(_products(self._centred_patterns(X), self._X))
+        return self._predict(_products(self._centred_patterns(X), self._X))
 
     def predict_kernel(self, kernel) -> np.ndarray:
         """The same from the products (n_images, n_train) of new and training patterns, both minus the training mean."""
+        if self.targets is None:
+            raise ValueError("this ridge has not been fitted; call fit(X, Y) or fit_kernel(kernel, Y) first")
+        if kernel.ndim != 2 or kernel.shape[1] != len(self._Y):
+            raise ValueError(f"the kernel must be (n_images, {len(self._Y)}) as at the fit, got {kernel.shape}")
+        check_finite("kernel", kernel)
+        return self._predict(kernel)
+
+    def _predict(self, kernel):
+        """Targets from products, block by block."""
         weights = torch.cholesky_solve(self._tensor(kernel).T, self._root).T.float()  # (n_images, n_train)
         predicted = np.empty((len(weights), self._Y.shape[1]), dtype=np.float32)
         for part in blocks(self._Y.shape[1], self.batch_size):
@@ -138,12 +151,14 @@ class Ridge:
 
         The kernel is used up.
         """
-        self._Y, self.errors = Y, None
+        self._Y, self.errors, self.n_voxels, self.targets = Y, None, None, None  # unfitted, should this fail
+        if len(Y) < 2:
+            raise ValueError(f"a ridge needs at least two training images, one to predict the other, got {len(Y)}")
         if len(self.alphas) > 1:
             self.errors = _leave_one_out_errors(kernel, self._some_targets(), self.alphas)
         self.alpha = self.alphas[0 if self.errors is None else int(np.argmin(self.errors))]
         kernel.diagonal().add_(self.alpha)
-        self._root = torch.linalg.cholesky(kernel)
+        self._root = torch.linalg.cholesky(kernel, out=kernel)
         rows = self._held_out_rows()
         units = kernel.new_zeros(len(Y), len(rows))
         units[rows, torch.arange(len(rows))] = 1
@@ -221,27 +236,22 @@ def _leave_one_out_errors(kernel, targets, alphas):
     return np.array(errors)
 
 
-def region_kernels(X_train: np.ndarray, X_test: np.ndarray, in_region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gram matrices of the voxels of each region.
+def region_kernels(X_train: np.ndarray, X_test: np.ndarray, voxels=slice(None)) -> tuple[np.ndarray, np.ndarray]:
+    """Products of centred patterns over some voxels; those of all other voxels are the products over all minus these.
 
     Parameters
     ----------
     X_train, X_test : (n_images, n_voxels)
-    in_region : (n_regions, n_voxels) bool; regions may overlap.
+    voxels : (n_voxels,) bool; all when not given.
 
     Returns
     -------
-    train : (n_regions + 1, n_train, n_train) float64, the last that of all voxels. That of all voxels but a region's is the
-        last minus the region's.
-    test : (n_regions + 1, n_test, n_train) float64.
+    (n_train, n_train) and (n_test, n_train) float64, for `Ridge.fit_kernel` and `Ridge.predict_kernel`.
     """
-    mean = X_train.mean(0, dtype=np.float64)
-    parts = np.vstack([in_region, np.ones((1, X_train.shape[1]), dtype=bool)])
-    train, test = np.empty((len(parts), len(X_train), len(X_train))), np.empty((len(parts), len(X_test), len(X_train)))
-    for row, voxels in enumerate(parts):
-        old, new = X_train[:, voxels] - mean[voxels], X_test[:, voxels] - mean[voxels]
-        train[row], test[row] = old @ old.T, new @ old.T
-    return train, test
+    old, new = X_train[:, voxels], X_test[:, voxels]
+    mean = old.mean(0, dtype=np.float64)
+    old, new = old - mean, new - mean
+    return old @ old.T, new @ old.T
 
 
 def rescale(predicted: np.ndarray, decoder, *, mode: str) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Decoders side by side: planted truth, numpy's own sums, and images that nobody was fitted to."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,15 @@ def test_validation_images_are_predicted_by_a_ridge_that_has_not_seen_them(plant
         np.testing.assert_allclose(one.validation, expected, rtol=1e-5, atol=1e-5)
     assert fits["ridge"][0].decoder is fits["ridge"][1].decoder
     assert set(fits["ridge"][0].rows) != set(fits["ridge"][1].rows)
+
+
+def test_validation_images_have_no_say_in_the_penalty_of_that_ridge(planted):
+    (X, Y), alphas = planted[0], tuple(np.linspace(0.5, 3, 200))
+    one = ablation.fit_seeds("ridge", (X, Y), seeds=(1,), **SETTINGS | {"alphas": alphas})[0]
+    rest = np.setdiff1d(np.arange(len(X)), one.rows)
+    without = Ridge(alphas).fit(X[rest], Y[rest])
+    assert without.alpha != one.decoder.alpha
+    np.testing.assert_array_equal(one.validation, without.predict(X[one.rows]))
 
 
 def test_validation_errors_of_a_network_are_those_that_stopped_it(planted, fits):
@@ -111,3 +122,13 @@ def test_regions_are_asked_alone_and_left_out():
     assert (alone[own] > 0.99).all() and (abs(alone[~own] - 0.5) < 0.1).all()
     assert (abs(without[own] - 0.5) < 0.1).all() and (without[~own] > 0.99).all()
     assert (told.sel(used="alone")[:, 2] > 0.99).all() and (told.sel(used="without")[:, 2] == 0.5).all()
+
+
+def test_kernels_of_many_regions_are_not_held_at_once():
+    rng = np.random.default_rng(0)
+    X, in_region = rng.standard_normal((330, 24)).astype(np.float32), np.eye(8, dtype=bool).repeat(3, axis=1)
+    tracemalloc.start()
+    ablation.by_region((X[:300], X[300:]), in_region, {"itself": (X[:300], X[300:])}, alphas=[1.0])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 300**2 * 8  # bytes of four kernels

@@ -80,6 +80,10 @@ def test_bad_input_is_refused(problem):
         Ridge([1.0]).predict(X)
     with pytest.raises(ValueError, match=r"must be \(n_images, 70\)"):
         Ridge([1.0]).fit(X, Y).predict(X_test[:, :5])
+    with pytest.raises(ValueError, match="X holds 70 values that are not finite"):
+        Ridge([1.0]).fit(X, Y).predict(X_test[:1] * np.nan)
+    with pytest.raises(ValueError, match="at least two training images, one to predict the other, got 1"):
+        Ridge([1.0]).fit(X[:1], Y[:1])
     with pytest.raises(ValueError, match="positive penalties"):
         Ridge([0.0])
     with pytest.raises(ValueError, match='"none", "train" or "test"'):
@@ -115,19 +119,37 @@ def test_kernels_of_regions_decode_as_their_voxels_do(problem):
     X, Y, X_test = problem
     regions = np.zeros((2, 70), dtype=bool)
     regions[0, :30], regions[1, 20:45] = True, True
-    train, test = ridge.region_kernels(X, X_test, regions)
-    for row, voxels in enumerate([*regions, np.ones(70, dtype=bool)]):
+    all_train, all_test = ridge.region_kernels(X, X_test)
+    for voxels in [*regions, np.ones(70, dtype=bool)]:
+        train, test = ridge.region_kernels(X, X_test, voxels)
         peer = (
             Peer(alpha=30.0).fit(X[:, voxels].astype(float), Y.astype(float)).predict(X_test[:, voxels].astype(float))
         )
-        ours = Ridge([30.0]).fit_kernel(train[row], Y).predict_kernel(test[row])
+        ours = Ridge([30.0]).fit_kernel(train, Y).predict_kernel(test)
         np.testing.assert_allclose(ours, peer, rtol=1e-5, atol=1e-5)
+    train, test = ridge.region_kernels(X, X_test, regions[1])
     without = ~regions[1]
     peer = Peer(alpha=30.0).fit(X[:, without].astype(float), Y.astype(float)).predict(X_test[:, without].astype(float))
-    ours = Ridge([30.0]).fit_kernel(train[2] - train[1], Y).predict_kernel(test[2] - test[1])
+    ours = Ridge([30.0]).fit_kernel(all_train - train, Y).predict_kernel(all_test - test)
     np.testing.assert_allclose(ours, peer, rtol=1e-5, atol=1e-5)
+
+
+def test_a_ridge_of_a_kernel_is_asked_by_kernels(problem):
+    X, Y, X_test = problem
+    train, test = ridge.region_kernels(X, X_test)
+    with pytest.raises(ValueError, match=r"has not been fitted; call fit\(X, Y\) or fit_kernel"):
+        Ridge([1.0]).predict_kernel(test)
     with pytest.raises(ValueError, match=r"kernel must be \(n_images, n_images\) for 40 images of Y, got \(11, 40\)"):
-        Ridge([1.0]).fit_kernel(test[0], Y)
+        Ridge([1.0]).fit_kernel(test, Y)
+    with pytest.raises(ValueError, match="kernel holds 1600 values that are not finite"):
+        Ridge([1.0]).fit_kernel(train * np.nan, Y)
+    model = Ridge([1.0]).fit(X, Y).fit_kernel(train, Y)
+    with pytest.raises(ValueError, match="fitted to a kernel and knows no voxels; call predict_kernel"):
+        model.predict(X_test)
+    with pytest.raises(ValueError, match=r"must be \(n_images, 40\) as at the fit, got \(11, 9\)"):
+        model.predict_kernel(test[:, :9])
+    with pytest.raises(ValueError, match="kernel holds 440 values that are not finite"):
+        model.predict_kernel(test * np.nan)
 
 
 def test_published_penalties_take_the_place_of_the_runs_own():
