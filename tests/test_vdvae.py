@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from scipy.stats import logistic
 
-from nsdlib import draws, mixture, vdvae
+from nsdlib import draws, mixture, scenes, vdvae
 from nsdlib.params import load_run
 from nsdlib.zoo_training.vdvae import mixture_nll, posterior_pass
 
@@ -93,18 +93,16 @@ def test_draws_depend_on_seed_and_image_not_on_the_batch(model, case):
     assert np.abs(warm - cold).max() > 0
 
 
-def test_half_precision_is_near_and_draws_the_same_noise(model, case):
-    images, ids = case["images"], np.array([7, 8, 9])
-    settings = {"n_layers": 6, "sample": True, "seed": 1, "image_ids": ids}
-    whole = model.encode(images, **settings)
-    try:
-        model.fast = True
-        half = model.encode(images, **settings)
-        decoded = model.decode(half, image_ids=ids)
-    finally:
-        model.fast = False
-    assert half.dtype == np.float32 and 0 < relative(half, whole) < 0.03
-    assert np.abs(decoded.astype(int) - model.decode(half, image_ids=ids)).mean() < 2
+def test_half_precision_leaves_targets_alone_and_moves_pixels_as_little_as_is_said():
+    model = vdvae.from_file(DATA.parents[1] / "zoo" / "demo" / "vdvae" / "vdvae.safetensors")
+    rng = np.random.default_rng(0)
+    images = np.stack([scenes.draw(scenes.sample_scene(rng), 64) for _ in range(4)])
+    latents = model.encode(images, n_layers=15)
+    decoded = model.decode(latents).astype(int)
+    model.fast = True
+    np.testing.assert_array_equal(model.encode(images, n_layers=15), latents)
+    moved = np.abs(model.decode(latents) - decoded)
+    assert 0 < moved.mean() < 0.25 and moved.max() <= 3  # 0.2 and 3, says VDVAE
 
 
 def test_mean_of_the_mixture_is_what_samples_average_to():
