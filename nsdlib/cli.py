@@ -1,4 +1,4 @@
-"""The command line: `nsdlib simulate | doctor | run | export | book`."""
+"""The command line: `nsdlib simulate | doctor | rehearse | run | export | book`."""
 
 import argparse
 import sys
@@ -13,10 +13,10 @@ ABOUT = "Decode what a person saw from fMRI: simulate a subject, check a machine
 EXAMPLES = """examples:
   nsdlib simulate demo                 make the simulated subject of params/demo.yaml
   nsdlib doctor subj01                 is everything there that this run needs?
+  nsdlib rehearse subj01               every stage at full size with random weights: what will it cost here?
   nsdlib run demo                      all notebooks, one after the other
   nsdlib run demo 03 05 -p decoder=cnn two of them with another decoder
-  nsdlib export demo betas             write the betas of notebook 01 as NSD's own files to betas/
-  nsdlib book                          build the book from the executed notebooks"""
+  nsdlib export demo betas             write the betas of notebook 01 as NSD's own files to betas/"""
 
 
 def main(arguments=None):
@@ -42,6 +42,7 @@ def _parser():
     for name, function, about in (
         ("simulate", _simulate, "write the simulated subject of a run"),
         ("doctor", _doctor, "look whether a run has all it needs"),
+        ("rehearse", _rehearse, "measure every stage at full size, with random weights"),
         ("run", _run, "run notebooks unattended"),
         ("export", _export, "write the betas of notebook 01 as NSD's own files"),
         ("book", _book, "build the book from the executed notebooks"),
@@ -49,7 +50,8 @@ def _parser():
         command = commands.add_parser(name, help=about, description=function.__doc__)
         command.set_defaults(command=function)
         if name != "book":
-            optional = {} if name in ("run", "export") else {"nargs": "?", "default": "demo"}
+            default = "subj01" if name == "rehearse" else "demo"
+            optional = {} if name in ("run", "export") else {"nargs": "?", "default": default}
             command.add_argument("subject", metavar="RUN", help="a file params/RUN.yaml, such as demo", **optional)
         if name == "run":
             command.add_argument(
@@ -58,6 +60,9 @@ def _parser():
             command.add_argument(
                 "-p", metavar="NAME=VALUE", action="append", default=[], help="set a notebook's parameter"
             )
+        if name == "rehearse":
+            command.add_argument("--images", type=int, help="through the networks (1 on a CPU, 64 on a GPU)")
+            command.add_argument("--steps", type=int, help="of diffusion (4 on a CPU, the run's on a GPU)")
         if name == "export":
             command.add_argument("folder", metavar="FOLDER", type=Path, help="where they go; made when it is not there")
     return parser
@@ -83,6 +88,22 @@ def _doctor(options):
     lacking = [finding.what for finding in findings if not finding.fine]
     print(f"{options.subject} lacks: {', '.join(lacking)}" if lacking else f"{options.subject} has all it needs.")
     return 1 if lacking else 0
+
+
+def _rehearse(options):
+    """Run every stage at the paper's sizes with random weights; needs no data, and prints time, memory and a forecast."""
+    from nsdlib.device import pick
+    from nsdlib.rehearsal import gpu_memory, rehearse
+
+    run = load_run(options.subject)
+    few = pick(run.device).type == "cpu"
+    table = rehearse(run, n_images=options.images or (1 if few else 64), n_steps=options.steps or (4 if few else None))
+    print(f"\n{table.to_markdown(floatfmt='.2f')}\n")
+    hours = table["hours a subject"].sum()
+    print(f"One subject: {hours:.1f} hours at most (the GRU may stop earlier); four: {4 * hours:.1f}.\n")
+    print("Memory of the second stage on a GPU, GiB, by the sizes of its tensors:\n")
+    print(gpu_memory(run).to_markdown(floatfmt=".2f"))
+    return 0
 
 
 def _run(options):

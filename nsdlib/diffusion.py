@@ -135,6 +135,7 @@ class DualUNet(nn.Module):
 
 
 SAMPLERS = ("ddim", "dpm++", "unipc")
+PIXEL_BATCH = 4  # images that the autoencoder sees at once: at 512 pixels it needs more memory than the UNet
 
 
 def make_scheduler(sampler: str, config: dict):
@@ -257,19 +258,18 @@ class VersatileDiffusion:
     def _to_latents(self, images, generators) -> Tensor:
         """uint8 images -> scaled latents: the posterior's mean, or a draw when generators are given."""
         resized = pil_resize(images, self.image_size, Image.Resampling.BICUBIC)
-        x = torch.from_numpy(np.ascontiguousarray(resized)).permute(0, 3, 1, 2).to(self.empty[0]) / 127.5 - 1
-        posterior = self.vae.encode(x).latent_dist
-        z = (
-            posterior.mean
-            if generators is None
-            else posterior.mean + posterior.std * draws.normal(posterior.mean, generators)
-        )
-        return z.float() * self.vae.config.scaling_factor
+        x = torch.from_numpy(np.ascontiguousarray(resized)).permute(0, 3, 1, 2) / 127.5 - 1
+        found = [self.vae.encode(few.to(self.empty[0])).latent_dist for few in x.split(PIXEL_BATCH)]
+        z, sd = (torch.cat([getattr(one, name) for one in found]).float() for name in ("mean", "std"))
+        if generators is not None:
+            z = z + sd * draws.normal(z, generators)
+        return z * self.vae.config.scaling_factor
 
     def _to_images(self, latents) -> np.ndarray:
         """Scaled latents -> uint8 images."""
-        pixels = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.empty[0])).sample.float()
-        return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        z = (latents / self.vae.config.scaling_factor).to(self.empty[0])
+        pixels = torch.cat([self.vae.decode(few).sample.float().cpu() for few in z.split(PIXEL_BATCH)])
+        return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
 def _read_text_attentions(folder: Path) -> dict[str, Tensor]:

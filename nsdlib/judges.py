@@ -108,8 +108,13 @@ def load(run) -> dict[str, Judge]:
         if run.zoo == "demo":
             networks[name] = Judge(StandIn.from_file(path).to(where).features, prepare=prepare, where=where)
         else:
-            networks[name] = Judge(PUBLISHED[name](path, where), prepare=lambda x: prepare(x, PAPER_SIZE), where=where)
+            networks[name] = published(name, path, where)
     return networks | {"clip": clip_judge(zoo.path(run, "clip"), where)}
+
+
+def published(name: str, path: Path | None, where) -> Judge:
+    """AlexNet, Inception, EfficientNet or SwAV with the weights of a published file, or random ones where there is none."""
+    return Judge(PUBLISHED[name](path, where), prepare=lambda x: prepare(x, PAPER_SIZE), where=where)
 
 
 def clip_judge(folder: Path, where) -> Judge:
@@ -120,10 +125,16 @@ def clip_judge(folder: Path, where) -> Judge:
     if config.model_type == "clip":  # the size of the projection is spelled once, for both halves
         config.vision_config.projection_dim = config.projection_dim
         config = config.vision_config
-    model = CLIPVisionModelWithProjection.from_pretrained(folder, config=config, dtype=torch.float32).eval().to(where)
-    size = config.image_size
+    model = CLIPVisionModelWithProjection.from_pretrained(folder, config=config, dtype=torch.float32).eval()
+    return embedding_judge(model.to(where))
+
+
+def embedding_judge(model) -> Judge:
+    """The image embedding of transformers' CLIPVisionModelWithProjection."""
     return Judge(
-        lambda x: {"pooled": model(pixel_values=x).image_embeds}, prepare=lambda x: embed.prepare(x, size), where=where
+        lambda x: {"pooled": model(pixel_values=x).image_embeds},
+        prepare=lambda x: embed.prepare(x, model.config.image_size),
+        where=model.device,
     )
 
 
@@ -174,7 +185,9 @@ def _pooled(model, head, where):
 
 
 def _fill(model, path):
-    """Load a published state dict; `module.` prefixes and SwAV's heads are tolerated, nothing else."""
+    """Load a published state dict; `module.` prefixes and SwAV's heads are tolerated, nothing else. Without a path, nothing."""
+    if path is None:
+        return model.eval()
     state = torch.load(path, map_location="cpu", weights_only=True)
     state = {key.removeprefix("module."): value for key, value in state.get("state_dict", state).items()}
     state = {key: value for key, value in state.items() if not key.startswith(SWAV_HEADS)}

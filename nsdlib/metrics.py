@@ -69,6 +69,8 @@ class Scorer:
     ----------
     run : nsdlib.params.Run
         Its zoo, device and protocol are used.
+    networks : dict of str to judges.Judge, optional
+        In place of those of the run's zoo.
 
     Raises
     ------
@@ -78,10 +80,10 @@ class Scorer:
         When the weights of a network are not there.
     """
 
-    def __init__(self, run):
+    def __init__(self, run, networks=None):
         if run.protocol not in PROTOCOLS:
             raise ValueError(f"there is no protocol {run.protocol!r}; known: {', '.join(PROTOCOLS)}.")
-        self.zoo, self.judges = run.zoo, judges.load(run)
+        self.zoo, self.judges = run.zoo, networks or judges.load(run)
         self._truth, self._truth_features = None, None
 
     def score(self, truth, reconstruction):

@@ -10,16 +10,12 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from nsdlib import diffusion, embed, scenes, zoo
+from nsdlib import diffusion, embed, full_size, scenes, zoo
 from nsdlib.params import load_run
 from nsdlib.similarity import resize
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "versatile_diffusion_tiny"
-PUBLISHED_SCHEDULE = {
-    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "set_alpha_to_one": False, "steps_offset": 1,
-    "clip_sample": False,
-}  # fmt: skip
 
 
 def tiny_unet():
@@ -57,7 +53,7 @@ def test_one_prediction_equals_the_published_code(dual, case):
 
 @torch.inference_mode()
 def test_published_trajectory(dual, case):
-    scheduler = DDIMScheduler(**PUBLISHED_SCHEDULE)
+    scheduler = DDIMScheduler(**full_size.SCHEDULER)
     add_at, steps = diffusion.img2img_timesteps(scheduler, strength=0.75, n_steps=50, faithful=True)
     assert (add_at, steps[0], len(steps)) == (741, 721, 37)
     x = scheduler.add_noise(case["latent"], case["noise"], torch.tensor([add_at] * 2))
@@ -89,7 +85,7 @@ def test_tokens_are_projected_once_for_all_steps(dual, case):
         for name, module in dual.named_modules()
         if name.endswith(("attn2.to_k", "attn2.to_v", "attn2.to_q"))
     ]
-    walked_by(dual, DDIMScheduler(**PUBLISHED_SCHEDULE), case, n_steps=4)
+    walked_by(dual, DDIMScheduler(**full_size.SCHEDULER), case, n_steps=4)
     for handle in handles:
         handle.remove()
     assert {n for name, n in counts.items() if name.endswith("to_q")} == {3}
@@ -98,7 +94,7 @@ def test_tokens_are_projected_once_for_all_steps(dual, case):
 
 @torch.inference_mode()
 def test_walk_equals_separate_passes_of_the_plain_unet(dual, case):
-    scheduler, plain = DDIMScheduler(**PUBLISHED_SCHEDULE), tiny_unet().eval()
+    scheduler, plain = DDIMScheduler(**full_size.SCHEDULER), tiny_unet().eval()
     ours = walked_by(dual, scheduler, case, n_steps=8, share=0)
     scheduler.set_timesteps(8)
     steps = scheduler.timesteps[2:]
@@ -143,7 +139,7 @@ def test_samplers_follow_the_flow_of_a_known_distribution(sampler, share_of_erro
     s, shape, empty = 2.0, (64, 1, 1, 1), (torch.zeros(1, 1, 1),) * 2
 
     def flow(name):
-        scheduler = diffusion.make_scheduler(name, {**PUBLISHED_SCHEDULE, "final_sigmas_type": "sigma_min"})
+        scheduler = diffusion.make_scheduler(name, {**full_size.SCHEDULER, "final_sigmas_type": "sigma_min"})
         add_at, steps = diffusion.img2img_timesteps(scheduler, strength=0.75, n_steps=20)
         share = scheduler.alphas_cumprod
         sd = (share * s**2 + 1 - share).sqrt()
@@ -222,24 +218,19 @@ def test_a_folder_as_published_gives_the_same_images(demo, scenes_to_refine, tmp
 def test_published_keys():
     keys = json.loads((DATA / "versatile_diffusion_keys.json").read_text())
     with torch.device("meta"):
-        unet = UNet2DConditionModel(
-            sample_size=64, block_out_channels=(320, 640, 1280, 1280), cross_attention_dim=768, attention_head_dim=8,
-            down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-            up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
-        )  # fmt: skip
-        dual = diffusion.DualUNet(unet)
+        dual = diffusion.DualUNet(UNet2DConditionModel(**full_size.UNET))
     assert {key: list(value.shape) for key, value in dual.image_state().items()} == keys["image_unet"]
     assert {k: list(v.shape) for k, v in dual.text_state().items()} == keys["text_unet_attentions_only_needed"]
     assert sum(parameter.numel() for parameter in dual.parameters()) == 1_126_760_324
 
 
 def test_standard_start_adds_noise_where_it_begins():
-    add_at, steps = diffusion.img2img_timesteps(DDIMScheduler(**PUBLISHED_SCHEDULE), strength=0.75, n_steps=50)
+    add_at, steps = diffusion.img2img_timesteps(DDIMScheduler(**full_size.SCHEDULER), strength=0.75, n_steps=50)
     assert add_at == steps[0] == 721
     with pytest.raises(ValueError, match=r"strength must lie in \(0, 1\], got 0"):
-        diffusion.img2img_timesteps(DDIMScheduler(**PUBLISHED_SCHEDULE), strength=0, n_steps=50)
+        diffusion.img2img_timesteps(DDIMScheduler(**full_size.SCHEDULER), strength=0, n_steps=50)
     with pytest.raises(ValueError, match="leaves no step to walk"):
-        diffusion.img2img_timesteps(DDIMScheduler(**PUBLISHED_SCHEDULE), strength=0.1, n_steps=5)
+        diffusion.img2img_timesteps(DDIMScheduler(**full_size.SCHEDULER), strength=0.1, n_steps=5)
 
 
 def test_tensors_that_do_not_fit_are_named():
@@ -261,7 +252,7 @@ def pipeline():
     unet = tiny_unet()
     unet.register_to_config(sample_size=16)
     dual = diffusion.DualUNet(unet, text_attentions()).eval()
-    scheduler = DDIMScheduler(**PUBLISHED_SCHEDULE)
+    scheduler = DDIMScheduler(**full_size.SCHEDULER)
     return diffusion.VersatileDiffusion(dual, vae, scheduler, torch.randn(1, 3, 32), torch.randn(1, 5, 32))
 
 

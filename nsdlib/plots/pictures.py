@@ -5,8 +5,8 @@ import numpy as np
 from nsdlib.plots.style import COLOURS, REFERENCE
 
 PANEL = 1.15  # inches an image
-ROLE_COLOURS = {"decoded": COLOURS[0], "floor": REFERENCE, "ceiling": COLOURS[2]}
-ROLE_MARKERS = {"decoded": "o", "floor": "v", "ceiling": "^"}
+ROLE_COLOURS = {"decoded": COLOURS[0], "floor": REFERENCE, "ceiling": COLOURS[2], "left out": COLOURS[1]}
+ROLE_MARKERS = {"decoded": "o", "floor": "v", "ceiling": "^", "left out": "s"}
 
 
 def plot_grid(rows, *, titles=None, title=None):
@@ -53,7 +53,7 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     metrics : dict of str to metrics.Metric
         Gives labels, chance and direction.
     roles : dict of str to str
-        System to "decoded", "floor" or "ceiling"; systems are drawn in this order, from above.
+        System to "decoded", "floor", "ceiling" or "left out"; systems are drawn in this order, from above.
 
     Returns
     -------

@@ -1,0 +1,106 @@
+"""The rehearsal on small models: every stage runs, and forecasts and memory follow from what was measured."""
+
+import numpy as np
+import pytest
+import torch
+
+from nsdlib import full_size, rehearsal
+from nsdlib.params import load_run
+
+SMALL = full_size.Sizes(
+    n_train=40,
+    n_test=8,
+    n_voxels=30,
+    n_captions=2,
+    image_side=64,
+    vdvae={"width": 16, "enc_blocks": "64x1,64d2,32x1,32d32,1x1", "dec_blocks": "1x1,32m1,32x1,64m32,64x1"},
+    unet=full_size.UNET
+    | {
+        "sample_size": 8,
+        "block_out_channels": (8, 8, 8, 8),
+        "cross_attention_dim": 16,
+        "attention_head_dim": 2,
+        "norm_num_groups": 4,
+    },
+    autoencoder=full_size.AUTOENCODER | {"block_out_channels": (8, 8, 8, 8), "norm_num_groups": 4},
+    vision={
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 16,
+        "projection_dim": 16,
+    },
+    text={
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "projection_dim": 16,
+        "vocab_size": 50,
+        "max_position_embeddings": 7,
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def run():
+    return load_run("subj01").model_copy(update={"device": "cpu", "n_layers": 2, "layer_counts": (2,)})
+
+
+@pytest.mark.parametrize("name", rehearsal.STAGES)
+def test_every_stage_runs_and_counts_what_it_did(run, name):
+    units, seconds = rehearsal.STAGES[name].measure(
+        run.model_copy(update={"n_steps": 4}), SMALL, torch.device("cpu"), 2
+    )
+    expected = {"images": 2, "captions": 4, "epoch": 1, "fit": 1, "image steps": 2 * 3}[rehearsal.STAGES[name].unit]
+    assert units == expected + (name == "eight scores") and seconds > 0
+
+
+def test_the_forecast_counts_what_notebooks_do(run):
+    needed = {name: stage.needed(run, full_size.Sizes()) for name, stage in rehearsal.STAGES.items()}
+    assert needed["VDVAE: images to latents"] == 9841 and needed["CLIP: captions to tokens"] == 5 * 9841
+    assert needed["diffusion: rough to refined images"] == (8 + 6) * 982 * 37  # 37 of 50 steps at strength 0.75
+
+
+def test_a_stage_has_a_process_of_its_own_and_its_death_is_told(run, monkeypatch):
+    only = {"ridge to latents": rehearsal.STAGES["ridge to latents"]}
+    monkeypatch.setattr(rehearsal, "STAGES", only)
+    said = []
+    table = rehearsal.rehearse(run, n_images=1, sizes=SMALL, report=said.append)
+    row = table.loc["ridge to latents"]
+    assert row["hours a subject"] == pytest.approx(row["seconds"] / 3600) and row["memory GiB"] > 0.1
+    assert said[0].startswith("ridge to latents: starting (1 of 1")
+    with pytest.raises(RuntimeError, match="stopped in 'ridge to latents': ValueError"):
+        rehearsal.rehearse(run, n_images=1, sizes=full_size.Sizes(n_train=0, n_voxels=3), report=said.append)
+    with pytest.raises(ValueError, match="n_images must be at least 1, got 0"):
+        rehearsal.rehearse(run, n_images=0)
+
+
+def test_published_sizes_and_their_memory(run):
+    """Numbers of parameters as counted from the published files."""
+    second = full_size.build_second_stage(full_size.Sizes(), torch.device("meta"), torch.float16)
+    counts = [sum(p.numel() for p in part.parameters()) for part in (second.unet, second.vae)]
+    assert counts == [1_126_760_324, 83_653_863]
+    table = rehearsal.gpu_memory(run, batch_sizes=(1, 2))
+    np.testing.assert_allclose(table["weights"], 2 * sum(counts) / 2**30)
+    assert table["diffusion step"][2] == pytest.approx(2 * table["diffusion step"][1], rel=0.01)
+
+
+def test_live_memory_counts_what_is_alive():
+    with rehearsal.LiveMemory() as memory:
+        first = torch.zeros(1000, dtype=torch.float64, device="meta")
+        second = first + 1
+        view = second[:10]
+        del first
+        third = second * 2
+    assert memory.peak == 16_000 and memory.now == 16_000 and view.shape == (10,) and len(third) == 1000
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="the rehearsal at full size needs a GPU to end within minutes"
+)
+def test_full_size_on_a_gpu():
+    table = rehearsal.rehearse(load_run("subj01"), n_images=4)
+    assert (table["of the GPU GiB"] > 0).all() and (table["a second"] > 0).all()
