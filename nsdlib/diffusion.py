@@ -96,38 +96,43 @@ class DualUNet(nn.Module):
             if getattr(block, "attentions", None) is not None:
                 block.attentions = nn.ModuleList(DualAttention(one, copy.deepcopy(one)) for one in block.attentions)
         if text_state is not None:
-            self._fill_twins(text_state)
+            self.fill(text_state=text_state)
 
-    def _fill_twins(self, state):
-        """Load text_unet's attention tensors; all of them must be there and fit."""
-        own = self.text_state()
-        check_fit(own, state, what="text_unet does not fit image_unet", ignore_extra=True)
-        with torch.no_grad():
-            for key, tensor in own.items():
-                tensor.copy_(state[key])
+    def fill(self, **states: dict[str, Tensor]):
+        """Take the tensors of `image_state`, `text_state` or both as they are; all must be there and fit, text_unet has more."""
+        for part, state in states.items():
+            own = getattr(self, part)()
+            what = (
+                "text_unet does not fit image_unet"
+                if part == "text_state"
+                else "image_unet does not fit its config.json"
+            )
+            check_fit(own, state, what=what, ignore_extra=part == "text_state")
+            names = self._names(part)
+            self.unet.load_state_dict({names[key]: state[key] for key in own}, strict=False, assign=True)
 
     def text_state(self) -> dict[str, Tensor]:
         """The twins' tensors under text_unet's names (`….attentions.0.norm.weight`)."""
-        return self._part("text", "vision")
+        state = self.unet.state_dict()
+        return {key: state[name] for key, name in self._names("text_state").items()}
 
     def image_state(self) -> dict[str, Tensor]:
         """Every other tensor under image_unet's names."""
-        return self._part("vision", "text")
-
-    def _part(self, keep, drop):
         state = self.unet.state_dict()
-        kept = {}
-        for key, value in state.items():
-            parts = key.split(".")
-            if "attentions" in parts:
-                place = parts.index("attentions") + 2
-                if parts[place] == drop:
-                    continue
-                key = ".".join(parts[:place] + parts[place + 1 :])
-            elif keep == "text":
-                continue
-            kept[key] = value
-        return kept
+        return {key: state[name] for key, name in self._names("image_state").items()}
+
+    def _names(self, part) -> dict[str, str]:
+        """Names in the published file, and here: its `attentions.0.norm` is our `attentions.0.vision.norm` or `….text.norm`."""
+        keep = "text" if part == "text_state" else "vision"
+        names = {}
+        for name in self.unet.state_dict():
+            before, _, after = name.partition(".attentions.")
+            number, _, rest = after.partition(".")
+            if not after and keep == "vision":
+                names[name] = name
+            elif rest.startswith(f"{keep}."):
+                names[f"{before}.attentions.{number}.{rest.removeprefix(f'{keep}.')}"] = name
+        return names
 
     def forward(self, x: Tensor, t: Tensor, guide: Guide) -> Tensor:
         """The UNet's prediction for x (n_images, channels, rows, columns) at step t, a number or one an image."""
@@ -272,16 +277,15 @@ class VersatileDiffusion:
         return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-def _read_text_attentions(folder: Path) -> dict[str, Tensor]:
-    """The attention tensors of text_unet's file, safetensors or the published .bin."""
+def _read(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a folder's file, safetensors or the published .bin, mapped into memory: read when they are used."""
     from safetensors.torch import load_file
 
     found = sorted(folder.glob("diffusion_pytorch_model.*"))
     if not found:
         raise FileNotFoundError(f"no diffusion_pytorch_model.safetensors or .bin in {folder}")
     file = next((f for f in found if f.suffix == ".safetensors"), found[0])
-    state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True, mmap=True)
-    return {key: value for key, value in state.items() if ".attentions." in key}
+    return load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True, mmap=True)
 
 
 def from_folder(folder: Path, where="cpu") -> VersatileDiffusion:
@@ -290,9 +294,11 @@ def from_folder(folder: Path, where="cpu") -> VersatileDiffusion:
 
     on_gpu = torch.device(where).type == "cuda"
     dtype, layout = (torch.float16, torch.channels_last) if on_gpu else (torch.float32, torch.contiguous_format)
-    unet = UNet2DConditionModel.from_pretrained(folder / "image_unet", torch_dtype=dtype)
-    dual = DualUNet(unet, _read_text_attentions(folder / "text_unet")).to(where, dtype, memory_format=layout).eval()
-    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype).to(where, memory_format=layout).eval()
+    with torch.device("meta"):
+        dual = DualUNet(UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "image_unet")))
+    dual.fill(image_state=_read(folder / "image_unet"), text_state=_read(folder / "text_unet"))
+    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype, low_cpu_mem_usage=False)
+    dual, vae = (model.to(where, dtype, memory_format=layout).eval() for model in (dual, vae))
     embedder = embed.from_folder(folder, where)
     grey = np.full((1, 224, 224, 3), 127, dtype=np.uint8)
     empty = (torch.from_numpy(tokens).to(where, dtype) for tokens in (embedder.text([[""]]), embedder.vision(grey)))

@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+
+from nsdlib import ablation
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"
@@ -45,7 +48,29 @@ def test_the_benchmark_of_the_glm_reports_time_and_agreement():
     assert difference < 2e-5 and same_hrf == same_fraction == 1 and ours == theirs
 
 
+def test_the_benchmark_of_stage_1_agrees_with_scikit_learn():
+    command = [sys.executable, "benchmarks/stage1.py", "ridge", "gru", "--quick", "--threads", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    ours = re.search(r"\| nsdlib, all tokens +\|.*\| +(\S+) \|\n", done.stdout)
+    assert float(ours[1]) < 1e-4 and "the matrix products alone" in done.stdout
+
+
+def test_the_benchmark_of_regimes_writes_the_table_that_is_shown(tmp_path):
+    command = [sys.executable, "benchmarks/regimes.py", "--quick", "--responses", "linear", "--to", tmp_path / "t.csv"]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    found, shown = pd.read_csv(tmp_path / "t.csv"), ablation.regimes()
+    assert list(found) == list(shown) and np.isfinite(found.explained).all()
+    assert set(zip(found.target, found.decoder, strict=True)) == set(zip(shown.target, shown.decoder, strict=True))
+
+
 def test_the_benchmark_of_a_session_reports_memory():
     command = [sys.executable, "benchmarks/glm.py", "--session", "100"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert re.search(r"100 voxels, 750 trials, 2700 volumes on cpu\n.*\npeak memory [\d.]+ GiB", done.stdout)
+
+
+def test_the_benchmark_of_stage_2_compares_the_same_images():
+    command = [sys.executable, "benchmarks/stage2.py", "loop", "--images", "2", "--device", "cpu"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(re.search(r"images differ by (\d+) of 255", done.stderr).group(1)) <= 1
+    assert re.search(r"\| nsdlib( +\| +[\d.]+){3} +\|", done.stdout)

@@ -213,6 +213,9 @@ def test_a_folder_as_published_gives_the_same_images(demo, scenes_to_refine, tmp
     torch.save({"conv_in.weight": torch.zeros(3)}, tmp_path / "text_unet" / "diffusion_pytorch_model.bin")
     with pytest.raises(ValueError, match="text_unet does not fit image_unet"):
         diffusion.from_folder(tmp_path)
+    torch.save({"conv_in.weight": torch.zeros(3)}, tmp_path / "image_unet" / "diffusion_pytorch_model.bin")
+    with pytest.raises(ValueError, match="image_unet does not fit its config"):
+        diffusion.from_folder(tmp_path)
 
 
 def test_published_keys():
@@ -286,14 +289,14 @@ def test_bad_input_is_refused(pipeline, inputs):
         pipeline.refine(**inputs, image_ids=[1, 2])
 
 
-def test_text_attentions_are_read_from_either_file(tmp_path):
+def test_weights_are_read_from_either_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no diffusion_pytorch_model"):
-        diffusion._read_text_attentions(tmp_path)
+        diffusion._read(tmp_path)
     state = text_attentions()
-    torch.save(state | {"conv_in.weight": torch.zeros(4)}, tmp_path / "diffusion_pytorch_model.bin")
-    assert diffusion._read_text_attentions(tmp_path).keys() == state.keys()
-    save_file(state, tmp_path / "diffusion_pytorch_model.safetensors")
-    assert diffusion._read_text_attentions(tmp_path).keys() == state.keys()
+    torch.save(state, tmp_path / "diffusion_pytorch_model.bin")
+    assert diffusion._read(tmp_path).keys() == state.keys()
+    save_file(state | {"other": torch.zeros(1)}, tmp_path / "diffusion_pytorch_model.safetensors")
+    assert "other" in diffusion._read(tmp_path)
 
 
 def test_demo_zoo_is_a_folder_in_the_published_layout():

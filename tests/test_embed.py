@@ -11,7 +11,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from nsdlib import embed
+from nsdlib import embed, full_size
 from nsdlib.params import load_run
 
 
@@ -60,6 +60,25 @@ def test_vision_tokens_are_divided_by_the_summary_token(embedder, images):
     tokens = embedder.vision(images, batch_size=2).astype(np.float32)
     assert tokens.shape == (5, 5, 24)
     np.testing.assert_allclose(tokens[:, 0], summary / np.linalg.norm(summary, axis=1, keepdims=True), atol=1e-3)
+
+
+@torch.inference_mode()
+def test_full_size_equals_a_direct_computation():
+    """CLIP ViT-L/14's shapes: 257 and 77 tokens of 768 numbers, each by its own formula from transformers' outputs."""
+    torch.manual_seed(0)
+    large = full_size.build_embedder(full_size.Sizes(), torch.device("cpu"))
+    pictures = np.random.default_rng(2).integers(0, 256, (1, 300, 300, 3), dtype=np.uint8)
+    seen = large.image_encoder(embed.prepare(pictures, 224), output_hidden_states=True)
+    normed = large.image_encoder.vision_model.post_layernorm(seen.hidden_states[-1])
+    wanted = large.image_encoder.visual_projection(normed) / seen.image_embeds.norm()
+    np.testing.assert_allclose(large.vision(pictures)[0].astype(np.float32), wanted[0], atol=2e-3)
+    ids = large.tokenizer(["a cat on a mat"], max_length=77).input_ids
+    read = large.text_encoder(ids)
+    wanted = large.text_encoder.text_projection(read.last_hidden_state[0])
+    wanted = wanted / wanted[5].norm()  # five words, then the end
+    found = large.text([["a cat on a mat"]])[0]
+    assert found.shape == (77, 768) and wanted.shape == (77, 768)
+    np.testing.assert_allclose(found.astype(np.float32), wanted, atol=2e-3)
 
 
 def test_text_tokens_are_divided_by_the_first_end_token_and_averaged(embedder):
