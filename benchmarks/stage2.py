@@ -78,7 +78,7 @@ def _one_by_one(second, rough, tokens, image_id):
     """The published loop's structure for one image."""
     scheduler = second.scheduler
     add_at, steps = diffusion.img2img_timesteps(scheduler, strength=STRENGTH, n_steps=N_STEPS)
-    clean = second._to_latents(rough, None)
+    clean = second.encode(rough)
     noise = draws.normal(clean, draws.generators(0, [image_id]))
     x = scheduler.add_noise(clean, noise, torch.tensor([add_at], device=clean.device))
     given = [torch.from_numpy(one).to(second.empty[0]) for one in tokens]
@@ -88,7 +88,7 @@ def _one_by_one(second, rough, tokens, image_id):
             for pair in (second.empty, given)
         )
         x = scheduler.step(without + GUIDANCE * (told - without), t, x).prev_sample
-    return second._to_images(x)
+    return second.decode(x)
 
 
 def _operations(second):

@@ -61,7 +61,7 @@ def _parser():
                 "-p", metavar="NAME=VALUE", action="append", default=[], help="set a notebook's parameter"
             )
         if name == "rehearse":
-            command.add_argument("--images", type=int, help="through the networks (1 on a CPU, 64 on a GPU)")
+            command.add_argument("--images", type=int, help="through the networks (1 on a CPU, 32 on a GPU)")
             command.add_argument("--steps", type=int, help="of diffusion (4 on a CPU, the run's on a GPU)")
         if name == "export":
             command.add_argument("folder", metavar="FOLDER", type=Path, help="where they go; made when it is not there")
@@ -97,7 +97,7 @@ def _rehearse(options):
 
     run = load_run(options.subject)
     few = pick(run.device).type == "cpu"
-    table = rehearse(run, n_images=options.images or (1 if few else 64), n_steps=options.steps or (4 if few else None))
+    table = rehearse(run, n_images=options.images or (1 if few else 32), n_steps=options.steps or (4 if few else None))
     print(f"\n{table.to_markdown(floatfmt='.2f')}\n")
     hours = table["hours a subject"].sum()
     print(f"One subject: {hours:.1f} hours at most (the GRU may stop earlier); four: {4 * hours:.1f}.\n")

@@ -239,11 +239,11 @@ class VersatileDiffusion:
                 generators = draws.generators(seed, image_ids[part])
                 contexts = [torch.as_tensor(np.asarray(c[part])).to(self.empty[0]) for c in (text, vision)]
                 try:
-                    clean = self._to_latents(rough[part], generators if faithful else None)
+                    clean = self.encode(rough[part], generators if faithful else None)
                     noise = draws.normal(clean, generators)
                     x = scheduler.add_noise(clean, noise, torch.tensor([add_at] * len(clean), device=clean.device))
                     x = guided_walk(self.unet, scheduler, x, steps=steps, contexts=contexts, progress=progress, **walk)
-                    refined.append(self._to_images(x))
+                    refined.append(self.decode(x))
                 except torch.cuda.OutOfMemoryError:
                     if batch_size == 1:
                         raise
@@ -260,7 +260,8 @@ class VersatileDiffusion:
         if len(image_ids) != len(rough):
             raise ValueError(f"image_ids must name each of the {len(rough)} images, got {len(image_ids)}")
 
-    def _to_latents(self, images, generators) -> Tensor:
+    @torch.inference_mode()
+    def encode(self, images, generators=None) -> Tensor:
         """uint8 images -> scaled latents: the posterior's mean, or a draw when generators are given."""
         resized = pil_resize(images, self.image_size, Image.Resampling.BICUBIC)
         x = torch.from_numpy(np.ascontiguousarray(resized)).permute(0, 3, 1, 2) / 127.5 - 1
@@ -270,7 +271,8 @@ class VersatileDiffusion:
             z = z + sd * draws.normal(z, generators)
         return z * self.vae.config.scaling_factor
 
-    def _to_images(self, latents) -> np.ndarray:
+    @torch.inference_mode()
+    def decode(self, latents) -> np.ndarray:
         """Scaled latents -> uint8 images."""
         z = (latents / self.vae.config.scaling_factor).to(self.empty[0])
         pixels = torch.cat([self.vae.decode(few).sample.float().cpu() for few in z.split(PIXEL_BATCH)])
@@ -298,7 +300,7 @@ def from_folder(folder: Path, where="cpu") -> VersatileDiffusion:
         dual = DualUNet(UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "image_unet")))
     dual.fill(image_state=_read(folder / "image_unet"), text_state=_read(folder / "text_unet"))
     vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype, low_cpu_mem_usage=False)
-    dual, vae = (model.to(where, dtype, memory_format=layout).eval() for model in (dual, vae))
+    dual, vae = dual.to(where, dtype, memory_format=layout).eval(), vae.to(where, memory_format=layout).eval()
     embedder = embed.from_folder(folder, where)
     grey = np.full((1, 224, 224, 3), 127, dtype=np.uint8)
     empty = (torch.from_numpy(tokens).to(where, dtype) for tokens in (embedder.text([[""]]), embedder.vision(grey)))

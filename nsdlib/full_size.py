@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from nsdlib import diffusion, judges, vdvae
@@ -127,8 +128,8 @@ def build_embedder(sizes, where) -> ClipEmbedder:
 def build_second_stage(sizes, where, dtype) -> diffusion.VersatileDiffusion:
     """Versatile Diffusion's two UNets in one, and its autoencoder."""
     with torch.device(where):
-        unet = diffusion.DualUNet(UNet2DConditionModel(**sizes.unet).to(dtype)).eval()
-        autoencoder = AutoencoderKL(**sizes.autoencoder).to(dtype).eval()
+        unet = diffusion.DualUNet(UNet2DConditionModel(**sizes.unet)).to(dtype).eval()
+        autoencoder = nn.Module.to(AutoencoderKL(**sizes.autoencoder), dtype).eval()  # diffusers' own warns of nothing
         n_tokens = (sizes.n_text_tokens, sizes.n_vision_tokens)
         empty = [torch.randn(1, n, sizes.token_width, dtype=dtype) for n in n_tokens]
     if where.type == "cuda":

@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from tqdm import tqdm
 
 from nsdlib import decoders, device, diffusion, full_size, training, vdvae
 from nsdlib.full_size import Sizes
@@ -212,16 +213,35 @@ def _text_tokens(run, sizes, where, n_images):
     return n_images * sizes.n_captions, _timed(lambda: embedder.text(captions), where)
 
 
+def _n_refined(run, sizes):
+    return (REFINED_SETS + len(run.noise_amplitudes)) * sizes.n_test
+
+
 def _n_walked(run):
     return int(run.strength * run.n_steps)
 
 
-def _refine(run, sizes, where, n_images):
+def _second_stage(sizes, where):
+    return full_size.build_second_stage(sizes, where, torch.float16 if where.type == "cuda" else torch.float32)
 
-    second = full_size.build_second_stage(sizes, where, torch.float16 if where.type == "cuda" else torch.float32)
-    rough, tokens = _pictures(n_images, 64), [empty.float().cpu().numpy().repeat(n_images, 0) for empty in second.empty]
-    work = {**diffusion.settings(run), "image_ids": np.arange(n_images)}
-    return n_images * _n_walked(run), _timed(lambda: second.refine(rough, *tokens, **work), where)
+
+def _in_and_out(run, sizes, where, n_images):
+    second, rough = _second_stage(sizes, where), _pictures(n_images, 64)
+    return n_images, _timed(lambda: second.decode(second.encode(rough)), where)
+
+
+@torch.inference_mode()
+def _walk(run, sizes, where, n_images):
+    second = _second_stage(sizes, where)
+    scheduler = diffusion.make_scheduler(run.sampler, second.scheduler.config)
+    _, steps = diffusion.img2img_timesteps(scheduler, strength=run.strength, n_steps=run.n_steps)
+    side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
+    x = torch.randn(n_images, channels, side, side, device=where)
+    guides = {"contexts": [empty.expand(n_images, -1, -1) for empty in second.empty], "empty_contexts": second.empty}
+    settings = {"steps": steps, "guidance": run.guidance, "text_share": run.text_share, **guides}
+    with tqdm(total=n_images * len(steps), desc="refining", unit="step", mininterval=5) as progress:
+        seconds = _timed(lambda: diffusion.guided_walk(second.unet, scheduler, x, **settings, progress=progress), where)
+    return n_images * len(steps), seconds
 
 
 def _score(run, sizes, where, n_images):
@@ -243,11 +263,8 @@ STAGES = {
         "fit", lambda run, sizes: 1, _ridge(lambda run, sizes: sizes.n_vision_tokens * sizes.token_width, np.float16)
     ),
     "VDVAE: latents to rough images": Stage("images", lambda run, sizes: DECODED_SETS * sizes.n_test, _decode),
-    "diffusion: rough to refined images": Stage(
-        "image steps",
-        lambda run, sizes: (REFINED_SETS + len(run.noise_amplitudes)) * sizes.n_test * _n_walked(run),
-        _refine,
-    ),
+    "diffusion: in and out of latents": Stage("images", _n_refined, _in_and_out),
+    "diffusion: steps": Stage("image steps", lambda run, sizes: _n_refined(run, sizes) * _n_walked(run), _walk),
     "eight scores": Stage(
         "images", lambda run, sizes: (SCORED_SETS + 2 * len(run.noise_amplitudes)) * sizes.n_test, _score
     ),
