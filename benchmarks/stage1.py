@@ -1,4 +1,4 @@
-"""How fast stage 1 is at the paper's size: `python benchmarks/stage1.py [ridge] [gru] [vdvae]`.
+"""How fast stage 1 is at the paper's size: `python benchmarks/stage1.py [ridge] [gru] [vdvae]`, or smaller with `--quick`.
 
 ridge: from 15,724 voxels of 8,859 images to CLIP-vision's 257 x 768 numbers and 982 predictions, against scikit-learn's ridge
 token by token as Brain-Diffuser does it (two tokens are measured and scaled). gru: seconds an epoch of the paper's GRU, against
@@ -23,8 +23,9 @@ from torch import nn
 from nsdlib import decoders, training, vdvae
 from nsdlib.ridge import Ridge
 
-N_TRAIN, N_TEST, N_VOXELS, N_LATENTS, N_TOKENS, TOKEN = 8859, 982, 15_724, 13_344, 257, 768
-PENALTY, RANK = 60_000.0, 200
+PAPER = {"n_train": 8859, "n_test": 982, "n_voxels": 15_724, "n_latents": 13_344, "n_tokens": 257, "n_pictures": 16}
+QUICK = {"n_train": 200, "n_test": 20, "n_voxels": 300, "n_latents": 400, "n_tokens": 3, "n_pictures": 1}
+TOKEN, PENALTY, RANK = 768, 60_000.0, 200
 
 
 def main():
@@ -33,15 +34,14 @@ def main():
     parser.add_argument("part", nargs="*", help=f"any of {', '.join(PARTS)} (all)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--images", type=int, default=N_TRAIN, help="fewer training images, to try things (%(default)s)"
-    )
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that all runs")
     options = parser.parse_args()
+    vars(options).update(QUICK if options.quick else PAPER)
     if unknown := set(options.part) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     torch.set_num_threads(options.threads)
     with threadpool_limits(options.threads):
-        print(f"{options.threads} threads, {options.device}, {options.images} training images")
+        print(f"{options.threads} threads, {options.device}, {options.n_train} training images")
         for part in options.part or PARTS:
             print(
                 f"\n## {part}\n\n{pd.DataFrame(PARTS[part](options)).to_markdown(index=False, floatfmt='.4g')}",
@@ -49,12 +49,12 @@ def main():
             )
 
 
-def patterns(n_images, seed):
+def patterns(n_images, n_voxels, seed):
     """Z-scored patterns of some rank, and what their latents are made from."""
     rng = np.random.default_rng(seed)
-    basis = np.random.default_rng(0).standard_normal((RANK, N_VOXELS), dtype=np.float32)
+    basis = np.random.default_rng(0).standard_normal((RANK, n_voxels), dtype=np.float32)
     hidden = rng.standard_normal((n_images, RANK), dtype=np.float32)
-    X = hidden @ basis / RANK**0.5 + 2 * rng.standard_normal((n_images, N_VOXELS), dtype=np.float32)
+    X = hidden @ basis / RANK**0.5 + 2 * rng.standard_normal((n_images, n_voxels), dtype=np.float32)
     return X / X.std(0), hidden
 
 
@@ -62,12 +62,15 @@ def measure_ridge(options):
     """Fit and predict all tokens from a half-precision file, against scikit-learn token by token."""
     from sklearn.linear_model import Ridge as Peer
 
-    (X, hidden), (X_test, _) = patterns(options.images, 1), patterns(N_TEST, 2)
+    n_voxels, n_tokens = options.n_voxels, options.n_tokens
+    (X, hidden), (X_test, _) = patterns(options.n_train, n_voxels, 1), patterns(options.n_test, n_voxels, 2)
     with tempfile.TemporaryDirectory() as folder:
         file = h5py.File(Path(folder) / "vision.hdf5", "w")
-        targets = file.create_dataset("tokens", (options.images, N_TOKENS * TOKEN), np.float16, chunks=(512, TOKEN))
+        targets = file.create_dataset(
+            "tokens", (len(X), n_tokens * TOKEN), np.float16, chunks=(min(512, len(X)), TOKEN)
+        )
         rng = np.random.default_rng(3)
-        for token in range(N_TOKENS):
+        for token in range(n_tokens):
             part = hidden @ rng.standard_normal((RANK, TOKEN), dtype=np.float32) / RANK**0.5
             targets[:, token * TOKEN : (token + 1) * TOKEN] = part
         file.flush()
@@ -79,7 +82,7 @@ def measure_ridge(options):
         print(f"ours: fit {fitted - began:.1f} s, predict {began + ours - fitted:.1f} s", file=sys.stderr)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         measured, worst = [], 0.0
-        for token in (0, N_TOKENS - 1):
+        for token in (0, n_tokens - 1):
             part = slice(token * TOKEN, (token + 1) * TOKEN)
             Y = np.asarray(targets[:, part], dtype=np.float32)
             began, cpu = time.perf_counter(), time.process_time()
@@ -97,31 +100,30 @@ def measure_ridge(options):
         },
         {"program": "scikit-learn, one token", "seconds": seconds, "CPU seconds": cpu_seconds},
         {
-            "program": f"scikit-learn, times {N_TOKENS}",
-            "seconds": seconds * N_TOKENS,
-            "CPU seconds": cpu_seconds * N_TOKENS,
+            "program": f"scikit-learn, times {n_tokens}",
+            "seconds": seconds * n_tokens,
+            "CPU seconds": cpu_seconds * n_tokens,
         },
         {
             "program": "times faster",
-            "seconds": seconds * N_TOKENS / ours,
-            "CPU seconds": cpu_seconds * N_TOKENS / our_cpu,
+            "seconds": seconds * n_tokens / ours,
+            "CPU seconds": cpu_seconds * n_tokens / our_cpu,
         },
     ]
 
 
 def measure_gru(options):
     """Seconds an epoch of Table 1's GRU."""
-    x, hidden = patterns(options.images, 1)
-    y = hidden @ np.random.default_rng(4).standard_normal((RANK, N_LATENTS), dtype=np.float32) / RANK**0.5
+    n_voxels, n_latents = options.n_voxels, options.n_latents
+    x, hidden = patterns(options.n_train, n_voxels, 1)
+    y = hidden @ np.random.default_rng(4).standard_normal((RANK, n_latents), dtype=np.float32) / RANK**0.5
     x, y = torch.from_numpy(x).to(options.device), torch.from_numpy(y).to(options.device)
-    network = decoders.build_network("gru", N_VOXELS, N_LATENTS).to(options.device)
+    network = decoders.build_network("gru", n_voxels, n_latents).to(options.device)
     optimiser = training.new_optimiser(network)
     settings = {"rate": 1e-3, "generator": torch.Generator().manual_seed(0), "batch_size": 64, "augment": 0.3}
     ours = _best(lambda: training.run_epoch(network, optimiser, x, y, **settings), 2)
     theirs = _best(lambda: _naive_epoch(x, y, options.device), 1)
-    products = (
-        6 * options.images * sum(p.numel() for p in decoders.build_network("gru", N_VOXELS, N_LATENTS).parameters())
-    )
+    products = 6 * len(x) * decoders.count_parameters("gru", n_voxels, n_latents)
     rate = _product_rate(options.device)
     return [
         {"program": "nsdlib", "seconds an epoch": ours, "of the product rate": products / rate / ours},
@@ -150,7 +152,7 @@ def _naive_epoch(x, y, device):
             pattern = torch.tensor(pattern, dtype=torch.float32)
             return {"voxels": pattern.unsqueeze(0), "latents": torch.tensor(y[row].cpu().numpy(), dtype=torch.float32)}
 
-    network = decoders.build_network("gru", N_VOXELS, N_LATENTS).to(device).train()
+    network = decoders.build_network("gru", x.shape[1], y.shape[1]).to(device).train()
     optimiser = torch.optim.NAdam(network.parameters(), lr=1e-3, weight_decay=5e-6)
     for batch in torch.utils.data.DataLoader(Pairs(), batch_size=64, shuffle=True, drop_last=True):
         optimiser.zero_grad()
@@ -163,7 +165,7 @@ def measure_vdvae(options):
     """Images a second through the published topology with random weights."""
     torch.manual_seed(0)
     model = vdvae.VDVAE(vdvae.Hyperparameters()).eval().to(options.device)
-    images = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (options.n_pictures, 64, 64, 3), dtype=np.uint8)
     rows = []
     for n_layers in (15, 31):
         encode = _best(lambda n=n_layers: model.encode(images, n_layers=n), 2)

@@ -223,7 +223,8 @@ def regimes():
     Returns
     -------
     pandas.DataFrame
-        One row a fit: response, images, snr, seed, decoder, explained.
+        One row a fit: target, response, images, snr, seed, decoder, explained. Targets are "latents", and for the linear
+        response the same "within backgrounds". The decoder "background" is told each scene's background, and nothing else.
     """
     import pandas as pd
 

@@ -153,7 +153,8 @@ def plot_regimes(scores):
     Parameters
     ----------
     scores : pandas.DataFrame
-        One row a fit: response, images, snr, seed, decoder ("ridge", "gru", "mean of both") and explained (variance).
+        One row a fit: response, images, snr, seed, decoder ("ridge", "gru", "mean of both"; others are left out) and explained
+        (variance), all of one target, which is named where there is such a column.
 
     Returns
     -------
@@ -181,6 +182,8 @@ def plot_regimes(scores):
         ax.set_title(title)
         ax.grid(visible=False)
         figure.colorbar(image, ax=ax, label="explained variance")
+    if "target" in scores:
+        figure.suptitle(f"Predicted: {scores.target.unique().item()}")
     return figure
 
 
