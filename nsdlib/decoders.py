@@ -225,6 +225,11 @@ class NeuralDecoder:
         check_patterns(X, self.n_voxels)
         return self._latents(self.network, torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32)).to(self.device))
 
+    @property
+    def n_bytes(self) -> int:
+        """What a fitted network holds to predict: its weights. While it is trained, four times as much, and the best copy."""
+        return sum(part.nbytes for part in self.network.state_dict().values())
+
     def _new(self, X, Y):
         """A network with seeded weights; the global random state is left alone."""
         with torch.random.fork_rng(devices=[]):

@@ -118,8 +118,14 @@ class Ridge:
         if kernel.shape != (len(Y), len(Y)):
             raise ValueError(f"the kernel must be (n_images, n_images) for {len(Y)} images of Y, got {kernel.shape}")
         check_finite("kernel", kernel)
+        self._X = None
         self._fit(self._tensor(kernel).clone(), Y)
         return self
+
+    @property
+    def n_bytes(self) -> int:
+        """What a fitted ridge holds to predict: centred patterns, factor, and the targets, in memory or in their file."""
+        return sum(part.nbytes for part in (self._X, self._root, self._Y) if part is not None)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Targets of X (n_images, n_voxels): (n_images, n_targets) float32."""

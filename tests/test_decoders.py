@@ -92,6 +92,10 @@ def test_every_decoder_learns_what_is_planted(name, planted):
     assert predicted.shape == Y_test.shape and predicted.dtype == np.float32
     assert explained > (0.99 if name == "ridge" else 0.3)
     assert decoder.held_out.sd.shape == (12,)
+    if name == "ridge":
+        assert decoder.n_bytes == X.nbytes + 8 * len(X) ** 2 + Y.nbytes
+    else:
+        assert decoder.n_bytes >= 4 * decoders.count_parameters(name, 40, 12)
 
 
 def test_same_seed_same_latents_and_global_randomness_untouched(planted):
