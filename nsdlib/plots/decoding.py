@@ -165,7 +165,8 @@ def plot_regimes(scores):
     wide = scores.pivot_table(index=["response", "images", "snr", "seed"], columns="decoder", values="explained")
     rows, columns = list(dict.fromkeys(scores.response)), sorted(set(zip(scores.images, scores.snr, strict=True)))
     pairs = {"gru minus ridge": ("gru", "ridge"), "mean of both minus the better one": ("mean of both", None)}
-    figure, axes = plt.subplots(1, 2, figsize=(11, 3.2), layout="constrained", sharey=True)
+    size = (11, 1.7 + 0.5 * len(rows))
+    figure, axes = plt.subplots(1, 2, figsize=size, layout="constrained", sharey=True)
     for ax, (title, (one, other)) in zip(axes, pairs.items(), strict=True):
         best = wide[other] if other else wide[["gru", "ridge"]].max(axis=1)
         gain = (wide[one] - best).groupby(["response", "images", "snr"], sort=False).agg(["mean", "min", "max"])
