@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nsdlib import device, embed, zoo
-from nsdlib.similarity import to_unit
+from nsdlib.protocols import resample
 from nsdlib.weights import check_fit
 
 SIZE, PAPER_SIZE = 64, 224  # pixels a side that stand-ins and published networks see
@@ -64,36 +64,43 @@ class Judge:
     Parameters
     ----------
     extract : callable
-        Prepared pixels (n, 3, size, size) to a dict of feature tensors, first axis n.
-    prepare : callable
-        (n_images, rows, columns, 3) uint8 to prepared pixels.
+        Prepared pixels (n, 3, side, side) to a dict of feature tensors, first axis n.
+    side : int
+        Pixels a side that it was trained on.
     where : torch.device
+    resampling : str
+        How images get to that size where no protocol says otherwise, see `protocols.resample`.
+    mean, std : three numbers
+        Of the pixels, 0 to 1, by which they are scaled.
     """
 
-    def __init__(self, extract, *, prepare, where):
-        self.extract, self.prepare, self.where = extract, prepare, where
+    def __init__(self, extract, *, side, where, resampling="antialiased", mean=IMAGENET_MEAN, std=IMAGENET_STD):
+        self.extract, self.side, self.where, self.resampling = extract, side, where, resampling
+        self.mean, self.std = (torch.tensor(numbers)[:, None, None] for numbers in (mean, std))
 
     @torch.inference_mode()
-    def __call__(self, images, *, batch_size=32) -> dict[str, np.ndarray]:
-        """(n_images, rows, columns, 3) uint8 -> {feature: (n_images, n_features) float32}."""
-        parts = [
-            {name: x.flatten(1).float().cpu().numpy() for name, x in self._features(images[i : i + batch_size]).items()}
-            for i in range(0, len(images), batch_size)
-        ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    def __call__(self, images, *, bring=None, batch_size=32) -> dict[str, np.ndarray]:
+        """(n_images, rows, columns, 3) uint8 -> {feature: (n_images, n_features) float32}.
 
-    def _features(self, images):
-        return self.extract(self.prepare(images).to(self.where))
+        `bring` turns a batch into pixels (n, 3, side, side), 0 to 1, where a protocol has its own way.
+        """
+        bring = bring or (lambda batch: resample(batch, self.side, self.resampling))
+        parts = []
+        for start in range(0, len(images), batch_size):
+            x = (bring(images[start : start + batch_size]) - self.mean) / self.std
+            found = self.extract(x.to(self.where))
+            parts.append({name: feature.flatten(1).float().cpu().numpy() for name, feature in found.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def prepare(images: np.ndarray, size: int = SIZE) -> Tensor:
     """(n_images, rows, columns, 3) uint8 -> (n_images, 3, size, size), antialiased, by ImageNet's mean and deviation."""
-    x = to_unit(images, size)
+    x = resample(images, size, "antialiased")
     return (x - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
 
 
-def load(run) -> dict[str, Judge]:
-    """All judges of the run's zoo, by name: alexnet, inception, effnet, swav, clip.
+def load(run, effnet="effnet") -> dict[str, Judge]:
+    """All judges of the run's zoo, by name: alexnet, inception, effnet (of either weights), swav, clip.
 
     Raises
     ------
@@ -104,9 +111,9 @@ def load(run) -> dict[str, Judge]:
     """
     where, networks = device.pick(run.device), {}
     for name in ("alexnet", "inception", "effnet", "swav"):
-        path = zoo.path(run, name)
+        path = zoo.path(run, effnet if name == "effnet" else name)
         if run.zoo == "demo":
-            networks[name] = Judge(StandIn.from_file(path).to(where).features, prepare=prepare, where=where)
+            networks[name] = Judge(StandIn.from_file(path).to(where).features, side=SIZE, where=where)
         else:
             networks[name] = published(name, path, where)
     return networks | {"clip": clip_judge(zoo.path(run, "clip"), where)}
@@ -114,7 +121,7 @@ def load(run) -> dict[str, Judge]:
 
 def published(name: str, path: Path | None, where) -> Judge:
     """AlexNet, Inception, EfficientNet or SwAV with the weights of a published file, or random ones where there is none."""
-    return Judge(PUBLISHED[name](path, where), prepare=lambda x: prepare(x, PAPER_SIZE), where=where)
+    return Judge(PUBLISHED[name](path, where), side=PAPER_SIZE, where=where)
 
 
 def clip_judge(folder: Path, where) -> Judge:
@@ -133,8 +140,11 @@ def embedding_judge(model) -> Judge:
     """The image embedding of transformers' CLIPVisionModelWithProjection."""
     return Judge(
         lambda x: {"pooled": model(pixel_values=x).image_embeds},
-        prepare=lambda x: embed.prepare(x, model.config.image_size),
+        side=model.config.image_size,
         where=model.device,
+        resampling="pil bicubic",
+        mean=embed.CLIP_MEAN,
+        std=embed.CLIP_STD,
     )
 
 

@@ -1,8 +1,8 @@
-"""The eight scores of the paper (its section 3.5), each one value an image, under a named protocol.
+"""The eight scores of the paper (its section 3.5), each one value an image, under a named protocol (`nsdlib.protocols`).
 
-Protocol `native`: the truth stays as it is handed over; the reconstruction is resized to it, bilinear and antialiased;
-SSIM is two-dimensional with Gaussian weights on grey images; networks see 224 pixels (the demo zoo's stand-ins 64). The
-published numbers follow other protocols, so they are neighbours of these, not the same quantities.
+Under `native` the truth stays as it is handed over, the reconstruction is resized to it, bilinear and antialiased; SSIM is
+two-dimensional; networks see 224 pixels (the demo zoo's stand-ins 64). The published tables follow other protocols, which can be
+chosen: their numbers are neighbours of these, not the same quantities.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nsdlib import judges
+from nsdlib.protocols import PROTOCOLS
 from nsdlib.similarity import correlation_distance, pixcorr, resize, ssim, two_way
 
-PROTOCOLS = ("native",)
 FORMULAS = {"two-way": two_way, "distance": correlation_distance}
 
 
@@ -69,6 +69,8 @@ class Scorer:
     ----------
     run : nsdlib.params.Run
         Its zoo, device and protocol are used.
+    protocol : str, optional
+        Another one than the run's.
     networks : dict of str to judges.Judge, optional
         In place of those of the run's zoo.
 
@@ -80,10 +82,12 @@ class Scorer:
         When the weights of a network are not there.
     """
 
-    def __init__(self, run, networks=None):
-        if run.protocol not in PROTOCOLS:
-            raise ValueError(f"there is no protocol {run.protocol!r}; known: {', '.join(PROTOCOLS)}.")
-        self.zoo, self.judges = run.zoo, networks or judges.load(run)
+    def __init__(self, run, *, protocol=None, networks=None):
+        self.name = protocol or run.protocol
+        if self.name not in PROTOCOLS:
+            raise ValueError(f"there is no protocol {self.name!r}; known: {', '.join(PROTOCOLS)}.")
+        self.protocol = PROTOCOLS[self.name]
+        self.zoo, self.judges = run.zoo, networks or judges.load(run, self.protocol.effnet)
         self._truth, self._truth_features = None, None
 
     def score(self, truth, reconstruction):
@@ -98,19 +102,27 @@ class Scorer:
         Returns
         -------
         xarray.DataArray
-            (metric, test_image) float64; attribute `zoo` says whose networks judged.
+            (metric, test_image) float64; attributes `zoo` and `protocol` say whose networks judged, and how.
         """
         import xarray as xr
 
-        reconstruction = resize(reconstruction, truth.shape[1])
+        if self.protocol.side is None:
+            reconstruction = resize(reconstruction, truth.shape[1])
+        bring = None if self.protocol.side is None else self.protocol.for_structure
         wanted, got = self._features_of(truth), self._features(reconstruction)
-        rows = [ssim(truth, reconstruction), pixcorr(truth, reconstruction)]
+        rows = [
+            ssim(truth, reconstruction, bring=bring, columns=self.protocol.column_ssim),
+            pixcorr(truth, reconstruction, bring=bring),
+        ]
         for metric in METRICS.values():
             if metric.network:
                 key = (metric.network, metric.feature)
                 rows.append(FORMULAS[metric.kind](wanted[key], got[key]))
         return xr.DataArray(
-            np.stack(rows), dims=("metric", "test_image"), coords={"metric": list(METRICS)}, attrs={"zoo": self.zoo}
+            np.stack(rows),
+            dims=("metric", "test_image"),
+            coords={"metric": list(METRICS)},
+            attrs={"zoo": self.zoo, "protocol": self.name},
         )
 
     def _features_of(self, truth):
@@ -121,5 +133,12 @@ class Scorer:
     def _features(self, images):
         """{(network, feature): (n_images, n_features) float32} of the features that some metric compares."""
         wanted = {(m.network, m.feature) for m in METRICS.values() if m.network}
-        outputs = {network: self.judges[network](images) for network in sorted({network for network, _ in wanted})}
+        outputs = {name: self.judges[name](images, bring=self._way_to(name)) for name in sorted({n for n, _ in wanted})}
         return {(network, feature): outputs[network][feature] for network, feature in wanted}
+
+    def _way_to(self, network):
+        """How images get to a network: the protocol's way, or None, the network's own."""
+        if self.protocol.network_resampling is None:
+            return None
+        side = self.judges[network].side
+        return lambda batch: self.protocol.for_network(batch, network, side)

@@ -84,7 +84,7 @@ class Run(BaseModel):
     compile: bool
 
     noise_amplitudes: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
-    protocol: Literal["native"]
+    protocol: Literal["native", "brain_diffuser", "mindeye1", "mindeye2"]
     n_bootstrap: Positive
     n_shown: Positive
     group: Annotated[tuple[str, ...], Field(min_length=1)]

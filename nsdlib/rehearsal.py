@@ -245,7 +245,7 @@ def _walk(run, sizes, where, n_images):
 
 
 def _score(run, sizes, where, n_images):
-    scorer = Scorer(run, full_size.build_judges(sizes, where))
+    scorer = Scorer(run, networks=full_size.build_judges(sizes, where))
     truth, made = _pictures(n_images + 1, sizes.image_side), _pictures(n_images + 1, 512)
     return n_images + 1, _timed(lambda: scorer.score(truth, made), where) / 2  # of two sets, the true one is kept
 

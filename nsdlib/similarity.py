@@ -4,6 +4,9 @@ Nothing here depends on a library's defaults: resizing is bilinear and antialias
 weights on grey images, correlations are summed in float64. `nsdlib.metrics` names the scores made of them.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +16,7 @@ from nsdlib.images import check_images
 
 GREY = (0.2125, 0.7154, 0.0721)  # ITU-R BT.709, as scikit-image's rgb2gray
 SSIM_SIGMA, SSIM_RADIUS, SSIM_K1, SSIM_K2 = 1.5, 5, 0.01, 0.03  # Wang et al. 2004
+SSIM_BLOCK = 32  # rows of means that one product gives
 CHUNK = 1 << 14  # features correlated at once
 
 
@@ -46,26 +50,28 @@ def resize(images, size):
     return torch.cat([(part * 255).round().to(torch.uint8) for part in parts]).permute(0, 2, 3, 1).numpy()
 
 
-def ssim(truth, reconstruction):
-    """Structural similarity of grey images, two-dimensional, Gaussian weights (Wang et al. 2004; the paper's eq. 8).
+def ssim(truth, reconstruction, *, bring=None, columns=False):
+    """Structural similarity of grey images, Gaussian weights (Wang et al. 2004; the paper's eq. 8).
 
     Parameters
     ----------
     truth : (n_images, rows, columns, 3) uint8
     reconstruction : the same shape, or square of another size: it is resized to a square truth.
+    bring : callable, optional
+        Turns a batch of either into what is compared, (n, 3, rows, columns) float in [0, 1], in place of that resizing.
+    columns : bool
+        Windows along each column of pixels alone, as scikit-image below 0.20 did with `multichannel=True` on grey images; the
+        published Brain-Diffuser values are of this kind.
 
     Returns
     -------
     (n_images,) float64
         1 for equal images. Means over the pixels whose window lies inside the image; sigma 1.5 pixels, window 11.
     """
-    values = []
-    for a, b in _pairs(truth, reconstruction):
-        values.append(_ssim_maps(_grey(a), _grey(b)).mean((1, 2), dtype=torch.float64))
-    return torch.cat(values).numpy()
+    return _each(lambda a, b: _ssim(_grey(a), _grey(b), columns), truth, reconstruction, bring)
 
 
-def pixcorr(truth, reconstruction):
+def pixcorr(truth, reconstruction, *, bring=None):
     """Pearson correlation over all pixel values of an image and its reconstruction.
 
     Parameters and shapes as in `ssim`; a constant image correlates with nothing, 0.
@@ -74,7 +80,7 @@ def pixcorr(truth, reconstruction):
     -------
     (n_images,) float64
     """
-    return np.concatenate([row_correlation(a.flatten(1), b.flatten(1)) for a, b in _pairs(truth, reconstruction)])
+    return _each(_pixcorr, truth, reconstruction, bring)
 
 
 def two_way(truth_features, features):
@@ -127,48 +133,102 @@ def correlation_matrix(a, b):
     return r.numpy()
 
 
-def _pairs(truth, reconstruction, batch_size=16):
-    """Batches of (truth, reconstruction) as float tensors in [0, 1], (n, 3, rows, columns), both of the truth's size."""
+def _each(score, truth, reconstruction, bring):
+    """A score of each pair, (n_images,) float64; images side by side on the CPU's cores, each on one."""
     check_images(truth, "truth")
     check_images(reconstruction, "reconstruction")
     if len(truth) != len(reconstruction):
         raise ValueError(
             f"truth and reconstruction must hold as many images, got {len(truth)} and {len(reconstruction)}."
         )
-    if reconstruction.shape != truth.shape:
+    if bring is None and reconstruction.shape != truth.shape:
         reconstruction = resize(reconstruction, truth.shape[1])
-    _check_alike(truth, reconstruction)
-    for start in range(0, len(truth), batch_size):
-        yield tuple(to_unit(images[start : start + batch_size]) for images in (truth, reconstruction))
+    truth, reconstruction = np.ascontiguousarray(truth), np.ascontiguousarray(reconstruction)
+    bring = bring or torch.from_numpy
+
+    def score_one(i):
+        a, b = (bring(images[i : i + 1])[0] for images in (truth, reconstruction))
+        _check_alike(a, b)
+        return score(a, b)
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # one image is too small a piece of work to be shared
+    try:
+        with ThreadPoolExecutor(n_threads) as pool:
+            return np.array(list(pool.map(score_one, range(len(truth)))), dtype=np.float64)
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _pixcorr(a, b):
+    """Pearson's r over all values of two images; 0 where one is constant."""
+    a, b = (x.float().flatten(1) for x in (a, b))
+    a, b = a - a.mean(dtype=torch.float64), b - b.mean(dtype=torch.float64)
+    ab, aa, bb = (torch.linalg.vecdot(x, y).sum(dtype=torch.float64) for x, y in ((a, b), (a, a), (b, b)))
+    return (ab / (aa * bb).sqrt()).item() if aa * bb > 0 else 0.0
 
 
 def _grey(x):
-    """(n, 3, rows, columns) in [0, 1] -> (n, rows, columns)."""
-    return torch.einsum("nchw,c->nhw", x, x.new_tensor(GREY))
+    """Grey values from 0 to 1, (rows, columns), of (rows, columns, 3) uint8 or (3, rows, columns) float in [0, 1]."""
+    whole = x.dtype == torch.uint8
+    red, green, blue = x.unbind(-1 if whole else 0)
+    weights = [weight / 255 if whole else weight for weight in GREY]
+    return (red * weights[0]).add_(green, alpha=weights[1]).add_(blue, alpha=weights[2])
 
 
-def _ssim_maps(x, y):
-    """SSIM at each pixel whose window lies inside: two (n, rows, columns) -> (n, rows - 10, columns - 10)."""
-    x, y = x - 0.5, y - 0.5  # smaller numbers, smaller rounding errors; added again to the means below
-    mean_x, mean_y, xx, yy, xy = _blur(torch.stack([x, y, x * x, y * y, x * y]))
-    covariance = xy - mean_x * mean_y
-    variances = xx - mean_x**2 + yy - mean_y**2
-    mean_x, mean_y = mean_x + 0.5, mean_y + 0.5
-    c1, c2 = SSIM_K1**2, SSIM_K2**2
-    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    return similarity / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
+def _ssim(x, y, columns):
+    """Mean SSIM over the pixels whose window lies inside, of two grey images (rows, columns).
+
+    The sum s and the difference d take the place of x and y: four means are enough, as xx + yy = (ss + dd) / 2 and
+    2 xy = (ss - dd) / 2. Everything is in units of twice the usual quantities, which cancel.
+    """
+    reach = 2 * SSIM_RADIUS
+    n_rows, n_columns = x.shape[0] - reach, x.shape[1] - (0 if columns else reach)
+    if min(n_rows, n_columns) < 1:
+        raise ValueError(f"SSIM's window is {reach + 1} pixels wide; the images are {tuple(x.shape)}.")
+    sides = (-(-(size - reach) // SSIM_BLOCK) * SSIM_BLOCK + reach for size in x.shape)  # whole blocks, zeros behind
+    maps = x.new_zeros(4, *(max(side, size) for side, size in zip(sides, x.shape, strict=True)))
+    s, d = maps[:2, : x.shape[0], : x.shape[1]]
+    torch.add(x, y, out=s).sub_(1)  # about 0: smaller numbers, smaller rounding errors
+    torch.sub(x, y, out=d)
+    torch.mul(maps[:2], maps[:2], out=maps[2:])
+    means = _blur(maps).transpose(1, 2)
+    s, d, ss, dd = means if columns else _blur(means)  # columns first from here on
+    ss.addcmul_(s, s, value=-1)
+    dd.addcmul_(d, d, value=-1)
+    s.add_(1).square_()
+    d.square_()
+    c1, c2 = 2 * SSIM_K1**2, 2 * SSIM_K2**2
+    similarity = (s - d).add_(c1).mul_((ss - dd).add_(c2))
+    similarity.div_(s.add_(d).add_(c1).mul_(ss.add_(dd).add_(c2)))
+    return similarity[:n_columns, :n_rows].mean(dtype=torch.float64).item()
 
 
-def _blur(x):
-    """Gaussian means along the last two axes, where the window fits."""
-    if min(x.shape[-2:]) <= 2 * SSIM_RADIUS:
-        raise ValueError(f"SSIM's window is {2 * SSIM_RADIUS + 1} pixels wide; the images are {tuple(x.shape[-2:])}.")
+def _blur(maps):
+    """Gaussian means along the rows of maps (n, n_blocks * block + reach, columns): (n, n_blocks * block, columns).
+
+    A banded matrix gives a block of rows at a time: as products these are faster than a short convolution.
+    """
+    band, reach = _band().to(maps), 2 * SSIM_RADIUS
+    n_blocks = (maps.shape[1] - reach) // SSIM_BLOCK
+    found = maps.new_empty(len(maps), n_blocks * SSIM_BLOCK, maps.shape[2])
+    for one, means in zip(maps, found, strict=True):
+        down, right = one.stride()
+        shape = (n_blocks, SSIM_BLOCK + reach, one.shape[1])
+        overlapping = one.as_strided(shape, (SSIM_BLOCK * down, down, right), one.storage_offset())
+        torch.bmm(band.expand(n_blocks, -1, -1), overlapping, out=means.view(n_blocks, SSIM_BLOCK, -1))
+    return found
+
+
+@cache
+def _band():
+    """Gaussian weights of each of a block's rows over the rows around it: (block, block + reach)."""
     at = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (at / SSIM_SIGMA) ** 2)
-    kernel = (weights / weights.sum()).to(x)
-    flat = F.conv2d(x.reshape(-1, 1, *x.shape[-2:]), kernel.view(1, 1, -1, 1))
-    flat = F.conv2d(flat, kernel.view(1, 1, 1, -1))
-    return flat.view(*x.shape[:-2], *flat.shape[-2:])
+    band = torch.zeros(SSIM_BLOCK, SSIM_BLOCK + 2 * SSIM_RADIUS, dtype=torch.float64)
+    for row in range(SSIM_BLOCK):
+        band[row, row : row + len(weights)] = weights / weights.sum()
+    return band
 
 
 def standardised_rows(x):

@@ -27,6 +27,7 @@ ZOOS = {
         "alexnet": Weights("judges/alexnet.safetensors", **_OURS),
         "inception": Weights("judges/inception.safetensors", **_OURS),
         "effnet": Weights("judges/effnet.safetensors", **_OURS),
+        "effnet_v2": Weights("judges/effnet.safetensors", **_OURS),  # one stand-in for both
         "swav": Weights("judges/swav.safetensors", **_OURS),
         "clip": Weights("judges/clip", **_OURS),
     },
@@ -42,6 +43,7 @@ ZOOS = {
         "alexnet": Weights("judges/alexnet-owt-7be5be79.pth", **_TORCHVISION),
         "inception": Weights("judges/inception_v3_google-0cc3c7bd.pth", **_TORCHVISION),
         "effnet": Weights("judges/efficientnet_b1_rwightman-bac287d4.pth", **_TORCHVISION),
+        "effnet_v2": Weights("judges/efficientnet_b1-c27df63c.pth", **_TORCHVISION),
         "swav": Weights(
             "judges/swav_800ep_pretrain.pth.tar", "https://dl.fbaipublicfiles.com/deepcluster/", "CC BY-NC 4.0"
         ),

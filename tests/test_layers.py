@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     ["params", "device", "draws", "images", "weights"],
-    ["lineage", "zoo", "progress", "nsd_layout", "published"],
+    ["lineage", "zoo", "progress", "nsd_layout", "published", "protocols"],
     ["store", "nsd_files", "scratch", "sprites", "hrf", "ridge", "training", "similarity", "mixture", "glm_linear"],
     ["nsd", "scenes", "trials", "nsd_write", "glm_options", "glm_design", "fracridge", "selection", "degrade"],
     ["anatomy", "brain", "bold", "nsd_checks", "glm_denoise"],

@@ -1,0 +1,84 @@
+"""How fast images are scored: `python benchmarks/scores.py`.
+
+SSIM and pixel correlation of pairs of 425 pixels against a loop of scikit-image and NumPy calls on the same pairs; and,
+with `--networks`, seconds of each judging network at its true size with random weights.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import pandas as pd
+import torch
+from skimage.color import rgb2gray
+from skimage.metrics import structural_similarity
+
+from nsdlib import device, full_size
+from nsdlib.metrics import pixcorr, ssim
+
+SETTINGS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+
+
+def main():
+    """Print one table a part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=982)
+    parser.add_argument("--peers", type=int, default=32, help="pairs of the loop, scaled to all (%(default)s)")
+    parser.add_argument("--networks", type=int, default=0, help="images through each network")
+    parser.add_argument("--device", default="auto", help="of the networks: auto, cpu or cuda")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(f"{options.threads} threads")
+    rows = measure_formulas(options.pairs, min(options.peers, options.pairs))
+    print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3g"), flush=True)
+    if options.networks:
+        rows = measure_networks(options.networks, device.pick(options.device))
+        print("\n" + pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3g"))
+
+
+def measure_formulas(n_pairs, n_peers):
+    """Seconds for all pairs, and the largest difference."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 256, (n_pairs, 425, 425, 3), dtype=np.uint8)
+    noise = rng.integers(-60, 61, truth.shape[1:])
+    made = np.stack([np.clip(image + noise, 0, 255).astype(np.uint8) for image in truth])
+    rows = []
+    for name, ours, theirs in (("SSIM", ssim, _one_ssim), ("PixCorr", pixcorr, _one_pixcorr)):
+        ours(truth[:16], made[:16])
+        began = time.perf_counter()
+        found = ours(truth, made)
+        seconds = time.perf_counter() - began
+        began = time.perf_counter()
+        wanted = [theirs(truth[i], made[i]) for i in range(n_peers)]
+        loop = (time.perf_counter() - began) * n_pairs / n_peers
+        difference = np.abs(found[:n_peers] - wanted).max()
+        rows.append({"score": name, "pairs": n_pairs, "nsdlib, seconds": seconds, "loop, seconds": loop,
+                     "times faster": loop / seconds, "largest difference": difference})  # fmt: skip
+    return rows
+
+
+def _one_ssim(truth, made):
+    return structural_similarity(rgb2gray(truth), rgb2gray(made), **SETTINGS)
+
+
+def _one_pixcorr(truth, made):
+    return np.corrcoef(truth.reshape(1, -1) / 255, made.reshape(1, -1) / 255)[0, 1]
+
+
+def measure_networks(n_images, where):
+    """Images a second of each judge."""
+    images, rows = np.random.default_rng(0).integers(0, 256, (n_images, 425, 425, 3), dtype=np.uint8), []
+    for name, judge in full_size.build_judges(full_size.Sizes(), where).items():
+        judge(images[:1])
+        began = time.perf_counter()
+        judge(images)
+        seconds = time.perf_counter() - began
+        rows.append(
+            {"network": name, "images a second": n_images / seconds, "seconds for 982": seconds * 982 / n_images}
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    main()
