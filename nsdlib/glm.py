@@ -80,7 +80,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     xarray.Dataset
         The `VARIABLES` of this module, and the attributes `threshold` (ON-OFF R2 from which voxels count as responding),
         `n_pcs` (components removed) and `notes` (steps left out, and why; voxels that could not be fitted). Every floating
-        result of a voxel that is constant, or holds a value that is not finite, is NaN.
+        result of a voxel that is constant, or holds a value that is not finite, is NaN, but the mean of a constant one.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     for note in notes:
         warnings.warn(note, stacklevel=2)
     attributes = {"n_pcs": removed[0].shape[1], "notes": " ".join(notes), "threshold": denoising.pop("threshold")}
-    return _dataset(found | denoising, attributes)
+    return _dataset(found | denoising, work.usable, attributes)
 
 
 def name_axes(found, attributes):
@@ -135,12 +135,13 @@ def name_axes(found, attributes):
     for name, (axes, meaning) in VARIABLES.items():
         if name in found:
             values = np.asarray(found[name])
-            values = values.astype(np.float32) if values.dtype == np.float64 and name != "fractions" else values
+            keep = values.dtype if values.dtype != np.float64 or name == "fractions" else np.float32
+            values = np.array(values, keep, order="C")  # its own memory: what lies in a folder will be removed
             variables[name] = (axes, values, {"long_name": meaning})
     return xr.Dataset(variables, attrs=attributes)
 
 
-def explain(labels, series, betas, *, hrf, tr):
+def explain(labels, series, betas, *, hrf, tr, mean=None):
     """One voxel's series in a run without its drift, and the part of it that single-trial betas explain.
 
     Parameters
@@ -155,24 +156,26 @@ def explain(labels, series, betas, *, hrf, tr):
         The voxel's HRF, sampled at the volumes.
     tr : float
         Seconds between volumes.
+    mean : float, optional
+        Of the voxel over all runs, of which the betas are percent (`fit`'s `mean`); of this run when not given.
 
     Returns
     -------
     measured, explained : (n_volumes,) float64
-        Percent of the mean of the run.
+        Percent of that mean.
     """
     series = np.asarray(series, dtype=np.float64)[:, None]
     [run] = make_runs([labels], [series], tr=tr)
-    measured = run.without_drift(torch.as_tensor(series))[:, 0] * (100 / series.mean())
+    measured = run.without_drift(torch.as_tensor(series))[:, 0] * (100 / (series.mean() if mean is None else mean))
     explained = run.regressors(run.drift.new_tensor(hrf)) @ run.drift.new_tensor(betas)
     return measured.numpy(), explained.numpy()
 
 
 def _denoise(work, found, repeats, options):
     """Step 2: noise pool, components, and which of them to remove; and what had to be left out."""
-    r2, mean = np.nan_to_num(found["onoff_r2"], nan=np.inf), found["mean"]
+    r2, mean = np.nan_to_num(found["onoff_r2"], nan=np.inf), np.where(work.usable, found["mean"], np.nan)
     threshold = glm_denoise.tail_threshold(found["onoff_r2"]) if options.brain_r2 is None else options.brain_r2
-    pool = (mean > options.brain_share * np.percentile(mean, 99)) & (r2 < threshold)
+    pool = (mean > options.brain_share * np.nanpercentile(mean, 99)) & (r2 < threshold)
     judges = np.nan_to_num(found["onoff_r2"], nan=-np.inf) > threshold
     result = {"noise_pool": pool, "judge": judges, "threshold": threshold}
     result["removed"] = [run.drift[:, :0] for run in work.runs]
@@ -188,7 +191,8 @@ def _denoise(work, found, repeats, options):
     if count is None:
         if not judges.any():
             notes = [f"No voxel has an ON-OFF R2 above {threshold:.2f}: the {FEWEST_JUDGES} best judge the components."]
-            judges[np.argsort(-np.nan_to_num(found["onoff_r2"], nan=-np.inf))[:FEWEST_JUDGES]] = True
+            best = np.argsort(-np.nan_to_num(found["onoff_r2"], nan=-np.inf))[:FEWEST_JUDGES]
+            judges[best[np.isfinite(found["onoff_r2"][best])]] = True
         badness = glm_steps.compare_counts(work, found["hrf_index"], components, repeats)
         trend = -np.median(badness[:, judges], axis=1).astype(np.float64)
         result |= {"pc_badness": badness, "pc_curve": trend - trend[0]}
@@ -206,15 +210,17 @@ def _padded(components):
     return result
 
 
-def _dataset(found, attributes):
+def _dataset(found, usable, attributes):
     """The results with named axes; what was in scanner units becomes percent of the mean signal."""
     constant = found["energy"] == 0
     with np.errstate(divide="ignore"):
         unit = np.where(constant, np.nan, 100 / np.abs(found["mean"])).astype(np.float32)
     for name in ("onoff_beta", "betas_b", "betas_c", "betas_d"):
         found[name] = found[name] * unit
-    for name in ("fraction", "scale", "offset"):
-        found[name] = np.where(constant, np.float32(np.nan), found[name])
+    for name in ("fraction", "scale", "offset", "pc_badness", "fraction_badness"):
+        if name in found:
+            found[name] = np.where(constant, np.float32(np.nan), found[name])
+    found["mean"] = np.where(usable, found["mean"], np.float32(np.nan))
     return name_axes(found, attributes)
 
 

@@ -80,8 +80,17 @@ def find_repeats(runs, *, folds=None, sessions=None):
     -------
     Repeats or None
         None when no condition comes back in another run.
+
+    Raises
+    ------
+    ValueError
+        When folds name a run that is not there or leave one out, or sessions are not one a run.
     """
     n_runs, device = len(runs), runs[0].onsets.device
+    if folds is not None and set(np.concatenate([np.atleast_1d(fold) for fold in folds])) != set(range(n_runs)):
+        raise ValueError(f"folds={folds}: wanted each of the {n_runs} runs, counted from 0, in at least one fold.")
+    if sessions is not None and len(sessions) != n_runs:
+        raise ValueError(f"sessions={sessions}: wanted the session of each of the {n_runs} runs, got {len(sessions)}.")
     folds = [(run,) for run in range(n_runs)] if folds is None else folds
     sessions = np.zeros(n_runs) if sessions is None else np.asarray(sessions)
     run_of = np.repeat(np.arange(n_runs), [len(run.onsets) for run in runs])

@@ -150,7 +150,11 @@ def check_confounds(confounds, runs):
                 f"Run {number}: confounds must be finite numbers of shape ({run.n_volumes}, any), got shape {columns.shape} with "
                 f"{np.count_nonzero(~np.isfinite(columns))} that are not finite (tables of motion often begin with NaN: fill it)."
             )
-        checked.append(orthonormal(run.without_drift(run.drift.new_tensor(columns))))
+        columns = run.drift.new_tensor(columns)
+        rest = run.without_drift(columns)
+        checked.append(
+            orthonormal(rest[:, rest.norm(dim=0) > 1e-8 * columns.norm(dim=0)])
+        )  # not a constant, not a drift
     return checked
 
 

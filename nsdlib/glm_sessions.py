@@ -44,12 +44,14 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
     Raises
     ------
     ValueError
-        As `glm.fit`, for an unknown engine, and when the region has no voxel in the brain mask.
+        As `glm.fit`, for an unknown engine or no session, and when the region has no voxel in the brain mask.
     """
     import xarray as xr
 
     if engine not in ENGINES:
         raise ValueError(f"engine {engine!r} is unknown. Known: {', '.join(ENGINES)}.")
+    if n_sessions < 1:
+        raise ValueError(f"n_sessions must be at least 1, got {n_sessions}.")
     options = options or Options()
     brain = np.flatnonzero(subject.brainmask)
     kept = np.flatnonzero(subject.roi(roi)[subject.brainmask] > 0)
@@ -58,7 +60,7 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
 
     def fit_session(session, folder):
         design, series = read_session(subject, session)
-        found = ENGINES[engine](design, series, tr=TR, options=options, **({"scratch": folder} if folder else {}))
+        found = ENGINES[engine](design, series, tr=TR, options=options, scratch=folder)
         return _keep(found, kept, options)
 
     sessions = []
@@ -66,7 +68,7 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
         if scratch is None:
             sessions.append(fit_session(session, None))
         else:
-            inputs = f"{subject.root} {subject.subject} {roi} {engine} {options}"
+            inputs = f"{subject.root} {subject.subject} {roi} {engine} {options} {_files(subject, session)}"
             name = f"session{session:02d}-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
             sessions.append(
                 _finished_once(scratch / name, lambda folder, session=session: fit_session(session, folder))
@@ -125,6 +127,8 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
     ------
     ValueError
         When a session in `found` does not have the trials that NSD's files have.
+    FileExistsError
+        When a file is already there: NSD's own betas have these names.
     """
     mask = np.zeros(subject.brainmask.shape, dtype=bool)
     mask.flat[found.roi_voxel.values] = True
@@ -137,12 +141,23 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
                 f"Session {session} has {len(rows)} trials here, {expected} in the experiment: fit it again."
             )
         paths = {ending: folder / f"betas_session{session:02d}.{ending}" for ending in ("nii.gz", "hdf5")}
+        if there := [path for path in paths.values() if path.exists()]:
+            raise FileExistsError(
+                f"{there[0]} is already there, and is not overwritten: name another folder, or remove it."
+            )
         partial = {ending: path.with_name(f"partial-{path.name}") for ending, path in paths.items()}
         nsd_write.write_betas(partial, np.nan_to_num(found[kind].values[rows]), mask, subject.affine)
         for ending, path in paths.items():
             partial[ending].rename(path)
         written.append(paths["nii.gz"])
     return written
+
+
+def _files(subject, session):
+    """Size and time of last change of a session's series and designs: a corrected file makes another fit."""
+    numbers, paths = range(1, subject.n_runs(session) + 1), subject.paths
+    files = [kind(session, run) for run in numbers for kind in (paths.timeseries, paths.design)]
+    return [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
 
 
 def _finished_once(place, fit):

@@ -1,8 +1,8 @@
 """Arrays that fill batch by batch, in memory or in a folder; in a folder, what was interrupted goes on where it stopped."""
 
-import shutil
-
 import numpy as np
+
+OWN = (".npy", ".partial", ".finished")  # endings of the files that a folder holds beside its mark
 
 
 class Scratch:
@@ -14,26 +14,42 @@ class Scratch:
         Where they lie; in memory when not given.
     inputs : str
         What they are computed from. A folder that was begun from anything else is emptied first.
+
+    Raises
+    ------
+    ValueError
+        When the folder holds something and no Scratch began it.
     """
 
     def __init__(self, folder=None, inputs=""):
         self.folder, self._arrays = folder, []
         if folder is None:
             return
-        mark = folder / "inputs"
-        if not mark.is_file() or mark.read_text() != inputs:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        mark, files = folder / "inputs", list(folder.iterdir())
+        if files and mark not in files:
+            raise ValueError(
+                f"scratch={str(folder)!r}: wanted a new or empty folder, or one that this function began; this one holds "
+                f"{len(files)} files of another origin. Nothing was changed: give another folder."
+            )
+        if not files or mark.read_text() != inputs:
+            mark.write_text("")  # should this be interrupted, the folder is nobody's
+            for path in files:
+                if path.suffix in OWN:
+                    path.unlink()
             mark.write_text(inputs)
 
     def array(self, name, shape, dtype):
-        """An array to be filled: with what an interrupted run left in it, or with anything."""
+        """An array to be filled: with what an interrupted run left in it, or with anything.
+
+        In a folder its last axis, along which batches lie, is the slowest: a batch then touches its own pages of the file alone.
+        """
         if self.folder is None:
             return np.empty(shape, dtype)
         path = self.folder / f"{name}.npy"
         if not path.is_file():
             partial = path.with_suffix(".partial")
-            np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape).flush()
+            np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape, fortran_order=True).flush()
             partial.rename(path)
         self._arrays.append(np.lib.format.open_memmap(path, mode="r+"))
         return self._arrays[-1]

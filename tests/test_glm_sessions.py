@@ -1,5 +1,6 @@
 """Sessions of the simulated subject through the GLM, against what was planted; both engines; what is written and resumed."""
 
+import os
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -44,10 +45,11 @@ def test_what_betas_explain_adds_up_to_the_fit(session):
     mask.flat[found.roi_voxel.values[voxel]] = True
     series = subject.timeseries(1, 1, mask)[: len(labels), 0]
     curve = hrf.library(TR)[int(found.hrf_index.sel(voxel=found.roi_voxel.values[voxel])[0])]
-    betas = found.betas_b.values[: (labels > 0).sum(), voxel] * float(
-        found["mean"].sel(voxel=found.roi_voxel.values[voxel])[0] / series.mean()
+    betas, mean = (
+        found.betas_b.values[: (labels > 0).sum(), voxel],
+        found["mean"].sel(voxel=found.roi_voxel.values[voxel]),
     )
-    measured, explained = glm.explain(labels, series, betas, hrf=curve, tr=TR)
+    measured, explained = glm.explain(labels, series, betas, hrf=curve, tr=TR, mean=float(mean[0]))
     left = measured - explained
     assert np.square(left).sum() < 0.5 * np.square(measured).sum()
     assert (
@@ -74,6 +76,12 @@ def test_finished_sessions_are_read_again_and_unfinished_ones_leave_no_result(se
     assert [path.suffix for path in tmp_path.iterdir()] == [".nc"]  # the arrays in progress are gone
     monkeypatch.setitem(glm_sessions.ENGINES, "nsdlib", None)  # nothing is fitted any more
     assert glm_sessions.fit_sessions(subject, 1, scratch=tmp_path).load().identical(whole)
+    file = subject.paths.design(1, 3)
+    os.utime(file, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns + 10**9))  # a corrected file
+    with pytest.raises(TypeError, match="not callable"):
+        glm_sessions.fit_sessions(subject, 1, scratch=tmp_path)
+    with pytest.raises(ValueError, match="n_sessions must be at least 1, got 0"):
+        glm_sessions.fit_sessions(subject, 0)
 
 
 def test_exported_betas_are_files_of_nsd(session, tmp_path):
@@ -88,6 +96,8 @@ def test_exported_betas_are_files_of_nsd(session, tmp_path):
     ):
         assert scaled.dtype == np.int16
         np.testing.assert_allclose(scaled / 300, found.betas_d, atol=1 / 600 + 1e-5)
+    with pytest.raises(FileExistsError, match=r"betas_session01.nii.gz is already there, and is not overwritten"):
+        glm_sessions.export_betas(found, subject, tmp_path)
     with pytest.raises(ValueError, match="Session 1 has 749 trials here, 750 in the experiment"):
         glm_sessions.export_betas(found.isel(trial=slice(749)), subject, tmp_path)
 
@@ -154,6 +164,14 @@ def test_both_engines_give_the_same_under_the_same_names(recorded):
     assert all(matrix.shape == (288, 80) for matrix in asked.design) and all(len(trials) == 60 for trials in shown)
     assert asked.data[0].shape == (300, 288) and asked.data[0].dtype == np.float32
     assert not any(Path(folder).parent.exists() for folder in asked.folders)
+
+
+def test_either_engine_is_given_a_folder(recorded, tmp_path):
+    file, _ = recorded
+    design, data = [file[f"design_{run}"] for run in range(4)], [file[f"data_{run}"].T for run in range(4)]
+    arguments = {"tr": float(file["tr"]), "hrfs": file["hrflibrary"].T, "canonical": file["hrftoassume"]}
+    for name, engine in glm_sessions.ENGINES.items():
+        assert engine(design, data, **arguments, scratch=tmp_path / name).betas_d.shape[1] == 300
 
 
 def test_options_reach_glmsingle_under_its_names(recorded):
