@@ -454,9 +454,7 @@ def test_a_batch_in_scratch_touches_few_pages_and_results_do_not_hang_on_it(tmp_
 
 def test_a_folder_of_others_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(
-        ValueError, match="wanted a new or empty folder, .* holds 1 files of another origin"
-    ):
+    with pytest.raises(ValueError, match=r"wanted a new or empty folder, .* holds 1 files of another origin"):
         glm.fit(*tiny(), tr=1.0, options=glm.Options(brain_r2=1.0), scratch=tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
