@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from nsdlib import ablation
 
@@ -41,11 +42,25 @@ def test_the_plain_glm_gives_glmsingles_results(plain_glm):
 
 
 def test_the_benchmark_of_the_glm_reports_time_and_agreement():
-    command = [sys.executable, "benchmarks/glm.py", "--voxels", "60", "--runs", "2"]
+    command = [sys.executable, "benchmarks/glm.py", "--quick", "--voxels", "80", "60", "--runs", "2", "3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    row = re.search(r"\|\s+2 \|\s+60 \|\s+(\S+) \|\s+(\S+) \|\s+(\S+) \|\s+(\d+) = (\d+)", done.stdout)
-    difference, same_hrf, same_fraction, ours, theirs = map(float, row.groups())
-    assert difference < 2e-5 and same_hrf == same_fraction == 1 and ours == theirs
+    row = re.search(r"\|\s+2 \|\s+60 \|" + r"\s+(\S+) \|" * 5 + r"\s+(\d+) = (\d+)", done.stdout)
+    everywhere, difference, *same, ours, theirs = map(float, row.groups())
+    assert everywhere == difference < 2e-5 and same == [1, 1, 1] and ours == theirs
+    assert not re.search(r"\|\s+(3 \|\s+\d+|\d+ \|\s+80) \|", done.stdout)  # quick: one case
+
+
+def test_a_noise_pool_that_differs_counts_and_so_do_voxels_with_other_choices(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import glm as benchmark
+
+    axes = {"hrf_index": [3, 3], "fraction": [1.0, 0.5], "noise_pool": [True, False]}
+    ours = xr.Dataset({name: ("voxel", values) for name, values in axes.items()}, attrs={"n_pcs": 2})
+    ours["betas_d"] = (("trial", "voxel"), np.ones((4, 2)))
+    other = {"hrf_index": np.array([3, 4]), "noise_pool": np.array([True, True]), "betas_d": np.array([[1.0, 3.0]] * 4)}
+    found = benchmark.compare_results(ours, other | {"fraction": np.array([1.0, 0.5]), "n_pcs": 2})
+    assert found["betas, relative rms"] == pytest.approx(np.sqrt(2))
+    assert found["with the same HRF and fraction"] == 0 and found["same noise pool"] == 0.5
 
 
 def test_the_benchmark_of_stage_1_agrees_with_scikit_learn():
@@ -63,10 +78,11 @@ def test_the_benchmark_of_regimes_writes_the_table_that_is_shown(tmp_path):
     assert set(zip(found.target, found.decoder, strict=True)) == set(zip(shown.target, shown.decoder, strict=True))
 
 
-def test_the_benchmark_of_a_session_reports_memory():
-    command = [sys.executable, "benchmarks/glm.py", "--session", "100"]
+def test_the_benchmark_of_a_session_reports_memory(tmp_path):
+    command = [sys.executable, "benchmarks/glm.py", "--session", "100", "--scratch", tmp_path]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert re.search(r"100 voxels, 750 trials, 2700 volumes on cpu\n.*\npeak memory [\d.]+ GiB", done.stdout)
+    assert not any(tmp_path.iterdir())
 
 
 def test_the_benchmark_of_stage_2_compares_the_same_images():
