@@ -85,8 +85,9 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     Raises
     ------
     ValueError
-        When shapes or values of design and data do not fit, when no voxel is finite, when two trials begin at once, or
-        when the trials of a run cannot be told apart.
+        When shapes or values of design and data do not fit, when no voxel can be fitted, when two trials begin at once,
+        when the trials of a run cannot be told apart, when folds or sessions do not fit the runs, or when `scratch` holds
+        files that no fit wrote.
 
     Notes
     -----
@@ -98,6 +99,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     runs = make_runs(design, data, tr=tr, degree=options.degree, device=options.device)
     hrfs = hrf.library(tr, options.duration) if hrfs is None else np.atleast_2d(hrfs)
     canonical = hrf.canonical(tr, options.duration) if canonical is None else canonical
+    repeats = glm_denoise.find_repeats(runs, folds=options.folds, sessions=options.sessions)
     like = runs[0].drift
     data = [np.asarray(series) for series in data]
     work = glm_steps.Work(
@@ -108,7 +110,6 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     found = glm_steps.fit_onoff(work, like.new_tensor(canonical))
     found |= glm_steps.choose_hrfs(work, found["energy"], lss=options.lss)
 
-    repeats = glm_denoise.find_repeats(runs, folds=options.folds, sessions=options.sessions)
     denoising, notes = _denoise(work, found, repeats, options)
     notes += _unfitted(work.usable, found["energy"])
     removed = denoising.pop("removed")
@@ -136,7 +137,7 @@ def name_axes(found, attributes):
         if name in found:
             values = np.asarray(found[name])
             keep = values.dtype if values.dtype != np.float64 or name == "fractions" else np.float32
-            values = np.array(values, keep, order="C")  # its own memory: what lies in a folder will be removed
+            values = np.asarray(values, keep, order="C")
             variables[name] = (axes, values, {"long_name": meaning})
     return xr.Dataset(variables, attrs=attributes)
 
@@ -166,16 +167,16 @@ def explain(labels, series, betas, *, hrf, tr, mean=None):
     """
     series = np.asarray(series, dtype=np.float64)[:, None]
     [run] = make_runs([labels], [series], tr=tr)
-    measured = run.without_drift(torch.as_tensor(series))[:, 0] * (100 / (series.mean() if mean is None else mean))
+    measured = run.without_drift(torch.as_tensor(series))[:, 0] * (100 / abs(series.mean() if mean is None else mean))
     explained = run.regressors(run.drift.new_tensor(hrf)) @ run.drift.new_tensor(betas)
     return measured.numpy(), explained.numpy()
 
 
 def _denoise(work, found, repeats, options):
     """Step 2: noise pool, components, and which of them to remove; and what had to be left out."""
-    r2, mean = np.nan_to_num(found["onoff_r2"], nan=np.inf), np.where(work.usable, found["mean"], np.nan)
+    r2, mean, fitted = np.nan_to_num(found["onoff_r2"], nan=np.inf), found["mean"], found["energy"] > 0
     threshold = glm_denoise.tail_threshold(found["onoff_r2"]) if options.brain_r2 is None else options.brain_r2
-    pool = (mean > options.brain_share * np.nanpercentile(mean, 99)) & (r2 < threshold)
+    pool = (mean > options.brain_share * np.percentile(mean[fitted], 99)) & (r2 < threshold)
     judges = np.nan_to_num(found["onoff_r2"], nan=-np.inf) > threshold
     result = {"noise_pool": pool, "judge": judges, "threshold": threshold}
     result["removed"] = [run.drift[:, :0] for run in work.runs]
@@ -192,7 +193,7 @@ def _denoise(work, found, repeats, options):
         if not judges.any():
             notes = [f"No voxel has an ON-OFF R2 above {threshold:.2f}: the {FEWEST_JUDGES} best judge the components."]
             best = np.argsort(-np.nan_to_num(found["onoff_r2"], nan=-np.inf))[:FEWEST_JUDGES]
-            judges[best[np.isfinite(found["onoff_r2"][best])]] = True
+            judges[best[fitted[best]]] = True
         badness = glm_steps.compare_counts(work, found["hrf_index"], components, repeats)
         trend = -np.median(badness[:, judges], axis=1).astype(np.float64)
         result |= {"pc_badness": badness, "pc_curve": trend - trend[0]}
@@ -211,7 +212,7 @@ def _padded(components):
 
 
 def _dataset(found, usable, attributes):
-    """The results with named axes; what was in scanner units becomes percent of the mean signal."""
+    """The results with named axes, none of them in a folder any more; scanner units become percent of the mean signal."""
     constant = found["energy"] == 0
     with np.errstate(divide="ignore"):
         unit = np.where(constant, np.nan, 100 / np.abs(found["mean"])).astype(np.float32)

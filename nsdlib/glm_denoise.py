@@ -87,10 +87,7 @@ def find_repeats(runs, *, folds=None, sessions=None):
         When folds name a run that is not there or leave one out, or sessions are not one a run.
     """
     n_runs, device = len(runs), runs[0].onsets.device
-    if folds is not None and set(np.concatenate([np.atleast_1d(fold) for fold in folds])) != set(range(n_runs)):
-        raise ValueError(f"folds={folds}: wanted each of the {n_runs} runs, counted from 0, in at least one fold.")
-    if sessions is not None and len(sessions) != n_runs:
-        raise ValueError(f"sessions={sessions}: wanted the session of each of the {n_runs} runs, got {len(sessions)}.")
+    check_runs(n_runs, folds=folds, sessions=sessions)
     folds = [(run,) for run in range(n_runs)] if folds is None else folds
     sessions = np.zeros(n_runs) if sessions is None else np.asarray(sessions)
     run_of = np.repeat(np.arange(n_runs), [len(run.onsets) for run in runs])
@@ -108,6 +105,14 @@ def find_repeats(runs, *, folds=None, sessions=None):
     match = torch.sparse_coo_tensor(places, values, size, check_invariants=True).coalesce()
     members = [np.flatnonzero(sessions[run_of] == session) for session in np.unique(sessions)]
     return Repeats(match, [torch.as_tensor(trials, device=device) for trials in members])
+
+
+def check_runs(n_runs, *, folds=None, sessions=None):
+    """Raise ValueError when folds name a run that is not there or leave one out, or sessions are not one a run."""
+    if folds is not None and {run for fold in folds for run in np.atleast_1d(fold)} != set(range(n_runs)):
+        raise ValueError(f"folds={folds}: wanted each of the {n_runs} runs, counted from 0, in at least one fold.")
+    if sessions is not None and len(sessions) != n_runs:
+        raise ValueError(f"sessions={sessions}: wanted the session of each of the {n_runs} runs, got {len(sessions)}.")
 
 
 def choose_number(curve, *, stop):

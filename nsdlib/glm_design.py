@@ -8,6 +8,7 @@ import torch
 
 from nsdlib.glm_linear import orthonormal
 
+DRIFT = 1e-8  # a confound that keeps at most this share of its length without drifts is one: what is left is rounding
 OFF_GRID = 0.05  # of the time between two volumes: an onset farther from its volume is refused
 
 
@@ -152,9 +153,7 @@ def check_confounds(confounds, runs):
             )
         columns = run.drift.new_tensor(columns)
         rest = run.without_drift(columns)
-        checked.append(
-            orthonormal(rest[:, rest.norm(dim=0) > 1e-8 * columns.norm(dim=0)])
-        )  # not a constant, not a drift
+        checked.append(orthonormal(rest[:, rest.norm(dim=0) > DRIFT * columns.norm(dim=0)]))
     return checked
 
 

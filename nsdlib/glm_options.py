@@ -27,7 +27,7 @@ class Options:
     pc_stop : float
         See `glm_denoise.choose_number`.
     brain_share : float
-        Voxels of the noise pool are brighter than this share of the 99th percentile.
+        Voxels of the noise pool are brighter than this share of the 99th percentile of the voxels that can be fitted.
     brain_r2 : float or None
         ON-OFF R2 (percent) below which a voxel may be noise and above which it judges; found from the data when None.
     fractions : tuple of float

@@ -134,6 +134,11 @@ def fit_onoff(work, canonical):
     -------
     dict of (n_voxels,) arrays
         mean, onoff_r2, onoff_beta (raw units), and energy: the sum of squares without drifts, 0 for a constant voxel.
+
+    Raises
+    ------
+    ValueError
+        When all are constant.
     """
     plain = [run.regressors(canonical).sum(1) for run in work.runs]
     regressors = [x - noise @ (noise.T @ x) for x, noise in zip(plain, work.confounds, strict=True)]
@@ -148,6 +153,10 @@ def fit_onoff(work, canonical):
         energy[voxels] = torch.where(left > FLAT * total, left, 0.0).cpu()
         product[voxels] = sum(x @ run for x, run in zip(regressors, series, strict=True)).cpu()
         plain_product[voxels] = sum(x @ run for x, run in zip(plain, series, strict=True)).cpu()
+    if not energy.any():
+        raise ValueError(
+            f"All {work.n_voxels} voxels are constant or hold values that are not finite: no voxel can be fitted."
+        )
     beta = product / norm
     r2 = percent(beta * (2 * plain_product - plain_norm * beta), energy)
     return {"mean": mean, "energy": energy, "onoff_r2": r2, "onoff_beta": beta}

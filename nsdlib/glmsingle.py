@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nsdlib import glm, hrf
-from nsdlib.glm_denoise import tail_threshold
+from nsdlib.glm_denoise import check_runs, tail_threshold
 from nsdlib.glm_design import check_design
 from nsdlib.glm_options import Options
 
@@ -52,7 +52,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     ModuleNotFoundError
         When GLMsingle is not installed.
     ValueError
-        When shapes or values of design and data do not fit.
+        When shapes or values of design and data do not fit, or folds or sessions do not fit the runs.
     """
     if not is_installed():
         raise ModuleNotFoundError(
@@ -63,6 +63,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
 
     options = options or Options()
     labels = check_design(design, data, tr=tr)
+    check_runs(len(labels), folds=options.folds, sessions=options.sessions)
     hrfs = hrf.library(tr, options.duration) if hrfs is None else np.atleast_2d(hrfs)
     canonical = hrf.canonical(tr, options.duration) if canonical is None else canonical
     settings = _settings(options, len(labels)) | {

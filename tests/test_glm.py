@@ -327,6 +327,18 @@ def test_voxels_that_cannot_be_fitted_are_nan_and_named_and_change_no_other():
         np.testing.assert_allclose(rest, clean[name], rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+def test_voxels_that_cannot_be_fitted_neither_judge_nor_set_the_brightness():
+    design, data = tiny(n_voxels=60)
+    dull = [
+        np.hstack([series, np.full((80, 60), 1e6)]) for series in data
+    ]  # bright, and in every comparison of ranks last
+    options = glm.Options(brain_r2=100.0)
+    clean, found = (glm.fit(design, bold, tr=1.0, options=options) for bold in (data, dull))
+    assert found.noise_pool[:60].all() and found.judge.sum() == 60 and found.n_pcs == clean.n_pcs
+    np.testing.assert_allclose(found.pc_curve, clean.pc_curve, rtol=1e-6)
+
+
 def test_of_many_voxels_a_note_names_the_first():
     assert glm._named(np.arange(10) > 2) == "voxel 3, voxel 4, voxel 5, voxel 6, voxel 7, and 2 more"
 
@@ -349,6 +361,7 @@ def test_a_trial_after_the_last_volume_has_beta_zero_and_changes_nothing_else():
         (lambda d, y: (d, [y[0], y[1][:, :5], y[2]]), r"Run 2: data must be .* same 40 voxels .* got shape \(80, 5\)"),
         (lambda d, y: (d, [y[0], y[1], y[2][:70]]), "Run 3: design has 80 volumes, data 70. Cut both"),
         (lambda d, y: (d, [y[0], y[1] * np.nan, y[2]]), "All 40 voxels hold values that are not finite"),
+        (lambda d, y: (d, [run * 0 + 5 for run in y]), "All 40 voxels are constant or hold"),
         (lambda d, y: ([d[0] * 1.0, *d[1:]], y), "Run 1: design must be .* integers .* got float64"),
         (
             lambda d, y: ([np.eye(80, 3) * 2, *d[1:]], y),
@@ -389,10 +402,12 @@ def test_bad_options_are_refused(wrong, message):
     [
         ({"folds": ((1,), (2,), (3,))}, r"folds=.*: wanted each of the 3 runs, counted from 0"),
         ({"folds": ((0, 1),)}, "folds=.*: wanted each of the 3 runs"),
+        ({"folds": ()}, r"folds=\(\): wanted each of the 3 runs"),
         ({"sessions": (1, 1)}, r"sessions=\(1, 1\): wanted the session of each of the 3 runs, got 2"),
     ],
 )
-def test_options_that_do_not_fit_the_runs_are_refused(wrong, message):
+def test_options_that_do_not_fit_the_runs_are_refused_before_anything_is_fitted(wrong, message, monkeypatch):
+    monkeypatch.setattr(glm_steps, "fit_onoff", None)
     with pytest.raises(ValueError, match=message):
         glm.fit(*tiny(), tr=1.0, options=glm.Options(brain_r2=1.0, **wrong))
 
@@ -450,22 +465,6 @@ def test_a_batch_in_scratch_touches_few_pages_and_results_do_not_hang_on_it(tmp_
     for path in tmp_path.glob("*.npy"):
         np.load(path, mmap_mode="r+")[:] = 7
     assert found.identical(before)
-
-
-def test_a_folder_of_others_is_left_alone(tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match=r"wanted a new or empty folder, .* holds 1 files of another origin"):
-        glm.fit(*tiny(), tr=1.0, options=glm.Options(brain_r2=1.0), scratch=tmp_path)
-    assert (tmp_path / "thesis.txt").read_text() == "mine"
-
-
-def test_results_outlive_their_scratch_folder(tmp_path):
-    found = glm.fit(*tiny(), tr=1.0, options=glm.Options(brain_r2=1.0), scratch=tmp_path / "fit")
-    assert not any(
-        np.shares_memory(values, values.base)
-        for values in map(np.asarray, found.values())
-        if isinstance(values.base, np.memmap)
-    )
 
 
 def events(**columns):
