@@ -68,7 +68,7 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
         if scratch is None:
             sessions.append(fit_session(session, None))
         else:
-            inputs = f"{subject.root} {subject.subject} {roi} {engine} {options} {_files(subject, session)}"
+            inputs = f"{subject.root} {subject.subject} {roi} {engine} {options} {_files(subject, session, roi)}"
             name = f"session{session:02d}-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
             sessions.append(
                 _finished_once(scratch / name, lambda folder, session=session: fit_session(session, folder))
@@ -128,35 +128,39 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
     ValueError
         When a session in `found` does not have the trials that NSD's files have.
     FileExistsError
-        When a file is already there: NSD's own betas have these names.
+        When a file is already there: NSD's own betas have these names. Nothing is written then.
     """
-    mask = np.zeros(subject.brainmask.shape, dtype=bool)
-    mask.flat[found.roi_voxel.values] = True
-    written = []
-    for session in found.session.values:
-        rows = np.flatnonzero(subject.session[found.trial.values] == session)
-        expected = np.count_nonzero(subject.session == session)
-        if len(rows) != expected:
+    session_of = subject.session[found.trial.values]
+    targets = {
+        session: {ending: folder / f"betas_session{session:02d}.{ending}" for ending in ("nii.gz", "hdf5")}
+        for session in found.session.values
+    }
+    for session, paths in targets.items():
+        n_trials, expected = (np.count_nonzero(of == session) for of in (session_of, subject.session))
+        if n_trials != expected:
             raise ValueError(
-                f"Session {session} has {len(rows)} trials here, {expected} in the experiment: fit it again."
+                f"Session {session} has {n_trials} trials here, {expected} in the experiment: fit it again."
             )
-        paths = {ending: folder / f"betas_session{session:02d}.{ending}" for ending in ("nii.gz", "hdf5")}
         if there := [path for path in paths.values() if path.exists()]:
             raise FileExistsError(
                 f"{there[0]} is already there, and is not overwritten: name another folder, or remove it."
             )
+    mask = np.zeros(subject.brainmask.shape, dtype=bool)
+    mask.flat[found.roi_voxel.values] = True
+    for session, paths in targets.items():
+        betas = found[kind].values[session_of == session]
         partial = {ending: path.with_name(f"partial-{path.name}") for ending, path in paths.items()}
-        nsd_write.write_betas(partial, np.nan_to_num(found[kind].values[rows]), mask, subject.affine)
+        nsd_write.write_betas(partial, np.nan_to_num(betas), mask, subject.affine)
         for ending, path in paths.items():
             partial[ending].rename(path)
-        written.append(paths["nii.gz"])
-    return written
+    return [paths["nii.gz"] for paths in targets.values()]
 
 
-def _files(subject, session):
-    """Size and time of last change of a session's series and designs: a corrected file makes another fit."""
+def _files(subject, session, roi):
+    """Size and time of last change of what a session's fit reads: a corrected file makes another fit."""
     numbers, paths = range(1, subject.n_runs(session) + 1), subject.paths
     files = [kind(session, run) for run in numbers for kind in (paths.timeseries, paths.design)]
+    files += [paths.volume("brainmask"), paths.roi(roi)]
     return [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
 
 

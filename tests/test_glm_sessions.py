@@ -10,6 +10,7 @@ import pytest
 
 from nsdlib import glm, glm_sessions, glmsingle, hrf, nsd_files
 from nsdlib.nsd import TR, NSDSubject
+from nsdlib.nsd_layout import Layout
 from nsdlib.reliability import correlate
 from nsdlib.simulate import load_truth
 
@@ -98,6 +99,10 @@ def test_exported_betas_are_files_of_nsd(session, tmp_path):
         np.testing.assert_allclose(scaled / 300, found.betas_d, atol=1 / 600 + 1e-5)
     with pytest.raises(FileExistsError, match=r"betas_session01.nii.gz is already there, and is not overwritten"):
         glm_sessions.export_betas(found, subject, tmp_path)
+    nifti.unlink()
+    with pytest.raises(FileExistsError, match=r"betas_session01.hdf5 is already there"):
+        glm_sessions.export_betas(found, subject, tmp_path)
+    assert not nifti.exists()
     with pytest.raises(ValueError, match="Session 1 has 749 trials here, 750 in the experiment"):
         glm_sessions.export_betas(found.isel(trial=slice(749)), subject, tmp_path)
 
@@ -172,6 +177,20 @@ def test_either_engine_is_given_a_folder(recorded, tmp_path):
     arguments = {"tr": float(file["tr"]), "hrfs": file["hrflibrary"].T, "canonical": file["hrftoassume"]}
     for name, engine in glm_sessions.ENGINES.items():
         assert engine(design, data, **arguments, scratch=tmp_path / name).betas_d.shape[1] == 300
+
+
+def test_a_session_goes_through_glmsingle_with_a_folder(recorded, tmp_path):
+    file, _ = recorded
+    designs = [events.argmax(1) + events.any(1) for events in (file[f"design_{run}"] for run in range(4))]
+    subject = SimpleNamespace(
+        root=tmp_path, subject=1, n_sessions=1, brainmask=np.ones((10, 10, 3), bool), session=np.ones(240, int),
+        paths=Layout(tmp_path, 1), n_runs=lambda session: 4, design=lambda session, run: designs[run - 1],
+        roi=lambda name: np.arange(300).reshape(10, 10, 3) % 2,
+        timeseries=lambda session, run, mask: file[f"data_{run - 1}"].T,
+    )  # fmt: skip
+    found = glm_sessions.fit_sessions(subject, 1, engine="glmsingle", scratch=tmp_path)
+    np.testing.assert_array_equal(found.betas_d, file["typeD_betasmd"].T[:, 1::2].astype(np.float32))
+    found.close()
 
 
 def test_options_reach_glmsingle_under_its_names(recorded):
