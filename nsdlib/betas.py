@@ -67,7 +67,7 @@ def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
     ValueError
         When the artifact holds other voxels than the region has.
     """
-    mask = _mask(subject, roi)
+    mask = _mask(subject, roi) & subject.brainmask  # the fit knows no other voxels
     if not np.array_equal(glm.roi_voxel, np.flatnonzero(mask)):
         raise ValueError(
             f"The glm artifact has {glm.sizes['roi_voxel']} voxels, {roi} of subject {subject.subject} has {mask.sum()}, or "

@@ -100,6 +100,15 @@ def test_betas_of_the_glm_take_the_same_way(subject, trials):
         betas.trials_from_glm(glm.isel(roi_voxel=slice(3)), subject)
 
 
+def test_a_region_may_reach_out_of_the_brain_mask(subject, trials, monkeypatch):
+    coordinates = {"trial": trials.trial.values, "roi_voxel": trials.voxel.values}
+    glm = xr.Dataset({"betas_d": (("trial", "roi_voxel"), trials.betas.values)}, coords=coordinates)
+    labels = subject.roi("nsdgeneral")
+    labels[tuple(np.argwhere(~subject.brainmask)[0])] = 1
+    monkeypatch.setattr(subject, "roi", lambda name: labels)
+    np.testing.assert_array_equal(betas.trials_from_glm(glm, subject).voxel, trials.voxel)
+
+
 def test_a_region_without_voxels_is_refused(subject, monkeypatch):
     monkeypatch.setattr(subject, "roi", lambda name: np.zeros(subject.brainmask.shape, dtype=int))
     with pytest.raises(ValueError, match="floc-words of subject 1 has no voxel with a label"):
