@@ -1,5 +1,5 @@
 # make demo: install, simulate a subject, run the notebooks, build the book.    make test: install, run the tests.
-.PHONY: demo test lint book lab subjects zoo
+.PHONY: demo group test lint book lab subjects zoo
 PYTHON ?= python3.11
 LAB ?=
 RUNS ?= subj01,subj02,subj05,subj07
@@ -7,6 +7,10 @@ ENV = PATH="$(CURDIR)/.venv/bin:$$PATH" NSDLIB_HOME="$(CURDIR)"
 
 demo: .venv/ready
 	@$(ENV) snakemake --profile profiles/local --config runs=demo
+	@$(ENV) nsdlib book
+
+group: .venv/ready
+	@$(ENV) snakemake --profile profiles/local --config runs=demo,sim02,sim05,sim07
 	@$(ENV) nsdlib book
 
 test: .venv/ready

@@ -10,7 +10,7 @@ from nsdlib.runner import notebook_names
 RUNS = str(config.get("runs", "demo")).split(",")
 NOTEBOOKS = notebook_names(".")
 PARAMETERS = {name: load_run(name) for name in run_names(".")}
-RUNNING = {"__main__", "book", "cli", "doctor", "engine", "progress", "runner"}  # they change no page
+RUNNING = {"__main__", "book", "cli", "doctor", "engine", "pages", "progress", "runner"}  # they change no page
 LIBRARY = sorted(
     str(file)
     for file in [*Path("nsdlib").glob("*.py"), *Path("nsdlib/plots").glob("*.py")]
@@ -27,7 +27,7 @@ AFTER = {
     "06_noise_sensitivity": ["05_two_stage_reconstruction"],
     "07_qualitative_figures": ["05_two_stage_reconstruction"],
 }
-# What notebook 08 reads of every run in its group.
+# What notebook 08 reads of every run in its group; those that are not asked for are left out.
 OF_EACH_SUBJECT = ["04_latent_size", "05_two_stage_reconstruction", "06_noise_sensitivity"]
 # Notebooks that nothing can run beside take all cores, the others half of them; `cores` and `max-threads` are the limits.
 CORES = os.cpu_count()
@@ -41,7 +41,8 @@ def data_of(wildcards):
 
 def earlier_pages(wildcards):
     if wildcards.name == "08_across_subjects":
-        return expand("runs/{run}/{name}.ipynb", run=PARAMETERS[wildcards.run].group, name=OF_EACH_SUBJECT)
+        group = [run for run in PARAMETERS[wildcards.run].group if run in RUNS or run == wildcards.run]
+        return expand("runs/{run}/{name}.ipynb", run=group, name=OF_EACH_SUBJECT)
     return [f"runs/{wildcards.run}/{name}.ipynb" for name in AFTER.get(wildcards.name, [])]
 
 

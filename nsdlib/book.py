@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from nsdlib import pages
+
 FIRST_PAGE = Path("book", "_build", "html", "index.html")
 BUILT = ".built"  # marks a build without a warning, beside the first page
 
@@ -30,14 +32,20 @@ def build(root):
     RuntimeError
         When the build warns or fails; its own words go to standard error.
     """
-    missing = [page for page in chapters(root) if not _source(root, page)]
+    listed = chapters(root)
+    missing = [page for page in listed if page not in pages.GENERATED and not _source(root, page)]
     if missing:
         raise FileNotFoundError(
             f"The book cannot be built: {', '.join(missing)} listed in book/_toc.yml do not exist. Chapters below runs/ are "
             "made by `make demo` or `nsdlib run demo`."
         )
+    if set(pages.GENERATED) & set(listed):
+        pages.write(root)
     program = Path(sys.executable).with_name("jupyter-book")
-    command = [program, "build", "book", "--config", "_config.yml"]
+    table = root / "book" / "_build" / "_toc.yml"
+    table.parent.mkdir(exist_ok=True)
+    table.write_text(yaml.safe_dump(contents(root), sort_keys=False))
+    command = [program, "build", "book", "--config", "_config.yml", "--toc", table]
     command += ["--path-output", "book", "--warningiserror", "--keep-going", "--quiet"]
     done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
     page = root / FIRST_PAGE
@@ -54,6 +62,7 @@ def is_current(root):
     folders = [
         root / "book",
         root / "book" / "static",
+        root / "book" / "data",
         root / "zoo" / "demo",
         root / "nsdlib",
         root / "nsdlib" / "plots",
@@ -63,13 +72,26 @@ def is_current(root):
     return marker.is_file() and all(path and path.stat().st_mtime < marker.stat().st_mtime for path in made_from)
 
 
+def contents(root):
+    """The table of contents: that of `book/_toc.yml`, and behind the demo a part for each other run that is complete."""
+    table = yaml.safe_load((root / "book" / "_toc.yml").read_text())
+    demo = next((part for part in table["parts"] if part["chapters"][0]["file"].startswith("runs/")), None)
+    if demo is None:
+        return table
+    names = [Path(chapter["file"]).name for chapter in demo["chapters"]]
+    place = table["parts"].index(demo) + 1
+    for run in sorted((path.name for path in (root / "runs").glob("*/")), reverse=True):
+        files = [f"runs/{run}/{name}" for name in names]
+        if files[0] != demo["chapters"][0]["file"] and all(_source(root, file) for file in files):
+            part = {"caption": f"The notebooks, run on {run}", "chapters": [{"file": file} for file in files]}
+            table["parts"].insert(place, part)
+    return table
+
+
 def chapters(root):
     """Every page that the table of contents names, without its ending, in order."""
-    contents = yaml.safe_load((root / "book" / "_toc.yml").read_text())
-    pages = [contents["root"]]
-    for part in contents["parts"]:
-        pages += [chapter["file"] for chapter in part["chapters"]]
-    return pages
+    table = contents(root)
+    return [table["root"], *(chapter["file"] for part in table["parts"] for chapter in part["chapters"])]
 
 
 def _source(root, page):

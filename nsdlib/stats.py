@@ -88,13 +88,15 @@ def sign_flip_test(differences, *, n_permutations=2000, seed=0):
     return (1 + hits) / (1 + n_permutations)
 
 
-def paired_difference(a, b, *, n_bootstrap=2000, seed=0, level=LEVEL):
+def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, n_permutations=10_000, seed=0, level=LEVEL):
     """Mean of a - b over units that both share, its interval and the p value of a sign-flip test.
 
     Parameters
     ----------
     a, b : (n_units,) arrays
         The same images (or subjects) in the same order.
+    allowed : float
+        How far a may lie below b and still count as no worse: p is of the difference plus this.
 
     Returns
     -------
@@ -112,7 +114,7 @@ def paired_difference(a, b, *, n_bootstrap=2000, seed=0, level=LEVEL):
             f"paired values must be two (n_units,) arrays of one length, got shapes {a.shape} and {b.shape}."
         )
     low, high = bootstrap_interval(a - b, n_bootstrap=n_bootstrap, seed=seed, level=level)
-    p = sign_flip_test(a - b, n_permutations=n_bootstrap, seed=seed)
+    p = sign_flip_test(a - b + allowed, n_permutations=n_permutations, seed=seed)
     return {"mean": float((a - b).mean()), "low": float(low), "high": float(high), "p": p, "n": len(a)}
 
 
@@ -133,30 +135,48 @@ def falling_share(values, *, n_bootstrap=2000, seed=0):
     return float((np.diff(means, axis=1) < 0).all(axis=1).mean())
 
 
-def verdict(differences, *, above=0.0):
-    """What paired differences say about a claim "the difference is above ..." over one or more subjects.
+def holm(p_values):
+    """p values corrected for their number, step by step down (Holm 1979): any shape in, the same shape out.
+
+    Below 0.05 after it, the chance of one or more false findings among all of them is below 5 %, however they depend on each
+    other.
+
+    Raises
+    ------
+    ValueError
+        When a value is no probability.
+    """
+    p_values = np.asarray(p_values, dtype=np.float64)
+    if not ((p_values >= 0) & (p_values <= 1)).all():
+        raise ValueError("p values must lie between 0 and 1, and each must be a number.")
+    flat = p_values.ravel()
+    order = np.argsort(flat)
+    corrected = np.empty_like(flat)
+    corrected[order] = np.maximum.accumulate(flat[order] * np.arange(len(flat), 0, -1))
+    return np.minimum(corrected, 1).reshape(p_values.shape)
+
+
+def verdict(means, p_values, *, level=LEVEL):
+    """What differences that should be above zero say about a claim, over one or more subjects.
 
     Parameters
     ----------
-    differences : list of dict
-        From `paired_difference`, one a subject.
-    above : float
+    means, p_values : (n_subjects,) arrays
+        Mean difference of each subject, and its p value, corrected where several claims are tested.
+    level : float
 
     Returns
     -------
     str
-        "holds" when every interval lies above, "does not hold" when every interval lies at or below, "mixed" when some do and
-        others do not, "undecided" when an interval includes the bound.
+        "holds" when every subject's difference is surely above zero, "does not hold" when every one is surely below, "mixed"
+        when subjects surely contradict each other, "undecided" otherwise.
     """
-    yes = [one["low"] > above for one in differences]
-    no = [one["high"] <= above for one in differences]
-    if not differences:
+    sure = np.where(np.asarray(p_values) < 1 - level, np.sign(means), 0)
+    if len(sure) == 0:
         return "not measured"
-    if all(yes):
-        return "holds"
-    if all(no):
-        return "does not hold"
-    return "mixed" if any(yes) and any(no) else "undecided"
+    if abs(sure.sum()) == len(sure):
+        return "holds" if sure[0] > 0 else "does not hold"
+    return "mixed" if {-1, 1} <= set(sure) else "undecided"
 
 
 def summary(values, *, over="test_image", n_bootstrap=2000, seed=0, level=LEVEL):

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from conftest import make
 
-from nsdlib.book import build, chapters
+from nsdlib.book import build, chapters, contents
+from nsdlib.pages import GENERATED
 
 ROOT = Path(__file__).parents[1]
 BROWSER = shutil.which("chromium")
@@ -21,7 +22,9 @@ QUIET = [
     "--disable-background-networking",
     "--no-first-run",
 ]
-RESULTS = [page for page in chapters(ROOT) if page.startswith("runs/")]
+TABLE = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+LISTED = [TABLE["root"], *(chapter["file"] for part in TABLE["parts"] for chapter in part["chapters"])]
+RESULTS = [page for page in LISTED if page.startswith("runs/")]
 FORMULAS = ["method"]
 
 
@@ -86,11 +89,26 @@ needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: ap
 
 
 def test_the_contents_name_pages_that_exist_and_all_notebooks():
-    for name in chapters(ROOT):
+    for name in LISTED:
+        if name in GENERATED:
+            continue
         folder = ROOT / "notebooks" if name.startswith("runs/") else ROOT / "book"
         assert any((folder / f"{Path(name).name}{ending}").is_file() for ending in (".md", ".ipynb")), name
     notebooks = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
     assert [Path(name).name for name in RESULTS] == notebooks
+
+
+def test_a_run_that_is_complete_gets_a_part_of_its_own(tmp_path):
+    shutil.copytree(ROOT / "book", tmp_path / "book", ignore=shutil.ignore_patterns("_build", "runs"))
+    (tmp_path / "book" / "runs").symlink_to(tmp_path / "runs")
+    for run, pages in (("demo", RESULTS), ("sim02", RESULTS), ("sim05", RESULTS[:-1])):
+        (tmp_path / "runs" / run).mkdir(parents=True)
+        for page in pages:
+            (tmp_path / "runs" / run / f"{Path(page).name}.ipynb").touch()
+    captions = [part["caption"] for part in contents(tmp_path)["parts"]]
+    assert captions[1:3] == ["The notebooks, run on the demo subject", "The notebooks, run on sim02"]
+    assert not any("sim05" in caption for caption in captions)
+    assert set(chapters(tmp_path)) - set(LISTED) == {page.replace("demo", "sim02") for page in RESULTS}
 
 
 def test_the_reference_lists_every_module():
@@ -133,7 +151,7 @@ def test_a_warning_stops_the_build(tmp_path, capfd):
 
 @pytest.mark.slow
 @needs_browser
-@pytest.mark.parametrize("name", chapters(ROOT))
+@pytest.mark.parametrize("name", LISTED)
 def test_every_chapter_opens_without_a_complaint(page, address, name):
     answer = page.goto(f"{address}/{name}.html", wait_until="load")
     assert answer.ok and page.locator("article h1").first.is_visible()
@@ -151,6 +169,6 @@ def test_every_chapter_opens_without_a_complaint(page, address, name):
 @pytest.mark.slow
 @needs_browser
 def test_the_first_page_leads_to_every_chapter(page, address):
-    page.goto(f"{address}/{chapters(ROOT)[0]}.html")
+    page.goto(f"{address}/{LISTED[0]}.html")
     links = page.eval_on_selector_all("nav a, .sidebar-primary-item a", "all => all.map(a => a.href.split('#')[0])")
-    assert {f"{address}/{name}.html" for name in chapters(ROOT)[1:]} <= set(links)
+    assert {f"{address}/{name}.html" for name in LISTED[1:]} <= set(links)

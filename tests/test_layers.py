@@ -10,20 +10,23 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    ["params", "device", "draws", "images", "weights"],
+    ["params", "device", "draws", "images", "weights", "download"],
     ["lineage", "zoo", "progress", "nsd_layout", "published", "protocols"],
-    ["store", "nsd_files", "scratch", "sprites", "hrf", "ridge", "training", "similarity", "mixture", "glm_linear"],
+    ["store", "nsd_files", "fetch", "scratch", "sprites", "hrf", "ridge", "training", "similarity", "mixture", "glm_linear"],
     ["nsd", "scenes", "trials", "nsd_write", "glm_options", "glm_design", "fracridge", "selection", "degrade"],
     ["anatomy", "brain", "bold", "nsd_checks", "glm_denoise"],
     ["truth", "glm_steps"],
     ["simulate", "glm", "reliability", "decoders", "vdvae", "embed"],
     ["betas", "diffusion", "judges", "glmsingle"],
-    ["metrics", "stats", "glm_sessions"],
-    ["ablation", "full_size"],
+    ["metrics", "stats", "glm_sessions", "audit", "leaks"],
+    ["ablation", "full_size", "claims"],
     ["rehearsal"],
     ["plots"],
+    ["panels"],
+    ["explore"],
     ["engine"],
-    ["runner", "doctor", "book"],
+    ["runner", "doctor", "pages"],
+    ["book"],
     ["cli"],
     ["__main__", "zoo_training"],
 ]

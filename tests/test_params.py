@@ -26,7 +26,7 @@ def test_shipped_runs_load(name, monkeypatch):
     monkeypatch.setenv("NSDLIB_HOME", str(ROOT))
     run = load_run(name)
     assert run.name == name
-    assert (run.simulation is not None) == (name in ("demo", "small"))
+    assert (run.simulation is not None) == (not name.startswith("subj"))
     assert run.store == ROOT / "store" / name and run.data.is_absolute() and run.weights.is_absolute()
 
 
@@ -57,7 +57,7 @@ def test_a_run_is_frozen_and_prints_its_parameters(project):
 
 
 def test_unknown_run_names_the_nearest_and_all(project):
-    with pytest.raises(ValueError, match=r"no run 'subj1': did you mean 'subj\d+'\? Known runs: demo, small, subj01"):
+    with pytest.raises(ValueError, match=r"no run 'subj1': did you mean 'subj\d+'\? Known runs: demo, sim02, sim05, sim07, small, subj01"):
         load_run("subj1")
     with pytest.raises(ValueError, match=r"no run 'zzz'\. Known runs"):
         load_run("zzz")

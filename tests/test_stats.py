@@ -61,6 +61,44 @@ def test_a_paired_difference_finds_what_was_planted():
     assert stats.paired_difference(b, b)["p"] == 1
 
 
+def test_an_allowance_shifts_the_test_and_not_the_difference():
+    b = RNG.normal(size=200)
+    a = b - 0.01 + 0.02 * RNG.normal(size=200)
+    strict, lenient = stats.paired_difference(a, b), stats.paired_difference(a, b, allowed=0.02)
+    assert lenient["mean"] == strict["mean"] < 0 and lenient["low"] == strict["low"]
+    assert lenient["p"] == stats.sign_flip_test(a - b + 0.02, n_permutations=10_000) < 0.01
+
+
+def test_holm_by_its_definition():
+    p = RNG.uniform(0, 0.2, size=12)
+    order, running, wanted = np.argsort(p), 0.0, np.empty(12)
+    for k, i in enumerate(order):
+        running = max(running, (12 - k) * p[i])
+        wanted[i] = min(1.0, running)
+    np.testing.assert_allclose(stats.holm(p.reshape(3, 4)), wanted.reshape(3, 4))
+
+
+def test_holm_keeps_the_chance_of_any_false_finding():
+    nothing = RNG.uniform(size=(2000, 20))
+    found = [(stats.holm(p) < 0.05).any() for p in nothing]
+    assert 0.03 < np.mean(found) < 0.07 and (nothing < 0.05).any(axis=1).mean() > 0.6
+
+
+@pytest.mark.parametrize(
+    ("means", "p", "said"),
+    [
+        ([0.1, 0.2], [0.01, 0.04], "holds"),
+        ([-0.1, -0.2], [0.01, 0.04], "does not hold"),
+        ([0.1, -0.2], [0.01, 0.04], "mixed"),
+        ([0.1, -0.2], [0.01, 0.06], "undecided"),
+        ([0.1, 0.2], [0.01, 0.06], "undecided"),
+        ([], [], "not measured"),
+    ],
+)
+def test_a_verdict_needs_every_subject(means, p, said):
+    assert stats.verdict(means, p) == said
+
+
 def test_a_summary_keeps_names():
     values = xr.DataArray(
         RNG.normal([[0.0], [5.0]], 1, size=(3, 2, 40)),
@@ -89,5 +127,7 @@ def test_errors_say_what_came():
         stats.paired_difference([1, 2], [1, 2, 3])
     with pytest.raises(ValueError, match=r"got shape \(2, 2\)"):
         stats.sign_flip_test(np.ones((2, 2)))
+    with pytest.raises(ValueError, match="between 0 and 1, and each must be a number"):
+        stats.holm([0.1, np.nan])
     with pytest.raises(ValueError, match="none is over='image'"):
         stats.summary(xr.DataArray([1.0, 2.0], dims="test_image"), over="image")

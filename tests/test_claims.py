@@ -1,0 +1,129 @@
+"""Claims are judged as planted: true ones hold, false ones do not, and what was not measured is not judged."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from nsdlib import claims
+from nsdlib.metrics import METRICS
+from nsdlib.params import load_run
+
+N = 60
+SYSTEMS = ("refined", "rough", "prior only", "nearest training image", "refined, gru", "refined, ridge")
+
+
+def artifacts(seed, *, clip=None, layers=(15, 31)):
+    """Artifacts in which every score is the same but for noise and what is planted in CLIP, by system."""
+    rng = np.random.default_rng(seed)
+
+    def values(*shape):
+        return 0.5 + 0.001 * rng.standard_normal(shape)
+
+    metric, image = list(METRICS), np.arange(N)
+    scores = xr.DataArray(
+        values(len(SYSTEMS), len(metric), N),
+        dims=("system", "metric", "test_image"),
+        coords={"system": list(SYSTEMS), "metric": metric, "test_image": image},
+    )
+    for system, level in (clip or {}).items():
+        scores.loc[{"system": system, "metric": "clip"}] += level
+    noise = xr.DataArray(
+        values(2, len(metric), 2, N),
+        dims=("stage", "metric", "amplitude", "test_image"),
+        coords={"stage": ["rough", "refined"], "metric": metric, "amplitude": [0.0, 256.0]},
+    )
+    noise.loc[{"metric": "ssim", "amplitude": 256.0}] -= 0.3
+    noise.loc[{"metric": "clip", "amplitude": 256.0}] -= 0.01  # allowed
+    errors = xr.DataArray(
+        values(4, 2, N),
+        dims=("decoder", "measure", "test_image"),
+        coords={"decoder": ["gru", "cnn", "transformer", "ridge"], "measure": ["mse", "mae"]},
+    )
+    errors.loc[{"decoder": "gru", "measure": "mse"}] -= 0.1
+    size = xr.DataArray(
+        values(1, 1, len(layers), N),
+        dims=("system", "measure", "n_layers", "test_image"),
+        coords={"system": ["decoded"], "measure": ["SSIM"], "n_layers": list(layers)},
+    )
+    return {
+        "scores": xr.Dataset({"value": scores}),
+        "noise": xr.Dataset({"value": noise}),
+        "ablation": xr.Dataset({"errors": errors}),
+        "latent_size": xr.Dataset({"score": size}),
+    }
+
+
+@pytest.fixture
+def trained():
+    return load_run("demo").model_copy(update={"max_epochs": 200})
+
+
+class Made:
+    """Stands where a store would, with artifacts in memory."""
+
+    def __init__(self, found):
+        self.load = found.__getitem__
+
+
+def measure(found):
+    return claims.measure({name: Made(one) for name, one in found.items()})
+
+
+def judge(found, run):
+    return claims.verdicts(measure(found), [run] * len(found))
+
+
+def words(part):
+    (only,) = [claim.words for claim in claims.CLAIMS if part in claim.words]
+    return only
+
+
+def test_what_is_planted_is_found(trained):
+    found = {name: artifacts(i, clip={"refined": 0.1, "rough": -0.1}) for i, name in enumerate(("a", "b"))}
+    said = judge(found, trained)
+    for part in ("adds meaning (CLIP)", "costs structure", "does not cost meaning", "15 layers", "MSE than ridge's",
+                 "the brain adds meaning", "generation beats retrieval"):  # fmt: skip
+        assert said[words(part)] == "holds", part
+    assert said[words("gives up structure")] == "undecided"  # nothing is planted there
+
+
+def test_the_opposite_is_refuted_and_subjects_may_contradict_each_other(trained):
+    worse, better = artifacts(0, clip={"refined": -0.1}), artifacts(1, clip={"refined": 0.1})
+    claim = words("refining adds meaning (CLIP)")
+    assert judge({"a": worse}, trained)[claim] == "does not hold"
+    assert judge({"a": worse, "b": better}, trained)[claim] == "mixed"
+
+
+def test_a_loss_beyond_the_allowance_counts(trained):
+    found = artifacts(0)
+    found["noise"].value.loc[{"metric": "clip", "amplitude": 256.0}] -= 0.1
+    assert judge({"a": found}, trained)[words("does not cost meaning")] == "does not hold"
+
+
+def test_what_cannot_be_judged_is_said(trained):
+    found = {"a": artifacts(0, layers=(5, 15))}
+    assert judge(found, trained)[words("15 layers")].startswith("cannot be judged: not measured")
+    short = trained.model_copy(update={"max_epochs": 20})
+    said = judge(found, short)
+    assert said[words("MSE than ridge's")] == "cannot be judged: the networks were stopped after 20 epochs"
+    assert said[words("costs structure")] == "holds"
+
+
+def test_p_values_are_corrected_for_all_tests(trained):
+    one = measure({"a": artifacts(0)})
+    n_tests = int(one.p.notnull().sum())
+    assert n_tests == len(claims.CLAIMS)
+    assert float(one.p.min()) == pytest.approx(n_tests / 10_001)  # the smallest that 10,000 patterns give
+
+
+def test_runs_without_their_artifacts_are_left_out(tmp_path):
+    run = load_run("demo").model_copy(update={"store": tmp_path, "group": ("demo",)})
+    assert claims.ready(run) == {}
+
+
+def test_the_table_has_a_line_a_claim(trained):
+    found = {"a": artifacts(0, layers=(5, 15))}
+    table = claims.as_table(measure(found), [trained])
+    assert len(table) == len(claims.CLAIMS) and list(table) == ["the paper", "difference [95 %]", "verdict"]
+    assert table.loc[words("15 layers"), "difference [95 %]"] == "not measured"
+    assert table.loc[words("gives up structure"), "the paper"] == "does not say it"

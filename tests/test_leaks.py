@@ -1,0 +1,96 @@
+"""The linter finds planted leaks and clears every decoder that this project uses."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from nsdlib import betas, decoders, leaks
+from nsdlib.ridge import Ridge, rescale
+
+RNG = np.random.default_rng(0)
+HIDDEN = RNG.standard_normal((90, 5)).astype(np.float32)
+X_ALL = HIDDEN @ RNG.standard_normal((5, 40)).astype(np.float32) + RNG.standard_normal((90, 40)).astype(np.float32)
+Y_ALL = HIDDEN @ RNG.standard_normal((5, 12)).astype(np.float32)
+TRAIN, X, Y = (X_ALL[:70], Y_ALL[:70]), X_ALL[70:], Y_ALL[70:]
+ALPHAS = (1.0, 30.0, 1000.0, 100_000.0)
+
+
+@pytest.mark.parametrize("name", decoders.DECODERS)
+def test_every_decoder_is_inductive(name):
+    groups = np.arange(40) % 3
+    decoder = decoders.make(name, max_epochs=2, batch_size=32, groups=groups, alphas=ALPHAS).fit(*TRAIN)
+    for mode in ("none", "train"):
+        report = leaks.lint(lambda x, _, mode=mode: rescale(decoder.predict(x), decoder, mode=mode), X, Y)
+        assert report.kind == "inductive", report
+
+
+def test_fitting_anew_is_inductive_without_a_leak():
+    report = leaks.lint(lambda x, y: leaks.predict(TRAIN, x, y, alphas=ALPHAS), X, Y)
+    assert report.kind == "inductive" and len(report.moved) == 6 and report.n_checked == 3
+
+
+@pytest.mark.parametrize(
+    ("leak", "kind"),
+    list(zip(leaks.LEAKS, ("transductive", "transductive", "reads test labels"), strict=True)),
+)
+def test_published_leaks_are_found(leak, kind):
+    report = leaks.lint(lambda x, y: leaks.predict(TRAIN, x, y, alphas=ALPHAS, leak=leak), X, Y)
+    assert report.kind == kind and kind in str(report) and kind in report._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("predict", "kind"),
+    [
+        (lambda x, y: x, "inductive"),
+        (lambda x, y: x - x.mean(0), "transductive"),
+        (lambda x, y: x[::-1], "transductive"),  # depends on its place
+        (lambda x, y: x / x.std(0), "transductive"),  # one image alone has no spread
+        (lambda x, y: x + 0.01 * y.mean(), "reads test labels"),
+        (lambda x, y: y, "reads test labels"),
+    ],
+)
+def test_planted_leaks_are_found(predict, kind):
+    assert leaks.lint(predict, X, Y).kind == kind
+
+
+def test_the_leak_free_prediction_is_the_librarys():
+    ridge = Ridge(ALPHAS).fit(*TRAIN)
+    wanted = rescale(ridge.predict(X), ridge, mode="train")
+    np.testing.assert_array_equal(leaks.predict(TRAIN, X, Y, alphas=ALPHAS), wanted)
+
+
+def test_the_penalty_chosen_on_the_test_set_is_the_best_there():
+    found = {alpha: np.square(Ridge([alpha]).fit(*TRAIN).predict(X) - Y).mean() for alpha in ALPHAS}
+    best = Ridge([min(found, key=found.get)]).fit(*TRAIN)
+    wanted = rescale(best.predict(X), best, mode="train")
+    np.testing.assert_array_equal(leaks.predict(TRAIN, X, Y, alphas=ALPHAS, leak="penalty by test score"), wanted)
+
+
+def test_training_statistics_do_not_see_the_test_trials():
+    n_trials = 120
+    trials = xr.Dataset(
+        {
+            "betas": (("trial", "voxel"), RNG.standard_normal((n_trials, 6)).astype(np.float32)),
+            "in_region": (("region", "voxel"), np.ones((1, 6), dtype=bool)),
+        },
+        coords={
+            "voxel": np.arange(6),
+            "region": ["V1"],
+            "image_id": ("trial", np.arange(n_trials) % 40),
+            "session": ("trial", np.ones(n_trials, dtype=int)),
+            "is_shared": ("trial", np.arange(n_trials) % 40 < 8),
+        },
+    )
+    disturbed = trials.copy(deep=True)
+    disturbed.betas.values[trials.is_shared.values] *= -50
+    before, after = betas.assemble(trials), betas.assemble(disturbed)
+    for name in ("X_train", "mean", "sd", "ncsnr", "noise_ceiling"):
+        np.testing.assert_array_equal(before[name], after[name])
+    assert (before.X_test != after.X_test).any()
+
+
+def test_errors_say_what_came():
+    with pytest.raises(ValueError, match="got 2 patterns, 2 labels"):
+        leaks.lint(lambda x, y: x, X[:2], Y[:2])
+    with pytest.raises(ValueError, match="no leak 'all'; known: z-score"):
+        leaks.predict(TRAIN, X, Y, alphas=ALPHAS, leak="all")

@@ -1,0 +1,74 @@
+"""The generated page: every table where the template wants it, every number that of the results."""
+
+import re
+
+import pytest
+from conftest import make
+
+from nsdlib import pages
+from nsdlib.metrics import METRICS
+from nsdlib.params import load_run
+from nsdlib.published import paper_table, systems
+from nsdlib.store import Store
+
+
+@pytest.fixture(scope="module")
+def page(small_project):
+    """The page as the book has it, and the run that it shows."""
+    make(small_project, "python", "-c", "from nsdlib import pages, params; pages.write(params.find_root())")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NSDLIB_HOME", str(small_project))
+        yield (small_project / "book" / "paper.md").read_text(), load_run("small")
+
+
+def test_every_table_is_there(page):
+    text, _ = page
+    assert "{{" not in text and text.count("\n|:") == len(pages.TABLES) - 1  # one of them is a list
+    for name in ("Brain-Diffuser", "MindEye2", "13,344", "does not say it", "prior only", "`small`, SSIM"):
+        assert name in text
+
+
+def test_our_scores_are_those_of_the_store(page):
+    text, run = page
+    with Store(run).load("scores") as scores:
+        for name in METRICS:
+            mean = float(scores.value.sel(system="refined", metric=name).mean())
+            assert f"**{mean:.3f} [" in text
+
+
+def test_printed_scores_are_those_of_the_files(page):
+    text, _ = page
+    line = next(line for line in text.splitlines() if "paper, subject 1: GRU, 31 layers" in line)
+    assert re.findall(r"\d\.\d{3}", line) == [f"{value:.3f}" for value in paper_table(4).loc[("GRU", 31)]]
+    line = next(line for line in text.splitlines() if line.startswith("| MindEye2"))
+    assert re.findall(r"\d\.\d{3}", line) == [f"{value:.3f}" for value in systems().loc["MindEye2", list(METRICS)]]
+
+
+def test_a_simulated_subject_does_not_judge_the_paper(page):
+    text, _ = page
+    verdicts = re.findall(r"\| (cannot be judged[^|]*|[^|]*, on the twin) *\|", text)
+    assert len(verdicts) == text.split("{#")[0].count("does not say it") + text.count(": no number") + 7
+
+
+def test_the_page_is_left_alone_when_nothing_changed(page, small_project):
+    file = small_project / "book" / "paper.md"
+    before = file.stat().st_mtime_ns
+    make(small_project, "python", "-c", "from nsdlib import pages, params; pages.write(params.find_root())")
+    assert file.stat().st_mtime_ns == before
+
+
+def test_a_template_without_a_table_is_refused(page):
+    _, run = page
+    with pytest.raises(ValueError, match="must hold each of who, claims"):
+        pages.paper_page(run, "{{who}}")
+
+
+def test_without_results_there_is_no_page(tmp_path, monkeypatch):
+    import shutil
+
+    from nsdlib.params import find_root
+
+    shutil.copytree(find_root() / "params", tmp_path / "params")
+    monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="run `make demo` first"):
+        pages.write(tmp_path)
