@@ -18,6 +18,7 @@ GREY = (0.2125, 0.7154, 0.0721)  # ITU-R BT.709, as scikit-image's rgb2gray
 SSIM_SIGMA, SSIM_RADIUS, SSIM_K1, SSIM_K2 = 1.5, 5, 0.01, 0.03  # Wang et al. 2004
 SSIM_BLOCK = 32  # rows of means that one product gives
 CHUNK = 1 << 14  # features correlated at once
+PIECE, SAMPLED = 1 << 14, 101  # of PixCorr: values summed at once; every which value a first mean is taken of
 
 
 def to_unit(images, size=None):
@@ -161,11 +162,21 @@ def _each(score, truth, reconstruction, bring):
 
 
 def _pixcorr(a, b):
-    """Pearson's r over all values of two images; 0 where one is constant."""
-    a, b = (x.float().flatten(1) for x in (a, b))
-    a, b = a - a.mean(dtype=torch.float64), b - b.mean(dtype=torch.float64)
-    ab, aa, bb = (torch.linalg.vecdot(x, y).sum(dtype=torch.float64) for x, y in ((a, b), (a, a), (b, b)))
-    return (ab / (aa * bb).sqrt()).item() if aa * bb > 0 else 0.0
+    """Pearson's r over all values of two images; 0 where one is constant.
+
+    Sums are taken about a value near each mean, of pieces that stay in the cache, and added up in float64.
+    """
+    a, b = a.reshape(-1), b.reshape(-1)
+    near = [x[::SAMPLED].float().mean().item() for x in (a, b)]
+    total = torch.zeros(5, dtype=torch.float64)  # of a, b, aa, bb, ab
+    for x, y in zip(a.split(PIECE), b.split(PIECE), strict=True):
+        x, y = x.float().sub_(near[0]), y.float().sub_(near[1])
+        total += torch.stack([x.sum(), y.sum(), torch.dot(x, x), torch.dot(y, y), torch.dot(x, y)])
+    sums, squares = total[:2], total[2:4]
+    spread = squares - sums**2 / len(a)
+    if (spread <= 1e-6 * squares).any():  # even a sample's mean is no nearer to the values: they are all the same
+        return 0.0
+    return ((total[4] - sums.prod() / len(a)) / spread.prod().sqrt()).item()
 
 
 def _grey(x):
