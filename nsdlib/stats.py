@@ -135,6 +135,67 @@ def falling_share(values, *, n_bootstrap=2000, seed=0):
     return float((np.diff(means, axis=1) < 0).all(axis=1).mean())
 
 
+def differences(values, pairs, metrics, *, along="system", n_bootstrap=2000, seed=0):
+    """Paired differences of systems in every score, signed so that positive is better for the first.
+
+    Parameters
+    ----------
+    values : xarray.DataArray
+        (along, metric, test_image).
+    pairs : sequence of (str, str)
+        Entries of `along`.
+    metrics : dict of str to metrics.Metric
+        Gives labels and directions.
+    along : str
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by (pair, score): mean, low, high, p, n, and p corrected for all rows together (Holm).
+    """
+    import pandas as pd
+
+    rows = {}
+    for first, second in pairs:
+        for name, metric in metrics.items():
+            both = (values.sel({along: one, "metric": name}).values for one in (first, second))
+            a, b = (one if metric.higher_is_better else -one for one in both)
+            rows[f"{first} - {second}", metric.label] = paired_difference(a, b, n_bootstrap=n_bootstrap, seed=seed)
+    table = pd.DataFrame(rows).T.astype({"n": int})
+    table["p corrected"] = holm(table["p"])
+    return table
+
+
+def differences_as_text(table):
+    """A table of `differences` as strings "+mean [low, high]", pairs by scores; * where the corrected p is below 0.05."""
+    import pandas as pd
+
+    cells = [
+        f"{one['mean']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]{'*' if one['p corrected'] < 0.05 else ''}"
+        for _, one in table.iterrows()
+    ]
+    return pd.Series(cells, index=table.index).unstack(sort=False)
+
+
+def place_between(floor, own, ceiling, *, n_bootstrap=2000, seed=0):
+    """Where a mean lies between a floor and a ceiling, 0 and 1, over the same images.
+
+    Parameters
+    ----------
+    floor, own, ceiling : (n_units,) arrays
+
+    Returns
+    -------
+    (1 + n_bootstrap,) float64
+        Of all units first, then of each resample; not finite where floor and ceiling meet.
+    """
+    values = _check(np.stack([floor, own, ceiling]))
+    resampled = bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed)
+    means = np.vstack([values.mean(axis=1), resampled])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (means[:, 1] - means[:, 0]) / (means[:, 2] - means[:, 0])
+
+
 def holm(p_values):
     """p values corrected for their number, step by step down (Holm 1979): any shape in, the same shape out.
 

@@ -6,6 +6,7 @@ import xarray as xr
 from scipy import stats as scipy_stats
 
 from nsdlib import stats
+from nsdlib.metrics import METRICS
 
 RNG = np.random.default_rng(0)
 
@@ -97,6 +98,33 @@ def test_holm_keeps_the_chance_of_any_false_finding():
 )
 def test_a_verdict_needs_every_subject(means, p, said):
     assert stats.verdict(means, p) == said
+
+
+@pytest.fixture
+def scores():
+    """Two systems, a score and a distance: the first system is better by 0.5 in both."""
+    values = RNG.normal(0, 0.1, size=(2, 2, 50)) + np.array([[[0.5], [0.0]], [[0.0], [0.5]]])
+    axes = {"system": ["ours", "theirs"], "metric": ["ssim", "swav"]}
+    return xr.DataArray(values, dims=("system", "metric", "test_image"), coords=axes)
+
+
+def test_differences_point_to_the_better_one(scores):
+    chosen = {name: METRICS[name] for name in ("ssim", "swav")}
+    table = stats.differences(scores, [("ours", "theirs"), ("theirs", "ours")], chosen)
+    assert table.loc["ours - theirs", "mean"].to_numpy() == pytest.approx([0.5, 0.5], abs=0.1)
+    assert table.loc["theirs - ours", "high"].max() < 0 and (table["n"] == 50).all()
+    np.testing.assert_array_equal(table["p corrected"], stats.holm(table["p"]))
+    text = stats.differences_as_text(table)
+    assert list(text) == ["SSIM", "SwAV"] and list(text.index) == ["ours - theirs", "theirs - ours"]
+    assert text.loc["ours - theirs", "SSIM"].startswith("+0.") and text.loc["ours - theirs", "SSIM"].endswith("]*")
+
+
+def test_a_place_between_floor_and_ceiling():
+    noise = RNG.normal(0, 0.05, size=(3, 200))
+    place = stats.place_between(0.2 + noise[0], 0.5 + noise[1], 0.6 + noise[2], n_bootstrap=300)
+    assert place.shape == (301,) and place[0] == pytest.approx(0.75, abs=0.03)
+    assert np.quantile(place[1:], 0.025) < place[0] < np.quantile(place[1:], 0.975)
+    assert not np.isfinite(stats.place_between([1.0, 1.0], [2.0, 2.0], [1.0, 1.0], n_bootstrap=3)).any()
 
 
 def test_a_summary_keeps_names():
