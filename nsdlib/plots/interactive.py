@@ -1,0 +1,335 @@
+"""Pictures that a reader can move in a finished page: a wipe, a walk through frames, a sorted gallery.
+
+Each function gives HTML that holds its images and asks for nothing else: no file, no server, no library. Frames and galleries
+are moved by radio buttons and lists that CSS alone reads, so they work where scripts are off; the wipe needs the one line in its
+slider, and without scripts its pictures stand side by side. Nothing has an id, so a page may hold any number of them, and the
+same input gives the same bytes.
+"""
+
+import base64
+import io
+from html import escape
+
+import numpy as np
+from PIL import Image
+
+from nsdlib.images import check_images
+from nsdlib.selection import at_percentiles, rank_share
+
+QUALITY = 80  # of WebP: a demo image takes 0.5 kB, a photograph of 96 pixels 1 to 4
+LARGEST = 2_000_000  # characters of one piece, of which a page of 3 MB can hold one beside its figures
+OWN_KEYS = 'data-lm-suppress-shortcuts="true"'  # on what has the focus: JupyterLab then leaves it the arrow keys
+START = 0.5  # where the wipe stands at first: both of the first two pictures are seen
+
+STYLE = """
+.nsd-move{margin:.5em 0;font-size:.9em;line-height:1.35}
+.nsd-move p{margin:0 0 .4em}
+.nsd-move fieldset{border:0;margin:0 0 .6em;padding:0;min-width:0;display:flex;flex-wrap:wrap}
+.nsd-move legend,.nsd-move .nsd-title{padding:0;font-weight:bold;font-size:inherit}
+.nsd-move img{display:block;width:100%;height:auto;margin:0;padding:0!important;background:none!important;filter:none!important}
+.nsd-move small,.nsd-move .nsd-card p{display:block;font-size:.85em;margin:0}
+.nsd-move select{font:inherit;max-width:100%;padding:.2em;margin-right:.8em;color:FieldText;background:Field}
+.nsd-move :focus-visible{outline:2px solid #0072b2;outline-offset:2px}
+.nsd-move .nsd-cards{gap:.7em}
+.nsd-compare .nsd-cards,.nsd-steps .nsd-cards{max-width:var(--wide);
+grid-template-columns:repeat(auto-fit,minmax(min(22%,5em),1fr))}
+html[data-theme=dark] .bd-content div.cell_output .text_html:has(form.nsd-move){background:none;color:inherit;padding:0}
+"""
+COMPARE_STYLE = """
+.nsd-compare .nsd-cards{display:grid}
+.nsd-compare .nsd-wiped{display:grid}
+.nsd-compare .nsd-wiped>*{grid-area:1/1;--in:clamp(0,var(--at) - var(--k) + 1,1);--out:clamp(0,var(--at) - var(--k),1);
+clip-path:inset(0 calc(100% - 100%*var(--in)) 0 calc(100%*var(--out) + min(2px,99px*var(--out))))}
+.nsd-compare .nsd-bar{max-width:var(--wide);border:1px solid;border-radius:.3em;margin:.3em 0}
+.nsd-compare .nsd-bar>*{text-align:center;white-space:nowrap;overflow:hidden;
+padding:0 calc(100% - 100%*var(--in)) 0 calc(100%*var(--out))}
+.nsd-compare input{display:block;width:100%;max-width:var(--wide);margin:.3em 0;accent-color:#0072b2}
+@media (scripting:none){.nsd-compare input{display:none}.nsd-compare .nsd-wiped{grid-auto-flow:column;grid-auto-columns:1fr}
+.nsd-compare .nsd-wiped>*{grid-area:auto;clip-path:none;padding:0}}
+"""
+STEPS_STYLE = """
+.nsd-steps .nsd-cards{display:none}
+.nsd-steps label{flex:1 0 3.6em;max-width:8em;text-align:center;font-size:.85em;cursor:pointer;
+background:linear-gradient(currentColor,currentColor) 0 .55em/100% 1px no-repeat}
+.nsd-steps legend{flex:1 0 100%}
+.nsd-steps input{display:block;width:1.1em;height:1.1em;margin:0 auto .2em;accent-color:#0072b2}
+.nsd-steps label:has(:checked){font-weight:bold}
+@supports not selector(:has(a)){.nsd-steps .nsd-cards{display:grid}}
+"""
+GALLERY_STYLE = """
+.nsd-gallery .nsd-cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,17em),1fr));padding:3px;
+margin-top:.6em;max-height:40em;overflow-y:auto}
+.nsd-gallery .nsd-row{display:flex;gap:3px}
+.nsd-gallery .nsd-row>*{flex:1;min-width:0}
+.nsd-gallery .nsd-card span{display:none}
+.nsd-gallery label{display:inline-block;margin:.15em 0}
+.nsd-gallery:has(.nsd-way option+option:checked){--way:-1}
+@supports not selector(:has(a)){.nsd-gallery .nsd-card span{display:block}}
+"""
+
+
+class Html:
+    """A piece of a page, as notebooks show it.
+
+    Parameters
+    ----------
+    text : str
+        HTML.
+    description : str
+        One line, for where HTML cannot be shown.
+
+    Raises
+    ------
+    ValueError
+        When the text is larger than `LARGEST`.
+    """
+
+    def __init__(self, text, description):
+        if len(text) > LARGEST:
+            raise ValueError(
+                f"{description}: {len(text) / 1e6:.1f} MB, and a page should stay under 3: show fewer images, or a smaller side."
+            )
+        self.text, self.description = text, description
+
+    def __repr__(self):
+        return self.description
+
+    def _repr_html_(self):
+        return self.text
+
+
+def compare(pictures, *, title=None, names=None, side=256):
+    """A slider that wipes from one kind of picture to the next.
+
+    Parameters
+    ----------
+    pictures : dict of str to (n_images, rows, columns, 3) uint8
+        Label to images, two kinds or more, such as seen, rough and refined; as many images in each, in the same order.
+    title : str, optional
+    names : sequence, (n_images,), optional
+        What images are called in the text for those who cannot see them; "image 1" and so on when not given.
+    side : int
+        Pixels of the longer side at most; larger images are shrunk.
+
+    Returns
+    -------
+    Html
+
+    Raises
+    ------
+    ValueError
+        When there are fewer than two kinds, when their images differ in number or are no images, and as `Html`.
+    """
+    names = _names(pictures, names)
+    if len(pictures) < 2:
+        raise ValueError(f"a wipe needs two kinds of pictures or more, got {', '.join(pictures) or 'none'}.")
+    stacks = []
+    for i, name in enumerate(names):
+        layers = (
+            _image(images[i], f"{label}, {name}", side, f' style="--k:{k}"')
+            for k, (label, images) in enumerate(pictures.items())
+        )
+        stacks.append(f'<div class="nsd-wiped">{"".join(layers)}</div>')
+    bar = "".join(f'<b style="--k:{k}">{escape(label)}</b>' for k, label in enumerate(pictures))
+    first, *_, last = map(escape, pictures)
+    slider = (
+        f'<input type="range" {OWN_KEYS} min="0" max="{len(pictures) - 1}" step="0.02" value="{START}" '
+        f'aria-label="wipe from {first} to {last}" oninput="this.form.style.setProperty(\'--at\',this.value)">'
+    )
+    body = f'<div class="nsd-wiped nsd-bar" aria-hidden="true">{bar}</div>{slider}<div class="nsd-cards">{"".join(stacks)}</div>'
+    variables = f"--at:{START};--wide:{side * len(names)}px"
+    return _piece("compare", f"Wipe: {', '.join(pictures)}", _title(title) + body, COMPARE_STYLE, variables)
+
+
+def steps(frames, *, title=None, names=None, side=128):
+    """A slider through frames, each with several kinds of several images.
+
+    Parameters
+    ----------
+    frames : dict of str to dict of str to (n_images, rows, columns, 3) uint8
+        Label of a frame, such as "noise 64", to what it shows: label to images. The same number of images everywhere.
+    title, names, side
+        As in `compare`.
+
+    Returns
+    -------
+    Html
+
+    Raises
+    ------
+    ValueError
+        When there is no frame, when images differ in number or are no images, and as `Html`.
+    """
+    if not frames:
+        raise ValueError("steps needs at least one frame, got none.")
+    every = {f"{label}: {kind}": images for label, kinds in frames.items() for kind, images in kinds.items()}
+    names = _names(every, names)
+    buttons, shown, rules = [], [], []
+    for number, (label, kinds) in enumerate(frames.items(), start=1):
+        checked = " checked" if number == 1 else ""
+        buttons.append(f'<label><input type="radio" name="frame" {OWN_KEYS}{checked}>{escape(label)}</label>')
+        columns = (
+            _column({kind: images[i] for kind, images in kinds.items()}, f"{name}, {label}", side)
+            for i, name in enumerate(names)
+        )
+        shown.append(f'<div class="nsd-cards">{"".join(columns)}</div>')
+        of_button = f".nsd-steps:has(label:nth-of-type({number}) :checked)"
+        rules.append(f"{of_button} .nsd-cards:nth-of-type({number}){{display:grid}}\n")
+    legend = f"<legend>{escape(title or 'Step')}</legend>"
+    body = f"<fieldset>{legend}{''.join(buttons)}</fieldset>{''.join(shown)}"
+    style, variables = STEPS_STYLE + "".join(rules), f"--wide:{side * len(names)}px"
+    return _piece("steps", f"Steps: {', '.join(frames)}", body, style, variables)
+
+
+def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None, side=96, n_percentiles=11, most=100):
+    """Test images with what was made of them, in the order of a score that the reader chooses; no hand has picked any.
+
+    Parameters
+    ----------
+    pictures : dict of str to (n_images, rows, columns, 3) uint8
+        Label to images, such as seen, rough and refined.
+    values : dict of str to (n_images,) float
+        Label of a score to its values; the first one sorts at the beginning.
+    lower_is_better : collection of str
+        Scores of which less is better.
+    categories : dict of str to (n_images,) bool, optional
+        Which images the reader can choose to see alone; they may overlap.
+    names, side
+        As in `compare`.
+    n_percentiles : int
+        How many images are shown at first, at evenly spaced percentiles of the score: with the best and the worst on the page.
+    most : int
+        How many images the page holds; of more, evenly spaced ones in their order. Percentiles are always among all.
+
+    Returns
+    -------
+    Html
+
+    Raises
+    ------
+    ValueError
+        When numbers of images differ, when there is no score or an unknown one in `lower_is_better`, and as `Html`.
+    """
+    names, categories = _names(pictures, names), categories or {}
+    _check_values(values, lower_is_better, categories, len(names))
+    kept = np.unique(np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int))
+    ranks, few = {}, {}
+    for label, score in values.items():
+        better = {"higher_is_better": label not in lower_is_better}
+        ranks[label] = 100 * rank_share(score, **better)
+        few[label] = kept[at_percentiles(np.asarray(score)[kept], n_percentiles, **better)[0]]
+    cards = []
+    for i in kept[np.argsort(-next(iter(ranks.values()))[kept], kind="stable")]:
+        classes = [f"p{k}" for k, chosen in enumerate(few.values(), start=1) if i in chosen]
+        classes += [f"c{k}" for k, members in enumerate(categories.values(), start=1) if members[i]]
+        scores = {label: (score[i], ranks[label][i]) for label, score in values.items()}
+        row = _column({label: images[i] for label, images in pictures.items()}, names[i], side, "nsd-row")
+        cards.append(_card(names[i], scores, row, " ".join(["nsd-card", *classes])))
+    sizes = {name: int(np.asarray(members)[kept].sum()) for name, members in categories.items()}
+    controls = _gallery_controls(list(values), len(next(iter(few.values()))), sizes, len(kept), len(names))
+    body = f'{controls}<div class="nsd-cards" tabindex="0" {OWN_KEYS} role="group" aria-label="images">{"".join(cards)}</div>'
+    style = GALLERY_STYLE + _gallery_rules(len(values), len(sizes))
+    return _piece("gallery", f"Gallery of {len(kept)} images by {', '.join(values)}", body, style)
+
+
+def _card(name, scores, row, classes):
+    """One image of a gallery, with its place and its words for each score (value, percentile)."""
+    orders = ";".join(f"--r{k}:{round(10 * (100 - share))}" for k, (_, share) in enumerate(scores.values(), start=1))
+    texts = (
+        f"<span>{escape(label)} {value:.3f}, percentile {share:.0f}</span>" for label, (value, share) in scores.items()
+    )
+    return f'<div class="{classes}" style="{orders}"><p><b>{escape(name)}</b> {"".join(texts)}</p>{row}</div>'
+
+
+def _gallery_controls(scores, n_few, categories, n_kept, n_images):
+    """The three lists above a gallery, and what they choose from."""
+    of_category = (
+        f'<option class="c{k}">{escape(name)} ({n})</option>' for k, (name, n) in enumerate(categories.items(), start=1)
+    )
+    few = f'<option class="nsd-few">{n_few} fixed percentiles</option><option>all {n_kept} images</option>'
+    lists = {
+        "score": ("by", "".join(f"<option>{escape(label)}</option>" for label in scores)),
+        "show": ("show", few + "".join(of_category)),
+        "first": ("way", "<option>the best</option><option>the worst</option>"),
+    }
+    held = "" if n_kept == n_images else f" The page holds {n_kept} of them, evenly spaced in their order."
+    return f"<p>Percentiles are among {n_images} images, 100 is the best.{held}</p>" + " ".join(
+        f'<label>{said} <select class="nsd-{name}" {OWN_KEYS}>{options}</select></label>'
+        for said, (name, options) in lists.items()
+    )
+
+
+def _gallery_rules(n_scores, n_categories):
+    """Style that reads the lists: the order and text of a score, and which cards are left out."""
+    rules = []
+    for k in range(1, n_scores + 1):
+        chosen = f".nsd-gallery:has(.nsd-by option:nth-child({k}):checked)"
+        rules.append(f"{chosen} .nsd-card{{order:calc(var(--way,1)*var(--r{k}))}}")
+        rules.append(f"{chosen} .nsd-card span:nth-of-type({k}){{display:inline}}")
+        rules.append(f"{chosen}:has(.nsd-few:checked) .nsd-card:not(.p{k}){{display:none}}")
+    for k in range(1, n_categories + 1):
+        rules.append(f".nsd-gallery:has(option.c{k}:checked) .nsd-card:not(.c{k}){{display:none}}")
+    return "\n".join(rules) + "\n"
+
+
+def _piece(kind, description, body, style, variables=""):
+    """A form around the parts: it keeps radio buttons of several pieces apart, and this method never sends anything."""
+    form = f'<form class="nsd-move nsd-{kind}" method="dialog" style="{variables}">'
+    return Html(f"<style>{STYLE}{style}</style>{form}{body}</form>", description)
+
+
+def _title(title):
+    """A line above a piece."""
+    return f'<p class="nsd-title">{escape(title)}</p>' if title else ""
+
+
+def _column(kinds, name, side, classes=""):
+    """All kinds of one image, each with its label."""
+    parts = (
+        f"<div>{_image(pixels, f'{kind}, {name}', side)}<small>{escape(kind)}</small></div>"
+        for kind, pixels in kinds.items()
+    )
+    return f'<div class="{classes}">{"".join(parts)}</div>'
+
+
+def _image(pixels, alt, side, more=""):
+    """One image as WebP inside the page."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.save(file, "WEBP", quality=QUALITY, method=6)
+    data = base64.b64encode(file.getvalue()).decode()
+    size = f'width="{picture.width}" height="{picture.height}"'
+    return f'<img src="data:image/webp;base64,{data}" alt="{escape(alt)}" {size}{more}>'
+
+
+def _names(pictures, names):
+    """What the images are called, after a check that all kinds hold as many."""
+    for label, images in pictures.items():
+        check_images(images, label)
+    counts = {label: len(images) for label, images in pictures.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"all kinds must hold the same images in the same order, got numbers {counts}.")
+    n_images = next(iter(counts.values()), 0)
+    if names is None:
+        return [f"image {i}" for i in range(1, n_images + 1)]
+    if len(names) != n_images:
+        raise ValueError(f"names must name each of the {n_images} images, got {len(names)}.")
+    return [name if isinstance(name, str) else f"image {name}" for name in names]
+
+
+def _check_values(values, lower_is_better, categories, n_images):
+    """Refuse a gallery without a score, unknown scores, and values or categories of another number of images."""
+    if not values or not set(lower_is_better) <= set(values):
+        raise ValueError(
+            f"values must hold a score, and those in lower_is_better, {list(lower_is_better)}; got {list(values)}."
+        )
+    for label, array in {**values, **categories}.items():
+        if np.shape(array) != (n_images,):
+            raise ValueError(
+                f"{label!r} must have one value for each of the {n_images} images, got shape {np.shape(array)}."
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"{label!r} holds {np.count_nonzero(~np.isfinite(array))} values that are not finite numbers."
+            )

@@ -1,0 +1,254 @@
+"""Explorers, without a browser: they open with figures, a moved control changes them, an error becomes a sentence."""
+
+import base64
+import io
+import re
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import xarray as xr
+from PIL import Image
+
+from nsdlib import explore, panels
+from nsdlib.nsd import TR, NSDSubject
+from nsdlib.params import load_run
+from nsdlib.store import Store
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quiet_figures():
+    mpl.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def run(twin, tmp_path_factory):
+    """The small run with what notebooks 01 to 05 would have left in its store, with a ridge as the only decoder."""
+    run = twin.model_copy(update={"store": tmp_path_factory.mktemp("store"), "decoder": "ridge"})
+    data, store = NSDSubject(run.data, run.subject, run.n_sessions), Store(run)
+    X = store.save("betas", _betas(run, data, store)).load()
+    images = {split: X[f"{split}_image"].values for split in ("train", "test")}
+    _save_models(run, data, store, X, images)
+    return run
+
+
+def _betas(run, data, store):
+    """Saves the GLM, without its slower steps, and averages the betas."""
+    from nsdlib.betas import assemble, read_trials
+    from nsdlib.glm import Options
+    from nsdlib.glm_sessions import fit_sessions
+
+    store.save("glm", fit_sessions(data, 1, options=Options(n_pcs=0, fractions=(1.0,))))
+    return assemble(read_trials(data, version=run.betas_version))
+
+
+def _save_models(run, data, store, X, images):
+    """Saves latents, tokens, and what a ridge reads of them."""
+    from nsdlib import embed, vdvae
+    from nsdlib.similarity import resize
+
+    first, embedder = vdvae.load(run), embed.load(run)
+    latents = {split: first.encode(data.stimuli(ids), n_layers=run.n_layers) for split, ids in images.items()}
+    tokens = {("vision", split): embedder.vision(data.stimuli(ids)) for split, ids in images.items()}
+    tokens |= {("text", split): embedder.text(data.captions(ids)) for split, ids in images.items()}
+    coords = {f"{split}_image": ids for split, ids in images.items()}
+    targets = {f"latents_{split}": ((f"{split}_image", "latent"), values) for split, values in latents.items()}
+    store.save("targets", xr.Dataset(targets, coords=coords))
+    given = {f"{kind}_{split}": ((f"{split}_image", f"{kind}_token", "feature"), values)
+             for (kind, split), values in tokens.items()}  # fmt: skip
+    store.save("embeddings", xr.Dataset(given, coords=coords))
+    wanted = {"latents": latents["train"], "text": tokens["text", "train"], "vision": tokens["vision", "train"]}
+    ridges = panels.fit_ridges(X.X_train.values, wanted, alphas=dict.fromkeys(wanted, (1000,)))
+    found = panels.decode(ridges, X.X_test.values, mode="train")
+    predicted = (("decoder", "test_image", "latent"), found["latents"][None])
+    store.save(
+        "ablation", xr.Dataset({"predicted": predicted}, coords={"decoder": ["ridge"], "test_image": images["test"]})
+    )
+    made = {}
+    for kind in ("text", "vision"):
+        made[f"{kind}_pred"] = (
+            ("test_image", f"{kind}_token", "feature"),
+            found[kind].reshape(tokens[kind, "test"].shape),
+        )
+    made["stimulus"] = (("test_image", "row", "column", "colour"), resize(data.stimuli(images["test"]), 64))
+    store.save("reconstruction", xr.Dataset(made, coords={"test_image": images["test"]}))
+
+
+@pytest.fixture
+def opened(run, request):
+    """One explorer, open, with all that it said noted in `heard`."""
+    explorer = getattr(explore, request.param)(run)
+    explorer.heard = []
+    explorer.said.observe(lambda change: explorer.heard.append(change["new"]), names="value")
+    return explorer.open()
+
+
+def figures(explorer):
+    """Alternative texts and pixels of what it shows."""
+    found = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]+)"', explorer.shown.value)
+    return {text: np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L")) for data, text in found}
+
+
+def changes(explorer, name, value):
+    """Whether the figures are others after a control has been moved."""
+    before = explorer.shown.value
+    explorer.controls[name].value = value
+    return explorer.shown.value != before
+
+
+every = pytest.mark.parametrize(
+    "opened", ["hrf_explorer", "roi_explorer", "reconstruction_explorer", "what_if"], indirect=True
+)
+
+
+@every
+def test_it_opens_with_figures_that_show_something(opened):
+    assert figures(opened) and all(pixels.std() > 5 for pixels in figures(opened).values())
+    assert "Not drawn" not in opened.said.value and "..." not in opened.said.value
+
+
+@every
+def test_it_says_what_it_does_before_it_is_done(opened):
+    assert opened.heard[-2].endswith("...</em></p>") and opened.heard[-1] == opened.said.value
+    assert any(word in opened.heard[0] for word in ("Reading", "Loading"))
+    assert len(opened.box.children) == 3 and set(opened.box.children[0].children) == set(opened.controls.values())
+
+
+@every
+def test_sliders_wait_until_they_are_let_go(opened):
+    assert not any(getattr(control, "continuous_update", False) for control in opened.controls.values())
+
+
+@pytest.mark.parametrize(
+    ("opened", "moves"),
+    [
+        ("hrf_explorer", {"number": 2, "y": 0}),
+        ("roi_explorer", {"region": "V1", "measure": "noise ceiling (percent)"}),
+        ("reconstruction_explorer", {"n_layers": 0, "strength": 0.5, "text_share": 1.0, "guidance": 0.0, "seed": 3}),
+        ("what_if", {"scale": 3.0, "add": -2.0}),
+    ],
+    indirect=["opened"],
+)
+def test_a_moved_control_changes_the_figures(opened, moves):
+    for name, value in moves.items():
+        assert changes(opened, name, value), name
+    assert "Not drawn" not in opened.said.value
+
+
+@pytest.mark.parametrize("opened", ["reconstruction_explorer", "what_if"], indirect=True)
+def test_another_image_gives_other_figures(opened):
+    assert changes(opened, "image", opened.controls["image"].options[-1])
+
+
+@pytest.mark.parametrize("opened", ["reconstruction_explorer"], indirect=True)
+def test_an_error_becomes_one_sentence_and_the_figures_stay(opened):
+    assert not changes(opened, "strength", 0.2)  # of four steps none is left
+    assert "leaves no step to walk" in opened.said.value and opened.said.value.count("<p") == 1
+    assert changes(opened, "strength", 0.5) and "Not drawn" not in opened.said.value
+
+
+@pytest.mark.parametrize("name", ["hrf_explorer", "roi_explorer", "reconstruction_explorer", "what_if"])
+def test_an_empty_store_is_explained_by_the_notebook_that_fills_it(twin, tmp_path, name):
+    explorer = getattr(explore, name)(twin.model_copy(update={"store": tmp_path})).open()
+    assert re.search(r"Not drawn.*run `nsdlib run small 0\d_\w+` first", explorer.said.value)
+    assert explorer.controls == {} and explorer.shown.value == ""
+
+
+def test_the_first_image_is_the_one_of_notebook_05(run):
+    from nsdlib import diffusion, vdvae
+
+    store = Store(run)
+    made = store.load("reconstruction").isel(test_image=[0])
+    shown = []
+    explorer = explore.reconstruction_explorer(run)
+    whole = panels.image_panel
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(panels, "image_panel", lambda *images: shown.append(images) or whole(*images))
+        explorer.open()
+    draw = {"seed": run.seed, "image_ids": made.test_image.values}
+    rough = vdvae.load(run).decode(store.load("ablation").predicted.values[0, :1], **draw)
+    guide = diffusion.settings(run) | {"image_ids": made.test_image.values}
+    refined = diffusion.load(run).refine(rough, made.text_pred.values, made.vision_pred.values, **guide)
+    for found, wanted in zip(shown[0], (made.stimulus.values, rough, refined), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_nothing_altered_leaves_the_image_as_it_is(run):
+    explorer = explore.what_if(run).open()
+    explorer.controls["scale"].value = 1.0
+    assert re.search(r"by 0\.0 grey levels in the mean.*by 0\.0", explorer.said.value)
+
+
+def test_the_chosen_fit_is_that_of_the_stored_betas(run):
+    from nsdlib import hrf
+    from nsdlib.glm import explain
+    from nsdlib.glm_sessions import read_session
+
+    glm, data = Store(run).load("glm").isel(session=0), NSDSubject(run.data, run.subject, 1)
+    mask = np.zeros(data.brainmask.shape, dtype=bool)
+    mask.flat[glm.roi_voxel.values] = True
+    design, series = read_session(data, 1, mask)
+    at, hrfs = 5, hrf.library(TR)
+    one = glm.sel(voxel=glm.roi_voxel.values[at])
+    chosen, mean = int(one.hrf_index), float(one["mean"])
+    n_first, n_second = ((labels > 0).sum() for labels in design[:2])
+    betas = glm.betas_b.values[n_first : n_first + n_second, at]
+    measured, fits = panels.hrf_fits(design[1], series[1][:, at], hrfs=hrfs, tr=TR, mean=mean)
+    wanted = explain(design[1], series[1][:, at], betas, hrf=hrfs[chosen], tr=TR, mean=mean)
+    np.testing.assert_allclose(measured, wanted[0], atol=1e-9)
+    np.testing.assert_allclose(fits[chosen], wanted[1], atol=1e-3 * np.abs(measured).max())
+    assert fits.shape == (20, len(measured)) and np.ptp(fits, axis=0).max() > 0
+
+
+def test_the_nearest_voxel_lies_on_the_slice():
+    places = np.array([[0, 0, 1], [5, 5, 1], [4, 4, 2]])
+    assert panels.nearest_voxel(places, (4, 4, 1)) == 1
+    with pytest.raises(ValueError, match="no voxel of the region lies on slice z = 7; choose another"):
+        panels.nearest_voxel(places, (4, 4, 7))
+
+
+def test_alterations_touch_the_region_or_as_many_others():
+    pattern, voxels = np.arange(10, dtype=np.float32) + 1, np.arange(10) < 3
+    same, region, others = panels.alterations(pattern, voxels, scale=0, add=0, seed=0)
+    np.testing.assert_array_equal(same, pattern)
+    np.testing.assert_array_equal(region, np.where(voxels, 0, pattern))
+    assert (others == 0).sum() == 3 and not (others == 0)[voxels].any()
+    _, driven, _ = panels.alterations(pattern, voxels, scale=1, add=2, seed=0)
+    np.testing.assert_array_equal(driven - pattern, 2.0 * voxels)
+    _, _, few = panels.alterations(pattern, ~voxels, scale=0, add=0, seed=0)
+    np.testing.assert_array_equal(few == 0, voxels)
+
+
+def test_one_pattern_cannot_be_rescaled_by_the_test_images():
+    with pytest.raises(ValueError, match='cannot be rescaled with mode "test"; take "train" or "none"'):
+        panels.decode({}, np.zeros((1, 3)), mode="test")
+
+
+def test_it_shows_itself_before_it_reads(run, monkeypatch):
+    order = []
+    explorer = explore.Explorer(lambda say: order.append("read") or ({}, lambda: ("done", {})), doing="Working")
+    monkeypatch.setattr("IPython.display.display", lambda box: order.append("shown"))
+    explorer._ipython_display_()
+    explorer._ipython_display_()
+    assert order == ["shown", "read", "shown"] and "done" in explorer.said.value
+
+
+def test_figures_do_not_pile_up(run):
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+    explore.roi_explorer(run).open()
+    assert plt.get_fignums() == []
+
+
+def test_light_modules_do_not_need_widgets():
+    import os
+    import subprocess
+    import sys
+
+    code = "import sys, nsdlib.cli, nsdlib.store, nsdlib.explore\nprint({'ipywidgets', 'torch', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=dict(os.environ), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
+    assert load_run("small").name == "small"
