@@ -10,8 +10,7 @@ demo: .venv/ready
 	@$(ENV) nsdlib book
 
 group: .venv/ready
-	@$(ENV) snakemake --profile profiles/local --config runs=demo,sim02,sim05,sim07
-	@$(ENV) nsdlib book
+	@$(ENV) snakemake --profile profiles/local --config runs=demo,sim02,sim05,sim07; done=$$?; $(ENV) nsdlib book && exit $$done
 
 test: .venv/ready
 	@$(ENV) pytest -q
@@ -32,6 +31,6 @@ zoo: .venv/ready
 	@$(ENV) python -m nsdlib.zoo_training
 
 .venv/ready: requirements.lock pyproject.toml
-	@echo "Installing into .venv: some 240 packages, a few minutes" && $(PYTHON) -m venv .venv
+	@echo "Installing into .venv: some 270 packages, a few minutes" && $(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e . && touch $@

@@ -10,7 +10,7 @@ from nsdlib.runner import notebook_names
 RUNS = str(config.get("runs", "demo")).split(",")
 NOTEBOOKS = notebook_names(".")
 PARAMETERS = {name: load_run(name) for name in run_names(".")}
-RUNNING = {"__main__", "book", "cli", "doctor", "engine", "pages", "progress", "runner"}  # they change no page
+RUNNING = {"__main__", "autopsy", "book", "cli", "doctor", "engine", "pages", "progress", "runner"}  # they change no page
 LIBRARY = sorted(
     str(file)
     for file in [*Path("nsdlib").glob("*.py"), *Path("nsdlib/plots").glob("*.py")]

@@ -4,6 +4,8 @@ Nothing here looks at the test images to decide anything: means, standard deviat
 training images, which are those that only this subject saw.
 """
 
+import hashlib
+
 import numpy as np
 
 from nsdlib.nsd import DEFAULT_VERSION, ROI_LABELS
@@ -91,7 +93,7 @@ def assemble(trials):
         (ddof=1) of X_train; n_repeats_train, n_repeats_test; ncsnr and noise_ceiling (voxel), of training images, the
         ceiling in percent of variance for the repeats of the test images (NaN when no training image was repeated);
         mean, sd (voxel), percent signal change; in_region (region, voxel) bool. Images in ascending order of their ids, which
-        are the coordinates train_image and test_image.
+        are the coordinates train_image and test_image. The attribute `split` is their `split_hash`.
 
     Raises
     ------
@@ -125,7 +127,25 @@ def assemble(trials):
             "in_region": trials.in_region,
         },
         coords={"train_image": images_train, "test_image": images_test, "voxel": trials.voxel},
+        attrs={"split": split_hash(images_train, images_test)},
     )
+
+
+def split_hash(images_train, images_test):
+    """Twelve digits that tell one split into training and test images from every other.
+
+    Parameters
+    ----------
+    images_train, images_test : (n_images,) int
+        0-based ids among the 73,000, in any order; an id that occurs several times counts once.
+
+    Returns
+    -------
+    str
+        The first 12 hexadecimal digits of sha256 over the ascending ids, written as "1,2,3;4,5": training, then test.
+    """
+    written = ";".join(",".join(map(str, np.unique(ids).tolist())) for ids in (images_train, images_test))
+    return hashlib.sha256(written.encode()).hexdigest()[:12]
 
 
 def average_repeats(betas, image_ids):

@@ -68,6 +68,7 @@ def is_current(root):
         root / "nsdlib" / "plots",
     ]
     made_from = [root / "_config.yml"] + [_source(root, page) for page in chapters(root)]
+    made_from += (root / "runs").glob("*/*.json")
     made_from += [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()]
     return marker.is_file() and all(path and path.stat().st_mtime < marker.stat().st_mtime for path in made_from)
 

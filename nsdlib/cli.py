@@ -1,4 +1,4 @@
-"""The command line: `nsdlib simulate | doctor | rehearse | run | export | book`."""
+"""The command line: `nsdlib simulate | fetch | doctor | rehearse | run | export | book`."""
 
 import argparse
 import sys
@@ -15,8 +15,7 @@ EXAMPLES = """examples:
   nsdlib doctor subj01                 is everything there that this run needs?
   nsdlib rehearse subj01               every stage at full size with random weights: what will it cost here?
   nsdlib run demo                      all notebooks, one after the other
-  nsdlib run demo 03 05 -p decoder=cnn two of them with another decoder
-  nsdlib export demo betas             write the betas of notebook 01 as NSD's own files to betas/"""
+  nsdlib run demo 03 05 -p decoder=cnn two of them with another decoder"""
 
 
 def main(arguments=None):
@@ -41,6 +40,7 @@ def _parser():
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, function, about in (
         ("simulate", _simulate, "write the simulated subject of a run"),
+        ("fetch", _fetch, "get NSD's files of a subject, or the published weights"),
         ("doctor", _doctor, "look whether a run has all it needs"),
         ("rehearse", _rehearse, "measure every stage at full size, with random weights"),
         ("run", _run, "run notebooks unattended"),
@@ -49,10 +49,15 @@ def _parser():
     ):
         command = commands.add_parser(name, help=about, description=function.__doc__)
         command.set_defaults(command=function)
-        if name != "book":
+        if name not in ("book", "fetch"):
             default = "subj01" if name == "rehearse" else "demo"
             optional = {} if name in ("run", "export") else {"nargs": "?", "default": default}
             command.add_argument("subject", metavar="RUN", help="a file params/RUN.yaml, such as demo", **optional)
+        if name == "fetch":
+            _add_fetch_options(command)
+        if name == "doctor":
+            command.add_argument("--data", action="store_true", help="check the files against each other instead")
+            command.add_argument("--forecast", type=int, metavar="N", help="the run's group on N nodes, one GPU each")
         if name == "run":
             command.add_argument(
                 "notebooks", metavar="NOTEBOOK", nargs="*", help="name or number; all when none is given"
@@ -68,6 +73,19 @@ def _parser():
     return parser
 
 
+def _add_fetch_options(command):
+    """What `nsdlib fetch` understands."""
+    command.add_argument("what", metavar="WHAT", choices=("nsd", "weights"), help="nsd or weights")
+    command.add_argument(
+        "--subject", type=int, choices=range(1, 9), default=1, metavar="N", help="1 (when not given) to 8"
+    )
+    command.add_argument("--sessions", type=int, metavar="N", help="of betas; as params/subjNN.yaml has it")
+    command.add_argument("--glm-sessions", type=int, metavar="N", help="of time series, 0 for none; as there")
+    command.add_argument("--dry-run", action="store_true", help="list every file with its bytes, fetch nothing")
+    command.add_argument("--verify", action="store_true", help="read all that is there and compare its hashes")
+    command.add_argument("--accept-terms", action="store_true", help="say that NSD's terms are accepted")
+
+
 def _simulate(options):
     """Write the simulated subject of a run in the layout of the Natural Scenes Dataset. Done once; again does nothing."""
     run = load_run(options.subject)
@@ -79,13 +97,45 @@ def _simulate(options):
     return 0
 
 
-def _doctor(options):
-    """Look at versions, device, memory, disk, data and weights, and say what a run lacks and where it comes from."""
-    from nsdlib.doctor import examine
+def _fetch(options):
+    """Get NSD's files of a subject, or the published weights. Repeated, it goes on, and fetches what is damaged again."""
+    from nsdlib import fetch, zoo
 
-    findings = examine(load_run(options.subject))
+    run = load_run(f"subj{options.subject:02d}")
+    settings = {"dry_run": options.dry_run, "verify": options.verify}
+    if options.what == "weights":
+        fetch.fetch(zoo.files(run), run.weights / "paper", **settings)
+        return 0
+    n_sessions = run.n_sessions if options.sessions is None else options.sessions
+    glm_sessions = min(run.glm_sessions, n_sessions) if options.glm_sessions is None else options.glm_sessions
+    files = fetch.subject_files(
+        run.data, run.subject, n_sessions=n_sessions, glm_sessions=glm_sessions, version=run.betas_version
+    )
+    if options.dry_run:
+        print(fetch.TERMS, end="\n\n")
+    else:
+        fetch.accept_terms(run.data, accepted=options.accept_terms)
+    fetch.fetch(files, run.data, **settings)
+    return 0
+
+
+def _doctor(options):
+    """Look at versions, device, memory, disk, data and weights, say what a run lacks and what it will take here."""
+    from nsdlib import doctor
+
+    run = load_run(options.subject)
+    if options.forecast is not None:
+        print(doctor.outlook(run, options.forecast))
+        return 0
+    if options.data:
+        lines, fine = doctor.first_contact(run)
+        print(*lines, sep="\n")
+        return 0 if fine else 1
+    findings = doctor.examine(run)
     print(*findings, sep="\n")
     lacking = [finding.what for finding in findings if not finding.fine]
+    if "device" not in lacking:
+        print("", *doctor.expected(run), "", sep="\n")
     print(f"{options.subject} lacks: {', '.join(lacking)}" if lacking else f"{options.subject} has all it needs.")
     return 1 if lacking else 0
 
@@ -148,7 +198,10 @@ def _assignment(text):
     name, sign, value = text.partition("=")
     if not sign or not name:
         raise ValueError(f"-p takes NAME=VALUE, such as -p decoder=cnn; it got {text!r}.")
-    return name.strip(), yaml.safe_load(value)
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except Exception as error:  # the parser lets through what its own parts raise
+        raise ValueError(f"-p {name}: {value!r} is not valid YAML; quote it.") from error
 
 
 def _complain(problem, *, status):

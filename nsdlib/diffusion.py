@@ -19,7 +19,7 @@ from tqdm import tqdm
 from nsdlib import device, draws, embed, zoo
 from nsdlib.images import check_images, pil_resize
 from nsdlib.lineage import REFINING
-from nsdlib.weights import check_fit
+from nsdlib.weights import check_fit, read_tensors
 
 
 class Tokens:
@@ -281,13 +281,11 @@ class VersatileDiffusion:
 
 def _read(folder: Path) -> dict[str, Tensor]:
     """The tensors of a folder's file, safetensors or the published .bin, mapped into memory: read when they are used."""
-    from safetensors.torch import load_file
-
     found = sorted(folder.glob("diffusion_pytorch_model.*"))
     if not found:
         raise FileNotFoundError(f"no diffusion_pytorch_model.safetensors or .bin in {folder}")
     file = next((f for f in found if f.suffix == ".safetensors"), found[0])
-    return load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True, mmap=True)
+    return read_tensors(file, mmap=True)
 
 
 def from_folder(folder: Path, where="cpu") -> VersatileDiffusion:

@@ -1,8 +1,8 @@
-"""A papermill engine for unattended runs: this interpreter's kernel, and cells with widgets that cannot hang.
+"""A papermill engine for unattended runs: this interpreter's kernel, watched, and cells with widgets that cannot hang.
 
 nbclient waits for a cell's reply on the same socket on which it sends widget messages. When both happen at once, the
 socket's wake-up can be lost and the wait never ends (jupyter/nbclient issue 312). Here the wait is cut into short
-slices, and each slice looks at the socket anew.
+slices, and each slice looks at the socket anew, and at the kernel's memory.
 """
 
 import sys
@@ -39,22 +39,25 @@ class PrivateKernel(AsyncKernelManager):
 
 
 class PolledClient(PapermillNotebookClient):
-    """papermill's client with its wait for replies cut into slices."""
+    """papermill's client with its wait for replies cut into slices, and a watch (see `nsdlib.autopsy`) over its kernel."""
+
+    watch = None
 
     async def async_start_new_kernel_client(self):
         """Connect to the kernel and look at its replies in slices."""
+        self.watch.process = self.km.provisioner.process
         client = await super().async_start_new_kernel_client()
-        wait_in_slices(client.shell_channel)
+        wait_in_slices(client.shell_channel, self.watch.look)
         return client
 
     start_new_kernel_client = run_sync(async_start_new_kernel_client)
 
 
 class PolledEngine(Engine):
-    """The engine `polled`: private kernel, sliced waits, a call before each cell."""
+    """The engine `polled`: private kernel, sliced waits, a watch over the kernel, a call before each cell."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, *, on_cell_start=None, **_):
+    def execute_managed_notebook(cls, nb_man, kernel_name, *, watch, on_cell_start=None, **_):
         """Run all cells; `on_cell_start(cell=, cell_index=)` is called before each cell."""
         client = PolledClient(
             nb_man,
@@ -65,16 +68,18 @@ class PolledEngine(Engine):
             coalesce_streams=True,
             on_cell_start=on_cell_start,
         )
+        client.watch = watch
         return client.execute()
 
 
-def wait_in_slices(channel):
-    """Make `channel.get_msg` look at its socket every `SLICE` seconds until its timeout, if it has one, is over."""
+def wait_in_slices(channel, look):
+    """Make `channel.get_msg` look at its socket every `SLICE` seconds until its timeout, if any, is over, and call `look()`."""
     get_message = channel.get_msg
 
     async def sliced(timeout=None):
         end = None if timeout is None else monotonic() + timeout
         while True:
+            look()
             left = SLICE if end is None else min(SLICE, max(0.0, end - monotonic()))
             try:
                 return await get_message(timeout=left)

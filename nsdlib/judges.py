@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from nsdlib import device, embed, zoo
 from nsdlib.protocols import resample
-from nsdlib.weights import check_fit
+from nsdlib.weights import check_fit, read_tensors
 
 SIZE, PAPER_SIZE = 64, 224  # pixels a side that stand-ins and published networks see
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -50,9 +50,9 @@ class StandIn(nn.Module):
     @classmethod
     def from_file(cls, path: Path) -> "StandIn":
         """Load a network whose width and outputs follow from the shapes in its safetensors file."""
-        from safetensors.torch import load_file
-
-        state = {key: value.float() if value.is_floating_point() else value for key, value in load_file(path).items()}
+        state = {
+            key: value.float() if value.is_floating_point() else value for key, value in read_tensors(path).items()
+        }
         model = cls(width=len(state["layers.0.weight"]), n_outputs=len(state["head.weight"]))
         model.load_state_dict(state)
         return model.eval()
@@ -198,7 +198,7 @@ def _fill(model, path):
     """Load a published state dict; `module.` prefixes and SwAV's heads are tolerated, nothing else. Without a path, nothing."""
     if path is None:
         return model.eval()
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_tensors(path)
     state = {key.removeprefix("module."): value for key, value in state.get("state_dict", state).items()}
     state = {key: value for key, value in state.items() if not key.startswith(SWAV_HEADS)}
     wanted = model.state_dict()

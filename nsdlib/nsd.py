@@ -125,24 +125,26 @@ class NSDSubject:
 
     def stim_info(self):
         """NSD's table of the 73,000 images: where each came from and in which trials who saw it."""
-        import pandas as pd
-
-        return pd.read_csv(self._existing(self.paths.stim_info, "the table of images"), index_col=0)
+        path = self._existing(self.paths.stim_info, "the table of images")
+        seen = [f"subject{subject}_rep{repeat}" for subject in nsd.N_SESSIONS for repeat in range(nsd.N_REPEATS)]
+        table = nsd_files.read_table(path, ["nsdId", "shared1000", *seen])
+        nsd_files.check_shape(path, (len(table),), (nsd.N_STIMULI,))
+        return table.set_index(table.columns[0]).rename_axis(None)
 
     def responses(self):
         """Behaviour: a table with one row a trial and NSD's 19 columns (ids in it count from 1)."""
-        import pandas as pd
-
         path = self._existing(self.paths.responses, "the behaviour")
-        table = pd.read_csv(path, sep="\t")
+        table = nsd_files.read_table(path, ["73KID"], sep="\t")
         if len(table) < self.n_trials:
-            raise ValueError(f"{path} has {len(table)} rows, wanted at least {self.n_trials}: get the file again.")
+            raise nsd_files.DamagedFile(
+                f"{path} has {len(table)} rows, wanted at least {self.n_trials}: get the file again."
+            )
         return table.iloc[: self.n_trials]
 
     @property
     def affine(self):
         """From voxel indices to millimetres: (4, 4)."""
-        return self._image(self.paths.volume("brainmask"), "which voxels are brain").affine
+        return nsd_files.read_affine(self._existing(self.paths.volume("brainmask"), "which voxels are brain"))
 
     @cached_property
     def brainmask(self):
@@ -151,7 +153,7 @@ class NSDSubject:
 
     def volume(self, name):
         """A map of the subject's folder, such as "mean" or "valid": (X, Y, Z)."""
-        return np.asanyarray(self._image(self.paths.volume(name), f"the map {name}").dataobj)
+        return nsd_files.read_volume(self._existing(self.paths.volume(name), f"the map {name}"))
 
     def roi(self, name):
         """Labels of a region volume: (X, Y, Z) int16; -1 not cortex, 0 no label, 1, 2, ... as in `ROI_LABELS`.
@@ -165,12 +167,8 @@ class NSDSubject:
         """
         if name == "brainmask":
             return self.brainmask.astype(np.int16)
-        if name not in ROI_LABELS:
-            raise ValueError(f"roi {name!r} is unknown. Known: {', '.join(ROI_LABELS)}.")
-        path = self.paths.roi(name)
-        labels = np.asanyarray(self._image(path, f"the regions {name}").dataobj)
-        nsd_files.check_shape(path.name, labels.shape, self.brainmask.shape)
-        return np.rint(labels).astype(np.int16)
+        path = self._existing(self.paths.roi(name), f"the regions {name}")
+        return nsd_files.read_labels(path, self.brainmask.shape)
 
     def betas(self, session, mask, *, version=DEFAULT_VERSION):
         """Single-trial responses of a session in percent signal change: (750, n_voxels) float32.
@@ -185,8 +183,6 @@ class NSDSubject:
             One of NSD's three, see `nsd_layout.BETA_VERSIONS`.
         """
         self._check_session(session)
-        if version not in nsd.BETA_VERSIONS:
-            raise ValueError(f"version {version!r} is unknown. Known: {', '.join(nsd.BETA_VERSIONS)}.")
         mask = self._checked_mask(mask)
         hdf5, nifti = (self.paths.betas(version, session, ending) for ending in ("hdf5", "nii.gz"))
         if nifti.is_file() and not hdf5.is_file():
@@ -198,7 +194,8 @@ class NSDSubject:
 
     def ncsnr(self, version=DEFAULT_VERSION):
         """Ratio of signal to noise of single-trial betas: (X, Y, Z) float; NSD computed it over all trials."""
-        return np.asanyarray(self._image(self.paths.ncsnr(version), "the signal-to-noise ratio of the betas").dataobj)
+        path = self._existing(self.paths.ncsnr(version), "the signal-to-noise ratio of the betas")
+        return nsd_files.read_volume(path)
 
     def n_runs(self, session):
         """Task runs of a session (resting-state runs are never counted)."""
@@ -246,12 +243,6 @@ class NSDSubject:
             )
         return path
 
-    def _image(self, path, what):
-        """A NIfTI file, opened but not read."""
-        import nibabel
-
-        return nibabel.load(self._existing(path, what))
-
     def _check_session(self, session):
         if not 1 <= session <= self.n_sessions:
             raise ValueError(
@@ -265,7 +256,8 @@ class NSDSubject:
     def _checked_mask(self, mask):
         """`mask`, known to be bool and of the volume's shape."""
         mask = np.asarray(mask)
-        nsd_files.check_shape("mask", mask.shape, self.brainmask.shape)
+        if mask.shape != self.brainmask.shape:
+            raise ValueError(f"mask has shape {mask.shape}, wanted {self.brainmask.shape}: one value for each voxel.")
         if mask.dtype != bool:
             raise ValueError(
                 f"mask must be bool, got {mask.dtype}: a region's voxels are `roi(name) > 0` or `== label`."

@@ -3,6 +3,7 @@
 Names, shapes and labels follow the NSD Data Manual and the public code that exported the data (cvnlab/nsddatapaper).
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ N_SUBJECTS = 8
 N_SUBJECT_IMAGES, N_SHARED_IMAGES, N_PLANNED_TRIALS = 10_000, 1_000, 30_000
 N_PLANNED_SESSIONS, N_TASK_RUNS, N_SLOTS = 40, 12, 75
 N_SESSION_TRIALS = 750
+N_REPEATS = 3  # showings of an image over all sessions
 N_VOLUMES, N_DESIGN_ROWS = 226, 225
 RUN_TRIALS = (63, 62) * 6  # trials of the task runs of a session
 BETA_SCALE = 300  # int16 betas are percent signal change times this
@@ -56,7 +58,11 @@ def file_run(subject: int, session: int, run: int) -> int:
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of one subject's files in the 1.8 mm space, below the folder `root` that mirrors NSD's bucket."""
+    """Paths of one subject's files in the 1.8 mm space, below the folder `root` that mirrors NSD's bucket.
+
+    Names of maps, regions and versions become parts of paths, so each method refuses with a ValueError those that NSD
+    does not have, or (maps) that could lead out of the subject's folder.
+    """
 
     root: Path
     subject: int
@@ -92,15 +98,17 @@ class Layout:
 
     def volume(self, name):
         """A map such as "brainmask", "valid" or "mean"."""
+        if not re.fullmatch(r"\w+", name, re.ASCII):
+            raise ValueError(f"map {name!r}: wanted the name of a file without folder and ending, such as 'mean'.")
         return self.root / f"nsddata/ppdata/{self._name}/func1pt8mm/{name}.nii.gz"
 
     def roi(self, name):
         """A volume of region labels."""
-        return self.root / f"nsddata/ppdata/{self._name}/func1pt8mm/roi/{name}.nii.gz"
+        return self.root / f"nsddata/ppdata/{self._name}/func1pt8mm/roi/{_known('roi', name, ROI_LABELS)}.nii.gz"
 
     def roi_names(self, name):
         """The table of label names of a region volume."""
-        return self.root / f"nsddata/freesurfer/{self._name}/label/{name}.mgz.ctab"
+        return self.root / f"nsddata/freesurfer/{self._name}/label/{_known('roi', name, ROI_LABELS)}.mgz.ctab"
 
     def betas(self, version, session, ending):
         """Betas of a session; `ending` is "hdf5" or "nii.gz"."""
@@ -124,7 +132,9 @@ class Layout:
             (self.expdesign, "which image in which trial"),
             (self.stimuli, "the images"),
             (self.captions, "their captions"),
+            (self.responses, "what the subject answered"),
             (self.volume("brainmask"), "which voxels are brain"),
+            (self.volume("mean"), "the mean image, behind maps"),
             *((self.roi(name), f"the regions {name}") for name in USED_ROIS),
             (self.ncsnr(version), "the signal-to-noise ratio of the betas"),
         ]
@@ -139,8 +149,15 @@ class Layout:
         return needed
 
     def _version(self, version):
-        return self.root / f"nsddata_betas/ppdata/{self._name}/func1pt8mm/{version}"
+        return self.root / f"nsddata_betas/ppdata/{self._name}/func1pt8mm/{_known('version', version, BETA_VERSIONS)}"
 
     def _series(self, kind, session, run, ending):
         folder = self.root / f"nsddata_timeseries/ppdata/{self._name}/func1pt8mm/{kind}"
         return folder / f"{kind}_session{session:02d}_run{file_run(self.subject, session, run):02d}.{ending}"
+
+
+def _known(kind, name, names):
+    """`name`, after refusing one that is not among `names`."""
+    if name not in names:
+        raise ValueError(f"{kind} {name!r} is unknown. Known: {', '.join(names)}.")
+    return name

@@ -1,8 +1,9 @@
-"""Pages of the book that are made from results and data files, never by hand: the paper beside us.
+"""Pages of the book that are made from results and data files, never by hand: the paper beside us, and the state of the runs.
 
-The text around the tables is `book/paper.template.md`; each `{{name}}` in it becomes a table computed here.
+The text around the paper's tables is `book/paper.template.md`; each `{{name}}` in it becomes a table computed here.
 """
 
+import json
 import re
 
 import numpy as np
@@ -11,9 +12,10 @@ from nsdlib import claims, stats
 from nsdlib.audit import audit
 from nsdlib.metrics import METRICS
 from nsdlib.params import load_run, run_names
+from nsdlib.progress import clock
 from nsdlib.published import latent_errors, paper_table, systems
 
-GENERATED = ("paper",)
+GENERATED = ("paper", "state")
 LABELS = {name: f"{metric.label} {'↑' if metric.higher_is_better else '↓'}" for name, metric in METRICS.items()}
 WHAT = {
     "pairwise": "compares pixels",
@@ -217,19 +219,61 @@ TABLES = {
 }
 
 
+STATE = """# State of the runs
+
+What became of each notebook, from the records beside the executed pages: how long it took, and the most memory that its kernel
+had in use. *Failed* stays here until the same notebook of the same run comes to its end; an earlier complete page is still shown
+then.
+
+{table}
+
+{failures}## Made with
+
+{versions}
+"""
+
+
+def state_page(root) -> str:
+    """The page "State of the runs".
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder; records are `runs/<run>/NAME.json`, see `nsdlib.autopsy.record`.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    import pandas as pd
+
+    cells, failures, versions = {}, [], {}
+    for file in sorted((root / "runs").glob("*/*.json")):
+        run, name, found = file.parent.name, file.stem, json.loads(file.read_text())
+        memory = f", {found['memory'] / 2**30:.1f} GiB" if found["memory"] else ""
+        done = f"{clock(found['seconds'])}{memory}"
+        cells.setdefault(f"`{run}`", {})[name] = done if found["state"] == "done" else f"**failed** after {done}"
+        if found["state"] != "done":
+            failures.append(f"- `{run}`, {name}: {found['cause']}")
+        last = versions.setdefault(f"`{run}`", {"last run": ""})
+        if found["started"] > last["last run"]:
+            last |= {"last run": found["started"], **found["versions"]}
+    table = pd.DataFrame(cells).sort_index().fillna("not run").rename_axis("notebook").to_markdown()
+    failed = "## What failed\n\n" + "\n".join(failures) + "\n\n" if failures else ""
+    made = pd.DataFrame(versions).T.rename_axis("run").to_markdown(disable_numparse=True)
+    return STATE.format(table=table, failures=failed, versions=made)
+
+
 def write(root):
     """Write the generated pages below `book/`; a page that would not change is left alone.
 
-    Compared is the group of the first run that has results: NSD subjects before simulated ones, then by name.
+    Compared with the paper is the group of the first run that has results: NSD subjects before simulated ones, then by name.
 
     Parameters
     ----------
     root : Path
         The project's folder.
-
-    Returns
-    -------
-    list of Path
 
     Raises
     ------
@@ -240,8 +284,11 @@ def write(root):
     run = next((run for run in runs if claims.ready(run)), None)
     if run is None:
         raise FileNotFoundError("no run has all its results, which the page of the paper shows: run `make demo` first.")
-    template, page = root / "book" / "paper.template.md", root / "book" / "paper.md"
-    text = paper_page(run, template.read_text())
-    if not page.is_file() or page.read_text() != text:
-        page.write_text(text)
-    return [page]
+    book = root / "book"
+    for name, text in (
+        ("paper", paper_page(run, (book / "paper.template.md").read_text())),
+        ("state", state_page(root)),
+    ):
+        page = book / f"{name}.md"
+        if not page.is_file() or page.read_text() != text:
+            page.write_text(text)

@@ -1,29 +1,41 @@
 """The parameters of a run: one strict YAML file a subject, loaded into a frozen, validated `Run`.
 
 `params/_common.yaml` holds what all runs share, `params/<name>.yaml` what is peculiar to one, and the parameters cell
-of a notebook (or `nsdlib run -p`) overrides single fields. A key that no field has is refused with the nearest one.
+of a notebook (or `nsdlib run -p`) overrides single fields. A key that no field has is refused with the nearest one, and so
+is what could lead elsewhere: the name of a run is a plain word, since folders and commands are made from it.
 """
 
 import difflib
 import html
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 AboveZero = Annotated[float, Field(gt=0)]
-Edge = Annotated[int, Field(ge=8)]
+Edge = Annotated[int, Field(ge=8, le=256)]
+
+
+def _without_nul(path):
+    """`path`, after refusing a NUL byte, which no file system takes."""
+    if "\0" in str(path):
+        raise ValueError("a path holds no NUL byte")
+    return path
+
+
+Folder = Annotated[Path, AfterValidator(_without_nul)]
 
 
 class Simulation(BaseModel):
     """Settings of a simulated subject; everything `nsdlib.simulate` writes follows from them and the run's subject."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     shape: tuple[Edge, Edge, Edge] = Field((26, 30, 22), description="voxels left-right, back-front, bottom-top")
     seed: int = Field(1, ge=0, description="the one seed of the subject, independent of the run's")
@@ -44,14 +56,14 @@ class Run(BaseModel):
     Paths are absolute after `load_run`, and `store` ends in the run's name. Fields that hold several values are tuples.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     subject: Annotated[int, Field(ge=1, le=8)]
     root: Path
-    data: Path
-    weights: Path
-    store: Path
+    data: Folder
+    weights: Folder
+    store: Folder
     zoo: Literal["demo", "paper"]
     seed: int
     device: Literal["auto", "cpu", "cuda"]
@@ -155,8 +167,9 @@ def find_root(start=None):
 
 
 def run_names(root=None):
-    """Names of the runs that have a parameter file, sorted."""
-    return sorted(path.stem for path in (find_root(root) / "params").glob("[!_]*.yaml"))
+    """Names of the runs that have a parameter file, sorted; a file whose name is no plain word is none."""
+    names = (path.stem for path in (find_root(root) / "params").glob("[!_]*.yaml"))
+    return sorted(name for name in names if _is_plain(name))
 
 
 def load_run(name="demo", **overrides):
@@ -176,11 +189,16 @@ def load_run(name="demo", **overrides):
     Raises
     ------
     ValueError
-        For an unknown run or field (the nearest known one is named) or a value that its field does not allow.
+        For an unknown run or field (the nearest known one is named), a value that its field does not allow, or a file
+        that is no plain YAML.
     FileNotFoundError
         When the project's folder cannot be found.
     """
     root = find_root()
+    if not _is_plain(name):
+        raise ValueError(
+            f"run {name!r}: wanted a name of letters, digits, '_' and '-', such as 'subj01'; rename its file."
+        )
     if name not in run_names(root):
         raise ValueError(
             f"There is no run {name!r}{nearest(name, run_names(root))} Known runs: {', '.join(run_names(root))}. "
@@ -207,12 +225,20 @@ def nearest(word, known):
 def _read(file):
     """Fields of one YAML file, all known."""
     try:
-        fields = yaml.safe_load(file.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"params/{file.name} is not valid YAML: {error}") from None
+        text = file.read_text()
+        if "&" in text and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise ValueError("aliases (*name) are not allowed; write the value itself")  # few of them can make billions
+        fields = yaml.safe_load(text) or {}
+    except Exception as error:  # the parser lets through what its own parts raise: KeyError, RecursionError, ...
+        raise ValueError(f"params/{file.name} is not valid YAML: {error or type(error).__name__}") from None
     if not isinstance(fields, dict):
         raise ValueError(f"params/{file.name} must hold lines 'field: value', but it holds a {type(fields).__name__}.")
     return _known(fields, f"params/{file.name}")
+
+
+def _is_plain(name):
+    """Whether a run may have that name."""
+    return isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) is not None
 
 
 def _known(fields, source):

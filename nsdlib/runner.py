@@ -1,16 +1,22 @@
 """Run notebooks unattended, strictly: what a notebook does not know is refused before its kernel starts.
 
 An executed copy grows as `runs/<run>/NAME.partial.ipynb` and becomes `runs/<run>/NAME.ipynb` when its last cell has run,
-so a failed or killed run leaves a notebook to read, and an earlier copy stays until a newer one is complete.
+so a failed or killed run leaves a notebook to read, and an earlier copy stays until a newer one is complete. Where it failed,
+the partial copy begins with a cell that says why (`nsdlib.autopsy.page`). Either way `runs/<run>/NAME.json` says how it went
+(`nsdlib.autopsy.record`).
 """
 
 import ast
 import fcntl
+import json
 import os
+import signal
+import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from nsdlib import autopsy
 from nsdlib.params import Run, find_root, load_run, nearest
 from nsdlib.progress import Progress
 
@@ -20,7 +26,7 @@ class AlreadyRunning(RuntimeError):
 
 
 class NotebookFailed(RuntimeError):
-    """A cell raised; the half-run notebook can be read."""
+    """A notebook did not come to its end; the half-run notebook can be read, and says why first of all."""
 
 
 def notebook_names(root):
@@ -119,8 +125,8 @@ def execute(run_name, name, *, parameters, root):
     """Run one notebook; returns the path of its executed copy."""
     source, folder = root / "notebooks" / f"{name}.ipynb", root / "runs" / run_name
     folder.mkdir(parents=True, exist_ok=True)
-    partial, final = folder / f"{name}.partial.ipynb", folder / f"{name}.ipynb"
-    with _only_one(folder / f".{name}.lock", f"Notebook {name} of run {run_name!r}"):
+    partial, final, record = (folder / f"{name}{ending}" for ending in (".partial.ipynb", ".ipynb", ".json"))
+    with _only_one(folder / f".{name}.lock", f"Notebook {name} of run {run_name!r}"), _ending_in_order():
         defaults = default_parameters(source)
         changed = {key: value for key, value in {"subject": run_name, **parameters}.items() if value != defaults[key]}
         progress = Progress(
@@ -128,14 +134,32 @@ def execute(run_name, name, *, parameters, root):
             n_cells=_count_cells(source) + bool(changed),
             tail=lambda: _how_many_done(run_name, root),
         )
-        with progress:
-            _run_cells(source, partial, changed, progress.next_cell)
-            partial.replace(final)
+        watch = autopsy.Watch()
+        partial.unlink(missing_ok=True)
+        try:
+            with progress:
+                _run_cells(source, partial, changed, watch, progress.next_cell)
+                partial.replace(final)
+        except (Exception, KeyboardInterrupt) as error:
+            why = autopsy.cause(error, watch)
+            again = autopsy.command(run_name, name, parameters)
+            with suppress(
+                OSError, ValueError
+            ):  # of a full disk, and of a page cut short by it, the message still tells
+                _write(record, json.dumps(autopsy.record(watch, why), indent=1))
+                _explain(partial, why, watch, f"{run_name} {name}", again)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise NotebookFailed(
+                f"{name} failed in its cell [{watch.cell}]: {why}\n"
+                f"Everything up to there can be read in {partial}; `{again}` goes on."
+            ) from error
+        _write(record, json.dumps(autopsy.record(watch), indent=1))
     return final
 
 
-def _run_cells(source, partial, parameters, on_cell_start):
-    """Let papermill run the cells; its failure becomes ours, in one sentence."""
+def _run_cells(source, partial, parameters, watch, on_cell_start):
+    """Let papermill run the cells, watched."""
     with warnings.catch_warnings():
         # jupyter_core announces a change of folders that concerns only its own configuration files.
         warnings.filterwarnings("ignore", message="Jupyter is migrating its paths", category=DeprecationWarning)
@@ -143,23 +167,57 @@ def _run_cells(source, partial, parameters, on_cell_start):
 
         from nsdlib import engine
     engine.register()
+
+    def begin(cell, **_):
+        watch.next_cell(cell)
+        on_cell_start(cell)
+
+    page = papermill.execute_notebook(
+        source,
+        partial,
+        parameters,
+        engine_name="polled",
+        kernel_name="python3",
+        language="python",
+        cwd=source.parent,
+        progress_bar=False,
+        watch=watch,
+        on_cell_start=begin,
+    )
+    if page.metadata.papermill.exception:  # papermill takes sys.exit() for a good end
+        raise RuntimeError("a cell called sys.exit(), and the cells behind it have not run")
+
+
+def _explain(partial, why, watch, title, again):
+    """Put the first cell into a half-run notebook."""
+    import nbformat
+
+    notebook = nbformat.read(partial, as_version=4)
+    _write(partial, nbformat.writes(autopsy.page(notebook, why, watch, title=title, command=again)))
+
+
+def _write(path, text):
+    """Write a file beside and rename it, so that it is whole or not there."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+@contextmanager
+def _ending_in_order():
+    """Take SIGTERM, which queues send at a time limit, like an interruption from the keyboard, that a page can tell of."""
+
+    def interrupt(number, _):
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():  # no other thread gets signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        papermill.execute_notebook(
-            source,
-            partial,
-            parameters,
-            engine_name="polled",
-            kernel_name="python3",
-            language="python",
-            cwd=source.parent,
-            progress_bar=False,
-            on_cell_start=on_cell_start,
-        )
-    except papermill.PapermillExecutionError as error:
-        raise NotebookFailed(
-            f"{source.stem} failed in its cell [{error.exec_count}]: {error.ename}: {error.evalue}\n"
-            f"Everything up to there can be read in {partial}."
-        ) from None
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -3,19 +3,25 @@
 An artifact is a folder `<store>/<run>/<name>-<hash>/` with `arrays.nc` (netCDF-4) and `manifest.json`. The hash is that
 of the artifact's lineage: parameters, earlier artifacts, model weights, and the code that computes it. A changed method
 therefore makes a new artifact beside the old one, and nothing is overwritten. The manifest is written last: a folder
-without one is no artifact.
+without one is no artifact, and one whose arrays do not fit it counts as missing where results are made, so that running the
+notebook again mends it; both are kept beside as `.incomplete-*` and `.damaged-*`.
 """
 
 import datetime
+import errno
 import json
 import os
 import platform
 import shutil
+import tempfile
+import warnings
 from importlib.metadata import version
 
 from nsdlib.lineage import all_fields, differences, file_hash, find_step, lineage, lineage_hash
 
 ARRAYS, MANIFEST = "arrays.nc", "manifest.json"
+OVERHEAD = 2**20  # bytes that a file takes at most beside its arrays
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a full disk, a quota and a limit on file sizes answer
 
 
 class MissingArtifact(FileNotFoundError):
@@ -23,7 +29,11 @@ class MissingArtifact(FileNotFoundError):
 
 
 class DamagedArtifact(ValueError):
-    """An artifact whose arrays are not those that its manifest was written for."""
+    """An artifact whose manifest cannot be read, or whose arrays are not those that the manifest was written for."""
+
+
+class StoreFull(OSError):
+    """There is no room for an artifact where the store lies."""
 
 
 class Store:
@@ -43,8 +53,9 @@ class Store:
         return self.run.store / f"{name}-{lineage_hash(self.run, name)}"
 
     def has(self, name):
-        """Whether the artifact is complete on disk."""
-        return (self.path(name) / MANIFEST).is_file()
+        """Whether the artifact is on disk, complete and undamaged."""
+        folder = self.path(name)
+        return (folder / MANIFEST).is_file() and _damage(folder) is None
 
     def scratch(self, name):
         """Folder for what is in progress before the artifact is saved; `save` removes it."""
@@ -69,20 +80,27 @@ class Store:
         ------
         ValueError
             For an unknown name, or something that is no Dataset.
+        StoreFull
+            When there is no room for it; nothing half-written stays.
         """
         folder = self.path(name)
         if not hasattr(dataset, "data_vars"):
             raise ValueError(f"The store keeps an xarray.Dataset; for {name!r} it got a {type(dataset).__name__}.")
         partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
         try:
+            partial.mkdir(parents=True)
+            _reserve(partial / ARRAYS, dataset.nbytes + OVERHEAD)
             dataset.to_netcdf(partial / ARRAYS, engine="h5netcdf")
             manifest = self._manifest(name, partial / ARRAYS)
             (partial / MANIFEST).write_text(json.dumps(manifest, indent=2))
             for file in (ARRAYS, MANIFEST):
                 _sync(partial / file)
             self._publish(partial, folder)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise StoreFull(self._what_to_free(name, dataset.nbytes + OVERHEAD)) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(self.scratch(name), ignore_errors=True)
@@ -101,20 +119,25 @@ class Store:
         MissingArtifact
             When it has not been made from the present parameters and code.
         DamagedArtifact
-            When its arrays do not fit its manifest.
+            When its manifest cannot be read, or its arrays do not fit it.
         """
         import xarray as xr
 
         folder = self.path(name)
-        if not self.has(name):
+        if not (folder / MANIFEST).is_file():
             raise MissingArtifact(self._what_is_missing(name))
-        manifest = json.loads((folder / MANIFEST).read_text())
-        if not (folder / ARRAYS).is_file() or file_hash(folder / ARRAYS) != manifest["sha256"]:
+        again = f"run `nsdlib run {self.run.name} {find_step(name).notebook}` again"
+        wrote = f"is not the file that notebook {find_step(name).notebook} wrote"
+        damage = _damage(folder)
+        if damage:
+            file, problem = damage
+            raise DamagedArtifact(f"{file} {wrote}: {problem}. To make it anew, {again}; this one is kept beside.")
+        try:
+            return xr.open_dataset(folder / ARRAYS, engine="h5netcdf")
+        except Exception as error:  # the libraries below fail on damaged files in ways of their own
             raise DamagedArtifact(
-                f"{folder / ARRAYS} is not the file that notebook {find_step(name).notebook} wrote: its sha256 differs from "
-                f"the manifest's. Move the folder away and run `nsdlib run {self.run.name} {find_step(name).notebook}` again."
-            )
-        return xr.open_dataset(folder / ARRAYS, engine="h5netcdf")
+                f"{folder / ARRAYS} {wrote} ({type(error).__name__}: {error}). Move the folder away and {again}."
+            ) from error
 
     def cached(self, name, make):
         """Load the artifact, or make it with `make()` (a callable that returns the Dataset) and save it."""
@@ -135,14 +158,33 @@ class Store:
 
     def _publish(self, partial, folder):
         """Rename the finished folder into place; where another process was first, its copy stays."""
-        if folder.exists() and not (folder / MANIFEST).is_file():
-            folder.rename(folder.with_name(f".incomplete-{os.getpid()}-{folder.name}"))
+        damaged = (folder / MANIFEST).is_file() and _damage(folder)
+        if damaged or (folder.exists() and not (folder / MANIFEST).is_file()):
+            kind = "damaged" if damaged else "incomplete"
+            aside = tempfile.mkdtemp(prefix=f".{kind}-{folder.name}-", dir=folder.parent)
+            folder.rename(aside)
+            if damaged:
+                warnings.warn(f"{folder.name} was damaged and has been made anew; it is kept as {aside}.", stacklevel=3)
         try:
             partial.rename(folder)
         except OSError:
             if not (folder / MANIFEST).is_file():
                 raise
         _sync(folder.parent)
+
+    def _what_to_free(self, name, needed):
+        """Message of a full disk: how much is needed, how much is there, what to do."""
+        free = shutil.disk_usage(self.run.store).free
+        more = (
+            f"Free {needed - free:,} bytes"
+            if free < needed
+            else "A quota or a limit on file sizes is in the way: raise it"
+        )
+        return (
+            f"There is no room for the artifact {name!r} of run {self.run.name!r}: it takes up to {needed:,} bytes, and "
+            f"{free:,} are free in {self.run.store}. {more}, or name another folder as `store` in params/_common.yaml; then "
+            f"run `nsdlib run {self.run.name} {find_step(name).notebook}` again."
+        )
 
     def _what_is_missing(self, name):
         """Message of a missing artifact: who makes it, and how those that are there differ."""
@@ -154,7 +196,10 @@ class Store:
         fields = self.run.model_dump(mode="json", include=all_fields(name))
         wanted = lineage(self.run, name)
         for path in sorted(self.run.store.glob(f"{name}-*/{MANIFEST}")):
-            found = json.loads(path.read_text())
+            found = _read_manifest(path)
+            if found is None:
+                text += f"\n  {path.parent.name} is there, but its manifest cannot be read"
+                continue
             was = found["run"]
             changed = [
                 f"{key} was {was.get(key)!r}, is {value!r}" for key, value in fields.items() if was.get(key) != value
@@ -162,6 +207,35 @@ class Store:
             changed += differences(found["lineage"], wanted)
             text += f"\n  {path.parent.name} is there, but differs: {'; '.join(changed)}"
         return text
+
+
+def _damage(folder):
+    """The file of a finished artifact that is not as it was written, and what is wrong; None when all is sound."""
+    manifest, arrays = _read_manifest(folder / MANIFEST), folder / ARRAYS
+    if manifest is None:
+        return folder / MANIFEST, "it cannot be read"
+    if not arrays.is_file() or file_hash(arrays) != manifest["sha256"]:
+        return arrays, "its sha256 differs from the manifest's"
+    return None
+
+
+def _reserve(path, n_bytes):
+    """Fail now when the disk has no room for that many bytes: HDF5 would take the whole process with it."""
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, n_bytes)
+
+
+def _read_manifest(path):
+    """A manifest with all that is looked up in it, or None when the file is none."""
+    try:
+        manifest = json.loads(path.read_text())
+        lineages = [manifest["lineage"][kind] for kind in ("code", "weights", "after")]
+        whole = all(isinstance(part, dict) for part in (manifest["run"], *lineages)) and isinstance(
+            manifest["sha256"], str
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return manifest if whole else None
 
 
 def _sync(path):

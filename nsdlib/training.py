@@ -72,7 +72,9 @@ class BlockwiseNAdam(torch.optim.NAdam):
                 g = g.add(p, alpha=group["weight_decay"])
                 mean.lerp_(g, 1 - beta1)
                 square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-                scale = square.div(correction).pow_(0.5).add_(group["eps"])  # sqrt_ would call all threads for each block
+                scale = (
+                    square.div(correction).pow_(0.5).add_(group["eps"])
+                )  # sqrt_ would call all threads for each block
                 p.addcdiv_(g, scale, value=by_gradient).addcdiv_(mean, scale, value=by_mean)
 
         tensors = (parameter.view(-1), parameter.grad.reshape(-1), state["mean"], state["square"])

@@ -5,7 +5,7 @@ import pandas as pd
 
 from nsdlib import nsd_layout as nsd
 
-N_REPEATS = 3
+N_REPEATS = nsd.N_REPEATS
 SHARED_SHARE = nsd.N_SHARED_IMAGES / nsd.N_SUBJECT_IMAGES
 LAG_WITHIN = (0.12, 0.45)  # distance of two repeats inside a session, in sessions
 FIRST_SLOT, LAST_SLOT, SLOT_GAP = 3, 70, 5  # blank slots begin and end a run; others lie at least SLOT_GAP apart

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from nsdlib import device, draws, mixture, zoo
 from nsdlib.images import pil_resize
-from nsdlib.weights import check_fit
+from nsdlib.weights import check_fit, read_tensors
 
 PIXEL_MEAN, PIXEL_SCALE = 115.92961967, 69.37404  # of ImageNet-64, in grey levels
 
@@ -280,13 +280,11 @@ def load_weights(model: VDVAE, state: dict[str, Tensor]) -> VDVAE:
 def from_file(path: Path) -> VDVAE:
     """The VDVAE of OpenAI's `imagenet64-iter-1600000-model-ema.th`, or of safetensors beside a `hyperparameters.json`."""
     if path.suffix == ".th":
-        model, state = VDVAE(Hyperparameters()), torch.load(path, map_location="cpu", weights_only=True)
+        model, state = VDVAE(Hyperparameters()), read_tensors(path)
     else:
-        from safetensors.torch import load_file
-
         settings = json.loads((path.parent / "hyperparameters.json").read_text())
         model = VDVAE(Hyperparameters(**settings))
-        state = {key: value.float() for key, value in load_file(path).items()}
+        state = {key: value.float() for key, value in read_tensors(path).items()}
     return load_weights(model, state)
 
 

@@ -1,4 +1,41 @@
-"""Whether a file's tensors are those of a model."""
+"""Tensors of weight files: read without running anything that a file may hold, and compared with those of a model."""
+
+
+def read_tensors(path, *, mmap=False):
+    """Read the tensors of a weight file.
+
+    Parameters
+    ----------
+    path : Path
+        Of safetensors by its ending, else of PyTorch's own format, in which only tensors are accepted.
+    mmap : bool
+        Map PyTorch's file into memory: tensors are read when they are used. Safetensors always are.
+
+    Returns
+    -------
+    dict of str to tensor
+        On the CPU.
+
+    Raises
+    ------
+    ValueError
+        When the file is not whole, holds anything but tensors, or wants something to be run.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return dict(torch.load(path, map_location="cpu", weights_only=True, mmap=mmap))
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # damaged files make the libraries fail in ways of their own
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{path} cannot be read as weights ({type(error).__name__}: {reason}): it is damaged, larger than the memory, "
+            "or holds more than tensors, and nothing in it was run; get it again from its source (`nsdlib doctor` names it)."
+        ) from error
 
 
 def check_fit(wanted: dict, state: dict, *, what: str, ignore_extra: bool = False):

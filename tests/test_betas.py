@@ -61,6 +61,14 @@ def test_no_image_is_on_both_sides_of_the_split(assembled, subject):
     assert len(assembled.train_image) + len(assembled.test_image) == len(set(subject.image_ids))
 
 
+def test_the_split_has_a_hash_that_anybody_can_compute(assembled):
+    # printf '3,10;7' | sha256sum
+    assert betas.split_hash([10, 3, 10], np.array([7])) == "c18d081088ad"
+    others = [([3], [10, 7]), ([3, 10, 7], []), ([7], [3, 10]), ([3, 10], [8]), ([31, 0], [7])]
+    assert "c18d081088ad" not in [betas.split_hash(*split) for split in others]
+    assert assembled.attrs["split"] == betas.split_hash(assembled.train_image, assembled.test_image)
+
+
 def test_training_statistics_are_zero_and_one(assembled):
     np.testing.assert_allclose(assembled.X_train.mean("train_image"), 0, atol=1e-5)
     np.testing.assert_allclose(assembled.X_train.std("train_image", ddof=1), 1, atol=1e-5)

@@ -2,12 +2,16 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from nsdlib import doctor
+from nsdlib import betas, cli, doctor, nsd_checks, rates
 from nsdlib.cli import main
 from nsdlib.device import pick
+from nsdlib.nsd import NSDSubject
 from nsdlib.params import load_run
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +49,11 @@ def test_a_complete_run_has_all_it_needs(small_project, monkeypatch, capsys):
 def test_missing_files_of_a_real_subject_are_named(project):
     data = found(load_run("subj01"), "data")
     assert not data.fine and "files are missing" in data.found and "nsd_stimuli.hdf5" in data.found
-    assert "more" in data.found and data.found.count("\n") <= doctor.SHOWN + 1 and "README" in data.remedy
+    assert (
+        "more" in data.found
+        and data.found.count("\n") <= doctor.SHOWN + 1
+        and "`nsdlib fetch nsd --subject 1`" in data.remedy
+    )
 
 
 def test_missing_weights_come_with_their_source(project):
@@ -60,11 +68,90 @@ def test_a_device_that_is_absent_is_named(project, monkeypatch):
     assert found(load_run("demo"), "device").found.startswith("cpu, ")
 
 
-def test_too_little_memory_and_disk_are_lacks(project, monkeypatch):
-    monkeypatch.setattr(doctor, "NEEDS", {"demo": {"memory": 1e6, "disk": 1e9}})
+def test_what_does_not_fit_is_refused_and_the_parameter_to_lower_is_named(project, monkeypatch, capsys):
     run = load_run("demo")
-    assert not found(run, "memory").fine and "wanted 1000000 GB" in found(run, "memory").found
-    assert not found(run, "disk").fine and "Free some space" in str(found(run, "disk"))
+    monkeypatch.setattr(doctor, "_total_memory", lambda: 1e9)
+    memory = found(run, "memory")
+    assert (
+        not memory.fine and memory.found == "1 GB, wanted 2 GB by notebook 04" and "Lower layer_counts" in memory.remedy
+    )
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda place: SimpleNamespace(free=10**8))
+    disk = found(run, "disk")
+    assert not disk.fine and "0 GB free, wanted 1." in disk.found and "Free some space" in str(disk)
+    assert main(["doctor", "demo"]) == 1
+    assert "demo lacks: memory, disk, data" in capsys.readouterr().out
+
+
+def test_a_gpu_that_is_too_small_is_refused(project, monkeypatch):
+    for size, fine in ((40e9, True), (4e9, False)):
+        monkeypatch.setattr(doctor, "_gpu_memory", lambda run, size=size: size)
+        gpu = found(load_run("subj01"), "GPU")
+        assert gpu.fine == fine and "by notebook" in gpu.found and "set device to cpu" in gpu.remedy
+
+
+def test_without_a_gpu_the_networks_take_memory(project, monkeypatch):
+    run = load_run("subj01")
+    wanted = {}
+    for where, size in (("cpu", None), ("cuda", 80e9)):
+        monkeypatch.setattr(doctor, "_gpu_memory", lambda run, size=size: size)
+        monkeypatch.setattr(doctor, "_total_memory", lambda: 0)
+        wanted[where] = int(found(run, "memory").found.split("wanted ")[1].split()[0])
+    assert wanted["cpu"] > wanted["cuda"] + 5
+
+
+def test_data_that_are_there_are_not_asked_for_again(project, twin):
+    there = load_run("small").model_copy(update={"data": twin.data})
+    sizes = [float(found(run, "disk").found.split("wanted ")[1].split()[0]) for run in (there, load_run("small"))]
+    assert sizes[0] < sizes[1]
+
+
+@pytest.fixture
+def slow_machine(monkeypatch):
+    """A machine that is not measured."""
+    machine = rates.Rates("an abacus", 1e9, 1e9, 1e8, 1e8, 1e8)
+    monkeypatch.setattr(rates, "calibrate", lambda run: machine)
+    return machine
+
+
+def test_the_preflight_says_what_a_run_takes_and_how_roughly(project, slow_machine, capsys):
+    main(["doctor", "demo"])
+    said = capsys.readouterr().out
+    assert "Measured: an abacus" in said and "right to a factor of 3:" in said and "typical, for want of files" in said
+    assert all(f"| 0{number}_" in said for number in range(1, 7)) and " h " in said
+
+
+def test_checks_of_the_data_print_what_was_expected_and_what_came(project, twin, monkeypatch, capsys):
+    run = load_run("small").model_copy(update={"data": twin.data})
+    monkeypatch.setattr(cli, "load_run", lambda name: run)
+    assert main(["doctor", "small", "--data"]) == 0
+    said = capsys.readouterr().out
+    assert "beginning with image 2951: expected 2951, came 2951" in said and "FAIL" not in said
+    subject = NSDSubject(twin.data, twin.subject, twin.n_sessions)
+    train, test = (np.unique(subject.image_ids[some]) for some in (~subject.is_shared, subject.is_shared))
+    name = betas.split_hash(train, test)
+    assert f"Split of 1 sessions: {len(train)} images to train, {len(test)} to test, {name}" in said
+    broken = pd.DataFrame([("A thing", "5", "4", "WRONG", "Get it."), ("Another", "", "", "not there", "")])
+    broken.columns = ["check", "found", "wanted", "result", "remedy"]
+    monkeypatch.setattr(nsd_checks, "first_contact", lambda subject, version: broken)
+    assert main(["doctor", "small", "--data"]) == 1
+    said = capsys.readouterr().out
+    assert "FAIL A thing: expected 4, came 5\n     -> Get it.\n-    Another: not there" in said
+
+
+def test_data_that_are_missing_fail(project, capsys):
+    assert main(["doctor", "subj03", "--data"]) == 1
+    assert "files are missing" in capsys.readouterr().out
+
+
+def test_the_outlook_is_a_table_with_its_assumptions(project, slow_machine, monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "_gpu_memory", lambda run: None)
+    assert main(["doctor", "subj01", "--forecast", "4"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"| {name} | 8,859 + 982 |" in said for name in ("subj01", "subj02", "subj05", "subj07"))
+    assert "4 nodes with one each" in said and "- Device: an A100 GPU" in said and "3 times too high or too low" in said
+    monkeypatch.setattr(doctor, "_gpu_memory", lambda run: 8e10)
+    main(["doctor", "subj01", "--forecast", "4"])
+    assert "- Device: an abacus" in capsys.readouterr().out
 
 
 def test_wrong_versions_are_named(project, monkeypatch):

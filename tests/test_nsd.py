@@ -136,12 +136,12 @@ def test_wrong_shapes_are_told(raw, twin):
         subject.roi("nsdgeneral")
     savemat(paths.expdesign, design | {"masterordering": np.ones((1, 5))})
     with pytest.raises(
-        ValueError, match=r"masterordering in nsd_expdesign.mat has shape \(1, 5\), wanted \(1, 30000\)"
+        ValueError, match=r"masterordering in .*nsd_expdesign.mat has shape \(1, 5\), wanted \(1, 30000\)"
     ):
         _ = NSDSubject(paths.root, 3, 1).image_ids
     del design["sharedix"]
     savemat(paths.expdesign, design)
-    with pytest.raises(ValueError, match=r"sharedix in nsd_expdesign.mat has shape None"):
+    with pytest.raises(ValueError, match=r"sharedix in .*nsd_expdesign.mat has shape None"):
         _ = NSDSubject(paths.root, 3, 1).image_ids
     paths.responses.parent.mkdir(parents=True)
     pd.DataFrame({"73KID": [1]}).to_csv(paths.responses, sep="\t")
@@ -165,7 +165,7 @@ def test_unknown_names_and_numbers_are_refused(twin):
     with pytest.raises(ValueError, match=r"image_ids must have shape \(n_images,\), got \(\)"):
         subject.captions(5)
     never = np.setdiff1d(np.arange(73000), subject.image_ids)[0]
-    with pytest.raises(ValueError, match=f"image {never} is black in nsd_stimuli.hdf5. A simulated subject"):
+    with pytest.raises(ValueError, match=f"image {never} is black in .*nsd_stimuli.hdf5. A simulated subject"):
         subject.stimuli([never])
     with pytest.raises(ValueError, match=f"image {never} has no caption"):
         subject.captions([never])

@@ -1,5 +1,6 @@
 """The generated page: every table where the template wants it, every number that of the results."""
 
+import json
 import re
 
 import pytest
@@ -62,6 +63,28 @@ def test_a_template_without_a_table_is_refused(page):
     _, run = page
     with pytest.raises(ValueError, match="must hold each of who, claims"):
         pages.paper_page(run, "{{who}}")
+
+
+def test_the_state_of_every_run(tmp_path):
+    versions = {"python": "3.11", "nsdlib": "0.1.0", "torch": "2.15.0", "numpy": "2.4"}
+    done = {"state": "done", "seconds": 83.2, "memory": 3 * 2**29, "versions": versions, "cause": None}
+    records = {
+        ("demo", "00_a"): done | {"started": "2026-01-01T10:00:00+00:00"},
+        ("demo", "01_b"): done | {"started": "2026-01-02T10:00:00+00:00", "memory": None},
+        ("sim02", "01_b"): done
+        | {"started": "2026-01-03T10:00:00+00:00", "state": "failed", "cause": "its kernel died"},
+    }
+    for (run, name), record in records.items():
+        (tmp_path / "runs" / run).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "runs" / run / f"{name}.json").write_text(json.dumps(record))
+    lines = {
+        line.split("|")[1].strip(): line for line in pages.state_page(tmp_path).splitlines() if line.startswith("|")
+    }
+    cells = [cell.strip() for cell in lines["00_a"].split("|")[2:4]]
+    assert cells == ["1:23, 1.5 GiB", "not run"]
+    assert [cell.strip() for cell in lines["01_b"].split("|")[2:4]] == ["1:23", "**failed** after 1:23, 1.5 GiB"]
+    assert "- `sim02`, 01_b: its kernel died" in pages.state_page(tmp_path)
+    assert "2026-01-02" in lines["`demo`"] and "2.15.0" in lines["`demo`"]
 
 
 def test_without_results_there_is_no_page(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from nsdlib import engine, progress
+from nsdlib.cli import main
 from nsdlib.progress import Progress, clock
 from nsdlib.runner import AlreadyRunning, NotebookFailed, check, default_parameters, run_notebooks, select
 
@@ -141,23 +142,48 @@ def test_the_same_notebook_is_not_run_twice_at_once(project):
     assert texts(run_notebooks("demo")[0]) == "ran\n"
 
 
-@pytest.mark.slow
-def test_a_killed_run_does_not_block_the_next(project):
-    add(
-        project,
-        "00_first",
-        "import time, pathlib\npathlib.Path('../started').touch()\ntime.sleep(0 if decoder else 60)",
-    )
-    running = subprocess.Popen(
-        [sys.executable, "-m", "nsdlib", "run", "demo"], start_new_session=True, stdout=subprocess.DEVNULL
-    )
-    while not (project / "started").exists():
+WAITING = """import time
+from pathlib import Path
+Path(f"../{subject}-started").touch()
+while not (decoder or Path("../go").exists()):
+    time.sleep(0.1)
+print(subject)"""
+
+
+def start(project, run):
+    """A process that runs all notebooks of a run, when its first one, `WAITING`, has begun to wait."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "nsdlib", "run", run]
+    running = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
+    while not (project / f"{run}-started").exists():
         assert running.poll() is None
         time.sleep(0.1)
+    return running
+
+
+@pytest.mark.slow
+def test_a_second_process_is_refused_and_a_killed_one_does_not_block_the_next(project, capsys):
+    add(project, "00_first", WAITING)
+    running = start(project, "demo")
+    assert main(["run", "demo"]) == 1
+    assert f"00_first of run 'demo' is already being run by process {running.pid}: wait" in capsys.readouterr().err
+    assert running.poll() is None and not (project / "runs" / "demo" / "00_first.json").exists()
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     assert not (project / "runs" / "demo" / "00_first.ipynb").exists()
     assert run_notebooks("demo", parameters={"decoder": "gru"})[0].is_file()
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_do_not_mix(project):
+    add(project, "00_first", WAITING)
+    both = {run: start(project, run) for run in ("demo", "small")}
+    (project / "go").touch()
+    for run, running in both.items():
+        assert running.wait() == 0
+        folder = project / "runs" / run
+        assert texts(folder / "00_first.ipynb") == f"{run}\n"
+        assert sorted(path.name for path in folder.iterdir()) == [".00_first.lock", "00_first.ipynb", "00_first.json"]
 
 
 @pytest.mark.slow
@@ -179,15 +205,16 @@ def test_a_wait_in_slices_finds_a_late_message_and_keeps_its_time_limit(monkeypa
         return "reply"
 
     channel = SimpleNamespace(get_msg=get_msg)
-    engine.wait_in_slices(channel)
-    assert asyncio.run(channel.get_msg()) == "reply" and calls == [0.01] * 3
+    looks = []
+    engine.wait_in_slices(channel, lambda: looks.append(1))
+    assert asyncio.run(channel.get_msg()) == "reply" and calls == [0.01] * 3 and len(looks) == 3
 
     async def never(timeout):
         await asyncio.sleep(timeout)
         raise Empty
 
     channel.get_msg = never
-    engine.wait_in_slices(channel)
+    engine.wait_in_slices(channel, list)
     with pytest.raises(Empty):
         asyncio.run(channel.get_msg(timeout=0.05))
 

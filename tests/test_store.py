@@ -1,20 +1,23 @@
 """The store: what goes in comes out, versions stand beside each other, nothing is lost, refusals are in words."""
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from nsdlib import lineage as lineage_module
+from nsdlib import store as store_module
 from nsdlib.lineage import LINEAGE, Step, code_hash, find_step, lineage, lineage_hash
 from nsdlib.params import Run, load_run
-from nsdlib.store import DamagedArtifact, MissingArtifact, Store
+from nsdlib.store import DamagedArtifact, MissingArtifact, Store, StoreFull
 
 ROOT = Path(__file__).parents[1]
 
@@ -137,6 +140,101 @@ def test_damage_is_noticed_and_the_notebook_named(run, example):
         store.load("glm")
     arrays.unlink()
     with pytest.raises(DamagedArtifact, match=r"arrays.nc is not the file"):
+        store.load("glm")
+
+
+def _flip(arrays, manifest):
+    content = bytearray(arrays.read_bytes())
+    content[len(content) // 2] ^= 1
+    arrays.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (_flip, r"arrays.nc is not the file .* its sha256 differs"),
+        (lambda arrays, manifest: os.truncate(arrays, 100), r"arrays.nc is not the file .* its sha256 differs"),
+        (lambda arrays, manifest: arrays.unlink(), r"arrays.nc is not the file .* its sha256 differs"),
+        (lambda arrays, manifest: manifest.write_text("{"), r"manifest.json is not the file .* it cannot be read"),
+        (lambda arrays, manifest: manifest.write_text("[]"), r"manifest.json is not the file .* it cannot be read"),
+    ],
+)
+def test_what_is_damaged_is_refused_and_made_anew_and_kept_beside(run, example, damage, problem):
+    store = Store(run)
+    store.save("glm", example).close()
+    damage(store.path("glm") / "arrays.nc", store.path("glm") / "manifest.json")
+    with pytest.raises(
+        DamagedArtifact, match=problem + r".*To make it anew, run `nsdlib run small 01_hrf_glmsingle` again"
+    ):
+        store.load("glm")
+    assert not store.has("glm")
+    with pytest.warns(UserWarning, match="was damaged and has been made anew; it is kept as .*/.damaged-glm-"):
+        assert store.cached("glm", lambda: example).identical(example)
+    assert len(list(run.store.glob(".damaged-*"))) == 1 and store.has("glm")
+
+
+def test_a_lost_manifest_makes_the_artifact_missing_and_it_is_made_again(run, example):
+    store = Store(run)
+    store.save("glm", example).close()
+    (store.path("glm") / "manifest.json").unlink()
+    with pytest.raises(MissingArtifact, match="run `nsdlib run small 01_hrf_glmsingle` first"):
+        store.load("glm")
+    assert store.cached("glm", lambda: example).identical(example)
+    assert (next(run.store.glob(".incomplete-*")) / "arrays.nc").is_file()
+
+
+@pytest.mark.parametrize("step", ["_reserve", "_sync"])
+def test_a_full_disk_leaves_nothing_and_says_how_much_to_free(run, example, monkeypatch, step):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store, needed = Store(run), f"{example.nbytes + store_module.OVERHEAD:,}"
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, step, full)
+        patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=example.nbytes))
+        with pytest.raises(StoreFull, match=rf"artifact 'glm' of run 'small': it takes up to {needed} bytes") as error:
+            store.save("glm", example)
+    assert "Free 1,048,576 bytes, or name another folder as `store`" in str(error.value)
+    assert "then run `nsdlib run small 01_hrf_glmsingle` again" in str(error.value)
+    assert not store.has("glm") and list(run.store.iterdir()) == []
+    assert store.save("glm", example).identical(example)
+
+
+def test_a_limit_is_told_from_a_full_disk_and_other_errors_stay_what_they_are(run, example, monkeypatch):
+    answers = iter([OSError(errno.EDQUOT, "quota"), OSError(errno.EIO, "broken")])
+
+    def refuse(*_):
+        raise next(answers)
+
+    monkeypatch.setattr(store_module, "_reserve", refuse)
+    with pytest.raises(StoreFull, match="A quota or a limit on file sizes is in the way: raise it"):
+        Store(run).save("glm", example)
+    with pytest.raises(OSError, match="broken"):
+        Store(run).save("glm", example)
+    assert list(run.store.iterdir()) == []
+
+
+def test_a_damaged_manifest_is_told(run, example):
+    store = Store(run)
+    store.save("scores", example).close()
+    for text in ("{", "[]", "{}", '{"sha256": 1, "run": {}, "lineage": {}}'):
+        (store.path("scores") / "manifest.json").write_text(text)
+        with pytest.raises(DamagedArtifact, match=r"manifest.json is not the file that .*: it cannot be read\."):
+            store.load("scores")
+        with pytest.raises(MissingArtifact, match=r"scores-\w+ is there, but its manifest cannot be read"):
+            Store(load_run("small", decoder="cnn")).load("scores")
+
+
+def test_arrays_that_are_no_netcdf_are_told_even_where_the_manifest_fits(run, example):
+    store = Store(run)
+    store.save("glm", example).close()
+    arrays, manifest = (store.path("glm") / name for name in ("arrays.nc", "manifest.json"))
+    arrays.write_bytes(b"no netCDF")
+    fitting = json.loads(manifest.read_text()) | {"sha256": lineage_module.file_hash(arrays)}
+    manifest.write_text(json.dumps(fitting))
+    with pytest.raises(
+        DamagedArtifact, match=r"arrays.nc is not the file that notebook 01_hrf_glmsingle wrote \(\w+: "
+    ):
         store.load("glm")
 
 

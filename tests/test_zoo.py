@@ -1,6 +1,7 @@
 """The zoo: every name in both, what is missing is said with its source, and the demo zoo is whole and small."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -20,11 +21,54 @@ def test_the_demo_zoo_is_whole_and_small():
 
 def test_what_is_missing_is_said_with_its_source(tmp_path):
     run = load_run("demo", zoo="paper").model_copy(update={"weights": tmp_path})
-    with pytest.raises(FileNotFoundError, match=r"'swav' \(paper zoo\) are not at .*deepcluster.*CC BY-NC"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"'swav' \(paper zoo\) are not at .*deepcluster.*CC BY-NC.*`nsdlib fetch weights` gets them",
+    ):
         zoo.path(run, "swav")
     with pytest.raises(ValueError, match="no model 'dalle' in the paper zoo; it has vdvae"):
         zoo.path(run, "dalle")
     assert len(zoo.missing(run)) == len(zoo.ZOOS["paper"])
+
+
+def test_every_published_file_has_one_place_and_one_address(tmp_path):
+    files = zoo.files(load_run("subj01").model_copy(update={"weights": tmp_path}))
+    assert len({file.path for file in files}) == len({file.address for file in files}) == len(files) == 22
+    assert all(file.address.startswith("https://") and file.path.is_relative_to(tmp_path / "paper") for file in files)
+    assert all(Path(file.address).name == file.path.name for file in files)
+    assert {file.stage.partition(" ")[0] for file in files} == zoo.ZOOS["paper"].keys()
+    assert not any(entry.files(tmp_path, "any") for entry in zoo.ZOOS["demo"].values())
+
+
+def test_torchvisions_names_and_addresses_are_its_own():
+    import torchvision
+
+    ours = {
+        "alexnet": torchvision.models.AlexNet_Weights.IMAGENET1K_V1,
+        "inception": torchvision.models.Inception_V3_Weights.IMAGENET1K_V1,
+        "effnet": torchvision.models.EfficientNet_B1_Weights.IMAGENET1K_V1,
+        "effnet_v2": torchvision.models.EfficientNet_B1_Weights.IMAGENET1K_V2,
+    }
+    for name, weights in ours.items():
+        entry = zoo.ZOOS["paper"][name]
+        assert entry.address == weights.url and f"-{entry.sha256}." in weights.url and len(entry.sha256) == 8
+        assert entry.size == pytest.approx(weights.meta["_file_size"] * 2**20, rel=0.01)
+
+
+def test_a_folder_is_whole_when_every_file_is_there(tmp_path):
+    run = load_run("subj01").model_copy(update={"weights": tmp_path})
+    for file in zoo.files(run):
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        file.path.touch()
+    assert zoo.missing(run) == []
+    folder = zoo.path(run, "versatile_diffusion")
+    (folder / "vae" / "diffusion_pytorch_model.bin").unlink()
+    ((path, source),) = zoo.missing(run)
+    assert path == folder / "vae" / "diffusion_pytorch_model.bin" and "shi-labs" in source
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").touch()  # the same tensors in another form
+    assert zoo.missing(run) == []
+    (folder / "vae" / "config.json").unlink()
+    assert [path.name for path, _ in zoo.missing(run)] == ["config.json"]
 
 
 def test_the_model_card_states_what_was_measured():

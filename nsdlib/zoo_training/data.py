@@ -35,7 +35,7 @@ def load_scenes(split: str, cache: Path) -> SceneSet:
     path = cache / f"scenes_{split}_{n_scenes}_{seed}.npz"
     if not path.exists():
         _draw_all(n_scenes, seed, path, label=split)
-    with np.load(path) as stored:
+    with np.load(path, allow_pickle=False) as stored:
         captions = [list(five) for five in stored["captions"]]
         return SceneSet(stored["images"], stored["attributes"], captions, stored["covers"])
 
