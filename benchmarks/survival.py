@@ -29,7 +29,7 @@ from nsdlib import store
 from nsdlib.params import load_run
 
 ROOT = Path(__file__).parents[1]
-SHARES = {"01_hrf_glmsingle": 0.3, "02_roi_betas": 0.7}  # of the kills
+SHARES = {"01_hrf_glmsingle": 0.2, "02_roi_betas": 0.8}  # of the kills
 VICTIMS = ("runner and kernel", "runner", "kernel")
 # Seconds that a computation took are another number each time; they are the only such arrays.
 MEASURED = ("seconds",)

@@ -70,9 +70,9 @@ class Stage:
     measure: Callable
 
 
-DECODED_SETS = 3  # notebook 05 decodes the predicted, the true and the mean latents of all test images
-REFINED_SETS = 8  # and refines them, two more with true tokens, and four with a source left out
-SCORED_SETS = 13
+DECODED_SETS = 8  # notebook 05 decodes predicted, true and mean latents, another decoder's, and four to price leaks
+REFINED_SETS = 13  # and refines all but the true ones, two sets with true tokens, and four with a source left out
+SCORED_SETS = 28
 
 
 def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):

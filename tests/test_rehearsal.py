@@ -61,7 +61,7 @@ def test_every_stage_runs_and_counts_what_it_did(run, name):
 def test_the_forecast_counts_what_notebooks_do(run):
     needed = {name: stage.needed(run, full_size.Sizes()) for name, stage in rehearsal.STAGES.items()}
     assert needed["VDVAE: images to latents"] == 9841 and needed["CLIP: captions to tokens"] == 5 * 9841
-    assert needed["diffusion: steps"] == (8 + 6) * 982 * 37  # 37 of 50 steps at strength 0.75
+    assert needed["diffusion: steps"] == (13 + 6) * 982 * 37  # 37 of 50 steps at strength 0.75
 
 
 def test_a_stage_has_a_process_of_its_own_and_its_death_is_told(run, monkeypatch):
