@@ -30,9 +30,9 @@ AFTER = {
 }
 # What notebook 08 reads of every run in its group; those that are not asked for are left out.
 OF_EACH_SUBJECT = ["04_latent_size", "05_two_stage_reconstruction", "06_noise_sensitivity"]
-# Notebooks that nothing can run beside take all cores, the others half of them; `cores` and `max-threads` are the limits.
+# Notebooks that the others wait for take all cores, the others half of them; `cores` and `max-threads` are the limits.
 CORES = os.cpu_count()
-ALONE = {"02_roi_betas", "03_decoder_ablation"}
+ALONE = {"02_roi_betas", "03_decoder_ablation", "05_two_stage_reconstruction"}
 
 
 def data_of(wildcards):

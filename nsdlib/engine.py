@@ -33,7 +33,7 @@ class PrivateKernel(AsyncKernelManager):
     @property
     def kernel_spec(self):
         """The specification, made here and never looked up."""
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
         environment = QUIET | {"IPYTHONDIR": f"{sys.prefix}/share/ipython-of-nsdlib"}
         return KernelSpec(argv=command, env=environment, display_name="nsdlib", language="python")
 

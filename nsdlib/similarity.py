@@ -18,7 +18,7 @@ GREY = (0.2125, 0.7154, 0.0721)  # ITU-R BT.709, as scikit-image's rgb2gray
 SSIM_SIGMA, SSIM_RADIUS, SSIM_K1, SSIM_K2 = 1.5, 5, 0.01, 0.03  # Wang et al. 2004
 SSIM_BLOCK = 32  # rows of means that one product gives
 CHUNK = 1 << 14  # features correlated at once
-PIECE, SAMPLED = 1 << 14, 101  # of PixCorr: values summed at once; every which value a first mean is taken of
+PIECE, SAMPLED = 1 << 17, 101  # of PixCorr: values summed at once; every which value a first mean is taken of
 
 
 def to_unit(images, size=None):

@@ -157,7 +157,8 @@ def test_every_chapter_opens_without_a_complaint(page, address, name):
     assert answer.ok and page.locator("article h1").first.is_visible()
     images = page.locator("article img").all()
     for image in images:
-        assert image.evaluate("i => i.decode().then(() => i.naturalWidth, () => 0)") > 0 and image.is_visible()
+        assert image.evaluate("i => i.decode().then(() => i.naturalWidth, () => 0)") > 0
+        assert image.is_visible() or image.evaluate("i => i.closest('.nsd-move') !== null")  # a frame not yet shown
     if name in RESULTS:
         assert images
     if name in FORMULAS:
