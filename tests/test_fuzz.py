@@ -27,7 +27,7 @@ from nsdlib.nsd_files import DamagedFile
 from nsdlib.store import DamagedArtifact, MissingArtifact
 
 ROOT = Path(__file__).parents[1]
-N_EXAMPLES = 300
+N_EXAMPLES = 200
 ROOM = 2**30  # bytes that a reader may take; its largest true array here has five million
 CLEAR = {ValueError, FileNotFoundError, DamagedFile, DamagedArtifact, MissingArtifact}
 
