@@ -10,7 +10,7 @@ from nsdlib.runner import notebook_names
 RUNS = str(config.get("runs", "demo")).split(",")
 NOTEBOOKS = notebook_names(".")
 PARAMETERS = {name: load_run(name) for name in run_names(".")}
-RUNNING = {"__main__", "autopsy", "book", "cli", "costs", "doctor", "download", "engine", "fetch", "forecast", "pages"}
+RUNNING = {"__main__", "autopsy", "book", "cli", "costs", "doctor", "download", "engine", "fetch", "files", "forecast", "pages"}
 RUNNING |= {"progress", "rates", "runner"}  # modules that change no page
 LIBRARY = sorted(
     str(file)

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from nsdlib import decoders, training, vdvae
+from nsdlib.rates import product_rate
 from nsdlib.ridge import Ridge
 
 PAPER = {"n_train": 8859, "n_test": 982, "n_voxels": 15_724, "n_latents": 13_344, "n_tokens": 257, "n_pictures": 16}
@@ -124,7 +125,7 @@ def measure_gru(options):
     ours = _best(lambda: training.run_epoch(network, optimiser, x, y, **settings), 2)
     theirs = _best(lambda: _naive_epoch(x, y, options.device), 1)
     products = 6 * len(x) * decoders.count_parameters("gru", n_voxels, n_latents)
-    rate = _product_rate(options.device)
+    rate = product_rate(torch.device(options.device), torch.float32)
     return [
         {"program": "nsdlib", "seconds an epoch": ours, "of the product rate": products / rate / ours},
         {"program": "data loader, transforms a sample", "seconds an epoch": theirs},
@@ -187,12 +188,6 @@ def _best(run, n):
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
     return min(seconds)
-
-
-def _product_rate(device, size=2048):
-    """Float32 matrix products, operations a second."""
-    matrix = torch.randn(size, size, device=device)
-    return 2 * size**3 / _best(lambda: matrix @ matrix, 4)
 
 
 PARTS = {"ridge": measure_ridge, "gru": measure_gru, "vdvae": measure_vdvae}

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nsdlib import device, diffusion, draws, full_size
 from nsdlib.metrics import METRICS, Scorer
 from nsdlib.params import load_run
+from nsdlib.rates import product_rate
 from nsdlib.stats import paired_difference
 from nsdlib.store import Store
 
@@ -65,7 +66,7 @@ def measure_loop(options, where):
     theirs = np.concatenate([_one_by_one(second, rough[[i]], [t[[i]] for t in tokens], i) for i in range(few)])
     naive = (time.perf_counter() - began) * n / few
     difference = np.abs(theirs.astype(int) - ours[:few]).max()
-    operations, rate = _operations(second) * image_steps, _product_rate(where, dtype)
+    operations, rate = _operations(second) * image_steps, product_rate(where, dtype)
     print(f"images differ by {difference} of 255 at most", file=sys.stderr)
     return [
         {"program": name, "image steps a second": image_steps / taken, "of the product rate": operations / taken / rate,
@@ -98,18 +99,6 @@ def _operations(second):
     with FlopCounterMode(display=False) as counter:
         second.unet(torch.zeros(shape).to(second.empty[0]), torch.tensor(1, device=second.empty[0].device), guide)
     return counter.get_total_flops()
-
-
-def _product_rate(where, dtype, size=4096):
-    """Matrix products of the type that the UNet uses, operations a second."""
-    matrix, seconds = torch.randn(size, size, device=where).to(dtype), []
-    for _ in range(5):
-        began = time.perf_counter()
-        matrix @ matrix
-        if where.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-    return 2 * size**3 / min(seconds)
 
 
 def measure_samplers(options, where):

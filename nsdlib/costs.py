@@ -17,11 +17,11 @@ from nsdlib.nsd_checks import SPLITS
 from nsdlib.ridge import CHOOSING_TARGETS, HELD_OUT_IMAGES, penalties
 
 # How often notebook 05 does what takes long; a test counts them in its text. Each leak is one more way to all images.
-DECODED_05 = 5 + 1 + len(LEAKS)  # rough, its ceiling and floor, two decoders side by side
+DECODED_05 = 3 + 1 + 1 + len(LEAKS)  # rough, its ceiling and floor, the other decoder, and without a leak
 REFINED_05 = 9 + 1 + len(LEAKS)  # refined, three floors and ceilings, four with a source left out, the other decoder
 SCORED_05 = 24 + 1 + len(LEAKS)  # nine systems, the stimulus, four left out, two decoders, four under two protocols
-LINTED = 19  # predictions of a check for leaks that watches three images; of one image, 7
-LINTED_ANEW = 7
+LINTED = 19  # predictions of a check for leaks that watches three images
+LINTED_ANEW = 7  # of one image, each with a fit of its own: of the text tokens, for each leak and without
 
 # Share of the rate of large matrix products that each kind of work reaches on a CPU (measured with the demo on one core of 70 to
 # 200 GFLOP/s) and on a GPU (assumed, not measured), and the precision that a GPU computes it in.
@@ -189,13 +189,7 @@ def data_bytes(run):
         return 0 if run.data.exists() else 1e8 * run.n_sessions
     subject = NSDSubject(run.data, run.subject, run.n_sessions)
     missing = subject.missing_files(version=run.betas_version, glm_sessions=run.glm_sessions)
-    voxels = int(np.prod(nsd.VOLUME_SHAPES[run.subject]))
-    sizes = {
-        "nsd_stimuli": 39.6e9,
-        "betas_session": 2 * nsd.N_SESSION_TRIALS * voxels,
-        "timeseries": 2 * nsd.N_VOLUMES * voxels,
-    }
-    return sum(size for path, _ in missing for name, size in sizes.items() if path.name.startswith(name))
+    return sum(subject.paths.n_bytes(path) for path, _ in missing)
 
 
 def _glm(run, a, zoo):
@@ -253,9 +247,9 @@ def _stages(run, a, zoo):
     handled = 2 * a.n_images / HANDLED
     work = [Work("transformer", a.n_images * (zoo.vision + 5 * zoo.text), seconds=handled)]
     for kind, size in (("text", zoo.n_text), ("vision", zoo.n_vision)):
-        n_fits = 2 + len(LEAKS)
+        n_fits = 2 + len(LEAKS) + (LINTED_ANEW * (1 + len(LEAKS)) if kind == "text" else 0)
         work.append(_ridge(run, a, size, kind, n_fits=n_fits, n_predictions=n_fits + LINTED))
-    n_fits = (1 + LINTED_ANEW) * (1 + len(LEAKS))
+    n_fits = 1 + len(LEAKS)
     work.append(_ridge(run, a, n_latents, "latents", n_fits=n_fits, n_predictions=n_fits))
     work += [Work("vdvae", DECODED_05 * a.n_test * zoo.decode), _refining(run, a, zoo, REFINED_05)]
     work += _scoring(a, zoo, SCORED_05)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 
 GIGABYTE = 1e9
-WEIGHTS = 14e9  # bytes of the published weights
 SPARE = 0.2e9  # bytes that a disk must have beyond the results
 MARKS = {"ok": "ok  ", "WRONG": "FAIL"}  # of a check of the data; others could not be made
 SHOWN = 8  # missing files that are named one by one
@@ -228,7 +227,8 @@ def _disk(run, pages):
     from nsdlib import costs, zoo
     from nsdlib.rates import existing
 
-    weights = WEIGHTS if run.zoo == "paper" and zoo.missing(run) else 0
+    published = zoo.files(run) if run.zoo == "paper" else []
+    weights = sum(file.about for file in published if not file.path.exists())
     asked = {run.data: costs.data_bytes(run), run.weights: weights, run.store: SPARE + sum(page.disk for page in pages)}
     wanted = {}
     for folder, size in asked.items():

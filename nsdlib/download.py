@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
+from nsdlib.files import write_whole
+
 BLOCK = 2**16  # bytes that are written at once
 PROGRESS = 2**20  # bytes that an attempt must bring for the failures before it to be forgotten
 MAX_REDIRECTS = 5
@@ -111,9 +113,7 @@ class Record:
         """Add facts about a file."""
         with self._guard:
             self._entries[self._name(file)] = self[file] | {"address": file.address} | facts
-            new = self.path.with_name(f"{self.path.name}.new")
-            new.write_text(json.dumps(self._entries, indent=1, sort_keys=True) + "\n")
-            new.replace(self.path)
+            write_whole(self.path, json.dumps(self._entries, indent=1, sort_keys=True) + "\n")
 
     def _name(self, file):
         return file.path.relative_to(self.folder).as_posix()

@@ -6,7 +6,6 @@ What is there and whole is not fetched again, so a command that was interrupted 
 import errno
 import fcntl
 import json
-import math
 import shutil
 import sys
 import threading
@@ -31,6 +30,7 @@ from nsdlib.download import (
     put_in_place,
     size_of,
 )
+from nsdlib.files import write_whole
 
 BUCKET = "https://natural-scenes-dataset.s3.amazonaws.com"
 CAPTIONS = "https://huggingface.co/datasets/pscotti/naturalscenesdataset/resolve/main/COCO_73k_annots_curated.npy"
@@ -137,7 +137,7 @@ def accept_terms(data, *, accepted=False):
     if not accepted:
         raise RuntimeError(f"NSD's terms are not accepted: read {TERMS_PAGE}, then repeat with --accept-terms.")
     remembered.parent.mkdir(parents=True, exist_ok=True)
-    remembered.write_text(json.dumps({"accepted": TERMS_PAGE}) + "\n")
+    write_whole(remembered, json.dumps({"accepted": TERMS_PAGE}) + "\n")
 
 
 def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
@@ -292,19 +292,13 @@ def _by_reason(problems):
 def _of_nsd(layout, path, what):
     """The File of a path of the layout, with its address and about how many bytes it has."""
     key = path.relative_to(layout.root)
-    voxels = math.prod(nsd.VOLUME_SHAPES[layout.subject])
-    about = {
-        nsd.N_STIMULI * nsd.IMAGE_SIZE**2 * 3: path == layout.stimuli,
-        voxels * nsd.N_SESSION_TRIALS * 2: path.name.startswith("betas_session"),
-        voxels * nsd.N_VOLUMES * 2: path.name.startswith("timeseries_session"),
-    }
     ours = path != layout.captions
     return File(
         path=path,
         address=f"{BUCKET}/{key.as_posix()}" if ours else CAPTIONS,
         what=what if ours else f"{what} (from huggingface.co, not part of NSD)",
         stage=f"{key.parts[0]}, {STAGES[key.parts[0]]}",
-        about=next((n_bytes for n_bytes, fits in about.items() if fits), 0),
+        about=layout.n_bytes(path),
         md5_etag=ours,
     )
 

@@ -15,10 +15,9 @@ import hashlib
 import warnings
 
 import numpy as np
-import torch
 
 from nsdlib import fracridge, glm_denoise, glm_steps, hrf
-from nsdlib.glm_design import check_confounds, design_from_events, finite_voxels, make_runs, percent
+from nsdlib.glm_design import check_confounds, design_from_events, finite_voxels, make_runs, percent, voxel_run
 from nsdlib.glm_options import Options
 from nsdlib.scratch import Scratch
 
@@ -165,11 +164,9 @@ def explain(labels, series, betas, *, hrf, tr, mean=None):
     measured, explained : (n_volumes,) float64
         Percent of that mean.
     """
-    series = np.asarray(series, dtype=np.float64)[:, None]
-    [run] = make_runs([labels], [series], tr=tr)
-    measured = run.without_drift(torch.as_tensor(series))[:, 0] * (100 / abs(series.mean() if mean is None else mean))
+    run, measured = voxel_run(labels, series, tr=tr, mean=mean)
     explained = run.regressors(run.drift.new_tensor(hrf)) @ run.drift.new_tensor(betas)
-    return measured.numpy(), explained.numpy()
+    return measured[:, 0].numpy(), explained.numpy()
 
 
 def _denoise(work, found, repeats, options):

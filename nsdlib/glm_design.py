@@ -85,6 +85,31 @@ def make_runs(design, data, *, tr, degree=None, device="cpu"):
     return runs
 
 
+def voxel_run(labels, series, *, tr, mean=None):
+    """One voxel's series of one run, without its drift.
+
+    Parameters
+    ----------
+    labels : (n_volumes,) int
+        The run's design, a number other than 0 at each onset.
+    series : (n_volumes,) float
+        BOLD, scanner units.
+    tr : float
+        Seconds between volumes.
+    mean : float, optional
+        Of the voxel over all runs; of this run when not given.
+
+    Returns
+    -------
+    run : Run
+    measured : (n_volumes, 1) float64 tensor
+        Percent of the mean.
+    """
+    series = np.asarray(series, dtype=np.float64)[:, None]
+    [run] = make_runs([labels], [series], tr=tr)
+    return run, run.without_drift(torch.as_tensor(series)) * (100 / abs(series.mean() if mean is None else mean))
+
+
 def check_design(design, data, *, tr):
     """The design of each run as a vector of condition numbers, checked against the data; arguments as of `make_runs`.
 

@@ -3,6 +3,7 @@
 Names, shapes and labels follow the NSD Data Manual and the public code that exported the data (cvnlab/nsddatapaper).
 """
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +148,16 @@ class Layout:
                 needed.append((self.timeseries(session, run), f"the BOLD of session {session}, run {run}"))
                 needed.append((self.design(session, run), f"the onsets of session {session}, run {run}"))
         return needed
+
+    def n_bytes(self, path):
+        """About how many bytes a file of this layout has: images, betas and time series; 0 for the small ones."""
+        voxels = math.prod(VOLUME_SHAPES[self.subject])
+        about = {
+            N_STIMULI * IMAGE_SIZE**2 * 3: path == self.stimuli,
+            voxels * N_SESSION_TRIALS * 2: path.name.startswith("betas_session"),
+            voxels * N_VOLUMES * 2: path.name.startswith("timeseries_session"),
+        }
+        return next((n_bytes for n_bytes, fits in about.items() if fits), 0)
 
     def _version(self, version):
         return self.root / f"nsddata_betas/ppdata/{self._name}/func1pt8mm/{_known('version', version, BETA_VERSIONS)}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from nsdlib import claims, stats
 from nsdlib.audit import audit
+from nsdlib.files import write_whole
 from nsdlib.metrics import METRICS
 from nsdlib.params import load_run, run_names
 from nsdlib.progress import clock
@@ -291,4 +292,4 @@ def write(root):
     ):
         page = book / f"{name}.md"
         if not page.is_file() or page.read_text() != text:
-            page.write_text(text)
+            write_whole(page, text)

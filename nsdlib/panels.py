@@ -39,12 +39,10 @@ def hrf_fits(labels, series, *, hrfs, tr, mean=None):
     """
     import torch
 
-    from nsdlib.glm_design import make_runs
+    from nsdlib.glm_design import voxel_run
     from nsdlib.glm_linear import least_squares, solve_block
 
-    series = torch.as_tensor(np.asarray(series, dtype=np.float64))[:, None]
-    [run] = make_runs([labels], [series.numpy()], tr=tr)
-    measured = run.without_drift(series) * (100 / abs(series.mean().item() if mean is None else mean))
+    run, measured = voxel_run(labels, series, tr=tr, mean=mean)
     blocks = [solve_block(run.regressors(run.drift.new_tensor(hrf)), run.drift[:, :0], run=1) for hrf in hrfs]
     fits = [(block.regressors @ least_squares([block], [measured]))[:, 0] for block in blocks]
     return measured[:, 0].numpy(), torch.stack(fits).numpy()

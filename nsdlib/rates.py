@@ -44,15 +44,15 @@ def calibrate(run):
 
     where = pick(run.device)
     is_gpu = where.type == "cuda"
-    single = _product_rate(where, torch.float32)
-    half = _product_rate(where, torch.float16) if is_gpu else single
+    single = product_rate(where, torch.float32)
+    half = product_rate(where, torch.float16) if is_gpu else single
     name = torch.cuda.get_device_name(where) if is_gpu else f"{torch.get_num_threads()} thread(s) of this CPU"
     read, write = _disk_rates(existing(run.store))
     return Rates(name, half, single, _copy_rate(where), read, write, is_gpu)
 
 
-def _product_rate(where, dtype):
-    """Operations a second of a large matrix product: the best of several."""
+def product_rate(where, dtype):
+    """Operations a second of a large matrix product on a torch.device, in a torch.dtype: the best of several."""
     import torch
 
     side = 8192 if where.type == "cuda" else 2048

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 
 from nsdlib import decoders, device, diffusion, full_size, training, vdvae
+from nsdlib.costs import DECODED_05, REFINED_05, SCORED_05
 from nsdlib.full_size import Sizes
 from nsdlib.metrics import Scorer
 from nsdlib.ridge import Ridge
@@ -68,11 +69,6 @@ class Stage:
     unit: str
     needed: Callable
     measure: Callable
-
-
-DECODED_SETS = 8  # notebook 05 decodes predicted, true and mean latents, another decoder's, and four to price leaks
-REFINED_SETS = 13  # and refines all but the true ones, two sets with true tokens, and four with a source left out
-SCORED_SETS = 28
 
 
 def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
@@ -214,7 +210,7 @@ def _text_tokens(run, sizes, where, n_images):
 
 
 def _n_refined(run, sizes):
-    return (REFINED_SETS + len(run.noise_amplitudes)) * sizes.n_test
+    return (REFINED_05 + len(run.noise_amplitudes)) * sizes.n_test
 
 
 def _n_walked(run):
@@ -262,11 +258,11 @@ STAGES = {
     "ridge to vision tokens": Stage(
         "fit", lambda run, sizes: 1, _ridge(lambda run, sizes: sizes.n_vision_tokens * sizes.token_width, np.float16)
     ),
-    "VDVAE: latents to rough images": Stage("images", lambda run, sizes: DECODED_SETS * sizes.n_test, _decode),
+    "VDVAE: latents to rough images": Stage("images", lambda run, sizes: DECODED_05 * sizes.n_test, _decode),
     "diffusion: in and out of latents": Stage("images", _n_refined, _in_and_out),
     "diffusion: steps": Stage("image steps", lambda run, sizes: _n_refined(run, sizes) * _n_walked(run), _walk),
     "eight scores": Stage(
-        "images", lambda run, sizes: (SCORED_SETS + 2 * len(run.noise_amplitudes)) * sizes.n_test, _score
+        "images", lambda run, sizes: (SCORED_05 + 2 * len(run.noise_amplitudes)) * sizes.n_test, _score
     ),
 }
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nsdlib import autopsy
+from nsdlib.files import write_whole
 from nsdlib.params import Run, find_root, load_run, nearest
 from nsdlib.progress import Progress
 
@@ -146,7 +147,7 @@ def execute(run_name, name, *, parameters, root):
             with suppress(
                 OSError, ValueError
             ):  # of a full disk, and of a page cut short by it, the message still tells
-                _write(record, json.dumps(autopsy.record(watch, why), indent=1))
+                write_whole(record, json.dumps(autopsy.record(watch, why), indent=1))
                 _explain(partial, why, watch, f"{run_name} {name}", again)
             if isinstance(error, KeyboardInterrupt):
                 raise
@@ -154,7 +155,7 @@ def execute(run_name, name, *, parameters, root):
                 f"{name} failed in its cell [{watch.cell}]: {why}\n"
                 f"Everything up to there can be read in {partial}; `{again}` goes on."
             ) from error
-        _write(record, json.dumps(autopsy.record(watch), indent=1))
+        write_whole(record, json.dumps(autopsy.record(watch), indent=1))
     return final
 
 
@@ -193,14 +194,7 @@ def _explain(partial, why, watch, title, again):
     import nbformat
 
     notebook = nbformat.read(partial, as_version=4)
-    _write(partial, nbformat.writes(autopsy.page(notebook, why, watch, title=title, command=again)))
-
-
-def _write(path, text):
-    """Write a file beside and rename it, so that it is whole or not there."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text)
-    beside.replace(path)
+    write_whole(partial, nbformat.writes(autopsy.page(notebook, why, watch, title=title, command=again)))
 
 
 @contextmanager

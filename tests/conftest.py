@@ -9,6 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+BROWSER = shutil.which("chromium")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--no-first-run",
+]
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
 COPIED = ("nsdlib", "zoo", "params", "notebooks", "book", "profiles", "Snakefile", "_config.yml")
 
 
@@ -55,3 +64,32 @@ def images():
     from nsdlib.similarity import resize
 
     return resize(np.random.default_rng(0).integers(0, 256, size=(5, 8, 8, 3), dtype=np.uint8), 64)
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """A server with two sessions of subject 1."""
+    from s3 import filled_server
+
+    with filled_server() as filled:
+        yield filled
+
+
+@pytest.fixture
+def world(bucket, tmp_path, monkeypatch):
+    """The proxy before it, what it holds, and an empty folder."""
+    from s3 import world_of
+
+    with world_of(bucket, tmp_path / "nsd", monkeypatch) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")  # while it is open, an event loop runs
+def browser():
+    """Debian's Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
+        yield chromium
+        chromium.close()

@@ -6,6 +6,7 @@ import http.client
 import http.server
 import threading
 from collections import namedtuple
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -165,13 +166,14 @@ World = namedtuple("World", "proxy contents data")
 
 @contextlib.contextmanager
 def world_of(bucket, data, monkeypatch):
-    """The proxy, what the bucket holds, and an empty folder `data`; the library's addresses lead to the proxy."""
+    """The proxy, what the bucket holds, an empty folder `data` on a large disk; the library's addresses lead to the proxy."""
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
     proxy = Proxy(bucket[0])
     thread = threading.Thread(target=proxy.serve_forever, args=(0.01,))
     thread.start()
     monkeypatch.setattr(fetch, "BUCKET", proxy.address)
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**12))
     monkeypatch.setattr(fetch, "CAPTIONS", f"{proxy.address}/nsddata_stimuli/stimuli/nsd/COCO_73k_annots_curated.npy")
     yield World(proxy, bucket[1], data)
     proxy.end()

@@ -8,20 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import make
+from conftest import make, needs_browser
 
 from nsdlib.book import build, chapters, contents
 from nsdlib.pages import GENERATED
 
 ROOT = Path(__file__).parents[1]
-BROWSER = shutil.which("chromium")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--no-first-run",
-]
 TABLE = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
 LISTED = [TABLE["root"], *(chapter["file"] for part in TABLE["parts"] for chapter in part["chapters"])]
 RESULTS = [page for page in LISTED if page.startswith("runs/")]
@@ -53,17 +45,6 @@ def address(html):
         thread.join()
 
 
-@pytest.fixture(scope="module")  # while it is open, an event loop runs
-def browser():
-    """Debian's Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
 def page(browser, address):
     """A tab, with everything that goes wrong in it noted in `page.troubles`."""
@@ -83,9 +64,6 @@ def page(browser, address):
     tab.troubles = troubles
     yield tab
     tab.close()
-
-
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
 
 
 def test_the_contents_name_pages_that_exist_and_all_notebooks():

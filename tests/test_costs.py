@@ -78,9 +78,7 @@ def test_what_notebook_05_does_is_what_is_counted():
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     text = "\n".join(code)
     assert text.count(".refine(") - 1 + len(leaks.LEAKS) == costs.REFINED_05  # one is of two images only
-    assert (
-        text.count("first.decode(") - 1 + 1 + len(leaks.LEAKS) == costs.DECODED_05
-    )  # the same; two decoders in one line
+    assert text.count("first.decode(") - 1 + len(leaks.LEAKS) == costs.DECODED_05  # the same
 
 
 def test_latents_are_the_published_numbers():
@@ -134,7 +132,7 @@ def test_data_are_asked_for_until_they_are_there(tmp_path, twin):
     run = load_run("subj01").model_copy(update={"data": tmp_path, "glm_sessions": 0})
     whole = costs.data_bytes(run)
     session = 2 * 750 * 81 * 104 * 83
-    assert whole == pytest.approx(39.6e9 + 37 * session)
+    assert whole == pytest.approx(73_000 * 425**2 * 3 + 37 * session)
     path = tmp_path / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
     path.parent.mkdir(parents=True)
     path.touch()

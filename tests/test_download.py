@@ -9,26 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from s3 import BIG, NAME, QUICK, SMALL, TABLE, files, filled_server, is_whole, sha256_of, world_of
+from s3 import BIG, NAME, QUICK, SMALL, TABLE, files, is_whole, sha256_of
 
 from nsdlib import fetch
 from nsdlib.download import GO_ON, File, Patience, Record, Server
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    """A server with two sessions of subject 1."""
-    with filled_server() as filled:
-        yield filled
-
-
-@pytest.fixture
-def world(bucket, tmp_path, monkeypatch):
-    """The proxy before it, what it holds, and an empty folder."""
-    with world_of(bucket, tmp_path / "nsd", monkeypatch) as world:
-        yield world
 
 
 def test_a_host_that_never_answers_is_not_asked_for_every_file(world):

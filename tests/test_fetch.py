@@ -4,9 +4,10 @@ import io
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from s3 import BIG, QUICK, SESSIONS, SMALL, TABLE, files, filled_server, is_whole, sha256_of, world_of
+from s3 import BIG, QUICK, SESSIONS, SMALL, TABLE, files, is_whole, sha256_of
 
 from nsdlib import fetch, zoo
 from nsdlib import nsd_layout as nsd
@@ -15,20 +16,6 @@ from nsdlib.download import Record
 from nsdlib.params import load_run
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    """A server with two sessions of subject 1."""
-    with filled_server() as filled:
-        yield filled
-
-
-@pytest.fixture
-def world(bucket, tmp_path, monkeypatch):
-    """The proxy before it, what it holds, and an empty folder."""
-    with world_of(bucket, tmp_path / "nsd", monkeypatch) as world:
-        yield world
 
 
 def test_everything_comes_once_and_is_remembered(world, capsys):
@@ -126,14 +113,13 @@ def test_files_that_were_there_are_taken_over_when_they_are_right(world):
 
 
 def test_a_full_disk_is_said_before_anything_comes(world, monkeypatch):
-    usage = shutil.disk_usage(world.data.parent)
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: usage._replace(free=299_999))
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=299_999))
     with pytest.raises(
         RuntimeError, match=r"300.00 kB are still to come, but the disk of .* has 300.00 kB free: free some"
     ):
         fetch.fetch(files(world, SMALL, TABLE), world.data, patience=QUICK)
     assert world.proxy.gets("") == []
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: usage._replace(free=300_000))
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=300_000))
     fetch.fetch(files(world, SMALL, TABLE), world.data, patience=QUICK)
     assert is_whole(world, SMALL, TABLE)
 

@@ -2,23 +2,13 @@
 
 import io
 import re
-import shutil
 
 import numpy as np
 import pytest
+from conftest import needs_browser
 from PIL import Image
 
 from nsdlib.plots import interactive
-
-BROWSER = shutil.which("chromium")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--no-first-run",
-]
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
 
 RNG = np.random.default_rng(0)
 N_IMAGES = 30
@@ -149,17 +139,6 @@ def address(tmp_path_factory):
     style = "<style>:root{color-scheme:light dark}body{max-width:50em;margin:1em auto;padding:0 8px}</style>"
     file.write_text(f'<!doctype html><html lang="en"><head>{head}{style}</head><body>{parts}</body></html>')
     return file.as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Debian's Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
+    ["files"],
     ["params", "device", "draws", "images", "weights", "download"],
     ["lineage", "zoo", "progress", "rates", "nsd_layout", "published", "protocols"],
     [
