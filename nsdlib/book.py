@@ -1,29 +1,37 @@
-"""Build the book from the executed notebooks; nothing is run for it."""
+"""Build the book from the executed notebooks; nothing is run for it, and of real subjects no picture is passed on."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
-from nsdlib import pages
+from nsdlib import pages, publish
 
-FIRST_PAGE = Path("book", "_build", "html", "index.html")
+OUTPUTS = {False: Path("book"), True: Path("book", "_build", "local")}  # for all eyes, for the own ones
 BUILT = ".built"  # marks a build without a warning, beside the first page
 
 
-def build(root):
+def first_page(root, *, local=False):
+    """Path of the first page; a book for the own eyes lies apart from the one that can be published."""
+    return root / OUTPUTS[local] / "_build" / "html" / "index.html"
+
+
+def build(root, *, local=False):
     """Build the book, with warnings as errors.
 
     Parameters
     ----------
     root : Path
         The project's folder.
+    local : bool
+        With the pictures of real subjects, see `nsdlib.publish`; such a book must not be passed on.
 
     Returns
     -------
     Path
-        The first page, `book/_build/html/index.html`.
+        The first page.
 
     Raises
     ------
@@ -32,7 +40,7 @@ def build(root):
     RuntimeError
         When the build warns or fails; its own words go to standard error.
     """
-    listed = chapters(root)
+    listed = chapters(root, local=local)
     missing = [page for page in listed if page not in pages.GENERATED and not _source(root, page)]
     if missing:
         raise FileNotFoundError(
@@ -41,14 +49,17 @@ def build(root):
         )
     if set(pages.GENERATED) & set(listed):
         pages.write(root)
+    publish.write(root, listed)
+    page = first_page(root, local=local)
+    if any(publish.origin(name) != name for name in listed):
+        shutil.rmtree(page.parent, ignore_errors=True)  # earlier builds may have left pictures
     program = Path(sys.executable).with_name("jupyter-book")
-    table = root / "book" / "_build" / "_toc.yml"
-    table.parent.mkdir(exist_ok=True)
-    table.write_text(yaml.safe_dump(contents(root), sort_keys=False))
+    table = page.parents[1] / "_toc.yml"
+    table.parent.mkdir(parents=True, exist_ok=True)
+    table.write_text(yaml.safe_dump(contents(root, local=local), sort_keys=False))
     command = [program, "build", "book", "--config", "_config.yml", "--toc", table]
-    command += ["--path-output", "book", "--warningiserror", "--keep-going", "--quiet"]
+    command += ["--path-output", OUTPUTS[local], "--warningiserror", "--keep-going", "--quiet"]
     done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
-    page = root / FIRST_PAGE
     if done.returncode or not page.is_file():
         sys.stderr.write(done.stdout[-4000:] + done.stderr[-8000:])
         raise RuntimeError("The book was not built: see the warnings above; each counts as an error.")
@@ -56,9 +67,9 @@ def build(root):
     return page
 
 
-def is_current(root):
+def is_current(root, *, local=False):
     """Whether the last build succeeded and nothing that the book is made from has changed since."""
-    marker = (root / FIRST_PAGE).with_name(BUILT)
+    marker = first_page(root, local=local).with_name(BUILT)
     folders = [
         root / "book",
         root / "book" / "static",
@@ -67,15 +78,27 @@ def is_current(root):
         root / "nsdlib",
         root / "nsdlib" / "plots",
     ]
-    made_from = [root / "_config.yml"] + [_source(root, page) for page in chapters(root)]
+    made_from = [root / "_config.yml"] + [_source(root, page) for page in chapters(root, local=local)]
     made_from += (root / "runs").glob("*/*.json")
     made_from += [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()]
     return marker.is_file() and all(path and path.stat().st_mtime < marker.stat().st_mtime for path in made_from)
 
 
-def contents(root):
-    """The table of contents: that of `book/_toc.yml`, and behind the demo a part for each other run that is complete."""
-    table = yaml.safe_load((root / "book" / "_toc.yml").read_text())
+def contents(root, *, local=False):
+    """The table of contents: that of `book/_toc.yml`, and behind the demo a part for each other run that is complete.
+
+    Pages of real subjects are named as the copies without pictures, unless the book is for the own eyes (`local`).
+    """
+    table = _with_all_runs(root, yaml.safe_load((root / "book" / "_toc.yml").read_text()))
+    withheld = set() if local else publish.withheld_runs(root)
+    for part in table["parts"]:
+        for chapter in part["chapters"]:
+            chapter["file"] = publish.place(chapter["file"], withheld)
+    return table
+
+
+def _with_all_runs(root, table):
+    """The table with a part for each run that is complete and not in it."""
     demo = next((part for part in table["parts"] if part["chapters"][0]["file"].startswith("runs/")), None)
     if demo is None:
         return table
@@ -89,13 +112,13 @@ def contents(root):
     return table
 
 
-def chapters(root):
+def chapters(root, *, local=False):
     """Every page that the table of contents names, without its ending, in order."""
-    table = contents(root)
+    table = contents(root, local=local)
     return [table["root"], *(chapter["file"] for part in table["parts"] for chapter in part["chapters"])]
 
 
 def _source(root, page):
     """The file that a page is made from, or None."""
-    files = [root / "book" / f"{page}{ending}" for ending in (".md", ".ipynb")]
+    files = [root / "book" / f"{publish.origin(page)}{ending}" for ending in (".md", ".ipynb")]
     return next((file for file in files if file.is_file()), None)

@@ -68,6 +68,10 @@ def _parser():
         if name == "rehearse":
             command.add_argument("--images", type=int, help="through the networks (1 on a CPU, 32 on a GPU)")
             command.add_argument("--steps", type=int, help="of diffusion (4 on a CPU, the run's on a GPU)")
+        if name == "book":
+            command.add_argument(
+                "--local", action="store_true", help="with the pictures of real subjects, for yourself"
+            )
         if name == "export":
             command.add_argument("folder", metavar="FOLDER", type=Path, help="where they go; made when it is not there")
     return parser
@@ -180,16 +184,18 @@ def _export(options):
     return 0
 
 
-def _book(_):
-    """Build the book from the executed notebooks of the demo, with warnings as errors, and say where it is."""
-    from nsdlib.book import FIRST_PAGE, build, is_current
+def _book(options):
+    """Build the book from the executed notebooks, with warnings as errors, and say where it is."""
+    from nsdlib.book import build, first_page, is_current
 
-    root = find_root()
-    if is_current(root):
+    root, local = find_root(), options.local
+    if is_current(root, local=local):
         print("Nothing to be done: the book is newer than its pages, the notebooks' results and the library.")
     else:
-        build(root)
-    print(f"The book is at {root / FIRST_PAGE}")
+        build(root, local=local)
+    print(f"The book is at {first_page(root, local=local)}")
+    if local:
+        print("It shows all pictures: where they are of real subjects, NSD's terms forbid passing it on.")
     return 0
 
 

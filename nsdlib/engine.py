@@ -54,11 +54,12 @@ class PolledClient(PapermillNotebookClient):
 
 
 class PolledEngine(Engine):
-    """The engine `polled`: private kernel, sliced waits, a watch over the kernel, a call before each cell."""
+    """The engine `polled`: private kernel, sliced waits, a watch over the kernel, a call before each cell, a note in the page."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, *, watch, on_cell_start=None, **_):
-        """Run all cells; `on_cell_start(cell=, cell_index=)` is called before each cell."""
+    def execute_managed_notebook(cls, nb_man, kernel_name, *, watch, note, on_cell_start=None, **_):
+        """Run all cells; `on_cell_start(cell=, cell_index=)` is called before each; `note`, a dict, goes into the metadata."""
+        nb_man.nb.metadata["nsdlib"] = note
         client = PolledClient(
             nb_man,
             kernel_name=kernel_name,

@@ -16,7 +16,7 @@ import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nsdlib import autopsy
+from nsdlib import autopsy, publish
 from nsdlib.files import write_whole
 from nsdlib.params import Run, find_root, load_run, nearest
 from nsdlib.progress import Progress
@@ -135,11 +135,11 @@ def execute(run_name, name, *, parameters, root):
             n_cells=_count_cells(source) + bool(changed),
             tail=lambda: _how_many_done(run_name, root),
         )
-        watch = autopsy.Watch()
+        watch, note = autopsy.Watch(), {publish.SIMULATED: load_run(run_name).simulation is not None}
         partial.unlink(missing_ok=True)
         try:
             with progress:
-                _run_cells(source, partial, changed, watch, progress.next_cell)
+                _run_cells(source, partial, changed, watch, note, progress.next_cell)
                 partial.replace(final)
         except (Exception, KeyboardInterrupt) as error:
             why = autopsy.cause(error, watch)
@@ -159,8 +159,8 @@ def execute(run_name, name, *, parameters, root):
     return final
 
 
-def _run_cells(source, partial, parameters, watch, on_cell_start):
-    """Let papermill run the cells, watched."""
+def _run_cells(source, partial, parameters, watch, note, on_cell_start):
+    """Let papermill run the cells, watched; the page gets the note."""
     with warnings.catch_warnings():
         # jupyter_core announces a change of folders that concerns only its own configuration files.
         warnings.filterwarnings("ignore", message="Jupyter is migrating its paths", category=DeprecationWarning)
@@ -183,6 +183,7 @@ def _run_cells(source, partial, parameters, watch, on_cell_start):
         cwd=source.parent,
         progress_bar=False,
         watch=watch,
+        note=note,
         on_cell_start=begin,
     )
     if page.metadata.papermill.exception:  # papermill takes sys.exit() for a good end

@@ -82,7 +82,9 @@ def test_a_run_that_is_complete_gets_a_part_of_its_own(tmp_path):
     for run, pages in (("demo", RESULTS), ("sim02", RESULTS), ("sim05", RESULTS[:-1])):
         (tmp_path / "runs" / run).mkdir(parents=True)
         for page in pages:
-            (tmp_path / "runs" / run / f"{Path(page).name}.ipynb").touch()
+            (tmp_path / "runs" / run / f"{Path(page).name}.ipynb").write_text(
+                '{"metadata": {"nsdlib": {"simulated": true}}}'
+            )
     captions = [part["caption"] for part in contents(tmp_path)["parts"]]
     assert captions[1:3] == ["The notebooks, run on the demo subject", "The notebooks, run on sim02"]
     assert not any("sim05" in caption for caption in captions)
