@@ -90,3 +90,17 @@ def test_the_benchmark_of_stage_2_compares_the_same_images():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(re.search(r"images differ by (\d+) of 255", done.stderr).group(1)) <= 1
     assert re.search(r"\| nsdlib( +\| +[\d.]+){3} +\|", done.stdout)
+
+
+def test_the_benchmark_of_a_batch_sees_memory_and_failure(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import batch
+
+    project = batch.make(tmp_path)
+    hold = 'import pathlib, time; held = bytearray(300 << 20); time.sleep(2); pathlib.Path("done").touch()'
+    (project / "Snakefile").write_text(f'rule all:\n    output: "done"\n    shell: """python -c \'{hold}\'"""\n')
+    seconds, gibibytes = batch.measure(project, ["small1"])
+    assert (project / "done").exists() and seconds > 2 and 0.3 < gibibytes < 2
+    (project / "Snakefile").write_text('rule all:\n    output: "other"\n    shell: "exit 7"\n')
+    with pytest.raises(RuntimeError, match=r"snakemake.*runs=small1` failed:"):
+        batch.measure(project, ["small1"])
