@@ -1,10 +1,12 @@
 # Notebooks x runs: snakemake --profile profiles/local --config runs=demo
 # A page is made again when its notebook, its parameters, the library, the weights or an earlier page changed. Only what
 # is listed as input counts, so a file that was touched and not changed costs nothing.
+# Memory and GPUs that a job asks for are counted from sizes (nsdlib.costs) and change no page; a profile says what there is.
 import os
 from pathlib import Path
 
 from nsdlib.params import load_run, run_names
+from nsdlib.rates import total_memory
 from nsdlib.runner import notebook_names
 
 RUNS = str(config.get("runs", "demo")).split(",")
@@ -34,6 +36,8 @@ OF_EACH_SUBJECT = ["04_latent_size", "05_two_stage_reconstruction", "06_noise_se
 CORES = os.cpu_count()
 ALONE = {"02_roi_betas", "03_decoder_ablation", "05_two_stage_reconstruction"}
 
+IN_JOB = not workflow.is_main_process  # of a cluster, which has given what was asked for: nothing is counted again
+
 
 def data_of(wildcards):
     simulated = PARAMETERS[wildcards.run].simulation is not None
@@ -49,6 +53,39 @@ def earlier_pages(wildcards):
 
 def n_threads(wildcards):
     return CORES if wildcards.name in ALONE else max(1, CORES // 2)
+
+
+def memory(run, name):
+    """Bytes that a notebook of a run wants, and what to ask for."""
+    from nsdlib import costs  # takes seconds, and only jobs that are to be run are counted
+
+    return costs.job_memory(PARAMETERS[run], costs.amounts(PARAMETERS[run]), name)
+
+
+def megabytes(wildcards):
+    """To ask for: of one notebook, and for the check, which is to see a machine that holds them all, of the largest."""
+    if IN_JOB:
+        return 0
+    names = [wildcards.name] if "name" in wildcards.keys() else NOTEBOOKS
+    return int(max(memory(wildcards.run, name)[1] for name in names) / 1e6)
+
+
+def to_simulate(run):
+    """Megabytes to ask for."""
+    from nsdlib import costs
+
+    return int(costs.simulation_memory(run) / 1e6)
+
+
+def n_gpus(wildcards):
+    """What the run may use; a profile with `gpu: 0` lowers it to none."""
+    return int(PARAMETERS[wildcards.run].device != "cpu" and (not IN_JOB or "SLURM_GPUS" in os.environ))
+
+
+def precaution(wildcards):
+    """What comes before a notebook: nothing, or the doctor where it wants more than this machine's memory."""
+    fits = IN_JOB or memory(wildcards.run, wildcards.name)[0] <= total_memory()
+    return "true" if fits else f"python -m nsdlib doctor {wildcards.run}"
 
 
 rule all:
@@ -70,6 +107,8 @@ for run in PARAMETERS.values():
             params:
                 run=run.name,
             threads: CORES
+            resources:
+                mem_mb=lambda _, run=run: to_simulate(run),
             shell:
                 "OMP_NUM_THREADS={threads} python -m nsdlib simulate {params.run}"
 
@@ -80,6 +119,9 @@ rule check:
         "params/{run}.yaml",
     output:
         touch("runs/{run}/.checked"),
+    resources:
+        mem_mb=megabytes,
+        gpu=n_gpus,
     shell:
         "python -m nsdlib doctor {wildcards.run}"
 
@@ -99,5 +141,9 @@ rule notebook:
         run="|".join(PARAMETERS),
         name="|".join(NOTEBOOKS),
     threads: n_threads
+    resources:
+        mem_mb=megabytes,
+        gpu=n_gpus,
+        precaution=precaution,
     shell:
-        "OMP_NUM_THREADS={threads} python -m nsdlib run {wildcards.run} {wildcards.name}"
+        "{resources.precaution} && OMP_NUM_THREADS={threads} python -m nsdlib run {wildcards.run} {wildcards.name}"

@@ -199,11 +199,11 @@ def fill_disk():
     def save(limit, reserve):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        store._reserve = reserve
+        store.reserve = reserve
         shelf.save("glm", example())
 
     for limit in LIMITS:
-        said = in_child(lambda limit=limit: save(limit, store._reserve)) == 3
+        said = in_child(lambda limit=limit: save(limit, store.reserve)) == 3
         clean = not any(shelf.run.store.iterdir())
         yield "no room, noticed before the write", said and clean and recovered(shelf)
     for limit in LIMITS:

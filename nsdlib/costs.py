@@ -46,6 +46,7 @@ VOXEL_READS = 1e4  # voxels' chunks of a session's HDF5 betas in a second
 PAGE_SECONDS = 8  # start of a kernel, imports, figures
 BASE = 0.8e9  # memory of a kernel with its packages
 CONTEXT = 0.6e9  # a GPU's own, beside the tensors
+MARGIN, AROUND = 1.25, 1.5e9  # what a job asks for beyond the count, and bytes of the programs and libraries around it
 IN_BRAIN, SIMULATED_IN_BRAIN, SIMULATED_GENERAL = 0.29, 0.26, 0.095  # share of a volume's voxels
 
 
@@ -181,6 +182,33 @@ def pages(run, sizes, *, is_gpu):
     return found if is_gpu else [replace(page, memory=page.memory + page.models, on_gpu=0) for page in found]
 
 
+def job_memory(run, sizes, name):
+    """Memory to ask for when one notebook of a run is a job of its own.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+    sizes : Amounts
+    name : str
+        Such as "05_two_stage_reconstruction".
+
+    Returns
+    -------
+    wanted, asked : float
+        Bytes of the kernel at its peak, with the networks in them unless the run insists on a GPU; and the bytes to ask for,
+        with a margin and what runs around the kernel.
+    """
+    shown = _pictures(sizes, ZOOS[run.zoo]) if name == "07_qualitative_figures" else 0
+    counted = {page.name: page.memory for page in pages(run, sizes, is_gpu=run.device == "cuda")}
+    wanted = counted.get(name, BASE + shown)
+    return wanted, MARGIN * wanted + AROUND
+
+
+def simulation_memory(run):
+    """Bytes to ask for when the subject of a run is simulated: its trials over the whole volume twice, beside the packages."""
+    return BASE + AROUND + 8 * run.n_sessions * nsd.N_SESSION_TRIALS * int(np.prod(run.simulation.shape))
+
+
 def data_bytes(run):
     """Bytes of the data that a run needs and that are not there, roughly: images, betas and time series."""
     from nsdlib.nsd import NSDSubject
@@ -253,13 +281,18 @@ def _stages(run, a, zoo):
     work.append(_ridge(run, a, n_latents, "latents", n_fits=n_fits, n_predictions=n_fits))
     work += [Work("vdvae", DECODED_05 * a.n_test * zoo.decode), _refining(run, a, zoo, REFINED_05)]
     work += _scoring(a, zoo, SCORED_05)
-    images = a.n_test * 3 * (8 * zoo.side**2 + 4 * nsd.IMAGE_SIZE**2)
+    images = _pictures(a, zoo)
     tokens = 2 * a.n_images * n_tokens
     memory = BASE + tokens + max(tokens, images + 16 * a.n_test * n_tokens + 8 * a.n_test * 140_000)
     disk = tokens + a.n_test * (3 * 5 * zoo.side**2 + 2 * n_tokens)
     return Page(
         "05_two_stage_reconstruction", tuple(work), memory, CONTEXT + zoo.on_gpu, disk, "n_sessions", zoo.weights
     )
+
+
+def _pictures(a, zoo):
+    """Bytes of the sets of test images that are looked at together."""
+    return a.n_test * 3 * (8 * zoo.side**2 + 4 * nsd.IMAGE_SIZE**2)
 
 
 def _noise(run, a, zoo):
@@ -272,7 +305,7 @@ def _noise(run, a, zoo):
 
 def _training(run, a, name, n_latents, n_fits=1):
     """A network trained to find its schedule and once more on all images, for all of max_epochs."""
-    parameters = count_parameters(name, a.n_voxels, n_latents)
+    parameters = _n_parameters(name, a.n_voxels, n_latents)
     epochs, batches = 2 * run.max_epochs * n_fits, max(1, a.n_train / run.batch_size)
     return Work("training", 6 * epochs * a.n_train * parameters, moved=epochs * batches * parameters * OPTIMISER_BYTES)
 
@@ -299,13 +332,21 @@ def _scoring(a, zoo, n_sets):
     return [judging, Work("products", n_sets * 2 * a.n_test**2 * 190_000)]
 
 
-@cache
+_n_parameters = cache(count_parameters)
+
+
 def latents(n_layers):
     """Numbers in the first layers of the VDVAE, the same in both zoos (published: 15 layers hold 13,344, 31 hold 91,168)."""
+    return _autoencoder().n_latents(n_layers)
+
+
+@cache
+def _autoencoder():
+    """The VDVAE of published size, without numbers."""
     import torch
 
     with torch.device("meta"):
-        return vdvae.VDVAE(vdvae.Hyperparameters()).n_latents(n_layers)
+        return vdvae.VDVAE(vdvae.Hyperparameters())
 
 
 def _typical_split(run):

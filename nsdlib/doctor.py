@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 
+from nsdlib.rates import total_memory
+
 GIGABYTE = 1e9
 SPARE = 0.2e9  # bytes that a disk must have beyond the results
 MARKS = {"ok": "ok  ", "WRONG": "FAIL"}  # of a check of the data; others could not be made
@@ -199,14 +201,9 @@ def _gpu_memory(run):
     return torch.cuda.get_device_properties(0).total_memory
 
 
-def _total_memory():
-    """Bytes of the machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
 def _memory(pages):
     """Whether the machine's memory holds the notebook that wants most."""
-    worst, total = max(pages, key=lambda page: page.memory), _total_memory()
+    worst, total = max(pages, key=lambda page: page.memory), total_memory()
     found = f"{total / GIGABYTE:.0f} GB, wanted {worst.memory / GIGABYTE:.0f} GB by notebook {worst.name[:2]}"
     remedy = f"Lower {worst.lower}, or run on a machine with more memory."
     return Finding("memory", total >= worst.memory, found, remedy)

@@ -1,4 +1,10 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and that have their room before they are filled."""
+
+import errno
+import os
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a full disk, a quota and a limit on file sizes answer
+UNABLE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}  # what file systems say that reserve nothing
 
 
 def write_whole(path, text):
@@ -6,3 +12,33 @@ def write_whole(path, text):
     beside = path.with_name(f".{path.name}.new")
     beside.write_text(text)
     beside.replace(path)
+
+
+def reserve(path, n_bytes):
+    """Give a file its room on the disk, or fail now rather than in the middle of a write.
+
+    What the file holds stays; where it is shorter, it is made so long. A file system that cannot reserve is asked how much is
+    free; on one that copies what is overwritten (Btrfs, ZFS), the room may be gone again by then.
+
+    Parameters
+    ----------
+    path : Path
+        Made when it is not there.
+    n_bytes : int
+
+    Raises
+    ------
+    OSError
+        With an errno in `FULL` when there is not so much room.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        os.posix_fallocate(descriptor, 0, n_bytes)
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+        disk = os.fstatvfs(descriptor)
+        if disk.f_bavail * disk.f_frsize < n_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+    finally:
+        os.close(descriptor)

@@ -5,6 +5,10 @@ import shutil
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
+
+MY_GROUPS = Path("/proc/self/cgroup")  # where Linux tells which control groups this process is in,
+GROUPS = Path("/sys/fs/cgroup")  # and what containers and queues allow to each of them
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,28 @@ def _disk_rates(folder):
             pass
         n_bytes = n_blocks * len(block)
         return n_bytes / (time.perf_counter() - written), n_bytes / (written - began)
+
+
+def total_memory():
+    """Bytes of memory that this process may have: those of the machine, or fewer where a container or a queue's job says so."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for line in _lines(MY_GROUPS):
+        _, kinds, group = line.split(":", 2)
+        old = "memory" in kinds.split(",")  # else one tree for all kinds, whose line names none
+        root, file = (GROUPS / "memory", "memory.limit_in_bytes") if old else (GROUPS, "memory.max")
+        place = root / group.lstrip("/")
+        folders = [place, *place.parents] if old or not kinds else []
+        found = [_lines(folder / file) for folder in folders if folder.is_relative_to(root)]
+        limits += [int(text[0]) for text in found if text and text[0].isdigit()]
+    return min(limits)
+
+
+def _lines(path):
+    """Lines of a small file; none where it is not there."""
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
 
 
 def existing(folder):

@@ -4,24 +4,30 @@ An artifact is a folder `<store>/<run>/<name>-<hash>/` with `arrays.nc` (netCDF-
 of the artifact's lineage: parameters, earlier artifacts, model weights, and the code that computes it. A changed method
 therefore makes a new artifact beside the old one, and nothing is overwritten. The manifest is written last: a folder
 without one is no artifact, and one whose arrays do not fit it counts as missing where results are made, so that running the
-notebook again mends it; both are kept beside as `.incomplete-*` and `.damaged-*`.
+notebook again mends it; both are kept beside as `.incomplete-*` and `.damaged-*`. What a killed writer leaves, `.partial-*`, goes
+with the next artifact that is written: at once when that is seen to have no writer, on any other machine after a day of rest.
 """
 
 import datetime
-import errno
+import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
+import time
 import warnings
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
+from nsdlib.files import FULL, reserve
 from nsdlib.lineage import all_fields, differences, file_hash, find_step, lineage, lineage_hash
 
 ARRAYS, MANIFEST = "arrays.nc", "manifest.json"
 OVERHEAD = 2**20  # bytes that a file takes at most beside its arrays
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a full disk, a quota and a limit on file sizes answer
+DAY = 86400  # seconds: no save rests so long
 
 
 class MissingArtifact(FileNotFoundError):
@@ -86,11 +92,13 @@ class Store:
         folder = self.path(name)
         if not hasattr(dataset, "data_vars"):
             raise ValueError(f"The store keeps an xarray.Dataset; for {name!r} it got a {type(dataset).__name__}.")
-        partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
+        partial = folder.with_name(f".partial-{_machine()}-{os.getpid()}-{folder.name}")
         shutil.rmtree(partial, ignore_errors=True)
+        for left in filter(_is_abandoned, self.run.store.glob(".partial-*")):
+            shutil.rmtree(left, ignore_errors=True)
         try:
             partial.mkdir(parents=True)
-            _reserve(partial / ARRAYS, dataset.nbytes + OVERHEAD)
+            reserve(partial / ARRAYS, dataset.nbytes + OVERHEAD)
             dataset.to_netcdf(partial / ARRAYS, engine="h5netcdf")
             manifest = self._manifest(name, partial / ARRAYS)
             (partial / MANIFEST).write_text(json.dumps(manifest, indent=2))
@@ -219,10 +227,28 @@ def _damage(folder):
     return None
 
 
-def _reserve(path, n_bytes):
-    """Fail now when the disk has no room for that many bytes: HDF5 would take the whole process with it."""
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, n_bytes)
+@cache
+def _machine():
+    """A name of where the processes live whose numbers are seen here: one start of one machine, and one container of it."""
+    try:
+        place = Path("/proc/sys/kernel/random/boot_id").read_text() + str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # no Linux: nobody is known, and age alone tells
+        place = os.urandom(8).hex()
+    return hashlib.sha256(place.encode()).hexdigest()[:12]
+
+
+def _is_abandoned(partial):
+    """Whether surely nobody is writing there: its process would be seen here and has ended, or nothing changed for a day."""
+    writer = re.match(r"\.partial-([0-9a-f]{12})-(\d+)-", partial.name)
+    try:
+        if writer is None or writer[1] != _machine():
+            return time.time() - max(path.stat().st_mtime for path in (partial, *partial.iterdir())) > DAY
+        os.kill(int(writer[2]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # another's process, or somebody else has just removed it
+        return False
+    return False
 
 
 def _read_manifest(path):

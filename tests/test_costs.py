@@ -138,3 +138,33 @@ def test_data_are_asked_for_until_they_are_there(tmp_path, twin):
     path.touch()
     assert costs.data_bytes(run) == pytest.approx(37 * session)
     assert costs.data_bytes(twin) == 0
+
+
+def test_a_job_asks_for_more_than_its_notebook_was_seen_to_take(small_project, monkeypatch):
+    """The records beside the pages say how much memory each kernel had in use; the runner around it has its share, too."""
+    monkeypatch.setenv("NSDLIB_HOME", str(small_project))
+    run = load_run("small")
+    seen = {file.stem: json.loads(file.read_text())["memory"] for file in (small_project / "runs/small").glob("*.json")}
+    assert len(seen) == 9
+    for name, memory in seen.items():
+        wanted, asked = costs.job_memory(run, costs.amounts(run), name)
+        assert memory + 0.5e9 < asked < 3 * memory + 2e9 and wanted < asked
+
+
+def test_a_job_asks_for_what_the_doctor_counts_and_for_the_networks_unless_a_gpu_is_certain():
+    run, notebook = load_run("subj01"), "05_two_stage_reconstruction"
+    counted = {page.name: page.memory for page in costs.pages(run, SIZES, is_gpu=False)}
+    for name, memory in counted.items():
+        assert costs.job_memory(run, SIZES, name) == (memory, costs.MARGIN * memory + costs.AROUND)
+    on_gpu = costs.job_memory(run.model_copy(update={"device": "cuda"}), SIZES, notebook)[0]
+    assert counted[notebook] - on_gpu == costs.ZOOS["paper"].weights
+    many = dataclasses.replace(SIZES, n_test=10 * SIZES.n_test)
+    assert costs.job_memory(run, many, "07_qualitative_figures") > costs.job_memory(
+        run, SIZES, "07_qualitative_figures"
+    )
+    assert costs.job_memory(run, many, "00_meet_the_data") == costs.job_memory(run, SIZES, "00_meet_the_data")
+
+
+def test_a_simulation_asks_for_more_the_more_it_makes(tmp_path):
+    small, demo = load_run("small"), load_run("demo")
+    assert costs.simulation_memory(small) < costs.simulation_memory(demo) < 4e9

@@ -70,7 +70,7 @@ def test_a_device_that_is_absent_is_named(project, monkeypatch):
 
 def test_what_does_not_fit_is_refused_and_the_parameter_to_lower_is_named(project, monkeypatch, capsys):
     run = load_run("demo")
-    monkeypatch.setattr(doctor, "_total_memory", lambda: 1e9)
+    monkeypatch.setattr(doctor, "total_memory", lambda: 1e9)
     memory = found(run, "memory")
     assert (
         not memory.fine and memory.found == "1 GB, wanted 2 GB by notebook 04" and "Lower layer_counts" in memory.remedy
@@ -94,7 +94,7 @@ def test_without_a_gpu_the_networks_take_memory(project, monkeypatch):
     wanted = {}
     for where, size in (("cpu", None), ("cuda", 80e9)):
         monkeypatch.setattr(doctor, "_gpu_memory", lambda run, size=size: size)
-        monkeypatch.setattr(doctor, "_total_memory", lambda: 0)
+        monkeypatch.setattr(doctor, "total_memory", lambda: 0)
         wanted[where] = int(found(run, "memory").found.split("wanted ")[1].split()[0])
     assert wanted["cpu"] > wanted["cuda"] + 5
 

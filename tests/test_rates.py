@@ -2,6 +2,9 @@
 
 import re
 
+import psutil
+import pytest
+
 from nsdlib import rates
 from nsdlib.params import load_run
 
@@ -26,3 +29,35 @@ def test_the_shortest_of_several_calls_counts_after_one_that_warms_up(monkeypatc
 
 def test_the_nearest_folder_that_is_there(tmp_path):
     assert rates.existing(tmp_path / "a" / "b") == tmp_path == rates.existing(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mine", "limits", "wanted"),
+    [
+        ("0::/", {}, None),
+        ("0::/", {"memory.max": "5000000"}, 5_000_000),  # a container
+        ("0::/job/step", {"memory.max": "max", "job/memory.max": "3000000", "job/step/memory.max": "max"}, 3_000_000),
+        ("4:cpu:/\n3:memory:/job\n0::/", {"memory/job/memory.limit_in_bytes": "2000000"}, 2_000_000),
+        (
+            "3:memory:/job",
+            {"memory/memory.limit_in_bytes": "1000000"},
+            1_000_000,
+        ),  # seen from inside, where the job's is not
+        ("3:memory:/", {"memory/memory.limit_in_bytes": str(2**63 - 4096)}, None),  # no limit, as it used to be said
+        ("3:cpu:/job", {"job/memory.max": "1000", "memory.max": "1000"}, None),
+    ],
+)
+def test_memory_is_what_containers_and_queues_leave_of_it(tmp_path, monkeypatch, mine, limits, wanted):
+    (tmp_path / "mine").write_text(mine)
+    for name, text in limits.items():
+        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / name).write_text(text)
+    monkeypatch.setattr(rates, "MY_GROUPS", tmp_path / "mine")
+    monkeypatch.setattr(rates, "GROUPS", tmp_path / "groups")
+    machine = psutil.virtual_memory().total
+    assert rates.total_memory() == (pytest.approx(machine, rel=0.01) if wanted is None else wanted)
+
+
+def test_without_control_groups_memory_is_the_machines(tmp_path, monkeypatch):
+    monkeypatch.setattr(rates, "MY_GROUPS", tmp_path / "absent")
+    assert rates.total_memory() == pytest.approx(psutil.virtual_memory().total, rel=0.01)

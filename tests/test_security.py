@@ -23,7 +23,7 @@ from nsdlib.nsd_files import DamagedFile, read_beta_columns, read_captions
 from nsdlib.nsd_layout import Layout
 from nsdlib.params import load_run, run_names
 from nsdlib.runner import notebook_names, select
-from nsdlib.store import Store
+from nsdlib.store import Store, _machine
 from nsdlib.weights import read_tensors
 from nsdlib.zoo import path as weights_path
 
@@ -273,11 +273,12 @@ def test_saving_follows_no_link_out_of_the_store(project):
     (elsewhere / "mine").write_text("mine")
     store.run.store.mkdir(parents=True)
     folder = store.path("glm").name
-    for name in (f".partial-{os.getpid()}-{folder}", f".scratch-{folder}"):
+    partial = f".partial-{_machine()}-{os.getpid()}-{folder}"
+    for name in (partial, f".scratch-{folder}"):
         (store.run.store / name).symlink_to(elsewhere)
     with pytest.raises(FileExistsError):
         store.save("glm", xr.Dataset({"a": ("i", np.arange(3))}))
-    (store.run.store / f".partial-{os.getpid()}-{folder}").unlink()
+    (store.run.store / partial).unlink()
     store.save("glm", xr.Dataset({"a": ("i", np.arange(3))})).close()
     assert [path.name for path in elsewhere.iterdir()] == ["mine"]
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -183,7 +184,7 @@ def test_a_lost_manifest_makes_the_artifact_missing_and_it_is_made_again(run, ex
     assert (next(run.store.glob(".incomplete-*")) / "arrays.nc").is_file()
 
 
-@pytest.mark.parametrize("step", ["_reserve", "_sync"])
+@pytest.mark.parametrize("step", ["reserve", "_sync"])
 def test_a_full_disk_leaves_nothing_and_says_how_much_to_free(run, example, monkeypatch, step):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -206,7 +207,7 @@ def test_a_limit_is_told_from_a_full_disk_and_other_errors_stay_what_they_are(ru
     def refuse(*_):
         raise next(answers)
 
-    monkeypatch.setattr(store_module, "_reserve", refuse)
+    monkeypatch.setattr(store_module, "reserve", refuse)
     with pytest.raises(StoreFull, match="A quota or a limit on file sizes is in the way: raise it"):
         Store(run).save("glm", example)
     with pytest.raises(OSError, match="broken"):
@@ -262,8 +263,41 @@ store._sync = lambda path: os._exit(9)
 store.Store(load_run("small")).save("glm", xr.Dataset({"a": ("i", np.arange(9))}))
 """
     killed = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
-    assert killed.returncode == 9 and not Store(run).has("glm")
+    assert killed.returncode == 9 and not Store(run).has("glm") and len(list(run.store.glob(".partial-*"))) == 1
     assert Store(run).save("glm", xr.Dataset({"a": ("i", np.arange(3))})).sizes["i"] == 3
+    assert list(run.store.glob(".partial-*")) == []
+
+
+def test_what_killed_writers_leave_is_swept_where_surely_nobody_writes(run, example):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    here, another, old = store_module._machine(), "0" * 12, time.time() - store_module.DAY - 60
+    left = {
+        f".partial-{here}-{dead.pid}-glm-a": (time.time(), False),
+        f".partial-{here}-{os.getpid()}-glm-b": (old, True),  # a process that lives, however long it rests
+        f".partial-{here}-1-glm-c": (old, True),
+        f".partial-{another}-{dead.pid}-glm-d": (time.time(), True),  # its processes are not seen here
+        f".partial-{another}-{os.getpid()}-glm-e": (old, False),
+        f".partial-{dead.pid}-glm-f": (time.time(), True),  # as it was once called
+        f".partial-{os.getpid()}-glm-g": (old, False),
+    }
+    for name, (changed, _) in left.items():
+        folder = run.store / name
+        folder.mkdir(parents=True)
+        (folder / "arrays.nc").touch()
+        for path in (folder / "arrays.nc", folder):
+            os.utime(path, (changed, changed))
+    Store(run).save("glm", example).close()
+    assert {path.name for path in run.store.glob(".partial-*")} == {name for name, (_, stays) in left.items() if stays}
+
+
+def test_a_writer_that_has_only_just_begun_is_left_alone_and_one_still_at_its_arrays(run, example):
+    folder = run.store / f".partial-{'0' * 12}-1-glm-x"
+    folder.mkdir(parents=True)
+    (folder / "arrays.nc").touch()
+    os.utime(folder, (0, 0))  # begun long ago, and its file has just been written to
+    Store(run).save("glm", example).close()
+    assert folder.is_dir()
 
 
 def test_what_is_no_dataset_is_refused(run):

@@ -1,0 +1,88 @@
+"""What notebooks ask for on one machine: they run side by side where memory and GPU allow it; no page is made again for that."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NAMES = ("00_meet_the_data", "01_hrf_glmsingle")  # neither waits for the other
+# In the place of notebooks: together, they wait for each other; else they fail beside another one. The doctor always refuses.
+PYTHON = """#!/bin/sh
+case "$3" in doctor) echo "the doctor was asked about $4"; exit 1;; esac
+touch "begun-$4-$5"
+case "$4" in
+together) for _ in $(seq 300); do test $(ls begun-together-* | wc -l) = 2 && break; sleep 0.2; done
+    test $(ls begun-together-* | wc -l) = 2;;
+*) mkdir busy && sleep 0.5 && rmdir busy;;
+esac && mkdir -p "runs/$4" && touch "runs/$4/$5.ipynb"
+"""
+# Read by every Python at its start: this machine has 8 GB, or what is said, and a notebook wants 3 of them, one of them 9.
+START = """import os, sys, types
+import nsdlib, nsdlib.rates
+nsdlib.costs = sys.modules["nsdlib.costs"] = types.ModuleType("nsdlib.costs")
+nsdlib.costs.amounts = lambda run: None
+nsdlib.costs.job_memory = lambda run, sizes, name: (3e9 + 6e9 * (run.name == "huge" and name.startswith("01")),) * 2
+nsdlib.rates.total_memory = lambda: int(os.environ.get("TEST_MEMORY", 8 * 10**9))
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project with the shipped Snakefile and profiles, runs whose data are there, and a `python` that only pretends."""
+    for name in ("params", "profiles", "Snakefile"):
+        source = ROOT / name
+        shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    for name in NAMES:
+        (tmp_path / "notebooks" / f"{name}.ipynb").touch()
+    small = (tmp_path / "params" / "small.yaml").read_text()
+    for name in ("alone", "together", "one_gpu", "huge"):
+        (tmp_path / "params" / f"{name}.yaml").write_text(small.replace("data/small", f"data/{name}"))
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / ".made").touch()
+    write(tmp_path / "bin" / "python", PYTHON)
+    write(tmp_path / "start" / "sitecustomize.py", START)
+    return tmp_path
+
+
+def write(file, text):
+    """A program."""
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    file.chmod(0o755)
+
+
+def snakemake(project, *runs, **settings):
+    """Make the pages of runs by the local profile; status and words."""
+    environment = os.environ | {"NSDLIB_HOME": str(project), "PYTHONPATH": f"{project / 'start'}:{ROOT}"}
+    environment |= {"PATH": f"{project / 'bin'}:{os.environ['PATH']}"} | settings
+    program = Path(sys.executable).with_name("snakemake")
+    cores = ["--cores", str(2 * max(1, os.cpu_count() // 2))]  # two halves, which a limit on this process may forbid
+    command = [sys.executable, program, "--profile", "profiles/local", *cores, "--config", f"runs={','.join(runs)}"]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def pages(project, run):
+    """Notebooks that have been made."""
+    return sorted(path.stem for path in (project / "runs" / run).glob("*.ipynb"))
+
+
+def test_what_does_not_fit_together_runs_one_after_the_other_and_what_fits_not_at_all_asks_the_doctor(project):
+    status, words = snakemake(project, "alone", "huge", TEST_MEMORY="5000000000")
+    assert pages(project, "alone") == list(NAMES) and pages(project, "huge") == [NAMES[0]], words
+    assert status != 0 and words.count("the doctor was asked about huge") == 1
+
+
+def test_what_fits_runs_together_but_on_a_gpu_one_at_a_time_and_no_page_is_made_again_for_it(project):
+    status, words = snakemake(project, "together")
+    assert status == 0 and pages(project, "together") == list(NAMES), words
+    (project / f"begun-together-{NAMES[0]}").unlink()
+    write(project / "bin" / "nvidia-smi", "#!/bin/sh\n")
+    status, words = snakemake(project, "together", "one_gpu", TEST_MEMORY="7000000000")
+    assert status == 0 and pages(project, "one_gpu") == list(NAMES), words
+    assert not (project / f"begun-together-{NAMES[0]}").exists()
