@@ -55,3 +55,28 @@ def test_agreement_counts_every_image():
     ax = plt.subplots()[1]
     data.plot_agreement(np.array([0.2, 0.3, 0.4]), np.array([-0.1, 0.1]), ax=ax)
     assert [sum(bar.get_height() for bar in bars) for bars in ax.containers] == [3, 2]
+
+
+def test_a_session_has_a_tick_a_trial_in_the_row_of_its_run():
+    seconds, run = np.array([0.0, 4.0, 0.0, 8.0]), np.array([1, 1, 2, 2])
+    ax = data.plot_session(seconds, run, np.array([False, True, False, True]))
+    new, old = (np.array(part.get_segments()) for part in ax.collections)
+    np.testing.assert_allclose(new.mean(axis=1), [[0, 1], [0, 2]])
+    np.testing.assert_allclose(old.mean(axis=1), [[4, 1], [8, 2]])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["for the first time", "seen before"]
+    assert ax.yaxis_inverted()
+
+
+def test_responses_are_drawn_twice_in_the_colour_of_their_label():
+    halves = [np.arange(6.0).reshape(3, 2), -np.arange(6.0).reshape(3, 2)]
+    ax = data.plot_responses(np.arange(3), halves, ["visual", "not visual"])
+    assert [line.get_linestyle() for line in ax.lines] == ["-", "-", "--", "--"]
+    np.testing.assert_array_equal(ax.lines[3].get_ydata(), halves[1][:, 1])
+    assert ax.lines[0].get_color() == ax.lines[2].get_color() != ax.lines[1].get_color()
+
+
+def test_repeats_have_a_panel_a_voxel_and_a_dot_an_image():
+    first, second = np.random.default_rng(0).normal(size=(2, 7, 2))
+    figure = data.plot_repeats(first, second, ["one", "other"])
+    assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes] == ["one", "other"]
+    np.testing.assert_array_equal(figure.axes[1].collections[0].get_offsets(), np.c_[first, second][:, [1, 3]])

@@ -82,6 +82,9 @@ def test_error_kinds_mark_the_chosen():
     assert pictures.plot_error_kinds(structure, meaning, marked={"odd": np.array([3, 5])}, ax=ax) is ax
     np.testing.assert_allclose(ax.collections[1].get_offsets(), np.c_[structure, meaning][[3, 5]])
     assert pictures.plot_error_kinds(structure, meaning).get_legend() is None
+    corners = {text.get_text(): text.get_position() for text in ax.texts}
+    assert corners["structural error"][0] < 0.5 < corners["structural error"][1]  # meaning high, structure low
+    assert corners["semantic error"][1] < 0.5 < corners["semantic error"][0]
 
 
 def test_the_group_has_a_dot_a_subject_and_a_line_at_their_mean():

@@ -1,1 +1,1 @@
-"""Figures: one module a topic, functions that draw on what they are given, compute nothing and save nothing."""
+"""Figures: one module a topic, functions that draw on what they are given and compute nothing; only `publication` saves."""

@@ -4,8 +4,11 @@ import textwrap
 
 import numpy as np
 
+from nsdlib.plots.style import COLOURS, REFERENCE
+
 CAPTION_WIDTH = 26  # characters a line
 PANEL = 1.9  # inches a panel
+IMAGE_SECONDS = 3  # an image is on the screen
 SCALE_BAR = 5  # percent of the mean signal
 REGION_COLOURS = ("#332288", "#0077bb", "#33bbee", "#009988", "#cc3311", "#ee7733", "#ee3377", "#ddcc77")
 
@@ -153,3 +156,87 @@ def plot_agreement(right, shifted, ax=None):
     ax.set_ylim(top=1.35 * ax.get_ylim()[1])
     ax.legend(ncols=2)
     return ax
+
+
+def plot_session(seconds, run, is_old, ax=None):
+    """Draw one session as rows of ticks, a row a run and a tick a trial.
+
+    Parameters
+    ----------
+    seconds : (n_trials,) float
+        Within the trial's run.
+    run : (n_trials,) int
+        From 1.
+    is_old : (n_trials,) bool
+        Whether the image had been shown before.
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(8, 3.4), layout="constrained")[1]
+    for mask, label, colour in ((~is_old, "for the first time", COLOURS[0]), (is_old, "seen before", COLOURS[1])):
+        ax.vlines(seconds[mask], run[mask] - 0.36, run[mask] + 0.36, color=colour, linewidth=1.6, label=label)
+    ax.set(xlabel="seconds within the run", ylabel="run", yticks=np.unique(run))
+    ax.invert_yaxis()
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+    ax.set_title("One session: a row is a run, a tick a trial")
+    return ax
+
+
+def plot_responses(seconds, halves, labels, ax=None):
+    """Draw the mean response of some voxels to an image, estimated twice from different runs.
+
+    Parameters
+    ----------
+    seconds : (n_lags,) float
+        From the onset of an image.
+    halves : sequence of (n_lags, n_voxels) float
+        One estimate each, percent of the voxel's mean.
+    labels : list of str, (n_voxels,)
+    ax : matplotlib axes, optional
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(6, 3.4), layout="constrained")[1]
+    colours = dict(zip(dict.fromkeys(labels), COLOURS, strict=False))
+    for style, half in zip(("-", "--"), halves, strict=False):
+        for curve, label in zip(half.T, labels, strict=True):
+            ax.plot(seconds, curve, style, color=colours[label], linewidth=1.4)
+    ax.axvspan(0, IMAGE_SECONDS, color="0.92", linewidth=0, zorder=0)
+    ax.text(IMAGE_SECONDS / 2, ax.get_ylim()[1], "image", ha="center", va="top", fontsize=8, color="0.4")
+    handles = [plt.Line2D([], [], color=colour, label=label) for label, colour in colours.items()]
+    handles += [
+        plt.Line2D([], [], color="0.4", linestyle=s, label=t) for s, t in (("-", "odd runs"), ("--", "even runs"))
+    ]
+    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(handles))
+    ax.set(xlabel="seconds from the onset of an image", ylabel="BOLD (percent)")
+    ax.set_title("What an image does to a voxel, on average", pad=24)
+    return ax
+
+
+def plot_repeats(first, second, labels):
+    """Draw one voxel's responses to the same images at two showings, a panel a voxel.
+
+    Parameters
+    ----------
+    first, second : (n_images, n_voxels) float
+        Percent signal change.
+    labels : list of str, (n_voxels,)
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    size = (2.9 * len(labels), 3.1)
+    figure, axes = plt.subplots(1, len(labels), figsize=size, squeeze=False, layout="constrained")
+    for ax, x, y, label in zip(axes[0], first.T, second.T, labels, strict=True):
+        ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+        ax.plot(ends, ends, color=REFERENCE, linewidth=0.8, linestyle=":")
+        ax.scatter(x, y, s=9, linewidths=0, alpha=0.7)
+        ax.set_title(label)
+        ax.set_aspect("equal")
+        ax.set_xlabel("beta, first showing (percent)")
+    axes[0, 0].set_ylabel("beta, second showing (percent)")
+    return figure

@@ -143,9 +143,14 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
     ax.scatter(structure, meaning, s=12, color="0.7", linewidths=0)
     for colour, (label, chosen) in zip(COLOURS[1:], (marked or {}).items(), strict=False):
         ax.scatter(structure[chosen], meaning[chosen], s=26, color=colour, label=label)
+    corners = {"semantic error": (1, 0), "structural error": (0, 1), "both right": (1, 1), "both wrong": (0, 0)}
+    for label, (x, y) in corners.items():
+        place = {"ha": ("left", "right")[x], "va": ("bottom", "top")[y], "transform": ax.transAxes}
+        ax.text(0.02 + 0.96 * x, 0.02 + 0.96 * y, label, fontsize=8, color="0.4", **place)
     if marked:
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=2)
-    ax.set(xlabel="structure: share of images with a worse layout", ylabel="meaning: share with a worse meaning")
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.06), borderpad=0)
+    ax.set(xlabel="structure: share with a worse layout", ylabel="meaning: share with a worse meaning")
+    ax.set(xlim=(-0.05, 1.05), ylim=(-0.08, 1.08))
     ax.set_title("Structural and semantic errors", pad=4)
     ax.set_aspect("equal")
     return ax

@@ -1,0 +1,115 @@
+"""Figures for print: a drawn figure as PDF, SVG and PNG at the width of a column, each file whole or not there.
+
+The one module of this package that writes. It brings a figure to its width, looks whether it can be read there, and says in each
+file what the figure shows.
+"""
+
+import io
+from html import escape
+
+ONE_COLUMN, TWO_COLUMNS = 85, 174  # mm, as most journals set them
+SMALLEST_TEXT = 6  # points
+DPI = 300  # of the PNG, and of images inside the other two
+MM = 25.4  # an inch
+MARGIN = 0.02  # inches
+# Fonts are embedded in a PDF as TrueType, which printers take, and drawn as outlines in an SVG, which needs no font then.
+SETTINGS = {"savefig.bbox": "standard", "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "nsdlib"}
+
+
+def figures_folder(run):
+    """Where figures of a run are written: beside its executed notebooks, out of reach of git."""
+    return run.root / "runs" / run.name / "figures"
+
+
+def export(figure, folder, name, *, width, title, description, source=""):
+    """Bring a figure to a width and write it as PDF, SVG and PNG.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Laid out by an engine, as all of this package are. It keeps its new size.
+    folder : path-like
+        Made when it is not there; files of the same name are replaced.
+    name : str
+        Of the files, without ending.
+    width : float
+        Millimetres, such as `ONE_COLUMN` or `TWO_COLUMNS`; the height follows from what is drawn.
+    title, description : str
+        What the figure is and what it shows, for those who cannot see it.
+    source : str
+        What it was drawn from, such as the name of an artifact.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    ValueError
+        When a text would be smaller than `SMALLEST_TEXT`, or the figure's parts do not fit into the width.
+    """
+    import matplotlib as mpl
+
+    _fit(figure, width)
+    folder.mkdir(parents=True, exist_ok=True)
+    metadata = {
+        "pdf": {"Title": title, "Subject": description, "Keywords": source, "CreationDate": None},
+        "svg": {"Title": title, "Description": description, "Source": source, "Date": None},
+        "png": {"Title": title, "Description": description, "Source": source},
+    }
+    written = []
+    with mpl.rc_context(SETTINGS):
+        for ending, words in metadata.items():
+            file = io.BytesIO()
+            figure.savefig(file, format=ending, dpi=DPI, metadata=words)
+            data = _described(file.getvalue(), description) if ending == "svg" else file.getvalue()
+            written.append(folder / f"{name}.{ending}")
+            _write_whole(written[-1], data)
+    return written
+
+
+def _fit(figure, width):
+    """Set the figure's width (mm), let its height follow from what is drawn, and refuse what cannot be read."""
+    small = [text for text in figure.findobj(_is_shown_text) if text.get_fontsize() < SMALLEST_TEXT]
+    if small:
+        raise ValueError(
+            f"{small[0].get_text()!r} has {small[0].get_fontsize():g} points, and print needs {SMALLEST_TEXT} or more: give it "
+            "a larger fontsize."
+        )
+    inches = width / MM
+    height = figure.get_figheight() * inches / figure.get_figwidth()
+    if all(ax.get_aspect() != "auto" for ax in figure.axes):  # of images: as large as the width allows, without gaps
+        figure.set_layout_engine("compressed")
+        figure.get_layout_engine().set(w_pad=MARGIN, h_pad=MARGIN)
+        height *= 2
+    for _ in range(2):
+        figure.set_size_inches(inches, height)
+        figure.draw_without_rendering()
+        box = figure.get_tightbbox()
+        height = box.height + 2 * MARGIN
+    if box.x0 < -MARGIN or box.x1 > inches + MARGIN:
+        raise ValueError(
+            f"At {width:g} mm the figure's parts do not fit, they reach from {MM * box.x0:.0f} to {MM * box.x1:.0f} mm: draw "
+            "fewer columns or shorter titles, or take a larger width."
+        )
+
+
+def _is_shown_text(artist):
+    """Whether an artist is text that somebody will see."""
+    from matplotlib.text import Text
+
+    return isinstance(artist, Text) and artist.get_visible() and bool(artist.get_text().strip())
+
+
+def _described(svg, description):
+    """The SVG with its description behind its title, where screen readers look for it."""
+    head, mark, rest = svg.decode().partition("</title>")
+    return f"{head}{mark}\n <desc>{escape(description)}</desc>{rest}".encode()
+
+
+def _write_whole(path, data):
+    """Write a file beside its place and rename it, so that nobody finds half of it there."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_bytes(data)
+    beside.replace(path)
