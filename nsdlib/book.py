@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from nsdlib import pages
+from nsdlib import pages, snippets
 
 FIRST_PAGE = Path("book", "_build", "html", "index.html")
 BUILT = ".built"  # marks a build without a warning, beside the first page
@@ -41,6 +41,7 @@ def build(root):
         )
     if set(pages.GENERATED) & set(listed):
         pages.write(root)
+        snippets.write(root)
     program = Path(sys.executable).with_name("jupyter-book")
     table = root / "book" / "_build" / "_toc.yml"
     table.parent.mkdir(exist_ok=True)
