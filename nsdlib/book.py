@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from nsdlib import pages, publish
+from nsdlib import pages, publish, snippets
 
 OUTPUTS = {False: Path("book"), True: Path("book", "_build", "local")}  # for all eyes, for the own ones
 BUILT = ".built"  # marks a build without a warning, beside the first page
@@ -49,6 +49,7 @@ def build(root, *, local=False):
         )
     if set(pages.GENERATED) & set(listed):
         pages.write(root)
+        snippets.write(root)
     publish.write(root, listed)
     page = first_page(root, local=local)
     if any(publish.origin(name) != name for name in listed):

@@ -18,7 +18,7 @@ QUIET = [
     "--no-first-run",
 ]
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
-COPIED = ("nsdlib", "zoo", "params", "notebooks", "book", "profiles", "Snakefile", "_config.yml")
+COPIED = ("nsdlib", "zoo", "params", "notebooks", "book", "profiles", "Snakefile", "_config.yml", "CITATION.cff")
 
 
 def make(project, *command):
@@ -43,6 +43,15 @@ def small_project(tmp_path_factory):
         shutil.copytree(source, project / name, ignore=ignored) if source.is_dir() else shutil.copy(source, project)
     make(project, "snakemake", "--profile", "profiles/local", "--config", "runs=small")
     return project
+
+
+@pytest.fixture(scope="session")
+def html(small_project):
+    """Folder of the built book; the small run stands in for the demo."""
+    (small_project / "runs" / "demo").symlink_to(small_project / "runs" / "small")
+    (small_project / "book" / "runs").symlink_to(small_project / "runs")
+    make(small_project, "nsdlib", "book")
+    return small_project / "book" / "_build" / "html"
 
 
 @pytest.fixture(scope="session")

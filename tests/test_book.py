@@ -1,14 +1,15 @@
-"""The book: built from the small run with warnings as errors, then opened in a browser that has no network."""
+"""The book: built from the small run with warnings as errors, then opened as files in a browser that has no network."""
 
-import functools
-import http.server
+import io
+import re
 import shutil
-import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import make, needs_browser
+from PIL import Image
 
 from nsdlib.book import build, chapters, contents
 from nsdlib.pages import GENERATED
@@ -18,52 +19,36 @@ TABLE = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
 LISTED = [TABLE["root"], *(chapter["file"] for part in TABLE["parts"] for chapter in part["chapters"])]
 RESULTS = [page for page in LISTED if page.startswith("runs/")]
 FORMULAS = ["method"]
-
-
-@pytest.fixture(scope="session")
-def html(small_project):
-    """Folder of the built book; the small run stands in for the demo."""
-    (small_project / "runs" / "demo").symlink_to(small_project / "runs" / "small")
-    (small_project / "book" / "runs").symlink_to(small_project / "runs")
-    make(small_project, "nsdlib", "book")
-    return small_project / "book" / "_build" / "html"
-
-
-@pytest.fixture(scope="module")
-def address(html):
-    """Address of a server on this machine that hands out the book."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=html)) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+# What reaches over the right edge of the window and neither scrolls in a box of its own nor is a sign that shows on pointing.
+TOO_WIDE = """() => {
+    const wide = document.documentElement.clientWidth
+    const scrolls = e => ["auto", "scroll"].includes(getComputedStyle(e).overflowX) && e.getBoundingClientRect().right <= wide + 1
+    const inside = e => e && (scrolls(e) || inside(e.parentElement))
+    const over = [...document.querySelectorAll("article *:not(.headerlink)")].filter(e => {
+        const box = e.getBoundingClientRect()
+        return box.width && box.right > wide + 1 && !inside(e.parentElement)
+    })
+    const body = document.documentElement.scrollWidth > wide ? ["the page"] : []
+    return body.concat(over.map(e => e.tagName + " " + e.textContent.slice(0, 40)))
+}"""
 
 
 @pytest.fixture
-def page(browser, address):
-    """A tab, with everything that goes wrong in it noted in `page.troubles`."""
-    tab, troubles = browser.new_page(viewport={"width": 1300, "height": 900}), []
-
-    def only_here(route):
-        if route.request.url.startswith((address, "data:", "blob:")):
-            route.continue_()
-        else:
-            troubles.append(f"asked for {route.request.url}")
-            route.abort()
-
-    tab.route("**/*", only_here)
-    tab.on("console", lambda message: message.type == "error" and troubles.append(message.text))
+def page(browser, html, request):
+    """A tab that opens the book's files without server and network; what goes wrong in it is noted in `page.troubles`."""
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **getattr(request, "param", {})})
+    context.set_offline(True)
+    tab, troubles = context.new_page(), []
+    tab.on(
+        "request", lambda asked: asked.url.startswith((html.as_uri(), "data:", "blob:")) or troubles.append(asked.url)
+    )
+    tab.on("requestfailed", lambda asked: troubles.append(f"failed: {asked.url}"))
+    tab.on("console", lambda message: message.type in ("error", "warning") and troubles.append(message.text))
     tab.on("pageerror", lambda error: troubles.append(str(error)))
-    tab.on("response", lambda answer: answer.status >= 400 and troubles.append(f"{answer.status} {answer.url}"))
     tab.troubles = troubles
     yield tab
-    tab.close()
+    context.close()
+    assert troubles == []
 
 
 def test_the_contents_name_pages_that_exist_and_all_notebooks():
@@ -131,25 +116,78 @@ def test_a_warning_stops_the_build(tmp_path, capfd):
 
 @pytest.mark.slow
 @needs_browser
-@pytest.mark.parametrize("name", LISTED)
-def test_every_chapter_opens_without_a_complaint(page, address, name):
-    answer = page.goto(f"{address}/{name}.html", wait_until="load")
-    assert answer.ok and page.locator("article h1").first.is_visible()
+@pytest.mark.parametrize("name", [*LISTED, "genindex", "search"])
+def test_every_page_opens_as_a_file_and_fits_a_phone(page, html, name):
+    page.goto((html / f"{name}.html").as_uri(), wait_until="load")
+    assert page.locator("article h1").first.is_visible()
     images = page.locator("article img").all()
     for image in images:
-        assert image.evaluate("i => i.decode().then(() => i.naturalWidth, () => 0)") > 0
+        assert image.evaluate("i => (i.loading = 'eager', i.decode()).then(() => i.naturalWidth, () => 0)") > 0
         assert image.is_visible() or image.evaluate("i => i.closest('.nsd-move') !== null")  # a frame not yet shown
     if name in RESULTS:
         assert images
     if name in FORMULAS:
         page.wait_for_selector("main mjx-container", timeout=10_000)
         assert page.locator("main mjx-container").count() >= 9 and not page.locator("mjx-merror").count()
-    assert page.troubles == []
+    page.set_viewport_size({"width": 375, "height": 740})
+    assert page.evaluate(TOO_WIDE) == []
 
 
 @pytest.mark.slow
 @needs_browser
-def test_the_first_page_leads_to_every_chapter(page, address):
-    page.goto(f"{address}/{LISTED[0]}.html")
+def test_the_first_page_leads_to_every_chapter(page, html):
+    page.goto((html / f"{LISTED[0]}.html").as_uri())
     links = page.eval_on_selector_all("nav a, .sidebar-primary-item a", "all => all.map(a => a.href.split('#')[0])")
-    assert {f"{address}/{name}.html" for name in LISTED[1:]} <= set(links)
+    assert {(html / f"{name}.html").as_uri() for name in LISTED[1:]} <= set(links)
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_first_screen_shows_what_was_seen_and_decoded(page, html):
+    page.goto((html / "intro.html").as_uri())
+    boxes = [image.bounding_box() for image in page.locator("table.nsd-first img").all()]
+    assert len(boxes) >= 9 and max(box["y"] + box["height"] for box in boxes) < 800
+    assert min(box["width"] for box in boxes) > 60
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_first_key_leads_past_the_menus(page, html):
+    page.goto((html / f"{RESULTS[0]}.html").as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.innerText").strip() == "Skip to main content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.querySelector(location.hash).contains(document.querySelector('article h1'))")
+
+
+@pytest.mark.slow
+@needs_browser
+@pytest.mark.parametrize("page", [{"color_scheme": "dark"}], indirect=True)
+def test_in_the_dark_theme_figures_keep_their_colours_on_white(page, html):
+    page.add_init_script("localStorage.setItem('mode', 'dark'); localStorage.setItem('theme', 'dark')")
+    page.goto((html / f"{RESULTS[1]}.html").as_uri())
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    figure = page.locator("article .cell_output img").first
+    shown = np.asarray(Image.open(io.BytesIO(figure.screenshot())).convert("L"))
+    assert np.median(shown) == 255 and shown.min() < 60
+    words = page.locator("article p").first.evaluate(
+        "p => getComputedStyle(p).color + getComputedStyle(document.body).backgroundColor"
+    )
+    text, ground = (sum(map(int, found)) / 3 for found in re.findall(r"rgb\((\d+), (\d+), (\d+)", words))
+    assert text - ground > 150
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_gallery_is_turned_by_keys(page, html):
+    page.goto((html / "runs" / "demo" / "07_qualitative_figures.html").as_uri())
+    chosen, cards = page.locator("select.nsd-way").first, page.locator(".nsd-card:visible")
+    first = min(
+        (card.bounding_box()["y"], card.bounding_box()["x"], card.locator("b").inner_text()) for card in cards.all()
+    )
+    chosen.focus()
+    page.keyboard.press("ArrowDown")
+    after = min(
+        (card.bounding_box()["y"], card.bounding_box()["x"], card.locator("b").inner_text()) for card in cards.all()
+    )
+    assert first[2] != after[2]

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    ["files"],
+    ["files", "alt_text"],
     ["params", "device", "draws", "images", "weights", "download"],
     ["lineage", "zoo", "progress", "rates", "nsd_layout", "published", "protocols"],
     [
@@ -38,7 +38,7 @@ LAYERS = [
     ["panels"],
     ["explore"],
     ["engine", "autopsy", "publish"],
-    ["runner", "doctor", "pages"],
+    ["runner", "doctor", "pages", "snippets"],
     ["book"],
     ["cli"],
     ["__main__", "zoo_training"],
