@@ -51,7 +51,9 @@ def test_the_caption_says_rule_number_and_intervals(shown):
     for system, metric in (("refined", "clip"), ("refined", "pixcorr"), ("mean image", "pixcorr")):
         assert f"{float(values.sel(system=system, metric=metric).mean()):.2f} [" in text
     assert (
-        f"n = {values.sizes['test_image']} test" in text and "simulated" in text and "mean rank in eight scores" in text
+        f"n&nbsp;=&nbsp;{values.sizes['test_image']} test" in text
+        and "simulated" in text
+        and "mean rank in eight scores" in text
     )
 
 
