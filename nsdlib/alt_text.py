@@ -1,12 +1,13 @@
 """A small extension of Sphinx: what a figure says to those who cannot see it, and that browsers fetch it when it is near.
 
-Sphinx gives the figure of a notebook its file's name as alternative text. Here it gets the heading that it stands under and the
-paragraph before it, which in these notebooks says how to read it.
+Sphinx gives the figure of a notebook its file's name as alternative text. Here it gets the heading that it stands under, the title
+that its cell gives it, and the paragraph before it, which in these notebooks says how to read it.
 """
 
 import re
 
 LONGEST = 300  # characters of prose in an alternative text; at least one sentence is kept
+TITLE = re.compile(r'\btitle="([^"]+)"')  # in the code of a cell
 LABEL = re.compile(r"^How to read the (next )?figures?: ", re.IGNORECASE)
 
 
@@ -26,24 +27,27 @@ def describe_images(_app, document, _name):
     """
     from docutils import nodes
 
-    heading, prose = "", ""
+    heading, title, prose, is_told = "", "", "", False
     for node in document.findall():
         if isinstance(node, nodes.title):
-            heading, prose = node.astext(), ""
+            heading, title, prose, is_told = node.astext(), "", "", False
         elif isinstance(node, nodes.paragraph) and isinstance(node.parent, nodes.section):
-            prose = node.astext()
+            prose, is_told = node.astext(), False
+        elif isinstance(node, nodes.literal_block) and "cell_input" in node.parent.get("classes", ()):
+            title = " ".join(TITLE.findall(node.astext()))
         elif isinstance(node, nodes.image):
             node["loading"] = "lazy"
-            node["alt"] = node.get("alt") or alternative(heading, prose)
+            node["alt"] = node.get("alt") or alternative(heading, title, "" if is_told and title else prose)
+            is_told = True  # the words were about this figure; one that follows and has a title goes without them
 
 
-def alternative(heading, prose):
-    """Heading and the first sentences of the prose, as one line.
+def alternative(heading, title, prose):
+    """Heading, title and the first sentences of the prose, as one line.
 
     Parameters
     ----------
-    heading, prose : str
-        The latter may be empty.
+    heading, title, prose : str
+        Any of them may be empty.
 
     Returns
     -------
@@ -57,6 +61,5 @@ def alternative(heading, prose):
             break
         kept += f" {sentence}"
     kept = kept[:1].upper() + kept[1:].rstrip(" :;")
-    if heading and heading[-1] not in ".:?!":
-        heading += "."
-    return f"{heading} {kept}".strip()
+    named = [part if part[-1] in ".:?!" else f"{part}." for part in (heading, title) if part]
+    return " ".join([*named, kept]).strip()

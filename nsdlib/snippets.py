@@ -50,7 +50,7 @@ The pictures of the run `{name}` are not shown here: {why}.
 CAPTION = """\
 Drawn scenes that a **simulated** subject was shown, and what was decoded from its simulated brain activity in two stages.
 **Nobody picked them**: they stand at evenly spaced percentiles of the mean rank in eight scores, from the best to the worst of
-n = {n} test images. A judge network tells a refined image's own scene from another one in {clip} of comparisons
+n&nbsp;=&nbsp;{n} test images. A judge network tells a refined image's own scene from another one in {clip} of comparisons
 (chance 0.50); its pixels correlate with what was seen by {pixcorr}, those of the mean training image by
 {floor} (means over images, 95 % intervals).
 """

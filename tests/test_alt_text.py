@@ -9,38 +9,50 @@ def paragraph(text):
     return nodes.paragraph("", text)
 
 
+def cell(code, *figures):
+    """A code cell as MyST-NB makes it: its code and its figures stand in containers, not in the section itself."""
+    code = nodes.container("", nodes.literal_block(code, code), classes=["cell_input"])
+    return [code, *(nodes.container("", paragraph("<Figure>"), nodes.image(uri=name)) for name in figures)]
+
+
 def page():
-    """Two sections with figures, as MyST-NB makes them: a figure stands in containers, not in the section itself."""
+    """Two sections with figures, and one whose author described it."""
     document = nodes.document(None, None)
     for title, parts in {
-        "The data": [paragraph("Prose."), paragraph("How to read the figure: a dot is a trial. Look up."), "a.png"],
-        "The fit": ["b.png", paragraph("Later."), "c.png"],
+        "The data": [
+            paragraph("Prose."),
+            paragraph("How to read the figure: a dot is a trial. Look up."),
+            *cell("plot(x)", "a"),
+        ],
+        "The fit?": [
+            *cell('plot(x, title="By rank")', "b"),
+            paragraph("Later."),
+            *cell("y", "c"),
+            *cell('plot(title="Last")', "d"),
+        ],
     }.items():
-        section = nodes.section("", nodes.title("", title))
-        for part in parts:
-            inside = (
-                part
-                if isinstance(part, nodes.Node)
-                else nodes.container("", paragraph("<Figure>"), nodes.image(uri=part))
-            )
-            section += inside
-        document += section
-    document += nodes.image(uri="d.png", alt="By hand")
+        document += nodes.section("", nodes.title("", title), *parts)
+    document += nodes.image(uri="e.png", alt="By hand")
     return document
 
 
-def test_each_image_gets_its_heading_and_the_last_words_before_it():
+def test_each_image_gets_its_heading_its_title_and_the_last_words_before_it():
     document = page()
     describe_images(None, document, "page")
-    texts = [image["alt"] for image in document.findall(nodes.image)]
-    assert texts == ["The data. A dot is a trial. Look up.", "The fit.", "The fit. Later.", "By hand"]
+    assert [image["alt"] for image in document.findall(nodes.image)] == [
+        "The data. A dot is a trial. Look up.",
+        "The fit? By rank.",
+        "The fit? Later.",
+        "The fit? Last.",
+        "By hand",
+    ]
     assert {image["loading"] for image in document.findall(nodes.image)} == {"lazy"}
 
 
 def test_long_prose_ends_with_a_sentence():
-    text = alternative("Title", "How to read the next figure: " + "One sentence of forty characters is here. " * 20)
+    text = alternative("Title", "", "How to read the next figure: " + "One sentence of forty characters is here. " * 20)
     assert text.startswith("Title. One sentence") and text.endswith("here.") and 200 < len(text) < LONGEST + 10
 
 
 def test_without_a_heading_the_words_alone_are_taken():
-    assert alternative("", "Colours: blue is\ncold.") == "Colours: blue is cold."
+    assert alternative("", "", "Colours: blue is\ncold.") == "Colours: blue is cold."

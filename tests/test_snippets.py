@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,7 +51,9 @@ def test_the_caption_says_rule_number_and_intervals(shown):
     for system, metric in (("refined", "clip"), ("refined", "pixcorr"), ("mean image", "pixcorr")):
         assert f"{float(values.sel(system=system, metric=metric).mean()):.2f} [" in text
     assert (
-        f"n = {values.sizes['test_image']} test" in text and "simulated" in text and "mean rank in eight scores" in text
+        f"n&nbsp;=&nbsp;{values.sizes['test_image']} test" in text
+        and "simulated" in text
+        and "mean rank in eight scores" in text
     )
 
 
@@ -75,7 +78,7 @@ def test_what_the_book_was_made_with(tmp_path):
     text = snippets.made_with(tmp_path)
     assert re.search(r"`demo` +\| 2 +\| 2026-01-01 +\| 2026-01-03", text)
     lock = dict(
-        re.findall(r"^([\w-]+)==(\S+)", (load_run("demo").root / "requirements.lock").read_text(), re.MULTILINE)
+        re.findall(r"^([\w-]+)==(\S+)", (Path(__file__).parents[1] / "requirements.lock").read_text(), re.MULTILINE)
     )
     for package in ("torch", "diffusers", "numpy", "jupyter-book"):
         assert re.search(rf"{package} +\| {re.escape(lock[package])} ", text)
