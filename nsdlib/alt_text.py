@@ -1,7 +1,7 @@
 """A small extension of Sphinx: what a figure says to those who cannot see it, and that browsers fetch it when it is near.
 
-Sphinx gives the figure of a notebook its file's name as alternative text. Here it gets the heading that it stands under, the title
-that its cell gives it, and the paragraph before it, which in these notebooks says how to read it.
+Sphinx gives the figure of a notebook its file's name as alternative text. Here it gets the heading that it stands under, the
+title that its cell gives it, and the paragraph before it, which in these notebooks says how to read it.
 """
 
 import re
