@@ -151,7 +151,7 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.06), borderpad=0)
     ax.set(xlabel="structure: share with a worse layout", ylabel="meaning: share with a worse meaning")
     ax.set(xlim=(-0.05, 1.05), ylim=(-0.08, 1.08))
-    ax.set_title("Structural and semantic errors", pad=4)
+    ax.set_title(f"Structural and semantic errors (n = {len(structure)} images)", pad=4)
     ax.set_aspect("equal")
     return ax
 
@@ -191,7 +191,8 @@ def plot_group(table, metrics, *, system="refined"):
         plt.Line2D([], [], color=REFERENCE, linestyle=":", label="chance, where there is one"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    figure.suptitle(f"The {system} images of each subject (arrows: better)")
+    shown = f"mean and {100 * table.level:.0f} % interval over each one's images, n = {len(subjects)} subjects"
+    figure.suptitle(f"The {system} images of each subject ({shown}; arrows: better)")
     return figure
 
 
