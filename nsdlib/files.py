@@ -1,8 +1,8 @@
 """Files that are whole or not there."""
 
 
-def write_whole(path, text):
-    """Write a text file beside its place and rename it, so that nobody finds half of it there."""
+def write_whole(path, content):
+    """Write a file, text or bytes, beside its place and rename it, so that nobody finds half of it there."""
     beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text)
+    beside.write_bytes(content if isinstance(content, bytes) else content.encode())
     beside.replace(path)
