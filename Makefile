@@ -3,6 +3,8 @@
 PYTHON ?= python3.11
 LAB ?=
 RUNS ?= subj01,subj02,subj05,subj07
+LAB_FILES = JUPYTER_PATH="$(CURDIR)/profiles/lab" JUPYTER_CONFIG_PATH="$(CURDIR)/profiles/lab" \
+  JUPYTERLAB_WORKSPACES_DIR="$(CURDIR)/.venv/workspaces"
 ENV = PATH="$(CURDIR)/.venv/bin:$$PATH" NSDLIB_HOME="$(CURDIR)"
 
 demo: .venv/ready
@@ -22,7 +24,7 @@ book: .venv/ready
 	@$(ENV) nsdlib book
 
 lab: .venv/ready
-	@$(ENV) JUPYTER_PREFER_ENV_PATH=1 jupyter lab --ServerApp.root_dir=notebooks $(LAB)
+	@$(ENV) $(LAB_FILES) JUPYTER_PREFER_ENV_PATH=1 jupyter lab --ServerApp.root_dir=notebooks $(LAB)
 
 subjects: .venv/ready
 	@$(ENV) snakemake --profile profiles/local --config runs=$(RUNS)

@@ -7,10 +7,10 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a full disk, a quota an
 UNABLE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}  # what file systems say that reserve nothing
 
 
-def write_whole(path, text):
-    """Write a text file beside its place and rename it, so that nobody finds half of it there."""
+def write_whole(path, content):
+    """Write a file, text or bytes, beside its place and rename it, so that nobody finds half of it there."""
     beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text)
+    beside.write_bytes(content if isinstance(content, bytes) else content.encode())
     beside.replace(path)
 
 

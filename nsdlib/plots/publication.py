@@ -7,6 +7,8 @@ file what the figure shows.
 import io
 from html import escape
 
+from nsdlib.files import write_whole
+
 ONE_COLUMN, TWO_COLUMNS = 85, 174  # mm, as most journals set them
 SMALLEST_TEXT = 6  # points
 DPI = 300  # of the PNG, and of images inside the other two
@@ -65,7 +67,7 @@ def export(figure, folder, name, *, width, title, description, source=""):
             figure.savefig(file, format=ending, dpi=DPI, metadata=words)
             data = _described(file.getvalue(), description) if ending == "svg" else file.getvalue()
             written.append(folder / f"{name}.{ending}")
-            _write_whole(written[-1], data)
+            write_whole(written[-1], data)
     return written
 
 
@@ -106,10 +108,3 @@ def _described(svg, description):
     """The SVG with its description behind its title, where screen readers look for it."""
     head, mark, rest = svg.decode().partition("</title>")
     return f"{head}{mark}\n <desc>{escape(description)}</desc>{rest}".encode()
-
-
-def _write_whole(path, data):
-    """Write a file beside its place and rename it, so that nobody finds half of it there."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_bytes(data)
-    beside.replace(path)
