@@ -12,8 +12,8 @@ from nsdlib.runner import notebook_names
 RUNS = str(config.get("runs", "demo")).split(",")
 NOTEBOOKS = notebook_names(".")
 PARAMETERS = {name: load_run(name) for name in run_names(".")}
-RUNNING = {"__main__", "autopsy", "book", "cli", "costs", "doctor", "download", "engine", "fetch", "files", "forecast", "pages"}
-RUNNING |= {"progress", "rates", "runner"}  # modules that change no page
+RUNNING = {"__main__", "autopsy", "book", "cli", "costs", "doctor", "download", "engine", "faults", "fetch", "files"}
+RUNNING |= {"forecast", "pages", "progress", "rates", "runner"}  # modules that change no page
 LIBRARY = sorted(
     str(file)
     for file in [*Path("nsdlib").glob("*.py"), *Path("nsdlib/plots").glob("*.py")]

@@ -37,7 +37,7 @@ LAYERS = [
     ["plots"],
     ["panels"],
     ["explore"],
-    ["engine", "autopsy"],
+    ["engine", "autopsy", "faults"],
     ["runner", "doctor", "pages"],
     ["book"],
     ["cli"],
