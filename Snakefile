@@ -12,8 +12,8 @@ from nsdlib.runner import notebook_names
 RUNS = str(config.get("runs", "demo")).split(",")
 NOTEBOOKS = notebook_names(".")
 PARAMETERS = {name: load_run(name) for name in run_names(".")}
-RUNNING = {"__main__", "alt_text", "autopsy", "book", "cli", "costs", "doctor", "download", "engine", "fetch", "files", "forecast"}
-RUNNING |= {"pages", "progress", "publish", "rates", "runner", "snippets"}  # modules that change no page
+RUNNING = {"__main__", "alt_text", "autopsy", "book", "cli", "costs", "doctor", "download", "engine", "faults", "fetch", "files"}
+RUNNING |= {"forecast", "pages", "progress", "publish", "rates", "runner", "snippets"}  # modules that change no page
 LIBRARY = sorted(
     str(file)
     for file in [*Path("nsdlib").glob("*.py"), *Path("nsdlib/plots").glob("*.py")]

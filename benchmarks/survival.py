@@ -1,14 +1,16 @@
-"""What is lost when something goes wrong: `python benchmarks/survival.py`.
+"""What is lost when something goes wrong: `python benchmarks/survival.py`; with `--write`, the book's table is made anew.
 
 Faults are put into runs of the small subject and into the store: kill -9 at random moments of the two cheapest notebooks that
 make artifacts (of the runner, of the kernel, of both) and at every line of a save, a full disk before and in the middle of a
-write, and damaged files. After each the same command is given again. A fault is survived when it then succeeds and its
-arrays are, bit for bit, those of an undisturbed run; one thread is used, so that these are always the same.
+write and for an array in progress, and damaged files. After each the same command is given again. A fault is survived when it
+then succeeds and its arrays are, bit for bit, those of an undisturbed run; one thread is used, so that these are always the same.
 """
 
 import argparse
+import datetime
 import json
 import os
+import platform
 import resource
 import shutil
 import signal
@@ -17,6 +19,7 @@ import sys
 import tempfile
 import time
 import warnings
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 
@@ -25,7 +28,8 @@ import pandas as pd
 import psutil
 import xarray as xr
 
-from nsdlib import store
+from nsdlib import scratch, store
+from nsdlib.files import write_whole
 from nsdlib.params import load_run
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +39,19 @@ VICTIMS = ("runner and kernel", "runner", "kernel")
 MEASURED = ("seconds",)
 LIMITS = (0, 1000, 100_000, 800_000)  # bytes that a file may have; the example takes 0.8 MB and some
 KINDS = ("kills", "lines", "full", "damage")
+TABLE = ROOT / "book" / "data" / "faults.csv"
+
+# What the faults are called, in the table and on the book's page.
+WRITER = "writer killed, at each line of a save"
+BEFORE, MIDDLE = "no room, noticed before the write", "no room in the middle of the write"
+IN_PROGRESS = "no room for an array in progress"
+DAMAGES = ("byte flipped", "arrays cut short", "arrays gone", "manifest garbled", "manifest gone")
+FAULTS = {
+    "kills": [f"{victim} killed, {name}" for name in SHARES for victim in VICTIMS],
+    "lines": [WRITER],
+    "full": [BEFORE, MIDDLE, IN_PROGRESS],
+    "damage": [f"artifact damaged: {kind}" for kind in DAMAGES],
+}
 
 
 def main():
@@ -43,6 +60,7 @@ def main():
     parser.add_argument("--kills", type=int, default=20, help="of notebooks (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of their moments (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="these kinds of faults")
+    parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}, when every kind was put in")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message=r"glm-\w+ was damaged")  # the store says so, as it should
     with tempfile.TemporaryDirectory() as folder:
@@ -50,11 +68,13 @@ def main():
         faults = {
             "kills": lambda: kill_notebooks(Path(folder), options.kills, np.random.default_rng(options.seed)),
             "lines": kill_saves,
-            "full": fill_disk,
+            "full": lambda: [*fill_disk(), *fill_scratch(Path(folder))],
             "damage": lambda: damage_artifacts(np.random.default_rng(options.seed)),
         }
         table = as_table([outcome for kind in KINDS if kind in options.only for outcome in faults[kind]()])
     print(table.to_markdown())
+    if options.write:
+        write(table)
     return int(table["lost"].sum() > 0)
 
 
@@ -64,6 +84,27 @@ def as_table(outcomes):
     table = found.groupby("kind", sort=False)["survived"].agg(injected="size", survived="sum")
     table.loc["all"] = table.sum()
     return table.assign(lost=table["injected"] - table["survived"])
+
+
+def write(table):
+    """The table as the book's data, with the day and what it was made with.
+
+    Raises
+    ------
+    ValueError
+        When a kind of fault was not put in.
+    """
+    absent = [kind for kinds in FAULTS.values() for kind in kinds if kind not in table.index]
+    if absent:
+        raise ValueError(
+            f"not written, for these were not put in: {'; '.join(absent)}. Raise --kills, leave out --only."
+        )
+    packages = ", ".join(f"{package} {version(package)}" for package in ("nsdlib", "numpy", "xarray", "h5netcdf"))
+    made = f"# {datetime.date.today()}, {platform.system()}, Python {platform.python_version()}, {packages}\n"
+    what = (
+        "# Faults put in by `python benchmarks/survival.py --write`, and what became of them; no hand has been at it\n"
+    )
+    write_whole(TABLE, what + made + table.drop(index="all").to_csv())
 
 
 def prepare(folder):
@@ -89,21 +130,24 @@ def kill_notebooks(folder, n_kills, rng):
         n_here = left if name == list(SHARES)[-1] else round(share * n_kills)
         left -= n_here
         shutil.rmtree(folder / "store", ignore_errors=True)
-        start = time.monotonic()
+        start, times = time.monotonic(), dict.fromkeys(VICTIMS, 0)
         if start_notebook(name).wait():
             raise RuntimeError(f"notebook {name} fails undisturbed: `nsdlib run small {name}` says why")
         seconds, expected = time.monotonic() - start, artifacts(folder)
         while n_here:
             shutil.rmtree(folder / "store")
-            hit, finished = kill_until_finished(name, seconds, n_here, rng)
+            hit, finished = kill_until_finished(name, seconds, n_here, rng, times)
             n_here -= len(hit)
             found = artifacts(folder)
             sound = finished and list(found) == list(expected) and all(same(found[key], expected[key]) for key in found)
             yield from ((f"{victim} killed, {name}", sound) for victim in hit)
 
 
-def kill_until_finished(name, seconds, n_kills, rng):
-    """Run a notebook until it ends, killing at most `n_kills` times: who was killed, and whether it ended well."""
+def kill_until_finished(name, seconds, n_kills, rng, times):
+    """Run a notebook until it ends, killing at most `n_kills` times, those next who were killed the fewest times.
+
+    Returns who was killed, and whether it ended well.
+    """
     hit = []
     while True:
         running = start_notebook(name)
@@ -111,7 +155,8 @@ def kill_until_finished(name, seconds, n_kills, rng):
             moment = rng.uniform(0, seconds) if len(hit) < n_kills else None
             return hit, running.wait(moment) == 0
         except subprocess.TimeoutExpired:
-            hit.append(kill(running, str(rng.choice(VICTIMS))))
+            hit.append(kill(running, min(VICTIMS, key=times.get)))
+            times[hit[-1]] += 1
 
 
 def start_notebook(name):
@@ -145,9 +190,9 @@ def example():
 
 
 def recovered(shelf):
-    """Whether the artifact can be made, or is there, as it should be; it is removed afterwards."""
+    """Whether the artifact can be made, or is there, as it should be, with no half-made one beside; it is removed afterwards."""
     with shelf.cached("glm", example) as found:
-        sound = same(found.load(), example())
+        sound = same(found.load(), example()) and not any(shelf.run.store.glob(".partial-*"))
     shutil.rmtree(shelf.run.store)
     return sound
 
@@ -160,7 +205,7 @@ def in_child(action):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         try:
             action()
-        except store.StoreFull:
+        except (store.StoreFull, scratch.ScratchFull):
             os._exit(3)
         except BaseException:
             os._exit(1)
@@ -189,7 +234,7 @@ def kill_saves():
         if in_child(lambda line=line: save_and_die(line)) != -signal.SIGKILL:
             shutil.rmtree(shelf.run.store)
             return
-        yield "writer killed, at each line of a save", recovered(shelf)
+        yield WRITER, recovered(shelf)
 
 
 def fill_disk():
@@ -205,10 +250,30 @@ def fill_disk():
     for limit in LIMITS:
         said = in_child(lambda limit=limit: save(limit, store.reserve)) == 3
         clean = not any(shelf.run.store.iterdir())
-        yield "no room, noticed before the write", said and clean and recovered(shelf)
+        yield BEFORE, said and clean and recovered(shelf)
     for limit in LIMITS:
         failed = in_child(lambda limit=limit: save(limit, lambda *_: None)) != 0
-        yield "no room in the middle of the write", failed and not shelf.has("glm") and recovered(shelf)
+        yield MIDDLE, failed and not shelf.has("glm") and recovered(shelf)
+
+
+def fill_scratch(folder):
+    """Yield outcomes of arrays in progress for which there is no room; one that is there already must stay as it is."""
+    kept, place = np.arange(9.0), folder / "scratch"
+
+    def begin(limit):
+        arrays = scratch.Scratch(place)
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        arrays.array("large", (100_000,), np.float64)[:] = 1
+
+    for limit in LIMITS:
+        scratch.Scratch(place).array("kept", kept.shape, np.float64)[:] = kept
+        said = in_child(lambda limit=limit: begin(limit)) == 3
+        clean = sorted(path.name for path in place.iterdir()) == ["inputs", "kept.npy"]
+        again = scratch.Scratch(place)
+        again.array("large", (100_000,), np.float64)[:] = 1
+        yield IN_PROGRESS, said and clean and (again.array("kept", kept.shape, np.float64) == kept).all()
+        shutil.rmtree(place)
 
 
 def damage_artifacts(rng):
@@ -222,14 +287,9 @@ def damage_artifacts(rng):
         content[rng.integers(len(content))] ^= 1 << rng.integers(8)
         arrays.write_bytes(content)
 
-    faults = {
-        "byte flipped": [flip] * 5,
-        "arrays cut short": [lambda size=size: os.truncate(arrays, size) for size in (0, 100, 500_000)],
-        "arrays gone": [arrays.unlink],
-        "manifest garbled": [lambda text=text: manifest.write_text(text) for text in ("", "{", "[]", half)],
-        "manifest gone": [manifest.unlink],
-    }
-    for kind, actions in faults.items():
+    cuts = [lambda size=size: os.truncate(arrays, size) for size in (0, 100, 500_000)]
+    garbled = [lambda text=text: manifest.write_text(text) for text in ("", "{", "[]", half)]
+    for kind, actions in zip(DAMAGES, ([flip] * 5, cuts, [arrays.unlink], garbled, [manifest.unlink]), strict=True):
         for action in actions:
             shelf.save("glm", example()).close()
             action()

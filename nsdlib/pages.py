@@ -1,6 +1,7 @@
-"""Pages of the book that are made from results and data files, never by hand: the paper beside us, and the state of the runs.
+"""Pages of the book that are made from results and data files: the paper beside us, what can go wrong, the state of the runs.
 
-The text around the paper's tables is `book/paper.template.md`; each `{{name}}` in it becomes a table computed here.
+The text around the tables of the first two is `book/*.template.md`; each `{{name}}` in it becomes a table computed here or in
+`nsdlib.faults`.
 """
 
 import json
@@ -8,7 +9,7 @@ import re
 
 import numpy as np
 
-from nsdlib import claims, stats
+from nsdlib import claims, faults, stats
 from nsdlib.audit import audit
 from nsdlib.files import write_whole
 from nsdlib.metrics import METRICS
@@ -16,7 +17,7 @@ from nsdlib.params import load_run, run_names
 from nsdlib.progress import clock
 from nsdlib.published import latent_errors, paper_table, systems
 
-GENERATED = ("paper", "state")
+GENERATED = ("paper", "reliability", "state")
 LABELS = {name: f"{metric.label} {'↑' if metric.higher_is_better else '↓'}" for name, metric in METRICS.items()}
 WHAT = {
     "pairwise": "compares pixels",
@@ -46,10 +47,30 @@ def paper_page(run, template) -> str:
         When the template asks for a table that there is not, or leaves one out.
     """
     stores = claims.ready(run)
+    return fill(template, TABLES, stores)
+
+
+def fill(template, tables, source) -> str:
+    """A text with tables in it.
+
+    Parameters
+    ----------
+    template : str
+        With `{{name}}` where a table goes.
+    tables : dict of str to callable
+        What makes each table from `source`.
+    source
+        Results, or the project's folder.
+
+    Raises
+    ------
+    ValueError
+        When the template asks for a table that there is not, or leaves one out.
+    """
     asked = re.findall(r"\{\{(\w+)\}\}", template)
-    if sorted(asked) != sorted(TABLES):
-        raise ValueError(f"the template must hold each of {', '.join(TABLES)} once, it holds {', '.join(asked)}.")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: TABLES[found[1]](stores), template)
+    if sorted(asked) != sorted(tables):
+        raise ValueError(f"the template must hold each of {', '.join(tables)} once, it holds {', '.join(asked)}.")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: tables[found[1]](source), template)
 
 
 def _who(stores):
@@ -288,6 +309,7 @@ def write(root):
     book = root / "book"
     for name, text in (
         ("paper", paper_page(run, (book / "paper.template.md").read_text())),
+        ("reliability", fill((book / "reliability.template.md").read_text(), faults.TABLES, root)),
         ("state", state_page(root)),
     ):
         page = book / f"{name}.md"

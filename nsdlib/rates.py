@@ -33,6 +33,8 @@ class Rates:
 
 REFERENCE = Rates("an A100 GPU (its data sheet, products at 0.8 of the peak)", 2.5e14, 1.5e13, 1.3e12, 1e9, 5e8, True)
 
+WORKSTATION = Rates("32 cores of an EPYC 9354 (their data sheet at 0.8 of the peak)", 2.7e12, 2.7e12, 3.7e11, 1e9, 5e8)
+
 
 def calibrate(run):
     """Measure this machine in some seconds; a file of at most 256 MB in the folder of the results is written, read and gone.

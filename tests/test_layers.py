@@ -37,7 +37,7 @@ LAYERS = [
     ["plots"],
     ["panels"],
     ["explore"],
-    ["engine", "autopsy", "publish"],
+    ["engine", "autopsy", "publish", "faults"],
     ["runner", "doctor", "pages", "snippets"],
     ["book"],
     ["cli"],
