@@ -48,6 +48,15 @@ def test_a_grid_shows_every_image_in_its_place():
     figure.draw_without_rendering()
 
 
+def test_a_grid_of_no_image_has_its_labels_only_and_rows_must_be_alike():
+    figure = pictures.plot_grid({"seen": IMAGES[[]], "made": IMAGES[[]]}, title="None")
+    assert [ax.get_ylabel() for ax in figure.axes] == ["seen", "made"]
+    assert not any(ax.images for ax in figure.axes)
+    figure.draw_without_rendering()
+    with pytest.raises(ValueError, match=r"zip\(\) argument 2 is shorter"):
+        pictures.plot_grid({"seen": IMAGES, "made": IMAGES[:3]})
+
+
 def test_scores_stand_at_their_means_and_chance_only_where_there_is_one():
     roles = {"refined": "decoded", "mean image": "floor", "all true": "ceiling"}
     table = table_of(system=[*roles, "not shown"])

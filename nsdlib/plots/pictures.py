@@ -15,7 +15,7 @@ def plot_grid(rows, *, titles=None, title=None):
     Parameters
     ----------
     rows : dict of str to (n_images, height, width, 3) uint8
-        Label of a row to its images; as many in each.
+        Label of a row to its images; as many in each, and of none only the labels are drawn.
     titles : list of str, optional
         One a column.
     title : str, optional
@@ -26,16 +26,18 @@ def plot_grid(rows, *, titles=None, title=None):
     """
     import matplotlib.pyplot as plt
 
-    n_columns = len(next(iter(rows.values())))
+    n_images = len(next(iter(rows.values())))
+    n_columns = max(1, n_images)
     size = (PANEL * n_columns + 1.3, PANEL * len(rows) + 0.35 * bool(titles) + 0.35 * bool(title))
     figure, axes = plt.subplots(len(rows), n_columns, figsize=size, squeeze=False, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
     for row, (label, images) in zip(axes, rows.items(), strict=True):
         row[0].set_ylabel(label, rotation=0, ha="right", va="center")
-        for ax, image in zip(row, images, strict=True):
-            ax.imshow(image)
+        for ax in row:
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
+        for ax, image in zip(row, images, strict=n_images > 0):
+            ax.imshow(image)
     for ax, text in zip(axes[0], titles or [], strict=False):
         ax.set_title(text, fontsize=8, loc="center")
     if title:
