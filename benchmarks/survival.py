@@ -42,12 +42,13 @@ KINDS = ("kills", "lines", "full", "damage")
 TABLE = ROOT / "book" / "data" / "faults.csv"
 
 # What the faults are called, in the table and on the book's page.
+KILLED = "{} killed in the middle of a notebook"
 WRITER = "writer killed, at each line of a save"
 BEFORE, MIDDLE = "no room, noticed before the write", "no room in the middle of the write"
 IN_PROGRESS = "no room for an array in progress"
 DAMAGES = ("byte flipped", "arrays cut short", "arrays gone", "manifest garbled", "manifest gone")
 FAULTS = {
-    "kills": [f"{victim} killed, {name}" for name in SHARES for victim in VICTIMS],
+    "kills": [KILLED.format(victim) for victim in VICTIMS],
     "lines": [WRITER],
     "full": [BEFORE, MIDDLE, IN_PROGRESS],
     "damage": [f"artifact damaged: {kind}" for kind in DAMAGES],
@@ -125,12 +126,12 @@ def same(found, expected):
 def kill_notebooks(folder, n_kills, rng):
     """Yield outcomes of kills at random moments of notebooks, each started again until it comes to its end."""
     subprocess.run([sys.executable, "-m", "nsdlib", "simulate", "small"], check=True, capture_output=True)
-    left = n_kills
+    left, times = n_kills, dict.fromkeys(VICTIMS, 0)
     for name, share in SHARES.items():
         n_here = left if name == list(SHARES)[-1] else round(share * n_kills)
         left -= n_here
         shutil.rmtree(folder / "store", ignore_errors=True)
-        start, times = time.monotonic(), dict.fromkeys(VICTIMS, 0)
+        start = time.monotonic()
         if start_notebook(name).wait():
             raise RuntimeError(f"notebook {name} fails undisturbed: `nsdlib run small {name}` says why")
         seconds, expected = time.monotonic() - start, artifacts(folder)
@@ -140,7 +141,7 @@ def kill_notebooks(folder, n_kills, rng):
             n_here -= len(hit)
             found = artifacts(folder)
             sound = finished and list(found) == list(expected) and all(same(found[key], expected[key]) for key in found)
-            yield from ((f"{victim} killed, {name}", sound) for victim in hit)
+            yield from ((KILLED.format(victim), sound) for victim in hit)
 
 
 def kill_until_finished(name, seconds, n_kills, rng, times):

@@ -151,9 +151,10 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
         ax.text(0.02 + 0.96 * x, 0.02 + 0.96 * y, label, fontsize=8, color="0.4", **place)
     if marked:
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.06), borderpad=0)
-    ax.set(xlabel="structure: share with a worse layout", ylabel="meaning: share with a worse meaning")
+    others = f"share of {len(structure)} images below it"
+    ax.set(xlabel=f"structure: {others}", ylabel=f"meaning: {others}")
     ax.set(xlim=(-0.05, 1.05), ylim=(-0.08, 1.08))
-    ax.set_title(f"Structural and semantic errors (n = {len(structure)} images)", pad=4)
+    ax.set_title("Structural and semantic errors", pad=4)
     ax.set_aspect("equal")
     return ax
 
