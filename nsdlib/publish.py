@@ -16,7 +16,7 @@ DERIVED = "derived-figure"  # tag of a cell whose figures hold no stimulus and n
 PLACE = "published"  # folder of the copies, below book/
 HARMLESS = {"text/plain", "text/html", "text/markdown", "text/latex"}
 HOLDS_PICTURE = re.compile(
-    r"data:|url\(|!\[|<\s*(img|image|svg|picture|video|canvas|object|embed|iframe|script|link)\b", re.I
+    r"data:|url\(|!\[|<\s*(img|image|picture|video|canvas|object|embed|iframe|script|link)\b", re.I
 )
 NOTE = (
     '<div class="nsd-withheld" role="note">Withheld: this picture shows images of the Natural Scenes Dataset or what was '

@@ -110,6 +110,10 @@ def test_every_way_to_hold_a_picture_is_withheld_and_said(name):
     [
         {"text/plain": "table", "text/html": "<table><tr><td>data</td><td>0.5</td></tr></table>"},
         {"text/plain": "a"},
+        {
+            "text/plain": "<xarray.Dataset>",
+            "text/html": "<svg class='icon'><use xlink:href='#icon-database'></use></svg><b>a</b>",
+        },
         {"text/latex": "$x$"},
     ],
 )
