@@ -3,6 +3,7 @@
 PYTHON ?= python3.11
 LAB ?=
 RUNS ?= subj01,subj02,subj05,subj07
+GROUP ?= demo,sim02,sim05,sim07
 LAB_FILES = JUPYTER_PATH="$(CURDIR)/profiles/lab" JUPYTER_CONFIG_PATH="$(CURDIR)/profiles/lab" \
   JUPYTERLAB_WORKSPACES_DIR="$(CURDIR)/.venv/workspaces"
 ENV = PATH="$(CURDIR)/.venv/bin:$$PATH" NSDLIB_HOME="$(CURDIR)"
@@ -12,7 +13,7 @@ demo: .venv/ready
 	@$(ENV) nsdlib book
 
 group: .venv/ready
-	@$(ENV) snakemake --profile profiles/local --config runs=demo,sim02,sim05,sim07; done=$$?; $(ENV) nsdlib book && exit $$done
+	@$(ENV) snakemake --profile profiles/local --config runs=$(GROUP); done=$$?; $(ENV) nsdlib book && exit $$done
 
 test: .venv/ready
 	@$(ENV) pytest -q
