@@ -18,7 +18,7 @@ import psutil
 import yaml
 
 ROOT = Path(__file__).parents[1]
-NEEDED = ("nsdlib", "zoo", "params", "notebooks", "profiles", "Snakefile")
+NEEDED = ("nsdlib", "zoo", "params", "notebooks", "profiles", "book", "Snakefile")
 LOOK = 0.5  # seconds between two looks at the memory
 
 
@@ -49,7 +49,8 @@ def make(folder):
     """A project without data in a folder, with a parameter file for each copy of the small subject."""
     for name in NEEDED:
         source = ROOT / name
-        shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy(source, folder)
+        left = shutil.ignore_patterns("_build", "runs", "__pycache__", ".ipynb_checkpoints")
+        shutil.copytree(source, folder / name, ignore=left) if source.is_dir() else shutil.copy(source, folder)
     for seed in range(1, 10):
         run = yaml.safe_load((ROOT / "params" / "small.yaml").read_text())
         run |= {"data": f"data/small{seed}", "group": [f"small{seed}"]}
