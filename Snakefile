@@ -3,6 +3,7 @@
 # is listed as input counts, so a file that was touched and not changed costs nothing.
 # Memory and GPUs that a job asks for are counted from sizes (nsdlib.costs) and change no page; a profile says what there is.
 import os
+from functools import cache
 from pathlib import Path
 
 from nsdlib.params import load_run, run_names
@@ -55,6 +56,7 @@ def n_threads(wildcards):
     return CORES if wildcards.name in ALONE else max(1, CORES // 2)
 
 
+@cache
 def memory(run, name):
     """Bytes that a notebook of a run wants, and what to ask for."""
     from nsdlib import costs  # takes seconds, and only jobs that are to be run are counted

@@ -5,19 +5,16 @@ process with limited memory; an answer that is wrong and not refused, a crash or
 """
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 
-from nsdlib.files import write_whole
+from nsdlib import faults
 from nsdlib.params import load_run
 from nsdlib.simulate import simulate
 
@@ -48,10 +45,8 @@ def main():
 
 def write(table):
     """The table as the book's data, with the day and what it was made with."""
-    packages = ", ".join(f"{package} {version(package)}" for package in ("nsdlib", "hypothesis"))
-    made = f"# {datetime.date.today()}, {platform.system()}, Python {platform.python_version()}, {packages}\n"
-    what = "# Damaged files given to readers by `python benchmarks/inputs.py --write`; no hand has been at it\n"
-    write_whole(TABLE, what + made + table.to_csv())
+    about = "Damaged files given to readers by `python benchmarks/inputs.py --write`; no hand has been at it"
+    faults.write(TABLE, table, about, packages=("nsdlib", "hypothesis"))
 
 
 def attack(reader, data, folder):

@@ -7,10 +7,8 @@ then succeeds and its arrays are, bit for bit, those of an undisturbed run; one 
 """
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import resource
 import shutil
 import signal
@@ -19,7 +17,6 @@ import sys
 import tempfile
 import time
 import warnings
-from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 
@@ -28,8 +25,7 @@ import pandas as pd
 import psutil
 import xarray as xr
 
-from nsdlib import scratch, store
-from nsdlib.files import write_whole
+from nsdlib import faults, scratch, store
 from nsdlib.params import load_run
 
 ROOT = Path(__file__).parents[1]
@@ -66,13 +62,13 @@ def main():
     warnings.filterwarnings("ignore", message=r"glm-\w+ was damaged")  # the store says so, as it should
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
-        faults = {
+        put_in = {
             "kills": lambda: kill_notebooks(Path(folder), options.kills, np.random.default_rng(options.seed)),
             "lines": kill_saves,
             "full": lambda: [*fill_disk(), *fill_scratch(Path(folder))],
             "damage": lambda: damage_artifacts(np.random.default_rng(options.seed)),
         }
-        table = as_table([outcome for kind in KINDS if kind in options.only for outcome in faults[kind]()])
+        table = as_table([outcome for kind in KINDS if kind in options.only for outcome in put_in[kind]()])
     print(table.to_markdown())
     if options.write:
         write(table)
@@ -100,12 +96,8 @@ def write(table):
         raise ValueError(
             f"not written, for these were not put in: {'; '.join(absent)}. Raise --kills, leave out --only."
         )
-    packages = ", ".join(f"{package} {version(package)}" for package in ("nsdlib", "numpy", "xarray", "h5netcdf"))
-    made = f"# {datetime.date.today()}, {platform.system()}, Python {platform.python_version()}, {packages}\n"
-    what = (
-        "# Faults put in by `python benchmarks/survival.py --write`, and what became of them; no hand has been at it\n"
-    )
-    write_whole(TABLE, what + made + table.drop(index="all").to_csv())
+    about = "Faults put in by `python benchmarks/survival.py --write`, and what became of them; no hand has been at it"
+    faults.write(TABLE, table.drop(index="all"), about, packages=("nsdlib", "numpy", "xarray", "h5netcdf"))
 
 
 def prepare(folder):

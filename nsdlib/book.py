@@ -40,7 +40,8 @@ def build(root, *, local=False):
     RuntimeError
         When the build warns or fails; its own words go to standard error.
     """
-    listed = chapters(root, local=local)
+    table = contents(root, local=local)
+    listed = _pages(table)
     missing = [page for page in listed if page not in pages.GENERATED and not _source(root, page)]
     if missing:
         raise FileNotFoundError(
@@ -55,10 +56,10 @@ def build(root, *, local=False):
     if any(publish.origin(name) != name for name in listed):
         shutil.rmtree(page.parent, ignore_errors=True)  # earlier builds may have left pictures
     program = Path(sys.executable).with_name("jupyter-book")
-    table = page.parents[1] / "_toc.yml"
-    table.parent.mkdir(parents=True, exist_ok=True)
-    table.write_text(yaml.safe_dump(contents(root, local=local), sort_keys=False))
-    command = [program, "build", "book", "--config", "_config.yml", "--toc", table]
+    toc = page.parents[1] / "_toc.yml"
+    toc.parent.mkdir(parents=True, exist_ok=True)
+    toc.write_text(yaml.safe_dump(table, sort_keys=False))
+    command = [program, "build", "book", "--config", "_config.yml", "--toc", toc]
     command += ["--path-output", OUTPUTS[local], "--warningiserror", "--keep-going", "--quiet"]
     done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
     if done.returncode or not page.is_file():
@@ -115,7 +116,11 @@ def _with_all_runs(root, table):
 
 def chapters(root, *, local=False):
     """Every page that the table of contents names, without its ending, in order."""
-    table = contents(root, local=local)
+    return _pages(contents(root, local=local))
+
+
+def _pages(table):
+    """The pages of a table of contents, in order."""
     return [table["root"], *(chapter["file"] for part in table["parts"] for chapter in part["chapters"])]
 
 

@@ -4,6 +4,11 @@ The first three are files in `book/data/`, two of them written by the benchmarks
 when the page is made.
 """
 
+import datetime
+import platform
+from importlib.metadata import version
+
+from nsdlib.files import write_whole
 from nsdlib.forecast import assumptions, forecast
 from nsdlib.params import load_run
 from nsdlib.rates import REFERENCE, WORKSTATION
@@ -31,6 +36,24 @@ def read(root, name):
     file = root / "book" / "data" / f"{name}.csv"
     head = [line for line in file.read_text().splitlines() if line.startswith("#")]
     return pd.read_csv(file, comment="#"), head[-1].removeprefix("# ")
+
+
+def write(file, table, about, *, packages):
+    """Write a table of `book/data/` as `read` takes it: what it is, the day, what it was made with, and its rows.
+
+    Parameters
+    ----------
+    file : Path
+    table : pandas.DataFrame
+        Its index is the first column.
+    about : str
+        One line.
+    packages : sequence of str
+        Those whose versions count.
+    """
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    made = f"{datetime.date.today()}, {platform.system()}, Python {platform.python_version()}, {versions}"
+    write_whole(file, f"# {about}\n# {made}\n{table.to_csv()}")
 
 
 def faults_table(root):

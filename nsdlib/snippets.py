@@ -3,11 +3,8 @@
 They are written beside the pages that include them and never committed.
 """
 
-import base64
-import io
 import json
 import subprocess
-from html import escape
 from importlib.metadata import version
 
 import numpy as np
@@ -16,6 +13,7 @@ from nsdlib import stats
 from nsdlib.files import write_whole
 from nsdlib.metrics import METRICS
 from nsdlib.params import load_run
+from nsdlib.plots.interactive import image
 from nsdlib.selection import at_percentiles, rank_share
 from nsdlib.similarity import resize
 from nsdlib.store import MissingArtifact, Store
@@ -139,20 +137,9 @@ def _strip(made, scores):
         images = made[name].values[chosen]
         images = resize(images, min(SIDE, images.shape[1]))
         alts = [f"{kind}, test image at percentile {p:.0f}" for p in percentiles]
-        cells = "".join(f"<td>{_image(image, alt)}</td>" for image, alt in zip(images, alts, strict=True))
+        cells = "".join(f"<td>{image(one, alt, SIDE, quality=90)}</td>" for one, alt in zip(images, alts, strict=True))
         rows.append(f'<tr><th scope="row">{kind}</th>{cells}</tr>')
     return "\n".join(['<table class="nsd-first">', *rows, "</table>"]) + "\n"
-
-
-def _image(pixels, alt):
-    """An image inside the page: (rows, columns, 3) uint8."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "WEBP", quality=90)
-    data = base64.b64encode(file.getvalue()).decode()
-    size = f'width="{pixels.shape[1]}" height="{pixels.shape[0]}"'
-    return f'<img src="data:image/webp;base64,{data}" alt="{escape(alt)}" {size}>'
 
 
 def _caption(run, values):

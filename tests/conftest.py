@@ -65,6 +65,21 @@ def twin(tmp_path_factory):
     return run
 
 
+@pytest.fixture
+def house_style():
+    """Figures in the house's style, without a screen; afterwards none is open and matplotlib is as it was."""
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    from nsdlib.plots.style import use_style
+
+    mpl.use("Agg")
+    with mpl.rc_context():
+        use_style()
+        yield
+    plt.close("all")
+
+
 @pytest.fixture(scope="session")
 def images():
     """Five blurred random images, (5, 64, 64, 3) uint8; nobody writes into them."""

@@ -8,22 +8,14 @@ import xarray as xr
 from nsdlib import stats
 from nsdlib.metrics import METRICS
 from nsdlib.plots import pictures
-from nsdlib.plots.style import COLOURS, use_style
+from nsdlib.plots.style import COLOURS
 from nsdlib.published import paper_table
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, size=(4, 12, 12, 3), dtype=np.uint8)
 
 
-@pytest.fixture(autouse=True)
-def _clean():
-    import matplotlib.pyplot as plt
-
-    mpl.use("Agg")
-    with mpl.rc_context():
-        use_style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("house_style")
 
 
 def table_of(**dims):

@@ -6,7 +6,6 @@ import xml.etree.ElementTree as ET
 import zlib
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,13 +21,7 @@ WORDS = {"title": "Best & worst", "description": "Three images < four.", "source
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-@pytest.fixture(autouse=True)
-def _clean():
-    mpl.use("Agg")
-    with mpl.rc_context():
-        use_style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("house_style")
 
 
 def grid(n_images=3):

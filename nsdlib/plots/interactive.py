@@ -126,7 +126,7 @@ def compare(pictures, *, title=None, names=None, side=256):
     stacks = []
     for i, name in enumerate(names):
         layers = (
-            _image(images[i], f"{label}, {name}", side, f' style="--k:{k}"')
+            image(images[i], f"{label}, {name}", side, f' style="--k:{k}"')
             for k, (label, images) in enumerate(pictures.items())
         )
         stacks.append(f'<div class="nsd-wiped">{"".join(layers)}</div>')
@@ -286,18 +286,18 @@ def _title(title):
 def _column(kinds, name, side, classes=""):
     """All kinds of one image, each with its label."""
     parts = (
-        f"<div>{_image(pixels, f'{kind}, {name}', side)}<small>{escape(kind)}</small></div>"
+        f"<div>{image(pixels, f'{kind}, {name}', side)}<small>{escape(kind)}</small></div>"
         for kind, pixels in kinds.items()
     )
     return f'<div class="{classes}">{"".join(parts)}</div>'
 
 
-def _image(pixels, alt, side, more=""):
-    """One image as WebP inside the page."""
+def image(pixels, alt, side, more="", *, quality=QUALITY):
+    """One image as WebP inside the page: (rows, columns, 3) uint8, its longer side at most `side` pixels; gives HTML."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    picture.save(file, "WEBP", quality=QUALITY, method=6)
+    picture.save(file, "WEBP", quality=quality, method=6)
     data = base64.b64encode(file.getvalue()).decode()
     size = f'width="{picture.width}" height="{picture.height}"'
     return f'<img src="data:image/webp;base64,{data}" alt="{escape(alt)}" {size}{more}>'
