@@ -48,7 +48,7 @@ def options(run, in_region=None) -> dict:
     }
 
 
-def fit_seeds(name, train, *, seeds, **settings) -> list[Fitted]:
+def fit_seeds(name, train, *, seeds, fit=decoders.fit, **settings) -> list[Fitted]:
     """Fit one kind of decoder once a seed; a ridge, which has nothing random, only once.
 
     Parameters
@@ -59,6 +59,8 @@ def fit_seeds(name, train, *, seeds, **settings) -> list[Fitted]:
         Patterns (n_images, n_voxels) and latents (n_images, n_latents) of the training images.
     seeds : sequence of int
         Each fixes a network's weights, and which images are for validation.
+    fit : callable
+        How a network is fitted: `decoders.fit`, or what `Store.memoise` makes of it.
     **settings
         See `options`.
 
@@ -76,15 +78,8 @@ def fit_seeds(name, train, *, seeds, **settings) -> list[Fitted]:
     if name == "ridge":
         return _fit_ridge(decoder, train, seeds)
     settings = {key: value for key, value in settings.items() if key != "alphas"}
-    return [_fit_network(decoders.NeuralDecoder(name, seed=seed, **settings), train) for seed in seeds]
-
-
-def _fit_network(decoder, train):
-    """One network."""
-    start = time.perf_counter()
-    decoder.fit(*train)
-    seconds = time.perf_counter() - start
-    return Fitted(decoder, decoder.rows_validation, decoder.predicted_validation, seconds)
+    fitted = (fit(name, *train, seed=seed, **settings) for seed in seeds)
+    return [Fitted(one, one.rows_validation, one.predicted_validation, one.seconds) for one in fitted]
 
 
 def _fit_ridge(decoder, train, seeds):

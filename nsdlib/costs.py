@@ -15,6 +15,7 @@ from nsdlib.decoders import DECODERS, NETWORKS, count_parameters
 from nsdlib.leaks import LEAKS
 from nsdlib.nsd_checks import SPLITS
 from nsdlib.ridge import CHOOSING_TARGETS, HELD_OUT_IMAGES, penalties
+from nsdlib.training import VALIDATION_SHARE
 
 # How often notebook 05 does what takes long; a test counts them in its text. Each leak is one more way to all images.
 DECODED_05 = 3 + 1 + 1 + len(LEAKS)  # rough, its ceiling and floor, the other decoder, and without a leak
@@ -250,6 +251,10 @@ def _ablation(run, a, zoo):
     captions = Work("transformer", 5 * a.n_images * zoo.text)
     memory = BASE + 4 * a.n_images * (n_saved + 3 * n_latents + a.n_voxels) + 6 * a.n_images * zoo.n_text
     disk = 4 * a.n_images * n_saved + 2 * 4 * len(DECODERS) * a.n_test * n_latents
+    held_out = VALIDATION_SHARE * a.n_train * n_latents
+    disk += sum(
+        4 * len(run.decoder_seeds) * (_n_parameters(name, a.n_voxels, n_latents) + held_out) for name in NETWORKS
+    )
     on_gpu = CONTEXT + 4 * a.n_images * (2 * n_latents + a.n_voxels)
     work = (encode, *fits, *ridges, regions, captions)
     return Page("03_decoder_ablation", work, memory, on_gpu, disk, "layer_counts")
@@ -284,7 +289,7 @@ def _stages(run, a, zoo):
     images = _pictures(a, zoo)
     tokens = 2 * a.n_images * n_tokens
     memory = BASE + tokens + max(tokens, images + 16 * a.n_test * n_tokens + 8 * a.n_test * 140_000)
-    disk = tokens + a.n_test * (3 * 5 * zoo.side**2 + 2 * n_tokens)
+    disk = tokens + a.n_test * (3 * (5 + REFINED_05) * zoo.side**2 + 2 * n_tokens)
     return Page(
         "05_two_stage_reconstruction", tuple(work), memory, CONTEXT + zoo.on_gpu, disk, "n_sessions", zoo.weights
     )
@@ -300,7 +305,8 @@ def _noise(run, a, zoo):
     n_refined = sum(amplitude > 0 for amplitude in run.noise_amplitudes)
     work = (_refining(run, a, zoo, n_refined), *_scoring(a, zoo, 2 * len(run.noise_amplitudes)))
     memory = BASE + a.n_test * (3 * (n_refined + 3) * zoo.side**2 + 8 * 140_000)
-    return Page("06_noise_sensitivity", work, memory, CONTEXT + zoo.on_gpu, 1e7, "noise_amplitudes", zoo.weights)
+    disk = 1e7 + a.n_test * 3 * n_refined * zoo.side**2
+    return Page("06_noise_sensitivity", work, memory, CONTEXT + zoo.on_gpu, disk, "noise_amplitudes", zoo.weights)
 
 
 def _training(run, a, name, n_latents, n_fits=1):

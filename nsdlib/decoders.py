@@ -7,6 +7,7 @@ networks keep within a tenth of the GRU's number of parameters at the paper's si
 """
 
 import difflib
+import time
 
 import numpy as np
 import torch
@@ -186,6 +187,7 @@ class NeuralDecoder:
     rows_validation, predicted_validation : the images that the first fit left out, (n_validation,), and what it predicted for
         them, (n_validation, n_latents).
     held_out, targets : `Moments` of the predictions of validation images, and of the training latents.
+    seconds : what `fit` took.
     """
 
     def __init__(self, name, *, seed=0, max_epochs=200, batch_size=64, augment=0.0, groups=None, device="cpu"):
@@ -198,6 +200,7 @@ class NeuralDecoder:
         check_finite("Y", Y)
         if len(X) < 20:
             raise ValueError(f"a network needs at least 20 training images, two of them for validation, got {len(X)}")
+        start = time.perf_counter()
         self.targets = Moments.of(Y)
         self._scale = float(Y.std(dtype=np.float64)) or 1.0
         x = torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32)).to(self.device)
@@ -217,13 +220,47 @@ class NeuralDecoder:
         self.predicted_validation = self._latents(network, x[self.rows_validation])
         self.held_out = Moments.of(self.predicted_validation)
         self.network = training.follow(self._new(X, Y), x, y, self.history.rates, name=self.name, **settings)
-        self.n_voxels = X.shape[1]
+        self.n_voxels, self.seconds = X.shape[1], time.perf_counter() - start
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Latents of X (n_images, n_voxels): (n_images, n_latents) float32."""
         check_patterns(X, self.n_voxels)
         return self._latents(self.network, torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32)).to(self.device))
+
+    def to_dataset(self):
+        """All that a fitted decoder is, as an xarray.Dataset that `from_dataset` takes."""
+        import xarray as xr
+
+        arrays = {"errors": self.history.errors, "rates": self.history.rates}
+        arrays |= {name: getattr(self, name) for name in ("groups", "rows_validation", "predicted_validation")}
+        for name in ("held_out", "targets"):
+            arrays |= {f"{name}_{part}": getattr(getattr(self, name), part) for part in ("mean", "sd")}
+        arrays |= {f"network.{key}": tensor.cpu().numpy() for key, tensor in self.network.state_dict().items()}
+        arrays = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
+        variables = {name: ([f"{name}_{axis}" for axis in range(a.ndim)], a) for name, a in arrays.items()}
+        numbers = ("name", "seed", "max_epochs", "batch_size", "augment", "n_voxels", "seconds", "_scale")
+        return xr.Dataset(variables, attrs={name: getattr(self, name) for name in numbers})
+
+    @classmethod
+    def from_dataset(cls, dataset) -> "NeuralDecoder":
+        """The fitted decoder again; it predicts on the CPU."""
+        numbers = {
+            key: value.item() if isinstance(value, np.generic) else value for key, value in dataset.attrs.items()
+        }
+        arrays = {name: array.values for name, array in dataset.items()}
+        settings = {name: numbers[name] for name in ("seed", "max_epochs", "batch_size", "augment")}
+        one = cls(numbers["name"], groups=arrays.get("groups"), **settings)
+        one.n_voxels, one.seconds, one._scale = (numbers[name] for name in ("n_voxels", "seconds", "_scale"))
+        one.history = training.History(*(tuple(arrays[name].tolist()) for name in ("errors", "rates")))
+        one.rows_validation, one.predicted_validation = arrays["rows_validation"], arrays["predicted_validation"]
+        one.held_out, one.targets = (
+            Moments(arrays[f"{of}_mean"], arrays[f"{of}_sd"]) for of in ("held_out", "targets")
+        )
+        state = {name.removeprefix("network."): array for name, array in arrays.items() if name.startswith("network.")}
+        one.network = build_network(one.name, one.n_voxels, len(one.targets.mean), one.groups)
+        one.network.load_state_dict({key: torch.from_numpy(array) for key, array in state.items()})
+        return one
 
     @property
     def n_bytes(self) -> int:
@@ -261,6 +298,11 @@ def make(name, *, seed=0, max_epochs=200, batch_size=64, augment=0.0, groups=Non
         return ridge.Ridge(alphas, device=device)
     settings = {"max_epochs": max_epochs, "batch_size": batch_size, "augment": augment, "groups": groups}
     return NeuralDecoder(name, seed=seed, device=device, **settings)
+
+
+def fit(name, X, Y, **settings):
+    """A decoder by name, fitted to X (n_images, n_voxels) and Y (n_images, n_latents); `settings` as for `make`."""
+    return make(name, **settings).fit(X, Y)
 
 
 def count_parameters(name: str, n_voxels: int, n_latents: int, groups: np.ndarray | None = None) -> int:

@@ -6,12 +6,17 @@ modules that compute it, and the weights of the models they use.
 
 import ast
 import hashlib
+import inspect
 import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from nsdlib.params import load_run, nearest
+
+_PLACES = {"device", "where"}  # arguments that say where something is computed
 
 # Modules that carry values but compute none: a change in them does not make a result another one.
 _CARRIERS = {"params", "device", "lineage", "store", "zoo"}
@@ -128,7 +133,46 @@ def lineage(run, name):
 
 def lineage_hash(run, name):
     """The 12 hexadecimal digits that tell this version of an artifact from others."""
-    return hashlib.sha256(json.dumps(lineage(run, name), sort_keys=True).encode()).hexdigest()[:12]
+    return digest(lineage(run, name))
+
+
+def call_lineage(run, function, arguments, options, *, weights=()):
+    """What the result of a function depends on, in the form of `lineage`.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+        Says which zoo its models come from.
+    function : callable
+        From a module of nsdlib; the module's code counts, with all that it imports. It may be a method: what tells its object
+        from others, but for the weights, stands in the object's `settings`, a dictionary.
+    arguments, options : tuple, dict
+        What it is called with: arrays, numbers, strings, None, and tuples, lists and dictionaries of them. Where it is computed
+        (`device`, `where`) does not count.
+    weights : tuple of str
+        Folders of the zoo whose models compute it.
+
+    Raises
+    ------
+    TypeError
+        For arguments that the function does not take, or whose value cannot be told.
+    """
+    given = inspect.signature(function).bind(*arguments, **options)
+    given.apply_defaults()
+    module = function.__module__.removeprefix("nsdlib.")
+    settings = getattr(getattr(function, "__self__", None), "settings", {})
+    return {
+        "artifact": function.__name__,
+        "fields": _told(settings | given.arguments, function.__name__),
+        "after": {},
+        "code": {module: code_hash(module) for module in sorted(_with_imports((module,)))},
+        "weights": {part: _weights_hash(run, part) for part in weights},
+    }
+
+
+def digest(found):
+    """The 12 hexadecimal digits of a lineage."""
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def find_step(name):
@@ -180,6 +224,25 @@ def _hash_of(path, _size, _time):
     """sha256 of a file as it was at that size and time."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _told(value, name):
+    """An argument as something that JSON holds: arrays by type, shape and sha256."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        content = hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()
+        return f"{value.dtype} {value.shape} {content}"
+    if isinstance(value, tuple | list):
+        return [_told(item, name) for item in value]
+    if isinstance(value, dict):
+        return {key: _told(item, key) for key, item in value.items() if key not in _PLACES}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(
+        f"{name}: a result is kept under what its function was called with, and a {type(value).__name__} does not say what it "
+        "holds; wanted arrays, numbers, strings, None, or tuples, lists and dictionaries of them."
+    )
 
 
 def _uses(run, name, other):

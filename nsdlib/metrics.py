@@ -87,6 +87,7 @@ class Scorer:
         if self.name not in PROTOCOLS:
             raise ValueError(f"there is no protocol {self.name!r}; known: {', '.join(PROTOCOLS)}.")
         self.protocol = PROTOCOLS[self.name]
+        self.settings = {"protocol": self.name} | ({"networks": networks} if networks else {})
         self.zoo, self.judges = run.zoo, networks or judges.load(run, self.protocol.effnet)
         self._truth, self._truth_features = None, None
 

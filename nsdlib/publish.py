@@ -26,9 +26,14 @@ NOTE = (
 
 
 def withheld_runs(root):
-    """Names of the runs, folders below `runs/`, of which not every executed page is known to come from simulated data."""
-    pages = {folder.name: sorted(folder.glob("[!.]*.ipynb")) for folder in (root / "runs").glob("*/")}
-    return {run for run, files in pages.items() if not all(_is_simulated(file) for file in files)}
+    """Names of the runs, folders below `runs/`, whose pictures may not be shown."""
+    return {folder.name for folder in (root / "runs").glob("*/") if not may_be_shown(root, folder.name)}
+
+
+def may_be_shown(root, run):
+    """Whether there are executed pages of a run, and each is known to come from simulated data."""
+    files = sorted((root / "runs" / run).glob("[!.]*.ipynb"))
+    return bool(files) and all(_is_simulated(file) for file in files)
 
 
 def place(page, withheld):

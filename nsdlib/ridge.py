@@ -231,14 +231,21 @@ def _products(A, B):
 
 
 def _leave_one_out_errors(kernel, targets, alphas):
-    """Mean squared leave-one-out error of every penalty, from one factorisation and the targets' Gram matrix."""
+    """Mean squared leave-one-out error of every penalty, from one factorisation and one product of matrices a penalty.
+
+    Along the kernel's eigenvectors all penalties see the same targets, and each leaves its own share. With more targets than
+    images, their Gram matrix stands for them.
+    """
     spectrum, vectors = torch.linalg.eigh(kernel)
-    spectrum, gram, errors = spectrum.clamp(min=0), targets @ targets.T, []
+    spectrum, many, errors = spectrum.clamp(min=0), targets.shape[1] > len(targets), []
+    along = vectors.T @ (targets @ targets.T) @ vectors if many else vectors.T @ targets
     for alpha in alphas:
-        share = spectrum / (spectrum + alpha)
-        leverage = vectors.square() @ share + 1 / len(vectors)  # the intercept's included
-        left_out = (torch.eye(len(vectors)).to(gram) - (vectors * share) @ vectors.T) / (1 - leverage)[:, None]
-        errors.append(((left_out @ gram) * left_out).sum().item() / targets.numel())
+        left = alpha / (spectrum + alpha)
+        shrunk = vectors * left
+        residuals = shrunk @ along
+        squares = (residuals * (shrunk if many else residuals)).sum(1)
+        remaining = vectors.square() @ left - 1 / len(vectors)  # 1 - h, the intercept's leverage included
+        errors.append((squares / remaining.square()).sum().item() / targets.numel())
     return np.array(errors)
 
 

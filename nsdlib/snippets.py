@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from nsdlib import stats
+from nsdlib import publish, stats
 from nsdlib.files import write_whole
 from nsdlib.metrics import METRICS
 from nsdlib.params import load_run
@@ -79,11 +79,11 @@ def first_sight(run) -> str:
     Returns
     -------
     str
-        Markdown. Of a real subject, whose photographs are not ours to publish, or without results: a note that says so.
+        Markdown. Where pictures are withheld (`nsdlib.publish`), or without results: a note that says so.
     """
-    if run.simulation is None:
+    if not publish.may_be_shown(run.root, run.name):
         return WITHHELD.format(
-            name=run.name, why="photographs that people were shown stay with those who hold the data"
+            name=run.name, why="what is not known to be simulated stays with those who hold the data"
         )
     try:
         with Store(run).load("reconstruction") as made, Store(run).load("scores") as scores:

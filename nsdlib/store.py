@@ -6,6 +6,9 @@ therefore makes a new artifact beside the old one, and nothing is overwritten. T
 without one is no artifact, and one whose arrays do not fit it counts as missing where results are made, so that running the
 notebook again mends it; both are kept beside as `.incomplete-*` and `.damaged-*`. What a killed writer leaves, `.partial-*`, goes
 with the next artifact that is written: at once when that is seen to have no writer, on any other machine after a day of rest.
+
+The result of a single long call can be kept in the same way (`Store.memoise`), in `<store>/<run>/kept-<function>-<hash>/`: what a
+notebook did before it was killed, or before it got another figure, it then does not do again.
 """
 
 import datetime
@@ -18,12 +21,13 @@ import shutil
 import tempfile
 import time
 import warnings
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, wraps
 from importlib.metadata import version
 from pathlib import Path
 
 from nsdlib.files import FULL, reserve
-from nsdlib.lineage import all_fields, differences, file_hash, find_step, lineage, lineage_hash
+from nsdlib.lineage import all_fields, call_lineage, differences, digest, file_hash, find_step, lineage, lineage_hash
 
 ARRAYS, MANIFEST = "arrays.nc", "manifest.json"
 OVERHEAD = 2**20  # bytes that a file takes at most beside its arrays
@@ -40,6 +44,21 @@ class DamagedArtifact(ValueError):
 
 class StoreFull(OSError):
     """There is no room for an artifact where the store lies."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One folder of the store.
+
+    `what` it holds, who `made` it and how it is made `again` are phrases for messages; `by` goes into the manifest.
+    """
+
+    folder: Path
+    lineage: dict
+    by: dict
+    what: str
+    made: str
+    again: str
 
 
 class Store:
@@ -60,8 +79,7 @@ class Store:
 
     def has(self, name):
         """Whether the artifact is on disk, complete and undamaged."""
-        folder = self.path(name)
-        return (folder / MANIFEST).is_file() and _damage(folder) is None
+        return _is_sound(self.path(name))
 
     def scratch(self, name):
         """Folder for what is in progress before the artifact is saved; `save` removes it."""
@@ -89,30 +107,12 @@ class Store:
         StoreFull
             When there is no room for it; nothing half-written stays.
         """
-        folder = self.path(name)
         if not hasattr(dataset, "data_vars"):
             raise ValueError(f"The store keeps an xarray.Dataset; for {name!r} it got a {type(dataset).__name__}.")
-        partial = folder.with_name(f".partial-{_machine()}-{os.getpid()}-{folder.name}")
-        shutil.rmtree(partial, ignore_errors=True)
-        for left in filter(_is_abandoned, self.run.store.glob(".partial-*")):
-            shutil.rmtree(left, ignore_errors=True)
-        try:
-            partial.mkdir(parents=True)
-            reserve(partial / ARRAYS, dataset.nbytes + OVERHEAD)
-            dataset.to_netcdf(partial / ARRAYS, engine="h5netcdf")
-            manifest = self._manifest(name, partial / ARRAYS)
-            (partial / MANIFEST).write_text(json.dumps(manifest, indent=2))
-            for file in (ARRAYS, MANIFEST):
-                _sync(partial / file)
-            self._publish(partial, folder)
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            raise StoreFull(self._what_to_free(name, dataset.nbytes + OVERHEAD)) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        entry = self._artifact(name)
+        self._write(entry, dataset)
         shutil.rmtree(self.scratch(name), ignore_errors=True)
-        return self.load(name)
+        return _read(entry)
 
     def load(self, name):
         """Open an artifact; its arrays are read from disk when they are used.
@@ -129,34 +129,90 @@ class Store:
         DamagedArtifact
             When its manifest cannot be read, or its arrays do not fit it.
         """
-        import xarray as xr
-
-        folder = self.path(name)
-        if not (folder / MANIFEST).is_file():
+        if not (self.path(name) / MANIFEST).is_file():
             raise MissingArtifact(self._what_is_missing(name))
-        again = f"run `nsdlib run {self.run.name} {find_step(name).notebook}` again"
-        wrote = f"is not the file that notebook {find_step(name).notebook} wrote"
-        damage = _damage(folder)
-        if damage:
-            file, problem = damage
-            raise DamagedArtifact(f"{file} {wrote}: {problem}. To make it anew, {again}; this one is kept beside.")
-        try:
-            return xr.open_dataset(folder / ARRAYS, engine="h5netcdf")
-        except Exception as error:  # the libraries below fail on damaged files in ways of their own
-            raise DamagedArtifact(
-                f"{folder / ARRAYS} {wrote} ({type(error).__name__}: {error}). Move the folder away and {again}."
-            ) from error
+        return _read(self._artifact(name))
 
     def cached(self, name, make):
         """Load the artifact, or make it with `make()` (a callable that returns the Dataset) and save it."""
         return self.load(name) if self.has(name) else self.save(name, make())
 
-    def _manifest(self, name, arrays):
+    def memoise(self, function, *, weights=(), kind=None):
+        """The same function, but what it returned for equal arguments is read from the store.
+
+        Parameters
+        ----------
+        function : callable
+            From a module of nsdlib, a method as well. Its result must follow from its arguments, that module's code with what it
+            imports, and `weights`; see `lineage.call_lineage` for the arguments that it may take.
+        weights : tuple of str
+            Folders of the zoo whose models compute it.
+        kind : type, optional
+            Of what it returns, with a method `to_dataset` and a class method `from_dataset`; when not given, it returns an array,
+            NumPy's or xarray's.
+
+        Returns
+        -------
+        callable
+            Raises TypeError for arguments that it cannot tell apart, and StoreFull as `save` does.
+        """
+        import xarray as xr
+
+        @wraps(function)
+        def remembered(*arguments, **options):
+            entry = self._call(function, call_lineage(self.run, function, arguments, options, weights=weights))
+            if not _is_sound(entry.folder):
+                made = function(*arguments, **options)
+                self._write(entry, made.to_dataset() if kind else xr.DataArray(made).to_dataset(name=type(made).__name__))
+            with _read(entry) as dataset:
+                if kind:
+                    return kind.from_dataset(dataset.load())
+                return dataset["ndarray"].values if "ndarray" in dataset else dataset["DataArray"].load().rename(None)
+
+        return remembered
+
+    def _artifact(self, name):
+        """The folder of an artifact."""
+        notebook = find_step(name).notebook
+        again = f"run `nsdlib run {self.run.name} {notebook}` again"
+        made = (f"the artifact {name!r}", f"notebook {notebook}", again)
+        return _Entry(self.path(name), lineage(self.run, name), {"notebook": notebook}, *made)
+
+    def _call(self, function, came_from):
+        """The folder of the result of one call."""
+        name = function.__name__
+        folder = self.run.store / f"kept-{name}-{digest(came_from)}"
+        made = (f"what {name} returned", name, "call it again")
+        return _Entry(folder, came_from, {"function": f"{function.__module__}.{function.__qualname__}"}, *made)
+
+    def _write(self, entry, dataset):
+        """Write arrays and manifest beside their place and rename them into it."""
+        folder, n_bytes = entry.folder, dataset.nbytes + OVERHEAD
+        partial = folder.with_name(f".partial-{_machine()}-{os.getpid()}-{folder.name}")
+        shutil.rmtree(partial, ignore_errors=True)
+        for left in filter(_is_abandoned, self.run.store.glob(".partial-*")):
+            shutil.rmtree(left, ignore_errors=True)
+        try:
+            partial.mkdir(parents=True)
+            reserve(partial / ARRAYS, n_bytes)
+            dataset.to_netcdf(partial / ARRAYS, engine="h5netcdf")
+            (partial / MANIFEST).write_text(json.dumps(self._manifest(entry, partial / ARRAYS), indent=2))
+            for file in (ARRAYS, MANIFEST):
+                _sync(partial / file)
+            self._publish(partial, folder)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise StoreFull(self._what_to_free(entry, n_bytes)) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _manifest(self, entry, arrays):
         """What is written beside the arrays."""
         packages = {package: version(package) for package in ("nsdlib", "numpy", "torch", "xarray")}
         return {
-            "lineage": lineage(self.run, name),
-            "notebook": find_step(name).notebook,
+            "lineage": entry.lineage,
+            **entry.by,
             "run": self.run.model_dump(mode="json", exclude={"root", "data", "weights", "store"}),
             "sha256": file_hash(arrays),
             "bytes": arrays.stat().st_size,
@@ -180,7 +236,7 @@ class Store:
                 raise
         _sync(folder.parent)
 
-    def _what_to_free(self, name, needed):
+    def _what_to_free(self, entry, needed):
         """Message of a full disk: how much is needed, how much is there, what to do."""
         free = shutil.disk_usage(self.run.store).free
         more = (
@@ -189,9 +245,9 @@ class Store:
             else "A quota or a limit on file sizes is in the way: raise it"
         )
         return (
-            f"There is no room for the artifact {name!r} of run {self.run.name!r}: it takes up to {needed:,} bytes, and "
+            f"There is no room for {entry.what} of run {self.run.name!r}: it takes up to {needed:,} bytes, and "
             f"{free:,} are free in {self.run.store}. {more}, or name another folder as `store` in params/_common.yaml; then "
-            f"run `nsdlib run {self.run.name} {find_step(name).notebook}` again."
+            f"{entry.again}."
         )
 
     def _what_is_missing(self, name):
@@ -215,6 +271,28 @@ class Store:
             changed += differences(found["lineage"], wanted)
             text += f"\n  {path.parent.name} is there, but differs: {'; '.join(changed)}"
         return text
+
+
+def _read(entry):
+    """Open the arrays of a finished folder, or say what is wrong with it."""
+    import xarray as xr
+
+    arrays, wrote = entry.folder / ARRAYS, f"is not the file that {entry.made} wrote"
+    damage = _damage(entry.folder)
+    if damage:
+        file, problem = damage
+        raise DamagedArtifact(f"{file} {wrote}: {problem}. To make it anew, {entry.again}; this one is kept beside.")
+    try:
+        return xr.open_dataset(arrays, engine="h5netcdf")
+    except Exception as error:  # the libraries below fail on damaged files in ways of their own
+        raise DamagedArtifact(
+            f"{arrays} {wrote} ({type(error).__name__}: {error}). Move the folder away and {entry.again}."
+        ) from error
+
+
+def _is_sound(folder):
+    """Whether a folder is finished and as it was written."""
+    return (folder / MANIFEST).is_file() and _damage(folder) is None
 
 
 def _damage(folder):

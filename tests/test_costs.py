@@ -77,7 +77,7 @@ def test_what_notebook_05_does_is_what_is_counted():
     cells = json.loads((ROOT / "notebooks" / "05_two_stage_reconstruction.ipynb").read_text())["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     text = "\n".join(code)
-    assert text.count(".refine(") - 1 + len(leaks.LEAKS) == costs.REFINED_05  # one is of two images only
+    assert text.count(" refine(") + len(leaks.LEAKS) == costs.REFINED_05
     assert text.count("first.decode(") - 1 + len(leaks.LEAKS) == costs.DECODED_05  # the same
 
 

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -57,13 +58,23 @@ def test_the_caption_says_rule_number_and_intervals(shown):
     )
 
 
-def test_a_real_subjects_photographs_are_not_shown():
-    text = snippets.first_sight(load_run("subj01"))
-    assert "<img" not in text and "not shown here" in text
+def test_what_is_not_known_to_be_simulated_is_not_shown(small_project, monkeypatch, tmp_path):
+    monkeypatch.setenv("NSDLIB_HOME", str(small_project))
+    run = load_run("small")
+    assert "<img" in snippets.first_sight(run)
+    shutil.copytree(small_project / "runs", tmp_path / "runs")
+    elsewhere = run.model_copy(update={"root": tmp_path})
+    page = json.loads((tmp_path / "runs" / "small" / "02_roi_betas.ipynb").read_text())
+    page["metadata"]["nsdlib"] = {}
+    (tmp_path / "runs" / "small" / "02_roi_betas.ipynb").write_text(json.dumps(page))
+    for one in (elsewhere, elsewhere.model_copy(update={"name": "subj01"})):
+        text = snippets.first_sight(one)
+        assert "<img" not in text and "not shown here: what is not known to be simulated" in text
 
 
-def test_without_results_a_note_stands_in_their_place(tmp_path):
-    text = snippets.first_sight(load_run("demo").model_copy(update={"store": tmp_path}))
+def test_without_results_a_note_stands_in_their_place(small_project, monkeypatch, tmp_path):
+    monkeypatch.setenv("NSDLIB_HOME", str(small_project))
+    text = snippets.first_sight(load_run("small").model_copy(update={"store": tmp_path}))
     assert "<img" not in text and "run it again" in text
 
 

@@ -1,6 +1,7 @@
 """The store: what goes in comes out, versions stand beside each other, nothing is lost, refusals are in words."""
 
 import errno
+import functools
 import json
 import os
 import shutil
@@ -14,10 +15,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from nsdlib import decoders, degrade
 from nsdlib import lineage as lineage_module
 from nsdlib import store as store_module
 from nsdlib.lineage import LINEAGE, Step, code_hash, find_step, lineage, lineage_hash
 from nsdlib.params import Run, load_run
+from nsdlib.ridge import rescale
 from nsdlib.store import DamagedArtifact, MissingArtifact, Store, StoreFull
 
 ROOT = Path(__file__).parents[1]
@@ -317,3 +320,116 @@ def test_the_table_names_only_what_exists():
         assert (ROOT / "notebooks" / f"{step.notebook}.ipynb").is_file()
         for module in step.modules:
             assert (ROOT / "nsdlib" / f"{module}.py").is_file()
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """A function of the library that notes its calls, and the list of them."""
+    calls, add_noise = [], degrade.add_noise
+
+    @functools.wraps(add_noise)
+    def noisy(*arguments, **options):
+        calls.append(arguments)
+        return add_noise(*arguments, **options)
+
+    return noisy, calls
+
+
+def test_a_memoised_function_is_called_once_for_equal_arguments(run, images, counted):
+    (noisy, calls), ids = counted, np.arange(5)
+    wanted = degrade.add_noise(images, 8.0, seed=1, image_ids=ids)
+    for arguments, options in (
+        ((images, 8.0), {"seed": 1, "image_ids": ids}),
+        ((images.copy(), np.float64(8)), {"image_ids": ids, "seed": np.int64(1)}),
+        ((), {"images": images, "amplitude": 8.0, "seed": 1, "image_ids": ids}),
+    ):
+        found = Store(run).memoise(noisy)(*arguments, **options)
+        assert type(found) is np.ndarray and found.dtype == np.uint8
+        np.testing.assert_array_equal(found, wanted)
+    assert len(calls) == 1
+    others = [
+        ((images, 16.0), {"seed": 1, "image_ids": ids}),
+        ((images, 8.0), {"seed": 2, "image_ids": ids}),
+        ((images[::-1], 8.0), {"seed": 1, "image_ids": ids}),
+        ((images, 8.0), {"seed": 1, "image_ids": ids.astype(np.int32)}),
+    ]
+    for arguments, options in others:
+        found = Store(run).memoise(noisy)(*arguments, **options)
+        np.testing.assert_array_equal(found, degrade.add_noise(*arguments, **options))
+    assert len(calls) == 1 + len(others) == len(list(run.store.glob("kept-add_noise-*/manifest.json")))
+
+
+def test_other_code_and_other_weights_make_a_function_be_called_again(run, images, counted, monkeypatch):
+    (noisy, calls), given = counted, {"images": images, "amplitude": 8.0, "seed": 1, "image_ids": np.arange(5)}
+    weights = run.root / "zoo" / "demo" / "vdvae" / "vdvae.safetensors"
+    weights.parent.mkdir(parents=True)
+    for content in (b"one", b"another"):
+        weights.write_bytes(content)
+        for _ in range(2):
+            Store(run).memoise(noisy, weights=("vdvae",))(**given)
+    assert len(calls) == 2
+    monkeypatch.setattr(lineage_module, "code_hash", lambda module: f"another {module}")
+    Store(run).memoise(noisy, weights=("vdvae",))(**given)
+    assert len(calls) == 3
+
+
+def test_a_labelled_array_comes_back_with_its_labels_and_where_it_was_made_does_not_count(run):
+    def by_region(X, *, where="cpu"):
+        calls.append(where)
+        return xr.DataArray(X, dims=("metric", "image"), coords={"metric": ["a", "é"]}, attrs={"zoo": "demo"})
+
+    by_region.__module__, calls, X = "nsdlib.ablation", [], np.random.default_rng(0).normal(size=(2, 3))
+    for where in ("cpu", "cuda"):
+        found = Store(run).memoise(by_region)(X, where=where)
+        assert found.identical(by_region(X)) and found.dtype == X.dtype
+    assert calls == ["cpu", "cpu", "cpu"]  # once to be kept, twice to be compared with
+
+
+def test_a_methods_object_says_what_tells_it_from_others(run, images):
+    class Scaler:
+        def __init__(self, settings):
+            self.settings = settings
+
+        def scale(self, images):
+            return images * self.settings["factor"]
+
+    Scaler.scale.__module__ = "nsdlib.degrade"
+    for factor in (2, 3, 2):
+        found = Store(run).memoise(Scaler({"factor": factor}).scale)(images)
+        np.testing.assert_array_equal(found, images * factor)
+    with pytest.raises(TypeError, match=r"networks: .* a Scaler does not say what it holds; wanted arrays, numbers"):
+        Store(run).memoise(Scaler({"factor": 1, "networks": Scaler({})}).scale)(images)
+
+
+def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_told(run, images, counted, monkeypatch):
+    (noisy, calls), given = counted, {"images": images, "amplitude": 8.0, "seed": 1, "image_ids": np.arange(5)}
+    once = Store(run).memoise(noisy)
+    first = once(**given)
+    (arrays,) = run.store.glob("kept-add_noise-*/arrays.nc")
+    _flip(arrays, None)
+    with pytest.warns(UserWarning, match="was damaged and has been made anew"):
+        np.testing.assert_array_equal(once(**given), first)
+    assert len(calls) == 2
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store_module, "reserve", full)
+    with pytest.raises(StoreFull, match=r"no room for what add_noise returned of run 'small'.*then call it again\."):
+        once(**given | {"seed": 2})
+
+
+def test_a_trained_network_comes_back_from_the_store_and_predicts_the_same(run):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(40, 12)).astype(np.float32), rng.normal(size=(40, 3)).astype(np.float32)
+    settings = {"max_epochs": 2, "batch_size": 8, "groups": np.arange(12) % 3, "seed": 4}
+    for name in decoders.NETWORKS:
+        fit = Store(run).memoise(decoders.fit, kind=decoders.NeuralDecoder)
+        wanted, first, again = (one(name, X, Y, **settings) for one in (decoders.fit, fit, fit))
+        assert again.history == wanted.history and again.seconds == first.seconds
+        np.testing.assert_array_equal(again.predict(X), wanted.predict(X))
+        np.testing.assert_array_equal(again.predicted_validation, wanted.predicted_validation)
+        np.testing.assert_array_equal(again.rows_validation, wanted.rows_validation)
+        for mode in ("none", "train", "test"):
+            both = [rescale(one.predict(X), one, mode=mode) for one in (wanted, again)]
+            np.testing.assert_array_equal(*both)
