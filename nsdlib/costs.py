@@ -22,7 +22,7 @@ DECODED_05 = 3 + 1 + 1 + len(LEAKS)  # rough, its ceiling and floor, the other d
 REFINED_05 = 9 + 1 + len(LEAKS)  # refined, three floors and ceilings, four with a source left out, the other decoder
 SCORED_05 = 24 + 1 + len(LEAKS)  # nine systems, the stimulus, four left out, two decoders, four under two protocols
 LINTED = 19  # predictions of a check for leaks that watches three images
-LINTED_ANEW = 7  # of one image, each with a fit of its own: of the text tokens, for each leak and without
+LINTED_ANEW = 7  # of one image, each with a fit of its own: of the text tokens, for the two leaks that change the fit
 
 # Share of the rate of large matrix products that each kind of work reaches on a CPU (measured with the demo on one core of 70 to
 # 200 GFLOP/s) and on a GPU (assumed, not measured), and the precision that a GPU computes it in.
@@ -280,7 +280,7 @@ def _stages(run, a, zoo):
     handled = 2 * a.n_images / HANDLED
     work = [Work("transformer", a.n_images * (zoo.vision + 5 * zoo.text), seconds=handled)]
     for kind, size in (("text", zoo.n_text), ("vision", zoo.n_vision)):
-        n_fits = 2 + len(LEAKS) + (LINTED_ANEW * (1 + len(LEAKS)) if kind == "text" else 0)
+        n_fits = 2 + len(LEAKS) + (2 * LINTED_ANEW if kind == "text" else 0)
         work.append(_ridge(run, a, size, kind, n_fits=n_fits, n_predictions=n_fits + LINTED))
     n_fits = 1 + len(LEAKS)
     work.append(_ridge(run, a, n_latents, "latents", n_fits=n_fits, n_predictions=n_fits))

@@ -5,6 +5,7 @@ can be decoded by itself. It is transductive when the other test patterns have a
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -114,15 +115,13 @@ def _changes(X, Y, image, rng):
     yield "labels replaced by noise", rows, X, wrong
 
 
-def predict(train, X_test, Y_test, *, alphas, leak=None, device="cpu"):
-    """Predict with a ridge, without a leak or with a published one.
+def decoder(train, *, alphas, leak=None, device="cpu"):
+    """A ridge, without a leak or with a published one.
 
     Parameters
     ----------
     train : (X, Y)
         Patterns (n_images, n_voxels) and targets (n_images, n_targets).
-    X_test, Y_test : (n_test, n_voxels) and (n_test, n_targets) arrays
-        The targets are looked at by one of the leaks only.
     alphas : sequence of float
         Penalties; without a leak the best by leave-one-out on training images.
     leak : str, optional
@@ -131,8 +130,9 @@ def predict(train, X_test, Y_test, *, alphas, leak=None, device="cpu"):
 
     Returns
     -------
-    (n_test, n_targets) float32
-        With the spread of the training targets.
+    callable
+        (X_test (n_test, n_voxels), Y_test (n_test, n_targets)) -> (n_test, n_targets) float32, with the spread of the training
+        targets; as `lint` wants it. Where the test images have a say in the fit, it fits anew at each call.
 
     Raises
     ------
@@ -141,15 +141,26 @@ def predict(train, X_test, Y_test, *, alphas, leak=None, device="cpu"):
     """
     if leak not in (None, *LEAKS):
         raise ValueError(f"there is no leak {leak!r}; known: {', '.join(LEAKS)}.")
-    X, Y = train
     if leak == "z-score on all data":
-        together = np.concatenate([X, X_test])
-        mean, sd = together.mean(0), together.std(0)
-        X, X_test = ((part - mean) / np.where(sd > 0, sd, 1) for part in (X, X_test))
+        return partial(_z_scored_together, train, alphas, device)
     if leak == "penalty by test score":
-        fits = [Ridge([alpha], device=device).fit(X, Y) for alpha in alphas]
-        ridge = min(fits, key=lambda one: float(np.square(one.predict(X_test) - Y_test).mean()))
-    else:
-        ridge = Ridge(alphas, device=device).fit(X, Y)
-    mode = "test" if leak == "renormalised on the test set" else "train"
-    return rescale(ridge.predict(X_test), ridge, mode=mode)
+        return partial(_best_on_the_test_set, train, alphas, device)
+    ridge, mode = Ridge(alphas, device=device).fit(*train), "train" if leak is None else "test"
+    return lambda X_test, _: rescale(ridge.predict(X_test), ridge, mode=mode)
+
+
+def _z_scored_together(train, alphas, device, X_test, _):
+    """Predict after all patterns were standardised with each other."""
+    X, Y = train
+    together = np.concatenate([X, X_test])
+    mean, sd = together.mean(0), together.std(0)
+    X, X_test = ((part - mean) / np.where(sd > 0, sd, 1) for part in (X, X_test))
+    ridge = Ridge(alphas, device=device).fit(X, Y)
+    return rescale(ridge.predict(X_test), ridge, mode="train")
+
+
+def _best_on_the_test_set(train, alphas, device, X_test, Y_test):
+    """Predict with the penalty that predicts the test targets best."""
+    fits = [Ridge([alpha], device=device).fit(*train) for alpha in alphas]
+    ridge = min(fits, key=lambda one: float(np.square(one.predict(X_test) - Y_test).mean()))
+    return rescale(ridge.predict(X_test), ridge, mode="train")

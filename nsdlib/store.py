@@ -163,7 +163,9 @@ class Store:
             entry = self._call(function, call_lineage(self.run, function, arguments, options, weights=weights))
             if not _is_sound(entry.folder):
                 made = function(*arguments, **options)
-                self._write(entry, made.to_dataset() if kind else xr.DataArray(made).to_dataset(name=type(made).__name__))
+                self._write(
+                    entry, made.to_dataset() if kind else xr.DataArray(made).to_dataset(name=type(made).__name__)
+                )
             with _read(entry) as dataset:
                 if kind:
                     return kind.from_dataset(dataset.load())

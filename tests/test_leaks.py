@@ -24,8 +24,8 @@ def test_every_decoder_is_inductive(name):
         assert report.kind == "inductive", report
 
 
-def test_fitting_anew_is_inductive_without_a_leak():
-    report = leaks.lint(lambda x, y: leaks.predict(TRAIN, x, y, alphas=ALPHAS), X, Y)
+def test_a_ridge_is_inductive_without_a_leak():
+    report = leaks.lint(leaks.decoder(TRAIN, alphas=ALPHAS), X, Y)
     assert report.kind == "inductive" and len(report.moved) == 6 and report.n_checked == 3
 
 
@@ -34,7 +34,7 @@ def test_fitting_anew_is_inductive_without_a_leak():
     list(zip(leaks.LEAKS, ("transductive", "transductive", "reads test labels"), strict=True)),
 )
 def test_published_leaks_are_found(leak, kind):
-    report = leaks.lint(lambda x, y: leaks.predict(TRAIN, x, y, alphas=ALPHAS, leak=leak), X, Y)
+    report = leaks.lint(leaks.decoder(TRAIN, alphas=ALPHAS, leak=leak), X, Y)
     assert report.kind == kind and kind in str(report) and kind in report._repr_html_()
 
 
@@ -56,14 +56,14 @@ def test_planted_leaks_are_found(predict, kind):
 def test_the_leak_free_prediction_is_the_librarys():
     ridge = Ridge(ALPHAS).fit(*TRAIN)
     wanted = rescale(ridge.predict(X), ridge, mode="train")
-    np.testing.assert_array_equal(leaks.predict(TRAIN, X, Y, alphas=ALPHAS), wanted)
+    np.testing.assert_array_equal(leaks.decoder(TRAIN, alphas=ALPHAS)(X, Y), wanted)
 
 
 def test_the_penalty_chosen_on_the_test_set_is_the_best_there():
     found = {alpha: np.square(Ridge([alpha]).fit(*TRAIN).predict(X) - Y).mean() for alpha in ALPHAS}
     best = Ridge([min(found, key=found.get)]).fit(*TRAIN)
     wanted = rescale(best.predict(X), best, mode="train")
-    np.testing.assert_array_equal(leaks.predict(TRAIN, X, Y, alphas=ALPHAS, leak="penalty by test score"), wanted)
+    np.testing.assert_array_equal(leaks.decoder(TRAIN, alphas=ALPHAS, leak="penalty by test score")(X, Y), wanted)
 
 
 def test_training_statistics_do_not_see_the_test_trials():
@@ -93,4 +93,4 @@ def test_errors_say_what_came():
     with pytest.raises(ValueError, match="got 2 patterns, 2 labels"):
         leaks.lint(lambda x, y: x, X[:2], Y[:2])
     with pytest.raises(ValueError, match="no leak 'all'; known: z-score"):
-        leaks.predict(TRAIN, X, Y, alphas=ALPHAS, leak="all")
+        leaks.decoder(TRAIN, alphas=ALPHAS, leak="all")
