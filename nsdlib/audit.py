@@ -70,9 +70,9 @@ def _noise():
     table = paper_table(6)
     for amplitude in NOISE:
         loss = 100 * (1 - table.loc[amplitude, "ssim"] / table.loc[0, "ssim"])
-        yield _percent(f"SSIM lost with noise {amplitude} %", loss, "Table 6 against its row without noise")
+        yield _percent(f"SSIM lost at noise amplitude {amplitude}, %", loss, "Table 6 against its row without noise")
     loss = 100 * (1 - table.loc[256, "pixcorr"] / table.loc[0, "pixcorr"])
-    yield _percent("PixCorr lost with noise 256 %", loss, "Table 6 against its row without noise")
+    yield _percent("PixCorr lost at noise amplitude 256, %", loss, "Table 6 against its row without noise")
     same = (table.loc[0] == paper_table(5).loc[("GRU", 15)]).all()
     own = paper_table(4).loc[("GRU", 15), "ssim"]
     found = "the mean of four subjects, number by number" if same else "not the mean of four subjects"

@@ -1,5 +1,6 @@
 """Build the book from the executed notebooks; nothing is run for it, and of real subjects no picture is passed on."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -89,12 +90,16 @@ def is_current(root, *, local=False):
 def contents(root, *, local=False):
     """The table of contents: that of `book/_toc.yml`, and behind the demo a part for each other run that is complete.
 
-    Pages of real subjects are named as the copies without pictures, unless the book is for the own eyes (`local`).
+    Notebooks have their numbers before their titles. Pages of real subjects are named as the copies without pictures, unless the
+    book is for the own eyes (`local`).
     """
     table = _with_all_runs(root, yaml.safe_load((root / "book" / "_toc.yml").read_text()))
     withheld = set() if local else publish.withheld_runs(root)
     for part in table["parts"]:
         for chapter in part["chapters"]:
+            source = _source(root, chapter["file"])
+            if source and source.suffix == ".ipynb":
+                chapter["title"] = f"{source.name[:2]} {_title(source)}"
             chapter["file"] = publish.place(chapter["file"], withheld)
     return table
 
@@ -122,6 +127,14 @@ def chapters(root, *, local=False):
 def _pages(table):
     """The pages of a table of contents, in order."""
     return [table["root"], *(chapter["file"] for part in table["parts"] for chapter in part["chapters"])]
+
+
+def _title(notebook):
+    """The first heading of a notebook's file, or its name."""
+    lines = (
+        line for cell in json.loads(notebook.read_text())["cells"] for line in "".join(cell["source"]).splitlines()
+    )
+    return next((line.removeprefix("# ") for line in lines if line.startswith("# ")), notebook.stem)
 
 
 def _source(root, page):

@@ -280,18 +280,24 @@ def _stages(run, a, zoo):
     handled = 2 * a.n_images / HANDLED
     work = [Work("transformer", a.n_images * (zoo.vision + 5 * zoo.text), seconds=handled)]
     for kind, size in (("text", zoo.n_text), ("vision", zoo.n_vision)):
-        n_fits = 2 + len(LEAKS) + (2 * LINTED_ANEW if kind == "text" else 0)
+        n_fits = 3 + len(LEAKS) + (1 + len(LEAKS) + 2 * LINTED_ANEW if kind == "text" else 0)
         work.append(_ridge(run, a, size, kind, n_fits=n_fits, n_predictions=n_fits + LINTED))
     n_fits = 1 + len(LEAKS)
     work.append(_ridge(run, a, n_latents, "latents", n_fits=n_fits, n_predictions=n_fits))
     work += [Work("vdvae", DECODED_05 * a.n_test * zoo.decode), _refining(run, a, zoo, REFINED_05)]
     work += _scoring(a, zoo, SCORED_05)
-    images = _pictures(a, zoo)
+    images, ridge = _pictures(a, zoo), 4 * a.n_train * a.n_voxels + 8 * a.n_train**2
     tokens = 2 * a.n_images * n_tokens
-    memory = BASE + tokens + max(tokens, images + 16 * a.n_test * n_tokens + 8 * a.n_test * 140_000)
+    memory = BASE + ridge + tokens + max(tokens, images + 16 * a.n_test * n_tokens + 8 * a.n_test * 140_000)
     disk = tokens + a.n_test * (3 * (5 + REFINED_05) * zoo.side**2 + 2 * n_tokens)
     return Page(
-        "05_two_stage_reconstruction", tuple(work), memory, CONTEXT + zoo.on_gpu, disk, "n_sessions", zoo.weights
+        "05_two_stage_reconstruction",
+        tuple(work),
+        memory,
+        CONTEXT + ridge + zoo.on_gpu,
+        disk,
+        "n_sessions",
+        zoo.weights,
     )
 
 

@@ -143,13 +143,14 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups: np.ndarray |
     groups : (n_voxels,) int, the region of each voxel for "roi_gru", numbered from 0 without gaps in the order of the steps;
         all voxels are one region when not given.
     """
+    if name == "gated_mlp":  # from the same start as the GRU
+        gru = build_network("gru", n_voxels, n_latents)
+        return nn.Sequential(*(GatedLayer.from_gru(one) if isinstance(one, BidirectionalGRU) else one for one in gru))
     if name == "gru":
         layers = [BidirectionalGRU(n_voxels), nn.Dropout(DROPOUT), BidirectionalGRU(2 * HIDDEN)]
-    elif name == "gated_mlp":
-        layers = [GatedLayer(n_voxels), nn.Dropout(DROPOUT), GatedLayer(2 * HIDDEN)]
     elif name == "roi_gru":
         groups = np.zeros(n_voxels, dtype=np.int64) if groups is None else groups
-        layers = [RegionSequence(groups), nn.Dropout(DROPOUT), GatedLayer(2 * HIDDEN)]
+        layers = [RegionSequence(groups), nn.Dropout(DROPOUT), GatedLayer.from_gru(BidirectionalGRU(2 * HIDDEN))]
     else:
         block = {"cnn": ConvolutionBlock, "transformer": SelfAttentionBlock}[name]()
         layers = [BidirectionalGRU(n_voxels), block, BidirectionalGRU(block.n_out)]
@@ -232,14 +233,14 @@ class NeuralDecoder:
         """All that a fitted decoder is, as an xarray.Dataset that `from_dataset` takes."""
         import xarray as xr
 
-        arrays = {"errors": self.history.errors, "rates": self.history.rates}
+        arrays = {"errors": self.history.errors, "rates": self.history.rates, "seconds": self.seconds}
         arrays |= {name: getattr(self, name) for name in ("groups", "rows_validation", "predicted_validation")}
         for name in ("held_out", "targets"):
             arrays |= {f"{name}_{part}": getattr(getattr(self, name), part) for part in ("mean", "sd")}
         arrays |= {f"network.{key}": tensor.cpu().numpy() for key, tensor in self.network.state_dict().items()}
         arrays = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
         variables = {name: ([f"{name}_{axis}" for axis in range(a.ndim)], a) for name, a in arrays.items()}
-        numbers = ("name", "seed", "max_epochs", "batch_size", "augment", "n_voxels", "seconds", "_scale")
+        numbers = ("name", "seed", "max_epochs", "batch_size", "augment", "n_voxels", "_scale")
         return xr.Dataset(variables, attrs={name: getattr(self, name) for name in numbers})
 
     @classmethod
@@ -251,14 +252,15 @@ class NeuralDecoder:
         arrays = {name: array.values for name, array in dataset.items()}
         settings = {name: numbers[name] for name in ("seed", "max_epochs", "batch_size", "augment")}
         one = cls(numbers["name"], groups=arrays.get("groups"), **settings)
-        one.n_voxels, one.seconds, one._scale = (numbers[name] for name in ("n_voxels", "seconds", "_scale"))
+        one.n_voxels, one._scale, one.seconds = numbers["n_voxels"], numbers["_scale"], float(arrays["seconds"])
         one.history = training.History(*(tuple(arrays[name].tolist()) for name in ("errors", "rates")))
         one.rows_validation, one.predicted_validation = arrays["rows_validation"], arrays["predicted_validation"]
         one.held_out, one.targets = (
             Moments(arrays[f"{of}_mean"], arrays[f"{of}_sd"]) for of in ("held_out", "targets")
         )
         state = {name.removeprefix("network."): array for name, array in arrays.items() if name.startswith("network.")}
-        one.network = build_network(one.name, one.n_voxels, len(one.targets.mean), one.groups)
+        with torch.random.fork_rng(devices=[]):  # its first weights are drawn for nothing
+            one.network = build_network(one.name, one.n_voxels, len(one.targets.mean), one.groups)
         one.network.load_state_dict({key: torch.from_numpy(array) for key, array in state.items()})
         return one
 

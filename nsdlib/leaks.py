@@ -149,6 +149,11 @@ def decoder(train, *, alphas, leak=None, device="cpu"):
     return lambda X_test, _: rescale(ridge.predict(X_test), ridge, mode=mode)
 
 
+def predict(train, X_test, Y_test, **settings):
+    """What a `decoder` says of test patterns (n_test, n_voxels); the targets are looked at by one of the leaks only."""
+    return decoder(train, **settings)(X_test, Y_test)
+
+
 def _z_scored_together(train, alphas, device, X_test, _):
     """Predict after all patterns were standardised with each other."""
     X, Y = train

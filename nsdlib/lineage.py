@@ -144,8 +144,8 @@ def call_lineage(run, function, arguments, options, *, weights=()):
     run : nsdlib.params.Run
         Says which zoo its models come from.
     function : callable
-        From a module of nsdlib; the module's code counts, with all that it imports. It may be a method: what tells its object
-        from others, but for the weights, stands in the object's `settings`, a dictionary.
+        From a module of nsdlib; the module's code counts, with all that it imports. It may be a method of an object that is told
+        from others by `weights`, or by its `settings`, a dictionary.
     arguments, options : tuple, dict
         What it is called with: arrays, numbers, strings, None, and tuples, lists and dictionaries of them. Where it is computed
         (`device`, `where`) does not count.
@@ -155,17 +155,32 @@ def call_lineage(run, function, arguments, options, *, weights=()):
     Raises
     ------
     TypeError
-        For arguments that the function does not take, or whose value cannot be told.
+        For arguments that the function does not take, or whose value cannot be told, and for functions that hold values of their
+        own or come from elsewhere.
+    ValueError
+        For weights that no artifact is made with.
     """
-    given = inspect.signature(function).bind(*arguments, **options)
+    signature = inspect.signature(function)
+    given = signature.bind(*arguments, **options)
     given.apply_defaults()
-    module = function.__module__.removeprefix("nsdlib.")
-    settings = getattr(getattr(function, "__self__", None), "settings", {})
+    values = dict(given.arguments)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            values |= values.pop(name)
+    known = {part for step in LINEAGE.values() for part in step.weights}
+    for part in weights:
+        if part not in known:
+            raise ValueError(
+                f"{part!r} is no folder of weights{nearest(part, known)} There are {', '.join(sorted(known))}."
+            )
     return {
-        "artifact": function.__name__,
-        "fields": _told(settings | given.arguments, function.__name__),
+        "artifact": function.__qualname__,
+        "fields": {
+            "object": _told(_settings(function, weights), "settings"),
+            "arguments": {name: _told(value, name) for name, value in values.items() if name not in _PLACES},
+        },
         "after": {},
-        "code": {module: code_hash(module) for module in sorted(_with_imports((module,)))},
+        "code": {module: code_hash(module) for module in sorted(_with_imports((_module_of(function),)))},
         "weights": {part: _weights_hash(run, part) for part in weights},
     }
 
@@ -226,17 +241,38 @@ def _hash_of(path, _size, _time):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _module_of(function):
+    """The module of nsdlib that a function is from; others are refused."""
+    package, _, module = function.__module__.partition(".")
+    if package != "nsdlib" or module in _CARRIERS or not (Path(__file__).parent / f"{module}.py").is_file():
+        raise TypeError(
+            f"{function.__qualname__} is from {function.__module__}; wanted one of a module of nsdlib that "
+            "computes, for only its code can be told."
+        )
+    return module
+
+
+def _settings(function, weights):
+    """What a method's object is; a function that holds values which neither arguments nor weights tell is refused."""
+    owner = getattr(function, "__self__", None)
+    if inspect.unwrap(function).__closure__ or not (owner is None or weights or hasattr(owner, "settings")):
+        raise TypeError(
+            f"{function.__qualname__} holds values that none of its arguments tells; its object needs `settings`, a dictionary."
+        )
+    return getattr(owner, "settings", {})
+
+
 def _told(value, name):
-    """An argument as something that JSON holds: arrays by type, shape and sha256."""
+    """A value as something that JSON holds: arrays by type, shape and sha256."""
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        content = hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()
+    if type(value) is np.ndarray and not value.dtype.hasobject:
+        content = hashlib.sha256(np.ascontiguousarray(value).reshape(-1).view(np.uint8)).hexdigest()
         return f"{value.dtype} {value.shape} {content}"
     if isinstance(value, tuple | list):
         return [_told(item, name) for item in value]
     if isinstance(value, dict):
-        return {key: _told(item, key) for key, item in value.items() if key not in _PLACES}
+        return {str(key): _told(item, key) for key, item in value.items()}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(

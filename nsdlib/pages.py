@@ -15,7 +15,7 @@ from nsdlib.files import write_whole
 from nsdlib.metrics import METRICS
 from nsdlib.params import load_run, run_names
 from nsdlib.progress import clock
-from nsdlib.published import latent_errors, paper_table, systems
+from nsdlib.published import latent_errors, paper_table, sources, systems
 
 GENERATED = ("paper", "reliability", "state")
 LABELS = {name: f"{metric.label} {'↑' if metric.higher_is_better else '↓'}" for name, metric in METRICS.items()}
@@ -91,12 +91,7 @@ def _who(stores):
 def _claims(stores):
     """Every claim and its verdict."""
     runs = [store.run for store in stores.values()]
-    table = claims.as_table(claims.measure(stores, **_bootstrap(stores)), runs)
-    if any(run.zoo != "paper" or run.simulation is not None for run in runs):
-        table["verdict"] = [
-            said if said.startswith("cannot") else f"{said}, on the twin" for said in table["verdict"].values
-        ]
-    return table.to_markdown()
+    return claims.as_table(claims.measure(stores, **_bootstrap(stores)), runs).to_markdown()
 
 
 def _places(stores):
@@ -157,7 +152,6 @@ def _latents(stores):
 
 def _systems(stores):
     """Published systems, and ours below them."""
-
     table = systems().reset_index()
     for name in METRICS:
         table[name] = table[name].map(lambda value: "" if np.isnan(value) else f"{value:.3f}")
@@ -167,7 +161,12 @@ def _systems(stores):
         row |= {"n_test": ours.n, "protocol": store.run.protocol, "source": "measured"}
         table.loc[len(table)] = row | {metric: _cell(ours.sel(metric=metric)) for metric in METRICS}
     names = LABELS | {"n_test": "test images"}
-    return table.rename(columns=names).astype(str).replace("<NA>", "").replace("nan", "").to_markdown(index=False)
+    return table.rename(columns=names).astype(object).fillna("").astype(str).to_markdown(index=False)
+
+
+def _sources(_):
+    """What the letters of the sources stand for."""
+    return "\n".join(f"- {source}" for source in sources())
 
 
 def _layers(stores):
@@ -237,6 +236,7 @@ TABLES = {
     "layers": _layers,
     "noise": _noise,
     "systems": _systems,
+    "sources": _sources,
     "audit": _audit,
 }
 

@@ -63,6 +63,13 @@ def systems():
     return _read("systems", dtype={"subjects": str, "n_test": "Int64"}).set_index("system")
 
 
+def sources():
+    """What the letters in `systems().source` stand for: a list of str, from the head of the file."""
+    lines = (find_root() / "book" / "data" / "systems.csv").read_text().splitlines()
+    head = " ".join(line.removeprefix("# ") for line in lines if line.startswith("#"))
+    return head.partition("Sources: ")[2].split("; ")
+
+
 def _read(name, **options):
     import pandas as pd
 

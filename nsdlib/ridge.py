@@ -267,6 +267,17 @@ def region_kernels(X_train: np.ndarray, X_test: np.ndarray, voxels=slice(None)) 
     return old @ old.T, new @ old.T
 
 
+def decode(X, Y, X_test, *, alphas, mode, device="cpu") -> np.ndarray:
+    """Predictions of a ridge fitted to X (n_images, n_voxels) and Y (n_images, n_targets), with their spread from `rescale`.
+
+    Returns
+    -------
+    (n_test, n_targets) float32, for X_test (n_test, n_voxels).
+    """
+    one = Ridge(alphas, device=device).fit(X, Y)
+    return rescale(one.predict(X_test), one, mode=mode)
+
+
 def rescale(predicted: np.ndarray, decoder, *, mode: str) -> np.ndarray:
     """Give predictions back the spread that regression took from them, target by target.
 

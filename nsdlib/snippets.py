@@ -81,7 +81,7 @@ def first_sight(run) -> str:
     str
         Markdown. Where pictures are withheld (`nsdlib.publish`), or without results: a note that says so.
     """
-    if not publish.may_be_shown(run.root, run.name):
+    if run.simulation is None or not publish.may_be_shown(run.root, run.name):
         return WITHHELD.format(
             name=run.name, why="what is not known to be simulated stays with those who hold the data"
         )

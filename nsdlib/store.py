@@ -26,6 +26,8 @@ from functools import cache, wraps
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from nsdlib.files import FULL, reserve
 from nsdlib.lineage import all_fields, call_lineage, differences, digest, file_hash, find_step, lineage, lineage_hash
 
@@ -154,22 +156,22 @@ class Store:
         Returns
         -------
         callable
-            Raises TypeError for arguments that it cannot tell apart, and StoreFull as `save` does.
+            Raises TypeError for arguments and functions that `lineage.call_lineage` cannot tell apart, and for results of another
+            kind. Where there is no room for a result, it warns and hands it out all the same.
         """
-        import xarray as xr
 
         @wraps(function)
         def remembered(*arguments, **options):
             entry = self._call(function, call_lineage(self.run, function, arguments, options, weights=weights))
             if not _is_sound(entry.folder):
                 made = function(*arguments, **options)
-                self._write(
-                    entry, made.to_dataset() if kind else xr.DataArray(made).to_dataset(name=type(made).__name__)
-                )
+                try:
+                    self._write(entry, _packed(made, kind, function))
+                except StoreFull as full:
+                    warnings.warn(f"{full} Until then it is computed each time.", stacklevel=2)
+                    return made
             with _read(entry) as dataset:
-                if kind:
-                    return kind.from_dataset(dataset.load())
-                return dataset["ndarray"].values if "ndarray" in dataset else dataset["DataArray"].load().rename(None)
+                return _unpacked(dataset.load(), kind)
 
         return remembered
 
@@ -177,14 +179,14 @@ class Store:
         """The folder of an artifact."""
         notebook = find_step(name).notebook
         again = f"run `nsdlib run {self.run.name} {notebook}` again"
-        made = (f"the artifact {name!r}", f"notebook {notebook}", again)
+        made = (f"artifact {name!r}", f"notebook {notebook}", again)
         return _Entry(self.path(name), lineage(self.run, name), {"notebook": notebook}, *made)
 
     def _call(self, function, came_from):
         """The folder of the result of one call."""
         name = function.__name__
         folder = self.run.store / f"kept-{name}-{digest(came_from)}"
-        made = (f"what {name} returned", name, "call it again")
+        made = (f"result of {name}", name, "call it again")
         return _Entry(folder, came_from, {"function": f"{function.__module__}.{function.__qualname__}"}, *made)
 
     def _write(self, entry, dataset):
@@ -230,7 +232,7 @@ class Store:
             aside = tempfile.mkdtemp(prefix=f".{kind}-{folder.name}-", dir=folder.parent)
             folder.rename(aside)
             if damaged:
-                warnings.warn(f"{folder.name} was damaged and has been made anew; it is kept as {aside}.", stacklevel=3)
+                warnings.warn(f"{folder.name} was damaged and has been made anew; it is kept as {aside}.", stacklevel=4)
         try:
             partial.rename(folder)
         except OSError:
@@ -247,7 +249,7 @@ class Store:
             else "A quota or a limit on file sizes is in the way: raise it"
         )
         return (
-            f"There is no room for {entry.what} of run {self.run.name!r}: it takes up to {needed:,} bytes, and "
+            f"There is no room for the {entry.what} of run {self.run.name!r}: it takes up to {needed:,} bytes, and "
             f"{free:,} are free in {self.run.store}. {more}, or name another folder as `store` in params/_common.yaml; then "
             f"{entry.again}."
         )
@@ -273,6 +275,26 @@ class Store:
             changed += differences(found["lineage"], wanted)
             text += f"\n  {path.parent.name} is there, but differs: {'; '.join(changed)}"
         return text
+
+
+def _packed(made, kind, function):
+    """The result of a call as a Dataset."""
+    import xarray as xr
+
+    if kind is not None:
+        return made.to_dataset()
+    if type(made) not in (np.ndarray, xr.DataArray):
+        raise TypeError(
+            f"{function.__name__} returned a {type(made).__name__}; wanted an array, or a `kind` that says how to keep it."
+        )
+    return xr.DataArray(made).to_dataset(name="plain" if type(made) is np.ndarray else "labelled")
+
+
+def _unpacked(dataset, kind):
+    """The inverse of `_packed`."""
+    if kind is not None:
+        return kind.from_dataset(dataset)
+    return dataset["plain"].values if "plain" in dataset else dataset["labelled"].rename(None)
 
 
 def _read(entry):

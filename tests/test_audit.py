@@ -40,12 +40,12 @@ BY_HAND = {
 }
 PERCENT = {
     "training share %": (100 * 8859 / 9841, 90),
-    "SSIM lost with noise 8 %": (100 * (0.361 - 0.311) / 0.361, 14),
-    "SSIM lost with noise 16 %": (100 * (0.361 - 0.287) / 0.361, 20),
-    "SSIM lost with noise 32 %": (100 * (0.361 - 0.256) / 0.361, 30),
-    "SSIM lost with noise 64 %": (100 * (0.361 - 0.207) / 0.361, 42),
-    "SSIM lost with noise 256 %": (100 * (0.361 - 0.140) / 0.361, 65),
-    "PixCorr lost with noise 256 %": (100 * (0.202 - 0.090) / 0.202, 55),
+    "SSIM lost at noise amplitude 8, %": (100 * (0.361 - 0.311) / 0.361, 14),
+    "SSIM lost at noise amplitude 16, %": (100 * (0.361 - 0.287) / 0.361, 20),
+    "SSIM lost at noise amplitude 32, %": (100 * (0.361 - 0.256) / 0.361, 30),
+    "SSIM lost at noise amplitude 64, %": (100 * (0.361 - 0.207) / 0.361, 42),
+    "SSIM lost at noise amplitude 256, %": (100 * (0.361 - 0.140) / 0.361, 65),
+    "PixCorr lost at noise amplitude 256, %": (100 * (0.202 - 0.090) / 0.202, 55),
     "SSIM gained over ridge %, subject 1, 31 layers each": (100 * (0.374 - 0.367) / 0.367, 2),
     "SSIM gained over ridge %, subject 1, 15 layers each": (100 * (0.370 - 0.358) / 0.358, 2),
     "SSIM gained over ridge %, subject 1, 15 against ridge's 31": (100 * (0.370 - 0.367) / 0.367, 2),

@@ -51,6 +51,12 @@ def test_a_gru_over_one_step_is_a_gated_mlp():
     network, x = decoders.build_network("gru", 30, 8).eval(), torch.randn(4, 30)
     layers = [decoders.GatedLayer.from_gru(x) if isinstance(x, decoders.BidirectionalGRU) else x for x in network]
     torch.testing.assert_close(torch.nn.Sequential(*layers).eval()(x), network(x))
+    with torch.random.fork_rng():
+        starts = []
+        for name in ("gru", "gated_mlp"):
+            torch.manual_seed(0)
+            starts.append(decoders.build_network(name, 30, 8).eval()(x))
+    torch.testing.assert_close(*starts, rtol=0, atol=1e-6)
     assert decoders.count_parameters("gru", 30, 8) - decoders.count_parameters("gated_mlp", 30, 8) == 120_000 + 2 * 400
 
 

@@ -46,6 +46,17 @@ def test_a_map_puts_values_at_their_voxels():
     assert sum(np.ma.count(shown) for shown in maps) == 2
 
 
+def test_a_map_of_one_value_has_one_colour_on_all_slices_and_no_bar():
+    figure = brain.plot_map(
+        np.ones(2), np.zeros((2, 3, 4)), voxels=np.array([0, 23]), slices=[0, 3], label="Noise pool"
+    )
+    first, second = (ax.images[1] for ax in figure.axes)
+    assert first.get_clim() == second.get_clim()
+    assert (first.cmap(first.norm(1.0)) == np.array(second.cmap(second.norm(1.0)))).all()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["Noise pool"]
+
+
 def test_the_found_are_counted_for_each_planted():
     ax = brain.plot_counts([0, 1, 1], [0, 1, 0], ["a", "b"], label="r", title="t")
     np.testing.assert_allclose(ax.images[0].get_array(), [[100, 50], [0, 50]])

@@ -67,12 +67,15 @@ def test_a_session_has_a_tick_a_trial_in_the_row_of_its_run():
     assert ax.yaxis_inverted()
 
 
-def test_responses_are_drawn_twice_in_the_colour_of_their_label():
+def test_responses_are_drawn_twice_a_panel_a_voxel():
     halves = [np.arange(6.0).reshape(3, 2), -np.arange(6.0).reshape(3, 2)]
-    ax = data.plot_responses(np.arange(3), halves, ["visual", "not visual"])
-    assert [line.get_linestyle() for line in ax.lines] == ["-", "-", "--", "--"]
-    np.testing.assert_array_equal(ax.lines[3].get_ydata(), halves[1][:, 1])
-    assert ax.lines[0].get_color() == ax.lines[2].get_color() != ax.lines[1].get_color()
+    figure = data.plot_responses(np.arange(3), halves, ["visual", "not visual"])
+    for voxel, (ax, label) in enumerate(zip(figure.axes, ("visual", "not visual"), strict=True)):
+        assert (ax.get_title(loc="left") or ax.get_title()) == label
+        assert [line.get_linestyle() for line in ax.lines] == ["-", "--"]
+        assert ax.lines[0].get_color() != ax.lines[1].get_color()
+        for line, half in zip(ax.lines, halves, strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), half[:, voxel])
 
 
 def test_repeats_have_a_panel_a_voxel_and_a_dot_an_image():

@@ -89,4 +89,4 @@ def test_regimes_show_who_wins_and_the_range_of_the_seeds():
     assert first.texts[0].get_text() == "-0.050\n-0.10 to +0.00"
     np.testing.assert_allclose(second.images[0].get_array(), [[0.2, 0.2], [0.05, 0.05]])
     assert [text.get_text() for text in first.get_yticklabels()] == ["linear", "saturating"]
-    assert figure.get_suptitle() == "Predicted: latents"
+    assert figure.get_suptitle() == "Predicted: latents. In each cell: mean and range of 2 seeds"

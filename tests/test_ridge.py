@@ -26,6 +26,13 @@ def test_equals_scikit_learn(problem, alpha):
     np.testing.assert_allclose(ours, peer, rtol=1e-5, atol=1e-5)
 
 
+def test_leave_one_out_errors_are_the_same_with_more_targets_than_images(problem):
+    X, Y, _ = problem
+    alphas = (0.5, 30.0, 5000.0)
+    few, many = (Ridge(alphas).fit(X, np.tile(Y, (1, n))).errors for n in (1, 6))
+    np.testing.assert_allclose(many, few, rtol=1e-9)
+
+
 def test_leave_one_out_equals_leaving_one_out(problem):
     X, Y, _ = problem
     alphas = [1.0, 100.0, 10_000.0]

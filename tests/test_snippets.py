@@ -67,7 +67,8 @@ def test_what_is_not_known_to_be_simulated_is_not_shown(small_project, monkeypat
     page = json.loads((tmp_path / "runs" / "small" / "02_roi_betas.ipynb").read_text())
     page["metadata"]["nsdlib"] = {}
     (tmp_path / "runs" / "small" / "02_roi_betas.ipynb").write_text(json.dumps(page))
-    for one in (elsewhere, elsewhere.model_copy(update={"name": "subj01"})):
+    real = run.model_copy(update={"simulation": None})
+    for one in (real, elsewhere, elsewhere.model_copy(update={"name": "subj01"})):
         text = snippets.first_sight(one)
         assert "<img" not in text and "not shown here: what is not known to be simulated" in text
 

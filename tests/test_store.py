@@ -13,12 +13,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
-from nsdlib import decoders, degrade
+from nsdlib import ablation, decoders, degrade, leaks, vdvae
 from nsdlib import lineage as lineage_module
 from nsdlib import store as store_module
-from nsdlib.lineage import LINEAGE, Step, code_hash, find_step, lineage, lineage_hash
+from nsdlib.lineage import LINEAGE, Step, call_lineage, code_hash, find_step, lineage, lineage_hash
+from nsdlib.metrics import Scorer
 from nsdlib.params import Run, load_run
 from nsdlib.ridge import rescale
 from nsdlib.store import DamagedArtifact, MissingArtifact, Store, StoreFull
@@ -335,32 +337,53 @@ def counted(monkeypatch):
     return noisy, calls
 
 
-def test_a_memoised_function_is_called_once_for_equal_arguments(run, images, counted):
-    (noisy, calls), ids = counted, np.arange(5)
-    wanted = degrade.add_noise(images, 8.0, seed=1, image_ids=ids)
+@pytest.fixture
+def given(images):
+    return {"images": images, "amplitude": 8.0, "seed": 1, "image_ids": np.arange(5)}
+
+
+def test_a_memoised_function_is_called_once_for_equal_arguments(run, images, counted, given):
+    (noisy, calls), ids = counted, given["image_ids"]
+    wanted = degrade.add_noise(**given)
     for arguments, options in (
         ((images, 8.0), {"seed": 1, "image_ids": ids}),
         ((images.copy(), np.float64(8)), {"image_ids": ids, "seed": np.int64(1)}),
-        ((), {"images": images, "amplitude": 8.0, "seed": 1, "image_ids": ids}),
+        ((), given),
     ):
         found = Store(run).memoise(noisy)(*arguments, **options)
         assert type(found) is np.ndarray and found.dtype == np.uint8
         np.testing.assert_array_equal(found, wanted)
     assert len(calls) == 1
-    others = [
-        ((images, 16.0), {"seed": 1, "image_ids": ids}),
-        ((images, 8.0), {"seed": 2, "image_ids": ids}),
-        ((images[::-1], 8.0), {"seed": 1, "image_ids": ids}),
-        ((images, 8.0), {"seed": 1, "image_ids": ids.astype(np.int32)}),
-    ]
-    for arguments, options in others:
-        found = Store(run).memoise(noisy)(*arguments, **options)
-        np.testing.assert_array_equal(found, degrade.add_noise(*arguments, **options))
+    others = ({"amplitude": 16.0}, {"seed": 2}, {"images": images[::-1]}, {"image_ids": ids.astype(np.int32)})
+    for other in others:
+        found = Store(run).memoise(noisy)(**given | other)
+        np.testing.assert_array_equal(found, degrade.add_noise(**given | other))
     assert len(calls) == 1 + len(others) == len(list(run.store.glob("kept-add_noise-*/manifest.json")))
 
 
-def test_other_code_and_other_weights_make_a_function_be_called_again(run, images, counted, monkeypatch):
-    (noisy, calls), given = counted, {"images": images, "amplitude": 8.0, "seed": 1, "image_ids": np.arange(5)}
+def test_what_a_call_depends_on(run, given):
+    def key(function=degrade.add_noise, weights=(), **options):
+        return lineage_module.digest(call_lineage(run, function, (), options, weights=weights))
+
+    X = np.zeros((2, 3))
+    fitting = {"name": "gru", "X": X, "Y": X, "seed": 1}
+    assert key(decoders.fit, **fitting) == key(decoders.fit, **fitting, device="cuda")
+    assert key(decoders.fit, **fitting) != key(decoders.fit, **fitting | {"X": X.reshape(3, 2)})
+    assert key(decoders.fit, **fitting) != key(decoders.fit, **fitting | {"X": X.astype(np.float32)})
+    assert key(ablation.by_region, X=(X, X), in_region=X, targets={"where": X}, alphas=(1.0,)) != key(
+        ablation.by_region, X=(X, X), in_region=X, targets={"where": X + 1}, alphas=(1.0,)
+    )
+    told = {"truth": X, "reconstruction": X}
+    protocols = [Scorer(run, protocol=name, networks={"none": None}) for name in ("brain_diffuser", "mindeye2")]
+    for scorer in protocols:
+        del scorer.settings["networks"]
+    assert len({key(scorer.score, weights=("judges",), **told) for scorer in protocols}) == 2
+    short = {"latents": X}
+    assert key(vdvae.VDVAE.decode, self=1, **short) == key(vdvae.VDVAE.decode, self=1, **short, seed=0, batch_size=64)
+
+
+def test_other_code_and_other_weights_make_a_function_be_called_again(run, counted, given, monkeypatch):
+    noisy, calls = counted
     weights = run.root / "zoo" / "demo" / "vdvae" / "vdvae.safetensors"
     weights.parent.mkdir(parents=True)
     for content in (b"one", b"another"):
@@ -368,41 +391,70 @@ def test_other_code_and_other_weights_make_a_function_be_called_again(run, image
         for _ in range(2):
             Store(run).memoise(noisy, weights=("vdvae",))(**given)
     assert len(calls) == 2
-    monkeypatch.setattr(lineage_module, "code_hash", lambda module: f"another {module}")
+    hashes = {"one": lineage_module.code_hash}
+    monkeypatch.setattr(
+        lineage_module, "code_hash", lambda module: "new" if module == "imported" else hashes["one"]("degrade")
+    )
+    monkeypatch.setattr(lineage_module, "_imports", lambda module: ["imported"] if module == "degrade" else [])
     Store(run).memoise(noisy, weights=("vdvae",))(**given)
     assert len(calls) == 3
 
 
-def test_a_labelled_array_comes_back_with_its_labels_and_where_it_was_made_does_not_count(run):
-    def by_region(X, *, where="cpu"):
-        calls.append(where)
-        return xr.DataArray(X, dims=("metric", "image"), coords={"metric": ["a", "é"]}, attrs={"zoo": "demo"})
-
-    by_region.__module__, calls, X = "nsdlib.ablation", [], np.random.default_rng(0).normal(size=(2, 3))
-    for where in ("cpu", "cuda"):
-        found = Store(run).memoise(by_region)(X, where=where)
-        assert found.identical(by_region(X)) and found.dtype == X.dtype
-    assert calls == ["cpu", "cpu", "cpu"]  # once to be kept, twice to be compared with
+def labelled(X, *, where="cpu"):
+    """An array with labels."""
+    return xr.DataArray(X, dims=("metric", "image"), coords={"metric": ["a", "é"]}, attrs={"zoo": "demo"})
 
 
-def test_a_methods_object_says_what_tells_it_from_others(run, images):
-    class Scaler:
-        def __init__(self, settings):
-            self.settings = settings
+def test_a_labelled_array_comes_back_with_its_labels(run, monkeypatch):
+    monkeypatch.setattr(labelled, "__module__", "nsdlib.ablation")
+    X = np.random.default_rng(0).normal(size=(2, 3))
+    for _ in range(2):
+        found = Store(run).memoise(labelled)(X)
+        assert found.identical(labelled(X)) and found.dtype == X.dtype
 
-        def scale(self, images):
-            return images * self.settings["factor"]
 
-    Scaler.scale.__module__ = "nsdlib.degrade"
+class Scaler:
+    """An object whose settings tell it from others, or not."""
+
+    def scale(self, images):
+        return images * self.settings["factor"]
+
+    def mean(self, images):
+        return float(images.mean())
+
+
+def test_a_methods_object_says_what_tells_it_from_others_or_is_refused(run, images, monkeypatch):
+    for method in (Scaler.scale, Scaler.mean):
+        monkeypatch.setattr(method, "__module__", "nsdlib.degrade")
+    one = Scaler()
+    with pytest.raises(TypeError, match=r"Scaler.scale holds values that none of its arguments tells"):
+        Store(run).memoise(one.scale)(images)
     for factor in (2, 3, 2):
-        found = Store(run).memoise(Scaler({"factor": factor}).scale)(images)
-        np.testing.assert_array_equal(found, images * factor)
+        one.settings = {"factor": factor}
+        np.testing.assert_array_equal(Store(run).memoise(one.scale)(images), images * factor)
+    with pytest.raises(TypeError, match="mean returned a float; wanted an array"):
+        Store(run).memoise(one.mean)(images)
+    one.settings = {"networks": Scaler()}
     with pytest.raises(TypeError, match=r"networks: .* a Scaler does not say what it holds; wanted arrays, numbers"):
-        Store(run).memoise(Scaler({"factor": 1, "networks": Scaler({})}).scale)(images)
+        Store(run).memoise(one.scale)(images)
 
 
-def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_told(run, images, counted, monkeypatch):
-    (noisy, calls), given = counted, {"images": images, "amplitude": 8.0, "seed": 1, "image_ids": np.arange(5)}
+def test_functions_whose_code_cannot_be_told_are_refused(run, images, given):
+    with pytest.raises(TypeError, match=r"labelled is from .*test_store; wanted one of a module of nsdlib"):
+        Store(run).memoise(labelled)(images)
+    with pytest.raises(TypeError, match=r"load_run is from nsdlib\.params; wanted one of a module of nsdlib that"):
+        Store(run).memoise(load_run)("small")
+    held = leaks.decoder((np.eye(4), np.eye(4)), alphas=(1.0,))
+    with pytest.raises(TypeError, match="holds values that none of its arguments tells"):
+        Store(run).memoise(held)(np.eye(4), np.eye(4))
+    with pytest.raises(ValueError, match="'judge' is no folder of weights: did you mean 'judges'"):
+        Store(run).memoise(degrade.add_noise, weights=("judge",))(**given)
+
+
+def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_costs_only_the_keeping(
+    run, counted, given, monkeypatch
+):
+    noisy, calls = counted
     once = Store(run).memoise(noisy)
     first = once(**given)
     (arrays,) = run.store.glob("kept-add_noise-*/arrays.nc")
@@ -415,8 +467,10 @@ def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_told(run, images
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(store_module, "reserve", full)
-    with pytest.raises(StoreFull, match=r"no room for what add_noise returned of run 'small'.*then call it again\."):
-        once(**given | {"seed": 2})
+    with pytest.warns(
+        UserWarning, match=r"no room for the result of add_noise of run 'small'.*it is computed each time"
+    ):
+        np.testing.assert_array_equal(once(**given | {"seed": 2}), degrade.add_noise(**given | {"seed": 2}))
 
 
 def test_a_trained_network_comes_back_from_the_store_and_predicts_the_same(run):
@@ -425,7 +479,9 @@ def test_a_trained_network_comes_back_from_the_store_and_predicts_the_same(run):
     settings = {"max_epochs": 2, "batch_size": 8, "groups": np.arange(12) % 3, "seed": 4}
     for name in decoders.NETWORKS:
         fit = Store(run).memoise(decoders.fit, kind=decoders.NeuralDecoder)
+        before = torch.random.get_rng_state()
         wanted, first, again = (one(name, X, Y, **settings) for one in (decoders.fit, fit, fit))
+        assert torch.equal(before, torch.random.get_rng_state())
         assert again.history == wanted.history and again.seconds == first.seconds
         np.testing.assert_array_equal(again.predict(X), wanted.predict(X))
         np.testing.assert_array_equal(again.predicted_validation, wanted.predicted_validation)

@@ -82,15 +82,19 @@ def plot_map(values, background, *, voxels, slices, label, limits=None):
     label : str
         What the colours mean; also the title, up to its first comma.
     limits : pair of float, optional
-        Ends of the colours; the map's own when not given.
+        Ends of the colours; the map's own when not given. A map of one value has one colour.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
     import matplotlib.pyplot as plt
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
 
     low, high = (np.nanmin(values), np.nanmax(values)) if limits is None else limits
+    colours = ListedColormap([ACCENT]) if low == high else plt.colormaps["viridis"]
+    norm = plt.Normalize(low, high)
     volume = np.full(background.shape, np.nan)
     volume.flat[voxels] = values
     figure, axes = plt.subplots(
@@ -98,12 +102,15 @@ def plot_map(values, background, *, voxels, slices, label, limits=None):
     )
     for ax, z in zip(axes[0], slices, strict=True):
         ax.imshow(background[:, :, z].T, origin="lower", cmap="gray")
-        shown = ax.imshow(
-            volume[:, :, z].T, origin="lower", cmap="viridis", vmin=low, vmax=high, interpolation="nearest"
-        )
+        ax.imshow(volume[:, :, z].T, origin="lower", cmap=colours, norm=norm, interpolation="nearest")
         ax.set(xticks=[], yticks=[], xlabel=f"z = {z}")
-    figure.colorbar(shown, ax=axes[0].tolist(), label=label, shrink=0.8)
-    figure.suptitle(f"{label.split(',')[0]} on slices from below to above (back of the head at the bottom)")
+    if low < high:
+        figure.colorbar(plt.cm.ScalarMappable(norm, colours), ax=axes[0].tolist(), label=label, shrink=0.8)
+    else:
+        figure.legend(handles=[Patch(color=ACCENT, label=label)], loc="outside lower center")
+    figure.suptitle(
+        f"{label.split(',')[0]} on slices from below to above (back of the head at the bottom, left on the left)"
+    )
     return figure
 
 

@@ -4,7 +4,7 @@ import textwrap
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, REFERENCE
+from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE
 
 CAPTION_WIDTH = 26  # characters a line
 PANEL = 1.9  # inches a panel
@@ -183,8 +183,8 @@ def plot_session(seconds, run, is_old, ax=None):
     return ax
 
 
-def plot_responses(seconds, halves, labels, ax=None):
-    """Draw the mean response of some voxels to an image, estimated twice from different runs.
+def plot_responses(seconds, halves, labels):
+    """Draw the mean response of some voxels to an image, estimated twice from different runs, a panel a voxel.
 
     Parameters
     ----------
@@ -193,25 +193,25 @@ def plot_responses(seconds, halves, labels, ax=None):
     halves : sequence of (n_lags, n_voxels) float
         One estimate each, percent of the voxel's mean.
     labels : list of str, (n_voxels,)
-    ax : matplotlib axes, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(6, 3.4), layout="constrained")[1]
-    colours = dict(zip(dict.fromkeys(labels), COLOURS, strict=False))
-    for style, half in zip(("-", "--"), halves, strict=False):
-        for curve, label in zip(half.T, labels, strict=True):
-            ax.plot(seconds, curve, style, color=colours[label], linewidth=1.4)
-    ax.axvspan(0, IMAGE_SECONDS, color="0.92", linewidth=0, zorder=0)
-    ax.text(IMAGE_SECONDS / 2, ax.get_ylim()[1], "image", ha="center", va="top", fontsize=8, color="0.4")
-    handles = [plt.Line2D([], [], color=colour, label=label) for label, colour in colours.items()]
-    handles += [
-        plt.Line2D([], [], color="0.4", linestyle=s, label=t) for s, t in (("-", "odd runs"), ("--", "even runs"))
-    ]
-    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(handles))
-    ax.set(xlabel="seconds from the onset of an image", ylabel="BOLD (percent)")
-    ax.set_title("What an image does to a voxel, on average", pad=24)
-    return ax
+    size = (max(5, 1.8 * len(labels)), 2.8)
+    figure, axes = plt.subplots(1, len(labels), figsize=size, sharey=True, layout="constrained", squeeze=False)
+    for ax, curves, label in zip(axes[0], np.moveaxis(np.array(halves), 2, 0), labels, strict=True):
+        for runs, style, colour, curve in zip(("odd runs", "even runs"), ("-", "--"), COLOURS, curves, strict=False):
+            ax.plot(seconds, curve, style, color=colour, linewidth=1.4, label=runs)
+        ax.axvspan(0, IMAGE_SECONDS, color="0.92", linewidth=0, zorder=0)
+        ax.set_title(label)
+    axes[0, 0].set_ylabel("BOLD (percent)")
+    figure.supxlabel("seconds from the onset of an image (grey: it is shown)", fontsize=FONT_SIZE)
+    axes[0, -1].legend(loc="upper right")
+    figure.suptitle("What an image does to a voxel, on average")
+    return figure
 
 
 def plot_repeats(first, second, labels):

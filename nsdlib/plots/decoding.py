@@ -137,7 +137,8 @@ def plot_regions(table):
             ax.vlines(place, low, high, color=colour)
             ax.plot(place, middle, mark, color=colour, markersize=5, label=USED[used])
         every = table.sel(target=target, used="alone").isel(region=-1)
-        ax.axhspan(every.low, every.high, color=COLOURS[2], alpha=0.25, linewidth=0, label="all voxels")
+        ax.axhspan(every.low, every.high, color=COLOURS[2], alpha=0.25, linewidth=0)
+        ax.axhline(every["mean"], color=COLOURS[2], linewidth=1, label="all voxels")
         ax.axhline(0.5, color=REFERENCE, linestyle=":", label="chance")
         ax.set_xticks(range(len(names) - 1), names[:-1], rotation=45, ha="right")
         ax.set_title(target)
@@ -165,8 +166,8 @@ def plot_regimes(scores):
     wide = scores.pivot_table(index=["response", "images", "snr", "seed"], columns="decoder", values="explained")
     rows, columns = list(dict.fromkeys(scores.response)), sorted(set(zip(scores.images, scores.snr, strict=True)))
     pairs = {"gru minus ridge": ("gru", "ridge"), "mean of both minus the better one": ("mean of both", None)}
-    size = (11, 1.7 + 0.5 * len(rows))
-    figure, axes = plt.subplots(1, 2, figsize=size, layout="constrained", sharey=True)
+    size = (7, 2.4 + 1.1 * len(rows))
+    figure, axes = plt.subplots(2, 1, figsize=size, layout="constrained", sharex=True)
     for ax, (title, (one, other)) in zip(axes, pairs.items(), strict=True):
         best = wide[other] if other else wide[["gru", "ridge"]].max(axis=1)
         gain = (wide[one] - best).groupby(["response", "images", "snr"], sort=False).agg(["mean", "min", "max"])
@@ -182,9 +183,9 @@ def plot_regimes(scores):
         ax.set_yticks(range(len(rows)), rows)
         ax.set_title(title)
         ax.grid(visible=False)
-        figure.colorbar(image, ax=ax, label="explained variance")
-    if "target" in scores:
-        figure.suptitle(f"Predicted: {scores.target.unique().item()}")
+        figure.colorbar(image, ax=ax, label="difference in\nexplained variance")
+    predicted = f"Predicted: {scores.target.unique().item()}. " if "target" in scores else ""
+    figure.suptitle(f"{predicted}In each cell: mean and range of {scores.seed.nunique()} seeds")
     return figure
 
 
@@ -204,21 +205,24 @@ def plot_latent_size(table, costs):
     """
     import matplotlib.pyplot as plt
 
-    counts, n_panels = table.n_layers.values, table.sizes["measure"] + len(costs)
-    figure, axes = plt.subplots(1, n_panels, figsize=(2.9 * n_panels, 3.3), layout="constrained")
-    for ax, measure in zip(axes, table.measure.values, strict=False):
+    counts = table.n_layers.values
+    figure = plt.figure(figsize=(7.2, 5.4), layout="constrained")
+    above, below = figure.subfigures(2, 1)
+    scores = above.subplots(1, table.sizes["measure"], squeeze=False)[0]
+    paid = below.subplots(1, len(costs), squeeze=False)[0]
+    for ax, measure in zip(scores, table.measure.values, strict=False):
         for system in table.system.values:
             one, colour = table.sel(measure=measure, system=system), SYSTEM_COLOURS[str(system)]
             ax.fill_between(counts, one.low, one.high, color=colour, alpha=0.2, linewidth=0)
             ax.plot(counts, one["mean"], "o-", color=colour, markersize=4, label=system)
         ax.set_title(f"{measure} ↑")
-    for ax, (label, values) in zip(axes[table.sizes["measure"] :], costs.items(), strict=True):
+    for ax, (label, values) in zip(paid, costs.items(), strict=True):
         ax.plot(counts, values, "s-", color=COLOURS[1], markersize=4)
         ax.set_title(label)
         ax.set_ylim(bottom=0)
-    for ax in axes:
+    for ax in (*scores, *paid):
         ax.set_xticks(counts)
         ax.set_xlabel("VDVAE layers")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    scores[0].legend(ncols=1)
     figure.suptitle(f"Quality and cost ({100 * table.level:.0f} % intervals, n = {table.n} test images)")
     return figure

@@ -5,8 +5,14 @@ import numpy as np
 from nsdlib.plots.style import COLOURS, REFERENCE
 
 PANEL = 1.15  # inches an image
-ROLE_COLOURS = {"decoded": COLOURS[0], "floor": REFERENCE, "ceiling": COLOURS[2], "left out": COLOURS[1]}
-ROLE_MARKERS = {"decoded": "o", "floor": "v", "ceiling": "^", "left out": "s"}
+ROLE_COLOURS = {
+    "decoded": COLOURS[0],
+    "floor": REFERENCE,
+    "ceiling": COLOURS[2],
+    "left out": COLOURS[1],
+    "retrieval": COLOURS[3],
+}
+ROLE_MARKERS = {"decoded": "o", "floor": "v", "ceiling": "^", "left out": "s", "retrieval": "D"}
 
 
 def plot_grid(rows, *, titles=None, title=None):
@@ -55,7 +61,7 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     metrics : dict of str to metrics.Metric
         Gives labels, chance and direction.
     roles : dict of str to str
-        System to "decoded", "floor", "ceiling" or "left out"; systems are drawn in this order, from above.
+        System to "decoded", "floor", "retrieval", "ceiling" or "left out"; systems are drawn in this order, from above.
 
     Returns
     -------
@@ -118,7 +124,7 @@ def plot_noise_curves(table, metrics, *, reference=None):
         ax.set_title(f"{metric.label} {'↑' if metric.higher_is_better else '↓'} ({kind})")
         ax.set_xticks(place, [f"{amplitude:g}" for amplitude in table.amplitude.values])
     for ax in axes[1]:
-        ax.set_xlabel("amplitude of the noise")
+        ax.set_xlabel("amplitude of the noise (not to scale)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     shown = f"mean and {100 * table.level:.0f} % interval, n = {table.n} images"
