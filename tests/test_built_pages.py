@@ -2,10 +2,13 @@
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nbformat
 import pytest
 
+ROOT = Path(__file__).parents[1]
 LIMIT = 3e6  # bytes of a page with its own pictures
 pytestmark = pytest.mark.slow
 
@@ -38,6 +41,13 @@ def pages(html):
     """Every page but the theme's templates, by its file."""
     static = html / "_static"
     return {file: Page(file) for file in sorted(html.rglob("*.html")) if static not in file.parents}
+
+
+def test_the_side_bar_names_each_notebook_by_its_number_and_title(html):
+    text = (html / "intro.html").read_text()
+    for path in sorted((ROOT / "notebooks").glob("0*.ipynb")):
+        title = nbformat.read(path, as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
+        assert re.search(rf">\s*{path.name[:2]} {re.escape(title)}\s*<", text), path.name
 
 
 def target(file, link):
