@@ -200,7 +200,8 @@ def plot_group(table, metrics, *, system="refined"):
         plt.Line2D([], [], color=REFERENCE, linestyle=":", label="chance, where there is one"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    shown = f"mean and {100 * table.level:.0f} % interval over each one's images, n = {len(subjects)} subject{'s' * (len(subjects) > 1)}"
+    n = f"n = {len(subjects)} subject{'s' * (len(subjects) > 1)}"
+    shown = f"mean and {100 * table.level:.0f} % interval over each one's images, {n}"
     figure.suptitle(f"The {system} images of each subject ({shown}; arrows: better)")
     return figure
 
