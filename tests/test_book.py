@@ -2,6 +2,7 @@
 
 import io
 import re
+import json
 import shutil
 from pathlib import Path
 
@@ -67,10 +68,15 @@ def test_a_run_that_is_complete_gets_a_part_of_its_own(tmp_path):
     for run, pages in (("demo", RESULTS), ("sim02", RESULTS), ("sim05", RESULTS[:-1])):
         (tmp_path / "runs" / run).mkdir(parents=True)
         for page in pages:
-            (tmp_path / "runs" / run / f"{Path(page).name}.ipynb").write_text(
-                '{"metadata": {"nsdlib": {"simulated": true}}}'
-            )
-    captions = [part["caption"] for part in contents(tmp_path)["parts"]]
+            heading = {"cell_type": "markdown", "source": ["# A title\n", "\n", "A question?"]}
+            notebook = {"metadata": {"nsdlib": {"simulated": True}}, "cells": [heading]}
+            (tmp_path / "runs" / run / f"{Path(page).name}.ipynb").write_text(json.dumps(notebook))
+    parts = contents(tmp_path)["parts"]
+    for part in parts[1:3]:
+        assert [chapter["title"] for chapter in part["chapters"]] == [
+            f"{Path(page).name[:2]} A title" for page in RESULTS
+        ]
+    captions = [part["caption"] for part in parts]
     assert captions[1:3] == ["The notebooks, run on the demo subject", "The notebooks, run on sim02"]
     assert not any("sim05" in caption for caption in captions)
     assert set(chapters(tmp_path)) - set(LISTED) == {page.replace("demo", "sim02") for page in RESULTS}
