@@ -1,8 +1,8 @@
 """The book: built from the small run with warnings as errors, then opened as files in a browser that has no network."""
 
 import io
-import re
 import json
+import re
 import shutil
 from pathlib import Path
 
