@@ -290,6 +290,7 @@ def _stages(run, a, zoo):
     tokens = 2 * a.n_images * n_tokens
     memory = BASE + ridge + tokens + max(tokens, images + 16 * a.n_test * n_tokens + 8 * a.n_test * 140_000)
     disk = tokens + a.n_test * (3 * (5 + REFINED_05) * zoo.side**2 + 2 * n_tokens)
+    disk += 4 * a.n_test * ((2 + len(LEAKS)) * n_tokens + (1 + len(LEAKS)) * n_latents)  # what ridges decoded is kept
     return Page(
         "05_two_stage_reconstruction",
         tuple(work),
