@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from nsdlib.files import FULL, reserve
-from nsdlib.lineage import all_fields, call_lineage, differences, digest, file_hash, find_step, lineage, lineage_hash
+from nsdlib.lineage import all_fields, call_lineage, differences, digest, file_hash, find_step, lineage
 
 ARRAYS, MANIFEST = "arrays.nc", "manifest.json"
 OVERHEAD = 2**20  # bytes that a file takes at most beside its arrays
@@ -77,7 +77,7 @@ class Store:
 
     def path(self, name):
         """Folder of the artifact, whether it exists or not."""
-        return self.run.store / f"{name}-{lineage_hash(self.run, name)}"
+        return self._artifact(name).folder
 
     def has(self, name):
         """Whether the artifact is on disk, complete and undamaged."""
@@ -131,9 +131,10 @@ class Store:
         DamagedArtifact
             When its manifest cannot be read, or its arrays do not fit it.
         """
-        if not (self.path(name) / MANIFEST).is_file():
-            raise MissingArtifact(self._what_is_missing(name))
-        return _read(self._artifact(name))
+        entry = self._artifact(name)
+        if not (entry.folder / MANIFEST).is_file():
+            raise MissingArtifact(self._what_is_missing(name, entry.lineage))
+        return _read(entry)
 
     def cached(self, name, make):
         """Load the artifact, or make it with `make()` (a callable that returns the Dataset) and save it."""
@@ -177,10 +178,11 @@ class Store:
 
     def _artifact(self, name):
         """The folder of an artifact."""
-        notebook = find_step(name).notebook
+        notebook, came_from = find_step(name).notebook, lineage(self.run, name)
+        folder = self.run.store / f"{name}-{digest(came_from)}"
         again = f"run `nsdlib run {self.run.name} {notebook}` again"
         made = (f"artifact {name!r}", f"notebook {notebook}", again)
-        return _Entry(self.path(name), lineage(self.run, name), {"notebook": notebook}, *made)
+        return _Entry(folder, came_from, {"notebook": notebook}, *made)
 
     def _call(self, function, came_from):
         """The folder of the result of one call."""
@@ -254,7 +256,7 @@ class Store:
             f"{entry.again}."
         )
 
-    def _what_is_missing(self, name):
+    def _what_is_missing(self, name, wanted):
         """Message of a missing artifact: who makes it, and how those that are there differ."""
         notebook = find_step(name).notebook
         text = (
@@ -262,7 +264,6 @@ class Store:
             f"run `nsdlib run {self.run.name} {notebook}` first."
         )
         fields = self.run.model_dump(mode="json", include=all_fields(name))
-        wanted = lineage(self.run, name)
         for path in sorted(self.run.store.glob(f"{name}-*/{MANIFEST}")):
             found = _read_manifest(path)
             if found is None:

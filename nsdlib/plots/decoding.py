@@ -210,7 +210,7 @@ def plot_latent_size(table, costs):
     above, below = figure.subfigures(2, 1)
     scores = above.subplots(1, table.sizes["measure"], squeeze=False)[0]
     paid = below.subplots(1, len(costs), squeeze=False)[0]
-    for ax, measure in zip(scores, table.measure.values, strict=False):
+    for ax, measure in zip(scores, table.measure.values, strict=True):
         for system in table.system.values:
             one, colour = table.sel(measure=measure, system=system), SYSTEM_COLOURS[str(system)]
             ax.fill_between(counts, one.low, one.high, color=colour, alpha=0.2, linewidth=0)
@@ -223,6 +223,6 @@ def plot_latent_size(table, costs):
     for ax in (*scores, *paid):
         ax.set_xticks(counts)
         ax.set_xlabel("VDVAE layers")
-    scores[0].legend(ncols=1)
+    scores[0].legend()
     figure.suptitle(f"Quality and cost ({100 * table.level:.0f} % intervals, n = {table.n} test images)")
     return figure
