@@ -60,7 +60,7 @@ def main():
 def simulate(n_runs, n_voxels, *, n_volumes=300, n_trials=63, tr=TR, seed=0):
     """Series of a fast design: half of the voxels respond with HRFs of the library, all share some noise."""
     rng = np.random.default_rng(seed)
-    library = hrf.library(tr)
+    library = hrf.sampled_library(tr)
     planted, responds = rng.integers(len(library), size=n_voxels), rng.random(n_voxels) < 0.5
     step = round(TRIAL_SECONDS / tr)
     size = rng.gamma(2.0, 1.0, (120, n_voxels)) * responds  # percent, of each of 120 images
@@ -83,7 +83,7 @@ def simulate(n_runs, n_voxels, *, n_volumes=300, n_trials=63, tr=TR, seed=0):
 def compare(cases, options):
     """Time both programs on every case and print a row a stage."""
     rate, rows, agreement = matrix_product_rate(), [], []
-    arguments = {"tr": TR, "hrfs": hrf.library(TR), "canonical": hrf.canonical(TR)}
+    arguments = {"tr": TR, "hrfs": hrf.sampled_library(TR), "canonical": hrf.canonical(TR)}
     settings = glm.Options(brain_r2=THRESHOLD, device=options.device)
     other_name = "GLMsingle" if glmsingle.is_installed() else "plain NumPy"
     glm.fit(*simulate(2, 50), **arguments, options=settings)  # imports are nobody's time

@@ -64,7 +64,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     tr : float
         Seconds between volumes.
     hrfs : (n_hrfs, n_samples) array, optional
-        HRFs to choose from, sampled at the volumes; `hrf.library` when not given.
+        HRFs to choose from, sampled at the volumes; `hrf.sampled_library` when not given.
     canonical : (n_samples,) array, optional
         HRF of the ON-OFF model; `hrf.canonical` when not given.
     confounds : list of (n_volumes, any number) arrays, optional
@@ -96,7 +96,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     """
     options = options or Options()
     runs = make_runs(design, data, tr=tr, degree=options.degree, device=options.device)
-    hrfs = hrf.library(tr, options.duration) if hrfs is None else np.atleast_2d(hrfs)
+    hrfs = hrf.sampled_library(tr, options.duration) if hrfs is None else np.atleast_2d(hrfs)
     canonical = hrf.canonical(tr, options.duration) if canonical is None else canonical
     repeats = glm_denoise.find_repeats(runs, folds=options.folds, sessions=options.sessions)
     like = runs[0].drift

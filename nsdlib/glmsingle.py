@@ -64,7 +64,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     options = options or Options()
     labels = check_design(design, data, tr=tr)
     check_runs(len(labels), folds=options.folds, sessions=options.sessions)
-    hrfs = hrf.library(tr, options.duration) if hrfs is None else np.atleast_2d(hrfs)
+    hrfs = hrf.sampled_library(tr, options.duration) if hrfs is None else np.atleast_2d(hrfs)
     canonical = hrf.canonical(tr, options.duration) if canonical is None else canonical
     settings = _settings(options, len(labels)) | {
         "hrflibrary": np.asarray(hrfs).T,

@@ -55,7 +55,7 @@ def shapes():
     return tuple(Shape(*row) for row in table)
 
 
-def library(tr, duration=STIMULUS_SECONDS):
+def sampled_library(tr, duration=STIMULUS_SECONDS):
     """Responses of the twenty HRFs to a stimulus, sampled at the volumes.
 
     Parameters
@@ -89,7 +89,7 @@ def library(tr, duration=STIMULUS_SECONDS):
 def canonical(tr, duration=STIMULUS_SECONDS):
     """Response of the one HRF that a plain GLM assumes everywhere: (n_samples,) float32.
 
-    Parameters, errors and scaling are those of `library`; it is a little shorter.
+    Parameters, errors and scaling are those of `sampled_library`; it is a little shorter.
     """
     seconds = np.arange(round(CANONICAL_SECONDS / STEP) + 1) * STEP
     response = _respond(CANONICAL.curve(seconds), tr, duration)
@@ -98,7 +98,7 @@ def canonical(tr, duration=STIMULUS_SECONDS):
 
 def peak_seconds(duration=STIMULUS_SECONDS):
     """Seconds from the onset of a stimulus to the peak of each of the twenty responses: (20,) float."""
-    return library(STEP, duration).argmax(axis=1) * STEP
+    return sampled_library(STEP, duration).argmax(axis=1) * STEP
 
 
 def _gamma(seconds, mode, dispersion):

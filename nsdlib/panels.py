@@ -73,7 +73,7 @@ def hrf_panel(maps, voxel, *, labels, series, background, shape):
 
     one, peaks = maps.isel(voxel=voxel), hrf.peak_seconds()
     x, y, z = (int(i) for i in np.unravel_index(int(one.voxel), shape))
-    measured, fits = hrf_fits(labels, series, hrfs=hrf.library(TR), tr=TR, mean=float(one["mean"]))
+    measured, fits = hrf_fits(labels, series, hrfs=hrf.sampled_library(TR), tr=TR, mean=float(one["mean"]))
     r2, chosen = one.hrf_r2.values, int(one.hrf_index)
     seen = plot_map(peaks[maps.hrf_index], background, voxels=maps.voxel, slices=[z], label="Peak of the HRF, seconds")
     seen.set_size_inches(3.6, 3.4)

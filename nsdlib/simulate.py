@@ -145,7 +145,7 @@ def _write_scenes(layout, shown, rng, progress):
 
 def _write_sessions(layout, planted, run, rng, progress):
     """Write betas, time series and designs of all sessions; gives the betas as written: (n_trials, n_general)."""
-    hrfs = hrf.library(nsd.TR, nsd.STIMULUS_SECONDS)
+    hrfs = hrf.sampled_library(nsd.TR, nsd.STIMULUS_SECONDS)
     betas = np.zeros((nsd.N_SESSION_TRIALS, len(planted.general)), dtype=np.float32)  # only nsdgeneral responds
     measured = []
     with tqdm(total=run.n_sessions * nsd.N_TASK_RUNS, desc="scanning", disable=not progress, mininterval=2) as bar:

@@ -188,7 +188,7 @@ def test_the_chosen_fit_is_that_of_the_stored_betas(run):
     mask = np.zeros(data.brainmask.shape, dtype=bool)
     mask.flat[glm.roi_voxel.values] = True
     design, series = read_session(data, 1, mask)
-    at, hrfs = 5, hrf.library(TR)
+    at, hrfs = 5, hrf.sampled_library(TR)
     one = glm.sel(voxel=glm.roi_voxel.values[at])
     chosen, mean = int(one.hrf_index), float(one["mean"])
     n_first, n_second = ((labels > 0).sum() for labels in design[:2])

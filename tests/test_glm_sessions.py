@@ -45,7 +45,7 @@ def test_what_betas_explain_adds_up_to_the_fit(session):
     mask = np.zeros(subject.brainmask.shape, dtype=bool)
     mask.flat[found.roi_voxel.values[voxel]] = True
     series = subject.timeseries(1, 1, mask)[: len(labels), 0]
-    curve = hrf.library(TR)[int(found.hrf_index.sel(voxel=found.roi_voxel.values[voxel])[0])]
+    curve = hrf.sampled_library(TR)[int(found.hrf_index.sel(voxel=found.roi_voxel.values[voxel])[0])]
     betas, mean = (
         found.betas_b.values[: (labels > 0).sum(), voxel],
         found["mean"].sel(voxel=found.roi_voxel.values[voxel]),

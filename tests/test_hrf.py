@@ -11,7 +11,7 @@ REFERENCE = np.load(Path(__file__).parent / "data" / "glm_small.npz")
 
 
 def test_the_library_is_glmsingles():
-    ours = hrf.library(float(REFERENCE["tr"]), float(REFERENCE["stimdur"]))
+    ours = hrf.sampled_library(float(REFERENCE["tr"]), float(REFERENCE["stimdur"]))
     assert ours.shape == REFERENCE["hrflibrary"].T.shape and ours.dtype == np.float32
     np.testing.assert_allclose(ours, REFERENCE["hrflibrary"].T, atol=2e-4)
 
@@ -22,8 +22,8 @@ def test_the_canonical_hrf_is_glmsingles():
 
 
 def test_each_peak_is_one_and_they_go_from_early_to_late():
-    assert (hrf.library(4 / 3).max(axis=1) == 1).all()
-    assert hrf.library(4 / 3).shape == (20, 40)  # 53 s
+    assert (hrf.sampled_library(4 / 3).max(axis=1) == 1).all()
+    assert hrf.sampled_library(4 / 3).shape == (20, 40)  # 53 s
     peaks = hrf.peak_seconds()
     assert (np.diff(peaks) > 0).all() and 3 < peaks[0] < peaks[-1] < 9
 
@@ -41,7 +41,7 @@ def test_a_longer_stimulus_peaks_later():
     assert (hrf.peak_seconds(6) > hrf.peak_seconds(3)).all()
 
 
-@pytest.mark.parametrize("sample", [hrf.library, hrf.canonical])
+@pytest.mark.parametrize("sample", [hrf.sampled_library, hrf.canonical])
 def test_bad_times_are_refused(sample):
     with pytest.raises(ValueError, match=r"tr=0: wanted the seconds between two volumes"):
         sample(0)

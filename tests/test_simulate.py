@@ -127,7 +127,7 @@ def test_runs_hold_the_planted_responses(subject, truth):
     np.testing.assert_array_equal(np.flatnonzero(mask), truth["voxel"])
     from nsdlib import hrf
 
-    library = hrf.library(4 / 3, 3.0)
+    library = hrf.sampled_library(4 / 3, 3.0)
     series, rows = subject.timeseries(1, 1, mask), subject.design(1, 1)
     assert series.shape == (226, mask.sum())
     assert (rows[rows > 0] == subject.image_ids[:63] + 1).all()
