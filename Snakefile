@@ -1,38 +1,23 @@
 # Notebooks x runs: snakemake --profile profiles/local --config runs=demo
-# A page is made again when its notebook, its parameters, the library, the weights or an earlier page changed. Only what
-# is listed as input counts, so a file that was touched and not changed costs nothing.
+# A page is made again when its notebook, its parameters, the weights, an earlier page, or a file of the library that the notebook
+# reaches by its imports changed (nsdlib.sources). Only what is listed as input counts, so a file that was touched and not changed
+# costs nothing.
 # Memory and GPUs that a job asks for are counted from sizes (nsdlib.costs) and change no page; a profile says what there is.
 import os
 from functools import cache
 from pathlib import Path
 
+from nsdlib.lineage import notebooks_before
 from nsdlib.params import load_run, run_names
 from nsdlib.rates import total_memory
 from nsdlib.runner import notebook_names
+from nsdlib.sources import source_files
 
 RUNS = str(config.get("runs", "demo")).split(",")
 NOTEBOOKS = notebook_names(".")
 PARAMETERS = {name: load_run(name) for name in run_names(".")}
-RUNNING = {"__main__", "alt_text", "autopsy", "book", "cli", "costs", "doctor", "download", "engine", "faults", "fetch", "files"}
-RUNNING |= {"forecast", "pages", "progress", "publish", "rates", "runner", "snippets"}  # modules that change no page
-LIBRARY = sorted(
-    str(file)
-    for file in [*Path("nsdlib").glob("*.py"), *Path("nsdlib/plots").glob("*.py")]
-    if file.stem not in RUNNING
-)
 WEIGHTS = sorted(map(str, Path("zoo/demo").rglob("*.safetensors")))
 
-# What each notebook reads, beside the data.
-AFTER = {
-    "02_roi_betas": ["01_hrf_glmsingle"],
-    "03_decoder_ablation": ["02_roi_betas"],
-    "04_latent_size": ["02_roi_betas", "03_decoder_ablation"],
-    "05_two_stage_reconstruction": ["03_decoder_ablation"],
-    "06_noise_sensitivity": ["05_two_stage_reconstruction"],
-    "07_qualitative_figures": ["05_two_stage_reconstruction"],
-}
-# What notebook 08 reads of every run in its group; those that are not asked for are left out.
-OF_EACH_SUBJECT = ["04_latent_size", "05_two_stage_reconstruction", "06_noise_sensitivity"]
 # Notebooks that the others wait for take all cores, the others half of them; `cores` and `max-threads` are the limits.
 CORES = os.cpu_count()
 ALONE = {"02_roi_betas", "03_decoder_ablation", "05_two_stage_reconstruction"}
@@ -45,11 +30,19 @@ def data_of(wildcards):
     return f"{PARAMETERS[wildcards.run].data}/.made" if simulated else f"runs/{wildcards.run}/.checked"
 
 
+@cache
+def library(name):
+    """Files of the library that a notebook reaches."""
+    return [os.path.relpath(file) for file in source_files(f"notebooks/{name}.ipynb")]
+
+
 def earlier_pages(wildcards):
-    if wildcards.name == "08_across_subjects":
-        group = [run for run in PARAMETERS[wildcards.run].group if run in RUNS or run == wildcards.run]
-        return expand("runs/{run}/{name}.ipynb", run=group, name=OF_EACH_SUBJECT)
-    return [f"runs/{wildcards.run}/{name}.ipynb" for name in AFTER.get(wildcards.name, [])]
+    """Pages whose results a notebook reads; of the runs in its group those that are asked for."""
+    of_run, of_group = notebooks_before(Path("notebooks") / f"{wildcards.name}.ipynb")
+    group = [run for run in PARAMETERS[wildcards.run].group if run in RUNS or run == wildcards.run]
+    return expand("runs/{run}/{name}.ipynb", run=wildcards.run, name=of_run) + expand(
+        "runs/{run}/{name}.ipynb", run=group, name=of_group
+    )
 
 
 def n_threads(wildcards):
@@ -133,7 +126,7 @@ rule notebook:
         "notebooks/{name}.ipynb",
         "params/_common.yaml",
         "params/{run}.yaml",
-        LIBRARY,
+        lambda wildcards: library(wildcards.name),
         WEIGHTS,
         data_of,
         earlier_pages,

@@ -1,25 +1,21 @@
 """Where results come from: the one table of artifacts, and the hash that tells their versions apart.
 
-The lineage of an artifact is everything its values depend on: fields of the run, earlier artifacts, the code of the
-modules that compute it, and the weights of the models they use.
+The lineage of an artifact is everything its values depend on: fields of the run, earlier artifacts, the code that its notebook
+reaches to compute it (`sources`), and the weights of the models it uses.
 """
 
-import ast
 import hashlib
 import inspect
 import json
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 
+from nsdlib import sources
 from nsdlib.params import load_run, nearest
+from nsdlib.sources import file_hash
 
 _PLACES = {"device", "where"}  # arguments that say where something is computed
-
-# Modules that carry values but compute none: a change in them does not make a result another one.
-_CARRIERS = {"params", "device", "lineage", "store", "zoo"}
 
 
 @dataclass(frozen=True)
@@ -36,8 +32,6 @@ class Step:
         Artifacts of the same run that it is computed from.
     across : tuple of str
         Artifacts of every run in `Run.group` that it is computed from.
-    modules : tuple of str
-        Modules of nsdlib that compute it.
     weights : tuple of str
         Folders of the zoo whose models compute it.
     """
@@ -46,7 +40,6 @@ class Step:
     params: tuple = ()
     after: tuple = ()
     across: tuple = ()
-    modules: tuple = ()
     weights: tuple = ()
 
 
@@ -55,46 +48,27 @@ _FIT = ("decoder_seeds", "max_epochs", "batch_size", "augment", "alphas", "penal
 REFINING = ("strength", "n_steps", "guidance", "text_share", "sampler", "faithful")
 
 LINEAGE = {
-    "glm": Step(
-        "01_hrf_glmsingle", (*_DATA, "glm_sessions", "glm_engine", "roi"), modules=("nsd", "hrf", "glm_sessions")
-    ),
-    "betas": Step("02_roi_betas", (*_DATA, "betas", "betas_version", "roi"), ("glm",), modules=("nsd", "betas")),
-    "targets": Step(
-        "03_decoder_ablation", ("zoo", "latents", "layer_counts"), ("betas",), modules=("vdvae",), weights=("vdvae",)
-    ),
-    "ablation": Step("03_decoder_ablation", ("n_layers", *_FIT), ("betas", "targets"), modules=("ablation",)),
-    "latent_size": Step(
-        "04_latent_size",
-        ("decoder", *_FIT),
-        ("betas", "targets"),
-        modules=("ablation", "vdvae", "similarity"),
-        weights=("vdvae",),
-    ),
-    "embeddings": Step(
-        "05_two_stage_reconstruction", ("zoo",), ("betas",), modules=("embed",), weights=("versatile_diffusion",)
-    ),
+    "glm": Step("01_hrf_glmsingle", (*_DATA, "glm_sessions", "glm_engine", "roi")),
+    "betas": Step("02_roi_betas", (*_DATA, "betas", "betas_version", "roi"), ("glm",)),
+    "targets": Step("03_decoder_ablation", ("zoo", "latents", "layer_counts"), ("betas",), weights=("vdvae",)),
+    "ablation": Step("03_decoder_ablation", ("n_layers", *_FIT), ("betas", "targets")),
+    "latent_size": Step("04_latent_size", ("decoder", *_FIT), ("betas", "targets"), weights=("vdvae",)),
+    "embeddings": Step("05_two_stage_reconstruction", ("zoo",), ("betas",), weights=("versatile_diffusion",)),
     "reconstruction": Step(
         "05_two_stage_reconstruction",
         ("decoder", "n_layers", *_FIT, *REFINING),
         ("betas", "targets", "ablation", "embeddings"),
-        modules=("decoders", "ridge", "vdvae", "diffusion", "selection", "similarity"),
         weights=("vdvae", "versatile_diffusion"),
     ),
-    "scores": Step(
-        "05_two_stage_reconstruction", ("protocol",), ("reconstruction",), modules=("metrics",), weights=("judges",)
-    ),
+    "scores": Step("05_two_stage_reconstruction", ("protocol",), ("reconstruction",), weights=("judges",)),
     "noise": Step(
         "06_noise_sensitivity",
         ("noise_amplitudes", "protocol", "n_shown"),
         ("reconstruction",),
-        modules=("degrade", "diffusion", "metrics"),
         weights=("versatile_diffusion", "judges"),
     ),
     "group": Step(
-        "08_across_subjects",
-        ("group", "n_bootstrap"),
-        across=("scores", "noise", "ablation", "latent_size"),
-        modules=("stats",),
+        "08_across_subjects", ("group", "n_bootstrap"), across=("scores", "noise", "ablation", "latent_size")
     ),
 }
 
@@ -122,11 +96,12 @@ def lineage(run, name):
     after = {other: lineage_hash(run, other) for other in step.after if _uses(run, name, other)}
     for other in step.across:
         after |= {f"{member}/{other}": lineage_hash(load_run(member), other) for member in run.group}
+    cells, reached = sources.slice_of(run.root / "notebooks" / f"{step.notebook}.ipynb", name)
     return {
         "artifact": name,
         "fields": run.model_dump(mode="json", include=set(step.params)),
         "after": after,
-        "code": {module: code_hash(module) for module in sorted(_with_imports(step.modules))},
+        "code": {f"notebook {step.notebook}": cells} | sources.code_hashes(reached),
         "weights": {part: _weights_hash(run, part) for part in step.weights},
     }
 
@@ -180,7 +155,7 @@ def call_lineage(run, function, arguments, options, *, weights=()):
             "arguments": {name: _told(value, name) for name, value in values.items() if name not in _PLACES},
         },
         "after": {},
-        "code": {module: code_hash(module) for module in sorted(_with_imports((_module_of(function),)))},
+        "code": sources.code_hashes({_module_of(function)}),
         "weights": {part: _weights_hash(run, part) for part in weights},
     }
 
@@ -188,6 +163,25 @@ def call_lineage(run, function, arguments, options, *, weights=()):
 def digest(found):
     """The 12 hexadecimal digits of a lineage."""
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def notebooks_before(notebook):
+    """Which notebooks have to be run before one, by the artifacts that it loads and makes.
+
+    Parameters
+    ----------
+    notebook : Path
+
+    Returns
+    -------
+    of_run, of_group : list of str
+        Of the same run, and of every run in `Run.group`.
+    """
+    made = [step for step in LINEAGE.values() if step.notebook == notebook.stem]
+    loaded = (sources.artifacts_loaded(notebook) & set(LINEAGE)).union(*(step.after for step in made))
+    of_run = {LINEAGE[name].notebook for name in loaded}
+    of_group = {LINEAGE[name].notebook for step in made for name in step.across}
+    return sorted(of_run - {notebook.stem}), sorted(of_group)
 
 
 def find_step(name):
@@ -212,44 +206,14 @@ def differences(found, wanted):
     return changed
 
 
-@cache
-def code_hash(module):
-    """Hash of a module's code; comments, layout and docstrings do not count."""
-    tree = ast.parse(_source(module))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            body[0].value = ast.Constant("")
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
-
-
-def file_hash(path):
-    """sha256 of a file; it is read again only when its size or time has changed."""
-    stat = path.stat()
-    return _hash_of(path, stat.st_size, stat.st_mtime_ns)
-
-
-@cache
-def _hash_of(path, _size, _time):
-    """sha256 of a file as it was at that size and time."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _module_of(function):
     """The module of nsdlib that a function is from; others are refused."""
-    package, _, module = function.__module__.partition(".")
-    if package != "nsdlib" or module in _CARRIERS or not (Path(__file__).parent / f"{module}.py").is_file():
+    if not sources.computes(function.__module__):
         raise TypeError(
             f"{function.__qualname__} is from {function.__module__}; wanted one of a module of nsdlib that "
             "computes, for only its code can be told."
         )
-    return module
+    return function.__module__
 
 
 def _settings(function, weights):
@@ -284,34 +248,6 @@ def _told(value, name):
 def _uses(run, name, other):
     """Whether the run takes that way: the published betas do not depend on our GLM."""
     return (name, other) != ("betas", "glm") or run.betas == "glm"
-
-
-def _with_imports(modules):
-    """The modules and those of nsdlib that they import, directly or not, without the mere carriers."""
-    found, queue = set(), list(modules)
-    while queue:
-        module = queue.pop()
-        if module not in found | _CARRIERS:
-            found.add(module)
-            queue += _imports(module)
-    return found
-
-
-@cache
-def _imports(module):
-    """Modules of nsdlib that a module imports, anywhere in its text."""
-    names = []
-    for node in ast.walk(ast.parse(_source(module))):
-        if isinstance(node, ast.ImportFrom) and node.module == "nsdlib":
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nsdlib."):
-            names.append(node.module.removeprefix("nsdlib."))
-    return [name for name in names if (Path(__file__).parent / f"{name}.py").is_file()]
-
-
-def _source(module):
-    """Text of a module of nsdlib."""
-    return (Path(__file__).parent / f"{module}.py").read_text()
 
 
 def _weights_hash(run, part):

@@ -17,7 +17,7 @@ import nibabel
 import numpy as np
 from scipy.io import loadmat, savemat
 
-from nsdlib import lineage, nsd_layout, nsd_write, weights
+from nsdlib import nsd_layout, nsd_write, sources, weights
 from nsdlib.nsd import DEFAULT_VERSION, NSDSubject
 from nsdlib.params import load_run
 from nsdlib.store import Store
@@ -320,7 +320,7 @@ def stored(layout):
     store.save("glm", true).close()
 
     def read():
-        lineage._hash_of.cache_clear()  # the clock of the files is too coarse for states that follow each other so fast
+        sources._hash_of.cache_clear()  # the clock of the files is too coarse for states that follow each other so fast
         with store.load("glm") as found:
             return found.load()
 

@@ -38,7 +38,7 @@ def project(tmp_path):
         shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path)
     (tmp_path / "notebooks").mkdir()
     for name in NAMES:
-        (tmp_path / "notebooks" / f"{name}.ipynb").touch()
+        (tmp_path / "notebooks" / f"{name}.ipynb").write_text('{"cells": []}')
     small = (tmp_path / "params" / "small.yaml").read_text()
     for name in ("alone", "together", "one_gpu", "huge"):
         (tmp_path / "params" / f"{name}.yaml").write_text(small.replace("data/small", f"data/{name}"))

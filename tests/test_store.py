@@ -19,7 +19,7 @@ import xarray as xr
 from nsdlib import ablation, decoders, degrade, leaks, vdvae
 from nsdlib import lineage as lineage_module
 from nsdlib import store as store_module
-from nsdlib.lineage import LINEAGE, Step, call_lineage, code_hash, find_step, lineage, lineage_hash
+from nsdlib.lineage import LINEAGE, Step, call_lineage, find_step, lineage, lineage_hash
 from nsdlib.metrics import Scorer
 from nsdlib.params import Run, load_run
 from nsdlib.ridge import rescale
@@ -31,7 +31,8 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """The small run with a store and a zoo of its own."""
-    shutil.copytree(ROOT / "params", tmp_path / "params")
+    for name in ("params", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
     return load_run("small")
 
@@ -119,22 +120,6 @@ def test_other_weights_make_another_artifact(run):
     assert (lineage_hash(run, "targets") != before[0], lineage_hash(run, "betas") == before[1]) == (True, True)
     paper = load_run("small", zoo="paper")
     assert lineage(paper, "targets")["weights"] == {"vdvae": "paper"}
-
-
-def test_a_changed_method_counts_but_its_comments_do_not(tmp_path, monkeypatch):
-    (tmp_path / "method.py").write_text('"""A."""\nfrom nsdlib import other\n\nx = 1  # one\n')
-    (tmp_path / "other.py").write_text("y = 1\n")
-    monkeypatch.setattr(lineage_module, "__file__", str(tmp_path / "lineage.py"))
-    lineage_module._imports.cache_clear()
-    assert lineage_module._with_imports(("method",)) == {"method", "other"}
-
-    def changed(text):
-        before = code_hash.__wrapped__("method")
-        (tmp_path / "method.py").write_text(text)
-        return code_hash.__wrapped__("method") != before
-
-    assert not changed('"""Another text."""\n\nfrom nsdlib import other\nx = 1\n')
-    assert changed('"""Another text."""\n\nfrom nsdlib import other\nx = 2\n')
 
 
 def test_damage_is_noticed_and_the_notebook_named(run, example):
@@ -320,8 +305,7 @@ def test_the_table_names_only_what_exists():
         assert isinstance(find_step(name), Step)
         assert set(step.params) <= set(Run.model_fields) and set(step.after + step.across) <= set(LINEAGE)
         assert (ROOT / "notebooks" / f"{step.notebook}.ipynb").is_file()
-        for module in step.modules:
-            assert (ROOT / "nsdlib" / f"{module}.py").is_file()
+        assert f"notebook {step.notebook}" in lineage(load_run("small"), name)["code"]
 
 
 @pytest.fixture
@@ -391,11 +375,7 @@ def test_other_code_and_other_weights_make_a_function_be_called_again(run, count
         for _ in range(2):
             Store(run).memoise(noisy, weights=("vdvae",))(**given)
     assert len(calls) == 2
-    hashes = {"one": lineage_module.code_hash}
-    monkeypatch.setattr(
-        lineage_module, "code_hash", lambda module: "new" if module == "imported" else hashes["one"]("degrade")
-    )
-    monkeypatch.setattr(lineage_module, "_imports", lambda module: ["imported"] if module == "degrade" else [])
+    monkeypatch.setattr(lineage_module.sources, "module_hash", lambda module: "new")
     Store(run).memoise(noisy, weights=("vdvae",))(**given)
     assert len(calls) == 3
 
