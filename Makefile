@@ -31,7 +31,7 @@ subjects: .venv/ready
 	@$(ENV) snakemake --profile profiles/local --config runs=$(RUNS)
 
 zoo: .venv/ready
-	@$(ENV) python -m nsdlib.zoo_training
+	@$(ENV) python -m zoo.training
 
 .venv/ready: requirements.lock pyproject.toml
 	@echo "Installing into .venv: some 270 packages, a few minutes" && $(PYTHON) -m venv .venv

@@ -2,15 +2,15 @@
 # A page is made again when its notebook, its parameters, the weights, an earlier page, or a file of the library that the notebook
 # reaches by its imports changed (nsdlib.sources). Only what is listed as input counts, so a file that was touched and not changed
 # costs nothing.
-# Memory and GPUs that a job asks for are counted from sizes (nsdlib.costs) and change no page; a profile says what there is.
+# Memory and GPUs that a job asks for are counted from sizes (nsdlib.run.costs) and change no page; a profile says what there is.
 import os
 from functools import cache
 from pathlib import Path
 
 from nsdlib.lineage import notebooks_before
 from nsdlib.params import load_run, run_names
-from nsdlib.rates import total_memory
-from nsdlib.runner import notebook_names
+from nsdlib.run.rates import total_memory
+from nsdlib.run.runner import notebook_names
 from nsdlib.sources import source_files
 
 RUNS = str(config.get("runs", "demo")).split(",")
@@ -52,7 +52,7 @@ def n_threads(wildcards):
 @cache
 def memory(run, name):
     """Bytes that a notebook of a run wants, and what to ask for."""
-    from nsdlib import costs  # takes seconds, and only jobs that are to be run are counted
+    from nsdlib.run import costs  # takes seconds, and only jobs that are to be run are counted
 
     return costs.job_memory(PARAMETERS[run], costs.amounts(PARAMETERS[run]), name)
 
@@ -67,7 +67,7 @@ def megabytes(wildcards):
 
 def to_simulate(run):
     """Megabytes to ask for."""
-    from nsdlib import costs
+    from nsdlib.run import costs
 
     return int(costs.simulation_memory(run) / 1e6)
 

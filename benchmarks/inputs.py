@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from nsdlib import faults
+from book._ext import faults
 from nsdlib.params import load_run
-from nsdlib.simulate import simulate
+from nsdlib.twin.simulate import simulate
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "book" / "data" / "inputs.csv"

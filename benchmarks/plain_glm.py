@@ -1,10 +1,9 @@
 """The single-trial GLM the straightforward way: GLMsingle's default path, call by call, in plain NumPy.
 
-What `benchmarks/glm.py` measures `nsdlib.glm` against where GLMsingle itself is not installed. Like GLMsingle 1.2 it repeats the
-whole fit for each of some 660 (HRF, noise components, ridge fraction): convolution of every column in every run, dense
-projections, one system of equations over all trials of all runs, and a prediction of every volume for R2. It is written from a
-description of that path and agrees with GLMsingle's own results (`tests/test_benchmarks.py`).
-"""
+What `benchmarks/glm.py` measures `nsdlib.core.glm` against where GLMsingle itself is not installed. Like GLMsingle 1.2 it
+repeats the whole fit for each of some 660 (HRF, noise components, ridge fraction): convolution of every column in every
+run, dense projections, one system of equations over all trials of all runs, and a prediction of every volume for R2. It is
+written from a description of that path and agrees with GLMsingle's own results (`tests/test_benchmarks.py`)."""
 
 import numpy as np
 
@@ -25,14 +24,14 @@ def fit(
     threshold : float
         ON-OFF R2, percent, that divides noise from responding voxels.
     n_pcs, pc_stop, fractions
-        As `nsdlib.glm.Options`.
+        As `nsdlib.core.glm.fit.Options`.
     stage : callable
         Called with the name of each stage before it begins.
 
     Returns
     -------
     dict of arrays
-        Named as in `nsdlib.glm.VARIABLES`.
+        Named as in `nsdlib.core.glm.fit.VARIABLES`.
     """
     fractions = np.linspace(1, 0.05, 20) if fractions is None else np.sort(fractions)[::-1]
     labels = np.concatenate([run[run > 0] for run in design])

@@ -1,10 +1,10 @@
-"""In which regime does which decoder win? `python benchmarks/regimes.py` (half an hour on one core) writes `nsdlib/regimes.csv`.
+"""In which regime does which decoder win? `python benchmarks/regimes.py` writes `nsdlib/study/regimes.csv`.
 
-The simulated brain of `nsdlib.brain` answers drawn scenes under every combination of a response (linear; saturating; saturating
-with a gain of its own for each trial), a number of training images and a ratio of signal to noise. Ridge, the paper's GRU and the
-mean of the two predict the latents of the demo VDVAE's first five layers. Ridge takes its penalty from leave-one-out errors of
-training images, the GRU its schedule from validation images among them; nothing is chosen by the test images. A seed draws
-everything anew: scenes, brain, noise, weights.
+The simulated brain of `nsdlib.twin.brain` answers drawn scenes under every combination of a response (linear; saturating;
+saturating with a gain of its own for each trial), a number of training images and a ratio of signal to noise. Ridge, the
+paper's GRU and the mean of the two predict the latents of the demo VDVAE's first five layers. Ridge takes its penalty from
+leave-one-out errors of training images, the GRU its schedule from validation images among them; nothing is chosen by the
+test images. A seed draws everything anew: scenes, brain, noise, weights.
 
 What is to be predicted are the latents, and for the linear response once more what is left of them within a background: without
 the mean of the training scenes that share it. The lines "background" say how much of the latents one explains who knows the
@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nsdlib import anatomy, brain, decoders, scenes, vdvae
-from nsdlib.betas import zscore
-from nsdlib.similarity import resize
+from nsdlib.core import networks, vdvae
+from nsdlib.core.similarity import resize
+from nsdlib.study.betas import zscore
+from nsdlib.twin import anatomy, brain, scenes
 
 RESPONSES = {
     "linear": (0.0, 0.0),
@@ -102,8 +103,8 @@ def compare(X, seen, rows, *, target, seed, max_epochs):
         Y_train, Y_test = Y_train - known_train, Y_test - known_test
     else:
         known = {"background": known_test}
-    predicted = {"ridge": decoders.make("ridge", alphas=ALPHAS).fit(X_train, Y_train).predict(X_test)}
-    predicted["gru"] = decoders.make("gru", seed=seed, max_epochs=max_epochs).fit(X_train, Y_train).predict(X_test)
+    predicted = {"ridge": networks.make("ridge", alphas=ALPHAS).fit(X_train, Y_train).predict(X_test)}
+    predicted["gru"] = networks.make("gru", seed=seed, max_epochs=max_epochs).fit(X_train, Y_train).predict(X_test)
     predicted |= {"mean of both": (predicted["ridge"] + predicted["gru"]) / 2} | known
     floor = np.square(Y_test - Y_train.mean(0)).mean()
     return {name: float(1 - np.square(Y_test - values).mean() / floor) for name, values in predicted.items()}

@@ -20,9 +20,9 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from nsdlib import decoders, training, vdvae
-from nsdlib.rates import product_rate
-from nsdlib.ridge import Ridge
+from nsdlib.core import networks, training, vdvae
+from nsdlib.core.ridge import Ridge
+from nsdlib.run.rates import product_rate
 
 PAPER = {"n_train": 8859, "n_test": 982, "n_voxels": 15_724, "n_latents": 13_344, "n_tokens": 257, "n_pictures": 16}
 QUICK = {"n_train": 200, "n_test": 20, "n_voxels": 300, "n_latents": 400, "n_tokens": 3, "n_pictures": 1}
@@ -119,12 +119,12 @@ def measure_gru(options):
     x, hidden = patterns(options.n_train, n_voxels, 1)
     y = hidden @ np.random.default_rng(4).standard_normal((RANK, n_latents), dtype=np.float32) / RANK**0.5
     x, y = torch.from_numpy(x).to(options.device), torch.from_numpy(y).to(options.device)
-    network = decoders.build_network("gru", n_voxels, n_latents).to(options.device)
+    network = networks.build_network("gru", n_voxels, n_latents).to(options.device)
     optimiser = training.new_optimiser(network)
     settings = {"rate": 1e-3, "generator": torch.Generator().manual_seed(0), "batch_size": 64, "augment": 0.3}
     ours = _best(lambda: training.run_epoch(network, optimiser, x, y, **settings), 2)
     theirs = _best(lambda: _naive_epoch(x, y, options.device), 1)
-    products = 6 * len(x) * decoders.count_parameters("gru", n_voxels, n_latents)
+    products = 6 * len(x) * networks.count_parameters("gru", n_voxels, n_latents)
     rate = product_rate(torch.device(options.device), torch.float32)
     return [
         {"program": "nsdlib", "seconds an epoch": ours, "of the product rate": products / rate / ours},
@@ -153,7 +153,7 @@ def _naive_epoch(x, y, device):
             pattern = torch.tensor(pattern, dtype=torch.float32)
             return {"voxels": pattern.unsqueeze(0), "latents": torch.tensor(y[row].cpu().numpy(), dtype=torch.float32)}
 
-    network = decoders.build_network("gru", x.shape[1], y.shape[1]).to(device).train()
+    network = networks.build_network("gru", x.shape[1], y.shape[1]).to(device).train()
     optimiser = torch.optim.NAdam(network.parameters(), lr=1e-3, weight_decay=5e-6)
     for batch in torch.utils.data.DataLoader(Pairs(), batch_size=64, shuffle=True, drop_last=True):
         optimiser.zero_grad()

@@ -15,12 +15,13 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nsdlib import device, diffusion, draws, full_size
-from nsdlib.metrics import METRICS, Scorer
+from nsdlib.core import device, diffusion, random
+from nsdlib.core.metrics import METRICS, Scorer
 from nsdlib.params import load_run
-from nsdlib.rates import product_rate
-from nsdlib.stats import paired_difference
-from nsdlib.store import Store
+from nsdlib.run import full_size
+from nsdlib.run.rates import product_rate
+from nsdlib.store.store import Store
+from nsdlib.study.stats import paired_difference
 
 N_STEPS, STRENGTH, GUIDANCE, SHARE = 10, 0.5, 7.5, 0.4
 COMPARED = {"ddim": (50, 25, 10, 5), "dpm++": (25, 10, 5), "unipc": (25, 10, 5)}
@@ -80,7 +81,7 @@ def _one_by_one(second, rough, tokens, image_id):
     scheduler = second.scheduler
     add_at, steps = diffusion.img2img_timesteps(scheduler, strength=STRENGTH, n_steps=N_STEPS)
     clean = second.encode(rough)
-    noise = draws.normal(clean, draws.generators(0, [image_id]))
+    noise = random.normal(clean, random.generators(0, [image_id]))
     x = scheduler.add_noise(clean, noise, torch.tensor([add_at], device=clean.device))
     given = [torch.from_numpy(one).to(second.empty[0]) for one in tokens]
     for t in steps:

@@ -25,8 +25,10 @@ import pandas as pd
 import psutil
 import xarray as xr
 
-from nsdlib import faults, scratch, store
+from book._ext import faults
+from nsdlib.core.glm import scratch
 from nsdlib.params import load_run
+from nsdlib.store import store
 
 ROOT = Path(__file__).parents[1]
 SHARES = {"01_hrf_glmsingle": 0.2, "02_roi_betas": 0.8}  # of the kills

@@ -95,7 +95,7 @@ def _simulate(options):
     run = load_run(options.subject)
     if run.simulation is None:
         raise ValueError(f"params/{run.name}.yaml has no section 'simulation': {run.name} is a real subject.")
-    from nsdlib.simulate import simulate
+    from nsdlib.twin.simulate import simulate
 
     simulate(run)
     return 0
@@ -103,7 +103,8 @@ def _simulate(options):
 
 def _fetch(options):
     """Get NSD's files of a subject, or the published weights. Repeated, it goes on, and fetches what is damaged again."""
-    from nsdlib import fetch, zoo
+    from nsdlib.data import fetch
+    from nsdlib.store import zoo
 
     run = load_run(f"subj{options.subject:02d}")
     settings = {"dry_run": options.dry_run, "verify": options.verify}
@@ -125,7 +126,7 @@ def _fetch(options):
 
 def _doctor(options):
     """Look at versions, device, memory, disk, data and weights, say what a run lacks and what it will take here."""
-    from nsdlib import doctor
+    from nsdlib.run import doctor
 
     run = load_run(options.subject)
     if options.forecast is not None:
@@ -146,8 +147,8 @@ def _doctor(options):
 
 def _rehearse(options):
     """Run every stage at the paper's sizes with random weights; needs no data, and prints time, memory and a forecast."""
-    from nsdlib.device import pick
-    from nsdlib.rehearsal import gpu_memory, rehearse
+    from nsdlib.core.device import pick
+    from nsdlib.run.rehearsal import gpu_memory, rehearse
 
     run = load_run(options.subject)
     few = pick(run.device).type == "cpu"
@@ -162,7 +163,7 @@ def _rehearse(options):
 
 def _run(options):
     """Run notebooks one after the other; executed copies go to runs/RUN/. Unknown parameters are refused beforehand."""
-    from nsdlib.runner import run_notebooks
+    from nsdlib.run.runner import run_notebooks
 
     parameters = dict(_assignment(text) for text in options.p)
     pages = run_notebooks(options.subject, options.notebooks, parameters=parameters)
@@ -173,9 +174,9 @@ def _run(options):
 
 def _export(options):
     """Write the betas of notebook 01, one NIfTI and one HDF5 file a session, int16, 300 times the percent signal change."""
-    from nsdlib.glm_sessions import export_betas
-    from nsdlib.nsd import NSDSubject
-    from nsdlib.store import Store
+    from nsdlib.data.glm_sessions import export_betas
+    from nsdlib.data.nsd import NSDSubject
+    from nsdlib.store.store import Store
 
     run = load_run(options.subject)
     with Store(run).load("glm") as found:
@@ -186,9 +187,10 @@ def _export(options):
 
 def _book(options):
     """Build the book from the executed notebooks, with warnings as errors, and say where it is."""
-    from nsdlib.book import build, first_page, is_current
-
     root, local = find_root(), options.local
+    sys.path.insert(0, str(root))
+    from book._ext.build import build, first_page, is_current
+
     if is_current(root, local=local):
         print("Nothing to be done: the book is newer than its pages, the notebooks' results and the library.")
     else:

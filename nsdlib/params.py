@@ -33,7 +33,7 @@ Folder = Annotated[Path, AfterValidator(_without_nul)]
 
 
 class Simulation(BaseModel):
-    """Settings of a simulated subject; everything `nsdlib.simulate` writes follows from them and the run's subject."""
+    """Settings of a simulated subject; everything `nsdlib.twin.simulate` writes follows from them and the run's subject."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

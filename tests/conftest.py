@@ -58,7 +58,7 @@ def html(small_project):
 def twin(tmp_path_factory):
     """The run `small`, simulated: one session, a head of 14 x 16 x 12 voxels; nobody writes into it."""
     from nsdlib.params import load_run
-    from nsdlib.simulate import simulate
+    from nsdlib.twin.simulate import simulate
 
     run = load_run("small").model_copy(update={"data": tmp_path_factory.mktemp("data") / "small"})
     assert simulate(run, progress=False)
@@ -85,7 +85,7 @@ def images():
     """Five blurred random images, (5, 64, 64, 3) uint8; nobody writes into them."""
     import numpy as np
 
-    from nsdlib.similarity import resize
+    from nsdlib.core.similarity import resize
 
     return resize(np.random.default_rng(0).integers(0, 256, size=(5, 8, 8, 3), dtype=np.uint8), 64)
 

@@ -17,10 +17,12 @@ import nibabel
 import numpy as np
 from scipy.io import loadmat, savemat
 
-from nsdlib import nsd_layout, nsd_write, sources, weights
-from nsdlib.nsd import DEFAULT_VERSION, NSDSubject
+from nsdlib.core import weights
+from nsdlib.data import nsd_layout, nsd_write
+from nsdlib.data.nsd import DEFAULT_VERSION, NSDSubject
 from nsdlib.params import load_run
-from nsdlib.store import Store
+from nsdlib.store import sources
+from nsdlib.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 FEW = 500  # stimuli, so that the files about all of them are small

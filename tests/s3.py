@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from nsdlib import fetch
-from nsdlib.download import Patience
+from nsdlib.data import fetch
+from nsdlib.store.download import Patience
 
 NAME = "natural-scenes-dataset"
 BIG = "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"  # uploaded in parts: its ETag is no MD5

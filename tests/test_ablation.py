@@ -5,9 +5,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from nsdlib import ablation, decoders
+from nsdlib.core import networks
+from nsdlib.core.ridge import Ridge
 from nsdlib.params import load_run
-from nsdlib.ridge import Ridge
+from nsdlib.study import ablation
 
 SETTINGS = {"max_epochs": 2, "batch_size": 16, "alphas": (1.0,), "device": "cpu"}
 
@@ -55,7 +56,7 @@ def test_validation_errors_of_a_network_are_those_that_stopped_it(planted, fits)
 
 
 def test_watching_a_network_changes_nothing(planted, fits):
-    alone = decoders.make("gru", seed=3, **SETTINGS).fit(*planted[0])
+    alone = networks.make("gru", seed=3, **SETTINGS).fit(*planted[0])
     np.testing.assert_array_equal(alone.predict(planted[1][0]), fits["gru"][1].decoder.predict(planted[1][0]))
 
 

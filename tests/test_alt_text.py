@@ -2,7 +2,7 @@
 
 from docutils import nodes
 
-from nsdlib.alt_text import LONGEST, alternative, describe_images
+from book._ext.alt_text import LONGEST, alternative, describe_images
 
 
 def paragraph(text):

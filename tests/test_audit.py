@@ -2,7 +2,7 @@
 
 import pytest
 
-from nsdlib.audit import audit
+from nsdlib.study.audit import audit
 
 TOP_DOWN = (
     (1, 2),

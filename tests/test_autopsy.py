@@ -17,9 +17,9 @@ from nbclient.exceptions import DeadKernelError
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from test_runner import ROOT, add, project
 
-from nsdlib.autopsy import BARS, Watch, cause, command, curve, record
 from nsdlib.cli import main
-from nsdlib.runner import NotebookFailed, run_notebooks
+from nsdlib.run.monitor import BARS, Watch, cause, command, curve, record
+from nsdlib.run.runner import NotebookFailed, run_notebooks
 
 __all__ = ["project"]  # a fixture, used by its name alone
 LIMITED = """import resource
@@ -116,7 +116,7 @@ def test_a_page_that_cannot_be_written_does_not_hide_the_cause(project, monkeypa
     def full(path, text):
         raise OSError("no space left")
 
-    monkeypatch.setattr("nsdlib.runner.write_whole", full)
+    monkeypatch.setattr("nsdlib.run.runner.write_whole", full)
     add(project, "00_first", "1 / 0")
     with pytest.raises(NotebookFailed, match=r"cell \[3\]: ZeroDivisionError"):
         run_notebooks("small")

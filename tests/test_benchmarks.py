@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from nsdlib import ablation
+from nsdlib.study import ablation
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "data"

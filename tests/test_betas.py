@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from nsdlib import betas
-from nsdlib.nsd import NSDSubject
-from nsdlib.reliability import correlate
-from nsdlib.simulate import load_truth
+from nsdlib.data.nsd import NSDSubject
+from nsdlib.study import betas
+from nsdlib.study.reliability import correlate
+from nsdlib.twin.simulate import load_truth
 
 
 @pytest.fixture(scope="module")

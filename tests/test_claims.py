@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from nsdlib import claims
-from nsdlib.metrics import METRICS
+from nsdlib.core.metrics import METRICS
 from nsdlib.params import load_run
+from nsdlib.study import claims
 
 N = 60
 SYSTEMS = ("refined", "rough", "prior only", "nearest training image", "refined, gru", "refined, ridge")

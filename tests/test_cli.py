@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from nsdlib import cli, runner, simulate
+from nsdlib import cli
 from nsdlib.cli import main
+from nsdlib.run import runner
+from nsdlib.twin import simulate
 
 ROOT = Path(__file__).parents[1]
 

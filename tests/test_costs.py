@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nsdlib import costs, diffusion, embed, full_size, leaks
-from nsdlib import nsd_layout as nsd
+from nsdlib.core import clip, diffusion
+from nsdlib.data import nsd_layout as nsd
 from nsdlib.params import load_run
-from nsdlib.rates import Rates
+from nsdlib.run import costs, full_size
+from nsdlib.run.rates import Rates
+from nsdlib.study import leaks
 
 ROOT = Path(__file__).parents[1]
 CPU = Rates("a CPU", 1e11, 1e11, 1e10, 1e9, 1e9)
@@ -103,7 +105,7 @@ def test_operations_are_those_that_torch_counts():
         assert both == pytest.approx(paper.pixels, rel=0.02)
         embedder = full_size.build_embedder(sizes, meta)
         pixels = torch.zeros(1, 3, 224, 224)
-        counted = flops(lambda: embed.vision_tokens(embedder.image_encoder, pixels))
+        counted = flops(lambda: clip.vision_tokens(embedder.image_encoder, pixels))
     assert counted == pytest.approx(paper.vision, rel=0.02)
     assert (paper.n_text, paper.n_vision) == (
         sizes.n_text_tokens * sizes.token_width,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nsdlib import decoders, training
+from nsdlib.core import networks, training
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def planted():
 
 def test_gru_is_table_1():
     shapes = []
-    network = decoders.build_network("gru", 15724, 13344).eval()
+    network = networks.build_network("gru", 15724, 13344).eval()
     for layer in network:
         layer.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape)))
     network(torch.zeros(2, 15724))
@@ -28,18 +28,18 @@ def test_gru_is_table_1():
 
 @pytest.mark.parametrize("name", ["gated_mlp", "roi_gru", "cnn", "transformer"])
 def test_others_have_about_as_many_parameters_as_the_gru(name):
-    assert decoders.count_parameters(name, 15724, 13344) == pytest.approx(12_400_344, rel=0.1)
+    assert networks.count_parameters(name, 15724, 13344) == pytest.approx(12_400_344, rel=0.1)
 
 
 def test_parameters_are_counted_as_they_are_trained(planted):
     groups = np.arange(40) % 7
-    decoder = decoders.make("roi_gru", max_epochs=1, groups=groups).fit(*planted[:2])
+    decoder = networks.make("roi_gru", max_epochs=1, groups=groups).fit(*planted[:2])
     trained = sum(parameter.numel() for parameter in decoder.network.parameters())
-    assert decoders.count_parameters("roi_gru", 40, 12, groups) == trained
+    assert networks.count_parameters("roi_gru", 40, 12, groups) == trained
 
 
 def test_recurrent_weights_of_one_step_get_no_gradient():
-    network = decoders.build_network("gru", 30, 8)
+    network = networks.build_network("gru", 30, 8)
     network(torch.randn(4, 30)).sum().backward()
     recurrent = [p for name, p in network.named_parameters() if "weight_hh" in name]
     assert sum(p.numel() for p in recurrent) == 120_000
@@ -48,25 +48,25 @@ def test_recurrent_weights_of_one_step_get_no_gradient():
 
 def test_a_gru_over_one_step_is_a_gated_mlp():
     torch.manual_seed(3)
-    network, x = decoders.build_network("gru", 30, 8).eval(), torch.randn(4, 30)
-    layers = [decoders.GatedLayer.from_gru(x) if isinstance(x, decoders.BidirectionalGRU) else x for x in network]
+    network, x = networks.build_network("gru", 30, 8).eval(), torch.randn(4, 30)
+    layers = [networks.GatedLayer.from_gru(x) if isinstance(x, networks.BidirectionalGRU) else x for x in network]
     torch.testing.assert_close(torch.nn.Sequential(*layers).eval()(x), network(x))
     with torch.random.fork_rng():
         starts = []
         for name in ("gru", "gated_mlp"):
             torch.manual_seed(0)
-            starts.append(decoders.build_network(name, 30, 8).eval()(x))
+            starts.append(networks.build_network(name, 30, 8).eval()(x))
     torch.testing.assert_close(*starts, rtol=0, atol=1e-6)
-    assert decoders.count_parameters("gru", 30, 8) - decoders.count_parameters("gated_mlp", 30, 8) == 120_000 + 2 * 400
+    assert networks.count_parameters("gru", 30, 8) - networks.count_parameters("gated_mlp", 30, 8) == 120_000 + 2 * 400
 
 
 def test_regions_are_steps_of_a_sequence():
     in_region = np.zeros((3, 10), dtype=bool)
     in_region[0, :4], in_region[1, 2:4], in_region[2, 3:8] = True, True, True
-    groups = decoders.region_groups(in_region)
+    groups = networks.region_groups(in_region)
     assert groups.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]  # the second region has no voxel of its own
     torch.manual_seed(0)
-    layer, x = decoders.build_network("roi_gru", 10, 5, groups)[0].eval(), torch.randn(3, 10)
+    layer, x = networks.build_network("roi_gru", 10, 5, groups)[0].eval(), torch.randn(3, 10)
     steps = [torch.tanh(layer.project[k](x[:, groups == k])) for k in range(3)]
     torch.testing.assert_close(layer(x), layer.norm(layer.gru(torch.stack(steps, 1))[0].mean(1)))
     (layer(x) * torch.randn(3, 200)).sum().backward()  # a sum of squares behind a normalisation would hardly move
@@ -89,10 +89,10 @@ def test_augmentation_adds_noise_and_masks_spans_at_its_probability():
     assert torch.equal(training.augmented(x, 0.0, torch.Generator()), x)
 
 
-@pytest.mark.parametrize("name", decoders.DECODERS)
+@pytest.mark.parametrize("name", networks.DECODERS)
 def test_every_decoder_learns_what_is_planted(name, planted):
     X, Y, X_test, Y_test = planted
-    decoder = decoders.make(name, max_epochs=25, batch_size=16, alphas=[1.0]).fit(X, Y)
+    decoder = networks.make(name, max_epochs=25, batch_size=16, alphas=[1.0]).fit(X, Y)
     predicted = decoder.predict(X_test)
     explained = 1 - ((predicted - Y_test) ** 2).mean() / ((Y.mean(0) - Y_test) ** 2).mean()
     assert predicted.shape == Y_test.shape and predicted.dtype == np.float32
@@ -101,14 +101,14 @@ def test_every_decoder_learns_what_is_planted(name, planted):
     if name == "ridge":
         assert decoder.n_bytes == X.nbytes + 8 * len(X) ** 2 + Y.nbytes
     else:
-        assert decoder.n_bytes >= 4 * decoders.count_parameters(name, 40, 12)
+        assert decoder.n_bytes >= 4 * networks.count_parameters(name, 40, 12)
 
 
 def test_same_seed_same_latents_and_global_randomness_untouched(planted):
     X, Y, X_test, _ = planted
     before = torch.random.get_rng_state()
     first, second, other = (
-        decoders.make("gru", seed=seed, max_epochs=2).fit(X, Y).predict(X_test) for seed in (1, 1, 2)
+        networks.make("gru", seed=seed, max_epochs=2).fit(X, Y).predict(X_test) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, second)
     assert np.abs(first - other).max() > 0
@@ -170,20 +170,20 @@ def test_training_that_never_gives_a_number_is_refused(planted, monkeypatch):
     with pytest.raises(
         ValueError, match=r"gru: the validation error must be a finite number.*got nan in the last of 2"
     ):
-        decoders.make("gru", max_epochs=2).fit(*planted[:2])
+        networks.make("gru", max_epochs=2).fit(*planted[:2])
 
 
 def test_bad_input_is_refused(planted):
     X, Y, X_test, _ = planted
     with pytest.raises(ValueError, match="did you mean 'transformer'"):
-        decoders.make("transfomer")
+        networks.make("transfomer")
     with pytest.raises(ValueError, match="has not been fitted"):
-        decoders.make("gru").predict(X)
+        networks.make("gru").predict(X)
     with pytest.raises(ValueError, match="with as many images, got"):
-        decoders.make("gru").fit(X, Y[:-1])
+        networks.make("gru").fit(X, Y[:-1])
     with pytest.raises(ValueError, match="at least 20 training images"):
-        decoders.make("gru").fit(X[:10], Y[:10])
+        networks.make("gru").fit(X[:10], Y[:10])
     with pytest.raises(ValueError, match=r"must be \(n_images, 40\)"):
-        decoders.make("gru", max_epochs=1).fit(X, Y).predict(X_test[:, :7])
+        networks.make("gru", max_epochs=1).fit(X, Y).predict(X_test[:, :7])
     with pytest.raises(ValueError, match="X holds 40 values that are not finite"):
-        decoders.make("gru", max_epochs=1).fit(X, Y).predict(X_test[:1] * np.nan)
+        networks.make("gru", max_epochs=1).fit(X, Y).predict(X_test[:1] * np.nan)

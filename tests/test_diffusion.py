@@ -10,9 +10,12 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from nsdlib import diffusion, embed, full_size, scenes, zoo
+from nsdlib.core import clip, diffusion
+from nsdlib.core.similarity import resize
 from nsdlib.params import load_run
-from nsdlib.similarity import resize
+from nsdlib.run import full_size
+from nsdlib.store import zoo
+from nsdlib.twin import scenes
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "versatile_diffusion_tiny"
@@ -128,7 +131,7 @@ def scenes_to_refine(demo):
     rng = np.random.default_rng(4)
     drawn = [scenes.sample_scene(rng) for _ in range(4)]
     images = resize(np.stack([scenes.draw(scene) for scene in drawn]), 64)
-    embedder = embed.load(load_run("demo"))
+    embedder = clip.load(load_run("demo"))
     captions = [scenes.describe(scene, rng) for scene in drawn]
     return {"rough": images, "text": embedder.text(captions), "vision": embedder.vision(images), "image_ids": range(4)}
 

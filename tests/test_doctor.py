@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nsdlib import betas, cli, doctor, nsd_checks, rates
+from nsdlib import cli
 from nsdlib.cli import main
-from nsdlib.device import pick
-from nsdlib.nsd import NSDSubject
+from nsdlib.core.device import pick
+from nsdlib.data import nsd_checks
+from nsdlib.data.nsd import NSDSubject
 from nsdlib.params import load_run
+from nsdlib.run import doctor, rates
+from nsdlib.study import betas
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,8 +11,9 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from nsdlib import embed, full_size
+from nsdlib.core import clip
 from nsdlib.params import load_run
+from nsdlib.run import full_size
 
 
 class Words:
@@ -40,7 +41,7 @@ def embedder():
     text = CLIPTextModelWithProjection(
         CLIPTextConfig(vocab_size=20, max_position_embeddings=9, bos_token_id=0, eos_token_id=1, **shared)
     ).eval()
-    return embed.ClipEmbedder(image, text, Words())
+    return clip.ClipEmbedder(image, text, Words())
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +52,12 @@ def images():
 def test_preparation_equals_transformers_on_uint8(images):
     peer = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size=28)
     wanted = peer(images=list(images), return_tensors="pt").pixel_values
-    torch.testing.assert_close(embed.prepare(images, 28), wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(clip.prepare(images, 28), wanted, atol=1e-5, rtol=0)
 
 
 def test_vision_tokens_are_divided_by_the_summary_token(embedder, images):
     with torch.inference_mode():
-        summary = embedder.image_encoder(embed.prepare(images, 28)).image_embeds.numpy()
+        summary = embedder.image_encoder(clip.prepare(images, 28)).image_embeds.numpy()
     tokens = embedder.vision(images, batch_size=2).astype(np.float32)
     assert tokens.shape == (5, 5, 24)
     np.testing.assert_allclose(tokens[:, 0], summary / np.linalg.norm(summary, axis=1, keepdims=True), atol=1e-3)
@@ -68,7 +69,7 @@ def test_full_size_equals_a_direct_computation():
     torch.manual_seed(0)
     large = full_size.build_embedder(full_size.Sizes(), torch.device("cpu"))
     pictures = np.random.default_rng(2).integers(0, 256, (1, 300, 300, 3), dtype=np.uint8)
-    seen = large.image_encoder(embed.prepare(pictures, 224), output_hidden_states=True)
+    seen = large.image_encoder(clip.prepare(pictures, 224), output_hidden_states=True)
     normed = large.image_encoder.vision_model.post_layernorm(seen.hidden_states[-1])
     wanted = large.image_encoder.visual_projection(normed) / seen.image_embeds.norm()
     np.testing.assert_allclose(large.vision(pictures)[0].astype(np.float32), wanted[0], atol=2e-3)
@@ -94,11 +95,11 @@ def test_text_tokens_are_divided_by_the_first_end_token_and_averaged(embedder):
 
 
 def test_demo_zoo_puts_right_captions_first():
-    from nsdlib import scenes
+    from nsdlib.twin import scenes
 
     rng = np.random.default_rng(77)
     drawn = [scenes.sample_scene(rng) for _ in range(40)]
-    embedder = embed.load(load_run("demo"))
+    embedder = clip.load(load_run("demo"))
     vision = embedder.vision(np.stack([scenes.draw(scene) for scene in drawn]))[:, 0].astype(np.float32)
     ids = embedder.tokenizer([f"a picture of a {s.things[0].colour} {s.things[0].kind}" for s in drawn]).input_ids
     ends = [row.index(embedder.tokenizer.eos_token_id) for row in ids]

@@ -10,10 +10,10 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from nsdlib import explore, panels
-from nsdlib.nsd import TR, NSDSubject
+from nsdlib.data.nsd import TR, NSDSubject
 from nsdlib.params import load_run
-from nsdlib.store import Store
+from nsdlib.plots import explore, panels
+from nsdlib.store.store import Store
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,9 +34,9 @@ def run(twin, tmp_path_factory):
 
 def _betas(run, data, store):
     """Saves the GLM, without its slower steps, and averages the betas."""
-    from nsdlib.betas import assemble, read_trials
-    from nsdlib.glm import Options
-    from nsdlib.glm_sessions import fit_sessions
+    from nsdlib.core.glm.fit import Options
+    from nsdlib.data.glm_sessions import fit_sessions
+    from nsdlib.study.betas import assemble, read_trials
 
     store.save("glm", fit_sessions(data, 1, options=Options(n_pcs=0, fractions=(1.0,))))
     return assemble(read_trials(data, version=run.betas_version))
@@ -44,10 +44,10 @@ def _betas(run, data, store):
 
 def _save_models(run, data, store, X, images):
     """Saves latents, tokens, and what a ridge reads of them."""
-    from nsdlib import embed, vdvae
-    from nsdlib.similarity import resize
+    from nsdlib.core import clip, vdvae
+    from nsdlib.core.similarity import resize
 
-    first, embedder = vdvae.load(run), embed.load(run)
+    first, embedder = vdvae.load(run), clip.load(run)
     latents = {split: first.encode(data.stimuli(ids), n_layers=run.n_layers) for split, ids in images.items()}
     tokens = {("vision", split): embedder.vision(data.stimuli(ids)) for split, ids in images.items()}
     tokens |= {("text", split): embedder.text(data.captions(ids)) for split, ids in images.items()}
@@ -155,7 +155,7 @@ def test_an_empty_store_is_explained_by_the_notebook_that_fills_it(twin, tmp_pat
 
 
 def test_the_first_image_is_the_one_of_notebook_05(run):
-    from nsdlib import diffusion, vdvae
+    from nsdlib.core import diffusion, vdvae
 
     store = Store(run)
     made = store.load("reconstruction").isel(test_image=[0])
@@ -180,9 +180,9 @@ def test_nothing_altered_leaves_the_image_as_it_is(run):
 
 
 def test_the_chosen_fit_is_that_of_the_stored_betas(run):
-    from nsdlib import hrf
-    from nsdlib.glm import explain
-    from nsdlib.glm_sessions import read_session
+    from nsdlib.core.glm import hrf
+    from nsdlib.core.glm.fit import explain
+    from nsdlib.data.glm_sessions import read_session
 
     glm, data = Store(run).load("glm").isel(session=0), NSDSubject(run.data, run.subject, 1)
     mask = np.zeros(data.brainmask.shape, dtype=bool)
@@ -246,7 +246,8 @@ def test_light_modules_do_not_need_widgets():
     import subprocess
     import sys
 
-    code = "import sys, nsdlib.cli, nsdlib.store, nsdlib.explore\nprint({'ipywidgets', 'torch', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, nsdlib.cli, nsdlib.store.store, nsdlib.plots.explore\n"
+    code += "print({'ipywidgets', 'torch', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], env=dict(os.environ), capture_output=True, text=True, check=True
     )

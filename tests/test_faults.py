@@ -10,10 +10,11 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from nsdlib import faults, forecast, pages
+from book._ext import faults, pages
 from nsdlib.cli import _parser
 from nsdlib.params import load_run
-from nsdlib.rates import REFERENCE, WORKSTATION
+from nsdlib.run import forecast
+from nsdlib.run.rates import REFERENCE, WORKSTATION
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = (ROOT / "book" / "reliability.template.md").read_text()

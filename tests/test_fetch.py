@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import pytest
 from s3 import BIG, QUICK, SESSIONS, SMALL, TABLE, files, is_whole, sha256_of
 
-from nsdlib import fetch, zoo
-from nsdlib import nsd_layout as nsd
 from nsdlib.cli import main
-from nsdlib.download import Record
+from nsdlib.data import fetch
+from nsdlib.data import nsd_layout as nsd
 from nsdlib.params import load_run
+from nsdlib.store import zoo
+from nsdlib.store.download import Record
 
 ROOT = Path(__file__).parents[1]
 

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from nsdlib import costs, forecast
 from nsdlib.params import load_run
-from nsdlib.rates import REFERENCE, Rates
+from nsdlib.run import costs, forecast
+from nsdlib.run.rates import REFERENCE, Rates
 
 CPU = Rates("a CPU", 1e11, 1e11, 1e10, 1e9, 1e9)
 

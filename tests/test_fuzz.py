@@ -21,10 +21,10 @@ from fuzz_files import READERS
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from nsdlib import nsd_layout
-from nsdlib.nsd import NSDSubject
-from nsdlib.nsd_files import DamagedFile
-from nsdlib.store import DamagedArtifact, MissingArtifact
+from nsdlib.data import nsd_layout
+from nsdlib.data.nsd import NSDSubject
+from nsdlib.data.nsd_files import DamagedFile
+from nsdlib.store.store import DamagedArtifact, MissingArtifact
 
 ROOT = Path(__file__).parents[1]
 N_EXAMPLES = 200

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from nsdlib import fracridge, glm, glm_denoise, glm_design, glm_linear, glm_steps
+from nsdlib.core.glm import denoise, fit, fracridge, linear, steps
+from nsdlib.core.glm import design as glm_design
 
 DATA = Path(__file__).parent / "data"
 N_RUNS = 4
@@ -36,7 +37,7 @@ def variants():
 def fitted(reference):
     design, data = inputs(reference)
     hrfs, canonical = reference["hrflibrary"].T, reference["hrftoassume"]
-    return glm.fit(design, data, tr=float(reference["tr"]), hrfs=hrfs, canonical=canonical)
+    return fit.fit(design, data, tr=float(reference["tr"]), hrfs=hrfs, canonical=canonical)
 
 
 def tiny(seed=0, n_runs=3, n_voxels=40, repeats=True):
@@ -129,8 +130,8 @@ def test_options_do_what_glmsingles_do(reference, variants, name):
     if name == "unequal":
         design[1], data[1] = design[1][:CUT], data[1][:CUT]
     hrfs, canonical = reference["hrflibrary"].T, reference["hrftoassume"]
-    options = glm.Options(**({"brain_r2": float(variants[f"{name}/threshold"])} | VARIANTS[name]))
-    found = glm.fit(
+    options = fit.Options(**({"brain_r2": float(variants[f"{name}/threshold"])} | VARIANTS[name]))
+    found = fit.fit(
         design, data, tr=1.0, hrfs=canonical if name == "nolibrary" else hrfs, canonical=canonical, options=options
     )
     assert found.n_pcs == variants[f"{name}/n_pcs"]
@@ -147,8 +148,8 @@ def assumed(reference, variants):
 
 def test_confounds_are_removed_as_glmsingle_does(assumed, variants):
     confounds, threshold = [variants[f"extra_{run}"] for run in range(N_RUNS)], float(variants["extra/threshold"])
-    found = glm.fit(
-        **assumed, confounds=confounds, options=glm.Options(brain_r2=threshold, fixed_pcs=int(variants["extra/n_pcs"]))
+    found = fit.fit(
+        **assumed, confounds=confounds, options=fit.Options(brain_r2=threshold, fixed_pcs=int(variants["extra/n_pcs"]))
     )
     assert relative_rms(found.betas_b.values.T, variants["extra/betas_b"]) < 2e-5
     assert relative_rms(found.betas_d.values.T, variants["extra/betas"]) < 2e-5
@@ -157,21 +158,21 @@ def test_confounds_are_removed_as_glmsingle_does(assumed, variants):
 def test_without_components_confounds_are_removed_all_the_same(assumed, variants):
     """GLMsingle forgets them there; here the betas of types B and C are then the same ones."""
     confounds = [variants[f"extra_{run}"] for run in range(N_RUNS)]
-    found = glm.fit(**assumed, confounds=confounds, options=glm.Options(brain_r2=3.0, n_pcs=0))
+    found = fit.fit(**assumed, confounds=confounds, options=fit.Options(brain_r2=3.0, n_pcs=0))
     np.testing.assert_allclose(found.betas_c, found.betas_b, rtol=1e-4, atol=1e-5)
 
 
 def test_confounds_that_drifts_already_hold_change_nothing(assumed):
     confounds = [np.stack([np.ones(len(run)), np.arange(len(run))], 1) for run in assumed["data"]]
     plain, same = (
-        glm.fit(**assumed, confounds=given, options=glm.Options(brain_r2=3.0)) for given in (None, confounds)
+        fit.fit(**assumed, confounds=given, options=fit.Options(brain_r2=3.0)) for given in (None, confounds)
     )
     assert same.identical(plain)
 
 
 def test_least_squares_separate_is_glmsingles(assumed, variants):
     """GLMsingle gives these betas in percent of each run's mean, here all betas are in percent of the mean over runs."""
-    found = glm.fit(**assumed, options=glm.Options(brain_r2=3.0, lss=True))
+    found = fit.fit(**assumed, options=fit.Options(brain_r2=3.0, lss=True))
     n_trials = [events.any(1).sum() for events in assumed["design"]]
     run_means = np.repeat([run.mean(0) for run in assumed["data"]], n_trials, axis=0)
     ours = found.betas_b.values * found["mean"].values / run_means
@@ -179,7 +180,7 @@ def test_least_squares_separate_is_glmsingles(assumed, variants):
 
 
 def test_the_unit_is_percent_of_the_mean(assumed, variants):
-    found = glm.fit(**assumed, options=glm.Options(brain_r2=3.0))
+    found = fit.fit(**assumed, options=fit.Options(brain_r2=3.0))
     assert relative_rms((found.betas_b * found["mean"] / 100).values.T, variants["nopercent/betas_b"]) < 2e-5
 
 
@@ -197,12 +198,12 @@ def test_the_unit_is_percent_of_the_mean(assumed, variants):
 def test_confounds_that_do_not_fit_are_refused(confounds, message):
     design, data = tiny()
     with pytest.raises(ValueError, match=message):
-        glm.fit(design, data, tr=1.0, confounds=confounds)
+        fit.fit(design, data, tr=1.0, confounds=confounds)
 
 
 def test_small_batches_give_the_same(variants):
     design, data = inputs(variants)
-    whole, pieces = (glm.fit(design, data, tr=1.0, options=glm.Options(brain_r2=2.6, voxel_batch=n)) for n in (2000, 7))
+    whole, pieces = (fit.fit(design, data, tr=1.0, options=fit.Options(brain_r2=2.6, voxel_batch=n)) for n in (2000, 7))
     for name in whole:
         np.testing.assert_allclose(pieces[name], whole[name], rtol=1e-5, atol=1e-6)
 
@@ -210,8 +211,8 @@ def test_small_batches_give_the_same(variants):
 def test_blocks_solve_least_squares_like_numpy():
     design, data = tiny()
     runs = glm_design.make_runs(design, data, tr=1.0)
-    hrf = torch.as_tensor(glm.hrf.canonical(1.0), dtype=torch.float64)
-    block = glm_linear.solve_block(runs[0].regressors(hrf), runs[0].drift[:, :0], run=1)
+    hrf = torch.as_tensor(fit.hrf.canonical(1.0), dtype=torch.float64)
+    block = linear.solve_block(runs[0].regressors(hrf), runs[0].drift[:, :0], run=1)
     onsets = np.flatnonzero(design[0])
     trials = np.stack([np.convolve(np.arange(80) == onset, hrf)[:80] for onset in onsets], axis=1)
     full = np.concatenate([trials, np.vander(np.linspace(-1, 1, 80), runs[0].drift.shape[1])], axis=1)
@@ -252,7 +253,7 @@ def test_rescaling_is_the_nearest_line_unless_it_falls():
 def test_badness_is_the_sum_over_pairs(folds, sessions):
     design, data = tiny()
     runs = glm_design.make_runs(design, data, tr=1.0)
-    repeats = glm_denoise.find_repeats(runs, folds=folds, sessions=sessions)
+    repeats = denoise.find_repeats(runs, folds=folds, sessions=sessions)
     reference, betas = torch.as_tensor(np.random.default_rng(3).standard_normal((2, 30, 4)))
     run, condition = np.repeat(range(3), 10), np.concatenate([labels[labels > 0] for labels in design])
     session = np.zeros(30) if sessions is None else np.array(sessions)[run]
@@ -270,22 +271,22 @@ def test_badness_is_the_sum_over_pairs(folds, sessions):
 
 
 def test_the_number_of_components_is_the_first_that_comes_near_the_best():
-    assert glm_denoise.choose_number([0, 5, 9.8, 10, 4], stop=1.05) == 2
-    assert glm_denoise.choose_number([0, -1, -2], stop=1.05) == 0
+    assert denoise.choose_number([0, 5, 9.8, 10, 4], stop=1.05) == 2
+    assert denoise.choose_number([0, -1, -2], stop=1.05) == 0
 
 
 def test_the_threshold_lies_between_two_kinds_of_voxels():
     rng = np.random.default_rng(4)
     values = np.concatenate([rng.normal(0, 0.1, 900), rng.normal(5, 1, 300), [np.nan]])
-    assert 0.2 < glm_denoise.tail_threshold(values) < 2.5
+    assert 0.2 < denoise.tail_threshold(values) < 2.5
     with pytest.raises(ValueError, match="3 finite values of R2 that do not differ: give brain_r2"):
-        glm_denoise.tail_threshold([1.0, 1.0, 1.0, np.nan])
+        denoise.tail_threshold([1.0, 1.0, 1.0, np.nan])
 
 
 def test_without_repeats_denoising_and_ridge_are_off_and_it_says_so():
     design, data = tiny(repeats=False)
     with pytest.warns(UserWarning, match=r"(Denoising|Ridge) is off: no condition comes back") as warned:
-        found = glm.fit(design, data, tr=1.0, options=glm.Options(brain_r2=1.0))
+        found = fit.fit(design, data, tr=1.0, options=fit.Options(brain_r2=1.0))
     assert len(warned) == 2 and "Ridge is off" in found.notes and found.n_pcs == 0
     np.testing.assert_allclose(found.betas_d, found.betas_b, atol=1e-5)
 
@@ -293,13 +294,13 @@ def test_without_repeats_denoising_and_ridge_are_off_and_it_says_so():
 def test_a_small_noise_pool_switches_denoising_off():
     design, data = tiny()
     with pytest.warns(UserWarning, match="Denoising is off: 0 voxels in the noise pool, wanted more than 10"):
-        assert glm.fit(design, data, tr=1.0, options=glm.Options(brain_r2=-1.0)).n_pcs == 0
+        assert fit.fit(design, data, tr=1.0, options=fit.Options(brain_r2=-1.0)).n_pcs == 0
 
 
 def test_without_responding_voxels_the_best_judge():
     design, data = tiny(n_voxels=150)
     with pytest.warns(UserWarning, match=r"No voxel has an ON-OFF R2 above 100.00: the 100 best judge"):
-        found = glm.fit(design, data, tr=1.0, options=glm.Options(brain_r2=100.0))
+        found = fit.fit(design, data, tr=1.0, options=fit.Options(brain_r2=100.0))
     assert found.judge.sum() == 100
 
 
@@ -309,9 +310,9 @@ def test_voxels_that_cannot_be_fitted_are_nan_and_named_and_change_no_other():
     for series in broken:
         series[:, 40], series[:, 41] = 0, 500
     broken[1][7, 42] = np.nan
-    options = glm.Options(brain_r2=1.0)
+    options = fit.Options(brain_r2=1.0)
     with pytest.warns(UserWarning) as said:
-        found = glm.fit(design, broken, tr=1.0, options=options)
+        found = fit.fit(design, broken, tr=1.0, options=options)
     assert [str(warning.message) for warning in said] == [
         "1 of 43 voxels hold values that are not finite (voxel 42): their results are NaN.",
         "2 of 43 voxels are constant (voxel 40, voxel 41): their results are NaN.",
@@ -321,7 +322,7 @@ def test_voxels_that_cannot_be_fitted_are_nan_and_named_and_change_no_other():
             unknown = slice(42, None) if name == "mean" else slice(40, None)
             assert np.isnan(values.isel(voxel=unknown)).all(), name
     assert not found.noise_pool[40:].any() and not found.judge[40:].any()
-    clean = glm.fit(design, data, tr=1.0, options=options)
+    clean = fit.fit(design, data, tr=1.0, options=options)
     for name in ("betas_d", "hrf_index", "fraction", "noise_pool", "pc_curve"):
         rest = found[name].isel(voxel=slice(40)) if "voxel" in found[name].dims else found[name]
         np.testing.assert_allclose(rest, clean[name], rtol=1e-6)
@@ -333,23 +334,23 @@ def test_voxels_that_cannot_be_fitted_neither_judge_nor_set_the_brightness():
     dull = [
         np.hstack([series, np.full((80, 60), 1e6)]) for series in data
     ]  # bright, and in every comparison of ranks last
-    options = glm.Options(brain_r2=100.0)
-    clean, found = (glm.fit(design, bold, tr=1.0, options=options) for bold in (data, dull))
+    options = fit.Options(brain_r2=100.0)
+    clean, found = (fit.fit(design, bold, tr=1.0, options=options) for bold in (data, dull))
     assert found.noise_pool[:60].all() and found.judge.sum() == 60 and found.n_pcs == clean.n_pcs
     np.testing.assert_allclose(found.pc_curve, clean.pc_curve, rtol=1e-6)
 
 
 def test_of_many_voxels_a_note_names_the_first():
-    assert glm._named(np.arange(10) > 2) == "voxel 3, voxel 4, voxel 5, voxel 6, voxel 7, and 2 more"
+    assert fit._named(np.arange(10) > 2) == "voxel 3, voxel 4, voxel 5, voxel 6, voxel 7, and 2 more"
 
 
 def test_a_trial_after_the_last_volume_has_beta_zero_and_changes_nothing_else():
     design, data = tiny()
     late = [labels.copy() for labels in design]
     late[0][79] = 5  # the response to an onset in the last volume begins after the run
-    options = glm.Options(brain_r2=1.0, n_pcs=0, fractions=(0.5,))
+    options = fit.Options(brain_r2=1.0, n_pcs=0, fractions=(0.5,))
     hrfs = np.array([[0.0, 0.2, 0.7, 1.0, 0.8, 0.4, 0.1]])
-    before, after = (glm.fit(d, data, tr=1.0, hrfs=hrfs, canonical=hrfs[0], options=options) for d in (design, late))
+    before, after = (fit.fit(d, data, tr=1.0, hrfs=hrfs, canonical=hrfs[0], options=options) for d in (design, late))
     assert (after.betas_c[10] == 0).all()
     np.testing.assert_allclose(np.delete(after.betas_c.values, 10, axis=0), before.betas_c, rtol=1e-5)
 
@@ -375,12 +376,12 @@ def test_a_trial_after_the_last_volume_has_beta_zero_and_changes_nothing_else():
 def test_bad_input_is_refused(change, message):
     design, data = change(*tiny())
     with pytest.raises(ValueError, match=message):
-        glm.fit(design, data, tr=1.0)
+        fit.fit(design, data, tr=1.0)
 
 
 def test_a_bad_tr_is_refused():
     with pytest.raises(ValueError, match="tr=-1: wanted the seconds between two volumes"):
-        glm.fit(*tiny(), tr=-1)
+        fit.fit(*tiny(), tr=-1)
 
 
 @pytest.mark.parametrize(
@@ -394,7 +395,7 @@ def test_a_bad_tr_is_refused():
 )
 def test_bad_options_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
-        glm.Options(**wrong)
+        fit.Options(**wrong)
 
 
 @pytest.mark.parametrize(
@@ -407,9 +408,9 @@ def test_bad_options_are_refused(wrong, message):
     ],
 )
 def test_options_that_do_not_fit_the_runs_are_refused_before_anything_is_fitted(wrong, message, monkeypatch):
-    monkeypatch.setattr(glm_steps, "fit_onoff", None)
+    monkeypatch.setattr(steps, "fit_onoff", None)
     with pytest.raises(ValueError, match=message):
-        glm.fit(*tiny(), tr=1.0, options=glm.Options(brain_r2=1.0, **wrong))
+        fit.fit(*tiny(), tr=1.0, options=fit.Options(brain_r2=1.0, **wrong))
 
 
 class Interruption(Exception):
@@ -419,8 +420,8 @@ class Interruption(Exception):
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.7, 0.99])
 def test_an_interrupted_fit_goes_on_behind_its_last_batch(tmp_path, monkeypatch, share):
     design, data = tiny()
-    options = glm.Options(brain_r2=1.0, voxel_batch=7)
-    read, stop_at, series = [], None, glm_steps.Work.series
+    options = fit.Options(brain_r2=1.0, voxel_batch=7)
+    read, stop_at, series = [], None, steps.Work.series
 
     def watched(work, voxels):
         read.append(voxels)
@@ -428,38 +429,38 @@ def test_an_interrupted_fit_goes_on_behind_its_last_batch(tmp_path, monkeypatch,
             raise Interruption
         return series(work, voxels)
 
-    monkeypatch.setattr(glm_steps.Work, "series", watched)
-    whole = glm.fit(design, data, tr=1.0, options=options)
+    monkeypatch.setattr(steps.Work, "series", watched)
+    whole = fit.fit(design, data, tr=1.0, options=options)
     n_batches, stop_at = len(read), max(1, int(share * len(read)))
     read.clear()
     with pytest.raises(Interruption):
-        glm.fit(design, data, tr=1.0, options=options, scratch=tmp_path)
+        fit.fit(design, data, tr=1.0, options=options, scratch=tmp_path)
     n_kept = sum(len(journal.read_text().splitlines()) for journal in tmp_path.glob("*.finished"))
     assert (n_kept > 0) == (share > 0.02)
     read.clear()
     stop_at = None
-    assert glm.fit(design, data, tr=1.0, options=options, scratch=tmp_path).identical(whole)
+    assert fit.fit(design, data, tr=1.0, options=options, scratch=tmp_path).identical(whole)
     assert len(read) == n_batches - n_kept
 
 
 def test_what_another_input_left_behind_is_not_taken(tmp_path):
     design, data = tiny()
-    options = glm.Options(brain_r2=1.0)
-    glm.fit(design, [series + 1 for series in data], tr=1.0, options=options, scratch=tmp_path / "fit")
-    found = glm.fit(design, data, tr=1.0, options=options, scratch=tmp_path / "fit")
-    assert found.identical(glm.fit(design, data, tr=1.0, options=options))
+    options = fit.Options(brain_r2=1.0)
+    fit.fit(design, [series + 1 for series in data], tr=1.0, options=options, scratch=tmp_path / "fit")
+    found = fit.fit(design, data, tr=1.0, options=options, scratch=tmp_path / "fit")
+    assert found.identical(fit.fit(design, data, tr=1.0, options=options))
 
 
 def test_a_folder_of_somebody_elses_files_is_left_alone(tmp_path):
     (tmp_path / "betas.npy").write_text("mine")
     with pytest.raises(ValueError, match=rf"scratch='{tmp_path}': wanted a new or empty folder.* holds 1 files"):
-        glm.fit(*tiny(), tr=1.0, scratch=tmp_path)
+        fit.fit(*tiny(), tr=1.0, scratch=tmp_path)
     assert (tmp_path / "betas.npy").read_text() == "mine"
 
 
 def test_a_batch_in_scratch_touches_few_pages_and_results_do_not_hang_on_it(tmp_path):
     design, data = tiny()
-    found = glm.fit(design, data, tr=1.0, options=glm.Options(brain_r2=1.0), scratch=tmp_path)
+    found = fit.fit(design, data, tr=1.0, options=fit.Options(brain_r2=1.0), scratch=tmp_path)
     assert np.load(tmp_path / "betas_d.npy", mmap_mode="r").flags.f_contiguous
     before = found.copy(deep=True)
     for path in tmp_path.glob("*.npy"):
@@ -473,7 +474,7 @@ def events(**columns):
 
 
 def test_tables_of_events_become_designs():
-    design, conditions = glm.design_from_events([events(), events(onset=[0, 4, 10.0])], n_volumes=[10, 8], tr=2.0)
+    design, conditions = fit.design_from_events([events(), events(onset=[0, 4, 10.0])], n_volumes=[10, 8], tr=2.0)
     assert conditions == ["cat", "house"]
     assert design[0].tolist() == [0, 2, 0, 0, 2, 0, 0, 1, 0, 0] and design[1].tolist() == [2, 0, 1, 0, 0, 2, 0, 0]
 
@@ -491,4 +492,4 @@ def test_tables_of_events_become_designs():
 )
 def test_events_that_no_design_can_hold_are_refused(columns, message):
     with pytest.raises(ValueError, match=message):
-        glm.design_from_events([events(**columns)], n_volumes=[10], tr=2.0)
+        fit.design_from_events([events(**columns)], n_volumes=[10], tr=2.0)

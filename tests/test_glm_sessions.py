@@ -8,11 +8,13 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from nsdlib import glm, glm_sessions, glmsingle, hrf, nsd_files
-from nsdlib.nsd import TR, NSDSubject
-from nsdlib.nsd_layout import Layout
-from nsdlib.reliability import correlate
-from nsdlib.simulate import load_truth
+from nsdlib.core.glm import fit as glm
+from nsdlib.core.glm import hrf
+from nsdlib.data import glm_sessions, glmsingle, nsd_files
+from nsdlib.data.nsd import TR, NSDSubject
+from nsdlib.data.nsd_layout import Layout
+from nsdlib.study.reliability import correlate
+from nsdlib.twin.simulate import load_truth
 
 DATA = Path(__file__).parent / "data"
 

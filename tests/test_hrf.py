@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nsdlib import hrf
+from nsdlib.core.glm import hrf
 
 REFERENCE = np.load(Path(__file__).parent / "data" / "glm_small.npz")
 

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from torchvision.transforms import v2
 from transformers import CLIPConfig, CLIPModel
 
-from nsdlib import judges
-from nsdlib.embed import prepare
+from nsdlib.core import features as judges
+from nsdlib.core.clip import prepare
 from nsdlib.params import load_run
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

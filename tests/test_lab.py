@@ -19,17 +19,17 @@ import nbformat
 import pytest
 from conftest import needs_browser
 
-from nsdlib.engine import QUIET
 from nsdlib.params import load_run
-from nsdlib.runner import notebook_names
-from nsdlib.store import Store
+from nsdlib.run.engine import QUIET
+from nsdlib.run.runner import notebook_names
+from nsdlib.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 START = (ROOT / "notebooks" / "README.md").read_text()
 SETTINGS = ROOT / "profiles" / "lab"
 RUN = "05_two_stage_reconstruction"
 CHANGES = {'subject = "demo"': 'subject = "small"', "strength = None": "strength = 0.25"}
-EXPLORER = "from nsdlib.explore import reconstruction_explorer\n\nreconstruction_explorer(run)"
+EXPLORER = "from nsdlib.plots.explore import reconstruction_explorer\n\nreconstruction_explorer(run)"
 
 
 def questions():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from nsdlib import betas, decoders, leaks
-from nsdlib.ridge import Ridge, rescale
+from nsdlib.core import networks
+from nsdlib.core.ridge import Ridge, rescale
+from nsdlib.study import betas, leaks
 
 RNG = np.random.default_rng(0)
 HIDDEN = RNG.standard_normal((90, 5)).astype(np.float32)
@@ -15,10 +16,10 @@ TRAIN, X, Y = (X_ALL[:70], Y_ALL[:70]), X_ALL[70:], Y_ALL[70:]
 ALPHAS = (1.0, 30.0, 1000.0, 100_000.0)
 
 
-@pytest.mark.parametrize("name", decoders.DECODERS)
+@pytest.mark.parametrize("name", networks.DECODERS)
 def test_every_decoder_is_inductive(name):
     groups = np.arange(40) % 3
-    decoder = decoders.make(name, max_epochs=2, batch_size=32, groups=groups, alphas=ALPHAS).fit(*TRAIN)
+    decoder = networks.make(name, max_epochs=2, batch_size=32, groups=groups, alphas=ALPHAS).fit(*TRAIN)
     for mode in ("none", "train"):
         report = leaks.lint(lambda x, _, mode=mode: rescale(decoder.predict(x), decoder, mode=mode), X, Y)
         assert report.kind == "inductive", report

@@ -7,8 +7,8 @@ from safetensors.torch import save_file
 from scipy.spatial.distance import correlation
 from test_judges import random_clip
 
-from nsdlib import judges, similarity
-from nsdlib.metrics import METRICS, Scorer
+from nsdlib.core import features, similarity
+from nsdlib.core.metrics import METRICS, Scorer
 from nsdlib.params import load_run
 
 
@@ -20,7 +20,7 @@ def demo_run(tmp_path_factory):
     folder = root / "zoo" / "demo" / "judges"
     folder.mkdir(parents=True)
     for name in ("alexnet", "inception", "effnet", "swav"):
-        save_file(judges.StandIn(6, 9).half().state_dict(), folder / f"{name}.safetensors")
+        save_file(features.StandIn(6, 9).half().state_dict(), folder / f"{name}.safetensors")
     random_clip(folder / "clip", 64)
     return load_run("demo", device="cpu").model_copy(update={"root": root})
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import make
 
 from nsdlib.params import Run
-from nsdlib.runner import default_parameters
+from nsdlib.run.runner import default_parameters
 
 ROOT = Path(__file__).parents[1]
 NAMES = [

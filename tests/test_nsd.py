@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.io import savemat
 
-from nsdlib import nsd_layout
-from nsdlib.nsd import NSDSubject
+from nsdlib.data import nsd_layout
+from nsdlib.data.nsd import NSDSubject
 
 SHAPE = (4, 5, 3)
 

@@ -8,10 +8,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from nsdlib import nsd_checks, nsd_write
-from nsdlib import nsd_layout as nsd
-from nsdlib.nsd import DEFAULT_VERSION, NSDSubject
-from nsdlib.nsd_checks import first_contact, repeat_agreement
+from nsdlib.data import nsd_checks, nsd_write
+from nsdlib.data import nsd_layout as nsd
+from nsdlib.data.nsd import DEFAULT_VERSION, NSDSubject
+from nsdlib.data.nsd_checks import first_contact, repeat_agreement
 
 
 def results(subject):

@@ -6,18 +6,23 @@ import re
 import pytest
 from conftest import make
 
-from nsdlib import pages
-from nsdlib.claims import CLAIMS
-from nsdlib.metrics import METRICS
+from book._ext import pages
+from nsdlib.core.metrics import METRICS
 from nsdlib.params import load_run
-from nsdlib.published import paper_table, systems
-from nsdlib.store import Store
+from nsdlib.store.store import Store
+from nsdlib.study.claims import CLAIMS
+from nsdlib.study.published import paper_table, systems
 
 
 @pytest.fixture(scope="module")
 def page(small_project):
     """The page as the book has it, and the run that it shows."""
-    make(small_project, "python", "-c", "from nsdlib import pages, params; pages.write(params.find_root())")
+    make(
+        small_project,
+        "python",
+        "-c",
+        "from book._ext import pages; from nsdlib import params; pages.write(params.find_root())",
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NSDLIB_HOME", str(small_project))
         yield (small_project / "book" / "paper.md").read_text(), load_run("small")
@@ -55,7 +60,12 @@ def test_a_simulated_subject_does_not_judge_the_paper(page):
 def test_the_page_is_left_alone_when_nothing_changed(page, small_project):
     file = small_project / "book" / "paper.md"
     before = file.stat().st_mtime_ns
-    make(small_project, "python", "-c", "from nsdlib import pages, params; pages.write(params.find_root())")
+    make(
+        small_project,
+        "python",
+        "-c",
+        "from book._ext import pages; from nsdlib import params; pages.write(params.find_root())",
+    )
     assert file.stat().st_mtime_ns == before
 
 

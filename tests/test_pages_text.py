@@ -12,7 +12,7 @@ import pytest
 
 from nsdlib.cli import _parser
 from nsdlib.params import run_names
-from nsdlib.runner import notebook_names
+from nsdlib.run.runner import notebook_names
 
 ROOT = Path(__file__).parents[1]
 READ = (

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from nsdlib import stats
-from nsdlib.metrics import METRICS
+from nsdlib.core.metrics import METRICS
 from nsdlib.plots import pictures
 from nsdlib.plots.style import COLOURS
-from nsdlib.published import paper_table
+from nsdlib.study import stats
+from nsdlib.study.published import paper_table
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, size=(4, 12, 12, 3), dtype=np.uint8)

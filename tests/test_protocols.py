@@ -11,10 +11,10 @@ from skimage.metrics import structural_similarity
 from test_metrics import demo_run  # noqa: F401
 from torchvision.transforms import v2
 
-from nsdlib import protocols, similarity
-from nsdlib.metrics import METRICS, Scorer
+from nsdlib.core import protocols, similarity
+from nsdlib.core.metrics import METRICS, Scorer
+from nsdlib.core.protocols import PROTOCOLS
 from nsdlib.params import Run
-from nsdlib.protocols import PROTOCOLS
 
 SETTINGS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nsdlib import publish
-from nsdlib.book import build, chapters, first_page
+from book._ext.build import build, chapters, first_page
+from nsdlib.run import publish
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

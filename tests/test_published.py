@@ -2,10 +2,10 @@
 
 import pytest
 
-from nsdlib.metrics import METRICS
+from nsdlib.core.metrics import METRICS
+from nsdlib.core.protocols import PROTOCOLS
 from nsdlib.params import find_root
-from nsdlib.protocols import PROTOCOLS
-from nsdlib.published import TABLES, latent_errors, paper_table, stated, systems
+from nsdlib.study.published import TABLES, latent_errors, paper_table, stated, systems
 
 
 @pytest.mark.parametrize(("number", "n_rows"), [(4, 5), (5, 6), (6, 6)])

@@ -5,8 +5,8 @@ import re
 import psutil
 import pytest
 
-from nsdlib import rates
 from nsdlib.params import load_run
+from nsdlib.run import rates
 
 
 def test_a_machine_is_measured_and_left_as_it_was(tmp_path):

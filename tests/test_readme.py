@@ -13,7 +13,7 @@ import pytest
 
 from nsdlib.cli import _parser
 from nsdlib.params import run_names
-from nsdlib.runner import notebook_names
+from nsdlib.run.runner import notebook_names
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from nsdlib import full_size, rehearsal
 from nsdlib.params import load_run
+from nsdlib.run import full_size, rehearsal
 
 SMALL = full_size.Sizes(
     n_train=40,

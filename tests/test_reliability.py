@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
-from nsdlib import reliability
+from nsdlib.study import reliability
 
 
 def planted(snr, n_images=400, n_repeats=3, seed=0):

@@ -22,11 +22,11 @@ esac && mkdir -p "runs/$4" && touch "runs/$4/$5.ipynb"
 """
 # Read by every Python at its start: this machine has 8 GB, or what is said, and a notebook wants 3 of them, one of them 9.
 START = """import os, sys, types
-import nsdlib, nsdlib.rates
-nsdlib.costs = sys.modules["nsdlib.costs"] = types.ModuleType("nsdlib.costs")
-nsdlib.costs.amounts = lambda run: None
-nsdlib.costs.job_memory = lambda run, sizes, name: (3e9 + 6e9 * (run.name == "huge" and name.startswith("01")),) * 2
-nsdlib.rates.total_memory = lambda: int(os.environ.get("TEST_MEMORY", 8 * 10**9))
+import nsdlib, nsdlib.run.rates
+nsdlib.run.costs = sys.modules["nsdlib.run.costs"] = types.ModuleType("nsdlib.run.costs")
+nsdlib.run.costs.amounts = lambda run: None
+nsdlib.run.costs.job_memory = lambda run, sizes, name: (3e9 + 6e9 * (run.name == "huge" and name.startswith("01")),) * 2
+nsdlib.run.rates.total_memory = lambda: int(os.environ.get("TEST_MEMORY", 8 * 10**9))
 """
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge as Peer
 
-from nsdlib import ridge
+from nsdlib.core import ridge
+from nsdlib.core.ridge import Moments, Ridge, rescale
 from nsdlib.params import load_run
-from nsdlib.ridge import Moments, Ridge, rescale
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from nsdlib import engine, progress
 from nsdlib.cli import main
-from nsdlib.progress import Progress, clock
-from nsdlib.runner import AlreadyRunning, NotebookFailed, check, default_parameters, run_notebooks, select
+from nsdlib.run import engine, progress
+from nsdlib.run.progress import Progress, clock
+from nsdlib.run.runner import AlreadyRunning, NotebookFailed, check, default_parameters, run_notebooks, select
 
 ROOT = Path(__file__).parents[1]
 

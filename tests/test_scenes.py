@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nsdlib import scenes
+from nsdlib.twin import scenes
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nsdlib import files, scratch
-from nsdlib.scratch import Scratch, ScratchFull
+from nsdlib.core import files
+from nsdlib.core.glm import scratch
+from nsdlib.core.glm.scratch import Scratch, ScratchFull
 
 SHAPE = (1000, 500)  # 4,000,000 bytes of float64, and a header of 128
 

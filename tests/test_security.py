@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 import torch
 
-from nsdlib import diffusion, judges, vdvae
 from nsdlib.cli import main
-from nsdlib.nsd import NSDSubject
-from nsdlib.nsd_files import DamagedFile, read_beta_columns, read_captions
-from nsdlib.nsd_layout import Layout
+from nsdlib.core import diffusion, features, vdvae
+from nsdlib.core.weights import read_tensors
+from nsdlib.data.nsd import NSDSubject
+from nsdlib.data.nsd_files import DamagedFile, read_beta_columns, read_captions
+from nsdlib.data.nsd_layout import Layout
 from nsdlib.params import load_run, run_names
-from nsdlib.runner import notebook_names, select
-from nsdlib.store import Store, _machine
-from nsdlib.weights import read_tensors
-from nsdlib.zoo import path as weights_path
+from nsdlib.run.runner import notebook_names, select
+from nsdlib.store.store import Store, _machine
+from nsdlib.store.zoo import path as weights_path
 
 ROOT = Path(__file__).parents[1]
 CODE = sorted(
@@ -181,7 +181,7 @@ def test_no_model_executes_its_file(trap):
     with torch.device("meta"), pytest.raises((ValueError, pickle.UnpicklingError)):
         vdvae.from_file(write(mark.with_name("model.th"), "zip"))
     with torch.device("meta"), pytest.raises((ValueError, pickle.UnpicklingError)):
-        judges.published("effnet", write(mark.with_name("model.pth"), "legacy"), "cpu")
+        features.published("effnet", write(mark.with_name("model.pth"), "legacy"), "cpu")
     with pytest.raises((ValueError, pickle.UnpicklingError)):
         diffusion._read(write(mark.with_name("unet") / "diffusion_pytorch_model.bin", "zip").parent)
     assert not mark.exists()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from nsdlib import selection
+from nsdlib.study import selection
 
 RNG = np.random.default_rng(0)
 

@@ -9,7 +9,7 @@ from skimage.color import rgb2gray
 from skimage.data import astronaut
 from skimage.metrics import structural_similarity
 
-from nsdlib import similarity
+from nsdlib.core import similarity
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from scipy.io import loadmat
 
-from nsdlib import bold, brain, nsd_layout, scenes, simulate, trials
-from nsdlib.nsd import NSDSubject
+from nsdlib.data import nsd_layout
+from nsdlib.data.nsd import NSDSubject
 from nsdlib.params import load_run
+from nsdlib.twin import bold, brain, scenes, simulate, trials
 
 VERSION = "betas_fithrf_GLMdenoise_RR"
 
@@ -125,7 +126,7 @@ def test_runs_hold_the_planted_responses(subject, truth):
     """Least squares with the planted HRF, written here, on the series of one run finds the planted betas."""
     mask = subject.roi("nsdgeneral") > 0
     np.testing.assert_array_equal(np.flatnonzero(mask), truth["voxel"])
-    from nsdlib import hrf
+    from nsdlib.core.glm import hrf
 
     library = hrf.sampled_library(4 / 3, 3.0)
     series, rows = subject.timeseries(1, 1, mask), subject.design(1, 1)

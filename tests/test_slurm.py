@@ -11,8 +11,8 @@ import pytest
 import slurm
 from nbformat.v4 import new_code_cell, new_notebook
 
-from nsdlib import costs
 from nsdlib.params import load_run
+from nsdlib.run import costs
 
 ROOT = Path(__file__).parents[1]
 ABSENT = ", ".join(slurm.missing())

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nsdlib import snippets
-from nsdlib.metrics import METRICS
+from book._ext import snippets
+from nsdlib.core.metrics import METRICS
 from nsdlib.params import load_run
-from nsdlib.store import Store
+from nsdlib.store.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from nsdlib import lineage, sources
 from nsdlib.params import load_run
+from nsdlib.store import provenance, sources
 
 FILES = {
     "__init__.py": "",
@@ -139,14 +139,14 @@ def test_only_modules_that_compute_tell_results_apart(package):
 
 def test_the_library_of_hrfs_tells_versions_of_the_betas_apart(tmp_path, monkeypatch):
     shutil.copytree(sources.PACKAGE, tmp_path / "nsdlib")
-    before = lineage.lineage_hash(load_run("small"), "glm"), lineage.lineage_hash(load_run("small"), "noise")
+    before = provenance.lineage_hash(load_run("small"), "glm"), provenance.lineage_hash(load_run("small"), "noise")
     monkeypatch.setattr(sources, "PACKAGE", tmp_path / "nsdlib")
     table = next((tmp_path / "nsdlib").rglob("hrf_library.csv"))
     table.write_text(table.read_text().replace("1", "2", 1))
     forget()
     after = (
-        lineage.lineage_hash(load_run("small"), "glm"),
-        lineage.lineage_hash(load_run("small", betas="nsd"), "noise"),
+        provenance.lineage_hash(load_run("small"), "glm"),
+        provenance.lineage_hash(load_run("small", betas="nsd"), "noise"),
     )
     assert after[0] != before[0]
     forget()
@@ -154,6 +154,6 @@ def test_the_library_of_hrfs_tells_versions_of_the_betas_apart(tmp_path, monkeyp
 
 def test_what_comes_before_a_notebook_follows_from_what_it_loads():
     root = load_run("small").root
-    assert lineage.notebooks_before(root / "notebooks" / "02_roi_betas.ipynb") == (["01_hrf_glmsingle"], [])
-    of_run, of_group = lineage.notebooks_before(root / "notebooks" / "08_across_subjects.ipynb")
+    assert provenance.notebooks_before(root / "notebooks" / "02_roi_betas.ipynb") == (["01_hrf_glmsingle"], [])
+    of_run, of_group = provenance.notebooks_before(root / "notebooks" / "08_across_subjects.ipynb")
     assert "05_two_stage_reconstruction" in of_run and "06_noise_sensitivity" in of_group

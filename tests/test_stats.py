@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 from scipy import stats as scipy_stats
 
-from nsdlib import stats
-from nsdlib.metrics import METRICS
+from nsdlib.core.metrics import METRICS
+from nsdlib.study import stats
 
 RNG = np.random.default_rng(0)
 

@@ -16,14 +16,15 @@ import pytest
 import torch
 import xarray as xr
 
-from nsdlib import ablation, decoders, degrade, leaks, vdvae
-from nsdlib import lineage as lineage_module
-from nsdlib import store as store_module
-from nsdlib.lineage import LINEAGE, Step, call_lineage, find_step, lineage, lineage_hash
-from nsdlib.metrics import Scorer
+from nsdlib.core import networks, noise, vdvae
+from nsdlib.core.metrics import Scorer
+from nsdlib.core.ridge import rescale
 from nsdlib.params import Run, load_run
-from nsdlib.ridge import rescale
-from nsdlib.store import DamagedArtifact, MissingArtifact, Store, StoreFull
+from nsdlib.store import provenance as lineage_module
+from nsdlib.store import store as store_module
+from nsdlib.store.provenance import LINEAGE, Step, call_lineage, find_step, lineage, lineage_hash
+from nsdlib.store.store import DamagedArtifact, MissingArtifact, Store, StoreFull
+from nsdlib.study import ablation, leaks
 
 ROOT = Path(__file__).parents[1]
 
@@ -311,7 +312,7 @@ def test_the_table_names_only_what_exists():
 @pytest.fixture
 def counted(monkeypatch):
     """A function of the library that notes its calls, and the list of them."""
-    calls, add_noise = [], degrade.add_noise
+    calls, add_noise = [], noise.add_noise
 
     @functools.wraps(add_noise)
     def noisy(*arguments, **options):
@@ -328,7 +329,7 @@ def given(images):
 
 def test_a_memoised_function_is_called_once_for_equal_arguments(run, images, counted, given):
     (noisy, calls), ids = counted, given["image_ids"]
-    wanted = degrade.add_noise(**given)
+    wanted = noise.add_noise(**given)
     for arguments, options in (
         ((images, 8.0), {"seed": 1, "image_ids": ids}),
         ((images.copy(), np.float64(8)), {"image_ids": ids, "seed": np.int64(1)}),
@@ -341,19 +342,19 @@ def test_a_memoised_function_is_called_once_for_equal_arguments(run, images, cou
     others = ({"amplitude": 16.0}, {"seed": 2}, {"images": images[::-1]}, {"image_ids": ids.astype(np.int32)})
     for other in others:
         found = Store(run).memoise(noisy)(**given | other)
-        np.testing.assert_array_equal(found, degrade.add_noise(**given | other))
+        np.testing.assert_array_equal(found, noise.add_noise(**given | other))
     assert len(calls) == 1 + len(others) == len(list(run.store.glob("kept-add_noise-*/manifest.json")))
 
 
 def test_what_a_call_depends_on(run, given):
-    def key(function=degrade.add_noise, weights=(), **options):
+    def key(function=noise.add_noise, weights=(), **options):
         return lineage_module.digest(call_lineage(run, function, (), options, weights=weights))
 
     X = np.zeros((2, 3))
     fitting = {"name": "gru", "X": X, "Y": X, "seed": 1}
-    assert key(decoders.fit, **fitting) == key(decoders.fit, **fitting, device="cuda")
-    assert key(decoders.fit, **fitting) != key(decoders.fit, **fitting | {"X": X.reshape(3, 2)})
-    assert key(decoders.fit, **fitting) != key(decoders.fit, **fitting | {"X": X.astype(np.float32)})
+    assert key(networks.fit, **fitting) == key(networks.fit, **fitting, device="cuda")
+    assert key(networks.fit, **fitting) != key(networks.fit, **fitting | {"X": X.reshape(3, 2)})
+    assert key(networks.fit, **fitting) != key(networks.fit, **fitting | {"X": X.astype(np.float32)})
     assert key(ablation.by_region, X=(X, X), in_region=X, targets={"where": X}, alphas=(1.0,)) != key(
         ablation.by_region, X=(X, X), in_region=X, targets={"where": X + 1}, alphas=(1.0,)
     )
@@ -386,7 +387,7 @@ def labelled(X, *, where="cpu"):
 
 
 def test_a_labelled_array_comes_back_with_its_labels(run, monkeypatch):
-    monkeypatch.setattr(labelled, "__module__", "nsdlib.ablation")
+    monkeypatch.setattr(labelled, "__module__", "nsdlib.study.ablation")
     X = np.random.default_rng(0).normal(size=(2, 3))
     for _ in range(2):
         found = Store(run).memoise(labelled)(X)
@@ -405,7 +406,7 @@ class Scaler:
 
 def test_a_methods_object_says_what_tells_it_from_others_or_is_refused(run, images, monkeypatch):
     for method in (Scaler.scale, Scaler.mean):
-        monkeypatch.setattr(method, "__module__", "nsdlib.degrade")
+        monkeypatch.setattr(method, "__module__", "nsdlib.core.noise")
     one = Scaler()
     with pytest.raises(TypeError, match=r"Scaler.scale holds values that none of its arguments tells"):
         Store(run).memoise(one.scale)(images)
@@ -428,7 +429,7 @@ def test_functions_whose_code_cannot_be_told_are_refused(run, images, given):
     with pytest.raises(TypeError, match="holds values that none of its arguments tells"):
         Store(run).memoise(held)(np.eye(4), np.eye(4))
     with pytest.raises(ValueError, match="'judge' is no folder of weights: did you mean 'judges'"):
-        Store(run).memoise(degrade.add_noise, weights=("judge",))(**given)
+        Store(run).memoise(noise.add_noise, weights=("judge",))(**given)
 
 
 def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_costs_only_the_keeping(
@@ -450,17 +451,17 @@ def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_costs_only_the_k
     with pytest.warns(
         UserWarning, match=r"no room for the result of add_noise of run 'small'.*it is computed each time"
     ):
-        np.testing.assert_array_equal(once(**given | {"seed": 2}), degrade.add_noise(**given | {"seed": 2}))
+        np.testing.assert_array_equal(once(**given | {"seed": 2}), noise.add_noise(**given | {"seed": 2}))
 
 
 def test_a_trained_network_comes_back_from_the_store_and_predicts_the_same(run):
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(40, 12)).astype(np.float32), rng.normal(size=(40, 3)).astype(np.float32)
     settings = {"max_epochs": 2, "batch_size": 8, "groups": np.arange(12) % 3, "seed": 4}
-    for name in decoders.NETWORKS:
-        fit = Store(run).memoise(decoders.fit, kind=decoders.NeuralDecoder)
+    for name in networks.NETWORKS:
+        fit = Store(run).memoise(networks.fit, kind=networks.NeuralDecoder)
         before = torch.random.get_rng_state()
-        wanted, first, again = (one(name, X, Y, **settings) for one in (decoders.fit, fit, fit))
+        wanted, first, again = (one(name, X, Y, **settings) for one in (networks.fit, fit, fit))
         assert torch.equal(before, torch.random.get_rng_state())
         assert again.history == wanted.history and again.seconds == first.seconds
         np.testing.assert_array_equal(again.predict(X), wanted.predict(X))

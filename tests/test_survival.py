@@ -12,14 +12,14 @@ import xarray as xr
 from test_runner import add, project
 
 from nsdlib.params import load_run
-from nsdlib.runner import NotebookFailed, run_notebooks
-from nsdlib.store import Store
+from nsdlib.run.runner import NotebookFailed, run_notebooks
+from nsdlib.store.store import Store
 
 __all__ = ["project"]  # a fixture, used by its name alone
 ROOT = Path(__file__).parents[1]
 SAVE = """import numpy as np, xarray as xr
 from nsdlib.params import load_run
-from nsdlib.store import Store
+from nsdlib.store.store import Store
 saved = Store(load_run(subject)).cached("glm", lambda: xr.Dataset({"a": ("i", np.arange(9.0))}))
 print(saved.a.values.sum())"""
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nsdlib import zoo
 from nsdlib.params import load_run
+from nsdlib.store import zoo
 
 
 def test_both_zoos_hold_the_same_models():

@@ -13,8 +13,8 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from nsdlib.images import check_images
-from nsdlib.selection import at_percentiles, rank_share
+from nsdlib.core.images import check_images
+from nsdlib.study.selection import at_percentiles, rank_share
 
 QUALITY = 80  # of WebP: a demo image takes 0.5 kB, a photograph of 96 pixels 1 to 4
 LARGEST = 2_000_000  # characters of one piece, of which a page of 3 MB can hold one beside its figures

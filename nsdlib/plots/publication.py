@@ -7,7 +7,7 @@ file what the figure shows.
 import io
 from html import escape
 
-from nsdlib.files import write_whole
+from nsdlib.core.files import write_whole
 
 ONE_COLUMN, TWO_COLUMNS = 85, 174  # mm, as most journals set them
 SMALLEST_TEXT = 6  # points

@@ -1,0 +1,144 @@
+"""Build the book from the executed notebooks; nothing is run for it, and of real subjects no picture is passed on."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from book._ext import pages, snippets
+from nsdlib.run import publish
+
+OUTPUTS = {False: Path("book"), True: Path("book", "_build", "local")}  # for all eyes, for the own ones
+EXTENSIONS = Path(__file__).parents[2]  # Sphinx finds book._ext from here
+BUILT = ".built"  # marks a build without a warning, beside the first page
+
+
+def first_page(root, *, local=False):
+    """Path of the first page; a book for the own eyes lies apart from the one that can be published."""
+    return root / OUTPUTS[local] / "_build" / "html" / "index.html"
+
+
+def build(root, *, local=False):
+    """Build the book, with warnings as errors.
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+    local : bool
+        With the pictures of real subjects, see `nsdlib.run.publish`; such a book must not be passed on.
+
+    Returns
+    -------
+    Path
+        The first page.
+
+    Raises
+    ------
+    FileNotFoundError
+        When a chapter's notebook has not been run.
+    RuntimeError
+        When the build warns or fails; its own words go to standard error.
+    """
+    table = contents(root, local=local)
+    listed = _pages(table)
+    missing = [page for page in listed if page not in pages.GENERATED and not _source(root, page)]
+    if missing:
+        raise FileNotFoundError(
+            f"The book cannot be built: {', '.join(missing)} listed in book/_toc.yml do not exist. Chapters below runs/ are "
+            "made by `make demo` or `nsdlib run demo`."
+        )
+    if set(pages.GENERATED) & set(listed):
+        pages.write(root)
+        snippets.write(root)
+    publish.write(root, listed)
+    page = first_page(root, local=local)
+    if any(publish.origin(name) != name for name in listed):
+        shutil.rmtree(page.parent, ignore_errors=True)  # earlier builds may have left pictures
+    program = Path(sys.executable).with_name("jupyter-book")
+    toc = page.parents[1] / "_toc.yml"
+    toc.parent.mkdir(parents=True, exist_ok=True)
+    toc.write_text(yaml.safe_dump(table, sort_keys=False))
+    command = [program, "build", "book", "--config", "_config.yml", "--toc", toc]
+    command += ["--path-output", OUTPUTS[local], "--warningiserror", "--keep-going", "--quiet"]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(EXTENSIONS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    }
+    done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True, env=environment)
+    if done.returncode or not page.is_file():
+        sys.stderr.write(done.stdout[-4000:] + done.stderr[-8000:])
+        raise RuntimeError("The book was not built: see the warnings above; each counts as an error.")
+    page.with_name(BUILT).touch()
+    return page
+
+
+def is_current(root, *, local=False):
+    """Whether the last build succeeded and nothing that the book is made from has changed since."""
+    marker = first_page(root, local=local).with_name(BUILT)
+    made_from = [root / "_config.yml"] + [_source(root, page) for page in chapters(root, local=local)]
+    made_from += (root / "runs").glob("*/*.json")
+    made_from += (
+        path for place in ("book", "book/_ext", "book/static", "book/data") for path in (root / place).glob("*.*")
+    )
+    made_from += (path for place in ("nsdlib", "zoo/demo") for path in (root / place).rglob("*.*"))
+    return marker.is_file() and all(path and path.stat().st_mtime < marker.stat().st_mtime for path in made_from)
+
+
+def contents(root, *, local=False):
+    """The table of contents: that of `book/_toc.yml`, and behind the demo a part for each other run that is complete.
+
+    Notebooks have their numbers before their titles. Pages of real subjects are named as the copies without pictures, unless the
+    book is for the own eyes (`local`).
+    """
+    table = _with_all_runs(root, yaml.safe_load((root / "book" / "_toc.yml").read_text()))
+    withheld = set() if local else publish.withheld_runs(root)
+    for part in table["parts"]:
+        for chapter in part["chapters"]:
+            source = _source(root, chapter["file"])
+            if source and source.suffix == ".ipynb":
+                chapter["title"] = f"{source.name[:2]} {_title(source)}"
+            chapter["file"] = publish.place(chapter["file"], withheld)
+    return table
+
+
+def _with_all_runs(root, table):
+    """The table with a part for each run that is complete and not in it."""
+    demo = next((part for part in table["parts"] if part["chapters"][0]["file"].startswith("runs/")), None)
+    if demo is None:
+        return table
+    names = [Path(chapter["file"]).name for chapter in demo["chapters"]]
+    place = table["parts"].index(demo) + 1
+    for run in sorted((path.name for path in (root / "runs").glob("*/")), reverse=True):
+        files = [f"runs/{run}/{name}" for name in names]
+        if files[0] != demo["chapters"][0]["file"] and all(_source(root, file) for file in files):
+            part = {"caption": f"The notebooks, run on {run}", "chapters": [{"file": file} for file in files]}
+            table["parts"].insert(place, part)
+    return table
+
+
+def chapters(root, *, local=False):
+    """Every page that the table of contents names, without its ending, in order."""
+    return _pages(contents(root, local=local))
+
+
+def _pages(table):
+    """The pages of a table of contents, in order."""
+    return [table["root"], *(chapter["file"] for part in table["parts"] for chapter in part["chapters"])]
+
+
+def _title(notebook):
+    """The first heading of a notebook's file, or its name."""
+    lines = (
+        line for cell in json.loads(notebook.read_text())["cells"] for line in "".join(cell["source"]).splitlines()
+    )
+    return next((line.removeprefix("# ") for line in lines if line.startswith("# ")), notebook.stem)
+
+
+def _source(root, page):
+    """The file that a page is made from, or None."""
+    files = [root / "book" / f"{publish.origin(page)}{ending}" for ending in (".md", ".ipynb")]
+    return next((file for file in files if file.is_file()), None)

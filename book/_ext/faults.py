@@ -1,0 +1,131 @@
+"""Tables of the page on what can go wrong: faults put in, files damaged, and what four real subjects will take.
+
+The first three are files in `book/data/`, two of them written by the benchmarks that put the faults in; the forecast is counted
+when the page is made.
+"""
+
+import datetime
+import platform
+from importlib.metadata import version
+
+from nsdlib.core.files import write_whole
+from nsdlib.params import load_run
+from nsdlib.run.forecast import assumptions, forecast
+from nsdlib.run.rates import REFERENCE, WORKSTATION
+
+SUBJECT = "subj01"  # whose group is forecast
+N_NODES = 4  # of the small cluster
+
+
+def read(root, name):
+    """A table of `book/data/`.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+    made : str
+        The last line of its head, which says when and with what it was made.
+
+    Raises
+    ------
+    FileNotFoundError
+        When it is not there.
+    """
+    import pandas as pd
+
+    file = root / "book" / "data" / f"{name}.csv"
+    head = [line for line in file.read_text().splitlines() if line.startswith("#")]
+    return pd.read_csv(file, comment="#"), head[-1].removeprefix("# ")
+
+
+def write(file, table, about, *, packages):
+    """Write a table of `book/data/` as `read` takes it: what it is, the day, what it was made with, and its rows.
+
+    Parameters
+    ----------
+    file : Path
+    table : pandas.DataFrame
+        Its index is the first column.
+    about : str
+        One line.
+    packages : sequence of str
+        Those whose versions count.
+    """
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    made = f"{datetime.date.today()}, {platform.system()}, Python {platform.python_version()}, {versions}"
+    write_whole(file, f"# {about}\n# {made}\n{table.to_csv()}")
+
+
+def faults_table(root):
+    """Faults of each kind that were put into runs and results."""
+    table, _ = read(root, "faults")
+    table.loc[len(table)] = {"kind": "**all**"} | {name: table[name].sum() for name in ("injected", "survived", "lost")}
+    return table.to_markdown(index=False)
+
+
+def faults_made(root):
+    """When and with what they were put in."""
+    return read(root, "faults")[1]
+
+
+def inputs_table(root):
+    """Damaged files that each reader met."""
+    table, _ = read(root, "inputs")
+    counts = table[["inputs", "right", "refused"]].sum()
+    table.loc[len(table)] = {"reader": "**all**", **counts, "megabytes": table["megabytes"].max()}
+    names = {"right": "read rightly", "refused": "refused by name", "megabytes": "memory beyond a true file's, MB"}
+    return table.rename(columns=names).to_markdown(index=False)
+
+
+def inputs_made(root):
+    """When and with what they were damaged."""
+    return read(root, "inputs")[1]
+
+
+def transfers_table(root):
+    """Faults of fetching, and what then happens."""
+    return read(root, "transfers")[0][["fault", "then"]].to_markdown(index=False)
+
+
+def forecast_table(_):
+    """Hours of each notebook of one subject, and of all four, on three machines."""
+    import pandas as pd
+
+    rows = {}
+    machines = {"one A100": (REFERENCE, 1), f"{N_NODES} nodes with an A100 each": (REFERENCE, N_NODES)}
+    for name, (rates, n_nodes) in (machines | {"a workstation without a GPU": (WORKSTATION, 1)}).items():
+        table, hours = forecast(_runs(), rates, n_nodes=n_nodes)
+        first = table.loc[SUBJECT]
+        rows[name] = {f"{SUBJECT}, {column}": first[column] for column in table if column.endswith(" h")}
+        rows[name] |= {f"{SUBJECT}, hours": first["hours"], "four subjects, hours": round(hours)}
+        rows[name] |= {kind: table[kind].max() for kind in ("memory GB", "GPU GB")}
+    return pd.DataFrame(rows).rename_axis("forecast").to_markdown()
+
+
+def sizes_table(_):
+    """Images and bytes of each subject."""
+    table = forecast(_runs(), REFERENCE)[0]
+    return table[["images", "results GB", "to fetch GB"]].to_markdown()
+
+
+def assumed(_):
+    """What the forecast rests on."""
+    lines = dict.fromkeys(line for rates in (REFERENCE, WORKSTATION) for line in assumptions(rates))
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _runs():
+    """The runs of the paper's four subjects."""
+    return [load_run(name) for name in load_run(SUBJECT).group]
+
+
+TABLES = {
+    "faults": faults_table,
+    "faults_made": faults_made,
+    "inputs": inputs_table,
+    "inputs_made": inputs_made,
+    "transfers": transfers_table,
+    "forecast": forecast_table,
+    "sizes": sizes_table,
+    "assumptions": assumed,
+}

@@ -1,0 +1,211 @@
+"""The networks that judge reconstructions: the published ones, and small stand-ins for the demo zoo.
+
+A judge takes uint8 images and returns the features that `nsdlib.core.metrics` compares. The stand-ins take the places of AlexNet,
+Inception, EfficientNet and SwAV where those cannot be had; their scores are comparable with nothing but each other. Each was
+trained on scenes, apart from the models that make the reconstructions.
+"""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nsdlib.core import clip, device
+from nsdlib.core.protocols import resample
+from nsdlib.core.weights import check_fit, read_tensors
+from nsdlib.store import zoo
+
+SIZE, PAPER_SIZE = 64, 224  # pixels a side that stand-ins and published networks see
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+GROWTH = (1, 2, 3, 4, 4)  # width of each of the five layers, in units of the network's width
+ALEXNET_2, ALEXNET_5 = 5, 12  # layers of torchvision's `features` up to the ReLU of the 2nd and the 5th convolution
+SWAV_HEADS = ("projection_head.", "prototypes.")  # parts of the SwAV file that a plain ResNet-50 does not have
+
+
+class StandIn(nn.Module):
+    """Five 3 x 3 convolutions with ReLU, halving the picture after each but the last, an average pool and a linear head."""
+
+    def __init__(self, width: int, n_outputs: int):
+        super().__init__()
+        channels = [3, *(width * growth for growth in GROWTH)]
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(channels))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(n) for n in channels[1:])
+        self.head = nn.Linear(channels[-1], n_outputs)
+
+    def features(self, x: Tensor) -> dict[str, Tensor]:
+        """Outputs of the second and fifth layer and the average pool: (n, channels, rows, columns), …, (n, channels)."""
+        kept = {}
+        for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True), start=1):
+            x = F.relu(norm(layer(x)))
+            kept[f"layer{number}"] = x
+            x = F.max_pool2d(x, 2) if number < len(self.layers) else x
+        return {"layer2": kept["layer2"], "layer5": kept["layer5"], "pooled": x.mean((2, 3))}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the network was trained to say: (n, n_outputs)."""
+        return self.head(self.features(x)["pooled"])
+
+    @classmethod
+    def from_file(cls, path: Path) -> "StandIn":
+        """Load a network whose width and outputs follow from the shapes in its safetensors file."""
+        state = {
+            key: value.float() if value.is_floating_point() else value for key, value in read_tensors(path).items()
+        }
+        model = cls(width=len(state["layers.0.weight"]), n_outputs=len(state["head.weight"]))
+        model.load_state_dict(state)
+        return model.eval()
+
+
+class Judge:
+    """A network behind its preprocessing: uint8 images in, features out.
+
+    Parameters
+    ----------
+    extract : callable
+        Prepared pixels (n, 3, side, side) to a dict of feature tensors, first axis n.
+    side : int
+        Pixels a side that it was trained on.
+    where : torch.device
+    resampling : str
+        How images get to that size where no protocol says otherwise, see `protocols.resample`.
+    mean, std : three numbers
+        Of the pixels, 0 to 1, by which they are scaled.
+    """
+
+    def __init__(self, extract, *, side, where, resampling="antialiased", mean=IMAGENET_MEAN, std=IMAGENET_STD):
+        self.extract, self.side, self.where, self.resampling = extract, side, where, resampling
+        self.mean, self.std = (torch.tensor(numbers)[:, None, None] for numbers in (mean, std))
+
+    @torch.inference_mode()
+    def __call__(self, images, *, bring=None, batch_size=32) -> dict[str, np.ndarray]:
+        """(n_images, rows, columns, 3) uint8 -> {feature: (n_images, n_features) float32}.
+
+        `bring` turns a batch into pixels (n, 3, side, side), 0 to 1, where a protocol has its own way.
+        """
+        bring = bring or (lambda batch: resample(batch, self.side, self.resampling))
+        parts = []
+        for start in range(0, len(images), batch_size):
+            x = (bring(images[start : start + batch_size]) - self.mean) / self.std
+            found = self.extract(x.to(self.where))
+            parts.append({name: feature.flatten(1).float().cpu().numpy() for name, feature in found.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def prepare(images: np.ndarray, size: int = SIZE) -> Tensor:
+    """(n_images, rows, columns, 3) uint8 -> (n_images, 3, size, size), antialiased, by ImageNet's mean and deviation."""
+    x = resample(images, size, "antialiased")
+    return (x - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
+
+
+def load(run, effnet="effnet") -> dict[str, Judge]:
+    """All judges of the run's zoo, by name: alexnet, inception, effnet (of either weights), swav, clip.
+
+    Raises
+    ------
+    FileNotFoundError
+        When weights are missing; says which and where they come from.
+    ValueError
+        When a file holds another network's weights.
+    """
+    where, networks = device.pick(run.device), {}
+    for name in ("alexnet", "inception", "effnet", "swav"):
+        path = zoo.path(run, effnet if name == "effnet" else name)
+        if run.zoo == "demo":
+            networks[name] = Judge(StandIn.from_file(path).to(where).features, side=SIZE, where=where)
+        else:
+            networks[name] = published(name, path, where)
+    return networks | {"clip": clip_judge(zoo.path(run, "clip"), where)}
+
+
+def published(name: str, path: Path | None, where) -> Judge:
+    """AlexNet, Inception, EfficientNet or SwAV with the weights of a published file, or random ones where there is none."""
+    return Judge(PUBLISHED[name](path, where), side=PAPER_SIZE, where=where)
+
+
+def clip_judge(folder: Path, where) -> Judge:
+    """CLIP's projected image embedding, before normalisation, from a transformers folder of a whole CLIP or its vision half."""
+    from transformers import AutoConfig, CLIPVisionModelWithProjection
+
+    config = AutoConfig.from_pretrained(folder)
+    if config.model_type == "clip":  # the size of the projection is spelled once, for both halves
+        config.vision_config.projection_dim = config.projection_dim
+        config = config.vision_config
+    model = CLIPVisionModelWithProjection.from_pretrained(folder, config=config, dtype=torch.float32).eval()
+    return embedding_judge(model.to(where))
+
+
+def embedding_judge(model) -> Judge:
+    """The image embedding of transformers' CLIPVisionModelWithProjection."""
+    return Judge(
+        lambda x: {"pooled": model(pixel_values=x).image_embeds},
+        side=model.config.image_size,
+        where=model.device,
+        resampling="pil bicubic",
+        mean=clip.CLIP_MEAN,
+        std=clip.CLIP_STD,
+    )
+
+
+def alexnet(path: Path, where):
+    """AlexNet's ReLU outputs after its second and fifth convolution (torchvision's features[4] and features[11])."""
+    from torchvision.models import alexnet as build
+
+    layers = _fill(build(weights=None), path).features.to(where)
+
+    def extract(x):
+        second = layers[:ALEXNET_2](x)
+        return {"layer2": second, "layer5": layers[ALEXNET_2:ALEXNET_5](second)}
+
+    return extract
+
+
+def inception(path: Path, where):
+    """Inception-v3's average pool, 2,048 features; ImageNet scaling is turned into the network's own, as its weights want."""
+    from torchvision.models import inception_v3
+
+    return _pooled(_fill(inception_v3(weights=None, init_weights=False, transform_input=True), path), "fc", where)
+
+
+def effnet(path: Path, where):
+    """EfficientNet-B1's average pool, 1,280 features."""
+    from torchvision.models import efficientnet_b1
+
+    return _pooled(_fill(efficientnet_b1(weights=None), path), "classifier", where)
+
+
+def swav(path: Path, where):
+    """The average pool of the ResNet-50 that SwAV trained, 2,048 features; the file has no classifier."""
+    from torchvision.models import resnet50
+
+    model = resnet50(weights=None)
+    model.fc = nn.Identity()
+    return _pooled(_fill(model, path), "fc", where)
+
+
+PUBLISHED = {"alexnet": alexnet, "inception": inception, "effnet": effnet, "swav": swav}
+
+
+def _pooled(model, head, where):
+    """The model without its head, as a function to a dict."""
+    setattr(model, head, nn.Identity())
+    model = model.to(where)
+    return lambda x: {"pooled": model(x)}
+
+
+def _fill(model, path):
+    """Load a published state dict; `module.` prefixes and SwAV's heads are tolerated, nothing else. Without a path, nothing."""
+    if path is None:
+        return model.eval()
+    state = read_tensors(path)
+    state = {key.removeprefix("module."): value for key, value in state.get("state_dict", state).items()}
+    state = {key: value for key, value in state.items() if not key.startswith(SWAV_HEADS)}
+    wanted = model.state_dict()
+    state = {
+        key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")
+    } | state  # old files lack it
+    check_fit(wanted, state, what=f"{path} does not fit {type(model).__name__}")
+    model.load_state_dict(state)
+    return model.eval()

@@ -1,0 +1,1 @@
+"""From BOLD to one beta per trial: the algorithm of GLMsingle."""

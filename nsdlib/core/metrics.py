@@ -1,0 +1,145 @@
+"""The eight scores of the paper (its section 3.5), each one value an image, under a named protocol (`nsdlib.core.protocols`).
+
+Under `native` the truth stays as it is handed over, the reconstruction is resized to it, bilinear and antialiased; SSIM is
+two-dimensional; networks see 224 pixels (the demo zoo's stand-ins 64). The published tables follow other protocols, which can be
+chosen: their numbers are neighbours of these, not the same quantities.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nsdlib.core import features
+from nsdlib.core.protocols import PROTOCOLS
+from nsdlib.core.similarity import correlation_distance, pixcorr, resize, ssim, two_way
+
+FORMULAS = {"two-way": two_way, "distance": correlation_distance}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a score is.
+
+    Attributes
+    ----------
+    label : str
+        For tables and figures.
+    kind : {"pairwise", "two-way", "distance"}
+    semantic : bool
+        Whether the paper calls it high-level.
+    network : str or None
+        The judge that it asks, a name in the zoo.
+    feature : str or None
+        The judge's output that it compares.
+    """
+
+    label: str
+    kind: str
+    semantic: bool
+    network: str | None = None
+    feature: str | None = None
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more is better; less is, for a distance."""
+        return self.kind != "distance"
+
+    @property
+    def chance(self) -> float | None:
+        """What a reconstruction that has nothing to do with its image scores; None where the formula does not say."""
+        return 0.5 if self.kind == "two-way" else None
+
+
+METRICS = {
+    "ssim": Metric("SSIM", "pairwise", False),
+    "pixcorr": Metric("PixCorr", "pairwise", False),
+    "alexnet2": Metric("AlexNet(2)", "two-way", False, "alexnet", "layer2"),
+    "alexnet5": Metric("AlexNet(5)", "two-way", False, "alexnet", "layer5"),
+    "inception": Metric("Inception", "two-way", True, "inception", "pooled"),
+    "clip": Metric("CLIP", "two-way", True, "clip", "pooled"),
+    "effnet": Metric("EffNet-B", "distance", True, "effnet", "pooled"),
+    "swav": Metric("SwAV", "distance", True, "swav", "pooled"),
+}
+
+
+class Scorer:
+    """All eight scores of reconstructions, with the networks of a run's zoo.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+        Its zoo, device and protocol are used.
+    protocol : str, optional
+        Another one than the run's.
+    networks : dict of str to judges.Judge, optional
+        In place of those of the run's zoo.
+
+    Raises
+    ------
+    ValueError
+        For an unknown protocol.
+    FileNotFoundError
+        When the weights of a network are not there.
+    """
+
+    def __init__(self, run, *, protocol=None, networks=None):
+        self.name = protocol or run.protocol
+        if self.name not in PROTOCOLS:
+            raise ValueError(f"there is no protocol {self.name!r}; known: {', '.join(PROTOCOLS)}.")
+        self.protocol = PROTOCOLS[self.name]
+        self.settings = {"protocol": self.name} | ({"networks": networks} if networks else {})
+        self.zoo, self.judges = run.zoo, networks or features.load(run, self.protocol.effnet)
+        self._truth, self._truth_features = None, None
+
+    def score(self, truth, reconstruction):
+        """Score reconstructions against the images they should show.
+
+        Parameters
+        ----------
+        truth : (n_images, rows, columns, 3) uint8
+            Square. Its features are kept for the next call with the same truth.
+        reconstruction : (n_images, any size, the same, 3) uint8
+
+        Returns
+        -------
+        xarray.DataArray
+            (metric, test_image) float64; attributes `zoo` and `protocol` say whose networks judged, and how.
+        """
+        import xarray as xr
+
+        if self.protocol.side is None:
+            reconstruction = resize(reconstruction, truth.shape[1])
+        bring = None if self.protocol.side is None else self.protocol.for_structure
+        wanted, got = self._features_of(truth), self._features(reconstruction)
+        rows = [
+            ssim(truth, reconstruction, bring=bring, columns=self.protocol.column_ssim),
+            pixcorr(truth, reconstruction, bring=bring),
+        ]
+        for metric in METRICS.values():
+            if metric.network:
+                key = (metric.network, metric.feature)
+                rows.append(FORMULAS[metric.kind](wanted[key], got[key]))
+        return xr.DataArray(
+            np.stack(rows),
+            dims=("metric", "test_image"),
+            coords={"metric": list(METRICS)},
+            attrs={"zoo": self.zoo, "protocol": self.name},
+        )
+
+    def _features_of(self, truth):
+        if self._truth is None or not np.array_equal(self._truth, truth):
+            self._truth, self._truth_features = truth.copy(), self._features(truth)
+        return self._truth_features
+
+    def _features(self, images):
+        """{(network, feature): (n_images, n_features) float32} of the features that some metric compares."""
+        wanted = {(m.network, m.feature) for m in METRICS.values() if m.network}
+        outputs = {name: self.judges[name](images, bring=self._way_to(name)) for name in sorted({n for n, _ in wanted})}
+        return {(network, feature): outputs[network][feature] for network, feature in wanted}
+
+    def _way_to(self, network):
+        """How images get to a network: the protocol's way, or None, the network's own."""
+        if self.protocol.network_resampling is None:
+            return None
+        side = self.judges[network].side
+        return lambda batch: self.protocol.for_network(batch, network, side)

@@ -1,0 +1,116 @@
+"""Under which conventions images are compared: every choice spelled out, none left to a library's default.
+
+The field's tables look alike and are not: sizes, filters, two SSIMs and two EfficientNets differ. A protocol has a name, and a
+score says under which one it was computed.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from nsdlib.core.images import check_images, pil_resize
+
+FILTERS = {"pil bilinear": Image.Resampling.BILINEAR, "pil bicubic": Image.Resampling.BICUBIC}
+RESAMPLINGS = ("antialiased", "plain", *FILTERS)
+
+
+def resample(images: np.ndarray | Tensor, size: int, how: str) -> Tensor:
+    """Bring images to a square.
+
+    Parameters
+    ----------
+    images : (n_images, rows, columns, 3) uint8, or the float tensor that this function returns.
+    how : "antialiased" or "plain" bilinear on floats; "pil bilinear" or "pil bicubic" on uint8, with Pillow's antialiasing.
+
+    Returns
+    -------
+    (n_images, 3, size, size) float32, 0 to 1 (bicubic on floats is not offered: it overshoots).
+    """
+    if how in FILTERS:
+        return _unit(pil_resize(images, size, FILTERS[how]))
+    x = images if isinstance(images, Tensor) else _unit(images)
+    if tuple(x.shape[-2:]) == (size, size):
+        return x
+    return F.interpolate(x, (size, size), mode="bilinear", antialias=how == "antialiased", align_corners=False)
+
+
+def _unit(images):
+    check_images(images)
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way of scoring.
+
+    Attributes
+    ----------
+    source : str
+    side : int or None
+        Pixels a side at which SSIM and PixCorr compare; None is the truth's own.
+    resampling : str
+        How images get there, see `resample`.
+    first_side : int or None
+        Both images are brought to this size before anything else.
+    sides : dict of str to int
+        Pixels a side that each published network sees; 224 where none is named.
+    network_resampling : str or None
+        How images get there; None is each network's own way.
+    column_ssim : bool
+        One-dimensional SSIM along columns, averaged over columns, instead of the two-dimensional one.
+    effnet : str
+        Which EfficientNet-B1, a name in the zoo: `effnet` (first weights) or `effnet_v2`.
+    n_test : int or None
+        Test images of the published tables; two-way scores depend on it.
+    """
+
+    source: str
+    side: int | None = None
+    resampling: str = "antialiased"
+    first_side: int | None = None
+    sides: dict = field(default_factory=dict)
+    network_resampling: str | None = None
+    column_ssim: bool = False
+    effnet: str = "effnet"
+    n_test: int | None = None
+
+    def for_structure(self, images: np.ndarray) -> Tensor:
+        """Images as SSIM and PixCorr see them: (n_images, 3, side, side), 0 to 1."""
+        return resample(self._first(images), self.side, self.resampling)
+
+    def for_network(self, images: np.ndarray, network: str, side: int) -> Tensor:
+        """Images as a network sees them; a stand-in that was trained at another size than 224 sees them in proportion."""
+        wanted = round(self.sides.get(network, 224) * side / 224)
+        return resample(self._first(images), wanted, self.network_resampling)
+
+    def _first(self, images):
+        return images if self.first_side is None else resample(images, self.first_side, self.resampling)
+
+
+_MINDEYE = {
+    "side": 425,
+    "resampling": "plain",
+    "first_side": 256,
+    "sides": {"alexnet": 256, "inception": 342, "effnet": 255},
+    "network_resampling": "plain",
+    "effnet": "effnet_v2",
+}
+PROTOCOLS = {
+    "native": Protocol("this project: the truth as it is handed over, SSIM in two dimensions"),
+    "brain_diffuser": Protocol(
+        "Ozcelik & VanRullen 2023, eval_extract_features.py and evaluate_reconstruction.py, scikit-image 0.17",
+        side=425,
+        resampling="pil bicubic",
+        network_resampling="pil bilinear",
+        column_ssim=True,
+        n_test=982,
+    ),
+    "mindeye1": Protocol(
+        "Scotti et al. 2023, Reconstruction_Metrics.py, torchvision 0.15, scikit-image 0.20", n_test=982, **_MINDEYE
+    ),
+    "mindeye2": Protocol("Scotti et al. 2024, final_evaluations.ipynb, torchvision 0.16", n_test=1000, **_MINDEYE),
+}

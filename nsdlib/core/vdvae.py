@@ -1,0 +1,297 @@
+"""The very deep VAE (Child 2020) of stage 1: images to latents, latents to a rough image.
+
+One class serves the published ImageNet-64 checkpoint and the demo zoo: the topology is spelled by `Hyperparameters`, the
+parameter names are those of the checkpoint. The latents of the first `n_layers` decoder blocks, flattened block by block
+in (channel, row, column) order, are what a brain decoder predicts; the blocks after them draw from the prior.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nsdlib.core import device, mixture, random
+from nsdlib.core.images import pil_resize
+from nsdlib.core.weights import check_fit, read_tensors
+from nsdlib.store import zoo
+
+PIXEL_MEAN, PIXEL_SCALE = 115.92961967, 69.37404  # of ImageNet-64, in grey levels
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What fixes the shape of the network; the defaults are the published ImageNet-64 model's.
+
+    `enc_blocks` and `dec_blocks` are lists of `RxN` (N blocks at resolution R), `RdD` (one block at R that then pools by D)
+    and `RmM` (one block at R that first adds the state of resolution M, enlarged).
+    """
+
+    width: int = 512
+    zdim: int = 16
+    bottleneck_multiple: float = 0.25
+    num_mixtures: int = 10
+    image_size: int = 64
+    enc_blocks: str = "64x11,64d2,32x20,32d2,16x9,16d2,8x8,8d2,4x7,4d4,1x5"
+    dec_blocks: str = "1x2,4m1,4x3,8m4,8x7,16m8,16x15,32m16,32x31,64m32,64x12"
+
+
+def parse_blocks(text: str) -> list[tuple[int, str, int]]:
+    """Expand a block list into one (resolution, "x" | "d" | "m", argument) a block."""
+    blocks = []
+    for part in text.split(","):
+        mark = next((m for m in "xdm" if m in part), None)
+        if mark is None:
+            raise ValueError(f"a block is written RxN, RdD or RmM, got {part!r} in {text!r}")
+        resolution, argument = (int(number) for number in part.split(mark))
+        blocks += [(resolution, "x", 1)] * argument if mark == "x" else [(resolution, mark, argument)]
+    return blocks
+
+
+class Block(nn.Module):
+    """Four convolutions behind GELUs, narrow in the middle; residual and pooling where asked."""
+
+    def __init__(self, n_in, n_middle, n_out, *, resolution, residual=False, pool=1):
+        super().__init__()
+        inner = 3 if resolution > 2 else 1
+        self.c1 = nn.Conv2d(n_in, n_middle, 1)
+        self.c2 = nn.Conv2d(n_middle, n_middle, inner, padding=inner // 2)
+        self.c3 = nn.Conv2d(n_middle, n_middle, inner, padding=inner // 2)
+        self.c4 = nn.Conv2d(n_middle, n_out, 1)
+        self.residual, self.pool = residual, pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n_images, n_in, rows, columns) -> (n_images, n_out, rows / pool, columns / pool)."""
+        h = x
+        for convolution in (self.c1, self.c2, self.c3, self.c4):
+            h = convolution(F.gelu(h))
+        h = x + h if self.residual else h
+        return F.avg_pool2d(h, self.pool) if self.pool > 1 else h
+
+
+class Encoder(nn.Module):
+    """Image to one activation a resolution."""
+
+    def __init__(self, hp: Hyperparameters):
+        super().__init__()
+        self.in_conv = nn.Conv2d(3, hp.width, 3, padding=1)
+        middle = int(hp.width * hp.bottleneck_multiple)
+        self.enc_blocks = nn.ModuleList(
+            Block(hp.width, middle, hp.width, resolution=r, residual=True, pool=n if mark == "d" else 1)
+            for r, mark, n in parse_blocks(hp.enc_blocks)
+        )
+
+    def forward(self, x: Tensor) -> dict[int, Tensor]:
+        """(n_images, 3, size, size) -> {resolution: (n_images, width, resolution, resolution)}."""
+        x = self.in_conv(x)
+        activations = {x.shape[-1]: x}
+        for block in self.enc_blocks:
+            x = block(x)
+            activations[x.shape[-1]] = x
+        return activations
+
+
+class DecoderBlock(nn.Module):
+    """One stochastic layer: prior, posterior, and what its latent does to the state."""
+
+    def __init__(self, hp: Hyperparameters, resolution: int, mixin: int | None):
+        super().__init__()
+        self.resolution, self.mixin = resolution, mixin
+        middle = int(hp.width * hp.bottleneck_multiple)
+        self.enc = Block(2 * hp.width, middle, 2 * hp.zdim, resolution=resolution)
+        self.prior = Block(hp.width, middle, 2 * hp.zdim + hp.width, resolution=resolution)
+        self.z_proj = nn.Conv2d(hp.zdim, hp.width, 1)
+        self.resnet = Block(hp.width, middle, hp.width, resolution=resolution, residual=True)
+        self.splits = (hp.zdim, hp.zdim, hp.width)
+
+    def forward(self, states: dict[int, Tensor], choose, activations: dict[int, Tensor] | None) -> Tensor:
+        """The new state at this resolution; `choose(prior, posterior)` returns z.
+
+        `prior` is a (mean, log sd) pair, `posterior` a function that computes one (it needs the activations).
+        """
+        x = states[self.resolution]
+        if self.mixin is not None:
+            x = x + F.interpolate(states[self.mixin], scale_factor=self.resolution // self.mixin, mode="nearest")
+        *prior, residual = self.prior(x).split(self.splits, dim=1)
+
+        def posterior():
+            return self.enc(torch.cat([x, activations[self.resolution]], dim=1)).chunk(2, dim=1)
+
+        z = choose(prior, posterior)
+        return self.resnet(x + residual + self.z_proj(z))
+
+
+class MixtureOutput(nn.Module):
+    """The last convolution: the parameters of a discretised mixture of logistics (PixelCNN++)."""
+
+    def __init__(self, hp: Hyperparameters):
+        super().__init__()
+        self.out_conv = nn.Conv2d(hp.width, 10 * hp.num_mixtures, 1)
+
+
+class Decoder(nn.Module):
+    """Latents, from the top down, to the state from which pixels are read."""
+
+    def __init__(self, hp: Hyperparameters):
+        super().__init__()
+        blocks = parse_blocks(hp.dec_blocks)
+        self.dec_blocks = nn.ModuleList(DecoderBlock(hp, r, n if mark == "m" else None) for r, mark, n in blocks)
+        self.resolutions = sorted({r for r, _, _ in blocks} | {n for _, mark, n in blocks if mark == "m"})
+        self.bias_xs = nn.ParameterList(torch.zeros(1, hp.width, r, r) for r in self.resolutions)
+        self.out_net = MixtureOutput(hp)
+        self.gain = nn.Parameter(torch.ones(1, hp.width, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(1, hp.width, 1, 1))
+
+    def forward(self, n_images: int, choose, activations=None, n_layers: int | None = None) -> Tensor:
+        """Walk all blocks, or the first `n_layers`; `choose(index, prior, posterior)` gives each block's z.
+
+        Returns the final state, (n_images, width, size, size).
+        """
+        states = {r: bias.expand(n_images, -1, -1, -1) for r, bias in zip(self.resolutions, self.bias_xs, strict=True)}
+        for index, block in enumerate(self.dec_blocks[:n_layers]):
+            states[block.resolution] = block(states, lambda p, q, i=index: choose(i, p, q), activations)
+        return states[self.resolutions[-1]] * self.gain + self.bias
+
+
+class VDVAE(nn.Module):
+    """The whole model; see `load` for a trained one.
+
+    `fast` runs the convolutions of `decode` in bfloat16, for hardware that is faster with it; pixels of the demo model move by
+    0.2 grey levels in the mean and 3 at most. `encode` is in float32 on every device: latents are saved as targets, whose name
+    does not tell the device.
+    """
+
+    def __init__(self, hp: Hyperparameters):
+        super().__init__()
+        self.hp, self.fast = hp, False
+        self.encoder = Encoder(hp)
+        self.decoder = Decoder(hp)
+
+    @property
+    def latent_shapes(self) -> list[tuple[int, int, int]]:
+        """(channels, rows, columns) of each decoder block's latent."""
+        return [(self.hp.zdim, block.resolution, block.resolution) for block in self.decoder.dec_blocks]
+
+    def n_latents(self, n_layers: int) -> int:
+        """How many numbers the first `n_layers` blocks hold (published model: 15 -> 13,344, 31 -> 91,168)."""
+        if not 0 <= n_layers <= len(self.latent_shapes):
+            raise ValueError(f"n_layers must lie between 0 and {len(self.latent_shapes)}, got {n_layers}")
+        return sum(int(np.prod(shape)) for shape in self.latent_shapes[:n_layers])
+
+    def prepare(self, images: np.ndarray) -> Tensor:
+        """(n_images, height, width, 3) uint8 -> network input (n_images, 3, size, size), resized as published (PIL bilinear)."""
+        images = pil_resize(images, self.hp.image_size, Image.Resampling.BILINEAR)
+        x = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2)
+        return ((x - PIXEL_MEAN) / PIXEL_SCALE).to(self.decoder.gain.device)
+
+    @torch.inference_mode()
+    def encode(self, images, *, n_layers, sample=False, seed=0, image_ids=None, batch_size=64) -> np.ndarray:
+        """Posterior latents of the first `n_layers` blocks.
+
+        Parameters
+        ----------
+        images : (n_images, height, width, 3) uint8.
+        sample : False takes posterior means, True a draw (the published targets are draws).
+        seed, image_ids : a draw depends on these alone, never on the neighbours in a batch.
+
+        Returns
+        -------
+        (n_images, n_latents) float32.
+        """
+        self.n_latents(n_layers)
+        image_ids = np.arange(len(images)) if image_ids is None else image_ids
+        rows = []
+        for start in range(0, len(images), batch_size):
+            generators = random.generators(seed, image_ids[start : start + batch_size])
+            drawn = []
+
+            def choose(index, prior, posterior, generators=generators, drawn=drawn):
+                mean, log_sd = posterior()
+                drawn.append(mean + log_sd.exp() * random.normal(mean, generators) if sample else mean)
+                return drawn[-1]
+
+            x = self.prepare(images[start : start + batch_size])
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # no float32 of fewer digits
+                self.decoder(len(x), choose, self.encoder(x), n_layers)
+            rows.append(torch.cat([z.flatten(1) for z in [x.new_zeros(len(x), 0), *drawn]], dim=1).cpu().numpy())
+        return np.concatenate(rows)
+
+    @torch.inference_mode()
+    def decode(self, latents, *, seed=0, temperature=1.0, image_ids=None, output="mean", batch_size=64) -> np.ndarray:
+        """Images from the latents of the first blocks; later blocks draw from their prior.
+
+        Parameters
+        ----------
+        latents : (n_images, n_latents) float, of any whole number of layers, 0 included.
+        temperature : scales the prior's standard deviation; 0 takes its mean.
+        output : "mean" of the pixel mixture, or a "sample" of it (published).
+        seed, image_ids : as in `encode`.
+
+        Returns
+        -------
+        (n_images, size, size, 3) uint8.
+        """
+        if output not in ("mean", "sample"):
+            raise ValueError(f'output must be "mean" or "sample", got {output!r}')
+        image_ids = np.arange(len(latents)) if image_ids is None else image_ids
+        images = []
+        for start in range(0, len(latents), batch_size):
+            generators = random.generators(seed, image_ids[start : start + batch_size])
+            given = self._unflatten(latents[start : start + batch_size])
+
+            def choose(index, prior, posterior, given=given, generators=generators):
+                if index < len(given):
+                    return given[index]
+                mean, log_sd = (part.float() for part in prior)
+                return mean + temperature * log_sd.exp() * random.normal(mean, generators) if temperature > 0 else mean
+
+            with torch.autocast(self.decoder.gain.device.type, torch.bfloat16, enabled=self.fast):
+                state = self.decoder(len(latents[start : start + batch_size]), choose)
+                parameters = self.decoder.out_net.out_conv(state)
+            pixels = mixture.read_pixels(parameters.float(), generators if output == "sample" else None)
+            images.append(((pixels.float() + 1) * 127.5).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+        return np.concatenate(images)
+
+    def _unflatten(self, latents) -> list[Tensor]:
+        """(n_images, n_latents) -> one (n_images, channels, rows, columns) a block."""
+        sizes = np.cumsum([int(np.prod(shape)) for shape in self.latent_shapes])
+        n_layers = 0 if latents.shape[1] == 0 else int(np.searchsorted(sizes, latents.shape[1])) + 1
+        if n_layers > len(sizes) or self.n_latents(n_layers) != latents.shape[1]:
+            raise ValueError(
+                f"{latents.shape[1]} latents are not a whole number of layers; "
+                f"the layers end at {', '.join(map(str, sizes[:40]))}"
+            )
+        flat = torch.as_tensor(np.ascontiguousarray(latents, dtype=np.float32)).to(self.decoder.gain)
+        parts = flat.split([int(np.prod(shape)) for shape in self.latent_shapes[:n_layers]], dim=1) if n_layers else []
+        return [part.reshape(-1, *shape) for part, shape in zip(parts, self.latent_shapes, strict=False)]
+
+
+def load_weights(model: VDVAE, state: dict[str, Tensor]) -> VDVAE:
+    """Fill a model from a state dict; a `module.` prefix is tolerated, any other difference is an error that names the keys."""
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    check_fit(model.state_dict(), state, what="these weights do not fit the VDVAE")
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def from_file(path: Path) -> VDVAE:
+    """The VDVAE of OpenAI's `imagenet64-iter-1600000-model-ema.th`, or of safetensors beside a `hyperparameters.json`."""
+    if path.suffix == ".th":
+        model, state = VDVAE(Hyperparameters()), read_tensors(path)
+    else:
+        settings = json.loads((path.parent / "hyperparameters.json").read_text())
+        model = VDVAE(Hyperparameters(**settings))
+        state = {key: value.float() for key, value in read_tensors(path).items()}
+    return load_weights(model, state)
+
+
+def load(run) -> VDVAE:
+    """The run's VDVAE, on the run's device; on a GPU it decodes in half precision."""
+    where = device.pick(run.device)
+    model = from_file(zoo.path(run, "vdvae")).to(where, memory_format=torch.channels_last)
+    model.fast = where.type == "cuda"
+    return model

@@ -1,0 +1,382 @@
+"""Getting the Natural Scenes Dataset (NSD) and the published weights: which files, under which terms, checked ever after.
+
+What is there and whole is not fetched again, so a command that was interrupted is simply repeated.
+"""
+
+import errno
+import fcntl
+import json
+import shutil
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from nsdlib.core.files import write_whole
+from nsdlib.data import nsd_layout as nsd
+from nsdlib.store.download import (
+    GO_ON,
+    FetchError,
+    File,
+    Patience,
+    Record,
+    Remote,
+    Server,
+    digests,
+    discard,
+    fault,
+    put_in_place,
+    size_of,
+)
+
+BUCKET = "https://natural-scenes-dataset.s3.amazonaws.com"
+CAPTIONS = "https://huggingface.co/datasets/pscotti/naturalscenesdataset/resolve/main/COCO_73k_annots_curated.npy"
+TERMS_PAGE = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
+TERMS = f"""The Natural Scenes Dataset is free for research and teaching, for those who keep its terms. In short:
+  - fill in the data access form first (https://naturalscenesdataset.org);
+  - hand neither the data nor parts of them on; everyone who works with them is bound;
+  - do not try to find out who the participants are;
+  - cite Allen et al. 2022 (doi:10.1038/s41593-021-00962-x) and thank NSF IIS-1822683 and IIS-1822929.
+The terms themselves, which alone count: {TERMS_PAGE}"""
+STAGES = {
+    "nsddata": "design, behaviour, masks and regions (notebooks 00 and 02)",
+    "nsddata_stimuli": "images and captions (00, 03 to 08)",
+    "nsddata_betas": "published betas (02 to 08)",
+    "nsddata_timeseries": "BOLD and onsets (01)",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done for a file: its state here, what the server has, and what is wrong when the server cannot tell.
+
+    `state` is "there", "unrecorded" (there and of the right size, its hash not yet taken), "damaged" or "missing".
+    """
+
+    file: File
+    state: str
+    remote: Remote | None = None
+    problem: str = ""
+
+    @property
+    def size(self):
+        """Bytes of the whole file, the estimate where the server did not say."""
+        return self.remote.size if self.remote and self.remote.size is not None else self.file.about
+
+    @property
+    def wanted(self):
+        """Bytes still to come."""
+        return 0 if self.state in ("there", "unrecorded") else max(self.size - size_of(self.file.part), 0)
+
+
+def subject_files(data, subject, *, n_sessions, glm_sessions, version):
+    """Every file that the notebooks read of a subject, in the order of the stages.
+
+    Parameters
+    ----------
+    data : path-like
+        Folder that mirrors NSD's bucket.
+    subject : int
+        1 to 8.
+    n_sessions : int
+        Sessions of betas, from the first.
+    glm_sessions : int
+        Sessions of time series, from the first; 0 for none.
+    version : str
+        Version of the betas.
+
+    Returns
+    -------
+    list of File
+
+    Raises
+    ------
+    ValueError
+        For a subject or sessions that NSD does not have.
+    """
+    if subject not in nsd.N_SESSIONS:
+        raise ValueError(f"subject={subject}: NSD has subjects 1 to {nsd.N_SUBJECTS}.")
+    available = nsd.N_SESSIONS[subject]
+    if not (1 <= n_sessions <= available and 0 <= glm_sessions <= available):
+        raise ValueError(
+            f"{n_sessions} sessions of betas and {glm_sessions} of time series: subject {subject} has sessions 1 to {available}."
+        )
+    layout = nsd.Layout(Path(data), subject)
+    files = {
+        layout.stim_info: "where each image came from",
+        **dict(layout.needed(n_sessions, version=version, glm_sessions=glm_sessions)),
+    }
+    return sorted((_of_nsd(layout, path, what) for path, what in files.items()), key=lambda file: _rank(file.stage))
+
+
+def accept_terms(data, *, accepted=False):
+    """Show NSD's terms once, and remember in the data's folder that they were accepted.
+
+    Parameters
+    ----------
+    data : path-like
+        Folder of the data; `terms_accepted.json` in it remembers.
+    accepted : bool
+        Whether the caller has said so already; else a person at a terminal is asked.
+
+    Raises
+    ------
+    RuntimeError
+        When they are not accepted, or nobody is there to ask.
+    """
+    remembered = Path(data) / "terms_accepted.json"
+    if remembered.exists():
+        return
+    print(TERMS)
+    if not accepted and sys.stdin.isatty():
+        print("Do you accept them? Type yes or no:", end=" ", flush=True)
+        accepted = sys.stdin.readline().strip().lower() == "yes"
+    if not accepted:
+        raise RuntimeError(f"NSD's terms are not accepted: read {TERMS_PAGE}, then repeat with --accept-terms.")
+    remembered.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(remembered, json.dumps({"accepted": TERMS_PAGE}) + "\n")
+
+
+def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
+    """Bring a folder's files up to what is wanted, or say what that would take, and print both.
+
+    Parameters
+    ----------
+    files : list of File
+        From `subject_files` or `nsdlib.store.zoo.files`.
+    folder : path-like
+        Where `fetched.json` lies, above all files.
+    dry_run : bool
+        List every file and change nothing.
+    verify : bool
+        Read every file that is there and compare its hash with the first one, not only its size.
+    patience : Patience, optional
+        How long to bear with a server.
+
+    Raises
+    ------
+    RuntimeError
+        When the disk has no room, another download is at work in the folder, or files could not be had: one sentence each.
+    """
+    patience = patience or Patience(tries=2 if dry_run else 5)
+    if dry_run:
+        plans = survey(files, folder, verify=verify, patience=patience)
+        print(listing(plans, folder))
+        problems = [plan.problem for plan in plans if plan.problem]
+    else:
+        with alone(folder):
+            plans = survey(files, folder, verify=verify, patience=patience)
+            print(summary(plans))
+            problems = download(plans, folder, patience=patience)
+    if problems:
+        raise RuntimeError(
+            "\n  ".join([f"{len(problems)} of {len(files)} files could not be had:", *_by_reason(problems)])
+        )
+    if not dry_run:
+        print(f"All {len(files)} files are in {folder}")
+
+
+def survey(files, folder, *, patience, verify=False):
+    """Look at what is there and what the server has, without changing anything.
+
+    Parameters
+    ----------
+    files : list of File
+    folder : path-like
+    patience : Patience
+    verify : bool
+        As in `fetch`.
+
+    Returns
+    -------
+    list of Plan
+        One a file, in the same order.
+    """
+    record = Record(folder)
+    with Server(patience) as server:
+        return _in_threads(lambda file: _plan(file, record[file], server, verify), files, server)
+
+
+def download(plans, folder, *, patience):
+    """Fetch what is missing or damaged and take the hashes not known yet; a file that fails does not stop the others.
+
+    Parameters
+    ----------
+    plans : list of Plan
+        From `survey`.
+    folder : path-like
+    patience : Patience
+
+    Returns
+    -------
+    list of str
+        What went wrong, one sentence for each file that could not be had.
+
+    Raises
+    ------
+    RuntimeError
+        Before anything is fetched, when the disk has not the room.
+    """
+    from tqdm import tqdm
+
+    wanted, free = sum(plan.wanted for plan in plans if not plan.problem), shutil.disk_usage(folder).free
+    if wanted > free:
+        raise RuntimeError(
+            f"{amount(wanted)} are still to come, but the disk of {folder} has {amount(free)} free: free some space, or name "
+            "a folder on another disk in params/_common.yaml; nothing was fetched."
+        )
+    record, guard = Record(folder), threading.Lock()
+    with Server(patience) as server, tqdm(total=wanted, unit="B", unit_scale=True, disable=None) as bar:
+
+        def count(n_bytes):
+            with guard:
+                bar.update(n_bytes)
+
+        def complete(plan):
+            problem = plan.problem or _complete(plan, record, server, count)
+            if not problem and plan.state != "there":
+                with guard, bar.external_write_mode():
+                    print(f"{plan.file.path.relative_to(folder)}: {amount(size_of(plan.file.path))}")
+            return problem
+
+        return [problem for problem in _in_threads(complete, plans, server) if problem]
+
+
+def listing(plans, folder):
+    """Every file with its bytes, state and use, stage by stage; "~" and "?" where the server did not say."""
+    lines = []
+    for stage, members in groupby(plans, key=lambda plan: plan.file.stage):
+        members = list(members)
+        lines += [_line(stage, members)]
+        for plan in members:
+            sure = plan.remote is not None and plan.remote.size is not None
+            size = amount(plan.size) if sure else f"~{amount(plan.size)}" if plan.size else "?"
+            lines.append(f"  {size:>10}  {plan.state:<10}  {plan.file.path.relative_to(folder)}: {plan.file.what}")
+    return "\n".join([*lines, _line("all", plans)])
+
+
+def summary(plans):
+    """One line a stage."""
+    stages = groupby(plans, key=lambda plan: plan.file.stage)
+    return "\n".join([*(_line(stage, list(members)) for stage, members in stages), _line("all", plans)])
+
+
+def amount(n_bytes):
+    """A number of bytes as text, such as "39.56 GB"."""
+    for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= power:
+            return f"{n_bytes / power:.2f} {unit}"
+    return f"{n_bytes} B"
+
+
+def _line(stage, plans):
+    """Number of files and bytes of a stage, whole and still to come."""
+    size, wanted = (amount(sum(getattr(plan, name) for plan in plans)) for name in ("size", "wanted"))
+    return f"{stage}: {len(plans)} files, {size}; still to come {wanted}"
+
+
+def _by_reason(problems):
+    """One sentence for each reason, with the first three files that it holds for."""
+    files = {}
+    for problem in problems:
+        name, _, reason = problem.partition(": ")
+        files.setdefault(reason, []).append(name)
+    for reason, names in files.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield f"{', '.join(names[:3])}{more}: {reason}"
+
+
+def _of_nsd(layout, path, what):
+    """The File of a path of the layout, with its address and about how many bytes it has."""
+    key = path.relative_to(layout.root)
+    ours = path != layout.captions
+    return File(
+        path=path,
+        address=f"{BUCKET}/{key.as_posix()}" if ours else CAPTIONS,
+        what=what if ours else f"{what} (from huggingface.co, not part of NSD)",
+        stage=f"{key.parts[0]}, {STAGES[key.parts[0]]}",
+        about=layout.n_bytes(path),
+        md5_etag=ours,
+    )
+
+
+def _rank(stage):
+    """Place of a stage in the order of the notebooks."""
+    return list(STAGES).index(stage.partition(",")[0])
+
+
+def _plan(file, entry, server, verify):
+    """The Plan of one file; the server is asked unless the file is there as it was first fetched."""
+    there, recorded = file.path.is_file(), entry.get("sha256", "")
+    whole = there and recorded and size_of(file.path) == entry.get("size")
+    if whole and (not verify or digests(file.path)[0] == recorded):
+        return Plan(file, "there", Remote(entry["size"]))
+    state = "missing" if not there else "damaged" if recorded else "unrecorded"
+    try:
+        remote = server.look(file)
+    except FetchError as error:
+        return Plan(file, state, problem=str(error))
+    if state == "unrecorded" and remote.size not in (None, size_of(file.path)):
+        state = "damaged"
+    return Plan(file, state, remote)
+
+
+def _complete(plan, record, server, count):
+    """Make a file whole and record it; gives what went wrong as a sentence, or nothing."""
+    file, remote, entry = plan.file, plan.remote, record[plan.file]
+    recorded = entry.get("sha256", "")
+    try:
+        if plan.state == "there":
+            return ""
+        if plan.state == "unrecorded":
+            found = digests(file.path)
+            if not fault(file, remote, recorded, found=found):
+                record.note(file, etag=remote.etag, size=size_of(file.path), sha256=found[0])
+                return ""
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        if entry.get("etag") != remote.etag:  # what has come so far is of another file
+            discard(file.part, count)
+            record.note(file, etag=remote.etag)
+        sha256 = server.receive(file, remote, recorded=recorded, count=count)
+        put_in_place(file, is_ours=bool(recorded))
+        record.note(file, size=size_of(file.path), sha256=sha256)
+    except FetchError as error:
+        return str(error)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            server.stop.set()
+        return f"{file.label}: it cannot be written ({error.strerror}): see to the disk; {GO_ON}."
+    return ""
+
+
+def _in_threads(function, items, server):
+    """Results of `function` for all items, in order; an interruption stops those at work and lets none begin."""
+    with ThreadPoolExecutor(server.patience.n_threads) as pool:
+        futures = [pool.submit(function, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            server.stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+@contextmanager
+def alone(folder):
+    """Hold the folder against other downloads; made when it is not there."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        file = (Path(folder) / ".fetching").open("w")
+    except PermissionError as error:
+        raise RuntimeError(f"{error.filename} cannot be written: name another folder in params/_common.yaml.") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(
+                f"Another download is at work in {folder}: let it end, then repeat the command."
+            ) from None
+        yield

@@ -1,0 +1,192 @@
+"""Sessions of NSD through the single-trial GLM: read run by run, fitted by either engine, resumed, written as NSD's files.
+
+A session is fitted alone and over the whole brain, as NSD did. Of a fit, the betas of a region and maps of all voxels are kept.
+"""
+
+import hashlib
+import shutil
+
+import numpy as np
+
+from nsdlib.core.glm import fit as glm
+from nsdlib.core.glm.options import Options
+from nsdlib.data import glmsingle, nsd_write
+from nsdlib.data.nsd import TR
+
+ENGINES = {"nsdlib": glm.fit, "glmsingle": glmsingle.fit}
+BETAS = ("betas_b", "betas_c", "betas_d")
+
+
+def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine="nsdlib", scratch=None):
+    """Fit sessions of NSD, each alone, over the whole brain; keep the betas of a region and maps of the rest.
+
+    Parameters
+    ----------
+    subject : nsd.NSDSubject
+    n_sessions : int
+        From the first.
+    roi : str
+        A label volume; betas of its voxels with any label are kept. "brainmask" keeps all.
+    options : Options, optional
+    engine : str
+        One of `ENGINES`: ours, or GLMsingle where it is installed.
+    scratch : Path, optional
+        A folder for what is in progress. Interrupted and called again, the work goes on: sessions that were finished are
+        read from there, and the one that was interrupted goes on behind its last finished batch (GLMsingle: from its
+        start). The caller removes it.
+
+    Returns
+    -------
+    xarray.Dataset
+        betas_b, betas_c, betas_d (trial, roi_voxel); the other variables of one axis "voxel" as (session, voxel), hrf_r2,
+        pc_curve (NaN where denoising was off) and fractions; for each session threshold, n_pcs and notes. Coordinates:
+        session (from 1), trial (from 0), voxel and roi_voxel (flat C-order index into the volume).
+
+    Raises
+    ------
+    ValueError
+        As `glm.fit`, for an unknown engine or no session, and when the region has no voxel in the brain mask.
+    """
+    import xarray as xr
+
+    if engine not in ENGINES:
+        raise ValueError(f"engine {engine!r} is unknown. Known: {', '.join(ENGINES)}.")
+    if n_sessions < 1:
+        raise ValueError(f"n_sessions must be at least 1, got {n_sessions}.")
+    options = options or Options()
+    brain = np.flatnonzero(subject.brainmask)
+    kept = np.flatnonzero(subject.roi(roi)[subject.brainmask] > 0)
+    if not len(kept):
+        raise ValueError(f"{roi} has no voxel inside the brain mask of subject {subject.subject}: choose another roi.")
+
+    def fit_session(session, folder):
+        design, series = read_session(subject, session)
+        found = ENGINES[engine](design, series, tr=TR, options=options, scratch=folder)
+        return _keep(found, kept, options)
+
+    sessions = []
+    for session in range(1, n_sessions + 1):
+        if scratch is None:
+            sessions.append(fit_session(session, None))
+        else:
+            inputs = f"{subject.root} {subject.subject} {roi} {engine} {options} {_files(subject, session, roi)}"
+            name = f"session{session:02d}-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
+            sessions.append(
+                _finished_once(scratch / name, lambda folder, session=session: fit_session(session, folder))
+            )
+    maps = [found.drop_vars(BETAS) for found in sessions]
+    betas = xr.concat([found[list(BETAS)] for found in sessions], "trial")
+    result = xr.merge([betas, xr.concat(maps, "session")]).drop_attrs(deep=False)
+    sessions, trials = np.arange(1, n_sessions + 1), np.flatnonzero(subject.session <= n_sessions)
+    result["fractions"] = ("candidate", np.unique(options.fractions)[::-1])
+    return result.assign_coords(session=sessions, trial=trials, voxel=brain, roi_voxel=brain[kept])
+
+
+def read_session(subject, session, mask=None):
+    """Design and BOLD of a session's task runs, as `glm.fit` takes them.
+
+    Parameters
+    ----------
+    subject : nsd.NSDSubject
+    session : int
+        From 1.
+    mask : (X, Y, Z) bool, optional
+        Voxels to read; the brain mask when not given.
+
+    Returns
+    -------
+    design : list of (225,) int64 arrays
+        The 1-based id of the image in the row of an onset, else 0.
+    series : list of (225, n_voxels) float32 arrays
+        Scanner units. The last of the 226 volumes, which has no row in the design, is left out.
+    """
+    mask = subject.brainmask if mask is None else mask
+    runs = range(1, subject.n_runs(session) + 1)
+    design = [subject.design(session, run) for run in runs]
+    return design, [subject.timeseries(session, run, mask)[: len(rows)] for run, rows in zip(runs, design, strict=True)]
+
+
+def export_betas(found, subject, folder, *, kind="betas_d"):
+    """Write betas as NSD does: `betas_sessionNN.nii.gz` and `.hdf5`, int16, 300 times the percent signal change.
+
+    Parameters
+    ----------
+    found : xarray.Dataset
+        From `fit_sessions`; voxels outside its region are 0 in the files, as are those that are NaN.
+    subject : nsd.NSDSubject
+    folder : Path
+        Made when it is not there. Files are written beside and then renamed.
+    kind : str
+        Which betas.
+
+    Returns
+    -------
+    list of Path
+        The NIfTI files, one a session.
+
+    Raises
+    ------
+    ValueError
+        When a session in `found` does not have the trials that NSD's files have.
+    FileExistsError
+        When a file is already there: NSD's own betas have these names. Nothing is written then.
+    """
+    session_of = subject.session[found.trial.values]
+    targets = {
+        session: {ending: folder / f"betas_session{session:02d}.{ending}" for ending in ("nii.gz", "hdf5")}
+        for session in found.session.values
+    }
+    for session, paths in targets.items():
+        n_trials, expected = (np.count_nonzero(of == session) for of in (session_of, subject.session))
+        if n_trials != expected:
+            raise ValueError(
+                f"Session {session} has {n_trials} trials here, {expected} in the experiment: fit it again."
+            )
+        if there := [path for path in paths.values() if path.exists()]:
+            raise FileExistsError(
+                f"{there[0]} is already there, and is not overwritten: name another folder, or remove it."
+            )
+    mask = np.zeros(subject.brainmask.shape, dtype=bool)
+    mask.flat[found.roi_voxel.values] = True
+    for session, paths in targets.items():
+        betas = found[kind].values[session_of == session]
+        partial = {ending: path.with_name(f"partial-{path.name}") for ending, path in paths.items()}
+        nsd_write.write_betas(partial, np.nan_to_num(betas), mask, subject.affine)
+        for ending, path in paths.items():
+            partial[ending].rename(path)
+    return [paths["nii.gz"] for paths in targets.values()]
+
+
+def _files(subject, session, roi):
+    """Size and time of last change of what a session's fit reads: a corrected file makes another fit."""
+    numbers, paths = range(1, subject.n_runs(session) + 1), subject.paths
+    files = [kind(session, run) for run in numbers for kind in (paths.timeseries, paths.design)]
+    files += [paths.volume("brainmask"), paths.roi(roi)]
+    return [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+
+
+def _finished_once(place, fit):
+    """The result that lies in `place`.nc, or that of `fit(place)`, kept there; its folder of arrays is removed."""
+    import xarray as xr
+
+    file = place.with_suffix(".nc")
+    if not file.is_file():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial")
+        fit(place).to_netcdf(partial, engine="h5netcdf")
+        partial.rename(file)
+    shutil.rmtree(place, ignore_errors=True)
+    return xr.open_dataset(file, engine="h5netcdf")
+
+
+def _keep(found, kept, options):
+    """Of a session's fit, the betas of some voxels and the maps of all, with the fit's attributes as variables."""
+    import xarray as xr
+
+    one_axis = [name for name, (axes, _) in glm.VARIABLES.items() if axes == ("voxel",) and name in found]
+    result = found[[*one_axis, "hrf_r2"]]
+    unknown = xr.DataArray(np.full(options.n_pcs + 1, np.nan, np.float32), dims="n_components")
+    result["pc_curve"] = found.get("pc_curve", unknown)
+    betas = {name: found[name].isel(voxel=kept).rename(voxel="roi_voxel") for name in BETAS}
+    attributes = {name: ((), found.attrs[name]) for name in ("threshold", "n_pcs", "notes")}
+    return result.assign(betas | attributes).drop_attrs(deep=False)

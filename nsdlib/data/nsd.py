@@ -1,0 +1,265 @@
+"""A lazy reader of the Natural Scenes Dataset: nothing is read before it is asked for, and then only what is asked for.
+
+Inside this package image ids count from 0 (row of the stimulus file). NSD's own files count from 1 in most places;
+the difference is taken here, at the edge, and nowhere else.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from nsdlib.data import nsd_files
+from nsdlib.data import nsd_layout as nsd
+
+TR = nsd.TR
+ROI_LABELS = nsd.ROI_LABELS
+DEFAULT_VERSION = "betas_fithrf_GLMdenoise_RR"
+
+
+class NSDSubject:
+    """One subject's images, trials, regions, betas and time series.
+
+    Parameters
+    ----------
+    root : path-like
+        Folder that mirrors NSD's bucket (it holds `nsddata`, `nsddata_betas`, ...).
+    subject : int
+        1 to 8.
+    n_sessions : int, optional
+        How many sessions to use, from the first; all that the subject has when not given.
+
+    Raises
+    ------
+    ValueError
+        For a subject or a number of sessions that NSD does not have.
+    """
+
+    def __init__(self, root, subject, n_sessions=None):
+        if subject not in nsd.N_SESSIONS:
+            raise ValueError(f"subject={subject!r}: NSD has subjects 1 to {nsd.N_SUBJECTS}.")
+        available = nsd.N_SESSIONS[subject]
+        n_sessions = available if n_sessions is None else n_sessions
+        if not 1 <= n_sessions <= available:
+            raise ValueError(f"n_sessions={n_sessions}: subject {subject} has sessions 1 to {available}.")
+        self.root, self.subject, self.n_sessions = Path(root), subject, n_sessions
+        self.paths = nsd.Layout(self.root, subject)
+
+    def __repr__(self):
+        return f"NSDSubject(subject={self.subject}, n_sessions={self.n_sessions}, n_trials={self.n_trials})"
+
+    @cached_property
+    def expdesign(self):
+        """The experiment's design, as `nsd_files.read_expdesign` gives it (ids count from 1)."""
+        return nsd_files.read_expdesign(self._existing(self.paths.expdesign, "which image in which trial"))
+
+    @property
+    def n_trials(self):
+        """Trials in the sessions used."""
+        return self.n_sessions * nsd.N_SESSION_TRIALS
+
+    @property
+    def session(self):
+        """Session (from 1) of each trial: (n_trials,) int64."""
+        return np.arange(self.n_trials) // nsd.N_SESSION_TRIALS + 1
+
+    @property
+    def image_ids(self):
+        """0-based id, among the 73,000, of the image of each trial: (n_trials,) int64."""
+        positions = self.expdesign["masterordering"][: self.n_trials] - 1
+        return self.expdesign["subjectim"][self.subject - 1, positions] - 1
+
+    @property
+    def is_shared(self):
+        """Whether a trial showed one of the 1,000 images that all subjects share (the test set): (n_trials,) bool."""
+        return self.expdesign["masterordering"][: self.n_trials] <= nsd.N_SHARED_IMAGES
+
+    def split_counts(self, n_sessions=None):
+        """Numbers of trials and of distinct images of the split by shared images, computed from the design.
+
+        Parameters
+        ----------
+        n_sessions : int, optional
+            Sessions to count; those of this object when not given. The design was planned for 40, so up to 40 can be
+            counted for every subject.
+
+        Returns
+        -------
+        dict of str to int
+            Keys "trials_train", "trials_test", "images_train", "images_test".
+        """
+        n_sessions = self.n_sessions if n_sessions is None else n_sessions
+        if not 1 <= n_sessions <= nsd.N_PLANNED_SESSIONS:
+            raise ValueError(f"n_sessions={n_sessions}: the design has sessions 1 to {nsd.N_PLANNED_SESSIONS}.")
+        positions = self.expdesign["masterordering"][: n_sessions * nsd.N_SESSION_TRIALS]
+        counts = {}
+        for unit, values in (("trials", positions), ("images", np.unique(positions))):
+            n_test = int((values <= nsd.N_SHARED_IMAGES).sum())
+            counts |= {f"{unit}_train": len(values) - n_test, f"{unit}_test": n_test}
+        return counts
+
+    def stimuli(self, image_ids):
+        """Images as shown, read one by one: (n_images, 425, 425, 3) uint8 RGB, 0.54 MB each.
+
+        Parameters
+        ----------
+        image_ids : array-like of int, (n_images,)
+            0-based ids, in any order; one may occur several times.
+
+        Raises
+        ------
+        ValueError
+            For an id outside 0...72999, or an image that a simulated subject was never shown.
+        """
+        return nsd_files.read_images(self._existing(self.paths.stimuli, "the images"), image_ids)
+
+    def captions(self, image_ids):
+        """Captions that people gave the images: for each id a list, without the blank ones.
+
+        Raises
+        ------
+        ValueError
+            When an image has no caption, or an id is outside 0...72999.
+        """
+        return nsd_files.read_captions(self._existing(self.paths.captions, "the captions"), image_ids)
+
+    def stim_info(self):
+        """NSD's table of the 73,000 images: where each came from and in which trials who saw it."""
+        path = self._existing(self.paths.stim_info, "the table of images")
+        seen = [f"subject{subject}_rep{repeat}" for subject in nsd.N_SESSIONS for repeat in range(nsd.N_REPEATS)]
+        table = nsd_files.read_table(path, ["nsdId", "shared1000", *seen])
+        nsd_files.check_shape(path, (len(table),), (nsd.N_STIMULI,))
+        return table.set_index(table.columns[0]).rename_axis(None)
+
+    def responses(self):
+        """Behaviour: a table with one row a trial and NSD's 19 columns (ids in it count from 1)."""
+        path = self._existing(self.paths.responses, "the behaviour")
+        table = nsd_files.read_table(path, ["73KID"], sep="\t")
+        if len(table) < self.n_trials:
+            raise nsd_files.DamagedFile(
+                f"{path} has {len(table)} rows, wanted at least {self.n_trials}: get the file again."
+            )
+        return table.iloc[: self.n_trials]
+
+    @property
+    def affine(self):
+        """From voxel indices to millimetres: (4, 4)."""
+        return nsd_files.read_affine(self._existing(self.paths.volume("brainmask"), "which voxels are brain"))
+
+    @cached_property
+    def brainmask(self):
+        """Voxels in the brain: (X, Y, Z) bool."""
+        return self.volume("brainmask") > 0
+
+    def volume(self, name):
+        """A map of the subject's folder, such as "mean" or "valid": (X, Y, Z)."""
+        return nsd_files.read_volume(self._existing(self.paths.volume(name), f"the map {name}"))
+
+    def roi(self, name):
+        """Labels of a region volume: (X, Y, Z) int16; -1 not cortex, 0 no label, 1, 2, ... as in `ROI_LABELS`.
+
+        "brainmask" is the whole brain, with the label 1.
+
+        Raises
+        ------
+        ValueError
+            For an unknown name, or a volume of another shape than the brain mask.
+        """
+        if name == "brainmask":
+            return self.brainmask.astype(np.int16)
+        path = self._existing(self.paths.roi(name), f"the regions {name}")
+        return nsd_files.read_labels(path, self.brainmask.shape)
+
+    def betas(self, session, mask, *, version=DEFAULT_VERSION):
+        """Single-trial responses of a session in percent signal change: (750, n_voxels) float32.
+
+        Parameters
+        ----------
+        session : int
+            From 1.
+        mask : (X, Y, Z) bool
+            Voxels to read; they come in the C order of the volume.
+        version : str
+            One of NSD's three, see `nsd_layout.BETA_VERSIONS`.
+        """
+        self._check_session(session)
+        mask = self._checked_mask(mask)
+        hdf5, nifti = (self.paths.betas(version, session, ending) for ending in ("hdf5", "nii.gz"))
+        if nifti.is_file() and not hdf5.is_file():
+            scaled = nsd_files.read_masked(nifti, mask, nsd.N_SESSION_TRIALS)
+        else:
+            path = self._existing(hdf5, f"the betas of session {session}; or the same as .nii.gz")
+            scaled = nsd_files.read_beta_columns(path, mask)  # of a real session only the chunks of the mask
+        return scaled.astype(np.float32) / np.float32(nsd.BETA_SCALE)
+
+    def ncsnr(self, version=DEFAULT_VERSION):
+        """Ratio of signal to noise of single-trial betas: (X, Y, Z) float; NSD computed it over all trials."""
+        path = self._existing(self.paths.ncsnr(version), "the signal-to-noise ratio of the betas")
+        return nsd_files.read_volume(path)
+
+    def n_runs(self, session):
+        """Task runs of a session (resting-state runs are never counted)."""
+        self._check_session(session)
+        return nsd.N_TASK_RUNS
+
+    def timeseries(self, session, run, mask):
+        """BOLD of a task run (both counted from 1) in scanner units: (226, n_voxels) float32, a volume every 4/3 s."""
+        self._check_run(session, run)
+        path = self._existing(self.paths.timeseries(session, run), f"the BOLD of session {session}, run {run}")
+        return nsd_files.read_masked(path, self._checked_mask(mask), nsd.N_VOLUMES).astype(np.float32)
+
+    def design(self, session, run):
+        """Onsets of a task run: (225,) int64, the 1-based image id in the row of an onset and 0 elsewhere.
+
+        Raises
+        ------
+        ValueError
+            When the file does not hold 225 rows, or not the trials that this task run has.
+        """
+        self._check_run(session, run)
+        path = self._existing(self.paths.design(session, run), f"the onsets of session {session}, run {run}")
+        return nsd_files.read_design(path, nsd.RUN_TRIALS[run - 1])
+
+    def missing_files(self, *, version=DEFAULT_VERSION, glm_sessions=0):
+        """Files that a run needs and that are not there, as pairs (path, what it is).
+
+        Parameters
+        ----------
+        version : str
+            Version of the betas that will be read.
+        glm_sessions : int
+            Sessions whose time series will be fitted, from the first; 0 when none will.
+        """
+        needed = self.paths.needed(self.n_sessions, version=version, glm_sessions=glm_sessions)
+        return [(path, what) for path, what in needed if not path.is_file()]
+
+    def _existing(self, path, what):
+        """`path`, after an error that teaches when it is not there."""
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"Missing {path.relative_to(self.root)} ({what}) of subject {self.subject} in {self.root}. Make a "
+                "simulated subject with `nsdlib simulate`, or get NSD's own file (README, section Real subjects); "
+                "`nsdlib doctor` lists all that are missing."
+            )
+        return path
+
+    def _check_session(self, session):
+        if not 1 <= session <= self.n_sessions:
+            raise ValueError(
+                f"session={session}: sessions 1 to {self.n_sessions} of subject {self.subject} are in use."
+            )
+
+    def _check_run(self, session, run):
+        if not 1 <= run <= self.n_runs(session):
+            raise ValueError(f"run={run}: a session has task runs 1 to {self.n_runs(session)}.")
+
+    def _checked_mask(self, mask):
+        """`mask`, known to be bool and of the volume's shape."""
+        mask = np.asarray(mask)
+        if mask.shape != self.brainmask.shape:
+            raise ValueError(f"mask has shape {mask.shape}, wanted {self.brainmask.shape}: one value for each voxel.")
+        if mask.dtype != bool:
+            raise ValueError(
+                f"mask must be bool, got {mask.dtype}: a region's voxels are `roi(name) > 0` or `== label`."
+            )
+        return mask

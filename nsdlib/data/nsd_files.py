@@ -1,0 +1,283 @@
+"""Readers of single NSD files: each takes a path and gives arrays, after checking that the file is what it should be.
+
+A file comes from elsewhere, so nothing in it is believed: shape and type are checked before memory is taken, nothing is
+unpickled, and no file may send the reader to another one. Whatever is wrong becomes a `DamagedFile`, which names the file.
+"""
+
+import gzip
+import struct
+import warnings
+import zlib
+from contextlib import contextmanager
+
+import numpy as np
+
+from nsdlib.data import nsd_layout as nsd
+
+MAX_DESIGN = 2**24  # bytes of the experiment's design, unpacked; NSD's own has some two million
+MAX_CHUNK = 2**28  # bytes of a chunk of HDF5, unpacked; NSD's own have 1,500 (betas) and 541,875 (images)
+MAX_SIDE = 256  # voxels along a side of a volume; NSD's own have at most 113 at 1.8 mm
+MAX_HEADER = 2**20  # bytes of a NIfTI file before its values
+MAX_NPY_HEADER = 1000  # bytes; numpy hands a header to the parser of Python, which nesting exhausts
+NPY = b"\x93NUMPY\x01\x00"  # how a NumPy file begins whose header is shorter than 64 KiB
+HEADER = 348  # bytes of a NIfTI header without extensions
+MATLAB_NUMBERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)} | {
+    "single",
+    "double",
+    "logical",
+}
+HDF5_FILTERS = {1, 2, 3}  # deflate, shuffle, checksum: those that every HDF5 has
+
+
+class DamagedFile(ValueError):
+    """A file that is not what its place among NSD's files promises."""
+
+
+@contextmanager
+def reading(path):
+    """Turn what goes wrong while a file is read into a `DamagedFile`; one that is missing or locked keeps its own error."""
+    try:
+        yield
+    except (DamagedFile, FileNotFoundError, PermissionError, MemoryError):
+        raise
+    except Exception as error:  # libraries fail on damaged files in ways of their own: KeyError, zlib.error, ...
+        raise _damaged(path, f"cannot be read ({type(error).__name__}: {error})") from error
+
+
+def read_expdesign(path):
+    """Read the experiment's design.
+
+    Returns
+    -------
+    dict of str to ndarray of int64
+        masterordering (30000,), subjectim (8, 10000), sharedix (1000,) and stimpattern (40, 12, 75); the ids count from
+        1, as in the file.
+
+    Raises
+    ------
+    DamagedFile
+        As all readers here: when the file is not whole, or not what is wanted.
+    """
+    from scipy.io import loadmat, whosmat
+
+    wanted = {  # shape, least and largest value
+        "masterordering": ((1, nsd.N_PLANNED_TRIALS), 1, nsd.N_SUBJECT_IMAGES),
+        "subjectim": ((nsd.N_SUBJECTS, nsd.N_SUBJECT_IMAGES), 1, nsd.N_STIMULI),
+        "sharedix": ((1, nsd.N_SHARED_IMAGES), 1, nsd.N_STIMULI),
+        "stimpattern": ((nsd.N_PLANNED_SESSIONS, nsd.N_TASK_RUNS, nsd.N_SLOTS), 0, 1),
+    }
+    with reading(path):
+        _check_unpacked_size(path)
+        found = [(name, shape if kind in MATLAB_NUMBERS else kind) for name, shape, kind in whosmat(path)]
+        for name, (shape, *_) in wanted.items():
+            shapes = [has for other, has in found if other == name]
+            check_shape(f"{name} in {path}", shapes[0] if len(shapes) == 1 else None, shape)
+        raw = loadmat(path, variable_names=list(wanted))
+        arrays = {}
+        for name, (_, low, high) in wanted.items():
+            # MATLAB stores small integers; in uint16, 1 - 2 would be 65535
+            arrays[name] = raw[name].astype(np.int64) if ((raw[name] >= low) & (raw[name] <= high)).all() else None
+            if arrays[name] is None or (arrays[name] != raw[name]).any():
+                raise _damaged(path, f"must hold whole numbers from {low} to {high} in {name}")
+    return arrays | {name: arrays[name][0] for name in ("masterordering", "sharedix")}
+
+
+def read_images(path, image_ids):
+    """Read images by 0-based id, in any order, repeats allowed: (n_images, 425, 425, 3) uint8."""
+    image_ids = _checked_ids(image_ids)
+    images = np.empty((len(image_ids), nsd.IMAGE_SIZE, nsd.IMAGE_SIZE, 3), dtype=np.uint8)
+    with _dataset(path, "imgBrick", (nsd.N_STIMULI, *images.shape[1:]), np.uint8) as brick:
+        for image_id in np.unique(image_ids):  # each once, in the order of the file
+            images[image_ids == image_id] = brick[image_id]
+    black = image_ids[~images.any(axis=(1, 2, 3))]
+    if black.size:
+        raise ValueError(
+            f"image_ids: image {black[0]} is black in {path}. A simulated subject's file holds only the images that were "
+            "shown: take ids from `NSDSubject.image_ids`."
+        )
+    return images
+
+
+def read_captions(path, image_ids):
+    """Read the captions of images by 0-based id: a list of non-blank texts for each."""
+    image_ids = _checked_ids(image_ids)
+    with reading(path), path.open("rb") as file:
+        if file.read(len(NPY)) != NPY:
+            raise _damaged(path, "is no array of NumPy's format 1.0")
+        table = np.lib.format.open_memmap(path, mode="r", max_header_size=MAX_NPY_HEADER)  # np.load knows others
+        check_shape(path, table.shape, (nsd.N_STIMULI, 5))
+        if table.dtype.kind != "U":
+            raise _damaged(path, f"must hold texts, but it holds {table.dtype}")
+        captions = [[str(text) for text in table[image_id] if text] for image_id in image_ids]
+    for image_id, texts in zip(image_ids, captions, strict=True):
+        if not texts:
+            raise ValueError(f"image_ids: image {image_id} has no caption in {path}; was it ever shown?")
+    return captions
+
+
+def read_table(path, columns, **options):
+    """Read a table with pandas' `read_csv` and its options; its `columns` are known to be there and to be whole numbers."""
+    import pandas as pd
+
+    with reading(path), warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # more values in a row than names of columns
+        table = pd.read_csv(path, index_col=False, low_memory=False, **options)
+        for column in columns:
+            if column not in table or table[column].dtype.kind not in "iub":
+                raise _damaged(path, f"must hold whole numbers in a column {column!r}")
+    return table
+
+
+def read_design(path, n_trials):
+    """Read the onsets of a task run with `n_trials` trials: (225,) int64, 1-based image id at an onset, else 0."""
+    with reading(path):
+        rows = np.array(path.read_text().split(), dtype=np.int64)  # there is no header
+    check_shape(path, rows.shape, (nsd.N_DESIGN_ROWS,))
+    if np.count_nonzero(rows) != n_trials:
+        raise DamagedFile(
+            f"{path} holds {np.count_nonzero(rows)} trials, this task run has {n_trials}: is it a resting run's file?"
+        )
+    if rows.min() < 0 or rows.max() > nsd.N_STIMULI:
+        raise _damaged(path, f"must hold image ids from 1 to {nsd.N_STIMULI}")
+    return rows
+
+
+def read_beta_columns(path, mask):
+    """Read betas x 300 of the voxels of `mask` from HDF5, one chunk each: (750, n_voxels) int16."""
+    shape = (nsd.N_SESSION_TRIALS, *mask.shape[::-1])  # (n_trials, Z, Y, X)
+    with _dataset(path, "betas", shape, np.int16) as betas:
+        columns = [betas[:, z, y, x] for x, y, z in np.argwhere(mask)]
+    return np.array(columns, dtype=np.int16).reshape(len(columns), nsd.N_SESSION_TRIALS).T
+
+
+def read_masked(path, mask, n_last):
+    """Read the voxels of `mask` from a four-dimensional NIfTI file: (n_last, n_voxels), in the file's own type."""
+    with _nifti(path) as (header, file):
+        check_shape(path, header.get_data_shape(), (*mask.shape, n_last))
+        columns = _values(path, header, file)[mask].T  # as float64, a real session's betas would be 8 GB
+    if columns.dtype.kind == "f" and not (np.abs(columns) <= np.finfo(np.float32).max).all():
+        raise _damaged(path, "must hold numbers, but it holds infinite ones or NaN")
+    return columns
+
+
+def read_volume(path):
+    """Read a NIfTI volume: (X, Y, Z), in the file's own type."""
+    with _nifti(path) as (header, file):
+        shape = header.get_data_shape()
+        if len(shape) != 3 or not all(1 <= side <= MAX_SIDE for side in shape):
+            raise _damaged(path, f"has shape {shape}, wanted three sides of 1 to {MAX_SIDE} voxels")
+        return _values(path, header, file).copy()
+
+
+def read_labels(path, shape):
+    """Read a NIfTI volume of region labels: `shape`, int16."""
+    labels = read_volume(path)
+    check_shape(path, labels.shape, shape)
+    if not (np.abs(labels) <= np.iinfo(np.int16).max).all():
+        raise _damaged(path, "must hold labels, small whole numbers")
+    return np.rint(labels).astype(np.int16)
+
+
+def read_affine(path):
+    """Read how a NIfTI file's voxel indices become millimetres: (4, 4)."""
+    with _nifti(path) as (header, _):
+        affine = header.get_best_affine()
+    if not np.isfinite(affine).all():
+        raise _damaged(path, "has an affine that is not finite")
+    return affine
+
+
+def check_shape(name, shape, wanted):
+    """Complain when something in a file does not have the shape that it must have."""
+    if shape != wanted:
+        raise DamagedFile(f"{name} has shape {shape}, wanted {wanted}: it belongs to another subject or is not whole.")
+
+
+def _damaged(path, what):
+    """The error for a file of which `what` is wrong."""
+    return DamagedFile(f"{path} {what}: it is damaged or another file; get it again, or simulate the subject again.")
+
+
+def _checked_ids(image_ids):
+    """Image ids as int64, all among the 73,000."""
+    image_ids = np.asarray(image_ids, dtype=np.int64)
+    if image_ids.ndim != 1:
+        raise ValueError(f"image_ids must have shape (n_images,), got {image_ids.shape}.")
+    wrong = image_ids[(image_ids < 0) | (image_ids >= nsd.N_STIMULI)]
+    if wrong.size:
+        raise ValueError(f"image_ids holds {wrong[0]}: ids count from 0 to {nsd.N_STIMULI - 1}.")
+    return image_ids
+
+
+def _check_unpacked_size(path):
+    """Refuse a MATLAB 5 file with a packed element that is not whole, or larger than the whole design."""
+    if path.stat().st_size > MAX_DESIGN:
+        raise _damaged(path, f"is larger than {MAX_DESIGN} bytes")
+    data = path.read_bytes()
+    order = {b"IM": "<", b"MI": ">"}[data[126:128]]
+    at = 128  # bytes of the file's header
+    while at + 8 <= len(data):
+        kind, size = struct.unpack(f"{order}II", data[at : at + 8])
+        if kind == 15:  # packed
+            unpacker = zlib.decompressobj()
+            unpacker.decompress(data[at + 8 : at + 8 + size], MAX_DESIGN)
+            if not unpacker.eof:
+                raise _damaged(path, "is cut off, or larger than any design")
+        at += 8 + size
+
+
+@contextmanager
+def _dataset(path, name, shape, dtype):
+    """A dataset of an HDF5 file, known to be of that shape and type, and to lie in this file alone."""
+    import h5py
+
+    with reading(path), h5py.File(path, "r") as file:
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
+            raise _damaged(path, f"holds no dataset {name!r} of its own")
+        data = file[name]
+        check_shape(f"{name} in {path}", data.shape, shape)
+        if data.dtype.newbyteorder("=") != dtype:
+            raise _damaged(path, f"must hold {np.dtype(dtype)} in {name}, but it holds {data.dtype}")
+        if data.external or data.is_virtual:
+            raise _damaged(path, f"keeps {name} in other files")
+        _check_chunks(path, data)
+        yield data
+
+
+def _check_chunks(path, data):
+    """Refuse chunks too large to unpack: declared so, or packed so that they might become so."""
+    if data.chunks is None:
+        return
+    size = int(np.prod(data.chunks, dtype=object)) * data.dtype.itemsize
+    made = data.id.get_create_plist()
+    filters = {made.get_filter(i)[0] for i in range(made.get_nfilters())}
+    if size > MAX_CHUNK or not filters <= HDF5_FILTERS:
+        raise _damaged(path, f"has chunks of {size} bytes with the filters {sorted(filters)}")
+    if filters and data.id.chunk_iter(lambda chunk: chunk.size > 2 * size + 1024 or None):
+        raise _damaged(path, f"has a packed chunk that is larger than its {size} bytes unpacked")
+
+
+@contextmanager
+def _nifti(path):
+    """Header of a packed NIfTI file, and the file unpacked, behind the header."""
+    import nibabel
+
+    with reading(path), gzip.open(path) as file:
+        yield nibabel.Nifti1Header(file.read(HEADER)), file
+
+
+def _values(path, header, file):
+    """All values of a NIfTI file whose shape has been checked; no more is unpacked than the header promises."""
+    from nibabel.volumeutils import apply_read_scaling
+
+    dtype, first = header.get_data_dtype(), header.get_data_offset()
+    if dtype.kind not in "iuf" or dtype.itemsize > 8 or not HEADER <= first <= MAX_HEADER:
+        raise _damaged(path, f"has values of type {dtype} from byte {first} on")
+    n_values = int(np.prod(header.get_data_shape(), dtype=object))
+    file.read(first - HEADER)
+    raw = file.read(n_values * dtype.itemsize)
+    if len(raw) < n_values * dtype.itemsize or file.read(1):  # at the end gzip compares its checksum
+        raise _damaged(path, f"does not hold the {n_values} values that it promises")
+    values = np.frombuffer(raw, dtype).reshape(header.get_data_shape(), order="F")
+    with np.errstate(all="raise"):
+        return apply_read_scaling(values, *header.get_slope_inter())

@@ -1,0 +1,105 @@
+"""Writers of NSD's files, for the simulated subject: same names, types, shapes and traps as the real ones."""
+
+from contextlib import contextmanager
+
+import numpy as np
+
+from nsdlib.data import nsd_layout as nsd
+
+CAPTION_LENGTH = 120  # characters
+
+
+def write_expdesign(path, expdesign):
+    """Write the experiment's design as MATLAB does: rows, and the smallest unsigned integers that hold the values."""
+    from scipy.io import savemat
+
+    rows = {name: np.atleast_2d(values) for name, values in expdesign.items()}
+    rows["basiccnt"] = np.zeros((3, nsd.N_PLANNED_SESSIONS), dtype=int)
+    small = {name: values.astype(np.uint32 if values.max() > 65535 else np.uint16) for name, values in rows.items()}
+    savemat(_prepared(path), small, do_compression=True)
+
+
+def write_volume(path, values, affine, *, seconds=None):
+    """Write a NIfTI volume or, with `seconds` between its volumes, a series, without any scaling."""
+    import nibabel
+
+    image = nibabel.Nifti1Image(values, affine)
+    image.set_sform(affine, code=1)
+    image.set_qform(None, code=0)
+    if seconds:
+        image.header["pixdim"][4] = seconds
+    nibabel.save(image, _prepared(path))
+
+
+def write_betas(paths, betas, mask, affine):
+    """Write the betas of a session x 300 in both of NSD's forms.
+
+    Parameters
+    ----------
+    paths : dict of str to Path
+        Keys "hdf5" and "nii.gz".
+    betas : (750, n_voxels) float32
+        Percent signal change of the voxels of `mask`, in C order.
+    mask : (X, Y, Z) bool
+    affine : (4, 4)
+    """
+    import h5py
+
+    scaled = np.clip(np.rint(nsd.BETA_SCALE * betas), -32768, 32767).astype(np.int16)
+    volume = np.zeros((*mask.shape, len(scaled)), dtype=np.int16, order="F")
+    volume[mask] = scaled.T
+    write_volume(paths["nii.gz"], volume, affine, seconds=nsd.TR)
+    with h5py.File(_prepared(paths["hdf5"]), "w") as file:
+        shape = volume.shape[::-1]  # (n_trials, Z, Y, X)
+        data = file.create_dataset("betas", shape, dtype=np.int16, chunks=(len(scaled), 1, 1, 1))
+        for (x, y, z), column in zip(np.argwhere(mask), scaled.T, strict=True):
+            data[:, z, y, x] = column  # chunks outside the mask are never stored, and read as 0
+
+
+def write_design(path, rows, image_ids):
+    """Write the onsets of a run: 225 rows, the 1-based id of the image in the row of an onset, else 0; no header."""
+    column = np.zeros(nsd.N_DESIGN_ROWS, dtype=int)
+    column[rows] = image_ids + 1
+    np.savetxt(_prepared(path), column, fmt="%d")
+
+
+def write_roi_names(path, labels):
+    """Write the names of a region volume's labels, as FreeSurfer's tables hold them."""
+    rows = ["0 Unknown", *(f"{i} {label}" for i, label in enumerate(labels, start=1))]
+    _prepared(path).write_text("\n".join(rows) + "\n")
+
+
+@contextmanager
+def stimulus_files(layout):
+    """Open the image and caption files at full size; gives a function (image_id, image, captions) that fills a row.
+
+    Rows that are never filled take no space on the disk.
+    """
+    import h5py
+
+    captions = np.lib.format.open_memmap(
+        _prepared(layout.captions), mode="w+", dtype=f"<U{CAPTION_LENGTH}", shape=(nsd.N_STIMULI, 5)
+    )
+    side = (nsd.IMAGE_SIZE, nsd.IMAGE_SIZE, 3)
+    with h5py.File(_prepared(layout.stimuli), "w") as file:
+        brick = file.create_dataset(
+            "imgBrick",
+            (nsd.N_STIMULI, *side),
+            dtype=np.uint8,
+            chunks=(1, *side),
+            compression="gzip",
+            compression_opts=1,
+        )
+
+        def fill(image_id, image, texts):
+            brick[image_id] = image
+            captions[image_id] = texts
+
+        yield fill
+    captions.flush()
+
+
+def _prepared(path):
+    """`path`, with its folder made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,1 @@
+"""Notebooks run unattended: runner, monitor, doctor, costs, rehearsal."""

@@ -1,0 +1,96 @@
+"""A papermill engine for unattended runs: this interpreter's kernel, watched, and cells with widgets that cannot hang.
+
+nbclient waits for a cell's reply on the same socket on which it sends widget messages. When both happen at once, the
+socket's wake-up can be lost and the wait never ends (jupyter/nbclient issue 312). Here the wait is cut into short
+slices, and each slice looks at the socket anew, and at the kernel's memory.
+"""
+
+import sys
+from queue import Empty
+from time import monotonic
+
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbclient.util import run_sync
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import Engine, papermill_engines
+
+SLICE = 0.5  # seconds between two looks at the socket
+START_TIMEOUT = 300  # seconds that a kernel may take to start, on a machine that is busy with other jobs
+OUTPUT_TIMEOUT = 120  # seconds that the outputs of a finished cell may take to arrive; large figures on a busy machine
+# Bars and advice of the model libraries have no place in an executed page.
+QUIET = {
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+}
+
+
+class PrivateKernel(AsyncKernelManager):
+    """Starts the kernel of the running interpreter, whatever kernels and start-up files the user has installed."""
+
+    @property
+    def kernel_spec(self):
+        """The specification, made here and never looked up."""
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
+        environment = QUIET | {"IPYTHONDIR": f"{sys.prefix}/share/ipython-of-nsdlib"}
+        return KernelSpec(argv=command, env=environment, display_name="nsdlib", language="python")
+
+
+class PolledClient(PapermillNotebookClient):
+    """papermill's client with its wait for replies cut into slices, and a watch (see `nsdlib.run.monitor`) over its kernel."""
+
+    watch = None
+
+    async def async_start_new_kernel_client(self):
+        """Connect to the kernel and look at its replies in slices."""
+        self.watch.process = self.km.provisioner.process
+        client = await super().async_start_new_kernel_client()
+        wait_in_slices(client.shell_channel, self.watch.look)
+        return client
+
+    start_new_kernel_client = run_sync(async_start_new_kernel_client)
+
+
+class PolledEngine(Engine):
+    """The engine `polled`: private kernel, sliced waits, a watch over the kernel, a call before each cell, a note in the page."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, *, watch, note, on_cell_start=None, **_):
+        """Run all cells; `on_cell_start(cell=, cell_index=)` is called before each; `note`, a dict, goes into the metadata."""
+        nb_man.nb.metadata["nsdlib"] = note
+        client = PolledClient(
+            nb_man,
+            kernel_name=kernel_name,
+            kernel_manager_class=PrivateKernel,
+            startup_timeout=START_TIMEOUT,
+            iopub_timeout=OUTPUT_TIMEOUT,
+            coalesce_streams=True,
+            on_cell_start=on_cell_start,
+        )
+        client.watch = watch
+        return client.execute()
+
+
+def wait_in_slices(channel, look):
+    """Make `channel.get_msg` look at its socket every `SLICE` seconds until its timeout, if any, is over, and call `look()`."""
+    get_message = channel.get_msg
+
+    async def sliced(timeout=None):
+        end = None if timeout is None else monotonic() + timeout
+        while True:
+            look()
+            left = SLICE if end is None else min(SLICE, max(0.0, end - monotonic()))
+            try:
+                return await get_message(timeout=left)
+            except Empty:
+                if end is not None and monotonic() >= end:
+                    raise
+
+    channel.get_msg = sliced
+
+
+def register():
+    """Make the engine known to papermill under the name `polled`."""
+    papermill_engines.register("polled", PolledEngine)

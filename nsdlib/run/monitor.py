@@ -1,0 +1,219 @@
+"""What is seen of a notebook's kernel while it runs, and what is written about it at the end: a record, and a first cell.
+
+The record `runs/<run>/NAME.json` stands beside every executed notebook. Where a notebook failed, its half-run copy begins
+with a cell that says why, how far it came, how much memory it took over time, and with which command to go on.
+"""
+
+import datetime
+import json
+import os
+import platform
+import shlex
+import time
+from importlib.metadata import version
+from pathlib import Path
+from signal import Signals
+
+from nsdlib.run.progress import clock
+
+BARS, WIDTH = "▁▂▃▄▅▆▇█", 60
+SIGNALS = {
+    "SIGKILL": "most likely the machine, or what a queue or container allows, ran out of memory",
+    "SIGTERM": "something asked it to end, most likely a queue at the time limit of its job",
+    "SIGXCPU": "its limit of processor time was over",
+    "SIGSEGV": "compiled code touched memory that is not its own",
+    "SIGBUS": "a file that it had mapped into memory could not grow, most likely because the disk is full",
+    "SIGABRT": "compiled code gave up",
+    "SIGINT": "it was interrupted",
+}
+
+
+class Watch:
+    """What is seen of one kernel.
+
+    Attributes
+    ----------
+    started : datetime
+        In UTC.
+    cell, line : int, str
+        The code cell that began last: its number as the kernel counts, 0 before the first, and its first line.
+    memory : list of (float, int)
+        Seconds since the start, and the bytes of memory that the kernel had in use then.
+    highest : int or None
+        The most bytes that it had in use at once; None where nothing could be seen.
+    process : subprocess.Popen or None
+        The kernel, once it has been started.
+    """
+
+    def __init__(self):
+        self.started, self._start = datetime.datetime.now(datetime.UTC), time.monotonic()
+        self.cell, self.line, self.memory, self.highest, self.process = 0, "", [], None, None
+
+    @property
+    def seconds(self):
+        """Time since the start."""
+        return time.monotonic() - self._start
+
+    def next_cell(self, cell, **_):
+        """Note which code cell begins; other cells do not count."""
+        if cell.cell_type == "code" and cell.source.strip():
+            self.cell, self.line = self.cell + 1, cell.source.strip().splitlines()[0]
+
+    def look(self):
+        """Note the memory that the kernel has in use, as Linux tells it."""
+        if self.process is None:
+            return
+        try:
+            lines = [line.split() for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines()]
+        except OSError:  # it has ended, or this is not Linux
+            return
+        kilobytes = {words[0]: int(words[1]) for words in lines if words[0] in ("VmRSS:", "VmHWM:")}
+        if kilobytes:  # what has ended and still has an entry uses none
+            self.memory.append((self.seconds, 1024 * kilobytes["VmRSS:"]))
+            self.highest = 1024 * kilobytes["VmHWM:"]
+
+
+def cause(error, watch):
+    """Why a notebook ended early, as one sentence without its full stop.
+
+    Parameters
+    ----------
+    error : BaseException
+        What running it raised.
+    watch : Watch
+
+    Returns
+    -------
+    str
+    """
+    from nbclient.exceptions import DeadKernelError
+
+    if isinstance(error, DeadKernelError) and watch.process is not None:
+        status = watch.process.poll()
+        if status is not None and status < 0:
+            return _of_signal(Signals(-status).name, "its kernel was ended by", watch)
+        return f"its kernel ended by itself with exit status {status}, as os._exit or a crash of compiled code does it"
+    if isinstance(error, KeyboardInterrupt):
+        return _of_signal(str(error) or "SIGINT", "the run was ended by", watch)
+    kind, said = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
+    if kind == "MemoryError":
+        said = f"{said or 'there was no memory left'} ({_memory(watch)})"
+    return f"{kind}: {said}"
+
+
+def page(notebook, why, watch, *, title, command):
+    """A half-run notebook with a first cell that says what happened.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+    why : str
+        What `cause` says.
+    watch : Watch
+    title : str
+        Run and notebook.
+    command : str
+        How to go on.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+        The same one, with the cell.
+    """
+    from nbformat.v4 import new_markdown_cell
+
+    where = (
+        f"[{watch.cell}], which begins with `{watch.line}`" if watch.cell else "none: it failed before its first cell"
+    )
+    parts = [
+        f"# Failed: {title}",
+        f"**Cause:** {why}.",
+        f"**Last cell that ran:** {where}.",
+        f"**Time elapsed:** {clock(watch.seconds)}, from {watch.started:%Y-%m-%d %H:%M} UTC.",
+        f"**Memory of the kernel:** {_memory(watch)}.",
+        *([f"```\n{curve(watch.memory)}\n0:00{clock(watch.memory[-1][0]):>{WIDTH - 4}}\n```"] if watch.memory else []),
+        f"**To go on:** `{command}`. Results that were complete are kept and are not computed again.",
+    ]
+    notebook.cells.insert(0, new_markdown_cell("\n\n".join(parts), metadata={"tags": ["failed"]}))
+    return notebook
+
+
+def curve(memory, *, width=WIDTH):
+    """Memory over time as a line of `width` bars, from nothing to the highest; each bar is the most in its part of the time.
+
+    Parameters
+    ----------
+    memory : list of (float, int)
+        As in `Watch`; at least one.
+    width : int
+
+    Returns
+    -------
+    str
+    """
+    end, top = memory[-1][0] or 1, max(used for _, used in memory) or 1
+    columns = [0] * width
+    for seconds, used in memory:
+        column = min(int(width * seconds / end), width - 1)
+        columns[column] = max(columns[column], used)
+    for column in range(1, width):
+        columns[column] = columns[column] or columns[column - 1]
+    return "".join(BARS[round((len(BARS) - 1) * used / top)] for used in columns)
+
+
+def record(watch, why=None):
+    """The record of an executed notebook, as it stands in `runs/<run>/NAME.json`.
+
+    It is of the last run that came to an end, well or badly: a run that was itself killed leaves the earlier record. Where a
+    later run failed, an earlier complete page stays beside the record of the failure.
+
+    Parameters
+    ----------
+    watch : Watch
+    why : str, optional
+        What `cause` says, when the notebook failed.
+
+    Returns
+    -------
+    dict
+        state : "done" or "failed".
+        started : ISO 8601 time in UTC, to the second.
+        seconds : float, from there to the end, the kernel's start included.
+        memory : int, the most bytes that the kernel had in use at once; null where that could not be seen.
+        versions : versions of python, nsdlib, torch and numpy.
+        cause : a sentence, null when done.
+    """
+    return {
+        "state": "failed" if why else "done",
+        "started": watch.started.isoformat(timespec="seconds"),
+        "seconds": round(watch.seconds, 2),
+        "memory": watch.highest,
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("nsdlib", "torch", "numpy")},
+        "cause": why,
+    }
+
+
+def command(run_name, name, parameters):
+    """The command line that runs a notebook with these parameters."""
+    values = (value if isinstance(value, str) else json.dumps(value) for value in parameters.values())
+    options = [word for pair in zip(parameters, values, strict=True) for word in ("-p", "=".join(pair))]
+    return shlex.join(["nsdlib", "run", run_name, name, *options])
+
+
+def _of_signal(signal, what, watch):
+    """A signal and what it usually means."""
+    meaning = f": {SIGNALS[signal]}" if signal in SIGNALS else ""
+    return f"{what} {signal}{meaning}" + (f" ({_memory(watch)})" if signal == "SIGKILL" else "")
+
+
+def _memory(watch):
+    """The highest memory seen, and what the machine has."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    seen = "none was seen" if watch.highest is None else f"highest seen {_gib(watch.highest)}"
+    return f"{seen}, the machine has {_gib(machine)}"
+
+
+def _gib(n_bytes):
+    """Bytes in words."""
+    return f"{n_bytes / 2**30:.2f} GiB"

@@ -1,0 +1,299 @@
+"""The dress rehearsal: every stage at the paper's true sizes with random weights, to learn what a subject will cost here.
+
+Nothing but the weights is missing: the classes, the loops and the shapes are those of the notebooks. Each stage runs in a
+process of its own, so that its peak of memory is its own, and a stage that dies leaves the others alone.
+"""
+
+import multiprocessing
+import resource
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from tqdm import tqdm
+
+from nsdlib.core import device, diffusion, networks, training, vdvae
+from nsdlib.core.metrics import Scorer
+from nsdlib.core.ridge import Ridge
+from nsdlib.run import full_size
+from nsdlib.run.costs import DECODED_05, REFINED_05, SCORED_05
+from nsdlib.run.full_size import Sizes
+
+GIB = 2**30
+
+
+class LiveMemory(TorchDispatchMode):
+    """Counts the bytes of all tensors made inside it that are alive, and their peak; tensors on the meta device count too."""
+
+    def __init__(self):
+        super().__init__()
+        self.now, self.peak, self._sizes = 0, 0, {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return made
+
+    def _count(self, storage):
+        if storage._cdata not in self._sizes:
+            self._sizes[storage._cdata] = storage.nbytes()
+            self.now += storage.nbytes()
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._forget, storage._cdata)
+
+    def _forget(self, key):
+        self.now -= self._sizes.pop(key)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of the way: what it counts, how often a subject needs that, and how it is run.
+
+    Attributes
+    ----------
+    unit : str
+    needed : callable
+        (run, sizes) -> units that one subject needs in notebooks 03 to 06.
+    measure : callable
+        (run, sizes, where, n_images) -> (units done, seconds), building not counted.
+    """
+
+    unit: str
+    needed: Callable
+    measure: Callable
+
+
+def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
+    """Measure all stages on the run's device.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+        Its device, n_layers, layer_counts, diffusion settings and noise amplitudes are used.
+    n_images : int
+        Images that go through the networks; the ridge regressions and the GRU's epoch run at full size.
+    n_steps : int, optional
+        Fewer diffusion steps than the run's; the forecast counts them all.
+    sizes : Sizes, optional
+        Smaller ones, to try things.
+    report : callable
+        Gets a line before and after each stage.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a stage: what was done, seconds, units a second, peak of memory of the process and of the GPU (GiB), and hours
+        for one subject.
+
+    Raises
+    ------
+    ValueError
+        When n_images is not positive.
+    RuntimeError
+        When a stage dies; it is named.
+    """
+
+    if n_images < 1:
+        raise ValueError(f"n_images must be at least 1, got {n_images}.")
+    sizes, shorter = sizes or Sizes(), run.model_copy(update={"n_steps": n_steps or run.n_steps})
+    rows, began = {}, time.monotonic()
+    for number, (name, stage) in enumerate(STAGES.items(), start=1):
+        report(f"{name}: starting ({number} of {len(STAGES)}, {time.monotonic() - began:.0f} s so far)")
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as alone:
+            try:
+                units, seconds, host, on_gpu = alone.submit(_measure, name, shorter, sizes, n_images).result()
+            except Exception as error:
+                raise RuntimeError(f"the rehearsal stopped in {name!r}: {type(error).__name__}: {error}") from error
+        rows[name] = {
+            "measured": f"{units:,} {stage.unit}",
+            "seconds": seconds,
+            "a second": units / seconds,
+            "memory GiB": host,
+            "of the GPU GiB": on_gpu,
+            "hours a subject": stage.needed(run, sizes) * seconds / units / 3600,
+        }
+        report(f"{name}: {rows[name]['measured']} in {seconds:.1f} s, {host:.1f} GiB")
+    return pd.DataFrame(rows).T
+
+
+def _measure(name, run, sizes, n_images):
+    """In the stage's own process: its measurement, and peaks of memory."""
+
+    torch.manual_seed(0)
+    where = device.pick(run.device)
+    units, seconds = STAGES[name].measure(run, sizes, where, n_images)
+    on_gpu = torch.cuda.max_memory_allocated() / GIB if where.type == "cuda" else 0.0
+    return units, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB, on_gpu
+
+
+def _timed(work, where):
+    """Seconds of a call."""
+
+    began = time.perf_counter()
+    work()
+    if where.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _pictures(n_images, side):
+    return np.random.default_rng(0).integers(0, 256, (n_images, side, side, 3), dtype=np.uint8)
+
+
+def _normal(rows, columns, dtype):
+    """Random numbers, block by block, so that half precision costs half the memory."""
+    rng, values = np.random.default_rng(0), np.empty((rows, columns), dtype)
+    for start in range(0, rows, 256):
+        part = values[start : start + 256]
+        part[:] = rng.standard_normal(part.shape, dtype=np.float32)
+    return values
+
+
+def _ridge(n_targets, dtype):
+    """A measurement of one regression: fit and prediction."""
+
+    def measure(run, sizes, where, n_images):
+
+        X, X_test = (_normal(n, sizes.n_voxels, np.float32) for n in (sizes.n_train, sizes.n_test))
+        Y = _normal(sizes.n_train, n_targets(run, sizes), dtype)
+        return 1, _timed(lambda: Ridge(run.alphas, device=where).fit(X, Y).predict(X_test), where)
+
+    return measure
+
+
+def _n_latents(run, sizes):
+    with torch.device("meta"):
+        return vdvae.VDVAE(vdvae.Hyperparameters(**sizes.vdvae)).n_latents(run.n_layers)
+
+
+def _gru_epoch(run, sizes, where, n_images):
+
+    n_latents = _n_latents(run, sizes)
+    x, y = (torch.from_numpy(_normal(sizes.n_train, n, np.float32)).to(where) for n in (sizes.n_voxels, n_latents))
+    network = networks.build_network("gru", sizes.n_voxels, n_latents).to(where)
+    optimiser, generator = training.new_optimiser(network), torch.Generator().manual_seed(0)
+    settings = {"rate": 1e-3, "generator": generator, "batch_size": run.batch_size}
+    return 1, _timed(lambda: training.run_epoch(network, optimiser, x, y, **settings), where)
+
+
+def _encode(run, sizes, where, n_images):
+    model, images = full_size.build_vdvae(sizes, where), _pictures(n_images, sizes.image_side)
+    return n_images, _timed(lambda: model.encode(images, n_layers=max(run.layer_counts)), where)
+
+
+def _decode(run, sizes, where, n_images):
+    model = full_size.build_vdvae(sizes, where)
+    latents = _normal(n_images, model.n_latents(run.n_layers), np.float32)
+    return n_images, _timed(lambda: model.decode(latents), where)
+
+
+def _vision_tokens(run, sizes, where, n_images):
+    embedder, images = full_size.build_embedder(sizes, where), _pictures(n_images, sizes.image_side)
+    return n_images, _timed(lambda: embedder.vision(images), where)
+
+
+def _text_tokens(run, sizes, where, n_images):
+    embedder = full_size.build_embedder(sizes, where)
+    captions = [
+        [f"picture {i} of a thing beside another {j}" for j in range(sizes.n_captions)] for i in range(n_images)
+    ]
+    return n_images * sizes.n_captions, _timed(lambda: embedder.text(captions), where)
+
+
+def _n_refined(run, sizes):
+    return (REFINED_05 + len(run.noise_amplitudes)) * sizes.n_test
+
+
+def _n_walked(run):
+    return int(run.strength * run.n_steps)
+
+
+def _second_stage(sizes, where):
+    return full_size.build_second_stage(sizes, where, torch.float16 if where.type == "cuda" else torch.float32)
+
+
+def _in_and_out(run, sizes, where, n_images):
+    second, rough = _second_stage(sizes, where), _pictures(n_images, 64)
+    return n_images, _timed(lambda: second.decode(second.encode(rough)), where)
+
+
+@torch.inference_mode()
+def _walk(run, sizes, where, n_images):
+    second = _second_stage(sizes, where)
+    scheduler = diffusion.make_scheduler(run.sampler, second.scheduler.config)
+    _, steps = diffusion.img2img_timesteps(scheduler, strength=run.strength, n_steps=run.n_steps)
+    side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
+    x = torch.randn(n_images, channels, side, side, device=where)
+    guides = {"contexts": [empty.expand(n_images, -1, -1) for empty in second.empty], "empty_contexts": second.empty}
+    settings = {"steps": steps, "guidance": run.guidance, "text_share": run.text_share, **guides}
+    with tqdm(total=n_images * len(steps), desc="refining", unit="step", mininterval=5) as progress:
+        seconds = _timed(lambda: diffusion.guided_walk(second.unet, scheduler, x, **settings, progress=progress), where)
+    return n_images * len(steps), seconds
+
+
+def _score(run, sizes, where, n_images):
+    scorer = Scorer(run, networks=full_size.build_judges(sizes, where))
+    truth, made = _pictures(n_images + 1, sizes.image_side), _pictures(n_images + 1, 512)
+    return n_images + 1, _timed(lambda: scorer.score(truth, made), where) / 2  # of two sets, the true one is kept
+
+
+STAGES = {
+    "VDVAE: images to latents": Stage("images", lambda run, sizes: sizes.n_images, _encode),
+    "CLIP: images to tokens": Stage("images", lambda run, sizes: sizes.n_images, _vision_tokens),
+    "CLIP: captions to tokens": Stage("captions", lambda run, sizes: sizes.n_images * sizes.n_captions, _text_tokens),
+    "GRU": Stage("epoch", lambda run, sizes: 2 * run.max_epochs * len(run.decoder_seeds), _gru_epoch),
+    "ridge to latents": Stage("fit", lambda run, sizes: 1, _ridge(_n_latents, np.float32)),
+    "ridge to text tokens": Stage(
+        "fit", lambda run, sizes: 1, _ridge(lambda run, sizes: sizes.n_text_tokens * sizes.token_width, np.float16)
+    ),
+    "ridge to vision tokens": Stage(
+        "fit", lambda run, sizes: 1, _ridge(lambda run, sizes: sizes.n_vision_tokens * sizes.token_width, np.float16)
+    ),
+    "VDVAE: latents to rough images": Stage("images", lambda run, sizes: DECODED_05 * sizes.n_test, _decode),
+    "diffusion: in and out of latents": Stage("images", _n_refined, _in_and_out),
+    "diffusion: steps": Stage("image steps", lambda run, sizes: _n_refined(run, sizes) * _n_walked(run), _walk),
+    "eight scores": Stage(
+        "images", lambda run, sizes: (SCORED_05 + 2 * len(run.noise_amplitudes)) * sizes.n_test, _score
+    ),
+}
+
+
+def gpu_memory(run, batch_sizes=(1, 8, 32), sizes=None):
+    """What the second stage takes on a GPU, from the sizes of all tensors that are alive at once, without computing them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        For each batch size: GiB of weights, of the diffusion step, of the autoencoder on the way in and out, and the peak of
+        all; libraries take their workspaces on top.
+    """
+
+    sizes, half, rows = sizes or Sizes(), torch.float16, []
+    second = full_size.build_second_stage(sizes, torch.device("meta"), half)
+    weights = sum(p.nbytes for model in (second.unet, second.vae) for p in model.parameters()) / GIB
+    side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
+    with torch.device("meta"), torch.inference_mode():
+        for n in batch_sizes:
+            guide = diffusion.Guide(
+                *(torch.empty(2 * n, *empty.shape[1:], dtype=half) for empty in second.empty), run.text_share
+            )
+            with LiveMemory() as walking:
+                second.unet(torch.empty(2 * n, channels, side, side, dtype=half), torch.tensor(1), guide)
+            few = min(n, diffusion.PIXEL_BATCH)
+            with LiveMemory() as coding:
+                second.vae.encode(torch.empty(few, 3, second.image_size, second.image_size, dtype=half))
+                second.vae.decode(torch.empty(few, channels, side, side, dtype=half))
+            peak = weights + max(walking.peak, coding.peak) / GIB
+            rows.append({"images at once": n, "weights": weights, "diffusion step": walking.peak / GIB,
+                         "autoencoder": coding.peak / GIB, "peak": peak})  # fmt: skip
+    return pd.DataFrame(rows).set_index("images at once")

@@ -1,0 +1,253 @@
+"""Run notebooks unattended, strictly: what a notebook does not know is refused before its kernel starts.
+
+An executed copy grows as `runs/<run>/NAME.partial.ipynb` and becomes `runs/<run>/NAME.ipynb` when its last cell has run,
+so a failed or killed run leaves a notebook to read, and an earlier copy stays until a newer one is complete. Where it failed,
+the partial copy begins with a cell that says why (`nsdlib.run.monitor.page`). Either way `runs/<run>/NAME.json` says how it went
+(`nsdlib.run.monitor.record`).
+"""
+
+import ast
+import fcntl
+import json
+import os
+import signal
+import threading
+import warnings
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from nsdlib.core.files import write_whole
+from nsdlib.params import Run, find_root, load_run, nearest
+from nsdlib.run import monitor, publish
+from nsdlib.run.progress import Progress
+from nsdlib.store.sources import source_files
+
+
+class AlreadyRunning(RuntimeError):
+    """The same notebook is being run for the same run by another process."""
+
+
+class NotebookFailed(RuntimeError):
+    """A notebook did not come to its end; the half-run notebook can be read, and says why first of all."""
+
+
+def notebook_names(root):
+    """Names of the project's notebooks in their order, such as "00_meet_the_data"."""
+    return sorted(path.stem for path in (Path(root) / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def select(names, root):
+    """Full names of notebooks given by name or number, in the notebooks' order; all of them for an empty list.
+
+    Raises
+    ------
+    ValueError
+        For a name that no notebook has; the nearest one is named.
+    """
+    known = notebook_names(root)
+    numbers = {name.split("_")[0]: name for name in known}
+    chosen = set()
+    for name in names:
+        stem = Path(name).stem
+        full = numbers.get(stem, numbers.get(stem.zfill(2), stem))
+        if full not in known:
+            raise ValueError(f"There is no notebook {name!r}{nearest(stem, known)} Notebooks: {', '.join(known)}.")
+        chosen.add(full)
+    return sorted(chosen) or known
+
+
+def default_parameters(path):
+    """Names and values that the cell tagged `parameters` of a notebook assigns."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ValueError(f"{Path(path).name} must have one cell tagged 'parameters', it has {len(cells)}.")
+    return {
+        target.id: ast.literal_eval(line.value)
+        for line in ast.parse(cells[0].source).body
+        if isinstance(line, ast.Assign)
+        for target in line.targets
+    }
+
+
+def check(run_name, names, parameters, *, root):
+    """Refuse parameters that one of the notebooks does not take, and values that the run does not allow.
+
+    Raises
+    ------
+    ValueError
+        Naming the parameter, the notebook, and the nearest parameter that it takes.
+    """
+    load_run(run_name)
+    for name in names:
+        known = default_parameters(root / "notebooks" / f"{name}.ipynb")
+        settable = [parameter for parameter in known if parameter != "subject"]
+        for parameter in parameters:
+            if parameter not in settable:
+                raise ValueError(
+                    f"Notebook {name} takes no parameter {parameter!r}{nearest(parameter, settable)} "
+                    f"It takes: {', '.join(settable) or 'none'}."
+                )
+    load_run(run_name, **{key: value for key, value in parameters.items() if key in Run.model_fields})
+
+
+def run_notebooks(run_name, names=(), *, parameters=None):
+    """Run notebooks one after the other.
+
+    Parameters
+    ----------
+    run_name : str
+        A parameter file, such as "demo" or "subj01"; the notebooks get it as `subject`.
+    names : sequence of str
+        Notebooks by name or number; all when empty.
+    parameters : dict, optional
+        Values for the notebooks' parameters cells.
+
+    Returns
+    -------
+    list of Path
+        The executed notebooks.
+
+    Raises
+    ------
+    ValueError
+        For anything unknown or not allowed, before anything is run.
+    AlreadyRunning, NotebookFailed
+        See there.
+    """
+    root, parameters = find_root(), parameters or {}
+    names = select(names, root)
+    check(run_name, names, parameters, root=root)
+    return [execute(run_name, name, parameters=parameters, root=root) for name in names]
+
+
+def execute(run_name, name, *, parameters, root):
+    """Run one notebook; returns the path of its executed copy."""
+    source, folder = root / "notebooks" / f"{name}.ipynb", root / "runs" / run_name
+    folder.mkdir(parents=True, exist_ok=True)
+    partial, final, record = (folder / f"{name}{ending}" for ending in (".partial.ipynb", ".ipynb", ".json"))
+    with _only_one(folder / f".{name}.lock", f"Notebook {name} of run {run_name!r}"), _ending_in_order():
+        defaults = default_parameters(source)
+        changed = {key: value for key, value in {"subject": run_name, **parameters}.items() if value != defaults[key]}
+        progress = Progress(
+            f"{run_name} {name}",
+            n_cells=_count_cells(source) + bool(changed),
+            tail=lambda: _how_many_done(run_name, root),
+        )
+        watch, note = monitor.Watch(), {publish.SIMULATED: load_run(run_name).simulation is not None}
+        partial.unlink(missing_ok=True)
+        try:
+            with progress:
+                _run_cells(source, partial, changed, watch, note, progress.next_cell)
+                partial.replace(final)
+        except (Exception, KeyboardInterrupt) as error:
+            why = monitor.cause(error, watch)
+            again = monitor.command(run_name, name, parameters)
+            with suppress(
+                OSError, ValueError
+            ):  # of a full disk, and of a page cut short by it, the message still tells
+                write_whole(record, json.dumps(monitor.record(watch, why), indent=1))
+                _explain(partial, why, watch, f"{run_name} {name}", again)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise NotebookFailed(
+                f"{name} failed in its cell [{watch.cell}]: {why}\n"
+                f"Everything up to there can be read in {partial}; `{again}` goes on."
+            ) from error
+        write_whole(record, json.dumps(monitor.record(watch), indent=1))
+    return final
+
+
+def _run_cells(source, partial, parameters, watch, note, on_cell_start):
+    """Let papermill run the cells, watched; the page gets the note."""
+    with warnings.catch_warnings():
+        # jupyter_core announces a change of folders that concerns only its own configuration files.
+        warnings.filterwarnings("ignore", message="Jupyter is migrating its paths", category=DeprecationWarning)
+        import papermill
+
+        from nsdlib.run import engine
+    engine.register()
+
+    def begin(cell, **_):
+        watch.next_cell(cell)
+        on_cell_start(cell)
+
+    page = papermill.execute_notebook(
+        source,
+        partial,
+        parameters,
+        engine_name="polled",
+        kernel_name="python3",
+        language="python",
+        cwd=source.parent,
+        progress_bar=False,
+        watch=watch,
+        note=note,
+        on_cell_start=begin,
+    )
+    if page.metadata.papermill.exception:  # papermill takes sys.exit() for a good end
+        raise RuntimeError("a cell called sys.exit(), and the cells behind it have not run")
+
+
+def _explain(partial, why, watch, title, again):
+    """Put the first cell into a half-run notebook."""
+    import nbformat
+
+    notebook = nbformat.read(partial, as_version=4)
+    write_whole(partial, nbformat.writes(monitor.page(notebook, why, watch, title=title, command=again)))
+
+
+@contextmanager
+def _ending_in_order():
+    """Take SIGTERM, which queues send at a time limit, like an interruption from the keyboard, that a page can tell of."""
+
+    def interrupt(number, _):
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():  # no other thread gets signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _only_one(lock, what):
+    """Hold a lock file; a second holder is refused."""
+    with lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise AlreadyRunning(
+                f"{what} is already being run by process {file.read().strip() or 'unknown'}: wait for it to end, or end it."
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _count_cells(path):
+    """Number of code cells that have something to run."""
+    import nbformat
+
+    return sum(
+        cell.cell_type == "code" and bool(cell.source.strip()) for cell in nbformat.read(path, as_version=4).cells
+    )
+
+
+def _how_many_done(run_name, root):
+    """How many executed notebooks are newer than all that they are made from."""
+    parameters = [root / "params" / name for name in ("_common.yaml", f"{run_name}.yaml")]
+    done = 0
+    for name in notebook_names(root):
+        source, page = root / "notebooks" / f"{name}.ipynb", root / "runs" / run_name / f"{name}.ipynb"
+        made_from = [source, *source_files(source), *parameters]
+        done += page.is_file() and page.stat().st_mtime > max(file.stat().st_mtime for file in made_from)
+    return f"{done} of {len(notebook_names(root))} notebooks done"

@@ -1,0 +1,1 @@
+"""Results by what they came from, and the models of a run."""

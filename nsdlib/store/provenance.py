@@ -1,0 +1,260 @@
+"""Where results come from: the one table of artifacts, and the hash that tells their versions apart.
+
+The lineage of an artifact is everything its values depend on: fields of the run, earlier artifacts, the code that its notebook
+reaches to compute it (`sources`), and the weights of the models it uses.
+"""
+
+import hashlib
+import inspect
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from nsdlib.store import sources
+from nsdlib.params import load_run, nearest
+from nsdlib.store.sources import file_hash
+
+_PLACES = {"device", "where"}  # arguments that say where something is computed
+
+
+@dataclass(frozen=True)
+class Step:
+    """How one artifact comes about.
+
+    Attributes
+    ----------
+    notebook : str
+        The notebook that makes it.
+    params : tuple of str
+        Fields of `Run` that its values depend on.
+    after : tuple of str
+        Artifacts of the same run that it is computed from.
+    across : tuple of str
+        Artifacts of every run in `Run.group` that it is computed from.
+    weights : tuple of str
+        Folders of the zoo whose models compute it.
+    """
+
+    notebook: str
+    params: tuple = ()
+    after: tuple = ()
+    across: tuple = ()
+    weights: tuple = ()
+
+
+_DATA = ("subject", "simulation", "n_sessions", "seed")
+_FIT = ("decoder_seeds", "max_epochs", "batch_size", "augment", "alphas", "penalties", "renormalise")
+REFINING = ("strength", "n_steps", "guidance", "text_share", "sampler", "faithful")
+
+LINEAGE = {
+    "glm": Step("01_hrf_glmsingle", (*_DATA, "glm_sessions", "glm_engine", "roi")),
+    "betas": Step("02_roi_betas", (*_DATA, "betas", "betas_version", "roi"), ("glm",)),
+    "targets": Step("03_decoder_ablation", ("zoo", "latents", "layer_counts"), ("betas",), weights=("vdvae",)),
+    "ablation": Step("03_decoder_ablation", ("n_layers", *_FIT), ("betas", "targets")),
+    "latent_size": Step("04_latent_size", ("decoder", *_FIT), ("betas", "targets"), weights=("vdvae",)),
+    "embeddings": Step("05_two_stage_reconstruction", ("zoo",), ("betas",), weights=("versatile_diffusion",)),
+    "reconstruction": Step(
+        "05_two_stage_reconstruction",
+        ("decoder", "n_layers", *_FIT, *REFINING),
+        ("betas", "targets", "ablation", "embeddings"),
+        weights=("vdvae", "versatile_diffusion"),
+    ),
+    "scores": Step("05_two_stage_reconstruction", ("protocol",), ("reconstruction",), weights=("judges",)),
+    "noise": Step(
+        "06_noise_sensitivity",
+        ("noise_amplitudes", "protocol", "n_shown"),
+        ("reconstruction",),
+        weights=("versatile_diffusion", "judges"),
+    ),
+    "group": Step(
+        "08_across_subjects", ("group", "n_bootstrap"), across=("scores", "noise", "ablation", "latent_size")
+    ),
+}
+
+
+def lineage(run, name):
+    """What an artifact depends on, as dictionaries that JSON can hold.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+    name : str
+        A key of `LINEAGE`.
+
+    Returns
+    -------
+    dict
+        With the keys artifact, fields, after (hashes of other artifacts), code and weights (hashes).
+
+    Raises
+    ------
+    ValueError
+        When there is no such artifact.
+    """
+    step = find_step(name)
+    after = {other: lineage_hash(run, other) for other in step.after if _uses(run, name, other)}
+    for other in step.across:
+        after |= {f"{member}/{other}": lineage_hash(load_run(member), other) for member in run.group}
+    cells, reached = sources.slice_of(run.root / "notebooks" / f"{step.notebook}.ipynb", name)
+    return {
+        "artifact": name,
+        "fields": run.model_dump(mode="json", include=set(step.params)),
+        "after": after,
+        "code": {f"notebook {step.notebook}": cells} | sources.code_hashes(reached),
+        "weights": {part: _weights_hash(run, part) for part in step.weights},
+    }
+
+
+def lineage_hash(run, name):
+    """The 12 hexadecimal digits that tell this version of an artifact from others."""
+    return digest(lineage(run, name))
+
+
+def call_lineage(run, function, arguments, options, *, weights=()):
+    """What the result of a function depends on, in the form of `lineage`.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+        Says which zoo its models come from.
+    function : callable
+        From a module of nsdlib; the module's code counts, with all that it imports. It may be a method of an object that is told
+        from others by `weights`, or by its `settings`, a dictionary.
+    arguments, options : tuple, dict
+        What it is called with: arrays, numbers, strings, None, and tuples, lists and dictionaries of them. Where it is computed
+        (`device`, `where`) does not count.
+    weights : tuple of str
+        Folders of the zoo whose models compute it.
+
+    Raises
+    ------
+    TypeError
+        For arguments that the function does not take, or whose value cannot be told, and for functions that hold values of their
+        own or come from elsewhere.
+    ValueError
+        For weights that no artifact is made with.
+    """
+    signature = inspect.signature(function)
+    given = signature.bind(*arguments, **options)
+    given.apply_defaults()
+    values = dict(given.arguments)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            values |= values.pop(name)
+    known = {part for step in LINEAGE.values() for part in step.weights}
+    for part in weights:
+        if part not in known:
+            raise ValueError(
+                f"{part!r} is no folder of weights{nearest(part, known)} There are {', '.join(sorted(known))}."
+            )
+    return {
+        "artifact": function.__qualname__,
+        "fields": {
+            "object": _told(_settings(function, weights), "settings"),
+            "arguments": {name: _told(value, name) for name, value in values.items() if name not in _PLACES},
+        },
+        "after": {},
+        "code": sources.code_hashes({_module_of(function)}),
+        "weights": {part: _weights_hash(run, part) for part in weights},
+    }
+
+
+def digest(found):
+    """The 12 hexadecimal digits of a lineage."""
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def notebooks_before(notebook):
+    """Which notebooks have to be run before one, by the artifacts that it loads and makes.
+
+    Parameters
+    ----------
+    notebook : Path
+
+    Returns
+    -------
+    of_run, of_group : list of str
+        Of the same run, and of every run in `Run.group`.
+    """
+    made = [step for step in LINEAGE.values() if step.notebook == notebook.stem]
+    loaded = (sources.artifacts_loaded(notebook) & set(LINEAGE)).union(*(step.after for step in made))
+    of_run = {LINEAGE[name].notebook for name in loaded}
+    of_group = {LINEAGE[name].notebook for step in made for name in step.across}
+    return sorted(of_run - {notebook.stem}), sorted(of_group)
+
+
+def find_step(name):
+    """The entry of `LINEAGE`; an unknown name is refused with the nearest known one."""
+    if name not in LINEAGE:
+        raise ValueError(f"{name!r} is no artifact{nearest(name, LINEAGE)} Artifacts: {', '.join(LINEAGE)}.")
+    return LINEAGE[name]
+
+
+def all_fields(name):
+    """Fields of a run that an artifact depends on, directly or through others."""
+    step = find_step(name)
+    return set(step.params).union(*(all_fields(other) for other in step.after))
+
+
+def differences(found, wanted):
+    """Short phrases that say in what two lineages of one artifact differ."""
+    changed = []
+    for kind, phrase in (("code", "other code in"), ("weights", "other weights of"), ("after", "another version of")):
+        keys = sorted(found[kind] | wanted[kind])
+        changed += [f"{phrase} {key}" for key in keys if found[kind].get(key) != wanted[kind].get(key)]
+    return changed
+
+
+def _module_of(function):
+    """The module of nsdlib that a function is from; others are refused."""
+    if not sources.computes(function.__module__):
+        raise TypeError(
+            f"{function.__qualname__} is from {function.__module__}; wanted one of a module of nsdlib that "
+            "computes, for only its code can be told."
+        )
+    return function.__module__
+
+
+def _settings(function, weights):
+    """What a method's object is; a function that holds values which neither arguments nor weights tell is refused."""
+    owner = getattr(function, "__self__", None)
+    if inspect.unwrap(function).__closure__ or not (owner is None or weights or hasattr(owner, "settings")):
+        raise TypeError(
+            f"{function.__qualname__} holds values that none of its arguments tells; its object needs `settings`, a dictionary."
+        )
+    return getattr(owner, "settings", {})
+
+
+def _told(value, name):
+    """A value as something that JSON holds: arrays by type, shape and sha256."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if type(value) is np.ndarray and not value.dtype.hasobject:
+        content = hashlib.sha256(np.ascontiguousarray(value).reshape(-1).view(np.uint8)).hexdigest()
+        return f"{value.dtype} {value.shape} {content}"
+    if isinstance(value, tuple | list):
+        return [_told(item, name) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _told(item, key) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(
+        f"{name}: a result is kept under what its function was called with, and a {type(value).__name__} does not say what it "
+        "holds; wanted arrays, numbers, strings, None, or tuples, lists and dictionaries of them."
+    )
+
+
+def _uses(run, name, other):
+    """Whether the run takes that way: the published betas do not depend on our GLM."""
+    return (name, other) != ("betas", "glm") or run.betas == "glm"
+
+
+def _weights_hash(run, part):
+    """Fingerprint of shipped demo weights; the published ones are pinned by the zoo, so its name is enough."""
+    if run.zoo != "demo":
+        return run.zoo
+    zoo = run.root / "zoo" / "demo"
+    files = sorted(file for file in (zoo / part).rglob("*") if file.is_file())
+    stamps = [(file.relative_to(zoo).as_posix(), file_hash(file)) for file in files]
+    return hashlib.sha256(repr(stamps).encode()).hexdigest()[:12]

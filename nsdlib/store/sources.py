@@ -1,0 +1,270 @@
+"""Which source files a result can reach: modules by imports, data files by their names, notebook cells by what feeds it.
+
+Nothing is listed by hand. A module reaches every module of nsdlib that it imports, anywhere in its text, and every file beside it
+whose name stands in it as a string. A result of a notebook reaches the statements from which its value follows, and what these
+import.
+"""
+
+import ast
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]  # nsdlib/
+FACE = "lazy"  # the function by which a package's __init__ says where its public names come from
+
+# These hand values on and compute none: a change in them makes no result another one. What a function of theirs imports counts.
+CARRIERS = ("nsdlib.params", "nsdlib.store")
+
+
+def code_hashes(reached):
+    """Hash of every module that computes among those that can be reached.
+
+    Parameters
+    ----------
+    reached : iterable of str
+        As `imported` gives it: modules, "nsdlib.core.ridge", and names of them, "nsdlib.core.ridge:Ridge".
+
+    Returns
+    -------
+    dict of str to str
+        Module to 12 hexadecimal digits.
+    """
+    return {module: module_hash(module) for module in sorted(_follow(reached, CARRIERS)) if not _carries(module)}
+
+
+def computes(module):
+    """Whether a module is one of nsdlib that makes values, and not one that only hands them on."""
+    return module.split(".")[0] == "nsdlib" and not _carries(module) and _file(module) is not None
+
+
+def source_files(notebook):
+    """Every file of nsdlib that a notebook can reach: what its page is made from.
+
+    Parameters
+    ----------
+    notebook : path-like
+
+    Returns
+    -------
+    list of Path
+    """
+    modules = _follow(imported([ast.parse(text) for text, _ in _cells(notebook)]), ())
+    return sorted({file for module in modules for file in (_file(module), *data_files(module))})
+
+
+def artifacts_loaded(notebook):
+    """Names of the artifacts that a notebook loads from a store."""
+    return {name for text, _ in _cells(notebook) for name in _called_with(ast.parse(text), ("load",))}
+
+
+def slice_of(notebook, artifact):
+    """What an artifact follows from in the notebook that saves it.
+
+    Parameters
+    ----------
+    notebook : path-like
+    artifact : str
+        The first argument of `store.save` or `store.cached`.
+
+    Returns
+    -------
+    code : str
+        Hash of the statements from which the artifact follows, the parameters cell left out.
+    reached : set of str
+        What they import, for `code_hashes`.
+
+    Raises
+    ------
+    ValueError
+        When the notebook does not save the artifact.
+    """
+    path = Path(notebook)
+    stat = path.stat()
+    return _slice(path, artifact, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _slice(path, artifact, _size, _time):
+    """`slice_of` a notebook as it was at that size and time."""
+    statements = [line for text, tags in _cells(path) if "parameters" not in tags for line in ast.parse(text).body]
+    last = next(
+        (i for i, line in reversed([*enumerate(statements)]) if artifact in _called_with(line, ("save", "cached"))),
+        None,
+    )
+    if last is None:
+        raise ValueError(
+            f'{path.name} does not save the artifact {artifact!r}: wanted a cell with `store.save("{artifact}", ...)`.'
+        )
+    kept, needed = [], {artifact}
+    for line in reversed(statements[: last + 1]):
+        if line is statements[last] or needed & _changed(line):
+            kept.append(_of_import(line, needed))
+            needed = (needed - _set_anew(line)) | _read(line)
+    return _digest(ast.dump(ast.Module(kept[::-1], []))), imported(kept)
+
+
+def imported(trees):
+    """Modules of nsdlib, and names of them, that parts of a program import: "nsdlib.core.ridge", "nsdlib.core.ridge:Ridge"."""
+    found = set()
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "nsdlib" and _file(alias.name)}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "nsdlib" and not node.level:
+            found |= {_home(node.module, alias.name) for alias in node.names}
+    return found
+
+
+def _home(module, name):
+    """Where a name comes from that is imported from a module: itself a module, shown by a package's face, or of the module."""
+    if _file(f"{module}.{name}"):
+        return f"{module}.{name}"
+    return f"{module}.{_face(module).get(name, '')}:{name}".replace(".:", ":")
+
+
+@cache
+def _face(package):
+    """Name to module, of the public names that a package shows lazily."""
+    if _file(package).name != "__init__.py":
+        return {}
+    calls = (node for node in ast.walk(_tree(package)) if isinstance(node, ast.Call))
+    tables = [ast.literal_eval(call.args[1]) for call in calls if getattr(call.func, "id", None) == FACE]
+    return {name: module for table in tables for module, names in table.items() for name in names}
+
+
+def _follow(reached, carriers):
+    """Modules that can be reached, directly or not; of a carrier only what the function that is asked for imports."""
+    found, queue = set(), set(reached)
+    while queue:
+        one = queue.pop()
+        if one not in found:
+            found.add(one)
+            module, _, name = one.partition(":")
+            queue |= _imports(module, name if _carries(module, carriers) else "")
+    return {one.partition(":")[0] for one in found}
+
+
+@cache
+def _imports(module, name):
+    """What a module imports; of one function of it when that is named and there."""
+    tree = _tree(module)
+    own = [node for node in tree.body if getattr(node, "name", None) == name]
+    return imported(own or [tree])
+
+
+def _carries(module, carriers=CARRIERS):
+    """Whether a module only hands values on."""
+    return any(module == one or module.startswith(f"{one}.") for one in carriers)
+
+
+@cache
+def module_hash(module):
+    """Hash of a module's code and of its data files; comments, layout and docstrings do not count."""
+    tree = _tree(module)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
+            body[0].value = ast.Constant("")
+    return _digest(ast.dump(tree), *(file_hash(file) for file in data_files(module)))
+
+
+def data_files(module):
+    """Files beside a module whose names stand in it as strings."""
+    texts = {
+        node.value for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    beside = _file(module).parent.iterdir()
+    return sorted(file for file in beside if file.name in texts and file.is_file() and file.suffix != ".py")
+
+
+def file_hash(path):
+    """sha256 of a file; it is read again only when its size or time has changed."""
+    stat = path.stat()
+    return _hash_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _hash_of(path, _size, _time):
+    """sha256 of a file as it was at that size and time."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file(module):
+    """The file of a module or package of nsdlib; None when there is none."""
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def _tree(module):
+    """The syntax tree of a module."""
+    return ast.parse(_file(module).read_text(encoding="utf-8"))
+
+
+def _cells(notebook):
+    """Pairs (text, tags) of a notebook's code cells; lines for the shell are left out."""
+    for cell in json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            lines = "".join(cell["source"]).splitlines()
+            yield "\n".join(line for line in lines if not line.startswith(("%", "!"))), cell["metadata"].get("tags", [])
+
+
+def _called_with(tree, methods):
+    """First arguments, where they are strings, of calls of methods."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
+    called = [call.args[0] for call in calls if getattr(call.func, "attr", None) in methods]
+    return {first.value for first in called if isinstance(first, ast.Constant) and isinstance(first.value, str)}
+
+
+def _read(node):
+    """Names whose values from before a statement reads; loops, `with` and comprehensions set their own."""
+    names = {node.id} if isinstance(node, ast.Name) else set()
+    names = names.union(*map(_read, ast.iter_child_nodes(node)))
+    within = [*getattr(node, "generators", ()), *getattr(node, "items", ())] + [node] * isinstance(node, ast.For)
+    targets = [getattr(part, "target", None) or getattr(part, "optional_vars", None) for part in within]
+    return names - {name.id for part in targets if part for name in ast.walk(part) if isinstance(name, ast.Name)}
+
+
+def _of_import(line, needed):
+    """An import without the names that nobody needs; any other statement as it is."""
+    if not isinstance(line, ast.ImportFrom):
+        return line
+    return ast.ImportFrom(
+        line.module, [alias for alias in line.names if (alias.asname or alias.name) in needed], line.level
+    )
+
+
+def _set_anew(line):
+    """Names that a statement gives values which owe nothing to those before."""
+    if isinstance(line, ast.Import | ast.ImportFrom):
+        return {alias.asname or alias.name.split(".")[0] for alias in line.names}
+    targets = [one for target in getattr(line, "targets", ()) for one in getattr(target, "elts", [target])]
+    return {one.id for one in targets if isinstance(one, ast.Name)}
+
+
+def _changed(line):
+    """Names that a statement sets or may change: assigned, imported, defined, written into, or called a method of."""
+    changed = set()
+    for node in ast.walk(line):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            changed |= _set_anew(node)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            changed.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            changed.add(node.id)
+        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
+            changed |= _read(node.value)
+        elif isinstance(node, ast.Expr) and isinstance(getattr(node.value, "func", None), ast.Attribute):
+            changed |= _read(node.value.func.value)
+    return changed
+
+
+def _digest(*texts):
+    """12 hexadecimal digits of texts."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]

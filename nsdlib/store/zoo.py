@@ -1,0 +1,158 @@
+"""Where the weights of each model lie, by name, in the two zoos: `demo` (ours, in the repository) and `paper` (published).
+
+Both zoos are read by the same loading code; they differ in size alone. This module knows paths and provenance, the modules
+that own a model know how to load it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nsdlib.store.download import File
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One entry of a zoo: a file or folder below the zoo's root, where it comes from, its licence.
+
+    Published ones have also the address of the file or folder, its size in bytes as far as known (of a folder, that of each
+    file in it that the models read), and the first digits of its sha256 where its name gives them.
+    """
+
+    path: str
+    source: str
+    licence: str
+    address: str = ""
+    size: int = 0
+    sha256: str = ""
+    parts: tuple[tuple[str, int], ...] = ()
+
+    def files(self, root, name) -> list[File]:
+        """What is to be fetched below the zoo's root for the model `name`; nothing where the weights are our own."""
+        parts = [(f"/{part}", size) for part, size in self.parts] or [("", self.size)]
+        return [
+            File(
+                path=Path(root) / f"{self.path}{part}",
+                address=f"{self.address}{part}",
+                what=f"{self.address}{part}",
+                stage=f"{name} (licence {self.licence})",
+                about=size,
+                sha256=self.sha256,
+            )
+            for part, size in parts
+            if self.address
+        ]
+
+    def missing(self, root) -> Path | None:
+        """The first file or folder that is not there; another form of the same tensors (safetensors) will do."""
+        whole = Path(root) / self.path
+        for path in [whole, *(whole / part for part, _ in self.parts)]:
+            if not path.exists() and not (path.suffix == ".bin" and any(path.parent.glob("*.safetensors"))):
+                return path
+        return None
+
+
+_OURS = {"source": "trained by this project: make zoo", "licence": "MIT"}
+_VDVAE = "https://openaipublic.blob.core.windows.net/very-deep-vaes-assets/vdvae-assets-2/"
+_PYTORCH = "https://download.pytorch.org/models/"
+
+
+def _torchvision(file, size):
+    """One of torchvision's networks; the digits at the end of its name begin its sha256."""
+    digits = file.removesuffix(".pth").rpartition("-")[2]
+    source = "torchvision's model weights (download.pytorch.org/models)"
+    return Weights(f"judges/{file}", source, "BSD-3-Clause", _PYTORCH + file, size, digits)
+
+
+ZOOS = {
+    "demo": {
+        "vdvae": Weights("vdvae/vdvae.safetensors", **_OURS),
+        "versatile_diffusion": Weights("versatile_diffusion", **_OURS),
+        "alexnet": Weights("judges/alexnet.safetensors", **_OURS),
+        "inception": Weights("judges/inception.safetensors", **_OURS),
+        "effnet": Weights("judges/effnet.safetensors", **_OURS),
+        "effnet_v2": Weights("judges/effnet.safetensors", **_OURS),  # one stand-in for both
+        "swav": Weights("judges/swav.safetensors", **_OURS),
+        "clip": Weights("judges/clip", **_OURS),
+    },
+    "paper": {
+        "vdvae": Weights(
+            "vdvae/imagenet64-iter-1600000-model-ema.th",
+            _VDVAE,
+            "MIT",
+            address=f"{_VDVAE}imagenet64-iter-1600000-model-ema.th",
+            size=500_000_000,
+        ),
+        "versatile_diffusion": Weights(
+            "versatile-diffusion",
+            "https://huggingface.co/shi-labs/versatile-diffusion",
+            "MIT",
+            address="https://huggingface.co/shi-labs/versatile-diffusion/resolve/2926f8e11ea526b562cd592b099fcf9c2985d0b7",
+            parts=(
+                ("image_unet/config.json", 748),
+                ("image_unet/diffusion_pytorch_model.bin", 3_440_000_000),
+                ("text_unet/diffusion_pytorch_model.bin", 6_840_000_000),
+                ("vae/config.json", 1_000),
+                ("vae/diffusion_pytorch_model.bin", 335_000_000),
+                ("scheduler/scheduler_config.json", 1_000),
+                ("image_encoder/config.json", 579),
+                ("image_encoder/pytorch_model.bin", 1_220_000_000),
+                ("text_encoder/config.json", 1_000),
+                ("text_encoder/pytorch_model.bin", 495_000_000),
+                ("tokenizer/merges.txt", 525_000),
+                ("tokenizer/special_tokens_map.json", 472),
+                ("tokenizer/tokenizer_config.json", 806),
+                ("tokenizer/vocab.json", 1_060_000),
+            ),
+        ),
+        "alexnet": _torchvision("alexnet-owt-7be5be79.pth", 244_400_000),
+        "inception": _torchvision("inception_v3_google-0cc3c7bd.pth", 109_000_000),
+        "effnet": _torchvision("efficientnet_b1_rwightman-bac287d4.pth", 31_600_000),
+        "effnet_v2": _torchvision("efficientnet_b1-c27df63c.pth", 31_600_000),
+        "swav": Weights(
+            "judges/swav_800ep_pretrain.pth.tar",
+            "https://dl.fbaipublicfiles.com/deepcluster/",
+            "CC BY-NC 4.0",
+            address="https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
+            size=110_000_000,
+        ),
+        "clip": Weights(
+            "judges/clip-vit-large-patch14",
+            "https://huggingface.co/openai/clip-vit-large-patch14",
+            "MIT",
+            address="https://huggingface.co/openai/clip-vit-large-patch14/resolve/main",
+            parts=(("config.json", 4_500), ("model.safetensors", 1_710_000_000)),
+        ),
+    },
+}
+
+
+def root(run) -> Path:
+    """The folder of the run's zoo: `zoo/demo` of the repository, or the `paper` folder below `run.weights`."""
+    return Path(run.root) / "zoo" / "demo" if run.zoo == "demo" else Path(run.weights) / "paper"
+
+
+def path(run, name: str) -> Path:
+    """The file or folder of a model; raises FileNotFoundError that says what is missing and where it comes from."""
+    entries = ZOOS[run.zoo]
+    if name not in entries:
+        raise ValueError(f"no model {name!r} in the {run.zoo} zoo; it has {', '.join(entries)}")
+    entry = entries[name]
+    found = root(run) / entry.path
+    if not found.exists():
+        how = "; `nsdlib fetch weights` gets them" if entry.address else ""
+        raise FileNotFoundError(
+            f"the weights of {name!r} ({run.zoo} zoo) are not at {found}; they come from {entry.source} ({entry.licence}){how}"
+        )
+    return found
+
+
+def files(run) -> list[File]:
+    """Every file of the published weights, below the run's folder of weights, model by model."""
+    folder = Path(run.weights) / "paper"
+    return [file for name, entry in ZOOS["paper"].items() for file in entry.files(folder, name)]
+
+
+def missing(run) -> list[tuple[Path, str]]:
+    """(first path that is not there, where it comes from) of every model of the run's zoo that is not whole."""
+    found = [(entry.missing(root(run)), entry.source) for entry in ZOOS[run.zoo].values()]
+    return [(path, source) for path, source in found if path]

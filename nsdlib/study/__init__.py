@@ -1,0 +1,1 @@
+"""What notebooks ask of results: betas, ablation, controls, leaks, statistics, claims."""

@@ -1,0 +1,228 @@
+"""From single trials to what the decoders see: voxels of a region, images averaged over repeats, z-scored, split.
+
+Nothing here looks at the test images to decide anything: means, standard deviations and noise ceilings come from the
+training images, which are those that only this subject saw.
+"""
+
+import hashlib
+
+import numpy as np
+
+from nsdlib.data.nsd import DEFAULT_VERSION, ROI_LABELS
+from nsdlib.study.reliability import BATCH, check_trials, ncsnr, noise_ceiling
+
+# region: (label volume, labels in it)
+REGIONS = {
+    "V1": ("prf-visualrois", ("V1v", "V1d")),
+    "V2": ("prf-visualrois", ("V2v", "V2d")),
+    "V3": ("prf-visualrois", ("V3v", "V3d")),
+    "V4": ("prf-visualrois", ("hV4",)),
+    "faces": ("floc-faces", ROI_LABELS["floc-faces"]),
+    "bodies": ("floc-bodies", ROI_LABELS["floc-bodies"]),
+    "places": ("floc-places", ROI_LABELS["floc-places"]),
+    "words": ("floc-words", ROI_LABELS["floc-words"]),
+}
+
+
+def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
+    """Single-trial betas that NSD publishes, of the voxels of a region.
+
+    Parameters
+    ----------
+    subject : nsd.NSDSubject
+    roi : str
+        A label volume; its voxels with any label are taken.
+    version : str
+        Of the betas.
+
+    Returns
+    -------
+    xarray.Dataset
+        betas (trial, voxel) float32, percent signal change; in_region (region, voxel) bool; coordinates trial (from 0), voxel
+        (flat C-order index into the volume), and for each trial image_id (0-based 73k id), session (from 1), is_shared.
+    """
+    mask = _mask(subject, roi)
+    betas = np.empty((subject.n_trials, mask.sum()), dtype=np.float32)
+    for session in range(1, subject.n_sessions + 1):
+        betas[subject.session == session] = subject.betas(session, mask, version=version)
+    return _label(betas, np.arange(subject.n_trials), mask, subject)
+
+
+def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
+    """The same of the betas that notebook 01 fitted.
+
+    Parameters
+    ----------
+    glm : xarray.Dataset
+        The artifact of that name: betas_d (trial, roi_voxel), with these coordinates.
+    subject : nsd.NSDSubject
+    roi : str
+        The one that the artifact was made for.
+
+    Returns
+    -------
+    xarray.Dataset
+        As from `read_trials`. Voxels without a signal, NaN in the fit, are 0, as in NSD's own files.
+
+    Raises
+    ------
+    ValueError
+        When the artifact holds other voxels than the region has.
+    """
+    mask = _mask(subject, roi) & subject.brainmask  # the fit knows no other voxels
+    if not np.array_equal(glm.roi_voxel, np.flatnonzero(mask)):
+        raise ValueError(
+            f"The glm artifact has {glm.sizes['roi_voxel']} voxels, {roi} of subject {subject.subject} has {mask.sum()}, or "
+            "others: run notebook 01 again with this roi."
+        )
+    return _label(np.nan_to_num(glm.betas_d.values), glm.trial.values, mask, subject)
+
+
+def assemble(trials):
+    """Training and test set of the decoders.
+
+    Parameters
+    ----------
+    trials : xarray.Dataset
+        From `read_trials` or `trials_from_glm`.
+
+    Returns
+    -------
+    xarray.Dataset
+        X_train (train_image, voxel) and X_test (test_image, voxel), float32, z-scored with the mean and standard deviation
+        (ddof=1) of X_train; n_repeats_train, n_repeats_test; ncsnr and noise_ceiling (voxel), of training images, the
+        ceiling in percent of variance for the repeats of the test images (NaN when no training image was repeated);
+        mean, sd (voxel), percent signal change; in_region (region, voxel) bool. Images in ascending order of their ids, which
+        are the coordinates train_image and test_image. The attribute `split` is their `split_hash`.
+
+    Raises
+    ------
+    ValueError
+        When there is no trial to train or to test with.
+    """
+    import xarray as xr
+
+    shared, ids, betas = trials.is_shared.values, trials.image_id.values, trials.betas.values
+    if shared.all() or not shared.any():
+        raise ValueError(
+            f"{shared.sum()} of {len(shared)} trials showed shared images (the test set): wanted some, and some others. Take "
+            "more sessions."
+        )
+    images_train, X_train, n_train = average_repeats(betas[~shared], ids[~shared])
+    images_test, X_test, n_test = average_repeats(betas[shared], ids[shared])
+    X_train, X_test, mean, sd = zscore(X_train, X_test)
+    ratio = np.full(betas.shape[1], np.nan)
+    if n_train.max() > 1:
+        ratio = ncsnr(betas[~shared], ids[~shared], session=trials.session.values[~shared])
+    return xr.Dataset(
+        {
+            "X_train": (("train_image", "voxel"), X_train),
+            "X_test": (("test_image", "voxel"), X_test),
+            "n_repeats_train": ("train_image", n_train),
+            "n_repeats_test": ("test_image", n_test),
+            "mean": ("voxel", mean, {"units": "percent signal change"}),
+            "sd": ("voxel", sd, {"units": "percent signal change"}),
+            "ncsnr": ("voxel", ratio),
+            "noise_ceiling": ("voxel", noise_ceiling(ratio, n_test), {"units": "percent of variance"}),
+            "in_region": trials.in_region,
+        },
+        coords={"train_image": images_train, "test_image": images_test, "voxel": trials.voxel},
+        attrs={"split": split_hash(images_train, images_test)},
+    )
+
+
+def split_hash(images_train, images_test):
+    """Twelve digits that tell one split into training and test images from every other.
+
+    Parameters
+    ----------
+    images_train, images_test : (n_images,) int
+        0-based ids among the 73,000, in any order; an id that occurs several times counts once.
+
+    Returns
+    -------
+    str
+        The first 12 hexadecimal digits of sha256 over the ascending ids, written as "1,2,3;4,5": training, then test.
+    """
+    written = ";".join(",".join(map(str, np.unique(ids).tolist())) for ids in (images_train, images_test))
+    return hashlib.sha256(written.encode()).hexdigest()[:12]
+
+
+def average_repeats(betas, image_ids):
+    """Mean over the trials of each image.
+
+    Parameters
+    ----------
+    betas : (n_trials, n_voxels) array
+    image_ids : (n_trials,) int
+
+    Returns
+    -------
+    images : (n_images,) int
+        Ids, ascending.
+    means : (n_images, n_voxels) float32
+    n_repeats : (n_images,) int
+
+    Raises
+    ------
+    ValueError
+        When the two do not have the same number of trials.
+    """
+    check_trials(betas, image_ids)
+    images, row, n_repeats = np.unique(image_ids, return_inverse=True, return_counts=True)
+    order, first = np.argsort(row, kind="stable"), np.cumsum(n_repeats) - n_repeats
+    means = np.empty((len(images), betas.shape[1]), dtype=np.float32)
+    for start in range(0, betas.shape[1], BATCH):
+        batch = betas[order, start : start + BATCH].astype(np.float64)
+        means[:, start : start + BATCH] = np.add.reduceat(batch, first, axis=0) / n_repeats[:, None]
+    return images, means, n_repeats
+
+
+def zscore(X_train, X_test):
+    """Scale each voxel with the mean and standard deviation of the training images.
+
+    Parameters
+    ----------
+    X_train, X_test : (n_images, n_voxels) arrays
+
+    Returns
+    -------
+    X_train, X_test : (n_images, n_voxels) float32
+        A voxel that is constant in training is 0 in both.
+    mean, sd : (n_voxels,) float64
+        ddof=1, as Brain-Diffuser has it.
+    """
+    mean, sd = X_train.mean(axis=0, dtype=np.float64), X_train.std(axis=0, ddof=1, dtype=np.float64)
+    varies = sd > 1e-6 * np.abs(mean)
+    factor = np.divide(1, sd, out=np.zeros_like(sd), where=varies).astype(np.float32)
+    centre = mean.astype(np.float32)
+    return (X_train - centre) * factor, (X_test - centre) * factor, mean, sd
+
+
+def _mask(subject, roi):
+    """Voxels with any label of a region volume: (X, Y, Z) bool; an error when there are none."""
+    mask = subject.roi(roi) > 0
+    if not mask.any():
+        raise ValueError(f"{roi} of subject {subject.subject} has no voxel with a label: choose another roi.")
+    return mask
+
+
+def _label(betas, trial, mask, subject):
+    """Betas with the names of their trials, voxels and regions."""
+    import xarray as xr
+
+    member = [
+        np.isin(subject.roi(volume)[mask], [ROI_LABELS[volume].index(label) + 1 for label in labels])
+        for volume, labels in REGIONS.values()
+    ]
+    return xr.Dataset(
+        {"betas": (("trial", "voxel"), betas), "in_region": (("region", "voxel"), np.stack(member))},
+        coords={
+            "trial": trial,
+            "voxel": np.flatnonzero(mask),
+            "region": list(REGIONS),
+            "image_id": ("trial", subject.image_ids[trial]),
+            "session": ("trial", subject.session[trial]),
+            "is_shared": ("trial", subject.is_shared[trial]),
+        },
+    )

@@ -1,0 +1,1 @@
+"""The simulated subject: scenes, a brain that answers them, BOLD, and the planted truth."""

@@ -1,0 +1,127 @@
+"""The simulated subject's head: which voxels are brain, cortex, visual areas, and where those look."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nsdlib.data.nsd_layout import ROI_LABELS, USED_ROIS
+
+VOXEL_MM = 1.8
+HEAD_FILL = (0.82, 0.88, 0.78)  # semi-axes of the brain, shares of half the volume
+CORTEX_FROM = 0.62  # relative radius where cortex begins
+GENERAL_SHARE = 0.36  # of the brain's voxels, as nsdgeneral
+EARLY_SHARES = (("V1", 0.24), ("V2", 0.18), ("V3", 0.14))  # of nsdgeneral, from the back of the head forwards
+V4_SHARE = 0.08
+NEAR_SHARE = 0.5  # of a patch of higher cortex that counts as its first region, where it has two
+
+# volume: (label, angle around the head from below (-90) over the side (0) to the top (90), which part, hemispheres)
+HIGHER = {
+    "floc-faces": (("OFA", -30, -8, "near"), ("FFA-1", -58, -30, "near"), ("FFA-2", -58, -30, "far")),
+    "floc-bodies": (("EBA", -8, 25, "all"), ("FBA-1", -42, -24, "near"), ("FBA-2", -42, -24, "far")),
+    "floc-places": (("PPA", -90, -58, "all"), ("OPA", 25, 60, "all"), ("RSC", 60, 90, "all")),
+    "floc-words": (("OWFA", -20, 0, "near"), ("VWFA-1", -50, -35, "near"), ("VWFA-2", -50, -35, "far")),
+}
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Masks and labels of a head.
+
+    Attributes
+    ----------
+    brain, cortex, general : (X, Y, Z) bool
+        The brain, its rim, and the part of it that NSD calls nsdgeneral.
+    rois : dict of str to (X, Y, Z) int16
+        Region volumes as NSD writes them: -1 not cortex, 0 no label, 1, 2, ... labels.
+    affine : (4, 4)
+        From voxel indices to millimetres.
+    angle, eccentricity : (X, Y, Z) float
+        Where in the visual field a voxel of nsdgeneral looks: direction in radians (0 right, pi/2 up) and distance from
+        the centre (1 = middle of a side of the picture).
+    """
+
+    brain: np.ndarray
+    cortex: np.ndarray
+    general: np.ndarray
+    rois: dict
+    affine: np.ndarray
+    angle: np.ndarray
+    eccentricity: np.ndarray
+
+
+def make_anatomy(shape, rng):
+    """Build a head for a volume of `shape`, whose axes run left-right, posterior-anterior, inferior-superior."""
+    half = (np.array(shape) - 1) / 2
+    grid = np.moveaxis(np.indices(shape), 0, -1)
+    place = (grid - half) / (half * HEAD_FILL)  # (X, Y, Z, 3), the brain is the unit ball
+    radius = np.linalg.norm(place, axis=-1)
+    brain = radius <= 1
+    cortex = brain & (radius > CORTEX_FROM)
+    backness = np.arccos(np.clip(-place[..., 1] / np.maximum(radius, 1e-9), -1, 1))  # 0 at the back of the head
+    general = _first(cortex, backness, round(GENERAL_SHARE * brain.sum()))
+    areas = _visual_areas(general, backness, place[..., 2])
+    higher = general & (areas == 0)
+    rois = {"nsdgeneral": general.astype(np.int16), "prf-visualrois": areas}
+    rois |= {name: _higher_regions(name, higher, place, backness) for name in HIGHER}
+    rois = {name: np.where(cortex, rois[name], -1).astype(np.int16) for name in USED_ROIS}
+    angle, eccentricity = _visual_field(general, areas, place, backness, rng)
+    affine = np.diag([VOXEL_MM] * 3 + [1.0])
+    affine[:3, 3] = -half * VOXEL_MM  # (1 - origin) * size with NSD's origin (1 + dim) / 2
+    return Anatomy(brain, cortex, general, rois, affine, angle, eccentricity)
+
+
+def _first(mask, key, n_voxels):
+    """The `n_voxels` voxels of `mask` with the lowest `key`."""
+    inside = np.flatnonzero(mask)
+    chosen = np.zeros(mask.size, dtype=bool)
+    chosen[inside[np.argsort(key.ravel()[inside], kind="stable")[:n_voxels]]] = True
+    return chosen.reshape(mask.shape)
+
+
+def _visual_areas(general, backness, height):
+    """Labels of prf-visualrois: bands around the back of the head, each with a lower (v) and an upper (d) half."""
+    labels, free = np.zeros(general.shape, dtype=np.int16), general.copy()
+    for i, (_, share) in enumerate(EARLY_SHARES):
+        band = _first(free, backness, round(share * general.sum()))
+        labels[band] = np.where(height[band] < 0, 2 * i + 1, 2 * i + 2)
+        free &= ~band
+    labels[_first(free & (height < 0), backness, round(V4_SHARE * general.sum()))] = 7
+    return labels
+
+
+def _higher_regions(name, higher, place, backness):
+    """Labels of a floc volume, by the angle around the head; words lie on the left only."""
+    around = np.degrees(np.arctan2(place[..., 2], np.abs(place[..., 0]) + 1e-9))
+    side = place[..., 0] < 0 if name == "floc-words" else np.ones_like(higher)
+    labels = np.zeros(higher.shape, dtype=np.int16)
+    for label, low, high, part in HIGHER[name]:
+        patch = higher & side & (around >= low) & (around < high)
+        near = _first(patch, backness, round(NEAR_SHARE * patch.sum()))
+        chosen = {"all": patch, "near": near, "far": patch & ~near}[part]
+        labels[chosen] = ROI_LABELS[name].index(label) + 1
+    return labels
+
+
+def _visual_field(general, areas, place, backness, rng):
+    """Angle and eccentricity: the opposite half of the field, upside down, the periphery further forward."""
+    angle, eccentricity = np.zeros(general.shape), np.zeros(general.shape)
+    for area in ((1, 2), (3, 4), (5, 6), (7,), (0,)):
+        for left in (True, False):
+            inside = np.flatnonzero(general & np.isin(areas, area) & ((place[..., 0] < 0) == left))
+            inside = inside[np.argsort(place[..., 2].ravel()[inside], kind="stable")]  # from below to above
+            share = (np.arange(len(inside)) + 0.5) / max(len(inside), 1)
+            up = np.pi / 2 - np.pi * share  # low voxels look up
+            angle.ravel()[inside] = up if left else np.pi - up
+            depth = backness.ravel()[inside] + 1e-6 * rng.random(len(inside))
+            eccentricity.ravel()[inside] = _ranks_within(depth, 12) ** 0.6 * 1.15
+    return angle, eccentricity
+
+
+def _ranks_within(values, size):
+    """Rank of each value among its `size` neighbours in order, as a share in (0, 1)."""
+    shares = np.empty(len(values))
+    for start in range(0, len(values), size):
+        part = slice(start, start + size)
+        ranks = np.argsort(np.argsort(values[part]))
+        shares[part] = (ranks + 0.5) / len(ranks)
+    return shares

@@ -1,0 +1,157 @@
+"""From responses to BOLD: the noise of betas and the time series of a run, in the units that a scanner gives."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nsdlib.data import nsd_layout as nsd
+from nsdlib.twin.trials import N_REPEATS
+
+N_FACTORS = 6  # time courses of the noise that voxels share
+DENOISED = 0.8  # noise of NSD's denoised betas, relative to plain least squares on the same series
+LEAST_NOISE = 0.3  # share of a voxel's noise variance that is left to measurement, however much the gain explains
+MEAN_SIGNAL, MEAN_SPREAD = 1500.0, 0.15  # scanner units, sd of their log
+DRIFT_ORDER = 3
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise of each voxel of the brain.
+
+    Attributes
+    ----------
+    beta_sd : (n_voxels,) float
+        Measurement noise of single-trial betas, percent signal change.
+    loadings : (6, n_voxels) float32
+        Weights of the shared noise, unit length over the factors.
+    shared : float
+        Share of the variance that is shared.
+    """
+
+    beta_sd: np.ndarray
+    loadings: np.ndarray
+    shared: float
+
+    def draw(self, n_times, rng):
+        """Noise with sd 1 for each voxel: (n_times, n_voxels) float32."""
+        common = rng.standard_normal((n_times, N_FACTORS), dtype=np.float32) @ self.loadings
+        own = rng.standard_normal((n_times, self.loadings.shape[1]), dtype=np.float32)
+        return np.float32(np.sqrt(self.shared)) * common + np.float32(np.sqrt(1 - self.shared)) * own
+
+
+def make_noise(response, snr, *, general, gain_sd, shared, rng):
+    """Noise that gives each voxel its signal-to-noise ratio, after what the gain already adds.
+
+    Parameters
+    ----------
+    response : (n_images, n_general) float32
+        Noiseless responses of the voxels of nsdgeneral.
+    snr : (n_general,) float
+        Wanted ratio of sd of signal to sd of all noise in single-trial betas.
+    general : (n_voxels,) bool
+        Which voxels of the brain are nsdgeneral; the others get the median noise.
+    gain_sd, shared : float
+        See `params.Simulation`.
+    rng : numpy.random.Generator
+    """
+    wanted = response.var(axis=0, dtype=np.float64) / snr**2
+    by_gain = np.square(response, dtype=np.float64).mean(axis=0) * np.expm1(gain_sd**2)
+    measured = np.sqrt(np.maximum(wanted - by_gain, LEAST_NOISE * wanted))
+    beta_sd = np.full(len(general), np.median(measured))
+    beta_sd[general] = measured
+    loadings = rng.standard_normal((N_FACTORS, len(general))).astype(np.float32)
+    return Noise(beta_sd, loadings / np.linalg.norm(loadings, axis=0), shared)
+
+
+def signal_to_noise(response, beta_sd, gain_sd):
+    """Planted ratio of the sd of the signal to the sd of all noise of single-trial betas: (n_voxels,) float64."""
+    by_gain = np.square(response, dtype=np.float64).mean(axis=0) * np.expm1(gain_sd**2)
+    return response.std(axis=0, dtype=np.float64) / np.sqrt(beta_sd**2 + by_gain)
+
+
+def estimate_ncsnr(betas, image_ids):
+    """Signal-to-noise ratio of single-trial betas, as NSD's `ncsnr` (export_noiseceiling.m): (n_voxels,) float64.
+
+    Betas are z-scored in each session; the noise variance is the variance over three repeats, averaged over images.
+
+    Parameters
+    ----------
+    betas : (n_trials, n_voxels) float
+        All sessions, 750 trials each.
+    image_ids : (n_trials,) int
+        Image of each trial; those shown three times are used.
+    """
+    sessions = betas.reshape(-1, nsd.N_SESSION_TRIALS, betas.shape[1]).astype(np.float64)
+    scored = (sessions - sessions.mean(axis=1, keepdims=True)) / sessions.std(axis=1, ddof=1, keepdims=True)
+    _, row, count = np.unique(image_ids, return_inverse=True, return_counts=True)
+    order = np.argsort(row, kind="stable")
+    thrice = order[count[row[order]] == N_REPEATS].reshape(-1, N_REPEATS)  # (n_images, 3)
+    variance = scored.reshape(betas.shape)[thrice].var(axis=1, ddof=1).mean(axis=0)
+    return np.sqrt(np.maximum(0, 1 - variance)) / np.sqrt(variance)
+
+
+def draw_mean(brain, rng):
+    """Mean signal of each voxel, alike in neighbours: (n_voxels,) float, scanner units."""
+    return MEAN_SIGNAL * np.exp(MEAN_SPREAD * _smooth_field(brain, rng))
+
+
+def draw_hrfs(brain, rng):
+    """Index into the HRF library of each voxel, alike in neighbours: (n_voxels,) int64, all 20 equally frequent."""
+    ranks = np.argsort(np.argsort(_smooth_field(brain, rng) + 0.5 * rng.standard_normal(brain.sum())))
+    return ranks * 20 // len(ranks)
+
+
+def _smooth_field(brain, rng):
+    """Random values with mean 0 and sd 1 that change slowly over the voxels of a brain: (n_voxels,) float64."""
+    from scipy.ndimage import gaussian_filter
+
+    values = gaussian_filter(rng.standard_normal(brain.shape), 1.5)[brain]
+    return (values - values.mean()) / values.std()
+
+
+def convolved(onsets, hrf):
+    """Each trial's BOLD for a response of 1: (226, n_trials); what lies behind the run's end is cut."""
+    padded = np.concatenate([hrf, np.zeros(nsd.N_VOLUMES)])
+    lag = np.arange(nsd.N_VOLUMES)[:, None] - np.asarray(onsets)[None, :]
+    return np.where(lag >= 0, padded[np.maximum(lag, 0)], 0)
+
+
+def noise_of_least_squares(onsets, hrf):
+    """Sd of a least-squares beta for white noise of sd 1 in the series, median over the trials of a run."""
+    trend = np.polynomial.legendre.legvander(np.linspace(-1, 1, nsd.N_VOLUMES), DRIFT_ORDER)
+    design = np.concatenate([convolved(onsets, hrf), trend], axis=1)
+    return np.sqrt(np.median(np.diag(np.linalg.inv(design.T @ design))[: len(onsets)]))
+
+
+def draw_run(betas, onsets, hrfs, hrf_index, *, noise, mean, drift, rng):
+    """BOLD of one run: (226, n_voxels) int16, scanner units.
+
+    Parameters
+    ----------
+    betas : (n_trials, n_voxels) float32
+        True responses of the run's trials, percent signal change.
+    onsets : (n_trials,) int
+        Volumes in which they begin.
+    hrfs : (20, n_samples) float
+        HRF library at the sampling of the volumes.
+    hrf_index : (n_voxels,) int
+        Which HRF each voxel has.
+    noise : Noise
+    mean : (n_voxels,) float
+        Mean signal, scanner units.
+    drift : float
+        Sd of the drift, percent of the mean signal.
+    rng : numpy.random.Generator
+    """
+    volume_sd = noise.beta_sd / DENOISED / noise_of_least_squares(onsets, hrfs[len(hrfs) // 2])
+    percent = noise.draw(nsd.N_VOLUMES, rng) * volume_sd.astype(np.float32)
+    trend = np.polynomial.legendre.legvander(np.linspace(-1, 1, nsd.N_VOLUMES), DRIFT_ORDER)[:, 1:]
+    slopes = (
+        rng.standard_normal((DRIFT_ORDER, len(mean)))
+        * np.sqrt((2 * np.arange(1, DRIFT_ORDER + 1) + 1) / DRIFT_ORDER)[:, None]
+    )
+    percent += (drift * (trend @ slopes)).astype(np.float32)  # each order has variance 1 / DRIFT_ORDER
+    for index in np.unique(hrf_index):
+        voxels = hrf_index == index
+        percent[:, voxels] += convolved(onsets, hrfs[index]).astype(np.float32) @ betas[:, voxels]
+    return np.clip(np.rint(mean * (1 + percent / 100)), 0, 32767).astype(np.int16)

@@ -1,0 +1,195 @@
+"""Write a simulated subject: scenes, a brain that answers them, and BOLD, in the file layout of NSD, with the truth beside.
+
+What is planted: receptive fields and feature tuning in V1-V4, tuning to meaning in the regions of the floc volumes, a
+saturating response, a gain common to all voxels that changes from trial to trial, one HRF of the library for each voxel,
+noise that voxels share, white noise and slow drift. The betas in the files are the planted ones plus noise of the size
+that NSD's denoised betas have; the time series carry as much more as plain least squares would show.
+The truth goes to a file of its own that no reader of NSD touches.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from nsdlib.core.glm import hrf
+from nsdlib.data import nsd_layout as nsd
+from nsdlib.data import nsd_write
+from nsdlib.data.nsd import DEFAULT_VERSION, NSDSubject
+from nsdlib.twin import bold, brain, scenes, trials, truth
+from nsdlib.twin.truth import load_truth
+
+__all__ = ["load_truth", "simulate"]
+
+MARKER = "simulation.json"
+VERSION = 1  # higher whenever the same settings give other files
+# every part of the simulation draws from its own stream, so that one can change without moving the others
+STREAMS = {
+    name: i for i, name in enumerate(("trials", "scene", "captions", "head", "tuning", "noise", "session", "run"))
+}
+
+
+def simulate(run, *, progress=True):
+    """Write the simulated subject of a run below `run.data`, or find it complete there.
+
+    Everything is written into a folder beside and moved to its place at the end, so an interrupted call leaves nothing
+    that looks finished, and of two calls at once one wins.
+
+    Parameters
+    ----------
+    run : Run
+        Its subject, n_sessions, data and simulation are used.
+    progress : bool
+        Show what is being done.
+
+    Returns
+    -------
+    bool
+        True when the subject was written, False when it was there already.
+
+    Raises
+    ------
+    ValueError
+        When the run has no simulation.
+    FileExistsError
+        When `run.data` holds another simulated subject, or anything else.
+    """
+    settings = _settings(run)
+    if _is_complete(run.data, settings):
+        if progress:
+            print(f"The simulated subject is complete in {run.data.name}/: nothing to do.")
+        return False
+    run.data.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{run.data.name}-partial-", dir=run.data.parent) as beside:
+        folder = Path(beside) / run.data.name
+        _write_subject(folder, run, progress)
+        (folder / MARKER).write_text(json.dumps(settings, indent=1))
+        try:
+            folder.rename(run.data)
+        except OSError:  # another process may just have written the same subject
+            if not _is_complete(run.data, settings):
+                raise
+            return False
+    return True
+
+
+def _settings(run):
+    """Everything that the simulated files depend on."""
+    if run.simulation is None:
+        raise ValueError(
+            f"Run {run.name!r} has no `simulation` in params/{run.name}.yaml: only a run with one can be simulated; real "
+            "data come from NSD (README, section Real subjects)."
+        )
+    NSDSubject(run.data, run.subject, run.n_sessions)  # refuses what NSD does not have
+    settings = run.simulation.model_dump() | {
+        "subject": run.subject,
+        "n_sessions": run.n_sessions,
+        "version": VERSION,
+    }
+    return json.loads(json.dumps(settings))
+
+
+def _is_complete(folder, settings):
+    """Whether `folder` holds the subject of these settings; an error when it holds anything else."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    advice = "Nothing was changed: choose another folder as `data`, or move this one away."
+    if not (folder / MARKER).is_file():
+        raise FileExistsError(f"{folder} holds files, but no finished simulated subject. {advice}")
+    there = json.loads((folder / MARKER).read_text())
+    if there != settings:
+        other = sorted(key for key in there.keys() | settings.keys() if there.get(key) != settings.get(key))
+        changes = ", ".join(f"{key}={there.get(key)} there, {settings.get(key)} wanted" for key in other)
+        raise FileExistsError(f"{folder} holds another simulated subject ({changes}). {advice}")
+    return True
+
+
+def _write_subject(folder, run, progress):
+    """Write all files of the subject and its truth into a new folder."""
+    layout, knobs = nsd.Layout(folder, run.subject), run.simulation
+
+    def rng(name, *numbers):
+        return np.random.default_rng([knobs.seed, STREAMS[name], *numbers])
+
+    expdesign = trials.make_expdesign(run.n_sessions, repeats_within=knobs.repeats_within, rng=rng("trials"))
+    positions = expdesign["masterordering"][: run.n_sessions * nsd.N_SESSION_TRIALS] - 1
+    image_ids = expdesign["subjectim"][run.subject - 1, positions] - 1
+    _write_tables(layout, expdesign, run, rng("trials", 1))
+    maps, meaning = _write_scenes(layout, np.unique(image_ids), rng, progress)
+    planted = truth.plant(knobs, expdesign, image_ids, maps=maps, meaning=meaning, rng=rng)
+    measured = _write_sessions(layout, planted, run, rng, progress)
+    _write_maps(layout, planted, measured)
+    truth.save_truth(truth.truth_path(folder, run.subject), planted)
+
+
+def _write_tables(layout, expdesign, run, rng):
+    """Write what the experiment was: design, table of images, behaviour."""
+    nsd_write.write_expdesign(layout.expdesign, expdesign)
+    trials.stim_info(expdesign).to_csv(layout.stim_info)
+    layout.responses.parent.mkdir(parents=True)
+    trials.responses(expdesign, run.subject, run.n_sessions, rng).to_csv(layout.responses, sep="\t", index=False)
+
+
+def _write_scenes(layout, shown, rng, progress):
+    """Draw, caption and write the scenes; gives their maps (n, n_channels, 32, 32) and attributes (n, n_attributes)."""
+    maps, meaning = [], []
+    with nsd_write.stimulus_files(layout) as fill:
+        for image_id in tqdm(shown, desc="drawing scenes", disable=not progress, mininterval=2):
+            scene = scenes.sample_scene(rng("scene", image_id))
+            image = scenes.draw(scene)
+            fill(image_id, image, scenes.describe(scene, rng("captions", image_id)))
+            maps.append(brain.visual_maps(image))
+            meaning.append(scenes.attributes(scene))
+    return np.stack(maps), np.stack(meaning)
+
+
+def _write_sessions(layout, planted, run, rng, progress):
+    """Write betas, time series and designs of all sessions; gives the betas as written: (n_trials, n_general)."""
+    hrfs = hrf.sampled_library(nsd.TR, nsd.STIMULUS_SECONDS)
+    betas = np.zeros((nsd.N_SESSION_TRIALS, len(planted.general)), dtype=np.float32)  # only nsdgeneral responds
+    measured = []
+    with tqdm(total=run.n_sessions * nsd.N_TASK_RUNS, desc="scanning", disable=not progress, mininterval=2) as bar:
+        for session in range(1, run.n_sessions + 1):
+            of_session = slice((session - 1) * nsd.N_SESSION_TRIALS, session * nsd.N_SESSION_TRIALS)
+            betas[:, planted.general] = planted.betas[of_session]
+            noise = planted.noise.draw(len(betas), rng("session", session)) * planted.noise.beta_sd.astype(np.float32)
+            paths = {ending: layout.betas(DEFAULT_VERSION, session, ending) for ending in ("hdf5", "nii.gz")}
+            nsd_write.write_betas(paths, betas + noise, planted.head.brain, planted.head.affine)
+            measured.append((betas + noise)[:, planted.general])
+            for number, of_run in enumerate(trials.run_slices(), start=1):
+                _write_run(layout, planted, session, number, betas[of_run], hrfs=hrfs, drift=run.simulation.drift,
+                           ids=planted.image_ids[of_session][of_run], rng=rng("run", session, number))  # fmt: skip
+                bar.update()
+    return np.concatenate(measured)
+
+
+def _write_run(layout, planted, session, number, betas, *, hrfs, drift, ids, rng):
+    """Write time series and design of one run."""
+    onsets = trials.onset_rows(planted.expdesign, session, number)
+    series = bold.draw_run(
+        betas, onsets, hrfs, planted.hrf_index, noise=planted.noise, mean=planted.mean, drift=drift, rng=rng
+    )
+    volume = np.zeros((*planted.head.brain.shape, nsd.N_VOLUMES), dtype=np.int16, order="F")
+    volume[planted.head.brain] = series.T
+    nsd_write.write_volume(layout.timeseries(session, number), volume, planted.head.affine, seconds=nsd.TR)
+    nsd_write.write_design(layout.design(session, number), onsets, ids)
+
+
+def _write_maps(layout, planted, measured):
+    """Write the maps of the head, and the signal-to-noise ratio as NSD computes it from the written betas."""
+    head = planted.head
+    mean, ncsnr = np.zeros(head.brain.shape, np.float32), np.zeros(head.brain.shape, np.float32)
+    mean[head.brain] = planted.mean
+    ncsnr[head.general] = bold.estimate_ncsnr(measured, planted.image_ids)
+    for name, values in (
+        ("brainmask", head.brain.astype(np.int16)),
+        ("valid", head.brain.astype(np.int16)),
+        ("mean", mean),
+    ):
+        nsd_write.write_volume(layout.volume(name), values, head.affine)
+    nsd_write.write_volume(layout.ncsnr(DEFAULT_VERSION), ncsnr, head.affine)
+    for name, labels in head.rois.items():
+        nsd_write.write_volume(layout.roi(name), labels, head.affine)
+        nsd_write.write_roi_names(layout.roi_names(name), nsd.ROI_LABELS[name])

@@ -1,0 +1,154 @@
+"""The order of a simulated experiment: which image in which trial, laid out as NSD's design files have it."""
+
+import numpy as np
+import pandas as pd
+
+from nsdlib.data import nsd_layout as nsd
+
+N_REPEATS = nsd.N_REPEATS
+SHARED_SHARE = nsd.N_SHARED_IMAGES / nsd.N_SUBJECT_IMAGES
+LAG_WITHIN = (0.12, 0.45)  # distance of two repeats inside a session, in sessions
+FIRST_SLOT, LAST_SLOT, SLOT_GAP = 3, 70, 5  # blank slots begin and end a run; others lie at least SLOT_GAP apart
+
+
+def make_expdesign(n_sessions, *, repeats_within, rng):
+    """Plan an experiment whose first sessions are complete in themselves.
+
+    The first `n_sessions` x 750 trials show `n_sessions` x 250 images three times each, a tenth of them shared; the rest of
+    the 30,000 planned trials show the other images three times each, as NSD planned it.
+
+    Parameters
+    ----------
+    n_sessions : int
+        Sessions that will be simulated.
+    repeats_within : float
+        Share of the images of which two repeats lie inside one session (others may do so by chance).
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    dict of str to ndarray of int64
+        As `nsd_files.read_expdesign`: masterordering (30000,), subjectim (8, 10000), sharedix (1000,), stimpattern
+        (40, 12, 75); ids count from 1.
+    """
+    n_shared = round(SHARED_SHARE * n_sessions * nsd.N_SESSION_TRIALS / N_REPEATS)
+    n_own = n_sessions * nsd.N_SESSION_TRIALS // N_REPEATS - n_shared
+    shared = rng.permutation(nsd.N_SHARED_IMAGES)
+    own = nsd.N_SHARED_IMAGES + rng.permutation(nsd.N_SUBJECT_IMAGES - nsd.N_SHARED_IMAGES)
+    first = _order(np.concatenate([shared[:n_shared], own[:n_own]]), n_sessions, repeats_within, rng)
+    later = np.concatenate([shared[n_shared:], own[n_own:]])
+    rest = _order(later, nsd.N_PLANNED_SESSIONS - n_sessions, repeats_within, rng)
+    sharedix, subjectim = _assign_ids(rng)
+    return {
+        "masterordering": np.concatenate([first, rest]) + 1,
+        "subjectim": subjectim,
+        "sharedix": sharedix,
+        "stimpattern": _stimpattern(rng),
+    }
+
+
+def _order(images, n_sessions, repeats_within, rng):
+    """Each image three times, ordered by keys (in sessions) drawn for each repeat: (3 * n_images,) int64."""
+    keys = rng.uniform(0, n_sessions, (N_REPEATS, len(images)))
+    place, lag = keys[0] % 1, rng.uniform(*LAG_WITHIN, len(images))
+    near = keys[0] + np.where(place + lag < 1, lag, -lag)  # stays in the session of the first
+    keys[1] = np.where(rng.random(len(images)) < repeats_within, near, keys[1])
+    order = np.tile(images, N_REPEATS)[np.argsort(keys.ravel())]
+    for i in np.flatnonzero(order[1:] == order[:-1]):  # never the same image in two trials running
+        other = (i + len(order) // 2) % len(order)
+        order[[i, other]] = order[[other, i]]
+    return order
+
+
+def _assign_ids(rng):
+    """Ids of the shared images (1000,) and of every subject's list (8, 10000), from 1."""
+    first = nsd.FIRST_SHARED_ID + 1
+    others = first + 1 + rng.choice(nsd.N_STIMULI - first, nsd.N_SHARED_IMAGES - 1, replace=False)
+    sharedix = np.concatenate([[first], np.sort(others)])
+    own = rng.permutation(np.setdiff1d(np.arange(1, nsd.N_STIMULI + 1), sharedix)).reshape(nsd.N_SUBJECTS, -1)
+    return sharedix, np.concatenate([np.tile(sharedix, (nsd.N_SUBJECTS, 1)), own], axis=1)
+
+
+def _stimpattern(rng):
+    """Which 4-s slots hold a trial: (40, 12, 75) of 0 and 1."""
+    pattern = np.zeros((nsd.N_PLANNED_SESSIONS, nsd.N_TASK_RUNS, nsd.N_SLOTS), dtype=np.int64)
+    pattern[..., FIRST_SLOT : LAST_SLOT + 1] = 1
+    n_slots = LAST_SLOT + 1 - FIRST_SLOT
+    for session in pattern:
+        for run, n_trials in zip(session, nsd.RUN_TRIALS, strict=True):
+            n_blank = n_slots - n_trials
+            free = n_slots - SLOT_GAP * (n_blank + 1)
+            run[FIRST_SLOT + SLOT_GAP * np.arange(1, n_blank + 1) + np.sort(rng.integers(0, free, n_blank))] = 0
+    return pattern
+
+
+def run_slices():
+    """Trials of each task run within its session's 750: a list of 12 slices."""
+    ends = np.cumsum(nsd.RUN_TRIALS)
+    return [slice(int(end - n), int(end)) for n, end in zip(nsd.RUN_TRIALS, ends, strict=True)]
+
+
+def onset_rows(expdesign, session, run):
+    """Design rows (4/3 s each) in which the trials of a task run begin (session and run from 1): (n_trials,)."""
+    rows_per_slot = nsd.N_DESIGN_ROWS // nsd.N_SLOTS
+    return rows_per_slot * np.flatnonzero(expdesign["stimpattern"][session - 1, run - 1])
+
+
+def stim_info(expdesign):
+    """NSD's table of the 73,000 images; the columns about COCO are made up."""
+    ids = np.arange(nsd.N_STIMULI)
+    table = {
+        "cocoId": 100_000 + 7 * ids,
+        "cocoSplit": "train2017",
+        "cropBox": "(0, 0, 0.125, 0.125)",
+        "loss": 0.0,
+        "nsdId": ids,
+        "flagged": False,
+        "BOLD5000": False,
+        "shared1000": np.isin(ids, expdesign["sharedix"] - 1),
+    }
+    table |= {f"subject{s + 1}": np.isin(ids, expdesign["subjectim"][s] - 1).astype(int) for s in range(nsd.N_SUBJECTS)}
+    by_image = np.argsort(expdesign["masterordering"], kind="stable").reshape(-1, N_REPEATS) + 1  # trial numbers
+    for s, images in enumerate(expdesign["subjectim"]):
+        for repeat in range(N_REPEATS):
+            trials = np.zeros(nsd.N_STIMULI, dtype=int)
+            trials[images - 1] = by_image[:, repeat]
+            table[f"subject{s + 1}_rep{repeat}"] = trials
+    return pd.DataFrame(table)
+
+
+def responses(expdesign, subject, n_sessions, rng):
+    """NSD's table of behaviour: the image columns follow the design, the simulated subject is right in 85 % of trials."""
+    n_trials = n_sessions * nsd.N_SESSION_TRIALS
+    positions, trial = expdesign["masterordering"][:n_trials], np.arange(n_trials)
+    ranks = pd.Series(trial).groupby(positions)
+    old, correct = ranks.cumcount().to_numpy() > 0, rng.random(n_trials) < 0.85
+    session = trial // nsd.N_SESSION_TRIALS
+    old_now = pd.Series(trial).groupby([positions, session]).cumcount().to_numpy() > 0
+    pressed_old = old == correct
+    run = np.repeat(np.arange(nsd.N_TASK_RUNS), nsd.RUN_TRIALS)
+    place = np.concatenate([np.arange(n) for n in nsd.RUN_TRIALS])
+    since = ranks.diff()
+    return pd.DataFrame(
+        {
+            "SUBJECT": subject,
+            "SESSION": session + 1,
+            "RUN": np.tile(run, n_sessions) + 1,
+            "TRIAL": np.tile(place, n_sessions) + 1,
+            "73KID": expdesign["subjectim"][subject - 1, positions - 1],
+            "10KID": positions,
+            "TIME": (7 * session + (trial % nsd.N_SESSION_TRIALS) * nsd.TRIAL_SECONDS / 86_400).round(6),
+            "ISOLD": old.astype(int),
+            "ISCORRECT": correct.astype(int),
+            "RT": rng.lognormal(6.8, 0.3, n_trials).round(1),
+            "CHANGEMIND": 0,
+            "MEMORYRECENT": since,
+            "MEMORYFIRST": (trial - ranks.transform("min")).where(old),
+            "ISOLDCURRENT": old_now.astype(int),
+            "ISCORRECTCURRENT": (pressed_old == old_now).astype(int),
+            "TOTAL1": (~pressed_old).astype(int),
+            "TOTAL2": pressed_old.astype(int),
+            "BUTTON": 1 + pressed_old,
+            "MISSINGDATA": 0,
+        }
+    )

@@ -1,0 +1,1 @@
+"""Training of the demo zoo: `python -m zoo.training`. No run of a notebook imports this package."""

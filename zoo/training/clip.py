@@ -1,0 +1,140 @@
+"""The demo zoo's CLIP: transformers' classes, small, contrastive on scenes and captions (the paper's equation 1).
+
+Only the summary tokens enter the contrastive loss, so a second, dense loss asks each image token for the colours of its patch
+and the kinds of things there, and the class token for the scene's attributes: tokens that say nothing cannot guide a diffusion
+model.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nsdlib.core import clip
+from nsdlib.twin.scenes import ATTRIBUTES, KINDS
+from zoo.training import data, optimise
+
+N_STEPS, BATCH, RATE, SEED = 3_000, 128, 1e-3, 13
+N_FEATURES, N_TOKENS = 64, 20
+
+
+def make_tokenizer(captions, folder: Path):
+    """A byte-pair vocabulary in which every word of the captions is one token, saved in CLIP's format."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import CLIPTokenizer
+
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
+    bpe.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = ["<|startoftext|>", "<|endoftext|>"]
+    bpe.train_from_iterator(
+        sorted({word for five in captions for caption in five for word in caption.split()}),
+        trainers.BpeTrainer(vocab_size=2000, min_frequency=0, special_tokens=special, end_of_word_suffix="</w>"),
+    )
+    bpe.model.save(str(folder))
+    tokenizer = CLIPTokenizer(
+        vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), model_max_length=N_TOKENS
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def build(n_vocabulary: int, end_of_text: int, *, width: int = 128, n_layers: int = 4):
+    """Untrained image and text encoders."""
+    from transformers import (
+        CLIPTextConfig,
+        CLIPTextModelWithProjection,
+        CLIPVisionConfig,
+        CLIPVisionModelWithProjection,
+    )
+
+    shared = {
+        "projection_dim": N_FEATURES,
+        "intermediate_size": 2 * width,
+        "hidden_size": width,
+        "num_attention_heads": 4,
+    }
+    image = CLIPVisionConfig(
+        image_size=64, patch_size=16, num_hidden_layers=n_layers, hidden_act="quick_gelu", **shared
+    )
+    text = CLIPTextConfig(
+        vocab_size=n_vocabulary,
+        max_position_embeddings=N_TOKENS,
+        num_hidden_layers=2,
+        hidden_act="quick_gelu",
+        bos_token_id=end_of_text - 1,
+        eos_token_id=end_of_text,
+        pad_token_id=end_of_text,
+        **shared,
+    )
+    return CLIPVisionModelWithProjection(image), CLIPTextModelWithProjection(text)
+
+
+def fit(image_encoder, text_encoder, tokenizer, scene_set, *, n_steps, seed, checkpoint):
+    """Train both encoders; returns them with averaged weights."""
+    model = nn.ModuleDict({"image": image_encoder, "text": text_encoder})
+    model["attributes"] = nn.Linear(N_FEATURES, len(ATTRIBUTES))
+    model["patch"] = nn.Linear(N_FEATURES, 48)
+    model["kinds"] = nn.Linear(N_FEATURES, len(KINDS))
+    optimise.compile_where_possible(model["image"], model["text"])
+    model.register_parameter("log_temperature", nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32)))
+    pixels = clip.prepare(scene_set.images, 64)
+    ids = tokenizer(
+        [caption for five in scene_set.captions for caption in five],
+        padding="max_length", max_length=N_TOKENS, truncation=True, return_tensors="pt",
+    ).input_ids.reshape(len(pixels), 5, N_TOKENS)  # fmt: skip
+    wanted, covers = torch.from_numpy(scene_set.attributes), torch.from_numpy(scene_set.covers)
+    end = tokenizer.eos_token_id
+
+    def loss_of_batch(generator, progress):
+        rows = torch.randint(len(pixels), (BATCH,), generator=generator)
+        which = torch.randint(5, (BATCH,), generator=generator)
+        x = pixels[rows]
+        with torch.autocast("cpu", torch.bfloat16):
+            vision = clip.vision_tokens(model["image"], x)
+            text = clip.text_tokens(model["text"], ids[rows, which], end_of_text=end)
+            attributes, patch = model["attributes"](vision[:, 0]), model["patch"](vision[:, 1:])
+            kinds = model["kinds"](vision[:, 1:])
+        first_end = (ids[rows, which] == end).int().argmax(1)
+        summary = text[torch.arange(BATCH), first_end].float()
+        logits = vision[:, 0].float() @ summary.T * model.log_temperature.exp().clamp(max=100)
+        same = torch.arange(BATCH)
+        contrastive = (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
+        cells = F.avg_pool2d(x, 4).unfold(2, 4, 4).unfold(3, 4, 4)  # (n, 3, 4, 4, 4, 4)
+        cells = cells.permute(0, 2, 3, 1, 4, 5).reshape(BATCH, 16, 48)
+        dense = F.mse_loss(patch.float(), cells) + 10 * F.mse_loss(attributes.float(), wanted[rows])
+        return contrastive + dense + 10 * F.mse_loss(kinds.float(), covers[rows])
+
+    averaged = optimise.train(
+        model, loss_of_batch, n_steps=n_steps, learning_rate=RATE, seed=seed, checkpoint=checkpoint, average=0.995
+    )
+    return averaged["image"], averaged["text"]
+
+
+def train(folder: Path, cache: Path):
+    """Train the guiding CLIP and save tokenizer, text_encoder and image_encoder below `folder`."""
+    scene_set = data.load_scenes("train", cache)
+    (folder / "tokenizer").mkdir(parents=True, exist_ok=True)
+    tokenizer = make_tokenizer(scene_set.captions, folder / "tokenizer")
+    torch.manual_seed(SEED)
+    encoders = build(len(tokenizer), tokenizer.eos_token_id)
+    image, text = fit(*encoders, tokenizer, scene_set, n_steps=N_STEPS, seed=SEED, checkpoint=cache / "clip.checkpoint")
+    image.half().save_pretrained(folder / "image_encoder")
+    text.half().save_pretrained(folder / "text_encoder")
+
+
+def measure(folder: Path, cache: Path) -> dict[str, float]:
+    """How often the right caption of 1,000 is the first, or among the first five, on validation scenes."""
+    scene_set = data.load_scenes("validation", cache)
+    model = clip.from_folder(folder)
+    vision = model.vision(scene_set.images)[:, 0].astype(np.float32)
+    with torch.inference_mode():
+        ids = model.tokenizer(
+            [five[0] for five in scene_set.captions], padding="max_length", max_length=N_TOKENS, return_tensors="pt"
+        ).input_ids
+        text = clip.text_tokens(model.text_encoder, ids, end_of_text=model.tokenizer.eos_token_id)
+        first_end = (ids == model.tokenizer.eos_token_id).int().argmax(1)
+        summary = text[torch.arange(len(ids)), first_end].numpy()
+    rank = (-(vision @ summary.T)).argsort(1).argsort(1)[np.arange(len(vision)), np.arange(len(vision))]
+    return {"top1_of_1000": float((rank < 1).mean()), "top5_of_1000": float((rank < 5).mean())}

@@ -1,0 +1,86 @@
+"""The demo zoo's judges: stand-ins for the metric networks, and a CLIP of their own.
+
+Three learn to name a scene's attributes from different starts and widths, one (the stand-in for SwAV) learns without labels to
+tell scenes apart under crops and tints. None shares weights with a model that makes reconstructions, and the judging CLIP is
+not the guiding one.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+from transformers import CLIPTokenizer
+
+from nsdlib.core import features
+from nsdlib.twin.scenes import ATTRIBUTES, KINDS
+from zoo.training import clip, data, optimise
+
+WIDTHS = {"alexnet": 20, "inception": 24, "effnet": 16, "swav": 20}
+N_STEPS, BATCH, RATE, SEED = {"alexnet": 1_500, "inception": 1_500, "effnet": 1_200, "swav": 500}, 64, 3e-3, 15
+CLIP_STEPS, CLIP_WIDTH, CLIP_LAYERS = 400, 64, 3
+N_CODES = 64
+
+
+def train(folder: Path, cache: Path):
+    """Train all judges and save them below `folder`."""
+    scene_set = data.load_scenes("train", cache)
+    pixels, wanted = features.prepare(scene_set.images), torch.from_numpy(scene_set.attributes)
+    folder.mkdir(parents=True, exist_ok=True)
+    for k, (name, width) in enumerate(WIDTHS.items()):
+        torch.manual_seed(SEED + k)
+        model = features.StandIn(width, N_CODES if name == "swav" else len(ATTRIBUTES))
+        loss = _tell_apart if name == "swav" else _name_attributes
+        averaged = optimise.train(
+            model,
+            lambda generator, progress, loss=loss, model=model: loss(model, pixels, wanted, generator),
+            n_steps=N_STEPS[name], learning_rate=RATE, seed=SEED + k, checkpoint=cache / f"judge_{name}.checkpoint", average=0.99,
+        )  # fmt: skip
+        save_file(optimise.half(averaged.state_dict()), folder / f"{name}.safetensors")
+    _train_clip(folder, cache, scene_set)
+
+
+def _name_attributes(model, pixels, wanted, generator):
+    """How far the named attributes are off, and how unlikely the main object's kind was thought."""
+    rows = torch.randint(len(pixels), (BATCH,), generator=generator)
+    x = pixels[rows] + 0.3 * torch.rand(1, generator=generator) * torch.randn(pixels[rows].shape, generator=generator)
+    said, truth = model(x), wanted[rows]
+    kind = F.cross_entropy(said[:, : len(KINDS)], truth[:, : len(KINDS)].argmax(1))
+    return F.binary_cross_entropy_with_logits(said, truth) + 0.3 * kind
+
+
+def _tell_apart(model, pixels, wanted, generator):
+    """Contrastive loss between two views of the same scenes: shifted, tinted, noisy."""
+    rows = torch.randint(len(pixels), (BATCH,), generator=generator)
+    first, second = (F.normalize(model(_view(pixels[rows], generator)), dim=1) for _ in range(2))
+    logits = first @ second.T / 0.1
+    same = torch.arange(BATCH)
+    return (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
+
+
+def _view(x, generator):
+    shift = torch.randint(-8, 9, (2,), generator=generator).tolist()
+    tint = 1 + 0.3 * (torch.rand(len(x), 3, 1, 1, generator=generator) - 0.5)
+    return torch.roll(x, shift, dims=(2, 3)) * tint + 0.2 * torch.randn(x.shape, generator=generator)
+
+
+def _train_clip(folder, cache, scene_set):
+    tokenizer = CLIPTokenizer.from_pretrained(folder.parent / "versatile_diffusion" / "tokenizer")
+    torch.manual_seed(SEED + 10)
+    encoders = clip.build(len(tokenizer), tokenizer.eos_token_id, width=CLIP_WIDTH, n_layers=CLIP_LAYERS)
+    image, _ = clip.fit(
+        *encoders, tokenizer, scene_set, n_steps=CLIP_STEPS, seed=SEED + 10, checkpoint=cache / "judge_clip.checkpoint"
+    )
+    image.half().save_pretrained(folder / "clip")
+
+
+@torch.inference_mode()
+def measure(folder: Path, cache: Path) -> dict[str, float]:
+    """How often each named network names the main object of a validation scene."""
+    scene_set = data.load_scenes("validation", cache)
+    truth = scene_set.attributes[:, : len(KINDS)].argmax(1)
+    quality = {}
+    for name in ("alexnet", "inception", "effnet"):
+        said = features.StandIn.from_file(folder / f"{name}.safetensors")(features.prepare(scene_set.images))
+        quality[f"{name}_names_the_object"] = float((said[:, : len(KINDS)].argmax(1).numpy() == truth).mean())
+    return quality

@@ -1,0 +1,195 @@
+"""The demo zoo's dual UNet: Versatile Diffusion's structure, small, on the latents of 64 x 64 scenes.
+
+Conditioning takes hold early with v-prediction and larger tokens: tokens are enlarged eightfold in training, and the factor is
+multiplied into the attention's key and value weights before saving, so that the saved UNet wants tokens as they are. Tokens
+read from a brain are uncertain; noise on the training tokens prepares the UNet for that.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from tqdm import trange
+
+from nsdlib.core import clip, diffusion, features, vdvae
+from nsdlib.store import provenance
+from nsdlib.twin.scenes import KINDS
+from zoo.training import data, optimise
+
+CONFIG = {
+    "sample_size": 8,
+    "in_channels": 16,
+    "out_channels": 16,
+    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+    "block_out_channels": [96, 112],
+    "layers_per_block": 1,
+    "cross_attention_dim": 64,
+    "attention_head_dim": 4,
+    "norm_num_groups": 16,
+}
+SCHEDULER = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+    "clip_sample": False,
+    "prediction_type": "v_prediction",
+}
+N_STEPS, BATCH, RATE, SEED = 36_000, 64, 1e-3, 14
+# From this share of the steps on, only the noise levels that image-to-image at strength 0.6 and less visits.
+LATE, LATE_LEVELS = 0.6, 600
+ENLARGE = 8.0
+N_MEASURED = 200
+EMPTY_SHARE, NOISY_SHARE = 0.1, 0.7  # of the images
+TOKEN_NOISE = 0.7  # at most, in standard deviations of the tokens
+
+
+def train(folder: Path, cache: Path):
+    """Train and save image_unet, text_unet (its attention tensors) and scheduler below `folder`."""
+    from diffusers import DDIMScheduler, UNet2DConditionModel
+
+    inputs, empty = _encode_scenes(folder, cache)
+    means = {name: inputs[name].float().mean(0) for name in ("text", "vision")}
+    scheduler = DDIMScheduler(**SCHEDULER)
+    torch.manual_seed(SEED)
+    model = diffusion.DualUNet(UNet2DConditionModel(**CONFIG)).to(memory_format=torch.channels_last)
+    optimise.compile_where_possible(model)
+
+    def loss_of_batch(generator, progress):
+        rows = torch.randint(len(inputs["latents"]), (BATCH,), generator=generator)
+        z = inputs["latents"][rows].float()
+        noise = torch.randn(z.shape, generator=generator)
+        t = torch.randint(1000 if progress < LATE else LATE_LEVELS, (BATCH,), generator=generator)
+        contexts = [_condition(inputs[n][rows].float(), empty[n], means[n], generator) for n in ("text", "vision")]
+        share = _text_share(generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            x = scheduler.add_noise(z, noise, t).contiguous(memory_format=torch.channels_last)
+            predicted = model(x, t, diffusion.Guide(*contexts, share))
+        return (predicted.float() - scheduler.get_velocity(z, noise, t)).square().mean()
+
+    averaged = optimise.train(
+        model, loss_of_batch, n_steps=N_STEPS, learning_rate=RATE, seed=SEED, checkpoint=cache / "unet.checkpoint"
+    )
+    save(averaged, folder)
+    scheduler.save_pretrained(folder / "scheduler")
+
+
+def _condition(tokens, empty, mean, generator):
+    """Tokens of a batch, enlarged: some replaced by the empty ones, some like tokens that were decoded from a brain.
+
+    A decoder errs where tokens differ from image to image, in all tokens of an image at once; so the noise is a random mixture
+    of other images' tokens. Decoded tokens have their spread given back, so noise takes the place of signal: with noise a, the
+    correlation with the true tokens is sqrt(1 - a²).
+    """
+    n = len(tokens)
+    amount = TOKEN_NOISE * torch.rand(n, generator=generator) * (torch.rand(n, generator=generator) < NOISY_SHARE)
+    amount, centred = amount[:, None, None], tokens - mean
+    mixture = torch.einsum("ij,j...->i...", torch.randn(n, n, generator=generator) / n**0.5, centred)
+    tokens = mean + (1 - amount.square()).sqrt() * centred + amount * mixture
+    dropped = torch.rand(n, generator=generator) < EMPTY_SHARE
+    return ENLARGE * torch.where(dropped[:, None, None], empty, tokens)
+
+
+def _text_share(generator):
+    """One share an image: vision alone, text alone, or any mixture."""
+    share = torch.rand(BATCH, generator=generator)
+    kind = torch.rand(BATCH, generator=generator)
+    share = torch.where(kind < 0.15, 0.0, torch.where(kind < 0.3, 1.0, share))
+    return share[:, None, None, None]
+
+
+def _encode_scenes(folder, cache):
+    """Latents and tokens of the training scenes, and the tokens of nothing; kept in the cache for each encoder."""
+    parts = {"latents": ("vae", _encode_latents), "vision": ("image_encoder", _encode_vision)}
+    parts["text"] = ("text_encoder", _encode_text)
+    inputs, empty = {}, {}
+    for name, (encoder, encode) in parts.items():
+        [weights] = (folder / encoder).glob("*.safetensors")
+        path = cache / f"unet_{name}_{provenance.file_hash(weights)[:12]}.pt"
+        if not path.exists():
+            torch.save(encode(folder, data.load_scenes("train", cache)), path)
+        inputs[name], empty[name] = torch.load(path, weights_only=True)
+    return inputs, empty
+
+
+@torch.inference_mode()
+def _encode_latents(folder, scene_set):
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL.from_pretrained(folder / "vae").eval()
+    latents = []
+    for i in trange(0, len(scene_set.images), 200, desc="encoding scenes", mininterval=10):
+        with torch.autocast("cpu", torch.bfloat16):
+            latents.append(vae.encode(data.to_unit(scene_set.images[i : i + 200])).latent_dist.mean.half())
+    return torch.cat(latents) * vae.config.scaling_factor, torch.zeros(0)
+
+
+def _encode_vision(folder, scene_set):
+    embedder = clip.from_folder(folder)
+    grey = np.full((1, 64, 64, 3), 127, dtype=np.uint8)
+    return torch.from_numpy(embedder.vision(scene_set.images)), torch.from_numpy(embedder.vision(grey)).float()
+
+
+def _encode_text(folder, scene_set):
+    embedder = clip.from_folder(folder)
+    return torch.from_numpy(embedder.text(scene_set.captions)), torch.from_numpy(embedder.text([[""]])).float()
+
+
+def save(model: diffusion.DualUNet, folder: Path):
+    """Write the two UNets in the layout of the published folder, the enlargement multiplied into keys and values."""
+    for part, state in (("image_unet", model.image_state()), ("text_unet", model.text_state())):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        state = {key: value * ENLARGE if _reads_tokens(key) else value for key, value in state.items()}
+        save_file(optimise.half(state), folder / part / "diffusion_pytorch_model.safetensors")
+    config = {"_class_name": "UNet2DConditionModel", **CONFIG}
+    (folder / "image_unet" / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+
+
+def _reads_tokens(key):
+    return "attn2.to_k." in key or "attn2.to_v." in key
+
+
+def measure(folder: Path, cache: Path) -> dict[str, float]:
+    """The v-prediction error on validation scenes, and how often a judge names the main object of a reconstruction.
+
+    Reconstructions start from true latents of 15 layers and true tokens, with the demo's settings: this is the zoo's ceiling.
+    """
+    model, embedder = diffusion.from_folder(folder), clip.from_folder(folder)
+    scene_set = data.load_scenes("validation", cache)
+    images = scene_set.images[:N_MEASURED]
+    text, vision = embedder.text(scene_set.captions[:N_MEASURED]), embedder.vision(images)
+    rough = _rough(folder.parent / "vdvae", images)
+    refined = model.refine(rough, text, vision, image_ids=np.arange(N_MEASURED), strength=0.6, n_steps=25, guidance=6.0)
+    kinds = scene_set.attributes[:N_MEASURED, : len(KINDS)].argmax(1)
+    named = {"rough": rough, "refined": refined}
+    named = {f"object_named_in_{k}": _share_named(folder.parent / "judges", v, kinds) for k, v in named.items()}
+    return {"v_prediction_mse": _prediction_error(model, images, text, vision), **named}
+
+
+def _rough(folder, images):
+    """Images decoded from their own latents of 15 layers."""
+    model = vdvae.from_file(folder / "vdvae.safetensors")
+    return model.decode(model.encode(images, n_layers=15))
+
+
+@torch.inference_mode()
+def _share_named(folder, images, kinds):
+    """How often the stand-in for Inception names the main object."""
+    said = features.StandIn.from_file(folder / "inception.safetensors")(features.prepare(images))
+    return float((said[:, : len(KINDS)].argmax(1).numpy() == kinds).mean())
+
+
+@torch.inference_mode()
+def _prediction_error(model, images, text, vision):
+    """Mean squared error of the velocity, at random noise levels and text share 0.4."""
+    generator = torch.Generator().manual_seed(0)
+    z = model.vae.encode(data.to_unit(images)).latent_dist.mean * model.vae.config.scaling_factor
+    noise, t = torch.randn(z.shape, generator=generator), torch.randint(1000, (len(z),), generator=generator)
+    contexts = [torch.from_numpy(tokens).float() for tokens in (text, vision)]
+    predicted = model.unet(model.scheduler.add_noise(z, noise, t), t, diffusion.Guide(*contexts, 0.4))
+    return (predicted - model.scheduler.get_velocity(z, noise, t)).square().mean().item()

@@ -1,0 +1,117 @@
+"""The demo zoo's VDVAE: the published topology up to its 31st stochastic layer, narrow.
+
+A plain evidence bound leaves the first layers nearly empty at this size. So each step takes only the first K layers from the
+posterior (K = 15, 31 or all), the later ones at their prior's mean, and counts the Kullback-Leibler terms of those K alone; a
+learned offset of the output's log scale for each K lets the likelihood fit what K layers can know.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+from nsdlib.core import mixture, vdvae
+from nsdlib.core.similarity import pixcorr
+from zoo.training import data, optimise
+
+HYPERPARAMETERS = vdvae.Hyperparameters(
+    width=64,
+    num_mixtures=3,
+    enc_blocks="64x1,64d2,32x2,32d2,16x3,16d2,8x3,8d2,4x2,4d4,1x2",
+    dec_blocks="1x2,4m1,4x3,8m4,8x7,16m8,16x15,32m16,32x1,64m32",
+)
+N_STEPS, BATCH, RATE, SEED = 2_400, 16, 2e-3, 12
+DEPTHS = (15, 31, 33)
+DEPTH_SHARES = (0.55, 0.35, 0.1)
+
+
+def train(folder: Path, cache: Path):
+    """Train and save `vdvae.safetensors` and `hyperparameters.json` below `folder`."""
+    images = data.load_scenes("train", cache).images
+    torch.manual_seed(SEED)
+    model = vdvae.VDVAE(HYPERPARAMETERS)
+    _initialise(model)
+    trained = torch.nn.ModuleDict({"model": model})
+    trained.register_parameter("scale_offsets", torch.nn.Parameter(torch.zeros(len(DEPTHS))))
+    model.to(memory_format=torch.channels_last)
+
+    def loss_of_batch(generator, progress):
+        rows = torch.randint(len(images), (BATCH,), generator=generator).numpy()
+        which = int(torch.multinomial(torch.tensor(DEPTH_SHARES), 1, generator=generator))
+        kl_weight = 0.3 + 0.7 * min(1.0, progress / 0.5)
+        with torch.autocast("cpu", torch.bfloat16):
+            parameters, kl = posterior_pass(model, images[rows], DEPTHS[which], generator)
+        nll = mixture_nll(parameters.float(), data.to_unit(images[rows]), trained.scale_offsets[which])
+        return (nll + kl_weight * kl).mean() / images[0].size
+
+    averaged = optimise.train(
+        trained, loss_of_batch, n_steps=N_STEPS, learning_rate=RATE, seed=SEED, checkpoint=cache / "vdvae.checkpoint"
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(optimise.half(averaged["model"].state_dict()), folder / "vdvae.safetensors")
+    (folder / "hyperparameters.json").write_text(json.dumps(asdict(HYPERPARAMETERS), indent=1) + "\n")
+
+
+def _initialise(model):
+    """Zero biases, quiet residual branches (each scaled by the root of its number), a prior that starts standard normal."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.zeros_(module.bias)
+    with torch.no_grad():
+        for block in model.encoder.enc_blocks:
+            block.c4.weight *= len(model.encoder.enc_blocks) ** -0.5
+        for block in model.decoder.dec_blocks:
+            block.prior.c4.weight.zero_()
+            block.resnet.c4.weight *= len(model.decoder.dec_blocks) ** -0.5
+            block.z_proj.weight *= len(model.decoder.dec_blocks) ** -0.5
+
+
+def posterior_pass(model, images, depth, generator):
+    """Mixture parameters with the first `depth` layers from the posterior, and the sum of their KL terms: (n_images,) nats."""
+    x = model.prepare(images).contiguous(memory_format=torch.channels_last)
+    kl = x.new_zeros(len(x))
+
+    def choose(index, prior, posterior):
+        nonlocal kl
+        if index >= depth:
+            return prior[0]
+        (pm, pv), (qm, qv) = [[part.float() for part in pair] for pair in (prior, posterior())]
+        kl = kl + (pv - qv - 0.5 + 0.5 * (torch.exp(2 * qv) + (qm - pm) ** 2) * torch.exp(-2 * pv)).sum((1, 2, 3))
+        return qm + qv.exp() * torch.randn(qm.shape, generator=generator)
+
+    state = model.decoder(len(x), choose, model.encoder(x))
+    return model.decoder.out_net.out_conv(state), kl
+
+
+def mixture_nll(parameters, target, scale_offset=0.0):
+    """Negative log-likelihood of 8-bit pixels, target in [-1, 1] (n, 3, rows, columns): (n,) nats (Salimans et al. 2017)."""
+    logits, means, log_scales, couplings = mixture.split_parameters(parameters)
+    log_scales = log_scales + scale_offset
+    x = target.unsqueeze(2)
+    lean = torch.stack(
+        [
+            torch.zeros_like(couplings[:, 0]),
+            couplings[:, 0] * x[:, 0],
+            couplings[:, 1] * x[:, 0] + couplings[:, 2] * x[:, 1],
+        ],
+        dim=1,
+    )
+    centred, inverse = x - means - lean, torch.exp(-log_scales)
+    upper, lower = inverse * (centred + 1 / 255), inverse * (centred - 1 / 255)
+    inside = torch.log((torch.sigmoid(upper) - torch.sigmoid(lower)).clamp(min=1e-12))
+    log_p = torch.where(x < -0.999, upper - F.softplus(upper), torch.where(x > 0.999, -F.softplus(lower), inside))
+    return -torch.logsumexp(log_p.sum(1) + logits.log_softmax(1), dim=1).sum((1, 2))
+
+
+def measure(folder: Path, cache: Path) -> dict[str, float]:
+    """Mean pixel correlation on validation scenes of images decoded from true latents of 15 and 31 layers."""
+    model = vdvae.from_file(folder / "vdvae.safetensors")
+    images = data.load_scenes("validation", cache).images[:128]
+    result = {}
+    for n_layers in (15, 31):
+        decoded = model.decode(model.encode(images, n_layers=n_layers))
+        result[f"pixcorr_{n_layers}_layers"] = float(pixcorr(images, decoded).mean())
+    return result
