@@ -1,17 +1,17 @@
 # Notebooks x runs: snakemake --profile profiles/local --config runs=demo
 # A page is made again when its notebook, its parameters, the weights, an earlier page, or a file of the library that the notebook
-# reaches by its imports changed (nsdlib.sources). Only what is listed as input counts, so a file that was touched and not changed
+# reaches by its imports changed (nsdlib.store.sources). Only what is listed as input counts, so a file that was touched and not changed
 # costs nothing.
 # Memory and GPUs that a job asks for are counted from sizes (nsdlib.run.costs) and change no page; a profile says what there is.
 import os
 from functools import cache
 from pathlib import Path
 
-from nsdlib.lineage import notebooks_before
+from nsdlib.store.provenance import notebooks_before
 from nsdlib.params import load_run, run_names
 from nsdlib.run.rates import total_memory
 from nsdlib.run.runner import notebook_names
-from nsdlib.sources import source_files
+from nsdlib.store.sources import source_files
 
 RUNS = str(config.get("runs", "demo")).split(",")
 NOTEBOOKS = notebook_names(".")

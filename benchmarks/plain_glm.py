@@ -60,12 +60,12 @@ def fit(
     components = [_components(run[:, pool], drift, n_pcs) for run, drift in zip(data, drifts, strict=True)]
 
     stage("number of components")
-    badness = np.empty((n_pcs + 1, n_voxels))
+    cv_error = np.empty((n_pcs + 1, n_voxels))
     for hrf, voxels in groups:
         own = [run[:, voxels] for run in data]
         fits = [_glm(trials, own, hrf, drifts, _with(drifts, components, k))[0] for k in range(n_pcs + 1)]
-        badness[:, voxels] = _badness(fits, labels, run_of)
-    curve = -np.median(badness[:, onoff_r2 > threshold], axis=1)
+        cv_error[:, voxels] = _badness(fits, labels, run_of)
+    curve = -np.median(cv_error[:, onoff_r2 > threshold], axis=1)
     count = _choose(curve - curve[0], pc_stop)
 
     stage("ridge")

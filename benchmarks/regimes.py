@@ -65,7 +65,7 @@ def main():
 def see(n_images, seed):
     """Scenes of a seed: the drive of a new brain's voxels (n_images, n_voxels), true latents, and numbers of backgrounds."""
     rng = np.random.default_rng((seed, 99))
-    model = vdvae.from_file(Path(__file__).parents[1] / "zoo" / "demo" / "vdvae" / "vdvae.safetensors")
+    model = vdvae.load(Path(__file__).parents[1] / "zoo" / "demo" / "vdvae" / "vdvae.safetensors")
     maps, attributes, latents, backgrounds = [], [], [], []
     for _ in range(n_images):
         scene = scenes.sample_scene(rng)

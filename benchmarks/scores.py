@@ -67,10 +67,10 @@ def _one_pixcorr(truth, made):
     return np.corrcoef(truth.reshape(1, -1) / 255, made.reshape(1, -1) / 255)[0, 1]
 
 
-def measure_networks(n_images, where):
+def measure_networks(n_images, device):
     """Images a second of each judge."""
     images, rows = np.random.default_rng(0).integers(0, 256, (n_images, 425, 425, 3), dtype=np.uint8), []
-    for name, judge in full_size.build_judges(full_size.Sizes(), where).items():
+    for name, judge in full_size.build_extractors(full_size.Sizes(), device).items():
         judge(images[:1])
         began = time.perf_counter()
         judge(images)

@@ -15,11 +15,13 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nsdlib.core import device, diffusion, random
-from nsdlib.core.metrics import METRICS, Scorer
+from nsdlib.core import diffusion, random
+from nsdlib.core.device import pick
+from nsdlib.core.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.run import full_size
 from nsdlib.run.rates import product_rate
+from nsdlib.store import zoo
 from nsdlib.store.store import Store
 from nsdlib.study.stats import paired_difference
 
@@ -40,23 +42,23 @@ def main():
     if unknown := set(options.part) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     torch.set_num_threads(options.threads)
-    where = device.pick(options.device)
-    print(f"{options.threads} threads, {where}")
+    device = pick(options.device)
+    print(f"{options.threads} threads, {device}")
     for part in options.part or PARTS:
-        table = pd.DataFrame(PARTS[part](options, where))
+        table = pd.DataFrame(PARTS[part](options, device))
         print(f"\n## {part}\n\n{table.to_markdown(index=False, floatfmt='.3g')}", flush=True)
 
 
 @torch.inference_mode()
-def measure_loop(options, where):
+def measure_loop(options, device):
     """Image steps a second, and the share of the machine's matrix-product rate that they reach."""
-    run = load_run("demo").model_copy(update={"device": str(where)})
-    dtype = torch.float16 if where.type == "cuda" else torch.float32
-    second = full_size.build_second_stage(full_size.Sizes(), where, dtype) if options.full else diffusion.load(run)
+    run = load_run("demo").model_copy(update={"device": str(device)})
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    second = full_size.build_second_stage(full_size.Sizes(), device, dtype) if options.full else zoo.load_diffusion(run)
     n = options.images
     rough = np.random.default_rng(0).integers(0, 256, (n, 64, 64, 3), dtype=np.uint8)
     tokens = [empty.expand(n, -1, -1).float().cpu().numpy() for empty in second.empty]
-    settings = {"strength": STRENGTH, "n_steps": N_STEPS, "guidance": GUIDANCE, "text_share": SHARE}
+    settings = {"strength": STRENGTH, "n_steps": N_STEPS, "guidance": GUIDANCE, "text_weight": SHARE}
     ids, image_steps = np.arange(n), n * int(STRENGTH * N_STEPS)
     second.refine(rough[:2], *(t[:2] for t in tokens), image_ids=ids[:2], **settings)  # libraries choose their kernels
     began = time.perf_counter()
@@ -67,7 +69,7 @@ def measure_loop(options, where):
     theirs = np.concatenate([_one_by_one(second, rough[[i]], [t[[i]] for t in tokens], i) for i in range(few)])
     naive = (time.perf_counter() - began) * n / few
     difference = np.abs(theirs.astype(int) - ours[:few]).max()
-    operations, rate = _operations(second) * image_steps, product_rate(where, dtype)
+    operations, rate = _operations(second) * image_steps, product_rate(device, dtype)
     print(f"images differ by {difference} of 255 at most", file=sys.stderr)
     return [
         {"program": name, "image steps a second": image_steps / taken, "of the product rate": operations / taken / rate,
@@ -86,7 +88,9 @@ def _one_by_one(second, rough, tokens, image_id):
     given = [torch.from_numpy(one).to(second.empty[0]) for one in tokens]
     for t in steps:
         without, told = (
-            second.unet(x.to(given[0].dtype), torch.tensor(t, device=x.device), diffusion.Guide(*pair, SHARE)).float()
+            second.unet(
+                x.to(given[0].dtype), torch.tensor(t, device=x.device), diffusion.Conditioning(*pair, SHARE)
+            ).float()
             for pair in (second.empty, given)
         )
         x = scheduler.step(without + GUIDANCE * (told - without), t, x).prev_sample
@@ -96,18 +100,18 @@ def _one_by_one(second, rough, tokens, image_id):
 def _operations(second):
     """Operations of one step of one image: two passes of the UNet."""
     shape = (2, second.vae.config.latent_channels, *(second.unet.unet.config.sample_size,) * 2)
-    guide = diffusion.Guide(*(empty.expand(2, -1, -1) for empty in second.empty), SHARE)
+    guide = diffusion.Conditioning(*(empty.expand(2, -1, -1) for empty in second.empty), SHARE)
     with FlopCounterMode(display=False) as counter:
         second.unet(torch.zeros(shape).to(second.empty[0]), torch.tensor(1, device=second.empty[0].device), guide)
     return counter.get_total_flops()
 
 
-def measure_samplers(options, where):
+def measure_samplers(options, device):
     """Scores of the demo subject's refined images; differences to DDIM with 50 steps, positive is better."""
-    run = load_run("demo").model_copy(update={"device": str(where)})
-    made, second, scorer = Store(run).load("reconstruction"), diffusion.load(run), Scorer(run)
+    run = load_run("demo").model_copy(update={"device": str(device)})
+    made, second, scorer = Store(run).load("reconstruction"), zoo.load_diffusion(run), zoo.load_scorer(run)
     inputs = [made[name].values for name in ("rough", "text_pred", "vision_pred")]
-    settings, rows, reference = diffusion.settings(run) | {"image_ids": made.test_image.values}, [], None
+    settings, rows, reference = zoo.refinement(run) | {"image_ids": made.test_image.values}, [], None
     for sampler, counts in COMPARED.items():
         for n_steps in counts:
             began = time.perf_counter()

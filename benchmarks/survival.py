@@ -236,10 +236,10 @@ def fill_disk():
     """Yield outcomes of saves for which there is no room, noticed before the write and, room having gone, only in its middle."""
     shelf = store.Store(load_run("small"))
 
-    def save(limit, reserve):
+    def save(limit, preallocate):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        store.reserve = reserve
+        store.preallocate = preallocate
         shelf.save("glm", example())
 
     for limit in LIMITS:

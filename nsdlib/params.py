@@ -90,7 +90,7 @@ class Run(BaseModel):
     strength: Annotated[float, Field(gt=0, le=1)]
     n_steps: Positive
     guidance: NotNegative
-    text_share: Fraction
+    text_weight: Fraction
     sampler: Literal["ddim", "dpm++", "unipc"]
     faithful: bool
     compile: bool

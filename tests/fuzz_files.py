@@ -306,7 +306,8 @@ def parameters(_, layout):
 def project(layout):
     """A project of its own, in which runs are found."""
     home = layout.root / "project"
-    shutil.copytree(ROOT / "params", home / "params")
+    for name in ("params", "notebooks"):
+        shutil.copytree(ROOT / name, home / name)
     os.environ["NSDLIB_HOME"] = str(home)
     return home
 

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project with the shipped parameter files only."""
-    shutil.copytree(ROOT / "params", tmp_path / "params")
+    for name in ("params", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
     return tmp_path
 

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from nsdlib.core import clip, diffusion
+from nsdlib.core import diffusion
 from nsdlib.core.similarity import resize
 from nsdlib.params import load_run
 from nsdlib.run import full_size
@@ -45,7 +45,7 @@ def case():
 
 
 def guide(case, share):
-    return diffusion.Guide(case["text"], case["vision"], share)
+    return diffusion.Conditioning(case["text"], case["vision"], share)
 
 
 @torch.inference_mode()
@@ -63,8 +63,8 @@ def test_published_trajectory(dual, case):
     torch.testing.assert_close(x, case["noised_at_741"], atol=1e-5, rtol=0)
     result = diffusion.guided_walk(
         dual, scheduler, x, steps=steps, contexts=(case["text"], case["vision"]),
-        empty_contexts=(case["text_unconditional"], case["vision_unconditional"]), guidance=case["guidance"],
-        text_share=case["mix_text"],
+        unconditional=(case["text_unconditional"], case["vision_unconditional"]), guidance=case["guidance"],
+        text_weight=case["mix_text"],
     )  # fmt: skip
     torch.testing.assert_close(result, case["result"], atol=1e-4, rtol=1e-4)
 
@@ -116,14 +116,14 @@ def walked_by(dual, scheduler, case, *, n_steps, share=0.4):
     add_at, steps = diffusion.img2img_timesteps(scheduler, strength=0.75, n_steps=n_steps)
     return diffusion.guided_walk(
         dual, scheduler, scheduler.add_noise(case["latent"], case["noise"], torch.tensor([add_at] * 2)), steps=steps,
-        contexts=(case["text"], case["vision"]), guidance=case["guidance"], text_share=share,
-        empty_contexts=(case["text_unconditional"], case["vision_unconditional"]),
+        contexts=(case["text"], case["vision"]), guidance=case["guidance"], text_weight=share,
+        unconditional=(case["text_unconditional"], case["vision_unconditional"]),
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def demo():
-    return diffusion.load(load_run("demo"))
+    return zoo.load_diffusion(load_run("demo"))
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def scenes_to_refine(demo):
     rng = np.random.default_rng(4)
     drawn = [scenes.sample_scene(rng) for _ in range(4)]
     images = resize(np.stack([scenes.draw(scene) for scene in drawn]), 64)
-    embedder = clip.load(load_run("demo"))
+    embedder = zoo.load_embedder(load_run("demo"))
     captions = [scenes.describe(scene, rng) for scene in drawn]
     return {"rough": images, "text": embedder.text(captions), "vision": embedder.vision(images), "image_ids": range(4)}
 
@@ -158,9 +158,9 @@ def test_samplers_follow_the_flow_of_a_known_distribution(sampler, share_of_erro
             x,
             steps=steps,
             contexts=contexts,
-            empty_contexts=empty,
+            unconditional=empty,
             guidance=3.0,
-            text_share=0.5,
+            text_weight=0.5,
         )
         return ((walked / x).mean() - sd[0] / sd[add_at]).abs().item()
 
@@ -212,13 +212,13 @@ def test_a_folder_as_published_gives_the_same_images(demo, scenes_to_refine, tmp
         name = "pytorch_model.bin" if file.name == "model.safetensors" else "diffusion_pytorch_model.bin"
         torch.save(state, place.with_name(name))
     wanted = demo.refine(**scenes_to_refine, n_steps=4)
-    np.testing.assert_array_equal(diffusion.from_folder(tmp_path).refine(**scenes_to_refine, n_steps=4), wanted)
+    np.testing.assert_array_equal(diffusion.load(tmp_path).refine(**scenes_to_refine, n_steps=4), wanted)
     torch.save({"conv_in.weight": torch.zeros(3)}, tmp_path / "text_unet" / "diffusion_pytorch_model.bin")
     with pytest.raises(ValueError, match="text_unet does not fit image_unet"):
-        diffusion.from_folder(tmp_path)
+        diffusion.load(tmp_path)
     torch.save({"conv_in.weight": torch.zeros(3)}, tmp_path / "image_unet" / "diffusion_pytorch_model.bin")
     with pytest.raises(ValueError, match="image_unet does not fit its config"):
-        diffusion.from_folder(tmp_path)
+        diffusion.load(tmp_path)
 
 
 def test_published_keys():
@@ -304,7 +304,7 @@ def test_weights_are_read_from_either_file(tmp_path):
 
 def test_demo_zoo_is_a_folder_in_the_published_layout():
     run = load_run("demo")
-    pipeline = diffusion.load(run)
+    pipeline = zoo.load_diffusion(run)
     assert pipeline.image_size == 64
     rough = np.full((1, 64, 64, 3), 90, dtype=np.uint8)
     text, vision = (np.repeat(empty.numpy(), 1, axis=0) for empty in pipeline.empty)

@@ -51,9 +51,3 @@ def test_conda_installs_the_same():
 def test_the_promised_packages_are_asked_for():
     assert {canonicalize_name(requirement.name) for requirement in WANTED} >= PROMISED
     assert "GLMsingle" in PROJECT["optional-dependencies"]["glmsingle"][0]
-
-
-def test_every_folder_of_the_library_is_packaged():
-    setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    folders = {path.parent for path in (ROOT / "nsdlib").rglob("*.py")}
-    assert {".".join(folder.relative_to(ROOT).parts) for folder in folders} == set(setup["packages"])

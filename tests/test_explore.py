@@ -13,6 +13,7 @@ from PIL import Image
 from nsdlib.data.nsd import TR, NSDSubject
 from nsdlib.params import load_run
 from nsdlib.plots import explore, panels
+from nsdlib.store import zoo
 from nsdlib.store.store import Store
 
 
@@ -44,10 +45,9 @@ def _betas(run, data, store):
 
 def _save_models(run, data, store, X, images):
     """Saves latents, tokens, and what a ridge reads of them."""
-    from nsdlib.core import clip, vdvae
     from nsdlib.core.similarity import resize
 
-    first, embedder = vdvae.load(run), clip.load(run)
+    first, embedder = zoo.load_vdvae(run), zoo.load_embedder(run)
     latents = {split: first.encode(data.stimuli(ids), n_layers=run.n_layers) for split, ids in images.items()}
     tokens = {("vision", split): embedder.vision(data.stimuli(ids)) for split, ids in images.items()}
     tokens |= {("text", split): embedder.text(data.captions(ids)) for split, ids in images.items()}
@@ -124,7 +124,7 @@ def test_sliders_wait_until_they_are_let_go(opened):
     [
         ("hrf_explorer", {"number": 2, "y": 0}),
         ("roi_explorer", {"region": "V1", "measure": "noise ceiling (percent)"}),
-        ("reconstruction_explorer", {"n_layers": 0, "strength": 0.5, "text_share": 1.0, "guidance": 0.0, "seed": 3}),
+        ("reconstruction_explorer", {"n_layers": 0, "strength": 0.5, "text_weight": 1.0, "guidance": 0.0, "seed": 3}),
         ("what_if", {"scale": 3.0, "add": -2.0}),
     ],
     indirect=["opened"],
@@ -155,7 +155,6 @@ def test_an_empty_store_is_explained_by_the_notebook_that_fills_it(twin, tmp_pat
 
 
 def test_the_first_image_is_the_one_of_notebook_05(run):
-    from nsdlib.core import diffusion, vdvae
 
     store = Store(run)
     made = store.load("reconstruction").isel(test_image=[0])
@@ -166,9 +165,9 @@ def test_the_first_image_is_the_one_of_notebook_05(run):
         patch.setattr(panels, "image_panel", lambda *images: shown.append(images) or whole(*images))
         explorer.open()
     draw = {"seed": run.seed, "image_ids": made.test_image.values}
-    rough = vdvae.load(run).decode(store.load("ablation").predicted.values[0, :1], **draw)
-    guide = diffusion.settings(run) | {"image_ids": made.test_image.values}
-    refined = diffusion.load(run).refine(rough, made.text_pred.values, made.vision_pred.values, **guide)
+    rough = zoo.load_vdvae(run).decode(store.load("ablation").predicted.values[0, :1], **draw)
+    guide = zoo.refinement(run) | {"image_ids": made.test_image.values}
+    refined = zoo.load_diffusion(run).refine(rough, made.text_pred.values, made.vision_pred.values, **guide)
     for found, wanted in zip(shown[0], (made.stimulus.values, rough, refined), strict=True):
         np.testing.assert_array_equal(found, wanted)
 

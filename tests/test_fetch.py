@@ -212,7 +212,7 @@ def test_the_command_fetches_weights(project, world, monkeypatch, capsys):
     sha256 = sha256_of(world.contents[SMALL])
     address = world.proxy.address
     entries = {
-        "one": zoo.Weights(f"judges/one-{sha256[:8]}.pth", "here", "MIT", f"{address}/{SMALL}", 150_000, sha256[:8]),
+        "one": zoo.Weights(f"features/one-{sha256[:8]}.pth", "here", "MIT", f"{address}/{SMALL}", 150_000, sha256[:8]),
         "folder": zoo.Weights(
             "folder", "here", "CC BY-NC 4.0", f"{address}/nsddata", parts=(("experiments/nsd/nsd_expdesign.mat", 1),)
         ),
@@ -227,7 +227,7 @@ def test_the_command_fetches_weights(project, world, monkeypatch, capsys):
 
 
 def test_weights_that_do_not_have_the_hash_in_their_name_are_refused(project, world, monkeypatch, capsys):
-    entry = zoo.Weights("judges/one-00000000.pth", "here", "MIT", f"{world.proxy.address}/{SMALL}", 0, "00000000")
+    entry = zoo.Weights("features/one-00000000.pth", "here", "MIT", f"{world.proxy.address}/{SMALL}", 0, "00000000")
     monkeypatch.setitem(zoo.ZOOS, "paper", {"one": entry})
     monkeypatch.setattr(fetch, "Patience", lambda **_: QUICK)
     assert main(["fetch", "weights"]) == 1

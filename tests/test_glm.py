@@ -60,7 +60,7 @@ def test_choices_are_glmsingles(fitted, reference):
     assert (fitted.hrf_index == reference["HRFindex"]).mean() >= 0.999
     assert np.isclose(fitted.fraction, reference["typeD_FRACvalue"]).mean() >= 0.999
     np.testing.assert_array_equal(fitted.noise_pool, reference["noisepool"])
-    np.testing.assert_array_equal(fitted.judge, reference["pcvoxels"])
+    np.testing.assert_array_equal(fitted.pc_voxels, reference["pcvoxels"])
     assert fitted.n_pcs == reference["pcnum"]
     assert fitted.threshold == pytest.approx(reference["brainR2"], rel=1e-3)
 
@@ -75,8 +75,8 @@ def test_maps_are_glmsingles(fitted, reference):
 
 
 def test_cross_validated_errors_are_glmsingles(fitted, reference):
-    np.testing.assert_allclose(fitted.pc_badness.T, reference["glmbadness"], rtol=1e-4)
-    np.testing.assert_allclose(fitted.fraction_badness.T, reference["typeD_rrbadness"], rtol=1e-4)
+    np.testing.assert_allclose(fitted.pc_cv_error.T, reference["glmbadness"], rtol=1e-4)
+    np.testing.assert_allclose(fitted.fraction_cv_error.T, reference["typeD_rrbadness"], rtol=1e-4)
     trend = reference["xvaltrend"]
     np.testing.assert_allclose(fitted.pc_curve, trend - trend[0], atol=1e-3 * np.abs(trend).max())
     np.testing.assert_allclose(fitted.scale, reference["typeD_scaleoffset"][:, 0], rtol=1e-4)
@@ -267,7 +267,7 @@ def test_badness_is_the_sum_over_pairs(folds, sessions):
         for test in np.flatnonzero(np.isin(run, fold)):
             for train in np.flatnonzero(~np.isin(run, fold) & (condition == condition[test])):
                 expected += (z[1][train] - z[0][test]) ** 2
-    np.testing.assert_allclose(repeats.against(reference).badness(betas), expected)
+    np.testing.assert_allclose(repeats.against(reference).cv_error(betas), expected)
 
 
 def test_the_number_of_components_is_the_first_that_comes_near_the_best():
@@ -297,11 +297,11 @@ def test_a_small_noise_pool_switches_denoising_off():
         assert fit.fit(design, data, tr=1.0, options=fit.Options(brain_r2=-1.0)).n_pcs == 0
 
 
-def test_without_responding_voxels_the_best_judge():
+def test_without_responding_voxels_the_best_choose():
     design, data = tiny(n_voxels=150)
-    with pytest.warns(UserWarning, match=r"No voxel has an ON-OFF R2 above 100.00: the 100 best judge"):
+    with pytest.warns(UserWarning, match=r"No voxel has an ON-OFF R2 above 100.00: the 100 best choose"):
         found = fit.fit(design, data, tr=1.0, options=fit.Options(brain_r2=100.0))
-    assert found.judge.sum() == 100
+    assert found.pc_voxels.sum() == 100
 
 
 def test_voxels_that_cannot_be_fitted_are_nan_and_named_and_change_no_other():
@@ -321,7 +321,7 @@ def test_voxels_that_cannot_be_fitted_are_nan_and_named_and_change_no_other():
         if "voxel" in values.dims and values.dtype.kind == "f":
             unknown = slice(42, None) if name == "mean" else slice(40, None)
             assert np.isnan(values.isel(voxel=unknown)).all(), name
-    assert not found.noise_pool[40:].any() and not found.judge[40:].any()
+    assert not found.noise_pool[40:].any() and not found.pc_voxels[40:].any()
     clean = fit.fit(design, data, tr=1.0, options=options)
     for name in ("betas_d", "hrf_index", "fraction", "noise_pool", "pc_curve"):
         rest = found[name].isel(voxel=slice(40)) if "voxel" in found[name].dims else found[name]
@@ -329,14 +329,14 @@ def test_voxels_that_cannot_be_fitted_are_nan_and_named_and_change_no_other():
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
-def test_voxels_that_cannot_be_fitted_neither_judge_nor_set_the_brightness():
+def test_voxels_that_cannot_be_fitted_neither_choose_nor_set_the_brightness():
     design, data = tiny(n_voxels=60)
     dull = [
         np.hstack([series, np.full((80, 60), 1e6)]) for series in data
     ]  # bright, and in every comparison of ranks last
     options = fit.Options(brain_r2=100.0)
     clean, found = (fit.fit(design, bold, tr=1.0, options=options) for bold in (data, dull))
-    assert found.noise_pool[:60].all() and found.judge.sum() == 60 and found.n_pcs == clean.n_pcs
+    assert found.noise_pool[:60].all() and found.pc_voxels.sum() == 60 and found.n_pcs == clean.n_pcs
     np.testing.assert_allclose(found.pc_curve, clean.pc_curve, rtol=1e-6)
 
 

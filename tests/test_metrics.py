@@ -5,11 +5,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from scipy.spatial.distance import correlation
-from test_judges import random_clip
+from test_features import random_clip
 
 from nsdlib.core import features, similarity
-from nsdlib.core.metrics import METRICS, Scorer
+from nsdlib.core.metrics import METRICS
 from nsdlib.params import load_run
+from nsdlib.store import zoo
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def demo_run(tmp_path_factory):
     """A run whose demo zoo holds stand-ins with random weights."""
     torch.manual_seed(1)
     root = tmp_path_factory.mktemp("root")
-    folder = root / "zoo" / "demo" / "judges"
+    folder = root / "zoo" / "demo" / "features"
     folder.mkdir(parents=True)
     for name in ("alexnet", "inception", "effnet", "swav"):
         save_file(features.StandIn(6, 9).half().state_dict(), folder / f"{name}.safetensors")
@@ -29,22 +30,22 @@ def test_the_scorer_puts_each_network_under_its_formula(demo_run, images):
     other = np.clip(images.astype(int) + np.random.default_rng(1).integers(-90, 90, images.shape), 0, 255).astype(
         np.uint8
     )
-    scorer = Scorer(demo_run)
+    scorer = zoo.load_scorer(demo_run)
     scores = scorer.score(images, other)
     assert (
         scores.dims == ("metric", "test_image") and list(scores.metric.values) == list(METRICS) and scores.zoo == "demo"
     )
     np.testing.assert_array_equal(scores.sel(metric="ssim"), similarity.ssim(images, other))
-    truth, got = (scorer.judges["alexnet"](x)["layer2"] for x in (images, other))
+    truth, got = (scorer.extractors["alexnet"](x)["layer2"] for x in (images, other))
     np.testing.assert_array_equal(scores.sel(metric="alexnet2"), similarity.two_way(truth, got))
-    truth, got = (scorer.judges["swav"](x)["pooled"] for x in (images, other))
+    truth, got = (scorer.extractors["swav"](x)["pooled"] for x in (images, other))
     np.testing.assert_allclose(
         scores.sel(metric="swav"), [correlation(a, b) for a, b in zip(truth, got, strict=True)], atol=1e-5
     )
 
 
 def test_a_perfect_reconstruction_scores_perfectly_and_a_wrong_one_does_not(demo_run, images):
-    scorer = Scorer(demo_run)
+    scorer = zoo.load_scorer(demo_run)
     perfect, wrong = scorer.score(images, images), scorer.score(images, np.roll(images, 1, axis=0))
     for name, metric in METRICS.items():
         best = 1 if metric.higher_is_better else 0
@@ -54,7 +55,7 @@ def test_a_perfect_reconstruction_scores_perfectly_and_a_wrong_one_does_not(demo
 
 
 def test_features_of_the_truth_are_computed_once(demo_run, images, monkeypatch):
-    scorer = Scorer(demo_run)
+    scorer = zoo.load_scorer(demo_run)
     first = scorer.score(images, images[::-1])
     calls = []
     inner = scorer._features
@@ -66,7 +67,7 @@ def test_features_of_the_truth_are_computed_once(demo_run, images, monkeypatch):
 
 
 def test_another_size_is_resized_to_the_truth(demo_run, images):
-    scores = Scorer(demo_run).score(images, similarity.resize(images, 128))
+    scores = zoo.load_scorer(demo_run).score(images, similarity.resize(images, 128))
     assert scores.sel(metric="pixcorr").min() > 0.99 and scores.sel(metric="clip").min() == 1
 
 
@@ -78,6 +79,6 @@ def test_what_a_metric_is():
 
 def test_errors_name_what_is_wrong(demo_run, images):
     with pytest.raises(ValueError, match="no protocol 'mine'; known: native"):
-        Scorer(demo_run.model_copy(update={"protocol": "mine"}))
+        zoo.load_scorer(demo_run.model_copy(update={"protocol": "mine"}))
     with pytest.raises(ValueError, match="as many images, got 5 and 2"):
-        Scorer(demo_run).score(images, images[:2])
+        zoo.load_scorer(demo_run).score(images, images[:2])

@@ -102,7 +102,8 @@ def test_without_results_there_is_no_page(tmp_path, monkeypatch):
 
     from nsdlib.params import find_root
 
-    shutil.copytree(find_root() / "params", tmp_path / "params")
+    for name in ("params", "notebooks"):
+        shutil.copytree(find_root() / name, tmp_path / name)
     monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="run `make demo` first"):
         pages.write(tmp_path)

@@ -69,7 +69,7 @@ def texts():
 
 
 def _texts():
-    for file in (ROOT / "nsdlib").rglob("*.py"):
+    for file in [*(ROOT / "nsdlib").rglob("*.py"), *(ROOT / "book" / "_ext").glob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.JoinedStr):
                 yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)

@@ -12,9 +12,10 @@ from test_metrics import demo_run  # noqa: F401
 from torchvision.transforms import v2
 
 from nsdlib.core import protocols, similarity
-from nsdlib.core.metrics import METRICS, Scorer
+from nsdlib.core.metrics import METRICS
 from nsdlib.core.protocols import PROTOCOLS
 from nsdlib.params import Run
+from nsdlib.store import zoo
 
 SETTINGS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
 
@@ -38,10 +39,10 @@ def test_brain_diffuser_compares_grey_columns_after_pillows_bicubic(pair):
     pairs = zip(grey(truth / 255), grey(np.stack(small) / 255), strict=True)
     wanted = [structural_similarity(a, b, channel_axis=-1, **SETTINGS) for a, b in pairs]
     protocol = PROTOCOLS["brain_diffuser"]
-    got = similarity.ssim(truth, made, bring=protocol.for_structure, columns=True)
+    got = similarity.ssim(truth, made, preprocess=protocol.for_structure, columns=True)
     np.testing.assert_allclose(got, wanted, atol=1e-5)
     wanted = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(truth, small, strict=True)]
-    np.testing.assert_allclose(similarity.pixcorr(truth, made, bring=protocol.for_structure), wanted, atol=1e-6)
+    np.testing.assert_allclose(similarity.pixcorr(truth, made, preprocess=protocol.for_structure), wanted, atol=1e-6)
 
 
 def through(*sides):
@@ -54,7 +55,7 @@ def test_mindeye_compares_tensors_that_went_through_256_pixels(pair):
     truth, made = (through(256, 425)(torch.from_numpy(images).permute(0, 3, 1, 2)) for images in pair)
     pairs = zip(*(grey(images.permute(0, 2, 3, 1).numpy()) for images in (truth, made)), strict=True)
     wanted = [structural_similarity(a, b, **SETTINGS) for a, b in pairs]
-    got = similarity.ssim(*pair, bring=PROTOCOLS["mindeye2"].for_structure)
+    got = similarity.ssim(*pair, preprocess=PROTOCOLS["mindeye2"].for_structure)
     np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
@@ -69,7 +70,7 @@ def test_networks_see_the_sizes_of_each_protocol(pair, network, side):
 
 
 def test_one_set_of_images_has_other_scores_under_each_protocol(demo_run, pair):  # noqa: F811
-    scores = {name: Scorer(demo_run, protocol=name).score(*pair) for name in PROTOCOLS}
+    scores = {name: zoo.load_scorer(demo_run, protocol=name).score(*pair) for name in PROTOCOLS}
     means = {name: one.mean("test_image") for name, one in scores.items()}
     assert all(one.protocol == name and np.isfinite(one).all() for name, one in scores.items())
     assert means["brain_diffuser"].sel(metric="ssim") != pytest.approx(
@@ -79,7 +80,7 @@ def test_one_set_of_images_has_other_scores_under_each_protocol(demo_run, pair):
         scores["mindeye1"], scores["mindeye2"]
     )  # they differ in the number of test images alone
     for name in PROTOCOLS:
-        itself = Scorer(demo_run, protocol=name).score(pair[0], pair[0])
+        itself = zoo.load_scorer(demo_run, protocol=name).score(pair[0], pair[0])
         best = [1.0 if metric.higher_is_better else 0.0 for metric in METRICS.values()]
         np.testing.assert_allclose(itself.mean("test_image"), best, atol=1e-5)
 

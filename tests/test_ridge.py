@@ -7,6 +7,7 @@ from sklearn.linear_model import Ridge as Peer
 from nsdlib.core import ridge
 from nsdlib.core.ridge import Moments, Ridge, rescale
 from nsdlib.params import load_run
+from nsdlib.store import zoo
 
 
 @pytest.fixture
@@ -161,6 +162,6 @@ def test_a_ridge_of_a_kernel_is_asked_by_kernels(problem):
 
 def test_published_penalties_take_the_place_of_the_runs_own():
     run = load_run("demo")
-    assert ridge.penalties(run, "text") == run.alphas and len(run.alphas) > 1
+    assert zoo.alphas(run, "text") == run.alphas and len(run.alphas) > 1
     brain_diffuser = load_run("demo", penalties="brain_diffuser")
-    assert [ridge.penalties(brain_diffuser, kind) for kind in ("latents", "text", "vision")] == [(5e4,), (1e5,), (6e4,)]
+    assert [zoo.alphas(brain_diffuser, kind) for kind in ("latents", "text", "vision")] == [(5e4,), (1e5,), (6e4,)]

@@ -73,7 +73,7 @@ def test_other_errors_stay_what_they_are(tmp_path, monkeypatch):
     def broken(*_):
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(scratch, "reserve", broken)
+    monkeypatch.setattr(scratch, "preallocate", broken)
     with pytest.raises(OSError, match="broken"):
         Scratch(tmp_path / "a").array("a", SHAPE, np.float64)
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["inputs"]
@@ -81,5 +81,5 @@ def test_other_errors_stay_what_they_are(tmp_path, monkeypatch):
 
 def test_what_a_file_holds_stays_when_it_gets_more_room(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
-    files.reserve(tmp_path / "a", 10)
+    files.preallocate(tmp_path / "a", 10)
     assert (tmp_path / "a").read_bytes() == b"abc" + bytes(7)

@@ -179,7 +179,7 @@ def test_a_malicious_weight_file_is_refused_unexecuted(trap, how, ending):
 def test_no_model_executes_its_file(trap):
     mark, write = trap
     with torch.device("meta"), pytest.raises((ValueError, pickle.UnpicklingError)):
-        vdvae.from_file(write(mark.with_name("model.th"), "zip"))
+        vdvae.load(write(mark.with_name("model.th"), "zip"))
     with torch.device("meta"), pytest.raises((ValueError, pickle.UnpicklingError)):
         features.published("effnet", write(mark.with_name("model.pth"), "legacy"), "cpu")
     with pytest.raises((ValueError, pickle.UnpicklingError)):
@@ -208,7 +208,8 @@ def test_the_pickled_twin_of_the_table_of_images_is_never_read(trap):
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project folder of its own with the shipped parameter files, and a run that lies outside its `params`."""
-    shutil.copytree(ROOT / "params", tmp_path / "project" / "params")
+    for name in ("params", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / "project" / name)
     shutil.copy(ROOT / "params" / "small.yaml", tmp_path / "outside.yaml")
     monkeypatch.setenv("NSDLIB_HOME", str(tmp_path / "project"))
     return tmp_path / "project"

@@ -123,9 +123,9 @@ def test_a_page_is_made_from_every_file_that_its_notebook_reaches(package):
 
 def test_a_notebook_that_does_not_save_the_artifact_is_refused(package):
     with pytest.raises(
-        ValueError, match=r"page.ipynb does not save the artifact 'resutl': wanted a cell with `store.save"
+        ValueError, match=r"page.ipynb does not save the artifact 'no_result': wanted a cell with `store.save"
     ):
-        sources.slice_of(package / "page.ipynb", "resutl")
+        sources.slice_of(package / "page.ipynb", "no_result")
 
 
 def test_only_modules_that_compute_tell_results_apart(package):
@@ -139,14 +139,14 @@ def test_only_modules_that_compute_tell_results_apart(package):
 
 def test_the_library_of_hrfs_tells_versions_of_the_betas_apart(tmp_path, monkeypatch):
     shutil.copytree(sources.PACKAGE, tmp_path / "nsdlib")
-    before = provenance.lineage_hash(load_run("small"), "glm"), provenance.lineage_hash(load_run("small"), "noise")
+    before = provenance.artifact_hash(load_run("small"), "glm"), provenance.artifact_hash(load_run("small"), "noise")
     monkeypatch.setattr(sources, "PACKAGE", tmp_path / "nsdlib")
     table = next((tmp_path / "nsdlib").rglob("hrf_library.csv"))
     table.write_text(table.read_text().replace("1", "2", 1))
     forget()
     after = (
-        provenance.lineage_hash(load_run("small"), "glm"),
-        provenance.lineage_hash(load_run("small", betas="nsd"), "noise"),
+        provenance.artifact_hash(load_run("small"), "glm"),
+        provenance.artifact_hash(load_run("small", betas="nsd"), "noise"),
     )
     assert after[0] != before[0]
     forget()

@@ -20,9 +20,9 @@ from nsdlib.core import networks, noise, vdvae
 from nsdlib.core.metrics import Scorer
 from nsdlib.core.ridge import rescale
 from nsdlib.params import Run, load_run
-from nsdlib.store import provenance as lineage_module
+from nsdlib.store import provenance as provenance_module
 from nsdlib.store import store as store_module
-from nsdlib.store.provenance import LINEAGE, Step, call_lineage, find_step, lineage, lineage_hash
+from nsdlib.store.provenance import ARTIFACTS, Step, artifact_hash, call_provenance, find_step, provenance
 from nsdlib.store.store import DamagedArtifact, MissingArtifact, Store, StoreFull
 from nsdlib.study import ablation, leaks
 
@@ -81,7 +81,7 @@ def test_the_manifest_says_where_the_arrays_come_from(run, example):
     store = Store(run)
     store.save("glm", example)
     manifest = json.loads((store.path("glm") / "manifest.json").read_text())
-    assert manifest["notebook"] == "01_hrf_glmsingle" and manifest["lineage"]["fields"]["subject"] == 1
+    assert manifest["notebook"] == "01_hrf_glmsingle" and manifest["provenance"]["fields"]["subject"] == 1
     assert len(manifest["sha256"]) == 64 and manifest["versions"]["torch"] and str(run.root) not in json.dumps(manifest)
 
 
@@ -103,24 +103,24 @@ def test_another_parameter_makes_another_artifact_and_says_so(run, example):
 
 
 def test_the_published_betas_do_not_depend_on_our_glm(run):
-    assert lineage(load_run("small", betas="nsd"), "betas")["after"] == {}
-    assert set(lineage(load_run("small", betas="glm"), "betas")["after"]) == {"glm"}
+    assert provenance(load_run("small", betas="nsd"), "betas")["after"] == {}
+    assert set(provenance(load_run("small", betas="glm"), "betas")["after"]) == {"glm"}
 
 
 def test_a_group_depends_on_all_its_members(run):
     both = load_run("small", group=("small", "demo"))
     read = ("scores", "noise", "ablation", "latent_size")
-    assert set(lineage(both, "group")["after"]) == {f"{member}/{name}" for member in both.group for name in read}
+    assert set(provenance(both, "group")["after"]) == {f"{member}/{name}" for member in both.group for name in read}
 
 
 def test_other_weights_make_another_artifact(run):
-    before = lineage_hash(run, "targets"), lineage_hash(run, "betas")
+    before = artifact_hash(run, "targets"), artifact_hash(run, "betas")
     weights = run.root / "zoo" / "demo" / "vdvae" / "vdvae.safetensors"
     weights.parent.mkdir(parents=True)
     weights.write_bytes(b"one")
-    assert (lineage_hash(run, "targets") != before[0], lineage_hash(run, "betas") == before[1]) == (True, True)
+    assert (artifact_hash(run, "targets") != before[0], artifact_hash(run, "betas") == before[1]) == (True, True)
     paper = load_run("small", zoo="paper")
-    assert lineage(paper, "targets")["weights"] == {"vdvae": "paper"}
+    assert provenance(paper, "targets")["weights"] == {"vdvae": "paper"}
 
 
 def test_damage_is_noticed_and_the_notebook_named(run, example):
@@ -175,7 +175,7 @@ def test_a_lost_manifest_makes_the_artifact_missing_and_it_is_made_again(run, ex
     assert (next(run.store.glob(".incomplete-*")) / "arrays.nc").is_file()
 
 
-@pytest.mark.parametrize("step", ["reserve", "_sync"])
+@pytest.mark.parametrize("step", ["preallocate", "_sync"])
 def test_a_full_disk_leaves_nothing_and_says_how_much_to_free(run, example, monkeypatch, step):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -198,7 +198,7 @@ def test_a_limit_is_told_from_a_full_disk_and_other_errors_stay_what_they_are(ru
     def refuse(*_):
         raise next(answers)
 
-    monkeypatch.setattr(store_module, "reserve", refuse)
+    monkeypatch.setattr(store_module, "preallocate", refuse)
     with pytest.raises(StoreFull, match="A quota or a limit on file sizes is in the way: raise it"):
         Store(run).save("glm", example)
     with pytest.raises(OSError, match="broken"):
@@ -209,7 +209,7 @@ def test_a_limit_is_told_from_a_full_disk_and_other_errors_stay_what_they_are(ru
 def test_a_damaged_manifest_is_told(run, example):
     store = Store(run)
     store.save("scores", example).close()
-    for text in ("{", "[]", "{}", '{"sha256": 1, "run": {}, "lineage": {}}'):
+    for text in ("{", "[]", "{}", '{"sha256": 1, "run": {}, "provenance": {}}'):
         (store.path("scores") / "manifest.json").write_text(text)
         with pytest.raises(DamagedArtifact, match=r"manifest.json is not the file that .*: it cannot be read\."):
             store.load("scores")
@@ -222,7 +222,7 @@ def test_arrays_that_are_no_netcdf_are_told_even_where_the_manifest_fits(run, ex
     store.save("glm", example).close()
     arrays, manifest = (store.path("glm") / name for name in ("arrays.nc", "manifest.json"))
     arrays.write_bytes(b"no netCDF")
-    fitting = json.loads(manifest.read_text()) | {"sha256": lineage_module.file_hash(arrays)}
+    fitting = json.loads(manifest.read_text()) | {"sha256": provenance_module.file_hash(arrays)}
     manifest.write_text(json.dumps(fitting))
     with pytest.raises(
         DamagedArtifact, match=r"arrays.nc is not the file that notebook 01_hrf_glmsingle wrote \(\w+: "
@@ -248,7 +248,7 @@ def test_the_first_of_two_writers_wins(run, example):
 def test_a_killed_writer_leaves_no_artifact(run):
     code = """
 import os, numpy as np, xarray as xr
-from nsdlib import store
+from nsdlib.store import store
 from nsdlib.params import load_run
 store._sync = lambda path: os._exit(9)
 store.Store(load_run("small")).save("glm", xr.Dataset({"a": ("i", np.arange(9))}))
@@ -302,11 +302,11 @@ def test_unknown_artifacts_are_refused_with_the_nearest(run):
 
 
 def test_the_table_names_only_what_exists():
-    for name, step in LINEAGE.items():
+    for name, step in ARTIFACTS.items():
         assert isinstance(find_step(name), Step)
-        assert set(step.params) <= set(Run.model_fields) and set(step.after + step.across) <= set(LINEAGE)
+        assert set(step.params) <= set(Run.model_fields) and set(step.after + step.across) <= set(ARTIFACTS)
         assert (ROOT / "notebooks" / f"{step.notebook}.ipynb").is_file()
-        assert f"notebook {step.notebook}" in lineage(load_run("small"), name)["code"]
+        assert f"notebook {step.notebook}" in provenance(load_run("small"), name)["code"]
 
 
 @pytest.fixture
@@ -348,7 +348,7 @@ def test_a_memoised_function_is_called_once_for_equal_arguments(run, images, cou
 
 def test_what_a_call_depends_on(run, given):
     def key(function=noise.add_noise, weights=(), **options):
-        return lineage_module.digest(call_lineage(run, function, (), options, weights=weights))
+        return provenance_module.digest(call_provenance(run, function, (), options, weights=weights))
 
     X = np.zeros((2, 3))
     fitting = {"name": "gru", "X": X, "Y": X, "seed": 1}
@@ -359,10 +359,8 @@ def test_what_a_call_depends_on(run, given):
         ablation.by_region, X=(X, X), in_region=X, targets={"where": X + 1}, alphas=(1.0,)
     )
     told = {"truth": X, "reconstruction": X}
-    protocols = [Scorer(run, protocol=name, networks={"none": None}) for name in ("brain_diffuser", "mindeye2")]
-    for scorer in protocols:
-        del scorer.settings["networks"]
-    assert len({key(scorer.score, weights=("judges",), **told) for scorer in protocols}) == 2
+    protocols = [Scorer({"none": None}, protocol=name) for name in ("brain_diffuser", "mindeye2")]
+    assert len({key(scorer.score, weights=("features",), **told) for scorer in protocols}) == 2
     short = {"latents": X}
     assert key(vdvae.VDVAE.decode, self=1, **short) == key(vdvae.VDVAE.decode, self=1, **short, seed=0, batch_size=64)
 
@@ -376,7 +374,7 @@ def test_other_code_and_other_weights_make_a_function_be_called_again(run, count
         for _ in range(2):
             Store(run).memoise(noisy, weights=("vdvae",))(**given)
     assert len(calls) == 2
-    monkeypatch.setattr(lineage_module.sources, "module_hash", lambda module: "new")
+    monkeypatch.setattr(provenance_module.sources, "module_hash", lambda module: "new")
     Store(run).memoise(noisy, weights=("vdvae",))(**given)
     assert len(calls) == 3
 
@@ -428,8 +426,8 @@ def test_functions_whose_code_cannot_be_told_are_refused(run, images, given):
     held = leaks.decoder((np.eye(4), np.eye(4)), alphas=(1.0,))
     with pytest.raises(TypeError, match="holds values that none of its arguments tells"):
         Store(run).memoise(held)(np.eye(4), np.eye(4))
-    with pytest.raises(ValueError, match="'judge' is no folder of weights: did you mean 'judges'"):
-        Store(run).memoise(noise.add_noise, weights=("judge",))(**given)
+    with pytest.raises(ValueError, match="'feature' is no folder of weights: did you mean 'features'"):
+        Store(run).memoise(noise.add_noise, weights=("feature",))(**given)
 
 
 def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_costs_only_the_keeping(
@@ -447,7 +445,7 @@ def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_costs_only_the_k
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store_module, "reserve", full)
+    monkeypatch.setattr(store_module, "preallocate", full)
     with pytest.warns(
         UserWarning, match=r"no room for the result of add_noise of run 'small'.*it is computed each time"
     ):

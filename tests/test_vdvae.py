@@ -12,6 +12,7 @@ from scipy.stats import logistic
 
 from nsdlib.core import mixture, random, vdvae
 from nsdlib.params import load_run
+from nsdlib.store import zoo
 from nsdlib.twin import scenes
 from zoo.training.vdvae import mixture_nll, posterior_pass
 
@@ -95,7 +96,7 @@ def test_draws_depend_on_seed_and_image_not_on_the_batch(model, case):
 
 
 def test_half_precision_leaves_targets_alone_and_moves_pixels_as_little_as_is_said():
-    model = vdvae.from_file(DATA.parents[1] / "zoo" / "demo" / "vdvae" / "vdvae.safetensors")
+    model = vdvae.load(DATA.parents[1] / "zoo" / "demo" / "vdvae" / "vdvae.safetensors")
     rng = np.random.default_rng(0)
     images = np.stack([scenes.draw(scenes.sample_scene(rng), 64) for _ in range(4)])
     latents = model.encode(images, n_layers=15)
@@ -137,7 +138,7 @@ def test_load_takes_the_published_file_and_ours(model, tmp_path, monkeypatch):
     monkeypatch.setattr(vdvae.Hyperparameters.__init__, "__defaults__", tuple(hp.__dict__.values()))
     run = load_run("demo", zoo="paper").model_copy(update={"weights": tmp_path, "root": tmp_path})
     with pytest.raises(FileNotFoundError, match=r"weights of 'vdvae'.*very-deep-vaes-assets"):
-        vdvae.load(run)
+        zoo.load_vdvae(run)
     for zoo_name, folder in (("paper", "paper/vdvae"), ("demo", "zoo/demo/vdvae")):
         (tmp_path / folder).mkdir(parents=True)
         if zoo_name == "paper":
@@ -145,7 +146,7 @@ def test_load_takes_the_published_file_and_ours(model, tmp_path, monkeypatch):
         else:
             save_file(model.state_dict(), tmp_path / folder / "vdvae.safetensors")
             (tmp_path / folder / "hyperparameters.json").write_text(json.dumps(hp.__dict__))
-        loaded = vdvae.load(run.model_copy(update={"zoo": zoo_name}))
+        loaded = zoo.load_vdvae(run.model_copy(update={"zoo": zoo_name}))
         assert all(
             torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True)
         )
@@ -177,7 +178,7 @@ def published(tmp_path_factory):
 
 def test_a_file_of_the_published_size_is_loaded_and_runs(published):
     path, written = published
-    model = vdvae.from_file(path)
+    model = vdvae.load(path)
     assert len(model.state_dict()) == 2482
     assert sum(parameter.numel() for parameter in model.parameters()) == 125_005_860
     assert all(torch.equal(value, written.state_dict()[key]) for key, value in model.state_dict().items())

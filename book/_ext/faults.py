@@ -8,7 +8,7 @@ import datetime
 import platform
 from importlib.metadata import version
 
-from nsdlib.core.files import write_whole
+from nsdlib.core.files import atomic_write
 from nsdlib.params import load_run
 from nsdlib.run.forecast import assumptions, forecast
 from nsdlib.run.rates import REFERENCE, WORKSTATION
@@ -53,7 +53,7 @@ def write(file, table, about, *, packages):
     """
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     made = f"{datetime.date.today()}, {platform.system()}, Python {platform.python_version()}, {versions}"
-    write_whole(file, f"# {about}\n# {made}\n{table.to_csv()}")
+    atomic_write(file, f"# {about}\n# {made}\n{table.to_csv()}")
 
 
 def faults_table(root):

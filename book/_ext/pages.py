@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from book._ext import faults
-from nsdlib.core.files import write_whole
+from nsdlib.core.files import atomic_write
 from nsdlib.core.metrics import METRICS
 from nsdlib.params import load_run, run_names
 from nsdlib.run.progress import clock
@@ -315,4 +315,4 @@ def write(root):
     ):
         page = book / f"{name}.md"
         if not page.is_file() or page.read_text() != text:
-            write_whole(page, text)
+            atomic_write(page, text)

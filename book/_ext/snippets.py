@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from nsdlib.core.files import write_whole
+from nsdlib.core.files import atomic_write
 from nsdlib.core.metrics import METRICS
 from nsdlib.core.similarity import resize
 from nsdlib.params import load_run
@@ -67,7 +67,7 @@ def write(root):
     for name, text in (("first_sight", first_sight(load_run(demo))), ("made_with", made_with(root))):
         file = root / "book" / f"{name}.snippet"
         if not file.is_file() or file.read_text() != text:
-            write_whole(file, text)
+            atomic_write(file, text)
 
 
 def first_sight(run) -> str:

@@ -9,9 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nsdlib.core import device
 from nsdlib.core.images import pil_resize
-from nsdlib.store import zoo
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -76,17 +74,12 @@ class ClipEmbedder:
         return text_tokens(self.text_encoder, ids, end_of_text=self.tokenizer.eos_token_id).float().cpu()
 
 
-def from_folder(folder, where="cpu") -> ClipEmbedder:
+def load(folder, device="cpu") -> ClipEmbedder:
     """The embedder of a Versatile Diffusion folder (image_encoder, text_encoder, tokenizer); in half precision on a GPU."""
     from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
-    dtype = torch.float16 if torch.device(where).type == "cuda" else torch.float32
+    dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
     image_encoder = CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder", dtype=dtype)
     text_encoder = CLIPTextModelWithProjection.from_pretrained(folder / "text_encoder", dtype=dtype)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    return ClipEmbedder(image_encoder.eval().to(where), text_encoder.eval().to(where), tokenizer)
-
-
-def load(run) -> ClipEmbedder:
-    """The run's embedder, on the run's device."""
-    return from_folder(zoo.path(run, "versatile_diffusion"), device.pick(run.device))
+    return ClipEmbedder(image_encoder.eval().to(device), text_encoder.eval().to(device), tokenizer)

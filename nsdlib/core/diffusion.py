@@ -2,7 +2,7 @@
 
 The folder's `image_unet` is a plain diffusers UNet that attends to CLIP vision tokens. Each of its transformer blocks gets a
 twin with the weights that `text_unet` holds at the same place, which attends to CLIP text tokens; their residuals are mixed
-(`text_share`). The loop walks from a partly noised rough image back to a clean one, with classifier-free guidance. Tokens stay
+(`text_weight`). The loop walks from a partly noised rough image back to a clean one, with classifier-free guidance. Tokens stay
 the same all the way, so their keys and values are computed once (`Tokens`).
 """
 
@@ -16,11 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from nsdlib.core import clip, device, random
+from nsdlib.core import clip, random
 from nsdlib.core.images import check_images, pil_resize
 from nsdlib.core.weights import check_fit, read_tensors
-from nsdlib.store import zoo
-from nsdlib.store.provenance import REFINING
 
 
 class Tokens:
@@ -41,11 +39,11 @@ def _split(x, n_heads):
     return x.unflatten(2, (n_heads, -1)).transpose(1, 2)
 
 
-class Guide:
+class Conditioning:
     """What a UNet is guided by: text and vision tokens, and the text's share (a number, or (n_images, 1, 1, 1))."""
 
-    def __init__(self, text: Tensor, vision: Tensor, text_share):
-        self.text, self.vision, self.text_share = Tokens(text), Tokens(vision), text_share
+    def __init__(self, text: Tensor, vision: Tensor, text_weight):
+        self.text, self.vision, self.text_weight = Tokens(text), Tokens(vision), text_weight
 
 
 class TokenAttention:
@@ -70,10 +68,10 @@ class DualAttention(nn.Module):
         for block in (*vision.transformer_blocks, *text.transformer_blocks):
             block.attn2.set_processor(TokenAttention())
 
-    def forward(self, hidden_states, encoder_hidden_states: Guide, **options):
+    def forward(self, hidden_states, encoder_hidden_states: Conditioning, **options):
         """As diffusers' Transformer2DModel, whose place it takes; the guide comes where its tokens would."""
         guide, mixed = encoder_hidden_states, hidden_states
-        share = guide.text_share
+        share = guide.text_weight
         if not _is(share, 0):
             mixed = mixed + share * (self.text(hidden_states, guide.text, **options)[0] - hidden_states)
         if not _is(share, 1):
@@ -135,7 +133,7 @@ class DualUNet(nn.Module):
                 names[f"{before}.attentions.{number}.{rest.removeprefix(f'{keep}.')}"] = name
         return names
 
-    def forward(self, x: Tensor, t: Tensor, guide: Guide) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, guide: Conditioning) -> Tensor:
         """The UNet's prediction for x (n_images, channels, rows, columns) at step t, a number or one an image."""
         return self.unet(x, t, encoder_hidden_states=guide).sample
 
@@ -176,14 +174,14 @@ def img2img_timesteps(scheduler, *, strength: float, n_steps: int, faithful: boo
 
 
 def guided_walk(
-    unet: DualUNet, scheduler, x, *, steps, contexts, empty_contexts, guidance, text_share, progress=None
+    unet: DualUNet, scheduler, x, *, steps, contexts, unconditional, guidance, text_weight, progress=None
 ) -> Tensor:
     """Walk x down the steps on `empty + guidance * (conditional - empty)`, both in one pass of the UNet.
 
-    x is (n_images, channels, rows, columns); contexts and empty_contexts are (text, vision) pairs, the empty ones of one row.
+    x is (n_images, channels, rows, columns); contexts and unconditional are (text, vision) pairs, the empty ones of one row.
     """
-    pairs = [torch.cat([e.expand_as(c), c]) for e, c in zip(empty_contexts, contexts, strict=True)]
-    guide = Guide(*pairs, text_share)
+    pairs = [torch.cat([e.expand_as(c), c]) for e, c in zip(unconditional, contexts, strict=True)]
+    guide = Conditioning(*pairs, text_weight)
     for t in steps:
         both = unet(torch.cat([x, x]).to(pairs[0].dtype), torch.tensor(t, device=x.device), guide)
         empty, conditional = both.float().chunk(2)
@@ -207,7 +205,7 @@ class VersatileDiffusion:
 
     @torch.inference_mode()
     def refine(
-        self, rough, text, vision, *, image_ids, seed=0, strength=0.75, n_steps=50, guidance=7.5, text_share=0.4,
+        self, rough, text, vision, *, image_ids, seed=0, strength=0.75, n_steps=50, guidance=7.5, text_weight=0.4,
         sampler="ddim", faithful=False, batch_size=32,
     ) -> np.ndarray:  # fmt: skip
         """Refine rough images under the guidance of CLIP tokens.
@@ -217,7 +215,7 @@ class VersatileDiffusion:
         rough : (n_images, rows, columns, 3) uint8, of any size.
         text, vision : (n_images, n_tokens, n_features), normalised as `nsdlib.core.clip` does.
         image_ids : (n_images,) int; noise follows from (seed, image id), so no image depends on its batch.
-        strength : share of the steps that is walked. guidance : weight of the conditions. text_share : 0 vision, 1 text only.
+        strength : share of the steps that is walked. guidance : weight of the conditions. text_weight : 0 vision, 1 text only.
         sampler : see `make_scheduler`.
         faithful : start as the published code does (see `img2img_timesteps`) and draw the rough image's latents.
         batch_size : images at once, at most; halved as often as the GPU's memory asks for it.
@@ -231,7 +229,7 @@ class VersatileDiffusion:
             raise ValueError(f"faithful is what the published code does, which is sampler 'ddim', not {sampler!r}")
         scheduler = make_scheduler(sampler, self.scheduler.config)
         begin = {"strength": strength, "n_steps": n_steps, "faithful": faithful}
-        walk = {"guidance": guidance, "text_share": text_share, "empty_contexts": self.empty}
+        walk = {"guidance": guidance, "text_weight": text_weight, "unconditional": self.empty}
         n_walked, refined, done = len(img2img_timesteps(scheduler, **begin)[1]), [], 0
         with tqdm(total=len(rough) * n_walked, desc="refining", unit="step", mininterval=5) as progress:
             while done < len(rough):
@@ -289,31 +287,18 @@ def _read(folder: Path) -> dict[str, Tensor]:
     return read_tensors(file, mmap=True)
 
 
-def from_folder(folder: Path, where="cpu") -> VersatileDiffusion:
+def load(folder: Path, device="cpu") -> VersatileDiffusion:
     """Load a Versatile Diffusion folder component by component; on a GPU in half precision and with channels last."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
-    on_gpu = torch.device(where).type == "cuda"
+    on_gpu = torch.device(device).type == "cuda"
     dtype, layout = (torch.float16, torch.channels_last) if on_gpu else (torch.float32, torch.contiguous_format)
     with torch.device("meta"):
         dual = DualUNet(UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "image_unet")))
     dual.fill(image_state=_read(folder / "image_unet"), text_state=_read(folder / "text_unet"))
     vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype, low_cpu_mem_usage=False)
-    dual, vae = dual.to(where, dtype, memory_format=layout).eval(), vae.to(where, memory_format=layout).eval()
-    embedder = clip.from_folder(folder, where)
+    dual, vae = dual.to(device, dtype, memory_format=layout).eval(), vae.to(device, memory_format=layout).eval()
+    embedder = clip.load(folder, device)
     grey = np.full((1, 224, 224, 3), 127, dtype=np.uint8)
-    empty = (torch.from_numpy(tokens).to(where, dtype) for tokens in (embedder.text([[""]]), embedder.vision(grey)))
+    empty = (torch.from_numpy(tokens).to(device, dtype) for tokens in (embedder.text([[""]]), embedder.vision(grey)))
     return VersatileDiffusion(dual, vae, DDIMScheduler.from_pretrained(folder / "scheduler"), *empty)
-
-
-def load(run) -> VersatileDiffusion:
-    """The run's second stage, on the run's device; compiled where the run asks for it."""
-    second = from_folder(zoo.path(run, "versatile_diffusion"), device.pick(run.device))
-    if run.compile:
-        second.unet.compile()
-    return second
-
-
-def settings(run) -> dict:
-    """What `refine` takes from a run's parameters."""
-    return {name: getattr(run, name) for name in (*REFINING, "seed")}

@@ -1,6 +1,6 @@
-"""The networks that judge reconstructions: the published ones, and small stand-ins for the demo zoo.
+"""Feature extractors: the networks by whose features reconstructions are scored, published ones and the demo zoo's stand-ins.
 
-A judge takes uint8 images and returns the features that `nsdlib.core.metrics` compares. The stand-ins take the places of AlexNet,
+An extractor takes uint8 images and returns the features that `metrics` compares. The stand-ins take the places of AlexNet,
 Inception, EfficientNet and SwAV where those cannot be had; their scores are comparable with nothing but each other. Each was
 trained on scenes, apart from the models that make the reconstructions.
 """
@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nsdlib.core import clip, device
+from nsdlib.core import clip
 from nsdlib.core.protocols import resample
 from nsdlib.core.weights import check_fit, read_tensors
-from nsdlib.store import zoo
 
 SIZE, PAPER_SIZE = 64, 224  # pixels a side that stand-ins and published networks see
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -59,7 +58,7 @@ class StandIn(nn.Module):
         return model.eval()
 
 
-class Judge:
+class FeatureExtractor:
     """A network behind its preprocessing: uint8 images in, features out.
 
     Parameters
@@ -68,28 +67,28 @@ class Judge:
         Prepared pixels (n, 3, side, side) to a dict of feature tensors, first axis n.
     side : int
         Pixels a side that it was trained on.
-    where : torch.device
+    device : torch.device
     resampling : str
         How images get to that size where no protocol says otherwise, see `protocols.resample`.
     mean, std : three numbers
         Of the pixels, 0 to 1, by which they are scaled.
     """
 
-    def __init__(self, extract, *, side, where, resampling="antialiased", mean=IMAGENET_MEAN, std=IMAGENET_STD):
-        self.extract, self.side, self.where, self.resampling = extract, side, where, resampling
+    def __init__(self, extract, *, side, device, resampling="antialiased", mean=IMAGENET_MEAN, std=IMAGENET_STD):
+        self.extract, self.side, self.device, self.resampling = extract, side, device, resampling
         self.mean, self.std = (torch.tensor(numbers)[:, None, None] for numbers in (mean, std))
 
     @torch.inference_mode()
-    def __call__(self, images, *, bring=None, batch_size=32) -> dict[str, np.ndarray]:
+    def __call__(self, images, *, preprocess=None, batch_size=32) -> dict[str, np.ndarray]:
         """(n_images, rows, columns, 3) uint8 -> {feature: (n_images, n_features) float32}.
 
-        `bring` turns a batch into pixels (n, 3, side, side), 0 to 1, where a protocol has its own way.
+        `preprocess` turns a batch into pixels (n, 3, side, side), 0 to 1, where a protocol has its own way.
         """
-        bring = bring or (lambda batch: resample(batch, self.side, self.resampling))
+        preprocess = preprocess or (lambda batch: resample(batch, self.side, self.resampling))
         parts = []
         for start in range(0, len(images), batch_size):
-            x = (bring(images[start : start + batch_size]) - self.mean) / self.std
-            found = self.extract(x.to(self.where))
+            x = (preprocess(images[start : start + batch_size]) - self.mean) / self.std
+            found = self.extract(x.to(self.device))
             parts.append({name: feature.flatten(1).float().cpu().numpy() for name, feature in found.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -100,32 +99,17 @@ def prepare(images: np.ndarray, size: int = SIZE) -> Tensor:
     return (x - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
 
 
-def load(run, effnet="effnet") -> dict[str, Judge]:
-    """All judges of the run's zoo, by name: alexnet, inception, effnet (of either weights), swav, clip.
-
-    Raises
-    ------
-    FileNotFoundError
-        When weights are missing; says which and where they come from.
-    ValueError
-        When a file holds another network's weights.
-    """
-    where, networks = device.pick(run.device), {}
-    for name in ("alexnet", "inception", "effnet", "swav"):
-        path = zoo.path(run, effnet if name == "effnet" else name)
-        if run.zoo == "demo":
-            networks[name] = Judge(StandIn.from_file(path).to(where).features, side=SIZE, where=where)
-        else:
-            networks[name] = published(name, path, where)
-    return networks | {"clip": clip_judge(zoo.path(run, "clip"), where)}
+def stand_in(path: Path, device) -> FeatureExtractor:
+    """One of the demo zoo's networks."""
+    return FeatureExtractor(StandIn.from_file(path).to(device).features, side=SIZE, device=device)
 
 
-def published(name: str, path: Path | None, where) -> Judge:
+def published(name: str, path: Path | None, device) -> FeatureExtractor:
     """AlexNet, Inception, EfficientNet or SwAV with the weights of a published file, or random ones where there is none."""
-    return Judge(PUBLISHED[name](path, where), side=PAPER_SIZE, where=where)
+    return FeatureExtractor(PUBLISHED[name](path, device), side=PAPER_SIZE, device=device)
 
 
-def clip_judge(folder: Path, where) -> Judge:
+def clip_extractor(folder: Path, device) -> FeatureExtractor:
     """CLIP's projected image embedding, before normalisation, from a transformers folder of a whole CLIP or its vision half."""
     from transformers import AutoConfig, CLIPVisionModelWithProjection
 
@@ -134,26 +118,26 @@ def clip_judge(folder: Path, where) -> Judge:
         config.vision_config.projection_dim = config.projection_dim
         config = config.vision_config
     model = CLIPVisionModelWithProjection.from_pretrained(folder, config=config, dtype=torch.float32).eval()
-    return embedding_judge(model.to(where))
+    return embedding_extractor(model.to(device))
 
 
-def embedding_judge(model) -> Judge:
+def embedding_extractor(model) -> FeatureExtractor:
     """The image embedding of transformers' CLIPVisionModelWithProjection."""
-    return Judge(
+    return FeatureExtractor(
         lambda x: {"pooled": model(pixel_values=x).image_embeds},
         side=model.config.image_size,
-        where=model.device,
+        device=model.device,
         resampling="pil bicubic",
         mean=clip.CLIP_MEAN,
         std=clip.CLIP_STD,
     )
 
 
-def alexnet(path: Path, where):
+def alexnet(path: Path, device):
     """AlexNet's ReLU outputs after its second and fifth convolution (torchvision's features[4] and features[11])."""
     from torchvision.models import alexnet as build
 
-    layers = _fill(build(weights=None), path).features.to(where)
+    layers = _fill(build(weights=None), path).features.to(device)
 
     def extract(x):
         second = layers[:ALEXNET_2](x)
@@ -162,36 +146,36 @@ def alexnet(path: Path, where):
     return extract
 
 
-def inception(path: Path, where):
+def inception(path: Path, device):
     """Inception-v3's average pool, 2,048 features; ImageNet scaling is turned into the network's own, as its weights want."""
     from torchvision.models import inception_v3
 
-    return _pooled(_fill(inception_v3(weights=None, init_weights=False, transform_input=True), path), "fc", where)
+    return _pooled(_fill(inception_v3(weights=None, init_weights=False, transform_input=True), path), "fc", device)
 
 
-def effnet(path: Path, where):
+def effnet(path: Path, device):
     """EfficientNet-B1's average pool, 1,280 features."""
     from torchvision.models import efficientnet_b1
 
-    return _pooled(_fill(efficientnet_b1(weights=None), path), "classifier", where)
+    return _pooled(_fill(efficientnet_b1(weights=None), path), "classifier", device)
 
 
-def swav(path: Path, where):
+def swav(path: Path, device):
     """The average pool of the ResNet-50 that SwAV trained, 2,048 features; the file has no classifier."""
     from torchvision.models import resnet50
 
     model = resnet50(weights=None)
     model.fc = nn.Identity()
-    return _pooled(_fill(model, path), "fc", where)
+    return _pooled(_fill(model, path), "fc", device)
 
 
 PUBLISHED = {"alexnet": alexnet, "inception": inception, "effnet": effnet, "swav": swav}
 
 
-def _pooled(model, head, where):
+def _pooled(model, head, device):
     """The model without its head, as a function to a dict."""
     setattr(model, head, nn.Identity())
-    model = model.to(where)
+    model = model.to(device)
     return lambda x: {"pooled": model(x)}
 
 

@@ -7,14 +7,14 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a full disk, a quota an
 UNABLE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}  # what file systems say that reserve nothing
 
 
-def write_whole(path, content):
+def atomic_write(path, content):
     """Write a file, text or bytes, beside its place and rename it, so that nobody finds half of it there."""
     beside = path.with_name(f".{path.name}.new")
     beside.write_bytes(content if isinstance(content, bytes) else content.encode())
     beside.replace(path)
 
 
-def reserve(path, n_bytes):
+def preallocate(path, n_bytes):
     """Give a file its room on the disk, or fail now rather than in the middle of a write.
 
     What the file holds stays; where it is shorter, it is made so long. A file system that cannot reserve is asked how much is

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nsdlib.core import features
-from nsdlib.core.protocols import PROTOCOLS
+from nsdlib.core.protocols import find_protocol
 from nsdlib.core.similarity import correlation_distance, pixcorr, resize, ssim, two_way
 
 FORMULAS = {"two-way": two_way, "distance": correlation_distance}
@@ -63,32 +62,26 @@ METRICS = {
 
 
 class Scorer:
-    """All eight scores of reconstructions, with the networks of a run's zoo.
+    """All eight scores of reconstructions.
 
     Parameters
     ----------
-    run : nsdlib.params.Run
-        Its zoo, device and protocol are used.
-    protocol : str, optional
-        Another one than the run's.
-    networks : dict of str to judges.Judge, optional
-        In place of those of the run's zoo.
+    extractors : dict of str to features.FeatureExtractor
+        alexnet, inception, effnet, swav and clip.
+    protocol : str
+        A key of `protocols.PROTOCOLS`.
+    zoo : str
+        Whose networks these are; noted beside the scores.
 
     Raises
     ------
     ValueError
         For an unknown protocol.
-    FileNotFoundError
-        When the weights of a network are not there.
     """
 
-    def __init__(self, run, *, protocol=None, networks=None):
-        self.name = protocol or run.protocol
-        if self.name not in PROTOCOLS:
-            raise ValueError(f"there is no protocol {self.name!r}; known: {', '.join(PROTOCOLS)}.")
-        self.protocol = PROTOCOLS[self.name]
-        self.settings = {"protocol": self.name} | ({"networks": networks} if networks else {})
-        self.zoo, self.judges = run.zoo, networks or features.load(run, self.protocol.effnet)
+    def __init__(self, extractors, *, protocol="native", zoo=""):
+        self.protocol, self.name, self.zoo, self.extractors = find_protocol(protocol), protocol, zoo, extractors
+        self.settings = {"protocol": protocol, "zoo": zoo}
         self._truth, self._truth_features = None, None
 
     def score(self, truth, reconstruction):
@@ -109,11 +102,11 @@ class Scorer:
 
         if self.protocol.side is None:
             reconstruction = resize(reconstruction, truth.shape[1])
-        bring = None if self.protocol.side is None else self.protocol.for_structure
+        preprocess = None if self.protocol.side is None else self.protocol.for_structure
         wanted, got = self._features_of(truth), self._features(reconstruction)
         rows = [
-            ssim(truth, reconstruction, bring=bring, columns=self.protocol.column_ssim),
-            pixcorr(truth, reconstruction, bring=bring),
+            ssim(truth, reconstruction, preprocess=preprocess, columns=self.protocol.column_ssim),
+            pixcorr(truth, reconstruction, preprocess=preprocess),
         ]
         for metric in METRICS.values():
             if metric.network:
@@ -134,12 +127,15 @@ class Scorer:
     def _features(self, images):
         """{(network, feature): (n_images, n_features) float32} of the features that some metric compares."""
         wanted = {(m.network, m.feature) for m in METRICS.values() if m.network}
-        outputs = {name: self.judges[name](images, bring=self._way_to(name)) for name in sorted({n for n, _ in wanted})}
+        outputs = {
+            name: self.extractors[name](images, preprocess=self._way_to(name))
+            for name in sorted({n for n, _ in wanted})
+        }
         return {(network, feature): outputs[network][feature] for network, feature in wanted}
 
     def _way_to(self, network):
         """How images get to a network: the protocol's way, or None, the network's own."""
         if self.protocol.network_resampling is None:
             return None
-        side = self.judges[network].side
+        side = self.extractors[network].side
         return lambda batch: self.protocol.for_network(batch, network, side)

@@ -114,3 +114,10 @@ PROTOCOLS = {
     ),
     "mindeye2": Protocol("Scotti et al. 2024, final_evaluations.ipynb, torchvision 0.16", n_test=1000, **_MINDEYE),
 }
+
+
+def find_protocol(name: str) -> Protocol:
+    """Return a protocol by its name; ValueError for an unknown one."""
+    if name not in PROTOCOLS:
+        raise ValueError(f"there is no protocol {name!r}; known: {', '.join(PROTOCOLS)}.")
+    return PROTOCOLS[name]

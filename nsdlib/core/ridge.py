@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-PUBLISHED = {  # penalties: Veronese et al. 2025, section 3.3.2; the public code of Ozcelik & VanRullen 2023
+PUBLISHED_ALPHAS = {  # penalties: Veronese et al. 2025, section 3.3.2; the public code of Ozcelik & VanRullen 2023
     "paper": {"latents": 50_000.0, "text": 50_000.0, "vision": 50_000.0},
     "brain_diffuser": {"latents": 50_000.0, "text": 100_000.0, "vision": 60_000.0},
 }
@@ -22,11 +22,6 @@ HELD_OUT_IMAGES = 500  # a standard deviation is known to 3 % from as many
 KERNEL_ROWS = 1024  # rows of a symmetric kernel made at a time: half of it need not be computed
 KERNEL_VOXELS = 2048  # voxels whose products are summed in single precision before they are added up in double
 SMALL_PENALTY = 1e-3  # of a kernel's mean diagonal; below, all is done in double precision
-
-
-def penalties(run, target: str) -> tuple[float, ...]:
-    """Penalties that a run tries for "latents", "text" or "vision": its `alphas`, or the published one."""
-    return run.alphas if run.penalties == "alphas" else (PUBLISHED[run.penalties][target],)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ GREY = (0.2125, 0.7154, 0.0721)  # ITU-R BT.709, as scikit-image's rgb2gray
 SSIM_SIGMA, SSIM_RADIUS, SSIM_K1, SSIM_K2 = 1.5, 5, 0.01, 0.03  # Wang et al. 2004
 SSIM_BLOCK = 32  # rows of means that one product gives
 CHUNK = 1 << 14  # features correlated at once
-PIECE, SAMPLED = 1 << 17, 101  # of PixCorr: values summed at once; every which value a first mean is taken of
 
 
 def to_unit(images, size=None):
@@ -51,14 +50,14 @@ def resize(images, size):
     return torch.cat([(part * 255).round().to(torch.uint8) for part in parts]).permute(0, 2, 3, 1).numpy()
 
 
-def ssim(truth, reconstruction, *, bring=None, columns=False):
+def ssim(truth, reconstruction, *, preprocess=None, columns=False):
     """Structural similarity of grey images, Gaussian weights (Wang et al. 2004; the paper's eq. 8).
 
     Parameters
     ----------
     truth : (n_images, rows, columns, 3) uint8
     reconstruction : the same shape, or square of another size: it is resized to a square truth.
-    bring : callable, optional
+    preprocess : callable, optional
         Turns a batch of either into what is compared, (n, 3, rows, columns) float in [0, 1], in place of that resizing.
     columns : bool
         Windows along each column of pixels alone, as scikit-image below 0.20 did with `multichannel=True` on grey images; the
@@ -69,10 +68,10 @@ def ssim(truth, reconstruction, *, bring=None, columns=False):
     (n_images,) float64
         1 for equal images. Means over the pixels whose window lies inside the image; sigma 1.5 pixels, window 11.
     """
-    return _each(lambda a, b: _ssim(_grey(a), _grey(b), columns), truth, reconstruction, bring)
+    return _each(lambda a, b: _ssim(_grey(a), _grey(b), columns), truth, reconstruction, preprocess)
 
 
-def pixcorr(truth, reconstruction, *, bring=None):
+def pixcorr(truth, reconstruction, *, preprocess=None):
     """Pearson correlation over all pixel values of an image and its reconstruction.
 
     Parameters and shapes as in `ssim`; a constant image correlates with nothing, 0.
@@ -81,7 +80,7 @@ def pixcorr(truth, reconstruction, *, bring=None):
     -------
     (n_images,) float64
     """
-    return _each(_pixcorr, truth, reconstruction, bring)
+    return _each(_pixcorr, truth, reconstruction, preprocess)
 
 
 def two_way(truth_features, features):
@@ -134,7 +133,7 @@ def correlation_matrix(a, b):
     return r.numpy()
 
 
-def _each(score, truth, reconstruction, bring):
+def _each(score, truth, reconstruction, preprocess):
     """A score of each pair, (n_images,) float64; images side by side on the CPU's cores, each on one."""
     check_images(truth, "truth")
     check_images(reconstruction, "reconstruction")
@@ -142,13 +141,13 @@ def _each(score, truth, reconstruction, bring):
         raise ValueError(
             f"truth and reconstruction must hold as many images, got {len(truth)} and {len(reconstruction)}."
         )
-    if bring is None and reconstruction.shape != truth.shape:
+    if preprocess is None and reconstruction.shape != truth.shape:
         reconstruction = resize(reconstruction, truth.shape[1])
     truth, reconstruction = np.ascontiguousarray(truth), np.ascontiguousarray(reconstruction)
-    bring = bring or torch.from_numpy
+    preprocess = preprocess or torch.from_numpy
 
     def score_one(i):
-        a, b = (bring(images[i : i + 1])[0] for images in (truth, reconstruction))
+        a, b = (preprocess(images[i : i + 1])[0] for images in (truth, reconstruction))
         _check_alike(a, b)
         return score(a, b)
 
@@ -162,21 +161,8 @@ def _each(score, truth, reconstruction, bring):
 
 
 def _pixcorr(a, b):
-    """Pearson's r over all values of two images; 0 where one is constant.
-
-    Sums are taken about a value near each mean, of pieces that stay in the cache, and added up in float64.
-    """
-    a, b = a.reshape(-1), b.reshape(-1)
-    near = [x[::SAMPLED].float().mean().item() for x in (a, b)]
-    total = torch.zeros(5, dtype=torch.float64)  # of a, b, aa, bb, ab
-    for x, y in zip(a.split(PIECE), b.split(PIECE), strict=True):
-        x, y = x.float().sub_(near[0]), y.float().sub_(near[1])
-        total += torch.stack([x.sum(), y.sum(), torch.dot(x, x), torch.dot(y, y), torch.dot(x, y)])
-    sums, squares = total[:2], total[2:4]
-    spread = squares - sums**2 / len(a)
-    if (spread <= 1e-6 * squares).any():  # even a sample's mean is no nearer to the values: they are all the same
-        return 0.0
-    return ((total[4] - sums.prod() / len(a)) / spread.prod().sqrt()).item()
+    """Pearson's r over all values of two images, summed in float64; 0 where one is constant."""
+    return row_correlation(a.reshape(1, -1), b.reshape(1, -1)).item()
 
 
 def _grey(x):

@@ -15,10 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nsdlib.core import device, mixture, random
+from nsdlib.core import mixture, random
 from nsdlib.core.images import pil_resize
 from nsdlib.core.weights import check_fit, read_tensors
-from nsdlib.store import zoo
 
 PIXEL_MEAN, PIXEL_SCALE = 115.92961967, 69.37404  # of ImageNet-64, in grey levels
 
@@ -278,20 +277,17 @@ def load_weights(model: VDVAE, state: dict[str, Tensor]) -> VDVAE:
     return model.eval()
 
 
-def from_file(path: Path) -> VDVAE:
-    """The VDVAE of OpenAI's `imagenet64-iter-1600000-model-ema.th`, or of safetensors beside a `hyperparameters.json`."""
+def load(path: Path, device="cpu") -> VDVAE:
+    """Load OpenAI's `imagenet64-iter-1600000-model-ema.th`, or safetensors beside a `hyperparameters.json`.
+
+    On a GPU the model decodes in bfloat16.
+    """
     if path.suffix == ".th":
         model, state = VDVAE(Hyperparameters()), read_tensors(path)
     else:
         settings = json.loads((path.parent / "hyperparameters.json").read_text())
         model = VDVAE(Hyperparameters(**settings))
         state = {key: value.float() for key, value in read_tensors(path).items()}
-    return load_weights(model, state)
-
-
-def load(run) -> VDVAE:
-    """The run's VDVAE, on the run's device; on a GPU it decodes in half precision."""
-    where = device.pick(run.device)
-    model = from_file(zoo.path(run, "vdvae")).to(where, memory_format=torch.channels_last)
-    model.fast = where.type == "cuda"
+    model = load_weights(model, state).to(device, memory_format=torch.channels_last)
+    model.fast = torch.device(device).type == "cuda"
     return model

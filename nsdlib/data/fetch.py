@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from nsdlib.core.files import write_whole
+from nsdlib.core.files import atomic_write
 from nsdlib.data import nsd_layout as nsd
 from nsdlib.store.download import (
     GO_ON,
@@ -137,7 +137,7 @@ def accept_terms(data, *, accepted=False):
     if not accepted:
         raise RuntimeError(f"NSD's terms are not accepted: read {TERMS_PAGE}, then repeat with --accept-terms.")
     remembered.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(remembered, json.dumps({"accepted": TERMS_PAGE}) + "\n")
+    atomic_write(remembered, json.dumps({"accepted": TERMS_PAGE}) + "\n")
 
 
 def fetch(files, folder, *, dry_run=False, verify=False, patience=None):

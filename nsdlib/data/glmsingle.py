@@ -30,10 +30,10 @@ NAMES = {
     "betas_d": ("typed", "betasmd"),
     "r2_d": ("typed", "R2"),
     "noise_pool": ("typed", "noisepool"),
-    "judge": ("typed", "pcvoxels"),
-    "pc_badness": ("typed", "glmbadness"),
+    "pc_voxels": ("typed", "pcvoxels"),
+    "pc_cv_error": ("typed", "glmbadness"),
     "fraction": ("typed", "FRACvalue"),
-    "fraction_badness": ("typed", "rrbadness"),
+    "fraction_cv_error": ("typed", "rrbadness"),
 }
 
 

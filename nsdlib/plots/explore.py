@@ -204,20 +204,22 @@ def reconstruction_explorer(run):
     def opening(say):
         from ipywidgets import Dropdown, FloatSlider, IntSlider
 
-        from nsdlib.core.diffusion import settings
+        from nsdlib.store import zoo
         from nsdlib.store.store import Store
 
         store = Store(run)
         made, ablation = store.load("reconstruction"), store.load("ablation")
         first, second = _models(run, say)
         ids, rough_latents = made.test_image.values, ablation.predicted
-        rest = {name: value for name, value in settings(run).items() if name in ("n_steps", "sampler", "faithful")}
+        rest = {
+            name: value for name, value in zoo.refinement(run).items() if name in ("n_steps", "sampler", "faithful")
+        }
         controls = {
             "image": Dropdown(options=ids.tolist(), description="image"),
             "decoder": Dropdown(options=ablation.decoder.values.tolist(), value=run.decoder, description="decoder"),
             "n_layers": IntSlider(run.n_layers, 0, run.n_layers, description="decoded layers"),
             "strength": FloatSlider(run.strength, min=0.05, max=1, step=0.05, description="strength"),
-            "text_share": FloatSlider(run.text_share, min=0, max=1, step=0.1, description="text share"),
+            "text_weight": FloatSlider(run.text_weight, min=0, max=1, step=0.1, description="text share"),
             "guidance": FloatSlider(run.guidance, min=0, max=15, step=0.5, description="guidance"),
             "seed": IntSlider(run.seed, 0, max(9, run.seed), description="seed"),
         }
@@ -258,8 +260,7 @@ def what_if(run):
         from ipywidgets import Dropdown, FloatSlider
 
         from nsdlib.core.device import pick
-        from nsdlib.core.diffusion import settings
-        from nsdlib.core.ridge import penalties
+        from nsdlib.store import zoo
         from nsdlib.store.store import Store
 
         store = Store(run)
@@ -269,7 +270,7 @@ def what_if(run):
         say("Fitting three ridges, seconds for the demo and minutes for a real subject")
         targets = {"latents": latents[:, : first.n_latents(run.n_layers)].values}
         targets |= {kind: given[f"{kind}_train"].values for kind in ("text", "vision")}
-        alphas = {kind: penalties(run, kind) for kind in targets}
+        alphas = {kind: zoo.alphas(run, kind) for kind in targets}
         ridges = panels.fit_ridges(betas.X_train.values, targets, alphas=alphas, device=pick(run.device))
         shapes = {kind: target.shape[1:] for kind, target in targets.items()}
         ids, patterns = betas.test_image.values, betas.X_test.values
@@ -290,7 +291,7 @@ def what_if(run):
             found = panels.decode(ridges, changed, mode=mode)
             found = {kind: values.reshape(3, *shapes[kind]) for kind, values in found.items()}
             rough = first.decode(found["latents"], seed=run.seed, image_ids=[image] * 3)
-            refined = second.refine(rough, found["text"], found["vision"], image_ids=[image] * 3, **settings(run))
+            refined = second.refine(rough, found["text"], found["vision"], image_ids=[image] * 3, **zoo.refinement(run))
             stimulus = made.stimulus.sel(test_image=image).values
             return panels.what_if_panel(stimulus, rough, refined, region=region, n_voxels=int(inside.sum()))
 
@@ -303,10 +304,10 @@ def what_if(run):
 
 def _models(run, say):
     """The models of both stages."""
-    from nsdlib.core import diffusion, vdvae
+    from nsdlib.store import zoo
 
     say(f"Loading the models of the {run.zoo} zoo, some ten seconds")
-    return vdvae.load(run), diffusion.load(run)
+    return zoo.load_vdvae(run), zoo.load_diffusion(run)
 
 
 def _lazy(controls):

@@ -7,7 +7,7 @@ file what the figure shows.
 import io
 from html import escape
 
-from nsdlib.core.files import write_whole
+from nsdlib.core.files import atomic_write
 
 ONE_COLUMN, TWO_COLUMNS = 85, 174  # mm, as most journals set them
 SMALLEST_TEXT = 6  # points
@@ -67,7 +67,7 @@ def export(figure, folder, name, *, width, title, description, source=""):
             figure.savefig(file, format=ending, dpi=DPI, metadata=words)
             data = _described(file.getvalue(), description) if ending == "svg" else file.getvalue()
             written.append(folder / f"{name}.{ending}")
-            write_whole(written[-1], data)
+            atomic_write(written[-1], data)
     return written
 
 

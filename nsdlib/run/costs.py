@@ -11,10 +11,11 @@ import numpy as np
 
 from nsdlib.core import vdvae
 from nsdlib.core.networks import DECODERS, NETWORKS, count_parameters
-from nsdlib.core.ridge import CHOOSING_TARGETS, HELD_OUT_IMAGES, penalties
+from nsdlib.core.ridge import CHOOSING_TARGETS, HELD_OUT_IMAGES
 from nsdlib.core.training import VALIDATION_SHARE
 from nsdlib.data import nsd_layout as nsd
 from nsdlib.data.nsd_checks import SPLITS
+from nsdlib.store import zoo
 from nsdlib.study.leaks import LEAKS
 
 # How often notebook 05 does what takes long; a test counts them in its text. Each leak is one more way to all images.
@@ -61,7 +62,7 @@ class Networks:
     text: float  # CLIP, a caption
     step: float  # diffusion, with and without the tokens
     pixels: float  # autoencoder, in and out
-    judges: float  # the five networks
+    extractors: float  # the five networks
     n_text: int  # numbers of an image's tokens
     n_vision: int
     side: int  # pixels of a refined image
@@ -71,11 +72,11 @@ class Networks:
 
 ZOOS = {
     "paper": Networks(
-        encode=7.78e10, decode=1.57e11, vision=1.62e11, text=1.34e10, step=2.41e12, pixels=3.63e12, judges=1.79e11,
+        encode=7.78e10, decode=1.57e11, vision=1.62e11, text=1.34e10, step=2.41e12, pixels=3.63e12, extractors=1.79e11,
         n_text=77 * 768, n_vision=257 * 768, side=512, weights=8.7e9, on_gpu=2.63 * 2**30 + 3.1e9,
     ),
     "demo": Networks(
-        encode=4.3e8, decode=3.4e8, vision=2.2e7, text=1.1e7, step=6.6e8, pixels=1.13e9, judges=1.6e8,
+        encode=4.3e8, decode=3.4e8, vision=2.2e7, text=1.1e7, step=6.6e8, pixels=1.13e9, extractors=1.6e8,
         n_text=20 * 64, n_vision=17 * 64, side=64, weights=0.1e9, on_gpu=0.5e9,
     ),
 }  # fmt: skip
@@ -325,7 +326,7 @@ def _training(run, a, name, n_latents, n_fits=1):
 
 def _ridge(run, a, n_targets, target, *, n_fits=1, n_predictions=1):
     """Ridge regressions: the kernel, a factorisation and a choice for each penalty, moments of images left out, predictions."""
-    n_alphas = len(penalties(run, target))
+    n_alphas = len(zoo.alphas(run, target))
     choosing = 2 * a.n_train**2 * min(n_targets, CHOOSING_TARGETS) * (n_alphas > 1)
     fit = a.n_train**2 * a.n_voxels + n_alphas * (6 * a.n_train**3 + choosing)
     fit += 2 * min(HELD_OUT_IMAGES, a.n_train) * a.n_train * n_targets
@@ -341,7 +342,7 @@ def _refining(run, a, zoo, n_sets):
 def _scoring(a, zoo, n_sets):
     """All test images scored, so many times: by networks, by pixels, and each against all others."""
     side = min(zoo.side, nsd.IMAGE_SIZE)
-    judging = Work("judging", n_sets * a.n_test * zoo.judges, seconds=n_sets * a.n_test * side**2 / SCORED_PIXELS)
+    judging = Work("judging", n_sets * a.n_test * zoo.extractors, seconds=n_sets * a.n_test * side**2 / SCORED_PIXELS)
     return [judging, Work("products", n_sets * 2 * a.n_test**2 * 190_000)]
 
 

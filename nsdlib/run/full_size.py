@@ -93,11 +93,11 @@ class Sizes:
         return self.text["projection_dim"]
 
 
-def build_vdvae(sizes, where) -> vdvae.VDVAE:
+def build_vdvae(sizes, device) -> vdvae.VDVAE:
     """The VDVAE of stage 1."""
-    with torch.device(where):
+    with torch.device(device):
         model = vdvae.VDVAE(vdvae.Hyperparameters(**sizes.vdvae)).eval().to(memory_format=torch.channels_last)
-    model.fast = where.type == "cuda"
+    model.fast = device.type == "cuda"
     return model
 
 
@@ -116,30 +116,30 @@ class Words:
         return type("Encoded", (), {"input_ids": ids})
 
 
-def build_embedder(sizes, where) -> ClipEmbedder:
+def build_embedder(sizes, device) -> ClipEmbedder:
     """CLIP's two encoders; in half precision on a GPU."""
-    dtype = torch.float16 if where.type == "cuda" else torch.float32
-    with torch.device(where):
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    with torch.device(device):
         image = CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes.vision)).to(dtype).eval()
         text = CLIPTextModelWithProjection(CLIPTextConfig(**sizes.text)).to(dtype).eval()
     return ClipEmbedder(image, text, Words(sizes.text["vocab_size"]))
 
 
-def build_second_stage(sizes, where, dtype) -> diffusion.VersatileDiffusion:
+def build_second_stage(sizes, device, dtype) -> diffusion.VersatileDiffusion:
     """Versatile Diffusion's two UNets in one, and its autoencoder."""
-    with torch.device(where):
+    with torch.device(device):
         unet = diffusion.DualUNet(UNet2DConditionModel(**sizes.unet)).to(dtype).eval()
         autoencoder = nn.Module.to(AutoencoderKL(**sizes.autoencoder), dtype).eval()  # diffusers' own warns of nothing
         n_tokens = (sizes.n_text_tokens, sizes.n_vision_tokens)
         empty = [torch.randn(1, n, sizes.token_width, dtype=dtype) for n in n_tokens]
-    if where.type == "cuda":
+    if device.type == "cuda":
         unet, autoencoder = (part.to(memory_format=torch.channels_last) for part in (unet, autoencoder))
     return diffusion.VersatileDiffusion(unet, autoencoder, DDIMScheduler(**SCHEDULER), *empty)
 
 
-def build_judges(sizes, where) -> dict[str, features.Judge]:
+def build_extractors(sizes, device) -> dict[str, features.FeatureExtractor]:
     """The five networks that judge."""
-    with torch.device(where):
+    with torch.device(device):
         clip = CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes.vision)).eval()
-        networks = {name: features.published(name, None, where) for name in features.PUBLISHED}
-    return networks | {"clip": features.embedding_judge(clip)}
+        networks = {name: features.published(name, None, device) for name in features.PUBLISHED}
+    return networks | {"clip": features.embedding_extractor(clip)}

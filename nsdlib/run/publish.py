@@ -9,7 +9,7 @@ scores. What is not known to be harmless is withheld. `nsdlib book --local` take
 import json
 import re
 
-from nsdlib.core.files import write_whole
+from nsdlib.core.files import atomic_write
 
 SIMULATED = "simulated"  # in the metadata of an executed page, below "nsdlib"
 DERIVED = "derived-figure"  # tag of a cell whose figures hold no stimulus and no reconstruction
@@ -54,7 +54,7 @@ def write(root, pages):
             notebook = json.loads((root / f"{origin(page)}.ipynb").read_text())
             copy = root / "book" / f"{page}.ipynb"
             copy.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(copy, json.dumps(withhold(notebook)))
+            atomic_write(copy, json.dumps(withhold(notebook)))
 
 
 def withhold(notebook):

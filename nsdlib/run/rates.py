@@ -48,34 +48,34 @@ def calibrate(run):
 
     from nsdlib.core.device import pick
 
-    where = pick(run.device)
-    is_gpu = where.type == "cuda"
-    single = product_rate(where, torch.float32)
-    half = product_rate(where, torch.float16) if is_gpu else single
-    name = torch.cuda.get_device_name(where) if is_gpu else f"{torch.get_num_threads()} thread(s) of this CPU"
+    device = pick(run.device)
+    is_gpu = device.type == "cuda"
+    single = product_rate(device, torch.float32)
+    half = product_rate(device, torch.float16) if is_gpu else single
+    name = torch.cuda.get_device_name(device) if is_gpu else f"{torch.get_num_threads()} thread(s) of this CPU"
     read, write = _disk_rates(existing(run.store))
-    return Rates(name, half, single, _copy_rate(where), read, write, is_gpu)
+    return Rates(name, half, single, _copy_rate(device), read, write, is_gpu)
 
 
-def product_rate(where, dtype):
+def product_rate(device, dtype):
     """Operations a second of a large matrix product on a torch.device, in a torch.dtype: the best of several."""
     import torch
 
-    side = 8192 if where.type == "cuda" else 2048
-    a = torch.randn(side, side, device=where).to(dtype)
-    return 2 * side**3 / _shortest(lambda: a @ a, where)
+    side = 8192 if device.type == "cuda" else 2048
+    a = torch.randn(side, side, device=device).to(dtype)
+    return 2 * side**3 / _shortest(lambda: a @ a, device)
 
 
-def _copy_rate(where):
+def _copy_rate(device):
     """Bytes a second that are read and written in a copy of 256 MB."""
     import torch
 
-    a = torch.zeros(2**26, device=where)
+    a = torch.zeros(2**26, device=device)
     b = torch.empty_like(a)
-    return 2 * a.nbytes / _shortest(lambda: b.copy_(a), where)
+    return 2 * a.nbytes / _shortest(lambda: b.copy_(a), device)
 
 
-def _shortest(work, where, n_times=5):
+def _shortest(work, device, n_times=5):
     """Seconds of the fastest of several calls, after one that warms up."""
     import torch
 
@@ -83,8 +83,8 @@ def _shortest(work, where, n_times=5):
     for _ in range(n_times + 1):
         began = time.perf_counter()
         work()
-        if where.type == "cuda":
-            torch.cuda.synchronize(where)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - began)
     return min(seconds[1:])
 

@@ -19,7 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 
-from nsdlib.core import device, diffusion, networks, training, vdvae
+from nsdlib.core import diffusion, networks, training, vdvae
+from nsdlib.core.device import pick
 from nsdlib.core.metrics import Scorer
 from nsdlib.core.ridge import Ridge
 from nsdlib.run import full_size
@@ -64,7 +65,7 @@ class Stage:
     needed : callable
         (run, sizes) -> units that one subject needs in notebooks 03 to 06.
     measure : callable
-        (run, sizes, where, n_images) -> (units done, seconds), building not counted.
+        (run, sizes, device, n_images) -> (units done, seconds), building not counted.
     """
 
     unit: str
@@ -130,18 +131,18 @@ def _measure(name, run, sizes, n_images):
     """In the stage's own process: its measurement, and peaks of memory."""
 
     torch.manual_seed(0)
-    where = device.pick(run.device)
-    units, seconds = STAGES[name].measure(run, sizes, where, n_images)
-    on_gpu = torch.cuda.max_memory_allocated() / GIB if where.type == "cuda" else 0.0
+    device = pick(run.device)
+    units, seconds = STAGES[name].measure(run, sizes, device, n_images)
+    on_gpu = torch.cuda.max_memory_allocated() / GIB if device.type == "cuda" else 0.0
     return units, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB, on_gpu
 
 
-def _timed(work, where):
+def _timed(work, device):
     """Seconds of a call."""
 
     began = time.perf_counter()
     work()
-    if where.type == "cuda":
+    if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - began
 
@@ -162,11 +163,11 @@ def _normal(rows, columns, dtype):
 def _ridge(n_targets, dtype):
     """A measurement of one regression: fit and prediction."""
 
-    def measure(run, sizes, where, n_images):
+    def measure(run, sizes, device, n_images):
 
         X, X_test = (_normal(n, sizes.n_voxels, np.float32) for n in (sizes.n_train, sizes.n_test))
         Y = _normal(sizes.n_train, n_targets(run, sizes), dtype)
-        return 1, _timed(lambda: Ridge(run.alphas, device=where).fit(X, Y).predict(X_test), where)
+        return 1, _timed(lambda: Ridge(run.alphas, device=device).fit(X, Y).predict(X_test), device)
 
     return measure
 
@@ -176,38 +177,38 @@ def _n_latents(run, sizes):
         return vdvae.VDVAE(vdvae.Hyperparameters(**sizes.vdvae)).n_latents(run.n_layers)
 
 
-def _gru_epoch(run, sizes, where, n_images):
+def _gru_epoch(run, sizes, device, n_images):
 
     n_latents = _n_latents(run, sizes)
-    x, y = (torch.from_numpy(_normal(sizes.n_train, n, np.float32)).to(where) for n in (sizes.n_voxels, n_latents))
-    network = networks.build_network("gru", sizes.n_voxels, n_latents).to(where)
+    x, y = (torch.from_numpy(_normal(sizes.n_train, n, np.float32)).to(device) for n in (sizes.n_voxels, n_latents))
+    network = networks.build_network("gru", sizes.n_voxels, n_latents).to(device)
     optimiser, generator = training.new_optimiser(network), torch.Generator().manual_seed(0)
     settings = {"rate": 1e-3, "generator": generator, "batch_size": run.batch_size}
-    return 1, _timed(lambda: training.run_epoch(network, optimiser, x, y, **settings), where)
+    return 1, _timed(lambda: training.run_epoch(network, optimiser, x, y, **settings), device)
 
 
-def _encode(run, sizes, where, n_images):
-    model, images = full_size.build_vdvae(sizes, where), _pictures(n_images, sizes.image_side)
-    return n_images, _timed(lambda: model.encode(images, n_layers=max(run.layer_counts)), where)
+def _encode(run, sizes, device, n_images):
+    model, images = full_size.build_vdvae(sizes, device), _pictures(n_images, sizes.image_side)
+    return n_images, _timed(lambda: model.encode(images, n_layers=max(run.layer_counts)), device)
 
 
-def _decode(run, sizes, where, n_images):
-    model = full_size.build_vdvae(sizes, where)
+def _decode(run, sizes, device, n_images):
+    model = full_size.build_vdvae(sizes, device)
     latents = _normal(n_images, model.n_latents(run.n_layers), np.float32)
-    return n_images, _timed(lambda: model.decode(latents), where)
+    return n_images, _timed(lambda: model.decode(latents), device)
 
 
-def _vision_tokens(run, sizes, where, n_images):
-    embedder, images = full_size.build_embedder(sizes, where), _pictures(n_images, sizes.image_side)
-    return n_images, _timed(lambda: embedder.vision(images), where)
+def _vision_tokens(run, sizes, device, n_images):
+    embedder, images = full_size.build_embedder(sizes, device), _pictures(n_images, sizes.image_side)
+    return n_images, _timed(lambda: embedder.vision(images), device)
 
 
-def _text_tokens(run, sizes, where, n_images):
-    embedder = full_size.build_embedder(sizes, where)
+def _text_tokens(run, sizes, device, n_images):
+    embedder = full_size.build_embedder(sizes, device)
     captions = [
         [f"picture {i} of a thing beside another {j}" for j in range(sizes.n_captions)] for i in range(n_images)
     ]
-    return n_images * sizes.n_captions, _timed(lambda: embedder.text(captions), where)
+    return n_images * sizes.n_captions, _timed(lambda: embedder.text(captions), device)
 
 
 def _n_refined(run, sizes):
@@ -218,33 +219,35 @@ def _n_walked(run):
     return int(run.strength * run.n_steps)
 
 
-def _second_stage(sizes, where):
-    return full_size.build_second_stage(sizes, where, torch.float16 if where.type == "cuda" else torch.float32)
+def _second_stage(sizes, device):
+    return full_size.build_second_stage(sizes, device, torch.float16 if device.type == "cuda" else torch.float32)
 
 
-def _in_and_out(run, sizes, where, n_images):
-    second, rough = _second_stage(sizes, where), _pictures(n_images, 64)
-    return n_images, _timed(lambda: second.decode(second.encode(rough)), where)
+def _in_and_out(run, sizes, device, n_images):
+    second, rough = _second_stage(sizes, device), _pictures(n_images, 64)
+    return n_images, _timed(lambda: second.decode(second.encode(rough)), device)
 
 
 @torch.inference_mode()
-def _walk(run, sizes, where, n_images):
-    second = _second_stage(sizes, where)
+def _walk(run, sizes, device, n_images):
+    second = _second_stage(sizes, device)
     scheduler = diffusion.make_scheduler(run.sampler, second.scheduler.config)
     _, steps = diffusion.img2img_timesteps(scheduler, strength=run.strength, n_steps=run.n_steps)
     side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
-    x = torch.randn(n_images, channels, side, side, device=where)
-    guides = {"contexts": [empty.expand(n_images, -1, -1) for empty in second.empty], "empty_contexts": second.empty}
-    settings = {"steps": steps, "guidance": run.guidance, "text_share": run.text_share, **guides}
+    x = torch.randn(n_images, channels, side, side, device=device)
+    guides = {"contexts": [empty.expand(n_images, -1, -1) for empty in second.empty], "unconditional": second.empty}
+    settings = {"steps": steps, "guidance": run.guidance, "text_weight": run.text_weight, **guides}
     with tqdm(total=n_images * len(steps), desc="refining", unit="step", mininterval=5) as progress:
-        seconds = _timed(lambda: diffusion.guided_walk(second.unet, scheduler, x, **settings, progress=progress), where)
+        seconds = _timed(
+            lambda: diffusion.guided_walk(second.unet, scheduler, x, **settings, progress=progress), device
+        )
     return n_images * len(steps), seconds
 
 
-def _score(run, sizes, where, n_images):
-    scorer = Scorer(run, networks=full_size.build_judges(sizes, where))
+def _score(run, sizes, device, n_images):
+    scorer = Scorer(full_size.build_extractors(sizes, device), protocol=run.protocol)
     truth, made = _pictures(n_images + 1, sizes.image_side), _pictures(n_images + 1, 512)
-    return n_images + 1, _timed(lambda: scorer.score(truth, made), where) / 2  # of two sets, the true one is kept
+    return n_images + 1, _timed(lambda: scorer.score(truth, made), device) / 2  # of two sets, the true one is kept
 
 
 STAGES = {
@@ -284,8 +287,8 @@ def gpu_memory(run, batch_sizes=(1, 8, 32), sizes=None):
     side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
     with torch.device("meta"), torch.inference_mode():
         for n in batch_sizes:
-            guide = diffusion.Guide(
-                *(torch.empty(2 * n, *empty.shape[1:], dtype=half) for empty in second.empty), run.text_share
+            guide = diffusion.Conditioning(
+                *(torch.empty(2 * n, *empty.shape[1:], dtype=half) for empty in second.empty), run.text_weight
             )
             with LiveMemory() as walking:
                 second.unet(torch.empty(2 * n, channels, side, side, dtype=half), torch.tensor(1), guide)

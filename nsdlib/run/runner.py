@@ -16,7 +16,7 @@ import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nsdlib.core.files import write_whole
+from nsdlib.core.files import atomic_write
 from nsdlib.params import Run, find_root, load_run, nearest
 from nsdlib.run import monitor, publish
 from nsdlib.run.progress import Progress
@@ -148,7 +148,7 @@ def execute(run_name, name, *, parameters, root):
             with suppress(
                 OSError, ValueError
             ):  # of a full disk, and of a page cut short by it, the message still tells
-                write_whole(record, json.dumps(monitor.record(watch, why), indent=1))
+                atomic_write(record, json.dumps(monitor.record(watch, why), indent=1))
                 _explain(partial, why, watch, f"{run_name} {name}", again)
             if isinstance(error, KeyboardInterrupt):
                 raise
@@ -156,7 +156,7 @@ def execute(run_name, name, *, parameters, root):
                 f"{name} failed in its cell [{watch.cell}]: {why}\n"
                 f"Everything up to there can be read in {partial}; `{again}` goes on."
             ) from error
-        write_whole(record, json.dumps(monitor.record(watch), indent=1))
+        atomic_write(record, json.dumps(monitor.record(watch), indent=1))
     return final
 
 
@@ -196,7 +196,7 @@ def _explain(partial, why, watch, title, again):
     import nbformat
 
     notebook = nbformat.read(partial, as_version=4)
-    write_whole(partial, nbformat.writes(monitor.page(notebook, why, watch, title=title, command=again)))
+    atomic_write(partial, nbformat.writes(monitor.page(notebook, why, watch, title=title, command=again)))
 
 
 @contextmanager

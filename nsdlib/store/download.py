@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-from nsdlib.core.files import write_whole
+from nsdlib.core.files import atomic_write
 
 BLOCK = 2**16  # bytes that are written at once
 PROGRESS = 2**20  # bytes that an attempt must bring for the failures before it to be forgotten
@@ -113,7 +113,7 @@ class Record:
         """Add facts about a file."""
         with self._guard:
             self._entries[self._name(file)] = self[file] | {"address": file.address} | facts
-            write_whole(self.path, json.dumps(self._entries, indent=1, sort_keys=True) + "\n")
+            atomic_write(self.path, json.dumps(self._entries, indent=1, sort_keys=True) + "\n")
 
     def _name(self, file):
         return file.path.relative_to(self.folder).as_posix()

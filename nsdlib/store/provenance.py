@@ -1,6 +1,6 @@
 """Where results come from: the one table of artifacts, and the hash that tells their versions apart.
 
-The lineage of an artifact is everything its values depend on: fields of the run, earlier artifacts, the code that its notebook
+The provenance of an artifact is everything its values depend on: fields of the run, earlier artifacts, the code that its notebook
 reaches to compute it (`sources`), and the weights of the models it uses.
 """
 
@@ -45,9 +45,9 @@ class Step:
 
 _DATA = ("subject", "simulation", "n_sessions", "seed")
 _FIT = ("decoder_seeds", "max_epochs", "batch_size", "augment", "alphas", "penalties", "renormalise")
-REFINING = ("strength", "n_steps", "guidance", "text_share", "sampler", "faithful")
+REFINING = ("strength", "n_steps", "guidance", "text_weight", "sampler", "faithful")
 
-LINEAGE = {
+ARTIFACTS = {
     "glm": Step("01_hrf_glmsingle", (*_DATA, "glm_sessions", "glm_engine", "roi")),
     "betas": Step("02_roi_betas", (*_DATA, "betas", "betas_version", "roi"), ("glm",)),
     "targets": Step("03_decoder_ablation", ("zoo", "latents", "layer_counts"), ("betas",), weights=("vdvae",)),
@@ -60,12 +60,12 @@ LINEAGE = {
         ("betas", "targets", "ablation", "embeddings"),
         weights=("vdvae", "versatile_diffusion"),
     ),
-    "scores": Step("05_two_stage_reconstruction", ("protocol",), ("reconstruction",), weights=("judges",)),
+    "scores": Step("05_two_stage_reconstruction", ("protocol",), ("reconstruction",), weights=("features",)),
     "noise": Step(
         "06_noise_sensitivity",
         ("noise_amplitudes", "protocol", "n_shown"),
         ("reconstruction",),
-        weights=("versatile_diffusion", "judges"),
+        weights=("versatile_diffusion", "features"),
     ),
     "group": Step(
         "08_across_subjects", ("group", "n_bootstrap"), across=("scores", "noise", "ablation", "latent_size")
@@ -73,14 +73,14 @@ LINEAGE = {
 }
 
 
-def lineage(run, name):
+def provenance(run, name):
     """What an artifact depends on, as dictionaries that JSON can hold.
 
     Parameters
     ----------
     run : nsdlib.params.Run
     name : str
-        A key of `LINEAGE`.
+        A key of `ARTIFACTS`.
 
     Returns
     -------
@@ -93,9 +93,9 @@ def lineage(run, name):
         When there is no such artifact.
     """
     step = find_step(name)
-    after = {other: lineage_hash(run, other) for other in step.after if _uses(run, name, other)}
+    after = {other: artifact_hash(run, other) for other in step.after if _uses(run, name, other)}
     for other in step.across:
-        after |= {f"{member}/{other}": lineage_hash(load_run(member), other) for member in run.group}
+        after |= {f"{member}/{other}": artifact_hash(load_run(member), other) for member in run.group}
     cells, reached = sources.slice_of(run.root / "notebooks" / f"{step.notebook}.ipynb", name)
     return {
         "artifact": name,
@@ -106,13 +106,13 @@ def lineage(run, name):
     }
 
 
-def lineage_hash(run, name):
+def artifact_hash(run, name):
     """The 12 hexadecimal digits that tell this version of an artifact from others."""
-    return digest(lineage(run, name))
+    return digest(provenance(run, name))
 
 
-def call_lineage(run, function, arguments, options, *, weights=()):
-    """What the result of a function depends on, in the form of `lineage`.
+def call_provenance(run, function, arguments, options, *, weights=()):
+    """What the result of a function depends on, in the form of `provenance`.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def call_lineage(run, function, arguments, options, *, weights=()):
     for name, parameter in signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             values |= values.pop(name)
-    known = {part for step in LINEAGE.values() for part in step.weights}
+    known = {part for step in ARTIFACTS.values() for part in step.weights}
     for part in weights:
         if part not in known:
             raise ValueError(
@@ -161,7 +161,7 @@ def call_lineage(run, function, arguments, options, *, weights=()):
 
 
 def digest(found):
-    """The 12 hexadecimal digits of a lineage."""
+    """The 12 hexadecimal digits of a provenance."""
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -177,18 +177,18 @@ def notebooks_before(notebook):
     of_run, of_group : list of str
         Of the same run, and of every run in `Run.group`.
     """
-    made = [step for step in LINEAGE.values() if step.notebook == notebook.stem]
-    loaded = (sources.artifacts_loaded(notebook) & set(LINEAGE)).union(*(step.after for step in made))
-    of_run = {LINEAGE[name].notebook for name in loaded}
-    of_group = {LINEAGE[name].notebook for step in made for name in step.across}
+    made = [step for step in ARTIFACTS.values() if step.notebook == notebook.stem]
+    loaded = (sources.artifacts_loaded(notebook) & set(ARTIFACTS)).union(*(step.after for step in made))
+    of_run = {ARTIFACTS[name].notebook for name in loaded}
+    of_group = {ARTIFACTS[name].notebook for step in made for name in step.across}
     return sorted(of_run - {notebook.stem}), sorted(of_group)
 
 
 def find_step(name):
-    """The entry of `LINEAGE`; an unknown name is refused with the nearest known one."""
-    if name not in LINEAGE:
-        raise ValueError(f"{name!r} is no artifact{nearest(name, LINEAGE)} Artifacts: {', '.join(LINEAGE)}.")
-    return LINEAGE[name]
+    """The entry of `ARTIFACTS`; an unknown name is refused with the nearest known one."""
+    if name not in ARTIFACTS:
+        raise ValueError(f"{name!r} is no artifact{nearest(name, ARTIFACTS)} Artifacts: {', '.join(ARTIFACTS)}.")
+    return ARTIFACTS[name]
 
 
 def all_fields(name):

@@ -1,7 +1,7 @@
 """Results between notebooks: labelled arrays with a manifest that says what they came from.
 
 An artifact is a folder `<store>/<run>/<name>-<hash>/` with `arrays.nc` (netCDF-4) and `manifest.json`. The hash is that
-of the artifact's lineage: parameters, earlier artifacts, model weights, and the code that computes it. A changed method
+of the artifact's provenance: parameters, earlier artifacts, model weights, and the code that computes it. A changed method
 therefore makes a new artifact beside the old one, and nothing is overwritten. The manifest is written last: a folder
 without one is no artifact, and one whose arrays do not fit it counts as missing where results are made, so that running the
 notebook again mends it; both are kept beside as `.incomplete-*` and `.damaged-*`. What a killed writer leaves, `.partial-*`, goes
@@ -28,8 +28,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nsdlib.core.files import FULL, reserve
-from nsdlib.store.provenance import all_fields, call_lineage, differences, digest, file_hash, find_step, lineage
+from nsdlib.core.files import FULL, preallocate
+from nsdlib.store.provenance import all_fields, call_provenance, differences, digest, file_hash, find_step, provenance
 
 ARRAYS, MANIFEST = "arrays.nc", "manifest.json"
 OVERHEAD = 2**20  # bytes that a file takes at most beside its arrays
@@ -56,7 +56,7 @@ class _Entry:
     """
 
     folder: Path
-    lineage: dict
+    provenance: dict
     by: dict
     what: str
     made: str
@@ -93,7 +93,7 @@ class Store:
         Parameters
         ----------
         name : str
-            A key of `LINEAGE`.
+            A key of `ARTIFACTS`.
         dataset : xarray.Dataset
             Arrays of bool, integer, floating or string type.
 
@@ -133,7 +133,7 @@ class Store:
         """
         entry = self._artifact(name)
         if not (entry.folder / MANIFEST).is_file():
-            raise MissingArtifact(self._what_is_missing(name, entry.lineage))
+            raise MissingArtifact(self._what_is_missing(name, entry.provenance))
         return _read(entry)
 
     def cached(self, name, make):
@@ -147,7 +147,7 @@ class Store:
         ----------
         function : callable
             From a module of nsdlib, a method as well. Its result must follow from its arguments, that module's code with what it
-            imports, and `weights`; see `lineage.call_lineage` for the arguments that it may take.
+            imports, and `weights`; see `provenance.call_provenance` for the arguments that it may take.
         weights : tuple of str
             Folders of the zoo whose models compute it.
         kind : type, optional
@@ -157,13 +157,13 @@ class Store:
         Returns
         -------
         callable
-            Raises TypeError for arguments and functions that `lineage.call_lineage` cannot tell apart, and for results of another
+            Raises TypeError for arguments and functions that `provenance.call_provenance` cannot tell apart, and for results of another
             kind. Where there is no room for a result, it warns and hands it out all the same.
         """
 
         @wraps(function)
         def remembered(*arguments, **options):
-            entry = self._call(function, call_lineage(self.run, function, arguments, options, weights=weights))
+            entry = self._call(function, call_provenance(self.run, function, arguments, options, weights=weights))
             if not _is_sound(entry.folder):
                 made = function(*arguments, **options)
                 try:
@@ -178,7 +178,7 @@ class Store:
 
     def _artifact(self, name):
         """The folder of an artifact."""
-        notebook, came_from = find_step(name).notebook, lineage(self.run, name)
+        notebook, came_from = find_step(name).notebook, provenance(self.run, name)
         folder = self.run.store / f"{name}-{digest(came_from)}"
         again = f"run `nsdlib run {self.run.name} {notebook}` again"
         made = (f"artifact {name!r}", f"notebook {notebook}", again)
@@ -200,7 +200,7 @@ class Store:
             shutil.rmtree(left, ignore_errors=True)
         try:
             partial.mkdir(parents=True)
-            reserve(partial / ARRAYS, n_bytes)
+            preallocate(partial / ARRAYS, n_bytes)
             dataset.to_netcdf(partial / ARRAYS, engine="h5netcdf")
             (partial / MANIFEST).write_text(json.dumps(self._manifest(entry, partial / ARRAYS), indent=2))
             for file in (ARRAYS, MANIFEST):
@@ -217,7 +217,7 @@ class Store:
         """What is written beside the arrays."""
         packages = {package: version(package) for package in ("nsdlib", "numpy", "torch", "xarray")}
         return {
-            "lineage": entry.lineage,
+            "provenance": entry.provenance,
             **entry.by,
             "run": self.run.model_dump(mode="json", exclude={"root", "data", "weights", "store"}),
             "sha256": file_hash(arrays),
@@ -273,7 +273,7 @@ class Store:
             changed = [
                 f"{key} was {was.get(key)!r}, is {value!r}" for key, value in fields.items() if was.get(key) != value
             ]
-            changed += differences(found["lineage"], wanted)
+            changed += differences(found["provenance"], wanted)
             text += f"\n  {path.parent.name} is there, but differs: {'; '.join(changed)}"
         return text
 
@@ -358,7 +358,7 @@ def _read_manifest(path):
     """A manifest with all that is looked up in it, or None when the file is none."""
     try:
         manifest = json.loads(path.read_text())
-        lineages = [manifest["lineage"][kind] for kind in ("code", "weights", "after")]
+        lineages = [manifest["provenance"][kind] for kind in ("code", "weights", "after")]
         whole = all(isinstance(part, dict) for part in (manifest["run"], *lineages)) and isinstance(
             manifest["sha256"], str
         )

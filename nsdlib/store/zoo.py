@@ -1,13 +1,14 @@
-"""Where the weights of each model lie, by name, in the two zoos: `demo` (ours, in the repository) and `paper` (published).
+"""The models of a run, from one of two zoos: `demo` (ours, in the repository) and `paper` (published).
 
-Both zoos are read by the same loading code; they differ in size alone. This module knows paths and provenance, the modules
-that own a model know how to load it.
+Both zoos are read by the same loading code; they differ in size alone. This is where `core` meets a `Run`: here are the paths and
+where the weights come from; the modules of `core` know how to load them.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from nsdlib.store.download import File
+from nsdlib.store.provenance import REFINING
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,19 @@ def _torchvision(file, size):
     """One of torchvision's networks; the digits at the end of its name begin its sha256."""
     digits = file.removesuffix(".pth").rpartition("-")[2]
     source = "torchvision's model weights (download.pytorch.org/models)"
-    return Weights(f"judges/{file}", source, "BSD-3-Clause", _PYTORCH + file, size, digits)
+    return Weights(f"features/{file}", source, "BSD-3-Clause", _PYTORCH + file, size, digits)
 
 
 ZOOS = {
     "demo": {
         "vdvae": Weights("vdvae/vdvae.safetensors", **_OURS),
         "versatile_diffusion": Weights("versatile_diffusion", **_OURS),
-        "alexnet": Weights("judges/alexnet.safetensors", **_OURS),
-        "inception": Weights("judges/inception.safetensors", **_OURS),
-        "effnet": Weights("judges/effnet.safetensors", **_OURS),
-        "effnet_v2": Weights("judges/effnet.safetensors", **_OURS),  # one stand-in for both
-        "swav": Weights("judges/swav.safetensors", **_OURS),
-        "clip": Weights("judges/clip", **_OURS),
+        "alexnet": Weights("features/alexnet.safetensors", **_OURS),
+        "inception": Weights("features/inception.safetensors", **_OURS),
+        "effnet": Weights("features/effnet.safetensors", **_OURS),
+        "effnet_v2": Weights("features/effnet.safetensors", **_OURS),  # one stand-in for both
+        "swav": Weights("features/swav.safetensors", **_OURS),
+        "clip": Weights("features/clip", **_OURS),
     },
     "paper": {
         "vdvae": Weights(
@@ -109,14 +110,14 @@ ZOOS = {
         "effnet": _torchvision("efficientnet_b1_rwightman-bac287d4.pth", 31_600_000),
         "effnet_v2": _torchvision("efficientnet_b1-c27df63c.pth", 31_600_000),
         "swav": Weights(
-            "judges/swav_800ep_pretrain.pth.tar",
+            "features/swav_800ep_pretrain.pth.tar",
             "https://dl.fbaipublicfiles.com/deepcluster/",
             "CC BY-NC 4.0",
             address="https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
             size=110_000_000,
         ),
         "clip": Weights(
-            "judges/clip-vit-large-patch14",
+            "features/clip-vit-large-patch14",
             "https://huggingface.co/openai/clip-vit-large-patch14",
             "MIT",
             address="https://huggingface.co/openai/clip-vit-large-patch14/resolve/main",
@@ -156,3 +157,69 @@ def missing(run) -> list[tuple[Path, str]]:
     """(first path that is not there, where it comes from) of every model of the run's zoo that is not whole."""
     found = [(entry.missing(root(run)), entry.source) for entry in ZOOS[run.zoo].values()]
     return [(path, source) for path, source in found if path]
+
+
+def load_vdvae(run):
+    """The run's VDVAE, on the run's device."""
+    from nsdlib.core import device, vdvae
+
+    return vdvae.load(path(run, "vdvae"), device.pick(run.device))
+
+
+def load_embedder(run):
+    """The run's CLIP encoders of text and images, on the run's device."""
+    from nsdlib.core import clip, device
+
+    return clip.load(path(run, "versatile_diffusion"), device.pick(run.device))
+
+
+def load_diffusion(run):
+    """The run's second stage, on the run's device; compiled where the run asks for it."""
+    from nsdlib.core import device, diffusion
+
+    model = diffusion.load(path(run, "versatile_diffusion"), device.pick(run.device))
+    if run.compile:
+        model.unet.compile()
+    return model
+
+
+def load_extractors(run, *, effnet="effnet") -> dict:
+    """The feature extractors of the run's zoo by name: alexnet, inception, effnet (of either weights), swav, clip.
+
+    Raises
+    ------
+    FileNotFoundError
+        When weights are missing; says which and where they come from.
+    ValueError
+        When a file holds another network's weights.
+    """
+    from nsdlib.core import device, features
+
+    place, extractors = device.pick(run.device), {}
+    for name in ("alexnet", "inception", "effnet", "swav"):
+        file = path(run, effnet if name == "effnet" else name)
+        demo = run.zoo == "demo"
+        extractors[name] = features.stand_in(file, place) if demo else features.published(name, file, place)
+    return extractors | {"clip": features.clip_extractor(path(run, "clip"), place)}
+
+
+def load_scorer(run, *, protocol=None):
+    """A `Scorer` with the extractors of the run's zoo, by the run's protocol or another one."""
+    from nsdlib.core.metrics import Scorer
+    from nsdlib.core.protocols import find_protocol
+
+    protocol = protocol or run.protocol
+    extractors = load_extractors(run, effnet=find_protocol(protocol).effnet)
+    return Scorer(extractors, protocol=protocol, zoo=run.zoo)
+
+
+def alphas(run, target: str) -> tuple[float, ...]:
+    """Ridge penalties that a run tries for "latents", "text" or "vision": its `alphas`, or the published one."""
+    from nsdlib.core.ridge import PUBLISHED_ALPHAS
+
+    return run.alphas if run.penalties == "alphas" else (PUBLISHED_ALPHAS[run.penalties][target],)
+
+
+def refinement(run) -> dict:
+    """What `VersatileDiffusion.refine` takes from a run's parameters."""
+    return {name: getattr(run, name) for name in (*REFINING, "seed")}

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from nsdlib.core import device, networks, training
-from nsdlib.core.ridge import Moments, Ridge, penalties, region_kernels
+from nsdlib.core.ridge import Moments, Ridge, region_kernels
 from nsdlib.core.similarity import two_way
+from nsdlib.store import zoo
 from nsdlib.study import stats
 
 MEASURES = ("mse", "mae")
@@ -44,7 +45,7 @@ def options(run, in_region=None) -> dict:
         "augment": run.augment,
         "max_epochs": run.max_epochs,
         "batch_size": run.batch_size,
-        "alphas": penalties(run, "latents"),
+        "alphas": zoo.alphas(run, "latents"),
         "device": device.pick(run.device),
     }
 
@@ -227,7 +228,7 @@ def regimes():
     return pd.read_csv(Path(__file__).with_name("regimes.csv"))
 
 
-def by_region(X, in_region, targets, *, alphas, where="cpu"):
+def by_region(X, in_region, targets, *, alphas, device="cpu"):
     """What each region tells a ridge by itself, and what is left without it.
 
     Parameters
@@ -241,7 +242,7 @@ def by_region(X, in_region, targets, *, alphas, where="cpu"):
     alphas : sequence of float
         Penalties; each fit takes the one with the smallest leave-one-out error on training images. Give several: regions differ
         in size, and a penalty published for all voxels (`ridge.penalties`) is not meant for a few of them.
-    where : device
+    device : torch.device or str
 
     Returns
     -------
@@ -253,22 +254,22 @@ def by_region(X, in_region, targets, *, alphas, where="cpu"):
     import xarray as xr
 
     scores, every = np.full((len(targets), 2, len(in_region) + 1, len(X[1])), 0.5), region_kernels(*X)
-    scores[:, 0, -1] = _identified(every, targets, alphas, where)
+    scores[:, 0, -1] = _identified(every, targets, alphas, device)
     for region, voxels in enumerate(in_region):
         some = region_kernels(*X, voxels)
-        scores[:, 0, region] = _identified(some, targets, alphas, where)
+        scores[:, 0, region] = _identified(some, targets, alphas, device)
         for both, one in zip(every, some, strict=True):
             np.subtract(both, one, out=one)  # now of all voxels but the region's
-        scores[:, 1, region] = _identified(some, targets, alphas, where)
+        scores[:, 1, region] = _identified(some, targets, alphas, device)
     axes = ("target", "used", "region", "test_image")
     return xr.DataArray(scores, dims=axes, coords={"target": list(targets), "used": ["alone", "without"]})
 
 
-def _identified(kernels, targets, alphas, where):
+def _identified(kernels, targets, alphas, device):
     """Two-way identification of the test images by each target from one pair of kernels: (n_targets, n_test)."""
     scores = []
     for Y_train, Y_test in targets.values():
         mean = Moments.of(Y_train).mean
-        predicted = Ridge(alphas, device=where).fit_kernel(kernels[0], Y_train).predict_kernel(kernels[1])
+        predicted = Ridge(alphas, device=device).fit_kernel(kernels[0], Y_train).predict_kernel(kernels[1])
         scores.append(two_way(Y_test - mean, predicted - mean))
     return scores

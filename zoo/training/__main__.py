@@ -12,7 +12,7 @@ FOLDERS = {  # in the order in which each can be trained
     "vdvae": "vdvae",
     "autoencoder": "versatile_diffusion",
     "clip": "versatile_diffusion",
-    "judges": "judges",
+    "features": "features",
     "unet": "versatile_diffusion",
 }
 

@@ -127,7 +127,7 @@ def train(folder: Path, cache: Path):
 def measure(folder: Path, cache: Path) -> dict[str, float]:
     """How often the right caption of 1,000 is the first, or among the first five, on validation scenes."""
     scene_set = data.load_scenes("validation", cache)
-    model = clip.from_folder(folder)
+    model = clip.load(folder)
     vision = model.vision(scene_set.images)[:, 0].astype(np.float32)
     with torch.inference_mode():
         ids = model.tokenizer(

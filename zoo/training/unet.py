@@ -69,7 +69,7 @@ def train(folder: Path, cache: Path):
         share = _text_share(generator)
         with torch.autocast("cpu", torch.bfloat16):
             x = scheduler.add_noise(z, noise, t).contiguous(memory_format=torch.channels_last)
-            predicted = model(x, t, diffusion.Guide(*contexts, share))
+            predicted = model(x, t, diffusion.Conditioning(*contexts, share))
         return (predicted.float() - scheduler.get_velocity(z, noise, t)).square().mean()
 
     averaged = optimise.train(
@@ -130,13 +130,13 @@ def _encode_latents(folder, scene_set):
 
 
 def _encode_vision(folder, scene_set):
-    embedder = clip.from_folder(folder)
+    embedder = clip.load(folder)
     grey = np.full((1, 64, 64, 3), 127, dtype=np.uint8)
     return torch.from_numpy(embedder.vision(scene_set.images)), torch.from_numpy(embedder.vision(grey)).float()
 
 
 def _encode_text(folder, scene_set):
-    embedder = clip.from_folder(folder)
+    embedder = clip.load(folder)
     return torch.from_numpy(embedder.text(scene_set.captions)), torch.from_numpy(embedder.text([[""]])).float()
 
 
@@ -159,7 +159,7 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
 
     Reconstructions start from true latents of 15 layers and true tokens, with the demo's settings: this is the zoo's ceiling.
     """
-    model, embedder = diffusion.from_folder(folder), clip.from_folder(folder)
+    model, embedder = diffusion.load(folder), clip.load(folder)
     scene_set = data.load_scenes("validation", cache)
     images = scene_set.images[:N_MEASURED]
     text, vision = embedder.text(scene_set.captions[:N_MEASURED]), embedder.vision(images)
@@ -167,13 +167,13 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     refined = model.refine(rough, text, vision, image_ids=np.arange(N_MEASURED), strength=0.6, n_steps=25, guidance=6.0)
     kinds = scene_set.attributes[:N_MEASURED, : len(KINDS)].argmax(1)
     named = {"rough": rough, "refined": refined}
-    named = {f"object_named_in_{k}": _share_named(folder.parent / "judges", v, kinds) for k, v in named.items()}
+    named = {f"object_named_in_{k}": _share_named(folder.parent / "features", v, kinds) for k, v in named.items()}
     return {"v_prediction_mse": _prediction_error(model, images, text, vision), **named}
 
 
 def _rough(folder, images):
     """Images decoded from their own latents of 15 layers."""
-    model = vdvae.from_file(folder / "vdvae.safetensors")
+    model = vdvae.load(folder / "vdvae.safetensors")
     return model.decode(model.encode(images, n_layers=15))
 
 
@@ -191,5 +191,5 @@ def _prediction_error(model, images, text, vision):
     z = model.vae.encode(data.to_unit(images)).latent_dist.mean * model.vae.config.scaling_factor
     noise, t = torch.randn(z.shape, generator=generator), torch.randint(1000, (len(z),), generator=generator)
     contexts = [torch.from_numpy(tokens).float() for tokens in (text, vision)]
-    predicted = model.unet(model.scheduler.add_noise(z, noise, t), t, diffusion.Guide(*contexts, 0.4))
+    predicted = model.unet(model.scheduler.add_noise(z, noise, t), t, diffusion.Conditioning(*contexts, 0.4))
     return (predicted - model.scheduler.get_velocity(z, noise, t)).square().mean().item()

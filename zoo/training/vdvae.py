@@ -108,7 +108,7 @@ def mixture_nll(parameters, target, scale_offset=0.0):
 
 def measure(folder: Path, cache: Path) -> dict[str, float]:
     """Mean pixel correlation on validation scenes of images decoded from true latents of 15 and 31 layers."""
-    model = vdvae.from_file(folder / "vdvae.safetensors")
+    model = vdvae.load(folder / "vdvae.safetensors")
     images = data.load_scenes("validation", cache).images[:128]
     result = {}
     for n_layers in (15, 31):

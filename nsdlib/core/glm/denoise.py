@@ -60,7 +60,7 @@ class Comparison:
     linear: torch.Tensor
     constant: torch.Tensor
 
-    def badness(self, betas):
+    def cv_error(self, betas):
         """That sum for betas (n_trials, n_voxels): (n_voxels,) float64."""
         return torch.addcmul(self.linear, self.square, betas).mul_(betas).sum(0) + self.constant
 

@@ -23,7 +23,7 @@ from nsdlib.core.glm.scratch import Scratch
 
 __all__ = ["VARIABLES", "Options", "design_from_events", "explain", "fit", "name_axes"]
 
-FEWEST_JUDGES = 100  # voxels that choose the number of components when none passes the threshold
+FEWEST_PC_VOXELS = 100  # voxels that choose the number of components when none passes the threshold
 N_NAMED = 5  # voxels that a note names before it says only how many more there are
 
 # variable: (axes, unit or meaning)
@@ -40,12 +40,12 @@ VARIABLES = {
     "r2_c": (("voxel",), "the same of type C; what noise components explain is not counted"),
     "r2_d": (("voxel",), "the same of type D, before the shrinkage was undone"),
     "noise_pool": (("voxel",), "whether noise components come from this voxel"),
-    "judge": (("voxel",), "whether this voxel helps to choose the number of components"),
+    "pc_voxels": (("voxel",), "whether this voxel helps to choose the number of components"),
     "components": (("run", "volume", "component"), "orthonormal time courses; NaN behind the end of a shorter run"),
-    "pc_badness": (("n_components", "voxel"), "cross-validated squared error of z-scored betas, summed"),
-    "pc_curve": (("n_components",), "median over the judges of the fall in that error"),
+    "pc_cv_error": (("n_components", "voxel"), "cross-validated squared error of z-scored betas, summed"),
+    "pc_curve": (("n_components",), "median over `pc_voxels` of the fall in that error"),
     "fraction": (("voxel",), "ridge: share of the betas' length that was kept"),
-    "fraction_badness": (("candidate", "voxel"), "cross-validated squared error of z-scored betas, summed"),
+    "fraction_cv_error": (("candidate", "voxel"), "cross-validated squared error of z-scored betas, summed"),
     "fractions": (("candidate",), "ridge fractions to choose from"),
     "scale": (("voxel",), "factor that undid the shrinkage"),
     "offset": (("voxel",), "offset that went with it, scanner units"),
@@ -174,8 +174,8 @@ def _denoise(work, found, repeats, options):
     r2, mean, fitted = np.nan_to_num(found["onoff_r2"], nan=np.inf), found["mean"], found["energy"] > 0
     threshold = denoise.tail_threshold(found["onoff_r2"]) if options.brain_r2 is None else options.brain_r2
     pool = (mean > options.brain_share * np.percentile(mean[fitted], 99)) & (r2 < threshold)
-    judges = np.nan_to_num(found["onoff_r2"], nan=-np.inf) > threshold
-    result = {"noise_pool": pool, "judge": judges, "threshold": threshold}
+    pc_voxels = np.nan_to_num(found["onoff_r2"], nan=-np.inf) > threshold
+    result = {"noise_pool": pool, "pc_voxels": pc_voxels, "threshold": threshold}
     result["removed"] = [run.drift[:, :0] for run in work.runs]
     if options.n_pcs == 0 or options.fixed_pcs == 0:
         return result, []
@@ -187,13 +187,15 @@ def _denoise(work, found, repeats, options):
     result["components"] = _padded(components)
     count, notes = options.fixed_pcs, []
     if count is None:
-        if not judges.any():
-            notes = [f"No voxel has an ON-OFF R2 above {threshold:.2f}: the {FEWEST_JUDGES} best judge the components."]
-            best = np.argsort(-np.nan_to_num(found["onoff_r2"], nan=-np.inf))[:FEWEST_JUDGES]
-            judges[best[fitted[best]]] = True
-        badness = steps.compare_counts(work, found["hrf_index"], components, repeats)
-        trend = -np.median(badness[:, judges], axis=1).astype(np.float64)
-        result |= {"pc_badness": badness, "pc_curve": trend - trend[0]}
+        if not pc_voxels.any():
+            notes = [
+                f"No voxel has an ON-OFF R2 above {threshold:.2f}: the {FEWEST_PC_VOXELS} best choose the components."
+            ]
+            best = np.argsort(-np.nan_to_num(found["onoff_r2"], nan=-np.inf))[:FEWEST_PC_VOXELS]
+            pc_voxels[best[fitted[best]]] = True
+        cv_error = steps.compare_counts(work, found["hrf_index"], components, repeats)
+        trend = -np.median(cv_error[:, pc_voxels], axis=1).astype(np.float64)
+        result |= {"pc_cv_error": cv_error, "pc_curve": trend - trend[0]}
         count = denoise.choose_number(result["pc_curve"], stop=options.pc_stop)
     result["removed"] = [noise[:, :count] for noise in components]
     return result, notes
@@ -215,7 +217,7 @@ def _dataset(found, usable, attributes):
         unit = np.where(constant, np.nan, 100 / np.abs(found["mean"])).astype(np.float32)
     for name in ("onoff_beta", "betas_b", "betas_c", "betas_d"):
         found[name] = found[name] * unit
-    for name in ("fraction", "scale", "offset", "pc_badness", "fraction_badness"):
+    for name in ("fraction", "scale", "offset", "pc_cv_error", "fraction_cv_error"):
         if name in found:
             found[name] = np.where(constant, np.float32(np.nan), found[name])
     found["mean"] = np.where(usable, found["mean"], np.float32(np.nan))

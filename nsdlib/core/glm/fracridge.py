@@ -132,13 +132,13 @@ def regularise(work, hrf_index, *, components, repeats, fractions, autoscale):
     dict
         betas_c, betas_d (n_trials, n_voxels) in raw units; fraction, scale, offset (n_voxels,); explained_c and
         explained_d (n_voxels,), the energy of the series that the betas explain, noise components not counted;
-        fraction_badness (n_fractions, n_voxels), NaN for a single fraction; fractions (n_fractions,), descending.
+        fraction_cv_error (n_fractions, n_voxels), NaN for a single fraction; fractions (n_fractions,), descending.
     """
     fractions = np.unique(fractions)[::-1].copy()
     autoscale = autoscale and fractions.min() < 1
     shapes = dict.fromkeys(("betas_c", "betas_d"), (work.n_trials, work.n_voxels))
     shapes |= dict.fromkeys(("fraction", "scale", "offset", "explained_c", "explained_d"), (work.n_voxels,))
-    shapes["fraction_badness"] = (len(fractions), work.n_voxels)
+    shapes["fraction_cv_error"] = (len(fractions), work.n_voxels)
     result = {
         name: work.scratch.array(name, shape, np.float64 if name.startswith("explained") else np.float32)
         for name, shape in shapes.items()
@@ -176,13 +176,13 @@ class _Solved:
         wanted = rotated.new_tensor(fractions)
         penalties = penalties_for(wanted, rotated, values=self.spectrum.values)  # (n_fractions, n_voxels)
         found = {"betas_c": unshrunk, "explained_c": linear.explained_energy(self.plain, unshrunk, series)}
-        found["fraction_badness"] = torch.full_like(penalties, torch.nan)
+        found["fraction_cv_error"] = torch.full_like(penalties, torch.nan)
         best = torch.zeros(rotated.shape[1], dtype=torch.int64, device=rotated.device)
         if len(fractions) > 1:
             comparison = repeats.against(unshrunk)
             shrunk = (self.spectrum.shrink(rotated, penalty) for penalty in penalties)
-            badness = torch.stack([comparison.badness(betas) for betas in shrunk])
-            found["fraction_badness"], best = badness, badness.argmin(0)
+            cv_error = torch.stack([comparison.cv_error(betas) for betas in shrunk])
+            found["fraction_cv_error"], best = cv_error, cv_error.argmin(0)
         betas = self.spectrum.shrink(rotated, penalties.gather(0, best[None])[0])
         found |= {"fraction": wanted[best], "explained_d": linear.explained_energy(self.plain, betas, series)}
         scale, offset = torch.ones_like(wanted[best]), torch.zeros_like(wanted[best])

@@ -29,7 +29,8 @@ class Options:
     brain_share : float
         Voxels of the noise pool are brighter than this share of the 99th percentile of the voxels that can be fitted.
     brain_r2 : float or None
-        ON-OFF R2 (percent) below which a voxel may be noise and above which it judges; found from the data when None.
+        ON-OFF R2 (percent) below which a voxel may be noise and above which it helps to choose the number of components; found
+        from the data when None.
     fractions : tuple of float
         Ridge fractions to choose from; (1,) is no ridge, a single one is used as it is.
     autoscale : bool

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 
-from nsdlib.core.files import FULL, reserve
+from nsdlib.core.files import FULL, preallocate
 
 OWN = (".npy", ".partial", ".finished")  # endings of the files that a folder holds beside its mark
 
@@ -66,7 +66,7 @@ class Scratch:
             partial = path.with_suffix(".partial")
             try:
                 np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape, fortran_order=True).flush()
-                reserve(partial, partial.stat().st_size)
+                preallocate(partial, partial.stat().st_size)
             except OSError as error:
                 partial.unlink(missing_ok=True)
                 if error.errno not in FULL:

@@ -234,7 +234,7 @@ def compare_counts(work, hrf_index, components, repeats):
     repeats : glm_denoise.Repeats
     """
     counts = range(components[0].shape[1] + 1)
-    result = work.scratch.array("pc_badness", (len(counts), work.n_voxels), np.float32)
+    result = work.scratch.array("pc_cv_error", (len(counts), work.n_voxels), np.float32)
     solved = (None, None)
     for number, voxels in work.batches(work.groups(hrf_index), "number of components", resumable=True):
         if solved[0] != number:
@@ -242,5 +242,5 @@ def compare_counts(work, hrf_index, components, repeats):
         series = work.residuals(voxels)
         comparison = repeats.against(least_squares(solved[1][0], series))
         for count in counts:
-            result[count, voxels] = comparison.badness(least_squares(solved[1][count], series)).cpu()
+            result[count, voxels] = comparison.cv_error(least_squares(solved[1][count], series)).cpu()
     return result

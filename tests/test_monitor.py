@@ -116,7 +116,7 @@ def test_a_page_that_cannot_be_written_does_not_hide_the_cause(project, monkeypa
     def full(path, text):
         raise OSError("no space left")
 
-    monkeypatch.setattr("nsdlib.run.runner.write_whole", full)
+    monkeypatch.setattr("nsdlib.run.runner.atomic_write", full)
     add(project, "00_first", "1 / 0")
     with pytest.raises(NotebookFailed, match=r"cell \[3\]: ZeroDivisionError"):
         run_notebooks("small")

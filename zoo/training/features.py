@@ -1,4 +1,4 @@
-"""The demo zoo's judges: stand-ins for the metric networks, and a CLIP of their own.
+"""The demo zoo's extractors: stand-ins for the metric networks, and a CLIP of their own.
 
 Three learn to name a scene's attributes from different starts and widths, one (the stand-in for SwAV) learns without labels to
 tell scenes apart under crops and tints. None shares weights with a model that makes reconstructions, and the judging CLIP is
@@ -23,7 +23,7 @@ N_CODES = 64
 
 
 def train(folder: Path, cache: Path):
-    """Train all judges and save them below `folder`."""
+    """Train all extractors and save them below `folder`."""
     scene_set = data.load_scenes("train", cache)
     pixels, wanted = features.prepare(scene_set.images), torch.from_numpy(scene_set.attributes)
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from transformers import (
 from nsdlib.core import clip
 from nsdlib.params import load_run
 from nsdlib.run import full_size
+from nsdlib.store import zoo
 
 
 class Words:
@@ -99,7 +100,7 @@ def test_demo_zoo_puts_right_captions_first():
 
     rng = np.random.default_rng(77)
     drawn = [scenes.sample_scene(rng) for _ in range(40)]
-    embedder = clip.load(load_run("demo"))
+    embedder = zoo.load_embedder(load_run("demo"))
     vision = embedder.vision(np.stack([scenes.draw(scene) for scene in drawn]))[:, 0].astype(np.float32)
     ids = embedder.tokenizer([f"a picture of a {s.things[0].colour} {s.things[0].kind}" for s in drawn]).input_ids
     ends = [row.index(embedder.tokenizer.eos_token_id) for row in ids]

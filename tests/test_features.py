@@ -1,4 +1,4 @@
-"""The judges: the published architectures with random weights in the true files, and the stand-ins."""
+"""Feature extractors: the published architectures with random weights in the true files, and the stand-ins."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 from torchvision.transforms import v2
 from transformers import CLIPConfig, CLIPModel
 
-from nsdlib.core import features as judges
+from nsdlib.core import features
 from nsdlib.core.clip import prepare
 from nsdlib.params import load_run
+from nsdlib.store import zoo
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -33,7 +34,7 @@ def paper_run(tmp_path_factory):
     """A run whose paper zoo holds the published architectures with random weights, and the models themselves."""
     torch.manual_seed(0)
     weights = tmp_path_factory.mktemp("weights")
-    folder = weights / "paper" / "judges"
+    folder = weights / "paper" / "features"
     folder.mkdir(parents=True)
     models = {
         "alexnet": (torchvision.models.alexnet(), "alexnet-owt-7be5be79.pth"),
@@ -55,8 +56,8 @@ def paper_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def paper_judges(paper_run):
-    return judges.load(paper_run[0])
+def paper_extractors(paper_run):
+    return zoo.load_extractors(paper_run[0])
 
 
 def hooked(model, layer, x):
@@ -88,44 +89,44 @@ def pixels(images, size):
     ],
 )
 def test_published_networks_give_the_layers_of_the_paper(
-    paper_run, paper_judges, images, network, feature, layer, n_features
+    paper_run, paper_extractors, images, network, feature, layer, n_features
 ):
     model = paper_run[1][network]
     x = pixels(images, 224)
     if network == "inception":  # its weights want inputs about 0.5, and torchvision turns ImageNet's scaling into that
         x = x * torch.tensor(STD)[:, None, None] / 0.5 + (torch.tensor(MEAN)[:, None, None] - 0.5) / 0.5
     wanted = hooked(model, model.get_submodule(layer), x)
-    got = paper_judges[network](images, batch_size=2)[feature]
+    got = paper_extractors[network](images, batch_size=2)[feature]
     assert got.shape == wanted.shape == (5, n_features)
     np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
 
 
-def test_the_clip_judge_is_the_projected_image_embedding(paper_run, paper_judges, images):
+def test_the_clip_extractor_is_the_projected_image_embedding(paper_run, paper_extractors, images):
     model = paper_run[1]["clip"]
     with torch.inference_mode():
         wanted = model.visual_projection(model.vision_model(pixel_values=prepare(images, 32)).pooler_output).numpy()
-    np.testing.assert_allclose(paper_judges["clip"](images)["pooled"], wanted, atol=1e-5)
+    np.testing.assert_allclose(paper_extractors["clip"](images)["pooled"], wanted, atol=1e-5)
 
 
 def test_the_stand_in_reads_its_shape_from_its_file(tmp_path):
     torch.manual_seed(2)
-    model = judges.StandIn(4, 7).eval()
+    model = features.StandIn(4, 7).eval()
     save_file(model.state_dict(), tmp_path / "net.safetensors")
-    loaded = judges.StandIn.from_file(tmp_path / "net.safetensors")
+    loaded = features.StandIn.from_file(tmp_path / "net.safetensors")
     x = torch.randn(2, 3, 64, 64)
-    features = loaded.features(x)
+    outputs = loaded.features(x)
     assert torch.equal(loaded(x), model(x)) and loaded(x).shape == (2, 7)
-    assert {name: tuple(value.shape[1:]) for name, value in features.items()} == {
+    assert {name: tuple(value.shape[1:]) for name, value in outputs.items()} == {
         "layer2": (8, 32, 32),
         "layer5": (16, 4, 4),
         "pooled": (16,),
     }
-    assert (features["layer2"] >= 0).all() and torch.equal(features["pooled"], features["layer5"].mean((2, 3)))
+    assert (outputs["layer2"] >= 0).all() and torch.equal(outputs["pooled"], outputs["layer5"].mean((2, 3)))
 
 
 def test_errors_name_what_is_wrong(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"alexnet.*are not at"):
-        judges.load(load_run("demo", zoo="paper", weights=str(tmp_path)))
+        zoo.load_extractors(load_run("demo", zoo="paper", weights=str(tmp_path)))
     torch.save({"features.0.weight": torch.ones(2)}, tmp_path / "wrong.pth")
     with pytest.raises(ValueError, match=r"does not fit AlexNet \(16 differences\): missing features.0.bias"):
-        judges.alexnet(tmp_path / "wrong.pth", "cpu")
+        features.alexnet(tmp_path / "wrong.pth", "cpu")
