@@ -8,7 +8,8 @@ from himalaya.kernel_ridge import KernelRidge
 from himalaya.ridge import RidgeCV
 from sklearn.model_selection import KFold
 
-from nsdlib import fracridge, ridge
+from nsdlib.core import ridge
+from nsdlib.core.glm import fracridge
 
 ALPHAS = np.array([1.0, 30.0, 300.0, 3000.0, 30_000.0])
 
