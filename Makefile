@@ -1,6 +1,9 @@
 # make demo: install, simulate a subject, run the notebooks, build the book.    make test: install, run the tests.
 .PHONY: demo group test lint book lab subjects zoo
-PYTHON ?= python3.11
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11; do $$p -c "import ensurepip" 2>/dev/null && echo $$p && break; done)
+LACK = No python3.13, 3.12 or 3.11 that runs and has its venv: apt-get install python3 python3-venv, or make PYTHON=/path/to/one.
+UV = UV_PYTHON_DOWNLOADS=never .venv/bin/uv pip install --quiet --python .venv/bin/python
+WORKERS ?= 0
 LAB ?=
 RUNS ?= subj01,subj02,subj05,subj07
 GROUP ?= demo,sim02,sim05,sim07
@@ -16,7 +19,7 @@ group: .venv/ready
 	@$(ENV) snakemake --profile profiles/local --config runs=$(GROUP); done=$$?; $(ENV) nsdlib book && exit $$done
 
 test: .venv/ready
-	@$(ENV) pytest -q
+	@$(ENV) pytest -q -n $(WORKERS)
 
 lint: .venv/ready
 	@$(ENV) ruff format --check . && $(ENV) ruff check .
@@ -34,6 +37,6 @@ zoo: .venv/ready
 	@$(ENV) python -m zoo.training
 
 .venv/ready: requirements.lock pyproject.toml
-	@echo "Installing into .venv: some 270 packages, a few minutes" && $(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e . && touch $@
+	@python="$(PYTHON)"; [ "$$python" ] || { echo "$(LACK)"; exit 1; }; echo "Installing some 290 packages into .venv, a few minutes" && $$python -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock uv
+	@$(UV) --requirement requirements.lock && $(UV) --no-deps --editable . && touch $@

@@ -1,20 +1,35 @@
-"""The three lists of packages agree: pyproject.toml asks, requirements.lock fixes, environment.yml installs the lock."""
+"""The lists of packages agree: code imports, pyproject.toml asks, requirements.lock fixes, environment.yml installs the lock."""
 
+import ast
+import json
 import re
+import sys
 import tomllib
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from setuptools import find_packages
+
+import nsdlib
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCK = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, SETUP = PYPROJECT["project"], PYPROJECT["tool"]["setuptools"]
+LOCK = [
+    Requirement(line)
+    for line in (ROOT / "requirements.lock").read_text().splitlines()
+    if line.strip() and not line.lstrip().startswith("#")
+]
 WANTED = [Requirement(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
-PROMISED = {
+OPTIONAL = [Requirement(line) for line in PROJECT["optional-dependencies"]["glmsingle"]]
+PYTHONS = [f"3.{minor}" for minor in range(30) if f"3.{minor}" in SpecifierSet(PROJECT["requires-python"])]
+STACK = {
     "jupyterlab",
     "jupyter-book",
     "papermill",
@@ -27,27 +42,149 @@ PROMISED = {
     "seaborn",
     "ipywidgets",
 }
+FOLDERS = ("nsdlib", "notebooks", "tests", "benchmarks", "zoo", "book")
+IMPORTED_AS = {  # where the name of the import is another than the package's
+    "ipython": "IPython",
+    "open-clip-torch": "open_clip",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "scikit-image": "skimage",
+    "scikit-learn": "sklearn",
+}
+PROGRAMS = {  # never imported: where each is called or named instead
+    "codespell": ("tests/test_pages_text.py", "codespell_lib"),
+    "h5netcdf": ("nsdlib/**/store.py", 'engine="h5netcdf"'),
+    "ipykernel": ("profiles/lab/kernels/python3/kernel.json", "ipykernel_launcher"),
+    "jupyter-book": ("_config.yml", "jupyter_book"),
+    "jupyterlab": ("Makefile", "jupyter lab"),
+    "pytest-xdist": ("Makefile", "pytest -q -n"),
+    "ruff": ("Makefile", "ruff check"),
+    "snakemake": ("Makefile", "snakemake --profile"),
+    "snakemake-executor-plugin-slurm": ("profiles/slurm/config.yaml", "executor: slurm"),
+    "sphinx-mathjax-offline": ("_config.yml", "sphinx-mathjax-offline"),
+    "tabulate": ("nsdlib/**/doctor.py", ".to_markdown("),
+    "uv": ("Makefile", "uv pip install"),
+}
+PROMISED = {  # asked for and not imported yet; an entry goes when its import comes
+    "nilearn": "the project promises it for maps of the brain; ours are drawn by matplotlib so far",
+    "open-clip-torch": "the project promises it for CLIP; transformers' classes read the published weights so far",
+    "seaborn": "the project promises it for figures; ours are drawn by matplotlib so far",
+}
+THROUGH = {"setuptools": "torch"}  # imported, and there because another package asks for it
+
+
+def named(requirement):
+    """A requirement's name in the index's spelling."""
+    return canonicalize_name(requirement.name)
+
+
+def pins(python):
+    """Requirements of the lock that hold on Linux with this Python, by name."""
+    there = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux", "extra": ""}
+    held = [pin for pin in LOCK if pin.marker is None or pin.marker.evaluate(there)]
+    assert len({named(pin) for pin in held}) == len(held)  # one version of each
+    return {named(pin): next(iter(pin.specifier)).version for pin in held}
+
+
+def source(path):
+    """Python of a file or a notebook, without the lines that only IPython understands."""
+    if path.suffix == ".py":
+        return path.read_text()
+    cells = (cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code")
+    lines = "\n".join("".join(cell["source"]) for cell in cells).splitlines()
+    return "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
+
+
+@cache
+def imports():
+    """First names of all packages that are neither Python's own nor the project's, and are imported anywhere in its code."""
+    files = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".ipynb")]
+    files = [path for path in files if not {"_build", "runs", ".ipynb_checkpoints"} & set(path.parts)]
+    found = set()
+    for node in (node for path in files for node in ast.walk(ast.parse(source(path)))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module.split(".")[0])
+    beside = {path.stem for folder in ("tests", "benchmarks") for path in (ROOT / folder).glob("*.py")}
+    return found - sys.stdlib_module_names - set(FOLDERS) - beside
+
+
+def import_name(requirement):
+    """What a package is imported as."""
+    return IMPORTED_AS.get(named(requirement), named(requirement).replace("-", "_"))
 
 
 @pytest.mark.parametrize("requirement", WANTED, ids=str)
-def test_the_lock_fixes_what_the_project_asks_for(requirement):
-    locked = {canonicalize_name(name): number for name, number in LOCK.items()}
-    assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)], prereleases=True)
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_lock_fixes_what_the_project_asks_for(requirement, python):
+    assert requirement.specifier.contains(pins(python)[named(requirement)], prereleases=True)
 
 
 @pytest.mark.parametrize("requirement", WANTED, ids=str)
 def test_the_lock_is_what_is_installed(requirement):
-    locked = {canonicalize_name(name): number for name, number in LOCK.items()}
-    assert version(requirement.name) == locked[canonicalize_name(requirement.name)]
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert version(requirement.name) == pins(python)[named(requirement)]
+
+
+def test_the_lock_says_how_it_is_made():
+    command = (ROOT / "requirements.lock").read_text().splitlines()[1].removeprefix("#").strip()
+    assert "--universal" in command and f"--python-version {PYTHONS[0]}" in command and "--extra test" in command
+    assert command in (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_each_python_is_tried_by_make_and_stated():
+    tried = re.search(r"for p in (.*?);", (ROOT / "Makefile").read_text())[1].split()
+    assert tried == [f"python{python}" for python in reversed(PYTHONS)]
+    stated = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if line.startswith("Programming Language")]
+    assert stated == ["3", *PYTHONS]
 
 
 def test_conda_installs_the_same():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, pip, packages = environment["dependencies"]
     assert (pip, packages) == ("pip", {"pip": ["-r requirements.lock"]})
-    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python.removeprefix("python="))
+    assert python == f"python{PROJECT['requires-python']}"
 
 
 def test_the_promised_packages_are_asked_for():
-    assert {canonicalize_name(requirement.name) for requirement in WANTED} >= PROMISED
+    assert {named(requirement) for requirement in WANTED} >= STACK
     assert "GLMsingle" in PROJECT["optional-dependencies"]["glmsingle"][0]
+
+
+@pytest.mark.parametrize("requirement", WANTED + OPTIONAL, ids=str)
+def test_what_is_asked_for_is_used(requirement):
+    name, is_imported = named(requirement), import_name(requirement) in imports()
+    if name in PROGRAMS:
+        files, text = PROGRAMS[name]
+        assert any(text in path.read_text() for path in ROOT.glob(files))
+    else:
+        assert is_imported != (name in PROMISED)  # a promise that is kept goes from the list
+
+
+def test_what_is_used_is_asked_for():
+    assert imports() == {import_name(one) for one in WANTED + OPTIONAL if import_name(one) in imports()} | set(THROUGH)
+    assert {*PROGRAMS, *PROMISED} <= {named(requirement) for requirement in WANTED}
+    assert all(pins(PYTHONS[0]).keys() >= {name, through} for name, through in THROUGH.items())
+
+
+def test_the_version_has_one_place():
+    assert "version" not in PROJECT and "version" in PROJECT["dynamic"]
+    assert SETUP["dynamic"]["version"] == {"attr": "nsdlib.__version__"}
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == nsdlib.__version__
+
+
+def test_the_model_card_has_a_front_matter_that_the_book_leaves_out():
+    _, front, card = (ROOT / "zoo" / "demo" / "README.md").read_text().split("---\n", 2)
+    found = yaml.safe_load(front)
+    assert (found["license"], found["library_name"]) == (PROJECT["license"].lower(), "diffusers")
+    (mark,) = re.findall(":start-after: (.*)", (ROOT / "book" / "demo_zoo.md").read_text())
+    assert card.startswith(f"{mark}\n\n# Model card")
+
+
+def test_every_folder_of_the_library_is_packaged():
+    folders = {path.parent for path in (ROOT / "nsdlib").rglob("*.py")}
+    found = find_packages(ROOT, include=SETUP["packages"]["find"]["include"])
+    assert {".".join(folder.relative_to(ROOT).parts) for folder in folders} == set(found)
+    tables = {path.suffix for path in (ROOT / "nsdlib").rglob("*") if path.is_file()} - {".py", ".pyc"}
+    assert tables == {Path(pattern).suffix for pattern in SETUP["package-data"]["*"]}

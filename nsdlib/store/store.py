@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nsdlib import __version__
 from nsdlib.core.files import FULL, preallocate
 from nsdlib.store.provenance import all_fields, call_provenance, differences, digest, file_hash, find_step, provenance
 
@@ -215,14 +216,14 @@ class Store:
 
     def _manifest(self, entry, arrays):
         """What is written beside the arrays."""
-        packages = {package: version(package) for package in ("nsdlib", "numpy", "torch", "xarray")}
+        packages = {package: version(package) for package in ("numpy", "torch", "xarray")}
         return {
             "provenance": entry.provenance,
             **entry.by,
             "run": self.run.model_dump(mode="json", exclude={"root", "data", "weights", "store"}),
             "sha256": file_hash(arrays),
             "bytes": arrays.stat().st_size,
-            "versions": {"python": platform.python_version(), **packages},
+            "versions": {"python": platform.python_version(), "nsdlib": __version__, **packages},
             "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
 
