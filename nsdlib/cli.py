@@ -52,7 +52,7 @@ def _parser():
         if name not in ("book", "fetch"):
             default = "subj01" if name == "rehearse" else "demo"
             optional = {} if name in ("run", "export") else {"nargs": "?", "default": default}
-            command.add_argument("subject", metavar="RUN", help="a file params/RUN.yaml, such as demo", **optional)
+            command.add_argument("run", metavar="RUN", help="a file params/RUN.yaml, such as demo", **optional)
         if name == "fetch":
             _add_fetch_options(command)
         if name == "doctor":
@@ -92,7 +92,7 @@ def _add_fetch_options(command):
 
 def _simulate(options):
     """Write the simulated subject of a run in the layout of the Natural Scenes Dataset. Done once; again does nothing."""
-    run = load_run(options.subject)
+    run = load_run(options.run)
     if run.simulation is None:
         raise ValueError(f"params/{run.name}.yaml has no section 'simulation': {run.name} is a real subject.")
     from nsdlib.twin.simulate import simulate
@@ -128,7 +128,7 @@ def _doctor(options):
     """Look at versions, device, memory, disk, data and weights, say what a run lacks and what it will take here."""
     from nsdlib.run import doctor
 
-    run = load_run(options.subject)
+    run = load_run(options.run)
     if options.forecast is not None:
         print(doctor.outlook(run, options.forecast))
         return 0
@@ -141,7 +141,7 @@ def _doctor(options):
     lacking = [finding.what for finding in findings if not finding.fine]
     if "device" not in lacking:
         print("", *doctor.expected(run), "", sep="\n")
-    print(f"{options.subject} lacks: {', '.join(lacking)}" if lacking else f"{options.subject} has all it needs.")
+    print(f"{options.run} lacks: {', '.join(lacking)}" if lacking else f"{options.run} has all it needs.")
     return 1 if lacking else 0
 
 
@@ -150,7 +150,7 @@ def _rehearse(options):
     from nsdlib.core.device import pick
     from nsdlib.run.rehearsal import gpu_memory, rehearse
 
-    run = load_run(options.subject)
+    run = load_run(options.run)
     few = pick(run.device).type == "cpu"
     table = rehearse(run, n_images=options.images or (1 if few else 32), n_steps=options.steps or (4 if few else None))
     print(f"\n{table.to_markdown(floatfmt='.2f')}\n")
@@ -166,7 +166,7 @@ def _run(options):
     from nsdlib.run.runner import run_notebooks
 
     parameters = dict(_assignment(text) for text in options.p)
-    pages = run_notebooks(options.subject, options.notebooks, parameters=parameters)
+    pages = run_notebooks(options.run, options.notebooks, parameters=parameters)
     if len(pages) > 1:
         print(f"{len(pages)} executed notebooks are in {pages[0].parent}")
     return 0
@@ -178,7 +178,7 @@ def _export(options):
     from nsdlib.data.nsd import NSDSubject
     from nsdlib.store.store import Store
 
-    run = load_run(options.subject)
+    run = load_run(options.run)
     with Store(run).load("glm") as found:
         written = export_betas(found, NSDSubject(run.data, run.subject, run.n_sessions), options.folder)
     print(f"{len(written)} sessions are in {options.folder}")

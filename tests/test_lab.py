@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 START = (ROOT / "notebooks" / "README.md").read_text()
 SETTINGS = ROOT / "profiles" / "lab"
 RUN = "05_two_stage_reconstruction"
-CHANGES = {'subject = "demo"': 'subject = "small"', "strength = None": "strength = 0.25"}
+CHANGES = {'run = "demo"': 'run = "small"', "strength = None": "strength = 0.25"}
 EXPLORER = "from nsdlib.plots.explore import reconstruction_explorer\n\nreconstruction_explorer(run)"
 
 

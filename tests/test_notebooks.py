@@ -65,7 +65,7 @@ def test_it_has_one_parameters_cell_that_names_fields_of_a_run(name):
     tagged = [cell for cell in code(name) if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1 and tagged[0] is not None
     defaults = default_parameters(ROOT / "notebooks" / f"{name}.ipynb")
-    assert defaults.pop("subject") == "demo" and set(defaults) <= set(Run.model_fields) - {"name", "root"}
+    assert defaults.pop("run") == "demo" and set(defaults) <= set(Run.model_fields) - {"name", "root"}
     assert all("#" in line for line in tagged[0].source.splitlines() if "= None" in line)
 
 

@@ -95,6 +95,6 @@ def test_every_command_is_understood(command):
         assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
         return
     options = _parser().parse_args(words)
-    run = getattr(options, "subject", "demo")
+    run = getattr(options, "run", getattr(options, "subject", "demo"))
     assert (f"subj{run:02d}" if isinstance(run, int) else run) in run_names(ROOT)
     assert set(getattr(options, "notebooks", [])) <= {name[:2] for name in notebook_names(ROOT)}

@@ -38,7 +38,7 @@ def test_make_has_the_target(command):
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("nsdlib ")])
 def test_nsdlib_understands_the_command(command):
     options = _parser().parse_args(shlex.split(command)[1:])
-    run = getattr(options, "subject", "demo")
+    run = getattr(options, "run", getattr(options, "subject", "demo"))
     assert (f"subj{run:02d}" if isinstance(run, int) else run) in run_names(ROOT)
     numbers = {name[:2] for name in notebook_names(ROOT)}
     assert set(getattr(options, "notebooks", [])) <= numbers

@@ -36,7 +36,7 @@ def project(tmp_path, monkeypatch):
 
 def add(project, name, *sources):
     """Write a notebook with a parameters cell and code cells."""
-    parameters = new_code_cell('subject = "demo"\ndecoder = None  # as in the file', metadata={"tags": ["parameters"]})
+    parameters = new_code_cell('run = "demo"\ndecoder = None  # as in the file', metadata={"tags": ["parameters"]})
     cells = [new_markdown_cell("# Title"), parameters, *map(new_code_cell, sources)]
     nbformat.write(new_notebook(cells=cells), project / "notebooks" / f"{name}.ipynb")
 
@@ -94,7 +94,7 @@ def test_a_failed_notebook_stays_readable_and_an_earlier_page_too(project):
             {"decodr": "gru"},
             "Notebook 00_first takes no parameter 'decodr': did you mean 'decoder'\\? It takes: decoder",
         ),
-        ({"subject": "small"}, "takes no parameter 'subject'"),
+        ({"run": "small"}, "takes no parameter 'run'"),
         (
             {"decoder": "gro"},
             "decoder: Input should be 'gru', 'gated_mlp', 'roi_gru', 'cnn', 'transformer' or 'ridge', got 'gro'",

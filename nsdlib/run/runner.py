@@ -83,7 +83,7 @@ def check(run_name, names, parameters, *, root):
     load_run(run_name)
     for name in names:
         known = default_parameters(root / "notebooks" / f"{name}.ipynb")
-        settable = [parameter for parameter in known if parameter != "subject"]
+        settable = [parameter for parameter in known if parameter != "run"]
         for parameter in parameters:
             if parameter not in settable:
                 raise ValueError(
@@ -99,7 +99,7 @@ def run_notebooks(run_name, names=(), *, parameters=None):
     Parameters
     ----------
     run_name : str
-        A parameter file, such as "demo" or "subj01"; the notebooks get it as `subject`.
+        A parameter file, such as "demo" or "subj01"; the notebooks get it as `run`.
     names : sequence of str
         Notebooks by name or number; all when empty.
     parameters : dict, optional
@@ -130,7 +130,7 @@ def execute(run_name, name, *, parameters, root):
     partial, final, record = (folder / f"{name}{ending}" for ending in (".partial.ipynb", ".ipynb", ".json"))
     with _only_one(folder / f".{name}.lock", f"Notebook {name} of run {run_name!r}"), _ending_in_order():
         defaults = default_parameters(source)
-        changed = {key: value for key, value in {"subject": run_name, **parameters}.items() if value != defaults[key]}
+        changed = {key: value for key, value in {"run": run_name, **parameters}.items() if value != defaults[key]}
         progress = Progress(
             f"{run_name} {name}",
             n_cells=_count_cells(source) + bool(changed),
