@@ -48,7 +48,7 @@ def texts(path):
 
 
 def test_a_run_is_executed_with_its_parameters_by_this_interpreter(project, capsys):
-    add(project, "00_first", "import sys, os\nprint(subject, decoder, sys.executable, os.getcwd())")
+    add(project, "00_first", "import sys, os\nprint(run, decoder, sys.executable, os.getcwd())")
     (page,) = run_notebooks("small", ["0"], parameters={"decoder": "cnn"})
     assert page == project / "runs" / "small" / "00_first.ipynb"
     assert texts(page).split() == ["small", "cnn", sys.executable, str(project / "notebooks")]
@@ -71,7 +71,7 @@ def test_a_users_kernels_and_start_up_files_do_not_count(project, tmp_path, monk
 
 
 def test_only_what_differs_from_the_notebook_is_injected(project):
-    add(project, "00_first", "print(subject)")
+    add(project, "00_first", "print(run)")
     assert len(nbformat.read(run_notebooks("demo")[0], as_version=4).cells) == 3
 
 
@@ -144,10 +144,10 @@ def test_the_same_notebook_is_not_run_twice_at_once(project):
 
 WAITING = """import time
 from pathlib import Path
-Path(f"../{subject}-started").touch()
+Path(f"../{run}-started").touch()
 while not (decoder or Path("../go").exists()):
     time.sleep(0.1)
-print(subject)"""
+print(run)"""
 
 
 def start(project, run):
