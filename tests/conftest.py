@@ -1,4 +1,4 @@
-"""What several test files share: a project of its own in which the small run has been run from end to end."""
+"""What several test files share: a project in which the small run has been run from end to end; which tests run together."""
 
 import os
 import shutil
@@ -17,7 +17,11 @@ QUIET = [
     "--disable-background-networking",
     "--no-first-run",
 ]
+GROUP = pytest.StashKey()
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
+os.environ.setdefault(
+    "OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))))
+)  # before torch is imported: workers share the cores
 COPIED = ("nsdlib", "zoo", "params", "notebooks", "book", "profiles", "Snakefile", "_config.yml", "CITATION.cff")
 
 
@@ -33,14 +37,32 @@ def make(project, *command):
     return done.stdout + done.stderr
 
 
+def pytest_collection_modifyitems(items):
+    """Say what one worker does: all that needs the small project, which comes first; each long test; each file."""
+    for item in items:
+        if {"small_project", "html"} & set(item.fixturenames):
+            group = "project"
+        else:
+            group = item.nodeid if item.get_closest_marker("slow") else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+        item.stash[GROUP] = (group != "project", item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: item.stash[GROUP])
+
+
 @pytest.fixture(scope="session")
 def small_project(tmp_path_factory):
-    """Folder of a project in which Snakemake has simulated the small subject and run every notebook on it."""
+    """Folder of a project in which Snakemake has simulated the small subject and run every notebook on it.
+
+    What this tree has computed for it already is taken over: the store knows results by what they came from.
+    """
     project = tmp_path_factory.mktemp("project")
     for name in COPIED:
         source = ROOT / name
         ignored = shutil.ignore_patterns("_build", "runs", "__pycache__", ".ipynb_checkpoints")
         shutil.copytree(source, project / name, ignore=ignored) if source.is_dir() else shutil.copy(source, project)
+    for name in ("data", "store"):
+        if (ROOT / name / "small").is_dir():
+            shutil.copytree(ROOT / name / "small", project / name / "small")
     make(project, "snakemake", "--profile", "profiles/local", "--config", "runs=small")
     return project
 
