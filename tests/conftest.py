@@ -37,6 +37,7 @@ def make(project, *command):
     return done.stdout + done.stderr
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items):
     """Say what one worker does: all that needs the small project, which comes first; each long test; each file."""
     for item in items:
