@@ -19,7 +19,7 @@ group: .venv/ready
 	@$(ENV) snakemake --profile profiles/local --config runs=$(GROUP); done=$$?; $(ENV) nsdlib book && exit $$done
 
 test: .venv/ready
-	@$(ENV) pytest -q -n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder $(TESTS)
+	@$(ENV) pytest -q -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder $(TESTS)
 
 lint: .venv/ready
 	@$(ENV) ruff format --check . && $(ENV) ruff check .

@@ -1,9 +1,11 @@
 """What several test files share: a project in which the small run has been run from end to end; which tests run together."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,6 @@ QUIET = [
     "--disable-background-networking",
     "--no-first-run",
 ]
-GROUP = pytest.StashKey()
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
 os.environ.setdefault(
     "OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))))
@@ -37,17 +38,28 @@ def make(project, *command):
     return done.stdout + done.stderr
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
+@cache
+def needs_project(file):
+    """Whether a test file asks for the small project."""
+    return re.search(r"\b(small_project|html)\b", (ROOT / file).read_text()) is not None
+
+
 def pytest_collection_modifyitems(items):
-    """Say what one worker does: all that needs the small project, which comes first; each long test; each file."""
-    for item in items:
-        if {"small_project", "html"} & set(item.fixturenames):
-            group = "project"
-        else:
-            group = item.nodeid if item.get_closest_marker("slow") else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-        item.stash[GROUP] = (group != "project", item.get_closest_marker("slow") is None)
-    items.sort(key=lambda item: item.stash[GROUP])
+    """Begin with what takes longest: all that needs the small project."""
+    items.sort(key=lambda item: not needs_project(item.path.relative_to(ROOT)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Share tests among workers file by file; the files that need the small project go to one, which makes it once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return "project" if needs_project(file) else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
