@@ -14,7 +14,7 @@ from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
 
 from nsdlib.core import device
-from nsdlib.core.metrics import pixcorr, ssim
+from nsdlib.core.scores.metrics import pixcorr, ssim
 from nsdlib.run import full_size
 
 SETTINGS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}

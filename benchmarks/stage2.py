@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nsdlib.core import diffusion, random
 from nsdlib.core.device import pick
-from nsdlib.core.metrics import METRICS
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.run import full_size
 from nsdlib.run.rates import product_rate

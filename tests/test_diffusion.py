@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from nsdlib.core import diffusion
-from nsdlib.core.similarity import resize
+from nsdlib.core.images import resize
 from nsdlib.params import load_run
 from nsdlib.run import full_size
 from nsdlib.store import zoo

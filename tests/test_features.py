@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from torchvision.transforms import v2
 from transformers import CLIPConfig, CLIPModel
 
-from nsdlib.core import features
 from nsdlib.core.clip import prepare
+from nsdlib.core.scores import features
 from nsdlib.params import load_run
 from nsdlib.store import zoo
 

@@ -11,9 +11,10 @@ from skimage.metrics import structural_similarity
 from test_metrics import demo_run  # noqa: F401
 from torchvision.transforms import v2
 
-from nsdlib.core import protocols, similarity
-from nsdlib.core.metrics import METRICS
-from nsdlib.core.protocols import PROTOCOLS
+from nsdlib.core.images import resample, resize
+from nsdlib.core.scores import similarity
+from nsdlib.core.scores.metrics import METRICS
+from nsdlib.core.scores.protocols import PROTOCOLS
 from nsdlib.params import Run
 from nsdlib.store import zoo
 
@@ -26,7 +27,7 @@ def pair():
     rng = np.random.default_rng(3)
     coarse = rng.integers(0, 256, (3, 9, 9, 3), dtype=np.uint8)
     made = np.clip(coarse + rng.normal(0, 40, coarse.shape), 0, 255).astype(np.uint8)
-    return tuple(protocols.pil_resize(images, side, Image.BICUBIC) for images, side in ((coarse, 425), (made, 512)))
+    return tuple(resize(images, side, "pil bicubic") for images, side in ((coarse, 425), (made, 512)))
 
 
 def grey(images):
@@ -88,4 +89,4 @@ def test_one_set_of_images_has_other_scores_under_each_protocol(demo_run, pair):
 def test_parameters_name_the_protocols_there_are():
     assert get_args(Run.model_fields["protocol"].annotation) == tuple(PROTOCOLS)
     with pytest.raises(ValueError, match=r"must be .* uint8"):
-        protocols.resample(torch.zeros(1, 3, 8, 8), 4, "pil bilinear")
+        resample(torch.zeros(1, 3, 8, 8), 4, "pil bilinear")

@@ -9,7 +9,8 @@ from skimage.color import rgb2gray
 from skimage.data import astronaut
 from skimage.metrics import structural_similarity
 
-from nsdlib.core import similarity
+from nsdlib.core.images import resize
+from nsdlib.core.scores import similarity
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +66,16 @@ def test_batches_do_not_matter(pairs):
 
 def test_a_reconstruction_of_another_size_is_resized_to_the_truth(pairs):
     truth, _ = pairs
-    large = similarity.resize(truth, 140)
+    large = resize(truth, 140)
     assert large.shape == (6, 140, 140, 3) and similarity.pixcorr(truth, large).min() > 0.99
 
 
 def test_resizing_is_pillows_bilinear():
     picture = astronaut()
     wanted = np.asarray(Image.fromarray(picture).resize((64, 64), Image.BILINEAR)).astype(int)
-    got = similarity.resize(picture[None], 64)[0].astype(int)
+    got = resize(picture[None], 64)[0].astype(int)
     assert np.abs(got - wanted).max() <= 1
-    assert similarity.resize(picture[None], 512).base is picture  # nothing to do
+    assert resize(picture[None], 512).base is picture  # nothing to do
 
 
 def test_two_way_identification_is_that_of_a_loop():

@@ -6,10 +6,9 @@ embeddings are means over an image's captions. Images are prepared here, on uint
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from nsdlib.core.images import pil_resize
+from nsdlib.core.images import resample
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -17,8 +16,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 def prepare(images: np.ndarray, size: int) -> Tensor:
     """(n_images, rows, columns, 3) uint8 -> (n_images, 3, size, size), bicubic, scaled by CLIP's mean and deviation."""
-    images = pil_resize(images, size, Image.Resampling.BICUBIC)
-    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    x = resample(images, size, "pil bicubic")
     return (x - torch.tensor(CLIP_MEAN)[:, None, None]) / torch.tensor(CLIP_STD)[:, None, None]
 
 

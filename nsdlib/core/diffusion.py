@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from nsdlib.core import clip, random
-from nsdlib.core.images import check_images, pil_resize
+from nsdlib.core.images import check_images, resize
 from nsdlib.core.weights import check_fit, read_tensors
 
 
@@ -262,7 +261,7 @@ class VersatileDiffusion:
     @torch.inference_mode()
     def encode(self, images, generators=None) -> Tensor:
         """uint8 images -> scaled latents: the posterior's mean, or a draw when generators are given."""
-        resized = pil_resize(images, self.image_size, Image.Resampling.BICUBIC)
+        resized = resize(images, self.image_size, "pil bicubic")
         x = torch.from_numpy(np.ascontiguousarray(resized)).permute(0, 3, 1, 2) / 127.5 - 1
         found = [self.vae.encode(few.to(self.empty[0])).latent_dist for few in x.split(PIXEL_BATCH)]
         z, sd = (torch.cat([getattr(one, name) for one in found]).float() for name in ("mean", "std"))

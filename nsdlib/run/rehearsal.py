@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from nsdlib.core import diffusion, networks, training, vdvae
 from nsdlib.core.device import pick
-from nsdlib.core.metrics import Scorer
 from nsdlib.core.ridge import Ridge
+from nsdlib.core.scores.metrics import Scorer
 from nsdlib.run import full_size
 from nsdlib.run.costs import DECODED_05, REFINED_05, SCORED_05
 from nsdlib.run.full_size import Sizes

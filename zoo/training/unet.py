@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 from tqdm import trange
 
-from nsdlib.core import clip, diffusion, features, vdvae
+from nsdlib.core import clip, diffusion, vdvae
+from nsdlib.core.scores import features
 from nsdlib.store import provenance
 from nsdlib.twin.scenes import KINDS
 from zoo.training import data, optimise

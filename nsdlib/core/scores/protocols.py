@@ -7,40 +7,9 @@ score says under which one it was computed.
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
-from nsdlib.core.images import check_images, pil_resize
-
-FILTERS = {"pil bilinear": Image.Resampling.BILINEAR, "pil bicubic": Image.Resampling.BICUBIC}
-RESAMPLINGS = ("antialiased", "plain", *FILTERS)
-
-
-def resample(images: np.ndarray | Tensor, size: int, how: str) -> Tensor:
-    """Bring images to a square.
-
-    Parameters
-    ----------
-    images : (n_images, rows, columns, 3) uint8, or the float tensor that this function returns.
-    how : "antialiased" or "plain" bilinear on floats; "pil bilinear" or "pil bicubic" on uint8, with Pillow's antialiasing.
-
-    Returns
-    -------
-    (n_images, 3, size, size) float32, 0 to 1 (bicubic on floats is not offered: it overshoots).
-    """
-    if how in FILTERS:
-        return _unit(pil_resize(images, size, FILTERS[how]))
-    x = images if isinstance(images, Tensor) else _unit(images)
-    if tuple(x.shape[-2:]) == (size, size):
-        return x
-    return F.interpolate(x, (size, size), mode="bilinear", antialias=how == "antialiased", align_corners=False)
-
-
-def _unit(images):
-    check_images(images)
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+from nsdlib.core.images import resample
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nsdlib.core import clip
-from nsdlib.core.protocols import resample
+from nsdlib.core.scores.protocols import resample
 from nsdlib.core.weights import check_fit, read_tensors
 
 SIZE, PAPER_SIZE = 64, 224  # pixels a side that stand-ins and published networks see

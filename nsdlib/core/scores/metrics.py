@@ -1,4 +1,4 @@
-"""The eight scores of the paper (its section 3.5), each one value an image, under a named protocol (`nsdlib.core.protocols`).
+"""The eight scores of the paper (its section 3.5), each one value an image, under a named protocol.
 
 Under `native` the truth stays as it is handed over, the reconstruction is resized to it, bilinear and antialiased; SSIM is
 two-dimensional; networks see 224 pixels (the demo zoo's stand-ins 64). The published tables follow other protocols, which can be
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nsdlib.core.protocols import find_protocol
-from nsdlib.core.similarity import correlation_distance, pixcorr, resize, ssim, two_way
+from nsdlib.core.images import resize
+from nsdlib.core.scores.protocols import find_protocol
+from nsdlib.core.scores.similarity import correlation_distance, pixcorr, ssim, two_way
 
 FORMULAS = {"two-way": two_way, "distance": correlation_distance}
 
