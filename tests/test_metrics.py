@@ -13,6 +13,8 @@ from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.store import zoo
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture(scope="module")
 def demo_run(tmp_path_factory):

@@ -143,7 +143,7 @@ def _encode_text(folder, scene_set):
 
 def save(model: diffusion.DualUNet, folder: Path):
     """Write the two UNets in the layout of the published folder, the enlargement multiplied into keys and values."""
-    for part, state in (("image_unet", model.image_state()), ("text_unet", model.text_state())):
+    for part, state in (("image_unet", model.published_state("vision")), ("text_unet", model.published_state("text"))):
         (folder / part).mkdir(parents=True, exist_ok=True)
         state = {key: value * ENLARGE if _reads_tokens(key) else value for key, value in state.items()}
         save_file(optimise.half(state), folder / part / "diffusion_pytorch_model.safetensors")

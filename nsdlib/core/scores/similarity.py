@@ -136,8 +136,10 @@ def _pixcorr(a, b):
 
 def _grey(x):
     """Grey values from 0 to 1, (rows, columns) float64, of (rows, columns, 3) uint8 or (3, rows, columns) float in [0, 1]."""
-    x = x.double().movedim(-1, 0) / 255 if x.dtype == torch.uint8 else x.double()
-    return sum(weight * colour for weight, colour in zip(GREY, x, strict=True))
+    axis, white = (-1, 255) if x.dtype == torch.uint8 else (0, 1)
+    red, green, blue = x.unbind(axis)
+    weights = [weight / white for weight in GREY]
+    return (red.double() * weights[0]).add_(green, alpha=weights[1]).add_(blue, alpha=weights[2])
 
 
 def _ssim(x, y, columns):
@@ -154,8 +156,8 @@ def _ssim(x, y, columns):
 def _blur(values, columns):
     """Gaussian means of (rows, columns) down each column and, unless `columns`, along each row, where the window lies inside.
 
-    A weighted sum of shifted copies. For a pair of 425 pixels on one thread, products with a banded matrix in float32 take 0.6 of
-    its time, torch's convolution in float64 takes 10 times as long.
+    A weighted sum of shifted copies. Products with a banded matrix are as fast in the same precision; in float64 a pair of 425
+    pixels takes twice the time of float32, and agrees with scikit-image to 1e-14.
     """
     distance = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (distance / SSIM_SIGMA) ** 2)
