@@ -20,34 +20,45 @@ TIE = 1e-12  # correlations nearer than this are equal: the order of additions a
 
 
 def ssim(truth, reconstruction, *, preprocess=None, columns=False):
-    """Structural similarity of grey images, Gaussian weights (Wang et al. 2004; the paper's eq. 8).
+    """Compute the structural similarity of grey images, with Gaussian weights (Wang et al. 2004; the paper's eq. 8).
 
     Parameters
     ----------
-    truth : (n_images, rows, columns, 3) uint8
-    reconstruction : the same shape, or square of another size: it is resized to a square truth.
+    truth : (n_images, rows, columns, 3) uint8 array
+    reconstruction : (n_images, rows, columns, 3) uint8 array
+        Of another size, it is resized to a square truth.
     preprocess : callable, optional
-        Turns a batch of either into what is compared, (n, 3, rows, columns) float in [0, 1], in place of that resizing.
+        Turns a batch of either array into the (n, 3, rows, columns) float tensor in [0, 1] that is compared, in place of that
+        resizing.
     columns : bool
         Windows along each column of pixels alone, as scikit-image below 0.20 did with `multichannel=True` on grey images; the
         published Brain-Diffuser values are of this kind.
 
     Returns
     -------
-    (n_images,) float64
-        1 for equal images. Means over the pixels whose window lies inside the image; sigma 1.5 pixels, window 11.
+    (n_images,) float64 array
+        1 for equal images. Mean over the pixels whose window lies inside the image; sigma 1.5 pixels, window 11.
+
+    Raises
+    ------
+    ValueError
+        When numbers of images or shapes differ, or images are smaller than the window.
     """
     return _each(lambda a, b: _ssim(_grey(a), _grey(b), columns), truth, reconstruction, preprocess)
 
 
 def pixcorr(truth, reconstruction, *, preprocess=None):
-    """Pearson correlation over all pixel values of an image and its reconstruction.
+    """Compute Pearson's correlation over all pixel values of an image and its reconstruction.
 
-    Parameters and shapes as in `ssim`; a constant image correlates with nothing, 0.
+    Parameters
+    ----------
+    truth, reconstruction, preprocess
+        As in `ssim`.
 
     Returns
     -------
-    (n_images,) float64
+    (n_images,) float64 array
+        0 where an image is constant.
     """
     return _each(_pixcorr, truth, reconstruction, preprocess)
 
@@ -61,7 +72,7 @@ def two_way(truth_features, features):
 
     Returns
     -------
-    (n_images,) float64
+    (n_images,) float64 array
         Chance is 0.5. Resemblance is Pearson's r over features; a tie is a failure, and so is a constant reconstruction.
 
     Raises
@@ -76,19 +87,19 @@ def two_way(truth_features, features):
 
 
 def correlation_distance(truth_features, features):
-    """1 - Pearson's r over features (the paper's eq. 9): two (n_images, n_features) arrays -> (n_images,) float64."""
+    """Return 1 - Pearson's r over features (the paper's eq. 9), (n_images,), of two (n_images, n_features) arrays."""
     return 1 - row_correlation(truth_features, features)
 
 
 def row_correlation(a, b):
-    """Pearson's r of each row of a with the same row of b, summed in float64; 0 where one is constant: (n_rows,)."""
+    """Return Pearson's r of each row of a with the same row of b, (n_rows,) float64; 0 where one is constant."""
     a, b = standardised_rows(a), standardised_rows(b)
     _check_alike(a, b)
     return (a * b).sum(1).numpy()
 
 
 def correlation_matrix(a, b):
-    """Pearson's r of every row of a with every row of b: two (n, n_features) arrays -> (n, n) float64."""
+    """Return Pearson's r of every row of a with every row of b, (n, n) float64, of two (n, n_features) arrays."""
     a, b = torch.as_tensor(a), torch.as_tensor(b)
     _check_alike(a, b)
     statistics = [(x.mean(1, keepdim=True, dtype=torch.float64), _norms(x)) for x in (a, b)]
@@ -103,7 +114,7 @@ def correlation_matrix(a, b):
 
 
 def _each(score, truth, reconstruction, preprocess):
-    """A score of each pair, (n_images,) float64; images side by side on the CPU's cores, each on one."""
+    """Score of each pair, (n_images,) float64; every pair on one thread, several at a time."""
     check_images(truth, "truth")
     check_images(reconstruction, "reconstruction")
     if len(truth) != len(reconstruction):
@@ -172,7 +183,7 @@ def _blur(values, columns):
 
 
 def standardised_rows(x):
-    """Rows minus their mean, over their norm, float64; 0 for a constant row."""
+    """Return rows minus their mean, divided by their norm, float64; 0 for a constant row."""
     x = torch.as_tensor(x).double()
     return (x - x.mean(1, keepdim=True)) / _norms(x)
 
@@ -189,5 +200,6 @@ def _norms(x) -> Tensor:
 
 
 def _check_alike(a, b):
+    """Refuse arrays of two shapes."""
     if a.shape != b.shape:
         raise ValueError(f"truth and reconstruction must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}.")
