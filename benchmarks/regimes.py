@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 
 from nsdlib.core import networks, vdvae
-from nsdlib.core.similarity import resize
+from nsdlib.core.images import resize
 from nsdlib.study.betas import zscore
 from nsdlib.twin import anatomy, brain, scenes
 

@@ -120,7 +120,7 @@ def images():
     """Five blurred random images, (5, 64, 64, 3) uint8; nobody writes into them."""
     import numpy as np
 
-    from nsdlib.core.similarity import resize
+    from nsdlib.core.images import resize
 
     return resize(np.random.default_rng(0).integers(0, 256, size=(5, 8, 8, 3), dtype=np.uint8), 64)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from nsdlib.core.metrics import METRICS
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.study import claims
 

@@ -98,7 +98,9 @@ def test_operations_are_those_that_torch_counts():
     second = full_size.build_second_stage(sizes, meta, torch.float16)
     with meta:
         x = torch.zeros(2, 4, 64, 64, dtype=torch.float16)
-        guide = diffusion.Conditioning(*(torch.zeros(2, *e.shape[1:], dtype=torch.float16) for e in second.empty), 0.4)
+        guide = diffusion.Conditioning(
+            *(torch.zeros(2, *e.shape[1:], dtype=torch.float16) for e in second.unconditional), 0.4
+        )
         assert flops(lambda: second.unet(x, torch.tensor(1), guide)) == pytest.approx(paper.step, rel=0.02)
         picture = torch.zeros(1, 3, 512, 512, dtype=torch.float16)
         both = flops(lambda: second.vae.encode(picture)) + flops(lambda: second.vae.decode(x[:1]))

@@ -45,7 +45,7 @@ def _betas(run, data, store):
 
 def _save_models(run, data, store, X, images):
     """Saves latents, tokens, and what a ridge reads of them."""
-    from nsdlib.core.similarity import resize
+    from nsdlib.core.images import resize
 
     first, embedder = zoo.load_vdvae(run), zoo.load_embedder(run)
     latents = {split: first.encode(data.stimuli(ids), n_layers=run.n_layers) for split, ids in images.items()}

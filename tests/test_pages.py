@@ -7,7 +7,7 @@ import pytest
 from conftest import make
 
 from book._ext import pages
-from nsdlib.core.metrics import METRICS
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.store.store import Store
 from nsdlib.study.claims import CLAIMS

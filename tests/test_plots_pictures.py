@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from nsdlib.core.metrics import METRICS
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.plots import pictures
 from nsdlib.plots.style import COLOURS
 from nsdlib.study import stats

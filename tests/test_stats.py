@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from scipy import stats as scipy_stats
 
-from nsdlib.core.metrics import METRICS
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.study import stats
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,7 @@ import numpy as np
 
 from book._ext import faults
 from nsdlib.core.files import atomic_write
-from nsdlib.core.metrics import METRICS
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run, run_names
 from nsdlib.run.progress import clock
 from nsdlib.study import claims, stats

@@ -10,8 +10,8 @@ from importlib.metadata import version
 import numpy as np
 
 from nsdlib.core.files import atomic_write
-from nsdlib.core.metrics import METRICS
-from nsdlib.core.similarity import resize
+from nsdlib.core.images import resize
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.plots.interactive import image
 from nsdlib.run import publish

@@ -2,7 +2,7 @@
 
 
 def pick(name="auto"):
-    """Device of a run.
+    """Choose the device of a run.
 
     Parameters
     ----------

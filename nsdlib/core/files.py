@@ -1,10 +1,10 @@
-"""Files that are whole or not there, and that have their room before they are filled."""
+"""Files: written whole or not at all, and given their room on the disk before they are filled."""
 
 import errno
 import os
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a full disk, a quota and a limit on file sizes answer
-UNABLE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}  # what file systems say that reserve nothing
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # errors of a full disk, a quota, and a limit on file sizes
+UNABLE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}  # errors of file systems that cannot reserve room
 
 
 def atomic_write(path, content):
@@ -15,21 +15,21 @@ def atomic_write(path, content):
 
 
 def preallocate(path, n_bytes):
-    """Give a file its room on the disk, or fail now rather than in the middle of a write.
+    """Reserve a file's room on the disk, so that it fails now rather than in the middle of a write.
 
-    What the file holds stays; where it is shorter, it is made so long. A file system that cannot reserve is asked how much is
-    free; on one that copies what is overwritten (Btrfs, ZFS), the room may be gone again by then.
+    The file keeps its contents, and a shorter one is extended. A file system that cannot reserve is asked how much is free; on
+    one that copies what is overwritten (Btrfs, ZFS), the room may be gone again by then.
 
     Parameters
     ----------
     path : Path
-        Made when it is not there.
+        Created when it does not exist.
     n_bytes : int
 
     Raises
     ------
     OSError
-        With an errno in `FULL` when there is not so much room.
+        With an errno in `FULL` when there is too little room.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:

@@ -163,7 +163,8 @@ def image_panel(stimulus, rough, refined):
     ----------
     stimulus, rough, refined : (1, rows, columns, 3) uint8
     """
-    from nsdlib.core.similarity import pixcorr, resize, ssim
+    from nsdlib.core.images import resize
+    from nsdlib.core.scores.similarity import pixcorr, ssim
 
     scores = []
     for name, image in (("rough", rough), ("refined", refined)):

@@ -10,8 +10,9 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from nsdlib.core import diffusion, features, vdvae
+from nsdlib.core import diffusion, vdvae
 from nsdlib.core.clip import ClipEmbedder
+from nsdlib.core.scores import features
 
 UNET = {
     "sample_size": 64,

@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from nsdlib.core import diffusion, networks, training, vdvae
 from nsdlib.core.device import pick
-from nsdlib.core.metrics import Scorer
 from nsdlib.core.ridge import Ridge
+from nsdlib.core.scores.metrics import Scorer
 from nsdlib.run import full_size
 from nsdlib.run.costs import DECODED_05, REFINED_05, SCORED_05
 from nsdlib.run.full_size import Sizes
@@ -235,7 +235,8 @@ def _walk(run, sizes, device, n_images):
     _, steps = diffusion.img2img_timesteps(scheduler, strength=run.strength, n_steps=run.n_steps)
     side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
     x = torch.randn(n_images, channels, side, side, device=device)
-    guides = {"contexts": [empty.expand(n_images, -1, -1) for empty in second.empty], "unconditional": second.empty}
+    empty = second.unconditional
+    guides = {"conditions": [tokens.expand(n_images, -1, -1) for tokens in empty], "unconditional": empty}
     settings = {"steps": steps, "guidance": run.guidance, "text_weight": run.text_weight, **guides}
     with tqdm(total=n_images * len(steps), desc="refining", unit="step", mininterval=5) as progress:
         seconds = _timed(
@@ -288,7 +289,7 @@ def gpu_memory(run, batch_sizes=(1, 8, 32), sizes=None):
     with torch.device("meta"), torch.inference_mode():
         for n in batch_sizes:
             guide = diffusion.Conditioning(
-                *(torch.empty(2 * n, *empty.shape[1:], dtype=half) for empty in second.empty), run.text_weight
+                *(torch.empty(2 * n, *empty.shape[1:], dtype=half) for empty in second.unconditional), run.text_weight
             )
             with LiveMemory() as walking:
                 second.unet(torch.empty(2 * n, channels, side, side, dtype=half), torch.tensor(1), guide)

@@ -193,7 +193,8 @@ def load_extractors(run, *, effnet="effnet") -> dict:
     ValueError
         When a file holds another network's weights.
     """
-    from nsdlib.core import device, features
+    from nsdlib.core import device
+    from nsdlib.core.scores import features
 
     place, extractors = device.pick(run.device), {}
     for name in ("alexnet", "inception", "effnet", "swav"):
@@ -205,8 +206,8 @@ def load_extractors(run, *, effnet="effnet") -> dict:
 
 def load_scorer(run, *, protocol=None):
     """A `Scorer` with the extractors of the run's zoo, by the run's protocol or another one."""
-    from nsdlib.core.metrics import Scorer
-    from nsdlib.core.protocols import find_protocol
+    from nsdlib.core.scores.metrics import Scorer
+    from nsdlib.core.scores.protocols import find_protocol
 
     protocol = protocol or run.protocol
     extractors = load_extractors(run, effnet=find_protocol(protocol).effnet)

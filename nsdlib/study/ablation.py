@@ -13,7 +13,7 @@ import numpy as np
 
 from nsdlib.core import device, networks, training
 from nsdlib.core.ridge import Moments, Ridge, region_kernels
-from nsdlib.core.similarity import two_way
+from nsdlib.core.scores.similarity import two_way
 from nsdlib.store import zoo
 from nsdlib.study import stats
 

@@ -19,8 +19,8 @@ def paper_table(number):
     Returns
     -------
     pandas.DataFrame
-        Errors by decoder (2, 3); scores, in the columns of `nsdlib.core.metrics.METRICS`, by system and layers (4, 5) or by
-        amplitude of the noise (6). NaN where nothing is printed.
+        Errors by decoder (2, 3); scores, in the columns of `nsdlib.core.scores.metrics.METRICS`, by system and layers (4, 5) or
+        by amplitude of the noise (6). NaN where nothing is printed.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nsdlib.core.similarity import standardised_rows
+from nsdlib.core.scores.similarity import standardised_rows
 
 
 def rank_share(values, *, higher_is_better=True):

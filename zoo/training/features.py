@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
-from nsdlib.core import features
+from nsdlib.core.scores import features
 from nsdlib.twin.scenes import ATTRIBUTES, KINDS
 from zoo.training import clip, data, optimise
 

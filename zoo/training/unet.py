@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 from tqdm import trange
 
-from nsdlib.core import clip, diffusion, features, vdvae
+from nsdlib.core import clip, diffusion, vdvae
+from nsdlib.core.scores import features
 from nsdlib.store import provenance
 from nsdlib.twin.scenes import KINDS
 from zoo.training import data, optimise
@@ -142,7 +143,7 @@ def _encode_text(folder, scene_set):
 
 def save(model: diffusion.DualUNet, folder: Path):
     """Write the two UNets in the layout of the published folder, the enlargement multiplied into keys and values."""
-    for part, state in (("image_unet", model.image_state()), ("text_unet", model.text_state())):
+    for part, state in (("image_unet", model.published_state("vision")), ("text_unet", model.published_state("text"))):
         (folder / part).mkdir(parents=True, exist_ok=True)
         state = {key: value * ENLARGE if _reads_tokens(key) else value for key, value in state.items()}
         save_file(optimise.half(state), folder / part / "diffusion_pytorch_model.safetensors")
