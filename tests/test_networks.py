@@ -115,23 +115,6 @@ def test_same_seed_same_latents_and_global_randomness_untouched(planted):
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_steps_in_blocks_are_torchs_own(monkeypatch):
-    monkeypatch.setattr(training, "BLOCK", 7)
-    generator = torch.Generator().manual_seed(2)
-    start, pull = torch.randn(5, 9, generator=generator), torch.randn(20, 5, 9, generator=generator)
-    ended = []
-    for kind in (training.BlockwiseNAdam, torch.optim.NAdam):
-        parameter = torch.nn.Parameter(start.clone())
-        optimiser = kind([parameter], lr=1e-2, weight_decay=0.1)
-        for k, direction in enumerate(pull):
-            optimiser.param_groups[0]["lr"] = 1e-2 / (1 + k // 8)
-            optimiser.zero_grad()
-            (parameter * direction).sum().backward()
-            optimiser.step()
-        ended.append(parameter.detach())
-    torch.testing.assert_close(ended[0], ended[1], rtol=1e-5, atol=1e-6)
-
-
 def test_rate_halves_and_training_stops_without_improvement():
     x, y = torch.randn(60, 5), torch.randn(60, 3)
     fit, validation = training.split(60, seed=0)
