@@ -13,6 +13,8 @@ from nsdlib.core.glm.events import design_from_events
 from nsdlib.core.glm.fit import _named, fit
 from nsdlib.core.glm.options import Options
 
+pytestmark = pytest.mark.numerical
+
 DATA = Path(__file__).parent / "data"
 N_RUNS = 4
 

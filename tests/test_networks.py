@@ -6,6 +6,8 @@ import torch
 
 from nsdlib.core import networks, training
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture(scope="module")
 def planted():
