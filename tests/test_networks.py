@@ -9,6 +9,11 @@ from nsdlib.core import networks, training
 pytestmark = pytest.mark.numerical
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="module")
 def planted():
     """Patterns whose latents are a known linear map of them."""
@@ -138,19 +143,19 @@ def test_rate_halves_and_training_stops_without_improvement():
 
 @pytest.mark.parametrize(("errors", "n_best"), [([0.5, np.nan, 0.4, 0.6], 3), ([0.5, 0.4, 0.4, 0.6], 2)])
 def test_the_best_network_and_its_rates_are_of_one_epoch(monkeypatch, errors, n_best):
-    x, y, told = torch.randn(60, 5), torch.randn(60, 3), []
+    x, y, weights = torch.randn(60, 5), torch.randn(60, 3), []
 
     def error(network, *_):
-        told.append(network.weight.detach().clone())
-        return errors[len(told) - 1]
+        weights.append(network.weight.detach().clone())
+        return errors[len(weights) - 1]
 
     monkeypatch.setattr(training, "_error", error)
     settings = {"max_epochs": 4, "seed": 0, "batch_size": 16, "name": "test"}
     history, best = training.search(lambda: torch.nn.Linear(5, 3), x, y, *training.split(60, seed=0), **settings)
-    assert len(history.rates) == n_best and torch.equal(best.weight, told[n_best - 1])
+    assert len(history.rates) == n_best and torch.equal(best.weight, weights[n_best - 1])
 
 
-def test_training_that_never_gives_a_number_is_refused(planted, monkeypatch):
+def test_training_whose_error_is_never_finite_is_refused(planted, monkeypatch):
     monkeypatch.setattr(training, "_error", lambda *_: float("nan"))
     with pytest.raises(
         ValueError, match=r"gru: the validation error must be a finite number.*got nan in the last of 2"

@@ -60,23 +60,7 @@ class RunDesign:
 
 
 def make_run_designs(design, data, *, tr, degree=None, device="cpu"):
-    """Check the input of the GLM and prepare the design of each run.
-
-    Parameters
-    ----------
-    design : list of (n_volumes,) int or (n_volumes, n_conditions) 0/1 arrays
-        One a run. As a vector (NSD's design files): the condition's number at its onset, 0 elsewhere.
-    data : list of (n_volumes, n_voxels) float arrays
-        BOLD, scanner units.
-    tr : float
-        Seconds between volumes.
-    degree : int, optional
-        Degree of the drift polynomials; half the minutes of the run, rounded, when not given.
-    device : torch.device or str
-
-    Returns
-    -------
-    list of RunDesign
+    """Check design and data, as `fit` takes them, and return a `RunDesign` for each run; `degree` as in `polynomials`.
 
     Raises
     ------
@@ -92,18 +76,7 @@ def make_run_designs(design, data, *, tr, degree=None, device="cpu"):
 
 
 def voxel_series(labels, series, *, tr, mean=None):
-    """Return one voxel's series of one run without its drift, and the run's design.
-
-    Parameters
-    ----------
-    labels : (n_volumes,) int
-        The run's design, a number other than 0 at each onset.
-    series : (n_volumes,) float
-        BOLD, scanner units.
-    tr : float
-        Seconds between volumes.
-    mean : float, optional
-        Of the voxel over all runs; of this run when not given.
+    """Return one voxel's series of one run without its drift, and the run's design; arguments as of `fit.explain`.
 
     Returns
     -------

@@ -84,10 +84,6 @@ class Problem:
                         self.scratch.finish(label, batch)
                 bar.update(len(voxels))
 
-    def all_voxels(self):
-        """Return one group with every voxel."""
-        return [np.arange(self.n_voxels)]
-
     def groups(self, hrf_index):
         """Return the voxels of each HRF."""
         return [np.flatnonzero(hrf_index == number) for number in range(len(self.hrfs))]
@@ -155,7 +151,7 @@ def fit_onoff(problem, canonical):
     regressors = [x - columns @ (columns.T @ x) for x, columns in zip(plain, problem.confounds, strict=True)]
     norm, plain_norm = (sum(x.square().sum().item() for x in parts) for parts in (regressors, plain))
     mean, energy, product, plain_product = np.empty((4, problem.n_voxels))
-    for _, voxels in problem.batches(problem.all_voxels(), "ON-OFF"):
+    for _, voxels in problem.batches([np.arange(problem.n_voxels)], "ON-OFF"):
         bold = problem.bold(voxels)
         mean[voxels] = (sum(series.sum(0) for series in bold) / sum(map(len, bold))).cpu()
         total = sum(series.square().sum(0) for series in bold)
@@ -194,7 +190,7 @@ def choose_hrfs(problem, energy, *, lss=False):
     estimate = least_squares_separate if lss else least_squares
     r2 = problem.scratch.array("hrf_r2", (len(solved), problem.n_voxels), np.float64)
     betas = problem.scratch.array("betas_b", (problem.n_trials, problem.n_voxels), np.float32)
-    for _, voxels in problem.batches(problem.all_voxels(), "HRFs", resumable=True):
+    for _, voxels in problem.batches([np.arange(problem.n_voxels)], "HRFs", resumable=True):
         bold = problem.residuals(voxels)
         for number, blocks in enumerate(solved):
             if plain:
