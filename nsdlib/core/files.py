@@ -2,8 +2,10 @@
 
 import errno
 import os
+import shutil
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # errors of a full disk, a quota, and a limit on file sizes
+# Errors of a full disk, a limit on file sizes, and a quota, which not every system knows.
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 UNABLE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}  # errors of file systems that cannot reserve room
 
 
@@ -17,8 +19,8 @@ def atomic_write(path, content):
 def preallocate(path, n_bytes):
     """Reserve a file's room on the disk, so that it fails now rather than in the middle of a write.
 
-    The file keeps its contents, and a shorter one is extended. A file system that cannot reserve is asked how much is free; on
-    one that copies what is overwritten (Btrfs, ZFS), the room may be gone again by then.
+    The file keeps its contents, and a shorter one is extended. A system (macOS) or file system that cannot reserve is asked how
+    much is free; there, and on one that copies what is overwritten (Btrfs, ZFS), the room may be gone again by then.
 
     Parameters
     ----------
@@ -31,14 +33,15 @@ def preallocate(path, n_bytes):
     OSError
         With an errno in `FULL` when there is too little room.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        os.posix_fallocate(descriptor, 0, n_bytes)
-    except OSError as error:
-        if error.errno not in UNABLE:
-            raise
-        disk = os.fstatvfs(descriptor)
-        if disk.f_bavail * disk.f_frsize < n_bytes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
-    finally:
-        os.close(descriptor)
+    with path.open("ab") as file:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+                return
+            except OSError as error:
+                if error.errno not in UNABLE:
+                    raise
+        if shutil.disk_usage(path).free < n_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        if file.tell() < n_bytes:
+            file.truncate(n_bytes)

@@ -39,11 +39,12 @@ def hrf_fits(labels, series, *, hrfs, tr, mean=None):
     """
     import torch
 
-    from nsdlib.core.glm.design import voxel_run
+    from nsdlib.core.glm.design import voxel_series
     from nsdlib.core.glm.linear import least_squares, solve_block
 
-    run, measured = voxel_run(labels, series, tr=tr, mean=mean)
-    blocks = [solve_block(run.regressors(run.drift.new_tensor(hrf)), run.drift[:, :0], run=1) for hrf in hrfs]
+    design, measured = voxel_series(labels, series, tr=tr, mean=mean)
+    regressors = [design.regressors(design.drift.new_tensor(hrf)) for hrf in hrfs]
+    blocks = [solve_block(columns, design.no_columns, run=1) for columns in regressors]
     fits = [(block.regressors @ least_squares([block], [measured]))[:, 0] for block in blocks]
     return measured[:, 0].numpy(), torch.stack(fits).numpy()
 
