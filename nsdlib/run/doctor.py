@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
-import nsdlib
 from nsdlib.run.rates import existing, machine_name, total_memory
 
 DISTRIBUTION = "nsd-decoding"
@@ -169,7 +168,7 @@ def requirements():
         installed = distribution(DISTRIBUTION)
         return installed.metadata["Requires-Python"], installed.requires or []
     except PackageNotFoundError:
-        file = Path(nsdlib.__file__).parents[1] / "pyproject.toml"
+        file = Path(__file__).resolve().parents[2] / "pyproject.toml"
         project = tomllib.loads(file.read_text())["project"]
         return project["requires-python"], project["dependencies"]
 

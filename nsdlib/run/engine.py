@@ -18,8 +18,6 @@ from nbclient.util import run_sync
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 
-import nsdlib
-
 SLICE = 0.5  # seconds between two looks at the socket
 START_TIMEOUT = 300  # seconds that a kernel may take to start, on a machine that is busy with other jobs
 OUTPUT_TIMEOUT = 120  # seconds that the outputs of a finished cell may take to arrive; large figures on a busy machine
@@ -46,7 +44,7 @@ def kernel_environment(root):
     -------
     dict of str to str
     """
-    tree = Path(nsdlib.__file__).resolve().parents[1]
+    tree = Path(__file__).resolve().parents[2]
     entries = [Path(entry).resolve() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     if tree != Path(sysconfig.get_path("purelib")).resolve():  # a source tree
         entries = [tree, *(entry for entry in entries if entry != tree)]
