@@ -31,7 +31,7 @@ class Models:
     n_vision: int
     side: int  # pixels of a refined image
     weights: float  # bytes in float32
-    on_gpu: float  # bytes: weights as loaded there, and the diffusion model with one image (rehearsal.gpu_memory)
+    on_gpu: float  # bytes: weights as loaded there, and the diffusion model with one image (full_size.gpu_memory)
 
 
 ZOOS = {
