@@ -14,7 +14,7 @@ from nsdlib.core.files import atomic_write
 from nsdlib.core.metrics import METRICS
 from nsdlib.params import load_run, run_names
 from nsdlib.run.progress import clock
-from nsdlib.study import claims, stats
+from nsdlib.study import claims, statistics
 from nsdlib.study.audit import audit
 from nsdlib.study.published import latent_errors, paper_table, sources, systems
 
@@ -145,8 +145,8 @@ def _latents(stores):
     for name, store in stores.items():
         with store.load("ablation") as found:
             for measure in ("mse", "mae"):
-                table = stats.summary(found.errors.sel(measure=measure), **_bootstrap(stores))
-                text = stats.as_text(table, digits=4).iloc[:, 0]
+                table = statistics.summary(found.errors.sel(measure=measure), **_bootstrap(stores))
+                text = statistics.as_text(table, digits=4).iloc[:, 0]
                 columns[f"`{name}`, {measure.upper()} (n = {table.n})"] = text
     return pd.DataFrame(columns).loc[list(paper.index)].rename_axis("decoder").to_markdown()
 
@@ -195,7 +195,7 @@ def _noise(stores):
     rows = []
     for name, store in stores.items():
         with store.load("noise") as found:
-            table = stats.summary(found.value.sel(stage="refined"), **_bootstrap(stores))
+            table = statistics.summary(found.value.sel(stage="refined"), **_bootstrap(stores))
         for amplitude in table.amplitude.values:
             one = table.sel(amplitude=amplitude)
             cells = {metric: _cell(one.sel(metric=metric)) for metric in METRICS}
@@ -213,7 +213,7 @@ def _audit(_):
 def _summary(store):
     """Scores of every system of one run: mean, low, high (system, metric), over its test images."""
     with store.load("scores") as scores:
-        return stats.summary(scores.value, n_bootstrap=store.run.n_bootstrap, seed=store.run.seed).load()
+        return statistics.summary(scores.value, n_bootstrap=store.run.n_bootstrap, seed=store.run.seed).load()
 
 
 def _cell(table, system=None):

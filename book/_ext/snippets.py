@@ -16,8 +16,8 @@ from nsdlib.params import load_run
 from nsdlib.plots.interactive import image
 from nsdlib.run import publish
 from nsdlib.store.store import MissingArtifact, Store
-from nsdlib.study import stats
-from nsdlib.study.selection import at_percentiles, rank_share
+from nsdlib.study import statistics
+from nsdlib.study.selection import at_percentiles, relative_rank
 
 KINDS = {"seen": "stimulus", "rough": "rough", "refined": "refined"}  # label to array of the artifact `reconstruction`
 N_SHOWN = 6
@@ -129,7 +129,7 @@ def made_with(root) -> str:
 def _strip(made, scores):
     """An HTML table, a row a kind, a column an image at a percentile of the mean rank."""
     ranks = [
-        rank_share(scores.sel(metric=m), higher_is_better=metric.higher_is_better) for m, metric in METRICS.items()
+        relative_rank(scores.sel(metric=m), higher_is_better=metric.higher_is_better) for m, metric in METRICS.items()
     ]
     chosen, percentiles = at_percentiles(np.mean(ranks, axis=0), N_SHOWN)
     heads = "".join(f'<th scope="col">{p:.0f}</th>' for p in percentiles)
@@ -145,7 +145,7 @@ def _strip(made, scores):
 
 def _caption(run, values):
     """The rule, n, and three numbers with their intervals."""
-    table = stats.summary(values, n_bootstrap=run.n_bootstrap, seed=run.seed).load()
+    table = statistics.summary(values, n_bootstrap=run.n_bootstrap, seed=run.seed).load()
 
     def cell(system, metric):
         one = table.sel(system=system, metric=metric)

@@ -15,7 +15,7 @@ from nsdlib.core import device, networks, training
 from nsdlib.core.ridge import Moments, Ridge, region_kernels
 from nsdlib.core.similarity import two_way
 from nsdlib.store import zoo
-from nsdlib.study import stats
+from nsdlib.study import statistics
 
 MEASURES = ("mse", "mae")
 
@@ -180,7 +180,7 @@ def explained_variance(errors, floor, *, n_bootstrap=2000, seed=0) -> dict:
         mean, low, high, n. 1 is perfect, 0 no better than the mean latent.
     """
     both = np.stack([errors, floor])
-    means = stats.bootstrap_means(both, n_bootstrap=n_bootstrap, seed=seed)  # (n_bootstrap, 2)
+    means = statistics.bootstrap_means(both, n_bootstrap=n_bootstrap, seed=seed)  # (n_bootstrap, 2)
     low, high = np.quantile(1 - means[:, 0] / means[:, 1], [0.025, 0.975])
     return {"mean": float(1 - both[0].mean() / both[1].mean()), "low": low, "high": high, "n": len(errors)}
 

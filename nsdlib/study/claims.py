@@ -12,7 +12,7 @@ import numpy as np
 
 from nsdlib.params import load_run
 from nsdlib.store.store import Store
-from nsdlib.study import stats
+from nsdlib.study import statistics
 
 ARTIFACTS = ("scores", "noise", "ablation", "latent_size")
 TRAINED = 200  # epochs that networks may take in the published recipe; with fewer they may not have finished learning
@@ -144,10 +144,10 @@ def measure(stores, *, n_bootstrap=2000, seed=0):
             found = {name: files.enter_context(store.load(name)) for name in ARTIFACTS}
             for i, claim in enumerate(CLAIMS):
                 if (pair := claim.pair(found)) is not None:
-                    one = stats.paired_difference(*pair, allowed=claim.allowed, n_bootstrap=n_bootstrap, seed=seed)
+                    one = statistics.paired_difference(*pair, allowed=claim.allowed, n_bootstrap=n_bootstrap, seed=seed)
                     table[:, i, j] = [one[name] for name in ("mean", "low", "high", "p")]
     tested = np.isfinite(table[3])
-    table[3][tested] = stats.holm(table[3][tested])
+    table[3][tested] = statistics.holm(table[3][tested])
     axes = {"claim": [claim.words for claim in CLAIMS], "subject": list(stores)}
     names = ("mean", "low", "high", "p")
     return xr.Dataset(
@@ -168,7 +168,7 @@ def verdicts(tested, runs):
     Returns
     -------
     dict of str to str
-        A claim's words to its verdict: as `stats.verdict`, or why it cannot be judged.
+        A claim's words to its verdict: as `statistics.verdict`, or why it cannot be judged.
     """
     epochs, said = min(run.max_epochs for run in runs), {}
     for claim in CLAIMS:
@@ -178,7 +178,7 @@ def verdicts(tested, runs):
         elif claim.of_networks and epochs < TRAINED:
             said[claim.words] = f"cannot be judged: the networks were stopped after {epochs} epochs"
         else:
-            said[claim.words] = stats.verdict(one["mean"].values + claim.allowed, one.p.values)
+            said[claim.words] = statistics.verdict(one["mean"].values + claim.allowed, one.p.values)
     return said
 
 
