@@ -51,9 +51,9 @@ def test_printed_scores_are_those_of_the_files(page):
     assert re.findall(r"\d\.\d{3}", line) == [f"{value:.3f}" for value in systems().loc["MindEye2", list(METRICS)]]
 
 
-def test_a_simulated_subject_does_not_judge_the_paper(page):
+def test_verdicts_of_a_simulated_subject_are_marked(page):
     text, _ = page
-    verdicts = re.findall(r"\| (cannot be judged[^|]*|[^|]*, on the twin) *\|", text)
+    verdicts = re.findall(r"\| (not decidable[^|]*|[^|]*, on the twin) *\|", text)
     assert len(verdicts) == len(CLAIMS)
 
 
