@@ -1,7 +1,6 @@
-"""Tables of the page on what can go wrong: faults put in, files damaged, and what four real subjects will take.
+"""Tables of the page on faults: injected faults, damaged files, interrupted transfers, and the forecast for four subjects.
 
-The first three are files in `book/data/`, two of them written by the benchmarks that put the faults in; the forecast is counted
-when the page is made.
+The first three are files in `book/data/`, two of them written by benchmarks; the forecast is computed when the page is made.
 """
 
 import datetime
@@ -18,19 +17,7 @@ N_NODES = 4  # of the small cluster
 
 
 def read(root, name):
-    """A table of `book/data/`.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-    made : str
-        The last line of its head, which says when and with what it was made.
-
-    Raises
-    ------
-    FileNotFoundError
-        When it is not there.
-    """
+    """Load a table of `book/data/` (pandas.DataFrame), and the last line of its head: date and versions (str)."""
     import pandas as pd
 
     file = root / "book" / "data" / f"{name}.csv"
@@ -39,7 +26,7 @@ def read(root, name):
 
 
 def write(file, table, about, *, packages):
-    """Write a table of `book/data/` as `read` takes it: what it is, the day, what it was made with, and its rows.
+    """Write a table of `book/data/` for `read`: a description, date and versions, and the rows.
 
     Parameters
     ----------
@@ -47,9 +34,9 @@ def write(file, table, about, *, packages):
     table : pandas.DataFrame
         Its index is the first column.
     about : str
-        One line.
+        Description in one line.
     packages : sequence of str
-        Those whose versions count.
+        Packages whose versions are recorded.
     """
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     made = f"{datetime.date.today()}, {platform.system()}, Python {platform.python_version()}, {versions}"
@@ -57,19 +44,14 @@ def write(file, table, about, *, packages):
 
 
 def faults_table(root):
-    """Faults of each kind that were put into runs and results."""
+    """Injected faults by kind."""
     table, _ = read(root, "faults")
     table.loc[len(table)] = {"kind": "**all**"} | {name: table[name].sum() for name in ("injected", "survived", "lost")}
     return table.to_markdown(index=False)
 
 
-def faults_made(root):
-    """When and with what they were put in."""
-    return read(root, "faults")[1]
-
-
 def inputs_table(root):
-    """Damaged files that each reader met."""
+    """Damaged files by reader."""
     table, _ = read(root, "inputs")
     counts = table[["inputs", "right", "refused"]].sum()
     table.loc[len(table)] = {"reader": "**all**", **counts, "megabytes": table["megabytes"].max()}
@@ -77,18 +59,8 @@ def inputs_table(root):
     return table.rename(columns=names).to_markdown(index=False)
 
 
-def inputs_made(root):
-    """When and with what they were damaged."""
-    return read(root, "inputs")[1]
-
-
-def transfers_table(root):
-    """Faults of fetching, and what then happens."""
-    return read(root, "transfers")[0][["fault", "then"]].to_markdown(index=False)
-
-
 def forecast_table(_):
-    """Hours of each notebook of one subject, and of all four, on three machines."""
+    """Hours of each notebook of one subject, and of all four subjects, on three machines."""
     import pandas as pd
 
     rows = {}
@@ -102,14 +74,8 @@ def forecast_table(_):
     return pd.DataFrame(rows).rename_axis("forecast").to_markdown()
 
 
-def sizes_table(_):
-    """Images and bytes of each subject."""
-    table = forecast(_runs(), REFERENCE)[0]
-    return table[["images", "results GB", "to fetch GB"]].to_markdown()
-
-
-def assumed(_):
-    """What the forecast rests on."""
+def assumptions_list(_):
+    """Assumptions of the forecast."""
     lines = dict.fromkeys(line for rates in (REFERENCE, WORKSTATION) for line in assumptions(rates))
     return "\n".join(f"- {line}" for line in lines)
 
@@ -121,11 +87,11 @@ def _runs():
 
 TABLES = {
     "faults": faults_table,
-    "faults_made": faults_made,
+    "faults_made": lambda root: read(root, "faults")[1],
     "inputs": inputs_table,
-    "inputs_made": inputs_made,
-    "transfers": transfers_table,
+    "inputs_made": lambda root: read(root, "inputs")[1],
+    "transfers": lambda root: read(root, "transfers")[0][["fault", "then"]].to_markdown(index=False),
     "forecast": forecast_table,
-    "sizes": sizes_table,
-    "assumptions": assumed,
+    "sizes": lambda _: forecast(_runs(), REFERENCE)[0][["images", "results GB", "to fetch GB"]].to_markdown(),
+    "assumptions": assumptions_list,
 }
