@@ -11,6 +11,8 @@ from nsdlib.core import networks
 from nsdlib.core.ridge import Ridge, rescale
 from nsdlib.study import betas, leaks
 
+pytestmark = pytest.mark.numerical
+
 RNG = np.random.default_rng(0)
 HIDDEN = RNG.standard_normal((90, 5)).astype(np.float32)
 X_ALL = HIDDEN @ RNG.standard_normal((5, 40)).astype(np.float32) + RNG.standard_normal((90, 40)).astype(np.float32)

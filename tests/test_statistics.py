@@ -8,6 +8,8 @@ from scipy import stats as scipy_stats
 from nsdlib.core.metrics import METRICS
 from nsdlib.study import statistics
 
+pytestmark = pytest.mark.numerical
+
 RNG = np.random.default_rng(0)
 
 
