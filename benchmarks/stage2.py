@@ -23,7 +23,7 @@ from nsdlib.run import full_size
 from nsdlib.run.rates import product_rate
 from nsdlib.store import zoo
 from nsdlib.store.store import Store
-from nsdlib.study.stats import paired_difference
+from nsdlib.study.statistics import paired_difference
 
 N_STEPS, STRENGTH, GUIDANCE, SHARE = 10, 0.5, 7.5, 0.4
 COMPARED = {"ddim": (50, 25, 10, 5), "dpm++": (25, 10, 5), "unipc": (25, 10, 5)}

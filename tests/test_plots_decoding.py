@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from nsdlib.plots import decoding
-from nsdlib.study.stats import summary
+from nsdlib.study.statistics import summary
 
 
 @pytest.fixture(autouse=True)

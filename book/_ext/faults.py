@@ -1,4 +1,4 @@
-"""Tables of the page on what can go wrong: faults put in, files damaged, and what four real subjects will take.
+"""Tables of the page on faults: injected faults, damaged files, interrupted transfers, and the forecast for four subjects.
 
 The first three are files in `book/data/`, two of them written by the benchmarks that put the faults in; sizes are counted when
 the page is made, and hours come from rehearsals, of this machine and of those whose file was put into `book/data/`.
@@ -19,19 +19,7 @@ N_NODES = 4  # of the small cluster
 
 
 def read(root, name):
-    """A table of `book/data/`.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-    made : str
-        The last line of its head, which says when and with what it was made.
-
-    Raises
-    ------
-    FileNotFoundError
-        When it is not there.
-    """
+    """Load a table of `book/data/` (pandas.DataFrame), and the last line of its head: date and versions (str)."""
     import pandas as pd
 
     file = root / "book" / "data" / f"{name}.csv"
@@ -40,7 +28,7 @@ def read(root, name):
 
 
 def write(file, table, about, *, packages):
-    """Write a table of `book/data/` as `read` takes it: what it is, the day, what it was made with, and its rows.
+    """Write a table of `book/data/` for `read`: a description, date and versions, and the rows.
 
     Parameters
     ----------
@@ -48,9 +36,9 @@ def write(file, table, about, *, packages):
     table : pandas.DataFrame
         Its index is the first column.
     about : str
-        One line.
+        Description in one line.
     packages : sequence of str
-        Those whose versions count.
+        Packages whose versions are recorded.
     """
     known = {"nsdlib": __version__}
     versions = ", ".join(f"{package} {known.get(package) or version(package)}" for package in packages)
@@ -59,34 +47,19 @@ def write(file, table, about, *, packages):
 
 
 def faults_table(root):
-    """Faults of each kind that were put into runs and results."""
+    """Injected faults by kind."""
     table, _ = read(root, "faults")
     table.loc[len(table)] = {"kind": "**all**"} | {name: table[name].sum() for name in ("injected", "survived", "lost")}
     return table.to_markdown(index=False)
 
 
-def faults_made(root):
-    """When and with what they were put in."""
-    return read(root, "faults")[1]
-
-
 def inputs_table(root):
-    """Damaged files that each reader met."""
+    """Damaged files by reader."""
     table, _ = read(root, "inputs")
     counts = table[["inputs", "right", "refused"]].sum()
     table.loc[len(table)] = {"reader": "**all**", **counts, "megabytes": table["megabytes"].max()}
     names = {"right": "read rightly", "refused": "refused by name", "megabytes": "memory beyond a true file's, MB"}
     return table.rename(columns=names).to_markdown(index=False)
-
-
-def inputs_made(root):
-    """When and with what they were damaged."""
-    return read(root, "inputs")[1]
-
-
-def transfers_table(root):
-    """Faults of fetching, and what then happens."""
-    return read(root, "transfers")[0][["fault", "then"]].to_markdown(index=False)
 
 
 def forecast_table(root):
@@ -124,10 +97,10 @@ def _runs():
 
 TABLES = {
     "faults": faults_table,
-    "faults_made": faults_made,
+    "faults_made": lambda root: read(root, "faults")[1],
     "inputs": inputs_table,
-    "inputs_made": inputs_made,
-    "transfers": transfers_table,
+    "inputs_made": lambda root: read(root, "inputs")[1],
+    "transfers": lambda root: read(root, "transfers")[0][["fault", "then"]].to_markdown(index=False),
     "forecast": forecast_table,
     "sizes": sizes_table,
 }

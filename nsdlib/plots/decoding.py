@@ -44,7 +44,7 @@ def plot_errors(table, floor, *, n_parameters=None):
     Parameters
     ----------
     table : xarray.Dataset
-        mean, low, high over (decoder, measure), see `stats.summary`.
+        mean, low, high over (decoder, measure), see `statistics.summary`.
     floor : dict of str to float
         Measure to the error of the mean latent.
     n_parameters : dict of str to int, optional
@@ -116,7 +116,7 @@ def plot_regions(table):
     Parameters
     ----------
     table : xarray.Dataset
-        mean, low, high over (target, used, region), see `stats.summary`; the last region is all voxels.
+        mean, low, high over (target, used, region), see `statistics.summary`; the last region is all voxels.
 
     Returns
     -------
@@ -195,7 +195,7 @@ def plot_latent_size(table, costs):
     Parameters
     ----------
     table : xarray.Dataset
-        mean, low, high over (n_layers, system, measure), see `stats.summary`; systems "decoded", "oracle", "floor".
+        mean, low, high over (n_layers, system, measure), see `statistics.summary`; systems "decoded", "oracle", "floor".
     costs : dict of str to (n_layer_counts,) float
         Label of an axis to the cost at each number of layers.
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from nsdlib.core.images import check_images
-from nsdlib.study.selection import at_percentiles, rank_share
+from nsdlib.study.selection import at_percentiles, relative_rank
 
 QUALITY = 80  # of WebP: a demo image takes 0.5 kB, a photograph of 96 pixels 1 to 4
 LARGEST = 2_000_000  # characters of one piece, of which a page of 3 MB can hold one beside its figures
@@ -216,7 +216,7 @@ def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None
     ranks, few = {}, {}
     for label, score in values.items():
         better = {"higher_is_better": label not in lower_is_better}
-        ranks[label] = 100 * rank_share(score, **better)
+        ranks[label] = 100 * relative_rank(score, **better)
         few[label] = kept[at_percentiles(np.asarray(score)[kept], n_percentiles, **better)[0]]
     cards = []
     for i in kept[np.argsort(-next(iter(ranks.values()))[kept], kind="stable")]:

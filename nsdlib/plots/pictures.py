@@ -57,7 +57,7 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     Parameters
     ----------
     table : xarray.Dataset
-        mean, low, high over (system, metric), see `stats.summary`.
+        mean, low, high over (system, metric), see `statistics.summary`.
     metrics : dict of str to metrics.Metric
         Gives labels, chance and direction.
     roles : dict of str to str
@@ -138,7 +138,7 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
     Parameters
     ----------
     structure, meaning : (n_images,) float
-        Shares of rank, 0 the worst and 1 the best, see `selection.rank_share`.
+        Ranks scaled to 0 for the worst and 1 for the best, see `selection.relative_rank`.
     marked : dict of str to (n,) int, optional
         Label to positions of images drawn in colour.
     ax : matplotlib axes, optional
