@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS
+from nsdlib.plots.style import COLOURS, new_axes
 
 PANEL = 1.9  # inches a slice
 ACCENT = COLOURS[1]
@@ -26,7 +26,7 @@ def plot_hrfs(seconds, hrfs, peaks, *, canonical=None, ax=None):
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(6.5, 3.4), layout="constrained")[1]
+    ax = ax or new_axes(6.5, 3.4)
     norm = plt.Normalize(peaks.min(), peaks.max())
     for curve, peak in zip(hrfs, peaks, strict=True):
         ax.plot(seconds, curve, color=plt.colormaps["viridis"](norm(peak)), linewidth=1.2)
@@ -53,9 +53,7 @@ def plot_fits(seconds, measured, fits, onsets, *, ax=None):
         Seconds.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(9, 3.2), layout="constrained")[1]
+    ax = ax or new_axes(9, 3.2)
     ax.plot(seconds, measured, ".-", color="0.6", markersize=3, linewidth=0.7, label="measured")
     for label, fit in fits.items():
         ax.plot(seconds, fit, linewidth=1.6, label=label)
@@ -125,9 +123,7 @@ def plot_r2(onoff, fitted, *, threshold, ax=None):
         ON-OFF R2 from which voxels count as responding.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(5.2, 3.8), layout="constrained")[1]
+    ax = ax or new_axes(5.2, 3.8)
     shown = onoff > SMALLEST_R2
     drawn = ax.hexbin(onoff[shown], fitted[shown], xscale="log", bins="log", gridsize=45, mincnt=1, cmap="cividis")
     ax.axvline(threshold, color=ACCENT, linewidth=1.2, label=f"threshold, {threshold:.2g} %")
@@ -148,9 +144,7 @@ def plot_components(curves, chosen, *, ax=None):
         Number that was chosen.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(5.6, 3.4), layout="constrained")[1]
+    ax = ax or new_axes(5.6, 3.4)
     for name, curve in curves.items():
         [line] = ax.plot(curve, ".-", label=f"{name}: {chosen[name]} removed")
         ax.plot(chosen[name], curve[chosen[name]], "o", markersize=10, markerfacecolor="none", color=line.get_color())
@@ -171,9 +165,7 @@ def plot_fractions(fractions, groups, *, ax=None):
     groups : dict of str to (n_voxels,) float
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(5.6, 3.2), layout="constrained")[1]
+    ax = ax or new_axes(5.6, 3.2)
     fractions = np.sort(fractions)
     for name, values in groups.items():
         counts = np.isclose(values[:, None], fractions, atol=1e-3).mean(axis=0)
@@ -193,9 +185,7 @@ def plot_boxes(groups, *, label, title, ax=None):
     label, title : str
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(1.6 + 0.75 * len(groups), 3.5), layout="constrained")[1]
+    ax = ax or new_axes(1.6 + 0.75 * len(groups), 3.5)
     names = [f"{name}\nn = {len(values)}" for name, values in groups.items()]
     style = {"color": "k", "linewidth": 1.6}
     ax.boxplot(list(groups.values()), tick_labels=names, whis=(5, 95), showfliers=False, medianprops=style)
@@ -217,9 +207,7 @@ def plot_truth(planted, found, *, label, title, ax=None):
     title : str
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(4.4, 3.8), layout="constrained")[1]
+    ax = ax or new_axes(4.4, 3.8)
     drawn = ax.hexbin(planted, found, gridsize=35, bins="log", mincnt=1, cmap="cividis")
     ends = [min(planted.min(), found.min()), max(planted.max(), found.max())]
     ax.plot(ends, ends, "k--", linewidth=1.2, label="equal")
@@ -242,9 +230,7 @@ def plot_counts(planted, found, ticks, *, label, title, ax=None):
     label, title : str
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(4.8, 4.2), layout="constrained")[1]
+    ax = ax or new_axes(4.8, 4.2)
     counts = np.zeros((len(ticks), len(ticks)))
     np.add.at(counts, (found, planted), 1)
     share = counts / np.maximum(counts.sum(axis=0), 1)

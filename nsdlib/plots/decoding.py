@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, REFERENCE
+from nsdlib.plots.style import COLOURS, REFERENCE, new_axes
 
 DECODER_COLOURS = dict(zip(("gru", "cnn", "transformer", "ridge", "gated_mlp", "roi_gru"), COLOURS, strict=False))
 USED = {"alone": "the region alone", "without": "all voxels but the region"}
@@ -21,9 +21,7 @@ def plot_learning(errors, *, lines=None, ax=None):
         Levels without epochs: another decoder, or the floor.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(6.5, 3.4), layout="constrained")[1]
+    ax = ax or new_axes(6.5, 3.4)
     for name, values in errors.items():
         epochs, colour = np.arange(1, len(values) + 1), DECODER_COLOURS.get(name, "black")
         ax.plot(epochs, values, color=colour, label=name)
@@ -88,9 +86,7 @@ def plot_layers(explained, resolutions, *, ax=None):
         Rows of each layer's latents.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(7.5, 3.4), layout="constrained")[1]
+    ax = ax or new_axes(7.5, 3.4)
     resolutions = np.asarray(resolutions)
     layers = np.arange(1, len(resolutions) + 1)
     for name, values in explained.items():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, REFERENCE
+from nsdlib.plots.style import COLOURS, REFERENCE, new_axes
 
 PANEL = 1.15  # inches an image
 ROLE_COLOURS = {
@@ -143,9 +143,7 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
         Label to positions of images drawn in colour.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(4.6, 4.2), layout="constrained")[1]
+    ax = ax or new_axes(4.6, 4.2)
     ax.axhline(0.5, color=REFERENCE, linewidth=0.8, linestyle=":")
     ax.axvline(0.5, color=REFERENCE, linewidth=0.8, linestyle=":")
     ax.scatter(structure, meaning, s=12, color="0.7", linewidths=0)
