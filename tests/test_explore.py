@@ -82,21 +82,21 @@ def opened(run, request):
     """One explorer, open, with all that it said noted in `heard`."""
     explorer = getattr(explore, request.param)(run)
     explorer.heard = []
-    explorer.said.observe(lambda change: explorer.heard.append(change["new"]), names="value")
+    explorer.message.observe(lambda change: explorer.heard.append(change["new"]), names="value")
     return explorer.open()
 
 
 def figures(explorer):
     """Alternative texts and pixels of what it shows."""
-    found = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]+)"', explorer.shown.value)
+    found = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]+)"', explorer.images.value)
     return {text: np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L")) for data, text in found}
 
 
 def changes(explorer, name, value):
     """Whether the figures are others after a control has been moved."""
-    before = explorer.shown.value
+    before = explorer.images.value
     explorer.controls[name].value = value
-    return explorer.shown.value != before
+    return explorer.images.value != before
 
 
 every = pytest.mark.parametrize(
@@ -107,12 +107,12 @@ every = pytest.mark.parametrize(
 @every
 def test_it_opens_with_figures_that_show_something(opened):
     assert figures(opened) and all(pixels.std() > 5 for pixels in figures(opened).values())
-    assert "Not drawn" not in opened.said.value and "..." not in opened.said.value
+    assert "Not drawn" not in opened.message.value and "..." not in opened.message.value
 
 
 @every
 def test_it_says_what_it_does_before_it_is_done(opened):
-    assert opened.heard[-2].endswith("...</em></p>") and opened.heard[-1] == opened.said.value
+    assert opened.heard[-2].endswith("...</em></p>") and opened.heard[-1] == opened.message.value
     assert any(word in opened.heard[0] for word in ("Reading", "Loading"))
     assert len(opened.box.children) == 3 and set(opened.box.children[0].children) == set(opened.controls.values())
 
@@ -135,7 +135,7 @@ def test_sliders_wait_until_they_are_let_go(opened):
 def test_a_moved_control_changes_the_figures(opened, moves):
     for name, value in moves.items():
         assert changes(opened, name, value), name
-    assert "Not drawn" not in opened.said.value
+    assert "Not drawn" not in opened.message.value
 
 
 @pytest.mark.parametrize("opened", ["reconstruction_explorer", "what_if"], indirect=True)
@@ -146,15 +146,15 @@ def test_another_image_gives_other_figures(opened):
 @pytest.mark.parametrize("opened", ["reconstruction_explorer"], indirect=True)
 def test_an_error_becomes_one_sentence_and_the_figures_stay(opened):
     assert not changes(opened, "strength", 0.2)  # of four steps none is left
-    assert "leaves no step to walk" in opened.said.value and opened.said.value.count("<p") == 1
-    assert changes(opened, "strength", 0.5) and "Not drawn" not in opened.said.value
+    assert "leaves no step to walk" in opened.message.value and opened.message.value.count("<p") == 1
+    assert changes(opened, "strength", 0.5) and "Not drawn" not in opened.message.value
 
 
 @pytest.mark.parametrize("name", ["hrf_explorer", "roi_explorer", "reconstruction_explorer", "what_if"])
 def test_an_empty_store_is_explained_by_the_notebook_that_fills_it(twin, tmp_path, name):
     explorer = getattr(explore, name)(twin.model_copy(update={"store": tmp_path})).open()
-    assert re.search(r"Not drawn.*run `nsdlib run small 0\d_\w+` first", explorer.said.value)
-    assert explorer.controls == {} and explorer.shown.value == ""
+    assert re.search(r"Not drawn.*run `nsdlib run small 0\d_\w+` first", explorer.message.value)
+    assert explorer.controls == {} and explorer.images.value == ""
 
 
 def test_the_first_image_is_the_one_of_notebook_05(run):
@@ -179,7 +179,7 @@ def test_the_first_image_is_the_one_of_notebook_05(run):
 def test_nothing_altered_leaves_the_image_as_it_is(run):
     explorer = explore.what_if(run).open()
     explorer.controls["scale"].value = 1.0
-    assert re.search(r"by 0\.0 grey levels in the mean.*by 0\.0", explorer.said.value)
+    assert re.search(r"by 0\.0 grey levels in the mean.*by 0\.0", explorer.message.value)
 
 
 def test_the_chosen_fit_is_that_of_the_stored_betas(run):
@@ -250,7 +250,7 @@ def test_it_shows_itself_before_it_reads(monkeypatch):
     monkeypatch.setattr("IPython.display.display", lambda box: order.append("shown"))
     explorer._ipython_display_()
     explorer._ipython_display_()
-    assert order == ["shown", "read", "shown"] and "done" in explorer.said.value
+    assert order == ["shown", "read", "shown"] and "done" in explorer.message.value
 
 
 def test_figures_do_not_pile_up(run):

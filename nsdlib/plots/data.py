@@ -126,7 +126,8 @@ def plot_regions(background, regions, *, slices):
             ax.imshow(layer.transpose(1, 0, 2), origin="lower")
         ax.set(xticks=[], yticks=[], xlabel=f"z = {z}")
     handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour, _ in zip(REGION_COLOURS, regions, strict=False)]
-    figure.legend(handles, list(regions), loc="outside lower center", ncols=len(regions), frameon=False, fontsize=8)
+    ncols = min(len(regions), 2 * len(slices))
+    figure.legend(handles, list(regions), loc="outside lower center", ncols=ncols, frameon=False, fontsize=8)
     figure.suptitle("Visual regions on slices from below to above (back of the head at the bottom)")
     return figure
 

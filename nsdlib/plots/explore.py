@@ -31,7 +31,7 @@ class Explorer:
     ----------
     controls : dict of str to widget
         Empty until it is opened.
-    said, shown : ipywidgets.HTML
+    message, images : ipywidgets.HTML
         The sentence, and the figures as images.
     box : ipywidgets.VBox
         All of it.
@@ -42,8 +42,8 @@ class Explorer:
 
         self._load, self._make_controls, self._draw = load, controls, draw
         self._reading, self._doing, self._loaded = reading, doing, None
-        self.controls, self.said, self.shown = {}, HTML(), HTML()
-        self.box = VBox([self.said, self.shown])
+        self.controls, self.message, self.images = {}, HTML(), HTML()
+        self.box = VBox([self.message, self.images])
 
     def open(self):
         """Read what is needed and draw the first figures."""
@@ -54,7 +54,7 @@ class Explorer:
             self._loaded = self._load()
             self.controls = self._make_controls(self._loaded)
         except (ValueError, OSError) as error:
-            self._complain(error)
+            self._report(error)
             return self
         for control in self.controls.values():
             control.style.description_width = "initial"
@@ -62,7 +62,7 @@ class Explorer:
                 control.continuous_update = False  # sliders report when they are let go, not on the way
             control.observe(self.draw, names="value")
         row = HBox(list(self.controls.values()), layout=Layout(flex_flow="row wrap"))
-        self.box.children = (row, self.said, self.shown)
+        self.box.children = (row, self.message, self.images)
         self.draw()
         return self
 
@@ -73,16 +73,16 @@ class Explorer:
         try:
             sentence, figures = self._draw(self._loaded, **values)
         except (ValueError, OSError) as error:
-            self._complain(error)
+            self._report(error)
             return
-        self.shown.value = "".join(_as_image(figure, text) for text, figure in figures.items())
-        self.said.value = f"<p>{escape(sentence)}</p>"
+        self.images.value = "".join(_as_image(figure, text) for text, figure in figures.items())
+        self.message.value = f"<p>{escape(sentence)}</p>"
 
     def _say(self, text):
-        self.said.value = f"<p><em>{escape(text)} ...</em></p>"
+        self.message.value = f"<p><em>{escape(text)} ...</em></p>"
 
-    def _complain(self, error):
-        self.said.value = f'<p role="alert"><b>Not drawn:</b> {escape(str(error).splitlines()[0])}</p>'
+    def _report(self, error):
+        self.message.value = f'<p role="alert"><b>Not drawn:</b> {escape(str(error).splitlines()[0])}</p>'
 
     def _ipython_display_(self):
         from IPython.display import display

@@ -52,11 +52,10 @@ def plot_measure(background, masks, slices, values, *, label):
     label : str
         Name of the measure.
     """
+    brain = plot_regions(background, masks, slices=slices)
+    brain.suptitle("The regions on their slices")
     ax = plot_boxes(values, label=label, title=f"{label[0].upper()}{label[1:]} by region")
-    figures = {
-        f"regions on slices {slices[0]} to {slices[-1]}": plot_regions(background, masks, slices=slices),
-        f"{label} by region": ax.figure,
-    }
+    figures = {f"regions on slices {slices[0]} to {slices[-1]}": brain, f"{label} by region": ax.figure}
     medians = ", ".join(f"{name} {np.median(inside):.2f}" for name, inside in values.items())
     return f"Median {label}: {medians}.", figures
 
