@@ -113,7 +113,7 @@ def plot_map(values, background, *, voxels, slices, label, limits=None):
 
 
 def plot_r2(onoff, fitted, *, threshold, ax=None):
-    """Draw for each voxel what a common response explains against what single trials explain.
+    """Draw the variance that single trials explain against that of a common response, a point a voxel.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def plot_fractions(fractions, groups, *, ax=None):
 
 
 def plot_boxes(groups, *, label, title, ax=None):
-    """Draw the spread over voxels of something in several groups: box 25 to 75, whiskers 5 to 95 percent.
+    """Draw the spread of a quantity over voxels in several groups: box 25 to 75, whiskers 5 to 95 percent.
 
     Parameters
     ----------
@@ -196,20 +196,20 @@ def plot_boxes(groups, *, label, title, ax=None):
     return ax
 
 
-def plot_truth(planted, found, *, label, title, ax=None):
-    """Draw what was found against what was planted, with the line of agreement.
+def plot_truth(planted, estimated, *, label, title, ax=None):
+    """Draw estimates against the planted truth, with the line of agreement.
 
     Parameters
     ----------
-    planted, found : (n,) float
+    planted, estimated : (n,) float
     label : str
         Quantity and unit.
     title : str
     ax : matplotlib axes, optional
     """
     ax = ax or new_axes(4.4, 3.8)
-    drawn = ax.hexbin(planted, found, gridsize=35, bins="log", mincnt=1, cmap="cividis")
-    ends = [min(planted.min(), found.min()), max(planted.max(), found.max())]
+    drawn = ax.hexbin(planted, estimated, gridsize=35, bins="log", mincnt=1, cmap="cividis")
+    ends = [min(planted.min(), estimated.min()), max(planted.max(), estimated.max())]
     ax.plot(ends, ends, "k--", linewidth=1.2, label="equal")
     ax.set(xlabel=f"planted {label}", ylabel=f"found {label}")
     ax.legend(frameon=False, loc="upper left", fontsize=8)
@@ -218,12 +218,12 @@ def plot_truth(planted, found, *, label, title, ax=None):
     return ax
 
 
-def plot_counts(planted, found, ticks, *, label, title, ax=None):
-    """Draw how often each of several ordered things was found for each that was planted.
+def plot_counts(planted, estimated, ticks, *, label, title, ax=None):
+    """Draw a matrix of estimates: how often each of several ordered classes was estimated for each that was planted.
 
     Parameters
     ----------
-    planted, found : (n_voxels,) int
+    planted, estimated : (n_voxels,) int
         Numbers from 0.
     ticks : list of str
         A name for each number.
@@ -232,13 +232,13 @@ def plot_counts(planted, found, ticks, *, label, title, ax=None):
     """
     ax = ax or new_axes(4.8, 4.2)
     counts = np.zeros((len(ticks), len(ticks)))
-    np.add.at(counts, (found, planted), 1)
-    share = counts / np.maximum(counts.sum(axis=0), 1)
-    drawn = ax.imshow(100 * share, origin="lower", cmap="cividis", vmin=0)
-    some = np.arange(0, len(ticks), 3)
-    ax.set(xticks=some, yticks=some, xlabel=f"planted {label}", ylabel=f"found {label}")
-    ax.set_xticklabels([ticks[i] for i in some])
-    ax.set_yticklabels([ticks[i] for i in some])
+    np.add.at(counts, (estimated, planted), 1)
+    percent = 100 * (counts / np.maximum(counts.sum(axis=0), 1))
+    drawn = ax.imshow(percent, origin="lower", cmap="cividis", vmin=0)
+    labelled = np.arange(0, len(ticks), 3)
+    ax.set(xticks=labelled, yticks=labelled, xlabel=f"planted {label}", ylabel=f"found {label}")
+    ax.set_xticklabels([ticks[i] for i in labelled])
+    ax.set_yticklabels([ticks[i] for i in labelled])
     ax.set_title(title)
     ax.figure.colorbar(drawn, ax=ax, label="percent of the planted", shrink=0.85)
     return ax
