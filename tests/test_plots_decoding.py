@@ -67,7 +67,7 @@ def test_regions_stand_at_their_values_beside_all_voxels():
             np.testing.assert_allclose(line.get_ydata(), table["mean"].sel(target=target, used=used).values[:2])
 
 
-def test_regimes_show_who_wins_and_the_range_of_the_seeds():
+def test_regimes_show_differences_of_decoders_and_the_range_of_the_seeds():
     rows = [
         {
             "response": response,
