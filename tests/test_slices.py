@@ -189,3 +189,10 @@ def test_imports_are_kept_for_the_names_that_are_needed():
     program = ast.parse("from nsdlib.core import networks, ridge\nx = ridge.fit()\nstore.save('result', x)")
     kept = slices.follow(program.body, program.body[-1:])
     assert ast.unparse(kept[0]) == "from nsdlib.core import ridge"
+
+
+def test_two_imports_of_one_package_are_both_kept():
+    program = ast.parse(
+        "import nsdlib.core.ridge\nimport nsdlib.core.noise\nstore.save('result', nsdlib.core.ridge.fit())"
+    )
+    assert slices.follow(program.body, program.body[-1:]) == program.body

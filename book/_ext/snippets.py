@@ -15,7 +15,8 @@ from nsdlib.core.similarity import resize
 from nsdlib.params import load_run
 from nsdlib.plots.interactive import image
 from nsdlib.run import publish
-from nsdlib.store.store import MissingArtifact, Store
+from nsdlib.store.artifact import MissingArtifact
+from nsdlib.store.store import Store
 from nsdlib.study import stats
 from nsdlib.study.selection import at_percentiles, rank_share
 

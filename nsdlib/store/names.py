@@ -8,7 +8,7 @@ IMPORTS = ast.Import | ast.ImportFrom
 
 
 def read_by(node):
-    """Names whose values from before a statement it reads."""
+    """Return the names whose values from before a statement it reads."""
     if isinstance(node, ast.Name):
         return {node.id} if isinstance(node.ctx, ast.Load) else set()
     if isinstance(node, ast.AugAssign):
@@ -28,7 +28,7 @@ def read_by(node):
 
 
 def _read_block(statements):
-    """Names whose values from before some statements these read."""
+    """Return the names whose values from before some statements these read."""
     read = set()
     for line in reversed(statements):
         read = (read - set_anew(line)) | read_by(line)
@@ -36,23 +36,25 @@ def _read_block(statements):
 
 
 def read_late(line):
-    """Names that the functions and generators of a statement read, perhaps long after it."""
+    """Return the names that the functions and generators of a statement read, perhaps long after it."""
     return set().union(*(read_by(node) for node in ast.walk(line) if isinstance(node, FUNCTIONS | ast.GeneratorExp)))
 
 
 def set_anew(line):
-    """Names that a statement surely gives values which owe nothing to those before."""
+    """Return the names that a statement surely gives values which owe nothing to those before."""
     if isinstance(line, ast.If):
         branches = [set().union(*map(set_anew, branch)) for branch in (line.body, line.orelse)]
         return branches[0] & branches[1]
-    if isinstance(line, IMPORTS | ast.FunctionDef | ast.ClassDef):
-        return bound_by(line) if not hasattr(line, "name") else {line.name}
+    if isinstance(line, IMPORTS):
+        return {alias.asname or alias.name for alias in line.names}  # `import a.b` adds to what `a` is
+    if isinstance(line, ast.FunctionDef | ast.ClassDef):
+        return {line.name}
     targets = [part for target in getattr(line, "targets", ()) for part in getattr(target, "elts", [target])]
     return {part.id for part in targets if isinstance(part, ast.Name) and isinstance(line, ast.Assign)}
 
 
 def bound_by(line):
-    """Names that a statement binds, or unbinds: assigned, imported, defined, caught."""
+    """Return the names that a statement binds, or unbinds: assigned, imported, defined, caught."""
     bound = _stored(line)
     for node in ast.walk(line):
         if isinstance(node, IMPORTS):
@@ -65,7 +67,7 @@ def bound_by(line):
 
 
 def _stored(node):
-    """Names that a node assigns or deletes, but for the variables of comprehensions."""
+    """Return the names that a node assigns or deletes, but for the variables of comprehensions."""
     if isinstance(node, ast.Name):
         return set() if isinstance(node.ctx, ast.Load) else {node.id}
     if isinstance(node, FUNCTIONS | ast.ClassDef):  # what is assigned there is theirs
@@ -75,5 +77,5 @@ def _stored(node):
 
 
 def names_in(node):
-    """All names in a node."""
+    """Return all names in a node."""
     return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
