@@ -28,7 +28,7 @@ import xarray as xr
 from book._ext import faults
 from nsdlib.core.glm import scratch
 from nsdlib.params import load_run
-from nsdlib.store import store
+from nsdlib.store import artifact, store
 
 ROOT = Path(__file__).parents[1]
 SHARES = {"01_hrf_glmsingle": 0.2, "02_roi_betas": 0.8}  # of the kills
@@ -200,7 +200,7 @@ def in_child(action):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         try:
             action()
-        except (store.StoreFull, scratch.ScratchFull):
+        except (artifact.StoreFull, scratch.ScratchFull):
             os._exit(3)
         except BaseException:
             os._exit(1)
@@ -216,7 +216,7 @@ def kill_saves():
         lines = count(1)
 
         def trace(frame, event, _):
-            if frame.f_code.co_filename != store.__file__:
+            if frame.f_code.co_filename not in (store.__file__, artifact.__file__):
                 return None
             if event == "line" and next(lines) == line:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -239,11 +239,11 @@ def fill_disk():
     def save(limit, preallocate):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        store.preallocate = preallocate
+        artifact.preallocate = preallocate
         shelf.save("glm", example())
 
     for limit in LIMITS:
-        said = in_child(lambda limit=limit: save(limit, store.reserve)) == 3
+        said = in_child(lambda limit=limit: save(limit, artifact.preallocate)) == 3
         clean = not any(shelf.run.store.iterdir())
         yield BEFORE, said and clean and recovered(shelf)
     for limit in LIMITS:
@@ -274,7 +274,7 @@ def fill_scratch(folder):
 def damage_artifacts(rng):
     """Yield outcomes of damage to an artifact: it must be refused, made anew by its notebook, and kept beside."""
     shelf = store.Store(load_run("small"))
-    arrays, manifest = (shelf.path("glm") / name for name in (store.ARRAYS, store.MANIFEST))
+    arrays, manifest = (shelf.path("glm") / name for name in (artifact.ARRAYS, artifact.MANIFEST))
     half = json.dumps({"sha256": "0"})
 
     def flip():
@@ -291,7 +291,7 @@ def damage_artifacts(rng):
             try:
                 shelf.load("glm")
                 refused = False
-            except (store.DamagedArtifact, store.MissingArtifact):
+            except (artifact.DamagedArtifact, artifact.MissingArtifact):
                 refused = True
             yield f"artifact damaged: {kind}", refused and recovered(shelf)
 

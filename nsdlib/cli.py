@@ -104,7 +104,7 @@ def _simulate(options):
 )
 def _fetch(options):
     """Get NSD's files of a subject, or the published weights. Repeated, it goes on, and fetches what is damaged again."""
-    from nsdlib.data import fetch
+    from nsdlib.data import fetch, nsd_bucket
     from nsdlib.store import zoo
 
     run = load_run(f"subj{options.subject:02d}")
@@ -114,13 +114,13 @@ def _fetch(options):
         return 0
     n_sessions = run.n_sessions if options.sessions is None else options.sessions
     glm_sessions = min(run.glm_sessions, n_sessions) if options.glm_sessions is None else options.glm_sessions
-    files = fetch.subject_files(
+    files = nsd_bucket.subject_files(
         run.data, run.subject, n_sessions=n_sessions, glm_sessions=glm_sessions, version=run.betas_version
     )
     if options.dry_run:
-        print(fetch.TERMS, end="\n\n")
+        print(nsd_bucket.TERMS, end="\n\n")
     else:
-        fetch.accept_terms(run.data, accepted=options.accept_terms)
+        nsd_bucket.accept_terms(run.data, accepted=options.accept_terms)
     fetch.fetch(files, run.data, **settings)
     return 0
 

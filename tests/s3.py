@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from nsdlib.data import fetch
+from nsdlib.data import fetch, nsd_bucket
 from nsdlib.store.download import Patience
 
 NAME = "natural-scenes-dataset"
@@ -138,7 +138,7 @@ def filled_server():
     client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", **keys)
     client.create_bucket(Bucket=NAME)
     rng, contents = np.random.default_rng(0), {}
-    for file in fetch.subject_files("", 1, **SESSIONS):
+    for file in nsd_bucket.subject_files("", 1, **SESSIONS):
         key = file.path.as_posix()
         contents[key] = rng.bytes(5 * 2**20 + 300_000 if key == BIG else 150_000)
         if key == BIG:
@@ -172,9 +172,11 @@ def world_of(bucket, data, monkeypatch):
     proxy = Proxy(bucket[0])
     thread = threading.Thread(target=proxy.serve_forever, args=(0.01,))
     thread.start()
-    monkeypatch.setattr(fetch, "BUCKET", proxy.address)
+    monkeypatch.setattr(nsd_bucket, "BUCKET", proxy.address)
     monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**12))
-    monkeypatch.setattr(fetch, "CAPTIONS", f"{proxy.address}/nsddata_stimuli/stimuli/nsd/COCO_73k_annots_curated.npy")
+    monkeypatch.setattr(
+        nsd_bucket, "CAPTIONS", f"{proxy.address}/nsddata_stimuli/stimuli/nsd/COCO_73k_annots_curated.npy"
+    )
     yield World(proxy, bucket[1], data)
     proxy.end()
     thread.join()
@@ -182,7 +184,7 @@ def world_of(bucket, data, monkeypatch):
 
 def files(world, *ends):
     """The subject's files, or those of them whose path ends so."""
-    found = fetch.subject_files(world.data, 1, **SESSIONS)
+    found = nsd_bucket.subject_files(world.data, 1, **SESSIONS)
     return [file for file in found if not ends or file.path.as_posix().endswith(ends)]
 
 

@@ -12,7 +12,8 @@ import pytest
 from s3 import BIG, NAME, QUICK, SMALL, TABLE, files, is_whole, sha256_of
 
 from nsdlib.data import fetch
-from nsdlib.store.download import GO_ON, File, Patience, Record, Server
+from nsdlib.store.download import GO_ON, Patience, Server
+from nsdlib.store.record import File, Record
 
 ROOT = Path(__file__).parents[1]
 
@@ -274,7 +275,7 @@ def test_an_interruption_from_the_keyboard_goes_on(world, monkeypatch):
 def test_a_killed_process_goes_on(world):
     world.proxy.faults = {BIG: ["held"]}
     code = (
-        "import sys; from pathlib import Path; from nsdlib.data import fetch; from nsdlib.store.download import File\n"
+        "import sys; from pathlib import Path; from nsdlib.data import fetch; from nsdlib.store.record import File\n"
         "folder, key, address = sys.argv[1:]\n"
         "fetch.fetch([File(Path(folder, key), address, '', '', md5_etag=True)], folder)"
     )

@@ -10,11 +10,11 @@ import pytest
 from s3 import BIG, QUICK, SESSIONS, SMALL, TABLE, files, is_whole, sha256_of
 
 from nsdlib.cli import main
-from nsdlib.data import fetch
+from nsdlib.data import fetch, nsd_bucket
 from nsdlib.data import nsd_layout as nsd
 from nsdlib.params import load_run
 from nsdlib.store import zoo
-from nsdlib.store.download import Record
+from nsdlib.store.record import Record
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,7 +41,7 @@ def test_the_list_is_the_doctors_and_what_the_notebooks_show(world):
     assert wanted[layout.stimuli].about == 73_000 * 425 * 425 * 3
     assert wanted[layout.betas(SESSIONS["version"], 2, "hdf5")].about == 81 * 104 * 83 * 750 * 2
     assert [file.stage.partition(",")[0] for file in files(world)] == sorted(
-        (file.stage.partition(",")[0] for file in files(world)), key=list(fetch.STAGES).index
+        (file.stage.partition(",")[0] for file in files(world)), key=list(nsd_bucket.STAGES).index
     )
     assert not wanted[layout.captions].md5_etag and wanted[layout.expdesign].md5_etag
 
@@ -57,7 +57,7 @@ def test_the_list_is_the_doctors_and_what_the_notebooks_show(world):
 )
 def test_what_nsd_does_not_have_is_refused(tmp_path, subject, sessions, message):
     with pytest.raises(ValueError, match=message):
-        fetch.subject_files(
+        nsd_bucket.subject_files(
             tmp_path, subject, n_sessions=sessions[0], glm_sessions=sessions[1], version="betas_assumehrf"
         )
 
@@ -159,7 +159,7 @@ def test_the_command_wants_the_terms_accepted_once(project, world, capsys):
     assert "hand neither the data nor parts of them on" in said.out and "repeat with --accept-terms" in said.err
     assert not world.data.exists() and world.proxy.seen == []
     assert main([*NSD, "--accept-terms"]) == 0
-    assert is_whole(world) and fetch.TERMS_PAGE in (world.data / "terms_accepted.json").read_text()
+    assert is_whole(world) and nsd_bucket.TERMS_PAGE in (world.data / "terms_accepted.json").read_text()
     capsys.readouterr()
     assert main(NSD) == 0 and "hand neither" not in capsys.readouterr().out
 
@@ -177,7 +177,7 @@ def test_a_person_at_a_terminal_is_asked(project, world, monkeypatch, capsys, an
 def test_the_commands_dry_run_needs_no_acceptance(project, world, capsys):
     assert main([*NSD, "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith(fetch.TERMS) and f"missing     {SMALL}" in said and not world.data.exists()
+    assert said.startswith(nsd_bucket.TERMS) and f"missing     {SMALL}" in said and not world.data.exists()
 
 
 def test_the_command_takes_sessions_from_the_run(project, world, monkeypatch):

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from nsdlib.data import nsd_layout
 from nsdlib.data.nsd import NSDSubject
 from nsdlib.data.nsd_files import DamagedFile
-from nsdlib.store.store import DamagedArtifact, MissingArtifact
+from nsdlib.store.artifact import DamagedArtifact, MissingArtifact
 
 ROOT = Path(__file__).parents[1]
 N_EXAMPLES = 200

@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from nsdlib.data import nsd_checks, nsd_write
+from nsdlib.data import nsd_checks, nsd_traps, nsd_write
 from nsdlib.data import nsd_layout as nsd
 from nsdlib.data.nsd import DEFAULT_VERSION, NSDSubject
 from nsdlib.data.nsd_checks import first_contact, repeat_agreement
@@ -187,7 +187,9 @@ def test_one_broken_file_fails_its_own_check_and_says_what_to_do(subject, fault)
     fault(subject)
     table = first_contact(NSDSubject(subject.root, subject.subject, subject.n_sessions))
     wrong = table[table["result"] == "WRONG"]
-    assert list(wrong["check"]) == [getattr(nsd_checks, FAULTS[fault]).__doc__.rstrip(".")], wrong
+    assert list(wrong["check"]) == [
+        getattr(nsd_traps, FAULTS[fault].removeprefix("_"), nsd_checks._mapping).__doc__.rstrip(".")
+    ], wrong
     assert wrong["remedy"].item() and wrong["wanted"].item() != wrong["found"].item()
     assert set(table["result"]) <= {"ok", "WRONG", "not tried"}
 
@@ -211,14 +213,14 @@ def test_a_missing_file_is_not_there_and_what_rests_on_a_wrong_one_is_not_tried(
 
 def test_the_splits_of_a_real_subject_are_counted_and_compared(twin, monkeypatch):
     subject = NSDSubject(twin.data, twin.subject, twin.n_sessions)
-    monkeypatch.setattr(nsd_checks, "_is_real", lambda subject: True)
+    monkeypatch.setattr(nsd_traps, "_is_real", lambda subject: True)
     counts = subject.split_counts(37)
     pair = counts["images_train"], counts["images_test"]
-    monkeypatch.setattr(nsd_checks, "SPLITS", {37: pair, 40: (9000, 1000)})
-    found, wanted, right = nsd_checks._splits(subject, None)
+    monkeypatch.setattr(nsd_traps.nsd, "SPLITS", {37: pair, 40: (9000, 1000)})
+    found, wanted, right = nsd_traps.splits(subject, None)
     assert right and found == wanted == f"37: {pair[0]:,} + {pair[1]:,}, 40: 9,000 + 1,000"
-    monkeypatch.setattr(nsd_checks, "SPLITS", {37: (8859, 982), 40: (9000, 1000)})
-    assert not nsd_checks._splits(subject, None)[2]  # the simulated design has another order
+    monkeypatch.setattr(nsd_traps.nsd, "SPLITS", {37: (8859, 982), 40: (9000, 1000)})
+    assert not nsd_traps.splits(subject, None)[2]  # the simulated design has another order
 
 
 def test_every_subject_has_the_size_that_is_asked_of_it(twin, monkeypatch):
@@ -228,9 +230,9 @@ def test_every_subject_has_the_size_that_is_asked_of_it(twin, monkeypatch):
         labels.flat[:n_voxels] = 1
         monkeypatch.setitem(subject.__dict__, "brainmask", labels > 0)
         monkeypatch.setattr(subject, "roi", lambda name, labels=labels: labels)
-        assert nsd_checks._voxels(subject, None) == (n_voxels, n_voxels, True)
+        assert nsd_traps.voxels(subject, None) == (n_voxels, n_voxels, True)
         labels.flat[n_voxels] = 1
-        assert nsd_checks._voxels(subject, None) == (n_voxels + 1, n_voxels, False)
+        assert nsd_traps.voxels(subject, None) == (n_voxels + 1, n_voxels, False)
 
 
 def test_a_mask_of_another_subject_is_found(twin, monkeypatch):
@@ -239,7 +241,7 @@ def test_a_mask_of_another_subject_is_found(twin, monkeypatch):
         mask = np.ones(nsd.VOLUME_SHAPES[number], dtype=np.int8)
         monkeypatch.setitem(subject.__dict__, "brainmask", mask > 0)
         monkeypatch.setattr(subject, "volume", lambda name, mask=mask: mask)
-        assert nsd_checks._masks(subject, None)[2] == (number == 1)
+        assert nsd_traps.masks(subject, None)[2] == (number == 1)
 
 
 def test_agreement_is_the_correlation_of_first_and_second_showing():

@@ -25,7 +25,8 @@ from nsdlib.data.nsd_files import DamagedFile, read_beta_columns, read_captions
 from nsdlib.data.nsd_layout import Layout
 from nsdlib.params import load_run, run_names
 from nsdlib.run.runner import notebook_names, select
-from nsdlib.store.store import Store, _machine
+from nsdlib.store.artifact import machine_id
+from nsdlib.store.store import Store
 from nsdlib.store.zoo import path as weights_path
 
 ROOT = Path(__file__).parents[1]
@@ -275,7 +276,7 @@ def test_saving_follows_no_link_out_of_the_store(project):
     (elsewhere / "mine").write_text("mine")
     store.run.store.mkdir(parents=True)
     folder = store.path("glm").name
-    partial = f".partial-{_machine()}-{os.getpid()}-{folder}"
+    partial = f".partial-{machine_id()}-{os.getpid()}-{folder}"
     for name in (partial, f".scratch-{folder}"):
         (store.run.store / name).symlink_to(elsewhere)
     with pytest.raises(FileExistsError):

@@ -1,24 +1,24 @@
 """What a result is made from is found by imports: nested modules, data files and cells count; comments and other cells do not."""
 
+import ast
 import json
 import shutil
 
 import pytest
 
 from nsdlib.params import load_run
-from nsdlib.store import provenance, sources
+from nsdlib.store import provenance, slices, sources
 
 FILES = {
     "__init__.py": "",
     "params.py": "from nsdlib.wing import unused\n\n\ndef load_run(name):\n    return name\n",
-    "wing/__init__.py": 'from nsdlib.face import lazy\n\nlazy(__name__, {"outer": ("compute", "other"), "unused": ("idle",)})\n',
+    "wing/__init__.py": 'import lazy_loader\n\nlazy_loader.attach(__name__, submod_attrs={"outer": ("compute", "other"), "unused": ("idle",)})\n',
     "wing/outer.py": "from nsdlib.wing.deep import inner\n\n\ndef compute():\n    return inner.x\n",
     "wing/deep/__init__.py": "",
     "wing/deep/inner.py": '"""A."""\n\nfrom pathlib import Path\n\nx = Path(__file__).with_name("table.csv")\n',
     "wing/deep/table.csv": "1,2\n",
     "wing/deep/unread.csv": "3\n",
     "wing/unused.py": "idle = 1\n",
-    "face.py": "def lazy(package, table):\n    pass\n",
 }
 CELLS = {
     "parameters": 'subject = "demo"',
@@ -43,7 +43,7 @@ def package(tmp_path, monkeypatch):
 
 
 def forget():
-    for function in (sources._imports, sources._face, sources.module_hash, sources._slice, sources._hash_of):
+    for function in (sources._imports, sources.face, sources.module_hash, slices._slice, sources._hash_of):
         function.cache_clear()
 
 
@@ -63,7 +63,7 @@ def write_notebook(file, cells):
 def everything(package):
     """The notebook's part and the modules that its result depends on, as hashes."""
     forget()
-    cells, reached = sources.slice_of(package / "page.ipynb", "result")
+    cells, reached = slices.slice_of(package / "page.ipynb", "result")
     return {"cells": cells} | sources.code_hashes(reached)
 
 
@@ -110,11 +110,59 @@ def test_cells_count_from_which_the_result_follows(package, cell, old, new, coun
     assert (everything(package) != before) == counts
 
 
+@pytest.mark.parametrize(
+    ("text", "reached"),
+    [
+        ("from nsdlib.wing import compute", {"outer", "deep.inner"}),
+        ("from nsdlib.wing import idle", {"unused"}),
+        ("import nsdlib.wing as w", {"outer", "deep.inner", "unused"}),
+        ("from nsdlib import wing", {"outer", "deep.inner", "unused"}),
+        ("from nsdlib.wing import *", {"outer", "deep.inner", "unused"}),
+        ("from nsdlib.wing import outer", {"outer", "deep.inner"}),
+        ("from nsdlib.wing.deep import *", set()),
+        ("import nsdlib.wing.deep.inner, numpy", {"deep.inner"}),
+        ("from nsdlib.gone import compute", set()),
+        ("def f():\n    from nsdlib.wing.unused import idle", {"unused"}),
+    ],
+)
+def test_every_form_of_import_reaches_what_it_brings(package, text, reached):
+    found = set(sources.code_hashes(sources.imported([ast.parse(text)])))
+    assert found - {"nsdlib.wing", "nsdlib.wing.deep"} == {f"nsdlib.wing.{name}" for name in reached}
+
+
+def test_a_name_that_is_both_a_module_and_on_the_face_reaches_both(package):
+    face = package / "nsdlib" / "wing" / "__init__.py"
+    face.write_text(face.read_text().replace('("idle",)', '("idle", "outer")'))
+    found = sources.imported([ast.parse("from nsdlib.wing import outer")])
+    assert found == {"nsdlib.wing.outer", "nsdlib.wing.unused:outer"}
+
+
+def test_a_statement_that_is_timed_counts(package):
+    write_notebook(package / "page.ipynb", CELLS | {"made": "%time value, parts = compute(), []\n%matplotlib inline"})
+    assert "nsdlib.wing.outer" in everything(package)
+
+
+def test_every_statement_that_saves_the_artifact_counts(package):
+    branches = 'if run:\n    store.save("result", 1)\nprint(run)\nif not run:\n    store.save("result", {})'
+    write_notebook(package / "page.ipynb", CELLS | {"saved": branches.format(2)})
+    before = everything(package)
+    write_notebook(package / "page.ipynb", CELLS | {"saved": branches.replace("1", "3").format(2)})
+    assert everything(package) != before
+
+
+def test_a_function_that_saves_follows_from_what_is_there_when_it_is_called(package):
+    saving = 'def keep():\n    store.save("result", value)\n\nvalue = {}\nkeep()'
+    hashes = []
+    for number in (2, 3):
+        write_notebook(package / "page.ipynb", CELLS | {"saved": saving.format(number)})
+        hashes.append(everything(package))
+    assert hashes[0] != hashes[1]
+
+
 def test_a_page_is_made_from_every_file_that_its_notebook_reaches(package):
     files = {str(file.relative_to(package / "nsdlib")) for file in sources.source_files(package / "page.ipynb")}
     assert files == set(FILES) - {
         "wing/deep/unread.csv",
-        "face.py",
         "__init__.py",
         "wing/__init__.py",
         "wing/deep/__init__.py",
@@ -125,7 +173,7 @@ def test_a_notebook_that_does_not_save_the_artifact_is_refused(package):
     with pytest.raises(
         ValueError, match=r"page.ipynb does not save the artifact 'no_result': wanted a cell with `store.save"
     ):
-        sources.slice_of(package / "page.ipynb", "no_result")
+        slices.slice_of(package / "page.ipynb", "no_result")
 
 
 def test_only_modules_that_compute_tell_results_apart(package):

@@ -21,10 +21,11 @@ from nsdlib.core.images import add_noise
 from nsdlib.core.ridge import rescale
 from nsdlib.core.scores.metrics import Scorer
 from nsdlib.params import Run, load_run
+from nsdlib.store import artifact as artifact_module
 from nsdlib.store import provenance as provenance_module
-from nsdlib.store import store as store_module
+from nsdlib.store.artifact import DamagedArtifact, MissingArtifact, StoreFull
 from nsdlib.store.provenance import ARTIFACTS, Step, artifact_hash, call_provenance, find_step, provenance
-from nsdlib.store.store import DamagedArtifact, MissingArtifact, Store, StoreFull
+from nsdlib.store.store import Store
 from nsdlib.study import ablation, leaks
 
 ROOT = Path(__file__).parents[1]
@@ -181,9 +182,9 @@ def test_a_full_disk_leaves_nothing_and_says_how_much_to_free(run, example, monk
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    store, needed = Store(run), f"{example.nbytes + store_module.OVERHEAD:,}"
+    store, needed = Store(run), f"{example.nbytes + artifact_module.OVERHEAD:,}"
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, step, full)
+        patch.setattr(artifact_module, step, full)
         patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=example.nbytes))
         with pytest.raises(StoreFull, match=rf"artifact 'glm' of run 'small': it takes up to {needed} bytes") as error:
             store.save("glm", example)
@@ -199,7 +200,7 @@ def test_a_limit_is_told_from_a_full_disk_and_other_errors_stay_what_they_are(ru
     def refuse(*_):
         raise next(answers)
 
-    monkeypatch.setattr(store_module, "preallocate", refuse)
+    monkeypatch.setattr(artifact_module, "preallocate", refuse)
     with pytest.raises(StoreFull, match="A quota or a limit on file sizes is in the way: raise it"):
         Store(run).save("glm", example)
     with pytest.raises(OSError, match="broken"):
@@ -249,9 +250,9 @@ def test_the_first_of_two_writers_wins(run, example):
 def test_a_killed_writer_leaves_no_artifact(run):
     code = """
 import os, numpy as np, xarray as xr
-from nsdlib.store import store
+from nsdlib.store import artifact, store
 from nsdlib.params import load_run
-store._sync = lambda path: os._exit(9)
+artifact._sync = lambda path: os._exit(9)
 store.Store(load_run("small")).save("glm", xr.Dataset({"a": ("i", np.arange(9))}))
 """
     killed = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
@@ -263,7 +264,7 @@ store.Store(load_run("small")).save("glm", xr.Dataset({"a": ("i", np.arange(9))}
 def test_what_killed_writers_leave_is_swept_where_surely_nobody_writes(run, example):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    here, another, old = store_module._machine(), "0" * 12, time.time() - store_module.DAY - 60
+    here, another, old = artifact_module.machine_id(), "0" * 12, time.time() - artifact_module.DAY - 60
     left = {
         f".partial-{here}-{dead.pid}-glm-a": (time.time(), False),
         f".partial-{here}-{os.getpid()}-glm-b": (old, True),  # a process that lives, however long it rests
@@ -446,7 +447,7 @@ def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_costs_only_the_k
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store_module, "preallocate", full)
+    monkeypatch.setattr(artifact_module, "preallocate", full)
     with pytest.warns(
         UserWarning, match=r"no room for the result of add_noise of run 'small'.*it is computed each time"
     ):
@@ -469,3 +470,35 @@ def test_a_trained_network_comes_back_from_the_store_and_predicts_the_same(run):
         for mode in ("none", "train", "test"):
             both = [rescale(one.predict(X), one, mode=mode) for one in (wanted, again)]
             np.testing.assert_array_equal(*both)
+
+
+def test_where_the_system_tells_no_machine_nobody_is_known_and_age_tells(run, example, monkeypatch, tmp_path):
+    monkeypatch.setattr(artifact_module, "BOOT", tmp_path / "no_proc")
+    artifact_module.machine_id.cache_clear()
+    here, others = artifact_module.machine_id(), run.store / ".partial-0123456789ab-1-glm-x"
+    others.mkdir(parents=True)
+    (others / "arrays.nc").touch()
+    assert len(here) == 12 and here == artifact_module.machine_id()
+    Store(run).save("glm", example).close()
+    assert others.is_dir() and Store(run).has("glm")
+    for path in (others / "arrays.nc", others):
+        os.utime(path, (0, 0))
+    Store(run).save("betas", example).close()
+    assert not others.exists()
+    artifact_module.machine_id.cache_clear()
+
+
+def test_a_folder_that_cannot_be_synced_costs_nothing_and_a_file_that_cannot_is_an_error(run, example, monkeypatch):
+    fsync, refused = os.fsync, []
+
+    def refuse(descriptor):
+        if Path(f"/dev/fd/{descriptor}").is_dir() or refused == ["all"]:
+            refused.append(descriptor)
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    assert Store(run).save("glm", example).identical(example) and refused
+    refused[:] = ["all"]
+    with pytest.raises(OSError, match="Invalid argument"):
+        Store(run).save("betas", example)

@@ -14,7 +14,8 @@ from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.plots.interactive import image
 from nsdlib.run import publish
-from nsdlib.store.store import MissingArtifact, Store
+from nsdlib.store.artifact import MissingArtifact
+from nsdlib.store.store import Store
 from nsdlib.study import statistics
 from nsdlib.study.selection import at_percentiles, relative_rank
 

@@ -1,13 +1,8 @@
-"""Getting the Natural Scenes Dataset (NSD) and the published weights: which files, under which terms, checked ever after.
-
-What is there and whole is not fetched again, so a command that was interrupted is simply repeated.
-"""
+"""Fetch files and check them ever after: what is there and whole is not fetched again, an interrupted command is repeated."""
 
 import errno
 import fcntl
-import json
 import shutil
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,38 +10,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from nsdlib.core.files import atomic_write
-from nsdlib.data import nsd_layout as nsd
-from nsdlib.store.download import (
-    GO_ON,
-    FetchError,
-    File,
-    Patience,
-    Record,
-    Remote,
-    Server,
-    digests,
-    discard,
-    fault,
-    put_in_place,
-    size_of,
-)
-
-BUCKET = "https://natural-scenes-dataset.s3.amazonaws.com"
-CAPTIONS = "https://huggingface.co/datasets/pscotti/naturalscenesdataset/resolve/main/COCO_73k_annots_curated.npy"
-TERMS_PAGE = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
-TERMS = f"""The Natural Scenes Dataset is free for research and teaching, for those who keep its terms. In short:
-  - fill in the data access form first (https://naturalscenesdataset.org);
-  - hand neither the data nor parts of them on; everyone who works with them is bound;
-  - do not try to find out who the participants are;
-  - cite Allen et al. 2022 (doi:10.1038/s41593-021-00962-x) and thank NSF IIS-1822683 and IIS-1822929.
-The terms themselves, which alone count: {TERMS_PAGE}"""
-STAGES = {
-    "nsddata": "design, behaviour, masks and regions (notebooks 00 and 02)",
-    "nsddata_stimuli": "images and captions (00, 03 to 08)",
-    "nsddata_betas": "published betas (02 to 08)",
-    "nsddata_timeseries": "BOLD and onsets (01)",
-}
+from nsdlib.store.download import GO_ON, Patience, Server
+from nsdlib.store.record import FetchError, File, Record, Remote, digests, discard, find_fault, put_in_place, size_of
 
 
 @dataclass(frozen=True)
@@ -72,81 +37,13 @@ class Plan:
         return 0 if self.state in ("there", "unrecorded") else max(self.size - size_of(self.file.part), 0)
 
 
-def subject_files(data, subject, *, n_sessions, glm_sessions, version):
-    """Every file that the notebooks read of a subject, in the order of the stages.
-
-    Parameters
-    ----------
-    data : path-like
-        Folder that mirrors NSD's bucket.
-    subject : int
-        1 to 8.
-    n_sessions : int
-        Sessions of betas, from the first.
-    glm_sessions : int
-        Sessions of time series, from the first; 0 for none.
-    version : str
-        Version of the betas.
-
-    Returns
-    -------
-    list of File
-
-    Raises
-    ------
-    ValueError
-        For a subject or sessions that NSD does not have.
-    """
-    if subject not in nsd.N_SESSIONS:
-        raise ValueError(f"subject={subject}: NSD has subjects 1 to {nsd.N_SUBJECTS}.")
-    available = nsd.N_SESSIONS[subject]
-    if not (1 <= n_sessions <= available and 0 <= glm_sessions <= available):
-        raise ValueError(
-            f"{n_sessions} sessions of betas and {glm_sessions} of time series: subject {subject} has sessions 1 to {available}."
-        )
-    layout = nsd.Layout(Path(data), subject)
-    files = {
-        layout.stim_info: "where each image came from",
-        **dict(layout.needed(n_sessions, version=version, glm_sessions=glm_sessions)),
-    }
-    return sorted((_of_nsd(layout, path, what) for path, what in files.items()), key=lambda file: _rank(file.stage))
-
-
-def accept_terms(data, *, accepted=False):
-    """Show NSD's terms once, and remember in the data's folder that they were accepted.
-
-    Parameters
-    ----------
-    data : path-like
-        Folder of the data; `terms_accepted.json` in it remembers.
-    accepted : bool
-        Whether the caller has said so already; else a person at a terminal is asked.
-
-    Raises
-    ------
-    RuntimeError
-        When they are not accepted, or nobody is there to ask.
-    """
-    remembered = Path(data) / "terms_accepted.json"
-    if remembered.exists():
-        return
-    print(TERMS)
-    if not accepted and sys.stdin.isatty():
-        print("Do you accept them? Type yes or no:", end=" ", flush=True)
-        accepted = sys.stdin.readline().strip().lower() == "yes"
-    if not accepted:
-        raise RuntimeError(f"NSD's terms are not accepted: read {TERMS_PAGE}, then repeat with --accept-terms.")
-    remembered.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(remembered, json.dumps({"accepted": TERMS_PAGE}) + "\n")
-
-
 def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
     """Bring a folder's files up to what is wanted, or say what that would take, and print both.
 
     Parameters
     ----------
     files : list of File
-        From `subject_files` or `nsdlib.store.zoo.files`.
+        From `nsd_bucket.subject_files` or `nsdlib.store.zoo.files`.
     folder : path-like
         Where `fetched.json` lies, above all files.
     dry_run : bool
@@ -246,7 +143,7 @@ def download(plans, folder, *, patience):
 
 
 def listing(plans, folder):
-    """Every file with its bytes, state and use, stage by stage; "~" and "?" where the server did not say."""
+    """List every file with its bytes, state and use, stage by stage; "~" and "?" where the server did not say."""
     lines = []
     for stage, members in groupby(plans, key=lambda plan: plan.file.stage):
         members = list(members)
@@ -259,13 +156,13 @@ def listing(plans, folder):
 
 
 def summary(plans):
-    """One line a stage."""
+    """Return one line for each stage, and one for all."""
     stages = groupby(plans, key=lambda plan: plan.file.stage)
     return "\n".join([*(_line(stage, list(members)) for stage, members in stages), _line("all", plans)])
 
 
 def amount(n_bytes):
-    """A number of bytes as text, such as "39.56 GB"."""
+    """Return a number of bytes as text, such as "39.56 GB"."""
     for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if n_bytes >= power:
             return f"{n_bytes / power:.2f} {unit}"
@@ -289,32 +186,13 @@ def _by_reason(problems):
         yield f"{', '.join(names[:3])}{more}: {reason}"
 
 
-def _of_nsd(layout, path, what):
-    """The File of a path of the layout, with its address and about how many bytes it has."""
-    key = path.relative_to(layout.root)
-    ours = path != layout.captions
-    return File(
-        path=path,
-        address=f"{BUCKET}/{key.as_posix()}" if ours else CAPTIONS,
-        what=what if ours else f"{what} (from huggingface.co, not part of NSD)",
-        stage=f"{key.parts[0]}, {STAGES[key.parts[0]]}",
-        about=layout.n_bytes(path),
-        md5_etag=ours,
-    )
-
-
-def _rank(stage):
-    """Place of a stage in the order of the notebooks."""
-    return list(STAGES).index(stage.partition(",")[0])
-
-
 def _plan(file, entry, server, verify):
     """The Plan of one file; the server is asked unless the file is there as it was first fetched."""
-    there, recorded = file.path.is_file(), entry.get("sha256", "")
-    whole = there and recorded and size_of(file.path) == entry.get("size")
+    exists, recorded = file.path.is_file(), entry.get("sha256", "")
+    whole = exists and recorded and size_of(file.path) == entry.get("size")
     if whole and (not verify or digests(file.path)[0] == recorded):
         return Plan(file, "there", Remote(entry["size"]))
-    state = "missing" if not there else "damaged" if recorded else "unrecorded"
+    state = "missing" if not exists else "damaged" if recorded else "unrecorded"
     try:
         remote = server.look(file)
     except FetchError as error:
@@ -332,9 +210,9 @@ def _complete(plan, record, server, count):
         if plan.state == "there":
             return ""
         if plan.state == "unrecorded":
-            found = digests(file.path)
-            if not fault(file, remote, recorded, found=found):
-                record.note(file, etag=remote.etag, size=size_of(file.path), sha256=found[0])
+            hashes = digests(file.path)
+            if not find_fault(file, remote, recorded, hashes=hashes):
+                record.note(file, etag=remote.etag, size=size_of(file.path), sha256=hashes[0])
                 return ""
         file.path.parent.mkdir(parents=True, exist_ok=True)
         if entry.get("etag") != remote.etag:  # what has come so far is of another file

@@ -34,6 +34,9 @@ VOLUME_SHAPES = {
     8: (80, 103, 78),
 }
 N_GENERAL_VOXELS = {1: 15724, 2: 14278, 3: 15226, 4: 13153, 5: 13039, 6: 17907, 7: 12682, 8: 14386}
+SPLITS = {30: (8302, 907), 32: (8481, 930), 37: (8859, 982), 40: (9000, 1000)}
+"""Images to train and to test in the first sessions, as the manual and publications count them."""
+
 BETA_VERSIONS = ("betas_assumehrf", "betas_fithrf", "betas_fithrf_GLMdenoise_RR")
 
 ROI_LABELS = {

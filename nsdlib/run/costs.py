@@ -9,7 +9,6 @@ from nsdlib.core import vdvae
 from nsdlib.core.networks import DECODERS, NETWORKS, count_parameters
 from nsdlib.core.training import VALIDATION_SHARE
 from nsdlib.data import nsd_layout as nsd
-from nsdlib.data.nsd_checks import SPLITS
 
 BASE = 0.8e9  # bytes of a kernel with its packages
 CONTEXT = 0.6e9  # bytes of a GPU's own, beside the tensors
@@ -257,6 +256,6 @@ def _typical_split(run):
     if run.simulation:
         n_images = run.n_sessions * nsd.N_SESSION_TRIALS // nsd.N_REPEATS
         return n_images - n_images // 10, n_images // 10
-    known = {0: (0, 0)} | SPLITS
+    known = {0: (0, 0)} | nsd.SPLITS
     columns = zip(*known.values(), strict=True)
     return tuple(round(float(np.interp(run.n_sessions, list(known), column))) for column in columns)

@@ -1,28 +1,17 @@
-"""One file from the web, whole or not at all: interrupted downloads go on, every byte is checked, failures are sentences.
+"""One file from the web, whole or not at all: interrupted downloads go on, every byte is checked, failures are sentences."""
 
-A file grows as `<name>.part` and gets its name only when its size and its hashes are right. `fetched.json` in the folder
-that is filled keeps the sha256 that each file had when it was first fetched; whatever comes later must have the same.
-"""
-
-import hashlib
-import json
 import re
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-from nsdlib.core.files import atomic_write
+from nsdlib.store.record import FetchError, Remote, digests, discard, find_fault, size_of
 
 BLOCK = 2**16  # bytes that are written at once
 PROGRESS = 2**20  # bytes that an attempt must bring for the failures before it to be forgotten
 MAX_REDIRECTS = 5
 GO_ON = "the same command goes on from here"
 OFFLINE = f"is this machine online? When it is, {GO_ON}"
-
-
-class FetchError(Exception):
-    """One file cannot be had: a sentence that names it and says what to do."""
 
 
 class _Again(Exception):
@@ -34,89 +23,24 @@ class _Again(Exception):
 
 
 @dataclass(frozen=True)
-class File:
-    """One file to be had: where it goes, where it comes from, what it is for and what is known about it beforehand.
-
-    `about` is its size in bytes as far as known, `sha256` the first digits of its hash or nothing; `md5_etag` says that the
-    server's ETag of 32 hexadecimal digits is the MD5, as S3 makes it for a file that was uploaded in one piece.
-    """
-
-    path: Path
-    address: str
-    what: str
-    stage: str
-    about: int = 0
-    sha256: str = ""
-    md5_etag: bool = False
-
-    @property
-    def label(self):
-        """What messages call it: its name and that of its folder."""
-        return f"{self.path.parent.name}/{self.path.name}"
-
-    @property
-    def part(self):
-        """The file while it grows."""
-        return self.path.with_name(f"{self.path.name}.part")
-
-
-@dataclass(frozen=True)
 class Patience:
-    """How long to bear with a server: seconds without a byte, attempts in a row, seconds of the first pause (then doubled)."""
+    """How long to bear with a server.
+
+    Attributes
+    ----------
+    timeout : float
+        Seconds without a byte.
+    tries : int
+        Attempts in a row that bring nothing new.
+    backoff : float
+        Seconds of the first pause between attempts, doubled with each.
+    n_threads : int
+    """
 
     timeout: float = 30.0
     tries: int = 5
     backoff: float = 1.0
     n_threads: int = 4
-
-
-@dataclass(frozen=True)
-class Remote:
-    """What the server says of a file; empty where it says nothing."""
-
-    size: int | None
-    etag: str = ""
-    sha256: str = ""
-
-
-class Record:
-    """The file `fetched.json` of a folder: address, bytes, ETag and sha256 of each file; written after every change.
-
-    Parameters
-    ----------
-    folder : path-like
-        Names in the record are relative to it.
-
-    Raises
-    ------
-    ValueError
-        When the file is not such a record.
-    """
-
-    def __init__(self, folder):
-        self.folder = Path(folder)
-        self.path = self.folder / "fetched.json"
-        self._guard = threading.Lock()
-        try:
-            self._entries = json.loads(self.path.read_text()) if self.path.exists() else {}
-            if not all(isinstance(entry, dict) for entry in self._entries.values()):
-                raise ValueError("its entries are not those of files")
-        except (ValueError, AttributeError) as error:
-            raise ValueError(
-                f"{self.path} cannot be used ({error}): restore it, or remove it and all hashes are taken anew."
-            ) from None
-
-    def __getitem__(self, file):
-        return self._entries.get(self._name(file), {})
-
-    def note(self, file, **facts):
-        """Add facts about a file."""
-        with self._guard:
-            self._entries[self._name(file)] = self[file] | {"address": file.address} | facts
-            atomic_write(self.path, json.dumps(self._entries, indent=1, sort_keys=True) + "\n")
-
-    def _name(self, file):
-        return file.path.relative_to(self.folder).as_posix()
 
 
 class Server:
@@ -143,11 +67,21 @@ class Server:
         self._session.close()
 
     def look(self, file):
-        """What the server has under a file's address: a Remote; raises FetchError."""
+        """Ask what the server has under a file's address.
+
+        Returns
+        -------
+        Remote
+
+        Raises
+        ------
+        FetchError
+            When the server refuses, or does not answer in the end.
+        """
         return self._patiently(file, lambda: self._head(file))
 
     def receive(self, file, remote, *, recorded, count):
-        """Bring a file's `.part` to its end and check it; gives its sha256, raises FetchError.
+        """Bring a file's `.part` to its end and check it.
 
         Parameters
         ----------
@@ -156,7 +90,17 @@ class Server:
         recorded : str
             The sha256 that the file had when it was first fetched, or nothing.
         count : callable
-            Is told the number of bytes that came; a negative one when bytes are thrown away.
+            Called with the number of bytes that came; a negative one when bytes are thrown away.
+
+        Returns
+        -------
+        str
+            The sha256 of the file.
+
+        Raises
+        ------
+        FetchError
+            When the file cannot be had.
         """
 
         def attempt():
@@ -203,12 +147,12 @@ class Server:
         """Append what is missing to the `.part`; raises _Again when the connection ends before the file does."""
         import requests
 
-        there = size_of(file.part)
-        if there == remote.size and file.part.exists():
+        n_there = size_of(file.part)
+        if n_there == remote.size and file.part.exists():
             return
-        with self._ask("GET", file.address, file, start=there) as response:
-            going_on = response.headers.get("Content-Range", "").startswith(f"bytes {there}-")
-            if there and not going_on:  # the server begins at the beginning, or cannot go on
+        with self._ask("GET", file.address, file, start=n_there) as response:
+            going_on = response.headers.get("Content-Range", "").startswith(f"bytes {n_there}-")
+            if n_there and not going_on:  # the server begins at the beginning, or cannot go on
                 discard(file.part, count)
             if response.status_code == 416 or (response.status_code == 206 and not going_on):
                 raise _Again("the server does not go on where the file ends here")
@@ -255,72 +199,13 @@ class Server:
         )
 
 
-def digests(path):
-    """The sha256 and the md5 of a file, as hexadecimal digits."""
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(2**22):
-            sha256.update(block)
-            md5.update(block)
-    return sha256.hexdigest(), md5.hexdigest()
-
-
-def fault(file, remote, recorded, *, found):
-    """What is wrong with the hashes of a file, as words; nothing when they are right.
-
-    Parameters
-    ----------
-    file : File
-    remote : Remote
-    recorded : str
-        The sha256 that the file had when it was first fetched, or nothing.
-    found : tuple of str
-        From `digests`.
-    """
-    sha256, md5 = found
-    is_md5 = file.md5_etag and re.fullmatch("[0-9a-f]{32}", remote.etag)
-    promises = {
-        "the server's md5": (remote.etag if is_md5 else "", md5),
-        "the server's sha256": (remote.sha256, sha256),
-        "the hash in its name": (file.sha256, sha256),
-        "the sha256 of the first time in fetched.json": (recorded, sha256),
-    }
-    wrong = [
-        f"{what} is {wanted[:8]}, that of the bytes that came {got[:8]}"
-        for what, (wanted, got) in promises.items()
-        if not got.startswith(wanted)
-    ]
-    return "; ".join(wrong)
-
-
-def size_of(path):
-    """Bytes of a file, 0 where there is none."""
-    return path.stat().st_size if path.exists() else 0
-
-
-def discard(part, count):
-    """Throw a `.part` away, and take its bytes off the count."""
-    count(-size_of(part))
-    part.unlink(missing_ok=True)
-
-
-def put_in_place(file, *, is_ours):
-    """Give a whole `.part` its name; what stood there and was not fetched by this project is kept beside it."""
-    if file.path.exists() and not is_ours:
-        beside = file.path.with_name(f"{file.path.name}.replaced")
-        if beside.exists():
-            raise FetchError(f"{file.label}: it is to be replaced, but {beside} is there already; move both away.")
-        file.path.rename(beside)
-    file.part.replace(file.path)
-
-
 def _checked(file, remote, recorded, count):
     """The sha256 of a `.part`; raises _Again when it is not whole, and throws it away when its bytes are wrong."""
     size = size_of(file.part)
     if remote.size is not None and size < remote.size:
         raise _Again(f"the connection was cut at byte {size:,} of {remote.size:,}")
-    found = digests(file.part)
-    wrong = fault(file, remote, recorded, found=found)
+    hashes = digests(file.part)
+    wrong = find_fault(file, remote, recorded, hashes=hashes)
     if remote.size is not None and size > remote.size:
         wrong = f"{size:,} of them, wanted {remote.size:,}"
     if wrong:
@@ -329,4 +214,4 @@ def _checked(file, remote, recorded, count):
             f"wrong bytes came ({wrong})",
             "try another network; when the publisher has replaced the file, remove its entry from fetched.json",
         )
-    return found[0]
+    return hashes[0]

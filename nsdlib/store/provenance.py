@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nsdlib.store import sources
+from nsdlib.store import slices, sources
 from nsdlib.params import load_run, nearest
 from nsdlib.store.sources import file_hash
 
@@ -96,7 +96,7 @@ def provenance(run, name):
     after = {other: artifact_hash(run, other) for other in step.after if _uses(run, name, other)}
     for other in step.across:
         after |= {f"{member}/{other}": artifact_hash(load_run(member), other) for member in run.group}
-    cells, reached = sources.slice_of(run.root / "notebooks" / f"{step.notebook}.ipynb", name)
+    cells, reached = slices.slice_of(run.root / "notebooks" / f"{step.notebook}.ipynb", name)
     return {
         "artifact": name,
         "fields": run.model_dump(mode="json", include=set(step.params)),
@@ -178,7 +178,7 @@ def notebooks_before(notebook):
         Of the same run, and of every run in `Run.group`.
     """
     made = [step for step in ARTIFACTS.values() if step.notebook == notebook.stem]
-    loaded = (sources.artifacts_loaded(notebook) & set(ARTIFACTS)).union(*(step.after for step in made))
+    loaded = (slices.artifacts_loaded(notebook) & set(ARTIFACTS)).union(*(step.after for step in made))
     of_run = {ARTIFACTS[name].notebook for name in loaded}
     of_group = {ARTIFACTS[name].notebook for step in made for name in step.across}
     return sorted(of_run - {notebook.stem}), sorted(of_group)

@@ -8,11 +8,13 @@ import.
 import ast
 import hashlib
 import json
+import re
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]  # nsdlib/
-FACE = "lazy"  # the function by which a package's __init__ says where its public names come from
+
+TIMED = re.compile(r"^%(time|prun|memit)\s+(?=\S)")  # a statement follows, which is run
 
 # These hand values on and compute none: a change in them makes no result another one. What a function of theirs imports counts.
 CARRIERS = ("nsdlib.params", "nsdlib.store")
@@ -50,59 +52,8 @@ def source_files(notebook):
     -------
     list of Path
     """
-    modules = _follow(imported([ast.parse(text) for text, _ in _cells(notebook)]), ())
+    modules = _follow(imported([ast.parse(text) for text, _ in cells(notebook)]), ())
     return sorted({file for module in modules for file in (_file(module), *data_files(module))})
-
-
-def artifacts_loaded(notebook):
-    """Names of the artifacts that a notebook loads from a store."""
-    return {name for text, _ in _cells(notebook) for name in _called_with(ast.parse(text), ("load",))}
-
-
-def slice_of(notebook, artifact):
-    """What an artifact follows from in the notebook that saves it.
-
-    Parameters
-    ----------
-    notebook : path-like
-    artifact : str
-        The first argument of `store.save` or `store.cached`.
-
-    Returns
-    -------
-    code : str
-        Hash of the statements from which the artifact follows, the parameters cell left out.
-    reached : set of str
-        What they import, for `code_hashes`.
-
-    Raises
-    ------
-    ValueError
-        When the notebook does not save the artifact.
-    """
-    path = Path(notebook)
-    stat = path.stat()
-    return _slice(path, artifact, stat.st_size, stat.st_mtime_ns)
-
-
-@cache
-def _slice(path, artifact, _size, _time):
-    """`slice_of` a notebook as it was at that size and time."""
-    statements = [line for text, tags in _cells(path) if "parameters" not in tags for line in ast.parse(text).body]
-    last = next(
-        (i for i, line in reversed([*enumerate(statements)]) if artifact in _called_with(line, ("save", "cached"))),
-        None,
-    )
-    if last is None:
-        raise ValueError(
-            f'{path.name} does not save the artifact {artifact!r}: wanted a cell with `store.save("{artifact}", ...)`.'
-        )
-    kept, needed = [], {artifact}
-    for line in reversed(statements[: last + 1]):
-        if line is statements[last] or needed & _changed(line):
-            kept.append(_of_import(line, needed))
-            needed = (needed - _set_anew(line)) | _read(line)
-    return _digest(ast.dump(ast.Module(kept[::-1], []))), imported(kept)
 
 
 def imported(trees):
@@ -112,24 +63,29 @@ def imported(trees):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "nsdlib" and _file(alias.name)}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "nsdlib" and not node.level:
-            found |= {_home(node.module, alias.name) for alias in node.names}
+            found = found.union(*(_homes(node.module, alias.name) for alias in node.names))
     return found
 
 
-def _home(module, name):
+def _homes(module, name):
     """Where a name comes from that is imported from a module: itself a module, shown by a package's face, or of the module."""
-    if _file(f"{module}.{name}"):
-        return f"{module}.{name}"
-    return f"{module}.{_face(module).get(name, '')}:{name}".replace(".:", ":")
+    if not _file(module):
+        return set()
+    itself, table = f"{module}.{name}", face(module)
+    homes = {itself} if _file(itself) else set()
+    if name in table:
+        homes.add(f"{module}.{table[name]}:{name}")
+    return homes or {f"{module}:{name}"}
 
 
 @cache
-def _face(package):
-    """Name to module, of the public names that a package shows lazily."""
+def face(package) -> dict[str, str]:
+    """Return the public names of a package, each with the module below it that holds it, from its `lazy_loader.attach`."""
     if _file(package).name != "__init__.py":
         return {}
     calls = (node for node in ast.walk(_tree(package)) if isinstance(node, ast.Call))
-    tables = [ast.literal_eval(call.args[1]) for call in calls if getattr(call.func, "id", None) == FACE]
+    options = [option for call in calls for option in call.keywords if option.arg == "submod_attrs"]
+    tables = [ast.literal_eval(option.value) for option in options]
     return {name: module for table in tables for module, names in table.items() for name in names}
 
 
@@ -150,7 +106,8 @@ def _imports(module, name):
     """What a module imports; of one function of it when that is named and there."""
     tree = _tree(module)
     own = [node for node in tree.body if getattr(node, "name", None) == name]
-    return imported(own or [tree])
+    shown = {f"{module}.{home}" for home in face(module).values()}  # who has the package has whatever it shows
+    return imported(own or [tree]) | shown
 
 
 def _carries(module, carriers=CARRIERS):
@@ -171,7 +128,7 @@ def module_hash(module):
             and isinstance(body[0].value, ast.Constant)
         ):
             body[0].value = ast.Constant("")
-    return _digest(ast.dump(tree), *(file_hash(file) for file in data_files(module)))
+    return digest(ast.dump(tree), *(file_hash(file) for file in data_files(module)))
 
 
 def data_files(module):
@@ -207,64 +164,14 @@ def _tree(module):
     return ast.parse(_file(module).read_text(encoding="utf-8"))
 
 
-def _cells(notebook):
+def cells(notebook):
     """Pairs (text, tags) of a notebook's code cells; lines for the shell are left out."""
     for cell in json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code":
-            lines = "".join(cell["source"]).splitlines()
+            lines = [TIMED.sub("", line) for line in "".join(cell["source"]).splitlines()]
             yield "\n".join(line for line in lines if not line.startswith(("%", "!"))), cell["metadata"].get("tags", [])
 
 
-def _called_with(tree, methods):
-    """First arguments, where they are strings, of calls of methods."""
-    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
-    called = [call.args[0] for call in calls if getattr(call.func, "attr", None) in methods]
-    return {first.value for first in called if isinstance(first, ast.Constant) and isinstance(first.value, str)}
-
-
-def _read(node):
-    """Names whose values from before a statement reads; loops, `with` and comprehensions set their own."""
-    names = {node.id} if isinstance(node, ast.Name) else set()
-    names = names.union(*map(_read, ast.iter_child_nodes(node)))
-    within = [*getattr(node, "generators", ()), *getattr(node, "items", ())] + [node] * isinstance(node, ast.For)
-    targets = [getattr(part, "target", None) or getattr(part, "optional_vars", None) for part in within]
-    return names - {name.id for part in targets if part for name in ast.walk(part) if isinstance(name, ast.Name)}
-
-
-def _of_import(line, needed):
-    """An import without the names that nobody needs; any other statement as it is."""
-    if not isinstance(line, ast.ImportFrom):
-        return line
-    return ast.ImportFrom(
-        line.module, [alias for alias in line.names if (alias.asname or alias.name) in needed], line.level
-    )
-
-
-def _set_anew(line):
-    """Names that a statement gives values which owe nothing to those before."""
-    if isinstance(line, ast.Import | ast.ImportFrom):
-        return {alias.asname or alias.name.split(".")[0] for alias in line.names}
-    targets = [one for target in getattr(line, "targets", ()) for one in getattr(target, "elts", [target])]
-    return {one.id for one in targets if isinstance(one, ast.Name)}
-
-
-def _changed(line):
-    """Names that a statement sets or may change: assigned, imported, defined, written into, or called a method of."""
-    changed = set()
-    for node in ast.walk(line):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            changed |= _set_anew(node)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            changed.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            changed.add(node.id)
-        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
-            changed |= _read(node.value)
-        elif isinstance(node, ast.Expr) and isinstance(getattr(node.value, "func", None), ast.Attribute):
-            changed |= _read(node.value.func.value)
-    return changed
-
-
-def _digest(*texts):
+def digest(*texts):
     """12 hexadecimal digits of texts."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]

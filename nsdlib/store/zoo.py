@@ -7,7 +7,7 @@ where the weights come from; the modules of `core` know how to load them.
 from dataclasses import dataclass
 from pathlib import Path
 
-from nsdlib.store.download import File
+from nsdlib.store.record import File
 from nsdlib.store.provenance import REFINING
 
 

@@ -25,7 +25,8 @@ def paper_table(number):
     Returns
     -------
     pandas.DataFrame
-        Errors by decoder (2, 3); scores, in the columns of `METRICS`, by system and layers (4, 5) or by noise amplitude (6). NaN where nothing is printed.
+        Errors by decoder (2, 3); scores, in the columns of `METRICS`, by system and layers (4, 5) or by noise amplitude (6).
+        NaN where nothing is printed.
 
     Raises
     ------

@@ -1,0 +1,112 @@
+"""The Natural Scenes Dataset (NSD) on the web: which files, from where, under which terms."""
+
+import json
+import sys
+from pathlib import Path
+
+from nsdlib.core.files import atomic_write
+from nsdlib.data import nsd_layout as nsd
+from nsdlib.store.record import File
+
+BUCKET = "https://natural-scenes-dataset.s3.amazonaws.com"
+CAPTIONS = "https://huggingface.co/datasets/pscotti/naturalscenesdataset/resolve/main/COCO_73k_annots_curated.npy"
+TERMS_PAGE = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
+TERMS = f"""The Natural Scenes Dataset is free for research and teaching, for those who keep its terms. In short:
+  - fill in the data access form first (https://naturalscenesdataset.org);
+  - hand neither the data nor parts of them on; everyone who works with them is bound;
+  - do not try to find out who the participants are;
+  - cite Allen et al. 2022 (doi:10.1038/s41593-021-00962-x) and thank NSF IIS-1822683 and IIS-1822929.
+The terms themselves, which alone count: {TERMS_PAGE}"""
+STAGES = {
+    "nsddata": "design, behaviour, masks and regions (notebooks 00 and 02)",
+    "nsddata_stimuli": "images and captions (00, 03 to 08)",
+    "nsddata_betas": "published betas (02 to 08)",
+    "nsddata_timeseries": "BOLD and onsets (01)",
+}
+
+
+def subject_files(data, subject, *, n_sessions, glm_sessions, version):
+    """List every file that the notebooks read of a subject, in the order of the stages.
+
+    Parameters
+    ----------
+    data : path-like
+        Folder that mirrors NSD's bucket.
+    subject : int
+        1 to 8.
+    n_sessions : int
+        Sessions of betas, from the first.
+    glm_sessions : int
+        Sessions of time series, from the first; 0 for none.
+    version : str
+        Version of the betas.
+
+    Returns
+    -------
+    list of File
+
+    Raises
+    ------
+    ValueError
+        For a subject or sessions that NSD does not have.
+    """
+    if subject not in nsd.N_SESSIONS:
+        raise ValueError(f"subject={subject}: NSD has subjects 1 to {nsd.N_SUBJECTS}.")
+    available = nsd.N_SESSIONS[subject]
+    if not (1 <= n_sessions <= available and 0 <= glm_sessions <= available):
+        raise ValueError(
+            f"{n_sessions} sessions of betas and {glm_sessions} of time series: subject {subject} has sessions 1 to {available}."
+        )
+    layout = nsd.Layout(Path(data), subject)
+    files = {
+        layout.stim_info: "where each image came from",
+        **dict(layout.needed(n_sessions, version=version, glm_sessions=glm_sessions)),
+    }
+    return sorted((_of_nsd(layout, path, what) for path, what in files.items()), key=lambda file: _rank(file.stage))
+
+
+def accept_terms(data, *, accepted=False):
+    """Show NSD's terms once, and remember in the data's folder that they were accepted.
+
+    Parameters
+    ----------
+    data : path-like
+        Folder of the data; `terms_accepted.json` in it remembers.
+    accepted : bool
+        Whether the caller has said so already; else a person at a terminal is asked.
+
+    Raises
+    ------
+    RuntimeError
+        When they are not accepted, or nobody is there to ask.
+    """
+    remembered = Path(data) / "terms_accepted.json"
+    if remembered.exists():
+        return
+    print(TERMS)
+    if not accepted and sys.stdin.isatty():
+        print("Do you accept them? Type yes or no:", end=" ", flush=True)
+        accepted = sys.stdin.readline().strip().lower() == "yes"
+    if not accepted:
+        raise RuntimeError(f"NSD's terms are not accepted: read {TERMS_PAGE}, then repeat with --accept-terms.")
+    remembered.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(remembered, json.dumps({"accepted": TERMS_PAGE}) + "\n")
+
+
+def _of_nsd(layout, path, what):
+    """The File of a path of the layout, with its address and about how many bytes it has."""
+    key = path.relative_to(layout.root)
+    is_nsd = path != layout.captions
+    return File(
+        path=path,
+        address=f"{BUCKET}/{key.as_posix()}" if is_nsd else CAPTIONS,
+        what=what if is_nsd else f"{what} (from huggingface.co, not part of NSD)",
+        stage=f"{key.parts[0]}, {STAGES[key.parts[0]]}",
+        about=layout.n_bytes(path),
+        md5_etag=is_nsd,
+    )
+
+
+def _rank(stage):
+    """Place of a stage in the order of the notebooks."""
+    return list(STAGES).index(stage.partition(",")[0])

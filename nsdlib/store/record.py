@@ -1,0 +1,168 @@
+"""Files that are fetched: what is known of each beforehand, and the record of what it was when it first came.
+
+A file grows as `<name>.part` and gets its name only when its size and its hashes are right. `fetched.json` in the folder
+that is filled keeps the sha256 that each file had when it was first fetched; whatever comes later must have the same.
+"""
+
+import hashlib
+import json
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from nsdlib.core.files import atomic_write
+
+
+class FetchError(Exception):
+    """One file cannot be had: a sentence that names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One file to be had: where it goes, where it comes from, what it is for and what is known about it beforehand.
+
+    Attributes
+    ----------
+    path : Path
+    address : str
+    what, stage : str
+        What it is, and of which group of files; for lists.
+    about : int
+        Bytes as far as known.
+    sha256 : str
+        The first digits of its hash, or nothing.
+    md5_etag : bool
+        Whether the server's ETag of 32 hexadecimal digits is the MD5, as S3 makes it for a file that was uploaded in one piece.
+    """
+
+    path: Path
+    address: str
+    what: str
+    stage: str
+    about: int = 0
+    sha256: str = ""
+    md5_etag: bool = False
+
+    @property
+    def label(self):
+        """What messages call it: its name and that of its folder."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
+    def part(self):
+        """The file while it grows."""
+        return self.path.with_name(f"{self.path.name}.part")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """What the server says of a file; empty where it says nothing."""
+
+    size: int | None
+    etag: str = ""
+    sha256: str = ""
+
+
+class Record:
+    """The file `fetched.json` of a folder: address, bytes, ETag and sha256 of each file; written after every change.
+
+    Parameters
+    ----------
+    folder : path-like
+        Names in the record are relative to it.
+
+    Raises
+    ------
+    ValueError
+        When the file is not such a record.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.path = self.folder / "fetched.json"
+        self._guard = threading.Lock()
+        try:
+            self._entries = json.loads(self.path.read_text()) if self.path.exists() else {}
+            if not all(isinstance(entry, dict) for entry in self._entries.values()):
+                raise ValueError("its entries are not those of files")
+        except (ValueError, AttributeError) as error:
+            raise ValueError(
+                f"{self.path} cannot be used ({error}): restore it, or remove it and all hashes are taken anew."
+            ) from None
+
+    def __getitem__(self, file):
+        return self._entries.get(self._name(file), {})
+
+    def note(self, file, **facts):
+        """Add facts about a file."""
+        with self._guard:
+            self._entries[self._name(file)] = self[file] | {"address": file.address} | facts
+            atomic_write(self.path, json.dumps(self._entries, indent=1, sort_keys=True) + "\n")
+
+    def _name(self, file):
+        return file.path.relative_to(self.folder).as_posix()
+
+
+def digests(path):
+    """Compute the sha256 and the md5 of a file, as hexadecimal digits."""
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(2**22):
+            sha256.update(block)
+            md5.update(block)
+    return sha256.hexdigest(), md5.hexdigest()
+
+
+def find_fault(file, remote, recorded, *, hashes):
+    """Compare the hashes of a file with those that were promised.
+
+    Parameters
+    ----------
+    file : File
+    remote : Remote
+    recorded : str
+        The sha256 that the file had when it was first fetched, or nothing.
+    hashes : tuple of str
+        From `digests`.
+
+    Returns
+    -------
+    str
+        What is wrong, in words; nothing when they are right.
+    """
+    sha256, md5 = hashes
+    is_md5 = file.md5_etag and re.fullmatch("[0-9a-f]{32}", remote.etag)
+    promises = {
+        "the server's md5": (remote.etag if is_md5 else "", md5),
+        "the server's sha256": (remote.sha256, sha256),
+        "the hash in its name": (file.sha256, sha256),
+        "the sha256 of the first time in fetched.json": (recorded, sha256),
+    }
+    wrong = [
+        f"{what} is {wanted[:8]}, that of the bytes that came {got[:8]}"
+        for what, (wanted, got) in promises.items()
+        if not got.startswith(wanted)
+    ]
+    return "; ".join(wrong)
+
+
+def size_of(path):
+    """Return the bytes of a file, 0 where there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def discard(part, count):
+    """Throw a `.part` away, and take its bytes off the count."""
+    count(-size_of(part))
+    part.unlink(missing_ok=True)
+
+
+def put_in_place(file, *, is_ours):
+    """Give a whole `.part` its name; what stood there and was not fetched by this project is kept beside it."""
+    if file.path.exists() and not is_ours:
+        beside = file.path.with_name(f"{file.path.name}.replaced")
+        if beside.exists():
+            raise FetchError(f"{file.label}: it is to be replaced, but {beside} is there already; move both away.")
+        file.path.rename(beside)
+    file.part.replace(file.path)

@@ -1,0 +1,254 @@
+"""Which statements of a notebook an artifact follows from, so that a changed figure makes no result anew.
+
+Statements are followed backwards from the one that saves the artifact. Where it cannot be known whether a statement changes a value,
+it is kept: one too many computes a result again, one too few would hand out an old one. A bare call may change what it is called
+with, unless it prints or draws; within an expression a call changes only what its name says it does (`x.pop()`, `np.copyto(x, y)`),
+its `out`, generators and iterators; two names may share a value when one was made from the other.
+"""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+from nsdlib.store.names import COMPREHENSIONS, FUNCTIONS, IMPORTS, bound_by, names_in, read_by, read_late, set_anew
+from nsdlib.store.sources import CARRIERS, cells, digest, imported
+
+SHOWING = ("nsdlib.plots", "matplotlib", "seaborn", "IPython", "ipywidgets")  # their functions change no value
+FRESH = {"print", "display", "deepcopy", "float", "int", "bool", "str", "len", "repr", "range"}  # what they return is nobody else's
+REFLECTIVE = {"globals", "locals", "vars", "exec", "eval", "get_ipython"}  # may change anything
+TELLING = {"describe", "head", "map", "rename", "round", "tail"}  # methods whose value is shown
+CONVERTING = re.compile("(^|_)(as|to)_")  # as_text, to_frame, ...
+STATEFUL = {"default_rng", "Generator", "RandomState", "iter", "open", "map", "filter", "zip", "enumerate", "reversed"}
+MUTATING_METHODS = set(
+    "append appendleft extend insert pop popitem popleft remove clear sort reverse update setdefault add discard fill put itemset "
+    "resize setflags partition shuffle seed send write assign_attrs load_state_dict __setitem__ __setattr__".split()
+)
+MUTATING_FUNCTIONS = set(
+    "copyto fill_diagonal heapify heappop heappush insort next place put put_along_axis putmask seed manual_seed setattr delattr "
+    "shuffle".split()
+)
+_CONTAINERS = ast.Dict | ast.List | ast.Set | ast.Tuple
+_ARITHMETIC = ast.Sub | ast.Div | ast.Pow | ast.MatMult | ast.FloorDiv | ast.Mod  # + * | also join lists and dictionaries
+
+
+def artifacts_loaded(notebook):
+    """Return the names of the artifacts that a notebook loads from a store."""
+    return {name for text, _ in cells(notebook) for name in _first_arguments(ast.parse(text), ("load",))}
+
+
+def slice_of(notebook, artifact):
+    """Find what an artifact follows from in the notebook that saves it.
+
+    Parameters
+    ----------
+    notebook : path-like
+    artifact : str
+        The first argument of `store.save` or `store.cached`.
+
+    Returns
+    -------
+    code : str
+        Hash of the statements from which the artifact follows, the parameters cell left out.
+    reached : set of str
+        What they import, for `sources.code_hashes`.
+
+    Raises
+    ------
+    ValueError
+        When the notebook does not save the artifact.
+    """
+    path = Path(notebook)
+    stat = path.stat()
+    return _slice(path, artifact, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _slice(path, artifact, _size, _time):
+    """`slice_of` a notebook as it was at that size and time."""
+    statements = [line for text, tags in cells(path) if "parameters" not in tags for line in ast.parse(text).body]
+    saving = [line for line in statements if artifact in _first_arguments(line, ("save", "cached"))]
+    if not saving:
+        raise ValueError(
+            f'{path.name} does not save the artifact {artifact!r}: wanted a cell with `store.save("{artifact}", ...)`.'
+        )
+    if not any(isinstance(line, FUNCTIONS) for line in saving):  # a function saves when it is called
+        statements = statements[: statements.index(saving[-1]) + 1]
+    kept = follow(statements, saving)
+    return digest(ast.dump(ast.Module(kept, []))), imported(kept)
+
+
+def follow(statements, wanted):
+    """Select the statements that may change what some of them do.
+
+    Parameters
+    ----------
+    statements : list of ast.stmt
+        A program in its order.
+    wanted : list of ast.stmt
+        Those of it that count themselves.
+
+    Returns
+    -------
+    list of ast.stmt
+        In the same order; imports without the names that nobody needs.
+    """
+    if any(names_in(line) & REFLECTIVE for line in statements):
+        return statements
+    values = _Values(statements)
+    late, before = set(), None  # names that functions read when they are called, whenever that is
+    while late != before:
+        kept, needed = [], set().union(*(bound_by(line) for line in wanted if isinstance(line, FUNCTIONS)))
+        for line in reversed(statements):
+            if line in wanted or (needed | late) & values.changed_by(line) or _is_star(line):
+                kept.append(_of_import(line, needed | late))
+                needed = (needed - set_anew(line)) | read_by(line)
+        before, late = late, late.union(*map(read_late, kept))
+    return kept[::-1]
+
+
+class _Values:
+    """What the names of a program stand for: imports, drawings, generators, and from which others a value was made."""
+
+    def __init__(self, statements):
+        nodes = [node for line in statements for node in ast.walk(line)]
+        imports = {name: node for node in nodes if isinstance(node, IMPORTS) for name in bound_by(node)}
+        self.imports = set(imports)
+        self.showing = {"print", "display"} | {name for name, node in imports.items() if _is_from(node, SHOWING)}
+        self.fresh = FRESH | self.showing | {name for name, node in imports.items() if _is_from(node, CARRIERS)}
+        pairs = [pair for node in nodes for pair in _assigned(node)]
+        self.defined = {name for name, value in pairs if isinstance(value, FUNCTIONS)}
+        self.drawn = {name for name, value in pairs if isinstance(value, ast.Call) and _root(value) in self.showing}
+        one_way = {name for name, value in pairs if _called(value) in STATEFUL or isinstance(value, ast.GeneratorExp)}
+        self.origins, self.views = {}, {}  # what a name's value may share anything with, and what it may itself be
+        for name, value in pairs:
+            self.origins.setdefault(name, {name}).update(self._sources(value))
+        before = 0
+        while before != (before := sum(map(len, self.origins.values()))):
+            for origins in self.origins.values():
+                origins.update(*(self.origins.get(name, ()) for name in tuple(origins)))
+        for name, value in pairs:
+            made = isinstance(value, _CONTAINERS | COMPREHENSIONS)
+            shared = set() if made else set().union(*(self.origins.get(other, ()) for other in self._sources(value)))
+            self.views.setdefault(name, {name}).update(shared)
+        self.stateful = one_way | {name for name, value in pairs if getattr(value, "id", None) in one_way}
+
+    def changed_by(self, line):
+        """Names that a statement binds, and those whose value it may change, by whatever name it does so."""
+        changed, shared = bound_by(line), set()
+        for part in self._written(line):
+            names = names_in(part) - self.imports or names_in(part)
+            changed |= names - self.drawn
+            known = self.views if isinstance(part, ast.Name) else self.origins
+            shared = shared.union(*(known.get(name, ()) for name in names - self.drawn))
+        changed |= {name for name, made_from in self.origins.items() if made_from & shared}
+        return changed | (self.stateful if names_in(line) & self.stateful else set())
+
+    def _written(self, line):
+        """Parts of a statement whose value it may change: written into, or handed to a call that may."""
+        for node in ast.walk(line):
+            if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
+                yield _table(node.value)
+            elif isinstance(node, ast.AugAssign):
+                yield _table(node.target)
+            elif (isinstance(node, ast.Call) and self._may_change(node)) or (
+                isinstance(node, ast.Expr) and self._may_change_bare(node.value)
+            ):
+                call = getattr(node, "value", node)
+                method = isinstance(call.func, ast.Attribute) and _root(call.func) not in self.imports
+                yield call.func.value if method else call.func
+                if not method or _called(call) not in MUTATING_METHODS - {"shuffle"}:  # these change their object alone
+                    yield from [*call.args, *(option.value for option in call.keywords)]
+
+    def _may_change(self, call):
+        """Whether a call, wherever it stands, may change what it is called with."""
+        name, root = _called(call) or "", _root(call)
+        options = {option.arg: getattr(option.value, "value", True) for option in call.keywords}
+        return (
+            name in (MUTATING_FUNCTIONS if root in self.imports or isinstance(call.func, ast.Name) else MUTATING_METHODS)
+            or name.rstrip("_") != name != "_"
+            or "out" in options
+            or bool(options.get("inplace"))
+            or root in self.defined
+        )
+
+    def _may_change_bare(self, call):
+        """Whether a call whose value nobody takes may: all but those that show, and the making of an object."""
+        if not isinstance(call, ast.Call) or _called(call) in TELLING or CONVERTING.search(_called(call) or ""):
+            return False
+        start = call
+        while isinstance(start, ast.Attribute | ast.Subscript) or start is call:
+            start = getattr(start, "func", None) or getattr(start, "value", None)
+        shown = _root(call) in self.showing or (_called(call) or "")[:1].isupper()
+        return isinstance(start, ast.Name) and not shown
+
+    def _sources(self, value):
+        """Names with which a value may share something."""
+        arithmetic = isinstance(value, ast.BinOp) and isinstance(value.op, _ARITHMETIC)
+        if arithmetic or isinstance(value, ast.Compare | ast.JoinedStr | ast.UnaryOp):
+            return set()
+        if isinstance(value, ast.Call) and {_root(value), _called(value)} & self.fresh:
+            return set()
+        own = {value.id} - self.imports if isinstance(value, ast.Name) else set()
+        return own.union(*map(self._sources, ast.iter_child_nodes(value)))
+
+
+def _table(node):
+    """What is written into: the name itself where a table is indexed (`x.loc[a] = b`)."""
+    return node.value if isinstance(node, ast.Attribute) and node.attr in ("loc", "iloc", "at", "iat") else node
+
+
+def _assigned(node):
+    """Pairs (name, value) of what a node gives to names, or puts into what they stand for."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return [(node.name, node)]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):  # x.append(y)
+        return [(name, ast.Tuple(node.args)) for name in names_in(node.func.value) if _called(node) in MUTATING_METHODS]
+    value = getattr(node, "value", None) or getattr(node, "iter", None) or getattr(node, "context_expr", None)
+    targets = [*getattr(node, "targets", ()), getattr(node, "target", None), getattr(node, "optional_vars", None)]
+    pairs = []
+    for target in filter(None, targets if value is not None else ()):
+        parts, values = getattr(target, "elts", [target]), getattr(value, "elts", ())
+        values = values if len(parts) == len(values) > 1 else [value] * len(parts)
+        for part, one in zip(parts, values, strict=True):  # x[0] = y puts y into x
+            pairs += [(name, one if isinstance(part, ast.Name) else ast.Tuple([one])) for name in names_in(part)]
+    return pairs
+
+
+def _of_import(line, needed):
+    """An import without the names that nobody needs; any other statement as it is."""
+    if not isinstance(line, ast.ImportFrom) or _is_star(line):
+        return line
+    names = [alias for alias in line.names if (alias.asname or alias.name) in needed]
+    return ast.ImportFrom(line.module, names, line.level)
+
+
+def _is_star(line):
+    """Whether a statement imports nobody knows what."""
+    return any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(line))
+
+
+def _is_from(node, packages):
+    """Whether an import is from one of some packages."""
+    modules = [getattr(node, "module", None)] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    return all(f"{module}.".startswith(tuple(f"{package}." for package in packages)) for module in modules)
+
+
+def _called(value):
+    """Last part of the name of what is called; None for what is no call, or of no name."""
+    function = getattr(value, "func", None)
+    return getattr(function, "attr", None) or getattr(function, "id", None)
+
+
+def _root(value):
+    """The name with which a chain of attributes, items and calls begins; None when it begins with another value."""
+    while isinstance(value, ast.Attribute | ast.Subscript | ast.Call):
+        value = value.func if isinstance(value, ast.Call) else value.value
+    return getattr(value, "id", None)
+
+
+def _first_arguments(tree, methods):
+    """First arguments, where they are strings, of calls of methods."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
+    called = [call.args[0] for call in calls if getattr(call.func, "attr", None) in methods]
+    return {first.value for first in called if isinstance(first, ast.Constant) and isinstance(first.value, str)}
