@@ -43,13 +43,13 @@ class Claim:
     of_networks: bool = False
 
 
-def _systems(better, worse, metric):
-    """Scores of two systems of notebook 05."""
+def _systems(better, worse, metric, *, artifact="scores"):
+    """Scores of two systems of notebook 05, or of 09 (`controls`, which a run need not have made)."""
 
     def pair(found):
-        values = found["scores"].value.sel(metric=metric)
-        if not {better, worse} <= set(values.system.values):
+        if artifact not in found:
             return None
+        values = found[artifact].value.sel(metric=metric)
         return values.sel(system=better).values, values.sel(system=worse).values
 
     return pair
@@ -89,9 +89,9 @@ def _layers(few, many, measure):
 
 CLAIMS = (
     Claim("refined images are more like the seen ones with the GRU than with ridge (SSIM)", "5: by about 2 %",
-          _systems("refined, gru", "refined, ridge", "ssim"), of_networks=True),
+          _systems("refined, gru", "refined, ridge", "ssim", artifact="controls"), of_networks=True),
     Claim("refined images are closer in meaning to the seen ones with the GRU than with ridge (CLIP)", "5: by about 4 %",
-          _systems("refined, gru", "refined, ridge", "clip"), of_networks=True),
+          _systems("refined, gru", "refined, ridge", "clip", artifact="controls"), of_networks=True),
     Claim("the GRU's latents have a smaller MSE than ridge's", "4.2, Table 3: 0.0681 against 0.0690",
           _errors("ridge", "mse"), of_networks=True),
     Claim("ridge's latents have a smaller MAE than the GRU's", "4.2: no number",
@@ -127,7 +127,7 @@ def measure(stores, *, n_bootstrap=2000, seed=0):
     Parameters
     ----------
     stores : dict of str to Store
-        Of each run, from `ready`; anything that can `load(name)` for `ARTIFACTS`.
+        Of each run, from `ready`; anything that can `load(name)` for `ARTIFACTS`, and for "controls" where it `has` it.
     n_bootstrap, seed : int
 
     Returns
@@ -141,7 +141,8 @@ def measure(stores, *, n_bootstrap=2000, seed=0):
     table = np.full((4, len(CLAIMS), len(stores)), np.nan)
     for j, store in enumerate(stores.values()):
         with ExitStack() as files:
-            found = {name: files.enter_context(store.load(name)) for name in ARTIFACTS}
+            made = [name for name in (*ARTIFACTS, "controls") if name in ARTIFACTS or store.has(name)]
+            found = {name: files.enter_context(store.load(name)) for name in made}
             for i, claim in enumerate(CLAIMS):
                 if (pair := claim.pair(found)) is not None:
                     one = stats.paired_difference(*pair, allowed=claim.allowed, n_bootstrap=n_bootstrap, seed=seed)
