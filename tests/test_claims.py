@@ -46,7 +46,8 @@ def artifacts(seed, *, clip=None, layers=(15, 31)):
         coords={"system": ["decoded"], "measure": ["SSIM"], "n_layers": list(layers)},
     )
     return {
-        "scores": xr.Dataset({"value": scores}),
+        "scores": xr.Dataset({"value": scores.sel(system=list(SYSTEMS[:4]))}),
+        "controls": xr.Dataset({"value": scores.sel(system=list(SYSTEMS[4:]))}),
         "noise": xr.Dataset({"value": noise}),
         "ablation": xr.Dataset({"errors": errors}),
         "latent_size": xr.Dataset({"score": size}),
@@ -62,7 +63,7 @@ class Made:
     """Stands where a store would, with artifacts in memory."""
 
     def __init__(self, found):
-        self.load = found.__getitem__
+        self.load, self.has = found.__getitem__, found.__contains__
 
 
 def measure(found):
@@ -106,6 +107,14 @@ def test_what_cannot_be_judged_is_said(trained):
     short = trained.model_copy(update={"max_epochs": 20})
     said = judge(found, short)
     assert said[words("MSE than ridge's")] == "cannot be judged: the networks were stopped after 20 epochs"
+    assert said[words("costs structure")] == "holds"
+
+
+def test_controls_need_not_have_been_made(trained):
+    found = artifacts(0)
+    del found["controls"]
+    said = judge({"a": found}, trained)
+    assert said[words("with the GRU than with ridge (SSIM)")].startswith("cannot be judged: not measured")
     assert said[words("costs structure")] == "holds"
 
 

@@ -13,7 +13,6 @@ from nsdlib.data import nsd_layout as nsd
 from nsdlib.params import load_run
 from nsdlib.run import costs, full_size
 from nsdlib.run.rates import Rates
-from nsdlib.study import leaks
 
 ROOT = Path(__file__).parents[1]
 CPU = Rates("a CPU", 1e11, 1e11, 1e10, 1e9, 1e9)
@@ -73,14 +72,6 @@ def test_more_work_costs_more(change, notebooks):
 def test_networks_take_memory_where_there_is_no_gpu():
     on_cpu, on_gpu = (needs(load_run("subj01"), is_gpu=is_gpu) for is_gpu in (False, True))
     assert on_cpu["05"][1] - on_gpu["05"][1] == costs.ZOOS["paper"].weights and on_cpu["05"][2] == 0 < on_gpu["05"][2]
-
-
-def test_what_notebook_05_does_is_what_is_counted():
-    cells = json.loads((ROOT / "notebooks" / "05_two_stage_reconstruction.ipynb").read_text())["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    text = "\n".join(code)
-    assert text.count(" refine(") + len(leaks.LEAKS) == costs.REFINED_05
-    assert text.count("draw_rough(") + len(leaks.LEAKS) == costs.DECODED_05
 
 
 def test_latents_are_the_published_numbers():
@@ -147,7 +138,7 @@ def test_a_job_asks_for_more_than_its_notebook_was_seen_to_take(small_project, m
     monkeypatch.setenv("NSDLIB_HOME", str(small_project))
     run = load_run("small")
     seen = {file.stem: json.loads(file.read_text())["memory"] for file in (small_project / "runs/small").glob("*.json")}
-    assert len(seen) == 9
+    assert len(seen) == 10
     for name, memory in seen.items():
         wanted, asked = costs.job_memory(run, costs.amounts(run), name)
         assert memory + 0.5e9 < asked < 3 * memory + 2e9 and wanted < asked

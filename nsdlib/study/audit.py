@@ -61,7 +61,7 @@ def _scaling():
         "of the entire dataset",
         "of the training images (here)",
         False,
-        "with the test images in them each prediction depends on the others: transductive (notebook 05 shows the price)",
+        "with the test images in them each prediction depends on the others: transductive (notebook 09 shows the price)",
     )
 
 
