@@ -1,7 +1,5 @@
 """Verdicts on planted claims: true ones hold, false ones do not, and what was not measured is not decidable."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -48,7 +46,8 @@ def artifacts(seed, *, clip=None, layers=(15, 31)):
         coords={"system": ["decoded"], "measure": ["SSIM"], "n_layers": list(layers)},
     )
     return {
-        "scores": xr.Dataset({"value": scores}),
+        "scores": xr.Dataset({"value": scores.sel(system=list(SYSTEMS[:4]))}),
+        "controls": xr.Dataset({"value": scores.sel(system=list(SYSTEMS[4:]))}),
         "noise": xr.Dataset({"value": noise}),
         "ablation": xr.Dataset({"errors": errors}),
         "latent_size": xr.Dataset({"score": size}),
@@ -60,9 +59,16 @@ def trained():
     return load_run("demo").model_copy(update={"max_epochs": 200})
 
 
+class Artifacts:
+    """Artifacts in memory, in place of those of a store."""
+
+    def __init__(self, made):
+        self.load, self.has = made.__getitem__, made.__contains__
+
+
 def measure(planted):
-    """Test the claims on artifacts in memory, in place of those of a store."""
-    return claims.measure({name: SimpleNamespace(load=made.__getitem__) for name, made in planted.items()})
+    """Test the claims on artifacts in memory."""
+    return claims.measure({name: Artifacts(made) for name, made in planted.items()})
 
 
 def verdicts(planted, run):
@@ -102,6 +108,14 @@ def test_what_is_not_decidable_is_said(trained):
     short = trained.model_copy(update={"max_epochs": 20})
     result = verdicts(planted, short)
     assert result[statement("MSE than ridge's")] == "not decidable: the networks were stopped after 20 epochs"
+    assert result[statement("costs structure")] == "holds"
+
+
+def test_controls_need_not_have_been_made(trained):
+    planted = artifacts(0)
+    del planted["controls"]
+    result = verdicts({"a": planted}, trained)
+    assert result[statement("with the GRU than with ridge (SSIM)")].startswith("not decidable: not measured")
     assert result[statement("costs structure")] == "holds"
 
 

@@ -111,7 +111,7 @@ def test_the_published_betas_do_not_depend_on_our_glm(run):
 
 def test_a_group_depends_on_all_its_members(run):
     both = load_run("small", group=("small", "demo"))
-    read = ("scores", "noise", "ablation", "latent_size")
+    read = ("scores", "noise", "ablation", "latent_size", "controls")
     assert set(provenance(both, "group")["after"]) == {f"{member}/{name}" for member in both.group for name in read}
 
 

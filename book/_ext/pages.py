@@ -173,7 +173,9 @@ def _layers(stores):
     paper.index = [f"paper, subject 1: {system}, {layers} layers" for system, layers in paper.index]
     rows = {}
     for name, store in stores.items():
-        table = _summary(store)
+        if not store.has("controls"):
+            continue
+        table = _summary(store, "controls")
         for decoder in ("ridge", "gru"):
             label = f"`{name}`: {decoder}, {store.run.n_layers} layers (n = {table.n})"
             rows[label] = _cells(table.sel(system=f"refined, {decoder}"))
@@ -208,9 +210,9 @@ def _audit(_):
     return table.to_markdown(index=False, disable_numparse=True)
 
 
-def _summary(store):
+def _summary(store, artifact="scores"):
     """Scores of every system of one run: mean, low, high (system, metric), over its test images."""
-    with store.load("scores") as scores:
+    with store.load(artifact) as scores:
         return statistics.summary(scores.value, n_bootstrap=store.run.n_bootstrap, seed=store.run.seed).load()
 
 

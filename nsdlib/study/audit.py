@@ -48,7 +48,7 @@ def _scaling():
     yield "z-score of the betas", "3.2", printed, "the mean subtracted", False, how
     recomputed = "of the training images (here)"
     how = (
-        "with the test images in them each prediction depends on the others: transductive (notebook 05 shows the price)"
+        "with the test images in them each prediction depends on the others: transductive (notebook 09 shows the price)"
     )
     yield "statistics of the z-score", "3.2", "of the entire dataset", recomputed, False, how
 

@@ -44,13 +44,13 @@ class Claim:
     of_networks: bool = False
 
 
-def _systems(better, worse, metric):
-    """Scores of two systems of notebook 05."""
+def _systems(better, worse, metric, *, artifact="scores"):
+    """Scores of two systems of notebook 05, or of 09 (`controls`, which a run need not have made)."""
 
     def pair(artifacts):
-        values = artifacts["scores"].value.sel(metric=metric)
-        if not {better, worse} <= set(values.system.values):
+        if artifact not in artifacts:
             return None
+        values = artifacts[artifact].value.sel(metric=metric)
         return values.sel(system=better).values, values.sel(system=worse).values
 
     return pair
@@ -90,9 +90,9 @@ def _layers(first, second, measure):
 
 CLAIMS = (
     Claim("refined images are more like the seen ones with the GRU than with ridge (SSIM)", "5: by about 2 %",
-          _systems("refined, gru", "refined, ridge", "ssim"), of_networks=True),
+          _systems("refined, gru", "refined, ridge", "ssim", artifact="controls"), of_networks=True),
     Claim("refined images are closer in meaning to the seen ones with the GRU than with ridge (CLIP)", "5: by about 4 %",
-          _systems("refined, gru", "refined, ridge", "clip"), of_networks=True),
+          _systems("refined, gru", "refined, ridge", "clip", artifact="controls"), of_networks=True),
     Claim("the GRU's latents have a smaller MSE than ridge's", "4.2, Table 3: 0.0681 against 0.0690",
           _errors("ridge", "gru", "mse"), of_networks=True),
     Claim("ridge's latents have a smaller MAE than the GRU's", "4.2: no number",
@@ -128,7 +128,7 @@ def measure(stores, *, n_bootstrap=2000, seed=0):
     Parameters
     ----------
     stores : dict of str to Store
-        Of each run, from `ready`; any object with `load(name)` for `ARTIFACTS`.
+        Of each run, from `ready`; any object with `load(name)` for `ARTIFACTS`, and for "controls" where it `has` it.
     n_bootstrap, seed : int
         See `statistics.paired_difference`.
 
@@ -144,7 +144,8 @@ def measure(stores, *, n_bootstrap=2000, seed=0):
     table = np.full((len(names), len(CLAIMS), len(stores)), np.nan)
     for j, store in enumerate(stores.values()):
         with ExitStack() as files:
-            artifacts = {name: files.enter_context(store.load(name)) for name in ARTIFACTS}
+            names_made = [name for name in (*ARTIFACTS, "controls") if name in ARTIFACTS or store.has(name)]
+            artifacts = {name: files.enter_context(store.load(name)) for name in names_made}
             for i, claim in enumerate(CLAIMS):
                 if (pair := claim.pair(artifacts)) is not None:
                     test = statistics.paired_difference(
