@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import plain_glm
 
 from nsdlib.core.glm import fracridge, hrf, steps
-from nsdlib.core.glm.fit import fit
-from nsdlib.core.glm.options import Options
+from nsdlib.core.glm.fit import fit_glm
+from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data import glmsingle
 
 TR, TRIAL_SECONDS, THRESHOLD = 1.0, 4, 1.0
@@ -86,13 +86,13 @@ def compare(cases, options):
     """Time both programs on every case and print a row a stage."""
     rate, rows, agreement = matrix_product_rate(), [], []
     arguments = {"tr": TR, "hrfs": hrf.sampled_library(TR), "canonical": hrf.canonical(TR)}
-    settings = Options(brain_r2=THRESHOLD, device=options.device)
+    settings = GLMOptions(brain_r2=THRESHOLD, device=options.device)
     other_name = "GLMsingle" if glmsingle.is_installed() else "plain NumPy"
-    fit(*simulate(2, 50), **arguments, options=settings)  # imports are nobody's time
+    fit_glm(*simulate(2, 50), **arguments, options=settings)  # imports are nobody's time
     for n_runs, n_voxels in cases:
         design, data = simulate(n_runs, n_voxels)
         print(f"{n_runs} runs, {n_voxels} voxels ...", file=sys.stderr, flush=True)
-        ours, our_times = timed_stages(lambda d=design, y=data: fit(d, y, **arguments, options=settings))
+        ours, our_times = timed_stages(lambda d=design, y=data: fit_glm(d, y, **arguments, options=settings))
         theirs, their_times = run_other(design, data, arguments, settings)
         for stage in (*STAGES, "all"):
             row = {"runs": n_runs, "voxels": n_voxels, "stage": stage, "nsdlib, s": our_times[stage]}
@@ -206,16 +206,16 @@ def matrix_product_rate(size=2000):
 
 def fit_session(n_voxels, device, scratch):
     """Fit one session of NSD's size (12 runs, 750 trials, 225 volumes) and print time and peak memory."""
-    options = Options(device=device, progress=True)
+    options = GLMOptions(device=device, progress=True)
     tr, counts = 4 / 3, [63, 62] * 6
     runs = (simulate(1, n_voxels, n_volumes=225, n_trials=n, tr=tr, seed=k) for k, n in enumerate(counts))
     design, data = zip(*((labels, series) for [labels], [series] in runs), strict=True)
     before, began = time.process_time(), time.monotonic()
     if scratch:
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            results = fit(design, data, tr=tr, options=options, scratch=Path(folder))
+            results = fit_glm(design, data, tr=tr, options=options, scratch=Path(folder))
     else:
-        results = fit(design, data, tr=tr, options=options)
+        results = fit_glm(design, data, tr=tr, options=options)
     print(f"{n_voxels} voxels, {results.sizes['trial']} trials, {sum(map(len, data))} volumes on {device}")
     print(f"{time.monotonic() - began:.0f} s on the clock, {time.process_time() - before:.0f} CPU seconds")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB, of which series "

@@ -24,7 +24,7 @@ def fit(
     threshold : float
         ON-OFF R2, percent, that divides noise from responding voxels.
     n_pcs, pc_stop, fractions : int, float and sequence of float
-        As in `nsdlib.core.glm.options.Options`.
+        As in `nsdlib.core.glm.options.GLMOptions`.
     stage : callable
         Called with the name of each stage before it begins.
 

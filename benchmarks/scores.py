@@ -34,7 +34,7 @@ def main():
     rows = measure_formulas(options.pairs, min(options.peers, options.pairs))
     print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3g"), flush=True)
     if options.networks:
-        rows = measure_networks(options.networks, device.pick(options.device))
+        rows = measure_networks(options.networks, device.pick_device(options.device))
         print("\n" + pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3g"))
 
 

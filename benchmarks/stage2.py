@@ -16,7 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nsdlib.core import diffusion, random
-from nsdlib.core.device import pick
+from nsdlib.core.device import pick_device
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.run import full_size
@@ -42,7 +42,7 @@ def main():
     if unknown := set(options.part) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     torch.set_num_threads(options.threads)
-    device = pick(options.device)
+    device = pick_device(options.device)
     print(f"{options.threads} threads, {device}")
     for part in options.part or PARTS:
         table = pd.DataFrame(PARTS[part](options, device))

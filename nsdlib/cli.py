@@ -160,12 +160,12 @@ def _doctor(options):
 )
 def _rehearse(options):
     """Run every stage at the paper's sizes with random weights; needs no data, and prints time, memory and a forecast."""
-    from nsdlib.core.device import pick
+    from nsdlib.core.device import pick_device
     from nsdlib.run import rehearsal
     from nsdlib.run.full_size import gpu_memory
 
     run = load_run(options.run)
-    on_cpu = pick(run.device).type == "cpu"
+    on_cpu = pick_device(run.device).type == "cpu"
     n_images, n_steps = options.images or (1 if on_cpu else 32), options.steps or (4 if on_cpu else None)
     table = rehearsal.rehearse(run, n_images=n_images, n_steps=n_steps)
     file = rehearsal.write(table, run)

@@ -14,7 +14,7 @@ import pytest
 
 from nsdlib import cli
 from nsdlib.cli import main
-from nsdlib.core.device import pick
+from nsdlib.core.device import pick_device
 from nsdlib.data import nsd_checks
 from nsdlib.data.nsd import NSDSubject
 from nsdlib.params import load_run
@@ -210,10 +210,10 @@ def test_the_doctor_works_where_linux_is_not(project, monkeypatch, tmp_path):
 
 def test_pick_chooses_and_refuses(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert pick("auto").type == pick("cpu").type == "cpu"
+    assert pick_device("auto").type == pick_device("cpu").type == "cpu"
     with pytest.raises(ValueError, match="torch sees no CUDA device here"):
-        pick("cuda")
+        pick_device("cuda")
     with pytest.raises(ValueError, match="device must be 'auto', 'cpu' or 'cuda', got 'gpu'"):
-        pick("gpu")
+        pick_device("gpu")
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert pick("auto").type == pick("cuda").type == "cuda" and pick("cpu").type == "cpu"
+    assert pick_device("auto").type == pick_device("cuda").type == "cuda" and pick_device("cpu").type == "cpu"

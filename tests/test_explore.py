@@ -36,11 +36,11 @@ def run(twin, tmp_path_factory):
 
 def _betas(run, data, store):
     """Saves the GLM, without its slower steps, and averages the betas."""
-    from nsdlib.core.glm.fit import Options
+    from nsdlib.core.glm.fit import GLMOptions
     from nsdlib.data.glm_sessions import fit_sessions
     from nsdlib.study.betas import assemble, read_trials
 
-    store.save("glm", fit_sessions(data, 1, options=Options(n_pcs=0, fractions=(1.0,))))
+    store.save("glm", fit_sessions(data, 1, options=GLMOptions(n_pcs=0, fractions=(1.0,))))
     return assemble(read_trials(data, version=run.betas_version))
 
 

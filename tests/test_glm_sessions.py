@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nsdlib.core.glm import hrf
-from nsdlib.core.glm.fit import explain, fit
-from nsdlib.core.glm.options import Options
+from nsdlib.core.glm.fit import explain, fit_glm
+from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data import glm_sessions, glmsingle, nsd_files
 from nsdlib.data.nsd import TR, NSDSubject
 from nsdlib.data.nsd_layout import Layout
@@ -159,7 +159,7 @@ def test_both_engines_give_the_same_under_the_same_names(recorded):
     file, asked = recorded
     design, data = [file[f"design_{run}"] for run in range(4)], [file[f"data_{run}"].T for run in range(4)]
     arguments = {"tr": float(file["tr"]), "hrfs": file["hrflibrary"].T, "canonical": file["hrftoassume"]}
-    theirs, ours = (engine(design, data, **arguments) for engine in (glmsingle.fit, fit))
+    theirs, ours = (engine(design, data, **arguments) for engine in (glmsingle.fit, fit_glm))
     assert set(theirs.data_vars) == set(ours.data_vars) - {"components"}
     for name, values in theirs.data_vars.items():
         assert values.dims == ours[name].dims, name
@@ -201,7 +201,7 @@ def test_a_session_goes_through_glmsingle_with_a_folder(recorded, tmp_path):
 def test_options_reach_glmsingle_under_its_names(recorded):
     file, asked = recorded
     design, data = [file[f"design_{run}"] for run in range(4)], [file[f"data_{run}"].T for run in range(4)]
-    options = Options(
+    options = GLMOptions(
         fixed_pcs=3,
         brain_r2=0.0,
         fractions=(0.5,),
@@ -229,5 +229,5 @@ def test_without_the_package_the_engine_says_how_to_get_it():
 def test_glmsingle_itself_agrees(session):
     subject, _ = session
     design, series = glm_sessions.read_session(subject, 1, subject.roi("nsdgeneral") > 0)
-    theirs, ours = (engine(design, series, tr=TR) for engine in (glmsingle.fit, fit))
+    theirs, ours = (engine(design, series, tr=TR) for engine in (glmsingle.fit, fit_glm))
     assert np.sqrt(np.square(theirs.betas_d - ours.betas_d).mean() / np.square(ours.betas_d).mean()) < 2e-5

@@ -11,7 +11,7 @@ from conftest import make
 
 from nsdlib.params import Run
 from nsdlib.run.runner import default_parameters
-from nsdlib.store import sources
+from nsdlib.store import slices
 
 ROOT = Path(__file__).parents[1]
 NAMES = [
@@ -100,8 +100,8 @@ def test_the_main_result_comes_early_and_no_figure_feeds_what_is_saved():
         "09_what_scores_are_worth": ("controls",),
     }.items():
         for artifact in artifacts:
-            _, reached = sources.slice_of(ROOT / "notebooks" / f"{name}.ipynb", artifact)
-            assert not [module for module in reached if module.startswith(("nsdlib.plots", "nsdlib.study.stats"))]
+            _, reached = slices.slice_of(ROOT / "notebooks" / f"{name}.ipynb", artifact)
+            assert not [module for module in reached if module.startswith(("nsdlib.plots", "nsdlib.study.statistics"))]
 
 
 @pytest.mark.slow

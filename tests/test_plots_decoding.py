@@ -60,7 +60,7 @@ def test_regions_stand_at_their_values_beside_all_voxels():
     told = values(2, 2, 3, 9, target=["layout", "meaning"], used=["alone", "without"], region=["V1", "faces", "all"])
     told[0, 0, 0] = 0.9  # the same of every image: rounding puts the interval beside the mean
     table = summary(told, n_bootstrap=50)
-    figure = decoding.plot_regions(table)
+    figure = decoding.plot_region_scores(table)
     for ax, target in zip(figure.axes, ("layout", "meaning"), strict=True):
         assert ax.get_title() == target and [text.get_text() for text in ax.get_xticklabels()] == ["V1", "faces"]
         for used, line in zip(("alone", "without"), ax.lines, strict=False):

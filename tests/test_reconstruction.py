@@ -130,7 +130,7 @@ def test_an_image_alone_is_what_it_was_among_others(tmp_path):
     ids, rng = np.array([3, 8]), np.random.default_rng(1)
     latents = rng.standard_normal((2, stages.vdvae.n_latents(5))).astype(np.float32)
     tokens = {kind: rng.standard_normal((2, *empty.shape[1:])).astype(np.float32) for kind, empty in
-              zip(reconstruction.KINDS, stages.diffusion.empty, strict=True)}  # fmt: skip
+              zip(reconstruction.KINDS, stages.diffusion.unconditional, strict=True)}  # fmt: skip
     refined = stages.refine(stages.draw(latents, ids), tokens, ids)
     alone = stages.alone(latents, tokens, ids, 1)
     assert np.abs(alone.astype(int) - refined[1].astype(int)).max() <= 2

@@ -9,11 +9,11 @@ import re
 import numpy as np
 
 from book._ext import faults
+from book._ext.audit import audit
 from book._ext.state import state_page, write_if_changed
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run, run_names
 from nsdlib.study import claims, statistics
-from nsdlib.study.audit import audit
 from nsdlib.study.published import latent_errors, paper_table, sources, systems
 
 GENERATED = ("paper", "reliability", "state")

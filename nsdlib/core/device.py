@@ -1,7 +1,7 @@
 """The one place where a device is chosen; everything else creates tensors from its inputs."""
 
 
-def pick(name="auto"):
+def pick_device(name="auto"):
     """Choose the device of a run.
 
     Parameters

@@ -8,12 +8,12 @@ import shutil
 
 import numpy as np
 
-from nsdlib.core.glm.fit import VARIABLES, fit
-from nsdlib.core.glm.options import Options
+from nsdlib.core.glm.fit import VARIABLES, fit_glm
+from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data import glmsingle, nsd_write
 from nsdlib.data.nsd import TR
 
-ENGINES = {"nsdlib": fit, "glmsingle": glmsingle.fit}
+ENGINES = {"nsdlib": fit_glm, "glmsingle": glmsingle.fit}
 BETAS = ("betas_b", "betas_c", "betas_d")
 
 
@@ -27,7 +27,7 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
         From the first.
     roi : str
         A label volume; betas of its voxels with any label are kept. "brainmask" keeps all.
-    options : Options, optional
+    options : GLMOptions, optional
     engine : str
         One of `ENGINES`: ours, or GLMsingle where it is installed.
     scratch : Path, optional
@@ -53,7 +53,7 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
         raise ValueError(f"engine {engine!r} is unknown. Known: {', '.join(ENGINES)}.")
     if n_sessions < 1:
         raise ValueError(f"n_sessions must be at least 1, got {n_sessions}.")
-    options = options or Options()
+    options = options or GLMOptions()
     brain = np.flatnonzero(subject.brainmask)
     kept = np.flatnonzero(subject.roi(roi)[subject.brainmask] > 0)
     if not len(kept):

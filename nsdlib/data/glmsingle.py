@@ -14,7 +14,7 @@ from nsdlib.core.glm import hrf
 from nsdlib.core.glm.denoise import check_runs, tail_threshold
 from nsdlib.core.glm.design import check_design
 from nsdlib.core.glm.fit import VARIABLES, name_axes
-from nsdlib.core.glm.options import Options
+from nsdlib.core.glm.options import GLMOptions
 
 # ours: (group of GLMsingle's results, its name there)
 NAMES = {
@@ -62,7 +62,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
         )
     from glmsingle.glmsingle import GLM_single
 
-    options = options or Options()
+    options = options or GLMOptions()
     labels = check_design(design, data, tr=tr)
     check_runs(len(labels), folds=options.folds, sessions=options.sessions)
     hrfs = hrf.sampled_library(tr, options.duration) if hrfs is None else np.atleast_2d(hrfs)

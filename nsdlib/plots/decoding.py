@@ -106,7 +106,7 @@ def plot_layers(explained, resolutions, *, ax=None):
     return ax
 
 
-def plot_regions(table):
+def plot_region_scores(table):
     """Draw two-way identification from each region alone, and from all voxels but the region, a panel a target.
 
     Parameters

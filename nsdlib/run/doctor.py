@@ -204,10 +204,10 @@ def _packages():
 
 def _device(run):
     """The device that the run's setting leads to."""
-    from nsdlib.core.device import pick
+    from nsdlib.core.device import pick_device
 
     try:
-        device = pick(run.device)
+        device = pick_device(run.device)
     except ValueError as error:
         return Finding("device", False, str(error))
     if device.type == "cpu":

@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from nsdlib.core import diffusion, networks, training, vdvae
-from nsdlib.core.device import pick
+from nsdlib.core.device import pick_device
 from nsdlib.core.files import atomic_write
 from nsdlib.core.ridge import Ridge
 from nsdlib.core.scores.metrics import Scorer
@@ -147,7 +147,7 @@ def read(file):
 def _measure(name, run, sizes, n_images):
     """In the stage's own process: its measurement, and peaks of memory."""
     torch.manual_seed(0)
-    device = pick(run.device)
+    device = pick_device(run.device)
     units, seconds = STAGES[name].measure(run, sizes, device, n_images)
     on_gpu = torch.cuda.max_memory_allocated() / GIB if device.type == "cuda" else 0.0
     return units, seconds, _peak_memory() / GIB, on_gpu

@@ -50,7 +50,7 @@ def options(run, in_region=None) -> dict:
         "max_epochs": run.max_epochs,
         "batch_size": run.batch_size,
         "alphas": zoo.alphas(run, "latents"),
-        "device": device.pick(run.device),
+        "device": device.pick_device(run.device),
     }
 
 

@@ -84,7 +84,7 @@ def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):
     """
     images, badges = {}, {}
     for leak in (None, *leaks.LEAKS):
-        options, decoded = {"alphas": run.alphas, "leak": leak, "device": device.pick(run.device)}, {}
+        options, decoded = {"alphas": run.alphas, "leak": leak, "device": device.pick_device(run.device)}, {}
         for kind, values in {"latents": train.latents, **train.tokens}.items():
             truth = test.latents if kind == "latents" else test.tokens[kind]
             both = predict((train.patterns, flat(values)), test.patterns, flat(truth), **options)

@@ -161,7 +161,7 @@ class RegionAlteration:
     """
 
     def __init__(self, run):
-        from nsdlib.core.device import pick
+        from nsdlib.core.device import pick_device
         from nsdlib.core.ridge import Ridge
 
         store, self._run = Store(run), run
@@ -172,7 +172,9 @@ class RegionAlteration:
         targets |= {kind: embeddings[f"{kind}_train"].values for kind in ("text", "vision")}
         self._shapes = {kind: target.shape[1:] for kind, target in targets.items()}
         self._ridges = {
-            kind: Ridge(zoo.alphas(run, kind), device=pick(run.device)).fit(X_train, target.reshape(len(target), -1))
+            kind: Ridge(zoo.alphas(run, kind), device=pick_device(run.device)).fit(
+                X_train, target.reshape(len(target), -1)
+            )
             for kind, target in targets.items()
         }
         self._patterns, self.regions = betas.X_test, _regions(betas)

@@ -145,7 +145,7 @@ def check_tokens(train, test, *, run):
 
 def _ridge_options(run, kind):
     """Penalties and device of the ridge to one kind of tokens."""
-    return {"alphas": alphas(run, kind), "device": device.pick(run.device)}
+    return {"alphas": alphas(run, kind), "device": device.pick_device(run.device)}
 
 
 def flat(values):

@@ -8,7 +8,7 @@ the arithmetic done once instead of many times:
 - variance explained comes from products with orthonormal rows, no prediction is formed;
 - all ridge fractions share one eigendecomposition, and repeats are compared by one matrix product.
 
-All arithmetic is float64; memory beyond input and output is bounded by `Options.voxel_batch`.
+All arithmetic is float64; memory beyond input and output is bounded by `GLMOptions.voxel_batch`.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ from nsdlib.core.glm import denoise, fracridge, hrf, steps
 from nsdlib.core.glm.design import check_confounds, finite_voxels, make_run_designs, voxel_series
 from nsdlib.core.glm.events import design_from_events
 from nsdlib.core.glm.linear import percent
-from nsdlib.core.glm.options import Options
+from nsdlib.core.glm.options import GLMOptions
 from nsdlib.core.glm.scratch import Scratch
 
-__all__ = ["VARIABLES", "Options", "design_from_events", "explain", "fit", "name_axes"]
+__all__ = ["VARIABLES", "GLMOptions", "design_from_events", "explain", "fit_glm", "name_axes"]
 
 FEWEST_PC_VOXELS = 100  # voxels that choose the number of components when none passes the threshold
 N_NAMED = 5  # voxels that a note names before it says only how many more there are
@@ -54,7 +54,7 @@ VARIABLES = {
 }
 
 
-def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=None, scratch=None):
+def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=None, scratch=None):
     """Fit one beta per trial and voxel, in three steps.
 
     Parameters
@@ -71,7 +71,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
         HRF of the ON-OFF model; `hrf.canonical` when not given.
     confounds : list of (n_volumes, any number) arrays, optional
         Nuisance regressors of each run, such as motion parameters; removed in every step beside drifts and components.
-    options : Options, optional
+    options : GLMOptions, optional
     scratch : Path, optional
         A folder for the arrays in progress, for this fit alone. Interrupted and called again with the same input, the fit
         goes on behind the last finished batch of voxels. The caller removes it.
@@ -96,7 +96,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     number of components and the ridge fractions: without any in different runs both are switched off, with a warning.
     Confounds are removed in every fit; GLMsingle 1.2 forgets its own in those without noise components.
     """
-    options = options or Options()
+    options = options or GLMOptions()
     designs = make_run_designs(design, data, tr=tr, degree=options.degree, device=options.device)
     hrfs = hrf.sampled_library(tr, options.duration) if hrfs is None else np.atleast_2d(hrfs)
     canonical = hrf.canonical(tr, options.duration) if canonical is None else canonical

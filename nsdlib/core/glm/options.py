@@ -1,4 +1,4 @@
-"""Options of the single-trial GLM: those of GLMsingle that are kept, with its defaults."""
+"""GLMOptions of the single-trial GLM: those of GLMsingle that are kept, with its defaults."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +11,8 @@ FRACTIONS = tuple(np.linspace(1, 0.05, 20))
 
 
 @dataclass(frozen=True)
-class Options:
-    """Options of the GLM; the defaults are GLMsingle's.
+class GLMOptions:
+    """GLMOptions of the GLM; the defaults are GLMsingle's.
 
     Attributes
     ----------
