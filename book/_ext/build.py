@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from book._ext import pages, snippets
+from book._ext import pages, reference, snippets
 from nsdlib.run import publish
 
 OUTPUTS = {False: Path("book"), True: Path("book", "_build", "local")}  # by `local`: to publish, to keep
@@ -46,12 +46,15 @@ def build(root, *, local=False):
     """
     table = contents(root, local=local)
     listed = _pages(table)
-    missing = [page for page in listed if page not in pages.GENERATED and not _source(root, page)]
+    generated = {*pages.GENERATED, *reference.NAMES}
+    missing = [page for page in listed if page not in generated and not _source(root, page)]
     if missing:
         raise FileNotFoundError(
             f"The book cannot be built: {', '.join(missing)} listed in book/_toc.yml do not exist. Chapters below runs/ are "
             "made by `make demo` or `nsdlib run demo`."
         )
+    if set(reference.NAMES) & set(listed):
+        reference.write(root)
     if set(pages.GENERATED) & set(listed):
         pages.write(root)
         snippets.write(root)

@@ -8,6 +8,7 @@ from nsdlib.store.sources import face
 
 FOLDER = "reference"  # below book/
 WINGS = ("params", "core", "data", "twin", "study", "store", "run", "plots")
+NAMES = tuple(f"{FOLDER}/{name}" for name in ("index", *WINGS))  # of the pages
 INTRO = """# Reference
 
 What notebooks and users import, wing by wing: `from nsdlib.core import Ridge`. A wing imports only those that stand before it,
@@ -67,7 +68,7 @@ def _directive(value):
     """Sphinx's directive for what a name holds, and its option."""
     if inspect.isclass(value):
         return "autoclass", ["   :members:"]
-    return ("autofunction", []) if callable(value) else ("autodata", ["   :no-value:"])
+    return ("autofunction" if inspect.isroutine(value) else "py:data", [])
 
 
 def _first_line(module):

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import numpy as np
 
 from book._ext.state import records, write_if_changed
+from nsdlib import __version__
 from nsdlib.core.images import resize
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
@@ -23,7 +24,7 @@ KINDS = {"seen": "stimulus", "rough": "rough", "refined": "refined"}  # label to
 N_SHOWN = 6
 SIDE = 128  # pixels, of a larger image
 PACKAGES = (
-    "nsdlib", "torch", "torchvision", "diffusers", "transformers", "open_clip_torch", "numpy", "scipy", "scikit-learn",
+    "torch", "torchvision", "diffusers", "transformers", "open_clip_torch", "numpy", "scipy", "scikit-learn",
     "scikit-image", "xarray", "nibabel", "nilearn", "matplotlib", "seaborn", "papermill", "snakemake", "jupyter-book",
 )  # fmt: skip
 WITHHELD = """```{{note}}
@@ -101,7 +102,7 @@ def made_with(root) -> str:
         if rows
         else "No run has left a record."
     )
-    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    versions = {"python": platform.python_version(), "nsdlib": __version__} | {name: version(name) for name in PACKAGES}
     packages = pd.DataFrame({"version": versions}).rename_axis("package").to_markdown(disable_numparse=True)
     return f"This copy was built from {_commit(root)}.\n\n{runs}\n\n{packages}\n"
 
