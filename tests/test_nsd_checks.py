@@ -187,7 +187,9 @@ def test_one_broken_file_fails_its_own_check_and_says_what_to_do(subject, fault)
     fault(subject)
     table = first_contact(NSDSubject(subject.root, subject.subject, subject.n_sessions))
     wrong = table[table["result"] == "WRONG"]
-    assert list(wrong["check"]) == [getattr(nsd_traps, FAULTS[fault].removeprefix("_"), nsd_checks._mapping).__doc__.rstrip(".")], wrong
+    assert list(wrong["check"]) == [
+        getattr(nsd_traps, FAULTS[fault].removeprefix("_"), nsd_checks._mapping).__doc__.rstrip(".")
+    ], wrong
     assert wrong["remedy"].item() and wrong["wanted"].item() != wrong["found"].item()
     assert set(table["result"]) <= {"ok", "WRONG", "not tried"}
 
