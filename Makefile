@@ -3,7 +3,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11; do $$p -c "import ensurepip" 2>/dev/null && echo $$p && break; done)
 LACK = No python3.13, 3.12 or 3.11 that runs and has its venv: apt-get install python3 python3-venv, or make PYTHON=/path/to/one.
 UV = UV_PYTHON_DOWNLOADS=never .venv/bin/uv pip install --quiet --python .venv/bin/python
-WORKERS ?= 0
+TESTS ?=
 LAB ?=
 RUNS ?= subj01,subj02,subj05,subj07
 GROUP ?= demo,sim02,sim05,sim07
@@ -19,7 +19,7 @@ group: .venv/ready
 	@$(ENV) snakemake --profile profiles/local --config runs=$(GROUP); done=$$?; $(ENV) nsdlib book && exit $$done
 
 test: .venv/ready
-	@$(ENV) pytest -q -n $(WORKERS)
+	@$(ENV) pytest -q -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder $(TESTS)
 
 lint: .venv/ready
 	@$(ENV) ruff format --check . && $(ENV) ruff check .

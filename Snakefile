@@ -4,6 +4,7 @@
 # costs nothing.
 # Memory and GPUs that a job asks for are counted from sizes (nsdlib.run.costs) and change no page; a profile says what there is.
 import os
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -18,9 +19,10 @@ NOTEBOOKS = notebook_names(".")
 PARAMETERS = {name: load_run(name) for name in run_names(".")}
 WEIGHTS = sorted(map(str, Path("zoo/demo").rglob("*.safetensors")))
 
-# Notebooks that the others wait for take all cores, the others half of them; `cores` and `max-threads` are the limits.
+# Notebooks that several of the same run wait for take all cores, the others half of them; `cores` and `max-threads` are the limits.
 CORES = os.cpu_count()
-ALONE = {"02_roi_betas", "03_decoder_ablation", "05_two_stage_reconstruction"}
+EARLIER = {name: notebooks_before(Path("notebooks") / f"{name}.ipynb") for name in NOTEBOOKS}  # (of the run, of its group)
+AWAITED = Counter(name for of_run, _ in EARLIER.values() for name in of_run)
 
 IN_JOB = not workflow.is_main_process  # of a cluster, which has given what was asked for: nothing is counted again
 
@@ -38,7 +40,7 @@ def library(name):
 
 def earlier_pages(wildcards):
     """Pages whose results a notebook reads; of the runs in its group those that are asked for."""
-    of_run, of_group = notebooks_before(Path("notebooks") / f"{wildcards.name}.ipynb")
+    of_run, of_group = EARLIER[wildcards.name]
     group = [run for run in PARAMETERS[wildcards.run].group if run in RUNS or run == wildcards.run]
     return expand("runs/{run}/{name}.ipynb", run=wildcards.run, name=of_run) + expand(
         "runs/{run}/{name}.ipynb", run=group, name=of_group
@@ -46,7 +48,7 @@ def earlier_pages(wildcards):
 
 
 def n_threads(wildcards):
-    return CORES if wildcards.name in ALONE else max(1, CORES // 2)
+    return CORES if AWAITED[wildcards.name] > 1 else max(1, CORES // 2)
 
 
 @cache

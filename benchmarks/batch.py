@@ -23,7 +23,7 @@ LOOK = 0.5  # seconds between two looks at the memory
 
 
 def main():
-    """Measure and print a table."""
+    """Measure batches and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", nargs="+", help="files in params/ (copies of small)")
     parser.add_argument("--subjects", type=int, default=4, help="how many copies (%(default)s)")
@@ -46,11 +46,11 @@ def main():
 
 
 def make(folder):
-    """A project without data in a folder, with a parameter file for each copy of the small subject."""
+    """Make a project without data in a folder, with a parameter file for each copy of the small subject."""
     for name in NEEDED:
         source = ROOT / name
-        left = shutil.ignore_patterns("_build", "runs", "__pycache__", ".ipynb_checkpoints")
-        shutil.copytree(source, folder / name, ignore=left) if source.is_dir() else shutil.copy(source, folder)
+        ignored = shutil.ignore_patterns("_build", "runs", "__pycache__", ".ipynb_checkpoints")
+        shutil.copytree(source, folder / name, ignore=ignored) if source.is_dir() else shutil.copy(source, folder)
     for seed in range(1, 10):
         run = yaml.safe_load((ROOT / "params" / "small.yaml").read_text())
         run |= {"data": f"data/small{seed}", "group": [f"small{seed}"]}
@@ -60,7 +60,7 @@ def make(folder):
 
 
 def measure(project, runs):
-    """Seconds of wall time, and the most memory (GiB, shared pages counted once) of one Snakemake command on some runs."""
+    """Return the seconds of wall time and the most memory (GiB, shared pages counted once) of one Snakemake command on runs."""
     environment = os.environ | {
         "NSDLIB_HOME": str(project),
         "PYTHONPATH": str(project),
@@ -80,11 +80,11 @@ def measure(project, runs):
 
 
 def memory(process):
-    """Bytes that a process and all that it started hold."""
+    """Return the bytes that a process and all that it started hold."""
     total = 0
     try:
-        for one in [process, *process.children(recursive=True)]:
-            total += one.memory_full_info().pss
+        for member in [process, *process.children(recursive=True)]:
+            total += member.memory_full_info().pss
     except psutil.NoSuchProcess:  # it ended while we looked
         pass
     return total

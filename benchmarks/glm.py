@@ -20,7 +20,9 @@ from threadpoolctl import threadpool_limits
 sys.path.insert(0, str(Path(__file__).parent))
 import plain_glm
 
-from nsdlib.core.glm import fit, fracridge, hrf, steps
+from nsdlib.core.glm import fracridge, hrf, steps
+from nsdlib.core.glm.fit import fit_glm
+from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data import glmsingle
 
 TR, TRIAL_SECONDS, THRESHOLD = 1.0, 4, 1.0
@@ -58,7 +60,7 @@ def main():
 
 
 def simulate(n_runs, n_voxels, *, n_volumes=300, n_trials=63, tr=TR, seed=0):
-    """Series of a fast design: half of the voxels respond with HRFs of the library, all share some noise."""
+    """Simulate series of a fast design: half of the voxels respond with HRFs of the library, all share some noise."""
     rng = np.random.default_rng(seed)
     library = hrf.sampled_library(tr)
     planted, responds = rng.integers(len(library), size=n_voxels), rng.random(n_voxels) < 0.5
@@ -84,13 +86,13 @@ def compare(cases, options):
     """Time both programs on every case and print a row a stage."""
     rate, rows, agreement = matrix_product_rate(), [], []
     arguments = {"tr": TR, "hrfs": hrf.sampled_library(TR), "canonical": hrf.canonical(TR)}
-    settings = fit.Options(brain_r2=THRESHOLD, device=options.device)
+    settings = GLMOptions(brain_r2=THRESHOLD, device=options.device)
     other_name = "GLMsingle" if glmsingle.is_installed() else "plain NumPy"
-    fit.fit(*simulate(2, 50), **arguments, options=settings)  # imports are nobody's time
+    fit_glm(*simulate(2, 50), **arguments, options=settings)  # imports are nobody's time
     for n_runs, n_voxels in cases:
         design, data = simulate(n_runs, n_voxels)
         print(f"{n_runs} runs, {n_voxels} voxels ...", file=sys.stderr, flush=True)
-        ours, our_times = timed_stages(lambda d=design, y=data: fit.fit(d, y, **arguments, options=settings))
+        ours, our_times = timed_stages(lambda d=design, y=data: fit_glm(d, y, **arguments, options=settings))
         theirs, their_times = run_other(design, data, arguments, settings)
         for stage in (*STAGES, "all"):
             row = {"runs": n_runs, "voxels": n_voxels, "stage": stage, "nsdlib, s": our_times[stage]}
@@ -111,14 +113,14 @@ def compare(cases, options):
 
 
 def run_other(design, data, arguments, settings):
-    """Results and times of the program that we compare with."""
+    """Return results and times of the program that we compare with."""
     clock = Clock()
     if glmsingle.is_installed():
-        found = glmsingle.fit(design, data, **arguments, options=settings)
+        results = glmsingle.fit(design, data, **arguments, options=settings)
         clock(None)
-        return {name: found[name].values for name in found.data_vars} | found.attrs, {"all": clock.total()}
-    found = plain_glm.fit(design, data, **arguments, threshold=THRESHOLD, stage=clock)
-    return found, clock.times | {"all": clock.total()}
+        return {name: results[name].values for name in results.data_vars} | results.attrs, {"all": clock.total()}
+    results = plain_glm.fit(design, data, **arguments, threshold=THRESHOLD, stage=clock)
+    return results, clock.times | {"all": clock.total()}
 
 
 class Clock:
@@ -129,19 +131,19 @@ class Clock:
         self.stage, self.since = None, self.began
 
     def __call__(self, stage):
-        """A stage begins; None ends the last one."""
+        """Begin a stage; None ends the last one."""
         now = time.process_time()
         if self.stage is not None:
             self.times[self.stage] = now - self.since
         self.stage, self.since = stage, now
 
     def total(self):
-        """From the start to the last call."""
+        """Return the seconds from the start to the last call."""
         return self.since - self.began
 
 
-def timed_stages(run):
-    """The result of `run()`, and CPU seconds of each stage of nsdlib and of all."""
+def timed_stages(fit_all):
+    """Return the result of `fit_all()`, and CPU seconds of each stage of nsdlib and of all."""
     times, originals = {}, {stage: getattr(module, name) for stage, (module, name) in STAGES.items()}
 
     def timed(stage):
@@ -157,7 +159,7 @@ def timed_stages(run):
         setattr(module, name, timed(stage))
     try:
         began = time.process_time()
-        result = run()
+        result = fit_all()
         times["all"] = time.process_time() - began
     finally:
         for stage, (module, name) in STAGES.items():
@@ -166,7 +168,7 @@ def timed_stages(run):
 
 
 def compare_results(ours, theirs):
-    """How near the betas are, in all voxels and in those with the same choices, and how many choices are the same."""
+    """Compare how near the betas are, in all voxels and in those with the same choices, and how many choices are the same."""
     same_hrf = ours.hrf_index.values == theirs["hrf_index"]
     same_fraction = np.isclose(ours.fraction.values, theirs["fraction"])
 
@@ -185,14 +187,14 @@ def compare_results(ours, theirs):
 
 
 def count_operations(n_runs, n_voxels, *, n_pcs, n_volumes=300, n_trials=63, n_hrfs=20, n_counts=11, n_fractions=20):
-    """Floating-point operations of the matrix products with data that the computation cannot do without."""
+    """Count the floating-point operations of the matrix products with data that the computation cannot do without."""
     pass_over_data = 2 * n_runs * n_trials * n_volumes * n_voxels  # regressors of all runs times all series
     rotation = 2 * n_runs * n_trials**2 * n_voxels
     return pass_over_data * (n_hrfs + 1 + n_counts + 2) + rotation * (n_fractions + 3)
 
 
 def matrix_product_rate(size=2000):
-    """The machine's float64 products, operations a CPU second (best of three)."""
+    """Measure the machine's float64 products, operations a CPU second (best of four)."""
     matrix = torch.randn(size, size, dtype=torch.float64)
     seconds = []
     for _ in range(4):
@@ -204,21 +206,20 @@ def matrix_product_rate(size=2000):
 
 def fit_session(n_voxels, device, scratch):
     """Fit one session of NSD's size (12 runs, 750 trials, 225 volumes) and print time and peak memory."""
-    options = fit.Options(device=device, progress=True)
+    options = GLMOptions(device=device, progress=True)
     tr, counts = 4 / 3, [63, 62] * 6
-    runs = [simulate(1, n_voxels, n_volumes=225, n_trials=n, tr=tr, seed=k) for k, n in enumerate(counts)]
-    design, data = [run[0][0] for run in runs], [run[1][0] for run in runs]
-    del runs
+    runs = (simulate(1, n_voxels, n_volumes=225, n_trials=n, tr=tr, seed=k) for k, n in enumerate(counts))
+    design, data = zip(*((labels, series) for [labels], [series] in runs), strict=True)
     before, began = time.process_time(), time.monotonic()
     if scratch:
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            found = fit.fit(design, data, tr=tr, options=options, scratch=Path(folder))
+            results = fit_glm(design, data, tr=tr, options=options, scratch=Path(folder))
     else:
-        found = fit.fit(design, data, tr=tr, options=options)
-    print(f"{n_voxels} voxels, {found.sizes['trial']} trials, {sum(map(len, data))} volumes on {device}")
+        results = fit_glm(design, data, tr=tr, options=options)
+    print(f"{n_voxels} voxels, {results.sizes['trial']} trials, {sum(map(len, data))} volumes on {device}")
     print(f"{time.monotonic() - began:.0f} s on the clock, {time.process_time() - before:.0f} CPU seconds")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB, of which series "
-          f"{sum(series.nbytes for series in data) / 2**30:.2f} and results {found.nbytes / 2**30:.2f}")  # fmt: skip
+          f"{sum(series.nbytes for series in data) / 2**30:.2f} and results {results.nbytes / 2**30:.2f}")  # fmt: skip
     if torch.device(device).type == "cuda":
         print(f"peak memory of the GPU {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
 

@@ -11,7 +11,7 @@ import numpy as np
 def fit(
     design, data, *, tr, hrfs, canonical, threshold, n_pcs=10, pc_stop=1.05, fractions=None, stage=lambda name: None
 ):
-    """Types A to D.
+    """Fit types A to D.
 
     Parameters
     ----------
@@ -23,8 +23,8 @@ def fit(
     hrfs, canonical : (n_hrfs, n_samples) and (n_samples,) arrays
     threshold : float
         ON-OFF R2, percent, that divides noise from responding voxels.
-    n_pcs, pc_stop, fractions
-        As `nsdlib.core.glm.fit.Options`.
+    n_pcs, pc_stop, fractions : int, float and sequence of float
+        As in `nsdlib.core.glm.options.GLMOptions`.
     stage : callable
         Called with the name of each stage before it begins.
 
@@ -43,8 +43,8 @@ def fit(
     percent = 100 / np.abs(mean)
 
     stage("ON-OFF")
-    together = [columns.sum(1, keepdims=True) for columns in trials]
-    _, onoff_r2 = _glm(together, data, canonical, drifts, drifts)
+    onoff = [columns.sum(1, keepdims=True) for columns in trials]
+    _, onoff_r2 = _glm(onoff, data, canonical, drifts, drifts)
 
     stage("HRFs")
     r2, betas_b, best = np.empty((len(hrfs), n_voxels), np.float32), None, np.full(n_voxels, -np.inf)
@@ -64,28 +64,34 @@ def fit(
     for hrf, voxels in groups:
         own = [run[:, voxels] for run in data]
         fits = [_glm(trials, own, hrf, drifts, _with(drifts, components, k))[0] for k in range(n_pcs + 1)]
-        cv_error[:, voxels] = _badness(fits, labels, run_of)
+        cv_error[:, voxels] = _cv_error(fits, labels, run_of)
     curve = -np.median(cv_error[:, onoff_r2 > threshold], axis=1)
     count = _choose(curve - curve[0], pc_stop)
 
     stage("ridge")
-    found = {name: np.empty((len(labels), n_voxels), np.float32) for name in ("betas_c", "betas_d")}
+    results = {name: np.empty((len(labels), n_voxels), np.float32) for name in ("betas_c", "betas_d")}
     fraction, nuisance = np.empty(n_voxels), _with(drifts, components, count)
     for hrf, voxels in groups:
         own = [run[:, voxels] for run in data]
         fits = np.stack([_glm(trials, own, hrf, drifts, nuisance, fraction=f)[0] for f in fractions])
-        choice = _badness(fits, labels, run_of).argmin(0)
+        choice = _cv_error(fits, labels, run_of).argmin(0)
         fraction[voxels] = fractions[choice]
-        found["betas_c"][:, voxels] = fits[0]
+        results["betas_c"][:, voxels] = fits[0]
         chosen = fits[choice, :, np.arange(len(voxels))].T
-        found["betas_d"][:, voxels] = _autoscale(chosen, fits[0])
+        results["betas_d"][:, voxels] = _autoscale(chosen, fits[0])
     stage(None)
-    found = {name: betas * percent for name, betas in (found | {"betas_b": betas_b}).items()}
-    return found | {"hrf_index": index, "onoff_r2": onoff_r2, "n_pcs": count, "fraction": fraction, "noise_pool": pool}
+    results = {name: betas * percent for name, betas in (results | {"betas_b": betas_b}).items()}
+    return results | {
+        "hrf_index": index,
+        "onoff_r2": onoff_r2,
+        "n_pcs": count,
+        "fraction": fraction,
+        "noise_pool": pool,
+    }
 
 
 def _trial_columns(design):
-    """One column a trial of all runs: a list of (n_volumes, n_trials), zero in the runs of other trials."""
+    """Return one column a trial of all runs: a list of (n_volumes, n_trials), zero in the runs of other trials."""
     onsets = [np.flatnonzero(run) for run in design]
     columns = [np.zeros((len(run), sum(map(len, onsets))), np.float32) for run in design]
     first = 0
@@ -101,17 +107,17 @@ def _polynomials(n_volumes, tr):
 
 
 def _with(drifts, components, count):
-    """Nuisance regressors of each run: drifts and the first components."""
+    """Return the nuisance regressors of each run: drifts and the first components."""
     return [np.hstack([drift, noise[:, :count]]) for drift, noise in zip(drifts, components, strict=True)]
 
 
 def _projector(nuisance):
-    """(n_volumes, n_volumes) float32 matrix that removes the nuisance regressors."""
+    """Return the (n_volumes, n_volumes) float32 matrix that removes the nuisance regressors."""
     return (np.eye(len(nuisance)) - nuisance @ np.linalg.pinv(nuisance)).astype(np.float32)
 
 
 def _convolved(trials, hrf):
-    """All columns of all runs convolved and cut at the run's end."""
+    """Convolve all columns of all runs and cut them at the run's end."""
     runs = []
     for columns in trials:
         responses = [np.convolve(column, hrf)[: len(columns)] for column in columns.T]
@@ -120,7 +126,7 @@ def _convolved(trials, hrf):
 
 
 def _glm(trials, data, hrf, drifts, nuisance, fraction=None):
-    """One fit from scratch: betas (n_trials, n_voxels) and R2 (n_voxels,), drifts removed on both sides."""
+    """Fit once from scratch: betas (n_trials, n_voxels) and R2 (n_voxels,), drifts removed on both sides."""
     removed = [_projector(regressors) for regressors in nuisance]
     D = np.concatenate([M @ X for M, X in zip(removed, _convolved(trials, hrf), strict=True)])
     Y = np.concatenate([M @ y for M, y in zip(removed, data, strict=True)])
@@ -128,17 +134,17 @@ def _glm(trials, data, hrf, drifts, nuisance, fraction=None):
         betas = np.linalg.solve((D.T @ D).astype(np.float64), (D.T @ Y).astype(np.float64)).astype(np.float32)
     else:
         betas = _fracridge(D, Y, fraction)
-    left = total = 0
+    unexplained = total = 0
     for drift, X, y in zip(drifts, _convolved(trials, hrf), data, strict=True):
         M = _projector(drift)
         measured = M @ y
-        left = left + np.square(measured - M @ (X @ betas), dtype=np.float64).sum(0)
+        unexplained = unexplained + np.square(measured - M @ (X @ betas), dtype=np.float64).sum(0)
         total = total + np.square(measured, dtype=np.float64).sum(0)
-    return betas, 100 * (1 - left / total)
+    return betas, 100 * (1 - unexplained / total)
 
 
 def _fracridge(D, Y, fraction):
-    """Ridge betas that keep a fraction of their length, voxel by voxel."""
+    """Fit ridge betas that keep a fraction of their length, voxel by voxel."""
     vectors, values, _ = np.linalg.svd(D.T @ D)
     rotated = (vectors.T @ (D.T @ Y)) / values[:, None]
     if fraction == 1:
@@ -154,14 +160,14 @@ def _fracridge(D, Y, fraction):
 
 
 def _components(series, drift, n_pcs):
-    """The strongest time courses of one run's noise pool: (n_volumes, n_pcs)."""
+    """Compute the strongest time courses of one run's noise pool: (n_volumes, n_pcs)."""
     series = _projector(drift) @ series
     series = series / np.linalg.norm(series, axis=0)
     return np.linalg.svd(series @ series.T)[0][:, :n_pcs]
 
 
-def _badness(fits, labels, run_of):
-    """Squared difference between z-scored betas of training trials and unregularised ones of test trials, summed."""
+def _cv_error(fits, labels, run_of):
+    """Sum squared differences between z-scored betas of training trials and unregularised ones of test trials."""
     mean, sd = fits[0].mean(0), fits[0].std(0, ddof=1)
     scored = [(betas - mean) / sd for betas in fits]
     result = np.zeros((len(fits), fits[0].shape[1]))
@@ -174,7 +180,7 @@ def _badness(fits, labels, run_of):
 
 
 def _choose(curve, pc_stop):
-    """The first number of components that comes near the best."""
+    """Return the first number of components that comes near the best."""
     chosen, best = 0, -np.inf
     for count, quality in enumerate(curve):
         if quality > best:
@@ -185,7 +191,7 @@ def _choose(curve, pc_stop):
 
 
 def _autoscale(shrunk, plain):
-    """Each voxel's ridge betas on the line through them nearest to its plain betas."""
+    """Return each voxel's ridge betas on the line through them nearest to its plain betas."""
     result = np.empty_like(plain)
     for voxel, (x, y) in enumerate(zip(shrunk.T, plain.T, strict=True)):
         line = np.stack([x, np.ones_like(x)], axis=1)

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 
 from nsdlib.core import networks, vdvae
-from nsdlib.core.similarity import resize
+from nsdlib.core.images import resize
 from nsdlib.study.betas import zscore
 from nsdlib.twin import anatomy, brain, scenes
 
@@ -35,7 +35,7 @@ N_VOXELS, N_REPEATS, N_LAYERS = 600, 3, 5
 ALPHAS = tuple(10.0 ** np.arange(1, 6.5, 0.5))
 FULL = {"seeds": SEEDS, "counts": COUNTS, "n_test": 300, "max_epochs": 60}
 QUICK = {"seeds": (0,), "counts": (40,), "n_test": 20, "max_epochs": 2}
-FILE = Path(__file__).parents[1] / "nsdlib" / "regimes.csv"
+FILE = Path(__file__).parents[1] / "nsdlib" / "study" / "regimes.csv"
 
 
 def main():

@@ -1,7 +1,7 @@
 """How fast images are scored: `python benchmarks/scores.py`.
 
-SSIM and pixel correlation of pairs of 425 pixels against a loop of scikit-image and NumPy calls on the same pairs; and,
-with `--networks`, seconds of each judging network at its true size with random weights.
+SSIM and pixel correlation of pairs of 425 pixels against a loop of scikit-image and NumPy calls on the same pairs; and, with
+`--networks`, seconds of each feature extractor at its true size with random weights.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
 
 from nsdlib.core import device
-from nsdlib.core.metrics import pixcorr, ssim
+from nsdlib.core.scores.similarity import pixcorr, ssim
 from nsdlib.run import full_size
 
 SETTINGS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
@@ -34,46 +34,46 @@ def main():
     rows = measure_formulas(options.pairs, min(options.peers, options.pairs))
     print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3g"), flush=True)
     if options.networks:
-        rows = measure_networks(options.networks, device.pick(options.device))
+        rows = measure_networks(options.networks, device.pick_device(options.device))
         print("\n" + pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3g"))
 
 
 def measure_formulas(n_pairs, n_peers):
-    """Seconds for all pairs, and the largest difference."""
+    """Measure the seconds for all pairs, and the largest difference."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 256, (n_pairs, 425, 425, 3), dtype=np.uint8)
     noise = rng.integers(-60, 61, truth.shape[1:])
-    made = np.stack([np.clip(image + noise, 0, 255).astype(np.uint8) for image in truth])
+    changed = np.stack([np.clip(image + noise, 0, 255).astype(np.uint8) for image in truth])
     rows = []
-    for name, ours, theirs in (("SSIM", ssim, _one_ssim), ("PixCorr", pixcorr, _one_pixcorr)):
-        ours(truth[:16], made[:16])
+    for name, ours, theirs in (("SSIM", ssim, _ssim_of_pair), ("PixCorr", pixcorr, _pixcorr_of_pair)):
+        ours(truth[:16], changed[:16])
         began = time.perf_counter()
-        found = ours(truth, made)
+        scores = ours(truth, changed)
         seconds = time.perf_counter() - began
         began = time.perf_counter()
-        wanted = [theirs(truth[i], made[i]) for i in range(n_peers)]
+        expected = [theirs(truth[i], changed[i]) for i in range(n_peers)]
         loop = (time.perf_counter() - began) * n_pairs / n_peers
-        difference = np.abs(found[:n_peers] - wanted).max()
+        difference = np.abs(scores[:n_peers] - expected).max()
         rows.append({"score": name, "pairs": n_pairs, "nsdlib, seconds": seconds, "loop, seconds": loop,
                      "times faster": loop / seconds, "largest difference": difference})  # fmt: skip
     return rows
 
 
-def _one_ssim(truth, made):
-    return structural_similarity(rgb2gray(truth), rgb2gray(made), **SETTINGS)
+def _ssim_of_pair(truth, changed):
+    return structural_similarity(rgb2gray(truth), rgb2gray(changed), **SETTINGS)
 
 
-def _one_pixcorr(truth, made):
-    return np.corrcoef(truth.reshape(1, -1) / 255, made.reshape(1, -1) / 255)[0, 1]
+def _pixcorr_of_pair(truth, changed):
+    return np.corrcoef(truth.reshape(1, -1) / 255, changed.reshape(1, -1) / 255)[0, 1]
 
 
 def measure_networks(n_images, device):
-    """Images a second of each judge."""
+    """Measure the images a second of each feature extractor."""
     images, rows = np.random.default_rng(0).integers(0, 256, (n_images, 425, 425, 3), dtype=np.uint8), []
-    for name, judge in full_size.build_extractors(full_size.Sizes(), device).items():
-        judge(images[:1])
+    for name, extractor in full_size.build_extractors(full_size.Sizes(), device).items():
+        extractor(images[:1])
         began = time.perf_counter()
-        judge(images)
+        extractor(images)
         seconds = time.perf_counter() - began
         rows.append(
             {"network": name, "images a second": n_images / seconds, "seconds for 982": seconds * 982 / n_images}

@@ -51,7 +51,7 @@ def main():
 
 
 def patterns(n_images, n_voxels, seed):
-    """Z-scored patterns of some rank, and what their latents are made from."""
+    """Simulate z-scored patterns of limited rank, and the hidden variables that their latents are made from."""
     rng = np.random.default_rng(seed)
     basis = np.random.default_rng(0).standard_normal((RANK, n_voxels), dtype=np.float32)
     hidden = rng.standard_normal((n_images, RANK), dtype=np.float32)
@@ -114,7 +114,7 @@ def measure_ridge(options):
 
 
 def measure_gru(options):
-    """Seconds an epoch of Table 1's GRU."""
+    """Measure seconds an epoch of Table 1's GRU."""
     n_voxels, n_latents = options.n_voxels, options.n_latents
     x, hidden = patterns(options.n_train, n_voxels, 1)
     y = hidden @ np.random.default_rng(4).standard_normal((RANK, n_latents), dtype=np.float32) / RANK**0.5
@@ -135,8 +135,7 @@ def measure_gru(options):
 
 
 def _naive_epoch(x, y, device):
-    """One epoch the way such scripts are usually written: samples fetched and transformed one by one, torch's own optimiser."""
-
+    """Train one epoch the way such scripts are usually written: samples fetched and transformed one by one."""
     rng = np.random.default_rng(0)
 
     class Pairs(torch.utils.data.Dataset):
@@ -163,7 +162,7 @@ def _naive_epoch(x, y, device):
 
 
 def measure_vdvae(options):
-    """Images a second through the published topology with random weights."""
+    """Measure images a second through the published topology with random weights."""
     torch.manual_seed(0)
     model = vdvae.VDVAE(vdvae.Hyperparameters()).eval().to(options.device)
     images = np.random.default_rng(0).integers(0, 256, (options.n_pictures, 64, 64, 3), dtype=np.uint8)
@@ -178,12 +177,12 @@ def measure_vdvae(options):
     return rows
 
 
-def _best(run, n):
-    """Seconds of the fastest of n runs."""
+def _best(function, n):
+    """Return the seconds of the fastest of n calls."""
     seconds = []
     for _ in range(n):
         began = time.perf_counter()
-        run()
+        function()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)

@@ -16,14 +16,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nsdlib.core import diffusion, random
-from nsdlib.core.device import pick
-from nsdlib.core.metrics import METRICS
+from nsdlib.core.device import pick_device
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.run import full_size
 from nsdlib.run.rates import product_rate
 from nsdlib.store import zoo
 from nsdlib.store.store import Store
-from nsdlib.study.stats import paired_difference
+from nsdlib.study.statistics import paired_difference
 
 N_STEPS, STRENGTH, GUIDANCE, SHARE = 10, 0.5, 7.5, 0.4
 COMPARED = {"ddim": (50, 25, 10, 5), "dpm++": (25, 10, 5), "unipc": (25, 10, 5)}
@@ -42,7 +42,7 @@ def main():
     if unknown := set(options.part) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     torch.set_num_threads(options.threads)
-    device = pick(options.device)
+    device = pick_device(options.device)
     print(f"{options.threads} threads, {device}")
     for part in options.part or PARTS:
         table = pd.DataFrame(PARTS[part](options, device))
@@ -57,7 +57,7 @@ def measure_loop(options, device):
     second = full_size.build_second_stage(full_size.Sizes(), device, dtype) if options.full else zoo.load_diffusion(run)
     n = options.images
     rough = np.random.default_rng(0).integers(0, 256, (n, 64, 64, 3), dtype=np.uint8)
-    tokens = [empty.expand(n, -1, -1).float().cpu().numpy() for empty in second.empty]
+    tokens = [empty.expand(n, -1, -1).float().cpu().numpy() for empty in second.unconditional]
     settings = {"strength": STRENGTH, "n_steps": N_STEPS, "guidance": GUIDANCE, "text_weight": SHARE}
     ids, image_steps = np.arange(n), n * int(STRENGTH * N_STEPS)
     second.refine(rough[:2], *(t[:2] for t in tokens), image_ids=ids[:2], **settings)  # libraries choose their kernels
@@ -85,13 +85,13 @@ def _one_by_one(second, rough, tokens, image_id):
     clean = second.encode(rough)
     noise = random.normal(clean, random.generators(0, [image_id]))
     x = scheduler.add_noise(clean, noise, torch.tensor([add_at], device=clean.device))
-    given = [torch.from_numpy(one).to(second.empty[0]) for one in tokens]
+    given = [torch.from_numpy(one).to(second.unconditional[0]) for one in tokens]
     for t in steps:
         without, told = (
             second.unet(
                 x.to(given[0].dtype), torch.tensor(t, device=x.device), diffusion.Conditioning(*pair, SHARE)
             ).float()
-            for pair in (second.empty, given)
+            for pair in (second.unconditional, given)
         )
         x = scheduler.step(without + GUIDANCE * (told - without), t, x).prev_sample
     return second.decode(x)
@@ -100,9 +100,13 @@ def _one_by_one(second, rough, tokens, image_id):
 def _operations(second):
     """Operations of one step of one image: two passes of the UNet."""
     shape = (2, second.vae.config.latent_channels, *(second.unet.unet.config.sample_size,) * 2)
-    guide = diffusion.Conditioning(*(empty.expand(2, -1, -1) for empty in second.empty), SHARE)
+    guide = diffusion.Conditioning(*(empty.expand(2, -1, -1) for empty in second.unconditional), SHARE)
     with FlopCounterMode(display=False) as counter:
-        second.unet(torch.zeros(shape).to(second.empty[0]), torch.tensor(1, device=second.empty[0].device), guide)
+        second.unet(
+            torch.zeros(shape).to(second.unconditional[0]),
+            torch.tensor(1, device=second.unconditional[0].device),
+            guide,
+        )
     return counter.get_total_flops()
 
 

@@ -18,8 +18,42 @@ EXAMPLES = """examples:
   nsdlib run demo 03 05 -p decoder=cnn two of them with another decoder"""
 
 
+COMMANDS = {}  # name -> (function, one line, arguments)
+
+
+def command(about, *arguments):
+    """Return a decorator that makes a function a command, named as it is without its underscore."""
+
+    def register(function):
+        COMMANDS[function.__name__.removeprefix("_")] = (function, about, arguments)
+        return function
+
+    return register
+
+
+def argument(*names, **settings):
+    """Return an argument of a command, as argparse's `add_argument` takes it."""
+    return names, settings
+
+
+def run_argument(**settings):
+    """Return the argument that says which run a command is about."""
+    return argument("run", metavar="RUN", help="a file params/RUN.yaml, such as demo", **settings)
+
+
 def main(arguments=None):
-    """Run one command; returns the exit status: 0 done, 1 it failed, 2 the request was wrong."""
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        The command line's when not given.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 1 it failed, 2 the request was wrong, 130 it was interrupted.
+    """
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
@@ -38,58 +72,15 @@ def _parser():
     )
     parser.add_argument("--version", action="version", version=f"nsdlib {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, function, about in (
-        ("simulate", _simulate, "write the simulated subject of a run"),
-        ("fetch", _fetch, "get NSD's files of a subject, or the published weights"),
-        ("doctor", _doctor, "look whether a run has all it needs"),
-        ("rehearse", _rehearse, "measure every stage at full size, with random weights"),
-        ("run", _run, "run notebooks unattended"),
-        ("export", _export, "write the betas of notebook 01 as NSD's own files"),
-        ("book", _book, "build the book from the executed notebooks"),
-    ):
-        command = commands.add_parser(name, help=about, description=function.__doc__)
-        command.set_defaults(command=function)
-        if name not in ("book", "fetch"):
-            default = "subj01" if name == "rehearse" else "demo"
-            optional = {} if name in ("run", "export") else {"nargs": "?", "default": default}
-            command.add_argument("run", metavar="RUN", help="a file params/RUN.yaml, such as demo", **optional)
-        if name == "fetch":
-            _add_fetch_options(command)
-        if name == "doctor":
-            command.add_argument("--data", action="store_true", help="check the files against each other instead")
-            command.add_argument("--forecast", type=int, metavar="N", help="the run's group on N nodes, one GPU each")
-        if name == "run":
-            command.add_argument(
-                "notebooks", metavar="NOTEBOOK", nargs="*", help="name or number; all when none is given"
-            )
-            command.add_argument(
-                "-p", metavar="NAME=VALUE", action="append", default=[], help="set a notebook's parameter"
-            )
-        if name == "rehearse":
-            command.add_argument("--images", type=int, help="through the networks (1 on a CPU, 32 on a GPU)")
-            command.add_argument("--steps", type=int, help="of diffusion (4 on a CPU, the run's on a GPU)")
-        if name == "book":
-            command.add_argument(
-                "--local", action="store_true", help="with the pictures of real subjects, for yourself"
-            )
-        if name == "export":
-            command.add_argument("folder", metavar="FOLDER", type=Path, help="where they go; made when it is not there")
+    for name, (function, about, arguments) in COMMANDS.items():
+        added = commands.add_parser(name, help=about, description=function.__doc__)
+        added.set_defaults(command=function)
+        for names, settings in arguments:
+            added.add_argument(*names, **settings)
     return parser
 
 
-def _add_fetch_options(command):
-    """What `nsdlib fetch` understands."""
-    command.add_argument("what", metavar="WHAT", choices=("nsd", "weights"), help="nsd or weights")
-    command.add_argument(
-        "--subject", type=int, choices=range(1, 9), default=1, metavar="N", help="1 (when not given) to 8"
-    )
-    command.add_argument("--sessions", type=int, metavar="N", help="of betas; as params/subjNN.yaml has it")
-    command.add_argument("--glm-sessions", type=int, metavar="N", help="of time series, 0 for none; as there")
-    command.add_argument("--dry-run", action="store_true", help="list every file with its bytes, fetch nothing")
-    command.add_argument("--verify", action="store_true", help="read all that is there and compare its hashes")
-    command.add_argument("--accept-terms", action="store_true", help="say that NSD's terms are accepted")
-
-
+@command("write the simulated subject of a run", run_argument(nargs="?", default="demo"))
 def _simulate(options):
     """Write the simulated subject of a run in the layout of the Natural Scenes Dataset. Done once; again does nothing."""
     run = load_run(options.run)
@@ -101,6 +92,16 @@ def _simulate(options):
     return 0
 
 
+@command(
+    "get NSD's files of a subject, or the published weights",
+    argument("what", metavar="WHAT", choices=("nsd", "weights"), help="nsd or weights"),
+    argument("--subject", type=int, choices=range(1, 9), default=1, metavar="N", help="1 (when not given) to 8"),
+    argument("--sessions", type=int, metavar="N", help="of betas; as params/subjNN.yaml has it"),
+    argument("--glm-sessions", type=int, metavar="N", help="of time series, 0 for none; as there"),
+    argument("--dry-run", action="store_true", help="list every file with its bytes, fetch nothing"),
+    argument("--verify", action="store_true", help="read all that is there and compare its hashes"),
+    argument("--accept-terms", action="store_true", help="say that NSD's terms are accepted"),
+)
 def _fetch(options):
     """Get NSD's files of a subject, or the published weights. Repeated, it goes on, and fetches what is damaged again."""
     from nsdlib.data import fetch, nsd_bucket
@@ -124,6 +125,12 @@ def _fetch(options):
     return 0
 
 
+@command(
+    "look whether a run has all it needs",
+    run_argument(nargs="?", default="demo"),
+    argument("--data", action="store_true", help="check the files against each other instead"),
+    argument("--forecast", type=int, metavar="N", help="the run's group on N nodes like this machine"),
+)
 def _doctor(options):
     """Look at versions, device, memory, disk, data and weights, say what a run lacks and what it will take here."""
     from nsdlib.run import doctor
@@ -145,22 +152,38 @@ def _doctor(options):
     return 1 if lacking else 0
 
 
+@command(
+    "measure every stage at full size, with random weights",
+    run_argument(nargs="?", default="subj01"),
+    argument("--images", type=int, help="through the networks (1 on a CPU, 32 on a GPU)"),
+    argument("--steps", type=int, help="of diffusion (4 on a CPU, the run's on a GPU)"),
+)
 def _rehearse(options):
     """Run every stage at the paper's sizes with random weights; needs no data, and prints time, memory and a forecast."""
-    from nsdlib.core.device import pick
-    from nsdlib.run.rehearsal import gpu_memory, rehearse
+    from nsdlib.core.device import pick_device
+    from nsdlib.run import rehearsal
+    from nsdlib.run.full_size import gpu_memory
 
     run = load_run(options.run)
-    few = pick(run.device).type == "cpu"
-    table = rehearse(run, n_images=options.images or (1 if few else 32), n_steps=options.steps or (4 if few else None))
+    on_cpu = pick_device(run.device).type == "cpu"
+    n_images, n_steps = options.images or (1 if on_cpu else 32), options.steps or (4 if on_cpu else None)
+    table = rehearsal.rehearse(run, n_images=n_images, n_steps=n_steps)
+    file = rehearsal.write(table, run)
     print(f"\n{table.to_markdown(floatfmt='.2f')}\n")
     hours = table["hours a subject"].sum()
-    print(f"One subject: {hours:.1f} hours at most (the GRU may stop earlier); four: {4 * hours:.1f}.\n")
+    print(f"One subject: {hours:.1f} hours at most (the GRU may stop earlier); four: {4 * hours:.1f}.")
+    print(f"`nsdlib doctor` reads this from {file}.\n")
     print("Memory of the second stage on a GPU, GiB, by the sizes of its tensors:\n")
     print(gpu_memory(run).to_markdown(floatfmt=".2f"))
     return 0
 
 
+@command(
+    "run notebooks unattended",
+    run_argument(),
+    argument("notebooks", metavar="NOTEBOOK", nargs="*", help="name or number; all when none is given"),
+    argument("-p", metavar="NAME=VALUE", action="append", default=[], help="set a notebook's parameter"),
+)
 def _run(options):
     """Run notebooks one after the other; executed copies go to runs/RUN/. Unknown parameters are refused beforehand."""
     from nsdlib.run.runner import run_notebooks
@@ -172,6 +195,11 @@ def _run(options):
     return 0
 
 
+@command(
+    "write the betas of notebook 01 as NSD's own files",
+    run_argument(),
+    argument("folder", metavar="FOLDER", type=Path, help="where they go; made when it is not there"),
+)
 def _export(options):
     """Write the betas of notebook 01, one NIfTI and one HDF5 file a session, int16, 300 times the percent signal change."""
     from nsdlib.data.glm_sessions import export_betas
@@ -179,12 +207,16 @@ def _export(options):
     from nsdlib.store.store import Store
 
     run = load_run(options.run)
-    with Store(run).load("glm") as found:
-        written = export_betas(found, NSDSubject(run.data, run.subject, run.n_sessions), options.folder)
+    with Store(run).load("glm") as betas:
+        written = export_betas(betas, NSDSubject(run.data, run.subject, run.n_sessions), options.folder)
     print(f"{len(written)} sessions are in {options.folder}")
     return 0
 
 
+@command(
+    "build the book from the executed notebooks",
+    argument("--local", action="store_true", help="with the pictures of real subjects, for yourself"),
+)
 def _book(options):
     """Build the book from the executed notebooks, with warnings as errors, and say where it is."""
     root, local = find_root(), options.local

@@ -15,6 +15,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+__all__ = ["Run", "Simulation", "find_root", "load_run", "run_names"]
+
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -143,12 +145,13 @@ class Run(BaseModel):
 
 
 def find_root(start=None):
-    """Folder of the project: `NSDLIB_HOME`, or the nearest folder at or above `start` with `params/_common.yaml`.
+    """Return the project's folder: `NSDLIB_HOME`, or the nearest folder at or above `start` with `params/_common.yaml`.
 
     Parameters
     ----------
     start : path-like, optional
-        Where to begin; the working directory when not given.
+        Where to begin; the working directory when not given. A relative `NSDLIB_HOME` is taken from the working directory, which
+        is where a command was started; the kernels of `nsdlib run` get an absolute one.
 
     Raises
     ------
@@ -167,7 +170,7 @@ def find_root(start=None):
 
 
 def run_names(root=None):
-    """Names of the runs that have a parameter file, sorted; a file whose name is no plain word is none."""
+    """Return the names of the runs that have a parameter file, sorted; a file whose name is no plain word is none."""
     names = (path.stem for path in (find_root(root) / "params").glob("[!_]*.yaml"))
     return sorted(name for name in names if _is_plain(name))
 
@@ -217,7 +220,7 @@ def load_run(name="demo", **overrides):
 
 
 def nearest(word, known):
-    """A phrase that ends a complaint about `word`: ": did you mean 'x'?" or a full stop when nothing is near."""
+    """Return a phrase that ends a complaint about `word`: ": did you mean 'x'?" or a full stop when nothing is near."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f": did you mean {close[0]!r}?" if close else "."
 
@@ -247,8 +250,8 @@ def _known(fields, source):
     places = [(fields, set(Run.model_fields) - {"name", "root"}, "parameter")]
     if isinstance(settings, dict):
         places.append((settings, set(Simulation.model_fields), "setting of the simulation"))
-    for given, known, kind in places:
-        for key in given:
+    for section, known, kind in places:
+        for key in section:
             if key not in known:
                 raise ValueError(f"{source}: {key!r} is no {kind}{nearest(str(key), known)}")
     return fields

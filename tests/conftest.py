@@ -1,9 +1,11 @@
-"""What several test files share: a project of its own in which the small run has been run from end to end."""
+"""What several test files share: a project in which the small run has been run from end to end; which tests run together."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,9 @@ QUIET = [
     "--no-first-run",
 ]
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
+os.environ.setdefault(
+    "OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))))
+)  # before torch is imported: workers share the cores
 COPIED = ("nsdlib", "zoo", "params", "notebooks", "book", "profiles", "Snakefile", "_config.yml", "CITATION.cff")
 
 
@@ -33,14 +38,44 @@ def make(project, *command):
     return done.stdout + done.stderr
 
 
+@cache
+def needs_project(file):
+    """Whether a test file asks for the small project."""
+    return re.search(r"\b(small_project|html)\b", (ROOT / file).read_text()) is not None
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest: all that needs the small project."""
+    items.sort(key=lambda item: not needs_project(item.path.relative_to(ROOT)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Share tests among workers file by file; the files that need the small project go to one, which makes it once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return "project" if needs_project(file) else file
+
+    return ByFile(config, log)
+
+
 @pytest.fixture(scope="session")
 def small_project(tmp_path_factory):
-    """Folder of a project in which Snakemake has simulated the small subject and run every notebook on it."""
+    """Folder of a project in which Snakemake has simulated the small subject and run every notebook on it.
+
+    What this tree has computed for it already is taken over: the store knows results by what they came from.
+    """
     project = tmp_path_factory.mktemp("project")
     for name in COPIED:
         source = ROOT / name
         ignored = shutil.ignore_patterns("_build", "runs", "__pycache__", ".ipynb_checkpoints")
         shutil.copytree(source, project / name, ignore=ignored) if source.is_dir() else shutil.copy(source, project)
+    for name in ("data", "store"):
+        if (ROOT / name / "small").is_dir():
+            shutil.copytree(ROOT / name / "small", project / name / "small")
     make(project, "snakemake", "--profile", "profiles/local", "--config", "runs=small")
     return project
 
@@ -85,7 +120,7 @@ def images():
     """Five blurred random images, (5, 64, 64, 3) uint8; nobody writes into them."""
     import numpy as np
 
-    from nsdlib.core.similarity import resize
+    from nsdlib.core.images import resize
 
     return resize(np.random.default_rng(0).integers(0, 256, size=(5, 8, 8, 3), dtype=np.uint8), 64)
 

@@ -10,6 +10,8 @@ from nsdlib.core.ridge import Ridge
 from nsdlib.params import load_run
 from nsdlib.study import ablation
 
+pytestmark = pytest.mark.numerical
+
 SETTINGS = {"max_epochs": 2, "batch_size": 16, "alphas": (1.0,), "device": "cpu"}
 
 

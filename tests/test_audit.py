@@ -2,7 +2,7 @@
 
 import pytest
 
-from nsdlib.study.audit import audit
+from book._ext.audit import audit
 
 TOP_DOWN = (
     (1, 2),

@@ -10,6 +10,8 @@ from nsdlib.study import betas
 from nsdlib.study.reliability import correlate
 from nsdlib.twin.simulate import load_truth
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture(scope="module")
 def subject(twin):

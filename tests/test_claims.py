@@ -1,10 +1,10 @@
-"""Claims are judged as planted: true ones hold, false ones do not, and what was not measured is not judged."""
+"""Verdicts on planted claims: true ones hold, false ones do not, and what was not measured is not decidable."""
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from nsdlib.core.metrics import METRICS
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.study import claims
 
@@ -46,7 +46,8 @@ def artifacts(seed, *, clip=None, layers=(15, 31)):
         coords={"system": ["decoded"], "measure": ["SSIM"], "n_layers": list(layers)},
     )
     return {
-        "scores": xr.Dataset({"value": scores}),
+        "scores": xr.Dataset({"value": scores.sel(system=list(SYSTEMS[:4]))}),
+        "controls": xr.Dataset({"value": scores.sel(system=list(SYSTEMS[4:]))}),
         "noise": xr.Dataset({"value": noise}),
         "ablation": xr.Dataset({"errors": errors}),
         "latent_size": xr.Dataset({"score": size}),
@@ -58,55 +59,64 @@ def trained():
     return load_run("demo").model_copy(update={"max_epochs": 200})
 
 
-class Made:
-    """Stands where a store would, with artifacts in memory."""
+class Artifacts:
+    """Artifacts in memory, in place of those of a store."""
 
-    def __init__(self, found):
-        self.load = found.__getitem__
-
-
-def measure(found):
-    return claims.measure({name: Made(one) for name, one in found.items()})
+    def __init__(self, made):
+        self.load, self.has = made.__getitem__, made.__contains__
 
 
-def judge(found, run):
-    return claims.verdicts(measure(found), [run] * len(found))
+def measure(planted):
+    """Test the claims on artifacts in memory."""
+    return claims.measure({name: Artifacts(made) for name, made in planted.items()})
 
 
-def words(part):
-    (only,) = [claim.words for claim in claims.CLAIMS if part in claim.words]
+def verdicts(planted, run):
+    return claims.verdicts(measure(planted), [run] * len(planted))
+
+
+def statement(part):
+    (only,) = [claim.statement for claim in claims.CLAIMS if part in claim.statement]
     return only
 
 
 def test_what_is_planted_is_found(trained):
-    found = {name: artifacts(i, clip={"refined": 0.1, "rough": -0.1}) for i, name in enumerate(("a", "b"))}
-    said = judge(found, trained)
+    planted = {name: artifacts(i, clip={"refined": 0.1, "rough": -0.1}) for i, name in enumerate(("a", "b"))}
+    result = verdicts(planted, trained)
     for part in ("adds meaning (CLIP)", "costs structure", "does not cost meaning", "15 layers", "MSE than ridge's",
                  "the brain adds meaning", "generation beats retrieval"):  # fmt: skip
-        assert said[words(part)] == "holds", part
-    assert said[words("gives up structure")] == "undecided"  # nothing is planted there
+        assert result[statement(part)] == "holds", part
+    assert result[statement("gives up structure")] == "undecided"  # nothing is planted there
 
 
 def test_the_opposite_is_refuted_and_subjects_may_contradict_each_other(trained):
     worse, better = artifacts(0, clip={"refined": -0.1}), artifacts(1, clip={"refined": 0.1})
-    claim = words("refining adds meaning (CLIP)")
-    assert judge({"a": worse}, trained)[claim] == "does not hold"
-    assert judge({"a": worse, "b": better}, trained)[claim] == "mixed"
+    claim = statement("refining adds meaning (CLIP)")
+    assert verdicts({"a": worse}, trained)[claim] == "does not hold"
+    assert verdicts({"a": worse, "b": better}, trained)[claim] == "mixed"
 
 
 def test_a_loss_beyond_the_allowance_counts(trained):
-    found = artifacts(0)
-    found["noise"].value.loc[{"metric": "clip", "amplitude": 256.0}] -= 0.1
-    assert judge({"a": found}, trained)[words("does not cost meaning")] == "does not hold"
+    planted = artifacts(0)
+    planted["noise"].value.loc[{"metric": "clip", "amplitude": 256.0}] -= 0.1
+    assert verdicts({"a": planted}, trained)[statement("does not cost meaning")] == "does not hold"
 
 
-def test_what_cannot_be_judged_is_said(trained):
-    found = {"a": artifacts(0, layers=(5, 15))}
-    assert judge(found, trained)[words("15 layers")].startswith("cannot be judged: not measured")
+def test_what_is_not_decidable_is_said(trained):
+    planted = {"a": artifacts(0, layers=(5, 15))}
+    assert verdicts(planted, trained)[statement("15 layers")].startswith("not decidable: not measured")
     short = trained.model_copy(update={"max_epochs": 20})
-    said = judge(found, short)
-    assert said[words("MSE than ridge's")] == "cannot be judged: the networks were stopped after 20 epochs"
-    assert said[words("costs structure")] == "holds"
+    result = verdicts(planted, short)
+    assert result[statement("MSE than ridge's")] == "not decidable: the networks were stopped after 20 epochs"
+    assert result[statement("costs structure")] == "holds"
+
+
+def test_controls_need_not_have_been_made(trained):
+    planted = artifacts(0)
+    del planted["controls"]
+    result = verdicts({"a": planted}, trained)
+    assert result[statement("with the GRU than with ridge (SSIM)")].startswith("not decidable: not measured")
+    assert result[statement("costs structure")] == "holds"
 
 
 def test_p_values_are_corrected_for_all_tests(trained):
@@ -122,8 +132,8 @@ def test_runs_without_their_artifacts_are_left_out(tmp_path):
 
 
 def test_the_table_has_a_line_a_claim(trained):
-    found = {"a": artifacts(0, layers=(5, 15))}
-    table = claims.as_table(measure(found), [trained])
+    planted = {"a": artifacts(0, layers=(5, 15))}
+    table = claims.as_table(measure(planted), [trained])
     assert len(table) == len(claims.CLAIMS) and list(table) == ["the paper", "difference [95 %]", "verdict"]
-    assert table.loc[words("15 layers"), "difference [95 %]"] == "not measured"
-    assert table.loc[words("gives up structure"), "the paper"] == "does not say it"
+    assert table.loc[statement("15 layers"), "difference [95 %]"] == "not measured"
+    assert table.loc[statement("gives up structure"), "the paper"] == "does not say it"

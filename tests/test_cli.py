@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from nsdlib import cli
+from nsdlib import __version__, cli
 from nsdlib.cli import main
 from nsdlib.run import runner
 from nsdlib.twin import simulate
@@ -24,7 +25,7 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [[], ["simulate"], ["doctor"], ["run"], ["export"], ["book"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in cli.COMMANDS)])
 def test_help_fits_a_screen(command, capsys):
     with pytest.raises(SystemExit, match="0"):
         main([*command, "--help"])
@@ -36,7 +37,7 @@ def test_it_starts_as_a_module_without_torch():
     code = "import sys, runpy; sys.argv = ['nsdlib', '--version']\ntry: runpy.run_module('nsdlib')\nexcept SystemExit: pass\n"
     code += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["nsdlib 0.1.0", "False"]
+    assert done.stdout.splitlines() == [f"nsdlib {__version__}", "False"]
 
 
 def test_no_command_and_an_unknown_one_are_refused(capsys):
@@ -91,4 +92,21 @@ def test_failures_and_interruptions_have_their_own_status(project, monkeypatch, 
 
 
 def test_every_command_has_a_word_about_it():
-    assert all(getattr(cli, f"_{name}").__doc__ for name in ("simulate", "doctor", "run", "export", "book"))
+    assert set(cli.COMMANDS) >= {"simulate", "fetch", "doctor", "rehearse", "run", "export", "book"}
+    assert all(function.__doc__ and about for function, about, _ in cli.COMMANDS.values())
+
+
+def test_a_rehearsal_is_printed_and_kept(project, monkeypatch, capsys):
+    from nsdlib.run import full_size, rehearsal
+
+    asked = []
+
+    def rehearse(run, *, n_images, n_steps):
+        asked.append((run.name, n_images, n_steps))
+        return pd.DataFrame({"a second": [2.0], "hours a subject": [1.5]}, index=pd.Index(["GRU"], name="stage"))
+
+    monkeypatch.setattr(rehearsal, "rehearse", rehearse)
+    monkeypatch.setattr(full_size, "gpu_memory", lambda run: pd.DataFrame({"peak": [2.0]}))
+    assert main(["rehearse", "subj01", "--images", "3", "--steps", "2"]) == 0
+    assert asked == [("subj01", 3, 2)] and "One subject: 1.5 hours at most" in capsys.readouterr().out
+    assert rehearsal.read(project / "runs" / "subj01" / "rehearsal.csv")[0]["a second"].tolist() == [2.0]

@@ -16,6 +16,8 @@ from nsdlib.params import load_run
 from nsdlib.run import full_size
 from nsdlib.store import zoo
 
+pytestmark = pytest.mark.numerical
+
 
 class Words:
     """A tokenizer that splits at spaces: 0 starts, 1 ends and fills up, as CLIP's pads with its end token."""

@@ -11,11 +11,13 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from nsdlib.core import diffusion
-from nsdlib.core.similarity import resize
+from nsdlib.core.images import resize
 from nsdlib.params import load_run
 from nsdlib.run import full_size
 from nsdlib.store import zoo
 from nsdlib.twin import scenes
+
+pytestmark = pytest.mark.numerical
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "versatile_diffusion_tiny"
@@ -44,13 +46,13 @@ def case():
     }
 
 
-def guide(case, share):
-    return diffusion.Conditioning(case["text"], case["vision"], share)
+def conditioning(case, text_weight):
+    return diffusion.Conditioning(case["text"], case["vision"], text_weight)
 
 
 @torch.inference_mode()
 def test_one_prediction_equals_the_published_code(dual, case):
-    predicted = dual(case["latent"], torch.tensor(721), guide(case, case["mix_text"]))
+    predicted = dual(case["latent"], torch.tensor(721), conditioning(case, case["mix_text"]))
     torch.testing.assert_close(predicted, case["epsilon_at_721"], atol=1e-6, rtol=0)
 
 
@@ -62,7 +64,7 @@ def test_published_trajectory(dual, case):
     x = scheduler.add_noise(case["latent"], case["noise"], torch.tensor([add_at] * 2))
     torch.testing.assert_close(x, case["noised_at_741"], atol=1e-5, rtol=0)
     result = diffusion.guided_walk(
-        dual, scheduler, x, steps=steps, contexts=(case["text"], case["vision"]),
+        dual, scheduler, x, steps=steps, conditions=(case["text"], case["vision"]),
         unconditional=(case["text_unconditional"], case["vision_unconditional"]), guidance=case["guidance"],
         text_weight=case["mix_text"],
     )  # fmt: skip
@@ -70,14 +72,14 @@ def test_published_trajectory(dual, case):
 
 
 @torch.inference_mode()
-def test_share_0_is_the_image_unet_and_share_1_the_text_one(dual, case):
+def test_text_weight_0_is_the_image_unet_and_1_the_text_one(dual, case):
     plain = tiny_unet().eval()
     t = torch.tensor(500)
     wanted = plain(case["latent"], t, encoder_hidden_states=case["vision"]).sample
-    torch.testing.assert_close(dual(case["latent"], t, guide(case, 0)), wanted)
+    torch.testing.assert_close(dual(case["latent"], t, conditioning(case, 0)), wanted)
     plain.load_state_dict(plain.state_dict() | text_attentions())
     wanted = plain(case["latent"], t, encoder_hidden_states=case["text"]).sample
-    torch.testing.assert_close(dual(case["latent"], t, guide(case, 1)), wanted)
+    torch.testing.assert_close(dual(case["latent"], t, conditioning(case, 1)), wanted)
 
 
 @torch.inference_mode()
@@ -98,7 +100,7 @@ def test_tokens_are_projected_once_for_all_steps(dual, case):
 @torch.inference_mode()
 def test_walk_equals_separate_passes_of_the_plain_unet(dual, case):
     scheduler, plain = DDIMScheduler(**full_size.SCHEDULER), tiny_unet().eval()
-    ours = walked_by(dual, scheduler, case, n_steps=8, share=0)
+    ours = walked_by(dual, scheduler, case, n_steps=8, text_weight=0)
     scheduler.set_timesteps(8)
     steps = scheduler.timesteps[2:]
     x = scheduler.add_noise(case["latent"], case["noise"], steps[:1].repeat(2))
@@ -111,12 +113,12 @@ def test_walk_equals_separate_passes_of_the_plain_unet(dual, case):
     torch.testing.assert_close(ours, x, atol=1e-4, rtol=1e-4)
 
 
-def walked_by(dual, scheduler, case, *, n_steps, share=0.4):
+def walked_by(dual, scheduler, case, *, n_steps, text_weight=0.4):
     """From the case's noised latent, strength 0.75."""
     add_at, steps = diffusion.img2img_timesteps(scheduler, strength=0.75, n_steps=n_steps)
     return diffusion.guided_walk(
         dual, scheduler, scheduler.add_noise(case["latent"], case["noise"], torch.tensor([add_at] * 2)), steps=steps,
-        contexts=(case["text"], case["vision"]), guidance=case["guidance"], text_weight=share,
+        conditions=(case["text"], case["vision"]), guidance=case["guidance"], text_weight=text_weight,
         unconditional=(case["text_unconditional"], case["vision_unconditional"]),
     )  # fmt: skip
 
@@ -144,20 +146,20 @@ def test_samplers_follow_the_flow_of_a_known_distribution(sampler, share_of_erro
     def flow(name):
         scheduler = diffusion.make_scheduler(name, {**full_size.SCHEDULER, "final_sigmas_type": "sigma_min"})
         add_at, steps = diffusion.img2img_timesteps(scheduler, strength=0.75, n_steps=20)
-        share = scheduler.alphas_cumprod
-        sd = (share * s**2 + 1 - share).sqrt()
+        signal = scheduler.alphas_cumprod
+        sd = (signal * s**2 + 1 - signal).sqrt()
         x = sd[add_at] * torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
-        def best_prediction(x, t, guide):
-            return x * (1 - share[t]).sqrt() / sd[t] ** 2
+        def best_prediction(x, t, conditioning):
+            return x * (1 - signal[t]).sqrt() / sd[t] ** 2
 
-        contexts = (torch.zeros(64, 1, 1),) * 2
+        conditions = (torch.zeros(64, 1, 1),) * 2
         walked = diffusion.guided_walk(
             best_prediction,
             scheduler,
             x,
             steps=steps,
-            contexts=contexts,
+            conditions=conditions,
             unconditional=empty,
             guidance=3.0,
             text_weight=0.5,
@@ -178,10 +180,10 @@ def test_samplers_are_named_and_the_faithful_one_is_ddim(pipeline, inputs):
 def test_batches_shrink_to_what_memory_holds(pipeline, inputs, monkeypatch, fits):
     wanted, forward = pipeline.refine(**inputs, image_ids=[5, 6, 7], n_steps=4), pipeline.unet.forward
 
-    def small_memory(x, t, guide):
+    def small_memory(x, t, conditioning):
         if len(x) > 2 * fits:
             raise torch.cuda.OutOfMemoryError("full")
-        return forward(x, t, guide)
+        return forward(x, t, conditioning)
 
     monkeypatch.setattr(pipeline.unet, "forward", small_memory)
     if not fits:
@@ -225,8 +227,10 @@ def test_published_keys():
     keys = json.loads((DATA / "versatile_diffusion_keys.json").read_text())
     with torch.device("meta"):
         dual = diffusion.DualUNet(UNet2DConditionModel(**full_size.UNET))
-    assert {key: list(value.shape) for key, value in dual.image_state().items()} == keys["image_unet"]
-    assert {k: list(v.shape) for k, v in dual.text_state().items()} == keys["text_unet_attentions_only_needed"]
+    assert {key: list(value.shape) for key, value in dual.published_state("vision").items()} == keys["image_unet"]
+    assert {k: list(v.shape) for k, v in dual.published_state("text").items()} == keys[
+        "text_unet_attentions_only_needed"
+    ]
     assert sum(parameter.numel() for parameter in dual.parameters()) == 1_126_760_324
 
 
@@ -307,6 +311,6 @@ def test_demo_zoo_is_a_folder_in_the_published_layout():
     pipeline = zoo.load_diffusion(run)
     assert pipeline.image_size == 64
     rough = np.full((1, 64, 64, 3), 90, dtype=np.uint8)
-    text, vision = (np.repeat(empty.numpy(), 1, axis=0) for empty in pipeline.empty)
+    text, vision = (np.repeat(empty.numpy(), 1, axis=0) for empty in pipeline.unconditional)
     refined = pipeline.refine(rough, text, vision, image_ids=[1], n_steps=4)
     assert refined.shape == (1, 64, 64, 3) and refined.std() > 0

@@ -1,6 +1,10 @@
 """The preflight: each lack is found, named and comes with what to do."""
 
+import json
+import os
 import shutil
+import tomllib
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,11 +14,11 @@ import pytest
 
 from nsdlib import cli
 from nsdlib.cli import main
-from nsdlib.core.device import pick
+from nsdlib.core.device import pick_device
 from nsdlib.data import nsd_checks
 from nsdlib.data.nsd import NSDSubject
 from nsdlib.params import load_run
-from nsdlib.run import doctor, rates
+from nsdlib.run import costs, doctor, rates
 from nsdlib.study import betas
 
 ROOT = Path(__file__).parents[1]
@@ -95,10 +99,10 @@ def test_a_gpu_that_is_too_small_is_refused(project, monkeypatch):
 def test_without_a_gpu_the_networks_take_memory(project, monkeypatch):
     run = load_run("subj01")
     wanted = {}
-    for where, size in (("cpu", None), ("cuda", 80e9)):
+    for device, size in (("cpu", None), ("cuda", 80e9)):
         monkeypatch.setattr(doctor, "_gpu_memory", lambda run, size=size: size)
         monkeypatch.setattr(doctor, "total_memory", lambda: 0)
-        wanted[where] = int(found(run, "memory").found.split("wanted ")[1].split()[0])
+        wanted[device] = int(found(run, "memory").found.split("wanted ")[1].split()[0])
     assert wanted["cpu"] > wanted["cuda"] + 5
 
 
@@ -108,19 +112,25 @@ def test_data_that_are_there_are_not_asked_for_again(project, twin):
     assert sizes[0] < sizes[1]
 
 
-@pytest.fixture
-def slow_machine(monkeypatch):
-    """A machine that is not measured."""
-    machine = rates.Rates("an abacus", 1e9, 1e9, 1e8, 1e8, 1e8)
-    monkeypatch.setattr(rates, "calibrate", lambda run: machine)
-    return machine
-
-
-def test_the_preflight_says_what_a_run_takes_and_how_roughly(project, slow_machine, capsys):
+def test_the_preflight_says_what_a_run_takes_and_how_it_knows(project, capsys):
     main(["doctor", "demo"])
     said = capsys.readouterr().out
-    assert "Measured: an abacus" in said and "right to a factor of 3:" in said and "typical, for want of files" in said
-    assert all(f"| 0{number}_" in said for number in range(1, 7)) and " h " in said
+    assert "typical, for want of files" in said and f"on {rates.machine_name('auto')}:" in said
+    assert all(f"| {name} " in said for name in costs.COUNTED) and "| not known yet |" in said
+    assert "The whole run: not known yet (its first run records it)." in said
+    record(project, "demo", *costs.COUNTED)
+    main(["doctor", "demo"])
+    said = capsys.readouterr().out
+    assert "| 3 h " in said and "demo, 2026-01-02" in said and "The whole run: 27 h (records of 9 notebooks)." in said
+
+
+def record(project, run, *names):
+    """Write records of notebooks that took three hours each."""
+    (project / "runs" / run).mkdir(parents=True)
+    kept = {"started": "2026-01-02T10:00:00+00:00", "longest": 10800.0, "parameters": {}}
+    kept["machine"] = rates.machine_name("auto")
+    for name in names:
+        (project / "runs" / run / f"{name}.json").write_text(json.dumps(kept))
 
 
 def test_checks_of_the_data_print_what_was_expected_and_what_came(project, twin, monkeypatch, capsys):
@@ -146,35 +156,64 @@ def test_data_that_are_missing_fail(project, capsys):
     assert "files are missing" in capsys.readouterr().out
 
 
-def test_the_outlook_is_a_table_with_its_assumptions(project, slow_machine, monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "_gpu_memory", lambda run: None)
+def test_the_outlook_is_a_table_with_what_it_rests_on(project, capsys):
     assert main(["doctor", "subj01", "--forecast", "4"]) == 0
     said = capsys.readouterr().out
     assert all(f"| {name} | 8,859 + 982 |" in said for name in ("subj01", "subj02", "subj05", "subj07"))
-    assert "4 nodes with one each" in said and "- Device: an A100 GPU" in said and "3 times too high or too low" in said
-    monkeypatch.setattr(doctor, "_gpu_memory", lambda run: 8e10)
+    assert "| not known yet | `nsdlib rehearse subj01` measures it |" in said
+    assert "One node: not known yet for all; 4 nodes: not known yet." in said
+    assert f"- Machine: {rates.machine_name('auto')}" in said
+    record(project, "subj05", *costs.COUNTED)  # of the four, one is known, and the others from it
     main(["doctor", "subj01", "--forecast", "4"])
-    assert "- Device: an abacus" in capsys.readouterr().out
+    assert "4 nodes: 28 h." in capsys.readouterr().out.replace("27 h", "28 h")
 
 
 def test_wrong_versions_are_named(project, monkeypatch):
-    monkeypatch.setattr(doctor, "requires", lambda _: ["numpy>=99", "absent-package>=1", "scipy; extra == 'test'"])
+    wanted = ["numpy>=99", "absent-package>=1", "scipy; extra == 'test'"]
+    monkeypatch.setattr(doctor, "requirements", lambda: (">=3.11", wanted))
     packages = found(load_run("demo"), "packages")
     assert not packages.fine and "numpy 2" in packages.found and "(wanted >=99)" in packages.found
     assert "absent-package absent" in packages.found and "scipy" not in packages.found
 
 
-def test_an_old_interpreter_is_named(project, monkeypatch):
-    monkeypatch.setattr(doctor.sys, "version_info", (3, 9))
-    assert not found(load_run("demo"), "python").fine
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_what_is_asked_for_is_what_the_project_declares(project, monkeypatch, is_installed):
+    def absent(name):
+        raise PackageNotFoundError(name)
+
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    metadata = {"Requires-Python": declared["requires-python"]}
+    installed = SimpleNamespace(metadata=metadata, requires=declared["dependencies"])
+    monkeypatch.setattr(doctor, "distribution", absent if not is_installed else {declared["name"]: installed}.get)
+    assert doctor.requirements() == (declared["requires-python"], declared["dependencies"])
+    assert found(load_run("demo"), "packages").fine and found(load_run("demo"), "python").fine
+
+
+@pytest.mark.parametrize(
+    ("version", "fine"), [("3.10.9", False), ("3.11.0", True), ("3.13.2", True), ("3.14.0", False)]
+)
+def test_the_interpreter_is_held_against_what_the_project_declares(project, monkeypatch, version, fine):
+    monkeypatch.setattr(doctor, "requirements", lambda: (">=3.11,<3.14", []))
+    monkeypatch.setattr(doctor.platform, "python_version", lambda: version)
+    python = found(load_run("demo"), "python")
+    assert python.fine == fine and python.found == version and ">=3.11,<3.14" in python.remedy
+
+
+def test_the_doctor_works_where_linux_is_not(project, monkeypatch, tmp_path):
+    for name in ("PROCESSORS", "CARDS", "MY_GROUPS"):
+        monkeypatch.setattr(rates, name, tmp_path / "absent")
+    for name in ("sched_getaffinity", "sysconf", "posix_fadvise"):
+        monkeypatch.delattr(os, name)
+    assert f"{rates.ASSUMED_MEMORY / 1e9:.0f} GB, wanted" in found(load_run("demo"), "memory").found
+    assert main(["doctor", "demo"]) == 1
 
 
 def test_pick_chooses_and_refuses(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert pick("auto").type == pick("cpu").type == "cpu"
+    assert pick_device("auto").type == pick_device("cpu").type == "cpu"
     with pytest.raises(ValueError, match="torch sees no CUDA device here"):
-        pick("cuda")
+        pick_device("cuda")
     with pytest.raises(ValueError, match="device must be 'auto', 'cpu' or 'cuda', got 'gpu'"):
-        pick("gpu")
+        pick_device("gpu")
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert pick("auto").type == pick("cuda").type == "cuda" and pick("cpu").type == "cpu"
+    assert pick_device("auto").type == pick_device("cuda").type == "cuda" and pick_device("cpu").type == "cpu"

@@ -13,8 +13,8 @@ import pytest
 from book._ext import faults, pages
 from nsdlib.cli import _parser
 from nsdlib.params import load_run
-from nsdlib.run import forecast
-from nsdlib.run.rates import REFERENCE, WORKSTATION
+from nsdlib.run import forecast, rehearsal
+from nsdlib.run.rates import machine_name
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = (ROOT / "book" / "reliability.template.md").read_text()
@@ -111,22 +111,38 @@ def test_the_faults_of_fetching_are_those_that_are_tested(page):
     assert sorted(table["test"]) == sorted(tested) and len(rows(page, "fault")) == len(tested)
 
 
-def test_the_forecast_is_that_of_the_cost_model(page):
-    forecasts = {row[0]: row[1:] for row in rows(page, "forecast")}
+def test_the_sizes_are_those_that_are_counted(page):
     runs = [load_run(name) for name in load_run("subj01").group]
-    for column, (rates, n_nodes) in enumerate([(REFERENCE, 1), (REFERENCE, 4), (WORKSTATION, 1)]):
-        table, hours = forecast.forecast(runs, rates, n_nodes=n_nodes)
-        assert float(forecasts["four subjects, hours"][column]) == round(hours)
-        assert float(forecasts["subj01, hours"][column]) == table["hours"]["subj01"]
-        assert float(forecasts["memory GB"][column]) == table["memory GB"].max()
-    assert float(forecasts["GPU GB"][0]) > 0 == float(forecasts["GPU GB"][2])
-    assert [row[0] for row in rows(page, "run")] == [run.name for run in runs]
-    assert all(f"- {line}" in page for line in forecast.assumptions(WORKSTATION))
+    table, without = (forecast.forecast(runs, is_gpu=is_gpu)[0] for is_gpu in (True, False))
+    shown = rows(page, "run")
+    assert [row[0] for row in shown] == [run.name for run in runs]
+    for name, images, *numbers in shown:
+        wanted = table.loc[name]
+        assert images == wanted["images"] and float(numbers[0]) == wanted["memory GB"] < float(numbers[-1])
+        assert [float(n) for n in numbers[1:4]] == [wanted[kind] for kind in ("GPU GB", "results GB", "to fetch GB")]
+        assert float(numbers[-1]) == without["memory GB"][name]
 
 
-def test_a_cluster_of_four_takes_a_quarter_and_a_workstation_without_a_gpu_longest(page):
-    one, four, none = next([float(cell) for cell in row[1:]] for row in rows(page, "forecast") if "four" in row[0])
-    assert four < one / 3 and none > 5 * one
+def test_hours_come_from_machines_that_were_rehearsed(tmp_path):
+    assert "No machine has been rehearsed yet: `nsdlib rehearse subj01`" in faults.forecast_table(tmp_path)
+    runs = [load_run(name) for name in load_run("subj01").group]
+    table = pd.DataFrame({"a second": 10.0}, index=pd.Index(rehearsal.STAGES, name="stage"))
+    rehearsal.write(table, runs[0].model_copy(update={"root": tmp_path}))
+    (tmp_path / "book" / "data").mkdir(parents=True)
+    quick = table.assign(**{"a second": 1000.0}).to_csv()
+    (tmp_path / "book" / "data" / "rehearsal_abacus.csv").write_text(f"# an abacus\n# 2026-01-02\n{quick}")
+    text = faults.forecast_table(tmp_path)
+    hours = {row[0]: [float(cell) for cell in row[1:]] for row in rows(text, "hours")}
+    assert "| an abacus, 2026-01-02 " in text and machine_name("auto") in text
+    assert hours["subj01, ridge to latents"] == [
+        pytest.approx(1 / 1000 / 3600, rel=0.01),
+        pytest.approx(1 / 36000, rel=0.01),
+    ]
+    for kind, factor in (("subj01, all", 1), ("four subjects, one machine", 4), ("four subjects, 4 such machines", 1)):
+        fast, slow = hours[kind]
+        assert slow == pytest.approx(100 * fast, rel=0.01) and fast == pytest.approx(
+            factor * hours["subj01, all"][0], rel=0.02
+        )
 
 
 def test_a_template_that_leaves_a_table_out_is_refused():

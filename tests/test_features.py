@@ -8,10 +8,12 @@ from safetensors.torch import save_file
 from torchvision.transforms import v2
 from transformers import CLIPConfig, CLIPModel
 
-from nsdlib.core import features
 from nsdlib.core.clip import prepare
+from nsdlib.core.scores import features
 from nsdlib.params import load_run
 from nsdlib.store import zoo
+
+pytestmark = pytest.mark.numerical
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 

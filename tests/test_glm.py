@@ -7,8 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
-from nsdlib.core.glm import denoise, fit, fracridge, linear, steps
-from nsdlib.core.glm import design as glm_design
+from nsdlib.core.glm import denoise, fracridge, hrf, linear, steps
+from nsdlib.core.glm.design import make_run_designs
+from nsdlib.core.glm.events import design_from_events
+from nsdlib.core.glm.fit import _named, fit_glm
+from nsdlib.core.glm.options import GLMOptions
+
+pytestmark = pytest.mark.numerical
 
 DATA = Path(__file__).parent / "data"
 N_RUNS = 4
@@ -37,7 +42,7 @@ def variants():
 def fitted(reference):
     design, data = inputs(reference)
     hrfs, canonical = reference["hrflibrary"].T, reference["hrftoassume"]
-    return fit.fit(design, data, tr=float(reference["tr"]), hrfs=hrfs, canonical=canonical)
+    return fit_glm(design, data, tr=float(reference["tr"]), hrfs=hrfs, canonical=canonical)
 
 
 def tiny(seed=0, n_runs=3, n_voxels=40, repeats=True):
@@ -130,12 +135,12 @@ def test_options_do_what_glmsingles_do(reference, variants, name):
     if name == "unequal":
         design[1], data[1] = design[1][:CUT], data[1][:CUT]
     hrfs, canonical = reference["hrflibrary"].T, reference["hrftoassume"]
-    options = fit.Options(**({"brain_r2": float(variants[f"{name}/threshold"])} | VARIANTS[name]))
-    found = fit.fit(
+    options = GLMOptions(**({"brain_r2": float(variants[f"{name}/threshold"])} | VARIANTS[name]))
+    results = fit_glm(
         design, data, tr=1.0, hrfs=canonical if name == "nolibrary" else hrfs, canonical=canonical, options=options
     )
-    assert found.n_pcs == variants[f"{name}/n_pcs"]
-    assert relative_rms(found.betas_d.values.T, variants[f"{name}/betas"]) < 2e-5
+    assert results.n_pcs == variants[f"{name}/n_pcs"]
+    assert relative_rms(results.betas_d.values.T, variants[f"{name}/betas"]) < 2e-5
 
 
 @pytest.fixture
@@ -148,40 +153,40 @@ def assumed(reference, variants):
 
 def test_confounds_are_removed_as_glmsingle_does(assumed, variants):
     confounds, threshold = [variants[f"extra_{run}"] for run in range(N_RUNS)], float(variants["extra/threshold"])
-    found = fit.fit(
-        **assumed, confounds=confounds, options=fit.Options(brain_r2=threshold, fixed_pcs=int(variants["extra/n_pcs"]))
+    results = fit_glm(
+        **assumed, confounds=confounds, options=GLMOptions(brain_r2=threshold, fixed_pcs=int(variants["extra/n_pcs"]))
     )
-    assert relative_rms(found.betas_b.values.T, variants["extra/betas_b"]) < 2e-5
-    assert relative_rms(found.betas_d.values.T, variants["extra/betas"]) < 2e-5
+    assert relative_rms(results.betas_b.values.T, variants["extra/betas_b"]) < 2e-5
+    assert relative_rms(results.betas_d.values.T, variants["extra/betas"]) < 2e-5
 
 
 def test_without_components_confounds_are_removed_all_the_same(assumed, variants):
     """GLMsingle forgets them there; here the betas of types B and C are then the same ones."""
     confounds = [variants[f"extra_{run}"] for run in range(N_RUNS)]
-    found = fit.fit(**assumed, confounds=confounds, options=fit.Options(brain_r2=3.0, n_pcs=0))
-    np.testing.assert_allclose(found.betas_c, found.betas_b, rtol=1e-4, atol=1e-5)
+    results = fit_glm(**assumed, confounds=confounds, options=GLMOptions(brain_r2=3.0, n_pcs=0))
+    np.testing.assert_allclose(results.betas_c, results.betas_b, rtol=1e-4, atol=1e-5)
 
 
 def test_confounds_that_drifts_already_hold_change_nothing(assumed):
     confounds = [np.stack([np.ones(len(run)), np.arange(len(run))], 1) for run in assumed["data"]]
     plain, same = (
-        fit.fit(**assumed, confounds=given, options=fit.Options(brain_r2=3.0)) for given in (None, confounds)
+        fit_glm(**assumed, confounds=columns, options=GLMOptions(brain_r2=3.0)) for columns in (None, confounds)
     )
     assert same.identical(plain)
 
 
 def test_least_squares_separate_is_glmsingles(assumed, variants):
     """GLMsingle gives these betas in percent of each run's mean, here all betas are in percent of the mean over runs."""
-    found = fit.fit(**assumed, options=fit.Options(brain_r2=3.0, lss=True))
+    results = fit_glm(**assumed, options=GLMOptions(brain_r2=3.0, lss=True))
     n_trials = [events.any(1).sum() for events in assumed["design"]]
     run_means = np.repeat([run.mean(0) for run in assumed["data"]], n_trials, axis=0)
-    ours = found.betas_b.values * found["mean"].values / run_means
+    ours = results.betas_b.values * results["mean"].values / run_means
     assert relative_rms(ours.T, variants["lss/betas_b"]) < 2e-5
 
 
 def test_the_unit_is_percent_of_the_mean(assumed, variants):
-    found = fit.fit(**assumed, options=fit.Options(brain_r2=3.0))
-    assert relative_rms((found.betas_b * found["mean"] / 100).values.T, variants["nopercent/betas_b"]) < 2e-5
+    results = fit_glm(**assumed, options=GLMOptions(brain_r2=3.0))
+    assert relative_rms((results.betas_b * results["mean"] / 100).values.T, variants["nopercent/betas_b"]) < 2e-5
 
 
 @pytest.mark.parametrize(
@@ -198,26 +203,26 @@ def test_the_unit_is_percent_of_the_mean(assumed, variants):
 def test_confounds_that_do_not_fit_are_refused(confounds, message):
     design, data = tiny()
     with pytest.raises(ValueError, match=message):
-        fit.fit(design, data, tr=1.0, confounds=confounds)
+        fit_glm(design, data, tr=1.0, confounds=confounds)
 
 
 def test_small_batches_give_the_same(variants):
     design, data = inputs(variants)
-    whole, pieces = (fit.fit(design, data, tr=1.0, options=fit.Options(brain_r2=2.6, voxel_batch=n)) for n in (2000, 7))
+    whole, pieces = (fit_glm(design, data, tr=1.0, options=GLMOptions(brain_r2=2.6, voxel_batch=n)) for n in (2000, 7))
     for name in whole:
         np.testing.assert_allclose(pieces[name], whole[name], rtol=1e-5, atol=1e-6)
 
 
 def test_blocks_solve_least_squares_like_numpy():
     design, data = tiny()
-    runs = glm_design.make_runs(design, data, tr=1.0)
-    hrf = torch.as_tensor(fit.hrf.canonical(1.0), dtype=torch.float64)
-    block = linear.solve_block(runs[0].regressors(hrf), runs[0].drift[:, :0], run=1)
+    first = make_run_designs(design, data, tr=1.0)[0]
+    response = torch.as_tensor(hrf.canonical(1.0), dtype=torch.float64)
+    block = linear.solve_block(first.regressors(response), first.no_columns, run=1)
     onsets = np.flatnonzero(design[0])
-    trials = np.stack([np.convolve(np.arange(80) == onset, hrf)[:80] for onset in onsets], axis=1)
-    full = np.concatenate([trials, np.vander(np.linspace(-1, 1, 80), runs[0].drift.shape[1])], axis=1)
+    trials = np.stack([np.convolve(np.arange(80) == onset, response)[:80] for onset in onsets], axis=1)
+    full = np.concatenate([trials, np.vander(np.linspace(-1, 1, 80), first.drift.shape[1])], axis=1)
     expected = np.linalg.lstsq(full, data[0], rcond=None)[0][: len(onsets)]
-    ours = block.inverse @ runs[0].without_drift(torch.as_tensor(data[0]))
+    ours = block.inverse @ first.without_drift(torch.as_tensor(data[0]))
     np.testing.assert_allclose(ours, expected, atol=1e-8)
 
 
@@ -229,8 +234,10 @@ def test_ridge_keeps_the_length_that_is_asked_for():
     rotated = spectrum.rotate(products)
     plain = torch.cat([torch.linalg.solve(g, p) for g, p in zip(grams, products, strict=True)])
     np.testing.assert_allclose(spectrum.unrotate(rotated), plain, atol=1e-10)
-    wanted = torch.tensor([1.0, 0.7, 0.2], dtype=torch.float64)
-    for fraction, penalty in zip(wanted, fracridge.penalties_for(wanted, rotated, values=spectrum.values), strict=True):
+    fractions = torch.tensor([1.0, 0.7, 0.2], dtype=torch.float64)
+    for fraction, penalty in zip(
+        fractions, fracridge.penalties_for(fractions, rotated, values=spectrum.values), strict=True
+    ):
         length = spectrum.shrink(rotated, penalty).norm(dim=0) / plain.norm(dim=0)
         np.testing.assert_allclose(length, fraction, atol=0.01)
     penalty = torch.full((5,), 3.0, dtype=torch.float64)
@@ -250,10 +257,9 @@ def test_rescaling_is_the_nearest_line_unless_it_falls():
 
 
 @pytest.mark.parametrize("folds, sessions", [(None, None), (((0, 1), (2,)), (1, 2, 1))])
-def test_badness_is_the_sum_over_pairs(folds, sessions):
+def test_the_cross_validated_error_is_the_sum_over_pairs(folds, sessions):
     design, data = tiny()
-    runs = glm_design.make_runs(design, data, tr=1.0)
-    repeats = denoise.find_repeats(runs, folds=folds, sessions=sessions)
+    repeats = denoise.find_repeats(make_run_designs(design, data, tr=1.0), folds=folds, sessions=sessions)
     reference, betas = torch.as_tensor(np.random.default_rng(3).standard_normal((2, 30, 4)))
     run, condition = np.repeat(range(3), 10), np.concatenate([labels[labels > 0] for labels in design])
     session = np.zeros(30) if sessions is None else np.array(sessions)[run]
@@ -286,22 +292,22 @@ def test_the_threshold_lies_between_two_kinds_of_voxels():
 def test_without_repeats_denoising_and_ridge_are_off_and_it_says_so():
     design, data = tiny(repeats=False)
     with pytest.warns(UserWarning, match=r"(Denoising|Ridge) is off: no condition comes back") as warned:
-        found = fit.fit(design, data, tr=1.0, options=fit.Options(brain_r2=1.0))
-    assert len(warned) == 2 and "Ridge is off" in found.notes and found.n_pcs == 0
-    np.testing.assert_allclose(found.betas_d, found.betas_b, atol=1e-5)
+        results = fit_glm(design, data, tr=1.0, options=GLMOptions(brain_r2=1.0))
+    assert len(warned) == 2 and "Ridge is off" in results.notes and results.n_pcs == 0
+    np.testing.assert_allclose(results.betas_d, results.betas_b, atol=1e-5)
 
 
 def test_a_small_noise_pool_switches_denoising_off():
     design, data = tiny()
     with pytest.warns(UserWarning, match="Denoising is off: 0 voxels in the noise pool, wanted more than 10"):
-        assert fit.fit(design, data, tr=1.0, options=fit.Options(brain_r2=-1.0)).n_pcs == 0
+        assert fit_glm(design, data, tr=1.0, options=GLMOptions(brain_r2=-1.0)).n_pcs == 0
 
 
 def test_without_responding_voxels_the_best_choose():
     design, data = tiny(n_voxels=150)
     with pytest.warns(UserWarning, match=r"No voxel has an ON-OFF R2 above 100.00: the 100 best choose"):
-        found = fit.fit(design, data, tr=1.0, options=fit.Options(brain_r2=100.0))
-    assert found.pc_voxels.sum() == 100
+        results = fit_glm(design, data, tr=1.0, options=GLMOptions(brain_r2=100.0))
+    assert results.pc_voxels.sum() == 100
 
 
 def test_voxels_that_cannot_be_fitted_are_nan_and_named_and_change_no_other():
@@ -310,21 +316,21 @@ def test_voxels_that_cannot_be_fitted_are_nan_and_named_and_change_no_other():
     for series in broken:
         series[:, 40], series[:, 41] = 0, 500
     broken[1][7, 42] = np.nan
-    options = fit.Options(brain_r2=1.0)
-    with pytest.warns(UserWarning) as said:
-        found = fit.fit(design, broken, tr=1.0, options=options)
-    assert [str(warning.message) for warning in said] == [
+    options = GLMOptions(brain_r2=1.0)
+    with pytest.warns(UserWarning) as caught:
+        results = fit_glm(design, broken, tr=1.0, options=options)
+    assert [str(warning.message) for warning in caught] == [
         "1 of 43 voxels hold values that are not finite (voxel 42): their results are NaN.",
         "2 of 43 voxels are constant (voxel 40, voxel 41): their results are NaN.",
     ]
-    for name, values in found.data_vars.items():
+    for name, values in results.data_vars.items():
         if "voxel" in values.dims and values.dtype.kind == "f":
             unknown = slice(42, None) if name == "mean" else slice(40, None)
             assert np.isnan(values.isel(voxel=unknown)).all(), name
-    assert not found.noise_pool[40:].any() and not found.pc_voxels[40:].any()
-    clean = fit.fit(design, data, tr=1.0, options=options)
+    assert not results.noise_pool[40:].any() and not results.pc_voxels[40:].any()
+    clean = fit_glm(design, data, tr=1.0, options=options)
     for name in ("betas_d", "hrf_index", "fraction", "noise_pool", "pc_curve"):
-        rest = found[name].isel(voxel=slice(40)) if "voxel" in found[name].dims else found[name]
+        rest = results[name].isel(voxel=slice(40)) if "voxel" in results[name].dims else results[name]
         np.testing.assert_allclose(rest, clean[name], rtol=1e-6)
 
 
@@ -334,23 +340,23 @@ def test_voxels_that_cannot_be_fitted_neither_choose_nor_set_the_brightness():
     dull = [
         np.hstack([series, np.full((80, 60), 1e6)]) for series in data
     ]  # bright, and in every comparison of ranks last
-    options = fit.Options(brain_r2=100.0)
-    clean, found = (fit.fit(design, bold, tr=1.0, options=options) for bold in (data, dull))
-    assert found.noise_pool[:60].all() and found.pc_voxels.sum() == 60 and found.n_pcs == clean.n_pcs
-    np.testing.assert_allclose(found.pc_curve, clean.pc_curve, rtol=1e-6)
+    options = GLMOptions(brain_r2=100.0)
+    clean, results = (fit_glm(design, bold, tr=1.0, options=options) for bold in (data, dull))
+    assert results.noise_pool[:60].all() and results.pc_voxels.sum() == 60 and results.n_pcs == clean.n_pcs
+    np.testing.assert_allclose(results.pc_curve, clean.pc_curve, rtol=1e-6)
 
 
 def test_of_many_voxels_a_note_names_the_first():
-    assert fit._named(np.arange(10) > 2) == "voxel 3, voxel 4, voxel 5, voxel 6, voxel 7, and 2 more"
+    assert _named(np.arange(10) > 2) == "voxel 3, voxel 4, voxel 5, voxel 6, voxel 7, and 2 more"
 
 
 def test_a_trial_after_the_last_volume_has_beta_zero_and_changes_nothing_else():
     design, data = tiny()
     late = [labels.copy() for labels in design]
     late[0][79] = 5  # the response to an onset in the last volume begins after the run
-    options = fit.Options(brain_r2=1.0, n_pcs=0, fractions=(0.5,))
+    options = GLMOptions(brain_r2=1.0, n_pcs=0, fractions=(0.5,))
     hrfs = np.array([[0.0, 0.2, 0.7, 1.0, 0.8, 0.4, 0.1]])
-    before, after = (fit.fit(d, data, tr=1.0, hrfs=hrfs, canonical=hrfs[0], options=options) for d in (design, late))
+    before, after = (fit_glm(d, data, tr=1.0, hrfs=hrfs, canonical=hrfs[0], options=options) for d in (design, late))
     assert (after.betas_c[10] == 0).all()
     np.testing.assert_allclose(np.delete(after.betas_c.values, 10, axis=0), before.betas_c, rtol=1e-5)
 
@@ -376,12 +382,12 @@ def test_a_trial_after_the_last_volume_has_beta_zero_and_changes_nothing_else():
 def test_bad_input_is_refused(change, message):
     design, data = change(*tiny())
     with pytest.raises(ValueError, match=message):
-        fit.fit(design, data, tr=1.0)
+        fit_glm(design, data, tr=1.0)
 
 
 def test_a_bad_tr_is_refused():
     with pytest.raises(ValueError, match="tr=-1: wanted the seconds between two volumes"):
-        fit.fit(*tiny(), tr=-1)
+        fit_glm(*tiny(), tr=-1)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +401,7 @@ def test_a_bad_tr_is_refused():
 )
 def test_bad_options_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
-        fit.Options(**wrong)
+        GLMOptions(**wrong)
 
 
 @pytest.mark.parametrize(
@@ -410,62 +416,62 @@ def test_bad_options_are_refused(wrong, message):
 def test_options_that_do_not_fit_the_runs_are_refused_before_anything_is_fitted(wrong, message, monkeypatch):
     monkeypatch.setattr(steps, "fit_onoff", None)
     with pytest.raises(ValueError, match=message):
-        fit.fit(*tiny(), tr=1.0, options=fit.Options(brain_r2=1.0, **wrong))
+        fit_glm(*tiny(), tr=1.0, options=GLMOptions(brain_r2=1.0, **wrong))
 
 
 class Interruption(Exception):
     pass
 
 
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.7, 0.99])
-def test_an_interrupted_fit_goes_on_behind_its_last_batch(tmp_path, monkeypatch, share):
+@pytest.mark.parametrize("progress", [0.02, 0.3, 0.5, 0.7, 0.99])
+def test_an_interrupted_fit_goes_on_behind_its_last_batch(tmp_path, monkeypatch, progress):
     design, data = tiny()
-    options = fit.Options(brain_r2=1.0, voxel_batch=7)
-    read, stop_at, series = [], None, steps.Work.series
+    options = GLMOptions(brain_r2=1.0, voxel_batch=7)
+    read, stop_at, bold = [], None, steps.Problem.bold
 
-    def watched(work, voxels):
+    def watched(problem, voxels):
         read.append(voxels)
         if len(read) == stop_at:
             raise Interruption
-        return series(work, voxels)
+        return bold(problem, voxels)
 
-    monkeypatch.setattr(steps.Work, "series", watched)
-    whole = fit.fit(design, data, tr=1.0, options=options)
-    n_batches, stop_at = len(read), max(1, int(share * len(read)))
+    monkeypatch.setattr(steps.Problem, "bold", watched)
+    whole = fit_glm(design, data, tr=1.0, options=options)
+    n_batches, stop_at = len(read), max(1, int(progress * len(read)))
     read.clear()
     with pytest.raises(Interruption):
-        fit.fit(design, data, tr=1.0, options=options, scratch=tmp_path)
+        fit_glm(design, data, tr=1.0, options=options, scratch=tmp_path)
     n_kept = sum(len(journal.read_text().splitlines()) for journal in tmp_path.glob("*.finished"))
-    assert (n_kept > 0) == (share > 0.02)
+    assert (n_kept > 0) == (progress > 0.02)
     read.clear()
     stop_at = None
-    assert fit.fit(design, data, tr=1.0, options=options, scratch=tmp_path).identical(whole)
+    assert fit_glm(design, data, tr=1.0, options=options, scratch=tmp_path).identical(whole)
     assert len(read) == n_batches - n_kept
 
 
 def test_what_another_input_left_behind_is_not_taken(tmp_path):
     design, data = tiny()
-    options = fit.Options(brain_r2=1.0)
-    fit.fit(design, [series + 1 for series in data], tr=1.0, options=options, scratch=tmp_path / "fit")
-    found = fit.fit(design, data, tr=1.0, options=options, scratch=tmp_path / "fit")
-    assert found.identical(fit.fit(design, data, tr=1.0, options=options))
+    options = GLMOptions(brain_r2=1.0)
+    fit_glm(design, [series + 1 for series in data], tr=1.0, options=options, scratch=tmp_path / "fit")
+    results = fit_glm(design, data, tr=1.0, options=options, scratch=tmp_path / "fit")
+    assert results.identical(fit_glm(design, data, tr=1.0, options=options))
 
 
 def test_a_folder_of_somebody_elses_files_is_left_alone(tmp_path):
     (tmp_path / "betas.npy").write_text("mine")
     with pytest.raises(ValueError, match=rf"scratch='{tmp_path}': wanted a new or empty folder.* holds 1 files"):
-        fit.fit(*tiny(), tr=1.0, scratch=tmp_path)
+        fit_glm(*tiny(), tr=1.0, scratch=tmp_path)
     assert (tmp_path / "betas.npy").read_text() == "mine"
 
 
 def test_a_batch_in_scratch_touches_few_pages_and_results_do_not_hang_on_it(tmp_path):
     design, data = tiny()
-    found = fit.fit(design, data, tr=1.0, options=fit.Options(brain_r2=1.0), scratch=tmp_path)
+    results = fit_glm(design, data, tr=1.0, options=GLMOptions(brain_r2=1.0), scratch=tmp_path)
     assert np.load(tmp_path / "betas_d.npy", mmap_mode="r").flags.f_contiguous
-    before = found.copy(deep=True)
+    before = results.copy(deep=True)
     for path in tmp_path.glob("*.npy"):
         np.load(path, mmap_mode="r+")[:] = 7
-    assert found.identical(before)
+    assert results.identical(before)
 
 
 def events(**columns):
@@ -474,7 +480,7 @@ def events(**columns):
 
 
 def test_tables_of_events_become_designs():
-    design, conditions = fit.design_from_events([events(), events(onset=[0, 4, 10.0])], n_volumes=[10, 8], tr=2.0)
+    design, conditions = design_from_events([events(), events(onset=[0, 4, 10.0])], n_volumes=[10, 8], tr=2.0)
     assert conditions == ["cat", "house"]
     assert design[0].tolist() == [0, 2, 0, 0, 2, 0, 0, 1, 0, 0] and design[1].tolist() == [2, 0, 1, 0, 0, 2, 0, 0]
 
@@ -492,4 +498,4 @@ def test_tables_of_events_become_designs():
 )
 def test_events_that_no_design_can_hold_are_refused(columns, message):
     with pytest.raises(ValueError, match=message):
-        fit.design_from_events([events(**columns)], n_volumes=[10], tr=2.0)
+        design_from_events([events(**columns)], n_volumes=[10], tr=2.0)

@@ -8,8 +8,9 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from nsdlib.core.glm import fit as glm
 from nsdlib.core.glm import hrf
+from nsdlib.core.glm.fit import explain, fit_glm
+from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data import glm_sessions, glmsingle, nsd_files
 from nsdlib.data.nsd import TR, NSDSubject
 from nsdlib.data.nsd_layout import Layout
@@ -26,33 +27,35 @@ def session(twin):
 
 
 def test_a_session_of_nsd_is_fitted_from_its_files(session):
-    subject, found = session
-    assert dict(found.betas_d.sizes) == {"trial": 750, "roi_voxel": (subject.roi("nsdgeneral") > 0).sum()}
-    assert found.hrf_index.sizes["voxel"] == subject.brainmask.sum() and found.notes.values.tolist() == [""]
-    assert subject.brainmask.ravel()[found.voxel].all() and np.isin(found.roi_voxel, found.voxel).all()
+    subject, results = session
+    assert dict(results.betas_d.sizes) == {"trial": 750, "roi_voxel": (subject.roi("nsdgeneral") > 0).sum()}
+    assert results.hrf_index.sizes["voxel"] == subject.brainmask.sum() and results.notes.values.tolist() == [""]
+    assert subject.brainmask.ravel()[results.voxel].all() and np.isin(results.roi_voxel, results.voxel).all()
 
 
 def test_the_simulated_subjects_truth_is_found(session, twin):
-    _, found = session
+    _, results = session
     truth = load_truth(twin)
-    agreement = {kind: np.median(correlate(found[f"betas_{kind}"].values, truth.betas.values[:750])) for kind in "bcd"}
+    agreement = {
+        kind: np.median(correlate(results[f"betas_{kind}"].values, truth.betas.values[:750])) for kind in "bcd"
+    }
     assert 0.6 < agreement["b"] < agreement["c"] < agreement["d"]
-    peaks = hrf.peak_seconds()[found.hrf_index.sel(voxel=found.roi_voxel.values).values[0]]
+    peaks = hrf.peak_seconds()[results.hrf_index.sel(voxel=results.roi_voxel.values).values[0]]
     assert np.corrcoef(peaks, truth.hrf_peak)[0, 1] > 0.9
 
 
 def test_what_betas_explain_adds_up_to_the_fit(session):
-    subject, found = session
-    labels, voxel = subject.design(1, 1), int(found.r2_b.sel(voxel=found.roi_voxel.values).argmax("voxel")[0])
+    subject, results = session
+    labels, voxel = subject.design(1, 1), int(results.r2_b.sel(voxel=results.roi_voxel.values).argmax("voxel")[0])
     mask = np.zeros(subject.brainmask.shape, dtype=bool)
-    mask.flat[found.roi_voxel.values[voxel]] = True
+    mask.flat[results.roi_voxel.values[voxel]] = True
     series = subject.timeseries(1, 1, mask)[: len(labels), 0]
-    curve = hrf.sampled_library(TR)[int(found.hrf_index.sel(voxel=found.roi_voxel.values[voxel])[0])]
+    curve = hrf.sampled_library(TR)[int(results.hrf_index.sel(voxel=results.roi_voxel.values[voxel])[0])]
     betas, mean = (
-        found.betas_b.values[: (labels > 0).sum(), voxel],
-        found["mean"].sel(voxel=found.roi_voxel.values[voxel]),
+        results.betas_b.values[: (labels > 0).sum(), voxel],
+        results["mean"].sel(voxel=results.roi_voxel.values[voxel]),
     )
-    measured, explained = glm.explain(labels, series, betas, hrf=curve, tr=TR, mean=float(mean[0]))
+    measured, explained = explain(labels, series, betas, hrf=curve, tr=TR, mean=float(mean[0]))
     left = measured - explained
     assert np.square(left).sum() < 0.5 * np.square(measured).sum()
     assert (
@@ -88,25 +91,25 @@ def test_finished_sessions_are_read_again_and_unfinished_ones_leave_no_result(se
 
 
 def test_exported_betas_are_files_of_nsd(session, tmp_path):
-    subject, found = session
-    [nifti] = glm_sessions.export_betas(found, subject, tmp_path)
+    subject, results = session
+    [nifti] = glm_sessions.export_betas(results, subject, tmp_path)
     mask = np.zeros(subject.brainmask.shape, dtype=bool)
-    mask.flat[found.roi_voxel.values] = True
+    mask.flat[results.roi_voxel.values] = True
     assert sorted(path.name for path in tmp_path.iterdir()) == ["betas_session01.hdf5", "betas_session01.nii.gz"]
     for scaled in (
         nsd_files.read_masked(nifti, mask, 750),
         nsd_files.read_beta_columns(nifti.with_name("betas_session01.hdf5"), mask),
     ):
         assert scaled.dtype == np.int16
-        np.testing.assert_allclose(scaled / 300, found.betas_d, atol=1 / 600 + 1e-5)
+        np.testing.assert_allclose(scaled / 300, results.betas_d, atol=1 / 600 + 1e-5)
     with pytest.raises(FileExistsError, match=r"betas_session01.nii.gz is already there, and is not overwritten"):
-        glm_sessions.export_betas(found, subject, tmp_path)
+        glm_sessions.export_betas(results, subject, tmp_path)
     nifti.unlink()
     with pytest.raises(FileExistsError, match=r"betas_session01.hdf5 is already there"):
-        glm_sessions.export_betas(found, subject, tmp_path)
+        glm_sessions.export_betas(results, subject, tmp_path)
     assert not nifti.exists()
     with pytest.raises(ValueError, match="Session 1 has 749 trials here, 750 in the experiment"):
-        glm_sessions.export_betas(found.isel(trial=slice(749)), subject, tmp_path)
+        glm_sessions.export_betas(results.isel(trial=slice(749)), subject, tmp_path)
 
 
 @pytest.fixture
@@ -156,7 +159,7 @@ def test_both_engines_give_the_same_under_the_same_names(recorded):
     file, asked = recorded
     design, data = [file[f"design_{run}"] for run in range(4)], [file[f"data_{run}"].T for run in range(4)]
     arguments = {"tr": float(file["tr"]), "hrfs": file["hrflibrary"].T, "canonical": file["hrftoassume"]}
-    theirs, ours = (engine(design, data, **arguments) for engine in (glmsingle.fit, glm.fit))
+    theirs, ours = (engine(design, data, **arguments) for engine in (glmsingle.fit, fit_glm))
     assert set(theirs.data_vars) == set(ours.data_vars) - {"components"}
     for name, values in theirs.data_vars.items():
         assert values.dims == ours[name].dims, name
@@ -190,15 +193,15 @@ def test_a_session_goes_through_glmsingle_with_a_folder(recorded, tmp_path):
         roi=lambda name: np.arange(300).reshape(10, 10, 3) % 2,
         timeseries=lambda session, run, mask: file[f"data_{run - 1}"].T,
     )  # fmt: skip
-    found = glm_sessions.fit_sessions(subject, 1, engine="glmsingle", scratch=tmp_path)
-    np.testing.assert_array_equal(found.betas_d, file["typeD_betasmd"].T[:, 1::2].astype(np.float32))
-    found.close()
+    results = glm_sessions.fit_sessions(subject, 1, engine="glmsingle", scratch=tmp_path)
+    np.testing.assert_array_equal(results.betas_d, file["typeD_betasmd"].T[:, 1::2].astype(np.float32))
+    results.close()
 
 
 def test_options_reach_glmsingle_under_its_names(recorded):
     file, asked = recorded
     design, data = [file[f"design_{run}"] for run in range(4)], [file[f"data_{run}"].T for run in range(4)]
-    options = glm.Options(
+    options = GLMOptions(
         fixed_pcs=3,
         brain_r2=0.0,
         fractions=(0.5,),
@@ -226,5 +229,5 @@ def test_without_the_package_the_engine_says_how_to_get_it():
 def test_glmsingle_itself_agrees(session):
     subject, _ = session
     design, series = glm_sessions.read_session(subject, 1, subject.roi("nsdgeneral") > 0)
-    theirs, ours = (engine(design, series, tr=TR) for engine in (glmsingle.fit, glm.fit))
+    theirs, ours = (engine(design, series, tr=TR) for engine in (glmsingle.fit, fit_glm))
     assert np.sqrt(np.square(theirs.betas_d - ours.betas_d).mean() / np.square(ours.betas_d).mean()) < 2e-5

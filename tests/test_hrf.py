@@ -7,6 +7,8 @@ import pytest
 
 from nsdlib.core.glm import hrf
 
+pytestmark = pytest.mark.numerical
+
 REFERENCE = np.load(Path(__file__).parent / "data" / "glm_small.npz")
 
 

@@ -69,7 +69,7 @@ def test_large_images_are_shrunk_and_small_ones_left():
 
 
 def test_a_gallery_of_many_holds_evenly_spaced_ones_and_says_so():
-    text = interactive.gallery(plain(N_IMAGES), SCORES, most=4)._repr_html_()
+    text = interactive.gallery(plain(N_IMAGES), SCORES, max_images=4)._repr_html_()
     assert sorted(int(i) for i in re.findall(r"<b>image (\d+)</b>", text)) == [1, 11, 20, 30]
     assert "among 30 images" in text and "holds 4 of them, evenly spaced" in text
     best = int(SCORES["likeness"].argmax())

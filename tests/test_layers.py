@@ -70,4 +70,4 @@ def test_files_and_functions_stay_short(path):
 def test_no_folder_holds_more_than_a_dozen_modules():
     for folder in {path.parent for path in FILES}:
         modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
-        assert len(modules) <= (16 if folder.name == "core" else 12), folder
+        assert len(modules) <= 12, folder

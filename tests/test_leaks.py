@@ -1,5 +1,8 @@
 """The linter finds planted leaks and clears every decoder that this project uses."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -7,6 +10,8 @@ import xarray as xr
 from nsdlib.core import networks
 from nsdlib.core.ridge import Ridge, rescale
 from nsdlib.study import betas, leaks
+
+pytestmark = pytest.mark.numerical
 
 RNG = np.random.default_rng(0)
 HIDDEN = RNG.standard_normal((90, 5)).astype(np.float32)
@@ -36,7 +41,11 @@ def test_a_ridge_is_inductive_without_a_leak():
 )
 def test_published_leaks_are_found(leak, kind):
     report = leaks.lint(leaks.decoder(TRAIN, alphas=ALPHAS, leak=leak), X, Y)
-    assert report.kind == kind and kind in str(report) and kind in report._repr_html_()
+    assert report.kind == kind and kind in str(report)
+    html = report._repr_html_()
+    assert f">{kind}</strong>" in html and "style=" not in html
+    sheet = (Path(__file__).parents[1] / "book" / "static" / "book.css").read_text()
+    assert all(f".{name} {{" in sheet for name in re.search('class="([^"]+)"', html)[1].split())
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,13 @@ from safetensors.torch import save_file
 from scipy.spatial.distance import correlation
 from test_features import random_clip
 
-from nsdlib.core import features, similarity
-from nsdlib.core.metrics import METRICS
+from nsdlib.core.images import resize
+from nsdlib.core.scores import features, similarity
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.store import zoo
+
+pytestmark = pytest.mark.numerical
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def test_features_of_the_truth_are_computed_once(demo_run, images, monkeypatch):
 
 
 def test_another_size_is_resized_to_the_truth(demo_run, images):
-    scores = zoo.load_scorer(demo_run).score(images, similarity.resize(images, 128))
+    scores = zoo.load_scorer(demo_run).score(images, resize(images, 128))
     assert scores.sel(metric="pixcorr").min() > 0.99 and scores.sel(metric="clip").min() == 1
 
 

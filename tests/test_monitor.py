@@ -17,8 +17,11 @@ from nbclient.exceptions import DeadKernelError
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from test_runner import ROOT, add, project
 
+from nsdlib import __version__
 from nsdlib.cli import main
+from nsdlib.run import monitor
 from nsdlib.run.monitor import BARS, Watch, cause, command, curve, record
+from nsdlib.run.rates import machine_name
 from nsdlib.run.runner import NotebookFailed, run_notebooks
 
 __all__ = ["project"]  # a fixture, used by its name alone
@@ -81,10 +84,22 @@ def test_the_next_run_goes_on_and_takes_the_failed_page_away(project):
     add(project, "00_first", "print('well')")
     (page,) = run_notebooks("small")
     kept = json.loads(page.with_suffix(".json").read_text())
-    assert set(kept) == {"state", "started", "seconds", "memory", "versions", "cause"}
+    assert set(kept) == {
+        "state",
+        "started",
+        "seconds",
+        "longest",
+        "memory",
+        "machine",
+        "parameters",
+        "versions",
+        "cause",
+    }
+    assert kept["longest"] == kept["seconds"] and kept["machine"] == machine_name("auto") and kept["parameters"] == {}
     assert kept["state"] == "done" and kept["cause"] is None and kept["memory"] > 2**20 and kept["seconds"] > 0
     assert datetime.fromisoformat(kept["started"]).utcoffset().total_seconds() == 0
     assert set(kept["versions"]) == {"python", "nsdlib", "torch", "numpy"}
+    assert kept["versions"]["nsdlib"] == __version__
     assert kept["versions"]["numpy"] == np.__version__
     assert sorted(path.name for path in page.parent.iterdir()) == [".00_first.lock", "00_first.ipynb", "00_first.json"]
 
@@ -135,6 +150,38 @@ def test_what_is_unknown_is_not_invented():
     assert "(none was seen, the machine has" in cause(DeadKernelError("Kernel died"), watch)
     assert cause(KeyboardInterrupt(), watch) == "the run was ended by SIGINT: it was interrupted"
     assert cause(TimeoutError("no answer"), watch) == "TimeoutError: no answer"
+
+
+def test_where_linux_is_not_memory_is_not_seen_and_pages_are_made(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(monitor, "PROCESSES", tmp_path / "absent")
+    add(project, "00_first", "print('well')")
+    (page,) = run_notebooks("small")
+    kept = json.loads(page.with_suffix(".json").read_text())
+    assert kept["state"] == "done" and kept["memory"] is None
+    page.unlink()
+    _, page, kept = fail(project, "1 / 0")
+    assert "**Memory of the kernel:** none was seen, the machine has" in page and kept["state"] == "failed"
+
+
+def test_the_longest_complete_run_under_the_same_conditions_is_kept():
+    watch = Watch()
+    watch._start -= 100
+    first = record(watch, parameters={"decoder": "cnn", "alphas": (1, 2)})
+    assert first["longest"] == first["seconds"] == pytest.approx(100, abs=1)
+    again = record(Watch(), parameters={"decoder": "cnn", "alphas": (1, 2)}, before=first)  # most was in the store
+    assert again["longest"] == first["seconds"] > again["seconds"]
+    failed = record(watch, "why", parameters={"decoder": "cnn", "alphas": (1, 2)}, before=again)
+    assert failed["longest"] == first["seconds"] and record(watch, "why")["longest"] is None
+    assert record(Watch(), before=first)["longest"] < 1  # with other parameters
+    elsewhere = first | {"machine": "an abacus"}
+    assert record(Watch(), parameters={"decoder": "cnn", "alphas": (1, 2)}, before=elsewhere)["longest"] < 1
+    assert record(Watch(), before={"state": "done", "seconds": 5.0})["longest"] < 1  # an older record, without it
+
+
+def test_a_record_that_cannot_be_read_is_none(tmp_path):
+    (tmp_path / "cut.json").write_text('{"state"')
+    (tmp_path / "list.json").write_text("[]")
+    assert [monitor.read_record(tmp_path / f"{name}.json") for name in ("cut", "list", "absent")] == [{}] * 3
 
 
 def test_a_watch_sees_the_most_memory_and_the_last_cell():

@@ -6,6 +6,13 @@ import torch
 
 from nsdlib.core import networks, training
 
+pytestmark = pytest.mark.numerical
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
 
 @pytest.fixture(scope="module")
 def planted():
@@ -115,23 +122,6 @@ def test_same_seed_same_latents_and_global_randomness_untouched(planted):
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_steps_in_blocks_are_torchs_own(monkeypatch):
-    monkeypatch.setattr(training, "BLOCK", 7)
-    generator = torch.Generator().manual_seed(2)
-    start, pull = torch.randn(5, 9, generator=generator), torch.randn(20, 5, 9, generator=generator)
-    ended = []
-    for kind in (training.BlockwiseNAdam, torch.optim.NAdam):
-        parameter = torch.nn.Parameter(start.clone())
-        optimiser = kind([parameter], lr=1e-2, weight_decay=0.1)
-        for k, direction in enumerate(pull):
-            optimiser.param_groups[0]["lr"] = 1e-2 / (1 + k // 8)
-            optimiser.zero_grad()
-            (parameter * direction).sum().backward()
-            optimiser.step()
-        ended.append(parameter.detach())
-    torch.testing.assert_close(ended[0], ended[1], rtol=1e-5, atol=1e-6)
-
-
 def test_rate_halves_and_training_stops_without_improvement():
     x, y = torch.randn(60, 5), torch.randn(60, 3)
     fit, validation = training.split(60, seed=0)
@@ -153,19 +143,19 @@ def test_rate_halves_and_training_stops_without_improvement():
 
 @pytest.mark.parametrize(("errors", "n_best"), [([0.5, np.nan, 0.4, 0.6], 3), ([0.5, 0.4, 0.4, 0.6], 2)])
 def test_the_best_network_and_its_rates_are_of_one_epoch(monkeypatch, errors, n_best):
-    x, y, told = torch.randn(60, 5), torch.randn(60, 3), []
+    x, y, weights = torch.randn(60, 5), torch.randn(60, 3), []
 
     def error(network, *_):
-        told.append(network.weight.detach().clone())
-        return errors[len(told) - 1]
+        weights.append(network.weight.detach().clone())
+        return errors[len(weights) - 1]
 
     monkeypatch.setattr(training, "_error", error)
     settings = {"max_epochs": 4, "seed": 0, "batch_size": 16, "name": "test"}
     history, best = training.search(lambda: torch.nn.Linear(5, 3), x, y, *training.split(60, seed=0), **settings)
-    assert len(history.rates) == n_best and torch.equal(best.weight, told[n_best - 1])
+    assert len(history.rates) == n_best and torch.equal(best.weight, weights[n_best - 1])
 
 
-def test_training_that_never_gives_a_number_is_refused(planted, monkeypatch):
+def test_training_whose_error_is_never_finite_is_refused(planted, monkeypatch):
     monkeypatch.setattr(training, "_error", lambda *_: float("nan"))
     with pytest.raises(
         ValueError, match=r"gru: the validation error must be a finite number.*got nan in the last of 2"

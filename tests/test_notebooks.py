@@ -11,6 +11,7 @@ from conftest import make
 
 from nsdlib.params import Run
 from nsdlib.run.runner import default_parameters
+from nsdlib.store import slices
 
 ROOT = Path(__file__).parents[1]
 NAMES = [
@@ -23,6 +24,7 @@ NAMES = [
     "06_noise_sensitivity",
     "07_qualitative_figures",
     "08_across_subjects",
+    "09_what_scores_are_worth",
 ]
 
 
@@ -84,6 +86,22 @@ def test_it_defines_nothing_and_names_no_place(name):
         assert not [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))]
         texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
         assert not [text for text in texts if re.match(r"(/|~/|[A-Z]:\\)\w", text)]
+
+
+def test_the_main_result_comes_early_and_no_figure_feeds_what_is_saved():
+    cells = read("05_two_stage_reconstruction").cells
+    first = next(i for i, cell in enumerate(cells) if cell.cell_type == "code" and "plot_grid(" in cell.source)
+    assert first <= 12 and len(cells) <= 36
+    for name, artifacts in {
+        "03_decoder_ablation": ("targets", "ablation"),
+        "04_latent_size": ("latent_size",),
+        "05_two_stage_reconstruction": ("embeddings", "reconstruction", "scores"),
+        "06_noise_sensitivity": ("noise",),
+        "09_what_scores_are_worth": ("controls",),
+    }.items():
+        for artifact in artifacts:
+            _, reached = slices.slice_of(ROOT / "notebooks" / f"{name}.ipynb", artifact)
+            assert not [module for module in reached if module.startswith(("nsdlib.plots", "nsdlib.study.statistics"))]
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from sklearn.model_selection import KFold
 from nsdlib.core import ridge
 from nsdlib.core.glm import fracridge
 
+pytestmark = pytest.mark.numerical
+
 ALPHAS = np.array([1.0, 30.0, 300.0, 3000.0, 30_000.0])
 
 

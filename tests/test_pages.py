@@ -6,8 +6,8 @@ import re
 import pytest
 from conftest import make
 
-from book._ext import pages
-from nsdlib.core.metrics import METRICS
+from book._ext import pages, state
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.store.store import Store
 from nsdlib.study.claims import CLAIMS
@@ -51,9 +51,9 @@ def test_printed_scores_are_those_of_the_files(page):
     assert re.findall(r"\d\.\d{3}", line) == [f"{value:.3f}" for value in systems().loc["MindEye2", list(METRICS)]]
 
 
-def test_a_simulated_subject_does_not_judge_the_paper(page):
+def test_verdicts_of_a_simulated_subject_are_marked(page):
     text, _ = page
-    verdicts = re.findall(r"\| (cannot be judged[^|]*|[^|]*, on the twin) *\|", text)
+    verdicts = re.findall(r"\| (not decidable[^|]*|[^|]*, on the twin) *\|", text)
     assert len(verdicts) == len(CLAIMS)
 
 
@@ -88,12 +88,12 @@ def test_the_state_of_every_run(tmp_path):
         (tmp_path / "runs" / run).mkdir(parents=True, exist_ok=True)
         (tmp_path / "runs" / run / f"{name}.json").write_text(json.dumps(record))
     lines = {
-        line.split("|")[1].strip(): line for line in pages.state_page(tmp_path).splitlines() if line.startswith("|")
+        line.split("|")[1].strip(): line for line in state.state_page(tmp_path).splitlines() if line.startswith("|")
     }
     cells = [cell.strip() for cell in lines["00_a"].split("|")[2:4]]
     assert cells == ["1:23, 1.5 GiB", "not run"]
     assert [cell.strip() for cell in lines["01_b"].split("|")[2:4]] == ["1:23", "**failed** after 1:23, 1.5 GiB"]
-    assert "- `sim02`, 01_b: its kernel died" in pages.state_page(tmp_path)
+    assert "- `sim02`, 01_b: its kernel died" in state.state_page(tmp_path)
     assert "2026-01-02" in lines["`demo`"] and "2.15.0" in lines["`demo`"]
 
 

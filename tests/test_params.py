@@ -112,6 +112,13 @@ def test_root_is_found_from_below_and_its_absence_is_explained(project, tmp_path
         load_run("demo")
 
 
+def test_a_relative_home_is_taken_from_where_the_command_was_started(project, monkeypatch):
+    monkeypatch.chdir(project / "params")
+    for home in ("..", f"../../{project.name}"):
+        monkeypatch.setenv("NSDLIB_HOME", home)
+        assert find_root() == project and load_run("demo").store == project / "store" / "demo"
+
+
 def test_nearest_says_nothing_when_nothing_is_near():
     assert nearest("gro", ["gru", "cnn"]) == ": did you mean 'gru'?" and nearest("zzzz", ["gru"]) == "."
 

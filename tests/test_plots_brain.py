@@ -57,6 +57,6 @@ def test_a_map_of_one_value_has_one_colour_on_all_slices_and_no_bar():
     assert [text.get_text() for text in legend.get_texts()] == ["Noise pool"]
 
 
-def test_the_found_are_counted_for_each_planted():
+def test_estimates_are_counted_for_each_planted_class():
     ax = brain.plot_counts([0, 1, 1], [0, 1, 0], ["a", "b"], label="r", title="t")
     np.testing.assert_allclose(ax.images[0].get_array(), [[100, 50], [0, 50]])

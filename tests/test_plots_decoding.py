@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from nsdlib.plots import decoding
-from nsdlib.study.stats import summary
+from nsdlib.study.statistics import summary
 
 
 @pytest.fixture(autouse=True)
@@ -60,14 +60,14 @@ def test_regions_stand_at_their_values_beside_all_voxels():
     told = values(2, 2, 3, 9, target=["layout", "meaning"], used=["alone", "without"], region=["V1", "faces", "all"])
     told[0, 0, 0] = 0.9  # the same of every image: rounding puts the interval beside the mean
     table = summary(told, n_bootstrap=50)
-    figure = decoding.plot_regions(table)
+    figure = decoding.plot_region_scores(table)
     for ax, target in zip(figure.axes, ("layout", "meaning"), strict=True):
         assert ax.get_title() == target and [text.get_text() for text in ax.get_xticklabels()] == ["V1", "faces"]
         for used, line in zip(("alone", "without"), ax.lines, strict=False):
             np.testing.assert_allclose(line.get_ydata(), table["mean"].sel(target=target, used=used).values[:2])
 
 
-def test_regimes_show_who_wins_and_the_range_of_the_seeds():
+def test_regimes_show_differences_of_decoders_and_the_range_of_the_seeds():
     rows = [
         {
             "response": response,

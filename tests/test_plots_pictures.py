@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from nsdlib.core.metrics import METRICS
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.plots import pictures
 from nsdlib.plots.style import COLOURS
-from nsdlib.study import stats
+from nsdlib.study import statistics
 from nsdlib.study.published import paper_table
 
 RNG = np.random.default_rng(0)
@@ -22,7 +22,7 @@ def table_of(**dims):
     """A summary of random values over the named dimensions, the eight metrics and 20 images."""
     names = {**dims, "metric": list(METRICS)}
     values = RNG.random([*(len(one) for one in names.values()), 20])
-    return stats.summary(xr.DataArray(values, dims=(*names, "test_image"), coords=names), n_bootstrap=50)
+    return statistics.summary(xr.DataArray(values, dims=(*names, "test_image"), coords=names), n_bootstrap=50)
 
 
 def panels(figure):

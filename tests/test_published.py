@@ -2,8 +2,8 @@
 
 import pytest
 
-from nsdlib.core.metrics import METRICS
-from nsdlib.core.protocols import PROTOCOLS
+from nsdlib.core.scores.metrics import METRICS
+from nsdlib.core.scores.protocols import PROTOCOLS
 from nsdlib.params import find_root
 from nsdlib.study.published import TABLES, latent_errors, paper_table, stated, systems
 

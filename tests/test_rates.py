@@ -1,30 +1,57 @@
-"""What is measured of a machine: positive numbers, and no file stays behind."""
+"""What a machine is: its name, its memory, its rate of products; also where Linux is not there to tell."""
 
-import re
+import os
+import platform
 
 import psutil
 import pytest
 
-from nsdlib.params import load_run
 from nsdlib.run import rates
 
 
-def test_a_machine_is_measured_and_left_as_it_was(tmp_path):
-    run = load_run("small", device="cpu").model_copy(update={"store": tmp_path / "not" / "there"})
-    found = rates.calibrate(run)
-    assert min(found.half, found.single, found.copy, found.read, found.write) > 0 and found.half == found.single
-    assert not found.is_gpu and list(tmp_path.iterdir()) == []
-    assert re.search(
-        r"thread\(s\) of this CPU: matrix products .* TFLOP/s, memory .* GB/s, disk .* written", str(found)
-    )
+def test_products_are_measured():
+    import torch
+
+    assert rates.product_rate(torch.device("cpu"), torch.float32, n_times=1) > 1e8
 
 
-def test_the_shortest_of_several_calls_counts_after_one_that_warms_up(monkeypatch):
+def test_the_fastest_count_matters_after_one_that_warms_up(monkeypatch):
+    import torch
+
     clock = iter([0, 1, 10, 19, 20, 25, 30, 37])
     monkeypatch.setattr(rates.time, "perf_counter", lambda: next(clock))
-    calls = []
-    where = type("Device", (), {"type": "cpu"})
-    assert rates._shortest(lambda: calls.append(1), where, n_times=3) == 5 and len(calls) == 4
+    assert rates.product_rate(torch.device("cpu"), torch.float32, n_times=3) == 2 * 2048**3 / 5
+
+
+def test_a_machine_has_the_name_of_its_processor_and_its_gpu(tmp_path, monkeypatch):
+    assert rates.machine_name("cpu").endswith(f", {len(os.sched_getaffinity(0))} cores")
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: An Abacus\n\nmodel name\t: Another\n")
+    (tmp_path / "gpus" / "0000:01:00.0").mkdir(parents=True)
+    (tmp_path / "gpus" / "0000:01:00.0" / "information").write_text("Model: \t\t NVIDIA H100\nIRQ: 5\n")
+    monkeypatch.setattr(rates, "PROCESSORS", tmp_path / "cpuinfo")
+    monkeypatch.setattr(rates, "CARDS", tmp_path / "gpus")
+    monkeypatch.setattr(rates, "n_cores", lambda: 4)
+    assert rates.machine_name("auto") == rates.machine_name("cuda") == "An Abacus, 4 cores, NVIDIA H100"
+    assert rates.machine_name("cpu") == "An Abacus, 4 cores"
+
+
+def test_where_linux_is_not_there_is_a_name_and_a_memory(tmp_path, monkeypatch):
+    for name in ("PROCESSORS", "CARDS", "MY_GROUPS"):
+        monkeypatch.setattr(rates, name, tmp_path / "absent")
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert rates.machine_name() == f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    assert rates.total_memory() == pytest.approx(psutil.virtual_memory().total, rel=0.01)
+    monkeypatch.delattr(os, "sysconf")
+    assert rates.total_memory() == rates.ASSUMED_MEMORY
+
+
+def test_a_name_that_sysconf_does_not_know_leaves_an_assumption(tmp_path, monkeypatch):
+    def unknown(name):
+        raise ValueError("unrecognized configuration name")
+
+    monkeypatch.setattr(rates, "MY_GROUPS", tmp_path / "absent")
+    monkeypatch.setattr(os, "sysconf", unknown)
+    assert rates.total_memory() == rates.ASSUMED_MEMORY
 
 
 def test_the_nearest_folder_that_is_there(tmp_path):

@@ -1,11 +1,17 @@
 """The rehearsal on small models: every stage runs, and forecasts and memory follow from what was measured."""
 
+import datetime
+import resource
+
 import numpy as np
+import pandas as pd
+import psutil
 import pytest
 import torch
 
 from nsdlib.params import load_run
 from nsdlib.run import full_size, rehearsal
+from nsdlib.run.rates import machine_name
 
 SMALL = full_size.Sizes(
     n_train=40,
@@ -58,7 +64,7 @@ def test_every_stage_runs_and_counts_what_it_did(run, name):
     assert units == expected + (name == "eight scores") and seconds > 0
 
 
-def test_the_forecast_counts_what_notebooks_do(run):
+def test_a_subject_needs_every_image_and_sets_of_its_test_images(run):
     needed = {name: stage.needed(run, full_size.Sizes()) for name, stage in rehearsal.STAGES.items()}
     assert needed["VDVAE: images to latents"] == 9841 and needed["CLIP: captions to tokens"] == 5 * 9841
     assert needed["diffusion: steps"] == (13 + 6) * 982 * 37  # 37 of 50 steps at strength 0.75
@@ -78,18 +84,38 @@ def test_a_stage_has_a_process_of_its_own_and_its_death_is_told(run, monkeypatch
         rehearsal.rehearse(run, n_images=0)
 
 
+def test_a_rehearsal_is_kept_for_forecasts(run, tmp_path):
+    table = pd.DataFrame({"a second": [2.0, 4.0]}, index=pd.Index(["GRU", "ridge to latents"], name="stage"))
+    file = rehearsal.write(table, run.model_copy(update={"root": tmp_path}))
+    kept, machine, day = rehearsal.read(file)
+    assert kept.equals(table) and machine == machine_name("cpu") and datetime.date.fromisoformat(day)
+    assert file == tmp_path / "runs" / "subj01" / "rehearsal.csv"
+    hours = rehearsal.subject_hours(kept, run, full_size.Sizes())
+    assert hours.tolist() == [2 * 200 * 3 / 2 / 3600, 1 / 4 / 3600]  # 200 epochs, twice, of three networks; one fit
+
+
+def test_the_peak_of_memory_is_in_bytes(monkeypatch):
+    peak = psutil.Process().memory_info().rss
+    assert rehearsal._peak_memory() > 0.5 * peak  # kilobytes, as Linux counts them
+    on_linux = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    monkeypatch.setattr(rehearsal.sys, "platform", "darwin")  # bytes
+    assert rehearsal._peak_memory() == pytest.approx(on_linux, rel=0.5)
+    monkeypatch.setattr(rehearsal, "resource", None)
+    assert np.isnan(rehearsal._peak_memory())
+
+
 def test_published_sizes_and_their_memory(run):
     """Numbers of parameters as counted from the published files."""
     second = full_size.build_second_stage(full_size.Sizes(), torch.device("meta"), torch.float16)
     counts = [sum(p.numel() for p in part.parameters()) for part in (second.unet, second.vae)]
     assert counts == [1_126_760_324, 83_653_863]
-    table = rehearsal.gpu_memory(run, batch_sizes=(1, 2))
+    table = full_size.gpu_memory(run, batch_sizes=(1, 2))
     np.testing.assert_allclose(table["weights"], 2 * sum(counts) / 2**30)
     assert table["diffusion step"][2] == pytest.approx(2 * table["diffusion step"][1], rel=0.01)
 
 
 def test_live_memory_counts_what_is_alive():
-    with rehearsal.LiveMemory() as memory:
+    with full_size.LiveMemory() as memory:
         first = torch.zeros(1000, dtype=torch.float64, device="meta")
         second = first + 1
         view = second[:10]

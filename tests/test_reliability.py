@@ -6,6 +6,8 @@ from scipy.stats import pearsonr
 
 from nsdlib.study import reliability
 
+pytestmark = pytest.mark.numerical
+
 
 def planted(snr, n_images=400, n_repeats=3, seed=0):
     rng = np.random.default_rng(seed)

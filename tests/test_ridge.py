@@ -9,6 +9,8 @@ from nsdlib.core.ridge import Moments, Ridge, rescale
 from nsdlib.params import load_run
 from nsdlib.store import zoo
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture
 def problem():

@@ -70,6 +70,61 @@ def test_a_users_kernels_and_start_up_files_do_not_count(project, tmp_path, monk
     assert texts(run_notebooks("demo")[0]) == "ran\n"
 
 
+def test_a_relative_home_leads_kernels_to_the_project(project, monkeypatch):
+    """Kernels start in the folder of the notebooks, where a relative path would lead elsewhere."""
+    monkeypatch.chdir(project / "params")
+    monkeypatch.setenv("NSDLIB_HOME", "..")
+    add(project, "00_first", "import os\nfrom nsdlib.params import load_run\nprint(load_run('small').root)")
+    assert texts(run_notebooks("demo")[0]) == f"{project}\n"
+    (project / "notebooks" / "params").symlink_to(project / "params")  # the wrong one would be there, too
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("NSDLIB_HOME", ".")
+    assert texts(run_notebooks("demo")[0]) == f"{project}\n"
+
+
+NOT_INSTALLED = """import importlib.metadata as metadata
+found = metadata.Distribution.from_name.__func__
+def from_name(cls, name):
+    if name in ("nsdlib", "nsd-decoding"):
+        raise metadata.PackageNotFoundError(name)
+    return found(cls, name)
+metadata.Distribution.from_name = classmethod(from_name)
+"""
+
+
+def test_a_source_tree_runs_without_being_installed(project):
+    """`PYTHONPATH=. python -m nsdlib`: the kernel gets the library of the same tree, and nobody asks for a distribution."""
+    shutil.copytree(ROOT / "nsdlib", project / "nsdlib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", project)
+    (project / "start").mkdir()
+    (project / "start" / "sitecustomize.py").write_text(NOT_INSTALLED)
+    add(project, "00_first", "import nsdlib.params\nprint(nsdlib.__file__, nsdlib.params.find_root())")
+    environment = os.environ | {"NSDLIB_HOME": ".", "PYTHONPATH": f".{os.pathsep}start"}
+    command = [sys.executable, "-m", "nsdlib"]
+    subprocess.run(
+        [*command, "run", "small", "00"], cwd=project, env=environment, check=True, stdout=subprocess.DEVNULL
+    )
+    printed = texts(project / "runs" / "small" / "00_first.ipynb")
+    assert printed.split() == [str(project / "nsdlib" / "__init__.py"), str(project)]
+    done = subprocess.run([*command, "doctor", "small"], cwd=project, env=environment, capture_output=True, text=True)
+    assert "ok   packages" in done.stdout and "ok   python" in done.stdout and done.returncode == 1, (
+        done.stderr
+    )  # no data
+
+
+def test_without_file_locks_a_run_is_made_all_the_same(project, monkeypatch):
+    monkeypatch.setattr("nsdlib.run.runner.fcntl", None)
+    add(project, "00_first", "print('ran')")
+    assert texts(run_notebooks("demo")[0]) == "ran\n"
+
+
+def test_the_runner_can_be_imported_where_there_are_no_file_locks():
+    code = "import sys; sys.modules['fcntl'] = None\nfrom nsdlib.run import runner; print(runner.fcntl)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
+
+
 def test_only_what_differs_from_the_notebook_is_injected(project):
     add(project, "00_first", "print(run)")
     assert len(nbformat.read(run_notebooks("demo")[0], as_version=4).cells) == 3

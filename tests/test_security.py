@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from nsdlib.cli import main
-from nsdlib.core import diffusion, features, vdvae
+from nsdlib.core import diffusion, vdvae
+from nsdlib.core.scores import features
 from nsdlib.core.weights import read_tensors
 from nsdlib.data.nsd import NSDSubject
 from nsdlib.data.nsd_files import DamagedFile, read_beta_columns, read_captions

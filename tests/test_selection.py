@@ -9,15 +9,15 @@ from nsdlib.study import selection
 RNG = np.random.default_rng(0)
 
 
-def test_rank_shares_run_from_the_worst_to_the_best():
-    np.testing.assert_array_equal(selection.rank_share([3.0, 1.0, 2.0]), [1, 0, 0.5])
-    np.testing.assert_array_equal(selection.rank_share([3.0, 1.0, 2.0], higher_is_better=False), [0, 1, 0.5])
-    np.testing.assert_array_equal(selection.rank_share([5.0, 5.0, 1.0]), [0.75, 0.75, 0])
+def test_relative_ranks_run_from_the_worst_to_the_best():
+    np.testing.assert_array_equal(selection.relative_rank([3.0, 1.0, 2.0]), [1, 0, 0.5])
+    np.testing.assert_array_equal(selection.relative_rank([3.0, 1.0, 2.0], higher_is_better=False), [0, 1, 0.5])
+    np.testing.assert_array_equal(selection.relative_rank([5.0, 5.0, 1.0]), [0.75, 0.75, 0])
 
 
 def test_their_correlation_is_spearmans():
     a, b = RNG.normal(size=(2, 30))
-    got = np.corrcoef(selection.rank_share(a), selection.rank_share(b))[0, 1]
+    got = np.corrcoef(selection.relative_rank(a), selection.relative_rank(b))[0, 1]
     assert got == pytest.approx(spearmanr(a, b).statistic)
 
 
@@ -54,4 +54,4 @@ def test_a_constant_pattern_is_no_error():
 
 def test_errors_say_what_came():
     with pytest.raises(ValueError, match=r"at least two of them, got shape \(1,\)"):
-        selection.rank_share([1.0])
+        selection.relative_rank([1.0])

@@ -23,7 +23,7 @@ pytestmark = [
 SOON = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
 NO_GPU = ["--resources", "gpu=0"]
 REAL, STUB = "00_meet_the_data", "01_hrf_glmsingle"
-STUBBED = "assert subject != 'failing', 'it was to fail'"
+STUBBED = "assert run != 'failing', 'it was to fail'"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def project(tmp_path_factory, twin):
     (project / "nsdlib").symlink_to(ROOT / "nsdlib")
     (project / "notebooks").mkdir()
     shutil.copy(ROOT / "notebooks" / f"{REAL}.ipynb", project / "notebooks")
-    cells = [new_code_cell('subject = "demo"', metadata={"tags": ["parameters"]}), new_code_cell(STUBBED)]
+    cells = [new_code_cell('run = "demo"', metadata={"tags": ["parameters"]}), new_code_cell(STUBBED)]
     nbformat.write(new_notebook(cells=cells), project / "notebooks" / f"{STUB}.ipynb")
     small = (project / "params" / "small.yaml").read_text().replace("data/small", "data/{name}")
     for name in ("small", "failing", "huge"):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from book._ext import snippets
-from nsdlib.core.metrics import METRICS
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.store.store import Store
 

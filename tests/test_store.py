@@ -16,9 +16,10 @@ import pytest
 import torch
 import xarray as xr
 
-from nsdlib.core import networks, noise, vdvae
-from nsdlib.core.metrics import Scorer
+from nsdlib.core import networks, vdvae
+from nsdlib.core.images import add_noise
 from nsdlib.core.ridge import rescale
+from nsdlib.core.scores.metrics import Scorer
 from nsdlib.params import Run, load_run
 from nsdlib.store import artifact as artifact_module
 from nsdlib.store import provenance as provenance_module
@@ -110,7 +111,7 @@ def test_the_published_betas_do_not_depend_on_our_glm(run):
 
 def test_a_group_depends_on_all_its_members(run):
     both = load_run("small", group=("small", "demo"))
-    read = ("scores", "noise", "ablation", "latent_size")
+    read = ("scores", "noise", "ablation", "latent_size", "controls")
     assert set(provenance(both, "group")["after"]) == {f"{member}/{name}" for member in both.group for name in read}
 
 
@@ -313,7 +314,7 @@ def test_the_table_names_only_what_exists():
 @pytest.fixture
 def counted(monkeypatch):
     """A function of the library that notes its calls, and the list of them."""
-    calls, add_noise = [], noise.add_noise
+    calls = []
 
     @functools.wraps(add_noise)
     def noisy(*arguments, **options):
@@ -330,7 +331,7 @@ def given(images):
 
 def test_a_memoised_function_is_called_once_for_equal_arguments(run, images, counted, given):
     (noisy, calls), ids = counted, given["image_ids"]
-    wanted = noise.add_noise(**given)
+    wanted = add_noise(**given)
     for arguments, options in (
         ((images, 8.0), {"seed": 1, "image_ids": ids}),
         ((images.copy(), np.float64(8)), {"image_ids": ids, "seed": np.int64(1)}),
@@ -343,12 +344,12 @@ def test_a_memoised_function_is_called_once_for_equal_arguments(run, images, cou
     others = ({"amplitude": 16.0}, {"seed": 2}, {"images": images[::-1]}, {"image_ids": ids.astype(np.int32)})
     for other in others:
         found = Store(run).memoise(noisy)(**given | other)
-        np.testing.assert_array_equal(found, noise.add_noise(**given | other))
+        np.testing.assert_array_equal(found, add_noise(**given | other))
     assert len(calls) == 1 + len(others) == len(list(run.store.glob("kept-add_noise-*/manifest.json")))
 
 
 def test_what_a_call_depends_on(run, given):
-    def key(function=noise.add_noise, weights=(), **options):
+    def key(function=add_noise, weights=(), **options):
         return provenance_module.digest(call_provenance(run, function, (), options, weights=weights))
 
     X = np.zeros((2, 3))
@@ -405,7 +406,7 @@ class Scaler:
 
 def test_a_methods_object_says_what_tells_it_from_others_or_is_refused(run, images, monkeypatch):
     for method in (Scaler.scale, Scaler.mean):
-        monkeypatch.setattr(method, "__module__", "nsdlib.core.noise")
+        monkeypatch.setattr(method, "__module__", "nsdlib.core.images")
     one = Scaler()
     with pytest.raises(TypeError, match=r"Scaler.scale holds values that are none of its arguments"):
         Store(run).memoise(one.scale)(images)
@@ -428,7 +429,7 @@ def test_functions_whose_code_cannot_be_told_are_refused(run, images, given):
     with pytest.raises(TypeError, match="holds values that are none of its arguments"):
         Store(run).memoise(held)(np.eye(4), np.eye(4))
     with pytest.raises(ValueError, match="'feature' is no folder of weights: did you mean 'features'"):
-        Store(run).memoise(noise.add_noise, weights=("feature",))(**given)
+        Store(run).memoise(add_noise, weights=("feature",))(**given)
 
 
 def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_costs_only_the_keeping(
@@ -450,7 +451,7 @@ def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_costs_only_the_k
     with pytest.warns(
         UserWarning, match=r"no room for the result of add_noise of run 'small'.*it is computed each time"
     ):
-        np.testing.assert_array_equal(once(**given | {"seed": 2}), noise.add_noise(**given | {"seed": 2}))
+        np.testing.assert_array_equal(once(**given | {"seed": 2}), add_noise(**given | {"seed": 2}))
 
 
 def test_a_trained_network_comes_back_from_the_store_and_predicts_the_same(run):

@@ -16,6 +16,8 @@ from nsdlib.store import zoo
 from nsdlib.twin import scenes
 from zoo.training.vdvae import mixture_nll, posterior_pass
 
+pytestmark = pytest.mark.numerical
+
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "vdvae_tiny"
 

@@ -1,7 +1,7 @@
-"""A small extension of Sphinx: what a figure says to those who cannot see it, and that browsers fetch it when it is near.
+"""A Sphinx extension: alternative texts for the figures of notebooks, and lazy loading.
 
-Sphinx gives the figure of a notebook its file's name as alternative text. Here it gets the heading that it stands under, the
-title that its cell gives it, and the paragraph before it, which in these notebooks says how to read it.
+Sphinx gives the figure of a notebook its file's name as alternative text. This extension composes one from the heading above it,
+the title set in its cell, and the paragraph before it, which in these notebooks explains how to read it.
 """
 
 import re
@@ -12,13 +12,13 @@ LABEL = re.compile(r"^How to read the (next )?figures?: ", re.IGNORECASE)
 
 
 def setup(app):
-    """Called by Sphinx, see `extensions` in _config.yml."""
+    """Register the extension with Sphinx, see `extensions` in _config.yml."""
     app.connect("doctree-resolved", describe_images)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def describe_images(_app, document, _name):
-    """Give every image of a page an alternative text, unless its author did, and let it be loaded when it comes near.
+    """Set the alternative text of every image of a page, unless its author did, and make it load lazily.
 
     Parameters
     ----------
@@ -27,22 +27,22 @@ def describe_images(_app, document, _name):
     """
     from docutils import nodes
 
-    heading, title, prose, is_told = "", "", "", False
+    heading, title, prose, is_used = "", "", "", False
     for node in document.findall():
         if isinstance(node, nodes.title):
-            heading, title, prose, is_told = node.astext(), "", "", False
+            heading, title, prose, is_used = node.astext(), "", "", False
         elif isinstance(node, nodes.paragraph) and isinstance(node.parent, nodes.section):
-            prose, is_told = node.astext(), False
+            prose, is_used = node.astext(), False
         elif isinstance(node, nodes.literal_block) and "cell_input" in node.parent.get("classes", ()):
             title = " ".join(TITLE.findall(node.astext()))
         elif isinstance(node, nodes.image):
             node["loading"] = "lazy"
-            node["alt"] = node.get("alt") or alternative(heading, title, "" if is_told and title else prose)
-            is_told = True  # the words were about this figure; one that follows and has a title goes without them
+            node["alt"] = node.get("alt") or alternative(heading, title, "" if is_used and title else prose)
+            is_used = True  # a later figure with a title of its own does not repeat the paragraph
 
 
 def alternative(heading, title, prose):
-    """Heading, title and the first sentences of the prose, as one line.
+    """Compose an alternative text from heading, title and the first sentences of the prose, as one line.
 
     Parameters
     ----------
@@ -61,5 +61,5 @@ def alternative(heading, title, prose):
             break
         kept += f" {sentence}"
     kept = kept[:1].upper() + kept[1:].rstrip(" :;")
-    named = [part if part[-1] in ".:?!" else f"{part}." for part in (heading, title) if part]
-    return " ".join([*named, kept]).strip()
+    names = [part if part[-1] in ".:?!" else f"{part}." for part in (heading, title) if part]
+    return " ".join([*names, kept]).strip()

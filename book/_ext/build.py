@@ -1,4 +1,4 @@
-"""Build the book from the executed notebooks; nothing is run for it, and of real subjects no picture is passed on."""
+"""Build the book from the executed notebooks, without running them and without pictures of real subjects."""
 
 import json
 import os
@@ -9,16 +9,16 @@ from pathlib import Path
 
 import yaml
 
-from book._ext import pages, snippets
+from book._ext import pages, reference, snippets
 from nsdlib.run import publish
 
-OUTPUTS = {False: Path("book"), True: Path("book", "_build", "local")}  # for all eyes, for the own ones
+OUTPUTS = {False: Path("book"), True: Path("book", "_build", "local")}  # by `local`: to publish, to keep
 EXTENSIONS = Path(__file__).parents[2]  # Sphinx finds book._ext from here
 BUILT = ".built"  # marks a build without a warning, beside the first page
 
 
 def first_page(root, *, local=False):
-    """Path of the first page; a book for the own eyes lies apart from the one that can be published."""
+    """Return the path of the first page; a local book lies apart from the one that can be published."""
     return root / OUTPUTS[local] / "_build" / "html" / "index.html"
 
 
@@ -42,16 +42,19 @@ def build(root, *, local=False):
     FileNotFoundError
         When a chapter's notebook has not been run.
     RuntimeError
-        When the build warns or fails; its own words go to standard error.
+        When the build warns or fails; its output goes to standard error.
     """
     table = contents(root, local=local)
     listed = _pages(table)
-    missing = [page for page in listed if page not in pages.GENERATED and not _source(root, page)]
+    generated = {*pages.GENERATED, *reference.NAMES}
+    missing = [page for page in listed if page not in generated and not _source(root, page)]
     if missing:
         raise FileNotFoundError(
             f"The book cannot be built: {', '.join(missing)} listed in book/_toc.yml do not exist. Chapters below runs/ are "
             "made by `make demo` or `nsdlib run demo`."
         )
+    if set(reference.NAMES) & set(listed):
+        reference.write(root)
     if set(pages.GENERATED) & set(listed):
         pages.write(root)
         snippets.write(root)
@@ -65,9 +68,8 @@ def build(root, *, local=False):
     toc.write_text(yaml.safe_dump(table, sort_keys=False))
     command = [program, "build", "book", "--config", "_config.yml", "--toc", toc]
     command += ["--path-output", OUTPUTS[local], "--warningiserror", "--keep-going", "--quiet"]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(EXTENSIONS), *filter(None, [os.environ.get("PYTHONPATH")])])
-    }
+    paths = [str(EXTENSIONS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True, env=environment)
     if done.returncode or not page.is_file():
         sys.stderr.write(done.stdout[-4000:] + done.stderr[-8000:])
@@ -77,7 +79,7 @@ def build(root, *, local=False):
 
 
 def is_current(root, *, local=False):
-    """Whether the last build succeeded and nothing that the book is made from has changed since."""
+    """Return whether the last build succeeded and none of its sources has changed since."""
     marker = first_page(root, local=local).with_name(BUILT)
     made_from = [root / "_config.yml"] + [_source(root, page) for page in chapters(root, local=local)]
     made_from += (root / "runs").glob("*/*.json")
@@ -89,10 +91,10 @@ def is_current(root, *, local=False):
 
 
 def contents(root, *, local=False):
-    """The table of contents: that of `book/_toc.yml`, and behind the demo a part for each other run that is complete.
+    """Return the table of contents of `book/_toc.yml`, with a part for each other complete run behind the demo.
 
-    Notebooks have their numbers before their titles. Pages of real subjects are named as the copies without pictures, unless the
-    book is for the own eyes (`local`).
+    Titles of notebooks begin with their numbers. Pages of real subjects are replaced by their copies without pictures, unless
+    the book is `local`.
     """
     table = _with_all_runs(root, yaml.safe_load((root / "book" / "_toc.yml").read_text()))
     withheld = set() if local else publish.withheld_runs(root)
@@ -121,7 +123,7 @@ def _with_all_runs(root, table):
 
 
 def chapters(root, *, local=False):
-    """Every page that the table of contents names, without its ending, in order."""
+    """Return every page of the table of contents, without its ending, in order."""
     return _pages(contents(root, local=local))
 
 
@@ -132,9 +134,8 @@ def _pages(table):
 
 def _title(notebook):
     """The first heading of a notebook's file, or its name."""
-    lines = (
-        line for cell in json.loads(notebook.read_text())["cells"] for line in "".join(cell["source"]).splitlines()
-    )
+    cells = json.loads(notebook.read_text())["cells"]
+    lines = (line for cell in cells for line in "".join(cell["source"]).splitlines())
     return next((line.removeprefix("# ") for line in lines if line.startswith("# ")), notebook.stem)
 
 

@@ -1,36 +1,25 @@
-"""Tables of the page on what can go wrong: faults put in, files damaged, and what four real subjects will take.
+"""Tables of the page on faults: injected faults, damaged files, interrupted transfers, and the forecast for four subjects.
 
-The first three are files in `book/data/`, two of them written by the benchmarks that put the faults in; the forecast is counted
-when the page is made.
+The first three are files in `book/data/`, two of them written by the benchmarks that put the faults in; sizes are counted when
+the page is made, and hours come from rehearsals, of this machine and of those whose file was put into `book/data/`.
 """
 
 import datetime
 import platform
 from importlib.metadata import version
 
+from nsdlib import __version__
 from nsdlib.core.files import atomic_write
 from nsdlib.params import load_run
-from nsdlib.run.forecast import assumptions, forecast
-from nsdlib.run.rates import REFERENCE, WORKSTATION
+from nsdlib.run import costs
+from nsdlib.run.forecast import forecast, spread
 
 SUBJECT = "subj01"  # whose group is forecast
 N_NODES = 4  # of the small cluster
 
 
 def read(root, name):
-    """A table of `book/data/`.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-    made : str
-        The last line of its head, which says when and with what it was made.
-
-    Raises
-    ------
-    FileNotFoundError
-        When it is not there.
-    """
+    """Load a table of `book/data/` (pandas.DataFrame), and the last line of its head: date and versions (str)."""
     import pandas as pd
 
     file = root / "book" / "data" / f"{name}.csv"
@@ -39,7 +28,7 @@ def read(root, name):
 
 
 def write(file, table, about, *, packages):
-    """Write a table of `book/data/` as `read` takes it: what it is, the day, what it was made with, and its rows.
+    """Write a table of `book/data/` for `read`: a description, date and versions, and the rows.
 
     Parameters
     ----------
@@ -47,29 +36,25 @@ def write(file, table, about, *, packages):
     table : pandas.DataFrame
         Its index is the first column.
     about : str
-        One line.
+        Description in one line.
     packages : sequence of str
-        Those whose versions count.
+        Packages whose versions are recorded.
     """
-    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    known = {"nsdlib": __version__}
+    versions = ", ".join(f"{package} {known.get(package) or version(package)}" for package in packages)
     made = f"{datetime.date.today()}, {platform.system()}, Python {platform.python_version()}, {versions}"
     atomic_write(file, f"# {about}\n# {made}\n{table.to_csv()}")
 
 
 def faults_table(root):
-    """Faults of each kind that were put into runs and results."""
+    """Injected faults by kind."""
     table, _ = read(root, "faults")
     table.loc[len(table)] = {"kind": "**all**"} | {name: table[name].sum() for name in ("injected", "survived", "lost")}
     return table.to_markdown(index=False)
 
 
-def faults_made(root):
-    """When and with what they were put in."""
-    return read(root, "faults")[1]
-
-
 def inputs_table(root):
-    """Damaged files that each reader met."""
+    """Damaged files by reader."""
     table, _ = read(root, "inputs")
     counts = table[["inputs", "right", "refused"]].sum()
     table.loc[len(table)] = {"reader": "**all**", **counts, "megabytes": table["megabytes"].max()}
@@ -77,41 +62,32 @@ def inputs_table(root):
     return table.rename(columns=names).to_markdown(index=False)
 
 
-def inputs_made(root):
-    """When and with what they were damaged."""
-    return read(root, "inputs")[1]
-
-
-def transfers_table(root):
-    """Faults of fetching, and what then happens."""
-    return read(root, "transfers")[0][["fault", "then"]].to_markdown(index=False)
-
-
-def forecast_table(_):
-    """Hours of each notebook of one subject, and of all four, on three machines."""
+def forecast_table(root):
+    """Hours of each stage of one subject, and of all four, on every machine that was rehearsed."""
     import pandas as pd
 
-    rows = {}
-    machines = {"one A100": (REFERENCE, 1), f"{N_NODES} nodes with an A100 each": (REFERENCE, N_NODES)}
-    for name, (rates, n_nodes) in (machines | {"a workstation without a GPU": (WORKSTATION, 1)}).items():
-        table, hours = forecast(_runs(), rates, n_nodes=n_nodes)
-        first = table.loc[SUBJECT]
-        rows[name] = {f"{SUBJECT}, {column}": first[column] for column in table if column.endswith(" h")}
-        rows[name] |= {f"{SUBJECT}, hours": first["hours"], "four subjects, hours": round(hours)}
-        rows[name] |= {kind: table[kind].max() for kind in ("memory GB", "GPU GB")}
-    return pd.DataFrame(rows).rename_axis("forecast").to_markdown()
+    from nsdlib.run import rehearsal
+
+    columns = {}
+    files = [*sorted((root / "book" / "data").glob("rehearsal*.csv")), *sorted((root / "runs").glob("*/rehearsal.csv"))]
+    for file in files:
+        table, machine, day = rehearsal.read(file)
+        hours = {run.name: rehearsal.subject_hours(table, run, costs.amounts(run)) for run in _runs()}
+        totals = [stages.sum() for stages in hours.values()]
+        column = {f"{SUBJECT}, {stage}": value for stage, value in hours[SUBJECT].items()}
+        column |= {f"{SUBJECT}, all": hours[SUBJECT].sum(), "four subjects, one machine": spread(totals, 1)}
+        column |= {f"four subjects, {N_NODES} such machines": spread(totals, N_NODES)}
+        columns[f"{machine}, {day}"] = {stage: f"{value:.3g}" for stage, value in column.items()}
+    if not columns:
+        return f"No machine has been rehearsed yet: `nsdlib rehearse {SUBJECT}` and the next build of the book fill this place."
+    return pd.DataFrame(columns).rename_axis("hours").to_markdown(disable_numparse=True)
 
 
 def sizes_table(_):
-    """Images and bytes of each subject."""
-    table = forecast(_runs(), REFERENCE)[0]
-    return table[["images", "results GB", "to fetch GB"]].to_markdown()
-
-
-def assumed(_):
-    """What the forecast rests on."""
-    lines = dict.fromkeys(line for rates in (REFERENCE, WORKSTATION) for line in assumptions(rates))
-    return "\n".join(f"- {line}" for line in lines)
+    """Images and bytes of each subject, with a GPU and without one."""
+    without, table = (forecast(_runs(), is_gpu=is_gpu)[0] for is_gpu in (False, True))
+    names = ["images", "memory GB", "GPU GB", "results GB", "to fetch GB"]
+    return table[names].assign(**{"memory GB without a GPU": without["memory GB"]}).to_markdown()
 
 
 def _runs():
@@ -121,11 +97,10 @@ def _runs():
 
 TABLES = {
     "faults": faults_table,
-    "faults_made": faults_made,
+    "faults_made": lambda root: read(root, "faults")[1],
     "inputs": inputs_table,
-    "inputs_made": inputs_made,
-    "transfers": transfers_table,
+    "inputs_made": lambda root: read(root, "inputs")[1],
+    "transfers": lambda root: read(root, "transfers")[0][["fault", "then"]].to_markdown(index=False),
     "forecast": forecast_table,
     "sizes": sizes_table,
-    "assumptions": assumed,
 }

@@ -1,48 +1,32 @@
-"""Parts of the book's pages that are computed when it is built: the pictures of its first page, and what it was made with.
+"""Parts of the book's pages that are computed when it is built: the pictures of its first page, and the versions used.
 
 They are written beside the pages that include them and never committed.
 """
 
-import json
 import subprocess
 from importlib.metadata import version
 
 import numpy as np
 
-from nsdlib.core.files import atomic_write
-from nsdlib.core.metrics import METRICS
-from nsdlib.core.similarity import resize
+from book._ext.state import records, write_if_changed
+from nsdlib import __version__
+from nsdlib.core.images import resize
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.plots.interactive import image
 from nsdlib.run import publish
 from nsdlib.store.artifact import MissingArtifact
 from nsdlib.store.store import Store
-from nsdlib.study import stats
-from nsdlib.study.selection import at_percentiles, rank_share
+from nsdlib.study import statistics
+from nsdlib.study.selection import at_percentiles, relative_rank
 
 KINDS = {"seen": "stimulus", "rough": "rough", "refined": "refined"}  # label to array of the artifact `reconstruction`
 N_SHOWN = 6
 SIDE = 128  # pixels, of a larger image
 PACKAGES = (
-    "nsdlib",
-    "torch",
-    "torchvision",
-    "diffusers",
-    "transformers",
-    "open_clip_torch",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "scikit-image",
-    "xarray",
-    "nibabel",
-    "nilearn",
-    "matplotlib",
-    "seaborn",
-    "papermill",
-    "snakemake",
-    "jupyter-book",
-)
+    "torch", "torchvision", "diffusers", "transformers", "open_clip_torch", "numpy", "scipy", "scikit-learn",
+    "scikit-image", "xarray", "nibabel", "nilearn", "matplotlib", "seaborn", "papermill", "snakemake", "jupyter-book",
+)  # fmt: skip
 WITHHELD = """```{{note}}
 The pictures of the run `{name}` are not shown here: {why}.
 ```
@@ -50,29 +34,27 @@ The pictures of the run `{name}` are not shown here: {why}.
 CAPTION = """\
 Drawn scenes that a **simulated** subject was shown, and what was decoded from its simulated brain activity in two stages.
 **Nobody picked them**: they stand at evenly spaced percentiles of the mean rank in eight scores, from the best to the worst of
-n&nbsp;=&nbsp;{n} test images. A judge network tells a refined image's own scene from another one in {clip} of comparisons
-(chance 0.50); its pixels correlate with what was seen by {pixcorr}, those of the mean training image by
+n&nbsp;=&nbsp;{n} test images. By a network's features, a refined image resembles its own scene more than another in {clip} of
+comparisons (chance 0.50); its pixels correlate with what was seen by {pixcorr}, those of the mean training image by
 {floor} (means over images, 95 % intervals).
 """
 
 
 def write(root):
-    """Write the parts below `book/`; one that would not change is left alone.
+    """Write the parts below `book/`, unless they are unchanged.
 
     Parameters
     ----------
     root : Path
-        The project's folder; the run is the one whose pages lie in `runs/demo`.
+        The project's folder; the run is the one with the pages in `runs/demo`.
     """
     demo = (root / "runs" / "demo").resolve().name
     for name, text in (("first_sight", first_sight(load_run(demo))), ("made_with", made_with(root))):
-        file = root / "book" / f"{name}.snippet"
-        if not file.is_file() or file.read_text() != text:
-            atomic_write(file, text)
+        write_if_changed(root / "book" / f"{name}.snippet", text)
 
 
 def first_sight(run) -> str:
-    """Seen, rough and refined images of a run, from the best to the worst, and what they come to.
+    """Return seen, rough and refined images of a run, from the best to the worst, and their mean scores.
 
     Parameters
     ----------
@@ -81,12 +63,11 @@ def first_sight(run) -> str:
     Returns
     -------
     str
-        Markdown. Where pictures are withheld (`nsdlib.run.publish`), or without results: a note that says so.
+        Markdown; a note instead where pictures are withheld (`nsdlib.run.publish`), or without results.
     """
     if run.simulation is None or not publish.may_be_shown(run.root, run.name):
-        return WITHHELD.format(
-            name=run.name, why="what is not known to be simulated stays with those who hold the data"
-        )
+        why = "what is not known to be simulated stays with those who hold the data"
+        return WITHHELD.format(name=run.name, why=why)
     try:
         with Store(run).load("reconstruction") as made, Store(run).load("scores") as scores:
             return _strip(made, scores.value.sel(system="refined")) + "\n" + _caption(run, scores.value)
@@ -95,12 +76,12 @@ def first_sight(run) -> str:
 
 
 def made_with(root) -> str:
-    """Commit, versions and times that the book was made with.
+    """Return the commit, versions and times of a build.
 
     Parameters
     ----------
     root : Path
-        The project's folder; the times are those of the records `runs/<run>/NAME.json`.
+        The project's folder; the times are those of the runs' records.
 
     Returns
     -------
@@ -112,25 +93,24 @@ def made_with(root) -> str:
     import pandas as pd
 
     times = {}
-    for file in sorted((root / "runs").glob("*/*.json")):
-        found = json.loads(file.read_text())
-        if found["state"] == "done":
-            times.setdefault(f"`{file.parent.name}`", []).append(found["started"])
-    rows = {run: {"notebooks": len(all_), "first": min(all_), "last": max(all_)} for run, all_ in times.items()}
+    for run, _, record in records(root):
+        if record["state"] == "done":
+            times.setdefault(f"`{run}`", []).append(record["started"])
+    rows = {run: {"notebooks": len(starts), "first": min(starts), "last": max(starts)} for run, starts in times.items()}
     runs = (
         pd.DataFrame(rows).T.rename_axis("run").to_markdown(disable_numparse=True)
         if rows
         else "No run has left a record."
     )
-    numbers = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    packages = pd.DataFrame({"version": numbers}).rename_axis("package").to_markdown(disable_numparse=True)
+    versions = {"python": platform.python_version(), "nsdlib": __version__} | {name: version(name) for name in PACKAGES}
+    packages = pd.DataFrame({"version": versions}).rename_axis("package").to_markdown(disable_numparse=True)
     return f"This copy was built from {_commit(root)}.\n\n{runs}\n\n{packages}\n"
 
 
 def _strip(made, scores):
     """An HTML table, a row a kind, a column an image at a percentile of the mean rank."""
     ranks = [
-        rank_share(scores.sel(metric=m), higher_is_better=metric.higher_is_better) for m, metric in METRICS.items()
+        relative_rank(scores.sel(metric=m), higher_is_better=metric.higher_is_better) for m, metric in METRICS.items()
     ]
     chosen, percentiles = at_percentiles(np.mean(ranks, axis=0), N_SHOWN)
     heads = "".join(f'<th scope="col">{p:.0f}</th>' for p in percentiles)
@@ -139,29 +119,26 @@ def _strip(made, scores):
         images = made[name].values[chosen]
         images = resize(images, min(SIDE, images.shape[1]))
         alts = [f"{kind}, test image at percentile {p:.0f}" for p in percentiles]
-        cells = "".join(f"<td>{image(one, alt, SIDE, quality=90)}</td>" for one, alt in zip(images, alts, strict=True))
+        pictures = (image(pixels, alt, SIDE, quality=90) for pixels, alt in zip(images, alts, strict=True))
+        cells = "".join(f"<td>{picture}</td>" for picture in pictures)
         rows.append(f'<tr><th scope="row">{kind}</th>{cells}</tr>')
     return "\n".join(['<table class="nsd-first">', *rows, "</table>"]) + "\n"
 
 
 def _caption(run, values):
-    """The rule, n, and three numbers with their intervals."""
-    table = stats.summary(values, n_bootstrap=run.n_bootstrap, seed=run.seed).load()
+    """Rule of selection, n, and three scores with their intervals."""
+    table = statistics.summary(values, n_bootstrap=run.n_bootstrap, seed=run.seed).load()
 
     def cell(system, metric):
-        one = table.sel(system=system, metric=metric)
-        return f"{float(one['mean']):.2f} [{float(one.low):.2f}, {float(one.high):.2f}]"
+        score = table.sel(system=system, metric=metric)
+        return f"{float(score['mean']):.2f} [{float(score.low):.2f}, {float(score.high):.2f}]"
 
-    numbers = {
-        "clip": cell("refined", "clip"),
-        "pixcorr": cell("refined", "pixcorr"),
-        "floor": cell("mean image", "pixcorr"),
-    }
-    return CAPTION.format(n=table.n, **numbers)
+    clip, pixcorr, floor = cell("refined", "clip"), cell("refined", "pixcorr"), cell("mean image", "pixcorr")
+    return CAPTION.format(n=table.n, clip=clip, pixcorr=pixcorr, floor=floor)
 
 
 def _commit(root):
-    """The commit, in words."""
+    """The commit of the project's folder, as words of a sentence."""
     command = ["git", "-C", root, "describe", "--always", "--dirty=, with changes that are in no commit"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)

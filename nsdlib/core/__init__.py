@@ -1,1 +1,25 @@
-"""Arrays in, arrays out, on the device they are on. Imports nothing else of nsdlib."""
+"""Arrays in, arrays out, on the device they are on: the single-trial GLM, decoders, generative models, scores.
+
+It imports nothing else of nsdlib: no run, no store, and no files but weights."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "clip": ["ClipEmbedder"],
+        "device": ["pick_device"],
+        "diffusion": ["Conditioning", "DualUNet", "VersatileDiffusion"],
+        "glm.events": ["design_from_events"],
+        "glm.fit": ["explain", "fit_glm"],
+        "glm.options": ["GLMOptions"],
+        "images": ["add_noise", "resize"],
+        "networks": ["DECODERS", "NeuralDecoder"],
+        "ridge": ["Ridge", "rescale"],
+        "scores.features": ["FeatureExtractor"],
+        "scores.metrics": ["METRICS", "Scorer"],
+        "scores.protocols": ["PROTOCOLS"],
+        "scores.similarity": ["correlation_distance", "pixcorr", "ssim", "two_way"],
+        "vdvae": ["VDVAE"],
+    },
+)

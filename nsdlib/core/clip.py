@@ -1,4 +1,4 @@
-"""CLIP embeddings as Versatile Diffusion wants them: every token, projected, divided by the norm of the summary token.
+"""CLIP embeddings as Versatile Diffusion takes them: every token, projected, divided by the norm of the summary token.
 
 The summary token is the first end-of-text token of a caption and the class token of an image (Xu et al. 2023). Text
 embeddings are means over an image's captions. Images are prepared here, on uint8, with PIL's bicubic filter.
@@ -6,50 +6,48 @@ embeddings are means over an image's captions. Images are prepared here, on uint
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from nsdlib.core.images import pil_resize
+from nsdlib.core.images import resample
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def prepare(images: np.ndarray, size: int) -> Tensor:
-    """(n_images, rows, columns, 3) uint8 -> (n_images, 3, size, size), bicubic, scaled by CLIP's mean and deviation."""
-    images = pil_resize(images, size, Image.Resampling.BICUBIC)
-    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    """Turn (n_images, rows, columns, 3) uint8 into (n_images, 3, size, size), bicubic, standardised as CLIP's images are."""
+    x = resample(images, size, "pil bicubic")
     return (x - torch.tensor(CLIP_MEAN)[:, None, None]) / torch.tensor(CLIP_STD)[:, None, None]
 
 
 def vision_tokens(model, pixels: Tensor) -> Tensor:
-    """All tokens of transformers' CLIPVisionModelWithProjection, normalised: (n_images, n_tokens, n_features)."""
+    """Compute all tokens of transformers' CLIPVisionModelWithProjection, normalised: (n_images, n_tokens, n_features)."""
     hidden = model.vision_model(pixel_values=pixels).last_hidden_state
     tokens = model.visual_projection(model.vision_model.post_layernorm(hidden))
     return tokens / tokens[:, :1].norm(dim=-1, keepdim=True)
 
 
 def text_tokens(model, ids: Tensor, *, end_of_text: int) -> Tensor:
-    """All tokens of transformers' CLIPTextModelWithProjection, normalised: (n_captions, n_tokens, n_features)."""
+    """Compute all tokens of transformers' CLIPTextModelWithProjection, normalised: (n_captions, n_tokens, n_features)."""
     tokens = model.text_projection(model.text_model(input_ids=ids).last_hidden_state)
     first_end = (ids == end_of_text).int().argmax(1)
     return tokens / tokens[torch.arange(len(ids)), first_end].norm(dim=-1)[:, None, None]
 
 
 class ClipEmbedder:
-    """Text and vision tokens from the encoders of a Versatile Diffusion folder; see `load`."""
+    """Embedder of texts and images with the encoders of a Versatile Diffusion folder; see `load`."""
 
     def __init__(self, image_encoder, text_encoder, tokenizer):
         self.image_encoder, self.text_encoder, self.tokenizer = image_encoder, text_encoder, tokenizer
 
     @property
     def device(self):
-        """Where the encoders are."""
+        """Device of the encoders."""
         return self.image_encoder.device
 
     @torch.inference_mode()
     def vision(self, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
-        """Image tokens: (n_images, rows, columns, 3) uint8 -> (n_images, n_tokens, n_features) float16."""
+        """Embed (n_images, rows, columns, 3) uint8 images as tokens, (n_images, n_tokens, n_features) float16."""
         size = self.image_encoder.config.image_size
         tokens = []
         for i in range(0, len(images), batch_size):
@@ -59,15 +57,17 @@ class ClipEmbedder:
 
     @torch.inference_mode()
     def text(self, captions: list[list[str]], *, batch_size: int = 64) -> np.ndarray:
-        """Caption tokens, mean over each image's captions: (n_images, n_tokens, n_features) float16."""
-        if empty := [i for i, one in enumerate(captions) if not one]:
-            raise ValueError(f"every image needs at least one caption; those at {empty[:5]} have none")
-        flat = [caption for one in captions for caption in one]
+        """Embed captions as tokens, mean over each image's captions: (n_images, n_tokens, n_features) float16."""
+        n_captions = [len(of_image) for of_image in captions]
+        if 0 in n_captions:
+            without = [i for i, n in enumerate(n_captions) if n == 0]
+            raise ValueError(f"every image needs at least one caption; those at {without[:5]} have none")
+        flat = [caption for of_image in captions for caption in of_image]
         tokens = [self._caption_tokens(flat[i : i + batch_size]) for i in range(0, len(flat), batch_size)]
-        of_images = torch.cat(tokens).split([len(one) for one in captions])
-        return torch.stack([one.mean(0) for one in of_images]).half().numpy()
+        return torch.stack([of_image.mean(0) for of_image in torch.cat(tokens).split(n_captions)]).half().numpy()
 
     def _caption_tokens(self, captions) -> Tensor:
+        """Tokens of captions, (n_captions, n_tokens, n_features) float32 on the CPU."""
         length = self.text_encoder.config.max_position_embeddings
         ids = self.tokenizer(captions, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         ids = ids.input_ids.to(self.device)
@@ -75,7 +75,7 @@ class ClipEmbedder:
 
 
 def load(folder, device="cpu") -> ClipEmbedder:
-    """The embedder of a Versatile Diffusion folder (image_encoder, text_encoder, tokenizer); in half precision on a GPU."""
+    """Load the embedder of a Versatile Diffusion folder (image_encoder, text_encoder, tokenizer); in half precision on a GPU."""
     from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
     dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32

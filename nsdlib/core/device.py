@@ -1,8 +1,8 @@
 """The one place where a device is chosen; everything else creates tensors from its inputs."""
 
 
-def pick(name="auto"):
-    """Device of a run.
+def pick_device(name="auto"):
+    """Choose the device of a run.
 
     Parameters
     ----------

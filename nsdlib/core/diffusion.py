@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from nsdlib.core import clip, random
-from nsdlib.core.images import check_images, pil_resize
+from nsdlib.core.images import check_images, resize
 from nsdlib.core.weights import check_fit, read_tensors
 
 
@@ -25,41 +24,42 @@ class Tokens:
     """Tokens of one condition, (n_images, n_tokens, n_features), with the keys and values that attention layers made of them."""
 
     def __init__(self, values: Tensor):
-        self.values, self._made = values, {}
+        self.values, self._projected = values, {}
 
     def keys_and_values(self, attention) -> tuple[Tensor, Tensor]:
-        """What a diffusers Attention makes of the tokens, each (n_images, n_heads, n_tokens, n_features); computed once."""
-        if attention not in self._made:
-            made = (attention.to_k(self.values), attention.to_v(self.values))
-            self._made[attention] = tuple(_split(one, attention.heads) for one in made)
-        return self._made[attention]
+        """Return a diffusers Attention's keys and values, each (n_images, n_heads, n_tokens, n_features); computed once."""
+        if attention not in self._projected:
+            projections = (attention.to_k(self.values), attention.to_v(self.values))
+            self._projected[attention] = tuple(_split_heads(x, attention.heads) for x in projections)
+        return self._projected[attention]
 
 
-def _split(x, n_heads):
+def _split_heads(x, n_heads):
+    """(n_images, n_tokens, n_heads * n_features) -> (n_images, n_heads, n_tokens, n_features)."""
     return x.unflatten(2, (n_heads, -1)).transpose(1, 2)
 
 
 class Conditioning:
-    """What a UNet is guided by: text and vision tokens, and the text's share (a number, or (n_images, 1, 1, 1))."""
+    """Text tokens, vision tokens, and the text's weight: a number, or one an image, (n_images, 1, 1, 1)."""
 
     def __init__(self, text: Tensor, vision: Tensor, text_weight):
         self.text, self.vision, self.text_weight = Tokens(text), Tokens(vision), text_weight
 
 
 class TokenAttention:
-    """Attention to `Tokens`: a processor in the sense of diffusers, without the parts that no cross-attention here has."""
+    """Cross-attention to `Tokens`: an attention processor of diffusers, without the options that no layer here uses."""
 
     def __call__(self, attention, hidden_states, encoder_hidden_states, **_):
-        """(n_images, n_places, n_features) -> the same, from the keys and values of the tokens."""
-        query = _split(attention.to_q(hidden_states), attention.heads)
-        found = F.scaled_dot_product_attention(query, *encoder_hidden_states.keys_and_values(attention))
-        return attention.to_out[0](found.transpose(1, 2).flatten(2))
+        """Attend from (n_images, n_places, n_features) to the tokens; returns the same shape."""
+        query = _split_heads(attention.to_q(hidden_states), attention.heads)
+        values = F.scaled_dot_product_attention(query, *encoder_hidden_states.keys_and_values(attention))
+        return attention.to_out[0](values.transpose(1, 2).flatten(2))
 
 
 class DualAttention(nn.Module):
     """One transformer block over vision tokens and its twin over text tokens, mixed.
 
-    x + share * (text(x) - x) + (1 - share) * (vision(x) - x).
+    x + w * (text(x) - x) + (1 - w) * (vision(x) - x), where w is `text_weight`.
     """
 
     def __init__(self, vision: nn.Module, text: nn.Module):
@@ -69,19 +69,13 @@ class DualAttention(nn.Module):
             block.attn2.set_processor(TokenAttention())
 
     def forward(self, hidden_states, encoder_hidden_states: Conditioning, **options):
-        """As diffusers' Transformer2DModel, whose place it takes; the guide comes where its tokens would."""
-        guide, mixed = encoder_hidden_states, hidden_states
-        share = guide.text_weight
-        if not _is(share, 0):
-            mixed = mixed + share * (self.text(hidden_states, guide.text, **options)[0] - hidden_states)
-        if not _is(share, 1):
-            mixed = mixed + (1 - share) * (self.vision(hidden_states, guide.vision, **options)[0] - hidden_states)
+        """Take the place of diffusers' Transformer2DModel, with a `Conditioning` where that has tokens."""
+        tokens, mixed = encoder_hidden_states, hidden_states
+        weights = (tokens.text_weight, 1 - tokens.text_weight)
+        for twin, part, weight in zip((self.text, self.vision), (tokens.text, tokens.vision), weights, strict=True):
+            if isinstance(weight, Tensor) or weight != 0:
+                mixed = mixed + weight * (twin(hidden_states, part, **options)[0] - hidden_states)
         return (mixed,)
-
-
-def _is(share, value):
-    """Whether the share is this number for all images."""
-    return not isinstance(share, Tensor) and share == value
 
 
 class DualUNet(nn.Module):
@@ -90,52 +84,39 @@ class DualUNet(nn.Module):
     def __init__(self, image_unet: nn.Module, text_state: dict[str, Tensor] | None = None):
         super().__init__()
         self.unet = image_unet
-        blocks = [*image_unet.down_blocks, image_unet.mid_block, *image_unet.up_blocks]
-        for block in blocks:
+        for block in (*image_unet.down_blocks, image_unet.mid_block, *image_unet.up_blocks):
             if getattr(block, "attentions", None) is not None:
-                block.attentions = nn.ModuleList(DualAttention(one, copy.deepcopy(one)) for one in block.attentions)
+                block.attentions = nn.ModuleList(DualAttention(part, copy.deepcopy(part)) for part in block.attentions)
         if text_state is not None:
-            self.fill(text_state=text_state)
+            self.fill("text", text_state)
 
-    def fill(self, **states: dict[str, Tensor]):
-        """Take the tensors of `image_state`, `text_state` or both as they are; all must be there and fit, text_unet has more."""
-        for part, state in states.items():
-            own = getattr(self, part)()
-            what = (
-                "text_unet does not fit image_unet"
-                if part == "text_state"
-                else "image_unet does not fit its config.json"
-            )
-            check_fit(own, state, what=what, ignore_extra=part == "text_state")
-            names = self._names(part)
-            self.unet.load_state_dict({names[key]: state[key] for key in own}, strict=False, assign=True)
+    def fill(self, twin: str, state: dict[str, Tensor]):
+        """Load the tensors of image_unet ("vision") or text_unet ("text"); all must fit, but text_unet has more than is used."""
+        what = {"vision": "image_unet does not fit its config.json", "text": "text_unet does not fit image_unet"}[twin]
+        check_fit(self.published_state(twin), state, what=what, ignore_extra=twin == "text")
+        tensors = {name: state[key] for key, name in self._names(twin).items()}
+        self.unet.load_state_dict(tensors, strict=False, assign=True)
 
-    def text_state(self) -> dict[str, Tensor]:
-        """The twins' tensors under text_unet's names (`….attentions.0.norm.weight`)."""
+    def published_state(self, twin: str) -> dict[str, Tensor]:
+        """Return the text twins' tensors ("text"), or all others ("vision"), under the names of the published files."""
         state = self.unet.state_dict()
-        return {key: state[name] for key, name in self._names("text_state").items()}
+        return {key: state[name] for key, name in self._names(twin).items()}
 
-    def image_state(self) -> dict[str, Tensor]:
-        """Every other tensor under image_unet's names."""
-        state = self.unet.state_dict()
-        return {key: state[name] for key, name in self._names("image_state").items()}
-
-    def _names(self, part) -> dict[str, str]:
+    def _names(self, twin) -> dict[str, str]:
         """Names in the published file, and here: its `attentions.0.norm` is our `attentions.0.vision.norm` or `….text.norm`."""
-        keep = "text" if part == "text_state" else "vision"
         names = {}
         for name in self.unet.state_dict():
             before, _, after = name.partition(".attentions.")
             number, _, rest = after.partition(".")
-            if not after and keep == "vision":
+            if not after and twin == "vision":
                 names[name] = name
-            elif rest.startswith(f"{keep}."):
-                names[f"{before}.attentions.{number}.{rest.removeprefix(f'{keep}.')}"] = name
+            elif rest.startswith(f"{twin}."):
+                names[f"{before}.attentions.{number}.{rest.removeprefix(f'{twin}.')}"] = name
         return names
 
-    def forward(self, x: Tensor, t: Tensor, guide: Conditioning) -> Tensor:
-        """The UNet's prediction for x (n_images, channels, rows, columns) at step t, a number or one an image."""
-        return self.unet(x, t, encoder_hidden_states=guide).sample
+    def forward(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+        """Predict for x (n_images, channels, rows, columns) at step t, a number or one an image."""
+        return self.unet(x, t, encoder_hidden_states=conditioning).sample
 
 
 SAMPLERS = ("ddim", "dpm++", "unipc")
@@ -143,7 +124,7 @@ PIXEL_BATCH = 4  # images that the autoencoder sees at once: at 512 pixels it ne
 
 
 def make_scheduler(sampler: str, config: dict):
-    """A diffusers scheduler with the model's noise levels: `ddim` as published; `dpm++` and `unipc` need fewer steps.
+    """Return a diffusers scheduler with the model's noise levels: `ddim` as published; `dpm++` and `unipc` need fewer steps.
 
     Lu et al. 2022 (DPM-Solver++, second order, multistep) and Zhao et al. 2023 (UniPC).
     """
@@ -157,9 +138,9 @@ def make_scheduler(sampler: str, config: dict):
 
 
 def img2img_timesteps(scheduler, *, strength: float, n_steps: int, faithful: bool = False) -> tuple[int, list[int]]:
-    """The step at which noise is added, and the steps then walked down.
+    """Return the step at which noise is added, and the list of steps then walked down.
 
-    Standard: both start at the same step. `faithful` adds the noise one step above the first one walked, as the published
+    By default both start at the same step. `faithful` adds the noise one step above the first one walked, as the published
     Brain-Diffuser code does (741 and 721 for strength 0.75, 50 steps).
     """
     if not 0 < strength <= 1:
@@ -174,29 +155,30 @@ def img2img_timesteps(scheduler, *, strength: float, n_steps: int, faithful: boo
 
 
 def guided_walk(
-    unet: DualUNet, scheduler, x, *, steps, contexts, unconditional, guidance, text_weight, progress=None
+    unet: DualUNet, scheduler, x, *, steps, conditions, unconditional, guidance, text_weight, progress=None
 ) -> Tensor:
-    """Walk x down the steps on `empty + guidance * (conditional - empty)`, both in one pass of the UNet.
+    """Walk x, (n_images, channels, rows, columns), down the steps with classifier-free guidance (Ho & Salimans 2022).
 
-    x is (n_images, channels, rows, columns); contexts and unconditional are (text, vision) pairs, the empty ones of one row.
+    The prediction is `without + guidance * (with - without)`, both in one pass of the UNet; conditions and unconditional are
+    (text, vision) pairs of tokens, the unconditional ones of one row.
     """
-    pairs = [torch.cat([e.expand_as(c), c]) for e, c in zip(unconditional, contexts, strict=True)]
-    guide = Conditioning(*pairs, text_weight)
+    tokens = [torch.cat([empty.expand_as(full), full]) for empty, full in zip(unconditional, conditions, strict=True)]
+    conditioning = Conditioning(*tokens, text_weight)
     for t in steps:
-        both = unet(torch.cat([x, x]).to(pairs[0].dtype), torch.tensor(t, device=x.device), guide)
-        empty, conditional = both.float().chunk(2)
-        x = scheduler.step(empty + guidance * (conditional - empty), t, x).prev_sample
+        both = unet(torch.cat([x, x]).to(tokens[0].dtype), torch.tensor(t, device=x.device), conditioning)
+        unconditioned, conditioned = both.float().chunk(2)
+        x = scheduler.step(unconditioned + guidance * (conditioned - unconditioned), t, x).prev_sample
         if progress is not None:
             progress.update(len(x))
     return x
 
 
 class VersatileDiffusion:
-    """The second stage's models and its img2img loop; see `load`."""
+    """Models of the second stage and its img2img loop; `load` returns trained ones."""
 
     def __init__(self, unet: DualUNet, vae, scheduler, empty_text: Tensor, empty_vision: Tensor):
         self.unet, self.vae, self.scheduler = unet, vae, scheduler
-        self.empty = (empty_text, empty_vision)  # each (1, n_tokens, n_features)
+        self.unconditional = (empty_text, empty_vision)  # each (1, n_tokens, n_features)
 
     @property
     def image_size(self) -> int:
@@ -208,52 +190,66 @@ class VersatileDiffusion:
         self, rough, text, vision, *, image_ids, seed=0, strength=0.75, n_steps=50, guidance=7.5, text_weight=0.4,
         sampler="ddim", faithful=False, batch_size=32,
     ) -> np.ndarray:  # fmt: skip
-        """Refine rough images under the guidance of CLIP tokens.
+        """Refine rough images, guided by CLIP tokens.
 
         Parameters
         ----------
-        rough : (n_images, rows, columns, 3) uint8, of any size.
-        text, vision : (n_images, n_tokens, n_features), normalised as `nsdlib.core.clip` does.
-        image_ids : (n_images,) int; noise follows from (seed, image id), so no image depends on its batch.
-        strength : share of the steps that is walked. guidance : weight of the conditions. text_weight : 0 vision, 1 text only.
-        sampler : see `make_scheduler`.
-        faithful : start as the published code does (see `img2img_timesteps`) and draw the rough image's latents.
-        batch_size : images at once, at most; halved as often as the GPU's memory asks for it.
+        rough : (n_images, rows, columns, 3) uint8 array
+            Of any size.
+        text, vision : (n_images, n_tokens, n_features) arrays
+            Tokens, normalised as `nsdlib.core.clip` does.
+        image_ids : (n_images,) array of int
+        seed : int
+            Noise depends on seed and image id alone, so no image depends on its batch.
+        strength : float
+            Share of the steps that is walked, in (0, 1]: how much noise the rough image gets.
+        n_steps : int
+            Steps of the whole way from noise to image.
+        guidance : float
+            Factor of the difference between the predictions with and without tokens.
+        text_weight : float
+            From 0, vision tokens alone, to 1, text tokens alone.
+        sampler : {"ddim", "dpm++", "unipc"}
+        faithful : bool
+            Start as the published code does (see `img2img_timesteps`), and draw the rough image's latents.
+        batch_size : int
+            Images at once, at most; halved whenever the GPU's memory is too small.
 
         Returns
         -------
-        (n_images, size, size, 3) uint8.
+        (n_images, size, size, 3) uint8 array
         """
         self._check(rough, text, vision, image_ids)
         if faithful and sampler != "ddim":
             raise ValueError(f"faithful is what the published code does, which is sampler 'ddim', not {sampler!r}")
         scheduler = make_scheduler(sampler, self.scheduler.config)
-        begin = {"strength": strength, "n_steps": n_steps, "faithful": faithful}
-        walk = {"guidance": guidance, "text_weight": text_weight, "unconditional": self.empty}
-        n_walked, refined, done = len(img2img_timesteps(scheduler, **begin)[1]), [], 0
-        with tqdm(total=len(rough) * n_walked, desc="refining", unit="step", mininterval=5) as progress:
+        start = {"strength": strength, "n_steps": n_steps, "faithful": faithful}
+        options = {"guidance": guidance, "text_weight": text_weight, "unconditional": self.unconditional}
+        n_walked, refined, done = len(img2img_timesteps(scheduler, **start)[1]), [], 0
+        with tqdm(total=len(rough) * n_walked, desc="refining", unit="step", mininterval=5) as options["progress"]:
             while done < len(rough):
-                part = slice(done, done + batch_size)
-                add_at, steps = img2img_timesteps(scheduler, **begin)  # a scheduler remembers the last walk: begin anew
-                generators = random.generators(seed, image_ids[part])
-                contexts = [torch.as_tensor(np.asarray(c[part])).to(self.empty[0]) for c in (text, vision)]
+                batch = slice(done, done + batch_size)
+                add_at, steps = img2img_timesteps(scheduler, **start)  # a scheduler keeps state: begin anew
+                generators = random.generators(seed, image_ids[batch])
+                conditions = [torch.as_tensor(np.asarray(x[batch])).to(self.unconditional[0]) for x in (text, vision)]
                 try:
-                    clean = self.encode(rough[part], generators if faithful else None)
+                    clean = self.encode(rough[batch], generators if faithful else None)
                     noise = random.normal(clean, generators)
                     x = scheduler.add_noise(clean, noise, torch.tensor([add_at] * len(clean), device=clean.device))
-                    x = guided_walk(self.unet, scheduler, x, steps=steps, contexts=contexts, progress=progress, **walk)
+                    x = guided_walk(self.unet, scheduler, x, steps=steps, conditions=conditions, **options)
                     refined.append(self.decode(x))
                 except torch.cuda.OutOfMemoryError:
                     if batch_size == 1:
                         raise
-                    batch_size, progress.n = batch_size // 2, done * n_walked
+                    batch_size, options["progress"].n = batch_size // 2, done * n_walked
                     continue
                 done += len(clean)
         return np.concatenate(refined)
 
     def _check(self, rough, text, vision, image_ids):
+        """Refuse images, tokens and ids that do not belong together."""
         check_images(rough, "rough")
-        for name, tokens, empty in zip(("text", "vision"), (text, vision), self.empty, strict=True):
+        for name, tokens, empty in zip(("text", "vision"), (text, vision), self.unconditional, strict=True):
             if tokens.shape != (len(rough), *empty.shape[1:]):
                 raise ValueError(f"{name} tokens must be {(len(rough), *empty.shape[1:])}, got {tokens.shape}")
         if len(image_ids) != len(rough):
@@ -261,41 +257,41 @@ class VersatileDiffusion:
 
     @torch.inference_mode()
     def encode(self, images, generators=None) -> Tensor:
-        """uint8 images -> scaled latents: the posterior's mean, or a draw when generators are given."""
-        resized = pil_resize(images, self.image_size, Image.Resampling.BICUBIC)
-        x = torch.from_numpy(np.ascontiguousarray(resized)).permute(0, 3, 1, 2) / 127.5 - 1
-        found = [self.vae.encode(few.to(self.empty[0])).latent_dist for few in x.split(PIXEL_BATCH)]
-        z, sd = (torch.cat([getattr(one, name) for one in found]).float() for name in ("mean", "std"))
+        """Encode uint8 images as scaled latents: the posterior's mean, or a draw when generators are given."""
+        pixels = np.ascontiguousarray(resize(images, self.image_size, "pil bicubic"))
+        x = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
+        posteriors = [self.vae.encode(batch.to(self.unconditional[0])).latent_dist for batch in x.split(PIXEL_BATCH)]
+        z, sd = (torch.cat([getattr(p, name) for p in posteriors]).float() for name in ("mean", "std"))
         if generators is not None:
             z = z + sd * random.normal(z, generators)
         return z * self.vae.config.scaling_factor
 
     @torch.inference_mode()
     def decode(self, latents) -> np.ndarray:
-        """Scaled latents -> uint8 images."""
-        z = (latents / self.vae.config.scaling_factor).to(self.empty[0])
-        pixels = torch.cat([self.vae.decode(few).sample.float().cpu() for few in z.split(PIXEL_BATCH)])
+        """Decode scaled latents as uint8 images."""
+        z = (latents / self.vae.config.scaling_factor).to(self.unconditional[0])
+        pixels = torch.cat([self.vae.decode(batch).sample.float().cpu() for batch in z.split(PIXEL_BATCH)])
         return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
 def _read(folder: Path) -> dict[str, Tensor]:
-    """The tensors of a folder's file, safetensors or the published .bin, mapped into memory: read when they are used."""
-    found = sorted(folder.glob("diffusion_pytorch_model.*"))
-    if not found:
+    """The tensors of a folder's file, safetensors or else the published .bin, mapped into memory: read when they are used."""
+    files = sorted(folder.glob("diffusion_pytorch_model.*"), key=lambda file: file.suffix != ".safetensors")
+    if not files:
         raise FileNotFoundError(f"no diffusion_pytorch_model.safetensors or .bin in {folder}")
-    file = next((f for f in found if f.suffix == ".safetensors"), found[0])
-    return read_tensors(file, mmap=True)
+    return read_tensors(files[0], mmap=True)
 
 
 def load(folder: Path, device="cpu") -> VersatileDiffusion:
-    """Load a Versatile Diffusion folder component by component; on a GPU in half precision and with channels last."""
+    """Load a Versatile Diffusion folder, component by component; on a GPU in half precision and with channels last."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
     on_gpu = torch.device(device).type == "cuda"
     dtype, layout = (torch.float16, torch.channels_last) if on_gpu else (torch.float32, torch.contiguous_format)
     with torch.device("meta"):
         dual = DualUNet(UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "image_unet")))
-    dual.fill(image_state=_read(folder / "image_unet"), text_state=_read(folder / "text_unet"))
+    dual.fill("vision", _read(folder / "image_unet"))
+    dual.fill("text", _read(folder / "text_unet"))
     vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype, low_cpu_mem_usage=False)
     dual, vae = dual.to(device, dtype, memory_format=layout).eval(), vae.to(device, memory_format=layout).eval()
     embedder = clip.load(folder, device)

@@ -1,10 +1,12 @@
-"""Files that are whole or not there, and that have their room before they are filled."""
+"""Files: written whole or not at all, and given their room on the disk before they are filled."""
 
 import errno
 import os
+import shutil
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a full disk, a quota and a limit on file sizes answer
-UNABLE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}  # what file systems say that reserve nothing
+# Errors of a full disk, a limit on file sizes, and a quota, which not every system knows.
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+UNABLE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}  # errors of file systems that cannot reserve room
 
 
 def atomic_write(path, content):
@@ -15,30 +17,31 @@ def atomic_write(path, content):
 
 
 def preallocate(path, n_bytes):
-    """Give a file its room on the disk, or fail now rather than in the middle of a write.
+    """Reserve a file's room on the disk, so that it fails now rather than in the middle of a write.
 
-    What the file holds stays; where it is shorter, it is made so long. A file system that cannot reserve is asked how much is
-    free; on one that copies what is overwritten (Btrfs, ZFS), the room may be gone again by then.
+    The file keeps its contents, and a shorter one is extended. A system (macOS) or file system that cannot reserve is asked how
+    much is free; there, and on one that copies what is overwritten (Btrfs, ZFS), the room may be gone again by then.
 
     Parameters
     ----------
     path : Path
-        Made when it is not there.
+        Created when it does not exist.
     n_bytes : int
 
     Raises
     ------
     OSError
-        With an errno in `FULL` when there is not so much room.
+        With an errno in `FULL` when there is too little room.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        os.posix_fallocate(descriptor, 0, n_bytes)
-    except OSError as error:
-        if error.errno not in UNABLE:
-            raise
-        disk = os.fstatvfs(descriptor)
-        if disk.f_bavail * disk.f_frsize < n_bytes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
-    finally:
-        os.close(descriptor)
+    with path.open("ab") as file:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+                return
+            except OSError as error:
+                if error.errno not in UNABLE:
+                    raise
+        if shutil.disk_usage(path).free < n_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        if file.tell() < n_bytes:
+            file.truncate(n_bytes)

@@ -1,4 +1,4 @@
-"""Pixels as a discretised mixture of logistics, the way PixelCNN++ writes them (Salimans et al. 2017): reading them off."""
+"""Pixels from a discretised mixture of logistics, as PixelCNN++ parameterises it (Salimans et al. 2017)."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,10 @@ from nsdlib.core import random
 
 
 def split_parameters(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Split (n, 10 m, rows, columns) into mixture logits (n, m, ...) and, each (n, 3, m, ...), means, log scales, couplings."""
+    """Split (n, 10 m, rows, columns) into mixture logits (n, m, ...) and, each (n, 3, m, ...), means, log scales, couplings.
+
+    The couplings are those of red to green, red to blue, and green to blue.
+    """
     n, channels, rows, columns = parameters.shape
     m = channels // 10
     logits, rest = parameters[:, :m], parameters[:, m:].reshape(n, 3, 3 * m, rows, columns)
@@ -17,33 +20,27 @@ def split_parameters(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor
 
 
 def read_pixels(parameters: Tensor, generators=None) -> Tensor:
-    """Pixels in [-1, 1], (n_images, 3, rows, columns): the mixture's mean, or a draw when generators are given.
+    """Return pixels in [-1, 1], (n_images, 3, rows, columns): the mixture's mean, or a draw when generators are given.
 
-    Green leans on red and blue on both through the couplings; in a draw each colour is clamped before it is leant on.
+    Green depends on red, and blue on both, through the couplings; in a draw each colour is clamped before the next uses it.
     """
-    logits, means, log_scales, (k_rg, k_rb, k_gb) = _by_colour(parameters)
+    logits, means, log_scales, couplings = split_parameters(parameters)
     if generators is None:
         weights = logits.softmax(1)
-        red, green = means[0], means[1] + k_rg * means[0]
-        blue = means[2] + k_rb * red + k_gb * green
-        return torch.stack([(weights * x).sum(1) for x in (red, green, blue)], dim=1).clamp(-1, 1)
+        return torch.stack([(weights * x).sum(1) for x in _couple(means, couplings)], dim=1).clamp(-1, 1)
     gumbel = -torch.log(-torch.log(_open_uniform(logits, generators)))
-    chosen = F.one_hot((logits + gumbel).argmax(1), logits.shape[1]).movedim(-1, 1).to(logits)
-    means, scales, (k_rg, k_rb, k_gb) = (
-        [(x * chosen).sum(1) for x in group] for group in (means, [s.exp() for s in log_scales], (k_rg, k_rb, k_gb))
-    )
-    u = _open_uniform(torch.stack(means, dim=1), generators).unbind(1)
-    x = [m + s * (torch.log(v) - torch.log1p(-v)) for m, s, v in zip(means, scales, u, strict=True)]
-    red = x[0].clamp(-1, 1)
-    green = (x[1] + k_rg * red).clamp(-1, 1)
-    blue = (x[2] + k_rb * red + k_gb * green).clamp(-1, 1)
-    return torch.stack([red, green, blue], dim=1)
+    chosen = F.one_hot((logits + gumbel).argmax(1), logits.shape[1]).movedim(-1, 1).to(logits).unsqueeze(1)
+    means, scales, couplings = ((x * chosen).sum(2) for x in (means, log_scales.exp(), couplings))
+    u = _open_uniform(means, generators)
+    colours = means + scales * (torch.log(u) - torch.log1p(-u))  # (n_images, 3, rows, columns)
+    return torch.stack(_couple(colours, couplings, lambda x: x.clamp(-1, 1)), dim=1)
 
 
-def _by_colour(parameters):
-    """Mixture parts with one entry a colour; of the couplings the three used: red to green, red to blue, green to blue."""
-    logits, means, log_scales, couplings = split_parameters(parameters)
-    return logits, means.unbind(1), log_scales.unbind(1), (couplings[:, 0], couplings[:, 1], couplings[:, 2])
+def _couple(colours, couplings, bound=lambda x: x):
+    """Red, green and blue, each bounded before the next one uses it."""
+    red = bound(colours[:, 0])
+    green = bound(colours[:, 1] + couplings[:, 0] * red)
+    return red, green, bound(colours[:, 2] + couplings[:, 1] * red + couplings[:, 2] * green)
 
 
 def _open_uniform(like, generators):

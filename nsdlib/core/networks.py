@@ -8,17 +8,21 @@ networks keep within a tenth of the GRU's number of parameters at the paper's si
 
 import difflib
 import time
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nsdlib.core import ridge, training
-from nsdlib.core.ridge import Moments, check_finite, check_pair, check_patterns
+from nsdlib.core import training
+from nsdlib.core.ridge import Moments, Ridge, check_finite, check_pair, check_patterns
 
 HIDDEN = 100  # units a direction of each bidirectional GRU
 DROPOUT = 0.5
 REGION_WIDTH = 580  # numbers that `roi_gru` makes of each region: as many weights as the GRU has for its voxels
+NETWORKS = ("gru", "gated_mlp", "roi_gru", "cnn", "transformer")
+DECODERS = (*NETWORKS, "ridge")
+SETTINGS = ("name", "seed", "max_epochs", "batch_size", "augment")  # of a decoder, that its file keeps
 
 
 class BidirectionalGRU(nn.Module):
@@ -35,10 +39,7 @@ class BidirectionalGRU(nn.Module):
 
 
 class GatedLayer(nn.Module):
-    """What a bidirectional GRU computes in one step from a zero state, with layer normalisation: (n, n_in) -> (n, 200).
-
-    `from_gru` takes over a GRU's weights; the outputs are then the same.
-    """
+    """A bidirectional GRU's one step from a zero state, with layer normalisation: (n, n_in) -> (n, 200)."""
 
     def __init__(self, n_in: int):
         super().__init__()
@@ -53,21 +54,21 @@ class GatedLayer(nn.Module):
 
     @classmethod
     def from_gru(cls, layer: BidirectionalGRU) -> "GatedLayer":
-        """The same function as that layer, without its recurrent weights."""
-        own, gru = cls(layer.gru.input_size), layer.gru
+        """Return the same function as that layer, without its recurrent weights."""
+
+        def by_gate(name):  # torch stacks the gates of each direction, here each gate has both directions
+            ends = (getattr(layer.gru, f"{name}_l0{end}").unflatten(0, (3, HIDDEN)) for end in ("", "_reverse"))
+            return torch.stack([*ends], dim=1).flatten(0, 2)
+
+        gated, n_gates = cls(layer.gru.input_size), 4 * HIDDEN  # reset and update, whose two biases are added
+        recurrent = by_gate("bias_hh")
         with torch.no_grad():
-            weights, biases = [], []
-            for gate in range(3):
-                part = slice(gate * HIDDEN, (gate + 1) * HIDDEN)
-                for end in ("", "_reverse"):
-                    weights.append(getattr(gru, f"weight_ih_l0{end}")[part])
-                    recurrent = getattr(gru, f"bias_hh_l0{end}")[part]
-                    biases.append(getattr(gru, f"bias_ih_l0{end}")[part] + (recurrent if gate < 2 else 0))
-            own.gates.weight.copy_(torch.cat(weights))
-            own.gates.bias.copy_(torch.cat(biases))
-            own.candidate_bias.copy_(torch.cat([gru.bias_hh_l0[2 * HIDDEN :], gru.bias_hh_l0_reverse[2 * HIDDEN :]]))
-            own.norm.load_state_dict(layer.norm.state_dict())
-        return own
+            gated.gates.weight.copy_(by_gate("weight_ih"))
+            gated.gates.bias.copy_(by_gate("bias_ih"))
+            gated.gates.bias[:n_gates] += recurrent[:n_gates]
+            gated.candidate_bias.copy_(recurrent[n_gates:])
+            gated.norm.load_state_dict(layer.norm.state_dict())
+        return gated
 
 
 class RegionSequence(nn.Module):
@@ -75,30 +76,17 @@ class RegionSequence(nn.Module):
 
     def __init__(self, groups: np.ndarray):
         super().__init__()
-        for number in range(groups.max() + 1):
-            self.register_buffer(
-                f"voxels_{number}", torch.from_numpy(np.flatnonzero(groups == number)), persistent=False
-            )
-        sizes = np.bincount(groups)
-        self.project = nn.ModuleList(nn.Linear(int(size), REGION_WIDTH) for size in sizes if size)
+        self.sizes = np.bincount(groups).tolist()
+        self.register_buffer("order", torch.from_numpy(np.argsort(groups, kind="stable")), persistent=False)
+        self.project = nn.ModuleList(nn.Linear(size, REGION_WIDTH) for size in self.sizes)
         self.gru = nn.GRU(REGION_WIDTH, HIDDEN, batch_first=True, bidirectional=True)
         self.norm = nn.LayerNorm(2 * HIDDEN)
 
     def forward(self, x: Tensor) -> Tensor:
         """Walk through the regions."""
-        voxels = [self.get_buffer(f"voxels_{number}") for number in range(len(self.project))]
-        steps = [torch.tanh(project(x[:, own])) for project, own in zip(self.project, voxels, strict=True)]
+        regions = x[:, self.order].split(self.sizes, dim=1)
+        steps = [torch.tanh(project(region)) for project, region in zip(self.project, regions, strict=True)]
         return self.norm(self.gru(torch.stack(steps, dim=1))[0].mean(1))
-
-
-class Head(nn.Sequential):
-    """From 200 features to the latents, as the last five rows of Table 1."""
-
-    def __init__(self, n_latents: int):
-        width = 2 * HIDDEN
-        super().__init__(
-            nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(width, n_latents)
-        )
 
 
 class ConvolutionBlock(nn.Module):
@@ -134,18 +122,22 @@ class SelfAttentionBlock(nn.Module):
 
 
 def build_network(name: str, n_voxels: int, n_latents: int, groups: np.ndarray | None = None) -> nn.Module:
-    """An untrained network.
+    """Build an untrained network.
 
     Parameters
     ----------
-    name : "gru" (12,400,344 parameters at the paper's 15,724 voxels and 13,344 latents), "gated_mlp", "roi_gru", "cnn" or
-        "transformer".
-    groups : (n_voxels,) int, the region of each voxel for "roi_gru", numbered from 0 without gaps in the order of the steps;
-        all voxels are one region when not given.
+    name : str
+        One of `NETWORKS`; "gru" has 12,400,344 parameters at the paper's 15,724 voxels and 13,344 latents.
+    n_voxels, n_latents : int
+    groups : (n_voxels,) int array, optional
+        The region of each voxel for "roi_gru", numbered from 0 without gaps in the order of the steps; all voxels are one
+        region when not given.
     """
     if name == "gated_mlp":  # from the same start as the GRU
         gru = build_network("gru", n_voxels, n_latents)
-        return nn.Sequential(*(GatedLayer.from_gru(one) if isinstance(one, BidirectionalGRU) else one for one in gru))
+        return nn.Sequential(
+            *(GatedLayer.from_gru(layer) if isinstance(layer, BidirectionalGRU) else layer for layer in gru)
+        )
     if name == "gru":
         layers = [BidirectionalGRU(n_voxels), nn.Dropout(DROPOUT), BidirectionalGRU(2 * HIDDEN)]
     elif name == "roi_gru":
@@ -154,19 +146,23 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups: np.ndarray |
     else:
         block = {"cnn": ConvolutionBlock, "transformer": SelfAttentionBlock}[name]()
         layers = [BidirectionalGRU(n_voxels), block, BidirectionalGRU(block.n_out)]
-    return nn.Sequential(*layers, Head(n_latents))
+    width = 2 * HIDDEN  # the last five rows of Table 1
+    head = (nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(width, n_latents))
+    return nn.Sequential(*layers, nn.Sequential(*head))
 
 
 def region_groups(in_region: np.ndarray) -> np.ndarray:
-    """The region of each voxel: the first that holds it, or one more for voxels in none.
+    """Return the region of each voxel: the first that holds it, or one more for voxels in none.
 
     Parameters
     ----------
-    in_region : (n_regions, n_voxels) bool, in the order of the steps.
+    in_region : (n_regions, n_voxels) bool array
+        Regions in the order of the steps.
 
     Returns
     -------
-    (n_voxels,) int64, numbered from 0 without gaps: regions without a voxel of their own are left out.
+    (n_voxels,) int64 array
+        Numbered from 0 without gaps: regions without a voxel of their own are left out.
     """
     first = np.where(in_region.any(0), in_region.argmax(0), len(in_region))
     return np.unique(first, return_inverse=True)[1].astype(np.int64)
@@ -177,18 +173,26 @@ class NeuralDecoder:
 
     Parameters
     ----------
-    name : any of `NETWORKS`.
-    seed : fixes initial weights, the validation images, batches and dropout.
-    max_epochs, batch_size, augment : see `nsdlib.core.training`.
-    groups : see `build_network`.
+    name : str
+        One of `NETWORKS`.
+    seed : int
+        Of initial weights, the validation images, batches and dropout.
+    max_epochs, batch_size, augment : int, int and float
+        As in `training.search`.
+    groups : (n_voxels,) int array, optional
+        As in `build_network`.
+    device : torch.device or str
 
     Attributes
     ----------
-    history : `training.History` of the first of the two fits.
-    rows_validation, predicted_validation : the images that the first fit left out, (n_validation,), and what it predicted for
-        them, (n_validation, n_latents).
-    held_out, targets : `Moments` of the predictions of validation images, and of the training latents.
-    seconds : what `fit` took.
+    history : training.History
+        Of the first of the two fits.
+    rows_validation, predicted_validation : (n_validation,) int and (n_validation, n_latents) float32 arrays
+        The images that the first fit left out, and its predictions for them.
+    held_out, targets : Moments
+        Of those predictions, and of the training latents.
+    seconds : float
+        Duration of `fit`.
     """
 
     def __init__(self, name, *, seed=0, max_epochs=200, batch_size=64, augment=0.0, groups=None, device="cpu"):
@@ -206,112 +210,89 @@ class NeuralDecoder:
         self._scale = float(Y.std(dtype=np.float64)) or 1.0
         x = torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32)).to(self.device)
         y = torch.from_numpy((Y - self.targets.mean) / self._scale).to(self.device)
-        settings = {"seed": self.seed, "batch_size": self.batch_size, "augment": self.augment}
-        rows_fit, self.rows_validation = training.split(len(X), seed=self.seed)
-        self.history, network = training.search(
-            lambda: self._new(X, Y),
-            x,
-            y,
-            rows_fit,
-            self.rows_validation,
-            max_epochs=self.max_epochs,
-            name=self.name,
-            **settings,
-        )
-        self.predicted_validation = self._latents(network, x[self.rows_validation])
+        settings = {"seed": self.seed, "batch_size": self.batch_size, "augment": self.augment, "name": self.name}
+        rows = training.split(len(X), seed=self.seed)
+        new = partial(self._new, X.shape[1], Y.shape[1])
+        self.history, network = training.search(new, x, y, *rows, max_epochs=self.max_epochs, **settings)
+        self.rows_validation, self.predicted_validation = rows[1], self._latents(network, x[rows[1]])
         self.held_out = Moments.of(self.predicted_validation)
-        self.network = training.follow(self._new(X, Y), x, y, self.history.rates, name=self.name, **settings)
+        self.network = training.follow(new(), x, y, self.history.rates, **settings)
         self.n_voxels, self.seconds = X.shape[1], time.perf_counter() - start
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Latents of X (n_images, n_voxels): (n_images, n_latents) float32."""
+        """Predict the latents of X (n_images, n_voxels): (n_images, n_latents) float32."""
         check_patterns(X, self.n_voxels)
         return self._latents(self.network, torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32)).to(self.device))
 
     def to_dataset(self):
-        """All that a fitted decoder is, as an xarray.Dataset that `from_dataset` takes."""
+        """Return all of a fitted decoder as an xarray.Dataset that `from_dataset` takes."""
         import xarray as xr
 
         arrays = {"errors": self.history.errors, "rates": self.history.rates, "seconds": self.seconds}
         arrays |= {name: getattr(self, name) for name in ("groups", "rows_validation", "predicted_validation")}
         for name in ("held_out", "targets"):
-            arrays |= {f"{name}_{part}": getattr(getattr(self, name), part) for part in ("mean", "sd")}
+            arrays |= {f"{name}_{moment}": values for moment, values in vars(getattr(self, name)).items()}
         arrays |= {f"network.{key}": tensor.cpu().numpy() for key, tensor in self.network.state_dict().items()}
         arrays = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
         variables = {name: ([f"{name}_{axis}" for axis in range(a.ndim)], a) for name, a in arrays.items()}
-        numbers = ("name", "seed", "max_epochs", "batch_size", "augment", "n_voxels", "_scale")
-        return xr.Dataset(variables, attrs={name: getattr(self, name) for name in numbers})
+        return xr.Dataset(variables, attrs={name: getattr(self, name) for name in (*SETTINGS, "n_voxels", "_scale")})
 
     @classmethod
     def from_dataset(cls, dataset) -> "NeuralDecoder":
-        """The fitted decoder again; it predicts on the CPU."""
-        numbers = {
-            key: value.item() if isinstance(value, np.generic) else value for key, value in dataset.attrs.items()
-        }
+        """Return the fitted decoder again; it predicts on the CPU."""
+        attributes = {name: np.asarray(value).item() for name, value in dataset.attrs.items()}
         arrays = {name: array.values for name, array in dataset.items()}
-        settings = {name: numbers[name] for name in ("seed", "max_epochs", "batch_size", "augment")}
-        one = cls(numbers["name"], groups=arrays.get("groups"), **settings)
-        one.n_voxels, one._scale, one.seconds = numbers["n_voxels"], numbers["_scale"], float(arrays["seconds"])
-        one.history = training.History(*(tuple(arrays[name].tolist()) for name in ("errors", "rates")))
-        one.rows_validation, one.predicted_validation = arrays["rows_validation"], arrays["predicted_validation"]
-        one.held_out, one.targets = (
-            Moments(arrays[f"{of}_mean"], arrays[f"{of}_sd"]) for of in ("held_out", "targets")
-        )
+        decoder = cls(**{name: attributes[name] for name in SETTINGS}, groups=arrays.get("groups"))
+        decoder.n_voxels, decoder._scale = attributes["n_voxels"], attributes["_scale"]
+        decoder.seconds = float(arrays["seconds"])
+        decoder.history = training.History(*(tuple(arrays[name].tolist()) for name in ("errors", "rates")))
+        decoder.rows_validation = arrays["rows_validation"]
+        decoder.predicted_validation = arrays["predicted_validation"]
+        for name in ("held_out", "targets"):
+            setattr(decoder, name, Moments(arrays[f"{name}_mean"], arrays[f"{name}_sd"]))
         state = {name.removeprefix("network."): array for name, array in arrays.items() if name.startswith("network.")}
-        with torch.random.fork_rng(devices=[]):  # its first weights are drawn for nothing
-            one.network = build_network(one.name, one.n_voxels, len(one.targets.mean), one.groups)
-        one.network.load_state_dict({key: torch.from_numpy(array) for key, array in state.items()})
-        return one
+        decoder.network = decoder._new(decoder.n_voxels, len(decoder.targets.mean))
+        decoder.network.load_state_dict({key: torch.from_numpy(array) for key, array in state.items()})
+        return decoder
 
     @property
     def n_bytes(self) -> int:
-        """What a fitted network holds to predict: its weights. While it is trained, four times as much, and the best copy."""
+        """Size of a fitted network's weights. While it is trained, four times as much is held, and the best copy."""
         return sum(part.nbytes for part in self.network.state_dict().values())
 
-    def _new(self, X, Y):
-        """A network with seeded weights; the global random state is left alone."""
+    def _new(self, n_voxels, n_latents):
+        """Build a network with seeded weights; the global random state is left alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return build_network(self.name, X.shape[1], Y.shape[1], self.groups).to(self.device)
+            return build_network(self.name, n_voxels, n_latents, self.groups).to(self.device)
 
     @torch.inference_mode()
     def _latents(self, network, x):
         return network.eval()(x).cpu().numpy() * self._scale + self.targets.mean
 
 
-NETWORKS = ("gru", "gated_mlp", "roi_gru", "cnn", "transformer")
-DECODERS = (*NETWORKS, "ridge")
-
-
 def make(name, *, seed=0, max_epochs=200, batch_size=64, augment=0.0, groups=None, alphas=(50_000.0,), device="cpu"):
-    """A decoder by name, with `fit(X, Y)`, `predict(X)`, `held_out` and `targets`.
+    """Return an unfitted decoder by name, with `fit(X, Y)`, `predict(X)`, `held_out` and `targets`.
 
-    Raises
-    ------
-    ValueError
-        For a name that is none of `DECODERS`; it tells the nearest.
+    ValueError for a name that is none of `DECODERS`; its message has the nearest.
     """
     if name not in DECODERS:
-        near = difflib.get_close_matches(str(name), DECODERS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = "".join(f"; did you mean {near!r}?" for near in difflib.get_close_matches(str(name), DECODERS, n=1))
         raise ValueError(f"no decoder {name!r}{hint} There are {', '.join(DECODERS)}.")
     if name == "ridge":
-        return ridge.Ridge(alphas, device=device)
+        return Ridge(alphas, device=device)
     settings = {"max_epochs": max_epochs, "batch_size": batch_size, "augment": augment, "groups": groups}
     return NeuralDecoder(name, seed=seed, device=device, **settings)
 
 
 def fit(name, X, Y, **settings):
-    """A decoder by name, fitted to X (n_images, n_voxels) and Y (n_images, n_latents); `settings` as for `make`."""
+    """Fit a decoder by name to X (n_images, n_voxels) and Y (n_images, n_latents); `settings` as for `make`."""
     return make(name, **settings).fit(X, Y)
 
 
 def count_parameters(name: str, n_voxels: int, n_latents: int, groups: np.ndarray | None = None) -> int:
-    """Trained numbers of a decoder; a ridge has a weight for each voxel and latent, and an intercept a latent.
-
-    `groups` (n_voxels,) int is for "roi_gru", as in `build_network`.
-    """
+    """Count the trained numbers of a decoder; a ridge has a weight for each voxel and latent, and an intercept a latent."""
     if name == "ridge":
         return (n_voxels + 1) * n_latents
     with torch.device("meta"):

@@ -6,16 +6,17 @@ from torch import Tensor
 
 
 def generators(seed: int, image_ids) -> list[torch.Generator]:
-    """One generator an image, seeded by the pair of seed and image id."""
-    states = (np.random.SeedSequence([seed, int(one)]).generate_state(1, np.uint64)[0] for one in image_ids)
+    """Make one generator an image, seeded by the pair of seed and image id."""
+    sequences = (np.random.SeedSequence([seed, int(image_id)]) for image_id in image_ids)
+    states = (sequence.generate_state(1, np.uint64)[0] for sequence in sequences)
     return [torch.Generator().manual_seed(int(state >> 1)) for state in states]
 
 
 def normal(like: Tensor, generators: list[torch.Generator]) -> Tensor:
-    """Standard normal numbers of a batch's shape (n_images, ...), each image's from its own generator."""
+    """Draw standard normal numbers of a batch's shape (n_images, ...), each image's from its own generator."""
     return torch.stack([torch.randn(like.shape[1:], generator=generator) for generator in generators]).to(like)
 
 
 def uniform(like: Tensor, generators: list[torch.Generator]) -> Tensor:
-    """Uniform numbers in [0, 1) of a batch's shape (n_images, ...), each image's from its own generator."""
+    """Draw uniform numbers in [0, 1) of a batch's shape (n_images, ...), each image's from its own generator."""
     return torch.stack([torch.rand(like.shape[1:], generator=generator) for generator in generators]).to(like)

@@ -33,14 +33,13 @@ class Moments:
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Moments":
-        """The moments over rows of (n_images, n_targets), summed in float64."""
-        return cls(
-            values.mean(0, dtype=np.float64).astype(np.float32), values.std(0, dtype=np.float64).astype(np.float32)
-        )
+        """Compute the moments over rows of (n_images, n_targets), summed in float64."""
+        mean, sd = values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64)
+        return cls(mean.astype(np.float32), sd.astype(np.float32))
 
 
 def check_pair(X: np.ndarray, Y: np.ndarray):
-    """Refuse patterns and targets that do not belong together, and patterns that hold numbers that are none."""
+    """Raise ValueError for patterns and targets that do not belong together, and for non-finite patterns."""
     if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y):
         raise ValueError(
             f"X must be (n_images, n_voxels) and Y (n_images, n_targets) with as many images, got {X.shape} and {Y.shape}"
@@ -49,18 +48,13 @@ def check_pair(X: np.ndarray, Y: np.ndarray):
 
 
 def check_finite(name: str, values: np.ndarray):
-    """Refuse numbers that are none."""
+    """Raise ValueError for non-finite values."""
     if not np.isfinite(values).all():
         raise ValueError(f"{name} holds {np.count_nonzero(~np.isfinite(values))} values that are not finite numbers")
 
 
-def blocks(n_targets: int, size: int) -> list[slice]:
-    """Targets a block at a time."""
-    return [slice(i, i + size) for i in range(0, n_targets, size)]
-
-
 def check_patterns(X: np.ndarray, n_voxels: int | None):
-    """Refuse patterns for prediction before a fit, of another width than at the fit, or that hold numbers that are none."""
+    """Raise ValueError for patterns before a fit, of another width than at the fit, or with non-finite values."""
     if n_voxels is None:
         raise ValueError("this decoder has not been fitted; call fit(X, Y) first")
     if X.ndim != 2 or X.shape[1] != n_voxels:
@@ -73,18 +67,23 @@ class Ridge:
 
     Parameters
     ----------
-    alphas : penalties on the sum of squared weights (scikit-learn's `alpha`); of several, the one with the smallest
+    alphas : sequence of float
+        Positive penalties on the sum of squared weights (scikit-learn's `alpha`); of several, the one with the smallest
         leave-one-image-out error is kept (over all targets, or over 8,192 of them, evenly spaced).
-    batch_size : targets handled at a time; bounds the memory.
-    device : where the arithmetic is done: factors in float64, their products with targets in float32; kernels in short sums
-        of float32 that are added up in float64, or in float64 where a penalty is small.
+    batch_size : int
+        Targets handled at a time; bounds the memory.
+    device : torch.device or str
+        Factors are computed in float64, their products with targets in float32; kernels in short sums of float32 that are
+        added up in float64, or in float64 where a penalty is small.
 
     Attributes
     ----------
-    alpha : the penalty kept.
-    errors : mean squared leave-one-out error of each penalty, (n_alphas,).
-    held_out : `Moments` of the leave-one-out predictions of the training images, or of 500 of them.
-    targets : `Moments` of the training targets.
+    alpha : float
+        The penalty kept.
+    errors : (n_alphas,) float64 array, or None
+        Mean squared leave-one-out error of each penalty, in squared units of the targets; None for a single penalty.
+    held_out, targets : Moments
+        Of the leave-one-out predictions of the training images (or of 500 of them), and of the training targets.
     """
 
     def __init__(self, alphas=(1.0,), *, batch_size: int = 8192, device="cpu"):
@@ -97,7 +96,7 @@ class Ridge:
         """Fit from X (n_images, n_voxels) to Y (n_images, n_targets).
 
         Y may lie in a file (a memory map, an HDF5 dataset) and be of half precision; it is kept by reference, because
-        predictions are made from it.
+        predictions are made from it. Raises ValueError for shapes that do not fit and for non-finite values.
         """
         check_pair(X, Y)
         self._mean = X.mean(0, dtype=np.float64)
@@ -109,7 +108,7 @@ class Ridge:
         return self
 
     def fit_kernel(self, kernel: np.ndarray, Y: np.ndarray) -> "Ridge":
-        """The same from the Gram matrix (n_images, n_images) of centred patterns; then use `predict_kernel`."""
+        """Fit the same from the Gram matrix (n_images, n_images) of centred patterns; then use `predict_kernel`."""
         if kernel.shape != (len(Y), len(Y)):
             raise ValueError(f"the kernel must be (n_images, n_images) for {len(Y)} images of Y, got {kernel.shape}")
         check_finite("kernel", kernel)
@@ -119,18 +118,18 @@ class Ridge:
 
     @property
     def n_bytes(self) -> int:
-        """What a fitted ridge holds to predict: centred patterns, factor, and the targets, in memory or in their file."""
+        """Size of what a fitted ridge needs to predict: centred patterns, factor, and the targets, in memory or in their file."""
         return sum(part.nbytes for part in (self._X, self._root, self._Y) if part is not None)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Targets of X (n_images, n_voxels): (n_images, n_targets) float32."""
+        """Predict the targets of X (n_images, n_voxels): (n_images, n_targets) float32."""
         if self.targets is not None and self.n_voxels is None:
             raise ValueError("this ridge was fitted to a kernel and knows no voxels; call predict_kernel(products)")
         check_patterns(X, self.n_voxels)
         return self._predict(_products(self._centred_patterns(X), self._X))
 
     def predict_kernel(self, kernel) -> np.ndarray:
-        """The same from the products (n_images, n_train) of new and training patterns, both minus the training mean."""
+        """Predict the same from the products (n_images, n_train) of new and training patterns, both minus the training mean."""
         if self.targets is None:
             raise ValueError("this ridge has not been fitted; call fit(X, Y) or fit_kernel(kernel, Y) first")
         if kernel.ndim != 2 or kernel.shape[1] != len(self._Y):
@@ -139,24 +138,21 @@ class Ridge:
         return self._predict(kernel)
 
     def _predict(self, kernel):
-        """Targets from products, block by block."""
+        """Predict targets from products, block by block."""
         weights = torch.cholesky_solve(self._tensor(kernel).T, self._root).T.float()  # (n_images, n_train)
         predicted = np.empty((len(weights), self._Y.shape[1]), dtype=np.float32)
-        for part in blocks(self._Y.shape[1], self.batch_size):
+        for part in self._blocks():
             mean = torch.as_tensor(self.targets.mean[part]).to(self.device)
             predicted[:, part] = (weights @ (self._target(part) - mean) + mean).cpu().numpy()
         return predicted
 
     def _fit(self, kernel, Y):
-        """Choose the penalty, factorise, and look at the targets once for their moments and the held-out ones.
-
-        The kernel is used up.
-        """
+        """Choose the penalty, factorise the kernel in place, and pass once over the targets for their moments."""
         self._Y, self.errors, self.n_voxels, self.targets = Y, None, None, None  # unfitted, should this fail
         if len(Y) < 2:
             raise ValueError(f"a ridge needs at least two training images, one to predict the other, got {len(Y)}")
         if len(self.alphas) > 1:
-            self.errors = _leave_one_out_errors(kernel, self._some_targets(), self.alphas)
+            self.errors = _leave_one_out_errors(kernel, self._choosing_targets(), self.alphas)
         self.alpha = self.alphas[0 if self.errors is None else int(np.argmin(self.errors))]
         kernel.diagonal().add_(self.alpha)
         self._root = torch.linalg.cholesky(kernel, out=kernel)
@@ -164,10 +160,10 @@ class Ridge:
         units = kernel.new_zeros(len(Y), len(rows))
         units[rows, torch.arange(len(rows))] = 1
         dual = torch.cholesky_solve(units, self._root).T  # (n_held_out, n_images)
-        remaining = self.alpha * dual[torch.arange(len(rows)), rows] - 1 / len(Y)
-        weights = (dual * (self.alpha / remaining)[:, None]).float()  # from targets to how far leaving out is off
+        remaining = self.alpha * dual[torch.arange(len(rows)), rows] - 1 / len(Y)  # 1 - h
+        weights = (dual * (self.alpha / remaining)[:, None]).float()  # from targets to the errors of leaving out
         moments = np.empty((4, Y.shape[1]), dtype=np.float32)
-        for part in blocks(Y.shape[1], self.batch_size):
+        for part in self._blocks():
             block = self._target(part)
             mean = block.mean(0)
             if not mean.isfinite().all():
@@ -178,26 +174,28 @@ class Ridge:
             moments[:, part] = torch.stack([mean, sd, held_mean + mean, held_sd]).cpu().numpy()
         self.targets, self.held_out = Moments(*moments[:2]), Moments(*moments[2:])
 
-    def _held_out_rows(self):
-        """Rows of the training images that are left out in turn."""
-        n = len(self._Y)
-        rows = np.arange(n)
-        if n > HELD_OUT_IMAGES:
-            rows = np.sort(np.random.default_rng(0).choice(n, HELD_OUT_IMAGES, replace=False))
-        return torch.as_tensor(rows, device=self.device)
+    def _blocks(self):
+        """Return slices of at most `batch_size` targets."""
+        return [slice(start, start + self.batch_size) for start in range(0, self._Y.shape[1], self.batch_size)]
 
-    def _some_targets(self):
-        """Centred targets for the choice of the penalty: (n_images, n_some)."""
+    def _held_out_rows(self):
+        """Draw the rows of the training images that are left out in turn."""
+        n_images = len(self._Y)
+        drawn = np.random.default_rng(0).choice(n_images, min(n_images, HELD_OUT_IMAGES), replace=False)
+        return torch.as_tensor(np.sort(drawn), device=self.device)
+
+    def _choosing_targets(self):
+        """Return centred targets for the choice of the penalty: (n_images, at most 8,192)."""
         step = -(-self._Y.shape[1] // CHOOSING_TARGETS)
-        some = self._tensor(np.ascontiguousarray(self._Y[:, ::step]))
-        return some - some.mean(0)
+        targets = self._tensor(np.ascontiguousarray(self._Y[:, ::step]))
+        return targets - targets.mean(0)
 
     def _target(self, part):
-        """A block of targets: (n_images, n_some) float32."""
+        """Return a block of targets: (n_images, n_block) float32."""
         return torch.as_tensor(np.ascontiguousarray(self._Y[:, part])).to(self.device, torch.float32)
 
     def _centred_patterns(self, X):
-        """Patterns minus the training mean, in the precision of the kernels."""
+        """Subtract the training mean from patterns, in the precision of the kernels."""
         X = torch.as_tensor(X).to(self.device, self._precision)
         return X - torch.as_tensor(self._mean).to(X)
 
@@ -206,7 +204,7 @@ class Ridge:
 
 
 def _gram(X):
-    """X X' of (n_images, n_voxels) patterns in float64, its upper half mirrored from the lower."""
+    """Compute X X' of (n_images, n_voxels) patterns in float64, its upper half mirrored from the lower."""
     kernel = X.new_empty(len(X), len(X), dtype=torch.float64)
     for start in range(0, len(X), KERNEL_ROWS):
         rows = slice(start, start + KERNEL_ROWS)
@@ -216,61 +214,61 @@ def _gram(X):
 
 
 def _products(A, B):
-    """A B' of patterns (n_a, n_voxels) and (n_b, n_voxels): (n_a, n_b) float64."""
+    """Compute A B' of patterns (n_a, n_voxels) and (n_b, n_voxels): (n_a, n_b) float64."""
     if A.dtype == torch.float64:
         return A @ B.T
     total = A.new_zeros(len(A), len(B), dtype=torch.float64)
-    for some_a, some_b in zip(A.split(KERNEL_VOXELS, dim=1), B.split(KERNEL_VOXELS, dim=1), strict=True):
-        total += some_a @ some_b.T
+    for part_a, part_b in zip(A.split(KERNEL_VOXELS, dim=1), B.split(KERNEL_VOXELS, dim=1), strict=True):
+        total += part_a @ part_b.T
     return total
 
 
 def _leave_one_out_errors(kernel, targets, alphas):
-    """Mean squared leave-one-out error of every penalty, from one factorisation and one product of matrices a penalty.
+    """Compute the mean squared leave-one-out error of every penalty, from one factorisation and one product of matrices each.
 
-    Along the kernel's eigenvectors all penalties see the same targets, and each leaves its own share. With more targets than
-    images, their Gram matrix stands for them.
+    Along the kernel's eigenvectors a penalty leaves alpha / (eigenvalue + alpha) of the targets. With more targets than images,
+    their Gram matrix stands for them.
     """
     spectrum, vectors = torch.linalg.eigh(kernel)
     spectrum, many, errors = spectrum.clamp(min=0), targets.shape[1] > len(targets), []
     along = vectors.T @ (targets @ targets.T) @ vectors if many else vectors.T @ targets
     for alpha in alphas:
-        left = alpha / (spectrum + alpha)
-        shrunk = vectors * left
+        kept = alpha / (spectrum + alpha)
+        shrunk = vectors * kept
         residuals = shrunk @ along
         squares = (residuals * (shrunk if many else residuals)).sum(1)
-        remaining = vectors.square() @ left - 1 / len(vectors)  # 1 - h, the intercept's leverage included
+        remaining = vectors.square() @ kept - 1 / len(vectors)  # 1 - h, the intercept's leverage included
         errors.append((squares / remaining.square()).sum().item() / targets.numel())
     return np.array(errors)
 
 
 def region_kernels(X_train: np.ndarray, X_test: np.ndarray, voxels=slice(None)) -> tuple[np.ndarray, np.ndarray]:
-    """Products of centred patterns over some voxels; those of all other voxels are the products over all minus these.
+    """Compute products of centred patterns over some voxels; those of all other voxels are the products over all minus these.
 
     Parameters
     ----------
-    X_train, X_test : (n_images, n_voxels)
-    voxels : (n_voxels,) bool; all when not given.
+    X_train, X_test : (n_images, n_voxels) arrays
+    voxels : (n_voxels,) bool array
+        All when not given.
 
     Returns
     -------
-    (n_train, n_train) and (n_test, n_train) float64, for `Ridge.fit_kernel` and `Ridge.predict_kernel`.
+    (n_train, n_train) and (n_test, n_train) float64 arrays
+        For `Ridge.fit_kernel` and `Ridge.predict_kernel`.
     """
-    old, new = X_train[:, voxels], X_test[:, voxels]
-    mean = old.mean(0, dtype=np.float64)
-    old, new = old - mean, new - mean
-    return old @ old.T, new @ old.T
+    train, test = X_train[:, voxels], X_test[:, voxels]
+    mean = train.mean(0, dtype=np.float64)
+    train, test = train - mean, test - mean
+    return train @ train.T, test @ train.T
 
 
 def decode(X, Y, X_test, *, alphas, mode, device="cpu") -> np.ndarray:
-    """Predictions of a ridge fitted to X (n_images, n_voxels) and Y (n_images, n_targets), with their spread from `rescale`.
+    """Fit a ridge to X (n_images, n_voxels) and Y (n_images, n_targets), and predict with the spread from `rescale`.
 
-    Returns
-    -------
-    (n_test, n_targets) float32, for X_test (n_test, n_voxels).
+    The result is (n_test, n_targets) float32, for X_test (n_test, n_voxels).
     """
-    one = Ridge(alphas, device=device).fit(X, Y)
-    return rescale(one.predict(X_test), one, mode=mode)
+    decoder = Ridge(alphas, device=device).fit(X, Y)
+    return rescale(decoder.predict(X_test), decoder, mode=mode)
 
 
 def rescale(predicted: np.ndarray, decoder, *, mode: str) -> np.ndarray:
@@ -278,15 +276,19 @@ def rescale(predicted: np.ndarray, decoder, *, mode: str) -> np.ndarray:
 
     Parameters
     ----------
-    predicted : (n_images, n_targets) float32, from a fitted decoder.
-    decoder : with `held_out` and `targets` (`Moments`) as `Ridge` has them.
-    mode : "none" leaves them; "train" standardises by the moments of held-out predictions of training images; "test" by the
-        moments of these predictions themselves, as Brain-Diffuser does: then each image's result leans on the other test images
-        (transductive), and one image alone cannot be decoded.
+    predicted : (n_images, n_targets) float32 array
+        From a fitted decoder.
+    decoder : Ridge or NeuralDecoder
+        With `held_out` and `targets` (`Moments`).
+    mode : str
+        "none" leaves them; "train" standardises by the moments of held-out predictions of training images; "test" by the
+        moments of these predictions themselves, as Brain-Diffuser does: then each image's result leans on the other test
+        images (transductive), and one image alone cannot be decoded.
 
     Returns
     -------
-    (n_images, n_targets) float32, with the training targets' mean and standard deviation where the predictions vary.
+    (n_images, n_targets) float32 array
+        With the training targets' mean and standard deviation where the predictions vary.
     """
     if mode not in ("none", "train", "test"):
         raise ValueError(f'mode must be "none", "train" or "test", got {mode!r}')

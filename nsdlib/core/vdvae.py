@@ -6,17 +6,17 @@ in (channel, row, column) order, are what a brain decoder predicts; the blocks a
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nsdlib.core import mixture, random
-from nsdlib.core.images import pil_resize
+from nsdlib.core.images import resize
 from nsdlib.core.weights import check_fit, read_tensors
 
 PIXEL_MEAN, PIXEL_SCALE = 115.92961967, 69.37404  # of ImageNet-64, in grey levels
@@ -24,7 +24,7 @@ PIXEL_MEAN, PIXEL_SCALE = 115.92961967, 69.37404  # of ImageNet-64, in grey leve
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What fixes the shape of the network; the defaults are the published ImageNet-64 model's.
+    """Shape of the network; the defaults are those of the published ImageNet-64 model.
 
     `enc_blocks` and `dec_blocks` are lists of `RxN` (N blocks at resolution R), `RdD` (one block at R that then pools by D)
     and `RmM` (one block at R that first adds the state of resolution M, enlarged).
@@ -64,7 +64,7 @@ class Block(nn.Module):
         self.residual, self.pool = residual, pool
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n_images, n_in, rows, columns) -> (n_images, n_out, rows / pool, columns / pool)."""
+        """Map (n_images, n_in, rows, columns) to (n_images, n_out, rows / pool, columns / pool)."""
         h = x
         for convolution in (self.c1, self.c2, self.c3, self.c4):
             h = convolution(F.gelu(h))
@@ -73,7 +73,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Image to one activation a resolution."""
+    """Encoder: images to one activation a resolution."""
 
     def __init__(self, hp: Hyperparameters):
         super().__init__()
@@ -85,7 +85,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
-        """(n_images, 3, size, size) -> {resolution: (n_images, width, resolution, resolution)}."""
+        """Map (n_images, 3, size, size) to {resolution: (n_images, width, resolution, resolution)}."""
         x = self.in_conv(x)
         activations = {x.shape[-1]: x}
         for block in self.enc_blocks:
@@ -95,7 +95,7 @@ class Encoder(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """One stochastic layer: prior, posterior, and what its latent does to the state."""
+    """One stochastic layer: the prior and posterior of its latent, and the state that follows from it."""
 
     def __init__(self, hp: Hyperparameters, resolution: int, mixin: int | None):
         super().__init__()
@@ -108,7 +108,7 @@ class DecoderBlock(nn.Module):
         self.splits = (hp.zdim, hp.zdim, hp.width)
 
     def forward(self, states: dict[int, Tensor], choose, activations: dict[int, Tensor] | None) -> Tensor:
-        """The new state at this resolution; `choose(prior, posterior)` returns z.
+        """Return the new state at this resolution; `choose(prior, posterior)` returns z.
 
         `prior` is a (mean, log sd) pair, `posterior` a function that computes one (it needs the activations).
         """
@@ -124,16 +124,8 @@ class DecoderBlock(nn.Module):
         return self.resnet(x + residual + self.z_proj(z))
 
 
-class MixtureOutput(nn.Module):
-    """The last convolution: the parameters of a discretised mixture of logistics (PixelCNN++)."""
-
-    def __init__(self, hp: Hyperparameters):
-        super().__init__()
-        self.out_conv = nn.Conv2d(hp.width, 10 * hp.num_mixtures, 1)
-
-
 class Decoder(nn.Module):
-    """Latents, from the top down, to the state from which pixels are read."""
+    """Decoder: latents, from the coarsest down, to the state from which pixels are read."""
 
     def __init__(self, hp: Hyperparameters):
         super().__init__()
@@ -141,14 +133,14 @@ class Decoder(nn.Module):
         self.dec_blocks = nn.ModuleList(DecoderBlock(hp, r, n if mark == "m" else None) for r, mark, n in blocks)
         self.resolutions = sorted({r for r, _, _ in blocks} | {n for _, mark, n in blocks if mark == "m"})
         self.bias_xs = nn.ParameterList(torch.zeros(1, hp.width, r, r) for r in self.resolutions)
-        self.out_net = MixtureOutput(hp)
+        self.out_net = nn.ModuleDict({"out_conv": nn.Conv2d(hp.width, 10 * hp.num_mixtures, 1)})  # see mixture
         self.gain = nn.Parameter(torch.ones(1, hp.width, 1, 1))
         self.bias = nn.Parameter(torch.zeros(1, hp.width, 1, 1))
 
     def forward(self, n_images: int, choose, activations=None, n_layers: int | None = None) -> Tensor:
-        """Walk all blocks, or the first `n_layers`; `choose(index, prior, posterior)` gives each block's z.
+        """Return the final state, (n_images, width, size, size), after all blocks or the first `n_layers`.
 
-        Returns the final state, (n_images, width, size, size).
+        `choose(index, prior, posterior)` gives each block's z.
         """
         states = {r: bias.expand(n_images, -1, -1, -1) for r, bias in zip(self.resolutions, self.bias_xs, strict=True)}
         for index, block in enumerate(self.dec_blocks[:n_layers]):
@@ -157,7 +149,7 @@ class Decoder(nn.Module):
 
 
 class VDVAE(nn.Module):
-    """The whole model; see `load` for a trained one.
+    """Very deep VAE; `load` returns a trained one.
 
     `fast` runs the convolutions of `decode` in bfloat16, for hardware that is faster with it; pixels of the demo model move by
     0.2 grey levels in the mean and 3 at most. `encode` is in float32 on every device: latents are saved as targets, whose name
@@ -176,101 +168,114 @@ class VDVAE(nn.Module):
         return [(self.hp.zdim, block.resolution, block.resolution) for block in self.decoder.dec_blocks]
 
     def n_latents(self, n_layers: int) -> int:
-        """How many numbers the first `n_layers` blocks hold (published model: 15 -> 13,344, 31 -> 91,168)."""
+        """Return the number of latents of the first `n_layers` blocks (published model: 15 -> 13,344, 31 -> 91,168)."""
         if not 0 <= n_layers <= len(self.latent_shapes):
             raise ValueError(f"n_layers must lie between 0 and {len(self.latent_shapes)}, got {n_layers}")
-        return sum(int(np.prod(shape)) for shape in self.latent_shapes[:n_layers])
+        return sum(math.prod(shape) for shape in self.latent_shapes[:n_layers])
 
     def prepare(self, images: np.ndarray) -> Tensor:
-        """(n_images, height, width, 3) uint8 -> network input (n_images, 3, size, size), resized as published (PIL bilinear)."""
-        images = pil_resize(images, self.hp.image_size, Image.Resampling.BILINEAR)
-        x = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2)
+        """Turn (n_images, rows, columns, 3) uint8 into network input (n_images, 3, size, size), resized as published."""
+        x = torch.from_numpy(resize(images, self.hp.image_size, "pil bilinear").astype(np.float32)).permute(0, 3, 1, 2)
         return ((x - PIXEL_MEAN) / PIXEL_SCALE).to(self.decoder.gain.device)
 
     @torch.inference_mode()
     def encode(self, images, *, n_layers, sample=False, seed=0, image_ids=None, batch_size=64) -> np.ndarray:
-        """Posterior latents of the first `n_layers` blocks.
+        """Encode images as posterior latents of the first `n_layers` blocks.
 
         Parameters
         ----------
-        images : (n_images, height, width, 3) uint8.
-        sample : False takes posterior means, True a draw (the published targets are draws).
-        seed, image_ids : a draw depends on these alone, never on the neighbours in a batch.
+        images : (n_images, rows, columns, 3) uint8 array
+        n_layers : int
+        sample : bool
+            Draw from the posterior, as the published targets are drawn, instead of taking its mean.
+        seed : int
+        image_ids : (n_images,) array of int, optional
+            A draw depends on seed and id alone, never on the batch; 0, 1, ... by default.
+        batch_size : int
 
         Returns
         -------
-        (n_images, n_latents) float32.
+        (n_images, n_latents) float32 array
         """
         self.n_latents(n_layers)
-        image_ids = np.arange(len(images)) if image_ids is None else image_ids
         rows = []
-        for start in range(0, len(images), batch_size):
-            generators = random.generators(seed, image_ids[start : start + batch_size])
-            drawn = []
+        for batch, generators in _batches(images, image_ids, seed, batch_size):
+            x = self.prepare(batch)
+            latents = [x.new_zeros(len(x), 0)]
 
-            def choose(index, prior, posterior, generators=generators, drawn=drawn):
+            def choose(index, prior, posterior, generators=generators, latents=latents):
                 mean, log_sd = posterior()
-                drawn.append(mean + log_sd.exp() * random.normal(mean, generators) if sample else mean)
-                return drawn[-1]
+                z = mean + log_sd.exp() * random.normal(mean, generators) if sample else mean
+                latents.append(z.flatten(1))
+                return z
 
-            x = self.prepare(images[start : start + batch_size])
             with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # no float32 of fewer digits
                 self.decoder(len(x), choose, self.encoder(x), n_layers)
-            rows.append(torch.cat([z.flatten(1) for z in [x.new_zeros(len(x), 0), *drawn]], dim=1).cpu().numpy())
+            rows.append(torch.cat(latents, dim=1).cpu().numpy())
         return np.concatenate(rows)
 
     @torch.inference_mode()
     def decode(self, latents, *, seed=0, temperature=1.0, image_ids=None, output="mean", batch_size=64) -> np.ndarray:
-        """Images from the latents of the first blocks; later blocks draw from their prior.
+        """Decode images from the latents of the first blocks; later blocks draw from their prior.
 
         Parameters
         ----------
-        latents : (n_images, n_latents) float, of any whole number of layers, 0 included.
-        temperature : scales the prior's standard deviation; 0 takes its mean.
-        output : "mean" of the pixel mixture, or a "sample" of it (published).
-        seed, image_ids : as in `encode`.
+        latents : (n_images, n_latents) float array
+            Of any whole number of layers, 0 included.
+        seed, image_ids, batch_size
+            As in `encode`.
+        temperature : float
+            Factor of the prior's standard deviation; 0 takes its mean.
+        output : {"mean", "sample"}
+            Mean of the pixel mixture, or a draw from it (published).
 
         Returns
         -------
-        (n_images, size, size, 3) uint8.
+        (n_images, size, size, 3) uint8 array
         """
         if output not in ("mean", "sample"):
             raise ValueError(f'output must be "mean" or "sample", got {output!r}')
-        image_ids = np.arange(len(latents)) if image_ids is None else image_ids
         images = []
-        for start in range(0, len(latents), batch_size):
-            generators = random.generators(seed, image_ids[start : start + batch_size])
-            given = self._unflatten(latents[start : start + batch_size])
+        for batch, generators in _batches(latents, image_ids, seed, batch_size):
+            layers = self._unflatten(batch)
 
-            def choose(index, prior, posterior, given=given, generators=generators):
-                if index < len(given):
-                    return given[index]
+            def choose(index, prior, posterior, layers=layers, generators=generators):
+                if index < len(layers):
+                    return layers[index]
                 mean, log_sd = (part.float() for part in prior)
                 return mean + temperature * log_sd.exp() * random.normal(mean, generators) if temperature > 0 else mean
 
             with torch.autocast(self.decoder.gain.device.type, torch.bfloat16, enabled=self.fast):
-                state = self.decoder(len(latents[start : start + batch_size]), choose)
-                parameters = self.decoder.out_net.out_conv(state)
+                parameters = self.decoder.out_net.out_conv(self.decoder(len(batch), choose))
             pixels = mixture.read_pixels(parameters.float(), generators if output == "sample" else None)
             images.append(((pixels.float() + 1) * 127.5).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
         return np.concatenate(images)
 
     def _unflatten(self, latents) -> list[Tensor]:
         """(n_images, n_latents) -> one (n_images, channels, rows, columns) a block."""
-        sizes = np.cumsum([int(np.prod(shape)) for shape in self.latent_shapes])
-        n_layers = 0 if latents.shape[1] == 0 else int(np.searchsorted(sizes, latents.shape[1])) + 1
-        if n_layers > len(sizes) or self.n_latents(n_layers) != latents.shape[1]:
+        sizes = [math.prod(shape) for shape in self.latent_shapes]
+        ends = np.cumsum([0, *sizes])
+        n_layers = int(np.searchsorted(ends, latents.shape[1]))
+        if latents.shape[1] not in ends:
             raise ValueError(
                 f"{latents.shape[1]} latents are not a whole number of layers; "
-                f"the layers end at {', '.join(map(str, sizes[:40]))}"
+                f"the layers end at {', '.join(map(str, ends[1:41]))}"
             )
         flat = torch.as_tensor(np.ascontiguousarray(latents, dtype=np.float32)).to(self.decoder.gain)
-        parts = flat.split([int(np.prod(shape)) for shape in self.latent_shapes[:n_layers]], dim=1) if n_layers else []
+        parts = flat.split(sizes[:n_layers], dim=1) if n_layers else []
         return [part.reshape(-1, *shape) for part, shape in zip(parts, self.latent_shapes, strict=False)]
 
 
+def _batches(rows, image_ids, seed, batch_size):
+    """Batches of rows, each with the generators of its images."""
+    image_ids = np.arange(len(rows)) if image_ids is None else image_ids
+    for start in range(0, len(rows), batch_size):
+        batch = slice(start, start + batch_size)
+        yield rows[batch], random.generators(seed, image_ids[batch])
+
+
 def load_weights(model: VDVAE, state: dict[str, Tensor]) -> VDVAE:
-    """Fill a model from a state dict; a `module.` prefix is tolerated, any other difference is an error that names the keys."""
+    """Load a state dict into a model; a `module.` prefix is tolerated, any other difference is an error that names the keys."""
     state = {key.removeprefix("module."): value for key, value in state.items()}
     check_fit(model.state_dict(), state, what="these weights do not fit the VDVAE")
     model.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""Tensors of weight files: read without running anything that a file may hold, and compared with those of a model."""
+"""Weight files: read without running any code that a file may hold, and compared with a model's tensors."""
 
 
 def read_tensors(path, *, mmap=False):
@@ -7,7 +7,7 @@ def read_tensors(path, *, mmap=False):
     Parameters
     ----------
     path : Path
-        Of safetensors by its ending, else of PyTorch's own format, in which only tensors are accepted.
+        A safetensors file by its ending, else one of PyTorch's own format, in which only tensors are accepted.
     mmap : bool
         Map PyTorch's file into memory: tensors are read when they are used. Safetensors always are.
 
@@ -19,7 +19,7 @@ def read_tensors(path, *, mmap=False):
     Raises
     ------
     ValueError
-        When the file is not whole, holds anything but tensors, or wants something to be run.
+        When the file is damaged, holds anything but tensors, or code that would have to run.
     """
     import torch
     from safetensors.torch import load_file
@@ -44,11 +44,11 @@ def check_fit(wanted: dict, state: dict, *, what: str, ignore_extra: bool = Fals
     Parameters
     ----------
     wanted, state : dict of str to tensor
-        The model's own tensors and those that came.
+        The model's own tensors, and those of a file.
     what : str
         For the message: what does not fit what.
     ignore_extra : bool
-        Whether tensors that the model does not have are no fault.
+        Accept tensors that the model does not have.
 
     Raises
     ------

@@ -1,1 +1,14 @@
 """Subjects: what was shown, what was measured, and the files that hold it."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "nsd_bucket": ["accept_terms", "subject_files"],
+        "glm_sessions": ["export_betas", "fit_sessions", "read_session"],
+        "nsd": ["TR", "NSDSubject"],
+        "nsd_checks": ["first_contact", "repeat_agreement"],
+        "targets": ["latent_targets", "token_targets"],
+    },
+)

@@ -1,7 +1,6 @@
 """Fetch files and check them ever after: what is there and whole is not fetched again, an interrupted command is repeated."""
 
 import errno
-import fcntl
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,11 @@ from pathlib import Path
 
 from nsdlib.store.download import GO_ON, Patience, Server
 from nsdlib.store.record import FetchError, File, Record, Remote, digests, discard, find_fault, put_in_place, size_of
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there a second download is not refused
+    fcntl = None
 
 
 @dataclass(frozen=True)
@@ -252,7 +256,8 @@ def alone(folder):
         raise RuntimeError(f"{error.filename} cannot be written: name another folder in params/_common.yaml.") from None
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RuntimeError(
                 f"Another download is at work in {folder}: let it end, then repeat the command."

@@ -8,12 +8,12 @@ import shutil
 
 import numpy as np
 
-from nsdlib.core.glm import fit as glm
-from nsdlib.core.glm.options import Options
+from nsdlib.core.glm.fit import VARIABLES, fit_glm
+from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data import glmsingle, nsd_write
 from nsdlib.data.nsd import TR
 
-ENGINES = {"nsdlib": glm.fit, "glmsingle": glmsingle.fit}
+ENGINES = {"nsdlib": fit_glm, "glmsingle": glmsingle.fit}
 BETAS = ("betas_b", "betas_c", "betas_d")
 
 
@@ -27,7 +27,7 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
         From the first.
     roi : str
         A label volume; betas of its voxels with any label are kept. "brainmask" keeps all.
-    options : Options, optional
+    options : GLMOptions, optional
     engine : str
         One of `ENGINES`: ours, or GLMsingle where it is installed.
     scratch : Path, optional
@@ -45,7 +45,7 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
     Raises
     ------
     ValueError
-        As `glm.fit`, for an unknown engine or no session, and when the region has no voxel in the brain mask.
+        As `core.glm.fit`, for an unknown engine or no session, and when the region has no voxel in the brain mask.
     """
     import xarray as xr
 
@@ -53,7 +53,7 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
         raise ValueError(f"engine {engine!r} is unknown. Known: {', '.join(ENGINES)}.")
     if n_sessions < 1:
         raise ValueError(f"n_sessions must be at least 1, got {n_sessions}.")
-    options = options or Options()
+    options = options or GLMOptions()
     brain = np.flatnonzero(subject.brainmask)
     kept = np.flatnonzero(subject.roi(roi)[subject.brainmask] > 0)
     if not len(kept):
@@ -83,7 +83,7 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
 
 
 def read_session(subject, session, mask=None):
-    """Design and BOLD of a session's task runs, as `glm.fit` takes them.
+    """Design and BOLD of a session's task runs, as `core.glm.fit` takes them.
 
     Parameters
     ----------
@@ -165,15 +165,15 @@ def _files(subject, session, roi):
     return [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
 
 
-def _finished_once(place, fit):
-    """The result that lies in `place`.nc, or that of `fit(place)`, kept there; its folder of arrays is removed."""
+def _finished_once(place, fit_session):
+    """The result that lies in `place`.nc, or that of `fit_session(place)`, kept there; its folder of arrays is removed."""
     import xarray as xr
 
     file = place.with_suffix(".nc")
     if not file.is_file():
         place.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial")
-        fit(place).to_netcdf(partial, engine="h5netcdf")
+        fit_session(place).to_netcdf(partial, engine="h5netcdf")
         partial.rename(file)
     shutil.rmtree(place, ignore_errors=True)
     return xr.open_dataset(file, engine="h5netcdf")
@@ -183,7 +183,7 @@ def _keep(found, kept, options):
     """Of a session's fit, the betas of some voxels and the maps of all, with the fit's attributes as variables."""
     import xarray as xr
 
-    one_axis = [name for name, (axes, _) in glm.VARIABLES.items() if axes == ("voxel",) and name in found]
+    one_axis = [name for name, (axes, _) in VARIABLES.items() if axes == ("voxel",) and name in found]
     result = found[[*one_axis, "hrf_r2"]]
     unknown = xr.DataArray(np.full(options.n_pcs + 1, np.nan, np.float32), dims="n_components")
     result["pc_curve"] = found.get("pc_curve", unknown)

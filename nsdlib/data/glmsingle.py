@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nsdlib.core.glm import fit as glm
 from nsdlib.core.glm import hrf
 from nsdlib.core.glm.denoise import check_runs, tail_threshold
 from nsdlib.core.glm.design import check_design
-from nsdlib.core.glm.options import Options
+from nsdlib.core.glm.fit import VARIABLES, name_axes
+from nsdlib.core.glm.options import GLMOptions
 
 # ours: (group of GLMsingle's results, its name there)
 NAMES = {
@@ -62,7 +62,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
         )
     from glmsingle.glmsingle import GLM_single
 
-    options = options or Options()
+    options = options or GLMOptions()
     labels = check_design(design, data, tr=tr)
     check_runs(len(labels), folds=options.folds, sessions=options.sessions)
     hrfs = hrf.sampled_library(tr, options.duration) if hrfs is None else np.atleast_2d(hrfs)
@@ -94,7 +94,7 @@ def _settings(options, n_runs):
         "wantfracridge": int(set(options.fractions) != {1.0}),
         "n_pcs": options.n_pcs,
         "pcstop": options.pc_stop if options.fixed_pcs is None else -options.fixed_pcs,
-        "brainthresh": [99.0, options.brain_share],
+        "brainthresh": [99.0, options.brain_fraction],
         "fracs": np.unique(options.fractions)[::-1],
         "wantautoscale": int(options.autoscale),
         "wantlss": int(options.lss),
@@ -123,7 +123,7 @@ def _as_dataset(results, options):
     for name, (group, theirs) in NAMES.items():
         values = results.get(group, {}).get(theirs)
         if values is not None and np.size(values):
-            found[name] = _voxels_last(values, len(glm.VARIABLES[name][0]))
+            found[name] = _voxels_last(values, len(VARIABLES[name][0]))
     typed, n_pcs = results.get("typed", {}), 0
     if typed:
         n_pcs = int(typed["pcnum"])
@@ -138,7 +138,7 @@ def _as_dataset(results, options):
         found.setdefault(f"r2_{kind}", found[f"r2_{before}"])
     found["fractions"] = np.unique(options.fractions)[::-1]
     threshold = tail_threshold(found["onoff_r2"]) if options.brain_r2 is None else options.brain_r2
-    return glm.name_axes(found, {"n_pcs": n_pcs, "notes": notes, "threshold": threshold})
+    return name_axes(found, {"n_pcs": n_pcs, "notes": notes, "threshold": threshold})
 
 
 def _voxels_last(values, n_axes):

@@ -1,1 +1,43 @@
-"""Figures: one module a topic, functions that draw on what they are given and compute nothing; only `publication` saves."""
+"""Figures: they draw on the axes they are given and return them; explorers put controls beside them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "brain": [
+            "plot_boxes",
+            "plot_components",
+            "plot_counts",
+            "plot_fits",
+            "plot_fractions",
+            "plot_hrfs",
+            "plot_map",
+            "plot_r2",
+            "plot_truth",
+        ],
+        "data": [
+            "plot_agreement",
+            "plot_regions",
+            "plot_repeats",
+            "plot_responses",
+            "plot_run",
+            "plot_scenes",
+            "plot_session",
+            "plot_trials",
+        ],
+        "decoding": [
+            "plot_errors",
+            "plot_latent_size",
+            "plot_layers",
+            "plot_learning",
+            "plot_regimes",
+            "plot_region_scores",
+        ],
+        "explore": ["hrf_explorer", "reconstruction_explorer", "roi_explorer", "what_if"],
+        "interactive": ["compare", "gallery", "steps"],
+        "pictures": ["plot_error_kinds", "plot_grid", "plot_group", "plot_noise_curves", "plot_scores"],
+        "publication": ["ONE_COLUMN", "TWO_COLUMNS", "export", "figures_folder"],
+        "style": ["use_style"],
+    },
+)

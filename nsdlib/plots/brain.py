@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS
+from nsdlib.plots.style import COLOURS, new_axes
 
 PANEL = 1.9  # inches a slice
 ACCENT = COLOURS[1]
@@ -26,7 +26,7 @@ def plot_hrfs(seconds, hrfs, peaks, *, canonical=None, ax=None):
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(6.5, 3.4), layout="constrained")[1]
+    ax = ax or new_axes(6.5, 3.4)
     norm = plt.Normalize(peaks.min(), peaks.max())
     for curve, peak in zip(hrfs, peaks, strict=True):
         ax.plot(seconds, curve, color=plt.colormaps["viridis"](norm(peak)), linewidth=1.2)
@@ -53,9 +53,7 @@ def plot_fits(seconds, measured, fits, onsets, *, ax=None):
         Seconds.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(9, 3.2), layout="constrained")[1]
+    ax = ax or new_axes(9, 3.2)
     ax.plot(seconds, measured, ".-", color="0.6", markersize=3, linewidth=0.7, label="measured")
     for label, fit in fits.items():
         ax.plot(seconds, fit, linewidth=1.6, label=label)
@@ -115,7 +113,7 @@ def plot_map(values, background, *, voxels, slices, label, limits=None):
 
 
 def plot_r2(onoff, fitted, *, threshold, ax=None):
-    """Draw for each voxel what a common response explains against what single trials explain.
+    """Draw the variance that single trials explain against that of a common response, a point a voxel.
 
     Parameters
     ----------
@@ -125,9 +123,7 @@ def plot_r2(onoff, fitted, *, threshold, ax=None):
         ON-OFF R2 from which voxels count as responding.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(5.2, 3.8), layout="constrained")[1]
+    ax = ax or new_axes(5.2, 3.8)
     shown = onoff > SMALLEST_R2
     drawn = ax.hexbin(onoff[shown], fitted[shown], xscale="log", bins="log", gridsize=45, mincnt=1, cmap="cividis")
     ax.axvline(threshold, color=ACCENT, linewidth=1.2, label=f"threshold, {threshold:.2g} %")
@@ -148,9 +144,7 @@ def plot_components(curves, chosen, *, ax=None):
         Number that was chosen.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(5.6, 3.4), layout="constrained")[1]
+    ax = ax or new_axes(5.6, 3.4)
     for name, curve in curves.items():
         [line] = ax.plot(curve, ".-", label=f"{name}: {chosen[name]} removed")
         ax.plot(chosen[name], curve[chosen[name]], "o", markersize=10, markerfacecolor="none", color=line.get_color())
@@ -171,9 +165,7 @@ def plot_fractions(fractions, groups, *, ax=None):
     groups : dict of str to (n_voxels,) float
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(5.6, 3.2), layout="constrained")[1]
+    ax = ax or new_axes(5.6, 3.2)
     fractions = np.sort(fractions)
     for name, values in groups.items():
         counts = np.isclose(values[:, None], fractions, atol=1e-3).mean(axis=0)
@@ -185,7 +177,7 @@ def plot_fractions(fractions, groups, *, ax=None):
 
 
 def plot_boxes(groups, *, label, title, ax=None):
-    """Draw the spread over voxels of something in several groups: box 25 to 75, whiskers 5 to 95 percent.
+    """Draw the spread of a quantity over voxels in several groups: box 25 to 75, whiskers 5 to 95 percent.
 
     Parameters
     ----------
@@ -193,9 +185,7 @@ def plot_boxes(groups, *, label, title, ax=None):
     label, title : str
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(1.6 + 0.75 * len(groups), 3.5), layout="constrained")[1]
+    ax = ax or new_axes(1.6 + 0.75 * len(groups), 3.5)
     names = [f"{name}\nn = {len(values)}" for name, values in groups.items()]
     style = {"color": "k", "linewidth": 1.6}
     ax.boxplot(list(groups.values()), tick_labels=names, whis=(5, 95), showfliers=False, medianprops=style)
@@ -206,22 +196,20 @@ def plot_boxes(groups, *, label, title, ax=None):
     return ax
 
 
-def plot_truth(planted, found, *, label, title, ax=None):
-    """Draw what was found against what was planted, with the line of agreement.
+def plot_truth(planted, estimated, *, label, title, ax=None):
+    """Draw estimates against the planted truth, with the line of agreement.
 
     Parameters
     ----------
-    planted, found : (n,) float
+    planted, estimated : (n,) float
     label : str
         Quantity and unit.
     title : str
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(4.4, 3.8), layout="constrained")[1]
-    drawn = ax.hexbin(planted, found, gridsize=35, bins="log", mincnt=1, cmap="cividis")
-    ends = [min(planted.min(), found.min()), max(planted.max(), found.max())]
+    ax = ax or new_axes(4.4, 3.8)
+    drawn = ax.hexbin(planted, estimated, gridsize=35, bins="log", mincnt=1, cmap="cividis")
+    ends = [min(planted.min(), estimated.min()), max(planted.max(), estimated.max())]
     ax.plot(ends, ends, "k--", linewidth=1.2, label="equal")
     ax.set(xlabel=f"planted {label}", ylabel=f"found {label}")
     ax.legend(frameon=False, loc="upper left", fontsize=8)
@@ -230,29 +218,27 @@ def plot_truth(planted, found, *, label, title, ax=None):
     return ax
 
 
-def plot_counts(planted, found, ticks, *, label, title, ax=None):
-    """Draw how often each of several ordered things was found for each that was planted.
+def plot_counts(planted, estimated, ticks, *, label, title, ax=None):
+    """Draw a matrix of estimates: how often each of several ordered classes was estimated for each that was planted.
 
     Parameters
     ----------
-    planted, found : (n_voxels,) int
+    planted, estimated : (n_voxels,) int
         Numbers from 0.
     ticks : list of str
         A name for each number.
     label, title : str
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(4.8, 4.2), layout="constrained")[1]
+    ax = ax or new_axes(4.8, 4.2)
     counts = np.zeros((len(ticks), len(ticks)))
-    np.add.at(counts, (found, planted), 1)
-    share = counts / np.maximum(counts.sum(axis=0), 1)
-    drawn = ax.imshow(100 * share, origin="lower", cmap="cividis", vmin=0)
-    some = np.arange(0, len(ticks), 3)
-    ax.set(xticks=some, yticks=some, xlabel=f"planted {label}", ylabel=f"found {label}")
-    ax.set_xticklabels([ticks[i] for i in some])
-    ax.set_yticklabels([ticks[i] for i in some])
+    np.add.at(counts, (estimated, planted), 1)
+    percent = 100 * (counts / np.maximum(counts.sum(axis=0), 1))
+    drawn = ax.imshow(percent, origin="lower", cmap="cividis", vmin=0)
+    labelled = np.arange(0, len(ticks), 3)
+    ax.set(xticks=labelled, yticks=labelled, xlabel=f"planted {label}", ylabel=f"found {label}")
+    ax.set_xticklabels([ticks[i] for i in labelled])
+    ax.set_yticklabels([ticks[i] for i in labelled])
     ax.set_title(title)
     ax.figure.colorbar(drawn, ax=ax, label="percent of the planted", shrink=0.85)
     return ax

@@ -4,7 +4,7 @@ import textwrap
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE
+from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, new_axes
 
 CAPTION_WIDTH = 26  # characters a line
 PANEL = 1.9  # inches a panel
@@ -51,9 +51,7 @@ def plot_trials(image_ids, is_shared, session, ax=None):
     session : (n_trials,) int
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(7, 3.6), layout="constrained")[1]
+    ax = ax or new_axes(7, 3.6)
     _, first, row = np.unique(image_ids, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))[row]
     trial = np.arange(1, len(image_ids) + 1)
@@ -81,9 +79,7 @@ def plot_run(series, onsets, labels, *, tr, ax=None):
         Seconds between volumes.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(7, 3.6), layout="constrained")[1]
+    ax = ax or new_axes(7, 3.6)
     seconds = tr * np.arange(len(series))
     step = 0.8 * np.ptp(series, axis=0).max()
     for i, label in enumerate(labels):
@@ -130,7 +126,8 @@ def plot_regions(background, regions, *, slices):
             ax.imshow(layer.transpose(1, 0, 2), origin="lower")
         ax.set(xticks=[], yticks=[], xlabel=f"z = {z}")
     handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour, _ in zip(REGION_COLOURS, regions, strict=False)]
-    figure.legend(handles, list(regions), loc="outside lower center", ncols=len(regions), frameon=False, fontsize=8)
+    ncols = min(len(regions), 2 * len(slices))
+    figure.legend(handles, list(regions), loc="outside lower center", ncols=ncols, frameon=False, fontsize=8)
     figure.suptitle("Visual regions on slices from below to above (back of the head at the bottom)")
     return figure
 
@@ -144,9 +141,7 @@ def plot_agreement(right, shifted, ax=None):
         Correlations, see `nsd_checks.repeat_agreement`.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(6, 3), layout="constrained")[1]
+    ax = ax or new_axes(6, 3)
     edges = np.linspace(min(right.min(), shifted.min()), max(right.max(), shifted.max()), 41)
     for values, label in ((right, "image of the trial"), (shifted, "image of the trial before")):
         ax.hist(values, bins=edges, alpha=0.75, label=label)
@@ -171,9 +166,7 @@ def plot_session(seconds, run, is_old, ax=None):
         Whether the image had been shown before.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(8, 3.4), layout="constrained")[1]
+    ax = ax or new_axes(8, 3.4)
     for mask, label, colour in ((~is_old, "for the first time", COLOURS[0]), (is_old, "seen before", COLOURS[1])):
         ax.vlines(seconds[mask], run[mask] - 0.36, run[mask] + 0.36, color=colour, linewidth=1.6, label=label)
     ax.set(xlabel="seconds within the run", ylabel="run", yticks=np.unique(run))

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, REFERENCE
+from nsdlib.plots.style import COLOURS, REFERENCE, new_axes
 
 DECODER_COLOURS = dict(zip(("gru", "cnn", "transformer", "ridge", "gated_mlp", "roi_gru"), COLOURS, strict=False))
 USED = {"alone": "the region alone", "without": "all voxels but the region"}
-LOWEST_SHARE = -0.5  # explained variance: further below zero there is nothing to tell apart
+LOWEST_EXPLAINED = -0.5  # explained variance: further below zero there is nothing to tell apart
 SYSTEM_COLOURS = {"decoded": COLOURS[0], "oracle": COLOURS[2], "floor": REFERENCE}
 
 
@@ -21,9 +21,7 @@ def plot_learning(errors, *, lines=None, ax=None):
         Levels without epochs: another decoder, or the floor.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(6.5, 3.4), layout="constrained")[1]
+    ax = ax or new_axes(6.5, 3.4)
     for name, values in errors.items():
         epochs, colour = np.arange(1, len(values) + 1), DECODER_COLOURS.get(name, "black")
         ax.plot(epochs, values, color=colour, label=name)
@@ -44,7 +42,7 @@ def plot_errors(table, floor, *, n_parameters=None):
     Parameters
     ----------
     table : xarray.Dataset
-        mean, low, high over (decoder, measure), see `stats.summary`.
+        mean, low, high over (decoder, measure), see `statistics.summary`.
     floor : dict of str to float
         Measure to the error of the mean latent.
     n_parameters : dict of str to int, optional
@@ -59,13 +57,13 @@ def plot_errors(table, floor, *, n_parameters=None):
     names = list(table.decoder.values)
     figure, axes = plt.subplots(1, table.sizes["measure"], figsize=(8, 3.2), layout="constrained", squeeze=False)
     for ax, measure in zip(axes[0], table.measure.values, strict=True):
-        one, place = table.sel(measure=measure), np.arange(len(names))
+        part, positions = table.sel(measure=measure), np.arange(len(names))
         colours = [DECODER_COLOURS.get(name, "black") for name in names]
-        ax.vlines(place, one.low, one.high, color=colours)
-        ax.scatter(place, one["mean"], color=colours, zorder=3)
+        ax.vlines(positions, part.low, part.high, color=colours)
+        ax.scatter(positions, part["mean"], color=colours, zorder=3)
         ax.axhline(floor[measure], color=REFERENCE, linestyle=":", label="floor: mean latent")
         counts = [f"{name}\n{n_parameters[name] / 1e6:.1f} M" if n_parameters else name for name in names]
-        ax.set_xticks(place, counts)
+        ax.set_xticks(positions, counts)
         ax.set_xlim(-0.5, len(names) - 0.5)
         ax.margins(y=0.15)
         ax.set_title(f"{measure.upper()} ↓")
@@ -88,13 +86,11 @@ def plot_layers(explained, resolutions, *, ax=None):
         Rows of each layer's latents.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(7.5, 3.4), layout="constrained")[1]
+    ax = ax or new_axes(7.5, 3.4)
     resolutions = np.asarray(resolutions)
     layers = np.arange(1, len(resolutions) + 1)
     for name, values in explained.items():
-        colour, shown = DECODER_COLOURS.get(name, "black"), np.maximum(values, LOWEST_SHARE)
+        colour, shown = DECODER_COLOURS.get(name, "black"), np.maximum(values, LOWEST_EXPLAINED)
         ax.plot(layers, shown, "o-", color=colour, markersize=3.5, label=name)
         ax.plot(layers[shown > values], shown[shown > values], "v", color=colour, markersize=7)
     ax.axhline(0, color=REFERENCE, linewidth=0.8, linestyle=":")
@@ -110,13 +106,13 @@ def plot_layers(explained, resolutions, *, ax=None):
     return ax
 
 
-def plot_regions(table):
-    """Draw what each region tells alone, and what the others tell without it, a panel a target.
+def plot_region_scores(table):
+    """Draw two-way identification from each region alone, and from all voxels but the region, a panel a target.
 
     Parameters
     ----------
     table : xarray.Dataset
-        mean, low, high over (target, used, region), see `stats.summary`; the last region is all voxels.
+        mean, low, high over (target, used, region), see `statistics.summary`; the last region is all voxels.
 
     Returns
     -------
@@ -131,14 +127,14 @@ def plot_regions(table):
     names = list(table.region.values)
     for ax, target in zip(axes[0], table.target.values, strict=True):
         for used, shift, mark in (("alone", -0.13, "o"), ("without", 0.13, "s")):
-            one = table.sel(target=target, used=used).isel(region=slice(-1))
-            middle, low, high = (one[name].values for name in ("mean", "low", "high"))
-            place, colour = np.arange(len(middle)) + shift, COLOURS[used == "without"]
-            ax.vlines(place, low, high, color=colour)
-            ax.plot(place, middle, mark, color=colour, markersize=5, label=USED[used])
-        every = table.sel(target=target, used="alone").isel(region=-1)
-        ax.axhspan(every.low, every.high, color=COLOURS[2], alpha=0.25, linewidth=0)
-        ax.axhline(every["mean"], color=COLOURS[2], linewidth=1, label="all voxels")
+            part = table.sel(target=target, used=used).isel(region=slice(-1))
+            middle, low, high = (part[name].values for name in ("mean", "low", "high"))
+            positions, colour = np.arange(len(middle)) + shift, COLOURS[used == "without"]
+            ax.vlines(positions, low, high, color=colour)
+            ax.plot(positions, middle, mark, color=colour, markersize=5, label=USED[used])
+        all_voxels = table.sel(target=target, used="alone").isel(region=-1)
+        ax.axhspan(all_voxels.low, all_voxels.high, color=COLOURS[2], alpha=0.25, linewidth=0)
+        ax.axhline(all_voxels["mean"], color=COLOURS[2], linewidth=1, label="all voxels")
         ax.axhline(0.5, color=REFERENCE, linestyle=":", label="chance")
         ax.set_xticks(range(len(names) - 1), names[:-1], rotation=45, ha="right")
         ax.set_title(target)
@@ -168,9 +164,9 @@ def plot_regimes(scores):
     pairs = {"gru minus ridge": ("gru", "ridge"), "mean of both minus the better one": ("mean of both", None)}
     size = (7, 2.4 + 1.1 * len(rows))
     figure, axes = plt.subplots(2, 1, figsize=size, layout="constrained", sharex=True)
-    for ax, (title, (one, other)) in zip(axes, pairs.items(), strict=True):
+    for ax, (title, (decoder, other)) in zip(axes, pairs.items(), strict=True):
         best = wide[other] if other else wide[["gru", "ridge"]].max(axis=1)
-        gain = (wide[one] - best).groupby(["response", "images", "snr"], sort=False).agg(["mean", "min", "max"])
+        gain = (wide[decoder] - best).groupby(["response", "images", "snr"], sort=False).agg(["mean", "min", "max"])
         cells = np.array([[gain.loc[(row, *column)] for column in columns] for row in rows])  # (rows, columns, 3)
         reach = np.abs(gain.values).max()
         image = ax.imshow(cells[..., 0], cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto")
@@ -190,12 +186,12 @@ def plot_regimes(scores):
 
 
 def plot_latent_size(table, costs):
-    """Draw what predicting more layers brings and what it costs.
+    """Draw the scores and the costs of predicting more layers.
 
     Parameters
     ----------
     table : xarray.Dataset
-        mean, low, high over (n_layers, system, measure), see `stats.summary`; systems "decoded", "oracle", "floor".
+        mean, low, high over (n_layers, system, measure), see `statistics.summary`; systems "decoded", "oracle", "floor".
     costs : dict of str to (n_layer_counts,) float
         Label of an axis to the cost at each number of layers.
 
@@ -212,9 +208,9 @@ def plot_latent_size(table, costs):
     paid = below.subplots(1, len(costs), squeeze=False)[0]
     for ax, measure in zip(scores, table.measure.values, strict=True):
         for system in table.system.values:
-            one, colour = table.sel(measure=measure, system=system), SYSTEM_COLOURS[str(system)]
-            ax.fill_between(counts, one.low, one.high, color=colour, alpha=0.2, linewidth=0)
-            ax.plot(counts, one["mean"], "o-", color=colour, markersize=4, label=system)
+            part, colour = table.sel(measure=measure, system=system), SYSTEM_COLOURS[str(system)]
+            ax.fill_between(counts, part.low, part.high, color=colour, alpha=0.2, linewidth=0)
+            ax.plot(counts, part["mean"], "o-", color=colour, markersize=4, label=system)
         ax.set_title(f"{measure} ↑")
     for ax, (label, values) in zip(paid, costs.items(), strict=True):
         ax.plot(counts, values, "s-", color=COLOURS[1], markersize=4)

@@ -1,71 +1,26 @@
 """Pictures that a reader can move in a finished page: a wipe, a walk through frames, a sorted gallery.
 
 Each function gives HTML that holds its images and asks for nothing else: no file, no server, no library. Frames and galleries
-are moved by radio buttons and lists that CSS alone reads, so they work where scripts are off; the wipe needs the one line in its
-slider, and without scripts its pictures stand side by side. Nothing has an id, so a page may hold any number of them, and the
-same input gives the same bytes.
+are moved by radio buttons and lists that CSS alone reads (interactive.css), so they work where scripts are off; the wipe needs
+the one line in its slider (interactive.js), and without scripts its pictures stand side by side. Nothing has an id, so a page may
+hold any number of them, and the same input gives the same bytes.
 """
 
 import base64
 import io
 from html import escape
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from nsdlib.core.images import check_images
-from nsdlib.study.selection import at_percentiles, rank_share
+from nsdlib.study.selection import at_percentiles, relative_rank
 
 QUALITY = 80  # of WebP: a demo image takes 0.5 kB, a photograph of 96 pixels 1 to 4
 LARGEST = 2_000_000  # characters of one piece, of which a page of 3 MB can hold one beside its figures
 OWN_KEYS = 'data-lm-suppress-shortcuts="true"'  # on what has the focus: JupyterLab then leaves it the arrow keys
 START = 0.5  # where the wipe stands at first: both of the first two pictures are seen
-
-STYLE = """
-.nsd-move{margin:.5em 0;font-size:.9em;line-height:1.35}
-.nsd-move p{margin:0 0 .4em}
-.nsd-move fieldset{border:0;margin:0 0 .6em;padding:0;min-width:0;display:flex;flex-wrap:wrap}
-.nsd-move legend,.nsd-move .nsd-title{padding:0;font-weight:bold;font-size:inherit}
-.nsd-move img{display:block;width:100%;height:auto;margin:0;padding:0!important;background:none!important;filter:none!important}
-.nsd-move small,.nsd-move .nsd-card p{display:block;font-size:.85em;margin:0}
-.nsd-move select{font:inherit;max-width:100%;padding:.2em;margin-right:.8em;color:FieldText;background:Field}
-.nsd-move :focus-visible{outline:2px solid #0072b2;outline-offset:2px}
-.nsd-move .nsd-cards{gap:.7em}
-.nsd-compare .nsd-cards,.nsd-steps .nsd-cards{max-width:var(--wide);
-grid-template-columns:repeat(auto-fit,minmax(min(22%,5em),1fr))}
-html[data-theme=dark] .bd-content div.cell_output .text_html:has(form.nsd-move){background:none;color:inherit;padding:0}
-"""
-COMPARE_STYLE = """
-.nsd-compare .nsd-cards{display:grid}
-.nsd-compare .nsd-wiped{display:grid}
-.nsd-compare .nsd-wiped>*{grid-area:1/1;--in:clamp(0,var(--at) - var(--k) + 1,1);--out:clamp(0,var(--at) - var(--k),1);
-clip-path:inset(0 calc(100% - 100%*var(--in)) 0 calc(100%*var(--out) + min(2px,99px*var(--out))))}
-.nsd-compare .nsd-bar{max-width:var(--wide);border:1px solid;border-radius:.3em;margin:.3em 0}
-.nsd-compare .nsd-bar>*{text-align:center;white-space:nowrap;overflow:hidden;
-padding:0 calc(100% - 100%*var(--in)) 0 calc(100%*var(--out))}
-.nsd-compare input{display:block;width:100%;max-width:var(--wide);margin:.3em 0;accent-color:#0072b2}
-@media (scripting:none){.nsd-compare input{display:none}.nsd-compare .nsd-wiped{grid-auto-flow:column;grid-auto-columns:1fr}
-.nsd-compare .nsd-wiped>*{grid-area:auto;clip-path:none;padding:0}}
-"""
-STEPS_STYLE = """
-.nsd-steps .nsd-cards{display:none}
-.nsd-steps label{flex:1 0 3.6em;max-width:8em;text-align:center;font-size:.85em;cursor:pointer;
-background:linear-gradient(currentColor,currentColor) 0 .55em/100% 1px no-repeat}
-.nsd-steps legend{flex:1 0 100%}
-.nsd-steps input{display:block;width:1.1em;height:1.1em;margin:0 auto .2em;accent-color:#0072b2}
-.nsd-steps label:has(:checked){font-weight:bold}
-@supports not selector(:has(a)){.nsd-steps .nsd-cards{display:grid}}
-"""
-GALLERY_STYLE = """
-.nsd-gallery .nsd-cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,17em),1fr));padding:3px;
-margin-top:.6em;max-height:40em;overflow-y:auto}
-.nsd-gallery .nsd-row{display:flex;gap:3px}
-.nsd-gallery .nsd-row>*{flex:1;min-width:0}
-.nsd-gallery .nsd-card span{display:none}
-.nsd-gallery label{display:inline-block;margin:.15em 0}
-.nsd-gallery:has(.nsd-way option+option:checked){--way:-1}
-@supports not selector(:has(a)){.nsd-gallery .nsd-card span{display:block}}
-"""
 
 
 class Html:
@@ -99,7 +54,7 @@ class Html:
 
 
 def compare(pictures, *, title=None, names=None, side=256):
-    """A slider that wipes from one kind of picture to the next.
+    """Show a slider that wipes from one kind of picture to the next.
 
     Parameters
     ----------
@@ -130,19 +85,21 @@ def compare(pictures, *, title=None, names=None, side=256):
             for k, (label, images) in enumerate(pictures.items())
         )
         stacks.append(f'<div class="nsd-wiped">{"".join(layers)}</div>')
+    heading = f'<p class="nsd-title">{escape(title)}</p>' if title else ""
     bar = "".join(f'<b style="--k:{k}">{escape(label)}</b>' for k, label in enumerate(pictures))
     first, *_, last = map(escape, pictures)
     slider = (
         f'<input type="range" {OWN_KEYS} min="0" max="{len(pictures) - 1}" step="0.02" value="{START}" '
-        f'aria-label="wipe from {first} to {last}" oninput="this.form.style.setProperty(\'--at\',this.value)">'
+        f'aria-label="wipe from {first} to {last}" oninput="{escape(_beside("interactive.js"))}">'
     )
-    body = f'<div class="nsd-wiped nsd-bar" aria-hidden="true">{bar}</div>{slider}<div class="nsd-cards">{"".join(stacks)}</div>'
+    bar = f'<div class="nsd-wiped nsd-bar" aria-hidden="true">{bar}</div>'
+    body = f'{heading}{bar}{slider}<div class="nsd-cards">{"".join(stacks)}</div>'
     variables = f"--at:{START};--wide:{side * len(names)}px"
-    return _piece("compare", f"Wipe: {', '.join(pictures)}", _title(title) + body, COMPARE_STYLE, variables)
+    return _piece("compare", f"Wipe: {', '.join(pictures)}", body, variables=variables)
 
 
 def steps(frames, *, title=None, names=None, side=128):
-    """A slider through frames, each with several kinds of several images.
+    """Show a slider through frames, each with several kinds of several images.
 
     Parameters
     ----------
@@ -162,9 +119,9 @@ def steps(frames, *, title=None, names=None, side=128):
     """
     if not frames:
         raise ValueError("steps needs at least one frame, got none.")
-    every = {f"{label}: {kind}": images for label, kinds in frames.items() for kind, images in kinds.items()}
-    names = _names(every, names)
-    buttons, shown, rules = [], [], []
+    stacks = {f"{label}: {kind}": images for label, kinds in frames.items() for kind, images in kinds.items()}
+    names = _names(stacks, names)
+    buttons, cards, rules = [], [], []
     for number, (label, kinds) in enumerate(frames.items(), start=1):
         checked = " checked" if number == 1 else ""
         buttons.append(f'<label><input type="radio" name="frame" {OWN_KEYS}{checked}>{escape(label)}</label>')
@@ -172,17 +129,17 @@ def steps(frames, *, title=None, names=None, side=128):
             _column({kind: images[i] for kind, images in kinds.items()}, f"{name}, {label}", side)
             for i, name in enumerate(names)
         )
-        shown.append(f'<div class="nsd-cards">{"".join(columns)}</div>')
-        of_button = f".nsd-steps:has(label:nth-of-type({number}) :checked)"
-        rules.append(f"{of_button} .nsd-cards:nth-of-type({number}){{display:grid}}\n")
-    legend = f"<legend>{escape(title or 'Step')}</legend>"
-    body = f"<fieldset>{legend}{''.join(buttons)}</fieldset>{''.join(shown)}"
-    style, variables = STEPS_STYLE + "".join(rules), f"--wide:{side * len(names)}px"
-    return _piece("steps", f"Steps: {', '.join(frames)}", body, style, variables)
+        cards.append(f'<div class="nsd-cards">{"".join(columns)}</div>')
+        chosen = f".nsd-steps:has(label:nth-of-type({number}) :checked)"
+        rules.append(f"{chosen} .nsd-cards:nth-of-type({number}){{display:grid}}")
+    body = f"<fieldset><legend>{escape(title or 'Step')}</legend>{''.join(buttons)}</fieldset>{''.join(cards)}"
+    return _piece("steps", f"Steps: {', '.join(frames)}", body, rules, f"--wide:{side * len(names)}px")
 
 
-def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None, side=96, n_percentiles=11, most=100):
-    """Test images with what was made of them, in the order of a score that the reader chooses; no hand has picked any.
+def gallery(
+    pictures, values, *, lower_is_better=(), categories=None, names=None, side=96, n_percentiles=11, max_images=100
+):
+    """Show test images with what was made of them, in the order of a score that the reader chooses; no hand has picked any.
 
     Parameters
     ----------
@@ -198,7 +155,7 @@ def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None
         As in `compare`.
     n_percentiles : int
         How many images are shown at first, at evenly spaced percentiles of the score: with the best and the worst on the page.
-    most : int
+    max_images : int
         How many images the page holds; of more, evenly spaced ones in their order. Percentiles are always among all.
 
     Returns
@@ -212,55 +169,56 @@ def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None
     """
     names, categories = _names(pictures, names), categories or {}
     _check_values(values, lower_is_better, categories, len(names))
-    kept = np.unique(np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int))
-    ranks, few = {}, {}
+    kept = np.unique(np.linspace(0, len(names) - 1, min(max_images, len(names))).round().astype(int))
+    percentiles, first = {}, {}
     for label, score in values.items():
-        better = {"higher_is_better": label not in lower_is_better}
-        ranks[label] = 100 * rank_share(score, **better)
-        few[label] = kept[at_percentiles(np.asarray(score)[kept], n_percentiles, **better)[0]]
+        direction = {"higher_is_better": label not in lower_is_better}
+        percentiles[label] = 100 * relative_rank(score, **direction)
+        first[label] = kept[at_percentiles(np.asarray(score)[kept], n_percentiles, **direction)[0]]
     cards = []
-    for i in kept[np.argsort(-next(iter(ranks.values()))[kept], kind="stable")]:
-        classes = [f"p{k}" for k, chosen in enumerate(few.values(), start=1) if i in chosen]
+    for i in kept[np.argsort(-next(iter(percentiles.values()))[kept], kind="stable")]:
+        classes = [f"p{k}" for k, chosen in enumerate(first.values(), start=1) if i in chosen]
         classes += [f"c{k}" for k, members in enumerate(categories.values(), start=1) if members[i]]
-        scores = {label: (score[i], ranks[label][i]) for label, score in values.items()}
+        scores = {label: (score[i], percentiles[label][i]) for label, score in values.items()}
         row = _column({label: images[i] for label, images in pictures.items()}, names[i], side, "nsd-row")
         cards.append(_card(names[i], scores, row, " ".join(["nsd-card", *classes])))
     sizes = {name: int(np.asarray(members)[kept].sum()) for name, members in categories.items()}
-    controls = _gallery_controls(list(values), len(next(iter(few.values()))), sizes, len(kept), len(names))
+    controls = _gallery_controls(list(values), len(next(iter(first.values()))), sizes, len(kept), len(names))
     body = f'{controls}<div class="nsd-cards" tabindex="0" {OWN_KEYS} role="group" aria-label="images">{"".join(cards)}</div>'
-    style = GALLERY_STYLE + _gallery_rules(len(values), len(sizes))
-    return _piece("gallery", f"Gallery of {len(kept)} images by {', '.join(values)}", body, style)
+    rules = _gallery_rules(len(values), len(sizes))
+    return _piece("gallery", f"Gallery of {len(kept)} images by {', '.join(values)}", body, rules)
 
 
 def _card(name, scores, row, classes):
     """One image of a gallery, with its place and its words for each score (value, percentile)."""
-    orders = ";".join(f"--r{k}:{round(10 * (100 - share))}" for k, (_, share) in enumerate(scores.values(), start=1))
+    orders = ";".join(f"--r{k}:{round(10 * (100 - rank))}" for k, (_, rank) in enumerate(scores.values(), start=1))
     texts = (
-        f"<span>{escape(label)} {value:.3f}, percentile {share:.0f}</span>" for label, (value, share) in scores.items()
+        f"<span>{escape(label)} {value:.3f}, percentile {rank:.0f}</span>" for label, (value, rank) in scores.items()
     )
     return f'<div class="{classes}" style="{orders}"><p><b>{escape(name)}</b> {"".join(texts)}</p>{row}</div>'
 
 
-def _gallery_controls(scores, n_few, categories, n_kept, n_images):
+def _gallery_controls(scores, n_percentiles, categories, n_kept, n_images):
     """The three lists above a gallery, and what they choose from."""
-    of_category = (
-        f'<option class="c{k}">{escape(name)} ({n})</option>' for k, (name, n) in enumerate(categories.items(), start=1)
-    )
-    few = f'<option class="nsd-few">{n_few} fixed percentiles</option><option>all {n_kept} images</option>'
+    subsets = [
+        f'<option class="nsd-few">{n_percentiles} fixed percentiles</option><option>all {n_kept} images</option>'
+    ]
+    for k, (name, n) in enumerate(categories.items(), start=1):
+        subsets.append(f'<option class="c{k}">{escape(name)} ({n})</option>')
     lists = {
         "score": ("by", "".join(f"<option>{escape(label)}</option>" for label in scores)),
-        "show": ("show", few + "".join(of_category)),
+        "show": ("show", "".join(subsets)),
         "first": ("way", "<option>the best</option><option>the worst</option>"),
     }
     held = "" if n_kept == n_images else f" The page holds {n_kept} of them, evenly spaced in their order."
     return f"<p>Percentiles are among {n_images} images, 100 is the best.{held}</p>" + " ".join(
-        f'<label>{said} <select class="nsd-{name}" {OWN_KEYS}>{options}</select></label>'
-        for said, (name, options) in lists.items()
+        f'<label>{label} <select class="nsd-{name}" {OWN_KEYS}>{options}</select></label>'
+        for label, (name, options) in lists.items()
     )
 
 
 def _gallery_rules(n_scores, n_categories):
-    """Style that reads the lists: the order and text of a score, and which cards are left out."""
+    """CSS rules that read the lists: the order and text of each score, and the cards that are left out."""
     rules = []
     for k in range(1, n_scores + 1):
         chosen = f".nsd-gallery:has(.nsd-by option:nth-child({k}):checked)"
@@ -269,31 +227,42 @@ def _gallery_rules(n_scores, n_categories):
         rules.append(f"{chosen}:has(.nsd-few:checked) .nsd-card:not(.p{k}){{display:none}}")
     for k in range(1, n_categories + 1):
         rules.append(f".nsd-gallery:has(option.c{k}:checked) .nsd-card:not(.c{k}){{display:none}}")
-    return "\n".join(rules) + "\n"
+    return rules
 
 
-def _piece(kind, description, body, style, variables=""):
+def _piece(kind, description, body, rules=(), variables=""):
     """A form around the parts: it keeps radio buttons of several pieces apart, and this method never sends anything."""
+    style = "\n".join([_beside("interactive.css"), *rules])
     form = f'<form class="nsd-move nsd-{kind}" method="dialog" style="{variables}">'
-    return Html(f"<style>{STYLE}{style}</style>{form}{body}</form>", description)
+    return Html(f"<style>\n{style}\n</style>{form}{body}</form>", description)
 
 
-def _title(title):
-    """A line above a piece."""
-    return f'<p class="nsd-title">{escape(title)}</p>' if title else ""
+def _beside(name):
+    """The text of a file beside this module."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8").strip()
 
 
 def _column(kinds, name, side, classes=""):
     """All kinds of one image, each with its label."""
-    parts = (
-        f"<div>{image(pixels, f'{kind}, {name}', side)}<small>{escape(kind)}</small></div>"
-        for kind, pixels in kinds.items()
-    )
-    return f'<div class="{classes}">{"".join(parts)}</div>'
+    parts = [f"{image(pixels, f'{kind}, {name}', side)}<small>{escape(kind)}</small>" for kind, pixels in kinds.items()]
+    return f'<div class="{classes}">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
 
 
 def image(pixels, alt, side, more="", *, quality=QUALITY):
-    """One image as WebP inside the page: (rows, columns, 3) uint8, its longer side at most `side` pixels; gives HTML."""
+    """Return an image as HTML that holds it.
+
+    Parameters
+    ----------
+    pixels : (rows, columns, 3) uint8
+    alt : str
+        What it shows, for those who cannot see it.
+    side : int
+        Pixels of the longer side at most.
+    more : str
+        Further attributes of the tag.
+    quality : int
+        Of WebP, 0 to 100.
+    """
     picture = Image.fromarray(pixels)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
@@ -325,11 +294,7 @@ def _check_values(values, lower_is_better, categories, n_images):
             f"values must hold a score, and those in lower_is_better, {list(lower_is_better)}; got {list(values)}."
         )
     for label, array in {**values, **categories}.items():
-        if np.shape(array) != (n_images,):
-            raise ValueError(
-                f"{label!r} must have one value for each of the {n_images} images, got shape {np.shape(array)}."
-            )
-        if not np.isfinite(array).all():
-            raise ValueError(
-                f"{label!r} holds {np.count_nonzero(~np.isfinite(array))} values that are not finite numbers."
-            )
+        if (shape := np.shape(array)) != (n_images,):
+            raise ValueError(f"{label!r} must have one value for each of the {n_images} images, got shape {shape}.")
+        if n_wrong := np.count_nonzero(~np.isfinite(array)):
+            raise ValueError(f"{label!r} holds {n_wrong} values that are not finite numbers.")

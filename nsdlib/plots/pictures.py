@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, REFERENCE
+from nsdlib.plots.style import COLOURS, REFERENCE, new_axes
 
 PANEL = 1.15  # inches an image
 ROLE_COLOURS = {
@@ -57,7 +57,7 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     Parameters
     ----------
     table : xarray.Dataset
-        mean, low, high over (system, metric), see `stats.summary`.
+        mean, low, high over (system, metric), see `statistics.summary`.
     metrics : dict of str to metrics.Metric
         Gives labels, chance and direction.
     roles : dict of str to str
@@ -75,9 +75,9 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
         part = table.sel(metric=name, system=list(roles))
         _draw_chance(ax.axvline, metric)
         for y, (system, role) in zip(height, roles.items(), strict=True):
-            one = part.sel(system=system)
-            ax.hlines(y, one.low, one.high, color=ROLE_COLOURS[role])
-            ax.plot(one["mean"], y, ROLE_MARKERS[role], color=ROLE_COLOURS[role], markersize=5)
+            interval = part.sel(system=system)
+            ax.hlines(y, interval.low, interval.high, color=ROLE_COLOURS[role])
+            ax.plot(interval["mean"], y, ROLE_MARKERS[role], color=ROLE_COLOURS[role], markersize=5)
         ax.set_title(f"{metric.label} {'↑' if metric.higher_is_better else '↓'}")
         ax.set_ylim(-0.6, len(roles) - 0.4)
         ax.margins(x=0.12)
@@ -110,19 +110,19 @@ def plot_noise_curves(table, metrics, *, reference=None):
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 4, figsize=(10, 5), sharex=True, layout="constrained")
-    place = np.arange(table.sizes["amplitude"])
+    positions = np.arange(table.sizes["amplitude"])
     for ax, (name, metric) in zip(axes.flat, metrics.items(), strict=True):
         for colour, stage in zip(COLOURS, table.stage.values, strict=False):
-            one = table.sel(metric=name, stage=stage)
-            ax.fill_between(place, one.low, one.high, color=colour, alpha=0.25, linewidth=0)
-            ax.plot(place, one["mean"], "o-", color=colour, markersize=4, label=f"{stage} image")
+            part = table.sel(metric=name, stage=stage)
+            ax.fill_between(positions, part.low, part.high, color=colour, alpha=0.25, linewidth=0)
+            ax.plot(positions, part["mean"], "o-", color=colour, markersize=4, label=f"{stage} image")
         if reference is not None and set(table.amplitude.values) <= set(reference.index):
             printed = reference.loc[list(table.amplitude.values), name]
-            ax.plot(place, printed, color=REFERENCE, linewidth=1, linestyle="--", label="paper, other networks")
+            ax.plot(positions, printed, color=REFERENCE, linewidth=1, linestyle="--", label="paper, other networks")
         _draw_chance(ax.axhline, metric)
         kind = "semantic" if metric.semantic else "low level"
         ax.set_title(f"{metric.label} {'↑' if metric.higher_is_better else '↓'} ({kind})")
-        ax.set_xticks(place, [f"{amplitude:g}" for amplitude in table.amplitude.values])
+        ax.set_xticks(positions, [f"{amplitude:g}" for amplitude in table.amplitude.values])
     for ax in axes[1]:
         ax.set_xlabel("amplitude of the noise (not to scale)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -138,14 +138,12 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
     Parameters
     ----------
     structure, meaning : (n_images,) float
-        Shares of rank, 0 the worst and 1 the best, see `selection.rank_share`.
+        Ranks scaled to 0 for the worst and 1 for the best, see `selection.relative_rank`.
     marked : dict of str to (n,) int, optional
         Label to positions of images drawn in colour.
     ax : matplotlib axes, optional
     """
-    import matplotlib.pyplot as plt
-
-    ax = ax or plt.subplots(figsize=(4.6, 4.2), layout="constrained")[1]
+    ax = ax or new_axes(4.6, 4.2)
     ax.axhline(0.5, color=REFERENCE, linewidth=0.8, linestyle=":")
     ax.axvline(0.5, color=REFERENCE, linewidth=0.8, linestyle=":")
     ax.scatter(structure, meaning, s=12, color="0.7", linewidths=0)
@@ -185,14 +183,13 @@ def plot_group(table, metrics, *, system="refined"):
     subjects = list(table.subject.values)
     figure, axes = plt.subplots(2, 4, figsize=(10, 4.6), sharex=True, layout="constrained")
     for ax, (name, metric) in zip(axes.flat, metrics.items(), strict=True):
-        one = table.sel(metric=name)
-        place = np.arange(len(subjects))
-        ax.vlines(place, one.low, one.high, color=COLOURS[0])
-        ax.plot(place, one["mean"], "o", color=COLOURS[0], markersize=5)
-        ax.axhline(one["mean"].mean(), color=COLOURS[1], linewidth=1)
+        part, positions = table.sel(metric=name), np.arange(len(subjects))
+        ax.vlines(positions, part.low, part.high, color=COLOURS[0])
+        ax.plot(positions, part["mean"], "o", color=COLOURS[0], markersize=5)
+        ax.axhline(part["mean"].mean(), color=COLOURS[1], linewidth=1)
         _draw_chance(ax.axhline, metric)
         ax.set_title(f"{metric.label} {'↑' if metric.higher_is_better else '↓'}")
-        ax.set_xticks(place, subjects)
+        ax.set_xticks(positions, subjects)
         ax.set_xlim(-0.6, len(subjects) - 0.4)
     handles = [
         plt.Line2D([], [], color=COLOURS[0], marker="o", label="subject, interval over images"),

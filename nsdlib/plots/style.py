@@ -31,3 +31,10 @@ def use_style():
             "lines.linewidth": 1.6,
         }
     )
+
+
+def new_axes(width, height):
+    """Return the axes of a new figure, width by height inches."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]

@@ -1,14 +1,17 @@
 """What a run needs, looked at before it starts: versions, device, memory, disk, data, weights, and the time that it will take."""
 
+import math
 import os
 import platform
 import shutil
-import sys
+import tomllib
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
 
-from nsdlib.run.rates import total_memory
+from nsdlib.run.rates import existing, machine_name, total_memory
 
+DISTRIBUTION = "nsd-decoding"
 GIGABYTE = 1e9
 SPARE = 0.2e9  # bytes that a disk must have beyond the results
 MARKS = {"ok": "ok  ", "WRONG": "FAIL"}  # of a check of the data; others could not be made
@@ -17,7 +20,7 @@ SHOWN = 8  # missing files that are named one by one
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: what was looked at, whether it will do, what was found, what to do if not."""
+    """One line of the report: what was looked at, whether it will do, what is there, what to do if it will not."""
 
     what: str
     fine: bool
@@ -25,10 +28,8 @@ class Finding:
     remedy: str = ""
 
     def __str__(self):
-        mark = "ok  " if self.fine else "LACK"
-        return f"{mark} {self.what:<9} {self.found}" + (
-            f"\n     -> {self.remedy}" if self.remedy and not self.fine else ""
-        )
+        line = f"{'ok  ' if self.fine else 'LACK'} {self.what:<9} {self.found}"
+        return line if self.fine or not self.remedy else f"{line}\n     -> {self.remedy}"
 
 
 def examine(run):
@@ -43,17 +44,17 @@ def examine(run):
     list of Finding
         In the order: python, packages, device, memory, GPU (where the run has one), disk, data, weights.
     """
-    from nsdlib.run import costs
+    from nsdlib.run.forecast import predict
 
     total = _gpu_memory(run)
-    pages = costs.pages(run, costs.amounts(run), is_gpu=total is not None)
-    gpu = [] if total is None else [_on_gpu(pages, total)]
-    machine = [_python(), _packages(), _device(run), _memory(pages), *gpu, _disk(run, pages)]
+    table = predict(run, is_gpu=total is not None)
+    gpu = [] if total is None else [_on_gpu(table, total)]
+    machine = [_python(), _packages(), _device(run), _memory(table), *gpu, _disk(run, table)]
     return [*machine, _data(run), _weights(run)]
 
 
 def expected(run):
-    """Measure this machine for some seconds and say what the run will take, as lines of text.
+    """Say what a run will take on this machine, by what earlier runs and rehearsals recorded.
 
     Parameters
     ----------
@@ -62,21 +63,20 @@ def expected(run):
     Returns
     -------
     list of str
+        Lines of text.
     """
     from nsdlib.run import costs
-    from nsdlib.run.forecast import ROUGH, predict
-    from nsdlib.run.rates import calibrate
+    from nsdlib.run.forecast import predict, whole
 
-    sizes, rates = costs.amounts(run), calibrate(run)
-    table = predict(run, rates, sizes)
-    shown = table.assign(seconds=table["seconds"].map(_duration)).rename(columns={"seconds": "time"})
-    size = f"{sizes.n_train:,} + {sizes.n_test:,} images, {sizes.n_voxels:,} voxels"
+    sizes, table = costs.amounts(run), predict(run, is_gpu=_gpu_memory(run) is not None)
+    hours, source = whole(run, table, sizes)
+    shown = table.drop(columns="lower").assign(seconds=table["seconds"].map(_duration))
     typical = f" ({sizes.typical}: typical, for want of files)" if sizes.typical else ""
     return [
-        f"Measured: {rates}.",
-        f"Expected for {size}{typical}, right to a factor of {ROUGH}:",
-        *shown.to_markdown(floatfmt=".1f").splitlines(),
-        f"All notebooks: {_duration(table['seconds'].sum())}.",
+        f"Expected for {sizes.n_train:,} + {sizes.n_test:,} images, {sizes.n_voxels:,} voxels{typical}",
+        f"on {machine_name(run.device)}:",
+        *shown.rename(columns={"seconds": "time"}).to_markdown(floatfmt=".1f").splitlines(),
+        f"The whole run: {_duration(3600 * hours)} ({source}).",
     ]
 
 
@@ -98,40 +98,39 @@ def first_contact(run):
     from nsdlib.data.nsd import NSDSubject
 
     subject = NSDSubject(run.data, run.subject, run.n_sessions)
-    table, there = nsd_checks.first_contact(subject, version=run.betas_version), _data(run)
-    lines = [str(there)]
+    table, data = nsd_checks.first_contact(subject, version=run.betas_version), _data(run)
+    lines = [str(data)]
     for row in table.itertuples():
-        told = f": expected {row.wanted}, came {row.found}" if row.result in MARKS else f": {row.result}"
-        lines.append(f"{MARKS.get(row.result, '-   ')} {row.check}{told}")
+        outcome = f": expected {row.wanted}, came {row.found}" if row.result in MARKS else f": {row.result}"
+        lines.append(f"{MARKS.get(row.result, '-   ')} {row.check}{outcome}")
         lines += [f"     -> {row.remedy}"] if row.remedy else []
     if subject.paths.expdesign.is_file() and table["result"][0] == "ok":
         lines.append(_split(subject))
-    return lines, there.fine and not (table["result"] == "WRONG").any()
+    return lines, data.fine and not (table["result"] == "WRONG").any()
 
 
 def outlook(run, n_nodes):
-    """The forecast of the runs in the run's group on nodes with a GPU each, as markdown with its assumptions.
+    """Forecast the runs in the run's group, on one node and on several that are like this machine.
 
     Parameters
     ----------
     run : nsdlib.params.Run
-        Where it has no GPU, a data sheet's takes its place.
     n_nodes : int
 
     Returns
     -------
     str
+        A markdown table, and what it rests on.
     """
     from nsdlib.params import load_run
-    from nsdlib.run.forecast import assumptions, forecast
-    from nsdlib.run.rates import REFERENCE, calibrate
+    from nsdlib.run.forecast import as_markdown, assumptions, forecast
 
-    rates = REFERENCE if _gpu_memory(run) is None else calibrate(run)
-    runs = [load_run(name) for name in run.group]
-    table, alone = forecast(runs, rates)
-    together = forecast(runs, rates, n_nodes=n_nodes)[1]
-    ends = f"One GPU: {alone:.0f} h for all; {n_nodes} nodes with one each: {together:.0f} h."
-    return "\n".join([table.to_markdown(), "", ends, "", *(f"- {line}" for line in assumptions(rates))])
+    runs, is_gpu = [load_run(name) for name in run.group], _gpu_memory(run) is not None
+    table, alone = forecast(runs, is_gpu=is_gpu)
+    together = forecast(runs, is_gpu=is_gpu, n_nodes=n_nodes)[1]
+    ends = f"One node: {_duration(3600 * alone)} for all; {n_nodes} nodes: {_duration(3600 * together)}."
+    lines = (f"- {line}" for line in assumptions(run.device))
+    return "\n".join([as_markdown(table), "", ends, "", *lines])
 
 
 def _split(subject):
@@ -139,22 +138,50 @@ def _split(subject):
     from nsdlib.study.betas import split_hash
 
     shared = subject.is_shared
-    train, test = (set(subject.image_ids[some].tolist()) for some in (~shared, shared))
+    train, test = (set(subject.image_ids[part].tolist()) for part in (~shared, shared))
     name = split_hash(sorted(train), sorted(test))
     return f"Split of {subject.n_sessions} sessions: {len(train):,} images to train, {len(test):,} to test, {name}"
 
 
 def _duration(seconds):
-    """Seconds in the unit that suits them."""
-    units = (("days", 86400), ("h", 3600), ("min", 60))
-    unit, size = next((one for one in units if seconds >= 2 * one[1]), ("s", 1))
+    """Seconds in the unit that suits them; NaN in words."""
+    from nsdlib.run.forecast import UNKNOWN
+
+    if math.isnan(seconds):
+        return UNKNOWN
+    units = (("days", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    unit, size = next(((unit, size) for unit, size in units if seconds >= 2 * size), units[-1])
     return f"{seconds / size:.0f} {unit}"
+
+
+def requirements():
+    """Return which Python and which packages nsdlib asks for.
+
+    Returns
+    -------
+    python : str
+        A specifier such as ">=3.11,<3.14".
+    packages : list of str
+        Requirements as PEP 508 writes them: of the installed distribution, or of the source tree where none is installed.
+    """
+    try:
+        installed = distribution(DISTRIBUTION)
+        return installed.metadata["Requires-Python"], installed.requires or []
+    except PackageNotFoundError:
+        file = Path(__file__).resolve().parents[2] / "pyproject.toml"
+        project = tomllib.loads(file.read_text())["project"]
+        return project["requires-python"], project["dependencies"]
 
 
 def _python():
     """The interpreter's version."""
-    fine = (3, 11) <= sys.version_info < (3, 13)
-    return Finding("python", fine, platform.python_version(), "Python 3.11 or 3.12 is wanted; `make` takes python3.11.")
+    from packaging.specifiers import SpecifierSet
+
+    wanted, there = requirements()[0], platform.python_version()
+    fine = SpecifierSet(wanted).contains(there, prereleases=True)
+    return Finding(
+        "python", fine, there, f"Python {wanted} is wanted; `make` looks for one, `make PYTHON=...` takes yours."
+    )
 
 
 def _packages():
@@ -162,8 +189,7 @@ def _packages():
     from packaging.requirements import Requirement
 
     wrong = []
-    for line in requires("nsdlib") or []:
-        wanted = Requirement(line)
+    for wanted in map(Requirement, requirements()[1]):
         if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
             continue
         try:
@@ -173,15 +199,15 @@ def _packages():
         if there == "absent" or not wanted.specifier.contains(there, prereleases=True):
             wrong.append(f"{wanted.name} {there} (wanted {wanted.specifier})")
     found = ", ".join(wrong) or f"all in place, torch {version('torch')}"
-    return Finding("packages", not wrong, found, "Remove .venv and run `make .venv/ready`.")
+    return Finding("packages", not wrong, found, "Remove .venv and run `make .venv/ready`, or install what is named.")
 
 
 def _device(run):
     """The device that the run's setting leads to."""
-    from nsdlib.core.device import pick
+    from nsdlib.core.device import pick_device
 
     try:
-        device = pick(run.device)
+        device = pick_device(run.device)
     except ValueError as error:
         return Finding("device", False, str(error))
     if device.type == "cpu":
@@ -201,44 +227,44 @@ def _gpu_memory(run):
     return torch.cuda.get_device_properties(0).total_memory
 
 
-def _memory(pages):
+def _memory(table):
     """Whether the machine's memory holds the notebook that wants most."""
-    worst, total = max(pages, key=lambda page: page.memory), total_memory()
-    found = f"{total / GIGABYTE:.0f} GB, wanted {worst.memory / GIGABYTE:.0f} GB by notebook {worst.name[:2]}"
-    remedy = f"Lower {worst.lower}, or run on a machine with more memory."
-    return Finding("memory", total >= worst.memory, found, remedy)
+    total, remedy = total_memory() / GIGABYTE, "Lower {lower}, or run on a machine with more memory."
+    return _fits("memory", "memory GB", table, total, remedy)
 
 
-def _on_gpu(pages, total):
+def _on_gpu(table, total):
     """Whether the GPU holds the notebook that wants most, its diffusion with one image at a time."""
-    worst = max(pages, key=lambda page: page.on_gpu)
-    found = f"{total / GIGABYTE:.0f} GB, wanted {worst.on_gpu / GIGABYTE:.0f} GB by notebook {worst.name[:2]}"
-    remedy = (
-        f"Lower {worst.lower}, or set device to cpu; the batches of diffusion have been lowered to one image already."
-    )
-    return Finding("GPU", total >= worst.on_gpu, found, remedy)
+    remedy = "Lower {lower}, or set device to cpu; the batches of diffusion have been lowered to one image already."
+    return _fits("GPU", "GPU GB", table, total / GIGABYTE, remedy)
 
 
-def _disk(run, pages):
+def _fits(what, column, table, total, remedy):
+    """Whether so many GB hold the notebook that wants most of a column of `forecast.predict`."""
+    name = table[column].astype(float).idxmax()
+    wanted = table[column][name]
+    found = f"{total:.0f} GB, wanted {wanted:.0f} GB by notebook {name[:2]}"
+    return Finding(what, bool(total >= wanted), found, remedy.format(lower=table["lower"][name]))
+
+
+def _disk(run, table):
     """Free space where data, weights and results go; what is there is not asked for again."""
     from nsdlib.run import costs
-    from nsdlib.run.rates import existing
     from nsdlib.store import zoo
 
     published = zoo.files(run) if run.zoo == "paper" else []
     weights = sum(file.about for file in published if not file.path.exists())
-    asked = {run.data: costs.data_bytes(run), run.weights: weights, run.store: SPARE + sum(page.disk for page in pages)}
+    results = SPARE + GIGABYTE * table["disk GB"].sum()
     wanted = {}
-    for folder, size in asked.items():
+    for folder, size in {run.data: costs.data_bytes(run), run.weights: weights, run.store: results}.items():
         disk = existing(folder).stat().st_dev
         place, before = wanted.get(disk, (existing(folder), 0))
         wanted[disk] = (place, before + size)
     rows = [(shutil.disk_usage(place).free, size) for place, size in wanted.values() if size]
     found = "; ".join(f"{free / GIGABYTE:.0f} GB free, wanted {size / GIGABYTE:.1f} GB" for free, size in rows)
-    largest = max(pages, key=lambda page: page.disk)
     remedy = (
         "Free some space, set data, weights and store in params/_common.yaml to folders on another disk, or lower "
-        f"{largest.lower}."
+        f"{table['lower'][table['disk GB'].astype(float).idxmax()]}."
     )
     return Finding("disk", all(free >= size for free, size in rows), found, remedy)
 

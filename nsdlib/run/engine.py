@@ -5,7 +5,10 @@ socket's wake-up can be lost and the wait never ends (jupyter/nbclient issue 312
 slices, and each slice looks at the socket anew, and at the kernel's memory.
 """
 
+import os
 import sys
+import sysconfig
+from pathlib import Path
 from queue import Empty
 from time import monotonic
 
@@ -25,6 +28,27 @@ QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "DIFFUSERS_VERBOSITY": "error",
 }
+
+
+def kernel_environment(root):
+    """Return the environment of a kernel, which starts in another folder, with absolute paths to the project and this library.
+
+    Call it before papermill changes the working directory.
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    tree = Path(__file__).resolve().parents[2]
+    entries = [Path(entry).resolve() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    if tree != Path(sysconfig.get_path("purelib")).resolve():  # a source tree
+        entries = [tree, *(entry for entry in entries if entry != tree)]
+    return os.environ | {"NSDLIB_HOME": str(root), "PYTHONPATH": os.pathsep.join(map(str, entries))}
 
 
 class PrivateKernel(AsyncKernelManager):
@@ -57,8 +81,11 @@ class PolledEngine(Engine):
     """The engine `polled`: private kernel, sliced waits, a watch over the kernel, a call before each cell, a note in the page."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, *, watch, note, on_cell_start=None, **_):
-        """Run all cells; `on_cell_start(cell=, cell_index=)` is called before each; `note`, a dict, goes into the metadata."""
+    def execute_managed_notebook(cls, nb_man, kernel_name, *, watch, note, environment, on_cell_start=None, **_):
+        """Run all cells in a kernel with that environment; `on_cell_start(cell=, cell_index=)` is called before each.
+
+        `note`, a dictionary, goes into the metadata.
+        """
         nb_man.nb.metadata["nsdlib"] = note
         client = PolledClient(
             nb_man,
@@ -70,7 +97,7 @@ class PolledEngine(Engine):
             on_cell_start=on_cell_start,
         )
         client.watch = watch
-        return client.execute()
+        return client.execute(env=environment)
 
 
 def wait_in_slices(channel, look):

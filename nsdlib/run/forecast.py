@@ -1,85 +1,222 @@
-"""How long a run will take and what it will hold, here or on other machines, from counts and rates.
+"""How long a run will take and what it will hold, from what earlier runs and rehearsals recorded.
 
-A forecast is rough: how much of the rate of large matrix products each kind of work reaches is a constant (`nsdlib.run.costs`).
+Times are never counted from operations. A notebook's comes from its own record; where there is none, from that of another run
+on a machine of the same name with the same models, in proportion to a size; else it is not known.
 """
+
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from nsdlib.run import costs
+from nsdlib.params import Run, load_run
+from nsdlib.run import costs, monitor
+from nsdlib.run.rates import machine_name
+from nsdlib.run.runner import notebook_names
 
-ROUGH = 3  # a forecast of seconds may be this many times too high or too low
 GIGABYTE = 1e9
 NETWORK = 50e6  # bytes a second when data are fetched
+UNKNOWN = "not known yet"
+REHEARSED = {"paper"}  # zoos of whose models a rehearsal has the sizes
+
+# What the time of a notebook is taken to be in proportion to, in words and counted.
+SCALES = {
+    "01_hrf_glmsingle": ("sessions x voxels of the brain", lambda run, a: run.glm_sessions * a.n_brain),
+    "02_roi_betas": ("sessions x voxels", lambda run, a: run.n_sessions * a.n_voxels),
+    "03_decoder_ablation": (
+        "images x epochs x seeds",
+        lambda run, a: a.n_images * run.max_epochs * len(run.decoder_seeds),
+    ),
+    "04_latent_size": ("images x layer counts", lambda run, a: a.n_images * len(run.layer_counts)),
+    "05_two_stage_reconstruction": ("test images x steps", lambda run, a: a.n_test * n_walked(run)),
+    "06_noise_sensitivity": (
+        "test images x steps x amplitudes",
+        lambda run, a: a.n_test * n_walked(run) * len(run.noise_amplitudes),
+    ),
+}
+OTHER_SCALE = ("images", lambda run, a: a.n_images)
 
 
-def predict(run, rates, sizes=None):
-    """Forecast each notebook.
+@dataclass(frozen=True)
+class Expectation:
+    """Seconds that a notebook is expected to take, NaN where that is not known, and what says so."""
+
+    seconds: float = np.nan
+    source: str = ""
+
+
+def n_walked(run):
+    """Return the number of diffusion steps that an image goes through."""
+    return max(1, int(run.strength * run.n_steps))
+
+
+def read_records(root):
+    """Return the records of notebooks that came to their end, {(run, notebook): record}."""
+    records = {(file.parent.name, file.stem): monitor.read_record(file) for file in (root / "runs").glob("*/*.json")}
+    return {key: record for key, record in records.items() if record.get("longest")}
+
+
+def expect(run, name, records, sizes):
+    """Return how long a notebook of a run is expected to take on this machine.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+    name : str
+        A notebook.
+    records : dict
+        See `read_records`.
+    sizes : callable
+        Run -> nsdlib.run.costs.Amounts.
+
+    Returns
+    -------
+    Expectation
+        From the run's own record; else from that record of the same machine and zoo that is nearest in size.
+    """
+    words, scale = SCALES.get(name, OTHER_SCALE)
+    here, candidates = machine_name(run.device), []
+    for (other, notebook), record in records.items():
+        recorded = _recorded_run(other, record) if notebook == name else None
+        is_own, is_here = other == run.name, record["machine"] == here
+        if recorded is None or recorded.zoo != run.zoo or not (is_own or is_here):
+            continue
+        factor = scale(run, sizes(run)) / scale(recorded, sizes(recorded))
+        scaled = "" if factor == 1 else f", x {factor:.3g} by {words}"
+        elsewhere = "" if is_here else f", on {record['machine']}"
+        source = f"{other}, {record['started'][:10]}{scaled}{elsewhere}"
+        candidates.append((not is_own, abs(np.log(factor)), Expectation(factor * record["longest"], source)))
+    return min(candidates, key=lambda candidate: candidate[:2], default=(Expectation(),))[-1]
+
+
+def predict(run, *, is_gpu, sizes=None):
+    """Say for each notebook what a run takes on this machine.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+    is_gpu : bool
+        Whether it uses a GPU.
+    sizes : callable, optional
+        Run -> nsdlib.run.costs.Amounts.
 
     Returns
     -------
     pandas.DataFrame
-        Indexed by notebook: seconds (right to a factor of `ROUGH`), and GB of memory, of a GPU's memory and on disk.
+        Indexed by notebook: seconds (NaN where they are not known), what says so, GB of memory, of a GPU's memory, on disk, and
+        the parameter to lower for less of them.
     """
     import pandas as pd
 
-    rows = {}
-    for page in costs.pages(run, sizes or costs.amounts(run), is_gpu=rates.is_gpu):
-        in_bytes = {"memory GB": page.memory, "GPU GB": page.on_gpu, "disk GB": page.disk}
-        rows[page.name] = {"seconds": page.duration(rates)} | {name: n / GIGABYTE for name, n in in_bytes.items()}
-    return pd.DataFrame(rows).T.rename_axis("notebook")
+    sizes, records, rows = sizes or cache(costs.amounts), read_records(run.root), {}
+    for name in notebook_names(run.root) or costs.COUNTED:
+        needs, time = costs.notebook_needs(run, sizes(run), name, is_gpu=is_gpu), expect(run, name, records, sizes)
+        rows[name] = {"seconds": time.seconds, "from": time.source, "memory GB": needs.memory / GIGABYTE}
+        rows[name] |= {"GPU GB": needs.on_gpu / GIGABYTE, "disk GB": needs.disk / GIGABYTE, "lower": needs.lower}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("notebook")
 
 
-def forecast(runs, rates, *, n_nodes=1):
-    """Forecast the runs of several subjects, each whole on one node with a device of these rates.
+def forecast(runs, *, is_gpu, n_nodes=1):
+    """Forecast the runs of several subjects, each whole on one node that is like this machine.
 
     Parameters
     ----------
     runs : list of nsdlib.params.Run
-    rates : Rates
+    is_gpu : bool
     n_nodes : int
 
     Returns
     -------
     table : pandas.DataFrame
-        One row a run: images, hours of each notebook and of all, GB of memory, of a GPU's memory, of results, of data to fetch.
+        One row a run: images, hours (NaN where they are not known), what says so, GB of memory, of a GPU's memory, of results,
+        of data to fetch.
     hours : float
-        From the first start to the last end, the longest runs given out first.
+        See `spread`.
+    """
+    import pandas as pd
+
+    rows, amounts = {}, cache(costs.amounts)
+    for run in runs:
+        table, sizes = predict(run, is_gpu=is_gpu, sizes=amounts), amounts(run)
+        hours, source = whole(run, table, sizes)
+        rows[run.name] = {
+            "images": f"{sizes.n_train:,} + {sizes.n_test:,}",
+            "hours": hours,
+            "from": source,
+            "memory GB": round(table["memory GB"].max()),
+            "GPU GB": round(table["GPU GB"].max()),
+            "results GB": round(table["disk GB"].sum()),
+            "to fetch GB": round(costs.data_bytes(run) / GIGABYTE),
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
+    return table, spread(table["hours"], n_nodes)
+
+
+def spread(hours, n_nodes):
+    """Return the hours from the first start to the last end when nodes share runs, the longest given out first.
+
+    Parameters
+    ----------
+    hours : sequence of float
+        Of each run; where one is not known (NaN), the result is not known.
+    n_nodes : int
 
     Raises
     ------
     ValueError
         When there is no node.
     """
-    import pandas as pd
-
     if n_nodes < 1:
         raise ValueError(f"n_nodes must be at least 1, got {n_nodes}.")
-    rows = {}
-    for run in runs:
-        sizes = costs.amounts(run)
-        table = predict(run, rates, sizes)
-        rows[run.name] = {"images": f"{sizes.n_train:,} + {sizes.n_test:,}"}
-        rows[run.name] |= {f"{name[:2]} h": f"{seconds / 3600:.2g}" for name, seconds in table["seconds"].items()}
-        rows[run.name] |= {
-            "hours": round(table["seconds"].sum() / 3600, 1),
-            "memory GB": round(table["memory GB"].max()),
-            "GPU GB": round(table["GPU GB"].max()),
-            "results GB": round(table["disk GB"].sum()),
-            "to fetch GB": round(costs.data_bytes(run) / GIGABYTE),
-        }
-    table = pd.DataFrame(rows).T.rename_axis("run")
     busy = np.zeros(n_nodes)
-    for hours in sorted(table["hours"], reverse=True):
-        busy[busy.argmin()] += hours
-    return table, float(busy.max())
+    for run_hours in sorted(hours, reverse=True):
+        busy[busy.argmin()] += run_hours
+    return float(busy.max())
 
 
-def assumptions(rates):
-    """What a forecast rests on, a sentence each."""
+def whole(run, table, sizes):
+    """Return the hours of a whole run and what says so: the records of all its notebooks, or a rehearsal on such a machine.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+    table : pandas.DataFrame
+        What `predict` returns.
+    sizes : nsdlib.run.costs.Amounts
+    """
+    if table["seconds"].notna().all():
+        return table["seconds"].sum() / 3600, f"records of {len(table)} notebooks"
+    from nsdlib.run import rehearsal
+
+    for file in sorted((run.root / "runs").glob(f"*/{rehearsal.FILE}")) if run.zoo in REHEARSED else ():
+        stages, machine, made = rehearsal.read(file)
+        if machine == machine_name(run.device):
+            return rehearsal.subject_hours(stages, run, sizes).sum(), f"rehearsal, {made}"
+    return np.nan, f"`nsdlib rehearse {run.name}` measures it" if run.zoo in REHEARSED else "its first run records it"
+
+
+def as_markdown(table):
+    """Return the table of `forecast` as text."""
+    hours = table["hours"].map(lambda hours: UNKNOWN if np.isnan(hours) else f"{hours:.1f}")
+    return table.assign(hours=hours).to_markdown(disable_numparse=True)
+
+
+def assumptions(device):
+    """Return what a forecast rests on, a sentence each."""
     return (
-        f"Device: {rates}.",
-        f"Each number of hours may be {ROUGH} times too high or too low; shares of the rate reached on a GPU are assumed.",
-        "Networks train for all of max_epochs; with patience they often stop at a quarter.",
+        f"Machine: {machine_name(device)}.",
+        "Times are what records of notebooks or a rehearsal on such a machine say, in proportion to sizes; what does not grow "
+        "with the size is scaled with it, too.",
+        "A rehearsal counts the networks' training for all of max_epochs; with patience they often stop at a quarter.",
         "A subject runs whole on one node, one notebook after the other, and nothing else runs beside it.",
         f"Data are fetched beforehand, at {NETWORK / 1e6:.0f} MB/s in {1e9 / NETWORK:.0f} s a GB; the images only once.",
     )
+
+
+def _recorded_run(name, record):
+    """The run that a record is of, with the parameters that were set; None where its file is gone or has changed too much."""
+    fields = {key: value for key, value in record["parameters"].items() if key in Run.model_fields}
+    try:
+        return load_run(name, **fields)
+    except ValueError:
+        return None

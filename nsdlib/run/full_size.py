@@ -3,16 +3,22 @@
 Configurations are those of the files' own config.json; a test counts the parameters.
 """
 
+import weakref
 from dataclasses import dataclass, field
 
+import pandas as pd
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from nsdlib.core import diffusion, features, vdvae
+from nsdlib.core import diffusion, vdvae
 from nsdlib.core.clip import ClipEmbedder
+from nsdlib.core.scores import features
 
+GIB = 2**30
 UNET = {
     "sample_size": 64,
     "block_out_channels": (320, 640, 1280, 1280),
@@ -94,15 +100,15 @@ class Sizes:
 
 
 def build_vdvae(sizes, device) -> vdvae.VDVAE:
-    """The VDVAE of stage 1."""
+    """Build the VDVAE of stage 1."""
     with torch.device(device):
         model = vdvae.VDVAE(vdvae.Hyperparameters(**sizes.vdvae)).eval().to(memory_format=torch.channels_last)
     model.fast = device.type == "cuda"
     return model
 
 
-class Words:
-    """Stands in for CLIP's tokenizer, whose vocabulary is a file too: each word is a number."""
+class HashTokenizer:
+    """A stand-in for CLIP's tokenizer, whose vocabulary is a file too: each word is a number."""
 
     def __init__(self, n_words):
         self.eos_token_id = n_words - 1
@@ -117,16 +123,16 @@ class Words:
 
 
 def build_embedder(sizes, device) -> ClipEmbedder:
-    """CLIP's two encoders; in half precision on a GPU."""
+    """Build CLIP's two encoders, in half precision on a GPU."""
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     with torch.device(device):
         image = CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes.vision)).to(dtype).eval()
         text = CLIPTextModelWithProjection(CLIPTextConfig(**sizes.text)).to(dtype).eval()
-    return ClipEmbedder(image, text, Words(sizes.text["vocab_size"]))
+    return ClipEmbedder(image, text, HashTokenizer(sizes.text["vocab_size"]))
 
 
 def build_second_stage(sizes, device, dtype) -> diffusion.VersatileDiffusion:
-    """Versatile Diffusion's two UNets in one, and its autoencoder."""
+    """Build Versatile Diffusion's two UNets in one, and its autoencoder."""
     with torch.device(device):
         unet = diffusion.DualUNet(UNet2DConditionModel(**sizes.unet)).to(dtype).eval()
         autoencoder = nn.Module.to(AutoencoderKL(**sizes.autoencoder), dtype).eval()  # diffusers' own warns of nothing
@@ -138,8 +144,62 @@ def build_second_stage(sizes, device, dtype) -> diffusion.VersatileDiffusion:
 
 
 def build_extractors(sizes, device) -> dict[str, features.FeatureExtractor]:
-    """The five networks that judge."""
+    """Build the five feature extractors of the scores."""
     with torch.device(device):
         clip = CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes.vision)).eval()
         networks = {name: features.published(name, None, device) for name in features.PUBLISHED}
     return networks | {"clip": features.embedding_extractor(clip)}
+
+
+class LiveMemory(TorchDispatchMode):
+    """Counts the bytes of all tensors made inside it that are alive, and their peak; tensors on the meta device count too."""
+
+    def __init__(self):
+        super().__init__()
+        self.now, self.peak, self._sizes = 0, 0, {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return made
+
+    def _count(self, storage):
+        if storage._cdata not in self._sizes:
+            self._sizes[storage._cdata] = storage.nbytes()
+            self.now += storage.nbytes()
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._forget, storage._cdata)
+
+    def _forget(self, key):
+        self.now -= self._sizes.pop(key)
+
+
+def gpu_memory(run, batch_sizes=(1, 8, 32), sizes=None):
+    """Count what the second stage takes on a GPU, from the sizes of all tensors alive at once, without computing them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        For each batch size: GiB of weights, of the diffusion step, of the autoencoder on the way in and out, and the peak of
+        all; libraries take their workspaces on top.
+    """
+    sizes, half, rows = sizes or Sizes(), torch.float16, []
+    second = build_second_stage(sizes, torch.device("meta"), half)
+    weights = sum(p.nbytes for model in (second.unet, second.vae) for p in model.parameters()) / GIB
+    side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
+    with torch.device("meta"), torch.inference_mode():
+        for n in batch_sizes:
+            tokens = (torch.empty(2 * n, *empty.shape[1:], dtype=half) for empty in second.unconditional)
+            conditioning = diffusion.Conditioning(*tokens, run.text_weight)
+            with LiveMemory() as walking:
+                second.unet(torch.empty(2 * n, channels, side, side, dtype=half), torch.tensor(1), conditioning)
+            batch = min(n, diffusion.PIXEL_BATCH)
+            with LiveMemory() as coding:
+                second.vae.encode(torch.empty(batch, 3, second.image_size, second.image_size, dtype=half))
+                second.vae.decode(torch.empty(batch, channels, side, side, dtype=half))
+            peak = weights + max(walking.peak, coding.peak) / GIB
+            rows.append({"images at once": n, "weights": weights, "diffusion step": walking.peak / GIB,
+                         "autoencoder": coding.peak / GIB, "peak": peak})  # fmt: skip
+    return pd.DataFrame(rows).set_index("images at once")

@@ -6,7 +6,6 @@ with a cell that says why, how far it came, how much memory it took over time, a
 
 import datetime
 import json
-import os
 import platform
 import shlex
 import time
@@ -14,7 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from signal import Signals
 
+from nsdlib import __version__
 from nsdlib.run.progress import clock
+from nsdlib.run.rates import machine_name, total_memory
+
+PROCESSES = Path("/proc")  # where Linux tells what a process has in use
 
 BARS, WIDTH = "▁▂▃▄▅▆▇█", 60
 SIGNALS = {
@@ -64,17 +67,18 @@ class Watch:
         if self.process is None:
             return
         try:
-            lines = [line.split() for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines()]
+            lines = (PROCESSES / str(self.process.pid) / "status").read_text().splitlines()
         except OSError:  # it has ended, or this is not Linux
             return
-        kilobytes = {words[0]: int(words[1]) for words in lines if words[0] in ("VmRSS:", "VmHWM:")}
-        if kilobytes:  # what has ended and still has an entry uses none
+        words = [line.split() for line in lines if line.startswith(("VmRSS:", "VmHWM:"))]
+        kilobytes = {name: int(number) for name, number, _ in words}
+        if kilobytes:  # a process that has ended and still has an entry uses none
             self.memory.append((self.seconds, 1024 * kilobytes["VmRSS:"]))
             self.highest = 1024 * kilobytes["VmHWM:"]
 
 
 def cause(error, watch):
-    """Why a notebook ended early, as one sentence without its full stop.
+    """Return why a notebook ended early, as one sentence without its full stop.
 
     Parameters
     ----------
@@ -95,20 +99,20 @@ def cause(error, watch):
         return f"its kernel ended by itself with exit status {status}, as os._exit or a crash of compiled code does it"
     if isinstance(error, KeyboardInterrupt):
         return _of_signal(str(error) or "SIGINT", "the run was ended by", watch)
-    kind, said = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
+    kind, message = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
     if kind == "MemoryError":
-        said = f"{said or 'there was no memory left'} ({_memory(watch)})"
-    return f"{kind}: {said}"
+        message = f"{message or 'there was no memory left'} ({_memory(watch)})"
+    return f"{kind}: {message}"
 
 
-def page(notebook, why, watch, *, title, command):
-    """A half-run notebook with a first cell that says what happened.
+def explain(notebook, why, watch, *, title, command):
+    """Add a first cell that says what happened to a half-run notebook.
 
     Parameters
     ----------
     notebook : nbformat.NotebookNode
     why : str
-        What `cause` says.
+        What `cause` returns.
     watch : Watch
     title : str
         Run and notebook.
@@ -122,13 +126,11 @@ def page(notebook, why, watch, *, title, command):
     """
     from nbformat.v4 import new_markdown_cell
 
-    where = (
-        f"[{watch.cell}], which begins with `{watch.line}`" if watch.cell else "none: it failed before its first cell"
-    )
+    last = f"[{watch.cell}], which begins with `{watch.line}`"
     parts = [
         f"# Failed: {title}",
         f"**Cause:** {why}.",
-        f"**Last cell that ran:** {where}.",
+        f"**Last cell that ran:** {last if watch.cell else 'none: it failed before its first cell'}.",
         f"**Time elapsed:** {clock(watch.seconds)}, from {watch.started:%Y-%m-%d %H:%M} UTC.",
         f"**Memory of the kernel:** {_memory(watch)}.",
         *([f"```\n{curve(watch.memory)}\n0:00{clock(watch.memory[-1][0]):>{WIDTH - 4}}\n```"] if watch.memory else []),
@@ -139,7 +141,7 @@ def page(notebook, why, watch, *, title, command):
 
 
 def curve(memory, *, width=WIDTH):
-    """Memory over time as a line of `width` bars, from nothing to the highest; each bar is the most in its part of the time.
+    """Draw memory over time as a line of `width` bars, from nothing to the highest; a bar is the most in its part of the time.
 
     Parameters
     ----------
@@ -161,8 +163,8 @@ def curve(memory, *, width=WIDTH):
     return "".join(BARS[round((len(BARS) - 1) * used / top)] for used in columns)
 
 
-def record(watch, why=None):
-    """The record of an executed notebook, as it stands in `runs/<run>/NAME.json`.
+def record(watch, why=None, *, device="auto", parameters=None, before=None):
+    """Return the record of an executed notebook, as it stands in `runs/<run>/NAME.json`.
 
     It is of the last run that came to an end, well or badly: a run that was itself killed leaves the earlier record. Where a
     later run failed, an earlier complete page stays beside the record of the failure.
@@ -171,7 +173,13 @@ def record(watch, why=None):
     ----------
     watch : Watch
     why : str, optional
-        What `cause` says, when the notebook failed.
+        What `cause` returns, when the notebook failed.
+    device : {"auto", "cpu", "cuda"}
+        Setting of the run.
+    parameters : dict, optional
+        What was set for the notebook beside its run.
+    before : dict, optional
+        The earlier record, whose `longest` counts where machine, parameters and versions are the same.
 
     Returns
     -------
@@ -179,23 +187,46 @@ def record(watch, why=None):
         state : "done" or "failed".
         started : ISO 8601 time in UTC, to the second.
         seconds : float, from there to the end, the kernel's start included.
+        longest : float, seconds of the longest complete run under these conditions, since a later one reads much of what it
+        needs from the store; null when there is none.
         memory : int, the most bytes that the kernel had in use at once; null where that could not be seen.
+        machine : `nsdlib.run.rates.machine_name`.
+        parameters : what was set for the notebook.
         versions : versions of python, nsdlib, torch and numpy.
         cause : a sentence, null when done.
     """
+    packages = {name: version(name) for name in ("torch", "numpy")}
+    conditions = {
+        "machine": machine_name(device),
+        "parameters": json.loads(json.dumps(parameters or {})),
+        "versions": {"python": platform.python_version(), "nsdlib": __version__, **packages},
+    }
+    before = before or {}
+    comparable = all(before.get(key) == value for key, value in conditions.items())
+    complete = [before["longest"]] if comparable and before.get("longest") else []
+    complete += [] if why else [round(watch.seconds, 2)]
     return {
         "state": "failed" if why else "done",
         "started": watch.started.isoformat(timespec="seconds"),
         "seconds": round(watch.seconds, 2),
+        "longest": max(complete, default=None),
         "memory": watch.highest,
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("nsdlib", "torch", "numpy")},
+        **conditions,
         "cause": why,
     }
 
 
+def read_record(file):
+    """Return a record; an empty dictionary where there is none that can be read."""
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def command(run_name, name, parameters):
-    """The command line that runs a notebook with these parameters."""
+    """Return the command line that runs a notebook with these parameters."""
     values = (value if isinstance(value, str) else json.dumps(value) for value in parameters.values())
     options = [word for pair in zip(parameters, values, strict=True) for word in ("-p", "=".join(pair))]
     return shlex.join(["nsdlib", "run", run_name, name, *options])
@@ -209,11 +240,5 @@ def _of_signal(signal, what, watch):
 
 def _memory(watch):
     """The highest memory seen, and what the machine has."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    seen = "none was seen" if watch.highest is None else f"highest seen {_gib(watch.highest)}"
-    return f"{seen}, the machine has {_gib(machine)}"
-
-
-def _gib(n_bytes):
-    """Bytes in words."""
-    return f"{n_bytes / 2**30:.2f} GiB"
+    seen = "none was seen" if watch.highest is None else f"highest seen {watch.highest / 2**30:.2f} GiB"
+    return f"{seen}, the machine has {total_memory() / 2**30:.2f} GiB"

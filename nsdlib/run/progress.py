@@ -65,5 +65,5 @@ class Progress:
 
 
 def clock(seconds):
-    """Seconds as minutes and seconds, "1:05"."""
+    """Return seconds as minutes and seconds, "1:05"."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

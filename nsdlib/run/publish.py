@@ -20,30 +20,30 @@ HOLDS_PICTURE = re.compile(
 )
 NOTE = (
     '<div class="nsd-withheld" role="note">Withheld: this picture shows images of the Natural Scenes Dataset or what was '
-    "reconstructed from them, and its terms forbid passing them on. Who has the data sees it in the executed notebook, "
-    "and with <code>nsdlib book --local</code> in a book for the own eyes.</div>"
+    "reconstructed from them, and its terms forbid passing them on. Whoever has the data sees it in the executed notebook, "
+    "and with <code>nsdlib book --local</code> in a book for their own eyes.</div>"
 )
 
 
 def withheld_runs(root):
-    """Names of the runs, folders below `runs/`, whose pictures may not be shown."""
+    """Return the names of the runs, folders below `runs/`, whose pictures may not be shown."""
     return {folder.name for folder in (root / "runs").glob("*/") if not may_be_shown(root, folder.name)}
 
 
 def may_be_shown(root, run):
-    """Whether there are executed pages of a run, and each is known to come from simulated data."""
+    """Return whether there are executed pages of a run, and each is known to come from simulated data."""
     files = sorted((root / "runs" / run).glob("[!.]*.ipynb"))
     return bool(files) and all(_is_simulated(file) for file in files)
 
 
 def place(page, withheld):
-    """The name under which the book takes a page: "published/subj01/NAME" for "runs/subj01/NAME" of a withheld run."""
+    """Return the name under which the book takes a page: "published/subj01/NAME" for "runs/subj01/NAME" of a withheld run."""
     folder, _, rest = page.partition("/")
     return f"{PLACE}/{rest}" if folder == "runs" and rest.partition("/")[0] in withheld else page
 
 
 def origin(page):
-    """The executed page that a page of the book is made from, the inverse of `place`."""
+    """Return the executed page that a page of the book is made from, the inverse of `place`."""
     return f"runs/{page.removeprefix(f'{PLACE}/')}" if page.startswith(f"{PLACE}/") else page
 
 
@@ -58,7 +58,7 @@ def write(root, pages):
 
 
 def withhold(notebook):
-    """A copy of an executed notebook without pictures, but for the figures of cells tagged `derived-figure`.
+    """Copy an executed notebook without pictures, but for the figures of cells tagged `derived-figure`.
 
     Parameters
     ----------

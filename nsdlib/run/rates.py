@@ -1,125 +1,102 @@
-"""What this machine does in a second: matrix products, copies in memory, a disk; measured before a long run, in some seconds."""
+"""What this machine is: its name, the memory that a process may have, its rate of matrix products."""
 
 import os
-import shutil
-import tempfile
+import platform
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 MY_GROUPS = Path("/proc/self/cgroup")  # where Linux tells which control groups this process is in,
 GROUPS = Path("/sys/fs/cgroup")  # and what containers and queues allow to each of them
+PROCESSORS = Path("/proc/cpuinfo")
+CARDS = Path("/proc/driver/nvidia/gpus")
+ASSUMED_MEMORY = 8 * 2**30  # bytes, where the system does not tell
 
 
-@dataclass(frozen=True)
-class Rates:
-    """What a machine does in a second: operations in half and single precision, bytes copied, read and written."""
+def machine_name(device="auto"):
+    """Return a name that machines of one kind share: processor, cores, and the GPU where a run may use one.
 
-    device: str
-    half: float
-    single: float
-    copy: float
-    read: float
-    write: float
-    is_gpu: bool = False
-
-    def __str__(self):
-        products = f"{self.half / 1e12:.3g} TFLOP/s" + (
-            f" ({self.single / 1e12:.3g} in float32)" if self.is_gpu else ""
-        )
-        disk = f"disk {self.read / 1e6:.0f} MB/s read, {self.write / 1e6:.0f} written"
-        return f"{self.device}: matrix products {products}, memory {self.copy / 1e9:.0f} GB/s, {disk}"
-
-
-REFERENCE = Rates("an A100 GPU (its data sheet, products at 0.8 of the peak)", 2.5e14, 1.5e13, 1.3e12, 1e9, 5e8, True)
-
-WORKSTATION = Rates("32 cores of an EPYC 9354 (their data sheet at 0.8 of the peak)", 2.7e12, 2.7e12, 3.7e11, 1e9, 5e8)
-
-
-def calibrate(run):
-    """Measure this machine in some seconds; a file of at most 256 MB in the folder of the results is written, read and gone.
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda"}
+        Setting of a run.
 
     Returns
     -------
-    Rates
-        Of the run's device; on a CPU half precision is not used, and its rate is that of float32.
+    str
+        Such as "AMD EPYC 9354 32-Core Processor, 2 cores".
+    """
+    model = _field(PROCESSORS, "model name") or platform.processor() or platform.machine()
+    cards = [_field(card, "Model") for card in sorted(CARDS.glob("*/information"))] if device != "cpu" else []
+    return ", ".join([model, f"{n_cores()} cores", *cards[:1]])
+
+
+def n_cores():
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def product_rate(device, dtype, n_times=5):
+    """Measure the rate of a large matrix product.
+
+    Parameters
+    ----------
+    device : torch.device
+    dtype : torch.dtype
+    n_times : int
+        The fastest of so many counts, after one that warms up.
+
+    Returns
+    -------
+    float
+        Operations a second.
     """
     import torch
 
-    from nsdlib.core.device import pick
-
-    device = pick(run.device)
-    is_gpu = device.type == "cuda"
-    single = product_rate(device, torch.float32)
-    half = product_rate(device, torch.float16) if is_gpu else single
-    name = torch.cuda.get_device_name(device) if is_gpu else f"{torch.get_num_threads()} thread(s) of this CPU"
-    read, write = _disk_rates(existing(run.store))
-    return Rates(name, half, single, _copy_rate(device), read, write, is_gpu)
-
-
-def product_rate(device, dtype):
-    """Operations a second of a large matrix product on a torch.device, in a torch.dtype: the best of several."""
-    import torch
-
-    side = 8192 if device.type == "cuda" else 2048
+    side, seconds = 8192 if device.type == "cuda" else 2048, []
     a = torch.randn(side, side, device=device).to(dtype)
-    return 2 * side**3 / _shortest(lambda: a @ a, device)
-
-
-def _copy_rate(device):
-    """Bytes a second that are read and written in a copy of 256 MB."""
-    import torch
-
-    a = torch.zeros(2**26, device=device)
-    b = torch.empty_like(a)
-    return 2 * a.nbytes / _shortest(lambda: b.copy_(a), device)
-
-
-def _shortest(work, device, n_times=5):
-    """Seconds of the fastest of several calls, after one that warms up."""
-    import torch
-
-    seconds = []
     for _ in range(n_times + 1):
-        began = time.perf_counter()
-        work()
+        start = time.perf_counter()
+        a @ a
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - began)
-    return min(seconds[1:])
-
-
-def _disk_rates(folder):
-    """Bytes a second read from and written to a file without a name, which is gone when it is closed."""
-    block = os.urandom(2**20)
-    n_blocks = max(1, min(256, shutil.disk_usage(folder).free // (4 * len(block))))  # at most a quarter of what is free
-    with tempfile.TemporaryFile(dir=folder) as file:
-        began = time.perf_counter()
-        for _ in range(n_blocks):
-            file.write(block)
-        file.flush()
-        os.fsync(file.fileno())
-        written = time.perf_counter()
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # or it would come back from memory
-        file.seek(0)
-        while file.read(len(block)):
-            pass
-        n_bytes = n_blocks * len(block)
-        return n_bytes / (time.perf_counter() - written), n_bytes / (written - began)
+        seconds.append(time.perf_counter() - start)
+    return 2 * side**3 / min(seconds[1:])
 
 
 def total_memory():
-    """Bytes of memory that this process may have: those of the machine, or fewer where a container or a queue's job says so."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    """Return the bytes of memory that this process may have.
+
+    They are those of the machine, or fewer where a container or a queue's job says so.
+    """
+    limits = [_installed_memory()]
     for line in _lines(MY_GROUPS):
         _, kinds, group = line.split(":", 2)
         old = "memory" in kinds.split(",")  # else one tree for all kinds, whose line names none
         root, file = (GROUPS / "memory", "memory.limit_in_bytes") if old else (GROUPS, "memory.max")
         place = root / group.lstrip("/")
         folders = [place, *place.parents] if old or not kinds else []
-        found = [_lines(folder / file) for folder in folders if folder.is_relative_to(root)]
-        limits += [int(text[0]) for text in found if text and text[0].isdigit()]
+        texts = [_lines(folder / file) for folder in folders if folder.is_relative_to(root)]
+        limits += [int(text[0]) for text in texts if text and text[0].isdigit()]
     return min(limits)
+
+
+def existing(folder):
+    """Return the folder (an absolute path), or the nearest one above it that is there."""
+    return next(place for place in (folder, *folder.parents) if place.is_dir())
+
+
+def _installed_memory():
+    """Bytes of memory of the machine."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows, or a system that does not know these names
+        return ASSUMED_MEMORY
+
+
+def _field(path, name):
+    """Value of the first line `name: value` of a file; empty where there is none."""
+    pairs = (line.partition(":") for line in _lines(path))
+    return next((value.strip() for key, _, value in pairs if key.strip() == name), "")
 
 
 def _lines(path):
@@ -128,8 +105,3 @@ def _lines(path):
         return path.read_text().splitlines()
     except OSError:
         return []
-
-
-def existing(folder):
-    """The folder (an absolute path), or the nearest one above it that is there."""
-    return next(place for place in (folder, *folder.parents) if place.is_dir())

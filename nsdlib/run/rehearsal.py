@@ -4,10 +4,10 @@ Nothing but the weights is missing: the classes, the loops and the shapes are th
 process of its own, so that its peak of memory is its own, and a stage that dies leaves the others alone.
 """
 
+import datetime
 import multiprocessing
-import resource
+import sys
 import time
-import weakref
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,44 +15,27 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 
 from nsdlib.core import diffusion, networks, training, vdvae
-from nsdlib.core.device import pick
-from nsdlib.core.metrics import Scorer
+from nsdlib.core.device import pick_device
+from nsdlib.core.files import atomic_write
 from nsdlib.core.ridge import Ridge
+from nsdlib.core.scores.metrics import Scorer
 from nsdlib.run import full_size
-from nsdlib.run.costs import DECODED_05, REFINED_05, SCORED_05
-from nsdlib.run.full_size import Sizes
+from nsdlib.run.forecast import n_walked
+from nsdlib.run.full_size import GIB, Sizes
+from nsdlib.run.rates import machine_name
 
-GIB = 2**30
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
-
-class LiveMemory(TorchDispatchMode):
-    """Counts the bytes of all tensors made inside it that are alive, and their peak; tensors on the meta device count too."""
-
-    def __init__(self):
-        super().__init__()
-        self.now, self.peak, self._sizes = 0, 0, {}
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        made = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, torch.Tensor):
-                self._count(tensor.untyped_storage())
-        return made
-
-    def _count(self, storage):
-        if storage._cdata not in self._sizes:
-            self._sizes[storage._cdata] = storage.nbytes()
-            self.now += storage.nbytes()
-            self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self._forget, storage._cdata)
-
-    def _forget(self, key):
-        self.now -= self._sizes.pop(key)
+FILE = "rehearsal.csv"  # in the folder of a run's executed pages
+N_CAPTIONS = 5  # of an image
+# How many sets of all test images a subject sends through a stage, roughly: the result, its floors and ceilings, its controls.
+N_SETS = {"decoded": 8, "refined": 13, "scored": 28}
 
 
 @dataclass(frozen=True)
@@ -63,7 +46,7 @@ class Stage:
     ----------
     unit : str
     needed : callable
-        (run, sizes) -> units that one subject needs in notebooks 03 to 06.
+        (run, sizes) -> units that one subject needs.
     measure : callable
         (run, sizes, device, n_images) -> (units done, seconds), building not counted.
     """
@@ -102,17 +85,16 @@ def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
     RuntimeError
         When a stage dies; it is named.
     """
-
     if n_images < 1:
         raise ValueError(f"n_images must be at least 1, got {n_images}.")
     sizes, shorter = sizes or Sizes(), run.model_copy(update={"n_steps": n_steps or run.n_steps})
-    rows, began = {}, time.monotonic()
+    rows, start = {}, time.monotonic()
     for number, (name, stage) in enumerate(STAGES.items(), start=1):
-        report(f"{name}: starting ({number} of {len(STAGES)}, {time.monotonic() - began:.0f} s so far)")
+        report(f"{name}: starting ({number} of {len(STAGES)}, {time.monotonic() - start:.0f} s so far)")
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=context) as alone:
+        with ProcessPoolExecutor(1, mp_context=context) as process:
             try:
-                units, seconds, host, on_gpu = alone.submit(_measure, name, shorter, sizes, n_images).result()
+                units, seconds, host, on_gpu = process.submit(_measure, name, shorter, sizes, n_images).result()
             except Exception as error:
                 raise RuntimeError(f"the rehearsal stopped in {name!r}: {type(error).__name__}: {error}") from error
         rows[name] = {
@@ -121,30 +103,71 @@ def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
             "a second": units / seconds,
             "memory GiB": host,
             "of the GPU GiB": on_gpu,
-            "hours a subject": stage.needed(run, sizes) * seconds / units / 3600,
         }
         report(f"{name}: {rows[name]['measured']} in {seconds:.1f} s, {host:.1f} GiB")
-    return pd.DataFrame(rows).T
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
+    return table.assign(**{"hours a subject": subject_hours(table, run, sizes)})
+
+
+def subject_hours(table, run, sizes):
+    """Return the hours that each stage takes for one subject.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        What `rehearse` returns.
+    run : nsdlib.params.Run
+        Its epochs, seeds, diffusion settings and noise amplitudes count.
+    sizes : Sizes or nsdlib.run.costs.Amounts
+        Its images to train and to test count; a ridge regression and an epoch take as long as in the rehearsal.
+
+    Returns
+    -------
+    pandas.Series
+        Indexed by stage.
+    """
+    needed = {name: STAGES[name].needed(run, sizes) for name in table.index}
+    return pd.Series(needed) / table["a second"] / 3600
+
+
+def write(table, run):
+    """Keep a rehearsal beside the executed pages of a run, for forecasts; return the path."""
+    file = run.root / "runs" / run.name / FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(file, f"# {machine_name(run.device)}\n# {datetime.date.today()}\n{table.to_csv()}")
+    return file
+
+
+def read(file):
+    """Return what `write` has kept: the table, the name of the machine, the day."""
+    machine, day = (line.removeprefix("# ") for line in file.read_text().splitlines()[:2])
+    return pd.read_csv(file, skiprows=2, index_col="stage"), machine, day
 
 
 def _measure(name, run, sizes, n_images):
     """In the stage's own process: its measurement, and peaks of memory."""
-
     torch.manual_seed(0)
-    device = pick(run.device)
+    device = pick_device(run.device)
     units, seconds = STAGES[name].measure(run, sizes, device, n_images)
     on_gpu = torch.cuda.max_memory_allocated() / GIB if device.type == "cuda" else 0.0
-    return units, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB, on_gpu
+    return units, seconds, _peak_memory() / GIB, on_gpu
+
+
+def _peak_memory():
+    """Bytes that this process had in use at its peak; NaN where the system does not tell."""
+    if resource is None:
+        return np.nan
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _timed(work, device):
     """Seconds of a call."""
-
-    began = time.perf_counter()
+    start = time.perf_counter()
     work()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def _pictures(n_images, side):
@@ -164,12 +187,11 @@ def _ridge(n_targets, dtype):
     """A measurement of one regression: fit and prediction."""
 
     def measure(run, sizes, device, n_images):
-
         X, X_test = (_normal(n, sizes.n_voxels, np.float32) for n in (sizes.n_train, sizes.n_test))
         Y = _normal(sizes.n_train, n_targets(run, sizes), dtype)
         return 1, _timed(lambda: Ridge(run.alphas, device=device).fit(X, Y).predict(X_test), device)
 
-    return measure
+    return Stage("fit", lambda run, sizes: 1, measure)
 
 
 def _n_latents(run, sizes):
@@ -178,7 +200,6 @@ def _n_latents(run, sizes):
 
 
 def _gru_epoch(run, sizes, device, n_images):
-
     n_latents = _n_latents(run, sizes)
     x, y = (torch.from_numpy(_normal(sizes.n_train, n, np.float32)).to(device) for n in (sizes.n_voxels, n_latents))
     network = networks.build_network("gru", sizes.n_voxels, n_latents).to(device)
@@ -205,18 +226,16 @@ def _vision_tokens(run, sizes, device, n_images):
 
 def _text_tokens(run, sizes, device, n_images):
     embedder = full_size.build_embedder(sizes, device)
-    captions = [
-        [f"picture {i} of a thing beside another {j}" for j in range(sizes.n_captions)] for i in range(n_images)
-    ]
+    captions = [[f"picture {i} of a thing {j}" for j in range(sizes.n_captions)] for i in range(n_images)]
     return n_images * sizes.n_captions, _timed(lambda: embedder.text(captions), device)
 
 
 def _n_refined(run, sizes):
-    return (REFINED_05 + len(run.noise_amplitudes)) * sizes.n_test
+    return (N_SETS["refined"] + len(run.noise_amplitudes)) * sizes.n_test
 
 
-def _n_walked(run):
-    return int(run.strength * run.n_steps)
+def _n_scored(run, sizes):
+    return (N_SETS["scored"] + 2 * len(run.noise_amplitudes)) * sizes.n_test
 
 
 def _second_stage(sizes, device):
@@ -235,8 +254,11 @@ def _walk(run, sizes, device, n_images):
     _, steps = diffusion.img2img_timesteps(scheduler, strength=run.strength, n_steps=run.n_steps)
     side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
     x = torch.randn(n_images, channels, side, side, device=device)
-    guides = {"contexts": [empty.expand(n_images, -1, -1) for empty in second.empty], "unconditional": second.empty}
-    settings = {"steps": steps, "guidance": run.guidance, "text_weight": run.text_weight, **guides}
+    conditioning = {
+        "conditions": [tokens.expand(n_images, -1, -1) for tokens in second.unconditional],
+        "unconditional": second.unconditional,
+    }
+    settings = {"steps": steps, "guidance": run.guidance, "text_weight": run.text_weight, **conditioning}
     with tqdm(total=n_images * len(steps), desc="refining", unit="step", mininterval=5) as progress:
         seconds = _timed(
             lambda: diffusion.guided_walk(second.unet, scheduler, x, **settings, progress=progress), device
@@ -253,50 +275,13 @@ def _score(run, sizes, device, n_images):
 STAGES = {
     "VDVAE: images to latents": Stage("images", lambda run, sizes: sizes.n_images, _encode),
     "CLIP: images to tokens": Stage("images", lambda run, sizes: sizes.n_images, _vision_tokens),
-    "CLIP: captions to tokens": Stage("captions", lambda run, sizes: sizes.n_images * sizes.n_captions, _text_tokens),
+    "CLIP: captions to tokens": Stage("captions", lambda run, sizes: N_CAPTIONS * sizes.n_images, _text_tokens),
     "GRU": Stage("epoch", lambda run, sizes: 2 * run.max_epochs * len(run.decoder_seeds), _gru_epoch),
-    "ridge to latents": Stage("fit", lambda run, sizes: 1, _ridge(_n_latents, np.float32)),
-    "ridge to text tokens": Stage(
-        "fit", lambda run, sizes: 1, _ridge(lambda run, sizes: sizes.n_text_tokens * sizes.token_width, np.float16)
-    ),
-    "ridge to vision tokens": Stage(
-        "fit", lambda run, sizes: 1, _ridge(lambda run, sizes: sizes.n_vision_tokens * sizes.token_width, np.float16)
-    ),
-    "VDVAE: latents to rough images": Stage("images", lambda run, sizes: DECODED_05 * sizes.n_test, _decode),
+    "ridge to latents": _ridge(_n_latents, np.float32),
+    "ridge to text tokens": _ridge(lambda run, sizes: sizes.n_text_tokens * sizes.token_width, np.float16),
+    "ridge to vision tokens": _ridge(lambda run, sizes: sizes.n_vision_tokens * sizes.token_width, np.float16),
+    "VDVAE: latents to rough images": Stage("images", lambda run, sizes: N_SETS["decoded"] * sizes.n_test, _decode),
     "diffusion: in and out of latents": Stage("images", _n_refined, _in_and_out),
-    "diffusion: steps": Stage("image steps", lambda run, sizes: _n_refined(run, sizes) * _n_walked(run), _walk),
-    "eight scores": Stage(
-        "images", lambda run, sizes: (SCORED_05 + 2 * len(run.noise_amplitudes)) * sizes.n_test, _score
-    ),
+    "diffusion: steps": Stage("image steps", lambda run, sizes: _n_refined(run, sizes) * n_walked(run), _walk),
+    "eight scores": Stage("images", _n_scored, _score),
 }
-
-
-def gpu_memory(run, batch_sizes=(1, 8, 32), sizes=None):
-    """What the second stage takes on a GPU, from the sizes of all tensors that are alive at once, without computing them.
-
-    Returns
-    -------
-    pandas.DataFrame
-        For each batch size: GiB of weights, of the diffusion step, of the autoencoder on the way in and out, and the peak of
-        all; libraries take their workspaces on top.
-    """
-
-    sizes, half, rows = sizes or Sizes(), torch.float16, []
-    second = full_size.build_second_stage(sizes, torch.device("meta"), half)
-    weights = sum(p.nbytes for model in (second.unet, second.vae) for p in model.parameters()) / GIB
-    side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
-    with torch.device("meta"), torch.inference_mode():
-        for n in batch_sizes:
-            guide = diffusion.Conditioning(
-                *(torch.empty(2 * n, *empty.shape[1:], dtype=half) for empty in second.empty), run.text_weight
-            )
-            with LiveMemory() as walking:
-                second.unet(torch.empty(2 * n, channels, side, side, dtype=half), torch.tensor(1), guide)
-            few = min(n, diffusion.PIXEL_BATCH)
-            with LiveMemory() as coding:
-                second.vae.encode(torch.empty(few, 3, second.image_size, second.image_size, dtype=half))
-                second.vae.decode(torch.empty(few, channels, side, side, dtype=half))
-            peak = weights + max(walking.peak, coding.peak) / GIB
-            rows.append({"images at once": n, "weights": weights, "diffusion step": walking.peak / GIB,
-                         "autoencoder": coding.peak / GIB, "peak": peak})  # fmt: skip
-    return pd.DataFrame(rows).set_index("images at once")

@@ -2,12 +2,11 @@
 
 An executed copy grows as `runs/<run>/NAME.partial.ipynb` and becomes `runs/<run>/NAME.ipynb` when its last cell has run,
 so a failed or killed run leaves a notebook to read, and an earlier copy stays until a newer one is complete. Where it failed,
-the partial copy begins with a cell that says why (`nsdlib.run.monitor.page`). Either way `runs/<run>/NAME.json` says how it went
-(`nsdlib.run.monitor.record`).
+the partial copy begins with a cell that says why (`nsdlib.run.monitor.explain`). Either way `runs/<run>/NAME.json` says how it
+went (`nsdlib.run.monitor.record`).
 """
 
 import ast
-import fcntl
 import json
 import os
 import signal
@@ -22,6 +21,11 @@ from nsdlib.run import monitor, publish
 from nsdlib.run.progress import Progress
 from nsdlib.store.sources import source_files
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there a second run of the same notebook is not refused
+    fcntl = None
+
 
 class AlreadyRunning(RuntimeError):
     """The same notebook is being run for the same run by another process."""
@@ -32,12 +36,12 @@ class NotebookFailed(RuntimeError):
 
 
 def notebook_names(root):
-    """Names of the project's notebooks in their order, such as "00_meet_the_data"."""
+    """Return the names of the project's notebooks in their order, such as "00_meet_the_data"."""
     return sorted(path.stem for path in (Path(root) / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
 def select(names, root):
-    """Full names of notebooks given by name or number, in the notebooks' order; all of them for an empty list.
+    """Return full names of notebooks given by name or number, in the notebooks' order; all of them for an empty list.
 
     Raises
     ------
@@ -57,7 +61,7 @@ def select(names, root):
 
 
 def default_parameters(path):
-    """Names and values that the cell tagged `parameters` of a notebook assigns."""
+    """Return names and values that the cell tagged `parameters` of a notebook assigns."""
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
@@ -124,31 +128,29 @@ def run_notebooks(run_name, names=(), *, parameters=None):
 
 
 def execute(run_name, name, *, parameters, root):
-    """Run one notebook; returns the path of its executed copy."""
-    source, folder = root / "notebooks" / f"{name}.ipynb", root / "runs" / run_name
+    """Run one notebook; return the path of its executed copy."""
+    source, folder, run = root / "notebooks" / f"{name}.ipynb", root / "runs" / run_name, load_run(run_name)
     folder.mkdir(parents=True, exist_ok=True)
     partial, final, record = (folder / f"{name}{ending}" for ending in (".partial.ipynb", ".ipynb", ".json"))
+    conditions = {"device": run.device, "parameters": parameters, "before": monitor.read_record(record)}
     with _only_one(folder / f".{name}.lock", f"Notebook {name} of run {run_name!r}"), _ending_in_order():
         defaults = default_parameters(source)
         changed = {key: value for key, value in {"run": run_name, **parameters}.items() if value != defaults[key]}
-        progress = Progress(
-            f"{run_name} {name}",
-            n_cells=_count_cells(source) + bool(changed),
-            tail=lambda: _how_many_done(run_name, root),
-        )
-        watch, note = monitor.Watch(), {publish.SIMULATED: load_run(run_name).simulation is not None}
+        n_cells = _count_cells(source) + bool(changed)
+        progress = Progress(f"{run_name} {name}", n_cells=n_cells, tail=lambda: _how_many_done(run_name, root))
+        watch, note = monitor.Watch(), {publish.SIMULATED: run.simulation is not None}
         partial.unlink(missing_ok=True)
         try:
             with progress:
-                _run_cells(source, partial, changed, watch, note, progress.next_cell)
+                _run_cells(source, partial, changed, root, watch, note, progress.next_cell)
                 partial.replace(final)
         except (Exception, KeyboardInterrupt) as error:
             why = monitor.cause(error, watch)
             again = monitor.command(run_name, name, parameters)
             with suppress(
                 OSError, ValueError
-            ):  # of a full disk, and of a page cut short by it, the message still tells
-                atomic_write(record, json.dumps(monitor.record(watch, why), indent=1))
+            ):  # of a full disk, and of a page cut short by it: the message still tells
+                atomic_write(record, json.dumps(monitor.record(watch, why, **conditions), indent=1))
                 _explain(partial, why, watch, f"{run_name} {name}", again)
             if isinstance(error, KeyboardInterrupt):
                 raise
@@ -156,11 +158,11 @@ def execute(run_name, name, *, parameters, root):
                 f"{name} failed in its cell [{watch.cell}]: {why}\n"
                 f"Everything up to there can be read in {partial}; `{again}` goes on."
             ) from error
-        atomic_write(record, json.dumps(monitor.record(watch), indent=1))
+        atomic_write(record, json.dumps(monitor.record(watch, **conditions), indent=1))
     return final
 
 
-def _run_cells(source, partial, parameters, watch, note, on_cell_start):
+def _run_cells(source, partial, parameters, root, watch, note, on_cell_start):
     """Let papermill run the cells, watched; the page gets the note."""
     with warnings.catch_warnings():
         # jupyter_core announces a change of folders that concerns only its own configuration files.
@@ -185,6 +187,7 @@ def _run_cells(source, partial, parameters, watch, note, on_cell_start):
         progress_bar=False,
         watch=watch,
         note=note,
+        environment=engine.kernel_environment(root),
         on_cell_start=begin,
     )
     if page.metadata.papermill.exception:  # papermill takes sys.exit() for a good end
@@ -196,7 +199,7 @@ def _explain(partial, why, watch, title, again):
     import nbformat
 
     notebook = nbformat.read(partial, as_version=4)
-    atomic_write(partial, nbformat.writes(monitor.page(notebook, why, watch, title=title, command=again)))
+    atomic_write(partial, nbformat.writes(monitor.explain(notebook, why, watch, title=title, command=again)))
 
 
 @contextmanager
@@ -221,7 +224,8 @@ def _only_one(lock, what):
     """Hold a lock file; a second holder is refused."""
     with lock.open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             raise AlreadyRunning(

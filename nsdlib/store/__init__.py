@@ -1,1 +1,12 @@
-"""Results by what they came from, and the models of a run."""
+"""Results, found again by what they came from; and the models of a run."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "artifact": ["DamagedArtifact", "MissingArtifact", "StoreFull"],
+        "store": ["Store"],
+        "zoo": ["load_diffusion", "load_embedder", "load_extractors", "load_scorer", "load_vdvae"],
+    },
+)

@@ -68,7 +68,14 @@ ARTIFACTS = {
         weights=("versatile_diffusion", "features"),
     ),
     "group": Step(
-        "08_across_subjects", ("group", "n_bootstrap"), across=("scores", "noise", "ablation", "latent_size")
+        "08_across_subjects",
+        ("group", "n_bootstrap"),
+        across=("scores", "noise", "ablation", "latent_size", "controls"),
+    ),
+    "controls": Step(
+        "09_what_scores_are_worth",
+        after=("targets", "ablation", "embeddings", "reconstruction", "scores"),
+        weights=("vdvae", "versatile_diffusion", "features"),
     ),
 }
 

@@ -209,7 +209,8 @@ def _assigned(node):
     pairs = []
     for target in filter(None, targets if value is not None else ()):
         parts, values = getattr(target, "elts", [target]), getattr(value, "elts", ())
-        values = values if len(parts) == len(values) > 1 else [value] * len(parts)
+        if len(parts) != len(values) or len(parts) == 1:  # x, y = f(): what is unpacked is used up, and is neither of them
+            values = [value if len(parts) == 1 else ast.Tuple([value])] * len(parts)
         for part, one in zip(parts, values, strict=True):  # x[0] = y puts y into x
             pairs += [(name, one if isinstance(part, ast.Name) else ast.Tuple([one])) for name in names_in(part)]
     return pairs

@@ -13,12 +13,11 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]  # nsdlib/
-FACE = "lazy"  # the function by which a package's __init__ says where its public names come from
 
 TIMED = re.compile(r"^%(time|prun|memit)\s+(?=\S)")  # a statement follows, which is run
 
 # These hand values on and compute none: a change in them makes no result another one. What a function of theirs imports counts.
-CARRIERS = ("nsdlib.params", "nsdlib.store", "nsdlib.face")
+CARRIERS = ("nsdlib.params", "nsdlib.store")
 
 
 def code_hashes(reached):
@@ -72,20 +71,21 @@ def _homes(module, name):
     """Where a name comes from that is imported from a module: itself a module, shown by a package's face, or of the module."""
     if not _file(module):
         return set()
-    itself, face = f"{module}.{name}", _face(module)
+    itself, table = f"{module}.{name}", face(module)
     homes = {itself} if _file(itself) else set()
-    if name in face:
-        homes.add(f"{module}.{face[name]}:{name}")
+    if name in table:
+        homes.add(f"{module}.{table[name]}:{name}")
     return homes or {f"{module}:{name}"}
 
 
 @cache
-def _face(package):
-    """Name to module, of the public names that a package shows lazily."""
+def face(package) -> dict[str, str]:
+    """Return the public names of a package, each with the module below it that holds it, from its `lazy_loader.attach`."""
     if _file(package).name != "__init__.py":
         return {}
     calls = (node for node in ast.walk(_tree(package)) if isinstance(node, ast.Call))
-    tables = [ast.literal_eval(call.args[1]) for call in calls if getattr(call.func, "id", None) == FACE]
+    options = [option for call in calls for option in call.keywords if option.arg == "submod_attrs"]
+    tables = [ast.literal_eval(option.value) for option in options]
     return {name: module for table in tables for module, names in table.items() for name in names}
 
 
@@ -106,7 +106,7 @@ def _imports(module, name):
     """What a module imports; of one function of it when that is named and there."""
     tree = _tree(module)
     own = [node for node in tree.body if getattr(node, "name", None) == name]
-    shown = {f"{module}.{home}" for home in _face(module).values()}  # who has the package has whatever it shows
+    shown = {f"{module}.{home}" for home in face(module).values()}  # who has the package has whatever it shows
     return imported(own or [tree]) | shown
 
 

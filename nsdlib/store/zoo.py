@@ -163,21 +163,21 @@ def load_vdvae(run):
     """The run's VDVAE, on the run's device."""
     from nsdlib.core import device, vdvae
 
-    return vdvae.load(path(run, "vdvae"), device.pick(run.device))
+    return vdvae.load(path(run, "vdvae"), device.pick_device(run.device))
 
 
 def load_embedder(run):
     """The run's CLIP encoders of text and images, on the run's device."""
     from nsdlib.core import clip, device
 
-    return clip.load(path(run, "versatile_diffusion"), device.pick(run.device))
+    return clip.load(path(run, "versatile_diffusion"), device.pick_device(run.device))
 
 
 def load_diffusion(run):
     """The run's second stage, on the run's device; compiled where the run asks for it."""
     from nsdlib.core import device, diffusion
 
-    model = diffusion.load(path(run, "versatile_diffusion"), device.pick(run.device))
+    model = diffusion.load(path(run, "versatile_diffusion"), device.pick_device(run.device))
     if run.compile:
         model.unet.compile()
     return model
@@ -193,9 +193,10 @@ def load_extractors(run, *, effnet="effnet") -> dict:
     ValueError
         When a file holds another network's weights.
     """
-    from nsdlib.core import device, features
+    from nsdlib.core import device
+    from nsdlib.core.scores import features
 
-    place, extractors = device.pick(run.device), {}
+    place, extractors = device.pick_device(run.device), {}
     for name in ("alexnet", "inception", "effnet", "swav"):
         file = path(run, effnet if name == "effnet" else name)
         demo = run.zoo == "demo"
@@ -205,8 +206,8 @@ def load_extractors(run, *, effnet="effnet") -> dict:
 
 def load_scorer(run, *, protocol=None):
     """A `Scorer` with the extractors of the run's zoo, by the run's protocol or another one."""
-    from nsdlib.core.metrics import Scorer
-    from nsdlib.core.protocols import find_protocol
+    from nsdlib.core.scores.metrics import Scorer
+    from nsdlib.core.scores.protocols import find_protocol
 
     protocol = protocol or run.protocol
     extractors = load_extractors(run, effnet=find_protocol(protocol).effnet)

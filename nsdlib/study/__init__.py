@@ -1,1 +1,27 @@
-"""What notebooks ask of results: betas, ablation, controls, leaks, statistics, claims."""
+"""What notebooks ask of results: betas, comparison of decoders, controls, leaks, statistics, claims."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "ablation": ["by_region", "explained_variance", "fit_seeds", "regimes"],
+        "betas": ["assemble", "read_trials", "trials_from_glm"],
+        "claims": ["CLAIMS"],
+        "controls": ["changes_with_noise", "place_refined"],
+        "leaks": ["LEAKS", "lint"],
+        "published": ["latent_errors", "paper_table", "stated"],
+        "reconstruction": ["STORED", "Split", "TwoStages", "decode_tokens", "score_all"],
+        "reliability": ["correlate", "reliability"],
+        "selection": ["at_percentiles", "most_opposed", "nearest_patterns", "relative_rank"],
+        "statistics": [
+            "as_text",
+            "bootstrap_interval",
+            "decreasing_fraction",
+            "differences",
+            "differences_as_text",
+            "paired_difference",
+            "summary",
+        ],
+    },
+)

@@ -1,7 +1,6 @@
-"""From single trials to what the decoders see: voxels of a region, images averaged over repeats, z-scored, split.
+"""From single trials to the decoders' patterns: voxels of a region, images averaged over repeats, z-scored, split.
 
-Nothing here looks at the test images to decide anything: means, standard deviations and noise ceilings come from the
-training images, which are those that only this subject saw.
+Means, standard deviations and noise ceilings come from the training images alone, which are those that only this subject saw.
 """
 
 import hashlib
@@ -25,15 +24,15 @@ REGIONS = {
 
 
 def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
-    """Single-trial betas that NSD publishes, of the voxels of a region.
+    """Load the single-trial betas that NSD publishes, of the voxels of a region.
 
     Parameters
     ----------
     subject : nsd.NSDSubject
     roi : str
-        A label volume; its voxels with any label are taken.
+        A label volume; its voxels with any label are used.
     version : str
-        Of the betas.
+        Version of the betas, such as "betas_fithrf".
 
     Returns
     -------
@@ -49,7 +48,7 @@ def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
 
 
 def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
-    """The same of the betas that notebook 01 fitted.
+    """Return the single-trial betas that notebook 01 fitted, in the form of `read_trials`.
 
     Parameters
     ----------
@@ -57,19 +56,19 @@ def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
         The artifact of that name: betas_d (trial, roi_voxel), with these coordinates.
     subject : nsd.NSDSubject
     roi : str
-        The one that the artifact was made for.
+        Label volume that the artifact was made for.
 
     Returns
     -------
     xarray.Dataset
-        As from `read_trials`. Voxels without a signal, NaN in the fit, are 0, as in NSD's own files.
+        See `read_trials`. Voxels without a signal, NaN in the fit, are 0, as in NSD's own files.
 
     Raises
     ------
     ValueError
-        When the artifact holds other voxels than the region has.
+        When the artifact's voxels are not those of the region.
     """
-    mask = _mask(subject, roi) & subject.brainmask  # the fit knows no other voxels
+    mask = _mask(subject, roi) & subject.brainmask  # the fit has no others
     if not np.array_equal(glm.roi_voxel, np.flatnonzero(mask)):
         raise ValueError(
             f"The glm artifact has {glm.sizes['roi_voxel']} voxels, {roi} of subject {subject.subject} has {mask.sum()}, or "
@@ -79,7 +78,7 @@ def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
 
 
 def assemble(trials):
-    """Training and test set of the decoders.
+    """Assemble the training and test sets of the decoders.
 
     Parameters
     ----------
@@ -105,8 +104,8 @@ def assemble(trials):
     shared, ids, betas = trials.is_shared.values, trials.image_id.values, trials.betas.values
     if shared.all() or not shared.any():
         raise ValueError(
-            f"{shared.sum()} of {len(shared)} trials showed shared images (the test set): wanted some, and some others. Take "
-            "more sessions."
+            f"{shared.sum()} of {len(shared)} trials showed shared images (the test set): wanted some, and some others. "
+            "Take more sessions."
         )
     images_train, X_train, n_train = average_repeats(betas[~shared], ids[~shared])
     images_test, X_test, n_test = average_repeats(betas[shared], ids[shared])
@@ -132,7 +131,7 @@ def assemble(trials):
 
 
 def split_hash(images_train, images_test):
-    """Twelve digits that tell one split into training and test images from every other.
+    """Compute the hash that identifies a split into training and test images.
 
     Parameters
     ----------
@@ -149,7 +148,7 @@ def split_hash(images_train, images_test):
 
 
 def average_repeats(betas, image_ids):
-    """Mean over the trials of each image.
+    """Average the betas over the trials of each image.
 
     Parameters
     ----------
@@ -179,7 +178,7 @@ def average_repeats(betas, image_ids):
 
 
 def zscore(X_train, X_test):
-    """Scale each voxel with the mean and standard deviation of the training images.
+    """Standardise each voxel by the mean and standard deviation of the training images.
 
     Parameters
     ----------
@@ -208,7 +207,7 @@ def _mask(subject, roi):
 
 
 def _label(betas, trial, mask, subject):
-    """Betas with the names of their trials, voxels and regions."""
+    """Betas labelled by their trials, voxels and regions."""
     import xarray as xr
 
     member = [

@@ -1,7 +1,8 @@
-"""Does a prediction know what it must not? A linter that shakes the other test images, and the price of published leaks.
+"""Detection of leaks: a test that perturbs the other test images, and decoders with the leaks of published recipes.
 
-A decoder is inductive when what it says of a test image follows from that image's pattern and from training alone; then one image
-can be decoded by itself. It is transductive when the other test patterns have a say, and it cheats when test labels have one.
+A decoder is inductive when its prediction for a test image depends on that image's pattern and on training data alone; then one
+image can be decoded by itself. It is transductive when the prediction depends on the other test patterns as well; one that reads
+test labels predicts nothing.
 """
 
 from dataclasses import dataclass
@@ -11,26 +12,26 @@ import numpy as np
 
 from nsdlib.core.ridge import Ridge, decode, rescale
 
-TOLERANCE = 1e-3  # of the predictions' standard deviation: rounding moves them less, a leak more
+TOLERANCE = 1e-3  # standard deviations of the predictions: rounding stays below, leaks lie above
 KINDS = ("inductive", "transductive", "reads test labels")
 LEAKS = {
     "z-score on all data": "voxels standardised with the test patterns among the others (the paper, its section 3.2)",
-    "renormalised on the test set": "predictions given back their spread by their own statistics (Brain-Diffuser)",
+    "renormalised on the test set": "predictions rescaled by their own mean and standard deviation (Brain-Diffuser)",
     "penalty by test score": "of the penalties the one that predicts the test targets best",
 }
 
 
 @dataclass(frozen=True)
 class Report:
-    """What moved.
+    """Result of `lint`.
 
     Attributes
     ----------
     moved : dict of str to float
-        What was done to the other images -> how far the checked images' predictions moved at most, in standard deviations of
-        all predictions; infinite where none came out.
+        Perturbation of the other images -> largest change of the checked images' predictions, in standard deviations of all
+        predictions; infinite where a prediction is not finite.
     n_checked : int
-        Images whose predictions were watched.
+        Number of images whose predictions were compared.
     """
 
     moved: dict
@@ -39,38 +40,36 @@ class Report:
     @property
     def kind(self) -> str:
         """One of `KINDS`."""
-        leaked = [what for what, how_far in self.moved.items() if not how_far <= TOLERANCE]
-        return KINDS[0] if not leaked else KINDS[2] if any(what.startswith("labels") for what in leaked) else KINDS[1]
+        leaks = [change for change, distance in self.moved.items() if not distance <= TOLERANCE]
+        return KINDS[0] if not leaks else KINDS[2] if any(change.startswith("labels") for change in leaks) else KINDS[1]
 
     def __str__(self):
         worst = max(self.moved, key=self.moved.get)
-        how_far = self.moved[worst]
-        moved = "no prediction came out" if np.isinf(how_far) else f"predictions moved by {how_far:.1g} sd at most"
+        distance = self.moved[worst]
+        moved = "no finite prediction" if np.isinf(distance) else f"predictions moved by {distance:.1g} sd at most"
         return f"{self.kind}: {moved} ({worst}; {self.n_checked} images checked)"
 
     def _repr_html_(self):
-        colour = "#2f7d3b" if self.kind == KINDS[0] else "#b3401f"
-        words = str(self).removeprefix(self.kind)
-        badge = f"background:{colour};color:white;padding:2px 8px;border-radius:4px"
-        return f'<span style="{badge}">{self.kind}</span>{words}'
+        state = "nsd-passed" if self.kind == KINDS[0] else "nsd-failed"
+        return f'<strong class="nsd-badge {state}">{self.kind}</strong>{str(self).removeprefix(self.kind)}'
 
 
 def lint(predict, X, Y, *, n_checked=3, seed=0) -> Report:
-    """Change the other test images and the test labels, and watch whether the predictions for some images move.
+    """Test whether predictions for some images change when the other test images and the test labels are perturbed.
 
     Parameters
     ----------
     predict : callable
-        (patterns (n_test, n_voxels), labels (n_test, ...)) -> predictions (n_test, n_targets). It may fit anew at each call or
-        use what was fitted; one that does not look at the labels ignores them.
+        (patterns (n_test, n_voxels), labels (n_test, ...)) -> predictions (n_test, n_targets). It may fit at each call or use
+        a fitted decoder.
     X : (n_test, n_voxels) array
         Test patterns.
     Y : (n_test, ...) array
-        Test labels: what `predict` should find.
+        Test labels, the targets of `predict`.
     n_checked : int
-        Images to watch, evenly spaced.
+        Images to compare, evenly spaced.
     seed : int
-        Of the changes.
+        Of the perturbations.
 
     Returns
     -------
@@ -90,20 +89,20 @@ def lint(predict, X, Y, *, n_checked=3, seed=0) -> Report:
     before = np.asarray(predict(X, Y))
     spread, moved = before.std(), {}
     for image in np.linspace(0, len(X) - 1, min(n_checked, len(X))).round().astype(int):
-        for what, rows, patterns, labels in _changes(X, Y, image, rng):
+        for change, rows, patterns, labels in _perturbations(X, Y, image, rng):
             with np.errstate(all="ignore"):
                 after = np.asarray(predict(patterns, labels))[np.flatnonzero(rows == image)[0]]
-            how_far = np.abs(after - before[image]).max() / spread
-            moved[what] = max(moved.get(what, 0.0), float(how_far) if np.isfinite(how_far) else np.inf)
+            distance = np.abs(after - before[image]).max() / spread
+            moved[change] = max(moved.get(change, 0.0), float(distance) if np.isfinite(distance) else np.inf)
     return Report(moved, min(n_checked, len(X)))
 
 
-def _changes(X, Y, image, rng):
-    """What is done to the others: (name, rows of the original images that are left, patterns, labels)."""
+def _perturbations(X, Y, image, rng):
+    """Yield perturbations of all images but one: (name, original rows of the images, patterns, labels)."""
     rows, others = np.arange(len(X)), np.arange(len(X)) != image
     yield "all others dropped", rows[[image]], X[[image]], Y[[image]]
-    some = np.flatnonzero(~others | (rng.random(len(X)) < 0.5))
-    yield "half of the others dropped", some, X[some], Y[some]
+    half = np.flatnonzero(~others | (rng.random(len(X)) < 0.5))
+    yield "half of the others dropped", half, X[half], Y[half]
     order = rows.copy()
     order[others] = rng.permutation(rows[others])
     yield "the others permuted", order, X[order], Y[order]
@@ -111,12 +110,11 @@ def _changes(X, Y, image, rng):
     noisy[others] += 3 * X.std() * rng.standard_normal(X[others].shape).astype(X.dtype) + X.std()
     yield "the others' patterns disturbed", rows, noisy, Y
     yield "labels permuted", rows, X, np.roll(Y, 1, axis=0)
-    wrong = rng.standard_normal(Y.shape).astype(np.float32) * Y.std() * 3
-    yield "labels replaced by noise", rows, X, wrong
+    yield "labels replaced by noise", rows, X, rng.standard_normal(Y.shape).astype(np.float32) * Y.std() * 3
 
 
 def decoder(train, *, alphas, leak=None, device="cpu"):
-    """A ridge, without a leak or with a published one.
+    """Build a ridge decoder, without a leak or with a published one.
 
     Parameters
     ----------
@@ -127,12 +125,13 @@ def decoder(train, *, alphas, leak=None, device="cpu"):
     leak : str, optional
         A key of `LEAKS`.
     device : torch.device or str
+        Of the fit.
 
     Returns
     -------
     callable
         (X_test (n_test, n_voxels), Y_test (n_test, n_targets)) -> (n_test, n_targets) float32, with the spread of the training
-        targets; as `lint` wants it. Where the test images have a say in the fit, it fits anew at each call.
+        targets; an argument of `lint`. Where the fit depends on the test images, each call fits.
 
     Raises
     ------
@@ -150,15 +149,15 @@ def decoder(train, *, alphas, leak=None, device="cpu"):
 
 
 def predict(train, X_test, Y_test, **settings):
-    """What a `decoder` says of test patterns (n_test, n_voxels); the targets are looked at by one of the leaks only."""
+    """Predict the targets of test patterns (n_test, n_voxels) by a `decoder`; one of the leaks alone reads `Y_test`."""
     return decoder(train, **settings)(X_test, Y_test)
 
 
 def _z_scored_together(train, alphas, device, X_test, _):
-    """Predict after all patterns were standardised with each other."""
+    """Predict from patterns that were standardised together with the test patterns."""
     X, Y = train
-    together = np.concatenate([X, X_test])
-    mean, sd = together.mean(0), together.std(0)
+    patterns = np.concatenate([X, X_test])
+    mean, sd = patterns.mean(0), patterns.std(0)
     X, X_test = ((part - mean) / np.where(sd > 0, sd, 1) for part in (X, X_test))
     return decode(X, Y, X_test, alphas=alphas, mode="train", device=device)
 
@@ -166,5 +165,5 @@ def _z_scored_together(train, alphas, device, X_test, _):
 def _best_on_the_test_set(train, alphas, device, X_test, Y_test):
     """Predict with the penalty that predicts the test targets best."""
     fits = [Ridge([alpha], device=device).fit(*train) for alpha in alphas]
-    ridge = min(fits, key=lambda one: float(np.square(one.predict(X_test) - Y_test).mean()))
+    ridge = min(fits, key=lambda fit: float(np.square(fit.predict(X_test) - Y_test).mean()))
     return rescale(ridge.predict(X_test), ridge, mode="train")

@@ -1,16 +1,22 @@
-"""What others printed, to stand beside what is measured here: the paper's tables and statements, and other systems' scores.
+"""Published numbers, to stand beside what is measured here: the paper's tables and statements, and other systems' scores.
 
-The numbers lie in `book/data/`, one file a table, each with its source on top. They come from the published networks and real
-brains: numbers of the demo zoo are not comparable with them, only their order.
+The numbers lie in `book/data/`, one file a table, each with its source in the head. They come from the published networks and
+real brains: only their order is comparable with numbers of the demo zoo.
 """
 
 from nsdlib.params import find_root
 
-TABLES = {2: ["decoder"], 3: ["decoder"], 4: ["system", "layers"], 5: ["system", "layers"], 6: ["noise"]}  # their index
+TABLES = {
+    2: ["decoder"],
+    3: ["decoder"],
+    4: ["system", "layers"],
+    5: ["system", "layers"],
+    6: ["noise"],
+}  # index columns
 
 
 def paper_table(number):
-    """A table of Veronese et al. (2025), every cell as printed.
+    """Load a table of Veronese et al. (2025), every cell as printed.
 
     Parameters
     ----------
@@ -19,8 +25,8 @@ def paper_table(number):
     Returns
     -------
     pandas.DataFrame
-        Errors by decoder (2, 3); scores, in the columns of `nsdlib.core.metrics.METRICS`, by system and layers (4, 5) or by
-        amplitude of the noise (6). NaN where nothing is printed.
+        Errors by decoder (2, 3); scores, in the columns of `METRICS`, by system and layers (4, 5) or by noise amplitude (6).
+        NaN where nothing is printed.
 
     Raises
     ------
@@ -33,12 +39,7 @@ def paper_table(number):
 
 
 def latent_errors():
-    """Tables 2 and 3 of the paper in one: errors of the latents, decoders by (split, measure); NaN where nothing is printed.
-
-    Returns
-    -------
-    pandas.DataFrame
-    """
+    """Load Tables 2 and 3 of the paper as one: errors of the latents, decoder by (split, measure) (pandas.DataFrame)."""
     import pandas as pd
 
     networks, ridge = paper_table(2), paper_table(3).loc[["ridge"]]
@@ -48,29 +49,31 @@ def latent_errors():
 
 
 def stated():
-    """Numbers that stand in the paper's text: columns value and section, by what they are (pandas.DataFrame)."""
+    """Load the numbers that the paper's text states: columns value and section, indexed by what they are (pandas.DataFrame)."""
     return _read("stated").set_index("what")
 
 
 def systems():
-    """Published systems that decode images from NSD, by name.
+    """Load the published systems that decode images from NSD.
 
     Returns
     -------
     pandas.DataFrame
-        year, subjects, n_test, protocol, the eight scores (NaN where none was printed) and source, as the file explains.
+        Indexed by name: year, subjects, n_test, protocol, the eight scores (NaN where none was printed) and source, as the file
+        explains.
     """
     return _read("systems", dtype={"subjects": str, "n_test": "Int64"}).set_index("system")
 
 
 def sources():
-    """What the letters in `systems().source` stand for: a list of str, from the head of the file."""
+    """Load what the letters in `systems().source` stand for, from the head of the file (list of str)."""
     lines = (find_root() / "book" / "data" / "systems.csv").read_text().splitlines()
     head = " ".join(line.removeprefix("# ") for line in lines if line.startswith("#"))
     return head.partition("Sources: ")[2].split("; ")
 
 
 def _read(name, **options):
+    """Read a table of `book/data/`."""
     import pandas as pd
 
     return pd.read_csv(find_root() / "book" / "data" / f"{name}.csv", comment="#", **options)

@@ -1,19 +1,19 @@
-"""How far betas of the same image agree: signal-to-noise, noise ceiling, correlation of repeats."""
+"""Reliability of betas over repeats of images: noise-ceiling signal-to-noise ratio, noise ceiling, correlation of repeats."""
 
 import numpy as np
 
-BATCH = 2000  # voxels in work at once
+BATCH = 2000  # voxels processed at once
 
 
 def ncsnr(betas, image_ids, *, session):
-    """Ratio of the standard deviations of signal and noise in single trials, from repeats of images.
+    """Compute the ratio of the standard deviations of signal and noise in single trials, from repeats of images.
 
     Parameters
     ----------
     betas : (n_trials, n_voxels) array
     image_ids : (n_trials,) int
     session : (n_trials,) int
-        Betas are z-scored within each.
+        Betas are z-scored within each session.
 
     Returns
     -------
@@ -26,8 +26,8 @@ def ncsnr(betas, image_ids, *, session):
 
     Notes
     -----
-    NSD's definition: noise is the variance (ddof=1) over the repeats of an image, averaged over the images with the most
-    repeats (three in NSD); what is left of the variance of 1 is signal.
+    NSD's definition (Allen et al. 2022): noise is the variance (ddof=1) over the repeats of an image, averaged over the images
+    with the most repeats (three in NSD); the rest of the total variance of 1 is signal.
     """
     check_trials(betas, image_ids)
     _, row, counts = np.unique(image_ids, return_inverse=True, return_counts=True)
@@ -37,40 +37,40 @@ def ncsnr(betas, image_ids, *, session):
             "No image was shown twice in these trials: noise cannot be told from signal. Take more sessions."
         )
     order = np.argsort(row, kind="stable")
-    order = order[counts[row[order]] == n_repeats]  # (n_images * n_repeats,), image after image
+    order = order[counts[row[order]] == n_repeats]  # (n_images * n_repeats,), sorted by image
     noise = np.empty(betas.shape[1])
     for start in range(0, betas.shape[1], BATCH):
         batch = betas[:, start : start + BATCH].astype(np.float64)
         for number in np.unique(session):
-            own = batch[session == number]
-            centred, sd = own - own.mean(axis=0), own.std(axis=0, ddof=1)
-            batch[session == number] = np.divide(centred, sd, out=np.zeros_like(own), where=sd > 0)
+            trials = batch[session == number]
+            centred, sd = trials - trials.mean(axis=0), trials.std(axis=0, ddof=1)
+            batch[session == number] = np.divide(centred, sd, out=np.zeros_like(trials), where=sd > 0)
         repeats = batch[order].reshape(-1, n_repeats, batch.shape[1])
         noise[start : start + BATCH] = repeats.var(axis=1, ddof=1).mean(axis=0)
     return np.sqrt(np.divide(np.maximum(0, 1 - noise), noise, out=np.zeros_like(noise), where=noise > 0))
 
 
 def noise_ceiling(ratio, n_repeats):
-    """Most of a voxel's variance over images, in percent, that any model of the image can explain.
+    """Compute the noise ceiling: the largest percentage of a voxel's variance over images that any model can explain.
 
     Parameters
     ----------
     ratio : (n_voxels,) array
         From `ncsnr`.
     n_repeats : int or (n_images,) int
-        Over how many trials each image's beta was averaged.
+        Number of trials that each image's beta was averaged over.
 
     Returns
     -------
     (n_voxels,) float64
-        100 ratio² / (ratio² + mean of 1/n), as in NSD's manual.
+        Percent: 100 ratio² / (ratio² + mean of 1/n), as in NSD's manual.
     """
     signal = np.square(ratio)
     return 100 * signal / (signal + np.mean(1 / np.asarray(n_repeats)))
 
 
 def reliability(betas, image_ids):
-    """Correlation over images between the first and the second trial that showed them, for each voxel.
+    """Compute the correlation over images between the first and the second trial that showed them, for each voxel.
 
     Parameters
     ----------
@@ -99,14 +99,14 @@ def reliability(betas, image_ids):
 
 
 def correlate(a, b):
-    """Correlation of the columns of two (n, n_voxels) arrays, in float64; 0 where one is constant: (n_voxels,)."""
+    """Correlate the columns of two (n, n_voxels) arrays in float64; 0 where one is constant: (n_voxels,)."""
     a, b = (x - x.mean(axis=0) for x in (np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)))
     scale = np.sqrt(np.square(a).sum(axis=0) * np.square(b).sum(axis=0))
     return np.divide((a * b).sum(axis=0), scale, out=np.zeros_like(scale), where=scale > 0)
 
 
 def check_trials(betas, image_ids):
-    """Raise unless there is one image a trial."""
+    """Raise ValueError unless betas are (n_trials, n_voxels) with one image id a trial."""
     if np.ndim(betas) != 2 or len(betas) != len(image_ids):
         raise ValueError(
             f"betas must be (n_trials, n_voxels) with one image id a trial, got shapes {np.shape(betas)} and "

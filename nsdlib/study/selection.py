@@ -1,16 +1,18 @@
-"""Which images to show: by rank of a score or of likeness to a pattern, never by hand."""
+"""Which images to show: selection by rank of a score or by similarity to a pattern, never by hand."""
 
 import numpy as np
 
-from nsdlib.core.similarity import standardised_rows
+from nsdlib.core.scores.similarity import standardised_rows
 
 
-def rank_share(values, *, higher_is_better=True):
-    """Rank of each value as a share: 0 the worst, 1 the best, ties share their mean rank.
+def relative_rank(values, *, higher_is_better=True):
+    """Compute the rank of each value, scaled to 0 for the worst and 1 for the best; ties get their mean rank.
 
     Parameters
     ----------
     values : (n_images,) array
+    higher_is_better : bool
+        Direction of the score.
 
     Returns
     -------
@@ -30,35 +32,37 @@ def rank_share(values, *, higher_is_better=True):
 
 
 def at_percentiles(values, n_chosen, *, higher_is_better=True):
-    """Images at evenly spaced percentiles of a score, the best first.
+    """Select images at evenly spaced percentiles of a score, the best first.
 
     Parameters
     ----------
     values : (n_images,) array
     n_chosen : int
-        Capped at the number of images. The first is the best image, the last the worst.
+        At most the number of images. The first is the best image, the last the worst.
+    higher_is_better : bool
+        Direction of the score.
 
     Returns
     -------
     chosen : (n_chosen,) int
-        Positions in `values`. Ties go in the order of position.
+        Positions in `values`. Ties are ordered by position.
     percentiles : (n_chosen,) float64
-        Share of the other images that score worse, times 100.
+        Percentage of the other images that score worse.
     """
     values = np.asarray(values, dtype=np.float64)
     order = np.argsort(-values if higher_is_better else values, kind="stable")
-    places = np.unique(np.linspace(0, len(values) - 1, min(n_chosen, len(values))).round().astype(int))
-    return order[places], 100 * (1 - places / max(1, len(values) - 1))
+    ranks = np.unique(np.linspace(0, len(values) - 1, min(n_chosen, len(values))).round().astype(int))
+    return order[ranks], 100 * (1 - ranks / max(1, len(values) - 1))
 
 
 def most_opposed(first, second, n_chosen):
-    """Images that one rank praises and the other blames most: (n_chosen,) int, `first` high and `second` low first."""
-    gap = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    return np.argsort(-gap, kind="stable")[:n_chosen]
+    """Select the images whose first rank exceeds their second one most: (n_chosen,) int, largest difference first."""
+    difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    return np.argsort(-difference, kind="stable")[:n_chosen]
 
 
 def nearest_patterns(X_train, X_test):
-    """For each test pattern, the training pattern that correlates best with it.
+    """Find, for each test pattern, the training pattern that correlates best with it.
 
     Parameters
     ----------

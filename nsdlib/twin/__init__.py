@@ -1,1 +1,12 @@
-"""The simulated subject: scenes, a brain that answers them, BOLD, and the planted truth."""
+"""The simulated subject: scenes, a brain that responds to them, BOLD, and the planted truth, in NSD's files."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "scenes": ["describe", "draw", "sample_scene"],
+        "simulate": ["simulate"],
+        "truth": ["Planted", "load_truth"],
+    },
+)

@@ -1,4 +1,4 @@
-"""The simulated subject's head: which voxels are brain, cortex, visual areas, and where those look."""
+"""Anatomy of the simulated subject: brain, cortex and visual areas, and the visual field positions of their voxels."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ import numpy as np
 from nsdlib.data.nsd_layout import ROI_LABELS, USED_ROIS
 
 VOXEL_MM = 1.8
-HEAD_FILL = (0.82, 0.88, 0.78)  # semi-axes of the brain, shares of half the volume
+HEAD_FILL = (0.82, 0.88, 0.78)  # semi-axes of the brain, fractions of half the volume
 CORTEX_FROM = 0.62  # relative radius where cortex begins
-GENERAL_SHARE = 0.36  # of the brain's voxels, as nsdgeneral
-EARLY_SHARES = (("V1", 0.24), ("V2", 0.18), ("V3", 0.14))  # of nsdgeneral, from the back of the head forwards
-V4_SHARE = 0.08
-NEAR_SHARE = 0.5  # of a patch of higher cortex that counts as its first region, where it has two
+GENERAL_FRACTION = 0.36  # of the brain's voxels, in nsdgeneral
+EARLY_FRACTIONS = (("V1", 0.24), ("V2", 0.18), ("V3", 0.14))  # of nsdgeneral, from the back of the head forwards
+V4_FRACTION = 0.08
+NEAR_FRACTION = 0.5  # of a patch of higher cortex with two regions, in the first
 
-# volume: (label, angle around the head from below (-90) over the side (0) to the top (90), which part, hemispheres)
+# volume: (label, range of angles around the head from below (-90) over the side (0) to the top (90), part of this patch)
 HIGHER = {
     "floc-faces": (("OFA", -30, -8, "near"), ("FFA-1", -58, -30, "near"), ("FFA-2", -58, -30, "far")),
     "floc-bodies": (("EBA", -8, 25, "all"), ("FBA-1", -42, -24, "near"), ("FBA-2", -42, -24, "far")),
@@ -25,19 +25,19 @@ HIGHER = {
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Masks and labels of a head.
+    """Masks, labels and visual field positions of a head.
 
     Attributes
     ----------
     brain, cortex, general : (X, Y, Z) bool
-        The brain, its rim, and the part of it that NSD calls nsdgeneral.
+        The brain, its rim, and the part of the rim that NSD calls nsdgeneral.
     rois : dict of str to (X, Y, Z) int16
         Region volumes as NSD writes them: -1 not cortex, 0 no label, 1, 2, ... labels.
     affine : (4, 4)
         From voxel indices to millimetres.
     angle, eccentricity : (X, Y, Z) float
-        Where in the visual field a voxel of nsdgeneral looks: direction in radians (0 right, pi/2 up) and distance from
-        the centre (1 = middle of a side of the picture).
+        Position of a nsdgeneral voxel's receptive field: direction in radians (0 right, pi/2 up) and distance from the
+        centre (1 = middle of a side of the picture).
     """
 
     brain: np.ndarray
@@ -50,7 +50,7 @@ class Anatomy:
 
 
 def make_anatomy(shape, rng):
-    """Build a head for a volume of `shape`, whose axes run left-right, posterior-anterior, inferior-superior."""
+    """Simulate a head in a volume of `shape`, whose axes run left-right, posterior-anterior, inferior-superior (Anatomy)."""
     half = (np.array(shape) - 1) / 2
     grid = np.moveaxis(np.indices(shape), 0, -1)
     place = (grid - half) / (half * HEAD_FILL)  # (X, Y, Z, 3), the brain is the unit ball
@@ -58,7 +58,7 @@ def make_anatomy(shape, rng):
     brain = radius <= 1
     cortex = brain & (radius > CORTEX_FROM)
     backness = np.arccos(np.clip(-place[..., 1] / np.maximum(radius, 1e-9), -1, 1))  # 0 at the back of the head
-    general = _first(cortex, backness, round(GENERAL_SHARE * brain.sum()))
+    general = _first(cortex, backness, round(GENERAL_FRACTION * brain.sum()))
     areas = _visual_areas(general, backness, place[..., 2])
     higher = general & (areas == 0)
     rois = {"nsdgeneral": general.astype(np.int16), "prf-visualrois": areas}
@@ -66,7 +66,7 @@ def make_anatomy(shape, rng):
     rois = {name: np.where(cortex, rois[name], -1).astype(np.int16) for name in USED_ROIS}
     angle, eccentricity = _visual_field(general, areas, place, backness, rng)
     affine = np.diag([VOXEL_MM] * 3 + [1.0])
-    affine[:3, 3] = -half * VOXEL_MM  # (1 - origin) * size with NSD's origin (1 + dim) / 2
+    affine[:3, 3] = -half * VOXEL_MM  # (1 - origin) * size, with NSD's origin (1 + dim) / 2
     return Anatomy(brain, cortex, general, rois, affine, angle, eccentricity)
 
 
@@ -81,36 +81,36 @@ def _first(mask, key, n_voxels):
 def _visual_areas(general, backness, height):
     """Labels of prf-visualrois: bands around the back of the head, each with a lower (v) and an upper (d) half."""
     labels, free = np.zeros(general.shape, dtype=np.int16), general.copy()
-    for i, (_, share) in enumerate(EARLY_SHARES):
-        band = _first(free, backness, round(share * general.sum()))
+    for i, (_, fraction) in enumerate(EARLY_FRACTIONS):
+        band = _first(free, backness, round(fraction * general.sum()))
         labels[band] = np.where(height[band] < 0, 2 * i + 1, 2 * i + 2)
         free &= ~band
-    labels[_first(free & (height < 0), backness, round(V4_SHARE * general.sum()))] = 7
+    labels[_first(free & (height < 0), backness, round(V4_FRACTION * general.sum()))] = 7
     return labels
 
 
 def _higher_regions(name, higher, place, backness):
-    """Labels of a floc volume, by the angle around the head; words lie on the left only."""
+    """Labels of a floc volume, by the angle around the head; word areas in the left hemisphere only."""
     around = np.degrees(np.arctan2(place[..., 2], np.abs(place[..., 0]) + 1e-9))
     side = place[..., 0] < 0 if name == "floc-words" else np.ones_like(higher)
     labels = np.zeros(higher.shape, dtype=np.int16)
     for label, low, high, part in HIGHER[name]:
         patch = higher & side & (around >= low) & (around < high)
-        near = _first(patch, backness, round(NEAR_SHARE * patch.sum()))
+        near = _first(patch, backness, round(NEAR_FRACTION * patch.sum()))
         chosen = {"all": patch, "near": near, "far": patch & ~near}[part]
         labels[chosen] = ROI_LABELS[name].index(label) + 1
     return labels
 
 
 def _visual_field(general, areas, place, backness, rng):
-    """Angle and eccentricity: the opposite half of the field, upside down, the periphery further forward."""
+    """Angle and eccentricity: contralateral and inverted, the periphery further forward."""
     angle, eccentricity = np.zeros(general.shape), np.zeros(general.shape)
     for area in ((1, 2), (3, 4), (5, 6), (7,), (0,)):
         for left in (True, False):
             inside = np.flatnonzero(general & np.isin(areas, area) & ((place[..., 0] < 0) == left))
             inside = inside[np.argsort(place[..., 2].ravel()[inside], kind="stable")]  # from below to above
-            share = (np.arange(len(inside)) + 0.5) / max(len(inside), 1)
-            up = np.pi / 2 - np.pi * share  # low voxels look up
+            height = (np.arange(len(inside)) + 0.5) / max(len(inside), 1)
+            up = np.pi / 2 - np.pi * height  # low voxels represent the upper field
             angle.ravel()[inside] = up if left else np.pi - up
             depth = backness.ravel()[inside] + 1e-6 * rng.random(len(inside))
             eccentricity.ravel()[inside] = _ranks_within(depth, 12) ** 0.6 * 1.15
@@ -118,10 +118,10 @@ def _visual_field(general, areas, place, backness, rng):
 
 
 def _ranks_within(values, size):
-    """Rank of each value among its `size` neighbours in order, as a share in (0, 1)."""
-    shares = np.empty(len(values))
+    """Rank of each value within its block of `size` successive values, scaled to (0, 1)."""
+    relative = np.empty(len(values))
     for start in range(0, len(values), size):
-        part = slice(start, start + size)
-        ranks = np.argsort(np.argsort(values[part]))
-        shares[part] = (ranks + 0.5) / len(ranks)
-    return shares
+        block = slice(start, start + size)
+        ranks = np.argsort(np.argsort(values[block]))
+        relative[block] = (ranks + 0.5) / len(ranks)
+    return relative

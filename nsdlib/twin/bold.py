@@ -1,4 +1,4 @@
-"""From responses to BOLD: the noise of betas and the time series of a run, in the units that a scanner gives."""
+"""From responses to BOLD: noise of betas and time series of a run, in scanner units."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from nsdlib.data import nsd_layout as nsd
 from nsdlib.twin.trials import N_REPEATS
 
 N_FACTORS = 6  # time courses of the noise that voxels share
-DENOISED = 0.8  # noise of NSD's denoised betas, relative to plain least squares on the same series
-LEAST_NOISE = 0.3  # share of a voxel's noise variance that is left to measurement, however much the gain explains
+DENOISED = 0.8  # sd of the noise of NSD's denoised betas, relative to least squares on the same series
+LEAST_NOISE = 0.3  # smallest fraction of a voxel's noise variance that is measurement noise, whatever the gain adds
 MEAN_SIGNAL, MEAN_SPREAD = 1500.0, 0.15  # scanner units, sd of their log
 DRIFT_ORDER = 3
 
@@ -25,7 +25,7 @@ class Noise:
     loadings : (6, n_voxels) float32
         Weights of the shared noise, unit length over the factors.
     shared : float
-        Share of the variance that is shared.
+        Fraction of the variance that voxels share.
     """
 
     beta_sd: np.ndarray
@@ -33,44 +33,47 @@ class Noise:
     shared: float
 
     def draw(self, n_times, rng):
-        """Noise with sd 1 for each voxel: (n_times, n_voxels) float32."""
+        """Simulate noise with sd 1 for each voxel: (n_times, n_voxels) float32."""
         common = rng.standard_normal((n_times, N_FACTORS), dtype=np.float32) @ self.loadings
         own = rng.standard_normal((n_times, self.loadings.shape[1]), dtype=np.float32)
         return np.float32(np.sqrt(self.shared)) * common + np.float32(np.sqrt(1 - self.shared)) * own
 
 
 def make_noise(response, snr, *, general, gain_sd, shared, rng):
-    """Noise that gives each voxel its signal-to-noise ratio, after what the gain already adds.
+    """Return the noise that, added to the variance of the gain, gives each voxel its signal-to-noise ratio (Noise).
 
     Parameters
     ----------
     response : (n_images, n_general) float32
         Noiseless responses of the voxels of nsdgeneral.
     snr : (n_general,) float
-        Wanted ratio of sd of signal to sd of all noise in single-trial betas.
+        Ratio of sd of signal to sd of all noise in single-trial betas.
     general : (n_voxels,) bool
         Which voxels of the brain are nsdgeneral; the others get the median noise.
     gain_sd, shared : float
         See `params.Simulation`.
     rng : numpy.random.Generator
     """
-    wanted = response.var(axis=0, dtype=np.float64) / snr**2
-    by_gain = np.square(response, dtype=np.float64).mean(axis=0) * np.expm1(gain_sd**2)
-    measured = np.sqrt(np.maximum(wanted - by_gain, LEAST_NOISE * wanted))
-    beta_sd = np.full(len(general), np.median(measured))
-    beta_sd[general] = measured
+    total = response.var(axis=0, dtype=np.float64) / snr**2
+    measurement_sd = np.sqrt(np.maximum(total - _gain_variance(response, gain_sd), LEAST_NOISE * total))
+    beta_sd = np.full(len(general), np.median(measurement_sd))
+    beta_sd[general] = measurement_sd
     loadings = rng.standard_normal((N_FACTORS, len(general))).astype(np.float32)
     return Noise(beta_sd, loadings / np.linalg.norm(loadings, axis=0), shared)
 
 
 def signal_to_noise(response, beta_sd, gain_sd):
-    """Planted ratio of the sd of the signal to the sd of all noise of single-trial betas: (n_voxels,) float64."""
-    by_gain = np.square(response, dtype=np.float64).mean(axis=0) * np.expm1(gain_sd**2)
-    return response.std(axis=0, dtype=np.float64) / np.sqrt(beta_sd**2 + by_gain)
+    """Compute the planted ratio of the sd of the signal to the sd of all noise of single-trial betas: (n_voxels,) float64."""
+    return response.std(axis=0, dtype=np.float64) / np.sqrt(beta_sd**2 + _gain_variance(response, gain_sd))
+
+
+def _gain_variance(response, gain_sd):
+    """Variance of single-trial betas that comes from the log-normal gain: (n_voxels,) float64."""
+    return np.square(response, dtype=np.float64).mean(axis=0) * np.expm1(gain_sd**2)
 
 
 def estimate_ncsnr(betas, image_ids):
-    """Signal-to-noise ratio of single-trial betas, as NSD's `ncsnr` (export_noiseceiling.m): (n_voxels,) float64.
+    """Estimate the signal-to-noise ratio of single-trial betas as NSD's export_noiseceiling.m does: (n_voxels,) float64.
 
     Betas are z-scored in each session; the noise variance is the variance over three repeats, averaged over images.
 
@@ -79,7 +82,7 @@ def estimate_ncsnr(betas, image_ids):
     betas : (n_trials, n_voxels) float
         All sessions, 750 trials each.
     image_ids : (n_trials,) int
-        Image of each trial; those shown three times are used.
+        Image of each trial; images shown three times are used.
     """
     sessions = betas.reshape(-1, nsd.N_SESSION_TRIALS, betas.shape[1]).astype(np.float64)
     scored = (sessions - sessions.mean(axis=1, keepdims=True)) / sessions.std(axis=1, ddof=1, keepdims=True)
@@ -91,18 +94,18 @@ def estimate_ncsnr(betas, image_ids):
 
 
 def draw_mean(brain, rng):
-    """Mean signal of each voxel, alike in neighbours: (n_voxels,) float, scanner units."""
+    """Simulate the mean signal of each voxel, spatially smooth: (n_voxels,) float, scanner units."""
     return MEAN_SIGNAL * np.exp(MEAN_SPREAD * _smooth_field(brain, rng))
 
 
 def draw_hrfs(brain, rng):
-    """Index into the HRF library of each voxel, alike in neighbours: (n_voxels,) int64, all 20 equally frequent."""
+    """Simulate each voxel's index into the HRF library, spatially smooth: (n_voxels,) int64, all 20 equally frequent."""
     ranks = np.argsort(np.argsort(_smooth_field(brain, rng) + 0.5 * rng.standard_normal(brain.sum())))
     return ranks * 20 // len(ranks)
 
 
 def _smooth_field(brain, rng):
-    """Random values with mean 0 and sd 1 that change slowly over the voxels of a brain: (n_voxels,) float64."""
+    """Spatially smooth random values of the voxels of a brain, mean 0 and sd 1: (n_voxels,) float64."""
     from scipy.ndimage import gaussian_filter
 
     values = gaussian_filter(rng.standard_normal(brain.shape), 1.5)[brain]
@@ -110,32 +113,31 @@ def _smooth_field(brain, rng):
 
 
 def convolved(onsets, hrf):
-    """Each trial's BOLD for a response of 1: (226, n_trials); what lies behind the run's end is cut."""
+    """Convolve each trial's onset with an HRF: (226, n_trials), cut at the end of the run."""
     padded = np.concatenate([hrf, np.zeros(nsd.N_VOLUMES)])
     lag = np.arange(nsd.N_VOLUMES)[:, None] - np.asarray(onsets)[None, :]
     return np.where(lag >= 0, padded[np.maximum(lag, 0)], 0)
 
 
 def noise_of_least_squares(onsets, hrf):
-    """Sd of a least-squares beta for white noise of sd 1 in the series, median over the trials of a run."""
-    trend = np.polynomial.legendre.legvander(np.linspace(-1, 1, nsd.N_VOLUMES), DRIFT_ORDER)
-    design = np.concatenate([convolved(onsets, hrf), trend], axis=1)
+    """Compute the sd of a least-squares beta for white noise of sd 1 in the series, median over the trials of a run."""
+    design = np.concatenate([convolved(onsets, hrf), _polynomials()], axis=1)
     return np.sqrt(np.median(np.diag(np.linalg.inv(design.T @ design))[: len(onsets)]))
 
 
 def draw_run(betas, onsets, hrfs, hrf_index, *, noise, mean, drift, rng):
-    """BOLD of one run: (226, n_voxels) int16, scanner units.
+    """Simulate the BOLD of one run: (226, n_voxels) int16, scanner units.
 
     Parameters
     ----------
     betas : (n_trials, n_voxels) float32
         True responses of the run's trials, percent signal change.
     onsets : (n_trials,) int
-        Volumes in which they begin.
+        Volumes in which the trials begin.
     hrfs : (20, n_samples) float
         HRF library at the sampling of the volumes.
     hrf_index : (n_voxels,) int
-        Which HRF each voxel has.
+        HRF of each voxel.
     noise : Noise
     mean : (n_voxels,) float
         Mean signal, scanner units.
@@ -145,13 +147,15 @@ def draw_run(betas, onsets, hrfs, hrf_index, *, noise, mean, drift, rng):
     """
     volume_sd = noise.beta_sd / DENOISED / noise_of_least_squares(onsets, hrfs[len(hrfs) // 2])
     percent = noise.draw(nsd.N_VOLUMES, rng) * volume_sd.astype(np.float32)
-    trend = np.polynomial.legendre.legvander(np.linspace(-1, 1, nsd.N_VOLUMES), DRIFT_ORDER)[:, 1:]
-    slopes = (
-        rng.standard_normal((DRIFT_ORDER, len(mean)))
-        * np.sqrt((2 * np.arange(1, DRIFT_ORDER + 1) + 1) / DRIFT_ORDER)[:, None]
-    )
-    percent += (drift * (trend @ slopes)).astype(np.float32)  # each order has variance 1 / DRIFT_ORDER
+    scale = np.sqrt((2 * np.arange(1, DRIFT_ORDER + 1) + 1) / DRIFT_ORDER)  # each order has variance 1 / DRIFT_ORDER
+    weights = rng.standard_normal((DRIFT_ORDER, len(mean))) * scale[:, None]
+    percent += (drift * (_polynomials()[:, 1:] @ weights)).astype(np.float32)
     for index in np.unique(hrf_index):
         voxels = hrf_index == index
         percent[:, voxels] += convolved(onsets, hrfs[index]).astype(np.float32) @ betas[:, voxels]
     return np.clip(np.rint(mean * (1 + percent / 100)), 0, 32767).astype(np.int16)
+
+
+def _polynomials():
+    """Legendre polynomials of the drift: (226, DRIFT_ORDER + 1)."""
+    return np.polynomial.legendre.legvander(np.linspace(-1, 1, nsd.N_VOLUMES), DRIFT_ORDER)

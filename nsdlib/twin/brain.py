@@ -1,4 +1,4 @@
-"""How the simulated brain answers a picture: tuning of its voxels, their saturation, and the gain of a trial."""
+"""Responses of the simulated brain to a picture: tuning of its voxels, their saturation, and the gain of a trial."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ import numpy as np
 from nsdlib.data.nsd_layout import ROI_LABELS
 from nsdlib.twin.scenes import ATTRIBUTES, BACKGROUNDS
 
-FIELD = 32  # side of the maps that voxels look at
+FIELD = 32  # side of the channel maps, pixels
 CHANNELS = ("light-dark", "red-green", "blue-yellow", "contrast", "0 deg", "45 deg", "90 deg", "135 deg")
-# area: size of a receptive field at the centre of gaze (sd, share of the picture), weight of each kind of channel
+# area: size of a receptive field at the fovea (sd, fraction of the picture), weight of each kind of channel
 EARLY = {
     "V1": (0.035, {"light": 1.0, "colour": 0.5, "contrast": 0.8, "orientation": 1.0}),
     "V2": (0.05, {"light": 1.0, "colour": 0.6, "contrast": 0.8, "orientation": 0.8}),
@@ -17,7 +17,7 @@ EARLY = {
     "hV4": (0.11, {"light": 0.7, "colour": 1.3, "contrast": 0.6, "orientation": 0.4}),
     "other": (0.22, {"light": 0.8, "colour": 0.8, "contrast": 0.8, "orientation": 0.3}),
 }
-FIELD_GROWTH = 1.0  # how much wider a receptive field is at the picture's border than at its centre
+FIELD_GROWTH = 1.0  # relative increase of the receptive field size from the picture's centre to its border
 CHANNEL_KINDS = ("light", "colour", "colour", "contrast") + ("orientation",) * 4
 PREFERRED = {
     "floc-faces": ("kind: face", "kind: person"),
@@ -25,24 +25,25 @@ PREFERRED = {
     "floc-places": ("kind: house", "kind: tree", *(f"background: {name}" for name in BACKGROUNDS)),
     "floc-words": ("kind: sign", "kind: clock", "number"),
 }
-PREFERENCE, MEANING_SHARE = 1.0, 0.8  # strength of a region's liking; share of variance of higher voxels from meaning
+PREFERENCE = 1.0  # added to the weights of a region's preferred attributes
+SEMANTIC_FRACTION = 0.8  # of the variance of higher voxels, explained by attributes
 SIGNAL_PERCENT, MEAN_PERCENT, SPREAD = 0.6, 1.2, 0.3  # sd over images, mean response (percent BOLD), sd of their logs
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What each voxel of nsdgeneral listens to; voxels in C order of the volume.
+    """Tuning of each voxel of nsdgeneral, in C order of the volume.
 
     Attributes
     ----------
     area : (n_voxels,) str
         "V1", "V2", "V3", "hV4" or "other".
     x, y, size : (n_voxels,) float
-        Centre and sd of the receptive field in shares of the picture's side, from its upper left corner.
+        Centre and sd of the receptive field as fractions of the picture's side, from its upper left corner.
     channels : (n_voxels, n_channels) float
         Weights of the visual channels, see `CHANNELS`.
     attributes : (n_voxels, n_attributes) float
-        Weights of meaning, see `scenes.ATTRIBUTES`; zero in early areas.
+        Weights of the scene attributes, see `scenes.ATTRIBUTES`; zero in early areas.
     """
 
     area: np.ndarray
@@ -54,7 +55,7 @@ class Tuning:
 
 
 def make_tuning(anatomy, rng):
-    """Draw the tuning of the voxels of nsdgeneral from their place in the head."""
+    """Simulate the tuning of the voxels of nsdgeneral from their position in the head (Tuning)."""
     general = anatomy.general
     labels = np.maximum(anatomy.rois["prf-visualrois"][general], 0)
     area = np.array(["other", *(name.rstrip("vd") for name in ROI_LABELS["prf-visualrois"])])[labels]
@@ -64,17 +65,17 @@ def make_tuning(anatomy, rng):
     size = np.array([EARLY[name][0] for name in area]) * (1 + FIELD_GROWTH * eccentricity)
     strength = np.array([[EARLY[name][1][kind] for kind in CHANNEL_KINDS] for name in area])
     channels = strength * rng.standard_normal(strength.shape)
-    channels[:, 3:] = np.abs(channels[:, 3:])  # energy excites, opponency has two signs
+    channels[:, 3:] = np.abs(channels[:, 3:])  # energy channels excite, opponent channels have two signs
     attributes = rng.standard_normal((len(area), len(ATTRIBUTES)))
     for name, preferred in PREFERRED.items():
-        liked = [ATTRIBUTES.index(attribute) for attribute in preferred]
-        attributes[np.ix_(anatomy.rois[name][general] > 0, liked)] += PREFERENCE
+        columns = [ATTRIBUTES.index(attribute) for attribute in preferred]
+        attributes[np.ix_(anatomy.rois[name][general] > 0, columns)] += PREFERENCE
     attributes[area != "other"] = 0
     return Tuning(area, x, y, size, channels, attributes)
 
 
 def visual_maps(image):
-    """Channels of a picture: (n_channels, 32, 32) float32.
+    """Compute the channel maps of a picture: (n_channels, 32, 32) float32.
 
     Parameters
     ----------
@@ -83,10 +84,8 @@ def visual_maps(image):
     """
     from PIL import Image
 
-    small = (
-        np.asarray(Image.fromarray(image).resize((2 * FIELD, 2 * FIELD), Image.Resampling.BOX), dtype=np.float32) / 255
-    )
-    red, green, blue = np.moveaxis(small, -1, 0)
+    small = Image.fromarray(image).resize((2 * FIELD, 2 * FIELD), Image.Resampling.BOX)
+    red, green, blue = np.moveaxis(np.asarray(small, dtype=np.float32) / 255, -1, 0)
     light = (red + green + blue) / 3
     down, right = np.gradient(light)
     contrast = np.hypot(right, down)
@@ -99,7 +98,7 @@ def visual_maps(image):
 
 
 def drive(tuning, maps, attributes):
-    """Linear drive of each voxel by each image, mean 0 and sd 1 over the images: (n_images, n_voxels) float32.
+    """Compute the linear drive of each voxel by each image, standardised over images: (n_images, n_voxels) float32.
 
     Parameters
     ----------
@@ -112,16 +111,16 @@ def drive(tuning, maps, attributes):
     along = np.exp(-0.5 * ((centre - tuning.y[:, None]) / tuning.size[:, None]) ** 2)
     fields = (along[:, :, None] * across[:, None, :]).reshape(len(tuning.x), -1).astype(np.float32)
     fields /= fields.sum(axis=1, keepdims=True)
-    seen = np.zeros((len(maps), len(fields)), dtype=np.float32)
+    visual = np.zeros((len(maps), len(fields)), dtype=np.float32)
     for channel, weight in enumerate(tuning.channels.T.astype(np.float32)):
-        seen += weight * _standardise(maps[:, channel].reshape(len(maps), -1) @ fields.T)
-    meant = _standardise(attributes) @ tuning.attributes.T.astype(np.float32)
-    share = np.where(tuning.area == "other", MEANING_SHARE, 0).astype(np.float32)
-    return _standardise(np.sqrt(1 - share) * _standardise(seen) + np.sqrt(share) * _standardise(meant))
+        visual += weight * _standardise(maps[:, channel].reshape(len(maps), -1) @ fields.T)
+    semantic = _standardise(attributes) @ tuning.attributes.T.astype(np.float32)
+    fraction = np.where(tuning.area == "other", SEMANTIC_FRACTION, 0).astype(np.float32)
+    return _standardise(np.sqrt(1 - fraction) * _standardise(visual) + np.sqrt(fraction) * _standardise(semantic))
 
 
 def respond(drive, *, saturation, rng):
-    """Noiseless responses in percent signal change: (n_images, n_voxels) float32.
+    """Compute the noiseless responses in percent signal change: (n_images, n_voxels) float32.
 
     A response is mean + sd * f(drive), with f(x) = tanh(s x) / s for saturation s (f(x) = x for s = 0), scaled to sd 1.
     """
@@ -132,7 +131,7 @@ def respond(drive, *, saturation, rng):
 
 
 def draw_gain(n_trials, gain_sd, rng):
-    """Gain of each trial, common to all voxels, log-normal with mean 1: (n_trials,) float32."""
+    """Simulate the gain of each trial, common to all voxels, log-normal with mean 1: (n_trials,) float32."""
     return np.exp(gain_sd * rng.standard_normal(n_trials) - gain_sd**2 / 2).astype(np.float32)
 
 

@@ -1,7 +1,7 @@
-"""Captioned pictures drawn by rule: what the simulated subject sees, and what the demo zoo was trained on.
+"""Drawn scenes with captions and known attributes: the stimuli of the simulated subject and the training set of the demo zoo.
 
-A scene is one background and one to three objects of one kind, sometimes with a companion of another kind. Everything
-about it is known (kind, colour, place, size, number), so whatever is decoded from it can be checked.
+A scene is one background and one to three objects of one kind, sometimes with a companion of another kind. Kind, colour,
+position, size and number are known, so decoded images can be checked against them.
 """
 
 from dataclasses import dataclass
@@ -36,8 +36,12 @@ PLACES = {
 }
 NUMBERS = ("one", "two", "three")
 PLURALS = {"fish": "fish", "person": "people"}
-SIZES = {1: (0.46, 0.68), 2: (0.36, 0.44), 3: (0.28, 0.34)}  # width of an object, share of the picture, by their number
-COMPANION_SHARE, COMPANION_SIZE = 0.3, (0.2, 0.26)
+SIZES = {
+    1: (0.46, 0.68),
+    2: (0.36, 0.44),
+    3: (0.28, 0.34),
+}  # width of an object, fraction of the picture, by their number
+COMPANION_PROBABILITY, COMPANION_SIZE = 0.3, (0.2, 0.26)
 
 ATTRIBUTES = (
     *(f"kind: {kind}" for kind in KINDS),
@@ -52,7 +56,7 @@ ATTRIBUTES = (
 
 @dataclass(frozen=True)
 class Thing:
-    """One drawn object; x, y (its centre) and size (its width) are shares of the picture's side."""
+    """A drawn object; x, y (its centre) and size (its width) are fractions of the picture's side."""
 
     kind: str
     colour: str
@@ -63,7 +67,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A background and its things; `things[0]` is the main one, `variant` in [0, 1) shifts horizon and tint."""
+    """A background and objects; `things[0]` is of the main kind, `variant` in [0, 1) shifts horizon and tint."""
 
     background: str
     things: tuple[Thing, ...]
@@ -71,22 +75,22 @@ class Scene:
 
     @property
     def main(self):
-        """The things of the main kind."""
+        """The objects of the main kind."""
         return tuple(thing for thing in self.things if thing.kind == self.things[0].kind)
 
     @property
     def companion(self):
-        """The thing of another kind, or None."""
+        """The object of another kind, or None."""
         return self.things[-1] if self.things[-1].kind != self.things[0].kind else None
 
 
 def sample_scene(rng: np.random.Generator) -> Scene:
-    """Draw a random scene; the same generator state gives the same scene."""
+    """Sample a random scene; the same generator state gives the same scene."""
     kind, colour = rng.choice(KINDS), rng.choice(list(COLOURS))
     number = int(rng.choice((1, 2, 3), p=(0.6, 0.25, 0.15)))
     sizes = [rng.uniform(*SIZES[number])] * number
     kinds, colours = [kind] * number, [colour] * number
-    if number < 3 and rng.random() < COMPANION_SHARE:
+    if number < 3 and rng.random() < COMPANION_PROBABILITY:
         sizes.append(rng.uniform(*COMPANION_SIZE))
         kinds.append(rng.choice([k for k in KINDS if k != kind]))
         colours.append(rng.choice([c for c in COLOURS if c != colour]))
@@ -98,7 +102,7 @@ def sample_scene(rng: np.random.Generator) -> Scene:
 
 
 def _place(sizes, rng):
-    """Centres that keep every thing inside the picture and apart: the best of some random tries."""
+    """Centres of objects within the picture, the most distant of up to 40 random tries."""
     best, best_gap = None, -np.inf
     for _ in range(40):
         centres = [tuple(rng.uniform(size / 2 + 0.02, 0.98 - size / 2, 2)) for size in sizes]
@@ -116,7 +120,7 @@ def _place(sizes, rng):
 
 
 def draw(scene: Scene, size: int = SIZE) -> np.ndarray:
-    """Paint a scene: (size, size, 3) uint8, RGB."""
+    """Draw a scene: (size, size, 3) uint8, RGB."""
     image = Image.new("RGB", (size, size))
     brush = ImageDraw.Draw(image)
     _paint_background(brush, scene.background, scene.variant, size)
@@ -127,7 +131,7 @@ def draw(scene: Scene, size: int = SIZE) -> np.ndarray:
 
 
 def _tint(colour, amount):
-    """A colour made lighter (amount > 0) or darker (amount < 0)."""
+    """A lighter (amount > 0) or darker (amount < 0) colour."""
     return tuple(int(np.clip(channel + 255 * amount, 0, 255)) for channel in colour)
 
 
@@ -144,7 +148,7 @@ _BANDS = {  # upper colour, lower colour, where the horizon lies
 
 
 def _paint_background(brush, name, variant, size):
-    """Two bands and what belongs to the place; `variant` moves horizon, tint and details."""
+    """Draw two bands and the details of the place; `variant` shifts horizon, tint and details."""
     upper, lower, horizon = _BANDS[name]
     horizon = (horizon + 0.1 * (variant - 0.5)) * size
     tint = 0.08 * (variant * 7 % 1 - 0.5)
@@ -168,21 +172,20 @@ def _paint_background(brush, name, variant, size):
         brush.ellipse(_box((0.15 + 0.7 * variant) * size, 0.16 * size, 0.08 * size), fill=(255, 240, 190))
     elif name == "room":
         left = (0.1 + 0.5 * variant) * size
-        brush.rectangle(
-            (left, 0.1 * size, left + 0.25 * size, 0.38 * size), fill=(190, 225, 245), outline=(120, 80, 60)
-        )
+        window = (left, 0.1 * size, left + 0.25 * size, 0.38 * size)
+        brush.rectangle(window, fill=(190, 225, 245), outline=(120, 80, 60))
     elif name == "snow":
         for x, y in spots:
             brush.ellipse(_box(x * size, y * size, 0.012 * size), fill=(255, 255, 255))
 
 
 def _box(x, y, radius):
-    """The bounding box of a circle."""
+    """Bounding box of a circle."""
     return (x - radius, y - radius, x + radius, y + radius)
 
 
 def describe(scene: Scene, rng: np.random.Generator) -> list[str]:
-    """Five captions of a scene, as five people might write them."""
+    """Return five captions of a scene, in random order."""
     first, place = scene.things[0], PLACES[scene.background]
     number = len(scene.main)
     if number == 1:
@@ -204,9 +207,9 @@ def describe(scene: Scene, rng: np.random.Generator) -> list[str]:
 
 
 def attributes(scene: Scene) -> np.ndarray:
-    """What a scene means, as numbers named by `ATTRIBUTES`: (n_attributes,) float32, each in [0, 1].
+    """Return the attributes of a scene in the order of `ATTRIBUTES`: (n_attributes,) float32, each in [0, 1].
 
-    A kind or colour counts fully for the main things and half for the companion.
+    Kind and colour are 1 for the main objects and 0.5 for the companion.
     """
     value = dict.fromkeys(ATTRIBUTES, 0.0)
     for thing, weight in [(scene.things[0], 1.0), *([(scene.companion, 0.5)] if scene.companion else [])]:

@@ -1,10 +1,9 @@
-"""Write a simulated subject: scenes, a brain that answers them, and BOLD, in the file layout of NSD, with the truth beside.
+"""Simulation of a subject: scenes, brain responses and BOLD in the file layout of NSD, and the planted truth.
 
-What is planted: receptive fields and feature tuning in V1-V4, tuning to meaning in the regions of the floc volumes, a
-saturating response, a gain common to all voxels that changes from trial to trial, one HRF of the library for each voxel,
-noise that voxels share, white noise and slow drift. The betas in the files are the planted ones plus noise of the size
-that NSD's denoised betas have; the time series carry as much more as plain least squares would show.
-The truth goes to a file of its own that no reader of NSD touches.
+Planted are receptive fields and feature tuning in V1-V4, semantic tuning in the regions of the floc volumes, a saturating
+response, a gain of each trial that all voxels share, one HRF of the library for each voxel, shared and white noise, and drift.
+The betas in the files are the planted ones plus noise of the size that NSD's denoised betas have; the time series have the
+larger noise that least squares would show.
 """
 
 import json
@@ -24,30 +23,30 @@ from nsdlib.twin.truth import load_truth
 __all__ = ["load_truth", "simulate"]
 
 MARKER = "simulation.json"
-VERSION = 1  # higher whenever the same settings give other files
-# every part of the simulation draws from its own stream, so that one can change without moving the others
+VERSION = 1  # increased whenever the same settings give other files
+# every part of the simulation has its own random stream, so that one can change without the others
 STREAMS = {
     name: i for i, name in enumerate(("trials", "scene", "captions", "head", "tuning", "noise", "session", "run"))
 }
 
 
 def simulate(run, *, progress=True):
-    """Write the simulated subject of a run below `run.data`, or find it complete there.
+    """Simulate the subject of a run and write its files below `run.data`, unless they are complete there.
 
-    Everything is written into a folder beside and moved to its place at the end, so an interrupted call leaves nothing
-    that looks finished, and of two calls at once one wins.
+    The files are written into a temporary folder beside, which is renamed at the end: an interrupted call leaves nothing, and
+    of two calls at once the first to finish is kept.
 
     Parameters
     ----------
     run : Run
         Its subject, n_sessions, data and simulation are used.
     progress : bool
-        Show what is being done.
+        Show progress bars.
 
     Returns
     -------
     bool
-        True when the subject was written, False when it was there already.
+        True when the subject was written, False when it was complete already.
 
     Raises
     ------
@@ -76,19 +75,15 @@ def simulate(run, *, progress=True):
 
 
 def _settings(run):
-    """Everything that the simulated files depend on."""
+    """Settings that the simulated files depend on."""
     if run.simulation is None:
         raise ValueError(
             f"Run {run.name!r} has no `simulation` in params/{run.name}.yaml: only a run with one can be simulated; real "
             "data come from NSD (README, section Real subjects)."
         )
-    NSDSubject(run.data, run.subject, run.n_sessions)  # refuses what NSD does not have
-    settings = run.simulation.model_dump() | {
-        "subject": run.subject,
-        "n_sessions": run.n_sessions,
-        "version": VERSION,
-    }
-    return json.loads(json.dumps(settings))
+    NSDSubject(run.data, run.subject, run.n_sessions)  # refuses subjects and sessions that NSD does not have
+    own = {"subject": run.subject, "n_sessions": run.n_sessions, "version": VERSION}
+    return json.loads(json.dumps(run.simulation.model_dump() | own))
 
 
 def _is_complete(folder, settings):
@@ -98,34 +93,34 @@ def _is_complete(folder, settings):
     advice = "Nothing was changed: choose another folder as `data`, or move this one away."
     if not (folder / MARKER).is_file():
         raise FileExistsError(f"{folder} holds files, but no finished simulated subject. {advice}")
-    there = json.loads((folder / MARKER).read_text())
-    if there != settings:
-        other = sorted(key for key in there.keys() | settings.keys() if there.get(key) != settings.get(key))
-        changes = ", ".join(f"{key}={there.get(key)} there, {settings.get(key)} wanted" for key in other)
+    existing = json.loads((folder / MARKER).read_text())
+    if existing != settings:
+        keys = sorted(key for key in existing.keys() | settings.keys() if existing.get(key) != settings.get(key))
+        changes = ", ".join(f"{key}={existing.get(key)} there, {settings.get(key)} wanted" for key in keys)
         raise FileExistsError(f"{folder} holds another simulated subject ({changes}). {advice}")
     return True
 
 
 def _write_subject(folder, run, progress):
     """Write all files of the subject and its truth into a new folder."""
-    layout, knobs = nsd.Layout(folder, run.subject), run.simulation
+    layout, settings = nsd.Layout(folder, run.subject), run.simulation
 
     def rng(name, *numbers):
-        return np.random.default_rng([knobs.seed, STREAMS[name], *numbers])
+        return np.random.default_rng([settings.seed, STREAMS[name], *numbers])
 
-    expdesign = trials.make_expdesign(run.n_sessions, repeats_within=knobs.repeats_within, rng=rng("trials"))
+    expdesign = trials.make_expdesign(run.n_sessions, repeats_within=settings.repeats_within, rng=rng("trials"))
     positions = expdesign["masterordering"][: run.n_sessions * nsd.N_SESSION_TRIALS] - 1
     image_ids = expdesign["subjectim"][run.subject - 1, positions] - 1
     _write_tables(layout, expdesign, run, rng("trials", 1))
     maps, meaning = _write_scenes(layout, np.unique(image_ids), rng, progress)
-    planted = truth.plant(knobs, expdesign, image_ids, maps=maps, meaning=meaning, rng=rng)
+    planted = truth.plant(settings, expdesign, image_ids, maps=maps, meaning=meaning, rng=rng)
     measured = _write_sessions(layout, planted, run, rng, progress)
     _write_maps(layout, planted, measured)
     truth.save_truth(truth.truth_path(folder, run.subject), planted)
 
 
 def _write_tables(layout, expdesign, run, rng):
-    """Write what the experiment was: design, table of images, behaviour."""
+    """Write the design, the table of images and the behaviour."""
     nsd_write.write_expdesign(layout.expdesign, expdesign)
     trials.stim_info(expdesign).to_csv(layout.stim_info)
     layout.responses.parent.mkdir(parents=True)
@@ -133,7 +128,7 @@ def _write_tables(layout, expdesign, run, rng):
 
 
 def _write_scenes(layout, shown, rng, progress):
-    """Draw, caption and write the scenes; gives their maps (n, n_channels, 32, 32) and attributes (n, n_attributes)."""
+    """Write scenes and captions; returns their maps (n, n_channels, 32, 32) and attributes (n, n_attributes)."""
     maps, meaning = [], []
     with nsd_write.stimulus_files(layout) as fill:
         for image_id in tqdm(shown, desc="drawing scenes", disable=not progress, mininterval=2):
@@ -146,7 +141,7 @@ def _write_scenes(layout, shown, rng, progress):
 
 
 def _write_sessions(layout, planted, run, rng, progress):
-    """Write betas, time series and designs of all sessions; gives the betas as written: (n_trials, n_general)."""
+    """Write betas, time series and designs of all sessions; returns the betas as written: (n_trials, n_general)."""
     hrfs = hrf.sampled_library(nsd.TR, nsd.STIMULUS_SECONDS)
     betas = np.zeros((nsd.N_SESSION_TRIALS, len(planted.general)), dtype=np.float32)  # only nsdgeneral responds
     measured = []
@@ -183,11 +178,8 @@ def _write_maps(layout, planted, measured):
     mean, ncsnr = np.zeros(head.brain.shape, np.float32), np.zeros(head.brain.shape, np.float32)
     mean[head.brain] = planted.mean
     ncsnr[head.general] = bold.estimate_ncsnr(measured, planted.image_ids)
-    for name, values in (
-        ("brainmask", head.brain.astype(np.int16)),
-        ("valid", head.brain.astype(np.int16)),
-        ("mean", mean),
-    ):
+    mask = head.brain.astype(np.int16)
+    for name, values in (("brainmask", mask), ("valid", mask), ("mean", mean)):
         nsd_write.write_volume(layout.volume(name), values, head.affine)
     nsd_write.write_volume(layout.ncsnr(DEFAULT_VERSION), ncsnr, head.affine)
     for name, labels in head.rois.items():

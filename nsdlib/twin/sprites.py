@@ -1,4 +1,4 @@
-"""The objects of the scenes: one short drawing each, in its own square from -1 to 1 (x to the right, y down)."""
+"""Drawings of the objects of scenes, each in its own square from -1 to 1 (x to the right, y down)."""
 
 from math import cos, pi, sin
 
@@ -6,7 +6,7 @@ DARK, LIGHT, SKIN, BROWN, GREY = (40, 36, 40), (250, 248, 240), (238, 196, 160),
 
 
 class Pen:
-    """Draws in an object's own coordinates on a picture."""
+    """Drawing in an object's own coordinates on a picture."""
 
     def __init__(self, brush, x, y, radius, colour):
         self.brush, self.x, self.y, self.radius, self.colour = brush, x, y, radius, colour
@@ -16,32 +16,30 @@ class Pen:
         return [(self.x + self.radius * px, self.y + self.radius * py) for px, py in points]
 
     def polygon(self, *points, fill=None):
-        """A filled polygon through (x, y) points."""
+        """Draw a filled polygon through (x, y) points."""
         self.brush.polygon(self._points(points), fill=fill or self.colour)
 
     def ellipse(self, x, y, rx, ry=None, fill=None):
-        """A filled ellipse with centre (x, y) and radii rx, ry."""
+        """Draw a filled ellipse with centre (x, y) and radii rx, ry."""
         ry = rx if ry is None else ry
-        self.brush.ellipse(
-            [c for p in self._points([(x - rx, y - ry), (x + rx, y + ry)]) for c in p], fill=fill or self.colour
-        )
+        self.brush.ellipse(self._points([(x - rx, y - ry), (x + rx, y + ry)]), fill=fill or self.colour)
 
     def box(self, left, top, right, bottom, fill=None):
-        """A filled rectangle."""
+        """Draw a filled rectangle."""
         self.polygon((left, top), (right, top), (right, bottom), (left, bottom), fill=fill)
 
     def line(self, *points, width=0.12, fill=None):
-        """A line of a width given in the object's units."""
+        """Draw a line of a width given in the object's units."""
         self.brush.line(self._points(points), fill=fill or DARK, width=max(1, round(width * self.radius)))
 
     def slice(self, x, y, radius, start, end, fill=None):
-        """A pie slice from `start` to `end` degrees, clockwise from three o'clock."""
-        corners = [c for p in self._points([(x - radius, y - radius), (x + radius, y + radius)]) for c in p]
+        """Draw a pie slice from `start` to `end` degrees, clockwise from three o'clock."""
+        corners = self._points([(x - radius, y - radius), (x + radius, y + radius)])
         self.brush.pieslice(corners, start, end, fill=fill or self.colour)
 
 
 def ball(pen):
-    """A ball with a light stripe."""
+    """Draw a ball with a light stripe."""
     pen.ellipse(0, 0, 0.95)
     pen.slice(0, 0, 0.95, -25, 25, fill=LIGHT)
     pen.slice(0, 0, 0.95, 155, 205, fill=LIGHT)
@@ -49,7 +47,7 @@ def ball(pen):
 
 
 def house(pen):
-    """A house with roof, door and window."""
+    """Draw a house with roof, door and window."""
     pen.box(-0.75, -0.2, 0.75, 0.95)
     pen.polygon((-1, -0.15), (0, -0.98), (1, -0.15), fill=BROWN)
     pen.box(-0.18, 0.3, 0.22, 0.95, fill=DARK)
@@ -58,7 +56,7 @@ def house(pen):
 
 
 def tree(pen):
-    """A tree: a trunk and three crowns."""
+    """Draw a tree: a trunk and three crowns."""
     pen.box(-0.16, 0.1, 0.16, 1, fill=BROWN)
     pen.ellipse(-0.42, 0, 0.5)
     pen.ellipse(0.42, 0, 0.5)
@@ -67,7 +65,7 @@ def tree(pen):
 
 
 def car(pen):
-    """A car from the side."""
+    """Draw a car from the side."""
     pen.polygon((-0.6, -0.05), (-0.38, -0.55), (0.32, -0.55), (0.62, -0.05))
     pen.box(-1, -0.08, 1, 0.4)
     pen.polygon((-0.42, -0.08), (-0.28, -0.42), (-0.04, -0.42), (-0.04, -0.08), fill=LIGHT)
@@ -78,7 +76,7 @@ def car(pen):
 
 
 def boat(pen):
-    """A sailing boat."""
+    """Draw a sailing boat."""
     pen.polygon((-1, 0.4), (1, 0.4), (0.62, 0.92), (-0.62, 0.92), fill=BROWN)
     pen.line((0, 0.4), (0, -0.98), width=0.1)
     pen.polygon((0.1, -0.92), (0.1, 0.25), (0.85, 0.25))
@@ -86,7 +84,7 @@ def boat(pen):
 
 
 def fish(pen):
-    """A fish with tail and eye."""
+    """Draw a fish with tail and eye."""
     pen.ellipse(-0.15, 0, 0.78, 0.5)
     pen.polygon((0.45, 0), (1, -0.5), (1, 0.5), fill=pen.shade)
     pen.polygon((-0.3, -0.42), (0.2, -0.42), (0.1, -0.8), fill=pen.shade)
@@ -95,7 +93,7 @@ def fish(pen):
 
 
 def bird(pen):
-    """A bird with spread wings."""
+    """Draw a bird with spread wings."""
     pen.polygon((-0.1, 0.1), (-0.95, -0.65), (-0.15, -0.3), fill=pen.shade)
     pen.polygon((0.1, 0.1), (0.95, -0.65), (0.15, -0.3), fill=pen.shade)
     pen.ellipse(0, 0.1, 0.36, 0.55)
@@ -107,7 +105,7 @@ def bird(pen):
 
 
 def flower(pen):
-    """A flower: six petals on a stem."""
+    """Draw a flower: six petals on a stem."""
     pen.line((0, 0.2), (0, 1), width=0.14, fill=(40, 110, 50))
     pen.ellipse(0.28, 0.72, 0.28, 0.12, fill=(40, 110, 50))
     for k in range(6):
@@ -116,17 +114,13 @@ def flower(pen):
 
 
 def star(pen):
-    """A five-pointed star."""
-    pen.polygon(
-        *[
-            ((1.0 if k % 2 == 0 else 0.42) * sin(k * pi / 5), -(1.0 if k % 2 == 0 else 0.42) * cos(k * pi / 5))
-            for k in range(10)
-        ]
-    )
+    """Draw a five-pointed star."""
+    radii = (1.0, 0.42) * 5
+    pen.polygon(*[(radius * sin(k * pi / 5), -radius * cos(k * pi / 5)) for k, radius in enumerate(radii)])
 
 
 def mushroom(pen):
-    """A mushroom with dots."""
+    """Draw a mushroom with dots."""
     pen.box(-0.25, 0, 0.25, 0.95, fill=LIGHT)
     pen.slice(0, 0.15, 0.95, 180, 360)
     for x, y in ((-0.5, -0.15), (0.05, -0.45), (0.5, -0.1)):
@@ -134,7 +128,7 @@ def mushroom(pen):
 
 
 def cup(pen):
-    """A cup with a handle."""
+    """Draw a cup with a handle."""
     pen.ellipse(0.6, 0.05, 0.38)
     pen.ellipse(0.6, 0.05, 0.2, fill=LIGHT)
     pen.polygon((-0.8, -0.6), (0.6, -0.6), (0.42, 0.8), (-0.62, 0.8))
@@ -142,7 +136,7 @@ def cup(pen):
 
 
 def kite(pen):
-    """A kite with a tail."""
+    """Draw a kite with a tail."""
     pen.line((0, 0.4), (-0.25, 0.65), (0.15, 0.8), (-0.1, 1), width=0.09)
     pen.polygon((0, -1), (0.65, -0.3), (0, 0.5), (-0.65, -0.3))
     pen.polygon((0, -1), (0.65, -0.3), (0, -0.3), fill=pen.shade)
@@ -150,7 +144,7 @@ def kite(pen):
 
 
 def face(pen):
-    """A face under coloured hair."""
+    """Draw a face under coloured hair."""
     pen.ellipse(0, -0.1, 0.9)
     pen.ellipse(0, 0.12, 0.72, 0.82, fill=SKIN)
     for x in (-0.3, 0.3):
@@ -161,7 +155,7 @@ def face(pen):
 
 
 def person(pen):
-    """A standing person."""
+    """Draw a standing person."""
     pen.line((-0.2, 0.3), (-0.3, 1), width=0.24, fill=DARK)
     pen.line((0.2, 0.3), (0.3, 1), width=0.24, fill=DARK)
     pen.line((-0.3, -0.25), (-0.75, 0.2), width=0.2, fill=SKIN)
@@ -171,7 +165,7 @@ def person(pen):
 
 
 def sign(pen):
-    """A sign with letters on a post."""
+    """Draw a sign with letters on a post."""
     pen.box(-0.1, 0.3, 0.1, 1, fill=GREY)
     pen.box(-1, -0.75, 1, 0.35)
     ink = DARK if sum(pen.colour) > 380 else LIGHT
@@ -183,7 +177,7 @@ def sign(pen):
 
 
 def clock(pen):
-    """A clock face at ten past ten."""
+    """Draw a clock face at ten past ten."""
     pen.ellipse(0, 0, 0.95)
     pen.ellipse(0, 0, 0.72, fill=LIGHT)
     pen.line((0, 0), (0.38, -0.32), width=0.13)
@@ -192,7 +186,7 @@ def clock(pen):
 
 
 def umbrella(pen):
-    """An open umbrella."""
+    """Draw an open umbrella."""
     pen.line((0, 0), (0, 0.85), (0.25, 0.95), width=0.13)
     pen.slice(0, 0.1, 1, 180, 360)
     pen.slice(0, 0.1, 1, 225, 270, fill=pen.shade)
@@ -200,7 +194,7 @@ def umbrella(pen):
 
 
 def apple(pen):
-    """An apple with stalk and leaf."""
+    """Draw an apple with stalk and leaf."""
     pen.ellipse(-0.3, 0.15, 0.6, 0.72)
     pen.ellipse(0.3, 0.15, 0.6, 0.72)
     pen.line((0, -0.45), (0.1, -0.95), width=0.13, fill=BROWN)
@@ -209,7 +203,7 @@ def apple(pen):
 
 
 def rocket(pen):
-    """A rocket with a flame."""
+    """Draw a rocket with a flame."""
     pen.polygon((-0.25, 0.6), (0.25, 0.6), (0, 1), fill=(250, 160, 40))
     pen.polygon((-0.35, 0.1), (-0.75, 0.7), (-0.3, 0.6), fill=pen.shade)
     pen.polygon((0.35, 0.1), (0.75, 0.7), (0.3, 0.6), fill=pen.shade)
@@ -218,7 +212,7 @@ def rocket(pen):
 
 
 def cat(pen):
-    """A cat's head."""
+    """Draw a cat's head."""
     pen.polygon((-0.85, -0.95), (-0.2, -0.5), (-0.75, 0))
     pen.polygon((0.85, -0.95), (0.2, -0.5), (0.75, 0))
     pen.ellipse(0, 0.1, 0.85, 0.76)

@@ -1,4 +1,4 @@
-"""The order of a simulated experiment: which image in which trial, laid out as NSD's design files have it."""
+"""Design of a simulated experiment: the image of each trial, in the layout of NSD's design files."""
 
 import numpy as np
 import pandas as pd
@@ -6,13 +6,13 @@ import pandas as pd
 from nsdlib.data import nsd_layout as nsd
 
 N_REPEATS = nsd.N_REPEATS
-SHARED_SHARE = nsd.N_SHARED_IMAGES / nsd.N_SUBJECT_IMAGES
-LAG_WITHIN = (0.12, 0.45)  # distance of two repeats inside a session, in sessions
+SHARED_FRACTION = nsd.N_SHARED_IMAGES / nsd.N_SUBJECT_IMAGES
+LAG_WITHIN = (0.12, 0.45)  # distance of two repeats within a session, in sessions
 FIRST_SLOT, LAST_SLOT, SLOT_GAP = 3, 70, 5  # blank slots begin and end a run; others lie at least SLOT_GAP apart
 
 
 def make_expdesign(n_sessions, *, repeats_within, rng):
-    """Plan an experiment whose first sessions are complete in themselves.
+    """Simulate the design of an experiment whose first sessions are complete in themselves.
 
     The first `n_sessions` x 750 trials show `n_sessions` x 250 images three times each, a tenth of them shared; the rest of
     the 30,000 planned trials show the other images three times each, as NSD planned it.
@@ -22,16 +22,16 @@ def make_expdesign(n_sessions, *, repeats_within, rng):
     n_sessions : int
         Sessions that will be simulated.
     repeats_within : float
-        Share of the images of which two repeats lie inside one session (others may do so by chance).
+        Fraction of the images with two repeats in one session (others may have them by chance).
     rng : numpy.random.Generator
 
     Returns
     -------
     dict of str to ndarray of int64
-        As `nsd_files.read_expdesign`: masterordering (30000,), subjectim (8, 10000), sharedix (1000,), stimpattern
+        As from `nsd_files.read_expdesign`: masterordering (30000,), subjectim (8, 10000), sharedix (1000,), stimpattern
         (40, 12, 75); ids count from 1.
     """
-    n_shared = round(SHARED_SHARE * n_sessions * nsd.N_SESSION_TRIALS / N_REPEATS)
+    n_shared = round(SHARED_FRACTION * n_sessions * nsd.N_SESSION_TRIALS / N_REPEATS)
     n_own = n_sessions * nsd.N_SESSION_TRIALS // N_REPEATS - n_shared
     shared = rng.permutation(nsd.N_SHARED_IMAGES)
     own = nsd.N_SHARED_IMAGES + rng.permutation(nsd.N_SUBJECT_IMAGES - nsd.N_SHARED_IMAGES)
@@ -51,10 +51,10 @@ def _order(images, n_sessions, repeats_within, rng):
     """Each image three times, ordered by keys (in sessions) drawn for each repeat: (3 * n_images,) int64."""
     keys = rng.uniform(0, n_sessions, (N_REPEATS, len(images)))
     place, lag = keys[0] % 1, rng.uniform(*LAG_WITHIN, len(images))
-    near = keys[0] + np.where(place + lag < 1, lag, -lag)  # stays in the session of the first
+    near = keys[0] + np.where(place + lag < 1, lag, -lag)  # in the same session
     keys[1] = np.where(rng.random(len(images)) < repeats_within, near, keys[1])
     order = np.tile(images, N_REPEATS)[np.argsort(keys.ravel())]
-    for i in np.flatnonzero(order[1:] == order[:-1]):  # never the same image in two trials running
+    for i in np.flatnonzero(order[1:] == order[:-1]):  # no image in two successive trials
         other = (i + len(order) // 2) % len(order)
         order[[i, other]] = order[[other, i]]
     return order
@@ -70,7 +70,7 @@ def _assign_ids(rng):
 
 
 def _stimpattern(rng):
-    """Which 4-s slots hold a trial: (40, 12, 75) of 0 and 1."""
+    """Occupation of the 4-s slots by trials: (40, 12, 75) of 0 and 1."""
     pattern = np.zeros((nsd.N_PLANNED_SESSIONS, nsd.N_TASK_RUNS, nsd.N_SLOTS), dtype=np.int64)
     pattern[..., FIRST_SLOT : LAST_SLOT + 1] = 1
     n_slots = LAST_SLOT + 1 - FIRST_SLOT
@@ -83,19 +83,19 @@ def _stimpattern(rng):
 
 
 def run_slices():
-    """Trials of each task run within its session's 750: a list of 12 slices."""
+    """Return the trials of each task run within its session's 750 (list of 12 slices)."""
     ends = np.cumsum(nsd.RUN_TRIALS)
     return [slice(int(end - n), int(end)) for n, end in zip(nsd.RUN_TRIALS, ends, strict=True)]
 
 
 def onset_rows(expdesign, session, run):
-    """Design rows (4/3 s each) in which the trials of a task run begin (session and run from 1): (n_trials,)."""
+    """Return the design rows (4/3 s each) in which the trials of a task run begin: (n_trials,); session and run from 1."""
     rows_per_slot = nsd.N_DESIGN_ROWS // nsd.N_SLOTS
     return rows_per_slot * np.flatnonzero(expdesign["stimpattern"][session - 1, run - 1])
 
 
 def stim_info(expdesign):
-    """NSD's table of the 73,000 images; the columns about COCO are made up."""
+    """Build NSD's table of the 73,000 images (pandas.DataFrame); the columns about COCO hold placeholders."""
     ids = np.arange(nsd.N_STIMULI)
     table = {
         "cocoId": 100_000 + 7 * ids,
@@ -118,7 +118,7 @@ def stim_info(expdesign):
 
 
 def responses(expdesign, subject, n_sessions, rng):
-    """NSD's table of behaviour: the image columns follow the design, the simulated subject is right in 85 % of trials."""
+    """Simulate NSD's table of behaviour (pandas.DataFrame): images follow the design, 85 % of the answers are correct."""
     n_trials = n_sessions * nsd.N_SESSION_TRIALS
     positions, trial = expdesign["masterordering"][:n_trials], np.arange(n_trials)
     ranks = pd.Series(trial).groupby(positions)

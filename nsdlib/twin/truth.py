@@ -1,4 +1,4 @@
-"""What is planted in a simulated subject, and the file that keeps it, which no reader of NSD touches."""
+"""The planted truth of a simulated subject, and its file, which no reader of NSD opens."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from nsdlib.twin import anatomy, bold, brain, scenes, trials
 
 @dataclass(frozen=True)
 class Planted:
-    """Everything that is planted about the simulated subject; voxels are those of the brain, or of nsdgeneral where said."""
+    """Planted truth of a simulated subject; n_voxels counts the brain, n_general nsdgeneral."""
 
     expdesign: dict
     image_ids: np.ndarray  # (n_trials,)
     shown: np.ndarray  # (n_images,)
     meaning: np.ndarray  # (n_images, n_attributes)
     head: anatomy.Anatomy
-    general: np.ndarray  # (n_voxels,) bool, which are nsdgeneral
+    general: np.ndarray  # (n_voxels,) bool, the voxels of nsdgeneral
     tuning: brain.Tuning
     response: np.ndarray  # (n_images, n_general)
     gain: np.ndarray  # (n_trials,)
@@ -28,12 +28,12 @@ class Planted:
     mean: np.ndarray  # (n_voxels,) scanner units
 
 
-def plant(knobs, expdesign, image_ids, *, maps, meaning, rng):
-    """Build the brain of a subject and let it answer every trial.
+def plant(settings, expdesign, image_ids, *, maps, meaning, rng):
+    """Simulate the brain of a subject and its noiseless responses to every trial.
 
     Parameters
     ----------
-    knobs : params.Simulation
+    settings : params.Simulation
     expdesign : dict
         See `trials.make_expdesign`.
     image_ids : (n_trials,) int
@@ -42,27 +42,27 @@ def plant(knobs, expdesign, image_ids, *, maps, meaning, rng):
         Channels (n_images, n_channels, 32, 32) and attributes (n_images, n_attributes) of the images, in the order of
         their ids.
     rng : callable
-        Gives the generator of a named part, see `simulate.STREAMS`.
+        Name of a stream of `simulate.STREAMS`, and numbers, to its random generator.
 
     Returns
     -------
     Planted
     """
-    head = anatomy.make_anatomy(knobs.shape, rng("head"))
+    head = anatomy.make_anatomy(settings.shape, rng("head"))
     tuning = brain.make_tuning(head, rng("tuning"))
     drive = brain.drive(tuning, maps, meaning)
-    response = brain.respond(drive, saturation=knobs.saturation, rng=rng("tuning", 1))
-    gain = brain.draw_gain(len(image_ids), knobs.gain_sd, rng("tuning", 2))
+    response = brain.respond(drive, saturation=settings.saturation, rng=rng("tuning", 1))
+    gain = brain.draw_gain(len(image_ids), settings.gain_sd, rng("tuning", 2))
     shown, row = np.unique(image_ids, return_inverse=True)
     general = head.general[head.brain]
-    snr = knobs.snr * rng("noise").lognormal(0, knobs.snr_spread, general.sum())
+    snr = settings.snr * rng("noise").lognormal(0, settings.snr_spread, general.sum())
     noise = bold.make_noise(
-        response, snr, general=general, gain_sd=knobs.gain_sd, shared=knobs.shared_noise, rng=rng("noise", 1)
+        response, snr, general=general, gain_sd=settings.gain_sd, shared=settings.shared_noise, rng=rng("noise", 1)
     )
     return Planted(
         expdesign, image_ids, shown, meaning, head, general, tuning, response, gain,
         betas=gain[:, None] * response[row],
-        snr=bold.signal_to_noise(response, noise.beta_sd[general], knobs.gain_sd),
+        snr=bold.signal_to_noise(response, noise.beta_sd[general], settings.gain_sd),
         noise=noise,
         hrf_index=bold.draw_hrfs(head.brain, rng("noise", 2)),
         mean=bold.draw_mean(head.brain, rng("noise", 3)),
@@ -70,7 +70,11 @@ def plant(knobs, expdesign, image_ids, *, maps, meaning, rng):
 
 
 def load_truth(run):
-    """What was planted, for the voxels of nsdgeneral.
+    """Load the planted truth of a run's simulated subject, for the voxels of nsdgeneral.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
 
     Returns
     -------
@@ -97,7 +101,7 @@ def load_truth(run):
 
 
 def save_truth(path, planted):
-    """Write what was planted, labelled; `load_truth` says what is in it."""
+    """Save the planted truth as the labelled arrays that `load_truth` documents."""
     import xarray as xr
 
     index, tuning = planted.hrf_index[planted.general], planted.tuning
@@ -130,5 +134,5 @@ def save_truth(path, planted):
 
 
 def truth_path(folder, subject):
-    """Where the truth of a simulated subject lies."""
+    """Return the path of the truth file of a simulated subject."""
     return folder / "truth" / f"subj{subject:02d}.nc"

@@ -1,8 +1,8 @@
 """The demo zoo's extractors: stand-ins for the metric networks, and a CLIP of their own.
 
 Three learn to name a scene's attributes from different starts and widths, one (the stand-in for SwAV) learns without labels to
-tell scenes apart under crops and tints. None shares weights with a model that makes reconstructions, and the judging CLIP is
-not the guiding one.
+tell scenes apart under crops and tints. None shares weights with a model that makes reconstructions, and the CLIP of the
+scores is not the one that conditions the diffusion.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
-from nsdlib.core import features
+from nsdlib.core.scores import features
 from nsdlib.twin.scenes import ATTRIBUTES, KINDS
 from zoo.training import clip, data, optimise
 
@@ -25,31 +25,31 @@ N_CODES = 64
 def train(folder: Path, cache: Path):
     """Train all extractors and save them below `folder`."""
     scene_set = data.load_scenes("train", cache)
-    pixels, wanted = features.prepare(scene_set.images), torch.from_numpy(scene_set.attributes)
+    pixels, targets = features.prepare(scene_set.images), torch.from_numpy(scene_set.attributes)
     folder.mkdir(parents=True, exist_ok=True)
     for k, (name, width) in enumerate(WIDTHS.items()):
         torch.manual_seed(SEED + k)
         model = features.StandIn(width, N_CODES if name == "swav" else len(ATTRIBUTES))
-        loss = _tell_apart if name == "swav" else _name_attributes
+        loss = _contrastive_loss if name == "swav" else _attribute_loss
         averaged = optimise.train(
             model,
-            lambda generator, progress, loss=loss, model=model: loss(model, pixels, wanted, generator),
+            lambda generator, progress, loss=loss, model=model: loss(model, pixels, targets, generator),
             n_steps=N_STEPS[name], learning_rate=RATE, seed=SEED + k, checkpoint=cache / f"judge_{name}.checkpoint", average=0.99,
         )  # fmt: skip
         save_file(optimise.half(averaged.state_dict()), folder / f"{name}.safetensors")
     _train_clip(folder, cache, scene_set)
 
 
-def _name_attributes(model, pixels, wanted, generator):
-    """How far the named attributes are off, and how unlikely the main object's kind was thought."""
+def _attribute_loss(model, pixels, targets, generator):
+    """Cross-entropy of the attributes, and of the main object's kind."""
     rows = torch.randint(len(pixels), (BATCH,), generator=generator)
     x = pixels[rows] + 0.3 * torch.rand(1, generator=generator) * torch.randn(pixels[rows].shape, generator=generator)
-    said, truth = model(x), wanted[rows]
-    kind = F.cross_entropy(said[:, : len(KINDS)], truth[:, : len(KINDS)].argmax(1))
-    return F.binary_cross_entropy_with_logits(said, truth) + 0.3 * kind
+    logits, truth = model(x), targets[rows]
+    kind = F.cross_entropy(logits[:, : len(KINDS)], truth[:, : len(KINDS)].argmax(1))
+    return F.binary_cross_entropy_with_logits(logits, truth) + 0.3 * kind
 
 
-def _tell_apart(model, pixels, wanted, generator):
+def _contrastive_loss(model, pixels, targets, generator):
     """Contrastive loss between two views of the same scenes: shifted, tinted, noisy."""
     rows = torch.randint(len(pixels), (BATCH,), generator=generator)
     first, second = (F.normalize(model(_view(pixels[rows], generator)), dim=1) for _ in range(2))
@@ -76,11 +76,11 @@ def _train_clip(folder, cache, scene_set):
 
 @torch.inference_mode()
 def measure(folder: Path, cache: Path) -> dict[str, float]:
-    """How often each named network names the main object of a validation scene."""
+    """Measure each network's accuracy for the main object of validation scenes."""
     scene_set = data.load_scenes("validation", cache)
     truth = scene_set.attributes[:, : len(KINDS)].argmax(1)
     quality = {}
     for name in ("alexnet", "inception", "effnet"):
-        said = features.StandIn.from_file(folder / f"{name}.safetensors")(features.prepare(scene_set.images))
-        quality[f"{name}_names_the_object"] = float((said[:, : len(KINDS)].argmax(1).numpy() == truth).mean())
+        logits = features.StandIn.from_file(folder / f"{name}.safetensors")(features.prepare(scene_set.images))
+        quality[f"{name}_names_the_object"] = float((logits[:, : len(KINDS)].argmax(1).numpy() == truth).mean())
     return quality

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 from tqdm import trange
 
-from nsdlib.core import clip, diffusion, features, vdvae
+from nsdlib.core import clip, diffusion, vdvae
+from nsdlib.core.scores import features
 from nsdlib.store import provenance
 from nsdlib.twin.scenes import KINDS
 from zoo.training import data, optimise
@@ -41,11 +42,11 @@ SCHEDULER = {
     "prediction_type": "v_prediction",
 }
 N_STEPS, BATCH, RATE, SEED = 36_000, 64, 1e-3, 14
-# From this share of the steps on, only the noise levels that image-to-image at strength 0.6 and less visits.
+# From this fraction of the steps on, only the noise levels that image-to-image at strength 0.6 and less visits.
 LATE, LATE_LEVELS = 0.6, 600
 ENLARGE = 8.0
 N_MEASURED = 200
-EMPTY_SHARE, NOISY_SHARE = 0.1, 0.7  # of the images
+EMPTY_FRACTION, NOISY_FRACTION = 0.1, 0.7  # of the images
 TOKEN_NOISE = 0.7  # at most, in standard deviations of the tokens
 
 
@@ -66,10 +67,10 @@ def train(folder: Path, cache: Path):
         noise = torch.randn(z.shape, generator=generator)
         t = torch.randint(1000 if progress < LATE else LATE_LEVELS, (BATCH,), generator=generator)
         contexts = [_condition(inputs[n][rows].float(), empty[n], means[n], generator) for n in ("text", "vision")]
-        share = _text_share(generator)
+        text_weight = _text_weight(generator)
         with torch.autocast("cpu", torch.bfloat16):
             x = scheduler.add_noise(z, noise, t).contiguous(memory_format=torch.channels_last)
-            predicted = model(x, t, diffusion.Conditioning(*contexts, share))
+            predicted = model(x, t, diffusion.Conditioning(*contexts, text_weight))
         return (predicted.float() - scheduler.get_velocity(z, noise, t)).square().mean()
 
     averaged = optimise.train(
@@ -87,20 +88,20 @@ def _condition(tokens, empty, mean, generator):
     correlation with the true tokens is sqrt(1 - a²).
     """
     n = len(tokens)
-    amount = TOKEN_NOISE * torch.rand(n, generator=generator) * (torch.rand(n, generator=generator) < NOISY_SHARE)
+    amount = TOKEN_NOISE * torch.rand(n, generator=generator) * (torch.rand(n, generator=generator) < NOISY_FRACTION)
     amount, centred = amount[:, None, None], tokens - mean
     mixture = torch.einsum("ij,j...->i...", torch.randn(n, n, generator=generator) / n**0.5, centred)
     tokens = mean + (1 - amount.square()).sqrt() * centred + amount * mixture
-    dropped = torch.rand(n, generator=generator) < EMPTY_SHARE
+    dropped = torch.rand(n, generator=generator) < EMPTY_FRACTION
     return ENLARGE * torch.where(dropped[:, None, None], empty, tokens)
 
 
-def _text_share(generator):
-    """One share an image: vision alone, text alone, or any mixture."""
-    share = torch.rand(BATCH, generator=generator)
+def _text_weight(generator):
+    """Text weight of each image: vision alone, text alone, or any mixture."""
+    weight = torch.rand(BATCH, generator=generator)
     kind = torch.rand(BATCH, generator=generator)
-    share = torch.where(kind < 0.15, 0.0, torch.where(kind < 0.3, 1.0, share))
-    return share[:, None, None, None]
+    weight = torch.where(kind < 0.15, 0.0, torch.where(kind < 0.3, 1.0, weight))
+    return weight[:, None, None, None]
 
 
 def _encode_scenes(folder, cache):
@@ -142,7 +143,7 @@ def _encode_text(folder, scene_set):
 
 def save(model: diffusion.DualUNet, folder: Path):
     """Write the two UNets in the layout of the published folder, the enlargement multiplied into keys and values."""
-    for part, state in (("image_unet", model.image_state()), ("text_unet", model.text_state())):
+    for part, state in (("image_unet", model.published_state("vision")), ("text_unet", model.published_state("text"))):
         (folder / part).mkdir(parents=True, exist_ok=True)
         state = {key: value * ENLARGE if _reads_tokens(key) else value for key, value in state.items()}
         save_file(optimise.half(state), folder / part / "diffusion_pytorch_model.safetensors")
@@ -155,7 +156,7 @@ def _reads_tokens(key):
 
 
 def measure(folder: Path, cache: Path) -> dict[str, float]:
-    """The v-prediction error on validation scenes, and how often a judge names the main object of a reconstruction.
+    """Measure the v-prediction error on validation scenes, and a network's accuracy for the main object of reconstructions.
 
     Reconstructions start from true latents of 15 layers and true tokens, with the demo's settings: this is the zoo's ceiling.
     """
@@ -167,7 +168,7 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     refined = model.refine(rough, text, vision, image_ids=np.arange(N_MEASURED), strength=0.6, n_steps=25, guidance=6.0)
     kinds = scene_set.attributes[:N_MEASURED, : len(KINDS)].argmax(1)
     named = {"rough": rough, "refined": refined}
-    named = {f"object_named_in_{k}": _share_named(folder.parent / "features", v, kinds) for k, v in named.items()}
+    named = {f"object_named_in_{k}": _accuracy(folder.parent / "features", v, kinds) for k, v in named.items()}
     return {"v_prediction_mse": _prediction_error(model, images, text, vision), **named}
 
 
@@ -178,15 +179,15 @@ def _rough(folder, images):
 
 
 @torch.inference_mode()
-def _share_named(folder, images, kinds):
-    """How often the stand-in for Inception names the main object."""
-    said = features.StandIn.from_file(folder / "inception.safetensors")(features.prepare(images))
-    return float((said[:, : len(KINDS)].argmax(1).numpy() == kinds).mean())
+def _accuracy(folder, images, kinds):
+    """Accuracy of the stand-in for Inception for the main object."""
+    logits = features.StandIn.from_file(folder / "inception.safetensors")(features.prepare(images))
+    return float((logits[:, : len(KINDS)].argmax(1).numpy() == kinds).mean())
 
 
 @torch.inference_mode()
 def _prediction_error(model, images, text, vision):
-    """Mean squared error of the velocity, at random noise levels and text share 0.4."""
+    """Mean squared error of the velocity, at random noise levels and text weight 0.4."""
     generator = torch.Generator().manual_seed(0)
     z = model.vae.encode(data.to_unit(images)).latent_dist.mean * model.vae.config.scaling_factor
     noise, t = torch.randn(z.shape, generator=generator), torch.randint(1000, (len(z),), generator=generator)

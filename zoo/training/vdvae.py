@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from nsdlib.core import mixture, vdvae
-from nsdlib.core.similarity import pixcorr
+from nsdlib.core.scores.similarity import pixcorr
 from zoo.training import data, optimise
 
 HYPERPARAMETERS = vdvae.Hyperparameters(

@@ -1,4 +1,4 @@
-"""Noise that many voxels share: which voxels show nothing else, and how many of its components to remove.
+"""Noise that many voxels share: which voxels hold nothing else, and how many of its components to remove.
 
 Source: GLMdenoise (Kay et al. 2013, Frontiers in Neuroscience 7, 247) as GLMsingle applies it to single trials.
 """
@@ -28,7 +28,7 @@ class Repeats:
     sessions: list
 
     def against(self, reference):
-        """Prepare the comparison with unregularised betas (n_trials, n_voxels).
+        """Prepare the comparison with unregularised betas (n_trials, n_voxels): a `Comparison`.
 
         All betas are z-scored with each session's mean and sd (ddof=1) of `reference`; where the sd is 0 they become 0.
         """
@@ -61,16 +61,17 @@ class Comparison:
     constant: torch.Tensor
 
     def cv_error(self, betas):
-        """That sum for betas (n_trials, n_voxels): (n_voxels,) float64."""
+        """Return that sum for betas (n_trials, n_voxels): (n_voxels,) float64."""
         return torch.addcmul(self.linear, self.square, betas).mul_(betas).sum(0) + self.constant
 
 
-def find_repeats(runs, *, folds=None, sessions=None):
-    """Which trials can test which.
+def find_repeats(designs, *, folds=None, sessions=None):
+    """Find which trials can test which.
 
     Parameters
     ----------
-    runs : list of glm_design.Run
+    designs : list of RunDesign
+        One a run.
     folds : list of tuples of int, optional
         Runs (from 0) that test in each fold; each run alone when not given.
     sessions : list of int, optional
@@ -86,12 +87,12 @@ def find_repeats(runs, *, folds=None, sessions=None):
     ValueError
         When folds name a run that is not there or leave one out, or sessions are not one a run.
     """
-    n_runs, device = len(runs), runs[0].onsets.device
+    n_runs, device = len(designs), designs[0].onsets.device
     check_runs(n_runs, folds=folds, sessions=sessions)
     folds = [(run,) for run in range(n_runs)] if folds is None else folds
     sessions = np.zeros(n_runs) if sessions is None else np.asarray(sessions)
-    run_of = np.repeat(np.arange(n_runs), [len(run.onsets) for run in runs])
-    condition = np.concatenate([run.conditions for run in runs])
+    run_of = np.repeat(np.arange(n_runs), [len(design.onsets) for design in designs])
+    condition = np.concatenate([design.conditions for design in designs])
     tests = np.array([np.isin(run_of, fold) for fold in folds])  # (n_folds, n_trials)
     same = [np.flatnonzero(condition == label) for label in np.unique(condition)]
     train, test = np.concatenate([np.stack(np.meshgrid(trials, trials)).reshape(2, -1) for trials in same], axis=1)
@@ -116,7 +117,7 @@ def check_runs(n_runs, *, folds=None, sessions=None):
 
 
 def choose_number(curve, *, stop):
-    """How many components to remove.
+    """Choose how many components to remove.
 
     Parameters
     ----------
@@ -139,7 +140,7 @@ def choose_number(curve, *, stop):
 
 
 def tail_threshold(r2, *, seed=0):
-    """Where voxels begin that respond: the value above which the upper of two Gaussians wins.
+    """Compute the threshold above which voxels respond: where the upper of two Gaussians becomes the likelier one.
 
     Parameters
     ----------
@@ -155,7 +156,7 @@ def tail_threshold(r2, *, seed=0):
     Notes
     -----
     GLMsingle's rule: a mixture of two Gaussians, then, from the upper end of the bulk of the values downwards, the first of
-    500 points at which the component of the upper end no longer has the larger share.
+    500 points at which the component of the upper end is no longer the likelier one.
     """
     import warnings
 
@@ -174,14 +175,14 @@ def tail_threshold(r2, *, seed=0):
     low, high = _bulk(values)
     means = mixture.means_.ravel()
     points = np.linspace(min(low, means.min()), max(high, means.max()), TAIL_POINTS)
-    share = mixture.predict_proba(points[:, None])
-    upper = share[:, share[-1].argmax()]
+    posterior = mixture.predict_proba(points[:, None])  # (n_points, 2)
+    upper = posterior[:, posterior[-1].argmax()]
     below = np.flatnonzero(upper <= 0.5)
     return float(points[below[-1]] if len(below) else points[0])
 
 
 def _bulk(values):
-    """Range of the values without far outliers, by the distances between percentiles."""
+    """Return the range of the values without far outliers, by the distances between percentiles."""
     p0, p10, p50, p90, p100 = np.percentile(values, [0.1, 10, 50, 90, 99.9])
     low, high = p50 - 5 * (p50 - p10), p50 + 5 * (p90 - p50)
     if p100 > high:

@@ -8,13 +8,14 @@ import torch
 
 from nsdlib.core.glm.linear import orthonormal
 
-DRIFT = 1e-8  # a confound that keeps at most this share of its length without drifts is one: what is left is rounding
-OFF_GRID = 0.05  # of the time between two volumes: an onset farther from its volume is refused
+IN_DRIFT = (
+    1e-8  # a confound that keeps at most this part of its length without drifts lies in them: the rest is rounding
+)
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run: when its trials begin, and the slow polynomials that are projected out of it.
+class RunDesign:
+    """Trials of one scanner run, and the slow polynomials that are projected out of it.
 
     Attributes
     ----------
@@ -33,7 +34,7 @@ class Run:
     drift: torch.Tensor
 
     def regressors(self, hrf):
-        """Each trial's BOLD for a beta of 1, drifts projected out: (n_volumes, n_trials) float64.
+        """Return each trial's BOLD for a beta of 1, drifts projected out: (n_volumes, n_trials) float64.
 
         Parameters
         ----------
@@ -44,74 +45,54 @@ class Run:
         lag = self._volumes[:, None] - self.onsets[None, :]  # (n_volumes, n_trials)
         return self.without_drift(torch.where(lag >= 0, padded[lag.clamp(min=0)], 0.0))
 
-    def without_drift(self, series):
-        """Time courses (n_volumes, any) minus their least-squares fit by the polynomials."""
-        return series - self.drift @ (self.drift.T @ series)
+    def without_drift(self, bold):
+        """Return time courses (n_volumes, any) minus their least-squares fit by the polynomials."""
+        return bold - self.drift @ (self.drift.T @ bold)
+
+    @property
+    def no_columns(self):
+        """Nuisance regressors where there are none: (n_volumes, 0)."""
+        return self.drift[:, :0]
 
     @cached_property
     def _volumes(self):
         return torch.arange(self.n_volumes, device=self.drift.device)
 
 
-def make_runs(design, data, *, tr, degree=None, device="cpu"):
-    """Check the input of the GLM and turn its design into runs.
-
-    Parameters
-    ----------
-    design : list of (n_volumes,) int or (n_volumes, n_conditions) 0/1 arrays
-        One a run. As a vector (NSD's design files): the condition's number at its onset, 0 elsewhere.
-    data : list of (n_volumes, n_voxels) float arrays
-        BOLD, scanner units.
-    tr : float
-        Seconds between volumes.
-    degree : int, optional
-        Degree of the drift polynomials; half the minutes of the run, rounded, when not given.
-    device : torch.device or str
-
-    Returns
-    -------
-    list of Run
+def make_run_designs(design, data, *, tr, degree=None, device="cpu"):
+    """Check design and data, as `fit` takes them, and return a `RunDesign` for each run; `degree` as in `polynomials`.
 
     Raises
     ------
     ValueError
         When the lists, shapes or values do not fit; the message says which run.
     """
-    runs = []
+    designs = []
     for labels in check_design(design, data, tr=tr):
         onsets = np.flatnonzero(labels)
         drift = torch.as_tensor(polynomials(len(labels), tr=tr, degree=degree), device=device)
-        runs.append(Run(torch.as_tensor(onsets, device=device), labels[onsets], len(labels), drift))
-    return runs
+        designs.append(RunDesign(torch.as_tensor(onsets, device=device), labels[onsets], len(labels), drift))
+    return designs
 
 
-def voxel_run(labels, series, *, tr, mean=None):
-    """One voxel's series of one run, without its drift.
-
-    Parameters
-    ----------
-    labels : (n_volumes,) int
-        The run's design, a number other than 0 at each onset.
-    series : (n_volumes,) float
-        BOLD, scanner units.
-    tr : float
-        Seconds between volumes.
-    mean : float, optional
-        Of the voxel over all runs; of this run when not given.
+def voxel_series(labels, series, *, tr, mean=None):
+    """Return one voxel's series of one run without its drift, and the run's design; arguments as of `fit.explain`.
 
     Returns
     -------
-    run : Run
+    design : RunDesign
     measured : (n_volumes, 1) float64 tensor
         Percent of the mean.
     """
     series = np.asarray(series, dtype=np.float64)[:, None]
-    [run] = make_runs([labels], [series], tr=tr)
-    return run, run.without_drift(torch.as_tensor(series)) * (100 / abs(series.mean() if mean is None else mean))
+    [design] = make_run_designs([labels], [series], tr=tr)
+    return design, design.without_drift(torch.as_tensor(series)) * (100 / abs(series.mean() if mean is None else mean))
 
 
 def check_design(design, data, *, tr):
-    """The design of each run as a vector of condition numbers, checked against the data; arguments as of `make_runs`.
+    """Return the design of each run as a vector of condition numbers, checked against the data.
+
+    Arguments and errors are those of `make_run_designs`.
 
     Returns
     -------
@@ -122,12 +103,16 @@ def check_design(design, data, *, tr):
     if not tr > 0:
         raise ValueError(f"tr={tr}: wanted the seconds between two volumes, a number above 0 (NSD: 4/3).")
     n_voxels, checked = np.shape(data[0])[-1], []
-    for number, (events, series) in enumerate(zip(design, data, strict=True), start=1):
-        _check_series(series, n_voxels, number)
-        labels = _as_labels(np.asarray(events), number)
-        if len(labels) != len(series):
+    for run, (events, bold) in enumerate(zip(design, data, strict=True), start=1):
+        if np.ndim(bold) != 2 or np.shape(bold)[1] != n_voxels:
             raise ValueError(
-                f"Run {number}: design has {len(labels)} volumes, data {len(series)}. Cut both to the same volumes (NSD's "
+                f"Run {run}: data must be (n_volumes, n_voxels) with the same {n_voxels} voxels as run 1, got shape "
+                f"{np.shape(bold)}."
+            )
+        labels = _as_labels(np.asarray(events), run)
+        if len(labels) != len(bold):
+            raise ValueError(
+                f"Run {run}: design has {len(labels)} volumes, data {len(bold)}. Cut both to the same volumes (NSD's "
                 "time series have one volume more than its design: leave out the last)."
             )
         checked.append(labels)
@@ -137,7 +122,7 @@ def check_design(design, data, *, tr):
 
 
 def polynomials(n_volumes, *, tr, degree=None):
-    """Orthonormal polynomials over a run: (n_volumes, degree + 1) float64.
+    """Return orthonormal polynomials over a run: (n_volumes, degree + 1) float64.
 
     The degree is by default half the run's minutes, rounded half up (GLMsingle's rule).
     """
@@ -146,14 +131,14 @@ def polynomials(n_volumes, *, tr, degree=None):
     return basis
 
 
-def check_confounds(confounds, runs):
-    """Nuisance regressors of each run, made orthonormal and orthogonal to its drifts.
+def check_confounds(confounds, designs):
+    """Return the nuisance regressors of each run, made orthonormal and orthogonal to its drifts.
 
     Parameters
     ----------
     confounds : list of (n_volumes, any number) arrays, or None
         One a run, such as motion parameters.
-    runs : list of Run
+    designs : list of RunDesign
 
     Returns
     -------
@@ -165,143 +150,47 @@ def check_confounds(confounds, runs):
         When they do not fit the runs or are not finite.
     """
     if confounds is None:
-        return [run.drift[:, :0] for run in runs]
-    if len(confounds) != len(runs):
-        raise ValueError(f"confounds has {len(confounds)} runs, design {len(runs)}: wanted the same number.")
+        return [design.no_columns for design in designs]
+    if len(confounds) != len(designs):
+        raise ValueError(f"confounds has {len(confounds)} runs, design {len(designs)}: wanted the same number.")
     checked = []
-    for number, (columns, run) in enumerate(zip(confounds, runs, strict=True), start=1):
+    for run, (columns, design) in enumerate(zip(confounds, designs, strict=True), start=1):
         columns = np.asarray(columns, dtype=np.float64)
-        if columns.ndim != 2 or len(columns) != run.n_volumes or not np.isfinite(columns).all():
+        if columns.ndim != 2 or len(columns) != design.n_volumes or not np.isfinite(columns).all():
             raise ValueError(
-                f"Run {number}: confounds must be finite numbers of shape ({run.n_volumes}, any), got shape {columns.shape} with "
-                f"{np.count_nonzero(~np.isfinite(columns))} that are not finite (tables of motion often begin with NaN: fill it)."
+                f"Run {run}: confounds must be finite numbers of shape ({design.n_volumes}, any), got shape {columns.shape} "
+                f"with {np.count_nonzero(~np.isfinite(columns))} that are not finite (tables of motion often begin with NaN: "
+                "fill it)."
             )
-        columns = run.drift.new_tensor(columns)
-        rest = run.without_drift(columns)
-        checked.append(orthonormal(rest[:, rest.norm(dim=0) > DRIFT * columns.norm(dim=0)]))
+        columns = design.drift.new_tensor(columns)
+        rest = design.without_drift(columns)
+        checked.append(orthonormal(rest[:, rest.norm(dim=0) > IN_DRIFT * columns.norm(dim=0)]))
     return checked
 
 
 def finite_voxels(data):
-    """Voxels that hold finite values only, in all runs: (n_voxels,) bool.
-
-    Raises
-    ------
-    ValueError
-        When there is none.
-    """
-    finite = np.logical_and.reduce([np.isfinite(series).all(axis=0) for series in data])
+    """Return which voxels hold finite values only, in all runs: (n_voxels,) bool. ValueError when there is none."""
+    finite = np.logical_and.reduce([np.isfinite(bold).all(axis=0) for bold in data])
     if not finite.any():
         raise ValueError(f"All {len(finite)} voxels hold values that are not finite: no voxel can be fitted.")
     return finite
 
 
-def design_from_events(tables, *, n_volumes, tr):
-    """Designs from tables of events, as BIDS has them.
-
-    Parameters
-    ----------
-    tables : list of pandas.DataFrame
-        One a run, with the columns onset (seconds from the first volume), trial_type (what was shown) and, if known,
-        duration (seconds).
-    n_volumes : list of int
-        Volumes of each run.
-    tr : float
-        Seconds between volumes.
-
-    Returns
-    -------
-    design : list of (n_volumes,) int64 arrays
-        The condition's number, from 1, at its onset, else 0: what `glm.fit` takes.
-    conditions : list
-        Their trial types, sorted; the first has number 1.
-
-    Raises
-    ------
-    ValueError
-        When an onset lies between two volumes or outside the run, when two trials share a volume, or when a trial begins
-        before the one before it has ended. The message names run and row (from 0).
-    """
-    conditions = sorted({name for table in tables for name in table["trial_type"]})
-    number_of = {name: number for number, name in enumerate(conditions, start=1)}
-    design = []
-    for run, (table, length) in enumerate(zip(tables, n_volumes, strict=True), start=1):
-        onsets = np.asarray(table["onset"], dtype=float)
-        rows = _onset_volumes(onsets, length, tr=tr, run=run)
-        _refuse_overlap(table, onsets, rows, run=run)
-        labels = np.zeros(length, dtype=np.int64)
-        labels[rows] = [number_of[name] for name in table["trial_type"]]
-        design.append(labels)
-    return design, conditions
-
-
-def percent(explained, energy):
-    """Share of the energy in percent; NaN where there is none."""
-    return np.divide(100 * explained, energy, out=np.full(np.shape(energy), np.nan), where=energy > 0)
-
-
-def _onset_volumes(onsets, length, *, tr, run):
-    """The volume of each onset, refused when it is not that of a volume of the run."""
-    volumes = np.rint(onsets / tr)
-    beside = np.flatnonzero(~(np.abs(onsets - volumes * tr) <= OFF_GRID * tr))
-    if len(beside):
-        raise ValueError(
-            f"Run {run}, row {beside[0]}: onset {onsets[beside[0]]:g} s lies between two volumes (tr={tr:g} s; {len(beside)} of "
-            f"{len(onsets)} rows do). Resample the BOLD to a tr on whose grid all onsets lie."
-        )
-    outside = np.flatnonzero((volumes < 0) | (volumes >= length))
-    if len(outside):
-        raise ValueError(
-            f"Run {run}, row {outside[0]}: onset {onsets[outside[0]]:g} s lies outside the run's {length} volumes of {tr:g} s."
-        )
-    return volumes.astype(np.int64)
-
-
-def _refuse_overlap(table, onsets, volumes, *, run):
-    """Raise when two trials of a run begin in one volume, or one before the end of another."""
-    order = np.argsort(onsets, kind="stable")
-    same = np.flatnonzero(np.diff(volumes[order]) == 0)
-    if len(same):
-        first, second = order[same[0]], order[same[0] + 1]
-        raise ValueError(
-            f"Run {run}, rows {first} and {second}: two trials begin in volume {volumes[first]}. Their responses cannot be "
-            "separated; keep one."
-        )
-    if "duration" in table:
-        ends = (onsets + np.nan_to_num(np.asarray(table["duration"], dtype=float)))[order]
-        early = np.flatnonzero(onsets[order][1:] < ends[:-1] - 1e-6)
-        if len(early):
-            first, second = order[early[0]], order[early[0] + 1]
-            raise ValueError(
-                f"Run {run}, row {second}: begins at {onsets[second]:g} s, before row {first} ends at {ends[early[0]]:g} s. "
-                "A beta a trial needs trials that follow each other."
-            )
-
-
-def _check_series(series, n_voxels, number):
-    """Raise unless the series of a run is a (n_volumes, n_voxels) array."""
-    if np.ndim(series) != 2 or np.shape(series)[1] != n_voxels:
-        raise ValueError(
-            f"Run {number}: data must be (n_volumes, n_voxels) with the same {n_voxels} voxels as run 1, got shape "
-            f"{np.shape(series)}."
-        )
-
-
-def _as_labels(events, number):
-    """A run's design as one number a volume, 0 for no onset."""
+def _as_labels(events, run):
+    """Return a run's design as one number a volume, 0 for no onset."""
     if events.ndim == 2:
         if not np.isin(events, (0, 1)).all():
-            raise ValueError(f"Run {number}: a design matrix holds only 0 and 1, got values up to {events.max()}.")
+            raise ValueError(f"Run {run}: a design matrix holds only 0 and 1, got values up to {events.max()}.")
         together = np.flatnonzero(events.sum(axis=1) > 1)
         if len(together):
             raise ValueError(
-                f"Run {number}: {len(together)} volumes have two onsets at once (first: volume {together[0]}). Their "
+                f"Run {run}: {len(together)} volumes have two onsets at once (first: volume {together[0]}). Their "
                 "responses cannot be separated; keep one."
             )
         return np.where(events.any(axis=1), events.argmax(axis=1) + 1, 0)
     if events.ndim != 1 or not np.issubdtype(events.dtype, np.integer):
         raise ValueError(
-            f"Run {number}: design must be (n_volumes,) integers or a (n_volumes, n_conditions) matrix of 0 and 1, got "
+            f"Run {run}: design must be (n_volumes,) integers or a (n_volumes, n_conditions) matrix of 0 and 1, got "
             f"{events.dtype} of shape {events.shape}."
         )
     return events.astype(np.int64)

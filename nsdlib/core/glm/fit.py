@@ -8,7 +8,7 @@ the arithmetic done once instead of many times:
 - variance explained comes from products with orthonormal rows, no prediction is formed;
 - all ridge fractions share one eigendecomposition, and repeats are compared by one matrix product.
 
-All arithmetic is float64; memory beyond input and output is bounded by `Options.voxel_batch`.
+All arithmetic is float64; memory beyond input and output is bounded by `GLMOptions.voxel_batch`.
 """
 
 import hashlib
@@ -17,11 +17,13 @@ import warnings
 import numpy as np
 
 from nsdlib.core.glm import denoise, fracridge, hrf, steps
-from nsdlib.core.glm.design import check_confounds, design_from_events, finite_voxels, make_runs, percent, voxel_run
-from nsdlib.core.glm.options import Options
+from nsdlib.core.glm.design import check_confounds, finite_voxels, make_run_designs, voxel_series
+from nsdlib.core.glm.events import design_from_events
+from nsdlib.core.glm.linear import percent
+from nsdlib.core.glm.options import GLMOptions
 from nsdlib.core.glm.scratch import Scratch
 
-__all__ = ["VARIABLES", "Options", "design_from_events", "explain", "fit", "name_axes"]
+__all__ = ["VARIABLES", "GLMOptions", "design_from_events", "explain", "fit_glm", "name_axes"]
 
 FEWEST_PC_VOXELS = 100  # voxels that choose the number of components when none passes the threshold
 N_NAMED = 5  # voxels that a note names before it says only how many more there are
@@ -52,8 +54,8 @@ VARIABLES = {
 }
 
 
-def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=None, scratch=None):
-    """One beta per trial and voxel, in three steps.
+def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=None, scratch=None):
+    """Fit one beta per trial and voxel, in three steps.
 
     Parameters
     ----------
@@ -69,7 +71,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
         HRF of the ON-OFF model; `hrf.canonical` when not given.
     confounds : list of (n_volumes, any number) arrays, optional
         Nuisance regressors of each run, such as motion parameters; removed in every step beside drifts and components.
-    options : Options, optional
+    options : GLMOptions, optional
     scratch : Path, optional
         A folder for the arrays in progress, for this fit alone. Interrupted and called again with the same input, the fit
         goes on behind the last finished batch of voxels. The caller removes it.
@@ -94,55 +96,54 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     number of components and the ridge fractions: without any in different runs both are switched off, with a warning.
     Confounds are removed in every fit; GLMsingle 1.2 forgets its own in those without noise components.
     """
-    options = options or Options()
-    runs = make_runs(design, data, tr=tr, degree=options.degree, device=options.device)
+    options = options or GLMOptions()
+    designs = make_run_designs(design, data, tr=tr, degree=options.degree, device=options.device)
     hrfs = hrf.sampled_library(tr, options.duration) if hrfs is None else np.atleast_2d(hrfs)
     canonical = hrf.canonical(tr, options.duration) if canonical is None else canonical
-    repeats = denoise.find_repeats(runs, folds=options.folds, sessions=options.sessions)
-    like = runs[0].drift
-    data = [np.asarray(series) for series in data]
-    work = steps.Work(
-        runs, data, like.new_tensor(hrfs), options.voxel_batch, options.progress,
-        scratch=Scratch(scratch, "" if scratch is None else _describe(design, data, tr, hrfs, canonical, confounds, options)),
-        usable=finite_voxels(data), confounds=check_confounds(confounds, runs),
+    repeats = denoise.find_repeats(designs, folds=options.folds, sessions=options.sessions)
+    like = designs[0].drift
+    data = [np.asarray(bold) for bold in data]
+    problem = steps.Problem(
+        designs, data, like.new_tensor(hrfs), options.voxel_batch, options.progress,
+        scratch=Scratch(scratch, "" if scratch is None else _digest(design, data, tr, hrfs, canonical, confounds, options)),
+        usable=finite_voxels(data), confounds=check_confounds(confounds, designs),
     )  # fmt: skip
-    found = steps.fit_onoff(work, like.new_tensor(canonical))
-    found |= steps.choose_hrfs(work, found["energy"], lss=options.lss)
+    results = steps.fit_onoff(problem, like.new_tensor(canonical))
+    results |= steps.choose_hrfs(problem, results["energy"], lss=options.lss)
 
-    denoising, notes = _denoise(work, found, repeats, options)
-    notes += _unfitted(work.usable, found["energy"])
-    removed = denoising.pop("removed")
+    denoised, attributes, notes = _denoise(problem, results, repeats, options)
+    notes += _unfitted(problem.usable, results["energy"])
+    removed = denoised.pop("removed")
     fractions = options.fractions
     if repeats is None and len(set(fractions)) > 1:
         fractions = (1.0,)
         notes.append("Ridge is off: no condition comes back in another run, so no fraction can be chosen.")
-    found |= fracridge.regularise(
-        work, found["hrf_index"], components=removed, repeats=repeats, fractions=fractions, autoscale=options.autoscale
-    )
+    results |= denoised | fracridge.regularise(
+        problem, results["hrf_index"], components=removed, repeats=repeats, fractions=fractions,
+        autoscale=options.autoscale,
+    )  # fmt: skip
     for kind in "cd":
-        found[f"r2_{kind}"] = percent(found[f"explained_{kind}"], found["energy"])
+        results[f"r2_{kind}"] = percent(results[f"explained_{kind}"], results["energy"])
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    attributes = {"n_pcs": removed[0].shape[1], "notes": " ".join(notes), "threshold": denoising.pop("threshold")}
-    return _dataset(found | denoising, work.usable, attributes)
+    return _dataset(results, problem.usable, attributes | {"notes": " ".join(notes)})
 
 
-def name_axes(found, attributes):
-    """An xarray.Dataset of those of the `VARIABLES` that `found` (name to array) holds, float64 as float32."""
+def name_axes(results, attributes):
+    """Return those of the `VARIABLES` that `results` (name to array) holds as an xarray.Dataset, float64 as float32."""
     import xarray as xr
 
     variables = {}
     for name, (axes, meaning) in VARIABLES.items():
-        if name in found:
-            values = np.asarray(found[name])
-            keep = values.dtype if values.dtype != np.float64 or name == "fractions" else np.float32
-            values = np.asarray(values, keep, order="C")
-            variables[name] = (axes, values, {"long_name": meaning})
+        if name in results:
+            values = np.asarray(results[name])
+            dtype = np.float32 if values.dtype == np.float64 and name != "fractions" else values.dtype
+            variables[name] = (axes, np.asarray(values, dtype, order="C"), {"long_name": meaning})
     return xr.Dataset(variables, attrs=attributes)
 
 
 def explain(labels, series, betas, *, hrf, tr, mean=None):
-    """One voxel's series in a run without its drift, and the part of it that single-trial betas explain.
+    """Return one voxel's series in a run without its drift, and the part of it that single-trial betas explain.
 
     Parameters
     ----------
@@ -164,68 +165,72 @@ def explain(labels, series, betas, *, hrf, tr, mean=None):
     measured, explained : (n_volumes,) float64
         Percent of that mean.
     """
-    run, measured = voxel_run(labels, series, tr=tr, mean=mean)
-    explained = run.regressors(run.drift.new_tensor(hrf)) @ run.drift.new_tensor(betas)
+    design, measured = voxel_series(labels, series, tr=tr, mean=mean)
+    explained = design.regressors(design.drift.new_tensor(hrf)) @ design.drift.new_tensor(betas)
     return measured[:, 0].numpy(), explained.numpy()
 
 
-def _denoise(work, found, repeats, options):
-    """Step 2: noise pool, components, and which of them to remove; and what had to be left out."""
-    r2, mean, fitted = np.nan_to_num(found["onoff_r2"], nan=np.inf), found["mean"], found["energy"] > 0
-    threshold = denoise.tail_threshold(found["onoff_r2"]) if options.brain_r2 is None else options.brain_r2
-    pool = (mean > options.brain_share * np.percentile(mean[fitted], 99)) & (r2 < threshold)
-    pc_voxels = np.nan_to_num(found["onoff_r2"], nan=-np.inf) > threshold
-    result = {"noise_pool": pool, "pc_voxels": pc_voxels, "threshold": threshold}
-    result["removed"] = [run.drift[:, :0] for run in work.runs]
+def _denoise(problem, results, repeats, options):
+    """Find noise pool and components, and choose those to remove; return results, attributes, and notes on what was left out."""
+    r2, mean, fitted = results["onoff_r2"], results["mean"], results["energy"] > 0
+    threshold = denoise.tail_threshold(r2) if options.brain_r2 is None else options.brain_r2
+    highest = np.nan_to_num(r2, nan=-np.inf)
+    bright = mean > options.brain_fraction * np.percentile(mean[fitted], 99)
+    pool, pc_voxels = bright & (np.nan_to_num(r2, nan=np.inf) < threshold), highest > threshold
+    removed = [design.no_columns for design in problem.designs]
+    denoised = {"noise_pool": pool, "pc_voxels": pc_voxels, "removed": removed}
+    attributes, notes = {"n_pcs": 0, "threshold": threshold}, []
     if options.n_pcs == 0 or options.fixed_pcs == 0:
-        return result, []
+        return denoised, attributes, notes
     if repeats is None and options.fixed_pcs is None:
-        return result, ["Denoising is off: no condition comes back in another run, so the components cannot be tested."]
+        notes.append("Denoising is off: no condition comes back in another run, so the components cannot be tested.")
+        return denoised, attributes, notes
     if pool.sum() <= options.n_pcs:
-        return result, [f"Denoising is off: {pool.sum()} voxels in the noise pool, wanted more than {options.n_pcs}."]
-    components = steps.find_components(work, pool, n_pcs=options.n_pcs)
-    result["components"] = _padded(components)
-    count, notes = options.fixed_pcs, []
+        notes.append(f"Denoising is off: {pool.sum()} voxels in the noise pool, wanted more than {options.n_pcs}.")
+        return denoised, attributes, notes
+    components = steps.find_components(problem, pool, n_pcs=options.n_pcs)
+    denoised["components"] = _padded(components)
+    count = options.fixed_pcs
     if count is None:
         if not pc_voxels.any():
-            notes = [
+            notes.append(
                 f"No voxel has an ON-OFF R2 above {threshold:.2f}: the {FEWEST_PC_VOXELS} best choose the components."
-            ]
-            best = np.argsort(-np.nan_to_num(found["onoff_r2"], nan=-np.inf))[:FEWEST_PC_VOXELS]
+            )
+            best = np.argsort(-highest)[:FEWEST_PC_VOXELS]
             pc_voxels[best[fitted[best]]] = True
-        cv_error = steps.compare_counts(work, found["hrf_index"], components, repeats)
+        cv_error = steps.compare_counts(problem, results["hrf_index"], components, repeats)
         trend = -np.median(cv_error[:, pc_voxels], axis=1).astype(np.float64)
-        result |= {"pc_cv_error": cv_error, "pc_curve": trend - trend[0]}
-        count = denoise.choose_number(result["pc_curve"], stop=options.pc_stop)
-    result["removed"] = [noise[:, :count] for noise in components]
-    return result, notes
+        denoised |= {"pc_cv_error": cv_error, "pc_curve": trend - trend[0]}
+        count = denoise.choose_number(denoised["pc_curve"], stop=options.pc_stop)
+    denoised["removed"] = [columns[:, :count] for columns in components]
+    return denoised, attributes | {"n_pcs": count}, notes
 
 
 def _padded(components):
-    """Components of all runs in one array (n_runs, n_volumes, n_pcs), NaN behind the end of shorter runs."""
+    """Return components of all runs as (n_runs, n_volumes, n_pcs) float32, NaN behind the end of shorter runs."""
     longest = max(map(len, components))
-    result = np.full((len(components), longest, components[0].shape[1]), np.nan, dtype=np.float32)
-    for row, noise in zip(result, components, strict=True):
-        row[: len(noise)] = noise.cpu()
-    return result
+    padded = np.full((len(components), longest, components[0].shape[1]), np.nan, dtype=np.float32)
+    for row, columns in zip(padded, components, strict=True):
+        row[: len(columns)] = columns.cpu()
+    return padded
 
 
-def _dataset(found, usable, attributes):
-    """The results with named axes, none of them in a folder any more; scanner units become percent of the mean signal."""
-    constant = found["energy"] == 0
+def _dataset(results, usable, attributes):
+    """Name the axes of the results, copy them out of the scratch folder, and convert betas to percent of the mean signal."""
+    constant = results["energy"] == 0
     with np.errstate(divide="ignore"):
-        unit = np.where(constant, np.nan, 100 / np.abs(found["mean"])).astype(np.float32)
+        unit = np.where(constant, np.nan, 100 / np.abs(results["mean"])).astype(np.float32)
     for name in ("onoff_beta", "betas_b", "betas_c", "betas_d"):
-        found[name] = found[name] * unit
+        results[name] = results[name] * unit
     for name in ("fraction", "scale", "offset", "pc_cv_error", "fraction_cv_error"):
-        if name in found:
-            found[name] = np.where(constant, np.float32(np.nan), found[name])
-    found["mean"] = np.where(usable, found["mean"], np.float32(np.nan))
-    return name_axes(found, attributes)
+        if name in results:
+            results[name] = np.where(constant, np.float32(np.nan), results[name])
+    results["mean"] = np.where(usable, results["mean"], np.float32(np.nan))
+    return name_axes(results, attributes)
 
 
 def _unfitted(usable, energy):
-    """A note on voxels that are not finite, and one on constant ones."""
+    """Return a note on voxels that are not finite, and one on constant ones."""
     kinds = {"hold values that are not finite": ~usable, "are constant": usable & (energy == 0)}
     return [
         f"{wrong.sum()} of {len(wrong)} voxels {what} ({_named(wrong)}): their results are NaN."
@@ -235,14 +240,14 @@ def _unfitted(usable, energy):
 
 
 def _named(wrong):
-    """The first voxels of a mask by number."""
+    """Return the first voxels of a mask by number."""
     numbers = np.flatnonzero(wrong)
     more = [f"and {len(numbers) - N_NAMED} more"] if len(numbers) > N_NAMED else []
     return ", ".join([f"voxel {number}" for number in numbers[:N_NAMED]] + more)
 
 
-def _describe(design, data, tr, hrfs, canonical, confounds, options):
-    """A text that differs when anything differs that a fit depends on."""
+def _digest(design, data, tr, hrfs, canonical, confounds, options):
+    """Return a text that differs when anything differs that a fit depends on."""
     digest = hashlib.blake2b()
     for array in (*design, *data, hrfs, canonical, *(confounds or ())):
         digest.update(repr((np.shape(array), np.asarray(array).dtype)).encode())

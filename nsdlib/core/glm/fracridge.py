@@ -34,7 +34,7 @@ class Spectrum:
         return cls(torch.cat([values for values, _ in pairs]), [vectors for _, vectors in pairs])
 
     def rotate(self, products):
-        """Least-squares coefficients in eigenvector coordinates.
+        """Compute least-squares coefficients in eigenvector coordinates.
 
         Parameters
         ----------
@@ -49,18 +49,18 @@ class Spectrum:
         return torch.cat(rotated) / self.values[:, None]
 
     def unrotate(self, coefficients):
-        """From eigenvector coordinates back to betas, both (n_trials, n_voxels)."""
+        """Return from eigenvector coordinates to betas, both (n_trials, n_voxels)."""
         blocks = coefficients.split([len(vectors) for vectors in self.vectors])
         return torch.cat([vectors @ block for vectors, block in zip(self.vectors, blocks, strict=True)])
 
     def shrink(self, rotated, penalties):
-        """Ridge betas (n_trials, n_voxels) of rotated coefficients, a penalty (n_voxels,) a voxel."""
+        """Compute ridge betas (n_trials, n_voxels) from rotated coefficients, with one of the penalties (n_voxels,) a voxel."""
         values = self.values[:, None]
         return self.unrotate(rotated * (values / (values + penalties)))
 
 
 def penalties_for(fractions, rotated, *, values):
-    """Penalty with which each voxel's coefficients keep each fraction of their length.
+    """Compute the penalty with which each voxel's coefficients keep each fraction of their length.
 
     Parameters
     ----------
@@ -82,11 +82,11 @@ def penalties_for(fractions, rotated, *, values):
     energy = gain @ rotated.square()  # (n_penalties, n_voxels)
     length = (energy / energy[0]).sqrt().flip(0).T.contiguous()  # (n_voxels, n_penalties), ascending
     heights = torch.log1p(grid).flip(0)
-    wanted = fractions.expand(len(length), -1).contiguous()  # (n_voxels, n_fractions)
-    right = torch.searchsorted(length, wanted).clamp(1, len(grid) - 1)
+    target = fractions.expand(len(length), -1).contiguous()  # (n_voxels, n_fractions)
+    right = torch.searchsorted(length, target).clamp(1, len(grid) - 1)
     low, high = length.gather(1, right - 1), length.gather(1, right)
-    share = torch.where(high > low, (wanted - low) / (high - low), 1.0).clamp(0, 1)
-    return torch.expm1(heights[right - 1] + share * (heights[right] - heights[right - 1])).T
+    weight = torch.where(high > low, (target - low) / (high - low), 1.0).clamp(0, 1)
+    return torch.expm1(heights[right - 1] + weight * (heights[right] - heights[right - 1])).T
 
 
 def rescale(shrunk, unshrunk):
@@ -111,16 +111,16 @@ def rescale(shrunk, unshrunk):
     return scale * shrunk + offset, scale, offset
 
 
-def regularise(work, hrf_index, *, components, repeats, fractions, autoscale):
-    """Types C and D: betas without the noise components, then with the ridge fraction that repeats bear out.
+def regularise(problem, hrf_index, *, components, repeats, fractions, autoscale):
+    """Fit types C and D: betas without the noise components, then with the ridge fraction that predicts repeats best.
 
     Parameters
     ----------
-    work : glm_steps.Work
+    problem : steps.Problem
     hrf_index : (n_voxels,) int
     components : list of (n_volumes, n_pcs) tensors
         Those to be removed.
-    repeats : glm_denoise.Repeats or None
+    repeats : denoise.Repeats or None
         Not needed for a single fraction.
     fractions : sequence of float
         To choose from.
@@ -130,31 +130,32 @@ def regularise(work, hrf_index, *, components, repeats, fractions, autoscale):
     Returns
     -------
     dict
-        betas_c, betas_d (n_trials, n_voxels) in raw units; fraction, scale, offset (n_voxels,); explained_c and
+        betas_c, betas_d (n_trials, n_voxels) in scanner units; fraction, scale, offset (n_voxels,); explained_c and
         explained_d (n_voxels,), the energy of the series that the betas explain, noise components not counted;
         fraction_cv_error (n_fractions, n_voxels), NaN for a single fraction; fractions (n_fractions,), descending.
     """
     fractions = np.unique(fractions)[::-1].copy()
     autoscale = autoscale and fractions.min() < 1
-    shapes = dict.fromkeys(("betas_c", "betas_d"), (work.n_trials, work.n_voxels))
-    shapes |= dict.fromkeys(("fraction", "scale", "offset", "explained_c", "explained_d"), (work.n_voxels,))
-    shapes["fraction_cv_error"] = (len(fractions), work.n_voxels)
-    result = {
-        name: work.scratch.array(name, shape, np.float64 if name.startswith("explained") else np.float32)
+    n_trials, n_voxels = problem.n_trials, problem.n_voxels
+    shapes = dict.fromkeys(("betas_c", "betas_d"), (n_trials, n_voxels))
+    shapes |= dict.fromkeys(("fraction", "scale", "offset", "explained_c", "explained_d"), (n_voxels,))
+    shapes["fraction_cv_error"] = (len(fractions), n_voxels)
+    results = {
+        name: problem.scratch.array(name, shape, np.float64 if name.startswith("explained") else np.float32)
         for name, shape in shapes.items()
     }
-    solved = None
-    for number, voxels in work.batches(work.groups(hrf_index), "ridge", resumable=True):
-        if solved is None or solved.hrf != number:
-            solved = _Solved.of(work, number, components)
-        fitted = solved.fit(work.residuals(voxels), fractions=fractions, repeats=repeats, autoscale=autoscale)
-        for name, values in fitted.items():
-            result[name][..., voxels] = values.cpu()
-    return result | {"fractions": fractions}
+    equations = None
+    for number, voxels in problem.batches(problem.groups(hrf_index), "ridge", resumable=True):
+        if equations is None or equations.hrf != number:
+            equations = _Equations.of(problem, number, components)
+        batch = equations.fit(problem.residuals(voxels), fractions=fractions, repeats=repeats, autoscale=autoscale)
+        for name, values in batch.items():
+            results[name][..., voxels] = values.cpu()
+    return results | {"fractions": fractions}
 
 
 @dataclass(frozen=True)
-class _Solved:
+class _Equations:
     """The equations of one HRF, with and without noise components, for the voxels that have it."""
 
     hrf: int
@@ -163,36 +164,39 @@ class _Solved:
     spectrum: Spectrum
 
     @classmethod
-    def of(cls, work, number, components):
-        """Solve them."""
-        denoised = work.blocks(number, components)
+    def of(cls, problem, number, components):
+        """Prepare them."""
+        denoised = problem.blocks(number, components)
         spectrum = Spectrum.of([block.gram for block in denoised])
-        return cls(number, work.plain_blocks(number), denoised, spectrum)
+        return cls(number, problem.plain_blocks(number), denoised, spectrum)
 
-    def fit(self, series, *, fractions, repeats, autoscale):
-        """Betas of types C and D of one batch of voxels, and how they were chosen."""
-        rotated = self.spectrum.rotate(linear.project(self.denoised, series))  # (n_trials, n_voxels)
+    def fit(self, bold, *, fractions, repeats, autoscale):
+        """Fit betas of types C and D to one batch of voxels, and return with them how they were chosen."""
+        rotated = self.spectrum.rotate(linear.project(self.denoised, bold))  # (n_trials, n_voxels)
         unshrunk = self.spectrum.unrotate(rotated)
-        wanted = rotated.new_tensor(fractions)
-        penalties = penalties_for(wanted, rotated, values=self.spectrum.values)  # (n_fractions, n_voxels)
-        found = {"betas_c": unshrunk, "explained_c": linear.explained_energy(self.plain, unshrunk, series)}
-        found["fraction_cv_error"] = torch.full_like(penalties, torch.nan)
+        candidates = rotated.new_tensor(fractions)
+        penalties = penalties_for(candidates, rotated, values=self.spectrum.values)  # (n_fractions, n_voxels)
+        cv_error = torch.full_like(penalties, torch.nan)
         best = torch.zeros(rotated.shape[1], dtype=torch.int64, device=rotated.device)
         if len(fractions) > 1:
             comparison = repeats.against(unshrunk)
             shrunk = (self.spectrum.shrink(rotated, penalty) for penalty in penalties)
             cv_error = torch.stack([comparison.cv_error(betas) for betas in shrunk])
-            found["fraction_cv_error"], best = cv_error, cv_error.argmin(0)
-        betas = self.spectrum.shrink(rotated, penalties.gather(0, best[None])[0])
-        found |= {"fraction": wanted[best], "explained_d": linear.explained_energy(self.plain, betas, series)}
-        scale, offset = torch.ones_like(wanted[best]), torch.zeros_like(wanted[best])
+            best = cv_error.argmin(0)
+        betas, fraction = self.spectrum.shrink(rotated, penalties.gather(0, best[None])[0]), candidates[best]
+        results = {"betas_c": unshrunk, "fraction": fraction, "fraction_cv_error": cv_error}
+        results |= {
+            f"explained_{kind}": linear.explained_energy(self.plain, values, bold)
+            for kind, values in (("c", unshrunk), ("d", betas))
+        }
+        scale, offset = torch.ones_like(fraction), torch.zeros_like(fraction)
         if autoscale:
             betas, scale, offset = rescale(betas, unshrunk)
-        return found | {"betas_d": betas, "scale": scale, "offset": offset}
+        return results | {"betas_d": betas, "scale": scale, "offset": offset}
 
 
 def _penalty_grid(values):
-    """0, then powers of ten in steps of 0.2 decades from far below the smallest eigenvalue to far above the largest."""
+    """Return 0, then powers of ten in steps of 0.2 decades from far below the smallest eigenvalue to far above the largest."""
     low = np.floor(np.log10(SMALLEST * values.min().item()))
     high = np.ceil(np.log10(LARGEST * values.max().item()))
     return torch.cat([values.new_zeros(1), values.new_tensor(10 ** np.arange(low, high, STEP))])

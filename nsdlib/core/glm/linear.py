@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-BLIND = 1e-9  # a regressor keeps less than this share of its energy: nothing in the run was measured after that trial
+UNSEEN = 1e-9  # a regressor that keeps less than this part of its energy: nothing was measured after that trial
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,15 @@ class Block:
     inverse: torch.Tensor
 
 
-def solve_block(regressors, components, *, run):
-    """Prepare the least squares of one run.
+def solve_block(regressors, nuisance, *, run):
+    """Prepare the least squares of one run for one HRF: a `Block`.
 
     Parameters
     ----------
     regressors : (n_volumes, n_trials) float64 tensor
-        From `Run.regressors`.
-    components : (n_volumes, n_components) float64 tensor
-        Orthonormal noise components, orthogonal to the drifts.
+        From `RunDesign.regressors`.
+    nuisance : (n_volumes, n_nuisance) float64 tensor
+        Orthonormal noise components or confounds, orthogonal to the drifts; they are removed.
     run : int
         Number of the run, for messages.
 
@@ -49,10 +50,10 @@ def solve_block(regressors, components, *, run):
     ValueError
         When the trials of the run cannot be told apart.
     """
-    before = regressors.square().sum(0)
-    regressors = regressors - components @ (components.T @ regressors)
+    energy = regressors.square().sum(0)
+    regressors = regressors - nuisance @ (nuisance.T @ regressors)
     gram = regressors.T @ regressors
-    seen = (before > 0) & (gram.diagonal() > BLIND * before)
+    seen = (energy > 0) & (gram.diagonal() > UNSEEN * energy)
     regressors = regressors * seen
     gram = gram * seen * seen[:, None]
     mean_energy = gram.diagonal().sum() / seen.sum().clamp(min=1)
@@ -61,36 +62,41 @@ def solve_block(regressors, components, *, run):
     if failed:
         raise ValueError(
             f"Run {run}: its {gram.shape[0]} trials cannot be told apart in {len(regressors)} volumes after the removal of "
-            f"drifts and {components.shape[1]} noise components. Give fewer trials, more volumes or a smaller n_pcs."
+            f"drifts and {nuisance.shape[1]} noise components. Give fewer trials, more volumes or a smaller n_pcs."
         )
     whitened = torch.linalg.solve_triangular(root, regressors.T, upper=False)
     return Block(regressors, gram, whitened, torch.linalg.solve_triangular(root.T, whitened, upper=True))
 
 
-def least_squares(blocks, series):
-    """Betas (n_trials, n_voxels) of all runs."""
-    return torch.cat([block.inverse @ run for block, run in zip(blocks, series, strict=True)])
+def least_squares(blocks, bold):
+    """Fit betas (n_trials, n_voxels) to the BOLD of all runs, a list of (n_volumes, n_voxels) tensors."""
+    return torch.cat([block.inverse @ series for block, series in zip(blocks, bold, strict=True)])
 
 
-def least_squares_separate(blocks, series):
-    """The same, each trial fitted against the sum of the others of its run."""
-    return torch.cat([separate(block.regressors) @ run for block, run in zip(blocks, series, strict=True)])
+def least_squares_separate(blocks, bold):
+    """Fit the same, each trial against the sum of the others of its run."""
+    return torch.cat([separate(block.regressors) @ series for block, series in zip(blocks, bold, strict=True)])
 
 
-def project(blocks, series):
-    """Regressors times series, one (n_trials, n_voxels) tensor a run."""
-    return [block.regressors.T @ run for block, run in zip(blocks, series, strict=True)]
+def project(blocks, bold):
+    """Multiply regressors and BOLD: one (n_trials, n_voxels) tensor a run."""
+    return [block.regressors.T @ series for block, series in zip(blocks, bold, strict=True)]
 
 
-def explained_energy(blocks, betas, series):
-    """Energy of the series that betas (n_trials, n_voxels), of any fit, explain by these blocks' regressors: (n_voxels,)."""
+def explained_energy(blocks, betas, bold):
+    """Compute the energy of the BOLD that betas (n_trials, n_voxels), of any fit, explain: (n_voxels,)."""
     pieces = betas.split([len(block.gram) for block in blocks])
-    rows = zip(pieces, project(blocks, series), blocks, strict=True)
+    rows = zip(pieces, project(blocks, bold), blocks, strict=True)
     return sum((piece * (2 * product - block.gram @ piece)).sum(0) for piece, product, block in rows)
 
 
+def percent(explained, energy):
+    """Return explained energy in percent of all energy, arrays of any shape; NaN where there is none."""
+    return np.divide(100 * explained, energy, out=np.full(np.shape(energy), np.nan), where=energy > 0)
+
+
 def separate(regressors):
-    """From series to the betas of least squares separate: (n_trials, n_volumes) float64.
+    """Return the matrix from BOLD to the betas of least squares separate: (n_trials, n_volumes) float64.
 
     Each trial is fitted with one other regressor, the sum of the run's other trials (Mumford et al. 2012, NeuroImage 59,
     2636).
@@ -101,15 +107,15 @@ def separate(regressors):
         Of one run, without drifts.
     """
     others = regressors.sum(1, keepdim=True) - regressors
-    own, both, rest = (regressors.square().sum(0), (regressors * others).sum(0), others.square().sum(0))
-    left = own * rest - both.square()
-    alone = left <= BLIND * own * rest  # nothing to tell the trial from, or nothing measured after it
+    own, both, rest = regressors.square().sum(0), (regressors * others).sum(0), others.square().sum(0)
+    determinant = own * rest - both.square()
+    alone = determinant <= UNSEEN * own * rest  # nothing to tell the trial from, or nothing measured after it
     inverse = torch.where(alone, regressors, rest * regressors - both * others)
-    return (inverse / torch.where(alone, own, left).clamp(min=torch.finfo(own.dtype).tiny)).T
+    return (inverse / torch.where(alone, own, determinant).clamp(min=torch.finfo(own.dtype).tiny)).T
 
 
 def orthonormal(columns):
-    """An orthonormal basis of what some columns (n_volumes, n_columns) span."""
+    """Return an orthonormal basis of what columns (n_volumes, n_columns) span."""
     if columns.shape[1] == 0:
         return columns
     columns = torch.nn.functional.normalize(columns, dim=0)

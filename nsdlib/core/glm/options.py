@@ -1,4 +1,4 @@
-"""How the single-trial GLM works: the options of GLMsingle that are kept, with its defaults."""
+"""GLMOptions of the single-trial GLM: those of GLMsingle that are kept, with its defaults."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +11,8 @@ FRACTIONS = tuple(np.linspace(1, 0.05, 20))
 
 
 @dataclass(frozen=True)
-class Options:
-    """How the GLM works; the defaults are GLMsingle's.
+class GLMOptions:
+    """GLMOptions of the GLM; the defaults are GLMsingle's.
 
     Attributes
     ----------
@@ -25,12 +25,12 @@ class Options:
     fixed_pcs : int or None
         Remove this many, without cross-validation.
     pc_stop : float
-        See `glm_denoise.choose_number`.
-    brain_share : float
-        Voxels of the noise pool are brighter than this share of the 99th percentile of the voxels that can be fitted.
+        See `denoise.choose_number`.
+    brain_fraction : float
+        Voxels of the noise pool are brighter than this times the 99th percentile of the voxels that can be fitted.
     brain_r2 : float or None
-        ON-OFF R2 (percent) below which a voxel may be noise and above which it helps to choose the number of components; found
-        from the data when None.
+        ON-OFF R2 (percent) below which a voxel may be noise and above which it helps to choose the number of components;
+        `denoise.tail_threshold` of the data when None.
     fractions : tuple of float
         Ridge fractions to choose from; (1,) is no ridge, a single one is used as it is.
     autoscale : bool
@@ -42,7 +42,7 @@ class Options:
     sessions : tuple of int, or None
         Session of each run; betas are z-scored in each when repeats are compared. All one session when None.
     voxel_batch : int
-        Most voxels in work at once.
+        Most voxels that are fitted at once.
     device : torch.device or str
     progress : bool
         Show bars.
@@ -53,7 +53,7 @@ class Options:
     n_pcs: int = 10
     fixed_pcs: int | None = None
     pc_stop: float = 1.05
-    brain_share: float = 0.1
+    brain_fraction: float = 0.1
     brain_r2: float | None = None
     fractions: tuple = FRACTIONS
     autoscale: bool = True

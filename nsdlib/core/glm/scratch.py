@@ -49,7 +49,7 @@ class Scratch:
             mark.write_text(inputs)
 
     def array(self, name, shape, dtype):
-        """An array to be filled: with what an interrupted run left in it, or with anything.
+        """Return an array to be filled: with what an interrupted fit left in it, or with anything.
 
         In a folder its last axis, along which batches lie, is the slowest: a batch then touches its own pages of the file alone.
         The whole file gets its room on the disk at once: to a disk that fills later, the system answers by ending the process.
@@ -77,7 +77,7 @@ class Scratch:
         return self._arrays[-1]
 
     def finished(self, step):
-        """Numbers of the batches of a step that are complete."""
+        """Return the numbers of the batches of a step that are complete."""
         journal = self._journal(step)
         if journal is None or not journal.is_file():
             return set()
@@ -94,7 +94,7 @@ class Scratch:
             file.write(f"{batch}\n")
 
     def _what_to_free(self, name, needed):
-        """Message of a full disk: how much is needed, how much is there, what to do."""
+        """Return the message of a full disk: how much is needed, how much is there, what to do."""
         return (
             f"There is no room for the array {name!r} in progress: it takes {needed:,} bytes, and "
             f"{shutil.disk_usage(self.folder).free:,} are free in {self.folder}. Free some, raise the quota or limit that is in "

@@ -1,4 +1,4 @@
-"""The eight scores of the paper (its section 3.5), each one value an image, under a named protocol (`nsdlib.core.protocols`).
+"""The eight scores of the paper (its section 3.5), each one value an image, under a named protocol.
 
 Under `native` the truth stays as it is handed over, the reconstruction is resized to it, bilinear and antialiased; SSIM is
 two-dimensional; networks see 224 pixels (the demo zoo's stand-ins 64). The published tables follow other protocols, which can be
@@ -9,15 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nsdlib.core.protocols import find_protocol
-from nsdlib.core.similarity import correlation_distance, pixcorr, resize, ssim, two_way
+from nsdlib.core.images import resize
+from nsdlib.core.scores.protocols import find_protocol
+from nsdlib.core.scores.similarity import correlation_distance, pixcorr, ssim, two_way
 
 FORMULAS = {"two-way": two_way, "distance": correlation_distance}
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a score is.
+    """One score: its name, formula and features.
 
     Attributes
     ----------
@@ -27,9 +28,9 @@ class Metric:
     semantic : bool
         Whether the paper calls it high-level.
     network : str or None
-        The judge that it asks, a name in the zoo.
+        Feature extractor, a name in the zoo.
     feature : str or None
-        The judge's output that it compares.
+        Output of the extractor that is compared.
     """
 
     label: str
@@ -40,12 +41,12 @@ class Metric:
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether more is better; less is, for a distance."""
+        """Whether a larger value is better; for a distance a smaller one is."""
         return self.kind != "distance"
 
     @property
     def chance(self) -> float | None:
-        """What a reconstruction that has nothing to do with its image scores; None where the formula does not say."""
+        """Expected score of a reconstruction unrelated to its image; None where the formula does not fix it."""
         return 0.5 if self.kind == "two-way" else None
 
 
@@ -71,7 +72,7 @@ class Scorer:
     protocol : str
         A key of `protocols.PROTOCOLS`.
     zoo : str
-        Whose networks these are; noted beside the scores.
+        The zoo that the networks belong to; noted beside the scores.
 
     Raises
     ------
@@ -89,21 +90,21 @@ class Scorer:
 
         Parameters
         ----------
-        truth : (n_images, rows, columns, 3) uint8
-            Square. Its features are kept for the next call with the same truth.
-        reconstruction : (n_images, any size, the same, 3) uint8
+        truth : (n_images, side, side, 3) uint8 array
+            Its features are kept for the next call with the same truth.
+        reconstruction : (n_images, any side, any side, 3) uint8 array
 
         Returns
         -------
         xarray.DataArray
-            (metric, test_image) float64; attributes `zoo` and `protocol` say whose networks judged, and how.
+            (metric, test_image) float64; attributes `zoo` and `protocol` name the networks' zoo and the protocol.
         """
         import xarray as xr
 
         if self.protocol.side is None:
             reconstruction = resize(reconstruction, truth.shape[1])
         preprocess = None if self.protocol.side is None else self.protocol.for_structure
-        wanted, got = self._features_of(truth), self._features(reconstruction)
+        truth_features, features = self._features_of(truth), self._features(reconstruction)
         rows = [
             ssim(truth, reconstruction, preprocess=preprocess, columns=self.protocol.column_ssim),
             pixcorr(truth, reconstruction, preprocess=preprocess),
@@ -111,7 +112,7 @@ class Scorer:
         for metric in METRICS.values():
             if metric.network:
                 key = (metric.network, metric.feature)
-                rows.append(FORMULAS[metric.kind](wanted[key], got[key]))
+                rows.append(FORMULAS[metric.kind](truth_features[key], features[key]))
         return xr.DataArray(
             np.stack(rows),
             dims=("metric", "test_image"),
@@ -120,21 +121,20 @@ class Scorer:
         )
 
     def _features_of(self, truth):
+        """Features of the truth, computed again only for another truth."""
         if self._truth is None or not np.array_equal(self._truth, truth):
             self._truth, self._truth_features = truth.copy(), self._features(truth)
         return self._truth_features
 
     def _features(self, images):
         """{(network, feature): (n_images, n_features) float32} of the features that some metric compares."""
-        wanted = {(m.network, m.feature) for m in METRICS.values() if m.network}
-        outputs = {
-            name: self.extractors[name](images, preprocess=self._way_to(name))
-            for name in sorted({n for n, _ in wanted})
-        }
-        return {(network, feature): outputs[network][feature] for network, feature in wanted}
+        pairs = {(metric.network, metric.feature) for metric in METRICS.values() if metric.network}
+        networks = sorted({network for network, _ in pairs})
+        outputs = {name: self.extractors[name](images, preprocess=self._preprocessing(name)) for name in networks}
+        return {(network, feature): outputs[network][feature] for network, feature in pairs}
 
-    def _way_to(self, network):
-        """How images get to a network: the protocol's way, or None, the network's own."""
+    def _preprocessing(self, network):
+        """The protocol's function from images to a network's input, or None for the network's own."""
         if self.protocol.network_resampling is None:
             return None
         side = self.extractors[network].side

@@ -1,65 +1,35 @@
-"""Under which conventions images are compared: every choice spelled out, none left to a library's default.
+"""Protocols under which images are compared: every choice spelled out, none left to a library's default.
 
-The field's tables look alike and are not: sizes, filters, two SSIMs and two EfficientNets differ. A protocol has a name, and a
-score says under which one it was computed.
+The tables of the field look alike but differ in sizes, filters, two kinds of SSIM and two EfficientNets. A protocol has a name,
+and a score says under which one it was computed.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
-from nsdlib.core.images import check_images, pil_resize
-
-FILTERS = {"pil bilinear": Image.Resampling.BILINEAR, "pil bicubic": Image.Resampling.BICUBIC}
-RESAMPLINGS = ("antialiased", "plain", *FILTERS)
-
-
-def resample(images: np.ndarray | Tensor, size: int, how: str) -> Tensor:
-    """Bring images to a square.
-
-    Parameters
-    ----------
-    images : (n_images, rows, columns, 3) uint8, or the float tensor that this function returns.
-    how : "antialiased" or "plain" bilinear on floats; "pil bilinear" or "pil bicubic" on uint8, with Pillow's antialiasing.
-
-    Returns
-    -------
-    (n_images, 3, size, size) float32, 0 to 1 (bicubic on floats is not offered: it overshoots).
-    """
-    if how in FILTERS:
-        return _unit(pil_resize(images, size, FILTERS[how]))
-    x = images if isinstance(images, Tensor) else _unit(images)
-    if tuple(x.shape[-2:]) == (size, size):
-        return x
-    return F.interpolate(x, (size, size), mode="bilinear", antialias=how == "antialiased", align_corners=False)
-
-
-def _unit(images):
-    check_images(images)
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+from nsdlib.core.images import resample
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way of scoring.
+    """Sizes, filters and formulas of one published evaluation.
 
     Attributes
     ----------
     source : str
+        Publication and code that the protocol follows.
     side : int or None
         Pixels a side at which SSIM and PixCorr compare; None is the truth's own.
     resampling : str
-        How images get there, see `resample`.
+        How images are resized to `side`, see `nsdlib.core.images.resample`.
     first_side : int or None
-        Both images are brought to this size before anything else.
+        Size to which both images are resized before anything else.
     sides : dict of str to int
-        Pixels a side that each published network sees; 224 where none is named.
+        Pixels a side of each published network's input; 224 where none is named.
     network_resampling : str or None
-        How images get there; None is each network's own way.
+        How images are resized for the networks; None is each network's own way.
     column_ssim : bool
         One-dimensional SSIM along columns, averaged over columns, instead of the two-dimensional one.
     effnet : str
@@ -79,15 +49,16 @@ class Protocol:
     n_test: int | None = None
 
     def for_structure(self, images: np.ndarray) -> Tensor:
-        """Images as SSIM and PixCorr see them: (n_images, 3, side, side), 0 to 1."""
+        """Return the input of SSIM and PixCorr: (n_images, 3, side, side), 0 to 1."""
         return resample(self._first(images), self.side, self.resampling)
 
     def for_network(self, images: np.ndarray, network: str, side: int) -> Tensor:
-        """Images as a network sees them; a stand-in that was trained at another size than 224 sees them in proportion."""
-        wanted = round(self.sides.get(network, 224) * side / 224)
-        return resample(self._first(images), wanted, self.network_resampling)
+        """Return a network's input, 0 to 1; for a stand-in trained at a `side` other than 224 the size is in proportion."""
+        size = round(self.sides.get(network, 224) * side / 224)
+        return resample(self._first(images), size, self.network_resampling)
 
     def _first(self, images):
+        """Images after the first resizing, where the protocol has one."""
         return images if self.first_side is None else resample(images, self.first_side, self.resampling)
 
 

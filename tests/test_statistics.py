@@ -5,8 +5,10 @@ import pytest
 import xarray as xr
 from scipy import stats as scipy_stats
 
-from nsdlib.core.metrics import METRICS
-from nsdlib.study import stats
+from nsdlib.core.scores.metrics import METRICS
+from nsdlib.study import statistics
+
+pytestmark = pytest.mark.numerical
 
 RNG = np.random.default_rng(0)
 
@@ -14,60 +16,60 @@ RNG = np.random.default_rng(0)
 def test_the_interval_is_scipys_percentile_bootstrap():
     values = RNG.gamma(2, size=80)
     wanted = scipy_stats.bootstrap((values,), np.mean, n_resamples=9999, method="percentile", rng=1).confidence_interval
-    low, high = stats.bootstrap_interval(values, n_bootstrap=9999, seed=2)
+    low, high = statistics.bootstrap_interval(values, n_bootstrap=9999, seed=2)
     assert low == pytest.approx(wanted.low, abs=0.03) and high == pytest.approx(wanted.high, abs=0.03)
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says():
     values = RNG.normal(1, 2, size=(400, 60))
-    low, high = stats.bootstrap_interval(values, n_bootstrap=500, level=0.9)
+    low, high = statistics.bootstrap_interval(values, n_bootstrap=500, level=0.9)
     assert low.shape == (400,) and 0.84 < ((low < 1) & (high > 1)).mean() < 0.95
 
 
 def test_rows_share_their_resamples_and_the_seed_fixes_them():
     values = RNG.normal(size=(2, 30))
-    means = stats.bootstrap_means(values, n_bootstrap=50, seed=3)
-    np.testing.assert_allclose(means[:, 1], stats.bootstrap_means(values[1], n_bootstrap=50, seed=3))
-    assert (means != stats.bootstrap_means(values, n_bootstrap=50, seed=4)).any()
+    means = statistics.bootstrap_means(values, n_bootstrap=50, seed=3)
+    np.testing.assert_allclose(means[:, 1], statistics.bootstrap_means(values[1], n_bootstrap=50, seed=3))
+    assert (means != statistics.bootstrap_means(values, n_bootstrap=50, seed=4)).any()
 
 
 def test_memory_is_bounded_and_chunks_join(monkeypatch):
-    monkeypatch.setattr(stats, "CHUNK", 64)
-    assert stats.bootstrap_means(RNG.normal(size=30), n_bootstrap=7).shape == (7,)
-    assert 0 < stats.sign_flip_test(RNG.normal(size=30), n_permutations=11) <= 1
+    monkeypatch.setattr(statistics, "CHUNK", 64)
+    assert statistics.bootstrap_means(RNG.normal(size=30), n_bootstrap=7).shape == (7,)
+    assert 0 < statistics.sign_flip_test(RNG.normal(size=30), n_permutations=11) <= 1
 
 
 def test_the_sign_flip_test_is_scipys_exact_permutation_test():
     differences = RNG.normal(0.5, 1, size=9)
     wanted = scipy_stats.permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=np.inf)
-    assert stats.sign_flip_test(differences, n_permutations=512) == pytest.approx(wanted.pvalue)
+    assert statistics.sign_flip_test(differences, n_permutations=512) == pytest.approx(wanted.pvalue)
 
 
 def test_its_random_version_agrees_with_the_exact_one():
     differences = RNG.normal(0.4, 1, size=12)
-    exact = stats.sign_flip_test(differences, n_permutations=4096)
-    assert stats.sign_flip_test(differences, n_permutations=4095) == pytest.approx(exact, abs=0.03)
+    exact = statistics.sign_flip_test(differences, n_permutations=4096)
+    assert statistics.sign_flip_test(differences, n_permutations=4095) == pytest.approx(exact, abs=0.03)
 
 
 def test_p_values_of_nothing_are_uniform():
-    p = [stats.sign_flip_test(RNG.normal(size=20), n_permutations=199, seed=k) for k in range(200)]
+    p = [statistics.sign_flip_test(RNG.normal(size=20), n_permutations=199, seed=k) for k in range(200)]
     assert scipy_stats.kstest(p, "uniform").pvalue > 0.01
 
 
 def test_a_paired_difference_finds_what_was_planted():
     b = RNG.normal(size=200)
-    found = stats.paired_difference(b + 0.3 + 0.1 * RNG.normal(size=200), b)
+    found = statistics.paired_difference(b + 0.3 + 0.1 * RNG.normal(size=200), b)
     assert found["low"] < 0.3 < found["high"] and found["high"] - found["low"] < 0.04
     assert found["p"] < 0.01 and found["n"] == 200
-    assert stats.paired_difference(b, b)["p"] == 1
+    assert statistics.paired_difference(b, b)["p"] == 1
 
 
 def test_an_allowance_shifts_the_test_and_not_the_difference():
     b = RNG.normal(size=200)
     a = b - 0.01 + 0.02 * RNG.normal(size=200)
-    strict, lenient = stats.paired_difference(a, b), stats.paired_difference(a, b, allowed=0.02)
+    strict, lenient = statistics.paired_difference(a, b), statistics.paired_difference(a, b, allowed=0.02)
     assert lenient["mean"] == strict["mean"] < 0 and lenient["low"] == strict["low"]
-    assert lenient["p"] == stats.sign_flip_test(a - b + 0.02, n_permutations=10_000) < 0.01
+    assert lenient["p"] == statistics.sign_flip_test(a - b + 0.02, n_permutations=10_000) < 0.01
 
 
 def test_holm_by_its_definition():
@@ -76,12 +78,12 @@ def test_holm_by_its_definition():
     for k, i in enumerate(order):
         running = max(running, (12 - k) * p[i])
         wanted[i] = min(1.0, running)
-    np.testing.assert_allclose(stats.holm(p.reshape(3, 4)), wanted.reshape(3, 4))
+    np.testing.assert_allclose(statistics.holm(p.reshape(3, 4)), wanted.reshape(3, 4))
 
 
 def test_holm_keeps_the_chance_of_any_false_finding():
     nothing = RNG.uniform(size=(2000, 20))
-    found = [(stats.holm(p) < 0.05).any() for p in nothing]
+    found = [(statistics.holm(p) < 0.05).any() for p in nothing]
     assert 0.03 < np.mean(found) < 0.07 and (nothing < 0.05).any(axis=1).mean() > 0.6
 
 
@@ -97,7 +99,7 @@ def test_holm_keeps_the_chance_of_any_false_finding():
     ],
 )
 def test_a_verdict_needs_every_subject(means, p, said):
-    assert stats.verdict(means, p) == said
+    assert statistics.verdict(means, p) == said
 
 
 @pytest.fixture
@@ -110,21 +112,21 @@ def scores():
 
 def test_differences_point_to_the_better_one(scores):
     chosen = {name: METRICS[name] for name in ("ssim", "swav")}
-    table = stats.differences(scores, [("ours", "theirs"), ("theirs", "ours")], chosen)
+    table = statistics.differences(scores, [("ours", "theirs"), ("theirs", "ours")], chosen)
     assert table.loc["ours - theirs", "mean"].to_numpy() == pytest.approx([0.5, 0.5], abs=0.1)
     assert table.loc["theirs - ours", "high"].max() < 0 and (table["n"] == 50).all()
-    np.testing.assert_array_equal(table["p corrected"], stats.holm(table["p"]))
-    text = stats.differences_as_text(table)
+    np.testing.assert_array_equal(table["p corrected"], statistics.holm(table["p"]))
+    text = statistics.differences_as_text(table)
     assert list(text) == ["SSIM", "SwAV"] and list(text.index) == ["ours - theirs", "theirs - ours"]
     assert text.loc["ours - theirs", "SSIM"].startswith("+0.") and text.loc["ours - theirs", "SSIM"].endswith("]*")
 
 
 def test_a_place_between_floor_and_ceiling():
     noise = RNG.normal(0, 0.05, size=(3, 200))
-    place = stats.place_between(0.2 + noise[0], 0.5 + noise[1], 0.6 + noise[2], n_bootstrap=300)
+    place = statistics.place_between(0.2 + noise[0], 0.5 + noise[1], 0.6 + noise[2], n_bootstrap=300)
     assert place.shape == (301,) and place[0] == pytest.approx(0.75, abs=0.03)
     assert np.quantile(place[1:], 0.025) < place[0] < np.quantile(place[1:], 0.975)
-    assert not np.isfinite(stats.place_between([1.0, 1.0], [2.0, 2.0], [1.0, 1.0], n_bootstrap=3)).any()
+    assert not np.isfinite(statistics.place_between([1.0, 1.0], [2.0, 2.0], [1.0, 1.0], n_bootstrap=3)).any()
 
 
 def test_a_summary_keeps_names():
@@ -133,29 +135,29 @@ def test_a_summary_keeps_names():
         dims=("system", "metric", "test_image"),
         coords={"system": ["a", "b", "c"], "metric": ["low", "high"]},
     )
-    table = stats.summary(values, n_bootstrap=200)
+    table = statistics.summary(values, n_bootstrap=200)
     assert table.sizes == {"system": 3, "metric": 2} and table.n == 40
     assert (table.low < table["mean"]).all() and (table["mean"] < table.high).all()
     assert table["mean"].sel(system="b", metric="high").item() == pytest.approx(values[1, 1].mean().item())
-    cell = stats.as_text(table, digits=2).loc["b", "high"]
+    cell = statistics.as_text(table, digits=2).loc["b", "high"]
     assert cell.startswith(f"{values[1, 1].mean().item():.2f} [") and cell.endswith("]")
-    assert list(stats.as_text(table.sel(system="a")).columns) == ["mean (n = 40)"]
+    assert list(statistics.as_text(table.sel(system="a")).columns) == ["mean (n = 40)"]
 
 
 def test_errors_say_what_came():
     with pytest.raises(ValueError, match="at least one unit"):
-        stats.bootstrap_interval(np.empty((3, 0)))
+        statistics.bootstrap_interval(np.empty((3, 0)))
     with pytest.raises(ValueError, match="1 of 2 values are not finite"):
-        stats.bootstrap_interval([1, np.nan])
+        statistics.bootstrap_interval([1, np.nan])
     with pytest.raises(ValueError, match="between 0 and 1, got 95"):
-        stats.bootstrap_interval([1, 2], level=95)
+        statistics.bootstrap_interval([1, 2], level=95)
     with pytest.raises(ValueError, match="at least 1, got 0"):
-        stats.bootstrap_interval([1, 2], n_bootstrap=0)
-    with pytest.raises(ValueError, match=r"got shapes \(2,\) and \(3,\)"):
-        stats.paired_difference([1, 2], [1, 2, 3])
+        statistics.bootstrap_interval([1, 2], n_bootstrap=0)
+    with pytest.raises(ValueError, match=r"got \(2,\) and \(3,\)"):
+        statistics.paired_difference([1, 2], [1, 2, 3])
     with pytest.raises(ValueError, match=r"got shape \(2, 2\)"):
-        stats.sign_flip_test(np.ones((2, 2)))
+        statistics.sign_flip_test(np.ones((2, 2)))
     with pytest.raises(ValueError, match="between 0 and 1, and each must be a number"):
-        stats.holm([0.1, np.nan])
+        statistics.holm([0.1, np.nan])
     with pytest.raises(ValueError, match="none is over='image'"):
-        stats.summary(xr.DataArray([1.0, 2.0], dims="test_image"), over="image")
+        statistics.summary(xr.DataArray([1.0, 2.0], dims="test_image"), over="image")

@@ -1,8 +1,8 @@
-"""Feature extractors: the networks by whose features reconstructions are scored, published ones and the demo zoo's stand-ins.
+"""Feature extractors: networks whose features are compared in the scores, published ones and the demo zoo's stand-ins.
 
-An extractor takes uint8 images and returns the features that `metrics` compares. The stand-ins take the places of AlexNet,
-Inception, EfficientNet and SwAV where those cannot be had; their scores are comparable with nothing but each other. Each was
-trained on scenes, apart from the models that make the reconstructions.
+An extractor takes uint8 images and returns the features that `metrics` compares. The stand-ins replace AlexNet, Inception,
+EfficientNet and SwAV where those cannot be had; their scores are comparable with nothing but each other. Each was trained on
+scenes, separately from the models that make the reconstructions.
 """
 
 from itertools import pairwise
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nsdlib.core import clip
-from nsdlib.core.protocols import resample
+from nsdlib.core.scores.protocols import resample
 from nsdlib.core.weights import check_fit, read_tensors
 
 SIZE, PAPER_SIZE = 64, 224  # pixels a side that stand-ins and published networks see
@@ -35,7 +35,7 @@ class StandIn(nn.Module):
         self.head = nn.Linear(channels[-1], n_outputs)
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
-        """Outputs of the second and fifth layer and the average pool: (n, channels, rows, columns), …, (n, channels)."""
+        """Return outputs of the second and fifth layer and the average pool: (n, channels, rows, columns), …, (n, channels)."""
         kept = {}
         for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True), start=1):
             x = F.relu(norm(layer(x)))
@@ -44,7 +44,7 @@ class StandIn(nn.Module):
         return {"layer2": kept["layer2"], "layer5": kept["layer5"], "pooled": x.mean((2, 3))}
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the network was trained to say: (n, n_outputs)."""
+        """Return the outputs that the network was trained for: (n, n_outputs)."""
         return self.head(self.features(x)["pooled"])
 
     @classmethod
@@ -59,19 +59,19 @@ class StandIn(nn.Module):
 
 
 class FeatureExtractor:
-    """A network behind its preprocessing: uint8 images in, features out.
+    """A network with its preprocessing: uint8 images in, features out.
 
     Parameters
     ----------
     extract : callable
-        Prepared pixels (n, 3, side, side) to a dict of feature tensors, first axis n.
+        Maps pixels (n, 3, side, side) to a dict of feature tensors, first axis n.
     side : int
-        Pixels a side that it was trained on.
+        Pixels a side of the images that the network was trained on.
     device : torch.device
     resampling : str
-        How images get to that size where no protocol says otherwise, see `protocols.resample`.
-    mean, std : three numbers
-        Of the pixels, 0 to 1, by which they are scaled.
+        How images are resized where no protocol says otherwise, see `nsdlib.core.images.resample`.
+    mean, std : tuple of three floats
+        By which pixels from 0 to 1 are standardised, one a colour.
     """
 
     def __init__(self, extract, *, side, device, resampling="antialiased", mean=IMAGENET_MEAN, std=IMAGENET_STD):
@@ -80,37 +80,46 @@ class FeatureExtractor:
 
     @torch.inference_mode()
     def __call__(self, images, *, preprocess=None, batch_size=32) -> dict[str, np.ndarray]:
-        """(n_images, rows, columns, 3) uint8 -> {feature: (n_images, n_features) float32}.
+        """Compute features.
 
-        `preprocess` turns a batch into pixels (n, 3, side, side), 0 to 1, where a protocol has its own way.
+        Parameters
+        ----------
+        images : (n_images, rows, columns, 3) uint8 array
+        preprocess : callable, optional
+            A protocol's own function from a batch of images to pixels (n, 3, side, side), 0 to 1.
+        batch_size : int
+
+        Returns
+        -------
+        dict of str to (n_images, n_features) float32 array
         """
         preprocess = preprocess or (lambda batch: resample(batch, self.side, self.resampling))
         parts = []
         for start in range(0, len(images), batch_size):
             x = (preprocess(images[start : start + batch_size]) - self.mean) / self.std
-            found = self.extract(x.to(self.device))
-            parts.append({name: feature.flatten(1).float().cpu().numpy() for name, feature in found.items()})
+            outputs = self.extract(x.to(self.device))
+            parts.append({name: feature.flatten(1).float().cpu().numpy() for name, feature in outputs.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def prepare(images: np.ndarray, size: int = SIZE) -> Tensor:
-    """(n_images, rows, columns, 3) uint8 -> (n_images, 3, size, size), antialiased, by ImageNet's mean and deviation."""
+    """Turn (n_images, rows, columns, 3) uint8 into (n_images, 3, size, size), antialiased and standardised as ImageNet is."""
     x = resample(images, size, "antialiased")
     return (x - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
 
 
 def stand_in(path: Path, device) -> FeatureExtractor:
-    """One of the demo zoo's networks."""
+    """Load one of the demo zoo's networks."""
     return FeatureExtractor(StandIn.from_file(path).to(device).features, side=SIZE, device=device)
 
 
 def published(name: str, path: Path | None, device) -> FeatureExtractor:
-    """AlexNet, Inception, EfficientNet or SwAV with the weights of a published file, or random ones where there is none."""
+    """Build AlexNet, Inception, EfficientNet or SwAV with the weights of a published file, or random ones without a path."""
     return FeatureExtractor(PUBLISHED[name](path, device), side=PAPER_SIZE, device=device)
 
 
 def clip_extractor(folder: Path, device) -> FeatureExtractor:
-    """CLIP's projected image embedding, before normalisation, from a transformers folder of a whole CLIP or its vision half."""
+    """Load CLIP's projected image embedding, not normalised, from a transformers folder of all of CLIP or its vision half."""
     from transformers import AutoConfig, CLIPVisionModelWithProjection
 
     config = AutoConfig.from_pretrained(folder)
@@ -122,7 +131,7 @@ def clip_extractor(folder: Path, device) -> FeatureExtractor:
 
 
 def embedding_extractor(model) -> FeatureExtractor:
-    """The image embedding of transformers' CLIPVisionModelWithProjection."""
+    """Return the extractor of the image embedding of transformers' CLIPVisionModelWithProjection."""
     return FeatureExtractor(
         lambda x: {"pooled": model(pixel_values=x).image_embeds},
         side=model.config.image_size,
@@ -134,7 +143,7 @@ def embedding_extractor(model) -> FeatureExtractor:
 
 
 def alexnet(path: Path, device):
-    """AlexNet's ReLU outputs after its second and fifth convolution (torchvision's features[4] and features[11])."""
+    """Build the function to AlexNet's ReLU outputs after its second and fifth convolution (torchvision's features 4 and 11)."""
     from torchvision.models import alexnet as build
 
     layers = _fill(build(weights=None), path).features.to(device)
@@ -147,21 +156,21 @@ def alexnet(path: Path, device):
 
 
 def inception(path: Path, device):
-    """Inception-v3's average pool, 2,048 features; ImageNet scaling is turned into the network's own, as its weights want."""
+    """Build the function to Inception-v3's average pool, 2,048 features; the network turns ImageNet's scaling into its own."""
     from torchvision.models import inception_v3
 
     return _pooled(_fill(inception_v3(weights=None, init_weights=False, transform_input=True), path), "fc", device)
 
 
 def effnet(path: Path, device):
-    """EfficientNet-B1's average pool, 1,280 features."""
+    """Build the function to EfficientNet-B1's average pool, 1,280 features."""
     from torchvision.models import efficientnet_b1
 
     return _pooled(_fill(efficientnet_b1(weights=None), path), "classifier", device)
 
 
 def swav(path: Path, device):
-    """The average pool of the ResNet-50 that SwAV trained, 2,048 features; the file has no classifier."""
+    """Build the function to the average pool of SwAV's ResNet-50, 2,048 features; the file has no classifier."""
     from torchvision.models import resnet50
 
     model = resnet50(weights=None)
@@ -173,23 +182,22 @@ PUBLISHED = {"alexnet": alexnet, "inception": inception, "effnet": effnet, "swav
 
 
 def _pooled(model, head, device):
-    """The model without its head, as a function to a dict."""
+    """Function from pixels to the output of the model without its head."""
     setattr(model, head, nn.Identity())
     model = model.to(device)
     return lambda x: {"pooled": model(x)}
 
 
 def _fill(model, path):
-    """Load a published state dict; `module.` prefixes and SwAV's heads are tolerated, nothing else. Without a path, nothing."""
+    """Load a published state dict, if there is a path; `module.` prefixes and SwAV's heads are tolerated, nothing else."""
     if path is None:
         return model.eval()
     state = read_tensors(path)
     state = {key.removeprefix("module."): value for key, value in state.get("state_dict", state).items()}
     state = {key: value for key, value in state.items() if not key.startswith(SWAV_HEADS)}
-    wanted = model.state_dict()
-    state = {
-        key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")
-    } | state  # old files lack it
-    check_fit(wanted, state, what=f"{path} does not fit {type(model).__name__}")
+    own = model.state_dict()
+    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}  # old files lack them
+    state = counters | state
+    check_fit(own, state, what=f"{path} does not fit {type(model).__name__}")
     model.load_state_dict(state)
     return model.eval()

@@ -1,23 +1,25 @@
-"""How sure a number is: bootstrap intervals over images, paired differences, sign-flip tests, and the table of them all.
+"""Statistical inference on scores: bootstrap intervals over images, paired differences, sign-flip tests, and their tables.
 
-The unit is whatever the last axis counts: images within a subject, subjects within a group. Values in, float64 sums.
+The unit is whatever the last axis counts: images within a subject, subjects within a group. Sums are float64.
 """
 
 import numpy as np
 
 LEVEL = 0.95
-CHUNK = 1 << 22  # numbers of a random draw held at once
+CHUNK = 1 << 22  # random numbers held at once
 
 
 def bootstrap_interval(values, *, n_bootstrap=2000, seed=0, level=LEVEL):
-    """Percentile bootstrap interval of the mean over the last axis (Efron & Tibshirani 1993, chapter 13).
+    """Compute the percentile bootstrap interval of the mean over the last axis (Efron & Tibshirani 1993, chapter 13).
 
     Parameters
     ----------
     values : (..., n_units) array
         One value an image (or a subject). All rows share their resamples, so intervals of differences are paired.
     n_bootstrap : int
+        Number of resamples.
     seed : int
+        Of the resamples.
     level : float
         Coverage, between 0 and 1.
 
@@ -28,9 +30,8 @@ def bootstrap_interval(values, *, n_bootstrap=2000, seed=0, level=LEVEL):
     Raises
     ------
     ValueError
-        When there are no units, a value is not finite, or the level is no share.
+        When there are no units, a value is not finite, or the level is not between 0 and 1.
     """
-    values = _check(values)
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}; 0.95 is a 95 % interval.")
     means = bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed)
@@ -40,63 +41,64 @@ def bootstrap_interval(values, *, n_bootstrap=2000, seed=0, level=LEVEL):
 
 
 def bootstrap_means(values, *, n_bootstrap=2000, seed=0):
-    """Means of resamples with replacement of the last axis: (..., n_units) -> (n_bootstrap, ...) float64."""
-    values = _check(values)
+    """Compute the means of resamples with replacement of the last axis: (..., n_units) -> (n_bootstrap, ...) float64.
+
+    Raises
+    ------
+    ValueError
+        When there are no units or no resamples, or a value is not finite.
+    """
+    values = _finite(values)
     if n_bootstrap < 1:
         raise ValueError(f"n_bootstrap must be at least 1, got {n_bootstrap}.")
     n_units = values.shape[-1]
     rng = np.random.default_rng(seed)
     flat = values.reshape(-1, n_units).T / n_units  # (n_units, n_rows)
-    step = max(1, CHUNK // n_units)
-    parts = []
-    for start in range(0, n_bootstrap, step):
-        n_here = min(step, n_bootstrap - start)
-        counts = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_here)  # how often each unit is drawn
-        parts.append(counts @ flat)
-    return np.concatenate(parts).reshape(n_bootstrap, *values.shape[:-1])
+    uniform = np.full(n_units, 1 / n_units)
+    means = [rng.multinomial(n_units, uniform, size=size) @ flat for size in _chunk_sizes(n_bootstrap, n_units)]
+    return np.concatenate(means).reshape(n_bootstrap, *values.shape[:-1])
 
 
 def sign_flip_test(differences, *, n_permutations=2000, seed=0):
-    """Two-sided permutation test that paired differences are symmetric around zero.
+    """Test by permutation, two-sided, whether paired differences are symmetric around zero.
 
     Parameters
     ----------
     differences : (n_units,) array
     n_permutations : int
-        Random sign patterns; all of them instead, where there are no more than that many.
+        Random sign patterns; where no more than these exist, each pattern once.
     seed : int
+        Of the sign patterns.
 
     Returns
     -------
     float
         p value, never 0: the observed pattern counts as one of the patterns (Phipson & Smyth 2010).
     """
-    differences = _check(differences)
+    differences = _finite(differences)
     if differences.ndim != 1:
         raise ValueError(f"differences must be (n_units,), got shape {differences.shape}.")
     n_units = len(differences)
-    observed = abs(differences.sum())
-    enough = observed - 1e-12 * np.abs(differences).sum()  # ties survive rounding
+    observed = abs(differences.sum()) - 1e-12 * np.abs(differences).sum()  # ties survive rounding
     if n_units < 63 and 2**n_units <= n_permutations:
         patterns = np.arange(2**n_units)[:, None] >> np.arange(n_units) & 1
-        return float((np.abs((2 * patterns - 1) @ differences) >= enough).mean())
-    rng = np.random.default_rng(seed)
-    step, hits = max(1, CHUNK // n_units), 0
-    for start in range(0, n_permutations, step):
-        signs = rng.integers(0, 2, size=(min(step, n_permutations - start), n_units), dtype=np.int8) * 2 - 1
-        hits += int((np.abs(signs @ differences) >= enough).sum())
-    return (1 + hits) / (1 + n_permutations)
+        return float((np.abs((2 * patterns - 1) @ differences) >= observed).mean())
+    rng, n_extreme = np.random.default_rng(seed), 0
+    for size in _chunk_sizes(n_permutations, n_units):
+        signs = rng.integers(0, 2, size=(size, n_units), dtype=np.int8) * 2 - 1
+        n_extreme += int((np.abs(signs @ differences) >= observed).sum())
+    return (1 + n_extreme) / (1 + n_permutations)
 
 
 def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, n_permutations=10_000, seed=0, level=LEVEL):
-    """Mean of a - b over units that both share, its interval and the p value of a sign-flip test.
+    """Compute the mean of a - b over the same units, its interval and the p value of a sign-flip test.
 
     Parameters
     ----------
     a, b : (n_units,) arrays
         The same images (or subjects) in the same order.
     allowed : float
-        How far a may lie below b and still count as no worse: p is of the difference plus this.
+        Margin of a non-inferiority test: p is of the difference plus this.
 
     Returns
     -------
@@ -108,18 +110,16 @@ def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, n_permutations=10_
     ValueError
         When the two differ in shape.
     """
-    a, b = _check(a), _check(b)
+    a, b = _finite(a), _finite(b)
     if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(
-            f"paired values must be two (n_units,) arrays of one length, got shapes {a.shape} and {b.shape}."
-        )
+        raise ValueError(f"paired values must be two (n_units,) arrays of one length, got {a.shape} and {b.shape}.")
     low, high = bootstrap_interval(a - b, n_bootstrap=n_bootstrap, seed=seed, level=level)
     p = sign_flip_test(a - b + allowed, n_permutations=n_permutations, seed=seed)
     return {"mean": float((a - b).mean()), "low": float(low), "high": float(high), "p": p, "n": len(a)}
 
 
-def falling_share(values, *, n_bootstrap=2000, seed=0):
-    """How surely a mean falls from level to level.
+def decreasing_fraction(values, *, n_bootstrap=2000, seed=0):
+    """Compute the fraction of bootstrap resamples in which the mean decreases at every step.
 
     Parameters
     ----------
@@ -129,14 +129,13 @@ def falling_share(values, *, n_bootstrap=2000, seed=0):
     Returns
     -------
     float
-        Share of the bootstrap resamples in which every step goes down.
     """
     means = bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed)  # (n_bootstrap, n_levels)
     return float((np.diff(means, axis=1) < 0).all(axis=1).mean())
 
 
 def differences(values, pairs, metrics, *, along="system", n_bootstrap=2000, seed=0):
-    """Paired differences of systems in every score, signed so that positive is better for the first.
+    """Compute the paired differences of systems in every score, signed so that positive is better for the first.
 
     Parameters
     ----------
@@ -147,6 +146,7 @@ def differences(values, pairs, metrics, *, along="system", n_bootstrap=2000, see
     metrics : dict of str to metrics.Metric
         Gives labels and directions.
     along : str
+        Dimension of the systems.
 
     Returns
     -------
@@ -158,8 +158,8 @@ def differences(values, pairs, metrics, *, along="system", n_bootstrap=2000, see
     rows = {}
     for first, second in pairs:
         for name, metric in metrics.items():
-            both = (values.sel({along: one, "metric": name}).values for one in (first, second))
-            a, b = (one if metric.higher_is_better else -one for one in both)
+            sign = 1 if metric.higher_is_better else -1
+            a, b = (sign * values.sel({along: system, "metric": name}).values for system in (first, second))
             rows[f"{first} - {second}", metric.label] = paired_difference(a, b, n_bootstrap=n_bootstrap, seed=seed)
     table = pd.DataFrame(rows).T.astype({"n": int})
     table["p corrected"] = holm(table["p"])
@@ -167,18 +167,16 @@ def differences(values, pairs, metrics, *, along="system", n_bootstrap=2000, see
 
 
 def differences_as_text(table):
-    """A table of `differences` as strings "+mean [low, high]", pairs by scores; * where the corrected p is below 0.05."""
-    import pandas as pd
+    """Format a table of `differences` as "+mean [low, high]", pairs by scores; * where the corrected p is below 0.05."""
 
-    cells = [
-        f"{one['mean']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]{'*' if one['p corrected'] < 0.05 else ''}"
-        for _, one in table.iterrows()
-    ]
-    return pd.Series(cells, index=table.index).unstack(sort=False)
+    def cell(row):
+        return f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]{'*' if row['p corrected'] < 0.05 else ''}"
+
+    return table.apply(cell, axis=1).unstack(sort=False)
 
 
 def place_between(floor, own, ceiling, *, n_bootstrap=2000, seed=0):
-    """Where a mean lies between a floor and a ceiling, 0 and 1, over the same images.
+    """Compute where a mean lies between a floor (0) and a ceiling (1), over the same images.
 
     Parameters
     ----------
@@ -189,23 +187,22 @@ def place_between(floor, own, ceiling, *, n_bootstrap=2000, seed=0):
     (1 + n_bootstrap,) float64
         Of all units first, then of each resample; not finite where floor and ceiling meet.
     """
-    values = _check(np.stack([floor, own, ceiling]))
+    values = _finite(np.stack([floor, own, ceiling]))
     resampled = bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed)
-    means = np.vstack([values.mean(axis=1), resampled])
+    floor, own, ceiling = np.vstack([values.mean(axis=1), resampled]).T
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (means[:, 1] - means[:, 0]) / (means[:, 2] - means[:, 0])
+        return (own - floor) / (ceiling - floor)
 
 
 def holm(p_values):
-    """p values corrected for their number, step by step down (Holm 1979): any shape in, the same shape out.
+    """Correct p values for their number by Holm's step-down procedure (1979): any shape in, the same shape out.
 
-    Below 0.05 after it, the chance of one or more false findings among all of them is below 5 %, however they depend on each
-    other.
+    It bounds the family-wise error rate, whatever the dependence between the tests.
 
     Raises
     ------
     ValueError
-        When a value is no probability.
+        When a value is not a probability.
     """
     p_values = np.asarray(p_values, dtype=np.float64)
     if not ((p_values >= 0) & (p_values <= 1)).all():
@@ -218,37 +215,38 @@ def holm(p_values):
 
 
 def verdict(means, p_values, *, level=LEVEL):
-    """What differences that should be above zero say about a claim, over one or more subjects.
+    """Return the verdict on a claim from differences that are positive where it is true.
 
     Parameters
     ----------
     means, p_values : (n_subjects,) arrays
         Mean difference of each subject, and its p value, corrected where several claims are tested.
     level : float
+        One minus the largest p value that counts as significant.
 
     Returns
     -------
     str
-        "holds" when every subject's difference is surely above zero, "does not hold" when every one is surely below, "mixed"
-        when subjects surely contradict each other, "undecided" otherwise.
+        "holds" when every subject's difference is significantly positive, "does not hold" when each is significantly negative,
+        "mixed" when significant differences of both signs occur, "undecided" otherwise; "not measured" without subjects.
     """
-    sure = np.where(np.asarray(p_values) < 1 - level, np.sign(means), 0)
-    if len(sure) == 0:
+    signs = np.where(np.asarray(p_values) < 1 - level, np.sign(means), 0)
+    if len(signs) == 0:
         return "not measured"
-    if abs(sure.sum()) == len(sure):
-        return "holds" if sure[0] > 0 else "does not hold"
-    return "mixed" if {-1, 1} <= set(sure) else "undecided"
+    if abs(signs.sum()) == len(signs):
+        return "holds" if signs[0] > 0 else "does not hold"
+    return "mixed" if {-1, 1} <= set(signs) else "undecided"
 
 
 def summary(values, *, over="test_image", n_bootstrap=2000, seed=0, level=LEVEL):
-    """Mean and interval of every row of a labelled array.
+    """Compute the mean and interval of every row of a labelled array.
 
     Parameters
     ----------
     values : xarray.DataArray
         With the dimension `over` and any others, such as (system, metric, test_image).
     over : str
-        The dimension whose entries are the units.
+        Dimension of the units.
 
     Returns
     -------
@@ -263,9 +261,7 @@ def summary(values, *, over="test_image", n_bootstrap=2000, seed=0, level=LEVEL)
     import xarray as xr
 
     if over not in values.dims:
-        raise ValueError(
-            f"values have the dimensions {values.dims}, none is over={over!r}: name the one to average over."
-        )
+        raise ValueError(f"values have the dimensions {values.dims}, none is over={over!r}: name one to average over.")
     last = values.transpose(..., over)
     low, high = bootstrap_interval(last.values, n_bootstrap=n_bootstrap, seed=seed, level=level)
     mean = last.mean(over, dtype=np.float64)
@@ -274,37 +270,30 @@ def summary(values, *, over="test_image", n_bootstrap=2000, seed=0, level=LEVEL)
 
 
 def as_text(table, *, digits=3):
-    """A summary as a table of strings "mean [low, high]": two dimensions give rows and columns, one gives one column.
-
-    Parameters
-    ----------
-    table : xarray.Dataset
-        From `summary`, of one or two dimensions.
-
-    Returns
-    -------
-    pandas.DataFrame
-    """
+    """Format a `summary` of one or two dimensions as "mean [low, high]": rows by columns (pandas.DataFrame of str)."""
     import pandas as pd
 
-    mean, low, high = (np.asarray(table[name], dtype=float) for name in ("mean", "low", "high"))
-    texts = [
-        f"{m:.{digits}f} [{a:.{digits}f}, {b:.{digits}f}]"
-        for m, a, b in zip(mean.flat, low.flat, high.flat, strict=True)
-    ]
+    mean, low, high = (np.asarray(table[name], dtype=float).flat for name in ("mean", "low", "high"))
+    texts = [f"{m:.{digits}f} [{a:.{digits}f}, {b:.{digits}f}]" for m, a, b in zip(mean, low, high, strict=True)]
     rows, *columns = table["mean"].dims
     cells = np.array(texts, dtype=object).reshape(len(table[rows]), -1)
     names = table[columns[0]].values if columns else [f"mean (n = {table.n})"]
     return pd.DataFrame(cells, index=pd.Index(table[rows].values, name=rows), columns=names)
 
 
-def _check(values):
-    """Values as float64, refused when empty or not finite."""
+def _chunk_sizes(n_draws, n_units):
+    """Yield the numbers of draws that are made at once, so that `CHUNK` random numbers are held."""
+    step = max(1, CHUNK // n_units)
+    for start in range(0, n_draws, step):
+        yield min(step, n_draws - start)
+
+
+def _finite(values):
+    """Values as float64; an error when there are none or one is not finite."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim == 0 or values.shape[-1] == 0:
         raise ValueError(f"values must hold at least one unit on their last axis, got shape {values.shape}.")
     if not np.isfinite(values).all():
-        raise ValueError(
-            f"{int((~np.isfinite(values)).sum())} of {values.size} values are not finite; mend them before averaging."
-        )
+        n_bad = int((~np.isfinite(values)).sum())
+        raise ValueError(f"{n_bad} of {values.size} values are not finite; mend them before averaging.")
     return values

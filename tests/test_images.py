@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nsdlib.core.noise import add_noise
+from nsdlib.core.images import add_noise
 
 IMAGES = np.full((3, 40, 40, 3), 128, dtype=np.uint8)
 IDS = np.array([7, 70_000, 8])

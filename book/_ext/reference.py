@@ -1,0 +1,76 @@
+"""Pages of the reference: one a wing, made from what the wing's face exports and from its modules' first lines."""
+
+import importlib
+import inspect
+
+from nsdlib.core.files import atomic_write
+from nsdlib.store.sources import face
+
+FOLDER = "reference"  # below book/
+WINGS = ("params", "core", "data", "twin", "study", "store", "run", "plots")
+NAMES = tuple(f"{FOLDER}/{name}" for name in ("index", *WINGS))  # of the pages
+INTRO = """# Reference
+
+What notebooks and users import, wing by wing: `from nsdlib.core import Ridge`. A wing imports only those that stand before it,
+and `core` nothing else of nsdlib. Shapes are written with these names of axes:
+`n_trials, n_images, n_repeats, n_runs, n_volumes, n_voxels, n_latents, n_layers, n_tokens, n_features`.
+
+| wing | what it is |
+|---|---|
+"""
+
+
+def pages() -> dict[str, str]:
+    """Make every page of the reference.
+
+    Returns
+    -------
+    dict of str to str
+        Page below `book/`, without its ending, to Markdown; the first is the table of the wings.
+    """
+    made = {f"{FOLDER}/{wing}": _page(wing) for wing in WINGS}
+    rows = [f"| [`nsdlib.{wing}`]({wing}.md) | {_first_line(f'nsdlib.{wing}')} |" for wing in WINGS]
+    return {f"{FOLDER}/index": INTRO + "\n".join(rows) + "\n"} | made
+
+
+def write(root):
+    """Write the pages that differ from those in `book/`."""
+    for page, text in pages().items():
+        file = root / "book" / f"{page}.md"
+        file.parent.mkdir(exist_ok=True)
+        if not file.is_file() or file.read_text() != text:
+            atomic_write(file, text)
+
+
+def exported(wing) -> dict[str, list[str]]:
+    """Return the public names of a wing by the module that holds them, modules in the order of their names."""
+    package = importlib.import_module(f"nsdlib.{wing}")
+    homes, modules = face(package.__name__), {}
+    for name in package.__all__:
+        module = f"{package.__name__}.{homes[name]}" if name in homes else package.__name__
+        modules.setdefault(module, []).append(name)
+    return dict(sorted(modules.items()))
+
+
+def _page(wing):
+    """The page of one wing."""
+    lines = [f"# `nsdlib.{wing}`", "", inspect.getdoc(importlib.import_module(f"nsdlib.{wing}")) or ""]
+    for module, names in exported(wing).items():
+        if module != f"nsdlib.{wing}":
+            lines += ["", f"## `{module}`", "", _first_line(module)]
+        for name in names:
+            directive, option = _directive(getattr(importlib.import_module(module), name))
+            lines += ["", "```{eval-rst}", f".. {directive}:: {module}.{name}", *option, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _directive(value):
+    """Sphinx's directive for what a name holds, and its option."""
+    if inspect.isclass(value):
+        return "autoclass", ["   :members:"]
+    return ("autofunction" if inspect.isroutine(value) else "py:data", [])
+
+
+def _first_line(module):
+    """The first sentence of a module's docstring, as one line."""
+    return " ".join(inspect.getdoc(importlib.import_module(module)).split("\n\n")[0].split())

@@ -1,0 +1,61 @@
+"""The page "State of the runs", from the records that runs leave."""
+
+import json
+
+from nsdlib.core.files import atomic_write
+from nsdlib.run.progress import clock
+
+STATE = """# State of the runs
+
+Duration and peak memory of each notebook's kernel, from the records beside the executed pages. *Failed* stays here until the same
+notebook of the same run is complete; an earlier complete page is still shown then.
+
+{table}
+
+{failures}## Made with
+
+{versions}
+"""
+
+
+def records(root):
+    """Load the runs' records: (run, notebook, record) of each `runs/<run>/NAME.json`, see `nsdlib.run.monitor.record`."""
+    files = sorted((root / "runs").glob("*/*.json"))
+    return [(file.parent.name, file.stem, json.loads(file.read_text())) for file in files]
+
+
+def state_page(root) -> str:
+    """Return the page "State of the runs".
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    import pandas as pd
+
+    cells, failures, versions = {}, [], {}
+    for run, name, record in records(root):
+        memory = f", {record['memory'] / 2**30:.1f} GiB" if record["memory"] else ""
+        cost = f"{clock(record['seconds'])}{memory}"
+        cells.setdefault(f"`{run}`", {})[name] = cost if record["state"] == "done" else f"**failed** after {cost}"
+        if record["state"] != "done":
+            failures.append(f"- `{run}`, {name}: {record['cause']}")
+        last = versions.setdefault(f"`{run}`", {"last run": ""})
+        if record["started"] > last["last run"]:
+            last |= {"last run": record["started"], **record["versions"]}
+    table = pd.DataFrame(cells).sort_index().fillna("not run").rename_axis("notebook").to_markdown()
+    failed = "## What failed\n\n" + "\n".join(failures) + "\n\n" if failures else ""
+    made = pd.DataFrame(versions).T.rename_axis("run").to_markdown(disable_numparse=True)
+    return STATE.format(table=table, failures=failed, versions=made)
+
+
+def write_if_changed(file, text):
+    """Write a text file, unless it holds this text already."""
+    if not file.is_file() or file.read_text() != text:
+        atomic_write(file, text)

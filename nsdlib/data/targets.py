@@ -1,0 +1,61 @@
+"""What is to be decoded from a subject's patterns: VDVAE latents and CLIP tokens of the stimuli, read a batch at a time."""
+
+import numpy as np
+
+BATCH = 128  # images read from a subject's files at a time
+
+
+def latent_targets(model, data, ids, **encoding):
+    """Compute the artifact `targets`: the true latents of training and test images.
+
+    Parameters
+    ----------
+    model : nsdlib.core.vdvae.VDVAE
+    data : nsdlib.data.nsd.NSDSubject
+    ids : dict of str to (n_images,) int
+        Of "train" and "test".
+    **encoding
+        Settings of `VDVAE.encode`: n_layers, sample, seed.
+
+    Returns
+    -------
+    xarray.Dataset
+        latents_train, latents_test (image, latent) float32.
+    """
+    import xarray as xr
+
+    arrays = {}
+    for split, images in ids.items():
+        latents = np.empty((len(images), model.n_latents(encoding["n_layers"])), dtype=np.float32)
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            latents[start : start + BATCH] = model.encode(data.stimuli(batch), image_ids=batch, **encoding)
+        arrays[f"latents_{split}"] = ((f"{split}_image", "latent"), latents)
+    return xr.Dataset(arrays, coords={f"{split}_image": images for split, images in ids.items()})
+
+
+def token_targets(embedder, data, ids):
+    """Compute the artifact `embeddings`: CLIP tokens of images and, averaged over an image's captions, of texts.
+
+    Parameters
+    ----------
+    embedder : nsdlib.core.clip.Embedder
+    data : nsdlib.data.nsd.NSDSubject
+    ids : dict of str to (n_images,) int
+        Of "train" and "test".
+
+    Returns
+    -------
+    xarray.Dataset
+        text_train, vision_train, text_test, vision_test (image, token, feature) float16.
+    """
+    import xarray as xr
+
+    arrays = {}
+    for split, images in ids.items():
+        batches = (data.stimuli(images[i : i + BATCH]) for i in range(0, len(images), BATCH))
+        vision = np.concatenate([embedder.vision(batch) for batch in batches])
+        text = embedder.text(data.captions(images))
+        arrays[f"text_{split}"] = ((f"{split}_image", "text_token", "feature"), text)
+        arrays[f"vision_{split}"] = ((f"{split}_image", "vision_token", "feature"), vision)
+    return xr.Dataset(arrays, coords={f"{split}_image": images for split, images in ids.items()})

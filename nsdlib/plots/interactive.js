@@ -1,0 +1,1 @@
+this.form.style.setProperty('--at', this.value)

@@ -1,0 +1,229 @@
+"""What the scores are worth: sources left out, noise, the other decoder, leaks and what they buy, other protocols.
+
+Each control makes one change and leaves everything else as it was: patterns, noise, seeds and test images.
+"""
+
+import numpy as np
+
+from nsdlib.core import device
+from nsdlib.core.scores.metrics import METRICS
+from nsdlib.store.zoo import load_scorer
+from nsdlib.study import leaks, statistics
+from nsdlib.study.reconstruction import KINDS, flat, score_all
+
+NO_LEAK = "no leak"
+COMPARED = ("refined", "rough", "nearest training image", "refined, true CLIP")  # systems scored under every protocol
+PROTOCOLS = ("native", "brain_diffuser", "mindeye2")  # mindeye1 differs from mindeye2 in the test images alone
+
+
+def leave_out(stages, rough, tokens, ids) -> dict:
+    """Refine images with one source left out at a time.
+
+    Parameters
+    ----------
+    stages : nsdlib.study.reconstruction.TwoStages
+    rough : (n_images, rows, columns, 3) uint8
+    tokens : dict of str to (n_images, n_tokens, n_features) float32
+        As decoded.
+    ids : (n_images,) int
+
+    Returns
+    -------
+    dict of str to (n_images, rows, columns, 3) uint8
+        "no text" and "no vision" give the other tokens all the weight, "no rough image" starts from grey and pure noise, "no
+        tokens" refines without conditioning.
+    """
+    return {
+        "no text": stages.refine(rough, tokens, ids, text_weight=0.0),
+        "no vision": stages.refine(rough, tokens, ids, text_weight=1.0),
+        "no rough image": stages.refine(np.full_like(rough, 128), tokens, ids, strength=1.0),
+        "no tokens": stages.refine(rough, tokens, ids, guidance=0.0),
+    }
+
+
+def refine_by_decoder(stages, predicted, tokens, *, names=("gru", "ridge")) -> dict:
+    """Draw and refine the images of several latent decoders, with the same tokens.
+
+    Parameters
+    ----------
+    stages : nsdlib.study.reconstruction.TwoStages
+    predicted : xarray.DataArray
+        (decoder, test_image, latent), from the artifact `ablation`.
+    tokens : dict of str to (n_images, n_tokens, n_features) float32
+    names : sequence of str
+        Decoders.
+
+    Returns
+    -------
+    dict of str to (n_images, rows, columns, 3) uint8
+        "refined, <decoder>".
+    """
+    ids = predicted.test_image.values
+    latents = {name: predicted.sel(decoder=name).values for name in names}
+    return {f"refined, {name}": stages.refine(stages.draw(one, ids), tokens, ids) for name, one in latents.items()}
+
+
+def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):
+    """Draw and refine images whose latents and tokens a ridge decoded without a leak, and with each published one.
+
+    Parameters
+    ----------
+    stages : nsdlib.study.reconstruction.TwoStages
+    train, test : nsdlib.study.reconstruction.Split
+    run : nsdlib.params.Run
+        Gives the penalties and the device.
+    predict : callable
+        `leaks.predict`, or what `Store.memoise` makes of it.
+
+    Returns
+    -------
+    images : dict of str to (n_images, rows, columns, 3) uint8
+        `NO_LEAK` first, then each of `leaks.LEAKS`.
+    badges : dict of str to str
+        What the linter says of the text tokens' decoder: one of `leaks.KINDS`.
+    """
+    images, badges = {}, {}
+    for leak in (None, *leaks.LEAKS):
+        options, decoded = {"alphas": run.alphas, "leak": leak, "device": device.pick_device(run.device)}, {}
+        for kind, values in {"latents": train.latents, **train.tokens}.items():
+            truth = test.latents if kind == "latents" else test.tokens[kind]
+            both = predict((train.patterns, flat(values)), test.patterns, flat(truth), **options)
+            decoded[kind] = both.reshape(truth.shape)
+        text = leaks.decoder((train.patterns, flat(train.tokens["text"])), **options)
+        badges[leak or NO_LEAK] = leaks.lint(text, test.patterns, flat(test.tokens["text"]), n_checked=1).kind
+        tokens = {kind: decoded[kind] for kind in KINDS}
+        images[leak or NO_LEAK] = stages.refine(stages.draw(decoded["latents"], test.ids), tokens, test.ids)
+    return images, badges
+
+
+def score_under_protocols(run, store, stimulus, systems, *, ids, own):
+    """Score the same images under several protocols.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+    store : nsdlib.store.store.Store
+        Keeps the scores.
+    stimulus : (n_images, size, size, 3) uint8
+        The test images as they were shown: a protocol resizes them as it says.
+    systems : dict of str to (n_images, rows, columns, 3) uint8
+    ids : (n_images,) int
+    own : xarray.DataArray
+        (system, metric, test_image): scores of the same systems under the run's own protocol.
+
+    Returns
+    -------
+    xarray.DataArray
+        (protocol, system, metric, test_image), the run's own protocol first.
+    """
+    import xarray as xr
+
+    scores = {run.protocol: own.sel(system=list(systems))}
+    for protocol in PROTOCOLS:
+        if protocol not in scores:
+            score = store.memoise(load_scorer(run, protocol=protocol).score, weights=("features",))
+            scores[protocol] = score_all(score, stimulus, systems, ids=ids)
+    parts = [part.drop_vars("role", errors="ignore") for part in scores.values()]
+    return xr.concat(parts, xr.Variable("protocol", list(scores)), combine_attrs="drop")
+
+
+def orders(means):
+    """Order the systems by each score under each protocol, best first.
+
+    Parameters
+    ----------
+    means : xarray.DataArray
+        (protocol, system, metric): mean scores.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Labels of the scores by protocols: the systems' names, joined by " > ".
+    """
+    import pandas as pd
+
+    rows = {}
+    for name, metric in METRICS.items():
+        values = means.sel(metric=name) * (1 if metric.higher_is_better else -1)
+        ranked = {p: means.system.values[np.argsort(-values.sel(protocol=p).values)] for p in means.protocol.values}
+        rows[metric.label] = {protocol: " > ".join(names) for protocol, names in ranked.items()}
+    return pd.DataFrame(rows).T
+
+
+def changes_with_noise(values, prior_only, *, n_bootstrap=2000, seed=0):
+    """Compute what noise on the rough image takes from the refined image, from the lowest to the highest amplitude.
+
+    Parameters
+    ----------
+    values : xarray.DataArray
+        (amplitude, metric, test_image): scores of refined images.
+    prior_only : xarray.DataArray
+        (metric,): mean scores of the two stages without the brain.
+    n_bootstrap, seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        Scores by `statistics.differences` (negative is worse) and "lost %": the loss in percent of what the brain had added, the
+        undisturbed mean's distance from `prior_only`; NaN where the brain added nothing.
+    """
+    amplitudes = values.amplitude.values
+    ends = [(amplitudes[-1], amplitudes[0])]
+    table = statistics.differences(
+        values, ends, METRICS, along="amplitude", n_bootstrap=n_bootstrap, seed=seed
+    ).droplevel(0)
+    added = values.sel(amplitude=amplitudes[0]).mean("test_image") - prior_only
+    for name, metric in METRICS.items():
+        gain = added.sel(metric=name).item() * (1 if metric.higher_is_better else -1)
+        table.loc[metric.label, "lost %"] = -100 * table.loc[metric.label, "mean"] / gain if gain > 0 else np.nan
+    return table
+
+
+def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
+    """Place the refined images between "prior only", 0, and "refined, all true", 1, in every score.
+
+    Parameters
+    ----------
+    values : xarray.DataArray
+        (system, metric, test_image), the artifact `scores`.
+    n_bootstrap, seed : int
+
+    Returns
+    -------
+    dict of str to (1 + n_bootstrap,) float64
+        Label of a score to the place over all images, and over each resample of them (`statistics.place_between`).
+    """
+    ends = ("prior only", "refined", "refined, all true")
+    rows = {metric.label: values.sel(metric=name) for name, metric in METRICS.items()}
+    return {
+        label: statistics.place_between(*(row.sel(system=s).values for s in ends), n_bootstrap=n_bootstrap, seed=seed)
+        for label, row in rows.items()
+    }
+
+
+def as_dataset(left_out, by_decoder, leaky, badges, by_protocol):
+    """Pack the artifact `controls`.
+
+    Parameters
+    ----------
+    left_out, by_decoder : xarray.DataArray
+        (system, metric, test_image).
+    leaky : xarray.DataArray
+        (leak, metric, test_image).
+    badges : dict of str to str
+        The linter's word on each leak.
+    by_protocol : xarray.DataArray
+        (protocol, system, metric, test_image).
+
+    Returns
+    -------
+    xarray.Dataset
+        `value` (system, metric, test_image) with the systems' `role`, `leaky` with the `badge` of each leak, and `by_protocol`
+        (protocol, compared, metric, test_image).
+    """
+    import xarray as xr
+
+    roles = ["left out"] * left_out.sizes["system"] + ["decoder compared"] * by_decoder.sizes["system"]
+    value = xr.concat([left_out, by_decoder], "system").assign_coords(role=("system", roles))
+    arrays = {"value": value, "leaky": leaky, "by_protocol": by_protocol.rename(system="compared")}
+    return xr.Dataset(arrays).assign_coords(badge=("leak", [badges[name] for name in leaky.leak.values]))

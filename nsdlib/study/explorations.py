@@ -1,0 +1,280 @@
+"""Explorations: read a run's results once, then compute anew for any settings, without widgets and without figures.
+
+Each class reads when it is made, and its `compute` takes values by name; `nsdlib.plots.explore` puts controls beside them.
+"""
+
+import numpy as np
+
+from nsdlib.data.nsd import TR, NSDSubject
+from nsdlib.store import zoo
+from nsdlib.store.store import Store
+
+ALL_REGIONS = "all regions"
+
+
+class VoxelFits:
+    """Fits of all HRFs of the library to one voxel in one run of session 1.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+        Needs the artifact `glm` (notebook 01) and the time series of session 1.
+    """
+
+    def __init__(self, run):
+        from nsdlib.core.glm import hrf
+        from nsdlib.data.glm_sessions import read_session
+
+        glm = Store(run).load("glm").isel(session=0)
+        subject = NSDSubject(run.data, run.subject, run.n_sessions)
+        self.background = subject.volume("mean")  # (X, Y, Z)
+        self.voxels = glm.roi_voxel.values  # (n_voxels,) flat C-order indices into the volume
+        mask = np.zeros(subject.brainmask.shape, dtype=bool)
+        mask.flat[self.voxels] = True
+        self._design, self._series = read_session(subject, 1, mask)
+        self._maps = glm[["hrf_r2", "hrf_index", "onoff_r2", "mean"]].sel(voxel=self.voxels).load()
+        self.n_runs, self.hrf_index = len(self._series), self._maps.hrf_index.values  # (n_voxels,)
+        self.peaks = hrf.peak_seconds()  # (n_hrfs,)
+        self.positions = np.stack(np.unravel_index(self.voxels, mask.shape), axis=1)  # (n_voxels, 3)
+        self.start = self.positions[self._maps.onoff_r2.values.argsort()[3 * len(self.voxels) // 4]]  # it responds
+
+    def compute(self, x, y, z, number):
+        """Fit the voxel of slice z that lies nearest to x and y, in the run of this number (from 1).
+
+        Returns
+        -------
+        xarray.Dataset
+            measured (volume) and fit (hrf, volume), percent of the mean, see `fit_hrfs`; onset (trial) and the coordinate volume,
+            seconds; r2 (hrf), percent of the session's variance. Attributes: chosen (the HRF, from 0) and position (x, y, z).
+        """
+        import xarray as xr
+
+        from nsdlib.core.glm import hrf
+
+        row = nearest_voxel(self.positions, (x, y, z))
+        labels, series, voxel = self._design[number - 1], self._series[number - 1][:, row], self._maps.isel(voxel=row)
+        measured, fits = fit_hrfs(labels, series, hrfs=hrf.sampled_library(TR), tr=TR, mean=float(voxel["mean"]))
+        results = {"measured": ("volume", measured), "fit": (("hrf", "volume"), fits)}
+        results |= {"onset": ("trial", TR * np.flatnonzero(labels)), "r2": ("hrf", voxel.hrf_r2.values)}
+        attributes = {"chosen": int(voxel.hrf_index), "position": self.positions[row].tolist()}
+        return xr.Dataset(results, coords={"volume": TR * np.arange(len(measured))}, attrs=attributes)
+
+
+class RegionMeasures:
+    """Where regions lie, and how well repeats agree in each.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+        Needs the artifact `betas` (notebook 02), and single trials: `glm` or the betas of the files, as the run says.
+    """
+
+    def __init__(self, run):
+        from nsdlib.study.betas import read_trials, trials_from_glm
+        from nsdlib.study.reliability import reliability
+
+        store, subject = Store(run), NSDSubject(run.data, run.subject, run.n_sessions)
+        ceiling = store.load("betas").noise_ceiling.values
+        if run.betas == "glm":
+            trials = trials_from_glm(store.load("glm"), subject, roi=run.roi)
+        else:
+            trials = read_trials(subject, roi=run.roi, version=run.betas_version)
+        agreement = reliability(trials.betas.values, trials.image_id.values)
+        self.measures = {"correlation of repeats": agreement, "noise ceiling (percent)": ceiling}  # each (n_voxels,)
+        self.regions, self.background = _regions(trials), subject.volume("mean")
+        self._voxels = trials.voxel.values
+        self.slices = np.unique(np.unravel_index(self._voxels, self.background.shape)[2])
+
+    def compute(self, region, z, measure):
+        """Collect one region or `ALL_REGIONS` on three slices around z, and the values of a measure in its voxels.
+
+        Returns
+        -------
+        masks : dict of str to (X, Y, Z) bool
+        slices : list of int
+        values : dict of str to (n,) float
+            Region to the measure in its voxels, and last those of all voxels.
+        """
+        regions = self.regions if region == ALL_REGIONS else {region: self.regions[region]}
+        masks = {name: np.zeros(self.background.shape, dtype=bool) for name in regions}
+        for name, inside in regions.items():
+            masks[name].flat[self._voxels[inside]] = True
+        slices = [i for i in (z - 1, z, z + 1) if 0 <= i < self.background.shape[2]]
+        values = self.measures[measure]
+        return masks, slices, {name: values[inside] for name, inside in regions.items()} | {"all voxels": values}
+
+
+class Reconstruction:
+    """A test image drawn and refined with other settings than the run's.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+        Needs the artifacts `ablation` (notebook 03) and `reconstruction` (notebook 05), and the run's models.
+    """
+
+    def __init__(self, run):
+        store = Store(run)
+        self._stored, self._predicted = store.load("reconstruction"), store.load("ablation").predicted
+        self._vdvae, self._diffusion = zoo.load_vdvae(run), zoo.load_diffusion(run)
+        self._fixed = {name: zoo.refinement(run)[name] for name in ("n_steps", "sampler", "faithful")}
+        self.image_ids = self._stored.test_image.values.tolist()
+        self.decoders = self._predicted.decoder.values.tolist()
+
+    def compute(self, image, decoder, n_layers, seed, **refinement):
+        """Draw the rough image of a decoder's first layers and refine it, with settings as `diffusion.refine` takes them.
+
+        Returns
+        -------
+        images : dict of str to (rows, columns, 3) uint8
+            seen, rough and refined.
+        scores : dict of str to (PixCorr, SSIM)
+            Of the last two.
+        """
+        from nsdlib.core.images import resize
+        from nsdlib.core.scores.similarity import pixcorr, ssim
+
+        row = [self.image_ids.index(image)]
+        stored = self._stored.isel(test_image=row)
+        latents = self._predicted.sel(decoder=decoder)[row, : self._vdvae.n_latents(n_layers)].values
+        rough = self._vdvae.decode(latents, seed=seed, image_ids=[image])
+        tokens, seen = (stored.text_pred.values, stored.vision_pred.values), stored.stimulus.values
+        refined = self._diffusion.refine(rough, *tokens, image_ids=[image], seed=seed, **refinement, **self._fixed)
+        images, scores = {"seen": seen[0]}, {}
+        for stage, made in (("rough", rough), ("refined", refined)):
+            truth = resize(seen, made.shape[1])
+            images[stage], scores[stage] = made[0], (pixcorr(truth, made)[0], ssim(truth, made)[0])
+        return images, scores
+
+
+class RegionAlteration:
+    """A test image from a pattern in which a region is silenced or driven, read by ridges and drawn by both stages.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+        Needs the artifacts `betas`, `targets`, `embeddings` and `reconstruction` (notebooks 02, 03 and 05), and the run's models.
+
+    Notes
+    -----
+    All three targets are read by ridges, whatever decoder the run has, and given back their spread as in training.
+    """
+
+    def __init__(self, run):
+        from nsdlib.core.device import pick_device
+        from nsdlib.core.ridge import Ridge
+
+        store, self._run = Store(run), run
+        betas, self._stored, embeddings = (store.load(name) for name in ("betas", "reconstruction", "embeddings"))
+        X_train, latents = betas.X_train.values, store.load("targets").latents_train
+        self._vdvae, self._diffusion = zoo.load_vdvae(run), zoo.load_diffusion(run)
+        targets = {"latents": latents[:, : self._vdvae.n_latents(run.n_layers)].values}
+        targets |= {kind: embeddings[f"{kind}_train"].values for kind in ("text", "vision")}
+        self._shapes = {kind: target.shape[1:] for kind, target in targets.items()}
+        self._ridges = {
+            kind: Ridge(zoo.alphas(run, kind), device=pick_device(run.device)).fit(
+                X_train, target.reshape(len(target), -1)
+            )
+            for kind, target in targets.items()
+        }
+        self._patterns, self.regions = betas.X_test, _regions(betas)
+        self.image_ids = betas.test_image.values.tolist()
+
+    def compute(self, image, region, scale, add):
+        """Reconstruct an image from its pattern as measured, with a region altered, and with as many other voxels altered.
+
+        Returns
+        -------
+        seen : (rows, columns, 3) uint8
+        rough, refined : (3, rows, columns, 3) uint8
+        moved : list of float
+            Mean distance of the second and third refined image from the first, in grey levels.
+        """
+        from nsdlib.core.ridge import rescale
+
+        run, image_ids = self._run, [image] * 3
+        pattern, voxels = self._patterns.sel(test_image=image).values, self.regions[region]
+        altered = alter(pattern, voxels, scale=scale, add=add, seed=run.seed)
+        mode = "none" if run.renormalise == "none" else "train"  # one pattern has no moments of a test set
+        latents, text, vision = (
+            rescale(ridge.predict(altered), ridge, mode=mode).reshape(3, *self._shapes[kind])
+            for kind, ridge in self._ridges.items()
+        )
+        rough = self._vdvae.decode(latents, seed=run.seed, image_ids=image_ids)
+        refined = self._diffusion.refine(rough, text, vision, image_ids=image_ids, **zoo.refinement(run))
+        moved = [np.abs(refined[0].astype(int) - other).mean() for other in refined[1:]]
+        return self._stored.stimulus.sel(test_image=image).values, rough, refined, moved
+
+
+def nearest_voxel(positions, target):
+    """Find the row of positions (n_voxels, 3) nearest to a target (x, y, z) on its slice z; a slice without any is an error."""
+    on_slice = np.flatnonzero(positions[:, 2] == target[2])
+    if not len(on_slice):
+        raise ValueError(f"no voxel of the region lies on slice z = {target[2]}; choose another slice.")
+    return int(on_slice[np.square(positions[on_slice, :2] - target[:2]).sum(axis=1).argmin()])
+
+
+def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
+    """Fit single trials to one voxel's series in one run, with each HRF, by least squares.
+
+    Parameters
+    ----------
+    labels : (n_volumes,) int
+        The run's design, a number other than 0 at each onset.
+    series : (n_volumes,) float
+        BOLD, scanner units.
+    hrfs : (n_hrfs, n_samples) float
+        Sampled at the volumes.
+    tr : float
+        Seconds between volumes.
+    mean : float, optional
+        Of the voxel over all runs, of which the results are percent; of this run when not given.
+
+    Returns
+    -------
+    measured : (n_volumes,) float64
+        Percent of the mean, without drift.
+    fits : (n_hrfs, n_volumes) float64
+        Of the same; trials of different runs never overlap, so the other runs do not matter.
+    """
+    import torch
+
+    from nsdlib.core.glm.design import voxel_series
+    from nsdlib.core.glm.linear import least_squares, solve_block
+
+    design, measured = voxel_series(labels, series, tr=tr, mean=mean)
+    blocks = [solve_block(design.regressors(design.drift.new_tensor(hrf)), design.no_columns, run=1) for hrf in hrfs]
+    fits = [(block.regressors @ least_squares([block], [measured]))[:, 0] for block in blocks]
+    return measured[:, 0].numpy(), torch.stack(fits).numpy()
+
+
+def alter(pattern, voxels, *, scale, add, seed):
+    """Multiply and shift the responses of a region, and those of as many other voxels instead.
+
+    Parameters
+    ----------
+    pattern : (n_voxels,) float
+        Z-scored: 0 is a voxel's mean over training images, 1 a standard deviation above it.
+    voxels : (n_voxels,) bool
+        The region.
+    scale : float
+        0 silences: the voxels answer as to the average image.
+    add : float
+        Standard deviations; drives the voxels, whatever the image.
+    seed : int
+        Of the other voxels: as many as the region has, drawn at random outside it; all of them where they do not suffice.
+
+    Returns
+    -------
+    (3, n_voxels) float32
+        The pattern as it is, with the region altered, and with the other voxels altered.
+    """
+    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~voxels))[: voxels.sum()]
+    others, changed = np.isin(np.arange(len(voxels)), drawn), scale * pattern + add
+    return np.stack([pattern, *(np.where(where, changed, pattern) for where in (voxels, others))]).astype(np.float32)
+
+
+def _regions(dataset):
+    """Name to voxels of the regions that have any."""
+    members = zip(dataset.region.values.tolist(), dataset.in_region.values, strict=True)
+    return {name: inside for name, inside in members if inside.any()}

@@ -1,0 +1,230 @@
+"""Decoded VDVAE latents: training and differences of the decoders (notebook 03), and what each number of layers gives (04)."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from nsdlib.core import networks
+from nsdlib.core.ridge import rescale
+from nsdlib.core.scores.similarity import pixcorr, ssim
+from nsdlib.core.training import PATIENCE_STOP
+from nsdlib.study import ablation, leaks, statistics
+
+MEASURES = {"PixCorr": pixcorr, "SSIM": ssim}
+SYSTEMS = (
+    "decoded",
+    "oracle",
+    "floor",
+)  # latents that images are drawn from: predicted, true, the training images' mean
+
+
+def training_table(fits):
+    """Summarise how long each decoder trained, and which networks `max_epochs` cut off before they had finished.
+
+    Parameters
+    ----------
+    fits : dict of str to list of nsdlib.study.ablation.Fitted
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        Decoders by seconds of a fit, penalty, and best epoch of each seed.
+    cut_off : list of str
+    """
+    import pandas as pd
+
+    rows, cut_off = {}, []
+    for name, by_seed in fits.items():
+        rows[name], decoder = {"seconds a fit": f"{np.mean([fit.seconds for fit in by_seed]):.1f}"}, by_seed[0].decoder
+        if name == "ridge":
+            rows[name]["penalty"] = f"{decoder.alpha:g} of {', '.join(f'{a:g}' for a in decoder.alphas)}"
+            continue
+        histories = [fit.decoder.history for fit in by_seed]
+        n_epochs = [(len(history.rates), len(history.errors)) for history in histories]
+        rows[name]["best epoch"] = ", ".join(f"{best} of {last}" for best, last in n_epochs)
+        if any(last - best < PATIENCE_STOP for best, last in n_epochs):
+            cut_off.append(name)
+    return pd.DataFrame(rows).T.fillna(""), sorted(cut_off)
+
+
+def error_differences(errors, first, others, **bootstrap):
+    """Compare one decoder's errors with those of others, image by image; negative is better for the first.
+
+    Parameters
+    ----------
+    errors : xarray.DataArray
+        (decoder, measure, test_image).
+    first : str
+    others : sequence of str
+    **bootstrap
+        n_bootstrap and seed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by ("first - other", measure): mean, low, high, p, n, and p corrected for all rows together (Holm).
+    """
+    import pandas as pd
+
+    rows = {}
+    for other in others:
+        for measure in errors.measure.values:
+            pair = [errors.sel(decoder=name, measure=measure).values for name in (first, other)]
+            rows[f"{first} - {other}", measure.upper()] = statistics.paired_difference(*pair, **bootstrap)
+    table = pd.DataFrame(rows).T.astype({"n": int})
+    table["p corrected"] = statistics.holm(table["p"])
+    return table
+
+
+def lint_decoders(fits, X_test, Y_test, *, mode) -> dict:
+    """Ask the linter about the first seed's decoder of every kind, its predictions rescaled as `mode` says: dict of Report."""
+    reports = {}
+    for name, by_seed in fits.items():
+        decoder = by_seed[0].decoder
+        reports[name] = leaks.lint(
+            lambda X, _, decoder=decoder: rescale(decoder.predict(X), decoder, mode=mode), X_test, Y_test
+        )
+    return reports
+
+
+@dataclass(frozen=True)
+class LayerFit:
+    """A decoder of the latents of the first so many layers.
+
+    Attributes
+    ----------
+    n_latents, n_parameters : int
+    seconds : float
+        Of fit and prediction.
+    megabytes : float
+        What the fitted decoder holds to predict.
+    errors : dict of str to (2, n_images) float64
+        Mean squared errors, of the prediction and of the mean latent, over "all its layers" and over those of the smallest count.
+    images : dict of str to (n_images, size, size, 3) uint8
+        Rough images, drawn from each of `SYSTEMS`.
+    """
+
+    n_latents: int
+    n_parameters: int
+    seconds: float
+    megabytes: float
+    errors: dict
+    images: dict
+
+
+def fit_by_layers(model, X, targets, *, run, in_region, ids) -> dict:
+    """Fit the run's decoder to each number of layers in its `layer_counts`, and draw the test images from what it predicts.
+
+    A small fit before the first one, whose result is thrown away, keeps the loading of libraries out of the seconds.
+
+    Parameters
+    ----------
+    model : nsdlib.core.vdvae.VDVAE
+    X : (X_train, X_test)
+        Patterns (n_images, n_voxels).
+    targets : xarray.Dataset
+        The artifact.
+    run : nsdlib.params.Run
+    in_region : (n_regions, n_voxels) bool
+    ids : (n_test,) int
+
+    Returns
+    -------
+    dict of int to LayerFit
+    """
+    options = {"seed": run.decoder_seeds[0], **ablation.options(run, in_region)}
+    warm_up = networks.make(run.decoder, **options | {"max_epochs": 1})
+    warm_up.fit(X[0], targets.latents_train[:, :16].values)
+    n_first, draw, fits = model.n_latents(min(run.layer_counts)), {"seed": run.seed, "image_ids": ids}, {}
+    for n_layers in run.layer_counts:
+        n_latents = model.n_latents(n_layers)
+        Y_train, Y_test = (targets[f"latents_{split}"][:, :n_latents].values for split in ("train", "test"))
+        decoder = networks.make(run.decoder, **options)
+        start = time.perf_counter()
+        predicted = decoder.fit(X[0], Y_train).predict(X[1])
+        seconds = time.perf_counter() - start
+        mean = np.broadcast_to(decoder.targets.mean, Y_test.shape)
+        squared = [np.square(latents - Y_test) for latents in (predicted, mean)]
+        parts = {"all its layers": slice(None), f"the first {min(run.layer_counts)}": slice(n_first)}
+        latents = dict(zip(SYSTEMS, (rescale(predicted, decoder, mode=run.renormalise), Y_test, mean), strict=True))
+        fits[n_layers] = LayerFit(
+            n_latents,
+            networks.count_parameters(run.decoder, X[0].shape[1], n_latents, options["groups"]),
+            seconds,
+            decoder.n_bytes / 1e6,
+            {
+                name: np.stack([e[:, part].mean(axis=1, dtype=np.float64) for e in squared])
+                for name, part in parts.items()
+            },
+            {system: model.decode(values, **draw) for system, values in latents.items()},
+        )
+    return fits
+
+
+def explained(fits, **bootstrap):
+    """Compute the explained variance of each fit, over all its layers and over those of the smallest count.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by (number of layers, which layers): mean, low, high, n; see `ablation.explained_variance`.
+    """
+    import pandas as pd
+
+    rows = {
+        (n_layers, name): ablation.explained_variance(*errors, **bootstrap)
+        for n_layers, fit in fits.items()
+        for name, errors in fit.errors.items()
+    }
+    return pd.DataFrame(rows).T
+
+
+def score_by_layers(fits, stimulus, *, ids):
+    """Score the rough images of each fit: (n_layers, system, measure, test_image) float64, `MEASURES` of images of `SYSTEMS`."""
+    import xarray as xr
+
+    values = [[[f(stimulus, fit.images[s]) for f in MEASURES.values()] for s in SYSTEMS] for fit in fits.values()]
+    axes = {"n_layers": list(fits), "system": list(SYSTEMS), "measure": list(MEASURES), "test_image": ids}
+    return xr.DataArray(np.array(values), coords=axes, name="score")
+
+
+def gains_of_most(score, **bootstrap):
+    """Compare the largest number of layers with each smaller one, as decoded, image by image.
+
+    Parameters
+    ----------
+    score : xarray.DataArray
+        From `score_by_layers`.
+
+    Returns
+    -------
+    gains : pandas.DataFrame
+        Indexed by (measure, number of layers), ascending: mean, low, high, p, n of the differences.
+    sufficient : dict of str to int
+        Measure to the smallest number of layers whose score cannot be told from that of the largest, or is better.
+    """
+    import pandas as pd
+
+    rows, sufficient, counts = {}, {}, sorted(score.n_layers.values.tolist())
+    for measure in score.measure.values:
+        decoded = score.sel(system="decoded", measure=measure)
+        for n_layers in counts:
+            pair = (decoded.sel(n_layers=k).values for k in (counts[-1], n_layers))
+            rows[measure, n_layers] = gain = statistics.paired_difference(*pair, **bootstrap)
+            if gain["low"] <= 0:
+                sufficient.setdefault(measure, n_layers)
+    return pd.DataFrame(rows).T, sufficient
+
+
+def layer_dataset(score, explained_variance, fits):
+    """Pack the artifact `latent_size`: scores, explained variance of all layers of each fit, and what each costs."""
+    import xarray as xr
+
+    dataset = xr.Dataset({"score": score})
+    for name in ("n_latents", "seconds", "megabytes", "n_parameters"):
+        dataset[name] = ("n_layers", [getattr(fit, name) for fit in fits.values()])
+    of_all = explained_variance.xs("all its layers", level=1)
+    for bound in ("mean", "low", "high"):
+        dataset[f"explained_{bound}"] = ("n_layers", of_all.loc[list(fits), bound].to_numpy(dtype=np.float64))
+    return dataset

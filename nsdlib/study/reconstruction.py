@@ -1,0 +1,264 @@
+"""Both stages as a whole: from patterns to rough and refined images, the images that bound their scores, and the scores.
+
+Stage 1 draws a rough image (the paper's *initial guess*) from decoded VDVAE latents; stage 2, a diffusion model, refines it with
+decoded CLIP tokens as its conditioning (Veronese et al. 2025, section 3.3). Floors are images made without the brain, ceilings
+those made from the true latents and tokens of the test images.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nsdlib.core import device, ridge
+from nsdlib.core.images import resize
+from nsdlib.store.zoo import alphas, load_diffusion, load_vdvae, refinement
+from nsdlib.study import leaks
+
+KINDS = ("text", "vision")  # of CLIP tokens
+ROLES = {
+    "refined": "decoded",
+    "rough": "decoded",
+    "mean image": "floor",
+    "another test image": "floor",
+    "prior only": "floor",
+    "nearest training image": "retrieval",
+    "rough, true latents": "ceiling",
+    "refined, true CLIP": "ceiling",
+    "refined, all true": "ceiling",
+}
+STORED = {  # array of the artifact `reconstruction` to what it holds
+    "stimulus": "stimulus",
+    "rough": "rough",
+    "refined": "refined",
+    "prior_only": "prior only",
+    "nearest": "nearest training image",
+    "rough_true": "rough, true latents",
+    "true_clip": "refined, true CLIP",
+    "all_true": "refined, all true",
+}
+BATCH = 128  # images read from a subject's files at a time
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training or test images: their patterns, and what is to be decoded from them.
+
+    Attributes
+    ----------
+    ids : (n_images,) int
+    patterns : (n_images, n_voxels) float32
+    latents : (n_images, n_latents) float32
+        Of the VDVAE layers that are decoded.
+    tokens : dict of str to (n_images, n_tokens, n_features) array
+        CLIP tokens of each of `KINDS`.
+    """
+
+    ids: np.ndarray
+    patterns: np.ndarray
+    latents: np.ndarray
+    tokens: dict
+
+    @classmethod
+    def of(cls, name, betas, targets, embeddings, *, n_latents) -> "Split":
+        """Take "train" or "test" from the artifacts of notebooks 02, 03 and 05."""
+        return cls(
+            betas[f"{name}_image"].values,
+            betas[f"X_{name}"].values,
+            targets[f"latents_{name}"][:, :n_latents].values,
+            {kind: embeddings[f"{kind}_{name}"].values for kind in KINDS},
+        )
+
+
+class TwoStages:
+    """The run's VDVAE and diffusion model; every set of images that they make is kept in the run's store.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+        Says which weights, and how images are refined.
+    store : nsdlib.store.store.Store
+    """
+
+    def __init__(self, run, store):
+        self.vdvae, self.diffusion = load_vdvae(run), load_diffusion(run)
+        self.seed, self.settings = run.seed, refinement(run)
+        self._draw = store.memoise(self.vdvae.decode, weights=("vdvae",))
+        self._refine = store.memoise(self.diffusion.refine, weights=("versatile_diffusion",))
+
+    def draw(self, latents, ids) -> np.ndarray:
+        """Draw rough images (n_images, rows, columns, 3) uint8 from latents (n_images, n_latents)."""
+        return self._draw(latents, seed=self.seed, image_ids=ids)
+
+    def refine(self, rough, tokens, ids, **changed) -> np.ndarray:
+        """Refine rough images with tokens of both `KINDS`; `changed` replaces settings of the run."""
+        return self._refine(rough, *(tokens[kind] for kind in KINDS), image_ids=ids, **self.settings | changed)
+
+    def alone(self, latents, tokens, ids, k) -> np.ndarray:
+        """Compute the refined image of row `k` by itself, without the store and without the other images."""
+        row = slice(k, k + 1)
+        rough = self.vdvae.decode(latents[row], seed=self.seed, image_ids=ids[row])
+        both = (tokens[kind][row] for kind in KINDS)
+        return self.diffusion.refine(rough, *both, image_ids=ids[row], **self.settings)[0]
+
+
+def decode_tokens(train, patterns, *, run, decode=ridge.decode) -> dict:
+    """Decode CLIP tokens from patterns by two ridge regressions, with their spread given back as the run says.
+
+    Parameters
+    ----------
+    train : Split
+    patterns : (n_images, n_voxels) float32
+        Of the test images.
+    run : nsdlib.params.Run
+    decode : callable
+        `ridge.decode`, or what `Store.memoise` makes of it.
+
+    Returns
+    -------
+    dict of str to (n_images, n_tokens, n_features) float32
+    """
+    decoded = {}
+    for kind, tokens in train.tokens.items():
+        values = decode(train.patterns, flat(tokens), patterns, mode=run.renormalise, **_ridge_options(run, kind))
+        decoded[kind] = values.reshape(len(patterns), *tokens.shape[1:])
+    return decoded
+
+
+def check_tokens(train, test, *, run):
+    """Ask the linter whether the token decoders' predictions for an image follow from its own pattern alone.
+
+    Returns
+    -------
+    dict of str to (float, nsdlib.study.leaks.Report)
+        The chosen penalty and the linter's report for each of `KINDS`.
+    """
+    reports = {}
+    for kind, tokens in train.tokens.items():
+        fitted = ridge.Ridge(**_ridge_options(run, kind)).fit(train.patterns, flat(tokens))
+
+        def predict(X, _, fitted=fitted):
+            return ridge.rescale(fitted.predict(X), fitted, mode=run.renormalise)
+
+        reports[kind] = fitted.alpha, leaks.lint(predict, test.patterns, test.tokens[kind])
+    return reports
+
+
+def _ridge_options(run, kind):
+    """Penalties and device of the ridge to one kind of tokens."""
+    return {"alphas": alphas(run, kind), "device": device.pick_device(run.device)}
+
+
+def flat(values):
+    """Reshape (n_images, ...) to (n_images, n_targets)."""
+    return values.reshape(len(values), -1)
+
+
+def floors(stages, train, stimulus, *, ids, nearest, read) -> dict:
+    """Make the images that bound the scores from below, for the test images `ids`.
+
+    Parameters
+    ----------
+    stages : TwoStages
+    train : Split
+    stimulus : (n_images, size, size, 3) uint8
+        The test images as they are scored.
+    ids, nearest : (n_images,) int
+        Test images, and the training image with the nearest pattern for each (`selection.nearest_patterns`).
+    read : callable
+        ids -> stimuli, `NSDSubject.stimuli`.
+
+    Returns
+    -------
+    dict of str to (n_images, rows, columns, 3) uint8
+        "mean image" of the training images, "another test image", "prior only" (both stages from the mean latents and tokens of
+        the training images), and "nearest training image", which knows the brain and generates nothing.
+    """
+    n_images, size = len(ids), stimulus.shape[1]
+    total = np.zeros(stimulus.shape[1:])
+    for start in range(0, len(train.ids), BATCH):
+        total += resize(read(train.ids[start : start + BATCH]), size).sum(axis=0)
+    mean_image = (total / len(train.ids)).round().astype(np.uint8)
+    mean_latents = np.tile(train.latents.mean(axis=0), (n_images, 1))
+    mean_tokens = {
+        kind: np.repeat(tokens.mean(0, dtype=np.float32)[None], n_images, 0) for kind, tokens in train.tokens.items()
+    }
+    return {
+        "mean image": np.repeat(mean_image[None], n_images, axis=0),
+        "another test image": np.roll(stimulus, 1, axis=0),
+        "prior only": stages.refine(stages.draw(mean_latents, ids), mean_tokens, ids),
+        "nearest training image": resize(read(nearest), size),
+    }
+
+
+def ceilings(stages, test, rough) -> dict:
+    """Make the images that bound the scores from above: one stage, or both, from what is true of the test images.
+
+    Parameters
+    ----------
+    stages : TwoStages
+    test : Split
+    rough : (n_images, rows, columns, 3) uint8
+        As decoded.
+
+    Returns
+    -------
+    dict of str to (n_images, rows, columns, 3) uint8
+        "rough, true latents", "refined, true CLIP" (from the decoded rough image) and "refined, all true".
+    """
+    rough_true = stages.draw(test.latents, test.ids)
+    return {
+        "rough, true latents": rough_true,
+        "refined, true CLIP": stages.refine(rough, test.tokens, test.ids),
+        "refined, all true": stages.refine(rough_true, test.tokens, test.ids),
+    }
+
+
+def score_all(score, stimulus, systems, *, ids, along="system"):
+    """Score several sets of reconstructions of the same images.
+
+    Parameters
+    ----------
+    score : callable
+        `Scorer.score`, or what `Store.memoise` makes of it.
+    stimulus : (n_images, size, size, 3) uint8
+    systems : dict of str to (n_images, rows, columns, 3) uint8
+    ids : (n_images,) int
+    along : str
+        Name of the new dimension.
+
+    Returns
+    -------
+    xarray.DataArray
+        (along, metric, test_image) float64.
+    """
+    import xarray as xr
+
+    scores = [score(stimulus, images) for images in systems.values()]
+    return xr.concat(scores, xr.Variable(along, list(systems))).assign_coords(test_image=ids)
+
+
+def as_dataset(images, tokens, *, ids, nearest):
+    """Pack the artifact `reconstruction`.
+
+    Parameters
+    ----------
+    images : dict of str to (n_images, rows, columns, 3) uint8
+        With the names of `STORED`; others are left out.
+    tokens : dict of str to (n_images, n_tokens, n_features) array
+        As decoded; kept as float16.
+    ids, nearest : (n_images,) int
+        As for `floors`.
+
+    Returns
+    -------
+    xarray.Dataset
+    """
+    import xarray as xr
+
+    arrays = {
+        name: (("test_image", f"{name}_row", f"{name}_column", "colour"), images[what]) for name, what in STORED.items()
+    }
+    for kind, values in tokens.items():
+        arrays[f"{kind}_pred"] = (("test_image", f"{kind}_token", "feature"), values.astype(np.float16))
+    arrays["nearest_image"] = ("test_image", nearest)
+    return xr.Dataset(arrays, coords={"test_image": ids})

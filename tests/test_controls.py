@@ -1,0 +1,146 @@
+"""Each control changes one thing; planted effects of decoders, leaks, noise and protocols come out."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from test_reconstruction import N_TEST, Stages, split
+
+from nsdlib.core.scores.metrics import METRICS
+from nsdlib.params import load_run
+from nsdlib.study import controls, leaks
+
+IDS = np.arange(N_TEST)
+
+
+@pytest.fixture(scope="module")
+def splits():
+    weights = np.random.default_rng(5).standard_normal((30, 26)).astype(np.float32)
+    return split(60, 100, weights), split(N_TEST, 500, weights)
+
+
+class Recorder(Stages):
+    """Notes what each refinement was asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def refine(self, rough, tokens, ids, **changed):
+        self.asked.append((rough, tokens, changed))
+        return super().refine(rough, tokens, ids)
+
+
+def scores(level, axis, names):
+    """(axis, metric, test_image): the mean of each entry as planted, the better the higher whatever the metric's direction."""
+    rng = np.random.default_rng(0)
+    sign = np.array([1 if metric.higher_is_better else -1 for metric in METRICS.values()])
+    noise = 0.001 * rng.standard_normal((len(names), len(METRICS), 40))
+    values = 0.5 + sign[None, :, None] * np.array(level)[:, None, None] + noise
+    return xr.DataArray(values, dims=(axis, "metric", "test_image"), coords={axis: names, "metric": list(METRICS)})
+
+
+def test_one_source_is_left_out_at_a_time(splits):
+    _, test = splits
+    stages, rough = Recorder(), np.full((N_TEST, 8, 8, 3), 50, np.uint8)
+    images = controls.leave_out(stages, rough, test.tokens, test.ids)
+    changes = dict(zip(images, stages.asked, strict=True))
+    assert [changed for *_, changed in changes.values()] == [
+        {"text_weight": 0.0}, {"text_weight": 1.0}, {"strength": 1.0}, {"guidance": 0.0}]  # fmt: skip
+    assert all((drawn == (128 if name == "no rough image" else 50)).all() for name, (drawn, *_) in changes.items())
+    assert all(tokens is test.tokens for _, tokens, _ in changes.values())
+
+
+def test_decoders_differ_in_their_latents_alone(splits):
+    _, test = splits
+    latents = np.stack([np.zeros((N_TEST, 6)), np.full((N_TEST, 6), 20.0)])
+    axes = {"decoder": ["ridge", "gru"], "test_image": test.ids}
+    predicted = xr.DataArray(latents, dims=("decoder", "test_image", "latent"), coords=axes)
+    stages = Recorder()
+    images = controls.refine_by_decoder(stages, predicted, test.tokens)
+    assert list(images) == ["refined, gru", "refined, ridge"]
+    assert [rough.flat[0] for rough, *_ in stages.asked] == [120, 100]
+    assert all(tokens is test.tokens and not changed for _, tokens, changed in stages.asked)
+
+
+def test_leaks_are_planted_and_named(splits):
+    train, test = splits
+    run = load_run("small").model_copy(update={"alphas": (0.1, 1000.0), "device": "cpu"})
+    stages, calls = Recorder(), []
+
+    def predict(*arguments, **options):
+        calls.append(options["leak"])
+        return leaks.predict(*arguments, **options)
+
+    images, badges = controls.refine_with_leaks(stages, train, test, run=run, predict=predict)
+    assert list(images) == list(badges) == [controls.NO_LEAK, *leaks.LEAKS]
+    assert list(badges.values()) == ["inductive", "transductive", "transductive", "reads test labels"]
+    assert calls == [leak for leak in (None, *leaks.LEAKS) for _ in range(3)]  # latents and both kinds of tokens
+    wanted = leaks.predict((train.patterns, train.latents), test.patterns, test.latents, alphas=run.alphas)
+    np.testing.assert_array_equal(stages.asked[0][0], stages.draw(wanted, test.ids))
+    assert all(tokens["text"].shape == test.tokens["text"].shape for _, tokens, _ in stages.asked)
+
+
+def test_protocols_are_scored_beside_the_runs_own(monkeypatch):
+    def load_scorer(run, *, protocol):
+        level = {"native": 0.1, "brain_diffuser": 0.2, "mindeye2": 0.3}[protocol]
+
+        class Scorer:
+            def score(self, truth, images):
+                assert truth is stimulus
+                return scores([level], "system", ["a"]).isel(system=0, drop=True).isel(test_image=slice(N_TEST))
+
+        return Scorer()
+
+    class Keeper:
+        def memoise(self, function, *, weights):
+            assert weights == ("features",)
+            return function
+
+    monkeypatch.setattr(controls, "load_scorer", load_scorer)
+    stimulus = np.zeros((N_TEST, 4, 4, 3), np.uint8)
+    systems = {"refined": stimulus, "rough": stimulus}
+    own = scores([0.0, 0.0, 0.0], "system", ["rough", "other", "refined"]).isel(test_image=slice(N_TEST))
+    own = own.assign_coords(test_image=IDS, role=("system", ["decoded", "floor", "decoded"]))
+    run = load_run("small").model_copy(update={"protocol": "mindeye2"})
+    table = controls.score_under_protocols(run, Keeper(), stimulus, systems, ids=IDS, own=own)
+    assert table.protocol.values.tolist() == ["mindeye2", "native", "brain_diffuser"]
+    assert table.system.values.tolist() == ["refined", "rough"] and (table.test_image == IDS).all()
+    np.testing.assert_allclose(table.sel(metric="clip").mean(("system", "test_image")), [0.5, 0.6, 0.7], atol=0.01)
+
+
+def test_orders_are_best_first_whatever_the_direction():
+    names = ["a", "b"]
+    both = [scores(level, "system", names).mean("test_image") for level in ([0.1, 0.2], [0.2, 0.1])]
+    orders = controls.orders(xr.concat(both, xr.Variable("protocol", ["native", "other"])))
+    assert (orders["native"] == "b > a").all() and (orders["other"] == "a > b").all() and len(orders) == 8
+
+
+def test_what_noise_takes_is_measured_by_what_the_brain_added():
+    values = scores([0.2, 0.1], "amplitude", [0.0, 64.0])
+    prior_only = scores([0.0], "amplitude", [0.0]).isel(amplitude=0).mean("test_image")
+    table = controls.changes_with_noise(values, prior_only, n_bootstrap=50)
+    np.testing.assert_allclose(table["mean"], -0.1, atol=0.001)
+    np.testing.assert_allclose(table["lost %"], 50, atol=0.5)  # half of 0.2
+    nothing = controls.changes_with_noise(
+        values, prior_only + 1, n_bootstrap=50
+    )  # better than refined where higher is better
+    for metric in METRICS.values():
+        assert np.isnan(nothing.loc[metric.label, "lost %"]) == metric.higher_is_better
+
+
+def test_a_place_between_floor_and_ceiling():
+    values = scores([0.0, 0.1, 0.4], "system", ["prior only", "refined", "refined, all true"])
+    places = controls.place_refined(values, n_bootstrap=20)
+    assert list(places) == [metric.label for metric in METRICS.values()]
+    assert all(place.shape == (21,) and place == pytest.approx(0.25, abs=0.01) for place in places.values())
+
+
+def test_the_artifact_names_roles_badges_and_protocols():
+    left_out, decoders = scores([0, 0], "system", ["no text", "no vision"]), scores([0], "system", ["refined, gru"])
+    leaky = scores([0, 0], "leak", [controls.NO_LEAK, "penalty by test score"])
+    by_protocol = xr.concat([left_out, left_out], xr.Variable("protocol", ["native", "mindeye2"]))
+    badges = {"penalty by test score": "reads test labels", controls.NO_LEAK: "inductive"}
+    dataset = controls.as_dataset(left_out, decoders, leaky, badges, by_protocol)
+    assert dataset.role.values.tolist() == ["left out", "left out", "decoder compared"]
+    assert dataset.badge.values.tolist() == ["inductive", "reads test labels"]
+    assert dataset.by_protocol.dims == ("protocol", "compared", "metric", "test_image")
+    assert (dataset.value.sel(system="refined, gru") == decoders.isel(system=0)).all()

@@ -1,0 +1,100 @@
+"""Decoders' latents: what training, differences and numbers of layers come to, with planted errors and a small VDVAE."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from nsdlib.core.training import PATIENCE_STOP
+from nsdlib.params import load_run
+from nsdlib.store.zoo import load_vdvae
+from nsdlib.study import latents
+
+BOOTSTRAP = {"n_bootstrap": 100, "seed": 0}
+
+
+def network(best, last):
+    history = SimpleNamespace(rates=[0.1] * best, errors=[1.0] * last)
+    return SimpleNamespace(decoder=SimpleNamespace(history=history), seconds=2.0)
+
+
+def test_a_network_that_max_epochs_ended_was_cut_off():
+    ridge = SimpleNamespace(decoder=SimpleNamespace(alpha=10.0, alphas=(1.0, 10.0)), seconds=0.5)
+    fits = {"gru": [network(8, 8 + PATIENCE_STOP)], "cnn": [network(8, 8 + PATIENCE_STOP), network(19, 20)]}
+    table, cut_off = latents.training_table(fits | {"ridge": [ridge]})
+    assert cut_off == ["cnn"] and table.loc["cnn", "best epoch"] == f"8 of {8 + PATIENCE_STOP}, 19 of 20"
+    assert table.loc["ridge", "penalty"] == "10 of 1, 10" and table.loc["gru", "penalty"] == ""
+    assert table.loc["gru", "seconds a fit"] == "2.0"
+
+
+def test_differences_of_errors_are_those_that_were_planted():
+    noise = 0.001 * np.random.default_rng(0).standard_normal((3, 2, 50))
+    errors = xr.DataArray(
+        noise + np.array([0.0, 0.1, -0.1])[:, None, None],
+        dims=("decoder", "measure", "test_image"),
+        coords={"decoder": ["gru", "ridge", "cnn"], "measure": ["mse", "mae"]},
+    )
+    table = latents.error_differences(errors, "gru", ("ridge", "cnn"), **BOOTSTRAP)
+    np.testing.assert_allclose(table["mean"], [-0.1, -0.1, 0.1, 0.1], atol=0.001)
+    assert table.index.tolist()[0] == ("gru - ridge", "MSE") and (table["p corrected"] == 4 * table["p"]).all()
+
+
+@pytest.fixture(scope="module")
+def fits():
+    """A ridge fitted to patterns from which the first latents follow, and the others do not."""
+    run = load_run("small").model_copy(
+        update={"device": "cpu", "decoder": "ridge", "alphas": (1.0,), "layer_counts": (2, 5)}
+    )
+    model, rng = load_vdvae(run), np.random.default_rng(0)
+    n_first, n_all = model.n_latents(2), model.n_latents(5)
+    X = [rng.standard_normal((n, 40)).astype(np.float32) for n in (80, 6)]
+    weights = rng.standard_normal((40, n_first)).astype(np.float32)
+    values = {}
+    for split, patterns in zip(("train", "test"), X, strict=True):
+        noise = rng.standard_normal((len(patterns), n_all - n_first)).astype(np.float32)
+        values[f"latents_{split}"] = ((f"{split}_image", "latent"), np.hstack([patterns @ weights, noise]))
+    in_region = np.ones((1, 40), bool)
+    targets = xr.Dataset(values)
+    return run, model, targets, latents.fit_by_layers(
+        model, X, targets, run=run, in_region=in_region, ids=np.arange(6)
+    )  # fmt: skip
+
+
+def test_each_number_of_layers_has_a_decoder_and_three_sets_of_images(fits):
+    _, model, targets, by_layers = fits
+    assert list(by_layers) == [2, 5]
+    for n_layers, fit in by_layers.items():
+        assert fit.n_latents == model.n_latents(n_layers) and fit.seconds > 0 and fit.megabytes > 0
+        assert list(fit.images) == list(latents.SYSTEMS)
+        truth = targets.latents_test[:, : fit.n_latents].values
+        np.testing.assert_array_equal(fit.images["oracle"], model.decode(truth, seed=0, image_ids=np.arange(6)))
+
+
+def test_explained_variance_is_high_where_it_was_planted(fits):
+    *_, by_layers = fits
+    table = latents.explained(by_layers, **BOOTSTRAP)
+    assert table.loc[(5, "the first 2"), "mean"] > 0.95 > 0.5 > table.loc[(5, "all its layers"), "mean"]
+    assert table.loc[(2, "all its layers"), "mean"] == table.loc[(2, "the first 2"), "mean"]
+
+
+def test_the_artifact_holds_scores_and_costs(fits):
+    *_, by_layers = fits
+    stimulus = by_layers[5].images["oracle"]
+    score = latents.score_by_layers(by_layers, stimulus, ids=np.arange(6))
+    assert score.sel(n_layers=5, system="oracle").values == pytest.approx(1)  # of itself
+    dataset = latents.layer_dataset(score, latents.explained(by_layers, **BOOTSTRAP), by_layers)
+    assert dataset.n_latents.values.tolist() == [fit.n_latents for fit in by_layers.values()]
+    assert (dataset.explained_low <= dataset.explained_mean).all() and set(dataset.sizes) == set(score.dims)
+
+
+def test_the_smallest_sufficient_number_is_the_one_that_was_planted():
+    noise = 0.001 * np.random.default_rng(0).standard_normal((3, 1, 2, 40))
+    level = np.array([[0.1, 0.4], [0.5, 0.45], [0.5, 0.5]])[:, None, :, None]  # of 1, 5, 15 layers
+    axes = {"n_layers": [1, 5, 15], "system": ["decoded"], "measure": ["PixCorr", "SSIM"]}
+    score = xr.DataArray(level + noise, dims=("n_layers", "system", "measure", "test_image"), coords=axes)
+    score.loc[{"n_layers": 5, "measure": "PixCorr"}] += 0.002
+    gains, sufficient = latents.gains_of_most(score, **BOOTSTRAP)
+    assert sufficient == {"PixCorr": 5, "SSIM": 15}
+    assert gains.loc[("SSIM", 5), "mean"] == pytest.approx(0.05, abs=0.001)
+    assert gains.index.tolist()[:3] == [("PixCorr", 1), ("PixCorr", 5), ("PixCorr", 15)]
