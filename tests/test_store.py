@@ -408,7 +408,7 @@ def test_a_methods_object_says_what_tells_it_from_others_or_is_refused(run, imag
     for method in (Scaler.scale, Scaler.mean):
         monkeypatch.setattr(method, "__module__", "nsdlib.core.images")
     one = Scaler()
-    with pytest.raises(TypeError, match=r"Scaler.scale holds values that none of its arguments tells"):
+    with pytest.raises(TypeError, match=r"Scaler.scale holds values that are none of its arguments"):
         Store(run).memoise(one.scale)(images)
     for factor in (2, 3, 2):
         one.settings = {"factor": factor}
@@ -426,7 +426,7 @@ def test_functions_whose_code_cannot_be_told_are_refused(run, images, given):
     with pytest.raises(TypeError, match=r"load_run is from nsdlib\.params; wanted one of a module of nsdlib that"):
         Store(run).memoise(load_run)("small")
     held = leaks.decoder((np.eye(4), np.eye(4)), alphas=(1.0,))
-    with pytest.raises(TypeError, match="holds values that none of its arguments tells"):
+    with pytest.raises(TypeError, match="holds values that are none of its arguments"):
         Store(run).memoise(held)(np.eye(4), np.eye(4))
     with pytest.raises(ValueError, match="'feature' is no folder of weights: did you mean 'features'"):
         Store(run).memoise(add_noise, weights=("feature",))(**given)

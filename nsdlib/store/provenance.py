@@ -15,7 +15,7 @@ from nsdlib.store import slices, sources
 from nsdlib.params import load_run, nearest
 from nsdlib.store.sources import file_hash
 
-_PLACES = {"device", "where"}  # arguments that say where something is computed
+_PLACES = {"device"}  # arguments that say where something is computed
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ ARTIFACTS = {
 
 
 def provenance(run, name):
-    """What an artifact depends on, as dictionaries that JSON can hold.
+    """Collect what an artifact depends on, as dictionaries that JSON can hold.
 
     Parameters
     ----------
@@ -114,38 +114,38 @@ def provenance(run, name):
 
 
 def artifact_hash(run, name):
-    """The 12 hexadecimal digits that tell this version of an artifact from others."""
+    """Return the 12 hexadecimal digits that tell this version of an artifact from others."""
     return digest(provenance(run, name))
 
 
 def call_provenance(run, function, arguments, options, *, weights=()):
-    """What the result of a function depends on, in the form of `provenance`.
+    """Collect what the result of a function depends on, in the form of `provenance`.
 
     Parameters
     ----------
     run : nsdlib.params.Run
         Says which zoo its models come from.
     function : callable
-        From a module of nsdlib; the module's code counts, with all that it imports. It may be a method of an object that is told
-        from others by `weights`, or by its `settings`, a dictionary.
+        From a module of nsdlib; the module's code counts, with all that it imports. It may be a method of an object that
+        `weights` distinguish from others, or its `settings`, a dictionary.
     arguments, options : tuple, dict
         What it is called with: arrays, numbers, strings, None, and tuples, lists and dictionaries of them. Where it is computed
-        (`device`, `where`) does not count.
+        (`device`) does not count.
     weights : tuple of str
         Folders of the zoo whose models compute it.
 
     Raises
     ------
     TypeError
-        For arguments that the function does not take, or whose value cannot be told, and for functions that hold values of their
+        For arguments that the function does not take, or of a type that has no fingerprint, and for functions that hold values of their
         own or come from elsewhere.
     ValueError
         For weights that no artifact is made with.
     """
     signature = inspect.signature(function)
-    given = signature.bind(*arguments, **options)
-    given.apply_defaults()
-    values = dict(given.arguments)
+    bound = signature.bind(*arguments, **options)
+    bound.apply_defaults()
+    values = dict(bound.arguments)
     for name, parameter in signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             values |= values.pop(name)
@@ -158,8 +158,8 @@ def call_provenance(run, function, arguments, options, *, weights=()):
     return {
         "artifact": function.__qualname__,
         "fields": {
-            "object": _told(_settings(function, weights), "settings"),
-            "arguments": {name: _told(value, name) for name, value in values.items() if name not in _PLACES},
+            "object": _fingerprint(_settings(function, weights), "settings"),
+            "arguments": {name: _fingerprint(value, name) for name, value in values.items() if name not in _PLACES},
         },
         "after": {},
         "code": sources.code_hashes({_module_of(function)}),
@@ -167,13 +167,13 @@ def call_provenance(run, function, arguments, options, *, weights=()):
     }
 
 
-def digest(found):
-    """The 12 hexadecimal digits of a provenance."""
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
+def digest(inputs):
+    """Hash a provenance to the 12 hexadecimal digits that name a version."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def notebooks_before(notebook):
-    """Which notebooks have to be run before one, by the artifacts that it loads and makes.
+    """List the notebooks that have to be run before one, by the artifacts that it loads and makes.
 
     Parameters
     ----------
@@ -192,24 +192,24 @@ def notebooks_before(notebook):
 
 
 def find_step(name):
-    """The entry of `ARTIFACTS`; an unknown name is refused with the nearest known one."""
+    """Return the entry of `ARTIFACTS`; an unknown name is refused with the nearest known one."""
     if name not in ARTIFACTS:
         raise ValueError(f"{name!r} is no artifact{nearest(name, ARTIFACTS)} Artifacts: {', '.join(ARTIFACTS)}.")
     return ARTIFACTS[name]
 
 
 def all_fields(name):
-    """Fields of a run that an artifact depends on, directly or through others."""
+    """Return the fields of a run that an artifact depends on, directly or through others."""
     step = find_step(name)
     return set(step.params).union(*(all_fields(other) for other in step.after))
 
 
-def differences(found, wanted):
-    """Short phrases that say in what two lineages of one artifact differ."""
+def differences(stored, wanted):
+    """Say in short phrases in what the provenances of two versions of an artifact differ."""
     changed = []
     for kind, phrase in (("code", "other code in"), ("weights", "other weights of"), ("after", "another version of")):
-        keys = sorted(found[kind] | wanted[kind])
-        changed += [f"{phrase} {key}" for key in keys if found[kind].get(key) != wanted[kind].get(key)]
+        keys = sorted(stored[kind] | wanted[kind])
+        changed += [f"{phrase} {key}" for key in keys if stored[kind].get(key) != wanted[kind].get(key)]
     return changed
 
 
@@ -218,32 +218,32 @@ def _module_of(function):
     if not sources.computes(function.__module__):
         raise TypeError(
             f"{function.__qualname__} is from {function.__module__}; wanted one of a module of nsdlib that "
-            "computes, for only its code can be told."
+            "computes, for only its code is known."
         )
     return function.__module__
 
 
 def _settings(function, weights):
-    """What a method's object is; a function that holds values which neither arguments nor weights tell is refused."""
+    """What a method's object is; a function with values besides its arguments and weights is refused."""
     owner = getattr(function, "__self__", None)
     if inspect.unwrap(function).__closure__ or not (owner is None or weights or hasattr(owner, "settings")):
         raise TypeError(
-            f"{function.__qualname__} holds values that none of its arguments tells; its object needs `settings`, a dictionary."
+            f"{function.__qualname__} holds values that are none of its arguments; its object needs `settings`, a dictionary."
         )
     return getattr(owner, "settings", {})
 
 
-def _told(value, name):
-    """A value as something that JSON holds: arrays by type, shape and sha256."""
+def _fingerprint(value, name):
+    """A value as what JSON can hold: arrays by type, shape and sha256."""
     if isinstance(value, np.generic):
         value = value.item()
     if type(value) is np.ndarray and not value.dtype.hasobject:
         content = hashlib.sha256(np.ascontiguousarray(value).reshape(-1).view(np.uint8)).hexdigest()
         return f"{value.dtype} {value.shape} {content}"
     if isinstance(value, tuple | list):
-        return [_told(item, name) for item in value]
+        return [_fingerprint(item, name) for item in value]
     if isinstance(value, dict):
-        return {str(key): _told(item, key) for key, item in value.items()}
+        return {str(key): _fingerprint(item, key) for key, item in value.items()}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(
@@ -253,7 +253,7 @@ def _told(value, name):
 
 
 def _uses(run, name, other):
-    """Whether the run takes that way: the published betas do not depend on our GLM."""
+    """Whether the run computes one artifact from another: the published betas do not depend on our GLM."""
     return (name, other) != ("betas", "glm") or run.betas == "glm"
 
 
