@@ -163,6 +163,23 @@ def test_a_change_of_what_a_value_was_made_from_counts_as_long_as_both_may_be_on
     assert not is_kept("x.fill(0)", before="z = copy.deepcopy(x)", saved="z")
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        "pair = [x, y]\nz, other = pair",
+        "z, other = np.split(x, 2)",
+        "for z, other in [(x, y)]:\n    pass",
+        "for z in [x, y]:\n    pass",
+        "for z, other in [(x, y), (y, x)]:\n    pass",
+        "z, other = (one for one in (x, y))",
+    ],
+)
+def test_parts_that_are_unpacked_are_parts_of_the_value(before):
+    for line in ("z[0] = 1", "z.fill(0)", "z += 1"):
+        assert is_kept(line, before=before)
+    assert not is_kept("print(z)", before=before)
+
+
 def test_aliases_of_aliases_count():
     assert is_kept("z[0] = 1", before="y = x\nz = y")
     assert is_kept("z = y", before="y = x", after="z[0] = 1")

@@ -118,7 +118,7 @@ class _Values:
         self.fresh = FRESH | self.showing | {name for name, node in imports.items() if _is_from(node, CARRIERS)}
         pairs = [pair for node in nodes for pair in _assigned(node)]
         self.defined = {name for name, value in pairs if isinstance(value, FUNCTIONS)}
-        self.drawn = {name for name, value in pairs if isinstance(value, ast.Call) and _root(value) in self.showing}
+        self.drawn = {name for name, value in pairs if isinstance(value, ast.Call | ast.Starred) and _root(value) in self.showing}
         one_way = {name for name, value in pairs if _called(value) in STATEFUL or isinstance(value, ast.GeneratorExp)}
         self.origins, self.views = {}, {}  # what a name's value may share anything with, and what it may itself be
         for name, value in pairs:
@@ -209,8 +209,9 @@ def _assigned(node):
     pairs = []
     for target in filter(None, targets if value is not None else ()):
         parts, values = getattr(target, "elts", [target]), getattr(value, "elts", ())
-        if len(parts) != len(values) or len(parts) == 1:  # x, y = f(): what is unpacked is used up, and is neither of them
-            values = [value if len(parts) == 1 else ast.Tuple([value])] * len(parts)
+        is_loop = hasattr(node, "iter")
+        if is_loop or len(parts) != len(values) or len(parts) == 1:  # x, y = f() and for x in f(): each is a part of it
+            values = [ast.Starred(value) if is_loop or len(parts) > 1 else value] * len(parts)
         for part, one in zip(parts, values, strict=True):  # x[0] = y puts y into x
             pairs += [(name, one if isinstance(part, ast.Name) else ast.Tuple([one])) for name in names_in(part)]
     return pairs
@@ -243,7 +244,7 @@ def _called(value):
 
 def _root(value):
     """The name with which a chain of attributes, items and calls begins; None when it begins with another value."""
-    while isinstance(value, ast.Attribute | ast.Subscript | ast.Call):
+    while isinstance(value, ast.Attribute | ast.Subscript | ast.Starred | ast.Call):
         value = value.func if isinstance(value, ast.Call) else value.value
     return getattr(value, "id", None)
 
