@@ -6,7 +6,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "scenes": ["describe", "draw", "sample_scene"],
-        "simulate": ["simulate"],
         "truth": ["Planted", "load_truth"],
     },
 )
