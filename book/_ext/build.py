@@ -86,7 +86,9 @@ def is_current(root, *, local=False):
     made_from += (
         path for place in ("book", "book/_ext", "book/static", "book/data") for path in (root / place).glob("*.*")
     )
-    made_from += (path for place in ("nsdlib", "zoo/demo") for path in (root / place).rglob("*.*"))
+    made_from += (
+        path for place in ("nsdlib", "zoo/demo") for path in (root / place).rglob("*.*") if path.suffix != ".pyc"
+    )
     return marker.is_file() and all(path and path.stat().st_mtime < marker.stat().st_mtime for path in made_from)
 
 
