@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 SAVE = """import numpy as np, xarray as xr
 from nsdlib.params import load_run
 from nsdlib.store.store import Store
-saved = Store(load_run(subject)).cached("glm", lambda: xr.Dataset({"a": ("i", np.arange(9.0))}))
+saved = Store(load_run(run)).cached("glm", lambda: xr.Dataset({"a": ("i", np.arange(9.0))}))
 print(saved.a.values.sum())"""
 
 
