@@ -113,13 +113,14 @@ def test_a_source_tree_runs_without_being_installed(project):
 
 
 def test_without_file_locks_a_run_is_made_all_the_same(project, monkeypatch):
-    monkeypatch.setattr("nsdlib.run.runner.fcntl", None)
+    monkeypatch.setattr("nsdlib.core.files.fcntl", None)
     add(project, "00_first", "print('ran')")
     assert texts(run_notebooks("demo")[0]) == "ran\n"
 
 
 def test_the_runner_can_be_imported_where_there_are_no_file_locks():
-    code = "import sys; sys.modules['fcntl'] = None\nfrom nsdlib.run import runner; print(runner.fcntl)"
+    code = "import sys; sys.modules['fcntl'] = None\nfrom nsdlib.run import runner\n"
+    code += "from nsdlib.core import files; print(files.fcntl)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "None\n"

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 
-from nsdlib.core.files import atomic_write
+from book._ext.state import write_if_changed
 from nsdlib.store.sources import face
 
 FOLDER = "reference"  # below book/
@@ -38,8 +38,7 @@ def write(root):
     for page, text in pages().items():
         file = root / "book" / f"{page}.md"
         file.parent.mkdir(exist_ok=True)
-        if not file.is_file() or file.read_text() != text:
-            atomic_write(file, text)
+        write_if_changed(file, text)
 
 
 def exported(wing) -> dict[str, list[str]]:

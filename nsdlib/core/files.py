@@ -1,8 +1,13 @@
-"""Files: written whole or not at all, and given their room on the disk before they are filled."""
+"""Files: written whole or not at all, held against other processes, and given their room on the disk before they are filled."""
 
 import errno
 import os
 import shutil
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 # Errors of a full disk, a limit on file sizes, and a quota, which not every system knows.
 FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -14,6 +19,18 @@ def atomic_write(path, content):
     beside = path.with_name(f".{path.name}.new")
     beside.write_bytes(content if isinstance(content, bytes) else content.encode())
     beside.replace(path)
+
+
+def lock(file):
+    """Hold an open file until it is closed; where the system has no such locks (Windows), nobody is refused.
+
+    Raises
+    ------
+    BlockingIOError
+        When another process holds it.
+    """
+    if fcntl:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def preallocate(path, n_bytes):

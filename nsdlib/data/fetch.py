@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from nsdlib.core.files import lock
 from nsdlib.store.download import GO_ON, Patience, Server
 from nsdlib.store.record import FetchError, File, Record, Remote, digests, discard, find_fault, put_in_place, size_of
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks: there a second download is not refused
-    fcntl = None
 
 
 @dataclass(frozen=True)
@@ -256,8 +252,7 @@ def alone(folder):
         raise RuntimeError(f"{error.filename} cannot be written: name another folder in params/_common.yaml.") from None
     with file:
         try:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError:
             raise RuntimeError(
                 f"Another download is at work in {folder}: let it end, then repeat the command."

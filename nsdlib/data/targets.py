@@ -39,7 +39,7 @@ def token_targets(embedder, data, ids):
 
     Parameters
     ----------
-    embedder : nsdlib.core.clip.Embedder
+    embedder : nsdlib.core.clip.ClipEmbedder
     data : nsdlib.data.nsd.NSDSubject
     ids : dict of str to (n_images,) int
         Of "train" and "test".

@@ -15,16 +15,11 @@ import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nsdlib.core.files import atomic_write
+from nsdlib.core.files import atomic_write, lock
 from nsdlib.params import Run, find_root, load_run, nearest
 from nsdlib.run import monitor, publish
 from nsdlib.run.progress import Progress
 from nsdlib.store.sources import source_files
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks: there a second run of the same notebook is not refused
-    fcntl = None
 
 
 class AlreadyRunning(RuntimeError):
@@ -137,7 +132,8 @@ def execute(run_name, name, *, parameters, root):
         defaults = default_parameters(source)
         changed = {key: value for key, value in {"run": run_name, **parameters}.items() if value != defaults[key]}
         n_cells = _count_cells(source) + bool(changed)
-        progress = Progress(f"{run_name} {name}", n_cells=n_cells, tail=lambda: _how_many_done(run_name, root))
+        inputs = _newest_inputs(run_name, root)
+        progress = Progress(f"{run_name} {name}", n_cells=n_cells, tail=lambda: _how_many_done(inputs))
         watch, note = monitor.Watch(), {publish.SIMULATED: run.simulation is not None}
         partial.unlink(missing_ok=True)
         try:
@@ -220,12 +216,11 @@ def _ending_in_order():
 
 
 @contextmanager
-def _only_one(lock, what):
+def _only_one(path, what):
     """Hold a lock file; a second holder is refused."""
-    with lock.open("a+") as file:
+    with path.open("a+") as file:
         try:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError:
             file.seek(0)
             raise AlreadyRunning(
@@ -246,12 +241,17 @@ def _count_cells(path):
     )
 
 
-def _how_many_done(run_name, root):
-    """How many executed notebooks are newer than all that they are made from."""
-    parameters = [root / "params" / name for name in ("_common.yaml", f"{run_name}.yaml")]
-    done = 0
+def _newest_inputs(run_name, root):
+    """Executed copy of each notebook to the time of the newest file that it is made from."""
+    parameters, inputs = [root / "params" / name for name in ("_common.yaml", f"{run_name}.yaml")], {}
     for name in notebook_names(root):
-        source, page = root / "notebooks" / f"{name}.ipynb", root / "runs" / run_name / f"{name}.ipynb"
-        made_from = [source, *source_files(source), *parameters]
-        done += page.is_file() and page.stat().st_mtime > max(file.stat().st_mtime for file in made_from)
-    return f"{done} of {len(notebook_names(root))} notebooks done"
+        source = root / "notebooks" / f"{name}.ipynb"
+        files = [source, *source_files(source), *parameters]
+        inputs[root / "runs" / run_name / f"{name}.ipynb"] = max(file.stat().st_mtime for file in files)
+    return inputs
+
+
+def _how_many_done(inputs):
+    """How many executed notebooks are newer than all that they are made from."""
+    done = sum(page.is_file() and page.stat().st_mtime > newest for page, newest in inputs.items())
+    return f"{done} of {len(inputs)} notebooks done"
