@@ -20,7 +20,16 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nsdlib.cli import main
 from nsdlib.run import engine, progress
 from nsdlib.run.progress import Progress, clock
-from nsdlib.run.runner import AlreadyRunning, NotebookFailed, check, default_parameters, run_notebooks, select
+from nsdlib.run.runner import (
+    AlreadyRunning,
+    NotebookFailed,
+    check,
+    default_parameters,
+    in_order,
+    notebook_names,
+    run_notebooks,
+    select,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -124,6 +133,17 @@ def test_the_runner_can_be_imported_where_there_are_no_file_locks():
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "None\n"
+
+
+def test_a_notebook_runs_after_those_whose_results_it_reads():
+    names = notebook_names(ROOT)
+    ordered = in_order(names, ROOT)
+    assert (
+        sorted(ordered) == names
+        and ordered[-1].startswith("08_")
+        and ordered[:-1] == [n for n in names if n[:2] != "08"]
+    )
+    assert in_order(names[:3][::-1], ROOT) == names[:3]
 
 
 def test_only_what_differs_from_the_notebook_is_injected(project):

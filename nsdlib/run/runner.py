@@ -19,6 +19,7 @@ from nsdlib.core.files import atomic_write, lock
 from nsdlib.params import Run, find_root, load_run, nearest
 from nsdlib.run import monitor, publish
 from nsdlib.run.progress import Progress
+from nsdlib.store.provenance import notebooks_before
 from nsdlib.store.sources import source_files
 
 
@@ -53,6 +54,16 @@ def select(names, root):
             raise ValueError(f"There is no notebook {name!r}{nearest(stem, known)} Notebooks: {', '.join(known)}.")
         chosen.add(full)
     return sorted(chosen) or known
+
+
+def in_order(names, root):
+    """Sort notebooks so that each comes after those whose results it reads, and else by their names."""
+    waiting, ordered = sorted(names), []
+    before = {name: set().union(*notebooks_before(root / "notebooks" / f"{name}.ipynb")) for name in waiting}
+    while waiting:
+        ordered.append(next(name for name in waiting if not before[name] & set(waiting)))
+        waiting.remove(ordered[-1])
+    return ordered
 
 
 def default_parameters(path):
@@ -117,7 +128,7 @@ def run_notebooks(run_name, names=(), *, parameters=None):
         See there.
     """
     root, parameters = find_root(), parameters or {}
-    names = select(names, root)
+    names = in_order(select(names, root), root)
     check(run_name, names, parameters, root=root)
     return [execute(run_name, name, parameters=parameters, root=root) for name in names]
 
