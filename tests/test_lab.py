@@ -29,7 +29,7 @@ START = (ROOT / "notebooks" / "README.md").read_text()
 SETTINGS = ROOT / "profiles" / "lab"
 RUN = "05_two_stage_reconstruction"
 CHANGES = {'run = "demo"': 'run = "small"', "strength = None": "strength = 0.25"}
-EXPLORER = "from nsdlib.plots.explore import reconstruction_explorer\n\nreconstruction_explorer(run)"
+(EXPLORER,) = re.findall(r"```python\n(.*?)\n```", START, re.DOTALL)
 
 
 def questions():

@@ -1,4 +1,4 @@
-"""What the README and the Makefile say exists."""
+"""What the README, its two pages in the book and the Makefile say exists."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from nsdlib.params import run_names
 from nsdlib.run.runner import notebook_names
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text()
+TEXT = "\n".join((ROOT / file).read_text() for file in ("README.md", "book/measured.md", "book/real_subjects.md"))
 BLOCKS = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = [line.split(" #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
 MADE = (".venv", "runs/", "store/", "data/nsd/", "weights/paper/")  # made by commands or put there by the reader

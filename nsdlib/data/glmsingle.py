@@ -43,7 +43,7 @@ def is_installed():
 
 
 def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=None, scratch=None):
-    """Single-trial betas by GLMsingle; arguments and result as of `nsdlib.core.glm.fit.fit`, `scratch` without effect.
+    """Single-trial betas by GLMsingle; arguments and result as of `nsdlib.core.glm.fit_glm`, `scratch` without effect.
 
     Variables that GLMsingle does not give (the curve of a fixed number of components, say) are left out. Where it switches
     denoising and ridge off for want of repeats, betas_c and betas_d are betas_b, and `notes` says so.

@@ -13,7 +13,7 @@ from nsdlib.data import nsd_layout as nsd
 BASE = 0.8e9  # bytes of a kernel with its packages
 CONTEXT = 0.6e9  # bytes of a GPU's own, beside the tensors
 MARGIN, AROUND = 1.25, 1.5e9  # what a job asks for beyond the count, and bytes of the programs and libraries around it
-GLM_BYTES = 34e3  # a voxel: README, 6.3 GiB at the peak of 200,000
+GLM_BYTES = 34e3  # a voxel: book/measured.md, 6.3 GiB at the peak of 200,000
 IN_BRAIN, SIMULATED_IN_BRAIN, SIMULATED_GENERAL = 0.29, 0.26, 0.095  # parts of a volume's voxels
 SIMULATED_SESSION = 1e8  # bytes on disk
 OTHER_WEIGHTS = 3.1e9  # bytes on a GPU of the models beside the diffusion model

@@ -256,7 +256,7 @@ def by_region(X, in_region, targets, *, alphas, device="cpu"):
         (n_images, n_targets), such as latents and embeddings.
     alphas : sequence of float
         Penalties; each fit takes the one with the smallest leave-one-out error on training images. Give several: regions differ
-        in size, and a penalty published for all voxels (`ridge.penalties`) does not suit a small region.
+        in size, and a penalty published for all voxels (`store.zoo.alphas`) does not suit a small region.
     device : torch.device or str
         Of the fits.
 
