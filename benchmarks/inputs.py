@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from book._ext import faults
 from nsdlib.params import load_run
 from nsdlib.twin.simulate import simulate
 
@@ -46,6 +45,9 @@ def main():
 def write(table):
     """The table as the book's data, with the day and what it was made with."""
     about = "Damaged files given to readers by `python benchmarks/inputs.py --write`; no hand has been at it"
+    sys.path.append(str(ROOT))  # what builds the book lies there
+    from book._ext import faults
+
     faults.write(TABLE, table, about, packages=("nsdlib", "hypothesis"))
 
 

@@ -25,7 +25,6 @@ import pandas as pd
 import psutil
 import xarray as xr
 
-from book._ext import faults
 from nsdlib.core.glm import scratch
 from nsdlib.params import load_run
 from nsdlib.store import artifact, store
@@ -99,6 +98,9 @@ def write(table):
             f"not written, for these were not put in: {'; '.join(absent)}. Raise --kills, leave out --only."
         )
     about = "Faults put in by `python benchmarks/survival.py --write`, and what became of them; no hand has been at it"
+    sys.path.append(str(ROOT))  # what builds the book lies there
+    from book._ext import faults
+
     faults.write(TABLE, table.drop(index="all"), about, packages=("nsdlib", "numpy", "xarray", "h5netcdf"))
 
 
