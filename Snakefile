@@ -138,6 +138,7 @@ rule notebook:
         run="|".join(PARAMETERS),
         name="|".join(NOTEBOOKS),
     threads: n_threads
+    priority: lambda wildcards: len(EARLIER[wildcards.name][0])  # what reads most takes longest, and begins first
     resources:
         mem_mb=megabytes,
         gpu=n_gpus,

@@ -66,14 +66,14 @@ def pytest_xdist_make_scheduler(config, log):
 def small_project(tmp_path_factory):
     """Folder of a project in which Snakemake has simulated the small subject and run every notebook on it.
 
-    What this tree has computed for it already is taken over: the store knows results by what they came from.
+    What this tree has computed for it already is taken over: Snakemake and the store know what results came from.
     """
     project = tmp_path_factory.mktemp("project")
     for name in COPIED:
         source = ROOT / name
         ignored = shutil.ignore_patterns("_build", "runs", "__pycache__", ".ipynb_checkpoints")
         shutil.copytree(source, project / name, ignore=ignored) if source.is_dir() else shutil.copy(source, project)
-    for name in ("data", "store"):
+    for name in ("data", "store", "runs"):
         if (ROOT / name / "small").is_dir():
             shutil.copytree(ROOT / name / "small", project / name / "small")
     make(project, "snakemake", "--profile", "profiles/local", "--config", "runs=small")
