@@ -277,8 +277,7 @@ def _batches(rows, image_ids, seed, batch_size):
 def load_weights(model: VDVAE, state: dict[str, Tensor]) -> VDVAE:
     """Load a state dict into a model; a `module.` prefix is tolerated, any other difference is an error that names the keys."""
     state = {key.removeprefix("module."): value for key, value in state.items()}
-    check_fit(model.state_dict(), state, what="these weights do not fit the VDVAE")
-    model.load_state_dict(state)
+    model.load_state_dict(check_fit(model.state_dict(), state, what="these weights do not fit the VDVAE"))
     return model.eval()
 
 
