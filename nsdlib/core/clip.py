@@ -48,10 +48,10 @@ class ClipEmbedder:
         return self.image_encoder.device
 
     @torch.inference_mode()
-    def vision(self, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
+    def vision(self, images: np.ndarray, *, image_ids=None, batch_size: int = 64) -> np.ndarray:
         """Embed (n_images, rows, columns, 3) uint8 images as tokens, (n_images, n_tokens, n_features) float16.
 
-        ValueError where a token is no number that float16 can hold; it names the rows.
+        ValueError where a token is no number that float16 can hold; it names the images by `image_ids`, or their rows.
         """
         check_images(images)
         size = self.image_encoder.config.image_size
@@ -59,10 +59,10 @@ class ClipEmbedder:
         for i in range(0, len(images), batch_size):
             pixels = prepare(images[i : i + batch_size], size).to(self.device, self.image_encoder.dtype)
             tokens.append(vision_tokens(self.image_encoder, pixels).half().cpu().numpy())
-        return check_finite("vision tokens", np.concatenate(tokens))
+        return check_finite("vision tokens", np.concatenate(tokens), image_ids)
 
     @torch.inference_mode()
-    def text(self, captions: list[list[str]], *, batch_size: int = 64) -> np.ndarray:
+    def text(self, captions: list[list[str]], *, image_ids=None, batch_size: int = 64) -> np.ndarray:
         """Embed captions as tokens, mean over each image's captions: (n_images, n_tokens, n_features) float16.
 
         ValueError for no images, an image without a caption, and as in `vision`.
@@ -76,7 +76,7 @@ class ClipEmbedder:
         flat = [caption for of_image in captions for caption in of_image]
         tokens = [self._caption_tokens(flat[i : i + batch_size]) for i in range(0, len(flat), batch_size)]
         means = torch.stack([of_image.mean(0) for of_image in torch.cat(tokens).split(n_captions)])
-        return check_finite("text tokens", means.half().numpy())
+        return check_finite("text tokens", means.half().numpy(), image_ids)
 
     def _caption_tokens(self, captions) -> Tensor:
         """Tokens of captions, (n_captions, n_tokens, n_features) float32 on the CPU."""

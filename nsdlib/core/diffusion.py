@@ -253,8 +253,8 @@ class VersatileDiffusion:
         if len(image_ids) != len(rough):
             raise ValueError(f"image_ids must name each of the {len(rough)} images, got {len(image_ids)}")
         for name, tokens, empty in zip(("text", "vision"), (text, vision), self.unconditional, strict=True):
-            if tokens.shape != (len(rough), *empty.shape[1:]):
-                raise ValueError(f"{name} tokens must be {(len(rough), *empty.shape[1:])}, got {tokens.shape}")
+            if np.shape(tokens) != (len(rough), *empty.shape[1:]):
+                raise ValueError(f"{name} tokens must be {(len(rough), *empty.shape[1:])}, got {np.shape(tokens)}")
             check_finite(f"{name} tokens", tokens, image_ids)
 
     @torch.inference_mode()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nsdlib.core import clip
+from nsdlib.core.images import check_images
 from nsdlib.core.scores.protocols import resample
 from nsdlib.core.weights import check_fit, load_transformers, read_tensors
 
@@ -52,7 +53,7 @@ class StandIn(nn.Module):
     def from_file(cls, path: Path) -> "StandIn":
         """Load a network whose width and outputs follow from the shapes in its safetensors file."""
         state = read_tensors(path)
-        sizes = [len(state.get(key, ())) for key in ("layers.0.weight", "head.weight")]
+        sizes = [len(state.get(key, [0])) for key in ("layers.0.weight", "head.weight")]
         model = cls(*sizes)
         model.load_state_dict(check_fit(model.state_dict(), state, what=f"{path} does not fit a stand-in of {sizes}"))
         return model.eval()
@@ -93,6 +94,7 @@ class FeatureExtractor:
         -------
         dict of str to (n_images, n_features) float32 array
         """
+        check_images(images)
         preprocess = preprocess or (lambda batch: resample(batch, self.side, self.resampling))
         parts = []
         for start in range(0, len(images), batch_size):
