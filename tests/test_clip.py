@@ -1,5 +1,7 @@
 """CLIP tokens against a direct computation with transformers, and image preparation against its own processor."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -112,8 +114,28 @@ def test_demo_zoo_puts_right_captions_first():
     assert np.median(rank) <= 2  # of 0 ... 39
 
 
+def test_tokens_that_float16_cannot_hold_are_refused(embedder, images, monkeypatch):
+    """It ends at 65,504; one such token made a black picture, which was scored like any other."""
+    compute = clip.vision_tokens
+    with torch.inference_mode():
+        largest = compute(embedder.image_encoder, clip.prepare(images, 28)).abs().flatten(1).amax(1)
+    between = largest.sort().values[-2:].mean()  # of one image alone, tokens are larger
+    monkeypatch.setattr(clip, "vision_tokens", lambda *inputs: compute(*inputs) * 65_504 / between)
+    with pytest.raises(ValueError, match=rf"vision tokens holds .* in images {10 + largest.argmax()}$"):
+        embedder.vision(images, image_ids=np.arange(10, 15), batch_size=2)
+    words = copy.deepcopy(embedder)
+    with torch.no_grad():
+        words.text_encoder.text_model.embeddings.token_embedding.weight[5] = torch.nan  # a word of three letters
+    with pytest.raises(ValueError, match=r"text tokens holds .* not finite numbers, in images 12$"):
+        words.text([["a"], ["bb"], ["d", "ccc"]], image_ids=[10, 11, 12])
+
+
 def test_bad_input_is_refused(embedder, images):
     with pytest.raises(ValueError, match=r"at least one caption; those at .1. have none"):
         embedder.text([["a"], []])
+    with pytest.raises(ValueError, match="those of at least one image, got none"):
+        embedder.text([])
+    with pytest.raises(ValueError, match="one image or more"):
+        embedder.vision(images[:0])
     with pytest.raises(ValueError, match=r"must be .* uint8"):
         embedder.vision(images / 255)

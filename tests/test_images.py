@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nsdlib.core.images import add_noise
+from nsdlib.core.images import add_noise, resize
 
 IMAGES = np.full((3, 40, 40, 3), 128, dtype=np.uint8)
 IDS = np.array([7, 70_000, 8])
@@ -41,5 +41,10 @@ def test_the_pattern_depends_on_seed_and_image_alone_and_grows_with_the_amplitud
 def test_errors_say_what_came():
     with pytest.raises(ValueError, match="cannot be negative, got -1"):
         add_noise(IMAGES, -1, seed=0, image_ids=IDS)
+    for amplitude in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"finite standard deviation .* got {amplitude}"):
+            add_noise(IMAGES, amplitude, seed=0, image_ids=IDS)
+    with pytest.raises(ValueError, match=r"images must be one image or more, got shape \(0, "):
+        resize(IMAGES[:0], 8)
     with pytest.raises(ValueError, match="each of the 3 images, got 2"):
         add_noise(IMAGES, 1, seed=0, image_ids=IDS[:2])

@@ -62,7 +62,7 @@ def test_features_of_the_truth_are_computed_once(demo_run, images, monkeypatch):
     first = scorer.score(images, images[::-1])
     calls = []
     inner = scorer._features
-    monkeypatch.setattr(scorer, "_features", lambda x: calls.append(len(x)) or inner(x))
+    monkeypatch.setattr(scorer, "_features", lambda x, name: calls.append(len(x)) or inner(x, name))
     np.testing.assert_array_equal(scorer.score(images, images[::-1]), first)
     assert calls == [5]
     scorer.score(images[:3], images[:3])
@@ -83,5 +83,34 @@ def test_what_a_metric_is():
 def test_errors_name_what_is_wrong(demo_run, images):
     with pytest.raises(ValueError, match="no protocol 'mine'; known: native"):
         zoo.load_scorer(demo_run.model_copy(update={"protocol": "mine"}))
+    scorer = zoo.load_scorer(demo_run)
     with pytest.raises(ValueError, match="as many images, got 5 and 2"):
-        zoo.load_scorer(demo_run).score(images, images[:2])
+        scorer.score(images, images[:2])
+    with pytest.raises(ValueError, match=r"truth must be \(n_images, side, side, 3\) uint8, got list"):
+        scorer.score(list(images), images)
+    with pytest.raises(ValueError, match=r"reconstruction must be one image or more, got shape \(0, 64, 64, 3\)"):
+        scorer.score(images, images[:0])
+    with pytest.raises(ValueError, match=r"truth must be \(n_images, side, side, 3\) uint8, got \(5, 64, 40, 3\)"):
+        scorer.score(images[:, :, :40], images)
+    with pytest.raises(
+        ValueError, match=r"reconstruction must be \(n_images, side, side, 3\) uint8, got \(5, 40, 64, 3\)"
+    ):
+        scorer.score(images, images[:, :40])
+    with pytest.raises(ValueError, match="at least 2 images, got 1"):
+        scorer.score(images[:1], images[:1])
+
+
+def test_a_network_whose_features_are_no_numbers_is_named(demo_run, images):
+    scorer = zoo.load_scorer(demo_run)
+    inception = scorer.extractors["inception"]
+
+    def overflowing(pictures, **options):
+        features = inception(pictures, **options)
+        features["pooled"][[1, 4], 0] = np.inf
+        return features
+
+    scorer.extractors["inception"] = overflowing
+    with pytest.raises(
+        ValueError, match=r"inception's pooled of the truth holds 2 values .* not finite .* in rows 1, 4"
+    ):
+        scorer.score(images, images)

@@ -122,6 +122,10 @@ def test_the_artifact_holds_every_system_that_later_notebooks_read(splits):
     assert all((dataset[array].values == images[name]).all() for array, name in STORED.items())
     assert dataset.text_pred.dtype == np.float16 and dataset.text_pred.shape == (N_TEST, 2, 4)
     assert set(STORED.values()) - {"stimulus"} <= set(ROLES)
+    large = {"vision": np.ones((N_TEST, 3, 4), np.float32)}
+    large["vision"][1, 2, 3] = 65_521  # the first that float16 makes infinite
+    with pytest.raises(ValueError, match=rf"decoded vision tokens holds 1 values .* in images {test.ids[1]}$"):
+        reconstruction.as_dataset(images, large, ids=test.ids, nearest=test.ids)
 
 
 def test_an_image_alone_is_what_it_was_among_others(tmp_path):

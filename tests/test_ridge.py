@@ -94,10 +94,23 @@ def test_bad_input_is_refused(problem):
         Ridge([1.0]).fit(X, Y).predict(X_test[:1] * np.nan)
     with pytest.raises(ValueError, match="at least two training images, one to predict the other, got 1"):
         Ridge([1.0]).fit(X[:1], Y[:1])
-    with pytest.raises(ValueError, match="positive penalties"):
-        Ridge([0.0])
+    for alpha in (0.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="positive penalties"):
+            Ridge([1.0, alpha])
+    with pytest.raises(ValueError, match=r"X holds 1 values that are not finite numbers, in rows 3$"):
+        Ridge([1.0]).fit(X, Y).predict(np.where(np.arange(X_test.size).reshape(X_test.shape) == 3 * 70, np.inf, X_test))
+    with pytest.raises(ValueError, match=r"predictions holds .* not finite numbers, in rows 10$"):
+        Ridge([1.0]).fit(X, Y).predict(X_test * np.array([[1.0]] * 10 + [[1e300]]))  # float32 ends at 3.4e38
     with pytest.raises(ValueError, match='"none", "train" or "test"'):
         rescale(Y, None, mode="tset")
+
+
+@pytest.mark.parametrize("alphas", [[30.0], [1.0, 30.0], [1e-3]])
+def test_byte_order_does_not_matter(problem, alphas):
+    X, Y, X_test = problem
+    wanted = Ridge(alphas).fit(X, Y).predict(X_test)
+    big_endian = Ridge(alphas).fit(X.astype(">f4"), Y.astype(">f4")).predict(X_test.astype(">f4"))
+    np.testing.assert_array_equal(big_endian, wanted)
 
 
 def test_targets_may_lie_in_a_file_of_half_precision(problem, tmp_path):

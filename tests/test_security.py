@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from nsdlib.cli import main
-from nsdlib.core import diffusion, vdvae
+from nsdlib.core import vdvae
 from nsdlib.core.scores import features
-from nsdlib.core.weights import read_tensors
+from nsdlib.core.weights import read_folder, read_tensors
 from nsdlib.data.nsd import NSDSubject
 from nsdlib.data.nsd_files import DamagedFile, read_beta_columns, read_captions
 from nsdlib.data.nsd_layout import Layout
@@ -185,7 +185,7 @@ def test_no_model_executes_its_file(trap):
     with torch.device("meta"), pytest.raises((ValueError, pickle.UnpicklingError)):
         features.published("effnet", write(mark.with_name("model.pth"), "legacy"), "cpu")
     with pytest.raises((ValueError, pickle.UnpicklingError)):
-        diffusion._read(write(mark.with_name("unet") / "diffusion_pytorch_model.bin", "zip").parent)
+        read_folder(write(mark.with_name("unet") / "diffusion_pytorch_model.bin", "zip").parent)
     assert not mark.exists()
 
 

@@ -130,5 +130,30 @@ def test_errors_say_what_came():
         similarity.two_way(np.ones((1, 4)), np.ones((1, 4)))
     with pytest.raises(ValueError, match=r"one shape, got \(2, 4\) and \(2, 5\)"):
         similarity.correlation_distance(np.ones((2, 4)), np.ones((2, 5)))
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(
+        ValueError, match=r"truth of another size .* must be \(n_images, side, side, 3\) uint8, got \(2, 20, 15, 3\)"
+    ):
         similarity.ssim(images[:, :, :15], images)
+    with pytest.raises(ValueError, match=r"reconstruction of another size than its truth must be .*side, side"):
+        similarity.ssim(images, images[:, :, :15])
+    with pytest.raises(ValueError, match=r"truth must be \(n_images, n_features\), got shape \(4,\)"):
+        similarity.two_way(np.ones(4), np.ones(4))
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+@pytest.mark.parametrize("formula", [similarity.two_way, similarity.correlation_distance])
+def test_features_that_are_no_numbers_are_named(formula, wrong):
+    """One such row took a quarter off the two-way scores of the four others."""
+    features = np.random.default_rng(6).normal(size=(5, 30))
+    spoiled = features.copy()
+    spoiled[3, 7] = wrong
+    with pytest.raises(ValueError, match="truth holds 1 values that are not finite numbers, in rows 3"):
+        formula(spoiled, features)
+    with pytest.raises(ValueError, match="reconstruction holds 1 values that are not finite numbers, in rows 3"):
+        formula(features, spoiled)
+
+
+def test_byte_order_and_strides_do_not_matter():
+    a, b = np.random.default_rng(7).normal(size=(2, 5, 30)).astype(np.float32)
+    for formula in (similarity.two_way, similarity.correlation_distance):
+        np.testing.assert_array_equal(formula(a.astype(">f4"), b[::-1].copy()[::-1]), formula(a, b))

@@ -31,10 +31,12 @@ class Model:
     def encode(self, images, *, n_layers, image_ids, seed):
         return np.tile(np.stack([images[:, 0, 0, 0], image_ids + seed], axis=1), n_layers).astype(np.float32)
 
-    def vision(self, images):
+    def vision(self, images, *, image_ids):
+        assert (images[:, 0, 0, 0] == image_ids % 256).all()
         return np.tile(images[:, 0, 0, :1, None], (1, 3, 4)).astype(np.float16)
 
-    def text(self, captions):
+    def text(self, captions, *, image_ids):
+        assert captions == Data().captions(image_ids)
         return np.array([[[int(caption)] * 4] * 2 for (caption,) in captions], dtype=np.float16)
 
 

@@ -161,6 +161,12 @@ def test_bad_input_is_refused(model, case):
         model.encode(case["images"].astype(float), n_layers=2)
     with pytest.raises(ValueError, match="5 latents are not a whole number of layers; the layers end at 4, 8, 72"):
         model.decode(np.zeros((2, 5), np.float32))
+    spoiled = np.zeros((3, 8), np.float32)
+    spoiled[1, 2] = np.nan
+    with pytest.raises(ValueError, match=r"latents holds 1 values that are not finite numbers, in images 21$"):
+        model.decode(spoiled, image_ids=np.array([20, 21, 22]))
+    with pytest.raises(ValueError, match=r"(decoded pixels|latents) holds .* not finite numbers, in images 2$"):
+        model.decode(np.float32([[0] * 8, [0] * 8, [3e38] * 8]))  # finite, but what is made of it is not
     with pytest.raises(ValueError, match='must be "mean" or "sample"'):
         model.decode(np.zeros((2, 8), np.float32), output="median")
     with pytest.raises(ValueError, match="RxN, RdD or RmM, got '4y2'"):

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nsdlib.core.images import resample
+from nsdlib.core.device import check_finite
+from nsdlib.core.images import check_images, resample
+from nsdlib.core.weights import load_transformers
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -46,25 +48,35 @@ class ClipEmbedder:
         return self.image_encoder.device
 
     @torch.inference_mode()
-    def vision(self, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
-        """Embed (n_images, rows, columns, 3) uint8 images as tokens, (n_images, n_tokens, n_features) float16."""
+    def vision(self, images: np.ndarray, *, image_ids=None, batch_size: int = 64) -> np.ndarray:
+        """Embed (n_images, rows, columns, 3) uint8 images as tokens, (n_images, n_tokens, n_features) float16.
+
+        ValueError where a token is no number that float16 can hold; it names the images by `image_ids`, or their rows.
+        """
+        check_images(images)
         size = self.image_encoder.config.image_size
         tokens = []
         for i in range(0, len(images), batch_size):
             pixels = prepare(images[i : i + batch_size], size).to(self.device, self.image_encoder.dtype)
             tokens.append(vision_tokens(self.image_encoder, pixels).half().cpu().numpy())
-        return np.concatenate(tokens)
+        return check_finite("vision tokens", np.concatenate(tokens), image_ids)
 
     @torch.inference_mode()
-    def text(self, captions: list[list[str]], *, batch_size: int = 64) -> np.ndarray:
-        """Embed captions as tokens, mean over each image's captions: (n_images, n_tokens, n_features) float16."""
+    def text(self, captions: list[list[str]], *, image_ids=None, batch_size: int = 64) -> np.ndarray:
+        """Embed captions as tokens, mean over each image's captions: (n_images, n_tokens, n_features) float16.
+
+        ValueError for no images, an image without a caption, and as in `vision`.
+        """
         n_captions = [len(of_image) for of_image in captions]
+        if not n_captions:
+            raise ValueError("captions must be those of at least one image, got none")
         if 0 in n_captions:
             without = [i for i, n in enumerate(n_captions) if n == 0]
             raise ValueError(f"every image needs at least one caption; those at {without[:5]} have none")
         flat = [caption for of_image in captions for caption in of_image]
         tokens = [self._caption_tokens(flat[i : i + batch_size]) for i in range(0, len(flat), batch_size)]
-        return torch.stack([of_image.mean(0) for of_image in torch.cat(tokens).split(n_captions)]).half().numpy()
+        means = torch.stack([of_image.mean(0) for of_image in torch.cat(tokens).split(n_captions)])
+        return check_finite("text tokens", means.half().numpy(), image_ids)
 
     def _caption_tokens(self, captions) -> Tensor:
         """Tokens of captions, (n_captions, n_tokens, n_features) float32 on the CPU."""
@@ -79,7 +91,7 @@ def load(folder, device="cpu") -> ClipEmbedder:
     from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
     dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
-    image_encoder = CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder", dtype=dtype)
-    text_encoder = CLIPTextModelWithProjection.from_pretrained(folder / "text_encoder", dtype=dtype)
+    image_encoder = load_transformers(CLIPVisionModelWithProjection, folder / "image_encoder", dtype=dtype)
+    text_encoder = load_transformers(CLIPTextModelWithProjection, folder / "text_encoder", dtype=dtype)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    return ClipEmbedder(image_encoder.eval().to(device), text_encoder.eval().to(device), tokenizer)
+    return ClipEmbedder(image_encoder.to(device), text_encoder.to(device), tokenizer)

@@ -1,4 +1,6 @@
-"""The one place where a device is chosen; everything else creates tensors from its inputs."""
+"""The border between arrays and tensors: the one choice of a device, the way to it, and the refusal of what is no number."""
+
+import numpy as np
 
 
 def pick_device(name="auto"):
@@ -29,3 +31,51 @@ def pick_device(name="auto"):
             "driver with nvidia-smi."
         )
     return torch.device("cuda" if present and name != "cpu" else "cpu")
+
+
+def to_tensor(values, device="cpu", dtype=None):
+    """Turn an array into a tensor, whatever its byte order and strides; memory is shared where that can be.
+
+    Parameters
+    ----------
+    values : array or tensor
+        Of bool, integer or floating type.
+    device : torch.device or str
+    dtype : torch.dtype, optional
+        The array's own when not given.
+
+    Returns
+    -------
+    tensor
+    """
+    import torch
+
+    if not isinstance(values, torch.Tensor):
+        values = np.asarray(values)
+        values = torch.from_numpy(np.require(values, values.dtype.newbyteorder("="), "CW"))
+    return values.to(device, dtype)
+
+
+def check_finite(name, values, image_ids=None):
+    """Return the values, one row an image, when all are finite numbers.
+
+    Parameters
+    ----------
+    name : str
+        What they are, for the message.
+    values : (n_images, ...) array
+    image_ids : (n_images,) array of int, optional
+        Names of the images; the message gives their rows when there are none.
+
+    Raises
+    ------
+    ValueError
+        When some are NaN or infinite, as float16 is above 65,504; the message names the images.
+    """
+    rows = [row for row, of_image in enumerate(values) if not np.isfinite(of_image).all()]
+    if rows:
+        n_wrong = sum(np.count_nonzero(~np.isfinite(values[row])) for row in rows)
+        named, which = ("rows", rows) if image_ids is None else ("images", np.asarray(image_ids)[rows].tolist())
+        first = ", ".join(map(str, which[:5])) + (", ..." if len(which) > 5 else "")
+        raise ValueError(f"{name} holds {n_wrong} values that are not finite numbers, in {named} {first}")
+    return values

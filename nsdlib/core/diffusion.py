@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from nsdlib.core import clip, random
+from nsdlib.core.device import check_finite, to_tensor
 from nsdlib.core.images import check_images, resize
-from nsdlib.core.weights import check_fit, read_tensors
+from nsdlib.core.weights import check_fit, load_diffusers, read_folder
 
 
 class Tokens:
@@ -93,7 +94,7 @@ class DualUNet(nn.Module):
     def fill(self, twin: str, state: dict[str, Tensor]):
         """Load the tensors of image_unet ("vision") or text_unet ("text"); all must fit, but text_unet has more than is used."""
         what = {"vision": "image_unet does not fit its config.json", "text": "text_unet does not fit image_unet"}[twin]
-        check_fit(self.published_state(twin), state, what=what, ignore_extra=twin == "text")
+        state = check_fit(self.published_state(twin), state, what=what, ignore="" if twin == "text" else "(?!)")
         tensors = {name: state[key] for key, name in self._names(twin).items()}
         self.unet.load_state_dict(tensors, strict=False, assign=True)
 
@@ -231,13 +232,13 @@ class VersatileDiffusion:
                 batch = slice(done, done + batch_size)
                 add_at, steps = img2img_timesteps(scheduler, **start)  # a scheduler keeps state: begin anew
                 generators = random.generators(seed, image_ids[batch])
-                conditions = [torch.as_tensor(np.asarray(x[batch])).to(self.unconditional[0]) for x in (text, vision)]
+                conditions = [to_tensor(x[batch]).to(self.unconditional[0]) for x in (text, vision)]
                 try:
                     clean = self.encode(rough[batch], generators if faithful else None)
                     noise = random.normal(clean, generators)
                     x = scheduler.add_noise(clean, noise, torch.tensor([add_at] * len(clean), device=clean.device))
                     x = guided_walk(self.unet, scheduler, x, steps=steps, conditions=conditions, **options)
-                    refined.append(self.decode(x))
+                    refined.append(self.decode(x, image_ids[batch]))
                 except torch.cuda.OutOfMemoryError:
                     if batch_size == 1:
                         raise
@@ -247,13 +248,14 @@ class VersatileDiffusion:
         return np.concatenate(refined)
 
     def _check(self, rough, text, vision, image_ids):
-        """Refuse images, tokens and ids that do not belong together."""
+        """Refuse images, tokens and ids that do not belong together, and tokens that are no numbers."""
         check_images(rough, "rough")
-        for name, tokens, empty in zip(("text", "vision"), (text, vision), self.unconditional, strict=True):
-            if tokens.shape != (len(rough), *empty.shape[1:]):
-                raise ValueError(f"{name} tokens must be {(len(rough), *empty.shape[1:])}, got {tokens.shape}")
         if len(image_ids) != len(rough):
             raise ValueError(f"image_ids must name each of the {len(rough)} images, got {len(image_ids)}")
+        for name, tokens, empty in zip(("text", "vision"), (text, vision), self.unconditional, strict=True):
+            if np.shape(tokens) != (len(rough), *empty.shape[1:]):
+                raise ValueError(f"{name} tokens must be {(len(rough), *empty.shape[1:])}, got {np.shape(tokens)}")
+            check_finite(f"{name} tokens", tokens, image_ids)
 
     @torch.inference_mode()
     def encode(self, images, generators=None) -> Tensor:
@@ -267,19 +269,12 @@ class VersatileDiffusion:
         return z * self.vae.config.scaling_factor
 
     @torch.inference_mode()
-    def decode(self, latents) -> np.ndarray:
-        """Decode scaled latents as uint8 images."""
+    def decode(self, latents, image_ids=None) -> np.ndarray:
+        """Decode scaled latents as uint8 images; ValueError, which names the images, where one is no number."""
         z = (latents / self.vae.config.scaling_factor).to(self.unconditional[0])
         pixels = torch.cat([self.vae.decode(batch).sample.float().cpu() for batch in z.split(PIXEL_BATCH)])
+        check_finite("the refined pixels", pixels.numpy(), image_ids)
         return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-
-
-def _read(folder: Path) -> dict[str, Tensor]:
-    """The tensors of a folder's file, safetensors or else the published .bin, mapped into memory: read when they are used."""
-    files = sorted(folder.glob("diffusion_pytorch_model.*"), key=lambda file: file.suffix != ".safetensors")
-    if not files:
-        raise FileNotFoundError(f"no diffusion_pytorch_model.safetensors or .bin in {folder}")
-    return read_tensors(files[0], mmap=True)
 
 
 def load(folder: Path, device="cpu") -> VersatileDiffusion:
@@ -290,10 +285,10 @@ def load(folder: Path, device="cpu") -> VersatileDiffusion:
     dtype, layout = (torch.float16, torch.channels_last) if on_gpu else (torch.float32, torch.contiguous_format)
     with torch.device("meta"):
         dual = DualUNet(UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "image_unet")))
-    dual.fill("vision", _read(folder / "image_unet"))
-    dual.fill("text", _read(folder / "text_unet"))
-    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype, low_cpu_mem_usage=False)
-    dual, vae = dual.to(device, dtype, memory_format=layout).eval(), vae.to(device, memory_format=layout).eval()
+    dual.fill("vision", read_folder(folder / "image_unet"))
+    dual.fill("text", read_folder(folder / "text_unet"))
+    models = (dual, load_diffusers(AutoencoderKL, folder / "vae"))
+    dual, vae = (model.to(device, dtype, memory_format=layout).eval() for model in models)
     embedder = clip.load(folder, device)
     grey = np.full((1, 224, 224, 3), 127, dtype=np.uint8)
     empty = (torch.from_numpy(tokens).to(device, dtype) for tokens in (embedder.text([[""]]), embedder.vision(grey)))

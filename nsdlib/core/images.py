@@ -15,11 +15,16 @@ RESAMPLINGS = ("antialiased", "plain", *PIL_FILTERS)
 BATCH = 32  # images that are floats at once
 
 
-def check_images(images: np.ndarray, name: str = "images"):
+def check_images(images: np.ndarray, name: str = "images", *, square: bool = False):
     """Raise ValueError unless the array is a stack of 8-bit colour images; `name` is the argument that the message names."""
-    if getattr(images, "dtype", None) != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-        came = f"{images.shape} {images.dtype}" if isinstance(images, np.ndarray) else type(images).__name__
-        raise ValueError(f"{name} must be (n_images, rows, columns, 3) uint8, got {came}")
+    shape = getattr(images, "shape", ())
+    fits = len(shape) == 4 and shape[-1] == 3 and (shape[1] == shape[2] or not square)
+    if getattr(images, "dtype", None) != np.uint8 or not fits:
+        came = f"{shape} {images.dtype}" if isinstance(images, np.ndarray) else type(images).__name__
+        sides = "side, side" if square else "rows, columns"
+        raise ValueError(f"{name} must be (n_images, {sides}, 3) uint8, got {came}")
+    if 0 in shape:
+        raise ValueError(f"{name} must be one image or more, got shape {shape}")
 
 
 def to_unit(images: np.ndarray) -> Tensor:
@@ -106,10 +111,13 @@ def add_noise(images, amplitude, *, seed, image_ids):
     Raises
     ------
     ValueError
-        For a negative amplitude, or not one id an image.
+        For an amplitude that is negative or no number, or not one id an image.
     """
-    if amplitude < 0:
-        raise ValueError(f"amplitude is a standard deviation in grey levels and cannot be negative, got {amplitude}.")
+    check_images(images)
+    if not 0 <= amplitude < np.inf:
+        raise ValueError(
+            f"amplitude is a finite standard deviation in grey levels and cannot be negative, got {amplitude}."
+        )
     if len(images) != len(image_ids):
         raise ValueError(f"image_ids must name each of the {len(images)} images, got {len(image_ids)}.")
     generators = [np.random.default_rng([seed, int(image_id)]) for image_id in image_ids]

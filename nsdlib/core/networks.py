@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from nsdlib.core import training
-from nsdlib.core.ridge import Moments, Ridge, check_finite, check_pair, check_patterns
+from nsdlib.core.device import check_finite
+from nsdlib.core.ridge import Moments, Ridge, check_pair, check_patterns
 
 HIDDEN = 100  # units a direction of each bidirectional GRU
 DROPOUT = 0.5
@@ -269,7 +270,7 @@ class NeuralDecoder:
 
     @torch.inference_mode()
     def _latents(self, network, x):
-        return network.eval()(x).cpu().numpy() * self._scale + self.targets.mean
+        return check_finite("predictions", network.eval()(x).cpu().numpy() * self._scale + self.targets.mean)
 
 
 def make(name, *, seed=0, max_epochs=200, batch_size=64, augment=0.0, groups=None, alphas=(50_000.0,), device="cpu"):

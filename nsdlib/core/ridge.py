@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from nsdlib.core.device import check_finite, to_tensor
+
 PUBLISHED_ALPHAS = {  # penalties: Veronese et al. 2025, section 3.3.2; the public code of Ozcelik & VanRullen 2023
     "paper": {"latents": 50_000.0, "text": 50_000.0, "vision": 50_000.0},
     "brain_diffuser": {"latents": 50_000.0, "text": 100_000.0, "vision": 60_000.0},
@@ -45,12 +47,6 @@ def check_pair(X: np.ndarray, Y: np.ndarray):
             f"X must be (n_images, n_voxels) and Y (n_images, n_targets) with as many images, got {X.shape} and {Y.shape}"
         )
     check_finite("X", X)
-
-
-def check_finite(name: str, values: np.ndarray):
-    """Raise ValueError for non-finite values."""
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} holds {np.count_nonzero(~np.isfinite(values))} values that are not finite numbers")
 
 
 def check_patterns(X: np.ndarray, n_voxels: int | None):
@@ -87,7 +83,7 @@ class Ridge:
     """
 
     def __init__(self, alphas=(1.0,), *, batch_size: int = 8192, device="cpu"):
-        if not len(alphas) or min(alphas) <= 0:
+        if not len(alphas) or not all(0 < alpha < np.inf for alpha in alphas):
             raise ValueError(f"alphas must be positive penalties, at least one, got {list(alphas)}")
         self.alphas, self.batch_size, self.device = tuple(alphas), batch_size, torch.device(device)
         self.n_voxels = self.targets = None
@@ -144,7 +140,7 @@ class Ridge:
         for part in self._blocks():
             mean = torch.as_tensor(self.targets.mean[part]).to(self.device)
             predicted[:, part] = (weights @ (self._target(part) - mean) + mean).cpu().numpy()
-        return predicted
+        return check_finite("predictions", predicted)
 
     def _fit(self, kernel, Y):
         """Choose the penalty, factorise the kernel in place, and pass once over the targets for their moments."""
@@ -187,20 +183,20 @@ class Ridge:
     def _choosing_targets(self):
         """Return centred targets for the choice of the penalty: (n_images, at most 8,192)."""
         step = -(-self._Y.shape[1] // CHOOSING_TARGETS)
-        targets = self._tensor(np.ascontiguousarray(self._Y[:, ::step]))
+        targets = self._tensor(self._Y[:, ::step])
         return targets - targets.mean(0)
 
     def _target(self, part):
         """Return a block of targets: (n_images, n_block) float32."""
-        return torch.as_tensor(np.ascontiguousarray(self._Y[:, part])).to(self.device, torch.float32)
+        return to_tensor(self._Y[:, part], self.device, torch.float32)
 
     def _centred_patterns(self, X):
         """Subtract the training mean from patterns, in the precision of the kernels."""
-        X = torch.as_tensor(X).to(self.device, self._precision)
+        X = to_tensor(X, self.device, self._precision)
         return X - torch.as_tensor(self._mean).to(X)
 
     def _tensor(self, values):
-        return torch.as_tensor(values).to(self.device, torch.float64)
+        return to_tensor(values, self.device, torch.float64)
 
 
 def _gram(X):

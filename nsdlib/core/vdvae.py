@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nsdlib.core import mixture, random
+from nsdlib.core.device import check_finite
 from nsdlib.core.images import resize
 from nsdlib.core.weights import check_fit, read_tensors
 
@@ -199,8 +200,8 @@ class VDVAE(nn.Module):
         """
         self.n_latents(n_layers)
         rows = []
-        for batch, generators in _batches(images, image_ids, seed, batch_size):
-            x = self.prepare(batch)
+        for batch, ids in _batches("images", images, image_ids, batch_size):
+            x, generators = self.prepare(batch), random.generators(seed, ids)
             latents = [x.new_zeros(len(x), 0)]
 
             def choose(index, prior, posterior, generators=generators, latents=latents):
@@ -211,7 +212,7 @@ class VDVAE(nn.Module):
 
             with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # no float32 of fewer digits
                 self.decoder(len(x), choose, self.encoder(x), n_layers)
-            rows.append(torch.cat(latents, dim=1).cpu().numpy())
+            rows.append(check_finite("encoded latents", torch.cat(latents, dim=1).cpu().numpy(), ids))
         return np.concatenate(rows)
 
     @torch.inference_mode()
@@ -236,8 +237,8 @@ class VDVAE(nn.Module):
         if output not in ("mean", "sample"):
             raise ValueError(f'output must be "mean" or "sample", got {output!r}')
         images = []
-        for batch, generators in _batches(latents, image_ids, seed, batch_size):
-            layers = self._unflatten(batch)
+        for batch, ids in _batches("latents", latents, image_ids, batch_size):
+            layers, generators = self._unflatten(batch), random.generators(seed, ids)
 
             def choose(index, prior, posterior, layers=layers, generators=generators):
                 if index < len(layers):
@@ -248,6 +249,7 @@ class VDVAE(nn.Module):
             with torch.autocast(self.decoder.gain.device.type, torch.bfloat16, enabled=self.fast):
                 parameters = self.decoder.out_net.out_conv(self.decoder(len(batch), choose))
             pixels = mixture.read_pixels(parameters.float(), generators if output == "sample" else None)
+            check_finite("decoded pixels", pixels.cpu().numpy(), ids)
             images.append(((pixels.float() + 1) * 127.5).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
         return np.concatenate(images)
 
@@ -266,19 +268,19 @@ class VDVAE(nn.Module):
         return [part.reshape(-1, *shape) for part, shape in zip(parts, self.latent_shapes, strict=False)]
 
 
-def _batches(rows, image_ids, seed, batch_size):
-    """Batches of rows, each with the generators of its images."""
+def _batches(name, rows, image_ids, batch_size):
+    """Batches of rows, all finite, each with the ids of its images."""
     image_ids = np.arange(len(rows)) if image_ids is None else image_ids
+    check_finite(name, rows, image_ids)
     for start in range(0, len(rows), batch_size):
         batch = slice(start, start + batch_size)
-        yield rows[batch], random.generators(seed, image_ids[batch])
+        yield rows[batch], image_ids[batch]
 
 
 def load_weights(model: VDVAE, state: dict[str, Tensor]) -> VDVAE:
     """Load a state dict into a model; a `module.` prefix is tolerated, any other difference is an error that names the keys."""
     state = {key.removeprefix("module."): value for key, value in state.items()}
-    check_fit(model.state_dict(), state, what="these weights do not fit the VDVAE")
-    model.load_state_dict(state)
+    model.load_state_dict(check_fit(model.state_dict(), state, what="these weights do not fit the VDVAE"))
     return model.eval()
 
 

@@ -1,4 +1,93 @@
-"""Weight files: read without running any code that a file may hold, and compared with a model's tensors."""
+"""Weight files: found by their names, read without running any code that they may hold, held against a model's tensors.
+
+The loaders of diffusers and transformers draw what a file lacks at random; here it is an error, whosever the model is.
+"""
+
+import json
+import re
+
+NAMES = (  # of whole files, those of diffusers and transformers; after each, its index of shards is looked for
+    "diffusion_pytorch_model.safetensors",
+    "model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "pytorch_model.bin",
+)
+OLDER_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # diffusers below 0.12
+STALE = re.compile(r"\.position_ids$")  # 0, 1, 2, ..., which files of older versions of transformers hold: no weights
+
+
+def find_files(folder):
+    """Find the weight files of a model's folder: the first of `NAMES`, whole or in the shards that its index names.
+
+    Variants (`model.fp16.safetensors`, `diffusion_pytorch_model.non_ema.bin`) are other weights, and never meant.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    list of Path
+        Empty when there is neither; shards may be missing.
+
+    Raises
+    ------
+    ValueError
+        When an index is none, or names files outside the folder.
+    """
+    for name in NAMES:
+        if (folder / name).exists():
+            return [folder / name]
+        index = folder / f"{name}.index.json"
+        if index.exists():
+            return [folder / shard for shard in _shards(index)]
+    return []
+
+
+def _shards(index):
+    """Names of the files in an index, sorted."""
+    try:
+        shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        if not shards or any(index.with_name(shard).parent != index.parent for shard in shards):
+            raise ValueError(f"it names {shards}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{index} must name, under 'weight_map', the file beside it that holds each tensor ({type(error).__name__}: "
+            f"{error}); get it again from its source."
+        ) from error
+    return shards
+
+
+def read_folder(folder):
+    """Read the tensors of a model's folder, from the files that `find_files` names.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    dict of str to tensor
+        Mapped into memory: read when they are used.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there are none, or a shard is missing; says what is there.
+    ValueError
+        As `read_tensors` and `find_files`.
+    """
+    files = find_files(folder)
+    missing = [file.name for file in files if not file.exists()]
+    if missing:
+        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}, which the index beside names; get them as well.")
+    if not files:
+        there = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
+        raise FileNotFoundError(
+            f"no weights in {folder}: wanted {', '.join(NAMES)}, or the index of one with its shards; there is {there}. "
+            "A variant that is meant, such as .fp16, has to be given one of these names."
+        )
+    return {key: tensor for file in files for key, tensor in read_tensors(file, mmap=True).items()}
 
 
 def read_tensors(path, *, mmap=False):
@@ -7,9 +96,9 @@ def read_tensors(path, *, mmap=False):
     Parameters
     ----------
     path : Path
-        A safetensors file by its ending, else one of PyTorch's own format, in which only tensors are accepted.
+        A safetensors file by its ending, else one of PyTorch's own formats, in which only tensors are accepted.
     mmap : bool
-        Map PyTorch's file into memory: tensors are read when they are used. Safetensors always are.
+        Map PyTorch's file into memory, where its format allows it: tensors are read when they are used. Safetensors always are.
 
     Returns
     -------
@@ -21,12 +110,15 @@ def read_tensors(path, *, mmap=False):
     ValueError
         When the file is damaged, holds anything but tensors, or code that would have to run.
     """
+    import zipfile
+
     import torch
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        mmap = mmap and zipfile.is_zipfile(path)  # files written before PyTorch 1.6 are none
         return dict(torch.load(path, map_location="cpu", weights_only=True, mmap=mmap))
     except (FileNotFoundError, PermissionError):
         raise
@@ -38,8 +130,10 @@ def read_tensors(path, *, mmap=False):
         ) from error
 
 
-def check_fit(wanted: dict, state: dict, *, what: str, ignore_extra: bool = False):
-    """Refuse a state dict that is not the model's.
+def check_fit(wanted: dict, state: dict, *, what: str, ignore: str = "(?!)"):
+    """Return the tensors of a file that a model wants, when all are there and nothing else is.
+
+    No model here shares a tensor under two names, so no missing one is harmless; of those too many only `STALE` ones are.
 
     Parameters
     ----------
@@ -47,20 +141,86 @@ def check_fit(wanted: dict, state: dict, *, what: str, ignore_extra: bool = Fals
         The model's own tensors, and those of a file.
     what : str
         For the message: what does not fit what.
-    ignore_extra : bool
-        Accept tensors that the model does not have.
+    ignore : str
+        Regular expression of names that the file may hold besides, nothing when not given.
+
+    Returns
+    -------
+    dict of str to tensor
+        Those of `state`, with the names of `wanted`.
 
     Raises
     ------
     ValueError
-        Counting the differences and naming the first five: missing, unexpected, or of another shape.
+        Counting the differences and naming the first five: missing, unexpected, of another shape, or not finite.
     """
+    extra = (key for key in state if key not in wanted and not STALE.search(key) and not re.search(ignore, key))
     wrong = [f"missing {key}" for key in wanted if key not in state]
-    wrong += [f"unexpected {key}" for key in state if key not in wanted and not ignore_extra]
-    wrong += [
-        f"{key} has shape {tuple(state[key].shape)}, wanted {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
-    ]
+    wrong += [f"unexpected {key}" for key in extra]
+    fitting = {key: state[key] for key in wanted if key in state}
+    for key, tensor in fitting.items():
+        shape = tuple(getattr(tensor, "shape", [type(tensor).__name__]))
+        if shape != tuple(wanted[key].shape):
+            wrong.append(f"{key} has shape {shape}, wanted {tuple(wanted[key].shape)}")
+        elif not tensor.isfinite().all():
+            wrong.append(f"{key} holds values that are not finite numbers")
     if wrong:
         raise ValueError(f"{what} ({len(wrong)} differences): {'; '.join(wrong[:5])}")
+    return fitting
+
+
+def load_diffusers(kind, folder):
+    """Load one of diffusers' models from its folder; every tensor must fit, under the names of today or those of 2022.
+
+    Parameters
+    ----------
+    kind : type
+        The model's class, such as AutoencoderKL.
+    folder : Path
+        With config.json and weights.
+
+    Returns
+    -------
+    kind
+        On the CPU, in the precision of the file.
+    """
+    import torch
+
+    with torch.device("meta"):
+        model = kind.from_config(kind.load_config(folder))
+    older = re.compile(rf"(?<=\.)({'|'.join(OLDER_ATTENTION)})(?=\.\w+$)")
+    state = {older.sub(lambda part: OLDER_ATTENTION[part[0]], key): t for key, t in read_folder(folder).items()}
+    what = f"the weights in {folder} do not fit its config.json"
+    model.load_state_dict(check_fit(model.state_dict(), state, what=what), assign=True)
+    return model.eval()
+
+
+def load_transformers(kind, folder, *, config=None, dtype=None, ignore="(?!)"):
+    """Load one of transformers' models from its folder; every tensor must fit.
+
+    Parameters
+    ----------
+    kind : type
+        The model's class, such as CLIPVisionModelWithProjection.
+    folder : Path
+        With config.json and weights.
+    config : transformers.PreTrainedConfig, optional
+        In place of the folder's.
+    dtype : torch.dtype, optional
+        float32 when not given.
+    ignore : str
+        As for `check_fit`.
+
+    Returns
+    -------
+    kind
+        On the CPU.
+    """
+    import torch
+
+    config = config or kind.config_class.from_pretrained(folder)
+    with torch.device("meta"):
+        wanted = kind(config).state_dict()
+    what = f"the weights in {folder} do not fit its config.json"
+    state = check_fit(wanted, read_folder(folder), what=what, ignore=ignore)
+    return kind.from_pretrained(None, config=config, state_dict=state, dtype=dtype or torch.float32).eval()

@@ -53,9 +53,9 @@ def token_targets(embedder, data, ids):
 
     arrays = {}
     for split, images in ids.items():
-        batches = (data.stimuli(images[i : i + BATCH]) for i in range(0, len(images), BATCH))
-        vision = np.concatenate([embedder.vision(batch) for batch in batches])
-        text = embedder.text(data.captions(images))
+        batches = (images[i : i + BATCH] for i in range(0, len(images), BATCH))
+        vision = np.concatenate([embedder.vision(data.stimuli(batch), image_ids=batch) for batch in batches])
+        text = embedder.text(data.captions(images), image_ids=images)
         arrays[f"text_{split}"] = ((f"{split}_image", "text_token", "feature"), text)
         arrays[f"vision_{split}"] = ((f"{split}_image", "vision_token", "feature"), vision)
     return xr.Dataset(arrays, coords={f"{split}_image": images for split, images in ids.items()})

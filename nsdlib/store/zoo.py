@@ -7,6 +7,7 @@ where the weights come from; the modules of `core` know how to load them.
 from dataclasses import dataclass
 from pathlib import Path
 
+from nsdlib.core.weights import NAMES, find_files
 from nsdlib.store.record import File
 from nsdlib.store.provenance import REFINING
 
@@ -44,11 +45,12 @@ class Weights:
         ]
 
     def missing(self, root) -> Path | None:
-        """The first file or folder that is not there; another form of the same tensors (safetensors) will do."""
+        """The first file or folder that is not there; the same tensors under another of the names that are read will do."""
         whole = Path(root) / self.path
         for path in [whole, *(whole / part for part, _ in self.parts)]:
-            if not path.exists() and not (path.suffix == ".bin" and any(path.parent.glob("*.safetensors"))):
-                return path
+            files = (path.name in NAMES and find_files(path.parent)) or [path]
+            if absent := [file for file in files if not file.exists()]:
+                return absent[0]
         return None
 
 

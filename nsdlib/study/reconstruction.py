@@ -259,6 +259,8 @@ def as_dataset(images, tokens, *, ids, nearest):
         name: (("test_image", f"{name}_row", f"{name}_column", "colour"), images[what]) for name, what in STORED.items()
     }
     for kind, values in tokens.items():
-        arrays[f"{kind}_pred"] = (("test_image", f"{kind}_token", "feature"), values.astype(np.float16))
+        with np.errstate(over="ignore"):
+            half = device.check_finite(f"decoded {kind} tokens", values.astype(np.float16), ids)
+        arrays[f"{kind}_pred"] = (("test_image", f"{kind}_token", "feature"), half)
     arrays["nearest_image"] = ("test_image", nearest)
     return xr.Dataset(arrays, coords={"test_image": ids})

@@ -15,6 +15,7 @@ from tqdm import trange
 
 from nsdlib.core import clip, diffusion, vdvae
 from nsdlib.core.scores import features
+from nsdlib.core.weights import find_files, load_diffusers
 from nsdlib.store import provenance
 from nsdlib.twin.scenes import KINDS
 from zoo.training import data, optimise
@@ -110,7 +111,7 @@ def _encode_scenes(folder, cache):
     parts["text"] = ("text_encoder", _encode_text)
     inputs, empty = {}, {}
     for name, (encoder, encode) in parts.items():
-        [weights] = (folder / encoder).glob("*.safetensors")
+        [weights] = find_files(folder / encoder)
         path = cache / f"unet_{name}_{provenance.file_hash(weights)[:12]}.pt"
         if not path.exists():
             torch.save(encode(folder, data.load_scenes("train", cache)), path)
@@ -122,7 +123,7 @@ def _encode_scenes(folder, cache):
 def _encode_latents(folder, scene_set):
     from diffusers import AutoencoderKL
 
-    vae = AutoencoderKL.from_pretrained(folder / "vae").eval()
+    vae = load_diffusers(AutoencoderKL, folder / "vae").float()
     latents = []
     for i in trange(0, len(scene_set.images), 200, desc="encoding scenes", mininterval=10):
         with torch.autocast("cpu", torch.bfloat16):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from nsdlib.core.device import to_tensor
 from nsdlib.core.glm.linear import (
     explained_energy,
     least_squares,
@@ -91,7 +92,7 @@ class Problem:
     def bold(self, voxels):
         """Return BOLD of a batch: a list of (n_volumes, n_batch) float64 tensors, 0 where a voxel is not usable."""
         like, usable = self.hrfs, torch.as_tensor(self.usable[voxels], device=self.hrfs.device)
-        runs = [torch.as_tensor(run[:, voxels], dtype=like.dtype, device=like.device) for run in self.data]
+        runs = [to_tensor(run[:, voxels], like.device, like.dtype) for run in self.data]
         return runs if usable.all() else [torch.where(usable, bold, 0.0) for bold in runs]
 
     def without_drift(self, bold):

@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nsdlib.core import clip
+from nsdlib.core.images import check_images
 from nsdlib.core.scores.protocols import resample
-from nsdlib.core.weights import check_fit, read_tensors
+from nsdlib.core.weights import check_fit, load_transformers, read_tensors
 
 SIZE, PAPER_SIZE = 64, 224  # pixels a side that stand-ins and published networks see
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GROWTH = (1, 2, 3, 4, 4)  # width of each of the five layers, in units of the network's width
 ALEXNET_2, ALEXNET_5 = 5, 12  # layers of torchvision's `features` up to the ReLU of the 2nd and the 5th convolution
-SWAV_HEADS = ("projection_head.", "prototypes.")  # parts of the SwAV file that a plain ResNet-50 does not have
+SWAV_HEADS = r"^projection_head\.|^prototypes\."  # parts of the SwAV file that a plain ResNet-50 does not have
+CLIP_TEXT_HALF = r"^text_model\.|^text_projection\.|^logit_scale$"
 
 
 class StandIn(nn.Module):
@@ -50,11 +52,10 @@ class StandIn(nn.Module):
     @classmethod
     def from_file(cls, path: Path) -> "StandIn":
         """Load a network whose width and outputs follow from the shapes in its safetensors file."""
-        state = {
-            key: value.float() if value.is_floating_point() else value for key, value in read_tensors(path).items()
-        }
-        model = cls(width=len(state["layers.0.weight"]), n_outputs=len(state["head.weight"]))
-        model.load_state_dict(state)
+        state = read_tensors(path)
+        sizes = [len(state.get(key, [0])) for key in ("layers.0.weight", "head.weight")]
+        model = cls(*sizes)
+        model.load_state_dict(check_fit(model.state_dict(), state, what=f"{path} does not fit a stand-in of {sizes}"))
         return model.eval()
 
 
@@ -93,6 +94,7 @@ class FeatureExtractor:
         -------
         dict of str to (n_images, n_features) float32 array
         """
+        check_images(images)
         preprocess = preprocess or (lambda batch: resample(batch, self.side, self.resampling))
         parts = []
         for start in range(0, len(images), batch_size):
@@ -122,11 +124,11 @@ def clip_extractor(folder: Path, device) -> FeatureExtractor:
     """Load CLIP's projected image embedding, not normalised, from a transformers folder of all of CLIP or its vision half."""
     from transformers import AutoConfig, CLIPVisionModelWithProjection
 
-    config = AutoConfig.from_pretrained(folder)
+    config, ignore = AutoConfig.from_pretrained(folder), "(?!)"
     if config.model_type == "clip":  # the size of the projection is spelled once, for both halves
         config.vision_config.projection_dim = config.projection_dim
-        config = config.vision_config
-    model = CLIPVisionModelWithProjection.from_pretrained(folder, config=config, dtype=torch.float32).eval()
+        config, ignore = config.vision_config, CLIP_TEXT_HALF
+    model = load_transformers(CLIPVisionModelWithProjection, folder, config=config, ignore=ignore)
     return embedding_extractor(model.to(device))
 
 
@@ -194,10 +196,8 @@ def _fill(model, path):
         return model.eval()
     state = read_tensors(path)
     state = {key.removeprefix("module."): value for key, value in state.get("state_dict", state).items()}
-    state = {key: value for key, value in state.items() if not key.startswith(SWAV_HEADS)}
     own = model.state_dict()
     counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}  # old files lack them
-    state = counters | state
-    check_fit(own, state, what=f"{path} does not fit {type(model).__name__}")
-    model.load_state_dict(state)
+    what = f"{path} does not fit {type(model).__name__}"
+    model.load_state_dict(check_fit(own, counters | state, what=what, ignore=SWAV_HEADS))
     return model.eval()

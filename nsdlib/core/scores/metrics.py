@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nsdlib.core.images import resize
+from nsdlib.core.device import check_finite
+from nsdlib.core.images import check_images, resize
 from nsdlib.core.scores.protocols import find_protocol
 from nsdlib.core.scores.similarity import correlation_distance, pixcorr, ssim, two_way
 
@@ -98,13 +99,20 @@ class Scorer:
         -------
         xarray.DataArray
             (metric, test_image) float64; attributes `zoo` and `protocol` name the networks' zoo and the protocol.
+
+        Raises
+        ------
+        ValueError
+            For arrays of another shape or type, fewer than two images, or features that are not finite; names the images.
         """
         import xarray as xr
 
+        for name, images in (("truth", truth), ("reconstruction", reconstruction)):
+            check_images(images, name, square=True)
         if self.protocol.side is None:
             reconstruction = resize(reconstruction, truth.shape[1])
         preprocess = None if self.protocol.side is None else self.protocol.for_structure
-        truth_features, features = self._features_of(truth), self._features(reconstruction)
+        truth_features, features = self._features_of(truth), self._features(reconstruction, "reconstruction")
         rows = [
             ssim(truth, reconstruction, preprocess=preprocess, columns=self.protocol.column_ssim),
             pixcorr(truth, reconstruction, preprocess=preprocess),
@@ -123,15 +131,18 @@ class Scorer:
     def _features_of(self, truth):
         """Features of the truth, computed again only for another truth."""
         if self._truth is None or not np.array_equal(self._truth, truth):
-            self._truth, self._truth_features = truth.copy(), self._features(truth)
+            self._truth, self._truth_features = truth.copy(), self._features(truth, "truth")
         return self._truth_features
 
-    def _features(self, images):
+    def _features(self, images, name):
         """{(network, feature): (n_images, n_features) float32} of the features that some metric compares."""
         pairs = {(metric.network, metric.feature) for metric in METRICS.values() if metric.network}
         networks = sorted({network for network, _ in pairs})
-        outputs = {name: self.extractors[name](images, preprocess=self._preprocessing(name)) for name in networks}
-        return {(network, feature): outputs[network][feature] for network, feature in pairs}
+        outputs = {n: self.extractors[n](images, preprocess=self._preprocessing(n)) for n in networks}
+        return {
+            (network, feature): check_finite(f"{network}'s {feature} of the {name}", outputs[network][feature])
+            for network, feature in pairs
+        }
 
     def _preprocessing(self, network):
         """The protocol's function from images to a network's input, or None for the network's own."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nsdlib.core.device import check_finite, to_tensor
 from nsdlib.core.images import check_images, resize
 
 GREY = (0.2125, 0.7154, 0.0721)  # ITU-R BT.709, as scikit-image's rgb2gray
@@ -78,11 +79,13 @@ def two_way(truth_features, features):
     Raises
     ------
     ValueError
-        When there are fewer than two images, or the shapes differ.
+        When there are fewer than two images, the shapes differ, or features are not finite: all images are compared with each.
     """
     r = correlation_matrix(truth_features, features)  # (n_truths, n_reconstructions)
     if len(r) < 2:
-        raise ValueError("two-way identification compares an image with others: wanted at least 2 images, got 1.")
+        raise ValueError(
+            f"two-way identification compares an image with others: wanted at least 2 images, got {len(r)}."
+        )
     return (r < r.diagonal() - TIE).sum(axis=0) / (len(r) - 1)
 
 
@@ -93,14 +96,14 @@ def correlation_distance(truth_features, features):
 
 def row_correlation(a, b):
     """Return Pearson's r of each row of a with the same row of b, (n_rows,) float64; 0 where one is constant."""
-    a, b = standardised_rows(a), standardised_rows(b)
+    a, b = standardised_rows(a, "truth"), standardised_rows(b, "reconstruction")
     _check_alike(a, b)
     return (a * b).sum(1).numpy()
 
 
 def correlation_matrix(a, b):
     """Return Pearson's r of every row of a with every row of b, (n, n) float64, of two (n, n_features) arrays."""
-    a, b = torch.as_tensor(a), torch.as_tensor(b)
+    a, b = _check_rows(a, "truth"), _check_rows(b, "reconstruction")
     _check_alike(a, b)
     statistics = [(x.mean(1, keepdim=True, dtype=torch.float64), _norms(x)) for x in (a, b)]
     r = torch.zeros(len(a), len(b), dtype=torch.float64)
@@ -122,6 +125,8 @@ def _each(score, truth, reconstruction, preprocess):
             f"truth and reconstruction must hold as many images, got {len(truth)} and {len(reconstruction)}."
         )
     if preprocess is None and reconstruction.shape != truth.shape:
+        check_images(truth, "truth of another size than its reconstruction", square=True)
+        check_images(reconstruction, "reconstruction of another size than its truth", square=True)
         reconstruction = resize(reconstruction, truth.shape[1])
     truth, reconstruction = np.ascontiguousarray(truth), np.ascontiguousarray(reconstruction)
     preprocess = preprocess or torch.from_numpy
@@ -182,9 +187,9 @@ def _blur(values, columns):
     return values
 
 
-def standardised_rows(x):
-    """Return rows minus their mean, divided by their norm, float64; 0 for a constant row."""
-    x = torch.as_tensor(x).double()
+def standardised_rows(x, name="values"):
+    """Return rows minus their mean, divided by their norm, float64; 0 for a constant row; `name` is for messages."""
+    x = _check_rows(x, name).double()
     return (x - x.mean(1, keepdim=True)) / _norms(x)
 
 
@@ -197,6 +202,15 @@ def _norms(x) -> Tensor:
         constant = deviation <= 1e-12 * rows.abs().amax(1, keepdim=True)
         norms.append(torch.where(constant, torch.inf, deviation * x.shape[1] ** 0.5))
     return torch.cat(norms)
+
+
+def _check_rows(x, name):
+    """A tensor of (n_rows, n_features) finite numbers."""
+    x = to_tensor(x)
+    if x.ndim != 2:
+        raise ValueError(f"{name} must be (n_images, n_features), got shape {tuple(x.shape)}.")
+    check_finite(name, x.numpy())
+    return x
 
 
 def _check_alike(a, b):
