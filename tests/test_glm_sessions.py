@@ -97,7 +97,7 @@ def test_exported_betas_are_files_of_nsd(session, tmp_path):
     mask.flat[results.roi_voxel.values] = True
     assert sorted(path.name for path in tmp_path.iterdir()) == ["betas_session01.hdf5", "betas_session01.nii.gz"]
     for scaled in (
-        nsd_files.read_masked(nifti, mask, 750),
+        nsd_files.read_beta_volumes(nifti, mask),
         nsd_files.read_beta_columns(nifti.with_name("betas_session01.hdf5"), mask),
     ):
         assert scaled.dtype == np.int16
@@ -110,6 +110,13 @@ def test_exported_betas_are_files_of_nsd(session, tmp_path):
     assert not nifti.exists()
     with pytest.raises(ValueError, match="Session 1 has 749 trials here, 750 in the experiment"):
         glm_sessions.export_betas(results.isel(trial=slice(749)), subject, tmp_path)
+    with pytest.raises(ValueError, match=r"kind 'betas' is unknown\. Known: betas_b, betas_c, betas_d"):
+        glm_sessions.export_betas(results, subject, tmp_path, kind="betas")
+    nifti.with_name("betas_session01.hdf5").unlink()
+    huge = results.assign(betas_d=results.betas_d.where(results.trial != 5, 200.0))
+    with pytest.warns(UserWarning, match=f"{results.sizes['roi_voxel']} betas lie beyond 109 percent signal change"):
+        [nifti] = glm_sessions.export_betas(huge, subject, tmp_path)
+    assert (nsd_files.read_beta_volumes(nifti, mask)[5] == 32767).all()
 
 
 @pytest.fixture

@@ -79,6 +79,63 @@ def test_betas_are_percent_in_c_order_from_either_form(raw):
     assert subject.betas(1, np.zeros(SHAPE, bool)).shape == (750, 0)
 
 
+@pytest.mark.parametrize("form", ["float32", "int16 with a slope", "uint16"])
+def test_betas_that_are_percent_already_are_refused(raw, form):
+    paths, _, betas = raw
+    path = paths.betas(nsd_layout.BETA_VERSIONS[2], 1, "nii.gz")
+    if form == "int16 with a slope":
+        image = nibabel.Nifti1Image((betas / 300).astype(np.float32), np.eye(4))
+        image.set_data_dtype(np.int16)  # nibabel finds the slope
+        nibabel.save(image, path)
+    else:
+        write_nifti(path, (np.abs(betas) / 300).astype(form))
+    subject = NSDSubject(paths.root, 3, 1)
+    with pytest.raises(ValueError, match=rf"holds {form[:5]}.* wanted int16 without one, 300 times the percent signal"):
+        subject.betas(1, subject.brainmask)
+
+
+def test_betas_of_the_other_byte_order_are_the_same(raw):
+    paths, _, betas = raw
+    subject = NSDSubject(paths.root, 3, 1)
+    before = subject.betas(1, subject.brainmask)
+    path = paths.betas(nsd_layout.BETA_VERSIONS[2], 1, "nii.gz")
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_dtype(">i2")
+    nibabel.save(nibabel.Nifti1Image(betas, np.eye(4), header), path)
+    np.testing.assert_array_equal(subject.betas(1, subject.brainmask), before)
+
+
+@pytest.mark.parametrize("value", [0.37, np.nan, 40000.0])
+def test_labels_that_are_no_whole_numbers_are_refused(raw, value):
+    """Rounded, labels between voxels resampled by interpolation would make regions of their own."""
+    paths, *_ = raw
+    labels = np.zeros(SHAPE, np.float32)
+    labels[1, 1:3, 1] = value
+    write_nifti(paths.roi("prf-visualrois"), labels)
+    with pytest.raises(
+        ValueError, match=rf"whole numbers; 2 voxels hold others, such as {value:g}\. .*nearest neighbour"
+    ):
+        NSDSubject(paths.root, 3, 1).roi("prf-visualrois")
+
+
+def test_a_mask_between_in_and_out_is_refused(raw):
+    paths, *_ = raw
+    write_nifti(paths.volume("brainmask"), np.full(SHAPE, 0.5, np.float32))
+    with pytest.raises(
+        ValueError, match=r"brainmask.nii.gz must hold labels, small whole numbers; 60 voxels hold others"
+    ):
+        _ = NSDSubject(paths.root, 3, 1).brainmask
+
+
+def test_a_voxel_without_a_number_is_not_the_most_reliable(raw):
+    paths, *_ = raw
+    ratio = np.linspace(0, 1, 60).reshape(SHAPE)
+    ratio[2, 2, 1] = np.nan
+    write_nifti(paths.ncsnr(nsd_layout.BETA_VERSIONS[2]), ratio)
+    found = NSDSubject(paths.root, 3, 1).ncsnr()
+    assert found.argmax() == 59 and found[2, 2, 1] == 0
+
+
 def test_region_labels_keep_minus_one(raw):
     subject = NSDSubject(raw[0].root, 3, 1)
     labels = subject.roi("nsdgeneral")

@@ -146,6 +146,18 @@ def trials_out_of_order(subject):
     change_betas(subject, lambda betas: betas[..., np.random.default_rng(0).permutation(betas.shape[-1])])
 
 
+def an_interpolated_mask(subject):
+    change_volume(subject.paths.volume("brainmask"), lambda mask: 0.5 * mask)
+
+
+def interpolated_labels(subject):
+    change_volume(subject.paths.roi("prf-visualrois"), lambda labels: labels + np.float32(0.3))
+
+
+def a_ratio_without_numbers(subject):
+    change_volume(subject.paths.ncsnr(DEFAULT_VERSION), lambda ratio: ratio * np.nan)
+
+
 def a_negative_ratio(subject):
     change_volume(subject.paths.ncsnr(DEFAULT_VERSION), lambda ratio: ratio - 1)
 
@@ -168,7 +180,9 @@ FAULTS = {
     images_of_another_size: "_stimuli",
     a_blank_caption: "_captions",
     a_mask_of_labels: "_masks",
+    an_interpolated_mask: "_masks",
     an_unknown_label: "_regions",
+    interpolated_labels: "_regions",
     labels_renamed: "_region_names",
     an_empty_region: "_voxels",
     betas_of_floats: "_sessions",
@@ -177,6 +191,7 @@ FAULTS = {
     forms_apart: "_forms",
     trials_out_of_order: "_mapping",
     a_negative_ratio: "_ncsnr",
+    a_ratio_without_numbers: "_ncsnr",
     a_volume_short: "_series",
     onsets_of_another_run: "_onsets",
 }

@@ -180,3 +180,15 @@ def test_published_penalties_take_the_place_of_the_runs_own():
     assert zoo.alphas(run, "text") == run.alphas and len(run.alphas) > 1
     brain_diffuser = load_run("demo", penalties="brain_diffuser")
     assert [zoo.alphas(brain_diffuser, kind) for kind in ("latents", "text", "vision")] == [(5e4,), (1e5,), (6e4,)]
+
+
+def test_a_mask_of_numbers_is_not_taken_for_places():
+    X = np.random.default_rng(0).standard_normal((6, 4))
+    with pytest.raises(ValueError, match=r"voxels must be a \(n_voxels,\) bool array, got int64"):
+        ridge.region_kernels(X, X, np.array([0, 1, 1, 0]))
+
+
+@pytest.mark.parametrize("alphas", [(), (0.0,), (1.0, np.nan), (np.inf,)])
+def test_penalties_that_are_none_are_refused(alphas):
+    with pytest.raises(ValueError, match="alphas must be positive penalties, at least one"):
+        ridge.Ridge(alphas)

@@ -244,14 +244,14 @@ def region_kernels(X_train: np.ndarray, X_test: np.ndarray, voxels=slice(None)) 
     Parameters
     ----------
     X_train, X_test : (n_images, n_voxels) arrays
-    voxels : (n_voxels,) bool array
-        All when not given.
+    voxels : (n_voxels,) bool array, optional
 
     Returns
     -------
-    (n_train, n_train) and (n_test, n_train) float64 arrays
-        For `Ridge.fit_kernel` and `Ridge.predict_kernel`.
+    (n_train, n_train) and (n_test, n_train) float64 arrays for `Ridge.fit_kernel` and `Ridge.predict_kernel`
     """
+    if getattr(voxels, "dtype", np.dtype(bool)).kind != "b":  # numbers would be taken for places
+        raise ValueError(f"voxels must be a (n_voxels,) bool array, got {voxels.dtype}")
     train, test = X_train[:, voxels], X_test[:, voxels]
     mean = train.mean(0, dtype=np.float64)
     train, test = train - mean, test - mean

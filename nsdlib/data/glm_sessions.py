@@ -117,7 +117,7 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
     folder : Path
         Made when it is not there. Files are written beside and then renamed.
     kind : str
-        Which betas.
+        One of `BETAS`.
 
     Returns
     -------
@@ -127,10 +127,12 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
     Raises
     ------
     ValueError
-        When a session in `found` does not have the trials that NSD's files have.
+        For an unknown kind, or when a session in `found` does not have the trials that NSD's files have.
     FileExistsError
         When a file is already there: NSD's own betas have these names. Nothing is written then.
     """
+    if kind not in BETAS:
+        raise ValueError(f"kind {kind!r} is unknown. Known: {', '.join(BETAS)}.")
     session_of = subject.session[found.trial.values]
     targets = {
         session: {ending: folder / f"betas_session{session:02d}.{ending}" for ending in ("nii.gz", "hdf5")}

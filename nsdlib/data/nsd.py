@@ -149,7 +149,7 @@ class NSDSubject:
     @cached_property
     def brainmask(self):
         """Voxels in the brain: (X, Y, Z) bool."""
-        return self.volume("brainmask") > 0
+        return nsd_files.read_labels(self._existing(self.paths.volume("brainmask"), "the map brainmask")) > 0
 
     def volume(self, name):
         """A map of the subject's folder, such as "mean" or "valid": (X, Y, Z)."""
@@ -186,16 +186,16 @@ class NSDSubject:
         mask = self._checked_mask(mask)
         hdf5, nifti = (self.paths.betas(version, session, ending) for ending in ("hdf5", "nii.gz"))
         if nifti.is_file() and not hdf5.is_file():
-            scaled = nsd_files.read_masked(nifti, mask, nsd.N_SESSION_TRIALS)
+            scaled = nsd_files.read_beta_volumes(nifti, mask)
         else:
             path = self._existing(hdf5, f"the betas of session {session}; or the same as .nii.gz")
             scaled = nsd_files.read_beta_columns(path, mask)  # of a real session only the chunks of the mask
         return scaled.astype(np.float32) / np.float32(nsd.BETA_SCALE)
 
     def ncsnr(self, version=DEFAULT_VERSION):
-        """Ratio of signal to noise of single-trial betas: (X, Y, Z) float; NSD computed it over all trials."""
+        """Ratio of signal to noise of single-trial betas: (X, Y, Z) float; NSD computed it over all trials. 0 where it is NaN."""
         path = self._existing(self.paths.ncsnr(version), "the signal-to-noise ratio of the betas")
-        return nsd_files.read_volume(path)
+        return np.nan_to_num(nsd_files.read_volume(path), nan=0)
 
     def n_runs(self, session):
         """Task runs of a session (resting-state runs are never counted)."""

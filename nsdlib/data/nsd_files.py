@@ -150,6 +150,18 @@ def read_beta_columns(path, mask):
     return np.array(columns, dtype=np.int16).reshape(len(columns), nsd.N_SESSION_TRIALS).T
 
 
+def read_beta_volumes(path, mask):
+    """Read betas x 300 of the voxels of `mask` from NIfTI: (750, n_voxels) int16; betas in percent already are refused."""
+    with _nifti(path) as (header, _):
+        kind, scale = header.get_data_dtype().newbyteorder("="), header.get_slope_inter()
+        if kind != np.int16 or scale not in ((None, None), (1, 0)):
+            raise DamagedFile(
+                f"{path} holds {kind} with a slope of {scale[0] or 1:g}, wanted int16 without one, 300 times the percent signal "
+                "change. If these are percent already, write 300 times them, rounded, as int16."
+            )
+    return read_masked(path, mask, nsd.N_SESSION_TRIALS)
+
+
 def read_masked(path, mask, n_last):
     """Read the voxels of `mask` from a four-dimensional NIfTI file: (n_last, n_voxels), in the file's own type."""
     with _nifti(path) as (header, file):
@@ -169,13 +181,17 @@ def read_volume(path):
         return _values(path, header, file).copy()
 
 
-def read_labels(path, shape):
-    """Read a NIfTI volume of region labels: `shape`, int16."""
+def read_labels(path, shape=None):
+    """Read a NIfTI volume of labels or a mask, of that shape if one is given: (X, Y, Z) int16."""
     labels = read_volume(path)
-    check_shape(path, labels.shape, shape)
-    if not (np.abs(labels) <= np.iinfo(np.int16).max).all():
-        raise _damaged(path, "must hold labels, small whole numbers")
-    return np.rint(labels).astype(np.int16)
+    check_shape(path, labels.shape, shape or labels.shape)
+    wrong = labels[~((labels == np.rint(labels)) & (np.abs(labels) <= np.iinfo(np.int16).max))]
+    if wrong.size:
+        raise DamagedFile(
+            f"{path} must hold labels, small whole numbers; {wrong.size} voxels hold others, such as {wrong[0]:g}. "
+            "Interpolation makes them: resample labels to the nearest neighbour, or get the file again."
+        )
+    return labels.astype(np.int16)
 
 
 def read_affine(path):

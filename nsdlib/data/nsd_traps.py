@@ -195,11 +195,11 @@ def scale(subject, version):
 
 
 def ncsnr(subject, version):
-    """The map of signal to noise has the shape of the mask, and holds no negative number."""
+    """The map of signal to noise has the shape of the mask, no negative number, and some above 0."""
     ratio = subject.ncsnr(version)
-    lowest = np.nanmin(ratio)
-    found, wanted = f"{ratio.shape}, from {lowest:.2g}", f"{subject.brainmask.shape}, from 0"
-    return found, wanted, ratio.shape == subject.brainmask.shape and lowest >= 0
+    lowest, highest = ratio.min(), ratio.max()
+    found, wanted = f"{ratio.shape}, {lowest:.2g} to {highest:.2g}", f"{subject.brainmask.shape}, 0 to more"
+    return found, wanted, ratio.shape == subject.brainmask.shape and lowest >= 0 and highest > 0
 
 
 def series(subject, _):
@@ -223,7 +223,7 @@ def forms(subject, version):
         raise FileNotFoundError
     mask = np.zeros(subject.brainmask.shape, dtype=bool)
     mask[tuple(np.argwhere(subject.brainmask)[:: max(1, subject.brainmask.sum() // N_COMPARED)].T)] = True
-    same = nsd_files.read_beta_columns(hdf5, mask) == nsd_files.read_masked(nifti, mask, nsd.N_SESSION_TRIALS)
+    same = nsd_files.read_beta_columns(hdf5, mask) == nsd_files.read_beta_volumes(nifti, mask)
     return f"{same.sum():,} numbers", f"{same.size:,} numbers", same.all()
 
 

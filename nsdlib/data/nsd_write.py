@@ -1,5 +1,6 @@
 """Writers of NSD's files, for the simulated subject: same names, types, shapes and traps as the real ones."""
 
+import warnings
 from contextlib import contextmanager
 
 import numpy as np
@@ -39,13 +40,19 @@ def write_betas(paths, betas, mask, affine):
     paths : dict of str to Path
         Keys "hdf5" and "nii.gz".
     betas : (750, n_voxels) float32
-        Percent signal change of the voxels of `mask`, in C order.
+        Percent signal change of the voxels of `mask`, in C order; beyond 109 %, all that the form holds, they are cut, with a
+        warning.
     mask : (X, Y, Z) bool
     affine : (4, 4)
     """
     import h5py
 
-    scaled = np.clip(np.rint(nsd.BETA_SCALE * betas), -32768, 32767).astype(np.int16)
+    scaled, limits = np.rint(nsd.BETA_SCALE * betas), np.iinfo(np.int16)
+    if n_cut := np.count_nonzero((scaled < limits.min) | (scaled > limits.max)):
+        warnings.warn(
+            f"{n_cut} betas lie beyond 109 percent signal change, all that the file holds: cut.", stacklevel=2
+        )
+    scaled = np.clip(scaled, limits.min, limits.max).astype(np.int16)
     volume = np.zeros((*mask.shape, len(scaled)), dtype=np.int16, order="F")
     volume[mask] = scaled.T
     write_volume(paths["nii.gz"], volume, affine, seconds=nsd.TR)

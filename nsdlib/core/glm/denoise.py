@@ -21,7 +21,7 @@ class Repeats:
     match : (n_trials, n_trials) sparse float64 tensor
         [u, t] is in how many folds trial u is for training and trial t, of the same condition, for testing.
     sessions : list of (n_session_trials,) int64 tensors
-        Trials of each session; betas are z-scored in each alone.
+        Trials of each session that are not late; betas are z-scored in each alone.
     """
 
     match: torch.Tensor
@@ -32,7 +32,7 @@ class Repeats:
 
         All betas are z-scored with each session's mean and sd (ddof=1) of `reference`; where the sd is 0 they become 0.
         """
-        mean, inverse = torch.empty_like(reference), torch.empty_like(reference)
+        mean, inverse = torch.zeros_like(reference), torch.zeros_like(reference)
         for trials in self.sessions:
             sd, mean[trials] = torch.std_mean(reference[trials], 0)
             inverse[trials] = torch.where(sd > 0, 1 / sd, 0.0)
@@ -65,7 +65,7 @@ class Comparison:
         return torch.addcmul(self.linear, self.square, betas).mul_(betas).sum(0) + self.constant
 
 
-def find_repeats(designs, *, folds=None, sessions=None):
+def find_repeats(designs, *, folds=None, sessions=None, late=None):
     """Find which trials can test which.
 
     Parameters
@@ -76,6 +76,8 @@ def find_repeats(designs, *, folds=None, sessions=None):
         Runs (from 0) that test in each fold; each run alone when not given.
     sessions : list of int, optional
         Session of each run; all the same when not given.
+    late : list of (n_trials,) bool tensors, optional
+        Trials of each run that have no say, see `RunDesign.late`.
 
     Returns
     -------
@@ -96,7 +98,8 @@ def find_repeats(designs, *, folds=None, sessions=None):
     tests = np.array([np.isin(run_of, fold) for fold in folds])  # (n_folds, n_trials)
     same = [np.flatnonzero(condition == label) for label in np.unique(condition)]
     train, test = np.concatenate([np.stack(np.meshgrid(trials, trials)).reshape(2, -1) for trials in same], axis=1)
-    weight = (~tests[:, train] & tests[:, test]).sum(axis=0)
+    say = np.ones(len(condition), bool) if late is None else ~torch.cat(late).cpu().numpy()
+    weight = (~tests[:, train] & tests[:, test] & say[train] & say[test]).sum(axis=0)
     kept = weight > 0
     if not kept.any():
         return None
@@ -104,7 +107,7 @@ def find_repeats(designs, *, folds=None, sessions=None):
     values = torch.as_tensor(weight[kept].astype(np.float64), device=device)
     size = (len(condition), len(condition))
     match = torch.sparse_coo_tensor(places, values, size, check_invariants=True).coalesce()
-    members = [np.flatnonzero(sessions[run_of] == session) for session in np.unique(sessions)]
+    members = [np.flatnonzero((sessions[run_of] == session) & say) for session in np.unique(sessions)]
     return Repeats(match, [torch.as_tensor(trials, device=device) for trials in members])
 
 
@@ -152,6 +155,7 @@ def tail_threshold(r2, *, seed=0):
     Returns
     -------
     float
+        NaN when there are fewer than three different values: nothing is to be parted.
 
     Notes
     -----
@@ -165,8 +169,8 @@ def tail_threshold(r2, *, seed=0):
 
     values = np.asarray(r2, dtype=np.float64)
     values = values[np.isfinite(values)]
-    if len(values) < 2 or np.ptp(values) == 0:
-        raise ValueError(f"{len(values)} finite values of R2 that do not differ: give brain_r2 a number yourself.")
+    if len(np.unique(values)) < 3:
+        return np.nan
     if len(values) > LARGE_SAMPLE:
         values = np.random.default_rng(seed).choice(values, LARGE_SAMPLE, replace=False)
     with warnings.catch_warnings():  # a hundred steps are the reference's limit; the threshold has settled long before

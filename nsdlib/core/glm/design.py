@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import torch
 
-from nsdlib.core.glm.linear import orthonormal
+from nsdlib.core.glm.hrf import check_tr
 
-IN_DRIFT = (
-    1e-8  # a confound that keeps at most this part of its length without drifts lies in them: the rest is rounding
-)
+LEAST_MEASURED = 0.05  # of the energy of a trial's response: below, its beta is some ten times as noisy, or noise alone
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,12 @@ class RunDesign:
         lag = self._volumes[:, None] - self.onsets[None, :]  # (n_volumes, n_trials)
         return self.without_drift(torch.where(lag >= 0, padded[lag.clamp(min=0)], 0.0))
 
+    def late(self, hrf):
+        """Return which trials begin so late that next to nothing of their response was measured: (n_trials,) bool tensor."""
+        measured = hrf.square().cumsum(0) / hrf.square().sum()
+        left = self.n_volumes - self.onsets  # volumes from the onset on, at least 1
+        return measured[left.clamp(max=len(hrf)) - 1] < LEAST_MEASURED
+
     def without_drift(self, bold):
         """Return time courses (n_volumes, any) minus their least-squares fit by the polynomials."""
         return bold - self.drift @ (self.drift.T @ bold)
@@ -59,7 +64,7 @@ class RunDesign:
         return torch.arange(self.n_volumes, device=self.drift.device)
 
 
-def make_run_designs(design, data, *, tr, degree=None, device="cpu"):
+def make_run_designs(design, data, *, tr, duration=0.0, degree=None, device="cpu"):
     """Check design and data, as `fit` takes them, and return a `RunDesign` for each run; `degree` as in `polynomials`.
 
     Raises
@@ -68,7 +73,7 @@ def make_run_designs(design, data, *, tr, degree=None, device="cpu"):
         When the lists, shapes or values do not fit; the message says which run.
     """
     designs = []
-    for labels in check_design(design, data, tr=tr):
+    for labels in check_design(design, data, tr=tr, duration=duration):
         onsets = np.flatnonzero(labels)
         drift = torch.as_tensor(polynomials(len(labels), tr=tr, degree=degree), device=device)
         designs.append(RunDesign(torch.as_tensor(onsets, device=device), labels[onsets], len(labels), drift))
@@ -89,10 +94,10 @@ def voxel_series(labels, series, *, tr, mean=None):
     return design, design.without_drift(torch.as_tensor(series)) * (100 / abs(series.mean() if mean is None else mean))
 
 
-def check_design(design, data, *, tr):
+def check_design(design, data, *, tr, duration=0.0):
     """Return the design of each run as a vector of condition numbers, checked against the data.
 
-    Arguments and errors are those of `make_run_designs`.
+    Arguments and errors are those of `make_run_designs`; `duration` is how many seconds a stimulus lasts.
 
     Returns
     -------
@@ -100,16 +105,20 @@ def check_design(design, data, *, tr):
     """
     if len(design) != len(data) or not len(data):
         raise ValueError(f"design has {len(design)} runs and data {len(data)}: wanted the same number, at least 1.")
-    if not tr > 0:
-        raise ValueError(f"tr={tr}: wanted the seconds between two volumes, a number above 0 (NSD: 4/3).")
-    n_voxels, checked = np.shape(data[0])[-1], []
-    for run, (events, bold) in enumerate(zip(design, data, strict=True), start=1):
-        if np.ndim(bold) != 2 or np.shape(bold)[1] != n_voxels:
+    check_tr(tr)
+    n_voxels, names, checked = np.shape(data[0])[-1], list(getattr(data[0], "columns", [])), []
+    for run, (events, bold, numbers) in enumerate(zip(design, data, _condition_numbers(design), strict=True), start=1):
+        labels, shape = _as_labels(np.asarray(events), numbers, run), np.shape(bold)
+        if len(shape) == 2 and shape[1] == len(labels) != shape[0]:
             raise ValueError(
-                f"Run {run}: data must be (n_volumes, n_voxels) with the same {n_voxels} voxels as run 1, got shape "
-                f"{np.shape(bold)}."
+                f"Run {run}: data must be (n_volumes, n_voxels), got shape {shape} for a design of {len(labels)} volumes. It "
+                "seems to be (n_voxels, n_volumes): give its transpose, `series.T`, in all runs."
             )
-        labels = _as_labels(np.asarray(events), run)
+        if len(shape) != 2 or shape[1] != n_voxels or list(getattr(bold, "columns", [])) != names:
+            raise ValueError(
+                f"Run {run}: data must be (n_volumes, n_voxels) with the same {n_voxels} voxels as run 1, in the same order, "
+                f"got shape {shape}."
+            )
         if len(labels) != len(bold):
             raise ValueError(
                 f"Run {run}: design has {len(labels)} volumes, data {len(bold)}. Cut both to the same volumes (NSD's "
@@ -118,6 +127,7 @@ def check_design(design, data, *, tr):
         checked.append(labels)
     if not any(labels.any() for labels in checked):
         raise ValueError("design has no trial in any run: wanted a number other than 0 at each onset.")
+    _refuse_durations(checked, tr=tr, duration=duration)
     return checked
 
 
@@ -131,53 +141,50 @@ def polynomials(n_volumes, *, tr, degree=None):
     return basis
 
 
-def check_confounds(confounds, designs):
-    """Return the nuisance regressors of each run, made orthonormal and orthogonal to its drifts.
+def _condition_numbers(design):
+    """Return for each run the condition's number, from 1, of each column of its matrix: by its name, else by its place."""
+    named = [hasattr(events, "columns") for events in design]
+    columns = [
+        list(getattr(events, "columns", range(np.shape(events)[1]))) if np.ndim(events) == 2 else []
+        for events in design
+    ]
+    wrong = ""
+    if any(named) != all(named):
+        wrong = f"run {named.index(True) + 1} names its columns and run {named.index(False) + 1} does not"
+    elif not any(named) and len(widths := {len(own) for own in columns if own}) > 1:
+        wrong = f"runs have {min(widths)} to {max(widths)} columns without names"
+    elif twice := [run for run, own in enumerate(columns, start=1) if len(set(own)) < len(own)]:
+        wrong = f"run {twice[0]} has two columns of one name"
+    if wrong:
+        raise ValueError(
+            f"Conditions are matched from run to run, but in design {wrong}: wanted one column for each condition in all "
+            "runs, or tables in which every column has a name of its own."
+        )
+    places = {name: number for number, name in enumerate(dict.fromkeys(chain(*columns)), start=1)}
+    return [np.array([places[name] for name in own], dtype=np.int64) for own in columns]
 
-    Parameters
-    ----------
-    confounds : list of (n_volumes, any number) arrays, or None
-        One a run, such as motion parameters.
-    designs : list of RunDesign
 
-    Returns
-    -------
-    list of (n_volumes, at most that number) float64 tensors
-
-    Raises
-    ------
-    ValueError
-        When they do not fit the runs or are not finite.
-    """
-    if confounds is None:
-        return [design.no_columns for design in designs]
-    if len(confounds) != len(designs):
-        raise ValueError(f"confounds has {len(confounds)} runs, design {len(designs)}: wanted the same number.")
-    checked = []
-    for run, (columns, design) in enumerate(zip(confounds, designs, strict=True), start=1):
-        columns = np.asarray(columns, dtype=np.float64)
-        if columns.ndim != 2 or len(columns) != design.n_volumes or not np.isfinite(columns).all():
+def _refuse_durations(labels, *, tr, duration):
+    """Raise when trials are marked in every volume that they last, or last longer than their run."""
+    for run, own in enumerate(labels, start=1):
+        if duration > len(own) * tr:
             raise ValueError(
-                f"Run {run}: confounds must be finite numbers of shape ({design.n_volumes}, any), got shape {columns.shape} "
-                f"with {np.count_nonzero(~np.isfinite(columns))} that are not finite (tables of motion often begin with NaN: "
-                "fill it)."
+                f"duration={duration:g}: wanted how many seconds a stimulus lasts; run {run} has {len(own) * tr:g} s."
             )
-        columns = design.drift.new_tensor(columns)
-        rest = design.without_drift(columns)
-        checked.append(orthonormal(rest[:, rest.norm(dim=0) > IN_DRIFT * columns.norm(dim=0)]))
-    return checked
+    again = [np.r_[False, (own[1:] == own[:-1]) & (own[1:] != 0)] for own in labels]
+    alone = any(((own != 0) & ~same & ~np.r_[same[1:], False]).any() for own, same in zip(labels, again, strict=True))
+    for run, (own, same) in enumerate(zip(labels, again, strict=True), start=1):
+        if same.any() and (tr < duration or not alone):
+            volume = same.argmax()
+            raise ValueError(
+                f"Run {run}: condition {own[volume]} is marked in volumes {volume - 1} and {volume}, {tr:g} s apart, and a "
+                "trial would begin in each. Wanted a mark at the onset alone: `labels * (np.diff(labels, prepend=0) != 0)` "
+                "keeps the first of each stretch; a trial that truly follows its like at once needs the true `duration`."
+            )
 
 
-def finite_voxels(data):
-    """Return which voxels hold finite values only, in all runs: (n_voxels,) bool. ValueError when there is none."""
-    finite = np.logical_and.reduce([np.isfinite(bold).all(axis=0) for bold in data])
-    if not finite.any():
-        raise ValueError(f"All {len(finite)} voxels hold values that are not finite: no voxel can be fitted.")
-    return finite
-
-
-def _as_labels(events, run):
-    """Return a run's design as one number a volume, 0 for no onset."""
+def _as_labels(events, numbers, run):
+    """Return a run's design as one number a volume, 0 for no onset; `numbers` are those of a matrix's columns."""
     if events.ndim == 2:
         if not np.isin(events, (0, 1)).all():
             raise ValueError(f"Run {run}: a design matrix holds only 0 and 1, got values up to {events.max()}.")
@@ -187,7 +194,7 @@ def _as_labels(events, run):
                 f"Run {run}: {len(together)} volumes have two onsets at once (first: volume {together[0]}). Their "
                 "responses cannot be separated; keep one."
             )
-        return np.where(events.any(axis=1), events.argmax(axis=1) + 1, 0)
+        return np.where(events.any(axis=1), numbers[events.argmax(axis=1)], 0)
     if events.ndim != 1 or not np.issubdtype(events.dtype, np.integer):
         raise ValueError(
             f"Run {run}: design must be (n_volumes,) integers or a (n_volumes, n_conditions) matrix of 0 and 1, got "

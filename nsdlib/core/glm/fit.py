@@ -17,7 +17,8 @@ import warnings
 import numpy as np
 
 from nsdlib.core.glm import denoise, fracridge, hrf, steps
-from nsdlib.core.glm.design import check_confounds, finite_voxels, make_run_designs, voxel_series
+from nsdlib.core.glm.checks import check_confounds, check_freedom, check_hrfs, check_unit, finite_voxels, listed
+from nsdlib.core.glm.design import make_run_designs, voxel_series
 from nsdlib.core.glm.events import design_from_events
 from nsdlib.core.glm.linear import percent
 from nsdlib.core.glm.options import GLMOptions
@@ -26,7 +27,6 @@ from nsdlib.core.glm.scratch import Scratch
 __all__ = ["VARIABLES", "GLMOptions", "design_from_events", "explain", "fit_glm", "name_axes"]
 
 FEWEST_PC_VOXELS = 100  # voxels that choose the number of components when none passes the threshold
-N_NAMED = 5  # voxels that a note names before it says only how many more there are
 
 # variable: (axes, unit or meaning)
 VARIABLES = {
@@ -60,15 +60,17 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     Parameters
     ----------
     design : list of (n_volumes,) int or (n_volumes, n_conditions) 0/1 arrays
-        One a run. As a vector (the form of NSD's design files): the condition's number at its onset, 0 elsewhere.
+        One a run. As a vector (the form of NSD's design files): the condition's number at its onset, 0 elsewhere. The
+        columns of matrices are matched from run to run by their names where they have any (pandas), else by their places.
     data : list of (n_volumes, n_voxels) float arrays
-        BOLD in scanner units, neither filtered nor scaled.
+        BOLD in scanner units, neither filtered nor scaled: most voxels' means must exceed their standard deviations.
     tr : float
         Seconds between volumes.
     hrfs : (n_hrfs, n_samples) array, optional
-        HRFs to choose from, sampled at the volumes; `hrf.sampled_library` when not given.
+        HRFs to choose from, sampled at the volumes; each is divided by its largest sample. `hrf.sampled_library` when not
+        given.
     canonical : (n_samples,) array, optional
-        HRF of the ON-OFF model; `hrf.canonical` when not given.
+        HRF of the ON-OFF model, divided likewise; `hrf.canonical` when not given.
     confounds : list of (n_volumes, any number) arrays, optional
         Nuisance regressors of each run, such as motion parameters; removed in every step beside drifts and components.
     options : GLMOptions, optional
@@ -80,15 +82,17 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     -------
     xarray.Dataset
         The `VARIABLES` of this module, and the attributes `threshold` (ON-OFF R2 from which voxels count as responding),
-        `n_pcs` (components removed) and `notes` (steps left out, and why; voxels that could not be fitted). Every floating
-        result of a voxel that is constant, or holds a value that is not finite, is NaN, but the mean of a constant one.
+        `n_pcs` (components removed) and `notes` (steps left out, and why; voxels and trials that could not be fitted). Every
+        floating result of a voxel that is constant, or holds a value that is not finite, is NaN, but the mean of a constant
+        one. Betas of a trial that begins so late that less than 5 % of its response was measured are 0; it has no say in
+        any choice.
 
     Raises
     ------
     ValueError
-        When shapes or values of design and data do not fit, when no voxel can be fitted, when two trials begin at once,
-        when the trials of a run cannot be told apart, when folds or sessions do not fit the runs, or when `scratch` holds
-        files that no fit wrote.
+        When shapes or values of design and data do not fit, when no voxel or no trial can be fitted, when two trials begin
+        at once, when the trials of a run cannot be told apart or are not fewer than the volumes that drifts, confounds and
+        components leave, when folds or sessions do not fit the runs, or when `scratch` holds files that no fit wrote.
 
     Notes
     -----
@@ -97,22 +101,29 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     Confounds are removed in every fit; GLMsingle 1.2 forgets its own in those without noise components.
     """
     options = options or GLMOptions()
-    designs = make_run_designs(design, data, tr=tr, degree=options.degree, device=options.device)
-    hrfs = hrf.sampled_library(tr, options.duration) if hrfs is None else np.atleast_2d(hrfs)
-    canonical = hrf.canonical(tr, options.duration) if canonical is None else canonical
-    repeats = denoise.find_repeats(designs, folds=options.folds, sessions=options.sessions)
-    like = designs[0].drift
+    designs = make_run_designs(
+        design, data, tr=tr, duration=options.duration, degree=options.degree, device=options.device
+    )
+    hrfs = check_hrfs(hrf.sampled_library(tr, options.duration) if hrfs is None else hrfs, "hrfs")
+    [canonical] = check_hrfs(
+        hrf.canonical(tr, options.duration) if canonical is None else canonical, "canonical", most=1
+    )
+    like, confounds = designs[0].drift, check_confounds(confounds, designs)
+    check_freedom(designs, confounds)
+    late = [run.late(like.new_tensor(canonical)) for run in designs]
+    repeats = denoise.find_repeats(designs, folds=options.folds, sessions=options.sessions, late=late)
     data = [np.asarray(bold) for bold in data]
     problem = steps.Problem(
         designs, data, like.new_tensor(hrfs), options.voxel_batch, options.progress,
-        scratch=Scratch(scratch, "" if scratch is None else _digest(design, data, tr, hrfs, canonical, confounds, options)),
-        usable=finite_voxels(data), confounds=check_confounds(confounds, designs),
+        scratch=Scratch(scratch, "" if scratch is None else _digest(designs, data, tr, hrfs, canonical, confounds, options)),
+        usable=finite_voxels(data), confounds=confounds, late=late,
     )  # fmt: skip
     results = steps.fit_onoff(problem, like.new_tensor(canonical))
+    small_mean = check_unit(results, sum(map(len, data)))
     results |= steps.choose_hrfs(problem, results["energy"], lss=options.lss)
 
     denoised, attributes, notes = _denoise(problem, results, repeats, options)
-    notes += _unfitted(problem.usable, results["energy"])
+    notes += _unfitted(problem.usable, results["energy"], small_mean) + _unmeasured(designs, late)
     removed = denoised.pop("removed")
     fractions = options.fractions
     if repeats is None and len(set(fractions)) > 1:
@@ -154,7 +165,7 @@ def explain(labels, series, betas, *, hrf, tr, mean=None):
     betas : (n_trials,) float
         Percent signal change.
     hrf : (n_samples,) float
-        The voxel's HRF, sampled at the volumes.
+        The voxel's HRF, sampled at the volumes; it is divided by its largest sample.
     tr : float
         Seconds between volumes.
     mean : float, optional
@@ -166,7 +177,8 @@ def explain(labels, series, betas, *, hrf, tr, mean=None):
         Percent of that mean.
     """
     design, measured = voxel_series(labels, series, tr=tr, mean=mean)
-    explained = design.regressors(design.drift.new_tensor(hrf)) @ design.drift.new_tensor(betas)
+    [hrf] = check_hrfs(hrf, "hrf", most=1)
+    explained = design.regressors(design.drift.new_tensor(hrf)) @ design.drift.new_tensor(np.asarray(betas, np.float64))
     return measured[:, 0].numpy(), explained.numpy()
 
 
@@ -188,6 +200,7 @@ def _denoise(problem, results, repeats, options):
     if pool.sum() <= options.n_pcs:
         notes.append(f"Denoising is off: {pool.sum()} voxels in the noise pool, wanted more than {options.n_pcs}.")
         return denoised, attributes, notes
+    check_freedom(problem.designs, problem.confounds, n_pcs=options.fixed_pcs or options.n_pcs)
     components = steps.find_components(problem, pool, n_pcs=options.n_pcs)
     denoised["components"] = _padded(components)
     count = options.fixed_pcs
@@ -229,27 +242,46 @@ def _dataset(results, usable, attributes):
     return name_axes(results, attributes)
 
 
-def _unfitted(usable, energy):
-    """Return a note on voxels that are not finite, and one on constant ones."""
-    kinds = {"hold values that are not finite": ~usable, "are constant": usable & (energy == 0)}
+def _unfitted(usable, energy, small_mean):
+    """Return notes on voxels that are not finite, on constant ones, and on those with next to no mean."""
+    unknown = "their results are NaN"
+    kinds = [
+        ("hold values that are not finite", ~usable, unknown),
+        ("are constant", usable & (energy == 0), unknown),
+        ("vary more than their mean", small_mean, "percent of it says little"),
+    ]
     return [
-        f"{wrong.sum()} of {len(wrong)} voxels {what} ({_named(wrong)}): their results are NaN."
-        for what, wrong in kinds.items()
+        f"{wrong.sum()} of {len(wrong)} voxels {what} ({_named(wrong)}): {so}."
+        for what, wrong, so in kinds
         if wrong.any()
+    ]
+
+
+def _unmeasured(designs, late):
+    """Return a note on the trials that begin too late in their run."""
+    places = [
+        f"run {run}, volume {volume}"
+        for run, (design, of_them) in enumerate(zip(designs, late, strict=True), start=1)
+        for volume in design.onsets[of_them].tolist()
+    ]
+    if not places:
+        return []
+    return [
+        f"{len(places)} of {sum(map(len, late))} trials begin too close to the end of their run to be measured "
+        f"({listed(places)}): their betas are 0 and have no say in any choice."
     ]
 
 
 def _named(wrong):
     """Return the first voxels of a mask by number."""
-    numbers = np.flatnonzero(wrong)
-    more = [f"and {len(numbers) - N_NAMED} more"] if len(numbers) > N_NAMED else []
-    return ", ".join([f"voxel {number}" for number in numbers[:N_NAMED]] + more)
+    return listed([f"voxel {number}" for number in np.flatnonzero(wrong)])
 
 
-def _digest(design, data, tr, hrfs, canonical, confounds, options):
+def _digest(designs, data, tr, hrfs, canonical, confounds, options):
     """Return a text that differs when anything differs that a fit depends on."""
     digest = hashlib.blake2b()
-    for array in (*design, *data, hrfs, canonical, *(confounds or ())):
+    trials = [part for run in designs for part in (run.onsets.cpu(), run.conditions)]
+    for array in (*trials, *data, hrfs, canonical, *(columns.cpu() for columns in confounds)):
         digest.update(repr((np.shape(array), np.asarray(array).dtype)).encode())
         digest.update(np.ascontiguousarray(array))
     return f"{digest.hexdigest()} tr={tr} {options}"

@@ -95,6 +95,7 @@ def rescale(shrunk, unshrunk):
     Parameters
     ----------
     shrunk, unshrunk : (n_trials, n_voxels) float64 tensors
+        Without late trials.
 
     Returns
     -------
@@ -162,13 +163,14 @@ class _Equations:
     plain: list
     denoised: list
     spectrum: Spectrum
+    fitted: torch.Tensor
 
     @classmethod
     def of(cls, problem, number, components):
         """Prepare them."""
         denoised = problem.blocks(number, components)
         spectrum = Spectrum.of([block.gram for block in denoised])
-        return cls(number, problem.plain_blocks(number), denoised, spectrum)
+        return cls(number, problem.plain_blocks(number), denoised, spectrum, ~torch.cat(problem.late))
 
     def fit(self, bold, *, fractions, repeats, autoscale):
         """Fit betas of types C and D to one batch of voxels, and return with them how they were chosen."""
@@ -191,7 +193,7 @@ class _Equations:
         }
         scale, offset = torch.ones_like(fraction), torch.zeros_like(fraction)
         if autoscale:
-            betas, scale, offset = rescale(betas, unshrunk)
+            betas[self.fitted], scale, offset = rescale(betas[self.fitted], unshrunk[self.fitted])
         return results | {"betas_d": betas, "scale": scale, "offset": offset}
 
 

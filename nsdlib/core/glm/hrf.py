@@ -101,6 +101,16 @@ def peak_seconds(duration=STIMULUS_SECONDS):
     return sampled_library(STEP, duration).argmax(axis=1) * STEP
 
 
+def check_tr(tr):
+    """Raise ValueError unless `tr` can be the seconds between two volumes: above 0, and shorter than a response."""
+    if not 0 < tr < LIBRARY_SECONDS:
+        milliseconds = f" In milliseconds? Give {tr / 1000:g}." if tr > 0 else ""
+        raise ValueError(
+            f"tr={tr}: wanted the seconds between two volumes, above 0 and below the {LIBRARY_SECONDS:g} of a response "
+            f"(NSD: 4/3).{milliseconds}"
+        )
+
+
 def _gamma(seconds, mode, dispersion):
     """Gamma density with the given mode and scale, divided by its maximum."""
     exponent = mode / dispersion
@@ -111,8 +121,7 @@ def _gamma(seconds, mode, dispersion):
 
 def _respond(curve, tr, duration):
     """A curve sampled at `STEP`, scaled to a peak of 1, convolved with a stimulus of `duration` seconds."""
-    if not tr > 0:
-        raise ValueError(f"tr={tr}: wanted the seconds between two volumes, a number above 0 (NSD: 4/3).")
+    check_tr(tr)
     if not duration >= 0:
         raise ValueError(f"duration={duration}: wanted how many seconds the stimulus lasts, 0 or more (NSD: 3).")
     n_box = max(1, int(np.floor(duration / STEP + 0.5)))

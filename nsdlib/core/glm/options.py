@@ -25,7 +25,7 @@ class GLMOptions:
     fixed_pcs : int or None
         Remove this many, without cross-validation.
     pc_stop : float
-        See `denoise.choose_number`.
+        At least 1, see `denoise.choose_number`; or -B, GLMsingle's way to say fixed_pcs = B.
     brain_fraction : float
         Voxels of the noise pool are brighter than this times the 99th percentile of the voxels that can be fitted.
     brain_r2 : float or None
@@ -68,7 +68,18 @@ class GLMOptions:
         fractions = np.asarray(self.fractions, dtype=float)
         if not fractions.size or not ((fractions > 0) & (fractions <= 1)).all():
             raise ValueError(f"fractions={self.fractions}: wanted numbers above 0 and at most 1.")
+        if not (self.pc_stop >= 1 or (self.pc_stop <= 0 and self.pc_stop == int(self.pc_stop))):
+            raise ValueError(f"pc_stop={self.pc_stop}: wanted a number from 1, or -B to remove B components.")
+        if self.pc_stop <= 0:
+            if self.fixed_pcs not in (None, -int(self.pc_stop)):
+                raise ValueError(
+                    f"pc_stop={self.pc_stop} and fixed_pcs={self.fixed_pcs} contradict each other: give one."
+                )
+            object.__setattr__(self, "fixed_pcs", -int(self.pc_stop))
+            object.__setattr__(self, "pc_stop", GLMOptions.pc_stop)
         if self.n_pcs < 0 or (self.fixed_pcs is not None and not 0 <= self.fixed_pcs <= self.n_pcs):
             raise ValueError(f"n_pcs={self.n_pcs}, fixed_pcs={self.fixed_pcs}: wanted 0 <= fixed_pcs <= n_pcs.")
+        if not 0 <= self.duration < np.inf:
+            raise ValueError(f"duration={self.duration}: wanted how many seconds a stimulus lasts, 0 or more.")
         if self.voxel_batch < 1:
             raise ValueError(f"voxel_batch={self.voxel_batch}: wanted at least 1 voxel at once.")

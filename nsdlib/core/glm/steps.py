@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from nsdlib.core.device import to_tensor
 from nsdlib.core.glm.linear import (
+    UNSEEN,
     explained_energy,
     least_squares,
     least_squares_separate,
@@ -44,6 +45,8 @@ class Problem:
         Voxels without non-finite values; the others count as constant.
     confounds : list of (n_volumes, n_confounds) float64 tensors
         The user's nuisance regressors of each run, orthonormal, orthogonal to the drifts.
+    late : list of (n_trials,) bool tensors
+        Trials of each run of which next to nothing was measured: nuisance like confounds, their betas are 0.
     """
 
     designs: list
@@ -54,6 +57,7 @@ class Problem:
     scratch: Scratch
     usable: np.ndarray
     confounds: list
+    late: list
 
     @property
     def n_voxels(self):
@@ -108,21 +112,22 @@ class Problem:
         """Regressors of each HRF and run, made once: a list of lists of (n_volumes, n_trials) tensors."""
         return [[design.regressors(hrf) for design in self.designs] for hrf in self.hrfs]
 
-    @property
-    def has_confounds(self):
-        """Whether the user gave any."""
-        return any(columns.shape[1] for columns in self.confounds)
+    @cached_property
+    def has_nuisance(self):
+        """Whether anything is removed besides drifts and noise components."""
+        return any(columns.shape[1] for columns in self.confounds) or any(late.any() for late in self.late)
 
     def blocks(self, number, components=None):
-        """Prepare each run's least squares for one HRF, with confounds and `components`, one (n_volumes, any) a run, removed."""
-        removed = self.confounds
-        if components is not None:
-            pairs = zip(self.confounds, components, strict=True)
-            removed = [orthonormal(torch.hstack(pair)) for pair in pairs] if self.has_confounds else components
-        return self._solve(number, removed)
+        """Prepare each run's least squares for one HRF, with confounds, late trials and `components`, a list, removed."""
+        pairs = zip(self.regressors[number], self.late, strict=True)
+        late = [orthonormal(regressors[:, of_them]) for regressors, of_them in pairs]
+        parts = [part for part in (self.confounds, late, components or []) if any(columns.shape[1] for columns in part)]
+        if len(parts) > 1:
+            return self._solve(number, [orthonormal(torch.hstack(columns)) for columns in zip(*parts, strict=True)])
+        return self._solve(number, parts[0] if parts else self.confounds)
 
     def plain_blocks(self, number):
-        """Prepare the same with nothing but drifts removed: R2 credits neither confounds nor components."""
+        """Prepare the same with nothing but drifts removed: R2 credits no nuisance."""
         return self._solve(number, [design.no_columns for design in self.designs])
 
     def _solve(self, number, removed):
@@ -146,11 +151,16 @@ def fit_onoff(problem, canonical):
     Raises
     ------
     ValueError
-        When all are constant.
+        When all are constant, or nothing is left of the regressor.
     """
     plain = [design.regressors(canonical).sum(1) for design in problem.designs]
     regressors = [x - columns @ (columns.T @ x) for x, columns in zip(plain, problem.confounds, strict=True)]
     norm, plain_norm = (sum(x.square().sum().item() for x in parts) for parts in (regressors, plain))
+    if norm <= UNSEEN * plain_norm:
+        raise ValueError(
+            "No trial can be fitted: confounds explain the response to all trials, or all begin in the last volume of their "
+            "run. Leave out confounds that hold the task, or give runs to their end."
+        )
     mean, energy, product, plain_product = np.empty((4, problem.n_voxels))
     for _, voxels in problem.batches([np.arange(problem.n_voxels)], "ON-OFF"):
         bold = problem.bold(voxels)
@@ -185,9 +195,14 @@ def choose_hrfs(problem, energy, *, lss=False):
     -------
     dict
         hrf_r2 (n_hrfs, n_voxels), hrf_index (n_voxels,), r2_b (n_voxels,), betas_b (n_trials, n_voxels) in scanner units.
+
+    Raises
+    ------
+    ValueError
+        When no trial has a beta.
     """
     solved = [problem.blocks(number) for number in range(len(problem.hrfs))]
-    plain = [problem.plain_blocks(number) for number in range(len(solved))] if problem.has_confounds else None
+    plain = [problem.plain_blocks(number) for number in range(len(solved))] if problem.has_nuisance else None
     estimate = least_squares_separate if lss else least_squares
     r2 = problem.scratch.array("hrf_r2", (len(solved), problem.n_voxels), np.float64)
     betas = problem.scratch.array("betas_b", (problem.n_trials, problem.n_voxels), np.float32)
@@ -204,6 +219,10 @@ def choose_hrfs(problem, energy, *, lss=False):
         for number in np.unique(chosen):
             own = np.flatnonzero(chosen == number)
             betas[:, voxels[own]] = estimate(solved[number], [series[:, own] for series in bold]).cpu()
+    if not np.any(betas):
+        raise ValueError(
+            "No trial has a beta: confounds explain each trial's response, or the HRFs begin after the run's end."
+        )
     index = np.nan_to_num(r2, nan=-np.inf).argmax(axis=0)
     return {"hrf_r2": r2, "hrf_index": index, "r2_b": r2[index, np.arange(len(index))], "betas_b": betas}
 

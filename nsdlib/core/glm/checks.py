@@ -1,0 +1,137 @@
+"""What a single-trial GLM demands of its input besides the design: confounds, HRFs, units, and volumes enough."""
+
+import numpy as np
+
+from nsdlib.core.glm.linear import orthonormal
+
+IN_DRIFT = (
+    1e-8  # a confound that keeps at most this part of its length without drifts lies in them: the rest is rounding
+)
+N_NAMED = 5  # voxels or trials that a note names before it says only how many more there are
+
+
+def check_confounds(confounds, designs):
+    """Return the nuisance regressors of each run, made orthonormal and orthogonal to its drifts.
+
+    Parameters
+    ----------
+    confounds : list of (n_volumes, any number) arrays, or None
+        One a run, such as motion parameters; False, GLMsingle's way to say none, is None.
+    designs : list of RunDesign
+
+    Returns
+    -------
+    list of (n_volumes, at most that number) float64 tensors
+
+    Raises
+    ------
+    ValueError
+        When they do not fit the runs or are not finite.
+    """
+    if confounds is None or confounds is False:
+        return [design.no_columns for design in designs]
+    if not isinstance(confounds, list | tuple | np.ndarray):
+        raise ValueError(f"confounds must be a list of one (n_volumes, any) array a run, got {_form(confounds)}.")
+    if len(confounds) != len(designs):
+        raise ValueError(f"confounds has {len(confounds)} runs, design {len(designs)}: wanted the same number.")
+    checked = []
+    for run, (columns, design) in enumerate(zip(confounds, designs, strict=True), start=1):
+        columns = _numbers(columns, f"Run {run}: confounds")
+        if columns.ndim != 2 or len(columns) != design.n_volumes or not np.isfinite(columns).all():
+            raise ValueError(
+                f"Run {run}: confounds must be finite numbers of shape ({design.n_volumes}, any), got shape {columns.shape} "
+                f"with {np.count_nonzero(~np.isfinite(columns))} that are not finite (tables of motion often begin with NaN: "
+                "fill it)."
+            )
+        columns = design.drift.new_tensor(columns)
+        rest = design.without_drift(columns)
+        checked.append(orthonormal(rest[:, rest.norm(dim=0) > IN_DRIFT * columns.norm(dim=0)]))
+    return checked
+
+
+def check_hrfs(hrfs, name, *, most=None):
+    """Return HRFs as (n_hrfs, n_samples) float64, each divided by its largest sample, as GLMsingle does.
+
+    Raises
+    ------
+    ValueError
+        When they are not finite, nowhere above 0, or more than `most`.
+    """
+    curves = np.atleast_2d(_numbers(hrfs, name))
+    right = curves.ndim == 2 and curves.size and np.isfinite(curves).all() and (curves.max(axis=1) > 0).all()
+    if not right or len(curves) > (most or len(curves)):
+        wanted = "(n_samples,)" if most else "(n_hrfs, n_samples)"
+        raise ValueError(
+            f"{name} must be {wanted}, finite and each above 0 somewhere, sampled at the volumes; got {_form(curves)}. "
+            "(GLMsingle has one a column: give the transpose.)"
+        )
+    return curves / curves.max(axis=1, keepdims=True)
+
+
+def check_freedom(designs, confounds, *, n_pcs=0):
+    """Raise ValueError unless in each run more volumes are left than trials are fitted.
+
+    Parameters
+    ----------
+    designs : list of RunDesign
+    confounds : list of (n_volumes, n_confounds) tensors
+        From `check_confounds`.
+    n_pcs : int
+        Most noise components that are removed.
+    """
+    for run, (design, columns) in enumerate(zip(designs, confounds, strict=True), start=1):
+        n_drifts, n_confounds, n_trials = design.drift.shape[1], columns.shape[1], len(design.onsets)
+        left = design.n_volumes - n_drifts - n_confounds - n_pcs
+        if left <= n_trials:
+            most = left + n_pcs - n_trials - 1  # components
+            advice = (
+                f"an n_pcs of at most {most}" if n_pcs and most >= 0 else "fewer confounds (a dozen is usual) or trials"
+            )
+            raise ValueError(
+                f"Run {run}: of its {design.n_volumes} volumes, {n_drifts} drifts, {n_confounds} confounds and {n_pcs} noise "
+                f"components leave {left} free, wanted more than its {n_trials} trials. Give {advice}."
+            )
+
+
+def finite_voxels(data):
+    """Return which voxels hold finite values only, in all runs: (n_voxels,) bool. ValueError when there is none."""
+    for run, bold in enumerate(data, start=1):
+        if bold.dtype.kind not in "biuf":
+            raise ValueError(f"Run {run}: data must be real numbers, BOLD in scanner units, got {bold.dtype}.")
+    finite = np.logical_and.reduce([np.isfinite(bold).all(axis=0) for bold in data])
+    if not finite.any():
+        raise ValueError(f"All {len(finite)} voxels hold values that are not finite: no voxel can be fitted.")
+    return finite
+
+
+def check_unit(results, n_volumes):
+    """Return which voxels' means are too small to be what betas are percent of; ValueError when most are."""
+    energy = results["energy"]
+    small = (energy > 0) & (np.square(results["mean"]) < energy / n_volumes)
+    if 2 * small.sum() > (energy > 0).sum():
+        raise ValueError(
+            f"data: the mean of {small.sum()} of {len(small)} voxels is smaller than the standard deviation of its series. "
+            "Wanted BOLD in scanner units, of whose mean betas are percent; z-scored, demeaned or regressed series have none. "
+            "Give the series before that, and what was regressed out as `confounds`; or add each voxel's mean again."
+        )
+    return small
+
+
+def listed(names):
+    """Return the first of some names, and how many more there are."""
+    more = [f"and {len(names) - N_NAMED} more"] if len(names) > N_NAMED else []
+    return ", ".join(names[:N_NAMED] + more)
+
+
+def _numbers(values, name):
+    """Return values as a float64 array; ValueError when they are no numbers."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers, got {_form(values)} ({error}).") from error
+
+
+def _form(values):
+    """Return type and shape, if they have one, of what was given."""
+    shape = getattr(values, "shape", None)
+    return type(values).__name__ + ("" if shape is None else f" of shape {shape}")
