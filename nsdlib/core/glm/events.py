@@ -36,8 +36,9 @@ def design_from_events(tables, *, n_volumes, tr, condition="trial_type", max_shi
     max_shift : float, optional
         Seconds by which an onset may lie from its nearest volume, to which it is moved; 5 % of `tr` when not given.
     drop : list of str
-        Rows to leave out; tables that have such rows are refused otherwise. "missing": the condition is n/a. "outside": no
-        volume is near, the onset lies before the run or behind its end.
+        Rows to leave out; tables that have such rows are refused otherwise. "missing": the onset or the condition is n/a.
+        "outside": no volume is near, the onset lies before the run or behind its end; what such an event evokes within the
+        run is noise then.
 
     Returns
     -------
@@ -91,13 +92,10 @@ def _check_arguments(tables, n_volumes, *, tr, max_shift, drop):
     import pandas as pd
 
     if not isinstance(tables, list | tuple) or not all(isinstance(table, pd.DataFrame) for table in tables):
-        kinds = (
-            sorted({type(table).__name__ for table in tables})
-            if isinstance(tables, list | tuple)
-            else type(tables).__name__
-        )
+        found = tables if isinstance(tables, list | tuple) else [tables]
         raise ValueError(
-            f"tables: wanted a list with one pandas.DataFrame a run, got {kinds}. Read each file with "
+            f"tables: wanted a list with one pandas.DataFrame a run, got "
+            f"{', '.join(sorted({type(table).__name__ for table in found}))}. Read each file with "
             "nsdlib.data.read_events(path); a single run is [table]."
         )
     lengths = n_volumes if isinstance(n_volumes, list | tuple | np.ndarray) else []
@@ -114,7 +112,7 @@ def _check_arguments(tables, n_volumes, *, tr, max_shift, drop):
 
 
 def _read(table, run, *, condition):
-    """Return onset, end and condition of a table's rows, numbered from 0; n/a is NaN in the latter two."""
+    """Return onset, end and condition of a table's rows, numbered from 0; NaN for n/a."""
     import pandas as pd
 
     if not len(table):  # a run without events need not have their columns
@@ -122,19 +120,13 @@ def _read(table, run, *, condition):
     columns = list(table.columns)
     for name in ("onset", condition):
         if columns.count(name) != 1:
-            hint = "" if name == "onset" else " Name the one that says what was shown: condition='...'."
             raise ValueError(
                 f"Run {run}: wanted one column {name!r}, got {columns.count(name)}. The table has the columns "
-                f"{', '.join(map(str, columns))}.{hint}"
+                f"{', '.join(map(str, columns))}. Name the one that says what was shown, condition='...', or, where all "
+                "trials are alike, give table.assign(trial_type='trial')."
             )
     onset = _numbers(table["onset"], run)
     duration = _numbers(table["duration"], run) if columns.count("duration") == 1 else np.full(len(table), np.nan)
-    without = np.flatnonzero(np.isnan(onset))
-    if len(without):
-        raise ValueError(
-            f"Run {run}, row {without[0]}: the onset is n/a ({len(without)} of {len(table)} rows). BIDS wants a number of "
-            "seconds in every row; leave such rows out with table.dropna(subset=['onset'])."
-        )
     if (duration < 0).any():
         row = np.flatnonzero(duration < 0)[0]
         raise ValueError(f"Run {run}, row {row}: duration {duration[row]:g} s; wanted 0, more, or n/a.")
@@ -157,25 +149,27 @@ def _numbers(column, run):
     values = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)
     wrong = np.flatnonzero((np.isnan(values) & ~pd.isna(texts).to_numpy()) | np.isinf(values))
     if len(wrong):
-        text = column.iloc[wrong[0]]
+        text = texts.iloc[wrong[0]]
         hint = " Numbers have a decimal point: replace the comma." if isinstance(text, str) and "," in text else ""
-        raise ValueError(f"Run {run}, row {wrong[0]}: {column.name} {text!r} is no number of seconds.{hint}")
+        raise ValueError(f"Run {run}, row {wrong[0]}: {column.name} '{text}' is no number of seconds.{hint}")
     return values
 
 
 def _drop(trials, run, length, *, tr, condition, drop):
     """Give each trial its volume; leave out, or refuse, those without a condition or a volume; return also what to report."""
     trials["volume"] = np.rint(trials.onset / tr)
-    wrong = {
-        "missing": (trials.condition.isna(), f"has no {condition} (n/a)", "or name another column, condition='...'"),
-        "outside": (
-            ~trials.volume.between(0, length - 1),
-            f"lies outside the run's {length} volumes of {tr:g} s",
-            "what they evoke within it is noise then; if there are too many, are onsets in seconds from the first volume?",
-        ),
-    }
+    missing = trials.onset.isna() | trials.condition.isna()
+    outside = ~missing & ~trials.volume.between(0, length - 1)
     notes = []
-    for kind, (rows, what, advice) in wrong.items():
+    for kind, rows, what, advice in (
+        ("missing", missing, f"is no trial: onset or {condition} is n/a", "or name another column, condition='...'"),
+        (
+            "outside",
+            outside,
+            f"lies outside the run's {length} volumes of {tr:g} s",
+            "onsets are seconds from volume 0",
+        ),
+    ):
         share = f"{rows.sum()} of {len(rows)} rows"
         if rows.any() and kind not in drop:
             first = rows.idxmax()
@@ -184,7 +178,7 @@ def _drop(trials, run, length, *, tr, condition, drop):
                 f"drop={[*drop, kind]} ({advice})."
             )
         notes += [f"Run {run}: {share} left out ({kind})."] if rows.any() else []
-    return trials[~(wrong["missing"][0] | wrong["outside"][0])].astype({"volume": np.int64}), notes
+    return trials[~missing & ~outside].astype({"volume": np.int64}), notes
 
 
 def _check_shifts(trials, *, tr, max_shift):
@@ -208,7 +202,7 @@ def _advice(trials, furthest, *, tr, max_shift):
     new_tr, shift = find_tr(np.concatenate([kept.onset for kept in trials]), tr=tr, max_shift=max_shift)
     allowed = "" if shift <= OFF_GRID * new_tr else f" and max_shift={_up(shift)}"
     advice = (
-        f"Resample each run, bold = nsdlib.core.resample_volumes(bold, tr={tr!r}, new_tr={new_tr!r}), and give tr={new_tr!r}"
+        f"Resample each run, bold = nsdlib.core.resample_volumes(bold, tr={tr:.9g}, new_tr={new_tr:g}), and give tr={new_tr:g}"
         f"{allowed} here, with the n_volumes of the new runs"
     )
     if not any(kept.volume.duplicated().any() for kept in trials):
@@ -231,12 +225,9 @@ def _refuse_overlap(trials, run, *, condition, max_shift):
         return
     at = same[0] if len(same) else early[0]
     first, second = rows[at], rows[at + 1]
-    which = (
-        ""
-        if names[at] == names[at + 1]
-        else f"those that are trials, such as table[table[{condition!r}] != {names[at]!r}], or "
-    )
-    keep = f"Keep {which}one of the two, table.drop(table.index[{second}])"
+    keep = f"Keep one of the two, table.drop(table.index[{second}])"
+    if names[at] != names[at + 1]:
+        keep += f", or the kind of row that is a trial, such as table[table[{condition!r}] != {names[at]!r}]"
     if len(same):
         raise ValueError(
             f"Run {run}, rows {first} and {second}: two trials begin in volume {volume[at]}. Their responses cannot be "

@@ -63,7 +63,7 @@ def resample_volumes(series, *, tr, new_tr, start=0.0):
 
 
 def find_tr(onsets, *, tr, max_shift):
-    """Find the coarsest grid, finer than the volumes', with every onset within `max_shift` of it.
+    """Find a grid, finer than the volumes', on which all onsets lie: the coarsest that holds them, or comes near enough.
 
     Parameters
     ----------
@@ -72,19 +72,20 @@ def find_tr(onsets, *, tr, max_shift):
     tr : float
         Seconds between volumes; the grids tried are simple fractions of it.
     max_shift : float
-        Seconds; taken as 1 % of `tr` when it is less.
+        Seconds that are near enough, taken as 1 % of `tr` when it is less; a tenth of it is still counted as on the grid.
 
     Returns
     -------
     new_tr, shift : float
-        Seconds between the volumes wanted, and by how much an onset then lies off at most.
+        Seconds between the volumes wanted, and by how much an onset lies off at most.
     """
     max_shift = max(max_shift, 0.01 * tr)
-    finest = math.ceil(tr / max_shift / 2)
+    finest = math.ceil(tr / max_shift / 2)  # that fraction of tr comes near enough to any onset
     fractions = {part / whole for whole in range(2, finest + 1) for part in range(1, whole)}
-    for fraction in sorted(fractions, reverse=True):
-        new_tr = float(f"{fraction * tr:.6g}")
-        shift = float(np.abs(onsets - np.rint(onsets / new_tr) * new_tr).max())
-        if shift <= max_shift * (1 + 1e-5):
-            break
-    return new_tr, shift
+    grids = [float(f"{fraction * tr:.6g}") for fraction in sorted(fractions, reverse=True)]
+    shifts = [float(np.abs(onsets - np.rint(onsets / grid) * grid).max()) for grid in grids]
+    for limit in (max_shift / 10, max_shift):
+        for grid, shift in zip(grids, shifts, strict=True):
+            if shift <= limit:
+                return grid, shift
+    return grids[-1], shifts[-1]
