@@ -104,6 +104,41 @@ def test_what_readers_made_of_damaged_files_is_reported_and_written(tmp_path, mo
     assert f"| **all** | {201 * len(READERS)} " in re.sub(" +", " ", faults.inputs_table(tmp_path))
 
 
+def test_event_tables_are_followed_as_far_as_messages_lead_and_counted_on_the_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import events
+
+    def put(name, text):
+        path = tmp_path / "clone" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    for dataset, tr in (("ds1", 2.0), ("ds2", 2.0), ("ds3", None)):
+        put(f"{dataset}/task-see_bold.json", "{}" if tr is None else f'{{"RepetitionTime": {tr}}}')
+    for number, onset in enumerate((4, 3)):
+        put(f"ds1/sub-01/func/sub-01_task-see_run-{number}_events.tsv", f"onset\ttrial_type\n{onset}\tcat\n12\tdog\n")
+    put("ds1/sub-01/func/sub-01_task-see_run-2_events.tsv", "onset\tstim\n-9\tcat\n3\tn/a\n5.5\tdog\n")
+    put("ds2/task-see_events.tsv", "onset\tduration\ttrial_type\n4\t0\tcat\n4\t0\tkey\n")
+    put("ds3/sub-01/eeg/sub-01_task-see_events.tsv", "onset\ttrial_type\nsoon\tcat\n")
+    (tmp_path / "book" / "data").mkdir(parents=True)
+    monkeypatch.setattr(events, "ROOT", tmp_path)
+    monkeypatch.setattr(events, "TABLE", tmp_path / "book" / "data" / "events.csv")
+    monkeypatch.setattr(sys, "argv", ["events.py", str(tmp_path / "clone"), "--write"])
+    events.main()
+    counts = faults.read(tmp_path, "events")[0].set_index(["dataset", "outcome"]).tables.to_dict()
+    assert counts == {
+        ("ds1", "taken as it is"): 1,
+        ("ds1", "resampled"): 1,
+        ("ds1", "column named, missing rows left out, outside rows left out, resampled"): 1,
+        ("ds2", "refused: events at the same time"): 1,
+    }
+    page = re.sub(" +", " ", faults.events_table(tmp_path))
+    assert (
+        "| refused: events at the same time | 1 | 1 | ds2 |" in page
+        and "| **1 of 2 sets: no table refused** | 4 |" in page
+    )
+
+
 def test_the_faults_of_fetching_are_those_that_are_tested(page):
     tree = ast.parse((ROOT / "tests" / "test_download.py").read_text())
     tested = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
@@ -165,6 +200,6 @@ def test_the_commands_on_the_page_exist():
 
 
 def test_the_files_are_read_with_their_heads():
-    for name in ("faults", "inputs", "transfers"):
+    for name in ("faults", "inputs", "transfers", "events"):
         table, made = faults.read(ROOT, name)
         assert isinstance(table, pd.DataFrame) and not table.isna().any().any() and made

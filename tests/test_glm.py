@@ -498,7 +498,7 @@ def test_tables_of_events_become_designs():
         ({"onset": [2.0, 13.0, 8.0]}, r"Run 1, row 1: onset 13 s lies between two volumes .*1 of 3 rows"),
         ({"onset": [2.0, 20.0, 8.0]}, "Run 1, row 1: onset 20 s lies outside the run's 10 volumes"),
         ({"onset": [-2.0, 14.0, 8.0]}, "Run 1, row 0: onset -2 s lies outside"),
-        ({"onset": [np.nan, 14.0, 8.0]}, "Run 1, row 0: onset nan s lies between"),
+        ({"onset": [np.nan, 14.0, 8.0]}, "Run 1, row 0: onset nan s is no trial: onset or trial_type is n/a"),
         ({"onset": [2.0, 8.0, 8.0]}, "Run 1, rows 1 and 2: two trials begin in volume 4"),
         ({"duration": [7.0, 3.0, 3.0]}, "Run 1, row 2: begins at 8 s, before row 0 ends at 9 s"),
     ],

@@ -1,6 +1,6 @@
-"""Tables of the page on faults: injected faults, damaged files, interrupted transfers, and the forecast for four subjects.
+"""Tables of the page on faults: injected faults, damaged files, tables of events, interrupted transfers, and the forecast.
 
-The first three are files in `book/data/`, two of them written by the benchmarks that put the faults in; sizes are counted when
+The first four are files in `book/data/`, three of them written by the benchmarks that put the faults in; sizes are counted when
 the page is made, and hours come from rehearsals, of this machine and of those whose file was put into `book/data/`.
 """
 
@@ -62,6 +62,23 @@ def inputs_table(root):
     return table.rename(columns=names).to_markdown(index=False)
 
 
+def events_table(root):
+    """Event tables by what became of them, and how many sets were taken whole."""
+    import pandas as pd
+
+    table, _ = read(root, "events")
+    table["refused"] = table.outcome.str.startswith("refused")
+    whole = ~table.groupby(["dataset", "task"]).refused.any()
+    table["dataset"] = table.dataset.where(table.refused, "")
+    rows = table.groupby(["refused", "outcome"]).agg(
+        tables=("tables", "sum"), sets=("tables", "size"), of=("dataset", lambda names: ", ".join(sorted(set(names))))
+    )
+    rows = rows.sort_values(["refused", "tables"], ascending=[True, False]).reset_index("outcome").to_dict("records")
+    total = f"**{whole.sum()} of {len(whole)} sets: no table refused**"
+    rows.append({"outcome": total, "tables": table.tables.sum(), "sets": "", "of": ""})
+    return pd.DataFrame(rows).to_markdown(index=False)
+
+
 def forecast_table(root):
     """Hours of each stage of one subject, and of all four, on every machine that was rehearsed."""
     import pandas as pd
@@ -100,6 +117,8 @@ TABLES = {
     "faults_made": lambda root: read(root, "faults")[1],
     "inputs": inputs_table,
     "inputs_made": lambda root: read(root, "inputs")[1],
+    "events": events_table,
+    "events_made": lambda root: read(root, "events")[1],
     "transfers": lambda root: read(root, "transfers")[0][["fault", "then"]].to_markdown(index=False),
     "forecast": forecast_table,
     "sizes": sizes_table,

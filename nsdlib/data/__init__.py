@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "bids": ["read_events"],
         "nsd_bucket": ["accept_terms", "subject_files"],
         "glm_sessions": ["export_betas", "fit_sessions", "read_session"],
         "nsd": ["TR", "NSDSubject"],

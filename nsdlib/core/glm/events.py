@@ -1,83 +1,240 @@
 """Tables of events, as BIDS has them, as designs of the single-trial GLM."""
 
+import math
+import warnings
+from numbers import Integral, Real
+
 import numpy as np
 
-OFF_GRID = 0.05  # of the time between two volumes: an onset farther from its volume is refused
+from nsdlib.core.glm.resample import find_tr
+
+OFF_GRID = 0.05  # of the time between two volumes: so far an onset may lie from its volume when nothing else is said
+ROUNDING = 1e-6  # seconds: what a file's decimals leave
+MISSING = ("n/a", "")  # how a table says that a value is missing
+DROP = ("missing", "outside")
+COLUMNS = ("volume", "onset", "end", "condition")  # of the trials of a run, once they have been read
 
 
-def design_from_events(tables, *, n_volumes, tr):
+def design_from_events(tables, *, n_volumes, tr, condition="trial_type", max_shift=None, drop=()):
     """Convert tables of events to designs.
+
+    Each row is a trial: choose rows before, such as `table[table.trial_type != "cue"]`. Columns that are not named here have
+    no say: a single-trial GLM has no parametric regressors (betas are held against such a column afterwards), and fits all
+    trials with the duration of its options.
 
     Parameters
     ----------
     tables : list of pandas.DataFrame
-        One a run, with the columns onset (seconds from the first volume), trial_type (what was shown) and, if known,
-        duration (seconds).
+        One a run, such as `nsdlib.data.read_events` returns, with the columns onset (seconds from the first volume),
+        `condition` and, if known, duration (seconds; n/a where it is not known).
     n_volumes : list of int
         Volumes of each run.
     tr : float
         Seconds between volumes.
+    condition : str
+        The column that says what was shown.
+    max_shift : float, optional
+        Seconds by which an onset may lie from its nearest volume, to which it is moved; 5 % of `tr` when not given.
+    drop : list of str
+        Rows to leave out; tables that have such rows are refused otherwise. "missing": the onset or the condition is n/a.
+        "outside": no volume is near, the onset lies before the run or behind its end; what such an event evokes within the
+        run is noise then.
 
     Returns
     -------
     design : list of (n_volumes,) int64 arrays
         The condition's number, from 1, at its onset, else 0: what `fit` takes.
     conditions : list
-        Their trial types, sorted; the first has number 1.
+        Their names, sorted, numbers before text; the first has number 1.
+
+    Warns
+    -----
+    UserWarning
+        Says how many rows were left out, and how far onsets were moved when it was more than 5 % of `tr`.
 
     Raises
     ------
     ValueError
-        When an onset lies between two volumes or outside the run, when two trials share a volume, or when a trial begins
-        before the one before it has ended. The message names run and row (from 0).
+        When a column is missing or holds what is no number, when an onset lies between two volumes or outside the run, when
+        two trials share a volume, or when a trial begins more than `max_shift` before the one before it has ended. The
+        message names run and row (from 0) and what to do, for onsets between volumes with the values to give.
     """
-    conditions = sorted({name for table in tables for name in table["trial_type"]})
+    max_shift = OFF_GRID * tr if max_shift is None and _is_positive(tr) else max_shift
+    _check_arguments(tables, n_volumes, tr=tr, max_shift=max_shift, drop=drop)
+    trials, notes = [], []
+    for run, (table, length) in enumerate(zip(tables, n_volumes, strict=True), start=1):
+        kept, note = _drop(_read(table, run, condition=condition), run, length, tr=tr, condition=condition, drop=drop)
+        trials.append(kept)
+        notes += note
+    notes += _check_shifts(trials, tr=tr, max_shift=max_shift)
+    conditions = sorted(
+        {name for kept in trials for name in kept.condition}, key=lambda name: (isinstance(name, str), name)
+    )
     number_of = {name: number for number, name in enumerate(conditions, start=1)}
     design = []
-    for run, (table, length) in enumerate(zip(tables, n_volumes, strict=True), start=1):
-        onsets = np.asarray(table["onset"], dtype=float)
-        volumes = _onset_volumes(onsets, length, tr=tr, run=run)
-        _refuse_overlap(table, onsets, volumes, run=run)
+    for run, (kept, length) in enumerate(zip(trials, n_volumes, strict=True), start=1):
+        _refuse_overlap(kept, run, condition=condition, max_shift=max_shift)
         labels = np.zeros(length, dtype=np.int64)
-        labels[volumes] = [number_of[name] for name in table["trial_type"]]
+        labels[kept.volume] = [number_of[name] for name in kept.condition]
         design.append(labels)
+    if notes:
+        warnings.warn(" ".join(notes), stacklevel=2)
     return design, conditions
 
 
-def _onset_volumes(onsets, length, *, tr, run):
-    """Return the volume of each onset; refuse onsets that are not at a volume of the run."""
-    volumes = np.rint(onsets / tr)
-    between = np.flatnonzero(~(np.abs(onsets - volumes * tr) <= OFF_GRID * tr))
-    if len(between):
-        raise ValueError(
-            f"Run {run}, row {between[0]}: onset {onsets[between[0]]:g} s lies between two volumes (tr={tr:g} s; "
-            f"{len(between)} of {len(onsets)} rows do). Resample the BOLD to a tr on whose grid all onsets lie."
-        )
-    outside = np.flatnonzero((volumes < 0) | (volumes >= length))
-    if len(outside):
-        raise ValueError(
-            f"Run {run}, row {outside[0]}: onset {onsets[outside[0]]:g} s lies outside the run's {length} volumes of {tr:g} s."
-        )
-    return volumes.astype(np.int64)
+def _is_positive(value):
+    """Whether a value is a finite number above 0."""
+    return isinstance(value, Real) and 0 < value < math.inf
 
 
-def _refuse_overlap(table, onsets, volumes, *, run):
-    """Raise when two trials of a run begin in one volume, or one before the end of another."""
-    order = np.argsort(onsets, kind="stable")
-    same = np.flatnonzero(np.diff(volumes[order]) == 0)
-    if len(same):
-        first, second = order[same[0]], order[same[0] + 1]
+def _check_arguments(tables, n_volumes, *, tr, max_shift, drop):
+    """Refuse arguments of other kinds than `design_from_events` takes."""
+    import pandas as pd
+
+    if not isinstance(tables, list | tuple) or not all(isinstance(table, pd.DataFrame) for table in tables):
+        found = tables if isinstance(tables, list | tuple) else [tables]
         raise ValueError(
-            f"Run {run}, rows {first} and {second}: two trials begin in volume {volumes[first]}. Their responses cannot be "
-            "separated; keep one."
+            f"tables: wanted a list with one pandas.DataFrame a run, got "
+            f"{', '.join(sorted({type(table).__name__ for table in found}))}. Read each file with "
+            "nsdlib.data.read_events(path); a single run is [table]."
         )
-    if "duration" not in table:
+    lengths = n_volumes if isinstance(n_volumes, list | tuple | np.ndarray) else []
+    if len(lengths) != len(tables) or not all(isinstance(length, Integral) and length > 0 for length in lengths):
+        raise ValueError(
+            f"n_volumes={n_volumes!r}: wanted a list with the number of volumes of each of the {len(tables)} runs."
+        )
+    if not _is_positive(tr):
+        raise ValueError(f"tr={tr!r}: wanted the seconds between two volumes, a number above 0 (NSD: 4/3).")
+    if not isinstance(max_shift, Real) or not 0 <= max_shift < math.inf:
+        raise ValueError(f"max_shift={max_shift!r}: wanted the seconds by which an onset may be moved, 0 or more.")
+    if not isinstance(drop, list | tuple | set) or not set(drop) <= set(DROP):
+        raise ValueError(f"drop={drop!r}: wanted a list of {', '.join(DROP)}, or an empty one.")
+
+
+def _read(table, run, *, condition):
+    """Return onset, end and condition of a table's rows, numbered from 0; NaN for n/a."""
+    import pandas as pd
+
+    if not len(table):  # a run without events need not have their columns
+        return pd.DataFrame({"onset": np.zeros(0), "end": np.zeros(0), "condition": np.zeros(0, dtype=object)})
+    columns = list(table.columns)
+    for name in ("onset", condition):
+        if columns.count(name) != 1:
+            raise ValueError(
+                f"Run {run}: wanted one column {name!r}, got {columns.count(name)}. The table has the columns "
+                f"{', '.join(map(str, columns))}. Name the one that says what was shown, condition='...', or, where all "
+                "trials are alike, give table.assign(trial_type='trial')."
+            )
+    onset = _numbers(table["onset"], run)
+    duration = _numbers(table["duration"], run) if columns.count("duration") == 1 else np.full(len(table), np.nan)
+    if (duration < 0).any():
+        row = np.flatnonzero(duration < 0)[0]
+        raise ValueError(f"Run {run}, row {row}: duration {duration[row]:g} s; wanted 0, more, or n/a.")
+    names = table[condition].astype(object).to_numpy(copy=True)
+    for row, name in enumerate(names):
+        names[row] = name = name.strip() if isinstance(name, str) else name
+        if pd.api.types.is_scalar(name) and (pd.isna(name) or name in MISSING):
+            names[row] = np.nan
+        elif not isinstance(name, str | Real):
+            raise ValueError(f"Run {run}, row {row}: {condition} is {name!r}, wanted text or a number.")
+    return pd.DataFrame({"onset": onset, "end": onset + np.nan_to_num(duration), "condition": names})
+
+
+def _numbers(column, run):
+    """Return a column of seconds as float64, NaN for n/a; refuse what is no number."""
+    import pandas as pd
+
+    texts = column.astype(object).map(lambda value: value.strip() if isinstance(value, str) else value)
+    texts = texts.where(~texts.isin(MISSING), np.nan)
+    values = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)
+    wrong = np.flatnonzero((np.isnan(values) & ~pd.isna(texts).to_numpy()) | np.isinf(values))
+    if len(wrong):
+        text = texts.iloc[wrong[0]]
+        hint = " Numbers have a decimal point: replace the comma." if isinstance(text, str) and "," in text else ""
+        raise ValueError(f"Run {run}, row {wrong[0]}: {column.name} '{text}' is no number of seconds.{hint}")
+    return values
+
+
+def _drop(trials, run, length, *, tr, condition, drop):
+    """Give each trial its volume; leave out, or refuse, those without a condition or a volume; return also what to report."""
+    trials["volume"] = np.rint(trials.onset / tr)
+    missing = trials.onset.isna() | trials.condition.isna()
+    outside = ~missing & ~trials.volume.between(0, length - 1)
+    notes = []
+    for kind, rows, what, advice in (
+        ("missing", missing, f"is no trial: onset or {condition} is n/a", "or name another column, condition='...'"),
+        (
+            "outside",
+            outside,
+            f"lies outside the run's {length} volumes of {tr:g} s",
+            "onsets are seconds from volume 0",
+        ),
+    ):
+        share = f"{rows.sum()} of {len(rows)} rows"
+        if rows.any() and kind not in drop:
+            first = rows.idxmax()
+            raise ValueError(
+                f"Run {run}, row {first}: onset {trials.onset[first]:g} s {what}; {share}. Leave such rows out with "
+                f"drop={[*drop, kind]} ({advice})."
+            )
+        notes += [f"Run {run}: {share} left out ({kind})."] if rows.any() else []
+    return trials[~missing & ~outside].astype({"volume": np.int64}), notes
+
+
+def _check_shifts(trials, *, tr, max_shift):
+    """Refuse onsets farther than `max_shift` from their volumes, with what to do; return what to report of smaller shifts."""
+    shifts = [np.abs(kept.onset - kept.volume * tr) for kept in trials]
+    furthest, n_trials = max([0.0, *(shift.max() for shift in shifts if len(shift))]), sum(map(len, trials))
+    for run, (kept, shift) in enumerate(zip(trials, shifts, strict=True), start=1):
+        between = shift > max_shift + ROUNDING
+        if between.any():
+            first = between.idxmax()
+            raise ValueError(
+                f"Run {run}, row {first}: onset {kept.onset[first]:g} s lies between two volumes (tr={tr:g} s; "
+                f"{between.sum()} of {len(kept)} rows do). {_advice(trials, furthest, tr=tr, max_shift=max_shift)}"
+            )
+    far = sum((shift > OFF_GRID * tr + ROUNDING).sum() for shift in shifts)
+    return [f"{far} of {n_trials} onsets were moved to their volumes, by {furthest:.3g} s at most."] if far else []
+
+
+def _advice(trials, furthest, *, tr, max_shift):
+    """Say with which values onsets that lie between volumes are taken: on a finer grid, or moved to their volumes."""
+    new_tr, shift = find_tr(np.concatenate([kept.onset for kept in trials]), tr=tr, max_shift=max_shift)
+    allowed = "" if shift <= OFF_GRID * new_tr else f" and max_shift={_up(shift)}"
+    advice = (
+        f"Resample each run, bold = nsdlib.core.resample_volumes(bold, tr={tr:.9g}, new_tr={new_tr:g}), and give tr={new_tr:g}"
+        f"{allowed} here, with the n_volumes of the new runs"
+    )
+    if not any(kept.volume.duplicated().any() for kept in trials):
+        advice += f"; or, at some loss of precision, move onsets to the volumes there are, max_shift={_up(furthest)}"
+    return advice + "."
+
+
+def _up(seconds):
+    """Round up to milliseconds."""
+    return math.ceil((seconds - ROUNDING) * 1000) / 1000
+
+
+def _refuse_overlap(trials, run, *, condition, max_shift):
+    """Raise when two trials of a run begin in one volume, or one well before the end of another."""
+    trials = trials.sort_values("onset", kind="stable")
+    rows, volume, onset, end, names = (trials.index, *(trials[name].to_numpy() for name in COLUMNS))
+    same = np.flatnonzero(np.diff(volume) == 0)
+    early = np.flatnonzero(onset[1:] < end[:-1] - max_shift - ROUNDING)
+    if not len(same) and not len(early):
         return
-    ends = (onsets + np.nan_to_num(np.asarray(table["duration"], dtype=float)))[order]
-    early = np.flatnonzero(onsets[order][1:] < ends[:-1] - 1e-6)
-    if len(early):
-        first, second = order[early[0]], order[early[0] + 1]
+    at = same[0] if len(same) else early[0]
+    first, second = rows[at], rows[at + 1]
+    keep = f"Keep one of the two, table.drop(table.index[{second}])"
+    if names[at] != names[at + 1]:
+        keep += f", or the kind of row that is a trial, such as table[table[{condition!r}] != {names[at]!r}]"
+    if len(same):
         raise ValueError(
-            f"Run {run}, row {second}: begins at {onsets[second]:g} s, before row {first} ends at {ends[early[0]]:g} s. "
-            "A beta a trial needs trials that follow each other."
+            f"Run {run}, rows {first} and {second}: two trials begin in volume {volume[at]}. Their responses cannot be "
+            f"separated. {keep}."
         )
+    raise ValueError(
+        f"Run {run}, row {second}: begins at {onset[at + 1]:g} s, before row {first} ends at {end[at]:g} s. A beta a trial "
+        f"needs trials that follow each other. {keep}; or, if the durations are not those of the stimuli, "
+        "table.drop(columns='duration')."
+    )
