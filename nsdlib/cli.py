@@ -4,10 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-import yaml
-
 from nsdlib import __version__
-from nsdlib.params import find_root, load_run
+from nsdlib.params import find_root, load_run, local_folder
+from nsdlib.strict_yaml import parse_yaml
 
 ABOUT = "Decode what a person saw from fMRI: simulate a subject, check a machine, run notebooks, build a book."
 EXAMPLES = """examples:
@@ -206,10 +205,10 @@ def _export(options):
     from nsdlib.data.nsd import NSDSubject
     from nsdlib.store.store import Store
 
-    run = load_run(options.run)
+    run, folder = load_run(options.run), local_folder(options.folder)
     with Store(run).load("glm") as betas:
-        written = export_betas(betas, NSDSubject(run.data, run.subject, run.n_sessions), options.folder)
-    print(f"{len(written)} sessions are in {options.folder}")
+        written = export_betas(betas, NSDSubject(run.data, run.subject, run.n_sessions), folder)
+    print(f"{len(written)} sessions are in {folder}")
     return 0
 
 
@@ -239,9 +238,9 @@ def _assignment(text):
     if not sign or not name:
         raise ValueError(f"-p takes NAME=VALUE, such as -p decoder=cnn; it got {text!r}.")
     try:
-        return name.strip(), yaml.safe_load(value)
-    except Exception as error:  # the parser lets through what its own parts raise
-        raise ValueError(f"-p {name}: {value!r} is not valid YAML; quote it.") from error
+        return name.strip(), parse_yaml(value)
+    except ValueError as error:
+        raise ValueError(f"-p {name}: {value!r} {error}") from None
 
 
 def _complain(problem, *, status):
