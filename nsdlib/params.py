@@ -28,14 +28,10 @@ Edge = Annotated[int, Field(ge=8, le=256)]
 
 
 def local_folder(path):
-    """Return `path` with `~` expanded.
-
-    Raises
-    ------
-    ValueError
-        For what would become a folder of that very name: a variable, an address, an unknown user's home; and for a NUL byte.
-    """
-    if wrong := re.search(r"\0|\$[A-Za-z_{(]|^[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+    """Return `path` with `~` expanded; raises ValueError for what would become a folder of that very name: $VARIABLE, s3://..."""
+    if "\0" in str(path):
+        raise ValueError("a path holds no NUL byte")
+    if wrong := re.search(r"\$[A-Za-z_{(]|^[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
         raise ValueError(
             f"wanted a folder of this machine, written out (~ is your home): {wrong[0]!r} is not looked up, so mount or copy "
             "what lies elsewhere"

@@ -122,10 +122,10 @@ def outlook(run, n_nodes):
     str
         A markdown table, and what it rests on.
     """
-    from nsdlib.params import load_run
+    from nsdlib.params import usable_runs
     from nsdlib.run.forecast import as_markdown, assumptions, forecast
 
-    runs, is_gpu = [load_run(name) for name in run.group], _gpu_memory(run) is not None
+    runs, is_gpu = usable_runs(run.group), _gpu_memory(run) is not None
     table, alone = forecast(runs, is_gpu=is_gpu)
     together = forecast(runs, is_gpu=is_gpu, n_nodes=n_nodes)[1]
     ends = f"One node: {_duration(3600 * alone)} for all; {n_nodes} nodes: {_duration(3600 * together)}."
