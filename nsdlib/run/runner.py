@@ -20,6 +20,7 @@ from nsdlib.core.files import atomic_write, lock
 from nsdlib.params import Run, find_root, load_run, nearest
 from nsdlib.run import monitor, publish
 from nsdlib.run.progress import Progress
+from nsdlib.store.commands import command
 from nsdlib.store.provenance import notebooks_before
 from nsdlib.store.sources import source_files
 
@@ -156,7 +157,7 @@ def execute(run_name, name, *, parameters, root):
                 partial.replace(final)
         except (Exception, KeyboardInterrupt) as error:
             why = monitor.cause(error, watch)
-            again = monitor.command(run_name, name, parameters)
+            again = command(run_name, name, parameters)
             with suppress(
                 OSError, ValueError
             ):  # of a full disk, and of a page cut short by it: the message still tells
