@@ -4,6 +4,7 @@
 # costs nothing.
 # Memory and GPUs that a job asks for are counted from sizes (nsdlib.run.costs) and change no page; a profile says what there is.
 import os
+import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,6 @@ from nsdlib.store.sources import source_files
 
 RUNS = str(config.get("runs", "demo")).split(",")
 NOTEBOOKS = notebook_names(".")
-PARAMETERS = {name: load_run(name) for name in run_names(".")}
 WEIGHTS = sorted(map(str, Path("zoo/demo").rglob("*.safetensors")))
 
 # Notebooks that several of the same run wait for take all cores, the others half of them; `cores` and `max-threads` are the limits.
@@ -27,9 +27,18 @@ AWAITED = Counter(name for of_run, _ in EARLIER.values() for name in of_run)
 IN_JOB = not workflow.is_main_process  # of a cluster, which has given what was asked for: nothing is counted again
 
 
+@cache
+def parameters(run):
+    """Parameters of a run that is asked for; no other file is read, so it may be broken or name the same folders."""
+    try:
+        return load_run(run)
+    except ValueError as error:
+        sys.exit(f"nsdlib: {error}")  # `quiet` would swallow what is raised
+
+
 def data_of(wildcards):
-    simulated = PARAMETERS[wildcards.run].simulation is not None
-    return f"{PARAMETERS[wildcards.run].data}/.made" if simulated else f"runs/{wildcards.run}/.checked"
+    run = parameters(wildcards.run)
+    return f"runs/{run.name}/.checked" if run.simulation is None else f"{os.path.relpath(run.data)}/.made-{run.name}"
 
 
 @cache
@@ -41,7 +50,7 @@ def library(name):
 def earlier_pages(wildcards):
     """Pages whose results a notebook reads; of the runs in its group those that are asked for."""
     of_run, of_group = EARLIER[wildcards.name]
-    group = [run for run in PARAMETERS[wildcards.run].group if run in RUNS or run == wildcards.run]
+    group = [run for run in parameters(wildcards.run).group if run in RUNS or run == wildcards.run]
     return expand("runs/{run}/{name}.ipynb", run=wildcards.run, name=of_run) + expand(
         "runs/{run}/{name}.ipynb", run=group, name=of_group
     )
@@ -56,7 +65,7 @@ def memory(run, name):
     """Bytes that a notebook of a run wants, and what to ask for."""
     from nsdlib.run import costs  # takes seconds, and only jobs that are to be run are counted
 
-    return costs.job_memory(PARAMETERS[run], costs.amounts(PARAMETERS[run]), name)
+    return costs.job_memory(parameters(run), costs.amounts(parameters(run)), name)
 
 
 def megabytes(wildcards):
@@ -67,16 +76,16 @@ def megabytes(wildcards):
     return int(max(memory(wildcards.run, name)[1] for name in names) / 1e6)
 
 
-def to_simulate(run):
+def to_simulate(wildcards):
     """Megabytes to ask for."""
     from nsdlib.run import costs
 
-    return int(costs.simulation_memory(run) / 1e6)
+    return int(costs.simulation_memory(parameters(wildcards.run)) / 1e6)
 
 
 def n_gpus(wildcards):
     """What the run may use; a profile with `gpu: 0` lowers it to none."""
-    return int(PARAMETERS[wildcards.run].device != "cpu" and (not IN_JOB or "SLURM_GPUS" in os.environ))
+    return int(parameters(wildcards.run).device != "cpu" and (not IN_JOB or "SLURM_GPUS" in os.environ))
 
 
 def precaution(wildcards):
@@ -85,29 +94,27 @@ def precaution(wildcards):
     return "true" if fits else f"python -m nsdlib doctor {wildcards.run}"
 
 
+wildcard_constraints:
+    run="|".join(run_names(".")),
+    name="|".join(NOTEBOOKS),
+
+
 rule all:
     input:
-        expand("runs/{run}/{name}.ipynb", run=RUNS, name=NOTEBOOKS),
+        lambda _: [f"runs/{parameters(run).name}/{name}.ipynb" for run in RUNS for name in NOTEBOOKS],
 
 
-for run in PARAMETERS.values():
-    if run.simulation is not None:
-
-        rule:
-            name:
-                f"simulate_{run.name}"
-            input:
-                "params/_common.yaml",
-                f"params/{run.name}.yaml",
-            output:
-                touch(f"{run.data}/.made"),
-            params:
-                run=run.name,
-            threads: CORES
-            resources:
-                mem_mb=lambda _, run=run: to_simulate(run),
-            shell:
-                "OMP_NUM_THREADS={threads} python -m nsdlib simulate {params.run}"
+rule simulate:
+    input:
+        "params/_common.yaml",
+        "params/{run}.yaml",
+    output:
+        touch("{folder}/.made-{run}"),
+    threads: CORES
+    resources:
+        mem_mb=to_simulate,
+    shell:
+        "OMP_NUM_THREADS={threads} python -m nsdlib simulate {wildcards.run}"
 
 
 rule check:
@@ -134,9 +141,6 @@ rule notebook:
         earlier_pages,
     output:
         "runs/{run}/{name}.ipynb",
-    wildcard_constraints:
-        run="|".join(PARAMETERS),
-        name="|".join(NOTEBOOKS),
     threads: n_threads
     priority: lambda wildcards: len(EARLIER[wildcards.name][0])  # what reads most takes longest, and begins first
     resources:

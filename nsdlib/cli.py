@@ -4,10 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-import yaml
-
 from nsdlib import __version__
-from nsdlib.params import find_root, load_run
+from nsdlib.params import find_root, load_run, local_folder
+from nsdlib.strict_yaml import parse_yaml
 
 ABOUT = "Decode what a person saw from fMRI: simulate a subject, check a machine, run notebooks, build a book."
 EXAMPLES = """examples:
@@ -15,7 +14,7 @@ EXAMPLES = """examples:
   nsdlib doctor subj01                 is everything there that this run needs?
   nsdlib rehearse subj01               every stage at full size with random weights: what will it cost here?
   nsdlib run demo                      all notebooks, one after the other
-  nsdlib run demo 03 05 -p decoder=cnn two of them with another decoder"""
+  nsdlib run demo 04 05 -p decoder=cnn two of them with another decoder"""
 
 
 COMMANDS = {}  # name -> (function, one line, arguments)
@@ -95,8 +94,9 @@ def _simulate(options):
 @command(
     "get NSD's files of a subject, or the published weights",
     argument("what", metavar="WHAT", choices=("nsd", "weights"), help="nsd or weights"),
-    argument("--subject", type=int, choices=range(1, 9), default=1, metavar="N", help="1 (when not given) to 8"),
-    argument("--sessions", type=int, metavar="N", help="of betas; as params/subjNN.yaml has it"),
+    argument("--run", default="subj01", metavar="RUN", help="into whose folders: a file params/RUN.yaml"),
+    argument("--subject", dest="run", type="subj0{}".format, metavar="N", help="1 to 8, short for --run subj0N"),
+    argument("--sessions", type=int, metavar="N", help="of betas; as params/RUN.yaml has it"),
     argument("--glm-sessions", type=int, metavar="N", help="of time series, 0 for none; as there"),
     argument("--dry-run", action="store_true", help="list every file with its bytes, fetch nothing"),
     argument("--verify", action="store_true", help="read all that is there and compare its hashes"),
@@ -107,11 +107,15 @@ def _fetch(options):
     from nsdlib.data import fetch, nsd_bucket
     from nsdlib.store import zoo
 
-    run = load_run(f"subj{options.subject:02d}")
+    run = load_run(options.run)
     settings = {"dry_run": options.dry_run, "verify": options.verify}
     if options.what == "weights":
         fetch.fetch(zoo.files(run), run.weights / "paper", **settings)
         return 0
+    if run.simulation is not None:
+        raise ValueError(
+            f"{run.name} is simulated, and NSD has no files of it: `nsdlib simulate {run.name}` makes them."
+        )
     n_sessions = run.n_sessions if options.sessions is None else options.sessions
     glm_sessions = min(run.glm_sessions, n_sessions) if options.glm_sessions is None else options.glm_sessions
     files = nsd_bucket.subject_files(
@@ -206,10 +210,10 @@ def _export(options):
     from nsdlib.data.nsd import NSDSubject
     from nsdlib.store.store import Store
 
-    run = load_run(options.run)
+    run, folder = load_run(options.run), local_folder(options.folder)
     with Store(run).load("glm") as betas:
-        written = export_betas(betas, NSDSubject(run.data, run.subject, run.n_sessions), options.folder)
-    print(f"{len(written)} sessions are in {options.folder}")
+        written = export_betas(betas, NSDSubject(run.data, run.subject, run.n_sessions), folder)
+    print(f"{len(written)} sessions are in {folder}")
     return 0
 
 
@@ -239,9 +243,9 @@ def _assignment(text):
     if not sign or not name:
         raise ValueError(f"-p takes NAME=VALUE, such as -p decoder=cnn; it got {text!r}.")
     try:
-        return name.strip(), yaml.safe_load(value)
-    except Exception as error:  # the parser lets through what its own parts raise
-        raise ValueError(f"-p {name}: {value!r} is not valid YAML; quote it.") from error
+        return name.strip(), parse_yaml(value)
+    except ValueError as error:
+        raise ValueError(f"-p {name}: {value!r} {error}") from None
 
 
 def _complain(problem, *, status):

@@ -2,20 +2,23 @@
 
 `params/_common.yaml` holds what all runs share, `params/<name>.yaml` what is peculiar to one, and the parameters cell
 of a notebook (or `nsdlib run -p`) overrides single fields. A key that no field has is refused with the nearest one, and so
-is what could lead elsewhere: the name of a run is a plain word, since folders and commands are made from it.
+is what could lead elsewhere: the name of a run is a plain word, since folders and commands are made from it. What a file
+can be misread for is refused as well (`nsdlib.strict_yaml`), and so is a folder that is no path of this machine.
 """
 
 import difflib
 import html
 import os
 import re
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-__all__ = ["Run", "Simulation", "find_root", "load_run", "run_names"]
+from nsdlib.strict_yaml import parse_yaml
+
+__all__ = ["Run", "Simulation", "find_root", "load_run", "local_folder", "run_names", "usable_runs"]
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -24,20 +27,40 @@ AboveZero = Annotated[float, Field(gt=0)]
 Edge = Annotated[int, Field(ge=8, le=256)]
 
 
-def _without_nul(path):
-    """`path`, after refusing a NUL byte, which no file system takes."""
+def local_folder(path):
+    """Return `path` with `~` expanded; raises ValueError for what would become a folder of that very name: $VARIABLE, s3://..."""
     if "\0" in str(path):
         raise ValueError("a path holds no NUL byte")
-    return path
+    if wrong := re.search(r"\$[A-Za-z_{(]|^[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise ValueError(
+            f"wanted a folder of this machine, written out (~ is your home): {wrong[0]!r} is not looked up, so mount or copy "
+            "what lies elsewhere"
+        )
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError("wanted a folder, and there is no such user whose home it begins with") from None
 
 
-Folder = Annotated[Path, AfterValidator(_without_nul)]
+Folder = Annotated[Path, AfterValidator(local_folder)]
 
 
-class Simulation(BaseModel):
-    """Settings of a simulated subject; everything `nsdlib.twin.simulate` writes follows from them and the run's subject."""
+class Strict(BaseModel):
+    """Fields that are known and finite; none but a switch is true or false, which YAML also makes of yes, no, on and off."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _only_switches_are_true(cls, value, info):
+        items = value if isinstance(value, list | tuple) else [value]
+        if cls.model_fields[info.field_name].annotation is not bool and any(isinstance(item, bool) for item in items):
+            raise ValueError("Input should not be true or false (nor yes, no, on or off, unless quoted)")
+        return value
+
+
+class Simulation(Strict):
+    """Settings of a simulated subject; everything `nsdlib.twin.simulate` writes follows from them and the run's subject."""
 
     shape: tuple[Edge, Edge, Edge] = Field((26, 30, 22), description="voxels left-right, back-front, bottom-top")
     seed: int = Field(1, ge=0, description="the one seed of the subject, independent of the run's")
@@ -52,13 +75,11 @@ class Simulation(BaseModel):
     repeats_within: Fraction = Field(0.4, description="share of images with two repeats inside one session")
 
 
-class Run(BaseModel):
+class Run(Strict):
     """Everything a notebook needs to know about the run it is part of; the comments in `params/_common.yaml` say more.
 
     Paths are absolute after `load_run`, and `store` ends in the run's name. Fields that hold several values are tuples.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     subject: Annotated[int, Field(ge=1, le=8)]
@@ -219,6 +240,17 @@ def load_run(name="demo", **overrides):
     return run.model_copy(update=paths)
 
 
+def usable_runs(names):
+    """Load the runs of these names; one that cannot be used is left out, with a warning that says why."""
+    runs = []
+    for name in names:
+        try:
+            runs.append(load_run(name))
+        except ValueError as error:
+            warnings.warn(f"{name} is left out: {error}", stacklevel=2)
+    return runs
+
+
 def nearest(word, known):
     """Return a phrase that ends a complaint about `word`: ": did you mean 'x'?" or a full stop when nothing is near."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
@@ -228,12 +260,9 @@ def nearest(word, known):
 def _read(file):
     """Fields of one YAML file, all known."""
     try:
-        text = file.read_text()
-        if "&" in text and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise ValueError("aliases (*name) are not allowed; write the value itself")  # few of them can make billions
-        fields = yaml.safe_load(text) or {}
-    except Exception as error:  # the parser lets through what its own parts raise: KeyError, RecursionError, ...
-        raise ValueError(f"params/{file.name} is not valid YAML: {error or type(error).__name__}") from None
+        fields = parse_yaml(file.read_bytes()) or {}
+    except (ValueError, OSError) as error:
+        raise ValueError(f"params/{file.name} {error}") from None
     if not isinstance(fields, dict):
         raise ValueError(f"params/{file.name} must hold lines 'field: value', but it holds a {type(fields).__name__}.")
     return _known(fields, f"params/{file.name}")

@@ -1,5 +1,8 @@
 """Verdicts on planted claims: true ones hold, false ones do not, and what was not measured is not decidable."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -8,6 +11,7 @@ from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.study import claims
 
+ROOT = Path(__file__).parents[1]
 N = 60
 SYSTEMS = ("refined", "rough", "prior only", "nearest training image", "refined, gru", "refined, ridge")
 
@@ -129,6 +133,16 @@ def test_p_values_are_corrected_for_all_tests(trained):
 def test_runs_without_their_artifacts_are_left_out(tmp_path):
     run = load_run("demo").model_copy(update={"store": tmp_path, "group": ("demo",)})
     assert claims.ready(run) == {}
+
+
+def test_a_member_of_the_group_that_cannot_be_used_does_not_stop_the_others(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    (tmp_path / "params" / "sim02.yaml").write_text("subjekt: 2\n")
+    monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
+    monkeypatch.setattr(claims.Store, "has", lambda *_: True)
+    with pytest.warns(UserWarning, match=r"sim02 is left out: params/sim02.yaml: 'subjekt' is no parameter"):
+        stores = claims.ready(load_run("demo"))
+    assert list(stores) == ["demo", "sim05", "sim07"]
 
 
 def test_the_table_has_a_line_a_claim(trained):

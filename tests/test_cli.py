@@ -54,6 +54,9 @@ def test_no_command_and_an_unknown_one_are_refused(capsys):
         (["doctor", "subj9"], "nsdlib: There is no run 'subj9': did you mean"),
         (["simulate", "subj01"], "nsdlib: params/subj01.yaml has no section 'simulation': subj01 is a real subject."),
         (["export", "demo", "there"], "nsdlib: The artifact 'glm' of run 'demo' has not been made"),
+        (["export", "demo", "s3://bucket/betas"], "nsdlib: wanted a folder of this machine, written out"),
+        (["run", "demo", "-p", "seed=010"], "nsdlib: -p seed: '010' is not valid YAML: 010 can be read as octal"),
+        (["run", "demo", "03", "-p", "max_epochs=yes"], "max_epochs: Input should not be true or false"),
         (["run", "demo", "-p", "decoder"], "nsdlib: -p takes NAME=VALUE, such as -p decoder=cnn; it got 'decoder'."),
     ],
 )

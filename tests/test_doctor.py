@@ -59,7 +59,7 @@ def test_missing_files_of_a_real_subject_are_named(project):
     assert (
         "more" in data.found
         and data.found.count("\n") <= doctor.SHOWN + 1
-        and "`nsdlib fetch nsd --subject 1`" in data.remedy
+        and "`nsdlib fetch nsd --run subj01`" in data.remedy
     )
 
 

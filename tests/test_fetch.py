@@ -74,10 +74,19 @@ def test_a_dry_run_lists_and_changes_nothing(world, capsys):
 
 def test_a_dry_run_estimates_where_the_server_is_silent(world, capsys):
     world.proxy.faults = {"HEAD ": ["slammed", ...]}
-    with pytest.raises(RuntimeError, match="is this machine online"):
-        fetch.fetch(files(world, ".hdf5", "mean.nii.gz"), world.data, dry_run=True, patience=QUICK)
+    (world.data / TABLE).parent.mkdir(parents=True)
+    (world.data / "fetched.json").write_text(json.dumps({TABLE: {"size": 150_000, "sha256": "0" * 64}}))
+    fetch.fetch(files(world, ".hdf5", "mean.nii.gz", TABLE), world.data, dry_run=True, patience=QUICK)
     said = capsys.readouterr().out
     assert "~39.56 GB  missing" in said and "?  missing     nsddata/ppdata/subj01/func1pt8mm/mean.nii.gz" in said
+    assert f"~150.00 kB  missing     {TABLE}" in said  # fetched once, and removed
+    assert said.splitlines()[-1].startswith("The server could not be asked about 5 files: ~ is the size on record")
+
+
+def test_a_dry_run_tells_a_refusal_from_silence(world):
+    world.proxy.faults = {f"HEAD {SMALL}": [403, ...]}
+    with pytest.raises(RuntimeError, match=r"1 of 1 files could not be had:.*refuses it"):
+        fetch.fetch(files(world, SMALL), world.data, dry_run=True, patience=QUICK)
 
 
 def test_a_file_of_another_size_is_fetched_again(world):

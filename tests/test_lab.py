@@ -20,7 +20,7 @@ import pytest
 from conftest import needs_browser
 
 from nsdlib.params import load_run
-from nsdlib.run.engine import QUIET
+from nsdlib.run.engine import HOUSE
 from nsdlib.run.runner import notebook_names
 from nsdlib.store.store import Store
 
@@ -47,7 +47,7 @@ def test_the_start_page_names_the_notebooks_in_order_each_with_its_question():
 
 def test_the_kernel_is_named_after_the_library_and_as_quiet_as_in_unattended_runs():
     kernel = json.loads((SETTINGS / "kernels" / "python3" / "kernel.json").read_text())
-    assert kernel["display_name"] == "nsdlib" and kernel["env"] == QUIET
+    assert kernel["display_name"] == "nsdlib" and kernel["env"] == HOUSE
     assert kernel["argv"][0] == "python"  # Jupyter puts its own interpreter there
 
 

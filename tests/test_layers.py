@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
-    "params": "",
+    "strict_yaml": "",
+    "params": "strict_yaml",
     "core": "",
     "store": "params core",
     "data": "params core store",
@@ -19,7 +20,7 @@ MAY_IMPORT = {
     "run": "params core store data twin study",
     "plots": "params core store data study",
     "book": "params core store data study run plots",
-    "cli": "params core store data twin study run plots book",
+    "cli": "strict_yaml params core store data twin study run plots book",
     "__main__": "cli",
 }
 FILES = sorted([*(ROOT / "nsdlib").rglob("*.py"), *(ROOT / "book" / "_ext").glob("*.py")])

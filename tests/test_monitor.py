@@ -20,9 +20,10 @@ from test_runner import ROOT, add, project
 from nsdlib import __version__
 from nsdlib.cli import main
 from nsdlib.run import monitor
-from nsdlib.run.monitor import BARS, Watch, cause, command, curve, record
+from nsdlib.run.monitor import BARS, Watch, cause, curve, record
 from nsdlib.run.rates import machine_name
 from nsdlib.run.runner import NotebookFailed, run_notebooks
+from nsdlib.store.commands import command
 
 __all__ = ["project"]  # a fixture, used by its name alone
 LIMITED = """import resource

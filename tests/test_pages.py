@@ -93,6 +93,7 @@ def test_the_state_of_every_run(tmp_path):
     cells = [cell.strip() for cell in lines["00_a"].split("|")[2:4]]
     assert cells == ["1:23, 1.5 GiB", "not run"]
     assert [cell.strip() for cell in lines["01_b"].split("|")[2:4]] == ["1:23", "**failed** after 1:23, 1.5 GiB"]
+    (tmp_path / "runs" / "sim02" / "02_c.json").write_text("{")  # cut off by a full disk
     assert "- `sim02`, 01_b: its kernel died" in state.state_page(tmp_path)
     assert "2026-01-02" in lines["`demo`"] and "2.15.0" in lines["`demo`"]
 

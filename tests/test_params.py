@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nsdlib.params import Run, find_root, load_run, nearest, run_names
+from nsdlib.params import Run, find_root, load_run, nearest, run_names, usable_runs
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,6 +97,65 @@ def test_files_are_strict(project):
     (project / "params" / "mine.yaml").write_text("a: [1\n")
     with pytest.raises(ValueError, match=r"params/mine.yaml is not valid YAML"):
         load_run("mine")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("seed: 1\nseed: 2", r"mine.yaml is not valid YAML: 'seed' is given twice; keep one of the lines\n.*line 3"),
+        ("simulation: {snr: 1, snr: 2}", "'snr' is given twice"),
+        ("seed: 010", "010 can be read as octal or base 60: write a decimal number, or quote a text"),
+        ("seed: 08", "08 can be read as octal"),  # PyYAML makes a text of it, and pydantic 8 of the text
+        ("simulation: {snr: 007.5}", "007.5 can be read as octal"),
+        ("n_steps: 1:30", "1:30 can be read as octal or base 60"),
+        ("guidance: 1:30.5", "1:30.5 can be read as octal or base 60"),
+        ("guidance: on", r"guidance: Input should not be true or false .*got True"),
+        ("n_steps: yes", "n_steps: Input should not be true or false"),
+        ("decoder_seeds: [1, yes]", r"decoder_seeds: Input should not be true or false .*got \[1, True\]"),
+        ("simulation: {seed: yes}", r"simulation\.seed: Input should not be true or false"),
+        ("roi: no", "roi: Input should not be true or false"),
+        (
+            "data: $HOME/nsd",
+            r"data: wanted a folder of this machine, written out \(~ is your home\): '\$H' is not looked up",
+        ),
+        ("store: ${SCRATCH}", r"store: wanted a folder of this machine.*'\$\{' is not looked up"),
+        ("data: s3://natural-scenes-dataset", r"data: wanted a folder of this machine.*'s3:/' is not looked up"),
+        ("weights: https://example.org/x", "weights: wanted a folder of this machine"),
+        ("weights: ~nobody-of-that-name/x", "weights: wanted a folder, and there is no such user"),
+    ],
+)
+def test_what_can_be_misread_is_refused(project, line, message):
+    (project / "params" / "mine.yaml").write_text(f"subject: 1\n{line}\n")
+    with pytest.raises(ValueError, match=message):
+        load_run("mine")
+
+
+def test_what_reads_the_same_everywhere_is_taken(project):
+    text = "subject: 1\nseed: 0\nalphas: [1e3, 1_000, 0.5, 0x10]\nfaithful: yes\nroi: '010'\n"
+    (project / "params" / "mine.yaml").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())  # by Windows
+    run = load_run("mine")
+    assert (run.seed, run.alphas, run.faithful, run.roi) == (0, (1000, 1000, 0.5, 16), True, "010")
+
+
+def test_a_home_is_expanded_and_no_other_dollar_or_tilde_is(project, monkeypatch):
+    monkeypatch.setenv("HOME", str(project / "home"))
+    (project / "params" / "mine.yaml").write_text("subject: 1\ndata: ~/nsd\nweights: w~1\nstore: '~'\n")
+    run = load_run("mine", weights="cost$5")
+    assert (run.data, run.store) == (project / "home" / "nsd", project / "home" / "mine")
+    assert run.weights == project / "cost$5" and load_run("mine").weights == project / "w~1"
+
+
+def test_a_run_reads_its_own_file_only(project):
+    shutil.copy(project / "params" / "demo.yaml", project / "params" / "copy.yaml")
+    (project / "params" / "typo.yaml").write_text("subject: [1\n")
+    assert load_run("copy").data == load_run("demo").data and "typo" in run_names()
+
+
+def test_runs_that_cannot_be_used_are_left_out_and_named(project):
+    (project / "params" / "typo.yaml").write_text("subjekt: 1\n")
+    with pytest.warns(UserWarning, match=r"typo is left out: params/typo.yaml: 'subjekt' is no parameter"):
+        runs = usable_runs(["demo", "typo", "small"])
+    assert [run.name for run in runs] == ["demo", "small"]
 
 
 def test_root_is_found_from_below_and_its_absence_is_explained(project, tmp_path_factory, monkeypatch):

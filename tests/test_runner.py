@@ -79,6 +79,38 @@ def test_a_users_kernels_and_start_up_files_do_not_count(project, tmp_path, monk
     assert texts(run_notebooks("demo")[0]) == "ran\n"
 
 
+def test_what_a_user_has_set_for_pythons_and_figures_does_not_count(project, tmp_path, monkeypatch):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\naxes.grid: True\nbackend: svg\n")
+    (tmp_path / "start.py").write_text("raise SystemExit")
+    surroundings = {
+        "MATPLOTLIBRC": f"{tmp_path}/matplotlibrc",
+        "MPLBACKEND": "agg",
+        "PYTHONSTARTUP": f"{tmp_path}/start.py",
+        "PYTHONWARNINGS": "error",
+        "PYTHONOPTIMIZE": "2",
+    }
+    for name, value in surroundings.items():
+        monkeypatch.setenv(name, value)
+    figure = "import matplotlib.pyplot as plt\nfrom nsdlib.plots import use_style\nuse_style()\nplt.plot([1, 2]);"
+    add(
+        project, "00_first", figure, "import sys\nprint(sys.warnoptions, sys.flags.optimize, plt.rcParams['axes.grid'])"
+    )
+    page = run_notebooks("demo")[0]
+    assert texts(page) == "[] 0 False\n"
+    shown = [output for cell in nbformat.read(page, as_version=4).cells for output in cell.get("outputs", [])]
+    assert ["image/png" in output.get("data", {}) for output in shown] == [True, False]
+
+
+def test_braces_in_the_projects_path_are_no_formats(project, monkeypatch):
+    add(project, "00_first", "from nsdlib.params import find_root\nprint(find_root())")
+    place = project / "{run} of {0} 100%"
+    for name in ("params", "notebooks"):
+        shutil.copytree(project / name, place / name)
+    monkeypatch.setenv("NSDLIB_HOME", str(place))
+    (page,) = run_notebooks("demo")
+    assert texts(page) == f"{place}\n" and page == place / "runs" / "demo" / "00_first.ipynb"
+
+
 def test_a_relative_home_leads_kernels_to_the_project(project, monkeypatch):
     """Kernels start in the folder of the notebooks, where a relative path would lead elsewhere."""
     monkeypatch.chdir(project / "params")
@@ -194,6 +226,16 @@ def test_unknown_runs_and_notebooks_are_refused_with_the_nearest(project):
     ):
         select(["01_secnd"], project)
     assert select(["1", "notebooks/00_first.ipynb"], project) == ["00_first", "01_second"] == select([], project)
+
+
+def test_a_copy_is_no_notebook_of_the_project_and_a_number_that_two_have_is_refused(project):
+    for name in ("00_first", "00_first-Copy1", "00_first copy"):
+        add(project, name)
+    assert notebook_names(project) == select(["0"], project) == ["00_first"]
+    add(project, "00_mine")
+    with pytest.raises(ValueError, match=r"Several notebooks have the number '0': 00_first, 00_mine\. Give one's name"):
+        select(["0"], project)
+    assert select(["00_mine"], project) == ["00_mine"]
 
 
 def test_a_notebook_without_a_parameters_cell_is_refused(project):

@@ -43,7 +43,7 @@ def project(tmp_path_factory, twin):
         text = small.replace("[14, 16, 12]", "[200, 200, 200]") if name == "huge" else small
         (project / "params" / f"{name}.yaml").write_text(text.replace("{name}", name))
         (project / "data" / name).mkdir(parents=True)
-        (project / "data" / name / ".made").touch()
+        (project / "data" / name / f".made-{name}").touch()
     shutil.copytree(twin.data, project / "data" / "small", dirs_exist_ok=True)
     return project
 

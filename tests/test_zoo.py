@@ -23,7 +23,7 @@ def test_what_is_missing_is_said_with_its_source(tmp_path):
     run = load_run("demo", zoo="paper").model_copy(update={"weights": tmp_path})
     with pytest.raises(
         FileNotFoundError,
-        match=r"'swav' \(paper zoo\) are not at .*deepcluster.*CC BY-NC.*`nsdlib fetch weights` gets them",
+        match=r"'swav' \(paper zoo\) are not at .*deepcluster.*CC BY-NC.*`nsdlib fetch weights --run \w+` gets them",
     ):
         zoo.path(run, "swav")
     with pytest.raises(ValueError, match="no model 'dalle' in the paper zoo; it has vdvae"):

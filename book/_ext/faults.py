@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from nsdlib import __version__
 from nsdlib.core.files import atomic_write
-from nsdlib.params import load_run
+from nsdlib.params import load_run, usable_runs
 from nsdlib.run import costs
 from nsdlib.run.forecast import forecast, spread
 
@@ -109,7 +109,7 @@ def sizes_table(_):
 
 def _runs():
     """The runs of the paper's four subjects."""
-    return [load_run(name) for name in load_run(SUBJECT).group]
+    return usable_runs(load_run(SUBJECT).group)
 
 
 TABLES = {

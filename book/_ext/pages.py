@@ -12,7 +12,7 @@ from book._ext import faults
 from book._ext.audit import audit
 from book._ext.state import state_page, write_if_changed
 from nsdlib.core.scores.metrics import METRICS
-from nsdlib.params import load_run, run_names
+from nsdlib.params import run_names, usable_runs
 from nsdlib.study import claims, statistics
 from nsdlib.study.published import latent_errors, paper_table, sources, systems
 
@@ -262,7 +262,7 @@ def write(root):
     FileNotFoundError
         When no run has all its results.
     """
-    runs = sorted(map(load_run, run_names(root)), key=lambda run: (run.simulation is not None, run.name))
+    runs = sorted(usable_runs(run_names(root)), key=lambda run: (run.simulation is not None, run.name))
     run = next((run for run in runs if claims.ready(run)), None)
     if run is None:
         raise FileNotFoundError("no run has all its results, which the page of the paper shows: run `make demo` first.")

@@ -1,8 +1,7 @@
 """The page "State of the runs", from the records that runs leave."""
 
-import json
-
 from nsdlib.core.files import atomic_write
+from nsdlib.run.monitor import read_record
 from nsdlib.run.progress import clock
 
 STATE = """# State of the runs
@@ -19,9 +18,9 @@ notebook of the same run is complete; an earlier complete page is still shown th
 
 
 def records(root):
-    """Load the runs' records: (run, notebook, record) of each `runs/<run>/NAME.json`, see `nsdlib.run.monitor.record`."""
+    """Load the records that can be read, (run, notebook, record) of each `runs/<run>/NAME.json`; `monitor.record` writes them."""
     files = sorted((root / "runs").glob("*/*.json"))
-    return [(file.parent.name, file.stem, json.loads(file.read_text())) for file in files]
+    return [(file.parent.name, file.stem, record) for file in files if (record := read_record(file))]
 
 
 def state_page(root) -> str:

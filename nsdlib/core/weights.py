@@ -126,7 +126,7 @@ def read_tensors(path, *, mmap=False):
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"{path} cannot be read as weights ({type(error).__name__}: {reason}): it is damaged, larger than the memory, "
-            "or holds more than tensors, and nothing in it was run; get it again from its source (`nsdlib doctor` names it)."
+            "or holds more than tensors, and nothing in it was run; get it again: `nsdlib fetch weights --verify --run RUN`."
         ) from error
 
 

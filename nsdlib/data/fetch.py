@@ -5,26 +5,39 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 from nsdlib.core.files import lock
 from nsdlib.store.download import GO_ON, Patience, Server
-from nsdlib.store.record import FetchError, File, Record, Remote, digests, discard, find_fault, put_in_place, size_of
+from nsdlib.store.record import (
+    FetchError,
+    File,
+    Record,
+    Remote,
+    Unasked,
+    digests,
+    discard,
+    find_fault,
+    put_in_place,
+    size_of,
+)
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is to be done for a file: its state here, what the server has, and what is wrong when the server cannot tell.
 
-    `state` is "there", "unrecorded" (there and of the right size, its hash not yet taken), "damaged" or "missing".
+    `state` is "there", "unrecorded" (there and of the right size, its hash not yet taken), "damaged" or "missing". `unasked`
+    when the problem is that nobody answered.
     """
 
     file: File
     state: str
     remote: Remote | None = None
     problem: str = ""
+    unasked: bool = False
 
     @property
     def size(self):
@@ -47,7 +60,7 @@ def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
     folder : path-like
         Where `fetched.json` lies, above all files.
     dry_run : bool
-        List every file and change nothing.
+        List every file and change nothing; where no server answers, with the sizes that are on record.
     verify : bool
         Read every file that is there and compare its hash with the first one, not only its size.
     patience : Patience, optional
@@ -62,7 +75,7 @@ def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
     if dry_run:
         plans = survey(files, folder, verify=verify, patience=patience)
         print(listing(plans, folder))
-        problems = [plan.problem for plan in plans if plan.problem]
+        problems = [plan.problem for plan in plans if plan.problem and not plan.unasked]
     else:
         with alone(folder):
             plans = survey(files, folder, verify=verify, patience=patience)
@@ -152,7 +165,10 @@ def listing(plans, folder):
             sure = plan.remote is not None and plan.remote.size is not None
             size = amount(plan.size) if sure else f"~{amount(plan.size)}" if plan.size else "?"
             lines.append(f"  {size:>10}  {plan.state:<10}  {plan.file.path.relative_to(folder)}: {plan.file.what}")
-    return "\n".join([*lines, _line("all", plans)])
+    lines.append(_line("all", plans))
+    if n_unasked := sum(plan.unasked for plan in plans):
+        lines.append(f"The server could not be asked about {n_unasked} files: ~ is the size on record, ? is not known.")
+    return "\n".join(lines)
 
 
 def summary(plans):
@@ -196,7 +212,8 @@ def _plan(file, entry, server, verify):
     try:
         remote = server.look(file)
     except FetchError as error:
-        return Plan(file, state, problem=str(error))
+        known = replace(file, about=entry.get("size", file.about))
+        return Plan(known, state, problem=str(error), unasked=isinstance(error, Unasked))
     if state == "unrecorded" and remote.size not in (None, size_of(file.path)):
         state = "damaged"
     return Plan(file, state, remote)

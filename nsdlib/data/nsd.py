@@ -237,9 +237,8 @@ class NSDSubject:
         """`path`, after an error that teaches when it is not there."""
         if not path.is_file():
             raise FileNotFoundError(
-                f"Missing {path.relative_to(self.root)} ({what}) of subject {self.subject} in {self.root}. Make a "
-                "simulated subject with `nsdlib simulate`, or get NSD's own file (README, section Real subjects); "
-                "`nsdlib doctor` lists all that are missing."
+                f"Missing {path.relative_to(self.root)} ({what}) of subject {self.subject} in {self.root}. `nsdlib "
+                "doctor RUN`, RUN being the run whose data these are, lists all that are missing and says how to get them."
             )
         return path
 

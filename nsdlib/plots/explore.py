@@ -1,7 +1,7 @@
 """Explorers: a figure beside controls that compute it anew, for JupyterLab.
 
 `nsdlib.study.explorations` reads and computes, `panels` draws, and an `Explorer` wires both to widgets. It shows itself before it
-reads anything, says what it is doing, and turns an error into a sentence. A finished page has no kernel to ask: there
+reads anything, says what it is doing, and turns an error into its words. A finished page has no kernel to ask: there
 `nsdlib.plots.interactive` moves what has been computed.
 """
 
@@ -82,7 +82,8 @@ class Explorer:
         self.message.value = f"<p><em>{escape(text)} ...</em></p>"
 
     def _report(self, error):
-        self.message.value = f'<p role="alert"><b>Not drawn:</b> {escape(str(error).splitlines()[0])}</p>'
+        text = escape(str(error))
+        self.message.value = f'<p role="alert" style="white-space: pre-line"><b>Not drawn:</b> {text}</p>'
 
     def _ipython_display_(self):
         from IPython.display import display

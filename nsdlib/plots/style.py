@@ -7,9 +7,10 @@ FONT_SIZE = 9
 
 
 def use_style():
-    """Set matplotlib's defaults for this process; notebooks call it once, the library never does."""
+    """Set matplotlib's defaults for this process, and nobody's matplotlibrc; notebooks call it once, the library never does."""
     import matplotlib as mpl
 
+    mpl.rcdefaults()
     mpl.rcParams.update(
         {
             "axes.prop_cycle": mpl.cycler(color=COLOURS),

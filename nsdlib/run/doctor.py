@@ -122,10 +122,10 @@ def outlook(run, n_nodes):
     str
         A markdown table, and what it rests on.
     """
-    from nsdlib.params import load_run
+    from nsdlib.params import usable_runs
     from nsdlib.run.forecast import as_markdown, assumptions, forecast
 
-    runs, is_gpu = [load_run(name) for name in run.group], _gpu_memory(run) is not None
+    runs, is_gpu = usable_runs(run.group), _gpu_memory(run) is not None
     table, alone = forecast(runs, is_gpu=is_gpu)
     together = forecast(runs, is_gpu=is_gpu, n_nodes=n_nodes)[1]
     ends = f"One node: {_duration(3600 * alone)} for all; {n_nodes} nodes: {_duration(3600 * together)}."
@@ -275,12 +275,12 @@ def _data(run):
 
     if run.simulation and not run.data.exists():
         return Finding("data", False, "the simulated subject has not been made", f"Run `nsdlib simulate {run.name}`.")
-    missing = NSDSubject(run.data, run.subject, run.n_sessions).missing_files()
+    missing = NSDSubject(run.data, run.subject, run.n_sessions).missing_files(version=run.betas_version)
     if not missing:
         return Finding("data", True, f"subject {run.subject}, {run.n_sessions} sessions, every file is there")
     listed = "".join(f"\n     {path}: {what}" for path, what in missing[:SHOWN])
     more = f"\n     and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-    get = f"Run `nsdlib fetch nsd --subject {run.subject}`, or see the README, section Real subjects."
+    get = f"Run `nsdlib fetch nsd --run {run.name}`, or put NSD's own files where they are looked for."
     remedy = f"Run `nsdlib simulate {run.name}`." if run.simulation else get
     return Finding("data", False, f"{len(missing)} files are missing:{listed}{more}", remedy)
 
@@ -293,7 +293,7 @@ def _weights(run):
     if not missing:
         return Finding("weights", True, f"the {run.zoo} zoo is complete")
     listed = "".join(f"\n     {path}: {source}" for path, source in missing)
-    remedy = (
-        "Run `nsdlib fetch weights`, or put each where it is looked for; the demo's weights come with the repository."
-    )
+    remedy = f"Run `nsdlib fetch weights --run {run.name}`, or put each where it is looked for."
+    if run.zoo == "demo":
+        remedy = "Take the folder zoo/demo from the repository again, or train the networks anew with `make zoo`."
     return Finding("weights", False, f"{len(missing)} of the {run.zoo} zoo are missing:{listed}", remedy)

@@ -21,12 +21,18 @@ from papermill.engines import Engine, papermill_engines
 SLICE = 0.5  # seconds between two looks at the socket
 START_TIMEOUT = 300  # seconds that a kernel may take to start, on a machine that is busy with other jobs
 OUTPUT_TIMEOUT = 120  # seconds that the outputs of a finished cell may take to arrive; large figures on a busy machine
-# Bars and advice of the model libraries have no place in an executed page.
-QUIET = {
+# What every kernel starts with, whatever its user has set: no bars and advice of the model libraries, which have no place in a
+# page; figures in the page; no start-up file, and none of the switches that turn warnings into errors or drop docstrings.
+HOUSE = {
     "TQDM_DISABLE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "DIFFUSERS_VERBOSITY": "error",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PYTHONSTARTUP": "",
+    "PYTHONWARNINGS": "",
+    "PYTHONOPTIMIZE": "",
+    "PYTHONDEVMODE": "",
 }
 
 
@@ -52,13 +58,13 @@ def kernel_environment(root):
 
 
 class PrivateKernel(AsyncKernelManager):
-    """Starts the kernel of the running interpreter, whatever kernels and start-up files the user has installed."""
+    """Starts the kernel of the running interpreter, whatever kernels, start-up files and switches the user has."""
 
     @property
     def kernel_spec(self):
         """The specification, made here and never looked up."""
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
-        environment = QUIET | {"IPYTHONDIR": f"{sys.prefix}/share/ipython-of-nsdlib"}
+        environment = HOUSE | {"IPYTHONDIR": f"{sys.prefix}/share/ipython-of-nsdlib"}
         return KernelSpec(argv=command, env=environment, display_name="nsdlib", language="python")
 
 

@@ -7,7 +7,6 @@ with a cell that says why, how far it came, how much memory it took over time, a
 import datetime
 import json
 import platform
-import shlex
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -223,13 +222,6 @@ def read_record(file):
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def command(run_name, name, parameters):
-    """Return the command line that runs a notebook with these parameters."""
-    values = (value if isinstance(value, str) else json.dumps(value) for value in parameters.values())
-    options = [word for pair in zip(parameters, values, strict=True) for word in ("-p", "=".join(pair))]
-    return shlex.join(["nsdlib", "run", run_name, name, *options])
 
 
 def _of_signal(signal, what, watch):

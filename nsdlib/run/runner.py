@@ -9,6 +9,7 @@ went (`nsdlib.run.monitor.record`).
 import ast
 import json
 import os
+import re
 import signal
 import threading
 import warnings
@@ -19,6 +20,7 @@ from nsdlib.core.files import atomic_write, lock
 from nsdlib.params import Run, find_root, load_run, nearest
 from nsdlib.run import monitor, publish
 from nsdlib.run.progress import Progress
+from nsdlib.store.commands import command
 from nsdlib.store.provenance import notebooks_before
 from nsdlib.store.sources import source_files
 
@@ -32,8 +34,9 @@ class NotebookFailed(RuntimeError):
 
 
 def notebook_names(root):
-    """Return the names of the project's notebooks in their order, such as "00_meet_the_data"."""
-    return sorted(path.stem for path in (Path(root) / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    """Return the names of the project's notebooks in their order, such as "00_meet_the_data"; copies ("-Copy1") are none."""
+    names = (path.stem for path in (Path(root) / "notebooks").glob("*.ipynb"))
+    return sorted(name for name in names if re.fullmatch(r"[0-9]{2}_\w+", name))
 
 
 def select(names, root):
@@ -42,17 +45,18 @@ def select(names, root):
     Raises
     ------
     ValueError
-        For a name that no notebook has; the nearest one is named.
+        For a name that no notebook has; the nearest one is named. For a number that two have.
     """
     known = notebook_names(root)
-    numbers = {name.split("_")[0]: name for name in known}
     chosen = set()
     for name in names:
         stem = Path(name).stem
-        full = numbers.get(stem, numbers.get(stem.zfill(2), stem))
-        if full not in known:
+        found = [full for full in known if full == stem or full.split("_")[0] == stem.zfill(2)]
+        if not found:
             raise ValueError(f"There is no notebook {name!r}{nearest(stem, known)} Notebooks: {', '.join(known)}.")
-        chosen.add(full)
+        if len(found) > 1:
+            raise ValueError(f"Several notebooks have the number {name!r}: {', '.join(found)}. Give one's name.")
+        chosen.add(found[0])
     return sorted(chosen) or known
 
 
@@ -153,7 +157,7 @@ def execute(run_name, name, *, parameters, root):
                 partial.replace(final)
         except (Exception, KeyboardInterrupt) as error:
             why = monitor.cause(error, watch)
-            again = monitor.command(run_name, name, parameters)
+            again = command(run_name, name, parameters)
             with suppress(
                 OSError, ValueError
             ):  # of a full disk, and of a page cut short by it: the message still tells
@@ -184,8 +188,7 @@ def _run_cells(source, partial, parameters, root, watch, note, on_cell_start):
         on_cell_start(cell)
 
     page = papermill.execute_notebook(
-        source,
-        partial,
+        *(str(path).replace("{", "{{").replace("}", "}}") for path in (source, partial)),  # it takes them for formats
         parameters,
         engine_name="polled",
         kernel_name="python3",

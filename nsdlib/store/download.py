@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
-from nsdlib.store.record import FetchError, Remote, digests, discard, find_fault, size_of
+from nsdlib.store.record import FetchError, Remote, Unasked, digests, discard, find_fault, size_of
 
 BLOCK = 2**16  # bytes that are written at once
 PROGRESS = 2**20  # bytes that an attempt must bring for the failures before it to be forgotten
@@ -114,7 +114,7 @@ class Server:
         failures, furthest, host = 0, reached(), urlsplit(file.address).netloc
         while True:
             if host in self._silent - self._answered:
-                raise FetchError(f"{file.label}: {host} does not answer; {OFFLINE}.")
+                raise Unasked(f"{file.label}: {host} does not answer; {OFFLINE}.")
             try:
                 return attempt()
             except _Again as error:
@@ -123,7 +123,8 @@ class Server:
                 if failures >= self.patience.tries:
                     self._silent.add(host)
                     tries = f"attempt {failures} of {self.patience.tries}"
-                    raise FetchError(f"{file.label}: {error} ({tries}); {error.advice}.") from None
+                    kind = Unasked if error.advice == OFFLINE else FetchError
+                    raise kind(f"{file.label}: {error} ({tries}); {error.advice}.") from None
             if self.stop.wait(self.patience.backoff * 2 ** (failures - 1)):
                 raise FetchError(f"{file.label}: stopped; {GO_ON}.")
 

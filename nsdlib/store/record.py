@@ -18,6 +18,10 @@ class FetchError(Exception):
     """One file cannot be had: a sentence that names it and says what to do."""
 
 
+class Unasked(FetchError):
+    """Nobody answers where the file lies, so what the server has is not known."""
+
+
 @dataclass(frozen=True)
 class File:
     """One file to be had: where it goes, where it comes from, what it is for and what is known about it beforehand.

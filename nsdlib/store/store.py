@@ -15,6 +15,7 @@ from functools import wraps
 import numpy as np
 
 from nsdlib.store.artifact import MANIFEST, Artifact, MissingArtifact, StoreFull, read_manifest
+from nsdlib.store.commands import how_to_make
 from nsdlib.store.provenance import all_fields, call_provenance, differences, digest, find_step, provenance
 
 
@@ -135,8 +136,7 @@ class Store:
         """An artifact of the table."""
         notebook, inputs = find_step(name).notebook, provenance(self.run, name)
         folder = self.run.store / f"{name}-{digest(inputs)}"
-        again = f"run `nsdlib run {self.run.name} {notebook}` again"
-        phrases = (f"artifact {name!r}", f"notebook {notebook}", again)
+        phrases = (f"artifact {name!r}", f"notebook {notebook}", f"{how_to_make(self.run, name)} again")
         return Artifact(self.run, folder, inputs, {"notebook": notebook}, *phrases)
 
     def _result(self, function, inputs):
@@ -148,10 +148,9 @@ class Store:
 
     def _what_is_missing(self, name, wanted):
         """Message of a missing artifact: who makes it, and how those that are there differ."""
-        notebook = find_step(name).notebook
         text = (
             f"The artifact {name!r} of run {self.run.name!r} has not been made from the present parameters and code: "
-            f"run `nsdlib run {self.run.name} {notebook}` first."
+            f"{how_to_make(self.run, name)} first."
         )
         fields = self.run.model_dump(mode="json", include=all_fields(name))
         for path in sorted(self.run.store.glob(f"{name}-*/{MANIFEST}")):

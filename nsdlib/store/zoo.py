@@ -142,7 +142,7 @@ def path(run, name: str) -> Path:
     entry = entries[name]
     found = root(run) / entry.path
     if not found.exists():
-        how = "; `nsdlib fetch weights` gets them" if entry.address else ""
+        how = f"; `nsdlib fetch weights --run {run.name}` gets them" if entry.address else ""
         raise FileNotFoundError(
             f"the weights of {name!r} ({run.zoo} zoo) are not at {found}; they come from {entry.source} ({entry.licence}){how}"
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nsdlib.params import load_run
+from nsdlib.params import usable_runs
 from nsdlib.store.store import Store
 from nsdlib.study import statistics
 
@@ -117,8 +117,12 @@ CLAIMS = (
 
 
 def ready(run):
-    """Return the stores of the runs in a run's group that hold all of `ARTIFACTS` (dict of str to Store)."""
-    stores = {name: Store(run if name == run.name else load_run(name)) for name in run.group}
+    """Return the stores of the runs in a run's group that hold all of `ARTIFACTS` (dict of str to Store).
+
+    A run whose parameter file cannot be used is left out, with a warning.
+    """
+    others = {other.name: other for other in usable_runs(name for name in run.group if name != run.name)}
+    stores = {name: Store(member) for name in run.group if (member := {**others, run.name: run}.get(name))}
     return {name: store for name, store in stores.items() if all(store.has(artifact) for artifact in ARTIFACTS)}
 
 

@@ -1,0 +1,42 @@
+"""The commands that messages name: they make the very result that is missing, whatever parameters it was asked for with."""
+
+import ast
+import json
+import shlex
+
+from nsdlib.params import load_run
+from nsdlib.store import sources
+from nsdlib.store.provenance import all_fields, find_step
+
+
+def command(run_name, name, parameters):
+    """Return the command line that runs a notebook with these parameters."""
+    values = (value if isinstance(value, str) else json.dumps(value) for value in parameters.values())
+    options = [word for pair in zip(parameters, values, strict=True) for word in ("-p", "=".join(pair))]
+    return shlex.join(["nsdlib", "run", run_name, name, *options])
+
+
+def how_to_make(run, name):
+    """Say which command makes an artifact of this very run, with what was set besides its parameter file.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+    name : str
+        A key of `ARTIFACTS`.
+
+    Returns
+    -------
+    str
+        "run `nsdlib run demo 05_two_stage_reconstruction -p strength=0.9`"; what that notebook does not take is to be set in
+        the file beforehand.
+    """
+    notebook, fields = find_step(name).notebook, all_fields(name)
+    now, usual = (other.model_dump(mode="json", include=fields) for other in (run, load_run(run.name)))
+    changed = {field: value for field, value in now.items() if value != usual[field]}
+    texts = [text for text, tags in sources.cells(run.root / "notebooks" / f"{notebook}.ipynb") if "parameters" in tags]
+    taken = {target.id for text in texts for line in ast.parse(text).body for target in getattr(line, "targets", ())}
+    here = {field: value for field, value in changed.items() if field in taken}
+    lines = (f"{field}: {json.dumps(value)}" for field, value in changed.items() if field not in taken)
+    first = "".join(f"set `{line}` in params/{run.name}.yaml, " for line in lines)
+    return f"{first}run `{command(run.name, notebook, here)}`"

@@ -1,0 +1,50 @@
+"""YAML as a reader takes it: where YAML 1.1 would make something else of a line, it is refused and not guessed at."""
+
+import re
+
+import yaml
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which nothing stands for something else: no aliases, no key twice, numbers in decimal digits."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):  # few of them can make billions
+            self._refuse("aliases (*name) are not allowed; write the value itself", self.peek_event())
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        keys = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in keys:
+                self._refuse(f"{key.value!r} is given twice; keep one of the lines", key)
+            keys.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def construct_number(self, node):
+        if re.match(r"[-+]?0[0-9_]|.*:", node.value):
+            self._refuse(f"{node.value} can be read as octal or base 60: write a decimal number, or quote a text", node)
+        kind = "int" if node.tag.endswith("int") else "float"
+        return getattr(super(), f"construct_yaml_{kind}")(node)
+
+    def _refuse(self, problem, place):
+        raise yaml.constructor.ConstructorError(problem=problem, problem_mark=place.start_mark)
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?0[0-9_]+$"), list("-+0"))  # 08 is no text
+
+
+def parse_yaml(text):
+    """Return what a YAML text, str or bytes of it, holds.
+
+    Raises
+    ------
+    ValueError
+        When it is no YAML, or can be misread: aliases, keys given twice, octal and base-60 numbers.
+    """
+    try:
+        return _Loader(text).get_single_data()
+    except Exception as error:  # the parser lets through what its own parts raise: KeyError, RecursionError, ...
+        raise ValueError(f"is not valid YAML: {str(error).strip() or type(error).__name__}") from None
