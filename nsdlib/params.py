@@ -10,6 +10,7 @@ import difflib
 import html
 import os
 import re
+import sys
 import warnings
 from pathlib import Path
 from typing import Annotated, Literal
@@ -213,8 +214,8 @@ def load_run(name="demo", **overrides):
     Raises
     ------
     ValueError
-        For an unknown run or field (the nearest known one is named), a value that its field does not allow, or a file
-        that is no plain YAML.
+        For an unknown run or field (the nearest known one is named), a value that its field does not allow, a file
+        that is no plain YAML, or a notebook whose first cell sets what is not handed on here.
     FileNotFoundError
         When the project's folder cannot be found.
     """
@@ -232,6 +233,7 @@ def load_run(name="demo", **overrides):
     for file in ("_common.yaml", f"{name}.yaml"):
         fields |= _read(root / "params" / file)
     fields |= _known({key: value for key, value in overrides.items() if value is not None}, "load_run")
+    _refuse_ignored(name, overrides, sys._getframe(1).f_globals)
     try:
         run = Run(**fields)
     except ValidationError as error:
@@ -284,6 +286,19 @@ def _known(fields, source):
             if key not in known:
                 raise ValueError(f"{source}: {key!r} is no {kind}{nearest(str(key), known)}")
     return fields
+
+
+def _refuse_ignored(name, overrides, caller):
+    """Refuse what the first cell of a notebook, whose names `caller` holds, sets for its run and does not hand on to it."""
+    openings = [cell for cell in caller.get("In", ()) if re.search(r"^run *= *['\"]", cell, re.M)]
+    if not openings or caller.get("run") != name:  # no notebook, or its run is open already
+        return
+    for key in re.findall(r"^(\w+) *=(?!=)", openings[-1], re.M):
+        if key not in {"run", *overrides} and caller.get(key) is not None:
+            raise ValueError(
+                f"This notebook takes no parameter {key!r}{nearest(key, overrides)} It takes: {', '.join(overrides) or 'none'}. "
+                "What only cells of your own read belongs into one of them, not into the cell that sets `run`."
+            )
 
 
 def _explain(error):

@@ -12,9 +12,12 @@ import yaml
 from conftest import make, needs_browser
 from PIL import Image
 
-from book._ext import reference
+from book._ext import pages, reference
 from book._ext.build import build, chapters, contents
 from book._ext.pages import GENERATED
+from nsdlib.params import load_run
+from nsdlib.run import publish
+from nsdlib.store.variants import differing, name_of
 
 ROOT = Path(__file__).parents[1]
 TABLE = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
@@ -63,16 +66,34 @@ def test_the_contents_name_pages_that_exist_and_all_notebooks():
     assert [Path(name).name for name in RESULTS] == notebooks
 
 
-def test_a_run_that_is_complete_gets_a_part_of_its_own(tmp_path):
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with the book's sources and an executed page of every notebook of the demo."""
+    for name in ("params", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "book", tmp_path / "book", ignore=shutil.ignore_patterns("_build", "runs"))
     (tmp_path / "book" / "runs").symlink_to(tmp_path / "runs")
-    for run, pages in (("demo", RESULTS), ("sim02", RESULTS), ("sim05", RESULTS[:-1])):
-        (tmp_path / "runs" / run).mkdir(parents=True)
-        for page in pages:
-            heading = {"cell_type": "markdown", "source": ["# A title\n", "\n", "A question?"]}
-            notebook = {"metadata": {"nsdlib": {"simulated": True}}, "cells": [heading]}
-            (tmp_path / "runs" / run / f"{Path(page).name}.ipynb").write_text(json.dumps(notebook))
-    parts = contents(tmp_path)["parts"]
+    monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
+    execute(tmp_path, "demo")
+    return tmp_path
+
+
+def execute(project, run, pages=RESULTS, **parameters):
+    """Write executed pages as the runner leaves them, with a title as their only text."""
+    used = load_run(run, **parameters)
+    changed = differing(used)
+    (project / "runs" / run).mkdir(parents=True, exist_ok=True)
+    for name in (Path(page).name for page in pages):
+        note = publish.note(used, project / "notebooks" / f"{name}.ipynb", changed)
+        heading = {"cell_type": "markdown", "source": ["# A title\n", "\n", "A question?"]}
+        notebook = {"metadata": {"nsdlib": note}, "cells": [heading]}
+        (project / "runs" / run / f"{name_of(name, changed)}.ipynb").write_text(json.dumps(notebook))
+
+
+def test_a_run_that_is_complete_gets_a_part_of_its_own(project):
+    execute(project, "sim02")
+    execute(project, "sim05", RESULTS[:-1])
+    parts = contents(project)["parts"]
     for part in parts[1:3]:
         assert [chapter["title"] for chapter in part["chapters"]] == [
             f"{Path(page).name[:2]} A title" for page in RESULTS
@@ -80,7 +101,57 @@ def test_a_run_that_is_complete_gets_a_part_of_its_own(tmp_path):
     captions = [part["caption"] for part in parts]
     assert captions[1:3] == ["The notebooks, run on the demo subject", "The notebooks, run on sim02"]
     assert not any("sim05" in caption for caption in captions)
-    assert set(chapters(tmp_path)) - set(LISTED) == {page.replace("demo", "sim02") for page in RESULTS}
+    assert set(chapters(project)) - set(LISTED) == {page.replace("demo", "sim02") for page in RESULTS}
+
+
+def test_variants_stand_below_the_page_of_their_notebook(project):
+    for strength in (0.9, 0.3):
+        execute(project, "demo", [RESULTS[5]], strength=strength, decoder="gru")
+    (part,) = (part for part in contents(project)["parts"] if part["chapters"][0]["file"] == RESULTS[0])
+    (chapter,) = (chapter for chapter in part["chapters"] if "sections" in chapter)
+    assert chapter["file"] == RESULTS[5] and chapter["title"] == "05 A title"
+    assert chapter["sections"] == [
+        {
+            "file": f"{RESULTS[5]}__decoder-gru__strength-{strength}",
+            "title": f"05 with decoder=gru, strength={strength}",
+        }
+        for strength in (0.3, 0.9)
+    ]
+    assert [page for page in chapters(project) if page not in LISTED] == [page["file"] for page in chapter["sections"]]
+
+
+def test_a_book_whose_pages_do_not_agree_is_refused(project):
+    """Someone made 05 anew after the parameter file was edited, and put nothing else right."""
+    file = project / "params" / "demo.yaml"
+    file.write_text(file.read_text().replace("decoder: ridge", "decoder: gru"))
+    execute(project, "demo", [RESULTS[5]])
+    with pytest.raises(
+        ValueError, match=r"The book cannot be built: the pages of runs/demo do not agree: decoder was 'ridge'"
+    ) as error:
+        build(project)
+    assert (
+        "06_noise" in str(error.value) and "05_two" not in str(error.value) and "`nsdlib run demo`" in str(error.value)
+    )
+
+
+def test_other_runs_and_variants_that_do_not_agree_are_left_out_and_named(project, capsys, monkeypatch):
+    execute(project, "sim02")
+    execute(project, "sim05")
+    file = project / "params" / "sim05.yaml"
+    file.write_text(f"{file.read_text()}\nseed: 4711\n")
+    execute(project, "demo", [RESULTS[5]], decoder="gru")
+    page = project / "runs" / "demo" / f"{Path(RESULTS[5]).name}__decoder-gru.ipynb"
+    page.write_text(page.read_text().replace('"demo/betas": "', '"demo/betas": "0'))
+    monkeypatch.setattr(pages, "write", lambda root: 1 / 0)  # from here on the book would be built
+    with pytest.raises(ZeroDivisionError):
+        build(project)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("Left out of the book: the pages of runs/sim05 do not agree: seed was")
+    assert said[1].startswith(
+        f"Left out of the book: {RESULTS[5]}__decoder-gru and the pages of its run do not agree: demo/betas"
+    )
+    assert "`nsdlib run demo 05_two_stage_reconstruction -p decoder=gru`" in said[1] and len(said) == 2
+    assert set(chapters(project)) - set(LISTED) == {page.replace("demo", "sim02") for page in RESULTS}
 
 
 def test_execution_is_off():

@@ -24,6 +24,7 @@ from nsdlib.run.monitor import BARS, Watch, cause, curve, record
 from nsdlib.run.rates import machine_name
 from nsdlib.run.runner import NotebookFailed, run_notebooks
 from nsdlib.store.commands import command
+from nsdlib.store.variants import name_of
 
 __all__ = ["project"]  # a fixture, used by its name alone
 LIMITED = """import resource
@@ -38,20 +39,27 @@ def fail(project, *sources, **parameters):
     add(project, "00_first", *sources)
     with pytest.raises(NotebookFailed) as error:
         run_notebooks("small", parameters=parameters)
-    folder = project / "runs" / "small"
-    notebook = nbformat.read(folder / "00_first.partial.ipynb", as_version=4)
+    folder, page = project / "runs" / "small", name_of("00_first", parameters)
+    notebook = nbformat.read(folder / f"{page}.partial.ipynb", as_version=4)
     nbformat.validate(notebook)
-    assert not (folder / "00_first.ipynb").exists() and notebook.cells[0].cell_type == "markdown"
-    return str(error.value), notebook.cells[0].source, json.loads((folder / "00_first.json").read_text())
+    assert not (folder / f"{page}.ipynb").exists() and notebook.cells[0].cell_type == "markdown"
+    return str(error.value), notebook.cells[0].source, json.loads((folder / f"{page}.json").read_text())
 
 
 def test_a_kernel_that_is_killed_leaves_a_page_that_says_so(project):
     fill = "import os, signal, time\ndata = bytearray(b'1' * 2**28)\ntime.sleep(1)"
     said, page, kept = fail(project, fill, "os.kill(os.getpid(), signal.SIGKILL)\nprint()", decoder="cnn")
-    assert "00_first failed in its cell [4]: its kernel was ended by SIGKILL: most likely the machine" in said
+    assert (
+        "00_first__decoder-cnn failed in its cell [4]: its kernel was ended by SIGKILL: most likely the machine" in said
+    )
     assert "ran out of memory (highest seen 0." in said and "GiB, the machine has" in said
-    assert "`nsdlib run small 00_first -p decoder=cnn` goes on" in said and "00_first.partial.ipynb" in said
-    assert page.startswith("# Failed: small 00_first") and "**Cause:** its kernel was ended by SIGKILL" in page
+    assert (
+        "`nsdlib run small 00_first -p decoder=cnn` goes on" in said and "00_first__decoder-cnn.partial.ipynb" in said
+    )
+    assert (
+        page.startswith("# Failed: small 00_first__decoder-cnn")
+        and "**Cause:** its kernel was ended by SIGKILL" in page
+    )
     assert "**Last cell that ran:** [4], which begins with `os.kill(os.getpid(), signal.SIGKILL)`." in page
     assert "**Time elapsed:** 0:0" in page and "**To go on:** `nsdlib run small 00_first -p decoder=cnn`" in page
     bars = next(line for line in page.splitlines() if line[:1] in BARS and line)

@@ -128,6 +128,7 @@ def test_a_figure_whose_writing_fails_leaves_the_old_one(tmp_path, monkeypatch):
     assert old.read_bytes() == b"the old one"
 
 
-def test_figures_lie_beside_the_runs_pages():
-    run = load_run("small")
+def test_figures_lie_beside_the_runs_pages_and_those_of_a_variant_apart():
+    run, variant = load_run("small"), load_run("small", n_shown=2)
     assert figures_folder(run) == run.root / "runs" / "small" / "figures"
+    assert figures_folder(variant) == run.root / "runs" / "small" / "figures__n_shown-2"

@@ -12,10 +12,13 @@ import pytest
 from PIL import Image
 
 from book._ext.build import build, chapters, first_page
+from nsdlib.params import load_run
 from nsdlib.run import publish
+from nsdlib.store.variants import fields
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+VARIANT = "00_page__strength-0.5"
 DRAW_PICTURES = {"plot_grid", "plot_scenes", "compare", "steps", "gallery"}  # of nsdlib.plots
 
 
@@ -53,13 +56,13 @@ def a_cell(data, *tags):
 
 @pytest.fixture
 def project(tmp_path):
-    """A project whose only run, of a real subject, shows a picture in every way, and one derived figure."""
+    """A project whose only run, of a real subject, shows a picture in every way, and one derived figure; a variant does, too."""
     cells = [nbformat.v4.new_markdown_cell("# Page"), *(a_cell(data) for data in HOLDERS.values())]
     cells.append(a_cell({"image/png": DERIVED}, publish.DERIVED))
     states = {"1": {"state": {"value": SEEN}, "model_name": "ImageModel", "model_module": "@jupyter-widgets/controls"}}
     page = nbformat.v4.new_notebook(cells=cells)
     page.metadata = {
-        "nsdlib": {publish.SIMULATED: False},
+        "nsdlib": {publish.SIMULATED: False, "run": fields(load_run("subj01")), "changed": {}, "artifacts": {}},
         "language_info": {"name": "python", "pygments_lexer": "python"},
         "widgets": {
             "application/vnd.jupyter.widget-state+json": {"state": states, "version_major": 2, "version_minor": 0}
@@ -67,6 +70,8 @@ def project(tmp_path):
     }
     (tmp_path / "runs" / "subj01").mkdir(parents=True)
     nbformat.write(page, tmp_path / "runs" / "subj01" / "00_page.ipynb")
+    page.metadata["nsdlib"] |= {"run": fields(load_run("subj01", strength=0.5)), "changed": {"strength": 0.5}}
+    nbformat.write(page, tmp_path / "runs" / "subj01" / f"{VARIANT}.ipynb")
     book = tmp_path / "book"
     book.mkdir()
     (book / "runs").symlink_to(tmp_path / "runs")
@@ -95,8 +100,10 @@ def test_no_byte_of_a_picture_gets_into_the_book_unless_it_is_for_the_own_eyes(p
     public = build(project)
     assert public == first_page(project) and not public.is_relative_to(kept.parents[2])
     assert holders(public.parent, SEEN) == [] and holders(public.parent, DERIVED)
-    text = (public.parent / "published" / "subj01" / "00_page.html").read_text()
-    assert text.count('class="nsd-withheld"') == len(HOLDERS)
+    for page in ("00_page", VARIANT):
+        text = (public.parent / "published" / "subj01" / f"{page}.html").read_text()
+        assert text.count('class="nsd-withheld"') == len(HOLDERS)
+    assert "00 with strength=0.5" in text
 
 
 @pytest.mark.parametrize("name", HOLDERS)
@@ -129,8 +136,10 @@ def test_files_attached_to_a_text_are_taken_out():
 
 def test_a_page_that_does_not_say_where_its_data_are_from_is_withheld(project):
     page = project / "runs" / "subj01" / "00_page.ipynb"
-    assert chapters(project) == ["intro", "published/subj01/00_page"]
-    assert chapters(project, local=True) == ["intro", "runs/subj01/00_page"]
+    names = ("00_page", VARIANT)
+    assert chapters(project) == ["intro", *(f"published/subj01/{name}" for name in names)]
+    assert chapters(project, local=True) == ["intro", *(f"runs/subj01/{name}" for name in names)]
+    page.with_name(f"{VARIANT}.ipynb").unlink()
     notebook = json.loads(page.read_text())
     for said, withheld in (({}, {"subj01"}), ({publish.SIMULATED: 1}, {"subj01"}), ({publish.SIMULATED: True}, set())):
         page.write_text(json.dumps(notebook | {"metadata": {"nsdlib": said}}))

@@ -18,6 +18,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from nsdlib.cli import main
+from nsdlib.params import load_run
 from nsdlib.run import engine, progress
 from nsdlib.run.progress import Progress, clock
 from nsdlib.run.runner import (
@@ -59,11 +60,43 @@ def texts(path):
 def test_a_run_is_executed_with_its_parameters_by_this_interpreter(project, capsys):
     add(project, "00_first", "import sys, os\nprint(run, decoder, sys.executable, os.getcwd())")
     (page,) = run_notebooks("small", ["0"], parameters={"decoder": "cnn"})
-    assert page == project / "runs" / "small" / "00_first.ipynb"
+    assert page == project / "runs" / "small" / "00_first__decoder-cnn.ipynb"
     assert texts(page).split() == ["small", "cnn", sys.executable, str(project / "notebooks")]
-    assert not (project / "runs" / "small" / "00_first.partial.ipynb").exists()
-    said = capsys.readouterr().out
-    assert "small 00_first: starting (0 of 1 notebooks done)" in said and "(1 of 1 notebooks done)" in said
+    assert not page.with_suffix(".partial.ipynb").exists()
+    assert "small 00_first__decoder-cnn: starting (0 of 1 notebooks done)" in capsys.readouterr().out
+
+
+def test_a_variant_leaves_the_page_of_the_run_alone_and_says_what_it_is(project, capsys):
+    add(project, "00_first", "print(decoder)")
+    (page,) = run_notebooks("small")
+    assert "(1 of 1 notebooks done)" in capsys.readouterr().out
+    before = page.read_bytes()
+    (variant,) = run_notebooks("small", parameters={"decoder": "cnn"})
+    assert page.read_bytes() == before and texts(variant) == "cnn\n"
+    titles = [nbformat.read(file, as_version=4).cells[0].source for file in (page, variant)]
+    assert titles == ["# Title", "# Title (decoder=cnn)"]
+    assert run_notebooks("small", parameters={"decoder": load_run("small").decoder}) == [page]  # no variant
+
+
+def test_what_a_first_cell_sets_and_the_notebook_does_not_know_is_refused_in_the_kernel_too(project):
+    """As in the lab, where nobody looks at the cell beforehand."""
+    add(
+        project,
+        "00_first",
+        "from nsdlib.params import load_run\nrun = load_run(run, decoder=decoder)\nload_run('small')",
+    )
+    path = project / "notebooks" / "00_first.ipynb"
+    for line, refused in (("strength = None", False), ("strength = 0.9", True), ("decodr = 'gru'", True)):
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells[1].source = f'run = "demo"\ndecoder = None\n{line}'
+        nbformat.write(notebook, path)
+        if not refused:
+            assert run_notebooks("demo")[0].is_file()
+            continue
+        with pytest.raises(
+            NotebookFailed, match=r"takes no parameter '(strength'\.|decodr': did you mean 'decoder'\?) It takes"
+        ):
+            run_notebooks("demo")
 
 
 def test_a_users_kernels_and_start_up_files_do_not_count(project, tmp_path, monkeypatch):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from book._ext import pages, reference, snippets
-from nsdlib.run import publish
+from book._ext import agreement, pages, reference, snippets
+from nsdlib.run import monitor, publish
+from nsdlib.store.variants import words_for
 
 OUTPUTS = {False: Path("book"), True: Path("book", "_build", "local")}  # by `local`: to publish, to keep
 EXTENSIONS = Path(__file__).parents[2]  # Sphinx finds book._ext from here
@@ -41,10 +42,12 @@ def build(root, *, local=False):
     ------
     FileNotFoundError
         When a chapter's notebook has not been run.
+    ValueError
+        When the chapters of `book/_toc.yml` do not agree, see `book._ext.agreement`; other runs and variants are left out then.
     RuntimeError
         When the build warns or fails; its output goes to standard error.
     """
-    table = contents(root, local=local)
+    table, conflicts = _contents(root, local=local)
     listed = _pages(table)
     generated = {*pages.GENERATED, *reference.NAMES}
     missing = [page for page in listed if page not in generated and not _source(root, page)]
@@ -53,6 +56,10 @@ def build(root, *, local=False):
             f"The book cannot be built: {', '.join(missing)} listed in book/_toc.yml do not exist. Chapters below runs/ are "
             "made by `make demo` or `nsdlib run demo`."
         )
+    for place, conflict in conflicts.items():
+        if any(publish.origin(page).startswith(f"{place}/") for page in listed):
+            raise ValueError(f"The book cannot be built: {conflict}")
+        sys.stderr.write(f"Left out of the book: {conflict}\n")
     if set(reference.NAMES) & set(listed):
         reference.write(root)
     if set(pages.GENERATED) & set(listed):
@@ -84,7 +91,9 @@ def is_current(root, *, local=False):
     made_from = [root / "_config.yml"] + [_source(root, page) for page in chapters(root, local=local)]
     made_from += (root / "runs").glob("*/*.json")
     made_from += (
-        path for place in ("book", "book/_ext", "book/static", "book/data") for path in (root / place).glob("*.*")
+        path
+        for place in ("book", "book/_ext", "book/static", "book/data", "params")
+        for path in (root / place).glob("*.*")
     )
     made_from += (
         path for place in ("nsdlib", "zoo/demo") for path in (root / place).rglob("*.*") if path.suffix != ".pyc"
@@ -95,33 +104,66 @@ def is_current(root, *, local=False):
 def contents(root, *, local=False):
     """Return the table of contents of `book/_toc.yml`, with a part for each other complete run behind the demo.
 
-    Titles of notebooks begin with their numbers. Pages of real subjects are replaced by their copies without pictures, unless
-    the book is `local`.
+    Titles of notebooks begin with their numbers, and variants stand below them. Pages of real subjects are replaced by their
+    copies without pictures, unless the book is `local`. Other runs and variants whose pages do not agree are not in it.
     """
-    table = _with_all_runs(root, yaml.safe_load((root / "book" / "_toc.yml").read_text()))
+    return _contents(root, local=local)[0]
+
+
+def _contents(root, *, local):
+    """The table of contents, and of each run and variant whose pages do not agree a sentence that says so, by its place."""
+    table, conflicts = _with_all_runs(root, yaml.safe_load((root / "book" / "_toc.yml").read_text()))
     withheld = set() if local else publish.withheld_runs(root)
     for part in table["parts"]:
+        sources = {chapter["file"]: _source(root, chapter["file"]) for chapter in part["chapters"]}
+        executed = [source for source in sources.values() if source and source.suffix == ".ipynb"]
         for chapter in part["chapters"]:
-            source = _source(root, chapter["file"])
-            if source and source.suffix == ".ipynb":
+            if (source := sources[chapter["file"]]) in executed:
                 chapter["title"] = f"{source.name[:2]} {_title(source)}"
-            chapter["file"] = publish.place(chapter["file"], withheld)
-    return table
+                sections, unfit = _variants(chapter["file"], source, executed)
+                conflicts |= unfit
+                chapter |= {"sections": sections} if sections else {}
+            for page in (chapter, *chapter.get("sections", ())):
+                page["file"] = publish.place(page["file"], withheld)
+    return table, conflicts
 
 
 def _with_all_runs(root, table):
-    """The table with a part for each run that is complete and not in it."""
+    """The table with a part for each run that is complete, agrees and is not in it; and the conflicts of complete runs."""
     demo = next((part for part in table["parts"] if part["chapters"][0]["file"].startswith("runs/")), None)
     if demo is None:
-        return table
-    names = [Path(chapter["file"]).name for chapter in demo["chapters"]]
+        return table, {}
+    names, conflicts = [Path(chapter["file"]).name for chapter in demo["chapters"]], {}
     place = table["parts"].index(demo) + 1
     for run in sorted((path.name for path in (root / "runs").glob("*/")), reverse=True):
         files = [f"runs/{run}/{name}" for name in names]
-        if files[0] != demo["chapters"][0]["file"] and all(_source(root, file) for file in files):
+        sources = [_source(root, file) for file in files]
+        if not all(sources):
+            continue
+        if problems := agreement.disagreements(sources):
+            conflicts[f"runs/{run}"] = _conflict(f"the pages of runs/{run}", problems, f"nsdlib run {run}")
+        elif files[0] != demo["chapters"][0]["file"]:
             part = {"caption": f"The notebooks, run on {run}", "chapters": [{"file": file} for file in files]}
             table["parts"].insert(place, part)
-    return table
+    return table, conflicts
+
+
+def _variants(page, source, executed):
+    """Chapters for the variants of a page that agree with all pages of its run, and the conflicts of the others."""
+    sections, conflicts = [], {}
+    for file, changed in agreement.variants(source).items():
+        place = str(Path(page).with_name(file.stem))
+        if problems := agreement.disagreements([*executed, file]):
+            again = monitor.command(Path(page).parent.name, source.stem, changed)
+            conflicts[place] = _conflict(f"{place} and the pages of its run", problems, again)
+        else:
+            sections.append({"file": place, "title": f"{file.name[:2]} with {words_for(changed)}"})
+    return sections, conflicts
+
+
+def _conflict(what, problems, again):
+    """A sentence about pages that do not agree, and what to do."""
+    return f"{what} do not agree: {'; '.join(problems)}. `{again}` makes them anew; what the store has is not computed again."
 
 
 def chapters(root, *, local=False):
@@ -131,7 +173,8 @@ def chapters(root, *, local=False):
 
 def _pages(table):
     """The pages of a table of contents, in order."""
-    return [table["root"], *(chapter["file"] for part in table["parts"] for chapter in part["chapters"])]
+    chapters = [chapter for part in table["parts"] for chapter in part["chapters"]]
+    return [table["root"], *(page["file"] for chapter in chapters for page in (chapter, *chapter.get("sections", ())))]
 
 
 def _title(notebook):

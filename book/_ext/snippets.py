@@ -17,6 +17,7 @@ from nsdlib.plots.interactive import image
 from nsdlib.run import publish
 from nsdlib.store.artifact import MissingArtifact
 from nsdlib.store.store import Store
+from nsdlib.store.variants import MARK
 from nsdlib.study import statistics
 from nsdlib.study.selection import at_percentiles, relative_rank
 
@@ -93,8 +94,8 @@ def made_with(root) -> str:
     import pandas as pd
 
     times = {}
-    for run, _, record in records(root):
-        if record["state"] == "done":
+    for run, page, record in records(root):
+        if record["state"] == "done" and MARK not in page:
             times.setdefault(f"`{run}`", []).append(record["started"])
     rows = {run: {"notebooks": len(starts), "first": min(starts), "last": max(starts)} for run, starts in times.items()}
     runs = (

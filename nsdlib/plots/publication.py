@@ -8,6 +8,7 @@ import io
 from html import escape
 
 from nsdlib.core.files import atomic_write
+from nsdlib.store.variants import differing, name_of
 
 ONE_COLUMN, TWO_COLUMNS = 85, 174  # mm, as most journals set them
 SMALLEST_TEXT = 6  # points
@@ -19,8 +20,8 @@ SETTINGS = {"savefig.bbox": "standard", "pdf.fonttype": 42, "svg.fonttype": "pat
 
 
 def figures_folder(run):
-    """Where figures of a run are written: beside its executed notebooks, out of reach of git."""
-    return run.root / "runs" / run.name / "figures"
+    """Where figures of a run are written: beside its executed notebooks, out of reach of git; of a variant apart."""
+    return run.root / "runs" / run.name / name_of("figures", differing(run))
 
 
 def export(figure, folder, name, *, width, title, description, source=""):

@@ -6,6 +6,7 @@ slices, and each slice looks at the socket anew, and at the kernel's memory.
 """
 
 import os
+import re
 import sys
 import sysconfig
 from pathlib import Path
@@ -17,6 +18,8 @@ from jupyter_client.kernelspec import KernelSpec
 from nbclient.util import run_sync
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
+
+from nsdlib.store.variants import words_for
 
 SLICE = 0.5  # seconds between two looks at the socket
 START_TIMEOUT = 300  # seconds that a kernel may take to start, on a machine that is busy with other jobs
@@ -90,9 +93,12 @@ class PolledEngine(Engine):
     def execute_managed_notebook(cls, nb_man, kernel_name, *, watch, note, environment, on_cell_start=None, **_):
         """Run all cells in a kernel with that environment; `on_cell_start(cell=, cell_index=)` is called before each.
 
-        `note`, a dictionary, goes into the metadata.
+        `note`, a dictionary, goes into the metadata; what it says of a variant, into the title as well.
         """
         nb_man.nb.metadata["nsdlib"] = note
+        if words := words_for(note["changed"]):
+            title = nb_man.nb.cells[0]
+            title.source = re.sub(r"^# .*", lambda line: f"{line[0]} ({words})", title.source, count=1)
         client = PolledClient(
             nb_man,
             kernel_name=kernel_name,

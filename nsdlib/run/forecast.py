@@ -13,6 +13,7 @@ from nsdlib.params import Run, load_run
 from nsdlib.run import costs, monitor
 from nsdlib.run.rates import machine_name
 from nsdlib.run.runner import notebook_names
+from nsdlib.store.variants import MARK
 
 GIGABYTE = 1e9
 NETWORK = 50e6  # bytes a second when data are fetched
@@ -51,7 +52,7 @@ def n_walked(run):
 
 
 def read_records(root):
-    """Return the records of notebooks that came to their end, {(run, notebook): record}."""
+    """Return the records of pages that came to their end, {(run, page): record}."""
     records = {(file.parent.name, file.stem): monitor.read_record(file) for file in (root / "runs").glob("*/*.json")}
     return {key: record for key, record in records.items() if record.get("longest")}
 
@@ -76,8 +77,8 @@ def expect(run, name, records, sizes):
     """
     words, scale = SCALES.get(name, OTHER_SCALE)
     here, candidates = machine_name(run.device), []
-    for (other, notebook), record in records.items():
-        recorded = _recorded_run(other, record) if notebook == name else None
+    for (other, page), record in records.items():
+        recorded = _recorded_run(other, record) if page.partition(MARK)[0] == name else None
         is_own, is_here = other == run.name, record["machine"] == here
         if recorded is None or recorded.zoo != run.zoo or not (is_own or is_here):
             continue
@@ -85,8 +86,9 @@ def expect(run, name, records, sizes):
         scaled = "" if factor == 1 else f", x {factor:.3g} by {words}"
         elsewhere = "" if is_here else f", on {record['machine']}"
         source = f"{other}, {record['started'][:10]}{scaled}{elsewhere}"
-        candidates.append((not is_own, abs(np.log(factor)), Expectation(factor * record["longest"], source)))
-    return min(candidates, key=lambda candidate: candidate[:2], default=(Expectation(),))[-1]
+        order = not is_own, abs(np.log(factor)), page != name
+        candidates.append((order, Expectation(factor * record["longest"], source)))
+    return min(candidates, key=lambda candidate: candidate[0], default=(Expectation(),))[-1]
 
 
 def predict(run, *, is_gpu, sizes=None):

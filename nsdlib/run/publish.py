@@ -10,6 +10,7 @@ import json
 import re
 
 from nsdlib.core.files import atomic_write
+from nsdlib.store import variants
 
 SIMULATED = "simulated"  # in the metadata of an executed page, below "nsdlib"
 DERIVED = "derived-figure"  # tag of a cell whose figures hold no stimulus and no reconstruction
@@ -23,6 +24,30 @@ NOTE = (
     "reconstructed from them, and its terms forbid passing them on. Whoever has the data sees it in the executed notebook, "
     "and with <code>nsdlib book --local</code> in a book for their own eyes.</div>"
 )
+
+
+def note(run, notebook, changed):
+    """Return what the runner notes in a page.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+        As the notebook uses it.
+    notebook : Path
+    changed : dict
+        In which parameters it differs from the run's file.
+
+    Returns
+    -------
+    dict
+        simulated : whether its data are; changed; run and artifacts : see `nsdlib.store.variants.origin`.
+    """
+    return {SIMULATED: run.simulation is not None, "changed": changed} | variants.origin(run, notebook)
+
+
+def read_note(file):
+    """Return what the runner noted in a page, an empty dictionary where it has not."""
+    return json.loads(file.read_text())["metadata"].get("nsdlib", {})
 
 
 def withheld_runs(root):
@@ -94,4 +119,4 @@ def _is_harmless(output):
 
 def _is_simulated(file):
     """Whether the runner noted in a page that its data are simulated."""
-    return json.loads(file.read_text())["metadata"].get("nsdlib", {}).get(SIMULATED) is True
+    return read_note(file).get(SIMULATED) is True

@@ -1,9 +1,10 @@
 """Run notebooks unattended, strictly: what a notebook does not know is refused before its kernel starts.
 
-An executed copy grows as `runs/<run>/NAME.partial.ipynb` and becomes `runs/<run>/NAME.ipynb` when its last cell has run,
-so a failed or killed run leaves a notebook to read, and an earlier copy stays until a newer one is complete. Where it failed,
-the partial copy begins with a cell that says why (`nsdlib.run.monitor.explain`). Either way `runs/<run>/NAME.json` says how it
-went (`nsdlib.run.monitor.record`).
+An executed copy grows as `runs/<run>/NAME.partial.ipynb` and becomes `runs/<run>/NAME.ipynb` when its last cell has run, so a
+failed or killed run leaves a notebook to read, and an earlier copy stays until a newer one is complete. NAME is the notebook's,
+with the parameters that differ from the run's file (`nsdlib.store.variants`). Where it failed, the partial copy begins with a
+cell that says why (`nsdlib.run.monitor.explain`). Either way `runs/<run>/NAME.json` says how it went
+(`nsdlib.run.monitor.record`).
 """
 
 import ast
@@ -20,6 +21,7 @@ from nsdlib.core.files import atomic_write, lock
 from nsdlib.params import Run, find_root, load_run, nearest
 from nsdlib.run import monitor, publish
 from nsdlib.run.progress import Progress
+from nsdlib.store import variants
 from nsdlib.store.commands import command
 from nsdlib.store.provenance import notebooks_before
 from nsdlib.store.sources import source_files
@@ -104,7 +106,12 @@ def check(run_name, names, parameters, *, root):
                     f"Notebook {name} takes no parameter {parameter!r}{nearest(parameter, settable)} "
                     f"It takes: {', '.join(settable) or 'none'}."
                 )
-    load_run(run_name, **{key: value for key, value in parameters.items() if key in Run.model_fields})
+    _run_with(run_name, parameters)
+
+
+def _run_with(run_name, parameters):
+    """The run as a notebook uses it that gets these parameters."""
+    return load_run(run_name, **{key: value for key, value in parameters.items() if key in Run.model_fields})
 
 
 def run_notebooks(run_name, names=(), *, parameters=None):
@@ -139,21 +146,24 @@ def run_notebooks(run_name, names=(), *, parameters=None):
 
 def execute(run_name, name, *, parameters, root):
     """Run one notebook; return the path of its executed copy."""
-    source, folder, run = root / "notebooks" / f"{name}.ipynb", root / "runs" / run_name, load_run(run_name)
+    source, folder = root / "notebooks" / f"{name}.ipynb", root / "runs" / run_name
     folder.mkdir(parents=True, exist_ok=True)
-    partial, final, record = (folder / f"{name}{ending}" for ending in (".partial.ipynb", ".ipynb", ".json"))
+    defaults, run = default_parameters(source), _run_with(run_name, parameters)
+    injected = {key: value for key, value in {"run": run_name, **parameters}.items() if value != defaults[key]}
+    own = {key: value for key, value in injected.items() if key not in {"run", *Run.model_fields}}
+    changed = variants.differing(run) | own
+    page = variants.name_of(name, changed)
+    partial, final, record = (folder / f"{page}{ending}" for ending in (".partial.ipynb", ".ipynb", ".json"))
     conditions = {"device": run.device, "parameters": parameters, "before": monitor.read_record(record)}
-    with _only_one(folder / f".{name}.lock", f"Notebook {name} of run {run_name!r}"), _ending_in_order():
-        defaults = default_parameters(source)
-        changed = {key: value for key, value in {"run": run_name, **parameters}.items() if value != defaults[key]}
-        n_cells = _count_cells(source) + bool(changed)
+    with _only_one(folder / f".{page}.lock", f"Notebook {page} of run {run_name!r}"), _ending_in_order():
+        n_cells = _count_cells(source) + bool(injected)
         inputs = _newest_inputs(run_name, root)
-        progress = Progress(f"{run_name} {name}", n_cells=n_cells, tail=lambda: _how_many_done(inputs))
-        watch, note = monitor.Watch(), {publish.SIMULATED: run.simulation is not None}
+        progress = Progress(f"{run_name} {page}", n_cells=n_cells, tail=lambda: _how_many_done(inputs))
+        watch, note = monitor.Watch(), publish.note(run, source, changed)
         partial.unlink(missing_ok=True)
         try:
             with progress:
-                _run_cells(source, partial, changed, root, watch, note, progress.next_cell)
+                _run_cells(source, partial, injected, root, watch, note, progress.next_cell)
                 partial.replace(final)
         except (Exception, KeyboardInterrupt) as error:
             why = monitor.cause(error, watch)
@@ -162,11 +172,11 @@ def execute(run_name, name, *, parameters, root):
                 OSError, ValueError
             ):  # of a full disk, and of a page cut short by it: the message still tells
                 atomic_write(record, json.dumps(monitor.record(watch, why, **conditions), indent=1))
-                _explain(partial, why, watch, f"{run_name} {name}", again)
+                _explain(partial, why, watch, f"{run_name} {page}", again)
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise NotebookFailed(
-                f"{name} failed in its cell [{watch.cell}]: {why}\n"
+                f"{page} failed in its cell [{watch.cell}]: {why}\n"
                 f"Everything up to there can be read in {partial}; `{again}` goes on."
             ) from error
         atomic_write(record, json.dumps(monitor.record(watch, **conditions), indent=1))

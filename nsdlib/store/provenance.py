@@ -204,6 +204,11 @@ def all_fields(name):
     return set(step.params).union(*(all_fields(other) for other in step.after))
 
 
+def changed_fields(was, now):
+    """Say in short phrases which fields of a run were others, in the order of `now`."""
+    return [f"{key} was {was.get(key)!r}, is {value!r}" for key, value in now.items() if was.get(key) != value]
+
+
 def differences(stored, wanted):
     """Say in short phrases in what the provenances of two versions of an artifact differ."""
     changed = []

@@ -16,7 +16,7 @@ import numpy as np
 
 from nsdlib.store.artifact import MANIFEST, Artifact, MissingArtifact, StoreFull, read_manifest
 from nsdlib.store.commands import how_to_make
-from nsdlib.store.provenance import all_fields, call_provenance, differences, digest, find_step, provenance
+from nsdlib.store.provenance import all_fields, call_provenance, changed_fields, differences, digest, find_step, provenance
 
 
 class Store:
@@ -158,11 +158,7 @@ class Store:
             if manifest is None:
                 text += f"\n  {path.parent.name} is there, but its manifest cannot be read"
                 continue
-            was = manifest["run"]
-            changed = [
-                f"{key} was {was.get(key)!r}, is {value!r}" for key, value in fields.items() if was.get(key) != value
-            ]
-            changed += differences(manifest["provenance"], wanted)
+            changed = changed_fields(manifest["run"], fields) + differences(manifest["provenance"], wanted)
             text += f"\n  {path.parent.name} is there, but differs: {'; '.join(changed)}"
         return text
 
