@@ -5,8 +5,7 @@ Each function returns a sentence, and a dict of alternative text to matplotlib f
 
 import numpy as np
 
-from nsdlib.plots.brain import plot_boxes, plot_fits, plot_map
-from nsdlib.plots.data import plot_regions
+from nsdlib.plots.brain import plot_boxes, plot_fits, plot_map, plot_regions
 from nsdlib.plots.pictures import plot_grid
 from nsdlib.plots.style import new_axes
 

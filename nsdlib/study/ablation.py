@@ -243,6 +243,31 @@ def regimes():
     return pd.read_csv(Path(__file__).with_name("regimes.csv"))
 
 
+def regime_gains(scores):
+    """Compute by how much one decoder beats another in each simulated regime.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        Rows of `regimes` with one target.
+
+    Returns
+    -------
+    xarray.Dataset
+        mean, low, high over (difference, response, images, snr): differences in explained variance, their mean and range over
+        seeds; attributes target and n_seeds.
+    """
+    import xarray as xr
+
+    axes = ["response", "images", "snr", "seed", "decoder"]
+    explained = scores.set_index(axes).explained.to_xarray()
+    ridge, gru, both = (explained.sel(decoder=name, drop=True) for name in ("ridge", "gru", "mean of both"))
+    gains = {"gru minus ridge": gru - ridge, "mean of both minus the better one": both - np.maximum(gru, ridge)}
+    gain = xr.concat(gains.values(), xr.Variable("difference", list(gains)))
+    attributes = {"target": scores.target.unique().item(), "n_seeds": gain.sizes["seed"]}
+    return xr.Dataset({"mean": gain.mean("seed"), "low": gain.min("seed"), "high": gain.max("seed")}, attrs=attributes)
+
+
 def by_region(X, in_region, targets, *, alphas, device="cpu"):
     """Compute the two-way identification by a ridge on each region alone, and on all voxels without it.
 
