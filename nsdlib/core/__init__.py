@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "glm.events": ["design_from_events"],
         "glm.fit": ["explain", "fit_glm"],
         "glm.options": ["GLMOptions"],
+        "glm.reliability": ["correlate", "reliability"],
         "images": ["add_noise", "resize"],
         "networks": ["DECODERS", "NeuralDecoder"],
         "ridge": ["Ridge", "rescale"],

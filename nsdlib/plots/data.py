@@ -19,7 +19,6 @@ def plot_scenes(images, captions, *, n_columns=4):
     ----------
     images : (n_images, side, side, 3) uint8
     captions : list of str, (n_images,)
-    n_columns : int
     """
     n_rows = -(-len(images) // n_columns)
     figure, axes = new_panels(n_rows, n_columns, n_columns * PANEL, n_rows * PANEL * 1.35)
@@ -37,9 +36,7 @@ def plot_trials(image_ids, is_shared, session, ax=None):
 
     Parameters
     ----------
-    image_ids : (n_trials,) int
-    is_shared : (n_trials,) bool
-    session : (n_trials,) int
+    image_ids, is_shared, session : (n_trials,) int, bool, int
     """
     ax = ax or new_axes(7, 3.6)
     _, first, row = np.unique(image_ids, return_index=True, return_inverse=True)

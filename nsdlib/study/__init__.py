@@ -12,7 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "leaks": ["LEAKS", "lint"],
         "published": ["latent_errors", "paper_table", "stated"],
         "reconstruction": ["STORED", "Split", "TwoStages", "decode_tokens", "score_all"],
-        "reliability": ["correlate"],
         "selection": ["at_percentiles", "most_opposed", "nearest_patterns", "relative_rank"],
         "statistics": [
             "as_text",
