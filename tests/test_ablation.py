@@ -3,6 +3,7 @@
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from nsdlib.core import networks
@@ -135,3 +136,22 @@ def test_kernels_of_many_regions_are_not_held_at_once():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 * 300**2 * 8  # bytes of four kernels
+
+
+def test_gains_in_regimes_are_means_and_ranges_over_seeds():
+    rows = [
+        {"response": response, "images": 100, "snr": snr, "seed": seed, "target": "latents", "decoder": name,
+         "explained": value + 0.1 * seed * (name == "gru")}
+        for response in ("linear", "saturating")
+        for snr in (0.3, 1.0)
+        for seed in (0, 1)
+        for name, value in {"ridge": 0.3, "gru": 0.2 + 0.2 * (response == "saturating"), "mean of both": 0.5}.items()
+    ]  # fmt: skip
+    gains = ablation.regime_gains(pd.DataFrame(rows))
+    first = gains.sel(difference="gru minus ridge", images=100)
+    np.testing.assert_allclose(first["mean"], [[-0.05, -0.05], [0.15, 0.15]])
+    np.testing.assert_allclose(first.low, [[-0.1, -0.1], [0.1, 0.1]], atol=1e-12)
+    np.testing.assert_allclose(first.high, [[0, 0], [0.2, 0.2]], atol=1e-12)
+    both = gains.sel(difference="mean of both minus the better one", images=100)
+    np.testing.assert_allclose(both["mean"], [[0.2, 0.2], [0.05, 0.05]])
+    assert gains.attrs == {"target": "latents", "n_seeds": 2}

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from nsdlib.core.scores.reliability import correlate
 from nsdlib.data.nsd import NSDSubject
 from nsdlib.study import betas
-from nsdlib.study.reliability import correlate
 from nsdlib.twin.simulate import load_truth
 
 pytestmark = pytest.mark.numerical

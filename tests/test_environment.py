@@ -68,7 +68,6 @@ PROGRAMS = {  # never imported: where each is called or named instead
 PROMISED = {  # asked for and not imported yet; an entry goes when its import comes
     "nilearn": "the project promises it for maps of the brain; ours are drawn by matplotlib so far",
     "open-clip-torch": "the project promises it for CLIP; transformers' classes read the published weights so far",
-    "seaborn": "the project promises it for figures; ours are drawn by matplotlib so far",
 }
 THROUGH = {"setuptools": "torch"}  # imported, and there because another package asks for it
 

@@ -1,5 +1,6 @@
 """Figures of brain and betas: they draw what they are given, on the axes they are given."""
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ DRAWN = {
     "fractions": (brain.plot_fractions, (np.array([1, 0.5]), {"all": np.array([1, 1, 0.5])}), {}),
     "boxes": (brain.plot_boxes, ({"V1": UNIT, "V2": UNIT},), {"label": "r", "title": "t"}),
     "truth": (brain.plot_truth, (UNIT, UNIT), {"label": "r", "title": "t"}),
-    "counts": (brain.plot_counts, ([0, 1, 1], [0, 1, 0], ["a", "b"]), {"label": "r", "title": "t"}),
+    "confusion": (brain.plot_confusion, (100 * np.eye(2), ["a", "b"]), {"label": "r", "title": "t"}),
 }
 
 
@@ -57,6 +58,20 @@ def test_a_map_of_one_value_has_one_colour_on_all_slices_and_no_bar():
     assert [text.get_text() for text in legend.get_texts()] == ["Noise pool"]
 
 
-def test_estimates_are_counted_for_each_planted_class():
-    ax = brain.plot_counts([0, 1, 1], [0, 1, 0], ["a", "b"], label="r", title="t")
-    np.testing.assert_allclose(ax.images[0].get_array(), [[100, 50], [0, 50]])
+def test_a_planted_class_is_a_column_and_an_estimated_one_a_row_from_below():
+    ax = brain.plot_confusion(np.array([[100, 0], [50, 50]]), ["a", "b"], label="r", title="t")
+    np.testing.assert_allclose(ax.collections[0].get_array(), [[100, 50], [0, 50]])
+    assert ax.get_xlabel() == "planted r" and not ax.yaxis_inverted()
+
+
+def test_regions_are_coloured_where_they_lie_and_the_last_is_on_top():
+    masks = np.zeros((2, 4, 5, 3), bool)
+    masks[:, 1, 4, 2] = masks[0, 2, 3, 2] = True
+    figure = brain.plot_regions(np.ones(masks.shape[1:]), dict(zip(("V1", "faces"), masks, strict=True)), slices=[0, 2])
+    below, above = (ax.images[1] for ax in figure.axes)
+    assert np.ma.count(below.get_array()) == 0
+    drawn = above.get_array()
+    assert np.argwhere(~drawn.mask).tolist() == [[3, 2], [4, 1]]  # rows are the second axis of the volume
+    colours = [mpl.colors.to_hex(above.cmap(above.norm(drawn[place]))) for place in ((3, 2), (4, 1))]
+    assert colours == list(brain.REGION_COLOURS[:2])
+    assert [mpl.colors.to_hex(patch.get_facecolor()) for patch in figure.legends[0].get_patches()] == colours

@@ -2,7 +2,6 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 
@@ -33,9 +32,11 @@ def test_errors_stand_over_their_decoders_beside_the_floor():
     table = summary(values(2, 2, 9, decoder=["gru", "ridge"], measure=["mse", "mae"]), n_bootstrap=50)
     figure = decoding.plot_errors(table, {"mse": 2.0, "mae": 3.0}, n_parameters={"gru": 12_400_344, "ridge": 5e6})
     for ax, measure, floor in zip(figure.axes, ("mse", "mae"), (2.0, 3.0), strict=True):
-        points = next(c for c in ax.collections if len(c.get_offsets()) == 2 and hasattr(c, "get_sizes"))
-        np.testing.assert_allclose(points.get_offsets()[:, 1], table["mean"].sel(measure=measure))
-        assert list(ax.lines[0].get_ydata()) == [floor, floor]
+        level, *points = ax.lines
+        np.testing.assert_allclose([point.get_ydata()[0] for point in points], table["mean"].sel(measure=measure))
+        ends = [bars.get_segments()[0][:, 1] for bars in ax.collections]
+        np.testing.assert_allclose(ends, table[["low", "high"]].sel(measure=measure).to_array().T)
+        assert list(level.get_ydata()) == [floor, floor]
         assert [text.get_text() for text in ax.get_xticklabels()] == ["gru\n12.4 M", "ridge\n5.0 M"]
 
 
@@ -68,25 +69,15 @@ def test_regions_stand_at_their_values_beside_all_voxels():
 
 
 def test_regimes_show_differences_of_decoders_and_the_range_of_the_seeds():
-    rows = [
-        {
-            "response": response,
-            "images": 100,
-            "snr": snr,
-            "seed": seed,
-            "target": "latents",
-            "decoder": name,
-            "explained": value + 0.1 * seed * (name == "gru"),
-        }
-        for response in ("linear", "saturating")
-        for snr in (0.3, 1.0)
-        for seed in (0, 1)
-        for name, value in {"ridge": 0.3, "gru": 0.2 + 0.2 * (response == "saturating"), "mean of both": 0.5}.items()
-    ]
-    figure = decoding.plot_regimes(pd.DataFrame(rows))
-    first, second = figure.axes[:2]
-    np.testing.assert_allclose(first.images[0].get_array(), [[-0.05, -0.05], [0.15, 0.15]])
-    assert first.texts[0].get_text() == "-0.050\n-0.10 to +0.00"
-    np.testing.assert_allclose(second.images[0].get_array(), [[0.2, 0.2], [0.05, 0.05]])
-    assert [text.get_text() for text in first.get_yticklabels()] == ["linear", "saturating"]
+    axes = {"difference": ["gru minus ridge"], "response": ["linear", "saturating"], "images": [100], "snr": [0.3, 1.0]}
+    gain = xr.DataArray([[[[-0.05, 0.0]], [[0.15, 0.1]]]], coords=axes)
+    gains = xr.Dataset(
+        {"mean": gain, "low": gain - 0.05, "high": gain + 0.05}, attrs={"target": "latents", "n_seeds": 2}
+    )
+    figure = decoding.plot_regimes(gains)
+    ax = figure.axes[0]
+    np.testing.assert_allclose(ax.collections[0].get_array(), [[-0.05, 0], [0.15, 0.1]])
+    assert ax.texts[0].get_text() == "-0.050\n-0.10 to +0.00"
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["linear", "saturating"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["100 images\nSNR 0.3", "100 images\nSNR 1"]
     assert figure.get_suptitle() == "Predicted: latents. In each cell: mean and range of 2 seeds"

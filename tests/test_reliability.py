@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
-from nsdlib.study import reliability
+from nsdlib.core.glm import reliability
 
 pytestmark = pytest.mark.numerical
 

@@ -162,18 +162,6 @@ def test_betas_and_noise_ceiling_are_near_the_planted(subject, truth, twin):
     )
 
 
-def test_signal_to_noise_is_nsds_formula():
-    """One voxel, four images thrice among fillers, by the formula written out."""
-    rng = np.random.default_rng(2)
-    ids = np.concatenate([np.repeat(np.arange(4), 3), 100 + np.arange(738)])
-    betas = rng.standard_normal((750, 1)) + np.where(ids < 4, 2.0 * ids, 0)[:, None]
-    scored = (betas - betas.mean()) / betas.std(ddof=1)
-    variances = [np.var(scored[ids == image], ddof=1) for image in range(4)]
-    noise = np.sqrt(np.mean(variances))
-    wanted = np.sqrt(max(0, 1 - noise**2)) / noise
-    assert bold.estimate_ncsnr(betas, ids)[0] == pytest.approx(wanted, rel=1e-9)
-
-
 def test_noise_is_shared_as_asked():
     rng = np.random.default_rng(3)
     response = 1 + rng.standard_normal((200, 40)).astype(np.float32)

@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scores.features": ["FeatureExtractor"],
         "scores.metrics": ["METRICS", "Scorer"],
         "scores.protocols": ["PROTOCOLS"],
+        "scores.reliability": ["correlate", "reliability"],
         "scores.similarity": ["correlation_distance", "pixcorr", "ssim", "two_way"],
         "vdvae": ["VDVAE"],
     },

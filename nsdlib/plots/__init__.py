@@ -1,4 +1,7 @@
-"""Figures: they draw on the axes they are given and return them; explorers put controls beside them."""
+"""Figures of what has been computed, and explorers, which put controls beside them.
+
+A function with `ax` draws on these axes, or on new ones, and returns them; the others return a new matplotlib figure.
+"""
 
 import lazy_loader
 
@@ -8,17 +11,17 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "brain": [
             "plot_boxes",
             "plot_components",
-            "plot_counts",
+            "plot_confusion",
             "plot_fits",
             "plot_fractions",
             "plot_hrfs",
             "plot_map",
             "plot_r2",
+            "plot_regions",
             "plot_truth",
         ],
         "data": [
             "plot_agreement",
-            "plot_regions",
             "plot_repeats",
             "plot_responses",
             "plot_run",

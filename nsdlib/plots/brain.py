@@ -1,12 +1,14 @@
-"""Figures of responses, betas and maps on the brain (notebooks 01 and 02)."""
+"""Figures of responses, betas, and maps on the brain (notebooks 00 to 02)."""
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, new_axes
+from nsdlib.plots.style import COLOURS, new_axes, new_panels
 
 PANEL = 1.9  # inches a slice
 ACCENT = COLOURS[1]
 SMALLEST_R2 = 1e-4  # percent; on a logarithmic axis nothing below is worth the space
+REGION_COLOURS = ("#332288", "#0077bb", "#33bbee", "#009988", "#cc3311", "#ee7733", "#ee3377", "#ddcc77")
+ORIENTATION = "on slices from below to above (back of the head at the bottom, left on the left)"
 
 
 def plot_hrfs(seconds, hrfs, peaks, *, canonical=None, ax=None):
@@ -22,21 +24,20 @@ def plot_hrfs(seconds, hrfs, peaks, *, canonical=None, ax=None):
         Seconds.
     canonical : (n_canonical,) float, optional
         Sampled at the first of the same seconds; drawn in black.
-    ax : matplotlib axes, optional
     """
     import matplotlib.pyplot as plt
 
     ax = ax or new_axes(6.5, 3.4)
-    norm = plt.Normalize(peaks.min(), peaks.max())
+    scale = plt.cm.ScalarMappable(plt.Normalize(peaks.min(), peaks.max()), "viridis")
     for curve, peak in zip(hrfs, peaks, strict=True):
-        ax.plot(seconds, curve, color=plt.colormaps["viridis"](norm(peak)), linewidth=1.2)
+        ax.plot(seconds, curve, color=scale.to_rgba(peak), linewidth=1.2)
     if canonical is not None:
         ax.plot(seconds[: len(canonical)], canonical, "k--", label="canonical HRF")
         ax.legend(frameon=False)
     ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     ax.set(xlabel="seconds from the onset of an image", ylabel="BOLD, peak = 1", xlim=(0, 30))
     ax.set_title("The twenty HRFs of the library")
-    ax.figure.colorbar(plt.cm.ScalarMappable(norm, "viridis"), ax=ax, label="peak (s)")
+    ax.figure.colorbar(scale, ax=ax, label="peak (s)")
     return ax
 
 
@@ -51,7 +52,6 @@ def plot_fits(seconds, measured, fits, onsets, *, ax=None):
     fits : dict of str to (n_volumes,) float
     onsets : (n_trials,) float
         Seconds.
-    ax : matplotlib axes, optional
     """
     ax = ax or new_axes(9, 3.2)
     ax.plot(seconds, measured, ".-", color="0.6", markersize=3, linewidth=0.7, label="measured")
@@ -65,7 +65,7 @@ def plot_fits(seconds, measured, fits, onsets, *, ax=None):
 
 
 def plot_map(values, background, *, voxels, slices, label, limits=None):
-    """Draw a map in colour over axial slices, seen from above with the left of the brain on the left.
+    """Draw a map in colour over axial slices.
 
     Parameters
     ----------
@@ -81,10 +81,6 @@ def plot_map(values, background, *, voxels, slices, label, limits=None):
         What the colours mean; also the title, up to its first comma.
     limits : pair of float, optional
         Ends of the colours; the map's own when not given. A map of one value has one colour.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     import matplotlib.pyplot as plt
     from matplotlib.colors import ListedColormap
@@ -92,23 +88,53 @@ def plot_map(values, background, *, voxels, slices, label, limits=None):
 
     low, high = (np.nanmin(values), np.nanmax(values)) if limits is None else limits
     colours = ListedColormap([ACCENT]) if low == high else plt.colormaps["viridis"]
-    norm = plt.Normalize(low, high)
+    scale = plt.cm.ScalarMappable(plt.Normalize(low, high), colours)
     volume = np.full(background.shape, np.nan)
     volume.flat[voxels] = values
-    figure, axes = plt.subplots(
-        1, len(slices), figsize=(PANEL * len(slices) + 0.8, PANEL * 1.5), squeeze=False, layout="constrained"
-    )
-    for ax, z in zip(axes[0], slices, strict=True):
-        ax.imshow(background[:, :, z].T, origin="lower", cmap="gray")
-        ax.imshow(volume[:, :, z].T, origin="lower", cmap=colours, norm=norm, interpolation="nearest")
-        ax.set(xticks=[], yticks=[], xlabel=f"z = {z}")
+    figure = _draw_slices(background, volume, slices, scale, bar=low < high)
     if low < high:
-        figure.colorbar(plt.cm.ScalarMappable(norm, colours), ax=axes[0].tolist(), label=label, shrink=0.8)
+        figure.colorbar(scale, ax=figure.axes, label=label, shrink=0.8)
     else:
         figure.legend(handles=[Patch(color=ACCENT, label=label)], loc="outside lower center")
-    figure.suptitle(
-        f"{label.split(',')[0]} on slices from below to above (back of the head at the bottom, left on the left)"
-    )
+    figure.suptitle(f"{label.split(',')[0]} {ORIENTATION}")
+    return figure
+
+
+def plot_regions(background, regions, *, slices):
+    """Draw regions in colour over axial slices.
+
+    Parameters
+    ----------
+    background : (X, Y, Z) float
+        Drawn in grey.
+    regions : dict of str to (X, Y, Z) bool
+        Eight at most; later ones are drawn over earlier ones.
+    slices : sequence of int
+        Indices along the third axis.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    scale = plt.cm.ScalarMappable(plt.Normalize(0, len(REGION_COLOURS)), ListedColormap(REGION_COLOURS))
+    labels = np.full(background.shape, np.nan)
+    for number, mask in enumerate(regions.values()):
+        labels[mask] = number
+    figure = _draw_slices(background, labels, slices, scale, bar=False)
+    handles = [Patch(color=colour, label=name) for colour, name in zip(REGION_COLOURS, regions, strict=False)]
+    ncols = min(len(regions), 2 * len(slices))
+    figure.legend(handles=handles, loc="outside lower center", ncols=ncols, frameon=False, fontsize=8)
+    figure.suptitle(f"Visual regions {ORIENTATION}")
+    return figure
+
+
+def _draw_slices(background, volume, slices, scale, *, bar):
+    """A figure of axial slices of a volume over a grey background, with room for a colour bar, or else for a legend."""
+    figure, axes = new_panels(1, len(slices), PANEL * len(slices) + 0.8 * bar, PANEL * (1.5 if bar else 1.7))
+    for ax, z in zip(axes[0], slices, strict=True):
+        ax.imshow(background[:, :, z].T, origin="lower", cmap="gray")
+        ax.imshow(volume[:, :, z].T, origin="lower", cmap=scale.cmap, norm=scale.norm, interpolation="nearest")
+        ax.set(xticks=[], yticks=[], xlabel=f"z = {z}")
     return figure
 
 
@@ -121,16 +147,13 @@ def plot_r2(onoff, fitted, *, threshold, ax=None):
         Percent of variance.
     threshold : float
         ON-OFF R2 from which voxels count as responding.
-    ax : matplotlib axes, optional
     """
-    ax = ax or new_axes(5.2, 3.8)
-    shown = onoff > SMALLEST_R2
-    drawn = ax.hexbin(onoff[shown], fitted[shown], xscale="log", bins="log", gridsize=45, mincnt=1, cmap="cividis")
+    ax, shown = ax or new_axes(5.2, 3.8), onoff > SMALLEST_R2
+    _draw_density(ax, onoff[shown], fitted[shown], xscale="log", gridsize=45)
     ax.axvline(threshold, color=ACCENT, linewidth=1.2, label=f"threshold, {threshold:.2g} %")
     ax.set(xlabel="ON-OFF: percent of variance", ylabel="single trials: percent of variance")
     ax.legend(frameon=False, loc="upper left")
     ax.set_title("What any image evokes, and what each one does")
-    ax.figure.colorbar(drawn, ax=ax, label="voxels")
     return ax
 
 
@@ -142,7 +165,6 @@ def plot_components(curves, chosen, *, ax=None):
     curves : dict of str to (n_pcs + 1,) float
     chosen : dict of str to int
         Number that was chosen.
-    ax : matplotlib axes, optional
     """
     ax = ax or new_axes(5.6, 3.4)
     for name, curve in curves.items():
@@ -163,7 +185,6 @@ def plot_fractions(fractions, groups, *, ax=None):
     fractions : (n_fractions,) float
         Those there were to choose from, evenly spaced.
     groups : dict of str to (n_voxels,) float
-    ax : matplotlib axes, optional
     """
     ax = ax or new_axes(5.6, 3.2)
     fractions = np.sort(fractions)
@@ -183,7 +204,6 @@ def plot_boxes(groups, *, label, title, ax=None):
     ----------
     groups : dict of str to (n_voxels,) float
     label, title : str
-    ax : matplotlib axes, optional
     """
     ax = ax or new_axes(1.6 + 0.75 * len(groups), 3.5)
     names = [f"{name}\nn = {len(values)}" for name, values in groups.items()]
@@ -201,44 +221,46 @@ def plot_truth(planted, estimated, *, label, title, ax=None):
 
     Parameters
     ----------
-    planted, estimated : (n,) float
+    planted, estimated : (n_voxels,) float
     label : str
         Quantity and unit.
     title : str
-    ax : matplotlib axes, optional
     """
     ax = ax or new_axes(4.4, 3.8)
-    drawn = ax.hexbin(planted, estimated, gridsize=35, bins="log", mincnt=1, cmap="cividis")
+    _draw_density(ax, planted, estimated, gridsize=35)
     ends = [min(planted.min(), estimated.min()), max(planted.max(), estimated.max())]
     ax.plot(ends, ends, "k--", linewidth=1.2, label="equal")
     ax.set(xlabel=f"planted {label}", ylabel=f"found {label}")
     ax.legend(frameon=False, loc="upper left", fontsize=8)
     ax.set_title(title)
-    ax.figure.colorbar(drawn, ax=ax, label="voxels")
     return ax
 
 
-def plot_counts(planted, estimated, ticks, *, label, title, ax=None):
-    """Draw a matrix of estimates: how often each of several ordered classes was estimated for each that was planted.
+def _draw_density(ax, x, y, **options):
+    """Two values of each voxel as hexagons, coloured by the logarithm of the number of voxels in them."""
+    drawn = ax.hexbin(x, y, bins="log", mincnt=1, cmap="cividis", **options)
+    ax.figure.colorbar(drawn, ax=ax, label="voxels")
+
+
+def plot_confusion(percent, ticks, *, label, title, ax=None):
+    """Draw how often each of several ordered classes was estimated for each that was planted.
 
     Parameters
     ----------
-    planted, estimated : (n_voxels,) int
-        Numbers from 0.
-    ticks : list of str
-        A name for each number.
+    percent : (n_classes, n_classes) float
+        Of a planted class (rows), the percentage estimated as each class (columns).
+    ticks : list of str, (n_classes,)
     label, title : str
-    ax : matplotlib axes, optional
     """
+    import seaborn as sns
+
     ax = ax or new_axes(4.8, 4.2)
-    counts = np.zeros((len(ticks), len(ticks)))
-    np.add.at(counts, (estimated, planted), 1)
-    percent = 100 * (counts / np.maximum(counts.sum(axis=0), 1))
-    drawn = ax.imshow(percent, origin="lower", cmap="cividis", vmin=0)
+    bar = {"label": "percent of the planted", "shrink": 0.85}
+    sns.heatmap(percent.T, cmap="cividis", vmin=0, square=True, cbar_kws=bar, ax=ax)
     labelled = np.arange(0, len(ticks), 3)
-    ax.set(xticks=labelled, yticks=labelled, xlabel=f"planted {label}", ylabel=f"found {label}")
-    ax.set_xticklabels([ticks[i] for i in labelled])
-    ax.set_yticklabels([ticks[i] for i in labelled])
+    ax.set_xticks(labelled + 0.5, [ticks[i] for i in labelled], rotation=0)
+    ax.set_yticks(labelled + 0.5, [ticks[i] for i in labelled], rotation=0)
+    ax.set(xlabel=f"planted {label}", ylabel=f"found {label}")
+    ax.invert_yaxis()
     ax.set_title(title)
-    ax.figure.colorbar(drawn, ax=ax, label="percent of the planted", shrink=0.85)
     return ax

@@ -4,13 +4,12 @@ import textwrap
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, new_axes
+from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, new_axes, new_panels
 
 CAPTION_WIDTH = 26  # characters a line
 PANEL = 1.9  # inches a panel
 IMAGE_SECONDS = 3  # an image is on the screen
 SCALE_BAR = 5  # percent of the mean signal
-REGION_COLOURS = ("#332288", "#0077bb", "#33bbee", "#009988", "#cc3311", "#ee7733", "#ee3377", "#ddcc77")
 
 
 def plot_scenes(images, captions, *, n_columns=4):
@@ -20,18 +19,9 @@ def plot_scenes(images, captions, *, n_columns=4):
     ----------
     images : (n_images, side, side, 3) uint8
     captions : list of str, (n_images,)
-    n_columns : int
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
-    import matplotlib.pyplot as plt
-
     n_rows = -(-len(images) // n_columns)
-    figure, axes = plt.subplots(
-        n_rows, n_columns, figsize=(n_columns * PANEL, n_rows * PANEL * 1.35), squeeze=False, layout="constrained"
-    )
+    figure, axes = new_panels(n_rows, n_columns, n_columns * PANEL, n_rows * PANEL * 1.35)
     for ax in axes.flat:
         ax.axis("off")
     for ax, image, caption in zip(axes.flat, images, captions, strict=False):
@@ -46,10 +36,7 @@ def plot_trials(image_ids, is_shared, session, ax=None):
 
     Parameters
     ----------
-    image_ids : (n_trials,) int
-    is_shared : (n_trials,) bool
-    session : (n_trials,) int
-    ax : matplotlib axes, optional
+    image_ids, is_shared, session : (n_trials,) int, bool, int
     """
     ax = ax or new_axes(7, 3.6)
     _, first, row = np.unique(image_ids, return_index=True, return_inverse=True)
@@ -77,7 +64,6 @@ def plot_run(series, onsets, labels, *, tr, ax=None):
     labels : list of str, (n_voxels,)
     tr : float
         Seconds between volumes.
-    ax : matplotlib axes, optional
     """
     ax = ax or new_axes(7, 3.6)
     seconds = tr * np.arange(len(series))
@@ -96,42 +82,6 @@ def plot_run(series, onsets, labels, *, tr, ax=None):
     return ax
 
 
-def plot_regions(background, regions, *, slices):
-    """Draw regions in colour over axial slices, seen from above with the left of the brain on the left.
-
-    Parameters
-    ----------
-    background : (X, Y, Z) float
-        Drawn in grey.
-    regions : dict of str to (X, Y, Z) bool
-        Eight at most; later ones are drawn over earlier ones.
-    slices : sequence of int
-        Indices along the third axis.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    import matplotlib.pyplot as plt
-    from matplotlib.colors import to_rgba
-
-    figure, axes = plt.subplots(
-        1, len(slices), figsize=(PANEL * len(slices), PANEL * 1.7), squeeze=False, layout="constrained"
-    )
-    for ax, z in zip(axes[0], slices, strict=True):
-        ax.imshow(background[:, :, z].T, origin="lower", cmap="gray")
-        for colour, mask in zip(REGION_COLOURS, regions.values(), strict=False):
-            layer = np.zeros((*mask.shape[:2], 4))
-            layer[mask[:, :, z]] = to_rgba(colour)
-            ax.imshow(layer.transpose(1, 0, 2), origin="lower")
-        ax.set(xticks=[], yticks=[], xlabel=f"z = {z}")
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour, _ in zip(REGION_COLOURS, regions, strict=False)]
-    ncols = min(len(regions), 2 * len(slices))
-    figure.legend(handles, list(regions), loc="outside lower center", ncols=ncols, frameon=False, fontsize=8)
-    figure.suptitle("Visual regions on slices from below to above (back of the head at the bottom)")
-    return figure
-
-
 def plot_agreement(right, shifted, ax=None):
     """Draw how well the patterns of two showings of an image agree, with the right mapping and with a wrong one.
 
@@ -139,17 +89,17 @@ def plot_agreement(right, shifted, ax=None):
     ----------
     right, shifted : (n_images,) float
         Correlations, see `nsd_checks.repeat_agreement`.
-    ax : matplotlib axes, optional
     """
+    import seaborn as sns
+
     ax = ax or new_axes(6, 3)
-    edges = np.linspace(min(right.min(), shifted.min()), max(right.max(), shifted.max()), 41)
-    for values, label in ((right, "image of the trial"), (shifted, "image of the trial before")):
-        ax.hist(values, bins=edges, alpha=0.75, label=label)
+    values = {"image of the trial": right, "image of the trial before": shifted}
+    sns.histplot(values, bins=40, palette=COLOURS[:2], alpha=0.75, linewidth=0, ax=ax)
     ax.axvline(0, color="0.4", linewidth=0.8)
     ax.set(xlabel="correlation of the patterns of two showings", ylabel="images")
     ax.set_title("Do betas and images belong together?")
     ax.set_ylim(top=1.35 * ax.get_ylim()[1])
-    ax.legend(ncols=2)
+    sns.move_legend(ax, "upper right", ncols=2)
     return ax
 
 
@@ -164,7 +114,6 @@ def plot_session(seconds, run, is_old, ax=None):
         From 1.
     is_old : (n_trials,) bool
         Whether the image had been shown before.
-    ax : matplotlib axes, optional
     """
     ax = ax or new_axes(8, 3.4)
     for mask, label, colour in ((~is_old, "for the first time", COLOURS[0]), (is_old, "seen before", COLOURS[1])):
@@ -186,15 +135,8 @@ def plot_responses(seconds, halves, labels):
     halves : sequence of (n_lags, n_voxels) float
         One estimate each, percent of the voxel's mean.
     labels : list of str, (n_voxels,)
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
-    import matplotlib.pyplot as plt
-
-    size = (max(5, 1.8 * len(labels)), 2.8)
-    figure, axes = plt.subplots(1, len(labels), figsize=size, sharey=True, layout="constrained", squeeze=False)
+    figure, axes = new_panels(1, len(labels), max(5, 1.8 * len(labels)), 2.8, sharey=True)
     for ax, curves, label in zip(axes[0], np.moveaxis(np.array(halves), 2, 0), labels, strict=True):
         for runs, style, colour, curve in zip(("odd runs", "even runs"), ("-", "--"), COLOURS, curves, strict=False):
             ax.plot(seconds, curve, style, color=colour, linewidth=1.4, label=runs)
@@ -215,15 +157,8 @@ def plot_repeats(first, second, labels):
     first, second : (n_images, n_voxels) float
         Percent signal change.
     labels : list of str, (n_voxels,)
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
-    import matplotlib.pyplot as plt
-
-    size = (2.9 * len(labels), 3.1)
-    figure, axes = plt.subplots(1, len(labels), figsize=size, squeeze=False, layout="constrained")
+    figure, axes = new_panels(1, len(labels), 2.9 * len(labels), 3.1)
     for ax, x, y, label in zip(axes[0], first.T, second.T, labels, strict=True):
         ends = [min(x.min(), y.min()), max(x.max(), y.max())]
         ax.plot(ends, ends, color=REFERENCE, linewidth=0.8, linestyle=":")

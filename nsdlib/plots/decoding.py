@@ -1,8 +1,8 @@
-"""Figures of decoders and latents (notebooks 03 and 04). They draw; what they draw is computed elsewhere."""
+"""Figures of decoders and latents (notebooks 03 and 04)."""
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, REFERENCE, new_axes
+from nsdlib.plots.style import COLOURS, REFERENCE, draw_band, draw_intervals, new_axes, new_panels
 
 DECODER_COLOURS = dict(zip(("gru", "cnn", "transformer", "ridge", "gated_mlp", "roi_gru"), COLOURS, strict=False))
 USED = {"alone": "the region alone", "without": "all voxels but the region"}
@@ -19,7 +19,6 @@ def plot_learning(errors, *, lines=None, ax=None):
         Decoder to its validation error.
     lines : dict of str to float, optional
         Levels without epochs: another decoder, or the floor.
-    ax : matplotlib axes, optional
     """
     ax = ax or new_axes(6.5, 3.4)
     for name, values in errors.items():
@@ -47,23 +46,16 @@ def plot_errors(table, floor, *, n_parameters=None):
         Measure to the error of the mean latent.
     n_parameters : dict of str to int, optional
         Written under the names of the decoders.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
-    import matplotlib.pyplot as plt
-
+    figure, axes = new_panels(1, table.sizes["measure"], 8, 3.2)
     names = list(table.decoder.values)
-    figure, axes = plt.subplots(1, table.sizes["measure"], figsize=(8, 3.2), layout="constrained", squeeze=False)
+    counts = [f"\n{n_parameters[name] / 1e6:.1f} M" if n_parameters else "" for name in names]
     for ax, measure in zip(axes[0], table.measure.values, strict=True):
-        part, positions = table.sel(measure=measure), np.arange(len(names))
-        colours = [DECODER_COLOURS.get(name, "black") for name in names]
-        ax.vlines(positions, part.low, part.high, color=colours)
-        ax.scatter(positions, part["mean"], color=colours, zorder=3)
         ax.axhline(floor[measure], color=REFERENCE, linestyle=":", label="floor: mean latent")
-        counts = [f"{name}\n{n_parameters[name] / 1e6:.1f} M" if n_parameters else name for name in names]
-        ax.set_xticks(positions, counts)
+        for position, name in enumerate(names):
+            errors = table.sel(measure=measure, decoder=name)
+            draw_intervals(ax, position, errors, color=DECODER_COLOURS.get(name, "black"))
+        ax.set_xticks(range(len(names)), [name + count for name, count in zip(names, counts, strict=True)])
         ax.set_xlim(-0.5, len(names) - 0.5)
         ax.margins(y=0.15)
         ax.set_title(f"{measure.upper()} ↓")
@@ -84,7 +76,6 @@ def plot_layers(explained, resolutions, *, ax=None):
         Values below -0.5 are drawn as triangles at -0.5.
     resolutions : (n_layers,) int
         Rows of each layer's latents.
-    ax : matplotlib axes, optional
     """
     ax = ax or new_axes(7.5, 3.4)
     resolutions = np.asarray(resolutions)
@@ -113,75 +104,50 @@ def plot_region_scores(table):
     ----------
     table : xarray.Dataset
         mean, low, high over (target, used, region), see `statistics.summary`; the last region is all voxels.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
-    import matplotlib.pyplot as plt
-
-    size = (4.2 * table.sizes["target"], 3.6)
-    figure, axes = plt.subplots(
-        1, table.sizes["target"], figsize=size, layout="constrained", squeeze=False, sharey=True
-    )
-    names = list(table.region.values)
+    figure, axes = new_panels(1, table.sizes["target"], 4.2 * table.sizes["target"], 3.6, sharey=True)
+    names = list(table.region.values[:-1])
     for ax, target in zip(axes[0], table.target.values, strict=True):
-        for used, shift, mark in (("alone", -0.13, "o"), ("without", 0.13, "s")):
-            part = table.sel(target=target, used=used).isel(region=slice(-1))
-            middle, low, high = (part[name].values for name in ("mean", "low", "high"))
-            positions, colour = np.arange(len(middle)) + shift, COLOURS[used == "without"]
-            ax.vlines(positions, low, high, color=colour)
-            ax.plot(positions, middle, mark, color=colour, markersize=5, label=USED[used])
+        for used, shift, marker, colour in (("alone", -0.13, "o", COLOURS[0]), ("without", 0.13, "s", COLOURS[1])):
+            part = table.sel(target=target, used=used, region=names)
+            draw_intervals(ax, np.arange(len(names)) + shift, part, color=colour, marker=marker, label=USED[used])
         all_voxels = table.sel(target=target, used="alone").isel(region=-1)
         ax.axhspan(all_voxels.low, all_voxels.high, color=COLOURS[2], alpha=0.25, linewidth=0)
         ax.axhline(all_voxels["mean"], color=COLOURS[2], linewidth=1, label="all voxels")
         ax.axhline(0.5, color=REFERENCE, linestyle=":", label="chance")
-        ax.set_xticks(range(len(names) - 1), names[:-1], rotation=45, ha="right")
+        ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
         ax.set_title(target)
-    axes[0][0].set_ylabel("two-way identification ↑")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    axes[0, 0].set_ylabel("two-way identification ↑")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.suptitle(f"What regions tell ({100 * table.level:.0f} % intervals, n = {table.n} test images)")
     return figure
 
 
-def plot_regimes(scores):
+def plot_regimes(gains):
     """Draw by how much one decoder beats another in each regime: rows are responses, columns images and signal to noise.
 
     Parameters
     ----------
-    scores : pandas.DataFrame
-        One row a fit: response, images, snr, seed, decoder ("ridge", "gru", "mean of both"; others are left out) and explained
-        (variance), all of one target, which is named where there is such a column.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    gains : xarray.Dataset
+        See `ablation.regime_gains`.
     """
-    import matplotlib.pyplot as plt
+    import seaborn as sns
 
-    wide = scores.pivot_table(index=["response", "images", "snr", "seed"], columns="decoder", values="explained")
-    rows, columns = list(dict.fromkeys(scores.response)), sorted(set(zip(scores.images, scores.snr, strict=True)))
-    pairs = {"gru minus ridge": ("gru", "ridge"), "mean of both minus the better one": ("mean of both", None)}
-    size = (7, 2.4 + 1.1 * len(rows))
-    figure, axes = plt.subplots(2, 1, figsize=size, layout="constrained", sharex=True)
-    for ax, (title, (decoder, other)) in zip(axes, pairs.items(), strict=True):
-        best = wide[other] if other else wide[["gru", "ridge"]].max(axis=1)
-        gain = (wide[decoder] - best).groupby(["response", "images", "snr"], sort=False).agg(["mean", "min", "max"])
-        cells = np.array([[gain.loc[(row, *column)] for column in columns] for row in rows])  # (rows, columns, 3)
-        reach = np.abs(gain.values).max()
-        image = ax.imshow(cells[..., 0], cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto")
-        for (y, x), middle in np.ndenumerate(cells[..., 0]):
-            low, high = cells[y, x, 1:]
-            colour = "white" if abs(middle) > 0.6 * reach else "black"
-            words = f"{middle:+.3f}\n{low:+.2f} to {high:+.2f}"
-            ax.text(x, y, words, ha="center", va="center", fontsize=7, color=colour)
-        ax.set_xticks(range(len(columns)), [f"{images:,} images\nSNR {snr:g}" for images, snr in columns], fontsize=8)
-        ax.set_yticks(range(len(rows)), rows)
-        ax.set_title(title)
-        ax.grid(visible=False)
-        figure.colorbar(image, ax=ax, label="difference in\nexplained variance")
-    predicted = f"Predicted: {scores.target.unique().item()}. " if "target" in scores else ""
-    figure.suptitle(f"{predicted}In each cell: mean and range of {scores.seed.nunique()} seeds")
+    gains = gains.stack(regime=["images", "snr"])
+    names = [f"{images:,} images\nSNR {snr:g}" for images, snr in gains.regime.values]
+    figure, axes = new_panels(gains.sizes["difference"], 1, 7, 2.4 + 1.1 * gains.sizes["response"], sharex=True)
+    bar = {"label": "difference in\nexplained variance"}
+    pale = sns.diverging_palette(20, 250, s=90, l=65, as_cmap=True)  # black letters can be read on all of it
+    for ax, difference in zip(axes[:, 0], gains.difference.values, strict=True):
+        part = gains.sel(difference=difference)
+        texts = np.vectorize("{:+.3f}\n{:+.2f} to {:+.2f}".format)(part["mean"], part.low, part.high)
+        reach = float(np.abs(part.to_array()).max())
+        colours = {"cmap": pale, "vmin": -reach, "vmax": reach, "cbar_kws": bar}
+        sns.heatmap(part["mean"], annot=texts, fmt="", annot_kws={"fontsize": 7, "color": "black"}, ax=ax, **colours)
+        ax.set_xticks(np.arange(len(names)) + 0.5, names, fontsize=8)
+        ax.set_yticks(np.arange(len(part.response)) + 0.5, part.response.values, rotation=0)
+        ax.set_title(difference)
+    figure.suptitle(f"Predicted: {gains.target}. In each cell: mean and range of {gains.n_seeds} seeds")
     return figure
 
 
@@ -194,10 +160,6 @@ def plot_latent_size(table, costs):
         mean, low, high over (n_layers, system, measure), see `statistics.summary`; systems "decoded", "oracle", "floor".
     costs : dict of str to (n_layer_counts,) float
         Label of an axis to the cost at each number of layers.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     import matplotlib.pyplot as plt
 
@@ -208,9 +170,8 @@ def plot_latent_size(table, costs):
     paid = below.subplots(1, len(costs), squeeze=False)[0]
     for ax, measure in zip(scores, table.measure.values, strict=True):
         for system in table.system.values:
-            part, colour = table.sel(measure=measure, system=system), SYSTEM_COLOURS[str(system)]
-            ax.fill_between(counts, part.low, part.high, color=colour, alpha=0.2, linewidth=0)
-            ax.plot(counts, part["mean"], "o-", color=colour, markersize=4, label=system)
+            part = table.sel(measure=measure, system=system)
+            draw_band(ax, counts, part, color=SYSTEM_COLOURS[str(system)], label=system)
         ax.set_title(f"{measure} ↑")
     for ax, (label, values) in zip(paid, costs.items(), strict=True):
         ax.plot(counts, values, "s-", color=COLOURS[1], markersize=4)

@@ -100,10 +100,6 @@ def hrf_explorer(run):
     ----------
     run : nsdlib.params.Run
         Needs the artifact `glm` (notebook 01) and the time series of session 1.
-
-    Returns
-    -------
-    Explorer
     """
 
     def controls(fits):
@@ -133,10 +129,6 @@ def roi_explorer(run):
     ----------
     run : nsdlib.params.Run
         Needs the artifact `betas` (notebook 02), and single trials: `glm` or the betas of the files, as the run says.
-
-    Returns
-    -------
-    Explorer
     """
 
     def controls(regions):
@@ -163,10 +155,6 @@ def reconstruction_explorer(run):
     ----------
     run : nsdlib.params.Run
         Needs the artifacts `ablation` (notebook 03) and `reconstruction` (notebook 05), and the run's models.
-
-    Returns
-    -------
-    Explorer
     """
 
     def controls(reconstruction):
@@ -193,18 +181,12 @@ def reconstruction_explorer(run):
 def what_if(run):
     """Silence or drive a region in the pattern of a test image, and see what ridges and both stages make of it.
 
+    All three targets are read by ridges, whatever decoder the run has, and given back their spread as in training.
+
     Parameters
     ----------
     run : nsdlib.params.Run
         Needs the artifacts `betas`, `targets`, `embeddings` and `reconstruction` (notebooks 02, 03 and 05), and the run's models.
-
-    Returns
-    -------
-    Explorer
-
-    Notes
-    -----
-    All three targets are read by ridges, whatever decoder the run has, and given back their spread as in training.
     """
 
     def controls(alteration):

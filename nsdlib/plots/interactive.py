@@ -29,14 +29,9 @@ class Html:
     Parameters
     ----------
     text : str
-        HTML.
+        HTML; a ValueError when it is larger than `LARGEST`.
     description : str
         One line, for where HTML cannot be shown.
-
-    Raises
-    ------
-    ValueError
-        When the text is larger than `LARGEST`.
     """
 
     def __init__(self, text, description):
@@ -106,16 +101,11 @@ def steps(frames, *, title=None, names=None, side=128):
     frames : dict of str to dict of str to (n_images, rows, columns, 3) uint8
         Label of a frame, such as "noise 64", to what it shows: label to images. The same number of images everywhere.
     title, names, side
-        As in `compare`.
+        As in `compare`, whose errors it raises too.
 
     Returns
     -------
     Html
-
-    Raises
-    ------
-    ValueError
-        When there is no frame, when images differ in number or are no images, and as `Html`.
     """
     if not frames:
         raise ValueError("steps needs at least one frame, got none.")
@@ -152,7 +142,7 @@ def gallery(
     categories : dict of str to (n_images,) bool, optional
         Which images the reader can choose to see alone; they may overlap.
     names, side
-        As in `compare`.
+        As in `compare`, whose errors it raises too.
     n_percentiles : int
         How many images are shown at first, at evenly spaced percentiles of the score: with the best and the worst on the page.
     max_images : int
@@ -161,11 +151,6 @@ def gallery(
     Returns
     -------
     Html
-
-    Raises
-    ------
-    ValueError
-        When numbers of images differ, when there is no score or an unknown one in `lower_is_better`, and as `Html`.
     """
     names, categories = _names(pictures, names), categories or {}
     _check_values(values, lower_is_better, categories, len(names))
@@ -249,19 +234,9 @@ def _column(kinds, name, side, classes=""):
 
 
 def image(pixels, alt, side, more="", *, quality=QUALITY):
-    """Return an image as HTML that holds it.
+    """Return an image (rows, columns, 3) uint8 as HTML that holds it, `side` pixels at most, as WebP of a quality from 0 to 100.
 
-    Parameters
-    ----------
-    pixels : (rows, columns, 3) uint8
-    alt : str
-        What it shows, for those who cannot see it.
-    side : int
-        Pixels of the longer side at most.
-    more : str
-        Further attributes of the tag.
-    quality : int
-        Of WebP, 0 to 100.
+    `alt` says what it shows, for those who cannot see it; `more` is further attributes of the tag.
     """
     picture = Image.fromarray(pixels)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)

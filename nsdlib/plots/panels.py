@@ -5,8 +5,7 @@ Each function returns a sentence, and a dict of alternative text to matplotlib f
 
 import numpy as np
 
-from nsdlib.plots.brain import plot_boxes, plot_fits, plot_map
-from nsdlib.plots.data import plot_regions
+from nsdlib.plots.brain import plot_boxes, plot_fits, plot_map, plot_regions
 from nsdlib.plots.pictures import plot_grid
 from nsdlib.plots.style import new_axes
 
@@ -14,11 +13,7 @@ from nsdlib.plots.style import new_axes
 def plot_voxel(fits, results):
     """Draw a voxel on its slice, what each HRF explains of it, and its series with all fits.
 
-    Parameters
-    ----------
-    fits : explorations.VoxelFits
-    results : xarray.Dataset
-        From its `compute`.
+    Takes an `explorations.VoxelFits` and what its `compute` returned.
     """
     (x, y, z), chosen, r2, peaks = results.position, results.chosen, results.r2.values, fits.peaks
     label = "Peak of the HRF, seconds"
@@ -39,18 +34,9 @@ def plot_voxel(fits, results):
 
 
 def plot_measure(background, masks, slices, values, *, label):
-    """Draw where regions lie, and the spread of a measure over their voxels.
+    """Draw where regions lie, and the spread of a measure, `label`, over their voxels.
 
-    Parameters
-    ----------
-    background : (X, Y, Z) float
-    masks : dict of str to (X, Y, Z) bool
-    slices : sequence of int
-        Indices along the third axis.
-    values : dict of str to (n,) float
-        Region to the measure in its voxels.
-    label : str
-        Name of the measure.
+    The first four arguments are the background and what `explorations.RegionMeasures.compute` returned.
     """
     brain = plot_regions(background, masks, slices=slices)
     brain.suptitle("The regions on their slices")
@@ -61,14 +47,7 @@ def plot_measure(background, masks, slices, values, *, label):
 
 
 def plot_stages(images, scores):
-    """Draw one image as seen, rough and refined, with the scores that need no network.
-
-    Parameters
-    ----------
-    images : dict of str to (rows, columns, 3) uint8
-    scores : dict of str to (PixCorr, SSIM)
-        Both from `explorations.Reconstruction.compute`.
-    """
+    """Draw one image as seen, rough and refined, with the scores that need no network, from `Reconstruction.compute`."""
     words = "; ".join(f"{stage} PixCorr {r:.2f}, SSIM {similarity:.2f}" for stage, (r, similarity) in scores.items())
     figure = _draw_pictures({"": list(images.values())}, list(images))
     sentence = f"This image alone: {words}. Whether a setting is better, only many images can tell."
@@ -76,18 +55,9 @@ def plot_stages(images, scores):
 
 
 def plot_alteration(seen, rough, refined, moved, *, region, n_voxels):
-    """Draw one image from a pattern as measured, with a region altered, and with other voxels altered.
+    """Draw one image from a pattern as measured, with a region altered, and with as many other voxels altered (`n_voxels`).
 
-    Parameters
-    ----------
-    seen : (rows, columns, 3) uint8
-    rough, refined : (3, rows, columns, 3) uint8
-        In that order.
-    moved : (region, others) float
-        Grey levels by which the altered patterns move the refined image.
-    region : str
-    n_voxels : int
-        How many were altered.
+    The first four arguments are what `explorations.RegionAlteration.compute` returned.
     """
     titles = ["seen", "as measured", f"{region} altered", "others altered"]
     figure = _draw_pictures({"rough": [seen, *rough], "refined": [seen, *refined]}, titles)

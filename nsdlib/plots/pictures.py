@@ -1,8 +1,8 @@
-"""Figures of reconstructions and their scores (notebooks 05 to 08). They draw; what they draw is computed elsewhere."""
+"""Figures of reconstructions and their scores (notebooks 05 to 08)."""
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, REFERENCE, new_axes
+from nsdlib.plots.style import COLOURS, REFERENCE, draw_band, draw_intervals, new_axes, new_panels
 
 PANEL = 1.15  # inches an image
 ROLE_COLOURS = {
@@ -12,6 +12,7 @@ ROLE_COLOURS = {
     "left out": COLOURS[1],
     "retrieval": COLOURS[3],
 }
+CHANCE = {"color": REFERENCE, "linewidth": 1, "linestyle": ":", "label": "chance, where there is one"}
 ROLE_MARKERS = {"decoded": "o", "floor": "v", "ceiling": "^", "left out": "s", "retrieval": "D"}
 
 
@@ -25,17 +26,11 @@ def plot_grid(rows, *, titles=None, title=None):
     titles : list of str, optional
         One a column.
     title : str, optional
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
-    import matplotlib.pyplot as plt
-
     n_images = len(next(iter(rows.values())))
     n_columns = max(1, n_images)
-    size = (PANEL * n_columns + 1.3, PANEL * len(rows) + 0.35 * bool(titles) + 0.35 * bool(title))
-    figure, axes = plt.subplots(len(rows), n_columns, figsize=size, squeeze=False, layout="constrained")
+    height = PANEL * len(rows) + 0.35 * bool(titles) + 0.35 * bool(title)
+    figure, axes = new_panels(len(rows), n_columns, PANEL * n_columns + 1.3, height)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
     for row, (label, images) in zip(axes, rows.items(), strict=True):
         row[0].set_ylabel(label, rotation=0, ha="right", va="center")
@@ -62,32 +57,19 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
         Gives labels, chance and direction.
     roles : dict of str to str
         System to "decoded", "floor", "retrieval", "ceiling" or "left out"; systems are drawn in this order, from above.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, 4, figsize=(10, 0.42 * len(roles) + 2.4), sharey=True, layout="constrained")
-    height = np.arange(len(roles))[::-1]
-    for ax, (name, metric) in zip(axes.flat, metrics.items(), strict=True):
-        part = table.sel(metric=name, system=list(roles))
-        _draw_chance(ax.axvline, metric)
-        for y, (system, role) in zip(height, roles.items(), strict=True):
-            interval = part.sel(system=system)
-            ax.hlines(y, interval.low, interval.high, color=ROLE_COLOURS[role])
-            ax.plot(interval["mean"], y, ROLE_MARKERS[role], color=ROLE_COLOURS[role], markersize=5)
-        ax.set_title(f"{metric.label} {'↑' if metric.higher_is_better else '↓'}")
-        ax.set_ylim(-0.6, len(roles) - 0.4)
+    figure, panels = _metric_panels(metrics, 0.42 * len(roles) + 2.4, sharey=True)
+    for name, ax in panels.items():
+        for height, (system, role) in enumerate(roles.items()):
+            interval = table.sel(metric=name, system=system)
+            look = {"color": ROLE_COLOURS[role], "marker": ROLE_MARKERS[role], "label": role}
+            draw_intervals(ax, height, interval, across=True, **look)
+        if metrics[name].chance is not None:
+            ax.axvline(metrics[name].chance, **CHANCE)
+        ax.set_ylim(len(roles) - 0.4, -0.6)  # the first system above
         ax.margins(x=0.12)
-    axes[0, 0].set_yticks(height, list(roles))
-    handles = [
-        plt.Line2D([], [], color=ROLE_COLOURS[role], marker=ROLE_MARKERS[role], label=role)
-        for role in dict.fromkeys(roles.values())
-    ]
-    handles.append(plt.Line2D([], [], color=REFERENCE, linestyle=":", label="chance, where there is one"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.axes[0].set_yticks(range(len(roles)), list(roles))
+    _draw_legend(figure)
     figure.suptitle(f"{title} (mean and {100 * table.level:.0f} % interval, n = {table.n} images; arrows: better)")
     return figure
 
@@ -102,31 +84,23 @@ def plot_noise_curves(table, metrics, *, reference=None):
     metrics : dict of str to metrics.Metric
     reference : pandas.DataFrame, optional
         The paper's values, amplitudes by metrics; drawn thin.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, 4, figsize=(10, 5), sharex=True, layout="constrained")
-    positions = np.arange(table.sizes["amplitude"])
-    for ax, (name, metric) in zip(axes.flat, metrics.items(), strict=True):
+    figure, panels = _metric_panels(metrics, 5, sharex=True)
+    amplitudes = table.amplitude.values
+    positions = np.arange(len(amplitudes))
+    for name, ax in panels.items():
         for colour, stage in zip(COLOURS, table.stage.values, strict=False):
-            part = table.sel(metric=name, stage=stage)
-            ax.fill_between(positions, part.low, part.high, color=colour, alpha=0.25, linewidth=0)
-            ax.plot(positions, part["mean"], "o-", color=colour, markersize=4, label=f"{stage} image")
-        if reference is not None and set(table.amplitude.values) <= set(reference.index):
-            printed = reference.loc[list(table.amplitude.values), name]
+            draw_band(ax, positions, table.sel(metric=name, stage=stage), color=colour, label=f"{stage} image")
+        if reference is not None and set(amplitudes) <= set(reference.index):
+            printed = reference.loc[list(amplitudes), name]
             ax.plot(positions, printed, color=REFERENCE, linewidth=1, linestyle="--", label="paper, other networks")
-        _draw_chance(ax.axhline, metric)
-        kind = "semantic" if metric.semantic else "low level"
-        ax.set_title(f"{metric.label} {'↑' if metric.higher_is_better else '↓'} ({kind})")
-        ax.set_xticks(positions, [f"{amplitude:g}" for amplitude in table.amplitude.values])
-    for ax in axes[1]:
+        if metrics[name].chance is not None:
+            ax.axhline(metrics[name].chance, **CHANCE)
+        ax.set_title(f"{_label(metrics[name])} ({'semantic' if metrics[name].semantic else 'low level'})")
+        ax.set_xticks(positions, [f"{amplitude:g}" for amplitude in amplitudes])
+    for ax in figure.axes[4:]:
         ax.set_xlabel("amplitude of the noise (not to scale)")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    _draw_legend(figure)
     shown = f"mean and {100 * table.level:.0f} % interval, n = {table.n} images"
     figure.suptitle(f"Scores against noise on the rough image, in grey levels ({shown})")
     return figure
@@ -141,7 +115,6 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
         Ranks scaled to 0 for the worst and 1 for the best, see `selection.relative_rank`.
     marked : dict of str to (n,) int, optional
         Label to positions of images drawn in colour.
-    ax : matplotlib axes, optional
     """
     ax = ax or new_axes(4.6, 4.2)
     ax.axhline(0.5, color=REFERENCE, linewidth=0.8, linestyle=":")
@@ -173,37 +146,42 @@ def plot_group(table, metrics, *, system="refined"):
     metrics : dict of str to metrics.Metric
     system : str
         Named in the title.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
-    import matplotlib.pyplot as plt
-
+    figure, panels = _metric_panels(metrics, 4.6, sharex=True)
     subjects = list(table.subject.values)
-    figure, axes = plt.subplots(2, 4, figsize=(10, 4.6), sharex=True, layout="constrained")
-    for ax, (name, metric) in zip(axes.flat, metrics.items(), strict=True):
-        part, positions = table.sel(metric=name), np.arange(len(subjects))
-        ax.vlines(positions, part.low, part.high, color=COLOURS[0])
-        ax.plot(positions, part["mean"], "o", color=COLOURS[0], markersize=5)
-        ax.axhline(part["mean"].mean(), color=COLOURS[1], linewidth=1)
-        _draw_chance(ax.axhline, metric)
-        ax.set_title(f"{metric.label} {'↑' if metric.higher_is_better else '↓'}")
-        ax.set_xticks(positions, subjects)
+    for name, ax in panels.items():
+        part = table.sel(metric=name)
+        look = {"color": COLOURS[0], "label": "subject, interval over images"}
+        draw_intervals(ax, np.arange(len(subjects)), part, **look)
+        ax.axhline(part["mean"].mean(), color=COLOURS[1], linewidth=1, label="mean of subjects")
+        if metrics[name].chance is not None:
+            ax.axhline(metrics[name].chance, **CHANCE)
+        ax.set_xticks(range(len(subjects)), subjects)
         ax.set_xlim(-0.6, len(subjects) - 0.4)
-    handles = [
-        plt.Line2D([], [], color=COLOURS[0], marker="o", label="subject, interval over images"),
-        plt.Line2D([], [], color=COLOURS[1], label="mean of subjects"),
-        plt.Line2D([], [], color=REFERENCE, linestyle=":", label="chance, where there is one"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    _draw_legend(figure)
     n = f"n = {len(subjects)} subject{'s' * (len(subjects) > 1)}"
     shown = f"mean and {100 * table.level:.0f} % interval over each one's images, {n}"
     figure.suptitle(f"The {system} images of each subject ({shown}; arrows: better)")
     return figure
 
 
-def _draw_chance(line, metric):
-    """A dotted line at the level of chance, for scores that have one; `line` is axhline or axvline of the axes."""
-    if metric.chance is not None:
-        line(metric.chance, color=REFERENCE, linewidth=0.8, linestyle=":")
+def _metric_panels(metrics, height, **shared):
+    """A figure with a panel a metric, its label and direction above it, and its axes by the metrics' names."""
+    figure, axes = new_panels(2, 4, 10, height, **shared)
+    panels = dict(zip(metrics, axes.flat, strict=True))
+    for name, ax in panels.items():
+        ax.set_title(_label(metrics[name]))
+    return figure, panels
+
+
+def _label(metric):
+    """A metric's label with an arrow in its better direction."""
+    return f"{metric.label} {'↑' if metric.higher_is_better else '↓'}"
+
+
+def _draw_legend(figure):
+    """What is drawn in any panel, each label once, below all panels."""
+    handles = {}
+    for ax in figure.axes:
+        handles |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles))

@@ -31,7 +31,7 @@ def export(figure, folder, name, *, width, title, description, source=""):
     ----------
     figure : matplotlib.figure.Figure
         Laid out by an engine, as all of this package are. It keeps its new size.
-    folder : path-like
+    folder : Path
         Made when it is not there; files of the same name are replaced.
     name : str
         Of the files, without ending.
@@ -45,7 +45,6 @@ def export(figure, folder, name, *, width, title, description, source=""):
     Returns
     -------
     list of Path
-        The files.
 
     Raises
     ------

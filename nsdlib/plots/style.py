@@ -1,5 +1,7 @@
 """The look of every figure: colours that colour-blind readers can tell apart, quiet axes, letters that print."""
 
+import numpy as np
+
 # Okabe & Ito (2008), darkest contrasts first; yellow is left out, it vanishes on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 REFERENCE = "0.55"  # floors, ceilings, chance
@@ -36,6 +38,26 @@ def use_style():
 
 def new_axes(width, height):
     """Return the axes of a new figure, width by height inches."""
+    return new_panels(1, 1, width, height)[1][0, 0]
+
+
+def new_panels(n_rows, n_columns, width, height, **shared):
+    """Return a new figure, width by height inches, and its axes (n_rows, n_columns); `shared` is sharex and sharey."""
     import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+    size = (width, height)
+    return plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained", **shared)
+
+
+def draw_intervals(ax, positions, table, *, color, marker="o", label=None, across=False):
+    """Draw the means of a `statistics.summary` of one dimension as markers on their intervals; `across` draws them along x."""
+    mean, low, high = (np.atleast_1d(table[name]) for name in ("mean", "low", "high"))
+    reach = np.maximum([mean - low, high - mean], 0)  # rounding can put the end of an interval beside its mean
+    places = {"x": mean, "y": positions, "xerr": reach} if across else {"x": positions, "y": mean, "yerr": reach}
+    ax.errorbar(**places, fmt=marker, color=color, markersize=5, label=label)
+
+
+def draw_band(ax, positions, table, *, color, label=None):
+    """Draw the means of a `statistics.summary` of one dimension as a line, their intervals as a band around it."""
+    ax.fill_between(positions, table.low, table.high, color=color, alpha=0.2, linewidth=0)
+    ax.plot(positions, table["mean"], "o-", color=color, markersize=4, label=label)

@@ -70,11 +70,6 @@ def fit_seeds(name, train, *, seeds, fit=networks.fit, **settings) -> list[Fitte
     **settings
         See `options`.
 
-    Returns
-    -------
-    list of Fitted
-        One a seed.
-
     Raises
     ------
     ValueError
@@ -102,21 +97,12 @@ def _fit_ridge(decoder, train, seeds):
 
 
 def image_errors(truth, predicted) -> np.ndarray:
-    """Compute the mean squared and mean absolute error of each image.
+    """Compute the mean squared and mean absolute error of each image: (2, n_images) float64, in the order of `MEASURES`.
 
     Parameters
     ----------
     truth, predicted : (n_images, n_latents) arrays
-
-    Returns
-    -------
-    (2, n_images) float64
-        In the order of `MEASURES`.
-
-    Raises
-    ------
-    ValueError
-        When the two differ in shape.
+        Other shapes raise a ValueError.
     """
     if truth.shape != predicted.shape:
         raise ValueError(
@@ -184,8 +170,6 @@ def explained_variance(errors, floor, *, n_bootstrap=2000, seed=0) -> dict:
     ----------
     errors, floor : (n_images,) arrays
         Mean squared errors of each image: of a decoder, and of the mean latent.
-    n_bootstrap, seed : int
-        See `statistics.bootstrap_means`.
 
     Returns
     -------
@@ -199,7 +183,7 @@ def explained_variance(errors, floor, *, n_bootstrap=2000, seed=0) -> dict:
 
 
 def explained_by_layer(truth, predicted, mean, *, sizes) -> np.ndarray:
-    """Compute the explained variance of each VDVAE layer's latents.
+    """Compute the explained variance of each VDVAE layer's latents: (n_layers,) float64.
 
     Parameters
     ----------
@@ -207,16 +191,7 @@ def explained_by_layer(truth, predicted, mean, *, sizes) -> np.ndarray:
     mean : (n_latents,) array
         Mean latent of the training images, the floor.
     sizes : sequence of int
-        Number of latents of each layer, in order; their sum is n_latents.
-
-    Returns
-    -------
-    (n_layers,) float64
-
-    Raises
-    ------
-    ValueError
-        When the sizes do not add up.
+        Number of latents of each layer, in order; a ValueError when they do not add up to n_latents.
     """
     if sum(sizes) != truth.shape[1]:
         raise ValueError(
@@ -243,6 +218,31 @@ def regimes():
     return pd.read_csv(Path(__file__).with_name("regimes.csv"))
 
 
+def regime_gains(scores):
+    """Compute by how much one decoder beats another in each simulated regime.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        Rows of `regimes` with one target.
+
+    Returns
+    -------
+    xarray.Dataset
+        mean, low, high over (difference, response, images, snr): differences in explained variance, their mean and range over
+        seeds; attributes target and n_seeds.
+    """
+    import xarray as xr
+
+    axes = ["response", "images", "snr", "seed", "decoder"]
+    explained = scores.set_index(axes).explained.to_xarray()
+    ridge, gru, both = (explained.sel(decoder=name, drop=True) for name in ("ridge", "gru", "mean of both"))
+    gains = {"gru minus ridge": gru - ridge, "mean of both minus the better one": both - np.maximum(gru, ridge)}
+    gain = xr.concat(gains.values(), xr.Variable("difference", list(gains)))
+    attributes = {"target": scores.target.unique().item(), "n_seeds": gain.sizes["seed"]}
+    return xr.Dataset({"mean": gain.mean("seed"), "low": gain.min("seed"), "high": gain.max("seed")}, attrs=attributes)
+
+
 def by_region(X, in_region, targets, *, alphas, device="cpu"):
     """Compute the two-way identification by a ridge on each region alone, and on all voxels without it.
 
@@ -257,18 +257,17 @@ def by_region(X, in_region, targets, *, alphas, device="cpu"):
     alphas : sequence of float
         Penalties; each fit takes the one with the smallest leave-one-out error on training images. Give several: regions differ
         in size, and a penalty published for all voxels (`store.zoo.alphas`) does not suit a small region.
-    device : torch.device or str
-        Of the fits.
 
     Returns
     -------
     xarray.DataArray
         (target, used, region, test_image): two-way identification of each test image among the others, by predictions and
         truth minus the training mean; chance is 0.5. `used` is "alone" or "without". The last region is all voxels, with
-        0.5 for "without". Kernels of all voxels and of one region are held at a time.
+        0.5 for "without".
     """
     import xarray as xr
 
+    # kernels of all voxels and of one region are held at a time
     scores, kernels = np.full((len(targets), 2, len(in_region) + 1, len(X[1])), 0.5), region_kernels(*X)
     scores[:, 0, -1] = _identification(kernels, targets, alphas, device)
     for region, voxels in enumerate(in_region):

@@ -7,8 +7,8 @@ import hashlib
 
 import numpy as np
 
+from nsdlib.core.scores.reliability import BATCH, ncsnr, noise_ceiling, trials_by_image
 from nsdlib.data.nsd import DEFAULT_VERSION, ROI_LABELS
-from nsdlib.study.reliability import BATCH, check_trials, ncsnr, noise_ceiling
 
 # region: (label volume, labels in it)
 REGIONS = {
@@ -50,23 +50,15 @@ def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
 def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
     """Return the single-trial betas that notebook 01 fitted, in the form of `read_trials`.
 
+    Voxels without a signal, NaN in the fit, are 0, as in NSD's own files.
+
     Parameters
     ----------
     glm : xarray.Dataset
-        The artifact of that name: betas_d (trial, roi_voxel), with these coordinates.
+        The artifact of that name: betas_d (trial, roi_voxel). A ValueError when its voxels are not those of the region.
     subject : nsd.NSDSubject
     roi : str
         Label volume that the artifact was made for.
-
-    Returns
-    -------
-    xarray.Dataset
-        See `read_trials`. Voxels without a signal, NaN in the fit, are 0, as in NSD's own files.
-
-    Raises
-    ------
-    ValueError
-        When the artifact's voxels are not those of the region.
     """
     mask = _mask(subject, roi) & subject.brainmask  # the fit has no others
     if not np.array_equal(glm.roi_voxel, np.flatnonzero(mask)):
@@ -131,17 +123,14 @@ def assemble(trials):
 
 
 def split_hash(images_train, images_test):
-    """Compute the hash that identifies a split into training and test images.
+    """Compute the hash of a split into training and test images.
+
+    The first 12 hexadecimal digits of sha256 over the ascending ids, written as "1,2,3;4,5": training, then test.
 
     Parameters
     ----------
     images_train, images_test : (n_images,) int
         0-based ids among the 73,000, in any order; an id that occurs several times counts once.
-
-    Returns
-    -------
-    str
-        The first 12 hexadecimal digits of sha256 over the ascending ids, written as "1,2,3;4,5": training, then test.
     """
     written = ";".join(",".join(map(str, np.unique(ids).tolist())) for ids in (images_train, images_test))
     return hashlib.sha256(written.encode()).hexdigest()[:12]
@@ -161,15 +150,8 @@ def average_repeats(betas, image_ids):
         Ids, ascending.
     means : (n_images, n_voxels) float32
     n_repeats : (n_images,) int
-
-    Raises
-    ------
-    ValueError
-        When the two do not have the same number of trials.
     """
-    check_trials(betas, image_ids)
-    images, row, n_repeats = np.unique(image_ids, return_inverse=True, return_counts=True)
-    order, first = np.argsort(row, kind="stable"), np.cumsum(n_repeats) - n_repeats
+    images, order, first, n_repeats = trials_by_image(betas, image_ids)
     means = np.empty((len(images), betas.shape[1]), dtype=np.float32)
     for start in range(0, betas.shape[1], BATCH):
         batch = betas[order, start : start + BATCH].astype(np.float64)

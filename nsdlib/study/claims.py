@@ -7,6 +7,7 @@ of tests. A claim that the results cannot decide gets no verdict but the reason.
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -44,75 +45,52 @@ class Claim:
     of_networks: bool = False
 
 
-def _systems(better, worse, metric, *, artifact="scores"):
-    """Scores of two systems of notebook 05, or of 09 (`controls`, which a run need not have made)."""
+def _compare(artifact, variable, along, first, second, **where):
+    """Values of two entries of a dimension of an artifact (of "amplitude" by position), None where a run has not both."""
 
     def pair(artifacts):
         if artifact not in artifacts:
             return None
-        values = artifacts[artifact].value.sel(metric=metric)
-        return values.sel(system=better).values, values.sel(system=worse).values
-
-    return pair
-
-
-def _noise(first, second, metric):
-    """Scores of refined images at two amplitudes of notebook 06, by position."""
-
-    def pair(artifacts):
-        values = artifacts["noise"].value.sel(stage="refined", metric=metric)
-        return values.isel(amplitude=first).values, values.isel(amplitude=second).values
-
-    return pair
-
-
-def _errors(worse, better, measure):
-    """Errors of two decoders' latents (notebook 03)."""
-
-    def pair(artifacts):
-        errors = artifacts["ablation"].errors.sel(measure=measure)
-        return errors.sel(decoder=worse).values, errors.sel(decoder=better).values
-
-    return pair
-
-
-def _layers(first, second, measure):
-    """Scores of rough images from two numbers of layers (notebook 04)."""
-
-    def pair(artifacts):
-        score = artifacts["latent_size"].score.sel(system="decoded", measure=measure)
-        if not {first, second} <= set(score.n_layers.values):
+        values = artifacts[artifact][variable].sel(where)
+        entries = [first, second] if along != "amplitude" else values.amplitude.values[[first, second]]
+        if not set(entries) <= set(values[along].values):
             return None
-        return score.sel(n_layers=first).values, score.sel(n_layers=second).values
+        return tuple(values.sel({along: entry}).values for entry in entries)
 
     return pair
 
+
+_errors = partial(_compare, "ablation", "errors", "decoder")  # the worse first
+_layers = partial(_compare, "latent_size", "score", "n_layers", system="decoded")
+_systems = partial(_compare, "scores", "value", "system")
+_decoders = partial(_compare, "controls", "value", "system")
+_noise = partial(_compare, "noise", "value", "amplitude", stage="refined")
 
 CLAIMS = (
     Claim("refined images are more like the seen ones with the GRU than with ridge (SSIM)", "5: by about 2 %",
-          _systems("refined, gru", "refined, ridge", "ssim", artifact="controls"), of_networks=True),
+          _decoders("refined, gru", "refined, ridge", metric="ssim"), of_networks=True),
     Claim("refined images are closer in meaning to the seen ones with the GRU than with ridge (CLIP)", "5: by about 4 %",
-          _systems("refined, gru", "refined, ridge", "clip", artifact="controls"), of_networks=True),
+          _decoders("refined, gru", "refined, ridge", metric="clip"), of_networks=True),
     Claim("the GRU's latents have a smaller MSE than ridge's", "4.2, Table 3: 0.0681 against 0.0690",
-          _errors("ridge", "gru", "mse"), of_networks=True),
+          _errors("ridge", "gru", measure="mse"), of_networks=True),
     Claim("ridge's latents have a smaller MAE than the GRU's", "4.2: no number",
-          _errors("gru", "ridge", "mae"), of_networks=True),
+          _errors("gru", "ridge", measure="mae"), of_networks=True),
     Claim("the GRU's latents have a smaller MSE than the CNN's", "4.1, Table 2: 0.0681 against 0.0683",
-          _errors("cnn", "gru", "mse"), of_networks=True),
+          _errors("cnn", "gru", measure="mse"), of_networks=True),
     Claim("the GRU's latents have a smaller MSE than the Transformer's", "4.1, Table 2: 0.0681 against 0.0685",
-          _errors("transformer", "gru", "mse"), of_networks=True),
+          _errors("transformer", "gru", measure="mse"), of_networks=True),
     Claim("15 layers do as well as 31 (SSIM of rough images, 0.01 allowed)", "5, Table 4: 0.370 against 0.374, refined",
-          _layers(15, 31, "SSIM"), allowed=0.01),
-    Claim("noise on the rough image costs structure (SSIM)", "4.3, Table 6: 0.361 to 0.140", _noise(0, -1, "ssim")),
+          _layers(15, 31, measure="SSIM"), allowed=0.01),
+    Claim("noise on the rough image costs structure (SSIM)", "4.3, Table 6: 0.361 to 0.140", _noise(0, -1, metric="ssim")),
     Claim("noise on the rough image does not cost meaning (CLIP, 0.02 allowed)", "4.3, Table 6: 0.914 to 0.939",
-          _noise(-1, 0, "clip"), allowed=0.02),
-    Claim("refining adds meaning (CLIP)", "4.4: no number", _systems("refined", "rough", "clip")),
-    Claim("refining adds meaning (Inception)", "4.4: no number", _systems("refined", "rough", "inception")),
-    Claim("refining gives up structure (PixCorr)", "", _systems("rough", "refined", "pixcorr")),
-    Claim("the brain adds meaning (CLIP, against prior only)", "", _systems("refined", "prior only", "clip")),
-    Claim("the brain adds structure (PixCorr, against prior only)", "", _systems("refined", "prior only", "pixcorr")),
+          _noise(-1, 0, metric="clip"), allowed=0.02),
+    Claim("refining adds meaning (CLIP)", "4.4: no number", _systems("refined", "rough", metric="clip")),
+    Claim("refining adds meaning (Inception)", "4.4: no number", _systems("refined", "rough", metric="inception")),
+    Claim("refining gives up structure (PixCorr)", "", _systems("rough", "refined", metric="pixcorr")),
+    Claim("the brain adds meaning (CLIP, against prior only)", "", _systems("refined", "prior only", metric="clip")),
+    Claim("the brain adds structure (PixCorr, against prior only)", "", _systems("refined", "prior only", metric="pixcorr")),
     Claim("generation beats retrieval (CLIP, against the nearest training image)", "",
-          _systems("refined", "nearest training image", "clip")),
+          _systems("refined", "nearest training image", metric="clip")),
 )  # fmt: skip
 
 
@@ -163,7 +141,7 @@ def measure(stores, *, n_bootstrap=2000, seed=0):
 
 
 def verdicts(tested, runs):
-    """Return the verdict on each claim.
+    """Return the verdict on each claim, statement to `statistics.verdict` or "not decidable" and the reason.
 
     Parameters
     ----------
@@ -171,11 +149,6 @@ def verdicts(tested, runs):
         From `measure`.
     runs : sequence of nsdlib.params.Run
         The runs of its subjects.
-
-    Returns
-    -------
-    dict of str to str
-        Statement to verdict: that of `statistics.verdict`, or "not decidable" and the reason.
     """
     epochs = min(run.max_epochs for run in runs)
 

@@ -17,7 +17,10 @@ PROTOCOLS = ("native", "brain_diffuser", "mindeye2")  # mindeye1 differs from mi
 
 
 def leave_out(stages, rough, tokens, ids) -> dict:
-    """Refine images with one source left out at a time.
+    """Refine images (n_images, rows, columns, 3) uint8 with one source left out at a time.
+
+    "no text" and "no vision" give the other tokens all the weight, "no rough image" starts from grey and pure noise, "no tokens"
+    refines without conditioning.
 
     Parameters
     ----------
@@ -26,12 +29,6 @@ def leave_out(stages, rough, tokens, ids) -> dict:
     tokens : dict of str to (n_images, n_tokens, n_features) float32
         As decoded.
     ids : (n_images,) int
-
-    Returns
-    -------
-    dict of str to (n_images, rows, columns, 3) uint8
-        "no text" and "no vision" give the other tokens all the weight, "no rough image" starts from grey and pure noise, "no
-        tokens" refines without conditioning.
     """
     return {
         "no text": stages.refine(rough, tokens, ids, text_weight=0.0),
@@ -42,7 +39,7 @@ def leave_out(stages, rough, tokens, ids) -> dict:
 
 
 def refine_by_decoder(stages, predicted, tokens, *, names=("gru", "ridge")) -> dict:
-    """Draw and refine the images of several latent decoders, with the same tokens.
+    """Draw and refine the images of several latent decoders, with the same tokens: dict of "refined, <decoder>" to images.
 
     Parameters
     ----------
@@ -52,11 +49,6 @@ def refine_by_decoder(stages, predicted, tokens, *, names=("gru", "ridge")) -> d
     tokens : dict of str to (n_images, n_tokens, n_features) float32
     names : sequence of str
         Decoders.
-
-    Returns
-    -------
-    dict of str to (n_images, rows, columns, 3) uint8
-        "refined, <decoder>".
     """
     ids = predicted.test_image.values
     latents = {name: predicted.sel(decoder=name).values for name in names}
@@ -97,7 +89,7 @@ def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):
 
 
 def score_under_protocols(run, store, stimulus, systems, *, ids, own):
-    """Score the same images under several protocols.
+    """Score the same images under several protocols: DataArray (protocol, system, metric, test_image), the run's own first.
 
     Parameters
     ----------
@@ -110,11 +102,6 @@ def score_under_protocols(run, store, stimulus, systems, *, ids, own):
     ids : (n_images,) int
     own : xarray.DataArray
         (system, metric, test_image): scores of the same systems under the run's own protocol.
-
-    Returns
-    -------
-    xarray.DataArray
-        (protocol, system, metric, test_image), the run's own protocol first.
     """
     import xarray as xr
 
@@ -128,17 +115,12 @@ def score_under_protocols(run, store, stimulus, systems, *, ids, own):
 
 
 def orders(means):
-    """Order the systems by each score under each protocol, best first.
+    """Order the systems by each score under each protocol, best first: DataFrame of scores by protocols, names joined by " > ".
 
     Parameters
     ----------
     means : xarray.DataArray
         (protocol, system, metric): mean scores.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Labels of the scores by protocols: the systems' names, joined by " > ".
     """
     import pandas as pd
 
@@ -159,7 +141,6 @@ def changes_with_noise(values, prior_only, *, n_bootstrap=2000, seed=0):
         (amplitude, metric, test_image): scores of refined images.
     prior_only : xarray.DataArray
         (metric,): mean scores of the two stages without the brain.
-    n_bootstrap, seed : int
 
     Returns
     -------
@@ -186,7 +167,6 @@ def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
     ----------
     values : xarray.DataArray
         (system, metric, test_image), the artifact `scores`.
-    n_bootstrap, seed : int
 
     Returns
     -------

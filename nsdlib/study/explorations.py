@@ -13,13 +13,7 @@ ALL_REGIONS = "all regions"
 
 
 class VoxelFits:
-    """Fits of all HRFs of the library to one voxel in one run of session 1.
-
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        Needs the artifact `glm` (notebook 01) and the time series of session 1.
-    """
+    """Fits of all HRFs of the library to one voxel in one run of session 1, of which the artifact `glm` is needed."""
 
     def __init__(self, run):
         from nsdlib.core.glm import hrf
@@ -61,17 +55,11 @@ class VoxelFits:
 
 
 class RegionMeasures:
-    """Where regions lie, and how well repeats agree in each.
-
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        Needs the artifact `betas` (notebook 02), and single trials: `glm` or the betas of the files, as the run says.
-    """
+    """Where regions lie, and how well repeats agree in each, from the artifact `betas` and single trials."""
 
     def __init__(self, run):
+        from nsdlib.core.scores.reliability import reliability
         from nsdlib.study.betas import read_trials, trials_from_glm
-        from nsdlib.study.reliability import reliability
 
         store, subject = Store(run), NSDSubject(run.data, run.subject, run.n_sessions)
         ceiling = store.load("betas").noise_ceiling.values
@@ -105,13 +93,7 @@ class RegionMeasures:
 
 
 class Reconstruction:
-    """A test image drawn and refined with other settings than the run's.
-
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        Needs the artifacts `ablation` (notebook 03) and `reconstruction` (notebook 05), and the run's models.
-    """
+    """A test image drawn and refined with other settings than the run's, from `ablation` and `reconstruction`."""
 
     def __init__(self, run):
         store = Store(run)
@@ -150,13 +132,6 @@ class Reconstruction:
 class RegionAlteration:
     """A test image from a pattern in which a region is silenced or driven, read by ridges and drawn by both stages.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        Needs the artifacts `betas`, `targets`, `embeddings` and `reconstruction` (notebooks 02, 03 and 05), and the run's models.
-
-    Notes
-    -----
     All three targets are read by ridges, whatever decoder the run has, and given back their spread as in training.
     """
 
@@ -217,6 +192,8 @@ def nearest_voxel(positions, target):
 def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
     """Fit single trials to one voxel's series in one run, with each HRF, by least squares.
 
+    Trials of different runs never overlap, so the other runs do not matter.
+
     Parameters
     ----------
     labels : (n_volumes,) int
@@ -224,9 +201,7 @@ def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
     series : (n_volumes,) float
         BOLD, scanner units.
     hrfs : (n_hrfs, n_samples) float
-        Sampled at the volumes.
-    tr : float
-        Seconds between volumes.
+        Sampled at the volumes, `tr` seconds apart.
     mean : float, optional
         Of the voxel over all runs, of which the results are percent; of this run when not given.
 
@@ -235,7 +210,6 @@ def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
     measured : (n_volumes,) float64
         Percent of the mean, without drift.
     fits : (n_hrfs, n_volumes) float64
-        Of the same; trials of different runs never overlap, so the other runs do not matter.
     """
     import torch
 
@@ -257,10 +231,8 @@ def alter(pattern, voxels, *, scale, add, seed):
         Z-scored: 0 is a voxel's mean over training images, 1 a standard deviation above it.
     voxels : (n_voxels,) bool
         The region.
-    scale : float
-        0 silences: the voxels answer as to the average image.
-    add : float
-        Standard deviations; drives the voxels, whatever the image.
+    scale, add : float
+        Scale 0 silences: the voxels answer as to the average image. Adding standard deviations drives them, whatever the image.
     seed : int
         Of the other voxels: as many as the region has, drawn at random outside it; all of them where they do not suffice.
 

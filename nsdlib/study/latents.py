@@ -12,11 +12,8 @@ from nsdlib.core.training import PATIENCE_STOP
 from nsdlib.study import ablation, leaks, statistics
 
 MEASURES = {"PixCorr": pixcorr, "SSIM": ssim}
-SYSTEMS = (
-    "decoded",
-    "oracle",
-    "floor",
-)  # latents that images are drawn from: predicted, true, the training images' mean
+# latents that images are drawn from: predicted, true, the training images' mean
+SYSTEMS = ("decoded", "oracle", "floor")
 
 
 def training_table(fits):
@@ -49,7 +46,7 @@ def training_table(fits):
 
 
 def error_differences(errors, first, others, **bootstrap):
-    """Compare one decoder's errors with those of others, image by image; negative is better for the first.
+    """Compare one decoder's errors with those of others by `statistics.differences`; negative is better for the first.
 
     Parameters
     ----------
@@ -57,35 +54,14 @@ def error_differences(errors, first, others, **bootstrap):
         (decoder, measure, test_image).
     first : str
     others : sequence of str
-    **bootstrap
-        n_bootstrap and seed.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by ("first - other", measure): mean, low, high, p, n, and p corrected for all rows together (Holm).
     """
-    import pandas as pd
-
-    rows = {}
-    for other in others:
-        for measure in errors.measure.values:
-            pair = [errors.sel(decoder=name, measure=measure).values for name in (first, other)]
-            rows[f"{first} - {other}", measure.upper()] = statistics.paired_difference(*pair, **bootstrap)
-    table = pd.DataFrame(rows).T.astype({"n": int})
-    table["p corrected"] = statistics.holm(table["p"])
-    return table
+    values = errors.rename(measure="metric").assign_coords(metric=[name.upper() for name in errors.measure.values])
+    return statistics.differences(values, [(first, other) for other in others], along="decoder", **bootstrap)
 
 
 def lint_decoders(fits, X_test, Y_test, *, mode) -> dict:
-    """Ask the linter about the first seed's decoder of every kind, its predictions rescaled as `mode` says: dict of Report."""
-    reports = {}
-    for name, by_seed in fits.items():
-        decoder = by_seed[0].decoder
-        reports[name] = leaks.lint(
-            lambda X, _, decoder=decoder: rescale(decoder.predict(X), decoder, mode=mode), X_test, Y_test
-        )
-    return reports
+    """Lint the first seed's decoder of every kind, its predictions rescaled as `mode` says: dict of leaks.Report."""
+    return {name: leaks.lint_decoder(fit.decoder, X_test, Y_test, mode=mode) for name, (fit, *_) in fits.items()}
 
 
 @dataclass(frozen=True)
@@ -116,8 +92,6 @@ class LayerFit:
 def fit_by_layers(model, X, targets, *, run, in_region, ids) -> dict:
     """Fit the run's decoder to each number of layers in its `layer_counts`, and draw the test images from what it predicts.
 
-    A small fit before the first one, whose result is thrown away, keeps the loading of libraries out of the seconds.
-
     Parameters
     ----------
     model : nsdlib.core.vdvae.VDVAE
@@ -134,6 +108,7 @@ def fit_by_layers(model, X, targets, *, run, in_region, ids) -> dict:
     dict of int to LayerFit
     """
     options = {"seed": run.decoder_seeds[0], **ablation.options(run, in_region)}
+    # a small fit, whose result is thrown away, keeps the loading of libraries out of the seconds
     warm_up = networks.make(run.decoder, **options | {"max_epochs": 1})
     warm_up.fit(X[0], targets.latents_train[:, :16].values)
     n_first, draw, fits = model.n_latents(min(run.layer_counts)), {"seed": run.seed, "image_ids": ids}, {}
@@ -165,10 +140,7 @@ def fit_by_layers(model, X, targets, *, run, in_region, ids) -> dict:
 def explained(fits, **bootstrap):
     """Compute the explained variance of each fit, over all its layers and over those of the smallest count.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by (number of layers, which layers): mean, low, high, n; see `ablation.explained_variance`.
+    Indexed by (number of layers, which layers): mean, low, high, n (pandas.DataFrame); see `ablation.explained_variance`.
     """
     import pandas as pd
 

@@ -28,7 +28,7 @@ class Report:
     Attributes
     ----------
     moved : dict of str to float
-        Perturbation of the other images -> largest change of the checked images' predictions, in standard deviations of all
+        Perturbation of the other images to the largest change of the checked images' predictions, in standard deviations of all
         predictions; infinite where a prediction is not finite.
     n_checked : int
         Number of images whose predictions were compared.
@@ -97,6 +97,11 @@ def lint(predict, X, Y, *, n_checked=3, seed=0) -> Report:
     return Report(moved, min(n_checked, len(X)))
 
 
+def lint_decoder(decoder, X, Y, *, mode) -> Report:
+    """Lint a fitted decoder, its predictions rescaled as `mode` says (`ridge.rescale`), on test patterns and labels."""
+    return lint(lambda patterns, _: rescale(decoder.predict(patterns), decoder, mode=mode), X, Y)
+
+
 def _perturbations(X, Y, image, rng):
     """Yield perturbations of all images but one: (name, original rows of the images, patterns, labels)."""
     rows, others = np.arange(len(X)), np.arange(len(X)) != image
@@ -114,7 +119,7 @@ def _perturbations(X, Y, image, rng):
 
 
 def decoder(train, *, alphas, leak=None, device="cpu"):
-    """Build a ridge decoder, without a leak or with a published one.
+    """Build a ridge decoder, without a leak or with a published one: an argument of `lint`.
 
     Parameters
     ----------
@@ -124,19 +129,12 @@ def decoder(train, *, alphas, leak=None, device="cpu"):
         Penalties; without a leak the best by leave-one-out on training images.
     leak : str, optional
         A key of `LEAKS`.
-    device : torch.device or str
-        Of the fit.
 
     Returns
     -------
     callable
         (X_test (n_test, n_voxels), Y_test (n_test, n_targets)) -> (n_test, n_targets) float32, with the spread of the training
-        targets; an argument of `lint`. Where the fit depends on the test images, each call fits.
-
-    Raises
-    ------
-    ValueError
-        For an unknown leak.
+        targets. Where the fit depends on the test images, each call fits.
     """
     if leak not in (None, *LEAKS):
         raise ValueError(f"there is no leak {leak!r}; known: {', '.join(LEAKS)}.")

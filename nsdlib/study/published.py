@@ -16,22 +16,12 @@ TABLES = {
 
 
 def paper_table(number):
-    """Load a table of Veronese et al. (2025), every cell as printed.
+    """Load a table of Veronese et al. (2025), every cell as printed, NaN where nothing is (pandas.DataFrame).
 
     Parameters
     ----------
     number : {2, 3, 4, 5, 6}
-
-    Returns
-    -------
-    pandas.DataFrame
         Errors by decoder (2, 3); scores, in the columns of `METRICS`, by system and layers (4, 5) or by noise amplitude (6).
-        NaN where nothing is printed.
-
-    Raises
-    ------
-    ValueError
-        For another number.
     """
     if number not in TABLES:
         raise ValueError(f"the paper's tables of results are 2 to 6, got {number!r}.")
@@ -54,13 +44,9 @@ def stated():
 
 
 def systems():
-    """Load the published systems that decode images from NSD.
+    """Load the published systems that decode images from NSD, indexed by name (pandas.DataFrame).
 
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by name: year, subjects, n_test, protocol, the eight scores (NaN where none was printed) and source, as the file
-        explains.
+    Columns are year, subjects, n_test, protocol, the eight scores (NaN where none was printed) and source, as the file explains.
     """
     return _read("systems", dtype={"subjects": str, "n_test": "Int64"}).set_index("system")
 

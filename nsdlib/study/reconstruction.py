@@ -125,21 +125,12 @@ def decode_tokens(train, patterns, *, run, decode=ridge.decode) -> dict:
 
 
 def check_tokens(train, test, *, run):
-    """Ask the linter whether the token decoders' predictions for an image follow from its own pattern alone.
-
-    Returns
-    -------
-    dict of str to (float, nsdlib.study.leaks.Report)
-        The chosen penalty and the linter's report for each of `KINDS`.
-    """
+    """Lint the token decoders: dict of each of `KINDS` to its chosen penalty and its leaks.Report."""
     reports = {}
     for kind, tokens in train.tokens.items():
         fitted = ridge.Ridge(**_ridge_options(run, kind)).fit(train.patterns, flat(tokens))
-
-        def predict(X, _, fitted=fitted):
-            return ridge.rescale(fitted.predict(X), fitted, mode=run.renormalise)
-
-        reports[kind] = fitted.alpha, leaks.lint(predict, test.patterns, test.tokens[kind])
+        report = leaks.lint_decoder(fitted, test.patterns, test.tokens[kind], mode=run.renormalise)
+        reports[kind] = fitted.alpha, report
     return reports
 
 
@@ -156,6 +147,9 @@ def flat(values):
 def floors(stages, train, stimulus, *, ids, nearest, read) -> dict:
     """Make the images that bound the scores from below, for the test images `ids`.
 
+    "mean image" of the training images, "another test image", "prior only" (both stages from the mean latents and tokens of the
+    training images), and "nearest training image", which knows the brain and generates nothing.
+
     Parameters
     ----------
     stages : TwoStages
@@ -166,12 +160,6 @@ def floors(stages, train, stimulus, *, ids, nearest, read) -> dict:
         Test images, and the training image with the nearest pattern for each (`selection.nearest_patterns`).
     read : callable
         ids -> stimuli, `NSDSubject.stimuli`.
-
-    Returns
-    -------
-    dict of str to (n_images, rows, columns, 3) uint8
-        "mean image" of the training images, "another test image", "prior only" (both stages from the mean latents and tokens of
-        the training images), and "nearest training image", which knows the brain and generates nothing.
     """
     n_images, size = len(ids), stimulus.shape[1]
     total = np.zeros(stimulus.shape[1:])
@@ -193,17 +181,14 @@ def floors(stages, train, stimulus, *, ids, nearest, read) -> dict:
 def ceilings(stages, test, rough) -> dict:
     """Make the images that bound the scores from above: one stage, or both, from what is true of the test images.
 
+    "rough, true latents", "refined, true CLIP" (from the decoded rough image) and "refined, all true".
+
     Parameters
     ----------
     stages : TwoStages
     test : Split
     rough : (n_images, rows, columns, 3) uint8
         As decoded.
-
-    Returns
-    -------
-    dict of str to (n_images, rows, columns, 3) uint8
-        "rough, true latents", "refined, true CLIP" (from the decoded rough image) and "refined, all true".
     """
     rough_true = stages.draw(test.latents, test.ids)
     return {
@@ -214,7 +199,7 @@ def ceilings(stages, test, rough) -> dict:
 
 
 def score_all(score, stimulus, systems, *, ids, along="system"):
-    """Score several sets of reconstructions of the same images.
+    """Score several sets of reconstructions of the same images: DataArray (along, metric, test_image) float64.
 
     Parameters
     ----------
@@ -225,11 +210,6 @@ def score_all(score, stimulus, systems, *, ids, along="system"):
     ids : (n_images,) int
     along : str
         Name of the new dimension.
-
-    Returns
-    -------
-    xarray.DataArray
-        (along, metric, test_image) float64.
     """
     import xarray as xr
 
@@ -238,7 +218,7 @@ def score_all(score, stimulus, systems, *, ids, along="system"):
 
 
 def as_dataset(images, tokens, *, ids, nearest):
-    """Pack the artifact `reconstruction`.
+    """Pack the artifact `reconstruction` (xarray.Dataset).
 
     Parameters
     ----------
@@ -248,10 +228,6 @@ def as_dataset(images, tokens, *, ids, nearest):
         As decoded; kept as float16.
     ids, nearest : (n_images,) int
         As for `floors`.
-
-    Returns
-    -------
-    xarray.Dataset
     """
     import xarray as xr
 

@@ -6,22 +6,12 @@ from nsdlib.core.scores.similarity import standardised_rows
 
 
 def relative_rank(values, *, higher_is_better=True):
-    """Compute the rank of each value, scaled to 0 for the worst and 1 for the best; ties get their mean rank.
+    """Compute the rank of each value, scaled to 0 for the worst and 1 for the best; ties get their mean rank: (n_images,).
 
     Parameters
     ----------
     values : (n_images,) array
-    higher_is_better : bool
-        Direction of the score.
-
-    Returns
-    -------
-    (n_images,) float64
-
-    Raises
-    ------
-    ValueError
-        When there are fewer than two values, or more than one axis.
+        Fewer than two values, or more than one axis, are a ValueError.
     """
     from scipy.stats import rankdata
 
@@ -39,8 +29,6 @@ def at_percentiles(values, n_chosen, *, higher_is_better=True):
     values : (n_images,) array
     n_chosen : int
         At most the number of images. The first is the best image, the last the worst.
-    higher_is_better : bool
-        Direction of the score.
 
     Returns
     -------

@@ -16,10 +16,8 @@ def bootstrap_interval(values, *, n_bootstrap=2000, seed=0, level=LEVEL):
     ----------
     values : (..., n_units) array
         One value an image (or a subject). All rows share their resamples, so intervals of differences are paired.
-    n_bootstrap : int
-        Number of resamples.
-    seed : int
-        Of the resamples.
+    n_bootstrap, seed : int
+        Number of resamples, and their seed.
     level : float
         Coverage, between 0 and 1.
 
@@ -43,10 +41,7 @@ def bootstrap_interval(values, *, n_bootstrap=2000, seed=0, level=LEVEL):
 def bootstrap_means(values, *, n_bootstrap=2000, seed=0):
     """Compute the means of resamples with replacement of the last axis: (..., n_units) -> (n_bootstrap, ...) float64.
 
-    Raises
-    ------
-    ValueError
-        When there are no units or no resamples, or a value is not finite.
+    No units, no resamples, or a value that is not finite is a ValueError.
     """
     values = _finite(values)
     if n_bootstrap < 1:
@@ -65,10 +60,8 @@ def sign_flip_test(differences, *, n_permutations=2000, seed=0):
     Parameters
     ----------
     differences : (n_units,) array
-    n_permutations : int
-        Random sign patterns; where no more than these exist, each pattern once.
-    seed : int
-        Of the sign patterns.
+    n_permutations, seed : int
+        Random sign patterns, and their seed; where no more than these exist, each pattern once.
 
     Returns
     -------
@@ -96,7 +89,7 @@ def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, n_permutations=10_
     Parameters
     ----------
     a, b : (n_units,) arrays
-        The same images (or subjects) in the same order.
+        The same images (or subjects) in the same order; a ValueError when they differ in shape.
     allowed : float
         Margin of a non-inferiority test: p is of the difference plus this.
 
@@ -104,11 +97,6 @@ def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, n_permutations=10_
     -------
     dict
         mean, low, high, p, n.
-
-    Raises
-    ------
-    ValueError
-        When the two differ in shape.
     """
     a, b = _finite(a), _finite(b)
     if a.shape != b.shape or a.ndim != 1:
@@ -119,22 +107,18 @@ def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, n_permutations=10_
 
 
 def decreasing_fraction(values, *, n_bootstrap=2000, seed=0):
-    """Compute the fraction of bootstrap resamples in which the mean decreases at every step.
+    """Compute the fraction of bootstrap resamples in which the mean decreases at every step (float).
 
     Parameters
     ----------
     values : (n_levels, n_units) array
         In the order of the levels; the same units at each.
-
-    Returns
-    -------
-    float
     """
     means = bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed)  # (n_bootstrap, n_levels)
     return float((np.diff(means, axis=1) < 0).all(axis=1).mean())
 
 
-def differences(values, pairs, metrics, *, along="system", n_bootstrap=2000, seed=0):
+def differences(values, pairs, metrics=None, *, along="system", n_bootstrap=2000, seed=0):
     """Compute the paired differences of systems in every score, signed so that positive is better for the first.
 
     Parameters
@@ -143,8 +127,8 @@ def differences(values, pairs, metrics, *, along="system", n_bootstrap=2000, see
         (along, metric, test_image).
     pairs : sequence of (str, str)
         Entries of `along`.
-    metrics : dict of str to metrics.Metric
-        Gives labels and directions.
+    metrics : dict of str to metrics.Metric, optional
+        Gives labels and directions; without it, differences have the sign that they have.
     along : str
         Dimension of the systems.
 
@@ -155,12 +139,14 @@ def differences(values, pairs, metrics, *, along="system", n_bootstrap=2000, see
     """
     import pandas as pd
 
+    scores = {name: (name, 1) for name in values.metric.values}
+    if metrics is not None:
+        scores = {name: (metric.label, 1 if metric.higher_is_better else -1) for name, metric in metrics.items()}
     rows = {}
     for first, second in pairs:
-        for name, metric in metrics.items():
-            sign = 1 if metric.higher_is_better else -1
+        for name, (label, sign) in scores.items():
             a, b = (sign * values.sel({along: system, "metric": name}).values for system in (first, second))
-            rows[f"{first} - {second}", metric.label] = paired_difference(a, b, n_bootstrap=n_bootstrap, seed=seed)
+            rows[f"{first} - {second}", label] = paired_difference(a, b, n_bootstrap=n_bootstrap, seed=seed)
     table = pd.DataFrame(rows).T.astype({"n": int})
     table["p corrected"] = holm(table["p"])
     return table
@@ -197,12 +183,7 @@ def place_between(floor, own, ceiling, *, n_bootstrap=2000, seed=0):
 def holm(p_values):
     """Correct p values for their number by Holm's step-down procedure (1979): any shape in, the same shape out.
 
-    It bounds the family-wise error rate, whatever the dependence between the tests.
-
-    Raises
-    ------
-    ValueError
-        When a value is not a probability.
+    It bounds the family-wise error rate, whatever the dependence between the tests. What is no probability is a ValueError.
     """
     p_values = np.asarray(p_values, dtype=np.float64)
     if not ((p_values >= 0) & (p_values <= 1)).all():
@@ -246,17 +227,12 @@ def summary(values, *, over="test_image", n_bootstrap=2000, seed=0, level=LEVEL)
     values : xarray.DataArray
         With the dimension `over` and any others, such as (system, metric, test_image).
     over : str
-        Dimension of the units.
+        Dimension of the units; a ValueError when there is no such dimension.
 
     Returns
     -------
     xarray.Dataset
         mean, low, high over the other dimensions; attributes n, level, over.
-
-    Raises
-    ------
-    ValueError
-        When there is no such dimension.
     """
     import xarray as xr
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import toeplitz
 
 from nsdlib.data import nsd_layout as nsd
-from nsdlib.twin.trials import N_REPEATS
 
 N_FACTORS = 6  # time courses of the noise that voxels share
 DENOISED = 0.8  # sd of the noise of NSD's denoised betas, relative to least squares on the same series
@@ -52,7 +52,6 @@ def make_noise(response, snr, *, general, gain_sd, shared, rng):
         Which voxels of the brain are nsdgeneral; the others get the median noise.
     gain_sd, shared : float
         See `params.Simulation`.
-    rng : numpy.random.Generator
     """
     total = response.var(axis=0, dtype=np.float64) / snr**2
     measurement_sd = np.sqrt(np.maximum(total - _gain_variance(response, gain_sd), LEAST_NOISE * total))
@@ -70,27 +69,6 @@ def signal_to_noise(response, beta_sd, gain_sd):
 def _gain_variance(response, gain_sd):
     """Variance of single-trial betas that comes from the log-normal gain: (n_voxels,) float64."""
     return np.square(response, dtype=np.float64).mean(axis=0) * np.expm1(gain_sd**2)
-
-
-def estimate_ncsnr(betas, image_ids):
-    """Estimate the signal-to-noise ratio of single-trial betas as NSD's export_noiseceiling.m does: (n_voxels,) float64.
-
-    Betas are z-scored in each session; the noise variance is the variance over three repeats, averaged over images.
-
-    Parameters
-    ----------
-    betas : (n_trials, n_voxels) float
-        All sessions, 750 trials each.
-    image_ids : (n_trials,) int
-        Image of each trial; images shown three times are used.
-    """
-    sessions = betas.reshape(-1, nsd.N_SESSION_TRIALS, betas.shape[1]).astype(np.float64)
-    scored = (sessions - sessions.mean(axis=1, keepdims=True)) / sessions.std(axis=1, ddof=1, keepdims=True)
-    _, row, count = np.unique(image_ids, return_inverse=True, return_counts=True)
-    order = np.argsort(row, kind="stable")
-    thrice = order[count[row[order]] == N_REPEATS].reshape(-1, N_REPEATS)  # (n_images, 3)
-    variance = scored.reshape(betas.shape)[thrice].var(axis=1, ddof=1).mean(axis=0)
-    return np.sqrt(np.maximum(0, 1 - variance)) / np.sqrt(variance)
 
 
 def draw_mean(brain, rng):
@@ -114,9 +92,8 @@ def _smooth_field(brain, rng):
 
 def convolved(onsets, hrf):
     """Convolve each trial's onset with an HRF: (226, n_trials), cut at the end of the run."""
-    padded = np.concatenate([hrf, np.zeros(nsd.N_VOLUMES)])
-    lag = np.arange(nsd.N_VOLUMES)[:, None] - np.asarray(onsets)[None, :]
-    return np.where(lag >= 0, padded[np.maximum(lag, 0)], 0)
+    response = np.concatenate([hrf, np.zeros(nsd.N_VOLUMES)])[: nsd.N_VOLUMES]
+    return toeplitz(response, np.zeros(nsd.N_VOLUMES))[:, onsets]
 
 
 def noise_of_least_squares(onsets, hrf):
@@ -134,16 +111,13 @@ def draw_run(betas, onsets, hrfs, hrf_index, *, noise, mean, drift, rng):
         True responses of the run's trials, percent signal change.
     onsets : (n_trials,) int
         Volumes in which the trials begin.
-    hrfs : (20, n_samples) float
-        HRF library at the sampling of the volumes.
-    hrf_index : (n_voxels,) int
-        HRF of each voxel.
+    hrfs, hrf_index : (20, n_samples) float, (n_voxels,) int
+        HRF library at the sampling of the volumes, and the HRF of each voxel.
     noise : Noise
     mean : (n_voxels,) float
         Mean signal, scanner units.
     drift : float
         Sd of the drift, percent of the mean signal.
-    rng : numpy.random.Generator
     """
     volume_sd = noise.beta_sd / DENOISED / noise_of_least_squares(onsets, hrfs[len(hrfs) // 2])
     percent = noise.draw(nsd.N_VOLUMES, rng) * volume_sd.astype(np.float32)

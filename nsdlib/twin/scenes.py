@@ -36,11 +36,8 @@ PLACES = {
 }
 NUMBERS = ("one", "two", "three")
 PLURALS = {"fish": "fish", "person": "people"}
-SIZES = {
-    1: (0.46, 0.68),
-    2: (0.36, 0.44),
-    3: (0.28, 0.34),
-}  # width of an object, fraction of the picture, by their number
+# width of an object, fraction of the picture, by their number
+SIZES = {1: (0.46, 0.68), 2: (0.36, 0.44), 3: (0.28, 0.34)}
 COMPANION_PROBABILITY, COMPANION_SIZE = 0.3, (0.2, 0.26)
 
 ATTRIBUTES = (

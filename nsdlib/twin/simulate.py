@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nsdlib.core.glm import hrf
+from nsdlib.core.glm import hrf, reliability
 from nsdlib.data import nsd_layout as nsd
 from nsdlib.data import nsd_write
 from nsdlib.data.nsd import DEFAULT_VERSION, NSDSubject
@@ -39,7 +39,7 @@ def simulate(run, *, progress=True):
     Parameters
     ----------
     run : Run
-        Its subject, n_sessions, data and simulation are used.
+        Its subject, n_sessions, data and simulation are used; a ValueError when it has no simulation.
     progress : bool
         Show progress bars.
 
@@ -50,8 +50,6 @@ def simulate(run, *, progress=True):
 
     Raises
     ------
-    ValueError
-        When the run has no simulation.
     FileExistsError
         When `run.data` holds another simulated subject, or anything else.
     """
@@ -175,13 +173,14 @@ def _write_run(layout, planted, session, number, betas, *, hrfs, drift, ids, rng
 def _write_maps(layout, planted, measured):
     """Write the maps of the head, and the signal-to-noise ratio as NSD computes it from the written betas."""
     head = planted.head
-    mean, ncsnr = np.zeros(head.brain.shape, np.float32), np.zeros(head.brain.shape, np.float32)
+    mean, ratio = np.zeros((2, *head.brain.shape), np.float32)
     mean[head.brain] = planted.mean
-    ncsnr[head.general] = bold.estimate_ncsnr(measured, planted.image_ids)
+    session = np.arange(len(measured)) // nsd.N_SESSION_TRIALS
+    ratio[head.general] = reliability.ncsnr(measured, planted.image_ids, session=session)
     mask = head.brain.astype(np.int16)
     for name, values in (("brainmask", mask), ("valid", mask), ("mean", mean)):
         nsd_write.write_volume(layout.volume(name), values, head.affine)
-    nsd_write.write_volume(layout.ncsnr(DEFAULT_VERSION), ncsnr, head.affine)
+    nsd_write.write_volume(layout.ncsnr(DEFAULT_VERSION), ratio, head.affine)
     for name, labels in head.rois.items():
         nsd_write.write_volume(layout.roi(name), labels, head.affine)
         nsd_write.write_roi_names(layout.roi_names(name), nsd.ROI_LABELS[name])

@@ -23,7 +23,6 @@ def make_expdesign(n_sessions, *, repeats_within, rng):
         Sessions that will be simulated.
     repeats_within : float
         Fraction of the images with two repeats in one session (others may have them by chance).
-    rng : numpy.random.Generator
 
     Returns
     -------

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nsdlib.core.glm import hrf
-from nsdlib.twin import anatomy, bold, brain, scenes, trials
+from nsdlib.core.scores.reliability import noise_ceiling
+from nsdlib.data.nsd_layout import N_REPEATS
+from nsdlib.twin import anatomy, bold, brain, scenes
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Planted:
 
 
 def plant(settings, expdesign, image_ids, *, maps, meaning, rng):
-    """Simulate the brain of a subject and its noiseless responses to every trial.
+    """Simulate the brain of a subject and its noiseless responses to every trial (Planted).
 
     Parameters
     ----------
@@ -38,15 +40,10 @@ def plant(settings, expdesign, image_ids, *, maps, meaning, rng):
         See `trials.make_expdesign`.
     image_ids : (n_trials,) int
         0-based image of each trial.
-    maps, meaning : ndarray
-        Channels (n_images, n_channels, 32, 32) and attributes (n_images, n_attributes) of the images, in the order of
-        their ids.
+    maps, meaning : (n_images, n_channels, 32, 32), (n_images, n_attributes) arrays
+        Channels and attributes of the images, in the order of their ids.
     rng : callable
         Name of a stream of `simulate.STREAMS`, and numbers, to its random generator.
-
-    Returns
-    -------
-    Planted
     """
     head = anatomy.make_anatomy(settings.shape, rng("head"))
     tuning = brain.make_tuning(head, rng("tuning"))
@@ -70,24 +67,12 @@ def plant(settings, expdesign, image_ids, *, maps, meaning, rng):
 
 
 def load_truth(run):
-    """Load the planted truth of a run's simulated subject, for the voxels of nsdgeneral.
+    """Load the planted truth of a run's simulated subject, for the voxels of nsdgeneral (xarray.Dataset).
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-
-    Returns
-    -------
-    xarray.Dataset
-        Axes voxel (flat C-order index into the volume), trial (from 0), image (0-based 73k id), channel, attribute.
-        Variables: betas (trial, voxel) percent signal change, with the gain and without noise; response (image, voxel)
-        without gain; gain (trial); hrf_index, hrf_peak (s), snr, noise_ceiling (percent, three repeats), area, x, y, size,
-        channels and attributes (weights) for each voxel; scene (image, attribute).
-
-    Raises
-    ------
-    FileNotFoundError
-        When the subject was not simulated.
+    Axes voxel (flat C-order index into the volume), trial (from 0), image (0-based 73k id), channel, attribute. Variables: betas
+    (trial, voxel) percent signal change, with the gain and without noise; response (image, voxel) without gain; gain (trial);
+    hrf_index, hrf_peak (s), snr, noise_ceiling (percent, three repeats), area, x, y, size, channels and attributes (weights) for
+    each voxel; scene (image, attribute). A subject that was not simulated raises a FileNotFoundError.
     """
     import xarray as xr
 
@@ -118,7 +103,7 @@ def save_truth(path, planted):
             "hrf_index": ("voxel", index),
             "hrf_peak": ("voxel", hrf.peak_seconds()[index]),
             "snr": ("voxel", planted.snr),
-            "noise_ceiling": ("voxel", 100 * planted.snr**2 / (planted.snr**2 + 1 / trials.N_REPEATS)),
+            "noise_ceiling": ("voxel", noise_ceiling(planted.snr, N_REPEATS)),
             **{name: ("voxel", getattr(tuning, name)) for name in ("area", "x", "y", "size")},
             "channels": (("voxel", "channel"), tuning.channels),
             "attributes": (("voxel", "attribute"), tuning.attributes),

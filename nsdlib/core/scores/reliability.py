@@ -2,17 +2,21 @@
 
 import numpy as np
 
+from nsdlib.core.scores.similarity import row_correlation
+
 BATCH = 2000  # voxels processed at once
 
 
 def ncsnr(betas, image_ids, *, session):
     """Compute the ratio of the standard deviations of signal and noise in single trials, from repeats of images.
 
+    NSD's definition (Allen et al. 2022): noise is the variance (ddof=1) over the repeats of an image, averaged over the images
+    with the most repeats (three in NSD); the rest of the total variance of 1 is signal.
+
     Parameters
     ----------
     betas : (n_trials, n_voxels) array
-    image_ids : (n_trials,) int
-    session : (n_trials,) int
+    image_ids, session : (n_trials,) int
         Betas are z-scored within each session.
 
     Returns
@@ -23,21 +27,14 @@ def ncsnr(betas, image_ids, *, session):
     ------
     ValueError
         When no image was shown twice.
-
-    Notes
-    -----
-    NSD's definition (Allen et al. 2022): noise is the variance (ddof=1) over the repeats of an image, averaged over the images
-    with the most repeats (three in NSD); the rest of the total variance of 1 is signal.
     """
-    check_trials(betas, image_ids)
-    _, row, counts = np.unique(image_ids, return_inverse=True, return_counts=True)
+    _, order, _, counts = trials_by_image(betas, image_ids)
     n_repeats = counts.max()
     if n_repeats < 2:
         raise ValueError(
             "No image was shown twice in these trials: noise cannot be told from signal. Take more sessions."
         )
-    order = np.argsort(row, kind="stable")
-    order = order[counts[row[order]] == n_repeats]  # (n_images * n_repeats,), sorted by image
+    order = order[np.repeat(counts == n_repeats, counts)]  # (n_images * n_repeats,)
     noise = np.empty(betas.shape[1])
     for start in range(0, betas.shape[1], BATCH):
         batch = betas[:, start : start + BATCH].astype(np.float64)
@@ -53,62 +50,65 @@ def ncsnr(betas, image_ids, *, session):
 def noise_ceiling(ratio, n_repeats):
     """Compute the noise ceiling: the largest percentage of a voxel's variance over images that any model can explain.
 
+    It is 100 ratio² / (ratio² + mean of 1/n), as in NSD's manual.
+
     Parameters
     ----------
     ratio : (n_voxels,) array
         From `ncsnr`.
     n_repeats : int or (n_images,) int
         Number of trials that each image's beta was averaged over.
-
-    Returns
-    -------
-    (n_voxels,) float64
-        Percent: 100 ratio² / (ratio² + mean of 1/n), as in NSD's manual.
     """
     signal = np.square(ratio)
     return 100 * signal / (signal + np.mean(1 / np.asarray(n_repeats)))
 
 
 def reliability(betas, image_ids):
-    """Compute the correlation over images between the first and the second trial that showed them, for each voxel.
+    """Compute the correlation over images between the first and the second trial that showed them: (n_voxels,) float64.
 
     Parameters
     ----------
     betas : (n_trials, n_voxels) array
     image_ids : (n_trials,) int
-
-    Returns
-    -------
-    (n_voxels,) float64
-        0 for a constant voxel.
-
-    Raises
-    ------
-    ValueError
-        When fewer than three images were shown twice.
+        A ValueError when fewer than three images were shown twice.
     """
-    check_trials(betas, image_ids)
-    _, row, counts = np.unique(image_ids, return_inverse=True, return_counts=True)
-    first = (np.cumsum(counts) - counts)[counts > 1]
+    _, order, first, counts = trials_by_image(betas, image_ids)
+    first = first[counts > 1]
     if len(first) < 3:
         raise ValueError(
             f"{len(first)} images were shown twice in these trials, wanted at least 3. Take more sessions."
         )
-    order = np.argsort(row, kind="stable")
     return correlate(betas[order[first]], betas[order[first + 1]])
 
 
 def correlate(a, b):
     """Correlate the columns of two (n, n_voxels) arrays in float64; 0 where one is constant: (n_voxels,)."""
-    a, b = (x - x.mean(axis=0) for x in (np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)))
-    scale = np.sqrt(np.square(a).sum(axis=0) * np.square(b).sum(axis=0))
-    return np.divide((a * b).sum(axis=0), scale, out=np.zeros_like(scale), where=scale > 0)
+    return row_correlation(np.asarray(a).T, np.asarray(b).T)
 
 
-def check_trials(betas, image_ids):
-    """Raise ValueError unless betas are (n_trials, n_voxels) with one image id a trial."""
+def trials_by_image(betas, image_ids):
+    """Sort trials by their images.
+
+    Parameters
+    ----------
+    betas : (n_trials, n_voxels) array
+    image_ids : (n_trials,) int
+        Another number of trials is a ValueError.
+
+    Returns
+    -------
+    images : (n_images,) int
+        Ids, ascending.
+    order : (n_trials,) int
+        Trials by image, and in their own order within each.
+    first, counts : (n_images,) int
+        Where each image begins in `order`, and how many trials showed it.
+    """
     if np.ndim(betas) != 2 or len(betas) != len(image_ids):
         raise ValueError(
             f"betas must be (n_trials, n_voxels) with one image id a trial, got shapes {np.shape(betas)} and "
             f"{np.shape(image_ids)}."
         )
+    order = np.argsort(image_ids, kind="stable")
+    images, first, counts = np.unique(np.asarray(image_ids)[order], return_index=True, return_counts=True)
+    return images, order, first, counts
