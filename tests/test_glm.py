@@ -60,10 +60,8 @@ def tiny(seed=0, n_runs=3, n_voxels=40, repeats=True):
 def test_byte_order_does_not_matter(kind):
     """NIfTI files may be big-endian."""
     design, data = tiny()
-    hrfs = np.eye(12)[None, 3]
     wanted, found = (
-        fit_glm(design, [run.astype(order) for run in data], tr=1.0, hrfs=hrfs.T, canonical=hrfs[0])
-        for order in (kind.replace(">", "<"), kind)
+        fit_glm(design, [run.astype(order) for run in data], tr=1.0) for order in (kind.replace(">", "<"), kind)
     )
     np.testing.assert_array_equal(found.betas_d, wanted.betas_d)
 
