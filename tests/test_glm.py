@@ -56,6 +56,16 @@ def tiny(seed=0, n_runs=3, n_voxels=40, repeats=True):
     return design, [1000 + rng.standard_normal((80, n_voxels)) for _ in design]
 
 
+@pytest.mark.parametrize("kind", [">f4", ">i2"])
+def test_byte_order_does_not_matter(kind):
+    """NIfTI files may be big-endian."""
+    design, data = tiny()
+    wanted, found = (
+        fit_glm(design, [run.astype(order) for run in data], tr=1.0) for order in (kind.replace(">", "<"), kind)
+    )
+    np.testing.assert_array_equal(found.betas_d, wanted.betas_d)
+
+
 @pytest.mark.parametrize("kind", ["b", "c", "d"])
 def test_betas_are_glmsingles(fitted, reference, kind):
     assert relative_rms(fitted[f"betas_{kind}"].values.T, reference[f"type{kind.upper()}_betasmd"]) < 2e-5

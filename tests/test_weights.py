@@ -83,6 +83,19 @@ def test_weights_that_are_no_numbers_are_named(published):
         diffusion.load(folder)
 
 
+@pytest.mark.parametrize("part", ["image_unet", "vae", "image_encoder", "text_encoder", "scheduler"])
+def test_settings_that_are_not_there_are_not_made_up(published, part):
+    """transformers takes the sizes of another CLIP where a folder has no config.json."""
+    folder, _ = published
+    [config] = (folder / part).glob("*config.json")
+    config.write_text("[1]")
+    with pytest.raises(ValueError, match=rf"{config} must be a JSON object"):
+        diffusion.load(folder)
+    config.unlink()
+    with pytest.raises(FileNotFoundError, match=rf"no {config.name} in {folder / part}, which says what model"):
+        diffusion.load(folder)
+
+
 def test_a_text_encoder_under_open_clips_names_is_refused(published):
     """Its names are those of the published model's sibling; transformers found none of its own and drew all of them."""
     folder, _ = published

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from nsdlib.core import clip, random
 from nsdlib.core.device import check_finite, to_tensor
 from nsdlib.core.images import check_images, resize
-from nsdlib.core.weights import check_fit, load_diffusers, read_folder
+from nsdlib.core.weights import check_fit, load_diffusers, read_config, read_folder
 
 
 class Tokens:
@@ -284,12 +284,13 @@ def load(folder: Path, device="cpu") -> VersatileDiffusion:
     on_gpu = torch.device(device).type == "cuda"
     dtype, layout = (torch.float16, torch.channels_last) if on_gpu else (torch.float32, torch.contiguous_format)
     with torch.device("meta"):
-        dual = DualUNet(UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "image_unet")))
+        dual = DualUNet(UNet2DConditionModel.from_config(read_config(folder / "image_unet")))
     dual.fill("vision", read_folder(folder / "image_unet"))
     dual.fill("text", read_folder(folder / "text_unet"))
-    models = (dual, load_diffusers(AutoencoderKL, folder / "vae"))
-    dual, vae = (model.to(device, dtype, memory_format=layout).eval() for model in models)
+    vae = load_diffusers(AutoencoderKL, folder / "vae", dtype=dtype)
+    dual, vae = dual.to(device, dtype, memory_format=layout).eval(), vae.to(device, memory_format=layout)
     embedder = clip.load(folder, device)
     grey = np.full((1, 224, 224, 3), 127, dtype=np.uint8)
     empty = (torch.from_numpy(tokens).to(device, dtype) for tokens in (embedder.text([[""]]), embedder.vision(grey)))
-    return VersatileDiffusion(dual, vae, DDIMScheduler.from_pretrained(folder / "scheduler"), *empty)
+    scheduler = DDIMScheduler.from_config(read_config(folder / "scheduler", "scheduler_config.json"))
+    return VersatileDiffusion(dual, vae, scheduler, *empty)

@@ -58,6 +58,34 @@ def _shards(index):
     return shards
 
 
+def read_config(folder, name="config.json"):
+    """Read the settings of a model's folder, which transformers would replace by its own where there are none.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        When there are none, or they are no JSON object.
+    """
+    path = folder / name
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no {name} in {folder}, which says what model the weights are of; get it from their source."
+        )
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} must be a JSON object ({error}); get it again from its source.") from error
+
+
 def read_folder(folder):
     """Read the tensors of a model's folder, from the files that `find_files` names.
 
@@ -169,7 +197,7 @@ def check_fit(wanted: dict, state: dict, *, what: str, ignore: str = "(?!)"):
     return fitting
 
 
-def load_diffusers(kind, folder):
+def load_diffusers(kind, folder, *, dtype=None):
     """Load one of diffusers' models from its folder; every tensor must fit, under the names of today or those of 2022.
 
     Parameters
@@ -178,20 +206,23 @@ def load_diffusers(kind, folder):
         The model's class, such as AutoencoderKL.
     folder : Path
         With config.json and weights.
+    dtype : torch.dtype, optional
+        float32 when not given.
 
     Returns
     -------
     kind
-        On the CPU, in the precision of the file.
+        On the CPU.
     """
     import torch
 
     with torch.device("meta"):
-        model = kind.from_config(kind.load_config(folder))
+        model = kind.from_config(read_config(folder))
     older = re.compile(rf"(?<=\.)({'|'.join(OLDER_ATTENTION)})(?=\.\w+$)")
     state = {older.sub(lambda part: OLDER_ATTENTION[part[0]], key): t for key, t in read_folder(folder).items()}
     what = f"the weights in {folder} do not fit its config.json"
-    model.load_state_dict(check_fit(model.state_dict(), state, what=what), assign=True)
+    state = check_fit(model.state_dict(), state, what=what)
+    model.load_state_dict({key: tensor.to(dtype or torch.float32) for key, tensor in state.items()}, assign=True)
     return model.eval()
 
 
@@ -218,6 +249,7 @@ def load_transformers(kind, folder, *, config=None, dtype=None, ignore="(?!)"):
     """
     import torch
 
+    read_config(folder)
     config = config or kind.config_class.from_pretrained(folder)
     with torch.device("meta"):
         wanted = kind(config).state_dict()

@@ -63,7 +63,7 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     """Peak signal-to-noise ratio (dB) on validation scenes."""
     from diffusers import AutoencoderKL
 
-    model = load_diffusers(AutoencoderKL, folder / "vae").float()
+    model = load_diffusers(AutoencoderKL, folder / "vae")
     x = data.to_unit(data.load_scenes("validation", cache).images[:256])
     error = (model.decode(model.encode(x).latent_dist.mean).sample.clamp(-1, 1) - x).square().mean((1, 2, 3))
     return {"psnr_db": (10 * torch.log10(4 / error)).mean().item()}

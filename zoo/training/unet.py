@@ -123,7 +123,7 @@ def _encode_scenes(folder, cache):
 def _encode_latents(folder, scene_set):
     from diffusers import AutoencoderKL
 
-    vae = load_diffusers(AutoencoderKL, folder / "vae").float()
+    vae = load_diffusers(AutoencoderKL, folder / "vae")
     latents = []
     for i in trange(0, len(scene_set.images), 200, desc="encoding scenes", mininterval=10):
         with torch.autocast("cpu", torch.bfloat16):

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from nsdlib.core import clip
 from nsdlib.core.images import check_images
 from nsdlib.core.scores.protocols import resample
-from nsdlib.core.weights import check_fit, load_transformers, read_tensors
+from nsdlib.core.weights import check_fit, load_transformers, read_config, read_tensors
 
 SIZE, PAPER_SIZE = 64, 224  # pixels a side that stand-ins and published networks see
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -124,6 +124,7 @@ def clip_extractor(folder: Path, device) -> FeatureExtractor:
     """Load CLIP's projected image embedding, not normalised, from a transformers folder of all of CLIP or its vision half."""
     from transformers import AutoConfig, CLIPVisionModelWithProjection
 
+    read_config(folder)
     config, ignore = AutoConfig.from_pretrained(folder), "(?!)"
     if config.model_type == "clip":  # the size of the projection is spelled once, for both halves
         config.vision_config.projection_dim = config.projection_dim
