@@ -216,6 +216,17 @@ def test_whatever_a_table_holds_it_is_taken_or_refused_in_our_words(tmp_path_fac
         assert set(design) - {0} == set(range(1, len(conditions) + 1))
 
 
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(before=st.binary(max_size=30), after=st.binary(max_size=30), packed=st.booleans())
+def test_whatever_bytes_a_file_holds_it_is_read_or_refused_by_name(tmp_path_factory, before, after, packed):
+    path = tmp_path_factory.mktemp("any") / ("events.tsv.gz" if packed else "events.tsv")
+    path.write_bytes(before + b"onset\ttrial_type\n2\tcat\n" + after)
+    try:
+        assert "onset" in read_events(path)
+    except ValueError as error:
+        assert str(error).startswith(f"{path}")
+
+
 # Onsets between volumes
 
 
