@@ -13,7 +13,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "glm.events": ["design_from_events"],
         "glm.fit": ["explain", "fit_glm"],
         "glm.options": ["GLMOptions"],
-        "glm.resample": ["resample_volumes"],
         "images": ["add_noise", "resize"],
         "networks": ["DECODERS", "NeuralDecoder"],
         "ridge": ["Ridge", "rescale"],

