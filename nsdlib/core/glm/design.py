@@ -60,15 +60,18 @@ class RunDesign:
 
 
 def make_run_designs(design, data, *, tr, degree=None, device="cpu"):
-    """Check design and data, as `fit` takes them, and return a `RunDesign` for each run; `degree` as in `polynomials`.
+    """Check design and data, as `fit` takes them, and return a `RunDesign` for each run; `degree` as in `GLMOptions`.
 
     Raises
     ------
     ValueError
         When the lists, shapes or values do not fit; the message says which run.
     """
-    designs = []
-    for labels in check_design(design, data, tr=tr):
+    checked, designs = check_design(design, data, tr=tr), []
+    degrees = degree if np.ndim(degree) else [degree] * len(checked)
+    if len(degrees) != len(checked):
+        raise ValueError(f"degree={degree}: wanted one number, or one for each of the {len(checked)} runs.")
+    for labels, degree in zip(checked, degrees, strict=True):
         onsets = np.flatnonzero(labels)
         drift = torch.as_tensor(polynomials(len(labels), tr=tr, degree=degree), device=device)
         designs.append(RunDesign(torch.as_tensor(onsets, device=device), labels[onsets], len(labels), drift))
