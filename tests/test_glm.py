@@ -70,6 +70,14 @@ def test_choices_are_glmsingles(fitted, reference):
     assert fitted.threshold == pytest.approx(reference["brainR2"], rel=1e-3)
 
 
+def test_with_our_own_table_of_hrfs_choices_and_betas_are_glmsingles_too(reference):
+    results = fit_glm(*inputs(reference), tr=float(reference["tr"]))
+    np.testing.assert_array_equal(results.hrf_index, reference["HRFindex"])
+    np.testing.assert_allclose(results.fraction, reference["typeD_FRACvalue"], rtol=1e-6)
+    for kind in "bcd":
+        assert relative_rms(results[f"betas_{kind}"].values.T, reference[f"type{kind.upper()}_betasmd"]) < 2e-5, kind
+
+
 def test_maps_are_glmsingles(fitted, reference):
     np.testing.assert_allclose(fitted["mean"], reference["meanvol"], rtol=1e-6)
     np.testing.assert_allclose(fitted.onoff_r2, reference["typeA_onoffR2"], atol=1e-3)
