@@ -10,6 +10,8 @@ import sys
 import tempfile
 import time
 import warnings
+from contextlib import redirect_stdout
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +89,8 @@ def compare(cases, options):
     rate, rows, agreement = matrix_product_rate(), [], []
     arguments = {"tr": TR, "hrfs": hrf.sampled_library(TR), "canonical": hrf.canonical(TR)}
     settings = GLMOptions(brain_r2=THRESHOLD, device=options.device)
-    other_name = "GLMsingle" if glmsingle.is_installed() else "plain NumPy"
+    installed = glmsingle.is_installed()
+    other_name = f"GLMsingle {version('glmsingle')}" if installed else "plain NumPy, not GLMsingle"
     fit_glm(*simulate(2, 50), **arguments, options=settings)  # imports are nobody's time
     for n_runs, n_voxels in cases:
         design, data = simulate(n_runs, n_voxels)
@@ -103,7 +106,9 @@ def compare(cases, options):
         agreement.append({"runs": n_runs, "voxels": n_voxels} | compare_results(ours, theirs) | {
             "ms a voxel": 1000 * our_times["all"] / n_voxels, "of the product rate": flops / our_times["all"] / rate,
         })  # fmt: skip
-    print(f"CPU seconds, {options.threads} thread(s); float64 matrix products: {rate / 1e9:.0f} GFLOP/s\n")
+    print(
+        f"CPU seconds, {options.threads} thread(s), against {other_name}; float64 matrix products: {rate / 1e9:.0f} GFLOP/s\n"
+    )
     print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=("d", "d", "", ".2f", ".1f", ".0f")), end="\n\n")
     print(
         pd.DataFrame(agreement).to_markdown(
@@ -116,7 +121,8 @@ def run_other(design, data, arguments, settings):
     """Return results and times of the program that we compare with."""
     clock = Clock()
     if glmsingle.is_installed():
-        results = glmsingle.fit(design, data, **arguments, options=settings)
+        with redirect_stdout(sys.stderr):  # of what it tells
+            results = glmsingle.fit(design, data, **arguments, options=settings)
         clock(None)
         return {name: results[name].values for name in results.data_vars} | results.attrs, {"all": clock.total()}
     results = plain_glm.fit(design, data, **arguments, threshold=THRESHOLD, stage=clock)

@@ -80,6 +80,14 @@ def test_choices_are_glmsingles(fitted, reference):
     assert fitted.threshold == pytest.approx(reference["brainR2"], rel=1e-3)
 
 
+def test_with_our_own_table_of_hrfs_choices_and_betas_are_glmsingles_too(reference):
+    results = fit_glm(*inputs(reference), tr=float(reference["tr"]))
+    np.testing.assert_array_equal(results.hrf_index, reference["HRFindex"])
+    np.testing.assert_allclose(results.fraction, reference["typeD_FRACvalue"], rtol=1e-6)
+    for kind in "bcd":
+        assert relative_rms(results[f"betas_{kind}"].values.T, reference[f"type{kind.upper()}_betasmd"]) < 2e-5, kind
+
+
 def test_maps_are_glmsingles(fitted, reference):
     np.testing.assert_allclose(fitted["mean"], reference["meanvol"], rtol=1e-6)
     np.testing.assert_allclose(fitted.onoff_r2, reference["typeA_onoffR2"], atol=1e-3)
@@ -87,6 +95,7 @@ def test_maps_are_glmsingles(fitted, reference):
     np.testing.assert_allclose(fitted.hrf_r2.T, reference["typeB_FitHRFR2"], atol=1e-3)
     for kind in "bcd":
         np.testing.assert_allclose(fitted[f"r2_{kind}"], reference[f"type{kind.upper()}_R2"], atol=1e-3)
+        np.testing.assert_allclose(fitted[f"r2_run_{kind}"].T, reference[f"type{kind.upper()}_R2run"], atol=1e-3)
 
 
 def test_cross_validated_errors_are_glmsingles(fitted, reference):
@@ -194,9 +203,89 @@ def test_least_squares_separate_is_glmsingles(assumed, variants):
     assert relative_rms(ours.T, variants["lss/betas_b"]) < 2e-5
 
 
-def test_the_unit_is_percent_of_the_mean(assumed, variants):
-    results = fit_glm(**assumed, options=GLMOptions(brain_r2=3.0))
-    assert relative_rms((results.betas_b * results["mean"] / 100).values.T, variants["nopercent/betas_b"]) < 2e-5
+def test_betas_come_in_percent_of_the_mean_or_in_scanner_units(assumed, variants):
+    percent, raw = (fit_glm(**assumed, options=GLMOptions(brain_r2=3.0, percent=chosen)) for chosen in (True, False))
+    assert relative_rms(raw.betas_b.values.T, variants["nopercent/betas_b"]) < 2e-5
+    for name in ("onoff_beta", "betas_b", "betas_c", "betas_d"):
+        np.testing.assert_allclose(percent[name], 100 * raw[name] / raw["mean"], rtol=1e-6)
+        assert (percent[name].units, raw[name].units) == ("percent signal change", "scanner units")
+
+
+@pytest.fixture(scope="module")
+def more_options():
+    return np.load(DATA / "glm_options.npz")
+
+
+@pytest.mark.parametrize("name", ["degrees", "pc_r2", "pc_mask"])
+def test_options_for_each_run_and_voxel_do_what_glmsingles_do(assumed, more_options, name):
+    asked = {
+        "degrees": {"degree": (0, 1, 2, 3)},
+        "pc_r2": {"pc_r2": 6.0},
+        "pc_mask": {"pc_mask": more_options["pc_mask/mask"]},
+    }
+    results = fit_glm(**assumed, options=GLMOptions(brain_r2=float(more_options["threshold"]), **asked[name]))
+    assert results.n_pcs == more_options[f"{name}/n_pcs"]
+    assert relative_rms(results.betas_d.values.T, more_options[f"{name}/betas"]) < 2e-5
+
+
+def test_a_mask_keeps_voxels_out_of_the_noise_pool(assumed):
+    mask = np.arange(48) % 3 > 0
+    whole, masked = (fit_glm(**assumed, options=GLMOptions(brain_r2=3.0, noise_mask=chosen)) for chosen in (None, mask))
+    np.testing.assert_array_equal(masked.noise_pool, whole.noise_pool.values & mask)
+    series = assumed["data"][0][:, masked.noise_pool.values].astype(float)
+    drifts = np.vander(np.linspace(-1, 1, len(series)), 2)
+    left = series - drifts @ np.linalg.lstsq(drifts, series, rcond=None)[0]
+    expected = np.linalg.svd(left / np.linalg.norm(left, axis=0))[0][:, :10]
+    found = masked.components.values[0]
+    np.testing.assert_allclose(np.abs(np.sum(found * expected, axis=0)), 1, atol=1e-4)
+
+
+def test_voxels_outside_the_mask_do_not_judge_where_none_responds():
+    design, data = tiny(n_voxels=150)
+    options = GLMOptions(brain_r2=100.0, pc_mask=np.arange(150) < 30)
+    with pytest.warns(UserWarning, match="No voxel has an ON-OFF R2 above 100.00"):
+        results = fit_glm(design, data, tr=1.0, options=options)
+    np.testing.assert_array_equal(results.pc_voxels, options.pc_mask)
+    constant = [np.hstack([series, np.ones((80, 2))]) for series in data]
+    with pytest.raises(ValueError, match="pc_mask: none of its 2 voxels can be fitted; one must judge"):
+        fit_glm(design, constant, tr=1.0, options=GLMOptions(brain_r2=100.0, pc_mask=np.arange(152) >= 150))
+
+
+def test_volumes_with_time_last_are_taken_where_it_is_said():
+    design, data = tiny(n_voxels=24)
+    mask = np.arange(24).reshape(2, 3, 4) % 5 > 0
+    flat = fit_glm(design, data, tr=1.0, options=GLMOptions(brain_r2=1.0, noise_mask=mask.ravel()))
+    last = {"brain_r2": 1.0, "time_axis": -1}
+    volumes = [series.T.reshape(2, 3, 4, 80) for series in data]
+    assert fit_glm(design, volumes, tr=1.0, options=GLMOptions(noise_mask=mask, **last)).identical(flat)
+    surface = [series.T for series in data]
+    assert fit_glm(design, surface, tr=1.0, options=GLMOptions(noise_mask=mask.ravel(), **last)).identical(flat)
+    with pytest.raises(ValueError, match=r"Run 1: data must be .* \(2, 3, 4, 80\).* GLMOptions\(time_axis=-1\)"):
+        fit_glm(design, volumes, tr=1.0)
+    turned = [volumes[0], volumes[1].swapaxes(0, 1), volumes[2]]  # as many voxels, in another order
+    with pytest.raises(
+        ValueError, match=r"Run 2: data must have the voxels of run 1, \(2, 3, 4\).* got \(3, 2, 4, 80\)"
+    ):
+        fit_glm(design, turned, tr=1.0, options=GLMOptions(**last))
+    with pytest.raises(
+        ValueError, match=r"noise_mask must be True or False .* \(2, 3, 4\), got bool of shape \(3, 2, 4\)"
+    ):
+        fit_glm(design, volumes, tr=1.0, options=GLMOptions(noise_mask=mask.swapaxes(0, 1), **last))
+    with pytest.raises(ValueError, match=r"pc_mask must be True or False .* got int64 of shape \(24,\)"):
+        fit_glm(design, data, tr=1.0, options=GLMOptions(pc_mask=np.arange(24)))
+
+
+def test_a_fit_with_another_mask_is_another_fit():
+    masks = [None, np.arange(9) > 3, np.arange(9) > 4]
+    assert len({GLMOptions(**{name: mask}).digest() for name in ("noise_mask", "pc_mask") for mask in masks}) == 5
+
+
+def test_a_run_that_is_constant_has_no_variance_to_explain():
+    design, data = tiny(n_voxels=12)
+    data[1][:, 4] = 500
+    results = fit_glm(design, data, tr=1.0, options=GLMOptions(brain_r2=1.0, n_pcs=0))
+    for kind in "bcd":
+        np.testing.assert_array_equal(np.argwhere(np.isnan(results[f"r2_run_{kind}"].values)), [[1, 4]])
 
 
 @pytest.mark.parametrize(
@@ -414,6 +503,8 @@ def test_a_bad_tr_is_refused():
         ({"fractions": ()}, "fractions=.*: wanted numbers"),
         ({"fixed_pcs": 11}, "n_pcs=10, fixed_pcs=11: wanted 0 <= fixed_pcs <= n_pcs"),
         ({"voxel_batch": 0}, "voxel_batch=0: wanted at least 1"),
+        ({"time_axis": 1}, "time_axis=1: wanted 0, volumes first, or -1, volumes last"),
+        ({"degree": (1, -1, 1)}, r"degree=\(1, -1, 1\): wanted 0 or more"),
     ],
 )
 def test_bad_options_are_refused(wrong, message):
@@ -428,6 +519,7 @@ def test_bad_options_are_refused(wrong, message):
         ({"folds": ((0, 1),)}, "folds=.*: wanted each of the 3 runs"),
         ({"folds": ()}, r"folds=\(\): wanted each of the 3 runs"),
         ({"sessions": (1, 1)}, r"sessions=\(1, 1\): wanted the session of each of the 3 runs, got 2"),
+        ({"degree": (1, 2)}, r"degree=\(1, 2\): wanted one number, or one for each of the 3 runs"),
     ],
 )
 def test_options_that_do_not_fit_the_runs_are_refused_before_anything_is_fitted(wrong, message, monkeypatch):

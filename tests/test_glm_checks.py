@@ -126,6 +126,15 @@ def test_series_without_a_mean_are_refused(change):
     assert abs(fit_glm(design, mended, tr=1.0, options=PLAIN).betas_b).max() < 100
 
 
+def test_betas_that_are_not_percent_need_no_mean():
+    design, data, _ = experiment()
+    plain, demeaned = (
+        fit_glm(design, bold, tr=1.0, options=GLMOptions(brain_r2=1.0, n_pcs=0, percent=False))
+        for bold in (data, [series - series.mean(0) for series in data])
+    )
+    np.testing.assert_allclose(demeaned.betas_d, plain.betas_d, rtol=1e-4, atol=1e-4)
+
+
 def test_a_few_voxels_without_a_mean_are_named():
     design, data, _ = experiment()
     for series in data:
@@ -215,9 +224,11 @@ def test_what_is_no_number_is_refused():
         ({"pc_stop": np.nan}, "pc_stop=nan: wanted"),
         ({"pc_stop": -5, "fixed_pcs": 3}, "pc_stop=-5 and fixed_pcs=3 contradict each other"),
         ({"pc_stop": -11}, "n_pcs=10, fixed_pcs=11"),
+        ({"n_pcs": 2.5}, "n_pcs=2.5: wanted a whole number"),
+        ({"fixed_pcs": "3"}, "fixed_pcs='3': wanted a whole number"),
     ],
 )
-def test_a_stop_that_is_none_is_refused(wrong, message):
+def test_numbers_of_components_that_are_none_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         GLMOptions(**wrong)
 

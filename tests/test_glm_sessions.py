@@ -2,11 +2,13 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from nsdlib.core.glm import hrf
 from nsdlib.core.glm.fit import explain, fit_glm
@@ -108,6 +110,9 @@ def test_exported_betas_are_files_of_nsd(session, tmp_path):
     with pytest.raises(FileExistsError, match=r"betas_session01.hdf5 is already there"):
         glm_sessions.export_betas(results, subject, tmp_path)
     assert not nifti.exists()
+    raw = results.assign(betas_d=results.betas_d.assign_attrs(units="scanner units"))
+    with pytest.raises(ValueError, match="betas_d is in scanner units: NSD's files hold percent signal change"):
+        glm_sessions.export_betas(raw, subject, tmp_path)
     with pytest.raises(ValueError, match="Session 1 has 749 trials here, 750 in the experiment"):
         glm_sessions.export_betas(results.isel(trial=slice(749)), subject, tmp_path)
     with pytest.raises(ValueError, match=r"kind 'betas' is unknown\. Known: betas_b, betas_c, betas_d"):
@@ -131,19 +136,25 @@ def recorded(monkeypatch):
 
         def fit(self, design, data, stimdur, tr, outputdir, figuredir):
             asked.design, asked.data, asked.folders = design, data, (outputdir, figuredir)
+            warnings.warn("Initialization 3 did not converge.", ConvergenceWarning, stacklevel=1)
 
             def volume(name):
                 return file[name].reshape(300, 1, 1, *file[name].shape[1:])
 
             def kind(k):
-                return {"betasmd": volume(f"type{k}_betasmd"), "R2": volume(f"type{k}_R2")}
+                return {
+                    "betasmd": volume(f"type{k}_betasmd"),
+                    "R2": volume(f"type{k}_R2"),
+                    "R2run": volume(f"type{k}_R2run"),
+                }
 
             shared = {"glmbadness": volume("glmbadness"), "pcnum": int(file["pcnum"]), "xvaltrend": file["xvaltrend"]}
             shared |= {"noisepool": volume("noisepool"), "pcvoxels": volume("pcvoxels")}
             chosen = {"FRACvalue": volume("typeD_FRACvalue"), "rrbadness": [], "scaleoffset": np.array([])}
             if len(asked.params["fracs"]) > 1:
                 chosen |= {"rrbadness": volume("typeD_rrbadness"), "scaleoffset": volume("typeD_scaleoffset")}
-            return {
+            wanted = {"typec": asked.params["wantglmdenoise"], "typed": asked.params["wantfracridge"]}
+            types = {
                 "typea": {
                     "onoffR2": volume("typeA_onoffR2"),
                     "meanvol": volume("meanvol"),
@@ -153,6 +164,7 @@ def recorded(monkeypatch):
                 "typec": kind("C") | shared,
                 "typed": kind("D") | shared | chosen,
             }
+            return {name: values for name, values in types.items() if wanted.get(name, True)}
 
     package, module = ModuleType("glmsingle"), ModuleType("glmsingle.glmsingle")
     module.GLM_single = GLM_single
@@ -223,7 +235,53 @@ def test_options_reach_glmsingle_under_its_names(recorded):
     assert given["pcstop"] == -3 and 0 < given["brainR2"] == given["pcR2cutoff"] < 1e-100
     assert given["fracs"] == [0.5] and given["wantautoscale"] == 0 and given["maxpolydeg"] == [2] * 4
     assert [fold.tolist() for fold in given["xvalscheme"]] == [[0, 1], [2, 3]]
-    assert given["sessionindicator"].tolist() == [[1, 1, 2, 2]] and given["hrflibrary"].shape[1] == 20
+    assert not {"hrflibrary", "hrftoassume"} & set(given)  # its own
+    hrfs = {"hrfs": file["hrflibrary"].T, "canonical": file["hrftoassume"]}
+    more = GLMOptions(degree=(0, 1, 2, 3), pc_r2=5.0, pc_mask=np.arange(300) % 2, percent=False)
+    glmsingle.fit(design, data, tr=1.0, options=more, **hrfs)
+    assert asked.params["hrflibrary"].shape == (53, 20) and asked.params["hrftoassume"].shape == (52,)
+    assert asked.params["pcR2cutoff"] == 5 and "brainR2" not in asked.params and asked.params["wantpercentbold"] == 0
+    assert asked.params["maxpolydeg"] == [0, 1, 2, 3] and asked.params["pcR2cutoffmask"].sum() == 150
+    with pytest.raises(ValueError, match=r"noise_mask: GLMsingle 1\.2 stops at a mask for its noise pool"):
+        glmsingle.fit(design, data, tr=1.0, options=GLMOptions(noise_mask=np.ones(300)))
+
+
+@pytest.mark.parametrize("sessions", [(1, 1, 2, 2), (0, 0, 1, 1), (2, 2, 5, 5)])
+def test_glmsingle_gets_sessions_numbered_from_one(recorded, sessions):
+    file, asked = recorded
+    design, data = [file[f"design_{run}"] for run in range(4)], [file[f"data_{run}"].T for run in range(4)]
+    glmsingle.fit(design, data, tr=1.0, options=GLMOptions(sessions=sessions))
+    assert asked.params["sessionindicator"].tolist() == [[1, 1, 2, 2]]
+
+
+@pytest.mark.parametrize("n_pcs, last", [(10, "C"), (0, "B")])
+def test_without_ridge_or_denoising_glmsingles_results_blame_nothing(recorded, n_pcs, last):
+    file, _ = recorded
+    design, data = [file[f"design_{run}"] for run in range(4)], [file[f"data_{run}"].T for run in range(4)]
+    found = glmsingle.fit(design, data, tr=1.0, options=GLMOptions(fractions=(1.0,), n_pcs=n_pcs))
+    assert found.n_pcs == (file["pcnum"] if n_pcs else 0) and found.notes == ""
+    np.testing.assert_array_equal(found.betas_d.T, file[f"type{last}_betasmd"])
+    assert (found.fraction == 1).all() and ("noise_pool" in found) == (n_pcs > 0)
+
+
+def test_without_repeats_both_engines_say_the_same(recorded):
+    file, _ = recorded
+    data = [file[f"data_{run}"].T for run in range(2)]
+    design = [(100 * run + file["design_0"].any(1).cumsum()) * file["design_0"].any(1) for run in (1, 2)]
+    with pytest.warns(UserWarning, match="is off: no condition comes back"):
+        ours = fit_glm(design, data, tr=1.0, options=GLMOptions(brain_r2=1.0))
+    assert glmsingle.fit(design, data, tr=1.0).notes == ours.notes
+
+
+def test_glmsingles_betas_of_every_type_come_in_scanner_units(recorded):
+    """It gives types C and D in percent whatever is asked for; B then comes without."""
+    file, _ = recorded
+    design, data = [file[f"design_{run}"] for run in range(4)], [file[f"data_{run}"].T for run in range(4)]
+    raw = glmsingle.fit(design, data, tr=1.0, options=GLMOptions(percent=False))
+    for kind in "cd":
+        expected = file[f"type{kind.upper()}_betasmd"].T * file["meanvol"] / 100
+        np.testing.assert_allclose(raw[f"betas_{kind}"], expected, rtol=1e-5)
+    assert raw.betas_d.units == "scanner units" and np.array_equal(raw.betas_b.T, file["typeB_betasmd"])
 
 
 @pytest.mark.skipif(glmsingle.is_installed(), reason="GLMsingle is installed here")

@@ -8,8 +8,9 @@ import shutil
 
 import numpy as np
 
-from nsdlib.core.glm.fit import VARIABLES, fit_glm
+from nsdlib.core.glm.fit import fit_glm
 from nsdlib.core.glm.options import GLMOptions
+from nsdlib.core.glm.results import PERCENT, VARIABLES
 from nsdlib.data import glmsingle, nsd_write
 from nsdlib.data.nsd import TR
 
@@ -69,7 +70,9 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
         if scratch is None:
             sessions.append(fit_session(session, None))
         else:
-            inputs = f"{subject.root} {subject.subject} {roi} {engine} {options} {_files(subject, session, roi)}"
+            inputs = (
+                f"{subject.root} {subject.subject} {roi} {engine} {options.digest()} {_files(subject, session, roi)}"
+            )
             name = f"session{session:02d}-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
             sessions.append(
                 _finished_once(scratch / name, lambda folder, session=session: fit_session(session, folder))
@@ -127,12 +130,15 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
     Raises
     ------
     ValueError
-        For an unknown kind, or when a session in `found` does not have the trials that NSD's files have.
+        For an unknown kind, when the betas are not in percent, or a session in `found` does not have the trials that NSD's
+        files have.
     FileExistsError
         When a file is already there: NSD's own betas have these names. Nothing is written then.
     """
     if kind not in BETAS:
         raise ValueError(f"kind {kind!r} is unknown. Known: {', '.join(BETAS)}.")
+    if (unit := found[kind].attrs["units"]) != PERCENT:
+        raise ValueError(f"{kind} is in {unit}: NSD's files hold {PERCENT}. Fit with GLMOptions(percent=True).")
     session_of = subject.session[found.trial.values]
     targets = {
         session: {ending: folder / f"betas_session{session:02d}.{ending}" for ending in ("nii.gz", "hdf5")}

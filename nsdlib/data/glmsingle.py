@@ -5,18 +5,18 @@ version 1.2.
 """
 
 import tempfile
+import warnings
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 
-from nsdlib.core.glm import hrf
-from nsdlib.core.glm.denoise import check_runs, tail_threshold
-from nsdlib.core.glm.design import check_design
-from nsdlib.core.glm.fit import VARIABLES, name_axes
-from nsdlib.core.glm.options import GLMOptions
+from nsdlib.core.glm.checks import check_confounds
+from nsdlib.core.glm.denoise import check_runs, find_repeats, left_out, tail_threshold
+from nsdlib.core.glm.design import make_run_designs
+from nsdlib.core.glm.options import GLMOptions, flatten_space
+from nsdlib.core.glm.results import VARIABLES, name_axes
 
-# ours: (group of GLMsingle's results, its name there)
+# ours: (group of GLMsingle's results, its name there); "denoised" is type D, or C where there is no ridge
 NAMES = {
     "mean": ("typea", "meanvol"),
     "onoff_r2": ("typea", "onoffR2"),
@@ -25,13 +25,16 @@ NAMES = {
     "hrf_index": ("typeb", "HRFindex"),
     "betas_b": ("typeb", "betasmd"),
     "r2_b": ("typeb", "R2"),
+    "r2_run_b": ("typeb", "R2run"),
     "betas_c": ("typec", "betasmd"),
     "r2_c": ("typec", "R2"),
+    "r2_run_c": ("typec", "R2run"),
     "betas_d": ("typed", "betasmd"),
     "r2_d": ("typed", "R2"),
-    "noise_pool": ("typed", "noisepool"),
-    "pc_voxels": ("typed", "pcvoxels"),
-    "pc_cv_error": ("typed", "glmbadness"),
+    "r2_run_d": ("typed", "R2run"),
+    "noise_pool": ("denoised", "noisepool"),
+    "pc_voxels": ("denoised", "pcvoxels"),
+    "pc_cv_error": ("denoised", "glmbadness"),
     "fraction": ("typed", "FRACvalue"),
     "fraction_cv_error": ("typed", "rrbadness"),
 }
@@ -45,15 +48,21 @@ def is_installed():
 def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=None, scratch=None):
     """Single-trial betas by GLMsingle; arguments and result as of `nsdlib.core.glm.fit_glm`, `scratch` without effect.
 
-    Variables that GLMsingle does not give (the curve of a fixed number of components, say) are left out. Where it switches
-    denoising and ridge off for want of repeats, betas_c and betas_d are betas_b, and `notes` says so.
+    HRFs that are not given are GLMsingle's own. Variables that it does not give (the curve of a fixed number of components,
+    say) are left out. Where it leaves out denoising or ridge, betas_c or betas_d are those of the step before.
 
     Raises
     ------
     ModuleNotFoundError
         When GLMsingle is not installed.
     ValueError
-        When shapes or values of design and data do not fit, or folds or sessions do not fit the runs.
+        When shapes or values of design and data do not fit, folds or sessions do not fit the runs, or a `noise_mask` is
+        given: GLMsingle 1.2 stops at its own (`brainexclude`).
+
+    Notes
+    -----
+    Of confounds GLMsingle 1.2 looks at run 1's alone to tell whether there are any: where those are all 0 it forgets every
+    run's.
     """
     if not is_installed():
         raise ModuleNotFoundError(
@@ -61,28 +70,27 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
             "git+https://github.com/cvnlab/GLMsingle'`, or take glm_engine: nsdlib, which computes the same betas."
         )
     from glmsingle.glmsingle import GLM_single
+    from sklearn.exceptions import ConvergenceWarning
 
-    options = options or GLMOptions()
-    labels = check_design(design, data, tr=tr)
-    check_runs(len(labels), folds=options.folds, sessions=options.sessions)
-    hrfs = hrf.sampled_library(tr, options.duration) if hrfs is None else np.atleast_2d(hrfs)
-    canonical = hrf.canonical(tr, options.duration) if canonical is None else canonical
-    settings = _settings(options, len(labels)) | {
-        "hrflibrary": np.asarray(hrfs).T,
-        "hrftoassume": np.asarray(canonical),
-    }
-    if confounds is not None:
+    data, options = flatten_space(data, options or GLMOptions())
+    designs = make_run_designs(design, data, tr=tr, duration=options.duration, degree=options.degree)
+    check_confounds(confounds, designs)
+    check_runs(len(designs), folds=options.folds, sessions=options.sessions)
+    settings = _settings(options, len(designs))
+    if hrfs is not None:
+        settings["hrflibrary"] = np.atleast_2d(hrfs).T
+    if canonical is not None:
+        settings["hrftoassume"] = np.asarray(canonical)
+    if confounds is not None and confounds is not False:
         settings["extra_regressors"] = [np.asarray(columns, dtype=float) for columns in confounds]
-    with tempfile.TemporaryDirectory() as folder:  # it deletes whatever lies in the folders that it is given
+    series = [np.asarray(bold).T.astype(np.float32) for bold in data]
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of the mixture, as in `tail_threshold`
         results = GLM_single(settings).fit(
-            _as_matrices(labels),
-            [np.asarray(series).T.astype(np.float32) for series in data],
-            options.duration,
-            tr,
-            outputdir=str(Path(folder) / "results"),
-            figuredir=str(Path(folder) / "figures"),
-        )
-    return _as_dataset(results, options)
+            _as_matrices(designs), series, options.duration, tr,
+            outputdir=f"{folder}/results", figuredir=f"{folder}/figures",  # it deletes whatever lies there
+        )  # fmt: skip
+    return _as_dataset(results, options, notes=[] if find_repeats(designs) else left_out(options))
 
 
 def _settings(options, n_runs):
@@ -98,47 +106,58 @@ def _settings(options, n_runs):
         "fracs": np.unique(options.fractions)[::-1],
         "wantautoscale": int(options.autoscale),
         "wantlss": int(options.lss),
+        "wantpercentbold": int(options.percent),
     }
+    if options.noise_mask is not None:
+        raise ValueError(
+            "noise_mask: GLMsingle 1.2 stops at a mask for its noise pool. Take glm_engine: nsdlib, or none."
+        )
+    if options.pc_mask is not None:
+        settings["pcR2cutoffmask"] = options.pc_mask
     if options.degree is not None:
-        settings["maxpolydeg"] = [options.degree] * n_runs
-    if options.brain_r2 is not None:  # 0 would mean "find it yourself" there
-        settings |= dict.fromkeys(("brainR2", "pcR2cutoff"), options.brain_r2 or np.finfo(float).tiny)
+        settings["maxpolydeg"] = np.broadcast_to(options.degree, n_runs).tolist()
+    pc_r2 = options.brain_r2 if options.pc_r2 is None else options.pc_r2
+    for name, threshold in (("brainR2", options.brain_r2), ("pcR2cutoff", pc_r2)):
+        if threshold is not None:  # 0 would mean "find it yourself" there
+            settings[name] = threshold or np.finfo(float).tiny
     if options.folds is not None:
         settings["xvalscheme"] = [np.array(fold) for fold in options.folds]
-    if options.sessions is not None:
-        settings["sessionindicator"] = np.array([options.sessions])
+    if options.sessions is not None:  # it knows those that are numbered from 1
+        settings["sessionindicator"] = np.unique(options.sessions, return_inverse=True)[1][None] + 1
     return settings
 
 
-def _as_matrices(labels):
+def _as_matrices(designs):
     """Designs as (n_volumes, n_conditions) matrices of 0 and 1, with the same columns in all runs."""
-    conditions = np.unique(np.concatenate(labels))
-    conditions = conditions[conditions != 0]
-    return [(run[:, None] == conditions).astype(float) for run in labels]
+    conditions = np.unique(np.concatenate([run.conditions for run in designs]))
+    matrices = [np.zeros((run.n_volumes, len(conditions))) for run in designs]
+    for matrix, run in zip(matrices, designs, strict=True):
+        matrix[run.onsets, np.searchsorted(conditions, run.conditions)] = 1
+    return matrices
 
 
-def _as_dataset(results, options):
+def _as_dataset(results, options, *, notes):
     """GLMsingle's results, voxels along the last axis, under our names."""
-    found, notes = {}, ""
+    denoised = results.get("typed", results.get("typec", {}))
+    results, found = results | {"denoised": denoised}, {}
     for name, (group, theirs) in NAMES.items():
         values = results.get(group, {}).get(theirs)
         if values is not None and np.size(values):
             found[name] = _voxels_last(values, len(VARIABLES[name][0]))
-    typed, n_pcs = results.get("typed", {}), 0
-    if typed:
-        n_pcs = int(typed["pcnum"])
-        if np.size(typed["scaleoffset"]):
-            found["scale"], found["offset"] = _voxels_last(typed["scaleoffset"], 2)
-        if typed.get("xvaltrend") is not None and len(typed["xvaltrend"]):
-            found["pc_curve"] = np.asarray(typed["xvaltrend"]) - typed["xvaltrend"][0]
-    else:
-        notes = "GLMsingle left out denoising and ridge: no condition comes back in another run."
+    if np.size(denoised.get("scaleoffset", ())):
+        found["scale"], found["offset"] = _voxels_last(denoised["scaleoffset"], 2)
+    if (trend := denoised.get("xvaltrend")) is not None:
+        found["pc_curve"] = np.asarray(trend) - trend[0]
+    if not options.percent:  # which types C and D are there all the same
+        found |= {name: found[name] * np.abs(found["mean"]) / 100 for name in ("betas_c", "betas_d") if name in found}
     for kind, before in (("c", "b"), ("d", "c")):
-        found.setdefault(f"betas_{kind}", found[f"betas_{before}"])
-        found.setdefault(f"r2_{kind}", found[f"r2_{before}"])
-    found["fractions"] = np.unique(options.fractions)[::-1]
+        for name in ("betas", "r2", "r2_run"):
+            found.setdefault(f"{name}_{kind}", found[f"{name}_{before}"])
+    found["fractions"] = np.unique(options.fractions)[::-1] if "typed" in results else np.ones(1)
+    found.setdefault("fraction", np.ones(len(found["mean"]), np.float32))
     threshold = tail_threshold(found["onoff_r2"]) if options.brain_r2 is None else options.brain_r2
-    return name_axes(found, {"n_pcs": n_pcs, "notes": notes, "threshold": threshold})
+    attributes = {"n_pcs": int(denoised.get("pcnum", 0)), "notes": " ".join(notes), "threshold": threshold}
+    return name_axes(found, attributes, percent=options.percent)
 
 
 def _voxels_last(values, n_axes):

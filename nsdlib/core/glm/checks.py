@@ -7,6 +7,7 @@ from nsdlib.core.glm.linear import orthonormal
 IN_DRIFT = (
     1e-8  # a confound that keeps at most this part of its length without drifts lies in them: the rest is rounding
 )
+FLAT = 1e-8  # of the largest sample of all HRFs: one that stays below is no HRF, but a moment of all in a transposed library
 N_NAMED = 5  # voxels or trials that a note names before it says only how many more there are
 
 
@@ -26,10 +27,10 @@ def check_confounds(confounds, designs):
     Raises
     ------
     ValueError
-        When they do not fit the runs or are not finite.
+        When they do not fit the runs, are not finite, or leave too few volumes (`check_freedom`).
     """
     if confounds is None or confounds is False:
-        return [design.no_columns for design in designs]
+        confounds = [np.empty((design.n_volumes, 0)) for design in designs]
     if not isinstance(confounds, list | tuple | np.ndarray):
         raise ValueError(f"confounds must be a list of one (n_volumes, any) array a run, got {_form(confounds)}.")
     if len(confounds) != len(designs):
@@ -46,6 +47,7 @@ def check_confounds(confounds, designs):
         columns = design.drift.new_tensor(columns)
         rest = design.without_drift(columns)
         checked.append(orthonormal(rest[:, rest.norm(dim=0) > IN_DRIFT * columns.norm(dim=0)]))
+    check_freedom(designs, checked)
     return checked
 
 
@@ -58,8 +60,8 @@ def check_hrfs(hrfs, name, *, most=None):
         When they are not finite, nowhere above 0, or more than `most`.
     """
     curves = np.atleast_2d(_numbers(hrfs, name))
-    right = curves.ndim == 2 and curves.size and np.isfinite(curves).all() and (curves.max(axis=1) > 0).all()
-    if not right or len(curves) > (most or len(curves)):
+    right = curves.ndim == 2 and curves.size and np.isfinite(curves).all() and len(curves) <= (most or len(curves))
+    if not right or not (curves.max(axis=1) > FLAT * np.abs(curves).max()).all():
         wanted = "(n_samples,)" if most else "(n_hrfs, n_samples)"
         raise ValueError(
             f"{name} must be {wanted}, finite and each above 0 somewhere, sampled at the volumes; got {_form(curves)}. "
@@ -85,7 +87,9 @@ def check_freedom(designs, confounds, *, n_pcs=0):
         if left <= n_trials:
             most = left + n_pcs - n_trials - 1  # components
             advice = (
-                f"an n_pcs of at most {most}" if n_pcs and most >= 0 else "fewer confounds (a dozen is usual) or trials"
+                f"an n_pcs of at most {most}"
+                if n_pcs and most >= 0
+                else "fewer confounds (a dozen is usual), a lower degree or fewer trials"
             )
             raise ValueError(
                 f"Run {run}: of its {design.n_volumes} volumes, {n_drifts} drifts, {n_confounds} confounds and {n_pcs} noise "
@@ -112,7 +116,8 @@ def check_unit(results, n_volumes):
         raise ValueError(
             f"data: the mean of {small.sum()} of {len(small)} voxels is smaller than the standard deviation of its series. "
             "Wanted BOLD in scanner units, of whose mean betas are percent; z-scored, demeaned or regressed series have none. "
-            "Give the series before that, and what was regressed out as `confounds`; or add each voxel's mean again."
+            "Give the series before that, and what was regressed out as `confounds`; add each voxel's mean again; or ask "
+            "for betas in scanner units, GLMOptions(percent=False)."
         )
     return small
 

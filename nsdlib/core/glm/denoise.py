@@ -111,6 +111,16 @@ def find_repeats(designs, *, folds=None, sessions=None, late=None):
     return Repeats(match, [torch.as_tensor(trials, device=device) for trials in members])
 
 
+def left_out(options):
+    """Return notes on the steps that `GLMOptions` ask for and that cannot be taken when no condition comes back."""
+    without = "is off: no condition comes back in another run, so"
+    notes = {
+        f"Denoising {without} the components cannot be tested.": options.n_pcs > 0 and options.fixed_pcs is None,
+        f"Ridge {without} no fraction can be chosen.": len(set(options.fractions)) > 1,
+    }
+    return [note for note, asked in notes.items() if asked]
+
+
 def check_runs(n_runs, *, folds=None, sessions=None):
     """Raise ValueError when folds name a run that is not there or leave one out, or sessions are not one a run."""
     if folds is not None and {run for fold in folds for run in np.atleast_1d(fold)} != set(range(n_runs)):

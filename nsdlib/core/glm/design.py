@@ -65,15 +65,18 @@ class RunDesign:
 
 
 def make_run_designs(design, data, *, tr, duration=0.0, degree=None, device="cpu"):
-    """Check design and data, as `fit` takes them, and return a `RunDesign` for each run; `degree` as in `polynomials`.
+    """Check design and data, as `fit` takes them, and return a `RunDesign` for each run; `degree` as in `GLMOptions`.
 
     Raises
     ------
     ValueError
         When the lists, shapes or values do not fit; the message says which run.
     """
-    designs = []
-    for labels in check_design(design, data, tr=tr, duration=duration):
+    checked, designs = check_design(design, data, tr=tr, duration=duration), []
+    degrees = degree if np.ndim(degree) else [degree] * len(checked)
+    if len(degrees) != len(checked):
+        raise ValueError(f"degree={degree}: wanted one number, or one for each of the {len(checked)} runs.")
+    for labels, degree in zip(checked, degrees, strict=True):
         onsets = np.flatnonzero(labels)
         drift = torch.as_tensor(polynomials(len(labels), tr=tr, degree=degree), device=device)
         designs.append(RunDesign(torch.as_tensor(onsets, device=device), labels[onsets], len(labels), drift))
@@ -112,7 +115,7 @@ def check_design(design, data, *, tr, duration=0.0):
         if len(shape) == 2 and shape[1] == len(labels) != shape[0]:
             raise ValueError(
                 f"Run {run}: data must be (n_volumes, n_voxels), got shape {shape} for a design of {len(labels)} volumes. It "
-                "seems to be (n_voxels, n_volumes): give its transpose, `series.T`, in all runs."
+                "seems to be (n_voxels, n_volumes): give its transpose, `series.T`, in all runs, or GLMOptions(time_axis=-1)."
             )
         if len(shape) != 2 or shape[1] != n_voxels or list(getattr(bold, "columns", [])) != names:
             raise ValueError(

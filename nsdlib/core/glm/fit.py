@@ -1,7 +1,9 @@
 """From BOLD to one beta per trial: HRF of each voxel, shared noise, fractional ridge (Algorithm 1 of the paper).
 
-The computation is that of GLMsingle 1.2 (Prince et al. 2022, eLife 11, e77599) on its default path, types A to D, with
-the arithmetic done once instead of many times:
+The computation is that of GLMsingle 1.2 (Prince et al. 2022, eLife 11, e77599) on its default path, types A to D. Given the
+same HRFs, the betas are its own to 2e-5 (relative rms); with the table of `hrf`, which has its digits but for the last, they
+are too, unless a voxel lies so near a tie between two HRFs that it takes the other. The arithmetic is done once instead of
+many times:
 
 - trials of different runs never overlap, so all normal equations are solved run by run;
 - regressors are made once per HRF and projected once per number of noise components, and then the data need not be;
@@ -21,37 +23,13 @@ from nsdlib.core.glm.checks import check_confounds, check_freedom, check_hrfs, c
 from nsdlib.core.glm.design import make_run_designs, voxel_series
 from nsdlib.core.glm.events import design_from_events
 from nsdlib.core.glm.linear import percent
-from nsdlib.core.glm.options import GLMOptions
+from nsdlib.core.glm.options import GLMOptions, flatten_space
+from nsdlib.core.glm.results import make_dataset
 from nsdlib.core.glm.scratch import Scratch
 
-__all__ = ["VARIABLES", "GLMOptions", "design_from_events", "explain", "fit_glm", "name_axes"]
+__all__ = ["GLMOptions", "design_from_events", "explain", "fit_glm"]
 
 FEWEST_PC_VOXELS = 100  # voxels that choose the number of components when none passes the threshold
-
-# variable: (axes, unit or meaning)
-VARIABLES = {
-    "mean": (("voxel",), "mean signal, scanner units"),
-    "onoff_r2": (("voxel",), "type A: percent of variance that any trial explains, canonical HRF"),
-    "onoff_beta": (("voxel",), "type A: percent signal change"),
-    "hrf_r2": (("hrf", "voxel"), "percent of variance that single trials explain, for each HRF"),
-    "hrf_index": (("voxel",), "the best HRF, from 0"),
-    "betas_b": (("trial", "voxel"), "type B, HRF fitted: percent signal change"),
-    "betas_c": (("trial", "voxel"), "type C, shared noise removed: percent signal change"),
-    "betas_d": (("trial", "voxel"), "type D, regularised: percent signal change"),
-    "r2_b": (("voxel",), "percent of variance that the betas explain"),
-    "r2_c": (("voxel",), "the same of type C; what noise components explain is not counted"),
-    "r2_d": (("voxel",), "the same of type D, before the shrinkage was undone"),
-    "noise_pool": (("voxel",), "whether noise components come from this voxel"),
-    "pc_voxels": (("voxel",), "whether this voxel helps to choose the number of components"),
-    "components": (("run", "volume", "component"), "orthonormal time courses; NaN behind the end of a shorter run"),
-    "pc_cv_error": (("n_components", "voxel"), "cross-validated squared error of z-scored betas, summed"),
-    "pc_curve": (("n_components",), "median over `pc_voxels` of the fall in that error"),
-    "fraction": (("voxel",), "ridge: share of the betas' length that was kept"),
-    "fraction_cv_error": (("candidate", "voxel"), "cross-validated squared error of z-scored betas, summed"),
-    "fractions": (("candidate",), "ridge fractions to choose from"),
-    "scale": (("voxel",), "factor that undid the shrinkage"),
-    "offset": (("voxel",), "offset that went with it, scanner units"),
-}
 
 
 def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=None, scratch=None):
@@ -63,7 +41,9 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
         One a run. As a vector (the form of NSD's design files): the condition's number at its onset, 0 elsewhere. The
         columns of matrices are matched from run to run by their names where they have any (pandas), else by their places.
     data : list of (n_volumes, n_voxels) float arrays
-        BOLD in scanner units, neither filtered nor scaled: most voxels' means must exceed their standard deviations.
+        BOLD in scanner units, neither filtered nor scaled: for betas in percent most voxels' means must exceed their standard
+        deviations. With time last, as (n_voxels, n_volumes) or (X, Y, Z, n_volumes), where `GLMOptions.time_axis` is -1; the
+        voxels of the results are then those of a volume in C order.
     tr : float
         Seconds between volumes.
     hrfs : (n_hrfs, n_samples) array, optional
@@ -81,7 +61,7 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     Returns
     -------
     xarray.Dataset
-        The `VARIABLES` of this module, and the attributes `threshold` (ON-OFF R2 from which voxels count as responding),
+        The `VARIABLES` of `results`, and the attributes `threshold` (ON-OFF R2 from which voxels count as responding),
         `n_pcs` (components removed) and `notes` (steps left out, and why; voxels and trials that could not be fitted). Every
         floating result of a voxel that is constant, or holds a value that is not finite, is NaN, but the mean of a constant
         one. Betas of a trial that begins so late that less than 5 % of its response was measured are 0; it has no say in
@@ -98,9 +78,10 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     -----
     Where the reference's code and its documentation disagree this follows the code on the default path. Repeats choose the
     number of components and the ridge fractions: without any in different runs both are switched off, with a warning.
-    Confounds are removed in every fit; GLMsingle 1.2 forgets its own in those without noise components.
+    Confounds are removed in every fit; GLMsingle 1.2 forgets its own in those without noise components, and all runs' in
+    the others where run 1 has none.
     """
-    options = options or GLMOptions()
+    data, options = flatten_space(data, options or GLMOptions())
     designs = make_run_designs(
         design, data, tr=tr, duration=options.duration, degree=options.degree, device=options.device
     )
@@ -109,7 +90,6 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
         hrf.canonical(tr, options.duration) if canonical is None else canonical, "canonical", most=1
     )
     like, confounds = designs[0].drift, check_confounds(confounds, designs)
-    check_freedom(designs, confounds)
     late = [run.late(like.new_tensor(canonical)) for run in designs]
     repeats = denoise.find_repeats(designs, folds=options.folds, sessions=options.sessions, late=late)
     data = [np.asarray(bold) for bold in data]
@@ -119,38 +99,27 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
         usable=finite_voxels(data), confounds=confounds, late=late,
     )  # fmt: skip
     results = steps.fit_onoff(problem, like.new_tensor(canonical))
-    small_mean = check_unit(results, sum(map(len, data)))
-    results |= steps.choose_hrfs(problem, results["energy"], lss=options.lss)
+    small_mean = check_unit(results, sum(map(len, data))) if options.percent else np.zeros(problem.n_voxels, bool)
+    results |= steps.choose_hrfs(problem, results["energy"], results["energy_run"], lss=options.lss)
 
     denoised, attributes, notes = _denoise(problem, results, repeats, options)
     notes += _unfitted(problem.usable, results["energy"], small_mean) + _unmeasured(designs, late)
+    notes += [] if repeats else denoise.left_out(options)
     removed = denoised.pop("removed")
     fractions = options.fractions
     if repeats is None and len(set(fractions)) > 1:
         fractions = (1.0,)
-        notes.append("Ridge is off: no condition comes back in another run, so no fraction can be chosen.")
     results |= denoised | fracridge.regularise(
         problem, results["hrf_index"], components=removed, repeats=repeats, fractions=fractions,
         autoscale=options.autoscale,
     )  # fmt: skip
     for kind in "cd":
-        results[f"r2_{kind}"] = percent(results[f"explained_{kind}"], results["energy"])
+        explained = results[f"explained_{kind}"]
+        results[f"r2_{kind}"] = percent(explained.sum(axis=0), results["energy"])
+        results[f"r2_run_{kind}"] = percent(explained, results["energy_run"])
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    return _dataset(results, problem.usable, attributes | {"notes": " ".join(notes)})
-
-
-def name_axes(results, attributes):
-    """Return those of the `VARIABLES` that `results` (name to array) holds as an xarray.Dataset, float64 as float32."""
-    import xarray as xr
-
-    variables = {}
-    for name, (axes, meaning) in VARIABLES.items():
-        if name in results:
-            values = np.asarray(results[name])
-            dtype = np.float32 if values.dtype == np.float64 and name != "fractions" else values.dtype
-            variables[name] = (axes, np.asarray(values, dtype, order="C"), {"long_name": meaning})
-    return xr.Dataset(variables, attrs=attributes)
+    return make_dataset(results, problem.usable, attributes | {"notes": " ".join(notes)}, percent=options.percent)
 
 
 def explain(labels, series, betas, *, hrf, tr, mean=None):
@@ -186,16 +155,19 @@ def _denoise(problem, results, repeats, options):
     """Find noise pool and components, and choose those to remove; return results, attributes, and notes on what was left out."""
     r2, mean, fitted = results["onoff_r2"], results["mean"], results["energy"] > 0
     threshold = denoise.tail_threshold(r2) if options.brain_r2 is None else options.brain_r2
-    highest = np.nan_to_num(r2, nan=-np.inf)
+    pc_threshold = threshold if options.pc_r2 is None else options.pc_r2
+    may_be_noise, may_judge = (
+        fitted if mask is None else fitted & mask for mask in (options.noise_mask, options.pc_mask)
+    )
+    highest = np.where(may_judge, r2, -np.inf)
     bright = mean > options.brain_fraction * np.percentile(mean[fitted], 99)
-    pool, pc_voxels = bright & (np.nan_to_num(r2, nan=np.inf) < threshold), highest > threshold
+    pool, pc_voxels = may_be_noise & bright & (np.nan_to_num(r2, nan=np.inf) < threshold), highest > pc_threshold
     removed = [design.no_columns for design in problem.designs]
     denoised = {"noise_pool": pool, "pc_voxels": pc_voxels, "removed": removed}
     attributes, notes = {"n_pcs": 0, "threshold": threshold}, []
     if options.n_pcs == 0 or options.fixed_pcs == 0:
         return denoised, attributes, notes
     if repeats is None and options.fixed_pcs is None:
-        notes.append("Denoising is off: no condition comes back in another run, so the components cannot be tested.")
         return denoised, attributes, notes
     if pool.sum() <= options.n_pcs:
         notes.append(f"Denoising is off: {pool.sum()} voxels in the noise pool, wanted more than {options.n_pcs}.")
@@ -205,12 +177,14 @@ def _denoise(problem, results, repeats, options):
     denoised["components"] = _padded(components)
     count = options.fixed_pcs
     if count is None:
+        if not may_judge.any():
+            raise ValueError(f"pc_mask: none of its {options.pc_mask.sum()} voxels can be fitted; one must judge.")
         if not pc_voxels.any():
             notes.append(
-                f"No voxel has an ON-OFF R2 above {threshold:.2f}: the {FEWEST_PC_VOXELS} best choose the components."
+                f"No voxel has an ON-OFF R2 above {pc_threshold:.2f}: the {FEWEST_PC_VOXELS} best choose the components."
             )
             best = np.argsort(-highest)[:FEWEST_PC_VOXELS]
-            pc_voxels[best[fitted[best]]] = True
+            pc_voxels[best[may_judge[best]]] = True
         cv_error = steps.compare_counts(problem, results["hrf_index"], components, repeats)
         trend = -np.median(cv_error[:, pc_voxels], axis=1).astype(np.float64)
         denoised |= {"pc_cv_error": cv_error, "pc_curve": trend - trend[0]}
@@ -226,20 +200,6 @@ def _padded(components):
     for row, columns in zip(padded, components, strict=True):
         row[: len(columns)] = columns.cpu()
     return padded
-
-
-def _dataset(results, usable, attributes):
-    """Name the axes of the results, copy them out of the scratch folder, and convert betas to percent of the mean signal."""
-    constant = results["energy"] == 0
-    with np.errstate(divide="ignore"):
-        unit = np.where(constant, np.nan, 100 / np.abs(results["mean"])).astype(np.float32)
-    for name in ("onoff_beta", "betas_b", "betas_c", "betas_d"):
-        results[name] = results[name] * unit
-    for name in ("fraction", "scale", "offset", "pc_cv_error", "fraction_cv_error"):
-        if name in results:
-            results[name] = np.where(constant, np.float32(np.nan), results[name])
-    results["mean"] = np.where(usable, results["mean"], np.float32(np.nan))
-    return name_axes(results, attributes)
 
 
 def _unfitted(usable, energy, small_mean):
@@ -284,4 +244,4 @@ def _digest(designs, data, tr, hrfs, canonical, confounds, options):
     for array in (*trials, *data, hrfs, canonical, *(columns.cpu() for columns in confounds)):
         digest.update(repr((np.shape(array), np.asarray(array).dtype)).encode())
         digest.update(np.ascontiguousarray(array))
-    return f"{digest.hexdigest()} tr={tr} {options}"
+    return f"{digest.hexdigest()} tr={tr} {options.digest()}"

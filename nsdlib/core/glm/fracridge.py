@@ -132,14 +132,15 @@ def regularise(problem, hrf_index, *, components, repeats, fractions, autoscale)
     -------
     dict
         betas_c, betas_d (n_trials, n_voxels) in scanner units; fraction, scale, offset (n_voxels,); explained_c and
-        explained_d (n_voxels,), the energy of the series that the betas explain, noise components not counted;
+        explained_d (n_runs, n_voxels), the energy of the series that the betas explain, noise components not counted;
         fraction_cv_error (n_fractions, n_voxels), NaN for a single fraction; fractions (n_fractions,), descending.
     """
     fractions = np.unique(fractions)[::-1].copy()
     autoscale = autoscale and fractions.min() < 1
     n_trials, n_voxels = problem.n_trials, problem.n_voxels
     shapes = dict.fromkeys(("betas_c", "betas_d"), (n_trials, n_voxels))
-    shapes |= dict.fromkeys(("fraction", "scale", "offset", "explained_c", "explained_d"), (n_voxels,))
+    shapes |= dict.fromkeys(("fraction", "scale", "offset"), (n_voxels,))
+    shapes |= dict.fromkeys(("explained_c", "explained_d"), (len(problem.designs), n_voxels))
     shapes["fraction_cv_error"] = (len(fractions), n_voxels)
     results = {
         name: problem.scratch.array(name, shape, np.float64 if name.startswith("explained") else np.float32)

@@ -1,56 +1,59 @@
 """Haemodynamic response functions: the library of twenty of which the GLM gives each voxel one, and the canonical one.
 
-The file `hrf_library.csv` beside this module holds one HRF a row, each as a difference of two gamma functions:
-a least-squares fit to the table that GLMsingle 1.2 (commit 1ab54a6) ships, equal to it to 5e-5 of the peak.
+The file `hrf_library.csv` beside this module holds the twenty, early to late, and then the canonical one, each as a
+difference of two gamma densities: least-squares fits to the tables that GLMsingle 1.2 (commit 1ab54a6) ships. Those hold
+five significant digits, the canonical one three. The curves are rounded like them and then differ from them in the last
+digit or not at all: by 6e-5 of the peak at most, the canonical one by 6e-3.
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-STEP = 0.1  # seconds between samples of the continuous curves
-LIBRARY_SECONDS, CANONICAL_SECONDS = 50.0, 49.0  # how long the curves are, before they are convolved with a stimulus
+STEP = 0.1  # seconds between samples of the tables
+LIBRARY_SECONDS, CANONICAL_SECONDS = 50.0, 48.9  # how long the tables are, before they are convolved with a stimulus
+LIBRARY_DIGITS, CANONICAL_DIGITS = 5, 3  # significant digits of the tables
 STIMULUS_SECONDS = 3.0  # how long NSD shows an image
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A response to a very short event: one gamma function up, another down.
+    """A response to a very short event: one gamma density up, another down.
 
     Attributes
     ----------
-    peak_mode, peak_dispersion : float
-        Time of the maximum and scale of the positive part, seconds.
-    undershoot_mode, undershoot_dispersion : float
+    rise_shape, rise_scale : float
+        Parameters of the positive part, the scale in seconds.
+    fall_shape, fall_scale : float
         The same of the undershoot.
-    undershoot_ratio : float
-        Depth of the undershoot, relative to the peak.
+    ratio : float
+        Area of the undershoot, relative to that of the positive part.
     onset : float
         Seconds from the event until anything happens.
+    height : float
+        What the difference is multiplied by.
     """
 
-    peak_mode: float
-    peak_dispersion: float
-    undershoot_mode: float
-    undershoot_dispersion: float
-    undershoot_ratio: float
+    rise_shape: float
+    rise_scale: float
+    fall_shape: float
+    fall_scale: float
+    ratio: float
     onset: float
+    height: float
 
     def curve(self, seconds):
-        """The response at `seconds` (n_samples,) after the event, before any scaling to a peak of 1."""
-        peak_mode, peak_dispersion, undershoot_mode, undershoot_dispersion, ratio, onset = astuple(self)
-        since = np.maximum(np.asarray(seconds, dtype=np.float64) - onset, 0)
-        return _gamma(since, peak_mode, peak_dispersion) - ratio * _gamma(since, undershoot_mode, undershoot_dispersion)
-
-
-CANONICAL = Shape(5.05451, 1.81163, 9.83873, 3.55955, 0.19166, 0.0)
+        """The response at `seconds` (n_samples,) after the event."""
+        since = np.maximum(np.asarray(seconds, dtype=np.float64) - self.onset, 0)
+        rise, fall = _gamma(since, self.rise_shape, self.rise_scale), _gamma(since, self.fall_shape, self.fall_scale)
+        return self.height * (rise - self.ratio * fall)
 
 
 @cache
 def shapes():
-    """The twenty shapes of the library, early to late: a tuple of `Shape`."""
+    """The twenty shapes of the library, early to late, and the canonical one: a tuple of `Shape`."""
     table = np.loadtxt(Path(__file__).with_name("hrf_library.csv"), delimiter=",", skiprows=1)
     return tuple(Shape(*row) for row in table)
 
@@ -79,8 +82,8 @@ def sampled_library(tr, duration=STIMULUS_SECONDS):
     -----
     As GLMsingle does it: convolution with a box at 0.1 s, monotone cubic interpolation at the volumes.
     """
-    seconds = np.arange(round(LIBRARY_SECONDS / STEP) + 1) * STEP
-    responses = [_respond(shape.curve(seconds), tr, duration) for shape in shapes()]
+    *library, _ = shapes()
+    responses = [_respond(_table(shape, LIBRARY_SECONDS, LIBRARY_DIGITS), tr, duration) for shape in library]
     n_samples = len(responses[0])
     until = int(np.ceil(n_samples * STEP))
     return np.stack([_sample(response, np.arange(0, until, tr)) for response in responses])
@@ -91,8 +94,7 @@ def canonical(tr, duration=STIMULUS_SECONDS):
 
     Parameters, errors and scaling are those of `sampled_library`; it is a little shorter.
     """
-    seconds = np.arange(round(CANONICAL_SECONDS / STEP) + 1) * STEP
-    response = _respond(CANONICAL.curve(seconds), tr, duration)
+    response = _respond(_table(shapes()[-1], CANONICAL_SECONDS, CANONICAL_DIGITS), tr, duration)
     return _sample(response, np.arange(0, (len(response) - 1) * STEP, tr))
 
 
@@ -111,12 +113,17 @@ def check_tr(tr):
         )
 
 
-def _gamma(seconds, mode, dispersion):
-    """Gamma density with the given mode and scale, divided by its maximum."""
-    exponent = mode / dispersion
-    with np.errstate(divide="ignore"):
-        log = exponent * (np.log(seconds) - np.log(mode)) - (seconds - mode) / dispersion
-    return np.exp(log)
+def _gamma(seconds, shape, scale):
+    """Gamma density."""
+    from scipy.special import gammaln, xlogy
+
+    return np.exp(xlogy(shape - 1, seconds / scale) - seconds / scale - gammaln(shape)) / scale
+
+
+def _table(shape, seconds, digits):
+    """The curve of a shape every `STEP` up to `seconds`, each sample rounded to so many significant digits."""
+    curve = shape.curve(np.arange(round(seconds / STEP) + 1) * STEP)
+    return np.array([float(f"{sample:.{digits - 1}e}") for sample in curve])
 
 
 def _respond(curve, tr, duration):

@@ -84,10 +84,10 @@ def project(blocks, bold):
 
 
 def explained_energy(blocks, betas, bold):
-    """Compute the energy of the BOLD that betas (n_trials, n_voxels), of any fit, explain: (n_voxels,)."""
+    """Compute the energy of each run's BOLD that betas (n_trials, n_voxels), of any fit, explain: (n_runs, n_voxels)."""
     pieces = betas.split([len(block.gram) for block in blocks])
     rows = zip(pieces, project(blocks, bold), blocks, strict=True)
-    return sum((piece * (2 * product - block.gram @ piece)).sum(0) for piece, product, block in rows)
+    return torch.stack([(piece * (2 * product - block.gram @ piece)).sum(0) for piece, product, block in rows])
 
 
 def percent(explained, energy):

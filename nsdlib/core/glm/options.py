@@ -1,6 +1,8 @@
 """GLMOptions of the single-trial GLM: those of GLMsingle that are kept, with its defaults."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,12 @@ class GLMOptions:
     ----------
     duration : float
         Seconds that a stimulus lasts.
-    degree : int or None
-        Of the drift polynomials; half the run's minutes when None.
+    time_axis : int
+        Axis of the data that counts volumes: 0, or -1 for GLMsingle's form, (n_voxels, n_volumes) or (X, Y, Z, n_volumes).
+    percent : bool
+        Betas in percent of the voxel's mean signal; in scanner units when False.
+    degree : int, tuple of int, or None
+        Of the drift polynomials, in all runs or in each; half the run's minutes when None.
     n_pcs : int
         Most noise components that are tried; 0 switches denoising off.
     fixed_pcs : int or None
@@ -29,8 +35,12 @@ class GLMOptions:
     brain_fraction : float
         Voxels of the noise pool are brighter than this times the 99th percentile of the voxels that can be fitted.
     brain_r2 : float or None
-        ON-OFF R2 (percent) below which a voxel may be noise and above which it helps to choose the number of components;
-        `denoise.tail_threshold` of the data when None.
+        ON-OFF R2 (percent) below which a voxel may be noise; `denoise.tail_threshold` of the data when None.
+    pc_r2 : float or None
+        ON-OFF R2 above which a voxel helps to choose the number of components; that of the noise pool when None.
+    noise_mask, pc_mask : bool arrays or None
+        Voxels that may be noise, and that may help to choose, (n_voxels,) or in the shape of the data's volumes; all when
+        None.
     fractions : tuple of float
         Ridge fractions to choose from; (1,) is no ridge, a single one is used as it is.
     autoscale : bool
@@ -49,12 +59,17 @@ class GLMOptions:
     """
 
     duration: float = STIMULUS_SECONDS
-    degree: int | None = None
+    time_axis: int = 0
+    percent: bool = True
+    degree: int | tuple | None = None
     n_pcs: int = 10
     fixed_pcs: int | None = None
     pc_stop: float = 1.05
     brain_fraction: float = 0.1
     brain_r2: float | None = None
+    pc_r2: float | None = None
+    noise_mask: Any = field(default=None, repr=False, compare=False)
+    pc_mask: Any = field(default=None, repr=False, compare=False)
     fractions: tuple = FRACTIONS
     autoscale: bool = True
     lss: bool = False
@@ -65,10 +80,13 @@ class GLMOptions:
     progress: bool = False
 
     def __post_init__(self):
+        for name in ("n_pcs", "fixed_pcs", "voxel_batch"):
+            if not isinstance(getattr(self, name), Integral) and (name, self.fixed_pcs) != ("fixed_pcs", None):
+                raise ValueError(f"{name}={getattr(self, name)!r}: wanted a whole number.")
         fractions = np.asarray(self.fractions, dtype=float)
         if not fractions.size or not ((fractions > 0) & (fractions <= 1)).all():
             raise ValueError(f"fractions={self.fractions}: wanted numbers above 0 and at most 1.")
-        if not (self.pc_stop >= 1 or (self.pc_stop <= 0 and self.pc_stop == int(self.pc_stop))):
+        if not (self.pc_stop >= 1 or (self.pc_stop <= 0 and self.pc_stop % 1 == 0)):
             raise ValueError(f"pc_stop={self.pc_stop}: wanted a number from 1, or -B to remove B components.")
         if self.pc_stop <= 0:
             if self.fixed_pcs not in (None, -int(self.pc_stop)):
@@ -81,5 +99,56 @@ class GLMOptions:
             raise ValueError(f"n_pcs={self.n_pcs}, fixed_pcs={self.fixed_pcs}: wanted 0 <= fixed_pcs <= n_pcs.")
         if not 0 <= self.duration < np.inf:
             raise ValueError(f"duration={self.duration}: wanted how many seconds a stimulus lasts, 0 or more.")
+        if self.time_axis not in (0, -1):
+            raise ValueError(f"time_axis={self.time_axis}: wanted 0, volumes first, or -1, volumes last.")
+        if self.degree is not None and np.min(self.degree) < 0:
+            raise ValueError(f"degree={self.degree}: wanted 0 or more, in each run.")
         if self.voxel_batch < 1:
             raise ValueError(f"voxel_batch={self.voxel_batch}: wanted at least 1 voxel at once.")
+
+    def digest(self):
+        """Return a text that differs when any option does."""
+        masks = [mask if mask is None else np.asarray(mask, bool) for mask in (self.noise_mask, self.pc_mask)]
+        return f"{self} " + " ".join("all" if m is None else hashlib.sha256(m.tobytes()).hexdigest() for m in masks)
+
+
+def flatten_space(data, options):
+    """Return data as (n_volumes, n_voxels) arrays, one a run, and options whose masks are (n_voxels,) bool arrays.
+
+    Raises
+    ------
+    ValueError
+        When shapes are not those that `GLMOptions.time_axis` tells, or differ between runs or between data and masks.
+    """
+    shapes = [np.shape(bold) for bold in data]
+    spaces = [shape[1:] if options.time_axis == 0 else shape[:-1] for shape in shapes]
+    for run, (shape, space) in enumerate(zip(shapes, spaces, strict=True), start=1):
+        if options.time_axis == 0 and len(shape) > 2:
+            raise ValueError(
+                f"Run {run}: data must be (n_volumes, n_voxels), got shape {shape}. Whole volumes are taken with time as the "
+                "last axis, (X, Y, Z, n_volumes), and GLMOptions(time_axis=-1)."
+            )
+        if options.time_axis == -1 and space != spaces[0]:
+            raise ValueError(
+                f"Run {run}: data must have the voxels of run 1, {spaces[0]}, before its last axis, got {shape}."
+            )
+    if options.time_axis == -1:
+        data = [
+            np.moveaxis(np.asarray(bold), -1, 0).reshape(shape[-1], -1)
+            for bold, shape in zip(data, shapes, strict=True)
+        ]
+    masks = {name: _flat_mask(options, name, spaces[0]) for name in ("noise_mask", "pc_mask")} if spaces else {}
+    return data, replace(options, time_axis=0, **masks)
+
+
+def _flat_mask(options, name, space):
+    """Return a mask as (n_voxels,) bool, None when there is none."""
+    mask = getattr(options, name)
+    if mask is None:
+        return None
+    mask = np.asarray(mask)
+    if mask.shape not in (space, (np.prod(space, dtype=int),)) or not np.isin(mask, (0, 1)).all():
+        raise ValueError(
+            f"{name} must be True or False for each voxel of {space}, got {mask.dtype} of shape {mask.shape}."
+        )
+    return mask.astype(bool).ravel()

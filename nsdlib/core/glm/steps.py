@@ -146,7 +146,8 @@ def fit_onoff(problem, canonical):
     Returns
     -------
     dict of (n_voxels,) arrays
-        mean, onoff_r2, onoff_beta (scanner units), and energy: the sum of squares without drifts, 0 for a constant voxel.
+        mean, onoff_r2, onoff_beta (scanner units), and energy: the sum of squares without drifts, 0 for a constant voxel;
+        energy_run (n_runs, n_voxels) is that of each run.
 
     Raises
     ------
@@ -162,13 +163,15 @@ def fit_onoff(problem, canonical):
             "run. Leave out confounds that hold the task, or give runs to their end."
         )
     mean, energy, product, plain_product = np.empty((4, problem.n_voxels))
+    energy_run = np.empty((len(problem.designs), problem.n_voxels))
     for _, voxels in problem.batches([np.arange(problem.n_voxels)], "ON-OFF"):
         bold = problem.bold(voxels)
         mean[voxels] = (sum(series.sum(0) for series in bold) / sum(map(len, bold))).cpu()
-        total = sum(series.square().sum(0) for series in bold)
+        total = torch.stack([series.square().sum(0) for series in bold])
         bold = problem.without_drift(bold)
-        left = sum(series.square().sum(0) for series in bold)
-        energy[voxels] = torch.where(left > FLAT * total, left, 0.0).cpu()
+        left = torch.stack([series.square().sum(0) for series in bold])
+        energy[voxels] = torch.where(sum(left) > FLAT * sum(total), sum(left), 0.0).cpu()
+        energy_run[:, voxels] = torch.where(left > FLAT * total, left, 0.0).cpu()
         product[voxels] = sum(x @ series for x, series in zip(regressors, bold, strict=True)).cpu()
         plain_product[voxels] = sum(x @ series for x, series in zip(plain, bold, strict=True)).cpu()
     if not energy.any():
@@ -177,16 +180,16 @@ def fit_onoff(problem, canonical):
         )
     beta = product / norm
     r2 = percent(beta * (2 * plain_product - plain_norm * beta), energy)
-    return {"mean": mean, "energy": energy, "onoff_r2": r2, "onoff_beta": beta}
+    return {"mean": mean, "energy": energy, "energy_run": energy_run, "onoff_r2": r2, "onoff_beta": beta}
 
 
-def choose_hrfs(problem, energy, *, lss=False):
+def choose_hrfs(problem, energy, energy_run, *, lss=False):
     """Fit type B: single trials with each HRF of the library, then with the best one.
 
     Parameters
     ----------
     problem : Problem
-    energy : (n_voxels,) array
+    energy, energy_run : (n_voxels,) and (n_runs, n_voxels) arrays
         From `fit_onoff`.
     lss : bool
         Betas by least squares separate; the HRF is chosen as ever.
@@ -194,7 +197,8 @@ def choose_hrfs(problem, energy, *, lss=False):
     Returns
     -------
     dict
-        hrf_r2 (n_hrfs, n_voxels), hrf_index (n_voxels,), r2_b (n_voxels,), betas_b (n_trials, n_voxels) in scanner units.
+        hrf_r2 (n_hrfs, n_voxels), hrf_index (n_voxels,), r2_b (n_voxels,), r2_run_b (n_runs, n_voxels), betas_b
+        (n_trials, n_voxels) in scanner units.
 
     Raises
     ------
@@ -205,26 +209,32 @@ def choose_hrfs(problem, energy, *, lss=False):
     plain = [problem.plain_blocks(number) for number in range(len(solved))] if problem.has_nuisance else None
     estimate = least_squares_separate if lss else least_squares
     r2 = problem.scratch.array("hrf_r2", (len(solved), problem.n_voxels), np.float64)
+    r2_run = problem.scratch.array("r2_run_b", energy_run.shape, np.float64)
     betas = problem.scratch.array("betas_b", (problem.n_trials, problem.n_voxels), np.float32)
+
+    def explained(number, bold):  # (n_runs, n_voxels)
+        if plain:
+            return explained_energy(plain[number], least_squares(solved[number], bold), bold)
+        pairs = zip(solved[number], bold, strict=True)
+        return torch.stack([(block.whitened @ series).square().sum(0) for block, series in pairs])
+
     for _, voxels in problem.batches([np.arange(problem.n_voxels)], "HRFs", resumable=True):
         bold = problem.residuals(voxels)
-        for number, blocks in enumerate(solved):
-            if plain:
-                explained = explained_energy(plain[number], least_squares(blocks, bold), bold)
-            else:
-                pairs = zip(blocks, bold, strict=True)
-                explained = sum((block.whitened @ series).square().sum(0) for block, series in pairs)
-            r2[number, voxels] = percent(explained.cpu().numpy(), energy[voxels])
+        for number in range(len(solved)):
+            r2[number, voxels] = percent(sum(explained(number, bold)).cpu().numpy(), energy[voxels])
         chosen = np.nan_to_num(r2[:, voxels], nan=-np.inf).argmax(axis=0)
         for number in np.unique(chosen):
             own = np.flatnonzero(chosen == number)
-            betas[:, voxels[own]] = estimate(solved[number], [series[:, own] for series in bold]).cpu()
+            series, places = [run[:, own] for run in bold], voxels[own]
+            betas[:, places] = estimate(solved[number], series).cpu()
+            r2_run[:, places] = percent(explained(number, series).cpu().numpy(), energy_run[:, places])
     if not np.any(betas):
         raise ValueError(
             "No trial has a beta: confounds explain each trial's response, or the HRFs begin after the run's end."
         )
     index = np.nan_to_num(r2, nan=-np.inf).argmax(axis=0)
-    return {"hrf_r2": r2, "hrf_index": index, "r2_b": r2[index, np.arange(len(index))], "betas_b": betas}
+    best = r2[index, np.arange(len(index))]
+    return {"hrf_r2": r2, "hrf_index": index, "r2_b": best, "r2_run_b": r2_run, "betas_b": betas}
 
 
 def find_components(problem, pool, *, n_pcs):

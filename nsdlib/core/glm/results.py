@@ -1,0 +1,79 @@
+"""What a single-trial GLM returns: names, axes and units of its variables."""
+
+import numpy as np
+
+# variable: (axes, meaning)
+VARIABLES = {
+    "mean": (("voxel",), "mean signal, scanner units"),
+    "onoff_r2": (("voxel",), "type A: percent of variance that any trial explains, canonical HRF"),
+    "onoff_beta": (("voxel",), "type A"),
+    "hrf_r2": (("hrf", "voxel"), "percent of variance that single trials explain, for each HRF"),
+    "hrf_index": (("voxel",), "the best HRF, from 0"),
+    "betas_b": (("trial", "voxel"), "type B, HRF fitted"),
+    "betas_c": (("trial", "voxel"), "type C, shared noise removed"),
+    "betas_d": (("trial", "voxel"), "type D, regularised"),
+    "r2_b": (("voxel",), "percent of variance that the betas explain"),
+    "r2_c": (("voxel",), "the same of type C; what noise components explain is not counted"),
+    "r2_d": (("voxel",), "the same of type D, before the shrinkage was undone"),
+    "r2_run_b": (("run", "voxel"), "percent of the variance of each run that the betas explain"),
+    "r2_run_c": (("run", "voxel"), "the same of type C; what noise components explain is not counted"),
+    "r2_run_d": (("run", "voxel"), "the same of type D, before the shrinkage was undone"),
+    "noise_pool": (("voxel",), "whether noise components come from this voxel"),
+    "pc_voxels": (("voxel",), "whether this voxel helps to choose the number of components"),
+    "components": (("run", "volume", "component"), "orthonormal time courses; NaN behind the end of a shorter run"),
+    "pc_cv_error": (("n_components", "voxel"), "cross-validated squared error of z-scored betas, summed"),
+    "pc_curve": (("n_components",), "median over `pc_voxels` of the fall in that error"),
+    "fraction": (("voxel",), "ridge: share of the betas' length that was kept"),
+    "fraction_cv_error": (("candidate", "voxel"), "cross-validated squared error of z-scored betas, summed"),
+    "fractions": (("candidate",), "ridge fractions to choose from"),
+    "scale": (("voxel",), "factor that undid the shrinkage"),
+    "offset": (("voxel",), "offset that went with it, scanner units"),
+}
+BETAS = ("onoff_beta", "betas_b", "betas_c", "betas_d")
+PERCENT, RAW = "percent signal change", "scanner units"  # units of betas
+
+
+def name_axes(results, attributes, *, percent=True):
+    """Return those of the `VARIABLES` that `results` (name to array) holds as an xarray.Dataset, float64 as float32.
+
+    Betas carry their unit as the attribute `units`.
+    """
+    import xarray as xr
+
+    variables = {}
+    for name, (axes, meaning) in VARIABLES.items():
+        if name in results:
+            values = np.asarray(results[name])
+            dtype = np.float32 if values.dtype == np.float64 and name != "fractions" else values.dtype
+            unit = {"units": PERCENT if percent else RAW} if name in BETAS else {}
+            variables[name] = (axes, np.asarray(values, dtype, order="C"), {"long_name": meaning} | unit)
+    return xr.Dataset(variables, attrs=attributes)
+
+
+def make_dataset(results, usable, attributes, *, percent=True):
+    """Name the axes of a fit's results, copy them out of the scratch folder, and set the betas' unit.
+
+    Parameters
+    ----------
+    results : dict
+        Arrays by their names, betas in scanner units, with energy (n_voxels,): 0 for a voxel that was not fitted.
+    usable : (n_voxels,) bool
+        Voxels without non-finite values.
+    attributes : dict
+    percent : bool
+        Divide betas by the voxel's mean signal.
+
+    Returns
+    -------
+    xarray.Dataset
+    """
+    constant = results["energy"] == 0
+    with np.errstate(divide="ignore"):
+        unit = np.where(constant, np.nan, 100 / np.abs(results["mean"]) if percent else 1.0).astype(np.float32)
+    for name in BETAS:
+        results[name] = results[name] * unit
+    for name in ("fraction", "scale", "offset", "pc_cv_error", "fraction_cv_error"):
+        if name in results:
+            results[name] = np.where(constant, np.float32(np.nan), results[name])
+    results["mean"] = np.where(usable, results["mean"], np.float32(np.nan))
+    return name_axes(results, attributes, percent=percent)
