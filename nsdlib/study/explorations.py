@@ -192,24 +192,10 @@ def nearest_voxel(positions, target):
 def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
     """Fit single trials to one voxel's series in one run, with each HRF, by least squares.
 
-    Trials of different runs never overlap, so the other runs do not matter.
-
-    Parameters
-    ----------
-    labels : (n_volumes,) int
-        The run's design, a number other than 0 at each onset.
-    series : (n_volumes,) float
-        BOLD, scanner units.
-    hrfs : (n_hrfs, n_samples) float
-        Sampled at the volumes, `tr` seconds apart.
-    mean : float, optional
-        Of the voxel over all runs, of which the results are percent; of this run when not given.
-
-    Returns
-    -------
-    measured : (n_volumes,) float64
-        Percent of the mean, without drift.
-    fits : (n_hrfs, n_volumes) float64
+    Trials of different runs never overlap, so the other runs do not matter. `labels` (n_volumes,) are the run's design, other
+    than 0 at each onset, `series` (n_volumes,) BOLD, and `hrfs` (n_hrfs, n_samples) sampled at the volumes, `tr` seconds
+    apart; `mean` is the voxel's over all runs, this run's when not given. Returns the series without drift, (n_volumes,), and
+    its fits, (n_hrfs, n_volumes), float64, both percent of the mean.
     """
     import torch
 
@@ -223,23 +209,18 @@ def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
 
 
 def alter(pattern, voxels, *, scale, add, seed):
-    """Multiply and shift the responses of a region, and those of as many other voxels instead.
+    """Multiply and shift the responses of a region, and those of as many other voxels instead: (3, n_voxels) float32.
+
+    The rows are the pattern as it is, with the region altered, and with the other voxels altered.
 
     Parameters
     ----------
-    pattern : (n_voxels,) float
-        Z-scored: 0 is a voxel's mean over training images, 1 a standard deviation above it.
-    voxels : (n_voxels,) bool
-        The region.
+    pattern, voxels : (n_voxels,) float, bool
+        Z-scored: 0 is a voxel's mean over training images, 1 a standard deviation above it; and the region.
     scale, add : float
         Scale 0 silences: the voxels answer as to the average image. Adding standard deviations drives them, whatever the image.
     seed : int
         Of the other voxels: as many as the region has, drawn at random outside it; all of them where they do not suffice.
-
-    Returns
-    -------
-    (3, n_voxels) float32
-        The pattern as it is, with the region altered, and with the other voxels altered.
     """
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~voxels))[: voxels.sum()]
     others, changed = np.isin(np.arange(len(voxels)), drawn), scale * pattern + add

@@ -58,9 +58,8 @@ def nearest_patterns(X_train, X_test):
 
     Returns
     -------
-    nearest : (n_test,) int
+    nearest, correlation : (n_test,) int, float64
         Rows of X_train.
-    correlation : (n_test,) float64
     """
     r = (standardised_rows(X_test) @ standardised_rows(X_train).T).numpy()  # (n_test, n_train)
     return r.argmax(axis=1), r.max(axis=1)
