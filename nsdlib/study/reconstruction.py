@@ -46,8 +46,7 @@ class Split:
 
     Attributes
     ----------
-    ids : (n_images,) int
-    patterns : (n_images, n_voxels) float32
+    ids, patterns : (n_images,) int, (n_images, n_voxels) float32
     latents : (n_images, n_latents) float32
         Of the VDVAE layers that are decoded.
     tokens : dict of str to (n_images, n_tokens, n_features) array
@@ -103,7 +102,7 @@ class TwoStages:
 
 
 def decode_tokens(train, patterns, *, run, decode=ridge.decode) -> dict:
-    """Decode CLIP tokens from patterns by two ridge regressions, with their spread given back as the run says.
+    """Decode CLIP tokens (n_images, n_tokens, n_features) float32 of each of `KINDS` by ridges, their spread as the run says.
 
     Parameters
     ----------
@@ -113,10 +112,6 @@ def decode_tokens(train, patterns, *, run, decode=ridge.decode) -> dict:
     run : nsdlib.params.Run
     decode : callable
         `ridge.decode`, or what `Store.memoise` makes of it.
-
-    Returns
-    -------
-    dict of str to (n_images, n_tokens, n_features) float32
     """
     decoded = {}
     for kind, tokens in train.tokens.items():

@@ -91,15 +91,9 @@ def mixture_nll(parameters, target, scale_offset=0.0):
     logits, means, log_scales, couplings = mixture.split_parameters(parameters)
     log_scales = log_scales + scale_offset
     x = target.unsqueeze(2)
-    lean = torch.stack(
-        [
-            torch.zeros_like(couplings[:, 0]),
-            couplings[:, 0] * x[:, 0],
-            couplings[:, 1] * x[:, 0] + couplings[:, 2] * x[:, 1],
-        ],
-        dim=1,
-    )
-    centred, inverse = x - means - lean, torch.exp(-log_scales)
+    red, green, (green_of_red, blue_of_red, blue_of_green) = x[:, 0], x[:, 1], couplings.unbind(1)
+    lean = [torch.zeros_like(green_of_red), green_of_red * red, blue_of_red * red + blue_of_green * green]
+    centred, inverse = x - means - torch.stack(lean, dim=1), torch.exp(-log_scales)
     upper, lower = inverse * (centred + 1 / 255), inverse * (centred - 1 / 255)
     inside = torch.log((torch.sigmoid(upper) - torch.sigmoid(lower)).clamp(min=1e-12))
     log_p = torch.where(x < -0.999, upper - F.softplus(upper), torch.where(x > 0.999, -F.softplus(lower), inside))
