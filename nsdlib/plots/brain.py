@@ -174,8 +174,8 @@ def plot_fractions(fractions, groups, *, ax=None):
     ax = ax or new_axes(5.6, 3.2)
     fractions = np.sort(fractions)
     for name, values in groups.items():
-        counts = np.isclose(values[:, None], fractions, atol=1e-3).mean(axis=0)
-        ax.step(fractions, 100 * counts, where="mid", linewidth=1.8, label=f"{name} (n = {len(values)})")
+        percent = 100 * np.isclose(values[:, None], fractions, atol=1e-3).mean(axis=0)
+        ax.step(fractions, percent, where="mid", linewidth=1.8, label=f"{name} (n = {len(values)})")
     ax.set(xlabel="fraction of the betas' length that is kept", ylabel="percent of voxels", ylim=(0, None))
     ax.legend(frameon=False)
     ax.set_title("Ridge: how much each voxel keeps")

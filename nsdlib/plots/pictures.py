@@ -12,7 +12,7 @@ ROLE_COLOURS = {
     "left out": COLOURS[1],
     "retrieval": COLOURS[3],
 }
-CHANCE = {"color": REFERENCE, "linewidth": 1, "linestyle": ":", "label": "chance, where there is one"}
+CHANCE = {"color": REFERENCE, "linewidth": 1.2, "linestyle": ":", "label": "chance, where there is one"}
 ROLE_MARKERS = {"decoded": "o", "floor": "v", "ceiling": "^", "left out": "s", "retrieval": "D"}
 
 

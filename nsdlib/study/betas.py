@@ -70,12 +70,7 @@ def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
 
 
 def assemble(trials):
-    """Assemble the training and test sets of the decoders.
-
-    Parameters
-    ----------
-    trials : xarray.Dataset
-        From `read_trials` or `trials_from_glm`.
+    """Assemble the training and test sets of the decoders from single trials (`read_trials`, `trials_from_glm`).
 
     Returns
     -------

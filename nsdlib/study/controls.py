@@ -39,7 +39,9 @@ def refine_by_decoder(stages, predicted, tokens, *, names=("gru", "ridge")) -> d
     """
     ids = predicted.test_image.values
     latents = {name: predicted.sel(decoder=name).values for name in names}
-    return {f"refined, {name}": stages.refine(stages.draw(one, ids), tokens, ids) for name, one in latents.items()}
+    return {
+        f"refined, {name}": stages.refine(stages.draw(values, ids), tokens, ids) for name, values in latents.items()
+    }
 
 
 def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):

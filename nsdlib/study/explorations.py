@@ -123,9 +123,9 @@ class Reconstruction:
         tokens, seen = (stored.text_pred.values, stored.vision_pred.values), stored.stimulus.values
         refined = self._diffusion.refine(rough, *tokens, image_ids=[image], seed=seed, **refinement, **self._fixed)
         images, scores = {"seen": seen[0]}, {}
-        for stage, made in (("rough", rough), ("refined", refined)):
-            truth = resize(seen, made.shape[1])
-            images[stage], scores[stage] = made[0], (pixcorr(truth, made)[0], ssim(truth, made)[0])
+        for stage, drawn in (("rough", rough), ("refined", refined)):
+            truth = resize(seen, drawn.shape[1])
+            images[stage], scores[stage] = drawn[0], (pixcorr(truth, drawn)[0], ssim(truth, drawn)[0])
         return images, scores
 
 
@@ -224,7 +224,7 @@ def alter(pattern, voxels, *, scale, add, seed):
     """
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~voxels))[: voxels.sum()]
     others, changed = np.isin(np.arange(len(voxels)), drawn), scale * pattern + add
-    return np.stack([pattern, *(np.where(where, changed, pattern) for where in (voxels, others))]).astype(np.float32)
+    return np.stack([pattern, *(np.where(mask, changed, pattern) for mask in (voxels, others))]).astype(np.float32)
 
 
 def _regions(dataset):

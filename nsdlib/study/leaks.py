@@ -54,23 +54,10 @@ def lint(predict, X, Y, *, n_checked=3, seed=0) -> Report:
     predict : callable
         (patterns (n_test, n_voxels), labels (n_test, ...)) -> predictions (n_test, n_targets). It may fit at each call or use
         a fitted decoder.
-    X : (n_test, n_voxels) array
-        Test patterns.
-    Y : (n_test, ...) array
-        Test labels, the targets of `predict`.
-    n_checked : int
-        Images to compare, evenly spaced.
-    seed : int
-        Of the perturbations.
-
-    Returns
-    -------
-    Report
-
-    Raises
-    ------
-    ValueError
-        When there are fewer than three test images, or the two differ in length.
+    X, Y : (n_test, n_voxels), (n_test, ...) arrays
+        Test patterns and labels, of three images at least; other lengths are a ValueError.
+    n_checked, seed : int
+        Images to compare, evenly spaced, and the seed of the perturbations.
     """
     X, Y = np.asarray(X), np.asarray(Y)
     if len(X) != len(Y) or len(X) < 3:

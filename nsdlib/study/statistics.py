@@ -96,13 +96,7 @@ def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, seed=0):
 
 
 def decreasing_fraction(values, *, n_bootstrap=2000, seed=0):
-    """Compute the fraction of bootstrap resamples in which the mean decreases at every step (float).
-
-    Parameters
-    ----------
-    values : (n_levels, n_units) array
-        In the order of the levels; the same units at each.
-    """
+    """Compute the fraction of bootstrap resamples in which the mean decreases at every step of values (n_levels, n_units)."""
     means = bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed)  # (n_bootstrap, n_levels)
     return float((np.diff(means, axis=1) < 0).all(axis=1).mean())
 

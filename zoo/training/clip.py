@@ -76,7 +76,7 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, *, n_steps, seed, che
     pixels = clip.prepare(scene_set.images, 64)
     captions = [caption for five in scene_set.captions for caption in five]
     ids = _token_ids(tokenizer, captions).reshape(len(pixels), 5, N_TOKENS)
-    wanted, covers = torch.from_numpy(scene_set.attributes), torch.from_numpy(scene_set.covers)
+    attributes_true, covers = torch.from_numpy(scene_set.attributes), torch.from_numpy(scene_set.covers)
     end = tokenizer.eos_token_id
 
     def loss_of_batch(generator, progress):
@@ -94,7 +94,7 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, *, n_steps, seed, che
         )
         cells = F.avg_pool2d(x, 4).unfold(2, 4, 4).unfold(3, 4, 4)  # (n, 3, 4, 4, 4, 4)
         cells = cells.permute(0, 2, 3, 1, 4, 5).reshape(BATCH, 16, 48)
-        dense = F.mse_loss(patch.float(), cells) + 10 * F.mse_loss(attributes.float(), wanted[rows])
+        dense = F.mse_loss(patch.float(), cells) + 10 * F.mse_loss(attributes.float(), attributes_true[rows])
         return contrastive + dense + 10 * F.mse_loss(kinds.float(), covers[rows])
 
     averaged = optimise.train(

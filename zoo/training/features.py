@@ -34,7 +34,7 @@ def train(folder: Path, cache: Path):
         averaged = optimise.train(
             model,
             lambda generator, progress, loss=loss, model=model: loss(model, pixels, targets, generator),
-            n_steps=N_STEPS[name], learning_rate=RATE, seed=SEED + k, checkpoint=cache / f"judge_{name}.checkpoint", average=0.99,
+            n_steps=N_STEPS[name], learning_rate=RATE, seed=SEED + k, checkpoint=cache / f"eval_{name}.checkpoint", average=0.99,
         )  # fmt: skip
         save_file(optimise.half(averaged.state_dict()), folder / f"{name}.safetensors")
     _train_clip(folder, cache, scene_set)
@@ -66,9 +66,8 @@ def _train_clip(folder, cache, scene_set):
     tokenizer = CLIPTokenizer.from_pretrained(folder.parent / "versatile_diffusion" / "tokenizer")
     torch.manual_seed(SEED + 10)
     encoders = clip.build(len(tokenizer), tokenizer.eos_token_id, width=CLIP_WIDTH, n_layers=CLIP_LAYERS)
-    image, _ = clip.fit(
-        *encoders, tokenizer, scene_set, n_steps=CLIP_STEPS, seed=SEED + 10, checkpoint=cache / "judge_clip.checkpoint"
-    )
+    settings = {"n_steps": CLIP_STEPS, "seed": SEED + 10, "checkpoint": cache / "eval_clip.checkpoint"}
+    image, _ = clip.fit(*encoders, tokenizer, scene_set, **settings)
     image.half().save_pretrained(folder / "clip")
 
 

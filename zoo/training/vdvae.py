@@ -25,7 +25,7 @@ HYPERPARAMETERS = vdvae.Hyperparameters(
 )
 N_STEPS, BATCH, RATE, SEED = 2_400, 16, 2e-3, 12
 DEPTHS = (15, 31, 33)
-DEPTH_SHARES = (0.55, 0.35, 0.1)
+DEPTH_PROBABILITIES = (0.55, 0.35, 0.1)
 
 
 def train(folder: Path, cache: Path):
@@ -40,11 +40,11 @@ def train(folder: Path, cache: Path):
 
     def loss_of_batch(generator, progress):
         rows = torch.randint(len(images), (BATCH,), generator=generator).numpy()
-        which = int(torch.multinomial(torch.tensor(DEPTH_SHARES), 1, generator=generator))
+        choice = int(torch.multinomial(torch.tensor(DEPTH_PROBABILITIES), 1, generator=generator))
         kl_weight = 0.3 + 0.7 * min(1.0, progress / 0.5)
         with torch.autocast("cpu", torch.bfloat16):
-            parameters, kl = posterior_pass(model, images[rows], DEPTHS[which], generator)
-        nll = mixture_nll(parameters.float(), data.to_unit(images[rows]), trained.scale_offsets[which])
+            parameters, kl = posterior_pass(model, images[rows], DEPTHS[choice], generator)
+        nll = mixture_nll(parameters.float(), data.to_unit(images[rows]), trained.scale_offsets[choice])
         return (nll + kl_weight * kl).mean() / images[0].size
 
     averaged = optimise.train(
