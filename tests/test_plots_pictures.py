@@ -91,8 +91,10 @@ def test_error_kinds_mark_the_chosen():
 def test_the_group_has_a_dot_a_subject_and_a_line_at_their_mean():
     table = table_of(subject=["a", "b", "c"])
     ax = panels(pictures.plot_group(table, METRICS))["CLIP"]
-    np.testing.assert_allclose(ax.lines[0].get_ydata(), table["mean"].sel(metric="clip"))
-    np.testing.assert_allclose(ax.lines[1].get_ydata(), table["mean"].sel(metric="clip").mean())
+    chance, dots, mean = ax.lines
+    assert list(chance.get_ydata()) == [0.5, 0.5]
+    np.testing.assert_allclose(dots.get_ydata(), table["mean"].sel(metric="clip"))
+    np.testing.assert_allclose(mean.get_ydata(), table["mean"].sel(metric="clip").mean())
 
 
 def test_the_style_is_set_and_its_colours_differ_in_lightness_or_hue():

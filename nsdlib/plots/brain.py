@@ -105,12 +105,10 @@ def plot_regions(background, regions, *, slices):
 
     Parameters
     ----------
-    background : (X, Y, Z) float
-        Drawn in grey.
+    background, slices
+        As in `plot_map`.
     regions : dict of str to (X, Y, Z) bool
         Eight at most; later ones are drawn over earlier ones.
-    slices : sequence of int
-        Indices along the third axis.
     """
     import matplotlib.pyplot as plt
     from matplotlib.colors import ListedColormap
@@ -141,12 +139,7 @@ def _draw_slices(background, volume, slices, scale, *, bar):
 def plot_r2(onoff, fitted, *, threshold, ax=None):
     """Draw the variance that single trials explain against that of a common response, a point a voxel.
 
-    Parameters
-    ----------
-    onoff, fitted : (n_voxels,) float
-        Percent of variance.
-    threshold : float
-        ON-OFF R2 from which voxels count as responding.
+    Both are (n_voxels,) percent; `threshold` is the ON-OFF R2 from which voxels count as responding.
     """
     ax, shown = ax or new_axes(5.2, 3.8), onoff > SMALLEST_R2
     _draw_density(ax, onoff[shown], fitted[shown], xscale="log", gridsize=45)
@@ -160,11 +153,7 @@ def plot_r2(onoff, fitted, *, threshold, ax=None):
 def plot_components(curves, chosen, *, ax=None):
     """Draw how repeats gain from the removal of noise components, one line a session.
 
-    Parameters
-    ----------
-    curves : dict of str to (n_pcs + 1,) float
-    chosen : dict of str to int
-        Number that was chosen.
+    `curves` maps a session's name to (n_pcs + 1,) float, `chosen` to the number that was chosen.
     """
     ax = ax or new_axes(5.6, 3.4)
     for name, curve in curves.items():
@@ -178,19 +167,15 @@ def plot_components(curves, chosen, *, ax=None):
 
 
 def plot_fractions(fractions, groups, *, ax=None):
-    """Draw how often each ridge fraction was chosen in groups of voxels.
+    """Draw how often each of the evenly spaced ridge `fractions` (n_fractions,) was chosen in groups of voxels.
 
-    Parameters
-    ----------
-    fractions : (n_fractions,) float
-        Those there were to choose from, evenly spaced.
-    groups : dict of str to (n_voxels,) float
+    `groups` maps a name to the fractions of its voxels, (n_voxels,).
     """
     ax = ax or new_axes(5.6, 3.2)
     fractions = np.sort(fractions)
     for name, values in groups.items():
-        counts = np.isclose(values[:, None], fractions, atol=1e-3).mean(axis=0)
-        ax.step(fractions, 100 * counts, where="mid", linewidth=1.8, label=f"{name} (n = {len(values)})")
+        percent = 100 * np.isclose(values[:, None], fractions, atol=1e-3).mean(axis=0)
+        ax.step(fractions, percent, where="mid", linewidth=1.8, label=f"{name} (n = {len(values)})")
     ax.set(xlabel="fraction of the betas' length that is kept", ylabel="percent of voxels", ylim=(0, None))
     ax.legend(frameon=False)
     ax.set_title("Ridge: how much each voxel keeps")
@@ -200,10 +185,7 @@ def plot_fractions(fractions, groups, *, ax=None):
 def plot_boxes(groups, *, label, title, ax=None):
     """Draw the spread of a quantity over voxels in several groups: box 25 to 75, whiskers 5 to 95 percent.
 
-    Parameters
-    ----------
-    groups : dict of str to (n_voxels,) float
-    label, title : str
+    `groups` maps a name to (n_voxels,) float, and `label` says which quantity it is.
     """
     ax = ax or new_axes(1.6 + 0.75 * len(groups), 3.5)
     names = [f"{name}\nn = {len(values)}" for name, values in groups.items()]
@@ -217,15 +199,7 @@ def plot_boxes(groups, *, label, title, ax=None):
 
 
 def plot_truth(planted, estimated, *, label, title, ax=None):
-    """Draw estimates against the planted truth, with the line of agreement.
-
-    Parameters
-    ----------
-    planted, estimated : (n_voxels,) float
-    label : str
-        Quantity and unit.
-    title : str
-    """
+    """Draw estimates against the planted truth, both (n_voxels,), with the line of agreement; `label` is quantity and unit."""
     ax = ax or new_axes(4.4, 3.8)
     _draw_density(ax, planted, estimated, gridsize=35)
     ends = [min(planted.min(), estimated.min()), max(planted.max(), estimated.max())]

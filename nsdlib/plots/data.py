@@ -13,13 +13,7 @@ SCALE_BAR = 5  # percent of the mean signal
 
 
 def plot_scenes(images, captions, *, n_columns=4):
-    """Draw a sheet of images, each over its caption.
-
-    Parameters
-    ----------
-    images : (n_images, side, side, 3) uint8
-    captions : list of str, (n_images,)
-    """
+    """Draw a sheet of images (n_images, side, side, 3) uint8, each over its caption, in so many columns."""
     n_rows = -(-len(images) // n_columns)
     figure, axes = new_panels(n_rows, n_columns, n_columns * PANEL, n_rows * PANEL * 1.35)
     for ax in axes.flat:
@@ -34,9 +28,7 @@ def plot_scenes(images, captions, *, n_columns=4):
 def plot_trials(image_ids, is_shared, session, ax=None):
     """Draw which image was shown when: a dot a trial, images in the order of their first showing.
 
-    Parameters
-    ----------
-    image_ids, is_shared, session : (n_trials,) int, bool, int
+    All three arguments are (n_trials,): int, bool and int.
     """
     ax = ax or new_axes(7, 3.6)
     _, first, row = np.unique(image_ids, return_index=True, return_inverse=True)
@@ -58,12 +50,10 @@ def plot_run(series, onsets, labels, *, tr, ax=None):
     Parameters
     ----------
     series : (n_volumes, n_voxels) float
-        Percent of each voxel's mean.
+        Percent of each voxel's mean; a volume takes `tr` seconds.
     onsets : (n_trials,) float
         Seconds at which images appeared.
     labels : list of str, (n_voxels,)
-    tr : float
-        Seconds between volumes.
     """
     ax = ax or new_axes(7, 3.6)
     seconds = tr * np.arange(len(series))
@@ -85,10 +75,7 @@ def plot_run(series, onsets, labels, *, tr, ax=None):
 def plot_agreement(right, shifted, ax=None):
     """Draw how well the patterns of two showings of an image agree, with the right mapping and with a wrong one.
 
-    Parameters
-    ----------
-    right, shifted : (n_images,) float
-        Correlations, see `nsd_checks.repeat_agreement`.
+    Both are correlations (n_images,), see `nsd_checks.repeat_agreement`.
     """
     import seaborn as sns
 
@@ -106,14 +93,7 @@ def plot_agreement(right, shifted, ax=None):
 def plot_session(seconds, run, is_old, ax=None):
     """Draw one session as rows of ticks, a row a run and a tick a trial.
 
-    Parameters
-    ----------
-    seconds : (n_trials,) float
-        Within the trial's run.
-    run : (n_trials,) int
-        From 1.
-    is_old : (n_trials,) bool
-        Whether the image had been shown before.
+    Arguments are (n_trials,): seconds within the trial's run, its number from 1, and whether the image had been shown before.
     """
     ax = ax or new_axes(8, 3.4)
     for mask, label, colour in ((~is_old, "for the first time", COLOURS[0]), (is_old, "seen before", COLOURS[1])):
@@ -150,14 +130,7 @@ def plot_responses(seconds, halves, labels):
 
 
 def plot_repeats(first, second, labels):
-    """Draw one voxel's responses to the same images at two showings, a panel a voxel.
-
-    Parameters
-    ----------
-    first, second : (n_images, n_voxels) float
-        Percent signal change.
-    labels : list of str, (n_voxels,)
-    """
+    """Draw a voxel's responses to the same images at two showings, both (n_images, n_voxels) percent, a panel a voxel."""
     figure, axes = new_panels(1, len(labels), 2.9 * len(labels), 3.1)
     for ax, x, y, label in zip(axes[0], first.T, second.T, labels, strict=True):
         ends = [min(x.min(), y.min()), max(x.max(), y.max())]

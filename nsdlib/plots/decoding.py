@@ -124,13 +124,7 @@ def plot_region_scores(table):
 
 
 def plot_regimes(gains):
-    """Draw by how much one decoder beats another in each regime: rows are responses, columns images and signal to noise.
-
-    Parameters
-    ----------
-    gains : xarray.Dataset
-        See `ablation.regime_gains`.
-    """
+    """Draw by how much one decoder beats another in each regime (`ablation.regime_gains`): responses by images and SNR."""
     import seaborn as sns
 
     gains = gains.stack(regime=["images", "snr"])

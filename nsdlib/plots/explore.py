@@ -21,20 +21,12 @@ class Explorer:
     load : callable
         Returns what was read, such as an exploration.
     controls : callable
-        Takes what was read and returns the controls, dict of str to widget.
+        Takes what was read and returns the controls, dict of str to widget; the attribute `controls` is empty until it is opened.
     draw : callable
-        Takes what was read and the controls' values by name; returns a sentence and dict of alternative text to figure.
+        Takes what was read and the controls' values by name; returns a sentence, shown in the attribute `message`, and dict of
+        alternative text to figure, shown in `images`.
     reading, doing : str
         What is said while `load` and `draw` work, with what it costs.
-
-    Attributes
-    ----------
-    controls : dict of str to widget
-        Empty until it is opened.
-    message, images : ipywidgets.HTML
-        The sentence, and the figures as images.
-    box : ipywidgets.VBox
-        All of it.
     """
 
     def __init__(self, load, controls, draw, *, reading, doing):

@@ -12,7 +12,7 @@ ROLE_COLOURS = {
     "left out": COLOURS[1],
     "retrieval": COLOURS[3],
 }
-CHANCE = {"color": REFERENCE, "linewidth": 1, "linestyle": ":", "label": "chance, where there is one"}
+CHANCE = {"color": REFERENCE, "linewidth": 1.2, "linestyle": ":", "label": "chance, where there is one"}
 ROLE_MARKERS = {"decoded": "o", "floor": "v", "ceiling": "^", "left out": "s", "retrieval": "D"}
 
 
@@ -58,14 +58,12 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     roles : dict of str to str
         System to "decoded", "floor", "retrieval", "ceiling" or "left out"; systems are drawn in this order, from above.
     """
-    figure, panels = _metric_panels(metrics, 0.42 * len(roles) + 2.4, sharey=True)
+    figure, panels = _metric_panels(metrics, 0.42 * len(roles) + 2.4, across=True, sharey=True)
     for name, ax in panels.items():
         for height, (system, role) in enumerate(roles.items()):
             interval = table.sel(metric=name, system=system)
             look = {"color": ROLE_COLOURS[role], "marker": ROLE_MARKERS[role], "label": role}
             draw_intervals(ax, height, interval, across=True, **look)
-        if metrics[name].chance is not None:
-            ax.axvline(metrics[name].chance, **CHANCE)
         ax.set_ylim(len(roles) - 0.4, -0.6)  # the first system above
         ax.margins(x=0.12)
     figure.axes[0].set_yticks(range(len(roles)), list(roles))
@@ -94,8 +92,6 @@ def plot_noise_curves(table, metrics, *, reference=None):
         if reference is not None and set(amplitudes) <= set(reference.index):
             printed = reference.loc[list(amplitudes), name]
             ax.plot(positions, printed, color=REFERENCE, linewidth=1, linestyle="--", label="paper, other networks")
-        if metrics[name].chance is not None:
-            ax.axhline(metrics[name].chance, **CHANCE)
         ax.set_title(f"{_label(metrics[name])} ({'semantic' if metrics[name].semantic else 'low level'})")
         ax.set_xticks(positions, [f"{amplitude:g}" for amplitude in amplitudes])
     for ax in figure.axes[4:]:
@@ -154,8 +150,6 @@ def plot_group(table, metrics, *, system="refined"):
         look = {"color": COLOURS[0], "label": "subject, interval over images"}
         draw_intervals(ax, np.arange(len(subjects)), part, **look)
         ax.axhline(part["mean"].mean(), color=COLOURS[1], linewidth=1, label="mean of subjects")
-        if metrics[name].chance is not None:
-            ax.axhline(metrics[name].chance, **CHANCE)
         ax.set_xticks(range(len(subjects)), subjects)
         ax.set_xlim(-0.6, len(subjects) - 0.4)
     _draw_legend(figure)
@@ -165,13 +159,14 @@ def plot_group(table, metrics, *, system="refined"):
     return figure
 
 
-def _metric_panels(metrics, height, **shared):
-    """A figure with a panel a metric, its label and direction above it, and its axes by the metrics' names."""
+def _metric_panels(metrics, height, *, across=False, **shared):
+    """A figure with a titled panel a metric, chance as a line, scores along y or `across`; its axes by the metrics' names."""
     figure, axes = new_panels(2, 4, 10, height, **shared)
-    panels = dict(zip(metrics, axes.flat, strict=True))
-    for name, ax in panels.items():
-        ax.set_title(_label(metrics[name]))
-    return figure, panels
+    for ax, metric in zip(axes.flat, metrics.values(), strict=True):
+        ax.set_title(_label(metric))
+        if metric.chance is not None:
+            (ax.axvline if across else ax.axhline)(metric.chance, **CHANCE)
+    return figure, dict(zip(metrics, axes.flat, strict=True))
 
 
 def _label(metric):

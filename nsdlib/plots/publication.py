@@ -25,7 +25,7 @@ def figures_folder(run):
 
 
 def export(figure, folder, name, *, width, title, description, source=""):
-    """Bring a figure to a width and write it as PDF, SVG and PNG.
+    """Bring a figure to a width and write it as PDF, SVG and PNG; return the three paths.
 
     Parameters
     ----------
@@ -41,10 +41,6 @@ def export(figure, folder, name, *, width, title, description, source=""):
         What the figure is and what it shows, for those who cannot see it.
     source : str
         What it was drawn from, such as the name of an artifact.
-
-    Returns
-    -------
-    list of Path
 
     Raises
     ------

@@ -3,6 +3,8 @@
 The validation images are the tenth of the training images that a network's first fit leaves out (`training.split`); they decide
 when it stops, so their error is slightly optimistic. For comparison a second ridge is fitted without them, its penalty chosen
 without them too. No fit uses the test images.
+
+`train` and `test` are (X, Y): patterns (n_images, n_voxels) and latents (n_images, n_latents).
 """
 
 import time
@@ -22,24 +24,12 @@ MEASURES = ("mse", "mae")
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted decoder and its predictions for the validation images.
+    """A fitted decoder and its predictions for the validation images."""
 
-    Attributes
-    ----------
-    decoder : nsdlib.core.networks.NeuralDecoder or nsdlib.core.ridge.Ridge
-        Fitted to all training images.
-    rows : (n_validation,) int
-        The validation images among the training images.
-    validation : (n_validation, n_latents) float32
-        Predictions of a fit without these images.
-    seconds : float
-        Duration of the fit of `decoder`.
-    """
-
-    decoder: object
-    rows: np.ndarray
-    validation: np.ndarray
-    seconds: float
+    decoder: object  # NeuralDecoder or Ridge, fitted to all training images
+    rows: np.ndarray  # (n_validation,) the validation images among the training images
+    validation: np.ndarray  # (n_validation, n_latents) float32, predictions of a fit without these images
+    seconds: float  # duration of the fit of `decoder`
 
 
 def options(run, in_region=None) -> dict:
@@ -60,20 +50,14 @@ def fit_seeds(name, train, *, seeds, fit=networks.fit, **settings) -> list[Fitte
     Parameters
     ----------
     name : str
-        One of `networks.DECODERS`.
+        One of `networks.DECODERS`; another is a ValueError.
     train : (X, Y)
-        Patterns (n_images, n_voxels) and latents (n_images, n_latents) of the training images.
     seeds : sequence of int
         Each fixes a network's initial weights, and which images are for validation.
     fit : callable
         `networks.fit`, or its memoised form (`Store.memoise`).
     **settings
         See `options`.
-
-    Raises
-    ------
-    ValueError
-        For an unknown decoder, and for patterns and latents that differ in length.
     """
     decoder = networks.make(name, **settings)  # refuses unknown names
     if name == "ridge":
@@ -99,10 +83,7 @@ def _fit_ridge(decoder, train, seeds):
 def image_errors(truth, predicted) -> np.ndarray:
     """Compute the mean squared and mean absolute error of each image: (2, n_images) float64, in the order of `MEASURES`.
 
-    Parameters
-    ----------
-    truth, predicted : (n_images, n_latents) arrays
-        Other shapes raise a ValueError.
+    `truth` and `predicted` are (n_images, n_latents); other shapes raise a ValueError.
     """
     if truth.shape != predicted.shape:
         raise ValueError(
@@ -116,18 +97,9 @@ def image_errors(truth, predicted) -> np.ndarray:
 def compare(fits, train, test):
     """Compute the errors of all decoders on validation and test images, and those of the floor, the mean training latent.
 
-    Parameters
-    ----------
-    fits : dict of str to list of Fitted
-        Decoder to its fits, one a seed; as many for each.
-    train, test : (X, Y)
-        Patterns and latents, as for the fits, and of the test images.
-
-    Returns
-    -------
-    xarray.Dataset
-        `scores` (decoder, seed, split, measure), means over images; `errors` (decoder, measure, test_image), means over
-        seeds; `floor_scores` and `floor_errors` the same of the floor, which is constant over images.
+    `fits` has as many Fitted for each decoder, one a seed. Returns a Dataset: `scores` (decoder, seed, split, measure), means
+    over images; `errors` (decoder, measure, test_image), means over seeds; `floor_scores` and `floor_errors` the same of the
+    floor.
     """
     import xarray as xr
 
@@ -185,13 +157,8 @@ def explained_variance(errors, floor, *, n_bootstrap=2000, seed=0) -> dict:
 def explained_by_layer(truth, predicted, mean, *, sizes) -> np.ndarray:
     """Compute the explained variance of each VDVAE layer's latents: (n_layers,) float64.
 
-    Parameters
-    ----------
-    truth, predicted : (n_images, n_latents) arrays
-    mean : (n_latents,) array
-        Mean latent of the training images, the floor.
-    sizes : sequence of int
-        Number of latents of each layer, in order; a ValueError when they do not add up to n_latents.
+    `truth` and `predicted` are (n_images, n_latents), `mean` the mean latent of the training images, and `sizes` the number
+    of latents of each layer, in order: they add up to n_latents, or a ValueError says so.
     """
     if sum(sizes) != truth.shape[1]:
         raise ValueError(
@@ -229,8 +196,7 @@ def regime_gains(scores):
     Returns
     -------
     xarray.Dataset
-        mean, low, high over (difference, response, images, snr): differences in explained variance, their mean and range over
-        seeds; attributes target and n_seeds.
+        mean, low, high over (difference, response, images, snr): differences in explained variance, mean and range over seeds.
     """
     import xarray as xr
 
@@ -262,8 +228,7 @@ def by_region(X, in_region, targets, *, alphas, device="cpu"):
     -------
     xarray.DataArray
         (target, used, region, test_image): two-way identification of each test image among the others, by predictions and
-        truth minus the training mean; chance is 0.5. `used` is "alone" or "without". The last region is all voxels, with
-        0.5 for "without".
+        truth minus the training mean; chance is 0.5. `used` is "alone" or "without"; the last region is all voxels.
     """
     import xarray as xr
 

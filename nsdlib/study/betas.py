@@ -70,12 +70,7 @@ def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
 
 
 def assemble(trials):
-    """Assemble the training and test sets of the decoders.
-
-    Parameters
-    ----------
-    trials : xarray.Dataset
-        From `read_trials` or `trials_from_glm`.
+    """Assemble the training and test sets of the decoders from single trials (`read_trials`, `trials_from_glm`).
 
     Returns
     -------
@@ -123,33 +118,19 @@ def assemble(trials):
 
 
 def split_hash(images_train, images_test):
-    """Compute the hash of a split into training and test images.
+    """Compute the hash of a split into training and test images, each (n_images,) 0-based ids among the 73,000 in any order.
 
-    The first 12 hexadecimal digits of sha256 over the ascending ids, written as "1,2,3;4,5": training, then test.
-
-    Parameters
-    ----------
-    images_train, images_test : (n_images,) int
-        0-based ids among the 73,000, in any order; an id that occurs several times counts once.
+    The first 12 hexadecimal digits of sha256 over the ascending ids, each once, written as "1,2,3;4,5": training, then test.
     """
     written = ";".join(",".join(map(str, np.unique(ids).tolist())) for ids in (images_train, images_test))
     return hashlib.sha256(written.encode()).hexdigest()[:12]
 
 
 def average_repeats(betas, image_ids):
-    """Average the betas over the trials of each image.
+    """Average the betas (n_trials, n_voxels) over the trials of each image.
 
-    Parameters
-    ----------
-    betas : (n_trials, n_voxels) array
-    image_ids : (n_trials,) int
-
-    Returns
-    -------
-    images : (n_images,) int
-        Ids, ascending.
-    means : (n_images, n_voxels) float32
-    n_repeats : (n_images,) int
+    Returns the images' ids (n_images,), ascending, their means (n_images, n_voxels) float32, and numbers of trials
+    (n_images,).
     """
     images, order, first, n_repeats = trials_by_image(betas, image_ids)
     means = np.empty((len(images), betas.shape[1]), dtype=np.float32)
@@ -160,18 +141,10 @@ def average_repeats(betas, image_ids):
 
 
 def zscore(X_train, X_test):
-    """Standardise each voxel by the mean and standard deviation of the training images.
+    """Standardise each voxel by the mean and standard deviation (ddof=1, as Brain-Diffuser has it) of the training images.
 
-    Parameters
-    ----------
-    X_train, X_test : (n_images, n_voxels) arrays
-
-    Returns
-    -------
-    X_train, X_test : (n_images, n_voxels) float32
-        A voxel that is constant in training is 0 in both.
-    mean, sd : (n_voxels,) float64
-        ddof=1, as Brain-Diffuser has it.
+    Returns X_train and X_test, (n_images, n_voxels) float32, in which a voxel that is constant in training is 0, and the mean
+    and standard deviation, (n_voxels,) float64.
     """
     mean, sd = X_train.mean(axis=0, dtype=np.float64), X_train.std(axis=0, ddof=1, dtype=np.float64)
     varies = sd > 1e-6 * np.abs(mean)

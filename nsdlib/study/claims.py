@@ -21,28 +21,13 @@ TRAINED = 200  # epochs of the published recipe; a smaller limit may stop networ
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim and its test.
+    """A claim and its test."""
 
-    Attributes
-    ----------
-    statement : str
-        The claim as a sentence.
-    section : str
-        Section and number in the paper; "" where the paper does not make the claim.
-    pair : callable
-        {artifact: Dataset} -> two (n_test,) arrays, the first above the second where the claim is true; None where the run
-        has not measured it.
-    allowed : float
-        Margin by which the first may lie below the second.
-    of_networks : bool
-        Whether trained networks are compared.
-    """
-
-    statement: str
-    section: str
-    pair: Callable
-    allowed: float = 0.0
-    of_networks: bool = False
+    statement: str  # the claim as a sentence
+    section: str  # section and number in the paper; "" where the paper does not make the claim
+    pair: Callable  # {artifact: Dataset} -> two (n_test,) arrays, the first above the second where true; None if not measured
+    allowed: float = 0.0  # margin by which the first may lie below the second
+    of_networks: bool = False  # whether trained networks are compared
 
 
 def _compare(artifact, variable, along, first, second, **where):
@@ -111,8 +96,6 @@ def measure(stores, *, n_bootstrap=2000, seed=0):
     ----------
     stores : dict of str to Store
         Of each run, from `ready`; any object with `load(name)` for `ARTIFACTS`, and for "controls" where it `has` it.
-    n_bootstrap, seed : int
-        See `statistics.paired_difference`.
 
     Returns
     -------
@@ -141,15 +124,7 @@ def measure(stores, *, n_bootstrap=2000, seed=0):
 
 
 def verdicts(tested, runs):
-    """Return the verdict on each claim, statement to `statistics.verdict` or "not decidable" and the reason.
-
-    Parameters
-    ----------
-    tested : xarray.Dataset
-        From `measure`.
-    runs : sequence of nsdlib.params.Run
-        The runs of its subjects.
-    """
+    """Return the verdict on each claim that `measure` tested: statement to `statistics.verdict`, or why there is none."""
     epochs = min(run.max_epochs for run in runs)
 
     def verdict(claim):

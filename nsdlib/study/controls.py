@@ -1,6 +1,8 @@
 """What the scores are worth: sources left out, noise, the other decoder, leaks and what they buy, other protocols.
 
-Each control makes one change and leaves everything else as it was: patterns, noise, seeds and test images.
+Each control makes one change and leaves everything else as it was: patterns, noise, seeds and test images, whose `ids` are
+(n_images,). `stages` is a `reconstruction.TwoStages`, images are (n_images, rows, columns, 3) uint8, and tokens a dict of
+(n_images, n_tokens, n_features) float32 as decoded; several sets of images are a dict, their scores a DataArray.
 """
 
 import numpy as np
@@ -17,18 +19,10 @@ PROTOCOLS = ("native", "brain_diffuser", "mindeye2")  # mindeye1 differs from mi
 
 
 def leave_out(stages, rough, tokens, ids) -> dict:
-    """Refine images (n_images, rows, columns, 3) uint8 with one source left out at a time.
+    """Refine images with one source left out at a time.
 
-    "no text" and "no vision" give the other tokens all the weight, "no rough image" starts from grey and pure noise, "no tokens"
-    refines without conditioning.
-
-    Parameters
-    ----------
-    stages : nsdlib.study.reconstruction.TwoStages
-    rough : (n_images, rows, columns, 3) uint8
-    tokens : dict of str to (n_images, n_tokens, n_features) float32
-        As decoded.
-    ids : (n_images,) int
+    "no text" and "no vision" give the other tokens all the weight, "no rough image" starts from grey and pure noise, "no
+    tokens" refines without conditioning.
     """
     return {
         "no text": stages.refine(rough, tokens, ids, text_weight=0.0),
@@ -39,40 +33,22 @@ def leave_out(stages, rough, tokens, ids) -> dict:
 
 
 def refine_by_decoder(stages, predicted, tokens, *, names=("gru", "ridge")) -> dict:
-    """Draw and refine the images of several latent decoders, with the same tokens: dict of "refined, <decoder>" to images.
+    """Draw and refine the images of several latent decoders, "refined, <decoder>", with the same tokens.
 
-    Parameters
-    ----------
-    stages : nsdlib.study.reconstruction.TwoStages
-    predicted : xarray.DataArray
-        (decoder, test_image, latent), from the artifact `ablation`.
-    tokens : dict of str to (n_images, n_tokens, n_features) float32
-    names : sequence of str
-        Decoders.
+    `predicted` (decoder, test_image, latent) is that of the artifact `ablation`.
     """
     ids = predicted.test_image.values
     latents = {name: predicted.sel(decoder=name).values for name in names}
-    return {f"refined, {name}": stages.refine(stages.draw(one, ids), tokens, ids) for name, one in latents.items()}
+    return {
+        f"refined, {name}": stages.refine(stages.draw(values, ids), tokens, ids) for name, values in latents.items()
+    }
 
 
 def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):
-    """Draw and refine images whose latents and tokens a ridge decoded without a leak, and with each published one.
+    """Draw and refine images whose latents and tokens a ridge decoded without a leak, `NO_LEAK`, and with each of `leaks.LEAKS`.
 
-    Parameters
-    ----------
-    stages : nsdlib.study.reconstruction.TwoStages
-    train, test : nsdlib.study.reconstruction.Split
-    run : nsdlib.params.Run
-        Gives the penalties and the device.
-    predict : callable
-        `leaks.predict`, or what `Store.memoise` makes of it.
-
-    Returns
-    -------
-    images : dict of str to (n_images, rows, columns, 3) uint8
-        `NO_LEAK` first, then each of `leaks.LEAKS`.
-    badges : dict of str to str
-        What the linter says of the text tokens' decoder: one of `leaks.KINDS`.
+    `train` and `test` are `reconstruction.Split`s, `predict` is `leaks.predict` or what `Store.memoise` makes of it. Returns
+    the images, and what the linter says of each text decoder: one of `leaks.KINDS`.
     """
     images, badges = {}, {}
     for leak in (None, *leaks.LEAKS):
@@ -89,19 +65,10 @@ def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):
 
 
 def score_under_protocols(run, store, stimulus, systems, *, ids, own):
-    """Score the same images under several protocols: DataArray (protocol, system, metric, test_image), the run's own first.
+    """Score the same images under several protocols: (protocol, system, metric, test_image), the run's own first.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-    store : nsdlib.store.store.Store
-        Keeps the scores.
-    stimulus : (n_images, size, size, 3) uint8
-        The test images as they were shown: a protocol resizes them as it says.
-    systems : dict of str to (n_images, rows, columns, 3) uint8
-    ids : (n_images,) int
-    own : xarray.DataArray
-        (system, metric, test_image): scores of the same systems under the run's own protocol.
+    `stimulus` holds the test images as they were shown, for a protocol resizes them as it says; `own` (system, metric,
+    test_image) are scores of the same systems under the run's own protocol. `store` keeps the others.
     """
     import xarray as xr
 
@@ -115,13 +82,7 @@ def score_under_protocols(run, store, stimulus, systems, *, ids, own):
 
 
 def orders(means):
-    """Order the systems by each score under each protocol, best first: DataFrame of scores by protocols, names joined by " > ".
-
-    Parameters
-    ----------
-    means : xarray.DataArray
-        (protocol, system, metric): mean scores.
-    """
+    """Order the systems by their mean scores (protocol, system, metric), best first: a DataFrame of scores by protocols."""
     import pandas as pd
 
     rows = {}
@@ -184,22 +145,8 @@ def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
 def as_dataset(left_out, by_decoder, leaky, badges, by_protocol):
     """Pack the artifact `controls`.
 
-    Parameters
-    ----------
-    left_out, by_decoder : xarray.DataArray
-        (system, metric, test_image).
-    leaky : xarray.DataArray
-        (leak, metric, test_image).
-    badges : dict of str to str
-        The linter's word on each leak.
-    by_protocol : xarray.DataArray
-        (protocol, system, metric, test_image).
-
-    Returns
-    -------
-    xarray.Dataset
-        `value` (system, metric, test_image) with the systems' `role`, `leaky` with the `badge` of each leak, and `by_protocol`
-        (protocol, compared, metric, test_image).
+    It is `value` (system, metric, test_image) with the systems' `role`, `leaky` (leak, metric, test_image) with the `badge`
+    of each leak, and `by_protocol` (protocol, compared, metric, test_image).
     """
     import xarray as xr
 

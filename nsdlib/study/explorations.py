@@ -123,9 +123,9 @@ class Reconstruction:
         tokens, seen = (stored.text_pred.values, stored.vision_pred.values), stored.stimulus.values
         refined = self._diffusion.refine(rough, *tokens, image_ids=[image], seed=seed, **refinement, **self._fixed)
         images, scores = {"seen": seen[0]}, {}
-        for stage, made in (("rough", rough), ("refined", refined)):
-            truth = resize(seen, made.shape[1])
-            images[stage], scores[stage] = made[0], (pixcorr(truth, made)[0], ssim(truth, made)[0])
+        for stage, drawn in (("rough", rough), ("refined", refined)):
+            truth = resize(seen, drawn.shape[1])
+            images[stage], scores[stage] = drawn[0], (pixcorr(truth, drawn)[0], ssim(truth, drawn)[0])
         return images, scores
 
 
@@ -192,24 +192,10 @@ def nearest_voxel(positions, target):
 def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
     """Fit single trials to one voxel's series in one run, with each HRF, by least squares.
 
-    Trials of different runs never overlap, so the other runs do not matter.
-
-    Parameters
-    ----------
-    labels : (n_volumes,) int
-        The run's design, a number other than 0 at each onset.
-    series : (n_volumes,) float
-        BOLD, scanner units.
-    hrfs : (n_hrfs, n_samples) float
-        Sampled at the volumes, `tr` seconds apart.
-    mean : float, optional
-        Of the voxel over all runs, of which the results are percent; of this run when not given.
-
-    Returns
-    -------
-    measured : (n_volumes,) float64
-        Percent of the mean, without drift.
-    fits : (n_hrfs, n_volumes) float64
+    Trials of different runs never overlap, so the other runs do not matter. `labels` (n_volumes,) are the run's design, other
+    than 0 at each onset, `series` (n_volumes,) BOLD, and `hrfs` (n_hrfs, n_samples) sampled at the volumes, `tr` seconds
+    apart; `mean` is the voxel's over all runs, this run's when not given. Returns the series without drift, (n_volumes,), and
+    its fits, (n_hrfs, n_volumes), float64, both percent of the mean.
     """
     import torch
 
@@ -223,27 +209,22 @@ def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
 
 
 def alter(pattern, voxels, *, scale, add, seed):
-    """Multiply and shift the responses of a region, and those of as many other voxels instead.
+    """Multiply and shift the responses of a region, and those of as many other voxels instead: (3, n_voxels) float32.
+
+    The rows are the pattern as it is, with the region altered, and with the other voxels altered.
 
     Parameters
     ----------
-    pattern : (n_voxels,) float
-        Z-scored: 0 is a voxel's mean over training images, 1 a standard deviation above it.
-    voxels : (n_voxels,) bool
-        The region.
+    pattern, voxels : (n_voxels,) float, bool
+        Z-scored: 0 is a voxel's mean over training images, 1 a standard deviation above it; and the region.
     scale, add : float
         Scale 0 silences: the voxels answer as to the average image. Adding standard deviations drives them, whatever the image.
     seed : int
         Of the other voxels: as many as the region has, drawn at random outside it; all of them where they do not suffice.
-
-    Returns
-    -------
-    (3, n_voxels) float32
-        The pattern as it is, with the region altered, and with the other voxels altered.
     """
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~voxels))[: voxels.sum()]
     others, changed = np.isin(np.arange(len(voxels)), drawn), scale * pattern + add
-    return np.stack([pattern, *(np.where(where, changed, pattern) for where in (voxels, others))]).astype(np.float32)
+    return np.stack([pattern, *(np.where(mask, changed, pattern) for mask in (voxels, others))]).astype(np.float32)
 
 
 def _regions(dataset):

@@ -19,15 +19,8 @@ SYSTEMS = ("decoded", "oracle", "floor")
 def training_table(fits):
     """Summarise how long each decoder trained, and which networks `max_epochs` cut off before they had finished.
 
-    Parameters
-    ----------
-    fits : dict of str to list of nsdlib.study.ablation.Fitted
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        Decoders by seconds of a fit, penalty, and best epoch of each seed.
-    cut_off : list of str
+    Takes lists of `ablation.Fitted` by decoder. Returns a DataFrame of decoders by seconds of a fit, penalty, and best epoch
+    of each seed, and the names of those cut off.
     """
     import pandas as pd
 
@@ -46,14 +39,9 @@ def training_table(fits):
 
 
 def error_differences(errors, first, others, **bootstrap):
-    """Compare one decoder's errors with those of others by `statistics.differences`; negative is better for the first.
+    """Compare one decoder's `errors` (decoder, measure, test_image) with those of others, by `statistics.differences`.
 
-    Parameters
-    ----------
-    errors : xarray.DataArray
-        (decoder, measure, test_image).
-    first : str
-    others : sequence of str
+    Negative is better for the first.
     """
     values = errors.rename(measure="metric").assign_coords(metric=[name.upper() for name in errors.measure.values])
     return statistics.differences(values, [(first, other) for other in others], along="decoder", **bootstrap)
@@ -66,46 +54,21 @@ def lint_decoders(fits, X_test, Y_test, *, mode) -> dict:
 
 @dataclass(frozen=True)
 class LayerFit:
-    """A decoder of the latents of the first so many layers.
-
-    Attributes
-    ----------
-    n_latents, n_parameters : int
-    seconds : float
-        Of fit and prediction.
-    megabytes : float
-        What the fitted decoder holds to predict.
-    errors : dict of str to (2, n_images) float64
-        Mean squared errors, of the prediction and of the mean latent, over "all its layers" and over those of the smallest count.
-    images : dict of str to (n_images, size, size, 3) uint8
-        Rough images, drawn from each of `SYSTEMS`.
-    """
+    """A decoder of the latents of the first so many layers."""
 
     n_latents: int
     n_parameters: int
-    seconds: float
-    megabytes: float
-    errors: dict
-    images: dict
+    seconds: float  # of fit and prediction
+    megabytes: float  # what the fitted decoder holds to predict
+    errors: dict  # "all its layers" and those of the smallest count to (2, n_images): of the prediction, and of the mean latent
+    images: dict  # each of `SYSTEMS` to (n_images, size, size, 3) uint8, the rough images drawn from it
 
 
 def fit_by_layers(model, X, targets, *, run, in_region, ids) -> dict:
-    """Fit the run's decoder to each number of layers in its `layer_counts`, and draw the test images from what it predicts.
+    """Fit the run's decoder to each number of layers in its `layer_counts`, and draw the test images from its predictions.
 
-    Parameters
-    ----------
-    model : nsdlib.core.vdvae.VDVAE
-    X : (X_train, X_test)
-        Patterns (n_images, n_voxels).
-    targets : xarray.Dataset
-        The artifact.
-    run : nsdlib.params.Run
-    in_region : (n_regions, n_voxels) bool
-    ids : (n_test,) int
-
-    Returns
-    -------
-    dict of int to LayerFit
+    `X` is (X_train, X_test), each (n_images, n_voxels), `targets` the artifact, `in_region` (n_regions, n_voxels) bool.
+    Returns a LayerFit by number of layers.
     """
     options = {"seed": run.decoder_seeds[0], **ablation.options(run, in_region)}
     # a small fit, whose result is thrown away, keeps the loading of libraries out of the seconds
@@ -164,17 +127,9 @@ def score_by_layers(fits, stimulus, *, ids):
 def gains_of_most(score, **bootstrap):
     """Compare the largest number of layers with each smaller one, as decoded, image by image.
 
-    Parameters
-    ----------
-    score : xarray.DataArray
-        From `score_by_layers`.
-
-    Returns
-    -------
-    gains : pandas.DataFrame
-        Indexed by (measure, number of layers), ascending: mean, low, high, p, n of the differences.
-    sufficient : dict of str to int
-        Measure to the smallest number of layers whose score cannot be told from that of the largest, or is better.
+    Takes what `score_by_layers` returns. Returns a DataFrame indexed by (measure, number of layers), ascending: mean, low,
+    high, p, n of the differences; and for each measure the smallest number of layers whose score cannot be told from that of
+    the largest, or is better.
     """
     import pandas as pd
 

@@ -23,19 +23,11 @@ LEAKS = {
 
 @dataclass(frozen=True)
 class Report:
-    """Result of `lint`.
+    """Result of `lint`."""
 
-    Attributes
-    ----------
-    moved : dict of str to float
-        Perturbation of the other images to the largest change of the checked images' predictions, in standard deviations of all
-        predictions; infinite where a prediction is not finite.
-    n_checked : int
-        Number of images whose predictions were compared.
-    """
-
-    moved: dict
-    n_checked: int
+    # perturbation of the other images to the largest change of the checked images' predictions, in standard deviations of all
+    moved: dict[str, float]  # infinite where a prediction is not finite
+    n_checked: int  # images whose predictions were compared
 
     @property
     def kind(self) -> str:
@@ -62,23 +54,10 @@ def lint(predict, X, Y, *, n_checked=3, seed=0) -> Report:
     predict : callable
         (patterns (n_test, n_voxels), labels (n_test, ...)) -> predictions (n_test, n_targets). It may fit at each call or use
         a fitted decoder.
-    X : (n_test, n_voxels) array
-        Test patterns.
-    Y : (n_test, ...) array
-        Test labels, the targets of `predict`.
-    n_checked : int
-        Images to compare, evenly spaced.
-    seed : int
-        Of the perturbations.
-
-    Returns
-    -------
-    Report
-
-    Raises
-    ------
-    ValueError
-        When there are fewer than three test images, or the two differ in length.
+    X, Y : (n_test, n_voxels), (n_test, ...) arrays
+        Test patterns and labels, of three images at least; other lengths are a ValueError.
+    n_checked, seed : int
+        Images to compare, evenly spaced, and the seed of the perturbations.
     """
     X, Y = np.asarray(X), np.asarray(Y)
     if len(X) != len(Y) or len(X) < 3:
@@ -119,22 +98,12 @@ def _perturbations(X, Y, image, rng):
 
 
 def decoder(train, *, alphas, leak=None, device="cpu"):
-    """Build a ridge decoder, without a leak or with a published one: an argument of `lint`.
+    """Build a ridge decoder, without a leak or with a published one, as `lint` takes it.
 
-    Parameters
-    ----------
-    train : (X, Y)
-        Patterns (n_images, n_voxels) and targets (n_images, n_targets).
-    alphas : sequence of float
-        Penalties; without a leak the best by leave-one-out on training images.
-    leak : str, optional
-        A key of `LEAKS`.
-
-    Returns
-    -------
-    callable
-        (X_test (n_test, n_voxels), Y_test (n_test, n_targets)) -> (n_test, n_targets) float32, with the spread of the training
-        targets. Where the fit depends on the test images, each call fits.
+    `train` is (X, Y), patterns (n_images, n_voxels) and targets (n_images, n_targets), `leak` a key of `LEAKS`. The callable
+    takes test patterns and targets, and predicts (n_test, n_targets) float32 with the spread of the training targets, by the
+    best of the penalties `alphas`, without a leak by leave-one-out on training images. Where the fit depends on test images,
+    each call fits.
     """
     if leak not in (None, *LEAKS):
         raise ValueError(f"there is no leak {leak!r}; known: {', '.join(LEAKS)}.")

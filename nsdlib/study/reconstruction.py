@@ -2,7 +2,8 @@
 
 Stage 1 draws a rough image (the paper's *initial guess*) from decoded VDVAE latents; stage 2, a diffusion model, refines it with
 decoded CLIP tokens as its conditioning (Veronese et al. 2025, section 3.3). Floors are images made without the brain, ceilings
-those made from the true latents and tokens of the test images.
+those made from the true latents and tokens of the test images. Images are (n_images, rows, columns, 3) uint8, several sets of
+them a dict by system.
 """
 
 from dataclasses import dataclass
@@ -45,8 +46,7 @@ class Split:
 
     Attributes
     ----------
-    ids : (n_images,) int
-    patterns : (n_images, n_voxels) float32
+    ids, patterns : (n_images,) int, (n_images, n_voxels) float32
     latents : (n_images, n_latents) float32
         Of the VDVAE layers that are decoded.
     tokens : dict of str to (n_images, n_tokens, n_features) array
@@ -102,7 +102,7 @@ class TwoStages:
 
 
 def decode_tokens(train, patterns, *, run, decode=ridge.decode) -> dict:
-    """Decode CLIP tokens from patterns by two ridge regressions, with their spread given back as the run says.
+    """Decode CLIP tokens (n_images, n_tokens, n_features) float32 of each of `KINDS` by ridges, their spread as the run says.
 
     Parameters
     ----------
@@ -112,10 +112,6 @@ def decode_tokens(train, patterns, *, run, decode=ridge.decode) -> dict:
     run : nsdlib.params.Run
     decode : callable
         `ridge.decode`, or what `Store.memoise` makes of it.
-
-    Returns
-    -------
-    dict of str to (n_images, n_tokens, n_features) float32
     """
     decoded = {}
     for kind, tokens in train.tokens.items():
@@ -147,19 +143,9 @@ def flat(values):
 def floors(stages, train, stimulus, *, ids, nearest, read) -> dict:
     """Make the images that bound the scores from below, for the test images `ids`.
 
-    "mean image" of the training images, "another test image", "prior only" (both stages from the mean latents and tokens of the
-    training images), and "nearest training image", which knows the brain and generates nothing.
-
-    Parameters
-    ----------
-    stages : TwoStages
-    train : Split
-    stimulus : (n_images, size, size, 3) uint8
-        The test images as they are scored.
-    ids, nearest : (n_images,) int
-        Test images, and the training image with the nearest pattern for each (`selection.nearest_patterns`).
-    read : callable
-        ids -> stimuli, `NSDSubject.stimuli`.
+    "mean image" of the training images, "another test image", "prior only" (both stages from the mean latents and tokens of
+    the training images), and "nearest training image", which knows the brain and generates nothing: `nearest` (n_images,) is
+    its id (`selection.nearest_patterns`). `stimulus` holds the test images as they are scored; `read` makes stimuli of ids.
     """
     n_images, size = len(ids), stimulus.shape[1]
     total = np.zeros(stimulus.shape[1:])
@@ -181,14 +167,7 @@ def floors(stages, train, stimulus, *, ids, nearest, read) -> dict:
 def ceilings(stages, test, rough) -> dict:
     """Make the images that bound the scores from above: one stage, or both, from what is true of the test images.
 
-    "rough, true latents", "refined, true CLIP" (from the decoded rough image) and "refined, all true".
-
-    Parameters
-    ----------
-    stages : TwoStages
-    test : Split
-    rough : (n_images, rows, columns, 3) uint8
-        As decoded.
+    "rough, true latents", "refined, true CLIP" (from `rough`, as decoded) and "refined, all true".
     """
     rough_true = stages.draw(test.latents, test.ids)
     return {
@@ -218,16 +197,10 @@ def score_all(score, stimulus, systems, *, ids, along="system"):
 
 
 def as_dataset(images, tokens, *, ids, nearest):
-    """Pack the artifact `reconstruction` (xarray.Dataset).
+    """Pack the artifact `reconstruction`.
 
-    Parameters
-    ----------
-    images : dict of str to (n_images, rows, columns, 3) uint8
-        With the names of `STORED`; others are left out.
-    tokens : dict of str to (n_images, n_tokens, n_features) array
-        As decoded; kept as float16.
-    ids, nearest : (n_images,) int
-        As for `floors`.
+    It is the `images` of `STORED`, `tokens` as decoded, in float16, and `nearest`, as for `floors`, of each test image of
+    `ids`.
     """
     import xarray as xr
 

@@ -22,18 +22,12 @@ def relative_rank(values, *, higher_is_better=True):
 
 
 def at_percentiles(values, n_chosen, *, higher_is_better=True):
-    """Select images at evenly spaced percentiles of a score, the best first.
-
-    Parameters
-    ----------
-    values : (n_images,) array
-    n_chosen : int
-        At most the number of images. The first is the best image, the last the worst.
+    """Select images at evenly spaced percentiles of a score (n_images,), the best first and the worst last.
 
     Returns
     -------
     chosen : (n_chosen,) int
-        Positions in `values`. Ties are ordered by position.
+        Positions in `values`, no more than there are. Ties are ordered by position.
     percentiles : (n_chosen,) float64
         Percentage of the other images that score worse.
     """
@@ -58,9 +52,8 @@ def nearest_patterns(X_train, X_test):
 
     Returns
     -------
-    nearest : (n_test,) int
+    nearest, correlation : (n_test,) int, float64
         Rows of X_train.
-    correlation : (n_test,) float64
     """
     r = (standardised_rows(X_test) @ standardised_rows(X_train).T).numpy()  # (n_test, n_train)
     return r.argmax(axis=1), r.max(axis=1)

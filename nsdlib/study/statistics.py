@@ -6,6 +6,7 @@ The unit is whatever the last axis counts: images within a subject, subjects wit
 import numpy as np
 
 LEVEL = 0.95
+N_PERMUTATIONS = 10_000  # of a sign-flip test
 CHUNK = 1 << 22  # random numbers held at once
 
 
@@ -15,7 +16,8 @@ def bootstrap_interval(values, *, n_bootstrap=2000, seed=0, level=LEVEL):
     Parameters
     ----------
     values : (..., n_units) array
-        One value an image (or a subject). All rows share their resamples, so intervals of differences are paired.
+        One value an image (or a subject). All rows share their resamples, so intervals of differences are paired. No units, or a
+        value that is not finite, is a ValueError.
     n_bootstrap, seed : int
         Number of resamples, and their seed.
     level : float
@@ -24,11 +26,6 @@ def bootstrap_interval(values, *, n_bootstrap=2000, seed=0, level=LEVEL):
     Returns
     -------
     low, high : (...) float64
-
-    Raises
-    ------
-    ValueError
-        When there are no units, a value is not finite, or the level is not between 0 and 1.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}; 0.95 is a 95 % interval.")
@@ -54,19 +51,11 @@ def bootstrap_means(values, *, n_bootstrap=2000, seed=0):
     return np.concatenate(means).reshape(n_bootstrap, *values.shape[:-1])
 
 
-def sign_flip_test(differences, *, n_permutations=2000, seed=0):
-    """Test by permutation, two-sided, whether paired differences are symmetric around zero.
+def sign_flip_test(differences, *, n_permutations=N_PERMUTATIONS, seed=0):
+    """Test by permutation, two-sided, whether paired differences (n_units,) are symmetric around zero: a p value.
 
-    Parameters
-    ----------
-    differences : (n_units,) array
-    n_permutations, seed : int
-        Random sign patterns, and their seed; where no more than these exist, each pattern once.
-
-    Returns
-    -------
-    float
-        p value, never 0: the observed pattern counts as one of the patterns (Phipson & Smyth 2010).
+    It is never 0: the observed pattern of signs counts as one of the patterns (Phipson & Smyth 2010), which are drawn at
+    random, or taken each once where there are no more than `n_permutations`.
     """
     differences = _finite(differences)
     if differences.ndim != 1:
@@ -83,7 +72,7 @@ def sign_flip_test(differences, *, n_permutations=2000, seed=0):
     return (1 + n_extreme) / (1 + n_permutations)
 
 
-def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, n_permutations=10_000, seed=0, level=LEVEL):
+def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, seed=0):
     """Compute the mean of a - b over the same units, its interval and the p value of a sign-flip test.
 
     Parameters
@@ -101,19 +90,13 @@ def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, n_permutations=10_
     a, b = _finite(a), _finite(b)
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(f"paired values must be two (n_units,) arrays of one length, got {a.shape} and {b.shape}.")
-    low, high = bootstrap_interval(a - b, n_bootstrap=n_bootstrap, seed=seed, level=level)
-    p = sign_flip_test(a - b + allowed, n_permutations=n_permutations, seed=seed)
+    low, high = bootstrap_interval(a - b, n_bootstrap=n_bootstrap, seed=seed)
+    p = sign_flip_test(a - b + allowed, seed=seed)
     return {"mean": float((a - b).mean()), "low": float(low), "high": float(high), "p": p, "n": len(a)}
 
 
 def decreasing_fraction(values, *, n_bootstrap=2000, seed=0):
-    """Compute the fraction of bootstrap resamples in which the mean decreases at every step (float).
-
-    Parameters
-    ----------
-    values : (n_levels, n_units) array
-        In the order of the levels; the same units at each.
-    """
+    """Compute the fraction of bootstrap resamples in which the mean decreases at every step of values (n_levels, n_units)."""
     means = bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed)  # (n_bootstrap, n_levels)
     return float((np.diff(means, axis=1) < 0).all(axis=1).mean())
 
@@ -162,16 +145,9 @@ def differences_as_text(table):
 
 
 def place_between(floor, own, ceiling, *, n_bootstrap=2000, seed=0):
-    """Compute where a mean lies between a floor (0) and a ceiling (1), over the same images.
+    """Compute where a mean lies between a floor (0) and a ceiling (1), each (n_units,) of the same images.
 
-    Parameters
-    ----------
-    floor, own, ceiling : (n_units,) arrays
-
-    Returns
-    -------
-    (1 + n_bootstrap,) float64
-        Of all units first, then of each resample; not finite where floor and ceiling meet.
+    Returns (1 + n_bootstrap,) float64: of all units first, then of each resample; not finite where floor and ceiling meet.
     """
     values = _finite(np.stack([floor, own, ceiling]))
     resampled = bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed)
@@ -195,23 +171,15 @@ def holm(p_values):
     return np.minimum(corrected, 1).reshape(p_values.shape)
 
 
-def verdict(means, p_values, *, level=LEVEL):
+def verdict(means, p_values):
     """Return the verdict on a claim from differences that are positive where it is true.
 
-    Parameters
-    ----------
-    means, p_values : (n_subjects,) arrays
-        Mean difference of each subject, and its p value, corrected where several claims are tested.
-    level : float
-        One minus the largest p value that counts as significant.
-
-    Returns
-    -------
-    str
-        "holds" when every subject's difference is significantly positive, "does not hold" when each is significantly negative,
-        "mixed" when significant differences of both signs occur, "undecided" otherwise; "not measured" without subjects.
+    `means` and `p_values` are (n_subjects,), the latter corrected where several claims are tested; below 0.05 they are
+    significant. "holds" when every subject's difference is significantly positive, "does not hold" when each is significantly
+    negative, "mixed" when significant differences of both signs occur, "undecided" otherwise; "not measured" without
+    subjects.
     """
-    signs = np.where(np.asarray(p_values) < 1 - level, np.sign(means), 0)
+    signs = np.where(np.asarray(p_values) < 1 - LEVEL, np.sign(means), 0)
     if len(signs) == 0:
         return "not measured"
     if abs(signs.sum()) == len(signs):

@@ -25,28 +25,15 @@ HIGHER = {
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Masks, labels and visual field positions of a head.
+    """Masks, labels and visual field positions of a head."""
 
-    Attributes
-    ----------
-    brain, cortex, general : (X, Y, Z) bool
-        The brain, its rim, and the part of the rim that NSD calls nsdgeneral.
-    rois : dict of str to (X, Y, Z) int16
-        Region volumes as NSD writes them: -1 not cortex, 0 no label, 1, 2, ... labels.
-    affine : (4, 4)
-        From voxel indices to millimetres.
-    angle, eccentricity : (X, Y, Z) float
-        Position of a nsdgeneral voxel's receptive field: direction in radians (0 right, pi/2 up) and distance from the
-        centre (1 = middle of a side of the picture).
-    """
-
-    brain: np.ndarray
-    cortex: np.ndarray
-    general: np.ndarray
-    rois: dict
-    affine: np.ndarray
-    angle: np.ndarray
-    eccentricity: np.ndarray
+    brain: np.ndarray  # (X, Y, Z) bool
+    cortex: np.ndarray  # (X, Y, Z) bool, the brain's rim
+    general: np.ndarray  # (X, Y, Z) bool, the part of the rim that NSD calls nsdgeneral
+    rois: dict  # name to (X, Y, Z) int16 as NSD writes them: -1 not cortex, 0 no label, 1, 2, ... labels
+    affine: np.ndarray  # (4, 4), from voxel indices to millimetres
+    angle: np.ndarray  # (X, Y, Z) direction of a receptive field of nsdgeneral, radians: 0 right, pi/2 up
+    eccentricity: np.ndarray  # (X, Y, Z) its distance from the centre: 1 is the middle of a side of the picture
 
 
 def make_anatomy(shape, rng):

@@ -16,21 +16,11 @@ DRIFT_ORDER = 3
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise of each voxel of the brain.
+    """Noise of each voxel of the brain."""
 
-    Attributes
-    ----------
-    beta_sd : (n_voxels,) float
-        Measurement noise of single-trial betas, percent signal change.
-    loadings : (6, n_voxels) float32
-        Weights of the shared noise, unit length over the factors.
-    shared : float
-        Fraction of the variance that voxels share.
-    """
-
-    beta_sd: np.ndarray
-    loadings: np.ndarray
-    shared: float
+    beta_sd: np.ndarray  # (n_voxels,) measurement noise of single-trial betas, percent signal change
+    loadings: np.ndarray  # (6, n_voxels) float32, weights of the shared noise, unit length over the factors
+    shared: float  # fraction of the variance that voxels share
 
     def draw(self, n_times, rng):
         """Simulate noise with sd 1 for each voxel: (n_times, n_voxels) float32."""

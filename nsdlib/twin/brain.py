@@ -32,26 +32,14 @@ SIGNAL_PERCENT, MEAN_PERCENT, SPREAD = 0.6, 1.2, 0.3  # sd over images, mean res
 
 @dataclass(frozen=True)
 class Tuning:
-    """Tuning of each voxel of nsdgeneral, in C order of the volume.
+    """Tuning of each voxel of nsdgeneral, in C order of the volume."""
 
-    Attributes
-    ----------
-    area : (n_voxels,) str
-        "V1", "V2", "V3", "hV4" or "other".
-    x, y, size : (n_voxels,) float
-        Centre and sd of the receptive field as fractions of the picture's side, from its upper left corner.
-    channels : (n_voxels, n_channels) float
-        Weights of the visual channels, see `CHANNELS`.
-    attributes : (n_voxels, n_attributes) float
-        Weights of the scene attributes, see `scenes.ATTRIBUTES`; zero in early areas.
-    """
-
-    area: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    size: np.ndarray
-    channels: np.ndarray
-    attributes: np.ndarray
+    area: np.ndarray  # (n_voxels,) "V1", "V2", "V3", "hV4" or "other"
+    x: np.ndarray  # (n_voxels,) centre of the receptive field, fraction of the picture's side from its left
+    y: np.ndarray  # (n_voxels,) the same from its upper side
+    size: np.ndarray  # (n_voxels,) sd of the receptive field, fraction of the picture's side
+    channels: np.ndarray  # (n_voxels, n_channels) weights of the visual channels, see `CHANNELS`
+    attributes: np.ndarray  # (n_voxels, n_attributes) weights, see `scenes.ATTRIBUTES`; zero in early areas
 
 
 def make_tuning(anatomy, rng):

@@ -42,33 +42,27 @@ def make_tokenizer(captions, folder: Path):
 
 def build(n_vocabulary: int, end_of_text: int, *, width: int = 128, n_layers: int = 4):
     """Untrained image and text encoders."""
-    from transformers import (
-        CLIPTextConfig,
-        CLIPTextModelWithProjection,
-        CLIPVisionConfig,
-        CLIPVisionModelWithProjection,
-    )
+    import transformers
 
-    shared = {
-        "projection_dim": N_FEATURES,
-        "intermediate_size": 2 * width,
-        "hidden_size": width,
-        "num_attention_heads": 4,
-    }
-    image = CLIPVisionConfig(
-        image_size=64, patch_size=16, num_hidden_layers=n_layers, hidden_act="quick_gelu", **shared
+    shared = {"projection_dim": N_FEATURES, "intermediate_size": 2 * width, "hidden_size": width}
+    shared |= {"num_attention_heads": 4, "hidden_act": "quick_gelu"}
+    image = transformers.CLIPVisionConfig(image_size=64, patch_size=16, num_hidden_layers=n_layers, **shared)
+    special = {"bos_token_id": end_of_text - 1, "eos_token_id": end_of_text, "pad_token_id": end_of_text}
+    text = transformers.CLIPTextConfig(
+        vocab_size=n_vocabulary, max_position_embeddings=N_TOKENS, num_hidden_layers=2, **special, **shared
     )
-    text = CLIPTextConfig(
-        vocab_size=n_vocabulary,
-        max_position_embeddings=N_TOKENS,
-        num_hidden_layers=2,
-        hidden_act="quick_gelu",
-        bos_token_id=end_of_text - 1,
-        eos_token_id=end_of_text,
-        pad_token_id=end_of_text,
-        **shared,
-    )
-    return CLIPVisionModelWithProjection(image), CLIPTextModelWithProjection(text)
+    return transformers.CLIPVisionModelWithProjection(image), transformers.CLIPTextModelWithProjection(text)
+
+
+def _token_ids(tokenizer, captions):
+    """Ids of the tokens of captions: (n_captions, n_tokens)."""
+    options = {"padding": "max_length", "max_length": N_TOKENS, "truncation": True, "return_tensors": "pt"}
+    return tokenizer(captions, **options).input_ids
+
+
+def _summary(tokens, ids, end):
+    """The summary token of each caption, its first end-of-text token: (n_captions, n_features)."""
+    return tokens[torch.arange(len(ids)), (ids == end).int().argmax(1)]
 
 
 def fit(image_encoder, text_encoder, tokenizer, scene_set, *, n_steps, seed, checkpoint):
@@ -80,11 +74,9 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, *, n_steps, seed, che
     optimise.compile_where_possible(model["image"], model["text"])
     model.register_parameter("log_temperature", nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32)))
     pixels = clip.prepare(scene_set.images, 64)
-    ids = tokenizer(
-        [caption for five in scene_set.captions for caption in five],
-        padding="max_length", max_length=N_TOKENS, truncation=True, return_tensors="pt",
-    ).input_ids.reshape(len(pixels), 5, N_TOKENS)  # fmt: skip
-    wanted, covers = torch.from_numpy(scene_set.attributes), torch.from_numpy(scene_set.covers)
+    captions = [caption for five in scene_set.captions for caption in five]
+    ids = _token_ids(tokenizer, captions).reshape(len(pixels), 5, N_TOKENS)
+    attributes_true, covers = torch.from_numpy(scene_set.attributes), torch.from_numpy(scene_set.covers)
     end = tokenizer.eos_token_id
 
     def loss_of_batch(generator, progress):
@@ -96,14 +88,13 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, *, n_steps, seed, che
             text = clip.text_tokens(model["text"], ids[rows, which], end_of_text=end)
             attributes, patch = model["attributes"](vision[:, 0]), model["patch"](vision[:, 1:])
             kinds = model["kinds"](vision[:, 1:])
-        first_end = (ids[rows, which] == end).int().argmax(1)
-        summary = text[torch.arange(BATCH), first_end].float()
-        logits = vision[:, 0].float() @ summary.T * model.log_temperature.exp().clamp(max=100)
-        same = torch.arange(BATCH)
-        contrastive = (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
+        summary = _summary(text, ids[rows, which], end).float()
+        contrastive = optimise.contrastive_loss(
+            vision[:, 0].float() @ summary.T * model.log_temperature.exp().clamp(max=100)
+        )
         cells = F.avg_pool2d(x, 4).unfold(2, 4, 4).unfold(3, 4, 4)  # (n, 3, 4, 4, 4, 4)
         cells = cells.permute(0, 2, 3, 1, 4, 5).reshape(BATCH, 16, 48)
-        dense = F.mse_loss(patch.float(), cells) + 10 * F.mse_loss(attributes.float(), wanted[rows])
+        dense = F.mse_loss(patch.float(), cells) + 10 * F.mse_loss(attributes.float(), attributes_true[rows])
         return contrastive + dense + 10 * F.mse_loss(kinds.float(), covers[rows])
 
     averaged = optimise.train(
@@ -130,11 +121,7 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     model = clip.load(folder)
     vision = model.vision(scene_set.images)[:, 0].astype(np.float32)
     with torch.inference_mode():
-        ids = model.tokenizer(
-            [five[0] for five in scene_set.captions], padding="max_length", max_length=N_TOKENS, return_tensors="pt"
-        ).input_ids
-        text = clip.text_tokens(model.text_encoder, ids, end_of_text=model.tokenizer.eos_token_id)
-        first_end = (ids == model.tokenizer.eos_token_id).int().argmax(1)
-        summary = text[torch.arange(len(ids)), first_end].numpy()
+        ids, end = _token_ids(model.tokenizer, [five[0] for five in scene_set.captions]), model.tokenizer.eos_token_id
+        summary = _summary(clip.text_tokens(model.text_encoder, ids, end_of_text=end), ids, end).numpy()
     rank = (-(vision @ summary.T)).argsort(1).argsort(1)[np.arange(len(vision)), np.arange(len(vision))]
     return {"top1_of_1000": float((rank < 1).mean()), "top5_of_1000": float((rank < 5).mean())}

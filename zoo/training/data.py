@@ -53,8 +53,8 @@ def _draw_all(n_scenes, seed, path, *, label):
         covers.append(_covers(scene))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
-    known = {"attributes": np.stack(attributes), "captions": np.array(captions), "covers": np.stack(covers)}
-    np.savez(partial, images=images, **known)
+    arrays = {"attributes": np.stack(attributes), "captions": np.array(captions), "covers": np.stack(covers)}
+    np.savez(partial, images=images, **arrays)
     partial.rename(path)
 
 
@@ -66,8 +66,8 @@ def _covers(scene):
             np.clip(np.minimum(edges[1:], c + thing.size / 2) - np.maximum(edges[:-1], c - thing.size / 2), 0, None) * 4
             for c in (thing.y, thing.x)
         )
-        here = covered[:, :, scenes.KINDS.index(thing.kind)]
-        np.maximum(here, np.outer(down, right), out=here)
+        cover = covered[:, :, scenes.KINDS.index(thing.kind)]
+        np.maximum(cover, np.outer(down, right), out=cover)
     return covered.reshape(16, -1)
 
 

@@ -34,7 +34,7 @@ def train(folder: Path, cache: Path):
         averaged = optimise.train(
             model,
             lambda generator, progress, loss=loss, model=model: loss(model, pixels, targets, generator),
-            n_steps=N_STEPS[name], learning_rate=RATE, seed=SEED + k, checkpoint=cache / f"judge_{name}.checkpoint", average=0.99,
+            n_steps=N_STEPS[name], learning_rate=RATE, seed=SEED + k, checkpoint=cache / f"eval_{name}.checkpoint", average=0.99,
         )  # fmt: skip
         save_file(optimise.half(averaged.state_dict()), folder / f"{name}.safetensors")
     _train_clip(folder, cache, scene_set)
@@ -53,9 +53,7 @@ def _contrastive_loss(model, pixels, targets, generator):
     """Contrastive loss between two views of the same scenes: shifted, tinted, noisy."""
     rows = torch.randint(len(pixels), (BATCH,), generator=generator)
     first, second = (F.normalize(model(_view(pixels[rows], generator)), dim=1) for _ in range(2))
-    logits = first @ second.T / 0.1
-    same = torch.arange(BATCH)
-    return (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
+    return optimise.contrastive_loss(first @ second.T / 0.1)
 
 
 def _view(x, generator):
@@ -68,19 +66,20 @@ def _train_clip(folder, cache, scene_set):
     tokenizer = CLIPTokenizer.from_pretrained(folder.parent / "versatile_diffusion" / "tokenizer")
     torch.manual_seed(SEED + 10)
     encoders = clip.build(len(tokenizer), tokenizer.eos_token_id, width=CLIP_WIDTH, n_layers=CLIP_LAYERS)
-    image, _ = clip.fit(
-        *encoders, tokenizer, scene_set, n_steps=CLIP_STEPS, seed=SEED + 10, checkpoint=cache / "judge_clip.checkpoint"
-    )
+    settings = {"n_steps": CLIP_STEPS, "seed": SEED + 10, "checkpoint": cache / "eval_clip.checkpoint"}
+    image, _ = clip.fit(*encoders, tokenizer, scene_set, **settings)
     image.half().save_pretrained(folder / "clip")
 
 
-@torch.inference_mode()
 def measure(folder: Path, cache: Path) -> dict[str, float]:
     """Measure each network's accuracy for the main object of validation scenes."""
     scene_set = data.load_scenes("validation", cache)
-    truth = scene_set.attributes[:, : len(KINDS)].argmax(1)
-    quality = {}
-    for name in ("alexnet", "inception", "effnet"):
-        logits = features.StandIn.from_file(folder / f"{name}.safetensors")(features.prepare(scene_set.images))
-        quality[f"{name}_names_the_object"] = float((logits[:, : len(KINDS)].argmax(1).numpy() == truth).mean())
-    return quality
+    kinds, names = scene_set.attributes[:, : len(KINDS)].argmax(1), ("alexnet", "inception", "effnet")
+    return {f"{name}_names_the_object": accuracy(folder, name, scene_set.images, kinds) for name in names}
+
+
+@torch.inference_mode()
+def accuracy(folder: Path, name: str, images, kinds) -> float:
+    """Measure how often a network names the kind (n_images,) of the main object of images (n_images, rows, columns, 3)."""
+    logits = features.StandIn.from_file(folder / f"{name}.safetensors")(features.prepare(images))
+    return float((logits[:, : len(KINDS)].argmax(1).numpy() == kinds).mean())

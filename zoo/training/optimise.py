@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import trange
 
@@ -85,6 +86,12 @@ def _write(checkpoint, model, averaged, optimiser, step):
     state = {"model": model.state_dict(), "averaged": averaged.state_dict(), "optimiser": optimiser.state_dict()}
     torch.save({**state, "step": step}, partial)
     partial.rename(checkpoint)
+
+
+def contrastive_loss(logits: torch.Tensor) -> torch.Tensor:
+    """Symmetric cross-entropy of logits (n, n) whose pairs that belong together lie on the diagonal."""
+    same = torch.arange(len(logits))
+    return (functional.cross_entropy(logits, same) + functional.cross_entropy(logits.T, same)) / 2
 
 
 def half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

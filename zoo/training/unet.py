@@ -14,11 +14,10 @@ from safetensors.torch import save_file
 from tqdm import trange
 
 from nsdlib.core import clip, diffusion, vdvae
-from nsdlib.core.scores import features
 from nsdlib.core.weights import find_files, load_diffusers
 from nsdlib.store import provenance
 from nsdlib.twin.scenes import KINDS
-from zoo.training import data, optimise
+from zoo.training import data, features, optimise
 
 CONFIG = {
     "sample_size": 8,
@@ -165,25 +164,14 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     scene_set = data.load_scenes("validation", cache)
     images = scene_set.images[:N_MEASURED]
     text, vision = embedder.text(scene_set.captions[:N_MEASURED]), embedder.vision(images)
-    rough = _rough(folder.parent / "vdvae", images)
+    first = vdvae.load(folder.parent / "vdvae" / "vdvae.safetensors")
+    rough = first.decode(first.encode(images, n_layers=15))
     refined = model.refine(rough, text, vision, image_ids=np.arange(N_MEASURED), strength=0.6, n_steps=25, guidance=6.0)
     kinds = scene_set.attributes[:N_MEASURED, : len(KINDS)].argmax(1)
-    named = {"rough": rough, "refined": refined}
-    named = {f"object_named_in_{k}": _accuracy(folder.parent / "features", v, kinds) for k, v in named.items()}
-    return {"v_prediction_mse": _prediction_error(model, images, text, vision), **named}
-
-
-def _rough(folder, images):
-    """Images decoded from their own latents of 15 layers."""
-    model = vdvae.load(folder / "vdvae.safetensors")
-    return model.decode(model.encode(images, n_layers=15))
-
-
-@torch.inference_mode()
-def _accuracy(folder, images, kinds):
-    """Accuracy of the stand-in for Inception for the main object."""
-    logits = features.StandIn.from_file(folder / "inception.safetensors")(features.prepare(images))
-    return float((logits[:, : len(KINDS)].argmax(1).numpy() == kinds).mean())
+    quality = {"v_prediction_mse": _prediction_error(model, images, text, vision)}
+    for name, drawn in {"rough": rough, "refined": refined}.items():
+        quality[f"object_named_in_{name}"] = features.accuracy(folder.parent / "features", "inception", drawn, kinds)
+    return quality
 
 
 @torch.inference_mode()

@@ -25,7 +25,7 @@ HYPERPARAMETERS = vdvae.Hyperparameters(
 )
 N_STEPS, BATCH, RATE, SEED = 2_400, 16, 2e-3, 12
 DEPTHS = (15, 31, 33)
-DEPTH_SHARES = (0.55, 0.35, 0.1)
+DEPTH_PROBABILITIES = (0.55, 0.35, 0.1)
 
 
 def train(folder: Path, cache: Path):
@@ -40,11 +40,11 @@ def train(folder: Path, cache: Path):
 
     def loss_of_batch(generator, progress):
         rows = torch.randint(len(images), (BATCH,), generator=generator).numpy()
-        which = int(torch.multinomial(torch.tensor(DEPTH_SHARES), 1, generator=generator))
+        choice = int(torch.multinomial(torch.tensor(DEPTH_PROBABILITIES), 1, generator=generator))
         kl_weight = 0.3 + 0.7 * min(1.0, progress / 0.5)
         with torch.autocast("cpu", torch.bfloat16):
-            parameters, kl = posterior_pass(model, images[rows], DEPTHS[which], generator)
-        nll = mixture_nll(parameters.float(), data.to_unit(images[rows]), trained.scale_offsets[which])
+            parameters, kl = posterior_pass(model, images[rows], DEPTHS[choice], generator)
+        nll = mixture_nll(parameters.float(), data.to_unit(images[rows]), trained.scale_offsets[choice])
         return (nll + kl_weight * kl).mean() / images[0].size
 
     averaged = optimise.train(
@@ -91,15 +91,9 @@ def mixture_nll(parameters, target, scale_offset=0.0):
     logits, means, log_scales, couplings = mixture.split_parameters(parameters)
     log_scales = log_scales + scale_offset
     x = target.unsqueeze(2)
-    lean = torch.stack(
-        [
-            torch.zeros_like(couplings[:, 0]),
-            couplings[:, 0] * x[:, 0],
-            couplings[:, 1] * x[:, 0] + couplings[:, 2] * x[:, 1],
-        ],
-        dim=1,
-    )
-    centred, inverse = x - means - lean, torch.exp(-log_scales)
+    red, green, (green_of_red, blue_of_red, blue_of_green) = x[:, 0], x[:, 1], couplings.unbind(1)
+    lean = [torch.zeros_like(green_of_red), green_of_red * red, blue_of_red * red + blue_of_green * green]
+    centred, inverse = x - means - torch.stack(lean, dim=1), torch.exp(-log_scales)
     upper, lower = inverse * (centred + 1 / 255), inverse * (centred - 1 / 255)
     inside = torch.log((torch.sigmoid(upper) - torch.sigmoid(lower)).clamp(min=1e-12))
     log_p = torch.where(x < -0.999, upper - F.softplus(upper), torch.where(x > 0.999, -F.softplus(lower), inside))

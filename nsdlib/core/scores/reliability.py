@@ -8,25 +8,16 @@ BATCH = 2000  # voxels processed at once
 
 
 def ncsnr(betas, image_ids, *, session):
-    """Compute the ratio of the standard deviations of signal and noise in single trials, from repeats of images.
+    """Compute the ratio of the standard deviations of signal and noise in single trials, from repeats of images: (n_voxels,).
 
-    NSD's definition (Allen et al. 2022): noise is the variance (ddof=1) over the repeats of an image, averaged over the images
-    with the most repeats (three in NSD); the rest of the total variance of 1 is signal.
+    NSD's definition (Allen et al. 2022): noise is the variance (ddof=1) over the repeats of an image, averaged over the
+    images with the most repeats (three in NSD); the rest of the total variance of 1 is signal.
 
     Parameters
     ----------
     betas : (n_trials, n_voxels) array
     image_ids, session : (n_trials,) int
-        Betas are z-scored within each session.
-
-    Returns
-    -------
-    (n_voxels,) float64
-
-    Raises
-    ------
-    ValueError
-        When no image was shown twice.
+        Betas are z-scored within each session. A ValueError when no image was shown twice.
     """
     _, order, _, counts = trials_by_image(betas, image_ids)
     n_repeats = counts.max()
@@ -87,22 +78,10 @@ def correlate(a, b):
 
 
 def trials_by_image(betas, image_ids):
-    """Sort trials by their images.
+    """Sort the trials of betas (n_trials, n_voxels) by their images.
 
-    Parameters
-    ----------
-    betas : (n_trials, n_voxels) array
-    image_ids : (n_trials,) int
-        Another number of trials is a ValueError.
-
-    Returns
-    -------
-    images : (n_images,) int
-        Ids, ascending.
-    order : (n_trials,) int
-        Trials by image, and in their own order within each.
-    first, counts : (n_images,) int
-        Where each image begins in `order`, and how many trials showed it.
+    Returns the images' ids (n_images,), ascending; the trials (n_trials,) by image, in their own order within each; and where
+    each image begins among these, and how many trials showed it, both (n_images,). A ValueError when the lengths differ.
     """
     if np.ndim(betas) != 2 or len(betas) != len(image_ids):
         raise ValueError(
