@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from nsdlib import __version__
-from nsdlib.params import find_root, load_run, local_folder
-from nsdlib.strict_yaml import parse_yaml
+from nsdlib.params import find_root, load_run
+from nsdlib.strict import local_folder, parse_yaml
 
 ABOUT = "Decode what a person saw from fMRI: simulate a subject, check a machine, run notebooks, build a book."
 EXAMPLES = """examples:
