@@ -1,6 +1,6 @@
 """Advice: every command that a message or a page names is given in the situation in which it is named, and helps there.
 
-A message that names a command is brought about by one of the `SITUATIONS`, each in a project of its own; a test holds them against the
+A message that names a command is brought about by one of the `SITUATIONS`, in a project of its own; a test holds them against the
 texts of the library, so that a new one needs its situation. What a command would take minutes for is replaced by its effect.
 """
 
