@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from nsdlib import __version__
-from nsdlib.params import find_root, load_run, local_folder
-from nsdlib.strict_yaml import parse_yaml
+from nsdlib.params import find_root, load_run
+from nsdlib.strict import local_folder, parse_yaml
 
 ABOUT = "Decode what a person saw from fMRI: simulate a subject, check a machine, run notebooks, build a book."
 EXAMPLES = """examples:
@@ -17,6 +17,7 @@ EXAMPLES = """examples:
   nsdlib run demo 04 05 -p decoder=cnn two of them with another decoder"""
 
 
+SUBJECTS = [f"subj{number:02d}" for number in range(1, 9)]
 COMMANDS = {}  # name -> (function, one line, arguments)
 
 
@@ -38,6 +39,11 @@ def argument(*names, **settings):
 def run_argument(**settings):
     """Return the argument that says which run a command is about."""
     return argument("run", metavar="RUN", help="a file params/RUN.yaml, such as demo", **settings)
+
+
+def _of_subject(number):
+    """The run of an NSD subject."""
+    return f"subj{int(number):02d}"
 
 
 def main(arguments=None):
@@ -95,7 +101,7 @@ def _simulate(options):
     "get NSD's files of a subject, or the published weights",
     argument("what", metavar="WHAT", choices=("nsd", "weights"), help="nsd or weights"),
     argument("--run", default="subj01", metavar="RUN", help="into whose folders: a file params/RUN.yaml"),
-    argument("--subject", dest="run", type="subj0{}".format, metavar="N", help="1 to 8, short for --run subj0N"),
+    argument("--subject", dest="run", type=_of_subject, choices=SUBJECTS, metavar="N", help="1 to 8, for --run subj0N"),
     argument("--sessions", type=int, metavar="N", help="of betas; as params/RUN.yaml has it"),
     argument("--glm-sessions", type=int, metavar="N", help="of time series, 0 for none; as there"),
     argument("--dry-run", action="store_true", help="list every file with its bytes, fetch nothing"),

@@ -3,7 +3,7 @@
 `params/_common.yaml` holds what all runs share, `params/<name>.yaml` what is peculiar to one, and the parameters cell
 of a notebook (or `nsdlib run -p`) overrides single fields. A key that no field has is refused with the nearest one, and so
 is what could lead elsewhere: the name of a run is a plain word, since folders and commands are made from it. What a file
-can be misread for is refused as well (`nsdlib.strict_yaml`), and so is a folder that is no path of this machine.
+can be misread for is refused as well, and so is a folder that is no path of this machine (`nsdlib.strict`).
 """
 
 import difflib
@@ -15,11 +15,11 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from nsdlib.strict_yaml import parse_yaml
+from nsdlib.strict import Strict, local_folder, parse_yaml
 
-__all__ = ["Run", "Simulation", "find_root", "load_run", "local_folder", "run_names", "usable_runs"]
+__all__ = ["Run", "Simulation", "find_root", "load_run", "run_names", "usable_runs"]
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -28,36 +28,7 @@ AboveZero = Annotated[float, Field(gt=0)]
 Edge = Annotated[int, Field(ge=8, le=256)]
 
 
-def local_folder(path):
-    """Return `path` with `~` expanded; raises ValueError for what would become a folder of that very name: $VARIABLE, s3://..."""
-    if "\0" in str(path):
-        raise ValueError("a path holds no NUL byte")
-    if wrong := re.search(r"\$[A-Za-z_{(]|^[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
-        raise ValueError(
-            f"wanted a folder of this machine, written out (~ is your home): {wrong[0]!r} is not looked up, so mount or copy "
-            "what lies elsewhere"
-        )
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise ValueError("wanted a folder, and there is no such user whose home it begins with") from None
-
-
 Folder = Annotated[Path, AfterValidator(local_folder)]
-
-
-class Strict(BaseModel):
-    """Fields that are known and finite; none but a switch is true or false, which YAML also makes of yes, no, on and off."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _only_switches_are_true(cls, value, info):
-        items = value if isinstance(value, list | tuple) else [value]
-        if cls.model_fields[info.field_name].annotation is not bool and any(isinstance(item, bool) for item in items):
-            raise ValueError("Input should not be true or false (nor yes, no, on or off, unless quoted)")
-        return value
 
 
 class Simulation(Strict):

@@ -157,6 +157,17 @@ def test_an_empty_store_is_explained_by_the_notebook_that_fills_it(twin, tmp_pat
     assert explorer.controls == {} and explorer.images.value == ""
 
 
+def test_the_cause_of_an_error_is_shown_with_what_to_do(run):
+    store = Store(run)
+    store.save("scores", xr.Dataset({"x": ("n", np.zeros(3))}))
+    asked = Store(run.model_copy(update={"strength": 0.9}))
+    draw = {"controls": lambda _: {}, "draw": lambda _: ("done", {})}
+    explorer = explore.Explorer(lambda: asked.load("scores"), **draw, reading="Reading", doing="Working").open()
+    said = explorer.message.value
+    assert "white-space: pre-line" in said and f"\n  {store.path('scores').name} is there, but differs: " in said
+    assert f"strength was {run.strength}, is 0.9" in said and "-p strength=0.9" in said
+
+
 def test_the_first_image_is_the_one_of_notebook_05(run):
     store = Store(run)
     stored = store.load("reconstruction").isel(test_image=[0])

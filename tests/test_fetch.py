@@ -85,7 +85,7 @@ def test_a_dry_run_estimates_where_the_server_is_silent(world, capsys):
 
 def test_a_dry_run_tells_a_refusal_from_silence(world):
     world.proxy.faults = {f"HEAD {SMALL}": [403, ...]}
-    with pytest.raises(RuntimeError, match=r"1 of 1 files could not be had:.*refuses it"):
+    with pytest.raises(RuntimeError, match=r"1 of 1 files could not be had:\n.*refuses it"):
         fetch.fetch(files(world, SMALL), world.data, dry_run=True, patience=QUICK)
 
 

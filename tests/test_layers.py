@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
-    "strict_yaml": "",
-    "params": "strict_yaml",
+    "strict": "",
+    "params": "strict",
     "core": "",
     "store": "params core",
     "data": "params core store",
@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "run": "params core store data twin study",
     "plots": "params core store data study",
     "book": "params core store data study run plots",
-    "cli": "strict_yaml params core store data twin study run plots book",
+    "cli": "strict params core store data twin study run plots book",
     "__main__": "cli",
 }
 FILES = sorted([*(ROOT / "nsdlib").rglob("*.py"), *(ROOT / "book" / "_ext").glob("*.py")])

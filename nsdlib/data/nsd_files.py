@@ -211,7 +211,9 @@ def check_shape(name, shape, wanted):
 
 def _damaged(path, what):
     """The error for a file of which `what` is wrong."""
-    return DamagedFile(f"{path} {what}: it is damaged or another file; get it again, or simulate the subject again.")
+    return DamagedFile(
+        f"{path} {what}: it is damaged, or not in NSD's form; get it again, or simulate the subject again."
+    )
 
 
 def _checked_ids(image_ids):
@@ -293,7 +295,7 @@ def _values(path, header, file):
     file.read(first - HEADER)
     raw = file.read(n_values * dtype.itemsize)
     if len(raw) < n_values * dtype.itemsize or file.read(1):  # at the end gzip compares its checksum
-        raise _damaged(path, f"does not hold the {n_values} values that it promises")
+        raise _damaged(path, f"holds more or less than the {n_values} values that it promises")
     values = np.frombuffer(raw, dtype).reshape(header.get_data_shape(), order="F")
     with np.errstate(all="raise"):
         return apply_read_scaling(values, *header.get_slope_inter())

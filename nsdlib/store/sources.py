@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1]  # nsdlib/
 TIMED = re.compile(r"^%(time|prun|memit)\s+(?=\S)")  # a statement follows, which is run
 
 # These hand values on and compute none: a change in them makes no result another one. What a function of theirs imports counts.
-CARRIERS = ("nsdlib.params", "nsdlib.strict_yaml", "nsdlib.store")
+CARRIERS = ("nsdlib.params", "nsdlib.strict", "nsdlib.store")
 
 
 def code_hashes(reached):

@@ -1,8 +1,10 @@
-"""YAML as a reader takes it: where YAML 1.1 would make something else of a line, it is refused and not guessed at."""
+"""What is written is taken as it reads: YAML, folders and fields that a program could take for something else are refused."""
 
 import re
+from pathlib import Path
 
 import yaml
+from pydantic import BaseModel, ConfigDict, field_validator
 
 
 class _Loader(yaml.SafeLoader):
@@ -48,3 +50,32 @@ def parse_yaml(text):
         return _Loader(text).get_single_data()
     except Exception as error:  # the parser lets through what its own parts raise: KeyError, RecursionError, ...
         raise ValueError(f"is not valid YAML: {str(error).strip() or type(error).__name__}") from None
+
+
+def local_folder(path):
+    """Return `path` with `~` expanded; raises ValueError for what would become a folder of that very name: $VARIABLE, s3://..."""
+    if "\0" in str(path):
+        raise ValueError("a path holds no NUL byte")
+    if wrong := re.search(r"\$[A-Za-z_{(]|^[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise ValueError(
+            f"wanted a folder of this machine, written out (~ is your home): {wrong[0]!r} is not looked up, so mount or copy "
+            "what lies elsewhere"
+        )
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError("wanted a folder, and there is no such user whose home it begins with") from None
+
+
+class Strict(BaseModel):
+    """Fields that are known and finite; none but a switch is true or false, which YAML also makes of yes, no, on and off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _only_switches_are_true(cls, value, info):
+        items = value if isinstance(value, list | tuple) else [value]
+        if cls.model_fields[info.field_name].annotation is not bool and any(isinstance(item, bool) for item in items):
+            raise ValueError("Input should not be true or false (nor yes, no, on or off, unless quoted)")
+        return value
