@@ -192,7 +192,9 @@ def _rehearse(options):
     "run notebooks unattended",
     run_argument(),
     argument("notebooks", metavar="NOTEBOOK", nargs="*", help="name or number; all when none is given"),
-    argument("-p", metavar="NAME=VALUE", action="append", default=[], help="set a notebook's parameter"),
+    argument(
+        "-p", metavar="NAME=VALUE", action="append", default=[], help="set a parameter; what differs names the page"
+    ),
 )
 def _run(options):
     """Run notebooks one after the other; executed copies go to runs/RUN/. Unknown parameters are refused beforehand."""

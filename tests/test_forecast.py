@@ -70,6 +70,12 @@ def test_times_are_in_proportion_to_a_size(project):
     assert expect(more) == forecast.Expectation(40.0, "demo, 2026-01-02, x 4 by test images x steps")
     write(project, "demo", REFINING, 10.0, n_steps=100)  # as `-p n_steps=100` sets it
     assert expect(more).seconds == 10.0
+    write(project, "demo", f"{REFINING}__n_steps-50", 12.0, n_steps=50)  # a variant's, which is nearer to some
+    assert [expect(load_run("demo", n_steps=n)).seconds for n in (100, 50, 49)] == [
+        10.0,
+        12.0,
+        pytest.approx(12.0, rel=0.05),
+    ]
     larger = costs.Amounts(n_train=1800, n_test=300, n_voxels=1600, n_brain=4500, volume=17_160)
     sizes = {"demo": SIZES, "sim02": larger}
     write(project, "demo", "08_across_subjects", 10.0)

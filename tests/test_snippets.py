@@ -85,6 +85,7 @@ def test_what_the_book_was_made_with(tmp_path):
         ("00_a", "done", "2026-01-01"),
         ("01_b", "done", "2026-01-03"),
         ("02_c", "failed", "2026-01-04"),
+        ("01_b__decoder-gru", "done", "2026-01-05"),  # no notebook more
     ):
         (tmp_path / "runs" / "demo" / f"{name}.json").write_text(json.dumps({"state": state, "started": started}))
     text = snippets.made_with(tmp_path)
