@@ -284,6 +284,15 @@ def test_glmsingles_betas_of_every_type_come_in_scanner_units(recorded):
     assert raw.betas_d.units == "scanner units" and np.array_equal(raw.betas_b.T, file["typeB_betasmd"])
 
 
+def test_a_region_has_a_noise_pool_below_its_own_median_if_not_below_the_brains_threshold(session):
+    subject, results = session
+    design, series = glm_sessions.read_session(subject, 1, subject.roi("nsdgeneral") > 0)
+    r2 = results.onoff_r2.sel(voxel=results.roi_voxel.values)
+    assert r2.min() > results.threshold[0]  # notebook 01 cannot take that one for both engines
+    found = fit_glm(design, series, tr=TR, options=GLMOptions(brain_r2=float(r2.median())))
+    assert found.notes == "" and found.noise_pool.sum() == len(r2[0]) // 2
+
+
 @pytest.mark.skipif(glmsingle.is_installed(), reason="GLMsingle is installed here")
 def test_without_the_package_the_engine_says_how_to_get_it():
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'glmsingle @ git.*or take glm_engine: nsdlib"):
@@ -294,5 +303,8 @@ def test_without_the_package_the_engine_says_how_to_get_it():
 def test_glmsingle_itself_agrees(session):
     subject, _ = session
     design, series = glm_sessions.read_session(subject, 1, subject.roi("nsdgeneral") > 0)
-    theirs, ours = (engine(design, series, tr=TR) for engine in (glmsingle.fit, fit_glm))
+    theirs, ours = (
+        engine(design, series, tr=TR) for engine in (glmsingle.fit, fit_glm)
+    )  # each with its own table of HRFs
+    np.testing.assert_array_equal(theirs.hrf_index, ours.hrf_index)
     assert np.sqrt(np.square(theirs.betas_d - ours.betas_d).mean() / np.square(ours.betas_d).mean()) < 2e-5
