@@ -288,14 +288,13 @@ def _values(path, header, file):
     """All values of a NIfTI file whose shape has been checked; no more is unpacked than the header promises."""
     from nibabel.volumeutils import apply_read_scaling
 
-    dtype, first = header.get_data_dtype(), header.get_data_offset()
+    dtype, first, shape = header.get_data_dtype(), header.get_data_offset(), header.get_data_shape()
     if dtype.kind not in "iuf" or dtype.itemsize > 8 or not HEADER <= first <= MAX_HEADER:
         raise _damaged(path, f"has values of type {dtype} from byte {first} on")
-    n_values = int(np.prod(header.get_data_shape(), dtype=object))
+    n_values = int(np.prod(shape, dtype=object))
     file.read(first - HEADER)
     raw = file.read(n_values * dtype.itemsize)
     if len(raw) < n_values * dtype.itemsize or file.read(1):  # at the end gzip compares its checksum
         raise _damaged(path, f"holds more or less than the {n_values} values that it promises")
-    values = np.frombuffer(raw, dtype).reshape(header.get_data_shape(), order="F")
     with np.errstate(all="raise"):
-        return apply_read_scaling(values, *header.get_slope_inter())
+        return apply_read_scaling(np.frombuffer(raw, dtype).reshape(shape, order="F"), *header.get_slope_inter())
