@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
-from nsdlib.core.glm import reliability
+from nsdlib.core.scores import reliability
 
 pytestmark = pytest.mark.numerical
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nsdlib.core.glm import hrf, reliability
+from nsdlib.core.glm import hrf
+from nsdlib.core.scores import reliability
 from nsdlib.data import nsd_layout as nsd
 from nsdlib.data import nsd_write
 from nsdlib.data.nsd import DEFAULT_VERSION, NSDSubject
