@@ -53,6 +53,14 @@ def test_the_faults_on_the_page_are_those_that_are_put_in(page, survival):
     assert all(int(row[1]) == int(row[2]) + int(row[3]) > 0 for row in kinds)
 
 
+def test_the_tests_that_hold_the_rules_are_there(page):
+    table = rows(page, "what was wrong")
+    assert len(table) == 11
+    for *_, held_by in table:
+        for file, _, name in re.findall(r"`(test_\w+\.py)(::(\w+))?`", held_by):
+            assert re.search(rf"^def {name or 'test_'}", (ROOT / "tests" / file).read_text(), re.MULTILINE), (file, name)
+
+
 def test_nothing_has_been_lost():
     """A benchmark that loses a result says so in its table; then this fails, and the loss is to be mended first."""
     assert faults.read(ROOT, "faults")[0]["lost"].sum() == 0
