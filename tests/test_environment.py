@@ -45,7 +45,6 @@ STACK = {
 FOLDERS = ("nsdlib", "notebooks", "tests", "benchmarks", "zoo", "book")
 IMPORTED_AS = {  # where the name of the import is another than the package's
     "ipython": "IPython",
-    "open-clip-torch": "open_clip",
     "pillow": "PIL",
     "pytest-xdist": "xdist",
     "pyyaml": "yaml",
@@ -67,7 +66,6 @@ PROGRAMS = {  # never imported: where each is called or named instead
 }
 PROMISED = {  # asked for and not imported yet; an entry goes when its import comes
     "nilearn": "the project promises it for maps of the brain; ours are drawn by matplotlib so far",
-    "open-clip-torch": "the project promises it for CLIP; transformers' classes read the published weights so far",
 }
 THROUGH = {"setuptools": "torch"}  # imported, and there because another package asks for it
 

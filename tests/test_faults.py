@@ -58,7 +58,10 @@ def test_the_tests_that_hold_the_rules_are_there(page):
     assert len(table) == 11
     for *_, held_by in table:
         for file, _, name in re.findall(r"`(test_\w+\.py)(::(\w+))?`", held_by):
-            assert re.search(rf"^def {name or 'test_'}", (ROOT / "tests" / file).read_text(), re.MULTILINE), (file, name)
+            assert re.search(rf"^def {name or 'test_'}", (ROOT / "tests" / file).read_text(), re.MULTILINE), (
+                file,
+                name,
+            )
 
 
 def test_nothing_has_been_lost():

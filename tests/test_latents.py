@@ -49,7 +49,7 @@ def fits():
     model, rng = load_vdvae(run), np.random.default_rng(0)
     n_first, n_all = model.n_latents(2), model.n_latents(5)
     X = [rng.standard_normal((n, 40)).astype(np.float32) for n in (80, 6)]
-    weights = rng.standard_normal((40, n_first)).astype(np.float32)
+    weights = 0.1 * rng.standard_normal((40, n_first)).astype(np.float32)  # latents as large as a VDVAE's
     values = {}
     for split, patterns in zip(("train", "test"), X, strict=True):
         noise = rng.standard_normal((len(patterns), n_all - n_first)).astype(np.float32)

@@ -172,7 +172,7 @@ def test_what_nsd_does_not_have_is_refused(tmp_path):
 
 def test_a_missing_file_is_named_with_a_way_to_get_it(tmp_path):
     subject = NSDSubject(tmp_path, 2, 1)
-    with pytest.raises(FileNotFoundError, match=r"nsd_expdesign\.mat .*nsdlib simulate.*Real subjects.*nsdlib doctor"):
+    with pytest.raises(FileNotFoundError, match=r"nsd_expdesign\.mat .*of subject 2.*nsdlib doctor RUN"):
         _ = subject.image_ids
     with pytest.raises(FileNotFoundError, match=r"brainmask\.nii\.gz \(the map brainmask\) of subject 2"):
         subject.betas(1, np.ones(SHAPE, bool))

@@ -287,7 +287,7 @@ def test_runs_that_cannot_be_simulated_are_told(twin):
         simulate.simulate(load_run("subj01"))
     with pytest.raises(ValueError, match="n_sessions=40: subject 8 has sessions 1 to 30"):
         simulate.simulate(twin.model_copy(update={"subject": 8, "n_sessions": 40}))
-    with pytest.raises(FileNotFoundError, match=r"Missing subj01.nc .*nsdlib simulate small.*no known truth"):
+    with pytest.raises(FileNotFoundError, match=r"Missing subj01.nc .*Run `nsdlib simulate small`"):
         simulate.load_truth(twin.model_copy(update={"data": twin.data / "nowhere"}))
 
 

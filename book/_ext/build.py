@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 
 from book._ext import agreement, pages, reference, snippets
-from nsdlib.run import monitor, publish
+from nsdlib.run import publish
+from nsdlib.store.commands import command
 from nsdlib.store.variants import words_for
 
 OUTPUTS = {False: Path("book"), True: Path("book", "_build", "local")}  # by `local`: to publish, to keep
@@ -154,7 +155,7 @@ def _variants(page, source, executed):
     for file, changed in agreement.variants(source).items():
         place = str(Path(page).with_name(file.stem))
         if problems := agreement.disagreements([*executed, file]):
-            again = monitor.command(Path(page).parent.name, source.stem, changed)
+            again = command(Path(page).parent.name, source.stem, changed)
             conflicts[place] = _conflict(f"{place} and the pages of its run", problems, again)
         else:
             sections.append({"file": place, "title": f"{file.name[:2]} with {words_for(changed)}"})
