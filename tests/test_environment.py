@@ -43,7 +43,8 @@ STACK = {
     "ipywidgets",
 }
 FOLDERS = ("nsdlib", "notebooks", "tests", "benchmarks", "zoo", "book")
-IMPORTED_AS = {  # where the name of the import is another than the package's
+IMPORTED_AS = {
+    "open-clip-torch": "open_clip",  # where the name of the import is another than the package's
     "ipython": "IPython",
     "pillow": "PIL",
     "pytest-xdist": "xdist",
