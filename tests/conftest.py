@@ -101,6 +101,15 @@ def twin(tmp_path_factory):
 
 
 @pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with the shipped parameter files and notebooks only."""
+    for name in ("params", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
 def house_style():
     """Figures in the house's style, without a screen; afterwards none is open and matplotlib is as it was."""
     import matplotlib as mpl

@@ -4,8 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import pytest
-
 from book._ext.agreement import disagreements, variants
 from nsdlib.params import load_run
 from nsdlib.run import publish
@@ -15,15 +13,6 @@ from nsdlib.store.variants import differing, name_of
 ROOT = Path(__file__).parents[1]
 RECONSTRUCTION, NOISE, FIGURES = "05_two_stage_reconstruction", "06_noise_sensitivity", "07_qualitative_figures"
 BETAS = "02_roi_betas"
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A project with the shipped parameter files and notebooks."""
-    for name in ("params", "notebooks"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
-    return tmp_path
 
 
 def made(project, name, run="demo", **parameters):

@@ -1,6 +1,5 @@
 """The command line: every help fits a screen, every refusal is one sentence with an exit status."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,15 +13,6 @@ from nsdlib.run import runner
 from nsdlib.twin import simulate
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A project with the shipped parameter files only."""
-    for name in ("params", "notebooks"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
-    return tmp_path
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in cli.COMMANDS)])

@@ -1,7 +1,6 @@
 """Forecasts: times from records and rehearsals that are written here, in proportion to sizes; nothing is invented."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,6 @@ from nsdlib.run.runner import notebook_names
 ROOT = Path(__file__).parents[1]
 SIZES = costs.Amounts(n_train=900, n_test=100, n_voxels=1600, n_brain=4500, volume=17_160)
 REFINING = "05_two_stage_reconstruction"
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A project with parameters, names of notebooks and weights, and without records."""
-    for name in ("params", "notebooks"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
-    return tmp_path
 
 
 def write(project, run, name, seconds, *, machine=None, **parameters):

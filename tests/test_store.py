@@ -32,11 +32,8 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(project):
     """The small run with a store and a zoo of its own."""
-    for name in ("params", "notebooks"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
     return load_run("small")
 
 

@@ -5,12 +5,12 @@ The runner notes in each page what it was made from (`nsdlib.store.variants.orig
 
 import json
 
-from nsdlib.params import Run, load_run
+from nsdlib.params import load_run
 from nsdlib.run.publish import read_note
 from nsdlib.store.artifact import MANIFEST
 from nsdlib.store.provenance import all_fields, changed_fields
 from nsdlib.store.store import Store
-from nsdlib.store.variants import MARK, fields
+from nsdlib.store.variants import MARK, fields, run_with
 
 
 def disagreements(files):
@@ -56,8 +56,7 @@ def _other_parameters(notes):
     """The parameters that are others now than when a page was made."""
     pages = {}
     for page, note in notes.items():
-        overrides = {key: value for key, value in note["changed"].items() if key in Run.model_fields}
-        for phrase in changed_fields(note["run"], fields(load_run(note["run"]["name"], **overrides))):
+        for phrase in changed_fields(note["run"], fields(run_with(note["run"]["name"], note["changed"]))):
             pages.setdefault(phrase, []).append(page)
     return [f"{phrase} (made before that: {', '.join(those)})" for phrase, those in pages.items()]
 

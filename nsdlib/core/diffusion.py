@@ -94,7 +94,7 @@ class DualUNet(nn.Module):
     def fill(self, twin: str, state: dict[str, Tensor]):
         """Load the tensors of image_unet ("vision") or text_unet ("text"); all must fit, but text_unet has more than is used."""
         what = {"vision": "image_unet does not fit its config.json", "text": "text_unet does not fit image_unet"}[twin]
-        state = check_fit(self.published_state(twin), state, what=what, ignore="" if twin == "text" else "(?!)")
+        state = check_fit(self.published_state(twin), state, what=what, ignore="" if twin == "text" else None)
         tensors = {name: state[key] for key, name in self._names(twin).items()}
         self.unet.load_state_dict(tensors, strict=False, assign=True)
 

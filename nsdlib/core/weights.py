@@ -158,7 +158,7 @@ def read_tensors(path, *, mmap=False):
         ) from error
 
 
-def check_fit(wanted: dict, state: dict, *, what: str, ignore: str = "(?!)"):
+def check_fit(wanted: dict, state: dict, *, what: str, ignore: str | None = None):
     """Return the tensors of a file that a model wants, when all are there and nothing else is.
 
     No model here shares a tensor under two names, so no missing one is harmless; of those too many only `STALE` ones are.
@@ -182,7 +182,8 @@ def check_fit(wanted: dict, state: dict, *, what: str, ignore: str = "(?!)"):
     ValueError
         Counting the differences and naming the first five: missing, unexpected, of another shape, or not finite.
     """
-    extra = (key for key in state if key not in wanted and not STALE.search(key) and not re.search(ignore, key))
+    harmless = [STALE.pattern] if ignore is None else [STALE.pattern, ignore]
+    extra = (key for key in state if key not in wanted and not any(re.search(part, key) for part in harmless))
     wrong = [f"missing {key}" for key in wanted if key not in state]
     wrong += [f"unexpected {key}" for key in extra]
     fitting = {key: state[key] for key in wanted if key in state}
@@ -226,7 +227,7 @@ def load_diffusers(kind, folder, *, dtype=None):
     return model.eval()
 
 
-def load_transformers(kind, folder, *, config=None, dtype=None, ignore="(?!)"):
+def load_transformers(kind, folder, *, config=None, dtype=None, ignore=None):
     """Load one of transformers' models from its folder; every tensor must fit.
 
     Parameters

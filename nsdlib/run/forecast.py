@@ -9,11 +9,10 @@ from functools import cache
 
 import numpy as np
 
-from nsdlib.params import Run, load_run
 from nsdlib.run import costs, monitor
 from nsdlib.run.rates import machine_name
 from nsdlib.run.runner import notebook_names
-from nsdlib.store.variants import MARK
+from nsdlib.store.variants import MARK, run_with
 
 GIGABYTE = 1e9
 NETWORK = 50e6  # bytes a second when data are fetched
@@ -217,8 +216,7 @@ def assumptions(device):
 
 def _recorded_run(name, record):
     """The run that a record is of, with the parameters that were set; None where its file is gone or has changed too much."""
-    fields = {key: value for key, value in record["parameters"].items() if key in Run.model_fields}
     try:
-        return load_run(name, **fields)
+        return run_with(name, record["parameters"])
     except ValueError:
         return None

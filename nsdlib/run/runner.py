@@ -106,12 +106,7 @@ def check(run_name, names, parameters, *, root):
                     f"Notebook {name} takes no parameter {parameter!r}{nearest(parameter, settable)} "
                     f"It takes: {', '.join(settable) or 'none'}."
                 )
-    _run_with(run_name, parameters)
-
-
-def _run_with(run_name, parameters):
-    """The run as a notebook uses it that gets these parameters."""
-    return load_run(run_name, **{key: value for key, value in parameters.items() if key in Run.model_fields})
+    variants.run_with(run_name, parameters)
 
 
 def run_notebooks(run_name, names=(), *, parameters=None):
@@ -148,7 +143,7 @@ def execute(run_name, name, *, parameters, root):
     """Run one notebook; return the path of its executed copy."""
     source, folder = root / "notebooks" / f"{name}.ipynb", root / "runs" / run_name
     folder.mkdir(parents=True, exist_ok=True)
-    defaults, run = default_parameters(source), _run_with(run_name, parameters)
+    defaults, run = default_parameters(source), variants.run_with(run_name, parameters)
     injected = {key: value for key, value in {"run": run_name, **parameters}.items() if value != defaults[key]}
     own = {key: value for key, value in injected.items() if key not in {"run", *Run.model_fields}}
     changed = variants.differing(run) | own

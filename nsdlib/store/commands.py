@@ -4,9 +4,9 @@ import ast
 import json
 import shlex
 
-from nsdlib.params import load_run
 from nsdlib.store import sources
 from nsdlib.store.provenance import all_fields, find_step
+from nsdlib.store.variants import differing
 
 
 def command(run_name, name, parameters):
@@ -32,8 +32,7 @@ def how_to_make(run, name):
         the file beforehand.
     """
     notebook, fields = find_step(name).notebook, all_fields(name)
-    now, usual = (other.model_dump(mode="json", include=fields) for other in (run, load_run(run.name)))
-    changed = {field: value for field, value in now.items() if value != usual[field]}
+    changed = {field: value for field, value in differing(run).items() if field in fields}
     texts = [text for text, tags in sources.cells(run.root / "notebooks" / f"{notebook}.ipynb") if "parameters" in tags]
     taken = {target.id for text in texts for line in ast.parse(text).body for target in getattr(line, "targets", ())}
     here = {field: value for field, value in changed.items() if field in taken}

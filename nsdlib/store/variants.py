@@ -6,13 +6,18 @@ nothing that a variant writes takes the place of what the run wrote.
 
 import re
 
-from nsdlib.params import load_run
+from nsdlib.params import Run, load_run
 from nsdlib.store.provenance import ARTIFACTS, digest, provenance
 from nsdlib.store.slices import artifacts_loaded
 
 MARK = "__"  # between a page's notebook and each parameter that differs
 LONGEST = 80  # characters of a name that say what differs
 _PLACES = {"root", "data", "weights", "store", "device", "compile"}  # where and how something is computed, not what
+
+
+def run_with(name, parameters):
+    """Load a run as a notebook uses it that gets these parameters: those that are fields of a `Run` count."""
+    return load_run(name, **{key: value for key, value in parameters.items() if key in Run.model_fields})
 
 
 def fields(run):

@@ -6,6 +6,8 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from nsdlib.core.glm.hrf import check_tr
+
 OFF_GRID = 0.05  # of the time between two volumes: so far an onset may lie from its volume when nothing else is said
 ROUNDING = 1e-6  # seconds: what a file's decimals leave
 MISSING = ("n/a", "")  # how a table says that a value is missing
@@ -57,7 +59,8 @@ def design_from_events(tables, *, n_volumes, tr, condition="trial_type", max_shi
         two trials share a volume, or when a trial begins more than `max_shift` before the one before it has ended. The
         message names run and row (from 0) and what to do, for onsets between volumes with the values to give.
     """
-    max_shift = OFF_GRID * tr if max_shift is None and _is_positive(tr) else max_shift
+    check_tr(tr)
+    max_shift = OFF_GRID * tr if max_shift is None else max_shift
     _check_arguments(tables, n_volumes, tr=tr, max_shift=max_shift, drop=drop)
     trials, notes = [], []
     for run, (table, length) in enumerate(zip(tables, n_volumes, strict=True), start=1):
@@ -109,11 +112,6 @@ def find_tr(onsets, *, tr, max_shift):
     return grids[-1], shifts[-1]
 
 
-def _is_positive(value):
-    """Whether a value is a finite number above 0."""
-    return isinstance(value, Real) and 0 < value < math.inf
-
-
 def _check_arguments(tables, n_volumes, *, tr, max_shift, drop):
     """Refuse arguments of other kinds than `design_from_events` takes."""
     import pandas as pd
@@ -130,8 +128,6 @@ def _check_arguments(tables, n_volumes, *, tr, max_shift, drop):
         raise ValueError(
             f"n_volumes={n_volumes!r}: wanted a list with the number of volumes of each of the {len(tables)} runs."
         )
-    if not _is_positive(tr):
-        raise ValueError(f"tr={tr!r}: wanted the seconds between two volumes, a number above 0 (NSD: 4/3).")
     if not isinstance(max_shift, Real) or not 0 <= max_shift < math.inf:
         raise ValueError(f"max_shift={max_shift!r}: wanted the seconds by which an onset may be moved, 0 or more.")
     if not isinstance(drop, list | tuple | set) or not set(drop) <= set(DROP):

@@ -105,10 +105,11 @@ def peak_seconds(duration=STIMULUS_SECONDS):
 
 def check_tr(tr):
     """Raise ValueError unless `tr` can be the seconds between two volumes: above 0, and shorter than a response."""
-    if not 0 < tr < LIBRARY_SECONDS:
-        milliseconds = f" In milliseconds? Give {tr / 1000:g}." if tr > 0 else ""
+    is_number = np.ndim(tr) == 0 and np.asarray(tr).dtype.kind in "iuf"
+    if not is_number or not 0 < tr < LIBRARY_SECONDS:
+        milliseconds = f" In milliseconds? Give {tr / 1000:g}." if is_number and tr > 0 else ""
         raise ValueError(
-            f"tr={tr}: wanted the seconds between two volumes, above 0 and below the {LIBRARY_SECONDS:g} of a response "
+            f"tr={tr!r}: wanted the seconds between two volumes, above 0 and below the {LIBRARY_SECONDS:g} of a response "
             f"(NSD: 4/3).{milliseconds}"
         )
 

@@ -125,7 +125,7 @@ def clip_extractor(folder: Path, device) -> FeatureExtractor:
     from transformers import AutoConfig, CLIPVisionModelWithProjection
 
     read_config(folder)
-    config, ignore = AutoConfig.from_pretrained(folder), "(?!)"
+    config, ignore = AutoConfig.from_pretrained(folder), None
     if config.model_type == "clip":  # the size of the projection is spelled once, for both halves
         config.vision_config.projection_dim = config.projection_dim
         config, ignore = config.vision_config, CLIP_TEXT_HALF
