@@ -9,8 +9,8 @@ RUNS ?= subj01,subj02,subj05,subj07
 GROUP ?= demo,sim02,sim05,sim07
 LAB_FILES = JUPYTER_PATH="$(CURDIR)/profiles/lab" JUPYTER_CONFIG_PATH="$(CURDIR)/profiles/lab" \
   JUPYTERLAB_WORKSPACES_DIR="$(CURDIR)/.venv/workspaces"
-# Modules are compiled once, whatever the shell says of it: a kernel starts in half the time.
-ENV = PATH="$(CURDIR)/.venv/bin:$$PATH" NSDLIB_HOME="$(CURDIR)" PYTHONDONTWRITEBYTECODE=
+# Modules are compiled once, whatever the shell says of it: a kernel starts in half the time. How threads wait: nsdlib/run/engine.py.
+ENV = PATH="$(CURDIR)/.venv/bin:$$PATH" NSDLIB_HOME="$(CURDIR)" PYTHONDONTWRITEBYTECODE= GOMP_SPINCOUNT=$${GOMP_SPINCOUNT-1000}
 
 demo: .venv/ready
 	@$(ENV) snakemake --profile profiles/local --config runs=demo
