@@ -38,9 +38,9 @@ HOUSE = {
     "PYTHONDEVMODE": "",
 }
 # How often a thread of GNU's OpenMP, which torch's wheels bring, looks for work before it sleeps. Without a bound threads wait
-# spinning, and take the cores from each other where there are more of them than cores. Image steps a second of `refine` with two
-# threads on two cores (AMD EPYC, torch 2.15): alone 93 to 131, and 104 to 124 without a bound; beside eight busy processes 12 to 17, as with
-# one thread, and 2 to 3 without. 10,000 gave 94 to 127 and 6 to 9; sleeping at once (OMP_WAIT_POLICY=PASSIVE) 77 to 105 and 10 to 13.
+# spinning, and take the cores from each other where there are more of them than cores. Image steps a second of `refine`, two
+# threads on two cores (AMD EPYC, torch 2.15): alone 93 to 131, and 104 to 124 without a bound; beside eight busy processes 12 to
+# 17, as with one thread, and 2 to 3 without. 10,000 gave 94 to 127 and 6 to 9, OMP_WAIT_POLICY=PASSIVE 77 to 105 and 10 to 13.
 SPIN = {"GOMP_SPINCOUNT": "1000"}
 
 
