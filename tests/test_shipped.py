@@ -90,3 +90,49 @@ def test_there_must_be_something_to_ship_and_something_to_stand_beside(project, 
     made(load_run("small"), "betas")
     assert main(["ship", "longer"]) == 2
     assert "nothing to ship in which longer differs from small: `nsdlib run longer`" in capsys.readouterr().err
+
+
+COMPLETE = ROOT / PLACE / "complete"
+
+
+@pytest.fixture
+def complete(monkeypatch):
+    """What the project ships of the run `complete`."""
+    monkeypatch.setenv("NSDLIB_HOME", str(ROOT))
+    return Shipped(COMPLETE)
+
+
+def test_the_project_ships_small_arrays_only_and_with_where_they_come_from(complete):
+    files = {file.name: file.stat().st_size for file in COMPLETE.iterdir()}
+    assert set(files) == {ABOUT, *(f"{name}.nc" for name in complete.about["artifacts"])} and sum(files.values()) < 3e6
+    for name in complete.about["artifacts"]:
+        with complete.load(name) as dataset:
+            assert all(array.nbytes <= LARGEST for array in dataset.values())
+    assert complete.about["commit"] and complete.about["machine"] and complete.run.like == "demo"
+    assert beside(load_run("demo"))["complete"].about == complete.about
+
+
+def test_shipped_networks_have_finished_and_their_errors_follow_from_each_other(complete):
+    with complete.load("ablation") as ablation:
+        assert ablation.finished.all() and ablation.sizes["seed"] == len(complete.about["run"]["decoder_seeds"]) > 1
+        np.testing.assert_allclose(
+            ablation.scores.sel(split="test").mean("seed").transpose("decoder", "measure"),
+            ablation.errors.mean("test_image"),
+        )
+        networks = ablation.drop_sel(decoder="ridge")
+        lowest = networks.validation.min(
+            "epoch"
+        )  # of training; the other is of the network that was kept, on a path of its own
+        np.testing.assert_allclose(lowest, networks.scores.sel(split="validation", measure="mse"), rtol=1e-4)
+        np.testing.assert_array_equal(networks.best_epoch, networks.validation.fillna(np.inf).argmin("epoch") + 1)
+
+
+def test_the_demo_computes_what_is_shipped_where_both_compute_the_same(complete):
+    """Ridge has neither seeds nor epochs; the demo's own results are there once `make demo` has run."""
+    store = Store(load_run("demo"))
+    if not store.has("ablation"):
+        pytest.skip("the demo has not been run")
+    with store.load("ablation") as quick, complete.load("ablation") as shipped:
+        ridge = [dataset.errors.sel(decoder="ridge") for dataset in (quick, shipped)]
+        np.testing.assert_allclose(*ridge, rtol=1e-3)
+        np.testing.assert_allclose(quick.floor_errors, shipped.floor_errors, rtol=1e-4)
