@@ -1,7 +1,7 @@
 """The parameters of a run: one strict YAML file a subject, loaded into a frozen, validated `Run`.
 
 `params/_common.yaml` holds what all runs share, `params/<name>.yaml` what is peculiar to one, and the parameters cell
-of a notebook (or `nsdlib run -p`) overrides single fields. A run `like` another one reads that one's file first, and has its store.
+of a notebook (or `nsdlib run -p`) overrides single fields. A run `like` another reads that one's file first, and has its store.
 
 A key that no field has is refused with the nearest one, and so is what could lead elsewhere: the name of a run is a plain word,
 since folders and commands are made from it. What a file can be misread for is refused as well, and so is a folder that is no path

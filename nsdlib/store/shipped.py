@@ -65,7 +65,9 @@ class Shipped:
         import xarray as xr
 
         file = self.folder / f"{name}.nc"
-        if not (self.has(name) and file.is_file() and file_hash(file) == self.about["artifacts"][name]["sha256"]):
+        if not self.has(name):
+            raise ValueError(f"{self.folder} has none of {name}: `{self.about['command']}` copies it there once it has been made.")
+        if not (file.is_file() and file_hash(file) == self.about["artifacts"][name]["sha256"]):
             raise ValueError(
                 f"{file} is not what {ABOUT} beside it tells of: get both anew from the repository, or make them by "
                 f"`{self.about['command']}`."
