@@ -53,9 +53,9 @@ def library(name):
 
 
 def shipped(wildcards):
-    """Results that the project ships, where a notebook shows them."""
+    """Results that the project ships, for a notebook that shows those of runs like its own."""
     shows = os.path.relpath("nsdlib/store/shipped.py") in library(wildcards.name)
-    return sorted(map(str, Path("book", "data").glob("*/*.*"))) if shows else []
+    return sorted(map(str, Path("book", "data").glob("*/*.*"))) if shows and not parameters(wildcards.run).like else []
 
 
 def earlier_pages(wildcards):
