@@ -12,7 +12,7 @@ from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.store.shipped import ship
 from nsdlib.store.store import Store
-from nsdlib.study.claims import CLAIMS
+from nsdlib.study.claims import CLAIMS, ready
 from nsdlib.study.published import paper_table, systems
 
 
@@ -84,8 +84,12 @@ def test_finished_networks_that_are_shipped_stand_beside_the_quick_ones_and_deci
         shutil.copytree(small_project / name, tmp_path / name)
     (tmp_path / "zoo").symlink_to(small_project / "zoo")
     monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
-    template = "".join(f"{{{{{name}}}}}\n\n" for name in pages.TABLES)
-    quick = pages.paper_page(load_run("small"), template)
+
+    def shown():
+        stores = ready(load_run("small"))
+        return "\n".join(pages.TABLES[name](stores) for name in ("who", "claims", "latents", "layers"))
+
+    quick = shown()
     assert "cut off before they had finished" in quick and "shipped beside" not in quick
 
     (tmp_path / "params" / "longer.yaml").write_text("like: small\nmax_epochs: 3\n")
@@ -95,7 +99,7 @@ def test_finished_networks_that_are_shipped_stand_beside_the_quick_ones_and_deci
             made = made.assign(finished=made.finished | True) if name == "ablation" else made
             Store(longer).save(name, made.load())
     ship(longer, machine="a machine")
-    text = pages.paper_page(small, template)
+    text = shown()
     assert "cut off before they had finished" not in text and "- shipped beside `small`: longer: networks" in text
     networks, controls = (len(re.findall(sign, text)) for sign in (r"`longer`, MSE", r"`longer`: gru, "))
     assert (networks, controls) == (1, 1)

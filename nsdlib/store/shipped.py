@@ -21,7 +21,7 @@ from nsdlib.store.variants import fields
 
 PLACE = Path("book", "data")
 ABOUT = "about.json"
-LARGEST = 2**18  # bytes of an array that is shipped
+LARGEST = 2**17  # bytes of an array that is shipped
 
 
 class Shipped:
@@ -138,13 +138,15 @@ def ship(run, *, machine):
         raise ValueError(f"There is nothing to ship in which {run.name} differs from {like.name}: `nsdlib run {run.name}` first.")
     place = run.root / PLACE / run.name
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{run.name}-", dir=place.parent) as folder:
-        made = {name: _copy(store, name, Path(folder)) for name in names}
+    with tempfile.TemporaryDirectory(prefix=f".{run.name}-", dir=place.parent) as beside_it:
+        folder = Path(beside_it) / run.name
+        folder.mkdir()
+        made = {name: _copy(store, name, folder) for name in names}
         about = {"run": fields(run), "command": f"nsdlib ship {run.name}", "commit": _commit(run.root), "machine": machine}
         about["artifacts"] = {name: manifest for name, manifest in made.items() if manifest}
-        (Path(folder) / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
+        (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
         shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(folder, place)
+        folder.rename(place)
     return Shipped(place)
 
 
