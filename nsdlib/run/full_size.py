@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -62,6 +61,21 @@ TEXT = {
     "max_position_embeddings": 77,
 }
 
+TOY_UNET = {
+    "sample_size": 8,
+    "block_out_channels": (8, 8, 8, 8),
+    "cross_attention_dim": 16,
+    "attention_head_dim": 2,
+    "norm_num_groups": 4,
+}
+TOY_ENCODER = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "projection_dim": 16,
+}
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -99,6 +113,20 @@ class Sizes:
         return self.text["projection_dim"]
 
 
+TOY = Sizes(  # to see that all runs
+    n_train=40,
+    n_test=8,
+    n_voxels=30,
+    n_captions=2,
+    image_side=64,
+    vdvae={"width": 16, "enc_blocks": "64x1,64d2,32x1,32d32,1x1", "dec_blocks": "1x1,32m1,32x1,64m32,64x1"},
+    unet=UNET | TOY_UNET,
+    autoencoder=AUTOENCODER | {"block_out_channels": (8, 8, 8, 8), "norm_num_groups": 4},
+    vision=TOY_ENCODER | {"image_size": 32, "patch_size": 16},
+    text=TOY_ENCODER | {"vocab_size": 50, "max_position_embeddings": 7},
+)
+
+
 def build_vdvae(sizes, device) -> vdvae.VDVAE:
     """Build the VDVAE of stage 1."""
     with torch.device(device):
@@ -133,6 +161,8 @@ def build_embedder(sizes, device) -> ClipEmbedder:
 
 def build_second_stage(sizes, device, dtype) -> diffusion.VersatileDiffusion:
     """Build Versatile Diffusion's two UNets in one, and its autoencoder."""
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+
     with torch.device(device):
         unet = diffusion.DualUNet(UNet2DConditionModel(**sizes.unet)).to(dtype).eval()
         autoencoder = nn.Module.to(AutoencoderKL(**sizes.autoencoder), dtype).eval()  # diffusers' own warns of nothing
