@@ -137,11 +137,12 @@ class Ridge:
     def _predict(self, kernel):
         """Predict targets from products, block by block."""
         weights = torch.cholesky_solve(self._tensor(kernel).T, self._root).T.float()  # (n_images, n_train)
-        predicted = np.empty((len(weights), self._Y.shape[1]), dtype=np.float32)
+        predicted = torch.empty(len(weights), self._Y.shape[1])
         for part, targets in self._blocks():
             mean = torch.as_tensor(self.targets.mean[part]).to(self.device)
-            predicted[:, part] = torch.addmm(mean, weights, targets.sub_(mean)).cpu().numpy()
-        return check_finite("predictions", predicted)
+            block = torch.addmm(mean, weights, targets.sub_(mean))
+            predicted[:, part] = torch.empty(block.shape, pin_memory=True).copy_(block) if block.is_cuda else block
+        return check_finite("predictions", predicted.numpy())
 
     def _fit(self, kernel, Y):
         """Choose the penalty, factorise the kernel in place, and pass once over the targets for their moments."""
@@ -173,10 +174,17 @@ class Ridge:
     def _blocks(self):
         """Pass over the targets: slices of at most `batch_size`, and (n_images, n_block) float32, all in the same memory."""
         n_images, n_targets = self._Y.shape
-        room = torch.empty(n_images * min(self.batch_size, n_targets), device=self.device)
+        room, on_gpu = (
+            torch.empty(n_images * min(self.batch_size, n_targets), device=self.device),
+            self.device.type == "cuda",
+        )
         for start in range(0, n_targets, self.batch_size):
             part = slice(start, start + self.batch_size)
-            values = to_tensor(self._Y[:, part], self.device)
+            values = to_tensor(self._Y[:, part])
+            if (
+                on_gpu and not values.is_cuda
+            ):  # six times as fast as from memory that can be swapped; half stays half on the way
+                values = values.pin_memory().to(self.device)
             yield part, room[: values.numel()].view(values.shape).copy_(values)
 
     def _held_out_rows(self):
