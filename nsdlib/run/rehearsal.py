@@ -195,9 +195,8 @@ def _gru_epoch(run, sizes, device, n_images):
     n_latents = _n_latents(run, sizes)
     x, y = (torch.from_numpy(normal(sizes.n_train, n, np.float32)).to(device) for n in (sizes.n_voxels, n_latents))
     network = networks.build_network("gru", sizes.n_voxels, n_latents).to(device)
-    optimiser, generator = training.new_optimiser(network), torch.Generator().manual_seed(0)
-    settings = {"rate": 1e-3, "generator": generator, "batch_size": run.batch_size}
-    return 1, _timed(lambda: training.run_epoch(network, optimiser, x, y, **settings), device)
+    trainer = training.Trainer(network, x, y, seed=0, batch_size=run.batch_size)
+    return 1, _timed(lambda: trainer.run_epoch(training.RATE), device)
 
 
 def _encode(run, sizes, device, n_images):
