@@ -9,15 +9,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def group_norm(norm, x: Tensor, silu: bool = False) -> Tensor:
-    """Normalise maps by a GroupNorm, then SiLU where asked.
+def group_norm(norm, x: Tensor, *, silu: bool = False, shift: Tensor | None = None) -> Tensor:
+    """Normalise maps, plus a shift (n_images or 1, channels), by a GroupNorm, then SiLU where asked.
 
-    PyTorch's kernel for GPUs leaves channels last; ours keeps it, in one pass for statistics and one for the result.
+    PyTorch's kernel for GPUs does not keep channels last; ours does.
     """
-    if x.is_cuda and not torch.is_grad_enabled() and not torch.compiler.is_compiling() and (fused := kernels()):
-        return fused.group_norm(x, norm.weight, norm.bias, norm.num_groups, norm.eps, silu)
+    if fused := kernels(x):
+        return fused.group_norm(x, norm, silu, shift)
+    x = x if shift is None else x + shift[:, :, None, None]
     y = F.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
     return F.silu(y) if silu else y
+
+
+def add_norm(norm, x: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Sum of two (n_images, n_places, n_features), or `x` alone, and what a LayerNorm makes of it."""
+    if fused := kernels(x):
+        return fused.add_norm(x, added, norm)
+    x = x if added is None else x + added
+    return x, norm(x)
 
 
 def to_places(x: Tensor) -> Tensor:
@@ -37,11 +46,10 @@ def project(layer, x: Tensor) -> Tensor:
 
 def residual(block, x: Tensor, emb: Tensor | None = None) -> Tensor:
     """Apply a ResnetBlock2D; `emb`, (n_images or 1, n_features), is the embedded time after its SiLU."""
+    shift = None if emb is None else block.time_emb_proj(emb)
     h = block.conv1(group_norm(block.norm1, x, silu=True))
-    if emb is not None:
-        h = h + block.time_emb_proj(emb)[:, :, None, None]
-    h = block.conv2(group_norm(block.norm2, h, silu=True))
-    return h + (x if block.conv_shortcut is None else block.conv_shortcut(x))
+    h = block.conv2(group_norm(block.norm2, h, silu=True, shift=shift))
+    return h + (x if block.conv_shortcut is None else to_maps(project(block.conv_shortcut, to_places(x)), x.shape))
 
 
 def keys_and_values(attention, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,8 +58,9 @@ def keys_and_values(attention, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def attend(attention, x: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
-    """Attend from (n_images, n_places, n_features) to keys and values; returns the same shape."""
-    values = F.scaled_dot_product_attention(split_heads(attention.to_q(x), attention.heads), *pair)
+    """Attend from (n_images, n_places, n_features) to keys and values, of as many images or a multiple of them."""
+    queries = split_heads(repeated(attention.to_q(x), len(pair[0])), attention.heads)
+    values = F.scaled_dot_product_attention(queries, *pair)
     return attention.to_out[0](values.transpose(1, 2).flatten(2))
 
 
@@ -63,7 +72,7 @@ def split_heads(x: Tensor, n_heads: int) -> Tensor:
 def gated(layer, x: Tensor) -> Tensor:
     """Apply GEGLU (Shazeer 2020): one half of a product times the GELU of the other."""
     h = layer.proj(x)
-    if h.is_cuda and not torch.is_grad_enabled() and not torch.compiler.is_compiling() and (fused := kernels()):
+    if fused := kernels(h):
         return fused.gated(h)
     values, gates = h.chunk(2, dim=-1)
     return values * F.gelu(gates)
@@ -74,11 +83,11 @@ def transformer(block, x: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
 
     When there are more rows of tokens than of images, the images are repeated where the tokens come in, not before.
     """
-    h = block.norm1(x)
-    x = x + attend(block.attn1, h, keys_and_values(block.attn1, h))
-    x = repeated(x, len(pair[0]))
-    x = x + attend(block.attn2, block.norm2(x), pair)
-    return x + block.ff.net[2](gated(block.ff.net[0], block.norm3(x)))
+    x, h = add_norm(block.norm1, x)
+    x, h = add_norm(block.norm2, x, attend(block.attn1, h, keys_and_values(block.attn1, h)))
+    told = attend(block.attn2, h, pair)
+    x, h = add_norm(block.norm3, repeated(x, len(told)), told)
+    return x + block.ff.net[2](gated(block.ff.net[0], h))
 
 
 def repeated(x: Tensor, n_rows: int) -> Tensor:
@@ -92,8 +101,10 @@ def enlarged(sampler, x: Tensor, shape=None) -> Tensor:
     return sampler.conv(F.interpolate(x, size, mode="nearest"))
 
 
-def kernels():
-    """Kernels that need Triton, which PyTorch brings along where it supports it; None elsewhere."""
+def kernels(x: Tensor):
+    """Kernels of our own for a tensor: on a GPU, where PyTorch brings Triton along, but for training and compiling."""
+    if not x.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return None
     try:
         from nsdlib.core.diffusion import kernels
     except ImportError:
