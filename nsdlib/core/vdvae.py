@@ -239,12 +239,14 @@ class VDVAE(nn.Module):
         images = []
         for batch, ids in _batches("latents", latents, image_ids, batch_size):
             layers, generators = self._unflatten(batch), random.generators(seed, ids)
+            left = self.latent_shapes[len(layers) :] if temperature > 0 else []
+            noise = [None] * len(layers) + random.normals(left, self.decoder.gain, generators)
 
-            def choose(index, prior, posterior, layers=layers, generators=generators):
+            def choose(index, prior, posterior, layers=layers, noise=noise):
                 if index < len(layers):
                     return layers[index]
                 mean, log_sd = (part.float() for part in prior)
-                return mean + temperature * log_sd.exp() * random.normal(mean, generators) if temperature > 0 else mean
+                return mean + temperature * log_sd.exp() * noise[index] if temperature > 0 else mean
 
             with torch.autocast(self.decoder.gain.device.type, torch.bfloat16, enabled=self.fast):
                 parameters = self.decoder.out_net.out_conv(self.decoder(len(batch), choose))
