@@ -32,7 +32,7 @@ STAGES = {  # stage: where nsdlib computes it
     "ON-OFF": (steps, "fit_onoff"),
     "HRFs": (steps, "choose_hrfs"),
     "components": (steps, "find_components"),
-    "number of components": (steps, "compare_counts"),
+    "betas and components": (steps, "fit_trials"),
     "ridge": (fracridge, "regularise"),
 }
 

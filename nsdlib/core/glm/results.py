@@ -50,15 +50,13 @@ def name_axes(results, attributes, *, percent=True):
     return xr.Dataset(variables, attrs=attributes)
 
 
-def make_dataset(results, usable, attributes, *, percent=True):
+def make_dataset(results, attributes, *, percent=True):
     """Name the axes of a fit's results, copy them out of the scratch folder, and set the betas' unit.
 
     Parameters
     ----------
     results : dict
         Arrays by their names, betas in scanner units, with energy (n_voxels,): 0 for a voxel that was not fitted.
-    usable : (n_voxels,) bool
-        Voxels without non-finite values.
     attributes : dict
     percent : bool
         Divide betas by the voxel's mean signal.
@@ -71,9 +69,10 @@ def make_dataset(results, usable, attributes, *, percent=True):
     with np.errstate(divide="ignore"):
         unit = np.where(constant, np.nan, 100 / np.abs(results["mean"]) if percent else 1.0).astype(np.float32)
     for name in BETAS:
-        results[name] = results[name] * unit
+        own = results[name]
+        results[name] = np.multiply(own, unit, out=None if isinstance(own, np.memmap) else own)
     for name in ("fraction", "scale", "offset", "pc_cv_error", "fraction_cv_error"):
         if name in results:
             results[name] = np.where(constant, np.float32(np.nan), results[name])
-    results["mean"] = np.where(usable, results["mean"], np.float32(np.nan))
+    results["mean"] = np.where(np.isfinite(results["mean"]), results["mean"], np.nan)
     return name_axes(results, attributes, percent=percent)
