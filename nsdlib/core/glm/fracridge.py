@@ -101,7 +101,12 @@ class Spectrum:
         weight = torch.where(high > low, (target - low) / (high - low), 1.0).clamp(0, 1)
         return torch.expm1(heights[right - 1] + weight * (heights[right] - heights[right - 1])).T
 
-    def cv_errors(self, rotated, penalties, comparison, n_training):
+    def weigh(self, n_training):
+        """Return the eigenvectors' rows of trials that take part in pairs, times the root of their number (n_trials, 1)."""
+        pairs = zip(self.vectors, n_training.split(self.n_trials), strict=True)
+        return [(number.sqrt() * vectors)[number[:, 0] > 0] for vectors, number in pairs]
+
+    def cv_errors(self, rotated, penalties, comparison, weighted):
         """Compute how well ridge betas predict repeats, `Comparison.cv_error` of `shrink` with each of some penalties.
 
         Parameters
@@ -109,22 +114,21 @@ class Spectrum:
         rotated : (n_trials, n_voxels) float64 tensor
         penalties : (n_fractions, n_voxels) float64 tensor
         comparison : denoise.Comparison
-        n_training : (n_trials, 1) float64 tensor
-            From `denoise.Repeats`.
+        weighted : list of (any, n_block) float64 tensors
+            From `weigh`.
 
         Returns
         -------
         (n_fractions, n_voxels) float64 tensor
         """
         error = comparison.constant.expand_as(penalties).clone()
-        blocks = (part.split(self.n_trials) for part in (rotated, comparison.linear, n_training))
-        parts = zip(self.values, self.vectors, *blocks, comparison.scale, strict=True)
-        for values, vectors, coefficients, linear, weight, scale in parts:
+        blocks = (part.split(self.n_trials) for part in (rotated, comparison.linear))
+        parts = zip(self.values, self.vectors, weighted, *blocks, comparison.scale, strict=True)
+        for values, vectors, some, coefficients, linear, scale in parts:
             shrunk = penalties + values[:, None, None]  # (n_block, n_fractions, n_voxels)
             torch.div((values[:, None] * coefficients)[:, None], shrunk, out=shrunk)
-            weighted = (weight.sqrt() * vectors) @ shrunk.flatten(1)
-            error += scale * weighted.square_().view_as(shrunk).sum(0)
-            error += shrunk.mul_((vectors.T @ linear)[:, None]).sum(0)
+            betas = (some @ shrunk.flatten(1)).view(-1, *penalties.shape)
+            error += scale * betas.square_().sum(0) + shrunk.mul_((vectors.T @ linear)[:, None]).sum(0)
         return error
 
 
@@ -182,14 +186,16 @@ def regularise(problem, results, *, components, repeats, fractions, autoscale):
     shapes = {name: (n, n_voxels) for name, n in rows.items()}
     shapes |= dict.fromkeys(("fraction", "scale", "offset", "r2_c", "r2_d"), (n_voxels,))
     found = {name: problem.scratch.array(name, shape, np.float32) for name, shape in shapes.items()}
-    equations = _Equations.of(problem, components, torch.as_tensor(fractions, device=problem.device), repeats, autoscale)
+    equations = _Equations.of(problem, components, repeats)
+    energies = problem.send([torch.as_tensor(results[name]) for name in ("energy", "energy_run")])
+    candidates = torch.as_tensor(fractions, device=problem.device)
+    autoscale = autoscale and fractions.min() < 1
+
+    def fit(number, voxels, bold):
+        return equations.fit(number, bold, [own[..., voxels] for own in energies], candidates, autoscale)
+
     for voxels in problem.batches("ridge", resumable=True):
-        batch = problem.fit_by_hrf(voxels, results["hrf_index"], equations.fit)
-        energy, energy_run = (torch.as_tensor(results[n][..., voxels], device=problem.device) for n in ("energy", "energy_run"))
-        for kind in "cd":
-            explained = batch.pop(f"explained_{kind}")
-            batch |= {f"r2_{kind}": percent(explained.sum(0), energy), f"r2_run_{kind}": percent(explained, energy_run)}
-        keep(found, voxels, batch)
+        keep(found, voxels, problem.fit_by_hrf(voxels, results["hrf_index"], fit))
     return found | {"fractions": fractions}
 
 
@@ -198,48 +204,47 @@ class _Equations:
     """What the BOLD of each run is multiplied by, for each HRF, and how the fraction is chosen."""
 
     spectra: list
+    weighted: list  # of each HRF: of each run (any, n_trials)
     rows: list  # (n_hrfs, 2 * n_trials, n_volumes): to coefficients without components, and the regressors
     grams: list  # (n_hrfs, n_trials, n_trials), of the regressors
-    fractions: torch.Tensor
     repeats: object
     fitted: torch.Tensor
-    autoscale: bool
 
     @classmethod
-    def of(cls, problem, components, fractions, repeats, autoscale):
+    def of(cls, problem, components, repeats):
         """Prepare them."""
         _, nuisance = problem.with_nuisance(components)
-        denoised, rotations, spectra = problem.solve(nuisance), [], []
+        denoised, rotations, spectra, weighted = problem.solve(nuisance), [], [], []
         for number in range(len(problem.hrfs)):
             spectrum = Spectrum.of([block.gram[number] for block in denoised])
             rotations.append(spectrum.rotation([block.regressors[number] for block in denoised]))
+            weighted.append(problem.send(spectrum.weigh(repeats.n_training.cpu())) if repeats else [])
             spectra.append(spectrum.to(problem.device))
         pairs = zip(zip(*rotations, strict=True), problem.plain_blocks, strict=True)
         rows = [torch.cat([torch.stack(own), plain.regressors.mT], 1) for own, plain in pairs]
         grams, fitted = [plain.gram for plain in problem.plain_blocks], ~torch.cat(problem.late).to(problem.device)
-        autoscale = autoscale and fractions.min().item() < 1
-        return cls(spectra, problem.send(rows), problem.send(grams), fractions, repeats, fitted, autoscale)
+        return cls(spectra, weighted, problem.send(rows), problem.send(grams), repeats, fitted)
 
-    def fit(self, number, bold):
+    def fit(self, number, bold, energies, fractions, autoscale):
         """Fit voxels of one HRF, and return with their betas how they were chosen."""
         spectrum, n_trials = self.spectra[number], self.spectra[number].n_trials
         both = [own[number] @ series for own, series in zip(self.rows, bold, strict=True)]
         rotated = torch.cat([own[:n] for own, n in zip(both, n_trials, strict=True)])  # (n_trials, n_voxels)
         unshrunk = spectrum.unrotate(rotated)
-        penalties = spectrum.penalties(self.fractions, rotated)  # (n_fractions, n_voxels)
+        penalties = spectrum.penalties(fractions, rotated)  # (n_fractions, n_voxels)
         cv_error = torch.full_like(penalties, torch.nan)
         best = torch.zeros(rotated.shape[1], dtype=torch.int64, device=rotated.device)
-        if len(self.fractions) > 1:
+        if len(fractions) > 1:
             comparison = self.repeats.against(unshrunk)
-            cv_error = spectrum.cv_errors(rotated, penalties, comparison, self.repeats.n_training)
+            cv_error = spectrum.cv_errors(rotated, penalties, comparison, self.weighted[number])
             best = cv_error.argmin(0)
-        betas, fraction = spectrum.shrink(rotated, penalties.gather(0, best[None])[0]), self.fractions[best]
+        betas, fraction = spectrum.shrink(rotated, penalties.gather(0, best[None])[0]), fractions[best]
         found = {"betas_c": unshrunk, "fraction": fraction, "fraction_cv_error": cv_error}
         for kind, values in (("c", unshrunk), ("d", betas)):
             parts = zip(values.split(n_trials), both, self.grams, n_trials, strict=True)
-            explained = [explained_energy(part, own[n:], gram[number]) for part, own, gram, n in parts]
-            found[f"explained_{kind}"] = torch.stack(explained)  # (n_runs, n_voxels)
+            explained = torch.stack([explained_energy(part, own[n:], gram[number]) for part, own, gram, n in parts])
+            found |= zip((f"r2_{kind}", f"r2_run_{kind}"), map(percent, (explained.sum(0), explained), energies), strict=True)
         scale, offset = torch.ones_like(fraction), torch.zeros_like(fraction)
-        if self.autoscale:
+        if autoscale:
             betas[self.fitted], scale, offset = rescale(betas[self.fitted], unshrunk[self.fitted])
         return found | {"betas_d": betas, "scale": scale, "offset": offset}

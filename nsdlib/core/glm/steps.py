@@ -101,9 +101,10 @@ class Problem:
                         self.scratch.finish(label, number)
                 bar.update(voxels.stop - voxels.start)
 
-    def bold(self, voxels):
-        """Return BOLD of a batch: a list of (n_volumes, n_batch) float64 tensors."""
-        return [to_tensor(run[:, voxels], self.device).double() for run in self.series]
+    def bold(self, voxels, order=None):
+        """Return BOLD of a batch, or some voxels of it in another order: a list of (n_volumes, n_batch) float64 tensors."""
+        runs = [to_tensor(run[:, voxels], self.device) for run in self.series]
+        return [(run if order is None else run.index_select(1, order)).double() for run in runs]
 
     def send(self, tensors):
         """Return tensors, a list, on the device."""
@@ -118,22 +119,20 @@ class Problem:
         hrf_index : (n_voxels,) int array
             Of all voxels.
         fit : callable
-            From the number of an HRF and the BOLD of some voxels to a dict of (..., n_voxels) tensors.
+            From the number of an HRF, the places of some voxels, (n_own,) int64 tensor, and their BOLD to a dict of
+            (..., n_own) tensors.
 
         Returns
         -------
         dict
-            The same of the whole batch.
+            The same of the whole batch, float32.
         """
         order = np.argsort(hrf_index[voxels], kind="stable")
-        ends = np.searchsorted(hrf_index[voxels][order], np.arange(len(self.hrfs)), side="right").tolist()
-        places = torch.as_tensor(order, device=self.device)
-        bold, found = [run[:, places] for run in self.bold(voxels)], []
-        for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
-            if start < end:
-                found.append(fit(number, [run[:, start:end] for run in bold]))
-        back = torch.as_tensor(np.argsort(order), device=self.device)
-        return {name: torch.cat([part[name] for part in found], -1)[..., back] for name in found[0]}
+        counts = np.bincount(hrf_index[voxels], minlength=len(self.hrfs)).tolist()
+        places, back = self.send([torch.as_tensor(own) for own in (order, np.argsort(order))])
+        groups = zip((places + voxels.start).split(counts), *(run.split(counts, 1) for run in self.bold(voxels, places)))
+        found = [fit(number, own, bold) for number, (own, *bold) in enumerate(groups) if len(own)]
+        return {name: torch.cat([part[name].float() for part in found], -1).index_select(-1, back) for name in found[0]}
 
     @cached_property
     def regressors(self):
@@ -180,8 +179,7 @@ class Problem:
 def keep(results, voxels, found):
     """Write what was found for a batch of voxels, tensors by their names, into arrays of that name."""
     for name, values in found.items():
-        array = results[name]
-        array[..., voxels] = values.to(getattr(torch, array.dtype.name)).cpu().numpy()
+        results[name][..., voxels] = values.cpu().numpy()
 
 
 def fit_onoff(problem, canonical):
@@ -299,8 +297,7 @@ def find_components(problem, pool, *, n_pcs):
     products = [drift.new_zeros(len(drift), len(drift)) for drift in drifts]
     for voxels in problem.batches("noise components"):
         own = torch.as_tensor(np.flatnonzero(pool[voxels]), device=problem.device)
-        for product, drift, series in zip(products, drifts, problem.bold(voxels), strict=True):
-            series = series[:, own]
+        for product, drift, series in zip(products, drifts, problem.bold(voxels, own), strict=True):
             unit = torch.nn.functional.normalize(series - drift @ (drift.T @ series), dim=0)
             product += unit @ unit.T
     vectors = [torch.linalg.eigh(product.cpu())[1].flip(1)[:, :n_pcs] for product in products]  # from ascending order
@@ -373,7 +370,7 @@ class _TrialEquations:
         apart = [separate(block.regressors) for block in problem.blocks] if lss else []
         return cls(problem.n_trials, *map(problem.send, (rows, apart, directions, products)), repeats)
 
-    def fit(self, number, bold):
+    def fit(self, number, _, bold):
         """Fit voxels of one HRF."""
         products = [own[number] @ series for own, series in zip(self.rows, bold, strict=True)]
         betas = torch.cat([own[:n] for own, n in zip(products, self.n_trials, strict=True)])
