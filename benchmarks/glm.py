@@ -227,7 +227,9 @@ def simulate_session(n_voxels, *, device="cpu", seed=0):
         labels[5 + 3 * np.arange(n_trials)] = rng.permutation(300)[:n_trials] + 1
         onsets = np.flatnonzero(labels)
         lag = torch.arange(n_volumes)[:, None] - torch.as_tensor(onsets)
-        trials = torch.where(lag >= 0, padded.cpu()[:, lag.clamp(min=0)], 0.0).to(device)  # (n_hrfs, n_volumes, n_trials)
+        trials = torch.where(lag >= 0, padded.cpu()[:, lag.clamp(min=0)], 0.0).to(
+            device
+        )  # (n_hrfs, n_volumes, n_trials)
         series = 3 * torch.randn(n_volumes, n_voxels, **places) + 1.5 * torch.randn(n_volumes, 3, **places) @ weights
         of_trials = size[labels[onsets] - 1]
         for number, regressors in enumerate(trials):

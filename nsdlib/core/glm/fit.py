@@ -87,16 +87,22 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     [canonical] = check_hrfs(
         hrf.canonical(tr, options.duration) if canonical is None else canonical, "canonical", most=1
     )
-    confounds, assumed, device = check_confounds(confounds, designs), torch.as_tensor(canonical), torch.device(options.device)
+    confounds, assumed, device = (
+        check_confounds(confounds, designs),
+        torch.as_tensor(canonical),
+        torch.device(options.device),
+    )
     late, data = [run.late(assumed) for run in designs], [np.asarray(bold) for bold in data]
-    repeats = denoise.find_repeats(
-        designs, folds=options.folds, sessions=options.sessions, late=late, device=device
-    )
+    repeats = denoise.find_repeats(designs, folds=options.folds, sessions=options.sessions, late=late, device=device)
     check_numbers(data)
-    scratch = Scratch(scratch, "" if scratch is None else _digest(designs, data, tr, hrfs, canonical, confounds, options))
-    problem = steps.Problem(
-        designs, data, torch.as_tensor(hrfs), confounds, late, scratch, device, options.voxel_batch, options.progress
+    scratch = Scratch(
+        scratch, "" if scratch is None else _digest(designs, data, tr, hrfs, canonical, confounds, options)
     )
+    problem = steps.Problem(
+        designs=designs, data=data, hrfs=torch.as_tensor(hrfs), confounds=confounds, late=late, scratch=scratch, device=device,
+        voxel_batch=options.voxel_batch, voxel_bytes=_voxel_bytes(designs, len(hrfs), len(options.fractions)),
+        progress=options.progress,
+    )  # fmt: skip
     results = steps.fit_onoff(problem, assumed)
     small_mean = check_unit(results, sum(map(len, data))) if options.percent else np.zeros(problem.n_voxels, bool)
     results |= steps.choose_hrfs(problem, results["energy"], results["energy_run"])
@@ -105,7 +111,12 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     notes += [] if repeats else denoise.left_out(options)
     fractions = options.fractions if repeats or len(set(options.fractions)) == 1 else (1.0,)
     results |= fracridge.regularise(
-        problem, results, components=results.pop("removed"), repeats=repeats, fractions=fractions, autoscale=options.autoscale
+        problem,
+        results,
+        components=results.pop("removed"),
+        repeats=repeats,
+        fractions=fractions,
+        autoscale=options.autoscale,
     )
     for note in notes:
         warnings.warn(note, stacklevel=2)
@@ -182,6 +193,13 @@ def _denoise(problem, results, repeats, options):
     if count:
         results["removed"] = [columns[:, :count] for columns in components]
     return {"n_pcs": count, "threshold": threshold}, notes
+
+
+def _voxel_bytes(designs, n_hrfs, n_fractions):
+    """Return what a voxel takes while it is fitted: its series twice, a dozen sets of betas, and all fits of one run."""
+    n_trials = [len(design.onsets) for design in designs]
+    one_run = 4 * max(n_trials) * max(n_hrfs, n_fractions)
+    return 8 * (2 * sum(design.n_volumes for design in designs) + 12 * sum(n_trials) + one_run)
 
 
 def _padded(components):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from nsdlib.core.glm.linear import explained_energy, percent
-from nsdlib.core.glm.steps import keep
+from nsdlib.core.glm.scratch import keep
 
 SMALLEST, LARGEST, STEP = 1e-2, 1e4, 0.2  # penalties relative to the extreme eigenvalues; decades between two
 
@@ -187,8 +187,8 @@ def regularise(problem, results, *, components, repeats, fractions, autoscale):
     shapes |= dict.fromkeys(("fraction", "scale", "offset", "r2_c", "r2_d"), (n_voxels,))
     found = {name: problem.scratch.array(name, shape, np.float32) for name, shape in shapes.items()}
     equations = _Equations.of(problem, components, repeats)
-    energies = problem.send([torch.as_tensor(results[name]) for name in ("energy", "energy_run")])
-    candidates = torch.as_tensor(fractions, device=problem.device)
+    energies = problem.send([results["energy"], results["energy_run"]])
+    [candidates] = problem.send([fractions])
     autoscale = autoscale and fractions.min() < 1
 
     def fit(number, voxels, bold):
@@ -222,7 +222,10 @@ class _Equations:
             spectra.append(spectrum.to(problem.device))
         pairs = zip(zip(*rotations, strict=True), problem.plain_blocks, strict=True)
         rows = [torch.cat([torch.stack(own), plain.regressors.mT], 1) for own, plain in pairs]
-        grams, fitted = [plain.gram for plain in problem.plain_blocks], ~torch.cat(problem.late).to(problem.device)
+        grams, fitted = (
+            [plain.gram for plain in problem.plain_blocks],
+            torch.cat(problem.late).logical_not().nonzero()[:, 0].to(problem.device),
+        )
         return cls(spectra, weighted, problem.send(rows), problem.send(grams), repeats, fitted)
 
     def fit(self, number, bold, energies, fractions, autoscale):
@@ -243,7 +246,9 @@ class _Equations:
         for kind, values in (("c", unshrunk), ("d", betas)):
             parts = zip(values.split(n_trials), both, self.grams, n_trials, strict=True)
             explained = torch.stack([explained_energy(part, own[n:], gram[number]) for part, own, gram, n in parts])
-            found |= zip((f"r2_{kind}", f"r2_run_{kind}"), map(percent, (explained.sum(0), explained), energies), strict=True)
+            found |= zip(
+                (f"r2_{kind}", f"r2_run_{kind}"), map(percent, (explained.sum(0), explained), energies), strict=True
+            )
         scale, offset = torch.ones_like(fraction), torch.zeros_like(fraction)
         if autoscale:
             betas[self.fitted], scale, offset = rescale(betas[self.fitted], unshrunk[self.fitted])

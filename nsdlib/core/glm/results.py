@@ -56,7 +56,8 @@ def make_dataset(results, attributes, *, percent=True):
     Parameters
     ----------
     results : dict
-        Arrays by their names, betas in scanner units, with energy (n_voxels,): 0 for a voxel that was not fitted.
+        Arrays by their names, betas in scanner units, with energy (n_voxels,): 0 for a voxel that was not fitted. Those in
+        memory are changed.
     attributes : dict
     percent : bool
         Divide betas by the voxel's mean signal.
@@ -65,14 +66,14 @@ def make_dataset(results, attributes, *, percent=True):
     -------
     xarray.Dataset
     """
-    constant = results["energy"] == 0
+    results = {name: np.array(own, order="C") if isinstance(own, np.memmap) else own for name, own in results.items()}
+    constant, mean = results["energy"] == 0, results["mean"]
     with np.errstate(divide="ignore"):
-        unit = np.where(constant, np.nan, 100 / np.abs(results["mean"]) if percent else 1.0).astype(np.float32)
+        unit = np.where(constant, np.nan, 100 / np.abs(mean) if percent else 1.0).astype(np.float32)
     for name in BETAS:
-        own = results[name]
-        results[name] = np.multiply(own, unit, out=None if isinstance(own, np.memmap) else own)
+        results[name] *= unit
     for name in ("fraction", "scale", "offset", "pc_cv_error", "fraction_cv_error"):
         if name in results:
-            results[name] = np.where(constant, np.float32(np.nan), results[name])
-    results["mean"] = np.where(np.isfinite(results["mean"]), results["mean"], np.nan)
+            results[name][..., constant] = np.nan
+    mean[~np.isfinite(mean)] = np.nan
     return name_axes(results, attributes, percent=percent)

@@ -12,103 +12,36 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from nsdlib.core.device import to_tensor
 from nsdlib.core.glm.linear import UNSEEN, explained_energy, orthonormal, percent, removal, separate, solve_block
-from nsdlib.core.glm.scratch import Scratch
+from nsdlib.core.glm.scratch import Voxels, keep
 
 FLAT = 1e-20  # a series that keeps less than this part of its energy without drifts is constant
-CPU_BATCH = 2000  # voxels
-GPU_SHARE = 0.25  # of a GPU's free memory, for the data and again for a batch
 
 
-@dataclass(frozen=True)
-class Problem:
+@dataclass(frozen=True, kw_only=True)
+class Problem(Voxels):
     """What is fitted, and with what: the input that all steps share.
 
     Attributes
     ----------
     designs : list of RunDesign
-    data : list of (n_volumes, n_voxels) arrays
-        BOLD of each run, scanner units.
     hrfs : (n_hrfs, n_samples) float64 tensor
     confounds : list of (n_volumes, n_confounds) float64 tensors
         The user's nuisance regressors of each run, orthonormal, orthogonal to the drifts.
     late : list of (n_trials,) bool tensors
         Trials of each run of which next to nothing was measured: nuisance like confounds, their betas are 0.
-    scratch : Scratch
-        Holds the arrays of the long steps.
-    device : torch.device
-        Where data are fitted.
-    voxel_batch : int or None
-        Most voxels that are fitted at once.
-    progress : bool
     """
 
     designs: list
-    data: list
     hrfs: torch.Tensor
     confounds: list
     late: list
-    scratch: Scratch
-    device: torch.device
-    voxel_batch: int | None = None
-    progress: bool = False
-
-    @property
-    def n_voxels(self):
-        """Voxels of the data."""
-        return self.data[0].shape[1]
 
     @cached_property
     def n_trials(self):
         """Trials of each run."""
         return [len(design.onsets) for design in self.designs]
-
-    @cached_property
-    def series(self):
-        """BOLD as batches are cut from it: on a GPU that has room for all of it, there."""
-        if self.device.type == "cpu" or sum(run.nbytes for run in self.data) > GPU_SHARE * self._free:
-            return self.data
-        return [to_tensor(run, self.device) for run in self.data]
-
-    @cached_property
-    def batch(self):
-        """Voxels that are fitted at once, by the memory of the device when nothing is said."""
-        if self.voxel_batch or self.device.type == "cpu":
-            return self.voxel_batch or CPU_BATCH
-        a_run = 8 * len(self.hrfs) * max(self.n_trials)  # numbers of a voxel: some products of all HRFs, or fractions, of a run
-        return max(1, int(GPU_SHARE * self._free / 8 / (2 * sum(map(len, self.data)) + 12 * sum(self.n_trials) + a_run)))
-
-    @cached_property
-    def _free(self):
-        return torch.cuda.mem_get_info(self.device)[0]
-
-    def batches(self, label, *, resumable=False):
-        """Yield all voxels, as slices, at most `batch` at a time, with a bar.
-
-        Of a resumable step, batches that are in the scratch arrays already are passed over.
-        """
-        finished = self.scratch.finished(label) if resumable else set()
-        silent = {} if self.progress else {"disable": True}
-        with tqdm(total=self.n_voxels, desc=label, unit="voxel", mininterval=1, **silent) as bar:
-            for number, start in enumerate(range(0, self.n_voxels, self.batch)):
-                voxels = slice(start, min(start + self.batch, self.n_voxels))
-                if number not in finished:
-                    yield voxels
-                    if resumable:
-                        self.scratch.finish(label, number)
-                bar.update(voxels.stop - voxels.start)
-
-    def bold(self, voxels, order=None):
-        """Return BOLD of a batch, or some voxels of it in another order: a list of (n_volumes, n_batch) float64 tensors."""
-        runs = [to_tensor(run[:, voxels], self.device) for run in self.series]
-        return [(run if order is None else run.index_select(1, order)).double() for run in runs]
-
-    def send(self, tensors):
-        """Return tensors, a list, on the device."""
-        return [tensor.to(self.device) for tensor in tensors]
 
     def fit_by_hrf(self, voxels, hrf_index, fit):
         """Fit the voxels of each HRF in a batch, one HRF after the other.
@@ -129,8 +62,9 @@ class Problem:
         """
         order = np.argsort(hrf_index[voxels], kind="stable")
         counts = np.bincount(hrf_index[voxels], minlength=len(self.hrfs)).tolist()
-        places, back = self.send([torch.as_tensor(own) for own in (order, np.argsort(order))])
-        groups = zip((places + voxels.start).split(counts), *(run.split(counts, 1) for run in self.bold(voxels, places)))
+        places, back = self.send([order, np.argsort(order)])
+        runs = [run.split(counts, 1) for run in self.bold(voxels, places)]
+        groups = zip((places + voxels.start).split(counts), *runs, strict=True)
         found = [fit(number, own, bold) for number, (own, *bold) in enumerate(groups) if len(own)]
         return {name: torch.cat([part[name].float() for part in found], -1).index_select(-1, back) for name in found[0]}
 
@@ -174,12 +108,6 @@ class Problem:
     def plain_blocks(self):
         """The same with nothing but drifts removed: R2 credits no nuisance."""
         return self.solve([design.no_columns for design in self.designs]) if self.has_nuisance else self.blocks
-
-
-def keep(results, voxels, found):
-    """Write what was found for a batch of voxels, tensors by their names, into arrays of that name."""
-    for name, values in found.items():
-        results[name][..., voxels] = values.cpu().numpy()
 
 
 def fit_onoff(problem, canonical):
@@ -232,7 +160,9 @@ def fit_onoff(problem, canonical):
     if not np.isfinite(found["mean"]).any():
         raise ValueError(f"All {n_voxels} voxels hold values that are not finite: no voxel can be fitted.")
     if not found["energy"].any():
-        raise ValueError(f"All {n_voxels} voxels are constant or hold values that are not finite: no voxel can be fitted.")
+        raise ValueError(
+            f"All {n_voxels} voxels are constant or hold values that are not finite: no voxel can be fitted."
+        )
     return found
 
 
@@ -269,7 +199,7 @@ def choose_hrfs(problem, energy, energy_run):
         return products.view(n_hrfs, problem.n_trials[run], series.shape[1]).square_().sum(1)
 
     for voxels in problem.batches("HRFs", resumable=True):
-        whole, whole_run = problem.send([torch.as_tensor(part[..., voxels]) for part in (energy, energy_run)])
+        whole, whole_run = problem.send([energy[voxels], energy_run[:, voxels]])
         of_runs = torch.stack([explained(run, series) for run, series in enumerate(problem.bold(voxels))])
         of_all = percent(of_runs.sum(0), whole)  # (n_hrfs, n_batch)
         best = of_all.nan_to_num(nan=-torch.inf).argmax(0).expand(len(of_runs), 1, -1)
@@ -296,7 +226,7 @@ def find_components(problem, pool, *, n_pcs):
     drifts = problem.send([design.drift for design in problem.designs])
     products = [drift.new_zeros(len(drift), len(drift)) for drift in drifts]
     for voxels in problem.batches("noise components"):
-        own = torch.as_tensor(np.flatnonzero(pool[voxels]), device=problem.device)
+        [own] = problem.send([np.flatnonzero(pool[voxels])])
         for product, drift, series in zip(products, drifts, problem.bold(voxels, own), strict=True):
             unit = torch.nn.functional.normalize(series - drift @ (drift.T @ series), dim=0)
             product += unit @ unit.T
@@ -351,7 +281,7 @@ class _TrialEquations:
     rows: list  # (n_hrfs, n_trials + n_pcs, n_volumes)
     apart: list  # (n_hrfs, n_trials, n_volumes), for least squares separate; else none
     directions: list  # (n_hrfs, n_trials, n_pcs)
-    products: list  # (n_hrfs, n_pcs, n_pcs), of the directions, trials weighted by their pairs: on the diagonal and, doubled, below
+    products: list  # (n_hrfs, n_pcs, n_pcs), of directions, trials weighted by pairs; doubled below the diagonal
     repeats: object
 
     @classmethod
