@@ -1,5 +1,6 @@
 """What benchmarks measure against must compute what it stands for, and the benchmarks must run."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 
 from nsdlib.study import ablation
@@ -49,6 +51,21 @@ def test_the_benchmark_of_the_glm_reports_time_and_agreement():
     assert everywhere == difference < 2e-5 and same == [1, 1, 1] and ours == theirs
     assert "against GLMsingle 1" in done.stdout or "against plain NumPy, not GLMsingle" in done.stdout
     assert not re.search(r"\|\s+(4 \|\s+\d+|\d+ \|\s+80) \|", done.stdout)  # quick: one case
+
+
+def test_a_report_holds_its_rows_and_what_they_were_measured_with(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import report
+
+    file = tmp_path / "out.json"
+    report.write(file, [{"case": "one", "ours": np.float32(0.5), "peer": np.arange(2)}], quick=True)
+    found = json.loads(file.read_text())
+    assert found["rows"] == [{"case": "one", "ours": 0.5, "peer": [0, 1]}] and found["settings"] == {"quick": True}
+    assert found["versions"]["numpy"] == np.__version__ and found["machine"]["threads"] == torch.get_num_threads()
+    assert report.write(None, []) is None and list(tmp_path.iterdir()) == [file]
+    monkeypatch.setattr(report, "ROOT", tmp_path)  # no repository
+    report.write(file, [])
+    assert json.loads(file.read_text())["commit"] is None
 
 
 def test_a_noise_pool_that_differs_counts_and_so_do_voxels_with_other_choices(monkeypatch):
