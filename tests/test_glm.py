@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.mixture import GaussianMixture
 
 from nsdlib.core.glm import denoise, fracridge, hrf, linear, steps
 from nsdlib.core.glm.design import make_run_designs
@@ -416,6 +417,17 @@ def test_the_threshold_lies_between_two_kinds_of_voxels():
     values = np.concatenate([rng.normal(0, 0.1, 900), rng.normal(5, 1, 300), [np.nan]])
     assert 0.2 < denoise.tail_threshold(values) < 2.5
     assert np.isnan(denoise.tail_threshold([1.0, 1.0, 1.0, 2.0, np.nan]))  # there are no two kinds
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_threshold_is_where_scikit_learns_mixture_has_it(seed):
+    rng = np.random.default_rng(seed)
+    values = np.concatenate([rng.normal(0, 0.3, 700), rng.gamma(2, 1 + seed, 400)])
+    mixture = GaussianMixture(2, tol=1e-10, reg_covar=0, n_init=3, max_iter=1000, random_state=0).fit(values[:, None])
+    threshold, step = denoise.tail_threshold(values), np.ptp(values) / 499  # at least the grid's
+    posterior = mixture.predict_proba([[threshold], [threshold + step], [values.max()]])
+    upper = posterior[:, posterior[2].argmax()]
+    assert upper[0] < 0.51 and upper[1] > 0.5
 
 
 def test_without_repeats_denoising_and_ridge_are_off_and_it_says_so():

@@ -10,6 +10,7 @@ import torch
 
 TAIL_POINTS = 500  # grid on which the two distributions are compared
 LARGE_SAMPLE = 1_000_000
+MIXTURE_STEPS, SETTLED = 100, 1e-10  # of the fit of the two; a change of the mean log-likelihood
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def tail_threshold(r2, *, seed=0):
     r2 : (n_voxels,) array
         Variance explained, percent; values that are not finite are left out.
     seed : int
-        For the start of the mixture's fit.
+        For the choice of a million voxels where there are more.
 
     Returns
     -------
@@ -186,27 +187,43 @@ def tail_threshold(r2, *, seed=0):
     GLMsingle's rule: a mixture of two Gaussians, then, from the upper end of the bulk of the values downwards, the first of
     500 points at which the component of the upper end is no longer the likelier one.
     """
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-
     values = np.asarray(r2, dtype=np.float64)
     values = values[np.isfinite(values)]
     if len(np.unique(values)) < 3:
         return np.nan
     if len(values) > LARGE_SAMPLE:
         values = np.random.default_rng(seed).choice(values, LARGE_SAMPLE, replace=False)
-    with warnings.catch_warnings():  # a hundred steps are the reference's limit; the threshold has settled long before
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        mixture = GaussianMixture(2, tol=1e-10, reg_covar=0, n_init=3, random_state=seed).fit(values[:, None])
-    low, high = _bulk(values)
-    means = mixture.means_.ravel()
-    points = np.linspace(min(low, means.min()), max(high, means.max()), TAIL_POINTS)
-    posterior = mixture.predict_proba(points[:, None])  # (n_points, 2)
-    upper = posterior[:, posterior[-1].argmax()]
-    below = np.flatnonzero(upper <= 0.5)
+    (low, high), mixture = _bulk(values), _two_gaussians(torch.as_tensor(values))
+    mean = mixture[1].numpy()
+    points = np.linspace(min(low, mean.min()), max(high, mean.max()), TAIL_POINTS)
+    likelier = _log_densities(torch.as_tensor(points), *mixture).argmax(0).numpy()
+    below = np.flatnonzero(likelier != likelier[-1])
     return float(points[below[-1]] if len(below) else points[0])
+
+
+def _two_gaussians(values):
+    """Fit a mixture by expectation maximisation from the best split in two: (2, 1) weights, means and variances."""
+    ordered = values.sort().values
+    sums, counts = ordered.cumsum(0)[:-1], torch.arange(1, len(values))
+    rest = values.sum() - sums
+    split = (sums.square() / counts + rest.square() / (len(values) - counts)).argmax()
+    share, likelihood = torch.stack([values <= ordered[split], values > ordered[split]]).double(), -torch.inf
+    for _ in range(MIXTURE_STEPS):
+        size = share.sum(1, keepdim=True)
+        mean = share @ values[:, None] / size
+        variance = (share * (values - mean).square()).sum(1, keepdim=True) / size
+        mixture = size / len(values), mean, variance.clamp(min=torch.finfo(values.dtype).eps * values.var())
+        densities = _log_densities(values, *mixture)
+        both = densities.logsumexp(0)
+        share, before, likelihood = (densities - both).exp(), likelihood, both.mean()
+        if abs(likelihood - before) < SETTLED:
+            break
+    return mixture
+
+
+def _log_densities(values, weight, mean, variance):
+    """Return the logarithm of each weighted Gaussian at some values, but for a constant: (2, n_values)."""
+    return weight.log() - variance.log() / 2 - (values - mean).square() / (2 * variance)
 
 
 def _bulk(values):

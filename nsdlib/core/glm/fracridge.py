@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from nsdlib.core.glm.linear import explained_energy, percent
-from nsdlib.core.glm.scratch import keep
 
 SMALLEST, LARGEST, STEP = 1e-2, 1e4, 0.2  # penalties relative to the extreme eigenvalues; decades between two
 
@@ -23,6 +22,8 @@ class Spectrum:
     values : list of (n_block,) float64 tensors
         Eigenvalues.
     vectors : list of (n_block, n_block) float64 tensors
+    weighted : list of (any, n_block) float64 tensors
+        Their rows of trials that take part in pairs, times the root of the number in `Repeats.n_training`.
     grid : (n_penalties,) float64 tensor
         0, then powers of ten in steps of 0.2 decades from far below the smallest eigenvalue to far above the largest.
     gain : (n_penalties, n_trials) float64 tensor
@@ -31,23 +32,25 @@ class Spectrum:
 
     values: list
     vectors: list
+    weighted: list
     grid: torch.Tensor
     gain: torch.Tensor
 
     @classmethod
-    def of(cls, grams):
-        """Decompose each block of a block-diagonal matrix."""
+    def of(cls, grams, n_training=None):
+        """Decompose each block of a block-diagonal matrix; without `n_training` (n_trials, 1) no trial takes part in pairs."""
         values, vectors = zip(*map(torch.linalg.eigh, grams), strict=True)
         every = torch.cat(values)
         low = np.floor(np.log10(SMALLEST * every.min().item()))
         high = np.ceil(np.log10(LARGEST * every.max().item()))
         grid = torch.cat([every.new_zeros(1), every.new_tensor(10 ** np.arange(low, high, STEP))])
-        gain = (every / (every + grid[:, None])).square()
-        return cls(values, vectors, grid, gain)
+        pairs = (every.new_zeros(len(every), 1) if n_training is None else n_training).split(list(map(len, values)))
+        weighted = [(n.sqrt() * own)[n[:, 0] > 0] for own, n in zip(vectors, pairs, strict=True)]
+        return cls(values, vectors, weighted, grid, (every / (every + grid[:, None])).square())
 
     def to(self, device):
         """Return the same on a device."""
-        blocks = ([part.to(device) for part in parts] for parts in (self.values, self.vectors))
+        blocks = ([part.to(device) for part in parts] for parts in (self.values, self.vectors, self.weighted))
         return Spectrum(*blocks, self.grid.to(device), self.gain.to(device))
 
     @property
@@ -101,12 +104,7 @@ class Spectrum:
         weight = torch.where(high > low, (target - low) / (high - low), 1.0).clamp(0, 1)
         return torch.expm1(heights[right - 1] + weight * (heights[right] - heights[right - 1])).T
 
-    def weigh(self, n_training):
-        """Return the eigenvectors' rows of trials that take part in pairs, times the root of their number (n_trials, 1)."""
-        pairs = zip(self.vectors, n_training.split(self.n_trials), strict=True)
-        return [(number.sqrt() * vectors)[number[:, 0] > 0] for vectors, number in pairs]
-
-    def cv_errors(self, rotated, penalties, comparison, weighted):
+    def cv_errors(self, rotated, penalties, comparison):
         """Compute how well ridge betas predict repeats, `Comparison.cv_error` of `shrink` with each of some penalties.
 
         Parameters
@@ -114,8 +112,6 @@ class Spectrum:
         rotated : (n_trials, n_voxels) float64 tensor
         penalties : (n_fractions, n_voxels) float64 tensor
         comparison : denoise.Comparison
-        weighted : list of (any, n_block) float64 tensors
-            From `weigh`.
 
         Returns
         -------
@@ -123,7 +119,7 @@ class Spectrum:
         """
         error = comparison.constant.expand_as(penalties).clone()
         blocks = (part.split(self.n_trials) for part in (rotated, comparison.linear))
-        parts = zip(self.values, self.vectors, weighted, *blocks, comparison.scale, strict=True)
+        parts = zip(self.values, self.vectors, self.weighted, *blocks, comparison.scale, strict=True)
         for values, vectors, some, coefficients, linear, scale in parts:
             shrunk = penalties + values[:, None, None]  # (n_block, n_fractions, n_voxels)
             torch.div((values[:, None] * coefficients)[:, None], shrunk, out=shrunk)
@@ -180,76 +176,58 @@ def regularise(problem, results, *, components, repeats, fractions, autoscale):
         for a single fraction; fractions (n_fractions,), descending.
     """
     fractions = np.unique(fractions)[::-1].copy()
-    n_runs, n_trials, n_voxels = len(problem.designs), sum(problem.n_trials), problem.n_voxels
-    rows = {"betas_c": n_trials, "betas_d": n_trials, "fraction_cv_error": len(fractions)}
-    rows |= {"r2_run_c": n_runs, "r2_run_d": n_runs}
-    shapes = {name: (n, n_voxels) for name, n in rows.items()}
-    shapes |= dict.fromkeys(("fraction", "scale", "offset", "r2_c", "r2_d"), (n_voxels,))
-    found = {name: problem.scratch.array(name, shape, np.float32) for name, shape in shapes.items()}
-    equations = _Equations.of(problem, components, repeats)
-    energies = problem.send([results["energy"], results["energy_run"]])
-    [candidates] = problem.send([fractions])
-    autoscale = autoscale and fractions.min() < 1
+    rows = dict.fromkeys(("betas_c", "betas_d"), sum(problem.n_trials)) | {"fraction_cv_error": len(fractions)}
+    rows |= dict.fromkeys(("r2_run_c", "r2_run_d"), len(problem.designs))
+    found = problem.arrays(**rows | dict.fromkeys(("fraction", "scale", "offset", "r2_c", "r2_d")))
+    [candidates], energies = problem.send([fractions]), problem.send([results["energy"], results["energy_run"]])
+    fit_ridge = _ridge_fit(problem, components, repeats, candidates)
+    fitted = torch.cat(problem.late).logical_not().nonzero()[:, 0].to(problem.device)
 
     def fit(number, voxels, bold):
-        return equations.fit(number, bold, [own[..., voxels] for own in energies], candidates, autoscale)
+        batch, explained = fit_ridge(number, bold)
+        for kind, of_runs in explained.items():
+            batch[f"r2_{kind}"] = percent(of_runs.sum(0), energies[0][voxels])
+            batch[f"r2_run_{kind}"] = percent(of_runs, energies[1][:, voxels])
+        batch |= {"scale": torch.ones_like(batch["fraction"]), "offset": torch.zeros_like(batch["fraction"])}
+        if autoscale and fractions.min() < 1:
+            shrunk, unshrunk = (batch[name][fitted] for name in ("betas_d", "betas_c"))
+            batch["betas_d"][fitted], batch["scale"], batch["offset"] = rescale(shrunk, unshrunk)
+        return batch
 
-    for voxels in problem.batches("ridge", resumable=True):
-        keep(found, voxels, problem.fit_by_hrf(voxels, results["hrf_index"], fit))
+    problem.fit_by_hrf("ridge", results["hrf_index"], found, fit)
     return found | {"fractions": fractions}
 
 
-@dataclass(frozen=True)
-class _Equations:
-    """What the BOLD of each run is multiplied by, for each HRF, and how the fraction is chosen."""
-
-    spectra: list
-    weighted: list  # of each HRF: of each run (any, n_trials)
-    rows: list  # (n_hrfs, 2 * n_trials, n_volumes): to coefficients without components, and the regressors
-    grams: list  # (n_hrfs, n_trials, n_trials), of the regressors
-    repeats: object
-    fitted: torch.Tensor
-
-    @classmethod
-    def of(cls, problem, components, repeats):
-        """Prepare them."""
-        _, nuisance = problem.with_nuisance(components)
-        denoised, rotations, spectra, weighted = problem.solve(nuisance), [], [], []
-        for number in range(len(problem.hrfs)):
-            spectrum = Spectrum.of([block.gram[number] for block in denoised])
-            rotations.append(spectrum.rotation([block.regressors[number] for block in denoised]))
-            weighted.append(problem.send(spectrum.weigh(repeats.n_training.cpu())) if repeats else [])
-            spectra.append(spectrum.to(problem.device))
-        pairs = zip(zip(*rotations, strict=True), problem.plain_blocks, strict=True)
-        rows = [torch.cat([torch.stack(own), plain.regressors.mT], 1) for own, plain in pairs]
-        grams, fitted = (
-            [plain.gram for plain in problem.plain_blocks],
-            torch.cat(problem.late).logical_not().nonzero()[:, 0].to(problem.device),
+def _ridge_fit(problem, components, repeats, fractions):
+    """Prepare the fit of one HRF's voxels: to a dict of results, and the energy of each run that types C and D explain."""
+    denoised = problem.solve(problem.with_nuisance(components)[1])
+    spectra, rotations = [], []
+    for number in range(len(problem.hrfs)):
+        spectrum = Spectrum.of(
+            [block.gram[number] for block in denoised], repeats.n_training.cpu() if repeats else None
         )
-        return cls(spectra, weighted, problem.send(rows), problem.send(grams), repeats, fitted)
+        rotations.append(spectrum.rotation([block.regressors[number] for block in denoised]))
+        spectra.append(spectrum.to(problem.device))
+    pairs = zip(zip(*rotations, strict=True), problem.plain_blocks, strict=True)
+    rows = problem.send([torch.cat([torch.stack(own), plain.regressors.mT], 1) for own, plain in pairs])
+    grams = problem.send([plain.gram for plain in problem.plain_blocks])
 
-    def fit(self, number, bold, energies, fractions, autoscale):
-        """Fit voxels of one HRF, and return with their betas how they were chosen."""
-        spectrum, n_trials = self.spectra[number], self.spectra[number].n_trials
-        both = [own[number] @ series for own, series in zip(self.rows, bold, strict=True)]
-        rotated = torch.cat([own[:n] for own, n in zip(both, n_trials, strict=True)])  # (n_trials, n_voxels)
+    def fit(number, bold):
+        spectrum, n_trials = spectra[number], problem.n_trials
+        both = [own[number] @ series for own, series in zip(rows, bold, strict=True)]
+        rotated = torch.cat([own[:n] for own, n in zip(both, n_trials, strict=True)])  # (n_trials, n_own)
         unshrunk = spectrum.unrotate(rotated)
-        penalties = spectrum.penalties(fractions, rotated)  # (n_fractions, n_voxels)
+        penalties = spectrum.penalties(fractions, rotated)  # (n_fractions, n_own)
         cv_error = torch.full_like(penalties, torch.nan)
-        best = torch.zeros(rotated.shape[1], dtype=torch.int64, device=rotated.device)
         if len(fractions) > 1:
-            comparison = self.repeats.against(unshrunk)
-            cv_error = spectrum.cv_errors(rotated, penalties, comparison, self.weighted[number])
-            best = cv_error.argmin(0)
-        betas, fraction = spectrum.shrink(rotated, penalties.gather(0, best[None])[0]), fractions[best]
-        found = {"betas_c": unshrunk, "fraction": fraction, "fraction_cv_error": cv_error}
+            cv_error = spectrum.cv_errors(rotated, penalties, repeats.against(unshrunk))
+        best = cv_error.argmin(0)
+        betas = spectrum.shrink(rotated, penalties.gather(0, best[None])[0])
+        explained = {}
         for kind, values in (("c", unshrunk), ("d", betas)):
-            parts = zip(values.split(n_trials), both, self.grams, n_trials, strict=True)
-            explained = torch.stack([explained_energy(part, own[n:], gram[number]) for part, own, gram, n in parts])
-            found |= zip(
-                (f"r2_{kind}", f"r2_run_{kind}"), map(percent, (explained.sum(0), explained), energies), strict=True
-            )
-        scale, offset = torch.ones_like(fraction), torch.zeros_like(fraction)
-        if autoscale:
-            betas[self.fitted], scale, offset = rescale(betas[self.fitted], unshrunk[self.fitted])
-        return found | {"betas_d": betas, "scale": scale, "offset": offset}
+            parts = zip(values.split(n_trials), both, grams, n_trials, strict=True)
+            explained[kind] = torch.stack([explained_energy(own, y[n:], gram[number]) for own, y, gram, n in parts])
+        found = {"betas_c": unshrunk, "betas_d": betas, "fraction": fractions[best], "fraction_cv_error": cv_error}
+        return found, explained
+
+    return fit

@@ -124,13 +124,11 @@ class Voxels:
     data : list of (n_volumes, n_voxels) arrays
         BOLD of each run, scanner units.
     scratch : Scratch
-        Holds the arrays of the long steps.
     device : torch.device
-        Where data are fitted.
     voxel_batch : int or None
-        Most voxels that are fitted at once; 2,000 on a CPU and what fits a GPU's memory when None.
+        As in `GLMOptions`.
     voxel_bytes : int
-        What one of them takes.
+        What a voxel takes while it is fitted.
     progress : bool
     """
 
@@ -168,6 +166,11 @@ class Voxels:
         """Return arrays or tensors, a list, on the device."""
         return [to_tensor(array, self.device) for array in arrays]
 
+    def arrays(self, **rows):
+        """Return float32 arrays of the scratch by their names, (rows, n_voxels), or (n_voxels,) where rows are None."""
+        shapes = {name: (self.n_voxels,) if n is None else (n, self.n_voxels) for name, n in rows.items()}
+        return {name: self.scratch.array(name, shape, np.float32) for name, shape in shapes.items()}
+
     def batches(self, label, *, resumable=False):
         """Yield all voxels, as slices, at most `batch` at a time, with a bar.
 
@@ -194,4 +197,4 @@ class Voxels:
 def keep(results, voxels, found):
     """Write what was found for a batch of voxels, tensors by their names, into arrays of that name."""
     for name, values in found.items():
-        results[name][..., voxels] = values.cpu().numpy()
+        torch.from_numpy(results[name])[..., voxels] = values

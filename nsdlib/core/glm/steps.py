@@ -43,30 +43,28 @@ class Problem(Voxels):
         """Trials of each run."""
         return [len(design.onsets) for design in self.designs]
 
-    def fit_by_hrf(self, voxels, hrf_index, fit):
-        """Fit the voxels of each HRF in a batch, one HRF after the other.
+    def fit_by_hrf(self, label, hrf_index, arrays, fit):
+        """Fit all voxels batch by batch, and in a batch those of one HRF after those of another.
 
         Parameters
         ----------
-        voxels : slice
+        label : str
+            Of the step.
         hrf_index : (n_voxels,) int array
-            Of all voxels.
+        arrays : dict
+            (..., n_voxels) float32 arrays by their names, which are filled.
         fit : callable
-            From the number of an HRF, the places of some voxels, (n_own,) int64 tensor, and their BOLD to a dict of
-            (..., n_own) tensors.
-
-        Returns
-        -------
-        dict
-            The same of the whole batch, float32.
+            From the number of an HRF, some voxels, (n_own,) int64 tensor, and their BOLD to a dict of (..., n_own) tensors.
         """
-        order = np.argsort(hrf_index[voxels], kind="stable")
-        counts = np.bincount(hrf_index[voxels], minlength=len(self.hrfs)).tolist()
-        places, back = self.send([order, np.argsort(order)])
-        runs = [run.split(counts, 1) for run in self.bold(voxels, places)]
-        groups = zip((places + voxels.start).split(counts), *runs, strict=True)
-        found = [fit(number, own, bold) for number, (own, *bold) in enumerate(groups) if len(own)]
-        return {name: torch.cat([part[name].float() for part in found], -1).index_select(-1, back) for name in found[0]}
+        for voxels in self.batches(label, resumable=True):
+            order = np.argsort(hrf_index[voxels], kind="stable")
+            counts = np.bincount(hrf_index[voxels], minlength=len(self.hrfs)).tolist()
+            places, back = self.send([order, np.argsort(order)])
+            runs = [run.split(counts, 1) for run in self.bold(voxels, places)]
+            groups = zip((places + voxels.start).split(counts), *runs, strict=True)
+            found = [fit(number, own, bold) for number, (own, *bold) in enumerate(groups) if len(own)]
+            parts = {name: torch.cat([part[name].float() for part in found], -1) for name in arrays}
+            keep(arrays, voxels, {name: part.index_select(-1, back) for name, part in parts.items()})
 
     @cached_property
     def regressors(self):
@@ -258,14 +256,10 @@ def fit_trials(problem, hrf_index, *, lss=False, components=None, repeats=None):
     ValueError
         When no trial has a beta.
     """
-    n_trials, n_voxels = sum(problem.n_trials), problem.n_voxels
-    results = {"betas_b": problem.scratch.array("betas_b", (n_trials, n_voxels), np.float32)}
+    results = problem.arrays(betas_b=sum(problem.n_trials))
     if components is not None:
-        shape = (components[0].shape[1] + 1, n_voxels)
-        results["pc_cv_error"] = problem.scratch.array("pc_cv_error", shape, np.float32)
-    equations = _TrialEquations.of(problem, lss, components, repeats)
-    for voxels in problem.batches("betas", resumable=True):
-        keep(results, voxels, problem.fit_by_hrf(voxels, hrf_index, equations.fit))
+        results |= problem.arrays(pc_cv_error=components[0].shape[1] + 1)
+    problem.fit_by_hrf("betas", hrf_index, results, _trial_fit(problem, lss, components, repeats))
     if not np.any(results["betas_b"]):
         raise ValueError(
             "No trial has a beta: confounds explain each trial's response, or the HRFs begin after the run's end."
@@ -273,47 +267,35 @@ def fit_trials(problem, hrf_index, *, lss=False, components=None, repeats=None):
     return results
 
 
-@dataclass(frozen=True)
-class _TrialEquations:
-    """What the BOLD of each run is multiplied by, for each HRF: for the betas, and for the removal of each component."""
+def _trial_fit(problem, lss, components, repeats):
+    """Prepare what `fit_trials` does to the voxels of one HRF."""
+    rows, directions, products, n_trials = [block.inverse for block in problem.blocks], [], [], problem.n_trials
+    if components is not None:
+        components, _ = problem.with_nuisance(components)
+        weights = repeats.n_training.cpu().split(n_trials)
+        for run, (block, own, weight) in enumerate(zip(problem.blocks, components, weights, strict=True)):
+            more, direction = removal(block, own, run=run + 1)
+            product = direction.mT @ (weight * direction)
+            rows[run] = torch.cat([rows[run], more], 1)  # (n_hrfs, n_trials + n_pcs, n_volumes)
+            directions.append(direction)
+            products.append(product.tril() + product.tril(-1))  # a quadratic form, of the first so many for any number
+    apart = [separate(block.regressors) for block in problem.blocks] if lss else []
+    rows, apart, directions, products = map(problem.send, (rows, apart, directions, products))
 
-    n_trials: list
-    rows: list  # (n_hrfs, n_trials + n_pcs, n_volumes)
-    apart: list  # (n_hrfs, n_trials, n_volumes), for least squares separate; else none
-    directions: list  # (n_hrfs, n_trials, n_pcs)
-    products: list  # (n_hrfs, n_pcs, n_pcs), of directions, trials weighted by pairs; doubled below the diagonal
-    repeats: object
-
-    @classmethod
-    def of(cls, problem, lss, components, repeats):
-        """Prepare them."""
-        rows, directions, products = [block.inverse for block in problem.blocks], [], []
-        if components is not None:
-            components, _ = problem.with_nuisance(components)
-            weights = repeats.n_training.cpu().split(problem.n_trials)
-            for run, (block, own, weight) in enumerate(zip(problem.blocks, components, weights, strict=True), start=1):
-                more, direction = removal(block, own, run=run)
-                product = direction.mT @ (weight * direction)
-                rows[run - 1] = torch.cat([rows[run - 1], more], 1)
-                directions.append(direction)
-                products.append(product.tril() + product.tril(-1))
-        apart = [separate(block.regressors) for block in problem.blocks] if lss else []
-        return cls(problem.n_trials, *map(problem.send, (rows, apart, directions, products)), repeats)
-
-    def fit(self, number, _, bold):
-        """Fit voxels of one HRF."""
-        products = [own[number] @ series for own, series in zip(self.rows, bold, strict=True)]
-        betas = torch.cat([own[:n] for own, n in zip(products, self.n_trials, strict=True)])
+    def fit(number, _, bold):
+        both = [own[number] @ series for own, series in zip(rows, bold, strict=True)]
+        betas = torch.cat([own[:n] for own, n in zip(both, n_trials, strict=True)])
         found = {"betas_b": betas}
-        if self.apart:
-            found["betas_b"] = torch.cat([own[number] @ series for own, series in zip(self.apart, bold, strict=True)])
-        if not self.directions:
-            return found
-        comparison = self.repeats.against(betas)
-        slopes = (2 * comparison.square * betas + comparison.linear).split(self.n_trials)
-        error, change = comparison.cv_error(betas), 0.0
-        for run, slope in enumerate(slopes):
-            steps = products[run][self.n_trials[run] :]  # (n_pcs, n_batch)
-            curved = comparison.scale[run] * (self.products[run][number] @ steps)
-            change = change + steps * (curved - self.directions[run][number].T @ slope)
-        return found | {"pc_cv_error": torch.cat([error[None], error + change.cumsum(0)])}
+        if apart:
+            found["betas_b"] = torch.cat([own[number] @ series for own, series in zip(apart, bold, strict=True)])
+        if directions:
+            comparison = repeats.against(betas)
+            slopes, change = (2 * comparison.square * betas + comparison.linear).split(n_trials), 0.0
+            for run, slope in enumerate(slopes):
+                steps = both[run][n_trials[run] :]  # (n_pcs, n_own)
+                curved = comparison.scale[run] * (products[run][number] @ steps)
+                change = change + steps * (curved - directions[run][number].T @ slope)
+            found["pc_cv_error"] = comparison.cv_error(betas) + torch.nn.functional.pad(change.cumsum(0), (0, 0, 1, 0))
+        return found
+
+    return fit
