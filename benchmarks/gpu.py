@@ -30,7 +30,7 @@ from nsdlib.params import load_run
 
 N_DEMO = 2  # images of the comparison with the CPU
 CPU = torch.device("cpu")
-N_VOXELS, N_RUNS = 100_000, 12  # of the single-trial GLM
+N_VOXELS = 100_000  # of the single-trial GLM
 MARGIN = 3  # times its usual seconds that a row may take
 
 
@@ -186,11 +186,11 @@ def ridge_predictions(place):
 
 def betas(place):
     """Single-trial betas."""
-    from nsdlib.core.glm.fit import fit_glm
-    from nsdlib.core.glm.options import GLMOptions
+    import glm
 
-    design, data = simulate_session(3, 200)
-    return fit_glm(design, data, tr=4 / 3, options=GLMOptions(device=str(place), brain_r2=1.0)).betas_d.values
+    design, data, tr = glm.simulate_session(120)
+    settings = glm.GLMOptions(device=str(place))
+    return glm.fit_glm(design[:3], data[:3], tr=tr, options=settings).betas_d.values
 
 
 def gru_errors(place):
@@ -217,61 +217,74 @@ def rehearsal_run(options):
 
 
 def gru(options):
-    """Seconds an epoch of Table 1's GRU, and of the recipe with a data loader."""
+    """Seconds an epoch of Table 1's GRU, and of the published loop."""
     import stage1
 
-    sizes = stage1.QUICK if options.quick else stage1.PAPER
-    found = stage1.measure_gru(argparse.Namespace(**sizes, device=str(options.device)))
-    yield from ({"what": row["program"], "ours": row["seconds an epoch"], "unit": "s"} for row in found)
+    numbers = stage1.QUICK if options.quick else stage1.PAPER
+    for row in stage1.measure_gru(argparse.Namespace(**numbers, device=str(options.device))):
+        yield {"what": row.pop("program")} | row | peak()
+
+
+def networks(options):
+    """Seconds an epoch of each network."""
+    from nsdlib.core.networks import NETWORKS, build_network
+    from nsdlib.core.training import RATE, Trainer
+    from nsdlib.run import rehearsal
+
+    wanted, n_latents = sizes(options), 100 if options.quick else 13_344
+    x, y = (
+        torch.from_numpy(rehearsal.normal(wanted.n_train, n, np.float32)).to(options.device)
+        for n in (wanted.n_voxels, n_latents)
+    )
+    regions = np.arange(wanted.n_voxels) * 6 // wanted.n_voxels
+    for name in NETWORKS:
+        network = build_network(name, wanted.n_voxels, n_latents, regions).to(options.device)
+        trainer = Trainer(network, x, y, seed=0, batch_size=64)
+        trainer.run_epoch(RATE)
+        yield {
+            "what": name,
+            "ours": timed(lambda trainer=trainer: trainer.run_epoch(RATE), options),
+            "unit": "s",
+        } | peak()
+
+
+def second_stage(options, **settings):
+    """Arguments of the second stage's own benchmark."""
+    return argparse.Namespace(full=not options.quick, compile=False, images=2 if options.quick else 32, **settings)
 
 
 def image_steps(options):
-    """Image steps a second of the second stage in batches, against the published loop's structure."""
+    """Image steps a second of the UNet alone, in batches."""
     import stage2
 
-    for n_images in (2,) if options.quick else (32, 8, 1):
-        settings = argparse.Namespace(full=not options.quick, images=n_images)
-        ours, peer = stage2.measure_loop(settings, options.device)
-        yield {"what": f"batch {n_images}, with the autoencoder", "ours": ours["image steps a second"],
-               "unit": "image steps a second", "peer": peer["image steps a second"], "ratio": ours["times faster"],
-               "of the product rate": ours["of the product rate"]} | peak()  # fmt: skip
+    batches = (1,) if options.quick else (8, 32, 1)
+    for row in stage2.measure_steps(second_stage(options), options.device, batches):
+        yield {"what": f"batch {row.pop('batch')}, {row.pop('how')}"} | row | peak()
 
 
-def glm(options):
-    """Seconds of a session's single-trial GLM."""
-    from nsdlib.core.glm.fit import fit_glm
-    from nsdlib.core.glm.options import GLMOptions
+def published_loop(options):
+    """Image steps a second with the autoencoder, against the published loop's structure."""
+    import stage2
 
-    n_runs, n_voxels = (3, 60) if options.quick else (N_RUNS, N_VOXELS)
-    design, data = simulate_session(n_runs, n_voxels)
-    settings = GLMOptions(device=str(options.device), brain_r2=1.0)
-    fit_glm(design, [series[:, :50] for series in data], tr=4 / 3, options=settings)  # libraries choose their kernels
-    cpu = time.process_time()
-    seconds = timed(lambda: fit_glm(design, data, tr=4 / 3, options=settings), options, 1)
-    what = f"{n_voxels:,} voxels, {n_runs} runs"
-    yield {"what": what, "ours": seconds, "unit": "s", "CPU seconds": time.process_time() - cpu} | peak()
+    for row in stage2.measure_loop(second_stage(options), options.device):
+        yield {"what": row.pop("program")} | row | peak()
 
 
-def simulate_session(n_runs, n_voxels, n_volumes=225):
-    """Series like those of NSD's sessions (62 or 63 trials a run, each image three times), drawn quickly."""
-    rng = np.random.default_rng(0)
-    n_trials = 62 * n_runs + n_runs // 2
-    images, design, data = rng.permutation(np.arange(n_trials) // 3 + 1), [], []
-    kernel = np.convolve(np.exp(-np.arange(12) / 3), np.exp(-np.arange(12) / 2))[:16, None].astype(np.float32)
-    size = rng.gamma(2.0, 1.0, (n_trials, n_voxels)).astype(np.float32) * (np.arange(n_voxels) % 2)
-    noise = rng.standard_normal((4 * n_volumes, n_voxels), dtype=np.float32)
-    for n in [63 - (run + 1) % 2 for run in range(n_runs)]:
-        shown, images = images[:n], images[n:]
-        labels = np.zeros(n_volumes, dtype=np.int64)
-        onsets = 3 + 3 * np.sort(rng.permutation(72)[: len(shown)])
-        labels[onsets] = shown
-        series = 3 * noise[rng.integers(3 * n_volumes) :][:n_volumes]
-        for onset, image in zip(onsets, shown, strict=True):
-            part = series[onset : onset + len(kernel)]
-            part += kernel[: len(part)] * size[image]
-        design.append(labels)
-        data.append(1000 + 10 * series)
-    return design, data
+def compiled(options):
+    """Image steps a second of the compiled UNet, and what it takes to start."""
+    import stage2
+
+    wanted = second_stage(options)
+    wanted.compile = not options.quick
+    for row in stage2.measure_steps(wanted, options.device, (2,) if options.quick else (8,)):
+        yield {"what": f"batch {row.pop('batch')}, {row.pop('how')}"} | row | peak()
+
+
+def session(options):
+    """Seconds of a session's single-trial GLM, and of its steps."""
+    import glm
+
+    yield glm.measure_session(60 if options.quick else N_VOXELS, str(options.device))
 
 
 def ridge(options):
@@ -361,15 +374,18 @@ ROWS = {  # in order of weight, with the seconds that each takes on an H100
     "agreement: ridge": (agreement(ridge_predictions), 3),
     "agreement: betas": (agreement(betas), 8),
     "agreement: GRU, errors of five epochs": (agreement(gru_errors), 5),
-    "GRU, an epoch": (gru, 15),
-    "second stage, steps": (image_steps, 45),
-    "GLM": (glm, 30),
-    "ridge": (ridge, 20),
-    "VDVAE": (vdvae, 15),
-    "autoencoder": (autoencoder, 15),
-    "CLIP": (clip, 15),
-    "judges": (judges, 20),
+    "GRU, an epoch": (gru, 20),
+    "second stage, steps": (image_steps, 25),
+    "second stage, whole": (published_loop, 30),
+    "GLM": (session, 25),
+    "ridge": (ridge, 15),
+    "VDVAE": (vdvae, 10),
+    "autoencoder": (autoencoder, 10),
+    "networks, an epoch": (networks, 15),
+    "CLIP": (clip, 10),
+    "judges": (judges, 15),
     "rehearsal": (rehearse, 110),
+    "second stage, compiled": (compiled, 90),
 }
 
 

@@ -1,9 +1,11 @@
 """What benchmarks measure against must compute what it stands for, and the benchmarks must run."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +124,47 @@ def test_the_benchmark_of_a_batch_sees_memory_and_failure(tmp_path, monkeypatch)
     (project / "Snakefile").write_text('rule all:\n    output: "other"\n    shell: "exit 7"\n')
     with pytest.raises(RuntimeError, match=r"snakemake.*runs=small1` failed:"):
         batch.measure(project, ["small1"])
+
+
+def test_the_benchmark_of_a_gpu_runs_its_small_version_without_one(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import gpu
+
+    rows = [name for name in gpu.ROWS if name != "second stage, compiled"]
+    command = [sys.executable, "benchmarks/gpu.py", "--quick", "--json", tmp_path / "out.json", "--budget", "1000"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--only", *rows], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert list(dict.fromkeys(row["case"] for row in written["rows"])) == rows and written["settings"]["quick"]
+    assert not [row for row in written["rows"] if "error" in row], done.stdout
+    assert {row["agreement"] for row in written["rows"] if "agreement" in row} == {0.0} or torch.cuda.is_available()
+    assert all(f"{name} | " in done.stdout for name in rows)
+
+
+def test_a_row_that_fails_or_does_not_fit_says_so_and_the_next_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import gpu
+
+    def halfway(options):
+        yield {"ours": 1.0}
+        raise ImportError("No module named 'diffusers'")
+
+    def endless(options):
+        time.sleep(60)
+        yield {"ours": 3.0}
+
+    rows = {"broken": (halfway, 1), "endless": (endless, 0.02), "sound": (lambda options: [{"ours": 2.0}], 1)}
+    monkeypatch.setattr(gpu, "ROWS", rows)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--json", str(tmp_path / "out.json")])
+    gpu.main()
+    written = [
+        (row["case"], row.get("ours"), row.get("error"))
+        for row in json.loads((tmp_path / "out.json").read_text())["rows"]
+    ]
+    failed, late = "ImportError: No module named 'diffusers'", "TimeoutError: stopped after 0 s"
+    assert written == [("broken", 1.0, None), ("broken", None, failed), ("endless", None, late), ("sound", 2.0, None)]
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--budget", "0", "--only", "sound"])
+    gpu.main()
+    assert "sound | error not measured: wants 1 s, 0 s were left" in capsys.readouterr().out.replace("-0 s", "0 s")
