@@ -2,9 +2,9 @@
 
 loop: image steps a second of our loop against the published loop's structure (one image at a time, the pass with tokens and the
 one without apart, tokens projected at every step, diffusers' own forward passes) on the same weights: the demo zoo's on a CPU,
-random ones of the published size with `--full`. steps: the UNet alone in batches, as it is, captured as a graph on a GPU, and with
-`--compile` compiled. samplers: scores of the demo subject's refined images for each sampler and number of steps, against DDIM with
-50 (wants `make demo` first).
+random ones of the published size with `--full`. steps: the UNet alone in batches, as it is, captured as a graph on a GPU, and
+with `--compile` compiled. samplers: scores of the demo subject's refined images for each sampler and number of steps, against
+DDIM with 50 (wants `make demo` first).
 """
 
 import argparse

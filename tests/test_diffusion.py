@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.activations import GEGLU
 from safetensors.torch import load_file
 
 from nsdlib.core import diffusion
+from nsdlib.core.diffusion import autoencoder
 from nsdlib.core.images import resize
 from nsdlib.params import load_run
 from nsdlib.run import full_size
@@ -178,6 +180,71 @@ def test_samplers_are_named_and_the_faithful_one_is_ddim(pipeline, inputs):
         pipeline.refine(**inputs, image_ids=[1, 2, 3], sampler="euler")
     with pytest.raises(ValueError, match="which is sampler 'ddim', not 'unipc'"):
         pipeline.refine(**inputs, image_ids=[1, 2, 3], sampler="unipc", faithful=True)
+
+
+@torch.inference_mode()
+def test_the_autoencoder_is_that_of_diffusers(demo, scenes_to_refine):
+    x = torch.from_numpy(scenes_to_refine["rough"]).permute(0, 3, 1, 2) / 127.5 - 1
+    posterior = demo.vae.encode(x).latent_dist
+    for ours, theirs in zip(autoencoder.encode(demo.vae, x), (posterior.mean, posterior.std), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    decoded = autoencoder.decode(demo.vae, posterior.mean)
+    torch.testing.assert_close(decoded, demo.vae.decode(posterior.mean).sample, atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    """The kernels for GPUs, which Triton can also run step by step on a CPU."""
+    pytest.importorskip("triton")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        from nsdlib.core.diffusion import kernels
+
+        yield kernels
+
+
+@pytest.mark.parametrize(
+    ("shape", "n_groups", "n_shifts"), [((2, 40, 5, 7), 4, 2), ((1, 96, 3, 700), 16, 1), ((2, 8, 2, 2), 8, 0)]
+)
+@pytest.mark.parametrize("silu", [False, True])
+def test_group_normalisation_on_a_gpu_is_that_of_pytorch(kernels, shape, n_groups, n_shifts, silu):
+    generator = torch.Generator().manual_seed(0)
+    x = 3 * torch.randn(shape, generator=generator) + 5
+    norm = torch.nn.GroupNorm(n_groups, shape[1]).requires_grad_(False)
+    norm.weight.normal_(generator=generator), norm.bias.normal_(generator=generator)
+    shift = torch.randn(n_shifts, shape[1], generator=generator)
+    wanted = norm(x + shift[:, :, None, None] if n_shifts else x)
+    made = kernels.group_norm(x, norm, silu, shift if n_shifts else None)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(made, torch.nn.functional.silu(wanted) if silu else wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_sums_and_gates_on_a_gpu_are_those_of_pytorch_and_diffusers(kernels):
+    generator = torch.Generator().manual_seed(0)
+    x, added = torch.randn(2, 2, 9, 24, generator=generator)
+    norm = torch.nn.LayerNorm(24).requires_grad_(False)
+    norm.weight.normal_(generator=generator), norm.bias.normal_(generator=generator)
+    for total, made in ((x + added, kernels.add_norm(x, added, norm)), (x, kernels.add_norm(x, None, norm))):
+        torch.testing.assert_close(made, (total, norm(total)), atol=1e-5, rtol=1e-5)
+    gate = GEGLU(24, 12).requires_grad_(False)
+    torch.testing.assert_close(kernels.gated(gate.proj(x)), gate(x), atol=1e-6, rtol=1e-5)
+
+
+def test_the_autoencoder_takes_as_many_images_as_memory_holds(pipeline, monkeypatch):
+    latents = torch.randn(5, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    wanted, decode = pipeline.decode(latents), autoencoder.decode
+
+    def small_memory(vae, z, fits=2):
+        if len(z) > fits:
+            raise torch.cuda.OutOfMemoryError("full")
+        return decode(vae, z)
+
+    monkeypatch.setattr(pipeline, "pixel_batch", 16)
+    monkeypatch.setattr(autoencoder, "decode", small_memory)
+    assert np.abs(pipeline.decode(latents).astype(int) - wanted).max() <= 1 and pipeline.pixel_batch == 2
+    monkeypatch.setattr(autoencoder, "decode", lambda vae, z: small_memory(vae, z, fits=0))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        pipeline.decode(latents)
 
 
 @pytest.mark.parametrize("fits", [1, 0])
