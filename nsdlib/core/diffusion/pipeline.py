@@ -74,7 +74,7 @@ def guided_walk(
 class Captured:
     """A function of tensors, whose shapes stay; on a GPU its kernels are captured at the second call and replayed from then on.
 
-    What it returns is overwritten by the next call. One graph takes the place of a thousand launches, which small batches wait for.
+    One graph takes the place of a thousand launches, which small batches wait for. The next call overwrites what it returned.
     """
 
     def __init__(self, function):
