@@ -2,9 +2,9 @@
 
 loop: image steps a second of our loop against the published loop's structure (one image at a time, the pass with tokens and the
 one without apart, tokens projected at every step, diffusers' own forward passes) on the same weights: the demo zoo's on a CPU,
-random ones of the published size with `--full`. steps: the UNet alone in batches, as it is, captured as a graph on a GPU, and with
-`--compile` compiled. samplers: scores of the demo subject's refined images for each sampler and number of steps, against DDIM with
-50 (wants `make demo` first).
+random ones of the published size with `--full`. steps: the UNet alone in batches, as it is, captured as a graph on a GPU, and
+with `--compile` compiled. samplers: scores of the demo subject's refined images for each sampler and number of steps, against
+DDIM with 50 (wants `make demo` first).
 """
 
 import argparse
@@ -172,7 +172,12 @@ def measure_steps(options, device, batches=(8, 32, 1)):
 
     def row(how, n, program, n_steps=8):
         seconds = best({how: lambda: [program() for _ in range(n_steps)]}, device)[0][how] / n_steps / n
-        return {"batch": n, "how": how, "image steps a second": 1 / seconds, "of the product rate": operations / seconds / rate}
+        return {
+            "batch": n,
+            "how": how,
+            "image steps a second": 1 / seconds,
+            "of the product rate": operations / seconds / rate,
+        }
 
     for n in batches:
         x, t, tokens = step_inputs(second, n)
@@ -183,7 +188,11 @@ def measure_steps(options, device, batches=(8, 32, 1)):
         yield row("captured", n, lambda x=x, t=t, captured=captured: captured(x, t))
     if options.compile:
         x, t, tokens = step_inputs(second, batches[0])
-        conditioning, compiled, began = second.unet.condition(*tokens, SHARE), torch.compile(second.unet), time.perf_counter()
+        conditioning, compiled, began = (
+            second.unet.condition(*tokens, SHARE),
+            torch.compile(second.unet),
+            time.perf_counter(),
+        )
         compiled(x, t, conditioning)
         finished(device)
         started = {"seconds to start": time.perf_counter() - began}
