@@ -18,6 +18,7 @@ from nsdlib.core.files import FULL, preallocate
 OWN = (".npy", ".partial", ".finished")  # endings of the files that a folder holds beside its mark
 CPU_BATCH = 2000  # voxels
 GPU_SHARE = 0.25  # of a GPU's free memory: for the data, and again for a batch
+WORKING = 64  # bytes of a volume of one voxel while it is fitted: eight series in double precision
 
 
 class ScratchFull(OSError):
@@ -125,18 +126,14 @@ class Voxels:
         BOLD of each run, scanner units.
     scratch : Scratch
     device : torch.device
-    voxel_batch : int or None
+    voxel_batch, progress : int or None, bool
         As in `GLMOptions`.
-    voxel_bytes : int
-        What a voxel takes while it is fitted.
-    progress : bool
     """
 
     data: list
     scratch: Scratch
     device: torch.device
     voxel_batch: int | None
-    voxel_bytes: int
     progress: bool
 
     @property
@@ -149,7 +146,7 @@ class Voxels:
         """Voxels that are fitted at once."""
         if self.voxel_batch or self.device.type == "cpu":
             return self.voxel_batch or CPU_BATCH
-        return max(1, int(GPU_SHARE * self._free / self.voxel_bytes))
+        return max(1, int(GPU_SHARE * self._free / (WORKING * sum(map(len, self.data)))))
 
     @cached_property
     def series(self):
