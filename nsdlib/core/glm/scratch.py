@@ -118,16 +118,9 @@ class Scratch:
 
 @dataclass(frozen=True, kw_only=True)
 class Voxels:
-    """The data, and how they are gone through: in batches, on a device, into arrays.
+    """The data, (n_volumes, n_voxels) arrays, one a run, and how they are gone through: in batches, on a device, into arrays.
 
-    Attributes
-    ----------
-    data : list of (n_volumes, n_voxels) arrays
-        BOLD of each run, scanner units.
-    scratch : Scratch
-    device : torch.device
-    voxel_batch, progress : int or None, bool
-        As in `GLMOptions`.
+    `voxel_batch` and `progress` are those of `GLMOptions`.
     """
 
     data: list
