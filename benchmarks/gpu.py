@@ -8,6 +8,7 @@ torch and transformers, and diffusers for the second stage. Without a GPU, or wi
 
 import argparse
 import gc
+import json
 import os
 import signal
 import sys
@@ -27,6 +28,7 @@ import report
 
 from nsdlib.core import device
 from nsdlib.params import load_run
+from nsdlib.run import full_size
 
 N_DEMO = 2  # images of the comparison with the CPU
 CPU = torch.device("cpu")
@@ -35,13 +37,21 @@ MARGIN = 3  # times its usual seconds that a row may take
 
 
 def main():
-    """Measure row by row."""
+    """Measure, or keep what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=float, default=360, help="seconds in all (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="small models, as without a GPU")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FILE", help="measure nothing: write FILE's rehearsal to the book's data"
+    )
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="these rows")
     report.add_option(parser)
     options = parser.parse_args()
+    keep(options.keep) if options.keep else measure_all(options)
+
+
+def measure_all(options):
+    """Measure row by row."""
     options.device = device.pick_device()
     options.quick |= options.device.type == "cpu"
     began, rows = time.monotonic(), []
@@ -205,9 +215,22 @@ def gru_errors(place):
 
 def sizes(options):
     """Sizes of models and data."""
-    from nsdlib.run import full_size
+    return toy_sizes() if options.quick else full_size.Sizes()
 
-    return full_size.TOY if options.quick else full_size.Sizes()
+
+def toy_sizes():
+    """Sizes to see that all runs."""
+    unet = {"sample_size": 8, "cross_attention_dim": 16, "attention_head_dim": 2}
+    narrow = {"block_out_channels": (8, 8, 8, 8), "norm_num_groups": 4}
+    encoder = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    encoder |= {"projection_dim": 16}
+    vdvae = {"width": 16, "enc_blocks": "64x1,64d2,32x1,32d32,1x1", "dec_blocks": "1x1,32m1,32x1,64m32,64x1"}
+    return full_size.Sizes(
+        n_train=40, n_test=8, n_voxels=30, n_captions=2, image_side=64, vdvae=vdvae,
+        unet=full_size.UNET | unet | narrow, autoencoder=full_size.AUTOENCODER | narrow,
+        vision=encoder | {"image_size": 32, "patch_size": 16},
+        text=encoder | {"vocab_size": 50, "max_position_embeddings": 7, "bos_token_id": 48, "eos_token_id": 49},
+    )  # fmt: skip
 
 
 def rehearsal_run(options):
@@ -304,7 +327,7 @@ def ridge(options):
 
 def vdvae(options):
     """Images a second in and out of the VDVAE."""
-    from nsdlib.run import full_size, rehearsal
+    from nsdlib.run import rehearsal
 
     model, n_images = full_size.build_vdvae(sizes(options), options.device), 2 if options.quick else 64
     n_layers = rehearsal_run(options).n_layers
@@ -318,7 +341,7 @@ def vdvae(options):
 
 def autoencoder(options):
     """Images a second in and out of the second stage's autoencoder."""
-    from nsdlib.run import full_size, rehearsal
+    from nsdlib.run import rehearsal
 
     dtype = torch.float16 if options.device.type == "cuda" else torch.float32
     second = full_size.build_second_stage(sizes(options), options.device, dtype)
@@ -332,7 +355,7 @@ def autoencoder(options):
 
 def clip(options):
     """Images and captions a second through CLIP ViT-L/14."""
-    from nsdlib.run import full_size, rehearsal
+    from nsdlib.run import rehearsal
 
     embedder, n = full_size.build_embedder(sizes(options), options.device), 2 if options.quick else 256
     images = rehearsal.pictures(n, 425)
@@ -344,7 +367,7 @@ def clip(options):
 
 def judges(options):
     """Images a second through each network of the scores."""
-    from nsdlib.run import full_size, rehearsal
+    from nsdlib.run import rehearsal
 
     n = 2 if options.quick else 128
     images = rehearsal.pictures(n, 425)
@@ -361,8 +384,23 @@ def rehearse(options):
     start = time.perf_counter()
     table = rehearsal.rehearse(rehearsal_run(options), n_images=n_images, sizes=sizes(options), report=lambda _: None)
     yield {"what": "all stages", "ours": time.perf_counter() - start, "unit": "s"}
-    shown = table.reset_index()[["stage", "a second", "memory GiB", "of the GPU GiB"]]
-    yield from shown.rename(columns={"stage": "what", "a second": "ours"}).to_dict("records")
+    yield from table.reset_index().to_dict("records")
+
+
+def keep(file):
+    """Make what a card was measured to do, from a file of this program, the table that forecasts rest on."""
+    import pandas as pd
+
+    written = json.loads(file.read_text())
+    card, day = written["machine"]["card"], written["date"][:10]
+    stages = [row for row in written["rows"] if row["case"] == "rehearsal" and "stage" in row]
+    if not card or not stages:
+        raise ValueError(
+            f"{file} holds no rehearsal on a card: wanted rows of the case 'rehearsal', and the card's name"
+        )
+    table = pd.DataFrame(stages).set_index("stage").drop(columns=["case", "device"])
+    path = report.ROOT / "book" / "data" / f"rehearsal_{card.split()[1].lower()}.csv"
+    path.write_text(f"# {card}\n# {day}\n{table.to_csv()}")
 
 
 ROWS = {  # in order of weight, with the seconds that each takes on an H100

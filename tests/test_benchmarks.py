@@ -171,6 +171,28 @@ def test_the_benchmark_of_a_gpu_runs_its_small_version_without_one(tmp_path, mon
     assert all(f"{name} | " in done.stdout for name in rows)
 
 
+def test_what_a_card_did_becomes_the_table_of_forecasts(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import gpu
+
+    from nsdlib.run import rehearsal
+
+    stage = {"case": "rehearsal", "stage": "GRU", "a second": 8.0, "of the GPU GiB": 1.5, "device": "cuda"}
+    rows = [{"case": "GLM", "seconds": 3.0}, {"case": "rehearsal", "what": "all stages", "ours": 9.0}, stage]
+    written = {"machine": {"card": "NVIDIA H200"}, "date": "2026-01-02T03:04:05+00:00", "rows": rows}
+    (tmp_path / "book" / "data").mkdir(parents=True)
+    (tmp_path / "out.json").write_text(json.dumps(written))
+    monkeypatch.setattr(gpu.report, "ROOT", tmp_path)
+    gpu.keep(tmp_path / "out.json")
+    [file] = rehearsal.files(tmp_path)
+    stages, machine, day = rehearsal.read(file)
+    assert (file.name, machine, day) == ("rehearsal_h200.csv", "NVIDIA H200", "2026-01-02")
+    assert stages.to_dict("index") == {"GRU": {"a second": 8.0, "of the GPU GiB": 1.5}}
+    (tmp_path / "out.json").write_text(json.dumps(written | {"rows": rows[:2]}))
+    with pytest.raises(ValueError, match="holds no rehearsal on a card"):
+        gpu.keep(tmp_path / "out.json")
+
+
 def test_a_row_that_fails_or_does_not_fit_says_so_and_the_next_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import gpu

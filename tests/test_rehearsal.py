@@ -1,6 +1,7 @@
 """The rehearsal on small models: every stage runs, and forecasts and memory follow from what was measured."""
 
 import datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,16 +14,22 @@ from nsdlib.run import full_size, rehearsal
 from nsdlib.run.rates import machine_name
 
 
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    import gpu
+
+    return gpu.toy_sizes()
+
+
 @pytest.fixture(scope="module")
 def run():
     return load_run("subj01").model_copy(update={"device": "cpu", "n_layers": 2, "layer_counts": (2,)})
 
 
 @pytest.mark.parametrize("name", rehearsal.STAGES)
-def test_every_stage_runs_and_counts_what_it_did(run, name):
-    units, seconds = rehearsal.STAGES[name].measure(
-        run.model_copy(update={"n_steps": 4}), full_size.TOY, torch.device("cpu"), 2
-    )
+def test_every_stage_runs_and_counts_what_it_did(run, toy, name):
+    units, seconds = rehearsal.STAGES[name].measure(run.model_copy(update={"n_steps": 4}), toy, torch.device("cpu"), 2)
     expected = {"images": 2, "captions": 4, "epoch": 1, "fit": 1, "image steps": 2 * 3}[rehearsal.STAGES[name].unit]
     assert units == expected + (name == "eight scores") and seconds > 0
 
@@ -33,11 +40,11 @@ def test_a_subject_needs_every_image_and_sets_of_its_test_images(run):
     assert needed["diffusion: steps"] == (13 + 6) * 982 * 37  # 37 of 50 steps at strength 0.75
 
 
-def test_a_rehearsal_has_a_row_a_stage_and_tells_which_failed(run, monkeypatch):
+def test_a_rehearsal_has_a_row_a_stage_and_tells_which_failed(run, toy, monkeypatch):
     only = {"ridge to latents": rehearsal.STAGES["ridge to latents"]}
     monkeypatch.setattr(rehearsal, "STAGES", only)
     said = []
-    table = rehearsal.rehearse(run, n_images=1, sizes=full_size.TOY, report=said.append)
+    table = rehearsal.rehearse(run, n_images=1, sizes=toy, report=said.append)
     row = table.loc["ridge to latents"]
     assert row["hours a subject"] == pytest.approx(row["seconds"] / 3600) and row["memory GiB"] > 0.1
     assert said[0].startswith("ridge to latents: starting (1 of 1")

@@ -62,21 +62,6 @@ TEXT = {
     "max_position_embeddings": 77,
 }
 
-TOY_UNET = {
-    "sample_size": 8,
-    "block_out_channels": (8, 8, 8, 8),
-    "cross_attention_dim": 16,
-    "attention_head_dim": 2,
-    "norm_num_groups": 4,
-}
-TOY_ENCODER = {
-    "hidden_size": 16,
-    "intermediate_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "projection_dim": 16,
-}
-
 
 @dataclass(frozen=True)
 class Sizes:
@@ -112,20 +97,6 @@ class Sizes:
     def token_width(self):
         """Numbers of a token."""
         return self.text["projection_dim"]
-
-
-TOY = Sizes(  # to see that all runs
-    n_train=40,
-    n_test=8,
-    n_voxels=30,
-    n_captions=2,
-    image_side=64,
-    vdvae={"width": 16, "enc_blocks": "64x1,64d2,32x1,32d32,1x1", "dec_blocks": "1x1,32m1,32x1,64m32,64x1"},
-    unet=UNET | TOY_UNET,
-    autoencoder=AUTOENCODER | {"block_out_channels": (8, 8, 8, 8), "norm_num_groups": 4},
-    vision=TOY_ENCODER | {"image_size": 32, "patch_size": 16},
-    text=TOY_ENCODER | {"vocab_size": 50, "max_position_embeddings": 7},
-)
 
 
 def build_vdvae(sizes, device) -> vdvae.VDVAE:

@@ -134,8 +134,13 @@ def write(table, run):
     return file
 
 
+def files(root):
+    """Return the files of rehearsals, those that came with the project first."""
+    return [*sorted((root / "book" / "data").glob("rehearsal*.csv")), *sorted((root / "runs").glob(f"*/{FILE}"))]
+
+
 def read(file):
-    """Return what `write` has kept: the table, the name of the machine, the day."""
+    """Return what a file of a rehearsal holds: the table, the name of the machine, the day."""
     machine, day = (line.removeprefix("# ") for line in file.read_text().splitlines()[:2])
     return pd.read_csv(file, skiprows=2, index_col="stage"), machine, day
 
