@@ -103,7 +103,9 @@ def test_betas_of_the_glm_take_the_same_way(subject, trials):
     own[:, 0] = np.nan
     coordinates = {"trial": rows, "roi_voxel": trials.voxel.values}
     glm = xr.Dataset({"betas_d": (("trial", "roi_voxel"), own)}, coords=coordinates)
-    with pytest.warns(UserWarning, match=r"^1 of \d+ voxels hold nothing but 0 in a session \(1\): not measured, left out"):
+    with pytest.warns(
+        UserWarning, match=r"^1 of \d+ voxels hold nothing but 0 in a session \(1\): not measured, left out"
+    ):
         ours = betas.trials_from_glm(glm, subject)
     np.testing.assert_array_equal(ours.betas, own[:, 1:])
     np.testing.assert_array_equal(ours.voxel, trials.voxel[1:])
@@ -118,7 +120,9 @@ def two_sessions(tmp_path, subject, trials):
     values, mask = trials.betas.values.copy(), subject.roi("nsdgeneral") > 0
     for session, invalid in ((1, []), (2, [1, 4, 5])):
         values[:, invalid] = 0
-        forms = {form: nsd_layout.Layout(tmp_path, 1).betas(DEFAULT_VERSION, session, form) for form in ("hdf5", "nii.gz")}
+        forms = {
+            form: nsd_layout.Layout(tmp_path, 1).betas(DEFAULT_VERSION, session, form) for form in ("hdf5", "nii.gz")
+        }
         nsd_write.write_betas(forms, values, mask, subject.affine)
     return NSDSubject(tmp_path, subject.subject, 2)
 

@@ -85,13 +85,41 @@ def test_a_stage_has_a_process_of_its_own_and_its_death_is_told(run, monkeypatch
 
 
 def test_a_rehearsal_is_kept_for_forecasts(run, tmp_path):
-    table = pd.DataFrame({"a second": [2.0, 4.0]}, index=pd.Index(["GRU", "ridge to latents"], name="stage"))
+    done = {"measured": ["1 epoch", "1 fit"], "a second": [2.0, 4.0]}
+    table = pd.DataFrame(done, index=pd.Index(["GRU", "ridge to latents"], name="stage"))
     file = rehearsal.write(table, run.model_copy(update={"root": tmp_path}))
     kept, machine, day = rehearsal.read(file)
     assert kept.equals(table) and machine == machine_name("cpu") and datetime.date.fromisoformat(day)
     assert file == tmp_path / "runs" / "subj01" / "rehearsal.csv"
     hours = rehearsal.subject_hours(kept, run, full_size.Sizes())
     assert hours.tolist() == [2 * 200 * 3 / 2 / 3600, 1 / 4 / 3600]  # 200 epochs, twice, of three networks; one fit
+
+
+def test_a_rehearsal_of_fewer_images_does_not_replace_a_fuller_one(run, tmp_path, monkeypatch):
+    def rehearsed(n_images, rate):
+        table = pd.DataFrame({"measured": f"{n_images:,} images", "a second": rate}, index=["eight scores"])
+        return table.rename_axis("stage")
+
+    run = run.model_copy(update={"root": tmp_path})
+    for n_images, rate, kept in ((1200, 2.0, 2.0), (32, 9.0, 2.0), (1200, 3.0, 3.0)):
+        file = rehearsal.write(rehearsed(n_images, rate), run)
+        assert rehearsal.read(file)[0]["a second"].tolist() == [kept]
+    monkeypatch.setattr(rehearsal, "machine_name", lambda device: "an abacus")
+    assert rehearsal.read(rehearsal.write(rehearsed(1, 0.1), run))[1] == "an abacus"
+    file.write_text("# an abacus")
+    assert rehearsal.read(rehearsal.write(rehearsed(1, 0.2), run))[0]["a second"].tolist() == [0.2]
+
+
+@pytest.mark.parametrize("text", ["", "# one line", "# a\n# b\n", "# a\n# b\nstage,a second\nGRU,fast", "# a\n# b\nstage,rate\nGRU,1",
+                                  "# a\n# b\nstage,a second\nsinging,1", "# a\n# b\nstage,a second\nGRU,0"])  # fmt: skip
+def test_a_damaged_rehearsal_is_named_and_left_out(tmp_path, text):
+    (tmp_path / "bad.csv").write_text(text)
+    (tmp_path / "good.csv").write_text("# a\n# b\nstage,a second\nGRU,2.0\n")
+    with pytest.raises(ValueError, match=r"bad.csv is no whole rehearsal \(.*remove it, or rehearse that run again"):
+        rehearsal.read(tmp_path / "bad.csv")
+    with pytest.warns(UserWarning, match="bad.csv is no whole rehearsal"):
+        [(table, *_)] = rehearsal.read_all([tmp_path / "bad.csv", tmp_path / "good.csv"])
+    assert table["a second"].tolist() == [2.0]
 
 
 def test_the_peak_of_memory_is_in_bytes(monkeypatch):

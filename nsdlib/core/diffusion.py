@@ -221,6 +221,8 @@ class VersatileDiffusion:
         (n_images, size, size, 3) uint8 array
         """
         self._check(rough, text, vision, image_ids)
+        if not 0 <= text_weight <= 1:
+            raise ValueError(f"text_weight must be from 0 (vision alone) to 1 (text alone), got {text_weight}")
         if faithful and sampler != "ddim":
             raise ValueError(f"faithful is what the published code does, which is sampler 'ddim', not {sampler!r}")
         scheduler = make_scheduler(sampler, self.scheduler.config)

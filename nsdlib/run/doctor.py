@@ -270,12 +270,18 @@ def _disk(run, table):
 
 
 def _data(run):
-    """Files of the subject that the reader will ask for."""
+    """Files of the subject that the notebooks will ask for."""
     from nsdlib.data.nsd import NSDSubject
+    from nsdlib.twin.marker import check_subject
 
     if run.simulation and not run.data.exists():
         return Finding("data", False, "the simulated subject has not been made", f"Run `nsdlib simulate {run.name}`.")
-    missing = NSDSubject(run.data, run.subject, run.n_sessions).missing_files(version=run.betas_version)
+    try:
+        check_subject(run)
+    except ValueError as error:
+        return Finding("data", False, str(error))
+    subject = NSDSubject(run.data, run.subject, run.n_sessions)
+    missing = subject.missing_files(version=run.betas_version, glm_sessions=run.glm_sessions)
     if not missing:
         return Finding("data", True, f"subject {run.subject}, {run.n_sessions} sessions, every file is there")
     listed = "".join(f"\n     {path}: {what}" for path, what in missing[:SHOWN])

@@ -189,8 +189,8 @@ def whole(run, table, sizes):
         return table["seconds"].sum() / 3600, f"records of {len(table)} notebooks"
     from nsdlib.run import rehearsal
 
-    for file in sorted((run.root / "runs").glob(f"*/{rehearsal.FILE}")) if run.zoo in REHEARSED else ():
-        stages, machine, made = rehearsal.read(file)
+    files = sorted((run.root / "runs").glob(f"*/{rehearsal.FILE}")) if run.zoo in REHEARSED else ()
+    for stages, machine, made in rehearsal.read_all(files):
         if machine == machine_name(run.device):
             return rehearsal.subject_hours(stages, run, sizes).sum(), f"rehearsal, {made}"
     return np.nan, f"`nsdlib rehearse {run.name}` measures it" if run.zoo in REHEARSED else "its first run records it"

@@ -8,8 +8,10 @@ import datetime
 import multiprocessing
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,17 +133,41 @@ def subject_hours(table, run, sizes):
 
 
 def write(table, run):
-    """Keep a rehearsal beside the executed pages of a run, for forecasts; return the path."""
-    file = run.root / "runs" / run.name / FILE
+    """Keep a rehearsal beside the executed pages of a run, unless one of this machine there measured more; return the path."""
+    file, machine = run.root / "runs" / run.name / FILE, machine_name(run.device)
+    with suppress(FileNotFoundError, ValueError):
+        there, where, _ = read(file)
+        if where == machine and _n_measured(there) > _n_measured(table):
+            return file
     file.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(file, f"# {machine_name(run.device)}\n# {datetime.date.today()}\n{table.to_csv()}")
+    atomic_write(file, f"# {machine}\n# {datetime.date.today()}\n{table.to_csv()}")
     return file
 
 
 def read(file):
-    """Return what `write` has kept: the table, the name of the machine, the day."""
-    machine, day = (line.removeprefix("# ") for line in file.read_text().splitlines()[:2])
-    return pd.read_csv(file, skiprows=2, index_col="stage"), machine, day
+    """Return what `write` has kept: the table, the name of the machine, the day; ValueError when the file is no such table."""
+    try:
+        machine, day = (line.removeprefix("# ") for line in file.read_text().splitlines()[:2])
+        table = pd.read_csv(file, skiprows=2, index_col="stage")
+        if not (set(table.index) <= set(STAGES) and (table["a second"].astype(float) > 0).all()):
+            raise ValueError("other stages, or a rate that is none")
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{file} is no whole rehearsal ({error}): remove it, or rehearse that run again.") from None
+    return table, machine, day
+
+
+def read_all(files):
+    """Yield what `read` returns of each file; one that is damaged is left out, with a warning."""
+    for file in files:
+        try:
+            yield read(file)
+        except ValueError as error:
+            warnings.warn(str(error), stacklevel=2)
+
+
+def _n_measured(table):
+    """Units of all stages that were measured."""
+    return table["measured"].astype(str).str.partition(" ")[0].str.replace(",", "").astype(int).sum()
 
 
 def _measure(name, run, sizes, n_images):

@@ -1,11 +1,10 @@
 """The commands that messages name: they make the very result that is missing, whatever parameters it was asked for with."""
 
-import ast
 import json
 import shlex
 
-from nsdlib.store import sources
 from nsdlib.store.provenance import all_fields, find_step
+from nsdlib.store.sources import default_parameters
 from nsdlib.store.variants import differing
 
 
@@ -33,8 +32,7 @@ def how_to_make(run, name):
     """
     notebook, fields = find_step(name).notebook, all_fields(name)
     changed = {field: value for field, value in differing(run).items() if field in fields}
-    texts = [text for text, tags in sources.cells(run.root / "notebooks" / f"{notebook}.ipynb") if "parameters" in tags]
-    taken = {target.id for text in texts for line in ast.parse(text).body for target in getattr(line, "targets", ())}
+    taken = default_parameters(run.root / "notebooks" / f"{notebook}.ipynb")
     here = {field: value for field, value in changed.items() if field in taken}
     lines = (f"{field}: {json.dumps(value)}" for field, value in changed.items() if field not in taken)
     first = "".join(f"set `{line}` in params/{run.name}.yaml, " for line in lines)

@@ -172,6 +172,15 @@ def cells(notebook):
             yield "\n".join(line for line in lines if not line.startswith(("%", "!"))), cell["metadata"].get("tags", [])
 
 
+def default_parameters(notebook):
+    """Return names and values that the cell tagged `parameters` of a notebook assigns; ValueError unless there is one such cell."""
+    tagged = [text for text, tags in cells(notebook) if "parameters" in tags]
+    if len(tagged) != 1:
+        raise ValueError(f"{Path(notebook).name} must have one cell tagged 'parameters', it has {len(tagged)}.")
+    lines = [line for line in ast.parse(tagged[0]).body if isinstance(line, ast.Assign)]
+    return {target.id: ast.literal_eval(line.value) for line in lines for target in line.targets}
+
+
 def digest(*texts):
     """12 hexadecimal digits of texts."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
