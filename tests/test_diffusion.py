@@ -294,6 +294,9 @@ def test_bad_input_is_refused(pipeline, inputs):
         pipeline.refine(**inputs | {"text": inputs["text"][:, :2]}, image_ids=[1, 2, 3])
     with pytest.raises(ValueError, match="each of the 3 images, got 2"):
         pipeline.refine(**inputs, image_ids=[1, 2])
+    for weight in (-0.1, 1.5, np.nan):
+        with pytest.raises(ValueError, match=r"text_weight must be from 0 \(vision alone\) to 1 \(text alone\), got "):
+            pipeline.refine(**inputs, image_ids=[1, 2, 3], text_weight=weight)
 
 
 @pytest.mark.parametrize("wrong", [np.inf, np.nan])

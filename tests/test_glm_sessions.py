@@ -298,7 +298,8 @@ def test_where_glmsingle_stops_its_words_are_explained(recorded, monkeypatch):
 
     monkeypatch.setattr(sys.modules["glmsingle.glmsingle"].GLM_single, "fit", stop)
     with pytest.raises(
-        RuntimeError, match=r"GLMsingle stopped \(LinAlgError: .*no voxel is left for its noise pool .*brain_r2.*pc_mask.*n_pcs=0"
+        RuntimeError,
+        match=r"GLMsingle stopped \(LinAlgError: .*no voxel is left for its noise pool .*brain_r2.*pc_mask.*n_pcs=0",
     ):
         glmsingle.fit(design, data, tr=1.0)
 
