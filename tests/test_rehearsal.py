@@ -11,6 +11,7 @@ import torch
 
 from nsdlib.params import load_run
 from nsdlib.run import full_size, rehearsal
+from nsdlib.run.forecast import read_rehearsals
 from nsdlib.run.rates import machine_name
 
 SMALL = full_size.Sizes(
@@ -110,15 +111,26 @@ def test_a_rehearsal_of_fewer_images_does_not_replace_a_fuller_one(run, tmp_path
     assert rehearsal.read(rehearsal.write(rehearsed(1, 0.2), run))[0]["a second"].tolist() == [0.2]
 
 
-@pytest.mark.parametrize("text", ["", "# one line", "# a\n# b\n", "# a\n# b\nstage,a second\nGRU,fast", "# a\n# b\nstage,rate\nGRU,1",
-                                  "# a\n# b\nstage,a second\nsinging,1", "# a\n# b\nstage,a second\nGRU,0"])  # fmt: skip
+HEAD = "# a\n# b\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# a line",
+        HEAD,
+        f"{HEAD}stage,rate\nGRU,1",
+        *(f"{HEAD}stage,a second\n{row}" for row in ("GRU,x", "song,1", "GRU,0")),
+    ],
+)
 def test_a_damaged_rehearsal_is_named_and_left_out(tmp_path, text):
     (tmp_path / "bad.csv").write_text(text)
-    (tmp_path / "good.csv").write_text("# a\n# b\nstage,a second\nGRU,2.0\n")
+    (tmp_path / "good.csv").write_text(f"{HEAD}stage,a second\nGRU,2.0\n")
     with pytest.raises(ValueError, match=r"bad.csv is no whole rehearsal \(.*remove it, or rehearse that run again"):
         rehearsal.read(tmp_path / "bad.csv")
     with pytest.warns(UserWarning, match="bad.csv is no whole rehearsal"):
-        [(table, *_)] = rehearsal.read_all([tmp_path / "bad.csv", tmp_path / "good.csv"])
+        [(table, *_)] = read_rehearsals([tmp_path / "bad.csv", tmp_path / "good.csv"])
     assert table["a second"].tolist() == [2.0]
 
 

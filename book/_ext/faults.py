@@ -12,7 +12,7 @@ from nsdlib import __version__
 from nsdlib.core.files import atomic_write
 from nsdlib.params import load_run, usable_runs
 from nsdlib.run import costs
-from nsdlib.run.forecast import forecast, spread
+from nsdlib.run.forecast import forecast, read_rehearsals, spread
 
 SUBJECT = "subj01"  # whose group is forecast
 N_NODES = 4  # of the small cluster
@@ -87,7 +87,7 @@ def forecast_table(root):
 
     columns = {}
     files = [*sorted((root / "book" / "data").glob("rehearsal*.csv")), *sorted((root / "runs").glob("*/rehearsal.csv"))]
-    for table, machine, day in rehearsal.read_all(files):
+    for table, machine, day in read_rehearsals(files):
         hours = {run.name: rehearsal.subject_hours(table, run, costs.amounts(run)) for run in _runs()}
         totals = [stages.sum() for stages in hours.values()]
         column = {f"{SUBJECT}, {stage}": value for stage, value in hours[SUBJECT].items()}

@@ -42,7 +42,7 @@ class Moments:
 
 
 def check_pair(X: np.ndarray, Y: np.ndarray):
-    """Raise ValueError for patterns and targets that do not belong together, and for patterns that are no numbers or too large."""
+    """Raise ValueError for patterns and targets that do not belong together, and for patterns too large or no numbers."""
     if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y):
         raise ValueError(
             f"X must be (n_images, n_voxels) and Y (n_images, n_targets) with as many images, got {X.shape} and {Y.shape}"

@@ -105,9 +105,9 @@ def _stops_explained():
         yield
     except Exception as error:
         raise RuntimeError(
-            f"GLMsingle stopped ({type(error).__name__}: {error}). It does where no voxel is left for its noise pool (GLMOptions' "
-            "brain_r2, brain_fraction) or to choose the number of components (pc_r2, pc_mask). Give other thresholds, n_pcs=0, "
-            "or glm_engine: nsdlib, which goes on and says what it left out."
+            f"GLMsingle stopped ({type(error).__name__}: {error}). It does where no voxel is left for its noise pool (brain_r2, "
+            "brain_fraction of GLMOptions) or to choose the number of components (pc_r2, pc_mask). Give other thresholds, "
+            "n_pcs=0, or glm_engine: nsdlib, which goes on and says what it left out."
         ) from error
 
 

@@ -48,9 +48,11 @@ def examine(run):
 
     total = _gpu_memory(run)
     table = predict(run, is_gpu=total is not None)
-    gpu = [] if total is None else [_on_gpu(table, total)]
-    machine = [_python(), _packages(), _device(run), _memory(table), *gpu, _disk(run, table)]
-    return [*machine, _data(run), _weights(run)]
+    memory = [_memory(table, "memory", total_memory(), "run on a machine with more memory.")]
+    if total is not None:
+        advice = "set device to cpu; the batches of diffusion have been lowered to one image already."
+        memory.append(_memory(table, "GPU", total, advice))
+    return [_python(), _packages(), _device(run), *memory, _disk(run, table), _data(run), _weights(run)]
 
 
 def expected(run):
@@ -227,24 +229,12 @@ def _gpu_memory(run):
     return torch.cuda.get_device_properties(0).total_memory
 
 
-def _memory(table):
-    """Whether the machine's memory holds the notebook that wants most."""
-    total, remedy = total_memory() / GIGABYTE, "Lower {lower}, or run on a machine with more memory."
-    return _fits("memory", "memory GB", table, total, remedy)
-
-
-def _on_gpu(table, total):
-    """Whether the GPU holds the notebook that wants most, its diffusion with one image at a time."""
-    remedy = "Lower {lower}, or set device to cpu; the batches of diffusion have been lowered to one image already."
-    return _fits("GPU", "GPU GB", table, total / GIGABYTE, remedy)
-
-
-def _fits(what, column, table, total, remedy):
-    """Whether so many GB hold the notebook that wants most of a column of `forecast.predict`."""
-    name = table[column].astype(float).idxmax()
-    wanted = table[column][name]
+def _memory(table, what, total, remedy):
+    """Whether so many bytes of "memory" or "GPU" hold the notebook that wants most, by `forecast.predict`."""
+    name, total = table[f"{what} GB"].astype(float).idxmax(), total / GIGABYTE
+    wanted = table[f"{what} GB"][name]
     found = f"{total:.0f} GB, wanted {wanted:.0f} GB by notebook {name[:2]}"
-    return Finding(what, bool(total >= wanted), found, remedy.format(lower=table["lower"][name]))
+    return Finding(what, bool(total >= wanted), found, f"Lower {table['lower'][name]}, or {remedy}")
 
 
 def _disk(run, table):

@@ -4,6 +4,7 @@ Times are never counted from operations. A notebook's comes from its own record;
 on a machine of the same name with the same models, in proportion to a size; else it is not known.
 """
 
+import warnings
 from dataclasses import dataclass
 from functools import cache
 
@@ -187,13 +188,24 @@ def whole(run, table, sizes):
     """
     if table["seconds"].notna().all():
         return table["seconds"].sum() / 3600, f"records of {len(table)} notebooks"
-    from nsdlib.run import rehearsal
+    from nsdlib.run.rehearsal import FILE, subject_hours
 
-    files = sorted((run.root / "runs").glob(f"*/{rehearsal.FILE}")) if run.zoo in REHEARSED else ()
-    for stages, machine, made in rehearsal.read_all(files):
+    files = sorted((run.root / "runs").glob(f"*/{FILE}")) if run.zoo in REHEARSED else ()
+    for stages, machine, made in read_rehearsals(files):
         if machine == machine_name(run.device):
-            return rehearsal.subject_hours(stages, run, sizes).sum(), f"rehearsal, {made}"
+            return subject_hours(stages, run, sizes).sum(), f"rehearsal, {made}"
     return np.nan, f"`nsdlib rehearse {run.name}` measures it" if run.zoo in REHEARSED else "its first run records it"
+
+
+def read_rehearsals(files):
+    """Yield table, machine and day of each rehearsal that `rehearsal.write` kept; a damaged one is left out, with a warning."""
+    from nsdlib.run.rehearsal import read
+
+    for file in files:
+        try:
+            yield read(file)
+        except ValueError as error:
+            warnings.warn(str(error), stacklevel=2)
 
 
 def as_markdown(table):

@@ -51,7 +51,7 @@ def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
 
 
 def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
-    """Return the single-trial betas that notebook 01 fitted, in the form of `read_trials`: voxels without a signal, NaN, left out.
+    """Return the single-trial betas that notebook 01 fitted, in the form of `read_trials`, without voxels that are NaN.
 
     Parameters
     ----------
