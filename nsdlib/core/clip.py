@@ -65,8 +65,11 @@ class ClipEmbedder:
     def text(self, captions: list[list[str]], *, image_ids=None, batch_size: int = 64) -> np.ndarray:
         """Embed captions as tokens, mean over each image's captions: (n_images, n_tokens, n_features) float16.
 
-        ValueError for no images, an image without a caption, and as in `vision`.
+        ValueError for no images, an image without a caption, what are no lists of texts, and as in `vision`.
         """
+        for of_image in captions:
+            if isinstance(of_image, str) or not all(isinstance(caption, str) for caption in of_image):
+                raise ValueError(f"captions must be a list of texts for each image, got {of_image!r} for one")
         n_captions = [len(of_image) for of_image in captions]
         if not n_captions:
             raise ValueError("captions must be those of at least one image, got none")

@@ -43,11 +43,11 @@ class Moments:
 
 def check_pair(X: np.ndarray, Y: np.ndarray):
     """Raise ValueError for patterns and targets that do not belong together, and for patterns too large or no numbers."""
-    if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y):
-        raise ValueError(
-            f"X must be (n_images, n_voxels) and Y (n_images, n_targets) with as many images, got {X.shape} and {Y.shape}"
-        )
     check_finite("X", X)
+    if X.ndim != 2 or np.ndim(Y) != 2 or len(X) != len(Y):
+        raise ValueError(
+            f"X must be (n_images, n_voxels) and Y (n_images, n_targets) with as many images, got {X.shape} and {np.shape(Y)}"
+        )
     if (largest := max(X.max(initial=0), -X.min(initial=0))) > LARGEST:
         raise ValueError(f"X holds {largest:.3g}, wanted at most {LARGEST:g}: standardise the patterns")
 
@@ -56,9 +56,9 @@ def check_patterns(X: np.ndarray, n_voxels: int | None):
     """Raise ValueError for patterns before a fit, of another width than at the fit, or with non-finite values."""
     if n_voxels is None:
         raise ValueError("this decoder has not been fitted; call fit(X, Y) first")
+    check_finite("X", X)
     if X.ndim != 2 or X.shape[1] != n_voxels:
         raise ValueError(f"X must be (n_images, {n_voxels}) as at the fit, got {X.shape}")
-    check_finite("X", X)
 
 
 class Ridge:
