@@ -114,11 +114,7 @@ _CHECKS = (  # what is tried, what must be right for it to mean anything, and wh
         "Get responses.tsv of this subject again; its ids count from 1.",
     ),
     (trap.stimuli, (trap.planned,), "Get nsd_stimuli.hdf5 again (39.6 GB)."),
-    (
-        trap.captions,
-        (trap.planned,),
-        "Get COCO_73k_annots_curated.npy again: (73000, 5) texts, row = 0-based id.",
-    ),
+    (trap.captions, (trap.planned,), "Get COCO_73k_annots_curated.npy again: (73000, 5) texts, row = 0-based id."),
     (trap.regions, (trap.masks,), "Get the volume named again, from func1pt8mm/roi/ of this subject."),
     (
         trap.region_names,
@@ -131,11 +127,7 @@ _CHECKS = (  # what is tried, what must be right for it to mean anything, and wh
         "Get roi/nsdgeneral.nii.gz of this subject again; its voxels are those above 0.",
     ),
     (trap.sessions, (trap.masks,), _SPACE),
-    (
-        trap.scale,
-        (trap.voxels, trap.sessions),
-        "Files hold percent signal change times 300: get session 1 again.",
-    ),
+    (trap.scale, (trap.voxels, trap.sessions), "Files hold percent signal change times 300: get session 1 again."),
     (
         trap.forms,
         (trap.masks, trap.sessions),
@@ -148,9 +140,5 @@ _CHECKS = (  # what is tried, what must be right for it to mean anything, and wh
         (trap.masks,),
         "Get the run named again, from func1pt8mm/timeseries/ (at 1 mm runs have 301 volumes).",
     ),
-    (
-        trap.onsets,
-        (trap.shared_images, trap.planned),
-        "Get the design_*.tsv of session 1 again: 225 rows, no header.",
-    ),
+    (trap.onsets, (trap.shared_images, trap.planned), "Get the design_*.tsv of session 1 again: 225 rows, no header."),
 )

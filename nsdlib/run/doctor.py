@@ -33,16 +33,9 @@ class Finding:
 
 
 def examine(run):
-    """Look at everything that a run needs.
+    """Look at everything that a run needs: a list of Finding.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-
-    Returns
-    -------
-    list of Finding
-        In the order: python, packages, device, memory, GPU (where the run has one), disk, data, weights.
+    In the order python, packages, device, memory, GPU (where the run has one), disk, data, weights.
     """
     from nsdlib.run.forecast import predict
 
@@ -56,17 +49,7 @@ def examine(run):
 
 
 def expected(run):
-    """Say what a run will take on this machine, by what earlier runs and rehearsals recorded.
-
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-
-    Returns
-    -------
-    list of str
-        Lines of text.
-    """
+    """Say in lines of text what a run will take on this machine, by what earlier runs and rehearsals recorded."""
     from nsdlib.run import costs
     from nsdlib.run.forecast import predict, whole
 
@@ -112,17 +95,9 @@ def first_contact(run):
 
 
 def outlook(run, n_nodes):
-    """Forecast the runs in the run's group, on one node and on several that are like this machine.
+    """Forecast the runs in the run's group, on one node and on `n_nodes` that are like this machine.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-    n_nodes : int
-
-    Returns
-    -------
-    str
-        A markdown table, and what it rests on.
+    Returns a markdown table, and what it rests on.
     """
     from nsdlib.params import usable_runs
     from nsdlib.run.forecast import as_markdown, assumptions, forecast

@@ -44,10 +44,7 @@ def notebook_names(root):
 def select(names, root):
     """Return full names of notebooks given by name or number, in the notebooks' order; all of them for an empty list.
 
-    Raises
-    ------
-    ValueError
-        For a name that no notebook has; the nearest one is named. For a number that two have.
+    A ValueError for a name that no notebook has, with the nearest one, and for a number that two have.
     """
     known = notebook_names(root)
     chosen = set()

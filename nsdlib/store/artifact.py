@@ -31,7 +31,13 @@ ARRAYS, MANIFEST = "arrays.nc", "manifest.json"
 OVERHEAD = 2**20  # bytes that a file takes at most beside its arrays
 DAY = 86400  # seconds: no save rests so long
 BOOT, NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-UNSYNCED = {errno.EINVAL, errno.EBADF, errno.EACCES, errno.ENOTSUP, errno.EISDIR}  # of folders, where they cannot be synced
+UNSYNCED = {
+    errno.EINVAL,
+    errno.EBADF,
+    errno.EACCES,
+    errno.ENOTSUP,
+    errno.EISDIR,
+}  # of folders, where they cannot be synced
 
 
 class MissingArtifact(FileNotFoundError):

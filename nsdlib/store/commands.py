@@ -16,19 +16,10 @@ def command(run_name, name, parameters):
 
 
 def how_to_make(run, name):
-    """Say which command makes an artifact of this very run, with what was set besides its parameter file.
+    """Say which command makes an artifact, a key of `ARTIFACTS`, of this very run, with what was set besides its parameter file.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-    name : str
-        A key of `ARTIFACTS`.
-
-    Returns
-    -------
-    str
-        "run `nsdlib run demo 05_two_stage_reconstruction -p strength=0.9`"; what that notebook does not take is to be set in
-        the file beforehand.
+    "run `nsdlib run demo 05_two_stage_reconstruction -p strength=0.9`"; what that notebook does not take is to be set in the file
+    beforehand.
     """
     notebook, fields = find_step(name).notebook, all_fields(name)
     changed = {field: value for field, value in differing(run).items() if field in fields}
