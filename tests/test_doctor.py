@@ -64,12 +64,11 @@ def test_missing_files_of_a_real_subject_are_named(project):
 
 
 def test_time_series_for_notebook_01_are_asked_for(project, twin):
-    run = load_run("small").model_copy(update={"data": project / "data"})
-    shutil.copytree(twin.data, run.data, ignore=shutil.ignore_patterns("nsddata_timeseries"))
+    run = load_run("small").model_copy(update={"data": project / "data", "simulation": None})
+    shutil.copytree(twin.data, run.data, ignore=shutil.ignore_patterns("nsddata_timeseries", "simulation.json"))
     data = found(run, "data")
-    assert (
-        not data.fine and data.found.startswith("24 files are missing") and "the BOLD of session 1, run 1" in data.found
-    )
+    assert not data.fine and data.found.startswith("24 files are missing") and "BOLD of session 1, run 1" in data.found
+    assert data.remedy.endswith("Only notebook 01 reads these.")
 
 
 def test_the_subject_of_another_run_is_not_taken_for_its_own(project, twin):
