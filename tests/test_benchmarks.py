@@ -184,9 +184,9 @@ def test_what_a_card_did_becomes_the_table_of_forecasts(tmp_path, monkeypatch):
     (tmp_path / "out.json").write_text(json.dumps(written))
     monkeypatch.setattr(gpu.report, "ROOT", tmp_path)
     gpu.keep(tmp_path / "out.json")
-    [file] = rehearsal.files(tmp_path)
-    stages, machine, day = rehearsal.read(file)
-    assert (file.name, machine, day) == ("rehearsal_h200.csv", "NVIDIA H200", "2026-01-02")
+    [(stages, machine, day)] = rehearsal.kept(tmp_path)
+    assert (machine, day) == ("NVIDIA H200", "2026-01-02")
+    assert (tmp_path / "book" / "data" / "rehearsal_h200.csv").is_file()
     assert stages.to_dict("index") == {"GRU": {"a second": 8.0, "of the GPU GiB": 1.5}}
     (tmp_path / "out.json").write_text(json.dumps(written | {"rows": rows[:2]}))
     with pytest.raises(ValueError, match="holds no rehearsal on a card"):

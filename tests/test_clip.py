@@ -135,6 +135,11 @@ def test_bad_input_is_refused(embedder, images):
         embedder.text([["a"], []])
     with pytest.raises(ValueError, match="those of at least one image, got none"):
         embedder.text([])
+    for captions in (["a cat", "b"], [["a"], [None]]):  # a text of its own would be read letter by letter
+        with pytest.raises(
+            ValueError, match=r"captions must be a list of texts for each image, got ('a cat'|.None.) for one"
+        ):
+            embedder.text(captions)
     with pytest.raises(ValueError, match="one image or more"):
         embedder.vision(images[:0])
     with pytest.raises(ValueError, match=r"must be .* uint8"):

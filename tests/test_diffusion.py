@@ -339,6 +339,15 @@ def test_bad_input_is_refused(pipeline, inputs):
         pipeline.refine(**inputs | {"text": inputs["text"][:, :2]}, image_ids=[1, 2, 3])
     with pytest.raises(ValueError, match="each of the 3 images, got 2"):
         pipeline.refine(**inputs, image_ids=[1, 2])
+    for ids in ([1, 2, -3], [1.0, 2.5, 3.0], ["a", "b", "c"]):
+        with pytest.raises(ValueError, match="image_ids must be whole numbers from 0, got "):
+            pipeline.refine(**inputs, image_ids=ids)
+    for n_steps in (0, 4.5, 1001):
+        with pytest.raises(ValueError, match=f"n_steps must be a whole number from 1 to 1000, got {n_steps}"):
+            pipeline.refine(**inputs, image_ids=[1, 2, 3], n_steps=n_steps)
+    for weight in (-0.1, 1.5, np.nan):
+        with pytest.raises(ValueError, match=r"text_weight must be from 0 \(vision alone\) to 1 \(text alone\), got "):
+            pipeline.refine(**inputs, image_ids=[1, 2, 3], text_weight=weight)
 
 
 @pytest.mark.parametrize("wrong", [np.inf, np.nan])

@@ -146,8 +146,7 @@ def test_a_gpu_that_was_not_rehearsed_takes_what_another_card_took_and_names_it(
 
 
 def test_the_cards_that_came_with_the_project_did_every_stage():
-    for file in rehearsal.files(ROOT):
-        stages, machine, _ = rehearsal.read(file)
+    for stages, machine, _ in rehearsal.kept(ROOT):
         assert set(stages.index) <= set(rehearsal.STAGES) and (stages["a second"] > 0).all() and machine
 
 

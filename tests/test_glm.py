@@ -548,6 +548,11 @@ def test_a_bad_tr_is_refused():
         ({"voxel_batch": 0}, "voxel_batch=0: wanted at least 1"),
         ({"time_axis": 1}, "time_axis=1: wanted 0, volumes first, or -1, volumes last"),
         ({"degree": (1, -1, 1)}, r"degree=\(1, -1, 1\): wanted 0 or more"),
+        ({"fractions": "all"}, "fractions=all: wanted numbers"),
+        ({"brain_r2": "5"}, "brain_r2='5': wanted a number"),
+        ({"pc_r2": np.nan}, "pc_r2=nan: wanted a number"),
+        ({"duration": None}, "duration=None: wanted a number"),
+        ({"folds": 2}, "folds=2: wanted a tuple"),
     ],
 )
 def test_bad_options_are_refused(wrong, message):

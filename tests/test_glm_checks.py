@@ -351,5 +351,12 @@ def test_a_trial_is_late_when_little_of_its_response_lies_in_the_run():
         assert run.late(torch.as_tensor(curve)).tolist() == [late]
 
 
+def test_options_of_another_kind_are_refused():
+    with pytest.raises(
+        ValueError, match=r"options must be GLMOptions\(\.\.\.\), got dict"
+    ):  # GLMsingle takes a dictionary
+        fit_glm([np.ones(9, int)], [np.ones((9, 2))], tr=1.0, options={"n_pcs": 5})
+
+
 def test_long_lists_are_cut():
     assert checks.listed([*"abcdefg"]) == "a, b, c, d, e, and 2 more"

@@ -244,3 +244,10 @@ def test_bad_input_is_refused(planted):
         networks.make("gru", max_epochs=1).fit(X, Y).predict(X_test[:, :7])
     with pytest.raises(ValueError, match="X holds 40 values that are not finite"):
         networks.make("gru", max_epochs=1).fit(X, Y).predict(X_test[:1] * np.nan)
+    with pytest.raises(ValueError, match=r"X holds 1e\+300, wanted at most 1e\+17"):
+        networks.make("gru").fit(np.where(np.arange(X.size).reshape(X.shape) == 5, -1e300, X.astype(float)), Y)
+    for groups in (np.arange(40) % 3 * 2, np.arange(40) - 1, np.zeros(39, int), np.full(40, 0.5)):
+        with pytest.raises(
+            ValueError, match=r"groups must number the regions of 40 voxels from 0 without gaps, got \["
+        ):
+            networks.make("roi_gru", groups=groups).fit(X, Y)

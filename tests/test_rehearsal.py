@@ -55,13 +55,54 @@ def test_a_rehearsal_has_a_row_a_stage_and_tells_which_failed(run, toy, monkeypa
 
 
 def test_a_rehearsal_is_kept_for_forecasts(run, tmp_path):
-    table = pd.DataFrame({"a second": [2.0, 4.0]}, index=pd.Index(["GRU", "ridge to latents"], name="stage"))
+    done = {"measured": ["1 epoch", "1 fit"], "a second": [2.0, 4.0]}
+    table = pd.DataFrame(done, index=pd.Index(["GRU", "ridge to latents"], name="stage"))
     file = rehearsal.write(table, run.model_copy(update={"root": tmp_path}))
     kept, machine, day = rehearsal.read(file)
     assert kept.equals(table) and machine == machine_name("cpu") and datetime.date.fromisoformat(day)
     assert file == tmp_path / "runs" / "subj01" / "rehearsal.csv"
     hours = rehearsal.subject_hours(kept, run, full_size.Sizes())
     assert hours.tolist() == [2 * 200 * 3 / 2 / 3600, 1 / 4 / 3600]  # 200 epochs, twice, of three networks; one fit
+
+
+def test_a_rehearsal_of_fewer_images_does_not_replace_a_fuller_one(run, tmp_path, monkeypatch):
+    def rehearsed(n_images, rate):
+        table = pd.DataFrame({"measured": f"{n_images:,} images", "a second": rate}, index=["eight scores"])
+        return table.rename_axis("stage")
+
+    run = run.model_copy(update={"root": tmp_path})
+    for n_images, rate, kept in ((1200, 2.0, 2.0), (32, 9.0, 2.0), (1200, 3.0, 3.0)):
+        file = rehearsal.write(rehearsed(n_images, rate), run)
+        assert rehearsal.read(file)[0]["a second"].tolist() == [kept]
+    monkeypatch.setattr(rehearsal, "machine_name", lambda device: "an abacus")
+    assert rehearsal.read(rehearsal.write(rehearsed(1, 0.1), run))[1] == "an abacus"
+    file.write_text("# an abacus")
+    assert rehearsal.read(rehearsal.write(rehearsed(1, 0.2), run))[0]["a second"].tolist() == [0.2]
+
+
+HEAD = "# a\n# b\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# a line",
+        HEAD,
+        f"{HEAD}stage,rate\nGRU,1",
+        *(f"{HEAD}stage,a second\n{row}" for row in ("GRU,x", "song,1", "GRU,0")),
+    ],
+)
+def test_a_damaged_rehearsal_is_named_and_left_out(tmp_path, text):
+    for name, content in (("bad", text), ("good", f"{HEAD}stage,a second\nGRU,2.0\n")):
+        file = tmp_path / "runs" / name / rehearsal.FILE
+        file.parent.mkdir(parents=True)
+        file.write_text(content)
+    with pytest.raises(ValueError, match=r"bad/.* is no whole rehearsal \(.*remove it, or rehearse that run again"):
+        rehearsal.read(tmp_path / "runs" / "bad" / rehearsal.FILE)
+    with pytest.warns(UserWarning, match="bad/.* is no whole rehearsal"):
+        [(table, *_)] = rehearsal.kept(tmp_path)
+    assert table["a second"].tolist() == [2.0]
 
 
 def test_the_peak_of_memory_is_that_of_a_stage(monkeypatch, tmp_path):

@@ -71,8 +71,13 @@ def check_finite(name, values, image_ids=None):
     Raises
     ------
     ValueError
-        When some are NaN or infinite, as float16 is above 65,504; the message names the images.
+        When they are no array of real numbers, or some are NaN or infinite, as float16 is above 65,504; the message names the
+        images.
     """
+    if getattr(values, "dtype", np.dtype(object)).kind not in "biuf":
+        raise ValueError(
+            f"{name} must be an array of real numbers, got {getattr(values, 'dtype', type(values).__name__)}"
+        )
     rows = [row for row, of_image in enumerate(values) if not np.isfinite(of_image).all()]
     if rows:
         n_wrong = sum(np.count_nonzero(~np.isfinite(values[row])) for row in rows)

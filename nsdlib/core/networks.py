@@ -132,7 +132,7 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups: np.ndarray |
     n_voxels, n_latents : int
     groups : (n_voxels,) int array, optional
         The region of each voxel for "roi_gru", numbered from 0 without gaps in the order of the steps; all voxels are one
-        region when not given.
+        region when not given. ValueError for other numbers.
     """
     if name == "gated_mlp":  # from the same start as the GRU
         gru = build_network("gru", n_voxels, n_latents)
@@ -142,7 +142,9 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups: np.ndarray |
     if name == "gru":
         layers = [BidirectionalGRU(n_voxels), nn.Dropout(DROPOUT), BidirectionalGRU(2 * HIDDEN)]
     elif name == "roi_gru":
-        groups = np.zeros(n_voxels, dtype=np.int64) if groups is None else groups
+        groups = np.zeros(n_voxels, dtype=np.int64) if groups is None else np.asarray(groups)
+        if (numbers := np.unique(groups)).tolist() != list(range(len(numbers))) or groups.shape != (n_voxels,):
+            raise ValueError(f"groups must number the regions of {n_voxels} voxels from 0 without gaps, got {numbers}")
         layers = [RegionSequence(groups), nn.Dropout(DROPOUT), GatedLayer.from_gru(BidirectionalGRU(2 * HIDDEN))]
     else:
         block = {"cnn": ConvolutionBlock, "transformer": SelfAttentionBlock}[name]()
@@ -153,17 +155,10 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups: np.ndarray |
 
 
 def region_groups(in_region: np.ndarray) -> np.ndarray:
-    """Return the region of each voxel: the first that holds it, or one more for voxels in none.
+    """Return the region of each voxel, (n_voxels,) int64: the first that holds it, or one more for voxels in none.
 
-    Parameters
-    ----------
-    in_region : (n_regions, n_voxels) bool array
-        Regions in the order of the steps.
-
-    Returns
-    -------
-    (n_voxels,) int64 array
-        Numbered from 0 without gaps: regions without a voxel of their own are left out.
+    `in_region` is (n_regions, n_voxels) bool, regions in the order of the steps; those without a voxel of their own are left
+    out, so that the numbers run from 0 without gaps.
     """
     first = np.where(in_region.any(0), in_region.argmax(0), len(in_region))
     return np.unique(first, return_inverse=True)[1].astype(np.int64)

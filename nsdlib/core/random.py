@@ -13,7 +13,10 @@ from torch.nn import functional as F
 
 
 def generators(seed: int, image_ids) -> list[torch.Generator]:
-    """Make one generator an image, seeded by the pair of seed and image id."""
+    """Make one generator an image, seeded by the pair of seed and image id; ValueError for ids that are none from 0 on."""
+    ids = np.asarray(image_ids)
+    if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0):
+        raise ValueError(f"image_ids must be whole numbers from 0, got {ids[:5]}")
     sequences = (np.random.SeedSequence([seed, int(image_id)]) for image_id in image_ids)
     states = (sequence.generate_state(1, np.uint64)[0] for sequence in sequences)
     return [torch.Generator().manual_seed(int(state >> 1)) for state in states]

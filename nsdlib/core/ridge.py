@@ -23,6 +23,7 @@ CHOOSING_TARGETS = 8192  # enough to choose one penalty for all
 HELD_OUT_IMAGES = 500  # a standard deviation is known to 3 % from as many
 KERNEL_ROWS = 1024  # rows of a symmetric kernel made at a time: half of it need not be computed
 KERNEL_VOXELS = 2048  # voxels whose products are summed in single precision before they are added up in double
+LARGEST = 1e17  # of patterns: the products of larger ones leave single precision
 SMALL_PENALTY = 1e-3  # of a kernel's mean diagonal; below, all is done in double precision
 
 
@@ -41,21 +42,23 @@ class Moments:
 
 
 def check_pair(X: np.ndarray, Y: np.ndarray):
-    """Raise ValueError for patterns and targets that do not belong together, and for non-finite patterns."""
-    if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y):
-        raise ValueError(
-            f"X must be (n_images, n_voxels) and Y (n_images, n_targets) with as many images, got {X.shape} and {Y.shape}"
-        )
+    """Raise ValueError for patterns and targets that do not belong together, and for patterns too large or no numbers."""
     check_finite("X", X)
+    if X.ndim != 2 or np.ndim(Y) != 2 or len(X) != len(Y):
+        raise ValueError(
+            f"X must be (n_images, n_voxels) and Y (n_images, n_targets) with as many images, got {X.shape} and {np.shape(Y)}"
+        )
+    if (largest := max(X.max(initial=0), -X.min(initial=0))) > LARGEST:
+        raise ValueError(f"X holds {largest:.3g}, wanted at most {LARGEST:g}: standardise the patterns")
 
 
 def check_patterns(X: np.ndarray, n_voxels: int | None):
     """Raise ValueError for patterns before a fit, of another width than at the fit, or with non-finite values."""
     if n_voxels is None:
         raise ValueError("this decoder has not been fitted; call fit(X, Y) first")
+    check_finite("X", X)
     if X.ndim != 2 or X.shape[1] != n_voxels:
         raise ValueError(f"X must be (n_images, {n_voxels}) as at the fit, got {X.shape}")
-    check_finite("X", X)
 
 
 class Ridge:

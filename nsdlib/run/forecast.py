@@ -194,8 +194,7 @@ def whole(run, table, sizes):
     from nsdlib.run import rehearsal
 
     found = np.nan, f"`nsdlib rehearse {run.name}` measures it"
-    for file in rehearsal.files(run.root):
-        stages, machine, made = rehearsal.read(file)
+    for stages, machine, made in rehearsal.kept(run.root):
         hours = rehearsal.subject_hours(stages, run, sizes).sum()
         if machine == machine_name(run.device):
             return hours, f"rehearsal, {made}"

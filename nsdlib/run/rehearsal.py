@@ -6,6 +6,7 @@ Nothing but the weights is missing: the classes, the loops and the shapes are th
 import datetime
 import gc
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -92,16 +93,10 @@ def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
             units, seconds = stage.measure(shorter, sizes, device, n_images)
         except Exception as error:
             raise RuntimeError(f"the rehearsal stopped in {name!r}: {type(error).__name__}: {error}") from error
-        host, on_gpu = _peaks(device)
-        rows[name] = {
-            "measured": f"{units:,} {stage.unit}",
-            "seconds": seconds,
-            "a second": units / seconds,
-            "memory GiB": host,
-            "of the GPU GiB": on_gpu,
-        }
-        report(f"{name}: {rows[name]['measured']} in {seconds:.1f} s, {host:.1f} GiB")
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
+        rows[name] = (f"{units:,} {stage.unit}", seconds, units / seconds, *_peaks(device))
+        report(f"{name}: {rows[name][0]} in {seconds:.1f} s, {rows[name][3]:.1f} GiB")
+    columns = ("measured", "seconds", "a second", "memory GiB", "of the GPU GiB")
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("stage")
     return table.assign(**{"hours a subject": subject_hours(table, run, sizes)})
 
 
@@ -127,22 +122,37 @@ def subject_hours(table, run, sizes):
 
 
 def write(table, run):
-    """Keep a rehearsal beside the executed pages of a run, for forecasts; return the path."""
-    file = run.root / "runs" / run.name / FILE
+    """Keep a rehearsal beside the executed pages of a run, unless one of this machine there measured more; return the path."""
+    file, machine = run.root / "runs" / run.name / FILE, machine_name(run.device)
+    with suppress(FileNotFoundError, ValueError):
+        there, where, _ = read(file)
+        counts = [sum(int(text.split()[0].replace(",", "")) for text in made["measured"]) for made in (there, table)]
+        if where == machine and counts[0] > counts[1]:
+            return file
     file.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(file, f"# {machine_name(run.device)}\n# {datetime.date.today()}\n{table.to_csv()}")
+    atomic_write(file, f"# {machine}\n# {datetime.date.today()}\n{table.to_csv()}")
     return file
 
 
-def files(root):
-    """Return the files of rehearsals, those that came with the project first."""
-    return [*sorted((root / "book" / "data").glob("rehearsal*.csv")), *sorted((root / "runs").glob(f"*/{FILE}"))]
+def kept(root):
+    """Yield table, machine and day of each rehearsal, those that came with the project first; warn of a damaged one."""
+    for file in [*sorted((root / "book" / "data").glob("rehearsal*.csv")), *sorted((root / "runs").glob(f"*/{FILE}"))]:
+        try:
+            yield read(file)
+        except ValueError as error:
+            warnings.warn(str(error), stacklevel=2)
 
 
 def read(file):
-    """Return what a file of a rehearsal holds: the table, the name of the machine, the day."""
-    machine, day = (line.removeprefix("# ") for line in file.read_text().splitlines()[:2])
-    return pd.read_csv(file, skiprows=2, index_col="stage"), machine, day
+    """Return what `write` has kept: the table, the name of the machine, the day; ValueError when the file is no such table."""
+    try:
+        machine, day = (line.removeprefix("# ") for line in file.read_text().splitlines()[:2])
+        table = pd.read_csv(file, skiprows=2, index_col="stage")
+        if not (set(table.index) <= set(STAGES) and (table["a second"].astype(float) > 0).all()):
+            raise ValueError("other stages, or a rate that is none")
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{file} is no whole rehearsal ({error}): remove it, or rehearse that run again.") from None
+    return table, machine, day
 
 
 def _forget_peaks(device):

@@ -43,6 +43,8 @@ def img2img_timesteps(scheduler, *, strength: float, n_steps: int, faithful: boo
     """
     if not 0 < strength <= 1:
         raise ValueError(f"strength must lie in (0, 1], got {strength}")
+    if n_steps not in range(1, (most := scheduler.config.num_train_timesteps) + 1):
+        raise ValueError(f"n_steps must be a whole number from 1 to {most}, got {n_steps}")
     scheduler.set_timesteps(n_steps)
     steps = scheduler.timesteps.tolist()
     n_walked = int(strength * n_steps)
@@ -144,6 +146,8 @@ class VersatileDiffusion:
         (n_images, size, size, 3) uint8 array
         """
         self._check(rough, text, vision, image_ids)
+        if not 0 <= text_weight <= 1:
+            raise ValueError(f"text_weight must be from 0 (vision alone) to 1 (text alone), got {text_weight}")
         if faithful and sampler != "ddim":
             raise ValueError(f"faithful is what the published code does, which is sampler 'ddim', not {sampler!r}")
         scheduler = make_scheduler(sampler, self.scheduler.config)

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -84,8 +84,15 @@ class GLMOptions:
             value = getattr(self, name)
             if not isinstance(value, Integral) and (value is not None or name == "n_pcs"):
                 raise ValueError(f"{name}={value!r}: wanted a whole number.")
-        fractions = np.asarray(self.fractions, dtype=float)
-        if not fractions.size or not ((fractions > 0) & (fractions <= 1)).all():
+        for name in ("duration", "pc_stop", "brain_fraction", "brain_r2", "pc_r2"):
+            value = getattr(self, name)
+            if (not isinstance(value, Real) or np.isnan(value)) and not (value is None and name.endswith("_r2")):
+                raise ValueError(f"{name}={value!r}: wanted a number.")
+        for name in ("folds", "sessions"):
+            if not isinstance(getattr(self, name), tuple | list | np.ndarray | None):
+                raise ValueError(f"{name}={getattr(self, name)!r}: wanted a tuple.")
+        fractions = np.asarray(self.fractions)
+        if not fractions.size or fractions.dtype.kind not in "iuf" or not ((fractions > 0) & (fractions <= 1)).all():
             raise ValueError(f"fractions={self.fractions}: wanted numbers above 0 and at most 1.")
         if not (self.pc_stop >= 1 or (self.pc_stop <= 0 and self.pc_stop % 1 == 0)):
             raise ValueError(f"pc_stop={self.pc_stop}: wanted a number from 1, or -B to remove B components.")
@@ -121,6 +128,8 @@ def flatten_space(data, options):
     ValueError
         When shapes are not those that `GLMOptions.time_axis` tells, or differ between runs or between data and masks.
     """
+    if not isinstance(options, GLMOptions):
+        raise ValueError(f"options must be GLMOptions(...), got {type(options).__name__}")
     shapes = [np.shape(bold) for bold in data]
     spaces = [shape[1:] if options.time_axis == 0 else shape[:-1] for shape in shapes]
     for run, (shape, space) in enumerate(zip(shapes, spaces, strict=True), start=1):
