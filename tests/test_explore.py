@@ -11,7 +11,6 @@ import xarray as xr
 from PIL import Image
 
 from nsdlib.data.nsd import TR, NSDSubject
-from nsdlib.params import load_run
 from nsdlib.plots import explore
 from nsdlib.store import zoo
 from nsdlib.store.store import Store
@@ -250,17 +249,3 @@ def test_figures_do_not_pile_up(run):
     plt.close("all")
     explore.roi_explorer(run).open()
     assert plt.get_fignums() == []
-
-
-def test_light_modules_do_not_need_widgets():
-    import os
-    import subprocess
-    import sys
-
-    code = "import sys, nsdlib.cli, nsdlib.store.store, nsdlib.plots.explore\n"
-    code += "print({'ipywidgets', 'torch', 'matplotlib'} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=dict(os.environ), capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "set()"
-    assert load_run("small").name == "small"

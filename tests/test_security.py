@@ -106,9 +106,8 @@ def dangers(text):
     return found
 
 
-@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_code_runs_what_comes_from_outside(path):
-    assert dangers(source(path)) == []
+def test_no_code_runs_what_comes_from_outside():
+    assert {path: found for path in CODE if (found := dangers(source(path)))} == {}
 
 
 @pytest.mark.parametrize(
