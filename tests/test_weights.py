@@ -15,8 +15,6 @@ from nsdlib.core.scores import features
 from nsdlib.params import load_run
 from nsdlib.store import zoo
 
-pytestmark = pytest.mark.numerical
-
 ENCODERS = {"image_encoder": CLIPVisionModelWithProjection, "text_encoder": CLIPTextModelWithProjection}
 DEMO = zoo.path(load_run("demo"), "versatile_diffusion")
 SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
