@@ -56,6 +56,7 @@ def main():
     """Put in the faults and print what became of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="of notebooks (%(default)s)")
+    parser.add_argument("--notebooks", nargs="+", choices=SHARES, default=list(SHARES), help="that are killed (both)")
     parser.add_argument("--seed", type=int, default=0, help="of their moments (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="these kinds of faults")
     parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}, when every kind was put in")
@@ -64,7 +65,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         put_in = {
-            "kills": lambda: kill_notebooks(Path(folder), options.kills, np.random.default_rng(options.seed)),
+            "kills": lambda: kill_notebooks(
+                Path(folder), options.notebooks, options.kills, np.random.default_rng(options.seed)
+            ),
             "lines": kill_saves,
             "full": lambda: [*fill_disk(), *fill_scratch(Path(folder))],
             "damage": lambda: damage_artifacts(np.random.default_rng(options.seed)),
@@ -119,12 +122,12 @@ def same(found, expected):
     return found.identical(expected) and bits
 
 
-def kill_notebooks(folder, n_kills, rng):
+def kill_notebooks(folder, names, n_kills, rng):
     """Yield outcomes of kills at random moments of notebooks, each started again until it comes to its end."""
     subprocess.run([sys.executable, "-m", "nsdlib", "simulate", "small"], check=True, capture_output=True)
     left, times = n_kills, dict.fromkeys(VICTIMS, 0)
-    for name, share in SHARES.items():
-        n_here = left if name == list(SHARES)[-1] else round(share * n_kills)
+    for name in names:
+        n_here = left if name == names[-1] else round(SHARES[name] * n_kills)
         left -= n_here
         shutil.rmtree(folder / "store", ignore_errors=True)
         start = time.monotonic()

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-import subprocess
+import runpy
 import sys
 import time
 from pathlib import Path
@@ -18,42 +18,31 @@ from nsdlib.core.glm.fit import fit_glm
 from nsdlib.study import ablation
 
 ROOT = Path(__file__).parents[1]
-DATA = ROOT / "tests" / "data"
 
 
 @pytest.fixture
-def plain_glm(monkeypatch):
+def benchmark(monkeypatch, capfd):
+    """A function that runs a program of `benchmarks/` in this process; it returns what was printed, to both streams."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    import plain_glm
+    n_threads = torch.get_num_threads()
 
-    return plain_glm
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py"), run_name="__main__")
+        return capfd.readouterr()
 
-
-def test_the_plain_glm_gives_glmsingles_results(plain_glm):
-    with np.load(DATA / "glm_small.npz") as stored:
-        file = dict(stored)
-    design = [file[f"design_{run}"] for run in range(4)]
-    design = [np.where(events.any(1), events.argmax(1) + 1, 0) for events in design]
-    data = [file[f"data_{run}"].T for run in range(4)]
-    hrfs = {"hrfs": file["hrflibrary"].T, "canonical": file["hrftoassume"]}
-    found = plain_glm.fit(design, data, tr=float(file["tr"]), threshold=float(file["brainR2"]), **hrfs)
-    assert found["n_pcs"] == file["pcnum"]
-    for ours, theirs in (("hrf_index", "HRFindex"), ("noise_pool", "noisepool")):
-        assert np.array_equal(found[ours], file[theirs]), ours
-    np.testing.assert_allclose(found["fraction"], file["typeD_FRACvalue"], rtol=1e-5)
-    for kind in "bcd":
-        betas = file[f"type{kind.upper()}_betasmd"].T
-        assert np.sqrt(np.square(found[f"betas_{kind}"] - betas).mean() / np.square(betas).mean()) < 2e-5, kind
+    yield run
+    torch.set_num_threads(n_threads)
 
 
-def test_the_benchmark_of_the_glm_reports_time_and_agreement():
-    command = [sys.executable, "benchmarks/glm.py", "--quick", "--voxels", "80", "60", "--runs", "3", "4"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    row = re.search(r"\|\s+3 \|\s+60 \|" + r"\s+(\S+) \|" * 5 + r"\s+(\d+) = (\d+)", done.stdout)
+def test_the_benchmark_of_the_glm_reports_time_and_agreement(benchmark):
+    """What stands for GLMsingle agrees with nsdlib, which agrees with GLMsingle's own results (`test_glm.py`)."""
+    said = benchmark("glm", "--quick", "--voxels", 80, 60, "--runs", 3, 4).out
+    row = re.search(r"\|\s+3 \|\s+60 \|" + r"\s+(\S+) \|" * 5 + r"\s+(\d+) = (\d+)", said)
     everywhere, difference, *same, ours, theirs = map(float, row.groups())
     assert everywhere == difference < 2e-5 and same == [1, 1, 1] and ours == theirs
-    assert "against GLMsingle 1" in done.stdout or "against plain NumPy, not GLMsingle" in done.stdout
-    assert not re.search(r"\|\s+(4 \|\s+\d+|\d+ \|\s+80) \|", done.stdout)  # quick: one case
+    assert "against GLMsingle 1" in said or "against plain NumPy, not GLMsingle" in said
+    assert not re.search(r"\|\s+(4 \|\s+\d+|\d+ \|\s+80) \|", said)  # quick: one case
 
 
 def test_a_report_holds_its_rows_and_what_they_were_measured_with(tmp_path, monkeypatch):
@@ -84,41 +73,30 @@ def test_a_noise_pool_that_differs_counts_and_so_do_voxels_with_other_choices(mo
     assert found["with the same HRF and fraction"] == 0 and found["same noise pool"] == 0.5
 
 
-def test_the_benchmark_of_stage_1_agrees_with_scikit_learn(tmp_path):
-    command = [sys.executable, "benchmarks/stage1.py", "ridge", "gru", "--quick", "--threads", "1"]
-    command += ["--json", tmp_path / "stage1.json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    ours = re.search(r"\| nsdlib, all tokens +\|.*\| +(\S+) \|\n", done.stdout)
-    assert float(ours[1]) < 1e-4 and "the matrix products alone" in done.stdout
-    rows = json.loads((tmp_path / "stage1.json").read_text())["rows"]
+def test_the_benchmark_of_stage_1_agrees_with_scikit_learn(benchmark, tmp_path):
+    file = tmp_path / "stage1.json"
+    said = benchmark("stage1", "ridge", "gru", "--quick", "--threads", 1, "--json", file).out
+    ours = re.search(r"\| nsdlib, all tokens +\|.*\| +(\S+) \|\n", said)
+    assert float(ours[1]) < 1e-4 and "the matrix products alone" in said
+    rows = json.loads(file.read_text())["rows"]
     assert [row["part"] for row in rows] == 4 * ["ridge"] + 4 * ["gru"] and rows[-1]["CPU seconds"] > 0
 
 
-def test_the_benchmark_of_regimes_writes_the_table_that_is_shown(tmp_path):
-    command = [sys.executable, "benchmarks/regimes.py", "--quick", "--to", tmp_path / "t.csv"]
-    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+def test_the_benchmark_of_regimes_writes_the_table_that_is_shown(benchmark, tmp_path):
+    benchmark("regimes", "--quick", "--to", tmp_path / "t.csv")
     found, shown = pd.read_csv(tmp_path / "t.csv"), ablation.regimes()
     assert list(found) == list(shown) and np.isfinite(found.explained).all()
     assert set(zip(found.target, found.decoder, strict=True)) == set(zip(shown.target, shown.decoder, strict=True))
 
 
-def test_the_benchmark_of_a_session_reports_memory(tmp_path):
-    command = [
-        sys.executable,
-        "benchmarks/glm.py",
-        "--session",
-        "100",
-        "--scratch",
-        tmp_path,
-        "--json",
-        tmp_path / "out.json",
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert re.search(r"100 voxels, 12 runs, 750 trials, 2700 volumes on cpu\n", done.stdout)
-    [row] = json.loads((tmp_path / "out.json").read_text())["rows"]
+def test_the_benchmark_of_a_session_reports_memory(benchmark, tmp_path):
+    file = tmp_path / "out.json"
+    said = benchmark("glm", "--session", 100, "--scratch", tmp_path, "--json", file).out
+    assert re.search(r"100 voxels, 12 runs, 750 trials, 2700 volumes on cpu\n", said)
+    [row] = json.loads(file.read_text())["rows"]
     assert row["peak GiB"] > row["results GiB"] > row["GPU GiB"] == 0
     assert sum(row[stage] for stage in ("ON-OFF", "HRFs", "number of components", "ridge")) < row["seconds"]
-    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_the_simulated_session_holds_what_the_glm_finds(monkeypatch):
@@ -133,11 +111,10 @@ def test_the_simulated_session_holds_what_the_glm_finds(monkeypatch):
     )
 
 
-def test_the_benchmark_of_stage_2_compares_the_same_images():
-    command = [sys.executable, "benchmarks/stage2.py", "loop", "--images", "2", "--device", "cpu"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert int(re.search(r"images differ by (\d+) of 255", done.stderr).group(1)) <= 1
-    assert re.search(r"\| nsdlib( +\| +[\d.]+){3} +\|", done.stdout)
+def test_the_benchmark_of_stage_2_compares_the_same_images(benchmark):
+    said = benchmark("stage2", "loop", "--images", 2, "--device", "cpu")
+    assert int(re.search(r"images differ by (\d+) of 255", said.err).group(1)) <= 1
+    assert re.search(r"\| nsdlib( +\| +[\d.]+){3} +\|", said.out)
 
 
 def test_the_benchmark_of_a_batch_sees_memory_and_failure(tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import open_clip
 import pytest
 import torch
 from diffusers import AutoencoderKL
@@ -14,8 +13,6 @@ from nsdlib.core import clip, diffusion, weights
 from nsdlib.core.scores import features
 from nsdlib.params import load_run
 from nsdlib.store import zoo
-
-pytestmark = pytest.mark.numerical
 
 ENCODERS = {"image_encoder": CLIPVisionModelWithProjection, "text_encoder": CLIPTextModelWithProjection}
 DEMO = zoo.path(load_run("demo"), "versatile_diffusion")
@@ -98,6 +95,8 @@ def test_settings_that_are_not_there_are_not_made_up(published, part):
 
 def test_a_text_encoder_under_open_clips_names_is_refused(published):
     """Its names are those of the published model's sibling; transformers found none of its own and drew all of them."""
+    import open_clip
+
     folder, _ = published
     vision = {"width": 32, "layers": 1, "head_width": 16, "image_size": 32, "patch_size": 16}
     model = open_clip.CLIP(16, vision, {"width": 32, "layers": 1, "heads": 2, "vocab_size": 20, "context_length": 9})
