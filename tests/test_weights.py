@@ -257,6 +257,8 @@ def test_a_tokenizer_of_other_files_is_the_same_and_without_any_it_is_refused(pu
 
 def test_the_published_vocabulary_is_whole(tmp_path):
     """open_clip has it in a form of its own."""
+    import open_clip
+
     theirs = open_clip.SimpleTokenizer()
     named = {token.replace("_of_text>", "oftext|>").replace("<start", "<|start").replace("<end", "<|end"): number
              for token, number in theirs.encoder.items()}  # fmt: skip
