@@ -1,8 +1,11 @@
 """What benchmarks measure against must compute what it stands for, and the benchmarks must run."""
 
+import json
+import os
 import re
 import runpy
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +42,21 @@ def test_the_benchmark_of_the_glm_reports_time_and_agreement(benchmark):
     assert everywhere == difference < 2e-5 and same == [1, 1, 1] and ours == theirs
     assert "against GLMsingle 1" in said or "against plain NumPy, not GLMsingle" in said
     assert not re.search(r"\|\s+(4 \|\s+\d+|\d+ \|\s+80) \|", said)  # quick: one case
+
+
+def test_a_report_holds_its_rows_and_what_they_were_measured_with(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import report
+
+    file = tmp_path / "out.json"
+    report.write(file, [{"case": "one", "ours": np.float32(0.5), "peer": np.arange(2)}], quick=True)
+    found = json.loads(file.read_text())
+    assert found["rows"] == [{"case": "one", "ours": 0.5, "peer": [0, 1]}] and found["settings"] == {"quick": True}
+    assert found["versions"]["numpy"] == np.__version__ and found["machine"]["threads"] == torch.get_num_threads()
+    assert report.write(None, []) is None and list(tmp_path.iterdir()) == [file]
+    monkeypatch.setattr(report, "ROOT", tmp_path)  # no repository
+    report.write(file, [])
+    assert json.loads(file.read_text())["commit"] is None
 
 
 def test_a_noise_pool_that_differs_counts_and_so_do_voxels_with_other_choices(monkeypatch):
@@ -91,3 +109,69 @@ def test_the_benchmark_of_a_batch_sees_memory_and_failure(tmp_path, monkeypatch)
     (project / "Snakefile").write_text('rule all:\n    output: "other"\n    shell: "exit 7"\n')
     with pytest.raises(RuntimeError, match=r"snakemake.*runs=small1` failed:"):
         batch.measure(project, ["small1"])
+
+
+def test_the_benchmark_of_a_gpu_runs_its_small_version_without_one(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import gpu
+
+    rows = [name for name in gpu.ROWS if name != "second stage, compiled"]
+    command = [sys.executable, "benchmarks/gpu.py", "--quick", "--json", tmp_path / "out.json", "--budget", "1000"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--only", *rows], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert list(dict.fromkeys(row["case"] for row in written["rows"])) == rows and written["settings"]["quick"]
+    assert not [row for row in written["rows"] if "error" in row], done.stdout
+    assert {row["agreement"] for row in written["rows"] if "agreement" in row} == {0.0} or torch.cuda.is_available()
+    assert all(f"{name} | " in done.stdout for name in rows)
+
+
+def test_what_a_card_did_becomes_the_table_of_forecasts(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import gpu
+
+    from nsdlib.run import rehearsal
+
+    stage = {"case": "rehearsal", "stage": "GRU", "a second": 8.0, "of the GPU GiB": 1.5, "device": "cuda"}
+    rows = [{"case": "GLM", "seconds": 3.0}, {"case": "rehearsal", "what": "all stages", "ours": 9.0}, stage]
+    written = {"machine": {"card": "NVIDIA H200"}, "date": "2026-01-02T03:04:05+00:00", "rows": rows}
+    (tmp_path / "book" / "data").mkdir(parents=True)
+    (tmp_path / "out.json").write_text(json.dumps(written))
+    monkeypatch.setattr(gpu.report, "ROOT", tmp_path)
+    gpu.keep(tmp_path / "out.json")
+    [file] = rehearsal.files(tmp_path)
+    stages, machine, day = rehearsal.read(file)
+    assert (file.name, machine, day) == ("rehearsal_h200.csv", "NVIDIA H200", "2026-01-02")
+    assert stages.to_dict("index") == {"GRU": {"a second": 8.0, "of the GPU GiB": 1.5}}
+    (tmp_path / "out.json").write_text(json.dumps(written | {"rows": rows[:2]}))
+    with pytest.raises(ValueError, match="holds no rehearsal on a card"):
+        gpu.keep(tmp_path / "out.json")
+
+
+def test_a_row_that_fails_or_does_not_fit_says_so_and_the_next_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import gpu
+
+    def halfway(options):
+        yield {"ours": 1.0}
+        raise ImportError("No module named 'diffusers'")
+
+    def endless(options):
+        time.sleep(60)
+        yield {"ours": 3.0}
+
+    rows = {"broken": (halfway, 1), "endless": (endless, 0.02), "sound": (lambda options: [{"ours": 2.0}], 1)}
+    monkeypatch.setattr(gpu, "ROWS", rows)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--json", str(tmp_path / "out.json")])
+    gpu.main()
+    written = [
+        (row["case"], row.get("ours"), row.get("error"))
+        for row in json.loads((tmp_path / "out.json").read_text())["rows"]
+    ]
+    failed, late = "ImportError: No module named 'diffusers'", "TimeoutError: stopped after 0 s"
+    assert written == [("broken", 1.0, None), ("broken", None, failed), ("endless", None, late), ("sound", 2.0, None)]
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--budget", "0", "--only", "sound"])
+    gpu.main()
+    assert "sound | error not measured: wants 1 s, 0 s were left" in capsys.readouterr().out.replace("-0 s", "0 s")

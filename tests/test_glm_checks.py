@@ -283,7 +283,7 @@ def test_trials_that_confounds_tie_together_cannot_be_told_apart():
     trials[10 : 10 + len(curve), 0], trials[40:, 1] = curve[:52], curve[:40]
     both = linear.orthonormal(trials.sum(1, keepdim=True))
     with pytest.raises(ValueError, match="Run 2: its 2 trials cannot be told apart in 80 volumes"):
-        linear.solve_block(trials, both, run=2)
+        linear.solve_block(trials[None], both, run=2)
 
 
 @pytest.mark.parametrize(

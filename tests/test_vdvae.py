@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from scipy.stats import logistic
 
-from nsdlib.core import mixture, random, vdvae
+from nsdlib.core import random, vdvae
 from nsdlib.params import load_run
 from nsdlib.store import zoo
 from nsdlib.twin import scenes
@@ -114,8 +114,8 @@ def test_mean_of_the_mixture_is_what_samples_average_to():
     torch.manual_seed(0)
     parameters = 0.3 * torch.randn(1, 30, 2, 2)
     parameters[:, 3 + 3 : 3 + 6] = parameters[:, 12 + 3 : 12 + 6] = parameters[:, 21 + 3 : 21 + 6] = -3.0
-    many = mixture.read_pixels(parameters.expand(4000, -1, -1, -1), random.generators(0, range(4000)))
-    torch.testing.assert_close(many.mean(0), mixture.read_pixels(parameters)[0], atol=0.03, rtol=0)
+    many = random.read_pixels(parameters.expand(4000, -1, -1, -1), random.generators(0, range(4000)))
+    torch.testing.assert_close(many.mean(0), random.read_pixels(parameters)[0], atol=0.03, rtol=0)
 
 
 def test_resizing_is_pillows_bilinear(model):

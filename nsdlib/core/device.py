@@ -52,7 +52,8 @@ def to_tensor(values, device="cpu", dtype=None):
 
     if not isinstance(values, torch.Tensor):
         values = np.asarray(values)
-        values = torch.from_numpy(np.require(values, values.dtype.newbyteorder("="), "CW"))
+        values = np.ascontiguousarray(values) if min(values.strides, default=0) < 0 else values
+        values = torch.from_numpy(np.require(values, values.dtype.newbyteorder("="), "W"))
     return values.to(device, dtype)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nsdlib.core import training
 from nsdlib.core.device import check_finite
+from nsdlib.core.gru import PlainGRU, linear, one_step
 from nsdlib.core.ridge import Moments, Ridge, check_pair, check_patterns
 
 HIDDEN = 100  # units a direction of each bidirectional GRU
@@ -31,12 +32,12 @@ class BidirectionalGRU(nn.Module):
 
     def __init__(self, n_in: int):
         super().__init__()
-        self.gru = nn.GRU(n_in, HIDDEN, batch_first=True, bidirectional=True)
+        self.gru = PlainGRU(n_in, HIDDEN)
         self.norm = nn.LayerNorm(2 * HIDDEN)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run both directions over the one step."""
-        return self.norm(self.gru(x.unsqueeze(1))[0]).squeeze(1)
+        return self.norm(self.gru(x.unsqueeze(0)).squeeze(0))
 
 
 class GatedLayer(nn.Module):
@@ -50,8 +51,7 @@ class GatedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate the candidate."""
-        reset, update, candidate = self.gates(x).chunk(3, dim=1)
-        return self.norm((1 - update.sigmoid()) * torch.tanh(candidate + reset.sigmoid() * self.candidate_bias))
+        return self.norm(one_step(linear(x, self.gates.weight, self.gates.bias), (0.0, 0.0, self.candidate_bias)))
 
     @classmethod
     def from_gru(cls, layer: BidirectionalGRU) -> "GatedLayer":
@@ -80,14 +80,14 @@ class RegionSequence(nn.Module):
         self.sizes = np.bincount(groups).tolist()
         self.register_buffer("order", torch.from_numpy(np.argsort(groups, kind="stable")), persistent=False)
         self.project = nn.ModuleList(nn.Linear(size, REGION_WIDTH) for size in self.sizes)
-        self.gru = nn.GRU(REGION_WIDTH, HIDDEN, batch_first=True, bidirectional=True)
+        self.gru = PlainGRU(REGION_WIDTH, HIDDEN)
         self.norm = nn.LayerNorm(2 * HIDDEN)
 
     def forward(self, x: Tensor) -> Tensor:
         """Walk through the regions."""
         regions = x[:, self.order].split(self.sizes, dim=1)
         steps = [torch.tanh(project(region)) for project, region in zip(self.project, regions, strict=True)]
-        return self.norm(self.gru(torch.stack(steps, dim=1))[0].mean(1))
+        return self.norm(self.gru(torch.stack(steps)).mean(0))
 
 
 class ConvolutionBlock(nn.Module):

@@ -95,10 +95,11 @@ class Ridge:
         predictions are made from it. Raises ValueError for shapes that do not fit and for non-finite values.
         """
         check_pair(X, Y)
-        self._mean = X.mean(0, dtype=np.float64)
-        small = min(self.alphas) < SMALL_PENALTY * X.var(0, dtype=np.float64).sum()
-        self._precision = torch.float64 if small else torch.float32
+        self._mean, self._precision = X.mean(0, dtype=np.float64), torch.float32
         self._X = self._centred_patterns(X)
+        if min(self.alphas) < SMALL_PENALTY * torch.linalg.vector_norm(self._X).square() / len(X):
+            self._precision = torch.float64
+            self._X = self._centred_patterns(X)
         self._fit(_gram(self._X), Y)
         self.n_voxels = X.shape[1]
         return self
@@ -136,11 +137,12 @@ class Ridge:
     def _predict(self, kernel):
         """Predict targets from products, block by block."""
         weights = torch.cholesky_solve(self._tensor(kernel).T, self._root).T.float()  # (n_images, n_train)
-        predicted = np.empty((len(weights), self._Y.shape[1]), dtype=np.float32)
-        for part in self._blocks():
+        predicted = torch.empty(len(weights), self._Y.shape[1])
+        for part, targets in self._blocks():
             mean = torch.as_tensor(self.targets.mean[part]).to(self.device)
-            predicted[:, part] = (weights @ (self._target(part) - mean) + mean).cpu().numpy()
-        return check_finite("predictions", predicted)
+            block = torch.addmm(mean, weights, targets.sub_(mean))
+            predicted[:, part] = torch.empty(block.shape, pin_memory=True).copy_(block) if block.is_cuda else block
+        return check_finite("predictions", predicted.numpy())
 
     def _fit(self, kernel, Y):
         """Choose the penalty, factorise the kernel in place, and pass once over the targets for their moments."""
@@ -159,20 +161,31 @@ class Ridge:
         remaining = self.alpha * dual[torch.arange(len(rows)), rows] - 1 / len(Y)  # 1 - h
         weights = (dual * (self.alpha / remaining)[:, None]).float()  # from targets to the errors of leaving out
         moments = np.empty((4, Y.shape[1]), dtype=np.float32)
-        for part in self._blocks():
-            block = self._target(part)
-            mean = block.mean(0)
+        for part, targets in self._blocks():
+            mean = targets.mean(0)
             if not mean.isfinite().all():
-                check_finite(f"Y[:, {part.start}:{part.stop}]", block.cpu().numpy())
-            centred = block - mean
-            held_sd, held_mean = torch.std_mean(centred[rows] - weights @ centred, 0, correction=0)
-            sd = centred.square_().mean(0).sqrt()
+                check_finite(f"Y[:, {part.start}:{part.stop}]", targets.cpu().numpy())
+            held = torch.addmm(targets.sub_(mean)[rows], weights, targets, alpha=-1)
+            held_sd, held_mean = torch.std_mean(held, 0, correction=0)
+            sd = targets.square_().mean(0).sqrt()
             moments[:, part] = torch.stack([mean, sd, held_mean + mean, held_sd]).cpu().numpy()
         self.targets, self.held_out = Moments(*moments[:2]), Moments(*moments[2:])
 
     def _blocks(self):
-        """Return slices of at most `batch_size` targets."""
-        return [slice(start, start + self.batch_size) for start in range(0, self._Y.shape[1], self.batch_size)]
+        """Pass over the targets: slices of at most `batch_size`, and (n_images, n_block) float32, all in the same memory."""
+        n_images, n_targets = self._Y.shape
+        room, on_gpu = (
+            torch.empty(n_images * min(self.batch_size, n_targets), device=self.device),
+            self.device.type == "cuda",
+        )
+        for start in range(0, n_targets, self.batch_size):
+            part = slice(start, start + self.batch_size)
+            values = to_tensor(self._Y[:, part])
+            if (
+                on_gpu and not values.is_cuda
+            ):  # six times as fast as from memory that can be swapped; half stays half on the way
+                values = values.pin_memory().to(self.device)
+            yield part, room[: values.numel()].view(values.shape).copy_(values)
 
     def _held_out_rows(self):
         """Draw the rows of the training images that are left out in turn."""
@@ -185,10 +198,6 @@ class Ridge:
         step = -(-self._Y.shape[1] // CHOOSING_TARGETS)
         targets = self._tensor(self._Y[:, ::step])
         return targets - targets.mean(0)
-
-    def _target(self, part):
-        """Return a block of targets: (n_images, n_block) float32."""
-        return to_tensor(self._Y[:, part], self.device, torch.float32)
 
     def _centred_patterns(self, X):
         """Subtract the training mean from patterns, in the precision of the kernels."""
