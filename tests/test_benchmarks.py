@@ -1,7 +1,6 @@
 """What benchmarks measure against must compute what it stands for, and the benchmarks must run."""
 
 import json
-import os
 import re
 import runpy
 import sys
@@ -131,21 +130,16 @@ def test_the_benchmark_of_a_batch_sees_memory_and_failure(tmp_path, monkeypatch)
         batch.measure(project, ["small1"])
 
 
-def test_the_benchmark_of_a_gpu_runs_its_small_version_without_one(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+def test_the_benchmark_of_a_gpu_runs_its_small_version_without_one(benchmark, tmp_path):
     import gpu
 
-    rows = [name for name in gpu.ROWS if name != "second stage, compiled"]
-    command = [sys.executable, "benchmarks/gpu.py", "--quick", "--json", tmp_path / "out.json", "--budget", "1000"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "--only", *rows], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
-    )
-    written = json.loads((tmp_path / "out.json").read_text())
+    rows, file = [name for name in gpu.ROWS if name != "second stage, compiled"], tmp_path / "out.json"
+    said = benchmark("gpu", "--quick", "--json", file, "--budget", 1000, "--only", *rows).out
+    written = json.loads(file.read_text())
     assert list(dict.fromkeys(row["case"] for row in written["rows"])) == rows and written["settings"]["quick"]
-    assert not [row for row in written["rows"] if "error" in row], done.stdout
+    assert not [row for row in written["rows"] if "error" in row], said
     assert {row["agreement"] for row in written["rows"] if "agreement" in row} == {0.0} or torch.cuda.is_available()
-    assert all(f"{name} | " in done.stdout for name in rows)
+    assert all(f"{name} | " in said for name in rows)
 
 
 def test_what_a_card_did_becomes_the_table_of_forecasts(tmp_path, monkeypatch):
