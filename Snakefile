@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from nsdlib.store.provenance import notebooks_before
-from nsdlib.params import load_run, run_names
+from nsdlib.params import load_run, parameter_files, run_names
 from nsdlib.run.rates import total_memory
 from nsdlib.run.runner import notebook_names
 from nsdlib.store.sources import source_files
@@ -45,10 +45,21 @@ def data_of(wildcards):
     return f"{folder}/.made-{run.name}"
 
 
+def files_of(wildcards):
+    """Files that hold the run's parameters."""
+    return [os.path.relpath(file) for file in parameter_files(parameters(wildcards.run).name)]
+
+
 @cache
 def library(name):
     """Files of the library that a notebook reaches."""
     return [os.path.relpath(file) for file in source_files(f"notebooks/{name}.ipynb")]
+
+
+def shipped(wildcards):
+    """Results that the project ships, for a notebook that shows those of runs like its own."""
+    shows = os.path.relpath("nsdlib/store/shipped.py") in library(wildcards.name)
+    return sorted(map(str, Path("book", "data").glob("*/*.*"))) if shows and not parameters(wildcards.run).like else []
 
 
 def earlier_pages(wildcards):
@@ -110,8 +121,7 @@ rule all:
 
 rule simulate:
     input:
-        "params/_common.yaml",
-        "params/{run}.yaml",
+        files_of,
     output:
         touch("{folder}/.made-{run}"),
     threads: CORES
@@ -123,8 +133,7 @@ rule simulate:
 
 rule check:
     input:
-        "params/_common.yaml",
-        "params/{run}.yaml",
+        files_of,
     output:
         touch("runs/{run}/.checked"),
     resources:
@@ -137,11 +146,11 @@ rule check:
 rule notebook:
     input:
         "notebooks/{name}.ipynb",
-        "params/_common.yaml",
-        "params/{run}.yaml",
+        files_of,
         lambda wildcards: library(wildcards.name),
         WEIGHTS,
         data_of,
+        shipped,
         earlier_pages,
     output:
         "runs/{run}/{name}.ipynb",

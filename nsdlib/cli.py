@@ -1,4 +1,4 @@
-"""The command line: `nsdlib simulate | fetch | doctor | rehearse | run | export | book`."""
+"""The command line: `nsdlib simulate | fetch | doctor | rehearse | run | export | ship | book`."""
 
 import argparse
 import sys
@@ -222,6 +222,19 @@ def _export(options):
     with Store(run).load("glm") as betas:
         written = export_betas(betas, NSDSubject(run.data, run.subject, run.n_sessions), folder)
     print(f"{len(written)} sessions are in {folder}")
+    return 0
+
+
+@command("copy what is small of a run's results into the project", run_argument())
+def _ship(options):
+    """Copy what is small of the results of a run that is like another into book/data/RUN/, in place of what is there."""
+    from nsdlib.run.rates import machine_name
+    from nsdlib.store.shipped import ship
+
+    run = load_run(options.run)
+    shipped = ship(run, machine=machine_name(run.device))
+    n_bytes = sum(artifact["bytes"] for artifact in shipped.about["artifacts"].values())
+    print(f"{', '.join(shipped.about['artifacts'])} are in {shipped.folder}, {n_bytes:,} bytes.\n{shipped}")
     return 0
 
 

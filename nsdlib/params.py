@@ -1,9 +1,11 @@
 """The parameters of a run: one strict YAML file a subject, loaded into a frozen, validated `Run`.
 
 `params/_common.yaml` holds what all runs share, `params/<name>.yaml` what is peculiar to one, and the parameters cell
-of a notebook (or `nsdlib run -p`) overrides single fields. A key that no field has is refused with the nearest one, and so
-is what could lead elsewhere: the name of a run is a plain word, since folders and commands are made from it. What a file
-can be misread for is refused as well, and so is a folder that is no path of this machine (`nsdlib.strict`).
+of a notebook (or `nsdlib run -p`) overrides single fields. A run `like` another reads that one's file first, and has its store.
+
+A key that no field has is refused with the nearest one, and so is what could lead elsewhere: the name of a run is a plain word,
+since folders and commands are made from it. What a file can be misread for is refused as well, and so is a folder that is no path
+of this machine (`nsdlib.strict`).
 """
 
 import difflib
@@ -19,7 +21,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from nsdlib.strict import Strict, local_folder, parse_yaml
 
-__all__ = ["Run", "Simulation", "find_root", "load_run", "run_names", "usable_runs"]
+__all__ = ["Run", "Simulation", "find_root", "load_run", "parameter_files", "run_names", "usable_runs"]
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -49,10 +51,11 @@ class Simulation(Strict):
 class Run(Strict):
     """Everything a notebook needs to know about the run it is part of; the comments in `params/_common.yaml` say more.
 
-    Paths are absolute after `load_run`, and `store` ends in the run's name. Fields that hold several values are tuples.
+    Paths are absolute after `load_run`; `store` ends in the name of the run, or of the one that it is like. Lists are tuples.
     """
 
     name: str
+    like: str | None = None
     subject: Annotated[int, Field(ge=1, le=8)]
     root: Path
     data: Folder
@@ -203,16 +206,32 @@ def load_run(name="demo", **overrides):
             f"A new one needs a file params/{name}.yaml."
         )
     fields = {"name": name, "root": root}
-    for file in ("_common.yaml", f"{name}.yaml"):
-        fields |= _read(root / "params" / file)
+    for file in parameter_files(name, root):
+        fields |= _read(file)
     fields |= _known({key: value for key, value in overrides.items() if value is not None}, "load_run")
     _refuse_ignored(name, overrides, sys._getframe(1).f_globals)
     try:
         run = Run(**fields)
     except ValidationError as error:
         raise ValueError(f"Run {name!r} cannot be used as its parameters stand:\n{_explain(error)}") from None
-    paths = {"data": root / run.data, "weights": root / run.weights, "store": root / run.store / name}
+    paths = {"data": root / run.data, "weights": root / run.weights, "store": root / run.store / (run.like or name)}
     return run.model_copy(update=paths)
+
+
+def parameter_files(name, root=None):
+    """Return the files of a run's parameters, later ones overruling earlier ones: common, of the run that it is like, its own.
+
+    ValueError for a file that cannot be read, and when it is like a run that is unknown or itself like another.
+    """
+    folder = find_root(root) / "params"
+    files = [folder / "_common.yaml", folder / f"{name}.yaml"]
+    if (like := _read(files[-1]).get("like")) is not None:
+        if like not in run_names(root) or "like" in _read(folder / f"{like}.yaml"):
+            raise ValueError(
+                f"params/{name}.yaml: like {like!r}: wanted a run that is like no other{nearest(str(like), run_names(root))}"
+            )
+        files.insert(1, folder / f"{like}.yaml")
+    return files
 
 
 def usable_runs(names):

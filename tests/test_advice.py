@@ -23,7 +23,7 @@ from nsdlib.data import fetch
 from nsdlib.data.nsd import NSDSubject
 from nsdlib.params import load_run
 from nsdlib.run import doctor, full_size, rehearsal, runner
-from nsdlib.store import zoo
+from nsdlib.store import shipped, zoo
 from nsdlib.store.store import Store
 from nsdlib.twin import simulate
 from nsdlib.twin.truth import load_truth, truth_path
@@ -229,6 +229,13 @@ def a_chapter_has_not_been_run(project):
 @situation
 def no_run_is_complete(project):
     return words(FileNotFoundError, pages.write, project.root), lambda: True
+
+
+@situation
+def nothing_that_could_be_shipped_has_been_made(project):
+    (project.root / "params" / "longer.yaml").write_text("like: small\nmax_epochs: 3\n")
+    longer = load_run("longer")
+    return words(ValueError, shipped.ship, longer, machine=""), lambda: project.run[0][0] == longer
 
 
 @situation

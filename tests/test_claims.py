@@ -44,6 +44,7 @@ def artifacts(seed, *, clip=None, layers=(15, 31)):
         coords={"decoder": ["gru", "cnn", "transformer", "ridge"], "measure": ["mse", "mae"]},
     )
     errors.loc[{"decoder": "gru", "measure": "mse"}] -= 0.1
+    finished = xr.DataArray([[True, True]] * 4, dims=("decoder", "seed"), coords={"decoder": errors.decoder})
     size = xr.DataArray(
         values(1, 1, len(layers), N),
         dims=("system", "measure", "n_layers", "test_image"),
@@ -53,14 +54,16 @@ def artifacts(seed, *, clip=None, layers=(15, 31)):
         "scores": xr.Dataset({"value": scores.sel(system=list(SYSTEMS[:4]))}),
         "controls": xr.Dataset({"value": scores.sel(system=list(SYSTEMS[4:]))}),
         "noise": xr.Dataset({"value": noise}),
-        "ablation": xr.Dataset({"errors": errors}),
+        "ablation": xr.Dataset({"errors": errors, "finished": finished}),
         "latent_size": xr.Dataset({"score": size}),
     }
 
 
-@pytest.fixture
-def trained():
-    return load_run("demo").model_copy(update={"max_epochs": 200})
+def cut_off(made, *names):
+    """The same artifacts, after `max_epochs` has ended the second seed of these networks."""
+    finished = made["ablation"].finished.copy()
+    finished.loc[{"decoder": list(names), "seed": 1}] = False
+    return made | {"ablation": made["ablation"].assign(finished=finished)}
 
 
 class Artifacts:
@@ -70,13 +73,14 @@ class Artifacts:
         self.load, self.has = made.__getitem__, made.__contains__
 
 
-def measure(planted):
+def measure(planted, shipped=None):
     """Test the claims on artifacts in memory."""
-    return claims.measure({name: Artifacts(made) for name, made in planted.items()})
+    finished = {name: {"complete": Artifacts(made)} for name, made in (shipped or {}).items()}
+    return claims.measure({name: Artifacts(made) for name, made in planted.items()}, finished)
 
 
-def verdicts(planted, run):
-    return claims.verdicts(measure(planted), [run] * len(planted))
+def verdicts(planted, shipped=None):
+    return claims.verdicts(measure(planted, shipped))
 
 
 def statement(part):
@@ -84,46 +88,80 @@ def statement(part):
     return only
 
 
-def test_what_is_planted_is_found(trained):
+def test_what_is_planted_is_found():
     planted = {name: artifacts(i, clip={"refined": 0.1, "rough": -0.1}) for i, name in enumerate(("a", "b"))}
-    result = verdicts(planted, trained)
+    result = verdicts(planted)
     for part in ("adds meaning (CLIP)", "costs structure", "does not cost meaning", "15 layers", "MSE than ridge's",
                  "the brain adds meaning", "generation beats retrieval"):  # fmt: skip
         assert result[statement(part)] == "holds", part
     assert result[statement("gives up structure")] == "undecided"  # nothing is planted there
 
 
-def test_the_opposite_is_refuted_and_subjects_may_contradict_each_other(trained):
+def test_the_opposite_is_refuted_and_subjects_may_contradict_each_other():
     worse, better = artifacts(0, clip={"refined": -0.1}), artifacts(1, clip={"refined": 0.1})
     claim = statement("refining adds meaning (CLIP)")
-    assert verdicts({"a": worse}, trained)[claim] == "does not hold"
-    assert verdicts({"a": worse, "b": better}, trained)[claim] == "mixed"
+    assert verdicts({"a": worse})[claim] == "does not hold"
+    assert verdicts({"a": worse, "b": better})[claim] == "mixed"
 
 
-def test_a_loss_beyond_the_allowance_counts(trained):
+def test_a_loss_beyond_the_allowance_counts():
     planted = artifacts(0)
     planted["noise"].value.loc[{"metric": "clip", "amplitude": 256.0}] -= 0.1
-    assert verdicts({"a": planted}, trained)[statement("does not cost meaning")] == "does not hold"
+    assert verdicts({"a": planted})[statement("does not cost meaning")] == "does not hold"
 
 
-def test_what_is_not_decidable_is_said(trained):
+def test_what_is_not_decidable_is_said():
     planted = {"a": artifacts(0, layers=(5, 15))}
-    assert verdicts(planted, trained)[statement("15 layers")].startswith("not decidable: not measured")
-    short = trained.model_copy(update={"max_epochs": 20})
-    result = verdicts(planted, short)
-    assert result[statement("MSE than ridge's")] == "not decidable: the networks were stopped after 20 epochs"
+    assert verdicts(planted)[statement("15 layers")].startswith("not decidable: not measured")
+    result = verdicts({"a": cut_off(planted["a"], "gru", "cnn")})
+    assert result[statement("MSE than ridge's")].startswith("not decidable: the networks were cut off")
     assert result[statement("costs structure")] == "holds"
 
 
-def test_controls_need_not_have_been_made(trained):
+def test_only_the_networks_that_a_claim_compares_must_have_finished():
+    result = verdicts({"a": cut_off(artifacts(0), "cnn")})
+    assert result[statement("MSE than the CNN's")].startswith("not decidable")
+    assert result[statement("MSE than ridge's")] == result[statement("MSE than the Transformer's")] == "holds"
+
+
+def test_shipped_networks_that_finished_take_the_place_of_those_that_did_not():
+    quick, finished = cut_off(artifacts(0), "gru"), artifacts(1)
+    finished["ablation"].errors.loc[{"decoder": "gru", "measure": "mse"}] += 0.2  # worse than ridge by 0.1
+    tested = measure({"a": quick}, {"a": finished})
+    claim = tested.sel(claim=statement("MSE than ridge's"), subject="a")
+    wanted = (finished["ablation"].errors.sel(decoder="ridge") - finished["ablation"].errors.sel(decoder="gru")).sel(
+        measure="mse"
+    )
+    assert float(claim["mean"]) == pytest.approx(float(wanted.mean())) and claim.source == "complete"
+    assert claims.verdicts(tested)[statement("MSE than ridge's")] == "does not hold"
+    assert set(tested.source.sel(claim=[c.statement for c in claims.CLAIMS if not c.networks]).values.ravel()) == {""}
+    assert (
+        "] complete"
+        in claims.as_table(tested, [load_run("demo")]).loc[statement("MSE than ridge's"), "difference [95 %]"]
+    )
+    assert set(measure({"a": artifacts(0)}, {"a": finished}).source.values.ravel()) == {""}  # its own have finished
+
+
+def test_networks_that_are_shipped_unfinished_decide_nothing():
+    quick = cut_off(artifacts(0), "gru")
+    assert verdicts({"a": quick}, {"a": quick})[statement("MSE than ridge's")].startswith("not decidable")
+
+
+def test_a_verdict_names_the_subjects_whose_networks_have_finished_where_not_all_have():
+    result = verdicts({"a": artifacts(0), "b": cut_off(artifacts(1), "gru")})
+    assert result[statement("MSE than ridge's")] == "holds in a alone"
+    assert result[statement("costs structure")] == "holds"
+
+
+def test_controls_need_not_have_been_made():
     planted = artifacts(0)
     del planted["controls"]
-    result = verdicts({"a": planted}, trained)
+    result = verdicts({"a": planted})
     assert result[statement("with the GRU than with ridge (SSIM)")].startswith("not decidable: not measured")
     assert result[statement("costs structure")] == "holds"
 
 
-def test_p_values_are_corrected_for_all_tests(trained):
+def test_p_values_are_corrected_for_all_tests():
     one = measure({"a": artifacts(0)})
     n_tests = int(one.p.notnull().sum())
     assert n_tests == len(claims.CLAIMS)
@@ -145,9 +183,9 @@ def test_a_member_of_the_group_that_cannot_be_used_does_not_stop_the_others(tmp_
     assert list(stores) == ["demo", "sim05", "sim07"]
 
 
-def test_the_table_has_a_line_a_claim(trained):
+def test_the_table_has_a_line_a_claim():
     planted = {"a": artifacts(0, layers=(5, 15))}
-    table = claims.as_table(measure(planted), [trained])
+    table = claims.as_table(measure(planted), [load_run("demo")])
     assert len(table) == len(claims.CLAIMS) and list(table) == ["the paper", "difference [95 %]", "verdict"]
     assert table.loc[statement("15 layers"), "difference [95 %]"] == "not measured"
     assert table.loc[statement("gives up structure"), "the paper"] == "does not say it"

@@ -20,7 +20,7 @@ import pytest
 from conftest import needs_browser
 
 from nsdlib.params import load_run
-from nsdlib.run.engine import HOUSE
+from nsdlib.run.engine import HOUSE, SPIN, kernel_environment
 from nsdlib.run.runner import notebook_names
 from nsdlib.store.store import Store
 
@@ -49,6 +49,17 @@ def test_the_kernel_is_named_after_the_library_and_as_quiet_as_in_unattended_run
     kernel = json.loads((SETTINGS / "kernels" / "python3" / "kernel.json").read_text())
     assert kernel["display_name"] == "nsdlib" and kernel["env"] == HOUSE
     assert kernel["argv"][0] == "python"  # Jupyter puts its own interpreter there
+
+
+def test_threads_wait_as_the_user_says_and_else_not_for_long(monkeypatch):
+    ((name, limit),) = SPIN.items()
+    (setting,) = re.findall(rf"{name}=\$\$(\S+)", (ROOT / "Makefile").read_text())
+    for own, wanted in ((None, limit), ("7", "7")):
+        monkeypatch.delenv(name, raising=False)
+        if own:
+            monkeypatch.setenv(name, own)
+        assert kernel_environment(ROOT)[name] == wanted
+        assert subprocess.run(["sh", "-c", f"echo ${setting}"], capture_output=True, text=True).stdout.strip() == wanted
 
 
 @pytest.fixture(scope="module")

@@ -9,23 +9,51 @@ import xarray as xr
 from nsdlib.core.training import PATIENCE_STOP
 from nsdlib.params import load_run
 from nsdlib.store.zoo import load_vdvae
-from nsdlib.study import latents
+from nsdlib.study import ablation, latents
 
 BOOTSTRAP = {"n_bootstrap": 100, "seed": 0}
 
 
-def network(best, last):
-    history = SimpleNamespace(rates=[0.1] * best, errors=[1.0] * last)
-    return SimpleNamespace(decoder=SimpleNamespace(history=history), seconds=2.0)
+def network(best, last, *, error=1.0):
+    """A network of so many epochs whose validation error, in units of the latents' variance, falls to the best one."""
+    errors = error + np.abs(np.arange(1, last + 1) - best)
+    return SimpleNamespace(history=SimpleNamespace(rates=[0.1] * best, errors=errors.tolist()))
 
 
-def test_a_network_that_max_epochs_ended_was_cut_off():
-    ridge = SimpleNamespace(decoder=SimpleNamespace(alpha=10.0, alphas=(1.0, 10.0)), seconds=0.5)
-    fits = {"gru": [network(8, 8 + PATIENCE_STOP)], "cnn": [network(8, 8 + PATIENCE_STOP), network(19, 20)]}
-    table, cut_off = latents.training_table(fits | {"ridge": [ridge]})
-    assert cut_off == ["cnn"] and table.loc["cnn", "best epoch"] == f"8 of {8 + PATIENCE_STOP}, 19 of 20"
-    assert table.loc["ridge", "penalty"] == "10 of 1, 10" and table.loc["gru", "penalty"] == ""
-    assert table.loc["gru", "seconds a fit"] == "2.0"
+@pytest.fixture
+def compared():
+    """The artifact of a GRU and a CNN with histories that are planted, and of a ridge, with two seeds; latents of variance 4."""
+    Y = 2 * (-1.0) ** np.add.outer(np.arange(40), np.arange(8))
+    train = test = (Y, Y)
+    histories = {"gru": [(8, 8 + PATIENCE_STOP)] * 2, "cnn": [(8, 8 + PATIENCE_STOP), (19, 20)], "ridge": [None, None]}
+    ridge = SimpleNamespace(alpha=10.0)
+    fits = {}
+    for name, by_seed in histories.items():
+        decoders = [network(*epochs) if epochs else ridge for epochs in by_seed]
+        for decoder in decoders:
+            decoder.predict = lambda X: X + 0.5
+        fits[name] = [ablation.Fitted(decoder, np.arange(4), Y[:4] + 1, 2.0) for decoder in decoders]
+    return ablation.compare(fits, train, test)
+
+
+def test_a_network_that_max_epochs_ended_was_cut_off(compared):
+    table = latents.training_table(compared)
+    assert table.loc["cnn", "best epoch"] == f"8 of {8 + PATIENCE_STOP}, 19 of 20"
+    assert table.ended.to_dict() == {"gru": "by itself", "cnn": "cut off by max_epochs", "ridge": ""}
+    assert table.penalty.to_dict() == {"gru": "", "cnn": "", "ridge": "10"} and set(table["seconds a fit"]) == {"2.0"}
+    assert compared.finished.values.tolist() == [[True, True], [True, False], [True, True]]
+
+
+def test_curves_have_the_unit_of_the_latents_and_tables_the_means(compared):
+    curves, lines = latents.learning(compared)
+    assert list(curves) == ["gru", "cnn"] and set(lines) == {"ridge", "mean latent"}
+    assert len(curves["gru"]) == 8 + PATIENCE_STOP
+    assert curves["gru"].min() == 4.0  # an error of 1, in units of the variance
+    assert lines["ridge"] == 1.0
+    table = latents.error_table(compared)
+    assert list(table.index) == ["gru", "cnn", "ridge", "mean latent"]
+    assert table.loc["cnn", ("test", "mse")] == 0.25 and table.loc["cnn", ("validation", "mae")] == 1.0
+    assert table.loc["mean latent", ("test", "mse")] == 4
 
 
 def test_differences_of_errors_are_those_that_were_planted():

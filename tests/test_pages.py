@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
 from book._ext import pages, state
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
+from nsdlib.store.shipped import ship
 from nsdlib.store.store import Store
 from nsdlib.study.claims import CLAIMS
 from nsdlib.study.published import paper_table, systems
@@ -62,6 +64,33 @@ def test_a_template_without_a_table_is_refused(page):
     _, run = page
     with pytest.raises(ValueError, match="must hold each of who, claims"):
         pages.paper_page(run, "{{who}}")
+
+
+def test_finished_networks_that_are_shipped_stand_beside_the_quick_ones_and_decide(
+    small_project, tmp_path, monkeypatch
+):
+    for name in ("params", "notebooks", "store", "book/data"):
+        shutil.copytree(small_project / name, tmp_path / name)
+    (tmp_path / "zoo").symlink_to(small_project / "zoo")
+    monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
+    template = "".join(f"{{{{{name}}}}}\n\n" for name in pages.TABLES)
+    quick = pages.paper_page(load_run("small"), template)
+    assert "cut off before they had finished" in quick and "shipped beside" not in quick
+
+    (tmp_path / "params" / "longer.yaml").write_text("like: small\nmax_epochs: 3\n")
+    small, longer = (load_run(name) for name in ("small", "longer"))
+    for name in ("ablation", "controls"):
+        with Store(small).load(name) as made:
+            made = made.assign(finished=made.finished | True) if name == "ablation" else made
+            Store(longer).save(name, made.load())
+    ship(longer, machine="a machine")
+    text = pages.paper_page(small, template)
+    assert "cut off before they had finished" not in text and "- shipped beside `small`: longer: networks" in text
+    networks, controls = (len(re.findall(sign, text)) for sign in (r"`longer`, MSE", r"`longer`: gru, "))
+    assert (networks, controls) == (1, 1)
+    assert len(re.findall(r"\] longer ", text)) == sum(bool(claim.networks) for claim in CLAIMS)
+    (gru,) = re.findall(r"^\| gru .*$", text, re.MULTILINE)
+    assert gru.count("(cut off)") == 2  # both errors of the quick run
 
 
 def test_the_state_of_every_run(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nsdlib.params import Run, find_root, load_run, nearest, run_names, usable_runs
+from nsdlib.params import Run, find_root, load_run, nearest, parameter_files, run_names, usable_runs
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,7 +27,7 @@ def test_shipped_runs_load(name, monkeypatch):
     run = load_run(name)
     assert run.name == name
     assert (run.simulation is not None) == (not name.startswith("subj"))
-    assert run.store == ROOT / "store" / name and run.data.is_absolute() and run.weights.is_absolute()
+    assert run.store == ROOT / "store" / (run.like or name) and run.data.is_absolute() and run.weights.is_absolute()
 
 
 def test_subjects_have_the_published_numbers_of_sessions(project):
@@ -47,6 +47,24 @@ def test_overrides_win_and_none_means_as_in_the_file(project):
     assert run.decoder == "ridge" and run.n_steps == load_run("demo").n_steps
 
 
+def test_a_run_that_is_like_another_has_its_data_store_and_parameters_but_for_its_own(project):
+    (project / "params" / "longer.yaml").write_text("like: small\nmax_epochs: 7\n")
+    longer, small = load_run("longer"), load_run("small")
+    assert (longer.name, longer.max_epochs, longer.store, longer.data) == ("longer", 7, small.store, small.data)
+    assert longer == small.model_copy(update={"name": "longer", "like": "small", "max_epochs": 7})
+    assert [file.name for file in parameter_files("longer")] == ["_common.yaml", "small.yaml", "longer.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("like", "hint"), [("smal", "did you mean 'small'"), ("complete", "wanted a run that is like no other")]
+)
+def test_a_run_can_be_like_one_that_there_is_and_that_stands_for_itself(project, like, hint):
+    (project / "params" / "longer.yaml").write_text(f"like: {like}\n")
+    with pytest.raises(ValueError, match=rf"params/longer.yaml: like '{like}': .*") as refused:
+        load_run("longer")
+    assert hint in str(refused.value)
+
+
 def test_a_run_is_frozen_and_prints_its_parameters(project):
     run = load_run("demo")
     with pytest.raises(ValueError, match="frozen"):
@@ -58,7 +76,7 @@ def test_a_run_is_frozen_and_prints_its_parameters(project):
 
 def test_unknown_run_names_the_nearest_and_all(project):
     with pytest.raises(
-        ValueError, match=r"no run 'subj1': did you mean 'subj\d+'\? Known runs: demo, .*, small, subj01"
+        ValueError, match=r"no run 'subj1': did you mean 'subj\d+'\? Known runs: complete, demo, .*, small, subj01"
     ):
         load_run("subj1")
     with pytest.raises(ValueError, match=r"no run 'zzz'\. Known runs"):
@@ -201,4 +219,4 @@ def test_every_field_is_in_the_common_file_or_peculiar_to_a_subject():
     import yaml
 
     common = yaml.safe_load((ROOT / "params" / "_common.yaml").read_text())
-    assert set(Run.model_fields) - set(common) == {"name", "root", "subject", "simulation"}
+    assert set(Run.model_fields) - set(common) == {"name", "root", "like", "subject", "simulation"}

@@ -90,7 +90,7 @@ def is_current(root, *, local=False):
     """Return whether the last build succeeded and none of its sources has changed since."""
     marker = first_page(root, local=local).with_name(BUILT)
     made_from = [root / "_config.yml"] + [_source(root, page) for page in chapters(root, local=local)]
-    made_from += (root / "runs").glob("*/*.json")
+    made_from += [*(root / "runs").glob("*/*.json"), *(root / "book" / "data").glob("*/*.*")]
     made_from += (
         path
         for place in ("book", "book/_ext", "book/static", "book/data", "params")

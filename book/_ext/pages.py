@@ -83,13 +83,14 @@ def _who(stores):
             f"- `{name}`: {kind} {run.subject}, {n_images} test images, zoo `{run.zoo}`, protocol `{run.protocol}`, "
             f"decoder {run.decoder} with {run.n_layers} layers, renormalise `{run.renormalise}`"
         )
+        lines += [f"- shipped beside `{name}`: {shipped}" for shipped in claims.complete(stores)[name].values()]
     return "\n".join(lines)
 
 
 def _claims(stores):
     """Every claim and its verdict."""
     runs = [store.run for store in stores.values()]
-    return claims.as_table(claims.measure(stores, **_bootstrap(stores)), runs).to_markdown()
+    return claims.as_table(claims.measure(stores, claims.complete(stores), **_bootstrap(stores)), runs).to_markdown()
 
 
 def _places(stores):
@@ -139,11 +140,12 @@ def _latents(stores):
 
     paper = latent_errors()["test"].map(lambda value: "" if np.isnan(value) else f"{value:.4f}")
     columns = {f"paper, {measure.upper()}": paper[measure] for measure in paper}
-    for name, store in stores.items():
+    for name, store in _with_shipped(stores, "ablation").items():
         with store.load("ablation") as ablation:
+            cut_off = ablation.finished.all("seed").to_series().map({True: "", False: " (cut off)"})
             for measure in ("mse", "mae"):
                 table = statistics.summary(ablation.errors.sel(measure=measure), **_bootstrap(stores))
-                text = statistics.as_text(table, digits=4).iloc[:, 0]
+                text = statistics.as_text(table, digits=4).iloc[:, 0] + cut_off
                 columns[f"`{name}`, {measure.upper()} (n = {table.n})"] = text
     return pd.DataFrame(columns).loc[list(paper.index)].rename_axis("decoder").to_markdown()
 
@@ -172,9 +174,7 @@ def _layers(stores):
     paper = paper_table(4)
     paper.index = [f"paper, subject 1: {system}, {layers} layers" for system, layers in paper.index]
     rows = {}
-    for name, store in stores.items():
-        if not store.has("controls"):
-            continue
+    for name, store in _with_shipped(stores, "controls").items():
         table = _summary(store, "controls")
         for decoder in ("ridge", "gru"):
             label = f"`{name}`: {decoder}, {store.run.n_layers} layers (n = {table.n})"
@@ -201,6 +201,14 @@ def _below(paper, rows, name):
 
     table = pd.concat([paper.map(lambda value: f"{value:.3f}"), pd.DataFrame(rows).T])
     return table.rename(columns=LABELS).rename_axis(name).to_markdown()
+
+
+def _with_shipped(stores, artifact):
+    """The stores that have an artifact, each followed by the results with finished networks that are shipped beside it."""
+    together = {}
+    for name, store in stores.items():
+        together |= {name: store} | claims.complete(stores)[name]
+    return {name: store for name, store in together.items() if store.has(artifact)}
 
 
 def _audit(_):
@@ -250,7 +258,8 @@ TABLES = {
 def write(root):
     """Write the generated pages below `book/`, unless they are unchanged.
 
-    The group of the first complete run is compared with the paper: NSD subjects before simulated ones, then by name.
+    The group of the first complete run is compared with the paper: NSD subjects before simulated ones, runs that are like others
+    behind these, then by name.
 
     Parameters
     ----------
@@ -262,7 +271,7 @@ def write(root):
     FileNotFoundError
         When no run has all its results.
     """
-    runs = sorted(usable_runs(run_names(root)), key=lambda run: (run.simulation is not None, run.name))
+    runs = sorted(usable_runs(run_names(root)), key=lambda run: (run.simulation is not None, run.like or "", run.name))
     run = next((run for run in runs if claims.ready(run)), None)
     if run is None:
         raise FileNotFoundError("no run has all its results, which the page of the paper shows: run `make demo` first.")

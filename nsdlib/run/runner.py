@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nsdlib.core.files import atomic_write, lock
-from nsdlib.params import Run, find_root, load_run, nearest
+from nsdlib.params import Run, find_root, load_run, nearest, parameter_files
 from nsdlib.run import monitor, publish
 from nsdlib.run.progress import Progress
 from nsdlib.store import variants
@@ -243,7 +243,7 @@ def _count_cells(path):
 
 def _newest_inputs(run_name, root):
     """Executed copy of each notebook to the time of the newest file that it is made from."""
-    parameters, inputs = [root / "params" / name for name in ("_common.yaml", f"{run_name}.yaml")], {}
+    parameters, inputs = parameter_files(run_name, root), {}
     for name in notebook_names(root):
         source = root / "notebooks" / f"{name}.ipynb"
         files = [source, *source_files(source), *parameters]

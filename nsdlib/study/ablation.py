@@ -99,7 +99,9 @@ def compare(fits, train, test):
 
     `fits` has as many Fitted for each decoder, one a seed. Returns a Dataset: `scores` (decoder, seed, split, measure), means
     over images; `errors` (decoder, measure, test_image), means over seeds; `floor_scores` and `floor_errors` the same of the
-    floor.
+    floor; and of the fits `seconds`, `best_epoch` and `finished` (decoder, seed), whether training ended because the validation
+    error no longer fell (of a ridge 0 and true), `validation` (decoder, seed, epoch), that error, NaN where there was no epoch,
+    and `penalty` (decoder), NaN of networks.
     """
     import xarray as xr
 
@@ -115,9 +117,27 @@ def compare(fits, train, test):
         "errors": (("decoder", "measure", "test_image"), np.array(errors)),
         "floor_scores": (("seed", "split", "measure"), np.array([[v.mean(1), tested.mean(1)] for v in validated])),
         "floor_errors": (("measure", "test_image"), tested),
-    }
+    } | _training(fits, train[1].var(dtype=np.float64))
     axes = {"decoder": list(fits), "split": ["validation", "test"], "measure": list(MEASURES)}
     return xr.Dataset(arrays, coords=axes)
+
+
+def _training(fits, variance):
+    """How long each decoder was trained, and with what success; `variance` is the unit of a network's validation error."""
+    histories = [[getattr(fit.decoder, "history", training.History((), ())) for fit in fits[name]] for name in fits]
+    best = np.array([[len(history.rates) for history in by_seed] for by_seed in histories])
+    last = np.array([[len(history.errors) for history in by_seed] for by_seed in histories])
+    validation = np.full((*last.shape, last.max()), np.nan)
+    for place, n_epochs in np.ndenumerate(last):
+        validation[place][:n_epochs] = variance * np.array(histories[place[0]][place[1]].errors)
+    by_fit = ("decoder", "seed")
+    return {
+        "seconds": (by_fit, [[fit.seconds for fit in fits[name]] for name in fits]),
+        "penalty": (("decoder",), [float(getattr(fits[name][0].decoder, "alpha", np.nan)) for name in fits]),
+        "best_epoch": (by_fit, best),
+        "finished": (by_fit, (last == 0) | (last - best >= training.PATIENCE_STOP)),
+        "validation": ((*by_fit, "epoch"), validation),
+    }
 
 
 def _test_errors(by_seed, X, Y):

@@ -44,6 +44,13 @@ def refine_by_decoder(stages, predicted, tokens, *, names=("gru", "ridge")) -> d
     }
 
 
+def gain_of_gru(values, metrics, **bootstrap):
+    """Compare refined images, of the GRU's latents with those of ridge's: `statistics.differences`, with "% of ridge's" score."""
+    gain = statistics.differences(values, [("refined, gru", "refined, ridge")], metrics, **bootstrap)
+    ridge = values.sel(system="refined, ridge").mean("test_image")
+    return gain.assign(**{"% of ridge's": 100 * gain["mean"] / [ridge.sel(metric=name).item() for name in metrics]})
+
+
 def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):
     """Draw and refine images whose latents and tokens a ridge decoded without a leak, `NO_LEAK`, and with each of `leaks.LEAKS`.
 

@@ -8,7 +8,6 @@ import numpy as np
 from nsdlib.core import networks
 from nsdlib.core.ridge import rescale
 from nsdlib.core.scores.similarity import pixcorr, ssim
-from nsdlib.core.training import PATIENCE_STOP
 from nsdlib.study import ablation, leaks, statistics
 
 MEASURES = {"PixCorr": pixcorr, "SSIM": ssim}
@@ -16,26 +15,42 @@ MEASURES = {"PixCorr": pixcorr, "SSIM": ssim}
 SYSTEMS = ("decoded", "oracle", "floor")
 
 
-def training_table(fits):
-    """Summarise how long each decoder trained, and which networks `max_epochs` cut off before they had finished.
-
-    Takes lists of `ablation.Fitted` by decoder. Returns a DataFrame of decoders by seconds of a fit, penalty, and best epoch
-    of each seed, and the names of those cut off.
-    """
+def training_table(ablation):
+    """Tabulate how long each decoder of an artifact `ablation` trained, and what ended it (pandas.DataFrame)."""
     import pandas as pd
 
-    rows, cut_off = {}, []
-    for name, by_seed in fits.items():
-        rows[name], decoder = {"seconds a fit": f"{np.mean([fit.seconds for fit in by_seed]):.1f}"}, by_seed[0].decoder
-        if name == "ridge":
-            rows[name]["penalty"] = f"{decoder.alpha:g} of {', '.join(f'{a:g}' for a in decoder.alphas)}"
-            continue
-        histories = [fit.decoder.history for fit in by_seed]
-        n_epochs = [(len(history.rates), len(history.errors)) for history in histories]
-        rows[name]["best epoch"] = ", ".join(f"{best} of {last}" for best, last in n_epochs)
-        if any(last - best < PATIENCE_STOP for best, last in n_epochs):
-            cut_off.append(name)
-    return pd.DataFrame(rows).T.fillna(""), sorted(cut_off)
+    rows = {}
+    for name in ablation.decoder.values:
+        one = ablation.sel(decoder=name)
+        n_epochs = one.validation.notnull().sum("epoch").values
+        rows[name] = {"seconds a fit": f"{one.seconds.mean().item():.1f}"}
+        if n_epochs.any():
+            epochs = zip(one.best_epoch.values, n_epochs, strict=True)
+            rows[name]["best epoch"] = ", ".join(f"{best} of {last}" for best, last in epochs)
+            rows[name]["ended"] = "by itself" if one.finished.all() else "cut off by max_epochs"
+        else:
+            rows[name]["penalty"] = f"{one.penalty.item():g}"
+    return pd.DataFrame(rows).T.fillna("")
+
+
+def learning(ablation):
+    """Return the first seed's validation MSE, for `plot_learning`: of networks after each epoch, of ridge and of the floor."""
+    first = ablation.isel(seed=0)
+    curves = {name: first.validation.sel(decoder=name).dropna("epoch").values for name in ablation.decoder.values}
+    lines = {
+        name: first.scores.sel(decoder=name, split="validation", measure="mse").item()
+        for name in curves
+        if not len(curves[name])
+    }
+    lines["mean latent"] = first.floor_scores.sel(split="validation", measure="mse").item()
+    return {name: curve for name, curve in curves.items() if len(curve)}, lines
+
+
+def error_table(ablation):
+    """Tabulate errors by decoder, means over images and seeds, with those of the floor (pandas.DataFrame)."""
+    table = ablation.scores.mean("seed").to_series().unstack(["split", "measure"]).loc[ablation.decoder.values]
+    table.loc["mean latent"] = ablation.floor_scores.mean("seed").to_series()
+    return table
 
 
 def error_differences(errors, first, others, **bootstrap):

@@ -1,0 +1,172 @@
+"""Results that are shipped with the project, in `book/data/<run>/`: of a run that takes hours, what is small.
+
+`nsdlib ship complete` copies there, of every artifact in which a run differs from the run that it is like (`Run.like`), the
+arrays that are small: scores, errors, curves; no images, latents or weights. `about.json` says where they come from. They are read
+by the artifacts' names, as those of a store are, and stand beside the results of the run that theirs is like.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from nsdlib.params import load_run
+from nsdlib.store.artifact import MANIFEST, read_manifest
+from nsdlib.store.provenance import ARTIFACTS, artifact_hash, changed_fields, differences, provenance
+from nsdlib.store.sources import file_hash
+from nsdlib.store.store import Store
+from nsdlib.store.variants import fields
+
+PLACE = Path("book", "data")
+ABOUT = "about.json"
+LARGEST = 2**18  # bytes of an array that is shipped
+
+
+class Shipped:
+    """Shipped results of one run, to be read as those of a `Store`.
+
+    Parameters
+    ----------
+    folder : Path
+        With arrays and `about.json`.
+
+    Attributes
+    ----------
+    about : dict
+        run : its parameters; command, commit, machine; artifacts : of each its manifest in the store, with the hash of what was copied.
+    """
+
+    def __init__(self, folder):
+        self.folder, self.about = folder, json.loads((folder / ABOUT).read_text())
+
+    @property
+    def run(self):
+        """The run, as its file has it now."""
+        return load_run(self.about["run"]["name"])
+
+    def has(self, name):
+        """Return whether an artifact was shipped."""
+        return name in self.about["artifacts"]
+
+    def load(self, name):
+        """Open what was shipped of an artifact.
+
+        Returns
+        -------
+        xarray.Dataset
+
+        Raises
+        ------
+        ValueError
+            When there is none, or its file is not the one that was shipped.
+        """
+        import xarray as xr
+
+        file = self.folder / f"{name}.nc"
+        if not self.has(name):
+            raise ValueError(f"{self.folder} has none of {name}: `{self.about['command']}` copies it there once it has been made.")
+        if not (file.is_file() and file_hash(file) == self.about["artifacts"][name]["sha256"]):
+            raise ValueError(
+                f"{file} is not what {ABOUT} beside it tells of: get both anew from the repository, or make them by "
+                f"`{self.about['command']}`."
+            )
+        return xr.open_dataset(file, engine="h5netcdf")
+
+    def outdated(self):
+        """Say in what the present parameters, code and weights differ from those that the results were made with.
+
+        Returns
+        -------
+        list of str
+            Empty when they do not.
+        """
+        run, changed = self.run, []
+        for name, manifest in self.about["artifacts"].items():
+            made, wanted = manifest["provenance"], provenance(run, name)
+            made["after"], wanted["after"] = (
+                {other: version for other, version in inputs["after"].items() if not self.has(other.rpartition("/")[2])}
+                for inputs in (made, wanted)
+            )
+            changed += changed_fields(made["fields"], wanted["fields"]) + differences(made, wanted)
+        return sorted(set(changed))
+
+    def __str__(self):
+        run, manifest = self.about["run"], next(iter(self.about["artifacts"].values()))
+        changed = self.outdated()
+        state = f"by an EARLIER VERSION ({'; '.join(changed)})" if changed else "by the present parameters and code"
+        return (
+            f"{run['name']}: networks trained to their end, or for {run['max_epochs']} epochs, seeds "
+            f"{', '.join(map(str, run['decoder_seeds']))}; made {state} on {manifest['made'][:10]}, commit "
+            f"{self.about['commit']}, {self.about['machine']}, torch {manifest['versions']['torch']}"
+        )
+
+
+def beside(run):
+    """Return the results that are shipped of runs like this one, to stand beside its own (dict of str to Shipped)."""
+    files = sorted((run.root / PLACE).glob(f"*/{ABOUT}"))
+    found = [Shipped(file.parent) for file in files]
+    of_run = {shipped.about["run"]["name"]: shipped for shipped in found}
+    return {name: shipped for name, shipped in of_run.items() if shipped.about["run"]["like"] == run.name}
+
+
+def ship(run, *, machine):
+    """Copy the small arrays of a run from its store into the project, in place of those that were there.
+
+    Parameters
+    ----------
+    run : nsdlib.params.Run
+        One that is like another.
+    machine : str
+        Where the results were made.
+
+    Returns
+    -------
+    Shipped
+
+    Raises
+    ------
+    ValueError
+        When the run is like no other, or nothing has been made in which it differs from that one.
+    """
+    if run.like is None:
+        raise ValueError(f"{run.name} is like no other run, beside which its results could stand: set `like` in its file.")
+    store, like = Store(run), load_run(run.like)
+    names = [name for name in ARTIFACTS if artifact_hash(run, name) != artifact_hash(like, name) and store.has(name)]
+    if not names:
+        raise ValueError(f"There is nothing to ship in which {run.name} differs from {like.name}: `nsdlib run {run.name}` first.")
+    place = run.root / PLACE / run.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{run.name}-", dir=place.parent) as folder:
+        made = {name: _copy(store, name, Path(folder)) for name in names}
+        about = {"run": fields(run), "command": f"nsdlib ship {run.name}", "commit": _commit(run.root), "machine": machine}
+        about["artifacts"] = {name: manifest for name, manifest in made.items() if manifest}
+        (Path(folder) / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(folder, place)
+    return Shipped(place)
+
+
+def _copy(store, name, folder):
+    """Copy what is small of an artifact; its manifest, with the hash of the copy, or None where nothing is small."""
+    file, manifest = folder / f"{name}.nc", read_manifest(store.path(name) / MANIFEST)
+    with store.load(name) as dataset:
+        small = dataset[[variable for variable, array in dataset.items() if array.nbytes <= LARGEST]]
+        if not small.data_vars:
+            return None
+        small.to_netcdf(file, engine="h5netcdf", encoding={variable: {"zlib": True} for variable in small})
+    kept = ("provenance", "made", "versions")
+    return {key: manifest[key] for key in kept} | {"sha256": file_hash(file), "bytes": file.stat().st_size}
+
+
+def _commit(root):
+    """The commit of the project, with a + where files differ from it; None where there is no repository."""
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=os.environ | {"GIT_CEILING_DIRECTORIES": str(root.parent)}
+        )
+    except OSError:  # no git
+        return None
+    return done.stdout.strip() or None
