@@ -4,8 +4,7 @@
 of a notebook (or `nsdlib run -p`) overrides single fields. A run `like` another reads that one's file first, and has its store.
 
 A key that no field has is refused with the nearest one, and so is what could lead elsewhere: the name of a run is a plain word,
-since folders and commands are made from it. What a file can be misread for is refused as well, and so is a folder that is no path
-of this machine (`nsdlib.strict`).
+since folders are made from it. So are what a file can be misread for, and a folder that is no path here (`nsdlib.strict`).
 """
 
 import difflib
@@ -41,9 +40,7 @@ class Simulation(Strict):
     snr_spread: NotNegative = Field(0.45, description="standard deviation over voxels of log(snr)")
     saturation: NotNegative = Field(0.7, description="how strongly responses saturate; 0 is linear")
     gain_sd: NotNegative = Field(0.2, description="standard deviation of the trial-wise log gain; 0 is none")
-    shared_noise: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.3, description="share of noise variance common to voxels"
-    )
+    shared_noise: Annotated[float, Field(ge=0, lt=1)] = Field(0.3, description="share of noise variance voxels share")
     drift: NotNegative = Field(1.0, description="standard deviation of slow drift, percent of the mean signal")
     repeats_within: Fraction = Field(0.4, description="share of images with two repeats inside one session")
 
@@ -162,9 +159,7 @@ def find_root(start=None):
         if (folder / "params" / "_common.yaml").is_file():
             return folder
     where = f"NSDLIB_HOME={home}" if home else f"{start} or a folder above it"
-    raise FileNotFoundError(
-        f"No params/_common.yaml in {where}: run inside the project's folder, or set NSDLIB_HOME to it."
-    )
+    raise FileNotFoundError(f"No params/_common.yaml in {where}: run in the project's folder or set NSDLIB_HOME to it.")
 
 
 def run_names(root=None):

@@ -4,8 +4,7 @@ In the dual form everything follows from the n_images x n_images Gram matrix K o
 k (K + a)^-1 Y with k the products of new and old patterns: the left factor is small, and the targets pass by once, block by
 block, from memory or from a file. Leaving image i out changes its prediction to y_i - e_i / (1 - h_i), where e is the residual
 and h the diagonal of the smoother (exact for least squares with an intercept); so penalties are chosen, and honest predictions
-of training images had, without a second fit. K is a sum over voxels, hence over regions: decoders of one region, or of all but
-one, come from the same matrices. Weights, n_voxels x n_targets, are never formed.
+of training images had, without a second fit. K is a sum over voxels: decoders of one region, or of all but one, come from it.
 """
 
 from dataclasses import dataclass
@@ -158,8 +157,7 @@ class Ridge:
         kernel.diagonal().add_(self.alpha)
         self._root = torch.linalg.cholesky(kernel, out=kernel)
         rows = self._held_out_rows()
-        units = kernel.new_zeros(len(Y), len(rows))
-        units[rows, torch.arange(len(rows))] = 1
+        units = torch.nn.functional.one_hot(rows, len(Y)).T.to(kernel)
         dual = torch.cholesky_solve(units, self._root).T  # (n_held_out, n_images)
         remaining = self.alpha * dual[torch.arange(len(rows)), rows] - 1 / len(Y)  # 1 - h
         weights = (dual * (self.alpha / remaining)[:, None]).float()  # from targets to the errors of leaving out
@@ -177,16 +175,11 @@ class Ridge:
     def _blocks(self):
         """Pass over the targets: slices of at most `batch_size`, and (n_images, n_block) float32, all in the same memory."""
         n_images, n_targets = self._Y.shape
-        room, on_gpu = (
-            torch.empty(n_images * min(self.batch_size, n_targets), device=self.device),
-            self.device.type == "cuda",
-        )
+        room = torch.empty(n_images * min(self.batch_size, n_targets), device=self.device)
         for start in range(0, n_targets, self.batch_size):
             part = slice(start, start + self.batch_size)
             values = to_tensor(self._Y[:, part])
-            if (
-                on_gpu and not values.is_cuda
-            ):  # six times as fast as from memory that can be swapped; half stays half on the way
+            if room.is_cuda and not values.is_cuda:  # six times as fast as from memory that can be swapped
                 values = values.pin_memory().to(self.device)
             yield part, room[: values.numel()].view(values.shape).copy_(values)
 
@@ -204,8 +197,7 @@ class Ridge:
 
     def _centred_patterns(self, X):
         """Subtract the training mean from patterns, in the precision of the kernels."""
-        X = to_tensor(X, self.device, self._precision)
-        return X - torch.as_tensor(self._mean).to(X)
+        return to_tensor(X, self.device, self._precision) - to_tensor(self._mean, self.device, self._precision)
 
     def _tensor(self, values):
         return to_tensor(values, self.device, torch.float64)
@@ -302,7 +294,7 @@ def rescale(predicted: np.ndarray, decoder, *, mode: str) -> np.ndarray:
         raise ValueError(f'mode must be "none", "train" or "test", got {mode!r}')
     if mode == "none":
         return predicted
-    source = Moments.of(predicted) if mode == "test" else decoder.held_out
+    source = decoder.held_out if mode == "train" else Moments.of(predicted)
     varies = source.sd > 1e-6 * np.maximum(decoder.targets.sd, 1e-12)
     scale = np.divide(decoder.targets.sd, source.sd, out=np.zeros_like(source.sd), where=varies)
     return (predicted - source.mean) * scale + decoder.targets.mean
