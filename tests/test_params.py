@@ -191,7 +191,7 @@ def test_root_is_found_from_below_and_its_absence_is_explained(project, tmp_path
     (project / "notebooks" / "deep").mkdir(parents=True)
     assert find_root(project / "notebooks" / "deep") == project
     monkeypatch.chdir(elsewhere)
-    with pytest.raises(FileNotFoundError, match=r"No params/_common.yaml in .* or a folder above it: run inside"):
+    with pytest.raises(FileNotFoundError, match=r"No params/_common.yaml in .* or a folder above it: run in"):
         load_run("demo")
     monkeypatch.setenv("NSDLIB_HOME", str(elsewhere))
     with pytest.raises(FileNotFoundError, match="in NSDLIB_HOME="):

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "clip": ["ClipEmbedder"],
         "device": ["pick_device"],
         "diffusion.pipeline": ["VersatileDiffusion"],
-        "diffusion.unet": ["Conditioning", "DualUNet"],
+        "diffusion.unet": ["DualUNet"],
         "glm.events": ["design_from_events"],
         "glm.fit": ["explain", "fit_glm"],
         "glm.options": ["GLMOptions"],
