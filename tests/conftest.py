@@ -21,9 +21,8 @@ QUIET = [
     "--no-first-run",
 ]
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
-os.environ.setdefault(
-    "OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))))
-)  # before torch is imported: workers share the cores
+if n_workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # before torch is imported: workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(n_workers))))
 COPIED = ("nsdlib", "zoo", "params", "notebooks", "book", "profiles", "Snakefile", "_config.yml", "CITATION.cff")
 
 

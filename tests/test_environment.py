@@ -68,7 +68,7 @@ PROGRAMS = {  # never imported: where each is called or named instead
 PROMISED = {  # asked for and not imported yet; an entry goes when its import comes
     "nilearn": "the project promises it for maps of the brain; ours are drawn by matplotlib so far",
 }
-THROUGH = {"setuptools": "torch"}  # imported, and there because another package asks for it
+THROUGH = {"setuptools": "torch", "triton": "torch"}  # imported, and there because another package asks for it
 
 
 def named(requirement):
