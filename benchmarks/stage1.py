@@ -2,7 +2,7 @@
 
 ridge: from 15,724 voxels of 8,859 images to CLIP-vision's 257 x 768 numbers and 982 predictions, against scikit-learn's ridge
 token by token as Brain-Diffuser does it (two tokens are measured and scaled). gru: seconds an epoch of the paper's GRU, against
-the same recipe with a data loader and transforms a sample. vdvae: images a second at the published size, with random weights.
+the published loop. vdvae: images a second at the published size, with random weights.
 All numbers are simulated: speed does not depend on what they mean.
 """
 
@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
+import report
 import torch
 from threadpoolctl import threadpool_limits
 from torch import nn
@@ -36,6 +36,7 @@ def main():
     parser.add_argument("part", nargs="*", help=f"any of {', '.join(PARTS)} (all)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
+    report.add_option(parser)
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that all runs")
     options = parser.parse_args()
     vars(options).update(QUICK if options.quick else PAPER)
@@ -44,11 +45,12 @@ def main():
     torch.set_num_threads(options.threads)
     with threadpool_limits(options.threads):
         print(f"{options.threads} threads, {options.device}, {options.n_train} training images")
+        rows = []
         for part in options.part or PARTS:
-            print(
-                f"\n## {part}\n\n{pd.DataFrame(PARTS[part](options)).to_markdown(index=False, floatfmt='.4g')}",
-                flush=True,
-            )
+            found = pd.DataFrame(PARTS[part](options))
+            print(f"\n## {part}\n\n{found.to_markdown(index=False, floatfmt='.4g')}", flush=True)
+            rows += [{"part": part} | row.dropna().to_dict() for _, row in found.iterrows()]
+    report.write(options.json, rows, device=options.device, quick=options.quick, n_train=options.n_train)
 
 
 def patterns(n_images, n_voxels, seed):
@@ -62,6 +64,7 @@ def patterns(n_images, n_voxels, seed):
 
 def measure_ridge(options):
     """Fit and predict all tokens from a half-precision file, against scikit-learn token by token."""
+    import h5py
     from sklearn.linear_model import Ridge as Peer
 
     n_voxels, n_tokens = options.n_voxels, options.n_tokens

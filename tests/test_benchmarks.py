@@ -83,11 +83,14 @@ def test_a_noise_pool_that_differs_counts_and_so_do_voxels_with_other_choices(mo
     assert found["with the same HRF and fraction"] == 0 and found["same noise pool"] == 0.5
 
 
-def test_the_benchmark_of_stage_1_agrees_with_scikit_learn():
+def test_the_benchmark_of_stage_1_agrees_with_scikit_learn(tmp_path):
     command = [sys.executable, "benchmarks/stage1.py", "ridge", "gru", "--quick", "--threads", "1"]
+    command += ["--json", tmp_path / "stage1.json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     ours = re.search(r"\| nsdlib, all tokens +\|.*\| +(\S+) \|\n", done.stdout)
     assert float(ours[1]) < 1e-4 and "the matrix products alone" in done.stdout
+    rows = json.loads((tmp_path / "stage1.json").read_text())["rows"]
+    assert [row["part"] for row in rows] == 4 * ["ridge"] + 4 * ["gru"] and rows[-1]["CPU seconds"] > 0
 
 
 def test_the_benchmark_of_regimes_writes_the_table_that_is_shown(tmp_path):

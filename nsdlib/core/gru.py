@@ -1,4 +1,4 @@
-"""A gated recurrent unit in plain products: numbers and gradients of torch's, quick over one step, and for CUDA graphs to capture."""
+"""A gated recurrent unit in plain products: torch's numbers and gradients, quick over one step, and CUDA graphs capture it."""
 
 import torch
 from torch import Tensor, nn
@@ -7,20 +7,23 @@ from torch.nn import functional as F
 BLOCK = 512  # inputs whose weights get their gradient at once
 
 
-def one_step(gates: Tensor, of_state, state: Tensor | float = 0.0) -> Tensor:
-    """Return a GRU's next state by `torch.nn.GRU`'s equations: (n, n_units).
+def one_step(gates: Tensor, of_gates, of_candidate: Tensor, state: Tensor | float = 0.0) -> Tensor:
+    """Return a GRU's next state by the equations of `torch.nn.GRU`: (..., n_units).
 
-    `gates` (n, 3 n_units) has the products of the input for reset, update and candidate, `of_state` those of the state, in three.
+    `gates` (..., 3 n_units) has the products of the input for reset, update and candidate, `of_gates` and `of_candidate` those
+    of the state, which are biases alone where it is zero.
     """
-    reset, update, candidate = gates.chunk(3, dim=1)
-    candidate = torch.tanh(candidate + torch.sigmoid(reset + of_state[0]) * of_state[2])
-    return candidate + torch.sigmoid(update + of_state[1]) * (state - candidate)
+    n_units = gates.shape[-1] // 3
+    gates, candidate = gates.split([2 * n_units, n_units], dim=-1)
+    reset, update = torch.sigmoid(gates + of_gates).chunk(2, dim=-1)
+    candidate = torch.tanh(candidate + reset * of_candidate)
+    return candidate + update * (state - candidate)
 
 
 class PlainGRU(nn.GRU):
-    """`torch.nn.GRU`, bidirectional, in plain products, which a graph can capture: (n_steps, n, n_in) -> (n_steps, n, 2 n_units).
+    """`torch.nn.GRU`, bidirectional, in plain products: (n_steps, n, n_in) -> (n_steps, n, 2 n_units).
 
-    A first step, whose state is zero, needs no product of the recurrent weights.
+    Both directions go side by side; their first step, whose state is zero, needs no product of the recurrent weights.
     """
 
     def __init__(self, n_in: int, n_units: int):
@@ -28,16 +31,17 @@ class PlainGRU(nn.GRU):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run both directions over the steps."""
-        return torch.cat([self._run(x, "", 1), self._run(x, "_reverse", -1)], dim=2)
-
-    def _run(self, x, end, direction):
-        weight, bias, recurrent = (getattr(self, f"{name}_l0{end}") for name in ("weight_ih", "bias_ih", "bias_hh"))
-        first, *later = linear(x.flatten(0, 1), weight, bias).unflatten(0, x.shape[:2]).unbind()[::direction]
-        states = [one_step(first, recurrent.chunk(3))]
-        for gates in later:
-            of_state = F.linear(states[-1], getattr(self, f"weight_hh_l0{end}"), recurrent)
-            states.append(one_step(gates, of_state.chunk(3, dim=1), states[-1]))
-        return torch.stack(states[::direction])
+        directions, sizes = zip(*self.all_weights, strict=True), [2 * self.hidden_size, self.hidden_size]
+        weights, recurrent, biases, recurrent_biases = directions
+        gates = [linear(x.flatten(0, 1), *part).unflatten(0, x.shape[:2]) for part in zip(weights, biases, strict=True)]
+        first, *later = torch.stack([gates[0], gates[1].flip(0)], dim=1)  # each (2, n, 3 n_units)
+        of_zero = torch.stack(recurrent_biases).unsqueeze(1)
+        states = [one_step(first, *of_zero.split(sizes, dim=-1))]
+        for step in later:
+            of_state = torch.baddbmm(of_zero, states[-1], torch.stack(recurrent).mT)
+            states.append(one_step(step, *of_state.split(sizes, dim=-1), states[-1]))
+        forwards, backwards = torch.stack(states, dim=1)
+        return torch.cat([forwards, backwards.flip(0)], dim=-1)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class GatedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate the candidate."""
-        return self.norm(one_step(linear(x, self.gates.weight, self.gates.bias), (0.0, 0.0, self.candidate_bias)))
+        return self.norm(one_step(linear(x, self.gates.weight, self.gates.bias), 0.0, self.candidate_bias))
 
     @classmethod
     def from_gru(cls, layer: BidirectionalGRU) -> "GatedLayer":

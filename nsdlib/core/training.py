@@ -150,9 +150,7 @@ class Trainer:
     def __init__(self, network, x: Tensor, y: Tensor, *, seed, batch_size, augment=0.0):
         self.network, self.x, self.y, self.batch_size, self.augment = network, x, y, batch_size, augment
         self.optimiser, self.generator = NAdam(network.parameters()), torch.Generator().manual_seed(seed)
-        torch.empty(
-            31 << 20, dtype=torch.uint8
-        )  # once it is freed, glibc keeps the memory of gradients from step to step
+        torch.empty(31 << 20, dtype=torch.uint8)  # once it is freed, glibc keeps gradients' memory from step to step
         self._graphs = {}  # by size of batch: a captured graph, the rows that it reads and the gradients that it leaves
 
     def run_epoch(self, rate: float):
@@ -173,7 +171,10 @@ class Trainer:
         if self.augment:
             x = augmented(x, self.augment, None if x.is_cuda else self.generator)
         loss = F.mse_loss(self.network(x), y)
-        return torch.autograd.grad(loss, self.optimiser.parameters, materialize_grads=True)
+        gradients = torch.autograd.grad(loss, self.optimiser.parameters, materialize_grads=True)
+        return [
+            gradient.contiguous() for gradient in gradients
+        ]  # as the parameters are, which the optimiser takes for granted
 
     @_tensor_float()
     def _replayed(self, rows):
@@ -227,12 +228,15 @@ class NAdam:
 
 def augmented(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
     """Copy patterns (n_images, n_voxels), with noise added to some and a span of voxels set to 0 in some."""
-    n_images, n_voxels = x.shape
-    noisy, masked, start, length = torch.rand(4, n_images, 1, generator=generator, device=x.device)
-    noise = torch.randn(x.shape, generator=generator, device=x.device)
-    place = torch.arange(n_voxels, device=x.device) / n_voxels
-    inside = (place >= start) & (place < start + LONGEST_SPAN * length)
-    return torch.addcmul(x, noisy < probability, noise, value=NOISE_SD).masked_fill(inside & (masked < probability), 0)
+    x, n_voxels, place = x.clone(), x.shape[1], torch.arange(x.shape[1], device=x.device)
+    draws = torch.rand(4, len(x), 1, generator=generator, device=x.device)
+    rows = slice(None) if x.is_cuda else (draws[:2] < probability).any(0).nonzero()[:, 0]  # a graph needs fixed shapes
+    noisy, masked, start, length = draws[:, rows]
+    noise = torch.randn(x[rows].shape, generator=generator, device=x.device)
+    changed = torch.addcmul(x[rows], noisy < probability, noise, value=NOISE_SD)
+    inside = (place >= n_voxels * start) & (place < n_voxels * (start + LONGEST_SPAN * length))
+    x[rows] = changed.masked_fill(inside & (masked < probability), 0.0)
+    return x
 
 
 @torch.inference_mode()
