@@ -2,9 +2,9 @@
 
 loop: image steps a second of our loop against the published loop's structure (one image at a time, the pass with tokens and the
 one without apart, tokens projected at every step, diffusers' own forward passes) on the same weights: the demo zoo's on a CPU,
-random ones of the published size with `--full`. steps: the UNet alone in batches, as it is, captured as a graph on a GPU, and with
-`--compile` compiled. samplers: scores of the demo subject's refined images for each sampler and number of steps, against DDIM with
-50 (wants `make demo` first).
+random ones of the published size with `--full`. steps: the UNet alone in batches, as it is, captured as a graph on a GPU, and
+with `--compile` compiled. samplers: scores of the demo subject's refined images for each sampler and number of steps, against
+DDIM with 50 (wants `make demo` first).
 """
 
 import argparse
@@ -34,7 +34,6 @@ from nsdlib.store import zoo
 from nsdlib.store.store import Store
 from nsdlib.study.statistics import paired_difference
 
-N_STEPS, STRENGTH, GUIDANCE, SHARE = 10, 0.5, 7.5, 0.4
 COMPARED = {"ddim": (50, 25, 10, 5), "dpm++": (25, 10, 5), "unipc": (25, 10, 5)}
 SHOWN = ("ssim", "pixcorr", "inception", "effnet", "swav")
 
@@ -65,23 +64,27 @@ def main():
 
 @torch.inference_mode()
 def measure_loop(options, device):
-    """Image steps a second, autoencoder included, and the share of the machine's product rate that they reach."""
-    second = load(options.full, device)
-    n, few = options.images, min(options.images, 4)
+    """Image steps a second with the run's steps, autoencoder included, and the share of the machine's product rate."""
+    second, run = load(options.full, device), load_run("subj01" if options.full else "demo")
+    n, few = options.images, 1 if options.full else min(options.images, 4)
     rough = np.random.default_rng(0).integers(0, 256, (n, 64, 64, 3), dtype=np.uint8)
     tokens = [empty.expand(n, -1, -1).float().cpu().numpy() for empty in second.unconditional]
-    settings = {"strength": STRENGTH, "n_steps": N_STEPS, "guidance": GUIDANCE, "text_weight": SHARE}
-    ids, image_steps = np.arange(n), n * int(STRENGTH * N_STEPS)
+    settings, image_steps = zoo.refinement(run), n * int(run.strength * run.n_steps)
+
+    def published():
+        return np.concatenate([one_by_one(second, rough[[i]], [t[[i]] for t in tokens], i, run) for i in range(few)])
+
     programs = {
-        "nsdlib": lambda: second.refine(rough, *tokens, image_ids=ids, **settings),
-        "one by one": lambda: np.concatenate(
-            [one_by_one(second, rough[[i]], [t[[i]] for t in tokens], i) for i in range(few)]
-        ),
+        "nsdlib": lambda: second.refine(rough, *tokens, image_ids=range(n), **settings),
+        "one by one": published,
     }
-    seconds, images = best(programs, device)
+    seconds, images = best(programs, device, 1 if options.full else 2)
     seconds["one by one"] *= n / few
     difference = np.abs(images["one by one"].astype(int) - images["nsdlib"][:few]).max()
-    operations, rate = operations_of_a_step(second) * image_steps, product_rate(device, second.unconditional[0].dtype)
+    operations, rate = (
+        operations_of_a_step(second, run) * image_steps,
+        product_rate(device, second.unconditional[0].dtype),
+    )
     print(f"images differ by {difference} of 255 at most", file=sys.stderr)
     return [
         {"program": name, "image steps a second": image_steps / taken, "of the product rate": operations / taken / rate,
@@ -121,22 +124,26 @@ def finished(device):
         torch.cuda.synchronize()
 
 
-def one_by_one(second, rough, tokens, image_id):
+def one_by_one(second, rough, tokens, image_id, run):
     """The published loop's structure for one image: diffusers' own forward passes, one with tokens and one without a step."""
     scheduler, like = second.scheduler, second.unconditional[0]
-    add_at, steps = diffusion.img2img_timesteps(scheduler, strength=STRENGTH, n_steps=N_STEPS)
+    add_at, steps = diffusion.img2img_timesteps(scheduler, strength=run.strength, n_steps=run.n_steps)
     pixels = torch.from_numpy(resize(rough, second.image_size, "pil bicubic")).permute(0, 3, 1, 2) / 127.5 - 1
     scaling = second.vae.config.scaling_factor
     clean = second.vae.encode(pixels.to(like)).latent_dist.mean.float() * scaling
-    x = scheduler.add_noise(clean, random.normal(clean, random.generators(0, [image_id])), torch.tensor([add_at]))
+    x = scheduler.add_noise(
+        clean, random.normal(clean, random.generators(run.seed, [image_id])), torch.tensor([add_at])
+    )
     given = [torch.from_numpy(one).to(like) for one in tokens]
     with mock.patch.object(DualAttention, "forward", mixed_as_published):
         for t in steps:
             without, told = (
-                second.unet.unet(x.to(like.dtype), torch.tensor(t, device=x.device), (*pair, SHARE)).sample.float()
+                second.unet.unet(
+                    x.to(like.dtype), torch.tensor(t, device=x.device), (*pair, run.text_weight)
+                ).sample.float()
                 for pair in (second.unconditional, given)
             )
-            x = scheduler.step(without + GUIDANCE * (told - without), t, x).prev_sample
+            x = scheduler.step(without + run.guidance * (told - without), t, x).prev_sample
     pixels = second.vae.decode((x / scaling).to(like.dtype)).sample.float().cpu()
     return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
@@ -148,12 +155,12 @@ def mixed_as_published(self, x, encoder_hidden_states, **options):
     return (weight * text + (1 - weight) * vision,)
 
 
-def operations_of_a_step(second):
+def operations_of_a_step(second, run):
     """Operations of one step of one image: two passes of the UNet, nothing shared between them."""
     like, (x, t, tokens) = second.unconditional[0], step_inputs(second, 1)
     x = torch.cat([x, x])
     with mock.patch.object(DualAttention, "forward", mixed_as_published), FlopCounterMode(display=False) as counter:
-        second.unet.unet(x.to(like), t, (*tokens, SHARE))
+        second.unet.unet(x.to(like), t, (*tokens, run.text_weight))
     return counter.get_total_flops()
 
 
@@ -167,23 +174,33 @@ def step_inputs(second, n):
 @torch.inference_mode()
 def measure_steps(options, device, batches=(8, 32, 1)):
     """Image steps a second of the UNet alone, as it is, captured as a graph, and compiled; yields rows."""
-    second = load(options.full, device)
-    operations, rate = operations_of_a_step(second), product_rate(device, second.unconditional[0].dtype)
+    second, run = load(options.full, device), load_run("subj01")
+    operations, rate = operations_of_a_step(second, run), product_rate(device, second.unconditional[0].dtype)
 
-    def row(how, n, program, n_steps=8):
+    def row(how, n, program, n_steps=4):
         seconds = best({how: lambda: [program() for _ in range(n_steps)]}, device)[0][how] / n_steps / n
-        return {"batch": n, "how": how, "image steps a second": 1 / seconds, "of the product rate": operations / seconds / rate}
+        return {
+            "batch": n,
+            "how": how,
+            "image steps a second": 1 / seconds,
+            "of the product rate": operations / seconds / rate,
+        }
 
     for n in batches:
         x, t, tokens = step_inputs(second, n)
-        conditioning = second.unet.condition(*tokens, SHARE)
+        conditioning = second.unet.condition(*tokens, run.text_weight)
         predict = lambda x, t, conditioning=conditioning: second.unet(x, t, conditioning)  # noqa: E731
         yield row("as it is", n, lambda x=x, t=t, predict=predict: predict(x, t))
-        captured = Captured(predict)
-        yield row("captured", n, lambda x=x, t=t, captured=captured: captured(x, t))
+        if device.type == "cuda":
+            captured = Captured(predict)
+            yield row("captured", n, lambda x=x, t=t, captured=captured: captured(x, t))
     if options.compile:
         x, t, tokens = step_inputs(second, batches[0])
-        conditioning, compiled, began = second.unet.condition(*tokens, SHARE), torch.compile(second.unet), time.perf_counter()
+        conditioning, compiled, began = (
+            second.unet.condition(*tokens, run.text_weight),
+            torch.compile(second.unet),
+            time.perf_counter(),
+        )
         compiled(x, t, conditioning)
         finished(device)
         started = {"seconds to start": time.perf_counter() - began}

@@ -1,7 +1,10 @@
 """The dual UNet and its loop against the published code on a tiny model and against diffusers' plain UNet."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file
 
 from nsdlib.core import diffusion
+from nsdlib.core.diffusion import autoencoder
 from nsdlib.core.images import resize
 from nsdlib.params import load_run
 from nsdlib.run import full_size
@@ -178,6 +182,43 @@ def test_samplers_are_named_and_the_faithful_one_is_ddim(pipeline, inputs):
         pipeline.refine(**inputs, image_ids=[1, 2, 3], sampler="euler")
     with pytest.raises(ValueError, match="which is sampler 'ddim', not 'unipc'"):
         pipeline.refine(**inputs, image_ids=[1, 2, 3], sampler="unipc", faithful=True)
+
+
+@torch.inference_mode()
+def test_the_autoencoder_is_that_of_diffusers(demo, scenes_to_refine):
+    x = torch.from_numpy(scenes_to_refine["rough"]).permute(0, 3, 1, 2) / 127.5 - 1
+    posterior = demo.vae.encode(x).latent_dist
+    for ours, theirs in zip(autoencoder.encode(demo.vae, x), (posterior.mean, posterior.std), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    decoded = autoencoder.decode(demo.vae, posterior.mean)
+    torch.testing.assert_close(decoded, demo.vae.decode(posterior.mean).sample, atol=1e-5, rtol=1e-5)
+
+
+def test_kernels_for_a_gpu_are_pytorch_and_diffusers_own_layers():
+    """Triton runs them step by step on a CPU, in a process that began so."""
+    pytest.importorskip("triton")
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(DATA.parents[1])}
+    done = subprocess.run(
+        [sys.executable, DATA.parent / "gpu_kernels.py"], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.split() == ["8", "comparisons"], done.stderr
+
+
+def test_the_autoencoder_takes_as_many_images_as_memory_holds(pipeline, monkeypatch):
+    latents = torch.randn(5, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    wanted, decode = pipeline.decode(latents), autoencoder.decode
+
+    def small_memory(vae, z, fits=2):
+        if len(z) > fits:
+            raise torch.cuda.OutOfMemoryError("full")
+        return decode(vae, z)
+
+    monkeypatch.setattr(pipeline, "pixel_batch", 16)
+    monkeypatch.setattr(autoencoder, "decode", small_memory)
+    assert np.abs(pipeline.decode(latents).astype(int) - wanted).max() <= 1 and pipeline.pixel_batch == 2
+    monkeypatch.setattr(autoencoder, "decode", lambda vae, z: small_memory(vae, z, fits=0))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        pipeline.decode(latents)
 
 
 @pytest.mark.parametrize("fits", [1, 0])

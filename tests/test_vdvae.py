@@ -97,6 +97,13 @@ def test_draws_depend_on_seed_and_image_not_on_the_batch(model, case):
     assert np.abs(warm - cold).max() > 0
 
 
+def test_noise_drawn_side_by_side_is_that_drawn_in_turn():
+    like, shapes = torch.empty(3, 0), [(4, 1, 1), (16, 2, 2), (3, 5)]
+    together, generators = random.normals(shapes, like, random.generators(7, range(3))), random.generators(7, range(3))
+    for shape, drawn in zip(shapes, together, strict=True):
+        assert torch.equal(drawn, random.normal(torch.empty(3, *shape), generators))
+
+
 def test_half_precision_leaves_targets_alone_and_moves_pixels_as_little_as_is_said():
     model = vdvae.load(DATA.parents[1] / "zoo" / "demo" / "vdvae" / "vdvae.safetensors")
     rng = np.random.default_rng(0)

@@ -5,7 +5,6 @@ caller says which one it wants.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 import torch
@@ -89,14 +88,11 @@ def resize(images: np.ndarray, size: int, how: str = "antialiased") -> np.ndarra
     if images.shape[1:3] == (size, size):
         return images
     if how in PIL_FILTERS:
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            return np.stack(list(pool.map(partial(_resize_by_pillow, size=size, how=how), images)))
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            pictures = threads.map(lambda image: Image.fromarray(image).resize((size, size), PIL_FILTERS[how]), images)
+            return np.stack([np.asarray(picture) for picture in pictures])
     batches = [resample(images[i : i + BATCH], size, how) for i in range(0, len(images), BATCH)]
     return torch.cat([(x * 255).round().to(torch.uint8) for x in batches]).permute(0, 2, 3, 1).numpy()
-
-
-def _resize_by_pillow(image, size, how):
-    return np.asarray(Image.fromarray(image).resize((size, size), PIL_FILTERS[how]))
 
 
 def add_noise(images, amplitude, *, seed, image_ids):

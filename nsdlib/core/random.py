@@ -25,7 +25,7 @@ def normal(like: Tensor, generators: list[torch.Generator]) -> Tensor:
 
 
 def normals(shapes, like: Tensor, generators: list[torch.Generator]) -> list[Tensor]:
-    """Draw what `normal` would, shape after shape, (n_images, *shape) each; images side by side on PyTorch's number of threads."""
+    """Draw what `normal` would, (n_images, *shape) for each shape; images side by side, on PyTorch's number of threads."""
     with torch.inference_mode(False):  # which a thread does not share
         numbers = [torch.empty(len(generators), *shape) for shape in shapes]
 

@@ -239,14 +239,14 @@ class VDVAE(nn.Module):
         images = []
         for batch, ids in _batches("latents", latents, image_ids, batch_size):
             layers, generators = self._unflatten(batch), random.generators(seed, ids)
-            left = self.latent_shapes[len(layers) :] if temperature > 0 else []
-            noise = [None] * len(layers) + random.normals(left, self.decoder.gain, generators)
+            later = self.latent_shapes[len(layers) :] if temperature > 0 else []
+            noise = random.normals(later, self.decoder.gain, generators)
 
             def choose(index, prior, posterior, layers=layers, noise=noise):
                 if index < len(layers):
                     return layers[index]
                 mean, log_sd = (part.float() for part in prior)
-                return mean + temperature * log_sd.exp() * noise[index] if temperature > 0 else mean
+                return mean + temperature * log_sd.exp() * noise[index - len(layers)] if noise else mean
 
             with torch.autocast(self.decoder.gain.device.type, torch.bfloat16, enabled=self.fast):
                 parameters = self.decoder.out_net.out_conv(self.decoder(len(batch), choose))
@@ -261,10 +261,8 @@ class VDVAE(nn.Module):
         ends = np.cumsum([0, *sizes])
         n_layers = int(np.searchsorted(ends, latents.shape[1]))
         if latents.shape[1] not in ends:
-            raise ValueError(
-                f"{latents.shape[1]} latents are not a whole number of layers; "
-                f"the layers end at {', '.join(map(str, ends[1:41]))}"
-            )
+            last = ", ".join(map(str, ends[1:41]))
+            raise ValueError(f"{latents.shape[1]} latents are not a whole number of layers; the layers end at {last}")
         flat = torch.as_tensor(np.ascontiguousarray(latents, dtype=np.float32)).to(self.decoder.gain)
         parts = flat.split(sizes[:n_layers], dim=1) if n_layers else []
         return [part.reshape(-1, *shape) for part, shape in zip(parts, self.latent_shapes, strict=False)]

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+PLACES = 512  # whose features of the widest layer a CPU's caches hold
+
 
 def group_norm(norm, x: Tensor, *, silu: bool = False, shift: Tensor | None = None) -> Tensor:
     """Normalise maps, plus a shift (n_images or 1, channels), by a GroupNorm, then SiLU where asked.
@@ -69,9 +71,16 @@ def split_heads(x: Tensor, n_heads: int) -> Tensor:
     return x.unflatten(2, (n_heads, -1)).transpose(1, 2)
 
 
-def gated(layer, x: Tensor) -> Tensor:
-    """Apply GEGLU (Shazeer 2020): one half of a product times the GELU of the other."""
-    h = layer.proj(x)
+def feed_forward(ff, x: Tensor) -> Tensor:
+    """Apply GEGLU (Shazeer 2020), one half of a product times the GELU of the other, and a product; places by places on a CPU."""
+    if not x.is_cuda:
+        parts = (ff.net[2](gated(ff.net[0].proj(part))) for part in x.flatten(0, 1).split(PLACES))
+        return torch.cat(list(parts)).view_as(x)
+    return ff.net[2](gated(ff.net[0].proj(x)))
+
+
+def gated(h: Tensor) -> Tensor:
+    """First half of the features times the GELU of the second."""
     if fused := kernels(h):
         return fused.gated(h)
     values, gates = h.chunk(2, dim=-1)
@@ -87,7 +96,7 @@ def transformer(block, x: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
     x, h = add_norm(block.norm2, x, attend(block.attn1, h, keys_and_values(block.attn1, h)))
     told = attend(block.attn2, h, pair)
     x, h = add_norm(block.norm3, repeated(x, len(told)), told)
-    return x + block.ff.net[2](gated(block.ff.net[0], h))
+    return x + feed_forward(block.ff, h)
 
 
 def repeated(x: Tensor, n_rows: int) -> Tensor:
