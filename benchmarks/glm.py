@@ -2,7 +2,8 @@
 
 One run, one machine, one thread: CPU seconds of each stage for `nsdlib.core.glm` and for GLMsingle where it is installed,
 else for `plain_glm.py`. Both get the same simulated series, HRFs and threshold. `--session` fits a whole session of NSD's
-size and prints time and peak memory; with `--scratch` its arrays lie on the disk, as in notebook 01."""
+size and prints time and peak memory; with `--scratch` its arrays lie on the disk, as in notebook 01. `--json FILE` writes the
+rows of what was measured."""
 
 import argparse
 import resource
@@ -21,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 import plain_glm
+import report
 
 from nsdlib.core.glm import denoise, fracridge, hrf, steps
 from nsdlib.core.glm.fit import fit_glm
@@ -33,7 +35,7 @@ STAGES = {  # stage: where nsdlib computes it
     "threshold": (denoise, "tail_threshold"),
     "HRFs": (steps, "choose_hrfs"),
     "components": (steps, "find_components"),
-    "betas and components": (steps, "fit_trials"),
+    "number of components": (steps, "fit_trials"),
     "ridge": (fracridge, "regularise"),
 }
 
@@ -50,12 +52,13 @@ def main():
         "--scratch", type=Path, metavar="FOLDER", help="where the session's arrays lie until it is fitted"
     )
     parser.add_argument("--quick", action="store_true", help="only the fewest runs and voxels")
+    report.add_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with threadpool_limits(options.threads), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a fallback, when noise alone has no responding voxel
         if options.session:
-            print_session(options.session, options.device, options.scratch)
+            print_session(options)
         elif options.quick:
             compare([(min(options.runs), min(options.voxels))], options)
         else:
@@ -98,15 +101,16 @@ def compare(cases, options):
         print(f"{n_runs} runs, {n_voxels} voxels ...", file=sys.stderr, flush=True)
         ours, our_times = timed_stages(lambda d=design, y=data: fit_glm(d, y, **arguments, options=settings))
         theirs, their_times = run_other(design, data, arguments, settings)
-        for stage in (*STAGES, "all"):
+        for stage in our_times:
             row = {"runs": n_runs, "voxels": n_voxels, "stage": stage, "nsdlib, s": our_times[stage]}
             if stage in their_times:
                 row |= {f"{other_name}, s": their_times[stage], "times faster": their_times[stage] / our_times[stage]}
             rows.append(row)
-        flops = count_operations(n_runs, n_voxels, n_pcs=int(ours.attrs["n_pcs"]))
+        flops = count_operations(n_runs, n_voxels)
         agreement.append({"runs": n_runs, "voxels": n_voxels} | compare_results(ours, theirs) | {
             "ms a voxel": 1000 * our_times["all"] / n_voxels, "of the product rate": flops / our_times["all"] / rate,
         })  # fmt: skip
+    report.write(options.json, rows + agreement, threads=options.threads, device=options.device, product_rate=rate)
     print(
         f"CPU seconds, {options.threads} thread(s), against {other_name}; float64 matrix products: {rate / 1e9:.0f} GFLOP/s\n"
     )
@@ -193,11 +197,13 @@ def compare_results(ours, theirs):
     }
 
 
-def count_operations(n_runs, n_voxels, *, n_pcs, n_volumes=300, n_trials=63, n_hrfs=20, n_counts=11, n_fractions=20):
+def count_operations(n_runs, n_voxels, *, n_volumes=300, n_trials=63, n_hrfs=20, n_fractions=20):
     """Count the floating-point operations of the matrix products with data that the computation cannot do without."""
     pass_over_data = 2 * n_runs * n_trials * n_volumes * n_voxels  # regressors of all runs times all series
     rotation = 2 * n_runs * n_trials**2 * n_voxels
-    return pass_over_data * (n_hrfs + 1 + n_counts + 2) + rotation * (n_fractions + 3)
+    return pass_over_data * (n_hrfs + 3) + rotation * (
+        n_fractions + 4
+    )  # HRFs; type B and twice for ridge; betas and energies
 
 
 def matrix_product_rate(size=2000):
@@ -271,12 +277,14 @@ def agreement(device, n_voxels=500):
     return compare_results(there, {name: here[name].values for name in here.data_vars} | here.attrs)
 
 
-def print_session(n_voxels, device, scratch):
+def print_session(options):
     """Print time and peak memory of one session."""
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        row = measure_session(n_voxels, device, scratch=Path(folder) if scratch else None)
-    print(pd.DataFrame([row]).T.to_markdown(headers=["", f"a session on {device}"], floatfmt=".2f"))
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+        row = measure_session(options.session, options.device, scratch=Path(folder) if options.scratch else None)
+    row["peak GiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    report.write(options.json, [row], threads=options.threads, device=options.device)
+    print(f"{options.session} voxels, 12 runs, 750 trials, 2700 volumes on {options.device}\n")
+    print(pd.DataFrame([row]).T.to_markdown(headers=["", "seconds or GiB"], floatfmt=".2f"))
 
 
 if __name__ == "__main__":

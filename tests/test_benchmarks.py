@@ -14,6 +14,7 @@ import pytest
 import torch
 import xarray as xr
 
+from nsdlib.core.glm.fit import fit_glm
 from nsdlib.study import ablation
 
 ROOT = Path(__file__).parents[1]
@@ -102,10 +103,34 @@ def test_the_benchmark_of_regimes_writes_the_table_that_is_shown(tmp_path):
 
 
 def test_the_benchmark_of_a_session_reports_memory(tmp_path):
-    command = [sys.executable, "benchmarks/glm.py", "--session", "100", "--scratch", tmp_path]
+    command = [
+        sys.executable,
+        "benchmarks/glm.py",
+        "--session",
+        "100",
+        "--scratch",
+        tmp_path,
+        "--json",
+        tmp_path / "out.json",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert re.search(r"100 voxels, 750 trials, 2700 volumes on cpu\n.*\npeak memory [\d.]+ GiB", done.stdout)
-    assert not any(tmp_path.iterdir())
+    assert re.search(r"100 voxels, 12 runs, 750 trials, 2700 volumes on cpu\n", done.stdout)
+    [row] = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert row["peak GiB"] > row["results GiB"] > row["GPU GiB"] == 0
+    assert sum(row[stage] for stage in ("ON-OFF", "HRFs", "number of components", "ridge")) < row["seconds"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_the_simulated_session_holds_what_the_glm_finds(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import glm as benchmark
+
+    design, data, tr = benchmark.simulate_session(60)
+    assert sum(map(np.count_nonzero, design)) == 750 and {run.shape for run in data} == {(225, 60)}
+    found = fit_glm(design, data, tr=tr)
+    assert (
+        0.2 < found.pc_voxels.mean() < 0.8 and found.r2_b[found.pc_voxels].mean() > found.r2_b[~found.pc_voxels].mean()
+    )
 
 
 def test_the_benchmark_of_stage_2_compares_the_same_images():

@@ -4,6 +4,7 @@ Source: GLMdenoise (Kay et al. 2013, Frontiers in Neuroscience 7, 247) as GLMsin
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,20 +22,26 @@ class Repeats:
     ----------
     match : (n_trials, n_trials) sparse float64 tensor
         [u, t] is in how many folds trial u is for training and trial t, of the same condition, for testing.
-    n_training, n_testing : (n_trials, 1) float64 tensors
-        Of how many pairs each trial is the one for training, and for testing.
     sessions : list of (n_session_trials,) int64 tensors
         Trials of each session that are not late; betas are z-scored in each alone.
-    session_of_trial, session_of_run : int64 tensors
-        Their places in that list.
+    session_of_trial, session_of_run : (n_trials,) and (n_runs,) int64 tensors
+        Places in that list.
     """
 
     match: torch.Tensor
-    n_training: torch.Tensor
-    n_testing: torch.Tensor
     sessions: list
     session_of_trial: torch.Tensor
     session_of_run: torch.Tensor
+
+    @cached_property
+    def n_training(self):
+        """Of how many pairs each trial is the one for training: (n_trials, 1) float64 tensor."""
+        return torch.sparse.sum(self.match, 1).to_dense()[:, None]
+
+    @cached_property
+    def n_testing(self):
+        """Of how many it is the one for testing."""
+        return torch.sparse.sum(self.match, 0).to_dense()[:, None]
 
     def against(self, reference):
         """Prepare the comparison with unregularised betas (n_trials, n_voxels): a `Comparison`.
@@ -43,7 +50,7 @@ class Repeats:
         """
         pairs = [torch.std_mean(reference[trials], 0) for trials in self.sessions]
         sd, mean = (torch.stack(values) for values in zip(*pairs, strict=True))  # (n_sessions, n_voxels)
-        inverse = torch.where(sd > 0, 1 / sd, 0.0)
+        inverse, mean = (torch.where(sd > 0, values, 0.0) for values in (1 / sd, mean))
         mean, own = mean[self.session_of_trial], inverse[self.session_of_trial]  # (n_trials, n_voxels)
         z = (reference - mean) * own
         products = own * torch.sparse.mm(self.match, z)
@@ -115,15 +122,14 @@ def find_repeats(designs, *, folds=None, sessions=None, late=None, device="cpu")
     kept = weight > 0
     if not kept.any():
         return None
-    size, weight = (len(condition),) * 2, weight.astype(np.float64)
-    places, values = np.stack([train[kept], test[kept]]), weight[kept]
-    match = torch.sparse_coo_tensor(places, values, size, check_invariants=True).coalesce()
-    pairs_of = [np.bincount(own, weights=weight, minlength=len(condition))[:, None] for own in (train, test)]
+    places, values = np.stack([train[kept], test[kept]]), weight[kept].astype(np.float64)
+    match = torch.sparse_coo_tensor(places, values, (len(condition),) * 2, check_invariants=True).coalesce()
     names, session_of_run = np.unique(sessions, return_inverse=True)
     members = [np.flatnonzero((sessions[run_of] == session) & say) for session in names]
-    indices = [torch.as_tensor(own, device=device) for own in (*members, session_of_run[run_of], session_of_run)]
-    counts = [torch.as_tensor(own, device=device) for own in pairs_of]
-    return Repeats(match.to(device), *counts, indices[:-2], *indices[-2:])
+    *members, of_trial, of_run = (
+        torch.as_tensor(own, device=device) for own in (*members, session_of_run[run_of], session_of_run)
+    )
+    return Repeats(match.to(device), members, of_trial, of_run)
 
 
 def left_out(options):

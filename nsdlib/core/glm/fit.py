@@ -6,7 +6,8 @@ are too, unless a voxel lies so near a tie between two HRFs that it takes the ot
 many times:
 
 - trials of different runs never overlap, so all normal equations are solved run by run;
-- regressors are made once per HRF and projected once per number of noise components, and then the data need not be;
+- what does not depend on the data is made once for all HRFs and runs, and the data meet it in one product a run;
+- noise components are removed one after the other from betas that are there already, each by one direction of each run;
 - variance explained comes from products with orthonormal rows, no prediction is formed;
 - all ridge fractions share one eigendecomposition, and repeats are compared by one matrix product.
 
@@ -100,8 +101,7 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     )
     problem = steps.Problem(
         designs=designs, data=data, hrfs=torch.as_tensor(hrfs), confounds=confounds, late=late, scratch=scratch, device=device,
-        voxel_batch=options.voxel_batch, voxel_bytes=_voxel_bytes(designs, len(hrfs), len(options.fractions)),
-        progress=options.progress,
+        voxel_batch=options.voxel_batch, progress=options.progress,
     )  # fmt: skip
     results = steps.fit_onoff(problem, assumed)
     small_mean = check_unit(results, sum(map(len, data))) if options.percent else np.zeros(problem.n_voxels, bool)
@@ -193,13 +193,6 @@ def _denoise(problem, results, repeats, options):
     if count:
         results["removed"] = [columns[:, :count] for columns in components]
     return {"n_pcs": count, "threshold": threshold}, notes
-
-
-def _voxel_bytes(designs, n_hrfs, n_fractions):
-    """Return what a voxel takes while it is fitted: its series twice, a dozen sets of betas, and all fits of one run."""
-    n_trials = [len(design.onsets) for design in designs]
-    one_run = 4 * max(n_trials) * max(n_hrfs, n_fractions)
-    return 8 * (2 * sum(design.n_volumes for design in designs) + 12 * sum(n_trials) + one_run)
 
 
 def _padded(components):

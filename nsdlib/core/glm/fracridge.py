@@ -59,12 +59,9 @@ class Spectrum:
         return list(map(len, self.values))
 
     def rotation(self, regressors):
-        """Return the matrices from series to least-squares coefficients in eigenvector coordinates, one a block.
+        """Return from series to least-squares coefficients in eigenvector coordinates: a (n_block, n_volumes) matrix a block.
 
-        Parameters
-        ----------
-        regressors : list of (n_volumes, n_block) float64 tensors
-            Whose Gram matrix was decomposed.
+        The regressors, a list of (n_volumes, n_block) tensors, are those whose Gram matrices were decomposed.
         """
         parts = zip(self.values, self.vectors, regressors, strict=True)
         return [(vectors / values).T @ columns.T for values, vectors, columns in parts]
@@ -82,18 +79,9 @@ class Spectrum:
     def penalties(self, fractions, rotated):
         """Compute the penalty with which each voxel's coefficients keep each fraction of their length.
 
-        Parameters
-        ----------
-        fractions : (n_fractions,) float64 tensor
-            Above 0, at most 1.
-        rotated : (n_trials, n_voxels) float64 tensor
-            In eigenvector coordinates.
-
-        Returns
-        -------
-        (n_fractions, n_voxels) float64 tensor
-            Interpolated in log(1 + penalty) over the grid, as the reference does: the length that results differs a little
-            from the fraction.
+        From fractions (n_fractions,) above 0, at most 1, and rotated coefficients (n_trials, n_voxels): (n_fractions, n_voxels)
+        float64. Interpolated in log(1 + penalty) over the grid, as the reference does: the length that results differs a
+        little from the fraction.
         """
         energy = self.gain @ rotated.square()  # (n_penalties, n_voxels)
         length = (energy / energy[0]).sqrt().flip(0).T.contiguous()  # (n_voxels, n_penalties), ascending
@@ -105,18 +93,7 @@ class Spectrum:
         return torch.expm1(heights[right - 1] + weight * (heights[right] - heights[right - 1])).T
 
     def cv_errors(self, rotated, penalties, comparison):
-        """Compute how well ridge betas predict repeats, `Comparison.cv_error` of `shrink` with each of some penalties.
-
-        Parameters
-        ----------
-        rotated : (n_trials, n_voxels) float64 tensor
-        penalties : (n_fractions, n_voxels) float64 tensor
-        comparison : denoise.Comparison
-
-        Returns
-        -------
-        (n_fractions, n_voxels) float64 tensor
-        """
+        """Compute `denoise.Comparison.cv_error` of what `shrink` gives with each of the penalties, of whose shape it is."""
         error = comparison.constant.expand_as(penalties).clone()
         blocks = (part.split(self.n_trials) for part in (rotated, comparison.linear))
         parts = zip(self.values, self.vectors, self.weighted, *blocks, comparison.scale, strict=True)

@@ -70,10 +70,10 @@ def solve_block(regressors, nuisance, *, run):
 
 
 def removal(block, components, *, run):
-    """Prepare the removal of the first 1, 2, ... noise components of a run, one after the other.
+    """Prepare the removal of the first 1, 2, ... noise components of a run from its betas, one after the other.
 
-    Each takes from the least-squares betas a direction times the product of a row with the series (elimination in the joint
-    normal equations of trials and components): neither the regressors nor the data need be gone through again.
+    Each takes from the least-squares betas a direction times the product of a row with the series: elimination in the joint
+    normal equations of trials and components, as rank-one changes of the Gram matrix.
 
     Parameters
     ----------
@@ -85,8 +85,7 @@ def removal(block, components, *, run):
 
     Returns
     -------
-    rows : (n_hrfs, n_pcs, n_volumes) float64 tensor
-    directions : (n_hrfs, n_trials, n_pcs) float64 tensor
+    rows, directions : (n_hrfs, n_pcs, n_volumes) and (n_hrfs, n_trials, n_pcs) float64 tensors
     """
     overlap, explained = components.mT @ block.regressors, block.inverse @ components
     left = torch.eye(components.shape[-1], dtype=overlap.dtype) - overlap @ explained
@@ -96,13 +95,9 @@ def removal(block, components, *, run):
 
 
 def explained_energy(betas, products, gram):
-    """Compute the energy of series that betas, of any fit, explain: (..., n_voxels).
+    """Compute the energy of series that betas (..., n_trials, n_voxels), of any fit, explain: (..., n_voxels).
 
-    Parameters
-    ----------
-    betas, products : (..., n_trials, n_voxels) float64 tensors
-        The products are those of regressors and series.
-    gram : (..., n_trials, n_trials) float64 tensor
+    The products are those of regressors and series, of the betas' shape, `gram` (..., n_trials, n_trials) of the regressors.
     """
     return (betas * (2 * products - gram @ betas)).sum(-2)
 
@@ -115,13 +110,8 @@ def percent(explained, energy):
 def separate(regressors):
     """Return the matrix from BOLD to the betas of least squares separate: (..., n_trials, n_volumes) float64.
 
-    Each trial is fitted with one other regressor, the sum of the run's other trials (Mumford et al. 2012, NeuroImage 59,
-    2636).
-
-    Parameters
-    ----------
-    regressors : (..., n_volumes, n_trials) float64 tensor
-        Of one run, without drifts.
+    Each trial of the regressors (..., n_volumes, n_trials), without drifts, is fitted with one other regressor, the sum of
+    the run's other trials (Mumford et al. 2012, NeuroImage 59, 2636).
     """
     others = regressors.sum(-1, keepdim=True) - regressors
     own, both, rest = (

@@ -18,6 +18,7 @@ from nsdlib.core.files import FULL, preallocate
 OWN = (".npy", ".partial", ".finished")  # endings of the files that a folder holds beside its mark
 CPU_BATCH = 2000  # voxels
 GPU_SHARE = 0.25  # of a GPU's free memory: for the data, and again for a batch
+WORKING = 64  # bytes of a volume of one voxel while it is fitted: eight series in double precision
 
 
 class ScratchFull(OSError):
@@ -117,26 +118,15 @@ class Scratch:
 
 @dataclass(frozen=True, kw_only=True)
 class Voxels:
-    """The data, and how they are gone through: in batches, on a device, into arrays.
+    """The data, (n_volumes, n_voxels) arrays, one a run, and how they are gone through: in batches, on a device, into arrays.
 
-    Attributes
-    ----------
-    data : list of (n_volumes, n_voxels) arrays
-        BOLD of each run, scanner units.
-    scratch : Scratch
-    device : torch.device
-    voxel_batch : int or None
-        As in `GLMOptions`.
-    voxel_bytes : int
-        What a voxel takes while it is fitted.
-    progress : bool
+    `voxel_batch` and `progress` are those of `GLMOptions`.
     """
 
     data: list
     scratch: Scratch
     device: torch.device
     voxel_batch: int | None
-    voxel_bytes: int
     progress: bool
 
     @property
@@ -149,7 +139,7 @@ class Voxels:
         """Voxels that are fitted at once."""
         if self.voxel_batch or self.device.type == "cpu":
             return self.voxel_batch or CPU_BATCH
-        return max(1, int(GPU_SHARE * self._free / self.voxel_bytes))
+        return max(1, int(GPU_SHARE * self._free / (WORKING * sum(map(len, self.data)))))
 
     @cached_property
     def series(self):

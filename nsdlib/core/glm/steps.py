@@ -46,15 +46,8 @@ class Problem(Voxels):
     def fit_by_hrf(self, label, hrf_index, arrays, fit):
         """Fit all voxels batch by batch, and in a batch those of one HRF after those of another.
 
-        Parameters
-        ----------
-        label : str
-            Of the step.
-        hrf_index : (n_voxels,) int array
-        arrays : dict
-            (..., n_voxels) float32 arrays by their names, which are filled.
-        fit : callable
-            From the number of an HRF, some voxels, (n_own,) int64 tensor, and their BOLD to a dict of (..., n_own) tensors.
+        The `arrays`, (..., n_voxels) float32 by their names, are filled with what `fit` makes of the number of an HRF, some
+        voxels, (n_own,) int64 tensor, and their BOLD: a dict of (..., n_own) tensors.
         """
         for voxels in self.batches(label, resumable=True):
             order = np.argsort(hrf_index[voxels], kind="stable")
