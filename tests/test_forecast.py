@@ -140,6 +140,10 @@ def test_a_gpu_that_was_not_rehearsed_takes_what_another_card_took_and_names_it(
     hours, source = forecast.whole(run, on_gpu, sizes)
     assert hours == pytest.approx(wanted) and source == "rehearsal on NVIDIA X, 2026-01-02"
     assert np.isnan(forecast.whole(run, on_cpu, sizes)[0])
+    (project / "book" / "data" / "rehearsal_x.csv").write_text(
+        f"# NVIDIA X\n# 2026-01-02\n{table.drop('GRU').to_csv()}"
+    )
+    assert forecast.whole(run, on_gpu, sizes)[1].endswith(", without GRU")
     rehearsal.write(table.assign(**{"a second": 10.0}), run)
     hours, source = forecast.whole(run, on_gpu, sizes)
     assert hours == pytest.approx(10 * wanted) and source.startswith("rehearsal, 20")

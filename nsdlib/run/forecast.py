@@ -200,7 +200,8 @@ def whole(run, table, sizes):
         if machine == machine_name(run.device):
             return hours, f"rehearsal, {made}"
         if table["GPU GB"].any() and stages["of the GPU GiB"].any():
-            found = hours, f"rehearsal on {machine}, {made}"
+            left_out = ", ".join(name for name in rehearsal.STAGES if name not in stages.index)
+            found = hours, f"rehearsal on {machine}, {made}" + (f", without {left_out}" if left_out else "")
     return found
 
 
