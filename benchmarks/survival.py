@@ -25,6 +25,9 @@ import pandas as pd
 import psutil
 import xarray as xr
 
+sys.path.insert(0, str(Path(__file__).parent))
+import report
+
 from nsdlib.core.glm import scratch
 from nsdlib.params import load_run
 from nsdlib.store import artifact, store
@@ -60,7 +63,10 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of their moments (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="these kinds of faults")
     parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}, when every kind was put in")
+    parser.add_argument("--quick", action="store_true", help="no notebooks are run and killed")
+    report.add_option(parser)
     options = parser.parse_args()
+    kinds = [kind for kind in KINDS if kind in options.only and not (options.quick and kind == "kills")]
     warnings.filterwarnings("ignore", message=r"glm-\w+ was damaged")  # the store says so, as it should
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
@@ -72,8 +78,9 @@ def main():
             "full": lambda: [*fill_disk(), *fill_scratch(Path(folder))],
             "damage": lambda: damage_artifacts(np.random.default_rng(options.seed)),
         }
-        table = as_table([outcome for kind in KINDS if kind in options.only for outcome in put_in[kind]()])
+        table = as_table([outcome for kind in kinds for outcome in put_in[kind]()])
     print(table.to_markdown())
+    report.write(options.json, table.reset_index().to_dict("records"), seed=options.seed, quick=options.quick)
     if options.write:
         write(table)
     return int(table["lost"].sum() > 0)

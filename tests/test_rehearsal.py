@@ -124,10 +124,10 @@ def test_published_sizes_and_their_memory(run):
     second = full_size.build_second_stage(full_size.Sizes(), torch.device("meta"), torch.float16)
     counts = [sum(p.numel() for p in part.parameters()) for part in (second.unet, second.vae)]
     assert counts == [1_126_760_324, 83_653_863]
-    table = full_size.gpu_memory(run, batch_sizes=(1, 2, 4))
+    table = full_size.gpu_memory(run, batch_sizes=(1, 2, 3))
     np.testing.assert_allclose(table["weights"], 2 * sum(counts) / 2**30)
-    one, two, four = table["diffusion step"]
-    assert four - two == pytest.approx(2 * (two - one), rel=0.01)
+    first, second = np.diff(table["diffusion step"])  # each image more takes as much
+    assert first == pytest.approx(second, rel=0.01) and first > 0.05
 
 
 def test_live_memory_counts_what_is_alive():
