@@ -4,8 +4,6 @@ All resizing of the library is here. Published recipes differ in the filter, whi
 caller says which one it wants.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import torch
 from PIL import Image
@@ -88,9 +86,8 @@ def resize(images: np.ndarray, size: int, how: str = "antialiased") -> np.ndarra
     if images.shape[1:3] == (size, size):
         return images
     if how in PIL_FILTERS:
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            pictures = threads.map(lambda image: Image.fromarray(image).resize((size, size), PIL_FILTERS[how]), images)
-            return np.stack([np.asarray(picture) for picture in pictures])
+        pictures = (Image.fromarray(image).resize((size, size), PIL_FILTERS[how]) for image in images)
+        return np.stack([np.asarray(picture) for picture in pictures])
     batches = [resample(images[i : i + BATCH], size, how) for i in range(0, len(images), BATCH)]
     return torch.cat([(x * 255).round().to(torch.uint8) for x in batches]).permute(0, 2, 3, 1).numpy()
 

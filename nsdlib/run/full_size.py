@@ -162,9 +162,12 @@ class LiveMemory(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         made = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, torch.Tensor):
-                self._count(tensor.untyped_storage())
+        given, new = (
+            {x.untyped_storage()._cdata: x.untyped_storage() for x in tree_leaves(tree) if isinstance(x, torch.Tensor)}
+            for tree in ((args, kwargs), made)
+        )
+        for key in new.keys() - given.keys():  # a view, of weights for instance, is nothing new
+            self._count(new[key])
         return made
 
     def _count(self, storage):

@@ -187,8 +187,7 @@ class VersatileDiffusion:
     @torch.inference_mode()
     def encode(self, images, generators=None) -> Tensor:
         """Encode uint8 images as scaled latents: the posterior's mean, or a draw when generators are given."""
-        pixels = np.ascontiguousarray(resize(images, self.image_size, "pil bicubic"))
-        pixels = torch.from_numpy(pixels).to(self.unconditional[0].device)
+        pixels = to_tensor(resize(images, self.image_size, "pil bicubic"), self.unconditional[0].device)
         z, sd = self._in_batches(self._encode, pixels).float().unbind(1)
         if generators is not None:
             z = z + sd * random.normal(z, generators)
