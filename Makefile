@@ -25,7 +25,7 @@ group: .venv/ready
 	@$(ENV) snakemake --profile profiles/local --config runs=$(GROUP); done=$$?; $(ENV) nsdlib book && exit $$done
 
 test: .venv/ready
-	@$(ENV) pytest -q -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder $(TESTS)
+	@$(ENV) pytest -q -n logical --maxprocesses 8 --dist loadscope --no-loadscope-reorder $(TESTS)
 
 lint: .venv/ready
 	@$(ENV) ruff format --check . && $(ENV) ruff check .

@@ -38,7 +38,11 @@ def parameters(run):
 
 def data_of(wildcards):
     run = parameters(wildcards.run)
-    return f"runs/{run.name}/.checked" if run.simulation is None else f"{os.path.relpath(run.data)}/.made-{run.name}"
+    if run.simulation is None:
+        return f"runs/{run.name}/.checked"
+    if "{" in (folder := os.path.relpath(run.data)):  # which Snakemake takes for a wildcard, however it is written
+        sys.exit(f"nsdlib: params/{run.name}.yaml: data lies in {folder}: name a folder without braces.")
+    return f"{folder}/.made-{run.name}"
 
 
 def files_of(wildcards):

@@ -17,6 +17,9 @@ import pandas as pd
 import psutil
 import yaml
 
+sys.path.insert(0, str(Path(__file__).parent))
+import report
+
 ROOT = Path(__file__).parents[1]
 NEEDED = ("nsdlib", "zoo", "params", "notebooks", "profiles", "book", "Snakefile")
 LOOK = 0.5  # seconds between two looks at the memory
@@ -27,6 +30,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", nargs="+", help="files in params/ (copies of small)")
     parser.add_argument("--subjects", type=int, default=4, help="how many copies (%(default)s)")
+    report.add_option(parser)
     options = parser.parse_args()
     runs = options.runs or [f"small{seed}" for seed in range(1, options.subjects + 1)]
     rows = {}
@@ -40,6 +44,7 @@ def main():
         rows["the same command again"] = measure(project, runs)
     table = pd.DataFrame(rows, index=["seconds", "peak memory, GiB"]).T
     print(table.round(1).to_markdown())
+    report.write(options.json, table.rename_axis("case").reset_index().to_dict("records"), runs=runs)
     print(
         f"\n{table.seconds['all by one command'] / table.seconds['sum of these']:.2f} of the sum, {os.cpu_count()} cores"
     )

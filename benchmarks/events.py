@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).parent))
+import report
+
 from nsdlib.core import design_from_events
 from nsdlib.data import read_events
 
@@ -36,6 +39,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a clone of bids-examples")
     parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}")
+    report.add_option(parser)
     options = parser.parse_args()
     sets = {}
     for path in sorted(options.folder.rglob("*_events.tsv")):
@@ -51,6 +55,7 @@ def main():
     table = pd.DataFrame(rows, columns=["dataset", "task", "tr", "outcome"])
     table = table.value_counts(sort=False).rename("tables").reset_index().set_index("dataset")
     print(table.to_markdown())
+    report.write(options.json, table.reset_index().to_dict("records"))
     if options.write:
         about = (
             "Event tables of bids-examples given to design_from_events by `python benchmarks/events.py FOLDER --write`"

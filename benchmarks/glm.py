@@ -2,7 +2,8 @@
 
 One run, one machine, one thread: CPU seconds of each stage for `nsdlib.core.glm` and for GLMsingle where it is installed,
 else for `plain_glm.py`. Both get the same simulated series, HRFs and threshold. `--session` fits a whole session of NSD's
-size and prints time and peak memory; with `--scratch` its arrays lie on the disk, as in notebook 01."""
+size and prints time and peak memory; with `--scratch` its arrays lie on the disk, as in notebook 01. `--json FILE` writes the
+rows of what was measured."""
 
 import argparse
 import resource
@@ -21,8 +22,9 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 import plain_glm
+import report
 
-from nsdlib.core.glm import fracridge, hrf, steps
+from nsdlib.core.glm import denoise, fracridge, hrf, steps
 from nsdlib.core.glm.fit import fit_glm
 from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data import glmsingle
@@ -30,9 +32,10 @@ from nsdlib.data import glmsingle
 TR, TRIAL_SECONDS, THRESHOLD = 1.0, 4, 1.0
 STAGES = {  # stage: where nsdlib computes it
     "ON-OFF": (steps, "fit_onoff"),
+    "threshold": (denoise, "tail_threshold"),
     "HRFs": (steps, "choose_hrfs"),
     "components": (steps, "find_components"),
-    "number of components": (steps, "compare_counts"),
+    "number of components": (steps, "fit_trials"),
     "ridge": (fracridge, "regularise"),
 }
 
@@ -49,12 +52,13 @@ def main():
         "--scratch", type=Path, metavar="FOLDER", help="where the session's arrays lie until it is fitted"
     )
     parser.add_argument("--quick", action="store_true", help="only the fewest runs and voxels")
+    report.add_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with threadpool_limits(options.threads), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a fallback, when noise alone has no responding voxel
         if options.session:
-            fit_session(options.session, options.device, options.scratch)
+            print_session(options)
         elif options.quick:
             compare([(min(options.runs), min(options.voxels))], options)
         else:
@@ -97,15 +101,16 @@ def compare(cases, options):
         print(f"{n_runs} runs, {n_voxels} voxels ...", file=sys.stderr, flush=True)
         ours, our_times = timed_stages(lambda d=design, y=data: fit_glm(d, y, **arguments, options=settings))
         theirs, their_times = run_other(design, data, arguments, settings)
-        for stage in (*STAGES, "all"):
+        for stage in our_times:
             row = {"runs": n_runs, "voxels": n_voxels, "stage": stage, "nsdlib, s": our_times[stage]}
             if stage in their_times:
                 row |= {f"{other_name}, s": their_times[stage], "times faster": their_times[stage] / our_times[stage]}
             rows.append(row)
-        flops = count_operations(n_runs, n_voxels, n_pcs=int(ours.attrs["n_pcs"]))
+        flops = count_operations(n_runs, n_voxels)
         agreement.append({"runs": n_runs, "voxels": n_voxels} | compare_results(ours, theirs) | {
             "ms a voxel": 1000 * our_times["all"] / n_voxels, "of the product rate": flops / our_times["all"] / rate,
         })  # fmt: skip
+    report.write(options.json, rows + agreement, threads=options.threads, device=options.device, product_rate=rate)
     print(
         f"CPU seconds, {options.threads} thread(s), against {other_name}; float64 matrix products: {rate / 1e9:.0f} GFLOP/s\n"
     )
@@ -148,15 +153,15 @@ class Clock:
         return self.since - self.began
 
 
-def timed_stages(fit_all):
-    """Return the result of `fit_all()`, and CPU seconds of each stage of nsdlib and of all."""
+def timed_stages(fit_all, clock=time.process_time):
+    """Return the result of `fit_all()`, and what a clock shows (CPU seconds) for each stage of nsdlib and for all."""
     times, originals = {}, {stage: getattr(module, name) for stage, (module, name) in STAGES.items()}
 
     def timed(stage):
         def call(*arguments, **options):
-            began = time.process_time()
+            began = clock()
             result = originals[stage](*arguments, **options)
-            times[stage] = time.process_time() - began
+            times[stage] = clock() - began
             return result
 
         return call
@@ -164,9 +169,9 @@ def timed_stages(fit_all):
     for stage, (module, name) in STAGES.items():
         setattr(module, name, timed(stage))
     try:
-        began = time.process_time()
+        began = clock()
         result = fit_all()
-        times["all"] = time.process_time() - began
+        times["all"] = clock() - began
     finally:
         for stage, (module, name) in STAGES.items():
             setattr(module, name, originals[stage])
@@ -192,11 +197,13 @@ def compare_results(ours, theirs):
     }
 
 
-def count_operations(n_runs, n_voxels, *, n_pcs, n_volumes=300, n_trials=63, n_hrfs=20, n_counts=11, n_fractions=20):
+def count_operations(n_runs, n_voxels, *, n_volumes=300, n_trials=63, n_hrfs=20, n_fractions=20):
     """Count the floating-point operations of the matrix products with data that the computation cannot do without."""
     pass_over_data = 2 * n_runs * n_trials * n_volumes * n_voxels  # regressors of all runs times all series
     rotation = 2 * n_runs * n_trials**2 * n_voxels
-    return pass_over_data * (n_hrfs + 1 + n_counts + 2) + rotation * (n_fractions + 3)
+    return pass_over_data * (n_hrfs + 3) + rotation * (
+        n_fractions + 4
+    )  # HRFs; type B and twice for ridge; betas and energies
 
 
 def matrix_product_rate(size=2000):
@@ -210,24 +217,74 @@ def matrix_product_rate(size=2000):
     return 2 * size**3 / min(seconds)
 
 
-def fit_session(n_voxels, device, scratch):
-    """Fit one session of NSD's size (12 runs, 750 trials, 225 volumes) and print time and peak memory."""
-    options = GLMOptions(device=device, progress=True)
-    tr, counts = 4 / 3, [63, 62] * 6
-    runs = (simulate(1, n_voxels, n_volumes=225, n_trials=n, tr=tr, seed=k) for k, n in enumerate(counts))
-    design, data = zip(*((labels, series) for [labels], [series] in runs), strict=True)
-    before, began = time.process_time(), time.monotonic()
-    if scratch:
-        with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            results = fit_glm(design, data, tr=tr, options=options, scratch=Path(folder))
-    else:
-        results = fit_glm(design, data, tr=tr, options=options)
-    print(f"{n_voxels} voxels, {results.sizes['trial']} trials, {sum(map(len, data))} volumes on {device}")
-    print(f"{time.monotonic() - began:.0f} s on the clock, {time.process_time() - before:.0f} CPU seconds")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB, of which series "
-          f"{sum(series.nbytes for series in data) / 2**30:.2f} and results {results.nbytes / 2**30:.2f}")  # fmt: skip
-    if torch.device(device).type == "cuda":
-        print(f"peak memory of the GPU {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
+def simulate_session(n_voxels, *, device="cpu", seed=0):
+    """Simulate a session of NSD's size (12 runs, 750 trials, 225 volumes), drawn on a device: design, data, TR."""
+    tr, counts, n_volumes = 4 / 3, [63, 62] * 6, 225
+    draw, rng = torch.Generator(device).manual_seed(seed), np.random.default_rng(seed)
+    places = {"generator": draw, "device": device}
+    library = torch.as_tensor(hrf.sampled_library(tr), device=device)
+    planted = rng.integers(len(library), size=n_voxels)
+    responds = torch.rand(n_voxels, **places) < 0.5
+    size, weights = 4 * torch.rand(300, n_voxels, **places) * responds, torch.randn(3, n_voxels, **places)
+    padded = torch.nn.functional.pad(library, (0, n_volumes))
+    design, data = [], []
+    for n_trials in counts:
+        labels = np.zeros(n_volumes, dtype=np.int64)
+        labels[5 + 3 * np.arange(n_trials)] = rng.permutation(300)[:n_trials] + 1
+        onsets = np.flatnonzero(labels)
+        lag = torch.arange(n_volumes)[:, None] - torch.as_tensor(onsets)
+        trials = torch.where(lag >= 0, padded.cpu()[:, lag.clamp(min=0)], 0.0).to(
+            device
+        )  # (n_hrfs, n_volumes, n_trials)
+        series = 3 * torch.randn(n_volumes, n_voxels, **places) + 1.5 * torch.randn(n_volumes, 3, **places) @ weights
+        of_trials = size[labels[onsets] - 1]
+        for number, regressors in enumerate(trials):
+            own = torch.as_tensor(np.flatnonzero(planted == number), device=device)
+            series.index_add_(1, own, regressors @ of_trials[:, own])
+        design.append(labels)
+        data.append((1000 + 10 * series).cpu().numpy())
+    return design, data, tr
+
+
+def measure_session(n_voxels, device, *, scratch=None, **options):
+    """Fit one session of NSD's size.
+
+    Returns
+    -------
+    dict
+        seconds and CPU seconds of all, seconds of each stage by its name, and GiB of GPU memory at most (0 on a CPU).
+    """
+    options, on_gpu = GLMOptions(device=device, **options), torch.device(device).type == "cuda"
+    design, data, tr = simulate_session(n_voxels, device=device)
+    small = [run[:, :100] for run in data]
+    fit_glm(design[:2], small[:2], tr=tr, options=options)  # imports and a device's start are nobody's time
+    if on_gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    clock = lambda: np.array([time.monotonic(), time.process_time()])  # noqa: E731
+    results, times = timed_stages(lambda: fit_glm(design, data, tr=tr, options=options, scratch=scratch), clock)
+    seconds, cpu_seconds = times.pop("all")
+    row = {"voxels": n_voxels, "seconds": seconds, "CPU seconds": cpu_seconds}
+    row |= {stage: own[0] for stage, own in times.items()}
+    row["GPU GiB"] = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else 0.0
+    return row | {"series GiB": sum(run.nbytes for run in data) / 2**30, "results GiB": results.nbytes / 2**30}
+
+
+def agreement(device, n_voxels=500):
+    """Hold the fit on a device against that on the CPU, on a small case: see `compare_results`."""
+    design, data, tr = simulate_session(n_voxels)
+    there, here = (fit_glm(design, data, tr=tr, options=GLMOptions(device=name)) for name in (device, "cpu"))
+    return compare_results(there, {name: here[name].values for name in here.data_vars} | here.attrs)
+
+
+def print_session(options):
+    """Print time and peak memory of one session."""
+    with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+        row = measure_session(options.session, options.device, scratch=Path(folder) if options.scratch else None)
+    row["peak GiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    report.write(options.json, [row], threads=options.threads, device=options.device)
+    print(f"{options.session} voxels, 12 runs, 750 trials, 2700 volumes on {options.device}\n")
+    print(pd.DataFrame([row]).T.to_markdown(headers=["", "seconds or GiB"], floatfmt=".2f"))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).parent))
+import report
+
 from nsdlib.params import load_run
 from nsdlib.twin.simulate import simulate
 
@@ -28,8 +31,11 @@ def main():
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=READERS, default=list(READERS), help="these readers")
+    parser.add_argument("--quick", action="store_true", help="the first reader alone")
     parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}, when no reader was left out")
+    report.add_option(parser)
     options = parser.parse_args()
+    options.only = options.only[:1] if options.quick else options.only
     if options.write and set(options.only) != set(READERS):
         parser.error("--write wants every reader: leave out --only.")
     with tempfile.TemporaryDirectory() as folder:
@@ -38,6 +44,7 @@ def main():
         rows = {reader: attack(reader, run.data, Path(folder) / reader) for reader in options.only}
     table = pd.DataFrame(rows).T.rename_axis("reader")
     print(table.to_markdown())
+    report.write(options.json, table.reset_index().to_dict("records"))
     if options.write:
         write(table)
 

@@ -3,7 +3,7 @@
 What `benchmarks/glm.py` measures `nsdlib.core.glm` against where GLMsingle itself is not installed. Like GLMsingle 1.2 it
 repeats the whole fit for each of some 660 (HRF, noise components, ridge fraction): convolution of every column in every
 run, dense projections, one system of equations over all trials of all runs, and a prediction of every volume for R2. It is
-written from a description of that path and agrees with GLMsingle's own results (`tests/test_benchmarks.py`)."""
+written from a description of that path and agrees with `nsdlib`, which agrees with GLMsingle's own results."""
 
 import numpy as np
 

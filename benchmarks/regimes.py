@@ -13,12 +13,16 @@ background and nothing else.
 
 import argparse
 import itertools
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+import report
 
 from nsdlib.core import networks, vdvae
 from nsdlib.core.images import resize
@@ -44,6 +48,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--quick", action="store_true", help="few images and epochs, to see that all runs")
     parser.add_argument("--to", type=Path, default=FILE)
+    report.add_option(parser)
     options = parser.parse_args()
     if options.quick and options.to == FILE:
         parser.error("--quick needs --to FILE: what so few images give must not take the place of the library's table")
@@ -59,6 +64,7 @@ def main():
                 rows += [{"target": target, "response": response, "images": count, "snr": ratio, "seed": seed,
                           "decoder": name, "explained": value} for name, value in scores.items()]  # fmt: skip
                 print(f"{time.monotonic() - began:5.0f} s", target, response, ratio, count, scores, flush=True)
+    report.write(options.json, rows, quick=options.quick)
     pd.DataFrame(rows).to_csv(options.to, index=False, float_format="%.5f")
 
 

@@ -1,22 +1,31 @@
-"""How fast stage 2 is, and what fewer steps cost: `python benchmarks/stage2.py [loop] [samplers]`.
+"""How fast stage 2 is, and what fewer steps cost: `python benchmarks/stage2.py [loop] [steps] [samplers]`.
 
 loop: image steps a second of our loop against the published loop's structure (one image at a time, the pass with tokens and the
-one without apart, tokens projected at every step) on the same weights: the demo zoo's on a CPU, random ones of the published size
-with `--full`. samplers: scores of the demo subject's refined images for each sampler and number of steps, against DDIM with 50
-(wants `make demo` first).
+one without apart, tokens projected at every step, diffusers' own forward passes) on the same weights: the demo zoo's on a CPU,
+random ones of the published size with `--full`. steps: the UNet alone in batches, as it is, captured as a graph on a GPU, and
+with `--compile` compiled. samplers: scores of the demo subject's refined images for each sampler and number of steps, against
+DDIM with 50 (wants `make demo` first).
 """
 
 import argparse
 import sys
 import time
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+sys.path.insert(0, str(Path(__file__).parent))
+import report
+
 from nsdlib.core import diffusion, random
 from nsdlib.core.device import pick_device
+from nsdlib.core.diffusion.pipeline import Captured
+from nsdlib.core.diffusion.unet import DualAttention
+from nsdlib.core.images import resize
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.run import full_size
@@ -25,7 +34,6 @@ from nsdlib.store import zoo
 from nsdlib.store.store import Store
 from nsdlib.study.statistics import paired_difference
 
-N_STEPS, STRENGTH, GUIDANCE, SHARE = 10, 0.5, 7.5, 0.4
 COMPARED = {"ddim": (50, 25, 10, 5), "dpm++": (25, 10, 5), "unipc": (25, 10, 5)}
 SHOWN = ("ssim", "pixcorr", "inception", "effnet", "swav")
 
@@ -38,76 +46,165 @@ def main():
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--full", action="store_true", help="the published size with random weights; wants a GPU")
     parser.add_argument("--images", type=int, default=32, help="images of the loop (%(default)s)")
+    parser.add_argument("--compile", action="store_true", help="measure the compiled UNet too")
+    report.add_option(parser)
     options = parser.parse_args()
     if unknown := set(options.part) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     torch.set_num_threads(options.threads)
     device = pick_device(options.device)
     print(f"{options.threads} threads, {device}")
+    rows = []
     for part in options.part or PARTS:
         table = pd.DataFrame(PARTS[part](options, device))
         print(f"\n## {part}\n\n{table.to_markdown(index=False, floatfmt='.3g')}", flush=True)
+        rows += [{"part": part} | row for row in table.to_dict("records")]
+    report.write(options.json, rows, full=options.full, images=options.images, device=str(device))
 
 
 @torch.inference_mode()
 def measure_loop(options, device):
-    """Image steps a second, and the share of the machine's matrix-product rate that they reach."""
-    run = load_run("demo").model_copy(update={"device": str(device)})
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
-    second = full_size.build_second_stage(full_size.Sizes(), device, dtype) if options.full else zoo.load_diffusion(run)
-    n = options.images
+    """Image steps a second with the run's steps, autoencoder included, and the share of the machine's product rate."""
+    second, run = load(options.full, device), load_run("subj01" if options.full else "demo")
+    n, few = options.images, 1 if options.full else min(options.images, 4)
     rough = np.random.default_rng(0).integers(0, 256, (n, 64, 64, 3), dtype=np.uint8)
     tokens = [empty.expand(n, -1, -1).float().cpu().numpy() for empty in second.unconditional]
-    settings = {"strength": STRENGTH, "n_steps": N_STEPS, "guidance": GUIDANCE, "text_weight": SHARE}
-    ids, image_steps = np.arange(n), n * int(STRENGTH * N_STEPS)
-    second.refine(rough[:2], *(t[:2] for t in tokens), image_ids=ids[:2], **settings)  # libraries choose their kernels
-    began = time.perf_counter()
-    ours = second.refine(rough, *tokens, image_ids=ids, **settings)
-    seconds = time.perf_counter() - began
-    few = min(n, 4)
-    began = time.perf_counter()
-    theirs = np.concatenate([_one_by_one(second, rough[[i]], [t[[i]] for t in tokens], i) for i in range(few)])
-    naive = (time.perf_counter() - began) * n / few
-    difference = np.abs(theirs.astype(int) - ours[:few]).max()
-    operations, rate = _operations(second) * image_steps, product_rate(device, dtype)
+    settings, image_steps = zoo.refinement(run), n * int(run.strength * run.n_steps)
+
+    def published():
+        return np.concatenate([one_by_one(second, rough[[i]], [t[[i]] for t in tokens], i, run) for i in range(few)])
+
+    programs = {
+        "nsdlib": lambda: second.refine(rough, *tokens, image_ids=range(n), **settings),
+        "one by one": published,
+    }
+    seconds, images = best(programs, device, 1 if options.full else 2)
+    seconds["one by one"] *= n / few
+    difference = np.abs(images["one by one"].astype(int) - images["nsdlib"][:few]).max()
+    operations, rate = (
+        operations_of_a_step(second, run) * image_steps,
+        product_rate(device, second.unconditional[0].dtype),
+    )
     print(f"images differ by {difference} of 255 at most", file=sys.stderr)
     return [
         {"program": name, "image steps a second": image_steps / taken, "of the product rate": operations / taken / rate,
-         "times faster": naive / taken}
-        for name, taken in (("nsdlib", seconds), ("one by one", naive))
+         "times faster": seconds["one by one"] / taken}
+        for name, taken in seconds.items()
     ]  # fmt: skip
 
 
-def _one_by_one(second, rough, tokens, image_id):
-    """The published loop's structure for one image."""
-    scheduler = second.scheduler
-    add_at, steps = diffusion.img2img_timesteps(scheduler, strength=STRENGTH, n_steps=N_STEPS)
-    clean = second.encode(rough)
-    noise = random.normal(clean, random.generators(0, [image_id]))
-    x = scheduler.add_noise(clean, noise, torch.tensor([add_at], device=clean.device))
-    given = [torch.from_numpy(one).to(second.unconditional[0]) for one in tokens]
-    for t in steps:
-        without, told = (
-            second.unet(
-                x.to(given[0].dtype), torch.tensor(t, device=x.device), diffusion.Conditioning(*pair, SHARE)
-            ).float()
-            for pair in (second.unconditional, given)
-        )
-        x = scheduler.step(without + GUIDANCE * (told - without), t, x).prev_sample
-    return second.decode(x)
+def load(full, device):
+    """The second stage: the demo zoo's, or of the published size with random weights."""
+    if full:
+        dtype = torch.float16 if device.type == "cuda" else torch.float32
+        return full_size.build_second_stage(full_size.Sizes(), device, dtype)
+    return zoo.load_diffusion(load_run("demo").model_copy(update={"device": str(device)}))
 
 
-def _operations(second):
-    """Operations of one step of one image: two passes of the UNet."""
-    shape = (2, second.vae.config.latent_channels, *(second.unet.unet.config.sample_size,) * 2)
-    guide = diffusion.Conditioning(*(empty.expand(2, -1, -1) for empty in second.unconditional), SHARE)
-    with FlopCounterMode(display=False) as counter:
-        second.unet(
-            torch.zeros(shape).to(second.unconditional[0]),
-            torch.tensor(1, device=second.unconditional[0].device),
-            guide,
-        )
+def best(programs, device, n_times=3):
+    """Seconds of each program, the best of some rounds in turn after one that warms up, and what they return.
+
+    Of one thread of a CPU its own seconds, which do not depend on who else is there.
+    """
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    seconds, made = dict.fromkeys(programs, np.inf), {name: program() for name, program in programs.items()}
+    for _ in range(n_times):
+        for name, program in programs.items():
+            finished(device)
+            began = clock()
+            program()
+            finished(device)
+            seconds[name] = min(seconds[name], clock() - began)
+    return seconds, made
+
+
+def finished(device):
+    """Wait for a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def one_by_one(second, rough, tokens, image_id, run):
+    """The published loop's structure for one image: diffusers' own forward passes, one with tokens and one without a step."""
+    scheduler, like = second.scheduler, second.unconditional[0]
+    add_at, steps = diffusion.img2img_timesteps(scheduler, strength=run.strength, n_steps=run.n_steps)
+    pixels = torch.from_numpy(resize(rough, second.image_size, "pil bicubic")).permute(0, 3, 1, 2) / 127.5 - 1
+    scaling = second.vae.config.scaling_factor
+    clean = second.vae.encode(pixels.to(like)).latent_dist.mean.float() * scaling
+    x = scheduler.add_noise(
+        clean, random.normal(clean, random.generators(run.seed, [image_id])), torch.tensor([add_at])
+    )
+    given = [torch.from_numpy(one).to(like) for one in tokens]
+    with mock.patch.object(DualAttention, "forward", mixed_as_published):
+        for t in steps:
+            without, told = (
+                second.unet.unet(
+                    x.to(like.dtype), torch.tensor(t, device=x.device), (*pair, run.text_weight)
+                ).sample.float()
+                for pair in (second.unconditional, given)
+            )
+            x = scheduler.step(without + run.guidance * (told - without), t, x).prev_sample
+    pixels = second.vae.decode((x / scaling).to(like.dtype)).sample.float().cpu()
+    return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def mixed_as_published(self, x, encoder_hidden_states, **options):
+    """A DualAttention in the midst of diffusers' own UNet: both twins whole, their tokens projected anew."""
+    *tokens, weight = encoder_hidden_states
+    text, vision = (twin(x, part, **options)[0] for twin, part in zip((self.text, self.vision), tokens, strict=True))
+    return (weight * text + (1 - weight) * vision,)
+
+
+def operations_of_a_step(second, run):
+    """Operations of one step of one image: two passes of the UNet, nothing shared between them."""
+    like, (x, t, tokens) = second.unconditional[0], step_inputs(second, 1)
+    x = torch.cat([x, x])
+    with mock.patch.object(DualAttention, "forward", mixed_as_published), FlopCounterMode(display=False) as counter:
+        second.unet.unet(x.to(like), t, (*tokens, run.text_weight))
     return counter.get_total_flops()
+
+
+def step_inputs(second, n):
+    """Latents, time and tokens of one step of n images."""
+    like, side = second.unconditional[0], second.unet.unet.config.sample_size
+    x = torch.randn(n, second.vae.config.latent_channels, side, side).to(like)
+    return x, torch.tensor(500, device=like.device), [empty.expand(2 * n, -1, -1) for empty in second.unconditional]
+
+
+@torch.inference_mode()
+def measure_steps(options, device, batches=(8, 32, 1)):
+    """Image steps a second of the UNet alone, as it is, captured as a graph, and compiled; yields rows."""
+    second, run = load(options.full, device), load_run("subj01")
+    operations, rate = operations_of_a_step(second, run), product_rate(device, second.unconditional[0].dtype)
+
+    def row(how, n, program, n_steps=4):
+        seconds = best({how: lambda: [program() for _ in range(n_steps)]}, device)[0][how] / n_steps / n
+        return {
+            "batch": n,
+            "how": how,
+            "image steps a second": 1 / seconds,
+            "of the product rate": operations / seconds / rate,
+        }
+
+    for n in batches:
+        x, t, tokens = step_inputs(second, n)
+        conditioning = second.unet.condition(*tokens, run.text_weight)
+        predict = lambda x, t, conditioning=conditioning: second.unet(x, t, conditioning)  # noqa: E731
+        yield row("as it is", n, lambda x=x, t=t, predict=predict: predict(x, t))
+        if device.type == "cuda":
+            captured = Captured(predict)
+            yield row("captured", n, lambda x=x, t=t, captured=captured: captured(x, t))
+    if options.compile:
+        x, t, tokens = step_inputs(second, batches[0])
+        conditioning, compiled, began = (
+            second.unet.condition(*tokens, run.text_weight),
+            torch.compile(second.unet),
+            time.perf_counter(),
+        )
+        compiled(x, t, conditioning)
+        finished(device)
+        started = {"seconds to start": time.perf_counter() - began}
+        yield row("compiled", batches[0], lambda: compiled(x, t, conditioning)) | started
 
 
 def measure_samplers(options, device):
@@ -135,7 +232,7 @@ def measure_samplers(options, device):
     return rows
 
 
-PARTS = {"loop": measure_loop, "samplers": measure_samplers}
+PARTS = {"loop": measure_loop, "steps": measure_steps, "samplers": measure_samplers}
 
 if __name__ == "__main__":
     main()

@@ -25,6 +25,9 @@ import pandas as pd
 import psutil
 import xarray as xr
 
+sys.path.insert(0, str(Path(__file__).parent))
+import report
+
 from nsdlib.core.glm import scratch
 from nsdlib.params import load_run
 from nsdlib.store import artifact, store
@@ -56,21 +59,28 @@ def main():
     """Put in the faults and print what became of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="of notebooks (%(default)s)")
+    parser.add_argument("--notebooks", nargs="+", choices=SHARES, default=list(SHARES), help="that are killed (both)")
     parser.add_argument("--seed", type=int, default=0, help="of their moments (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="these kinds of faults")
     parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}, when every kind was put in")
+    parser.add_argument("--quick", action="store_true", help="no notebooks are run and killed")
+    report.add_option(parser)
     options = parser.parse_args()
+    kinds = [kind for kind in KINDS if kind in options.only and not (options.quick and kind == "kills")]
     warnings.filterwarnings("ignore", message=r"glm-\w+ was damaged")  # the store says so, as it should
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         put_in = {
-            "kills": lambda: kill_notebooks(Path(folder), options.kills, np.random.default_rng(options.seed)),
+            "kills": lambda: kill_notebooks(
+                Path(folder), options.notebooks, options.kills, np.random.default_rng(options.seed)
+            ),
             "lines": kill_saves,
             "full": lambda: [*fill_disk(), *fill_scratch(Path(folder))],
             "damage": lambda: damage_artifacts(np.random.default_rng(options.seed)),
         }
-        table = as_table([outcome for kind in KINDS if kind in options.only for outcome in put_in[kind]()])
+        table = as_table([outcome for kind in kinds for outcome in put_in[kind]()])
     print(table.to_markdown())
+    report.write(options.json, table.reset_index().to_dict("records"), seed=options.seed, quick=options.quick)
     if options.write:
         write(table)
     return int(table["lost"].sum() > 0)
@@ -119,12 +129,12 @@ def same(found, expected):
     return found.identical(expected) and bits
 
 
-def kill_notebooks(folder, n_kills, rng):
+def kill_notebooks(folder, names, n_kills, rng):
     """Yield outcomes of kills at random moments of notebooks, each started again until it comes to its end."""
     subprocess.run([sys.executable, "-m", "nsdlib", "simulate", "small"], check=True, capture_output=True)
     left, times = n_kills, dict.fromkeys(VICTIMS, 0)
-    for name, share in SHARES.items():
-        n_here = left if name == list(SHARES)[-1] else round(share * n_kills)
+    for name in names:
+        n_here = left if name == names[-1] else round(SHARES[name] * n_kills)
         left -= n_here
         shutil.rmtree(folder / "store", ignore_errors=True)
         start = time.monotonic()

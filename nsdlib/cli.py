@@ -182,7 +182,7 @@ def _rehearse(options):
     print(f"\n{table.to_markdown(floatfmt='.2f')}\n")
     hours = table["hours a subject"].sum()
     print(f"One subject: {hours:.1f} hours at most (the GRU may stop earlier); four: {4 * hours:.1f}.")
-    print(f"`nsdlib doctor` reads this from {file}.\n")
+    print(f"`nsdlib doctor` reads {file}: this, or an earlier one of this machine that measured more.\n")
     print("Memory of the second stage on a GPU, GiB, by the sizes of its tensors:\n")
     print(gpu_memory(run).to_markdown(floatfmt=".2f"))
     return 0

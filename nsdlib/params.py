@@ -4,8 +4,7 @@
 of a notebook (or `nsdlib run -p`) overrides single fields. A run `like` another reads that one's file first, and has its store.
 
 A key that no field has is refused with the nearest one, and so is what could lead elsewhere: the name of a run is a plain word,
-since folders and commands are made from it. What a file can be misread for is refused as well, and so is a folder that is no path
-of this machine (`nsdlib.strict`).
+since folders are made from it. So are what a file can be misread for, and a folder that is no path here (`nsdlib.strict`).
 """
 
 import difflib
@@ -28,6 +27,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 AboveZero = Annotated[float, Field(gt=0)]
 Edge = Annotated[int, Field(ge=8, le=256)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Folder = Annotated[Path, AfterValidator(local_folder)]
 
 
@@ -35,14 +35,12 @@ class Simulation(Strict):
     """Settings of a simulated subject; everything `nsdlib.twin.simulate` writes follows from them and the run's subject."""
 
     shape: tuple[Edge, Edge, Edge] = Field((26, 30, 22), description="voxels left-right, back-front, bottom-top")
-    seed: int = Field(1, ge=0, description="the one seed of the subject, independent of the run's")
+    seed: Seed = Field(1, description="the one seed of the subject, independent of the run's")
     snr: AboveZero = Field(0.58, description="median over nsdgeneral of signal sd / noise sd of single-trial betas")
     snr_spread: NotNegative = Field(0.45, description="standard deviation over voxels of log(snr)")
     saturation: NotNegative = Field(0.7, description="how strongly responses saturate; 0 is linear")
     gain_sd: NotNegative = Field(0.2, description="standard deviation of the trial-wise log gain; 0 is none")
-    shared_noise: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.3, description="share of noise variance common to voxels"
-    )
+    shared_noise: Annotated[float, Field(ge=0, lt=1)] = Field(0.3, description="share of noise variance voxels share")
     drift: NotNegative = Field(1.0, description="standard deviation of slow drift, percent of the mean signal")
     repeats_within: Fraction = Field(0.4, description="share of images with two repeats inside one session")
 
@@ -61,7 +59,7 @@ class Run(Strict):
     weights: Folder
     store: Folder
     zoo: Literal["demo", "paper"]
-    seed: int
+    seed: Seed
     device: Literal["auto", "cpu", "cuda"]
 
     n_sessions: Annotated[int, Field(ge=1, le=40)]
@@ -75,7 +73,7 @@ class Run(Strict):
     decoder: Literal["gru", "gated_mlp", "roi_gru", "cnn", "transformer", "ridge"]
     n_layers: Positive
     layer_counts: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    decoder_seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    decoder_seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     max_epochs: Positive
     batch_size: Positive
     augment: Fraction
@@ -110,6 +108,9 @@ class Run(Strict):
                 f"n_layers={self.n_layers} is more than the largest of layer_counts={list(self.layer_counts)}: notebook 03 "
                 "keeps the latents of that many layers; add it to layer_counts."
             )
+        for name in ("layer_counts", "decoder_seeds", "noise_amplitudes", "group"):
+            if len(set(values := getattr(self, name))) < len(values):
+                raise ValueError(f"{name}={list(values)} holds one value twice, and a result would count double.")
         return self
 
     def __repr__(self):
@@ -158,9 +159,7 @@ def find_root(start=None):
         if (folder / "params" / "_common.yaml").is_file():
             return folder
     where = f"NSDLIB_HOME={home}" if home else f"{start} or a folder above it"
-    raise FileNotFoundError(
-        f"No params/_common.yaml in {where}: run inside the project's folder, or set NSDLIB_HOME to it."
-    )
+    raise FileNotFoundError(f"No params/_common.yaml in {where}: run in the project's folder or set NSDLIB_HOME to it.")
 
 
 def run_names(root=None):
@@ -295,5 +294,6 @@ def _explain(error):
     for item in error.errors():
         field = ".".join(map(str, item["loc"]))
         text = item["msg"].removeprefix("Value error, ")
-        lines.append(f"  {field}: {text}, got {item['input']!r}" if field else f"  {text}")
+        got = f", got {item['input']!r}" if field and item["type"] != "missing" else ""
+        lines.append("  " + ": ".join(filter(None, [field, text])) + got)
     return "\n".join(lines)

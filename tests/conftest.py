@@ -1,5 +1,6 @@
 """What several test files share: a project in which the small run has been run from end to end; which tests run together."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -20,9 +21,8 @@ QUIET = [
     "--no-first-run",
 ]
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
-os.environ.setdefault(
-    "OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))))
-)  # before torch is imported: workers share the cores
+if n_workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # before torch is imported: workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(n_workers))))
 COPIED = ("nsdlib", "zoo", "params", "notebooks", "book", "profiles", "Snakefile", "_config.yml", "CITATION.cff")
 
 
@@ -45,8 +45,9 @@ def needs_project(file):
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with what takes longest: all that needs the small project."""
-    items.sort(key=lambda item: not needs_project(item.path.relative_to(ROOT)))
+    """Begin with what takes longest: all that needs the small project, then the files with other slow tests."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (not needs_project(item.path.relative_to(ROOT)), item.path not in slow))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -91,12 +92,17 @@ def html(small_project):
 
 @pytest.fixture(scope="session")
 def twin(tmp_path_factory):
-    """The run `small`, simulated: one session, a head of 14 x 16 x 12 voxels; nobody writes into it."""
+    """The run `small`, simulated: one session, a head of 14 x 16 x 12 voxels; nobody writes into it, all workers read it."""
     from nsdlib.params import load_run
     from nsdlib.twin.simulate import simulate
 
-    run = load_run("small").model_copy(update={"data": tmp_path_factory.mktemp("data") / "small"})
-    assert simulate(run, progress=False)
+    own = tmp_path_factory.getbasetemp()
+    place = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "twin"
+    place.mkdir(exist_ok=True)
+    run = load_run("small").model_copy(update={"data": place / "small"})
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the first worker simulates it, the others wait and find it there
+        simulate(run, progress=False)
     return run
 
 

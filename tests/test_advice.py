@@ -175,7 +175,8 @@ def the_truth_is_missing(project):
 def a_weight_file_is_damaged(project):
     file = project.root / "x.pth"
     file.write_bytes(b"no")
-    return words(ValueError, weights.read_tensors, file), lambda: True
+    said = words(ValueError, weights.read_tensors, file), words(ValueError, weights.load_tokenizer, project.root, 246)
+    return "\n".join(said), lambda: True
 
 
 def made(project, run, name):

@@ -6,7 +6,8 @@ import pytest
 import xarray as xr
 
 from nsdlib.core.scores.reliability import correlate
-from nsdlib.data.nsd import NSDSubject
+from nsdlib.data import nsd_layout, nsd_write
+from nsdlib.data.nsd import DEFAULT_VERSION, NSDSubject
 from nsdlib.study import betas
 from nsdlib.twin.simulate import load_truth
 
@@ -102,12 +103,50 @@ def test_betas_of_the_glm_take_the_same_way(subject, trials):
     own[:, 0] = np.nan
     coordinates = {"trial": rows, "roi_voxel": trials.voxel.values}
     glm = xr.Dataset({"betas_d": (("trial", "roi_voxel"), own)}, coords=coordinates)
-    ours = betas.trials_from_glm(glm, subject)
-    np.testing.assert_array_equal(ours.betas[:, 1:], own[:, 1:])
-    assert (ours.betas[:, 0] == 0).all()
-    assert (betas.assemble(ours).X_test[:, 0] == 0).all()
+    with pytest.warns(
+        UserWarning, match=r"^1 of \d+ voxels hold nothing but 0 in a session \(1\): not measured, left out"
+    ):
+        ours = betas.trials_from_glm(glm, subject)
+    np.testing.assert_array_equal(ours.betas, own[:, 1:])
+    np.testing.assert_array_equal(ours.voxel, trials.voxel[1:])
     with pytest.raises(ValueError, match=r"The glm artifact has 3 voxels, nsdgeneral .* run notebook 01 again"):
         betas.trials_from_glm(glm.isel(roi_voxel=slice(3)), subject)
+
+
+@pytest.fixture
+def two_sessions(tmp_path, subject, trials):
+    """Twice the twin's session, in NSD's files: in the second three voxels were not measured, which is 0 in those files."""
+    (tmp_path / "nsddata").symlink_to(subject.root / "nsddata")
+    values, mask = trials.betas.values.copy(), subject.roi("nsdgeneral") > 0
+    for session, invalid in ((1, []), (2, [1, 4, 5])):
+        values[:, invalid] = 0
+        forms = {
+            form: nsd_layout.Layout(tmp_path, 1).betas(DEFAULT_VERSION, session, form) for form in ("hdf5", "nii.gz")
+        }
+        nsd_write.write_betas(forms, values, mask, subject.affine)
+    return NSDSubject(tmp_path, subject.subject, 2)
+
+
+@pytest.mark.parametrize("form", ["hdf5", "nii.gz"])
+def test_voxels_that_were_not_measured_in_a_session_are_left_out_and_counted(two_sessions, trials, form):
+    other = {"hdf5": "nii.gz", "nii.gz": "hdf5"}[form]
+    for session in (1, 2):
+        two_sessions.paths.betas(DEFAULT_VERSION, session, other).unlink()
+    with pytest.warns(UserWarning, match=r"^3 of \d+ voxels .* in a session \(2\): not measured, left out"):
+        found = betas.read_trials(two_sessions)
+    kept = np.delete(np.arange(trials.sizes["voxel"]), [1, 4, 5])
+    np.testing.assert_array_equal(found.voxel, trials.voxel[kept])
+    np.testing.assert_array_equal(found.in_region, trials.in_region[:, kept])
+    np.testing.assert_array_equal(found.betas, np.tile(trials.betas[:, kept], (2, 1)))
+    assert betas.assemble(found).X_train.std("train_image", ddof=1).values == pytest.approx(1, abs=1e-4)
+
+
+def test_a_session_without_any_data_is_refused(two_sessions):
+    paths = {form: two_sessions.paths.betas(DEFAULT_VERSION, 2, form) for form in ("hdf5", "nii.gz")}
+    mask = two_sessions.roi("nsdgeneral") > 0
+    nsd_write.write_betas(paths, np.zeros((750, mask.sum()), np.float32), mask, two_sessions.affine)
+    with pytest.raises(ValueError, match=r"in a session \(2\).*None remains: get the betas of that session again"):
+        betas.read_trials(two_sessions)
 
 
 def test_a_region_may_reach_out_of_the_brain_mask(subject, trials, monkeypatch):

@@ -69,10 +69,12 @@ def test_vision_tokens_are_divided_by_the_summary_token(embedder, images):
 
 
 @torch.inference_mode()
-def test_full_size_equals_a_direct_computation():
-    """CLIP ViT-L/14's shapes: 257 and 77 tokens of 768 numbers, each by its own formula from transformers' outputs."""
+def test_tokens_of_the_published_width_equal_a_direct_computation():
+    """CLIP ViT-L/14's shapes, two layers deep: 257 and 77 tokens of 768 numbers, by their formulas from transformers' outputs."""
     torch.manual_seed(0)
-    large = full_size.build_embedder(full_size.Sizes(), torch.device("cpu"))
+    depth, words = {"num_hidden_layers": 2}, {"vocab_size": 500}
+    sizes = full_size.Sizes(vision=full_size.VISION | depth, text=full_size.TEXT | depth | words)
+    large = full_size.build_embedder(sizes, torch.device("cpu"))
     pictures = np.random.default_rng(2).integers(0, 256, (1, 300, 300, 3), dtype=np.uint8)
     seen = large.image_encoder(clip.prepare(pictures, 224), output_hidden_states=True)
     normed = large.image_encoder.vision_model.post_layernorm(seen.hidden_states[-1])
@@ -135,6 +137,11 @@ def test_bad_input_is_refused(embedder, images):
         embedder.text([["a"], []])
     with pytest.raises(ValueError, match="those of at least one image, got none"):
         embedder.text([])
+    for captions in (["a cat", "b"], [["a"], [None]]):  # a text of its own would be read letter by letter
+        with pytest.raises(
+            ValueError, match=r"captions must be a list of texts for each image, got ('a cat'|.None.) for one"
+        ):
+            embedder.text(captions)
     with pytest.raises(ValueError, match="one image or more"):
         embedder.vision(images[:0])
     with pytest.raises(ValueError, match=r"must be .* uint8"):

@@ -1,7 +1,10 @@
 """The dual UNet and its loop against the published code on a tiny model and against diffusers' plain UNet."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file
 
 from nsdlib.core import diffusion
+from nsdlib.core.diffusion import autoencoder
 from nsdlib.core.images import resize
 from nsdlib.params import load_run
 from nsdlib.run import full_size
@@ -46,13 +50,13 @@ def case():
     }
 
 
-def conditioning(case, text_weight):
-    return diffusion.Conditioning(case["text"], case["vision"], text_weight)
+def conditioned(dual, case, text_weight):
+    return dual.condition(case["text"], case["vision"], text_weight)
 
 
 @torch.inference_mode()
 def test_one_prediction_equals_the_published_code(dual, case):
-    predicted = dual(case["latent"], torch.tensor(721), conditioning(case, case["mix_text"]))
+    predicted = dual(case["latent"], torch.tensor(721), conditioned(dual, case, case["mix_text"]))
     torch.testing.assert_close(predicted, case["epsilon_at_721"], atol=1e-6, rtol=0)
 
 
@@ -76,10 +80,10 @@ def test_text_weight_0_is_the_image_unet_and_1_the_text_one(dual, case):
     plain = tiny_unet().eval()
     t = torch.tensor(500)
     wanted = plain(case["latent"], t, encoder_hidden_states=case["vision"]).sample
-    torch.testing.assert_close(dual(case["latent"], t, conditioning(case, 0)), wanted)
+    torch.testing.assert_close(dual(case["latent"], t, conditioned(dual, case, 0)), wanted)
     plain.load_state_dict(plain.state_dict() | text_attentions())
     wanted = plain(case["latent"], t, encoder_hidden_states=case["text"]).sample
-    torch.testing.assert_close(dual(case["latent"], t, conditioning(case, 1)), wanted)
+    torch.testing.assert_close(dual(case["latent"], t, conditioned(dual, case, 1)), wanted)
 
 
 @torch.inference_mode()
@@ -150,12 +154,16 @@ def test_samplers_follow_the_flow_of_a_known_distribution(sampler, share_of_erro
         sd = (signal * s**2 + 1 - signal).sqrt()
         x = sd[add_at] * torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
-        def best_prediction(x, t, conditioning):
-            return x * (1 - signal[t]).sqrt() / sd[t] ** 2
+        class BestPrediction:
+            def condition(self, *tokens):
+                return None
+
+            def __call__(self, x, t, conditioning):
+                return torch.cat([x, x]) * (1 - signal[t]).sqrt() / sd[t] ** 2
 
         conditions = (torch.zeros(64, 1, 1),) * 2
         walked = diffusion.guided_walk(
-            best_prediction,
+            BestPrediction(),
             scheduler,
             x,
             steps=steps,
@@ -176,12 +184,49 @@ def test_samplers_are_named_and_the_faithful_one_is_ddim(pipeline, inputs):
         pipeline.refine(**inputs, image_ids=[1, 2, 3], sampler="unipc", faithful=True)
 
 
+@torch.inference_mode()
+def test_the_autoencoder_is_that_of_diffusers(demo, scenes_to_refine):
+    x = torch.from_numpy(scenes_to_refine["rough"]).permute(0, 3, 1, 2) / 127.5 - 1
+    posterior = demo.vae.encode(x).latent_dist
+    for ours, theirs in zip(autoencoder.encode(demo.vae, x), (posterior.mean, posterior.std), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    decoded = autoencoder.decode(demo.vae, posterior.mean)
+    torch.testing.assert_close(decoded, demo.vae.decode(posterior.mean).sample, atol=1e-5, rtol=1e-5)
+
+
+def test_kernels_for_a_gpu_are_pytorch_and_diffusers_own_layers():
+    """Triton runs them step by step on a CPU, in a process that began so."""
+    pytest.importorskip("triton")
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(DATA.parents[1])}
+    done = subprocess.run(
+        [sys.executable, DATA.parent / "gpu_kernels.py"], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.split() == ["8", "comparisons"], done.stderr
+
+
+def test_the_autoencoder_takes_as_many_images_as_memory_holds(pipeline, monkeypatch):
+    latents = torch.randn(5, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    wanted, decode = pipeline.decode(latents), autoencoder.decode
+
+    def small_memory(vae, z, fits=2):
+        if len(z) > fits:
+            raise torch.cuda.OutOfMemoryError("full")
+        return decode(vae, z)
+
+    monkeypatch.setattr(pipeline, "pixel_batch", 16)
+    monkeypatch.setattr(autoencoder, "decode", small_memory)
+    assert np.abs(pipeline.decode(latents).astype(int) - wanted).max() <= 1 and pipeline.pixel_batch == 2
+    monkeypatch.setattr(autoencoder, "decode", lambda vae, z: small_memory(vae, z, fits=0))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        pipeline.decode(latents)
+
+
 @pytest.mark.parametrize("fits", [1, 0])
 def test_batches_shrink_to_what_memory_holds(pipeline, inputs, monkeypatch, fits):
     wanted, forward = pipeline.refine(**inputs, image_ids=[5, 6, 7], n_steps=4), pipeline.unet.forward
 
     def small_memory(x, t, conditioning):
-        if len(x) > 2 * fits:
+        if len(x) > fits:
             raise torch.cuda.OutOfMemoryError("full")
         return forward(x, t, conditioning)
 
@@ -294,6 +339,15 @@ def test_bad_input_is_refused(pipeline, inputs):
         pipeline.refine(**inputs | {"text": inputs["text"][:, :2]}, image_ids=[1, 2, 3])
     with pytest.raises(ValueError, match="each of the 3 images, got 2"):
         pipeline.refine(**inputs, image_ids=[1, 2])
+    for ids in ([1, 2, -3], [1.0, 2.5, 3.0], ["a", "b", "c"]):
+        with pytest.raises(ValueError, match="image_ids must be whole numbers from 0, got "):
+            pipeline.refine(**inputs, image_ids=ids)
+    for n_steps in (0, 4.5, 1001):
+        with pytest.raises(ValueError, match=f"n_steps must be a whole number from 1 to 1000, got {n_steps}"):
+            pipeline.refine(**inputs, image_ids=[1, 2, 3], n_steps=n_steps)
+    for weight in (-0.1, 1.5, np.nan):
+        with pytest.raises(ValueError, match=r"text_weight must be from 0 \(vision alone\) to 1 \(text alone\), got "):
+            pipeline.refine(**inputs, image_ids=[1, 2, 3], text_weight=weight)
 
 
 @pytest.mark.parametrize("wrong", [np.inf, np.nan])

@@ -63,6 +63,29 @@ def test_missing_files_of_a_real_subject_are_named(project):
     )
 
 
+def test_time_series_for_notebook_01_are_asked_for(project, twin):
+    run = load_run("small").model_copy(update={"data": project / "data", "simulation": None})
+    shutil.copytree(twin.data, run.data, ignore=shutil.ignore_patterns("nsddata_timeseries", "simulation.json"))
+    data = found(run, "data")
+    assert not data.fine and data.found.startswith("24 files are missing") and "BOLD of session 1, run 1" in data.found
+    assert data.remedy.endswith("Only notebook 01 reads these.")
+
+
+def test_the_subject_of_another_run_is_not_taken_for_its_own(project, twin):
+    run = load_run("small").model_copy(update={"data": twin.data})
+    assert found(run, "data").fine
+    other = run.model_copy(update={"name": "mine", "simulation": run.simulation.model_copy(update={"seed": 2})})
+    data = found(other, "data")
+    assert (
+        not data.fine
+        and "another run (seed=1 there, 2 wanted). Give params/mine.yaml a folder of its own" in data.found
+    )
+    assert (
+        "holds a simulated subject, and run 'small' is of a real one"
+        in found(run.model_copy(update={"simulation": None}), "data").found
+    )
+
+
 def test_missing_weights_come_with_their_source(project):
     weights = found(load_run("subj01"), "weights")
     assert not weights.fine and "imagenet64-iter-1600000-model-ema.th: https://" in weights.found

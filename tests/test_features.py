@@ -13,8 +13,6 @@ from nsdlib.core.scores import features
 from nsdlib.params import load_run
 from nsdlib.store import zoo
 
-pytestmark = pytest.mark.numerical
-
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 

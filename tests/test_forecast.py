@@ -130,6 +130,30 @@ def test_a_rehearsal_tells_what_a_subject_takes_on_such_a_machine(project, rehea
     assert np.isnan(hours) and source == "`nsdlib rehearse subj01` measures it"
 
 
+def test_a_gpu_that_was_not_rehearsed_takes_what_another_card_took_and_names_it(project):
+    run = load_run("subj01")
+    sizes, on_cpu, on_gpu = costs.amounts(run), *(forecast.predict(run, is_gpu=is_gpu) for is_gpu in (False, True))
+    table = pd.DataFrame({"a second": 100.0, "of the GPU GiB": 5.0}, index=pd.Index(rehearsal.STAGES, name="stage"))
+    (project / "book" / "data").mkdir(parents=True)
+    (project / "book" / "data" / "rehearsal_x.csv").write_text(f"# NVIDIA X\n# 2026-01-02\n{table.to_csv()}")
+    wanted = sum(stage.needed(run, sizes) for stage in rehearsal.STAGES.values()) / 100 / 3600
+    hours, source = forecast.whole(run, on_gpu, sizes)
+    assert hours == pytest.approx(wanted) and source == "rehearsal on NVIDIA X, 2026-01-02"
+    assert np.isnan(forecast.whole(run, on_cpu, sizes)[0])
+    (project / "book" / "data" / "rehearsal_x.csv").write_text(
+        f"# NVIDIA X\n# 2026-01-02\n{table.drop('GRU').to_csv()}"
+    )
+    assert forecast.whole(run, on_gpu, sizes)[1].endswith(", without GRU")
+    rehearsal.write(table.assign(**{"a second": 10.0}), run)
+    hours, source = forecast.whole(run, on_gpu, sizes)
+    assert hours == pytest.approx(10 * wanted) and source.startswith("rehearsal, 20")
+
+
+def test_the_cards_that_came_with_the_project_did_every_stage():
+    for stages, machine, _ in rehearsal.kept(ROOT):
+        assert set(stages.index) <= set(rehearsal.STAGES) and (stages["a second"] > 0).all() and machine
+
+
 def test_nodes_share_the_subjects(project, rehearsed):
     runs = [load_run(name) for name in ("subj01", "subj02", "subj05", "subj07")]
     table, alone = forecast.forecast(runs, is_gpu=False)

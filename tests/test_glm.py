@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.mixture import GaussianMixture
 
 from nsdlib.core.glm import denoise, fracridge, hrf, linear, steps
 from nsdlib.core.glm.design import make_run_designs
@@ -316,27 +317,58 @@ def test_blocks_solve_least_squares_like_numpy():
     design, data = tiny()
     first = make_run_designs(design, data, tr=1.0)[0]
     response = torch.as_tensor(hrf.canonical(1.0), dtype=torch.float64)
-    block = linear.solve_block(first.regressors(response), first.no_columns, run=1)
-    onsets = np.flatnonzero(design[0])
-    trials = np.stack([np.convolve(np.arange(80) == onset, response)[:80] for onset in onsets], axis=1)
-    full = np.concatenate([trials, np.vander(np.linspace(-1, 1, 80), first.drift.shape[1])], axis=1)
-    expected = np.linalg.lstsq(full, data[0], rcond=None)[0][: len(onsets)]
-    ours = block.inverse @ first.without_drift(torch.as_tensor(data[0]))
-    np.testing.assert_allclose(ours, expected, atol=1e-8)
+    block = linear.solve_block(first.regressors(response[None]), first.no_columns, run=1)
+    trials, drifts = trials_and_drifts(design[0], response, first)
+    expected = np.linalg.lstsq(np.hstack([trials, drifts]), data[0], rcond=None)[0][: trials.shape[1]]
+    np.testing.assert_allclose(block.inverse[0] @ torch.as_tensor(data[0]), expected, atol=1e-8)
+
+
+def trials_and_drifts(labels, response, run):
+    trials = [np.convolve(np.arange(80) == onset, response)[:80] for onset in np.flatnonzero(labels)]
+    return np.stack(trials, axis=1), np.vander(np.linspace(-1, 1, 80), run.drift.shape[1])
+
+
+@pytest.mark.parametrize("n_confounds", [0, 2])
+def test_components_removed_one_after_the_other_leave_the_betas_of_a_fit_with_them(n_confounds):
+    design, data = tiny()
+    first = make_run_designs(design, data, tr=1.0)[0]
+    response = torch.as_tensor(hrf.canonical(1.0), dtype=torch.float64)
+    trials, drifts = trials_and_drifts(design[0], response, first)
+    others = first.without_drift(torch.as_tensor(np.random.default_rng(5).standard_normal((80, 6))))
+    others = linear.orthonormal(others)
+    confounds, components = others[:, :n_confounds], others[:, n_confounds:]
+    block = linear.solve_block(first.regressors(response[None]), confounds, run=1)
+    rows, directions = linear.removal(block, components, run=1)
+    series = torch.as_tensor(data[0])
+    for count in range(components.shape[1] + 1):
+        ours = block.inverse[0] @ series - directions[0, :, :count] @ (rows[0, :count] @ series)
+        full = np.hstack([trials, drifts, others[:, : n_confounds + count]])
+        expected = np.linalg.lstsq(full, data[0], rcond=None)[0][: trials.shape[1]]
+        np.testing.assert_allclose(ours, expected, atol=1e-8)
+
+
+def test_columns_become_orthonormal_in_their_order_and_0_where_earlier_ones_span_them():
+    columns = torch.as_tensor(np.random.default_rng(6).standard_normal((3, 20, 4)))
+    doubled = torch.cat([columns[..., :2], columns[..., :2].sum(-1, keepdim=True), columns[..., 2:]], -1)
+    basis = linear.orthonormal(doubled)
+    assert (basis[..., 2] == 0).all()
+    kept = basis[..., [0, 1, 3, 4]]
+    np.testing.assert_allclose(kept.mT @ kept, np.eye(4) + np.zeros((3, 1, 1)), atol=1e-14)
+    expected, _ = np.linalg.qr(columns.numpy())
+    np.testing.assert_allclose(np.abs(np.sum(expected * kept.numpy(), axis=1)), 1, atol=1e-14)
 
 
 def test_ridge_keeps_the_length_that_is_asked_for():
     rng = np.random.default_rng(1)
-    grams = [torch.as_tensor(m.T @ m) for m in (rng.standard_normal((30, 12)), rng.standard_normal((40, 15)))]
-    products = [torch.as_tensor(rng.standard_normal((len(gram), 5))) for gram in grams]
+    designs = [torch.as_tensor(rng.standard_normal(size)) for size in ((30, 12), (40, 15))]
+    series = [torch.as_tensor(rng.standard_normal((len(own), 5))) for own in designs]
+    grams, products = [own.T @ own for own in designs], [own.T @ y for own, y in zip(designs, series, strict=True)]
     spectrum = fracridge.Spectrum.of(grams)
-    rotated = spectrum.rotate(products)
+    rotated = torch.cat([own @ y for own, y in zip(spectrum.rotation(designs), series, strict=True)])
     plain = torch.cat([torch.linalg.solve(g, p) for g, p in zip(grams, products, strict=True)])
     np.testing.assert_allclose(spectrum.unrotate(rotated), plain, atol=1e-10)
     fractions = torch.tensor([1.0, 0.7, 0.2], dtype=torch.float64)
-    for fraction, penalty in zip(
-        fractions, fracridge.penalties_for(fractions, rotated, values=spectrum.values), strict=True
-    ):
+    for fraction, penalty in zip(fractions, spectrum.penalties(fractions, rotated), strict=True):
         length = spectrum.shrink(rotated, penalty).norm(dim=0) / plain.norm(dim=0)
         np.testing.assert_allclose(length, fraction, atol=0.01)
     penalty = torch.full((5,), 3.0, dtype=torch.float64)
@@ -385,6 +417,17 @@ def test_the_threshold_lies_between_two_kinds_of_voxels():
     values = np.concatenate([rng.normal(0, 0.1, 900), rng.normal(5, 1, 300), [np.nan]])
     assert 0.2 < denoise.tail_threshold(values) < 2.5
     assert np.isnan(denoise.tail_threshold([1.0, 1.0, 1.0, 2.0, np.nan]))  # there are no two kinds
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_threshold_is_where_scikit_learns_mixture_has_it(seed):
+    rng = np.random.default_rng(seed)
+    values = np.concatenate([rng.normal(0, 0.3, 700), rng.gamma(2, 1 + seed, 400)])
+    mixture = GaussianMixture(2, tol=1e-10, reg_covar=0, n_init=3, max_iter=1000, random_state=0).fit(values[:, None])
+    threshold, step = denoise.tail_threshold(values), np.ptp(values) / 499  # at least the grid's
+    posterior = mixture.predict_proba([[threshold], [threshold + step], [values.max()]])
+    upper = posterior[:, posterior[2].argmax()]
+    assert upper[0] < 0.51 and upper[1] > 0.5
 
 
 def test_without_repeats_denoising_and_ridge_are_off_and_it_says_so():
@@ -505,6 +548,11 @@ def test_a_bad_tr_is_refused():
         ({"voxel_batch": 0}, "voxel_batch=0: wanted at least 1"),
         ({"time_axis": 1}, "time_axis=1: wanted 0, volumes first, or -1, volumes last"),
         ({"degree": (1, -1, 1)}, r"degree=\(1, -1, 1\): wanted 0 or more"),
+        ({"fractions": "all"}, "fractions=all: wanted numbers"),
+        ({"brain_r2": "5"}, "brain_r2='5': wanted a number"),
+        ({"pc_r2": np.nan}, "pc_r2=nan: wanted a number"),
+        ({"duration": None}, "duration=None: wanted a number"),
+        ({"folds": 2}, "folds=2: wanted a tuple"),
     ],
 )
 def test_bad_options_are_refused(wrong, message):
@@ -538,11 +586,11 @@ def test_an_interrupted_fit_goes_on_behind_its_last_batch(tmp_path, monkeypatch,
     options = GLMOptions(brain_r2=1.0, voxel_batch=7)
     read, stop_at, bold = [], None, steps.Problem.bold
 
-    def watched(problem, voxels):
+    def watched(problem, voxels, *order):
         read.append(voxels)
         if len(read) == stop_at:
             raise Interruption
-        return bold(problem, voxels)
+        return bold(problem, voxels, *order)
 
     monkeypatch.setattr(steps.Problem, "bold", watched)
     whole = fit_glm(design, data, tr=1.0, options=options)

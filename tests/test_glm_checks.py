@@ -283,7 +283,7 @@ def test_trials_that_confounds_tie_together_cannot_be_told_apart():
     trials[10 : 10 + len(curve), 0], trials[40:, 1] = curve[:52], curve[:40]
     both = linear.orthonormal(trials.sum(1, keepdim=True))
     with pytest.raises(ValueError, match="Run 2: its 2 trials cannot be told apart in 80 volumes"):
-        linear.solve_block(trials, both, run=2)
+        linear.solve_block(trials[None], both, run=2)
 
 
 @pytest.mark.parametrize(
@@ -349,6 +349,13 @@ def test_a_trial_is_late_when_little_of_its_response_lies_in_the_run():
         labels[onset] = 1
         [run] = make_run_designs([labels], [np.zeros((80, 1))], tr=1.0)
         assert run.late(torch.as_tensor(curve)).tolist() == [late]
+
+
+def test_options_of_another_kind_are_refused():
+    with pytest.raises(
+        ValueError, match=r"options must be GLMOptions\(\.\.\.\), got dict"
+    ):  # GLMsingle takes a dictionary
+        fit_glm([np.ones(9, int)], [np.ones((9, 2))], tr=1.0, options={"n_pcs": 5})
 
 
 def test_long_lists_are_cut():

@@ -1,6 +1,7 @@
 """Sessions of the simulated subject through the GLM, against what was planted; both engines; what is written and resumed."""
 
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -271,6 +272,36 @@ def test_without_repeats_both_engines_say_the_same(recorded):
     with pytest.warns(UserWarning, match="is off: no condition comes back"):
         ours = fit_glm(design, data, tr=1.0, options=GLMOptions(brain_r2=1.0))
     assert glmsingle.fit(design, data, tr=1.0).notes == ours.notes
+
+
+def test_trials_that_glmsingle_fits_too_late_are_noted(recorded):
+    file, _ = recorded
+    design, data = [file[f"design_{run}"] for run in range(4)], [file[f"data_{run}"].T for run in range(4)]
+    assert glmsingle.fit(design, data, tr=1.0).notes == ""
+    design[2] = design[2].copy()
+    design[2][-1, 5] = 1
+    with pytest.warns(UserWarning, match="^1 of 241 trials begin too close .*run 3, volume 287"):
+        fit_glm(design, data, tr=1.0)
+    assert re.match(
+        r"1 trials begin too close to the end of their run to be measured \(run 3\): GLMsingle lets them have a say",
+        glmsingle.fit(design, data, tr=1.0).notes,
+    )
+
+
+def test_where_glmsingle_stops_its_words_are_explained(recorded, monkeypatch):
+    """With an empty noise pool it takes the singular vectors of nothing; without a voxel above its cutoff, their median."""
+    file, _ = recorded
+    design, data = [file[f"design_{run}"] for run in range(4)], [file[f"data_{run}"].T for run in range(4)]
+
+    def stop(*_, **__):
+        np.linalg.svd(np.full((3, 3), np.nan))
+
+    monkeypatch.setattr(sys.modules["glmsingle.glmsingle"].GLM_single, "fit", stop)
+    with pytest.raises(
+        RuntimeError,
+        match=r"GLMsingle stopped \(LinAlgError: .*no voxel is left for its noise pool .*brain_r2.*pc_mask.*n_pcs=0",
+    ):
+        glmsingle.fit(design, data, tr=1.0)
 
 
 def test_glmsingles_betas_of_every_type_come_in_scanner_units(recorded):

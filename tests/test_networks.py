@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nsdlib.core import networks, training
+from nsdlib.core import gru, networks, training
 
 pytestmark = pytest.mark.numerical
 
@@ -53,6 +53,71 @@ def test_recurrent_weights_of_one_step_get_no_gradient():
     assert all(p.grad is None or not p.grad.any() for p in recurrent)
 
 
+@pytest.mark.parametrize("n_steps", [1, 4])
+def test_plain_products_have_the_numbers_and_gradients_of_torchs_gru(n_steps):
+    ours = gru.PlainGRU(gru.BLOCK + 70, 20).double()
+    peer = torch.nn.GRU(gru.BLOCK + 70, 20, bidirectional=True).double()
+    peer.load_state_dict(ours.state_dict())
+    x = torch.randn(n_steps, 6, gru.BLOCK + 70, dtype=torch.float64, requires_grad=True)
+    y, wanted, weights = ours(x), peer(x)[0], torch.randn(n_steps, 6, 40)
+    torch.testing.assert_close(y, wanted, rtol=0, atol=1e-12)
+    found = torch.autograd.grad((y * weights).sum(), [x, *ours.parameters()], materialize_grads=True)
+    true = torch.autograd.grad((wanted * weights).sum(), [x, *peer.parameters()])
+    torch.testing.assert_close(found, true, rtol=0, atol=1e-10)
+
+
+def test_blocks_of_inputs_give_the_gradients_of_one_product():
+    x, weight, bias = torch.randn(16, 2 * gru.BLOCK + 9), torch.randn(30, 2 * gru.BLOCK + 9), torch.randn(30)
+    inputs = [tensor.requires_grad_() for tensor in (x, weight, bias)]
+    ours, wanted = gru.linear(*inputs), torch.nn.functional.linear(*inputs)
+    assert torch.equal(ours, wanted)
+    gradients = [torch.autograd.grad(y.square().sum(), inputs) for y in (ours, wanted)]
+    for found, true in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, true, rtol=0, atol=1e-6 * true.abs().max().item())
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float64, 1e-10)])
+def test_nadam_is_torchs(dtype, tolerance):
+    start = [torch.randn(n, 7, dtype=dtype) for n in (5, 40)]
+    ours, theirs = ([torch.nn.Parameter(part.clone()) for part in start] for _ in range(2))
+    optimiser, peer = training.NAdam(ours), torch.optim.NAdam(theirs, weight_decay=training.WEIGHT_DECAY)
+    for n in range(500):
+        gradients = [torch.randn_like(part) * 10.0 ** (n % 5 - 6) for part in start]
+        for parameter, gradient in zip(theirs, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        peer.param_groups[0]["lr"] = rate = 1e-3 / (1 + n // 100)
+        peer.step()
+        optimiser.step(gradients, rate)
+    for found, true, first in zip(ours, theirs, start, strict=True):
+        assert (true - first).abs().max() > 0.01
+        torch.testing.assert_close(found, true, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_an_epoch_is_the_plain_loop(name):
+    x, y = torch.randn(70, 30).double(), torch.randn(70, 8).double()  # batches of 16, the last of 6
+    networks_of = [networks.build_network(name, 30, 8, np.arange(30) % 3).double() for _ in range(2)]
+    networks_of[1].load_state_dict(networks_of[0].state_dict())
+    torch.manual_seed(1)
+    trainer = training.Trainer(networks_of[0], x, y, seed=3, batch_size=16)
+    for rate in (1e-3, 5e-4):
+        trainer.run_epoch(rate)
+    torch.manual_seed(1)
+    network, order = networks_of[1].train(), torch.Generator().manual_seed(3)
+    peer = torch.optim.NAdam(network.parameters(), weight_decay=training.WEIGHT_DECAY)
+    for rate in (1e-3, 5e-4):
+        peer.param_groups[0]["lr"] = rate
+        for rows in torch.randperm(70, generator=order).split(16):
+            loss = torch.nn.functional.mse_loss(network(x[rows]), y[rows])
+            peer.zero_grad()
+            loss.backward()
+            for parameter in network.parameters():
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            peer.step()
+    for key, found in networks_of[0].state_dict().items():
+        torch.testing.assert_close(found, network.state_dict()[key], rtol=0, atol=1e-7, msg=key)
+
+
 def test_a_gru_over_one_step_is_a_gated_mlp():
     torch.manual_seed(3)
     network, x = networks.build_network("gru", 30, 8).eval(), torch.randn(4, 30)
@@ -75,7 +140,9 @@ def test_regions_are_steps_of_a_sequence():
     torch.manual_seed(0)
     layer, x = networks.build_network("roi_gru", 10, 5, groups)[0].eval(), torch.randn(3, 10)
     steps = [torch.tanh(layer.project[k](x[:, groups == k])) for k in range(3)]
-    torch.testing.assert_close(layer(x), layer.norm(layer.gru(torch.stack(steps, 1))[0].mean(1)))
+    peer = torch.nn.GRU(networks.REGION_WIDTH, networks.HIDDEN, bidirectional=True)
+    peer.load_state_dict(layer.gru.state_dict())
+    torch.testing.assert_close(layer(x), layer.norm(peer(torch.stack(steps))[0].mean(0)))
     (layer(x) * torch.randn(3, 200)).sum().backward()  # a sum of squares behind a normalisation would hardly move
     assert all(p.grad.any() for name, p in layer.named_parameters() if "weight_hh" in name)  # here memory is at work
 
@@ -177,3 +244,10 @@ def test_bad_input_is_refused(planted):
         networks.make("gru", max_epochs=1).fit(X, Y).predict(X_test[:, :7])
     with pytest.raises(ValueError, match="X holds 40 values that are not finite"):
         networks.make("gru", max_epochs=1).fit(X, Y).predict(X_test[:1] * np.nan)
+    with pytest.raises(ValueError, match=r"X holds 1e\+300, wanted at most 1e\+17"):
+        networks.make("gru").fit(np.where(np.arange(X.size).reshape(X.shape) == 5, -1e300, X.astype(float)), Y)
+    for groups in (np.arange(40) % 3 * 2, np.arange(40) - 1, np.zeros(39, int), np.full(40, 0.5)):
+        with pytest.raises(
+            ValueError, match=r"groups must number the regions of 40 voxels from 0 without gaps, got \["
+        ):
+            networks.make("roi_gru", groups=groups).fit(X, Y)

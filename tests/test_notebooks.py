@@ -10,8 +10,8 @@ import pytest
 from conftest import make
 
 from nsdlib.params import Run
-from nsdlib.run.runner import default_parameters
 from nsdlib.store import slices
+from nsdlib.store.sources import default_parameters
 
 ROOT = Path(__file__).parents[1]
 NAMES = [

@@ -7,6 +7,7 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
+import scipy.stats
 
 from nsdlib.data import nsd_checks, nsd_traps, nsd_write
 from nsdlib.data import nsd_layout as nsd
@@ -259,14 +260,20 @@ def test_a_mask_of_another_subject_is_found(twin, monkeypatch):
         assert nsd_traps.masks(subject, None)[2] == (number == 1)
 
 
-def test_agreement_is_the_correlation_of_first_and_second_showing():
+def test_agreement_is_the_correlation_of_first_and_second_showing_of_scored_voxels():
     rng = np.random.default_rng(0)
-    betas, ids = rng.standard_normal((6, 30)), np.array([4, 7, 4, 9, 7, 4])
-    wanted = [np.corrcoef(betas[0], betas[2])[0, 1], np.corrcoef(betas[1], betas[4])[0, 1]]
+    betas, ids = (
+        5 + rng.uniform(0, 9, 31) + rng.standard_normal((6, 31)) * rng.uniform(1, 9, 31),
+        np.array([4, 7, 4, 9, 7, 4]),
+    )
+    betas[:, 30] = 7  # constant, and no pattern
+    z = scipy.stats.zscore(betas[:, :30])
+    wanted = [np.corrcoef(z[0], z[2])[0, 1], np.corrcoef(z[1], z[4])[0, 1]]
     np.testing.assert_allclose(repeat_agreement(betas, ids), wanted, rtol=1e-12)
+    np.testing.assert_allclose(repeat_agreement(z, ids), wanted, rtol=1e-12)
     with pytest.raises(ValueError, match="no image was shown twice"):
         repeat_agreement(betas, np.arange(6))
-    with pytest.raises(ValueError, match="betas has 6 trials, image_ids 5"):
+    with pytest.raises(ValueError, match=r"one image id a trial, got shapes \(6, 31\) and \(5,\)"):
         repeat_agreement(betas, ids[:5])
 
 

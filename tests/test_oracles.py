@@ -55,9 +55,9 @@ def test_fractional_ridge_equals_the_authors(n_runs):
     whole = torch.block_diag(*map(torch.as_tensor, designs)).numpy()
     coefficients, penalties = authors_fracridge(whole, np.concatenate(series), fractions, jit=False)
     spectrum = fracridge.Spectrum.of([torch.as_tensor(design.T @ design) for design in designs])
-    products = [torch.as_tensor(design.T @ some) for design, some in zip(designs, series, strict=True)]
-    rotated = spectrum.rotate(products)
-    ours = fracridge.penalties_for(torch.as_tensor(fractions), rotated, values=spectrum.values)
+    matrices = spectrum.rotation([torch.as_tensor(design) for design in designs])
+    rotated = torch.cat([matrix @ torch.as_tensor(some) for matrix, some in zip(matrices, series, strict=True)])
+    ours = spectrum.penalties(torch.as_tensor(fractions), rotated)
     np.testing.assert_allclose(ours, penalties, rtol=1e-9, atol=1e-9)
     for penalty, authors in zip(ours, coefficients.swapaxes(0, 1), strict=True):
         np.testing.assert_allclose(spectrum.shrink(rotated, penalty), authors, rtol=1e-9, atol=1e-12)

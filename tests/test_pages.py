@@ -5,7 +5,6 @@ import re
 import shutil
 
 import pytest
-from conftest import make
 
 from book._ext import pages, state
 from nsdlib.core.scores.metrics import METRICS
@@ -19,14 +18,9 @@ from nsdlib.study.published import paper_table, systems
 @pytest.fixture(scope="module")
 def page(small_project):
     """The page as the book has it, and the run that it shows."""
-    make(
-        small_project,
-        "python",
-        "-c",
-        "from book._ext import pages; from nsdlib import params; pages.write(params.find_root())",
-    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NSDLIB_HOME", str(small_project))
+        pages.write(small_project)
         yield (small_project / "book" / "paper.md").read_text(), load_run("small")
 
 
@@ -62,12 +56,7 @@ def test_verdicts_of_a_simulated_subject_are_marked(page):
 def test_the_page_is_left_alone_when_nothing_changed(page, small_project):
     file = small_project / "book" / "paper.md"
     before = file.stat().st_mtime_ns
-    make(
-        small_project,
-        "python",
-        "-c",
-        "from book._ext import pages; from nsdlib import params; pages.write(params.find_root())",
-    )
+    pages.write(small_project)
     assert file.stat().st_mtime_ns == before
 
 

@@ -109,6 +109,9 @@ def test_files_are_strict(project):
     (project / "params" / "mine.yaml").write_text("subject: 1\nguidence: 3\n")
     with pytest.raises(ValueError, match=r"params/mine.yaml: 'guidence' is no parameter: did you mean 'guidance'"):
         load_run("mine")
+    (project / "params" / "mine.yaml").write_text("guidance: 3\n")
+    with pytest.raises(ValueError, match=r"as its parameters stand:\n  subject: Field required$"):
+        load_run("mine")
     (project / "params" / "mine.yaml").write_text("- 1\n")
     with pytest.raises(ValueError, match="must hold lines 'field: value', but it holds a list"):
         load_run("mine")
@@ -140,6 +143,12 @@ def test_files_are_strict(project):
         ("data: s3://natural-scenes-dataset", r"data: wanted a folder of this machine.*'s3:/' is not looked up"),
         ("weights: https://example.org/x", "weights: wanted a folder of this machine"),
         ("weights: ~nobody-of-that-name/x", "weights: wanted a folder, and there is no such user"),
+        ("seed: -1", "seed: Input should be greater than or equal to 0, got -1"),
+        ("decoder_seeds: [0, 4294967296]", r"decoder_seeds\.1: Input should be less than 4294967296"),
+        (
+            "decoder_seeds: [0, 1, 0]",
+            r"decoder_seeds=\[0, 1, 0\] holds one value twice, and a result would count double",
+        ),
     ],
 )
 def test_what_can_be_misread_is_refused(project, line, message):
@@ -182,7 +191,7 @@ def test_root_is_found_from_below_and_its_absence_is_explained(project, tmp_path
     (project / "notebooks" / "deep").mkdir(parents=True)
     assert find_root(project / "notebooks" / "deep") == project
     monkeypatch.chdir(elsewhere)
-    with pytest.raises(FileNotFoundError, match=r"No params/_common.yaml in .* or a folder above it: run inside"):
+    with pytest.raises(FileNotFoundError, match=r"No params/_common.yaml in .* or a folder above it: run in"):
         load_run("demo")
     monkeypatch.setenv("NSDLIB_HOME", str(elsewhere))
     with pytest.raises(FileNotFoundError, match="in NSDLIB_HOME="):

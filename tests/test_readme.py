@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nsdlib.cli import _parser
 from nsdlib.params import run_names
-from nsdlib.run.runner import notebook_names
 
 ROOT = Path(__file__).parents[1]
 TEXT = "\n".join((ROOT / file).read_text() for file in ("README.md", "book/measured.md", "book/real_subjects.md"))
@@ -28,20 +26,6 @@ def targets():
 
 def test_there_are_commands():
     assert {"make demo", "make test"} <= set(COMMANDS)
-
-
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
-def test_make_has_the_target(command):
-    assert command.split()[1] in targets()
-
-
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("nsdlib ")])
-def test_nsdlib_understands_the_command(command):
-    options = _parser().parse_args(shlex.split(command)[1:])
-    run = getattr(options, "run", getattr(options, "subject", "demo"))
-    assert (f"subj{run:02d}" if isinstance(run, int) else run) in run_names(ROOT)
-    numbers = {name[:2] for name in notebook_names(ROOT)}
-    assert set(getattr(options, "notebooks", [])) <= numbers
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("snakemake ")])

@@ -3,8 +3,6 @@
 import ast
 import importlib
 import inspect
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -47,13 +45,6 @@ def test_a_face_names_what_its_modules_define(wing):
         targets = [target for node in ast.parse(file.read_text()).body for target in getattr(node, "targets", ())]
         defined |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
         assert name in defined, f"{name} is not defined in {file}"
-
-
-def test_importing_nsdlib_and_its_wings_loads_nothing_heavy():
-    wings = ", ".join(f"nsdlib.{wing}" for wing in reference.WINGS)
-    code = f"import sys, nsdlib, {wings}; print(*{{'torch', 'xarray', 'matplotlib', 'pandas'}} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
 
 
 def test_the_page_of_wings_names_each(pages):

@@ -1,7 +1,7 @@
 """The rehearsal on small models: every stage runs, and forecasts and memory follow from what was measured."""
 
 import datetime
-import resource
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,41 +13,13 @@ from nsdlib.params import load_run
 from nsdlib.run import full_size, rehearsal
 from nsdlib.run.rates import machine_name
 
-SMALL = full_size.Sizes(
-    n_train=40,
-    n_test=8,
-    n_voxels=30,
-    n_captions=2,
-    image_side=64,
-    vdvae={"width": 16, "enc_blocks": "64x1,64d2,32x1,32d32,1x1", "dec_blocks": "1x1,32m1,32x1,64m32,64x1"},
-    unet=full_size.UNET
-    | {
-        "sample_size": 8,
-        "block_out_channels": (8, 8, 8, 8),
-        "cross_attention_dim": 16,
-        "attention_head_dim": 2,
-        "norm_num_groups": 4,
-    },
-    autoencoder=full_size.AUTOENCODER | {"block_out_channels": (8, 8, 8, 8), "norm_num_groups": 4},
-    vision={
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "image_size": 32,
-        "patch_size": 16,
-        "projection_dim": 16,
-    },
-    text={
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "projection_dim": 16,
-        "vocab_size": 50,
-        "max_position_embeddings": 7,
-    },
-)
+
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    import gpu
+
+    return gpu.toy_sizes()
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +28,8 @@ def run():
 
 
 @pytest.mark.parametrize("name", rehearsal.STAGES)
-def test_every_stage_runs_and_counts_what_it_did(run, name):
-    units, seconds = rehearsal.STAGES[name].measure(
-        run.model_copy(update={"n_steps": 4}), SMALL, torch.device("cpu"), 2
-    )
+def test_every_stage_runs_and_counts_what_it_did(run, toy, name):
+    units, seconds = rehearsal.STAGES[name].measure(run.model_copy(update={"n_steps": 4}), toy, torch.device("cpu"), 2)
     expected = {"images": 2, "captions": 4, "epoch": 1, "fit": 1, "image steps": 2 * 3}[rehearsal.STAGES[name].unit]
     assert units == expected + (name == "eight scores") and seconds > 0
 
@@ -70,22 +40,23 @@ def test_a_subject_needs_every_image_and_sets_of_its_test_images(run):
     assert needed["diffusion: steps"] == (13 + 6) * 982 * 37  # 37 of 50 steps at strength 0.75
 
 
-def test_a_stage_has_a_process_of_its_own_and_its_death_is_told(run, monkeypatch):
+def test_a_rehearsal_has_a_row_a_stage_and_tells_which_failed(run, toy, monkeypatch):
     only = {"ridge to latents": rehearsal.STAGES["ridge to latents"]}
     monkeypatch.setattr(rehearsal, "STAGES", only)
     said = []
-    table = rehearsal.rehearse(run, n_images=1, sizes=SMALL, report=said.append)
+    table = rehearsal.rehearse(run, n_images=1, sizes=toy, report=said.append)
     row = table.loc["ridge to latents"]
     assert row["hours a subject"] == pytest.approx(row["seconds"] / 3600) and row["memory GiB"] > 0.1
     assert said[0].startswith("ridge to latents: starting (1 of 1")
     with pytest.raises(RuntimeError, match="stopped in 'ridge to latents': ValueError"):
-        rehearsal.rehearse(run, n_images=1, sizes=full_size.Sizes(n_train=0, n_voxels=3), report=said.append)
+        rehearsal.rehearse(run, n_images=1, sizes=full_size.Sizes(n_train=1, n_voxels=3), report=said.append)
     with pytest.raises(ValueError, match="n_images must be at least 1, got 0"):
         rehearsal.rehearse(run, n_images=0)
 
 
 def test_a_rehearsal_is_kept_for_forecasts(run, tmp_path):
-    table = pd.DataFrame({"a second": [2.0, 4.0]}, index=pd.Index(["GRU", "ridge to latents"], name="stage"))
+    done = {"measured": ["1 epoch", "1 fit"], "a second": [2.0, 4.0]}
+    table = pd.DataFrame(done, index=pd.Index(["GRU", "ridge to latents"], name="stage"))
     file = rehearsal.write(table, run.model_copy(update={"root": tmp_path}))
     kept, machine, day = rehearsal.read(file)
     assert kept.equals(table) and machine == machine_name("cpu") and datetime.date.fromisoformat(day)
@@ -94,14 +65,58 @@ def test_a_rehearsal_is_kept_for_forecasts(run, tmp_path):
     assert hours.tolist() == [2 * 200 * 3 / 2 / 3600, 1 / 4 / 3600]  # 200 epochs, twice, of three networks; one fit
 
 
-def test_the_peak_of_memory_is_in_bytes(monkeypatch):
-    peak = psutil.Process().memory_info().rss
-    assert rehearsal._peak_memory() > 0.5 * peak  # kilobytes, as Linux counts them
-    on_linux = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    monkeypatch.setattr(rehearsal.sys, "platform", "darwin")  # bytes
-    assert rehearsal._peak_memory() == pytest.approx(on_linux, rel=0.5)
-    monkeypatch.setattr(rehearsal, "resource", None)
-    assert np.isnan(rehearsal._peak_memory())
+def test_a_rehearsal_of_fewer_images_does_not_replace_a_fuller_one(run, tmp_path, monkeypatch):
+    def rehearsed(n_images, rate):
+        table = pd.DataFrame({"measured": f"{n_images:,} images", "a second": rate}, index=["eight scores"])
+        return table.rename_axis("stage")
+
+    run = run.model_copy(update={"root": tmp_path})
+    for n_images, rate, kept in ((1200, 2.0, 2.0), (32, 9.0, 2.0), (1200, 3.0, 3.0)):
+        file = rehearsal.write(rehearsed(n_images, rate), run)
+        assert rehearsal.read(file)[0]["a second"].tolist() == [kept]
+    monkeypatch.setattr(rehearsal, "machine_name", lambda device: "an abacus")
+    assert rehearsal.read(rehearsal.write(rehearsed(1, 0.1), run))[1] == "an abacus"
+    file.write_text("# an abacus")
+    assert rehearsal.read(rehearsal.write(rehearsed(1, 0.2), run))[0]["a second"].tolist() == [0.2]
+
+
+HEAD = "# a\n# b\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# a line",
+        HEAD,
+        f"{HEAD}stage,rate\nGRU,1",
+        *(f"{HEAD}stage,a second\n{row}" for row in ("GRU,x", "song,1", "GRU,0")),
+    ],
+)
+def test_a_damaged_rehearsal_is_named_and_left_out(tmp_path, text):
+    for name, content in (("bad", text), ("good", f"{HEAD}stage,a second\nGRU,2.0\n")):
+        file = tmp_path / "runs" / name / rehearsal.FILE
+        file.parent.mkdir(parents=True)
+        file.write_text(content)
+    with pytest.raises(ValueError, match=r"bad/.* is no whole rehearsal \(.*remove it, or rehearse that run again"):
+        rehearsal.read(tmp_path / "runs" / "bad" / rehearsal.FILE)
+    with pytest.warns(UserWarning, match="bad/.* is no whole rehearsal"):
+        [(table, *_)] = rehearsal.kept(tmp_path)
+    assert table["a second"].tolist() == [2.0]
+
+
+def test_the_peak_of_memory_is_that_of_a_stage(monkeypatch, tmp_path):
+    cpu = torch.device("cpu")
+    held = np.ones(300 << 20, dtype=np.uint8)
+    most = rehearsal._peaks(cpu)[0]
+    del held
+    rehearsal._forget_peaks(cpu)
+    now = psutil.Process().memory_info().rss / full_size.GIB
+    assert rehearsal._peaks(cpu)[0] == pytest.approx(now, abs=0.05) and most > now + 0.2
+    monkeypatch.setattr(rehearsal, "FORGET_PEAK", tmp_path / "nowhere" / "clear_refs")  # not Linux
+    monkeypatch.setattr(rehearsal, "STATUS", tmp_path / "status")
+    rehearsal._forget_peaks(cpu)
+    assert np.isnan(rehearsal._peaks(cpu)[0])
 
 
 def test_published_sizes_and_their_memory(run):
@@ -109,9 +124,10 @@ def test_published_sizes_and_their_memory(run):
     second = full_size.build_second_stage(full_size.Sizes(), torch.device("meta"), torch.float16)
     counts = [sum(p.numel() for p in part.parameters()) for part in (second.unet, second.vae)]
     assert counts == [1_126_760_324, 83_653_863]
-    table = full_size.gpu_memory(run, batch_sizes=(1, 2))
+    table = full_size.gpu_memory(run, batch_sizes=(1, 2, 3))
     np.testing.assert_allclose(table["weights"], 2 * sum(counts) / 2**30)
-    assert table["diffusion step"][2] == pytest.approx(2 * table["diffusion step"][1], rel=0.01)
+    first, second = np.diff(table["diffusion step"])  # each image more takes as much
+    assert first == pytest.approx(second, rel=0.01) and first > 0.05
 
 
 def test_live_memory_counts_what_is_alive():

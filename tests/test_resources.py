@@ -104,3 +104,13 @@ def test_two_runs_may_share_their_data_and_a_file_that_cannot_be_read_stops_its_
     assert status != 0 and "params/typo.yaml is not valid YAML" in words
     status, words = snakemake(project, "alnoe")
     assert status != 0 and "There is no run 'alnoe': did you mean 'alone'?" in words
+
+
+def test_braces_in_a_folder_of_data_elsewhere_are_refused(project):
+    """Snakemake takes them for wildcards, however they are written."""
+    file = project / "params" / "first.yaml"
+    file.write_text(file.read_text().replace("data/first", f"'{project.parent}/{{run}}/first'"))
+    status, words = snakemake(project, "first")
+    assert (
+        status != 0 and "nsdlib: params/first.yaml: data lies in ../{run}/first: name a folder without braces." in words
+    )

@@ -101,6 +101,13 @@ def test_bad_input_is_refused(problem):
         Ridge([1.0]).fit(X, Y).predict(np.where(np.arange(X_test.size).reshape(X_test.shape) == 3 * 70, np.inf, X_test))
     with pytest.raises(ValueError, match=r"predictions holds .* not finite numbers, in rows 10$"):
         Ridge([1.0]).fit(X, Y).predict(X_test * np.array([[1.0]] * 10 + [[1e300]]))  # float32 ends at 3.4e38
+    for large in (-1e300, 1e18):
+        with pytest.raises(ValueError, match=r"X holds 1e\+\d+, wanted at most 1e\+17: standardise the patterns"):
+            Ridge([1.0]).fit(np.where(np.arange(X.size).reshape(X.shape) == 5, large, X.astype(float)), Y)
+    Ridge([1.0]).fit(1e15 * X.astype(np.float32), Y)
+    for wrong in (X.tolist(), X * 1j, X.astype(object)):
+        with pytest.raises(ValueError, match=r"X must be an array of real numbers, got (list|complex64|object)"):
+            Ridge([1.0]).fit(wrong, Y)
     with pytest.raises(ValueError, match='"none", "train" or "test"'):
         rescale(Y, None, mode="tset")
 

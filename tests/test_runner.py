@@ -25,12 +25,12 @@ from nsdlib.run.runner import (
     AlreadyRunning,
     NotebookFailed,
     check,
-    default_parameters,
     in_order,
     notebook_names,
     run_notebooks,
     select,
 )
+from nsdlib.store.sources import default_parameters
 
 ROOT = Path(__file__).parents[1]
 
@@ -211,14 +211,10 @@ def test_a_notebook_runs_after_those_whose_results_it_reads():
     assert in_order(names[:3][::-1], ROOT) == names[:3]
 
 
-def test_only_what_differs_from_the_notebook_is_injected(project):
-    add(project, "00_first", "print(run)")
-    assert len(nbformat.read(run_notebooks("demo")[0], as_version=4).cells) == 3
-
-
 def test_a_failed_notebook_stays_readable_and_an_earlier_page_too(project):
     add(project, "00_first", "print('one')")
     page = run_notebooks("demo")[0]
+    assert len(nbformat.read(page, as_version=4).cells) == 3  # none is added where nothing differs from the notebook
     add(project, "00_first", "print('two')", "1 / 0", "print('three')")
     with pytest.raises(
         NotebookFailed, match=r"00_first failed in its cell \[3\]: ZeroDivisionError: division by zero"
@@ -246,6 +242,18 @@ def test_parameters_are_checked_before_anything_runs(project, parameters, messag
     add(project, "00_first", "print('ran')")
     with pytest.raises(ValueError, match=message):
         run_notebooks("demo", parameters=parameters)
+    assert not (project / "runs").exists()
+
+
+def test_the_subject_of_another_run_is_refused_before_anything_runs(project, twin):
+    """Two runs with one folder of data and other simulations: the second would read the first one's subject."""
+    add(project, "00_first", "print('ran')")
+    mine, text = project / "params" / "mine.yaml", (project / "params" / "small.yaml").read_text()
+    mine.write_text(text.replace("data/small", str(twin.data)))
+    check("mine", ["00_first"], {}, root=project)
+    mine.write_text(mine.read_text().replace("seed: 1 ", "seed: 2 "))
+    with pytest.raises(ValueError, match=r"of another run \(seed=1 there, 2 wanted\)\. Give params/mine.yaml a folder"):
+        run_notebooks("mine")
     assert not (project / "runs").exists()
 
 

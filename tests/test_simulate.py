@@ -249,6 +249,15 @@ def test_other_settings_in_the_same_folder_are_refused(twin):
     assert json.loads((twin.data / "simulation.json").read_text())["snr"] == 1.0
 
 
+def test_the_truth_of_another_run_is_not_given_out(twin):
+    simulate.load_truth(twin.model_copy(update={"n_sessions": 2}))  # some sessions of a subject with more, say
+    other = twin.model_copy(update={"name": "mine", "simulation": twin.simulation.model_copy(update={"snr": 0.3})})
+    for run, message in ((other, r"subject of another run \(snr=1.0 there, 0.3 wanted\)"),
+                         (twin.model_copy(update={"simulation": None}), "run 'small' is of a real one")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            simulate.load_truth(run)
+
+
 def test_a_folder_with_other_things_is_left_alone(twin, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="holds files, but no finished simulated subject"):

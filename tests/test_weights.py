@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import open_clip
 import pytest
 import torch
 from diffusers import AutoencoderKL
@@ -14,8 +13,6 @@ from nsdlib.core import clip, diffusion, weights
 from nsdlib.core.scores import features
 from nsdlib.params import load_run
 from nsdlib.store import zoo
-
-pytestmark = pytest.mark.numerical
 
 ENCODERS = {"image_encoder": CLIPVisionModelWithProjection, "text_encoder": CLIPTextModelWithProjection}
 DEMO = zoo.path(load_run("demo"), "versatile_diffusion")
@@ -98,6 +95,8 @@ def test_settings_that_are_not_there_are_not_made_up(published, part):
 
 def test_a_text_encoder_under_open_clips_names_is_refused(published):
     """Its names are those of the published model's sibling; transformers found none of its own and drew all of them."""
+    import open_clip
+
     folder, _ = published
     vision = {"width": 32, "layers": 1, "head_width": 16, "image_size": 32, "patch_size": 16}
     model = open_clip.CLIP(16, vision, {"width": 32, "layers": 1, "heads": 2, "vocab_size": 20, "context_length": 9})
@@ -224,3 +223,47 @@ def test_an_index_that_is_none_is_refused(tmp_path, text):
     (tmp_path / "model.safetensors.index.json").write_text(text)
     with pytest.raises(ValueError, match=r"index.json must name, under 'weight_map', the file beside it"):
         weights.read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "tokenizer_config.json", "tokenizer.json"])
+@pytest.mark.parametrize("damage", ["empty", "cut in the middle", "cut behind a line", "no text"])
+def test_a_damaged_tokenizer_is_named_and_never_mended(published, name, damage):
+    """transformers takes a vocabulary without merges, or none, and cuts texts into other tokens."""
+    folder, file = published[0], published[0] / "tokenizer" / name
+    whole = file.read_bytes()
+    short = {"empty": b"", "no text": b"\xff\x00", "cut in the middle": whole[: len(whole) // 2 + 1]}
+    file.write_bytes(short.get(damage, whole[: whole.rfind(b"\n", 0, -200) + 1]))
+    if name != "tokenizer.json":  # which holds them all, but for its settings
+        (folder / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(
+        ValueError, match=r"tokenizer cannot be read as a tokenizer \(.*get its files \(vocab.json, .*again: `nsdlib"
+    ):
+        clip.load(folder)
+
+
+@pytest.mark.parametrize("files", [(), ("tokenizer.json",), ("vocab.json", "merges.txt")])
+def test_a_tokenizer_of_other_files_is_the_same_and_without_any_it_is_refused(published, files):
+    folder = published[0] / "tokenizer"
+    text, wanted = "a picture of a red cat", weights.load_tokenizer(folder, 246)
+    for file in folder.iterdir():
+        if file.name not in files:
+            file.unlink()
+    if files:
+        assert weights.load_tokenizer(folder, 246)(text).input_ids == wanted(text).input_ids
+        return
+    with pytest.raises(ValueError, match=r"cannot be read as a tokenizer \(ValueError: 2 tokens, wanted 246"):
+        weights.load_tokenizer(folder, 246)
+
+
+def test_the_published_vocabulary_is_whole(tmp_path):
+    """open_clip has it in a form of its own."""
+    import open_clip
+
+    theirs = open_clip.SimpleTokenizer()
+    named = {token.replace("_of_text>", "oftext|>").replace("<start", "<|start").replace("<end", "<|end"): number
+             for token, number in theirs.encoder.items()}  # fmt: skip
+    (tmp_path / "vocab.json").write_text(json.dumps(named))
+    (tmp_path / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, theirs.bpe_ranks)]) + "\n")
+    text = "Two zebras grazing, photographed at 3 o'clock."
+    ours = weights.load_tokenizer(tmp_path, 49408)
+    assert ours(text).input_ids[1:-1] == theirs.encode(text)

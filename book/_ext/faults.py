@@ -86,9 +86,7 @@ def forecast_table(root):
     from nsdlib.run import rehearsal
 
     columns = {}
-    files = [*sorted((root / "book" / "data").glob("rehearsal*.csv")), *sorted((root / "runs").glob("*/rehearsal.csv"))]
-    for file in files:
-        table, machine, day = rehearsal.read(file)
+    for table, machine, day in rehearsal.kept(root):
         hours = {run.name: rehearsal.subject_hours(table, run, costs.amounts(run)) for run in _runs()}
         totals = [stages.sum() for stages in hours.values()]
         column = {f"{SUBJECT}, {stage}": value for stage, value in hours[SUBJECT].items()}

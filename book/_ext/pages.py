@@ -152,7 +152,7 @@ def _latents(stores):
 
 def _systems(stores):
     """Published systems, and ours below them."""
-    table = systems().reset_index()
+    table = systems().reset_index().astype(object)
     for name in METRICS:
         table[name] = table[name].map(lambda value: "" if np.isnan(value) else f"{value:.3f}")
     for name, store in stores.items():

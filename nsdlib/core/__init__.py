@@ -9,7 +9,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "clip": ["ClipEmbedder"],
         "device": ["pick_device"],
-        "diffusion": ["Conditioning", "DualUNet", "VersatileDiffusion"],
+        "diffusion.pipeline": ["VersatileDiffusion"],
+        "diffusion.unet": ["DualUNet"],
         "glm.events": ["design_from_events"],
         "glm.fit": ["explain", "fit_glm"],
         "glm.options": ["GLMOptions"],

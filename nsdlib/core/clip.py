@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nsdlib.core.device import check_finite
 from nsdlib.core.images import check_images, resample
-from nsdlib.core.weights import load_transformers
+from nsdlib.core.weights import load_tokenizer, load_transformers
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -65,8 +65,11 @@ class ClipEmbedder:
     def text(self, captions: list[list[str]], *, image_ids=None, batch_size: int = 64) -> np.ndarray:
         """Embed captions as tokens, mean over each image's captions: (n_images, n_tokens, n_features) float16.
 
-        ValueError for no images, an image without a caption, and as in `vision`.
+        ValueError for no images, an image without a caption, what are no lists of texts, and as in `vision`.
         """
+        for of_image in captions:
+            if isinstance(of_image, str) or not all(isinstance(caption, str) for caption in of_image):
+                raise ValueError(f"captions must be a list of texts for each image, got {of_image!r} for one")
         n_captions = [len(of_image) for of_image in captions]
         if not n_captions:
             raise ValueError("captions must be those of at least one image, got none")
@@ -88,10 +91,10 @@ class ClipEmbedder:
 
 def load(folder, device="cpu") -> ClipEmbedder:
     """Load the embedder of a Versatile Diffusion folder (image_encoder, text_encoder, tokenizer); in half precision on a GPU."""
-    from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
+    from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
     dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
     image_encoder = load_transformers(CLIPVisionModelWithProjection, folder / "image_encoder", dtype=dtype)
     text_encoder = load_transformers(CLIPTextModelWithProjection, folder / "text_encoder", dtype=dtype)
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    tokenizer = load_tokenizer(folder / "tokenizer", text_encoder.config.vocab_size)
     return ClipEmbedder(image_encoder.to(device), text_encoder.to(device), tokenizer)

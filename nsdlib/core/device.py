@@ -52,7 +52,8 @@ def to_tensor(values, device="cpu", dtype=None):
 
     if not isinstance(values, torch.Tensor):
         values = np.asarray(values)
-        values = torch.from_numpy(np.require(values, values.dtype.newbyteorder("="), "CW"))
+        values = np.ascontiguousarray(values) if min(values.strides, default=0) < 0 else values
+        values = torch.from_numpy(np.require(values, values.dtype.newbyteorder("="), "W"))
     return values.to(device, dtype)
 
 
@@ -70,8 +71,13 @@ def check_finite(name, values, image_ids=None):
     Raises
     ------
     ValueError
-        When some are NaN or infinite, as float16 is above 65,504; the message names the images.
+        When they are no array of real numbers, or some are NaN or infinite, as float16 is above 65,504; the message names the
+        images.
     """
+    if getattr(values, "dtype", np.dtype(object)).kind not in "biuf":
+        raise ValueError(
+            f"{name} must be an array of real numbers, got {getattr(values, 'dtype', type(values).__name__)}"
+        )
     rows = [row for row, of_image in enumerate(values) if not np.isfinite(of_image).all()]
     if rows:
         n_wrong = sum(np.count_nonzero(~np.isfinite(values[row])) for row in rows)

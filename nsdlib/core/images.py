@@ -30,7 +30,7 @@ def check_images(images: np.ndarray, name: str = "images", *, square: bool = Fal
 def to_unit(images: np.ndarray) -> Tensor:
     """Convert (n_images, rows, columns, 3) uint8 to (n_images, 3, rows, columns) float32 in [0, 1]."""
     check_images(images)
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(np.require(images, requirements="CW")).permute(0, 3, 1, 2).float() / 255
 
 
 def resample(images: np.ndarray | Tensor, size: int, how: str) -> Tensor:

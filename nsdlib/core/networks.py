@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nsdlib.core import training
 from nsdlib.core.device import check_finite
+from nsdlib.core.gru import PlainGRU, linear, one_step
 from nsdlib.core.ridge import Moments, Ridge, check_pair, check_patterns
 
 HIDDEN = 100  # units a direction of each bidirectional GRU
@@ -31,12 +32,12 @@ class BidirectionalGRU(nn.Module):
 
     def __init__(self, n_in: int):
         super().__init__()
-        self.gru = nn.GRU(n_in, HIDDEN, batch_first=True, bidirectional=True)
+        self.gru = PlainGRU(n_in, HIDDEN)
         self.norm = nn.LayerNorm(2 * HIDDEN)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run both directions over the one step."""
-        return self.norm(self.gru(x.unsqueeze(1))[0]).squeeze(1)
+        return self.norm(self.gru(x.unsqueeze(0)).squeeze(0))
 
 
 class GatedLayer(nn.Module):
@@ -50,8 +51,7 @@ class GatedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate the candidate."""
-        reset, update, candidate = self.gates(x).chunk(3, dim=1)
-        return self.norm((1 - update.sigmoid()) * torch.tanh(candidate + reset.sigmoid() * self.candidate_bias))
+        return self.norm(one_step(linear(x, self.gates.weight, self.gates.bias), 0.0, self.candidate_bias))
 
     @classmethod
     def from_gru(cls, layer: BidirectionalGRU) -> "GatedLayer":
@@ -80,14 +80,14 @@ class RegionSequence(nn.Module):
         self.sizes = np.bincount(groups).tolist()
         self.register_buffer("order", torch.from_numpy(np.argsort(groups, kind="stable")), persistent=False)
         self.project = nn.ModuleList(nn.Linear(size, REGION_WIDTH) for size in self.sizes)
-        self.gru = nn.GRU(REGION_WIDTH, HIDDEN, batch_first=True, bidirectional=True)
+        self.gru = PlainGRU(REGION_WIDTH, HIDDEN)
         self.norm = nn.LayerNorm(2 * HIDDEN)
 
     def forward(self, x: Tensor) -> Tensor:
         """Walk through the regions."""
         regions = x[:, self.order].split(self.sizes, dim=1)
         steps = [torch.tanh(project(region)) for project, region in zip(self.project, regions, strict=True)]
-        return self.norm(self.gru(torch.stack(steps, dim=1))[0].mean(1))
+        return self.norm(self.gru(torch.stack(steps)).mean(0))
 
 
 class ConvolutionBlock(nn.Module):
@@ -132,7 +132,7 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups: np.ndarray |
     n_voxels, n_latents : int
     groups : (n_voxels,) int array, optional
         The region of each voxel for "roi_gru", numbered from 0 without gaps in the order of the steps; all voxels are one
-        region when not given.
+        region when not given. ValueError for other numbers.
     """
     if name == "gated_mlp":  # from the same start as the GRU
         gru = build_network("gru", n_voxels, n_latents)
@@ -142,7 +142,9 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups: np.ndarray |
     if name == "gru":
         layers = [BidirectionalGRU(n_voxels), nn.Dropout(DROPOUT), BidirectionalGRU(2 * HIDDEN)]
     elif name == "roi_gru":
-        groups = np.zeros(n_voxels, dtype=np.int64) if groups is None else groups
+        groups = np.zeros(n_voxels, dtype=np.int64) if groups is None else np.asarray(groups)
+        if (numbers := np.unique(groups)).tolist() != list(range(len(numbers))) or groups.shape != (n_voxels,):
+            raise ValueError(f"groups must number the regions of {n_voxels} voxels from 0 without gaps, got {numbers}")
         layers = [RegionSequence(groups), nn.Dropout(DROPOUT), GatedLayer.from_gru(BidirectionalGRU(2 * HIDDEN))]
     else:
         block = {"cnn": ConvolutionBlock, "transformer": SelfAttentionBlock}[name]()
@@ -153,17 +155,10 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups: np.ndarray |
 
 
 def region_groups(in_region: np.ndarray) -> np.ndarray:
-    """Return the region of each voxel: the first that holds it, or one more for voxels in none.
+    """Return the region of each voxel, (n_voxels,) int64: the first that holds it, or one more for voxels in none.
 
-    Parameters
-    ----------
-    in_region : (n_regions, n_voxels) bool array
-        Regions in the order of the steps.
-
-    Returns
-    -------
-    (n_voxels,) int64 array
-        Numbered from 0 without gaps: regions without a voxel of their own are left out.
+    `in_region` is (n_regions, n_voxels) bool, regions in the order of the steps; those without a voxel of their own are left
+    out, so that the numbers run from 0 without gaps.
     """
     first = np.where(in_region.any(0), in_region.argmax(0), len(in_region))
     return np.unique(first, return_inverse=True)[1].astype(np.int64)

@@ -4,8 +4,7 @@ In the dual form everything follows from the n_images x n_images Gram matrix K o
 k (K + a)^-1 Y with k the products of new and old patterns: the left factor is small, and the targets pass by once, block by
 block, from memory or from a file. Leaving image i out changes its prediction to y_i - e_i / (1 - h_i), where e is the residual
 and h the diagonal of the smoother (exact for least squares with an intercept); so penalties are chosen, and honest predictions
-of training images had, without a second fit. K is a sum over voxels, hence over regions: decoders of one region, or of all but
-one, come from the same matrices. Weights, n_voxels x n_targets, are never formed.
+of training images had, without a second fit. K is a sum over voxels: decoders of one region, or of all but one, come from it.
 """
 
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ CHOOSING_TARGETS = 8192  # enough to choose one penalty for all
 HELD_OUT_IMAGES = 500  # a standard deviation is known to 3 % from as many
 KERNEL_ROWS = 1024  # rows of a symmetric kernel made at a time: half of it need not be computed
 KERNEL_VOXELS = 2048  # voxels whose products are summed in single precision before they are added up in double
+LARGEST = 1e17  # of patterns: the products of larger ones leave single precision
 SMALL_PENALTY = 1e-3  # of a kernel's mean diagonal; below, all is done in double precision
 
 
@@ -41,21 +41,23 @@ class Moments:
 
 
 def check_pair(X: np.ndarray, Y: np.ndarray):
-    """Raise ValueError for patterns and targets that do not belong together, and for non-finite patterns."""
-    if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y):
-        raise ValueError(
-            f"X must be (n_images, n_voxels) and Y (n_images, n_targets) with as many images, got {X.shape} and {Y.shape}"
-        )
+    """Raise ValueError for patterns and targets that do not belong together, and for patterns too large or no numbers."""
     check_finite("X", X)
+    if X.ndim != 2 or np.ndim(Y) != 2 or len(X) != len(Y):
+        raise ValueError(
+            f"X must be (n_images, n_voxels) and Y (n_images, n_targets) with as many images, got {X.shape} and {np.shape(Y)}"
+        )
+    if (largest := max(X.max(initial=0), -X.min(initial=0))) > LARGEST:
+        raise ValueError(f"X holds {largest:.3g}, wanted at most {LARGEST:g}: standardise the patterns")
 
 
 def check_patterns(X: np.ndarray, n_voxels: int | None):
     """Raise ValueError for patterns before a fit, of another width than at the fit, or with non-finite values."""
     if n_voxels is None:
         raise ValueError("this decoder has not been fitted; call fit(X, Y) first")
+    check_finite("X", X)
     if X.ndim != 2 or X.shape[1] != n_voxels:
         raise ValueError(f"X must be (n_images, {n_voxels}) as at the fit, got {X.shape}")
-    check_finite("X", X)
 
 
 class Ridge:
@@ -95,10 +97,11 @@ class Ridge:
         predictions are made from it. Raises ValueError for shapes that do not fit and for non-finite values.
         """
         check_pair(X, Y)
-        self._mean = X.mean(0, dtype=np.float64)
-        small = min(self.alphas) < SMALL_PENALTY * X.var(0, dtype=np.float64).sum()
-        self._precision = torch.float64 if small else torch.float32
+        self._mean, self._precision = X.mean(0, dtype=np.float64), torch.float32
         self._X = self._centred_patterns(X)
+        if min(self.alphas) < SMALL_PENALTY * torch.linalg.vector_norm(self._X).square() / len(X):
+            self._precision = torch.float64
+            self._X = self._centred_patterns(X)
         self._fit(_gram(self._X), Y)
         self.n_voxels = X.shape[1]
         return self
@@ -136,11 +139,12 @@ class Ridge:
     def _predict(self, kernel):
         """Predict targets from products, block by block."""
         weights = torch.cholesky_solve(self._tensor(kernel).T, self._root).T.float()  # (n_images, n_train)
-        predicted = np.empty((len(weights), self._Y.shape[1]), dtype=np.float32)
-        for part in self._blocks():
+        predicted = torch.empty(len(weights), self._Y.shape[1])
+        for part, targets in self._blocks():
             mean = torch.as_tensor(self.targets.mean[part]).to(self.device)
-            predicted[:, part] = (weights @ (self._target(part) - mean) + mean).cpu().numpy()
-        return check_finite("predictions", predicted)
+            block = torch.addmm(mean, weights, targets.sub_(mean))
+            predicted[:, part] = torch.empty(block.shape, pin_memory=True).copy_(block) if block.is_cuda else block
+        return check_finite("predictions", predicted.numpy())
 
     def _fit(self, kernel, Y):
         """Choose the penalty, factorise the kernel in place, and pass once over the targets for their moments."""
@@ -153,26 +157,31 @@ class Ridge:
         kernel.diagonal().add_(self.alpha)
         self._root = torch.linalg.cholesky(kernel, out=kernel)
         rows = self._held_out_rows()
-        units = kernel.new_zeros(len(Y), len(rows))
-        units[rows, torch.arange(len(rows))] = 1
+        units = torch.nn.functional.one_hot(rows, len(Y)).T.to(kernel)
         dual = torch.cholesky_solve(units, self._root).T  # (n_held_out, n_images)
         remaining = self.alpha * dual[torch.arange(len(rows)), rows] - 1 / len(Y)  # 1 - h
         weights = (dual * (self.alpha / remaining)[:, None]).float()  # from targets to the errors of leaving out
         moments = np.empty((4, Y.shape[1]), dtype=np.float32)
-        for part in self._blocks():
-            block = self._target(part)
-            mean = block.mean(0)
+        for part, targets in self._blocks():
+            mean = targets.mean(0)
             if not mean.isfinite().all():
-                check_finite(f"Y[:, {part.start}:{part.stop}]", block.cpu().numpy())
-            centred = block - mean
-            held_sd, held_mean = torch.std_mean(centred[rows] - weights @ centred, 0, correction=0)
-            sd = centred.square_().mean(0).sqrt()
+                check_finite(f"Y[:, {part.start}:{part.stop}]", targets.cpu().numpy())
+            held = torch.addmm(targets.sub_(mean)[rows], weights, targets, alpha=-1)
+            held_sd, held_mean = torch.std_mean(held, 0, correction=0)
+            sd = targets.square_().mean(0).sqrt()
             moments[:, part] = torch.stack([mean, sd, held_mean + mean, held_sd]).cpu().numpy()
         self.targets, self.held_out = Moments(*moments[:2]), Moments(*moments[2:])
 
     def _blocks(self):
-        """Return slices of at most `batch_size` targets."""
-        return [slice(start, start + self.batch_size) for start in range(0, self._Y.shape[1], self.batch_size)]
+        """Pass over the targets: slices of at most `batch_size`, and (n_images, n_block) float32, all in the same memory."""
+        n_images, n_targets = self._Y.shape
+        room = torch.empty(n_images * min(self.batch_size, n_targets), device=self.device)
+        for start in range(0, n_targets, self.batch_size):
+            part = slice(start, start + self.batch_size)
+            values = to_tensor(self._Y[:, part])
+            if room.is_cuda and not values.is_cuda:  # six times as fast as from memory that can be swapped
+                values = values.pin_memory().to(self.device)
+            yield part, room[: values.numel()].view(values.shape).copy_(values)
 
     def _held_out_rows(self):
         """Draw the rows of the training images that are left out in turn."""
@@ -186,14 +195,9 @@ class Ridge:
         targets = self._tensor(self._Y[:, ::step])
         return targets - targets.mean(0)
 
-    def _target(self, part):
-        """Return a block of targets: (n_images, n_block) float32."""
-        return to_tensor(self._Y[:, part], self.device, torch.float32)
-
     def _centred_patterns(self, X):
         """Subtract the training mean from patterns, in the precision of the kernels."""
-        X = to_tensor(X, self.device, self._precision)
-        return X - torch.as_tensor(self._mean).to(X)
+        return to_tensor(X, self.device, self._precision) - to_tensor(self._mean, self.device, self._precision)
 
     def _tensor(self, values):
         return to_tensor(values, self.device, torch.float64)
@@ -290,7 +294,7 @@ def rescale(predicted: np.ndarray, decoder, *, mode: str) -> np.ndarray:
         raise ValueError(f'mode must be "none", "train" or "test", got {mode!r}')
     if mode == "none":
         return predicted
-    source = Moments.of(predicted) if mode == "test" else decoder.held_out
+    source = decoder.held_out if mode == "train" else Moments.of(predicted)
     varies = source.sd > 1e-6 * np.maximum(decoder.targets.sd, 1e-12)
     scale = np.divide(decoder.targets.sd, source.sd, out=np.zeros_like(source.sd), where=varies)
     return (predicted - source.mean) * scale + decoder.targets.mean

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nsdlib.core import mixture, random
+from nsdlib.core import random
 from nsdlib.core.device import check_finite
 from nsdlib.core.images import resize
 from nsdlib.core.weights import check_fit, read_tensors
@@ -134,7 +134,7 @@ class Decoder(nn.Module):
         self.dec_blocks = nn.ModuleList(DecoderBlock(hp, r, n if mark == "m" else None) for r, mark, n in blocks)
         self.resolutions = sorted({r for r, _, _ in blocks} | {n for _, mark, n in blocks if mark == "m"})
         self.bias_xs = nn.ParameterList(torch.zeros(1, hp.width, r, r) for r in self.resolutions)
-        self.out_net = nn.ModuleDict({"out_conv": nn.Conv2d(hp.width, 10 * hp.num_mixtures, 1)})  # see mixture
+        self.out_net = nn.ModuleDict({"out_conv": nn.Conv2d(hp.width, 10 * hp.num_mixtures, 1)})  # see random
         self.gain = nn.Parameter(torch.ones(1, hp.width, 1, 1))
         self.bias = nn.Parameter(torch.zeros(1, hp.width, 1, 1))
 
@@ -239,16 +239,18 @@ class VDVAE(nn.Module):
         images = []
         for batch, ids in _batches("latents", latents, image_ids, batch_size):
             layers, generators = self._unflatten(batch), random.generators(seed, ids)
+            later = self.latent_shapes[len(layers) :] if temperature > 0 else []
+            noise = random.normals(later, self.decoder.gain, generators)
 
-            def choose(index, prior, posterior, layers=layers, generators=generators):
+            def choose(index, prior, posterior, layers=layers, noise=noise):
                 if index < len(layers):
                     return layers[index]
                 mean, log_sd = (part.float() for part in prior)
-                return mean + temperature * log_sd.exp() * random.normal(mean, generators) if temperature > 0 else mean
+                return mean + temperature * log_sd.exp() * noise[index - len(layers)] if noise else mean
 
             with torch.autocast(self.decoder.gain.device.type, torch.bfloat16, enabled=self.fast):
                 parameters = self.decoder.out_net.out_conv(self.decoder(len(batch), choose))
-            pixels = mixture.read_pixels(parameters.float(), generators if output == "sample" else None)
+            pixels = random.read_pixels(parameters.float(), generators if output == "sample" else None)
             check_finite("decoded pixels", pixels.cpu().numpy(), ids)
             images.append(((pixels.float() + 1) * 127.5).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
         return np.concatenate(images)
@@ -259,10 +261,8 @@ class VDVAE(nn.Module):
         ends = np.cumsum([0, *sizes])
         n_layers = int(np.searchsorted(ends, latents.shape[1]))
         if latents.shape[1] not in ends:
-            raise ValueError(
-                f"{latents.shape[1]} latents are not a whole number of layers; "
-                f"the layers end at {', '.join(map(str, ends[1:41]))}"
-            )
+            last = ", ".join(map(str, ends[1:41]))
+            raise ValueError(f"{latents.shape[1]} latents are not a whole number of layers; the layers end at {last}")
         flat = torch.as_tensor(np.ascontiguousarray(latents, dtype=np.float32)).to(self.decoder.gain)
         parts = flat.split(sizes[:n_layers], dim=1) if n_layers else []
         return [part.reshape(-1, *shape) for part, shape in zip(parts, self.latent_shapes, strict=False)]

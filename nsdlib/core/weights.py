@@ -257,3 +257,42 @@ def load_transformers(kind, folder, *, config=None, dtype=None, ignore=None):
     what = f"the weights in {folder} do not fit its config.json"
     state = check_fit(wanted, read_folder(folder), what=what, ignore=ignore)
     return kind.from_pretrained(None, config=config, state_dict=state, dtype=dtype or torch.float32).eval()
+
+
+def load_tokenizer(folder, n_tokens):
+    """Load the tokenizer of CLIP's texts.
+
+    Parameters
+    ----------
+    folder : Path
+        With vocab.json and merges.txt, or tokenizer.json.
+    n_tokens : int
+        Of the text encoder.
+
+    Returns
+    -------
+    transformers.CLIPTokenizer
+
+    Raises
+    ------
+    ValueError
+        When a file cannot be read, or when the tokens are not as many, or some are neither characters nor made by a merge:
+        transformers makes do with an empty or shortened file, and texts get other tokens.
+    """
+    from transformers import CLIPTokenizer
+
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(folder)
+        model, special = json.loads(tokenizer.backend_tokenizer.to_str())["model"], tokenizer.all_special_tokens
+        known = {*map("".join, model["merges"]), *special}
+        lost = [token for token in model["vocab"] if token not in known and len(token.removesuffix("</w>")) > 1]
+        if lost or len(tokenizer) != n_tokens:
+            raise ValueError(
+                f"{len(tokenizer)} tokens, wanted {n_tokens}, and {len(lost)} of them are made by no merge"
+            )
+    except Exception as error:  # each damaged file fails in a way of its own
+        raise ValueError(
+            f"{folder} cannot be read as a tokenizer ({type(error).__name__}: {error}): get its files (vocab.json, merges.txt, "
+            "tokenizer_config.json) again: `nsdlib fetch weights --verify --run RUN`."
+        ) from error
+    return tokenizer

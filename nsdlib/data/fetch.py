@@ -90,20 +90,9 @@ def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
 
 
 def survey(files, folder, *, patience, verify=False):
-    """Look at what is there and what the server has, without changing anything.
+    """Look at what is there and what the server has, without changing anything: a list of Plan, one a file, in the same order.
 
-    Parameters
-    ----------
-    files : list of File
-    folder : path-like
-    patience : Patience
-    verify : bool
-        As in `fetch`.
-
-    Returns
-    -------
-    list of Plan
-        One a file, in the same order.
+    Arguments are as of `fetch`.
     """
     record = Record(folder)
     with Server(patience) as server:
@@ -113,22 +102,8 @@ def survey(files, folder, *, patience, verify=False):
 def download(plans, folder, *, patience):
     """Fetch what is missing or damaged and take the hashes not known yet; a file that fails does not stop the others.
 
-    Parameters
-    ----------
-    plans : list of Plan
-        From `survey`.
-    folder : path-like
-    patience : Patience
-
-    Returns
-    -------
-    list of str
-        What went wrong, one sentence for each file that could not be had.
-
-    Raises
-    ------
-    RuntimeError
-        Before anything is fetched, when the disk has not the room.
+    Takes the plans of `survey`, and returns what went wrong, one sentence for each file that could not be had. A RuntimeError,
+    before anything is fetched, when the disk has not the room.
     """
     from tqdm import tqdm
 

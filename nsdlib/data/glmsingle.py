@@ -6,11 +6,13 @@ version 1.2.
 
 import tempfile
 import warnings
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import numpy as np
 
-from nsdlib.core.glm.checks import check_confounds
+from nsdlib.core.glm import hrf
+from nsdlib.core.glm.checks import check_confounds, listed
 from nsdlib.core.glm.denoise import check_runs, find_repeats, left_out, tail_threshold
 from nsdlib.core.glm.design import make_run_designs
 from nsdlib.core.glm.options import GLMOptions, flatten_space
@@ -58,6 +60,8 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     ValueError
         When shapes or values of design and data do not fit, folds or sessions do not fit the runs, or a `noise_mask` is
         given: GLMsingle 1.2 stops at its own (`brainexclude`).
+    RuntimeError
+        When GLMsingle stops; says where that comes from.
 
     Notes
     -----
@@ -84,13 +88,39 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     if confounds is not None and confounds is not False:
         settings["extra_regressors"] = [np.asarray(columns, dtype=float) for columns in confounds]
     series = [np.asarray(bold).T.astype(np.float32) for bold in data]
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), _stops_explained():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of the mixture, as in `tail_threshold`
         results = GLM_single(settings).fit(
             _as_matrices(designs), series, options.duration, tr,
             outputdir=f"{folder}/results", figuredir=f"{folder}/figures",  # it deletes whatever lies there
         )  # fmt: skip
-    return _as_dataset(results, options, notes=[] if find_repeats(designs) else left_out(options))
+    notes = _late(designs, hrf.canonical(tr, options.duration) if canonical is None else canonical)
+    return _as_dataset(results, options, notes=notes + ([] if find_repeats(designs) else left_out(options)))
+
+
+@contextmanager
+def _stops_explained():
+    """Say where GLMsingle's own errors come from."""
+    try:
+        yield
+    except Exception as error:
+        raise RuntimeError(
+            f"GLMsingle stopped ({type(error).__name__}: {error}). It does where no voxel is left for its noise pool (brain_r2, "
+            "brain_fraction of GLMOptions) or to choose the number of components (pc_r2, pc_mask). Give other thresholds, "
+            "n_pcs=0, or glm_engine: nsdlib, which goes on and says what it left out."
+        ) from error
+
+
+def _late(designs, canonical):
+    """Note on trials that begin too late to be measured."""
+    late = [run.late(run.drift.new_tensor(np.asarray(canonical))).sum().item() for run in designs]
+    if not any(late):
+        return []
+    runs = listed([f"run {number}" for number, n_trials in enumerate(late, start=1) if n_trials])
+    return [
+        f"{sum(late)} trials begin too close to the end of their run to be measured ({runs}): GLMsingle lets them have a say "
+        "in its choices and in each voxel's scale; glm_engine: nsdlib does not."
+    ]
 
 
 def _settings(options, n_runs):

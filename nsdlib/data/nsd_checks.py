@@ -46,12 +46,12 @@ def _outcome(check, subject, version):
 
 
 def repeat_agreement(betas, image_ids):
-    """Correlate the patterns of the first two showings of each image.
+    """Correlate the patterns over voxels of the first two showings of each image.
 
     Parameters
     ----------
     betas : (n_trials, n_voxels) float
-        z-scored for each voxel, so that its mean does not count as agreement.
+        Each voxel is z-scored, so that its mean does not count as agreement; constant ones are left out.
     image_ids : (n_trials,) int
         Image of each trial. With ids shifted by one trial the result must fall to zero: if it does not fall, the ids do
         not belong to the betas.
@@ -66,25 +66,22 @@ def repeat_agreement(betas, image_ids):
     ValueError
         When the two disagree in length, or no image was shown twice.
     """
-    image_ids = np.asarray(image_ids)
-    if len(betas) != len(image_ids):
-        raise ValueError(f"betas has {len(betas)} trials, image_ids {len(image_ids)}: give both for the same trials.")
-    order = np.argsort(image_ids, kind="stable")
-    _, start, count = np.unique(image_ids[order], return_index=True, return_counts=True)
-    if not (count > 1).any():
+    from nsdlib.core.scores.reliability import correlate, trials_by_image
+
+    _, order, first, count = trials_by_image(betas, image_ids)
+    first = first[count > 1]
+    if not len(first):
         raise ValueError("image_ids: no image was shown twice, so no agreement can be computed; take more sessions.")
-    first, second = betas[order[start[count > 1]]], betas[order[start[count > 1] + 1]]
-    first, second = (x - x.mean(axis=1, keepdims=True, dtype=np.float64) for x in (first, second))
-    return (first * second).sum(axis=1) / np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
+    sd = betas.std(axis=0)
+    scored = (betas - betas.mean(axis=0))[:, sd > 0] / sd[sd > 0]
+    return correlate(scored[order[first]].T, scored[order[first + 1]].T)
 
 
 def _mapping(subject, version):
     """Patterns of one image agree, and cease to when ids are shifted by one trial."""
     betas = subject.betas(1, subject.roi("nsdgeneral") > 0, version=version)
-    sd = betas.std(axis=0)
-    scored = (betas - betas.mean(axis=0))[:, sd > 0] / sd[sd > 0]
     ids = subject.image_ids[: len(betas)]
-    right, shifted = repeat_agreement(scored, ids), repeat_agreement(scored, np.roll(ids, 1))
+    right, shifted = repeat_agreement(betas, ids), repeat_agreement(betas, np.roll(ids, 1))
     margin = 3 * np.sqrt(right.var() / len(right) + shifted.var() / len(shifted))  # three standard errors
     found = f"r = {right.mean():.3f}, shifted {shifted.mean():.3f}"
     return found, f"a difference above {margin:.3f}", right.mean() - shifted.mean() > margin
@@ -117,11 +114,7 @@ _CHECKS = (  # what is tried, what must be right for it to mean anything, and wh
         "Get responses.tsv of this subject again; its ids count from 1.",
     ),
     (trap.stimuli, (trap.planned,), "Get nsd_stimuli.hdf5 again (39.6 GB)."),
-    (
-        trap.captions,
-        (trap.planned,),
-        "Get COCO_73k_annots_curated.npy again: (73000, 5) texts, row = 0-based id.",
-    ),
+    (trap.captions, (trap.planned,), "Get COCO_73k_annots_curated.npy again: (73000, 5) texts, row = 0-based id."),
     (trap.regions, (trap.masks,), "Get the volume named again, from func1pt8mm/roi/ of this subject."),
     (
         trap.region_names,
@@ -134,11 +127,7 @@ _CHECKS = (  # what is tried, what must be right for it to mean anything, and wh
         "Get roi/nsdgeneral.nii.gz of this subject again; its voxels are those above 0.",
     ),
     (trap.sessions, (trap.masks,), _SPACE),
-    (
-        trap.scale,
-        (trap.voxels, trap.sessions),
-        "Files hold percent signal change times 300: get session 1 again.",
-    ),
+    (trap.scale, (trap.voxels, trap.sessions), "Files hold percent signal change times 300: get session 1 again."),
     (
         trap.forms,
         (trap.masks, trap.sessions),
@@ -151,9 +140,5 @@ _CHECKS = (  # what is tried, what must be right for it to mean anything, and wh
         (trap.masks,),
         "Get the run named again, from func1pt8mm/timeseries/ (at 1 mm runs have 301 volumes).",
     ),
-    (
-        trap.onsets,
-        (trap.shared_images, trap.planned),
-        "Get the design_*.tsv of session 1 again: 225 rows, no header.",
-    ),
+    (trap.onsets, (trap.shared_images, trap.planned), "Get the design_*.tsv of session 1 again: 225 rows, no header."),
 )

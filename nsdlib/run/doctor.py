@@ -33,38 +33,23 @@ class Finding:
 
 
 def examine(run):
-    """Look at everything that a run needs.
+    """Look at everything that a run needs: a list of Finding.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-
-    Returns
-    -------
-    list of Finding
-        In the order: python, packages, device, memory, GPU (where the run has one), disk, data, weights.
+    In the order python, packages, device, memory, GPU (where the run has one), disk, data, weights.
     """
     from nsdlib.run.forecast import predict
 
     total = _gpu_memory(run)
     table = predict(run, is_gpu=total is not None)
-    gpu = [] if total is None else [_on_gpu(table, total)]
-    machine = [_python(), _packages(), _device(run), _memory(table), *gpu, _disk(run, table)]
-    return [*machine, _data(run), _weights(run)]
+    memory = [_memory(table, "memory", total_memory(), "run on a machine with more memory.")]
+    if total is not None:
+        advice = "set device to cpu; the batches of diffusion have been lowered to one image already."
+        memory.append(_memory(table, "GPU", total, advice))
+    return [_python(), _packages(), _device(run), *memory, _disk(run, table), _data(run), _weights(run)]
 
 
 def expected(run):
-    """Say what a run will take on this machine, by what earlier runs and rehearsals recorded.
-
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-
-    Returns
-    -------
-    list of str
-        Lines of text.
-    """
+    """Say in lines of text what a run will take on this machine, by what earlier runs and rehearsals recorded."""
     from nsdlib.run import costs
     from nsdlib.run.forecast import predict, whole
 
@@ -110,17 +95,9 @@ def first_contact(run):
 
 
 def outlook(run, n_nodes):
-    """Forecast the runs in the run's group, on one node and on several that are like this machine.
+    """Forecast the runs in the run's group, on one node and on `n_nodes` that are like this machine.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-    n_nodes : int
-
-    Returns
-    -------
-    str
-        A markdown table, and what it rests on.
+    Returns a markdown table, and what it rests on.
     """
     from nsdlib.params import usable_runs
     from nsdlib.run.forecast import as_markdown, assumptions, forecast
@@ -227,24 +204,12 @@ def _gpu_memory(run):
     return torch.cuda.get_device_properties(0).total_memory
 
 
-def _memory(table):
-    """Whether the machine's memory holds the notebook that wants most."""
-    total, remedy = total_memory() / GIGABYTE, "Lower {lower}, or run on a machine with more memory."
-    return _fits("memory", "memory GB", table, total, remedy)
-
-
-def _on_gpu(table, total):
-    """Whether the GPU holds the notebook that wants most, its diffusion with one image at a time."""
-    remedy = "Lower {lower}, or set device to cpu; the batches of diffusion have been lowered to one image already."
-    return _fits("GPU", "GPU GB", table, total / GIGABYTE, remedy)
-
-
-def _fits(what, column, table, total, remedy):
-    """Whether so many GB hold the notebook that wants most of a column of `forecast.predict`."""
-    name = table[column].astype(float).idxmax()
-    wanted = table[column][name]
+def _memory(table, what, total, remedy):
+    """Whether so many bytes of "memory" or "GPU" hold the notebook that wants most, by `forecast.predict`."""
+    name, total = table[f"{what} GB"].astype(float).idxmax(), total / GIGABYTE
+    wanted = table[f"{what} GB"][name]
     found = f"{total:.0f} GB, wanted {wanted:.0f} GB by notebook {name[:2]}"
-    return Finding(what, bool(total >= wanted), found, remedy.format(lower=table["lower"][name]))
+    return Finding(what, bool(total >= wanted), found, f"Lower {table['lower'][name]}, or {remedy}")
 
 
 def _disk(run, table):
@@ -270,17 +235,25 @@ def _disk(run, table):
 
 
 def _data(run):
-    """Files of the subject that the reader will ask for."""
+    """Files of the subject that the notebooks will ask for."""
     from nsdlib.data.nsd import NSDSubject
+    from nsdlib.twin.marker import check_subject
 
     if run.simulation and not run.data.exists():
         return Finding("data", False, "the simulated subject has not been made", f"Run `nsdlib simulate {run.name}`.")
-    missing = NSDSubject(run.data, run.subject, run.n_sessions).missing_files(version=run.betas_version)
+    try:
+        check_subject(run)
+    except ValueError as error:
+        return Finding("data", False, str(error))
+    subject = NSDSubject(run.data, run.subject, run.n_sessions)
+    missing = subject.missing_files(version=run.betas_version, glm_sessions=run.glm_sessions)
     if not missing:
         return Finding("data", True, f"subject {run.subject}, {run.n_sessions} sessions, every file is there")
     listed = "".join(f"\n     {path}: {what}" for path, what in missing[:SHOWN])
     more = f"\n     and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
     get = f"Run `nsdlib fetch nsd --run {run.name}`, or put NSD's own files where they are looked for."
+    if all("nsddata_timeseries" in path.parts for path, _ in missing):
+        get += " Only notebook 01 reads these."
     remedy = f"Move {run.data} away, then run `nsdlib simulate {run.name}`." if run.simulation else get
     return Finding("data", False, f"{len(missing)} files are missing:{listed}{more}", remedy)
 

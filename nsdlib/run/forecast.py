@@ -176,7 +176,9 @@ def spread(hours, n_nodes):
 
 
 def whole(run, table, sizes):
-    """Return the hours of a whole run and what says so: the records of all its notebooks, or a rehearsal on such a machine.
+    """Return the hours of a whole run and what says so.
+
+    The records of all its notebooks, or a rehearsal on such a machine; on a GPU that nobody has rehearsed, one on another card.
 
     Parameters
     ----------
@@ -187,13 +189,19 @@ def whole(run, table, sizes):
     """
     if table["seconds"].notna().all():
         return table["seconds"].sum() / 3600, f"records of {len(table)} notebooks"
+    if run.zoo not in REHEARSED:
+        return np.nan, "its first run records it"
     from nsdlib.run import rehearsal
 
-    for file in sorted((run.root / "runs").glob(f"*/{rehearsal.FILE}")) if run.zoo in REHEARSED else ():
-        stages, machine, made = rehearsal.read(file)
+    found = np.nan, f"`nsdlib rehearse {run.name}` measures it"
+    for stages, machine, made in rehearsal.kept(run.root):
+        hours = rehearsal.subject_hours(stages, run, sizes).sum()
         if machine == machine_name(run.device):
-            return rehearsal.subject_hours(stages, run, sizes).sum(), f"rehearsal, {made}"
-    return np.nan, f"`nsdlib rehearse {run.name}` measures it" if run.zoo in REHEARSED else "its first run records it"
+            return hours, f"rehearsal, {made}"
+        if table["GPU GB"].any() and stages["of the GPU GiB"].any():
+            left_out = ", ".join(name for name in rehearsal.STAGES if name not in stages.index)
+            found = hours, f"rehearsal on {machine}, {made}" + (f", without {left_out}" if left_out else "")
+    return found
 
 
 def as_markdown(table):

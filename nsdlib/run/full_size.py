@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -16,6 +15,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVision
 
 from nsdlib.core import diffusion, vdvae
 from nsdlib.core.clip import ClipEmbedder
+from nsdlib.core.diffusion import autoencoder
 from nsdlib.core.scores import features
 
 GIB = 2**30
@@ -133,14 +133,16 @@ def build_embedder(sizes, device) -> ClipEmbedder:
 
 def build_second_stage(sizes, device, dtype) -> diffusion.VersatileDiffusion:
     """Build Versatile Diffusion's two UNets in one, and its autoencoder."""
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+
     with torch.device(device):
         unet = diffusion.DualUNet(UNet2DConditionModel(**sizes.unet)).to(dtype).eval()
-        autoencoder = nn.Module.to(AutoencoderKL(**sizes.autoencoder), dtype).eval()  # diffusers' own warns of nothing
+        vae = nn.Module.to(AutoencoderKL(**sizes.autoencoder), dtype).eval()  # diffusers' own warns of nothing
         n_tokens = (sizes.n_text_tokens, sizes.n_vision_tokens)
         empty = [torch.randn(1, n, sizes.token_width, dtype=dtype) for n in n_tokens]
     if device.type == "cuda":
-        unet, autoencoder = (part.to(memory_format=torch.channels_last) for part in (unet, autoencoder))
-    return diffusion.VersatileDiffusion(unet, autoencoder, DDIMScheduler(**SCHEDULER), *empty)
+        unet, vae = (part.to(memory_format=torch.channels_last) for part in (unet, vae))
+    return diffusion.VersatileDiffusion(unet, vae, DDIMScheduler(**SCHEDULER), *empty)
 
 
 def build_extractors(sizes, device) -> dict[str, features.FeatureExtractor]:
@@ -160,9 +162,12 @@ class LiveMemory(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         made = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, torch.Tensor):
-                self._count(tensor.untyped_storage())
+        given, new = (
+            {x.untyped_storage()._cdata: x.untyped_storage() for x in tree_leaves(tree) if isinstance(x, torch.Tensor)}
+            for tree in ((args, kwargs), made)
+        )
+        for key in new.keys() - given.keys():  # a view, of weights for instance, is nothing new
+            self._count(new[key])
         return made
 
     def _count(self, storage):
@@ -192,13 +197,13 @@ def gpu_memory(run, batch_sizes=(1, 8, 32), sizes=None):
     with torch.device("meta"), torch.inference_mode():
         for n in batch_sizes:
             tokens = (torch.empty(2 * n, *empty.shape[1:], dtype=half) for empty in second.unconditional)
-            conditioning = diffusion.Conditioning(*tokens, run.text_weight)
             with LiveMemory() as walking:
-                second.unet(torch.empty(2 * n, channels, side, side, dtype=half), torch.tensor(1), conditioning)
-            batch = min(n, diffusion.PIXEL_BATCH)
+                conditioning = second.unet.condition(*tokens, run.text_weight)
+                second.unet(torch.empty(n, channels, side, side, dtype=half), torch.tensor(1), conditioning)
+            batch, size = min(n, second.pixel_batch), second.image_size
             with LiveMemory() as coding:
-                second.vae.encode(torch.empty(batch, 3, second.image_size, second.image_size, dtype=half))
-                second.vae.decode(torch.empty(batch, channels, side, side, dtype=half))
+                autoencoder.encode(second.vae, torch.empty(batch, 3, size, size, dtype=half))
+                autoencoder.decode(second.vae, torch.empty(batch, channels, side, side, dtype=half))
             peak = weights + max(walking.peak, coding.peak) / GIB
             rows.append({"images at once": n, "weights": weights, "diffusion step": walking.peak / GIB,
                          "autoencoder": coding.peak / GIB, "peak": peak})  # fmt: skip

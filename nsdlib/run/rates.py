@@ -25,8 +25,8 @@ def machine_name(device="auto"):
     str
         Such as "AMD EPYC 9354 32-Core Processor, 2 cores".
     """
-    model = _field(PROCESSORS, "model name") or platform.processor() or platform.machine()
-    cards = [_field(card, "Model") for card in sorted(CARDS.glob("*/information"))] if device != "cpu" else []
+    model = field(PROCESSORS, "model name") or platform.processor() or platform.machine()
+    cards = [field(card, "Model") for card in sorted(CARDS.glob("*/information"))] if device != "cpu" else []
     return ", ".join([model, f"{n_cores()} cores", *cards[:1]])
 
 
@@ -93,8 +93,8 @@ def _installed_memory():
         return ASSUMED_MEMORY
 
 
-def _field(path, name):
-    """Value of the first line `name: value` of a file; empty where there is none."""
+def field(path, name):
+    """Return the value of the first line `name: value` of a file; empty where there is none."""
     pairs = (line.partition(":") for line in _lines(path))
     return next((value.strip() for key, _, value in pairs if key.strip() == name), "")
 

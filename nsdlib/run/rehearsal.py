@@ -1,16 +1,16 @@
 """The dress rehearsal: every stage at the paper's true sizes with random weights, to learn what a subject will cost here.
 
-Nothing but the weights is missing: the classes, the loops and the shapes are those of the notebooks. Each stage runs in a
-process of its own, so that its peak of memory is its own, and a stage that dies leaves the others alone.
+Nothing but the weights is missing: the classes, the loops and the shapes are those of the notebooks.
 """
 
 import datetime
-import multiprocessing
-import sys
+import gc
 import time
+import warnings
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,14 +25,11 @@ from nsdlib.core.scores.metrics import Scorer
 from nsdlib.run import full_size
 from nsdlib.run.forecast import n_walked
 from nsdlib.run.full_size import GIB, Sizes
-from nsdlib.run.rates import machine_name
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
+from nsdlib.run.rates import field, machine_name
 
 FILE = "rehearsal.csv"  # in the folder of a run's executed pages
+STATUS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # on Linux, of this process
+SHORT = 5.0  # seconds
 N_CAPTIONS = 5  # of an image
 # How many sets of all test images a subject sends through a stage, roughly: the result, its floors and ceilings, its controls.
 N_SETS = {"decoded": 8, "refined": 13, "scored": 28}
@@ -83,29 +80,23 @@ def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
     ValueError
         When n_images is not positive.
     RuntimeError
-        When a stage dies; it is named.
+        When a stage fails; it is named.
     """
     if n_images < 1:
         raise ValueError(f"n_images must be at least 1, got {n_images}.")
     sizes, shorter = sizes or Sizes(), run.model_copy(update={"n_steps": n_steps or run.n_steps})
-    rows, start = {}, time.monotonic()
+    rows, start, device = {}, time.monotonic(), pick_device(run.device)
     for number, (name, stage) in enumerate(STAGES.items(), start=1):
         report(f"{name}: starting ({number} of {len(STAGES)}, {time.monotonic() - start:.0f} s so far)")
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=context) as process:
-            try:
-                units, seconds, host, on_gpu = process.submit(_measure, name, shorter, sizes, n_images).result()
-            except Exception as error:
-                raise RuntimeError(f"the rehearsal stopped in {name!r}: {type(error).__name__}: {error}") from error
-        rows[name] = {
-            "measured": f"{units:,} {stage.unit}",
-            "seconds": seconds,
-            "a second": units / seconds,
-            "memory GiB": host,
-            "of the GPU GiB": on_gpu,
-        }
-        report(f"{name}: {rows[name]['measured']} in {seconds:.1f} s, {host:.1f} GiB")
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
+        _forget_peaks(device)
+        try:
+            units, seconds = stage.measure(shorter, sizes, device, n_images)
+        except Exception as error:
+            raise RuntimeError(f"the rehearsal stopped in {name!r}: {type(error).__name__}: {error}") from error
+        rows[name] = (f"{units:,} {stage.unit}", seconds, units / seconds, *_peaks(device))
+        report(f"{name}: {rows[name][0]} in {seconds:.1f} s, {rows[name][3]:.1f} GiB")
+    columns = ("measured", "seconds", "a second", "memory GiB", "of the GPU GiB")
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("stage")
     return table.assign(**{"hours a subject": subject_hours(table, run, sizes)})
 
 
@@ -131,64 +122,85 @@ def subject_hours(table, run, sizes):
 
 
 def write(table, run):
-    """Keep a rehearsal beside the executed pages of a run, for forecasts; return the path."""
-    file = run.root / "runs" / run.name / FILE
+    """Keep a rehearsal beside the executed pages of a run, unless one of this machine there measured more; return the path."""
+    file, machine = run.root / "runs" / run.name / FILE, machine_name(run.device)
+    with suppress(FileNotFoundError, ValueError):
+        there, where, _ = read(file)
+        counts = [sum(int(text.split()[0].replace(",", "")) for text in made["measured"]) for made in (there, table)]
+        if where == machine and counts[0] > counts[1]:
+            return file
     file.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(file, f"# {machine_name(run.device)}\n# {datetime.date.today()}\n{table.to_csv()}")
+    atomic_write(file, f"# {machine}\n# {datetime.date.today()}\n{table.to_csv()}")
     return file
 
 
+def kept(root):
+    """Yield table, machine and day of each rehearsal, those that came with the project first; warn of a damaged one."""
+    for file in [*sorted((root / "book" / "data").glob("rehearsal*.csv")), *sorted((root / "runs").glob(f"*/{FILE}"))]:
+        try:
+            yield read(file)
+        except ValueError as error:
+            warnings.warn(str(error), stacklevel=2)
+
+
 def read(file):
-    """Return what `write` has kept: the table, the name of the machine, the day."""
-    machine, day = (line.removeprefix("# ") for line in file.read_text().splitlines()[:2])
-    return pd.read_csv(file, skiprows=2, index_col="stage"), machine, day
+    """Return what `write` has kept: the table, the name of the machine, the day; ValueError when the file is no such table."""
+    try:
+        machine, day = (line.removeprefix("# ") for line in file.read_text().splitlines()[:2])
+        table = pd.read_csv(file, skiprows=2, index_col="stage")
+        if not (set(table.index) <= set(STAGES) and (table["a second"].astype(float) > 0).all()):
+            raise ValueError("other stages, or a rate that is none")
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{file} is no whole rehearsal ({error}): remove it, or rehearse that run again.") from None
+    return table, machine, day
 
 
-def _measure(name, run, sizes, n_images):
-    """In the stage's own process: its measurement, and peaks of memory."""
-    torch.manual_seed(0)
-    device = pick_device(run.device)
-    units, seconds = STAGES[name].measure(run, sizes, device, n_images)
-    on_gpu = torch.cuda.max_memory_allocated() / GIB if device.type == "cuda" else 0.0
-    return units, seconds, _peak_memory() / GIB, on_gpu
+def _forget_peaks(device):
+    """Give back what the last stage held, and let the peaks of memory begin anew."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # no Linux, or one that keeps the peak from the start
+        FORGET_PEAK.write_text("5")
 
 
-def _peak_memory():
-    """Bytes that this process had in use at its peak; NaN where the system does not tell."""
-    if resource is None:
-        return np.nan
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+def _peaks(device):
+    """GiB of this process and of the GPU in use at their peaks since then; NaN where the system does not tell."""
+    kilobytes = field(STATUS, "VmHWM").removesuffix("kB") or np.nan
+    return float(kilobytes) * 1024 / GIB, torch.cuda.max_memory_allocated() / GIB if device.type == "cuda" else 0.0
 
 
 def _timed(work, device):
-    """Seconds of a call."""
-    start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    """Seconds of a call; on a GPU of the second of two short ones, since libraries choose their kernels in the first."""
+    for _ in range(2):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - start
+        if device.type == "cpu" or seconds > SHORT:
+            break
+    return seconds
 
 
-def _pictures(n_images, side):
+def pictures(n_images, side):
+    """Return random images, (n_images, side, side, 3) uint8."""
     return np.random.default_rng(0).integers(0, 256, (n_images, side, side, 3), dtype=np.uint8)
 
 
-def _normal(rows, columns, dtype):
-    """Random numbers, block by block, so that half precision costs half the memory."""
-    rng, values = np.random.default_rng(0), np.empty((rows, columns), dtype)
-    for start in range(0, rows, 256):
-        part = values[start : start + 256]
-        part[:] = rng.standard_normal(part.shape, dtype=np.float32)
-    return values
+def normal(n_rows, n_columns, dtype):
+    """Return random numbers of which all rows repeat the first 64: drawn in no time, and speed does not depend on them."""
+    drawn = np.random.default_rng(0).standard_normal((min(n_rows, 64), n_columns), dtype=np.float32).astype(dtype)
+    return drawn[np.arange(n_rows) % 64]
 
 
 def _ridge(n_targets, dtype):
     """A measurement of one regression: fit and prediction."""
 
     def measure(run, sizes, device, n_images):
-        X, X_test = (_normal(n, sizes.n_voxels, np.float32) for n in (sizes.n_train, sizes.n_test))
-        Y = _normal(sizes.n_train, n_targets(run, sizes), dtype)
+        X, X_test = (normal(n, sizes.n_voxels, np.float32) for n in (sizes.n_train, sizes.n_test))
+        Y = normal(sizes.n_train, n_targets(run, sizes), dtype)
         return 1, _timed(lambda: Ridge(run.alphas, device=device).fit(X, Y).predict(X_test), device)
 
     return Stage("fit", lambda run, sizes: 1, measure)
@@ -201,26 +213,27 @@ def _n_latents(run, sizes):
 
 def _gru_epoch(run, sizes, device, n_images):
     n_latents = _n_latents(run, sizes)
-    x, y = (torch.from_numpy(_normal(sizes.n_train, n, np.float32)).to(device) for n in (sizes.n_voxels, n_latents))
+    x, y = (torch.from_numpy(normal(sizes.n_train, n, np.float32)).to(device) for n in (sizes.n_voxels, n_latents))
     network = networks.build_network("gru", sizes.n_voxels, n_latents).to(device)
-    optimiser, generator = training.new_optimiser(network), torch.Generator().manual_seed(0)
-    settings = {"rate": 1e-3, "generator": generator, "batch_size": run.batch_size}
-    return 1, _timed(lambda: training.run_epoch(network, optimiser, x, y, **settings), device)
+    trainer = training.Trainer(network, x, y, seed=0, batch_size=run.batch_size)
+    for _ in range(2 if device.type == "cuda" else 0):
+        trainer.run_epoch(training.RATE)  # captures the steps
+    return 1, _timed(lambda: trainer.run_epoch(training.RATE), device)
 
 
 def _encode(run, sizes, device, n_images):
-    model, images = full_size.build_vdvae(sizes, device), _pictures(n_images, sizes.image_side)
+    model, images = full_size.build_vdvae(sizes, device), pictures(n_images, sizes.image_side)
     return n_images, _timed(lambda: model.encode(images, n_layers=max(run.layer_counts)), device)
 
 
 def _decode(run, sizes, device, n_images):
     model = full_size.build_vdvae(sizes, device)
-    latents = _normal(n_images, model.n_latents(run.n_layers), np.float32)
+    latents = normal(n_images, model.n_latents(run.n_layers), np.float32)
     return n_images, _timed(lambda: model.decode(latents), device)
 
 
 def _vision_tokens(run, sizes, device, n_images):
-    embedder, images = full_size.build_embedder(sizes, device), _pictures(n_images, sizes.image_side)
+    embedder, images = full_size.build_embedder(sizes, device), pictures(n_images, sizes.image_side)
     return n_images, _timed(lambda: embedder.vision(images), device)
 
 
@@ -243,7 +256,7 @@ def _second_stage(sizes, device):
 
 
 def _in_and_out(run, sizes, device, n_images):
-    second, rough = _second_stage(sizes, device), _pictures(n_images, 64)
+    second, rough = _second_stage(sizes, device), pictures(n_images, 64)
     return n_images, _timed(lambda: second.decode(second.encode(rough)), device)
 
 
@@ -268,7 +281,7 @@ def _walk(run, sizes, device, n_images):
 
 def _score(run, sizes, device, n_images):
     scorer = Scorer(full_size.build_extractors(sizes, device), protocol=run.protocol)
-    truth, made = _pictures(n_images + 1, sizes.image_side), _pictures(n_images + 1, 512)
+    truth, made = pictures(n_images + 1, sizes.image_side), pictures(n_images + 1, 512)
     return n_images + 1, _timed(lambda: scorer.score(truth, made), device) / 2  # of two sets, the true one is kept
 
 

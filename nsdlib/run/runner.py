@@ -7,7 +7,6 @@ cell that says why (`nsdlib.run.monitor.explain`). Either way `runs/<run>/NAME.j
 (`nsdlib.run.monitor.record`).
 """
 
-import ast
 import json
 import os
 import re
@@ -24,7 +23,8 @@ from nsdlib.run.progress import Progress
 from nsdlib.store import variants
 from nsdlib.store.commands import command
 from nsdlib.store.provenance import notebooks_before
-from nsdlib.store.sources import source_files
+from nsdlib.store.sources import default_parameters, source_files
+from nsdlib.twin.marker import check_subject
 
 
 class AlreadyRunning(RuntimeError):
@@ -44,10 +44,7 @@ def notebook_names(root):
 def select(names, root):
     """Return full names of notebooks given by name or number, in the notebooks' order; all of them for an empty list.
 
-    Raises
-    ------
-    ValueError
-        For a name that no notebook has; the nearest one is named. For a number that two have.
+    A ValueError for a name that no notebook has, with the nearest one, and for a number that two have.
     """
     known = notebook_names(root)
     chosen = set()
@@ -72,29 +69,13 @@ def in_order(names, root):
     return ordered
 
 
-def default_parameters(path):
-    """Return names and values that the cell tagged `parameters` of a notebook assigns."""
-    import nbformat
-
-    notebook = nbformat.read(path, as_version=4)
-    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise ValueError(f"{Path(path).name} must have one cell tagged 'parameters', it has {len(cells)}.")
-    return {
-        target.id: ast.literal_eval(line.value)
-        for line in ast.parse(cells[0].source).body
-        if isinstance(line, ast.Assign)
-        for target in line.targets
-    }
-
-
 def check(run_name, names, parameters, *, root):
-    """Refuse parameters that one of the notebooks does not take, and values that the run does not allow.
+    """Refuse parameters that one of the notebooks does not take, values that the run does not allow, and another run's data.
 
     Raises
     ------
     ValueError
-        Naming the parameter, the notebook, and the nearest parameter that it takes.
+        Naming the parameter, the notebook, and the nearest parameter that it takes; or what lies in the folder of the data.
     """
     load_run(run_name)
     for name in names:
@@ -106,7 +87,7 @@ def check(run_name, names, parameters, *, root):
                     f"Notebook {name} takes no parameter {parameter!r}{nearest(parameter, settable)} "
                     f"It takes: {', '.join(settable) or 'none'}."
                 )
-    variants.run_with(run_name, parameters)
+    check_subject(variants.run_with(run_name, parameters))
 
 
 def run_notebooks(run_name, names=(), *, parameters=None):

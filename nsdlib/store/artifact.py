@@ -31,7 +31,13 @@ ARRAYS, MANIFEST = "arrays.nc", "manifest.json"
 OVERHEAD = 2**20  # bytes that a file takes at most beside its arrays
 DAY = 86400  # seconds: no save rests so long
 BOOT, NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-UNSYNCED = {errno.EINVAL, errno.EBADF, errno.EACCES, errno.ENOTSUP, errno.EISDIR}  # of folders, where they cannot be synced
+UNSYNCED = {
+    errno.EINVAL,
+    errno.EBADF,
+    errno.EACCES,
+    errno.ENOTSUP,
+    errno.EISDIR,
+}  # of folders, where they cannot be synced
 
 
 class MissingArtifact(FileNotFoundError):
@@ -79,16 +85,9 @@ class Artifact:
         return self.is_finished() and self._damage() is None
 
     def read(self):
-        """Open the arrays of a finished folder.
+        """Open the arrays of a finished folder, an xarray.Dataset.
 
-        Returns
-        -------
-        xarray.Dataset
-
-        Raises
-        ------
-        DamagedArtifact
-            When the manifest cannot be read, or the arrays do not fit it.
+        A DamagedArtifact when the manifest cannot be read, or the arrays do not fit it.
         """
         import xarray as xr
 
@@ -106,16 +105,9 @@ class Artifact:
             ) from error
 
     def write(self, dataset):
-        """Write arrays and manifest beside their place and rename them into it.
+        """Write the arrays of an xarray.Dataset and the manifest beside their place and rename them into it.
 
-        Parameters
-        ----------
-        dataset : xarray.Dataset
-
-        Raises
-        ------
-        StoreFull
-            When there is no room for it; nothing half-written stays.
+        Where there is no room for it, a StoreFull; nothing half-written stays.
         """
         folder, n_bytes = self.folder, dataset.nbytes + OVERHEAD
         partial = folder.with_name(f".partial-{machine_id()}-{os.getpid()}-{folder.name}")

@@ -1,11 +1,10 @@
 """The commands that messages name: they make the very result that is missing, whatever parameters it was asked for with."""
 
-import ast
 import json
 import shlex
 
-from nsdlib.store import sources
 from nsdlib.store.provenance import all_fields, find_step
+from nsdlib.store.sources import default_parameters
 from nsdlib.store.variants import differing
 
 
@@ -17,24 +16,14 @@ def command(run_name, name, parameters):
 
 
 def how_to_make(run, name):
-    """Say which command makes an artifact of this very run, with what was set besides its parameter file.
+    """Say which command makes an artifact, a key of `ARTIFACTS`, of this very run, with what was set besides its parameter file.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-    name : str
-        A key of `ARTIFACTS`.
-
-    Returns
-    -------
-    str
-        "run `nsdlib run demo 05_two_stage_reconstruction -p strength=0.9`"; what that notebook does not take is to be set in
-        the file beforehand.
+    "run `nsdlib run demo 05_two_stage_reconstruction -p strength=0.9`"; what that notebook does not take is to be set in the file
+    beforehand.
     """
     notebook, fields = find_step(name).notebook, all_fields(name)
     changed = {field: value for field, value in differing(run).items() if field in fields}
-    texts = [text for text, tags in sources.cells(run.root / "notebooks" / f"{notebook}.ipynb") if "parameters" in tags]
-    taken = {target.id for text in texts for line in ast.parse(text).body for target in getattr(line, "targets", ())}
+    taken = default_parameters(run.root / "notebooks" / f"{notebook}.ipynb")
     here = {field: value for field, value in changed.items() if field in taken}
     lines = (f"{field}: {json.dumps(value)}" for field, value in changed.items() if field not in taken)
     first = "".join(f"set `{line}` in params/{run.name}.yaml, " for line in lines)

@@ -81,23 +81,10 @@ ARTIFACTS = {
 
 
 def provenance(run, name):
-    """Collect what an artifact depends on, as dictionaries that JSON can hold.
+    """Collect what an artifact, a key of `ARTIFACTS`, depends on, as dictionaries that JSON can hold.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-    name : str
-        A key of `ARTIFACTS`.
-
-    Returns
-    -------
-    dict
-        With the keys artifact, fields, after (hashes of other artifacts), code and weights (hashes).
-
-    Raises
-    ------
-    ValueError
-        When there is no such artifact.
+    The keys are artifact, fields, after (hashes of other artifacts), code and weights (hashes). A ValueError when there is no such
+    artifact.
     """
     step = find_step(name)
     after = {other: artifact_hash(run, other) for other in step.after if _uses(run, name, other)}
@@ -173,16 +160,9 @@ def digest(inputs):
 
 
 def notebooks_before(notebook):
-    """List the notebooks that have to be run before one, by the artifacts that it loads and makes.
+    """List the notebooks that have to be run before one (a Path), by the artifacts that it loads and makes.
 
-    Parameters
-    ----------
-    notebook : Path
-
-    Returns
-    -------
-    of_run, of_group : list of str
-        Of the same run, and of every run in `Run.group`.
+    Returns two lists of str: of the same run, and of every run in `Run.group`.
     """
     made = [step for step in ARTIFACTS.values() if step.notebook == notebook.stem]
     loaded = (slices.artifacts_loaded(notebook) & set(ARTIFACTS)).union(*(step.after for step in made))

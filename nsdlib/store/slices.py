@@ -15,7 +15,18 @@ from nsdlib.store.names import COMPREHENSIONS, FUNCTIONS, IMPORTS, bound_by, nam
 from nsdlib.store.sources import CARRIERS, cells, digest, imported
 
 SHOWING = ("nsdlib.plots", "matplotlib", "seaborn", "IPython", "ipywidgets")  # their functions change no value
-FRESH = {"print", "display", "deepcopy", "float", "int", "bool", "str", "len", "repr", "range"}  # what they return is nobody else's
+FRESH = {
+    "print",
+    "display",
+    "deepcopy",
+    "float",
+    "int",
+    "bool",
+    "str",
+    "len",
+    "repr",
+    "range",
+}  # what they return is nobody else's
 REFLECTIVE = {"globals", "locals", "vars", "exec", "eval", "get_ipython"}  # may change anything
 TELLING = {"describe", "head", "map", "rename", "round", "tail"}  # methods whose value is shown
 CONVERTING = re.compile("(^|_)(as|to)_")  # as_text, to_frame, ...
@@ -29,7 +40,9 @@ MUTATING_FUNCTIONS = set(
     "shuffle".split()
 )
 _CONTAINERS = ast.Dict | ast.List | ast.Set | ast.Tuple
-_ARITHMETIC = ast.Sub | ast.Div | ast.Pow | ast.MatMult | ast.FloorDiv | ast.Mod  # + * | also join lists and dictionaries
+_ARITHMETIC = (
+    ast.Sub | ast.Div | ast.Pow | ast.MatMult | ast.FloorDiv | ast.Mod
+)  # + * | also join lists and dictionaries
 
 
 def artifacts_loaded(notebook):
@@ -38,25 +51,10 @@ def artifacts_loaded(notebook):
 
 
 def slice_of(notebook, artifact):
-    """Find what an artifact follows from in the notebook that saves it.
+    """Find what an artifact follows from in the notebook that saves it by `store.save` or `store.cached`.
 
-    Parameters
-    ----------
-    notebook : path-like
-    artifact : str
-        The first argument of `store.save` or `store.cached`.
-
-    Returns
-    -------
-    code : str
-        Hash of the statements from which the artifact follows, the parameters cell left out.
-    reached : set of str
-        What they import, for `sources.code_hashes`.
-
-    Raises
-    ------
-    ValueError
-        When the notebook does not save the artifact.
+    Returns a hash of the statements from which it follows, the parameters cell left out, and what they import, a set of str for
+    `sources.code_hashes`. A ValueError when the notebook does not save the artifact.
     """
     path = Path(notebook)
     stat = path.stat()
@@ -81,17 +79,8 @@ def _slice(path, artifact, _size, _time):
 def follow(statements, wanted):
     """Select the statements that may change what some of them do.
 
-    Parameters
-    ----------
-    statements : list of ast.stmt
-        A program in its order.
-    wanted : list of ast.stmt
-        Those of it that count themselves.
-
-    Returns
-    -------
-    list of ast.stmt
-        In the same order; imports without the names that nobody needs.
+    `statements` is a program in its order, `wanted` those of it that count themselves. The result is in the same order; imports
+    come without the names that nobody needs.
     """
     if any(names_in(line) & REFLECTIVE for line in statements):
         return statements
@@ -118,7 +107,9 @@ class _Values:
         self.fresh = FRESH | self.showing | {name for name, node in imports.items() if _is_from(node, CARRIERS)}
         pairs = [pair for node in nodes for pair in _assigned(node)]
         self.defined = {name for name, value in pairs if isinstance(value, FUNCTIONS)}
-        self.drawn = {name for name, value in pairs if isinstance(value, ast.Call | ast.Starred) and _root(value) in self.showing}
+        self.drawn = {
+            name for name, value in pairs if isinstance(value, ast.Call | ast.Starred) and _root(value) in self.showing
+        }
         one_way = {name for name, value in pairs if _called(value) in STATEFUL or isinstance(value, ast.GeneratorExp)}
         self.origins, self.views = {}, {}  # what a name's value may share anything with, and what it may itself be
         for name, value in pairs:
@@ -165,7 +156,8 @@ class _Values:
         name, root = _called(call) or "", _root(call)
         options = {option.arg: getattr(option.value, "value", True) for option in call.keywords}
         return (
-            name in (MUTATING_FUNCTIONS if root in self.imports or isinstance(call.func, ast.Name) else MUTATING_METHODS)
+            name
+            in (MUTATING_FUNCTIONS if root in self.imports or isinstance(call.func, ast.Name) else MUTATING_METHODS)
             or name.rstrip("_") != name != "_"
             or "out" in options
             or bool(options.get("inplace"))
@@ -232,7 +224,9 @@ def _is_star(line):
 
 def _is_from(node, packages):
     """Whether an import is from one of some packages."""
-    modules = [getattr(node, "module", None)] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    modules = (
+        [getattr(node, "module", None)] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    )
     return all(f"{module}.".startswith(tuple(f"{package}." for package in packages)) for module in modules)
 
 

@@ -21,17 +21,9 @@ CARRIERS = ("nsdlib.params", "nsdlib.strict", "nsdlib.store")
 
 
 def code_hashes(reached):
-    """Hash of every module that computes among those that can be reached.
+    """Return {module: 12 hexadecimal digits} for every module that computes among those that can be reached.
 
-    Parameters
-    ----------
-    reached : iterable of str
-        As `imported` gives it: modules, "nsdlib.core.ridge", and names of them, "nsdlib.core.ridge:Ridge".
-
-    Returns
-    -------
-    dict of str to str
-        Module to 12 hexadecimal digits.
+    `reached` is as `imported` gives it: modules, "nsdlib.core.ridge", and names of them, "nsdlib.core.ridge:Ridge".
     """
     return {module: module_hash(module) for module in sorted(_follow(reached, CARRIERS)) if not _carries(module)}
 
@@ -42,16 +34,7 @@ def computes(module):
 
 
 def source_files(notebook):
-    """Every file of nsdlib that a notebook can reach: what its page is made from.
-
-    Parameters
-    ----------
-    notebook : path-like
-
-    Returns
-    -------
-    list of Path
-    """
+    """Return the files of nsdlib, sorted, that a notebook can reach: what its page is made from."""
     modules = _follow(imported([ast.parse(text) for text, _ in cells(notebook)]), ())
     return sorted({file for module in modules for file in (_file(module), *data_files(module))})
 
@@ -170,6 +153,15 @@ def cells(notebook):
         if cell["cell_type"] == "code":
             lines = [TIMED.sub("", line) for line in "".join(cell["source"]).splitlines()]
             yield "\n".join(line for line in lines if not line.startswith(("%", "!"))), cell["metadata"].get("tags", [])
+
+
+def default_parameters(notebook):
+    """Return names and values that the cell tagged `parameters` of a notebook assigns; ValueError unless there is one such cell."""
+    tagged = [text for text, tags in cells(notebook) if "parameters" in tags]
+    if len(tagged) != 1:
+        raise ValueError(f"{Path(notebook).name} must have one cell tagged 'parameters', it has {len(tagged)}.")
+    lines = [line for line in ast.parse(tagged[0]).body if isinstance(line, ast.Assign)]
+    return {target.id: ast.literal_eval(line.value) for line in lines for target in line.targets}
 
 
 def digest(*texts):

@@ -32,19 +32,10 @@ def differing(run):
 
 
 def name_of(stem, changed):
-    """Name what a run writes: "05_two_stage_reconstruction", "05_two_stage_reconstruction__decoder-gru".
+    """Name what a run writes from its name when the run is as in its file, and from what differs (see `differing`).
 
-    Parameters
-    ----------
-    stem : str
-        Its name when the run is as in its file.
-    changed : dict
-        What differs, see `differing`.
-
-    Returns
-    -------
-    str
-        Other values give another name: where they cannot be written out in a file's name, a hash of them is added.
+    "05_two_stage_reconstruction__decoder-gru". Other values give another name: where they cannot be written out in a file's name, a
+    hash of them is added.
     """
     text = "".join(f"{MARK}{key}-{_text(value)}" for key, value in sorted(changed.items()))
     name = re.sub(r"[^\w.,-]+", "-", text, flags=re.ASCII)[:LONGEST]
@@ -57,20 +48,10 @@ def words_for(changed):
 
 
 def origin(run, notebook):
-    """Return what a page is made from, for its metadata.
+    """Return what a page is made from, for its metadata: of a run as the notebook (a Path) uses it.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        As the notebook uses it.
-    notebook : Path
-
-    Returns
-    -------
-    dict
-        run : `fields` of the run.
-        artifacts : hashes of what the notebook makes and of what that is computed from, or, where it makes nothing, of what it loads;
-        keys are "run/artifact".
+    A dictionary of run, the run's `fields`, and artifacts, the hashes of what the notebook makes and of what that is computed from,
+    or, where it makes nothing, of what it loads; its keys are "run/artifact".
     """
     made = {name: provenance(run, name) for name, step in ARTIFACTS.items() if step.notebook == notebook.stem}
     versions = {name: digest(inputs) for name, inputs in made.items()}

@@ -1,9 +1,11 @@
 """From single trials to the decoders' patterns: voxels of a region, images averaged over repeats, z-scored, split.
 
 Means, standard deviations and noise ceilings come from the training images alone, which are those that only this subject saw.
+Voxels that were not measured in one of the sessions (NSD's `valid_session`) are left out: in the files their betas are 0.
 """
 
 import hashlib
+import warnings
 
 import numpy as np
 
@@ -38,7 +40,8 @@ def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
     -------
     xarray.Dataset
         betas (trial, voxel) float32, percent signal change; in_region (region, voxel) bool; coordinates trial (from 0), voxel
-        (flat C-order index into the volume), and for each trial image_id (0-based 73k id), session (from 1), is_shared.
+        (flat C-order index into the volume), and for each trial image_id (0-based 73k id), session (from 1), is_shared. Without
+        the voxels that hold nothing but 0 in one of the sessions; a warning says how many.
     """
     mask = _mask(subject, roi)
     betas = np.empty((subject.n_trials, mask.sum()), dtype=np.float32)
@@ -48,9 +51,7 @@ def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
 
 
 def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
-    """Return the single-trial betas that notebook 01 fitted, in the form of `read_trials`.
-
-    Voxels without a signal, NaN in the fit, are 0, as in NSD's own files.
+    """Return the single-trial betas that notebook 01 fitted, in the form of `read_trials`, without voxels that are NaN.
 
     Parameters
     ----------
@@ -162,9 +163,18 @@ def _mask(subject, roi):
 
 
 def _label(betas, trial, mask, subject):
-    """Betas labelled by their trials, voxels and regions."""
+    """Betas labelled by their trials, voxels and regions, without voxels that are 0 throughout one of the sessions."""
     import xarray as xr
 
+    session = subject.session[trial]
+    empty = {number: ~betas[session == number].any(axis=0) for number in np.unique(session)}
+    if (lacking := np.any(list(empty.values()), axis=0)).any():
+        where = ", ".join(str(number) for number, voxels in empty.items() if voxels.any())
+        text = f"{lacking.sum()} of {len(lacking)} voxels hold nothing but 0 in a session ({where}): not measured, left out."
+        if lacking.all():
+            raise ValueError(f"{text} None remains: get the betas of that session again.")
+        warnings.warn(text, stacklevel=3)
+        mask[mask], betas = ~lacking, betas[:, ~lacking]
     member = [
         np.isin(subject.roi(volume)[mask], [ROI_LABELS[volume].index(label) + 1 for label in labels])
         for volume, labels in REGIONS.values()
@@ -176,7 +186,7 @@ def _label(betas, trial, mask, subject):
             "voxel": np.flatnonzero(mask),
             "region": list(REGIONS),
             "image_id": ("trial", subject.image_ids[trial]),
-            "session": ("trial", subject.session[trial]),
+            "session": ("trial", session),
             "is_shared": ("trial", subject.is_shared[trial]),
         },
     )

@@ -200,12 +200,11 @@ def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
     import torch
 
     from nsdlib.core.glm.design import voxel_series
-    from nsdlib.core.glm.linear import least_squares, solve_block
+    from nsdlib.core.glm.linear import solve_block
 
     design, measured = voxel_series(labels, series, tr=tr, mean=mean)
-    blocks = [solve_block(design.regressors(design.drift.new_tensor(hrf)), design.no_columns, run=1) for hrf in hrfs]
-    fits = [(block.regressors @ least_squares([block], [measured]))[:, 0] for block in blocks]
-    return measured[:, 0].numpy(), torch.stack(fits).numpy()
+    block = solve_block(design.regressors(torch.as_tensor(np.asarray(hrfs, np.float64))), design.no_columns, run=1)
+    return measured[:, 0].numpy(), (block.regressors @ (block.inverse @ measured))[..., 0].numpy()
 
 
 def alter(pattern, voxels, *, scale, add, seed):

@@ -17,14 +17,13 @@ from nsdlib.core.glm import hrf
 from nsdlib.core.scores import reliability
 from nsdlib.data import nsd_layout as nsd
 from nsdlib.data import nsd_write
-from nsdlib.data.nsd import DEFAULT_VERSION, NSDSubject
+from nsdlib.data.nsd import DEFAULT_VERSION
 from nsdlib.twin import bold, brain, scenes, trials, truth
+from nsdlib.twin.marker import MARKER, is_complete, settings_of
 from nsdlib.twin.truth import load_truth
 
 __all__ = ["load_truth", "simulate"]
 
-MARKER = "simulation.json"
-VERSION = 1  # increased whenever the same settings give other files
 # every part of the simulation has its own random stream, so that one can change without the others
 STREAMS = {
     name: i for i, name in enumerate(("trials", "scene", "captions", "head", "tuning", "noise", "session", "run"))
@@ -54,8 +53,7 @@ def simulate(run, *, progress=True):
     FileExistsError
         When `run.data` holds another simulated subject, or anything else.
     """
-    settings = _settings(run)
-    if _is_complete(run.data, settings):
+    if is_complete(run):
         if progress:
             print(f"The simulated subject is complete in {run.data.name}/: nothing to do.")
         return False
@@ -63,40 +61,13 @@ def simulate(run, *, progress=True):
     with tempfile.TemporaryDirectory(prefix=f".{run.data.name}-partial-", dir=run.data.parent) as beside:
         folder = Path(beside) / run.data.name
         _write_subject(folder, run, progress)
-        (folder / MARKER).write_text(json.dumps(settings, indent=1))
+        (folder / MARKER).write_text(json.dumps(settings_of(run), indent=1))
         try:
             folder.rename(run.data)
         except OSError:  # another process may just have written the same subject
-            if not _is_complete(run.data, settings):
+            if not is_complete(run):
                 raise
             return False
-    return True
-
-
-def _settings(run):
-    """Settings that the simulated files depend on."""
-    if run.simulation is None:
-        raise ValueError(
-            f"Run {run.name!r} has no `simulation` in params/{run.name}.yaml: only a run with one can be simulated; real "
-            "data come from NSD (README, section Real subjects)."
-        )
-    NSDSubject(run.data, run.subject, run.n_sessions)  # refuses subjects and sessions that NSD does not have
-    own = {"subject": run.subject, "n_sessions": run.n_sessions, "version": VERSION}
-    return json.loads(json.dumps(run.simulation.model_dump() | own))
-
-
-def _is_complete(folder, settings):
-    """Whether `folder` holds the subject of these settings; an error when it holds anything else."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
-    advice = "Nothing was changed: choose another folder as `data`, or move this one away."
-    if not (folder / MARKER).is_file():
-        raise FileExistsError(f"{folder} holds files, but no finished simulated subject. {advice}")
-    existing = json.loads((folder / MARKER).read_text())
-    if existing != settings:
-        keys = sorted(key for key in existing.keys() | settings.keys() if existing.get(key) != settings.get(key))
-        changes = ", ".join(f"{key}={existing.get(key)} there, {settings.get(key)} wanted" for key in keys)
-        raise FileExistsError(f"{folder} holds another simulated subject ({changes}). {advice}")
     return True
 
 

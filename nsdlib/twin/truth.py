@@ -8,6 +8,7 @@ from nsdlib.core.glm import hrf
 from nsdlib.core.scores.reliability import noise_ceiling
 from nsdlib.data.nsd_layout import N_REPEATS
 from nsdlib.twin import anatomy, bold, brain, scenes
+from nsdlib.twin.marker import check_subject
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,11 @@ def load_truth(run):
     Axes voxel (flat C-order index into the volume), trial (from 0), image (0-based 73k id), channel, attribute. Variables: betas
     (trial, voxel) percent signal change, with the gain and without noise; response (image, voxel) without gain; gain (trial);
     hrf_index, hrf_peak (s), snr, noise_ceiling (percent, three repeats), area, x, y, size, channels and attributes (weights) for
-    each voxel; scene (image, attribute). A subject that was not simulated raises a FileNotFoundError.
+    each voxel; scene (image, attribute). A subject that was not simulated raises a FileNotFoundError, another run's a ValueError.
     """
     import xarray as xr
 
+    check_subject(run)
     path = truth_path(run.data, run.subject)
     if not path.is_file():
         how = (

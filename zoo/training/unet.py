@@ -70,7 +70,7 @@ def train(folder: Path, cache: Path):
         text_weight = _text_weight(generator)
         with torch.autocast("cpu", torch.bfloat16):
             x = scheduler.add_noise(z, noise, t).contiguous(memory_format=torch.channels_last)
-            predicted = model(x, t, diffusion.Conditioning(*contexts, text_weight))
+            predicted = model(x, t, model.condition(*contexts, text_weight))
         return (predicted.float() - scheduler.get_velocity(z, noise, t)).square().mean()
 
     averaged = optimise.train(
@@ -181,5 +181,5 @@ def _prediction_error(model, images, text, vision):
     z = model.vae.encode(data.to_unit(images)).latent_dist.mean * model.vae.config.scaling_factor
     noise, t = torch.randn(z.shape, generator=generator), torch.randint(1000, (len(z),), generator=generator)
     contexts = [torch.from_numpy(tokens).float() for tokens in (text, vision)]
-    predicted = model.unet(model.scheduler.add_noise(z, noise, t), t, diffusion.Conditioning(*contexts, 0.4))
+    predicted = model.unet(model.scheduler.add_noise(z, noise, t), t, model.unet.condition(*contexts, 0.4))
     return (predicted - model.scheduler.get_velocity(z, noise, t)).square().mean().item()

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from nsdlib.core import mixture, vdvae
+from nsdlib.core import random, vdvae
 from nsdlib.core.scores.similarity import pixcorr
 from zoo.training import data, optimise
 
@@ -88,7 +88,7 @@ def posterior_pass(model, images, depth, generator):
 
 def mixture_nll(parameters, target, scale_offset=0.0):
     """Negative log-likelihood of 8-bit pixels, target in [-1, 1] (n, 3, rows, columns): (n,) nats (Salimans et al. 2017)."""
-    logits, means, log_scales, couplings = mixture.split_parameters(parameters)
+    logits, means, log_scales, couplings = random.split_parameters(parameters)
     log_scales = log_scales + scale_offset
     x = target.unsqueeze(2)
     red, green, (green_of_red, blue_of_red, blue_of_green) = x[:, 0], x[:, 1], couplings.unbind(1)

@@ -46,7 +46,8 @@ def check_confounds(confounds, designs):
             )
         columns = design.drift.new_tensor(columns)
         rest = design.without_drift(columns)
-        checked.append(orthonormal(rest[:, rest.norm(dim=0) > IN_DRIFT * columns.norm(dim=0)]))
+        basis = orthonormal(rest[:, rest.norm(dim=0) > IN_DRIFT * columns.norm(dim=0)])
+        checked.append(basis[:, basis.any(dim=0)])
     check_freedom(designs, checked)
     return checked
 
@@ -97,15 +98,11 @@ def check_freedom(designs, confounds, *, n_pcs=0):
             )
 
 
-def finite_voxels(data):
-    """Return which voxels hold finite values only, in all runs: (n_voxels,) bool. ValueError when there is none."""
+def check_numbers(data):
+    """Raise ValueError when BOLD holds what is no real number."""
     for run, bold in enumerate(data, start=1):
         if bold.dtype.kind not in "biuf":
             raise ValueError(f"Run {run}: data must be real numbers, BOLD in scanner units, got {bold.dtype}.")
-    finite = np.logical_and.reduce([np.isfinite(bold).all(axis=0) for bold in data])
-    if not finite.any():
-        raise ValueError(f"All {len(finite)} voxels hold values that are not finite: no voxel can be fitted.")
-    return finite
 
 
 def check_unit(results, n_volumes):

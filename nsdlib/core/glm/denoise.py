@@ -4,12 +4,14 @@ Source: GLMdenoise (Kay et al. 2013, Frontiers in Neuroscience 7, 247) as GLMsin
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
 TAIL_POINTS = 500  # grid on which the two distributions are compared
 LARGE_SAMPLE = 1_000_000
+MIXTURE_STEPS, SETTLED = 100, 1e-10  # of the fit of the two; a change of the mean log-likelihood
 
 
 @dataclass(frozen=True)
@@ -22,28 +24,40 @@ class Repeats:
         [u, t] is in how many folds trial u is for training and trial t, of the same condition, for testing.
     sessions : list of (n_session_trials,) int64 tensors
         Trials of each session that are not late; betas are z-scored in each alone.
+    session_of_trial, session_of_run : (n_trials,) and (n_runs,) int64 tensors
+        Places in that list.
     """
 
     match: torch.Tensor
     sessions: list
+    session_of_trial: torch.Tensor
+    session_of_run: torch.Tensor
+
+    @cached_property
+    def n_training(self):
+        """Of how many pairs each trial is the one for training: (n_trials, 1) float64 tensor."""
+        return torch.sparse.sum(self.match, 1).to_dense()[:, None]
+
+    @cached_property
+    def n_testing(self):
+        """Of how many it is the one for testing."""
+        return torch.sparse.sum(self.match, 0).to_dense()[:, None]
 
     def against(self, reference):
         """Prepare the comparison with unregularised betas (n_trials, n_voxels): a `Comparison`.
 
         All betas are z-scored with each session's mean and sd (ddof=1) of `reference`; where the sd is 0 they become 0.
         """
-        mean, inverse = torch.zeros_like(reference), torch.zeros_like(reference)
-        for trials in self.sessions:
-            sd, mean[trials] = torch.std_mean(reference[trials], 0)
-            inverse[trials] = torch.where(sd > 0, 1 / sd, 0.0)
-        z = (reference - mean) * inverse
-        ones = z.new_ones(len(z), 1)
-        n_trained, n_tested = torch.sparse.mm(self.match, ones), torch.sparse.mm(self.match.t(), ones)
-        products = inverse * torch.sparse.mm(self.match, z)
-        square = n_trained * inverse.square()
+        pairs = [torch.std_mean(reference[trials], 0) for trials in self.sessions]
+        sd, mean = (torch.stack(values) for values in zip(*pairs, strict=True))  # (n_sessions, n_voxels)
+        inverse, mean = (torch.where(sd > 0, values, 0.0) for values in (1 / sd, mean))
+        mean, own = mean[self.session_of_trial], inverse[self.session_of_trial]  # (n_trials, n_voxels)
+        z = (reference - mean) * own
+        products = own * torch.sparse.mm(self.match, z)
+        square = self.n_training * own.square()
         linear = -2 * (products + square * mean)
-        constant = (n_tested * z.square() + mean * (square * mean + 2 * products)).sum(0)
-        return Comparison(square, linear, constant)
+        constant = (self.n_testing * z.square() + mean * (square * mean + 2 * products)).sum(0)
+        return Comparison(square, linear, constant, inverse.square()[self.session_of_run])
 
 
 @dataclass(frozen=True)
@@ -54,18 +68,21 @@ class Comparison:
     ----------
     square, linear : (n_trials, n_voxels) float64 tensors
     constant : (n_voxels,) float64 tensor
+    scale : (n_runs, n_voxels) float64 tensor
+        `square` is this times the number of pairs in which a trial is the one for training.
     """
 
     square: torch.Tensor
     linear: torch.Tensor
     constant: torch.Tensor
+    scale: torch.Tensor
 
     def cv_error(self, betas):
         """Return that sum for betas (n_trials, n_voxels): (n_voxels,) float64."""
         return torch.addcmul(self.linear, self.square, betas).mul_(betas).sum(0) + self.constant
 
 
-def find_repeats(designs, *, folds=None, sessions=None, late=None):
+def find_repeats(designs, *, folds=None, sessions=None, late=None, device="cpu"):
     """Find which trials can test which.
 
     Parameters
@@ -78,6 +95,8 @@ def find_repeats(designs, *, folds=None, sessions=None, late=None):
         Session of each run; all the same when not given.
     late : list of (n_trials,) bool tensors, optional
         Trials of each run that have no say, see `RunDesign.late`.
+    device : torch.device or str
+        Where betas will be compared.
 
     Returns
     -------
@@ -89,7 +108,7 @@ def find_repeats(designs, *, folds=None, sessions=None, late=None):
     ValueError
         When folds name a run that is not there or leave one out, or sessions are not one a run.
     """
-    n_runs, device = len(designs), designs[0].onsets.device
+    n_runs = len(designs)
     check_runs(n_runs, folds=folds, sessions=sessions)
     folds = [(run,) for run in range(n_runs)] if folds is None else folds
     sessions = np.zeros(n_runs) if sessions is None else np.asarray(sessions)
@@ -98,17 +117,19 @@ def find_repeats(designs, *, folds=None, sessions=None, late=None):
     tests = np.array([np.isin(run_of, fold) for fold in folds])  # (n_folds, n_trials)
     same = [np.flatnonzero(condition == label) for label in np.unique(condition)]
     train, test = np.concatenate([np.stack(np.meshgrid(trials, trials)).reshape(2, -1) for trials in same], axis=1)
-    say = np.ones(len(condition), bool) if late is None else ~torch.cat(late).cpu().numpy()
+    say = np.ones(len(condition), bool) if late is None else ~torch.cat(late).numpy()
     weight = (~tests[:, train] & tests[:, test] & say[train] & say[test]).sum(axis=0)
     kept = weight > 0
     if not kept.any():
         return None
-    places = torch.as_tensor(np.stack([train[kept], test[kept]]), device=device)
-    values = torch.as_tensor(weight[kept].astype(np.float64), device=device)
-    size = (len(condition), len(condition))
-    match = torch.sparse_coo_tensor(places, values, size, check_invariants=True).coalesce()
-    members = [np.flatnonzero((sessions[run_of] == session) & say) for session in np.unique(sessions)]
-    return Repeats(match, [torch.as_tensor(trials, device=device) for trials in members])
+    places, values = np.stack([train[kept], test[kept]]), weight[kept].astype(np.float64)
+    match = torch.sparse_coo_tensor(places, values, (len(condition),) * 2, check_invariants=True).coalesce()
+    names, session_of_run = np.unique(sessions, return_inverse=True)
+    members = [np.flatnonzero((sessions[run_of] == session) & say) for session in names]
+    *members, of_trial, of_run = (
+        torch.as_tensor(own, device=device) for own in (*members, session_of_run[run_of], session_of_run)
+    )
+    return Repeats(match.to(device), members, of_trial, of_run)
 
 
 def left_out(options):
@@ -160,7 +181,7 @@ def tail_threshold(r2, *, seed=0):
     r2 : (n_voxels,) array
         Variance explained, percent; values that are not finite are left out.
     seed : int
-        For the start of the mixture's fit.
+        For the choice of a million voxels where there are more.
 
     Returns
     -------
@@ -172,27 +193,43 @@ def tail_threshold(r2, *, seed=0):
     GLMsingle's rule: a mixture of two Gaussians, then, from the upper end of the bulk of the values downwards, the first of
     500 points at which the component of the upper end is no longer the likelier one.
     """
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-
     values = np.asarray(r2, dtype=np.float64)
     values = values[np.isfinite(values)]
     if len(np.unique(values)) < 3:
         return np.nan
     if len(values) > LARGE_SAMPLE:
         values = np.random.default_rng(seed).choice(values, LARGE_SAMPLE, replace=False)
-    with warnings.catch_warnings():  # a hundred steps are the reference's limit; the threshold has settled long before
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        mixture = GaussianMixture(2, tol=1e-10, reg_covar=0, n_init=3, random_state=seed).fit(values[:, None])
-    low, high = _bulk(values)
-    means = mixture.means_.ravel()
-    points = np.linspace(min(low, means.min()), max(high, means.max()), TAIL_POINTS)
-    posterior = mixture.predict_proba(points[:, None])  # (n_points, 2)
-    upper = posterior[:, posterior[-1].argmax()]
-    below = np.flatnonzero(upper <= 0.5)
+    (low, high), mixture = _bulk(values), _two_gaussians(torch.as_tensor(values))
+    mean = mixture[1].numpy()
+    points = np.linspace(min(low, mean.min()), max(high, mean.max()), TAIL_POINTS)
+    likelier = _log_densities(torch.as_tensor(points), *mixture).argmax(0).numpy()
+    below = np.flatnonzero(likelier != likelier[-1])
     return float(points[below[-1]] if len(below) else points[0])
+
+
+def _two_gaussians(values):
+    """Fit a mixture by expectation maximisation from the best split in two: (2, 1) weights, means and variances."""
+    ordered = values.sort().values
+    sums, counts = ordered.cumsum(0)[:-1], torch.arange(1, len(values))
+    rest = values.sum() - sums
+    split = (sums.square() / counts + rest.square() / (len(values) - counts)).argmax()
+    share, likelihood = torch.stack([values <= ordered[split], values > ordered[split]]).double(), -torch.inf
+    for _ in range(MIXTURE_STEPS):
+        size = share.sum(1, keepdim=True)
+        mean = share @ values[:, None] / size
+        variance = (share * (values - mean).square()).sum(1, keepdim=True) / size
+        mixture = size / len(values), mean, variance.clamp(min=torch.finfo(values.dtype).eps * values.var())
+        densities = _log_densities(values, *mixture)
+        both = densities.logsumexp(0)
+        share, before, likelihood = (densities - both).exp(), likelihood, both.mean()
+        if abs(likelihood - before) < SETTLED:
+            break
+    return mixture
+
+
+def _log_densities(values, weight, mean, variance):
+    """Return the logarithm of each weighted Gaussian at some values, but for a constant: (2, n_values)."""
+    return weight.log() - variance.log() / 2 - (values - mean).square() / (2 * variance)
 
 
 def _bulk(values):

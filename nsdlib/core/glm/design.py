@@ -1,7 +1,6 @@
 """What a single-trial GLM knows before it looks at a voxel: trials, their regressors, slow drifts, and checked input."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -33,16 +32,16 @@ class RunDesign:
     drift: torch.Tensor
 
     def regressors(self, hrf):
-        """Return each trial's BOLD for a beta of 1, drifts projected out: (n_volumes, n_trials) float64.
+        """Return each trial's BOLD for a beta of 1, drifts projected out: (..., n_volumes, n_trials) float64.
 
         Parameters
         ----------
-        hrf : (n_samples,) float64 tensor
-            The response at the volumes; what lies behind the run's end is cut off.
+        hrf : (..., n_samples) float64 tensor
+            The response at the volumes, or several; what lies behind the run's end is cut off.
         """
-        padded = torch.cat([hrf, hrf.new_zeros(self.n_volumes)])
-        lag = self._volumes[:, None] - self.onsets[None, :]  # (n_volumes, n_trials)
-        return self.without_drift(torch.where(lag >= 0, padded[lag.clamp(min=0)], 0.0))
+        padded = torch.nn.functional.pad(hrf, (0, self.n_volumes))
+        lag = torch.arange(self.n_volumes)[:, None] - self.onsets[None, :]  # (n_volumes, n_trials)
+        return self.without_drift(torch.where(lag >= 0, padded[..., lag.clamp(min=0)], 0.0))
 
     def late(self, hrf):
         """Return which trials begin so late that next to nothing of their response was measured: (n_trials,) bool tensor."""
@@ -59,12 +58,8 @@ class RunDesign:
         """Nuisance regressors where there are none: (n_volumes, 0)."""
         return self.drift[:, :0]
 
-    @cached_property
-    def _volumes(self):
-        return torch.arange(self.n_volumes, device=self.drift.device)
 
-
-def make_run_designs(design, data, *, tr, duration=0.0, degree=None, device="cpu"):
+def make_run_designs(design, data, *, tr, duration=0.0, degree=None):
     """Check design and data, as `fit` takes them, and return a `RunDesign` for each run; `degree` as in `GLMOptions`.
 
     Raises
@@ -78,8 +73,8 @@ def make_run_designs(design, data, *, tr, duration=0.0, degree=None, device="cpu
         raise ValueError(f"degree={degree}: wanted one number, or one for each of the {len(checked)} runs.")
     for labels, degree in zip(checked, degrees, strict=True):
         onsets = np.flatnonzero(labels)
-        drift = torch.as_tensor(polynomials(len(labels), tr=tr, degree=degree), device=device)
-        designs.append(RunDesign(torch.as_tensor(onsets, device=device), labels[onsets], len(labels), drift))
+        drift = torch.as_tensor(polynomials(len(labels), tr=tr, degree=degree))
+        designs.append(RunDesign(torch.as_tensor(onsets), labels[onsets], len(labels), drift))
     return designs
 
 

@@ -6,7 +6,8 @@ are too, unless a voxel lies so near a tie between two HRFs that it takes the ot
 many times:
 
 - trials of different runs never overlap, so all normal equations are solved run by run;
-- regressors are made once per HRF and projected once per number of noise components, and then the data need not be;
+- what does not depend on the data is made once for all HRFs and runs, and the data meet it in one product a run;
+- noise components are removed one after the other from betas that are there already, each by one direction of each run;
 - variance explained comes from products with orthonormal rows, no prediction is formed;
 - all ridge fractions share one eigendecomposition, and repeats are compared by one matrix product.
 
@@ -17,12 +18,12 @@ import hashlib
 import warnings
 
 import numpy as np
+import torch
 
 from nsdlib.core.glm import denoise, fracridge, hrf, steps
-from nsdlib.core.glm.checks import check_confounds, check_freedom, check_hrfs, check_unit, finite_voxels, listed
+from nsdlib.core.glm.checks import check_confounds, check_freedom, check_hrfs, check_numbers, check_unit, listed
 from nsdlib.core.glm.design import make_run_designs, voxel_series
 from nsdlib.core.glm.events import design_from_events
-from nsdlib.core.glm.linear import percent
 from nsdlib.core.glm.options import GLMOptions, flatten_space
 from nsdlib.core.glm.results import make_dataset
 from nsdlib.core.glm.scratch import Scratch
@@ -82,44 +83,44 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     the others where run 1 has none.
     """
     data, options = flatten_space(data, options or GLMOptions())
-    designs = make_run_designs(
-        design, data, tr=tr, duration=options.duration, degree=options.degree, device=options.device
-    )
+    designs = make_run_designs(design, data, tr=tr, duration=options.duration, degree=options.degree)
     hrfs = check_hrfs(hrf.sampled_library(tr, options.duration) if hrfs is None else hrfs, "hrfs")
     [canonical] = check_hrfs(
         hrf.canonical(tr, options.duration) if canonical is None else canonical, "canonical", most=1
     )
-    like, confounds = designs[0].drift, check_confounds(confounds, designs)
-    late = [run.late(like.new_tensor(canonical)) for run in designs]
-    repeats = denoise.find_repeats(designs, folds=options.folds, sessions=options.sessions, late=late)
-    data = [np.asarray(bold) for bold in data]
+    confounds, assumed, device = (
+        check_confounds(confounds, designs),
+        torch.as_tensor(canonical),
+        torch.device(options.device),
+    )
+    late, data = [run.late(assumed) for run in designs], [np.asarray(bold) for bold in data]
+    repeats = denoise.find_repeats(designs, folds=options.folds, sessions=options.sessions, late=late, device=device)
+    check_numbers(data)
+    scratch = Scratch(
+        scratch, "" if scratch is None else _digest(designs, data, tr, hrfs, canonical, confounds, options)
+    )
     problem = steps.Problem(
-        designs, data, like.new_tensor(hrfs), options.voxel_batch, options.progress,
-        scratch=Scratch(scratch, "" if scratch is None else _digest(designs, data, tr, hrfs, canonical, confounds, options)),
-        usable=finite_voxels(data), confounds=confounds, late=late,
+        designs=designs, data=data, hrfs=torch.as_tensor(hrfs), confounds=confounds, late=late, scratch=scratch, device=device,
+        voxel_batch=options.voxel_batch, progress=options.progress,
     )  # fmt: skip
-    results = steps.fit_onoff(problem, like.new_tensor(canonical))
+    results = steps.fit_onoff(problem, assumed)
     small_mean = check_unit(results, sum(map(len, data))) if options.percent else np.zeros(problem.n_voxels, bool)
-    results |= steps.choose_hrfs(problem, results["energy"], results["energy_run"], lss=options.lss)
-
-    denoised, attributes, notes = _denoise(problem, results, repeats, options)
-    notes += _unfitted(problem.usable, results["energy"], small_mean) + _unmeasured(designs, late)
+    results |= steps.choose_hrfs(problem, results["energy"], results["energy_run"])
+    attributes, notes = _denoise(problem, results, repeats, options)
+    notes += _unfitted(results["mean"], results["energy"], small_mean) + _unmeasured(designs, late)
     notes += [] if repeats else denoise.left_out(options)
-    removed = denoised.pop("removed")
-    fractions = options.fractions
-    if repeats is None and len(set(fractions)) > 1:
-        fractions = (1.0,)
-    results |= denoised | fracridge.regularise(
-        problem, results["hrf_index"], components=removed, repeats=repeats, fractions=fractions,
+    fractions = options.fractions if repeats or len(set(options.fractions)) == 1 else (1.0,)
+    results |= fracridge.regularise(
+        problem,
+        results,
+        components=results.pop("removed"),
+        repeats=repeats,
+        fractions=fractions,
         autoscale=options.autoscale,
-    )  # fmt: skip
-    for kind in "cd":
-        explained = results[f"explained_{kind}"]
-        results[f"r2_{kind}"] = percent(explained.sum(axis=0), results["energy"])
-        results[f"r2_run_{kind}"] = percent(explained, results["energy_run"])
+    )
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    return make_dataset(results, problem.usable, attributes | {"notes": " ".join(notes)}, percent=options.percent)
+    return make_dataset(results, attributes | {"notes": " ".join(notes)}, percent=options.percent)
 
 
 def explain(labels, series, betas, *, hrf, tr, mean=None):
@@ -152,7 +153,10 @@ def explain(labels, series, betas, *, hrf, tr, mean=None):
 
 
 def _denoise(problem, results, repeats, options):
-    """Find noise pool and components, and choose those to remove; return results, attributes, and notes on what was left out."""
+    """Find noise pool and components, fit type B, and choose the components to remove.
+
+    All is added to the results; returned are attributes, and notes on what was left out.
+    """
     r2, mean, fitted = results["onoff_r2"], results["mean"], results["energy"] > 0
     threshold = denoise.tail_threshold(r2) if options.brain_r2 is None else options.brain_r2
     pc_threshold = threshold if options.pc_r2 is None else options.pc_r2
@@ -162,35 +166,33 @@ def _denoise(problem, results, repeats, options):
     highest = np.where(may_judge, r2, -np.inf)
     bright = mean > options.brain_fraction * np.percentile(mean[fitted], 99)
     pool, pc_voxels = may_be_noise & bright & (np.nan_to_num(r2, nan=np.inf) < threshold), highest > pc_threshold
-    removed = [design.no_columns for design in problem.designs]
-    denoised = {"noise_pool": pool, "pc_voxels": pc_voxels, "removed": removed}
-    attributes, notes = {"n_pcs": 0, "threshold": threshold}, []
-    if options.n_pcs == 0 or options.fixed_pcs == 0:
-        return denoised, attributes, notes
-    if repeats is None and options.fixed_pcs is None:
-        return denoised, attributes, notes
-    if pool.sum() <= options.n_pcs:
+    results |= {"noise_pool": pool, "pc_voxels": pc_voxels, "removed": [own.no_columns for own in problem.designs]}
+    fixed, components, notes = options.fixed_pcs, None, []
+    wanted = options.n_pcs > 0 and fixed != 0 and (repeats is not None or fixed is not None)
+    if wanted and pool.sum() <= options.n_pcs:
         notes.append(f"Denoising is off: {pool.sum()} voxels in the noise pool, wanted more than {options.n_pcs}.")
-        return denoised, attributes, notes
-    check_freedom(problem.designs, problem.confounds, n_pcs=options.fixed_pcs or options.n_pcs)
-    components = steps.find_components(problem, pool, n_pcs=options.n_pcs)
-    denoised["components"] = _padded(components)
-    count = options.fixed_pcs
-    if count is None:
-        if not may_judge.any():
-            raise ValueError(f"pc_mask: none of its {options.pc_mask.sum()} voxels can be fitted; one must judge.")
+    elif wanted:
+        check_freedom(problem.designs, problem.confounds, n_pcs=fixed or options.n_pcs)
+        components = steps.find_components(problem, pool, n_pcs=options.n_pcs)
+        results["components"] = _padded(components)
+    tested = components if fixed is None else None
+    if tested and not may_judge.any():
+        raise ValueError(f"pc_mask: none of its {options.pc_mask.sum()} voxels can be fitted; one must judge.")
+    results |= steps.fit_trials(problem, results["hrf_index"], lss=options.lss, components=tested, repeats=repeats)
+    if tested:
         if not pc_voxels.any():
             notes.append(
                 f"No voxel has an ON-OFF R2 above {pc_threshold:.2f}: the {FEWEST_PC_VOXELS} best choose the components."
             )
             best = np.argsort(-highest)[:FEWEST_PC_VOXELS]
             pc_voxels[best[may_judge[best]]] = True
-        cv_error = steps.compare_counts(problem, results["hrf_index"], components, repeats)
-        trend = -np.median(cv_error[:, pc_voxels], axis=1).astype(np.float64)
-        denoised |= {"pc_cv_error": cv_error, "pc_curve": trend - trend[0]}
-        count = denoise.choose_number(denoised["pc_curve"], stop=options.pc_stop)
-    denoised["removed"] = [columns[:, :count] for columns in components]
-    return denoised, attributes | {"n_pcs": count}, notes
+        trend = -np.median(results["pc_cv_error"][:, pc_voxels], axis=1).astype(np.float64)
+        results["pc_curve"] = trend - trend[0]
+        fixed = denoise.choose_number(results["pc_curve"], stop=options.pc_stop)
+    count = fixed if components else 0
+    if count:
+        results["removed"] = [columns[:, :count] for columns in components]
+    return {"n_pcs": count, "threshold": threshold}, notes
 
 
 def _padded(components):
@@ -198,16 +200,16 @@ def _padded(components):
     longest = max(map(len, components))
     padded = np.full((len(components), longest, components[0].shape[1]), np.nan, dtype=np.float32)
     for row, columns in zip(padded, components, strict=True):
-        row[: len(columns)] = columns.cpu()
+        row[: len(columns)] = columns
     return padded
 
 
-def _unfitted(usable, energy, small_mean):
+def _unfitted(mean, energy, small_mean):
     """Return notes on voxels that are not finite, on constant ones, and on those with next to no mean."""
-    unknown = "their results are NaN"
+    unknown, finite = "their results are NaN", np.isfinite(mean)
     kinds = [
-        ("hold values that are not finite", ~usable, unknown),
-        ("are constant", usable & (energy == 0), unknown),
+        ("hold values that are not finite", ~finite, unknown),
+        ("are constant", finite & (energy == 0), unknown),
         ("vary more than their mean", small_mean, "percent of it says little"),
     ]
     return [
@@ -240,8 +242,8 @@ def _named(wrong):
 def _digest(designs, data, tr, hrfs, canonical, confounds, options):
     """Return a text that differs when anything differs that a fit depends on."""
     digest = hashlib.blake2b()
-    trials = [part for run in designs for part in (run.onsets.cpu(), run.conditions)]
-    for array in (*trials, *data, hrfs, canonical, *(columns.cpu() for columns in confounds)):
+    trials = [part for run in designs for part in (run.onsets, run.conditions)]
+    for array in (*trials, *data, hrfs, canonical, *confounds):
         digest.update(repr((np.shape(array), np.asarray(array).dtype)).encode())
         digest.update(np.ascontiguousarray(array))
     return f"{digest.hexdigest()} tr={tr} {options.digest()}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from nsdlib.core.glm import linear
+from nsdlib.core.glm.linear import explained_energy, percent
 
 SMALLEST, LARGEST, STEP = 1e-2, 1e4, 0.2  # penalties relative to the extreme eigenvalues; decades between two
 
@@ -19,74 +19,90 @@ class Spectrum:
 
     Attributes
     ----------
-    values : (n_trials,) float64 tensor
-        Eigenvalues, block after block.
+    values : list of (n_block,) float64 tensors
+        Eigenvalues.
     vectors : list of (n_block, n_block) float64 tensors
+    weighted : list of (any, n_block) float64 tensors
+        Their rows of trials that take part in pairs, times the root of the number in `Repeats.n_training`.
+    grid : (n_penalties,) float64 tensor
+        0, then powers of ten in steps of 0.2 decades from far below the smallest eigenvalue to far above the largest.
+    gain : (n_penalties, n_trials) float64 tensor
+        What remains of a coefficient's energy with each of them.
     """
 
-    values: torch.Tensor
+    values: list
     vectors: list
+    weighted: list
+    grid: torch.Tensor
+    gain: torch.Tensor
 
     @classmethod
-    def of(cls, grams):
-        """Decompose each block of a block-diagonal matrix."""
-        pairs = [torch.linalg.eigh(gram) for gram in grams]
-        return cls(torch.cat([values for values, _ in pairs]), [vectors for _, vectors in pairs])
+    def of(cls, grams, n_training=None):
+        """Decompose each block of a block-diagonal matrix; without `n_training` (n_trials, 1) no trial takes part in pairs."""
+        values, vectors = zip(*map(torch.linalg.eigh, grams), strict=True)
+        every = torch.cat(values)
+        low = np.floor(np.log10(SMALLEST * every.min().item()))
+        high = np.ceil(np.log10(LARGEST * every.max().item()))
+        grid = torch.cat([every.new_zeros(1), every.new_tensor(10 ** np.arange(low, high, STEP))])
+        pairs = (every.new_zeros(len(every), 1) if n_training is None else n_training).split(list(map(len, values)))
+        weighted = [(n.sqrt() * own)[n[:, 0] > 0] for own, n in zip(vectors, pairs, strict=True)]
+        return cls(values, vectors, weighted, grid, (every / (every + grid[:, None])).square())
 
-    def rotate(self, products):
-        """Compute least-squares coefficients in eigenvector coordinates.
+    def to(self, device):
+        """Return the same on a device."""
+        blocks = ([part.to(device) for part in parts] for parts in (self.values, self.vectors, self.weighted))
+        return Spectrum(*blocks, self.grid.to(device), self.gain.to(device))
 
-        Parameters
-        ----------
-        products : list of (n_block, n_voxels) float64 tensors
-            Regressors times series, one a block.
+    @property
+    def n_trials(self):
+        """Size of each block."""
+        return list(map(len, self.values))
 
-        Returns
-        -------
-        (n_trials, n_voxels) float64 tensor
+    def rotation(self, regressors):
+        """Return from series to least-squares coefficients in eigenvector coordinates: a (n_block, n_volumes) matrix a block.
+
+        The regressors, a list of (n_volumes, n_block) tensors, are those whose Gram matrices were decomposed.
         """
-        rotated = [vectors.T @ product for vectors, product in zip(self.vectors, products, strict=True)]
-        return torch.cat(rotated) / self.values[:, None]
+        parts = zip(self.values, self.vectors, regressors, strict=True)
+        return [(vectors / values).T @ columns.T for values, vectors, columns in parts]
 
     def unrotate(self, coefficients):
         """Return from eigenvector coordinates to betas, both (n_trials, n_voxels)."""
-        blocks = coefficients.split([len(vectors) for vectors in self.vectors])
+        blocks = coefficients.split(self.n_trials)
         return torch.cat([vectors @ block for vectors, block in zip(self.vectors, blocks, strict=True)])
 
     def shrink(self, rotated, penalties):
         """Compute ridge betas (n_trials, n_voxels) from rotated coefficients, with one of the penalties (n_voxels,) a voxel."""
-        values = self.values[:, None]
+        values = torch.cat(self.values)[:, None]
         return self.unrotate(rotated * (values / (values + penalties)))
 
+    def penalties(self, fractions, rotated):
+        """Compute the penalty with which each voxel's coefficients keep each fraction of their length.
 
-def penalties_for(fractions, rotated, *, values):
-    """Compute the penalty with which each voxel's coefficients keep each fraction of their length.
+        From fractions (n_fractions,) above 0, at most 1, and rotated coefficients (n_trials, n_voxels): (n_fractions, n_voxels)
+        float64. Interpolated in log(1 + penalty) over the grid, as the reference does: the length that results differs a
+        little from the fraction.
+        """
+        energy = self.gain @ rotated.square()  # (n_penalties, n_voxels)
+        length = (energy / energy[0]).sqrt().flip(0).T.contiguous()  # (n_voxels, n_penalties), ascending
+        heights = torch.log1p(self.grid).flip(0)
+        target = fractions.expand(len(length), -1).contiguous()  # (n_voxels, n_fractions)
+        right = torch.searchsorted(length, target).clamp(1, len(heights) - 1)
+        low, high = length.gather(1, right - 1), length.gather(1, right)
+        weight = torch.where(high > low, (target - low) / (high - low), 1.0).clamp(0, 1)
+        return torch.expm1(heights[right - 1] + weight * (heights[right] - heights[right - 1])).T
 
-    Parameters
-    ----------
-    fractions : (n_fractions,) float64 tensor
-        Above 0, at most 1.
-    rotated : (n_trials, n_voxels) float64 tensor
-        From `Spectrum.rotate`.
-    values : (n_trials,) float64 tensor
-        Eigenvalues.
-
-    Returns
-    -------
-    (n_fractions, n_voxels) float64 tensor
-        Interpolated in log(1 + penalty) over a grid of 0.2 decades, as the reference does: the length that results
-        differs a little from the fraction.
-    """
-    grid = _penalty_grid(values)  # (n_penalties,), ascending
-    gain = (values / (values + grid[:, None])).square()  # (n_penalties, n_trials)
-    energy = gain @ rotated.square()  # (n_penalties, n_voxels)
-    length = (energy / energy[0]).sqrt().flip(0).T.contiguous()  # (n_voxels, n_penalties), ascending
-    heights = torch.log1p(grid).flip(0)
-    target = fractions.expand(len(length), -1).contiguous()  # (n_voxels, n_fractions)
-    right = torch.searchsorted(length, target).clamp(1, len(grid) - 1)
-    low, high = length.gather(1, right - 1), length.gather(1, right)
-    weight = torch.where(high > low, (target - low) / (high - low), 1.0).clamp(0, 1)
-    return torch.expm1(heights[right - 1] + weight * (heights[right] - heights[right - 1])).T
+    def cv_errors(self, rotated, penalties, comparison):
+        """Compute `denoise.Comparison.cv_error` of what `shrink` gives with each of the penalties, of whose shape it is."""
+        error = comparison.constant.expand_as(penalties).clone()
+        blocks = (part.split(self.n_trials) for part in (rotated, comparison.linear))
+        parts = zip(self.values, self.vectors, self.weighted, *blocks, comparison.scale, strict=True)
+        for values, vectors, some, coefficients, linear, scale in parts:
+            shrunk = penalties + values[:, None, None]  # (n_block, n_fractions, n_voxels)
+            torch.div((values[:, None] * coefficients)[:, None], shrunk, out=shrunk)
+            betas = (some @ shrunk.flatten(1)).view(-1, *penalties.shape)
+            error += scale * betas.square_().sum(0) + shrunk.mul_((vectors.T @ linear)[:, None]).sum(0)
+        return error
 
 
 def rescale(shrunk, unshrunk):
@@ -112,13 +128,14 @@ def rescale(shrunk, unshrunk):
     return scale * shrunk + offset, scale, offset
 
 
-def regularise(problem, hrf_index, *, components, repeats, fractions, autoscale):
+def regularise(problem, results, *, components, repeats, fractions, autoscale):
     """Fit types C and D: betas without the noise components, then with the ridge fraction that predicts repeats best.
 
     Parameters
     ----------
     problem : steps.Problem
-    hrf_index : (n_voxels,) int
+    results : dict
+        hrf_index, energy (n_voxels,) and energy_run (n_runs, n_voxels), from the steps before.
     components : list of (n_volumes, n_pcs) tensors
         Those to be removed.
     repeats : denoise.Repeats or None
@@ -131,75 +148,63 @@ def regularise(problem, hrf_index, *, components, repeats, fractions, autoscale)
     Returns
     -------
     dict
-        betas_c, betas_d (n_trials, n_voxels) in scanner units; fraction, scale, offset (n_voxels,); explained_c and
-        explained_d (n_runs, n_voxels), the energy of the series that the betas explain, noise components not counted;
-        fraction_cv_error (n_fractions, n_voxels), NaN for a single fraction; fractions (n_fractions,), descending.
+        betas_c, betas_d (n_trials, n_voxels) in scanner units; fraction, scale, offset, r2_c and r2_d (n_voxels,); r2_run_c
+        and r2_run_d (n_runs, n_voxels), percent, noise components not counted; fraction_cv_error (n_fractions, n_voxels), NaN
+        for a single fraction; fractions (n_fractions,), descending.
     """
     fractions = np.unique(fractions)[::-1].copy()
-    autoscale = autoscale and fractions.min() < 1
-    n_trials, n_voxels = problem.n_trials, problem.n_voxels
-    shapes = dict.fromkeys(("betas_c", "betas_d"), (n_trials, n_voxels))
-    shapes |= dict.fromkeys(("fraction", "scale", "offset"), (n_voxels,))
-    shapes |= dict.fromkeys(("explained_c", "explained_d"), (len(problem.designs), n_voxels))
-    shapes["fraction_cv_error"] = (len(fractions), n_voxels)
-    results = {
-        name: problem.scratch.array(name, shape, np.float64 if name.startswith("explained") else np.float32)
-        for name, shape in shapes.items()
-    }
-    equations = None
-    for number, voxels in problem.batches(problem.groups(hrf_index), "ridge", resumable=True):
-        if equations is None or equations.hrf != number:
-            equations = _Equations.of(problem, number, components)
-        batch = equations.fit(problem.residuals(voxels), fractions=fractions, repeats=repeats, autoscale=autoscale)
-        for name, values in batch.items():
-            results[name][..., voxels] = values.cpu()
-    return results | {"fractions": fractions}
+    rows = dict.fromkeys(("betas_c", "betas_d"), sum(problem.n_trials)) | {"fraction_cv_error": len(fractions)}
+    rows |= dict.fromkeys(("r2_run_c", "r2_run_d"), len(problem.designs))
+    found = problem.arrays(**rows | dict.fromkeys(("fraction", "scale", "offset", "r2_c", "r2_d")))
+    [candidates], energies = problem.send([fractions]), problem.send([results["energy"], results["energy_run"]])
+    fit_ridge = _ridge_fit(problem, components, repeats, candidates)
+    fitted = torch.cat(problem.late).logical_not().nonzero()[:, 0].to(problem.device)
+
+    def fit(number, voxels, bold):
+        batch, explained = fit_ridge(number, bold)
+        for kind, of_runs in explained.items():
+            batch[f"r2_{kind}"] = percent(of_runs.sum(0), energies[0][voxels])
+            batch[f"r2_run_{kind}"] = percent(of_runs, energies[1][:, voxels])
+        batch |= {"scale": torch.ones_like(batch["fraction"]), "offset": torch.zeros_like(batch["fraction"])}
+        if autoscale and fractions.min() < 1:
+            shrunk, unshrunk = (batch[name][fitted] for name in ("betas_d", "betas_c"))
+            batch["betas_d"][fitted], batch["scale"], batch["offset"] = rescale(shrunk, unshrunk)
+        return batch
+
+    problem.fit_by_hrf("ridge", results["hrf_index"], found, fit)
+    return found | {"fractions": fractions}
 
 
-@dataclass(frozen=True)
-class _Equations:
-    """The equations of one HRF, with and without noise components, for the voxels that have it."""
+def _ridge_fit(problem, components, repeats, fractions):
+    """Prepare the fit of one HRF's voxels: to a dict of results, and the energy of each run that types C and D explain."""
+    denoised = problem.solve(problem.with_nuisance(components)[1])
+    spectra, rotations = [], []
+    for number in range(len(problem.hrfs)):
+        spectrum = Spectrum.of(
+            [block.gram[number] for block in denoised], repeats.n_training.cpu() if repeats else None
+        )
+        rotations.append(spectrum.rotation([block.regressors[number] for block in denoised]))
+        spectra.append(spectrum.to(problem.device))
+    pairs = zip(zip(*rotations, strict=True), problem.plain_blocks, strict=True)
+    rows = problem.send([torch.cat([torch.stack(own), plain.regressors.mT], 1) for own, plain in pairs])
+    grams = problem.send([plain.gram for plain in problem.plain_blocks])
 
-    hrf: int
-    plain: list
-    denoised: list
-    spectrum: Spectrum
-    fitted: torch.Tensor
-
-    @classmethod
-    def of(cls, problem, number, components):
-        """Prepare them."""
-        denoised = problem.blocks(number, components)
-        spectrum = Spectrum.of([block.gram for block in denoised])
-        return cls(number, problem.plain_blocks(number), denoised, spectrum, ~torch.cat(problem.late))
-
-    def fit(self, bold, *, fractions, repeats, autoscale):
-        """Fit betas of types C and D to one batch of voxels, and return with them how they were chosen."""
-        rotated = self.spectrum.rotate(linear.project(self.denoised, bold))  # (n_trials, n_voxels)
-        unshrunk = self.spectrum.unrotate(rotated)
-        candidates = rotated.new_tensor(fractions)
-        penalties = penalties_for(candidates, rotated, values=self.spectrum.values)  # (n_fractions, n_voxels)
+    def fit(number, bold):
+        spectrum, n_trials = spectra[number], problem.n_trials
+        both = [own[number] @ series for own, series in zip(rows, bold, strict=True)]
+        rotated = torch.cat([own[:n] for own, n in zip(both, n_trials, strict=True)])  # (n_trials, n_own)
+        unshrunk = spectrum.unrotate(rotated)
+        penalties = spectrum.penalties(fractions, rotated)  # (n_fractions, n_own)
         cv_error = torch.full_like(penalties, torch.nan)
-        best = torch.zeros(rotated.shape[1], dtype=torch.int64, device=rotated.device)
         if len(fractions) > 1:
-            comparison = repeats.against(unshrunk)
-            shrunk = (self.spectrum.shrink(rotated, penalty) for penalty in penalties)
-            cv_error = torch.stack([comparison.cv_error(betas) for betas in shrunk])
-            best = cv_error.argmin(0)
-        betas, fraction = self.spectrum.shrink(rotated, penalties.gather(0, best[None])[0]), candidates[best]
-        results = {"betas_c": unshrunk, "fraction": fraction, "fraction_cv_error": cv_error}
-        results |= {
-            f"explained_{kind}": linear.explained_energy(self.plain, values, bold)
-            for kind, values in (("c", unshrunk), ("d", betas))
-        }
-        scale, offset = torch.ones_like(fraction), torch.zeros_like(fraction)
-        if autoscale:
-            betas[self.fitted], scale, offset = rescale(betas[self.fitted], unshrunk[self.fitted])
-        return results | {"betas_d": betas, "scale": scale, "offset": offset}
+            cv_error = spectrum.cv_errors(rotated, penalties, repeats.against(unshrunk))
+        best = cv_error.argmin(0)
+        betas = spectrum.shrink(rotated, penalties.gather(0, best[None])[0])
+        explained = {}
+        for kind, values in (("c", unshrunk), ("d", betas)):
+            parts = zip(values.split(n_trials), both, grams, n_trials, strict=True)
+            explained[kind] = torch.stack([explained_energy(own, y[n:], gram[number]) for own, y, gram, n in parts])
+        found = {"betas_c": unshrunk, "betas_d": betas, "fraction": fractions[best], "fraction_cv_error": cv_error}
+        return found, explained
 
-
-def _penalty_grid(values):
-    """Return 0, then powers of ten in steps of 0.2 decades from far below the smallest eigenvalue to far above the largest."""
-    low = np.floor(np.log10(SMALLEST * values.min().item()))
-    high = np.ceil(np.log10(LARGEST * values.max().item()))
-    return torch.cat([values.new_zeros(1), values.new_tensor(10 ** np.arange(low, high, STEP))])
+    return fit

@@ -1,47 +1,55 @@
 """The linear algebra of one single-trial GLM: least squares run by run, all at once or trial by trial, and what it explains."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
 import torch
 
 UNSEEN = 1e-9  # a regressor that keeps less than this part of its energy: nothing was measured after that trial
+SPANNED = 1e-8  # a column that keeps at most this part of its length lies in the span of those before it
 
 
 @dataclass(frozen=True)
 class Block:
-    """Least squares of one run for one HRF and one set of noise components.
+    """Least squares of one run, for each of some HRFs.
 
     The regressors of trials in different runs never overlap, so the normal equations fall apart into one block a run.
 
     Attributes
     ----------
-    regressors : (n_volumes, n_trials) float64 tensor
-        Without drifts and noise components.
-    gram : (n_trials, n_trials) float64 tensor
+    regressors : (n_hrfs, n_volumes, n_trials) float64 tensor
+        Without drifts and other nuisance.
+    gram : (n_hrfs, n_trials, n_trials) float64 tensor
         Their products. A trial after which nothing was measured has the others' mean on its diagonal: its beta is 0,
         and the range of eigenvalues is as if it were not there.
-    whitened : (n_trials, n_volumes) float64 tensor
-        Orthonormal rows that span the regressors: the sum of squares of its product with a series is explained energy.
-    inverse : (n_trials, n_volumes) float64 tensor
-        From series to least-squares betas.
+    root : (n_hrfs, n_trials, n_trials) float64 tensor
+        The Gram matrices' lower Cholesky factors.
     """
 
     regressors: torch.Tensor
     gram: torch.Tensor
-    whitened: torch.Tensor
-    inverse: torch.Tensor
+    root: torch.Tensor
+
+    @cached_property
+    def whitened(self):
+        """Orthonormal rows that span the regressors: the energy of their products with a series is what the trials explain."""
+        return torch.linalg.solve_triangular(self.root, self.regressors.mT, upper=False)
+
+    @cached_property
+    def inverse(self):
+        """From series to least-squares betas: (n_hrfs, n_trials, n_volumes)."""
+        return torch.linalg.solve_triangular(self.root.mT, self.whitened, upper=True)
 
 
 def solve_block(regressors, nuisance, *, run):
-    """Prepare the least squares of one run for one HRF: a `Block`.
+    """Prepare the least squares of one run for each of some HRFs: a `Block`.
 
     Parameters
     ----------
-    regressors : (n_volumes, n_trials) float64 tensor
+    regressors : (n_hrfs, n_volumes, n_trials) float64 tensor
         From `RunDesign.regressors`.
-    nuisance : (n_volumes, n_nuisance) float64 tensor
-        Orthonormal noise components or confounds, orthogonal to the drifts; they are removed.
+    nuisance : (n_volumes, n_nuisance) or (n_hrfs, n_volumes, n_nuisance) float64 tensor
+        Confounds, late trials and noise components, from `orthonormal`, orthogonal to the drifts; they are removed.
     run : int
         Number of the run, for messages.
 
@@ -50,74 +58,91 @@ def solve_block(regressors, nuisance, *, run):
     ValueError
         When the trials of the run cannot be told apart.
     """
-    energy = regressors.square().sum(0)
-    regressors = regressors - nuisance @ (nuisance.T @ regressors)
-    gram = regressors.T @ regressors
-    seen = (energy > 0) & (gram.diagonal() > UNSEEN * energy)
-    regressors = regressors * seen
-    gram = gram * seen * seen[:, None]
-    mean_energy = gram.diagonal().sum() / seen.sum().clamp(min=1)
-    gram = gram + torch.diag(torch.where(seen, 0.0, mean_energy.clamp(min=torch.finfo(gram.dtype).tiny)))
-    root, failed = torch.linalg.cholesky_ex(gram)
-    if failed:
-        raise ValueError(
-            f"Run {run}: its {gram.shape[0]} trials cannot be told apart in {len(regressors)} volumes after the removal of "
-            f"drifts and {nuisance.shape[1]} noise components. Give fewer trials, more volumes or a smaller n_pcs."
-        )
-    whitened = torch.linalg.solve_triangular(root, regressors.T, upper=False)
-    return Block(regressors, gram, whitened, torch.linalg.solve_triangular(root.T, whitened, upper=True))
+    energy = regressors.square().sum(-2)  # (n_hrfs, n_trials)
+    regressors = regressors - nuisance @ (nuisance.mT @ regressors)
+    kept = regressors.square().sum(-2)
+    seen = (energy > 0) & (kept > UNSEEN * energy)
+    regressors = regressors * seen[:, None]
+    mean = (kept * seen).sum(-1, keepdim=True) / seen.sum(-1, keepdim=True).clamp(min=1)
+    mean = torch.where(mean > 0, mean, 1.0)
+    gram = regressors.mT @ regressors + torch.diag_embed(torch.where(seen, 0.0, mean))
+    return Block(regressors, gram, _root(gram, regressors, nuisance, run))
 
 
-def least_squares(blocks, bold):
-    """Fit betas (n_trials, n_voxels) to the BOLD of all runs, a list of (n_volumes, n_voxels) tensors."""
-    return torch.cat([block.inverse @ series for block, series in zip(blocks, bold, strict=True)])
+def removal(block, components, *, run):
+    """Prepare the removal of the first 1, 2, ... noise components of a run from its betas, one after the other.
 
-
-def least_squares_separate(blocks, bold):
-    """Fit the same, each trial against the sum of the others of its run."""
-    return torch.cat([separate(block.regressors) @ series for block, series in zip(blocks, bold, strict=True)])
-
-
-def project(blocks, bold):
-    """Multiply regressors and BOLD: one (n_trials, n_voxels) tensor a run."""
-    return [block.regressors.T @ series for block, series in zip(blocks, bold, strict=True)]
-
-
-def explained_energy(blocks, betas, bold):
-    """Compute the energy of each run's BOLD that betas (n_trials, n_voxels), of any fit, explain: (n_runs, n_voxels)."""
-    pieces = betas.split([len(block.gram) for block in blocks])
-    rows = zip(pieces, project(blocks, bold), blocks, strict=True)
-    return torch.stack([(piece * (2 * product - block.gram @ piece)).sum(0) for piece, product, block in rows])
-
-
-def percent(explained, energy):
-    """Return explained energy in percent of all energy, arrays of any shape; NaN where there is none."""
-    return np.divide(100 * explained, energy, out=np.full(np.shape(energy), np.nan), where=energy > 0)
-
-
-def separate(regressors):
-    """Return the matrix from BOLD to the betas of least squares separate: (n_trials, n_volumes) float64.
-
-    Each trial is fitted with one other regressor, the sum of the run's other trials (Mumford et al. 2012, NeuroImage 59,
-    2636).
+    Each takes from the least-squares betas a direction times the product of a row with the series: elimination in the joint
+    normal equations of trials and components, as rank-one changes of the Gram matrix.
 
     Parameters
     ----------
-    regressors : (n_volumes, n_trials) float64 tensor
-        Of one run, without drifts.
+    block : Block
+    components : (n_volumes, n_pcs) or (n_hrfs, n_volumes, n_pcs) float64 tensor
+        Orthonormal, orthogonal to drifts and to what the block has removed.
+    run : int
+        Number of the run, for messages.
+
+    Returns
+    -------
+    rows, directions : (n_hrfs, n_pcs, n_volumes) and (n_hrfs, n_trials, n_pcs) float64 tensors
     """
-    others = regressors.sum(1, keepdim=True) - regressors
-    own, both, rest = regressors.square().sum(0), (regressors * others).sum(0), others.square().sum(0)
+    overlap, explained = components.mT @ block.regressors, block.inverse @ components
+    left = torch.eye(components.shape[-1], dtype=overlap.dtype) - overlap @ explained
+    root = _root(left, block.regressors, components, run)
+    rows = torch.linalg.solve_triangular(root, components.mT - overlap @ block.inverse, upper=False)
+    return rows, torch.linalg.solve_triangular(root, explained.mT, upper=False).mT
+
+
+def explained_energy(betas, products, gram):
+    """Compute the energy of series that betas (..., n_trials, n_voxels), of any fit, explain: (..., n_voxels).
+
+    The products are those of regressors and series, of the betas' shape, `gram` (..., n_trials, n_trials) of the regressors.
+    """
+    return (betas * (2 * products - gram @ betas)).sum(-2)
+
+
+def percent(explained, energy):
+    """Return explained energy in percent of all energy, tensors of any shape; NaN where there is none."""
+    return torch.where(energy > 0, 100 * explained / energy, torch.nan)
+
+
+def separate(regressors):
+    """Return the matrix from BOLD to the betas of least squares separate: (..., n_trials, n_volumes) float64.
+
+    Each trial of the regressors (..., n_volumes, n_trials), without drifts, is fitted with one other regressor, the sum of
+    the run's other trials (Mumford et al. 2012, NeuroImage 59, 2636).
+    """
+    others = regressors.sum(-1, keepdim=True) - regressors
+    own, both, rest = (
+        (a * b).sum(-2, keepdim=True) for a, b in ((regressors,) * 2, (regressors, others), (others,) * 2)
+    )
     determinant = own * rest - both.square()
     alone = determinant <= UNSEEN * own * rest  # nothing to tell the trial from, or nothing measured after it
     inverse = torch.where(alone, regressors, rest * regressors - both * others)
-    return (inverse / torch.where(alone, own, determinant).clamp(min=torch.finfo(own.dtype).tiny)).T
+    return (inverse / torch.where(alone, own, determinant).clamp(min=torch.finfo(own.dtype).tiny)).mT
 
 
 def orthonormal(columns):
-    """Return an orthonormal basis of what columns (n_volumes, n_columns) span."""
-    if columns.shape[1] == 0:
-        return columns
-    columns = torch.nn.functional.normalize(columns, dim=0)
-    vectors, sizes, _ = torch.linalg.svd(columns, full_matrices=False)
-    return vectors[:, sizes > 1e-8 * sizes.max()]
+    """Orthonormalise columns (..., n_volumes, n_columns) in their order; those in the span of earlier ones become 0."""
+    basis = torch.zeros_like(columns)
+    for place in range(columns.shape[-1]):
+        rest = column = columns[..., place : place + 1]
+        for _ in range(2):  # the second time for what rounding left
+            rest = rest - basis @ (basis.mT @ rest)
+        length = rest.norm(dim=-2, keepdim=True)
+        new = length > SPANNED * column.norm(dim=-2, keepdim=True)
+        basis[..., place : place + 1] = torch.where(new, rest / length, 0.0)
+    return basis
+
+
+def _root(gram, regressors, nuisance, run):
+    """Return lower Cholesky factors of a run's matrices."""
+    root, failed = torch.linalg.cholesky_ex(gram)
+    if failed.any():
+        n_volumes, n_trials = regressors.shape[-2:]
+        raise ValueError(
+            f"Run {run}: its {n_trials} trials cannot be told apart in {n_volumes} volumes after the removal of drifts and "
+            f"{nuisance.shape[-1]} noise components. Give fewer trials, more volumes or a smaller n_pcs."
+        )
+    return root

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -51,8 +51,8 @@ class GLMOptions:
         Runs (from 0) held out together; one at a time when None.
     sessions : tuple of int, or None
         Session of each run; betas are z-scored in each when repeats are compared. All one session when None.
-    voxel_batch : int
-        Most voxels that are fitted at once.
+    voxel_batch : int or None
+        Most voxels that are fitted at once; 2,000 on a CPU and what fits a GPU's memory when None.
     device : torch.device or str
     progress : bool
         Show bars.
@@ -75,16 +75,24 @@ class GLMOptions:
     lss: bool = False
     folds: tuple | None = None
     sessions: tuple | None = None
-    voxel_batch: int = 2000
+    voxel_batch: int | None = None
     device: Any = "cpu"
     progress: bool = False
 
     def __post_init__(self):
         for name in ("n_pcs", "fixed_pcs", "voxel_batch"):
-            if not isinstance(getattr(self, name), Integral) and (name, self.fixed_pcs) != ("fixed_pcs", None):
-                raise ValueError(f"{name}={getattr(self, name)!r}: wanted a whole number.")
-        fractions = np.asarray(self.fractions, dtype=float)
-        if not fractions.size or not ((fractions > 0) & (fractions <= 1)).all():
+            value = getattr(self, name)
+            if not isinstance(value, Integral) and (value is not None or name == "n_pcs"):
+                raise ValueError(f"{name}={value!r}: wanted a whole number.")
+        for name in ("duration", "pc_stop", "brain_fraction", "brain_r2", "pc_r2"):
+            value = getattr(self, name)
+            if (not isinstance(value, Real) or np.isnan(value)) and not (value is None and name.endswith("_r2")):
+                raise ValueError(f"{name}={value!r}: wanted a number.")
+        for name in ("folds", "sessions"):
+            if not isinstance(getattr(self, name), tuple | list | np.ndarray | None):
+                raise ValueError(f"{name}={getattr(self, name)!r}: wanted a tuple.")
+        fractions = np.asarray(self.fractions)
+        if not fractions.size or fractions.dtype.kind not in "iuf" or not ((fractions > 0) & (fractions <= 1)).all():
             raise ValueError(f"fractions={self.fractions}: wanted numbers above 0 and at most 1.")
         if not (self.pc_stop >= 1 or (self.pc_stop <= 0 and self.pc_stop % 1 == 0)):
             raise ValueError(f"pc_stop={self.pc_stop}: wanted a number from 1, or -B to remove B components.")
@@ -103,7 +111,7 @@ class GLMOptions:
             raise ValueError(f"time_axis={self.time_axis}: wanted 0, volumes first, or -1, volumes last.")
         if self.degree is not None and np.min(self.degree) < 0:
             raise ValueError(f"degree={self.degree}: wanted 0 or more, in each run.")
-        if self.voxel_batch < 1:
+        if self.voxel_batch is not None and self.voxel_batch < 1:
             raise ValueError(f"voxel_batch={self.voxel_batch}: wanted at least 1 voxel at once.")
 
     def digest(self):
@@ -120,6 +128,8 @@ def flatten_space(data, options):
     ValueError
         When shapes are not those that `GLMOptions.time_axis` tells, or differ between runs or between data and masks.
     """
+    if not isinstance(options, GLMOptions):
+        raise ValueError(f"options must be GLMOptions(...), got {type(options).__name__}")
     shapes = [np.shape(bold) for bold in data]
     spaces = [shape[1:] if options.time_axis == 0 else shape[:-1] for shape in shapes]
     for run, (shape, space) in enumerate(zip(shapes, spaces, strict=True), start=1):

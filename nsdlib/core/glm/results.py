@@ -50,15 +50,14 @@ def name_axes(results, attributes, *, percent=True):
     return xr.Dataset(variables, attrs=attributes)
 
 
-def make_dataset(results, usable, attributes, *, percent=True):
+def make_dataset(results, attributes, *, percent=True):
     """Name the axes of a fit's results, copy them out of the scratch folder, and set the betas' unit.
 
     Parameters
     ----------
     results : dict
-        Arrays by their names, betas in scanner units, with energy (n_voxels,): 0 for a voxel that was not fitted.
-    usable : (n_voxels,) bool
-        Voxels without non-finite values.
+        Arrays by their names, betas in scanner units, with energy (n_voxels,): 0 for a voxel that was not fitted. Those in
+        memory are changed.
     attributes : dict
     percent : bool
         Divide betas by the voxel's mean signal.
@@ -67,13 +66,14 @@ def make_dataset(results, usable, attributes, *, percent=True):
     -------
     xarray.Dataset
     """
-    constant = results["energy"] == 0
+    results = {name: np.array(own, order="C") if isinstance(own, np.memmap) else own for name, own in results.items()}
+    constant, mean = results["energy"] == 0, results["mean"]
     with np.errstate(divide="ignore"):
-        unit = np.where(constant, np.nan, 100 / np.abs(results["mean"]) if percent else 1.0).astype(np.float32)
+        unit = np.where(constant, np.nan, 100 / np.abs(mean) if percent else 1.0).astype(np.float32)
     for name in BETAS:
-        results[name] = results[name] * unit
+        results[name] *= unit
     for name in ("fraction", "scale", "offset", "pc_cv_error", "fraction_cv_error"):
         if name in results:
-            results[name] = np.where(constant, np.float32(np.nan), results[name])
-    results["mean"] = np.where(usable, results["mean"], np.float32(np.nan))
+            results[name][..., constant] = np.nan
+    mean[~np.isfinite(mean)] = np.nan
     return name_axes(results, attributes, percent=percent)

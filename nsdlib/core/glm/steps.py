@@ -1,7 +1,10 @@
-"""The steps of the single-trial GLM over all voxels, up to ridge: ON-OFF, HRFs, noise components, their number.
+"""The steps of the single-trial GLM over all voxels, up to ridge: ON-OFF, HRFs, noise components, betas and their number.
 
-Each step goes through the voxels in batches and returns numpy arrays; `fit` puts them in order. The long ones write into
-`Problem.scratch`, which may be a folder: there, batches that an interrupted fit finished are not computed again.
+What does not depend on data is prepared on the CPU, once for all runs and HRFs, and sent to the device. Then each step goes
+through the voxels in batches, in which data meet a few large matrices, and returns numpy arrays; `fit` puts the steps in
+order. The drifts need not be projected out of the data: all that they are multiplied by is orthogonal to drifts. The long
+steps write into `Problem.scratch`, which may be a folder: there, batches that an interrupted fit finished are not computed
+again.
 """
 
 from dataclasses import dataclass
@@ -9,40 +12,21 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from nsdlib.core.device import to_tensor
-from nsdlib.core.glm.linear import (
-    UNSEEN,
-    explained_energy,
-    least_squares,
-    least_squares_separate,
-    orthonormal,
-    percent,
-    solve_block,
-)
-from nsdlib.core.glm.scratch import Scratch
+from nsdlib.core.glm.linear import UNSEEN, explained_energy, orthonormal, percent, removal, separate, solve_block
+from nsdlib.core.glm.scratch import Voxels, keep
 
 FLAT = 1e-20  # a series that keeps less than this part of its energy without drifts is constant
 
 
-@dataclass(frozen=True)
-class Problem:
+@dataclass(frozen=True, kw_only=True)
+class Problem(Voxels):
     """What is fitted, and with what: the input that all steps share.
 
     Attributes
     ----------
     designs : list of RunDesign
-    data : list of (n_volumes, n_voxels) arrays
-        BOLD of each run, scanner units.
     hrfs : (n_hrfs, n_samples) float64 tensor
-    voxel_batch : int
-        Most voxels that are fitted at once.
-    progress : bool
-    scratch : Scratch
-        Holds the arrays of the long steps.
-    usable : (n_voxels,) bool
-        Voxels without non-finite values; the others count as constant.
     confounds : list of (n_volumes, n_confounds) float64 tensors
         The user's nuisance regressors of each run, orthonormal, orthogonal to the drifts.
     late : list of (n_trials,) bool tensors
@@ -50,89 +34,71 @@ class Problem:
     """
 
     designs: list
-    data: list
     hrfs: torch.Tensor
-    voxel_batch: int
-    progress: bool
-    scratch: Scratch
-    usable: np.ndarray
     confounds: list
     late: list
 
-    @property
-    def n_voxels(self):
-        """Voxels of the data."""
-        return self.data[0].shape[1]
-
-    @property
+    @cached_property
     def n_trials(self):
-        """Trials of all runs."""
-        return sum(len(design.onsets) for design in self.designs)
+        """Trials of each run."""
+        return [len(design.onsets) for design in self.designs]
 
-    def batches(self, groups, label, *, resumable=False):
-        """Yield pairs (number of the group, voxels of it), at most `voxel_batch` at a time, with a bar.
+    def fit_by_hrf(self, label, hrf_index, arrays, fit):
+        """Fit all voxels batch by batch, and in a batch those of one HRF after those of another.
 
-        Of a resumable step, batches that are in the scratch arrays already are passed over.
+        The `arrays`, (..., n_voxels) float32 by their names, are filled with what `fit` makes of the number of an HRF, some
+        voxels, (n_own,) int64 tensor, and their BOLD: a dict of (..., n_own) tensors.
         """
-        batches = [
-            (number, group[start : start + self.voxel_batch])
-            for number, group in enumerate(groups)
-            for start in range(0, len(group), self.voxel_batch)
-        ]
-        finished = self.scratch.finished(label) if resumable else set()
-        silent = {} if self.progress else {"disable": True}
-        with tqdm(total=sum(map(len, groups)), desc=label, unit="voxel", mininterval=1, **silent) as bar:
-            for batch, (number, voxels) in enumerate(batches):
-                if batch not in finished:
-                    yield number, voxels
-                    if resumable:
-                        self.scratch.finish(label, batch)
-                bar.update(len(voxels))
-
-    def groups(self, hrf_index):
-        """Return the voxels of each HRF."""
-        return [np.flatnonzero(hrf_index == number) for number in range(len(self.hrfs))]
-
-    def bold(self, voxels):
-        """Return BOLD of a batch: a list of (n_volumes, n_batch) float64 tensors, 0 where a voxel is not usable."""
-        like, usable = self.hrfs, torch.as_tensor(self.usable[voxels], device=self.hrfs.device)
-        runs = [to_tensor(run[:, voxels], like.device, like.dtype) for run in self.data]
-        return runs if usable.all() else [torch.where(usable, bold, 0.0) for bold in runs]
-
-    def without_drift(self, bold):
-        """Project the drifts out of the BOLD of each run."""
-        return [design.without_drift(series) for design, series in zip(self.designs, bold, strict=True)]
-
-    def residuals(self, voxels):
-        """Return BOLD of a batch without drifts."""
-        return self.without_drift(self.bold(voxels))
+        for voxels in self.batches(label, resumable=True):
+            order = np.argsort(hrf_index[voxels], kind="stable")
+            counts = np.bincount(hrf_index[voxels], minlength=len(self.hrfs)).tolist()
+            places, back = self.send([order, np.argsort(order)])
+            runs = [run.split(counts, 1) for run in self.bold(voxels, places)]
+            groups = zip((places + voxels.start).split(counts), *runs, strict=True)
+            found = [fit(number, own, bold) for number, (own, *bold) in enumerate(groups) if len(own)]
+            parts = {name: torch.cat([part[name].float() for part in found], -1) for name in arrays}
+            keep(arrays, voxels, {name: part.index_select(-1, back) for name, part in parts.items()})
 
     @cached_property
     def regressors(self):
-        """Regressors of each HRF and run, made once: a list of lists of (n_volumes, n_trials) tensors."""
-        return [[design.regressors(hrf) for design in self.designs] for hrf in self.hrfs]
+        """Regressors of each run, for all HRFs: a list of (n_hrfs, n_volumes, n_trials) tensors."""
+        return [design.regressors(self.hrfs) for design in self.designs]
+
+    @cached_property
+    def nuisance(self):
+        """What is removed from each run beside drifts and noise components: (n_volumes or n_hrfs, n_volumes, any) tensors."""
+        if not any(late.any() for late in self.late):
+            return self.confounds
+        parts = zip(self.confounds, self.regressors, self.late, strict=True)
+        return [orthonormal(torch.cat([own.expand(len(x), -1, -1), x[..., late]], -1)) for own, x, late in parts]
 
     @cached_property
     def has_nuisance(self):
-        """Whether anything is removed besides drifts and noise components."""
-        return any(columns.shape[1] for columns in self.confounds) or any(late.any() for late in self.late)
+        """Whether there is any."""
+        return any(columns.shape[-1] for columns in self.nuisance)
 
-    def blocks(self, number, components=None):
-        """Prepare each run's least squares for one HRF, with confounds, late trials and `components`, a list, removed."""
-        pairs = zip(self.regressors[number], self.late, strict=True)
-        late = [orthonormal(regressors[:, of_them]) for regressors, of_them in pairs]
-        parts = [part for part in (self.confounds, late, components or []) if any(columns.shape[1] for columns in part)]
-        if len(parts) > 1:
-            return self._solve(number, [orthonormal(torch.hstack(columns)) for columns in zip(*parts, strict=True)])
-        return self._solve(number, parts[0] if parts else self.confounds)
+    def with_nuisance(self, components):
+        """Return noise components (n_volumes, n_pcs) of each run, orthogonal to other nuisance, and both together."""
+        if not self.has_nuisance:
+            return components, components
+        parts = zip(self.nuisance, components, strict=True)
+        both = [orthonormal(torch.cat([own, noise.expand(*own.shape[:-1], -1)], -1)) for own, noise in parts]
+        return [own[..., -noise.shape[1] :] for own, noise in zip(both, components, strict=True)], both
 
-    def plain_blocks(self, number):
-        """Prepare the same with nothing but drifts removed: R2 credits no nuisance."""
-        return self._solve(number, [design.no_columns for design in self.designs])
-
-    def _solve(self, number, removed):
-        pairs = zip(self.regressors[number], removed, strict=True)
+    def solve(self, nuisance):
+        """Prepare each run's least squares for all HRFs."""
+        pairs = zip(self.regressors, nuisance, strict=True)
         return [solve_block(regressors, columns, run=run) for run, (regressors, columns) in enumerate(pairs, start=1)]
+
+    @cached_property
+    def blocks(self):
+        """Least squares without noise components: a list of `Block`, one a run."""
+        return self.solve(self.nuisance)
+
+    @cached_property
+    def plain_blocks(self):
+        """The same with nothing but drifts removed: R2 credits no nuisance."""
+        return self.solve([design.no_columns for design in self.designs]) if self.has_nuisance else self.blocks
 
 
 def fit_onoff(problem, canonical):
@@ -146,95 +112,92 @@ def fit_onoff(problem, canonical):
     Returns
     -------
     dict of (n_voxels,) arrays
-        mean, onoff_r2, onoff_beta (scanner units), and energy: the sum of squares without drifts, 0 for a constant voxel;
-        energy_run (n_runs, n_voxels) is that of each run.
+        mean, not finite where any value is not; onoff_r2, onoff_beta (scanner units), and energy: the sum of squares without
+        drifts, 0 for a constant voxel and one that is not finite; energy_run (n_runs, n_voxels) is that of each run.
 
     Raises
     ------
     ValueError
-        When all are constant, or nothing is left of the regressor.
+        When no voxel is finite, all are constant, or nothing is left of the regressor.
     """
-    plain = [design.regressors(canonical).sum(1) for design in problem.designs]
-    regressors = [x - columns @ (columns.T @ x) for x, columns in zip(plain, problem.confounds, strict=True)]
-    norm, plain_norm = (sum(x.square().sum().item() for x in parts) for parts in (regressors, plain))
+    n_voxels, rows, norm, plain_norm = problem.n_voxels, [], 0.0, 0.0
+    for design, confounds in zip(problem.designs, problem.confounds, strict=True):
+        plain = design.regressors(canonical).sum(1, keepdim=True)
+        regressor = plain - confounds @ (confounds.T @ plain)
+        norm, plain_norm = norm + regressor.square().sum().item(), plain_norm + plain.square().sum().item()
+        rows.append(torch.cat([torch.ones_like(plain), regressor, plain, design.drift], 1).T)
     if norm <= UNSEEN * plain_norm:
         raise ValueError(
             "No trial can be fitted: confounds explain the response to all trials, or all begin in the last volume of their "
             "run. Leave out confounds that hold the task, or give runs to their end."
         )
-    mean, energy, product, plain_product = np.empty((4, problem.n_voxels))
-    energy_run = np.empty((len(problem.designs), problem.n_voxels))
-    for _, voxels in problem.batches([np.arange(problem.n_voxels)], "ON-OFF"):
-        bold = problem.bold(voxels)
-        mean[voxels] = (sum(series.sum(0) for series in bold) / sum(map(len, bold))).cpu()
-        total = torch.stack([series.square().sum(0) for series in bold])
-        bold = problem.without_drift(bold)
-        left = torch.stack([series.square().sum(0) for series in bold])
-        energy[voxels] = torch.where(sum(left) > FLAT * sum(total), sum(left), 0.0).cpu()
-        energy_run[:, voxels] = torch.where(left > FLAT * total, left, 0.0).cpu()
-        product[voxels] = sum(x @ series for x, series in zip(regressors, bold, strict=True)).cpu()
-        plain_product[voxels] = sum(x @ series for x, series in zip(plain, bold, strict=True)).cpu()
-    if not energy.any():
+    found = {name: np.empty(n_voxels) for name in ("mean", "energy", "onoff_r2", "onoff_beta")}
+    found["energy_run"] = np.empty((len(rows), n_voxels))
+    rows, n_volumes = problem.send(rows), sum(map(len, problem.data))
+    for voxels in problem.batches("ON-OFF"):
+        sums, left, whole = 0.0, [], []
+        for own, series in zip(rows, problem.bold(voxels), strict=True):
+            products = own @ series
+            sums = sums + products[:3]
+            left.append((series - own[3:].T @ products[3:]).square_().sum(0))
+            whole.append(left[-1] + products[3:].square().sum(0))
+        left, whole = torch.stack(left), torch.stack(whole)  # (n_runs, n_batch)
+        finite, beta = sums[0].isfinite(), sums[1] / norm
+        energy = torch.where(finite & (left.sum(0) > FLAT * whole.sum(0)), left.sum(0), 0.0)
+        energy_run = torch.where(finite & (left > FLAT * whole), left, 0.0)
+        r2 = percent(beta * (2 * sums[2] - plain_norm * beta), energy)
+        batch = {"mean": sums[0] / n_volumes, "energy": energy, "energy_run": energy_run}
+        keep(found, voxels, batch | {"onoff_r2": r2, "onoff_beta": beta})
+    if not np.isfinite(found["mean"]).any():
+        raise ValueError(f"All {n_voxels} voxels hold values that are not finite: no voxel can be fitted.")
+    if not found["energy"].any():
         raise ValueError(
-            f"All {problem.n_voxels} voxels are constant or hold values that are not finite: no voxel can be fitted."
+            f"All {n_voxels} voxels are constant or hold values that are not finite: no voxel can be fitted."
         )
-    beta = product / norm
-    r2 = percent(beta * (2 * plain_product - plain_norm * beta), energy)
-    return {"mean": mean, "energy": energy, "energy_run": energy_run, "onoff_r2": r2, "onoff_beta": beta}
+    return found
 
 
-def choose_hrfs(problem, energy, energy_run, *, lss=False):
-    """Fit type B: single trials with each HRF of the library, then with the best one.
+def choose_hrfs(problem, energy, energy_run):
+    """Fit single trials with each HRF of the library and choose the one that explains most.
 
     Parameters
     ----------
     problem : Problem
     energy, energy_run : (n_voxels,) and (n_runs, n_voxels) arrays
         From `fit_onoff`.
-    lss : bool
-        Betas by least squares separate; the HRF is chosen as ever.
 
     Returns
     -------
     dict
-        hrf_r2 (n_hrfs, n_voxels), hrf_index (n_voxels,), r2_b (n_voxels,), r2_run_b (n_runs, n_voxels), betas_b
-        (n_trials, n_voxels) in scanner units.
-
-    Raises
-    ------
-    ValueError
-        When no trial has a beta.
+        hrf_r2 (n_hrfs, n_voxels), hrf_index (n_voxels,), and of the chosen r2_b (n_voxels,) and r2_run_b (n_runs, n_voxels).
     """
-    solved = [problem.blocks(number) for number in range(len(problem.hrfs))]
-    plain = [problem.plain_blocks(number) for number in range(len(solved))] if problem.has_nuisance else None
-    estimate = least_squares_separate if lss else least_squares
-    r2 = problem.scratch.array("hrf_r2", (len(solved), problem.n_voxels), np.float64)
+    n_hrfs, n_voxels = len(problem.hrfs), problem.n_voxels
+    pairs = list(zip(problem.blocks, problem.plain_blocks, strict=True))
+    if problem.has_nuisance:
+        rows = [torch.cat([block.inverse, plain.regressors.mT]).flatten(0, 1) for block, plain in pairs]
+        grams = problem.send([plain.gram for _, plain in pairs])
+    else:
+        rows = [block.whitened.flatten(0, 1) for block, _ in pairs]
+    rows = problem.send(rows)  # (n_hrfs * n_trials, n_volumes), or twice that
+    r2 = problem.scratch.array("hrf_r2", (n_hrfs, n_voxels), np.float64)
     r2_run = problem.scratch.array("r2_run_b", energy_run.shape, np.float64)
-    betas = problem.scratch.array("betas_b", (problem.n_trials, problem.n_voxels), np.float32)
 
-    def explained(number, bold):  # (n_runs, n_voxels)
-        if plain:
-            return explained_energy(plain[number], least_squares(solved[number], bold), bold)
-        pairs = zip(solved[number], bold, strict=True)
-        return torch.stack([(block.whitened @ series).square().sum(0) for block, series in pairs])
+    def explained(run, series):  # (n_hrfs, n_batch)
+        products = rows[run] @ series
+        if problem.has_nuisance:
+            betas, products = products.view(2, n_hrfs, problem.n_trials[run], series.shape[1])
+            return explained_energy(betas, products, grams[run])
+        return products.view(n_hrfs, problem.n_trials[run], series.shape[1]).square_().sum(1)
 
-    for _, voxels in problem.batches([np.arange(problem.n_voxels)], "HRFs", resumable=True):
-        bold = problem.residuals(voxels)
-        for number in range(len(solved)):
-            r2[number, voxels] = percent(sum(explained(number, bold)).cpu().numpy(), energy[voxels])
-        chosen = np.nan_to_num(r2[:, voxels], nan=-np.inf).argmax(axis=0)
-        for number in np.unique(chosen):
-            own = np.flatnonzero(chosen == number)
-            series, places = [run[:, own] for run in bold], voxels[own]
-            betas[:, places] = estimate(solved[number], series).cpu()
-            r2_run[:, places] = percent(explained(number, series).cpu().numpy(), energy_run[:, places])
-    if not np.any(betas):
-        raise ValueError(
-            "No trial has a beta: confounds explain each trial's response, or the HRFs begin after the run's end."
-        )
+    for voxels in problem.batches("HRFs", resumable=True):
+        whole, whole_run = problem.send([energy[voxels], energy_run[:, voxels]])
+        of_runs = torch.stack([explained(run, series) for run, series in enumerate(problem.bold(voxels))])
+        of_all = percent(of_runs.sum(0), whole)  # (n_hrfs, n_batch)
+        best = of_all.nan_to_num(nan=-torch.inf).argmax(0).expand(len(of_runs), 1, -1)
+        of_best = percent(of_runs.gather(1, best)[:, 0], whole_run)
+        keep({"r2": r2, "r2_run": r2_run}, voxels, {"r2": of_all, "r2_run": of_best})
     index = np.nan_to_num(r2, nan=-np.inf).argmax(axis=0)
-    best = r2[index, np.arange(len(index))]
-    return {"hrf_r2": r2, "hrf_index": index, "r2_b": best, "r2_run_b": r2_run, "betas_b": betas}
+    return {"hrf_r2": r2, "hrf_index": index, "r2_b": r2[index, np.arange(n_voxels)], "r2_run_b": r2_run}
 
 
 def find_components(problem, pool, *, n_pcs):
@@ -251,34 +214,81 @@ def find_components(problem, pool, *, n_pcs):
     list of (n_volumes, n_pcs) float64 tensors
         Orthonormal and orthogonal to the drifts, the strongest first.
     """
-    products = [design.drift.new_zeros(design.n_volumes, design.n_volumes) for design in problem.designs]
-    for _, voxels in problem.batches([np.flatnonzero(pool)], "noise components"):
-        for product, series in zip(products, problem.residuals(voxels), strict=True):
-            unit = torch.nn.functional.normalize(series, dim=0)
+    drifts = problem.send([design.drift for design in problem.designs])
+    products = [drift.new_zeros(len(drift), len(drift)) for drift in drifts]
+    for voxels in problem.batches("noise components"):
+        [own] = problem.send([np.flatnonzero(pool[voxels])])
+        for product, drift, series in zip(products, drifts, problem.bold(voxels, own), strict=True):
+            unit = torch.nn.functional.normalize(series - drift @ (drift.T @ series), dim=0)
             product += unit @ unit.T
-    vectors = [torch.linalg.eigh(product)[1] for product in products]  # in ascending order
-    return [vector.flip(1)[:, :n_pcs] for vector in vectors]
+    vectors = [torch.linalg.eigh(product.cpu())[1].flip(1)[:, :n_pcs] for product in products]  # from ascending order
+    return [orthonormal(design.without_drift(own)) for design, own in zip(problem.designs, vectors, strict=True)]
 
 
-def compare_counts(problem, hrf_index, components, repeats):
-    """Compute the cross-validated error of the betas with 0, 1, 2, ... components: (n_pcs + 1, n_voxels) float32.
+def fit_trials(problem, hrf_index, *, lss=False, components=None, repeats=None):
+    """Fit type B, single trials with each voxel's HRF, and test with how many noise components they repeat best.
 
     Parameters
     ----------
     problem : Problem
     hrf_index : (n_voxels,) int
-    components : list of (n_volumes, n_pcs) tensors
-    repeats : denoise.Repeats
+    lss : bool
+        Betas by least squares separate; those that are tested are by least squares.
+    components : list of (n_volumes, n_pcs) tensors, optional
+        Nothing is tested when not given.
+    repeats : denoise.Repeats, optional
+
+    Returns
+    -------
+    dict
+        betas_b (n_trials, n_voxels) in scanner units, and if anything was tested pc_cv_error (n_pcs + 1, n_voxels), both
+        float32: the cross-validated error with 0, 1, 2, ... components.
+
+    Raises
+    ------
+    ValueError
+        When no trial has a beta.
     """
-    counts = range(components[0].shape[1] + 1)
-    result = problem.scratch.array("pc_cv_error", (len(counts), problem.n_voxels), np.float32)
-    solved_hrf, solved = None, []
-    for number, voxels in problem.batches(problem.groups(hrf_index), "number of components", resumable=True):
-        if solved_hrf != number:
-            solved_hrf = number
-            solved = [problem.blocks(number, [columns[:, :count] for columns in components]) for count in counts]
-        bold = problem.residuals(voxels)
-        comparison = repeats.against(least_squares(solved[0], bold))
-        for count, blocks in enumerate(solved):
-            result[count, voxels] = comparison.cv_error(least_squares(blocks, bold)).cpu()
-    return result
+    results = problem.arrays(betas_b=sum(problem.n_trials))
+    if components is not None:
+        results |= problem.arrays(pc_cv_error=components[0].shape[1] + 1)
+    problem.fit_by_hrf("betas", hrf_index, results, _trial_fit(problem, lss, components, repeats))
+    if not np.any(results["betas_b"]):
+        raise ValueError(
+            "No trial has a beta: confounds explain each trial's response, or the HRFs begin after the run's end."
+        )
+    return results
+
+
+def _trial_fit(problem, lss, components, repeats):
+    """Prepare what `fit_trials` does to the voxels of one HRF."""
+    rows, directions, products, n_trials = [block.inverse for block in problem.blocks], [], [], problem.n_trials
+    if components is not None:
+        components, _ = problem.with_nuisance(components)
+        weights = repeats.n_training.cpu().split(n_trials)
+        for run, (block, own, weight) in enumerate(zip(problem.blocks, components, weights, strict=True)):
+            more, direction = removal(block, own, run=run + 1)
+            product = direction.mT @ (weight * direction)
+            rows[run] = torch.cat([rows[run], more], 1)  # (n_hrfs, n_trials + n_pcs, n_volumes)
+            directions.append(direction)
+            products.append(product.tril() + product.tril(-1))  # a quadratic form, of the first so many for any number
+    apart = [separate(block.regressors) for block in problem.blocks] if lss else []
+    rows, apart, directions, products = map(problem.send, (rows, apart, directions, products))
+
+    def fit(number, _, bold):
+        both = [own[number] @ series for own, series in zip(rows, bold, strict=True)]
+        betas = torch.cat([own[:n] for own, n in zip(both, n_trials, strict=True)])
+        found = {"betas_b": betas}
+        if apart:
+            found["betas_b"] = torch.cat([own[number] @ series for own, series in zip(apart, bold, strict=True)])
+        if directions:
+            comparison = repeats.against(betas)
+            slopes, change = (2 * comparison.square * betas + comparison.linear).split(n_trials), 0.0
+            for run, slope in enumerate(slopes):
+                steps = both[run][n_trials[run] :]  # (n_pcs, n_own)
+                curved = comparison.scale[run] * (products[run][number] @ steps)
+                change = change + steps * (curved - directions[run][number].T @ slope)
+            found["pc_cv_error"] = comparison.cv_error(betas) + torch.nn.functional.pad(change.cumsum(0), (0, 0, 1, 0))
+        return found
+
+    return fit

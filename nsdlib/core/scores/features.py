@@ -77,7 +77,7 @@ class FeatureExtractor:
 
     def __init__(self, extract, *, side, device, resampling="antialiased", mean=IMAGENET_MEAN, std=IMAGENET_STD):
         self.extract, self.side, self.device, self.resampling = extract, side, device, resampling
-        self.mean, self.std = (torch.tensor(numbers)[:, None, None] for numbers in (mean, std))
+        self.mean, self.std = (torch.tensor(numbers, device=device)[:, None, None] for numbers in (mean, std))
 
     @torch.inference_mode()
     def __call__(self, images, *, preprocess=None, batch_size=32) -> dict[str, np.ndarray]:
@@ -98,8 +98,8 @@ class FeatureExtractor:
         preprocess = preprocess or (lambda batch: resample(batch, self.side, self.resampling))
         parts = []
         for start in range(0, len(images), batch_size):
-            x = (preprocess(images[start : start + batch_size]) - self.mean) / self.std
-            outputs = self.extract(x.to(self.device))
+            x = preprocess(images[start : start + batch_size]).to(self.device)
+            outputs = self.extract((x - self.mean) / self.std)
             parts.append({name: feature.flatten(1).float().cpu().numpy() for name, feature in outputs.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

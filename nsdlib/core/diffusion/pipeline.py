@@ -1,127 +1,24 @@
 """Stage 2: dual-guided image-to-image diffusion, the way Versatile Diffusion refines a rough image (Xu et al. 2023).
 
-The folder's `image_unet` is a plain diffusers UNet that attends to CLIP vision tokens. Each of its transformer blocks gets a
-twin with the weights that `text_unet` holds at the same place, which attends to CLIP text tokens; their residuals are mixed
-(`text_weight`). The loop walks from a partly noised rough image back to a clean one, with classifier-free guidance. Tokens stay
-the same all the way, so their keys and values are computed once (`Tokens`).
+The loop walks from a partly noised rough image back to a clean one, with classifier-free guidance.
 """
 
-import copy
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 from tqdm import tqdm
 
 from nsdlib.core import clip, random
 from nsdlib.core.device import check_finite, to_tensor
+from nsdlib.core.diffusion import autoencoder
+from nsdlib.core.diffusion.unet import DualUNet
 from nsdlib.core.images import check_images, resize
-from nsdlib.core.weights import check_fit, load_diffusers, read_config, read_folder
-
-
-class Tokens:
-    """Tokens of one condition, (n_images, n_tokens, n_features), with the keys and values that attention layers made of them."""
-
-    def __init__(self, values: Tensor):
-        self.values, self._projected = values, {}
-
-    def keys_and_values(self, attention) -> tuple[Tensor, Tensor]:
-        """Return a diffusers Attention's keys and values, each (n_images, n_heads, n_tokens, n_features); computed once."""
-        if attention not in self._projected:
-            projections = (attention.to_k(self.values), attention.to_v(self.values))
-            self._projected[attention] = tuple(_split_heads(x, attention.heads) for x in projections)
-        return self._projected[attention]
-
-
-def _split_heads(x, n_heads):
-    """(n_images, n_tokens, n_heads * n_features) -> (n_images, n_heads, n_tokens, n_features)."""
-    return x.unflatten(2, (n_heads, -1)).transpose(1, 2)
-
-
-class Conditioning:
-    """Text tokens, vision tokens, and the text's weight: a number, or one an image, (n_images, 1, 1, 1)."""
-
-    def __init__(self, text: Tensor, vision: Tensor, text_weight):
-        self.text, self.vision, self.text_weight = Tokens(text), Tokens(vision), text_weight
-
-
-class TokenAttention:
-    """Cross-attention to `Tokens`: an attention processor of diffusers, without the options that no layer here uses."""
-
-    def __call__(self, attention, hidden_states, encoder_hidden_states, **_):
-        """Attend from (n_images, n_places, n_features) to the tokens; returns the same shape."""
-        query = _split_heads(attention.to_q(hidden_states), attention.heads)
-        values = F.scaled_dot_product_attention(query, *encoder_hidden_states.keys_and_values(attention))
-        return attention.to_out[0](values.transpose(1, 2).flatten(2))
-
-
-class DualAttention(nn.Module):
-    """One transformer block over vision tokens and its twin over text tokens, mixed.
-
-    x + w * (text(x) - x) + (1 - w) * (vision(x) - x), where w is `text_weight`.
-    """
-
-    def __init__(self, vision: nn.Module, text: nn.Module):
-        super().__init__()
-        self.vision, self.text = vision, text
-        for block in (*vision.transformer_blocks, *text.transformer_blocks):
-            block.attn2.set_processor(TokenAttention())
-
-    def forward(self, hidden_states, encoder_hidden_states: Conditioning, **options):
-        """Take the place of diffusers' Transformer2DModel, with a `Conditioning` where that has tokens."""
-        tokens, mixed = encoder_hidden_states, hidden_states
-        weights = (tokens.text_weight, 1 - tokens.text_weight)
-        for twin, part, weight in zip((self.text, self.vision), (tokens.text, tokens.vision), weights, strict=True):
-            if isinstance(weight, Tensor) or weight != 0:
-                mixed = mixed + weight * (twin(hidden_states, part, **options)[0] - hidden_states)
-        return (mixed,)
-
-
-class DualUNet(nn.Module):
-    """An image UNet whose attention blocks have text twins; `text_state` fills the twins (None leaves copies)."""
-
-    def __init__(self, image_unet: nn.Module, text_state: dict[str, Tensor] | None = None):
-        super().__init__()
-        self.unet = image_unet
-        for block in (*image_unet.down_blocks, image_unet.mid_block, *image_unet.up_blocks):
-            if getattr(block, "attentions", None) is not None:
-                block.attentions = nn.ModuleList(DualAttention(part, copy.deepcopy(part)) for part in block.attentions)
-        if text_state is not None:
-            self.fill("text", text_state)
-
-    def fill(self, twin: str, state: dict[str, Tensor]):
-        """Load the tensors of image_unet ("vision") or text_unet ("text"); all must fit, but text_unet has more than is used."""
-        what = {"vision": "image_unet does not fit its config.json", "text": "text_unet does not fit image_unet"}[twin]
-        state = check_fit(self.published_state(twin), state, what=what, ignore="" if twin == "text" else None)
-        tensors = {name: state[key] for key, name in self._names(twin).items()}
-        self.unet.load_state_dict(tensors, strict=False, assign=True)
-
-    def published_state(self, twin: str) -> dict[str, Tensor]:
-        """Return the text twins' tensors ("text"), or all others ("vision"), under the names of the published files."""
-        state = self.unet.state_dict()
-        return {key: state[name] for key, name in self._names(twin).items()}
-
-    def _names(self, twin) -> dict[str, str]:
-        """Names in the published file, and here: its `attentions.0.norm` is our `attentions.0.vision.norm` or `….text.norm`."""
-        names = {}
-        for name in self.unet.state_dict():
-            before, _, after = name.partition(".attentions.")
-            number, _, rest = after.partition(".")
-            if not after and twin == "vision":
-                names[name] = name
-            elif rest.startswith(f"{twin}."):
-                names[f"{before}.attentions.{number}.{rest.removeprefix(f'{twin}.')}"] = name
-        return names
-
-    def forward(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
-        """Predict for x (n_images, channels, rows, columns) at step t, a number or one an image."""
-        return self.unet(x, t, encoder_hidden_states=conditioning).sample
-
+from nsdlib.core.weights import load_diffusers, read_config, read_folder
 
 SAMPLERS = ("ddim", "dpm++", "unipc")
-PIXEL_BATCH = 4  # images that the autoencoder sees at once: at 512 pixels it needs more memory than the UNet
+PIXEL_BATCH = 8  # images that the autoencoder sees at once, at most: an H100 is no faster with more
 
 
 def make_scheduler(sampler: str, config: dict):
@@ -146,6 +43,8 @@ def img2img_timesteps(scheduler, *, strength: float, n_steps: int, faithful: boo
     """
     if not 0 < strength <= 1:
         raise ValueError(f"strength must lie in (0, 1], got {strength}")
+    if n_steps not in range(1, (most := scheduler.config.num_train_timesteps) + 1):
+        raise ValueError(f"n_steps must be a whole number from 1 to {most}, got {n_steps}")
     scheduler.set_timesteps(n_steps)
     steps = scheduler.timesteps.tolist()
     n_walked = int(strength * n_steps)
@@ -164,14 +63,39 @@ def guided_walk(
     (text, vision) pairs of tokens, the unconditional ones of one row.
     """
     tokens = [torch.cat([empty.expand_as(full), full]) for empty, full in zip(unconditional, conditions, strict=True)]
-    conditioning = Conditioning(*tokens, text_weight)
-    for t in steps:
-        both = unet(torch.cat([x, x]).to(tokens[0].dtype), torch.tensor(t, device=x.device), conditioning)
-        unconditioned, conditioned = both.float().chunk(2)
+    conditioning = unet.condition(*tokens, text_weight)
+    predict = Captured(lambda x, t: unet(x, t, conditioning))
+    for t, at in zip(steps, torch.tensor(steps, device=x.device), strict=True):
+        unconditioned, conditioned = predict(x.to(tokens[0].dtype), at).float().chunk(2)
         x = scheduler.step(unconditioned + guidance * (conditioned - unconditioned), t, x).prev_sample
         if progress is not None:
             progress.update(len(x))
     return x
+
+
+class Captured:
+    """A function of tensors, whose shapes stay; on a GPU its kernels are captured at the second call and replayed from then on.
+
+    One graph takes the place of a thousand launches, which small batches wait for. The next call overwrites what it returned.
+    """
+
+    def __init__(self, function):
+        self.function, self.n_calls, self.graph = function, 0, None
+
+    def __call__(self, *given: Tensor) -> Tensor:
+        """Call the function; the first call is made as it is, for libraries to choose their kernels."""
+        self.n_calls += 1
+        if self.n_calls == 1 or not given[0].is_cuda:
+            return self.function(*given)
+        if self.graph is None:
+            self.given, graph = [x.clone() for x in given], torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                self.made = self.function(*self.given)
+            self.graph = graph
+        for own, x in zip(self.given, given, strict=True):
+            own.copy_(x)
+        self.graph.replay()
+        return self.made
 
 
 class VersatileDiffusion:
@@ -180,6 +104,7 @@ class VersatileDiffusion:
     def __init__(self, unet: DualUNet, vae, scheduler, empty_text: Tensor, empty_vision: Tensor):
         self.unet, self.vae, self.scheduler = unet, vae, scheduler
         self.unconditional = (empty_text, empty_vision)  # each (1, n_tokens, n_features)
+        self.pixel_batch = PIXEL_BATCH
 
     @property
     def image_size(self) -> int:
@@ -221,6 +146,8 @@ class VersatileDiffusion:
         (n_images, size, size, 3) uint8 array
         """
         self._check(rough, text, vision, image_ids)
+        if not 0 <= text_weight <= 1:
+            raise ValueError(f"text_weight must be from 0 (vision alone) to 1 (text alone), got {text_weight}")
         if faithful and sampler != "ddim":
             raise ValueError(f"faithful is what the published code does, which is sampler 'ddim', not {sampler!r}")
         scheduler = make_scheduler(sampler, self.scheduler.config)
@@ -260,35 +187,49 @@ class VersatileDiffusion:
     @torch.inference_mode()
     def encode(self, images, generators=None) -> Tensor:
         """Encode uint8 images as scaled latents: the posterior's mean, or a draw when generators are given."""
-        pixels = np.ascontiguousarray(resize(images, self.image_size, "pil bicubic"))
-        x = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
-        posteriors = [self.vae.encode(batch.to(self.unconditional[0])).latent_dist for batch in x.split(PIXEL_BATCH)]
-        z, sd = (torch.cat([getattr(p, name) for p in posteriors]).float() for name in ("mean", "std"))
+        pixels = to_tensor(resize(images, self.image_size, "pil bicubic"), self.unconditional[0].device)
+        z, sd = self._in_batches(self._encode, pixels).float().unbind(1)
         if generators is not None:
             z = z + sd * random.normal(z, generators)
         return z * self.vae.config.scaling_factor
+
+    def _encode(self, pixels):
+        """(n_images, size, size, 3) uint8 -> (n_images, 2, channels, rows, columns): mean and sd of the latents."""
+        x = (pixels.permute(0, 3, 1, 2) / 127.5 - 1).to(self.unconditional[0])
+        return torch.stack(autoencoder.encode(self.vae, x), dim=1)
 
     @torch.inference_mode()
     def decode(self, latents, image_ids=None) -> np.ndarray:
         """Decode scaled latents as uint8 images; ValueError, which names the images, where one is no number."""
         z = (latents / self.vae.config.scaling_factor).to(self.unconditional[0])
-        pixels = torch.cat([self.vae.decode(batch).sample.float().cpu() for batch in z.split(PIXEL_BATCH)])
-        check_finite("the refined pixels", pixels.numpy(), image_ids)
-        return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        pixels = self._in_batches(lambda z: autoencoder.decode(self.vae, z), z).float()
+        if not pixels.isfinite().all():
+            check_finite("the refined pixels", pixels.cpu().numpy(), image_ids)
+        return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+    def _in_batches(self, function, x):
+        """Call a function of the autoencoder on so many images at once as memory holds."""
+        while True:
+            try:
+                return torch.cat([function(batch) for batch in x.split(self.pixel_batch)])
+            except torch.cuda.OutOfMemoryError:
+                if self.pixel_batch == 1:
+                    raise
+                self.pixel_batch //= 2
 
 
 def load(folder: Path, device="cpu") -> VersatileDiffusion:
-    """Load a Versatile Diffusion folder, component by component; on a GPU in half precision and with channels last."""
+    """Load a Versatile Diffusion folder, component by component; on a GPU in half precision."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
-    on_gpu = torch.device(device).type == "cuda"
-    dtype, layout = (torch.float16, torch.channels_last) if on_gpu else (torch.float32, torch.contiguous_format)
+    dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
     with torch.device("meta"):
         dual = DualUNet(UNet2DConditionModel.from_config(read_config(folder / "image_unet")))
     dual.fill("vision", read_folder(folder / "image_unet"))
     dual.fill("text", read_folder(folder / "text_unet"))
     vae = load_diffusers(AutoencoderKL, folder / "vae", dtype=dtype)
-    dual, vae = dual.to(device, dtype, memory_format=layout).eval(), vae.to(device, memory_format=layout)
+    dual = dual.to(device, dtype, memory_format=torch.channels_last).eval()
+    vae = vae.to(device, memory_format=torch.channels_last)
     embedder = clip.load(folder, device)
     grey = np.full((1, 224, 224, 3), 127, dtype=np.uint8)
     empty = (torch.from_numpy(tokens).to(device, dtype) for tokens in (embedder.text([[""]]), embedder.vision(grey)))

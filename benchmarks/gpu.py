@@ -1,0 +1,435 @@
+"""What a GPU makes of this library: `PYTHONPATH=. python benchmarks/gpu.py --json out.json --budget 360`.
+
+First whether the demo zoo gives on it what it gives on the CPU, then the speed of every stage at the paper's size with random
+weights, in order of weight: each row is printed, and written to the file, as soon as it is measured. A row that fails says with
+what, one that would not fit into what is left of the budget (seconds) says so, and the next goes on. It wants this source tree,
+torch and transformers, and diffusers for the second stage. Without a GPU, or with `--quick`, small models take their places.
+"""
+
+import argparse
+import gc
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from functools import cache
+from pathlib import Path
+
+os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+import report
+
+from nsdlib.core import device
+from nsdlib.params import load_run
+from nsdlib.run import full_size
+
+N_DEMO = 2  # images of the comparison with the CPU
+CPU = torch.device("cpu")
+N_VOXELS = 100_000  # of the single-trial GLM
+MARGIN = 3  # times its usual seconds that a row may take
+
+
+def main():
+    """Measure, or keep what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--budget", type=float, default=360, help="seconds in all (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="small models, as without a GPU")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FILE", help="measure nothing: write FILE's rehearsal to the book's data"
+    )
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="these rows")
+    report.add_option(parser)
+    options = parser.parse_args()
+    keep(options.keep) if options.keep else measure_all(options)
+
+
+def measure_all(options):
+    """Measure row by row."""
+    options.device = device.pick_device()
+    options.quick |= options.device.type == "cpu"
+    began, rows = time.monotonic(), []
+    print(" | ".join(map(str, report.machine().values())), flush=True)
+    for name in options.only:
+        measure, usual = ROWS[name]
+        start = time.monotonic()
+        left = options.budget - (start - began)
+        enough = left > (0 if options.quick else usual)
+        refusal = [{"error": f"not measured: wants {usual} s, {left:.0f} s were left"}]
+        for row in attempt(measure, options, min(left, MARGIN * usual)) if enough else refusal:
+            rows.append({"case": name} | row | {"device": str(options.device)})
+            print(" | ".join([name, *(f"{key} {_short(value)}" for key, value in row.items())]), flush=True)
+            report.write(options.json, rows, quick=options.quick, budget=options.budget)
+        print(f"    {time.monotonic() - start:.1f} s, {time.monotonic() - began:.0f} s so far", flush=True)
+
+
+def attempt(measure, options, seconds):
+    """Yield rows of a measurement, and one with the error where it fails or takes too long; leave no memory behind."""
+
+    def stop(*_):
+        raise TimeoutError(f"stopped after {seconds:.0f} s")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield from measure(options)
+    except Exception as error:
+        traceback.print_exc(limit=-3)
+        yield {"error": f"{type(error).__name__}: {error}"[:300]}
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        gc.collect()
+        if options.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+
+
+def timed(work, options, n=2):
+    """Seconds of the fastest of n calls."""
+    seconds = []
+    for _ in range(n):
+        start = time.perf_counter()
+        work()
+        if options.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def peak():
+    """GiB of the card's memory at the peak since the last row."""
+    return {"peak_gb": torch.cuda.max_memory_allocated() / 2**30} if torch.cuda.is_available() else {}
+
+
+# Agreement with the CPU: each function returns an array made on a device.
+
+
+def agreement(make, unit=None):
+    """Measurement of how far a device's results lie from the CPU's: in their unit, or relative to the largest."""
+
+    def measure(options):
+        peer = np.asarray(make(CPU), dtype=np.float64)
+        ours = peer if options.device == CPU else np.asarray(make(options.device), dtype=np.float64)
+        apart, scale = np.abs(ours - peer), 1 if unit else np.abs(peer).max()
+        yield {"agreement": apart.max() / scale, "in the mean": apart.mean() / scale, "unit": unit or "of the largest"}
+
+    return measure
+
+
+def demo(place):
+    """The demo run on a device."""
+    return load_run("demo").model_copy(update={"device": place.type})
+
+
+@cache
+def scenes():
+    """Drawn scenes, (N_DEMO, 425, 425, 3) uint8, and a caption each."""
+    from nsdlib.twin import scenes
+
+    rng = np.random.default_rng(0)
+    drawn = [scenes.sample_scene(rng) for _ in range(N_DEMO)]
+    return np.stack([scenes.draw(scene, 425) for scene in drawn]), [scenes.describe(scene, rng) for scene in drawn]
+
+
+@cache
+def latents(place):
+    """VDVAE latents of the scenes."""
+    from nsdlib.store import zoo
+
+    return zoo.load_vdvae(demo(place)).encode(scenes()[0], n_layers=15)
+
+
+@cache
+def rough(place):
+    """Images that the VDVAE decodes from their latents, which are the CPU's."""
+    from nsdlib.store import zoo
+
+    return zoo.load_vdvae(demo(place)).decode(latents(CPU))
+
+
+@cache
+def tokens(place, flat=True):
+    """CLIP's tokens of the scenes and their captions."""
+    from nsdlib.store import zoo
+
+    embedder, (images, captions) = zoo.load_embedder(demo(place)), scenes()
+    text, vision = embedder.text(captions), embedder.vision(images)
+    return np.concatenate([text.ravel(), vision.ravel()]) if flat else (text, vision)
+
+
+def refined(place):
+    """The scenes' rough images refined, by the CPU's tokens."""
+    from nsdlib.store import zoo
+
+    run = demo(place)
+    settings = zoo.refinement(run) | {"image_ids": np.arange(N_DEMO)}
+    return zoo.load_diffusion(run).refine(rough(CPU), *tokens(CPU, flat=False), **settings)
+
+
+def scores(place):
+    """Eight scores of the rough images."""
+    from nsdlib.store import zoo
+
+    return zoo.load_scorer(demo(place)).score(scenes()[0], rough(CPU)).values
+
+
+def problem(n_images=300, n_voxels=500, n_targets=1000):
+    """Patterns and targets that depend on them, (n_images, any number) float32."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_images, n_voxels), dtype=np.float32)
+    return X, X[:, :50] @ rng.standard_normal((50, n_targets), dtype=np.float32) / 7
+
+
+def ridge_predictions(place):
+    """Predictions of a ridge."""
+    from nsdlib.core.ridge import Ridge
+
+    X, Y = problem()
+    return Ridge([100.0], device=place).fit(X[:250], Y[:250]).predict(X[250:])
+
+
+def betas(place):
+    """Single-trial betas."""
+    import glm
+
+    design, data, tr = glm.simulate_session(120)
+    settings = glm.GLMOptions(device=str(place))
+    return glm.fit_glm(design[:3], data[:3], tr=tr, options=settings).betas_d.values
+
+
+def gru_errors(place):
+    """Validation errors of a GRU's first five epochs; dropout is drawn on the device, so that its numbers differ."""
+    from nsdlib.core import networks
+
+    return networks.make("gru", max_epochs=5, device=place).fit(*problem(n_targets=200)).history.errors
+
+
+# Speed at the paper's size.
+
+
+def sizes(options):
+    """Sizes of models and data."""
+    return toy_sizes() if options.quick else full_size.Sizes()
+
+
+def toy_sizes():
+    """Sizes to see that all runs."""
+    unet = {"sample_size": 8, "cross_attention_dim": 16, "attention_head_dim": 2}
+    narrow = {"block_out_channels": (8, 8, 8, 8), "norm_num_groups": 4}
+    encoder = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    encoder |= {"projection_dim": 16}
+    vdvae = {"width": 16, "enc_blocks": "64x1,64d2,32x1,32d32,1x1", "dec_blocks": "1x1,32m1,32x1,64m32,64x1"}
+    return full_size.Sizes(
+        n_train=40, n_test=8, n_voxels=30, n_captions=2, image_side=64, vdvae=vdvae,
+        unet=full_size.UNET | unet | narrow, autoencoder=full_size.AUTOENCODER | narrow,
+        vision=encoder | {"image_size": 32, "patch_size": 16},
+        text=encoder | {"vocab_size": 50, "max_position_embeddings": 7, "bos_token_id": 48, "eos_token_id": 49},
+    )  # fmt: skip
+
+
+def rehearsal_run(options):
+    """The run whose stages are rehearsed."""
+    small = {"n_layers": 2, "layer_counts": (2,), "n_steps": 4} if options.quick else {}
+    return load_run("subj01").model_copy(update={"device": options.device.type} | small)
+
+
+def gru(options):
+    """Seconds an epoch of Table 1's GRU, and of the published loop."""
+    import stage1
+
+    numbers = stage1.QUICK if options.quick else stage1.PAPER
+    for row in stage1.measure_gru(argparse.Namespace(**numbers, device=str(options.device))):
+        yield {"what": row.pop("program")} | row | peak()
+
+
+def networks(options):
+    """Seconds an epoch of each network."""
+    from nsdlib.core.networks import NETWORKS, build_network
+    from nsdlib.core.training import RATE, Trainer
+    from nsdlib.run import rehearsal
+
+    wanted, n_latents = sizes(options), 100 if options.quick else 13_344
+    x, y = (
+        torch.from_numpy(rehearsal.normal(wanted.n_train, n, np.float32)).to(options.device)
+        for n in (wanted.n_voxels, n_latents)
+    )
+    regions = np.arange(wanted.n_voxels) * 6 // wanted.n_voxels
+    for name in NETWORKS:
+        network = build_network(name, wanted.n_voxels, n_latents, regions).to(options.device)
+        trainer = Trainer(network, x, y, seed=0, batch_size=64)
+        trainer.run_epoch(RATE)
+        yield {
+            "what": name,
+            "ours": timed(lambda trainer=trainer: trainer.run_epoch(RATE), options),
+            "unit": "s",
+        } | peak()
+
+
+def second_stage(options, **settings):
+    """Arguments of the second stage's own benchmark."""
+    return argparse.Namespace(full=not options.quick, compile=False, images=2 if options.quick else 32, **settings)
+
+
+def image_steps(options):
+    """Image steps a second of the UNet alone, in batches."""
+    import stage2
+
+    batches = (1,) if options.quick else (8, 32, 1)
+    for row in stage2.measure_steps(second_stage(options), options.device, batches):
+        yield {"what": f"batch {row.pop('batch')}, {row.pop('how')}"} | row | peak()
+
+
+def published_loop(options):
+    """Image steps a second with the autoencoder, against the published loop's structure."""
+    import stage2
+
+    for row in stage2.measure_loop(second_stage(options), options.device):
+        yield {"what": row.pop("program")} | row | peak()
+
+
+def compiled(options):
+    """Image steps a second of the compiled UNet, and what it takes to start."""
+    import stage2
+
+    wanted = second_stage(options)
+    wanted.compile = not options.quick
+    for row in stage2.measure_steps(wanted, options.device, (2,) if options.quick else (8,)):
+        yield {"what": f"batch {row.pop('batch')}, {row.pop('how')}"} | row | peak()
+
+
+def session(options):
+    """Seconds of a session's single-trial GLM, and of its steps."""
+    import glm
+
+    yield glm.measure_session(60 if options.quick else N_VOXELS, str(options.device))
+
+
+def ridge(options):
+    """Fit and predictions of CLIP-vision's tokens, half-precision targets in the host's memory or on the device."""
+    from nsdlib.core.ridge import Ridge
+    from nsdlib.run import rehearsal
+
+    wanted = sizes(options)
+    n_targets = wanted.n_vision_tokens * wanted.token_width
+    X, X_test = (rehearsal.normal(n, wanted.n_voxels, np.float32) for n in (wanted.n_train, wanted.n_test))
+    Y = rehearsal.normal(wanted.n_train, n_targets, np.float16)
+    for where, targets in (("host", Y), ("device", torch.from_numpy(Y).to(options.device))):
+        work = lambda Y=targets: Ridge([60_000.0], device=options.device).fit(X, Y).predict(X_test)  # noqa: E731
+        what = f"{wanted.n_voxels:,} voxels x {wanted.n_train:,} images x {n_targets:,} targets on the {where}"
+        yield {"what": what, "ours": timed(work, options), "unit": "s"} | peak()
+
+
+def vdvae(options):
+    """Images a second in and out of the VDVAE."""
+    from nsdlib.run import rehearsal
+
+    model, n_images = full_size.build_vdvae(sizes(options), options.device), 2 if options.quick else 64
+    n_layers = rehearsal_run(options).n_layers
+    images = rehearsal.pictures(n_images, 64)
+    seconds = timed(lambda: model.encode(images, n_layers=n_layers), options)
+    yield {"what": f"encoded, {n_layers} layers", "ours": n_images / seconds, "unit": "images a second"} | peak()
+    codes = rehearsal.normal(n_images, model.n_latents(n_layers), np.float32)
+    seconds = timed(lambda: model.decode(codes), options)
+    yield {"what": "decoded", "ours": n_images / seconds, "unit": "images a second"} | peak()
+
+
+def autoencoder(options):
+    """Images a second in and out of the second stage's autoencoder."""
+    from nsdlib.run import rehearsal
+
+    dtype = torch.float16 if options.device.type == "cuda" else torch.float32
+    second = full_size.build_second_stage(sizes(options), options.device, dtype)
+    n_images = 2 if options.quick else 32
+    images = rehearsal.pictures(n_images, 64)
+    codes = second.encode(images)
+    both = {"in": lambda: second.encode(images), "out": lambda: second.decode(codes)}
+    for what, work in both.items():
+        yield {"what": what, "ours": n_images / timed(work, options), "unit": "images a second"} | peak()
+
+
+def clip(options):
+    """Images and captions a second through CLIP ViT-L/14."""
+    from nsdlib.run import rehearsal
+
+    embedder, n = full_size.build_embedder(sizes(options), options.device), 2 if options.quick else 256
+    images = rehearsal.pictures(n, 425)
+    captions = [[f"picture {i} of a thing"] for i in range(n)]
+    both = {"images": lambda: embedder.vision(images), "captions": lambda: embedder.text(captions)}
+    for what, work in both.items():
+        yield {"what": what, "ours": n / timed(work, options), "unit": f"{what} a second"} | peak()
+
+
+def judges(options):
+    """Images a second through each network of the scores."""
+    from nsdlib.run import rehearsal
+
+    n = 2 if options.quick else 128
+    images = rehearsal.pictures(n, 425)
+    for name, extractor in full_size.build_extractors(sizes(options), options.device).items():
+        seconds = timed(lambda extractor=extractor: extractor(images), options)
+        yield {"what": name, "ours": n / seconds, "unit": "images a second"} | peak()
+
+
+def rehearse(options):
+    """Seconds of the whole rehearsal."""
+    from nsdlib.run import rehearsal
+
+    n_images = 1 if options.quick else 32
+    start = time.perf_counter()
+    table = rehearsal.rehearse(rehearsal_run(options), n_images=n_images, sizes=sizes(options), report=lambda _: None)
+    yield {"what": "all stages", "ours": time.perf_counter() - start, "unit": "s"}
+    yield from table.reset_index().to_dict("records")
+
+
+def keep(file):
+    """Make what a card was measured to do, from a file of this program, the table that forecasts rest on."""
+    import pandas as pd
+
+    written = json.loads(file.read_text())
+    card, day = written["machine"]["card"], written["date"][:10]
+    stages = [row for row in written["rows"] if row["case"] == "rehearsal" and "stage" in row]
+    if not card or not stages:
+        raise ValueError(
+            f"{file} holds no rehearsal on a card: wanted rows of the case 'rehearsal', and the card's name"
+        )
+    table = pd.DataFrame(stages).set_index("stage").drop(columns=["case", "device"])
+    path = report.ROOT / "book" / "data" / f"rehearsal_{card.split()[1].lower()}.csv"
+    path.write_text(f"# {card}\n# {day}\n{table.to_csv()}")
+
+
+ROWS = {  # in order of weight, with the seconds that each takes on an H100
+    "agreement: VDVAE latents": (agreement(latents), 8),
+    "agreement: rough images": (agreement(rough, "grey levels"), 4),
+    "agreement: CLIP tokens": (agreement(tokens), 6),
+    "agreement: refined images": (agreement(refined, "grey levels"), 10),
+    "agreement: eight scores": (agreement(scores, "points"), 5),
+    "agreement: ridge": (agreement(ridge_predictions), 3),
+    "agreement: betas": (agreement(betas), 8),
+    "agreement: GRU, errors of five epochs": (agreement(gru_errors), 5),
+    "GRU, an epoch": (gru, 20),
+    "second stage, steps": (image_steps, 25),
+    "second stage, whole": (published_loop, 30),
+    "GLM": (session, 25),
+    "ridge": (ridge, 15),
+    "VDVAE": (vdvae, 10),
+    "autoencoder": (autoencoder, 10),
+    "networks, an epoch": (networks, 15),
+    "CLIP": (clip, 10),
+    "judges": (judges, 15),
+    "rehearsal": (rehearse, 110),
+    "second stage, compiled": (compiled, 90),
+}
+
+
+def _short(value):
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()

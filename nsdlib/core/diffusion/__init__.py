@@ -1,0 +1,11 @@
+"""Stage 2, Versatile Diffusion: its UNet and autoencoder, and the loop that refines a rough image."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "pipeline": ["VersatileDiffusion", "guided_walk", "img2img_timesteps", "load", "make_scheduler"],
+        "unet": ["Conditioning", "DualUNet"],
+    },
+)

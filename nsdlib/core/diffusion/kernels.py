@@ -1,0 +1,153 @@
+"""Kernels for a GPU, in Triton, that read memory once where a sequence of PyTorch's operations reads it many times."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+BLOCK = 4096  # numbers that a program holds at once
+PLACES = 1024  # of an image, whose moments a program takes; more where there would be over 16 programs
+
+
+def group_norm(x: Tensor, norm, silu: bool, shift: Tensor | None = None) -> Tensor:
+    """Normalise maps (n_images, channels, rows, columns), stored with channels last, as `layers.group_norm` says."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    n_images, n_channels, n_places = len(x), x.shape[1], x.shape[2] * x.shape[3]
+    in_group, width = n_channels // norm.num_groups, triton.next_power_of_2(n_channels // norm.num_groups)
+    n_parts = min(16, triton.next_power_of_2(triton.cdiv(n_places, PLACES)))
+    moments = torch.empty(2, n_images, n_parts, norm.num_groups, dtype=torch.float32, device=x.device)
+    shifts = (x, 0) if shift is None else (shift.contiguous(), n_channels if len(shift) > 1 else 0)
+    sizes = (n_places, n_channels, in_group, moments[0].numel())
+    _moments[(n_images * norm.num_groups, n_parts)](
+        x, *shifts, moments, *sizes, triton.cdiv(n_places, n_parts),
+        SHIFTED=shift is not None, WIDTH=width, ROWS=max(1, BLOCK // width),
+    )  # fmt: skip
+    y, channels, places = torch.empty_like(x), 64, 2 * BLOCK // 64
+    _normalise[(n_images, triton.cdiv(n_places, places), triton.cdiv(n_channels, channels))](
+        x, *shifts, moments, *sizes, y, norm.weight, norm.bias, norm.eps,
+        SHIFTED=shift is not None, SILU=silu, N_PARTS=n_parts, ROWS=places, WIDTH=channels,
+    )  # fmt: skip
+    return y
+
+
+@triton.jit
+def _moments(
+    x, shift, shift_step, moments, n_places, n_channels, in_group, n_moments, per_part,
+    SHIFTED: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
+):  # fmt: skip
+    """Sum, and sum of squares, about its first value, of one group of channels in a part of an image's places."""
+    n_groups = n_channels // in_group
+    image, group, part = tl.program_id(0) // n_groups, tl.program_id(0) % n_groups, tl.program_id(1)
+    channel = tl.arange(0, WIDTH)[None, :]
+    known = channel < in_group
+    x += image.to(tl.int64) * n_places * n_channels + group * in_group
+    first = tl.load(x).to(tl.float32)
+    if SHIFTED:
+        shifts = tl.load(shift + image * shift_step + group * in_group + channel, mask=known, other=0.0).to(tl.float32)
+    total = tl.zeros((ROWS, WIDTH), tl.float32)
+    squares = tl.zeros((ROWS, WIDTH), tl.float32)
+    end = tl.minimum((part + 1) * per_part, n_places)
+    for start in range(part * per_part, end, ROWS):
+        place = start + tl.arange(0, ROWS)[:, None]
+        there = (place < end) & known
+        values = tl.load(x + place * n_channels + channel, mask=there, other=0.0).to(tl.float32) - first
+        if SHIFTED:
+            values += shifts
+        values = tl.where(there, values, 0.0)
+        total += values
+        squares += values * values
+    moments += (image * tl.num_programs(1) + part) * n_groups + group
+    tl.store(moments, tl.sum(tl.sum(total, 1), 0))
+    tl.store(moments + n_moments, tl.sum(tl.sum(squares, 1), 0))
+
+
+@triton.jit
+def _normalise(
+    x, shift, shift_step, moments, n_places, n_channels, in_group, n_moments, y, weight, bias, eps,
+    SHIFTED: tl.constexpr, SILU: tl.constexpr, N_PARTS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """Normalise a block of places and channels of an image, from the moments of its parts."""
+    image = tl.program_id(0)
+    place = tl.program_id(1) * ROWS + tl.arange(0, ROWS)[:, None]
+    channel = tl.program_id(2) * WIDTH + tl.arange(0, WIDTH)
+    known = channel < n_channels
+    group, n_groups = channel // in_group, n_channels // in_group
+    x += image.to(tl.int64) * n_places * n_channels
+    y += image.to(tl.int64) * n_places * n_channels
+    part = moments + (image * N_PARTS + tl.arange(0, N_PARTS)[:, None]) * n_groups + group[None, :]
+    mean = tl.sum(tl.load(part, mask=known[None, :], other=0.0), 0) / (n_places * in_group)
+    square = tl.sum(tl.load(part + n_moments, mask=known[None, :], other=0.0), 0) / (n_places * in_group)
+    scale = tl.load(weight + channel, mask=known, other=0.0).to(tl.float32) * tl.rsqrt(square - mean * mean + eps)
+    centre = mean + tl.load(x + group * in_group, mask=known, other=0.0).to(tl.float32)
+    if SHIFTED:
+        centre -= tl.load(shift + image * shift_step + channel, mask=known, other=0.0).to(tl.float32)
+    offset = tl.load(bias + channel, mask=known, other=0.0).to(tl.float32) - centre * scale
+    at, there = place * n_channels + channel[None, :], (place < n_places) & known[None, :]
+    values = tl.load(x + at, mask=there, other=0.0).to(tl.float32) * scale[None, :] + offset[None, :]
+    if SILU:
+        values = values / (1 + tl.exp(-values))
+    tl.store(y + at, values.to(y.dtype.element_ty), mask=there)
+
+
+def add_norm(x: Tensor, added: Tensor | None, norm) -> tuple[Tensor, Tensor]:
+    """Add to (n_images, n_places, n_features), and normalise the features of the sum, as `layers.add_norm` says."""
+    x, n_features = x.contiguous(), x.shape[-1]
+    total, y = x if added is None else torch.empty_like(x), torch.empty_like(x)
+    n_rows, width = x.numel() // n_features, triton.next_power_of_2(n_features)
+    rows = max(1, BLOCK // width)
+    _add_norm[(triton.cdiv(n_rows, rows),)](
+        x, x if added is None else added.contiguous(), total, y, norm.weight, norm.bias, n_rows, n_features, norm.eps,
+        ADDED=added is not None, ROWS=rows, WIDTH=width,
+    )  # fmt: skip
+    return total, y
+
+
+@triton.jit
+def _add_norm(
+    x,
+    added,
+    total,
+    y,
+    weight,
+    bias,
+    n_rows,
+    n_features,
+    eps,
+    ADDED: tl.constexpr,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """Some rows of features."""
+    row, feature = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None], tl.arange(0, WIDTH)[None, :]
+    known = feature < n_features
+    at, there = row.to(tl.int64) * n_features + feature, (row < n_rows) & known
+    values = tl.load(x + at, mask=there, other=0.0).to(tl.float32)
+    if ADDED:
+        values += tl.load(added + at, mask=there, other=0.0).to(tl.float32)
+        values = values.to(total.dtype.element_ty)
+        tl.store(total + at, values, mask=there)
+        values = values.to(tl.float32)
+    values = tl.where(known, values - tl.sum(values, 1)[:, None] / n_features, 0.0)
+    values *= tl.rsqrt(tl.sum(values * values, 1)[:, None] / n_features + eps)
+    scale = tl.load(weight + feature, mask=known, other=0.0).to(tl.float32)
+    offset = tl.load(bias + feature, mask=known, other=0.0).to(tl.float32)
+    tl.store(y + at, (values * scale + offset).to(y.dtype.element_ty), mask=there)
+
+
+def gated(h: Tensor) -> Tensor:
+    """First half of the features times the GELU of the second: (n_images, n_places, 2 n_features) to n_features."""
+    y = h.new_empty(*h.shape[:-1], h.shape[-1] // 2)
+    _gated[(triton.cdiv(y.numel(), BLOCK // 4),)](h.contiguous(), y, y.numel(), y.shape[-1], SIZE=BLOCK // 4)
+    return y
+
+
+@triton.jit
+def _gated(h, y, n_values, n_features, SIZE: tl.constexpr):
+    """Some of the products."""
+    at = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
+    there = at < n_values
+    h += at // n_features * (2 * n_features) + at % n_features
+    value = tl.load(h, mask=there, other=0.0).to(tl.float32)
+    gate = tl.load(h + n_features, mask=there, other=0.0).to(tl.float32)
+    gate *= 0.5 * (1 + tl.erf(gate * 0.7071067811865476))
+    tl.store(y + at, (value * gate).to(y.dtype.element_ty), mask=there)

@@ -1,0 +1,121 @@
+"""Layers of the UNet and the autoencoder, over the parameters of diffusers' modules, in one memory layout: channels last.
+
+Maps, (n_images, channels, rows, columns), are stored place by place, so that the same memory is (n_images, n_places, channels),
+what attention and products take: nothing is copied from one layout to another. diffusers' own forward passes hold to neither.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+PLACES = 512  # whose features of the widest layer a CPU's caches hold
+
+
+def group_norm(norm, x: Tensor, *, silu: bool = False, shift: Tensor | None = None) -> Tensor:
+    """Normalise maps, plus a shift (n_images or 1, channels), by a GroupNorm, then SiLU where asked.
+
+    PyTorch's kernel for GPUs does not keep channels last; ours does.
+    """
+    if fused := kernels(x):
+        return fused.group_norm(x, norm, silu, shift)
+    x = x if shift is None else x + shift[:, :, None, None]
+    y = F.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    return F.silu(y) if silu else y
+
+
+def add_norm(norm, x: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Sum of two (n_images, n_places, n_features), or `x` alone, and what a LayerNorm makes of it."""
+    if fused := kernels(x):
+        return fused.add_norm(x, added, norm)
+    x = x if added is None else x + added
+    return x, norm(x)
+
+
+def to_places(x: Tensor) -> Tensor:
+    """(n_images, channels, rows, columns) -> (n_images, n_places, channels)."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def to_maps(x: Tensor, shape) -> Tensor:
+    """(n_images, n_places, channels) -> (n_images, channels, rows, columns), the last two as in `shape`."""
+    return x.unflatten(1, shape[-2:]).permute(0, 3, 1, 2)
+
+
+def project(layer, x: Tensor) -> Tensor:
+    """Apply a linear layer, or a convolution of one place, to (n_images, n_places, n_features)."""
+    return F.linear(x, layer.weight.flatten(1), layer.bias)
+
+
+def residual(block, x: Tensor, emb: Tensor | None = None) -> Tensor:
+    """Apply a ResnetBlock2D; `emb`, (n_images or 1, n_features), is the embedded time after its SiLU."""
+    shift = None if emb is None else block.time_emb_proj(emb)
+    h = block.conv1(group_norm(block.norm1, x, silu=True))
+    h = block.conv2(group_norm(block.norm2, h, silu=True, shift=shift))
+    return h + (x if block.conv_shortcut is None else to_maps(project(block.conv_shortcut, to_places(x)), x.shape))
+
+
+def keys_and_values(attention, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values of an Attention layer, each (n_images, n_heads, n_tokens, n_features)."""
+    return tuple(split_heads(layer(x), attention.heads) for layer in (attention.to_k, attention.to_v))
+
+
+def attend(attention, x: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
+    """Attend from (n_images, n_places, n_features) to keys and values, of as many images or a multiple of them."""
+    queries = split_heads(repeated(attention.to_q(x), len(pair[0])), attention.heads)
+    values = F.scaled_dot_product_attention(queries, *pair)
+    return attention.to_out[0](values.transpose(1, 2).flatten(2))
+
+
+def split_heads(x: Tensor, n_heads: int) -> Tensor:
+    """(n_images, n_tokens, n_heads * n_features) -> (n_images, n_heads, n_tokens, n_features)."""
+    return x.unflatten(2, (n_heads, -1)).transpose(1, 2)
+
+
+def feed_forward(ff, x: Tensor) -> Tensor:
+    """Apply GEGLU (Shazeer 2020), one half of a product times the GELU of the other, and a product; places by places on a CPU."""
+    if not x.is_cuda:
+        parts = (ff.net[2](gated(ff.net[0].proj(part))) for part in x.flatten(0, 1).split(PLACES))
+        return torch.cat(list(parts)).view_as(x)
+    return ff.net[2](gated(ff.net[0].proj(x)))
+
+
+def gated(h: Tensor) -> Tensor:
+    """First half of the features times the GELU of the second."""
+    if fused := kernels(h):
+        return fused.gated(h)
+    values, gates = h.chunk(2, dim=-1)
+    return values * F.gelu(gates)
+
+
+def transformer(block, x: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
+    """Apply a BasicTransformerBlock to (n_images, n_places, n_features), with keys and values of the tokens.
+
+    When there are more rows of tokens than of images, the images are repeated where the tokens come in, not before.
+    """
+    x, h = add_norm(block.norm1, x)
+    x, h = add_norm(block.norm2, x, attend(block.attn1, h, keys_and_values(block.attn1, h)))
+    told = attend(block.attn2, h, pair)
+    x, h = add_norm(block.norm3, repeated(x, len(told)), told)
+    return x + feed_forward(block.ff, h)
+
+
+def repeated(x: Tensor, n_rows: int) -> Tensor:
+    """Repeat a batch to so many rows, in its memory layout."""
+    return x if len(x) == n_rows else torch.cat([x] * (n_rows // len(x)))
+
+
+def enlarged(sampler, x: Tensor, shape=None) -> Tensor:
+    """Apply an Upsample2D: twice the rows and columns, or those of `shape`."""
+    size = [2 * side for side in x.shape[-2:]] if shape is None else shape[-2:]
+    return sampler.conv(F.interpolate(x, size, mode="nearest"))
+
+
+def kernels(x: Tensor):
+    """Kernels of our own for a tensor: on a GPU, where PyTorch brings Triton along, but for training and compiling."""
+    if not x.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return None
+    try:
+        from nsdlib.core.diffusion import kernels
+    except ImportError:
+        return None
+    return kernels

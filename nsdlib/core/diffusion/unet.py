@@ -1,0 +1,149 @@
+"""The UNet of Versatile Diffusion (Xu et al. 2023): a plain one whose attention blocks have twins for text.
+
+The folder's `image_unet` is a plain diffusers UNet that attends to CLIP vision tokens. Each of its transformer blocks gets a
+twin with the weights that `text_unet` holds at the same place, which attends to CLIP text tokens; their residuals are mixed
+(`text_weight`). Tokens stay the same at all steps, so their keys and values are computed once (`Conditioning`).
+"""
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nsdlib.core.diffusion import layers
+from nsdlib.core.weights import check_fit
+
+
+class Conditioning(NamedTuple):
+    """What `DualUNet.condition` makes of tokens."""
+
+    text: list  # for each attention block, for each of its layers: keys and values, (n_images, n_heads, n_tokens, n_features)
+    vision: list
+    text_weight: float | Tensor  # or one an image, (n_images, 1, 1, 1)
+
+
+class DualAttention(nn.Module):
+    """One attention block over vision tokens and its twin over text tokens, mixed.
+
+    x + w * (text(x) - x) + (1 - w) * (vision(x) - x), where w is `text_weight`; the twins' own residual x cancels.
+    """
+
+    def __init__(self, vision: nn.Module, text: nn.Module):
+        super().__init__()
+        self.vision, self.text = vision, text
+
+    def forward(self, x: Tensor, given: dict) -> Tensor:
+        """Mix the twins' answers; `given` has, for each twin of any weight, that weight and the pairs of its layers."""
+        mixed = x
+        for name, (weight, pairs) in given.items():
+            twin = getattr(self, name)
+            h = layers.project(twin.proj_in, layers.to_places(layers.group_norm(twin.norm, x)))
+            for block, pair in zip(twin.transformer_blocks, pairs, strict=True):
+                h = layers.transformer(block, h, pair)
+            h = layers.to_maps(layers.project(twin.proj_out, h), x.shape)
+            mixed = layers.repeated(mixed, len(h))
+            mixed = mixed + weight * h if isinstance(weight, Tensor) else torch.add(mixed, h, alpha=weight)
+        return mixed
+
+
+class DualUNet(nn.Module):
+    """An image UNet whose attention blocks have text twins; `text_state` fills the twins (None leaves copies)."""
+
+    def __init__(self, image_unet: nn.Module, text_state: dict[str, Tensor] | None = None):
+        super().__init__()
+        self.unet = image_unet
+        for block in self._blocks():
+            block.attentions = nn.ModuleList(DualAttention(part, copy.deepcopy(part)) for part in block.attentions)
+        if text_state is not None:
+            self.fill("text", text_state)
+
+    def _blocks(self):
+        """Blocks that have attentions, in the order in which they are run."""
+        blocks = (*self.unet.down_blocks, self.unet.mid_block, *self.unet.up_blocks)
+        return [block for block in blocks if getattr(block, "attentions", None) is not None]
+
+    def fill(self, twin: str, state: dict[str, Tensor]):
+        """Load the tensors of image_unet ("vision") or text_unet ("text"); all must fit, but text_unet has more than is used."""
+        what = {"vision": "image_unet does not fit its config.json", "text": "text_unet does not fit image_unet"}[twin]
+        state = check_fit(self.published_state(twin), state, what=what, ignore="" if twin == "text" else None)
+        tensors = {name: state[key] for key, name in self._names(twin).items()}
+        self.unet.load_state_dict(tensors, strict=False, assign=True)
+
+    def published_state(self, twin: str) -> dict[str, Tensor]:
+        """Return the text twins' tensors ("text"), or all others ("vision"), under the names of the published files."""
+        state = self.unet.state_dict()
+        return {key: state[name] for key, name in self._names(twin).items()}
+
+    def _names(self, twin) -> dict[str, str]:
+        """Names in the published file, and here: its `attentions.0.norm` is our `attentions.0.vision.norm` or `….text.norm`."""
+        names = {}
+        for name in self.unet.state_dict():
+            before, _, after = name.partition(".attentions.")
+            number, _, rest = after.partition(".")
+            if not after and twin == "vision":
+                names[name] = name
+            elif rest.startswith(f"{twin}."):
+                names[f"{before}.attentions.{number}.{rest.removeprefix(f'{twin}.')}"] = name
+        return names
+
+    def condition(self, text: Tensor, vision: Tensor, text_weight: float | Tensor) -> Conditioning:
+        """Compute keys and values of all cross-attentions from tokens, each (n_images, n_tokens, n_features)."""
+        parts = [part for block in self._blocks() for part in block.attentions]
+        pairs = (
+            [
+                [layers.keys_and_values(block.attn2, tokens) for block in getattr(part, twin).transformer_blocks]
+                for part in parts
+            ]
+            for twin, tokens in (("text", text), ("vision", vision))
+        )
+        return Conditioning(*pairs, text_weight)
+
+    def forward(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+        """Predict for x (n_images, channels, rows, columns) at step t, a number or one an image.
+
+        There may be a multiple of n_images tokens, and there are as many predictions: what they share is computed once.
+        """
+        unet = self.unet
+        emb = F.silu(unet.time_embedding(unet.time_proj(t.reshape(-1)).to(x.dtype)))  # (n_images or 1, n_features)
+        given = iter(_by_block(conditioning))
+        x = unet.conv_in(x)
+        skips = [x]
+        for block in unet.down_blocks:
+            for resnet, attention in _pairs(block):
+                x = _layer(resnet, attention, x, emb, given)
+                skips.append(x)
+            for sampler in block.downsamplers or ():
+                x = sampler(x)
+                skips.append(x)
+        first, *rest = unet.mid_block.resnets
+        x = layers.residual(first, x, emb)
+        for attention, resnet in zip(unet.mid_block.attentions, rest, strict=True):
+            x = layers.residual(resnet, attention(x, next(given)), emb)
+        for block in unet.up_blocks:
+            for resnet, attention in _pairs(block):
+                x = _layer(resnet, attention, torch.cat([x, layers.repeated(skips.pop(), len(x))], dim=1), emb, given)
+            for sampler in block.upsamplers or ():
+                x = layers.enlarged(sampler, x, skips[-1].shape)
+        return unet.conv_out(layers.group_norm(unet.conv_norm_out, x, silu=True))
+
+
+def _pairs(block):
+    """Pairs of a block's residual layers and attention blocks, None where it has none."""
+    attentions = getattr(block, "attentions", None)
+    return zip(block.resnets, attentions if attentions is not None else [None] * len(block.resnets), strict=True)
+
+
+def _layer(resnet, attention, x, emb, given):
+    """A residual layer and, where there is one, an attention block."""
+    x = layers.residual(resnet, x, emb)
+    return x if attention is None else attention(x, next(given))
+
+
+def _by_block(conditioning):
+    """For each attention block: weight and pairs of each twin, leaving out one of weight 0."""
+    text, vision, text_weight = conditioning
+    weights = {"text": (text_weight, text), "vision": (1 - text_weight, vision)}
+    used = {name: both for name, both in weights.items() if isinstance(both[0], Tensor) or both[0] != 0}
+    return [{name: (weight, pairs[k]) for name, (weight, pairs) in used.items()} for k in range(len(text))]

@@ -1,0 +1,66 @@
+"""A gated recurrent unit in plain products: torch's numbers and gradients, quick over one step, and CUDA graphs capture it."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BLOCK = 512  # inputs whose weights get their gradient at once
+
+
+def one_step(gates: Tensor, of_gates, of_candidate: Tensor, state: Tensor | float = 0.0) -> Tensor:
+    """Return a GRU's next state by the equations of `torch.nn.GRU`: (..., n_units).
+
+    `gates` (..., 3 n_units) has the products of the input for reset, update and candidate, `of_gates` and `of_candidate` those
+    of the state, which are biases alone where it is zero.
+    """
+    n_units = gates.shape[-1] // 3
+    gates, candidate = gates.split([2 * n_units, n_units], dim=-1)
+    reset, update = torch.sigmoid(gates + of_gates).chunk(2, dim=-1)
+    candidate = torch.tanh(candidate + reset * of_candidate)
+    return candidate + update * (state - candidate)
+
+
+class PlainGRU(nn.GRU):
+    """`torch.nn.GRU`, bidirectional, in plain products: (n_steps, n, n_in) -> (n_steps, n, 2 n_units).
+
+    Both directions go side by side; their first step, whose state is zero, needs no product of the recurrent weights.
+    """
+
+    def __init__(self, n_in: int, n_units: int):
+        super().__init__(n_in, n_units, bidirectional=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run both directions over the steps."""
+        directions, sizes = zip(*self.all_weights, strict=True), [2 * self.hidden_size, self.hidden_size]
+        weights, recurrent, biases, recurrent_biases = directions
+        gates = [linear(x.flatten(0, 1), *part).unflatten(0, x.shape[:2]) for part in zip(weights, biases, strict=True)]
+        first, *later = torch.stack([gates[0], gates[1].flip(0)], dim=1)  # each (2, n, 3 n_units)
+        of_zero = torch.stack(recurrent_biases).unsqueeze(1)
+        states = [one_step(first, *of_zero.split(sizes, dim=-1))]
+        for step in later:
+            of_state = torch.baddbmm(of_zero, states[-1], torch.stack(recurrent).mT)
+            states.append(one_step(step, *of_state.split(sizes, dim=-1), states[-1]))
+        forwards, backwards = torch.stack(states, dim=1)
+        return torch.cat([forwards, backwards.flip(0)], dim=-1)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Multiply as `F.linear` does, x (n, n_in) by weight (n_out, n_in); on a CPU with a gradient that is computed sooner."""
+    return F.linear(x, weight, bias) if x.is_cuda else _BlockedLinear.apply(x, weight, bias)
+
+
+class _BlockedLinear(torch.autograd.Function):
+    """`F.linear` whose weight gets its gradient in blocks of inputs that fit a cache."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.save_for_backward(x, weight)
+        return F.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, weight = ctx.saved_tensors
+        of_weight = torch.empty_like(weight)
+        for inputs, part in zip(x.split(BLOCK, dim=1), of_weight.split(BLOCK, dim=1), strict=True):
+            torch.mm(gradient.t(), inputs, out=part)
+        return gradient @ weight if ctx.needs_input_grad[0] else None, of_weight, gradient.sum(0)
