@@ -94,8 +94,9 @@ class Shipped:
 
     def __str__(self):
         run, manifest = self.about["run"], next(iter(self.about["artifacts"].values()))
-        changed = self.outdated()
-        state = f"by an EARLIER VERSION ({'; '.join(changed)})" if changed else "by the present parameters and code"
+        first, rest = (changed := self.outdated())[:3], len(changed) - 3
+        what = "; ".join([*first, f"and {rest} more"] if rest > 0 else first)
+        state = f"by an EARLIER VERSION ({what})" if changed else "by the present parameters and code"
         return (
             f"{run['name']}: networks trained to their end, or for {run['max_epochs']} epochs, seeds "
             f"{', '.join(map(str, run['decoder_seeds']))}; made {state} on {manifest['made'][:10]}, commit "
