@@ -12,7 +12,6 @@ ABOUT = "Decode what a person saw from fMRI: simulate a subject, check a machine
 EXAMPLES = """examples:
   nsdlib simulate demo                 make the simulated subject of params/demo.yaml
   nsdlib doctor subj01                 is everything there that this run needs?
-  nsdlib rehearse subj01               every stage at full size with random weights: what will it cost here?
   nsdlib run demo                      all notebooks, one after the other
   nsdlib run demo 04 05 -p decoder=cnn two of them with another decoder"""
 

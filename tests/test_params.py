@@ -56,7 +56,7 @@ def test_a_run_that_is_like_another_has_its_data_store_and_parameters_but_for_it
 
 
 @pytest.mark.parametrize(
-    ("like", "hint"), [("smal", "did you mean 'small'"), ("complete", "wanted a run that is like no other")]
+    ("like", "hint"), [("smalll", "did you mean 'small'"), ("complete", "wanted a run that is like no other")]
 )
 def test_a_run_can_be_like_one_that_there_is_and_that_stands_for_itself(project, like, hint):
     (project / "params" / "longer.yaml").write_text(f"like: {like}\n")
