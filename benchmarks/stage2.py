@@ -22,8 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import report
 
 from nsdlib.core import diffusion, random
-from nsdlib.core.device import pick_device
-from nsdlib.core.diffusion.pipeline import Captured
+from nsdlib.core.device import Captured, pick_device
 from nsdlib.core.diffusion.unet import DualAttention
 from nsdlib.core.images import resize
 from nsdlib.core.scores.metrics import METRICS

@@ -1,4 +1,7 @@
-"""The border between arrays and tensors: the one choice of a device, the way to it, and the refusal of what is no number."""
+"""The border between arrays and tensors: the one choice of a device, the way to it, and the refusal of what is no number.
+
+And what a GPU does again and again: kernels that are captured once and replayed.
+"""
 
 import numpy as np
 
@@ -85,3 +88,30 @@ def check_finite(name, values, image_ids=None):
         first = ", ".join(map(str, which[:5])) + (", ..." if len(which) > 5 else "")
         raise ValueError(f"{name} holds {n_wrong} values that are not finite numbers, in {named} {first}")
     return values
+
+
+class Captured:
+    """A function of tensors, whose shapes stay; on a GPU its kernels are captured at the second call and replayed from then on.
+
+    One graph takes the place of a thousand launches, which small batches wait for. The next call overwrites what it returned.
+    """
+
+    def __init__(self, function):
+        self.function, self.n_calls, self.graph = function, 0, None
+
+    def __call__(self, *given):
+        """Call the function; the first call is made as it is, for libraries to choose their kernels."""
+        self.n_calls += 1
+        if self.n_calls == 1 or not given[0].is_cuda:
+            return self.function(*given)
+        import torch
+
+        if self.graph is None:
+            self.given, graph = [x.clone() for x in given], torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                self.made = self.function(*self.given)
+            self.graph = graph
+        for own, x in zip(self.given, given, strict=True):
+            own.copy_(x)
+        self.graph.replay()
+        return self.made

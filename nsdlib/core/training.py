@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from nsdlib.core.device import Captured
+
 RATE, WEIGHT_DECAY = 1e-3, 5e-6
 BETA1, BETA2, MOMENTUM_DECAY, EPSILON = 0.9, 0.999, 4e-3, 1e-8  # of NAdam, as in torch
 PATIENCE_RATE, PATIENCE_STOP = 6, 12
@@ -121,10 +123,10 @@ def _seeded(seed):
 
 
 @contextmanager
-def _tensor_float():
-    """Let products of float32 matrices use a GPU's TF32, whose mantissa has 10 bits."""
+def _tensor_float(device):
+    """Let products of float32 matrices use a GPU's TF32, whose mantissa has 10 bits; on a CPU nothing changes."""
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" else before)
     try:
         yield
     finally:
@@ -151,7 +153,7 @@ class Trainer:
         self.network, self.x, self.y, self.batch_size, self.augment = network, x, y, batch_size, augment
         self.optimiser, self.generator = NAdam(network.parameters()), torch.Generator().manual_seed(seed)
         torch.empty(31 << 20, dtype=torch.uint8)  # once it is freed, glibc keeps gradients' memory from step to step
-        self._graphs = {}  # by size of batch: a captured graph, the rows that it reads and the gradients that it leaves
+        self._captured = {}  # `_gradients` by size of batch, since a graph keeps its shapes
 
     def run_epoch(self, rate: float):
         """Pass once over the images in a random order.
@@ -160,37 +162,20 @@ class Trainer:
         """
         self.network.train()
         order = torch.randperm(len(self.x), generator=self.generator).to(self.x.device)
-        gradients = self._replayed if self.x.is_cuda else self._gradients
-        for rows in order.split(self.batch_size):
-            if len(rows) > 1:
-                self.optimiser.step(gradients(rows), rate)
+        with _tensor_float(self.x.device):
+            for rows in order.split(self.batch_size):
+                if len(rows) > 1:
+                    gradients = self._captured.setdefault(len(rows), Captured(self._gradients))
+                    self.optimiser.step(gradients(rows), rate)
 
     def _gradients(self, rows):
-        """Compute the gradient of each parameter."""
+        """Compute the gradient of each parameter, contiguous as it is, which the optimiser takes for granted."""
         x, y = self.x[rows], self.y[rows]
         if self.augment:
             x = augmented(x, self.augment, None if x.is_cuda else self.generator)
         loss = F.mse_loss(self.network(x), y)
         gradients = torch.autograd.grad(loss, self.optimiser.parameters, materialize_grads=True)
-        return [
-            gradient.contiguous() for gradient in gradients
-        ]  # as the parameters are, which the optimiser takes for granted
-
-    @_tensor_float()
-    def _replayed(self, rows):
-        """Do the same by replaying a graph; the first batch of a size runs without one, the second is captured."""
-        if len(rows) not in self._graphs:
-            self._graphs[len(rows)] = None
-            return self._gradients(rows)
-        if self._graphs[len(rows)] is None:
-            graph, static = torch.cuda.CUDAGraph(), rows.clone()
-            with torch.cuda.graph(graph):
-                gradients = self._gradients(static)
-            self._graphs[len(rows)] = graph, static, gradients
-        graph, static, gradients = self._graphs[len(rows)]
-        static.copy_(rows)
-        graph.replay()
-        return gradients
+        return [gradient.contiguous() for gradient in gradients]
 
 
 class NAdam:

@@ -104,19 +104,9 @@ def add_norm(x: Tensor, added: Tensor | None, norm) -> tuple[Tensor, Tensor]:
 
 @triton.jit
 def _add_norm(
-    x,
-    added,
-    total,
-    y,
-    weight,
-    bias,
-    n_rows,
-    n_features,
-    eps,
-    ADDED: tl.constexpr,
-    ROWS: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
+    x, added, total, y, weight, bias, n_rows, n_features, eps,
+    ADDED: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
     """Some rows of features."""
     row, feature = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None], tl.arange(0, WIDTH)[None, :]
     known = feature < n_features

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nsdlib.core import clip, random
-from nsdlib.core.device import check_finite, to_tensor
+from nsdlib.core.device import Captured, check_finite, to_tensor
 from nsdlib.core.diffusion import autoencoder
 from nsdlib.core.diffusion.unet import DualUNet
 from nsdlib.core.images import check_images, resize
@@ -71,31 +71,6 @@ def guided_walk(
         if progress is not None:
             progress.update(len(x))
     return x
-
-
-class Captured:
-    """A function of tensors, whose shapes stay; on a GPU its kernels are captured at the second call and replayed from then on.
-
-    One graph takes the place of a thousand launches, which small batches wait for. The next call overwrites what it returned.
-    """
-
-    def __init__(self, function):
-        self.function, self.n_calls, self.graph = function, 0, None
-
-    def __call__(self, *given: Tensor) -> Tensor:
-        """Call the function; the first call is made as it is, for libraries to choose their kernels."""
-        self.n_calls += 1
-        if self.n_calls == 1 or not given[0].is_cuda:
-            return self.function(*given)
-        if self.graph is None:
-            self.given, graph = [x.clone() for x in given], torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                self.made = self.function(*self.given)
-            self.graph = graph
-        for own, x in zip(self.given, given, strict=True):
-            own.copy_(x)
-        self.graph.replay()
-        return self.made
 
 
 class VersatileDiffusion:

@@ -17,10 +17,7 @@ from nsdlib.core.images import check_images, resize
 GREY = (0.2125, 0.7154, 0.0721)  # ITU-R BT.709, as scikit-image's rgb2gray
 SSIM_SIGMA, SSIM_RADIUS, SSIM_K1, SSIM_K2 = 1.5, 5, 0.01, 0.03  # Wang et al. 2004
 CHUNK = 1 << 14  # features correlated at once
-STRIP, PIECE = (
-    32,
-    1 << 15,
-)  # rows and numbers of an image taken at once, so that a core's cache holds what is made of them
+STRIP, PIECE = 32, 1 << 15  # rows and numbers of an image taken at once: a core's cache holds what is made of them
 TIE = 1e-12  # correlations nearer than this are equal: the order of additions alone can part them
 
 
