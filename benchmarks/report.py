@@ -5,10 +5,8 @@ A row is a dict of a table; see `write` for what stands beside the rows.
 
 import datetime
 import json
-import os
 import platform
 import shlex
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch
 
 from nsdlib.core.files import atomic_write
 from nsdlib.run.rates import machine_name, n_cores
+from nsdlib.store.shipped import commit
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "scikit-image", "diffusers", "transformers", "triton")
@@ -35,7 +34,7 @@ def write(path, rows, **settings):
     """
     if path is None:
         return
-    about = {"rows": rows, "settings": settings, "machine": machine(), "versions": versions(), "commit": _commit()}
+    about = {"rows": rows, "settings": settings, "machine": machine(), "versions": versions(), "commit": commit(ROOT)}
     command = shlex.join(["/".join(Path(sys.argv[0]).parts[-2:]), *sys.argv[1:]])
     about |= {"command": command, "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
     atomic_write(Path(path).resolve(), json.dumps(about, indent=1, default=_plain) + "\n")
@@ -57,18 +56,6 @@ def versions():
         except PackageNotFoundError:
             found[package] = None
     return found
-
-
-def _commit():
-    """The commit of the source tree, with a + where files differ from it; None where there is no repository."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=os.environ | {"GIT_CEILING_DIRECTORIES": str(ROOT.parent)}
-        )
-    except OSError:  # no git
-        return None
-    return done.stdout.strip() or None
 
 
 def _plain(value):

@@ -1,8 +1,8 @@
 """Results that are shipped with the project, in `book/data/<run>/`: of a run that takes hours, what is small.
 
 `nsdlib ship complete` copies there, of every artifact in which a run differs from the run that it is like (`Run.like`), the
-arrays that are small: scores, errors, curves; no images, latents or weights. `about.json` says where they come from. They are read
-by the artifacts' names, as those of a store are, and stand beside the results of the run that theirs is like.
+arrays that are small: scores, errors, curves; no images, latents or weights. `about.json` says where they come from. They are
+read by the artifacts' names, as those of a store are, and stand beside the results of the run that theirs is like.
 """
 
 import json
@@ -35,7 +35,7 @@ class Shipped:
     Attributes
     ----------
     about : dict
-        run : its parameters; command, commit, machine; artifacts : of each its manifest in the store, with the hash of what was copied.
+        run : its parameters; command, commit, machine; artifacts : of each its manifest, with the hash of what was copied.
     """
 
     def __init__(self, folder):
@@ -66,7 +66,9 @@ class Shipped:
 
         file = self.folder / f"{name}.nc"
         if not self.has(name):
-            raise ValueError(f"{self.folder} has none of {name}: `{self.about['command']}` copies it there once it has been made.")
+            raise ValueError(
+                f"{self.folder} has none of {name}: `{self.about['command']}` copies it there once it has been made."
+            )
         if not (file.is_file() and file_hash(file) == self.about["artifacts"][name]["sha256"]):
             raise ValueError(
                 f"{file} is not what {ABOUT} beside it tells of: get both anew from the repository, or make them by "
@@ -132,18 +134,27 @@ def ship(run, *, machine):
         When the run is like no other, or nothing has been made in which it differs from that one.
     """
     if run.like is None:
-        raise ValueError(f"{run.name} is like no other run, beside which its results could stand: set `like` in its file.")
+        raise ValueError(
+            f"{run.name} is like no other run, beside which its results could stand: set `like` in its file."
+        )
     store, like = Store(run), load_run(run.like)
     names = [name for name in ARTIFACTS if artifact_hash(run, name) != artifact_hash(like, name) and store.has(name)]
     if not names:
-        raise ValueError(f"There is nothing to ship in which {run.name} differs from {like.name}: `nsdlib run {run.name}` first.")
+        raise ValueError(
+            f"There is nothing to ship in which {run.name} differs from {like.name}: `nsdlib run {run.name}` first."
+        )
     place = run.root / PLACE / run.name
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{run.name}-", dir=place.parent) as beside_it:
         folder = Path(beside_it) / run.name
         folder.mkdir()
         made = {name: _copy(store, name, folder) for name in names}
-        about = {"run": fields(run), "command": f"nsdlib ship {run.name}", "commit": _commit(run.root), "machine": machine}
+        about = {
+            "run": fields(run),
+            "command": f"nsdlib ship {run.name}",
+            "commit": commit(run.root),
+            "machine": machine,
+        }
         about["artifacts"] = {name: manifest for name, manifest in made.items() if manifest}
         (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
         shutil.rmtree(place, ignore_errors=True)
@@ -163,13 +174,12 @@ def _copy(store, name, folder):
     return {key: manifest[key] for key in kept} | {"sha256": file_hash(file), "bytes": file.stat().st_size}
 
 
-def _commit(root):
-    """The commit of the project, with a + where files differ from it; None where there is no repository."""
+def commit(root):
+    """Return the commit of a source tree, with a + where files differ from it; None where there is no repository."""
     command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
+    environment = os.environ | {"GIT_CEILING_DIRECTORIES": str(root.parent)}
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=os.environ | {"GIT_CEILING_DIRECTORIES": str(root.parent)}
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     except OSError:  # no git
         return None
     return done.stdout.strip() or None
