@@ -2,8 +2,8 @@
 
 The manifest is written last: a folder without one is no artifact, and one whose arrays do not fit it counts as missing where
 results are made, so that running the notebook again mends it; both are kept beside as `.incomplete-*` and `.damaged-*`. What a
-killed writer leaves, `.partial-*`, goes with the next artifact that is written: at once when that is seen to have no writer, on any
-other machine after a day of rest.
+killed writer leaves, `.partial-*`, goes with the next artifact that is written: at once when that is seen to have no writer, on
+any other machine after a day of rest.
 """
 
 import datetime
@@ -31,13 +31,8 @@ ARRAYS, MANIFEST = "arrays.nc", "manifest.json"
 OVERHEAD = 2**20  # bytes that a file takes at most beside its arrays
 DAY = 86400  # seconds: no save rests so long
 BOOT, NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-UNSYNCED = {
-    errno.EINVAL,
-    errno.EBADF,
-    errno.EACCES,
-    errno.ENOTSUP,
-    errno.EISDIR,
-}  # of folders, where they cannot be synced
+# Of folders, where they cannot be synced.
+UNSYNCED = {errno.EINVAL, errno.EBADF, errno.EACCES, errno.ENOTSUP, errno.EISDIR}
 
 
 class MissingArtifact(FileNotFoundError):
@@ -195,7 +190,7 @@ def read_manifest(path):
 
 @cache
 def machine_id():
-    """Return a name of where the processes live whose numbers are seen here: one start of one machine, and one container of it."""
+    """Return a name of where the processes live whose numbers are seen here: one start of a machine, and one container of it."""
     try:
         place = BOOT.read_text() + str(NAMESPACE.readlink())
     except OSError:  # no Linux: nobody is known, and age alone tells

@@ -67,7 +67,7 @@ class Server:
         self._session.close()
 
     def look(self, file):
-        """Ask what the server has under a file's address: a Remote. A FetchError when it refuses, or does not answer in the end."""
+        """Ask what the server has under a file's address: a Remote. FetchError when it refuses or does not answer in the end."""
         return self._patiently(file, lambda: self._head(file))
 
     def receive(self, file, remote, *, recorded, count):

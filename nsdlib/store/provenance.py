@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nsdlib.store import slices, sources
 from nsdlib.params import load_run, nearest
+from nsdlib.store import slices, sources
 from nsdlib.store.sources import file_hash
 
 _PLACES = {"device"}  # arguments that say where something is computed
@@ -83,8 +83,8 @@ ARTIFACTS = {
 def provenance(run, name):
     """Collect what an artifact, a key of `ARTIFACTS`, depends on, as dictionaries that JSON can hold.
 
-    The keys are artifact, fields, after (hashes of other artifacts), code and weights (hashes). A ValueError when there is no such
-    artifact.
+    The keys are artifact, fields, after (hashes of other artifacts), code and weights (hashes). A ValueError when there is
+    no such artifact.
     """
     step = find_step(name)
     after = {other: artifact_hash(run, other) for other in step.after if _uses(run, name, other)}
@@ -124,8 +124,8 @@ def call_provenance(run, function, arguments, options, *, weights=()):
     Raises
     ------
     TypeError
-        For arguments that the function does not take, or of a type that has no fingerprint, and for functions that hold values of their
-        own or come from elsewhere.
+        For arguments that the function does not take, or of a type that has no fingerprint, and for functions that hold values
+        of their own or come from elsewhere.
     ValueError
         For weights that no artifact is made with.
     """

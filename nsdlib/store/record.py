@@ -121,8 +121,8 @@ def digests(path):
 def find_fault(file, remote, recorded, *, hashes):
     """Compare the hashes of a file, from `digests`, with those that were promised.
 
-    `recorded` is the sha256 that it had when it was first fetched, or nothing. Returns what is wrong, in words; nothing when they are
-    right.
+    `recorded` is the sha256 that it had when it was first fetched, or nothing. Returns what is wrong, in words; nothing when
+    they are right.
     """
     sha256, md5 = hashes
     is_md5 = file.md5_etag and re.fullmatch("[0-9a-f]{32}", remote.etag)

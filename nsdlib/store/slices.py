@@ -1,9 +1,9 @@
 """Which statements of a notebook an artifact follows from, so that a changed figure makes no result anew.
 
-Statements are followed backwards from the one that saves the artifact. Where it cannot be known whether a statement changes a value,
-it is kept: one too many computes a result again, one too few would hand out an old one. A bare call may change what it is called
-with, unless it prints or draws; within an expression a call changes only what its name says it does (`x.pop()`, `np.copyto(x, y)`),
-its `out`, generators and iterators; two names may share a value when one was made from the other.
+Statements are followed backwards from the one that saves the artifact. Where it cannot be known whether a statement changes
+a value, it is kept: one too many computes a result again, one too few would hand out an old one. A bare call may change what it
+is called with, unless it prints or draws; within an expression a call changes only what its name says it does (`x.pop()`,
+`np.copyto(x, y)`), its `out`, generators and iterators; two names may share a value when one was made from the other.
 """
 
 import ast
@@ -26,23 +26,22 @@ FRESH = {
     "len",
     "repr",
     "range",
-}  # what they return is nobody else's
+}  # give what is only theirs
 REFLECTIVE = {"globals", "locals", "vars", "exec", "eval", "get_ipython"}  # may change anything
 TELLING = {"describe", "head", "map", "rename", "round", "tail"}  # methods whose value is shown
 CONVERTING = re.compile("(^|_)(as|to)_")  # as_text, to_frame, ...
 STATEFUL = {"default_rng", "Generator", "RandomState", "iter", "open", "map", "filter", "zip", "enumerate", "reversed"}
-MUTATING_METHODS = set(
-    "append appendleft extend insert pop popitem popleft remove clear sort reverse update setdefault add discard fill put itemset "
-    "resize setflags partition shuffle seed send write assign_attrs load_state_dict __setitem__ __setattr__".split()
-)
-MUTATING_FUNCTIONS = set(
-    "copyto fill_diagonal heapify heappop heappush insort next place put put_along_axis putmask seed manual_seed setattr delattr "
-    "shuffle".split()
-)
+MUTATING_METHODS = {
+    "append", "appendleft", "extend", "insert", "pop", "popitem", "popleft", "remove", "clear", "sort", "reverse",
+    "update", "setdefault", "add", "discard", "fill", "put", "itemset", "resize", "setflags", "partition", "shuffle",
+    "seed", "send", "write", "assign_attrs", "load_state_dict", "__setitem__", "__setattr__",
+}  # fmt: skip
+MUTATING_FUNCTIONS = {
+    "copyto", "fill_diagonal", "heapify", "heappop", "heappush", "insort", "next", "place", "put", "put_along_axis",
+    "putmask", "seed", "manual_seed", "setattr", "delattr", "shuffle",
+}  # fmt: skip
 _CONTAINERS = ast.Dict | ast.List | ast.Set | ast.Tuple
-_ARITHMETIC = (
-    ast.Sub | ast.Div | ast.Pow | ast.MatMult | ast.FloorDiv | ast.Mod
-)  # + * | also join lists and dictionaries
+_ARITHMETIC = ast.Sub | ast.Div | ast.Pow | ast.MatMult | ast.FloorDiv | ast.Mod  # + * | also join lists
 
 
 def artifacts_loaded(notebook):

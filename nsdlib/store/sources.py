@@ -156,7 +156,7 @@ def cells(notebook):
 
 
 def default_parameters(notebook):
-    """Return names and values that the cell tagged `parameters` of a notebook assigns; ValueError unless there is one such cell."""
+    """Return names and values that the cell tagged `parameters` of a notebook assigns; ValueError unless there is one."""
     tagged = [text for text, tags in cells(notebook) if "parameters" in tags]
     if len(tagged) != 1:
         raise ValueError(f"{Path(notebook).name} must have one cell tagged 'parameters', it has {len(tagged)}.")

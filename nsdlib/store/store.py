@@ -121,8 +121,8 @@ class Store:
         Returns
         -------
         callable
-            Raises TypeError for arguments and functions that `provenance.call_provenance` cannot tell apart, and for results of another
-            kind. Where there is no room for a result, it warns and hands it out all the same.
+            Raises TypeError for arguments and functions that `provenance.call_provenance` cannot tell apart, and for results of
+            another kind. Where there is no room for a result, it warns and hands it out all the same.
         """
 
         @wraps(function)

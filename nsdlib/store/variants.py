@@ -1,4 +1,4 @@
-"""What tells a variant from its run: the parameters that differ from the run's file, named in whatever it writes beside the store.
+"""What tells a variant from its run: the parameters that differ from the run's file, named in what it writes beside the store.
 
 Results in the store are named by all that they were made from; an executed page, or a folder of figures, by what differs. So
 nothing that a variant writes takes the place of what the run wrote.
@@ -34,8 +34,8 @@ def differing(run):
 def name_of(stem, changed):
     """Name what a run writes from its name when the run is as in its file, and from what differs (see `differing`).
 
-    "05_two_stage_reconstruction__decoder-gru". Other values give another name: where they cannot be written out in a file's name, a
-    hash of them is added.
+    "05_two_stage_reconstruction__decoder-gru". Other values give another name: where they cannot be written out in a
+    file's name, a hash of them is added.
     """
     text = "".join(f"{MARK}{key}-{_text(value)}" for key, value in sorted(changed.items()))
     name = re.sub(r"[^\w.,-]+", "-", text, flags=re.ASCII)[:LONGEST]
@@ -50,8 +50,8 @@ def words_for(changed):
 def origin(run, notebook):
     """Return what a page is made from, for its metadata: of a run as the notebook (a Path) uses it.
 
-    A dictionary of run, the run's `fields`, and artifacts, the hashes of what the notebook makes and of what that is computed from,
-    or, where it makes nothing, of what it loads; its keys are "run/artifact".
+    A dictionary of run, the run's `fields`, and artifacts, the hashes of what the notebook makes and of what that is computed
+    from, or, where it makes nothing, of what it loads; its keys are "run/artifact".
     """
     made = {name: provenance(run, name) for name, step in ARTIFACTS.items() if step.notebook == notebook.stem}
     versions = {name: digest(inputs) for name, inputs in made.items()}

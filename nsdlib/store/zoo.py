@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nsdlib.core.weights import NAMES, find_files
-from nsdlib.store.record import File
 from nsdlib.store.provenance import REFINING
+from nsdlib.store.record import File
 
 
 @dataclass(frozen=True)
