@@ -20,7 +20,7 @@ PUBLISHED_ALPHAS = {  # penalties: Veronese et al. 2025, section 3.3.2; the publ
 }
 CHOOSING_TARGETS = 8192  # enough to choose one penalty for all
 HELD_OUT_IMAGES = 500  # a standard deviation is known to 3 % from as many
-KERNEL_ROWS = 1024  # rows of a symmetric kernel made at a time: half of it need not be computed
+KERNEL_ROWS = 512  # rows of targets read, and of a symmetric kernel made, at a time: half of it need not be computed
 KERNEL_VOXELS = 2048  # voxels whose products are summed in single precision before they are added up in double
 LARGEST = 1e17  # of patterns: the products of larger ones leave single precision
 SMALL_PENALTY = 1e-3  # of a kernel's mean diagonal; below, all is done in double precision
@@ -177,22 +177,22 @@ class Ridge:
         n_images, n_targets = self._Y.shape
         room = torch.empty(n_images * min(self.batch_size, n_targets), device=self.device)
         for start in range(0, n_targets, self.batch_size):
-            part = slice(start, start + self.batch_size)
-            values = to_tensor(self._Y[:, part])
-            if room.is_cuda and not values.is_cuda:  # six times as fast as from memory that can be swapped
-                values = values.pin_memory().to(self.device)
-            yield part, room[: values.numel()].view(values.shape).copy_(values)
+            part = slice(start, min(start + self.batch_size, n_targets))
+            block = room[: n_images * (part.stop - start)].view(n_images, -1)
+            for row in range(0, n_images, KERNEL_ROWS):  # pieces whose memory the system need not clear anew each time
+                values = to_tensor(self._Y[row : row + KERNEL_ROWS, part])
+                pinned = room.is_cuda and not values.is_cuda  # six times as fast as from memory that can be swapped
+                block[row : row + KERNEL_ROWS] = values.pin_memory().to(self.device) if pinned else values
+            yield part, block
 
     def _held_out_rows(self):
         """Draw the rows of the training images that are left out in turn."""
-        n_images = len(self._Y)
-        drawn = np.random.default_rng(0).choice(n_images, min(n_images, HELD_OUT_IMAGES), replace=False)
+        drawn = np.random.default_rng(0).choice(len(self._Y), min(len(self._Y), HELD_OUT_IMAGES), replace=False)
         return torch.as_tensor(np.sort(drawn), device=self.device)
 
     def _choosing_targets(self):
         """Return centred targets for the choice of the penalty: (n_images, at most 8,192)."""
-        step = -(-self._Y.shape[1] // CHOOSING_TARGETS)
-        targets = self._tensor(self._Y[:, ::step])
+        targets = self._tensor(self._Y[:, :: -(-self._Y.shape[1] // CHOOSING_TARGETS)])
         return targets - targets.mean(0)
 
     def _centred_patterns(self, X):
