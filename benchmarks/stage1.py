@@ -124,7 +124,7 @@ def measure_gru(options):
     y = hidden @ np.random.default_rng(4).standard_normal((RANK, n_latents), dtype=np.float32) / RANK**0.5
     network = networks.build_network("gru", n_voxels, n_latents).to(options.device)
     x_there, y_there = (torch.from_numpy(array).to(options.device) for array in (x, y))
-    trainer = training.Trainer(network, x_there, y_there, seed=0, batch_size=64, augment=0.3)
+    trainer = training.Trainer(network, x_there, y_there, seed=0, batch_size=64, recipe=training.RECIPES["public_code"])
     trainer.run_epoch(training.RATE)  # on a GPU the first epochs capture the steps
     trainer.run_epoch(training.RATE)
     ours, our_cpu = _best(lambda: trainer.run_epoch(training.RATE), 2)

@@ -76,7 +76,8 @@ class Run(Strict):
     decoder_seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     max_epochs: Positive
     batch_size: Positive
-    augment: Fraction
+    recipe: Literal["ours", "public_code"]
+    rivals: bool
     alphas: Annotated[tuple[AboveZero, ...], Field(min_length=1)]
     penalties: Literal["alphas", "paper", "brain_diffuser"]
     renormalise: Literal["none", "train", "test"]
@@ -293,7 +294,6 @@ def _explain(error):
     lines = []
     for item in error.errors():
         field = ".".join(map(str, item["loc"]))
-        text = item["msg"].removeprefix("Value error, ")
         got = f", got {item['input']!r}" if field and item["type"] != "missing" else ""
-        lines.append("  " + ": ".join(filter(None, [field, text])) + got)
+        lines.append("  " + ": ".join(filter(None, [field, item["msg"].removeprefix("Value error, ")])) + got)
     return "\n".join(lines)

@@ -3,13 +3,12 @@
 import tracemalloc
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from nsdlib.core import networks
 from nsdlib.core.ridge import Ridge
 from nsdlib.params import load_run
-from nsdlib.study import ablation
+from nsdlib.study import ablation, latents
 
 pytestmark = pytest.mark.numerical
 
@@ -53,7 +52,8 @@ def test_validation_images_have_no_say_in_the_penalty_of_that_ridge(planted):
 def test_validation_errors_of_a_network_are_those_that_stopped_it(planted, fits):
     Y = planted[0][1]
     for one in fits["gru"]:
-        error = np.square(one.validation - Y[one.rows]).mean() / Y.std(dtype=np.float64) ** 2
+        assert one.decoder.scale == pytest.approx(Y.std(dtype=np.float64))
+        error = np.square(one.validation - Y[one.rows]).mean() / one.decoder.scale**2
         assert error == pytest.approx(min(one.decoder.history.errors), rel=1e-5)
     assert fits["gru"][0].decoder is not fits["gru"][1].decoder
 
@@ -91,7 +91,7 @@ def test_explained_variance_is_scikit_learns(planted, fits):
     found = ablation.explained_variance(errors, floor, n_bootstrap=300)
     assert found["mean"] == pytest.approx(r2_score(Y, predicted, multioutput="variance_weighted"), rel=1e-4)
     assert found["low"] < found["mean"] < found["high"] and found["n"] == 40
-    layers = ablation.explained_by_layer(Y, predicted, mean, sizes=[4, 10])
+    layers = latents.explained_by_layer(Y, predicted, mean, sizes=[4, 10])
     parts = [r2_score(Y[:, p], predicted[:, p], multioutput="variance_weighted") for p in (slice(4), slice(4, 14))]
     np.testing.assert_allclose(layers, parts, rtol=1e-4)
 
@@ -108,7 +108,7 @@ def test_refusals(planted):
     with pytest.raises(ValueError, match=r"one shape.*got \(2, 3\) and \(2, 4\)"):
         ablation.image_errors(np.zeros((2, 3)), np.zeros((2, 4)))
     with pytest.raises(ValueError, match="n_latents=3, got 4 in 2"):
-        ablation.explained_by_layer(np.zeros((2, 3)), np.zeros((2, 3)), np.zeros(3), sizes=[2, 2])
+        latents.explained_by_layer(np.zeros((2, 3)), np.zeros((2, 3)), np.zeros(3), sizes=[2, 2])
 
 
 def test_regions_are_asked_alone_and_left_out():
@@ -138,20 +138,22 @@ def test_kernels_of_many_regions_are_not_held_at_once():
     assert peak < 4 * 300**2 * 8  # bytes of four kernels
 
 
-def test_gains_in_regimes_are_means_and_ranges_over_seeds():
-    rows = [
-        {"response": response, "images": 100, "snr": snr, "seed": seed, "target": "latents", "decoder": name,
-         "explained": value + 0.1 * seed * (name == "gru")}
-        for response in ("linear", "saturating")
-        for snr in (0.3, 1.0)
-        for seed in (0, 1)
-        for name, value in {"ridge": 0.3, "gru": 0.2 + 0.2 * (response == "saturating"), "mean of both": 0.5}.items()
-    ]  # fmt: skip
-    gains = ablation.regime_gains(pd.DataFrame(rows))
-    first = gains.sel(difference="gru minus ridge", images=100)
-    np.testing.assert_allclose(first["mean"], [[-0.05, -0.05], [0.15, 0.15]])
-    np.testing.assert_allclose(first.low, [[-0.1, -0.1], [0.1, 0.1]], atol=1e-12)
-    np.testing.assert_allclose(first.high, [[0, 0], [0.2, 0.2]], atol=1e-12)
-    both = gains.sel(difference="mean of both minus the better one", images=100)
-    np.testing.assert_allclose(both["mean"], [[0.2, 0.2], [0.05, 0.05]])
-    assert gains.attrs == {"target": "latents", "n_seeds": 2}
+def test_systems_are_the_decoders_two_ridges_their_mean_with_the_gru_and_rivals(planted):
+    (X, Y), (X_test, _) = planted
+    changed = {"alphas": (0.1, 1.0), "max_epochs": 1, "decoder_seeds": (0, 3), "device": "cpu"}
+    run, in_region = load_run("small").model_copy(update=changed), np.ones((1, 30), bool)
+    found = ablation.fit_systems(run, (X, Y), in_region=in_region)
+    assert list(found) == [*networks.DECODERS, "ridge, 50,000", "ridge and gru"]
+    strong = Ridge((50_000.0,)).fit(X, Y)
+    np.testing.assert_array_equal(found["ridge, 50,000"][0].decoder.predict(X_test), strong.predict(X_test))
+    for seed, one in enumerate(found["ridge and gru"]):
+        parts = [found[name][seed] for name in ("ridge", "gru")]
+        both = np.mean([part.decoder.predict(X_test) for part in parts], axis=0)
+        np.testing.assert_allclose(one.decoder.predict(X_test), both, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(one.decoder.held_out.mean, one.validation.mean(0), atol=1e-5)
+        assert (one.rows == parts[1].rows).all() and not one.decoder.finished  # after one epoch
+    run = run.model_copy(update={"rivals": True})
+    (public,), recipe = ablation.fit_systems(run, (X, Y), in_region=in_region)["gru, public code"][:1], "public_code"
+    alone = networks.make("gru", seed=0, max_epochs=1, batch_size=run.batch_size, recipe=recipe).fit(X, Y)
+    np.testing.assert_array_equal(public.decoder.predict(X_test), alone.predict(X_test))
+    assert public.decoder.scale == 1 and public.decoder.recipe == recipe

@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 
 from nsdlib.core.glm.fit import fit_glm
-from nsdlib.study import ablation
+from nsdlib.study import latents
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,7 +83,7 @@ def test_the_benchmark_of_stage_1_agrees_with_scikit_learn(benchmark, tmp_path):
 
 def test_the_benchmark_of_regimes_writes_the_table_that_is_shown(benchmark, tmp_path):
     benchmark("regimes", "--quick", "--to", tmp_path / "t.csv")
-    found, shown = pd.read_csv(tmp_path / "t.csv"), ablation.regimes()
+    found, shown = pd.read_csv(tmp_path / "t.csv"), latents.regimes()
     assert list(found) == list(shown) and np.isfinite(found.explained).all()
     assert set(zip(found.target, found.decoder, strict=True)) == set(zip(shown.target, shown.decoder, strict=True))
 

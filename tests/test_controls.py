@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 from test_reconstruction import N_TEST, Stages, split
 
+from nsdlib.core import networks
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.study import controls, leaks
@@ -77,6 +78,39 @@ def test_leaks_are_planted_and_named(splits):
     wanted = leaks.predict((train.patterns, train.latents), test.patterns, test.latents, alphas=run.alphas)
     np.testing.assert_array_equal(stages.asked[0][0], stages.draw(wanted, test.ids))
     assert all(tokens["text"].shape == test.tokens["text"].shape for _, tokens, _ in stages.asked)
+
+
+def test_tokens_are_decoded_by_networks_of_the_published_size(splits):
+    train, test = splits
+    run, calls = load_run("small").model_copy(update={"max_epochs": 1, "device": "cpu", "renormalise": "none"}), []
+
+    def fit(**settings):
+        calls.append(settings)
+        return networks.fit(**settings)
+
+    tokens = controls.decode_tokens_by_gru(train, test.patterns, run=run, fit=fit)
+    assert {kind: values.shape for kind, values in tokens.items()} == {k: v.shape for k, v in test.tokens.items()}
+    assert all((call["width"], call["batch_size"], call["recipe"]) == (256, 128, "ours") for call in calls)
+    settings = {key: calls[0][key] for key in ("width", "batch_size", "recipe", "seed", "max_epochs")}
+    alone = networks.make("gru", **settings).fit(train.patterns, train.tokens["text"].reshape(60, -1))
+    np.testing.assert_array_equal(tokens["text"].reshape(N_TEST, -1), alone.predict(test.patterns))
+
+
+def test_early_stopping_is_planted_in_the_text_tokens_alone(splits):
+    train, test = splits
+    run, stages = load_run("small").model_copy(update={"max_epochs": 2, "device": "cpu"}), Recorder()
+    tokens = {"text": None, "vision": test.tokens["vision"]}
+    images, badges = controls.refine_with_early_stopping(
+        stages, train, test, tokens, latents=test.latents, run=run
+    )  # fmt: skip
+    assert badges == {controls.HONEST_GRU: "inductive", leaks.EARLY_STOPPING: "reads test labels"}
+    assert list(images) == list(badges) and len(stages.asked) == 2
+    assert all(asked["vision"] is tokens["vision"] for _, asked, _ in stages.asked)
+    truth = test.tokens["text"].reshape(N_TEST, -1)
+    both = (train.patterns, train.tokens["text"].reshape(60, -1))
+    for leak, (_, asked, _) in zip((None, leaks.EARLY_STOPPING), stages.asked, strict=True):
+        predict = leaks.network(both, leak=leak, seed=0, max_epochs=2)
+        np.testing.assert_array_equal(asked["text"].reshape(N_TEST, -1), predict(test.patterns, truth))
 
 
 def test_protocols_are_scored_beside_the_runs_own(monkeypatch):

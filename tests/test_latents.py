@@ -3,10 +3,11 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
-from nsdlib.core.training import PATIENCE_STOP
+from nsdlib.core.training import PATIENCE_STOP, History
 from nsdlib.params import load_run
 from nsdlib.store.zoo import load_vdvae
 from nsdlib.study import ablation, latents
@@ -15,9 +16,9 @@ BOOTSTRAP = {"n_bootstrap": 100, "seed": 0}
 
 
 def network(best, last, *, error=1.0):
-    """A network of so many epochs whose validation error, in units of the latents' variance, falls to the best one."""
+    """A network of so many epochs whose validation error, in units of the latents' variance of 4, falls to the best one."""
     errors = error + np.abs(np.arange(1, last + 1) - best)
-    return SimpleNamespace(history=SimpleNamespace(rates=[0.1] * best, errors=errors.tolist()))
+    return SimpleNamespace(history=History(tuple(errors), (0.1,) * best), scale=2.0)
 
 
 @pytest.fixture
@@ -56,6 +57,21 @@ def test_curves_have_the_unit_of_the_latents_and_tables_the_means(compared):
     assert table.loc["mean latent", ("test", "mse")] == 4
 
 
+def test_a_question_about_a_network_that_was_cut_off_gets_no_answer(compared):
+    sign = np.array([0.1, 0.2, 0.3])[:, None, None]
+    noise = 0.01 * np.random.default_rng(0).standard_normal((3, 2, 40))
+    compared["errors"] = compared["errors"].copy(data=sign + noise)
+    compared["errors"].loc["ridge", "mae"] = 0.1 + noise[0, 1][::-1]
+    pairs = (("gru", "ridge"), ("gru", "cnn"), ("gru", "another"))
+    table = latents.answers(compared, pairs, **BOOTSTRAP)
+    assert table.verdict.tolist() == ["gru is better", "cannot be told apart", *["none: cut off by max_epochs"] * 2]
+    assert table.loc[("gru - ridge", "MSE"), "difference [95 %]"].startswith("-0.2")
+    by_seed = compared.scores.sel(split="test", measure="mse")
+    wanted = (by_seed.sel(decoder="gru") - by_seed.sel(decoder="ridge")).values
+    found = [float(text) for text in table.loc[("gru - ridge", "MSE"), "of each seed"].split(", ")]
+    np.testing.assert_allclose(found, wanted, atol=5e-5)
+
+
 def test_differences_of_errors_are_those_that_were_planted():
     noise = 0.001 * np.random.default_rng(0).standard_normal((3, 2, 50))
     errors = xr.DataArray(
@@ -63,7 +79,7 @@ def test_differences_of_errors_are_those_that_were_planted():
         dims=("decoder", "measure", "test_image"),
         coords={"decoder": ["gru", "ridge", "cnn"], "measure": ["mse", "mae"]},
     )
-    table = latents.error_differences(errors, "gru", ("ridge", "cnn"), **BOOTSTRAP)
+    table = latents.error_differences(errors, [("gru", "ridge"), ("gru", "cnn"), ("cnn", "other")], **BOOTSTRAP)
     np.testing.assert_allclose(table["mean"], [-0.1, -0.1, 0.1, 0.1], atol=0.001)
     assert table.index.tolist()[0] == ("gru - ridge", "MSE") and (table["p corrected"] == 4 * table["p"]).all()
 
@@ -107,22 +123,49 @@ def test_explained_variance_is_high_where_it_was_planted(fits):
 
 
 def test_the_artifact_holds_scores_and_costs(fits):
-    *_, by_layers = fits
+    _, _, targets, by_layers = fits
     stimulus = by_layers[5].images["oracle"]
     score = latents.score_by_layers(by_layers, stimulus, ids=np.arange(6))
     assert score.sel(n_layers=5, system="oracle").values == pytest.approx(1)  # of itself
     dataset = latents.layer_dataset(score, latents.explained(by_layers, **BOOTSTRAP), by_layers)
     assert dataset.n_latents.values.tolist() == [fit.n_latents for fit in by_layers.values()]
     assert (dataset.explained_low <= dataset.explained_mean).all() and set(dataset.sizes) == set(score.dims)
+    variances = targets.latents_train.var("train_image", dtype=np.float64)
+    wanted = [variances[: fit.n_latents].sum() / variances.sum() for fit in by_layers.values()]
+    np.testing.assert_allclose(dataset.variance_share, wanted, rtol=1e-5)
 
 
-def test_the_smallest_sufficient_number_is_the_one_that_was_planted():
-    noise = 0.001 * np.random.default_rng(0).standard_normal((3, 1, 2, 40))
-    level = np.array([[0.1, 0.4], [0.5, 0.45], [0.5, 0.5]])[:, None, :, None]  # of 1, 5, 15 layers
-    axes = {"n_layers": [1, 5, 15], "system": ["decoded"], "measure": ["PixCorr", "SSIM"]}
+def test_layers_suffice_only_where_more_could_have_done_better():
+    noise = 0.001 * np.random.default_rng(0).standard_normal((3, 2, 2, 40))
+    decoded = [[0.1, 0.4], [0.5, 0.4495], [0.502, 0.45]]  # PixCorr and SSIM of 1, 5, 15 layers
+    oracle = [[0.8, 0.5], [0.9, 0.999], [1.0, 1.0]]
+    level = np.array([decoded, oracle]).transpose(1, 0, 2)[..., None]
+    axes = {"n_layers": [1, 5, 15], "system": ["decoded", "oracle"], "measure": ["PixCorr", "SSIM"]}
     score = xr.DataArray(level + noise, dims=("n_layers", "system", "measure", "test_image"), coords=axes)
-    score.loc[{"n_layers": 5, "measure": "PixCorr"}] += 0.002
-    gains, sufficient = latents.gains_of_most(score, **BOOTSTRAP)
-    assert sufficient == {"PixCorr": 5, "SSIM": 15}
-    assert gains.loc[("SSIM", 5), "mean"] == pytest.approx(0.05, abs=0.001)
+    gains = latents.gains_of_most(score, system="oracle", **BOOTSTRAP)
+    assert gains.loc[("SSIM", 1), "mean"] == pytest.approx(0.5, abs=0.001)
     assert gains.index.tolist()[:3] == [("PixCorr", 1), ("PixCorr", 5), ("PixCorr", 15)]
+    verdicts = latents.what_suffices(score, **BOOTSTRAP).verdict.to_dict()
+    assert verdicts == {("PixCorr", 1): "do not suffice", ("PixCorr", 5): "suffice",
+                        ("SSIM", 1): "do not suffice", ("SSIM", 5): "no headroom"}  # fmt: skip
+    score.loc[{"n_layers": 5, "measure": "PixCorr", "system": "decoded"}] += np.resize([-0.2, 0.2], 40)
+    assert latents.what_suffices(score, **BOOTSTRAP).verdict["PixCorr", 5] == "undecided"
+
+
+def test_gains_in_regimes_are_means_and_ranges_over_seeds():
+    rows = [
+        {"response": response, "images": 100, "snr": snr, "seed": seed, "target": "latents", "decoder": name,
+         "explained": value + 0.1 * seed * (name == "gru")}
+        for response in ("linear", "saturating")
+        for snr in (0.3, 1.0)
+        for seed in (0, 1)
+        for name, value in {"ridge": 0.3, "gru": 0.2 + 0.2 * (response == "saturating"), "mean of both": 0.5}.items()
+    ]  # fmt: skip
+    gains = latents.regime_gains(pd.DataFrame(rows))
+    first = gains.sel(difference="gru minus ridge", images=100)
+    np.testing.assert_allclose(first["mean"], [[-0.05, -0.05], [0.15, 0.15]])
+    np.testing.assert_allclose(first.low, [[-0.1, -0.1], [0.1, 0.1]], atol=1e-12)
+    np.testing.assert_allclose(first.high, [[0, 0], [0.2, 0.2]], atol=1e-12)
+    both = gains.sel(difference="mean of both minus the better one", images=100)
+    np.testing.assert_allclose(both["mean"], [[0.2, 0.2], [0.05, 0.05]])
+    assert gains.attrs == {"target": "latents", "n_seeds": 2}

@@ -48,6 +48,14 @@ def test_published_leaks_are_found(leak, kind):
     assert all(f".{name} {{" in sheet for name in re.search('class="([^"]+)"', html)[1].split())
 
 
+def test_a_network_that_the_test_set_stops_reads_test_labels():
+    brief = {"max_epochs": 2, "width": 16, "batch_size": 16}
+    honest, leaky = (leaks.network(TRAIN, leak=leak, **brief) for leak in (None, leaks.EARLY_STOPPING))
+    assert leaks.lint(honest, X, Y).kind == "inductive" and leaks.lint(leaky, X, Y).kind == "reads test labels"
+    fitted = networks.make("gru", recipe="ours", **brief).fit(*TRAIN)
+    np.testing.assert_array_equal(honest(X, Y), rescale(fitted.predict(X), fitted, mode="train"))
+
+
 @pytest.mark.parametrize(
     ("predict", "kind"),
     [
@@ -104,3 +112,5 @@ def test_errors_say_what_came():
         leaks.lint(lambda x, y: x, X[:2], Y[:2])
     with pytest.raises(ValueError, match="no leak 'all'; known: z-score"):
         leaks.decoder(TRAIN, alphas=ALPHAS, leak="all")
+    with pytest.raises(ValueError, match="no leak 'all' of a network; known: early stopping on the test set"):
+        leaks.network(TRAIN, leak="all")

@@ -147,20 +147,76 @@ def test_regions_are_steps_of_a_sequence():
     assert all(p.grad.any() for name, p in layer.named_parameters() if "weight_hh" in name)  # here memory is at work
 
 
-def test_augmentation_adds_noise_and_masks_spans_at_its_probability():
-    x = torch.full((4000, 50), 5.0)
-    changed = training.augmented(x, 0.3, torch.Generator().manual_seed(0))
+def test_the_public_code_adds_noise_of_one_sd_and_masks_up_to_499_voxels_at_its_probability():
+    x = torch.full((4000, 700), 50.0)
+    changed = training.augmented(x, training.RECIPES["public_code"], torch.Generator().manual_seed(0))
     masked = (changed == 0).any(1)
-    noisy = ((changed != 5) & (changed != 0)).any(1)
-    lengths = (changed == 0).sum(1)
+    noisy = ((changed != 50) & (changed != 0)).any(1)
+    lengths, first = (changed == 0).sum(1)[masked], (changed == 0).int().argmax(1)[masked]
+    assert 0.27 < masked.float().mean() < 0.33 and 0.27 < noisy.float().mean() < 0.33
+    assert abs(changed[noisy & ~masked].std() - 1) < 0.005
     assert (
-        0.2 < masked.float().mean() < 0.3 and 0.27 < noisy.float().mean() < 0.33
-    )  # spans of less than a voxel mask none
-    assert lengths.max() == 5 and abs(changed[noisy & ~masked].std() - 0.1) < 0.005
+        lengths.min() < 5 and 490 < lengths.max() <= 499 and abs(lengths.float().mean() - 250) < 15
+    )  # 1 to 499, each alike
+    assert first.min() < 20 and (first + lengths).max() > 680  # anywhere
+    small = training.augmented(x[:, :9], training.RECIPES["public_code"], torch.Generator().manual_seed(0))
+    assert (small == 0).sum(1).max() == 9
     for row in changed[masked][:50]:
         place = (row == 0).nonzero()[:, 0]
         assert len(place) == place[-1] - place[0] + 1
-    assert torch.equal(training.augmented(x, 0.0, torch.Generator()), x)
+    assert torch.equal(training.augmented(x, training.RECIPES["ours"], torch.Generator()), x)
+
+
+@pytest.mark.parametrize(("recipe", "patience", "threshold"), [("ours", 5, 0.0), ("public_code", 6, 1e-4)])
+def test_rates_are_those_of_torchs_scheduler(monkeypatch, recipe, patience, threshold):
+    """On errors that fall, fall by too little, wander, and stay; torch halves at the first bad epoch beyond its patience."""
+    rng, x = np.random.default_rng(1), torch.randn(60, 5)
+    falls = 2 - 2e-5 * np.arange(30)
+    errors = [*np.linspace(9, 2, 8), *falls, *(1.9 + 0.1 * rng.random(40)), *(1.8 - 0.01 * rng.random(60)), *[3.0] * 12]
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=training.RATE)
+    peer = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, patience=patience, factor=0.5, threshold=threshold)
+    wanted, waited, lowest = [], 0, np.inf
+    for error in errors:
+        wanted.append(optimiser.param_groups[0]["lr"])
+        peer.step(error)
+        waited, lowest = (0, error) if error < lowest else (waited + 1, lowest)
+        if waited == 12:
+            break
+    found = iter(errors)
+    monkeypatch.setattr(training, "_error", lambda *_: next(found))
+    settings = {"max_epochs": 200, "seed": 0, "batch_size": 60, "name": "test", "recipe": training.RECIPES[recipe]}
+    history, _ = training.search(lambda: torch.nn.Linear(5, 3), x, x[:, :3], *training.split(60, seed=0), **settings)
+    assert len(history.errors) == len(wanted) < len(errors) and history.finished and wanted[-1] < training.RATE / 2
+    assert list(history.rates) == wanted[: None if recipe == "public_code" else history.best_epoch]
+
+
+def test_the_public_code_takes_targets_as_they_are(planted):
+    X, Y, X_test, _ = planted
+    raw, scaled = (networks.make("gru", max_epochs=2, recipe=recipe).fit(X, Y) for recipe in ("public_code", "ours"))
+    with torch.inference_mode():
+        outputs = [decoder.network(torch.from_numpy(X_test)).numpy() for decoder in (raw, scaled)]
+    np.testing.assert_array_equal(raw.predict(X_test), outputs[0])
+    np.testing.assert_allclose(scaled.predict(X_test), outputs[1] * Y.std() + Y.mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_other_images_can_end_the_training_and_are_not_fitted_to(planted):
+    X, Y, X_test, Y_test = planted
+    alone = networks.make("gru", max_epochs=1).fit(X, Y)
+    ended = networks.make("gru", max_epochs=1).fit(X, Y, validation=(X_test, Y_test))
+    np.testing.assert_array_equal(alone.predict(X_test), ended.predict(X_test))
+    error = np.square(ended.predicted_validation - Y_test).mean() / ended.scale**2
+    assert ended.history.errors == pytest.approx([error], rel=1e-5)
+
+
+def test_the_network_of_clip_tokens_has_the_published_size():
+    """Counted from torch's own layers: 56.3 million numbers for the text of subject 1."""
+    gru, n = (lambda n_in: torch.nn.GRU(n_in, 256, bidirectional=True)), 512
+    norms = [torch.nn.LayerNorm(n), torch.nn.LayerNorm(n), torch.nn.BatchNorm1d(n)]
+    with torch.device("meta"):
+        found = networks.build_network("gru", 15724, 77 * 768, width=256)
+        layers = [gru(15724), gru(n), *norms, torch.nn.Linear(n, n), torch.nn.Linear(n, 77 * 768)]
+    count = [sum(p.numel() for layer in part for p in layer.parameters()) for part in (found, layers)]
+    assert count[0] == count[1] == pytest.approx(56.3e6, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", networks.DECODERS)
@@ -246,6 +302,8 @@ def test_bad_input_is_refused(planted):
         networks.make("gru", max_epochs=1).fit(X, Y).predict(X_test[:1] * np.nan)
     with pytest.raises(ValueError, match=r"X holds 1e\+300, wanted at most 1e\+17"):
         networks.make("gru").fit(np.where(np.arange(X.size).reshape(X.shape) == 5, -1e300, X.astype(float)), Y)
+    with pytest.raises(ValueError, match="only the network 'gru' has another width than 100, got 256 for 'cnn'"):
+        networks.make("cnn", width=256).fit(X, Y)
     for groups in (np.arange(40) % 3 * 2, np.arange(40) - 1, np.zeros(39, int), np.full(40, 0.5)):
         with pytest.raises(
             ValueError, match=r"groups must number the regions of 40 voxels from 0 without gaps, got \["

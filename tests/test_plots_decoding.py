@@ -30,14 +30,15 @@ def test_learning_curves_mark_the_best_epoch_and_levels():
 
 def test_errors_stand_over_their_decoders_beside_the_floor():
     table = summary(values(2, 2, 9, decoder=["gru", "ridge"], measure=["mse", "mae"]), n_bootstrap=50)
-    figure = decoding.plot_errors(table, {"mse": 2.0, "mae": 3.0}, n_parameters={"gru": 12_400_344, "ridge": 5e6})
+    figure = decoding.plot_errors(table, {"mse": 2.0, "mae": 3.0}, cut_off=["gru"])
     for ax, measure, floor in zip(figure.axes, ("mse", "mae"), (2.0, 3.0), strict=True):
         level, *points = ax.lines
         np.testing.assert_allclose([point.get_ydata()[0] for point in points], table["mean"].sel(measure=measure))
         ends = [bars.get_segments()[0][:, 1] for bars in ax.collections]
         np.testing.assert_allclose(ends, table[["low", "high"]].sel(measure=measure).to_array().T)
         assert list(level.get_ydata()) == [floor, floor]
-        assert [text.get_text() for text in ax.get_xticklabels()] == ["gru\n12.4 M", "ridge\n5.0 M"]
+        assert [text.get_text() for text in ax.get_xticklabels()] == ["gru", "ridge"]
+        assert [point.get_marker() for point in points] == ["x", "o"]
 
 
 def test_layers_are_counted_from_one_and_banded_by_resolution():

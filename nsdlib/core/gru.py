@@ -1,9 +1,10 @@
-"""A gated recurrent unit in plain products: torch's numbers and gradients, quick over one step, and CUDA graphs capture it."""
+"""Gated recurrent units in plain products: torch's numbers and gradients, quick over one step, and CUDA graphs capture them."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+HIDDEN = 100  # units a direction of each bidirectional GRU
 BLOCK = 512  # inputs whose weights get their gradient at once
 
 
@@ -42,6 +43,51 @@ class PlainGRU(nn.GRU):
             states.append(one_step(step, *of_state.split(sizes, dim=-1), states[-1]))
         forwards, backwards = torch.stack(states, dim=1)
         return torch.cat([forwards, backwards.flip(0)], dim=-1)
+
+
+class BidirectionalGRU(nn.Module):
+    """A bidirectional GRU over a sequence of one step, with layer normalisation: (n, n_in) -> (n, 2 width)."""
+
+    def __init__(self, n_in: int, width: int = HIDDEN):
+        super().__init__()
+        self.gru = PlainGRU(n_in, width)
+        self.norm = nn.LayerNorm(2 * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run both directions over the one step."""
+        return self.norm(self.gru(x.unsqueeze(0)).squeeze(0))
+
+
+class GatedLayer(nn.Module):
+    """A bidirectional GRU's one step from a zero state, with layer normalisation: (n, n_in) -> (n, 200)."""
+
+    def __init__(self, n_in: int):
+        super().__init__()
+        self.gates = nn.Linear(n_in, 6 * HIDDEN)  # reset, update and candidate, of both directions
+        self.candidate_bias = nn.Parameter(torch.empty(2 * HIDDEN).uniform_(-(HIDDEN**-0.5), HIDDEN**-0.5))
+        self.norm = nn.LayerNorm(2 * HIDDEN)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate the candidate."""
+        return self.norm(one_step(linear(x, self.gates.weight, self.gates.bias), 0.0, self.candidate_bias))
+
+    @classmethod
+    def from_gru(cls, layer: BidirectionalGRU) -> "GatedLayer":
+        """Return the same function as that layer, without its recurrent weights."""
+
+        def by_gate(name):  # torch stacks the gates of each direction, here each gate has both directions
+            ends = (getattr(layer.gru, f"{name}_l0{end}").unflatten(0, (3, HIDDEN)) for end in ("", "_reverse"))
+            return torch.stack([*ends], dim=1).flatten(0, 2)
+
+        gated, n_gates = cls(layer.gru.input_size), 4 * HIDDEN  # reset and update, whose two biases are added
+        recurrent = by_gate("bias_hh")
+        with torch.no_grad():
+            gated.gates.weight.copy_(by_gate("weight_ih"))
+            gated.gates.bias.copy_(by_gate("bias_ih"))
+            gated.gates.bias[:n_gates] += recurrent[:n_gates]
+            gated.candidate_bias.copy_(recurrent[n_gates:])
+            gated.norm.load_state_dict(layer.norm.state_dict())
+        return gated
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

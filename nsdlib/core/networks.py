@@ -16,60 +16,14 @@ from torch import Tensor, nn
 
 from nsdlib.core import training
 from nsdlib.core.device import check_finite
-from nsdlib.core.gru import PlainGRU, linear, one_step
+from nsdlib.core.gru import HIDDEN, BidirectionalGRU, GatedLayer, PlainGRU
 from nsdlib.core.ridge import Moments, Ridge, check_pair, check_patterns
 
-HIDDEN = 100  # units a direction of each bidirectional GRU
 DROPOUT = 0.5
 REGION_WIDTH = 580  # numbers that `roi_gru` makes of each region: as many weights as the GRU has for its voxels
 NETWORKS = ("gru", "gated_mlp", "roi_gru", "cnn", "transformer")
 DECODERS = (*NETWORKS, "ridge")
-SETTINGS = ("name", "seed", "max_epochs", "batch_size", "augment")  # of a decoder, that its file keeps
-
-
-class BidirectionalGRU(nn.Module):
-    """A bidirectional GRU over a sequence of one step, with layer normalisation: (n, n_in) -> (n, 200)."""
-
-    def __init__(self, n_in: int):
-        super().__init__()
-        self.gru = PlainGRU(n_in, HIDDEN)
-        self.norm = nn.LayerNorm(2 * HIDDEN)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Run both directions over the one step."""
-        return self.norm(self.gru(x.unsqueeze(0)).squeeze(0))
-
-
-class GatedLayer(nn.Module):
-    """A bidirectional GRU's one step from a zero state, with layer normalisation: (n, n_in) -> (n, 200)."""
-
-    def __init__(self, n_in: int):
-        super().__init__()
-        self.gates = nn.Linear(n_in, 6 * HIDDEN)  # reset, update and candidate, of both directions
-        self.candidate_bias = nn.Parameter(torch.empty(2 * HIDDEN).uniform_(-(HIDDEN**-0.5), HIDDEN**-0.5))
-        self.norm = nn.LayerNorm(2 * HIDDEN)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Gate the candidate."""
-        return self.norm(one_step(linear(x, self.gates.weight, self.gates.bias), 0.0, self.candidate_bias))
-
-    @classmethod
-    def from_gru(cls, layer: BidirectionalGRU) -> "GatedLayer":
-        """Return the same function as that layer, without its recurrent weights."""
-
-        def by_gate(name):  # torch stacks the gates of each direction, here each gate has both directions
-            ends = (getattr(layer.gru, f"{name}_l0{end}").unflatten(0, (3, HIDDEN)) for end in ("", "_reverse"))
-            return torch.stack([*ends], dim=1).flatten(0, 2)
-
-        gated, n_gates = cls(layer.gru.input_size), 4 * HIDDEN  # reset and update, whose two biases are added
-        recurrent = by_gate("bias_hh")
-        with torch.no_grad():
-            gated.gates.weight.copy_(by_gate("weight_ih"))
-            gated.gates.bias.copy_(by_gate("bias_ih"))
-            gated.gates.bias[:n_gates] += recurrent[:n_gates]
-            gated.candidate_bias.copy_(recurrent[n_gates:])
-            gated.norm.load_state_dict(layer.norm.state_dict())
-        return gated
+SETTINGS = ("name", "seed", "max_epochs", "batch_size", "recipe", "width")  # of a decoder, that its file keeps
 
 
 class RegionSequence(nn.Module):
@@ -122,7 +76,7 @@ class SelfAttentionBlock(nn.Module):
         return self.layer(x.unflatten(1, (5, 40)) + self.place).flatten(1)
 
 
-def build_network(name: str, n_voxels: int, n_latents: int, groups: np.ndarray | None = None) -> nn.Module:
+def build_network(name: str, n_voxels: int, n_latents: int, groups=None, *, width: int = HIDDEN) -> nn.Module:
     """Build an untrained network.
 
     Parameters
@@ -133,14 +87,18 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups: np.ndarray |
     groups : (n_voxels,) int array, optional
         The region of each voxel for "roi_gru", numbered from 0 without gaps in the order of the steps; all voxels are one
         region when not given. ValueError for other numbers.
+    width : int
+        Units a direction of "gru"; the other networks have 100, and another number is a ValueError.
     """
+    if name != "gru" and width != HIDDEN:
+        raise ValueError(f"only the network 'gru' has another width than {HIDDEN}, got {width} for {name!r}")
     if name == "gated_mlp":  # from the same start as the GRU
         gru = build_network("gru", n_voxels, n_latents)
         return nn.Sequential(
             *(GatedLayer.from_gru(layer) if isinstance(layer, BidirectionalGRU) else layer for layer in gru)
         )
     if name == "gru":
-        layers = [BidirectionalGRU(n_voxels), nn.Dropout(DROPOUT), BidirectionalGRU(2 * HIDDEN)]
+        layers = [BidirectionalGRU(n_voxels, width), nn.Dropout(DROPOUT), BidirectionalGRU(2 * width, width)]
     elif name == "roi_gru":
         groups = np.zeros(n_voxels, dtype=np.int64) if groups is None else np.asarray(groups)
         if (numbers := np.unique(groups)).tolist() != list(range(len(numbers))) or groups.shape != (n_voxels,):
@@ -149,8 +107,8 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups: np.ndarray |
     else:
         block = {"cnn": ConvolutionBlock, "transformer": SelfAttentionBlock}[name]()
         layers = [BidirectionalGRU(n_voxels), block, BidirectionalGRU(block.n_out)]
-    width = 2 * HIDDEN  # the last five rows of Table 1
-    head = (nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(width, n_latents))
+    n = 2 * width  # the last five rows of Table 1
+    head = (nn.Linear(n, n), nn.BatchNorm1d(n), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(n, n_latents))
     return nn.Sequential(*layers, nn.Sequential(*head))
 
 
@@ -165,7 +123,7 @@ def region_groups(in_region: np.ndarray) -> np.ndarray:
 
 
 class NeuralDecoder:
-    """One of the networks with the published training recipe.
+    """One of the networks, trained by one of two recipes.
 
     Parameters
     ----------
@@ -173,9 +131,11 @@ class NeuralDecoder:
         One of `NETWORKS`.
     seed : int
         Of initial weights, the validation images, batches and dropout.
-    max_epochs, batch_size, augment : int, int and float
+    max_epochs, batch_size : int
         As in `training.search`.
-    groups : (n_voxels,) int array, optional
+    recipe : str
+        One of `training.RECIPES`.
+    width, groups : int, and (n_voxels,) int array, optional
         As in `build_network`.
     device : torch.device or str
 
@@ -187,32 +147,42 @@ class NeuralDecoder:
         The images that the first fit left out, and its predictions for them.
     held_out, targets : Moments
         Of those predictions, and of the training latents.
+    scale : float
+        What the training latents were divided by: 1 by a recipe that does not scale them.
     seconds : float
         Duration of `fit`.
     """
 
-    def __init__(self, name, *, seed=0, max_epochs=200, batch_size=64, augment=0.0, groups=None, device="cpu"):
-        self.name, self.seed, self.max_epochs, self.batch_size = name, seed, max_epochs, batch_size
-        self.augment, self.groups, self.device, self.n_voxels = augment, groups, torch.device(device), None
+    def __init__(
+        self, name, *, seed=0, max_epochs=200, batch_size=64, recipe="ours", width=HIDDEN, groups=None, device="cpu"
+    ):
+        self.name, self.seed, self.max_epochs, self.batch_size, self.recipe = name, seed, max_epochs, batch_size, recipe
+        self.width, self.groups, self.device, self.n_voxels = width, groups, torch.device(device), None
 
-    def fit(self, X: np.ndarray, Y: np.ndarray) -> "NeuralDecoder":
-        """Fit X (n_images, n_voxels) to Y (n_images, n_latents): once to find the schedule, then on all images."""
+    def fit(self, X: np.ndarray, Y: np.ndarray, *, validation=None) -> "NeuralDecoder":
+        """Fit X (n_images, n_voxels) to Y (n_images, n_latents): once to find the schedule, then on all images.
+
+        Of these images a tenth is left out of the first fit and tells when it ends, or all of `validation`, another (X, Y).
+        """
         check_pair(X, Y)
         check_finite("Y", Y)
         if len(X) < 20:
             raise ValueError(f"a network needs at least 20 training images, two of them for validation, got {len(X)}")
         start = time.perf_counter()
+        n_images, rows, recipe = len(X), training.split(len(X), seed=self.seed), training.RECIPES[self.recipe]
         self.targets = Moments.of(Y)
-        self._scale = float(Y.std(dtype=np.float64)) or 1.0
+        self.scale = float(Y.std(dtype=np.float64)) or 1.0 if recipe.scales_targets else 1.0
+        if validation is not None:
+            X, Y = (np.concatenate(parts) for parts in zip((X, Y), validation, strict=True))
+            rows = np.split(np.arange(len(X)), [n_images])
         x = torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32)).to(self.device)
-        y = torch.from_numpy((Y - self.targets.mean) / self._scale).to(self.device)
-        settings = {"seed": self.seed, "batch_size": self.batch_size, "augment": self.augment, "name": self.name}
-        rows = training.split(len(X), seed=self.seed)
+        y = torch.from_numpy((Y - self._centre) / self.scale).to(self.device)
+        settings = {"seed": self.seed, "batch_size": self.batch_size, "recipe": recipe, "name": self.name}
         new = partial(self._new, X.shape[1], Y.shape[1])
         self.history, network = training.search(new, x, y, *rows, max_epochs=self.max_epochs, **settings)
         self.rows_validation, self.predicted_validation = rows[1], self._latents(network, x[rows[1]])
         self.held_out = Moments.of(self.predicted_validation)
-        self.network = training.follow(new(), x, y, self.history.rates, **settings)
+        self.network = training.follow(new(), x[:n_images], y[:n_images], self.history.rates, **settings)
         self.n_voxels, self.seconds = X.shape[1], time.perf_counter() - start
         return self
 
@@ -232,7 +202,7 @@ class NeuralDecoder:
         arrays |= {f"network.{key}": tensor.cpu().numpy() for key, tensor in self.network.state_dict().items()}
         arrays = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
         variables = {name: ([f"{name}_{axis}" for axis in range(a.ndim)], a) for name, a in arrays.items()}
-        return xr.Dataset(variables, attrs={name: getattr(self, name) for name in (*SETTINGS, "n_voxels", "_scale")})
+        return xr.Dataset(variables, attrs={name: getattr(self, name) for name in (*SETTINGS, "n_voxels", "scale")})
 
     @classmethod
     def from_dataset(cls, dataset) -> "NeuralDecoder":
@@ -240,7 +210,7 @@ class NeuralDecoder:
         attributes = {name: np.asarray(value).item() for name, value in dataset.attrs.items()}
         arrays = {name: array.values for name, array in dataset.items()}
         decoder = cls(**{name: attributes[name] for name in SETTINGS}, groups=arrays.get("groups"))
-        decoder.n_voxels, decoder._scale = attributes["n_voxels"], attributes["_scale"]
+        decoder.n_voxels, decoder.scale = attributes["n_voxels"], attributes["scale"]
         decoder.seconds = float(arrays["seconds"])
         decoder.history = training.History(*(tuple(arrays[name].tolist()) for name in ("errors", "rates")))
         decoder.rows_validation = arrays["rows_validation"]
@@ -261,15 +231,22 @@ class NeuralDecoder:
         """Build a network with seeded weights; the global random state is left alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return build_network(self.name, n_voxels, n_latents, self.groups).to(self.device)
+            return build_network(self.name, n_voxels, n_latents, self.groups, width=self.width).to(self.device)
+
+    @property
+    def _centre(self):
+        """What the network's targets are taken from."""
+        return self.targets.mean if training.RECIPES[self.recipe].scales_targets else 0.0
 
     @torch.inference_mode()
     def _latents(self, network, x):
-        return check_finite("predictions", network.eval()(x).cpu().numpy() * self._scale + self.targets.mean)
+        return check_finite("predictions", network.eval()(x).cpu().numpy() * self.scale + self._centre)
 
 
-def make(name, *, seed=0, max_epochs=200, batch_size=64, augment=0.0, groups=None, alphas=(50_000.0,), device="cpu"):
+def make(name, *, alphas=(50_000.0,), device="cpu", **settings):
     """Return an unfitted decoder by name, with `fit(X, Y)`, `predict(X)`, `held_out` and `targets`.
+
+    `alphas` are of a ridge, `settings` of a `NeuralDecoder`.
 
     ValueError for a name that is none of `DECODERS`; its message has the nearest.
     """
@@ -278,13 +255,12 @@ def make(name, *, seed=0, max_epochs=200, batch_size=64, augment=0.0, groups=Non
         raise ValueError(f"no decoder {name!r}{hint} There are {', '.join(DECODERS)}.")
     if name == "ridge":
         return Ridge(alphas, device=device)
-    settings = {"max_epochs": max_epochs, "batch_size": batch_size, "augment": augment, "groups": groups}
-    return NeuralDecoder(name, seed=seed, device=device, **settings)
+    return NeuralDecoder(name, device=device, **settings)
 
 
-def fit(name, X, Y, **settings):
-    """Fit a decoder by name to X (n_images, n_voxels) and Y (n_images, n_latents); `settings` as for `make`."""
-    return make(name, **settings).fit(X, Y)
+def fit(name, X, Y, *, validation=None, **settings):
+    """Fit a network by name, see `NeuralDecoder.fit`; `settings` as for `make`."""
+    return make(name, **settings).fit(X, Y, validation=validation)
 
 
 def count_parameters(name: str, n_voxels: int, n_latents: int, groups: np.ndarray | None = None) -> int:

@@ -1,9 +1,9 @@
-"""How the networks are trained: the recipe of the paper's public code, on tensors that stay on the device.
+"""How the networks are trained, by one of two recipes, on tensors that stay on the device.
 
-NAdam at 1e-3 with weight decay 5e-6 on the mean squared error, batches of 64; the rate is halved after 6 epochs without a
-better validation error, training ends after 12, or `max_epochs`. Then a new network is fitted to training and validation images
-together, following the rates that were recorded up to the best epoch. Patterns may be augmented as that code can: a sample
-gets Gaussian noise, and another (or the same) loses a span of neighbouring voxels, each with some probability.
+What they share: NAdam at 1e-3 with weight decay 5e-6 on the mean squared error; the rate is halved while the validation error
+does not fall, training ends after 12 epochs without a lower one, or `max_epochs`; then a new network is fitted to training and
+validation images together, following recorded rates. What they differ in is a `Recipe`: "public_code" has the settings of the
+paper's public code, "ours" those that this project chose before it had read that code.
 """
 
 from contextlib import contextmanager
@@ -19,9 +19,31 @@ from nsdlib.core.device import Captured
 
 RATE, WEIGHT_DECAY = 1e-3, 5e-6
 BETA1, BETA2, MOMENTUM_DECAY, EPSILON = 0.9, 0.999, 4e-3, 1e-8  # of NAdam, as in torch
-PATIENCE_RATE, PATIENCE_STOP = 6, 12
+PATIENCE_STOP = 12
 VALIDATION_SHARE = 0.1
-NOISE_SD, LONGEST_SPAN = 0.1, 0.1  # of augmentation: in units of a z-scored voxel; share of the voxels
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What recipes of training differ in."""
+
+    patience_rate: int  # epochs without a better error after which the rate is halved
+    threshold: float  # by this share an error must fall to count as better for the rate; any fall counts for the end
+    replays_all: bool  # the final fit follows all recorded rates, or those up to the best epoch
+    scales_targets: bool  # to mean 0, and one standard deviation for all; else they are taken as they are
+    probability: float = 0.0  # of noise, and of a mask, for each pattern of each batch
+    noise_sd: float = 0.0  # in units of a z-scored voxel
+    longest_mask: int = 0  # neighbouring voxels that are set to 0
+
+
+RECIPES = {
+    "ours": Recipe(patience_rate=6, threshold=0.0, replays_all=False, scales_targets=True),
+    # github.com/LorenzoVeronese/GRU-Decoding_JNE, scripts/02_vdvae_regression_nn.py at commit 43a4f67: its noise is meant for
+    # betas but added to z-scores; its mask, drawn below 500, has 499 voxels at most; the rate is torch's ReduceLROnPlateau(6)
+    "public_code": Recipe(
+        7, 1e-4, replays_all=True, scales_targets=False, probability=0.3, noise_sd=1.0, longest_mask=499
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -31,13 +53,23 @@ class History:
     Attributes
     ----------
     errors : tuple of float
-        Mean squared validation error after each epoch, in units of the scaled targets.
+        Mean squared validation error after each epoch, in units of the targets that the network saw.
     rates : tuple of float
-        Rate of each epoch up to the best one.
+        Rates that the final fit follows.
     """
 
     errors: tuple[float, ...]
     rates: tuple[float, ...]
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch, from 1, of the lowest error, of equals the first."""
+        return int(np.nanargmin(self.errors)) + 1
+
+    @property
+    def finished(self) -> bool:
+        """Whether training ended because the error no longer fell, and not at `max_epochs`."""
+        return len(self.errors) - self.best_epoch >= PATIENCE_STOP
 
 
 def split(n_images: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +80,7 @@ def split(n_images: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def search(
-    new_network, x, y, rows_fit, rows_validation, *, max_epochs, seed, batch_size, name, augment=0.0
+    new_network, x, y, rows_fit, rows_validation, *, max_epochs, seed, batch_size, name, recipe=RECIPES["ours"]
 ) -> tuple[History, nn.Module]:
     """Train until the validation error stops falling.
 
@@ -63,8 +95,7 @@ def search(
     max_epochs, seed, batch_size : int
     name : str
         Of the decoder, for the bar and messages.
-    augment : float
-        Probability of noise, and of a masked span, for each pattern.
+    recipe : Recipe
 
     Returns
     -------
@@ -77,10 +108,14 @@ def search(
     ValueError
         When the validation error was a finite number in no epoch.
     """
-    trainer = Trainer(new_network(), x[rows_fit], y[rows_fit], seed=seed, batch_size=batch_size, augment=augment)
+    trainer = Trainer(new_network(), x[rows_fit], y[rows_fit], seed=seed, batch_size=batch_size, recipe=recipe)
     x_validation, y_validation = x[rows_validation], y[rows_validation]
-    errors, rates, rate, waited = [], [], RATE, 0
-    best, n_best, lowest = None, 0, float("inf")
+    errors, rates, rate, best, lowest = [], [], RATE, None, float("inf")
+    n_best, better, n_bad = (
+        0,
+        float("inf"),
+        0,
+    )  # the latter two of the rate, which may ask for more than the lowest error
     bar = tqdm(total=max_epochs, desc=f"{name}: finding the schedule", unit="epoch", mininterval=5)
     with _seeded(seed), bar:
         for _ in range(max_epochs):
@@ -90,24 +125,25 @@ def search(
             bar.update()
             if errors[-1] < lowest:  # never true of NaN
                 best = {key: tensor.clone() for key, tensor in trainer.network.state_dict().items()}
-                n_best, lowest, waited = len(errors), errors[-1], 0
-                continue
-            waited += 1
-            if waited >= PATIENCE_STOP:
+                n_best, lowest = len(errors), errors[-1]
+            elif len(errors) - n_best >= PATIENCE_STOP:
                 break
-            rate = rate / 2 if waited % PATIENCE_RATE == 0 else rate
+            if errors[-1] < better * (1 - recipe.threshold):
+                better, n_bad = errors[-1], 0
+            elif (n_bad := n_bad + 1) == recipe.patience_rate:
+                rate, n_bad = rate / 2, 0
     if best is None:
         raise ValueError(
             f"{name}: the validation error must be a finite number in at least one epoch, got {errors[-1]} in the last of "
             f"{len(errors)}; z-score X over the training images, and look for huge values in X and Y."
         )
     trainer.network.load_state_dict(best)
-    return History(tuple(errors), tuple(rates[:n_best])), trainer.network
+    return History(tuple(errors), tuple(rates if recipe.replays_all else rates[:n_best])), trainer.network
 
 
-def follow(network, x, y, rates, *, seed, batch_size, name, augment=0.0) -> nn.Module:
+def follow(network, x, y, rates, *, seed, batch_size, name, recipe=RECIPES["ours"]) -> nn.Module:
     """Train a network on all rows, one epoch for each of the rates; the other arguments are those of `search`."""
-    trainer = Trainer(network, x, y, seed=seed, batch_size=batch_size, augment=augment)
+    trainer = Trainer(network, x, y, seed=seed, batch_size=batch_size, recipe=recipe)
     with _seeded(seed):
         for rate in tqdm(rates, desc=f"{name}: training on all images", unit="epoch", mininterval=5):
             trainer.run_epoch(rate)
@@ -145,12 +181,11 @@ class Trainer:
     seed : int
         Of the order of images, and on a CPU of the augmentation; the rest is drawn by the device's own generator.
     batch_size : int
-    augment : float
-        As in `search`.
+    recipe : Recipe
     """
 
-    def __init__(self, network, x: Tensor, y: Tensor, *, seed, batch_size, augment=0.0):
-        self.network, self.x, self.y, self.batch_size, self.augment = network, x, y, batch_size, augment
+    def __init__(self, network, x: Tensor, y: Tensor, *, seed, batch_size, recipe=RECIPES["ours"]):
+        self.network, self.x, self.y, self.batch_size, self.recipe = network, x, y, batch_size, recipe
         self.optimiser, self.generator = NAdam(network.parameters()), torch.Generator().manual_seed(seed)
         torch.empty(31 << 20, dtype=torch.uint8)  # once it is freed, glibc keeps gradients' memory from step to step
         self._captured = {}  # `_gradients` by size of batch, since a graph keeps its shapes
@@ -171,8 +206,8 @@ class Trainer:
     def _gradients(self, rows):
         """Compute the gradient of each parameter, contiguous as it is, which the optimiser takes for granted."""
         x, y = self.x[rows], self.y[rows]
-        if self.augment:
-            x = augmented(x, self.augment, None if x.is_cuda else self.generator)
+        if self.recipe.probability:
+            x = augmented(x, self.recipe, None if x.is_cuda else self.generator)
         loss = F.mse_loss(self.network(x), y)
         gradients = torch.autograd.grad(loss, self.optimiser.parameters, materialize_grads=True)
         return [gradient.contiguous() for gradient in gradients]
@@ -211,16 +246,20 @@ class NAdam:
         torch._foreach_lerp_(self._means, gradients, 1 - BETA1 / momentum)
 
 
-def augmented(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
-    """Copy patterns (n_images, n_voxels), with noise added to some and a span of voxels set to 0 in some."""
+def augmented(x: Tensor, recipe: Recipe, generator: torch.Generator | None) -> Tensor:
+    """Copy patterns (n_images, n_voxels), with noise added to some, then a span of voxels set to 0 in some, as a recipe says."""
     x, n_voxels, place = x.clone(), x.shape[1], torch.arange(x.shape[1], device=x.device)
     draws = torch.rand(4, len(x), 1, generator=generator, device=x.device)
-    rows = slice(None) if x.is_cuda else (draws[:2] < probability).any(0).nonzero()[:, 0]  # a graph needs fixed shapes
+    rows = (
+        slice(None) if x.is_cuda else (draws[:2] < recipe.probability).any(0).nonzero()[:, 0]
+    )  # a graph needs fixed shapes
     noisy, masked, start, length = draws[:, rows]
     noise = torch.randn(x[rows].shape, generator=generator, device=x.device)
-    changed = torch.addcmul(x[rows], noisy < probability, noise, value=NOISE_SD)
-    inside = (place >= n_voxels * start) & (place < n_voxels * (start + LONGEST_SPAN * length))
-    x[rows] = changed.masked_fill(inside & (masked < probability), 0.0)
+    changed = torch.addcmul(x[rows], noisy < recipe.probability, noise, value=recipe.noise_sd)
+    length = 1 + (min(recipe.longest_mask, n_voxels) * length).floor()
+    start = ((n_voxels - length + 1) * start).floor()
+    inside = (place >= start) & (place < start + length)
+    x[rows] = changed.masked_fill(inside & (masked < recipe.probability), 0.0)
     return x
 
 

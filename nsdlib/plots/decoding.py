@@ -4,7 +4,9 @@ import numpy as np
 
 from nsdlib.plots.style import COLOURS, REFERENCE, draw_band, draw_intervals, new_axes, new_panels
 
-DECODER_COLOURS = dict(zip(("gru", "cnn", "transformer", "ridge", "gated_mlp", "roi_gru"), COLOURS, strict=False))
+DECODER_COLOURS = dict(
+    zip(("gru", "cnn", "transformer", "ridge", "gated_mlp", "roi_gru", "ridge and gru"), COLOURS, strict=True)
+) | {"gru, public code": "#003A5C", "ridge, 50,000": "#7A3E60"}  # darker than their siblings
 USED = {"alone": "the region alone", "without": "all voxels but the region"}
 LOWEST_EXPLAINED = -0.5  # explained variance: further below zero there is nothing to tell apart
 SYSTEM_COLOURS = {"decoded": COLOURS[0], "oracle": COLOURS[2], "floor": REFERENCE}
@@ -35,7 +37,7 @@ def plot_learning(errors, *, lines=None, ax=None):
     return ax
 
 
-def plot_errors(table, floor, *, n_parameters=None):
+def plot_errors(table, floor, *, cut_off=()):
     """Draw each decoder's test errors with intervals over images, a panel a measure, the floor as a line.
 
     Parameters
@@ -44,26 +46,24 @@ def plot_errors(table, floor, *, n_parameters=None):
         mean, low, high over (decoder, measure), see `statistics.summary`.
     floor : dict of str to float
         Measure to the error of the mean latent.
-    n_parameters : dict of str to int, optional
-        Written under the names of the decoders.
+    cut_off : sequence of str
+        Decoders whose training `max_epochs` ended; their points are crosses.
     """
-    figure, axes = new_panels(1, table.sizes["measure"], 8, 3.2)
+    figure, axes = new_panels(1, table.sizes["measure"], 8, 3.6)
     names = list(table.decoder.values)
-    counts = [f"\n{n_parameters[name] / 1e6:.1f} M" if n_parameters else "" for name in names]
     for ax, measure in zip(axes[0], table.measure.values, strict=True):
         ax.axhline(floor[measure], color=REFERENCE, linestyle=":", label="floor: mean latent")
         for position, name in enumerate(names):
             errors = table.sel(measure=measure, decoder=name)
-            draw_intervals(ax, position, errors, color=DECODER_COLOURS.get(name, "black"))
-        ax.set_xticks(range(len(names)), [name + count for name, count in zip(names, counts, strict=True)])
+            marker, colour = "x" if name in cut_off else "o", DECODER_COLOURS.get(name, "black")
+            draw_intervals(ax, position, errors, color=colour, marker=marker)
+        ax.set_xticks(range(len(names)), names, rotation=40, ha="right")
         ax.set_xlim(-0.5, len(names) - 0.5)
         ax.margins(y=0.15)
         ax.set_title(f"{measure.upper()} ↓")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center")
-    below = ", below the names: parameters" if n_parameters else ""
-    figure.suptitle(
-        f"Errors of decoded latents ({100 * table.level:.0f} % intervals, n = {table.n} test images{below})"
-    )
+    crosses = "; crosses: cut off" if len(cut_off) else ""
+    figure.suptitle(f"Errors of latents ({100 * table.level:.0f} % intervals, n = {table.n} test images{crosses})")
     return figure
 
 
@@ -124,7 +124,7 @@ def plot_region_scores(table):
 
 
 def plot_regimes(gains):
-    """Draw by how much one decoder beats another in each regime (`ablation.regime_gains`): responses by images and SNR."""
+    """Draw by how much one decoder beats another in each regime (`latents.regime_gains`): responses by images and SNR."""
     import seaborn as sns
 
     gains = gains.stack(regime=["images", "snr"])

@@ -44,14 +44,14 @@ class Step:
 
 
 _DATA = ("subject", "simulation", "n_sessions", "seed")
-_FIT = ("decoder_seeds", "max_epochs", "batch_size", "augment", "alphas", "penalties", "renormalise")
+_FIT = ("decoder_seeds", "max_epochs", "batch_size", "recipe", "alphas", "penalties", "renormalise")
 REFINING = ("strength", "n_steps", "guidance", "text_weight", "sampler", "faithful")
 
 ARTIFACTS = {
     "glm": Step("01_hrf_glmsingle", (*_DATA, "glm_sessions", "glm_engine", "roi")),
     "betas": Step("02_roi_betas", (*_DATA, "betas", "betas_version", "roi"), ("glm",)),
     "targets": Step("03_decoder_ablation", ("zoo", "latents", "layer_counts"), ("betas",), weights=("vdvae",)),
-    "ablation": Step("03_decoder_ablation", ("n_layers", *_FIT), ("betas", "targets")),
+    "ablation": Step("03_decoder_ablation", ("n_layers", "rivals", *_FIT), ("betas", "targets")),
     "latent_size": Step("04_latent_size", ("decoder", *_FIT), ("betas", "targets"), weights=("vdvae",)),
     "embeddings": Step("05_two_stage_reconstruction", ("zoo",), ("betas",), weights=("versatile_diffusion",)),
     "reconstruction": Step(
@@ -74,6 +74,7 @@ ARTIFACTS = {
     ),
     "controls": Step(
         "09_what_scores_are_worth",
+        ("rivals",),
         after=("targets", "ablation", "embeddings", "reconstruction", "scores"),
         weights=("vdvae", "versatile_diffusion", "features"),
     ),

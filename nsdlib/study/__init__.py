@@ -5,10 +5,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "ablation": ["by_region", "explained_variance", "fit_seeds", "regime_gains", "regimes"],
+        "ablation": ["by_region", "explained_variance", "fit_systems"],
         "betas": ["assemble", "read_trials", "trials_from_glm"],
         "claims": ["CLAIMS"],
         "controls": ["changes_with_noise", "place_refined"],
+        "latents": ["regime_gains", "regimes"],
         "leaks": ["LEAKS", "lint"],
         "published": ["latent_errors", "paper_table", "stated"],
         "reconstruction": ["STORED", "Split", "TwoStages", "decode_tokens", "score_all"],

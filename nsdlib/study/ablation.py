@@ -4,44 +4,99 @@ The validation images are the tenth of the training images that a network's firs
 when it stops, so their error is slightly optimistic. For comparison a second ridge is fitted without them, its penalty chosen
 without them too. No fit uses the test images.
 
+Systems are the decoders, the ridge with the published penalty, and the mean of the predictions of ridge and GRU; where the run
+has `rivals`, also the GRU that is trained by the recipe of the public code.
+
 `train` and `test` are (X, Y): patterns (n_images, n_voxels) and latents (n_images, n_latents).
 """
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from nsdlib.core import device, networks, training
-from nsdlib.core.ridge import Moments, Ridge, region_kernels
+from nsdlib.core.ridge import PUBLISHED_ALPHAS, Moments, Ridge, region_kernels
 from nsdlib.core.scores.similarity import two_way
 from nsdlib.store import zoo
 from nsdlib.study import statistics
 
 MEASURES = ("mse", "mae")
+PUBLISHED_RIDGE, ENSEMBLE, PUBLIC_GRU = "ridge, 50,000", "ridge and gru", "gru, public code"  # beside the decoders
 
 
 @dataclass(frozen=True)
 class Fitted:
     """A fitted decoder and its predictions for the validation images."""
 
-    decoder: object  # NeuralDecoder or Ridge, fitted to all training images
+    decoder: object  # NeuralDecoder, Ridge or Ensemble, fitted to all training images
     rows: np.ndarray  # (n_validation,) the validation images among the training images
     validation: np.ndarray  # (n_validation, n_latents) float32, predictions of a fit without these images
     seconds: float  # duration of the fit of `decoder`
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The mean of the predictions of several fitted decoders, itself a fitted decoder."""
+
+    parts: tuple
+    held_out: Moments  # of predictions for validation images
+
+    @property
+    def targets(self) -> Moments:
+        """Of the training latents."""
+        return self.parts[0].targets
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training of all parts ended by itself."""
+        return all(map(_finished, self.parts))
+
+    def predict(self, X):
+        """Predict the latents of X (n_images, n_voxels): (n_images, n_latents) float32."""
+        return _mean([part.predict(X) for part in self.parts])
 
 
 def options(run, in_region=None) -> dict:
     """Return the settings of a run that decoders take; `in_region` (n_regions, n_voxels) bool gives `roi_gru` its steps."""
     return {
         "groups": None if in_region is None else networks.region_groups(in_region),
-        "augment": run.augment,
+        "recipe": run.recipe,
         "max_epochs": run.max_epochs,
         "batch_size": run.batch_size,
         "alphas": zoo.alphas(run, "latents"),
         "device": device.pick_device(run.device),
     }
+
+
+def fit_systems(run, train, *, in_region, fit=networks.fit) -> dict:
+    """Fit all systems once a seed of the run: dict of their names to lists of Fitted; arguments as for `options`, `fit_seeds`."""
+    settings = options(run, in_region)
+
+    def fitted(name, **changed):
+        return fit_seeds(name, train, seeds=run.decoder_seeds, fit=fit, **settings | changed)
+
+    fits = {name: fitted(name) for name in networks.DECODERS}
+    fits[PUBLISHED_RIDGE] = fitted("ridge", alphas=(PUBLISHED_ALPHAS["paper"]["latents"],))
+    fits[ENSEMBLE] = [average(parts) for parts in zip(fits["ridge"], fits["gru"], strict=True)]
+    return fits | ({PUBLIC_GRU: fitted("gru", recipe="public_code")} if run.rivals else {})
+
+
+def average(parts) -> Fitted:
+    """Average Fitted of one seed, whose validation images are the same."""
+    validation = _mean([part.validation for part in parts])
+    decoder = Ensemble(tuple(part.decoder for part in parts), Moments.of(validation))
+    return Fitted(decoder, parts[0].rows, validation, sum(part.seconds for part in parts))
+
+
+def _mean(predictions):
+    """Average arrays of one shape."""
+    return np.mean(predictions, axis=0, dtype=np.float32)
+
+
+def _finished(decoder):
+    """Whether a decoder's training ended by itself; a ridge's always does."""
+    return getattr(getattr(decoder, "history", decoder), "finished", True)
 
 
 def fit_seeds(name, train, *, seeds, fit=networks.fit, **settings) -> list[Fitted]:
@@ -97,11 +152,11 @@ def image_errors(truth, predicted) -> np.ndarray:
 def compare(fits, train, test):
     """Compute the errors of all decoders on validation and test images, and those of the floor, the mean training latent.
 
-    `fits` has as many Fitted for each decoder, one a seed. Returns a Dataset: `scores` (decoder, seed, split, measure), means
+    `fits` has as many Fitted for each system, one a seed. Returns a Dataset: `scores` (decoder, seed, split, measure), means
     over images; `errors` (decoder, measure, test_image), means over seeds; `floor_scores` and `floor_errors` the same of the
-    floor; and of the fits `seconds`, `best_epoch` and `finished` (decoder, seed), whether training ended because the validation
-    error no longer fell (of a ridge 0 and true), `validation` (decoder, seed, epoch), that error, NaN where there was no epoch,
-    and `penalty` (decoder), NaN of networks.
+    floor; and of the fits `seconds`, `best_epoch` (0 without epochs) and `finished` (decoder, seed), whether training ended
+    because the validation error no longer fell (of a ridge true), `validation` (decoder, seed, epoch), that error, NaN where
+    there was no epoch, and `penalty` (decoder), NaN of others than ridges.
     """
     import xarray as xr
 
@@ -117,27 +172,35 @@ def compare(fits, train, test):
         "errors": (("decoder", "measure", "test_image"), np.array(errors)),
         "floor_scores": (("seed", "split", "measure"), np.array([[v.mean(1), tested.mean(1)] for v in validated])),
         "floor_errors": (("measure", "test_image"), tested),
-    } | _training(fits, train[1].var(dtype=np.float64))
+    } | _training(fits)
     axes = {"decoder": list(fits), "split": ["validation", "test"], "measure": list(MEASURES)}
     return xr.Dataset(arrays, coords=axes)
 
 
-def _training(fits, variance):
-    """How long each decoder was trained, and with what success; `variance` is the unit of a network's validation error."""
-    histories = [[getattr(fit.decoder, "history", training.History((), ())) for fit in fits[name]] for name in fits]
-    best = np.array([[len(history.rates) for history in by_seed] for by_seed in histories])
-    last = np.array([[len(history.errors) for history in by_seed] for by_seed in histories])
-    validation = np.full((*last.shape, last.max()), np.nan)
-    for place, n_epochs in np.ndenumerate(last):
-        validation[place][:n_epochs] = variance * np.array(histories[place[0]][place[1]].errors)
+def _training(fits):
+    """How long each decoder was trained, and with what success."""
+    decoders = [[fit.decoder for fit in by_seed] for by_seed in fits.values()]
+    curves = [[_validation_errors(decoder) for decoder in by_seed] for by_seed in decoders]
+    best = [[np.nanargmin(curve) + 1 if len(curve) else 0 for curve in by_seed] for by_seed in curves]
+    validation = np.full(
+        (len(curves), len(curves[0]), max(len(curve) for by_seed in curves for curve in by_seed)), np.nan
+    )
+    for row, by_seed in zip(validation, curves, strict=True):
+        for errors, curve in zip(row, by_seed, strict=True):
+            errors[: len(curve)] = curve
     by_fit = ("decoder", "seed")
     return {
         "seconds": (by_fit, [[fit.seconds for fit in fits[name]] for name in fits]),
         "penalty": (("decoder",), [float(getattr(fits[name][0].decoder, "alpha", np.nan)) for name in fits]),
         "best_epoch": (by_fit, best),
-        "finished": (by_fit, (last == 0) | (last - best >= training.PATIENCE_STOP)),
+        "finished": (by_fit, [[_finished(decoder) for decoder in by_seed] for by_seed in decoders]),
         "validation": ((*by_fit, "epoch"), validation),
     }
+
+
+def _validation_errors(decoder):
+    """Mean squared error after each epoch of a network's training, in squared units of the latents: (n_epochs,) float64."""
+    return decoder.scale**2 * np.array(decoder.history.errors) if hasattr(decoder, "history") else np.empty(0)
 
 
 def _test_errors(by_seed, X, Y):
@@ -172,61 +235,6 @@ def explained_variance(errors, floor, *, n_bootstrap=2000, seed=0) -> dict:
     means = statistics.bootstrap_means(both, n_bootstrap=n_bootstrap, seed=seed)  # (n_bootstrap, 2)
     low, high = np.quantile(1 - means[:, 0] / means[:, 1], [0.025, 0.975])
     return {"mean": float(1 - both[0].mean() / both[1].mean()), "low": low, "high": high, "n": len(errors)}
-
-
-def explained_by_layer(truth, predicted, mean, *, sizes) -> np.ndarray:
-    """Compute the explained variance of each VDVAE layer's latents: (n_layers,) float64.
-
-    `truth` and `predicted` are (n_images, n_latents), `mean` the mean latent of the training images, and `sizes` the number
-    of latents of each layer, in order: they add up to n_latents, or a ValueError says so.
-    """
-    if sum(sizes) != truth.shape[1]:
-        raise ValueError(
-            f"the layers' sizes must add up to n_latents={truth.shape[1]}, got {sum(sizes)} in {len(sizes)}"
-        )
-    starts = np.cumsum([0, *sizes[:-1]])
-    error, floor = (
-        np.add.reduceat(np.square(truth - other).mean(0, dtype=np.float64), starts) for other in (predicted, mean)
-    )
-    return 1 - error / floor
-
-
-def regimes():
-    """Load the explained variance of ridge, the GRU and their mean under the simulated conditions of `benchmarks/regimes.py`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a fit: target, response, images, snr, seed, decoder, explained. Targets are "latents", and for the linear
-        response the same "within backgrounds". The input of the decoder "background" is each scene's background alone.
-    """
-    import pandas as pd
-
-    return pd.read_csv(Path(__file__).with_name("regimes.csv"))
-
-
-def regime_gains(scores):
-    """Compute by how much one decoder beats another in each simulated regime.
-
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        Rows of `regimes` with one target.
-
-    Returns
-    -------
-    xarray.Dataset
-        mean, low, high over (difference, response, images, snr): differences in explained variance, mean and range over seeds.
-    """
-    import xarray as xr
-
-    axes = ["response", "images", "snr", "seed", "decoder"]
-    explained = scores.set_index(axes).explained.to_xarray()
-    ridge, gru, both = (explained.sel(decoder=name, drop=True) for name in ("ridge", "gru", "mean of both"))
-    gains = {"gru minus ridge": gru - ridge, "mean of both minus the better one": both - np.maximum(gru, ridge)}
-    gain = xr.concat(gains.values(), xr.Variable("difference", list(gains)))
-    attributes = {"target": scores.target.unique().item(), "n_seeds": gain.sizes["seed"]}
-    return xr.Dataset({"mean": gain.mean("seed"), "low": gain.min("seed"), "high": gain.max("seed")}, attrs=attributes)
 
 
 def by_region(X, in_region, targets, *, alphas, device="cpu"):

@@ -7,13 +7,14 @@ Each control makes one change and leaves everything else as it was: patterns, no
 
 import numpy as np
 
-from nsdlib.core import device
+from nsdlib.core import device, networks
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.store.zoo import load_scorer
 from nsdlib.study import leaks, statistics
 from nsdlib.study.reconstruction import KINDS, flat, score_all
 
-NO_LEAK = "no leak"
+NO_LEAK, HONEST_GRU = "no leak", "no leak, text by a GRU"
+OURS_CLIP = "Ours (CLIP)"  # the row of the paper's Table 4: latents and both kinds of tokens by GRUs
 COMPARED = ("refined", "rough", "nearest training image", "refined, true CLIP")  # systems scored under every protocol
 PROTOCOLS = ("native", "brain_diffuser", "mindeye2")  # mindeye1 differs from mindeye2 in the test images alone
 
@@ -44,6 +45,20 @@ def refine_by_decoder(stages, predicted, tokens, *, names=("gru", "ridge")) -> d
     }
 
 
+def decode_tokens_by_gru(train, patterns, *, run, fit=networks.fit) -> dict:
+    """Decode CLIP tokens as `reconstruction.decode_tokens` does, by a `leaks.network` without a leak for each of `KINDS`."""
+    decoded, settings = {}, _of_network(run)
+    for kind, tokens in train.tokens.items():
+        predict = leaks.network((train.patterns, flat(tokens)), fit=fit, mode=run.renormalise, **settings)
+        decoded[kind] = predict(patterns, None).reshape(len(patterns), *tokens.shape[1:])
+    return decoded
+
+
+def _of_network(run):
+    """Settings of a GRU for CLIP tokens that a run has."""
+    return {"seed": run.decoder_seeds[0], "max_epochs": run.max_epochs, "device": device.pick_device(run.device)}
+
+
 def gain_of_gru(values, metrics, **bootstrap):
     """Compare refined images, of the GRU's latents with those of ridge's: `statistics.differences`, with "% of ridge's" score."""
     gain = statistics.differences(values, [("refined, gru", "refined, ridge")], metrics, **bootstrap)
@@ -68,6 +83,22 @@ def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):
         badges[leak or NO_LEAK] = leaks.lint(text, test.patterns, flat(test.tokens["text"]), n_checked=1).kind
         tokens = {kind: decoded[kind] for kind in KINDS}
         images[leak or NO_LEAK] = stages.refine(stages.draw(decoded["latents"], test.ids), tokens, test.ids)
+    return images, badges
+
+
+def refine_with_early_stopping(stages, train, test, tokens, *, latents, run, fit=networks.fit):
+    """Refine images whose text tokens a GRU decoded, its training ended by held-out training images, and by the test set.
+
+    `latents` and vision tokens are as decoded without a leak. Returns the images and badges as `refine_with_leaks` does; the
+    linter asks networks that train for two epochs, for it needs seven of them.
+    """
+    images, badges, both = {}, {}, (train.patterns, flat(train.tokens["text"]))
+    rough, truth = stages.draw(latents, test.ids), flat(test.tokens["text"])
+    for name, leak in {HONEST_GRU: None, leaks.EARLY_STOPPING: leaks.EARLY_STOPPING}.items():
+        text = leaks.network(both, leak=leak, fit=fit, **_of_network(run))(test.patterns, truth)
+        images[name] = stages.refine(rough, tokens | {"text": text.reshape(test.tokens["text"].shape)}, test.ids)
+        brief = leaks.network(both, leak=leak, **_of_network(run) | {"max_epochs": 2})
+        badges[name] = leaks.lint(brief, test.patterns, truth, n_checked=1).kind
     return images, badges
 
 

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +12,15 @@ from nsdlib.core.scores.similarity import pixcorr, ssim
 from nsdlib.study import ablation, leaks, statistics
 
 MEASURES = {"PixCorr": pixcorr, "SSIM": ssim}
+MARGIN = 0.01  # of either: fewer layers do as well where more gain less
+PAIRS = (  # of decoders whose errors answer the paper's question; ablation.fit_systems says what they are
+    ("gru", "ridge"),
+    ("gru", ablation.PUBLISHED_RIDGE),
+    (ablation.PUBLIC_GRU, "ridge"),
+    (ablation.PUBLIC_GRU, "gru"),
+    (ablation.ENSEMBLE, "ridge"),
+    (ablation.ENSEMBLE, "gru"),
+)
 # latents that images are drawn from: predicted, true, the training images' mean
 SYSTEMS = ("decoded", "oracle", "floor")
 
@@ -28,7 +38,7 @@ def training_table(ablation):
             epochs = zip(one.best_epoch.values, n_epochs, strict=True)
             rows[name]["best epoch"] = ", ".join(f"{best} of {last}" for best, last in epochs)
             rows[name]["ended"] = "by itself" if one.finished.all() else "cut off by max_epochs"
-        else:
+        elif one.penalty.notnull():
             rows[name]["penalty"] = f"{one.penalty.item():g}"
     return pd.DataFrame(rows).T.fillna("")
 
@@ -53,13 +63,98 @@ def error_table(ablation):
     return table
 
 
-def error_differences(errors, first, others, **bootstrap):
-    """Compare one decoder's `errors` (decoder, measure, test_image) with those of others, by `statistics.differences`.
+def error_differences(errors, pairs, **bootstrap):
+    """Compare the `errors` (decoder, measure, test_image) of pairs of decoders, by `statistics.differences`.
 
-    Negative is better for the first.
+    Pairs of which the errors lack one are left out. Negative is better for the first.
     """
     values = errors.rename(measure="metric").assign_coords(metric=[name.upper() for name in errors.measure.values])
-    return statistics.differences(values, [(first, other) for other in others], along="decoder", **bootstrap)
+    present = [pair for pair in pairs if set(pair) <= set(values.decoder.values)]
+    return statistics.differences(values, present, along="decoder", **bootstrap)
+
+
+def answers(ablation, pairs=PAIRS, **bootstrap):
+    """Say for pairs of decoders of an artifact `ablation` which one is better, where the training of both has ended by itself.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by (pair, measure), text: the difference of the errors, the mean over seeds, with its interval over test images
+        (negative is better for the first); the difference of each seed; the verdict. A decoder is better where the interval does
+        not hold 0 and the p value, corrected for all rows, is below 0.05.
+    """
+    import pandas as pd
+
+    rows, tested = {}, ablation.scores.sel(split="test")
+    for (pair, measure), row in error_differences(ablation["errors"], pairs, **bootstrap).iterrows():
+        first, second = pair.split(" - ")
+        by_seed = tested.sel(decoder=first, measure=measure.lower()) - tested.sel(
+            decoder=second, measure=measure.lower()
+        )
+        sure = row.low * row.high > 0 and row["p corrected"] < 1 - statistics.LEVEL
+        verdict = f"{first if row['mean'] < 0 else second} is better" if sure else "cannot be told apart"
+        ended = ablation.finished.sel(decoder=[first, second]).all()
+        rows[pair, measure] = {
+            "difference [95 %]": f"{row['mean']:+.4f} [{row.low:+.4f}, {row.high:+.4f}]",
+            "of each seed": ", ".join(f"{value:+.4f}" for value in by_seed.values),
+            "verdict": verdict if ended else "none: cut off by max_epochs",
+        }
+    return pd.DataFrame(rows).T
+
+
+def explained_by_layer(truth, predicted, mean, *, sizes) -> np.ndarray:
+    """Compute the explained variance of each VDVAE layer's latents: (n_layers,) float64.
+
+    `truth` and `predicted` are (n_images, n_latents), `mean` the mean latent of the training images, and `sizes` the number
+    of latents of each layer, in order: they add up to n_latents, or a ValueError says so.
+    """
+    if sum(sizes) != truth.shape[1]:
+        raise ValueError(
+            f"the layers' sizes must add up to n_latents={truth.shape[1]}, got {sum(sizes)} in {len(sizes)}"
+        )
+    starts = np.cumsum([0, *sizes[:-1]])
+    error, floor = (
+        np.add.reduceat(np.square(truth - other).mean(0, dtype=np.float64), starts) for other in (predicted, mean)
+    )
+    return 1 - error / floor
+
+
+def regimes():
+    """Load the explained variance of ridge, the GRU and their mean under the simulated conditions of `benchmarks/regimes.py`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a fit: target, response, images, snr, seed, decoder, explained. Targets are "latents", and for the linear
+        response the same "within backgrounds". The input of the decoder "background" is each scene's background alone.
+    """
+    import pandas as pd
+
+    return pd.read_csv(Path(__file__).with_name("regimes.csv"))
+
+
+def regime_gains(scores):
+    """Compute by how much one decoder beats another in each simulated regime.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        Rows of `regimes` with one target.
+
+    Returns
+    -------
+    xarray.Dataset
+        mean, low, high over (difference, response, images, snr): differences in explained variance, mean and range over seeds.
+    """
+    import xarray as xr
+
+    axes = ["response", "images", "snr", "seed", "decoder"]
+    explained = scores.set_index(axes).explained.to_xarray()
+    ridge, gru, both = (explained.sel(decoder=name, drop=True) for name in ("ridge", "gru", "mean of both"))
+    gains = {"gru minus ridge": gru - ridge, "mean of both minus the better one": both - np.maximum(gru, ridge)}
+    gain = xr.concat(gains.values(), xr.Variable("difference", list(gains)))
+    attributes = {"target": scores.target.unique().item(), "n_seeds": gain.sizes["seed"]}
+    return xr.Dataset({"mean": gain.mean("seed"), "low": gain.min("seed"), "high": gain.max("seed")}, attrs=attributes)
 
 
 def lint_decoders(fits, X_test, Y_test, *, mode) -> dict:
@@ -72,6 +167,7 @@ class LayerFit:
     """A decoder of the latents of the first so many layers."""
 
     n_latents: int
+    variance: float  # of the training images' latents, summed over latents
     n_parameters: int
     seconds: float  # of fit and prediction
     megabytes: float  # what the fitted decoder holds to predict
@@ -103,6 +199,7 @@ def fit_by_layers(model, X, targets, *, run, in_region, ids) -> dict:
         latents = dict(zip(SYSTEMS, (rescale(predicted, decoder, mode=run.renormalise), Y_test, mean), strict=True))
         fits[n_layers] = LayerFit(
             n_latents,
+            float(np.square(decoder.targets.sd, dtype=np.float64).sum()),
             networks.count_parameters(run.decoder, X[0].shape[1], n_latents, options["groups"]),
             seconds,
             decoder.n_bytes / 1e6,
@@ -139,33 +236,58 @@ def score_by_layers(fits, stimulus, *, ids):
     return xr.DataArray(np.array(values), coords=axes, name="score")
 
 
-def gains_of_most(score, **bootstrap):
-    """Compare the largest number of layers with each smaller one, as decoded, image by image.
+def gains_of_most(score, *, system="decoded", **bootstrap):
+    """Compare the largest number of layers with each smaller one, as decoded or another of `SYSTEMS`, image by image.
 
     Takes what `score_by_layers` returns. Returns a DataFrame indexed by (measure, number of layers), ascending: mean, low,
-    high, p, n of the differences; and for each measure the smallest number of layers whose score cannot be told from that of
-    the largest, or is better.
+    high, p, n of the differences.
     """
     import pandas as pd
 
-    rows, sufficient, counts = {}, {}, sorted(score.n_layers.values.tolist())
+    rows, counts = {}, sorted(score.n_layers.values.tolist())
     for measure in score.measure.values:
-        decoded = score.sel(system="decoded", measure=measure)
+        values = score.sel(system=system, measure=measure)
         for n_layers in counts:
-            pair = (decoded.sel(n_layers=k).values for k in (counts[-1], n_layers))
-            rows[measure, n_layers] = gain = statistics.paired_difference(*pair, **bootstrap)
-            if gain["low"] <= 0:
-                sufficient.setdefault(measure, n_layers)
-    return pd.DataFrame(rows).T, sufficient
+            pair = (values.sel(n_layers=k).values for k in (counts[-1], n_layers))
+            rows[measure, n_layers] = statistics.paired_difference(*pair, **bootstrap)
+    return pd.DataFrame(rows).T
+
+
+def what_suffices(score, **bootstrap):
+    """Say whether fewer layers do as well as the largest number, where more could do better.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by (measure, number of layers), text: what the largest number gains, "decoded" and from the true latents
+        ("true"), with 95 % intervals over test images, and the verdict. Where the true latents gain less than `MARGIN` there is
+        no headroom: no decoder could have shown a difference. Otherwise fewer layers suffice where what is gained lies below it.
+    """
+    import pandas as pd
+
+    rows, gains = {}, {system: gains_of_most(score, system=system, **bootstrap) for system in ("decoded", "oracle")}
+    for key in gains["decoded"].index:
+        decoded, oracle = (gains[system].loc[key] for system in ("decoded", "oracle"))
+        told = "suffice" if decoded.high < MARGIN else "do not suffice" if decoded.low > MARGIN else "undecided"
+        texts = (f"{gain['mean']:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" for gain in (decoded, oracle))
+        rows[key] = dict(zip(("decoded", "true"), texts, strict=True))
+        rows[key]["verdict"] = "no headroom" if oracle.high < MARGIN else told
+    most = score.n_layers.values.max()
+    return pd.DataFrame({key: row for key, row in rows.items() if key[1] != most}).T
 
 
 def layer_dataset(score, explained_variance, fits):
-    """Pack the artifact `latent_size`: scores, explained variance of all layers of each fit, and what each costs."""
+    """Pack the artifact `latent_size`: scores, explained variance of all layers of each fit, what each costs.
+
+    `variance_share` (n_layers) is the share of the latents' variance that these layers hold of the most layers' variance.
+    """
     import xarray as xr
 
     dataset = xr.Dataset({"score": score})
     for name in ("n_latents", "seconds", "megabytes", "n_parameters"):
         dataset[name] = ("n_layers", [getattr(fit, name) for fit in fits.values()])
+    variance = np.array([fit.variance for fit in fits.values()])
+    dataset["variance_share"] = ("n_layers", variance / variance.max())
     of_all = explained_variance.xs("all its layers", level=1)
     for bound in ("mean", "low", "high"):
         dataset[f"explained_{bound}"] = ("n_layers", of_all.loc[list(fits), bound].to_numpy(dtype=np.float64))

@@ -10,15 +10,27 @@ from functools import partial
 
 import numpy as np
 
+from nsdlib.core import networks
 from nsdlib.core.ridge import Ridge, decode, rescale
 
 TOLERANCE = 1e-3  # standard deviations of the predictions: rounding stays below, leaks lie above
 KINDS = ("inductive", "transductive", "reads test labels")
+CODE = "github.com/LorenzoVeronese/GRU-Decoding_JNE at commit 43a4f67"  # the paper's public code
 LEAKS = {
-    "z-score on all data": "voxels standardised with the test patterns among the others (the paper, its section 3.2)",
+    "z-score on all data": "voxels standardised with the test patterns among the others (the paper's text, section 3.2: \"on the "
+    'entire dataset"; its public code takes the statistics of the training images)',
     "renormalised on the test set": "predictions rescaled by their own mean and standard deviation (Brain-Diffuser)",
     "penalty by test score": "of the penalties the one that predicts the test targets best",
 }
+EARLY_STOPPING = (
+    "early stopping on the test set"  # the public code's CLIP networks (scripts/06, 07): rate and end by the test error
+)
+CLIP_NETWORK = {
+    "name": "gru",
+    "width": 256,
+    "batch_size": 128,
+    "recipe": "ours",
+}  # of the same scripts, which augment nothing
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,25 @@ def decoder(train, *, alphas, leak=None, device="cpu"):
         return partial(_best_on_the_test_set, train, alphas, device)
     ridge, mode = Ridge(alphas, device=device).fit(*train), "train" if leak is None else "test"
     return lambda X_test, _: rescale(ridge.predict(X_test), ridge, mode=mode)
+
+
+def network(train, *, leak=None, fit=networks.fit, mode="train", **settings):
+    """Build a GRU of the public code's size for CLIP tokens, without a leak or with `EARLY_STOPPING`, as `lint` takes it.
+
+    `train` is as for `decoder`, `fit` is `networks.fit` or what `Store.memoise` makes of it, `mode` as for `ridge.rescale`, and
+    `settings` are of a `NeuralDecoder`. Without the leak a tenth of the training images ends the training, with it the test set;
+    then each call fits.
+    """
+    if leak not in (None, EARLY_STOPPING):
+        raise ValueError(f"there is no leak {leak!r} of a network; known: {EARLY_STOPPING}.")
+    settings = CLIP_NETWORK | settings
+    honest = None if leak else fit(X=train[0], Y=train[1], **settings)
+
+    def predict(X_test, Y_test):
+        fitted = honest or fit(X=train[0], Y=train[1], validation=(X_test, Y_test), **settings)
+        return rescale(fitted.predict(X_test), fitted, mode=mode)
+
+    return predict
 
 
 def predict(train, X_test, Y_test, **settings):
