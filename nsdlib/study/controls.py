@@ -14,7 +14,13 @@ from nsdlib.study import leaks, statistics
 from nsdlib.study.reconstruction import KINDS, flat, score_all
 
 NO_LEAK, HONEST_GRU = "no leak", "no leak, text by a GRU"
+DECODERS = {
+    "refined, gru": "gru",
+    "refined, ridge": "ridge",
+}  # systems that differ in their latents; tokens are a ridge's
 OURS_CLIP = "Ours (CLIP)"  # the row of the paper's Table 4: latents and both kinds of tokens by GRUs
+DECODER_PAIRS = (tuple(DECODERS), (OURS_CLIP, "refined, ridge"), (OURS_CLIP, "refined, gru"))
+LEAK_PAIRS = (*((leak, NO_LEAK) for leak in leaks.LEAKS), (leaks.EARLY_STOPPING, HONEST_GRU))
 COMPARED = ("refined", "rough", "nearest training image", "refined, true CLIP")  # systems scored under every protocol
 PROTOCOLS = ("native", "brain_diffuser", "mindeye2")  # mindeye1 differs from mindeye2 in the test images alone
 
@@ -33,16 +39,14 @@ def leave_out(stages, rough, tokens, ids) -> dict:
     }
 
 
-def refine_by_decoder(stages, predicted, tokens, *, names=("gru", "ridge")) -> dict:
-    """Draw and refine the images of several latent decoders, "refined, <decoder>", with the same tokens.
+def refine_by_decoder(stages, predicted, tokens, *, decoders=DECODERS) -> dict:
+    """Draw and refine the images of several latent decoders with the same tokens.
 
-    `predicted` (decoder, test_image, latent) is that of the artifact `ablation`.
+    `predicted` (decoder, test_image, latent) is that of the artifact `ablation`, `decoders` system to decoder.
     """
     ids = predicted.test_image.values
-    latents = {name: predicted.sel(decoder=name).values for name in names}
-    return {
-        f"refined, {name}": stages.refine(stages.draw(values, ids), tokens, ids) for name, values in latents.items()
-    }
+    latents = {system: predicted.sel(decoder=name).values for system, name in decoders.items()}
+    return {system: stages.refine(stages.draw(values, ids), tokens, ids) for system, values in latents.items()}
 
 
 def decode_tokens_by_gru(train, patterns, *, run, fit=networks.fit) -> dict:
@@ -59,11 +63,18 @@ def _of_network(run):
     return {"seed": run.decoder_seeds[0], "max_epochs": run.max_epochs, "device": device.pick_device(run.device)}
 
 
-def gain_of_gru(values, metrics, **bootstrap):
-    """Compare refined images, of the GRU's latents with those of ridge's: `statistics.differences`, with "% of ridge's" score."""
-    gain = statistics.differences(values, [("refined, gru", "refined, ridge")], metrics, **bootstrap)
-    ridge = values.sel(system="refined, ridge").mean("test_image")
-    return gain.assign(**{"% of ridge's": 100 * gain["mean"] / [ridge.sel(metric=name).item() for name in metrics]})
+def gains_by_decoder(values, metrics, **bootstrap):
+    """Compare those of `DECODER_PAIRS` that `values` has: `statistics.differences`, with "% of the second's" score."""
+    pairs = [pair for pair in DECODER_PAIRS if set(pair) <= set(values.system.values)]
+    gains, means = statistics.differences(values, pairs, metrics, **bootstrap), values.mean("test_image")
+    second = [means.sel(system=system, metric=name).item() for _, system in pairs for name in metrics]
+    return gains.assign(**{"% of the second's": 100 * gains["mean"] / second})
+
+
+def prices(values, metrics, **bootstrap):
+    """Compute what each leak of `values` (leak, metric, test_image) bought, by `statistics.differences` from `LEAK_PAIRS`."""
+    pairs = [pair for pair in LEAK_PAIRS if set(pair) <= set(values.leak.values)]
+    return statistics.differences(values, pairs, metrics, along="leak", **bootstrap)
 
 
 def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):
