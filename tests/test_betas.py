@@ -104,7 +104,7 @@ def test_betas_of_the_glm_take_the_same_way(subject, trials):
     coordinates = {"trial": rows, "roi_voxel": trials.voxel.values}
     glm = xr.Dataset({"betas_d": (("trial", "roi_voxel"), own)}, coords=coordinates)
     with pytest.warns(
-        UserWarning, match=r"^1 of \d+ voxels hold nothing but 0 in a session \(1\): not measured, left out"
+        UserWarning, match=r"^1 of \d+ voxels do not change in a run \(session 1\): not measured, left out"
     ):
         ours = betas.trials_from_glm(glm, subject)
     np.testing.assert_array_equal(ours.betas, own[:, 1:])
@@ -132,7 +132,7 @@ def test_voxels_that_were_not_measured_in_a_session_are_left_out_and_counted(two
     other = {"hdf5": "nii.gz", "nii.gz": "hdf5"}[form]
     for session in (1, 2):
         two_sessions.paths.betas(DEFAULT_VERSION, session, other).unlink()
-    with pytest.warns(UserWarning, match=r"^3 of \d+ voxels .* in a session \(2\): not measured, left out"):
+    with pytest.warns(UserWarning, match=r"^3 of \d+ voxels .* in a run \(session 2\): not measured, left out"):
         found = betas.read_trials(two_sessions)
     kept = np.delete(np.arange(trials.sizes["voxel"]), [1, 4, 5])
     np.testing.assert_array_equal(found.voxel, trials.voxel[kept])
@@ -145,7 +145,7 @@ def test_a_session_without_any_data_is_refused(two_sessions):
     paths = {form: two_sessions.paths.betas(DEFAULT_VERSION, 2, form) for form in ("hdf5", "nii.gz")}
     mask = two_sessions.roi("nsdgeneral") > 0
     nsd_write.write_betas(paths, np.zeros((750, mask.sum()), np.float32), mask, two_sessions.affine)
-    with pytest.raises(ValueError, match=r"in a session \(2\).*None remains: get the betas of that session again"):
+    with pytest.raises(ValueError, match=r"in a run \(session 2\).*None remains: get the betas of that session again"):
         betas.read_trials(two_sessions)
 
 

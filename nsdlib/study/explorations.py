@@ -59,7 +59,7 @@ class RegionMeasures:
 
     def __init__(self, run):
         from nsdlib.core.scores.reliability import reliability
-        from nsdlib.study.betas import read_trials, trials_from_glm
+        from nsdlib.study.betas import read_trials, trials_from_glm, zscore_sessions
 
         store, subject = Store(run), NSDSubject(run.data, run.subject, run.n_sessions)
         ceiling = store.load("betas").noise_ceiling.values
@@ -67,6 +67,7 @@ class RegionMeasures:
             trials = trials_from_glm(store.load("glm"), subject, roi=run.roi)
         else:
             trials = read_trials(subject, roi=run.roi, version=run.betas_version)
+        trials = zscore_sessions(trials) if run.scaling == "sessions" else trials
         agreement = reliability(trials.betas.values, trials.image_id.values)
         self.measures = {"correlation of repeats": agreement, "noise ceiling (percent)": ceiling}  # each (n_voxels,)
         self.regions, self.background = _regions(trials), subject.volume("mean")
