@@ -191,7 +191,9 @@ def _noise_ceiling(trials):
     shared, session = trials.is_shared.values, trials.session.values
     betas, ids = trials.betas.values[~shared], trials.image_id.values[~shared]
     signal, noise = variances(betas, ids, session=session[~shared])
-    offsets = np.stack([betas[session[~shared] == number].mean(axis=0, dtype=np.float64) for number in np.unique(session[~shared])])
+    offsets = np.stack(
+        [betas[session[~shared] == number].mean(axis=0, dtype=np.float64) for number in np.unique(session[~shared])]
+    )
     shown = session[shared, None] == np.unique(session[~shared])  # (n_test_trials, n_sessions)
     _, weights, n_repeats = average_repeats(shown, trials.image_id.values[shared])  # (n_test_images, n_sessions)
     total = signal + noise * np.mean(1 / n_repeats) + (weights @ offsets).var(axis=0)

@@ -30,7 +30,8 @@ class VoxelFits:
         self.n_runs, self.hrf_index = len(self._series), self._maps.hrf_index.values  # (n_voxels,)
         self.peaks = hrf.peak_seconds()  # (n_hrfs,)
         self.positions = np.stack(np.unravel_index(self.voxels, mask.shape), axis=1)  # (n_voxels, 3)
-        self.start = self.positions[self._maps.onoff_r2.values.argsort()[3 * len(self.voxels) // 4]]  # it responds
+        onoff = self._maps.onoff_r2.values
+        self.start = self.positions[np.nanargmin(np.abs(onoff - np.nanpercentile(onoff, 75)))]  # it responds
 
     def compute(self, x, y, z, number):
         """Fit the voxel of slice z that lies nearest to x and y, in the run of this number (from 1).
