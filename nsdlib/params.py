@@ -68,6 +68,7 @@ class Run(Strict):
     betas: Literal["glm", "nsd"]
     betas_version: Literal["betas_assumehrf", "betas_fithrf", "betas_fithrf_GLMdenoise_RR"]
     roi: str
+    scaling: Literal["images", "sessions"]
 
     latents: Literal["mean", "sample"]
     decoder: Literal["gru", "gated_mlp", "roi_gru", "cnn", "transformer", "ridge"]

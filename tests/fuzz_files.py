@@ -220,6 +220,9 @@ def captions(subject, layout):
         text = repr({"descr": dtype, "fortran_order": False, "shape": shape}).encode().ljust(117) + b"\n"
         return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + whole[128:]
 
+    def newer(version):
+        return b"\x93NUMPY%c\0" % version + struct.pack("<I", 118) + whole[10:]
+
     def several(path):
         with path.open("wb") as file:
             np.savez(file, table=table)
@@ -228,12 +231,13 @@ def captions(subject, layout):
     made += [header((-1, 5)), header((5, FEW)), header((FEW, 5), "<f8"), header((FEW, 10), "<U60"), several]
     made += [
         pickle.dumps(table),
-        b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + b"(" * 10**6,
+        *(b"\x93NUMPY%c\0\xff\xff\xff\xff" % version + b"(" * 10**6 for version in (2, 3, 4)),
         b"\x93NUMPY\x01\x00\x10\x27" + b"(" * 10**4,
     ]
     return Case(
         layout.captions, lambda: fresh(layout).captions(SHOWN),
-        lambda found: len(found) == 2 and all(isinstance(text, str) for one in found for text in one), [whole], made,
+        lambda found: len(found) == 2 and all(isinstance(text, str) for one in found for text in one),
+        [whole, newer(2), newer(3)], made,
     )  # fmt: skip
 
 

@@ -5,9 +5,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from nsdlib.core.scores.reliability import correlate
+from nsdlib.core.glm.fit import fit_glm
+from nsdlib.core.glm.options import GLMOptions
+from nsdlib.core.scores.reliability import correlate, noise_ceiling
 from nsdlib.data import nsd_layout, nsd_write
-from nsdlib.data.nsd import DEFAULT_VERSION, NSDSubject
+from nsdlib.data.glm_sessions import read_session
+from nsdlib.data.nsd import DEFAULT_VERSION, TR, NSDSubject
 from nsdlib.study import betas
 from nsdlib.twin.simulate import load_truth
 
@@ -97,6 +100,82 @@ def test_the_planted_noise_ceiling_is_found(twin, assembled):
     assert abs(assembled.noise_ceiling.mean() - truth.mean()) < 5
 
 
+N_VOXELS = 300
+
+
+def planted_sessions(*, offset=0.0, gain=0.0, snr=0.58, n_sessions=8, n_trials=450):
+    """Trials of images that are shown three times, a third of them shared, and the responses; sessions shift and stretch both."""
+    rng = np.random.default_rng(0)
+    ids = rng.permutation(np.repeat(np.arange(n_sessions * n_trials // 3), 3))
+    session = np.arange(len(ids)) // n_trials + 1
+    response = rng.standard_normal((len(ids) // 3, N_VOXELS))
+    noise_sd = 1 / (snr * rng.lognormal(0, 0.45, N_VOXELS)) if snr else np.full(N_VOXELS, 2.0)
+    values = (snr > 0) * response[ids] + noise_sd * rng.standard_normal((len(ids), N_VOXELS))
+    values *= np.exp(gain * rng.standard_normal((n_sessions, N_VOXELS)))[session - 1]
+    values += (offset * noise_sd * rng.standard_normal((n_sessions, N_VOXELS)))[session - 1]
+    coordinates = {
+        "trial": np.arange(len(ids)), "voxel": np.arange(N_VOXELS), "region": ["V1"], "image_id": ("trial", ids),
+        "session": ("trial", session), "is_shared": ("trial", ids < len(response) // 3),
+    }  # fmt: skip
+    variables = {
+        "betas": (("trial", "voxel"), values.astype(np.float32), {"units": "percent signal change"}),
+        "in_region": (("region", "voxel"), np.ones((1, N_VOXELS), bool)),
+    }
+    return xr.Dataset(variables, coordinates), response
+
+
+def shifts(found, response):
+    """Noise ceiling, and NSD's formula, minus the share that the response explains: means in standard errors, and in percent."""
+    explained = 100 * np.square(correlate(found.X_test.values, response[found.test_image.values]))
+    ceilings = [found.noise_ceiling.values, noise_ceiling(found.ncsnr.values, found.n_repeats_test.values)]
+    differences = [ceiling - explained for ceiling in ceilings]
+    return [(d.mean() / d.std() * np.sqrt(N_VOXELS), d.mean()) for d in differences]
+
+
+@pytest.mark.parametrize(("offset", "gain"), [(0, 0), (0.7, 0), (0, 0.3), (0.7, 0.3)])
+def test_the_ceiling_is_what_the_truth_explains_in_the_averages(offset, gain):
+    trials, response = planted_sessions(offset=offset, gain=gain)
+    (own, _), (nsds, percent) = shifts(betas.assemble(trials), response)
+    assert abs(own) < 3
+    assert abs(nsds) < 3 if not (offset or gain) else nsds > 6 and percent > 2
+    for errors, _ in shifts(betas.assemble(betas.zscore_sessions(trials)), response):
+        assert abs(errors) < 3
+
+
+def test_scaling_by_session_gives_back_what_sessions_took():
+    """As in a subject whose attainable variance fell from 52 to 43 % while NSD's ceiling stayed."""
+    calm, moved = planted_sessions()[0], planted_sessions(offset=0.7, gain=0.3)[0]
+    before, raw, scaled = (betas.assemble(trials) for trials in (calm, moved, betas.zscore_sessions(moved)))
+    medians = [float(found.noise_ceiling.median()) for found in (before, raw, scaled)]
+    assert medians[1] < medians[0] - 5
+    assert medians[2] == pytest.approx(medians[0], abs=1)
+    np.testing.assert_allclose(raw.ncsnr, before.ncsnr, atol=1e-4)  # NSD's own does not see sessions
+
+
+def test_ceilings_of_voxels_without_signal_are_0_on_average():
+    found = betas.assemble(planted_sessions(snr=0)[0]).noise_ceiling.values
+    assert (found < 0).mean() > 0.3
+    assert abs(found.mean()) < 3 * found.std() / np.sqrt(len(found))
+
+
+def test_sessions_are_scaled_by_their_training_trials(trials):
+    rows, shared = trials.session.values == 1, trials.is_shared.values
+    raw, found = trials.betas.values[rows], betas.zscore_sessions(trials)
+    mean, sd = raw[~shared[rows]].mean(axis=0), raw[~shared[rows]].std(axis=0, ddof=1)
+    np.testing.assert_allclose(found.betas.values[rows], (raw - mean) / sd, rtol=1e-3, atol=1e-4)
+    assert (
+        found.betas.attrs["units"]
+        == betas.assemble(found).sd.attrs["units"]
+        == "standard deviations within the session"
+    )
+    disturbed = trials.copy(deep=True)
+    disturbed["betas"].values[shared] += 100
+    np.testing.assert_array_equal(betas.zscore_sessions(disturbed).betas[~shared], found.betas[~shared])
+    few = trials.isel(trial=np.append(np.flatnonzero(shared), np.flatnonzero(~shared)[0]))
+    with pytest.raises(ValueError, match="Session 1 has 1 trials to train with: wanted at least 2"):
+        betas.zscore_sessions(few)
+
+
 def test_betas_of_the_glm_take_the_same_way(subject, trials):
     rows = np.flatnonzero(trials.session.values == 1)
     own = trials.betas.values[rows].copy()
@@ -104,13 +183,31 @@ def test_betas_of_the_glm_take_the_same_way(subject, trials):
     coordinates = {"trial": rows, "roi_voxel": trials.voxel.values}
     glm = xr.Dataset({"betas_d": (("trial", "roi_voxel"), own)}, coords=coordinates)
     with pytest.warns(
-        UserWarning, match=r"^1 of \d+ voxels hold nothing but 0 in a session \(1\): not measured, left out"
+        UserWarning, match=r"^1 of \d+ voxels do not change in a run \(session 1\): not measured, left out"
     ):
         ours = betas.trials_from_glm(glm, subject)
     np.testing.assert_array_equal(ours.betas, own[:, 1:])
     np.testing.assert_array_equal(ours.voxel, trials.voxel[1:])
     with pytest.raises(ValueError, match=r"The glm artifact has 3 voxels, nsdgeneral .* run notebook 01 again"):
         betas.trials_from_glm(glm.isel(roi_voxel=slice(3)), subject)
+
+
+def test_a_run_without_data_is_no_response_either_after_a_fit(subject):
+    """Ridge puts back offset and scale, so that betas of a run of zeros are all alike, but not 0."""
+    mask = subject.roi("nsdgeneral") > 0
+    mask.flat[np.flatnonzero(mask)[60:]] = False
+    design, series = read_session(subject, 1, mask)
+    series[3][:, 5], rows = 0, slice(188, 250)  # trials of run 4
+    found = fit_glm(design, series, tr=TR, options=GLMOptions(n_pcs=0))
+    assert np.ptp(found.betas_d.values[rows, 5]) == 0 and found.betas_d.values[rows, 5].all()
+    glm = (
+        found[["betas_d"]].rename(voxel="roi_voxel").assign_coords(trial=np.arange(750), roi_voxel=np.flatnonzero(mask))
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(betas, "_mask", lambda *_: mask.copy())
+        with pytest.warns(UserWarning, match=r"^1 of 60 voxels do not change in a run \(session 1\)"):
+            kept = betas.trials_from_glm(glm, subject)
+    np.testing.assert_array_equal(kept.voxel, np.delete(np.flatnonzero(mask), 5))
 
 
 @pytest.fixture
@@ -132,7 +229,7 @@ def test_voxels_that_were_not_measured_in_a_session_are_left_out_and_counted(two
     other = {"hdf5": "nii.gz", "nii.gz": "hdf5"}[form]
     for session in (1, 2):
         two_sessions.paths.betas(DEFAULT_VERSION, session, other).unlink()
-    with pytest.warns(UserWarning, match=r"^3 of \d+ voxels .* in a session \(2\): not measured, left out"):
+    with pytest.warns(UserWarning, match=r"^3 of \d+ voxels .* in a run \(session 2\): not measured, left out"):
         found = betas.read_trials(two_sessions)
     kept = np.delete(np.arange(trials.sizes["voxel"]), [1, 4, 5])
     np.testing.assert_array_equal(found.voxel, trials.voxel[kept])
@@ -145,7 +242,7 @@ def test_a_session_without_any_data_is_refused(two_sessions):
     paths = {form: two_sessions.paths.betas(DEFAULT_VERSION, 2, form) for form in ("hdf5", "nii.gz")}
     mask = two_sessions.roi("nsdgeneral") > 0
     nsd_write.write_betas(paths, np.zeros((750, mask.sum()), np.float32), mask, two_sessions.affine)
-    with pytest.raises(ValueError, match=r"in a session \(2\).*None remains: get the betas of that session again"):
+    with pytest.raises(ValueError, match=r"in a run \(session 2\).*None remains: get the betas of that session again"):
         betas.read_trials(two_sessions)
 
 

@@ -36,6 +36,16 @@ def test_the_ratio_is_nsds_formula():
     np.testing.assert_allclose(reliability.ncsnr(betas, ids, session=session), expected)
 
 
+def test_planted_variances_are_found_whatever_the_offsets_of_sessions():
+    betas, ids, _ = planted([0.0, 1.0, 2.0], n_images=2000)
+    session = np.arange(len(ids)) // 1500
+    signal, noise = reliability.variances(3 * betas + 10 * session[:, None], ids, session=session)
+    np.testing.assert_allclose(noise, 9, rtol=0.06)
+    np.testing.assert_allclose(signal, [0, 9, 36], rtol=0.1, atol=0.5)
+    scaled = reliability.variances(betas, ids, session=session, scaled=True)
+    np.testing.assert_allclose(np.sum(scaled, axis=0), 1)
+
+
 def test_a_step_between_sessions_does_not_count_as_noise():
     betas, ids, _ = planted([1.0])
     session = np.arange(len(ids)) // 600

@@ -158,17 +158,17 @@ class NSDSubject:
     def roi(self, name):
         """Labels of a region volume: (X, Y, Z) int16; -1 not cortex, 0 no label, 1, 2, ... as in `ROI_LABELS`.
 
-        "brainmask" is the whole brain, with the label 1.
+        "brainmask" is the whole brain, with the label 1. NaN outside the brain is -1.
 
         Raises
         ------
         ValueError
-            For an unknown name, or a volume of another shape than the brain mask.
+            For an unknown name, a volume of another shape than the brain mask, or values that are no labels.
         """
         if name == "brainmask":
             return self.brainmask.astype(np.int16)
         path = self._existing(self.paths.roi(name), f"the regions {name}")
-        return nsd_files.read_labels(path, self.brainmask.shape)
+        return nsd_files.read_labels(path, self.brainmask)
 
     def betas(self, session, mask, *, version=DEFAULT_VERSION):
         """Single-trial responses of a session in percent signal change: (750, n_voxels) float32.
@@ -193,9 +193,9 @@ class NSDSubject:
         return scaled.astype(np.float32) / np.float32(nsd.BETA_SCALE)
 
     def ncsnr(self, version=DEFAULT_VERSION):
-        """Ratio of signal to noise of single-trial betas: (X, Y, Z) float; NSD computed it over all trials. 0 where it is NaN."""
+        """Ratio of signal to noise of single-trial betas, by NSD over all trials; 0 where not finite: (X, Y, Z) float."""
         path = self._existing(self.paths.ncsnr(version), "the signal-to-noise ratio of the betas")
-        return np.nan_to_num(nsd_files.read_volume(path), nan=0)
+        return np.nan_to_num(nsd_files.read_volume(path), nan=0, posinf=0, neginf=0)
 
     def n_runs(self, session):
         """Task runs of a session (resting-state runs are never counted)."""

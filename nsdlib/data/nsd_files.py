@@ -19,13 +19,9 @@ MAX_CHUNK = 2**28  # bytes of a chunk of HDF5, unpacked; NSD's own have 1,500 (b
 MAX_SIDE = 256  # voxels along a side of a volume; NSD's own have at most 113 at 1.8 mm
 MAX_HEADER = 2**20  # bytes of a NIfTI file before its values
 MAX_NPY_HEADER = 1000  # bytes; numpy hands a header to the parser of Python, which nesting exhausts
-NPY = b"\x93NUMPY\x01\x00"  # how a NumPy file begins whose header is shorter than 64 KiB
+NPY = {b"\x93NUMPY\x01\0": 2, b"\x93NUMPY\x02\0": 4, b"\x93NUMPY\x03\0": 4}  # beginnings: bytes of the header's length
 HEADER = 348  # bytes of a NIfTI header without extensions
-MATLAB_NUMBERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)} | {
-    "single",
-    "double",
-    "logical",
-}
+MATLAB_NUMBERS = {"single", "double", "logical", *(f"{sign}int{n}" for sign in ("", "u") for n in (8, 16, 32, 64))}
 HDF5_FILTERS = {1, 2, 3}  # deflate, shuffle, checksum: those that every HDF5 has
 
 
@@ -52,11 +48,6 @@ def read_expdesign(path):
     dict of str to ndarray of int64
         masterordering (30000,), subjectim (8, 10000), sharedix (1000,) and stimpattern (40, 12, 75); the ids count from
         1, as in the file.
-
-    Raises
-    ------
-    DamagedFile
-        As all readers here: when the file is not whole, or not what is wanted.
     """
     from scipy.io import loadmat, whosmat
 
@@ -102,8 +93,9 @@ def read_captions(path, image_ids):
     """Read the captions of images by 0-based id: a list of non-blank texts for each."""
     image_ids = _checked_ids(image_ids)
     with reading(path), path.open("rb") as file:
-        if file.read(len(NPY)) != NPY:
-            raise _damaged(path, "is no array of NumPy's format 1.0")
+        n_bytes = NPY.get(file.read(8))
+        if n_bytes is None or int.from_bytes(file.read(n_bytes), "little") > MAX_NPY_HEADER:
+            raise _damaged(path, "is no array of NumPy's format 1.0, 2.0 or 3.0 with a short header")
         table = np.lib.format.open_memmap(path, mode="r", max_header_size=MAX_NPY_HEADER)  # np.load knows others
         check_shape(path, table.shape, (nsd.N_STIMULI, 5))
         if table.dtype.kind != "U":
@@ -164,9 +156,10 @@ def read_beta_volumes(path, mask):
 
 def read_masked(path, mask, n_last):
     """Read the voxels of `mask` from a four-dimensional NIfTI file: (n_last, n_voxels), in the file's own type."""
+    voxels = np.nonzero(mask)  # in C order
     with _nifti(path) as (header, file):
         check_shape(path, header.get_data_shape(), (*mask.shape, n_last))
-        columns = _values(path, header, file)[mask].T  # as float64, a real session's betas would be 8 GB
+        columns = np.stack([volume[voxels] for volume in _volumes(path, header, file)], axis=1).T
     if columns.dtype.kind == "f" and not (np.abs(columns) <= np.finfo(np.float32).max).all():
         raise _damaged(path, "must hold numbers, but it holds infinite ones or NaN")
     return columns
@@ -178,18 +171,21 @@ def read_volume(path):
         shape = header.get_data_shape()
         if len(shape) != 3 or not all(1 <= side <= MAX_SIDE for side in shape):
             raise _damaged(path, f"has shape {shape}, wanted three sides of 1 to {MAX_SIDE} voxels")
-        return _values(path, header, file).copy()
+        [volume] = _volumes(path, header, file)
+    return volume.copy()
 
 
-def read_labels(path, shape=None):
-    """Read a NIfTI volume of labels or a mask, of that shape if one is given: (X, Y, Z) int16."""
+def read_labels(path, brain=None):
+    """Read a NIfTI volume of labels: (X, Y, Z) int16; -1 for NaN outside the mask `brain`, or anywhere if that is wanted."""
     labels = read_volume(path)
-    check_shape(path, labels.shape, shape or labels.shape)
+    check_shape(path, labels.shape, labels.shape if brain is None else brain.shape)
+    if labels.dtype.kind == "f":
+        labels[np.isnan(labels) & (True if brain is None else ~brain)] = -1
     wrong = labels[~((labels == np.rint(labels)) & (np.abs(labels) <= np.iinfo(np.int16).max))]
     if wrong.size:
         raise DamagedFile(
-            f"{path} must hold labels, small whole numbers; {wrong.size} voxels hold others, such as {wrong[0]:g}. "
-            "Interpolation makes them: resample labels to the nearest neighbour, or get the file again."
+            f"{path} must hold labels, small whole numbers (NaN only outside the brain); {wrong.size} voxels hold others, such "
+            f"as {wrong[0]:g}. Interpolation makes them: resample labels to the nearest neighbour, or get the file again."
         )
     return labels.astype(np.int16)
 
@@ -284,17 +280,20 @@ def _nifti(path):
         yield nibabel.Nifti1Header(file.read(HEADER)), file
 
 
-def _values(path, header, file):
-    """All values of a NIfTI file whose shape has been checked; no more is unpacked than the header promises."""
+def _volumes(path, header, file):
+    """One after the other, the volumes of a NIfTI file whose shape has been checked; no more is unpacked than they take."""
     from nibabel.volumeutils import apply_read_scaling
 
     dtype, first, shape = header.get_data_dtype(), header.get_data_offset(), header.get_data_shape()
     if dtype.kind not in "iuf" or dtype.itemsize > 8 or not HEADER <= first <= MAX_HEADER:
         raise _damaged(path, f"has values of type {dtype} from byte {first} on")
-    n_values = int(np.prod(shape, dtype=object))
+    n_values, n_volumes = (int(np.prod(sides, dtype=object)) for sides in (shape[:3], shape[3:]))
     file.read(first - HEADER)
-    raw = file.read(n_values * dtype.itemsize)
-    if len(raw) < n_values * dtype.itemsize or file.read(1):  # at the end gzip compares its checksum
-        raise _damaged(path, f"holds more or less than the {n_values} values that it promises")
-    with np.errstate(all="raise"):
-        return apply_read_scaling(np.frombuffer(raw, dtype).reshape(shape, order="F"), *header.get_slope_inter())
+    for left in reversed(range(n_volumes)):
+        raw = file.read(n_values * dtype.itemsize)
+        if len(raw) < n_values * dtype.itemsize or (not left and file.read(1)):  # at the end gzip compares its checksum
+            raise _damaged(path, f"holds more or less than the {n_volumes} volumes that it promises")
+        volume = np.frombuffer(raw, dtype).reshape(shape[:3], order="F")
+        with np.errstate(all="raise"):
+            volume = apply_read_scaling(volume, *header.get_slope_inter())
+        yield volume

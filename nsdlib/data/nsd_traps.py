@@ -100,7 +100,7 @@ def masks(subject, _):
     wanted = nsd.VOLUME_SHAPES[subject.subject] if _is_real(subject) else subject.brainmask.shape
     for name in ("brainmask", "valid"):
         if name == "brainmask" or subject.paths.volume(name).is_file():
-            mask = subject.volume(name)
+            mask = np.nan_to_num(subject.volume(name))  # NaN where nothing was measured
             if mask.shape != wanted or mask.min() < 0 or mask.max() != 1:
                 found = f"{name}: shape {mask.shape}, values {mask.min():g} to {mask.max():g}"
                 return found, f"{wanted}, 0 to 1", False

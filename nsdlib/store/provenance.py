@@ -49,7 +49,7 @@ REFINING = ("strength", "n_steps", "guidance", "text_weight", "sampler", "faithf
 
 ARTIFACTS = {
     "glm": Step("01_hrf_glmsingle", (*_DATA, "glm_sessions", "glm_engine", "roi")),
-    "betas": Step("02_roi_betas", (*_DATA, "betas", "betas_version", "roi"), ("glm",)),
+    "betas": Step("02_roi_betas", (*_DATA, "betas", "betas_version", "roi", "scaling"), ("glm",)),
     "targets": Step("03_decoder_ablation", ("zoo", "latents", "layer_counts"), ("betas",), weights=("vdvae",)),
     "ablation": Step("03_decoder_ablation", ("n_layers", "rivals", *_FIT), ("betas", "targets")),
     "latent_size": Step("04_latent_size", ("decoder", *_FIT), ("betas", "targets"), weights=("vdvae",)),

@@ -1,7 +1,9 @@
 """From single trials to the decoders' patterns: voxels of a region, images averaged over repeats, z-scored, split.
 
 Means, standard deviations and noise ceilings come from the training images alone, which are those that only this subject saw.
-Voxels that were not measured in one of the sessions (NSD's `valid_session`) are left out: in the files their betas are 0.
+Voxels that were not measured in one of the sessions (NSD's `valid_session`) are left out: NSD set their series to 0 for the whole
+session (preprocess_nsd_secondstage.m, `maskoutnans`), so that their betas are 0 there (export_noiseceiling.m; both in
+cvnlab/nsddatapaper at 9d878d7). Here one value throughout a run is enough, which a fit makes of a series that is constant in it.
 """
 
 import hashlib
@@ -9,8 +11,9 @@ import warnings
 
 import numpy as np
 
-from nsdlib.core.scores.reliability import BATCH, ncsnr, noise_ceiling, trials_by_image
+from nsdlib.core.scores.reliability import BATCH, ncsnr, trials_by_image, variances
 from nsdlib.data.nsd import DEFAULT_VERSION, ROI_LABELS
+from nsdlib.data.nsd_layout import N_SESSION_TRIALS, N_TASK_RUNS, RUN_TRIALS
 
 # region: (label volume, labels in it)
 REGIONS = {
@@ -41,7 +44,7 @@ def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
     xarray.Dataset
         betas (trial, voxel) float32, percent signal change; in_region (region, voxel) bool; coordinates trial (from 0), voxel
         (flat C-order index into the volume), and for each trial image_id (0-based 73k id), session (from 1), is_shared. Without
-        the voxels that hold nothing but 0 in one of the sessions; a warning says how many.
+        the voxels that hold one value throughout a run; a warning says how many.
     """
     mask = _mask(subject, roi)
     betas = np.empty((subject.n_trials, mask.sum()), dtype=np.float32)
@@ -70,17 +73,37 @@ def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
     return _label(np.nan_to_num(glm.betas_d.values), glm.trial.values, mask, subject)
 
 
+def zscore_sessions(trials):
+    """Z-score each voxel of single trials (`read_trials`, `trials_from_glm`) within each session; returns such a Dataset.
+
+    Mean and standard deviation (ddof=1) come from the training trials of the session and scale all of its trials, so that no test
+    image has a say. A ValueError when a session has fewer than two training trials.
+    """
+    betas, shared = trials.betas.values.copy(), trials.is_shared.values
+    for number in np.unique(trials.session):
+        of_session = trials.session.values == number
+        train, test = of_session & ~shared, of_session & shared
+        if train.sum() < 2:
+            raise ValueError(
+                f"Session {number} has {train.sum()} trials to train with: wanted at least 2 to scale it by."
+            )
+        betas[train], betas[test], *_ = zscore(betas[train], betas[test])
+    return trials.assign(betas=(trials.betas.dims, betas, {"units": "standard deviations within the session"}))
+
+
 def assemble(trials):
-    """Assemble the training and test sets of the decoders from single trials (`read_trials`, `trials_from_glm`).
+    """Assemble the training and test sets of the decoders from single trials (`read_trials`, `zscore_sessions`).
 
     Returns
     -------
     xarray.Dataset
         X_train (train_image, voxel) and X_test (test_image, voxel), float32, z-scored with the mean and standard deviation
-        (ddof=1) of X_train; n_repeats_train, n_repeats_test; ncsnr and noise_ceiling (voxel), of training images, the
-        ceiling in percent of variance for the repeats of the test images (NaN when no training image was repeated);
-        mean, sd (voxel), percent signal change; in_region (region, voxel) bool. Images in ascending order of their ids, which
-        are the coordinates train_image and test_image. The attribute `split` is their `split_hash`.
+        (ddof=1) of X_train; n_repeats_train, n_repeats_test; mean, sd (voxel), in the unit of the trials; in_region (region,
+        voxel) bool. Of training trials, NaN when none showed an image again: ncsnr (voxel), by NSD's definition; and
+        noise_ceiling (voxel), the percentage of the variance of averages like those of the test images that any model can
+        explain. It belongs to the trials as they are: with offsets of the sessions, if these have not been scaled away, and not
+        cut at 0, so that means over voxels are not too high. Images in ascending order of their ids, which are the coordinates
+        train_image and test_image. The attribute `split` is their `split_hash`.
 
     Raises
     ------
@@ -98,19 +121,20 @@ def assemble(trials):
     images_train, X_train, n_train = average_repeats(betas[~shared], ids[~shared])
     images_test, X_test, n_test = average_repeats(betas[shared], ids[shared])
     X_train, X_test, mean, sd = zscore(X_train, X_test)
-    ratio = np.full(betas.shape[1], np.nan)
+    ratio = ceiling = np.full(betas.shape[1], np.nan)
     if n_train.max() > 1:
         ratio = ncsnr(betas[~shared], ids[~shared], session=trials.session.values[~shared])
+        ceiling = _noise_ceiling(trials)
     return xr.Dataset(
         {
             "X_train": (("train_image", "voxel"), X_train),
             "X_test": (("test_image", "voxel"), X_test),
             "n_repeats_train": ("train_image", n_train),
             "n_repeats_test": ("test_image", n_test),
-            "mean": ("voxel", mean, {"units": "percent signal change"}),
-            "sd": ("voxel", sd, {"units": "percent signal change"}),
+            "mean": ("voxel", mean, trials.betas.attrs),
+            "sd": ("voxel", sd, trials.betas.attrs),
             "ncsnr": ("voxel", ratio),
-            "noise_ceiling": ("voxel", noise_ceiling(ratio, n_test), {"units": "percent of variance"}),
+            "noise_ceiling": ("voxel", ceiling, {"units": "percent of variance"}),
             "in_region": trials.in_region,
         },
         coords={"train_image": images_train, "test_image": images_test, "voxel": trials.voxel},
@@ -162,15 +186,31 @@ def _mask(subject, roi):
     return mask
 
 
+def _noise_ceiling(trials):
+    """Share of signal (percent) in averages like the test images', with signal, noise and offsets of training trials."""
+    shared, session = trials.is_shared.values, trials.session.values
+    betas, ids = trials.betas.values[~shared], trials.image_id.values[~shared]
+    signal, noise = variances(betas, ids, session=session[~shared])
+    offsets = np.stack(
+        [betas[session[~shared] == number].mean(axis=0, dtype=np.float64) for number in np.unique(session[~shared])]
+    )
+    shown = session[shared, None] == np.unique(session[~shared])  # (n_test_trials, n_sessions)
+    _, weights, n_repeats = average_repeats(shown, trials.image_id.values[shared])  # (n_test_images, n_sessions)
+    total = signal + noise * np.mean(1 / n_repeats) + (weights @ offsets).var(axis=0)
+    return 100 * np.divide(signal, total, out=np.zeros_like(total), where=total > 0)
+
+
 def _label(betas, trial, mask, subject):
-    """Betas labelled by their trials, voxels and regions, without voxels that are 0 throughout one of the sessions."""
+    """Betas labelled by their trials, voxels and regions, without voxels that hold one value throughout a run."""
     import xarray as xr
 
     session = subject.session[trial]
-    empty = {number: ~betas[session == number].any(axis=0) for number in np.unique(session)}
-    if (lacking := np.any(list(empty.values()), axis=0)).any():
-        where = ", ".join(str(number) for number, voxels in empty.items() if voxels.any())
-        text = f"{lacking.sum()} of {len(lacking)} voxels hold nothing but 0 in a session ({where}): not measured, left out."
+    run = session * N_TASK_RUNS + np.searchsorted(np.cumsum(RUN_TRIALS), trial % N_SESSION_TRIALS, side="right")
+    first = np.flatnonzero(np.diff(run, prepend=-1))  # trial of each run
+    still = np.maximum.reduceat(betas, first) == np.minimum.reduceat(betas, first)  # (n_runs, n_voxels)
+    if (lacking := still.any(axis=0)).any():
+        where = ", ".join(map(str, np.unique(session[first][still.any(axis=1)])))
+        text = f"{lacking.sum()} of {len(lacking)} voxels do not change in a run (session {where}): not measured, left out."
         if lacking.all():
             raise ValueError(f"{text} None remains: get the betas of that session again.")
         warnings.warn(text, stacklevel=3)
@@ -180,7 +220,10 @@ def _label(betas, trial, mask, subject):
         for volume, labels in REGIONS.values()
     ]
     return xr.Dataset(
-        {"betas": (("trial", "voxel"), betas), "in_region": (("region", "voxel"), np.stack(member))},
+        {
+            "betas": (("trial", "voxel"), betas, {"units": "percent signal change"}),
+            "in_region": (("region", "voxel"), np.stack(member)),
+        },
         coords={
             "trial": trial,
             "voxel": np.flatnonzero(mask),

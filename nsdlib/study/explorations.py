@@ -30,7 +30,8 @@ class VoxelFits:
         self.n_runs, self.hrf_index = len(self._series), self._maps.hrf_index.values  # (n_voxels,)
         self.peaks = hrf.peak_seconds()  # (n_hrfs,)
         self.positions = np.stack(np.unravel_index(self.voxels, mask.shape), axis=1)  # (n_voxels, 3)
-        self.start = self.positions[self._maps.onoff_r2.values.argsort()[3 * len(self.voxels) // 4]]  # it responds
+        onoff = self._maps.onoff_r2.values
+        self.start = self.positions[np.nanargmin(np.abs(onoff - np.nanpercentile(onoff, 75)))]  # it responds
 
     def compute(self, x, y, z, number):
         """Fit the voxel of slice z that lies nearest to x and y, in the run of this number (from 1).
@@ -59,7 +60,7 @@ class RegionMeasures:
 
     def __init__(self, run):
         from nsdlib.core.scores.reliability import reliability
-        from nsdlib.study.betas import read_trials, trials_from_glm
+        from nsdlib.study.betas import read_trials, trials_from_glm, zscore_sessions
 
         store, subject = Store(run), NSDSubject(run.data, run.subject, run.n_sessions)
         ceiling = store.load("betas").noise_ceiling.values
@@ -67,6 +68,7 @@ class RegionMeasures:
             trials = trials_from_glm(store.load("glm"), subject, roi=run.roi)
         else:
             trials = read_trials(subject, roi=run.roi, version=run.betas_version)
+        trials = zscore_sessions(trials) if run.scaling == "sessions" else trials
         agreement = reliability(trials.betas.values, trials.image_id.values)
         self.measures = {"correlation of repeats": agreement, "noise ceiling (percent)": ceiling}  # each (n_voxels,)
         self.regions, self.background = _regions(trials), subject.volume("mean")

@@ -10,14 +10,31 @@ BATCH = 2000  # voxels processed at once
 def ncsnr(betas, image_ids, *, session):
     """Compute the ratio of the standard deviations of signal and noise in single trials, from repeats of images: (n_voxels,).
 
-    NSD's definition (Allen et al. 2022): noise is the variance (ddof=1) over the repeats of an image, averaged over the
-    images with the most repeats (three in NSD); the rest of the total variance of 1 is signal.
+    NSD's definition (Allen et al. 2022): `variances` of betas that are z-scored within each session, by all their trials there.
+    It is the ratio of these betas only: averages of others have the offsets and gains of their sessions in them as well.
 
     Parameters
     ----------
     betas : (n_trials, n_voxels) array
     image_ids, session : (n_trials,) int
-        Betas are z-scored within each session. A ValueError when no image was shown twice.
+        A ValueError when no image was shown twice.
+    """
+    signal, noise = variances(betas, image_ids, session=session, scaled=True)
+    return np.sqrt(np.divide(np.maximum(0, signal), noise, out=np.zeros_like(noise), where=noise > 0))
+
+
+def variances(betas, image_ids, *, session, scaled=False):
+    """Estimate the variances of signal and noise in single trials around the mean of their session: two (n_voxels,) float64.
+
+    Noise is the variance (ddof=1) over the repeats of an image, averaged over the images with the most repeats (three in NSD);
+    the rest is signal. That estimate is not cut at 0: where there is no signal it scatters about 0.
+
+    Parameters
+    ----------
+    betas, image_ids, session
+        As in `ncsnr`.
+    scaled : bool
+        Divide the betas of a session by their standard deviation (ddof=1) first, so that signal and noise add up to 1.
     """
     _, order, _, counts = trials_by_image(betas, image_ids)
     n_repeats = counts.max()
@@ -26,16 +43,22 @@ def ncsnr(betas, image_ids, *, session):
             "No image was shown twice in these trials: noise cannot be told from signal. Take more sessions."
         )
     order = order[np.repeat(counts == n_repeats, counts)]  # (n_images * n_repeats,)
-    noise = np.empty(betas.shape[1])
+    sessions = np.unique(session)
+    signal, noise = np.empty((2, betas.shape[1]))
     for start in range(0, betas.shape[1], BATCH):
         batch = betas[:, start : start + BATCH].astype(np.float64)
-        for number in np.unique(session):
+        for number in sessions:
             trials = batch[session == number]
-            centred, sd = trials - trials.mean(axis=0), trials.std(axis=0, ddof=1)
+            centred, sd = (
+                trials - trials.mean(axis=0),
+                trials.std(axis=0, ddof=1) if scaled else np.ones(trials.shape[1]),
+            )
             batch[session == number] = np.divide(centred, sd, out=np.zeros_like(trials), where=sd > 0)
         repeats = batch[order].reshape(-1, n_repeats, batch.shape[1])
-        noise[start : start + BATCH] = repeats.var(axis=1, ddof=1).mean(axis=0)
-    return np.sqrt(np.divide(np.maximum(0, 1 - noise), noise, out=np.zeros_like(noise), where=noise > 0))
+        columns = slice(start, start + BATCH)
+        noise[columns] = repeats.var(axis=1, ddof=1).mean(axis=0)
+        signal[columns] = np.square(batch).sum(axis=0) / (len(batch) - len(sessions)) - noise[columns]
+    return signal, noise
 
 
 def noise_ceiling(ratio, n_repeats):
