@@ -88,6 +88,7 @@ class Run(Strict):
     guidance: NotNegative
     text_weight: Fraction
     sampler: Literal["ddim", "dpm++", "unipc"]
+    diffusion_seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     faithful: bool
     compile: bool
 
@@ -110,7 +111,7 @@ class Run(Strict):
                 f"n_layers={self.n_layers} is more than the largest of layer_counts={list(self.layer_counts)}: notebook 03 "
                 "keeps the latents of that many layers; add it to layer_counts."
             )
-        for name in ("layer_counts", "decoder_seeds", "noise_amplitudes", "group"):
+        for name in ("layer_counts", "decoder_seeds", "diffusion_seeds", "noise_amplitudes", "group"):
             if len(set(values := getattr(self, name))) < len(values):
                 raise ValueError(f"{name}={list(values)} holds one value twice, and a result would count double.")
         return self

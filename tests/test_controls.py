@@ -167,19 +167,6 @@ def test_orders_are_best_first_whatever_the_direction():
     assert (orders["native"] == "b > a").all() and (orders["other"] == "a > b").all() and len(orders) == 8
 
 
-def test_what_noise_takes_is_measured_by_what_the_brain_added():
-    values = scores([0.2, 0.1], "amplitude", [0.0, 64.0])
-    prior_only = scores([0.0], "amplitude", [0.0]).isel(amplitude=0).mean("test_image")
-    table = controls.changes_with_noise(values, prior_only, n_bootstrap=50)
-    np.testing.assert_allclose(table["mean"], -0.1, atol=0.001)
-    np.testing.assert_allclose(table["lost %"], 50, atol=0.5)  # half of 0.2
-    nothing = controls.changes_with_noise(
-        values, prior_only + 1, n_bootstrap=50
-    )  # better than refined where higher is better
-    for metric in METRICS.values():
-        assert np.isnan(nothing.loc[metric.label, "lost %"]) == metric.higher_is_better
-
-
 def test_a_place_between_floor_and_ceiling():
     values = scores([0.0, 0.1, 0.4], "system", ["prior only", "refined", "refined, all true"])
     places = controls.place_refined(values, n_bootstrap=20)

@@ -48,6 +48,7 @@ def test_more_data_need_more(size, notebooks):
         ({"n_layers": 31}, ["03", "05"]),
         ({"layer_counts": (5, 15, 31, 40)}, ["03", "04"]),
         ({"noise_amplitudes": (0, 1, 2, 3, 4, 5, 6, 7)}, ["06"]),
+        ({"diffusion_seeds": (0, 1, 2, 3, 4)}, ["05", "06"]),
         ({"zoo": "paper"}, ["03", "05", "06", "07"]),
     ],
 )

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from PIL import Image
 from safetensors.torch import load_file
 
 from nsdlib.core import diffusion
 from nsdlib.core.diffusion import autoencoder
-from nsdlib.core.images import resize
+from nsdlib.core.images import add_noise, resize
 from nsdlib.params import load_run
 from nsdlib.run import full_size
 from nsdlib.store import zoo
@@ -219,6 +220,18 @@ def test_the_autoencoder_takes_as_many_images_as_memory_holds(pipeline, monkeypa
     monkeypatch.setattr(autoencoder, "decode", lambda vae, z: small_memory(vae, z, fits=0))
     with pytest.raises(torch.cuda.OutOfMemoryError):
         pipeline.decode(latents)
+
+
+def test_noise_is_added_at_the_size_of_the_second_stages_input(pipeline, inputs):
+    """As the published code does to its first stage's images, enlarged by Pillow's bicubic filter: on 8 bits, and clipped."""
+    rough, ids, side = inputs["rough"][:, ::2, ::2], [5, 6, 7], pipeline.image_size
+    noisy = add_noise(pipeline.as_input(rough), 64, seed=3, image_ids=ids)
+    for image, k, image_id in zip(noisy, range(3), ids, strict=True):
+        enlarged = np.asarray(Image.fromarray(rough[k]).resize((side, side), Image.Resampling.BICUBIC), dtype=float)
+        wanted = enlarged + 64 * np.random.default_rng([3, image_id]).normal(size=enlarged.shape)
+        np.testing.assert_array_equal(image, np.rint(wanted.clip(0, 255)))
+    assert (pipeline.encode(noisy) != pipeline.encode(rough)).any()
+    assert (pipeline.encode(pipeline.as_input(rough)) == pipeline.encode(rough)).all()
 
 
 @pytest.mark.parametrize("fits", [1, 0])

@@ -75,6 +75,16 @@ def test_noise_curves_have_the_papers_where_its_amplitudes_were_run(amplitudes, 
     figure.draw_without_rendering()
 
 
+def test_pure_noise_stands_apart_to_the_right():
+    table = table_of(stage=["rough", "refined"], amplitude=[0.0, 8.0])
+    pure = table_of(stage=["rough", "refined"])
+    figure = pictures.plot_noise_curves(table, METRICS, pure=pure)
+    ax = panels(figure)["SSIM"]
+    apart = [line for line in ax.lines if line.get_marker() == "o" and list(line.get_xdata()) == [2]]
+    np.testing.assert_allclose([line.get_ydata()[0] for line in apart], pure["mean"].sel(metric="ssim"))
+    assert [tick.get_text() for tick in figure.axes[-1].get_xticklabels()] == ["0", "8", "pure"]
+
+
 def test_error_kinds_mark_the_chosen():
     import matplotlib.pyplot as plt
 

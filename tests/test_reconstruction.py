@@ -80,18 +80,6 @@ def test_the_linter_is_asked_about_the_tokens_as_they_are_used(splits, run, mode
     )
 
 
-def test_floors_know_nothing_of_the_test_patterns(splits):
-    train, test = splits
-    stimulus = stimuli(test.ids)[:, :SIZE, :SIZE]
-    nearest = train.ids[:N_TEST]
-    floors = reconstruction.floors(Stages(), train, stimulus, ids=test.ids, nearest=nearest, read=stimuli)
-    assert (floors["mean image"] == round(np.mean(train.ids % 200))).all()
-    assert (floors["another test image"] == np.roll(stimulus, 1, axis=0)).all()
-    assert len(np.unique(floors["prior only"])) == 1  # the same for every image
-    assert (floors["nearest training image"][:, 0, 0, 0] == nearest % 200).all()
-    assert all(images.shape == stimulus.shape for images in floors.values())
-
-
 def test_ceilings_are_made_from_what_is_true(splits):
     _, test = splits
     stages, rough = Stages(), np.full((N_TEST, SIZE, SIZE, 3), 50, np.uint8)
@@ -100,6 +88,22 @@ def test_ceilings_are_made_from_what_is_true(splits):
     assert (ceilings["rough, true latents"] == drawn).all()
     assert (ceilings["refined, true CLIP"] == stages.refine(rough, test.tokens, test.ids)).all()
     assert (ceilings["refined, all true"] == stages.refine(drawn, test.tokens, test.ids)).all()
+
+
+def test_the_noise_of_the_diffusion_is_told_from_what_images_differ_in():
+    n_seeds, n_images = 5, 400
+    values = RNG.normal(0, 0.3, size=(1, n_images)) + RNG.normal(0, 0.2, size=(n_seeds, n_images))
+    values = xr.DataArray(values[:, None], dims=("diffusion_seed", "metric", "test_image"), coords={"metric": ["ssim"]})
+    row = reconstruction.spread_over_seeds(values).loc["ssim"]
+    assert row["SD within an image"] == pytest.approx(0.2, abs=0.01)
+    assert row["SD between images"] == pytest.approx((0.3**2 + 0.2**2 / n_seeds) ** 0.5, abs=0.03)
+    assert row["independent noise predicts"] == pytest.approx(row["SD within an image"] / 20)
+    means = values.mean("test_image")[:, 0].values
+    assert row["SD of the seeds' means"] == pytest.approx(means.std(ddof=1)) and row["mean"] == pytest.approx(
+        means.mean()
+    )
+    alone = reconstruction.spread_over_seeds(values[:1]).loc["ssim"]
+    assert alone.isna().tolist() == [False, False, True, True, True]
 
 
 def test_scores_keep_the_order_of_systems_and_the_ids():
@@ -139,5 +143,7 @@ def test_an_image_alone_is_what_it_was_among_others(tmp_path):
     alone = stages.alone(latents, tokens, ids, 1)
     assert np.abs(alone.astype(int) - refined[1].astype(int)).max() <= 2
     assert len(list(tmp_path.glob("kept-*"))) == 2  # what was drawn and what was refined; nothing of the one alone
+    other = stages.refine(stages.draw(latents, ids), tokens, ids, seed=run.diffusion_seeds[1])
+    assert (other[0] != refined[0]).any() and (other[1] != refined[1]).any()
     changed = stages.refine(stages.draw(latents, ids), tokens, ids, guidance=0.0)
     assert (changed != refined).any()

@@ -42,14 +42,30 @@ def test_the_most_opposed_come_first():
 def test_the_nearest_pattern_is_the_planted_one():
     train = RNG.normal(size=(20, 50))
     rows = RNG.permutation(20)[:8]
-    nearest, r = selection.nearest_patterns(train, 3 * train[rows] + 5 + 0.3 * RNG.normal(size=(8, 50)))
+    noisy = train[rows] + 0.3 * RNG.normal(size=(8, 50))
+    nearest, r = selection.nearest_training((train + 7, noisy + 7))  # what all have in common does not count
     np.testing.assert_array_equal(nearest, rows)
-    wanted = np.corrcoef(train[rows[0]], train[nearest[0]])[0, 1]
-    assert 0.9 < r.min() <= r.max() <= wanted
+    assert r[0] == pytest.approx(np.corrcoef(noisy[0] - train.mean(0), train[rows[0]] - train.mean(0))[0, 1])
+
+
+def test_pairs_count_alike_whatever_their_units(monkeypatch):
+    monkeypatch.setattr(selection, "BATCH", 6)
+    first, second = RNG.normal(size=(20, 30)), RNG.normal(size=(20, 8))
+    asked = (first[:5] + RNG.normal(size=(5, 30)), second[:5] + RNG.normal(size=(5, 8)))
+    nearest, r = selection.nearest_training((first, asked[0]), (1e3 * second, 1e3 * asked[1]))
+    wanted = (
+        sum(
+            np.corrcoef(of_test - known.mean(0), known - known.mean(0))[:5, 5:]
+            for known, of_test in zip((first, second), asked, strict=True)
+        )
+        / 2
+    )
+    np.testing.assert_array_equal(nearest, wanted.argmax(axis=1))
+    np.testing.assert_allclose(r, wanted.max(axis=1))
 
 
 def test_a_constant_pattern_is_no_error():
-    assert selection.nearest_patterns(RNG.normal(size=(3, 4)), np.ones((1, 4)))[1] == [0]
+    assert selection.nearest_training((np.ones((3, 4)), RNG.normal(size=(1, 4))))[1] == [0]
 
 
 def test_errors_say_what_came():

@@ -26,6 +26,20 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert low.shape == (400,) and 0.84 < ((low < 1) & (high > 1)).mean() < 0.95
 
 
+def test_seeds_nested_in_images_are_covered_by_resampling_images():
+    """Of 95 % intervals of means over seeds, 95 % hold the truth; with the seeds resampled besides they would be too wide."""
+    n_images, n_seeds, within = 80, 4, 1.0
+    drawn = RNG.normal(0, 0.3, size=(600, 1, n_images)) + RNG.normal(0, within, size=(600, n_seeds, n_images))
+    low, high = statistics.bootstrap_interval(drawn.mean(axis=1), n_bootstrap=400)
+    assert 0.92 < ((low < 0) & (high > 0)).mean() < 0.97
+    chosen = RNG.integers(
+        n_seeds, size=(400, n_seeds, n_images)
+    )  # of the first, each image's seeds resampled, then images
+    doubly = np.take_along_axis(drawn[:1], chosen, axis=1).mean(axis=1)
+    doubly = np.take_along_axis(doubly, RNG.integers(n_images, size=(400, n_images)), axis=1).mean(axis=1)
+    assert doubly.std() > 1.15 * drawn.mean(axis=(1, 2)).std()  # the truth, over all 600
+
+
 def test_rows_share_their_resamples_and_the_seed_fixes_them():
     values = RNG.normal(size=(2, 30))
     means = statistics.bootstrap_means(values, n_bootstrap=50, seed=3)

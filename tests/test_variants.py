@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
     [
         ({}, {}),
         ({"decoder": "gru"}, {"decoder": "gru"}),
-        ({"decoder": "ridge", "strength": 0.6, "n_steps": 25}, {}),  # as params/demo.yaml has them
+        ({"decoder": "ridge", "strength": 0.6, "n_steps": 17}, {}),  # as params/demo.yaml has them
         ({"strength": 1}, {"strength": 1.0}),
         ({"alphas": [1, 10]}, {"alphas": [1.0, 10.0]}),
         ({"device": "cpu"}, {}),  # where it is computed, which no result is named by either

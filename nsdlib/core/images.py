@@ -120,6 +120,8 @@ def add_noise(images, amplitude, *, seed, image_ids):
         )
     if len(images) != len(image_ids):
         raise ValueError(f"image_ids must name each of the {len(images)} images, got {len(image_ids)}.")
-    generators = [np.random.default_rng([seed, int(image_id)]) for image_id in image_ids]
-    noise = np.stack([generator.standard_normal(images.shape[1:]) for generator in generators])
-    return np.clip(images + amplitude * noise, 0, 255).round().astype(np.uint8)
+    noisy = np.empty_like(images)
+    for k, image_id in enumerate(image_ids):
+        noise = np.random.default_rng([seed, int(image_id)]).standard_normal(images.shape[1:])
+        noisy[k] = np.clip(images[k] + amplitude * noise, 0, 255).round()
+    return noisy

@@ -11,9 +11,10 @@ ROLE_COLOURS = {
     "ceiling": COLOURS[2],
     "left out": COLOURS[1],
     "retrieval": COLOURS[3],
+    "label": COLOURS[5],
 }
 CHANCE = {"color": REFERENCE, "linewidth": 1.2, "linestyle": ":", "label": "chance, where there is one"}
-ROLE_MARKERS = {"decoded": "o", "floor": "v", "ceiling": "^", "left out": "s", "retrieval": "D"}
+ROLE_MARKERS = {"decoded": "o", "floor": "v", "ceiling": "^", "left out": "s", "retrieval": "D", "label": "P"}
 
 
 def plot_grid(rows, *, titles=None, title=None):
@@ -56,7 +57,7 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     metrics : dict of str to metrics.Metric
         Gives labels, chance and direction.
     roles : dict of str to str
-        System to "decoded", "floor", "retrieval", "ceiling" or "left out"; systems are drawn in this order, from above.
+        System to "decoded", "floor", "label", "retrieval", "ceiling" or "left out"; systems are drawn in this order, from above.
     """
     figure, panels = _metric_panels(metrics, 0.42 * len(roles) + 2.4, across=True, sharey=True)
     for name, ax in panels.items():
@@ -72,7 +73,7 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     return figure
 
 
-def plot_noise_curves(table, metrics, *, reference=None):
+def plot_noise_curves(table, metrics, *, pure=None, reference=None):
     """Draw how scores change with the noise on the rough image, one panel a metric.
 
     Parameters
@@ -80,6 +81,8 @@ def plot_noise_curves(table, metrics, *, reference=None):
     table : xarray.Dataset
         mean, low, high over (amplitude, stage, metric).
     metrics : dict of str to metrics.Metric
+    pure : xarray.Dataset, optional
+        The same over (stage, metric) with pure noise in the place of the rough image; drawn apart, to the right.
     reference : pandas.DataFrame, optional
         The paper's values, amplitudes by metrics; drawn thin.
     """
@@ -89,11 +92,14 @@ def plot_noise_curves(table, metrics, *, reference=None):
     for name, ax in panels.items():
         for colour, stage in zip(COLOURS, table.stage.values, strict=False):
             draw_band(ax, positions, table.sel(metric=name, stage=stage), color=colour, label=f"{stage} image")
+            if pure is not None:
+                draw_intervals(ax, len(positions), pure.sel(metric=name, stage=stage), color=colour)
         if reference is not None and set(amplitudes) <= set(reference.index):
             printed = reference.loc[list(amplitudes), name]
             ax.plot(positions, printed, color=REFERENCE, linewidth=1, linestyle="--", label="paper, other networks")
         ax.set_title(f"{_label(metrics[name])} ({'semantic' if metrics[name].semantic else 'low level'})")
-        ax.set_xticks(positions, [f"{amplitude:g}" for amplitude in amplitudes])
+        ticks = [f"{amplitude:g}" for amplitude in amplitudes] + ["pure"] * (pure is not None)
+        ax.set_xticks(range(len(ticks)), ticks)
     for ax in figure.axes[4:]:
         ax.set_xlabel("amplitude of the noise (not to scale)")
     _draw_legend(figure)

@@ -18,7 +18,11 @@ IN_BRAIN, SIMULATED_IN_BRAIN, SIMULATED_GENERAL = 0.29, 0.26, 0.095  # parts of 
 SIMULATED_SESSION = 1e8  # bytes on disk
 OTHER_WEIGHTS = 3.1e9  # bytes on a GPU of the models beside the diffusion model
 N_FEATURES = 140_000  # numbers that the feature extractors give for an image
-KEPT_SETS = 18  # sets of test images that the second stage leaves on disk: refined, their floors and ceilings, controls
+BOUNDS, CONTROLS = (
+    3,
+    10,
+)  # sets of test images that are refined besides: "prior only" and two ceilings (05), controls (09)
+DRAWN = 6  # sets of rough images
 KEPT_TOKENS, KEPT_LATENTS = 5, 4  # predictions of all tokens and of all latents that it leaves there
 
 
@@ -100,6 +104,12 @@ def amounts(run):
         n_voxels = int(volume * SIMULATED_GENERAL) if run.simulation else nsd.N_GENERAL_VOXELS[run.subject]
         typical.append("numbers of voxels (nsdgeneral)")
     return Amounts(n_train, n_test, n_voxels, n_brain, volume, " and ".join(typical))
+
+
+def refined_sets(run):
+    """Return how many sets of all test images notebook 05 refines, and 06: its ends, pure noise one of them, with every seed."""
+    n_seeds, n_noisy = len(run.diffusion_seeds), sum(amplitude > 0 for amplitude in run.noise_amplitudes)
+    return n_seeds + BOUNDS, n_noisy - 1 + 2 * n_seeds
 
 
 def notebook_needs(run, sizes, name, *, is_gpu):
@@ -198,15 +208,16 @@ def _stages(run, a, models):
     n_tokens, ridge = models.n_text + models.n_vision, 4 * a.n_train * a.n_voxels + 8 * a.n_train**2
     tokens, scored = 2 * a.n_images * n_tokens, a.n_test * (16 * n_tokens + 8 * N_FEATURES)
     memory = BASE + ridge + tokens + max(tokens, _pictures(a, models) + scored)
-    disk = tokens + a.n_test * (3 * KEPT_SETS * models.side**2 + 2 * n_tokens)
+    kept = DRAWN + CONTROLS + refined_sets(run)[0]
+    disk = tokens + a.n_test * (3 * kept * models.side**2 + 2 * n_tokens)
     disk += 4 * a.n_test * (KEPT_TOKENS * n_tokens + KEPT_LATENTS * _n_latents(run.n_layers))
     return Needs(memory, CONTEXT + ridge + models.on_gpu, disk, models=models.weights)
 
 
 def _noise(run, a, models):
-    """Notebook 06: the images refined once more for each amplitude but 0."""
-    n_refined = sum(amplitude > 0 for amplitude in run.noise_amplitudes)
-    memory = BASE + a.n_test * (3 * (n_refined + 3) * models.side**2 + 8 * N_FEATURES)
+    """Notebook 06: the rough images with noise, at the size of the refined ones, and what is refined from them."""
+    n_refined = refined_sets(run)[1]
+    memory = BASE + a.n_test * (3 * (n_refined + len(run.noise_amplitudes) + 4) * models.side**2 + 8 * N_FEATURES)
     disk = 1e7 + a.n_test * 3 * n_refined * models.side**2
     return Needs(memory, CONTEXT + models.on_gpu, disk, "noise_amplitudes", models.weights)
 

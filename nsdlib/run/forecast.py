@@ -19,6 +19,7 @@ NETWORK = 50e6  # bytes a second when data are fetched
 UNKNOWN = "not known yet"
 REHEARSED = {"paper"}  # zoos of whose models a rehearsal has the sizes
 
+REFINED = "test images x steps x sets of refined images"
 # What the time of a notebook is taken to be in proportion to, in words and counted.
 SCALES = {
     "01_hrf_glmsingle": ("sessions x voxels of the brain", lambda run, a: run.glm_sessions * a.n_brain),
@@ -28,11 +29,8 @@ SCALES = {
         lambda run, a: a.n_images * run.max_epochs * len(run.decoder_seeds),
     ),
     "04_latent_size": ("images x layer counts", lambda run, a: a.n_images * len(run.layer_counts)),
-    "05_two_stage_reconstruction": ("test images x steps", lambda run, a: a.n_test * n_walked(run)),
-    "06_noise_sensitivity": (
-        "test images x steps x amplitudes",
-        lambda run, a: a.n_test * n_walked(run) * len(run.noise_amplitudes),
-    ),
+    "05_two_stage_reconstruction": (REFINED, lambda run, a: a.n_test * n_walked(run) * costs.refined_sets(run)[0]),
+    "06_noise_sensitivity": (REFINED, lambda run, a: a.n_test * n_walked(run) * costs.refined_sets(run)[1]),
 }
 OTHER_SCALE = ("images", lambda run, a: a.n_images)
 

@@ -22,7 +22,7 @@ from nsdlib.core.device import pick_device
 from nsdlib.core.files import atomic_write
 from nsdlib.core.ridge import Ridge
 from nsdlib.core.scores.metrics import Scorer
-from nsdlib.run import full_size
+from nsdlib.run import costs, full_size
 from nsdlib.run.forecast import n_walked
 from nsdlib.run.full_size import GIB, Sizes
 from nsdlib.run.rates import field, machine_name
@@ -31,8 +31,7 @@ FILE = "rehearsal.csv"  # in the folder of a run's executed pages
 STATUS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # on Linux, of this process
 SHORT = 5.0  # seconds
 N_CAPTIONS = 5  # of an image
-# How many sets of all test images a subject sends through a stage, roughly: the result, its floors and ceilings, its controls.
-N_SETS = {"decoded": 8, "refined": 13, "scored": 28}
+N_DECODED, N_SCORED = 8, 18  # sets of all test images that are drawn, and scored besides the refined ones, roughly
 
 
 @dataclass(frozen=True)
@@ -244,11 +243,11 @@ def _text_tokens(run, sizes, device, n_images):
 
 
 def _n_refined(run, sizes):
-    return (N_SETS["refined"] + len(run.noise_amplitudes)) * sizes.n_test
+    return (sum(costs.refined_sets(run)) + costs.CONTROLS) * sizes.n_test
 
 
 def _n_scored(run, sizes):
-    return (N_SETS["scored"] + 2 * len(run.noise_amplitudes)) * sizes.n_test
+    return _n_refined(run, sizes) + (N_SCORED + len(run.noise_amplitudes)) * sizes.n_test
 
 
 def _second_stage(sizes, device):
@@ -293,7 +292,7 @@ STAGES = {
     "ridge to latents": _ridge(_n_latents, np.float32),
     "ridge to text tokens": _ridge(lambda run, sizes: sizes.n_text_tokens * sizes.token_width, np.float16),
     "ridge to vision tokens": _ridge(lambda run, sizes: sizes.n_vision_tokens * sizes.token_width, np.float16),
-    "VDVAE: latents to rough images": Stage("images", lambda run, sizes: N_SETS["decoded"] * sizes.n_test, _decode),
+    "VDVAE: latents to rough images": Stage("images", lambda run, sizes: N_DECODED * sizes.n_test, _decode),
     "diffusion: in and out of latents": Stage("images", _n_refined, _in_and_out),
     "diffusion: steps": Stage("image steps", lambda run, sizes: _n_refined(run, sizes) * n_walked(run), _walk),
     "eight scores": Stage("images", _n_scored, _score),

@@ -56,7 +56,7 @@ ARTIFACTS = {
     "embeddings": Step("05_two_stage_reconstruction", ("zoo",), ("betas",), weights=("versatile_diffusion",)),
     "reconstruction": Step(
         "05_two_stage_reconstruction",
-        ("decoder", "n_layers", *_FIT, *REFINING),
+        ("decoder", "n_layers", *_FIT, *REFINING, "diffusion_seeds"),
         ("betas", "targets", "ablation", "embeddings"),
         weights=("vdvae", "versatile_diffusion"),
     ),

@@ -224,5 +224,5 @@ def alphas(run, target: str) -> tuple[float, ...]:
 
 
 def refinement(run) -> dict:
-    """What `VersatileDiffusion.refine` takes from a run's parameters."""
-    return {name: getattr(run, name) for name in (*REFINING, "seed")}
+    """What `VersatileDiffusion.refine` takes from a run's parameters; its seed is the first of several."""
+    return {name: getattr(run, name) for name in REFINING} | {"seed": run.diffusion_seeds[0]}

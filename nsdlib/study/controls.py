@@ -142,34 +142,6 @@ def orders(means):
     return pd.DataFrame(rows).T
 
 
-def changes_with_noise(values, prior_only, *, n_bootstrap=2000, seed=0):
-    """Compute what noise on the rough image takes from the refined image, from the lowest to the highest amplitude.
-
-    Parameters
-    ----------
-    values : xarray.DataArray
-        (amplitude, metric, test_image): scores of refined images.
-    prior_only : xarray.DataArray
-        (metric,): mean scores of the two stages without the brain.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Scores by `statistics.differences` (negative is worse) and "lost %": the loss in percent of what the brain had added, the
-        undisturbed mean's distance from `prior_only`; NaN where the brain added nothing.
-    """
-    amplitudes = values.amplitude.values
-    ends = [(amplitudes[-1], amplitudes[0])]
-    table = statistics.differences(
-        values, ends, METRICS, along="amplitude", n_bootstrap=n_bootstrap, seed=seed
-    ).droplevel(0)
-    added = values.sel(amplitude=amplitudes[0]).mean("test_image") - prior_only
-    for name, metric in METRICS.items():
-        gain = added.sel(metric=name).item() * (1 if metric.higher_is_better else -1)
-        table.loc[metric.label, "lost %"] = -100 * table.loc[metric.label, "mean"] / gain if gain > 0 else np.nan
-    return table
-
-
 def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
     """Place the refined images between "prior only", 0, and "refined, all true", 1, in every score.
 

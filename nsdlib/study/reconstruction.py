@@ -1,9 +1,9 @@
 """Both stages as a whole: from patterns to rough and refined images, the images that bound their scores, and the scores.
 
 Stage 1 draws a rough image (the paper's *initial guess*) from decoded VDVAE latents; stage 2, a diffusion model, refines it with
-decoded CLIP tokens as its conditioning (Veronese et al. 2025, section 3.3). Floors are images made without the brain, ceilings
-those made from the true latents and tokens of the test images. Images are (n_images, rows, columns, 3) uint8, several sets of
-them a dict by system.
+decoded CLIP tokens as its conditioning (Veronese et al. 2025, section 3.3). Floors are images made without the brain, or without
+generating anything; ceilings those made from the true latents and tokens of the test images. Images are (n_images, rows,
+columns, 3) uint8, several sets of them a dict by system.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from nsdlib.core import device, ridge
-from nsdlib.core.images import resize
 from nsdlib.store.zoo import alphas, load_diffusion, load_vdvae, refinement
 from nsdlib.study import leaks
 
@@ -22,7 +21,11 @@ ROLES = {
     "mean image": "floor",
     "another test image": "floor",
     "prior only": "floor",
+    "mean image of the background": "label",
+    "mean image of the kind": "label",
     "nearest training image": "retrieval",
+    "nearest by tokens": "retrieval",
+    "nearest by tokens and latents": "retrieval",
     "rough, true latents": "ceiling",
     "refined, true CLIP": "ceiling",
     "refined, all true": "ceiling",
@@ -37,7 +40,6 @@ STORED = {  # array of the artifact `reconstruction` to what it holds
     "true_clip": "refined, true CLIP",
     "all_true": "refined, all true",
 }
-BATCH = 128  # images read from a subject's files at a time
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ class TwoStages:
 
     def __init__(self, run, store):
         self.vdvae, self.diffusion = load_vdvae(run), load_diffusion(run)
-        self.seed, self.settings = run.seed, refinement(run)
+        self.seed, self.settings = (
+            run.seed,
+            refinement(run),
+        )  # of the rough images; of the refined ones, the first of several
         self._draw = store.memoise(self.vdvae.decode, weights=("vdvae",))
         self._refine = store.memoise(self.diffusion.refine, weights=("versatile_diffusion",))
 
@@ -140,30 +145,6 @@ def flat(values):
     return values.reshape(len(values), -1)
 
 
-def floors(stages, train, stimulus, *, ids, nearest, read) -> dict:
-    """Make the images that bound the scores from below, for the test images `ids`.
-
-    "mean image" of the training images, "another test image", "prior only" (both stages from the mean latents and tokens of
-    the training images), and "nearest training image", which knows the brain and generates nothing: `nearest` (n_images,) is
-    its id (`selection.nearest_patterns`). `stimulus` holds the test images as they are scored; `read` makes stimuli of ids.
-    """
-    n_images, size = len(ids), stimulus.shape[1]
-    total = np.zeros(stimulus.shape[1:])
-    for start in range(0, len(train.ids), BATCH):
-        total += resize(read(train.ids[start : start + BATCH]), size).sum(axis=0)
-    mean_image = (total / len(train.ids)).round().astype(np.uint8)
-    mean_latents = np.tile(train.latents.mean(axis=0), (n_images, 1))
-    mean_tokens = {
-        kind: np.repeat(tokens.mean(0, dtype=np.float32)[None], n_images, 0) for kind, tokens in train.tokens.items()
-    }
-    return {
-        "mean image": np.repeat(mean_image[None], n_images, axis=0),
-        "another test image": np.roll(stimulus, 1, axis=0),
-        "prior only": stages.refine(stages.draw(mean_latents, ids), mean_tokens, ids),
-        "nearest training image": resize(read(nearest), size),
-    }
-
-
 def ceilings(stages, test, rough) -> dict:
     """Make the images that bound the scores from above: one stage, or both, from what is true of the test images.
 
@@ -196,11 +177,34 @@ def score_all(score, stimulus, systems, *, ids, along="system"):
     return xr.concat(scores, xr.Variable(along, list(systems))).assign_coords(test_image=ids)
 
 
+def spread_over_seeds(values):
+    """Tabulate how much of the scores (diffusion_seed, metric, test_image) is the noise of the diffusion (pandas.DataFrame).
+
+    For each metric: the mean; the standard deviations between images (of their means over seeds) and between seeds within an
+    image; that of the means of single seeds, and what it would be if seeds had nothing in common, within / sqrt(n_images). NaN
+    where there is one seed only.
+    """
+    import pandas as pd
+
+    n_seeds, n_images = values.sizes["diffusion_seed"], values.sizes["test_image"]
+    of_images, of_seeds = values.mean("diffusion_seed"), values.mean("test_image")
+    within = np.sqrt(
+        ((values - of_images) ** 2).sum(("diffusion_seed", "test_image")) / (n_images * (n_seeds - 1) or np.nan)
+    )
+    between = np.sqrt(
+        ((of_seeds - of_seeds.mean("diffusion_seed")) ** 2).sum("diffusion_seed") / (n_seeds - 1 or np.nan)
+    )
+    columns = {"mean": of_images.mean("test_image"), "SD between images": of_images.std("test_image", ddof=1)}
+    columns |= {"SD within an image": within, "SD of the seeds' means": between}
+    columns["independent noise predicts"] = within / np.sqrt(n_images)
+    return pd.DataFrame({name: column.to_series() for name, column in columns.items()})
+
+
 def as_dataset(images, tokens, *, ids, nearest):
     """Pack the artifact `reconstruction`.
 
-    It is the `images` of `STORED`, `tokens` as decoded, in float16, and `nearest`, as for `floors`, of each test image of
-    `ids`.
+    It is the `images` of `STORED`, `tokens` as decoded, in float16, and `nearest`, the id of the training image with the most
+    similar pattern, of each test image of `ids`.
     """
     import xarray as xr
 

@@ -4,6 +4,8 @@ import numpy as np
 
 from nsdlib.core.scores.similarity import standardised_rows
 
+BATCH = 128  # training images whose features are float64 at once
+
 
 def relative_rank(values, *, higher_is_better=True):
     """Compute the rank of each value, scaled to 0 for the worst and 1 for the best; ties get their mean rank: (n_images,).
@@ -43,17 +45,26 @@ def most_opposed(first, second, n_chosen):
     return np.argsort(-difference, kind="stable")[:n_chosen]
 
 
-def nearest_patterns(X_train, X_test):
-    """Find, for each test pattern, the training pattern that correlates best with it.
+def nearest_training(*pairs):
+    """Find the training image that resembles each test image most in all pairs together.
 
     Parameters
     ----------
-    X_train, X_test : (n_images, n_voxels) arrays
+    *pairs : pair of (n_train, n_features), (n_test, n_features) arrays
+        What is known of training images and what is known, or decoded, of test images: patterns, tokens, latents. Resemblance is
+        Pearson's r of their deviations from the training mean, averaged over the pairs.
 
     Returns
     -------
-    nearest, correlation : (n_test,) int, float64
-        Rows of X_train.
+    nearest, resemblance : (n_test,) int, float64
+        Rows of the training images, and their mean r.
     """
-    r = (standardised_rows(X_test) @ standardised_rows(X_train).T).numpy()  # (n_test, n_train)
-    return r.argmax(axis=1), r.max(axis=1)
+    r = 0
+    for known, of_test in pairs:
+        mean = known.mean(axis=0, dtype=np.float64)
+        rows = standardised_rows(of_test - mean).T
+        batches = range(0, len(known), BATCH)
+        r += np.concatenate([(standardised_rows(known[i : i + BATCH] - mean) @ rows).numpy() for i in batches]) / len(
+            pairs
+        )
+    return r.argmax(axis=0), r.max(axis=0)  # of (n_train, n_test)

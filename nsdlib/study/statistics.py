@@ -95,12 +95,6 @@ def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, seed=0):
     return {"mean": float((a - b).mean()), "low": float(low), "high": float(high), "p": p, "n": len(a)}
 
 
-def decreasing_fraction(values, *, n_bootstrap=2000, seed=0):
-    """Compute the fraction of bootstrap resamples in which the mean decreases at every step of values (n_levels, n_units)."""
-    means = bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed)  # (n_bootstrap, n_levels)
-    return float((np.diff(means, axis=1) < 0).all(axis=1).mean())
-
-
 def differences(values, pairs, metrics=None, *, along="system", n_bootstrap=2000, seed=0):
     """Compute the paired differences of systems in every score, signed so that positive is better for the first.
 

@@ -159,10 +159,14 @@ class VersatileDiffusion:
                 raise ValueError(f"{name} tokens must be {(len(rough), *empty.shape[1:])}, got {np.shape(tokens)}")
             check_finite(f"{name} tokens", tokens, image_ids)
 
+    def as_input(self, images) -> np.ndarray:
+        """Resize uint8 images to the model's input, as published: (n_images, size, size, 3) uint8, bicubic."""
+        return resize(images, self.image_size, "pil bicubic")
+
     @torch.inference_mode()
     def encode(self, images, generators=None) -> Tensor:
         """Encode uint8 images as scaled latents: the posterior's mean, or a draw when generators are given."""
-        pixels = to_tensor(resize(images, self.image_size, "pil bicubic"), self.unconditional[0].device)
+        pixels = to_tensor(self.as_input(images), self.unconditional[0].device)
         z, sd = self._in_batches(self._encode, pixels).float().unbind(1)
         if generators is not None:
             z = z + sd * random.normal(z, generators)

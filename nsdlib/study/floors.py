@@ -1,0 +1,117 @@
+"""Images that bound the scores from below: made without the brain, from a label of what was seen, or found in the training set.
+
+Images are (n_images, rows, columns, 3) uint8, several sets of them a dict by system; `reconstruction.ROLES` says which is which.
+"""
+
+import numpy as np
+
+from nsdlib.core.images import resize
+from nsdlib.core.scores.metrics import METRICS
+from nsdlib.study.reconstruction import KINDS, ROLES, flat
+from nsdlib.study.selection import nearest_training
+
+BARS = {"best floor": ("floor", "label", "retrieval"), "best floor without labels": ("floor", "retrieval")}
+BATCH = 128  # images read from a subject's files at a time
+
+
+def make(stages, train, stimulus, *, ids, read, labels=None) -> dict:
+    """Make the images that bound the scores from below, for the test images `ids`.
+
+    "mean image" of the training images; "another test image", whose two-way scores are (n - 2) / (2 (n - 1)) on average, for the
+    image that it is always wins against one's own; "prior only", both stages from the mean latents and tokens of the training
+    images; and, for each name in `labels`, "mean image of the <name>": of those training images that have the test image's label.
+
+    Parameters
+    ----------
+    stages : TwoStages
+    train : Split
+    stimulus : (n_images, size, size, 3) uint8
+        The test images as they are scored.
+    ids : (n_images,) int
+    read : callable
+        Makes stimuli of ids.
+    labels : dict of str to pair of (n_train,), (n_images,) int
+        Labels, from 0, of training and test images. Where no training image has the label, the mean of all takes its place.
+    """
+    n_images, size = len(ids), stimulus.shape[1]
+    groups = {"mean image": (np.zeros(len(train.ids), int), np.zeros(n_images, int))}
+    means = _mean_images(
+        train.ids, groups | {f"mean image of the {name}": g for name, g in (labels or {}).items()}, size, read
+    )
+    mean_latents = np.tile(train.latents.mean(axis=0), (n_images, 1))
+    mean_tokens = {
+        kind: np.repeat(tokens.mean(0, dtype=np.float32)[None], n_images, 0) for kind, tokens in train.tokens.items()
+    }
+    made = {
+        "another test image": np.roll(stimulus, 1, axis=0),
+        "prior only": stages.refine(stages.draw(mean_latents, ids), mean_tokens, ids),
+    }
+    return {name: (means | made)[name] for name in ROLES if name in means | made}
+
+
+def _mean_images(ids, groups, size, read):
+    """Mean training image of each test image's group: {name: (n_images, size, size, 3) uint8}; training images are read once."""
+    sums = {name: np.zeros((max(map(max, pair)) + 1, size, size, 3)) for name, pair in groups.items()}
+    for start in range(0, len(ids), BATCH):
+        images = resize(read(ids[start : start + BATCH]), size)
+        for name, (of_train, _) in groups.items():
+            np.add.at(sums[name], of_train[start : start + BATCH], images)
+    means = {}
+    for name, (of_train, of_test) in groups.items():
+        n_train = np.bincount(of_train, minlength=len(sums[name]))
+        sums[name][n_train == 0], n_train[n_train == 0] = sums[name].sum(axis=0), len(ids)
+        means[name] = (sums[name] / n_train[:, None, None, None]).round().astype(np.uint8)[of_test]
+    return means
+
+
+def retrieve(train, patterns, latents, tokens) -> dict:
+    """Find the training images that resemble what was decoded most: what uses the brain and generates nothing.
+
+    "nearest training image" by the patterns themselves, "nearest by tokens" by both kinds of decoded tokens together, "nearest by
+    tokens and latents" by all that the two stages get (`selection.nearest_training`).
+
+    Parameters
+    ----------
+    train : Split
+    patterns, latents, tokens : (n_images, n_voxels), (n_images, n_latents), dict of (n_images, n_tokens, n_features)
+        Of the test images, the last two as decoded.
+
+    Returns
+    -------
+    dict of str to (n_images,) int
+        System to ids of training images.
+    """
+    by_tokens = [(flat(train.tokens[kind]), flat(tokens[kind])) for kind in KINDS]
+    pairs = {
+        "nearest training image": [(train.patterns, patterns)],
+        "nearest by tokens": by_tokens,
+        "nearest by tokens and latents": [*by_tokens, (train.latents, latents)],
+    }
+    return {name: train.ids[nearest_training(*some)[0]] for name, some in pairs.items()}
+
+
+def best(values):
+    """Take for each score the floor whose mean is best on the same images, as one more system: `BARS`.
+
+    The choice favours the floor a little, as the best of several is good by luck, too.
+
+    Parameters
+    ----------
+    values : xarray.DataArray
+        (system, metric, test_image), systems of `ROLES`.
+
+    Returns
+    -------
+    xarray.DataArray
+        (system, metric, test_image) with the coordinate floor (system, metric): which one it is.
+    """
+    import xarray as xr
+
+    sign = xr.DataArray([1 if METRICS[name].higher_is_better else -1 for name in values.metric.values], dims="metric")
+    means, roles = (
+        sign * values.mean("test_image"),
+        xr.DataArray([ROLES[name] for name in values.system.values], dims="system"),
+    )
+    chosen = [means.where(roles.isin(some)).argmax("system") for some in BARS.values()]
+    bars = [values.drop_vars("role", errors="ignore").isel(system=which).rename(system="floor") for which in chosen]
+    return xr.concat(bars, xr.Variable("system", list(BARS)))
