@@ -171,20 +171,21 @@ def holm(p_values):
     return np.minimum(corrected, 1).reshape(p_values.shape)
 
 
-def verdict(means, p_values):
-    """Return the verdict on a claim from differences that are positive where it is true.
+def verdict(low, high, p_values):
+    """Return the verdict on a claim from the intervals of differences that are positive where it is true.
 
-    `means` and `p_values` are (n_subjects,), the latter corrected where several claims are tested; below 0.05 they are
-    significant. "holds" when every subject's difference is significantly positive, "does not hold" when each is significantly
-    negative, "mixed" when significant differences of both signs occur, "undecided" otherwise; "not measured" without
+    `low`, `high` and `p_values` are (n_subjects,), the last corrected where several claims are tested. A difference is sure when
+    its interval excludes 0 and its p is below 0.05. "holds" when every subject's difference is surely positive, "does not hold" when
+    each is surely negative, "mixed" when sure differences of both signs occur, "undecided" otherwise; "not measured" without
     subjects.
     """
-    signs = np.where(np.asarray(p_values) < 1 - LEVEL, np.sign(means), 0)
+    is_sure = np.asarray(p_values) < 1 - LEVEL
+    signs = is_sure * ((np.asarray(low) > 0).astype(int) - (np.asarray(high) < 0))
     if len(signs) == 0:
         return "not measured"
     if abs(signs.sum()) == len(signs):
         return "holds" if signs[0] > 0 else "does not hold"
-    return "mixed" if {-1, 1} <= set(signs) else "undecided"
+    return "mixed" if {-1, 1} <= set(signs.tolist()) else "undecided"
 
 
 def summary(values, *, over="test_image", n_bootstrap=2000, seed=0, level=LEVEL):
