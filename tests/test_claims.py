@@ -18,6 +18,7 @@ ROLES = {
     "rough": "decoded",
     "mean image": "floor",
     "prior only": "floor",
+    "mean image of the kind": "label",
     "nearest training image": "retrieval",
     "refined, all true": "ceiling",
     "rough, true latents": "ceiling",
@@ -42,12 +43,12 @@ def artifacts(seed, *, clip=None, layers=(15, 31), ceiling=0.9):
     for system, level in (clip or {}).items():
         scores.loc[{"system": system, "metric": "clip"}] += level
     noise = xr.DataArray(
-        values(2, len(metric), 2, N),
-        dims=("stage", "metric", "amplitude", "test_image"),
-        coords={"stage": ["rough", "refined"], "metric": metric, "amplitude": [0.0, 256.0]},
+        values(3, 2, len(metric), N),
+        dims=("condition", "diffusion_seed", "metric", "test_image"),
+        coords={"condition": ["no noise", "noise 256", "pure noise"], "metric": metric},
     )
-    noise.loc[{"metric": "ssim", "amplitude": 256.0}] -= 0.3
-    noise.loc[{"metric": "clip", "amplitude": 256.0}] -= 0.005  # 1 %, of 2 that are allowed
+    noise.loc[{"metric": "ssim", "condition": ["noise 256", "pure noise"]}] -= 0.3
+    noise.loc[{"metric": "clip", "condition": ["noise 256", "pure noise"]}] -= 0.005  # 1 %, of 2 that are allowed
     errors = xr.DataArray(
         values(5, 2, N),
         dims=("decoder", "measure", "test_image"),
@@ -66,7 +67,7 @@ def artifacts(seed, *, clip=None, layers=(15, 31), ceiling=0.9):
             {"value": scores.sel(system=list(ROLES)).assign_coords(role=("system", list(ROLES.values())))}
         ),
         "controls": xr.Dataset({"value": scores.sel(system=list(SYSTEMS[len(ROLES) :]))}),
-        "noise": xr.Dataset({"value": noise}),
+        "noise": xr.Dataset({"by_seed": noise}),
         "ablation": xr.Dataset({"errors": errors, "finished": finished}),
         "latent_size": xr.Dataset({"score": size}),
     }
@@ -107,7 +108,8 @@ MSE_OF_RIDGE = claims.CLAIMS[2].statement
 def test_what_is_planted_is_found():
     planted = {name: artifacts(i, clip={"refined": 0.1, "rough": -0.1}) for i, name in enumerate(("a", "b"))}
     result = verdicts(planted)
-    for part in ("adds meaning (CLIP)", "costs structure", "does not cost meaning", "15 layers", "published penalty",
+    for part in ("adds meaning (CLIP)", "noise on the rough image costs structure",
+                 "noise on the rough image does not cost meaning", "15 layers", "published penalty",
                  "the brain adds meaning", "generation beats retrieval"):  # fmt: skip
         assert result[statement(part)] == "holds", part
     assert result[statement("gives up structure")] == "undecided"  # nothing is planted there
@@ -122,8 +124,10 @@ def test_the_opposite_is_refuted_and_subjects_may_contradict_each_other():
 
 def test_a_loss_beyond_the_allowance_counts():
     planted = artifacts(0)
-    planted["noise"].value.loc[{"metric": "clip", "amplitude": 256.0}] -= 0.1
-    assert verdicts({"a": planted})[statement("does not cost meaning")] == "does not hold"
+    planted["noise"].by_seed.loc[{"metric": "clip", "condition": "noise 256"}] -= 0.1
+    result = verdicts({"a": planted})
+    assert result[statement("noise on the rough image does not cost meaning")] == "does not hold"
+    assert result[statement("pure noise in place of the rough image does not cost meaning")] == "holds"
 
 
 def test_no_verdict_where_what_is_true_of_both_is_as_good():
@@ -158,11 +162,11 @@ def test_a_subject_without_headroom_is_not_asked():
 
 def test_the_brain_has_to_beat_the_best_floor():
     claim = statement("the brain adds meaning")
-    low, high = artifacts(0, clip={"refined": 0.1}), artifacts(0, clip={"refined": 0.1, "mean image": 0.2})
+    low, high = artifacts(0, clip={"refined": 0.1}), artifacts(0, clip={"refined": 0.1, "mean image of the kind": 0.2})
     tested = measure({"a": high})
     assert verdicts({"a": low})[claim] == "holds" and claims.verdicts(tested)[claim] == "does not hold"
-    assert tested.against.sel(claim=claim).item() == "mean image"
-    assert claims.as_table(tested, []).loc[claim, "difference [95 %]"].endswith("] against mean image")
+    assert tested.against.sel(claim=claim).item() == "mean image of the kind"
+    assert claims.as_table(tested, []).loc[claim, "difference [95 %]"].endswith("] against mean image of the kind")
 
 
 def test_what_is_not_decidable_is_said():
@@ -170,7 +174,7 @@ def test_what_is_not_decidable_is_said():
     assert verdicts(planted)[statement("15 layers")].startswith("not decidable: not measured")
     result = verdicts({"a": cut_off(planted["a"], "gru", "cnn")})
     assert result[MSE_OF_RIDGE].startswith("not decidable: the networks were cut off")
-    assert result[statement("costs structure")] == "holds"
+    assert result[statement("noise on the rough image costs structure")] == "holds"
 
 
 def test_only_the_networks_that_a_claim_compares_must_have_finished():
@@ -202,7 +206,7 @@ def test_networks_that_are_shipped_unfinished_decide_nothing():
 def test_a_verdict_names_the_subjects_whose_networks_have_finished_where_not_all_have():
     result = verdicts({"a": artifacts(0), "b": cut_off(artifacts(1), "gru")})
     assert result[MSE_OF_RIDGE] == "holds in a alone"
-    assert result[statement("costs structure")] == "holds"
+    assert result[statement("noise on the rough image costs structure")] == "holds"
 
 
 def test_controls_need_not_have_been_made():
@@ -210,7 +214,7 @@ def test_controls_need_not_have_been_made():
     del planted["controls"]
     result = verdicts({"a": planted})
     assert result[statement("with the GRU than with ridge (SSIM)")].startswith("not decidable: not measured")
-    assert result[statement("costs structure")] == "holds"
+    assert result[statement("noise on the rough image costs structure")] == "holds"
 
 
 def test_p_values_are_corrected_for_all_tests():
