@@ -131,9 +131,9 @@ def changes_with_noise(values, prior_only, *, n_bootstrap=2000, seed=0):
 
 
 def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
-    """Place the refined images between the best floor, 0, and "refined, all true", 1, in every score.
+    """Place the refined images between the best without the brain, 0, and "refined, all true", 1, in every score.
 
-    The best floor of a score is the best of all that know nothing of the brain, be it by a label (`best_of`).
+    Which that is differs from score to score (`best_of` floors, those that know a label included).
 
     Parameters
     ----------
@@ -145,9 +145,9 @@ def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
     dict of str to (1 + n_bootstrap,) float64
         Label of a score to the place over all images, and over each resample of them (`statistics.place_between`).
     """
-    floors, rows = best_of(values, "floor", "label"), {}
+    lowest, rows = best_of(values, "floor", "label"), {}
     for name, metric in METRICS.items():
-        ends = (values.sel(metric=name, system=s).values for s in (floors[name], "refined", "refined, all true"))
+        ends = (values.sel(metric=name, system=s).values for s in (lowest[name], "refined", "refined, all true"))
         rows[metric.label] = statistics.place_between(*ends, n_bootstrap=n_bootstrap, seed=seed)
     return rows
 
