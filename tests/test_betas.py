@@ -88,6 +88,17 @@ def test_test_images_change_nothing_in_training(trials, assembled):
     np.testing.assert_array_equal(again.noise_ceiling, assembled.noise_ceiling)
 
 
+def test_single_showings_average_to_the_test_patterns_by_the_same_scale(trials, assembled):
+    showings = betas.single_showings(trials, assembled)
+    repeats = assembled.n_repeats_test.values
+    assert showings.shape == (repeats.min(), assembled.sizes["test_image"], assembled.sizes["voxel"])
+    first = trials.image_id.values.tolist().index(assembled.test_image.values[1])
+    wanted = (trials.betas.values[first] - assembled["mean"].values) / assembled.sd.values
+    np.testing.assert_allclose(showings[0, 1], wanted, atol=1e-4)
+    whole = repeats == repeats.min()
+    np.testing.assert_allclose(showings.mean(0)[whole], assembled.X_test.values[whole], atol=1e-4)
+
+
 def test_the_planted_responses_are_in_it(twin, assembled):
     truth = load_truth(twin).response.sel(image=assembled.test_image.values, voxel=assembled.voxel.values)
     agreement = correlate(assembled.X_test.values, truth.values)

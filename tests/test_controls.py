@@ -7,8 +7,10 @@ from test_reconstruction import N_TEST, Stages, split
 
 from nsdlib.core import networks
 from nsdlib.core.scores.metrics import METRICS
+from nsdlib.core.scores.similarity import two_way
 from nsdlib.params import load_run
 from nsdlib.study import controls, leaks
+from nsdlib.study.reconstruction import flat
 
 IDS = np.arange(N_TEST)
 
@@ -168,7 +170,10 @@ def test_orders_are_best_first_whatever_the_direction():
 
 
 def test_a_place_between_floor_and_ceiling():
-    values = scores([0.0, 0.1, 0.4], "system", ["prior only", "refined", "refined, all true"])
+    names = {"prior only": "floor", "mean image": "floor", "refined": "decoded", "refined, all true": "ceiling"}
+    values = scores([-0.2, 0.0, 0.1, 0.4], "system", list(names))
+    values = values.assign_coords(role=("system", list(names.values())))
+    assert set(controls.best_of(values, "floor", "label").values()) == {"mean image"}
     places = controls.place_refined(values, n_bootstrap=20)
     assert list(places) == [metric.label for metric in METRICS.values()]
     assert all(place.shape == (21,) and place == pytest.approx(0.25, abs=0.01) for place in places.values())
@@ -184,3 +189,52 @@ def test_the_artifact_names_roles_badges_and_protocols():
     assert dataset.badge.values.tolist() == ["inductive", "reads test labels"]
     assert dataset.by_protocol.dims == ("protocol", "compared", "metric", "test_image")
     assert (dataset.value.sel(system="refined, gru") == decoders.isel(system=0)).all()
+
+
+@pytest.fixture
+def run():
+    changed = {"alphas": (0.01, 0.1), "penalties": "alphas", "renormalise": "none", "device": "cpu"}
+    return load_run("small").model_copy(update=changed)
+
+
+def test_what_is_decoded_is_scored_by_identification_and_by_its_error(splits, run):
+    train, test = splits
+    ridges = controls.fit_ridges(train, run=run)
+    clear = controls.score_decoded(ridges, train, test, test.patterns, mode="none").mean("test_image")
+    noise = 10 * np.random.default_rng(1).standard_normal(test.patterns.shape).astype(np.float32)
+    blurred = controls.score_decoded(ridges, train, test, test.patterns + noise, mode="none").mean("test_image")
+    for target in ("latents", "text", "vision"):
+        assert clear.sel(metric=f"{target}: two-way") == 1 and clear.sel(metric=f"{target}: error") < 0.01
+        assert blurred.sel(metric=f"{target}: two-way") < 0.8 and blurred.sel(metric=f"{target}: error") > 1
+    mean = controls.score_decoded(ridges, train, test, np.tile(train.patterns.mean(0), (N_TEST, 1)), mode="none")
+    errors = mean.sel(metric="text: error").mean()
+    assert errors == pytest.approx(1, abs=1e-4)  # the training mean is the unit
+
+
+def test_shuffled_weights_predict_what_shuffled_pairs_predict(splits, run):
+    train, test = splits
+    ridges = controls.fit_ridges(train, run=run)
+    null = controls.shuffle_pairs(ridges, train, test, n_shuffles=3, seed=2)
+    assert null.dims == ("shuffle", "target") and null.shape == (4, 3) and (null[0] == 1).all()
+    order = np.argsort(np.random.default_rng(2).permutation(len(train.patterns)))
+    again = type(ridges["text"])((ridges["text"].alpha,)).fit(train.patterns, flat(train.tokens["text"])[order])
+    mean = flat(train.tokens["text"]).mean(0)
+    wanted = two_way(flat(test.tokens["text"]) - mean, again.predict(test.patterns) - mean).mean()
+    assert null.sel(target="text")[1] == pytest.approx(wanted, abs=1e-9)
+
+
+def test_many_shuffles_lie_at_chance(splits, run):
+    train, test = splits
+    null = controls.shuffle_pairs(controls.fit_ridges(train, run=run), train, test, n_shuffles=60, seed=0)
+    np.testing.assert_allclose(null[1:].mean("shuffle"), 0.5, atol=0.06)
+
+
+def test_images_of_shuffled_pairs_have_lost_the_brain(splits, run):
+    train, test = splits
+    ridges = controls.fit_ridges(train, run=run)
+    stages = Recorder()
+    images = controls.refine_shuffled(stages, ridges, train, test, mode="none", seed=0)
+    assert images.shape == (N_TEST, 8, 8, 3)
+    ((_, tokens, _),) = stages.asked
+    r = np.corrcoef(flat(tokens["text"]).ravel(), flat(test.tokens["text"]).ravel())[0, 1]
+    assert tokens["vision"].shape == test.tokens["vision"].shape and abs(r) < 0.5

@@ -109,11 +109,12 @@ def test_holm_keeps_the_chance_of_any_false_finding():
         ([0.1, -0.2], [0.01, 0.04], "mixed"),
         ([0.1, -0.2], [0.01, 0.06], "undecided"),
         ([0.1, 0.2], [0.01, 0.06], "undecided"),
+        ([0.1, 0.04], [0.01, 0.01], "undecided"),
         ([], [], "not measured"),
     ],
 )
-def test_a_verdict_needs_every_subject(means, p, said):
-    assert statistics.verdict(means, p) == said
+def test_a_verdict_needs_every_subject_its_interval_and_its_p(means, p, said):
+    assert statistics.verdict(np.array(means) - 0.05, np.array(means) + 0.05, p) == said
 
 
 @pytest.fixture
@@ -141,6 +142,42 @@ def test_a_place_between_floor_and_ceiling():
     assert place.shape == (301,) and place[0] == pytest.approx(0.75, abs=0.03)
     assert np.quantile(place[1:], 0.025) < place[0] < np.quantile(place[1:], 0.975)
     assert not np.isfinite(statistics.place_between([1.0, 1.0], [2.0, 2.0], [1.0, 1.0], n_bootstrap=3)).any()
+
+
+def test_the_rank_correlation_is_scipys_with_ties():
+    a = RNG.integers(8, size=50)
+    found = statistics.rank_correlation(a, b := a + RNG.integers(5, size=50), n_bootstrap=300)
+    assert found["mean"] == pytest.approx(scipy_stats.spearmanr(a, b).statistic) and found["n"] == 50
+    assert found["low"] < found["mean"] < found["high"]
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.6, 0.95])
+def test_its_interval_covers_the_planted_correlation_as_often_as_it_says(rho):
+    planted = 6 / np.pi * np.arcsin(rho / 2)  # Spearman's of a normal pair whose correlation is rho
+    pairs = RNG.multivariate_normal([0, 0], [[1, rho], [rho, 1]], size=(300, 80)).transpose(2, 0, 1)
+    found = [statistics.rank_correlation(*pair, n_bootstrap=200, seed=k) for k, pair in enumerate(pairs.swapaxes(0, 1))]
+    low, high = (np.array([interval[end] for interval in found]) for end in ("low", "high"))
+    assert 0.90 < ((low < planted) & (planted < high)).mean() < 0.985
+    assert low.min() >= -1 and high.max() <= 1
+
+
+def test_a_resample_without_spread_has_no_coefficient():
+    assert np.isfinite(statistics.rank_correlation([0.0, 0.0, 1.0], [0.0, 1.0, 2.0], n_bootstrap=50)["low"])
+    with pytest.raises(ValueError, match="needs values that differ, got equal ones alone"):
+        statistics.rank_correlation([1.0, 1.0], [0.0, 1.0])
+
+
+def test_the_t_interval_is_scipys_and_covers_four_subjects_where_a_bootstrap_does_not():
+    draws = RNG.normal(1, 2, size=(500, 4))
+    values = xr.DataArray(draws, dims=("draw", "subject"))
+    table = statistics.t_summary(values)
+    wanted = scipy_stats.ttest_1samp(draws[0], 0).confidence_interval(0.95)
+    assert (table.low[0], table.high[0]) == (pytest.approx(wanted.low), pytest.approx(wanted.high)) and table.n == 4
+    resampled = statistics.summary(values, over="subject", n_bootstrap=300)
+    covered, too_few = (((t.low < 1) & (t.high > 1)).mean().item() for t in (table, resampled))
+    assert 0.92 < covered < 0.98 and too_few < 0.88
+    with pytest.raises(ValueError, match="over subject needs at least two of them, got 1"):
+        statistics.t_summary(values[:, :1])
 
 
 def test_a_summary_keeps_names():

@@ -13,7 +13,7 @@ from book._ext.audit import audit
 from book._ext.state import state_page, write_if_changed
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import run_names, usable_runs
-from nsdlib.study import claims, statistics
+from nsdlib.study import claims, controls, statistics
 from nsdlib.study.published import latent_errors, paper_table, sources, systems
 
 GENERATED = ("paper", "reliability", "state")
@@ -100,23 +100,22 @@ def _places(stores):
     rows = {}
     for name, store in stores.items():
         table = _summary(store)
+        with store.load("scores") as scores:
+            values = scores.value.load()
+        places = controls.place_refined(values, **_bootstrap(stores))
+        best = {kind: controls.best_of(values, *roles) for kind, roles in claims.BEST.items()}
         for metric, label in LABELS.items():
-            score = table.sel(metric=metric)
-            ends = [float(score["mean"].sel(system=s)) for s in ("prior only", "refined", "refined, all true")]
-            place = (ends[1] - ends[0]) / (ends[2] - ends[0]) if ends[2] != ends[0] else np.nan
-            rows[f"`{name}`", label] = {
-                "floor: mean image": _cell(score, "mean image"),
-                "floor: prior only": _cell(score, "prior only"),
-                "retrieval": _cell(score, "nearest training image"),
+            score, place = table.sel(metric=metric), places[METRICS[metric].label]
+            low, high = np.quantile(place[1:], [0.025, 0.975])
+            rows[f"`{name}`, {label}"] = {
+                **{kind: f"{systems[metric]}: {_cell(score, systems[metric])}" for kind, systems in best.items()},
                 "rough": _cell(score, "rough"),
                 "**refined**": f"**{_cell(score, 'refined')}**",
                 "ceiling: all true": _cell(score, "refined, all true"),
-                "way from prior to ceiling": f"{100 * place:.0f} %",
+                "place": f"{place[0]:.2f} [{low:.2f}, {high:.2f}]",
                 "n": table.n,
             }
-    table = pd.DataFrame(rows).T
-    table.index = [f"{name}, {label}" for name, label in table.index]
-    return table.rename_axis("subject, score").to_markdown()
+    return pd.DataFrame(rows).T.rename_axis("subject, score").to_markdown()
 
 
 def _meanings(_):
@@ -147,7 +146,9 @@ def _latents(stores):
                 table = statistics.summary(ablation.errors.sel(measure=measure), **_bootstrap(stores))
                 text = statistics.as_text(table, digits=4).iloc[:, 0] + cut_off
                 columns[f"`{name}`, {measure.upper()} (n = {table.n})"] = text
-    return pd.DataFrame(columns).loc[list(paper.index)].rename_axis("decoder").to_markdown()
+    table = pd.DataFrame(columns)
+    own = [name for name in table.index if name not in paper.index]
+    return table.reindex([*paper.index, *own]).fillna("").rename_axis("decoder").to_markdown()
 
 
 def _systems(stores):
@@ -189,9 +190,12 @@ def _noise(stores):
     rows = {}
     for name, store in stores.items():
         with store.load("noise") as noise:
-            table = statistics.summary(noise.value.sel(stage="refined"), **_bootstrap(stores))
+            refined = noise[["value", "pure_noise"]].sel(stage="refined").load()
+        table = statistics.summary(refined.value, **_bootstrap(stores))
         for amplitude in table.amplitude.values:
             rows[f"`{name}`: {amplitude:g} (n = {table.n})"] = _cells(table.sel(amplitude=amplitude))
+        pure = statistics.summary(refined.pure_noise, **_bootstrap(stores))
+        rows[f"`{name}`: pure noise in its place (n = {pure.n})"] = _cells(pure)
     return _below(paper, rows, "noise")
 
 

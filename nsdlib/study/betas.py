@@ -142,6 +142,23 @@ def assemble(trials):
     )
 
 
+def single_showings(trials, assembled):
+    """Return the test images' single trials as patterns for decoders: (n_showings, n_test, n_voxels) float32.
+
+    Parameters
+    ----------
+    trials : xarray.Dataset
+        What the patterns were assembled from.
+    assembled : xarray.Dataset
+        From `assemble`, which says in what order the images come and how a voxel is standardised. There are as many showings as
+        the test image with the fewest has, the earliest first.
+    """
+    n_showings, ids = int(assembled.n_repeats_test.min()), trials.image_id.values
+    rows = np.stack([np.flatnonzero(ids == image)[:n_showings] for image in assembled.test_image.values], axis=1)
+    mean, sd = assembled["mean"].values, assembled.sd.values
+    return np.stack([_standardised(trials.betas.values[showing], mean, sd) for showing in rows])
+
+
 def split_hash(images_train, images_test):
     """Compute the hash of a split into training and test images, each (n_images,) 0-based ids among the 73,000 in any order.
 
@@ -172,10 +189,14 @@ def zscore(X_train, X_test):
     and standard deviation, (n_voxels,) float64.
     """
     mean, sd = X_train.mean(axis=0, dtype=np.float64), X_train.std(axis=0, ddof=1, dtype=np.float64)
+    return *(_standardised(X, mean, sd) for X in (X_train, X_test)), mean, sd
+
+
+def _standardised(X, mean, sd):
+    """Patterns (n_images, n_voxels) in float32 by each voxel's mean and standard deviation, 0 where it is constant."""
     varies = sd > 1e-6 * np.abs(mean)
     factor = np.divide(1, sd, out=np.zeros_like(sd), where=varies).astype(np.float32)
-    centre = mean.astype(np.float32)
-    return (X_train - centre) * factor, (X_test - centre) * factor, mean, sd
+    return (X - mean.astype(np.float32)) * factor
 
 
 def _mask(subject, roi):

@@ -7,8 +7,10 @@ Each control makes one change and leaves everything else as it was: patterns, no
 
 import numpy as np
 
-from nsdlib.core import device, networks
+from nsdlib.core import device, networks, ridge
 from nsdlib.core.scores.metrics import METRICS
+from nsdlib.core.scores.similarity import two_way
+from nsdlib.store import zoo
 from nsdlib.store.zoo import load_scorer
 from nsdlib.study import leaks, statistics
 from nsdlib.study.reconstruction import KINDS, flat, score_all
@@ -143,7 +145,9 @@ def orders(means):
 
 
 def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
-    """Place the refined images between "prior only", 0, and "refined, all true", 1, in every score.
+    """Place the refined images between the best without the brain, 0, and "refined, all true", 1, in every score.
+
+    Which that is differs from score to score (`best_of` floors, those that know a label included).
 
     Parameters
     ----------
@@ -155,12 +159,82 @@ def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
     dict of str to (1 + n_bootstrap,) float64
         Label of a score to the place over all images, and over each resample of them (`statistics.place_between`).
     """
-    ends = ("prior only", "refined", "refined, all true")
-    rows = {metric.label: values.sel(metric=name) for name, metric in METRICS.items()}
+    lowest, rows = best_of(values, "floor", "label"), {}
+    for name, metric in METRICS.items():
+        ends = (values.sel(metric=name, system=s).values for s in (lowest[name], "refined", "refined, all true"))
+        rows[metric.label] = statistics.place_between(*ends, n_bootstrap=n_bootstrap, seed=seed)
+    return rows
+
+
+def best_of(values, *roles) -> dict:
+    """Find which system of these roles has the best mean in each score of (system, metric, test_image): metric to system."""
+    means, best = values.isel(system=values.role.isin(roles).values).mean("test_image"), {}
+    for name, metric in METRICS.items():
+        best[name] = means.system.values[
+            (means.sel(metric=name).values * (1 if metric.higher_is_better else -1)).argmax()
+        ]
+    return best
+
+
+def fit_ridges(train, *, run) -> dict:
+    """Fit a ridge to the latents and to the tokens of each of `KINDS`, each with the penalties of a run: dict of Ridge."""
+    place = device.pick_device(run.device)
     return {
-        label: statistics.place_between(*(row.sel(system=s).values for s in ends), n_bootstrap=n_bootstrap, seed=seed)
-        for label, row in rows.items()
+        target: ridge.Ridge(zoo.alphas(run, target), device=place).fit(train.patterns, values)
+        for target, values in _targets(train).items()
     }
+
+
+def score_decoded(ridges, train, test, patterns, *, mode):
+    """Score what ridges decode from one pattern of each test image: (metric, test_image), two for each target.
+
+    "two-way" is the share of other images that the decoded deviation from the training mean resembles less than its own,
+    "error" the squared error in units of the training mean's; `mode` is that of `ridge.rescale`.
+    """
+    import xarray as xr
+
+    rows = {}
+    for target, truth in _targets(test).items():
+        fitted = ridges[target]
+        decoded, mean = ridge.rescale(fitted.predict(patterns), fitted, mode=mode), fitted.targets.mean
+        rows[f"{target}: two-way"] = two_way(truth - mean, decoded - mean)
+        rows[f"{target}: error"] = np.square(decoded - truth).mean(axis=1) / np.square(truth - mean).mean()
+    axes = {"metric": list(rows), "test_image": test.ids}
+    return xr.DataArray(np.stack(list(rows.values())), dims=("metric", "test_image"), coords=axes)
+
+
+def shuffle_pairs(ridges, train, test, *, n_shuffles, seed):
+    """Compute the two-way identification by ridges whose training pairs were shuffled: (shuffle, target), means over images.
+
+    The first row is of the pairs as they were. What a ridge predicts is a weighted sum of training targets; the weights follow
+    from patterns and penalty alone, so that shuffling them is fitting shuffled pairs with the same penalty.
+    """
+    import xarray as xr
+
+    rng, n_train = np.random.default_rng(seed), len(train.patterns)
+    orders = np.stack([np.arange(n_train), *(rng.permutation(n_train) for _ in range(n_shuffles))])
+    scores, unit = {}, np.eye(n_train, dtype=np.float32)
+    for target, truth in _targets(test).items():
+        fitted, values = ridges[target], _targets(train)[target].astype(np.float32)
+        options = {"alphas": (fitted.alpha,), "device": fitted.device, "mode": "none"}
+        weights, mean = ridge.decode(train.patterns, unit, test.patterns, **options), fitted.targets.mean
+        scores[target] = [two_way(truth - mean, weights[:, order] @ values - mean).mean() for order in orders]
+    return xr.DataArray(np.array(list(scores.values())).T, dims=("shuffle", "target"), coords={"target": list(scores)})
+
+
+def refine_shuffled(stages, ridges, train, test, *, mode, seed, decode=ridge.decode) -> np.ndarray:
+    """Draw and refine images by ridges that were fitted to shuffled pairs with the same penalties."""
+    patterns, decoded = train.patterns[np.random.default_rng(seed).permutation(len(train.patterns))], {}
+    for target, values in _targets(train).items():
+        options = {"alphas": (ridges[target].alpha,), "device": ridges[target].device, "mode": mode}
+        decoded[target] = decode(patterns, values, test.patterns, **options)
+    tokens = {kind: decoded[kind].reshape(test.tokens[kind].shape) for kind in KINDS}
+    return stages.refine(stages.draw(decoded["latents"], test.ids), tokens, test.ids)
+
+
+def _targets(split) -> dict:
+    """What is decoded of a split's images: latents and tokens, (n_images, n_targets) each."""
+    return {"latents": split.latents} | {kind: flat(tokens) for kind, tokens in split.tokens.items()}
 
 
 def as_dataset(left_out, by_decoder, leaky, badges, by_protocol):

@@ -87,12 +87,35 @@ def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, seed=0):
     dict
         mean, low, high, p, n.
     """
-    a, b = _finite(a), _finite(b)
-    if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"paired values must be two (n_units,) arrays of one length, got {a.shape} and {b.shape}.")
+    a, b = _paired(a, b)
     low, high = bootstrap_interval(a - b, n_bootstrap=n_bootstrap, seed=seed)
     p = sign_flip_test(a - b + allowed, seed=seed)
     return {"mean": float((a - b).mean()), "low": float(low), "high": float(high), "p": p, "n": len(a)}
+
+
+def rank_correlation(a, b, *, n_bootstrap=2000, seed=0):
+    """Compute Spearman's correlation of a and b, (n_units,) each, and its percentile bootstrap interval.
+
+    Each resample is ranked anew and gets its own coefficient, so that the limits lie within [-1, 1]; where all values of one side
+    are equal there is none. Returns a dict: mean (the coefficient), low, high, n. Two shapes are a ValueError, equal values too.
+    """
+    both = np.stack(_paired(a, b))
+    if (both.min(axis=1) == both.max(axis=1)).any():
+        raise ValueError("a rank correlation needs values that differ, got equal ones alone.")
+    n_units, rng = both.shape[1], np.random.default_rng(seed)
+    rows = [rng.integers(n_units, size=(size, n_units)) for size in _chunk_sizes(n_bootstrap, n_units)]
+    drawn = np.concatenate([_spearman(*both[:, chosen]) for chosen in rows])
+    low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return {"mean": float(_spearman(*both)), "low": float(low), "high": float(high), "n": n_units}
+
+
+def _spearman(a, b):
+    """Correlation of the ranks on the last axis; NaN where one side does not vary."""
+    from scipy.stats import rankdata
+
+    a, b = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in (rankdata(a, axis=-1), rankdata(b, axis=-1)))
+    with np.errstate(invalid="ignore"):
+        return (a * b).sum(axis=-1) / np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
 
 
 def differences(values, pairs, metrics=None, *, along="system", n_bootstrap=2000, seed=0):
@@ -165,20 +188,21 @@ def holm(p_values):
     return np.minimum(corrected, 1).reshape(p_values.shape)
 
 
-def verdict(means, p_values):
-    """Return the verdict on a claim from differences that are positive where it is true.
+def verdict(low, high, p_values):
+    """Return the verdict on a claim from the intervals of differences that are positive where it is true.
 
-    `means` and `p_values` are (n_subjects,), the latter corrected where several claims are tested; below 0.05 they are
-    significant. "holds" when every subject's difference is significantly positive, "does not hold" when each is significantly
-    negative, "mixed" when significant differences of both signs occur, "undecided" otherwise; "not measured" without
+    `low`, `high` and `p_values` are (n_subjects,), the last corrected where several claims are tested. A difference is sure when
+    its interval excludes 0 and its p is below 0.05. "holds" when every subject's difference is surely positive, "does not hold"
+    when each is surely negative, "mixed" when sure differences of both signs occur, "undecided" otherwise; "not measured" without
     subjects.
     """
-    signs = np.where(np.asarray(p_values) < 1 - LEVEL, np.sign(means), 0)
+    is_sure = np.asarray(p_values) < 1 - LEVEL
+    signs = is_sure * ((np.asarray(low) > 0).astype(int) - (np.asarray(high) < 0))
     if len(signs) == 0:
         return "not measured"
     if abs(signs.sum()) == len(signs):
         return "holds" if signs[0] > 0 else "does not hold"
-    return "mixed" if {-1, 1} <= set(signs) else "undecided"
+    return "mixed" if {-1, 1} <= set(signs.tolist()) else "undecided"
 
 
 def summary(values, *, over="test_image", n_bootstrap=2000, seed=0, level=LEVEL):
@@ -205,6 +229,22 @@ def summary(values, *, over="test_image", n_bootstrap=2000, seed=0, level=LEVEL)
     mean = last.mean(over, dtype=np.float64)
     table = xr.Dataset({"mean": mean, "low": mean.copy(data=low), "high": mean.copy(data=high)})
     return table.assign_attrs(n=values.sizes[over], level=level, over=over)
+
+
+def t_summary(values, *, over="subject", level=LEVEL):
+    """Compute what `summary` does with Student's t interval, for units as few as subjects are; fewer than two are a ValueError.
+
+    A bootstrap of four subjects is too narrow. Where each value is itself a mean over images, how surely it is known is part of
+    how much the values differ: images nested in subjects need no interval of another kind.
+    """
+    from scipy.stats import t
+
+    if (n_units := values.sizes.get(over, 0)) < 2:
+        raise ValueError(f"an interval over {over} needs at least two of them, got {n_units}.")
+    mean = values.mean(over, dtype=np.float64)
+    half = t.ppf((1 + level) / 2, n_units - 1) * values.std(over, ddof=1, dtype=np.float64) / np.sqrt(n_units)
+    table = mean.to_dataset(name="mean").assign(low=mean - half, high=mean + half)
+    return table.assign_attrs(n=n_units, level=level, over=over)
 
 
 def as_text(table, *, digits=3):
@@ -235,3 +275,11 @@ def _finite(values):
         n_bad = int((~np.isfinite(values)).sum())
         raise ValueError(f"{n_bad} of {values.size} values are not finite; mend them before averaging.")
     return values
+
+
+def _paired(a, b):
+    """Two values of each unit as float64; an error when they are not of the same units."""
+    a, b = _finite(a), _finite(b)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"paired values must be two (n_units,) arrays of one length, got {a.shape} and {b.shape}.")
+    return a, b
