@@ -1,6 +1,6 @@
 """In which regime does which decoder win? `python benchmarks/regimes.py` writes `nsdlib/study/regimes.csv`.
 
-The simulated brain of `nsdlib.twin.brain` answers drawn scenes under every combination of a response (linear; saturating;
+The easy brain of `nsdlib.twin.levels` answers drawn scenes under every combination of a response (linear; saturating;
 saturating with a gain of its own for each trial), a number of training images and a ratio of signal to noise. Ridge, the
 paper's GRU and the mean of the two predict the latents of the demo VDVAE's first five layers. Ridge takes its penalty from
 leave-one-out errors of training images, the GRU its schedule from validation images among them; nothing is chosen by the
@@ -15,6 +15,7 @@ import argparse
 import itertools
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ import report
 from nsdlib.core import networks, vdvae
 from nsdlib.core.images import resize
 from nsdlib.study.betas import zscore
-from nsdlib.twin import anatomy, brain, scenes
+from nsdlib.twin import anatomy, brain, meaning, scenes
+from nsdlib.twin.levels import EASY
 
 RESPONSES = {
     "linear": (0.0, 0.0),
@@ -56,7 +58,7 @@ def main():
     for seed in options.seeds or sizes["seeds"]:
         seen = see(max(sizes["counts"]) + sizes["n_test"], seed)
         for response, ratio in itertools.product(RESPONSES, RATIOS):
-            X = measure(seen["drive"], *RESPONSES[response], ratio=ratio, seed=seed)
+            X = measure(seen["drive"], seen["area"], *RESPONSES[response], ratio=ratio, seed=seed)
             targets = ("latents", "within backgrounds") if response == "linear" else ("latents",)
             for count, target in itertools.product(sizes["counts"], targets):
                 test, train = slice(sizes["n_test"]), slice(sizes["n_test"], sizes["n_test"] + count)
@@ -80,17 +82,26 @@ def see(n_images, seed):
         attributes.append(scenes.attributes(scene))
         latents.append(resize(image[None], 64))
         backgrounds.append(scenes.BACKGROUNDS.index(scene.background))
-    tuning = brain.make_tuning(anatomy.make_anatomy((26, 30, 22), rng), rng)
-    drive = brain.drive(tuning, np.stack(maps), np.stack(attributes))
+    head = anatomy.make_anatomy((26, 30, 22), rng)
+    tuning, maps, attributes = brain.make_tuning(head, EASY, rng), np.stack(maps), np.stack(attributes)
+    private = meaning.private(maps, tuning.private.shape[1])
+    drive = brain.drive(
+        tuning, maps, meaning=brain.standardise(attributes), private=private, attributes=attributes, levels=EASY
+    )
     chosen = rng.permutation(drive.shape[1])[:N_VOXELS]
     latents = model.encode(np.concatenate(latents), n_layers=N_LAYERS)
-    return {"drive": drive[:, chosen], "latents": latents, "backgrounds": np.array(backgrounds)}
+    return {
+        "drive": drive[:, chosen],
+        "area": tuning.area[chosen],
+        "latents": latents,
+        "backgrounds": np.array(backgrounds),
+    }
 
 
-def measure(drive, saturation, gain_sd, *, ratio, seed):
+def measure(drive, area, saturation, gain_sd, *, ratio, seed):
     """Patterns averaged over repeats: responses with the gain of each trial, and noise of sd 1 / ratio a trial."""
     rng = np.random.default_rng((seed, 7))
-    response = brain.respond(drive, saturation=saturation, rng=rng)
+    response = brain.respond(drive, area=area, levels=replace(EASY, saturation=saturation), rng=rng)
     noise_sd = response.std(0) / ratio
     total = np.zeros_like(response)
     for _ in range(N_REPEATS):

@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from nsdlib.simulation import Simulation
 from nsdlib.strict import Strict, local_folder, parse_yaml
 
 __all__ = ["Run", "Simulation", "find_root", "load_run", "parameter_files", "run_names", "usable_runs"]
@@ -26,23 +27,8 @@ Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 AboveZero = Annotated[float, Field(gt=0)]
-Edge = Annotated[int, Field(ge=8, le=256)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Folder = Annotated[Path, AfterValidator(local_folder)]
-
-
-class Simulation(Strict):
-    """Settings of a simulated subject; everything `nsdlib.twin.simulate` writes follows from them and the run's subject."""
-
-    shape: tuple[Edge, Edge, Edge] = Field((26, 30, 22), description="voxels left-right, back-front, bottom-top")
-    seed: Seed = Field(1, description="the one seed of the subject, independent of the run's")
-    snr: AboveZero = Field(0.58, description="median over nsdgeneral of signal sd / noise sd of single-trial betas")
-    snr_spread: NotNegative = Field(0.45, description="standard deviation over voxels of log(snr)")
-    saturation: NotNegative = Field(0.7, description="how strongly responses saturate; 0 is linear")
-    gain_sd: NotNegative = Field(0.2, description="standard deviation of the trial-wise log gain; 0 is none")
-    shared_noise: Annotated[float, Field(ge=0, lt=1)] = Field(0.3, description="share of noise variance voxels share")
-    drift: NotNegative = Field(1.0, description="standard deviation of slow drift, percent of the mean signal")
-    repeats_within: Fraction = Field(0.4, description="share of images with two repeats inside one session")
 
 
 class Run(Strict):

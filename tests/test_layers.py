@@ -11,7 +11,8 @@ from book._ext.reference import WINGS
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
     "strict": "",
-    "params": "strict",
+    "simulation": "strict",
+    "params": "strict simulation",
     "core": "",
     "store": "params core",
     "data": "params core store",

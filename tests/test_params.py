@@ -124,10 +124,10 @@ def test_files_are_strict(project):
     ("line", "message"),
     [
         ("seed: 1\nseed: 2", r"mine.yaml is not valid YAML: 'seed' is given twice; keep one of the lines\n.*line 3"),
-        ("simulation: {snr: 1, snr: 2}", "'snr' is given twice"),
+        ("simulation: {drift: 1, drift: 2}", "'drift' is given twice"),
         ("seed: 010", "010 can be read as octal or base 60: write a decimal number, or quote a text"),
         ("seed: 08", "08 can be read as octal"),  # PyYAML makes a text of it, and pydantic 8 of the text
-        ("simulation: {snr: 007.5}", "007.5 can be read as octal"),
+        ("simulation: {drift: 007.5}", "007.5 can be read as octal"),
         ("n_steps: 1:30", "1:30 can be read as octal or base 60"),
         ("guidance: 1:30.5", "1:30.5 can be read as octal or base 60"),
         ("guidance: on", r"guidance: Input should not be true or false .*got True"),

@@ -10,8 +10,9 @@ VOXEL_MM = 1.8
 HEAD_FILL = (0.82, 0.88, 0.78)  # semi-axes of the brain, fractions of half the volume
 CORTEX_FROM = 0.62  # relative radius where cortex begins
 GENERAL_FRACTION = 0.36  # of the brain's voxels, in nsdgeneral
-EARLY_FRACTIONS = (("V1", 0.24), ("V2", 0.18), ("V3", 0.14))  # of nsdgeneral, from the back of the head forwards
-V4_FRACTION = 0.08
+# of nsdgeneral, from the back of the head forwards; NSD's subject 1 has .086, .091, .075 and .044 of eight times as many voxels
+EARLY_FRACTIONS = (("V1", 0.14), ("V2", 0.12), ("V3", 0.10))
+V4_FRACTION = 0.06
 NEAR_FRACTION = 0.5  # of a patch of higher cortex with two regions, in the first
 
 # volume: (label, range of angles around the head from below (-90) over the side (0) to the top (90), part of this patch)
@@ -34,6 +35,32 @@ class Anatomy:
     affine: np.ndarray  # (4, 4), from voxel indices to millimetres
     angle: np.ndarray  # (X, Y, Z) direction of a receptive field of nsdgeneral, radians: 0 right, pi/2 up
     eccentricity: np.ndarray  # (X, Y, Z) its distance from the centre: 1 is the middle of a side of the picture
+
+    def areas(self):
+        """Return the area (V1, V2, V3, hV4, other) of each voxel of nsdgeneral, and its finer region, both (n_general,) str."""
+        labels = np.maximum(self.rois["prf-visualrois"][self.general], 0)
+        area = np.array(["other", *(name.rstrip("vd") for name in ROI_LABELS["prf-visualrois"])])[labels]
+        region = area.astype("<U8")
+        for name in HIGHER:
+            found = self.rois[name][self.general]
+            region = np.where(found > 0, np.array(["", *ROI_LABELS[name]])[np.maximum(found, 0)], region)
+        return area, region
+
+    def smooth_fields(self, n_fields, width, rng):
+        """Simulate spatially smooth values of the brain's voxels: (n_fields, n_voxels) float32, mean 0 and sd 1 over the head.
+
+        `width` is the sd, in voxels, of the Gaussian that white noise is smoothed by.
+        """
+        from scipy.ndimage import gaussian_filter
+
+        values = rng.standard_normal((n_fields, *self.brain.shape), dtype=np.float32)
+        if not width:
+            return values[:, self.brain]
+        point = np.zeros(self.brain.shape)
+        point[0, 0, 0] = 1
+        options = {"mode": "wrap", "truncate": 3.0}
+        scale = np.linalg.norm(gaussian_filter(point, width, **options))
+        return gaussian_filter(values, (0, width, width, width), **options)[:, self.brain] / np.float32(scale)
 
 
 def make_anatomy(shape, rng):

@@ -1,83 +1,109 @@
-"""From responses to BOLD: noise of betas and time series of a run, in scanner units."""
+"""From responses to BOLD: signal-to-noise of voxels, noise of betas and time series of a run, in scanner units."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 from scipy.linalg import toeplitz
+from scipy.stats import norm, rankdata
 
+from nsdlib.core.glm import hrf
 from nsdlib.data import nsd_layout as nsd
+from nsdlib.twin.anatomy import VOXEL_MM, Anatomy
+from nsdlib.twin.brain import autocorrelate
+from nsdlib.twin.levels import Levels
 
-N_FACTORS = 6  # time courses of the noise that voxels share
-DENOISED = 0.8  # sd of the noise of NSD's denoised betas, relative to least squares on the same series
 LEAST_NOISE = 0.3  # smallest fraction of a voxel's noise variance that is measurement noise, whatever the gain adds
+OUTLIER = 10.0  # how much larger the noise of an outlying voxel is
+FWHM = 2.355 * VOXEL_MM  # of a Gaussian with an sd of one voxel, mm
+LOCAL = 4.0  # width of the noise that neighbours share, FWHM in mm
+KEPT = np.array([1, 1, 0.5, 0.5])  # of the variance of thermal, local, broad and global noise, after denoising
 MEAN_SIGNAL, MEAN_SPREAD = 1500.0, 0.15  # scanner units, sd of their log
 DRIFT_ORDER = 3
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise of each voxel of the brain."""
+    """Measurement noise of each voxel of the brain."""
 
-    beta_sd: np.ndarray  # (n_voxels,) measurement noise of single-trial betas, percent signal change
-    loadings: np.ndarray  # (6, n_voxels) float32, weights of the shared noise, unit length over the factors
-    shared: float  # fraction of the variance that voxels share
+    beta_sd: np.ndarray  # (n_voxels,) sd of single-trial betas, percent signal change
+    loadings: np.ndarray  # (n_factors, n_voxels) float32, weights of the broad noise, unit length over the factors
+    beta_shares: np.ndarray  # (4,) parts of the variance of betas; of that of time series they are `levels.shares`
+    head: Anatomy
+    levels: Levels
 
-    def draw(self, n_times, rng):
-        """Simulate noise with sd 1 for each voxel: (n_times, n_voxels) float32."""
-        common = rng.standard_normal((n_times, N_FACTORS), dtype=np.float32) @ self.loadings
-        own = rng.standard_normal((n_times, self.loadings.shape[1]), dtype=np.float32)
-        return np.float32(np.sqrt(self.shared)) * common + np.float32(np.sqrt(1 - self.shared)) * own
+    def draw(self, n_times, shares, autocorrelation, rng):
+        """Simulate noise with sd 1 for each voxel: (n_times, n_voxels) float32.
+
+        `shares` and `autocorrelation` are those of its parts: thermal (each voxel its own), local, broad and global.
+        """
+        thermal, local, broad, common = np.sqrt(shares, dtype=np.float32)
+        first, second, third, fourth = autocorrelation
+        size = (n_times, self.loadings.shape[1])
+        noise = thermal * autocorrelate(rng.standard_normal(size, dtype=np.float32), first)
+        if local:
+            noise += local * autocorrelate(self.head.smooth_fields(n_times, LOCAL / FWHM, rng), second)
+        factors = autocorrelate(rng.standard_normal((n_times, len(self.loadings)), dtype=np.float32), third)
+        noise += broad * factors @ self.loadings
+        noise += common * autocorrelate(rng.standard_normal((n_times, 1), dtype=np.float32), fourth)
+        return noise
 
 
-def make_noise(response, snr, *, general, gain_sd, shared, rng):
-    """Return the noise that, added to the variance of the gain, gives each voxel its signal-to-noise ratio (Noise).
+def draw_ncsnr(head, quality, levels, rng):
+    """Simulate each voxel's ratio of signal sd and noise sd in single-trial betas: (n_general,) float64, smooth in space.
+
+    Within a region they are squares of a normal variable, whose quantiles NSD's come nearest to. Dead voxels have 0.
+    """
+    general, (_, region) = head.general[head.brain], head.areas()
+    fields = [share**0.5 * head.smooth_fields(1, width, rng)[0, general] for share, width in levels.smoothness]
+    place, ratio = np.sum(fields, axis=0), np.empty(len(region))
+    for name in np.unique(region):
+        inside, (mean, sd) = region == name, levels.ncsnr[name]
+        root = (mean**2 - sd**2 / 2) ** 0.25  # mean and variance of a square: m² + s², 4 m² s² + 2 s⁴
+        quantile = (rankdata(place[inside]) - 0.5) / inside.sum()
+        ratio[inside] = (root + np.sqrt(mean - root**2) * norm.ppf(quantile)) ** 2
+    dead = min(0.04, levels.dead / quality**3)  # a poor subject has more of them
+    edge = head.smooth_fields(1, 1.0, rng)[0, general]
+    ratio[edge < np.quantile(edge, dead)] = 0
+    return quality * ratio
+
+
+def make_noise(total_sd, other_variance, *, head, levels, onsets, rng):
+    """Return the noise that, with the variance of betas that has other causes, gives each voxel all its noise (Noise).
 
     Parameters
     ----------
-    response : (n_images, n_general) float32
-        Noiseless responses of the voxels of nsdgeneral.
-    snr : (n_general,) float
-        Ratio of sd of signal to sd of all noise in single-trial betas.
-    general : (n_voxels,) bool
-        Which voxels of the brain are nsdgeneral; the others get the median noise.
-    gain_sd, shared : float
-        See `params.Simulation`.
+    total_sd, other_variance : (n_general,) float
+        Percent signal change, of the voxels of nsdgeneral; the other voxels of the brain get the median noise.
+    head : Anatomy
+    levels : Levels
+    onsets : (n_trials,) int
+        Volumes in which the trials of a typical run begin.
     """
-    total = response.var(axis=0, dtype=np.float64) / snr**2
-    measurement_sd = np.sqrt(np.maximum(total - _gain_variance(response, gain_sd), LEAST_NOISE * total))
-    beta_sd = np.full(len(general), np.median(measurement_sd))
-    beta_sd[general] = measurement_sd
-    loadings = rng.standard_normal((N_FACTORS, len(general))).astype(np.float32)
-    return Noise(beta_sd, loadings / np.linalg.norm(loadings, axis=0), shared)
+    general = head.general[head.brain]
+    beta_sd = np.full(len(general), np.median(total_sd))
+    beta_sd[general] = np.sqrt(np.maximum(total_sd**2 - other_variance, LEAST_NOISE * total_sd**2))
+    beta_sd[rng.random(len(beta_sd)) < levels.outliers] *= OUTLIER
+    loadings = np.concatenate([head.smooth_fields(1, width / FWHM, rng) for width in levels.broad])
+    typical = hrf.sampled_library(nsd.TR, nsd.STIMULUS_SECONDS)
+    shares = KEPT * levels.shares * _parts_of_least_squares(onsets, typical[len(typical) // 2], levels)
+    return Noise(beta_sd, loadings / np.linalg.norm(loadings, axis=0), shares / shares.sum(), head, levels)
 
 
-def signal_to_noise(response, beta_sd, gain_sd):
-    """Compute the planted ratio of the sd of the signal to the sd of all noise of single-trial betas: (n_voxels,) float64."""
-    return response.std(axis=0, dtype=np.float64) / np.sqrt(beta_sd**2 + _gain_variance(response, gain_sd))
-
-
-def _gain_variance(response, gain_sd):
+def gain_variance(response, gain_sd):
     """Variance of single-trial betas that comes from the log-normal gain: (n_voxels,) float64."""
     return np.square(response, dtype=np.float64).mean(axis=0) * np.expm1(gain_sd**2)
 
 
-def draw_mean(brain, rng):
+def draw_mean(head, rng):
     """Simulate the mean signal of each voxel, spatially smooth: (n_voxels,) float, scanner units."""
-    return MEAN_SIGNAL * np.exp(MEAN_SPREAD * _smooth_field(brain, rng))
+    return MEAN_SIGNAL * np.exp(MEAN_SPREAD * head.smooth_fields(1, 1.5, rng)[0])
 
 
-def draw_hrfs(brain, rng):
+def draw_hrfs(head, rng):
     """Simulate each voxel's index into the HRF library, spatially smooth: (n_voxels,) int64, all 20 equally frequent."""
-    ranks = np.argsort(np.argsort(_smooth_field(brain, rng) + 0.5 * rng.standard_normal(brain.sum())))
+    ranks = np.argsort(np.argsort(head.smooth_fields(1, 1.5, rng)[0] + 0.5 * rng.standard_normal(head.brain.sum())))
     return ranks * 20 // len(ranks)
-
-
-def _smooth_field(brain, rng):
-    """Spatially smooth random values of the voxels of a brain, mean 0 and sd 1: (n_voxels,) float64."""
-    from scipy.ndimage import gaussian_filter
-
-    values = gaussian_filter(rng.standard_normal(brain.shape), 1.5)[brain]
-    return (values - values.mean()) / values.std()
 
 
 def convolved(onsets, hrf):
@@ -86,10 +112,23 @@ def convolved(onsets, hrf):
     return toeplitz(response, np.zeros(nsd.N_VOLUMES))[:, onsets]
 
 
-def noise_of_least_squares(onsets, hrf):
-    """Compute the sd of a least-squares beta for white noise of sd 1 in the series, median over the trials of a run."""
-    design = np.concatenate([convolved(onsets, hrf), _polynomials()], axis=1)
-    return np.sqrt(np.median(np.diag(np.linalg.inv(design.T @ design))[: len(onsets)]))
+def resampling(sampling):
+    """Return the matrix that takes volumes every `sampling` seconds to those of a run every TR: (226, n), a cubic spline."""
+    times = nsd.TR * np.arange(nsd.N_VOLUMES)
+    measured = sampling * np.arange(int(np.ceil(times[-1] / sampling - 1e-9)) + 1)
+    return CubicSpline(measured, np.eye(len(measured)))(times)
+
+
+def _parts_of_least_squares(onsets, response, levels):
+    """Variance of a least-squares beta for each part of the noise, of sd 1 in the series, median over a run's trials: (4,)."""
+    design = np.concatenate([convolved(onsets, response), _polynomials()], axis=1)
+    resample = resampling(levels.sampling)
+    weights = np.linalg.pinv(design)[: len(onsets)] @ resample  # (n_trials, n)
+    lags = np.arange(resample.shape[1])
+    covariances = (toeplitz(float(ar) ** lags) for ar in levels.autocorrelation)  # 0.0 ** 0 is 1
+    return np.array(
+        [np.median(np.einsum("ti,ij,tj->t", weights, part, weights, optimize=True)) for part in covariances]
+    )
 
 
 def draw_run(betas, onsets, hrfs, hrf_index, *, noise, mean, drift, rng):
@@ -109,8 +148,11 @@ def draw_run(betas, onsets, hrfs, hrf_index, *, noise, mean, drift, rng):
     drift : float
         Sd of the drift, percent of the mean signal.
     """
-    volume_sd = noise.beta_sd / DENOISED / noise_of_least_squares(onsets, hrfs[len(hrfs) // 2])
-    percent = noise.draw(nsd.N_VOLUMES, rng) * volume_sd.astype(np.float32)
+    levels, resample = noise.levels, resampling(noise.levels.sampling).astype(np.float32)
+    of_least_squares = np.dot(levels.shares, _parts_of_least_squares(onsets, hrfs[len(hrfs) // 2], levels))
+    volume_sd = noise.beta_sd / levels.denoised / np.sqrt(of_least_squares)
+    measured = noise.draw(resample.shape[1], levels.shares, levels.autocorrelation, rng)
+    percent = resample @ measured * volume_sd.astype(np.float32)
     scale = np.sqrt((2 * np.arange(1, DRIFT_ORDER + 1) + 1) / DRIFT_ORDER)  # each order has variance 1 / DRIFT_ORDER
     weights = rng.standard_normal((DRIFT_ORDER, len(mean))) * scale[:, None]
     percent += (drift * (_polynomials()[:, 1:] @ weights)).astype(np.float32)

@@ -1,33 +1,37 @@
-"""Responses of the simulated brain to a picture: tuning of its voxels, their saturation, and the gain of a trial."""
+"""Responses of the simulated brain to a picture: tuning of its voxels, compression, and what differs from trial to trial."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from nsdlib.data.nsd_layout import ROI_LABELS
+from nsdlib.data import nsd_layout as nsd
 from nsdlib.twin.scenes import ATTRIBUTES, BACKGROUNDS
 
 FIELD = 32  # side of the channel maps, pixels
-CHANNELS = ("light-dark", "red-green", "blue-yellow", "contrast", "0 deg", "45 deg", "90 deg", "135 deg")
-# area: size of a receptive field at the fovea (sd, fraction of the picture), weight of each kind of channel
-EARLY = {
-    "V1": (0.035, {"light": 1.0, "colour": 0.5, "contrast": 0.8, "orientation": 1.0}),
-    "V2": (0.05, {"light": 1.0, "colour": 0.6, "contrast": 0.8, "orientation": 0.8}),
-    "V3": (0.075, {"light": 1.0, "colour": 0.7, "contrast": 0.8, "orientation": 0.6}),
-    "hV4": (0.11, {"light": 0.7, "colour": 1.3, "contrast": 0.6, "orientation": 0.4}),
-    "other": (0.22, {"light": 0.8, "colour": 0.8, "contrast": 0.8, "orientation": 0.3}),
+CHANNELS = (
+    "light", "dark", "red", "green", "blue", "yellow", "contrast", "0 deg", "45 deg", "90 deg", "135 deg",
+)  # fmt: skip
+# area: sd of a receptive field at the fovea, and its growth to the middle of a side (fractions of a picture of 8.4 deg);
+# weight of each kind of channel
+FIELDS = {
+    "V1": (0.06, 0.05, {"light": 1.0, "colour": 0.5, "contrast": 0.8, "orientation": 1.0}),
+    "V2": (0.06, 0.07, {"light": 1.0, "colour": 0.6, "contrast": 0.8, "orientation": 0.8}),
+    "V3": (0.06, 0.14, {"light": 1.0, "colour": 0.7, "contrast": 0.8, "orientation": 0.6}),
+    "hV4": (0.06, 0.20, {"light": 0.7, "colour": 1.3, "contrast": 0.6, "orientation": 0.4}),
+    "other": (0.15, 0.20, {"light": 0.8, "colour": 0.8, "contrast": 0.8, "orientation": 0.3}),
 }
-FIELD_GROWTH = 1.0  # relative increase of the receptive field size from the picture's centre to its border
-CHANNEL_KINDS = ("light", "colour", "colour", "contrast") + ("orientation",) * 4
+OPPONENTS = ((0, 1, "light"), (2, 3, "colour"), (4, 5, "colour"))  # a voxel has one of two
+ENERGIES = ((6, "contrast"), *((channel, "orientation") for channel in range(7, 11)))
 PREFERRED = {
     "floc-faces": ("kind: face", "kind: person"),
     "floc-bodies": ("kind: person", "kind: bird", "kind: fish"),
     "floc-places": ("kind: house", "kind: tree", *(f"background: {name}" for name in BACKGROUNDS)),
     "floc-words": ("kind: sign", "kind: clock", "number"),
 }
-PREFERENCE = 1.0  # added to the weights of a region's preferred attributes
-SEMANTIC_FRACTION = 0.8  # of the variance of higher voxels, explained by attributes
-SIGNAL_PERCENT, MEAN_PERCENT, SPREAD = 0.6, 1.2, 0.3  # sd over images, mean response (percent BOLD), sd of their logs
+PREFERENCE = 1.0  # how much more a region answers to what it prefers, in sd of its other answers
+N_ALIGNED = 20  # leading axes of the signal that noise of trials lies along
+SLOW, SLOW_AR = 0.5, 0.9  # share of session effects that lasts, and its correlation from one session to the next
 
 
 @dataclass(frozen=True)
@@ -38,28 +42,37 @@ class Tuning:
     x: np.ndarray  # (n_voxels,) centre of the receptive field, fraction of the picture's side from its left
     y: np.ndarray  # (n_voxels,) the same from its upper side
     size: np.ndarray  # (n_voxels,) sd of the receptive field, fraction of the picture's side
-    channels: np.ndarray  # (n_voxels, n_channels) weights of the visual channels, see `CHANNELS`
-    attributes: np.ndarray  # (n_voxels, n_attributes) weights, see `scenes.ATTRIBUTES`; zero in early areas
+    channels: np.ndarray  # (n_voxels, n_channels) weights of the visual channels, see `CHANNELS`, none negative
+    semantic: np.ndarray  # (n_voxels, n_dimensions) weights of meaning
+    private: np.ndarray  # (n_voxels, n_dimensions) weights of features that no decoder knows
+    preferred: np.ndarray  # (n_voxels, n_attributes) which attributes its region prefers, 0 or 1
 
 
-def make_tuning(anatomy, rng):
+def make_tuning(anatomy, levels, rng):
     """Simulate the tuning of the voxels of nsdgeneral from their position in the head (Tuning)."""
     general = anatomy.general
-    labels = np.maximum(anatomy.rois["prf-visualrois"][general], 0)
-    area = np.array(["other", *(name.rstrip("vd") for name in ROI_LABELS["prf-visualrois"])])[labels]
+    area, _ = anatomy.areas()
     angle, eccentricity = anatomy.angle[general], anatomy.eccentricity[general]
     x = np.clip(0.5 + 0.5 * eccentricity * np.cos(angle), 0, 1)
     y = np.clip(0.5 - 0.5 * eccentricity * np.sin(angle), 0, 1)
-    size = np.array([EARLY[name][0] for name in area]) * (1 + FIELD_GROWTH * eccentricity)
-    strength = np.array([[EARLY[name][1][kind] for kind in CHANNEL_KINDS] for name in area])
-    channels = strength * rng.standard_normal(strength.shape)
-    channels[:, 3:] = np.abs(channels[:, 3:])  # energy channels excite, opponent channels have two signs
-    attributes = rng.standard_normal((len(area), len(ATTRIBUTES)))
-    for name, preferred in PREFERRED.items():
-        columns = [ATTRIBUTES.index(attribute) for attribute in preferred]
-        attributes[np.ix_(anatomy.rois[name][general] > 0, columns)] += PREFERENCE
-    attributes[area != "other"] = 0
-    return Tuning(area, x, y, size, channels, attributes)
+    size = np.array([FIELDS[name][0] for name in area]) + np.array([FIELDS[name][1] for name in area]) * eccentricity
+
+    def weights(n_features):
+        return anatomy.smooth_fields(n_features, levels.point_spread, rng)[:, general[anatomy.brain]].T
+
+    channels = np.empty((len(area), len(CHANNELS)))
+    channels[:, [channel for pair in OPPONENTS for channel in pair[:2]]] = 0
+    for on, off, kind in OPPONENTS:
+        drawn = weights(1)[:, 0] * [FIELDS[name][2][kind] for name in area]
+        channels[:, on], channels[:, off] = np.maximum(drawn, 0), np.maximum(-drawn, 0)
+    for channel, kind in ENERGIES:
+        channels[:, channel] = np.abs(weights(1)[:, 0] * [FIELDS[name][2][kind] for name in area])
+    preferred = np.zeros((len(area), len(ATTRIBUTES)), dtype=np.float32)
+    for name, wanted in PREFERRED.items():
+        columns = [ATTRIBUTES.index(attribute) for attribute in wanted]
+        preferred[np.ix_(anatomy.rois[name][general] > 0, columns)] = 1
+    n_dimensions = levels.dimensions or len(ATTRIBUTES)
+    return Tuning(area, x, y, size, channels, weights(n_dimensions), weights(n_dimensions), preferred)
 
 
 def visual_maps(image):
@@ -77,7 +90,8 @@ def visual_maps(image):
     light = (red + green + blue) / 3
     down, right = np.gradient(light)
     contrast = np.hypot(right, down)
-    maps = [light, red - green, blue - (red + green) / 2, contrast]
+    differences = (light - 0.5, red - green, blue - (red + green) / 2)
+    maps = [np.maximum(sign * values, 0) for values in differences for sign in (1, -1)] + [contrast]
     for theta in np.arange(4) * np.pi / 4:
         across = right * np.cos(theta) + down * np.sin(theta)  # theta is the normal of the edge
         maps.append(across**2 / (contrast + 0.02))
@@ -85,45 +99,121 @@ def visual_maps(image):
     return maps.reshape(len(maps), FIELD, 2, FIELD, 2).mean(axis=(2, 4))
 
 
-def drive(tuning, maps, attributes):
-    """Compute the linear drive of each voxel by each image, standardised over images: (n_images, n_voxels) float32.
+def drive(tuning, maps, *, meaning, private, attributes, levels):
+    """Compute the drive of each voxel by each image, standardised over images: (n_images, n_voxels) float32.
+
+    A voxel sums the energy E of its channels within its receptive field. Its visual drive is (E / (pool P + (1 - pool) mean of
+    E))^n, P the energy of those channels in the whole picture and n the exponent of its area (Kay et al. 2013). In higher areas
+    that is one part of three, the others meaning and private features.
 
     Parameters
     ----------
     tuning : Tuning
     maps : (n_images, n_channels, 32, 32) float32
+    meaning, private : (n_images, n_dimensions) float32
+        See `nsdlib.twin.meaning`.
     attributes : (n_images, n_attributes) float32
+        For what regions prefer, see `scenes.ATTRIBUTES`.
+    levels : levels.Levels
     """
+    exponent = np.array([levels.exponents[name] for name in tuning.area], dtype=np.float32)
+    energy, pool = _energies(tuning, maps)
+    visual = (energy / (levels.pool * pool + (1 - levels.pool) * energy.mean(axis=0))) ** exponent
+    # what regions prefer is in the picture, or is not
+    preferred = standardise(standardise(attributes) @ tuning.preferred.T)
+    semantic = standardise(meaning @ tuning.semantic.T.astype(np.float32)) + PREFERENCE * preferred
+    hidden = standardise(private @ tuning.private.T.astype(np.float32))
+    share = np.where(tuning.area == "other", levels.semantic, 0).astype(np.float32)
+    shares = (1 - levels.private - share, share, np.float32(levels.private))
+    parts = (standardise(visual), standardise(semantic), hidden)
+    return standardise(sum(np.sqrt(share) * part for share, part in zip(shares, parts, strict=True)))
+
+
+def _energies(tuning, maps):
+    """Energy of each voxel's channels in its receptive field, and in the whole picture: (n_images, n_voxels) float32 both."""
     centre = (np.arange(FIELD) + 0.5) / FIELD
     across = np.exp(-0.5 * ((centre - tuning.x[:, None]) / tuning.size[:, None]) ** 2)  # (n_voxels, 32)
     along = np.exp(-0.5 * ((centre - tuning.y[:, None]) / tuning.size[:, None]) ** 2)
     fields = (along[:, :, None] * across[:, None, :]).reshape(len(tuning.x), -1).astype(np.float32)
     fields /= fields.sum(axis=1, keepdims=True)
-    visual = np.zeros((len(maps), len(fields)), dtype=np.float32)
+    energy, pool = np.zeros((2, len(maps), len(fields)), dtype=np.float32)
     for channel, weight in enumerate(tuning.channels.T.astype(np.float32)):
-        visual += weight * _standardise(maps[:, channel].reshape(len(maps), -1) @ fields.T)
-    semantic = _standardise(attributes) @ tuning.attributes.T.astype(np.float32)
-    fraction = np.where(tuning.area == "other", SEMANTIC_FRACTION, 0).astype(np.float32)
-    return _standardise(np.sqrt(1 - fraction) * _standardise(visual) + np.sqrt(fraction) * _standardise(semantic))
+        pixels = maps[:, channel].reshape(len(maps), -1)
+        pixels = pixels / max(pixels.mean(), 1e-6)  # all channels are equally strong
+        energy += weight * (pixels @ fields.T)
+        pool += weight * pixels.mean(axis=1, keepdims=True)
+    return energy, pool
 
 
-def respond(drive, *, saturation, rng):
+def respond(drive, *, area, levels, rng):
     """Compute the noiseless responses in percent signal change: (n_images, n_voxels) float32.
 
-    A response is mean + sd * f(drive), with f(x) = tanh(s x) / s for saturation s (f(x) = x for s = 0), scaled to sd 1.
+    A response is mean + sd * f(drive), with f(x) = tanh(s x) / s for saturation s (f(x) = x for s = 0), scaled to sd 1. Mean and
+    sd are those of the area, log-normal over voxels.
     """
-    shape = np.tanh(saturation * drive) / saturation if saturation else drive
-    amplitude = SIGNAL_PERCENT * rng.lognormal(0, SPREAD, drive.shape[1])
-    mean = MEAN_PERCENT * rng.lognormal(0, SPREAD, drive.shape[1])
-    return (mean + amplitude * _standardise(shape)).astype(np.float32)
+    shape = np.tanh(levels.saturation * drive) / levels.saturation if levels.saturation else drive
+    mean, sd = np.array([levels.signal[name] for name in area]).T * rng.lognormal(
+        0, levels.signal_spread, (2, len(area))
+    )
+    return (mean + sd * standardise(shape)).astype(np.float32)
 
 
-def draw_gain(n_trials, gain_sd, rng):
-    """Simulate the gain of each trial, common to all voxels, log-normal with mean 1: (n_trials,) float32."""
-    return np.exp(gain_sd * rng.standard_normal(n_trials) - gain_sd**2 / 2).astype(np.float32)
+def draw_gain(n_trials, gain_sd, rng, *, ar=0.0):
+    """Simulate the gain of each trial, common to all voxels, log-normal with mean 1: (n_trials,) float32.
+
+    `ar` is the correlation of its log from trial to trial.
+    """
+    log = autocorrelate(rng.standard_normal((n_trials, 1)), ar)[:, 0]
+    return np.exp(gain_sd * log - gain_sd**2 / 2).astype(np.float32)
 
 
-def _standardise(values):
+def repetition(image_ids, area, levels):
+    """Compute how a trial's response is weakened by earlier showings of its image: (n_trials, n_voxels) float32.
+
+    Half again as much where the image was shown before in the same session.
+    """
+    import pandas as pd
+
+    session = np.arange(len(image_ids)) // nsd.N_SESSION_TRIALS
+    rank = pd.Series(image_ids).groupby(image_ids).cumcount().to_numpy()
+    again = pd.Series(image_ids).groupby([image_ids, session]).cumcount().to_numpy() > 0
+    loss = 1 - np.array([(1.0, *levels.repetition[name]) for name in area]).T[np.minimum(rank, 2)]
+    return (1 - np.where(again, 1.5, 1.0)[:, None] * loss).astype(np.float32)
+
+
+def aligned_noise(response, n_trials, rng):
+    """Simulate noise of sd 1 along the leading axes of the signal: (n_trials, n_voxels) float32.
+
+    Without it noise is averaged away by anyone who pools many voxels; in V1 to V3 noise is shared by voxels of like tuning (van
+    Bergen and Jehee 2018, NeuroImage 180, 78).
+    """
+    _, sizes, axes = np.linalg.svd(standardise(response), full_matrices=False)
+    axes = (sizes[:, None] * axes)[:N_ALIGNED]
+    axes /= np.maximum(np.linalg.norm(axes, axis=0), 1e-6)
+    return rng.standard_normal((n_trials, len(axes)), dtype=np.float32) @ axes.astype(np.float32)
+
+
+def session_effects(n_sessions, n_voxels, levels, rng):
+    """Simulate each voxel's gain in a session, and its offset in units of the sd of betas: both (n_sessions, n_voxels)."""
+    common = rng.standard_normal((n_sessions, 1))
+
+    def drift():
+        slow, quick = rng.standard_normal((2, n_sessions, n_voxels))
+        return np.sqrt(SLOW) * autocorrelate(slow, SLOW_AR) + np.sqrt(1 - SLOW) * quick
+
+    gain = np.exp(levels.common_gain * common + levels.session_gain * drift())
+    return gain.astype(np.float32), (levels.session_offset * drift()).astype(np.float32)
+
+
+def autocorrelate(noise, ar):
+    """Correlate rows of white noise with the row before by `ar`, in place; the sd stays 1."""
+    for before, row in pairwise(noise) if ar else ():
+        row *= (1 - ar**2) ** 0.5
+        row += ar * before
+    return noise
+
+
+def standardise(values):
     """Columns with mean 0 and sd 1; constant columns become 0."""
     centred = values - values.mean(axis=0, dtype=np.float64)
     sd = centred.std(axis=0, dtype=np.float64)

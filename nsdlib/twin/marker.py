@@ -5,7 +5,7 @@ import json
 from nsdlib.data.nsd import NSDSubject
 
 MARKER = "simulation.json"
-VERSION = 1  # increased whenever the same settings give other files
+VERSION = 2  # increased whenever the same settings give other files
 
 
 def settings_of(run):

@@ -1,9 +1,9 @@
 """Simulation of a subject: scenes, brain responses and BOLD in the file layout of NSD, and the planted truth.
 
-Planted are receptive fields and feature tuning in V1-V4, semantic tuning in the regions of the floc volumes, a saturating
-response, a gain of each trial that all voxels share, one HRF of the library for each voxel, shared and white noise, and drift.
-The betas in the files are the planted ones plus noise of the size that NSD's denoised betas have; the time series have the
-larger noise that least squares would show.
+Planted are receptive fields for energies of edges and colours, graded meaning in higher areas, ceilings that differ by area, what
+trials and sessions add, one HRF of the library for each voxel, noise that is correlated in time and space, and drift; how much of
+each, `nsdlib.twin.levels` says. The betas in the files are the planted ones plus noise of the size that NSD's denoised betas
+have; the time series have the larger noise that least squares would show. Outside nsdgeneral nothing responds.
 """
 
 import json
@@ -24,6 +24,7 @@ from nsdlib.twin.truth import load_truth
 
 __all__ = ["load_truth", "simulate"]
 
+LARGEST = 109.0  # percent signal change: NSD's files hold outliers that were cut at what their form can hold
 # every part of the simulation has its own random stream, so that one can change without the others
 STREAMS = {
     name: i for i, name in enumerate(("trials", "scene", "captions", "head", "tuning", "noise", "session", "run"))
@@ -78,12 +79,14 @@ def _write_subject(folder, run, progress):
     def rng(name, *numbers):
         return np.random.default_rng([settings.seed, STREAMS[name], *numbers])
 
-    expdesign = trials.make_expdesign(run.n_sessions, repeats_within=settings.repeats_within, rng=rng("trials"))
+    expdesign = trials.make_expdesign(run.n_sessions, rng("trials"))
     positions = expdesign["masterordering"][: run.n_sessions * nsd.N_SESSION_TRIALS] - 1
     image_ids = expdesign["subjectim"][run.subject - 1, positions] - 1
     _write_tables(layout, expdesign, run, rng("trials", 1))
-    maps, meaning = _write_scenes(layout, np.unique(image_ids), rng, progress)
-    planted = truth.plant(settings, expdesign, image_ids, maps=maps, meaning=meaning, rng=rng)
+    shared = set(expdesign["sharedix"] - 1)
+    shown = {image: sample(rng("scene", image), image in shared, settings.unseen) for image in np.unique(image_ids)}
+    maps = _write_scenes(layout, shown, rng, progress)
+    planted = truth.plant(settings, expdesign, image_ids, maps=maps, shown=list(shown.values()), rng=rng)
     measured = _write_sessions(layout, planted, run, rng, progress)
     _write_maps(layout, planted, measured)
     truth.save_truth(truth.truth_path(folder, run.subject), planted)
@@ -97,17 +100,24 @@ def _write_tables(layout, expdesign, run, rng):
     trials.responses(expdesign, run.subject, run.n_sessions, rng).to_csv(layout.responses, sep="\t", index=False)
 
 
+def sample(rng, is_shared, unseen):
+    """Sample the scene of an image; a share `unseen` of the shared ones are the only ones whose combination can be held out."""
+    wanted = is_shared and rng.random() < unseen
+    while True:
+        scene = scenes.sample_scene(rng)
+        if unseen == 0 or scenes.is_held_out(scene) == wanted:
+            return scene
+
+
 def _write_scenes(layout, shown, rng, progress):
-    """Write scenes and captions; returns their maps (n, n_channels, 32, 32) and attributes (n, n_attributes)."""
-    maps, meaning = [], []
+    """Write scenes and captions, image by image; returns their maps (n_images, n_channels, 32, 32)."""
+    maps = []
     with nsd_write.stimulus_files(layout) as fill:
-        for image_id in tqdm(shown, desc="drawing scenes", disable=not progress, mininterval=2):
-            scene = scenes.sample_scene(rng("scene", image_id))
+        for image_id, scene in tqdm(shown.items(), desc="drawing scenes", disable=not progress, mininterval=2):
             image = scenes.draw(scene)
             fill(image_id, image, scenes.describe(scene, rng("captions", image_id)))
             maps.append(brain.visual_maps(image))
-            meaning.append(scenes.attributes(scene))
-    return np.stack(maps), np.stack(meaning)
+    return np.stack(maps)
 
 
 def _write_sessions(layout, planted, run, rng, progress):
@@ -119,10 +129,12 @@ def _write_sessions(layout, planted, run, rng, progress):
         for session in range(1, run.n_sessions + 1):
             of_session = slice((session - 1) * nsd.N_SESSION_TRIALS, session * nsd.N_SESSION_TRIALS)
             betas[:, planted.general] = planted.betas[of_session]
-            noise = planted.noise.draw(len(betas), rng("session", session)) * planted.noise.beta_sd.astype(np.float32)
+            noise = planted.noise.draw(len(betas), planted.noise.beta_shares, (0, 0, 0, 0), rng("session", session))
+            noise *= planted.noise.beta_sd.astype(np.float32)
             paths = {ending: layout.betas(DEFAULT_VERSION, session, ending) for ending in ("hdf5", "nii.gz")}
-            nsd_write.write_betas(paths, betas + noise, planted.head.brain, planted.head.affine)
-            measured.append((betas + noise)[:, planted.general])
+            noisy = np.clip(betas + noise, -LARGEST, LARGEST)
+            nsd_write.write_betas(paths, noisy, planted.head.brain, planted.head.affine)
+            measured.append(noisy[:, planted.general])
             for number, of_run in enumerate(trials.run_slices(), start=1):
                 _write_run(layout, planted, session, number, betas[of_run], hrfs=hrfs, drift=run.simulation.drift,
                            ids=planted.image_ids[of_session][of_run], rng=rng("run", session, number))  # fmt: skip

@@ -7,22 +7,25 @@ from nsdlib.data import nsd_layout as nsd
 
 N_REPEATS = nsd.N_REPEATS
 SHARED_FRACTION = nsd.N_SHARED_IMAGES / nsd.N_SUBJECT_IMAGES
-LAG_WITHIN = (0.12, 0.45)  # distance of two repeats within a session, in sessions
+NEAR, NEAR_SD = 0.6, 0.24  # share of showings that lie near a point of their image in time, and how near, in sessions
+EASY_HITS, HARD_HITS = 0.90, 0.65  # images recognised that were seen in the same session, or in earlier ones only
+FALSE_ALARMS = (0.10, 0.30)  # from the first trial to the last
+UNANSWERED = 1 / 2000
 FIRST_SLOT, LAST_SLOT, SLOT_GAP = 3, 70, 5  # blank slots begin and end a run; others lie at least SLOT_GAP apart
 
 
-def make_expdesign(n_sessions, *, repeats_within, rng):
+def make_expdesign(n_sessions, rng):
     """Simulate the design of an experiment whose first sessions are complete in themselves.
 
     The first `n_sessions` x 750 trials show `n_sessions` x 250 images three times each, a tenth of them shared; the rest of
-    the 30,000 planned trials show the other images three times each, as NSD planned it.
+    the 30,000 planned trials show the other images three times each, as NSD planned it. Of the showings of an image six in ten
+    lie near one point in time, the others anywhere (github.com/cvnlab/nsddatapaper, NSDSUMMARYnotes.m).
 
     Parameters
     ----------
     n_sessions : int
         Sessions that will be simulated.
-    repeats_within : float
-        Fraction of the images with two repeats in one session (others may have them by chance).
+    rng : numpy.random.Generator
 
     Returns
     -------
@@ -34,9 +37,9 @@ def make_expdesign(n_sessions, *, repeats_within, rng):
     n_own = n_sessions * nsd.N_SESSION_TRIALS // N_REPEATS - n_shared
     shared = rng.permutation(nsd.N_SHARED_IMAGES)
     own = nsd.N_SHARED_IMAGES + rng.permutation(nsd.N_SUBJECT_IMAGES - nsd.N_SHARED_IMAGES)
-    first = _order(np.concatenate([shared[:n_shared], own[:n_own]]), n_sessions, repeats_within, rng)
+    first = _order(np.concatenate([shared[:n_shared], own[:n_own]]), n_sessions, rng)
     later = np.concatenate([shared[n_shared:], own[n_own:]])
-    rest = _order(later, nsd.N_PLANNED_SESSIONS - n_sessions, repeats_within, rng)
+    rest = _order(later, nsd.N_PLANNED_SESSIONS - n_sessions, rng)
     sharedix, subjectim = _assign_ids(rng)
     return {
         "masterordering": np.concatenate([first, rest]) + 1,
@@ -46,16 +49,16 @@ def make_expdesign(n_sessions, *, repeats_within, rng):
     }
 
 
-def _order(images, n_sessions, repeats_within, rng):
+def _order(images, n_sessions, rng):
     """Each image three times, ordered by keys (in sessions) drawn for each repeat: (3 * n_images,) int64."""
-    keys = rng.uniform(0, n_sessions, (N_REPEATS, len(images)))
-    place, lag = keys[0] % 1, rng.uniform(*LAG_WITHIN, len(images))
-    near = keys[0] + np.where(place + lag < 1, lag, -lag)  # in the same session
-    keys[1] = np.where(rng.random(len(images)) < repeats_within, near, keys[1])
+    centres, size = rng.uniform(0, n_sessions, len(images)), (N_REPEATS, len(images))
+    near = (centres + NEAR_SD * rng.standard_normal(size)) % n_sessions  # the sessions are a circle
+    keys = np.where(rng.random(size) < NEAR, near, rng.uniform(0, n_sessions, size))
     order = np.tile(images, N_REPEATS)[np.argsort(keys.ravel())]
-    for i in np.flatnonzero(order[1:] == order[:-1]):  # no image in two successive trials
-        other = (i + len(order) // 2) % len(order)
-        order[[i, other]] = order[[other, i]]
+    while len(same := np.flatnonzero(order[1:] == order[:-1])):  # no image in two successive trials
+        for i in same:
+            other = rng.integers(len(order))
+            order[[i, other]] = order[[other, i]]
     return order
 
 
@@ -117,17 +120,22 @@ def stim_info(expdesign):
 
 
 def responses(expdesign, subject, n_sessions, rng):
-    """Simulate NSD's table of behaviour (pandas.DataFrame): images follow the design, 85 % of the answers are correct."""
+    """Simulate NSD's table of behaviour (pandas.DataFrame): images follow the design, answers the rates named above."""
     n_trials = n_sessions * nsd.N_SESSION_TRIALS
     positions, trial = expdesign["masterordering"][:n_trials], np.arange(n_trials)
     ranks = pd.Series(trial).groupby(positions)
-    old, correct = ranks.cumcount().to_numpy() > 0, rng.random(n_trials) < 0.85
     session = trial // nsd.N_SESSION_TRIALS
+    old = ranks.cumcount().to_numpy() > 0
     old_now = pd.Series(trial).groupby([positions, session]).cumcount().to_numpy() > 0
-    pressed_old = old == correct
+    says_old = np.where(old_now, EASY_HITS, np.where(old, HARD_HITS, np.linspace(*FALSE_ALARMS, n_trials)))
+    pressed_old, answered = rng.random(n_trials) < says_old, rng.random(n_trials) >= UNANSWERED
+    correct = pressed_old == old
     run = np.repeat(np.arange(nsd.N_TASK_RUNS), nsd.RUN_TRIALS)
     place = np.concatenate([np.arange(n) for n in nsd.RUN_TRIALS])
-    since = ranks.diff()
+
+    def if_answered(values):
+        return np.where(answered, values, np.nan)
+
     return pd.DataFrame(
         {
             "SUBJECT": subject,
@@ -138,16 +146,16 @@ def responses(expdesign, subject, n_sessions, rng):
             "10KID": positions,
             "TIME": (7 * session + (trial % nsd.N_SESSION_TRIALS) * nsd.TRIAL_SECONDS / 86_400).round(6),
             "ISOLD": old.astype(int),
-            "ISCORRECT": correct.astype(int),
-            "RT": rng.lognormal(6.8, 0.3, n_trials).round(1),
-            "CHANGEMIND": 0,
-            "MEMORYRECENT": since,
+            "ISCORRECT": if_answered(correct),
+            "RT": if_answered(rng.lognormal(np.where(correct, 6.75, 6.9), 0.3).round(1)),
+            "CHANGEMIND": if_answered(0),
+            "MEMORYRECENT": ranks.diff(),
             "MEMORYFIRST": (trial - ranks.transform("min")).where(old),
             "ISOLDCURRENT": old_now.astype(int),
-            "ISCORRECTCURRENT": (pressed_old == old_now).astype(int),
-            "TOTAL1": (~pressed_old).astype(int),
-            "TOTAL2": pressed_old.astype(int),
-            "BUTTON": 1 + pressed_old,
+            "ISCORRECTCURRENT": if_answered(pressed_old == old_now),
+            "TOTAL1": (answered & ~pressed_old).astype(int),
+            "TOTAL2": (answered & pressed_old).astype(int),
+            "BUTTON": if_answered(1 + pressed_old),
             "MISSINGDATA": 0,
         }
     )

@@ -6,8 +6,9 @@ import numpy as np
 
 from nsdlib.core.glm import hrf
 from nsdlib.core.scores.reliability import noise_ceiling
-from nsdlib.data.nsd_layout import N_REPEATS
-from nsdlib.twin import anatomy, bold, brain, scenes
+from nsdlib.data import nsd_layout as nsd
+from nsdlib.twin import anatomy, bold, brain, meaning, scenes, trials
+from nsdlib.twin.levels import LEVELS
 from nsdlib.twin.marker import check_subject
 
 
@@ -18,7 +19,7 @@ class Planted:
     expdesign: dict
     image_ids: np.ndarray  # (n_trials,)
     shown: np.ndarray  # (n_images,)
-    meaning: np.ndarray  # (n_images, n_attributes)
+    attributes: np.ndarray  # (n_images, n_attributes)
     head: anatomy.Anatomy
     general: np.ndarray  # (n_voxels,) bool, the voxels of nsdgeneral
     tuning: brain.Tuning
@@ -31,49 +32,74 @@ class Planted:
     mean: np.ndarray  # (n_voxels,) scanner units
 
 
-def plant(settings, expdesign, image_ids, *, maps, meaning, rng):
+def plant(settings, expdesign, image_ids, *, maps, shown, rng):
     """Simulate the brain of a subject and its noiseless responses to every trial (Planted).
 
     Parameters
     ----------
-    settings : params.Simulation
+    settings : Simulation
     expdesign : dict
         See `trials.make_expdesign`.
     image_ids : (n_trials,) int
         0-based image of each trial.
-    maps, meaning : (n_images, n_channels, 32, 32), (n_images, n_attributes) arrays
-        Channels and attributes of the images, in the order of their ids.
+    maps : (n_images, n_channels, 32, 32) float32
+        Channels of the images, in the order of their ids.
+    shown : list of Scene
+        The same images.
     rng : callable
         Name of a stream of `simulate.STREAMS`, and numbers, to its random generator.
     """
-    head = anatomy.make_anatomy(settings.shape, rng("head"))
-    tuning = brain.make_tuning(head, rng("tuning"))
-    drive = brain.drive(tuning, maps, meaning)
-    response = brain.respond(drive, saturation=settings.saturation, rng=rng("tuning", 1))
-    gain = brain.draw_gain(len(image_ids), settings.gain_sd, rng("tuning", 2))
-    shown, row = np.unique(image_ids, return_inverse=True)
+    levels, head = LEVELS[settings.kind], anatomy.make_anatomy(settings.shape, rng("head"))
+    attributes = np.stack([scenes.attributes(scene) for scene in shown])
+    tuning = brain.make_tuning(head, levels, rng("tuning"))
+    response = _respond(tuning, maps, shown, attributes, levels, rng)
+    images, row = np.unique(image_ids, return_inverse=True)
+    snr = bold.draw_ncsnr(head, settings.quality, levels, rng("noise"))
+    dead, total_sd = snr == 0, response.std(axis=0, dtype=np.float64) / np.where(snr > 0, snr, np.median(snr))
+    response[:, dead] = response[:, dead].mean(axis=0)
+    gain = brain.draw_gain(len(image_ids), levels.gain_sd, rng("tuning", 2), ar=levels.gain_ar)
+    other = bold.gain_variance(response, levels.gain_sd) + levels.aligned * total_sd**2
+    onsets = trials.onset_rows(expdesign, 1, 1)
+    noise = bold.make_noise(total_sd, other, head=head, levels=levels, onsets=onsets, rng=rng("noise", 1))
+    wandering = total_sd.astype(np.float32) * brain.aligned_noise(response, len(row), rng("tuning", 3))
+    betas = gain[:, None] * brain.repetition(image_ids, tuning.area, levels) * response[row]
+    betas += np.float32(np.sqrt(levels.aligned)) * wandering
     general = head.general[head.brain]
-    snr = settings.snr * rng("noise").lognormal(0, settings.snr_spread, general.sum())
-    noise = bold.make_noise(
-        response, snr, general=general, gain_sd=settings.gain_sd, shared=settings.shared_noise, rng=rng("noise", 1)
-    )
     return Planted(
-        expdesign, image_ids, shown, meaning, head, general, tuning, response, gain,
-        betas=gain[:, None] * response[row],
-        snr=bold.signal_to_noise(response, noise.beta_sd[general], settings.gain_sd),
+        expdesign, image_ids, images, attributes, head, general, tuning, response, gain,
+        betas=_across_sessions(betas, np.hypot(total_sd, response.std(axis=0)), levels, rng("tuning", 4)),
+        snr=response.std(axis=0, dtype=np.float64) / np.sqrt(noise.beta_sd[general] ** 2 + other),
         noise=noise,
-        hrf_index=bold.draw_hrfs(head.brain, rng("noise", 2)),
-        mean=bold.draw_mean(head.brain, rng("noise", 3)),
+        hrf_index=bold.draw_hrfs(head, rng("noise", 2)),
+        mean=bold.draw_mean(head, rng("noise", 3)),
     )  # fmt: skip
+
+
+def _respond(tuning, maps, shown, attributes, levels, rng):
+    """Responses to the images: (n_images, n_general) float32."""
+    n_dimensions = tuning.semantic.shape[1]
+    graded = meaning.embed(shown, n_dimensions) if levels.dimensions else brain.standardise(attributes)
+    drive = brain.drive(
+        tuning, maps, meaning=graded, private=meaning.private(maps, n_dimensions), attributes=attributes, levels=levels
+    )
+    return brain.respond(drive, area=tuning.area, levels=levels, rng=rng("tuning", 1))
+
+
+def _across_sessions(betas, beta_sd, levels, rng):
+    """Betas with the gain and the offset of each voxel in each session: (n_trials, n_general) float32."""
+    session = np.arange(len(betas)) // nsd.N_SESSION_TRIALS
+    gain, offset = brain.session_effects(session[-1] + 1, betas.shape[1], levels, rng)
+    return gain[session] * betas + (offset * beta_sd.astype(np.float32))[session]
 
 
 def load_truth(run):
     """Load the planted truth of a run's simulated subject, for the voxels of nsdgeneral (xarray.Dataset).
 
-    Axes voxel (flat C-order index into the volume), trial (from 0), image (0-based 73k id), channel, attribute. Variables: betas
-    (trial, voxel) percent signal change, with the gain and without noise; response (image, voxel) without gain; gain (trial);
-    hrf_index, hrf_peak (s), snr, noise_ceiling (percent, three repeats), area, x, y, size, channels and attributes (weights) for
-    each voxel; scene (image, attribute). A subject that was not simulated raises a FileNotFoundError, another run's a ValueError.
+    Axes voxel (flat C-order index into the volume), trial (from 0), image (0-based 73k id), attribute. Variables: betas (trial,
+    voxel) percent signal change, what the voxel did in a trial, with all that trials and sessions add and without the noise of
+    measurement; response (image, voxel) to the image alone; gain (trial); hrf_index, hrf_peak (s), snr, noise_ceiling (percent,
+    three repeats), area, x, y, size of each voxel; scene (image, attribute). A subject that was not simulated raises a
+    FileNotFoundError, another run's a ValueError.
     """
     import xarray as xr
 
@@ -101,20 +127,17 @@ def save_truth(path, planted):
             "betas": (("trial", "voxel"), planted.betas),
             "response": (("image", "voxel"), planted.response),
             "gain": ("trial", planted.gain),
-            "scene": (("image", "attribute"), planted.meaning),
+            "scene": (("image", "attribute"), planted.attributes),
             "hrf_index": ("voxel", index),
             "hrf_peak": ("voxel", hrf.peak_seconds()[index]),
             "snr": ("voxel", planted.snr),
-            "noise_ceiling": ("voxel", noise_ceiling(planted.snr, N_REPEATS)),
+            "noise_ceiling": ("voxel", noise_ceiling(planted.snr, nsd.N_REPEATS)),
             **{name: ("voxel", getattr(tuning, name)) for name in ("area", "x", "y", "size")},
-            "channels": (("voxel", "channel"), tuning.channels),
-            "attributes": (("voxel", "attribute"), tuning.attributes),
         },
         coords={
             "trial": np.arange(len(planted.gain)),
             "image": planted.shown,
             "voxel": np.flatnonzero(planted.head.general),
-            "channel": list(brain.CHANNELS),
             "attribute": list(scenes.ATTRIBUTES),
             "image_id": ("trial", planted.image_ids),
         },

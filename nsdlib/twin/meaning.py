@@ -1,0 +1,92 @@
+"""What the simulated higher areas see in a scene: graded meaning, and features of the picture that no decoder knows."""
+
+import numpy as np
+
+from nsdlib.twin.scenes import BACKGROUNDS, COLOURS, KINDS
+
+WORLD_SEED = 1808  # of what means what: the same for all subjects
+FAMILIES = (
+    ("face", "person", "cat", "bird", "fish"), ("tree", "flower", "mushroom", "apple"), ("car", "boat", "rocket", "kite"),
+    ("cup", "ball", "umbrella", "clock", "sign", "house", "star"),
+    ("meadow", "snow", "desert"), ("beach", "sea"), ("night",), ("city", "room"),
+)  # fmt: skip
+LIKENESS = 0.5  # correlation of two members of a family
+WEIGHTS = {"kind": 1.6, "background": 0.8, "colour": 0.4, "number": 0.6, "size": 0.4, "place": 0.4}
+N_FEATURES = 512  # random features that meaning, or a picture, is seen through
+CURVATURE = 0.35  # phase of a random feature (radians) for a step of 1: the larger, the less linear
+PRIVATE_CURVATURE, PRIVATE_SIDE = 4.0, 8  # the same for private features; side of the picture they see (pixels)
+
+
+def embed(scenes, n_dimensions):
+    """Place scenes in a space of graded meaning whose dimensions have variances 1 / rank: (n_images, n_dimensions) float32.
+
+    A scene is the mean of the concepts of its objects, each weighted by the square root of its size, with background, colour,
+    number, size and place. Concepts of a family resemble each other. The space is that of the principal components of random
+    cosines of this, so that dimensions depend on combinations as well (kind and background, say).
+
+    Parameters
+    ----------
+    scenes : list of Scene
+    n_dimensions : int
+        At most the number of scenes.
+    """
+    rng = np.random.default_rng(WORLD_SEED)
+    concepts = _concepts(rng)
+    points = np.stack([_point(scene, concepts) for scene in scenes])  # (n_images, n_concept_dimensions)
+    return _spectrum(_cosines(points - points.mean(axis=0), CURVATURE, rng), n_dimensions)
+
+
+def private(maps, n_dimensions):
+    """Compute features of pictures that nobody can predict linearly from anything else: (n_images, n_dimensions) float32.
+
+    Parameters
+    ----------
+    maps : (n_images, n_channels, side, side) float32
+        From `brain.visual_maps`.
+    """
+    rng, step = np.random.default_rng(WORLD_SEED + 1), maps.shape[-1] // PRIVATE_SIDE
+    coarse = maps.reshape(*maps.shape[:2], PRIVATE_SIDE, step, PRIVATE_SIDE, step).mean(axis=(3, 5))
+    coarse = coarse.reshape(len(maps), maps.shape[1], -1)
+    coarse = (coarse - coarse.mean(axis=0)) / coarse.std(axis=(0, 2))[:, None]
+    points = coarse.reshape(len(maps), -1) / np.sqrt(coarse[0].size)
+    return _spectrum(_cosines(points, PRIVATE_CURVATURE, rng), n_dimensions)
+
+
+def _concepts(rng):
+    """A vector for each kind, background and colour; members of a family resemble each other."""
+    concepts, size = {}, len(KINDS) + len(BACKGROUNDS)
+    for family in (*FAMILIES, *((colour,) for colour in COLOURS)):
+        common = rng.standard_normal(size)
+        for name in family:
+            own = rng.standard_normal(size)
+            concepts[name] = (np.sqrt(LIKENESS) * common + np.sqrt(1 - LIKENESS) * own) / np.sqrt(size)
+    return concepts
+
+
+def _point(scene, concepts):
+    """A scene in the space of concepts."""
+    weights = np.sqrt([thing.size for thing in scene.things]) / len(scene.things)
+    first = scene.things[0]
+    return np.concatenate([
+        WEIGHTS["kind"] * sum(weight * concepts[thing.kind] for weight, thing in zip(weights, scene.things, strict=True)),
+        WEIGHTS["colour"] * sum(weight * concepts[thing.colour] for weight, thing in zip(weights, scene.things, strict=True)),
+        WEIGHTS["background"] * concepts[scene.background],
+        WEIGHTS["number"] * np.array([len(scene.main) / 2]),
+        WEIGHTS["size"] * np.array([5 * first.size]),
+        WEIGHTS["place"] * np.array([3 * first.x, 3 * first.y]),
+    ])  # fmt: skip
+
+
+def _cosines(points, curvature, rng):
+    """Random cosines of points, whose typical distance from their mean is taken as 1: (n_points, N_FEATURES)."""
+    scale = curvature / np.sqrt(np.square(points - points.mean(axis=0)).sum(axis=1).mean())
+    directions = rng.standard_normal((points.shape[1], N_FEATURES))
+    return np.cos(scale * points @ directions + rng.uniform(0, 2 * np.pi, N_FEATURES))
+
+
+def _spectrum(features, n_dimensions):
+    """Principal components of features, with variances 1 / rank: (n_images, n_dimensions) float32."""
+    left, _, right = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
+    left = left * np.sign(right[np.arange(len(right)), abs(right).argmax(axis=1)])  # signs are arbitrary
+    rank = np.arange(1, n_dimensions + 1)
+    return (np.sqrt(len(features) / rank) * left[:, :n_dimensions]).astype(np.float32)
