@@ -181,9 +181,9 @@ def _glm(run, a, models):
 
 
 def _betas(run, a, models):
-    """Notebook 02: all trials of the region."""
+    """Notebook 02: all trials of the region, and once more if they are scaled."""
     trials = 4 * run.n_sessions * nsd.N_SESSION_TRIALS * a.n_voxels
-    return Needs(BASE + 3 * trials, 0, 4 * a.n_images * a.n_voxels)
+    return Needs(BASE + (3 + (run.scaling == "sessions")) * trials, 0, 4 * a.n_images * a.n_voxels)
 
 
 def _ablation(run, a, models):

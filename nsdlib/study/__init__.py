@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "ablation": ["by_region", "explained_variance", "fit_systems"],
-        "betas": ["assemble", "read_trials", "trials_from_glm", "zscore_sessions"],
+        "betas": ["assemble", "read_trials", "trials_from_glm"],
         "claims": ["CLAIMS"],
         "controls": ["place_refined"],
         "latents": ["regime_gains", "regimes"],
