@@ -84,3 +84,5 @@ def test_the_best_floor_is_chosen_by_the_mean_in_the_direction_of_each_score():
     assert (best.floor[:, 0] == "prior only").all()
     np.testing.assert_array_equal(best[0, 1:], values.sel(system="mean image of the kind")[1:])
     np.testing.assert_array_equal(best[1, 0], values.sel(system="prior only")[0])
+    alone = floors.best(values.drop_sel(system="mean image of the kind"))
+    assert alone.system.values.tolist() == ["best floor"] and (alone.floor[0, 1:] == "nearest by tokens").all()

@@ -207,7 +207,8 @@ def _stages(run, a, models):
     """Notebook 05: tokens and their ridge, the sets of images, features for the scores."""
     n_tokens, ridge = models.n_text + models.n_vision, 4 * a.n_train * a.n_voxels + 8 * a.n_train**2
     tokens, scored = 2 * a.n_images * n_tokens, a.n_test * (16 * n_tokens + 8 * N_FEATURES)
-    memory = BASE + ridge + tokens + max(tokens, _pictures(a, models) + scored)
+    pictures = a.n_test * 3 * ((refined_sets(run)[0] + 1) * models.side**2 + 8 * nsd.IMAGE_SIZE**2)
+    memory = BASE + ridge + tokens + max(tokens, pictures + scored)
     kept = DRAWN + CONTROLS + refined_sets(run)[0]
     disk = tokens + a.n_test * (3 * kept * models.side**2 + 2 * n_tokens)
     disk += 4 * a.n_test * (KEPT_TOKENS * n_tokens + KEPT_LATENTS * _n_latents(run.n_layers))
@@ -216,9 +217,9 @@ def _stages(run, a, models):
 
 def _noise(run, a, models):
     """Notebook 06: the rough images with noise, at the size of the refined ones, and what is refined from them."""
-    n_refined = refined_sets(run)[1]
-    memory = BASE + a.n_test * (3 * (n_refined + len(run.noise_amplitudes) + 4) * models.side**2 + 8 * N_FEATURES)
-    disk = 1e7 + a.n_test * 3 * n_refined * models.side**2
+    held = 2 * len(run.noise_amplitudes) + 5  # with pure noise, each before and after, and the ends of one seed
+    memory = BASE + a.n_test * (3 * held * models.side**2 + 8 * N_FEATURES)
+    disk = 1e7 + a.n_test * 3 * refined_sets(run)[1] * models.side**2
     return Needs(memory, CONTEXT + models.on_gpu, disk, "noise_amplitudes", models.weights)
 
 

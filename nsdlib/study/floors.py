@@ -91,9 +91,10 @@ def retrieve(train, patterns, latents, tokens) -> dict:
 
 
 def best(values):
-    """Take for each score the floor whose mean is best on the same images, as one more system: `BARS`.
+    """Take for each score the floor whose mean is best on the same images, as one more system.
 
-    The choice favours the floor a little, as the best of several is good by luck, too.
+    It is called as in `BARS`; the second one, without labels, is left out where no system has a label. The choice favours the
+    floor a little, as the best of several is good by luck, too.
 
     Parameters
     ----------
@@ -108,10 +109,8 @@ def best(values):
     import xarray as xr
 
     sign = xr.DataArray([1 if METRICS[name].higher_is_better else -1 for name in values.metric.values], dims="metric")
-    means, roles = (
-        sign * values.mean("test_image"),
-        xr.DataArray([ROLES[name] for name in values.system.values], dims="system"),
-    )
-    chosen = [means.where(roles.isin(some)).argmax("system") for some in BARS.values()]
+    roles = xr.DataArray([ROLES[name] for name in values.system.values], dims="system")
+    means, names = sign * values.mean("test_image"), [*BARS][: 1 + ("label" in roles)]
+    chosen = [means.where(roles.isin(BARS[name])).argmax("system") for name in names]
     bars = [values.drop_vars("role", errors="ignore").isel(system=which).rename(system="floor") for which in chosen]
-    return xr.concat(bars, xr.Variable("system", list(BARS)))
+    return xr.concat(bars, xr.Variable("system", names), coords=["floor"])

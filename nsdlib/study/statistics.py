@@ -1,6 +1,8 @@
 """Statistical inference on scores: bootstrap intervals over images, paired differences, sign-flip tests, and their tables.
 
-The unit is whatever the last axis counts: images within a subject, subjects within a group. Sums are float64.
+The unit is whatever the last axis counts: images within a subject, subjects within a group. What was drawn several times for one
+image, such as its refined image under several seeds, is averaged first: seeds are nested in the images, which are resampled. Sums
+are float64.
 """
 
 import numpy as np
@@ -19,7 +21,8 @@ def bootstrap_interval(values, *, n_bootstrap=2000, seed=0, level=LEVEL):
         One value an image (or a subject). All rows share their resamples, so intervals of differences are paired. No units, or a
         value that is not finite, is a ValueError.
     n_bootstrap, seed : int
-        Number of resamples, and their seed.
+        Number of resamples, and their seed. Samples that have nothing to do with each other need seeds of their own where their
+        resamples meet: NumPy takes pairs, such as (seed, subject).
     level : float
         Coverage, between 0 and 1.
 
