@@ -90,7 +90,7 @@ class Artifacts:
 def measure(planted, shipped=None):
     """Test the claims on artifacts in memory."""
     finished = {name: {"complete": Artifacts(made)} for name, made in (shipped or {}).items()}
-    return claims.measure({name: Artifacts(made) for name, made in planted.items()}, finished)
+    return claims.measure({name: Artifacts(made) for name, made in planted.items()}, finished, n_bootstrap=500)
 
 
 def verdicts(planted, shipped=None):
