@@ -80,7 +80,7 @@ def test_gains_and_prices_are_those_that_were_planted():
     names = [controls.NO_LEAK, "penalty by test score", controls.HONEST_GRU, leaks.EARLY_STOPPING]
     bought = controls.prices(scores([0.3, 0.4, 0.1, 0.3], "leak", names), METRICS, n_bootstrap=50)
     assert list(bought.index.unique(0)) == [f"{names[1]} - {names[0]}", f"{names[3]} - {names[2]}"]
-    np.testing.assert_allclose(bought["mean"].unstack().mean(1).sort_values(), [0.1, 0.2], atol=0.001)
+    np.testing.assert_allclose(bought["mean"].unstack().mean(axis=1).sort_values(), [0.1, 0.2], atol=0.001)
 
 
 def test_leaks_are_planted_and_named(splits):

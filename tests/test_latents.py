@@ -62,6 +62,7 @@ def test_a_question_about_a_network_that_was_cut_off_gets_no_answer(compared):
     noise = 0.01 * np.random.default_rng(0).standard_normal((3, 2, 40))
     compared["errors"] = compared["errors"].copy(data=sign + noise)
     compared["errors"].loc["ridge", "mae"] = 0.1 + noise[0, 1][::-1]
+    compared.scores.loc["gru", :, "test"] -= 0.2
     pairs = (("gru", "ridge"), ("gru", "cnn"), ("gru", "another"))
     table = latents.answers(compared, pairs, **BOOTSTRAP)
     assert table.verdict.tolist() == ["gru is better", "cannot be told apart", *["none: cut off by max_epochs"] * 2]
@@ -70,6 +71,14 @@ def test_a_question_about_a_network_that_was_cut_off_gets_no_answer(compared):
     wanted = (by_seed.sel(decoder="gru") - by_seed.sel(decoder="ridge")).values
     found = [float(text) for text in table.loc[("gru - ridge", "MSE"), "of each seed"].split(", ")]
     np.testing.assert_allclose(found, wanted, atol=5e-5)
+
+
+def test_a_difference_that_one_seed_contradicts_is_none(compared):
+    compared["errors"] = compared["errors"] + np.array([0.0, 0.0, 0.1])[:, None, None]
+    compared.scores.loc["ridge", :, "test"] += np.array([[-0.1], [0.3]])
+    answers = latents.answers(compared, [("gru", "ridge")], **BOOTSTRAP)
+    assert answers.verdict.tolist() == ["seeds disagree"] * 2
+    assert answers["of each seed"].tolist() == ["+0.1000, -0.3000"] * 2
 
 
 def test_differences_of_errors_are_those_that_were_planted():

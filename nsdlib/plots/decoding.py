@@ -37,8 +37,8 @@ def plot_learning(errors, *, lines=None, ax=None):
     return ax
 
 
-def plot_errors(table, floor, *, cut_off=()):
-    """Draw each decoder's test errors with intervals over images, a panel a measure, the floor as a line.
+def plot_errors(table, floor, *, cut_off=(), of=None):
+    """Draw each decoder's test errors with intervals over images, a panel a measure, the floor as a line; `of` names the run.
 
     Parameters
     ----------
@@ -63,7 +63,8 @@ def plot_errors(table, floor, *, cut_off=()):
         ax.set_title(f"{measure.upper()} ↓")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center")
     crosses = "; crosses: cut off" if len(cut_off) else ""
-    figure.suptitle(f"Errors of latents ({100 * table.level:.0f} % intervals, n = {table.n} test images{crosses})")
+    title = f"Errors of latents, {of}" if of else "Errors of latents"
+    figure.suptitle(f"{title} ({100 * table.level:.0f} % intervals, n = {table.n} test images{crosses})")
     return figure
 
 

@@ -16,6 +16,7 @@ MARGIN = 0.01  # of either: fewer layers do as well where more gain less
 PAIRS = (  # of decoders whose errors answer the paper's question; ablation.fit_systems says what they are
     ("gru", "ridge"),
     ("gru", ablation.PUBLISHED_RIDGE),
+    ("ridge", ablation.PUBLISHED_RIDGE),
     (ablation.PUBLIC_GRU, "ridge"),
     (ablation.PUBLIC_GRU, "gru"),
     (ablation.ENSEMBLE, "ridge"),
@@ -81,7 +82,7 @@ def answers(ablation, pairs=PAIRS, **bootstrap):
     pandas.DataFrame
         Indexed by (pair, measure), text: the difference of the errors, the mean over seeds, with its interval over test images
         (negative is better for the first); the difference of each seed; the verdict. A decoder is better where the interval does
-        not hold 0 and the p value, corrected for all rows, is below 0.05.
+        not hold 0, the p value, corrected for all rows, is below 0.05, and all seeds agree.
     """
     import pandas as pd
 
@@ -92,7 +93,10 @@ def answers(ablation, pairs=PAIRS, **bootstrap):
             decoder=second, measure=measure.lower()
         )
         sure = row.low * row.high > 0 and row["p corrected"] < 1 - statistics.LEVEL
-        verdict = f"{first if row['mean'] < 0 else second} is better" if sure else "cannot be told apart"
+        better = first if row["mean"] < 0 else second
+        verdict = f"{better} is better" if sure else "cannot be told apart"
+        if sure and not (np.sign(by_seed) == np.sign(row["mean"])).all():
+            verdict = "seeds disagree"
         ended = ablation.finished.sel(decoder=[first, second]).all()
         rows[pair, measure] = {
             "difference [95 %]": f"{row['mean']:+.4f} [{row.low:+.4f}, {row.high:+.4f}]",
