@@ -57,7 +57,7 @@ PERCENT = {
 }
 IN_WORDS = {
     "z-score of the betas": "the mean subtracted",
-    "statistics of the z-score": "of the training images (here)",
+    "statistics of the z-score": "of the training images (here, and in the paper's public code)",
     "row without noise": "the mean of four subjects, number by number",
     "noise at which CLIP is highest": "64",
     "SSIM and PixCorr of Gu": "0.325 and 0.150",
