@@ -1,7 +1,7 @@
 """How strong each effect in a simulated brain is: as measured in the Natural Scenes Dataset, or easy to decode.
 
 Numbers with a source: signal-to-noise by area are those of subject 1 in func1pt8mm (github.com/ColinConwell/DeepNSD,
-publication/source_data; github.com/brain-score/vision, data/allen2022_fmri); the ratio of NSD's preparations b3 and b1 is from
+publication/source_data; github.com/brain-score/vision, data/allen2022_fmri); the ratio of NSD's preparations b3 and b2 is from
 github.com/cvnlab/nsddatapaper (results.mat); exponents are those of Kay et al. 2013, PLoS Comput. Biol. 9, e1003079 (Fig. 9);
 parts of the noise follow Bodurka et al. 2007, NeuroImage 34, 542, and Wald and Polimeni 2017, NeuroImage 154, 15. The size of
 effects of sessions and repetition, and what voxels share with a decoder's features, are assumptions; none was found in print.
@@ -32,7 +32,7 @@ class Levels:
     ncsnr: dict = field(default_factory=lambda: NCSNR)
     signal: dict = field(default_factory=lambda: SIGNAL)
     signal_spread: float = 0.5  # sd over voxels of the logs of both
-    smoothness: tuple = ((0.25, 0.0), (0.55, 1.0), (0.20, 3.0))  # maps of ncsnr: shares, sd of a Gaussian (voxels)
+    smoothness: tuple = ((0.20, 0.0), (0.60, 1.05), (0.20, 3.0))  # maps of ncsnr: shares, sd of a Gaussian (voxels)
     dead: float = 0.01  # share of voxels without a signal in a subject of quality 1
     outliers: float = 0.0005  # share of voxels with ten times the noise
     point_spread: float = 0.53  # of tuning, sd in voxels: 2.25 mm FWHM
@@ -57,7 +57,7 @@ class Levels:
     autocorrelation: tuple = (0.0, 0.4, 0.8, 0.85)
     broad: tuple = tuple(range(12, 41, 4))  # width of each broad factor's map, FWHM in mm; 0 is white
     sampling: float = 1.6  # seconds between the volumes that are measured, before they are resampled to nsd_layout.TR
-    denoised: float = 0.685  # sd of the noise of denoised betas (b3), relative to least squares (b1)
+    denoised: float = 0.84  # sd of the noise of denoised betas (b3), relative to least squares with the right HRFs (b2)
 
 
 _SAME = ("V1", "V2", "V3", "hV4", "other")

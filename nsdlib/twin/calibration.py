@@ -1,0 +1,319 @@
+"""Is a simulated subject like the Natural Scenes Dataset? Its numbers beside those that were published of NSD.
+
+Sources: *Brain-Score* is github.com/brain-score/vision, data/allen2022_fmri (ceilings of eight subjects in func1pt8mm, b3 betas);
+*DeepNSD* is github.com/ColinConwell/DeepNSD, publication/source_data (subjects 1, 2, 5, 7; Conwell et al. 2024, Nat. Commun. 15, 9383);
+*nsddatapaper* is github.com/cvnlab/nsddatapaper, results.mat; *nsdMemConn* is github.com/mjstarrett/nsdMemConn (behaviour of subject
+1). What rests on these is a gate; *derived* and *assumed* ranges are only plausible. A subject of another `quality` than NSD's may
+leave the gates of ceilings, and so may one of few sessions or voxels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nsdlib.core.scores.reliability import correlate, ncsnr, noise_ceiling, trials_by_image
+from nsdlib.core.scores.similarity import row_correlation
+from nsdlib.data.nsd import NSDSubject
+from nsdlib.data.nsd_layout import N_REPEATS
+from nsdlib.twin import scenes
+from nsdlib.twin.anatomy import VOXEL_MM
+from nsdlib.twin.truth import load_truth
+
+# name: smallest and largest published value, basis
+PUBLISHED = {
+    "ceiling of nsdgeneral, median (%)": (13.3, 34.1, "Brain-Score"),
+    "ceiling of V1, median (%)": (21.5, 49.1, "Brain-Score"),
+    "ceiling of V2, median (%)": (20.1, 40.2, "Brain-Score"),
+    "ceiling of V3, median (%)": (23, 37, "DeepNSD"),
+    "ceiling of hV4, median (%)": (19.4, 42.1, "Brain-Score"),
+    "V1 to V3: voxels below 5 % (%)": (1.2, 14.3, "DeepNSD"),
+    "V1 to V3: voxels below 10 % (%)": (3.9, 24.8, "DeepNSD"),
+    "V1: voxels above 30 % (%)": (44, 78, "DeepNSD"),
+    "hV4: voxels above 30 % (%)": (30, 64, "DeepNSD"),
+    "best ceiling (%)": (79, 90, "DeepNSD"),
+    "V1: sd / mean of ncsnr": (0.38, 0.63, "DeepNSD"),
+    "ncsnr of b3 / b2, medians": (1.11, 1.33, "nsddatapaper"),
+    "ceilings from either half of the images, r": (0.6, 1, "assumed; 10,000 images: .95 to .99"),
+    "ncsnr, r of voxels 1 apart": (0.54, 0.71, "DeepNSD"),
+    "ncsnr, r of voxels 2 apart": (0.23, 0.39, "DeepNSD"),
+    "ncsnr, r of voxels 4 apart": (0.10, 0.25, "DeepNSD"),
+    "series, autocorrelation at lag 1": (0.27, 0.60, "derived; white noise resampled: .28"),
+    "series, autocorrelation at lag 2": (-0.15, 0.25, "derived; white noise resampled: -.15"),
+    "noise of betas, r of neighbours": (0.3, 0.6, "assumed"),
+    "noise of betas, r beyond 20 mm": (0.03, 0.15, "assumed"),
+    "noise of betas, share of its first axis (%)": (5, 20, "assumed"),
+    "noise of betas, r of a trial and the next": (-0.1, 0.19, "derived; least squares at AR .5: .19"),
+    "ceiling without / with scaling by session": (0.85, 0.97, "assumed"),
+    "V1 patterns, r of likeness and sessions apart": (-0.5, 0, "Roth and Merriam 2023: -.18"),
+    "V1, mean of two trials with one, median r": (0.25, 0.36, "Brain-Score: .30, subject 1"),
+    "higher areas: captions and pixels explain, of ceiling": (0.35, 0.50, "DeepNSD: .40 by networks"),
+    "higher areas: captions minus pixels": (0.05, 0.2, "assumed, after Doerig et al. 2025"),
+    "V1 to V3: captions minus pixels": (-1, -0.2, "assumed, after Doerig et al. 2025"),
+    "main kind from a mean of three (%)": (55, 80, "assumed; 20 kinds"),
+    "main kind from one trial (%)": (40, 60, "assumed; 20 kinds"),
+    "slope of the signal's spectrum": (-1.6, -0.8, "assumed, after Gauthaman et al. 2024"),
+    "third / first showing, higher areas": (0.88, 0.97, "assumed, after Weiner et al. 2010"),
+    "third / first showing, V1": (0.97, 1.01, "assumed"),
+    "answers: correct": (0.70, 0.80, "nsdMemConn: .75"),
+    "answers: hits": (0.70, 0.80, "nsdMemConn: .76"),
+    "answers: false alarms": (0.15, 0.30, "nsdMemConn: .25"),
+}
+GATES = ("Brain-Score", "DeepNSD", "nsddatapaper", "nsdMemConn", "Roth")
+N_PIXELS, N_RUNS, N_RANKS = (
+    8,
+    2,
+    50,
+)  # side of the coarse pictures; runs of session 1 that are read; ranks of the spectrum
+PENALTY = 1000.0  # of ridge, for standardised features
+FAR_MM, LOWEST = 20.0, 10.0  # "far"; smallest ceiling (%) of voxels whose encoding is judged
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Betas of a subject, each voxel z-scored within its sessions, and what belongs to them."""
+
+    raw: np.ndarray  # (n_trials, n_voxels)
+    z: np.ndarray  # (n_trials, n_voxels)
+    image_ids: np.ndarray  # (n_trials,)
+    session: np.ndarray  # (n_trials,)
+    images: np.ndarray  # (n_images,) of those seen three times
+    rows: np.ndarray  # (n_images, 3) their trials, in order
+    ratio: np.ndarray  # (n_voxels,) ncsnr
+    place: np.ndarray  # (n_voxels, 3) in voxels
+    areas: dict  # name to (n_voxels,) bool
+
+
+def calibrate(run, trials, *, glm=None):
+    """Compute what can be compared with NSD from a simulated subject's betas, series, captions and answers.
+
+    Parameters
+    ----------
+    run : Run
+    trials : xarray.Dataset
+        Its single-trial betas, from `study.read_trials` or `study.trials_from_glm`.
+    glm : xarray.Dataset, optional
+        The artifact of that name, for the comparison of its steps.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a number: value, low and high (the published range), inside (whether the value is), gate (whether the range rests
+        on NSD's own numbers), basis. What the data do not allow (one session; no GLM) is missing.
+    """
+    import pandas as pd
+
+    data = NSDSubject(run.data, run.subject, run.n_sessions)
+    seen = _measure(trials, data)
+    found = (
+        _ceilings(seen)
+        | _steps(glm, data)
+        | _maps(seen)
+        | _series(data)
+        | _noise(seen)
+        | _sessions(seen)
+        | _encoding(seen, data)
+    )
+    found |= _decoding(seen, load_truth(run), data) | _spectrum(seen) | _repeats(seen) | _answers(data)
+    table = pd.DataFrame.from_dict(PUBLISHED, orient="index", columns=["low", "high", "basis"])
+    table.insert(0, "value", pd.Series(found))
+    table = table.dropna()
+    table.insert(3, "inside", table["value"].between(table["low"], table["high"]))
+    table.insert(4, "gate", table["basis"].str.startswith(GATES))
+    return table
+
+
+def _measure(trials, data):
+    """The betas of a subject by image (Measured)."""
+    raw, session, ids = trials.betas.values, trials.session.values, trials.image_id.values
+    z = np.empty_like(raw)
+    for number in np.unique(session):
+        part = raw[session == number]
+        sd = part.std(axis=0, ddof=1)
+        z[session == number] = (part - part.mean(axis=0)) / np.where(sd > 0, sd, 1)
+    images, order, first, counts = trials_by_image(raw, ids)
+    full = counts == N_REPEATS
+    labels = data.roi("prf-visualrois").ravel()[trials.voxel.values]
+    areas = {
+        name: np.isin(labels, numbers)
+        for name, numbers in (("V1", (1, 2)), ("V2", (3, 4)), ("V3", (5, 6)), ("hV4", (7,)))
+    }
+    areas |= {"early": np.isin(labels, range(1, 7)), "higher": labels <= 0}
+    place = np.stack(np.unravel_index(trials.voxel.values, data.brainmask.shape), axis=1)
+    rows = order[first[full][:, None] + np.arange(N_REPEATS)]
+    return Measured(raw, z, ids, session, images[full], rows, ncsnr(raw, ids, session=session), place, areas)
+
+
+def _ceilings(seen):
+    """Ceilings by area, and how they are distributed."""
+    ceiling, areas = noise_ceiling(seen.ratio, N_REPEATS), seen.areas
+    found = {f"ceiling of {name}, median (%)": np.median(ceiling[areas[name]]) for name in ("V1", "V2", "V3", "hV4")}
+    found["ceiling of nsdgeneral, median (%)"] = np.median(ceiling)
+    for limit in (5, 10):
+        found[f"V1 to V3: voxels below {limit} % (%)"] = 100 * np.mean(ceiling[areas["early"]] < limit)
+    for name in ("V1", "hV4"):
+        found[f"{name}: voxels above 30 % (%)"] = 100 * np.mean(ceiling[areas[name]] > 30)
+    of_v1 = seen.ratio[areas["V1"]]
+    return found | {"best ceiling (%)": ceiling.max(), "V1: sd / mean of ncsnr": of_v1.std() / of_v1.mean()}
+
+
+def _steps(glm, data):
+    """How much signal-to-noise the GLM gains by denoising and ridge."""
+    if glm is None:
+        return {}
+    ids, session = data.image_ids[glm.trial.values], data.session[glm.trial.values]
+    b2, b3 = (
+        np.median(ncsnr(np.nan_to_num(glm[name].values), ids, session=session)) for name in ("betas_b", "betas_d")
+    )
+    return {"ncsnr of b3 / b2, medians": b3 / b2}
+
+
+def _maps(seen):
+    """How smooth the map of signal-to-noise is in V1 to V3, and whether the halves of the images agree on it."""
+    odd = np.isin(seen.image_ids, seen.images[::2])
+    halves = [ncsnr(seen.raw[half], seen.image_ids[half], session=seen.session[half]) for half in (odd, ~odd)]
+    found = {
+        "ceilings from either half of the images, r": np.corrcoef(*(noise_ceiling(half, N_REPEATS) for half in halves))[
+            0, 1
+        ]
+    }
+    place, ratio = seen.place[seen.areas["early"]], seen.ratio[seen.areas["early"]]
+    apart = np.abs(place[:, None] - place[None])
+    along = (np.count_nonzero(apart, axis=2) == 1) * apart.sum(axis=2)  # along an axis of the volume, else 0
+    for steps in (1, 2, 4):
+        pairs = np.nonzero(along == steps)
+        found[f"ncsnr, r of voxels {steps} apart"] = np.corrcoef(ratio[pairs[0]], ratio[pairs[1]])[0, 1]
+    return found
+
+
+def _series(data):
+    """Autocorrelation of series, without slow drift, in voxels of the brain that do not respond."""
+    mask, lags = data.brainmask & ~(data.roi("nsdgeneral") > 0), []
+    for run in range(1, N_RUNS + 1):
+        series = data.timeseries(1, run, mask).astype(np.float64)
+        trend = np.linalg.qr(np.vander(np.linspace(-1, 1, len(series)), 4))[0]
+        series -= trend @ (trend.T @ series)
+        lags.append(
+            [np.median((series[lag:] * series[:-lag]).sum(axis=0) / np.square(series).sum(axis=0)) for lag in (1, 2)]
+        )
+    return {
+        f"series, autocorrelation at lag {lag}": value for lag, value in zip((1, 2), np.mean(lags, axis=0), strict=True)
+    }
+
+
+def _noise(seen):
+    """Correlation of noise between voxels and between trials, from differences of showings; what scaling by session is worth."""
+    noise = (seen.z[seen.rows] - seen.z[seen.rows].mean(axis=1, keepdims=True)).reshape(-1, seen.z.shape[1])
+    alike = np.corrcoef(noise[:, seen.ratio > 0].T)
+    place = seen.place[seen.ratio > 0].astype(np.float32)
+    apart = VOXEL_MM * np.sqrt(np.maximum(0, np.add.outer(*[np.square(place).sum(axis=1)] * 2) - 2 * place @ place.T))
+    left = np.full(len(seen.z), np.nan)  # of each trial its row of `noise`
+    left[seen.rows.ravel()] = np.arange(seen.rows.size)
+    follow = np.flatnonzero(np.isfinite(left[1:] + left[:-1]) & (seen.session[1:] == seen.session[:-1]))
+    before, after = noise[left[follow].astype(int)], noise[left[follow + 1].astype(int)]
+    unscaled = ncsnr(seen.raw, seen.image_ids, session=np.zeros(len(seen.raw), int))
+    return {
+        "noise of betas, r of neighbours": alike[np.isclose(apart, VOXEL_MM, atol=0.01)].mean(),
+        "noise of betas, r beyond 20 mm": alike[apart > FAR_MM].mean(),
+        "noise of betas, share of its first axis (%)": 100 * np.linalg.eigvalsh(alike)[-1] / len(alike),
+        "noise of betas, r of a trial and the next": np.median(correlate(before, after)),
+        "ceiling without / with scaling by session": np.median(noise_ceiling(unscaled, N_REPEATS))
+        / np.median(noise_ceiling(seen.ratio, N_REPEATS)),
+    }
+
+
+def _sessions(seen):
+    """Whether patterns of V1 that one image evoked are less alike the more sessions lie between; how reliable a voxel is there."""
+    inside = seen.areas["V1"]
+    patterns = seen.raw[seen.rows][..., inside]  # (n_images, 3, n_voxels)
+    once = patterns[:, 0]
+    found = {"V1, mean of two trials with one, median r": np.median(correlate(once, patterns[:, 1:].mean(axis=1)))}
+    patterns = (patterns - seen.raw[:, inside].mean(axis=0)) / seen.raw[:, inside].std(axis=0)
+    alike = np.concatenate([row_correlation(patterns[:, i], patterns[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))])
+    session = seen.session[seen.rows]
+    apart = np.concatenate([abs(session[:, i] - session[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))])
+    if apart.any():
+        found["V1 patterns, r of likeness and sessions apart"] = np.corrcoef(alike, apart)[0, 1]
+    return found
+
+
+def _encoding(seen, data):
+    """Share of the ceiling that ridge explains of held-out images from words of their captions and from coarse pictures."""
+    texts = [" ".join(five).split() for five in data.captions(seen.images)]
+    words = {word: column for column, word in enumerate(sorted({word for text in texts for word in text}))}
+    said = np.zeros((len(texts), len(words)))
+    for row, text in zip(said, texts, strict=True):
+        np.add.at(row, [words[word] for word in text], 1)
+    coarse = np.stack([data.stimuli([image])[0] for image in seen.images])[:, :424, :424]
+    coarse = coarse.reshape(len(coarse), N_PIXELS, 53, N_PIXELS, 53, 3).mean(axis=(2, 4)).reshape(len(coarse), -1)
+    mean, test = seen.z[seen.rows].mean(axis=1), np.arange(len(seen.images)) % 5 == 0
+    good = noise_ceiling(seen.ratio, N_REPEATS) > LOWEST
+    explained = {}
+    for name, features in (
+        ("captions", said),
+        ("pixels", coarse),
+        ("both", np.hstack([_scaled(said), _scaled(coarse)])),
+    ):
+        guess = ridge(_scaled(features), mean, test)
+        share = 1 - np.square(mean[test] - guess).sum(axis=0) / np.square(mean[test] - mean[~test].mean(axis=0)).sum(
+            axis=0
+        )
+        of_ceiling = 100 * share / np.maximum(noise_ceiling(seen.ratio, N_REPEATS), LOWEST)
+        explained[name] = {area: of_ceiling[seen.areas[area] & good].mean() for area in ("early", "higher")}
+    return {
+        "higher areas: captions and pixels explain, of ceiling": explained["both"]["higher"],
+        "higher areas: captions minus pixels": explained["captions"]["higher"] - explained["pixels"]["higher"],
+        "V1 to V3: captions minus pixels": explained["captions"]["early"] - explained["pixels"]["early"],
+    }
+
+
+def _decoding(seen, truth, data):
+    """Share of test images whose main kind ridge finds, from the mean of three showings and from single ones."""
+    kinds = [f"kind: {kind}" for kind in scenes.KINDS]
+    wanted = truth.scene.sel(image=seen.images, attribute=kinds).values
+    test = np.isin(seen.images, data.image_ids[data.is_shared])
+    mean, right = seen.z[seen.rows].mean(axis=1), wanted[test].argmax(axis=1)
+    found = {"main kind from a mean of three (%)": 100 * np.mean(ridge(mean, wanted, test).argmax(axis=1) == right)}
+    train, once = mean[~test], seen.z[seen.rows[test, 0]]
+    guess = ridge(
+        np.concatenate([train, once]), np.concatenate([wanted[~test], wanted[test]]), np.arange(len(mean)) >= len(train)
+    )
+    return found | {"main kind from one trial (%)": 100 * np.mean(guess.argmax(axis=1) == right)}
+
+
+def _spectrum(seen):
+    """Slope of log variance against log rank of the signal, along axes of first showings, in the second ones."""
+    first, second = (seen.z[seen.rows[:, repeat]] for repeat in (0, 1))
+    axes = np.linalg.svd(first - first.mean(axis=0), full_matrices=False)[2][:N_RANKS].T
+    variance = np.sum(((first - first.mean(axis=0)) @ axes) * ((second - second.mean(axis=0)) @ axes), axis=0)
+    rank = np.arange(1, len(variance) + 1)[variance > 0]
+    return {"slope of the signal's spectrum": np.polyfit(np.log(rank), np.log(variance[variance > 0]), 1)[0]}
+
+
+def _repeats(seen):
+    """Mean response to the third showing, relative to the first."""
+    third = {name: seen.raw[seen.rows[:, 2]][:, inside].mean() for name, inside in seen.areas.items()}
+    first = {name: seen.raw[seen.rows[:, 0]][:, inside].mean() for name, inside in seen.areas.items()}
+    areas = (("higher areas", "higher"), ("V1", "V1"))
+    return {f"third / first showing, {label}": third[name] / first[name] for label, name in areas}
+
+
+def _answers(data):
+    """How well images were recognised."""
+    table = data.responses().dropna(subset=["ISCORRECT"])
+    old = table["ISOLD"] == 1
+    hits, rejected = table["ISCORRECT"][old].mean(), table["ISCORRECT"][~old].mean()
+    return {"answers: correct": table["ISCORRECT"].mean(), "answers: hits": hits, "answers: false alarms": 1 - rejected}
+
+
+def ridge(X, Y, test):
+    """Predict rows `test` of Y from X by ridge regression on the others, with an intercept: (n_test, n_targets)."""
+    mean = Y[~test].mean(axis=0)
+    weights = np.linalg.solve(X[~test] @ X[~test].T + PENALTY * np.eye(np.sum(~test)), Y[~test] - mean)
+    return X[test] @ (X[~test].T @ weights) + mean
+
+
+def _scaled(features):
+    """Columns with mean 0 and sd 1 over images, together of length 1000."""
+    sd = features.std(axis=0)
+    scaled = (features - features.mean(axis=0)) / np.where(sd > 0, sd, 1)
+    return scaled * np.sqrt(1000 / features.shape[1])
