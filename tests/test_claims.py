@@ -162,11 +162,22 @@ def test_a_subject_without_headroom_is_not_asked():
 
 def test_the_brain_has_to_beat_the_best_floor():
     claim = statement("the brain adds meaning")
-    low, high = artifacts(0, clip={"refined": 0.1}), artifacts(0, clip={"refined": 0.1, "mean image of the kind": 0.2})
+    low, high = artifacts(0, clip={"refined": 0.1}), artifacts(0, clip={"refined": 0.1, "mean image": 0.2})
     tested = measure({"a": high})
     assert verdicts({"a": low})[claim] == "holds" and claims.verdicts(tested)[claim] == "does not hold"
-    assert tested.against.sel(claim=claim).item() == "mean image of the kind"
-    assert claims.as_table(tested, []).loc[claim, "difference [95 %]"].endswith("] against mean image of the kind")
+    assert tested.against.sel(claim=claim).item() == "mean image"
+    assert claims.as_table(tested, []).loc[claim, "difference [95 %]"].endswith("] against mean image")
+    label = statement("more than a label of the seen image (CLIP)")
+    assert (
+        tested.against.sel(claim=label).item() == "mean image of the kind" and claims.verdicts(tested)[label] == "holds"
+    )
+
+
+def test_labels_need_not_be_known():
+    planted = artifacts(0)
+    planted["scores"] = planted["scores"].sel(system=[name for name, role in ROLES.items() if role != "label"])
+    result = verdicts({"a": planted})
+    assert result[statement("more than a label of the seen image (CLIP)")].startswith("not decidable: not measured")
 
 
 def test_what_is_not_decidable_is_said():

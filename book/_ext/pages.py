@@ -103,7 +103,7 @@ def _places(stores):
         with store.load("scores") as scores:
             values = scores.value.load()
         places = controls.place_refined(values, **_bootstrap(stores))
-        best = {kind: controls.best_of(values, *roles) for kind, roles in claims.BEST.items()}
+        best = {kind: controls.best_of(values, role) for kind, role in claims.BEST.items() if role in values.role}
         for metric, label in LABELS.items():
             score, place = table.sel(metric=metric), places[METRICS[metric].label]
             low, high = np.quantile(place[1:], [0.025, 0.975])

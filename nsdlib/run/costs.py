@@ -18,12 +18,10 @@ IN_BRAIN, SIMULATED_IN_BRAIN, SIMULATED_GENERAL = 0.29, 0.26, 0.095  # parts of 
 SIMULATED_SESSION = 1e8  # bytes on disk
 OTHER_WEIGHTS = 3.1e9  # bytes on a GPU of the models beside the diffusion model
 N_FEATURES = 140_000  # numbers that the feature extractors give for an image
-BOUNDS, CONTROLS = (
-    3,
-    10,
-)  # sets of test images that are refined besides: "prior only" and two ceilings (05), controls (09)
-DRAWN = 6  # sets of rough images
-KEPT_TOKENS, KEPT_LATENTS = 5, 4  # predictions of all tokens and of all latents that it leaves there
+# sets of test images that are refined besides: "prior only" and two ceilings (05), controls (09)
+BOUNDS, CONTROLS = 3, 11
+DRAWN = 7  # sets of rough images
+KEPT_TOKENS, KEPT_LATENTS = 6, 5  # predictions of all tokens and of all latents that it leaves there
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def orders(means):
 def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
     """Place the refined images between the best without the brain, 0, and "refined, all true", 1, in every score.
 
-    Which that is differs from score to score (`best_of` floors, those that know a label included).
+    Which that is differs from score to score (`best_of` the floors, which know no label of what was seen either).
 
     Parameters
     ----------
@@ -159,16 +159,16 @@ def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
     dict of str to (1 + n_bootstrap,) float64
         Label of a score to the place over all images, and over each resample of them (`statistics.place_between`).
     """
-    lowest, rows = best_of(values, "floor", "label"), {}
+    lowest, rows = best_of(values, "floor"), {}
     for name, metric in METRICS.items():
         ends = (values.sel(metric=name, system=s).values for s in (lowest[name], "refined", "refined, all true"))
         rows[metric.label] = statistics.place_between(*ends, n_bootstrap=n_bootstrap, seed=seed)
     return rows
 
 
-def best_of(values, *roles) -> dict:
-    """Find which system of these roles has the best mean in each score of (system, metric, test_image): metric to system."""
-    means, best = values.isel(system=values.role.isin(roles).values).mean("test_image"), {}
+def best_of(values, role) -> dict:
+    """Find which system of a role has the best mean in each score of (system, metric, test_image): metric to system."""
+    means, best = values.isel(system=(values.role == role).values).mean("test_image"), {}
     for name, metric in METRICS.items():
         best[name] = means.system.values[
             (means.sel(metric=name).values * (1 if metric.higher_is_better else -1)).argmax()
