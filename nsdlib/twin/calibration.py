@@ -1,10 +1,10 @@
 """Is a simulated subject like the Natural Scenes Dataset? Its numbers beside those that were published of NSD.
 
 Sources: *Brain-Score* is github.com/brain-score/vision, data/allen2022_fmri (ceilings of eight subjects in func1pt8mm, b3 betas);
-*DeepNSD* is github.com/ColinConwell/DeepNSD, publication/source_data (subjects 1, 2, 5, 7; Conwell et al. 2024, Nat. Commun. 15,
-9383); *nsddatapaper* is github.com/cvnlab/nsddatapaper, results.mat; *nsdMemConn* is github.com/mjstarrett/nsdMemConn (behaviour
-of subject 1); *Roth* is Roth and Merriam 2023, Nat. Commun. 14, 4422. A range that rests on these is a gate; *derived* and
-*assumed* ones are only plausible. A subject of few sessions or voxels, or of another quality than NSD's, may well leave a gate.
+*DeepNSD* is github.com/ColinConwell/DeepNSD, publication/source_data (subjects 1, 2, 5, 7); *nsddatapaper* is
+github.com/cvnlab/nsddatapaper, results.mat; *nsdMemConn* is github.com/mjstarrett/nsdMemConn (behaviour of subject 1); *Roth* is
+Roth and Merriam 2023, Nature Communications 14, 4422. A range that rests on these is a gate; *derived* and *assumed* ones are
+only plausible. A subject of few sessions or voxels, or of another quality than NSD's, may well leave a gate.
 """
 
 from dataclasses import dataclass
