@@ -185,12 +185,13 @@ def _betas(run, a, models):
 
 
 def _ablation(run, a, models):
-    """Notebook 03: targets of all layer counts, captions, all decoders and what they leave."""
+    """Notebook 03: targets of all layer counts, captions, all systems (`ablation.fit_systems`) and what they leave."""
     n_latents, n_saved = _n_latents(run.n_layers), _n_latents(max(run.layer_counts))
     memory = BASE + 4 * a.n_images * (n_saved + 3 * n_latents + a.n_voxels) + 6 * a.n_images * models.n_text
     held_out = VALIDATION_SHARE * a.n_train * n_latents
-    fits = sum(_n_parameters(name, a.n_voxels, n_latents) + held_out for name in NETWORKS)
-    disk = 4 * (a.n_images * n_saved + 2 * len(DECODERS) * a.n_test * n_latents + len(run.decoder_seeds) * fits)
+    trained, n_systems = [*NETWORKS, *["gru"] * run.rivals], len(DECODERS) + 2 + run.rivals
+    fits = sum(_n_parameters(name, a.n_voxels, n_latents) + held_out for name in trained)
+    disk = 4 * (a.n_images * n_saved + 2 * n_systems * a.n_test * n_latents + len(run.decoder_seeds) * fits)
     return Needs(memory, CONTEXT + 4 * a.n_images * (2 * n_latents + a.n_voxels), disk, "layer_counts")
 
 

@@ -15,11 +15,12 @@ from nsdlib.core.ridge import Ridge, decode, rescale
 
 TOLERANCE = 1e-3  # standard deviations of the predictions: rounding stays below, leaks lie above
 KINDS = ("inductive", "transductive", "reads test labels")
-CODE = "github.com/LorenzoVeronese/GRU-Decoding_JNE at commit 43a4f67"  # the paper's public code
+# The paper's public code is github.com/LorenzoVeronese/GRU-Decoding_JNE, read at commit 43a4f67.
 LEAKS = {
     "z-score on all data": "voxels standardised with the test patterns among the others (the paper's text, section 3.2: \"on the "
     'entire dataset"; its public code takes the statistics of the training images)',
-    "renormalised on the test set": "predictions rescaled by their own mean and standard deviation (Brain-Diffuser)",
+    "renormalised on the test set": "predictions rescaled by their own mean and standard deviation (the code of Brain-Diffuser, "
+    "and of the paper)",
     "penalty by test score": "of the penalties the one that predicts the test targets best",
 }
 EARLY_STOPPING = (

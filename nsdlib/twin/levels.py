@@ -1,11 +1,11 @@
 """How strong each effect in a simulated brain is: as measured in the Natural Scenes Dataset, or easy to decode.
 
 Numbers with a source: signal-to-noise by area are those of subject 1 in func1pt8mm (github.com/ColinConwell/DeepNSD,
-publication/source_data; github.com/brain-score/vision, data/allen2022_fmri); the ratio of NSD's preparations b3 and b2 is from
-github.com/cvnlab/nsddatapaper (results.mat); exponents are those of Kay et al. 2013, PLoS Comput. Biol. 9, e1003079 (Fig. 9);
-parts of the noise follow Bodurka et al. 2007, NeuroImage 34, 542, and Wald and Polimeni 2017, NeuroImage 154, 15. The size of
-effects of sessions and repetition, and what voxels share with a decoder's features, are assumptions; none was found in print.
-They are chosen such that what can be compared comes out as in NSD (`nsdlib.twin.calibration`).
+publication/source_data; github.com/brain-score/vision, data/allen2022_fmri); exponents are those of Kay et al. 2013, PLoS
+Comput. Biol. 9, e1003079 (Fig. 9); parts of the noise follow Bodurka et al. 2007, NeuroImage 34, 542, and Wald and Polimeni
+2017, NeuroImage 154, 15. The size of effects of sessions and repetition, and what voxels share with a decoder's features, are
+assumptions; none was found in print. They are chosen such that what can be compared comes out as in NSD
+(`nsdlib.twin.calibration`).
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ NCSNR = {
 SIGNAL = {"V1": (2.2, 1.0), "V2": (1.8, 0.8), "V3": (1.8, 0.8), "hV4": (1.8, 0.8), "other": (1.0, 0.5)}
 EXPONENTS = {"V1": 0.181, "V2": 0.129, "V3": 0.120, "hV4": 0.115, "other": 0.115}
 # area: a response to the second and the third showing, relative to the first
-REPETITION = {"V1": (0.99, 0.98), "V2": (0.99, 0.98), "V3": (0.99, 0.98), "hV4": (0.97, 0.96), "other": (0.93, 0.90)}
+REPETITION = {"V1": (0.99, 0.98), "V2": (0.99, 0.98), "V3": (0.99, 0.98), "hV4": (0.97, 0.96), "other": (0.94, 0.92)}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Levels:
     autocorrelation: tuple = (0.0, 0.4, 0.8, 0.85)
     broad: tuple = tuple(range(12, 41, 4))  # width of each broad factor's map, FWHM in mm; 0 is white
     sampling: float = 1.6  # seconds between the volumes that are measured, before they are resampled to nsd_layout.TR
-    denoised: float = 0.84  # sd of the noise of denoised betas (b3), relative to least squares with the right HRFs (b2)
+    denoised: float = 0.90  # sd of the noise of denoised betas, relative to least squares: about what notebook 01 gains
 
 
 _SAME = ("V1", "V2", "V3", "hV4", "other")

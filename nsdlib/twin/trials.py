@@ -9,7 +9,7 @@ N_REPEATS = nsd.N_REPEATS
 SHARED_FRACTION = nsd.N_SHARED_IMAGES / nsd.N_SUBJECT_IMAGES
 NEAR, NEAR_SD = 0.6, 0.24  # share of showings that lie near a point of their image in time, and how near, in sessions
 EASY_HITS, HARD_HITS = 0.90, 0.65  # images recognised that were seen in the same session, or in earlier ones only
-FALSE_ALARMS = (0.10, 0.30)  # from the first trial to the last
+FALSE_ALARMS = (0.15, 0.35)  # from the first trial to the last
 UNANSWERED = 1 / 2000
 FIRST_SLOT, LAST_SLOT, SLOT_GAP = 3, 70, 5  # blank slots begin and end a run; others lie at least SLOT_GAP apart
 
