@@ -319,7 +319,7 @@ def test_a_region_has_a_noise_pool_below_its_own_median_if_not_below_the_brains_
     subject, results = session
     design, series = glm_sessions.read_session(subject, 1, subject.roi("nsdgeneral") > 0)
     r2 = results.onoff_r2.sel(voxel=results.roi_voxel.values)
-    assert r2.min() > results.threshold[0]  # notebook 01 cannot take that one for both engines
+    assert (r2 > results.threshold[0]).mean() > 0.75  # by that one few voxels, dead or weak, would be the pool
     found = fit_glm(design, series, tr=TR, options=GLMOptions(brain_r2=float(r2.median())))
     assert found.notes == "" and found.noise_pool.sum() == len(r2[0]) // 2
 

@@ -10,7 +10,7 @@ from nsdlib.core.scores.metrics import METRICS
 from nsdlib.study.reconstruction import KINDS, ROLES, flat
 from nsdlib.study.selection import nearest_training
 
-BARS = {"best floor": ("floor", "label", "retrieval"), "best floor without labels": ("floor", "retrieval")}
+BOUNDING = ("floor", "label", "retrieval")  # roles of what bounds the scores from below
 BATCH = 128  # images read from a subject's files at a time
 
 
@@ -91,10 +91,9 @@ def retrieve(train, patterns, latents, tokens) -> dict:
 
 
 def best(values):
-    """Take for each score the floor whose mean is best on the same images, as one more system.
+    """Take for each score and each role of `BOUNDING` the system whose mean is best on the same images.
 
-    It is called as in `BARS`; the second one, without labels, is left out where no system has a label. The choice favours the
-    floor a little, as the best of several is good by luck, too.
+    The choice favours the floor a little, as the best of several is good by luck, too.
 
     Parameters
     ----------
@@ -104,13 +103,14 @@ def best(values):
     Returns
     -------
     xarray.DataArray
-        (system, metric, test_image) with the coordinate floor (system, metric): which one it is.
+        (system, metric, test_image), systems "best floor", "best label" where there are labels, and "best retrieval"; the
+        coordinate floor (system, metric) says which they are.
     """
     import xarray as xr
 
     sign = xr.DataArray([1 if METRICS[name].higher_is_better else -1 for name in values.metric.values], dims="metric")
     roles = xr.DataArray([ROLES[name] for name in values.system.values], dims="system")
-    means, names = sign * values.mean("test_image"), [*BARS][: 1 + ("label" in roles)]
-    chosen = [means.where(roles.isin(BARS[name])).argmax("system") for name in names]
+    means, present = sign * values.mean("test_image"), [role for role in BOUNDING if role in roles]
+    chosen = [means.where(roles == role).argmax("system") for role in present]
     bars = [values.drop_vars("role", errors="ignore").isel(system=which).rename(system="floor") for which in chosen]
-    return xr.concat(bars, xr.Variable("system", names), coords=["floor"])
+    return xr.concat(bars, xr.Variable("system", [f"best {role}" for role in present]), coords=["floor"])
