@@ -229,9 +229,7 @@ def test_responses_bend_repeat_and_vary_as_asked():
     assert (brain.draw_gain(10, 0, rng(6)) == 1).all()
     ids = np.array([5, 5, 7, *np.arange(100, 847), 7, 5])  # a session, and two trials of the next
     factor = brain.repetition(ids, np.array(["V1", "other"]), LEVELS["nsd_like"])
-    np.testing.assert_allclose(
-        factor[[0, 1, 2, 750, 751]], [[1, 1], [0.985, 0.91], [1, 1], [0.99, 0.94], [0.98, 0.92]]
-    )
+    np.testing.assert_allclose(factor[[0, 1, 2, 750, 751]], [[1, 1], [0.985, 0.91], [1, 1], [0.99, 0.94], [0.98, 0.92]])
 
 
 def test_noise_of_trials_lies_along_the_signal():

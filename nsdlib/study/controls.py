@@ -145,7 +145,7 @@ def orders(means):
 
 
 def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
-    """Place the refined images between the best without the brain, 0, and "refined, all true", 1, in every score.
+    """Place the refined images between the best floor, 0, and "refined, all true", 1, in every score.
 
     Which that is differs from score to score (`best_of` the floors, which know no label of what was seen either).
 
