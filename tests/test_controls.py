@@ -9,7 +9,7 @@ from nsdlib.core import networks
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.core.scores.similarity import two_way
 from nsdlib.params import load_run
-from nsdlib.study import controls, leaks
+from nsdlib.study import controls, floors, leaks
 from nsdlib.study.reconstruction import flat
 
 IDS = np.arange(N_TEST)
@@ -173,7 +173,7 @@ def test_a_place_between_floor_and_ceiling():
     names = {"prior only": "floor", "mean image": "floor", "refined": "decoded", "refined, all true": "ceiling"}
     values = scores([-0.2, 0.0, 0.1, 0.4], "system", list(names))
     values = values.assign_coords(role=("system", list(names.values())))
-    assert set(controls.best_of(values, "floor").values()) == {"mean image"}
+    assert set(floors.best(values).floor.sel(system="best floor").values) == {"mean image"}
     places = controls.place_refined(values, n_bootstrap=20)
     assert list(places) == [metric.label for metric in METRICS.values()]
     assert all(place.shape == (21,) and place == pytest.approx(0.25, abs=0.01) for place in places.values())

@@ -78,7 +78,8 @@ def test_the_best_floor_is_chosen_by_the_mean_in_the_direction_of_each_score():
     values = xr.DataArray(RNG.normal(0, 0.01, size=(5, 8, 30)), dims=tuple(names), coords=names)
     values = (values + sign * xr.DataArray(list(levels.values()), dims="system")).transpose(*names)
     values[1, 0] += 1  # in SSIM, "mean image" is the best floor
-    best = floors.best(values.assign_coords(role=("system", list(map(ROLES.get, levels)))))
+    values = values.assign_coords(role=("system", list(map(ROLES.get, levels))))
+    best = floors.best(values)
     assert best.dims == values.dims and best.system.values.tolist() == ["best floor", "best label", "best retrieval"]
     assert best.floor.sel(system="best floor").values.tolist() == ["mean image", *["prior only"] * 7]
     assert (best.floor.sel(system="best retrieval") == "nearest by tokens").all()

@@ -19,15 +19,10 @@ import numpy as np
 from nsdlib.params import usable_runs
 from nsdlib.store.shipped import beside
 from nsdlib.store.store import Store
-from nsdlib.study import statistics
+from nsdlib.study import floors, statistics
 
 ARTIFACTS = ("scores", "noise", "ablation", "latent_size")
-CEILINGS = {
-    "refined": "refined, all true",
-    "rough": "rough, true latents",
-}  # of other images it is the score's maximum, 1
-# the system with the highest score of a role; the first knows neither the brain nor a label of what was seen
-BEST = {"best floor": "floor", "best label": "label", "best retrieval": "retrieval"}
+CEILINGS = {"refined": "refined, all true", "rough": "rough, true latents"}  # of other images it is the maximum, 1
 
 
 @dataclass(frozen=True)
@@ -80,15 +75,18 @@ def _layers(first, second, measure):
 
 
 def _systems(first, second, metric, *, artifact="scores"):
-    """Images of two systems; the second may be one of `BEST`."""
+    """Images of two systems; the second may be one of those of `floors.best`."""
 
     def pair(artifacts):
         if artifact not in artifacts:
             return None
-        values, names, against = artifacts[artifact].value.sel(metric=metric), [first, second], ""
-        if second in BEST:
-            rivals = values.isel(system=(values.role == BEST[second]).values).mean("test_image")
-            names[1] = against = rivals.idxmax("system").item() if rivals.size else second
+        values, names, against = artifacts[artifact].value.sel(metric=[metric]), [first, second], ""
+        if second.startswith("best "):
+            bars = floors.best(values)
+            if second not in bars.system:
+                return None
+            names[1] = against = bars.floor.sel(system=second).item()
+        values = values.sel(metric=metric)
         if not set(names) <= set(values.system.values):
             return None
         return _bounded(artifacts, names, [values.sel(system=name).values for name in names], metric, against)

@@ -12,7 +12,7 @@ from nsdlib.core.scores.metrics import METRICS
 from nsdlib.core.scores.similarity import two_way
 from nsdlib.store import zoo
 from nsdlib.store.zoo import load_scorer
-from nsdlib.study import leaks, statistics
+from nsdlib.study import floors, leaks, statistics
 from nsdlib.study.reconstruction import KINDS, flat, score_all
 
 NO_LEAK, HONEST_GRU = "no leak", "no leak, text by a GRU"
@@ -147,7 +147,7 @@ def orders(means):
 def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
     """Place the refined images between the best floor, 0, and "refined, all true", 1, in every score.
 
-    Which that is differs from score to score (`best_of` the floors, which know no label of what was seen either).
+    Which that is differs from score to score (`floors.best`); a floor knows no label of what was seen either.
 
     Parameters
     ----------
@@ -159,21 +159,12 @@ def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
     dict of str to (1 + n_bootstrap,) float64
         Label of a score to the place over all images, and over each resample of them (`statistics.place_between`).
     """
-    lowest, rows = best_of(values, "floor"), {}
+    ends, rows = [floors.best(values).sel(system="best floor")], {}
+    ends += [values.sel(system=system) for system in ("refined", "refined, all true")]
     for name, metric in METRICS.items():
-        ends = (values.sel(metric=name, system=s).values for s in (lowest[name], "refined", "refined, all true"))
-        rows[metric.label] = statistics.place_between(*ends, n_bootstrap=n_bootstrap, seed=seed)
+        of_score = (end.sel(metric=name).values for end in ends)
+        rows[metric.label] = statistics.place_between(*of_score, n_bootstrap=n_bootstrap, seed=seed)
     return rows
-
-
-def best_of(values, role) -> dict:
-    """Find which system of a role has the best mean in each score of (system, metric, test_image): metric to system."""
-    means, best = values.isel(system=(values.role == role).values).mean("test_image"), {}
-    for name, metric in METRICS.items():
-        best[name] = means.system.values[
-            (means.sel(metric=name).values * (1 if metric.higher_is_better else -1)).argmax()
-        ]
-    return best
 
 
 def fit_ridges(train, *, run) -> dict:

@@ -98,7 +98,7 @@ def best(values):
     Parameters
     ----------
     values : xarray.DataArray
-        (system, metric, test_image), systems of `ROLES`.
+        (system, metric, test_image), with the coordinate role of the systems.
 
     Returns
     -------
@@ -109,8 +109,8 @@ def best(values):
     import xarray as xr
 
     sign = xr.DataArray([1 if METRICS[name].higher_is_better else -1 for name in values.metric.values], dims="metric")
-    roles = xr.DataArray([ROLES[name] for name in values.system.values], dims="system")
-    means, present = sign * values.mean("test_image"), [role for role in BOUNDING if role in roles]
+    roles, means = values.role.drop_vars("system"), sign * values.mean("test_image")
+    present = [role for role in BOUNDING if role in roles]
     chosen = [means.where(roles == role).argmax("system") for role in present]
-    bars = [values.drop_vars("role", errors="ignore").isel(system=which).rename(system="floor") for which in chosen]
+    bars = [values.drop_vars("role").isel(system=which).rename(system="floor") for which in chosen]
     return xr.concat(bars, xr.Variable("system", [f"best {role}" for role in present]), coords=["floor"])
