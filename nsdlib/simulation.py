@@ -19,6 +19,6 @@ class Simulation(Strict):
     )
     quality: Annotated[float, Field(gt=0)] = Field(1.0, description="factor on signal-to-noise; 1 is NSD's subject 1")
     unseen: Annotated[float, Field(ge=0, le=1)] = Field(
-        1.0, description="share of test scenes whose kind, colour and background no training scene has together"
+        1.0, description="share of test scenes whose main kind, its colour and background no training scene has"
     )
     drift: Annotated[float, Field(ge=0)] = Field(1.0, description="sd of slow drift, percent of the mean signal")

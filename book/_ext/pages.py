@@ -13,7 +13,7 @@ from book._ext.audit import audit
 from book._ext.state import state_page, write_if_changed
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import run_names, usable_runs
-from nsdlib.study import claims, controls, statistics
+from nsdlib.study import claims, controls, floors, statistics
 from nsdlib.study.published import latent_errors, paper_table, sources, systems
 
 GENERATED = ("paper", "reliability", "state")
@@ -103,12 +103,15 @@ def _places(stores):
         with store.load("scores") as scores:
             values = scores.value.load()
         places = controls.place_refined(values, **_bootstrap(stores))
-        best = {kind: controls.best_of(values, role) for kind, role in claims.BEST.items() if role in values.role}
+        best = floors.best(values).floor
         for metric, label in LABELS.items():
             score, place = table.sel(metric=metric), places[METRICS[metric].label]
             low, high = np.quantile(place[1:], [0.025, 0.975])
             rows[f"`{name}`, {label}"] = {
-                **{kind: f"{systems[metric]}: {_cell(score, systems[metric])}" for kind, systems in best.items()},
+                **{
+                    bar: f"{system}: {_cell(score, system)}"
+                    for bar, system in best.sel(metric=metric).to_series().items()
+                },
                 "rough": _cell(score, "rough"),
                 "**refined**": f"**{_cell(score, 'refined')}**",
                 "ceiling: all true": _cell(score, "refined, all true"),

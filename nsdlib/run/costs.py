@@ -18,8 +18,8 @@ IN_BRAIN, SIMULATED_IN_BRAIN, SIMULATED_GENERAL = 0.29, 0.26, 0.095  # parts of 
 SIMULATED_SESSION = 1e8  # bytes on disk
 OTHER_WEIGHTS = 3.1e9  # bytes on a GPU of the models beside the diffusion model
 N_FEATURES = 140_000  # numbers that the feature extractors give for an image
-# sets of test images that are refined besides: "prior only" and two ceilings (05), controls (09)
-BOUNDS, CONTROLS = 3, 11
+# sets of test images that are refined besides: "prior only" and two ceilings (05), controls, and of `rivals` (09)
+BOUNDS, CONTROLS, RIVALS = 3, 11, 3
 DRAWN = 7  # sets of rough images
 KEPT_TOKENS, KEPT_LATENTS = 6, 5  # predictions of all tokens and of all latents that it leaves there
 
@@ -208,7 +208,7 @@ def _stages(run, a, models):
     tokens, scored = 2 * a.n_images * n_tokens, a.n_test * (16 * n_tokens + 8 * N_FEATURES)
     pictures = a.n_test * 3 * ((refined_sets(run)[0] + 1) * models.side**2 + 8 * nsd.IMAGE_SIZE**2)
     memory = BASE + ridge + tokens + max(tokens, pictures + scored)
-    kept = DRAWN + CONTROLS + refined_sets(run)[0]
+    kept = DRAWN + CONTROLS + RIVALS * run.rivals + refined_sets(run)[0]
     disk = tokens + a.n_test * (3 * kept * models.side**2 + 2 * n_tokens)
     disk += 4 * a.n_test * (KEPT_TOKENS * n_tokens + KEPT_LATENTS * _n_latents(run.n_layers))
     return Needs(memory, CONTEXT + ridge + models.on_gpu, disk, models=models.weights)

@@ -231,10 +231,9 @@ def explained_variance(errors, floor, *, n_bootstrap=2000, seed=0) -> dict:
     dict
         mean, low, high, n. 1 is perfect, 0 no better than the mean latent.
     """
-    both = np.stack([errors, floor])
-    means = statistics.bootstrap_means(both, n_bootstrap=n_bootstrap, seed=seed)  # (n_bootstrap, 2)
-    low, high = np.quantile(1 - means[:, 0] / means[:, 1], [0.025, 0.975])
-    return {"mean": float(1 - both[0].mean() / both[1].mean()), "low": low, "high": high, "n": len(errors)}
+    mean, *drawn = statistics.place_between(floor, errors, np.zeros_like(floor), n_bootstrap=n_bootstrap, seed=seed)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return {"mean": float(mean), "low": low, "high": high, "n": len(errors)}
 
 
 def by_region(X, in_region, targets, *, alphas, device="cpu"):

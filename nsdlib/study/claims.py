@@ -146,11 +146,11 @@ CLAIMS = (
     Claim("refining adds meaning (CLIP)", "4.4: no number", _systems("refined", "rough", "clip")),
     Claim("refining adds meaning (Inception)", "4.4: no number", _systems("refined", "rough", "inception")),
     Claim("refining gives up structure (PixCorr)", "", _systems("rough", "refined", "pixcorr")),
-    Claim("the brain adds meaning (CLIP)", "", _systems("refined", "best floor", "clip")),
-    Claim("the brain adds structure (SSIM)", "", _systems("refined", "best floor", "ssim")),
-    Claim("the brain adds structure (PixCorr)", "", _systems("refined", "best floor", "pixcorr")),
-    Claim("the brain tells more than a label of the seen image (CLIP)", "", _systems("refined", "best label", "clip")),
-    Claim("the brain tells more than a label of the seen image (SSIM)", "", _systems("refined", "best label", "ssim")),
+    Claim("refining beats the best picture without the brain (CLIP)", "", _systems("refined", "best floor", "clip")),
+    Claim("refining beats the best picture without the brain (SSIM)", "", _systems("refined", "best floor", "ssim")),
+    Claim("refining beats the best picture without the brain (PixCorr)", "", _systems("refined", "best floor", "pixcorr")),
+    Claim("refining beats the best picture from a label of the seen image (CLIP)", "", _systems("refined", "best label", "clip")),
+    Claim("refining beats the best picture from a label of the seen image (SSIM)", "", _systems("refined", "best label", "ssim")),
     Claim("generation beats retrieval (CLIP)", "", _systems("refined", "best retrieval", "clip")),
 )  # fmt: skip
 

@@ -15,11 +15,9 @@ from nsdlib.store.zoo import load_scorer
 from nsdlib.study import floors, leaks, statistics
 from nsdlib.study.reconstruction import KINDS, flat, score_all
 
+N_SHUFFLED = 4096  # numbers of a target whose decoding is compared under shuffled pairs
 NO_LEAK, HONEST_GRU = "no leak", "no leak, text by a GRU"
-DECODERS = {
-    "refined, gru": "gru",
-    "refined, ridge": "ridge",
-}  # systems that differ in their latents; tokens are a ridge's
+DECODERS = {"refined, gru": "gru", "refined, ridge": "ridge"}  # they differ in their latents; tokens are a ridge's
 OURS_CLIP = "Ours (CLIP)"  # the row of the paper's Table 4: latents and both kinds of tokens by GRUs
 DECODER_PAIRS = (tuple(DECODERS), (OURS_CLIP, "refined, ridge"), (OURS_CLIP, "refined, gru"))
 LEAK_PAIRS = (*((leak, NO_LEAK) for leak in leaks.LEAKS), (leaks.EARLY_STOPPING, HONEST_GRU))
@@ -74,8 +72,12 @@ def gains_by_decoder(values, metrics, **bootstrap):
 
 
 def prices(values, metrics, **bootstrap):
-    """Compute what each leak of `values` (leak, metric, test_image) bought, by `statistics.differences` from `LEAK_PAIRS`."""
+    """Compute what each leak of `values` (leak, metric, test_image) bought, by `statistics.differences` from `LEAK_PAIRS`.
+
+    A leak with the very scores that are without it is left out: it changed nothing, so that there is nothing to test.
+    """
     pairs = [pair for pair in LEAK_PAIRS if set(pair) <= set(values.leak.values)]
+    pairs = [pair for pair in pairs if not np.array_equal(*(values.sel(leak=leak) for leak in pair))]
     return statistics.differences(values, pairs, metrics, along="leak", **bootstrap)
 
 
@@ -102,15 +104,15 @@ def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):
 def refine_with_early_stopping(stages, train, test, tokens, *, latents, run, fit=networks.fit):
     """Refine images whose text tokens a GRU decoded, its training ended by held-out training images, and by the test set.
 
-    `latents` and vision tokens are as decoded without a leak. Returns the images and badges as `refine_with_leaks` does; the
-    linter asks networks that train for two epochs, for it needs seven of them.
+    `latents` and vision tokens have to be decoded without a leak. Returns the images and badges as `refine_with_leaks` does; the
+    linter asks networks that train for five epochs, for it needs seven of them.
     """
     images, badges, both = {}, {}, (train.patterns, flat(train.tokens["text"]))
     rough, truth = stages.draw(latents, test.ids), flat(test.tokens["text"])
     for name, leak in {HONEST_GRU: None, leaks.EARLY_STOPPING: leaks.EARLY_STOPPING}.items():
         text = leaks.network(both, leak=leak, fit=fit, **_of_network(run))(test.patterns, truth)
         images[name] = stages.refine(rough, tokens | {"text": text.reshape(test.tokens["text"].shape)}, test.ids)
-        brief = leaks.network(both, leak=leak, **_of_network(run) | {"max_epochs": 2})
+        brief = leaks.network(both, leak=leak, **_of_network(run) | {"max_epochs": 5})
         badges[name] = leaks.lint(brief, test.patterns, truth, n_checked=1).kind
     return images, badges
 
@@ -189,7 +191,8 @@ def score_decoded(ridges, train, test, patterns, *, mode):
         fitted = ridges[target]
         decoded, mean = ridge.rescale(fitted.predict(patterns), fitted, mode=mode), fitted.targets.mean
         rows[f"{target}: two-way"] = two_way(truth - mean, decoded - mean)
-        rows[f"{target}: error"] = np.square(decoded - truth).mean(axis=1) / np.square(truth - mean).mean()
+        unit = np.square(truth - mean).mean(dtype=np.float64)
+        rows[f"{target}: error"] = np.square(decoded - truth).mean(axis=1, dtype=np.float64) / unit
     axes = {"metric": list(rows), "test_image": test.ids}
     return xr.DataArray(np.stack(list(rows.values())), dims=("metric", "test_image"), coords=axes)
 
@@ -198,7 +201,8 @@ def shuffle_pairs(ridges, train, test, *, n_shuffles, seed):
     """Compute the two-way identification by ridges whose training pairs were shuffled: (shuffle, target), means over images.
 
     The first row is of the pairs as they were. What a ridge predicts is a weighted sum of training targets; the weights follow
-    from patterns and penalty alone, so that shuffling them is fitting shuffled pairs with the same penalty.
+    from patterns and penalty alone, so that shuffling them is fitting shuffled pairs with the same penalty. Of a target's
+    numbers at most `N_SHUFFLED`, drawn once, are compared.
     """
     import xarray as xr
 
@@ -206,9 +210,10 @@ def shuffle_pairs(ridges, train, test, *, n_shuffles, seed):
     orders = np.stack([np.arange(n_train), *(rng.permutation(n_train) for _ in range(n_shuffles))])
     scores, unit = {}, np.eye(n_train, dtype=np.float32)
     for target, truth in _targets(test).items():
-        fitted, values = ridges[target], _targets(train)[target].astype(np.float32)
+        fitted, some = ridges[target], np.sort(rng.permutation(truth.shape[1])[:N_SHUFFLED])
+        values, truth = (targets[:, some].astype(np.float32) for targets in (_targets(train)[target], truth))
         options = {"alphas": (fitted.alpha,), "device": fitted.device, "mode": "none"}
-        weights, mean = ridge.decode(train.patterns, unit, test.patterns, **options), fitted.targets.mean
+        weights, mean = ridge.decode(train.patterns, unit, test.patterns, **options), fitted.targets.mean[some]
         scores[target] = [two_way(truth - mean, weights[:, order] @ values - mean).mean() for order in orders]
     return xr.DataArray(np.array(list(scores.values())).T, dims=("shuffle", "target"), coords={"target": list(scores)})
 

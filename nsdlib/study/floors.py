@@ -7,7 +7,7 @@ import numpy as np
 
 from nsdlib.core.images import resize
 from nsdlib.core.scores.metrics import METRICS
-from nsdlib.study.reconstruction import KINDS, ROLES, flat
+from nsdlib.study.reconstruction import KINDS, flat
 from nsdlib.study.selection import nearest_training
 
 BOUNDING = ("floor", "label", "retrieval")  # roles of what bounds the scores from below
@@ -35,18 +35,17 @@ def make(stages, train, stimulus, *, ids, read, labels=None) -> dict:
     """
     n_images, size = len(ids), stimulus.shape[1]
     groups = {"mean image": (np.zeros(len(train.ids), int), np.zeros(n_images, int))}
-    means = _mean_images(
-        train.ids, groups | {f"mean image of the {name}": g for name, g in (labels or {}).items()}, size, read
-    )
-    mean_latents = np.tile(train.latents.mean(axis=0), (n_images, 1))
-    mean_tokens = {
-        kind: np.repeat(tokens.mean(0, dtype=np.float32)[None], n_images, 0) for kind, tokens in train.tokens.items()
-    }
-    made = {
-        "another test image": np.roll(stimulus, 1, axis=0),
-        "prior only": stages.refine(stages.draw(mean_latents, ids), mean_tokens, ids),
-    }
-    return {name: (means | made)[name] for name in ROLES if name in means | made}
+    groups |= {f"mean image of the {name}": group for name, group in (labels or {}).items()}
+    means = _mean_images(train.ids, groups, size, read)
+    every = {kind: np.repeat(_mean(tokens)[None], n_images, axis=0) for kind, tokens in train.tokens.items()}
+    prior = stages.refine(stages.draw(np.tile(_mean(train.latents), (n_images, 1)), ids), every, ids)
+    first = {"mean image": means.pop("mean image"), "another test image": np.roll(stimulus, 1, axis=0)}
+    return first | {"prior only": prior} | means
+
+
+def _mean(values):
+    """Mean over images, summed in float64: float32."""
+    return values.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def _mean_images(ids, groups, size, read):

@@ -21,6 +21,8 @@ PAIRS = (  # of decoders whose errors answer the paper's question; ablation.fit_
     (ablation.PUBLIC_GRU, "gru"),
     (ablation.ENSEMBLE, "ridge"),
     (ablation.ENSEMBLE, "gru"),
+    ("roi_gru", "ridge"),
+    ("roi_gru", ablation.ENSEMBLE),
 )
 # latents that images are drawn from: predicted, true, the training images' mean
 SYSTEMS = ("decoded", "oracle", "floor")

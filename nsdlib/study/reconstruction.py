@@ -186,17 +186,13 @@ def spread_over_seeds(values):
     """
     import pandas as pd
 
-    n_seeds, n_images = values.sizes["diffusion_seed"], values.sizes["test_image"]
     of_images, of_seeds = values.mean("diffusion_seed"), values.mean("test_image")
-    within = np.sqrt(
-        ((values - of_images) ** 2).sum(("diffusion_seed", "test_image")) / (n_images * (n_seeds - 1) or np.nan)
-    )
-    between = np.sqrt(
-        ((of_seeds - of_seeds.mean("diffusion_seed")) ** 2).sum("diffusion_seed") / (n_seeds - 1 or np.nan)
-    )
+    unbiased = len(of_seeds) / (len(of_seeds) - 1 or np.nan)
+    within = np.sqrt(unbiased * values.var("diffusion_seed").mean("test_image"))
+    between = np.sqrt(unbiased * of_seeds.var("diffusion_seed"))
     columns = {"mean": of_images.mean("test_image"), "SD between images": of_images.std("test_image", ddof=1)}
     columns |= {"SD within an image": within, "SD of the seeds' means": between}
-    columns["independent noise predicts"] = within / np.sqrt(n_images)
+    columns["independent noise predicts"] = within / np.sqrt(values.sizes["test_image"])
     return pd.DataFrame({name: column.to_series() for name, column in columns.items()})
 
 

@@ -85,7 +85,7 @@ def calibrate(run, trials, *, glm=None):
     ----------
     run : Run
     trials : xarray.Dataset
-        Its single-trial betas, from `study.read_trials` or `study.trials_from_glm`.
+        Its single-trial betas as they were read, from `study.read_trials` or `study.trials_from_glm`.
     glm : xarray.Dataset, optional
         The artifact of that name, for the comparison of its steps.
 
@@ -99,16 +99,14 @@ def calibrate(run, trials, *, glm=None):
 
     data = NSDSubject(run.data, run.subject, run.n_sessions)
     seen = _measure(trials, data)
-    found = (
-        _ceilings(seen)
-        | _steps(glm, data)
-        | _maps(seen)
-        | _series(data)
-        | _noise(seen)
-        | _sessions(seen)
-        | _encoding(seen, data)
+    found = _ceilings(seen) | _steps(glm, data) | _maps(seen) | _series(data) | _noise(seen) | _sessions(seen)
+    found |= (
+        _encoding(seen, data)
+        | _decoding(seen, load_truth(run), data)
+        | _spectrum(seen)
+        | _repeats(seen)
+        | _answers(data)
     )
-    found |= _decoding(seen, load_truth(run), data) | _spectrum(seen) | _repeats(seen) | _answers(data)
     table = pd.DataFrame.from_dict(PUBLISHED, orient="index", columns=["low", "high", "basis"])
     table.insert(0, "value", pd.Series(found))
     table = table.dropna()

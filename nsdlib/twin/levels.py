@@ -10,7 +10,6 @@ assumptions; none was found in print. They are chosen such that what can be comp
 
 from dataclasses import dataclass, field
 
-EARLY = ("V1", "V2", "V3", "hV4")
 # mean and sd over voxels of the ratio of signal sd and noise sd in single-trial betas, all noise together
 NCSNR = {
     "V1": (0.55, 0.21), "V2": (0.48, 0.23), "V3": (0.45, 0.20), "hV4": (0.38, 0.18), "other": (0.27, 0.16),
@@ -45,7 +44,7 @@ class Levels:
     saturation: float = 0.0  # s of tanh(s x) / s
 
     gain_sd: float = 0.12  # of the log gain of a trial, which all voxels share
-    gain_ar: float = 0.3  # from trial to trial within a run
+    gain_ar: float = 0.3  # from trial to trial
     aligned: float = 0.20  # share of the noise of a trial along the axes of the signal
     repetition: dict = field(default_factory=lambda: REPETITION)
     session_offset: float = 0.25  # sd over sessions, in units of the sd of betas
