@@ -64,7 +64,7 @@ def main():
 @torch.inference_mode()
 def measure_loop(options, device):
     """Image steps a second with the run's steps, autoencoder included, and the share of the machine's product rate."""
-    second, run = load(options.full, device), load_run("subj01" if options.full else "demo")
+    second, run = load(options.full, device), load_run("subj01" if options.full else "demo", sampler="ddim")
     n, few = options.images, 1 if options.full else min(options.images, 4)
     rough = np.random.default_rng(0).integers(0, 256, (n, 64, 64, 3), dtype=np.uint8)
     tokens = [empty.expand(n, -1, -1).float().cpu().numpy() for empty in second.unconditional]

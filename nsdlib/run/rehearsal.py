@@ -243,7 +243,7 @@ def _text_tokens(run, sizes, device, n_images):
 
 
 def _n_refined(run, sizes):
-    return (sum(costs.refined_sets(run)) + costs.CONTROLS) * sizes.n_test
+    return (sum(costs.refined_sets(run)) + costs.CONTROLS + costs.RIVALS * run.rivals) * sizes.n_test
 
 
 def _n_scored(run, sizes):
