@@ -45,9 +45,7 @@ def main():
     table = pd.DataFrame(rows, index=["seconds", "peak memory, GiB"]).T
     print(table.round(1).to_markdown())
     report.write(options.json, table.rename_axis("case").reset_index().to_dict("records"), runs=runs)
-    print(
-        f"\n{table.seconds['all by one command'] / table.seconds['sum of these']:.2f} of the sum, {os.cpu_count()} cores"
-    )
+    print(f"\n{table.seconds['all by one command'] / table.seconds['sum of these']:.2f} of the sum, {os.cpu_count()} cores")
 
 
 def make(folder):

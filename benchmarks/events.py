@@ -27,11 +27,7 @@ TABLE = ROOT / "book" / "data" / "events.csv"
 REST = 20.0  # seconds of a run behind its last onset
 OTHER_TR = 2.0  # seconds, for recordings that are no BOLD
 AS_IS = "taken as it is"
-REFUSALS = {
-    "begin in volume": "events at the same time",
-    "begins at": "events overlap",
-    "is no number": "no number",
-}
+REFUSALS = {"begin in volume": "events at the same time", "begins at": "events overlap", "is no number": "no number"}
 
 
 def main():
@@ -57,9 +53,7 @@ def main():
     print(table.to_markdown())
     report.write(options.json, table.reset_index().to_dict("records"))
     if options.write:
-        about = (
-            "Event tables of bids-examples given to design_from_events by `python benchmarks/events.py FOLDER --write`"
-        )
+        about = "Event tables of bids-examples given to design_from_events by `python benchmarks/events.py FOLDER --write`"
         sys.path.append(str(ROOT))  # what builds the book lies there
         from book._ext import faults
 

@@ -48,9 +48,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="of nsdlib; the other program runs on the CPU (%(default)s)")
     parser.add_argument("--session", type=int, metavar="VOXELS", help="a session of NSD's size instead (200000)")
-    parser.add_argument(
-        "--scratch", type=Path, metavar="FOLDER", help="where the session's arrays lie until it is fitted"
-    )
+    parser.add_argument("--scratch", type=Path, metavar="FOLDER", help="where the session's arrays lie until it is fitted")
     parser.add_argument("--quick", action="store_true", help="only the fewest runs and voxels")
     report.add_option(parser)
     options = parser.parse_args()
@@ -111,15 +109,9 @@ def compare(cases, options):
             "ms a voxel": 1000 * our_times["all"] / n_voxels, "of the product rate": flops / our_times["all"] / rate,
         })  # fmt: skip
     report.write(options.json, rows + agreement, threads=options.threads, device=options.device, product_rate=rate)
-    print(
-        f"CPU seconds, {options.threads} thread(s), against {other_name}; float64 matrix products: {rate / 1e9:.0f} GFLOP/s\n"
-    )
+    print(f"CPU seconds, {options.threads} thread(s), against {other_name}; float64 matrix products: {rate / 1e9:.0f} GFLOP/s\n")
     print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=("d", "d", "", ".2f", ".1f", ".0f")), end="\n\n")
-    print(
-        pd.DataFrame(agreement).to_markdown(
-            index=False, floatfmt=("d", "d", ".1e", ".1e", *[".5f"] * 3, "", ".2f", ".0%")
-        )
-    )
+    print(pd.DataFrame(agreement).to_markdown(index=False, floatfmt=("d", "d", ".1e", ".1e", *[".5f"] * 3, "", ".2f", ".0%")))
 
 
 def run_other(design, data, arguments, settings):
@@ -201,9 +193,7 @@ def count_operations(n_runs, n_voxels, *, n_volumes=300, n_trials=63, n_hrfs=20,
     """Count the floating-point operations of the matrix products with data that the computation cannot do without."""
     pass_over_data = 2 * n_runs * n_trials * n_volumes * n_voxels  # regressors of all runs times all series
     rotation = 2 * n_runs * n_trials**2 * n_voxels
-    return pass_over_data * (n_hrfs + 3) + rotation * (
-        n_fractions + 4
-    )  # HRFs; type B and twice for ridge; betas and energies
+    return pass_over_data * (n_hrfs + 3) + rotation * (n_fractions + 4)  # HRFs; type B and twice for ridge; betas and energies
 
 
 def matrix_product_rate(size=2000):
@@ -233,9 +223,7 @@ def simulate_session(n_voxels, *, device="cpu", seed=0):
         labels[5 + 3 * np.arange(n_trials)] = rng.permutation(300)[:n_trials] + 1
         onsets = np.flatnonzero(labels)
         lag = torch.arange(n_volumes)[:, None] - torch.as_tensor(onsets)
-        trials = torch.where(lag >= 0, padded.cpu()[:, lag.clamp(min=0)], 0.0).to(
-            device
-        )  # (n_hrfs, n_volumes, n_trials)
+        trials = torch.where(lag >= 0, padded.cpu()[:, lag.clamp(min=0)], 0.0).to(device)  # (n_hrfs, n_volumes, n_trials)
         series = 3 * torch.randn(n_volumes, n_voxels, **places) + 1.5 * torch.randn(n_volumes, 3, **places) @ weights
         of_trials = size[labels[onsets] - 1]
         for number, regressors in enumerate(trials):

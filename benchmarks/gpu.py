@@ -41,9 +41,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=float, default=360, help="seconds in all (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="small models, as without a GPU")
-    parser.add_argument(
-        "--keep", type=Path, metavar="FILE", help="measure nothing: write FILE's rehearsal to the book's data"
-    )
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="measure nothing: write FILE's rehearsal to the book's data")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="these rows")
     report.add_option(parser)
     options = parser.parse_args()
@@ -256,19 +254,14 @@ def networks(options):
 
     wanted, n_latents = sizes(options), 100 if options.quick else 13_344
     x, y = (
-        torch.from_numpy(rehearsal.normal(wanted.n_train, n, np.float32)).to(options.device)
-        for n in (wanted.n_voxels, n_latents)
+        torch.from_numpy(rehearsal.normal(wanted.n_train, n, np.float32)).to(options.device) for n in (wanted.n_voxels, n_latents)
     )
     regions = np.arange(wanted.n_voxels) * 6 // wanted.n_voxels
     for name in NETWORKS:
         network = build_network(name, wanted.n_voxels, n_latents, regions).to(options.device)
         trainer = Trainer(network, x, y, seed=0, batch_size=64)
         trainer.run_epoch(RATE)
-        yield {
-            "what": name,
-            "ours": timed(lambda trainer=trainer: trainer.run_epoch(RATE), options),
-            "unit": "s",
-        } | peak()
+        yield {"what": name, "ours": timed(lambda trainer=trainer: trainer.run_epoch(RATE), options), "unit": "s"} | peak()
 
 
 def second_stage(options, **settings):
@@ -395,9 +388,7 @@ def keep(file):
     card, day = written["machine"]["card"], written["date"][:10]
     stages = [row for row in written["rows"] if row["case"] == "rehearsal" and "stage" in row]
     if not card or not stages:
-        raise ValueError(
-            f"{file} holds no rehearsal on a card: wanted rows of the case 'rehearsal', and the card's name"
-        )
+        raise ValueError(f"{file} holds no rehearsal on a card: wanted rows of the case 'rehearsal', and the card's name")
     table = pd.DataFrame(stages).set_index("stage").drop(columns=["case", "device"])
     path = report.ROOT / "book" / "data" / f"rehearsal_{card.split()[1].lower()}.csv"
     path.write_text(f"# {card}\n# {day}\n{table.to_csv()}")

@@ -8,9 +8,7 @@ written from a description of that path and agrees with `nsdlib`, which agrees w
 import numpy as np
 
 
-def fit(
-    design, data, *, tr, hrfs, canonical, threshold, n_pcs=10, pc_stop=1.05, fractions=None, stage=lambda name: None
-):
+def fit(design, data, *, tr, hrfs, canonical, threshold, n_pcs=10, pc_stop=1.05, fractions=None, stage=lambda name: None):
     """Fit types A to D.
 
     Parameters
@@ -81,13 +79,7 @@ def fit(
         results["betas_d"][:, voxels] = _autoscale(chosen, fits[0])
     stage(None)
     results = {name: betas * percent for name, betas in (results | {"betas_b": betas_b}).items()}
-    return results | {
-        "hrf_index": index,
-        "onoff_r2": onoff_r2,
-        "n_pcs": count,
-        "fraction": fraction,
-        "noise_pool": pool,
-    }
+    return results | {"hrf_index": index, "onoff_r2": onoff_r2, "n_pcs": count, "fraction": fraction, "noise_pool": pool}
 
 
 def _trial_columns(design):

@@ -31,11 +31,7 @@ from nsdlib.study.betas import zscore
 from nsdlib.twin import anatomy, brain, meaning, scenes
 from nsdlib.twin.levels import EASY
 
-RESPONSES = {
-    "linear": (0.0, 0.0),
-    "saturating": (1.5, 0.0),
-    "saturating, gain": (1.5, 0.4),
-}  # saturation, sd of the log gain
+RESPONSES = {"linear": (0.0, 0.0), "saturating": (1.5, 0.0), "saturating, gain": (1.5, 0.4)}  # saturation, sd of the log gain
 COUNTS, RATIOS, SEEDS = (300, 2000), (0.3, 1.0), (0, 1, 2)
 N_VOXELS, N_REPEATS, N_LAYERS = 600, 3, 5
 ALPHAS = tuple(10.0 ** np.arange(1, 6.5, 0.5))
@@ -85,17 +81,10 @@ def see(n_images, seed):
     head = anatomy.make_anatomy((26, 30, 22), rng)
     tuning, maps, attributes = brain.make_tuning(head, EASY, rng), np.stack(maps), np.stack(attributes)
     private = meaning.private(maps, tuning.private.shape[1])
-    drive = brain.drive(
-        tuning, maps, meaning=brain.standardise(attributes), private=private, attributes=attributes, levels=EASY
-    )
+    drive = brain.drive(tuning, maps, meaning=brain.standardise(attributes), private=private, attributes=attributes, levels=EASY)
     chosen = rng.permutation(drive.shape[1])[:N_VOXELS]
     latents = model.encode(np.concatenate(latents), n_layers=N_LAYERS)
-    return {
-        "drive": drive[:, chosen],
-        "area": tuning.area[chosen],
-        "latents": latents,
-        "backgrounds": np.array(backgrounds),
-    }
+    return {"drive": drive[:, chosen], "area": tuning.area[chosen], "latents": latents, "backgrounds": np.array(backgrounds)}
 
 
 def measure(drive, area, saturation, gain_sd, *, ratio, seed):

@@ -90,9 +90,7 @@ def measure_networks(n_images, device):
         began = time.perf_counter()
         extractor(images)
         seconds = time.perf_counter() - began
-        rows.append(
-            {"network": name, "images a second": n_images / seconds, "seconds for 982": seconds * 982 / n_images}
-        )
+        rows.append({"network": name, "images a second": n_images / seconds, "seconds for 982": seconds * 982 / n_images})
     return rows
 
 

@@ -71,9 +71,7 @@ def measure_ridge(options):
     (X, hidden), (X_test, _) = patterns(options.n_train, n_voxels, 1), patterns(options.n_test, n_voxels, 2)
     with tempfile.TemporaryDirectory() as folder:
         file = h5py.File(Path(folder) / "vision.hdf5", "w")
-        targets = file.create_dataset(
-            "tokens", (len(X), n_tokens * TOKEN), np.float16, chunks=(min(512, len(X)), TOKEN)
-        )
+        targets = file.create_dataset("tokens", (len(X), n_tokens * TOKEN), np.float16, chunks=(min(512, len(X)), TOKEN))
         rng = np.random.default_rng(3)
         for token in range(n_tokens):
             part = hidden @ rng.standard_normal((RANK, TOKEN), dtype=np.float32) / RANK**0.5
@@ -96,24 +94,10 @@ def measure_ridge(options):
             worst = max(worst, float(np.abs(theirs - predicted[:, part]).max() / np.abs(theirs).max()))
     seconds, cpu_seconds = np.mean(measured, axis=0)
     return [
-        {
-            "program": "nsdlib, all tokens",
-            "seconds": ours,
-            "CPU seconds": our_cpu,
-            "peak GiB": peak,
-            "largest difference": worst,
-        },
+        {"program": "nsdlib, all tokens", "seconds": ours, "CPU seconds": our_cpu, "peak GiB": peak, "largest difference": worst},
         {"program": "scikit-learn, one token", "seconds": seconds, "CPU seconds": cpu_seconds},
-        {
-            "program": f"scikit-learn, times {n_tokens}",
-            "seconds": seconds * n_tokens,
-            "CPU seconds": cpu_seconds * n_tokens,
-        },
-        {
-            "program": "times faster",
-            "seconds": seconds * n_tokens / ours,
-            "CPU seconds": cpu_seconds * n_tokens / our_cpu,
-        },
+        {"program": f"scikit-learn, times {n_tokens}", "seconds": seconds * n_tokens, "CPU seconds": cpu_seconds * n_tokens},
+        {"program": "times faster", "seconds": seconds * n_tokens / ours, "CPU seconds": cpu_seconds * n_tokens / our_cpu},
     ]
 
 
@@ -132,12 +116,7 @@ def measure_gru(options):
     products = 6 * len(x) * networks.count_parameters("gru", n_voxels, n_latents)
     rate = product_rate(torch.device(options.device), torch.float32)
     return [
-        {
-            "program": "nsdlib",
-            "seconds an epoch": ours,
-            "CPU seconds": our_cpu,
-            "of the product rate": products / rate / ours,
-        },
+        {"program": "nsdlib", "seconds an epoch": ours, "CPU seconds": our_cpu, "of the product rate": products / rate / ours},
         {"program": "the published loop", "seconds an epoch": theirs, "CPU seconds": their_cpu},
         {"program": "the matrix products alone", "seconds an epoch": products / rate},
         {"program": "times faster", "seconds an epoch": theirs / ours, "CPU seconds": their_cpu / our_cpu},
@@ -210,9 +189,7 @@ def measure_vdvae(options):
         encode = _best(lambda n=n_layers: model.encode(images, n_layers=n), 2)[0]
         latents = model.encode(images, n_layers=n_layers)
         decode = _best(lambda z=latents: model.decode(z), 2)[0]
-        rows.append(
-            {"layers": n_layers, "encoded a second": len(images) / encode, "decoded a second": len(images) / decode}
-        )
+        rows.append({"layers": n_layers, "encoded a second": len(images) / encode, "decoded a second": len(images) / decode})
     return rows
 
 

@@ -73,17 +73,11 @@ def measure_loop(options, device):
     def published():
         return np.concatenate([one_by_one(second, rough[[i]], [t[[i]] for t in tokens], i, run) for i in range(few)])
 
-    programs = {
-        "nsdlib": lambda: second.refine(rough, *tokens, image_ids=range(n), **settings),
-        "one by one": published,
-    }
+    programs = {"nsdlib": lambda: second.refine(rough, *tokens, image_ids=range(n), **settings), "one by one": published}
     seconds, images = best(programs, device, 1 if options.full else 2)
     seconds["one by one"] *= n / few
     difference = np.abs(images["one by one"].astype(int) - images["nsdlib"][:few]).max()
-    operations, rate = (
-        operations_of_a_step(second, run) * image_steps,
-        product_rate(device, second.unconditional[0].dtype),
-    )
+    operations, rate = (operations_of_a_step(second, run) * image_steps, product_rate(device, second.unconditional[0].dtype))
     print(f"images differ by {difference} of 255 at most", file=sys.stderr)
     return [
         {"program": name, "image steps a second": image_steps / taken, "of the product rate": operations / taken / rate,
@@ -130,16 +124,12 @@ def one_by_one(second, rough, tokens, image_id, run):
     pixels = torch.from_numpy(resize(rough, second.image_size, "pil bicubic")).permute(0, 3, 1, 2) / 127.5 - 1
     scaling = second.vae.config.scaling_factor
     clean = second.vae.encode(pixels.to(like)).latent_dist.mean.float() * scaling
-    x = scheduler.add_noise(
-        clean, random.normal(clean, random.generators(run.seed, [image_id])), torch.tensor([add_at])
-    )
+    x = scheduler.add_noise(clean, random.normal(clean, random.generators(run.seed, [image_id])), torch.tensor([add_at]))
     given = [torch.from_numpy(one).to(like) for one in tokens]
     with mock.patch.object(DualAttention, "forward", mixed_as_published):
         for t in steps:
             without, told = (
-                second.unet.unet(
-                    x.to(like.dtype), torch.tensor(t, device=x.device), (*pair, run.text_weight)
-                ).sample.float()
+                second.unet.unet(x.to(like.dtype), torch.tensor(t, device=x.device), (*pair, run.text_weight)).sample.float()
                 for pair in (second.unconditional, given)
             )
             x = scheduler.step(without + run.guidance * (told - without), t, x).prev_sample
@@ -178,12 +168,7 @@ def measure_steps(options, device, batches=(8, 32, 1)):
 
     def row(how, n, program, n_steps=4):
         seconds = best({how: lambda: [program() for _ in range(n_steps)]}, device)[0][how] / n_steps / n
-        return {
-            "batch": n,
-            "how": how,
-            "image steps a second": 1 / seconds,
-            "of the product rate": operations / seconds / rate,
-        }
+        return {"batch": n, "how": how, "image steps a second": 1 / seconds, "of the product rate": operations / seconds / rate}
 
     for n in batches:
         x, t, tokens = step_inputs(second, n)

@@ -71,9 +71,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         put_in = {
-            "kills": lambda: kill_notebooks(
-                Path(folder), options.notebooks, options.kills, np.random.default_rng(options.seed)
-            ),
+            "kills": lambda: kill_notebooks(Path(folder), options.notebooks, options.kills, np.random.default_rng(options.seed)),
             "lines": kill_saves,
             "full": lambda: [*fill_disk(), *fill_scratch(Path(folder))],
             "damage": lambda: damage_artifacts(np.random.default_rng(options.seed)),
@@ -104,9 +102,7 @@ def write(table):
     """
     absent = [kind for kinds in FAULTS.values() for kind in kinds if kind not in table.index]
     if absent:
-        raise ValueError(
-            f"not written, for these were not put in: {'; '.join(absent)}. Raise --kills, leave out --only."
-        )
+        raise ValueError(f"not written, for these were not put in: {'; '.join(absent)}. Raise --kills, leave out --only.")
     about = "Faults put in by `python benchmarks/survival.py --write`, and what became of them; no hand has been at it"
     sys.path.append(str(ROOT))  # what builds the book lies there
     from book._ext import faults

@@ -118,9 +118,7 @@ def _fetch(options):
         fetch.fetch(zoo.files(run), run.weights / "paper", **settings)
         return 0
     if run.simulation is not None:
-        raise ValueError(
-            f"{run.name} is simulated, and NSD has no files of it: `nsdlib simulate {run.name}` makes them."
-        )
+        raise ValueError(f"{run.name} is simulated, and NSD has no files of it: `nsdlib simulate {run.name}` makes them.")
     n_sessions = run.n_sessions if options.sessions is None else options.sessions
     glm_sessions = min(run.glm_sessions, n_sessions) if options.glm_sessions is None else options.glm_sessions
     files = nsd_bucket.subject_files(
@@ -191,9 +189,7 @@ def _rehearse(options):
     "run notebooks unattended",
     run_argument(),
     argument("notebooks", metavar="NOTEBOOK", nargs="*", help="name or number; all when none is given"),
-    argument(
-        "-p", metavar="NAME=VALUE", action="append", default=[], help="set a parameter; what differs names the page"
-    ),
+    argument("-p", metavar="NAME=VALUE", action="append", default=[], help="set a parameter; what differs names the page"),
 )
 def _run(options):
     """Run notebooks one after the other; executed copies go to runs/RUN/. Unknown parameters are refused beforehand."""

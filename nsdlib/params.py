@@ -109,9 +109,7 @@ class Run(Strict):
     __str__ = __repr__
 
     def _repr_html_(self):
-        rows = "".join(
-            f"<tr><td><code>{name}</code></td><td>{html.escape(value)}</td></tr>" for name, value in self._shown()
-        )
+        rows = "".join(f"<tr><td><code>{name}</code></td><td>{html.escape(value)}</td></tr>" for name, value in self._shown())
         title = f"Parameters as used: run {html.escape(self.name)!r}"
         return f"<details><summary>{title}</summary><table>{rows}</table></details>"
 
@@ -181,9 +179,7 @@ def load_run(name="demo", **overrides):
     """
     root = find_root()
     if not _is_plain(name):
-        raise ValueError(
-            f"run {name!r}: wanted a name of letters, digits, '_' and '-', such as 'subj01'; rename its file."
-        )
+        raise ValueError(f"run {name!r}: wanted a name of letters, digits, '_' and '-', such as 'subj01'; rename its file.")
     if name not in run_names(root):
         raise ValueError(
             f"There is no run {name!r}{nearest(name, run_names(root))} Known runs: {', '.join(run_names(root))}. "

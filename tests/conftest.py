@@ -13,13 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BROWSER = shutil.which("chromium")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--no-first-run",
-]
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run"]
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
 if n_workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # before torch is imported: workers share the cores
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // int(n_workers))))

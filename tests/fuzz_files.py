@@ -80,9 +80,7 @@ def hostile_hdf5(name, shape, dtype, *, chunk, corner):
         brick(name, (2**40, *shape[1:]), dtype, chunks=chunk),
         brick(name, tuple(2**20 * n for n in shape[:3]) + shape[3:], dtype, chunks=chunk),
         brick(name, (), dtype),
-        brick(name, shape, dtype, chunks=shape, fillvalue=1)
-        if np.prod(shape) > 2**28
-        else brick("other", shape, dtype),
+        brick(name, shape, dtype, chunks=shape, fillvalue=1) if np.prod(shape) > 2**28 else brick("other", shape, dtype),
         brick(name, shape, dtype, external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)]),
         hdf5(lambda file: file.create_group(name)),
         hdf5(lambda file: file.__setitem__(name, h5py.ExternalLink("/etc/passwd", name))),
@@ -183,9 +181,7 @@ def expdesign(_, layout):
     savemat(path, held)
     plain = path.read_bytes()
     cells = np.full((1, 30000), "", dtype=object)
-    sizes = [
-        plain.replace(struct.pack("<ii", 1, 30000), struct.pack("<ii", *new)) for new in ((2**31 - 1,) * 2, (-1, 30000))
-    ]
+    sizes = [plain.replace(struct.pack("<ii", 1, 30000), struct.pack("<ii", *new)) for new in ((2**31 - 1,) * 2, (-1, 30000))]
     bomb = zeros(4, "zlib")
     made = [lambda file, values=values: savemat(file, held | values) for values in (
         {"masterordering": cells},
@@ -197,10 +193,7 @@ def expdesign(_, layout):
         {"stimpattern": "text"},
     )]  # fmt: skip
     made += [lambda file: savemat(file, {"sharedix": held["sharedix"]}, format="4"), *sizes, plain + packed[128:]]
-    made += [
-        packed[:128] + struct.pack("<II", 15, len(bomb)) + bomb,
-        packed[:128] + struct.pack("<II", 14, 2**32 - 1) + bomb,
-    ]
+    made += [packed[:128] + struct.pack("<II", 15, len(bomb)) + bomb, packed[:128] + struct.pack("<II", 14, 2**32 - 1) + bomb]
     return Case(
         path, lambda: fresh(layout).expdesign,
         lambda found: found["subjectim"].shape == (8, 10000) and set(np.unique(found["stimpattern"])) <= {0, 1},
@@ -245,20 +238,8 @@ def stim_info(subject, layout):
     rows = layout.stim_info.read_text().splitlines(keepends=True)
     nsd_layout.N_STIMULI = FEW
     whole = "".join(rows[: FEW + 1])
-    made = [
-        whole.replace("nsdId", "id"),
-        whole.replace("False", "maybe"),
-        whole.replace("0", "9" * 400),
-        rows[0],
-        "," * 1000,
-    ]
-    made += [
-        whole.replace(",", "\0"),
-        whole.replace("\n", '"\n'),
-        "".join(rows[: FEW + 2]),
-        "\ufeff\n" * 10,
-        "a,a\n1,2\n",
-    ]
+    made = [whole.replace("nsdId", "id"), whole.replace("False", "maybe"), whole.replace("0", "9" * 400), rows[0], "," * 1000]
+    made += [whole.replace(",", "\0"), whole.replace("\n", '"\n'), "".join(rows[: FEW + 2]), "\ufeff\n" * 10, "a,a\n1,2\n"]
     return Case(
         layout.stim_info, lambda: fresh(layout).stim_info(),
         lambda found: len(found) == FEW and found["nsdId"].dtype.kind in "iu",
@@ -279,14 +260,7 @@ def responses(_, layout):
 def design(_, layout):
     path = layout.design(1, 1)
     whole = path.read_bytes()
-    made = [
-        b"0\n" * 225,
-        whole.replace(b"0\n", b"0.5\n"),
-        b"9" * 5000,
-        whole.replace(b"\n", b"\n-"),
-        whole * 2,
-        b"7\n" * 10**6,
-    ]
+    made = [b"0\n" * 225, whole.replace(b"0\n", b"0.5\n"), b"9" * 5000, whole.replace(b"\n", b"\n-"), whole * 2, b"7\n" * 10**6]
     return Case(
         path, lambda: fresh(layout).design(1, 1),
         lambda found: found.shape == (225,) and np.count_nonzero(found) == 63 and 0 <= found.min() <= found.max() <= 73000,
@@ -322,9 +296,7 @@ def stored(layout):
 
     project(layout)
     store = Store(load_run("small"))
-    true = xr.Dataset(
-        {"betas": (("trial", "voxel"), np.arange(600, dtype=np.float32).reshape(20, 30))}, {"trial": np.arange(20)}
-    )
+    true = xr.Dataset({"betas": (("trial", "voxel"), np.arange(600, dtype=np.float32).reshape(20, 30))}, {"trial": np.arange(20)})
     store.save("glm", true).close()
 
     def read():
@@ -344,16 +316,7 @@ def arrays(_, layout):
 def manifest(_, layout):
     folder, read, true = stored(layout)
     whole = (folder / "manifest.json").read_bytes()
-    made = [
-        b"[" * 10**5,
-        b"null",
-        b"[]",
-        b"{}",
-        b'{"sha256": 1}',
-        whole.replace(b'"run"', b'"ran"'),
-        b"9" * 5000,
-        b"\xff",
-    ]
+    made = [b"[" * 10**5, b"null", b"[]", b"{}", b'{"sha256": 1}', whole.replace(b'"run"', b'"ran"'), b"9" * 5000, b"\xff"]
     path = folder / "manifest.json"
     return Case(path, read, true.identical, [whole], made)
 

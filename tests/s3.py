@@ -174,9 +174,7 @@ def world_of(bucket, data, monkeypatch):
     thread.start()
     monkeypatch.setattr(nsd_bucket, "BUCKET", proxy.address)
     monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**12))
-    monkeypatch.setattr(
-        nsd_bucket, "CAPTIONS", f"{proxy.address}/nsddata_stimuli/stimuli/nsd/COCO_73k_annots_curated.npy"
-    )
+    monkeypatch.setattr(nsd_bucket, "CAPTIONS", f"{proxy.address}/nsddata_stimuli/stimuli/nsd/COCO_73k_annots_curated.npy")
     yield World(proxy, bucket[1], data)
     proxy.end()
     thread.join()

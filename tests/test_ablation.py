@@ -72,9 +72,7 @@ def test_scores_are_the_means_of_the_images(planted, fits):
             found.scores.sel(decoder=name, split="test", measure="mae"), [np.abs(e).mean() for e in errors], rtol=1e-5
         )
         np.testing.assert_allclose(
-            found["errors"].sel(decoder=name, measure="mse"),
-            np.mean([np.square(e).mean(1) for e in errors], 0),
-            rtol=1e-5,
+            found["errors"].sel(decoder=name, measure="mse"), np.mean([np.square(e).mean(1) for e in errors], 0), rtol=1e-5
         )
     floor = np.square(planted[0][1].mean(0) - Y).mean()
     assert found.floor_scores.sel(split="test", measure="mse").values == pytest.approx([floor, floor], rel=1e-5)

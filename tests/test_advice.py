@@ -30,12 +30,7 @@ from nsdlib.twin.truth import load_truth, truth_path
 
 ROOT = Path(__file__).parents[1]
 NAMED = re.compile(r"`((?:nsdlib|make) [^`]*)`")
-PAGES = [
-    "README.md",
-    "CONTRIBUTING.md",
-    "notebooks/README.md",
-    *(f"book/{file.name}" for file in (ROOT / "book").glob("*.md")),
-]
+PAGES = ["README.md", "CONTRIBUTING.md", "notebooks/README.md", *(f"book/{file.name}" for file in (ROOT / "book").glob("*.md"))]
 PAGES.remove("book/decisions.md")  # of the past
 SITUATIONS = []
 
@@ -160,9 +155,7 @@ def nsds_files_of_a_simulated_subject_are_asked_for(project):
 @situation
 def a_notebook_reads_a_file_that_is_missing(project):
     run = load_run("mysubj")
-    return words(
-        FileNotFoundError, NSDSubject(run.data, 1, 1).captions, [0]
-    ), lambda: True  # the doctor's advice is above
+    return words(FileNotFoundError, NSDSubject(run.data, 1, 1).captions, [0]), lambda: True  # the doctor's advice is above
 
 
 @situation

@@ -49,9 +49,7 @@ def test_pages_made_from_other_results_are_found(project):
     early = [made(project, name) for name in (BETAS, NOISE, FIGURES)]
     edit(project / "notebooks" / f"{RECONSTRUCTION}.ipynb", "stages.draw(latents", "stages.draw(1 * latents")
     (problem, *more) = disagreements([*early, made(project, RECONSTRUCTION)])
-    assert (
-        "demo/reconstruction is " in problem and f"in {NOISE}, {FIGURES}, but " in problem and RECONSTRUCTION in problem
-    )
+    assert "demo/reconstruction is " in problem and f"in {NOISE}, {FIGURES}, but " in problem and RECONSTRUCTION in problem
     assert all(name in line for name, line in zip(("demo/scores",), more, strict=True))
 
 

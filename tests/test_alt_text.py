@@ -19,11 +19,7 @@ def page():
     """Two sections with figures, and one whose author described it."""
     document = nodes.document(None, None)
     for title, parts in {
-        "The data": [
-            paragraph("Prose."),
-            paragraph("How to read the figure: a dot is a trial. Look up."),
-            *cell("plot(x)", "a"),
-        ],
+        "The data": [paragraph("Prose."), paragraph("How to read the figure: a dot is a trial. Look up."), *cell("plot(x)", "a")],
         "The fit?": [
             *cell('plot(x, title="By rank")', "b"),
             paragraph("Later."),

@@ -105,9 +105,7 @@ def test_the_simulated_session_holds_what_the_glm_finds(monkeypatch):
     design, data, tr = benchmark.simulate_session(60)
     assert sum(map(np.count_nonzero, design)) == 750 and {run.shape for run in data} == {(225, 60)}
     found = fit_glm(design, data, tr=tr)
-    assert (
-        0.2 < found.pc_voxels.mean() < 0.8 and found.r2_b[found.pc_voxels].mean() > found.r2_b[~found.pc_voxels].mean()
-    )
+    assert 0.2 < found.pc_voxels.mean() < 0.8 and found.r2_b[found.pc_voxels].mean() > found.r2_b[~found.pc_voxels].mean()
 
 
 def test_the_benchmark_of_stage_2_compares_the_same_images(benchmark):
@@ -181,8 +179,7 @@ def test_a_row_that_fails_or_does_not_fit_says_so_and_the_next_goes_on(tmp_path,
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--json", str(tmp_path / "out.json")])
     gpu.main()
     written = [
-        (row["case"], row.get("ours"), row.get("error"))
-        for row in json.loads((tmp_path / "out.json").read_text())["rows"]
+        (row["case"], row.get("ours"), row.get("error")) for row in json.loads((tmp_path / "out.json").read_text())["rows"]
     ]
     failed, late = "ImportError: No module named 'diffusers'", "TimeoutError: stopped after 0 s"
     assert written == [("broken", 1.0, None), ("broken", None, failed), ("endless", None, late), ("sound", 2.0, None)]

@@ -174,11 +174,7 @@ def test_sessions_are_scaled_by_their_training_trials(trials):
     raw, found = trials.betas.values[rows], betas.zscore_sessions(trials)
     mean, sd = raw[~shared[rows]].mean(axis=0), raw[~shared[rows]].std(axis=0, ddof=1)
     np.testing.assert_allclose(found.betas.values[rows], (raw - mean) / sd, rtol=1e-3, atol=1e-4)
-    assert (
-        found.betas.attrs["units"]
-        == betas.assemble(found).sd.attrs["units"]
-        == "standard deviations within the session"
-    )
+    assert found.betas.attrs["units"] == betas.assemble(found).sd.attrs["units"] == "standard deviations within the session"
     disturbed = trials.copy(deep=True)
     disturbed["betas"].values[shared] += 100
     np.testing.assert_array_equal(betas.zscore_sessions(disturbed).betas[~shared], found.betas[~shared])
@@ -193,9 +189,7 @@ def test_betas_of_the_glm_take_the_same_way(subject, trials):
     own[:, 0] = np.nan
     coordinates = {"trial": rows, "roi_voxel": trials.voxel.values}
     glm = xr.Dataset({"betas_d": (("trial", "roi_voxel"), own)}, coords=coordinates)
-    with pytest.warns(
-        UserWarning, match=r"^1 of \d+ voxels do not change in a run \(session 1\): not measured, left out"
-    ):
+    with pytest.warns(UserWarning, match=r"^1 of \d+ voxels do not change in a run \(session 1\): not measured, left out"):
         ours = betas.trials_from_glm(glm, subject)
     np.testing.assert_array_equal(ours.betas, own[:, 1:])
     np.testing.assert_array_equal(ours.voxel, trials.voxel[1:])
@@ -211,9 +205,7 @@ def test_a_run_without_data_is_no_response_either_after_a_fit(subject):
     series[3][:, 5], rows = 0, slice(188, 250)  # trials of run 4
     found = fit_glm(design, series, tr=TR, options=GLMOptions(n_pcs=0))
     assert np.ptp(found.betas_d.values[rows, 5]) == 0 and found.betas_d.values[rows, 5].all()
-    glm = (
-        found[["betas_d"]].rename(voxel="roi_voxel").assign_coords(trial=np.arange(750), roi_voxel=np.flatnonzero(mask))
-    )
+    glm = found[["betas_d"]].rename(voxel="roi_voxel").assign_coords(trial=np.arange(750), roi_voxel=np.flatnonzero(mask))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(betas, "_mask", lambda *_: mask.copy())
         with pytest.warns(UserWarning, match=r"^1 of 60 voxels do not change in a run \(session 1\)"):
@@ -228,9 +220,7 @@ def two_sessions(tmp_path, subject, trials):
     values, mask = trials.betas.values.copy(), subject.roi("nsdgeneral") > 0
     for session, invalid in ((1, []), (2, [1, 4, 5])):
         values[:, invalid] = 0
-        forms = {
-            form: nsd_layout.Layout(tmp_path, 1).betas(DEFAULT_VERSION, session, form) for form in ("hdf5", "nii.gz")
-        }
+        forms = {form: nsd_layout.Layout(tmp_path, 1).betas(DEFAULT_VERSION, session, form) for form in ("hdf5", "nii.gz")}
         nsd_write.write_betas(forms, values, mask, subject.affine)
     return NSDSubject(tmp_path, subject.subject, 2)
 

@@ -46,9 +46,7 @@ def page(browser, html, request):
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **getattr(request, "param", {})})
     context.set_offline(True)
     tab, troubles = context.new_page(), []
-    tab.on(
-        "request", lambda asked: asked.url.startswith((html.as_uri(), "data:", "blob:")) or troubles.append(asked.url)
-    )
+    tab.on("request", lambda asked: asked.url.startswith((html.as_uri(), "data:", "blob:")) or troubles.append(asked.url))
     tab.on("requestfailed", lambda asked: troubles.append(f"failed: {asked.url}"))
     tab.on("console", lambda message: message.type in ("error", "warning") and troubles.append(message.text))
     tab.on("pageerror", lambda error: troubles.append(str(error)))
@@ -97,9 +95,7 @@ def test_a_run_that_is_complete_gets_a_part_of_its_own(project):
     execute(project, "sim05", RESULTS[:-1])
     parts = contents(project)["parts"]
     for part in parts[1:3]:
-        assert [chapter["title"] for chapter in part["chapters"]] == [
-            f"{Path(page).name[:2]} A title" for page in RESULTS
-        ]
+        assert [chapter["title"] for chapter in part["chapters"]] == [f"{Path(page).name[:2]} A title" for page in RESULTS]
     captions = [part["caption"] for part in parts]
     assert captions[1:3] == ["The notebooks, run on the demo subject", "The notebooks, run on sim02"]
     assert not any("sim05" in caption for caption in captions)
@@ -113,10 +109,7 @@ def test_variants_stand_below_the_page_of_their_notebook(project):
     (chapter,) = (chapter for chapter in part["chapters"] if "sections" in chapter)
     assert chapter["file"] == RESULTS[5] and chapter["title"] == "05 A title"
     assert chapter["sections"] == [
-        {
-            "file": f"{RESULTS[5]}__decoder-gru__strength-{strength}",
-            "title": f"05 with decoder=gru, strength={strength}",
-        }
+        {"file": f"{RESULTS[5]}__decoder-gru__strength-{strength}", "title": f"05 with decoder=gru, strength={strength}"}
         for strength in (0.3, 0.9)
     ]
     assert [page for page in chapters(project) if page not in LISTED] == [page["file"] for page in chapter["sections"]]
@@ -131,9 +124,7 @@ def test_a_book_whose_pages_do_not_agree_is_refused(project):
         ValueError, match=r"The book cannot be built: the pages of runs/demo do not agree: decoder was 'ridge'"
     ) as error:
         build(project)
-    assert (
-        "06_noise" in str(error.value) and "05_two" not in str(error.value) and "`nsdlib run demo`" in str(error.value)
-    )
+    assert "06_noise" in str(error.value) and "05_two" not in str(error.value) and "`nsdlib run demo`" in str(error.value)
 
 
 def test_other_runs_and_variants_that_do_not_agree_are_left_out_and_named(project, capsys, monkeypatch):
@@ -256,12 +247,8 @@ def test_in_the_dark_theme_figures_keep_their_colours_on_white(page, html):
 def test_the_gallery_is_turned_by_keys(page, html):
     page.goto((html / "runs" / "demo" / "07_qualitative_figures.html").as_uri())
     chosen, cards = page.locator("select.nsd-way").first, page.locator(".nsd-card:visible")
-    first = min(
-        (card.bounding_box()["y"], card.bounding_box()["x"], card.locator("b").inner_text()) for card in cards.all()
-    )
+    first = min((card.bounding_box()["y"], card.bounding_box()["x"], card.locator("b").inner_text()) for card in cards.all())
     chosen.focus()
     page.keyboard.press("ArrowDown")
-    after = min(
-        (card.bounding_box()["y"], card.bounding_box()["x"], card.locator("b").inner_text()) for card in cards.all()
-    )
+    after = min((card.bounding_box()["y"], card.bounding_box()["x"], card.locator("b").inner_text()) for card in cards.all())
     assert first[2] != after[2]

@@ -63,9 +63,7 @@ def artifacts(seed, *, clip=None, layers=(15, 31), ceiling=0.9):
     )
     size.loc[{"system": "oracle", "n_layers": layers[1]}] += 0.1
     return {
-        "scores": xr.Dataset(
-            {"value": scores.sel(system=list(ROLES)).assign_coords(role=("system", list(ROLES.values())))}
-        ),
+        "scores": xr.Dataset({"value": scores.sel(system=list(ROLES)).assign_coords(role=("system", list(ROLES.values())))}),
         "controls": xr.Dataset({"value": scores.sel(system=list(SYSTEMS[len(ROLES) :]))}),
         "noise": xr.Dataset({"by_seed": noise}),
         "ablation": xr.Dataset({"errors": errors, "finished": finished}),
@@ -168,9 +166,7 @@ def test_the_brain_has_to_beat_the_best_floor():
     assert tested.against.sel(claim=claim).item() == "mean image"
     assert claims.as_table(tested, []).loc[claim, "difference [95 %]"].endswith("] against mean image")
     label = statement("from a label of the seen image (CLIP)")
-    assert (
-        tested.against.sel(claim=label).item() == "mean image of the kind" and claims.verdicts(tested)[label] == "holds"
-    )
+    assert tested.against.sel(claim=label).item() == "mean image of the kind" and claims.verdicts(tested)[label] == "holds"
 
 
 def test_labels_need_not_be_known():

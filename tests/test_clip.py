@@ -35,13 +35,7 @@ class Words:
 @pytest.fixture(scope="module")
 def embedder():
     torch.manual_seed(0)
-    shared = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_attention_heads": 4,
-        "num_hidden_layers": 2,
-        "projection_dim": 24,
-    }
+    shared = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2, "projection_dim": 24}
     image = CLIPVisionModelWithProjection(CLIPVisionConfig(image_size=28, patch_size=14, **shared)).eval()
     text = CLIPTextModelWithProjection(
         CLIPTextConfig(vocab_size=20, max_position_embeddings=9, bos_token_id=0, eos_token_id=1, **shared)
@@ -138,9 +132,7 @@ def test_bad_input_is_refused(embedder, images):
     with pytest.raises(ValueError, match="those of at least one image, got none"):
         embedder.text([])
     for captions in (["a cat", "b"], [["a"], [None]]):  # a text of its own would be read letter by letter
-        with pytest.raises(
-            ValueError, match=r"captions must be a list of texts for each image, got ('a cat'|.None.) for one"
-        ):
+        with pytest.raises(ValueError, match=r"captions must be a list of texts for each image, got ('a cat'|.None.) for one"):
             embedder.text(captions)
     with pytest.raises(ValueError, match="one image or more"):
         embedder.vision(images[:0])

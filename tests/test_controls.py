@@ -73,9 +73,7 @@ def test_gains_and_prices_are_those_that_were_planted():
         np.testing.assert_allclose(gains.loc[pair, "mean"], gain, atol=0.001)
     ssim = values.sel(metric="ssim").mean("test_image")
     wanted = 100 * (ssim.sel(system="refined, gru") / ssim.sel(system="refined, ridge") - 1)
-    assert gains.loc[("refined, gru - refined, ridge", METRICS["ssim"].label), "% of the second's"] == pytest.approx(
-        wanted
-    )
+    assert gains.loc[("refined, gru - refined, ridge", METRICS["ssim"].label), "% of the second's"] == pytest.approx(wanted)
     assert len(controls.gains_by_decoder(values[:2], METRICS, n_bootstrap=50)) == len(METRICS)
     names = [controls.NO_LEAK, "penalty by test score", controls.HONEST_GRU, leaks.EARLY_STOPPING]
     bought = controls.prices(scores([0.3, 0.4, 0.1, 0.3], "leak", names), METRICS, n_bootstrap=50)

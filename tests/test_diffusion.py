@@ -45,10 +45,7 @@ def dual():
 
 @pytest.fixture(scope="module")
 def case():
-    return {
-        key: torch.from_numpy(value) if value.ndim else value.item()
-        for key, value in np.load(TINY / "case.npz").items()
-    }
+    return {key: torch.from_numpy(value) if value.ndim else value.item() for key, value in np.load(TINY / "case.npz").items()}
 
 
 def conditioned(dual, case, text_weight):
@@ -164,14 +161,7 @@ def test_samplers_follow_the_flow_of_a_known_distribution(sampler, share_of_erro
 
         conditions = (torch.zeros(64, 1, 1),) * 2
         walked = diffusion.guided_walk(
-            BestPrediction(),
-            scheduler,
-            x,
-            steps=steps,
-            conditions=conditions,
-            unconditional=empty,
-            guidance=3.0,
-            text_weight=0.5,
+            BestPrediction(), scheduler, x, steps=steps, conditions=conditions, unconditional=empty, guidance=3.0, text_weight=0.5
         )
         return ((walked / x).mean() - sd[0] / sd[add_at]).abs().item()
 
@@ -199,9 +189,7 @@ def test_kernels_for_a_gpu_are_pytorch_and_diffusers_own_layers():
     """Triton runs them step by step on a CPU, in a process that began so."""
     pytest.importorskip("triton")
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(DATA.parents[1])}
-    done = subprocess.run(
-        [sys.executable, DATA.parent / "gpu_kernels.py"], env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, DATA.parent / "gpu_kernels.py"], env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.split() == ["8", "comparisons"], done.stderr
 
 
@@ -286,9 +274,7 @@ def test_published_keys():
     with torch.device("meta"):
         dual = diffusion.DualUNet(UNet2DConditionModel(**full_size.UNET))
     assert {key: list(value.shape) for key, value in dual.published_state("vision").items()} == keys["image_unet"]
-    assert {k: list(v.shape) for k, v in dual.published_state("text").items()} == keys[
-        "text_unet_attentions_only_needed"
-    ]
+    assert {k: list(v.shape) for k, v in dual.published_state("text").items()} == keys["text_unet_attentions_only_needed"]
     assert sum(parameter.numel() for parameter in dual.parameters()) == 1_126_760_324
 
 
@@ -385,9 +371,7 @@ def test_an_image_that_is_no_number_is_refused_and_named(pipeline, inputs):
 def test_tokens_may_have_any_byte_order(pipeline, inputs):
     settings = {"image_ids": [5, 6, 7], "n_steps": 2, "strength": 0.5}
     swapped = {kind: inputs[kind].astype(">f2") for kind in ("text", "vision")}
-    np.testing.assert_array_equal(
-        pipeline.refine(**inputs | swapped, **settings), pipeline.refine(**inputs, **settings)
-    )
+    np.testing.assert_array_equal(pipeline.refine(**inputs | swapped, **settings), pipeline.refine(**inputs, **settings))
 
 
 def test_demo_zoo_is_a_folder_in_the_published_layout():

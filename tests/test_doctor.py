@@ -57,9 +57,7 @@ def test_missing_files_of_a_real_subject_are_named(project):
     data = found(load_run("subj01"), "data")
     assert not data.fine and "files are missing" in data.found and "nsd_stimuli.hdf5" in data.found
     assert (
-        "more" in data.found
-        and data.found.count("\n") <= doctor.SHOWN + 1
-        and "`nsdlib fetch nsd --run subj01`" in data.remedy
+        "more" in data.found and data.found.count("\n") <= doctor.SHOWN + 1 and "`nsdlib fetch nsd --run subj01`" in data.remedy
     )
 
 
@@ -76,10 +74,7 @@ def test_the_subject_of_another_run_is_not_taken_for_its_own(project, twin):
     assert found(run, "data").fine
     other = run.model_copy(update={"name": "mine", "simulation": run.simulation.model_copy(update={"seed": 2})})
     data = found(other, "data")
-    assert (
-        not data.fine
-        and "another run (seed=1 there, 2 wanted). Give params/mine.yaml a folder of its own" in data.found
-    )
+    assert not data.fine and "another run (seed=1 there, 2 wanted). Give params/mine.yaml a folder of its own" in data.found
     assert (
         "holds a simulated subject, and run 'small' is of a real one"
         in found(run.model_copy(update={"simulation": None}), "data").found
@@ -102,9 +97,7 @@ def test_what_does_not_fit_is_refused_and_the_parameter_to_lower_is_named(projec
     run = load_run("demo")
     monkeypatch.setattr(doctor, "total_memory", lambda: 1e9)
     memory = found(run, "memory")
-    assert (
-        not memory.fine and memory.found == "1 GB, wanted 2 GB by notebook 04" and "Lower layer_counts" in memory.remedy
-    )
+    assert not memory.fine and memory.found == "1 GB, wanted 2 GB by notebook 04" and "Lower layer_counts" in memory.remedy
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda place: SimpleNamespace(free=10**8))
     disk = found(run, "disk")
     assert not disk.fine and "0 GB free, wanted 1." in disk.found and "Free some space" in str(disk)
@@ -212,9 +205,7 @@ def test_what_is_asked_for_is_what_the_project_declares(project, monkeypatch, is
     assert found(load_run("demo"), "packages").fine and found(load_run("demo"), "python").fine
 
 
-@pytest.mark.parametrize(
-    ("version", "fine"), [("3.10.9", False), ("3.11.0", True), ("3.13.2", True), ("3.14.0", False)]
-)
+@pytest.mark.parametrize(("version", "fine"), [("3.10.9", False), ("3.11.0", True), ("3.13.2", True), ("3.14.0", False)])
 def test_the_interpreter_is_held_against_what_the_project_declares(project, monkeypatch, version, fine):
     monkeypatch.setattr(doctor, "requirements", lambda: (">=3.11,<3.14", []))
     monkeypatch.setattr(doctor.platform, "python_version", lambda: version)

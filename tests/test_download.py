@@ -141,9 +141,7 @@ def test_the_first_hash_is_checked_ever_after(world):
 )
 def test_a_refusal_is_final_and_the_others_go_on(world, fault, message):
     world.proxy.faults = {SMALL: [fault, ...]}
-    with pytest.raises(
-        RuntimeError, match=f"1 of 2 files could not be had:\n  func1pt8mm/brainmask.nii.gz: .*{message}"
-    ):
+    with pytest.raises(RuntimeError, match=f"1 of 2 files could not be had:\n  func1pt8mm/brainmask.nii.gz: .*{message}"):
         fetch.fetch(files(world, SMALL, TABLE), world.data, patience=QUICK)
     assert is_whole(world, TABLE) and len(world.proxy.gets(SMALL)) == 1
 
@@ -168,9 +166,7 @@ def test_the_real_server_refuses_and_lacks_too(world):
 def test_silence_ends_in_a_sentence(world):
     world.proxy.faults = {TABLE: ["silent", ...]}
     patience = Patience(timeout=0.5, tries=2, backoff=0)
-    with pytest.raises(
-        RuntimeError, match=r"responses.tsv: 127.0.0.1:\d+ does not answer: ReadTimeout \(attempt 2 of 2\)"
-    ):
+    with pytest.raises(RuntimeError, match=r"responses.tsv: 127.0.0.1:\d+ does not answer: ReadTimeout \(attempt 2 of 2\)"):
         fetch.fetch(files(world, TABLE), world.data, patience=patience)
 
 

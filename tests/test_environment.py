@@ -66,7 +66,7 @@ PROGRAMS = {  # never imported: where each is called or named instead
     "uv": ("Makefile", "uv pip install"),
 }
 PROMISED = {  # asked for and not imported yet; an entry goes when its import comes
-    "nilearn": "the project promises it for maps of the brain; ours are drawn by matplotlib so far",
+    "nilearn": "the project promises it for maps of the brain; ours are drawn by matplotlib so far"
 }
 THROUGH = {"setuptools": "torch", "triton": "torch"}  # imported, and there because another package asks for it
 

@@ -45,11 +45,7 @@ def test_a_table_is_read_as_bids_has_it(tmp_path, name):
     assert found.onset.tolist() == [2, -0.5, 14]
     np.testing.assert_array_equal(found.duration, [np.nan, 0, 0.5])
     np.testing.assert_array_equal(found.stim_id, [3, np.nan, 7])
-    assert found.trial_type[[0, 2]].tolist() == ["01", "NA"] and found.trial_type.isna().tolist() == [
-        False,
-        True,
-        False,
-    ]
+    assert found.trial_type[[0, 2]].tolist() == ["01", "NA"] and found.trial_type.isna().tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -85,10 +81,7 @@ def test_a_packed_file_that_is_cut_off_is_refused_and_a_missing_one_is_missing(t
 def test_n_a_is_no_condition_and_rows_without_one_are_left_out_where_that_is_asked():
     some = table(trial_type=["house", "n/a", None])
     said = refusal(some)
-    assert (
-        "Run 1, row 1: onset 14 s is no trial: onset or trial_type is n/a; 2 of 3 rows" in said
-        and "drop=['missing']" in said
-    )
+    assert "Run 1, row 1: onset 14 s is no trial: onset or trial_type is n/a; 2 of 3 rows" in said and "drop=['missing']" in said
     with pytest.warns(UserWarning, match=r"Run 1: 2 of 3 rows left out \(missing\)"):
         [design], conditions = design_from_events([some], n_volumes=[10], tr=TR, drop=["missing"])
     assert design.tolist() == [0, 1, *[0] * 8] and conditions == ["house"]
@@ -97,10 +90,7 @@ def test_n_a_is_no_condition_and_rows_without_one_are_left_out_where_that_is_ask
 def test_rows_before_and_behind_the_run_are_left_out_where_that_is_asked():
     some = table(onset=[-75.1, 4.0, 20.0], trial_type=["a", "b", None])
     said = refusal(some, drop=["missing"])
-    assert (
-        "row 0: onset -75.1 s lies outside the run's 10 volumes of 2 s" in said
-        and "drop=['missing', 'outside']" in said
-    )
+    assert "row 0: onset -75.1 s lies outside the run's 10 volumes of 2 s" in said and "drop=['missing', 'outside']" in said
     with pytest.warns(UserWarning, match=r"1 of 3 rows left out \(missing\)\. Run 1: 1 of 3 rows left out \(outside\)"):
         [design], conditions = design_from_events([some], n_volumes=[10], tr=TR, drop=["missing", "outside"])
     assert design.tolist() == [0, 0, 1, *[0] * 7] and conditions == ["b"]
@@ -155,10 +145,7 @@ def test_a_duration_of_0_or_n_a_says_nothing_about_overlap_and_rounding_is_no_ov
 def test_trials_that_overlap_are_refused_with_the_choices_and_each_choice_is_taken():
     some = table(onset=[2.0, 8.0, 8.0], duration=[0.5, 1.0, 1.0])
     said = refusal(some)
-    assert (
-        "rows 1 and 2: two trials begin in volume 4" in said
-        and "table.drop(table.index[2]), or the kind of row" in said
-    )
+    assert "rows 1 and 2: two trials begin in volume 4" in said and "table.drop(table.index[2]), or the kind of row" in said
     assert "such as table[table['trial_type'] != 'cat']" in said
     others = some[some["trial_type"] != "cat"], some.drop(some.index[2])
     longer = table(duration=[7.0, 3.0, 3.0])
@@ -186,24 +173,17 @@ def test_arguments_of_other_kinds_are_refused(arguments, message):
     assert re.search(message, refusal(table(), **arguments))
 
 
-@pytest.mark.parametrize(
-    ("tables", "kind"), [(["run-1_events.tsv"], "str"), (table(), "DataFrame"), (None, "NoneType")]
-)
+@pytest.mark.parametrize(("tables", "kind"), [(["run-1_events.tsv"], "str"), (table(), "DataFrame"), (None, "NoneType")])
 def test_paths_and_single_tables_are_refused_with_how_to_read_them(tables, kind):
     with pytest.raises(ValueError, match=rf"one pandas.DataFrame a run, got {kind}.*read_events\(path\).*is \[table\]"):
         design_from_events(tables, n_volumes=[10], tr=TR)
 
 
-CELLS = st.sampled_from(
-    ["n/a", "", "0", "1.5", "-3", "1e9", "2,5", "NaN", "inf", "True", "x", " 4 ", '"', "é", "1e400"]
-)
+CELLS = st.sampled_from(["n/a", "", "0", "1.5", "-3", "1e9", "2,5", "NaN", "inf", "True", "x", " 4 ", '"', "é", "1e400"])
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
-@given(
-    rows=st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=5),
-    drop=st.sampled_from([(), ("missing", "outside")]),
-)
+@given(rows=st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=5), drop=st.sampled_from([(), ("missing", "outside")]))
 @pytest.mark.filterwarnings("ignore:Run 1")
 def test_whatever_a_table_holds_it_is_taken_or_refused_in_our_words(tmp_path_factory, rows, drop):
     path = tmp_path_factory.mktemp("any") / "events.tsv"
@@ -273,10 +253,7 @@ def test_on_the_advised_grid_the_planted_betas_come_back(jittered, wanted, new_t
     tr, shift, _ = advised(said)
     assert tr == pytest.approx(new_tr, abs=0.05)
     with pytest.warns(UserWarning, match=rf"of 90 onsets were moved to their volumes, by {shift:.1f}\d* s at most"):
-        assert (
-            agreement(tables, [resample_volumes(run, tr=TR, new_tr=tr) for run in bold], truth, tr=tr, max_shift=shift)
-            > worth
-        )
+        assert agreement(tables, [resample_volumes(run, tr=TR, new_tr=tr) for run in bold], truth, tr=tr, max_shift=shift) > worth
 
 
 def test_moving_onsets_to_the_volumes_is_taken_said_and_worth_less(jittered):
@@ -321,17 +298,13 @@ def test_a_grid_within_any_shift_is_found():
 def wave(seconds):
     """A signal of two slow waves on a baseline, (n_times, 3 voxels)."""
     phases = np.array([0.0, 1.0, 2.0])
-    return (
-        1000 + 20 * np.sin(2 * np.pi * seconds[:, None] / 17 + phases) + 5 * np.cos(2 * np.pi * seconds[:, None] / 11)
-    )
+    return 1000 + 20 * np.sin(2 * np.pi * seconds[:, None] / 17 + phases) + 5 * np.cos(2 * np.pi * seconds[:, None] / 11)
 
 
 @pytest.mark.parametrize("start", [0.0, 1.0, np.array([0.0, 0.7, 1.9])])
 def test_a_smooth_signal_is_found_between_its_volumes(start):
     times = np.arange(100) * TR
-    measured = np.stack(
-        [wave(times + first)[:, voxel] for voxel, first in enumerate(np.broadcast_to(start, 3))], axis=1
-    )
+    measured = np.stack([wave(times + first)[:, voxel] for voxel, first in enumerate(np.broadcast_to(start, 3))], axis=1)
     found = resample_volumes(measured.astype(np.float32), tr=TR, new_tr=0.3, start=start)
     assert found.shape == (661, 3) and found.dtype == np.float32  # to 198 s, the last volume
     truth = wave(np.arange(661) * 0.3)

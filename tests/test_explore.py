@@ -65,12 +65,9 @@ def _save_models(run, data, store, X, images):
         return decoded.reshape(len(decoded), *target.shape[1:])
 
     predicted = (("decoder", "test_image", "latent"), decode(latents["train"])[None])
-    store.save(
-        "ablation", xr.Dataset({"predicted": predicted}, coords={"decoder": ["ridge"], "test_image": images["test"]})
-    )
+    store.save("ablation", xr.Dataset({"predicted": predicted}, coords={"decoder": ["ridge"], "test_image": images["test"]}))
     made = {
-        f"{kind}_pred": (("test_image", f"{kind}_token", "feature"), decode(tokens[kind, "train"]))
-        for kind in ("text", "vision")
+        f"{kind}_pred": (("test_image", f"{kind}_token", "feature"), decode(tokens[kind, "train"])) for kind in ("text", "vision")
     }
     made["stimulus"] = (("test_image", "row", "column", "colour"), resize(data.stimuli(images["test"]), 64))
     store.save("reconstruction", xr.Dataset(made, coords={"test_image": images["test"]}))
@@ -153,9 +150,7 @@ def test_the_first_image_is_the_one_of_notebook_05(run):
     settings = {name: control.value for name, control in explore.reconstruction_explorer(run).open().controls.items()}
     images, scores = explorations.Reconstruction(run).compute(**settings)
     image_ids = stored.test_image.values
-    rough = zoo.load_vdvae(run).decode(
-        store.load("ablation").predicted.values[0, :1], seed=run.seed, image_ids=image_ids
-    )
+    rough = zoo.load_vdvae(run).decode(store.load("ablation").predicted.values[0, :1], seed=run.seed, image_ids=image_ids)
     tokens = stored.text_pred.values, stored.vision_pred.values
     refined = zoo.load_diffusion(run).refine(rough, *tokens, image_ids=image_ids, **zoo.refinement(run))
     for image, expected in zip(images.values(), (stored.stimulus.values, rough, refined), strict=True):

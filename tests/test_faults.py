@@ -58,10 +58,7 @@ def test_the_tests_that_hold_the_rules_are_there(page):
     assert len(table) == 14
     for *_, held_by in table:
         for file, _, name in re.findall(r"`(test_\w+\.py)(::(\w+))?`", held_by):
-            assert re.search(rf"^def {name or 'test_'}", (ROOT / "tests" / file).read_text(), re.MULTILINE), (
-                file,
-                name,
-            )
+            assert re.search(rf"^def {name or 'test_'}", (ROOT / "tests" / file).read_text(), re.MULTILINE), (file, name)
 
 
 def test_nothing_has_been_lost():
@@ -144,10 +141,7 @@ def test_event_tables_are_followed_as_far_as_messages_lead_and_counted_on_the_pa
         ("ds2", "refused: events at the same time"): 1,
     }
     page = re.sub(" +", " ", faults.events_table(tmp_path))
-    assert (
-        "| refused: events at the same time | 1 | 1 | ds2 |" in page
-        and "| **1 of 2 sets: no table refused** | 4 |" in page
-    )
+    assert "| refused: events at the same time | 1 | 1 | ds2 |" in page and "| **1 of 2 sets: no table refused** | 4 |" in page
 
 
 def test_the_faults_of_fetching_are_those_that_are_tested(page):
@@ -180,15 +174,10 @@ def test_hours_come_from_machines_that_were_rehearsed(tmp_path):
     text = faults.forecast_table(tmp_path)
     hours = {row[0]: [float(cell) for cell in row[1:]] for row in rows(text, "hours")}
     assert "| an abacus, 2026-01-02 " in text and machine_name("auto") in text
-    assert hours["subj01, ridge to latents"] == [
-        pytest.approx(1 / 1000 / 3600, rel=0.01),
-        pytest.approx(1 / 36000, rel=0.01),
-    ]
+    assert hours["subj01, ridge to latents"] == [pytest.approx(1 / 1000 / 3600, rel=0.01), pytest.approx(1 / 36000, rel=0.01)]
     for kind, factor in (("subj01, all", 1), ("four subjects, one machine", 4), ("four subjects, 4 such machines", 1)):
         fast, slow = hours[kind]
-        assert slow == pytest.approx(100 * fast, rel=0.01) and fast == pytest.approx(
-            factor * hours["subj01, all"][0], rel=0.02
-        )
+        assert slow == pytest.approx(100 * fast, rel=0.01) and fast == pytest.approx(factor * hours["subj01, all"][0], rel=0.02)
 
 
 def test_a_template_that_leaves_a_table_out_is_refused():

@@ -57,9 +57,7 @@ def test_the_list_is_the_doctors_and_what_the_notebooks_show(world):
 )
 def test_what_nsd_does_not_have_is_refused(tmp_path, subject, sessions, message):
     with pytest.raises(ValueError, match=message):
-        nsd_bucket.subject_files(
-            tmp_path, subject, n_sessions=sessions[0], glm_sessions=sessions[1], version="betas_assumehrf"
-        )
+        nsd_bucket.subject_files(tmp_path, subject, n_sessions=sessions[0], glm_sessions=sessions[1], version="betas_assumehrf")
 
 
 def test_a_dry_run_lists_and_changes_nothing(world, capsys):
@@ -124,9 +122,7 @@ def test_files_that_were_there_are_taken_over_when_they_are_right(world):
 
 def test_a_full_disk_is_said_before_anything_comes(world, monkeypatch):
     monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=299_999))
-    with pytest.raises(
-        RuntimeError, match=r"300.00 kB are still to come, but the disk of .* has 300.00 kB free: free some"
-    ):
+    with pytest.raises(RuntimeError, match=r"300.00 kB are still to come, but the disk of .* has 300.00 kB free: free some"):
         fetch.fetch(files(world, SMALL, TABLE), world.data, patience=QUICK)
     assert world.proxy.gets("") == []
     monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=300_000))

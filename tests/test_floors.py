@@ -66,13 +66,7 @@ def test_retrieval_finds_the_planted_image_by_what_it_is_asked_with(splits):
 
 
 def test_the_best_floor_is_chosen_by_the_mean_in_the_direction_of_each_score():
-    levels = {
-        "refined": 0.9,
-        "mean image": 0.1,
-        "mean image of the kind": 0.6,
-        "nearest by tokens": 0.4,
-        "prior only": 0.2,
-    }
+    levels = {"refined": 0.9, "mean image": 0.1, "mean image of the kind": 0.6, "nearest by tokens": 0.4, "prior only": 0.2}
     sign = xr.DataArray([1 if metric.higher_is_better else -1 for metric in METRICS.values()], dims="metric")
     names = {"system": list(levels), "metric": list(METRICS), "test_image": np.arange(30)}
     values = xr.DataArray(RNG.normal(0, 0.01, size=(5, 8, 30)), dims=tuple(names), coords=names)

@@ -66,11 +66,7 @@ def test_times_are_in_proportion_to_a_size(project):
     write(project, "demo", REFINING, 10.0, n_steps=100)  # as `-p n_steps=100` sets it
     assert expect(more).seconds == 10.0
     write(project, "demo", f"{REFINING}__n_steps-50", 12.0, n_steps=50)  # a variant's, which is nearer to some
-    assert [expect(load_run("demo", n_steps=n)).seconds for n in (100, 50, 49)] == [
-        10.0,
-        12.0,
-        pytest.approx(12.0, rel=0.05),
-    ]
+    assert [expect(load_run("demo", n_steps=n)).seconds for n in (100, 50, 49)] == [10.0, 12.0, pytest.approx(12.0, rel=0.05)]
     larger = costs.Amounts(n_train=1800, n_test=300, n_voxels=1600, n_brain=4500, volume=17_160)
     sizes = {"demo": SIZES, "sim02": larger}
     write(project, "demo", "08_across_subjects", 10.0)
@@ -79,9 +75,7 @@ def test_times_are_in_proportion_to_a_size(project):
 
 
 def test_of_several_the_nearest_in_size_counts(project):
-    sizes = {
-        name: costs.Amounts(0, n_test, 1, 1, 1) for name, n_test in (("demo", 100), ("sim02", 110), ("sim05", 900))
-    }
+    sizes = {name: costs.Amounts(0, n_test, 1, 1, 1) for name, n_test in (("demo", 100), ("sim02", 110), ("sim05", 900))}
     write(project, "sim05", REFINING, 900.0)
     write(project, "sim02", REFINING, 220.0)
     assert expect(load_run("demo"), sizes=lambda run: sizes[run.name]).seconds == pytest.approx(200)
@@ -145,9 +139,7 @@ def test_a_gpu_that_was_not_rehearsed_takes_what_another_card_took_and_names_it(
     hours, source = forecast.whole(run, on_gpu, sizes)
     assert hours == pytest.approx(wanted) and source == "rehearsal on NVIDIA X, 2026-01-02"
     assert np.isnan(forecast.whole(run, on_cpu, sizes)[0])
-    (project / "book" / "data" / "rehearsal_x.csv").write_text(
-        f"# NVIDIA X\n# 2026-01-02\n{table.drop('GRU').to_csv()}"
-    )
+    (project / "book" / "data" / "rehearsal_x.csv").write_text(f"# NVIDIA X\n# 2026-01-02\n{table.drop('GRU').to_csv()}")
     assert forecast.whole(run, on_gpu, sizes)[1].endswith(", without GRU")
     rehearsal.write(table.assign(**{"a second": 10.0}), run)
     hours, source = forecast.whole(run, on_gpu, sizes)

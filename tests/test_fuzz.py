@@ -55,9 +55,7 @@ def damaged(draw, whole):
         length = draw(st.integers(1, 2048))
         data[start : start + length] = random.Random(start).randbytes(min(length, n - start))
     elif kind == "extreme":
-        data[start : start + 8] = draw(
-            st.sampled_from([b"\xff" * 8, b"\0" * 8, b"\xff" * 7 + b"\x7f", b"\0\0\0\x80" * 2])
-        )
+        data[start : start + 8] = draw(st.sampled_from([b"\xff" * 8, b"\0" * 8, b"\xff" * 7 + b"\x7f", b"\0\0\0\x80" * 2]))
     else:
         data[start:start] = data[: draw(st.integers(1, 64))]
     return Damaged(data)

@@ -61,9 +61,7 @@ def tiny(seed=0, n_runs=3, n_voxels=40, repeats=True):
 def test_byte_order_does_not_matter(kind):
     """NIfTI files may be big-endian."""
     design, data = tiny()
-    wanted, found = (
-        fit_glm(design, [run.astype(order) for run in data], tr=1.0) for order in (kind.replace(">", "<"), kind)
-    )
+    wanted, found = (fit_glm(design, [run.astype(order) for run in data], tr=1.0) for order in (kind.replace(">", "<"), kind))
     np.testing.assert_array_equal(found.betas_d, wanted.betas_d)
 
 
@@ -156,9 +154,7 @@ def test_options_do_what_glmsingles_do(reference, variants, name):
         design[1], data[1] = design[1][:CUT], data[1][:CUT]
     hrfs, canonical = reference["hrflibrary"].T, reference["hrftoassume"]
     options = GLMOptions(**({"brain_r2": float(variants[f"{name}/threshold"])} | VARIANTS[name]))
-    results = fit_glm(
-        design, data, tr=1.0, hrfs=canonical if name == "nolibrary" else hrfs, canonical=canonical, options=options
-    )
+    results = fit_glm(design, data, tr=1.0, hrfs=canonical if name == "nolibrary" else hrfs, canonical=canonical, options=options)
     assert results.n_pcs == variants[f"{name}/n_pcs"]
     assert relative_rms(results.betas_d.values.T, variants[f"{name}/betas"]) < 2e-5
 
@@ -189,9 +185,7 @@ def test_without_components_confounds_are_removed_all_the_same(assumed, variants
 
 def test_confounds_that_drifts_already_hold_change_nothing(assumed):
     confounds = [np.stack([np.ones(len(run)), np.arange(len(run))], 1) for run in assumed["data"]]
-    plain, same = (
-        fit_glm(**assumed, confounds=columns, options=GLMOptions(brain_r2=3.0)) for columns in (None, confounds)
-    )
+    plain, same = (fit_glm(**assumed, confounds=columns, options=GLMOptions(brain_r2=3.0)) for columns in (None, confounds))
     assert same.identical(plain)
 
 
@@ -219,11 +213,7 @@ def more_options():
 
 @pytest.mark.parametrize("name", ["degrees", "pc_r2", "pc_mask"])
 def test_options_for_each_run_and_voxel_do_what_glmsingles_do(assumed, more_options, name):
-    asked = {
-        "degrees": {"degree": (0, 1, 2, 3)},
-        "pc_r2": {"pc_r2": 6.0},
-        "pc_mask": {"pc_mask": more_options["pc_mask/mask"]},
-    }
+    asked = {"degrees": {"degree": (0, 1, 2, 3)}, "pc_r2": {"pc_r2": 6.0}, "pc_mask": {"pc_mask": more_options["pc_mask/mask"]}}
     results = fit_glm(**assumed, options=GLMOptions(brain_r2=float(more_options["threshold"]), **asked[name]))
     assert results.n_pcs == more_options[f"{name}/n_pcs"]
     assert relative_rms(results.betas_d.values.T, more_options[f"{name}/betas"]) < 2e-5
@@ -264,13 +254,9 @@ def test_volumes_with_time_last_are_taken_where_it_is_said():
     with pytest.raises(ValueError, match=r"Run 1: data must be .* \(2, 3, 4, 80\).* GLMOptions\(time_axis=-1\)"):
         fit_glm(design, volumes, tr=1.0)
     turned = [volumes[0], volumes[1].swapaxes(0, 1), volumes[2]]  # as many voxels, in another order
-    with pytest.raises(
-        ValueError, match=r"Run 2: data must have the voxels of run 1, \(2, 3, 4\).* got \(3, 2, 4, 80\)"
-    ):
+    with pytest.raises(ValueError, match=r"Run 2: data must have the voxels of run 1, \(2, 3, 4\).* got \(3, 2, 4, 80\)"):
         fit_glm(design, turned, tr=1.0, options=GLMOptions(**last))
-    with pytest.raises(
-        ValueError, match=r"noise_mask must be True or False .* \(2, 3, 4\), got bool of shape \(3, 2, 4\)"
-    ):
+    with pytest.raises(ValueError, match=r"noise_mask must be True or False .* \(2, 3, 4\), got bool of shape \(3, 2, 4\)"):
         fit_glm(design, volumes, tr=1.0, options=GLMOptions(noise_mask=mask.swapaxes(0, 1), **last))
     with pytest.raises(ValueError, match=r"pc_mask must be True or False .* got int64 of shape \(24,\)"):
         fit_glm(design, data, tr=1.0, options=GLMOptions(pc_mask=np.arange(24)))
@@ -293,10 +279,7 @@ def test_a_run_that_is_constant_has_no_variance_to_explain():
     "confounds, message",
     [
         ([np.ones((80, 1))] * 2, "confounds has 2 runs, design 3"),
-        (
-            [np.ones((80, 1)), np.ones((79, 1)), np.ones((80, 1))],
-            r"Run 2: confounds must be .* \(80, any\), got shape \(79, 1\)",
-        ),
+        ([np.ones((80, 1)), np.ones((79, 1)), np.ones((80, 1))], r"Run 2: confounds must be .* \(80, any\), got shape \(79, 1\)"),
         ([np.full((80, 2), np.nan)] * 3, "Run 1: confounds must be finite .* with 160 that are not finite"),
     ],
 )
@@ -478,9 +461,7 @@ def test_voxels_that_cannot_be_fitted_are_nan_and_named_and_change_no_other():
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
 def test_voxels_that_cannot_be_fitted_neither_choose_nor_set_the_brightness():
     design, data = tiny(n_voxels=60)
-    dull = [
-        np.hstack([series, np.full((80, 60), 1e6)]) for series in data
-    ]  # bright, and in every comparison of ranks last
+    dull = [np.hstack([series, np.full((80, 60), 1e6)]) for series in data]  # bright, and in every comparison of ranks last
     options = GLMOptions(brain_r2=100.0)
     clean, results = (fit_glm(design, bold, tr=1.0, options=options) for bold in (data, dull))
     assert results.noise_pool[:60].all() and results.pc_voxels.sum() == 60 and results.n_pcs == clean.n_pcs
@@ -497,12 +478,8 @@ def test_a_trial_after_the_last_volume_has_beta_zero_and_changes_nothing_else():
     late[0][79] = 5  # the response to an onset in the last volume begins after the run
     options = GLMOptions(brain_r2=1.0, n_pcs=0, fractions=(0.5,))
     hrfs = np.array([[0.0, 0.2, 0.7, 1.0, 0.8, 0.4, 0.1]])
-    with pytest.warns(
-        UserWarning, match=r"1 of 31 trials begin too close to the end of their run .*\(run 1, volume 79\)"
-    ):
-        before, after = (
-            fit_glm(d, data, tr=1.0, hrfs=hrfs, canonical=hrfs[0], options=options) for d in (design, late)
-        )
+    with pytest.warns(UserWarning, match=r"1 of 31 trials begin too close to the end of their run .*\(run 1, volume 79\)"):
+        before, after = (fit_glm(d, data, tr=1.0, hrfs=hrfs, canonical=hrfs[0], options=options) for d in (design, late))
     assert (after.betas_c[10] == 0).all() and (after.betas_d[10] == 0).all()
     np.testing.assert_allclose(np.delete(after.betas_c.values, 10, axis=0), before.betas_c, rtol=1e-5)
 
@@ -516,10 +493,7 @@ def test_a_trial_after_the_last_volume_has_beta_zero_and_changes_nothing_else():
         (lambda d, y: (d, [y[0], y[1] * np.nan, y[2]]), "All 40 voxels hold values that are not finite"),
         (lambda d, y: (d, [run * 0 + 5 for run in y]), "All 40 voxels are constant or hold"),
         (lambda d, y: ([d[0] * 1.0, *d[1:]], y), "Run 1: design must be .* integers .* got float64"),
-        (
-            lambda d, y: ([np.eye(80, 3) * 2, *d[1:]], y),
-            "Run 1: a design matrix holds only 0 and 1, got values up to 2",
-        ),
+        (lambda d, y: ([np.eye(80, 3) * 2, *d[1:]], y), "Run 1: a design matrix holds only 0 and 1, got values up to 2"),
         (lambda d, y: ([np.ones((80, 3)), *d[1:]], y), "Run 1: 80 volumes have two onsets at once"),
         (lambda d, y: ([labels * 0 for labels in d], y), "design has no trial in any run"),
         (

@@ -139,9 +139,7 @@ def test_a_few_voxels_without_a_mean_are_named():
     design, data, _ = experiment()
     for series in data:
         series[:, 4] -= 1000
-    with pytest.warns(
-        UserWarning, match=r"1 of 12 voxels vary more than their mean \(voxel 4\): percent of it says little"
-    ):
+    with pytest.warns(UserWarning, match=r"1 of 12 voxels vary more than their mean \(voxel 4\): percent of it says little"):
         fit_glm(design, data, tr=1.0, options=PLAIN)
 
 
@@ -182,10 +180,7 @@ def test_hrfs_of_any_height_are_taken_with_a_peak_of_one():
 @pytest.mark.parametrize(
     "hrfs, message",
     [
-        (
-            {"hrfs": hrf.sampled_library(1.0).T},
-            r"hrfs must be \(n_hrfs, n_samples\), .* of shape \(53, 20\).*transpose",
-        ),
+        ({"hrfs": hrf.sampled_library(1.0).T}, r"hrfs must be \(n_hrfs, n_samples\), .* of shape \(53, 20\).*transpose"),
         ({"hrfs": [[0, np.nan, 1]]}, "hrfs must be .* finite"),
         ({"hrfs": []}, "hrfs must be"),
         ({"canonical": hrf.sampled_library(1.0)}, r"canonical must be \(n_samples,\), .* of shape \(20, 53\)"),
@@ -204,9 +199,7 @@ def test_numbers_of_every_kind_and_byte_order_are_the_same_numbers(kind):
     data = [np.rint(series) for series in data]
     plain = fit_glm(design, data, tr=1.0, options=PLAIN)
     given = {"hrfs": hrf.sampled_library(1.0).astype(">f4"), "canonical": hrf.canonical(1.0).astype(">f8")}
-    other = fit_glm(
-        [labels.astype(">i4") for labels in design], [x.astype(kind) for x in data], tr=1.0, options=PLAIN, **given
-    )
+    other = fit_glm([labels.astype(">i4") for labels in design], [x.astype(kind) for x in data], tr=1.0, options=PLAIN, **given)
     assert other.identical(plain)
 
 
@@ -246,9 +239,7 @@ def test_more_confounds_than_volumes_are_refused():
     """A whole table of fMRIPrep has some two hundred columns."""
     design, data, _ = experiment(n_volumes=60)
     tables = [np.random.default_rng(run).standard_normal((60, 189)) for run in range(3)]
-    with pytest.raises(
-        ValueError, match=r"Run 1: of its 60 volumes, 2 drifts, 58 confounds .* leave 0 free.*fewer confounds"
-    ):
+    with pytest.raises(ValueError, match=r"Run 1: of its 60 volumes, 2 drifts, 58 confounds .* leave 0 free.*fewer confounds"):
         fit_glm(design, data, tr=1.0, confounds=tables, options=PLAIN)
     fitted = fit_glm(design, data, tr=1.0, confounds=[table[:, :12] for table in tables], options=PLAIN)
     assert np.isfinite(fitted.betas_d).all()
@@ -257,9 +248,7 @@ def test_more_confounds_than_volumes_are_refused():
 def test_a_run_shorter_than_the_components_is_refused_with_a_number_that_does():
     design, data, _ = experiment(n_voxels=60, amplitude=0)
     design[2], data[2] = design[2][:9], data[2][:9]  # with one trial
-    with pytest.raises(
-        ValueError, match=r"Run 3: of its 9 volumes, 1 drifts, .*10 noise components .* n_pcs of at most 6"
-    ):
+    with pytest.raises(ValueError, match=r"Run 3: of its 9 volumes, 1 drifts, .*10 noise components .* n_pcs of at most 6"):
         fit_glm(design, data, tr=1.0, options=GLMOptions(brain_r2=50.0))
     assert fit_glm(design, data, tr=1.0, options=GLMOptions(brain_r2=50.0, n_pcs=6, fixed_pcs=6)).n_pcs == 6
 
@@ -297,9 +286,7 @@ def test_confounds_that_are_none_or_no_numbers(confounds, message):
     design, data, _ = experiment()
     with pytest.raises(ValueError, match=message):
         fit_glm(design, data, tr=1.0, confounds=confounds)
-    assert fit_glm(design, data, tr=1.0, confounds=False, options=PLAIN).identical(
-        fit_glm(design, data, tr=1.0, options=PLAIN)
-    )
+    assert fit_glm(design, data, tr=1.0, confounds=False, options=PLAIN).identical(fit_glm(design, data, tr=1.0, options=PLAIN))
 
 
 def test_one_series_needs_no_threshold():
@@ -315,9 +302,7 @@ def test_one_series_needs_no_threshold():
 def test_a_trial_at_the_end_of_a_run_is_named_and_has_no_say(late, lss):
     options = GLMOptions(brain_r2=1.0, n_pcs=0, lss=lss)
     design, data, truth = experiment(late=late)
-    with pytest.warns(
-        UserWarning, match=r"1 of 31 trials begin too close to the end of their run .*\(run 1, volume 7[78]\)"
-    ):
+    with pytest.warns(UserWarning, match=r"1 of 31 trials begin too close to the end of their run .*\(run 1, volume 7[78]\)"):
         fitted = fit_glm(design, data, tr=1.0, options=options)
     others = np.arange(31) != 10
     for kind in "bcd":
@@ -332,9 +317,7 @@ def test_of_the_other_trials_least_squares_are_those_with_the_late_one_in_it():
     design, data, _ = experiment(late=78)
     with pytest.warns(UserWarning, match="begin too close"):
         fitted = fit_glm(design, data, tr=1.0, hrfs=hrf.canonical(1.0), options=PLAIN)
-    trials = np.stack(
-        [np.convolve(np.arange(80) == onset, hrf.canonical(1.0))[:80] for onset in np.flatnonzero(design[0])]
-    )
+    trials = np.stack([np.convolve(np.arange(80) == onset, hrf.canonical(1.0))[:80] for onset in np.flatnonzero(design[0])])
     full = np.c_[trials.T, np.vander(np.linspace(-1, 1, 80), 2)]
     expected = np.linalg.lstsq(full, data[0], rcond=None)[0][:10] * 100 / np.concatenate(data).mean(0)
     np.testing.assert_allclose(fitted.betas_c.values[:10], expected, rtol=1e-4, atol=1e-4)
@@ -352,9 +335,7 @@ def test_a_trial_is_late_when_little_of_its_response_lies_in_the_run():
 
 
 def test_options_of_another_kind_are_refused():
-    with pytest.raises(
-        ValueError, match=r"options must be GLMOptions\(\.\.\.\), got dict"
-    ):  # GLMsingle takes a dictionary
+    with pytest.raises(ValueError, match=r"options must be GLMOptions\(\.\.\.\), got dict"):  # GLMsingle takes a dictionary
         fit_glm([np.ones(9, int)], [np.ones((9, 2))], tr=1.0, options={"n_pcs": 5})
 
 

@@ -39,9 +39,7 @@ def test_a_session_of_nsd_is_fitted_from_its_files(session):
 def test_the_simulated_subjects_truth_is_found(session, twin):
     _, results = session
     truth = load_truth(twin)
-    agreement = {
-        kind: np.median(correlate(results[f"betas_{kind}"].values, truth.betas.values[:750])) for kind in "bcd"
-    }
+    agreement = {kind: np.median(correlate(results[f"betas_{kind}"].values, truth.betas.values[:750])) for kind in "bcd"}
     assert 0.6 < agreement["b"] < agreement["c"] < agreement["d"]
     peaks = hrf.peak_seconds()[results.hrf_index.sel(voxel=results.roi_voxel.values).values[0]]
     assert np.corrcoef(peaks, truth.hrf_peak)[0, 1] > 0.9
@@ -61,9 +59,7 @@ def test_what_betas_explain_adds_up_to_the_fit(session):
     measured, explained = explain(labels, series, betas, hrf=curve, tr=TR, mean=float(mean[0]))
     left = measured - explained
     assert np.square(left).sum() < 0.5 * np.square(measured).sum()
-    assert (
-        abs(left @ explained) < 1e-3 * np.square(measured).sum()
-    )  # least squares leaves what is orthogonal to its fit
+    assert abs(left @ explained) < 1e-3 * np.square(measured).sum()  # least squares leaves what is orthogonal to its fit
 
 
 def test_a_region_outside_the_brain_is_refused(session, monkeypatch):
@@ -143,11 +139,7 @@ def recorded(monkeypatch):
                 return file[name].reshape(300, 1, 1, *file[name].shape[1:])
 
             def kind(k):
-                return {
-                    "betasmd": volume(f"type{k}_betasmd"),
-                    "R2": volume(f"type{k}_R2"),
-                    "R2run": volume(f"type{k}_R2run"),
-                }
+                return {"betasmd": volume(f"type{k}_betasmd"), "R2": volume(f"type{k}_R2"), "R2run": volume(f"type{k}_R2run")}
 
             shared = {"glmbadness": volume("glmbadness"), "pcnum": int(file["pcnum"]), "xvaltrend": file["xvaltrend"]}
             shared |= {"noisepool": volume("noisepool"), "pcvoxels": volume("pcvoxels")}
@@ -156,11 +148,7 @@ def recorded(monkeypatch):
                 chosen |= {"rrbadness": volume("typeD_rrbadness"), "scaleoffset": volume("typeD_scaleoffset")}
             wanted = {"typec": asked.params["wantglmdenoise"], "typed": asked.params["wantfracridge"]}
             types = {
-                "typea": {
-                    "onoffR2": volume("typeA_onoffR2"),
-                    "meanvol": volume("meanvol"),
-                    "betasmd": volume("typeA_betasmd"),
-                },
+                "typea": {"onoffR2": volume("typeA_onoffR2"), "meanvol": volume("meanvol"), "betasmd": volume("typeA_betasmd")},
                 "typeb": kind("B") | {"FitHRFR2": volume("typeB_FitHRFR2"), "HRFindex": volume("HRFindex")},
                 "typec": kind("C") | shared,
                 "typed": kind("D") | shared | chosen,
@@ -184,9 +172,7 @@ def test_both_engines_give_the_same_under_the_same_names(recorded):
     for name, values in theirs.data_vars.items():
         assert values.dims == ours[name].dims, name
         if values.dtype.kind == "f":
-            np.testing.assert_allclose(
-                values, ours[name], rtol=1e-3, atol=1e-3 * float(abs(values).max()), err_msg=name
-            )
+            np.testing.assert_allclose(values, ours[name], rtol=1e-3, atol=1e-3 * float(abs(values).max()), err_msg=name)
         else:
             assert np.array_equal(values, ours[name]), name
     assert theirs.attrs["n_pcs"] == ours.attrs["n_pcs"] and abs(theirs.threshold - ours.threshold) < 1e-3
@@ -222,13 +208,7 @@ def test_options_reach_glmsingle_under_its_names(recorded):
     file, asked = recorded
     design, data = [file[f"design_{run}"] for run in range(4)], [file[f"data_{run}"].T for run in range(4)]
     options = GLMOptions(
-        fixed_pcs=3,
-        brain_r2=0.0,
-        fractions=(0.5,),
-        autoscale=False,
-        degree=2,
-        folds=((0, 1), (2, 3)),
-        sessions=(1, 1, 2, 2),
+        fixed_pcs=3, brain_r2=0.0, fractions=(0.5,), autoscale=False, degree=2, folds=((0, 1), (2, 3)), sessions=(1, 1, 2, 2)
     )
     glmsingle.fit(design, data, tr=1.0, options=options, confounds=[np.ones((288, 2))] * 4)
     given = asked.params
@@ -298,8 +278,7 @@ def test_where_glmsingle_stops_its_words_are_explained(recorded, monkeypatch):
 
     monkeypatch.setattr(sys.modules["glmsingle.glmsingle"].GLM_single, "fit", stop)
     with pytest.raises(
-        RuntimeError,
-        match=r"GLMsingle stopped \(LinAlgError: .*no voxel is left for its noise pool .*brain_r2.*pc_mask.*n_pcs=0",
+        RuntimeError, match=r"GLMsingle stopped \(LinAlgError: .*no voxel is left for its noise pool .*brain_r2.*pc_mask.*n_pcs=0"
     ):
         glmsingle.fit(design, data, tr=1.0)
 
@@ -334,8 +313,6 @@ def test_without_the_package_the_engine_says_how_to_get_it():
 def test_glmsingle_itself_agrees(session):
     subject, _ = session
     design, series = glm_sessions.read_session(subject, 1, subject.roi("nsdgeneral") > 0)
-    theirs, ours = (
-        engine(design, series, tr=TR) for engine in (glmsingle.fit, fit_glm)
-    )  # each with its own table of HRFs
+    theirs, ours = (engine(design, series, tr=TR) for engine in (glmsingle.fit, fit_glm))  # each with its own table of HRFs
     np.testing.assert_array_equal(theirs.hrf_index, ours.hrf_index)
     assert np.sqrt(np.square(theirs.betas_d - ours.betas_d).mean() / np.square(ours.betas_d).mean()) < 2e-5

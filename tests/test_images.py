@@ -11,11 +11,7 @@ IDS = np.array([7, 70_000, 8])
 
 def test_the_noise_has_the_amplitude_it_is_given():
     noisy = add_noise(IMAGES, 16, seed=0, image_ids=IDS)
-    assert (
-        noisy.dtype == np.uint8
-        and noisy.std() == pytest.approx(16, rel=0.03)
-        and noisy.mean() == pytest.approx(128, abs=0.5)
-    )
+    assert noisy.dtype == np.uint8 and noisy.std() == pytest.approx(16, rel=0.03) and noisy.mean() == pytest.approx(128, abs=0.5)
 
 
 def test_none_is_none():
@@ -25,9 +21,7 @@ def test_none_is_none():
 def test_strong_noise_is_clipped_at_both_borders():
     noisy = add_noise(IMAGES, 256, seed=0, image_ids=IDS)
     # half a range is half a standard deviation away: 31 % of a normal distribution lies beyond it on each side
-    assert (noisy == 0).mean() == pytest.approx(0.309, abs=0.015) and (noisy == 255).mean() == pytest.approx(
-        0.309, abs=0.015
-    )
+    assert (noisy == 0).mean() == pytest.approx(0.309, abs=0.015) and (noisy == 255).mean() == pytest.approx(0.309, abs=0.015)
 
 
 def test_the_pattern_depends_on_seed_and_image_alone_and_grows_with_the_amplitude():

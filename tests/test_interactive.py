@@ -81,12 +81,8 @@ def test_percentiles_are_shares_of_images_that_score_worse():
     found = dict(re.findall(r"<b>image (\d+)</b> <span>likeness [\d.]+, percentile (\d+)", text))
     far = dict(re.findall(r"<b>image (\d+)</b> <span>[^<]+</span><span>distance [\d.]+, percentile (\d+)", text))
     for i in range(N_IMAGES):
-        assert float(found[str(i + 1)]) == pytest.approx(
-            100 * np.sum(SCORES["likeness"] < SCORES["likeness"][i]) / 29, abs=0.51
-        )
-        assert float(far[str(i + 1)]) == pytest.approx(
-            100 * np.sum(SCORES["distance"] > SCORES["distance"][i]) / 29, abs=0.51
-        )
+        assert float(found[str(i + 1)]) == pytest.approx(100 * np.sum(SCORES["likeness"] < SCORES["likeness"][i]) / 29, abs=0.51)
+        assert float(far[str(i + 1)]) == pytest.approx(100 * np.sum(SCORES["distance"] > SCORES["distance"][i]) / 29, abs=0.51)
 
 
 @pytest.mark.parametrize(
@@ -94,29 +90,14 @@ def test_percentiles_are_shares_of_images_that_score_worse():
     [
         (lambda: interactive.compare({"seen": plain(1)["seen"]}), "two kinds of pictures or more, got seen"),
         (lambda: interactive.compare({}), "two kinds of pictures or more, got none"),
-        (
-            lambda: interactive.compare({"a": np.zeros((1, 4, 4, 3)), "b": 0}),
-            "a must be .n_images, rows, columns, 3. uint8",
-        ),
-        (
-            lambda: interactive.compare(plain(2) | {"other": plain(3)["seen"]}),
-            "same images in the same order, got .*'other': 3",
-        ),
+        (lambda: interactive.compare({"a": np.zeros((1, 4, 4, 3)), "b": 0}), "a must be .n_images, rows, columns, 3. uint8"),
+        (lambda: interactive.compare(plain(2) | {"other": plain(3)["seen"]}), "same images in the same order, got .*'other': 3"),
         (lambda: interactive.compare(plain(2), names=["a"]), "names must name each of the 2 images, got 1"),
         (lambda: interactive.steps({}), "at least one frame, got none"),
-        (
-            lambda: interactive.steps({"a": plain(2), "b": plain(3)}),
-            "same images in the same order, got .*'b: seen': 3",
-        ),
+        (lambda: interactive.steps({"a": plain(2), "b": plain(3)}), "same images in the same order, got .*'b: seen': 3"),
         (lambda: interactive.gallery(plain(3), {}), "values must hold a score"),
-        (
-            lambda: interactive.gallery(plain(3), {"a": np.arange(3)}, lower_is_better=["b"]),
-            r"lower_is_better, \['b'\]",
-        ),
-        (
-            lambda: interactive.gallery(plain(3), {"a": np.arange(4)}),
-            "'a' must have one value for each of the 3 images",
-        ),
+        (lambda: interactive.gallery(plain(3), {"a": np.arange(3)}, lower_is_better=["b"]), r"lower_is_better, \['b'\]"),
+        (lambda: interactive.gallery(plain(3), {"a": np.arange(4)}), "'a' must have one value for each of the 3 images"),
         (
             lambda: interactive.gallery(plain(3), {"a": np.arange(3)}, categories={"c": [True]}),
             "'c' must have one value for each of the 3 images",
@@ -249,9 +230,7 @@ def test_steps_show_one_frame_at_a_time_by_click_and_key(page):
     assert [frame.is_visible() for frame in frames.all()] == [False, False, True]
     page.keyboard.press("Enter")
     assert [frame.is_visible() for frame in frames.all()] == [False, False, True]
-    assert page.locator(
-        "#again .nsd-cards"
-    ).first.is_visible()  # the second piece with the same buttons stays where it was
+    assert page.locator("#again .nsd-cards").first.is_visible()  # the second piece with the same buttons stays where it was
     assert frames.nth(2).locator("img").first.get_attribute("alt") == "seen, image 7, noise 16"
 
 

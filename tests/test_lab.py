@@ -88,12 +88,8 @@ def lab(folder):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token = secrets.token_hex(16)
-    more = (
-        f"--no-browser --allow-root --ServerApp.port={port} --ServerApp.port_retries=0 --IdentityProvider.token={token}"
-    )
-    said = subprocess.run(
-        ["make", "--dry-run", "lab", f"LAB={more}"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    more = f"--no-browser --allow-root --ServerApp.port={port} --ServerApp.port_retries=0 --IdentityProvider.token={token}"
+    said = subprocess.run(["make", "--dry-run", "lab", f"LAB={more}"], cwd=ROOT, capture_output=True, text=True, check=True)
     [line] = [line for line in said.stdout.splitlines() if "jupyter lab" in line]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "JPY"))}
     programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

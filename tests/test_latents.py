@@ -96,9 +96,7 @@ def test_differences_of_errors_are_those_that_were_planted():
 @pytest.fixture(scope="module")
 def fits():
     """A ridge fitted to patterns from which the first latents follow, and the others do not."""
-    run = load_run("small").model_copy(
-        update={"device": "cpu", "decoder": "ridge", "alphas": (1.0,), "layer_counts": (2, 5)}
-    )
+    run = load_run("small").model_copy(update={"device": "cpu", "decoder": "ridge", "alphas": (1.0,), "layer_counts": (2, 5)})
     model, rng = load_vdvae(run), np.random.default_rng(0)
     n_first, n_all = model.n_latents(2), model.n_latents(5)
     X = [rng.standard_normal((n, 40)).astype(np.float32) for n in (80, 6)]

@@ -36,8 +36,7 @@ def test_a_ridge_is_inductive_without_a_leak():
 
 
 @pytest.mark.parametrize(
-    ("leak", "kind"),
-    list(zip(leaks.LEAKS, ("transductive", "transductive", "reads test labels"), strict=True)),
+    ("leak", "kind"), list(zip(leaks.LEAKS, ("transductive", "transductive", "reads test labels"), strict=True))
 )
 def test_published_leaks_are_found(leak, kind):
     report = leaks.lint(leaks.decoder(TRAIN, alphas=ALPHAS, leak=leak), X, Y)

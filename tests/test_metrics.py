@@ -30,21 +30,15 @@ def demo_run(tmp_path_factory):
 
 
 def test_the_scorer_puts_each_network_under_its_formula(demo_run, images):
-    other = np.clip(images.astype(int) + np.random.default_rng(1).integers(-90, 90, images.shape), 0, 255).astype(
-        np.uint8
-    )
+    other = np.clip(images.astype(int) + np.random.default_rng(1).integers(-90, 90, images.shape), 0, 255).astype(np.uint8)
     scorer = zoo.load_scorer(demo_run)
     scores = scorer.score(images, other)
-    assert (
-        scores.dims == ("metric", "test_image") and list(scores.metric.values) == list(METRICS) and scores.zoo == "demo"
-    )
+    assert scores.dims == ("metric", "test_image") and list(scores.metric.values) == list(METRICS) and scores.zoo == "demo"
     np.testing.assert_array_equal(scores.sel(metric="ssim"), similarity.ssim(images, other))
     truth, got = (scorer.extractors["alexnet"](x)["layer2"] for x in (images, other))
     np.testing.assert_array_equal(scores.sel(metric="alexnet2"), similarity.two_way(truth, got))
     truth, got = (scorer.extractors["swav"](x)["pooled"] for x in (images, other))
-    np.testing.assert_allclose(
-        scores.sel(metric="swav"), [correlation(a, b) for a, b in zip(truth, got, strict=True)], atol=1e-5
-    )
+    np.testing.assert_allclose(scores.sel(metric="swav"), [correlation(a, b) for a, b in zip(truth, got, strict=True)], atol=1e-5)
 
 
 def test_a_perfect_reconstruction_scores_perfectly_and_a_wrong_one_does_not(demo_run, images):
@@ -92,9 +86,7 @@ def test_errors_name_what_is_wrong(demo_run, images):
         scorer.score(images, images[:0])
     with pytest.raises(ValueError, match=r"truth must be \(n_images, side, side, 3\) uint8, got \(5, 64, 40, 3\)"):
         scorer.score(images[:, :, :40], images)
-    with pytest.raises(
-        ValueError, match=r"reconstruction must be \(n_images, side, side, 3\) uint8, got \(5, 40, 64, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"reconstruction must be \(n_images, side, side, 3\) uint8, got \(5, 40, 64, 3\)"):
         scorer.score(images, images[:, :40])
     with pytest.raises(ValueError, match="at least 2 images, got 1"):
         scorer.score(images[:1], images[:1])
@@ -110,7 +102,5 @@ def test_a_network_whose_features_are_no_numbers_is_named(demo_run, images):
         return features
 
     scorer.extractors["inception"] = overflowing
-    with pytest.raises(
-        ValueError, match=r"inception's pooled of the truth holds 2 values .* not finite .* in rows 1, 4"
-    ):
+    with pytest.raises(ValueError, match=r"inception's pooled of the truth holds 2 values .* not finite .* in rows 1, 4"):
         scorer.score(images, images)

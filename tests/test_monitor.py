@@ -49,17 +49,10 @@ def fail(project, *sources, **parameters):
 def test_a_kernel_that_is_killed_leaves_a_page_that_says_so(project):
     fill = "import os, signal, time\ndata = bytearray(b'1' * 2**28)\ntime.sleep(1)"
     said, page, kept = fail(project, fill, "os.kill(os.getpid(), signal.SIGKILL)\nprint()", decoder="cnn")
-    assert (
-        "00_first__decoder-cnn failed in its cell [4]: its kernel was ended by SIGKILL: most likely the machine" in said
-    )
+    assert "00_first__decoder-cnn failed in its cell [4]: its kernel was ended by SIGKILL: most likely the machine" in said
     assert "ran out of memory (highest seen 0." in said and "GiB, the machine has" in said
-    assert (
-        "`nsdlib run small 00_first -p decoder=cnn` goes on" in said and "00_first__decoder-cnn.partial.ipynb" in said
-    )
-    assert (
-        page.startswith("# Failed: small 00_first__decoder-cnn")
-        and "**Cause:** its kernel was ended by SIGKILL" in page
-    )
+    assert "`nsdlib run small 00_first -p decoder=cnn` goes on" in said and "00_first__decoder-cnn.partial.ipynb" in said
+    assert page.startswith("# Failed: small 00_first__decoder-cnn") and "**Cause:** its kernel was ended by SIGKILL" in page
     assert "**Last cell that ran:** [4], which begins with `os.kill(os.getpid(), signal.SIGKILL)`." in page
     assert "**Time elapsed:** 0:0" in page and "**To go on:** `nsdlib run small 00_first -p decoder=cnn`" in page
     bars = next(line for line in page.splitlines() if line[:1] in BARS and line)
@@ -72,10 +65,7 @@ def test_a_kernel_that_is_killed_leaves_a_page_that_says_so(project):
     ("sources", "why"),
     [
         (["1 / 0", "1"], "ZeroDivisionError: division by zero"),
-        (
-            ["import sys\nsys.exit()", "1"],
-            "RuntimeError: a cell called sys.exit(), and the cells behind it have not run",
-        ),
+        (["import sys\nsys.exit()", "1"], "RuntimeError: a cell called sys.exit(), and the cells behind it have not run"),
         (["import sys\nsys.exit(3)", "1"], "SystemExit: 3"),
         (["import os\nos._exit(3)", "1"], "its kernel ended by itself with exit status 3"),
         ([LIMITED + "\nbytearray(2**40)"], "MemoryError: there was no memory left (highest seen 0."),
@@ -93,17 +83,7 @@ def test_the_next_run_goes_on_and_takes_the_failed_page_away(project):
     add(project, "00_first", "print('well')")
     (page,) = run_notebooks("small")
     kept = json.loads(page.with_suffix(".json").read_text())
-    assert set(kept) == {
-        "state",
-        "started",
-        "seconds",
-        "longest",
-        "memory",
-        "machine",
-        "parameters",
-        "versions",
-        "cause",
-    }
+    assert set(kept) == {"state", "started", "seconds", "longest", "memory", "machine", "parameters", "versions", "cause"}
     assert kept["longest"] == kept["seconds"] and kept["machine"] == machine_name("auto") and kept["parameters"] == {}
     assert kept["state"] == "done" and kept["cause"] is None and kept["memory"] > 2**20 and kept["seconds"] > 0
     assert datetime.fromisoformat(kept["started"]).utcoffset().total_seconds() == 0
@@ -122,9 +102,7 @@ def test_a_time_limit_of_a_queue_leaves_a_page_and_no_kernel(project):
     )
     starting = [sys.executable, "-m", "nsdlib", "run", "small"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        starting, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
+    with subprocess.Popen(starting, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         while not (project / "pid").is_file() or not (project / "pid").read_text():
             assert running.poll() is None
             time.sleep(0.1)

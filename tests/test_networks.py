@@ -155,9 +155,7 @@ def test_the_public_code_adds_noise_of_one_sd_and_masks_up_to_499_voxels_at_its_
     lengths, first = (changed == 0).sum(1)[masked], (changed == 0).int().argmax(1)[masked]
     assert 0.27 < masked.float().mean() < 0.33 and 0.27 < noisy.float().mean() < 0.33
     assert abs(changed[noisy & ~masked].std() - 1) < 0.005
-    assert (
-        lengths.min() < 5 and 490 < lengths.max() <= 499 and abs(lengths.float().mean() - 250) < 15
-    )  # 1 to 499, each alike
+    assert lengths.min() < 5 and 490 < lengths.max() <= 499 and abs(lengths.float().mean() - 250) < 15  # 1 to 499, each alike
     assert first.min() < 20 and (first + lengths).max() > 680  # anywhere
     small = training.augmented(x[:, :9], training.RECIPES["public_code"], torch.Generator().manual_seed(0))
     assert (small == 0).sum(1).max() == 9
@@ -237,9 +235,7 @@ def test_every_decoder_learns_what_is_planted(name, planted):
 def test_same_seed_same_latents_and_global_randomness_untouched(planted):
     X, Y, X_test, _ = planted
     before = torch.random.get_rng_state()
-    first, second, other = (
-        networks.make("gru", seed=seed, max_epochs=2).fit(X, Y).predict(X_test) for seed in (1, 1, 2)
-    )
+    first, second, other = (networks.make("gru", seed=seed, max_epochs=2).fit(X, Y).predict(X_test) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, second)
     assert np.abs(first - other).max() > 0
     assert torch.equal(before, torch.random.get_rng_state())
@@ -280,9 +276,7 @@ def test_the_best_network_and_its_rates_are_of_one_epoch(monkeypatch, errors, n_
 
 def test_training_whose_error_is_never_finite_is_refused(planted, monkeypatch):
     monkeypatch.setattr(training, "_error", lambda *_: float("nan"))
-    with pytest.raises(
-        ValueError, match=r"gru: the validation error must be a finite number.*got nan in the last of 2"
-    ):
+    with pytest.raises(ValueError, match=r"gru: the validation error must be a finite number.*got nan in the last of 2"):
         networks.make("gru", max_epochs=2).fit(*planted[:2])
 
 
@@ -305,7 +299,5 @@ def test_bad_input_is_refused(planted):
     with pytest.raises(ValueError, match="only the network 'gru' has another width than 100, got 256 for 'cnn'"):
         networks.make("cnn", width=256).fit(X, Y)
     for groups in (np.arange(40) % 3 * 2, np.arange(40) - 1, np.zeros(39, int), np.full(40, 0.5)):
-        with pytest.raises(
-            ValueError, match=r"groups must number the regions of 40 voxels from 0 without gaps, got \["
-        ):
+        with pytest.raises(ValueError, match=r"groups must number the regions of 40 voxels from 0 without gaps, got \["):
             networks.make("roi_gru", groups=groups).fit(X, Y)

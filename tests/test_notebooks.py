@@ -109,9 +109,7 @@ def test_a_whole_small_run(small_project):
     pages = small_project / "runs" / "small"
     assert sorted(path.stem for path in pages.glob("*.ipynb")) == NAMES
     for name in NAMES:
-        cells = [
-            cell for cell in nbformat.read(pages / f"{name}.ipynb", as_version=4).cells if cell.cell_type == "code"
-        ]
+        cells = [cell for cell in nbformat.read(pages / f"{name}.ipynb", as_version=4).cells if cell.cell_type == "code"]
         assert all(cell.execution_count for cell in cells if cell.source.strip())
         assert any("image/png" in output.get("data", {}) for cell in cells for output in cell.outputs)
 

@@ -137,9 +137,7 @@ def test_labels_that_are_no_whole_numbers_are_refused(raw, value):
     labels = np.zeros(SHAPE, np.float32)
     labels[1, 1:3, 1] = value
     write_nifti(paths.roi("prf-visualrois"), labels)
-    with pytest.raises(
-        ValueError, match=rf"whole numbers .*; 2 voxels hold others, such as {value:g}\. .*nearest neighbour"
-    ):
+    with pytest.raises(ValueError, match=rf"whole numbers .*; 2 voxels hold others, such as {value:g}\. .*nearest neighbour"):
         NSDSubject(paths.root, 3, 1).roi("prf-visualrois")
 
 
@@ -156,9 +154,7 @@ def test_a_voxel_outside_the_brain_that_is_no_number_is_not_cortex(raw):
 def test_a_mask_between_in_and_out_is_refused(raw):
     paths, *_ = raw
     write_nifti(paths.volume("brainmask"), np.full(SHAPE, 0.5, np.float32))
-    with pytest.raises(
-        ValueError, match=r"brainmask.nii.gz must hold labels, small whole numbers .*; 60 voxels hold others"
-    ):
+    with pytest.raises(ValueError, match=r"brainmask.nii.gz must hold labels, small whole numbers .*; 60 voxels hold others"):
         _ = NSDSubject(paths.root, 3, 1).brainmask
 
 
@@ -180,8 +176,7 @@ def test_region_labels_keep_minus_one(raw):
 
 
 @pytest.mark.parametrize(
-    ("subject", "session", "first"),
-    [(1, 20, 1), (1, 21, 2), (1, 38, 2), (1, 39, 1), (2, 30, 2), (2, 31, 1), (5, 31, 2)],
+    ("subject", "session", "first"), [(1, 20, 1), (1, 21, 2), (1, 38, 2), (1, 39, 1), (2, 30, 2), (2, 31, 1), (5, 31, 2)]
 )
 def test_task_runs_are_counted_past_resting_runs(subject, session, first):
     path = nsd_layout.Layout(nsd_layout.Path(), subject).timeseries(session, 1)
@@ -227,9 +222,7 @@ def test_wrong_shapes_are_told(raw, twin):
     with pytest.raises(ValueError, match=r"nsdgeneral.nii.gz has shape \(4, 4, 4\)"):
         subject.roi("nsdgeneral")
     savemat(paths.expdesign, design | {"masterordering": np.ones((1, 5))})
-    with pytest.raises(
-        ValueError, match=r"masterordering in .*nsd_expdesign.mat has shape \(1, 5\), wanted \(1, 30000\)"
-    ):
+    with pytest.raises(ValueError, match=r"masterordering in .*nsd_expdesign.mat has shape \(1, 5\), wanted \(1, 30000\)"):
         _ = NSDSubject(paths.root, 3, 1).image_ids
     del design["sharedix"]
     savemat(paths.expdesign, design)

@@ -213,10 +213,7 @@ def test_one_broken_file_fails_its_own_check_and_says_what_to_do(subject, fault)
 def test_surface_betas_are_named_and_refused(subject):
     betas_of_the_surface(subject)
     row = first_contact(subject).set_index("result").loc["WRONG"]
-    assert (
-        row["found"] == "session 1 in fsaverage only"
-        and "fsaverage, nativesurface and func1mm are refused" in row["remedy"]
-    )
+    assert row["found"] == "session 1 in fsaverage only" and "fsaverage, nativesurface and func1mm are refused" in row["remedy"]
 
 
 def test_a_missing_file_is_not_there_and_what_rests_on_a_wrong_one_is_not_tried(subject):
@@ -262,10 +259,7 @@ def test_a_mask_of_another_subject_is_found(twin, monkeypatch):
 
 def test_agreement_is_the_correlation_of_first_and_second_showing_of_scored_voxels():
     rng = np.random.default_rng(0)
-    betas, ids = (
-        5 + rng.uniform(0, 9, 31) + rng.standard_normal((6, 31)) * rng.uniform(1, 9, 31),
-        np.array([4, 7, 4, 9, 7, 4]),
-    )
+    betas, ids = (5 + rng.uniform(0, 9, 31) + rng.standard_normal((6, 31)) * rng.uniform(1, 9, 31), np.array([4, 7, 4, 9, 7, 4]))
     betas[:, 30] = 7  # constant, and no pattern
     z = scipy.stats.zscore(betas[:, :30])
     wanted = [np.corrcoef(z[0], z[2])[0, 1], np.corrcoef(z[1], z[4])[0, 1]]

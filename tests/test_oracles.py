@@ -35,9 +35,7 @@ def test_ridge_predicts_as_himalaya_does(problem, alpha):
 def test_ridge_chooses_as_himalaya_does_image_by_image(problem):
     X, Y, X_test = problem
     options = {"local_alpha": False, "warn": False}
-    peer = RidgeCV(ALPHAS, fit_intercept=True, cv=KFold(len(X)), solver_params=options).fit(
-        X, Y
-    )  # one image out at a time
+    peer = RidgeCV(ALPHAS, fit_intercept=True, cv=KFold(len(X)), solver_params=options).fit(X, Y)  # one image out at a time
     ours = ridge.Ridge(ALPHAS).fit(X, Y)
     assert ours.alpha not in (ALPHAS[0], ALPHAS[-1])  # a choice, not an end of the list
     np.testing.assert_allclose(peer.best_alphas_, ours.alpha)

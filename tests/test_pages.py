@@ -66,9 +66,7 @@ def test_a_template_without_a_table_is_refused(page):
         pages.paper_page(run, "{{who}}")
 
 
-def test_finished_networks_that_are_shipped_stand_beside_the_quick_ones_and_decide(
-    small_project, tmp_path, monkeypatch
-):
+def test_finished_networks_that_are_shipped_stand_beside_the_quick_ones_and_decide(small_project, tmp_path, monkeypatch):
     for name in ("params", "notebooks", "store", "book/data"):
         shutil.copytree(small_project / name, tmp_path / name)
     (tmp_path / "zoo").symlink_to(small_project / "zoo")
@@ -103,15 +101,12 @@ def test_the_state_of_every_run(tmp_path):
     records = {
         ("demo", "00_a"): done | {"started": "2026-01-01T10:00:00+00:00"},
         ("demo", "01_b"): done | {"started": "2026-01-02T10:00:00+00:00", "memory": None},
-        ("sim02", "01_b"): done
-        | {"started": "2026-01-03T10:00:00+00:00", "state": "failed", "cause": "its kernel died"},
+        ("sim02", "01_b"): done | {"started": "2026-01-03T10:00:00+00:00", "state": "failed", "cause": "its kernel died"},
     }
     for (run, name), record in records.items():
         (tmp_path / "runs" / run).mkdir(parents=True, exist_ok=True)
         (tmp_path / "runs" / run / f"{name}.json").write_text(json.dumps(record))
-    lines = {
-        line.split("|")[1].strip(): line for line in state.state_page(tmp_path).splitlines() if line.startswith("|")
-    }
+    lines = {line.split("|")[1].strip(): line for line in state.state_page(tmp_path).splitlines() if line.startswith("|")}
     cells = [cell.strip() for cell in lines["00_a"].split("|")[2:4]]
     assert cells == ["1:23, 1.5 GiB", "not run"]
     assert [cell.strip() for cell in lines["01_b"].split("|")[2:4]] == ["1:23", "**failed** after 1:23, 1.5 GiB"]

@@ -19,9 +19,7 @@ READ = (
     "params",
     "profiles",
 )
-METHOD, GLOSSARY, TROUBLE = (
-    (ROOT / "book" / f"{name}.md").read_text() for name in ("method", "glossary", "troubleshooting")
-)
+METHOD, GLOSSARY, TROUBLE = ((ROOT / "book" / f"{name}.md").read_text() for name in ("method", "glossary", "troubleshooting"))
 MESSAGES = re.findall(r"^(`+)(.+)\1\n:", TROUBLE, re.MULTILINE)
 WORDS = """BOLD, HRF, beta, GLMsingle, noise ceiling, ROI, nsdgeneral, voxel, TR, VDVAE, latent, posterior, prior, KL, ridge, GRU,
 CLIP, DDIM, guidance, strength, two-way identification, SSIM, PixCorr, protocol, floor, ceiling, leak, demo zoo,

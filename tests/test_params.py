@@ -135,20 +135,14 @@ def test_files_are_strict(project):
         ("decoder_seeds: [1, yes]", r"decoder_seeds: Input should not be true or false .*got \[1, True\]"),
         ("simulation: {seed: yes}", r"simulation\.seed: Input should not be true or false"),
         ("roi: no", "roi: Input should not be true or false"),
-        (
-            "data: $HOME/nsd",
-            r"data: wanted a folder of this machine, written out \(~ is your home\): '\$H' is not looked up",
-        ),
+        ("data: $HOME/nsd", r"data: wanted a folder of this machine, written out \(~ is your home\): '\$H' is not looked up"),
         ("store: ${SCRATCH}", r"store: wanted a folder of this machine.*'\$\{' is not looked up"),
         ("data: s3://natural-scenes-dataset", r"data: wanted a folder of this machine.*'s3:/' is not looked up"),
         ("weights: https://example.org/x", "weights: wanted a folder of this machine"),
         ("weights: ~nobody-of-that-name/x", "weights: wanted a folder, and there is no such user"),
         ("seed: -1", "seed: Input should be greater than or equal to 0, got -1"),
         ("decoder_seeds: [0, 4294967296]", r"decoder_seeds\.1: Input should be less than 4294967296"),
-        (
-            "decoder_seeds: [0, 1, 0]",
-            r"decoder_seeds=\[0, 1, 0\] holds one value twice, and a result would count double",
-        ),
+        ("decoder_seeds: [0, 1, 0]", r"decoder_seeds=\[0, 1, 0\] holds one value twice, and a result would count double"),
     ],
 )
 def test_what_can_be_misread_is_refused(project, line, message):

@@ -48,9 +48,7 @@ def test_a_map_puts_values_at_their_voxels():
 
 
 def test_a_map_of_one_value_has_one_colour_on_all_slices_and_no_bar():
-    figure = brain.plot_map(
-        np.ones(2), np.zeros((2, 3, 4)), voxels=np.array([0, 23]), slices=[0, 3], label="Noise pool"
-    )
+    figure = brain.plot_map(np.ones(2), np.zeros((2, 3, 4)), voxels=np.array([0, 23]), slices=[0, 3], label="Noise pool")
     first, second = (ax.images[1] for ax in figure.axes)
     assert first.get_clim() == second.get_clim()
     assert (first.cmap(first.norm(1.0)) == np.array(second.cmap(second.norm(1.0)))).all()

@@ -72,9 +72,7 @@ def test_regions_stand_at_their_values_beside_all_voxels():
 def test_regimes_show_differences_of_decoders_and_the_range_of_the_seeds():
     axes = {"difference": ["gru minus ridge"], "response": ["linear", "saturating"], "images": [100], "snr": [0.3, 1.0]}
     gain = xr.DataArray([[[[-0.05, 0.0]], [[0.15, 0.1]]]], coords=axes)
-    gains = xr.Dataset(
-        {"mean": gain, "low": gain - 0.05, "high": gain + 0.05}, attrs={"target": "latents", "n_seeds": 2}
-    )
+    gains = xr.Dataset({"mean": gain, "low": gain - 0.05, "high": gain + 0.05}, attrs={"target": "latents", "n_seeds": 2})
     figure = decoding.plot_regimes(gains)
     ax = figure.axes[0]
     np.testing.assert_allclose(ax.collections[0].get_array(), [[-0.05, 0], [0.15, 0.1]])

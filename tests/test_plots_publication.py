@@ -110,12 +110,8 @@ def test_letters_too_small_for_print_are_refused(tmp_path):
 
 def test_a_figure_that_does_not_fit_is_refused(tmp_path):
     ax = plot_error_kinds(*RNG.random((2, 9)))
-    ax.set_xlabel(
-        "a label that is much longer than a column of a journal is wide, so that it would be cut off on both sides"
-    )
-    with pytest.raises(
-        ValueError, match=r"At 85 mm the figure's parts do not fit, .* draw fewer columns or shorter titles"
-    ):
+    ax.set_xlabel("a label that is much longer than a column of a journal is wide, so that it would be cut off on both sides")
+    with pytest.raises(ValueError, match=r"At 85 mm the figure's parts do not fit, .* draw fewer columns or shorter titles"):
         export(ax.figure, tmp_path, "figure", width=ONE_COLUMN, **WORDS)
 
 

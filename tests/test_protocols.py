@@ -76,9 +76,7 @@ def test_one_set_of_images_has_other_scores_under_each_protocol(demo_run, pair):
     scores = {name: zoo.load_scorer(demo_run, protocol=name).score(*pair) for name in PROTOCOLS}
     means = {name: of_images.mean("test_image") for name, of_images in scores.items()}
     assert all(array.protocol == name and np.isfinite(array).all() for name, array in scores.items())
-    assert means["brain_diffuser"].sel(metric="ssim") != pytest.approx(
-        means["mindeye1"].sel(metric="ssim").item(), abs=1e-3
-    )
+    assert means["brain_diffuser"].sel(metric="ssim") != pytest.approx(means["mindeye1"].sel(metric="ssim").item(), abs=1e-3)
     # these differ in the number of test images alone; networks may add in another order where memory lies otherwise
     np.testing.assert_allclose(scores["mindeye1"], scores["mindeye2"], atol=1e-5)
     for name in PROTOCOLS:

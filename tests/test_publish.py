@@ -64,9 +64,7 @@ def project(tmp_path):
     page.metadata = {
         "nsdlib": {publish.SIMULATED: False, "run": fields(load_run("subj01")), "changed": {}, "artifacts": {}},
         "language_info": {"name": "python", "pygments_lexer": "python"},
-        "widgets": {
-            "application/vnd.jupyter.widget-state+json": {"state": states, "version_major": 2, "version_minor": 0}
-        },
+        "widgets": {"application/vnd.jupyter.widget-state+json": {"state": states, "version_major": 2, "version_minor": 0}},
     }
     (tmp_path / "runs" / "subj01").mkdir(parents=True)
     nbformat.write(page, tmp_path / "runs" / "subj01" / "00_page.ipynb")

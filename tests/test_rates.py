@@ -65,11 +65,7 @@ def test_the_nearest_folder_that_is_there(tmp_path):
         ("0::/", {"memory.max": "5000000"}, 5_000_000),  # a container
         ("0::/job/step", {"memory.max": "max", "job/memory.max": "3000000", "job/step/memory.max": "max"}, 3_000_000),
         ("4:cpu:/\n3:memory:/job\n0::/", {"memory/job/memory.limit_in_bytes": "2000000"}, 2_000_000),
-        (
-            "3:memory:/job",
-            {"memory/memory.limit_in_bytes": "1000000"},
-            1_000_000,
-        ),  # seen from inside, where the job's is not
+        ("3:memory:/job", {"memory/memory.limit_in_bytes": "1000000"}, 1_000_000),  # seen from inside, where the job's is not
         ("3:memory:/", {"memory/memory.limit_in_bytes": str(2**63 - 4096)}, None),  # no limit, as it used to be said
         ("3:cpu:/job", {"job/memory.max": "1000", "memory.max": "1000"}, None),
     ],

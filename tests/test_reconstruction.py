@@ -54,9 +54,7 @@ def test_a_split_takes_its_own_images_and_the_first_latents(splits):
     train, _ = splits
     betas = xr.Dataset({"X_train": (("train_image", "voxel"), train.patterns)}, coords={"train_image": train.ids})
     targets = xr.Dataset({"latents_train": (("train_image", "latent"), train.latents)})
-    tokens = {
-        f"{kind}_train": (("train_image", f"{kind}_token", "feature"), values) for kind, values in train.tokens.items()
-    }
+    tokens = {f"{kind}_train": (("train_image", f"{kind}_token", "feature"), values) for kind, values in train.tokens.items()}
     taken = Split.of("train", betas, targets, xr.Dataset(tokens), n_latents=4)
     assert (taken.latents == train.latents[:, :4]).all() and (taken.ids == train.ids).all()
     assert all((taken.tokens[kind] == train.tokens[kind]).all() for kind in reconstruction.KINDS)
@@ -99,9 +97,7 @@ def test_the_noise_of_the_diffusion_is_told_from_what_images_differ_in():
     assert row["SD between images"] == pytest.approx((0.3**2 + 0.2**2 / n_seeds) ** 0.5, abs=0.03)
     assert row["independent noise predicts"] == pytest.approx(row["SD within an image"] / 20)
     means = values.mean("test_image")[:, 0].values
-    assert row["SD of the seeds' means"] == pytest.approx(means.std(ddof=1)) and row["mean"] == pytest.approx(
-        means.mean()
-    )
+    assert row["SD of the seeds' means"] == pytest.approx(means.std(ddof=1)) and row["mean"] == pytest.approx(means.mean())
     alone = reconstruction.spread_over_seeds(values[:1]).loc["ssim"]
     assert alone.isna().tolist() == [False, False, True, True, True]
 

@@ -22,9 +22,7 @@ def pages():
 def test_a_page_documents_every_public_name_of_its_wing(pages, wing):
     package = importlib.import_module(f"nsdlib.{wing}")
     documented = {
-        line.split(".")[-1]
-        for line in pages[f"reference/{wing}"].splitlines()
-        if line.startswith((".. auto", ".. py:"))
+        line.split(".")[-1] for line in pages[f"reference/{wing}"].splitlines() if line.startswith((".. auto", ".. py:"))
     }
     assert documented == set(package.__all__) and len(package.__all__) <= 40
     for name in package.__all__:

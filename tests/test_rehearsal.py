@@ -85,13 +85,7 @@ HEAD = "# a\n# b\n"
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "",
-        "# a line",
-        HEAD,
-        f"{HEAD}stage,rate\nGRU,1",
-        *(f"{HEAD}stage,a second\n{row}" for row in ("GRU,x", "song,1", "GRU,0")),
-    ],
+    ["", "# a line", HEAD, f"{HEAD}stage,rate\nGRU,1", *(f"{HEAD}stage,a second\n{row}" for row in ("GRU,x", "song,1", "GRU,0"))],
 )
 def test_a_damaged_rehearsal_is_named_and_left_out(tmp_path, text):
     for name, content in (("bad", text), ("good", f"{HEAD}stage,a second\nGRU,2.0\n")):
@@ -140,9 +134,7 @@ def test_live_memory_counts_what_is_alive():
     assert memory.peak == 16_000 and memory.now == 16_000 and view.shape == (10,) and len(third) == 1000
 
 
-@pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="the rehearsal at full size needs a GPU to end within minutes"
-)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the rehearsal at full size needs a GPU to end within minutes")
 def test_full_size_on_a_gpu():
     table = rehearsal.rehearse(load_run("subj01"), n_images=4)
     assert (table["of the GPU GiB"] > 0).all() and (table["a second"] > 0).all()

@@ -111,6 +111,4 @@ def test_braces_in_a_folder_of_data_elsewhere_are_refused(project):
     file = project / "params" / "first.yaml"
     file.write_text(file.read_text().replace("data/first", f"'{project.parent}/{{run}}/first'"))
     status, words = snakemake(project, "first")
-    assert (
-        status != 0 and "nsdlib: params/first.yaml: data lies in ../{run}/first: name a folder without braces." in words
-    )
+    assert status != 0 and "nsdlib: params/first.yaml: data lies in ../{run}/first: name a folder without braces." in words

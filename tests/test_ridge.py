@@ -152,9 +152,7 @@ def test_kernels_of_regions_decode_as_their_voxels_do(problem):
     all_train, all_test = ridge.region_kernels(X, X_test)
     for voxels in [*regions, np.ones(70, dtype=bool)]:
         train, test = ridge.region_kernels(X, X_test, voxels)
-        peer = (
-            Peer(alpha=30.0).fit(X[:, voxels].astype(float), Y.astype(float)).predict(X_test[:, voxels].astype(float))
-        )
+        peer = Peer(alpha=30.0).fit(X[:, voxels].astype(float), Y.astype(float)).predict(X_test[:, voxels].astype(float))
         ours = Ridge([30.0]).fit_kernel(train, Y).predict_kernel(test)
         np.testing.assert_allclose(ours, peer, rtol=1e-5, atol=1e-5)
     train, test = ridge.region_kernels(X, X_test, regions[1])

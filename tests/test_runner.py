@@ -21,15 +21,7 @@ from nsdlib.cli import main
 from nsdlib.params import load_run
 from nsdlib.run import engine, progress
 from nsdlib.run.progress import Progress, clock
-from nsdlib.run.runner import (
-    AlreadyRunning,
-    NotebookFailed,
-    check,
-    in_order,
-    notebook_names,
-    run_notebooks,
-    select,
-)
+from nsdlib.run.runner import AlreadyRunning, NotebookFailed, check, in_order, notebook_names, run_notebooks, select
 from nsdlib.store.sources import default_parameters
 
 ROOT = Path(__file__).parents[1]
@@ -80,11 +72,7 @@ def test_a_variant_leaves_the_page_of_the_run_alone_and_says_what_it_is(project,
 
 def test_what_a_first_cell_sets_and_the_notebook_does_not_know_is_refused_in_the_kernel_too(project):
     """As in the lab, where nobody looks at the cell beforehand."""
-    add(
-        project,
-        "00_first",
-        "from nsdlib.params import load_run\nrun = load_run(run, decoder=decoder)\nload_run('small')",
-    )
+    add(project, "00_first", "from nsdlib.params import load_run\nrun = load_run(run, decoder=decoder)\nload_run('small')")
     path = project / "notebooks" / "00_first.ipynb"
     for line, refused in (("strength = None", False), ("strength = 0.9", True), ("decodr = 'gru'", True)):
         notebook = nbformat.read(path, as_version=4)
@@ -93,9 +81,7 @@ def test_what_a_first_cell_sets_and_the_notebook_does_not_know_is_refused_in_the
         if not refused:
             assert run_notebooks("demo")[0].is_file()
             continue
-        with pytest.raises(
-            NotebookFailed, match=r"takes no parameter '(strength'\.|decodr': did you mean 'decoder'\?) It takes"
-        ):
+        with pytest.raises(NotebookFailed, match=r"takes no parameter '(strength'\.|decodr': did you mean 'decoder'\?) It takes"):
             run_notebooks("demo")
 
 
@@ -125,9 +111,7 @@ def test_what_a_user_has_set_for_pythons_and_figures_does_not_count(project, tmp
     for name, value in surroundings.items():
         monkeypatch.setenv(name, value)
     figure = "import matplotlib.pyplot as plt\nfrom nsdlib.plots import use_style\nuse_style()\nplt.plot([1, 2]);"
-    add(
-        project, "00_first", figure, "import sys\nprint(sys.warnoptions, sys.flags.optimize, plt.rcParams['axes.grid'])"
-    )
+    add(project, "00_first", figure, "import sys\nprint(sys.warnoptions, sys.flags.optimize, plt.rcParams['axes.grid'])")
     page = run_notebooks("demo")[0]
     assert texts(page) == "[] 0 False\n"
     shown = [output for cell in nbformat.read(page, as_version=4).cells for output in cell.get("outputs", [])]
@@ -175,15 +159,11 @@ def test_a_source_tree_runs_without_being_installed(project):
     add(project, "00_first", "import nsdlib.params\nprint(nsdlib.__file__, nsdlib.params.find_root())")
     environment = os.environ | {"NSDLIB_HOME": ".", "PYTHONPATH": f".{os.pathsep}start"}
     command = [sys.executable, "-m", "nsdlib"]
-    subprocess.run(
-        [*command, "run", "small", "00"], cwd=project, env=environment, check=True, stdout=subprocess.DEVNULL
-    )
+    subprocess.run([*command, "run", "small", "00"], cwd=project, env=environment, check=True, stdout=subprocess.DEVNULL)
     printed = texts(project / "runs" / "small" / "00_first.ipynb")
     assert printed.split() == [str(project / "nsdlib" / "__init__.py"), str(project)]
     done = subprocess.run([*command, "doctor", "small"], cwd=project, env=environment, capture_output=True, text=True)
-    assert "ok   packages" in done.stdout and "ok   python" in done.stdout and done.returncode == 1, (
-        done.stderr
-    )  # no data
+    assert "ok   packages" in done.stdout and "ok   python" in done.stdout and done.returncode == 1, done.stderr  # no data
 
 
 def test_without_file_locks_a_run_is_made_all_the_same(project, monkeypatch):
@@ -203,11 +183,7 @@ def test_the_runner_can_be_imported_where_there_are_no_file_locks():
 def test_a_notebook_runs_after_those_whose_results_it_reads():
     names = notebook_names(ROOT)
     ordered = in_order(names, ROOT)
-    assert (
-        sorted(ordered) == names
-        and ordered[-1].startswith("08_")
-        and ordered[:-1] == [n for n in names if n[:2] != "08"]
-    )
+    assert sorted(ordered) == names and ordered[-1].startswith("08_") and ordered[:-1] == [n for n in names if n[:2] != "08"]
     assert in_order(names[:3][::-1], ROOT) == names[:3]
 
 
@@ -216,9 +192,7 @@ def test_a_failed_notebook_stays_readable_and_an_earlier_page_too(project):
     page = run_notebooks("demo")[0]
     assert len(nbformat.read(page, as_version=4).cells) == 3  # none is added where nothing differs from the notebook
     add(project, "00_first", "print('two')", "1 / 0", "print('three')")
-    with pytest.raises(
-        NotebookFailed, match=r"00_first failed in its cell \[3\]: ZeroDivisionError: division by zero"
-    ) as error:
+    with pytest.raises(NotebookFailed, match=r"00_first failed in its cell \[3\]: ZeroDivisionError: division by zero") as error:
         run_notebooks("demo")
     partial = page.with_name("00_first.partial.ipynb")
     assert str(partial) in str(error.value) and "two" in texts(partial) and texts(page) == "one\n"
@@ -227,10 +201,7 @@ def test_a_failed_notebook_stays_readable_and_an_earlier_page_too(project):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        (
-            {"decodr": "gru"},
-            "Notebook 00_first takes no parameter 'decodr': did you mean 'decoder'\\? It takes: decoder",
-        ),
+        ({"decodr": "gru"}, "Notebook 00_first takes no parameter 'decodr': did you mean 'decoder'\\? It takes: decoder"),
         ({"run": "small"}, "takes no parameter 'run'"),
         (
             {"decoder": "gro"},
@@ -262,9 +233,7 @@ def test_unknown_runs_and_notebooks_are_refused_with_the_nearest(project):
     add(project, "01_second")
     with pytest.raises(ValueError, match=r"no run 'dmo': did you mean 'demo'"):
         check("dmo", ["00_first"], {}, root=project)
-    with pytest.raises(
-        ValueError, match=r"no notebook '01_secnd': did you mean '01_second'\? Notebooks: 00_first, 01_second"
-    ):
+    with pytest.raises(ValueError, match=r"no notebook '01_secnd': did you mean '01_second'\? Notebooks: 00_first, 01_second"):
         select(["01_secnd"], project)
     assert select(["1", "notebooks/00_first.ipynb"], project) == ["00_first", "01_second"] == select([], project)
 
@@ -293,9 +262,7 @@ def test_the_same_notebook_is_not_run_twice_at_once(project):
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.write("4711")
         lock.flush()
-        with pytest.raises(
-            AlreadyRunning, match="00_first of run 'demo' is already being run by process 4711: wait for it"
-        ):
+        with pytest.raises(AlreadyRunning, match="00_first of run 'demo' is already being run by process 4711: wait for it"):
             run_notebooks("demo")
         assert texts(run_notebooks("small")[0]) == "ran\n"  # another run is not held up
     assert texts(run_notebooks("demo")[0]) == "ran\n"

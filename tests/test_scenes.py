@@ -35,9 +35,7 @@ def test_every_kind_shows_its_colour_where_it_stands(kind):
 
 def test_kinds_and_backgrounds_can_be_told_apart():
     kinds = [scenes.draw(scenes.Scene("snow", (scenes.Thing(k, "red", 0.5, 0.5, 0.6),), 0.5), 64) for k in scenes.KINDS]
-    places = [
-        scenes.draw(scenes.Scene(b, (scenes.Thing("ball", "red", 0.5, 0.5, 0.2),), 0.5), 64) for b in scenes.BACKGROUNDS
-    ]
+    places = [scenes.draw(scenes.Scene(b, (scenes.Thing("ball", "red", 0.5, 0.5, 0.2),), 0.5), 64) for b in scenes.BACKGROUNDS]
     for images in (kinds, places):
         differ = [np.abs(a.astype(int) - b).mean() for i, a in enumerate(images) for b in images[:i]]
         assert min(differ) > 3

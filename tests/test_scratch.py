@@ -15,9 +15,7 @@ from nsdlib.core.glm import scratch
 from nsdlib.core.glm.scratch import Scratch, ScratchFull
 
 SHAPE = (1000, 500)  # 4,000,000 bytes of float64, and a header of 128
-needs_reservation = pytest.mark.skipif(
-    not hasattr(os, "posix_fallocate"), reason="no file gets its room here beforehand"
-)
+needs_reservation = pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no file gets its room here beforehand")
 
 
 @pytest.fixture

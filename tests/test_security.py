@@ -30,9 +30,7 @@ from nsdlib.store.store import Store
 from nsdlib.store.zoo import path as weights_path
 
 ROOT = Path(__file__).parents[1]
-CODE = sorted(
-    [*(ROOT / "nsdlib").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]
-)
+CODE = sorted([*(ROOT / "nsdlib").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")])
 NEEDED = {"torch.load": ("weights_only", True), "numpy.load": ("allow_pickle", False)}
 FORBIDDEN_MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 FORBIDDEN_CALLS = {
@@ -40,29 +38,14 @@ FORBIDDEN_CALLS = {
     "yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load", "subprocess.getoutput", "subprocess.getstatusoutput",
 }  # fmt: skip
 FORBIDDEN_OPTIONS = {("shell", True), ("allow_pickle", True), ("trust_remote_code", True), ("weights_only", False)}
-OUTSIDE = [
-    "../../etc/passwd",
-    "/etc/passwd",
-    "demo/../../x",
-    "..",
-    ".",
-    "",
-    "a\0b",
-    "demo\n",
-    "a b",
-    "x; id",
-    "$(id)",
-    "-x",
-]
+OUTSIDE = ["../../etc/passwd", "/etc/passwd", "demo/../../x", "..", ".", "", "a\0b", "demo\n", "a b", "x; id", "$(id)", "-x"]
 
 
 def source(path):
     """The Python of a module, or of all code cells of a notebook."""
     if path.suffix == ".py":
         return path.read_text()
-    return "\n".join(
-        "".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"
-    )
+    return "\n".join("".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code")
 
 
 def imported_names(tree):
@@ -71,9 +54,7 @@ def imported_names(tree):
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                names[alias.asname or alias.name.partition(".")[0]] = (
-                    alias.name if alias.asname else alias.name.partition(".")[0]
-                )
+                names[alias.asname or alias.name.partition(".")[0]] = alias.name if alias.asname else alias.name.partition(".")[0]
         elif isinstance(node, ast.ImportFrom):
             names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
     return names
@@ -255,9 +236,7 @@ def test_names_from_parameters_stay_in_their_folders(project, name):
     for place in (subject.roi, layout.roi, layout.roi_names):
         with pytest.raises(ValueError, match=r"roi .* is unknown\. Known: nsdgeneral"):
             place(name)
-    with pytest.raises(
-        ValueError, match=r"map .*: wanted the name of a file without folder and ending, such as 'mean'"
-    ):
+    with pytest.raises(ValueError, match=r"map .*: wanted the name of a file without folder and ending, such as 'mean'"):
         subject.volume(name)
     with pytest.raises(ValueError, match=r"is no artifact.* Artifacts: glm, betas"):
         Store(load_run("small")).path(name)
@@ -297,10 +276,7 @@ def test_a_file_of_betas_sends_the_reader_nowhere_else(tmp_path):
     for fill, message in (
         (lambda file: file.__setitem__("betas", link), "no dataset 'betas' of its own"),
         (lambda file: file.create_virtual_dataset("betas", whole), "keeps betas in other files"),
-        (
-            lambda file: file.create_dataset("betas", values.shape, np.int16, external=secret),
-            "keeps betas in other files",
-        ),
+        (lambda file: file.create_dataset("betas", values.shape, np.int16, external=secret), "keeps betas in other files"),
     ):
         with h5py.File(tmp_path / "bad.hdf5", "w") as file:
             fill(file)

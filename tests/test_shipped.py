@@ -117,13 +117,10 @@ def test_shipped_networks_have_finished_and_their_errors_follow_from_each_other(
     with complete.load("ablation") as ablation:
         assert ablation.finished.all() and ablation.sizes["seed"] == len(complete.about["run"]["decoder_seeds"]) > 1
         np.testing.assert_allclose(
-            ablation.scores.sel(split="test").mean("seed").transpose("decoder", "measure"),
-            ablation.errors.mean("test_image"),
+            ablation.scores.sel(split="test").mean("seed").transpose("decoder", "measure"), ablation.errors.mean("test_image")
         )
         networks = ablation.sel(decoder=ablation.validation.notnull().any(("seed", "epoch")))
-        lowest = networks.validation.min(
-            "epoch"
-        )  # of training; the other is of the network that was kept, on a path of its own
+        lowest = networks.validation.min("epoch")  # of training; the other is of the network that was kept, on a path of its own
         np.testing.assert_allclose(lowest, networks.scores.sel(split="validation", measure="mse"), rtol=1e-4)
         np.testing.assert_array_equal(networks.best_epoch, networks.validation.fillna(np.inf).argmin("epoch") + 1)
 

@@ -277,9 +277,7 @@ def test_private_features_cannot_be_read_from_pictures():
     hidden = meaning.private(maps, 32)
 
     def explained(target):
-        weights = np.linalg.solve(
-            coarse[:400] @ coarse[:400].T + 1000 * np.eye(400), target[:400] - target[:400].mean(0)
-        )
+        weights = np.linalg.solve(coarse[:400] @ coarse[:400].T + 1000 * np.eye(400), target[:400] - target[:400].mean(0))
         found = coarse[400:] @ coarse[:400].T @ weights + target[:400].mean(0)
         return 1 - np.square(target[400:] - found).sum() / np.square(target[400:] - target[:400].mean(0)).sum()
 
@@ -358,9 +356,7 @@ def test_simulating_again_does_nothing_and_says_so(twin, capsys):
 
 def test_other_settings_in_the_same_folder_are_refused(twin):
     other = twin.model_copy(update={"simulation": twin.simulation.model_copy(update={"quality": 0.3})})
-    with pytest.raises(
-        FileExistsError, match=r"another simulated subject \(quality=2.5 there, 0.3 wanted\). Nothing was"
-    ):
+    with pytest.raises(FileExistsError, match=r"another simulated subject \(quality=2.5 there, 0.3 wanted\). Nothing was"):
         simulate.simulate(other)
     assert json.loads((twin.data / "simulation.json").read_text())["quality"] == 2.5
 

@@ -209,7 +209,5 @@ def test_imports_are_kept_for_the_names_that_are_needed():
 
 
 def test_two_imports_of_one_package_are_both_kept():
-    program = ast.parse(
-        "import nsdlib.core.ridge\nimport nsdlib.core.noise\nstore.save('result', nsdlib.core.ridge.fit())"
-    )
+    program = ast.parse("import nsdlib.core.ridge\nimport nsdlib.core.noise\nstore.save('result', nsdlib.core.ridge.fit())")
     assert slices.follow(program.body, program.body[-1:]) == program.body

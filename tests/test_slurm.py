@@ -23,9 +23,7 @@ pytestmark = [
 SOON = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
 NO_GPU = ["--resources", "gpu=0"]
 REAL, STUB = "00_meet_the_data", "01_hrf_glmsingle"
-STUBBED = (
-    "assert run != 'failing', 'it was to fail'\nif run == 'saving':\n    store.save('glm', run)"  # each 01 has to save
-)
+STUBBED = "assert run != 'failing', 'it was to fail'\nif run == 'saving':\n    store.save('glm', run)"  # each 01 has to save
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +117,6 @@ def test_what_is_there_is_not_made_again(mixed, without_gpus, project):
     assert status == 0 and found.keys() == {*mixed[2], key("small", REAL)}, words
     assert found[key("small", REAL)]["JobState"] == "COMPLETED"
     outputs = [
-        out
-        for cell in nbformat.read(project / "runs" / "small" / f"{REAL}.ipynb", 4).cells
-        for out in cell.get("outputs", [])
+        out for cell in nbformat.read(project / "runs" / "small" / f"{REAL}.ipynb", 4).cells for out in cell.get("outputs", [])
     ]
     assert any("missing files: 0" in out.get("text", "") for out in outputs)

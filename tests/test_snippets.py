@@ -33,9 +33,7 @@ def test_the_pictures_are_those_at_the_percentiles_of_the_mean_rank(shown):
     for name, metric in METRICS.items():
         one = values.sel(system="refined", metric=name).to_series()
         mean_rank += one.rank(ascending=metric.higher_is_better).to_numpy()
-    pictures = re.findall(
-        r'<img src="data:image/webp;base64,([^"]+)" alt="(\w+), test image at percentile (\d+)"', text
-    )
+    pictures = re.findall(r'<img src="data:image/webp;base64,([^"]+)" alt="(\w+), test image at percentile (\d+)"', text)
     columns = [int(percentile) for _, kind, percentile in pictures if kind == "seen"]
     assert columns[0] == 100 and columns[-1] == 0 and len(pictures) == 3 * len(columns)
     for data, kind, percentile in pictures:
@@ -52,9 +50,7 @@ def test_the_caption_says_rule_number_and_intervals(shown):
     for system, metric in (("refined", "clip"), ("refined", "pixcorr"), ("mean image", "pixcorr")):
         assert f"{float(values.sel(system=system, metric=metric).mean()):.2f} [" in text
     assert (
-        f"n&nbsp;=&nbsp;{values.sizes['test_image']} test" in text
-        and "simulated" in text
-        and "mean rank in eight scores" in text
+        f"n&nbsp;=&nbsp;{values.sizes['test_image']} test" in text and "simulated" in text and "mean rank in eight scores" in text
     )
 
 
@@ -90,9 +86,7 @@ def test_what_the_book_was_made_with(tmp_path):
         (tmp_path / "runs" / "demo" / f"{name}.json").write_text(json.dumps({"state": state, "started": started}))
     text = snippets.made_with(tmp_path)
     assert re.search(r"`demo` +\| 2 +\| 2026-01-01 +\| 2026-01-03", text)
-    lock = dict(
-        re.findall(r"^([\w-]+)==(\S+)", (Path(__file__).parents[1] / "requirements.lock").read_text(), re.MULTILINE)
-    )
+    lock = dict(re.findall(r"^([\w-]+)==(\S+)", (Path(__file__).parents[1] / "requirements.lock").read_text(), re.MULTILINE))
     for package in ("torch", "diffusers", "numpy", "jupyter-book"):
         assert re.search(rf"{package} +\| {re.escape(lock[package])} ", text)
     assert "no Git repository" in text

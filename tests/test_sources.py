@@ -162,18 +162,11 @@ def test_a_function_that_saves_follows_from_what_is_there_when_it_is_called(pack
 
 def test_a_page_is_made_from_every_file_that_its_notebook_reaches(package):
     files = {str(file.relative_to(package / "nsdlib")) for file in sources.source_files(package / "page.ipynb")}
-    assert files == set(FILES) - {
-        "wing/deep/unread.csv",
-        "__init__.py",
-        "wing/__init__.py",
-        "wing/deep/__init__.py",
-    }
+    assert files == set(FILES) - {"wing/deep/unread.csv", "__init__.py", "wing/__init__.py", "wing/deep/__init__.py"}
 
 
 def test_a_notebook_that_does_not_save_the_artifact_is_refused(package):
-    with pytest.raises(
-        ValueError, match=r"page.ipynb does not save the artifact 'no_result': wanted a cell with `store.save"
-    ):
+    with pytest.raises(ValueError, match=r"page.ipynb does not save the artifact 'no_result': wanted a cell with `store.save"):
         slices.slice_of(package / "page.ipynb", "no_result")
 
 
@@ -205,6 +198,4 @@ def test_what_comes_before_a_notebook_follows_from_what_it_loads():
     root = load_run("small").root
     assert provenance.notebooks_before(root / "notebooks" / "02_roi_betas.ipynb") == (["01_hrf_glmsingle"], [])
     of_run, of_group = provenance.notebooks_before(root / "notebooks" / "08_across_subjects.ipynb")
-    assert "05_two_stage_reconstruction" in of_run and {"06_noise_sensitivity", "09_what_scores_are_worth"} <= set(
-        of_group
-    )
+    assert "05_two_stage_reconstruction" in of_run and {"06_noise_sensitivity", "09_what_scores_are_worth"} <= set(of_group)

@@ -32,9 +32,7 @@ def test_seeds_nested_in_images_are_covered_by_resampling_images():
     drawn = RNG.normal(0, 0.3, size=(600, 1, n_images)) + RNG.normal(0, within, size=(600, n_seeds, n_images))
     low, high = statistics.bootstrap_interval(drawn.mean(axis=1), n_bootstrap=400)
     assert 0.92 < ((low < 0) & (high > 0)).mean() < 0.97
-    chosen = RNG.integers(
-        n_seeds, size=(400, n_seeds, n_images)
-    )  # of the first, each image's seeds resampled, then images
+    chosen = RNG.integers(n_seeds, size=(400, n_seeds, n_images))  # of the first, each image's seeds resampled, then images
     doubly = np.take_along_axis(drawn[:1], chosen, axis=1).mean(axis=1)
     doubly = np.take_along_axis(doubly, RNG.integers(n_images, size=(400, n_images)), axis=1).mean(axis=1)
     assert doubly.std() > 1.15 * drawn.mean(axis=(1, 2)).std()  # the truth, over all 600

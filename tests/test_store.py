@@ -85,9 +85,7 @@ def test_the_manifest_says_where_the_arrays_come_from(run, example):
 
 
 def test_a_missing_artifact_names_its_notebook(run):
-    with pytest.raises(
-        MissingArtifact, match=r"'scores' of run 'small' .*`nsdlib run small 05_two_stage_reconstruction`"
-    ):
+    with pytest.raises(MissingArtifact, match=r"'scores' of run 'small' .*`nsdlib run small 05_two_stage_reconstruction`"):
         Store(run).load("scores")
 
 
@@ -154,9 +152,7 @@ def test_what_is_damaged_is_refused_and_made_anew_and_kept_beside(run, example, 
     store = Store(run)
     store.save("glm", example).close()
     damage(store.path("glm") / "arrays.nc", store.path("glm") / "manifest.json")
-    with pytest.raises(
-        DamagedArtifact, match=problem + r".*To make it anew, run `nsdlib run small 01_hrf_glmsingle` again"
-    ):
+    with pytest.raises(DamagedArtifact, match=problem + r".*To make it anew, run `nsdlib run small 01_hrf_glmsingle` again"):
         store.load("glm")
     assert not store.has("glm")
     with pytest.warns(UserWarning, match="was damaged and has been made anew; it is kept as .*/.damaged-glm-"):
@@ -223,9 +219,7 @@ def test_arrays_that_are_no_netcdf_are_told_even_where_the_manifest_fits(run, ex
     arrays.write_bytes(b"no netCDF")
     fitting = json.loads(manifest.read_text()) | {"sha256": provenance_module.file_hash(arrays)}
     manifest.write_text(json.dumps(fitting))
-    with pytest.raises(
-        DamagedArtifact, match=r"arrays.nc is not the file that notebook 01_hrf_glmsingle wrote \(\w+: "
-    ):
+    with pytest.raises(DamagedArtifact, match=r"arrays.nc is not the file that notebook 01_hrf_glmsingle wrote \(\w+: "):
         store.load("glm")
 
 
@@ -429,9 +423,7 @@ def test_functions_whose_code_cannot_be_told_are_refused(run, images, given):
         Store(run).memoise(add_noise, weights=("feature",))(**given)
 
 
-def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_costs_only_the_keeping(
-    run, counted, given, monkeypatch
-):
+def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_costs_only_the_keeping(run, counted, given, monkeypatch):
     noisy, calls = counted
     once = Store(run).memoise(noisy)
     first = once(**given)
@@ -445,9 +437,7 @@ def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_costs_only_the_k
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(artifact_module, "preallocate", full)
-    with pytest.warns(
-        UserWarning, match=r"no room for the result of add_noise of run 'small'.*it is computed each time"
-    ):
+    with pytest.warns(UserWarning, match=r"no room for the result of add_noise of run 'small'.*it is computed each time"):
         np.testing.assert_array_equal(once(**given | {"seed": 2}), add_noise(**given | {"seed": 2}))
 
 

@@ -95,9 +95,7 @@ def test_an_artifact_that_was_damaged_is_made_again_by_its_notebook_which_says_s
 def test_a_full_disk_ends_a_notebook_in_words_and_the_next_run_goes_on(project):
     limit = "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     add(project, "01_hrf_glmsingle", limit + "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))", SAVE)
-    with pytest.raises(
-        NotebookFailed, match="StoreFull: There is no room for the artifact 'glm' of run 'small': it takes up to"
-    ):
+    with pytest.raises(NotebookFailed, match="StoreFull: There is no room for the artifact 'glm' of run 'small': it takes up to"):
         run_notebooks("small")
     assert list(load_run("small").store.iterdir()) == []
     add(project, "01_hrf_glmsingle", SAVE)

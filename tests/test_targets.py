@@ -57,10 +57,6 @@ def test_latents_are_encoded_batch_by_batch():
 def test_tokens_of_images_and_captions_belong_together():
     dataset = targets.token_targets(Model(), Data(), IDS)
     for split, ids in IDS.items():
-        assert dataset[f"vision_{split}"].shape == (len(ids), 3, 4) and dataset[f"text_{split}"].shape == (
-            len(ids),
-            2,
-            4,
-        )
+        assert dataset[f"vision_{split}"].shape == (len(ids), 3, 4) and dataset[f"text_{split}"].shape == (len(ids), 2, 4)
         assert (dataset[f"vision_{split}"].values[:, 0, 0] == ids % 256).all()
         assert (dataset[f"text_{split}"].values[:, 1, 3] == ids).all()

@@ -24,9 +24,7 @@ TINY = DATA / "vdvae_tiny"
 
 def tiny_hyperparameters():
     settings = json.loads((TINY / "hyperparameters.json").read_text())
-    return vdvae.Hyperparameters(
-        **{k: v for k, v in settings.items() if k in vdvae.Hyperparameters.__dataclass_fields__}
-    )
+    return vdvae.Hyperparameters(**{k: v for k, v in settings.items() if k in vdvae.Hyperparameters.__dataclass_fields__})
 
 
 @pytest.fixture(scope="module")
@@ -135,9 +133,7 @@ def test_resizing_is_pillows_bilinear(model):
 def test_weights_that_do_not_fit_are_named(model):
     state = model.state_dict()
     vdvae.load_weights(vdvae.VDVAE(tiny_hyperparameters()), {f"module.{key}": value for key, value in state.items()})
-    wrong = {key: value for key, value in state.items() if key != "decoder.gain"} | {
-        "decoder.gian": state["decoder.gain"]
-    }
+    wrong = {key: value for key, value in state.items() if key != "decoder.gain"} | {"decoder.gian": state["decoder.gain"]}
     wrong["decoder.bias"] = torch.zeros(3)
     with pytest.raises(ValueError, match=r"3 differences.*missing decoder.gain.*decoder.gian.*decoder.bias has shape"):
         vdvae.load_weights(vdvae.VDVAE(tiny_hyperparameters()), wrong)
@@ -157,9 +153,7 @@ def test_load_takes_the_published_file_and_ours(model, tmp_path, monkeypatch):
             save_file(model.state_dict(), tmp_path / folder / "vdvae.safetensors")
             (tmp_path / folder / "hyperparameters.json").write_text(json.dumps(hp.__dict__))
         loaded = zoo.load_vdvae(run.model_copy(update={"zoo": zoo_name}))
-        assert all(
-            torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True)
-        )
+        assert all(torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True))
 
 
 def test_bad_input_is_refused(model, case):

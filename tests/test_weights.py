@@ -64,9 +64,7 @@ def test_what_a_file_lacks_is_named_and_never_drawn(published, part, left_out):
 def test_tensors_of_another_model_are_named(published, part):
     folder, change = published
     change(part, lambda state: state | {"adapter.weight": torch.zeros(2)})
-    with pytest.raises(
-        ValueError, match=rf"{part} do not fit its config.json \(1 differences\): unexpected adapter.weight"
-    ):
+    with pytest.raises(ValueError, match=rf"{part} do not fit its config.json \(1 differences\): unexpected adapter.weight"):
         diffusion.load(folder)
     change(part, lambda state: {key: tensor[:1] for key, tensor in without("adapter")(state).items()})
     with pytest.raises(ValueError, match=r"has shape \(1,.*\), wanted"):
@@ -131,9 +129,7 @@ def test_the_judges_clip_is_whole_or_its_vision_half(tmp_path):
 def test_a_stand_in_that_lacks_a_layer_is_refused(tmp_path):
     state = features.StandIn(4, 7).state_dict()
     save_file(without("norms.2.")(state), tmp_path / "net.safetensors")
-    with pytest.raises(
-        ValueError, match=r"does not fit a stand-in of \[4, 7\] \(5 differences\): missing norms.2.weight"
-    ):
+    with pytest.raises(ValueError, match=r"does not fit a stand-in of \[4, 7\] \(5 differences\): missing norms.2.weight"):
         features.StandIn.from_file(tmp_path / "net.safetensors")
     save_file({"other.weight": torch.zeros(2)}, tmp_path / "net.safetensors")
     with pytest.raises(ValueError, match=r"missing layers.0.weight"):
@@ -216,8 +212,7 @@ def test_files_of_pytorch_before_1_6_are_read(published):
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["no json", "{}", '{"weight_map": {}}', '{"weight_map": {"a": "../b.safetensors"}}', '{"weight_map": {"a": 1}}'],
+    "text", ["no json", "{}", '{"weight_map": {}}', '{"weight_map": {"a": "../b.safetensors"}}', '{"weight_map": {"a": 1}}']
 )
 def test_an_index_that_is_none_is_refused(tmp_path, text):
     (tmp_path / "model.safetensors.index.json").write_text(text)

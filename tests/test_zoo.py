@@ -67,9 +67,7 @@ def test_a_folder_is_whole_when_every_file_is_there(tmp_path):
     assert path == folder / "vae" / "diffusion_pytorch_model.bin" and "shi-labs" in source
     (folder / "vae" / "diffusion_pytorch_model.non_ema.safetensors").touch()  # other weights
     assert len(zoo.missing(run)) == 1
-    index, shard = (
-        folder / "vae" / f"diffusion_pytorch_model{end}" for end in (".safetensors.index.json", "-1.safetensors")
-    )
+    index, shard = (folder / "vae" / f"diffusion_pytorch_model{end}" for end in (".safetensors.index.json", "-1.safetensors"))
     index.write_text(json.dumps({"weight_map": {"a": shard.name}}))
     assert [path for path, _ in zoo.missing(run)] == [shard]
     index.unlink()

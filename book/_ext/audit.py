@@ -47,9 +47,7 @@ def _scaling():
     how = "what is called a z-score has mean 0; a product with the mean has not"
     yield "z-score of the betas", "3.2", printed, "the mean subtracted", False, how
     recomputed = "of the training images (here, and in the paper's public code)"
-    how = (
-        "with the test images in them each prediction depends on the others: transductive (notebook 09 shows the price)"
-    )
+    how = "with the test images in them each prediction depends on the others: transductive (notebook 09 shows the price)"
     yield "statistics of the z-score", "3.2", "of the entire dataset", recomputed, False, how
 
 

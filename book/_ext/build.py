@@ -92,13 +92,9 @@ def is_current(root, *, local=False):
     made_from = [root / "_config.yml"] + [_source(root, page) for page in chapters(root, local=local)]
     made_from += [*(root / "runs").glob("*/*.json"), *(root / "book" / "data").glob("*/*.*")]
     made_from += (
-        path
-        for place in ("book", "book/_ext", "book/static", "book/data", "params")
-        for path in (root / place).glob("*.*")
+        path for place in ("book", "book/_ext", "book/static", "book/data", "params") for path in (root / place).glob("*.*")
     )
-    made_from += (
-        path for place in ("nsdlib", "zoo/demo") for path in (root / place).rglob("*.*") if path.suffix != ".pyc"
-    )
+    made_from += (path for place in ("nsdlib", "zoo/demo") for path in (root / place).rglob("*.*") if path.suffix != ".pyc")
     return marker.is_file() and all(path and path.stat().st_mtime < marker.stat().st_mtime for path in made_from)
 
 

@@ -108,10 +108,7 @@ def _places(stores):
             score, place = table.sel(metric=metric), places[METRICS[metric].label]
             low, high = np.quantile(place[1:], [0.025, 0.975])
             rows[f"`{name}`, {label}"] = {
-                **{
-                    bar: f"{system}: {_cell(score, system)}"
-                    for bar, system in best.sel(metric=metric).to_series().items()
-                },
+                **{bar: f"{system}: {_cell(score, system)}" for bar, system in best.sel(metric=metric).to_series().items()},
                 "rough": _cell(score, "rough"),
                 "**refined**": f"**{_cell(score, 'refined')}**",
                 "ceiling: all true": _cell(score, "refined, all true"),

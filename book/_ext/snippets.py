@@ -98,11 +98,7 @@ def made_with(root) -> str:
         if record["state"] == "done" and MARK not in page:
             times.setdefault(f"`{run}`", []).append(record["started"])
     rows = {run: {"notebooks": len(starts), "first": min(starts), "last": max(starts)} for run, starts in times.items()}
-    runs = (
-        pd.DataFrame(rows).T.rename_axis("run").to_markdown(disable_numparse=True)
-        if rows
-        else "No run has left a record."
-    )
+    runs = pd.DataFrame(rows).T.rename_axis("run").to_markdown(disable_numparse=True) if rows else "No run has left a record."
     versions = {"python": platform.python_version(), "nsdlib": __version__} | {name: version(name) for name in PACKAGES}
     packages = pd.DataFrame({"version": versions}).rename_axis("package").to_markdown(disable_numparse=True)
     return f"This copy was built from {_commit(root)}.\n\n{runs}\n\n{packages}\n"
@@ -110,9 +106,7 @@ def made_with(root) -> str:
 
 def _strip(made, scores):
     """An HTML table, a row a kind, a column an image at a percentile of the mean rank."""
-    ranks = [
-        relative_rank(scores.sel(metric=m), higher_is_better=metric.higher_is_better) for m, metric in METRICS.items()
-    ]
+    ranks = [relative_rank(scores.sel(metric=m), higher_is_better=metric.higher_is_better) for m, metric in METRICS.items()]
     chosen, percentiles = at_percentiles(np.mean(ranks, axis=0), N_SHOWN)
     heads = "".join(f'<th scope="col">{p:.0f}</th>' for p in percentiles)
     rows = [f'<tr><th scope="row">percentile</th>{heads}</tr>']

@@ -78,9 +78,7 @@ def check_finite(name, values, image_ids=None):
         images.
     """
     if getattr(values, "dtype", np.dtype(object)).kind not in "biuf":
-        raise ValueError(
-            f"{name} must be an array of real numbers, got {getattr(values, 'dtype', type(values).__name__)}"
-        )
+        raise ValueError(f"{name} must be an array of real numbers, got {getattr(values, 'dtype', type(values).__name__)}")
     rows = [row for row, of_image in enumerate(values) if not np.isfinite(of_image).all()]
     if rows:
         n_wrong = sum(np.count_nonzero(~np.isfinite(values[row])) for row in rows)

@@ -115,9 +115,7 @@ def add_noise(images, amplitude, *, seed, image_ids):
     """
     check_images(images)
     if not 0 <= amplitude < np.inf:
-        raise ValueError(
-            f"amplitude is a finite standard deviation in grey levels and cannot be negative, got {amplitude}."
-        )
+        raise ValueError(f"amplitude is a finite standard deviation in grey levels and cannot be negative, got {amplitude}.")
     if len(images) != len(image_ids):
         raise ValueError(f"image_ids must name each of the {len(images)} images, got {len(image_ids)}.")
     noisy = np.empty_like(images)

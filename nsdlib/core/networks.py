@@ -94,9 +94,7 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups=None, *, widt
         raise ValueError(f"only the network 'gru' has another width than {HIDDEN}, got {width} for {name!r}")
     if name == "gated_mlp":  # from the same start as the GRU
         gru = build_network("gru", n_voxels, n_latents)
-        return nn.Sequential(
-            *(GatedLayer.from_gru(layer) if isinstance(layer, BidirectionalGRU) else layer for layer in gru)
-        )
+        return nn.Sequential(*(GatedLayer.from_gru(layer) if isinstance(layer, BidirectionalGRU) else layer for layer in gru))
     if name == "gru":
         layers = [BidirectionalGRU(n_voxels, width), nn.Dropout(DROPOUT), BidirectionalGRU(2 * width, width)]
     elif name == "roi_gru":
@@ -153,9 +151,7 @@ class NeuralDecoder:
         Duration of `fit`.
     """
 
-    def __init__(
-        self, name, *, seed=0, max_epochs=200, batch_size=64, recipe="ours", width=HIDDEN, groups=None, device="cpu"
-    ):
+    def __init__(self, name, *, seed=0, max_epochs=200, batch_size=64, recipe="ours", width=HIDDEN, groups=None, device="cpu"):
         self.name, self.seed, self.max_epochs, self.batch_size, self.recipe = name, seed, max_epochs, batch_size, recipe
         self.width, self.groups, self.device, self.n_voxels = width, groups, torch.device(device), None
 

@@ -40,9 +40,7 @@ RECIPES = {
     "ours": Recipe(patience_rate=6, threshold=0.0, replays_all=False, scales_targets=True),
     # github.com/LorenzoVeronese/GRU-Decoding_JNE, scripts/02_vdvae_regression_nn.py at commit 43a4f67: its noise is meant for
     # betas but added to z-scores; its mask, drawn below 500, has 499 voxels at most; the rate is torch's ReduceLROnPlateau(6)
-    "public_code": Recipe(
-        7, 1e-4, replays_all=True, scales_targets=False, probability=0.3, noise_sd=1.0, longest_mask=499
-    ),
+    "public_code": Recipe(7, 1e-4, replays_all=True, scales_targets=False, probability=0.3, noise_sd=1.0, longest_mask=499),
 }
 
 
@@ -111,11 +109,7 @@ def search(
     trainer = Trainer(new_network(), x[rows_fit], y[rows_fit], seed=seed, batch_size=batch_size, recipe=recipe)
     x_validation, y_validation = x[rows_validation], y[rows_validation]
     errors, rates, rate, best, lowest = [], [], RATE, None, float("inf")
-    n_best, better, n_bad = (
-        0,
-        float("inf"),
-        0,
-    )  # the latter two of the rate, which may ask for more than the lowest error
+    n_best, better, n_bad = (0, float("inf"), 0)  # the latter two of the rate, which may ask for more than the lowest error
     bar = tqdm(total=max_epochs, desc=f"{name}: finding the schedule", unit="epoch", mininterval=5)
     with _seeded(seed), bar:
         for _ in range(max_epochs):
@@ -250,9 +244,7 @@ def augmented(x: Tensor, recipe: Recipe, generator: torch.Generator | None) -> T
     """Copy patterns (n_images, n_voxels), with noise added to some, then a span of voxels set to 0 in some, as a recipe says."""
     x, n_voxels, place = x.clone(), x.shape[1], torch.arange(x.shape[1], device=x.device)
     draws = torch.rand(4, len(x), 1, generator=generator, device=x.device)
-    rows = (
-        slice(None) if x.is_cuda else (draws[:2] < recipe.probability).any(0).nonzero()[:, 0]
-    )  # a graph needs fixed shapes
+    rows = slice(None) if x.is_cuda else (draws[:2] < recipe.probability).any(0).nonzero()[:, 0]  # a graph needs fixed shapes
     noisy, masked, start, length = draws[:, rows]
     noise = torch.randn(x[rows].shape, generator=generator, device=x.device)
     changed = torch.addcmul(x[rows], noisy < recipe.probability, noise, value=recipe.noise_sd)

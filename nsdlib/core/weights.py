@@ -77,9 +77,7 @@ def read_config(folder, name="config.json"):
     """
     path = folder / name
     if not path.exists():
-        raise FileNotFoundError(
-            f"no {name} in {folder}, which says what model the weights are of; get it from their source."
-        )
+        raise FileNotFoundError(f"no {name} in {folder}, which says what model the weights are of; get it from their source.")
     try:
         return dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
@@ -287,9 +285,7 @@ def load_tokenizer(folder, n_tokens):
         known = {*map("".join, model["merges"]), *special}
         lost = [token for token in model["vocab"] if token not in known and len(token.removesuffix("</w>")) > 1]
         if lost or len(tokenizer) != n_tokens:
-            raise ValueError(
-                f"{len(tokenizer)} tokens, wanted {n_tokens}, and {len(lost)} of them are made by no merge"
-            )
+            raise ValueError(f"{len(tokenizer)} tokens, wanted {n_tokens}, and {len(lost)} of them are made by no merge")
     except Exception as error:  # each damaged file fails in a way of its own
         raise ValueError(
             f"{folder} cannot be read as a tokenizer ({type(error).__name__}: {error}): get its files (vocab.json, merges.txt, "

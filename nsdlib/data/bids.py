@@ -88,12 +88,7 @@ def resample_volumes(series, *, tr, new_tr, start=0.0):
     from scipy.interpolate import CubicSpline
 
     series, start = np.asarray(series), np.asarray(start, dtype=np.float64)
-    if (
-        series.dtype.kind not in "iuf"
-        or series.ndim != 2
-        or len(series) < 2
-        or start.shape not in ((), series.shape[1:])
-    ):
+    if series.dtype.kind not in "iuf" or series.ndim != 2 or len(series) < 2 or start.shape not in ((), series.shape[1:]):
         raise ValueError(
             f"wanted numbers of one run, (n_volumes, n_voxels) with at least 2 volumes, and start of shape () or (n_voxels,), "
             f"got {series.dtype} of shape {series.shape}, and {start.shape}."

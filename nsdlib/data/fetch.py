@@ -11,18 +11,7 @@ from pathlib import Path
 
 from nsdlib.core.files import lock
 from nsdlib.store.download import GO_ON, Patience, Server
-from nsdlib.store.record import (
-    FetchError,
-    File,
-    Record,
-    Remote,
-    Unasked,
-    digests,
-    discard,
-    find_fault,
-    put_in_place,
-    size_of,
-)
+from nsdlib.store.record import FetchError, File, Record, Remote, Unasked, digests, discard, find_fault, put_in_place, size_of
 
 
 @dataclass(frozen=True)
@@ -82,9 +71,7 @@ def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
             print(summary(plans))
             problems = download(plans, folder, patience=patience)
     if problems:
-        raise RuntimeError(
-            "\n  ".join([f"{len(problems)} of {len(files)} files could not be had:", *_by_reason(problems)])
-        )
+        raise RuntimeError("\n  ".join([f"{len(problems)} of {len(files)} files could not be had:", *_by_reason(problems)]))
     if not dry_run:
         print(f"All {len(files)} files are in {folder}")
 
@@ -246,7 +233,5 @@ def alone(folder):
         try:
             lock(file)
         except BlockingIOError:
-            raise RuntimeError(
-                f"Another download is at work in {folder}: let it end, then repeat the command."
-            ) from None
+            raise RuntimeError(f"Another download is at work in {folder}: let it end, then repeat the command.") from None
         yield

@@ -70,13 +70,9 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
         if scratch is None:
             sessions.append(fit_session(session, None))
         else:
-            inputs = (
-                f"{subject.root} {subject.subject} {roi} {engine} {options.digest()} {_files(subject, session, roi)}"
-            )
+            inputs = f"{subject.root} {subject.subject} {roi} {engine} {options.digest()} {_files(subject, session, roi)}"
             name = f"session{session:02d}-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
-            sessions.append(
-                _finished_once(scratch / name, lambda folder, session=session: fit_session(session, folder))
-            )
+            sessions.append(_finished_once(scratch / name, lambda folder, session=session: fit_session(session, folder)))
     maps = [found.drop_vars(BETAS) for found in sessions]
     betas = xr.concat([found[list(BETAS)] for found in sessions], "trial")
     result = xr.merge([betas, xr.concat(maps, "session")]).drop_attrs(deep=False)
@@ -147,13 +143,9 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
     for session, paths in targets.items():
         n_trials, expected = (np.count_nonzero(of == session) for of in (session_of, subject.session))
         if n_trials != expected:
-            raise ValueError(
-                f"Session {session} has {n_trials} trials here, {expected} in the experiment: fit it again."
-            )
+            raise ValueError(f"Session {session} has {n_trials} trials here, {expected} in the experiment: fit it again.")
         if there := [path for path in paths.values() if path.exists()]:
-            raise FileExistsError(
-                f"{there[0]} is already there, and is not overwritten: name another folder, or remove it."
-            )
+            raise FileExistsError(f"{there[0]} is already there, and is not overwritten: name another folder, or remove it.")
     mask = np.zeros(subject.brainmask.shape, dtype=bool)
     mask.flat[found.roi_voxel.values] = True
     for session, paths in targets.items():

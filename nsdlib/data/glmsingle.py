@@ -139,9 +139,7 @@ def _settings(options, n_runs):
         "wantpercentbold": int(options.percent),
     }
     if options.noise_mask is not None:
-        raise ValueError(
-            "noise_mask: GLMsingle 1.2 stops at a mask for its noise pool. Take glm_engine: nsdlib, or none."
-        )
+        raise ValueError("noise_mask: GLMsingle 1.2 stops at a mask for its noise pool. Take glm_engine: nsdlib, or none.")
     if options.pc_mask is not None:
         settings["pcR2cutoffmask"] = options.pc_mask
     if options.degree is not None:

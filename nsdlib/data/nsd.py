@@ -136,9 +136,7 @@ class NSDSubject:
         path = self._existing(self.paths.responses, "the behaviour")
         table = nsd_files.read_table(path, ["73KID"], sep="\t")
         if len(table) < self.n_trials:
-            raise nsd_files.DamagedFile(
-                f"{path} has {len(table)} rows, wanted at least {self.n_trials}: get the file again."
-            )
+            raise nsd_files.DamagedFile(f"{path} has {len(table)} rows, wanted at least {self.n_trials}: get the file again.")
         return table.iloc[: self.n_trials]
 
     @property
@@ -244,9 +242,7 @@ class NSDSubject:
 
     def _check_session(self, session):
         if not 1 <= session <= self.n_sessions:
-            raise ValueError(
-                f"session={session}: sessions 1 to {self.n_sessions} of subject {self.subject} are in use."
-            )
+            raise ValueError(f"session={session}: sessions 1 to {self.n_sessions} of subject {self.subject} are in use.")
 
     def _check_run(self, session, run):
         if not 1 <= run <= self.n_runs(session):
@@ -258,7 +254,5 @@ class NSDSubject:
         if mask.shape != self.brainmask.shape:
             raise ValueError(f"mask has shape {mask.shape}, wanted {self.brainmask.shape}: one value for each voxel.")
         if mask.dtype != bool:
-            raise ValueError(
-                f"mask must be bool, got {mask.dtype}: a region's voxels are `roi(name) > 0` or `== label`."
-            )
+            raise ValueError(f"mask must be bool, got {mask.dtype}: a region's voxels are `roi(name) > 0` or `== label`.")
         return mask

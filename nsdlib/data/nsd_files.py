@@ -207,9 +207,7 @@ def check_shape(name, shape, wanted):
 
 def _damaged(path, what):
     """The error for a file of which `what` is wrong."""
-    return DamagedFile(
-        f"{path} {what}: it is damaged, or not in NSD's form; get it again, or simulate the subject again."
-    )
+    return DamagedFile(f"{path} {what}: it is damaged, or not in NSD's form; get it again, or simulate the subject again.")
 
 
 def _checked_ids(image_ids):

@@ -182,9 +182,7 @@ def _phrase(header):
 def _other_spaces(path):
     """Spaces other than func1pt8mm in which betas lie: fsaverage, nativesurface, func1mm; none of them is read."""
     here = path.parents[1]
-    return sorted(
-        space.name for space in here.parent.glob("*") if space.name != here.name and any(space.rglob("*betas_*"))
-    )
+    return sorted(space.name for space in here.parent.glob("*") if space.name != here.name and any(space.rglob("*betas_*")))
 
 
 def scale(subject, version):

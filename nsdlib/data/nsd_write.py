@@ -49,9 +49,7 @@ def write_betas(paths, betas, mask, affine):
 
     scaled, limits = np.rint(nsd.BETA_SCALE * betas), np.iinfo(np.int16)
     if n_cut := np.count_nonzero((scaled < limits.min) | (scaled > limits.max)):
-        warnings.warn(
-            f"{n_cut} betas lie beyond 109 percent signal change, all that the file holds: cut.", stacklevel=2
-        )
+        warnings.warn(f"{n_cut} betas lie beyond 109 percent signal change, all that the file holds: cut.", stacklevel=2)
     scaled = np.clip(scaled, limits.min, limits.max).astype(np.int16)
     volume = np.zeros((*mask.shape, len(scaled)), dtype=np.int16, order="F")
     volume[mask] = scaled.T
@@ -90,12 +88,7 @@ def stimulus_files(layout):
     side = (nsd.IMAGE_SIZE, nsd.IMAGE_SIZE, 3)
     with h5py.File(_prepared(layout.stimuli), "w") as file:
         brick = file.create_dataset(
-            "imgBrick",
-            (nsd.N_STIMULI, *side),
-            dtype=np.uint8,
-            chunks=(1, *side),
-            compression="gzip",
-            compression_opts=1,
+            "imgBrick", (nsd.N_STIMULI, *side), dtype=np.uint8, chunks=(1, *side), compression="gzip", compression_opts=1
         )
 
         def fill(image_id, image, texts):

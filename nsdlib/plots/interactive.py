@@ -76,8 +76,7 @@ def compare(pictures, *, title=None, names=None, side=256):
     stacks = []
     for i, name in enumerate(names):
         layers = (
-            image(images[i], f"{label}, {name}", side, f' style="--k:{k}"')
-            for k, (label, images) in enumerate(pictures.items())
+            image(images[i], f"{label}, {name}", side, f' style="--k:{k}"') for k, (label, images) in enumerate(pictures.items())
         )
         stacks.append(f'<div class="nsd-wiped">{"".join(layers)}</div>')
     heading = f'<p class="nsd-title">{escape(title)}</p>' if title else ""
@@ -116,8 +115,7 @@ def steps(frames, *, title=None, names=None, side=128):
         checked = " checked" if number == 1 else ""
         buttons.append(f'<label><input type="radio" name="frame" {OWN_KEYS}{checked}>{escape(label)}</label>')
         columns = (
-            _column({kind: images[i] for kind, images in kinds.items()}, f"{name}, {label}", side)
-            for i, name in enumerate(names)
+            _column({kind: images[i] for kind, images in kinds.items()}, f"{name}, {label}", side) for i, name in enumerate(names)
         )
         cards.append(f'<div class="nsd-cards">{"".join(columns)}</div>')
         chosen = f".nsd-steps:has(label:nth-of-type({number}) :checked)"
@@ -126,9 +124,7 @@ def steps(frames, *, title=None, names=None, side=128):
     return _piece("steps", f"Steps: {', '.join(frames)}", body, rules, f"--wide:{side * len(names)}px")
 
 
-def gallery(
-    pictures, values, *, lower_is_better=(), categories=None, names=None, side=96, n_percentiles=11, max_images=100
-):
+def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None, side=96, n_percentiles=11, max_images=100):
     """Show test images with what was made of them, in the order of a score that the reader chooses; no hand has picked any.
 
     Parameters
@@ -177,17 +173,13 @@ def gallery(
 def _card(name, scores, row, classes):
     """One image of a gallery, with its place and its words for each score (value, percentile)."""
     orders = ";".join(f"--r{k}:{round(10 * (100 - rank))}" for k, (_, rank) in enumerate(scores.values(), start=1))
-    texts = (
-        f"<span>{escape(label)} {value:.3f}, percentile {rank:.0f}</span>" for label, (value, rank) in scores.items()
-    )
+    texts = (f"<span>{escape(label)} {value:.3f}, percentile {rank:.0f}</span>" for label, (value, rank) in scores.items())
     return f'<div class="{classes}" style="{orders}"><p><b>{escape(name)}</b> {"".join(texts)}</p>{row}</div>'
 
 
 def _gallery_controls(scores, n_percentiles, categories, n_kept, n_images):
     """The three lists above a gallery, and what they choose from."""
-    subsets = [
-        f'<option class="nsd-few">{n_percentiles} fixed percentiles</option><option>all {n_kept} images</option>'
-    ]
+    subsets = [f'<option class="nsd-few">{n_percentiles} fixed percentiles</option><option>all {n_kept} images</option>']
     for k, (name, n) in enumerate(categories.items(), start=1):
         subsets.append(f'<option class="c{k}">{escape(name)} ({n})</option>')
     lists = {
@@ -265,9 +257,7 @@ def _names(pictures, names):
 def _check_values(values, lower_is_better, categories, n_images):
     """Refuse a gallery without a score, unknown scores, and values or categories of another number of images."""
     if not values or not set(lower_is_better) <= set(values):
-        raise ValueError(
-            f"values must hold a score, and those in lower_is_better, {list(lower_is_better)}; got {list(values)}."
-        )
+        raise ValueError(f"values must hold a score, and those in lower_is_better, {list(lower_is_better)}; got {list(values)}.")
     for label, array in {**values, **categories}.items():
         if (shape := np.shape(array)) != (n_images,):
             raise ValueError(f"{label!r} must have one value for each of the {n_images} images, got shape {shape}.")

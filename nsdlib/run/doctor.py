@@ -156,9 +156,7 @@ def _python():
 
     wanted, there = requirements()[0], platform.python_version()
     fine = SpecifierSet(wanted).contains(there, prereleases=True)
-    return Finding(
-        "python", fine, there, f"Python {wanted} is wanted; `make` looks for one, `make PYTHON=...` takes yours."
-    )
+    return Finding("python", fine, there, f"Python {wanted} is wanted; `make` looks for one, `make PYTHON=...` takes yours.")
 
 
 def _packages():

@@ -24,10 +24,7 @@ REFINED = "test images x steps x sets of refined images"
 SCALES = {
     "01_hrf_glmsingle": ("sessions x voxels of the brain", lambda run, a: run.glm_sessions * a.n_brain),
     "02_roi_betas": ("sessions x voxels", lambda run, a: run.n_sessions * a.n_voxels),
-    "03_decoder_ablation": (
-        "images x epochs x seeds",
-        lambda run, a: a.n_images * run.max_epochs * len(run.decoder_seeds),
-    ),
+    "03_decoder_ablation": ("images x epochs x seeds", lambda run, a: a.n_images * run.max_epochs * len(run.decoder_seeds)),
     "04_latent_size": ("images x layer counts", lambda run, a: a.n_images * len(run.layer_counts)),
     "05_two_stage_reconstruction": (REFINED, lambda run, a: a.n_test * n_walked(run) * costs.refined_sets(run)[0]),
     "06_noise_sensitivity": (REFINED, lambda run, a: a.n_test * n_walked(run) * costs.refined_sets(run)[1]),

@@ -16,9 +16,7 @@ SIMULATED = "simulated"  # in the metadata of an executed page, below "nsdlib"
 DERIVED = "derived-figure"  # tag of a cell whose figures hold no stimulus and no reconstruction
 PLACE = "published"  # folder of the copies, below book/
 HARMLESS = {"text/plain", "text/html", "text/markdown", "text/latex"}
-HOLDS_PICTURE = re.compile(
-    r"data:|url\(|!\[|<\s*(img|image|picture|video|canvas|object|embed|iframe|script|link)\b", re.I
-)
+HOLDS_PICTURE = re.compile(r"data:|url\(|!\[|<\s*(img|image|picture|video|canvas|object|embed|iframe|script|link)\b", re.I)
 NOTE = (
     '<div class="nsd-withheld" role="note">Withheld: this picture shows images of the Natural Scenes Dataset or what was '
     "reconstructed from them, and its terms forbid passing them on. Whoever has the data sees it in the executed notebook, "

@@ -272,9 +272,7 @@ def _walk(run, sizes, device, n_images):
     }
     settings = {"steps": steps, "guidance": run.guidance, "text_weight": run.text_weight, **conditioning}
     with tqdm(total=n_images * len(steps), desc="refining", unit="step", mininterval=5) as progress:
-        seconds = _timed(
-            lambda: diffusion.guided_walk(second.unet, scheduler, x, **settings, progress=progress), device
-        )
+        seconds = _timed(lambda: diffusion.guided_walk(second.unet, scheduler, x, **settings, progress=progress), device)
     return n_images * len(steps), seconds
 
 

@@ -144,9 +144,7 @@ def execute(run_name, name, *, parameters, root):
         except (Exception, KeyboardInterrupt) as error:
             why = monitor.cause(error, watch)
             again = command(run_name, name, parameters)
-            with suppress(
-                OSError, ValueError
-            ):  # of a full disk, and of a page cut short by it: the message still tells
+            with suppress(OSError, ValueError):  # of a full disk, and of a page cut short by it: the message still tells
                 atomic_write(record, json.dumps(monitor.record(watch, why, **conditions), indent=1))
                 _explain(partial, why, watch, f"{run_name} {page}", again)
             if isinstance(error, KeyboardInterrupt):
@@ -236,9 +234,7 @@ def _count_cells(path):
     """Number of code cells that have something to run."""
     import nbformat
 
-    return sum(
-        cell.cell_type == "code" and bool(cell.source.strip()) for cell in nbformat.read(path, as_version=4).cells
-    )
+    return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in nbformat.read(path, as_version=4).cells)
 
 
 def _newest_inputs(run_name, root):

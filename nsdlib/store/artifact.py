@@ -89,9 +89,7 @@ class Artifact:
         arrays, problem = self.folder / ARRAYS, f"is not the file that {self.maker} wrote"
         if damage := self._damage():
             file, reason = damage
-            raise DamagedArtifact(
-                f"{file} {problem}: {reason}. To make it anew, {self.again}; this one is kept beside."
-            )
+            raise DamagedArtifact(f"{file} {problem}: {reason}. To make it anew, {self.again}; this one is kept beside.")
         try:
             return xr.open_dataset(arrays, engine="h5netcdf")
         except Exception as error:  # the libraries below fail on damaged files in ways of their own
@@ -165,11 +163,7 @@ class Artifact:
     def _what_to_free(self, needed):
         """Message of a full disk: how much is needed, how much is there, what to do."""
         free = shutil.disk_usage(self.run.store).free
-        more = (
-            f"Free {needed - free:,} bytes"
-            if free < needed
-            else "A quota or a limit on file sizes is in the way: raise it"
-        )
+        more = f"Free {needed - free:,} bytes" if free < needed else "A quota or a limit on file sizes is in the way: raise it"
         return (
             f"There is no room for the {self.what} of run {self.run.name!r}: it takes up to {needed:,} bytes, and "
             f"{free:,} are free in {self.run.store}. {more}, or name another folder as `store` in params/_common.yaml; then "

@@ -24,11 +24,7 @@ def read_by(node):
         own = {name for part in node.generators for name in names_in(part.target)}
         return read_by(node.generators[0].iter) | (set().union(*map(read_by, ast.iter_child_nodes(node))) - own)
     read = set().union(*map(read_by, ast.iter_child_nodes(node)))
-    return (
-        read - {part.arg for part in ast.walk(node.args) if isinstance(part, ast.arg)}
-        if isinstance(node, FUNCTIONS)
-        else read
-    )
+    return read - {part.arg for part in ast.walk(node.args) if isinstance(part, ast.arg)} if isinstance(node, FUNCTIONS) else read
 
 
 def _read_block(statements):

@@ -68,9 +68,7 @@ ARTIFACTS = {
         weights=("versatile_diffusion", "features"),
     ),
     "group": Step(
-        "08_across_subjects",
-        ("group", "n_bootstrap"),
-        across=("scores", "noise", "ablation", "latent_size", "controls"),
+        "08_across_subjects", ("group", "n_bootstrap"), across=("scores", "noise", "ablation", "latent_size", "controls")
     ),
     "controls": Step(
         "09_what_scores_are_worth",
@@ -140,9 +138,7 @@ def call_provenance(run, function, arguments, options, *, weights=()):
     known = {part for step in ARTIFACTS.values() for part in step.weights}
     for part in weights:
         if part not in known:
-            raise ValueError(
-                f"{part!r} is no folder of weights{nearest(part, known)} There are {', '.join(sorted(known))}."
-            )
+            raise ValueError(f"{part!r} is no folder of weights{nearest(part, known)} There are {', '.join(sorted(known))}.")
     return {
         "artifact": function.__qualname__,
         "fields": {

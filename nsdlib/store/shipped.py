@@ -134,27 +134,18 @@ def ship(run, *, machine):
         When the run is like no other, or nothing has been made in which it differs from that one.
     """
     if run.like is None:
-        raise ValueError(
-            f"{run.name} is like no other run, beside which its results could stand: set `like` in its file."
-        )
+        raise ValueError(f"{run.name} is like no other run, beside which its results could stand: set `like` in its file.")
     store, like = Store(run), load_run(run.like)
     names = [name for name in ARTIFACTS if artifact_hash(run, name) != artifact_hash(like, name) and store.has(name)]
     if not names:
-        raise ValueError(
-            f"There is nothing to ship in which {run.name} differs from {like.name}: `nsdlib run {run.name}` first."
-        )
+        raise ValueError(f"There is nothing to ship in which {run.name} differs from {like.name}: `nsdlib run {run.name}` first.")
     place = run.root / PLACE / run.name
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{run.name}-", dir=place.parent) as beside_it:
         folder = Path(beside_it) / run.name
         folder.mkdir()
         made = {name: _copy(store, name, folder) for name in names}
-        about = {
-            "run": fields(run),
-            "command": f"nsdlib ship {run.name}",
-            "commit": commit(run.root),
-            "machine": machine,
-        }
+        about = {"run": fields(run), "command": f"nsdlib ship {run.name}", "commit": commit(run.root), "machine": machine}
         about["artifacts"] = {name: manifest for name, manifest in made.items() if manifest}
         (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
         shutil.rmtree(place, ignore_errors=True)

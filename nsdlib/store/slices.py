@@ -15,18 +15,7 @@ from nsdlib.store.names import COMPREHENSIONS, FUNCTIONS, IMPORTS, bound_by, nam
 from nsdlib.store.sources import CARRIERS, cells, digest, imported
 
 SHOWING = ("nsdlib.plots", "matplotlib", "seaborn", "IPython", "ipywidgets")  # their functions change no value
-FRESH = {
-    "print",
-    "display",
-    "deepcopy",
-    "float",
-    "int",
-    "bool",
-    "str",
-    "len",
-    "repr",
-    "range",
-}  # give what is only theirs
+FRESH = {"print", "display", "deepcopy", "float", "int", "bool", "str", "len", "repr", "range"}  # give what is only theirs
 REFLECTIVE = {"globals", "locals", "vars", "exec", "eval", "get_ipython"}  # may change anything
 TELLING = {"describe", "head", "map", "rename", "round", "tail"}  # methods whose value is shown
 CONVERTING = re.compile("(^|_)(as|to)_")  # as_text, to_frame, ...
@@ -106,9 +95,7 @@ class _Values:
         self.fresh = FRESH | self.showing | {name for name, node in imports.items() if _is_from(node, CARRIERS)}
         pairs = [pair for node in nodes for pair in _assigned(node)]
         self.defined = {name for name, value in pairs if isinstance(value, FUNCTIONS)}
-        self.drawn = {
-            name for name, value in pairs if isinstance(value, ast.Call | ast.Starred) and _root(value) in self.showing
-        }
+        self.drawn = {name for name, value in pairs if isinstance(value, ast.Call | ast.Starred) and _root(value) in self.showing}
         one_way = {name for name, value in pairs if _called(value) in STATEFUL or isinstance(value, ast.GeneratorExp)}
         self.origins, self.views = {}, {}  # what a name's value may share anything with, and what it may itself be
         for name, value in pairs:
@@ -155,8 +142,7 @@ class _Values:
         name, root = _called(call) or "", _root(call)
         options = {option.arg: getattr(option.value, "value", True) for option in call.keywords}
         return (
-            name
-            in (MUTATING_FUNCTIONS if root in self.imports or isinstance(call.func, ast.Name) else MUTATING_METHODS)
+            name in (MUTATING_FUNCTIONS if root in self.imports or isinstance(call.func, ast.Name) else MUTATING_METHODS)
             or name.rstrip("_") != name != "_"
             or "out" in options
             or bool(options.get("inplace"))
@@ -223,9 +209,7 @@ def _is_star(line):
 
 def _is_from(node, packages):
     """Whether an import is from one of some packages."""
-    modules = (
-        [getattr(node, "module", None)] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-    )
+    modules = [getattr(node, "module", None)] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
     return all(f"{module}.".startswith(tuple(f"{package}." for package in packages)) for module in modules)
 
 

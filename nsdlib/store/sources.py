@@ -104,21 +104,14 @@ def module_hash(module):
     tree = _tree(module)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
             body[0].value = ast.Constant("")
     return digest(ast.dump(tree), *(file_hash(file) for file in data_files(module)))
 
 
 def data_files(module):
     """Files beside a module whose names stand in it as strings."""
-    texts = {
-        node.value for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
+    texts = {node.value for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     beside = _file(module).parent.iterdir()
     return sorted(file for file in beside if file.name in texts and file.is_file() and file.suffix != ".py")
 

@@ -16,15 +16,7 @@ import numpy as np
 
 from nsdlib.store.artifact import MANIFEST, Artifact, MissingArtifact, StoreFull, read_manifest
 from nsdlib.store.commands import how_to_make
-from nsdlib.store.provenance import (
-    all_fields,
-    call_provenance,
-    changed_fields,
-    differences,
-    digest,
-    find_step,
-    provenance,
-)
+from nsdlib.store.provenance import all_fields, call_provenance, changed_fields, differences, digest, find_step, provenance
 
 
 class Store:

@@ -14,13 +14,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "published": ["latent_errors", "paper_table", "stated"],
         "reconstruction": ["STORED", "Split", "TwoStages", "decode_tokens", "score_all"],
         "selection": ["at_percentiles", "most_opposed", "nearest_training", "relative_rank"],
-        "statistics": [
-            "as_text",
-            "bootstrap_interval",
-            "differences",
-            "differences_as_text",
-            "paired_difference",
-            "summary",
-        ],
+        "statistics": ["as_text", "bootstrap_interval", "differences", "differences_as_text", "paired_difference", "summary"],
     },
 )

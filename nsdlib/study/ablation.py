@@ -182,9 +182,7 @@ def _training(fits):
     decoders = [[fit.decoder for fit in by_seed] for by_seed in fits.values()]
     curves = [[_validation_errors(decoder) for decoder in by_seed] for by_seed in decoders]
     best = [[np.nanargmin(curve) + 1 if len(curve) else 0 for curve in by_seed] for by_seed in curves]
-    validation = np.full(
-        (len(curves), len(curves[0]), max(len(curve) for by_seed in curves for curve in by_seed)), np.nan
-    )
+    validation = np.full((len(curves), len(curves[0]), max(len(curve) for by_seed in curves for curve in by_seed)), np.nan)
     for row, by_seed in zip(validation, curves, strict=True):
         for errors, curve in zip(row, by_seed, strict=True):
             errors[: len(curve)] = curve

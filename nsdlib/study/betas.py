@@ -84,9 +84,7 @@ def zscore_sessions(trials):
         of_session = trials.session.values == number
         train, test = of_session & ~shared, of_session & shared
         if train.sum() < 2:
-            raise ValueError(
-                f"Session {number} has {train.sum()} trials to train with: wanted at least 2 to scale it by."
-            )
+            raise ValueError(f"Session {number} has {train.sum()} trials to train with: wanted at least 2 to scale it by.")
         betas[train], betas[test], *_ = zscore(betas[train], betas[test])
     return trials.assign(betas=(trials.betas.dims, betas, {"units": "standard deviations within the session"}))
 

@@ -111,9 +111,7 @@ def _bounded(artifacts, names, values, metric, against=""):
     scores = artifacts["scores"].value.sel(metric=metric) if "scores" in artifacts else None
     known = set() if scores is None else set(scores.system.values)
     ceilings = [CEILINGS.get(name.partition(",")[0]) for name in names]
-    best = [
-        scores.sel(system=c).values if c in known else np.ones_like(v) for c, v in zip(ceilings, values, strict=True)
-    ]
+    best = [scores.sel(system=c).values if c in known else np.ones_like(v) for c, v in zip(ceilings, values, strict=True)]
     return Pair(*values, room=tuple(zip(best, values, strict=True)), against=against)
 
 
@@ -256,9 +254,7 @@ def _verdict(claim, test):
         return "not decidable: the networks were cut off before they had finished training"
     judged = ended.isel(subject=ended.has_room.values)
     if not judged.sizes["subject"]:
-        return (
-            f"no headroom: {ended.room.max():.3f} could have been seen at most, {ended.margin.min():.3f} is the margin"
-        )
+        return f"no headroom: {ended.room.max():.3f} could have been seen at most, {ended.margin.min():.3f} is the margin"
     lost = judged.margin if claim.allowed else 0
     text = statistics.verdict(judged.low + lost, judged.high + lost, judged.p)
     if text != "does not hold" and claim.asked and (judged.high < judged.margin).all():

@@ -149,9 +149,7 @@ class RegionAlteration:
         targets |= {kind: embeddings[f"{kind}_train"].values for kind in ("text", "vision")}
         self._shapes = {kind: target.shape[1:] for kind, target in targets.items()}
         self._ridges = {
-            kind: Ridge(zoo.alphas(run, kind), device=pick_device(run.device)).fit(
-                X_train, target.reshape(len(target), -1)
-            )
+            kind: Ridge(zoo.alphas(run, kind), device=pick_device(run.device)).fit(X_train, target.reshape(len(target), -1))
             for kind, target in targets.items()
         }
         self._patterns, self.regions = betas.X_test, _regions(betas)

@@ -51,9 +51,7 @@ def learning(ablation):
     first = ablation.isel(seed=0)
     curves = {name: first.validation.sel(decoder=name).dropna("epoch").values for name in ablation.decoder.values}
     lines = {
-        name: first.scores.sel(decoder=name, split="validation", measure="mse").item()
-        for name in curves
-        if not len(curves[name])
+        name: first.scores.sel(decoder=name, split="validation", measure="mse").item() for name in curves if not len(curves[name])
     }
     lines["mean latent"] = first.floor_scores.sel(split="validation", measure="mse").item()
     return {name: curve for name, curve in curves.items() if len(curve)}, lines
@@ -91,9 +89,7 @@ def answers(ablation, pairs=PAIRS, **bootstrap):
     rows, tested = {}, ablation.scores.sel(split="test")
     for (pair, measure), row in error_differences(ablation["errors"], pairs, **bootstrap).iterrows():
         first, second = pair.split(" - ")
-        by_seed = tested.sel(decoder=first, measure=measure.lower()) - tested.sel(
-            decoder=second, measure=measure.lower()
-        )
+        by_seed = tested.sel(decoder=first, measure=measure.lower()) - tested.sel(decoder=second, measure=measure.lower())
         sure = row.low * row.high > 0 and row["p corrected"] < 1 - statistics.LEVEL
         better = first if row["mean"] < 0 else second
         verdict = f"{better} is better" if sure else "cannot be told apart"
@@ -115,13 +111,9 @@ def explained_by_layer(truth, predicted, mean, *, sizes) -> np.ndarray:
     of latents of each layer, in order: they add up to n_latents, or a ValueError says so.
     """
     if sum(sizes) != truth.shape[1]:
-        raise ValueError(
-            f"the layers' sizes must add up to n_latents={truth.shape[1]}, got {sum(sizes)} in {len(sizes)}"
-        )
+        raise ValueError(f"the layers' sizes must add up to n_latents={truth.shape[1]}, got {sum(sizes)} in {len(sizes)}")
     starts = np.cumsum([0, *sizes[:-1]])
-    error, floor = (
-        np.add.reduceat(np.square(truth - other).mean(0, dtype=np.float64), starts) for other in (predicted, mean)
-    )
+    error, floor = (np.add.reduceat(np.square(truth - other).mean(0, dtype=np.float64), starts) for other in (predicted, mean))
     return 1 - error / floor
 
 
@@ -209,10 +201,7 @@ def fit_by_layers(model, X, targets, *, run, in_region, ids) -> dict:
             networks.count_parameters(run.decoder, X[0].shape[1], n_latents, options["groups"]),
             seconds,
             decoder.n_bytes / 1e6,
-            {
-                name: np.stack([e[:, part].mean(axis=1, dtype=np.float64) for e in squared])
-                for name, part in parts.items()
-            },
+            {name: np.stack([e[:, part].mean(axis=1, dtype=np.float64) for e in squared]) for name, part in parts.items()},
             {system: model.decode(values, **draw) for system, values in latents.items()},
         )
     return fits

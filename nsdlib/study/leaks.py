@@ -26,12 +26,7 @@ LEAKS = {
 EARLY_STOPPING = (
     "early stopping on the test set"  # the public code's CLIP networks (scripts/06, 07): rate and end by the test error
 )
-CLIP_NETWORK = {
-    "name": "gru",
-    "width": 256,
-    "batch_size": 128,
-    "recipe": "ours",
-}  # of the same scripts, which augment nothing
+CLIP_NETWORK = {"name": "gru", "width": 256, "batch_size": 128, "recipe": "ours"}  # of the same scripts, which augment nothing
 
 
 @dataclass(frozen=True)
@@ -74,9 +69,7 @@ def lint(predict, X, Y, *, n_checked=3, seed=0) -> Report:
     """
     X, Y = np.asarray(X), np.asarray(Y)
     if len(X) != len(Y) or len(X) < 3:
-        raise ValueError(
-            f"wanted at least three test images and a label for each, got {len(X)} patterns, {len(Y)} labels."
-        )
+        raise ValueError(f"wanted at least three test images and a label for each, got {len(X)} patterns, {len(Y)} labels.")
     rng = np.random.default_rng(seed)
     before = np.asarray(predict(X, Y))
     spread, moved = before.std(), {}

@@ -6,13 +6,7 @@ real brains: only their order is comparable with numbers of the demo zoo.
 
 from nsdlib.params import find_root
 
-TABLES = {
-    2: ["decoder"],
-    3: ["decoder"],
-    4: ["system", "layers"],
-    5: ["system", "layers"],
-    6: ["noise"],
-}  # index columns
+TABLES = {2: ["decoder"], 3: ["decoder"], 4: ["system", "layers"], 5: ["system", "layers"], 6: ["noise"]}  # index columns
 
 
 def paper_table(number):

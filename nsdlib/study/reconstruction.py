@@ -83,10 +83,7 @@ class TwoStages:
 
     def __init__(self, run, store):
         self.vdvae, self.diffusion = load_vdvae(run), load_diffusion(run)
-        self.seed, self.settings = (
-            run.seed,
-            refinement(run),
-        )  # of the rough images; of the refined ones, the first of several
+        self.seed, self.settings = (run.seed, refinement(run))  # of the rough images; of the refined ones, the first of several
         self._draw = store.memoise(self.vdvae.decode, weights=("vdvae",))
         self._refine = store.memoise(self.diffusion.refine, weights=("versatile_diffusion",))
 
@@ -204,9 +201,7 @@ def as_dataset(images, tokens, *, ids, nearest):
     """
     import xarray as xr
 
-    arrays = {
-        name: (("test_image", f"{name}_row", f"{name}_column", "colour"), images[what]) for name, what in STORED.items()
-    }
+    arrays = {name: (("test_image", f"{name}_row", f"{name}_column", "colour"), images[what]) for name, what in STORED.items()}
     for kind, values in tokens.items():
         with np.errstate(over="ignore"):
             half = device.check_finite(f"decoded {kind} tokens", values.astype(np.float16), ids)

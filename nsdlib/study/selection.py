@@ -64,7 +64,5 @@ def nearest_training(*pairs):
         mean = known.mean(axis=0, dtype=np.float64)
         rows = standardised_rows(of_test - mean).T
         batches = range(0, len(known), BATCH)
-        r += np.concatenate([(standardised_rows(known[i : i + BATCH] - mean) @ rows).numpy() for i in batches]) / len(
-            pairs
-        )
+        r += np.concatenate([(standardised_rows(known[i : i + BATCH] - mean) @ rows).numpy() for i in batches]) / len(pairs)
     return r.argmax(axis=0), r.max(axis=0)  # of (n_train, n_test)

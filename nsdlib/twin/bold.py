@@ -126,9 +126,7 @@ def _parts_of_least_squares(onsets, response, levels):
     weights = np.linalg.pinv(design)[: len(onsets)] @ resample  # (n_trials, n)
     lags = np.arange(resample.shape[1])
     covariances = (toeplitz(float(ar) ** lags) for ar in levels.autocorrelation)  # 0.0 ** 0 is 1
-    return np.array(
-        [np.median(np.einsum("ti,ij,tj->t", weights, part, weights, optimize=True)) for part in covariances]
-    )
+    return np.array([np.median(np.einsum("ti,ij,tj->t", weights, part, weights, optimize=True)) for part in covariances])
 
 
 def draw_run(betas, onsets, hrfs, hrf_index, *, noise, mean, drift, rng):

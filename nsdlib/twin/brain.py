@@ -152,9 +152,7 @@ def respond(drive, *, area, levels, rng):
     sd are those of the area, log-normal over voxels.
     """
     shape = np.tanh(levels.saturation * drive) / levels.saturation if levels.saturation else drive
-    mean, sd = np.array([levels.signal[name] for name in area]).T * rng.lognormal(
-        0, levels.signal_spread, (2, len(area))
-    )
+    mean, sd = np.array([levels.signal[name] for name in area]).T * rng.lognormal(0, levels.signal_spread, (2, len(area)))
     return (mean + sd * standardise(shape)).astype(np.float32)
 
 

@@ -100,13 +100,7 @@ def calibrate(run, trials, *, glm=None):
     data = NSDSubject(run.data, run.subject, run.n_sessions)
     seen = _measure(trials, data)
     found = _ceilings(seen) | _steps(glm, data) | _maps(seen) | _series(data) | _noise(seen) | _sessions(seen)
-    found |= (
-        _encoding(seen, data)
-        | _decoding(seen, load_truth(run), data)
-        | _spectrum(seen)
-        | _repeats(seen)
-        | _answers(data)
-    )
+    found |= _encoding(seen, data) | _decoding(seen, load_truth(run), data) | _spectrum(seen) | _repeats(seen) | _answers(data)
     table = pd.DataFrame.from_dict(PUBLISHED, orient="index", columns=["low", "high", "basis"])
     table.insert(0, "value", pd.Series(found))
     table = table.dropna()
@@ -126,10 +120,7 @@ def _measure(trials, data):
     images, order, first, counts = trials_by_image(raw, ids)
     full = counts == N_REPEATS
     labels = data.roi("prf-visualrois").ravel()[trials.voxel.values]
-    areas = {
-        name: np.isin(labels, numbers)
-        for name, numbers in (("V1", (1, 2)), ("V2", (3, 4)), ("V3", (5, 6)), ("hV4", (7,)))
-    }
+    areas = {name: np.isin(labels, numbers) for name, numbers in (("V1", (1, 2)), ("V2", (3, 4)), ("V3", (5, 6)), ("hV4", (7,)))}
     areas |= {"early": np.isin(labels, range(1, 7)), "higher": labels <= 0}
     place = np.stack(np.unravel_index(trials.voxel.values, data.brainmask.shape), axis=1)
     rows = order[first[full][:, None] + np.arange(N_REPEATS)]
@@ -153,9 +144,7 @@ def _steps(glm, data):
     if glm is None:
         return {}
     ids, session = data.image_ids[glm.trial.values], data.session[glm.trial.values]
-    b2, b3 = (
-        np.median(ncsnr(np.nan_to_num(glm[name].values), ids, session=session)) for name in ("betas_b", "betas_d")
-    )
+    b2, b3 = (np.median(ncsnr(np.nan_to_num(glm[name].values), ids, session=session)) for name in ("betas_b", "betas_d"))
     return {"ncsnr of b3 / b2, medians": b3 / b2}
 
 
@@ -181,12 +170,8 @@ def _series(data):
         series = data.timeseries(1, run, mask).astype(np.float64)
         trend = np.linalg.qr(np.vander(np.linspace(-1, 1, len(series)), 4))[0]
         series -= trend @ (trend.T @ series)
-        lags.append(
-            [np.median((series[lag:] * series[:-lag]).sum(axis=0) / np.square(series).sum(axis=0)) for lag in (1, 2)]
-        )
-    return {
-        f"series, autocorrelation at lag {lag}": value for lag, value in zip((1, 2), np.mean(lags, axis=0), strict=True)
-    }
+        lags.append([np.median((series[lag:] * series[:-lag]).sum(axis=0) / np.square(series).sum(axis=0)) for lag in (1, 2)])
+    return {f"series, autocorrelation at lag {lag}": value for lag, value in zip((1, 2), np.mean(lags, axis=0), strict=True)}
 
 
 def _noise(seen):

@@ -94,9 +94,7 @@ def sample_scene(rng: np.random.Generator) -> Scene:
         kinds.append(rng.choice([k for k in KINDS if k != kind]))
         colours.append(rng.choice([c for c in COLOURS if c != colour]))
     centres = _place(sizes, rng)
-    things = tuple(
-        Thing(str(k), str(c), x, y, s) for k, c, (x, y), s in zip(kinds, colours, centres, sizes, strict=True)
-    )
+    things = tuple(Thing(str(k), str(c), x, y, s) for k, c, (x, y), s in zip(kinds, colours, centres, sizes, strict=True))
     return Scene(str(rng.choice(BACKGROUNDS)), things, rng.random())
 
 

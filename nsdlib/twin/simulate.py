@@ -26,9 +26,7 @@ __all__ = ["load_truth", "simulate"]
 
 LARGEST = 109.0  # percent signal change: NSD's files hold outliers that were cut at what their form can hold
 # every part of the simulation has its own random stream, so that one can change without the others
-STREAMS = {
-    name: i for i, name in enumerate(("trials", "scene", "captions", "head", "tuning", "noise", "session", "run"))
-}
+STREAMS = {name: i for i, name in enumerate(("trials", "scene", "captions", "head", "tuning", "noise", "session", "run"))}
 
 
 def simulate(run, *, progress=True):
@@ -145,9 +143,7 @@ def _write_sessions(layout, planted, run, rng, progress):
 def _write_run(layout, planted, session, number, betas, *, hrfs, drift, ids, rng):
     """Write time series and design of one run."""
     onsets = trials.onset_rows(planted.expdesign, session, number)
-    series = bold.draw_run(
-        betas, onsets, hrfs, planted.hrf_index, noise=planted.noise, mean=planted.mean, drift=drift, rng=rng
-    )
+    series = bold.draw_run(betas, onsets, hrfs, planted.hrf_index, noise=planted.noise, mean=planted.mean, drift=drift, rng=rng)
     volume = np.zeros((*planted.head.brain.shape, nsd.N_VOLUMES), dtype=np.int16, order="F")
     volume[planted.head.brain] = series.T
     nsd_write.write_volume(layout.timeseries(session, number), volume, planted.head.affine, seconds=nsd.TR)

@@ -107,13 +107,9 @@ def load_truth(run):
     path = truth_path(run.data, run.subject)
     if not path.is_file():
         how = (
-            f"Run `nsdlib simulate {run.name}`."
-            if run.simulation
-            else f"Run {run.name!r} is of a real subject, which has none."
+            f"Run `nsdlib simulate {run.name}`." if run.simulation else f"Run {run.name!r} is of a real subject, which has none."
         )
-        raise FileNotFoundError(
-            f"Missing {path.name} (the planted truth of a simulated subject) in {path.parent}. {how}"
-        )
+        raise FileNotFoundError(f"Missing {path.name} (the planted truth of a simulated subject) in {path.parent}. {how}")
     return xr.load_dataset(path, engine="h5netcdf")
 
 

@@ -45,12 +45,7 @@ def train(folder: Path, cache: Path):
         return error + edges + KL_WEIGHT * posterior.kl().mean()
 
     averaged = optimise.train(
-        model,
-        loss_of_batch,
-        n_steps=N_STEPS,
-        learning_rate=RATE,
-        seed=SEED,
-        checkpoint=cache / "autoencoder.checkpoint",
+        model, loss_of_batch, n_steps=N_STEPS, learning_rate=RATE, seed=SEED, checkpoint=cache / "autoencoder.checkpoint"
     )
     with torch.inference_mode():
         z = torch.cat([averaged.encode(data.to_unit(images[i : i + 64])).latent_dist.mean for i in range(0, 1024, 64)])

@@ -33,9 +33,7 @@ def make_tokenizer(captions, folder: Path):
         trainers.BpeTrainer(vocab_size=2000, min_frequency=0, special_tokens=special, end_of_word_suffix="</w>"),
     )
     bpe.model.save(str(folder))
-    tokenizer = CLIPTokenizer(
-        vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), model_max_length=N_TOKENS
-    )
+    tokenizer = CLIPTokenizer(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), model_max_length=N_TOKENS)
     tokenizer.save_pretrained(folder)
     return tokenizer
 
@@ -89,9 +87,7 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, *, n_steps, seed, che
             attributes, patch = model["attributes"](vision[:, 0]), model["patch"](vision[:, 1:])
             kinds = model["kinds"](vision[:, 1:])
         summary = _summary(text, ids[rows, which], end).float()
-        contrastive = optimise.contrastive_loss(
-            vision[:, 0].float() @ summary.T * model.log_temperature.exp().clamp(max=100)
-        )
+        contrastive = optimise.contrastive_loss(vision[:, 0].float() @ summary.T * model.log_temperature.exp().clamp(max=100))
         cells = F.avg_pool2d(x, 4).unfold(2, 4, 4).unfold(3, 4, 4)  # (n, 3, 4, 4, 4, 4)
         cells = cells.permute(0, 2, 3, 1, 4, 5).reshape(BATCH, 16, 48)
         dense = F.mse_loss(patch.float(), cells) + 10 * F.mse_loss(attributes.float(), attributes_true[rows])

@@ -10,10 +10,7 @@ from tqdm import tqdm
 from nsdlib.twin import scenes
 
 SIZE = 64
-SPLITS = {
-    "train": (40_000, 6401),
-    "validation": (1_000, 6402),
-}  # number of scenes, seed (a simulated subject uses others)
+SPLITS = {"train": (40_000, 6401), "validation": (1_000, 6402)}  # number of scenes, seed (a simulated subject uses others)
 
 
 @dataclass(frozen=True)

@@ -92,10 +92,7 @@ class DualUNet(nn.Module):
         """Compute keys and values of all cross-attentions from tokens, each (n_images, n_tokens, n_features)."""
         parts = [part for block in self._blocks() for part in block.attentions]
         pairs = (
-            [
-                [layers.keys_and_values(block.attn2, tokens) for block in getattr(part, twin).transformer_blocks]
-                for part in parts
-            ]
+            [[layers.keys_and_values(block.attn2, tokens) for block in getattr(part, twin).transformer_blocks] for part in parts]
             for twin, tokens in (("text", text), ("vision", vision))
         )
         return Conditioning(*pairs, text_weight)

@@ -4,9 +4,7 @@ import numpy as np
 
 from nsdlib.core.glm.linear import orthonormal
 
-IN_DRIFT = (
-    1e-8  # a confound that keeps at most this part of its length without drifts lies in them: the rest is rounding
-)
+IN_DRIFT = 1e-8  # a confound that keeps at most this part of its length without drifts lies in them: the rest is rounding
 FLAT = 1e-8  # of the largest sample of all HRFs: one that stays below is no HRF, but a moment of all in a transposed library
 N_NAMED = 5  # voxels or trials that a note names before it says only how many more there are
 

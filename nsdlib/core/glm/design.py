@@ -142,10 +142,7 @@ def polynomials(n_volumes, *, tr, degree=None):
 def _condition_numbers(design):
     """Return for each run the condition's number, from 1, of each column of its matrix: by its name, else by its place."""
     named = [hasattr(events, "columns") for events in design]
-    columns = [
-        list(getattr(events, "columns", range(np.shape(events)[1]))) if np.ndim(events) == 2 else []
-        for events in design
-    ]
+    columns = [list(getattr(events, "columns", range(np.shape(events)[1]))) if np.ndim(events) == 2 else [] for events in design]
     wrong = ""
     if any(named) != all(named):
         wrong = f"run {named.index(True) + 1} names its columns and run {named.index(False) + 1} does not"

@@ -68,9 +68,7 @@ def design_from_events(tables, *, n_volumes, tr, condition="trial_type", max_shi
         trials.append(kept)
         notes += note
     notes += _check_shifts(trials, tr=tr, max_shift=max_shift)
-    conditions = sorted(
-        {name for kept in trials for name in kept.condition}, key=lambda name: (isinstance(name, str), name)
-    )
+    conditions = sorted({name for kept in trials for name in kept.condition}, key=lambda name: (isinstance(name, str), name))
     number_of = {name: number for number, name in enumerate(conditions, start=1)}
     design = []
     for run, (kept, length) in enumerate(zip(trials, n_volumes, strict=True), start=1):
@@ -125,9 +123,7 @@ def _check_arguments(tables, n_volumes, *, tr, max_shift, drop):
         )
     lengths = n_volumes if isinstance(n_volumes, list | tuple | np.ndarray) else []
     if len(lengths) != len(tables) or not all(isinstance(length, Integral) and length > 0 for length in lengths):
-        raise ValueError(
-            f"n_volumes={n_volumes!r}: wanted a list with the number of volumes of each of the {len(tables)} runs."
-        )
+        raise ValueError(f"n_volumes={n_volumes!r}: wanted a list with the number of volumes of each of the {len(tables)} runs.")
     if not isinstance(max_shift, Real) or not 0 <= max_shift < math.inf:
         raise ValueError(f"max_shift={max_shift!r}: wanted the seconds by which an onset may be moved, 0 or more.")
     if not isinstance(drop, list | tuple | set) or not set(drop) <= set(DROP):
@@ -186,12 +182,7 @@ def _drop(trials, run, length, *, tr, condition, drop):
     notes = []
     for kind, rows, what, advice in (
         ("missing", missing, f"is no trial: onset or {condition} is n/a", "or name another column, condition='...'"),
-        (
-            "outside",
-            outside,
-            f"lies outside the run's {length} volumes of {tr:g} s",
-            "onsets are seconds from volume 0",
-        ),
+        ("outside", outside, f"lies outside the run's {length} volumes of {tr:g} s", "onsets are seconds from volume 0"),
     ):
         share = f"{rows.sum()} of {len(rows)} rows"
         if rows.any() and kind not in drop:

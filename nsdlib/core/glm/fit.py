@@ -85,20 +85,12 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     data, options = flatten_space(data, options or GLMOptions())
     designs = make_run_designs(design, data, tr=tr, duration=options.duration, degree=options.degree)
     hrfs = check_hrfs(hrf.sampled_library(tr, options.duration) if hrfs is None else hrfs, "hrfs")
-    [canonical] = check_hrfs(
-        hrf.canonical(tr, options.duration) if canonical is None else canonical, "canonical", most=1
-    )
-    confounds, assumed, device = (
-        check_confounds(confounds, designs),
-        torch.as_tensor(canonical),
-        torch.device(options.device),
-    )
+    [canonical] = check_hrfs(hrf.canonical(tr, options.duration) if canonical is None else canonical, "canonical", most=1)
+    confounds, assumed, device = (check_confounds(confounds, designs), torch.as_tensor(canonical), torch.device(options.device))
     late, data = [run.late(assumed) for run in designs], [np.asarray(bold) for bold in data]
     repeats = denoise.find_repeats(designs, folds=options.folds, sessions=options.sessions, late=late, device=device)
     check_numbers(data)
-    scratch = Scratch(
-        scratch, "" if scratch is None else _digest(designs, data, tr, hrfs, canonical, confounds, options)
-    )
+    scratch = Scratch(scratch, "" if scratch is None else _digest(designs, data, tr, hrfs, canonical, confounds, options))
     problem = steps.Problem(
         designs=designs, data=data, hrfs=torch.as_tensor(hrfs), confounds=confounds, late=late, scratch=scratch, device=device,
         voxel_batch=options.voxel_batch, progress=options.progress,
@@ -111,12 +103,7 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     notes += [] if repeats else denoise.left_out(options)
     fractions = options.fractions if repeats or len(set(options.fractions)) == 1 else (1.0,)
     results |= fracridge.regularise(
-        problem,
-        results,
-        components=results.pop("removed"),
-        repeats=repeats,
-        fractions=fractions,
-        autoscale=options.autoscale,
+        problem, results, components=results.pop("removed"), repeats=repeats, fractions=fractions, autoscale=options.autoscale
     )
     for note in notes:
         warnings.warn(note, stacklevel=2)
@@ -160,9 +147,7 @@ def _denoise(problem, results, repeats, options):
     r2, mean, fitted = results["onoff_r2"], results["mean"], results["energy"] > 0
     threshold = denoise.tail_threshold(r2) if options.brain_r2 is None else options.brain_r2
     pc_threshold = threshold if options.pc_r2 is None else options.pc_r2
-    may_be_noise, may_judge = (
-        fitted if mask is None else fitted & mask for mask in (options.noise_mask, options.pc_mask)
-    )
+    may_be_noise, may_judge = (fitted if mask is None else fitted & mask for mask in (options.noise_mask, options.pc_mask))
     highest = np.where(may_judge, r2, -np.inf)
     bright = mean > options.brain_fraction * np.percentile(mean[fitted], 99)
     pool, pc_voxels = may_be_noise & bright & (np.nan_to_num(r2, nan=np.inf) < threshold), highest > pc_threshold
@@ -212,11 +197,7 @@ def _unfitted(mean, energy, small_mean):
         ("are constant", finite & (energy == 0), unknown),
         ("vary more than their mean", small_mean, "percent of it says little"),
     ]
-    return [
-        f"{wrong.sum()} of {len(wrong)} voxels {what} ({_named(wrong)}): {so}."
-        for what, wrong, so in kinds
-        if wrong.any()
-    ]
+    return [f"{wrong.sum()} of {len(wrong)} voxels {what} ({_named(wrong)}): {so}." for what, wrong, so in kinds if wrong.any()]
 
 
 def _unmeasured(designs, late):

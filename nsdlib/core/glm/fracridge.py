@@ -180,9 +180,7 @@ def _ridge_fit(problem, components, repeats, fractions):
     denoised = problem.solve(problem.with_nuisance(components)[1])
     spectra, rotations = [], []
     for number in range(len(problem.hrfs)):
-        spectrum = Spectrum.of(
-            [block.gram[number] for block in denoised], repeats.n_training.cpu() if repeats else None
-        )
+        spectrum = Spectrum.of([block.gram[number] for block in denoised], repeats.n_training.cpu() if repeats else None)
         rotations.append(spectrum.rotation([block.regressors[number] for block in denoised]))
         spectra.append(spectrum.to(problem.device))
     pairs = zip(zip(*rotations, strict=True), problem.plain_blocks, strict=True)

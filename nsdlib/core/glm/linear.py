@@ -114,9 +114,7 @@ def separate(regressors):
     the run's other trials (Mumford et al. 2012, NeuroImage 59, 2636).
     """
     others = regressors.sum(-1, keepdim=True) - regressors
-    own, both, rest = (
-        (a * b).sum(-2, keepdim=True) for a, b in ((regressors,) * 2, (regressors, others), (others,) * 2)
-    )
+    own, both, rest = ((a * b).sum(-2, keepdim=True) for a, b in ((regressors,) * 2, (regressors, others), (others,) * 2))
     determinant = own * rest - both.square()
     alone = determinant <= UNSEEN * own * rest  # nothing to tell the trial from, or nothing measured after it
     inverse = torch.where(alone, regressors, rest * regressors - both * others)

@@ -98,9 +98,7 @@ class GLMOptions:
             raise ValueError(f"pc_stop={self.pc_stop}: wanted a number from 1, or -B to remove B components.")
         if self.pc_stop <= 0:
             if self.fixed_pcs not in (None, -int(self.pc_stop)):
-                raise ValueError(
-                    f"pc_stop={self.pc_stop} and fixed_pcs={self.fixed_pcs} contradict each other: give one."
-                )
+                raise ValueError(f"pc_stop={self.pc_stop} and fixed_pcs={self.fixed_pcs} contradict each other: give one.")
             object.__setattr__(self, "fixed_pcs", -int(self.pc_stop))
             object.__setattr__(self, "pc_stop", GLMOptions.pc_stop)
         if self.n_pcs < 0 or (self.fixed_pcs is not None and not 0 <= self.fixed_pcs <= self.n_pcs):
@@ -139,14 +137,9 @@ def flatten_space(data, options):
                 "last axis, (X, Y, Z, n_volumes), and GLMOptions(time_axis=-1)."
             )
         if options.time_axis == -1 and space != spaces[0]:
-            raise ValueError(
-                f"Run {run}: data must have the voxels of run 1, {spaces[0]}, before its last axis, got {shape}."
-            )
+            raise ValueError(f"Run {run}: data must have the voxels of run 1, {spaces[0]}, before its last axis, got {shape}.")
     if options.time_axis == -1:
-        data = [
-            np.moveaxis(np.asarray(bold), -1, 0).reshape(shape[-1], -1)
-            for bold, shape in zip(data, shapes, strict=True)
-        ]
+        data = [np.moveaxis(np.asarray(bold), -1, 0).reshape(shape[-1], -1) for bold, shape in zip(data, shapes, strict=True)]
     masks = {name: _flat_mask(options, name, spaces[0]) for name in ("noise_mask", "pc_mask")} if spaces else {}
     return data, replace(options, time_axis=0, **masks)
 
@@ -158,7 +151,5 @@ def _flat_mask(options, name, space):
         return None
     mask = np.asarray(mask)
     if mask.shape not in (space, (np.prod(space, dtype=int),)) or not np.isin(mask, (0, 1)).all():
-        raise ValueError(
-            f"{name} must be True or False for each voxel of {space}, got {mask.dtype} of shape {mask.shape}."
-        )
+        raise ValueError(f"{name} must be True or False for each voxel of {space}, got {mask.dtype} of shape {mask.shape}.")
     return mask.astype(bool).ravel()

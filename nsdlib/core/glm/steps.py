@@ -151,9 +151,7 @@ def fit_onoff(problem, canonical):
     if not np.isfinite(found["mean"]).any():
         raise ValueError(f"All {n_voxels} voxels hold values that are not finite: no voxel can be fitted.")
     if not found["energy"].any():
-        raise ValueError(
-            f"All {n_voxels} voxels are constant or hold values that are not finite: no voxel can be fitted."
-        )
+        raise ValueError(f"All {n_voxels} voxels are constant or hold values that are not finite: no voxel can be fitted.")
     return found
 
 
@@ -254,9 +252,7 @@ def fit_trials(problem, hrf_index, *, lss=False, components=None, repeats=None):
         results |= problem.arrays(pc_cv_error=components[0].shape[1] + 1)
     problem.fit_by_hrf("betas", hrf_index, results, _trial_fit(problem, lss, components, repeats))
     if not np.any(results["betas_b"]):
-        raise ValueError(
-            "No trial has a beta: confounds explain each trial's response, or the HRFs begin after the run's end."
-        )
+        raise ValueError("No trial has a beta: confounds explain each trial's response, or the HRFs begin after the run's end.")
     return results
 
 

@@ -39,9 +39,7 @@ def variances(betas, image_ids, *, session, scaled=False):
     _, order, _, counts = trials_by_image(betas, image_ids)
     n_repeats = counts.max()
     if n_repeats < 2:
-        raise ValueError(
-            "No image was shown twice in these trials: noise cannot be told from signal. Take more sessions."
-        )
+        raise ValueError("No image was shown twice in these trials: noise cannot be told from signal. Take more sessions.")
     order = order[np.repeat(counts == n_repeats, counts)]  # (n_images * n_repeats,)
     sessions = np.unique(session)
     signal, noise = np.empty((2, betas.shape[1]))
@@ -49,10 +47,7 @@ def variances(betas, image_ids, *, session, scaled=False):
         batch = betas[:, start : start + BATCH].astype(np.float64)
         for number in sessions:
             trials = batch[session == number]
-            centred, sd = (
-                trials - trials.mean(axis=0),
-                trials.std(axis=0, ddof=1) if scaled else np.ones(trials.shape[1]),
-            )
+            centred, sd = (trials - trials.mean(axis=0), trials.std(axis=0, ddof=1) if scaled else np.ones(trials.shape[1]))
             batch[session == number] = np.divide(centred, sd, out=np.zeros_like(trials), where=sd > 0)
         repeats = batch[order].reshape(-1, n_repeats, batch.shape[1])
         columns = slice(start, start + BATCH)
@@ -89,9 +84,7 @@ def reliability(betas, image_ids):
     _, order, first, counts = trials_by_image(betas, image_ids)
     first = first[counts > 1]
     if len(first) < 3:
-        raise ValueError(
-            f"{len(first)} images were shown twice in these trials, wanted at least 3. Take more sessions."
-        )
+        raise ValueError(f"{len(first)} images were shown twice in these trials, wanted at least 3. Take more sessions.")
     return correlate(betas[order[first]], betas[order[first + 1]])
 
 

@@ -84,9 +84,7 @@ def two_way(truth_features, features):
     """
     r = correlation_matrix(truth_features, features)  # (n_truths, n_reconstructions)
     if len(r) < 2:
-        raise ValueError(
-            f"two-way identification compares an image with others: wanted at least 2 images, got {len(r)}."
-        )
+        raise ValueError(f"two-way identification compares an image with others: wanted at least 2 images, got {len(r)}.")
     return (r < r.diagonal() - TIE).sum(axis=0) / (len(r) - 1)
 
 
@@ -110,8 +108,7 @@ def correlation_matrix(a, b):
     r = torch.zeros(len(a), len(b), dtype=torch.float64)
     for start in range(0, a.shape[1], CHUNK):
         left, right = (
-            (x[:, start : start + CHUNK].double() - mean) / norm
-            for x, (mean, norm) in zip((a, b), statistics, strict=True)
+            (x[:, start : start + CHUNK].double() - mean) / norm for x, (mean, norm) in zip((a, b), statistics, strict=True)
         )
         r += left @ right.T
     return r.numpy()
@@ -122,9 +119,7 @@ def _each(score, truth, reconstruction, preprocess):
     check_images(truth, "truth")
     check_images(reconstruction, "reconstruction")
     if len(truth) != len(reconstruction):
-        raise ValueError(
-            f"truth and reconstruction must hold as many images, got {len(truth)} and {len(reconstruction)}."
-        )
+        raise ValueError(f"truth and reconstruction must hold as many images, got {len(truth)} and {len(reconstruction)}.")
     if preprocess is None and reconstruction.shape != truth.shape:
         check_images(truth, "truth of another size than its reconstruction", square=True)
         check_images(reconstruction, "reconstruction of another size than its truth", square=True)
