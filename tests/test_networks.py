@@ -1,10 +1,13 @@
 """Decoders: the paper's Table 1 to the parameter, learning on planted truth, seeds, and refusals."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
 
-from nsdlib.core import gru, networks, training
+from nsdlib.core import gru, networks, ridge, training
 
 pytestmark = pytest.mark.numerical
 
@@ -204,6 +207,49 @@ def test_other_images_can_end_the_training_and_are_not_fitted_to(planted):
     np.testing.assert_array_equal(alone.predict(X_test), ended.predict(X_test))
     error = np.square(ended.predicted_validation - Y_test).mean() / ended.scale**2
     assert ended.history.errors == pytest.approx([error], rel=1e-5)
+
+
+def test_images_that_end_the_training_are_checked_as_those_that_are_fitted(planted):
+    X, Y, X_test, Y_test = planted
+    for validation, wanted in [
+        ((X_test[:, :7], Y_test), r"validation must have X and Y of as many .* are fitted, \(40, 12\), got \(7, 12\)"),
+        ((X_test, Y_test[:, :5]), r"as many voxels and targets as are fitted, \(40, 12\), got \(40, 5\)"),
+        ((X_test, Y_test[:-1]), "validation X must be .* with as many images, got"),
+        ((X_test * np.nan, Y_test), "validation X holds 2400 values that are not finite"),
+        ((X_test, Y_test * np.inf), "validation Y holds 720 values that are not finite"),
+        ((X_test * np.float32(1e20), Y_test), r"validation X holds .*, wanted at most 1e\+17"),
+    ]:
+        with pytest.raises(ValueError, match=wanted):
+            networks.make("gru", max_epochs=1).fit(X, Y, validation=validation)
+
+
+def test_targets_are_centred_and_scaled_by_blocks_as_at_once(monkeypatch, planted):
+    X, Y, X_test, _ = planted
+    Y = Y * np.linspace(1, 9, 12, dtype=np.float32)
+    whole = networks.make("gru", max_epochs=2).fit(X, Y)
+    monkeypatch.setattr(ridge, "CHOOSING_TARGETS", 5)
+    before = Y.copy()
+    parts = networks.make("gru", max_epochs=2).fit(X, Y)
+    assert np.array_equal(Y, before) and parts.scale == pytest.approx(Y.std(dtype=np.float64), rel=1e-6)
+    np.testing.assert_allclose(parts.targets.sd, Y.std(0, dtype=np.float64), rtol=1e-6)
+    np.testing.assert_allclose(parts.predict(X_test), whole.predict(X_test), rtol=1e-5, atol=1e-5)
+
+
+def test_a_search_leaves_nothing_of_its_trainer_behind(planted, monkeypatch):
+    alive, start = [], training.Trainer.__init__
+
+    def watched(trainer, *given, **settings):
+        start(trainer, *given, **settings)
+        assert not any(other() for other in alive)
+        alive.append(weakref.ref(trainer))
+
+    monkeypatch.setattr(training.Trainer, "__init__", watched)
+    gc.disable()
+    try:
+        networks.make("gru", max_epochs=2).fit(*planted[:2])
+    finally:
+        gc.enable()
+    assert len(alive) == 2 and not any(trainer() for trainer in alive)
 
 
 def test_the_network_of_clip_tokens_has_the_published_size():

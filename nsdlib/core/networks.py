@@ -160,21 +160,19 @@ class NeuralDecoder:
 
         Of these images a tenth is left out of the first fit and tells when it ends, or all of `validation`, another (X, Y).
         """
-        check_pair(X, Y)
-        check_finite("Y", Y)
-        if len(X) < 20:
-            raise ValueError(f"a network needs at least 20 training images, two of them for validation, got {len(X)}")
-        start = time.perf_counter()
-        n_images, rows, recipe = len(X), training.split(len(X), seed=self.seed), training.RECIPES[self.recipe]
-        self.targets = Moments.of(Y)
-        self.scale = float(Y.std(dtype=np.float64)) or 1.0 if recipe.scales_targets else 1.0
-        if validation is not None:
-            X, Y = (np.concatenate(parts) for parts in zip((X, Y), validation, strict=True))
-            rows = np.split(np.arange(len(X)), [n_images])
-        x = torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32)).to(self.device)
-        y = torch.from_numpy((Y - self._centre) / self.scale).to(self.device)
+        pairs = [(X, Y)] if validation is None else [(X, Y), validation]
+        _check_pairs(pairs)
+        start, recipe, n_images = time.perf_counter(), training.RECIPES[self.recipe], len(X)
+        self.targets, self.scale = Moments.of(Y), 1.0
+        x, y = (torch.from_numpy(np.concatenate(parts, dtype=np.float32)) for parts in zip(*pairs, strict=True))
+        if recipe.scales_targets:
+            variance = np.square(self.targets.sd, dtype=np.float64).mean() + self.targets.mean.var(dtype=np.float64)
+            self.scale = float(variance**0.5) or 1.0
+            y.sub_(torch.from_numpy(self.targets.mean)).div_(self.scale)
+        x, y = x.to(self.device), y.to(self.device)
+        rows = training.split(n_images, seed=self.seed) if validation is None else np.split(np.arange(len(x)), [n_images])
         settings = {"seed": self.seed, "batch_size": self.batch_size, "recipe": recipe, "name": self.name}
-        new = partial(self._new, X.shape[1], Y.shape[1])
+        new = partial(self._new, *x.shape[1:], *y.shape[1:])
         self.history, network = training.search(new, x, y, *rows, max_epochs=self.max_epochs, **settings)
         self.rows_validation, self.predicted_validation = rows[1], self._latents(network, x[rows[1]])
         self.held_out = Moments.of(self.predicted_validation)
@@ -229,14 +227,22 @@ class NeuralDecoder:
             torch.manual_seed(self.seed)
             return build_network(self.name, n_voxels, n_latents, self.groups, width=self.width).to(self.device)
 
-    @property
-    def _centre(self):
-        """What the network's targets are taken from."""
-        return self.targets.mean if training.RECIPES[self.recipe].scales_targets else 0.0
-
     @torch.inference_mode()
     def _latents(self, network, x):
-        return check_finite("predictions", network.eval()(x).cpu().numpy() * self.scale + self._centre)
+        centre = self.targets.mean if training.RECIPES[self.recipe].scales_targets else 0.0
+        return check_finite("predictions", network.eval()(x).cpu().numpy() * self.scale + centre)
+
+
+def _check_pairs(pairs):
+    """Refuse the (X, Y) to fit, and those to validate on if there are, unless they are sound and of the same widths."""
+    for (X, Y), of in zip(pairs, ("", "validation "), strict=False):
+        check_pair(X, Y, of=of)
+        check_finite(f"{of}Y", Y)
+    if (n_images := len(pairs[0][0])) < 20:
+        raise ValueError(f"a network needs at least 20 training images, two of them for validation, got {n_images}")
+    fitted, *others = ((X.shape[1], Y.shape[1]) for X, Y in pairs)
+    if others and others != [fitted]:
+        raise ValueError(f"validation must have X and Y of as many voxels and targets as are fitted, {fitted}, got {others[0]}")
 
 
 def make(name, *, alphas=(50_000.0,), device="cpu", **settings):

@@ -35,20 +35,23 @@ class Moments:
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Moments":
-        """Compute the moments over rows of (n_images, n_targets), summed in float64."""
-        mean, sd = values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64)
-        return cls(mean.astype(np.float32), sd.astype(np.float32))
+        """Compute the moments over rows of (n_images, n_targets), summed in float64, by blocks of targets."""
+        moments = np.empty((2, values.shape[1]), dtype=np.float32)
+        for start in range(0, values.shape[1], CHOOSING_TARGETS):
+            part = slice(start, start + CHOOSING_TARGETS)
+            moments[:, part] = values[:, part].mean(0, dtype=np.float64), values[:, part].std(0, dtype=np.float64)
+        return cls(*moments)
 
 
-def check_pair(X: np.ndarray, Y: np.ndarray):
+def check_pair(X: np.ndarray, Y: np.ndarray, *, of: str = ""):
     """Raise ValueError for patterns and targets that do not belong together, and for patterns too large or no numbers."""
-    check_finite("X", X)
+    check_finite(f"{of}X", X)
     if X.ndim != 2 or np.ndim(Y) != 2 or len(X) != len(Y):
         raise ValueError(
-            f"X must be (n_images, n_voxels) and Y (n_images, n_targets) with as many images, got {X.shape} and {np.shape(Y)}"
+            f"{of}X must be (n_images, n_voxels) and Y (n_images, n_targets) with as many images, got {X.shape} and {np.shape(Y)}"
         )
     if (largest := max(X.max(initial=0), -X.min(initial=0))) > LARGEST:
-        raise ValueError(f"X holds {largest:.3g}, wanted at most {LARGEST:g}: standardise the patterns")
+        raise ValueError(f"{of}X holds {largest:.3g}, wanted at most {LARGEST:g}: standardise the patterns")
 
 
 def check_patterns(X: np.ndarray, n_voxels: int | None):

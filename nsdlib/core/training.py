@@ -179,10 +179,17 @@ class Trainer:
     """
 
     def __init__(self, network, x: Tensor, y: Tensor, *, seed, batch_size, recipe=RECIPES["ours"]):
-        self.network, self.x, self.y, self.batch_size, self.recipe = network, x, y, batch_size, recipe
+        self.network, self.x, self.batch_size = network, x, batch_size
         self.optimiser, self.generator = NAdam(network.parameters()), torch.Generator().manual_seed(seed)
         torch.empty(31 << 20, dtype=torch.uint8)  # once it is freed, glibc keeps gradients' memory from step to step
-        self._captured = {}  # `_gradients` by size of batch, since a graph keeps its shapes
+        parameters, generator = self.optimiser.parameters, None if x.is_cuda else self.generator
+
+        def gradients(rows):  # contiguous, as the optimiser takes for granted; not bound to the trainer, which so ends at once
+            inputs = augmented(x[rows], recipe, generator) if recipe.probability else x[rows]
+            loss = F.mse_loss(network(inputs), y[rows])
+            return [part.contiguous() for part in torch.autograd.grad(loss, parameters, materialize_grads=True)]
+
+        self._gradients, self._captured = gradients, {}  # the latter by size of batch, since a graph keeps its shapes
 
     def run_epoch(self, rate: float):
         """Pass once over the images in a random order.
@@ -196,15 +203,6 @@ class Trainer:
                 if len(rows) > 1:
                     gradients = self._captured.setdefault(len(rows), Captured(self._gradients))
                     self.optimiser.step(gradients(rows), rate)
-
-    def _gradients(self, rows):
-        """Compute the gradient of each parameter, contiguous as it is, which the optimiser takes for granted."""
-        x, y = self.x[rows], self.y[rows]
-        if self.recipe.probability:
-            x = augmented(x, self.recipe, None if x.is_cuda else self.generator)
-        loss = F.mse_loss(self.network(x), y)
-        gradients = torch.autograd.grad(loss, self.optimiser.parameters, materialize_grads=True)
-        return [gradient.contiguous() for gradient in gradients]
 
 
 class NAdam:
