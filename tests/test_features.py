@@ -129,4 +129,4 @@ def test_errors_name_what_is_wrong(tmp_path):
         zoo.load_extractors(load_run("demo", zoo="paper", weights=str(tmp_path)))
     torch.save({"features.0.weight": torch.ones(2)}, tmp_path / "wrong.pth")
     with pytest.raises(ValueError, match=r"does not fit AlexNet \(16 differences\): missing features.0.bias"):
-        features.alexnet(tmp_path / "wrong.pth", "cpu")
+        features.published("alexnet", tmp_path / "wrong.pth", "cpu")

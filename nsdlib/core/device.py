@@ -7,21 +7,13 @@ import numpy as np
 
 
 def pick_device(name="auto"):
-    """Choose the device of a run.
+    """Choose the torch.device of a run.
 
     Parameters
     ----------
     name : {"auto", "cpu", "cuda"}
-        "auto" takes a CUDA device where there is one and the CPU elsewhere.
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    ValueError
-        When the name is unknown, or "cuda" is asked for and this machine has none.
+        "auto" takes a CUDA device where there is one and the CPU elsewhere. ValueError for another name, and for "cuda" where
+        this machine has none.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}.")
@@ -37,19 +29,9 @@ def pick_device(name="auto"):
 
 
 def to_tensor(values, device="cpu", dtype=None):
-    """Turn an array into a tensor, whatever its byte order and strides; memory is shared where that can be.
+    """Turn a bool, integer or floating array into a tensor, whatever its byte order and strides; of its own type without `dtype`.
 
-    Parameters
-    ----------
-    values : array or tensor
-        Of bool, integer or floating type.
-    device : torch.device or str
-    dtype : torch.dtype, optional
-        The array's own when not given.
-
-    Returns
-    -------
-    tensor
+    Memory is shared where that can be.
     """
     import torch
 
@@ -61,21 +43,10 @@ def to_tensor(values, device="cpu", dtype=None):
 
 
 def check_finite(name, values, image_ids=None):
-    """Return the values, one row an image, when all are finite numbers.
+    """Return the values (n_images, ...) when all are finite numbers.
 
-    Parameters
-    ----------
-    name : str
-        What they are, for the message.
-    values : (n_images, ...) array
-    image_ids : (n_images,) array of int, optional
-        Names of the images; the message gives their rows when there are none.
-
-    Raises
-    ------
-    ValueError
-        When they are no array of real numbers, or some are NaN or infinite, as float16 is above 65,504; the message names the
-        images.
+    ValueError when they are no array of real numbers, or some are NaN or infinite, as float16 is above 65,504; the message says
+    that of `name`, and names the images by `image_ids` (n_images,), or else their rows.
     """
     if getattr(values, "dtype", np.dtype(object)).kind not in "biuf":
         raise ValueError(f"{name} must be an array of real numbers, got {getattr(values, 'dtype', type(values).__name__)}")

@@ -22,33 +22,20 @@ def atomic_write(path, content):
 
 
 def lock(file):
-    """Hold an open file until it is closed; where the system has no such locks (Windows), nobody is refused.
+    """Hold an open file until it is closed; BlockingIOError when another process holds it.
 
-    Raises
-    ------
-    BlockingIOError
-        When another process holds it.
+    Where the system has no such locks (Windows), nobody is refused.
     """
     if fcntl:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def preallocate(path, n_bytes):
-    """Reserve a file's room on the disk, so that it fails now rather than in the middle of a write.
+    """Reserve a file's room on the disk, so that it fails now rather than in the middle of a write; OSError of `FULL` if it does.
 
-    The file keeps its contents, and a shorter one is extended. A system (macOS) or file system that cannot reserve is asked how
-    much is free; there, and on one that copies what is overwritten (Btrfs, ZFS), the room may be gone again by then.
-
-    Parameters
-    ----------
-    path : Path
-        Created when it does not exist.
-    n_bytes : int
-
-    Raises
-    ------
-    OSError
-        With an errno in `FULL` when there is too little room.
+    The file keeps its contents; it is created, and extended to `n_bytes`, where need be. A system (macOS) or file system that
+    cannot reserve is asked how much is free; there, and on one that copies what is overwritten (Btrfs, ZFS), the room may be
+    gone again by then.
     """
     with path.open("ab") as file:
         if hasattr(os, "posix_fallocate"):

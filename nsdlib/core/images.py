@@ -34,7 +34,7 @@ def to_unit(images: np.ndarray) -> Tensor:
 
 
 def resample(images: np.ndarray | Tensor, size: int, how: str) -> Tensor:
-    """Resize images to a square, as a tensor.
+    """Resize images to a square, as a (n_images, 3, size, size) float32 tensor in [0, 1].
 
     Parameters
     ----------
@@ -44,17 +44,7 @@ def resample(images: np.ndarray | Tensor, size: int, how: str) -> Tensor:
         Pixels a side.
     how : {"antialiased", "plain", "pil bilinear", "pil bicubic"}
         The first two are bilinear on floats; the others are Pillow's on uint8, which are antialiased. Bicubic on floats is not
-        offered, as it leaves [0, 1].
-
-    Returns
-    -------
-    (n_images, 3, size, size) float32 tensor
-        In [0, 1].
-
-    Raises
-    ------
-    ValueError
-        For an unknown `how`, or images of another kind.
+        offered, as it leaves [0, 1]. ValueError for another.
     """
     if how not in RESAMPLINGS:
         raise ValueError(f"how must be one of {', '.join(RESAMPLINGS)}, got {how!r}")
@@ -73,14 +63,13 @@ def resize(images: np.ndarray, size: int, how: str = "antialiased") -> np.ndarra
     ----------
     images : (n_images, rows, columns, 3) uint8 array
     size : int
-        Pixels a side.
+        Pixels a side; images of that size are returned as they are.
     how : str
         As in `resample`; floats are rounded at the end.
 
     Returns
     -------
     (n_images, size, size, 3) uint8 array
-        The array itself when it has that size already.
     """
     check_images(images)
     if images.shape[1:3] == (size, size):
@@ -99,7 +88,7 @@ def add_noise(images, amplitude, *, seed, image_ids):
     ----------
     images : (n_images, rows, columns, 3) uint8 array
     amplitude : float
-        Standard deviation, in grey levels.
+        Standard deviation, in grey levels. ValueError when it is negative or no number.
     seed : int
     image_ids : (n_images,) array of int
         The noise of an image depends on seed and id alone: it is the same pattern at every amplitude, only stronger.
@@ -107,11 +96,6 @@ def add_noise(images, amplitude, *, seed, image_ids):
     Returns
     -------
     (n_images, rows, columns, 3) uint8 array
-
-    Raises
-    ------
-    ValueError
-        For an amplitude that is negative or no number, or not one id an image.
     """
     check_images(images)
     if not 0 <= amplitude < np.inf:

@@ -41,11 +41,6 @@ def normals(shapes, like: Tensor, generators: list[torch.Generator]) -> list[Ten
     return [part.to(like) for part in numbers]
 
 
-def uniform(like: Tensor, generators: list[torch.Generator]) -> Tensor:
-    """Draw uniform numbers in [0, 1) of a batch's shape (n_images, ...), each image's from its own generator."""
-    return torch.stack([torch.rand(like.shape[1:], generator=generator) for generator in generators]).to(like)
-
-
 def split_parameters(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Split (n, 10 m, rows, columns) into mixture logits (n, m, ...) and, each (n, 3, m, ...), means, log scales, couplings.
 
@@ -84,4 +79,5 @@ def _couple(colours, couplings, bound=lambda x: x):
 
 def _open_uniform(like, generators):
     """Uniform numbers in (1e-5, 1 - 1e-5), each image's from its own generator."""
-    return uniform(like, generators) * (1 - 2e-5) + 1e-5
+    numbers = torch.stack([torch.rand(like.shape[1:], generator=generator) for generator in generators])
+    return numbers.to(like) * (1 - 2e-5) + 1e-5

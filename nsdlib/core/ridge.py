@@ -155,7 +155,8 @@ class Ridge:
         if len(Y) < 2:
             raise ValueError(f"a ridge needs at least two training images, one to predict the other, got {len(Y)}")
         if len(self.alphas) > 1:
-            self.errors = _leave_one_out_errors(kernel, self._choosing_targets(), self.alphas)
+            some = self._tensor(Y[:, :: -(-Y.shape[1] // CHOOSING_TARGETS)])
+            self.errors = _leave_one_out_errors(kernel, some - some.mean(0), self.alphas)
         self.alpha = self.alphas[0 if self.errors is None else int(np.argmin(self.errors))]
         kernel.diagonal().add_(self.alpha)
         self._root = torch.linalg.cholesky(kernel, out=kernel)
@@ -192,11 +193,6 @@ class Ridge:
         """Draw the rows of the training images that are left out in turn."""
         drawn = np.random.default_rng(0).choice(len(self._Y), min(len(self._Y), HELD_OUT_IMAGES), replace=False)
         return torch.as_tensor(np.sort(drawn), device=self.device)
-
-    def _choosing_targets(self):
-        """Return centred targets for the choice of the penalty: (n_images, at most 8,192)."""
-        targets = self._tensor(self._Y[:, :: -(-self._Y.shape[1] // CHOOSING_TARGETS)])
-        return targets - targets.mean(0)
 
     def _centred_patterns(self, X):
         """Subtract the training mean from patterns, in the precision of the kernels."""
@@ -248,14 +244,8 @@ def _leave_one_out_errors(kernel, targets, alphas):
 def region_kernels(X_train: np.ndarray, X_test: np.ndarray, voxels=slice(None)) -> tuple[np.ndarray, np.ndarray]:
     """Compute products of centred patterns over some voxels; those of all other voxels are the products over all minus these.
 
-    Parameters
-    ----------
-    X_train, X_test : (n_images, n_voxels) arrays
-    voxels : (n_voxels,) bool array, optional
-
-    Returns
-    -------
-    (n_train, n_train) and (n_test, n_train) float64 arrays for `Ridge.fit_kernel` and `Ridge.predict_kernel`
+    From X_train, X_test (n_images, n_voxels) and voxels (n_voxels,) bool: (n_train, n_train) and (n_test, n_train) float64 arrays
+    for `Ridge.fit_kernel` and `Ridge.predict_kernel`.
     """
     if getattr(voxels, "dtype", np.dtype(bool)).kind != "b":  # numbers would be taken for places
         raise ValueError(f"voxels must be a (n_voxels,) bool array, got {voxels.dtype}")

@@ -46,18 +46,10 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class History:
-    """Errors and learning rates of a search.
+    """Errors and learning rates of a search."""
 
-    Attributes
-    ----------
-    errors : tuple of float
-        Mean squared validation error after each epoch, in units of the targets that the network saw.
-    rates : tuple of float
-        Rates that the final fit follows.
-    """
-
-    errors: tuple[float, ...]
-    rates: tuple[float, ...]
+    errors: tuple[float, ...]  # mean squares on the validation images after each epoch, of the targets that the network saw
+    rates: tuple[float, ...]  # that the final fit follows
 
     @property
     def best_epoch(self) -> int:
@@ -80,7 +72,7 @@ def split(n_images: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def search(
     new_network, x, y, rows_fit, rows_validation, *, max_epochs, seed, batch_size, name, recipe=RECIPES["ours"]
 ) -> tuple[History, nn.Module]:
-    """Train until the validation error stops falling.
+    """Train until the validation error stops falling: a `History`, and the network of the smallest error, of equals the first.
 
     Parameters
     ----------
@@ -94,12 +86,6 @@ def search(
     name : str
         Of the decoder, for the bar and messages.
     recipe : Recipe
-
-    Returns
-    -------
-    History
-    nn.Module
-        The network of the smallest validation error, of equals the first.
 
     Raises
     ------
@@ -164,18 +150,11 @@ def _tensor_float(device):
 
 
 class Trainer:
-    """A network, its optimiser and the images that it is fitted to.
+    """A network, its optimiser and the images that it is fitted to: x (n_images, n_voxels) and y (n_images, n_latents) float32.
 
-    Parameters
-    ----------
-    network : nn.Module
-    x, y : (n_images, n_voxels) and (n_images, n_latents) float32 tensors
-        On the device of the network. On a GPU products are of TF32 numbers, and all of a step but the optimiser is captured
-        once for each size of batch and then replayed.
-    seed : int
-        Of the order of images, and on a CPU of the augmentation; the rest is drawn by the device's own generator.
-    batch_size : int
-    recipe : Recipe
+    They are on the device of the network. On a GPU products are of TF32 numbers, and all of a step but the optimiser is
+    captured once for each size of batch and then replayed. The seed is of the order of images, and on a CPU of the
+    augmentation; the rest is drawn by the device's own generator.
     """
 
     def __init__(self, network, x: Tensor, y: Tensor, *, seed, batch_size, recipe=RECIPES["ours"]):

@@ -181,7 +181,7 @@ class VDVAE(nn.Module):
 
     @torch.inference_mode()
     def encode(self, images, *, n_layers, sample=False, seed=0, image_ids=None, batch_size=64) -> np.ndarray:
-        """Encode images as posterior latents of the first `n_layers` blocks.
+        """Encode images as posterior latents of the first `n_layers` blocks, (n_images, n_latents) float32.
 
         Parameters
         ----------
@@ -193,10 +193,6 @@ class VDVAE(nn.Module):
         image_ids : (n_images,) array of int, optional
             A draw depends on seed and id alone, never on the batch; 0, 1, ... by default.
         batch_size : int
-
-        Returns
-        -------
-        (n_images, n_latents) float32 array
         """
         self.n_latents(n_layers)
         rows = []
@@ -217,7 +213,7 @@ class VDVAE(nn.Module):
 
     @torch.inference_mode()
     def decode(self, latents, *, seed=0, temperature=1.0, image_ids=None, output="mean", batch_size=64) -> np.ndarray:
-        """Decode images from the latents of the first blocks; later blocks draw from their prior.
+        """Decode latents of the first blocks as (n_images, size, size, 3) uint8 images; later blocks draw from their prior.
 
         Parameters
         ----------
@@ -229,10 +225,6 @@ class VDVAE(nn.Module):
             Factor of the prior's standard deviation; 0 takes its mean.
         output : {"mean", "sample"}
             Mean of the pixel mixture, or a draw from it (published).
-
-        Returns
-        -------
-        (n_images, size, size, 3) uint8 array
         """
         if output not in ("mean", "sample"):
             raise ValueError(f'output must be "mean" or "sample", got {output!r}')

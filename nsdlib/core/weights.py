@@ -17,23 +17,10 @@ STALE = re.compile(r"\.position_ids$")  # 0, 1, 2, ..., which files of older ver
 
 
 def find_files(folder):
-    """Find the weight files of a model's folder: the first of `NAMES`, whole or in the shards that its index names.
+    """Find the weight files in a model's folder: the first of `NAMES`, whole or in the shards that its index names.
 
-    Variants (`model.fp16.safetensors`, `diffusion_pytorch_model.non_ema.bin`) are other weights, and never meant.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    list of Path
-        Empty when there is neither; shards may be missing.
-
-    Raises
-    ------
-    ValueError
-        When an index is none, or names files outside the folder.
+    Variants (`model.fp16.safetensors`, `diffusion_pytorch_model.non_ema.bin`) are other weights, and never meant. The list is
+    empty when there is neither; shards may be missing. ValueError when an index is none, or names files outside the folder.
     """
     for name in NAMES:
         if (folder / name).exists():
@@ -59,21 +46,9 @@ def _shards(index):
 
 
 def read_config(folder, name="config.json"):
-    """Read the settings of a model's folder, which transformers would replace by its own where there are none.
+    """Return the settings of a model's folder, which transformers would replace by its own where there are none.
 
-    Parameters
-    ----------
-    folder : Path
-    name : str
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        When there are none, or they are no JSON object.
+    FileNotFoundError when there are none, ValueError when they are no JSON object.
     """
     path = folder / name
     if not path.exists():
@@ -85,23 +60,9 @@ def read_config(folder, name="config.json"):
 
 
 def read_folder(folder):
-    """Read the tensors of a model's folder, from the files that `find_files` names.
+    """Read the tensors of a model's folder from its `find_files`, by name, mapped into memory: read when they are used.
 
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    dict of str to tensor
-        Mapped into memory: read when they are used.
-
-    Raises
-    ------
-    FileNotFoundError
-        When there are none, or a shard is missing; says what is there.
-    ValueError
-        As `read_tensors` and `find_files`.
+    FileNotFoundError, which says what is there, when there are none or a shard is missing; ValueError as `read_tensors`.
     """
     files = find_files(folder)
     missing = [file.name for file in files if not file.exists()]
@@ -117,19 +78,14 @@ def read_folder(folder):
 
 
 def read_tensors(path, *, mmap=False):
-    """Read the tensors of a weight file.
+    """Read the tensors of a weight file, by name, to the CPU.
 
     Parameters
     ----------
     path : Path
         A safetensors file by its ending, else one of PyTorch's own formats, in which only tensors are accepted.
     mmap : bool
-        Map PyTorch's file into memory, where its format allows it: tensors are read when they are used. Safetensors always are.
-
-    Returns
-    -------
-    dict of str to tensor
-        On the CPU.
+        Map PyTorch's file into memory, where its format allows it; safetensors always are.
 
     Raises
     ------
@@ -170,11 +126,6 @@ def check_fit(wanted: dict, state: dict, *, what: str, ignore: str | None = None
     ignore : str
         Regular expression of names that the file may hold besides, nothing when not given.
 
-    Returns
-    -------
-    dict of str to tensor
-        Those of `state`, with the names of `wanted`.
-
     Raises
     ------
     ValueError
@@ -197,21 +148,9 @@ def check_fit(wanted: dict, state: dict, *, what: str, ignore: str | None = None
 
 
 def load_diffusers(kind, folder, *, dtype=None):
-    """Load one of diffusers' models from its folder; every tensor must fit, under the names of today or those of 2022.
+    """Load a model of diffusers, whose class is `kind`, from its folder to the CPU, in float32 where no `dtype` is given.
 
-    Parameters
-    ----------
-    kind : type
-        The model's class, such as AutoencoderKL.
-    folder : Path
-        With config.json and weights.
-    dtype : torch.dtype, optional
-        float32 when not given.
-
-    Returns
-    -------
-    kind
-        On the CPU.
+    Every tensor must fit, under the names of today or those of 2022.
     """
     import torch
 
@@ -226,25 +165,9 @@ def load_diffusers(kind, folder, *, dtype=None):
 
 
 def load_transformers(kind, folder, *, config=None, dtype=None, ignore=None):
-    """Load one of transformers' models from its folder; every tensor must fit.
+    """Load a model of transformers, whose class is `kind`, from its folder to the CPU, in float32 where no `dtype` is given.
 
-    Parameters
-    ----------
-    kind : type
-        The model's class, such as CLIPVisionModelWithProjection.
-    folder : Path
-        With config.json and weights.
-    config : transformers.PreTrainedConfig, optional
-        In place of the folder's.
-    dtype : torch.dtype, optional
-        float32 when not given.
-    ignore : str
-        As for `check_fit`.
-
-    Returns
-    -------
-    kind
-        On the CPU.
+    Every tensor must fit; `config` takes the place of the folder's, `ignore` is as for `check_fit`.
     """
     import torch
 
@@ -258,24 +181,10 @@ def load_transformers(kind, folder, *, config=None, dtype=None, ignore=None):
 
 
 def load_tokenizer(folder, n_tokens):
-    """Load the tokenizer of CLIP's texts.
+    """Load the tokenizer of CLIP's texts from a folder with vocab.json and merges.txt, or tokenizer.json.
 
-    Parameters
-    ----------
-    folder : Path
-        With vocab.json and merges.txt, or tokenizer.json.
-    n_tokens : int
-        Of the text encoder.
-
-    Returns
-    -------
-    transformers.CLIPTokenizer
-
-    Raises
-    ------
-    ValueError
-        When a file cannot be read, or when the tokens are not as many, or some are neither characters nor made by a merge:
-        transformers makes do with an empty or shortened file, and texts get other tokens.
+    ValueError when a file cannot be read, when there are not the text encoder's `n_tokens`, or when some are neither
+    characters nor made by a merge: transformers makes do with an empty or shortened file, and texts get other tokens.
     """
     from transformers import CLIPTokenizer
 

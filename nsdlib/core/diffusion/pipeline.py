@@ -128,26 +128,21 @@ class VersatileDiffusion:
         scheduler = make_scheduler(sampler, self.scheduler.config)
         start = {"strength": strength, "n_steps": n_steps, "faithful": faithful}
         options = {"guidance": guidance, "text_weight": text_weight, "unconditional": self.unconditional}
-        n_walked, refined, done = len(img2img_timesteps(scheduler, **start)[1]), [], 0
+        n_walked = len(img2img_timesteps(scheduler, **start)[1])
+
+        def refine_batch(batch):
+            options["progress"].n = batch.start * n_walked
+            add_at, steps = img2img_timesteps(scheduler, **start)  # a scheduler keeps state: begin anew
+            generators = random.generators(seed, image_ids[batch])
+            conditions = [to_tensor(x[batch]).to(self.unconditional[0]) for x in (text, vision)]
+            clean = self.encode(rough[batch], generators if faithful else None)
+            noise = random.normal(clean, generators)
+            x = scheduler.add_noise(clean, noise, torch.tensor([add_at] * len(clean), device=clean.device))
+            x = guided_walk(self.unet, scheduler, x, steps=steps, conditions=conditions, **options)
+            return self.decode(x, image_ids[batch])
+
         with tqdm(total=len(rough) * n_walked, desc="refining", unit="step", mininterval=5) as options["progress"]:
-            while done < len(rough):
-                batch = slice(done, done + batch_size)
-                add_at, steps = img2img_timesteps(scheduler, **start)  # a scheduler keeps state: begin anew
-                generators = random.generators(seed, image_ids[batch])
-                conditions = [to_tensor(x[batch]).to(self.unconditional[0]) for x in (text, vision)]
-                try:
-                    clean = self.encode(rough[batch], generators if faithful else None)
-                    noise = random.normal(clean, generators)
-                    x = scheduler.add_noise(clean, noise, torch.tensor([add_at] * len(clean), device=clean.device))
-                    x = guided_walk(self.unet, scheduler, x, steps=steps, conditions=conditions, **options)
-                    refined.append(self.decode(x, image_ids[batch]))
-                except torch.cuda.OutOfMemoryError:
-                    if batch_size == 1:
-                        raise
-                    batch_size, options["progress"].n = batch_size // 2, done * n_walked
-                    continue
-                done += len(clean)
-        return np.concatenate(refined)
+            return np.concatenate(_in_batches(refine_batch, len(rough), batch_size)[0])
 
     def _check(self, rough, text, vision, image_ids):
         """Refuse images, tokens and ids that do not belong together, and tokens that are no numbers."""
@@ -188,13 +183,22 @@ class VersatileDiffusion:
 
     def _in_batches(self, function, x):
         """Call a function of the autoencoder on so many images at once as memory holds."""
-        while True:
-            try:
-                return torch.cat([function(batch) for batch in x.split(self.pixel_batch)])
-            except torch.cuda.OutOfMemoryError:
-                if self.pixel_batch == 1:
-                    raise
-                self.pixel_batch //= 2
+        made, self.pixel_batch = _in_batches(lambda batch: function(x[batch]), len(x), self.pixel_batch)
+        return torch.cat(made)
+
+
+def _in_batches(function, n_images, batch_size):
+    """Call a function of slices of the images; on so many at once, in the end, as memory holds, which is returned as well."""
+    made, done = [], 0
+    while done < n_images:
+        try:
+            made.append(function(slice(done, done + batch_size)))
+            done += batch_size
+        except torch.cuda.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+            batch_size //= 2
+    return made, batch_size
 
 
 def load(folder: Path, device="cpu") -> VersatileDiffusion:

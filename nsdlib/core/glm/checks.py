@@ -10,22 +10,10 @@ N_NAMED = 5  # voxels or trials that a note names before it says only how many m
 
 
 def check_confounds(confounds, designs):
-    """Return the nuisance regressors of each run, made orthonormal and orthogonal to its drifts.
+    """Return the nuisance regressors of each run, (n_volumes, any) float64, made orthonormal and orthogonal to its drifts.
 
-    Parameters
-    ----------
-    confounds : list of (n_volumes, any number) arrays, or None
-        One a run, such as motion parameters; False, GLMsingle's way to say none, is None.
-    designs : list of RunDesign
-
-    Returns
-    -------
-    list of (n_volumes, at most that number) float64 tensors
-
-    Raises
-    ------
-    ValueError
-        When they do not fit the runs, are not finite, or leave too few volumes (`check_freedom`).
+    Confounds are a list of one (n_volumes, any number) array a run, such as motion parameters, or None; False, GLMsingle's way to
+    say none, is None. ValueError when they do not fit the runs, are not finite, or leave too few volumes (`check_freedom`).
     """
     if confounds is None or confounds is False:
         confounds = [np.empty((design.n_volumes, 0)) for design in designs]
@@ -53,10 +41,7 @@ def check_confounds(confounds, designs):
 def check_hrfs(hrfs, name, *, most=None):
     """Return HRFs as (n_hrfs, n_samples) float64, each divided by its largest sample, as GLMsingle does.
 
-    Raises
-    ------
-    ValueError
-        When they are not finite, nowhere above 0, or more than `most`.
+    ValueError when they are not finite, nowhere above 0, or more than `most`.
     """
     curves = np.atleast_2d(_numbers(hrfs, name))
     right = curves.ndim == 2 and curves.size and np.isfinite(curves).all() and len(curves) <= (most or len(curves))
@@ -72,13 +57,7 @@ def check_hrfs(hrfs, name, *, most=None):
 def check_freedom(designs, confounds, *, n_pcs=0):
     """Raise ValueError unless in each run more volumes are left than trials are fitted.
 
-    Parameters
-    ----------
-    designs : list of RunDesign
-    confounds : list of (n_volumes, n_confounds) tensors
-        From `check_confounds`.
-    n_pcs : int
-        Most noise components that are removed.
+    `confounds` are those of `check_confounds`, `n_pcs` is how many noise components are removed at most.
     """
     for run, (design, columns) in enumerate(zip(designs, confounds, strict=True), start=1):
         n_drifts, n_confounds, n_trials = design.drift.shape[1], columns.shape[1], len(design.onsets)

@@ -16,22 +16,12 @@ MIXTURE_STEPS, SETTLED = 100, 1e-10  # of the fit of the two; a change of the me
 
 @dataclass(frozen=True)
 class Repeats:
-    """Pairs of trials that showed the same in different folds, as needed to compare their betas.
+    """Pairs of trials that showed the same in different folds, as needed to compare their betas."""
 
-    Attributes
-    ----------
-    match : (n_trials, n_trials) sparse float64 tensor
-        [u, t] is in how many folds trial u is for training and trial t, of the same condition, for testing.
-    sessions : list of (n_session_trials,) int64 tensors
-        Trials of each session that are not late; betas are z-scored in each alone.
-    session_of_trial, session_of_run : (n_trials,) and (n_runs,) int64 tensors
-        Places in that list.
-    """
-
-    match: torch.Tensor
-    sessions: list
-    session_of_trial: torch.Tensor
-    session_of_run: torch.Tensor
+    match: torch.Tensor  # (n_trials, n_trials) sparse float64: in how many folds trial u is for training and t for testing
+    sessions: list  # of (n_session_trials,) int64: trials that are not late; betas are z-scored in each session alone
+    session_of_trial: torch.Tensor  # (n_trials,) int64, places in that list
+    session_of_run: torch.Tensor  # (n_runs,) int64
 
     @cached_property
     def n_training(self):
@@ -62,20 +52,12 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Sum over the pairs of (training beta - unregularised test beta)², z-scored, as a polynomial in the training betas.
+    """Sum over the pairs of (training beta - unregularised test beta)², z-scored, as a polynomial in the training betas."""
 
-    Attributes
-    ----------
-    square, linear : (n_trials, n_voxels) float64 tensors
-    constant : (n_voxels,) float64 tensor
-    scale : (n_runs, n_voxels) float64 tensor
-        `square` is this times the number of pairs in which a trial is the one for training.
-    """
-
-    square: torch.Tensor
-    linear: torch.Tensor
-    constant: torch.Tensor
-    scale: torch.Tensor
+    square: torch.Tensor  # (n_trials, n_voxels) float64
+    linear: torch.Tensor  # (n_trials, n_voxels)
+    constant: torch.Tensor  # (n_voxels,)
+    scale: torch.Tensor  # (n_runs, n_voxels): `square` is this times the pairs in which a trial is the one for training
 
     def cv_error(self, betas):
         """Return that sum for betas (n_trials, n_voxels): (n_voxels,) float64."""
@@ -83,30 +65,18 @@ class Comparison:
 
 
 def find_repeats(designs, *, folds=None, sessions=None, late=None, device="cpu"):
-    """Find which trials can test which.
+    """Find which trials can test which: `Repeats`, or None when no condition comes back in another run.
 
     Parameters
     ----------
     designs : list of RunDesign
         One a run.
-    folds : list of tuples of int, optional
-        Runs (from 0) that test in each fold; each run alone when not given.
-    sessions : list of int, optional
-        Session of each run; all the same when not given.
+    folds, sessions : as in `GLMOptions`
+        ValueError when folds name a run that is not there or leave one out, or sessions are not one a run.
     late : list of (n_trials,) bool tensors, optional
         Trials of each run that have no say, see `RunDesign.late`.
     device : torch.device or str
         Where betas will be compared.
-
-    Returns
-    -------
-    Repeats or None
-        None when no condition comes back in another run.
-
-    Raises
-    ------
-    ValueError
-        When folds name a run that is not there or leave one out, or sessions are not one a run.
     """
     n_runs = len(designs)
     check_runs(n_runs, folds=folds, sessions=sessions)
@@ -151,18 +121,9 @@ def check_runs(n_runs, *, folds=None, sessions=None):
 
 
 def choose_number(curve, *, stop):
-    """Choose how many components to remove.
+    """Choose how many components to remove by a curve (n_counts,): cross-validated quality with 0, 1, 2, ... of them.
 
-    Parameters
-    ----------
-    curve : (n_counts,) array
-        Cross-validated quality with 0, 1, 2, ... components, relative to that with none: more is better.
-    stop : float
-        Take the first number whose quality, times this, reaches the best of all.
-
-    Returns
-    -------
-    int
+    Quality is relative to that with none, more is better: the first number whose quality, times `stop`, reaches the best of all.
     """
     chosen, best = 0, -np.inf
     for count, quality in enumerate(curve):
@@ -176,6 +137,9 @@ def choose_number(curve, *, stop):
 def tail_threshold(r2, *, seed=0):
     """Compute the threshold above which voxels respond: where the upper of two Gaussians becomes the likelier one.
 
+    GLMsingle's rule: a mixture of two Gaussians, then, from the upper end of the bulk of the values downwards, the first of 500
+    points at which the component of the upper end is no longer the likelier one.
+
     Parameters
     ----------
     r2 : (n_voxels,) array
@@ -187,11 +151,6 @@ def tail_threshold(r2, *, seed=0):
     -------
     float
         NaN when there are fewer than three different values: nothing is to be parted.
-
-    Notes
-    -----
-    GLMsingle's rule: a mixture of two Gaussians, then, from the upper end of the bulk of the values downwards, the first of
-    500 points at which the component of the upper end is no longer the likelier one.
     """
     values = np.asarray(r2, dtype=np.float64)
     values = values[np.isfinite(values)]

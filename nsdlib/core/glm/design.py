@@ -13,31 +13,17 @@ LEAST_MEASURED = 0.05  # of the energy of a trial's response: below, its beta is
 
 @dataclass(frozen=True)
 class RunDesign:
-    """Trials of one scanner run, and the slow polynomials that are projected out of it.
+    """Trials of one scanner run, and the slow polynomials that are projected out of it."""
 
-    Attributes
-    ----------
-    onsets : (n_trials,) int64 tensor
-        Volume in which each trial of the run begins, ascending.
-    conditions : (n_trials,) int64 array
-        What was shown, any labels.
-    n_volumes : int
-    drift : (n_volumes, degree + 1) float64 tensor
-        Orthonormal polynomials in time.
-    """
-
-    onsets: torch.Tensor
-    conditions: np.ndarray
+    onsets: torch.Tensor  # (n_trials,) int64: volume in which each trial begins, ascending
+    conditions: np.ndarray  # (n_trials,) int64: what was shown, any labels
     n_volumes: int
-    drift: torch.Tensor
+    drift: torch.Tensor  # (n_volumes, degree + 1) float64: orthonormal polynomials in time
 
     def regressors(self, hrf):
         """Return each trial's BOLD for a beta of 1, drifts projected out: (..., n_volumes, n_trials) float64.
 
-        Parameters
-        ----------
-        hrf : (..., n_samples) float64 tensor
-            The response at the volumes, or several; what lies behind the run's end is cut off.
+        HRFs are (..., n_samples) float64 at the volumes; what lies behind the run's end is cut off.
         """
         padded = torch.nn.functional.pad(hrf, (0, self.n_volumes))
         lag = torch.arange(self.n_volumes)[:, None] - self.onsets[None, :]  # (n_volumes, n_trials)
@@ -60,15 +46,19 @@ class RunDesign:
 
 
 def make_run_designs(design, data, *, tr, duration=0.0, degree=None):
-    """Check design and data, as `fit` takes them, and return a `RunDesign` for each run; `degree` as in `GLMOptions`.
+    """Check design and data, as `fit_glm` takes them, and return a `RunDesign` for each run.
 
-    Raises
-    ------
-    ValueError
-        When the lists, shapes or values do not fit; the message says which run.
+    `duration` and `degree` are as in `GLMOptions`. ValueError, which says which run, when lists, shapes or values do not fit.
     """
-    checked, designs = check_design(design, data, tr=tr, duration=duration), []
-    degrees = degree if np.ndim(degree) else [degree] * len(checked)
+    if len(design) != len(data) or not len(data):
+        raise ValueError(f"design has {len(design)} runs and data {len(data)}: wanted the same number, at least 1.")
+    check_tr(tr)
+    runs = enumerate(zip(design, data, _condition_numbers(design), strict=True), start=1)
+    checked = [_checked_labels(events, bold, numbers, run=run, first=data[0]) for run, (events, bold, numbers) in runs]
+    if not any(labels.any() for labels in checked):
+        raise ValueError("design has no trial in any run: wanted a number other than 0 at each onset.")
+    _refuse_durations(checked, tr=tr, duration=duration)
+    degrees, designs = degree if np.ndim(degree) else [degree] * len(checked), []
     if len(degrees) != len(checked):
         raise ValueError(f"degree={degree}: wanted one number, or one for each of the {len(checked)} runs.")
     for labels, degree in zip(checked, degrees, strict=True):
@@ -79,54 +69,35 @@ def make_run_designs(design, data, *, tr, duration=0.0, degree=None):
 
 
 def voxel_series(labels, series, *, tr, mean=None):
-    """Return one voxel's series of one run without its drift, and the run's design; arguments as of `fit.explain`.
+    """Return the design of one run, and one voxel's series without drift, (n_volumes, 1) float64 tensor in percent of the mean.
 
-    Returns
-    -------
-    design : RunDesign
-    measured : (n_volumes, 1) float64 tensor
-        Percent of the mean.
+    The arguments are those of `fit.explain`.
     """
     series = np.asarray(series, dtype=np.float64)[:, None]
     [design] = make_run_designs([labels], [series], tr=tr)
     return design, design.without_drift(torch.as_tensor(series)) * (100 / abs(series.mean() if mean is None else mean))
 
 
-def check_design(design, data, *, tr, duration=0.0):
-    """Return the design of each run as a vector of condition numbers, checked against the data.
-
-    Arguments and errors are those of `make_run_designs`; `duration` is how many seconds a stimulus lasts.
-
-    Returns
-    -------
-    list of (n_volumes,) int64 arrays
-    """
-    if len(design) != len(data) or not len(data):
-        raise ValueError(f"design has {len(design)} runs and data {len(data)}: wanted the same number, at least 1.")
-    check_tr(tr)
-    n_voxels, names, checked = np.shape(data[0])[-1], list(getattr(data[0], "columns", [])), []
-    for run, (events, bold, numbers) in enumerate(zip(design, data, _condition_numbers(design), strict=True), start=1):
-        labels, shape = _as_labels(np.asarray(events), numbers, run), np.shape(bold)
-        if len(shape) == 2 and shape[1] == len(labels) != shape[0]:
-            raise ValueError(
-                f"Run {run}: data must be (n_volumes, n_voxels), got shape {shape} for a design of {len(labels)} volumes. It "
-                "seems to be (n_voxels, n_volumes): give its transpose, `series.T`, in all runs, or GLMOptions(time_axis=-1)."
-            )
-        if len(shape) != 2 or shape[1] != n_voxels or list(getattr(bold, "columns", [])) != names:
-            raise ValueError(
-                f"Run {run}: data must be (n_volumes, n_voxels) with the same {n_voxels} voxels as run 1, in the same order, "
-                f"got shape {shape}."
-            )
-        if len(labels) != len(bold):
-            raise ValueError(
-                f"Run {run}: design has {len(labels)} volumes, data {len(bold)}. Cut both to the same volumes (NSD's "
-                "time series have one volume more than its design: leave out the last)."
-            )
-        checked.append(labels)
-    if not any(labels.any() for labels in checked):
-        raise ValueError("design has no trial in any run: wanted a number other than 0 at each onset.")
-    _refuse_durations(checked, tr=tr, duration=duration)
-    return checked
+def _checked_labels(events, bold, numbers, *, run, first):
+    """Return a run's design as a vector of condition numbers, (n_volumes,) int64, checked against its data and those of run 1."""
+    labels, shape, n_voxels = _as_labels(np.asarray(events), numbers, run), np.shape(bold), np.shape(first)[-1]
+    if len(shape) == 2 and shape[1] == len(labels) != shape[0]:
+        raise ValueError(
+            f"Run {run}: data must be (n_volumes, n_voxels), got shape {shape} for a design of {len(labels)} volumes. It "
+            "seems to be (n_voxels, n_volumes): give its transpose, `series.T`, in all runs, or GLMOptions(time_axis=-1)."
+        )
+    names = [list(getattr(table, "columns", [])) for table in (bold, first)]
+    if len(shape) != 2 or shape[1] != n_voxels or names[0] != names[1]:
+        raise ValueError(
+            f"Run {run}: data must be (n_volumes, n_voxels) with the same {n_voxels} voxels as run 1, in the same order, "
+            f"got shape {shape}."
+        )
+    if len(labels) != len(bold):
+        raise ValueError(
+            f"Run {run}: design has {len(labels)} volumes, data {len(bold)}. Cut both to the same volumes (NSD's "
+            "time series have one volume more than its design: leave out the last)."
+        )
+    return labels
 
 
 def polynomials(n_volumes, *, tr, degree=None):

@@ -159,7 +159,8 @@ def _denoise(problem, results, repeats, options):
     elif wanted:
         check_freedom(problem.designs, problem.confounds, n_pcs=fixed or options.n_pcs)
         components = steps.find_components(problem, pool, n_pcs=options.n_pcs)
-        results["components"] = _padded(components)
+        padded = torch.nn.utils.rnn.pad_sequence(components, batch_first=True, padding_value=torch.nan)
+        results["components"] = padded.float().numpy()  # (n_runs, n_volumes, n_pcs)
     tested = components if fixed is None else None
     if tested and not may_judge.any():
         raise ValueError(f"pc_mask: none of its {options.pc_mask.sum()} voxels can be fitted; one must judge.")
@@ -180,15 +181,6 @@ def _denoise(problem, results, repeats, options):
     return {"n_pcs": count, "threshold": threshold}, notes
 
 
-def _padded(components):
-    """Return components of all runs as (n_runs, n_volumes, n_pcs) float32, NaN behind the end of shorter runs."""
-    longest = max(map(len, components))
-    padded = np.full((len(components), longest, components[0].shape[1]), np.nan, dtype=np.float32)
-    for row, columns in zip(padded, components, strict=True):
-        row[: len(columns)] = columns
-    return padded
-
-
 def _unfitted(mean, energy, small_mean):
     """Return notes on voxels that are not finite, on constant ones, and on those with next to no mean."""
     unknown, finite = "their results are NaN", np.isfinite(mean)
@@ -197,7 +189,8 @@ def _unfitted(mean, energy, small_mean):
         ("are constant", finite & (energy == 0), unknown),
         ("vary more than their mean", small_mean, "percent of it says little"),
     ]
-    return [f"{wrong.sum()} of {len(wrong)} voxels {what} ({_named(wrong)}): {so}." for what, wrong, so in kinds if wrong.any()]
+    named = {what: listed([f"voxel {number}" for number in np.flatnonzero(wrong)]) for what, wrong, _ in kinds}
+    return [f"{wrong.sum()} of {len(wrong)} voxels {what} ({named[what]}): {so}." for what, wrong, so in kinds if wrong.any()]
 
 
 def _unmeasured(designs, late):
@@ -213,11 +206,6 @@ def _unmeasured(designs, late):
         f"{len(places)} of {sum(map(len, late))} trials begin too close to the end of their run to be measured "
         f"({listed(places)}): their betas are 0 and have no say in any choice."
     ]
-
-
-def _named(wrong):
-    """Return the first voxels of a mask by number."""
-    return listed([f"voxel {number}" for number in np.flatnonzero(wrong)])
 
 
 def _digest(designs, data, tr, hrfs, canonical, confounds, options):

@@ -15,26 +15,13 @@ SMALLEST, LARGEST, STEP = 1e-2, 1e4, 0.2  # penalties relative to the extreme ei
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvectors of a block-diagonal Gram matrix.
+    """Eigenvectors of a block-diagonal Gram matrix, a block a run."""
 
-    Attributes
-    ----------
-    values : list of (n_block,) float64 tensors
-        Eigenvalues.
-    vectors : list of (n_block, n_block) float64 tensors
-    weighted : list of (any, n_block) float64 tensors
-        Their rows of trials that take part in pairs, times the root of the number in `Repeats.n_training`.
-    grid : (n_penalties,) float64 tensor
-        0, then powers of ten in steps of 0.2 decades from far below the smallest eigenvalue to far above the largest.
-    gain : (n_penalties, n_trials) float64 tensor
-        What remains of a coefficient's energy with each of them.
-    """
-
-    values: list
-    vectors: list
-    weighted: list
-    grid: torch.Tensor
-    gain: torch.Tensor
+    values: list  # of (n_block,) float64 tensors
+    vectors: list  # of (n_block, n_block)
+    weighted: list  # of (any, n_block): their rows of trials that take part in pairs, times the root of `Repeats.n_training`
+    grid: torch.Tensor  # (n_penalties,): 0, then powers of ten, 0.2 decades apart, from below to above all eigenvalues
+    gain: torch.Tensor  # (n_penalties, n_trials): what remains of a coefficient's energy with each of them
 
     @classmethod
     def of(cls, grams, n_training=None):
@@ -108,16 +95,8 @@ class Spectrum:
 def rescale(shrunk, unshrunk):
     """Undo the overall shrinkage: the line through each voxel's ridge betas that is nearest to its plain betas.
 
-    Parameters
-    ----------
-    shrunk, unshrunk : (n_trials, n_voxels) float64 tensors
-        Without late trials.
-
-    Returns
-    -------
-    betas : (n_trials, n_voxels) float64 tensor
-    scale, offset : (n_voxels,) float64 tensors
-        1 and 0 where the slope would be negative.
+    From shrunk and unshrunk betas (n_trials, n_voxels) without late trials: betas, and the line's scale and offset,
+    (n_voxels,), 1 and 0 where the slope would be negative.
     """
     mean, target = shrunk.mean(0), unshrunk.mean(0)
     centred = shrunk - mean
@@ -135,7 +114,7 @@ def regularise(problem, results, *, components, repeats, fractions, autoscale):
     ----------
     problem : steps.Problem
     results : dict
-        hrf_index, energy (n_voxels,) and energy_run (n_runs, n_voxels), from the steps before.
+        hrf_index, energy and energy_run, from the steps before.
     components : list of (n_volumes, n_pcs) tensors
         Those to be removed.
     repeats : denoise.Repeats or None

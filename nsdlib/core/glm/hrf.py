@@ -20,29 +20,15 @@ STIMULUS_SECONDS = 3.0  # how long NSD shows an image
 
 @dataclass(frozen=True)
 class Shape:
-    """A response to a very short event: one gamma density up, another down.
-
-    Attributes
-    ----------
-    rise_shape, rise_scale : float
-        Parameters of the positive part, the scale in seconds.
-    fall_shape, fall_scale : float
-        The same of the undershoot.
-    ratio : float
-        Area of the undershoot, relative to that of the positive part.
-    onset : float
-        Seconds from the event until anything happens.
-    height : float
-        What the difference is multiplied by.
-    """
+    """A response to a very short event: one gamma density up, another down."""
 
     rise_shape: float
-    rise_scale: float
+    rise_scale: float  # seconds
     fall_shape: float
     fall_scale: float
-    ratio: float
-    onset: float
-    height: float
+    ratio: float  # of the areas of fall and rise
+    onset: float  # seconds from the event until anything happens
+    height: float  # factor of the difference
 
     def curve(self, seconds):
         """The response at `seconds` (n_samples,) after the event."""
@@ -61,26 +47,19 @@ def shapes():
 def sampled_library(tr, duration=STIMULUS_SECONDS):
     """Responses of the twenty HRFs to a stimulus, sampled at the volumes.
 
+    As GLMsingle does it: convolution with a box at 0.1 s, monotone cubic interpolation at the volumes.
+
     Parameters
     ----------
     tr : float
-        Seconds from volume to volume.
+        Seconds from volume to volume. ValueError unless it is positive.
     duration : float
-        How long the stimulus lasts, seconds; 0 is taken as a tenth of a second.
+        How long the stimulus lasts, seconds; 0 is taken as a tenth of a second. ValueError when it is negative.
 
     Returns
     -------
     (20, n_samples) float32
         Sample i lies i * tr seconds after the onset. Each response has its largest sample equal to 1.
-
-    Raises
-    ------
-    ValueError
-        When `tr` is not positive or `duration` is negative.
-
-    Notes
-    -----
-    As GLMsingle does it: convolution with a box at 0.1 s, monotone cubic interpolation at the volumes.
     """
     *library, _ = shapes()
     responses = [_respond(_table(shape, LIBRARY_SECONDS, LIBRARY_DIGITS), tr, duration) for shape in library]

@@ -13,22 +13,14 @@ SPANNED = 1e-8  # a column that keeps at most this part of its length lies in th
 class Block:
     """Least squares of one run, for each of some HRFs.
 
-    The regressors of trials in different runs never overlap, so the normal equations fall apart into one block a run.
-
-    Attributes
-    ----------
-    regressors : (n_hrfs, n_volumes, n_trials) float64 tensor
-        Without drifts and other nuisance.
-    gram : (n_hrfs, n_trials, n_trials) float64 tensor
-        Their products. A trial after which nothing was measured has the others' mean on its diagonal: its beta is 0,
-        and the range of eigenvalues is as if it were not there.
-    root : (n_hrfs, n_trials, n_trials) float64 tensor
-        The Gram matrices' lower Cholesky factors.
+    The regressors of trials in different runs never overlap, so the normal equations fall apart into one block a run. A trial
+    after which nothing was measured has the others' mean on its diagonal of the Gram matrix: its beta is 0, and the range of
+    eigenvalues is as if it were not there.
     """
 
-    regressors: torch.Tensor
-    gram: torch.Tensor
-    root: torch.Tensor
+    regressors: torch.Tensor  # (n_hrfs, n_volumes, n_trials) float64, without drifts and other nuisance
+    gram: torch.Tensor  # (n_hrfs, n_trials, n_trials), their products
+    root: torch.Tensor  # (n_hrfs, n_trials, n_trials), its lower Cholesky factor
 
     @cached_property
     def whitened(self):
@@ -44,19 +36,8 @@ class Block:
 def solve_block(regressors, nuisance, *, run):
     """Prepare the least squares of one run for each of some HRFs: a `Block`.
 
-    Parameters
-    ----------
-    regressors : (n_hrfs, n_volumes, n_trials) float64 tensor
-        From `RunDesign.regressors`.
-    nuisance : (n_volumes, n_nuisance) or (n_hrfs, n_volumes, n_nuisance) float64 tensor
-        Confounds, late trials and noise components, from `orthonormal`, orthogonal to the drifts; they are removed.
-    run : int
-        Number of the run, for messages.
-
-    Raises
-    ------
-    ValueError
-        When the trials of the run cannot be told apart.
+    Nuisance, (n_volumes, any) or (n_hrfs, n_volumes, any), is removed: confounds, late trials and noise components, from
+    `orthonormal`, orthogonal to the drifts. ValueError, which names the `run`, when its trials cannot be told apart.
     """
     energy = regressors.square().sum(-2)  # (n_hrfs, n_trials)
     regressors = regressors - nuisance @ (nuisance.mT @ regressors)
@@ -73,19 +54,9 @@ def removal(block, components, *, run):
     """Prepare the removal of the first 1, 2, ... noise components of a run from its betas, one after the other.
 
     Each takes from the least-squares betas a direction times the product of a row with the series: elimination in the joint
-    normal equations of trials and components, as rank-one changes of the Gram matrix.
-
-    Parameters
-    ----------
-    block : Block
-    components : (n_volumes, n_pcs) or (n_hrfs, n_volumes, n_pcs) float64 tensor
-        Orthonormal, orthogonal to drifts and to what the block has removed.
-    run : int
-        Number of the run, for messages.
-
-    Returns
-    -------
-    rows, directions : (n_hrfs, n_pcs, n_volumes) and (n_hrfs, n_trials, n_pcs) float64 tensors
+    normal equations of trials and components, as rank-one changes of the Gram matrix. Components, (n_volumes, n_pcs) for all
+    HRFs or each, are orthonormal, and orthogonal to drifts and what the block has removed. Returned are rows (n_hrfs, n_pcs,
+    n_volumes) and directions (n_hrfs, n_trials, n_pcs).
     """
     overlap, explained = components.mT @ block.regressors, block.inverse @ components
     left = torch.eye(components.shape[-1], dtype=overlap.dtype) - overlap @ explained

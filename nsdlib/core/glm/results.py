@@ -51,20 +51,10 @@ def name_axes(results, attributes, *, percent=True):
 
 
 def make_dataset(results, attributes, *, percent=True):
-    """Name the axes of a fit's results, copy them out of the scratch folder, and set the betas' unit.
+    """Name the axes of a fit's results, copy them out of the scratch folder, and give the betas their unit.
 
-    Parameters
-    ----------
-    results : dict
-        Arrays by their names, betas in scanner units, with energy (n_voxels,): 0 for a voxel that was not fitted. Those in
-        memory are changed.
-    attributes : dict
-    percent : bool
-        Divide betas by the voxel's mean signal.
-
-    Returns
-    -------
-    xarray.Dataset
+    Results are arrays by their names, betas in scanner units, with energy (n_voxels,), 0 for a voxel that was not fitted;
+    those in memory are changed. Betas are divided by the voxel's mean where they shall be in percent.
     """
     results = {name: np.array(own, order="C") if isinstance(own, np.memmap) else own for name, own in results.items()}
     constant, mean = results["energy"] == 0, results["mean"]

@@ -26,19 +26,10 @@ class ScratchFull(OSError):
 
 
 class Scratch:
-    """Arrays in progress, and which batches of which step are in them.
+    """Arrays in progress, and which batches of which step are in them: in a folder, or in memory where there is none.
 
-    Parameters
-    ----------
-    folder : Path, optional
-        Where they lie; in memory when not given.
-    inputs : str
-        What they are computed from. A folder that was begun from anything else is emptied first.
-
-    Raises
-    ------
-    ValueError
-        When the folder holds something and no Scratch began it.
+    `inputs` says what they are computed from: a folder that was begun from anything else is emptied first. ValueError when it
+    holds something and no Scratch began it.
     """
 
     def __init__(self, folder=None, inputs=""):
@@ -62,13 +53,9 @@ class Scratch:
     def array(self, name, shape, dtype):
         """Return an array to be filled: with what an interrupted fit left in it, or with anything.
 
-        In a folder its last axis, along which batches lie, is the slowest: a batch then touches its own pages of the file alone.
-        The whole file gets its room on the disk at once: to a disk that fills later, the system answers by ending the process.
-
-        Raises
-        ------
-        ScratchFull
-            When there is no room; what was finished stays.
+        In a folder its last axis, along which batches lie, is the slowest: a batch then touches its own pages of the file
+        alone. The whole file gets its room on the disk at once: to a disk that fills later, the system answers by ending the
+        process. ScratchFull when there is no room; what was finished stays.
         """
         if self.folder is None:
             return np.empty(shape, dtype)

@@ -21,22 +21,12 @@ FLAT = 1e-20  # a series that keeps less than this part of its energy without dr
 
 @dataclass(frozen=True, kw_only=True)
 class Problem(Voxels):
-    """What is fitted, and with what: the input that all steps share.
+    """What is fitted, and with what: the input that all steps share."""
 
-    Attributes
-    ----------
-    designs : list of RunDesign
-    hrfs : (n_hrfs, n_samples) float64 tensor
-    confounds : list of (n_volumes, n_confounds) float64 tensors
-        The user's nuisance regressors of each run, orthonormal, orthogonal to the drifts.
-    late : list of (n_trials,) bool tensors
-        Trials of each run of which next to nothing was measured: nuisance like confounds, their betas are 0.
-    """
-
-    designs: list
-    hrfs: torch.Tensor
-    confounds: list
-    late: list
+    designs: list  # of RunDesign
+    hrfs: torch.Tensor  # (n_hrfs, n_samples) float64
+    confounds: list  # of (n_volumes, n_confounds) float64 tensors, from `check_confounds`
+    late: list  # of (n_trials,) bool: of which next to nothing was measured; nuisance like confounds, their betas are 0
 
     @cached_property
     def n_trials(self):
@@ -102,12 +92,7 @@ class Problem(Voxels):
 
 
 def fit_onoff(problem, canonical):
-    """Fit type A: one regressor for all trials.
-
-    Parameters
-    ----------
-    problem : Problem
-    canonical : (n_samples,) float64 tensor
+    """Fit type A: one regressor for all trials, of the canonical HRF (n_samples,).
 
     Returns
     -------
@@ -156,18 +141,9 @@ def fit_onoff(problem, canonical):
 
 
 def choose_hrfs(problem, energy, energy_run):
-    """Fit single trials with each HRF of the library and choose the one that explains most.
+    """Fit single trials with each HRF of the library and choose the one that explains most of the energies from `fit_onoff`.
 
-    Parameters
-    ----------
-    problem : Problem
-    energy, energy_run : (n_voxels,) and (n_runs, n_voxels) arrays
-        From `fit_onoff`.
-
-    Returns
-    -------
-    dict
-        hrf_r2 (n_hrfs, n_voxels), hrf_index (n_voxels,), and of the chosen r2_b (n_voxels,) and r2_run_b (n_runs, n_voxels).
+    Returns hrf_r2 (n_hrfs, n_voxels), hrf_index (n_voxels,), and of the chosen r2_b (n_voxels,) and r2_run_b (n_runs, n_voxels).
     """
     n_hrfs, n_voxels = len(problem.hrfs), problem.n_voxels
     pairs = list(zip(problem.blocks, problem.plain_blocks, strict=True))
@@ -199,18 +175,9 @@ def choose_hrfs(problem, energy, energy_run):
 
 
 def find_components(problem, pool, *, n_pcs):
-    """Compute time courses that the voxels of the noise pool share in each run, without drifts, each voxel of unit length.
+    """Compute time courses that the voxels of a noise pool, (n_voxels,) bool, share in each run, each voxel of unit length.
 
-    Parameters
-    ----------
-    problem : Problem
-    pool : (n_voxels,) bool
-    n_pcs : int
-
-    Returns
-    -------
-    list of (n_volumes, n_pcs) float64 tensors
-        Orthonormal and orthogonal to the drifts, the strongest first.
+    Returned is a list of (n_volumes, n_pcs) float64 tensors, orthonormal and orthogonal to the drifts, the strongest first.
     """
     drifts = problem.send([design.drift for design in problem.designs])
     products = [drift.new_zeros(len(drift), len(drift)) for drift in drifts]
@@ -233,19 +200,14 @@ def fit_trials(problem, hrf_index, *, lss=False, components=None, repeats=None):
     lss : bool
         Betas by least squares separate; those that are tested are by least squares.
     components : list of (n_volumes, n_pcs) tensors, optional
-        Nothing is tested when not given.
+        Nothing is tested when not given; else `repeats` are needed.
     repeats : denoise.Repeats, optional
 
     Returns
     -------
     dict
         betas_b (n_trials, n_voxels) in scanner units, and if anything was tested pc_cv_error (n_pcs + 1, n_voxels), both
-        float32: the cross-validated error with 0, 1, 2, ... components.
-
-    Raises
-    ------
-    ValueError
-        When no trial has a beta.
+        float32: the cross-validated error with 0, 1, 2, ... components. ValueError when no trial has a beta.
     """
     results = problem.arrays(betas_b=sum(problem.n_trials))
     if components is not None:

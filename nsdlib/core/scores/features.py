@@ -22,6 +22,12 @@ SIZE, PAPER_SIZE = 64, 224  # pixels a side that stand-ins and published network
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GROWTH = (1, 2, 3, 4, 4)  # width of each of the five layers, in units of the network's width
 ALEXNET_2, ALEXNET_5 = 5, 12  # layers of torchvision's `features` up to the ReLU of the 2nd and the 5th convolution
+PUBLISHED = {  # torchvision's name of each network, its head, which is left out, and settings
+    "alexnet": ("alexnet", "classifier", {}),
+    "inception": ("inception_v3", "fc", {"init_weights": False, "transform_input": True}),  # ImageNet's scaling to its own
+    "effnet": ("efficientnet_b1", "classifier", {}),
+    "swav": ("resnet50", "fc", {}),
+}
 SWAV_HEADS = r"^projection_head\.|^prototypes\."  # parts of the SwAV file that a plain ResNet-50 does not have
 CLIP_TEXT_HALF = r"^text_model\.|^text_projection\.|^logit_scale$"
 
@@ -116,8 +122,28 @@ def stand_in(path: Path, device) -> FeatureExtractor:
 
 
 def published(name: str, path: Path | None, device) -> FeatureExtractor:
-    """Build AlexNet, Inception, EfficientNet or SwAV with the weights of a published file, or random ones without a path."""
-    return FeatureExtractor(PUBLISHED[name](path, device), side=PAPER_SIZE, device=device)
+    """Build one of `PUBLISHED` with the weights of a published file, or random ones without a path.
+
+    Features are the ReLU outputs after AlexNet's second and fifth convolution (torchvision's features 4 and 11), and the average
+    pools of the others: 2,048 numbers of Inception-v3 and of SwAV's ResNet-50, 1,280 of EfficientNet-B1.
+    """
+    from torchvision.models import get_model
+
+    kind, head, settings = PUBLISHED[name]
+    model = get_model(kind, weights=None, **settings)
+    if name == "swav":  # whose file has no classifier
+        model.fc = nn.Identity()
+    model = _fill(model, path)
+    setattr(model, head, nn.Identity())
+    model = model.to(device)
+
+    def extract(x):
+        if name != "alexnet":
+            return {"pooled": model(x)}
+        second = model.features[:ALEXNET_2](x)
+        return {"layer2": second, "layer5": model.features[ALEXNET_2:ALEXNET_5](second)}
+
+    return FeatureExtractor(extract, side=PAPER_SIZE, device=device)
 
 
 def clip_extractor(folder: Path, device) -> FeatureExtractor:
@@ -143,52 +169,6 @@ def embedding_extractor(model) -> FeatureExtractor:
         mean=clip.CLIP_MEAN,
         std=clip.CLIP_STD,
     )
-
-
-def alexnet(path: Path, device):
-    """Build the function to AlexNet's ReLU outputs after its second and fifth convolution (torchvision's features 4 and 11)."""
-    from torchvision.models import alexnet as build
-
-    layers = _fill(build(weights=None), path).features.to(device)
-
-    def extract(x):
-        second = layers[:ALEXNET_2](x)
-        return {"layer2": second, "layer5": layers[ALEXNET_2:ALEXNET_5](second)}
-
-    return extract
-
-
-def inception(path: Path, device):
-    """Build the function to Inception-v3's average pool, 2,048 features; the network turns ImageNet's scaling into its own."""
-    from torchvision.models import inception_v3
-
-    return _pooled(_fill(inception_v3(weights=None, init_weights=False, transform_input=True), path), "fc", device)
-
-
-def effnet(path: Path, device):
-    """Build the function to EfficientNet-B1's average pool, 1,280 features."""
-    from torchvision.models import efficientnet_b1
-
-    return _pooled(_fill(efficientnet_b1(weights=None), path), "classifier", device)
-
-
-def swav(path: Path, device):
-    """Build the function to the average pool of SwAV's ResNet-50, 2,048 features; the file has no classifier."""
-    from torchvision.models import resnet50
-
-    model = resnet50(weights=None)
-    model.fc = nn.Identity()
-    return _pooled(_fill(model, path), "fc", device)
-
-
-PUBLISHED = {"alexnet": alexnet, "inception": inception, "effnet": effnet, "swav": swav}
-
-
-def _pooled(model, head, device):
-    """Function from pixels to the output of the model without its head."""
-    setattr(model, head, nn.Identity())
-    model = model.to(device)
-    return lambda x: {"pooled": model(x)}
 
 
 def _fill(model, path):

@@ -19,26 +19,13 @@ FORMULAS = {"two-way": two_way, "distance": correlation_distance}
 
 @dataclass(frozen=True)
 class Metric:
-    """One score: its name, formula and features.
+    """One score: its name, formula and features."""
 
-    Attributes
-    ----------
-    label : str
-        For tables and figures.
-    kind : {"pairwise", "two-way", "distance"}
-    semantic : bool
-        Whether the paper calls it high-level.
-    network : str or None
-        Feature extractor, a name in the zoo.
-    feature : str or None
-        Output of the extractor that is compared.
-    """
-
-    label: str
-    kind: str
-    semantic: bool
-    network: str | None = None
-    feature: str | None = None
+    label: str  # for tables and figures
+    kind: str  # "pairwise", "two-way" or "distance"
+    semantic: bool  # whether the paper calls it high-level
+    network: str | None = None  # feature extractor, a name in the zoo
+    feature: str | None = None  # output of the extractor that is compared
 
     @property
     def higher_is_better(self) -> bool:
@@ -71,14 +58,9 @@ class Scorer:
     extractors : dict of str to features.FeatureExtractor
         alexnet, inception, effnet, swav and clip.
     protocol : str
-        A key of `protocols.PROTOCOLS`.
+        A key of `protocols.PROTOCOLS`; ValueError for another.
     zoo : str
         The zoo that the networks belong to; noted beside the scores.
-
-    Raises
-    ------
-    ValueError
-        For an unknown protocol.
     """
 
     def __init__(self, extractors, *, protocol="native", zoo=""):

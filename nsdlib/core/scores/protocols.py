@@ -14,39 +14,17 @@ from nsdlib.core.images import resample
 
 @dataclass(frozen=True)
 class Protocol:
-    """Sizes, filters and formulas of one published evaluation.
+    """Sizes, filters and formulas of one published evaluation; `resampling` as in `nsdlib.core.images.resample`."""
 
-    Attributes
-    ----------
-    source : str
-        Publication and code that the protocol follows.
-    side : int or None
-        Pixels a side at which SSIM and PixCorr compare; None is the truth's own.
-    resampling : str
-        How images are resized to `side`, see `nsdlib.core.images.resample`.
-    first_side : int or None
-        Size to which both images are resized before anything else.
-    sides : dict of str to int
-        Pixels a side of each published network's input; 224 where none is named.
-    network_resampling : str or None
-        How images are resized for the networks; None is each network's own way.
-    column_ssim : bool
-        One-dimensional SSIM along columns, averaged over columns, instead of the two-dimensional one.
-    effnet : str
-        Which EfficientNet-B1, a name in the zoo: `effnet` (first weights) or `effnet_v2`.
-    n_test : int or None
-        Test images of the published tables; two-way scores depend on it.
-    """
-
-    source: str
-    side: int | None = None
-    resampling: str = "antialiased"
-    first_side: int | None = None
-    sides: dict = field(default_factory=dict)
-    network_resampling: str | None = None
-    column_ssim: bool = False
-    effnet: str = "effnet"
-    n_test: int | None = None
+    source: str  # publication and code that the protocol follows
+    side: int | None = None  # pixels a side at which SSIM and PixCorr compare; None is the truth's own
+    resampling: str = "antialiased"  # to `side`
+    first_side: int | None = None  # to which both images are resized before anything else
+    sides: dict = field(default_factory=dict)  # pixels a side of each published network's input; 224 where none is named
+    network_resampling: str | None = None  # of images for the networks; None is each network's own way
+    column_ssim: bool = False  # SSIM along columns, averaged over them, instead of in two dimensions
+    effnet: str = "effnet"  # which EfficientNet-B1, a name in the zoo: with its first weights, or `effnet_v2`
+    n_test: int | None = None  # images of the published tables, on whose number two-way scores depend
 
     def for_structure(self, images: np.ndarray) -> Tensor:
         """Return the input of SSIM and PixCorr: (n_images, 3, side, side), 0 to 1."""

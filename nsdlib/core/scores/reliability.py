@@ -10,14 +10,9 @@ BATCH = 2000  # voxels processed at once
 def ncsnr(betas, image_ids, *, session):
     """Compute the ratio of the standard deviations of signal and noise in single trials, from repeats of images: (n_voxels,).
 
-    NSD's definition (Allen et al. 2022): `variances` of betas that are z-scored within each session, by all their trials there.
-    It is the ratio of these betas only: averages of others have the offsets and gains of their sessions in them as well.
-
-    Parameters
-    ----------
-    betas : (n_trials, n_voxels) array
-    image_ids, session : (n_trials,) int
-        A ValueError when no image was shown twice.
+    NSD's definition (Allen et al. 2022): `variances` of betas that are z-scored within each session, by all their trials
+    there. It is the ratio of these betas only: averages of others have the offsets and gains of their sessions in them as
+    well.
     """
     signal, noise = variances(betas, image_ids, session=session, scaled=True)
     return np.sqrt(np.divide(np.maximum(0, signal), noise, out=np.zeros_like(noise), where=noise > 0))
@@ -31,8 +26,9 @@ def variances(betas, image_ids, *, session, scaled=False):
 
     Parameters
     ----------
-    betas, image_ids, session
-        As in `ncsnr`.
+    betas : (n_trials, n_voxels) array
+    image_ids, session : (n_trials,) int
+        ValueError when no image was shown twice.
     scaled : bool
         Divide the betas of a session by their standard deviation (ddof=1) first, so that signal and noise add up to 1.
     """
@@ -59,14 +55,8 @@ def variances(betas, image_ids, *, session, scaled=False):
 def noise_ceiling(ratio, n_repeats):
     """Compute the noise ceiling: the largest percentage of a voxel's variance over images that any model can explain.
 
-    It is 100 ratio² / (ratio² + mean of 1/n), as in NSD's manual.
-
-    Parameters
-    ----------
-    ratio : (n_voxels,) array
-        From `ncsnr`.
-    n_repeats : int or (n_images,) int
-        Number of trials that each image's beta was averaged over.
+    It is 100 ratio² / (ratio² + mean of 1/n), as in NSD's manual, of the `ncsnr` (n_voxels,) and the number of trials that each
+    image's beta was averaged over, int or (n_images,) int.
     """
     signal = np.square(ratio)
     return 100 * signal / (signal + np.mean(1 / np.asarray(n_repeats)))
