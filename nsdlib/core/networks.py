@@ -77,18 +77,11 @@ class SelfAttentionBlock(nn.Module):
 
 
 def build_network(name: str, n_voxels: int, n_latents: int, groups=None, *, width: int = HIDDEN) -> nn.Module:
-    """Build an untrained network.
+    """Build an untrained network of `NETWORKS`; "gru" has 12,400,344 parameters at the paper's 15,724 voxels and 13,344 latents.
 
-    Parameters
-    ----------
-    name : str
-        One of `NETWORKS`; "gru" has 12,400,344 parameters at the paper's 15,724 voxels and 13,344 latents.
-    n_voxels, n_latents : int
-    groups : (n_voxels,) int array, optional
-        The region of each voxel for "roi_gru", numbered from 0 without gaps in the order of the steps; all voxels are one
-        region when not given. ValueError for other numbers.
-    width : int
-        Units a direction of "gru"; the other networks have 100, and another number is a ValueError.
+    `groups`, (n_voxels,) int, is the region of each voxel for "roi_gru", numbered from 0 without gaps in the order of the
+    steps; all voxels are one region when not given. `width` is the units a direction of "gru"; the other networks have 100.
+    ValueError for other numbers.
     """
     if name != "gru" and width != HIDDEN:
         raise ValueError(f"only the network 'gru' has another width than {HIDDEN}, got {width} for {name!r}")

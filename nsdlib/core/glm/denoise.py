@@ -67,16 +67,8 @@ class Comparison:
 def find_repeats(designs, *, folds=None, sessions=None, late=None, device="cpu"):
     """Find which trials can test which: `Repeats`, or None when no condition comes back in another run.
 
-    Parameters
-    ----------
-    designs : list of RunDesign
-        One a run.
-    folds, sessions : as in `GLMOptions`
-        ValueError when folds name a run that is not there or leave one out, or sessions are not one a run.
-    late : list of (n_trials,) bool tensors, optional
-        Trials of each run that have no say, see `RunDesign.late`.
-    device : torch.device or str
-        Where betas will be compared.
+    Folds and sessions are as in `GLMOptions`; ValueError when folds name a run that is not there or leave one out, or sessions
+    are not one a run. Trials that are late, (n_trials,) bool a run, have no say. Betas will be compared on the device.
     """
     n_runs = len(designs)
     check_runs(n_runs, folds=folds, sessions=sessions)
@@ -137,20 +129,10 @@ def choose_number(curve, *, stop):
 def tail_threshold(r2, *, seed=0):
     """Compute the threshold above which voxels respond: where the upper of two Gaussians becomes the likelier one.
 
-    GLMsingle's rule: a mixture of two Gaussians, then, from the upper end of the bulk of the values downwards, the first of 500
-    points at which the component of the upper end is no longer the likelier one.
-
-    Parameters
-    ----------
-    r2 : (n_voxels,) array
-        Variance explained, percent; values that are not finite are left out.
-    seed : int
-        For the choice of a million voxels where there are more.
-
-    Returns
-    -------
-    float
-        NaN when there are fewer than three different values: nothing is to be parted.
+    GLMsingle's rule: a mixture of two Gaussians, then, from the upper end of the bulk of the values downwards, the first of
+    500 points at which the component of the upper end is no longer the likelier one. Values, (n_voxels,) percent of variance
+    explained, that are not finite are left out, and where there are more than a million so many are drawn by the seed. NaN
+    when fewer than three differ: nothing is to be parted.
     """
     values = np.asarray(r2, dtype=np.float64)
     values = values[np.isfinite(values)]

@@ -82,21 +82,11 @@ def design_from_events(tables, *, n_volumes, tr, condition="trial_type", max_shi
 
 
 def find_tr(onsets, *, tr, max_shift):
-    """Find a grid, finer than the volumes', on which all onsets lie: the coarsest that holds them, or comes near enough.
+    """Find a grid, finer than the volumes' `tr`, on which all onsets lie: the coarsest that holds them, or comes near enough.
 
-    Parameters
-    ----------
-    onsets : (n_trials,) float array
-        Seconds.
-    tr : float
-        Seconds between volumes; the grids tried are simple fractions of it.
-    max_shift : float
-        Seconds that are near enough, taken as 1 % of `tr` when it is less; a tenth of it is still counted as on the grid.
-
-    Returns
-    -------
-    new_tr, shift : float
-        Seconds between the volumes wanted, and by how much an onset lies off at most.
+    All are seconds, onsets (n_trials,). The grids tried are simple fractions of `tr`. Near enough is `max_shift`, taken as 1 %
+    of `tr` when it is less; a tenth of it is still counted as on the grid. Returned are the seconds between the volumes
+    wanted, and by how much an onset lies off at most.
     """
     max_shift = max(max_shift, 0.01 * tr)
     finest = math.ceil(tr / max_shift / 2)  # that fraction of tr comes near enough to any onset

@@ -36,11 +36,16 @@ FEWEST_PC_VOXELS = 100  # voxels that choose the number of components when none 
 def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=None, scratch=None):
     """Fit one beta per trial and voxel, in three steps.
 
+    Where the reference's code and its documentation disagree this follows the code on the default path. Repeats choose the number
+    of components and the ridge fractions: without any in different runs both are switched off, with a warning. Confounds are
+    removed in every fit; GLMsingle 1.2 forgets its own in those without noise components, and all runs' in the others where run 1
+    has none.
+
     Parameters
     ----------
     design : list of (n_volumes,) int or (n_volumes, n_conditions) 0/1 arrays
-        One a run. As a vector (the form of NSD's design files): the condition's number at its onset, 0 elsewhere. The
-        columns of matrices are matched from run to run by their names where they have any (pandas), else by their places.
+        One a run. As a vector (the form of NSD's design files): the condition's number at its onset, 0 elsewhere. The columns of
+        matrices are matched from run to run by their names where they have any (pandas), else by their places.
     data : list of (n_volumes, n_voxels) float arrays
         BOLD in scanner units, neither filtered nor scaled: for betas in percent most voxels' means must exceed their standard
         deviations. With time last, as (n_voxels, n_volumes) or (X, Y, Z, n_volumes), where `GLMOptions.time_axis` is -1; the
@@ -48,39 +53,30 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     tr : float
         Seconds between volumes.
     hrfs : (n_hrfs, n_samples) array, optional
-        HRFs to choose from, sampled at the volumes; each is divided by its largest sample. `hrf.sampled_library` when not
-        given.
+        HRFs to choose from, sampled at the volumes; `hrf.sampled_library` when not given.
     canonical : (n_samples,) array, optional
-        HRF of the ON-OFF model, divided likewise; `hrf.canonical` when not given.
+        HRF of the ON-OFF model; `hrf.canonical` when not given. Like `hrfs`, it is divided by its largest sample.
     confounds : list of (n_volumes, any number) arrays, optional
         Nuisance regressors of each run, such as motion parameters; removed in every step beside drifts and components.
     options : GLMOptions, optional
     scratch : Path, optional
-        A folder for the arrays in progress, for this fit alone. Interrupted and called again with the same input, the fit
-        goes on behind the last finished batch of voxels. The caller removes it.
+        A folder for the arrays in progress, for this fit alone. Interrupted and called again with the same input, the fit goes
+        on behind the last finished batch of voxels. The caller removes it.
 
     Returns
     -------
     xarray.Dataset
-        The `VARIABLES` of `results`, and the attributes `threshold` (ON-OFF R2 from which voxels count as responding),
-        `n_pcs` (components removed) and `notes` (steps left out, and why; voxels and trials that could not be fitted). Every
-        floating result of a voxel that is constant, or holds a value that is not finite, is NaN, but the mean of a constant
-        one. Betas of a trial that begins so late that less than 5 % of its response was measured are 0; it has no say in
-        any choice.
+        The `VARIABLES` of `results`, and the attributes `threshold` (ON-OFF R2 from which voxels count as responding), `n_pcs`
+        (components removed) and `notes` (steps left out, and why; voxels and trials that could not be fitted). Every floating
+        result of a voxel that is constant, or holds a value that is not finite, is NaN, but the mean of a constant one. Betas
+        of a trial that begins so late that less than 5 % of its response was measured are 0; it has no say in any choice.
 
     Raises
     ------
     ValueError
-        When shapes or values of design and data do not fit, when no voxel or no trial can be fitted, when two trials begin
-        at once, when the trials of a run cannot be told apart or are not fewer than the volumes that drifts, confounds and
-        components leave, when folds or sessions do not fit the runs, or when `scratch` holds files that no fit wrote.
-
-    Notes
-    -----
-    Where the reference's code and its documentation disagree this follows the code on the default path. Repeats choose the
-    number of components and the ridge fractions: without any in different runs both are switched off, with a warning.
-    Confounds are removed in every fit; GLMsingle 1.2 forgets its own in those without noise components, and all runs' in
-    the others where run 1 has none.
+        When design, data, folds or sessions do not fit each other, when no voxel or no trial can be fitted, when two trials
+        begin at once, when the trials of a run cannot be told apart or are not fewer than the volumes that drifts, confounds
+        and components leave, or when `scratch` holds files that no fit wrote.
     """
     data, options = flatten_space(data, options or GLMOptions())
     designs = make_run_designs(design, data, tr=tr, duration=options.duration, degree=options.degree)
@@ -126,12 +122,8 @@ def explain(labels, series, betas, *, hrf, tr, mean=None):
     tr : float
         Seconds between volumes.
     mean : float, optional
-        Of the voxel over all runs, of which the betas are percent (`fit`'s `mean`); of this run when not given.
-
-    Returns
-    -------
-    measured, explained : (n_volumes,) float64
-        Percent of that mean.
+        Of the voxel over all runs (`fit_glm`'s `mean`), of which betas and both results, (n_volumes,) float64, are percent; of
+        this run when not given.
     """
     design, measured = voxel_series(labels, series, tr=tr, mean=mean)
     [hrf] = check_hrfs(hrf, "hrf", most=1)
@@ -189,8 +181,12 @@ def _unfitted(mean, energy, small_mean):
         ("are constant", finite & (energy == 0), unknown),
         ("vary more than their mean", small_mean, "percent of it says little"),
     ]
-    named = {what: listed([f"voxel {number}" for number in np.flatnonzero(wrong)]) for what, wrong, _ in kinds}
-    return [f"{wrong.sum()} of {len(wrong)} voxels {what} ({named[what]}): {so}." for what, wrong, so in kinds if wrong.any()]
+    return [f"{wrong.sum()} of {len(wrong)} voxels {what} ({_named(wrong)}): {so}." for what, wrong, so in kinds if wrong.any()]
+
+
+def _named(wrong):
+    """Return the first voxels of a mask by number."""
+    return listed([f"voxel {number}" for number in np.flatnonzero(wrong)])
 
 
 def _unmeasured(designs, late):

@@ -118,9 +118,7 @@ def regularise(problem, results, *, components, repeats, fractions, autoscale):
     components : list of (n_volumes, n_pcs) tensors
         Those to be removed.
     repeats : denoise.Repeats or None
-        Not needed for a single fraction.
-    fractions : sequence of float
-        To choose from.
+        Not needed for a single one of the `fractions`.
     autoscale : bool
         Undo the overall shrinkage.
 

@@ -76,20 +76,17 @@ class Scratch:
 
     def finished(self, step):
         """Return the numbers of the batches of a step that are complete."""
-        journal = self._journal(step)
-        if journal is None or not journal.is_file():
+        if self.folder is None or not (journal := self._journal(step)).is_file():
             return set()
         return {int(line) for line in journal.read_text().splitlines(keepends=True) if line.endswith("\n")}
 
     def finish(self, step, batch):
         """Record that a batch is complete, after its arrays have reached the disk."""
-        journal = self._journal(step)
-        if journal is None:
-            return
         for array in self._arrays:
             array.flush()
-        with journal.open("a") as file:
-            file.write(f"{batch}\n")
+        if self.folder is not None:
+            with self._journal(step).open("a") as file:
+                file.write(f"{batch}\n")
 
     def _what_to_free(self, name, needed):
         """Return the message of a full disk: how much is needed, how much is there, what to do."""
@@ -100,7 +97,7 @@ class Scratch:
         )
 
     def _journal(self, step):
-        return None if self.folder is None else self.folder / f"{step.replace(' ', '_')}.finished"
+        return self.folder / f"{step.replace(' ', '_')}.finished"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,16 +94,9 @@ class Problem(Voxels):
 def fit_onoff(problem, canonical):
     """Fit type A: one regressor for all trials, of the canonical HRF (n_samples,).
 
-    Returns
-    -------
-    dict of (n_voxels,) arrays
-        mean, not finite where any value is not; onoff_r2, onoff_beta (scanner units), and energy: the sum of squares without
-        drifts, 0 for a constant voxel and one that is not finite; energy_run (n_runs, n_voxels) is that of each run.
-
-    Raises
-    ------
-    ValueError
-        When no voxel is finite, all are constant, or nothing is left of the regressor.
+    Returned are (n_voxels,) arrays: mean, not finite where any value is not; onoff_r2, onoff_beta (scanner units), and energy:
+    the sum of squares without drifts, 0 for a constant voxel and one that is not finite; energy_run (n_runs, n_voxels) is that
+    of each run. ValueError when no voxel is finite, all are constant, or nothing is left of the regressor.
     """
     n_voxels, rows, norm, plain_norm = problem.n_voxels, [], 0.0, 0.0
     for design, confounds in zip(problem.designs, problem.confounds, strict=True):
@@ -193,21 +186,9 @@ def find_components(problem, pool, *, n_pcs):
 def fit_trials(problem, hrf_index, *, lss=False, components=None, repeats=None):
     """Fit type B, single trials with each voxel's HRF, and test with how many noise components they repeat best.
 
-    Parameters
-    ----------
-    problem : Problem
-    hrf_index : (n_voxels,) int
-    lss : bool
-        Betas by least squares separate; those that are tested are by least squares.
-    components : list of (n_volumes, n_pcs) tensors, optional
-        Nothing is tested when not given; else `repeats` are needed.
-    repeats : denoise.Repeats, optional
-
-    Returns
-    -------
-    dict
-        betas_b (n_trials, n_voxels) in scanner units, and if anything was tested pc_cv_error (n_pcs + 1, n_voxels), both
-        float32: the cross-validated error with 0, 1, 2, ... components. ValueError when no trial has a beta.
+    From hrf_index (n_voxels,): betas_b (n_trials, n_voxels) in scanner units, by least squares separate if `lss`. With
+    components, (n_volumes, n_pcs) a run, and `repeats` also pc_cv_error (n_pcs + 1, n_voxels), the cross-validated error of
+    betas by least squares with 0, 1, 2, ... of them. Both are float32. ValueError when no trial has a beta.
     """
     results = problem.arrays(betas_b=sum(problem.n_trials))
     if components is not None:

@@ -87,7 +87,7 @@ class FeatureExtractor:
 
     @torch.inference_mode()
     def __call__(self, images, *, preprocess=None, batch_size=32) -> dict[str, np.ndarray]:
-        """Compute features.
+        """Compute features: a dict of (n_images, n_features) float32 arrays by their names.
 
         Parameters
         ----------
@@ -95,10 +95,6 @@ class FeatureExtractor:
         preprocess : callable, optional
             A protocol's own function from a batch of images to pixels (n, 3, side, side), 0 to 1.
         batch_size : int
-
-        Returns
-        -------
-        dict of str to (n_images, n_features) float32 array
         """
         check_images(images)
         preprocess = preprocess or (lambda batch: resample(batch, self.side, self.resampling))

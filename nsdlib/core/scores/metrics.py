@@ -64,23 +64,20 @@ class Scorer:
     """
 
     def __init__(self, extractors, *, protocol="native", zoo=""):
-        self.protocol, self.name, self.zoo, self.extractors = find_protocol(protocol), protocol, zoo, extractors
-        self.settings = {"protocol": protocol, "zoo": zoo}
+        self.protocol, self.extractors = find_protocol(protocol), extractors
+        self.settings = {"zoo": zoo, "protocol": protocol}
         self._truth, self._truth_features = None, None
 
     def score(self, truth, reconstruction):
-        """Score reconstructions against the images they should show.
+        """Score reconstructions against the images they should show: (metric, test_image) float64, an xarray.DataArray.
+
+        Its attributes `zoo` and `protocol` name the networks' zoo and the protocol.
 
         Parameters
         ----------
         truth : (n_images, side, side, 3) uint8 array
             Its features are kept for the next call with the same truth.
         reconstruction : (n_images, any side, any side, 3) uint8 array
-
-        Returns
-        -------
-        xarray.DataArray
-            (metric, test_image) float64; attributes `zoo` and `protocol` name the networks' zoo and the protocol.
 
         Raises
         ------
@@ -99,15 +96,12 @@ class Scorer:
             ssim(truth, reconstruction, preprocess=preprocess, columns=self.protocol.column_ssim),
             pixcorr(truth, reconstruction, preprocess=preprocess),
         ]
-        for metric in METRICS.values():
-            if metric.network:
-                key = (metric.network, metric.feature)
-                rows.append(FORMULAS[metric.kind](truth_features[key], features[key]))
+        rows += [FORMULAS[METRICS[name].kind](truth_features[name], features[name]) for name in features]
         return xr.DataArray(
             np.stack(rows),
             dims=("metric", "test_image"),
             coords={"metric": list(METRICS)},
-            attrs={"zoo": self.zoo, "protocol": self.name},
+            attrs=self.settings,
         )
 
     def _features_of(self, truth):
@@ -117,13 +111,13 @@ class Scorer:
         return self._truth_features
 
     def _features(self, images, name):
-        """{(network, feature): (n_images, n_features) float32} of the features that some metric compares."""
-        pairs = {(metric.network, metric.feature) for metric in METRICS.values() if metric.network}
-        networks = sorted({network for network, _ in pairs})
+        """The features that each metric compares, in the order of the metrics: (n_images, n_features) float32."""
+        compared = {key: metric for key, metric in METRICS.items() if metric.network}
+        networks = sorted({metric.network for metric in compared.values()})
         outputs = {n: self.extractors[n](images, preprocess=self._preprocessing(n)) for n in networks}
         return {
-            (network, feature): check_finite(f"{network}'s {feature} of the {name}", outputs[network][feature])
-            for network, feature in pairs
+            key: check_finite(f"{metric.network}'s {metric.feature} of the {name}", outputs[metric.network][metric.feature])
+            for key, metric in compared.items()
         }
 
     def _preprocessing(self, network):

@@ -26,9 +26,8 @@ def ssim(truth, reconstruction, *, preprocess=None, columns=False):
 
     Parameters
     ----------
-    truth : (n_images, rows, columns, 3) uint8 array
-    reconstruction : (n_images, rows, columns, 3) uint8 array
-        Of another size, it is resized to a square truth.
+    truth, reconstruction : (n_images, rows, columns, 3) uint8 arrays
+        A reconstruction of another size is resized to a square truth.
     preprocess : callable, optional
         Turns a batch of either array into the (n, 3, rows, columns) float tensor in [0, 1] that is compared, in place of that
         resizing.
@@ -50,17 +49,9 @@ def ssim(truth, reconstruction, *, preprocess=None, columns=False):
 
 
 def pixcorr(truth, reconstruction, *, preprocess=None):
-    """Compute Pearson's correlation over all pixel values of an image and its reconstruction.
+    """Compute Pearson's correlation over all pixel values of images and their reconstructions, (n_images,); 0 for a constant one.
 
-    Parameters
-    ----------
-    truth, reconstruction, preprocess
-        As in `ssim`.
-
-    Returns
-    -------
-    (n_images,) float64 array
-        0 where an image is constant.
+    Arguments are those of `ssim`.
     """
     return _each(_pixcorr, truth, reconstruction, preprocess)
 
@@ -68,19 +59,9 @@ def pixcorr(truth, reconstruction, *, preprocess=None):
 def two_way(truth_features, features):
     """Compute two-way identification: the share of other images that a reconstruction resembles less than its own.
 
-    Parameters
-    ----------
-    truth_features, features : (n_images, n_features) arrays
-
-    Returns
-    -------
-    (n_images,) float64 array
-        Chance is 0.5. Resemblance is Pearson's r over features; a tie is a failure, and so is a constant reconstruction.
-
-    Raises
-    ------
-    ValueError
-        When there are fewer than two images, the shapes differ, or features are not finite: all images are compared with each.
+    From two (n_images, n_features) arrays: (n_images,) float64, whose chance is 0.5. Resemblance is Pearson's r over features; a
+    tie is a failure, and so is a constant reconstruction. ValueError when there are fewer than two images, the shapes differ, or
+    features are not finite: all images are compared with each.
     """
     r = correlation_matrix(truth_features, features)  # (n_truths, n_reconstructions)
     if len(r) < 2:
