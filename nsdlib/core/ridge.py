@@ -265,7 +265,9 @@ def decode(X, Y, X_test, *, alphas, mode, device="cpu") -> np.ndarray:
 
 
 def rescale(predicted: np.ndarray, decoder, *, mode: str) -> np.ndarray:
-    """Give predictions back the spread that regression took from them, target by target.
+    """Give predictions back the spread that regression took from them, target by target: (n_images, n_targets) float32.
+
+    They get the training targets' mean and standard deviation where they vary.
 
     Parameters
     ----------
@@ -275,13 +277,8 @@ def rescale(predicted: np.ndarray, decoder, *, mode: str) -> np.ndarray:
         With `held_out` and `targets` (`Moments`).
     mode : str
         "none" leaves them; "train" standardises by the moments of held-out predictions of training images; "test" by the
-        moments of these predictions themselves, as Brain-Diffuser does: then each image's result leans on the other test
-        images (transductive), and one image alone cannot be decoded.
-
-    Returns
-    -------
-    (n_images, n_targets) float32 array
-        With the training targets' mean and standard deviation where the predictions vary.
+        moments of these predictions themselves, as Brain-Diffuser does: then each image's result leans on the other test images
+        (transductive), and one image alone cannot be decoded.
     """
     if mode not in ("none", "train", "test"):
         raise ValueError(f'mode must be "none", "train" or "test", got {mode!r}')

@@ -74,23 +74,9 @@ def search(
 ) -> tuple[History, nn.Module]:
     """Train until the validation error stops falling: a `History`, and the network of the smallest error, of equals the first.
 
-    Parameters
-    ----------
-    new_network : callable
-        Returns an untrained network.
-    x, y : (n_images, n_voxels) and (n_images, n_latents) float32 tensors
-        On the device of the network.
-    rows_fit, rows_validation : (n_rows,) int arrays
-        Rows of x and y.
-    max_epochs, seed, batch_size : int
-    name : str
-        Of the decoder, for the bar and messages.
-    recipe : Recipe
-
-    Raises
-    ------
-    ValueError
-        When the validation error was a finite number in no epoch.
+    `new_network` makes an untrained one. Of x (n_images, n_voxels) and y (n_images, n_latents), float32 on its device, the
+    rows to fit and to validate on are (n_rows,) int arrays. `name` is the decoder's, for the bar and messages. ValueError when
+    the validation error was a finite number in no epoch.
     """
     trainer = Trainer(new_network(), x[rows_fit], y[rows_fit], seed=seed, batch_size=batch_size, recipe=recipe)
     x_validation, y_validation = x[rows_validation], y[rows_validation]

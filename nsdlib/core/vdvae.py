@@ -181,17 +181,17 @@ class VDVAE(nn.Module):
 
     @torch.inference_mode()
     def encode(self, images, *, n_layers, sample=False, seed=0, image_ids=None, batch_size=64) -> np.ndarray:
-        """Encode images as posterior latents of the first `n_layers` blocks, (n_images, n_latents) float32.
+        """Encode images as posterior latents of the first blocks: (n_images, n_latents) float32.
 
         Parameters
         ----------
         images : (n_images, rows, columns, 3) uint8 array
         n_layers : int
+            How many blocks.
         sample : bool
             Draw from the posterior, as the published targets are drawn, instead of taking its mean.
-        seed : int
-        image_ids : (n_images,) array of int, optional
-            A draw depends on seed and id alone, never on the batch; 0, 1, ... by default.
+        seed, image_ids : int, and (n_images,) array of int, optional
+            A draw depends on seed and id alone, never on the batch; ids are 0, 1, ... by default.
         batch_size : int
         """
         self.n_latents(n_layers)

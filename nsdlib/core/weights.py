@@ -78,19 +78,10 @@ def read_folder(folder):
 
 
 def read_tensors(path, *, mmap=False):
-    """Read the tensors of a weight file, by name, to the CPU.
+    """Read the tensors of a weight file, by name, to the CPU: safetensors by its ending, else one of PyTorch's own formats.
 
-    Parameters
-    ----------
-    path : Path
-        A safetensors file by its ending, else one of PyTorch's own formats, in which only tensors are accepted.
-    mmap : bool
-        Map PyTorch's file into memory, where its format allows it; safetensors always are.
-
-    Raises
-    ------
-    ValueError
-        When the file is damaged, holds anything but tensors, or code that would have to run.
+    Mapped into memory, as safetensors always are, PyTorch's tensors are read when they are used, where their format allows it.
+    ValueError when the file is damaged, holds anything but tensors, or code that would have to run.
     """
     import zipfile
 
@@ -113,23 +104,11 @@ def read_tensors(path, *, mmap=False):
 
 
 def check_fit(wanted: dict, state: dict, *, what: str, ignore: str | None = None):
-    """Return the tensors of a file that a model wants, when all are there and nothing else is.
+    """Return the tensors of a file's `state` that a model wants, when all are there and nothing else is.
 
-    No model here shares a tensor under two names, so no missing one is harmless; of those too many only `STALE` ones are.
-
-    Parameters
-    ----------
-    wanted, state : dict of str to tensor
-        The model's own tensors, and those of a file.
-    what : str
-        For the message: what does not fit what.
-    ignore : str
-        Regular expression of names that the file may hold besides, nothing when not given.
-
-    Raises
-    ------
-    ValueError
-        Counting the differences and naming the first five: missing, unexpected, of another shape, or not finite.
+    No model here shares a tensor under two names, so no missing one is harmless; of those too many only `STALE` ones are, and
+    those whose names match the regular expression `ignore`. ValueError, which says `what` does not fit what, counts the
+    differences and names the first five: missing, unexpected, of another shape, or not finite.
     """
     harmless = [STALE.pattern] if ignore is None else [STALE.pattern, ignore]
     extra = (key for key in state if key not in wanted and not any(re.search(part, key) for part in harmless))

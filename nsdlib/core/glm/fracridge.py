@@ -110,17 +110,8 @@ def rescale(shrunk, unshrunk):
 def regularise(problem, results, *, components, repeats, fractions, autoscale):
     """Fit types C and D: betas without the noise components, then with the ridge fraction that predicts repeats best.
 
-    Parameters
-    ----------
-    problem : steps.Problem
-    results : dict
-        hrf_index, energy and energy_run, from the steps before.
-    components : list of (n_volumes, n_pcs) tensors
-        Those to be removed.
-    repeats : denoise.Repeats or None
-        Not needed for a single one of the `fractions`.
-    autoscale : bool
-        Undo the overall shrinkage.
+    From hrf_index, energy and energy_run of the steps before; components, (n_volumes, n_pcs) a run, are those to be removed;
+    repeats are not needed for a single fraction; `autoscale` undoes the overall shrinkage.
 
     Returns
     -------

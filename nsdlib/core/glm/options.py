@@ -121,10 +121,7 @@ class GLMOptions:
 def flatten_space(data, options):
     """Return data as (n_volumes, n_voxels) arrays, one a run, and options whose masks are (n_voxels,) bool arrays.
 
-    Raises
-    ------
-    ValueError
-        When shapes are not those that `GLMOptions.time_axis` tells, or differ between runs or between data and masks.
+    ValueError when shapes are not those that `GLMOptions.time_axis` tells, or differ between runs or between data and masks.
     """
     if not isinstance(options, GLMOptions):
         raise ValueError(f"options must be GLMOptions(...), got {type(options).__name__}")

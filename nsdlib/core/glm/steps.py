@@ -1,10 +1,8 @@
 """The steps of the single-trial GLM over all voxels, up to ridge: ON-OFF, HRFs, noise components, betas and their number.
 
 What does not depend on data is prepared on the CPU, once for all runs and HRFs, and sent to the device. Then each step goes
-through the voxels in batches, in which data meet a few large matrices, and returns numpy arrays; `fit` puts the steps in
-order. The drifts need not be projected out of the data: all that they are multiplied by is orthogonal to drifts. The long
-steps write into `Problem.scratch`, which may be a folder: there, batches that an interrupted fit finished are not computed
-again.
+through the voxels in batches, in which data meet a few large matrices; `fit` puts the steps in order. The drifts need not be
+projected out of the data: all that they are multiplied by is orthogonal to drifts. The long steps write into `Problem.scratch`.
 """
 
 from dataclasses import dataclass

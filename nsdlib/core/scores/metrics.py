@@ -1,8 +1,7 @@
 """The eight scores of the paper (its section 3.5), each one value an image, under a named protocol.
 
-Under `native` the truth stays as it is handed over, the reconstruction is resized to it, bilinear and antialiased; SSIM is
-two-dimensional; networks see 224 pixels (the demo zoo's stand-ins 64). The published tables follow other protocols, which can be
-chosen: their numbers are neighbours of these, not the same quantities.
+Under `native` the truth stays as it is handed over, and the reconstruction is resized to it. The published tables follow other
+protocols, which can be chosen: their numbers are neighbours of these, not the same quantities.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
 """Protocols under which images are compared: every choice spelled out, none left to a library's default.
 
-The tables of the field look alike but differ in sizes, filters, two kinds of SSIM and two EfficientNets. A protocol has a name,
-and a score says under which one it was computed.
+The tables of the field look alike but differ in sizes, filters, two kinds of SSIM and two EfficientNets.
 """
 
 from dataclasses import dataclass, field

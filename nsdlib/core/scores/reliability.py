@@ -65,11 +65,7 @@ def noise_ceiling(ratio, n_repeats):
 def reliability(betas, image_ids):
     """Compute the correlation over images between the first and the second trial that showed them: (n_voxels,) float64.
 
-    Parameters
-    ----------
-    betas : (n_trials, n_voxels) array
-    image_ids : (n_trials,) int
-        A ValueError when fewer than three images were shown twice.
+    From betas (n_trials, n_voxels) and image ids (n_trials,); a ValueError when fewer than three images were shown twice.
     """
     _, order, first, counts = trials_by_image(betas, image_ids)
     first = first[counts > 1]

@@ -1,8 +1,6 @@
-"""Similarity of two images or of two feature vectors: pure formulas, one value an image.
+"""Similarity of two images or of two feature vectors: pure formulas, one value an image, summed in float64.
 
-Nothing here depends on a library's defaults: SSIM is two-dimensional with Gaussian weights on grey images, reconstructions of
-another size are resized bilinear and antialiased, and everything is summed in float64. `nsdlib.core.scores.metrics` names the
-scores made of these formulas.
+Nothing here depends on a library's defaults. `nsdlib.core.scores.metrics` names the scores made of these formulas.
 """
 
 from concurrent.futures import ThreadPoolExecutor
