@@ -28,6 +28,7 @@ from nsdlib.core.glm import denoise, fracridge, hrf, steps
 from nsdlib.core.glm.fit import fit_glm
 from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data import glmsingle
+from nsdlib.run.rates import product_rate
 
 TR, TRIAL_SECONDS, THRESHOLD = 1.0, 4, 1.0
 STAGES = {  # stage: where nsdlib computes it
@@ -88,7 +89,8 @@ def simulate(n_runs, n_voxels, *, n_volumes=300, n_trials=63, tr=TR, seed=0):
 
 def compare(cases, options):
     """Time both programs on every case and print a row a stage."""
-    rate, rows, agreement = matrix_product_rate(), [], []
+    rows, agreement = [], []
+    rate = product_rate(torch.device("cpu"), torch.float64, clock=time.process_time)
     arguments = {"tr": TR, "hrfs": hrf.sampled_library(TR), "canonical": hrf.canonical(TR)}
     settings = GLMOptions(brain_r2=THRESHOLD, device=options.device)
     installed = glmsingle.is_installed()
@@ -194,17 +196,6 @@ def count_operations(n_runs, n_voxels, *, n_volumes=300, n_trials=63, n_hrfs=20,
     pass_over_data = 2 * n_runs * n_trials * n_volumes * n_voxels  # regressors of all runs times all series
     rotation = 2 * n_runs * n_trials**2 * n_voxels
     return pass_over_data * (n_hrfs + 3) + rotation * (n_fractions + 4)  # HRFs; type B and twice for ridge; betas and energies
-
-
-def matrix_product_rate(size=2000):
-    """Measure the machine's float64 products, operations a CPU second (best of four)."""
-    matrix = torch.randn(size, size, dtype=torch.float64)
-    seconds = []
-    for _ in range(4):
-        began = time.process_time()
-        _ = matrix @ matrix
-        seconds.append(time.process_time() - began)
-    return 2 * size**3 / min(seconds)
 
 
 def simulate_session(n_voxels, *, device="cpu", seed=0):

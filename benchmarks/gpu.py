@@ -25,6 +25,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 import report
+from timing import fastest
 
 from nsdlib.core import device
 from nsdlib.params import load_run
@@ -88,16 +89,9 @@ def attempt(measure, options, seconds):
             torch.cuda.reset_peak_memory_stats()
 
 
-def timed(work, options, n=2):
-    """Seconds of the fastest of n calls."""
-    seconds = []
-    for _ in range(n):
-        start = time.perf_counter()
-        work()
-        if options.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+def timed(work, options):
+    """Seconds of the faster of two calls."""
+    return fastest(work, options.device)[0]
 
 
 def peak():
@@ -384,14 +378,15 @@ def keep(file):
     """Make what a card was measured to do, from a file of this program, the table that forecasts rest on."""
     import pandas as pd
 
+    from nsdlib.run import rehearsal
+
     written = json.loads(file.read_text())
     card, day = written["machine"]["card"], written["date"][:10]
     stages = [row for row in written["rows"] if row["case"] == "rehearsal" and "stage" in row]
     if not card or not stages:
         raise ValueError(f"{file} holds no rehearsal on a card: wanted rows of the case 'rehearsal', and the card's name")
     table = pd.DataFrame(stages).set_index("stage").drop(columns=["case", "device"])
-    path = report.ROOT / "book" / "data" / f"rehearsal_{card.split()[1].lower()}.csv"
-    path.write_text(f"# {card}\n# {day}\n{table.to_csv()}")
+    rehearsal.keep(table, report.ROOT / "book" / "data" / f"rehearsal_{card.split()[1].lower()}.csv", card, day)
 
 
 ROWS = {  # in order of weight, with the seconds that each takes on an H100

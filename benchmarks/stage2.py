@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent))
 import report
+from timing import best
 
 from nsdlib.core import diffusion, random
 from nsdlib.core.device import Captured, pick_device
@@ -28,7 +29,7 @@ from nsdlib.core.images import resize
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.run import full_size
-from nsdlib.run.rates import product_rate
+from nsdlib.run.rates import product_rate, seconds_of
 from nsdlib.store import zoo
 from nsdlib.store.store import Store
 from nsdlib.study.statistics import paired_difference
@@ -94,29 +95,6 @@ def load(full, device):
     return zoo.load_diffusion(load_run("demo").model_copy(update={"device": str(device)}))
 
 
-def best(programs, device, n_times=3):
-    """Seconds of each program, the best of some rounds in turn after one that warms up, and what they return.
-
-    Of one thread of a CPU its own seconds, which do not depend on who else is there.
-    """
-    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
-    seconds, made = dict.fromkeys(programs, np.inf), {name: program() for name, program in programs.items()}
-    for _ in range(n_times):
-        for name, program in programs.items():
-            finished(device)
-            began = clock()
-            program()
-            finished(device)
-            seconds[name] = min(seconds[name], clock() - began)
-    return seconds, made
-
-
-def finished(device):
-    """Wait for a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
 def one_by_one(second, rough, tokens, image_id, run):
     """The published loop's structure for one image: diffusers' own forward passes, one with tokens and one without a step."""
     scheduler, like = second.scheduler, second.unconditional[0]
@@ -180,14 +158,8 @@ def measure_steps(options, device, batches=(8, 32, 1)):
             yield row("captured", n, lambda x=x, t=t, captured=captured: captured(x, t))
     if options.compile:
         x, t, tokens = step_inputs(second, batches[0])
-        conditioning, compiled, began = (
-            second.unet.condition(*tokens, run.text_weight),
-            torch.compile(second.unet),
-            time.perf_counter(),
-        )
-        compiled(x, t, conditioning)
-        finished(device)
-        started = {"seconds to start": time.perf_counter() - began}
+        conditioning, compiled = second.unet.condition(*tokens, run.text_weight), torch.compile(second.unet)
+        started = {"seconds to start": seconds_of(lambda: compiled(x, t, conditioning), device)}
         yield row("compiled", batches[0], lambda: compiled(x, t, conditioning)) | started
 
 

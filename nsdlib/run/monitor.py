@@ -8,9 +8,11 @@ import datetime
 import json
 import platform
 import time
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from signal import Signals
+from subprocess import Popen
 
 from nsdlib import __version__
 from nsdlib.run.progress import clock
@@ -30,26 +32,17 @@ SIGNALS = {
 }
 
 
+@dataclass
 class Watch:
-    """What is seen of one kernel.
+    """What is seen of one kernel."""
 
-    Attributes
-    ----------
-    started : datetime
-        In UTC.
-    cell, line : int, str
-        The code cell that began last: its number as the kernel counts, 0 before the first, and its first line.
-    memory : list of (float, int)
-        Seconds since the start, and the bytes of memory that the kernel had in use then.
-    highest : int or None
-        The most bytes that it had in use at once; None where nothing could be seen.
-    process : subprocess.Popen or None
-        The kernel, once it has been started.
-    """
-
-    def __init__(self):
-        self.started, self._start = datetime.datetime.now(datetime.UTC), time.monotonic()
-        self.cell, self.line, self.memory, self.highest, self.process = 0, "", [], None, None
+    process: Popen | None = None  # the kernel, once it has been started
+    cell: int = 0  # the code cell that began last, as the kernel counts; 0 before the first
+    line: str = ""  # with which it begins
+    memory: list[tuple[float, int]] = field(default_factory=list)  # seconds since the start, and the bytes in use then
+    highest: int | None = None  # the most bytes in use at once; None where nothing could be seen
+    started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
+    _start: float = field(default_factory=time.monotonic)
 
     @property
     def seconds(self):
@@ -77,18 +70,7 @@ class Watch:
 
 
 def cause(error, watch):
-    """Return why a notebook ended early, as one sentence without its full stop.
-
-    Parameters
-    ----------
-    error : BaseException
-        What running it raised.
-    watch : Watch
-
-    Returns
-    -------
-    str
-    """
+    """Return why a notebook ended early, by what running it raised, as one sentence without its full stop."""
     from nbclient.exceptions import DeadKernelError
 
     if isinstance(error, DeadKernelError) and watch.process is not None:
@@ -104,26 +86,12 @@ def cause(error, watch):
     return f"{kind}: {message}"
 
 
-def explain(notebook, why, watch, *, title, command):
-    """Add a first cell that says what happened to a half-run notebook.
+def explain(file, why, watch, *, title, command):
+    """Return the text of a half-run notebook with a first cell that says what happened.
 
-    Parameters
-    ----------
-    notebook : nbformat.NotebookNode
-    why : str
-        What `cause` returns.
-    watch : Watch
-    title : str
-        Run and notebook.
-    command : str
-        How to go on.
-
-    Returns
-    -------
-    nbformat.NotebookNode
-        The same one, with the cell.
+    `why` is from `cause`, `title` names run and notebook, and `command` goes on.
     """
-    from nbformat.v4 import new_markdown_cell
+    import nbformat
 
     last = f"[{watch.cell}], which begins with `{watch.line}`"
     parts = [
@@ -135,23 +103,13 @@ def explain(notebook, why, watch, *, title, command):
         *([f"```\n{curve(watch.memory)}\n0:00{clock(watch.memory[-1][0]):>{WIDTH - 4}}\n```"] if watch.memory else []),
         f"**To go on:** `{command}`. Results that were complete are kept and are not computed again.",
     ]
-    notebook.cells.insert(0, new_markdown_cell("\n\n".join(parts), metadata={"tags": ["failed"]}))
-    return notebook
+    notebook = nbformat.read(file, as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell("\n\n".join(parts), metadata={"tags": ["failed"]}))
+    return nbformat.writes(notebook)
 
 
 def curve(memory, *, width=WIDTH):
-    """Draw memory over time as a line of `width` bars, from nothing to the highest; a bar is the most in its part of the time.
-
-    Parameters
-    ----------
-    memory : list of (float, int)
-        As in `Watch`; at least one.
-    width : int
-
-    Returns
-    -------
-    str
-    """
+    """Draw memory over time, as in `Watch`, as a line of bars from nothing to the highest; each is the most in its part of it."""
     end, top = memory[-1][0] or 1, max(used for _, used in memory) or 1
     columns = [0] * width
     for seconds, used in memory:
@@ -166,19 +124,8 @@ def record(watch, why=None, *, device="auto", parameters=None, before=None):
     """Return the record of an executed notebook, as it stands in `runs/<run>/NAME.json`.
 
     It is of the last run that came to an end, well or badly: a run that was itself killed leaves the earlier record. Where a
-    later run failed, an earlier complete page stays beside the record of the failure.
-
-    Parameters
-    ----------
-    watch : Watch
-    why : str, optional
-        What `cause` returns, when the notebook failed.
-    device : {"auto", "cpu", "cuda"}
-        Setting of the run.
-    parameters : dict, optional
-        What was set for the notebook beside its run.
-    before : dict, optional
-        The earlier record, whose `longest` counts where machine, parameters and versions are the same.
+    later run failed, an earlier complete page stays beside the record of the failure. `why` is from `cause`, when it failed;
+    `before` is the earlier record, whose `longest` counts where machine, parameters and versions are the same.
 
     Returns
     -------

@@ -44,19 +44,10 @@ class Store:
         return self.run.store / f".scratch-{self.path(name).name}"
 
     def save(self, name, dataset):
-        """Write an artifact and hand it back as it was stored.
+        """Write an artifact, a key of `ARTIFACTS`, and hand it back as `load` returns it.
 
-        Parameters
-        ----------
-        name : str
-            A key of `ARTIFACTS`.
-        dataset : xarray.Dataset
-            Arrays of bool, integer, floating or string type.
-
-        Returns
-        -------
-        xarray.Dataset
-            As `load` returns it. Where another process has finished the same artifact meanwhile, that one.
+        The arrays of the xarray.Dataset may be of bool, integer, floating or string type. Where another process has finished the
+        same artifact meanwhile, that one is returned.
 
         Raises
         ------
@@ -73,12 +64,9 @@ class Store:
         return artifact.read()
 
     def load(self, name):
-        """Open an artifact; its arrays are read from disk when they are used.
+        """Open an artifact, an xarray.Dataset whose arrays are read from disk when they are used.
 
-        Returns
-        -------
-        xarray.Dataset
-            Close it, or use it in a `with` block, when the file must be free again.
+        Close it, or use it in a `with` block, when the file must be free again.
 
         Raises
         ------
