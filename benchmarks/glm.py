@@ -5,7 +5,6 @@ else for `plain_glm.py`. Both get the same simulated series, HRFs and threshold.
 size and prints time and peak memory; with `--scratch` its arrays lie on the disk, as in notebook 01. `--json FILE` writes the
 rows of what was measured."""
 
-import argparse
 import resource
 import sys
 import tempfile
@@ -17,12 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from threadpoolctl import threadpool_limits
-
-sys.path.insert(0, str(Path(__file__).parent))
 import plain_glm
 import report
+import torch
+from threadpoolctl import threadpool_limits
 
 from nsdlib.core.glm import denoise, fracridge, hrf, steps
 from nsdlib.core.glm.fit import fit_glm
@@ -43,7 +40,7 @@ STAGES = {  # stage: where nsdlib computes it
 
 def main():
     """Print the table, or the whole session's figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--voxels", type=int, nargs="+", default=[500, 2000, 8000])
     parser.add_argument("--runs", type=int, nargs="+", default=[4, 12])
     parser.add_argument("--threads", type=int, default=1)
@@ -51,7 +48,6 @@ def main():
     parser.add_argument("--session", type=int, metavar="VOXELS", help="a session of NSD's size instead (200000)")
     parser.add_argument("--scratch", type=Path, metavar="FOLDER", help="where the session's arrays lie until it is fitted")
     parser.add_argument("--quick", action="store_true", help="only the fewest runs and voxels")
-    report.add_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with threadpool_limits(options.threads), warnings.catch_warnings():

@@ -11,7 +11,6 @@ import gc
 import json
 import os
 import signal
-import sys
 import time
 import traceback
 from functools import cache
@@ -21,10 +20,8 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import numpy as np
-import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 import report
+import torch
 from timing import fastest
 
 from nsdlib.core import device
@@ -39,12 +36,11 @@ MARGIN = 3  # times its usual seconds that a row may take
 
 def main():
     """Measure, or keep what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--budget", type=float, default=360, help="seconds in all (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="small models, as without a GPU")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="measure nothing: write FILE's rehearsal to the book's data")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="these rows")
-    report.add_option(parser)
     options = parser.parse_args()
     keep(options.keep) if options.keep else measure_all(options)
 

@@ -4,18 +4,12 @@ SSIM and pixel correlation of pairs of 425 pixels against a loop of scikit-image
 `--networks`, seconds of each feature extractor at its true size with random weights.
 """
 
-import argparse
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
+import report
 import torch
 from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
-
-sys.path.insert(0, str(Path(__file__).parent))
-import report
 from timing import best
 
 from nsdlib.core import device
@@ -28,14 +22,13 @@ SETTINGS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": Fal
 
 def main():
     """Print one table a part."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--pairs", type=int, default=982)
     parser.add_argument("--peers", type=int, default=32, help="pairs of the loop, scaled to all (%(default)s)")
     parser.add_argument("--networks", type=int, default=0, help="images through each network")
     parser.add_argument("--device", default="auto", help="of the networks: auto, cpu or cuda")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--quick", action="store_true", help="32 pairs")
-    report.add_option(parser)
     options = parser.parse_args()
     options.pairs = 32 if options.quick else options.pairs
     torch.set_num_threads(options.threads)

@@ -6,7 +6,6 @@ the published loop. vdvae: images a second at the published size, with random we
 All numbers are simulated: speed does not depend on what they mean.
 """
 
-import argparse
 import resource
 import sys
 import tempfile
@@ -33,11 +32,10 @@ TOKEN, PENALTY, RANK = 768, 60_000.0, 200
 
 def main():
     """Print a table for each part asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("part", nargs="*", help=f"any of {', '.join(PARTS)} (all)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
-    report.add_option(parser)
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that all runs")
     options = parser.parse_args()
     vars(options).update(QUICK if options.quick else PAPER)

@@ -7,20 +7,16 @@ with `--compile` compiled. samplers: scores of the demo subject's refined images
 DDIM with 50 (wants `make demo` first).
 """
 
-import argparse
 import sys
 import time
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pandas as pd
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-sys.path.insert(0, str(Path(__file__).parent))
 import report
+import torch
 from timing import best
+from torch.utils.flop_counter import FlopCounterMode
 
 from nsdlib.core import diffusion, random
 from nsdlib.core.device import Captured, pick_device
@@ -40,14 +36,13 @@ SHOWN = ("ssim", "pixcorr", "inception", "effnet", "swav")
 
 def main():
     """Print a table for each part asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("part", nargs="*", help=f"any of {', '.join(PARTS)} (all)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--full", action="store_true", help="the published size with random weights; wants a GPU")
     parser.add_argument("--images", type=int, default=32, help="images of the loop (%(default)s)")
     parser.add_argument("--compile", action="store_true", help="measure the compiled UNet too")
-    report.add_option(parser)
     options = parser.parse_args()
     if unknown := set(options.part) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
