@@ -85,8 +85,7 @@ def measure_loop(options, device):
 def load(full, device):
     """The second stage: the demo zoo's, or of the published size with random weights."""
     if full:
-        dtype = torch.float16 if device.type == "cuda" else torch.float32
-        return full_size.build_second_stage(full_size.Sizes(), device, dtype)
+        return full_size.build_second_stage(full_size.Sizes(), device)
     return zoo.load_diffusion(load_run("demo").model_copy(update={"device": str(device)}))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
+import numpy as np
 import torch
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -105,10 +106,9 @@ def outlook(run, n_nodes):
 
 def _split(subject):
     """The split of the sessions in use, with its hash."""
-    shared = subject.is_shared
-    train, test = (set(subject.image_ids[part].tolist()) for part in (~shared, shared))
-    name = split_hash(sorted(train), sorted(test))
-    return f"Split of {subject.n_sessions} sessions: {len(train):,} images to train, {len(test):,} to test, {name}"
+    train, test = (np.unique(subject.image_ids[part]) for part in (~subject.is_shared, subject.is_shared))
+    counts = f"{len(train):,} images to train, {len(test):,} to test"
+    return f"Split of {subject.n_sessions} sessions: {counts}, {split_hash(train, test)}"
 
 
 def _duration(seconds):

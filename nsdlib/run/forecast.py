@@ -48,8 +48,7 @@ def n_walked(run):
 
 def read_records(root):
     """Return the records of pages that came to their end, {(run, page): record}."""
-    records = {(file.parent.name, file.stem): monitor.read_record(file) for file in (root / "runs").glob("*/*.json")}
-    return {key: record for key, record in records.items() if record.get("longest")}
+    return {(run, page): record for run, page, record in monitor.records(root) if record.get("longest")}
 
 
 def expect(run, name, records, sizes):
@@ -75,13 +74,10 @@ def expect(run, name, records, sizes):
 
 
 def predict(run, *, is_gpu, sizes=None):
-    """Say for each notebook what a run takes on this machine, with a GPU or without.
+    """Say for each notebook, in rows of a DataFrame, what a run takes on this machine, with a GPU or without.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by notebook: seconds (NaN where they are not known), what says so, GB of memory, of a GPU's memory, on disk, and
-        the parameter to lower for less of them.
+    Seconds (NaN where they are not known), what says so, GB of memory, of a GPU's memory, on disk, and the parameter to lower
+    for less of them.
     """
     sizes, records, rows = sizes or cache(costs.amounts), read_records(run.root), {}
     for name in notebook_names(run.root) or costs.COUNTED:
@@ -92,13 +88,9 @@ def predict(run, *, is_gpu, sizes=None):
 
 
 def forecast(runs, *, is_gpu):
-    """Forecast the runs (a list) of several subjects, each whole on one node that is like this machine.
+    """Forecast several runs, in rows of a DataFrame, each whole on one node that is like this machine.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row a run: images, hours (NaN where they are not known), what says so, GB of memory, of a GPU's memory, of results,
-        of data to fetch.
+    Images, hours (NaN where they are not known), what says so, GB of memory, of a GPU's memory, of results, of data to fetch.
     """
     rows, amounts = {}, cache(costs.amounts)
     for run in runs:

@@ -16,7 +16,7 @@ from subprocess import Popen
 
 from nsdlib import __version__
 from nsdlib.run.progress import clock
-from nsdlib.run.rates import machine_name, total_memory
+from nsdlib.run.rates import entry, machine_name, total_memory
 
 PROCESSES = Path("/proc")  # where Linux tells what a process has in use
 
@@ -58,15 +58,11 @@ class Watch:
         """Note the memory that the kernel has in use, as Linux tells it."""
         if self.process is None:
             return
-        try:
-            lines = (PROCESSES / str(self.process.pid) / "status").read_text().splitlines()
-        except OSError:  # it has ended, or this is not Linux
-            return
-        words = [line.split() for line in lines if line.startswith(("VmRSS:", "VmHWM:"))]
-        kilobytes = {name: int(number) for name, number, _ in words}
-        if kilobytes:  # a process that has ended and still has an entry uses none
-            self.memory.append((self.seconds, 1024 * kilobytes["VmRSS:"]))
-            self.highest = 1024 * kilobytes["VmHWM:"]
+        status = PROCESSES / str(self.process.pid) / "status"
+        used, most = (entry(status, name).removesuffix("kB") for name in ("VmRSS", "VmHWM"))
+        if used and most:  # else it has ended, or this is not Linux
+            self.memory.append((self.seconds, 1024 * int(used)))
+            self.highest = 1024 * int(most)
 
 
 def cause(error, watch):
@@ -160,6 +156,12 @@ def record(watch, why=None, *, device="auto", parameters=None, before=None):
         **conditions,
         "cause": why,
     }
+
+
+def records(root):
+    """Load the records that can be read: (run, page, record) of each `runs/<run>/NAME.json`."""
+    files = sorted((root / "runs").glob("*/*.json"))
+    return [(file.parent.name, file.stem, record) for file in files if (record := read_record(file))]
 
 
 def read_record(file):

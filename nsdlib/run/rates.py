@@ -17,8 +17,8 @@ def machine_name(device="auto"):
 
     Such as "AMD EPYC 9354 32-Core Processor, 2 cores".
     """
-    model = field(PROCESSORS, "model name") or platform.processor() or platform.machine()
-    cards = [field(card, "Model") for card in sorted(CARDS.glob("*/information"))] if device != "cpu" else []
+    model = entry(PROCESSORS, "model name") or platform.processor() or platform.machine()
+    cards = [entry(card, "Model") for card in sorted(CARDS.glob("*/information"))] if device != "cpu" else []
     return ", ".join([model, f"{n_cores()} cores", *cards[:1]])
 
 
@@ -79,7 +79,7 @@ def _installed_memory():
         return ASSUMED_MEMORY
 
 
-def field(path, name):
+def entry(path, name):
     """Return the value of the first line `name: value` of a file; empty where there is none."""
     pairs = (line.partition(":") for line in _lines(path))
     return next((value.strip() for key, _, value in pairs if key.strip() == name), "")

@@ -25,12 +25,11 @@ from nsdlib.core.scores.metrics import Scorer
 from nsdlib.run import costs, full_size
 from nsdlib.run.forecast import n_walked
 from nsdlib.run.full_size import GIB, Sizes
-from nsdlib.run.rates import field, machine_name, seconds_of
+from nsdlib.run.rates import entry, machine_name, seconds_of
 
 FILE = "rehearsal.csv"  # in the folder of a run's executed pages
 STATUS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # on Linux, of this process
 SHORT = 5.0  # seconds
-N_CAPTIONS = 5  # of an image
 N_DECODED, N_SCORED = 8, 18  # sets of all test images that are drawn, and scored besides the refined ones, roughly
 
 
@@ -44,12 +43,11 @@ class Stage:
 
 
 def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
-    """Measure all stages on the run's device.
+    """Measure all stages on the run's device, with its n_layers, layer_counts, diffusion settings and noise amplitudes.
 
     Parameters
     ----------
     run : nsdlib.params.Run
-        Its device, n_layers, layer_counts, diffusion settings and noise amplitudes are used.
     n_images : int
         Images that go through the networks; the ridge regressions and the GRU's epoch run at full size.
     n_steps : int, optional
@@ -67,10 +65,8 @@ def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
 
     Raises
     ------
-    ValueError
-        When n_images is not positive.
-    RuntimeError
-        When a stage fails; it is named.
+    ValueError, RuntimeError
+        When n_images is not positive; when a stage fails, which is named.
     """
     if n_images < 1:
         raise ValueError(f"n_images must be at least 1, got {n_images}.")
@@ -151,7 +147,7 @@ def _forget_peaks(device):
 
 def _peaks(device):
     """GiB of this process and of the GPU in use at their peaks since then; NaN where the system does not tell."""
-    kilobytes = field(STATUS, "VmHWM").removesuffix("kB") or np.nan
+    kilobytes = entry(STATUS, "VmHWM").removesuffix("kB") or np.nan
     return float(kilobytes) * 1024 / GIB, torch.cuda.max_memory_allocated() / GIB if device.type == "cuda" else 0.0
 
 
@@ -227,18 +223,14 @@ def _n_scored(run, sizes):
     return _n_refined(run, sizes) + (N_SCORED + len(run.noise_amplitudes)) * sizes.n_test
 
 
-def _second_stage(sizes, device):
-    return full_size.build_second_stage(sizes, device, torch.float16 if device.type == "cuda" else torch.float32)
-
-
 def _in_and_out(run, sizes, device, n_images):
-    second, rough = _second_stage(sizes, device), pictures(n_images, 64)
+    second, rough = full_size.build_second_stage(sizes, device), pictures(n_images, 64)
     return n_images, _timed(lambda: second.decode(second.encode(rough)), device)
 
 
 @torch.inference_mode()
 def _walk(run, sizes, device, n_images):
-    second = _second_stage(sizes, device)
+    second = full_size.build_second_stage(sizes, device)
     scheduler = diffusion.make_scheduler(run.sampler, second.scheduler.config)
     _, steps = diffusion.img2img_timesteps(scheduler, strength=run.strength, n_steps=run.n_steps)
     side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
@@ -262,7 +254,7 @@ def _score(run, sizes, device, n_images):
 STAGES = {
     "VDVAE: images to latents": Stage("images", lambda run, sizes: sizes.n_images, _encode),
     "CLIP: images to tokens": Stage("images", lambda run, sizes: sizes.n_images, _vision_tokens),
-    "CLIP: captions to tokens": Stage("captions", lambda run, sizes: N_CAPTIONS * sizes.n_images, _text_tokens),
+    "CLIP: captions to tokens": Stage("captions", lambda run, sizes: Sizes.n_captions * sizes.n_images, _text_tokens),
     "GRU": Stage("epoch", lambda run, sizes: 2 * run.max_epochs * len(run.decoder_seeds), _gru_epoch),
     "ridge to latents": _ridge(_n_latents, np.float32),
     "ridge to text tokens": _ridge(lambda run, sizes: sizes.n_text_tokens * sizes.token_width, np.float16),

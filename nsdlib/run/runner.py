@@ -85,7 +85,7 @@ def check(run_name, names, parameters, *, root):
 
 
 def run_notebooks(run_name, names=(), *, parameters=None):
-    """Run notebooks one after the other.
+    """Run notebooks one after the other and list their executed copies (Path).
 
     Parameters
     ----------
@@ -95,11 +95,6 @@ def run_notebooks(run_name, names=(), *, parameters=None):
         Notebooks by name or number; all when empty.
     parameters : dict, optional
         Values for the notebooks' parameters cells.
-
-    Returns
-    -------
-    list of Path
-        The executed notebooks.
 
     Raises
     ------

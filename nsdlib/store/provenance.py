@@ -97,13 +97,8 @@ def call_provenance(run, function, arguments, options, *, weights=()):
     `weights`, folders of the run's zoo whose models compute it, distinguish from others, or its `settings`, a dictionary. It is
     called with arrays, numbers, strings, None, and tuples, lists and dictionaries of them; `device` does not count.
 
-    Raises
-    ------
-    TypeError
-        For arguments that the function does not take, or of a type that has no fingerprint, and for functions that hold values
-        of their own or come from elsewhere.
-    ValueError
-        For weights that no artifact is made with.
+    A TypeError for arguments that the function does not take, or of a type that has no fingerprint, and for functions that hold
+    values of their own or come from elsewhere; a ValueError for weights that no artifact is made with.
     """
     signature = inspect.signature(function)
     bound = signature.bind(*arguments, **options)
