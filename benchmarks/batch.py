@@ -5,7 +5,6 @@ default there are four subjects of the size of `small`, which differ in their se
 of `make group`, for which an hour should be free.
 """
 
-import argparse
 import os
 import shutil
 import sys
@@ -15,10 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
-import yaml
-
-sys.path.insert(0, str(Path(__file__).parent))
 import report
+import yaml
 
 ROOT = Path(__file__).parents[1]
 NEEDED = ("nsdlib", "zoo", "params", "notebooks", "profiles", "book", "Snakefile")
@@ -27,10 +24,9 @@ LOOK = 0.5  # seconds between two looks at the memory
 
 def main():
     """Measure batches and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--runs", nargs="+", help="files in params/ (copies of small)")
     parser.add_argument("--subjects", type=int, default=4, help="how many copies (%(default)s)")
-    report.add_option(parser)
     options = parser.parse_args()
     runs = options.runs or [f"small{seed}" for seed in range(1, options.subjects + 1)]
     rows = {}

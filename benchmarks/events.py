@@ -6,17 +6,13 @@ as it is, and then as often as the error names what to do: the column, the rows 
 recordings are read as well, as if volumes came each 2 s. Any error but a `ValueError` of ours ends this program.
 """
 
-import argparse
 import ast
 import json
 import re
-import sys
 import warnings
 from pathlib import Path
 
 import pandas as pd
-
-sys.path.insert(0, str(Path(__file__).parent))
 import report
 
 from nsdlib.core import design_from_events
@@ -32,10 +28,9 @@ REFUSALS = {"begin in volume": "events at the same time", "begins at": "events o
 
 def main():
     """Try every set of tables and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("folder", type=Path, help="a clone of bids-examples")
     parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}")
-    report.add_option(parser)
     options = parser.parse_args()
     sets = {}
     for path in sorted(options.folder.rglob("*_events.tsv")):
@@ -54,10 +49,7 @@ def main():
     report.write(options.json, table.reset_index().to_dict("records"))
     if options.write:
         about = "Event tables of bids-examples given to design_from_events by `python benchmarks/events.py FOLDER --write`"
-        sys.path.append(str(ROOT))  # what builds the book lies there
-        from book._ext import faults
-
-        faults.write(TABLE, table, about, packages=("nsdlib", "pandas"))
+        report.write_table(TABLE, table, about, "pandas")
 
 
 def repetition_time(dataset, task):

@@ -5,7 +5,6 @@ else for `plain_glm.py`. Both get the same simulated series, HRFs and threshold.
 size and prints time and peak memory; with `--scratch` its arrays lie on the disk, as in notebook 01. `--json FILE` writes the
 rows of what was measured."""
 
-import argparse
 import resource
 import sys
 import tempfile
@@ -17,17 +16,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from threadpoolctl import threadpool_limits
-
-sys.path.insert(0, str(Path(__file__).parent))
 import plain_glm
 import report
+import torch
+from threadpoolctl import threadpool_limits
 
 from nsdlib.core.glm import denoise, fracridge, hrf, steps
 from nsdlib.core.glm.fit import fit_glm
 from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data import glmsingle
+from nsdlib.run.rates import product_rate
 
 TR, TRIAL_SECONDS, THRESHOLD = 1.0, 4, 1.0
 STAGES = {  # stage: where nsdlib computes it
@@ -42,7 +40,7 @@ STAGES = {  # stage: where nsdlib computes it
 
 def main():
     """Print the table, or the whole session's figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--voxels", type=int, nargs="+", default=[500, 2000, 8000])
     parser.add_argument("--runs", type=int, nargs="+", default=[4, 12])
     parser.add_argument("--threads", type=int, default=1)
@@ -50,7 +48,6 @@ def main():
     parser.add_argument("--session", type=int, metavar="VOXELS", help="a session of NSD's size instead (200000)")
     parser.add_argument("--scratch", type=Path, metavar="FOLDER", help="where the session's arrays lie until it is fitted")
     parser.add_argument("--quick", action="store_true", help="only the fewest runs and voxels")
-    report.add_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with threadpool_limits(options.threads), warnings.catch_warnings():
@@ -88,7 +85,8 @@ def simulate(n_runs, n_voxels, *, n_volumes=300, n_trials=63, tr=TR, seed=0):
 
 def compare(cases, options):
     """Time both programs on every case and print a row a stage."""
-    rate, rows, agreement = matrix_product_rate(), [], []
+    rows, agreement = [], []
+    rate = product_rate(torch.device("cpu"), torch.float64, clock=time.process_time)
     arguments = {"tr": TR, "hrfs": hrf.sampled_library(TR), "canonical": hrf.canonical(TR)}
     settings = GLMOptions(brain_r2=THRESHOLD, device=options.device)
     installed = glmsingle.is_installed()
@@ -194,17 +192,6 @@ def count_operations(n_runs, n_voxels, *, n_volumes=300, n_trials=63, n_hrfs=20,
     pass_over_data = 2 * n_runs * n_trials * n_volumes * n_voxels  # regressors of all runs times all series
     rotation = 2 * n_runs * n_trials**2 * n_voxels
     return pass_over_data * (n_hrfs + 3) + rotation * (n_fractions + 4)  # HRFs; type B and twice for ridge; betas and energies
-
-
-def matrix_product_rate(size=2000):
-    """Measure the machine's float64 products, operations a CPU second (best of four)."""
-    matrix = torch.randn(size, size, dtype=torch.float64)
-    seconds = []
-    for _ in range(4):
-        began = time.process_time()
-        _ = matrix @ matrix
-        seconds.append(time.process_time() - began)
-    return 2 * size**3 / min(seconds)
 
 
 def simulate_session(n_voxels, *, device="cpu", seed=0):

@@ -11,7 +11,6 @@ import gc
 import json
 import os
 import signal
-import sys
 import time
 import traceback
 from functools import cache
@@ -21,14 +20,16 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import numpy as np
-import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
+import pandas as pd
 import report
+import torch
+from timing import fastest
 
 from nsdlib.core import device
+from nsdlib.core.ridge import Ridge
 from nsdlib.params import load_run
-from nsdlib.run import full_size
+from nsdlib.run import full_size, rehearsal
+from nsdlib.store import zoo
 
 N_DEMO = 2  # images of the comparison with the CPU
 CPU = torch.device("cpu")
@@ -38,12 +39,11 @@ MARGIN = 3  # times its usual seconds that a row may take
 
 def main():
     """Measure, or keep what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--budget", type=float, default=360, help="seconds in all (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="small models, as without a GPU")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="measure nothing: write FILE's rehearsal to the book's data")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="these rows")
-    report.add_option(parser)
     options = parser.parse_args()
     keep(options.keep) if options.keep else measure_all(options)
 
@@ -88,16 +88,9 @@ def attempt(measure, options, seconds):
             torch.cuda.reset_peak_memory_stats()
 
 
-def timed(work, options, n=2):
-    """Seconds of the fastest of n calls."""
-    seconds = []
-    for _ in range(n):
-        start = time.perf_counter()
-        work()
-        if options.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+def timed(work, options):
+    """Seconds of the faster of two calls."""
+    return fastest(work, options.device)[0]
 
 
 def peak():
@@ -138,24 +131,18 @@ def scenes():
 @cache
 def latents(place):
     """VDVAE latents of the scenes."""
-    from nsdlib.store import zoo
-
     return zoo.load_vdvae(demo(place)).encode(scenes()[0], n_layers=15)
 
 
 @cache
 def rough(place):
     """Images that the VDVAE decodes from their latents, which are the CPU's."""
-    from nsdlib.store import zoo
-
     return zoo.load_vdvae(demo(place)).decode(latents(CPU))
 
 
 @cache
 def tokens(place, flat=True):
     """CLIP's tokens of the scenes and their captions."""
-    from nsdlib.store import zoo
-
     embedder, (images, captions) = zoo.load_embedder(demo(place)), scenes()
     text, vision = embedder.text(captions), embedder.vision(images)
     return np.concatenate([text.ravel(), vision.ravel()]) if flat else (text, vision)
@@ -163,8 +150,6 @@ def tokens(place, flat=True):
 
 def refined(place):
     """The scenes' rough images refined, by the CPU's tokens."""
-    from nsdlib.store import zoo
-
     run = demo(place)
     settings = zoo.refinement(run) | {"image_ids": np.arange(N_DEMO)}
     return zoo.load_diffusion(run).refine(rough(CPU), *tokens(CPU, flat=False), **settings)
@@ -172,8 +157,6 @@ def refined(place):
 
 def scores(place):
     """Eight scores of the rough images."""
-    from nsdlib.store import zoo
-
     return zoo.load_scorer(demo(place)).score(scenes()[0], rough(CPU)).values
 
 
@@ -186,8 +169,6 @@ def problem(n_images=300, n_voxels=500, n_targets=1000):
 
 def ridge_predictions(place):
     """Predictions of a ridge."""
-    from nsdlib.core.ridge import Ridge
-
     X, Y = problem()
     return Ridge([100.0], device=place).fit(X[:250], Y[:250]).predict(X[250:])
 
@@ -250,7 +231,6 @@ def networks(options):
     """Seconds an epoch of each network."""
     from nsdlib.core.networks import NETWORKS, build_network
     from nsdlib.core.training import RATE, Trainer
-    from nsdlib.run import rehearsal
 
     wanted, n_latents = sizes(options), 100 if options.quick else 13_344
     x, y = (
@@ -306,7 +286,6 @@ def session(options):
 def ridge(options):
     """Fit and predictions of CLIP-vision's tokens, half-precision targets in the host's memory or on the device."""
     from nsdlib.core.ridge import Ridge
-    from nsdlib.run import rehearsal
 
     wanted = sizes(options)
     n_targets = wanted.n_vision_tokens * wanted.token_width
@@ -320,8 +299,6 @@ def ridge(options):
 
 def vdvae(options):
     """Images a second in and out of the VDVAE."""
-    from nsdlib.run import rehearsal
-
     model, n_images = full_size.build_vdvae(sizes(options), options.device), 2 if options.quick else 64
     n_layers = rehearsal_run(options).n_layers
     images = rehearsal.pictures(n_images, 64)
@@ -334,10 +311,7 @@ def vdvae(options):
 
 def autoencoder(options):
     """Images a second in and out of the second stage's autoencoder."""
-    from nsdlib.run import rehearsal
-
-    dtype = torch.float16 if options.device.type == "cuda" else torch.float32
-    second = full_size.build_second_stage(sizes(options), options.device, dtype)
+    second = full_size.build_second_stage(sizes(options), options.device)
     n_images = 2 if options.quick else 32
     images = rehearsal.pictures(n_images, 64)
     codes = second.encode(images)
@@ -348,8 +322,6 @@ def autoencoder(options):
 
 def clip(options):
     """Images and captions a second through CLIP ViT-L/14."""
-    from nsdlib.run import rehearsal
-
     embedder, n = full_size.build_embedder(sizes(options), options.device), 2 if options.quick else 256
     images = rehearsal.pictures(n, 425)
     captions = [[f"picture {i} of a thing"] for i in range(n)]
@@ -360,8 +332,6 @@ def clip(options):
 
 def judges(options):
     """Images a second through each network of the scores."""
-    from nsdlib.run import rehearsal
-
     n = 2 if options.quick else 128
     images = rehearsal.pictures(n, 425)
     for name, extractor in full_size.build_extractors(sizes(options), options.device).items():
@@ -371,8 +341,6 @@ def judges(options):
 
 def rehearse(options):
     """Seconds of the whole rehearsal."""
-    from nsdlib.run import rehearsal
-
     n_images = 1 if options.quick else 32
     start = time.perf_counter()
     table = rehearsal.rehearse(rehearsal_run(options), n_images=n_images, sizes=sizes(options), report=lambda _: None)
@@ -382,16 +350,13 @@ def rehearse(options):
 
 def keep(file):
     """Make what a card was measured to do, from a file of this program, the table that forecasts rest on."""
-    import pandas as pd
-
     written = json.loads(file.read_text())
     card, day = written["machine"]["card"], written["date"][:10]
     stages = [row for row in written["rows"] if row["case"] == "rehearsal" and "stage" in row]
     if not card or not stages:
         raise ValueError(f"{file} holds no rehearsal on a card: wanted rows of the case 'rehearsal', and the card's name")
     table = pd.DataFrame(stages).set_index("stage").drop(columns=["case", "device"])
-    path = report.ROOT / "book" / "data" / f"rehearsal_{card.split()[1].lower()}.csv"
-    path.write_text(f"# {card}\n# {day}\n{table.to_csv()}")
+    rehearsal.keep(table, report.ROOT / "book" / "data" / f"rehearsal_{card.split()[1].lower()}.csv", card, day)
 
 
 ROWS = {  # in order of weight, with the seconds that each takes on an H100

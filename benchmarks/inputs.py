@@ -4,7 +4,6 @@ Each reader of `tests/test_fuzz.py` meets its file in some two hundred states, c
 process with limited memory; an answer that is wrong and not refused, a crash or a hang ends this program.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -13,8 +12,6 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
-
-sys.path.insert(0, str(Path(__file__).parent))
 import report
 
 from nsdlib.params import load_run
@@ -29,11 +26,10 @@ def main():
     """Attack every reader and print what came of it."""
     from fuzz_files import READERS
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--only", nargs="+", choices=READERS, default=list(READERS), help="these readers")
     parser.add_argument("--quick", action="store_true", help="the first reader alone")
     parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}, when no reader was left out")
-    report.add_option(parser)
     options = parser.parse_args()
     options.only = options.only[:1] if options.quick else options.only
     if options.write and set(options.only) != set(READERS):
@@ -52,10 +48,7 @@ def main():
 def write(table):
     """The table as the book's data, with the day and what it was made with."""
     about = "Damaged files given to readers by `python benchmarks/inputs.py --write`; no hand has been at it"
-    sys.path.append(str(ROOT))  # what builds the book lies there
-    from book._ext import faults
-
-    faults.write(TABLE, table, about, packages=("nsdlib", "hypothesis"))
+    report.write_table(TABLE, table, about, "hypothesis")
 
 
 def attack(reader, data, folder):

@@ -11,19 +11,15 @@ the mean of the training scenes that share it. The lines "background" say how mu
 background and nothing else.
 """
 
-import argparse
 import itertools
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 import report
+import torch
 
 from nsdlib.core import networks, vdvae
 from nsdlib.core.images import resize
@@ -42,11 +38,10 @@ FILE = Path(__file__).parents[1] / "nsdlib" / "study" / "regimes.csv"
 
 def main():
     """Compute all combinations and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--quick", action="store_true", help="few images and epochs, to see that all runs")
     parser.add_argument("--to", type=Path, default=FILE)
-    report.add_option(parser)
     options = parser.parse_args()
     if options.quick and options.to == FILE:
         parser.error("--quick needs --to FILE: what so few images give must not take the place of the library's table")

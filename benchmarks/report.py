@@ -3,6 +3,7 @@
 A row is a dict of a table; see `write` for what stands beside the rows.
 """
 
+import argparse
 import datetime
 import json
 import platform
@@ -21,9 +22,11 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "scikit-image", "diffusers", "transformers", "triton")
 
 
-def add_option(parser):
-    """Give a parser `--json FILE`; the path is None where it was not asked for."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, with machine and versions")
+def parser(about):
+    """Return a program's parser of arguments with `--json FILE`; the path is None where it was not asked for."""
+    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, with machine and versions")
+    return made
 
 
 def write(path, rows, **settings):
@@ -38,6 +41,14 @@ def write(path, rows, **settings):
     command = shlex.join(["/".join(Path(sys.argv[0]).parts[-2:]), *sys.argv[1:]])
     about |= {"command": command, "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
     atomic_write(Path(path).resolve(), json.dumps(about, indent=1, default=_plain) + "\n")
+
+
+def write_table(file, table, about, *packages):
+    """Write a table of the book's data, with the day and versions of packages."""
+    sys.path.append(str(ROOT))  # what builds the book lies there
+    from book._ext import faults
+
+    faults.write(file, table, about, packages=("nsdlib", *packages))
 
 
 def machine():

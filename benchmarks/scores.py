@@ -4,37 +4,31 @@ SSIM and pixel correlation of pairs of 425 pixels against a loop of scikit-image
 `--networks`, seconds of each feature extractor at its true size with random weights.
 """
 
-import argparse
-import sys
-import time
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
+import report
 import torch
 from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
-
-sys.path.insert(0, str(Path(__file__).parent))
-import report
+from timing import best
 
 from nsdlib.core import device
 from nsdlib.core.scores.similarity import pixcorr, ssim
 from nsdlib.run import full_size
+from nsdlib.run.rates import seconds_of
 
 SETTINGS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
 
 
 def main():
     """Print one table a part."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--pairs", type=int, default=982)
     parser.add_argument("--peers", type=int, default=32, help="pairs of the loop, scaled to all (%(default)s)")
     parser.add_argument("--networks", type=int, default=0, help="images through each network")
     parser.add_argument("--device", default="auto", help="of the networks: auto, cpu or cuda")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--quick", action="store_true", help="32 pairs")
-    report.add_option(parser)
     options = parser.parse_args()
     options.pairs = 32 if options.quick else options.pairs
     torch.set_num_threads(options.threads)
@@ -48,29 +42,23 @@ def main():
     report.write(options.json, rows, pairs=options.pairs, peers=options.peers)
 
 
-def measure_formulas(n_pairs, n_peers, n_rounds=3):
-    """Measure the seconds for all pairs, best of some rounds in turn with the loop, and the largest difference.
-
-    Of one thread its own CPU seconds, which do not depend on who else is there.
-    """
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+def measure_formulas(n_pairs, n_peers):
+    """Measure the seconds for all pairs, best of some rounds in turn with the loop, and the largest difference."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 256, (n_pairs, 425, 425, 3), dtype=np.uint8)
     noise = rng.integers(-60, 61, truth.shape[1:])
     changed = np.stack([np.clip(image + noise, 0, 255).astype(np.uint8) for image in truth])
     rows = []
     for name, ours, theirs in (("SSIM", ssim, _ssim_of_pair), ("PixCorr", pixcorr, _pixcorr_of_pair)):
-        seconds, loop = [], []
-        for _ in range(n_rounds):
-            began = clock()
-            scores = ours(truth, changed)
-            seconds.append(clock() - began)
-            began = clock()
-            expected = [theirs(truth[i], changed[i]) for i in range(n_peers)]
-            loop.append((clock() - began) * n_pairs / n_peers)
-        rows.append({"score": name, "pairs": n_pairs, "nsdlib, seconds": min(seconds), "loop, seconds": min(loop),
-                     "times faster": min(loop) / min(seconds),
-                     "largest difference": np.abs(scores[:n_peers] - expected).max()})  # fmt: skip
+        programs = {
+            "ours": lambda ours=ours: ours(truth, changed),
+            "loop": lambda theirs=theirs: [theirs(truth[i], changed[i]) for i in range(n_peers)],
+        }
+        seconds, made = best(programs, torch.device("cpu"))
+        loop = seconds["loop"] * n_pairs / n_peers
+        rows.append({"score": name, "pairs": n_pairs, "nsdlib, seconds": seconds["ours"], "loop, seconds": loop,
+                     "times faster": loop / seconds["ours"],
+                     "largest difference": np.abs(made["ours"][:n_peers] - made["loop"]).max()})  # fmt: skip
     return rows
 
 
@@ -87,9 +75,7 @@ def measure_networks(n_images, device):
     images, rows = np.random.default_rng(0).integers(0, 256, (n_images, 425, 425, 3), dtype=np.uint8), []
     for name, extractor in full_size.build_extractors(full_size.Sizes(), device).items():
         extractor(images[:1])
-        began = time.perf_counter()
-        extractor(images)
-        seconds = time.perf_counter() - began
+        seconds = seconds_of(lambda extractor=extractor: extractor(images), device)
         rows.append({"network": name, "images a second": n_images / seconds, "seconds for 982": seconds * 982 / n_images})
     return rows
 

@@ -6,7 +6,6 @@ the published loop. vdvae: images a second at the published size, with random we
 All numbers are simulated: speed does not depend on what they mean.
 """
 
-import argparse
 import resource
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import pandas as pd
 import report
 import torch
 from threadpoolctl import threadpool_limits
+from timing import fastest
 from torch import nn
 from torch.nn import functional as F
 
@@ -32,11 +32,10 @@ TOKEN, PENALTY, RANK = 768, 60_000.0, 200
 
 def main():
     """Print a table for each part asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("part", nargs="*", help=f"any of {', '.join(PARTS)} (all)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
-    report.add_option(parser)
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that all runs")
     options = parser.parse_args()
     vars(options).update(QUICK if options.quick else PAPER)
@@ -111,10 +110,11 @@ def measure_gru(options):
     trainer = training.Trainer(network, x_there, y_there, seed=0, batch_size=64, recipe=training.RECIPES["public_code"])
     trainer.run_epoch(training.RATE)  # on a GPU the first epochs capture the steps
     trainer.run_epoch(training.RATE)
-    ours, our_cpu = _best(lambda: trainer.run_epoch(training.RATE), 2)
-    theirs, their_cpu = _best(PublishedLoop(x, y, options.device).run_epoch, 2)
+    device = torch.device(options.device)
+    ours, our_cpu = fastest(lambda: trainer.run_epoch(training.RATE), device)
+    theirs, their_cpu = fastest(PublishedLoop(x, y, options.device).run_epoch, device)
     products = 6 * len(x) * networks.count_parameters("gru", n_voxels, n_latents)
-    rate = product_rate(torch.device(options.device), torch.float32)
+    rate = product_rate(device, torch.float32)
     return [
         {"program": "nsdlib", "seconds an epoch": ours, "CPU seconds": our_cpu, "of the product rate": products / rate / ours},
         {"program": "the published loop", "seconds an epoch": theirs, "CPU seconds": their_cpu},
@@ -184,25 +184,13 @@ def measure_vdvae(options):
     torch.manual_seed(0)
     model = vdvae.VDVAE(vdvae.Hyperparameters()).eval().to(options.device)
     images = np.random.default_rng(0).integers(0, 256, (options.n_pictures, 64, 64, 3), dtype=np.uint8)
-    rows = []
+    device, rows = torch.device(options.device), []
     for n_layers in (15, 31):
-        encode = _best(lambda n=n_layers: model.encode(images, n_layers=n), 2)[0]
+        encode = fastest(lambda n=n_layers: model.encode(images, n_layers=n), device)[0]
         latents = model.encode(images, n_layers=n_layers)
-        decode = _best(lambda z=latents: model.decode(z), 2)[0]
+        decode = fastest(lambda z=latents: model.decode(z), device)[0]
         rows.append({"layers": n_layers, "encoded a second": len(images) / encode, "decoded a second": len(images) / decode})
     return rows
-
-
-def _best(function, n):
-    """Return the seconds and the CPU seconds of the fastest of n calls."""
-    measured = []
-    for _ in range(n):
-        began, cpu = time.perf_counter(), time.process_time()
-        function()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        measured.append((time.perf_counter() - began, time.process_time() - cpu))
-    return min(measured)
 
 
 PARTS = {"ridge": measure_ridge, "gru": measure_gru, "vdvae": measure_vdvae}

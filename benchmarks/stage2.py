@@ -7,19 +7,16 @@ with `--compile` compiled. samplers: scores of the demo subject's refined images
 DDIM with 50 (wants `make demo` first).
 """
 
-import argparse
 import sys
 import time
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pandas as pd
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-sys.path.insert(0, str(Path(__file__).parent))
 import report
+import torch
+from timing import best
+from torch.utils.flop_counter import FlopCounterMode
 
 from nsdlib.core import diffusion, random
 from nsdlib.core.device import Captured, pick_device
@@ -28,7 +25,7 @@ from nsdlib.core.images import resize
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.run import full_size
-from nsdlib.run.rates import product_rate
+from nsdlib.run.rates import product_rate, seconds_of
 from nsdlib.store import zoo
 from nsdlib.store.store import Store
 from nsdlib.study.statistics import paired_difference
@@ -39,14 +36,13 @@ SHOWN = ("ssim", "pixcorr", "inception", "effnet", "swav")
 
 def main():
     """Print a table for each part asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("part", nargs="*", help=f"any of {', '.join(PARTS)} (all)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--full", action="store_true", help="the published size with random weights; wants a GPU")
     parser.add_argument("--images", type=int, default=32, help="images of the loop (%(default)s)")
     parser.add_argument("--compile", action="store_true", help="measure the compiled UNet too")
-    report.add_option(parser)
     options = parser.parse_args()
     if unknown := set(options.part) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
@@ -89,32 +85,8 @@ def measure_loop(options, device):
 def load(full, device):
     """The second stage: the demo zoo's, or of the published size with random weights."""
     if full:
-        dtype = torch.float16 if device.type == "cuda" else torch.float32
-        return full_size.build_second_stage(full_size.Sizes(), device, dtype)
+        return full_size.build_second_stage(full_size.Sizes(), device)
     return zoo.load_diffusion(load_run("demo").model_copy(update={"device": str(device)}))
-
-
-def best(programs, device, n_times=3):
-    """Seconds of each program, the best of some rounds in turn after one that warms up, and what they return.
-
-    Of one thread of a CPU its own seconds, which do not depend on who else is there.
-    """
-    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
-    seconds, made = dict.fromkeys(programs, np.inf), {name: program() for name, program in programs.items()}
-    for _ in range(n_times):
-        for name, program in programs.items():
-            finished(device)
-            began = clock()
-            program()
-            finished(device)
-            seconds[name] = min(seconds[name], clock() - began)
-    return seconds, made
-
-
-def finished(device):
-    """Wait for a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def one_by_one(second, rough, tokens, image_id, run):
@@ -180,14 +152,8 @@ def measure_steps(options, device, batches=(8, 32, 1)):
             yield row("captured", n, lambda x=x, t=t, captured=captured: captured(x, t))
     if options.compile:
         x, t, tokens = step_inputs(second, batches[0])
-        conditioning, compiled, began = (
-            second.unet.condition(*tokens, run.text_weight),
-            torch.compile(second.unet),
-            time.perf_counter(),
-        )
-        compiled(x, t, conditioning)
-        finished(device)
-        started = {"seconds to start": time.perf_counter() - began}
+        conditioning, compiled = second.unet.condition(*tokens, run.text_weight), torch.compile(second.unet)
+        started = {"seconds to start": seconds_of(lambda: compiled(x, t, conditioning), device)}
         yield row("compiled", batches[0], lambda: compiled(x, t, conditioning)) | started
 
 

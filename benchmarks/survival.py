@@ -6,7 +6,6 @@ write and for an array in progress, and damaged files. After each the same comma
 then succeeds and its arrays are, bit for bit, those of an undisturbed run; one thread is used, so that these are always the same.
 """
 
-import argparse
 import json
 import os
 import resource
@@ -23,10 +22,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psutil
-import xarray as xr
-
-sys.path.insert(0, str(Path(__file__).parent))
 import report
+import xarray as xr
 
 from nsdlib.core.glm import scratch
 from nsdlib.params import load_run
@@ -57,14 +54,13 @@ FAULTS = {
 
 def main():
     """Put in the faults and print what became of them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser(__doc__)
     parser.add_argument("--kills", type=int, default=20, help="of notebooks (%(default)s)")
     parser.add_argument("--notebooks", nargs="+", choices=SHARES, default=list(SHARES), help="that are killed (both)")
     parser.add_argument("--seed", type=int, default=0, help="of their moments (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="these kinds of faults")
     parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}, when every kind was put in")
     parser.add_argument("--quick", action="store_true", help="no notebooks are run and killed")
-    report.add_option(parser)
     options = parser.parse_args()
     kinds = [kind for kind in KINDS if kind in options.only and not (options.quick and kind == "kills")]
     warnings.filterwarnings("ignore", message=r"glm-\w+ was damaged")  # the store says so, as it should
@@ -93,21 +89,12 @@ def as_table(outcomes):
 
 
 def write(table):
-    """The table as the book's data, with the day and what it was made with.
-
-    Raises
-    ------
-    ValueError
-        When a kind of fault was not put in.
-    """
+    """The table as the book's data; a ValueError when a kind of fault was not put in."""
     absent = [kind for kinds in FAULTS.values() for kind in kinds if kind not in table.index]
     if absent:
         raise ValueError(f"not written, for these were not put in: {'; '.join(absent)}. Raise --kills, leave out --only.")
     about = "Faults put in by `python benchmarks/survival.py --write`, and what became of them; no hand has been at it"
-    sys.path.append(str(ROOT))  # what builds the book lies there
-    from book._ext import faults
-
-    faults.write(TABLE, table.drop(index="all"), about, packages=("nsdlib", "numpy", "xarray", "h5netcdf"))
+    report.write_table(TABLE, table.drop(index="all"), about, "numpy", "xarray", "h5netcdf")
 
 
 def prepare(folder):

@@ -46,17 +46,9 @@ def _of_subject(number):
 
 
 def main(arguments=None):
-    """Run one command.
+    """Run one command, the command line's when no arguments (list of str) are given, and return the exit status.
 
-    Parameters
-    ----------
-    arguments : list of str, optional
-        The command line's when not given.
-
-    Returns
-    -------
-    int
-        Exit status: 0 done, 1 it failed, 2 the request was wrong, 130 it was interrupted.
+    0 done, 1 it failed, 2 the request was wrong, 130 it was interrupted.
     """
     options = _parser().parse_args(arguments)
     try:

@@ -129,16 +129,8 @@ class Run(Strict):
 def find_root(start=None):
     """Return the project's folder: `NSDLIB_HOME`, or the nearest folder at or above `start` with `params/_common.yaml`.
 
-    Parameters
-    ----------
-    start : path-like, optional
-        Where to begin; the working directory when not given. A relative `NSDLIB_HOME` is taken from the working directory, which
-        is where a command was started; the kernels of `nsdlib run` get an absolute one.
-
-    Raises
-    ------
-    FileNotFoundError
-        When there is no such folder.
+    It starts in the working directory when nothing is given, and takes a relative `NSDLIB_HOME` from there, where a command was
+    started; the kernels of `nsdlib run` get an absolute one. A FileNotFoundError when there is no such folder.
     """
     home = os.environ.get("NSDLIB_HOME")
     start = Path(home or start or Path.cwd()).resolve()

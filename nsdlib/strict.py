@@ -41,10 +41,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?0[0-9_]
 def parse_yaml(text):
     """Return what a YAML text, str or bytes of it, holds.
 
-    Raises
-    ------
-    ValueError
-        When it is no YAML, or can be misread: aliases, keys given twice, octal and base-60 numbers.
+    A ValueError when it is no YAML, or can be misread: aliases, keys given twice, octal and base-60 numbers.
     """
     try:
         return _Loader(text).get_single_data()

@@ -153,19 +153,22 @@ def test_the_cards_that_came_with_the_project_did_every_stage():
 
 def test_nodes_share_the_subjects(project, rehearsed):
     runs = [load_run(name) for name in ("subj01", "subj02", "subj05", "subj07")]
-    table, alone = forecast.forecast(runs, is_gpu=False)
+    table = forecast.forecast(runs, is_gpu=False)
+    alone = forecast.spread(table["hours"], 1)
     assert alone == pytest.approx(table["hours"].sum()) and alone > 0
-    assert forecast.forecast(runs, is_gpu=False, n_nodes=2)[1] == pytest.approx(alone / 2, rel=0.1)
-    assert forecast.forecast(runs, is_gpu=False, n_nodes=9)[1] == table["hours"].max()
+    assert forecast.spread(table["hours"], 2) == pytest.approx(alone / 2, rel=0.1)
+    assert forecast.spread(table["hours"], 9) == table["hours"].max()
     assert list(table.index) == [run.name for run in runs] and (table["images"] == "8,859 + 982").all()
     assert f"| {table['hours']['subj01']:.1f} " in forecast.as_markdown(table)
     with pytest.raises(ValueError, match="n_nodes must be at least 1, got 0"):
-        forecast.forecast(runs, is_gpu=False, n_nodes=0)
+        forecast.spread(table["hours"], 0)
 
 
 def test_a_group_of_which_nothing_is_known_has_no_hours(project):
-    table, hours = forecast.forecast([load_run("subj01")], is_gpu=False, n_nodes=4)
-    assert np.isnan(hours) and "| not known yet | `nsdlib rehearse subj01` measures it |" in forecast.as_markdown(table)
+    table = forecast.forecast([load_run("subj01")], is_gpu=False)
+    assert np.isnan(
+        forecast.spread(table["hours"], 4)
+    ) and "| not known yet | `nsdlib rehearse subj01` measures it |" in forecast.as_markdown(table)
 
 
 def test_assumptions_name_the_machine():

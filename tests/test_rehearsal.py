@@ -115,7 +115,7 @@ def test_the_peak_of_memory_is_that_of_a_stage(monkeypatch, tmp_path):
 
 def test_published_sizes_and_their_memory(run):
     """Numbers of parameters as counted from the published files."""
-    second = full_size.build_second_stage(full_size.Sizes(), torch.device("meta"), torch.float16)
+    second = full_size.build_second_stage(full_size.Sizes(), torch.device("meta"))
     counts = [sum(p.numel() for p in part.parameters()) for part in (second.unet, second.vae)]
     assert counts == [1_126_760_324, 83_653_863]
     table = full_size.gpu_memory(run, batch_sizes=(1, 2, 3))

@@ -20,6 +20,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nsdlib.cli import main
 from nsdlib.params import load_run
 from nsdlib.run import engine, progress
+from nsdlib.run.monitor import Watch
 from nsdlib.run.progress import Progress, clock
 from nsdlib.run.runner import AlreadyRunning, NotebookFailed, check, in_order, notebook_names, run_notebooks, select
 from nsdlib.store.sources import default_parameters
@@ -349,9 +350,10 @@ def test_the_progress_line_counts_code_cells_and_time(monkeypatch):
     monkeypatch.setattr(progress, "IN_LOG", 0.05)
     stream = io.StringIO()
     code, text = new_code_cell("x"), new_markdown_cell("x")
-    with Progress("demo 00", n_cells=2, tail=lambda: "3 of 9 notebooks done", stream=stream) as line:
+    watch = Watch()
+    with Progress("demo 00", watch, n_cells=2, tail=lambda: "3 of 9 notebooks done", stream=stream):
         for cell in (text, code, new_code_cell(""), code):
-            line.next_cell(cell=cell, cell_index=0)
+            watch.next_cell(cell=cell, cell_index=0)
         time.sleep(0.2)
     lines = stream.getvalue().splitlines()
     assert lines[0] == "demo 00: starting (3 of 9 notebooks done)"
@@ -363,7 +365,7 @@ def test_the_progress_line_counts_code_cells_and_time(monkeypatch):
 def test_on_a_terminal_the_line_stays_in_place():
     stream = io.StringIO()
     stream.isatty = lambda: True
-    with Progress("demo 00", n_cells=1, tail=str, stream=stream):
+    with Progress("demo 00", Watch(), n_cells=1, tail=str, stream=stream):
         pass
     assert stream.getvalue().count("\n") == 1 and stream.getvalue().count("\r") == 2
 

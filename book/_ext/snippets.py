@@ -8,13 +8,14 @@ from importlib.metadata import version
 
 import numpy as np
 
-from book._ext.state import records, write_if_changed
+from book._ext.state import write_if_changed
 from nsdlib import __version__
 from nsdlib.core.images import resize
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.plots.interactive import image
 from nsdlib.run import publish
+from nsdlib.run.monitor import records
 from nsdlib.store.artifact import MissingArtifact
 from nsdlib.store.store import Store
 from nsdlib.store.variants import MARK

@@ -1,7 +1,7 @@
 """The page "State of the runs", from the records that runs leave."""
 
 from nsdlib.core.files import atomic_write
-from nsdlib.run.monitor import read_record
+from nsdlib.run.monitor import records
 from nsdlib.run.progress import clock
 
 STATE = """# State of the runs
@@ -15,12 +15,6 @@ notebook of the same run is complete; an earlier complete page is still shown th
 
 {versions}
 """
-
-
-def records(root):
-    """Load the records that can be read, (run, notebook, record) of each `runs/<run>/NAME.json`; `monitor.record` writes them."""
-    files = sorted((root / "runs").glob("*/*.json"))
-    return [(file.parent.name, file.stem, record) for file in files if (record := read_record(file))]
 
 
 def state_page(root) -> str:

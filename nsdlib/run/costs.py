@@ -4,11 +4,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
+import torch
 
 from nsdlib.core import vdvae
 from nsdlib.core.networks import DECODERS, NETWORKS, count_parameters
 from nsdlib.core.training import VALIDATION_SHARE
 from nsdlib.data import nsd_layout as nsd
+from nsdlib.data.nsd import NSDSubject
 
 BASE = 0.8e9  # bytes of a kernel with its packages
 CONTEXT = 0.6e9  # bytes of a GPU's own, beside the tensors
@@ -60,32 +62,17 @@ class Amounts:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a notebook needs.
-
-    Attributes
-    ----------
-    memory, on_gpu, disk : float
-        Bytes at the peak of memory and of a GPU's memory, and bytes left on disk.
-    lower : str
-        The parameter to lower for less of them.
-    models : float
-        Bytes of the models that it loads; they come on top of `memory` where there is no GPU to hold them.
-    name : str
-        Such as "05_two_stage_reconstruction".
-    """
+    """What a notebook needs, in bytes: at the peak of memory and of a GPU's, and left on disk."""
 
     memory: float = BASE
     on_gpu: float = 0
     disk: float = 0
-    lower: str = "n_sessions"
-    models: float = 0
-    name: str = ""
+    lower: str = "n_sessions"  # the parameter to lower for less of them
+    models: float = 0  # that it loads; they come on top of `memory` where there is no GPU to hold them
 
 
 def amounts(run):
     """Return the sizes of a run from the subject's files, and typical ones where the files are not there."""
-    from nsdlib.data.nsd import NSDSubject
-
     subject = NSDSubject(run.data, run.subject, run.n_sessions)
     shape = run.simulation.shape if run.simulation else nsd.VOLUME_SHAPES[run.subject]
     volume, typical = int(np.prod(shape)), []
@@ -111,41 +98,19 @@ def refined_sets(run):
 
 
 def notebook_needs(run, sizes, name, *, is_gpu):
-    """Count what one notebook needs.
+    """Count what one notebook needs (Needs) on a machine with or without a GPU to hold the models.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-    sizes : Amounts
-    name : str
-        A notebook; one that is not known here counts as one that refines images, which wants most.
-    is_gpu : bool
-        Whether the machine has a GPU to hold the models.
-
-    Returns
-    -------
-    Needs
+    One that is not known here counts as one that refines images, which wants most.
     """
-    count = COUNTED.get(name, _other)
-    needs = replace(count(run, sizes, ZOOS[run.zoo]), name=name)
+    needs = COUNTED.get(name, _other)(run, sizes, ZOOS[run.zoo])
     return needs if is_gpu else replace(needs, memory=needs.memory + needs.models, on_gpu=0)
 
 
 def job_memory(run, sizes, name):
-    """Return the memory to ask for when one notebook of a run is a job of its own.
+    """Return the bytes that one notebook of a run wants as a job of its own, and the bytes to ask for.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-    sizes : Amounts
-    name : str
-        Such as "05_two_stage_reconstruction".
-
-    Returns
-    -------
-    wanted, asked : float
-        Bytes of the kernel at its peak, with the models in them unless the run insists on a GPU; and the bytes to ask for,
-        with a margin and what runs around the kernel.
+    The former are the kernel's at its peak, with the models in them unless the run insists on a GPU; the latter have a margin
+    and what runs around the kernel.
     """
     wanted = notebook_needs(run, sizes, name, is_gpu=run.device == "cuda").memory
     return wanted, MARGIN * wanted + AROUND
@@ -158,8 +123,6 @@ def simulation_memory(run):
 
 def data_bytes(run):
     """Return roughly the bytes of the data that a run needs and that are not there: images, betas and time series."""
-    from nsdlib.data.nsd import NSDSubject
-
     if run.simulation:
         return 0 if run.data.exists() else SIMULATED_SESSION * run.n_sessions
     subject = NSDSubject(run.data, run.subject, run.n_sessions)
@@ -224,7 +187,7 @@ def _noise(run, a, models):
 
 def _figures(run, a, models):
     """Notebook 07: sets of test images side by side."""
-    return Needs(BASE + _pictures(a, models))
+    return Needs(BASE + a.n_test * 3 * (8 * models.side**2 + 4 * nsd.IMAGE_SIZE**2))
 
 
 def _other(run, a, models):
@@ -245,19 +208,12 @@ COUNTED = {
 }
 
 
-def _pictures(a, models):
-    """Bytes of the sets of test images that are looked at together."""
-    return a.n_test * 3 * (8 * models.side**2 + 4 * nsd.IMAGE_SIZE**2)
-
-
 _n_parameters = cache(count_parameters)
 
 
 @cache
 def _n_latents(n_layers):
     """Numbers in the first layers of the VDVAE, the same in both zoos."""
-    import torch
-
     with torch.device("meta"):
         return vdvae.VDVAE(vdvae.Hyperparameters()).n_latents(n_layers)
 

@@ -9,10 +9,23 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
+import numpy as np
+import torch
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from nsdlib.core.device import pick_device
+from nsdlib.data import nsd_checks
+from nsdlib.data.nsd import NSDSubject
+from nsdlib.params import usable_runs
+from nsdlib.run import costs, forecast
+from nsdlib.run.forecast import GIGABYTE, UNKNOWN
 from nsdlib.run.rates import existing, machine_name, total_memory
+from nsdlib.store import zoo
+from nsdlib.study.betas import split_hash
+from nsdlib.twin.marker import check_subject
 
 DISTRIBUTION = "nsd-decoding"
-GIGABYTE = 1e9
 SPARE = 0.2e9  # bytes that a disk must have beyond the results
 MARKS = {"ok": "ok  ", "WRONG": "FAIL"}  # of a check of the data; others could not be made
 SHOWN = 8  # missing files that are named one by one
@@ -37,10 +50,8 @@ def examine(run):
 
     In the order python, packages, device, memory, GPU (where the run has one), disk, data, weights.
     """
-    from nsdlib.run.forecast import predict
-
     total = _gpu_memory(run)
-    table = predict(run, is_gpu=total is not None)
+    table = forecast.predict(run, is_gpu=total is not None)
     memory = [_memory(table, "memory", total_memory(), "run on a machine with more memory.")]
     if total is not None:
         advice = "set device to cpu; the batches of diffusion have been lowered to one image already."
@@ -50,11 +61,8 @@ def examine(run):
 
 def expected(run):
     """Say in lines of text what a run will take on this machine, by what earlier runs and rehearsals recorded."""
-    from nsdlib.run import costs
-    from nsdlib.run.forecast import predict, whole
-
-    sizes, table = costs.amounts(run), predict(run, is_gpu=_gpu_memory(run) is not None)
-    hours, source = whole(run, table, sizes)
+    sizes, table = costs.amounts(run), forecast.predict(run, is_gpu=_gpu_memory(run) is not None)
+    hours, source = forecast.whole(run, table, sizes)
     shown = table.drop(columns="lower").assign(seconds=table["seconds"].map(_duration))
     typical = f" ({sizes.typical}: typical, for want of files)" if sizes.typical else ""
     return [
@@ -68,20 +76,9 @@ def expected(run):
 def first_contact(run):
     """Check the subject's files against each other and against NSD's manual.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-
-    Returns
-    -------
-    lines : list of str
-        For each check what was expected, what came, and what to do if they differ; then the split and its hash.
-    fine : bool
-        Whether no needed file is missing and no check failed.
+    Returns lines of text, for each check what was expected, what came, and what to do if they differ, then the split and its
+    hash; and whether no needed file is missing and no check failed.
     """
-    from nsdlib.data import nsd_checks
-    from nsdlib.data.nsd import NSDSubject
-
     subject = NSDSubject(run.data, run.subject, run.n_sessions)
     table, data = nsd_checks.first_contact(subject, version=run.betas_version), _data(run)
     lines = [str(data)]
@@ -99,31 +96,23 @@ def outlook(run, n_nodes):
 
     Returns a markdown table, and what it rests on.
     """
-    from nsdlib.params import usable_runs
-    from nsdlib.run.forecast import as_markdown, assumptions, forecast
-
     runs, is_gpu = usable_runs(run.group), _gpu_memory(run) is not None
-    table, alone = forecast(runs, is_gpu=is_gpu)
-    together = forecast(runs, is_gpu=is_gpu, n_nodes=n_nodes)[1]
+    table = forecast.forecast(runs, is_gpu=is_gpu)
+    alone, together = (forecast.spread(table["hours"], n) for n in (1, n_nodes))
     ends = f"One node: {_duration(3600 * alone)} for all; {n_nodes} nodes: {_duration(3600 * together)}."
-    lines = (f"- {line}" for line in assumptions(run.device))
-    return "\n".join([as_markdown(table), "", ends, "", *lines])
+    lines = (f"- {line}" for line in forecast.assumptions(run.device))
+    return "\n".join([forecast.as_markdown(table), "", ends, "", *lines])
 
 
 def _split(subject):
     """The split of the sessions in use, with its hash."""
-    from nsdlib.study.betas import split_hash
-
-    shared = subject.is_shared
-    train, test = (set(subject.image_ids[part].tolist()) for part in (~shared, shared))
-    name = split_hash(sorted(train), sorted(test))
-    return f"Split of {subject.n_sessions} sessions: {len(train):,} images to train, {len(test):,} to test, {name}"
+    train, test = (np.unique(subject.image_ids[part]) for part in (~subject.is_shared, subject.is_shared))
+    counts = f"{len(train):,} images to train, {len(test):,} to test"
+    return f"Split of {subject.n_sessions} sessions: {counts}, {split_hash(train, test)}"
 
 
 def _duration(seconds):
     """Seconds in the unit that suits them; NaN in words."""
-    from nsdlib.run.forecast import UNKNOWN
-
     if math.isnan(seconds):
         return UNKNOWN
     units = (("days", 86400), ("h", 3600), ("min", 60), ("s", 1))
@@ -132,14 +121,9 @@ def _duration(seconds):
 
 
 def requirements():
-    """Return which Python and which packages nsdlib asks for.
+    """Return which Python (">=3.11,<3.14") and which packages (a list, as PEP 508 writes them) nsdlib asks for.
 
-    Returns
-    -------
-    python : str
-        A specifier such as ">=3.11,<3.14".
-    packages : list of str
-        Requirements as PEP 508 writes them: of the installed distribution, or of the source tree where none is installed.
+    They are those of the installed distribution, or of the source tree where none is installed.
     """
     try:
         installed = distribution(DISTRIBUTION)
@@ -152,8 +136,6 @@ def requirements():
 
 def _python():
     """The interpreter's version."""
-    from packaging.specifiers import SpecifierSet
-
     wanted, there = requirements()[0], platform.python_version()
     fine = SpecifierSet(wanted).contains(there, prereleases=True)
     return Finding("python", fine, there, f"Python {wanted} is wanted; `make` looks for one, `make PYTHON=...` takes yours.")
@@ -161,8 +143,6 @@ def _python():
 
 def _packages():
     """Whether every package that nsdlib asks for is installed in a version that it allows."""
-    from packaging.requirements import Requirement
-
     wrong = []
     for wanted in map(Requirement, requirements()[1]):
         if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
@@ -179,24 +159,18 @@ def _packages():
 
 def _device(run):
     """The device that the run's setting leads to."""
-    from nsdlib.core.device import pick_device
-
     try:
         device = pick_device(run.device)
     except ValueError as error:
         return Finding("device", False, str(error))
     if device.type == "cpu":
         return Finding("device", True, f"cpu, {os.cpu_count()} cores")
-    import torch
-
     properties = torch.cuda.get_device_properties(device)
     return Finding("device", True, f"{properties.name}, {properties.total_memory / GIGABYTE:.0f} GB")
 
 
 def _gpu_memory(run):
     """Bytes of the run's GPU; None where it has none."""
-    import torch
-
     if run.device == "cpu" or not torch.cuda.is_available():
         return None
     return torch.cuda.get_device_properties(0).total_memory
@@ -212,9 +186,6 @@ def _memory(table, what, total, remedy):
 
 def _disk(run, table):
     """Free space where data, weights and results go; what is there is not asked for again."""
-    from nsdlib.run import costs
-    from nsdlib.store import zoo
-
     published = zoo.files(run) if run.zoo == "paper" else []
     weights = sum(file.about for file in published if not file.path.exists())
     results = SPARE + GIGABYTE * table["disk GB"].sum()
@@ -234,9 +205,6 @@ def _disk(run, table):
 
 def _data(run):
     """Files of the subject that the notebooks will ask for."""
-    from nsdlib.data.nsd import NSDSubject
-    from nsdlib.twin.marker import check_subject
-
     if run.simulation and not run.data.exists():
         return Finding("data", False, "the simulated subject has not been made", f"Run `nsdlib simulate {run.name}`.")
     try:
@@ -258,8 +226,6 @@ def _data(run):
 
 def _weights(run):
     """Files of the zoo that the models will ask for."""
-    from nsdlib.store import zoo
-
     missing = zoo.missing(run)
     if not missing:
         return Finding("weights", True, f"the {run.zoo} zoo is complete")

@@ -48,15 +48,6 @@ def kernel_environment(root):
     """Return the environment of a kernel, which starts in another folder, with absolute paths to the project and this library.
 
     How threads wait is as the user has set it, and else `SPIN`. Call it before papermill changes the working directory.
-
-    Parameters
-    ----------
-    root : Path
-        The project's folder.
-
-    Returns
-    -------
-    dict of str to str
     """
     tree = Path(__file__).resolve().parents[2]
     entries = [Path(entry).resolve() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
@@ -92,11 +83,11 @@ class PolledClient(PapermillNotebookClient):
 
 
 class PolledEngine(Engine):
-    """The engine `polled`: private kernel, sliced waits, a watch over the kernel, a call before each cell, a note in the page."""
+    """The engine `polled`: private kernel, sliced waits, a watch over the kernel and its cells, a note in the page."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, *, watch, note, environment, on_cell_start=None, **_):
-        """Run all cells in a kernel with that environment; `on_cell_start(cell=, cell_index=)` is called before each.
+    def execute_managed_notebook(cls, nb_man, kernel_name, *, watch, note, environment, **_):
+        """Run all cells in a kernel with that environment.
 
         `note`, a dictionary, goes into the metadata; what it says of a variant, into the title as well.
         """
@@ -111,7 +102,7 @@ class PolledEngine(Engine):
             startup_timeout=START_TIMEOUT,
             iopub_timeout=OUTPUT_TIMEOUT,
             coalesce_streams=True,
-            on_cell_start=on_cell_start,
+            on_cell_start=watch.next_cell,
         )
         client.watch = watch
         return client.execute(env=environment)

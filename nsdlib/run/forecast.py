@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import pandas as pd
 
 from nsdlib.run import costs, monitor
 from nsdlib.run.rates import machine_name
@@ -47,27 +48,14 @@ def n_walked(run):
 
 def read_records(root):
     """Return the records of pages that came to their end, {(run, page): record}."""
-    records = {(file.parent.name, file.stem): monitor.read_record(file) for file in (root / "runs").glob("*/*.json")}
-    return {key: record for key, record in records.items() if record.get("longest")}
+    return {(run, page): record for run, page, record in monitor.records(root) if record.get("longest")}
 
 
 def expect(run, name, records, sizes):
-    """Return how long a notebook of a run is expected to take on this machine.
+    """Return how long a notebook of a run is expected to take on this machine (Expectation).
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-    name : str
-        A notebook.
-    records : dict
-        See `read_records`.
-    sizes : callable
-        Run -> nsdlib.run.costs.Amounts.
-
-    Returns
-    -------
-    Expectation
-        From the run's own record; else from that record of the same machine and zoo that is nearest in size.
+    From the run's own record; else from that record of the same machine and zoo that is nearest in size. `records` are those of
+    `read_records`; `sizes` is called with a run and gives its `costs.Amounts`.
     """
     words, scale = SCALES.get(name, OTHER_SCALE)
     here, candidates = machine_name(run.device), []
@@ -86,24 +74,11 @@ def expect(run, name, records, sizes):
 
 
 def predict(run, *, is_gpu, sizes=None):
-    """Say for each notebook what a run takes on this machine.
+    """Say for each notebook, in rows of a DataFrame, what a run takes on this machine, with a GPU or without.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-    is_gpu : bool
-        Whether it uses a GPU.
-    sizes : callable, optional
-        Run -> nsdlib.run.costs.Amounts.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by notebook: seconds (NaN where they are not known), what says so, GB of memory, of a GPU's memory, on disk, and
-        the parameter to lower for less of them.
+    Seconds (NaN where they are not known), what says so, GB of memory, of a GPU's memory, on disk, and the parameter to lower
+    for less of them.
     """
-    import pandas as pd
-
     sizes, records, rows = sizes or cache(costs.amounts), read_records(run.root), {}
     for name in notebook_names(run.root) or costs.COUNTED:
         needs, time = costs.notebook_needs(run, sizes(run), name, is_gpu=is_gpu), expect(run, name, records, sizes)
@@ -112,25 +87,11 @@ def predict(run, *, is_gpu, sizes=None):
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("notebook")
 
 
-def forecast(runs, *, is_gpu, n_nodes=1):
-    """Forecast the runs of several subjects, each whole on one node that is like this machine.
+def forecast(runs, *, is_gpu):
+    """Forecast several runs, in rows of a DataFrame, each whole on one node that is like this machine.
 
-    Parameters
-    ----------
-    runs : list of nsdlib.params.Run
-    is_gpu : bool
-    n_nodes : int
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        One row a run: images, hours (NaN where they are not known), what says so, GB of memory, of a GPU's memory, of results,
-        of data to fetch.
-    hours : float
-        See `spread`.
+    Images, hours (NaN where they are not known), what says so, GB of memory, of a GPU's memory, of results, of data to fetch.
     """
-    import pandas as pd
-
     rows, amounts = {}, cache(costs.amounts)
     for run in runs:
         table, sizes = predict(run, is_gpu=is_gpu, sizes=amounts), amounts(run)
@@ -144,23 +105,13 @@ def forecast(runs, *, is_gpu, n_nodes=1):
             "results GB": round(table["disk GB"].sum()),
             "to fetch GB": round(costs.data_bytes(run) / GIGABYTE),
         }
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
-    return table, spread(table["hours"], n_nodes)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
 
 
 def spread(hours, n_nodes):
     """Return the hours from the first start to the last end when nodes share runs, the longest given out first.
 
-    Parameters
-    ----------
-    hours : sequence of float
-        Of each run; where one is not known (NaN), the result is not known.
-    n_nodes : int
-
-    Raises
-    ------
-    ValueError
-        When there is no node.
+    Where the hours of one run are not known (NaN), the result is not known. A ValueError when there is no node.
     """
     if n_nodes < 1:
         raise ValueError(f"n_nodes must be at least 1, got {n_nodes}.")
@@ -171,16 +122,9 @@ def spread(hours, n_nodes):
 
 
 def whole(run, table, sizes):
-    """Return the hours of a whole run and what says so.
+    """Return the hours of a whole run and what says so, from its table by `predict` and its sizes (costs.Amounts).
 
     The records of all its notebooks, or a rehearsal on such a machine; on a GPU that nobody has rehearsed, one on another card.
-
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-    table : pandas.DataFrame
-        What `predict` returns.
-    sizes : nsdlib.run.costs.Amounts
     """
     if table["seconds"].notna().all():
         return table["seconds"].sum() / 3600, f"records of {len(table)} notebooks"

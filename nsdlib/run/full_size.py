@@ -131,10 +131,11 @@ def build_embedder(sizes, device) -> ClipEmbedder:
     return ClipEmbedder(image, text, HashTokenizer(sizes.text["vocab_size"]))
 
 
-def build_second_stage(sizes, device, dtype) -> diffusion.VersatileDiffusion:
-    """Build Versatile Diffusion's two UNets in one, and its autoencoder."""
+def build_second_stage(sizes, device) -> diffusion.VersatileDiffusion:
+    """Build Versatile Diffusion's two UNets in one, and its autoencoder, in half precision but on a CPU."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
+    dtype = torch.float32 if device.type == "cpu" else torch.float16
     with torch.device(device):
         unet = diffusion.DualUNet(UNet2DConditionModel(**sizes.unet)).to(dtype).eval()
         vae = nn.Module.to(AutoencoderKL(**sizes.autoencoder), dtype).eval()  # diffusers' own warns of nothing
@@ -181,17 +182,13 @@ class LiveMemory(TorchDispatchMode):
         self.now -= self._sizes.pop(key)
 
 
-def gpu_memory(run, batch_sizes=(1, 8, 32), sizes=None):
+def gpu_memory(run, batch_sizes=(1, 8, 32)):
     """Count what the second stage takes on a GPU, from the sizes of all tensors alive at once, without computing them.
 
-    Returns
-    -------
-    pandas.DataFrame
-        For each batch size: GiB of weights, of the diffusion step, of the autoencoder on the way in and out, and the peak of
-        all; libraries take their workspaces on top.
+    For each batch size, a row of a DataFrame: GiB of weights, of the diffusion step, of the autoencoder on the way in and out,
+    and the peak of all; libraries take their workspaces on top.
     """
-    sizes, half, rows = sizes or Sizes(), torch.float16, []
-    second = build_second_stage(sizes, torch.device("meta"), half)
+    second, half, rows = build_second_stage(Sizes(), torch.device("meta")), torch.float16, []
     weights = sum(p.nbytes for model in (second.unet, second.vae) for p in model.parameters()) / GIB
     side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
     with torch.device("meta"), torch.inference_mode():

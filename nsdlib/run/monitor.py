@@ -8,13 +8,15 @@ import datetime
 import json
 import platform
 import time
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from signal import Signals
+from subprocess import Popen
 
 from nsdlib import __version__
 from nsdlib.run.progress import clock
-from nsdlib.run.rates import machine_name, total_memory
+from nsdlib.run.rates import entry, machine_name, total_memory
 
 PROCESSES = Path("/proc")  # where Linux tells what a process has in use
 
@@ -30,26 +32,17 @@ SIGNALS = {
 }
 
 
+@dataclass
 class Watch:
-    """What is seen of one kernel.
+    """What is seen of one kernel."""
 
-    Attributes
-    ----------
-    started : datetime
-        In UTC.
-    cell, line : int, str
-        The code cell that began last: its number as the kernel counts, 0 before the first, and its first line.
-    memory : list of (float, int)
-        Seconds since the start, and the bytes of memory that the kernel had in use then.
-    highest : int or None
-        The most bytes that it had in use at once; None where nothing could be seen.
-    process : subprocess.Popen or None
-        The kernel, once it has been started.
-    """
-
-    def __init__(self):
-        self.started, self._start = datetime.datetime.now(datetime.UTC), time.monotonic()
-        self.cell, self.line, self.memory, self.highest, self.process = 0, "", [], None, None
+    process: Popen | None = None  # the kernel, once it has been started
+    cell: int = 0  # the code cell that began last, as the kernel counts; 0 before the first
+    line: str = ""  # with which it begins
+    memory: list[tuple[float, int]] = field(default_factory=list)  # seconds since the start, and the bytes in use then
+    highest: int | None = None  # the most bytes in use at once; None where nothing could be seen
+    started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
+    _start: float = field(default_factory=time.monotonic)
 
     @property
     def seconds(self):
@@ -65,30 +58,15 @@ class Watch:
         """Note the memory that the kernel has in use, as Linux tells it."""
         if self.process is None:
             return
-        try:
-            lines = (PROCESSES / str(self.process.pid) / "status").read_text().splitlines()
-        except OSError:  # it has ended, or this is not Linux
-            return
-        words = [line.split() for line in lines if line.startswith(("VmRSS:", "VmHWM:"))]
-        kilobytes = {name: int(number) for name, number, _ in words}
-        if kilobytes:  # a process that has ended and still has an entry uses none
-            self.memory.append((self.seconds, 1024 * kilobytes["VmRSS:"]))
-            self.highest = 1024 * kilobytes["VmHWM:"]
+        status = PROCESSES / str(self.process.pid) / "status"
+        used, most = (entry(status, name).removesuffix("kB") for name in ("VmRSS", "VmHWM"))
+        if used and most:  # else it has ended, or this is not Linux
+            self.memory.append((self.seconds, 1024 * int(used)))
+            self.highest = 1024 * int(most)
 
 
 def cause(error, watch):
-    """Return why a notebook ended early, as one sentence without its full stop.
-
-    Parameters
-    ----------
-    error : BaseException
-        What running it raised.
-    watch : Watch
-
-    Returns
-    -------
-    str
-    """
+    """Return why a notebook ended early, by what running it raised, as one sentence without its full stop."""
     from nbclient.exceptions import DeadKernelError
 
     if isinstance(error, DeadKernelError) and watch.process is not None:
@@ -104,26 +82,12 @@ def cause(error, watch):
     return f"{kind}: {message}"
 
 
-def explain(notebook, why, watch, *, title, command):
-    """Add a first cell that says what happened to a half-run notebook.
+def explain(file, why, watch, *, title, command):
+    """Return the text of a half-run notebook with a first cell that says what happened.
 
-    Parameters
-    ----------
-    notebook : nbformat.NotebookNode
-    why : str
-        What `cause` returns.
-    watch : Watch
-    title : str
-        Run and notebook.
-    command : str
-        How to go on.
-
-    Returns
-    -------
-    nbformat.NotebookNode
-        The same one, with the cell.
+    `why` is from `cause`, `title` names run and notebook, and `command` goes on.
     """
-    from nbformat.v4 import new_markdown_cell
+    import nbformat
 
     last = f"[{watch.cell}], which begins with `{watch.line}`"
     parts = [
@@ -135,23 +99,13 @@ def explain(notebook, why, watch, *, title, command):
         *([f"```\n{curve(watch.memory)}\n0:00{clock(watch.memory[-1][0]):>{WIDTH - 4}}\n```"] if watch.memory else []),
         f"**To go on:** `{command}`. Results that were complete are kept and are not computed again.",
     ]
-    notebook.cells.insert(0, new_markdown_cell("\n\n".join(parts), metadata={"tags": ["failed"]}))
-    return notebook
+    notebook = nbformat.read(file, as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell("\n\n".join(parts), metadata={"tags": ["failed"]}))
+    return nbformat.writes(notebook)
 
 
 def curve(memory, *, width=WIDTH):
-    """Draw memory over time as a line of `width` bars, from nothing to the highest; a bar is the most in its part of the time.
-
-    Parameters
-    ----------
-    memory : list of (float, int)
-        As in `Watch`; at least one.
-    width : int
-
-    Returns
-    -------
-    str
-    """
+    """Draw memory over time, as in `Watch`, as a line of bars from nothing to the highest; each is the most in its part of it."""
     end, top = memory[-1][0] or 1, max(used for _, used in memory) or 1
     columns = [0] * width
     for seconds, used in memory:
@@ -166,19 +120,8 @@ def record(watch, why=None, *, device="auto", parameters=None, before=None):
     """Return the record of an executed notebook, as it stands in `runs/<run>/NAME.json`.
 
     It is of the last run that came to an end, well or badly: a run that was itself killed leaves the earlier record. Where a
-    later run failed, an earlier complete page stays beside the record of the failure.
-
-    Parameters
-    ----------
-    watch : Watch
-    why : str, optional
-        What `cause` returns, when the notebook failed.
-    device : {"auto", "cpu", "cuda"}
-        Setting of the run.
-    parameters : dict, optional
-        What was set for the notebook beside its run.
-    before : dict, optional
-        The earlier record, whose `longest` counts where machine, parameters and versions are the same.
+    later run failed, an earlier complete page stays beside the record of the failure. `why` is from `cause`, when it failed;
+    `before` is the earlier record, whose `longest` counts where machine, parameters and versions are the same.
 
     Returns
     -------
@@ -213,6 +156,12 @@ def record(watch, why=None, *, device="auto", parameters=None, before=None):
         **conditions,
         "cause": why,
     }
+
+
+def records(root):
+    """Load the records that can be read: (run, page, record) of each `runs/<run>/NAME.json`."""
+    files = sorted((root / "runs").glob("*/*.json"))
+    return [(file.parent.name, file.stem, record) for file in files if (record := read_record(file))]
 
 
 def read_record(file):

@@ -25,20 +25,10 @@ NOTE = (
 
 
 def note(run, notebook, changed):
-    """Return what the runner notes in a page.
+    """Return what the runner notes in a page (a dictionary), of a run as the notebook (a Path) uses it.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        As the notebook uses it.
-    notebook : Path
-    changed : dict
-        In which parameters it differs from the run's file.
-
-    Returns
-    -------
-    dict
-        simulated : whether its data are; changed; run and artifacts : see `nsdlib.store.variants.origin`.
+    simulated : whether its data are; changed : in which parameters it differs from the run's file; run and artifacts : see
+    `nsdlib.store.variants.origin`.
     """
     return {SIMULATED: run.simulation is not None, "changed": changed} | variants.origin(run, notebook)
 
@@ -54,9 +44,9 @@ def withheld_runs(root):
 
 
 def may_be_shown(root, run):
-    """Return whether there are executed pages of a run, and each is known to come from simulated data."""
+    """Return whether there are executed pages of a run, and in each the runner noted that its data are simulated."""
     files = sorted((root / "runs" / run).glob("[!.]*.ipynb"))
-    return bool(files) and all(_is_simulated(file) for file in files)
+    return bool(files) and all(read_note(file).get(SIMULATED) is True for file in files)
 
 
 def place(page, withheld):
@@ -81,17 +71,9 @@ def write(root, pages):
 
 
 def withhold(notebook):
-    """Copy an executed notebook without pictures, but for the figures of cells tagged `derived-figure`.
+    """Copy an executed notebook, a dictionary, without pictures, but for the figures of cells tagged `derived-figure`.
 
-    Parameters
-    ----------
-    notebook : dict
-        As in the file, nbformat 4.
-
-    Returns
-    -------
-    dict
-        One note stands for all that was taken out of a cell; the state of widgets and attached files are gone.
+    One note stands for all that was taken out of a cell; the state of widgets and attached files are gone.
     """
     metadata = {key: value for key, value in notebook["metadata"].items() if key != "widgets"}
     return notebook | {"metadata": metadata, "cells": [_without_pictures(cell) for cell in notebook["cells"]]}
@@ -113,8 +95,3 @@ def _is_harmless(output):
     shown = output.get("data", {})
     text = "".join("".join(shown.get(kind, "")) for kind in HARMLESS - {"text/plain"})
     return shown.keys() <= HARMLESS and not HOLDS_PICTURE.search(text)
-
-
-def _is_simulated(file):
-    """Whether the runner noted in a page that its data are simulated."""
-    return read_note(file).get(SIMULATED) is True

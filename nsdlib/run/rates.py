@@ -13,20 +13,12 @@ ASSUMED_MEMORY = 8 * 2**30  # bytes, where the system does not tell
 
 
 def machine_name(device="auto"):
-    """Return a name that machines of one kind share: processor, cores, and the GPU where a run may use one.
+    """Return a name that machines of one kind share: processor, cores, and the GPU where a run's device may be one.
 
-    Parameters
-    ----------
-    device : {"auto", "cpu", "cuda"}
-        Setting of a run.
-
-    Returns
-    -------
-    str
-        Such as "AMD EPYC 9354 32-Core Processor, 2 cores".
+    Such as "AMD EPYC 9354 32-Core Processor, 2 cores".
     """
-    model = field(PROCESSORS, "model name") or platform.processor() or platform.machine()
-    cards = [field(card, "Model") for card in sorted(CARDS.glob("*/information"))] if device != "cpu" else []
+    model = entry(PROCESSORS, "model name") or platform.processor() or platform.machine()
+    cards = [entry(card, "Model") for card in sorted(CARDS.glob("*/information"))] if device != "cpu" else []
     return ", ".join([model, f"{n_cores()} cores", *cards[:1]])
 
 
@@ -35,39 +27,33 @@ def n_cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def product_rate(device, dtype, n_times=5):
-    """Measure the rate of a large matrix product.
+def product_rate(device, dtype, n_times=5, clock=None):
+    """Measure the rate of a large matrix product on a device, operations a second of a clock, as `seconds_of` takes it.
 
-    Parameters
-    ----------
-    device : torch.device
-    dtype : torch.dtype
-    n_times : int
-        The fastest of so many counts, after one that warms up.
-
-    Returns
-    -------
-    float
-        Operations a second.
+    The fastest of `n_times` counts, after one that warms up.
     """
     import torch
 
-    side, seconds = 8192 if device.type == "cuda" else 2048, []
+    side = 8192 if device.type == "cuda" else 2048
     a = torch.randn(side, side, device=device).to(dtype)
-    for _ in range(n_times + 1):
-        start = time.perf_counter()
-        a @ a
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - start)
+    seconds = [seconds_of(lambda: a @ a, device, clock) for _ in range(n_times + 1)]
     return 2 * side**3 / min(seconds[1:])
 
 
-def total_memory():
-    """Return the bytes of memory that this process may have.
+def seconds_of(work, device, clock=None):
+    """Return the seconds of `work()`, until the device has done it, by a clock: wall time when none is given."""
+    clock = clock or time.perf_counter
+    start = clock()
+    work()
+    if device.type == "cuda":
+        import torch
 
-    They are those of the machine, or fewer where a container or a queue's job says so.
-    """
+        torch.cuda.synchronize(device)
+    return clock() - start
+
+
+def total_memory():
+    """Return the bytes of memory that this process may have: the machine's, or fewer where a container or a queue says so."""
     limits = [_installed_memory()]
     for line in _lines(MY_GROUPS):
         _, kinds, group = line.split(":", 2)
@@ -93,7 +79,7 @@ def _installed_memory():
         return ASSUMED_MEMORY
 
 
-def field(path, name):
+def entry(path, name):
     """Return the value of the first line `name: value` of a file; empty where there is none."""
     pairs = (line.partition(":") for line in _lines(path))
     return next((value.strip() for key, _, value in pairs if key.strip() == name), "")

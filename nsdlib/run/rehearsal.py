@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from nsdlib.core import diffusion, networks, training, vdvae
+from nsdlib.core import diffusion, networks, training
 from nsdlib.core.device import pick_device
 from nsdlib.core.files import atomic_write
 from nsdlib.core.ridge import Ridge
@@ -25,40 +25,29 @@ from nsdlib.core.scores.metrics import Scorer
 from nsdlib.run import costs, full_size
 from nsdlib.run.forecast import n_walked
 from nsdlib.run.full_size import GIB, Sizes
-from nsdlib.run.rates import field, machine_name
+from nsdlib.run.rates import entry, machine_name, seconds_of
 
 FILE = "rehearsal.csv"  # in the folder of a run's executed pages
 STATUS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # on Linux, of this process
 SHORT = 5.0  # seconds
-N_CAPTIONS = 5  # of an image
 N_DECODED, N_SCORED = 8, 18  # sets of all test images that are drawn, and scored besides the refined ones, roughly
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of the way: what it counts, how often a subject needs that, and how it is run.
-
-    Attributes
-    ----------
-    unit : str
-    needed : callable
-        (run, sizes) -> units that one subject needs.
-    measure : callable
-        (run, sizes, device, n_images) -> (units done, seconds), building not counted.
-    """
+    """One part of the way: what it counts, how often a subject needs that, and how it is run."""
 
     unit: str
-    needed: Callable
-    measure: Callable
+    needed: Callable  # (run, sizes) -> units that one subject needs
+    measure: Callable  # (run, sizes, device, n_images) -> (units done, seconds), building not counted
 
 
 def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
-    """Measure all stages on the run's device.
+    """Measure all stages on the run's device, with its n_layers, layer_counts, diffusion settings and noise amplitudes.
 
     Parameters
     ----------
     run : nsdlib.params.Run
-        Its device, n_layers, layer_counts, diffusion settings and noise amplitudes are used.
     n_images : int
         Images that go through the networks; the ridge regressions and the GRU's epoch run at full size.
     n_steps : int, optional
@@ -76,10 +65,8 @@ def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
 
     Raises
     ------
-    ValueError
-        When n_images is not positive.
-    RuntimeError
-        When a stage fails; it is named.
+    ValueError, RuntimeError
+        When n_images is not positive; when a stage fails, which is named.
     """
     if n_images < 1:
         raise ValueError(f"n_images must be at least 1, got {n_images}.")
@@ -100,21 +87,10 @@ def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
 
 
 def subject_hours(table, run, sizes):
-    """Return the hours that each stage takes for one subject.
+    """Return the hours that each stage takes for one subject, a pandas.Series, from the table of `rehearse`.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        What `rehearse` returns.
-    run : nsdlib.params.Run
-        Its epochs, seeds, diffusion settings and noise amplitudes count.
-    sizes : Sizes or nsdlib.run.costs.Amounts
-        Its images to train and to test count; a ridge regression and an epoch take as long as in the rehearsal.
-
-    Returns
-    -------
-    pandas.Series
-        Indexed by stage.
+    Of the run its epochs, seeds, diffusion settings and noise amplitudes count; of the sizes (`Sizes` or `costs.Amounts`) the
+    images to train and to test. A ridge regression and an epoch take as long as in the rehearsal.
     """
     needed = {name: STAGES[name].needed(run, sizes) for name in table.index}
     return pd.Series(needed) / table["a second"] / 3600
@@ -129,8 +105,13 @@ def write(table, run):
         if where == machine and counts[0] > counts[1]:
             return file
     file.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(file, f"# {machine}\n# {datetime.date.today()}\n{table.to_csv()}")
+    keep(table, file, machine, datetime.date.today())
     return file
+
+
+def keep(table, file, machine, day):
+    """Write what `read` reads."""
+    atomic_write(file, f"# {machine}\n# {day}\n{table.to_csv()}")
 
 
 def kept(root):
@@ -143,7 +124,7 @@ def kept(root):
 
 
 def read(file):
-    """Return what `write` has kept: the table, the name of the machine, the day; ValueError when the file is no such table."""
+    """Return what `keep` has written: the table, the name of the machine, the day; ValueError when the file is no such table."""
     try:
         machine, day = (line.removeprefix("# ") for line in file.read_text().splitlines()[:2])
         table = pd.read_csv(file, skiprows=2, index_col="stage")
@@ -166,21 +147,14 @@ def _forget_peaks(device):
 
 def _peaks(device):
     """GiB of this process and of the GPU in use at their peaks since then; NaN where the system does not tell."""
-    kilobytes = field(STATUS, "VmHWM").removesuffix("kB") or np.nan
+    kilobytes = entry(STATUS, "VmHWM").removesuffix("kB") or np.nan
     return float(kilobytes) * 1024 / GIB, torch.cuda.max_memory_allocated() / GIB if device.type == "cuda" else 0.0
 
 
 def _timed(work, device):
     """Seconds of a call; on a GPU of the second of two short ones, since libraries choose their kernels in the first."""
-    for _ in range(2):
-        start = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - start
-        if device.type == "cpu" or seconds > SHORT:
-            break
-    return seconds
+    seconds = seconds_of(work, device)
+    return seconds_of(work, device) if device.type == "cuda" and seconds <= SHORT else seconds
 
 
 def pictures(n_images, side):
@@ -206,8 +180,7 @@ def _ridge(n_targets, dtype):
 
 
 def _n_latents(run, sizes):
-    with torch.device("meta"):
-        return vdvae.VDVAE(vdvae.Hyperparameters(**sizes.vdvae)).n_latents(run.n_layers)
+    return full_size.build_vdvae(sizes, torch.device("meta")).n_latents(run.n_layers)
 
 
 def _gru_epoch(run, sizes, device, n_images):
@@ -250,18 +223,14 @@ def _n_scored(run, sizes):
     return _n_refined(run, sizes) + (N_SCORED + len(run.noise_amplitudes)) * sizes.n_test
 
 
-def _second_stage(sizes, device):
-    return full_size.build_second_stage(sizes, device, torch.float16 if device.type == "cuda" else torch.float32)
-
-
 def _in_and_out(run, sizes, device, n_images):
-    second, rough = _second_stage(sizes, device), pictures(n_images, 64)
+    second, rough = full_size.build_second_stage(sizes, device), pictures(n_images, 64)
     return n_images, _timed(lambda: second.decode(second.encode(rough)), device)
 
 
 @torch.inference_mode()
 def _walk(run, sizes, device, n_images):
-    second = _second_stage(sizes, device)
+    second = full_size.build_second_stage(sizes, device)
     scheduler = diffusion.make_scheduler(run.sampler, second.scheduler.config)
     _, steps = diffusion.img2img_timesteps(scheduler, strength=run.strength, n_steps=run.n_steps)
     side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
@@ -285,7 +254,7 @@ def _score(run, sizes, device, n_images):
 STAGES = {
     "VDVAE: images to latents": Stage("images", lambda run, sizes: sizes.n_images, _encode),
     "CLIP: images to tokens": Stage("images", lambda run, sizes: sizes.n_images, _vision_tokens),
-    "CLIP: captions to tokens": Stage("captions", lambda run, sizes: N_CAPTIONS * sizes.n_images, _text_tokens),
+    "CLIP: captions to tokens": Stage("captions", lambda run, sizes: Sizes.n_captions * sizes.n_images, _text_tokens),
     "GRU": Stage("epoch", lambda run, sizes: 2 * run.max_epochs * len(run.decoder_seeds), _gru_epoch),
     "ridge to latents": _ridge(_n_latents, np.float32),
     "ridge to text tokens": _ridge(lambda run, sizes: sizes.n_text_tokens * sizes.token_width, np.float16),

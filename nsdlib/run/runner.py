@@ -70,13 +70,7 @@ def in_order(names, root):
 
 
 def check(run_name, names, parameters, *, root):
-    """Refuse parameters that one of the notebooks does not take, values that the run does not allow, and another run's data.
-
-    Raises
-    ------
-    ValueError
-        Naming the parameter, the notebook, and the nearest parameter that it takes; or what lies in the folder of the data.
-    """
+    """Refuse, by a ValueError, parameters that a notebook does not take, values that the run does not allow, and others' data."""
     load_run(run_name)
     for name in names:
         known = default_parameters(root / "notebooks" / f"{name}.ipynb")
@@ -91,7 +85,7 @@ def check(run_name, names, parameters, *, root):
 
 
 def run_notebooks(run_name, names=(), *, parameters=None):
-    """Run notebooks one after the other.
+    """Run notebooks one after the other and list their executed copies (Path).
 
     Parameters
     ----------
@@ -101,11 +95,6 @@ def run_notebooks(run_name, names=(), *, parameters=None):
         Notebooks by name or number; all when empty.
     parameters : dict, optional
         Values for the notebooks' parameters cells.
-
-    Returns
-    -------
-    list of Path
-        The executed notebooks.
 
     Raises
     ------
@@ -134,19 +123,19 @@ def execute(run_name, name, *, parameters, root):
     with _only_one(folder / f".{page}.lock", f"Notebook {page} of run {run_name!r}"), _ending_in_order():
         n_cells = _count_cells(source) + bool(injected)
         inputs = _newest_inputs(run_name, root)
-        progress = Progress(f"{run_name} {page}", n_cells=n_cells, tail=lambda: _how_many_done(inputs))
         watch, note = monitor.Watch(), publish.note(run, source, changed)
+        progress = Progress(f"{run_name} {page}", watch, n_cells=n_cells, tail=lambda: _how_many_done(inputs))
         partial.unlink(missing_ok=True)
         try:
             with progress:
-                _run_cells(source, partial, injected, root, watch, note, progress.next_cell)
+                _run_cells(source, partial, injected, root, watch, note)
                 partial.replace(final)
         except (Exception, KeyboardInterrupt) as error:
             why = monitor.cause(error, watch)
             again = command(run_name, name, parameters)
             with suppress(OSError, ValueError):  # of a full disk, and of a page cut short by it: the message still tells
                 atomic_write(record, json.dumps(monitor.record(watch, why, **conditions), indent=1))
-                _explain(partial, why, watch, f"{run_name} {page}", again)
+                atomic_write(partial, monitor.explain(partial, why, watch, title=f"{run_name} {page}", command=again))
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise NotebookFailed(
@@ -157,7 +146,7 @@ def execute(run_name, name, *, parameters, root):
     return final
 
 
-def _run_cells(source, partial, parameters, root, watch, note, on_cell_start):
+def _run_cells(source, partial, parameters, root, watch, note):
     """Let papermill run the cells, watched; the page gets the note."""
     with warnings.catch_warnings():
         # jupyter_core announces a change of folders that concerns only its own configuration files.
@@ -166,11 +155,6 @@ def _run_cells(source, partial, parameters, root, watch, note, on_cell_start):
 
         from nsdlib.run import engine
     engine.register()
-
-    def begin(cell, **_):
-        watch.next_cell(cell)
-        on_cell_start(cell)
-
     page = papermill.execute_notebook(
         *(str(path).replace("{", "{{").replace("}", "}}") for path in (source, partial)),  # it takes them for formats
         parameters,
@@ -182,18 +166,9 @@ def _run_cells(source, partial, parameters, root, watch, note, on_cell_start):
         watch=watch,
         note=note,
         environment=engine.kernel_environment(root),
-        on_cell_start=begin,
     )
     if page.metadata.papermill.exception:  # papermill takes sys.exit() for a good end
         raise RuntimeError("a cell called sys.exit(), and the cells behind it have not run")
-
-
-def _explain(partial, why, watch, title, again):
-    """Put the first cell into a half-run notebook."""
-    import nbformat
-
-    notebook = nbformat.read(partial, as_version=4)
-    atomic_write(partial, nbformat.writes(monitor.explain(notebook, why, watch, title=title, command=again)))
 
 
 @contextmanager

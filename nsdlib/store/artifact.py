@@ -49,27 +49,15 @@ class StoreFull(OSError):
 
 @dataclass(frozen=True)
 class Artifact:
-    """A result of a run and its folder, whether that exists or not.
-
-    Attributes
-    ----------
-    run : nsdlib.params.Run
-    folder : Path
-    provenance : dict
-        What it depends on.
-    made_by : dict of str to str
-        Its notebook or function, for the manifest.
-    what, maker, again : str
-        Phrases for messages: what it holds, who makes it, how to make it again.
-    """
+    """A result of a run and its folder, whether that exists or not."""
 
     run: Run
     folder: Path
-    provenance: dict
-    made_by: dict
-    what: str
-    maker: str
-    again: str
+    provenance: dict  # what it depends on
+    made_by: dict  # its notebook or function, for the manifest
+    what: str  # phrases for messages: what it holds,
+    maker: str  # who makes it,
+    again: str  # how to make it again
 
     def is_finished(self):
         """Return whether the folder has its manifest, which is written last."""

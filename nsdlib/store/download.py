@@ -24,32 +24,16 @@ class _Again(Exception):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to bear with a server.
+    """How long to bear with a server."""
 
-    Attributes
-    ----------
-    timeout : float
-        Seconds without a byte.
-    tries : int
-        Attempts in a row that bring nothing new.
-    backoff : float
-        Seconds of the first pause between attempts, doubled with each.
-    n_threads : int
-    """
-
-    timeout: float = 30.0
-    tries: int = 5
-    backoff: float = 1.0
+    timeout: float = 30.0  # seconds without a byte
+    tries: int = 5  # attempts in a row that bring nothing new
+    backoff: float = 1.0  # seconds of the first pause between attempts, doubled with each
     n_threads: int = 4
 
 
 class Server:
-    """Anonymous HTTP with bounded patience, to be used in a `with` block; `stop` is set when everything is to end.
-
-    Parameters
-    ----------
-    patience : Patience
-    """
+    """Anonymous HTTP with bounded patience, to be used in a `with` block; `stop` is set when everything is to end."""
 
     def __init__(self, patience):
         import requests
@@ -71,26 +55,10 @@ class Server:
         return self._patiently(file, lambda: self._head(file))
 
     def receive(self, file, remote, *, recorded, count):
-        """Bring a file's `.part` to its end and check it.
+        """Bring a file's `.part` to its end, check it, and return its sha256; FetchError when the file cannot be had.
 
-        Parameters
-        ----------
-        file : File
-        remote : Remote
-        recorded : str
-            The sha256 that the file had when it was first fetched, or nothing.
-        count : callable
-            Called with the number of bytes that came; a negative one when bytes are thrown away.
-
-        Returns
-        -------
-        str
-            The sha256 of the file.
-
-        Raises
-        ------
-        FetchError
-            When the file cannot be had.
+        `recorded` is the sha256 that it had when it was first fetched, or nothing. `count` is called with the number of bytes
+        that came, a negative one when bytes are thrown away.
         """
 
         def attempt():

@@ -20,27 +20,13 @@ _PLACES = {"device"}  # arguments that say where something is computed
 
 @dataclass(frozen=True)
 class Step:
-    """How one artifact comes about.
+    """How one artifact comes about."""
 
-    Attributes
-    ----------
-    notebook : str
-        The notebook that makes it.
-    params : tuple of str
-        Fields of `Run` that its values depend on.
-    after : tuple of str
-        Artifacts of the same run that it is computed from.
-    across : tuple of str
-        Artifacts of every run in `Run.group` that it is computed from.
-    weights : tuple of str
-        Folders of the zoo whose models compute it.
-    """
-
-    notebook: str
-    params: tuple = ()
-    after: tuple = ()
-    across: tuple = ()
-    weights: tuple = ()
+    notebook: str  # that makes it
+    params: tuple = ()  # fields of `Run` that its values depend on
+    after: tuple = ()  # artifacts of the same run that it is computed from
+    across: tuple = ()  # and of every run in `Run.group`
+    weights: tuple = ()  # folders of the zoo whose models compute it
 
 
 _DATA = ("subject", "simulation", "n_sessions", "seed")
@@ -107,26 +93,12 @@ def artifact_hash(run, name):
 def call_provenance(run, function, arguments, options, *, weights=()):
     """Collect what the result of a function depends on, in the form of `provenance`.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        Says which zoo its models come from.
-    function : callable
-        From a module of nsdlib; the module's code counts, with all that it imports. It may be a method of an object that
-        `weights` distinguish from others, or its `settings`, a dictionary.
-    arguments, options : tuple, dict
-        What it is called with: arrays, numbers, strings, None, and tuples, lists and dictionaries of them. Where it is computed
-        (`device`) does not count.
-    weights : tuple of str
-        Folders of the zoo whose models compute it.
+    The function is from a module of nsdlib, whose code counts, with all that it imports. It may be a method of an object that
+    `weights`, folders of the run's zoo whose models compute it, distinguish from others, or its `settings`, a dictionary. It is
+    called with arrays, numbers, strings, None, and tuples, lists and dictionaries of them; `device` does not count.
 
-    Raises
-    ------
-    TypeError
-        For arguments that the function does not take, or of a type that has no fingerprint, and for functions that hold values
-        of their own or come from elsewhere.
-    ValueError
-        For weights that no artifact is made with.
+    A TypeError for arguments that the function does not take, or of a type that has no fingerprint, and for functions that hold
+    values of their own or come from elsewhere; a ValueError for weights that no artifact is made with.
     """
     signature = inspect.signature(function)
     bound = signature.bind(*arguments, **options)

@@ -24,29 +24,15 @@ class Unasked(FetchError):
 
 @dataclass(frozen=True)
 class File:
-    """One file to be had: where it goes, where it comes from, what it is for and what is known about it beforehand.
-
-    Attributes
-    ----------
-    path : Path
-    address : str
-    what, stage : str
-        What it is, and of which group of files; for lists.
-    about : int
-        Bytes as far as known.
-    sha256 : str
-        The first digits of its hash, or nothing.
-    md5_etag : bool
-        Whether the server's ETag of 32 hexadecimal digits is the MD5, as S3 makes it for a file that was uploaded in one piece.
-    """
+    """One file to be had: where it goes, where it comes from, what it is for and what is known about it beforehand."""
 
     path: Path
     address: str
     what: str
-    stage: str
-    about: int = 0
-    sha256: str = ""
-    md5_etag: bool = False
+    stage: str  # of which group of files
+    about: int = 0  # bytes as far as known
+    sha256: str = ""  # the first digits of its hash, or nothing
+    md5_etag: bool = False  # the server's ETag of 32 digits is the MD5, as S3 makes it for a file uploaded in one piece
 
     @property
     def label(self):
@@ -71,15 +57,7 @@ class Remote:
 class Record:
     """The file `fetched.json` of a folder: address, bytes, ETag and sha256 of each file; written after every change.
 
-    Parameters
-    ----------
-    folder : path-like
-        Names in the record are relative to it.
-
-    Raises
-    ------
-    ValueError
-        When the file is not such a record.
+    Names in it are relative to the folder. A ValueError when the file is not such a record.
     """
 
     def __init__(self, folder):

@@ -25,17 +25,10 @@ LARGEST = 2**17  # bytes of an array that is shipped
 
 
 class Shipped:
-    """Shipped results of one run, to be read as those of a `Store`.
+    """Shipped results of one run, to be read as those of a `Store`: a folder (Path) with arrays and `about.json`.
 
-    Parameters
-    ----------
-    folder : Path
-        With arrays and `about.json`.
-
-    Attributes
-    ----------
-    about : dict
-        run : its parameters; command, commit, machine; artifacts : of each its manifest, with the hash of what was copied.
+    Its attribute `about` is a dictionary of run, its parameters; command, commit, machine; and artifacts, of each its manifest,
+    with the hash of what was copied.
     """
 
     def __init__(self, folder):
@@ -51,16 +44,9 @@ class Shipped:
         return name in self.about["artifacts"]
 
     def load(self, name):
-        """Open what was shipped of an artifact.
+        """Open what was shipped of an artifact, an xarray.Dataset.
 
-        Returns
-        -------
-        xarray.Dataset
-
-        Raises
-        ------
-        ValueError
-            When there is none, or its file is not the one that was shipped.
+        A ValueError when there is none, or its file is not the one that was shipped.
         """
         import xarray as xr
 
@@ -77,13 +63,7 @@ class Shipped:
         return xr.open_dataset(file, engine="h5netcdf")
 
     def outdated(self):
-        """Say in what the present parameters, code and weights differ from those that the results were made with.
-
-        Returns
-        -------
-        list of str
-            Empty when they do not.
-        """
+        """List in what the present parameters, code and weights differ from those that the results were made with."""
         run, changed = self.run, []
         for name, manifest in self.about["artifacts"].items():
             made, wanted = manifest["provenance"], provenance(run, name)
@@ -115,23 +95,10 @@ def beside(run):
 
 
 def ship(run, *, machine):
-    """Copy the small arrays of a run from its store into the project, in place of those that were there.
+    """Copy the small arrays of a run from its store into the project, in place of those that were there: a Shipped.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        One that is like another.
-    machine : str
-        Where the results were made.
-
-    Returns
-    -------
-    Shipped
-
-    Raises
-    ------
-    ValueError
-        When the run is like no other, or nothing has been made in which it differs from that one.
+    `machine` says where the results were made. A ValueError when the run is like no other, or nothing has been made in which it
+    differs from that one.
     """
     if run.like is None:
         raise ValueError(f"{run.name} is like no other run, beside which its results could stand: set `like` in its file.")

@@ -20,13 +20,7 @@ from nsdlib.store.provenance import all_fields, call_provenance, changed_fields,
 
 
 class Store:
-    """The artifacts of one run.
-
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        Says where the store lies and from which parameters the artifacts are made.
-    """
+    """The artifacts of one run (nsdlib.params.Run), which says where the store lies and from which parameters they are made."""
 
     def __init__(self, run):
         self.run = run
@@ -44,26 +38,11 @@ class Store:
         return self.run.store / f".scratch-{self.path(name).name}"
 
     def save(self, name, dataset):
-        """Write an artifact and hand it back as it was stored.
+        """Write an artifact, a key of `ARTIFACTS`, and hand it back as `load` returns it.
 
-        Parameters
-        ----------
-        name : str
-            A key of `ARTIFACTS`.
-        dataset : xarray.Dataset
-            Arrays of bool, integer, floating or string type.
-
-        Returns
-        -------
-        xarray.Dataset
-            As `load` returns it. Where another process has finished the same artifact meanwhile, that one.
-
-        Raises
-        ------
-        ValueError
-            For an unknown name, or something that is no Dataset.
-        StoreFull
-            When there is no room for it; nothing half-written stays.
+        The arrays of the xarray.Dataset may be of bool, integer, floating or string type. Where another process has finished the
+        same artifact meanwhile, that one is returned. A ValueError for an unknown name, or something that is no Dataset; a
+        StoreFull when there is no room for it: nothing half-written stays.
         """
         if not hasattr(dataset, "data_vars"):
             raise ValueError(f"The store keeps an xarray.Dataset; for {name!r} it got a {type(dataset).__name__}.")
@@ -73,12 +52,9 @@ class Store:
         return artifact.read()
 
     def load(self, name):
-        """Open an artifact; its arrays are read from disk when they are used.
+        """Open an artifact, an xarray.Dataset whose arrays are read from disk when they are used.
 
-        Returns
-        -------
-        xarray.Dataset
-            Close it, or use it in a `with` block, when the file must be free again.
+        Close it, or use it in a `with` block, when the file must be free again.
 
         Raises
         ------
@@ -99,6 +75,9 @@ class Store:
     def memoise(self, function, *, weights=(), kind=None):
         """Return the same function, but what it returned for equal arguments is read from the store.
 
+        It raises TypeError for arguments and functions that `provenance.call_provenance` cannot tell apart, and for results of
+        another kind. Where there is no room for a result, it warns and hands it out all the same.
+
         Parameters
         ----------
         function : callable
@@ -107,14 +86,7 @@ class Store:
         weights : tuple of str
             Folders of the zoo whose models compute it.
         kind : type, optional
-            Of what it returns, with a method `to_dataset` and a class method `from_dataset`; when not given, it returns an array,
-            NumPy's or xarray's.
-
-        Returns
-        -------
-        callable
-            Raises TypeError for arguments and functions that `provenance.call_provenance` cannot tell apart, and for results of
-            another kind. Where there is no room for a result, it warns and hands it out all the same.
+            Of what it returns, with `to_dataset` and `from_dataset`; when not given, it returns NumPy's or xarray's arrays.
         """
 
         @wraps(function)

@@ -16,17 +16,16 @@ from nsdlib.store.record import File
 class Weights:
     """One entry of a zoo: a file or folder below the zoo's root, where it comes from, its licence.
 
-    Published ones have also the address of the file or folder, its size in bytes as far as known (of a folder, that of each
-    file in it that the models read), and the first digits of its sha256 where its name gives them.
+    Published ones have an address as well.
     """
 
     path: str
     source: str
     licence: str
     address: str = ""
-    size: int = 0
-    sha256: str = ""
-    parts: tuple[tuple[str, int], ...] = ()
+    size: int = 0  # bytes as far as known
+    sha256: str = ""  # the first digits, where its name gives them
+    parts: tuple[tuple[str, int], ...] = ()  # of a folder the files that the models read, with their bytes
 
     def files(self, root, name) -> list[File]:
         """What is to be fetched below the zoo's root for the model `name`; nothing where the weights are our own."""
@@ -56,7 +55,19 @@ class Weights:
 
 _OURS = {"source": "trained by this project: make zoo", "licence": "MIT"}
 _VDVAE = "https://openaipublic.blob.core.windows.net/very-deep-vaes-assets/vdvae-assets-2/"
+_DEEPCLUSTER = "https://dl.fbaipublicfiles.com/deepcluster/"
 _PYTORCH = "https://download.pytorch.org/models/"
+
+
+def _hosted(path, host, licence, size):
+    """A file from a folder of a host, under the name that it has there."""
+    return Weights(path, host, licence, f"{host}{Path(path).name}", size)
+
+
+def _of_hub(path, repository, revision, parts):
+    """Files of a revision of one of Hugging Face's repositories, with their bytes."""
+    source = f"https://huggingface.co/{repository}"
+    return Weights(path, source, "MIT", f"{source}/resolve/{revision}", parts=parts)
 
 
 def _torchvision(file, size):
@@ -78,19 +89,12 @@ ZOOS = {
         "clip": Weights("features/clip", **_OURS),
     },
     "paper": {
-        "vdvae": Weights(
-            "vdvae/imagenet64-iter-1600000-model-ema.th",
-            _VDVAE,
-            "MIT",
-            address=f"{_VDVAE}imagenet64-iter-1600000-model-ema.th",
-            size=500_000_000,
-        ),
-        "versatile_diffusion": Weights(
+        "vdvae": _hosted("vdvae/imagenet64-iter-1600000-model-ema.th", _VDVAE, "MIT", 500_000_000),
+        "versatile_diffusion": _of_hub(
             "versatile-diffusion",
-            "https://huggingface.co/shi-labs/versatile-diffusion",
-            "MIT",
-            address="https://huggingface.co/shi-labs/versatile-diffusion/resolve/2926f8e11ea526b562cd592b099fcf9c2985d0b7",
-            parts=(
+            "shi-labs/versatile-diffusion",
+            "2926f8e11ea526b562cd592b099fcf9c2985d0b7",
+            (
                 ("image_unet/config.json", 748),
                 ("image_unet/diffusion_pytorch_model.bin", 3_440_000_000),
                 ("text_unet/diffusion_pytorch_model.bin", 6_840_000_000),
@@ -111,19 +115,12 @@ ZOOS = {
         "inception": _torchvision("inception_v3_google-0cc3c7bd.pth", 109_000_000),
         "effnet": _torchvision("efficientnet_b1_rwightman-bac287d4.pth", 31_600_000),
         "effnet_v2": _torchvision("efficientnet_b1-c27df63c.pth", 31_600_000),
-        "swav": Weights(
-            "features/swav_800ep_pretrain.pth.tar",
-            "https://dl.fbaipublicfiles.com/deepcluster/",
-            "CC BY-NC 4.0",
-            address="https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
-            size=110_000_000,
-        ),
-        "clip": Weights(
+        "swav": _hosted("features/swav_800ep_pretrain.pth.tar", _DEEPCLUSTER, "CC BY-NC 4.0", 110_000_000),
+        "clip": _of_hub(
             "features/clip-vit-large-patch14",
-            "https://huggingface.co/openai/clip-vit-large-patch14",
-            "MIT",
-            address="https://huggingface.co/openai/clip-vit-large-patch14/resolve/main",
-            parts=(("config.json", 4_500), ("model.safetensors", 1_710_000_000)),
+            "openai/clip-vit-large-patch14",
+            "main",
+            (("config.json", 4_500), ("model.safetensors", 1_710_000_000)),
         ),
     },
 }
