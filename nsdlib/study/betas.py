@@ -28,6 +28,15 @@ REGIONS = {
 }
 
 
+def load_trials(run, store, subject):
+    """Load a run's single trials: (as `read_trials` or `trials_from_glm` has them, the same scaled as the run says)."""
+    if run.betas == "glm":
+        trials = trials_from_glm(store.load("glm"), subject, roi=run.roi)
+    else:
+        trials = read_trials(subject, roi=run.roi, version=run.betas_version)
+    return trials, zscore_sessions(trials) if run.scaling == "sessions" else trials
+
+
 def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
     """Load the single-trial betas that NSD publishes, of the voxels of a region.
 
@@ -54,15 +63,9 @@ def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
 
 
 def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
-    """Return the single-trial betas that notebook 01 fitted, in the form of `read_trials`, without voxels that are NaN.
+    """Return the betas of the artifact `glm` (betas_d, (trial, roi_voxel)) in the form of `read_trials`, without voxels of NaN.
 
-    Parameters
-    ----------
-    glm : xarray.Dataset
-        The artifact of that name: betas_d (trial, roi_voxel). A ValueError when its voxels are not those of the region.
-    subject : nsd.NSDSubject
-    roi : str
-        Label volume that the artifact was made for.
+    `roi` is the label volume that the artifact was made for; a ValueError when its voxels are not those of the region.
     """
     mask = _mask(subject, roi) & subject.brainmask  # the fit has no others
     if not np.array_equal(glm.roi_voxel, np.flatnonzero(mask)):
@@ -143,13 +146,8 @@ def assemble(trials):
 def single_showings(trials, assembled):
     """Return the test images' single trials as patterns for decoders: (n_showings, n_test, n_voxels) float32.
 
-    Parameters
-    ----------
-    trials : xarray.Dataset
-        What the patterns were assembled from.
-    assembled : xarray.Dataset
-        From `assemble`, which says in what order the images come and how a voxel is standardised. There are as many showings as
-        the test image with the fewest has, the earliest first.
+    Order of the images and scale of the voxels are those of `assembled`, which `assemble` made of `trials`. There are as many
+    showings as the test image with the fewest has, the earliest first.
     """
     n_showings, ids = int(assembled.n_repeats_test.min()), trials.image_id.values
     rows = np.stack([np.flatnonzero(ids == image)[:n_showings] for image in assembled.test_image.values], axis=1)

@@ -60,15 +60,11 @@ class RegionMeasures:
 
     def __init__(self, run):
         from nsdlib.core.scores.reliability import reliability
-        from nsdlib.study.betas import read_trials, trials_from_glm, zscore_sessions
+        from nsdlib.study.betas import load_trials
 
         store, subject = Store(run), NSDSubject(run.data, run.subject, run.n_sessions)
         ceiling = store.load("betas").noise_ceiling.values
-        if run.betas == "glm":
-            trials = trials_from_glm(store.load("glm"), subject, roi=run.roi)
-        else:
-            trials = read_trials(subject, roi=run.roi, version=run.betas_version)
-        trials = zscore_sessions(trials) if run.scaling == "sessions" else trials
+        _, trials = load_trials(run, store, subject)
         agreement = reliability(trials.betas.values, trials.image_id.values)
         self.measures = {"correlation of repeats": agreement, "noise ceiling (percent)": ceiling}  # each (n_voxels,)
         self.regions, self.background = _regions(trials), subject.volume("mean")
@@ -101,12 +97,15 @@ class Reconstruction:
         store = Store(run)
         self._stored, self._predicted = store.load("reconstruction"), store.load("ablation").predicted
         self._vdvae, self._diffusion = zoo.load_vdvae(run), zoo.load_diffusion(run)
-        self._fixed = {name: zoo.refinement(run)[name] for name in ("n_steps", "sampler", "faithful")}
+        self._fixed = {name: getattr(run, name) for name in ("n_steps", "sampler", "faithful")}
+        self._seeds = run.seed, run.diffusion_seeds[0]
         self.image_ids = self._stored.test_image.values.tolist()
         self.decoders = self._predicted.decoder.values.tolist()
 
     def compute(self, image, decoder, n_layers, seed, **refinement):
         """Draw the rough image of a decoder's first layers and refine it, with settings as `diffusion.refine` takes them.
+
+        `seed` is added to the run's seeds of both stages: 0 gives what notebook 05 drew.
 
         Returns
         -------
@@ -121,9 +120,10 @@ class Reconstruction:
         row = [self.image_ids.index(image)]
         stored = self._stored.isel(test_image=row)
         latents = self._predicted.sel(decoder=decoder)[row, : self._vdvae.n_latents(n_layers)].values
-        rough = self._vdvae.decode(latents, seed=seed, image_ids=[image])
+        of_rough, of_refined = (own + seed for own in self._seeds)
+        rough = self._vdvae.decode(latents, seed=of_rough, image_ids=[image])
         tokens, seen = (stored.text_pred.values, stored.vision_pred.values), stored.stimulus.values
-        refined = self._diffusion.refine(rough, *tokens, image_ids=[image], seed=seed, **refinement, **self._fixed)
+        refined = self._diffusion.refine(rough, *tokens, image_ids=[image], seed=of_refined, **refinement, **self._fixed)
         images, scores = {"seen": seen[0]}, {}
         for stage, drawn in (("rough", rough), ("refined", refined)):
             truth = resize(seen, drawn.shape[1])
@@ -138,20 +138,15 @@ class RegionAlteration:
     """
 
     def __init__(self, run):
-        from nsdlib.core.device import pick_device
-        from nsdlib.core.ridge import Ridge
+        from nsdlib.study.reconstruction import Split, fit_ridges
 
         store, self._run = Store(run), run
-        betas, self._stored, embeddings = (store.load(name) for name in ("betas", "reconstruction", "embeddings"))
-        X_train, latents = betas.X_train.values, store.load("targets").latents_train
+        betas, self._stored = store.load("betas"), store.load("reconstruction")
         self._vdvae, self._diffusion = zoo.load_vdvae(run), zoo.load_diffusion(run)
-        targets = {"latents": latents[:, : self._vdvae.n_latents(run.n_layers)].values}
-        targets |= {kind: embeddings[f"{kind}_train"].values for kind in ("text", "vision")}
-        self._shapes = {kind: target.shape[1:] for kind, target in targets.items()}
-        self._ridges = {
-            kind: Ridge(zoo.alphas(run, kind), device=pick_device(run.device)).fit(X_train, target.reshape(len(target), -1))
-            for kind, target in targets.items()
-        }
+        n_latents = self._vdvae.n_latents(run.n_layers)
+        train = Split.of("train", betas, store.load("targets"), store.load("embeddings"), n_latents=n_latents)
+        self._ridges = fit_ridges(train, run=run)
+        self._shapes = {"latents": (n_latents,)} | {kind: tokens.shape[1:] for kind, tokens in train.tokens.items()}
         self._patterns, self.regions = betas.X_test, _regions(betas)
         self.image_ids = betas.test_image.values.tolist()
 

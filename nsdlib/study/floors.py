@@ -8,7 +8,7 @@ import numpy as np
 from nsdlib.core.images import resize
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.study.reconstruction import KINDS, flat
-from nsdlib.study.selection import nearest_training
+from nsdlib.study.selection import most_resembling, resemblance
 
 BOUNDING = ("floor", "label", "retrieval")  # roles of what bounds the scores from below
 BATCH = 128  # images read from a subject's files at a time
@@ -67,43 +67,24 @@ def retrieve(train, patterns, latents, tokens) -> dict:
     """Find the training images that resemble what was decoded most: what uses the brain and generates nothing.
 
     "nearest training image" by the patterns themselves, "nearest by tokens" by both kinds of decoded tokens together, "nearest by
-    tokens and latents" by all that the two stages get (`selection.nearest_training`).
-
-    Parameters
-    ----------
-    train : Split
-    patterns, latents, tokens : (n_images, n_voxels), (n_images, n_latents), dict of (n_images, n_tokens, n_features)
-        Of the test images, the last two as decoded.
-
-    Returns
-    -------
-    dict of str to (n_images,) int
-        System to ids of training images.
+    tokens and latents" by all that the two stages get (`selection.nearest_training`). `train` is a Split; `patterns`, `latents`
+    and `tokens` are of the test images, the last two as decoded. Returns ids of training images, (n_images,) int, by system.
     """
-    by_tokens = [(flat(train.tokens[kind]), flat(tokens[kind])) for kind in KINDS]
-    pairs = {
-        "nearest training image": [(train.patterns, patterns)],
+    by_tokens = [resemblance(flat(train.tokens[kind]), flat(tokens[kind])) for kind in KINDS]
+    found = {
+        "nearest training image": [resemblance(train.patterns, patterns)],
         "nearest by tokens": by_tokens,
-        "nearest by tokens and latents": [*by_tokens, (train.latents, latents)],
+        "nearest by tokens and latents": [*by_tokens, resemblance(train.latents, latents)],
     }
-    return {name: train.ids[nearest_training(*some)[0]] for name, some in pairs.items()}
+    return {name: train.ids[most_resembling(some)[0]] for name, some in found.items()}
 
 
 def best(values):
     """Take for each score and each role of `BOUNDING` the system whose mean is best on the same images.
 
-    The choice favours the floor a little, as the best of several is good by luck, too.
-
-    Parameters
-    ----------
-    values : xarray.DataArray
-        (system, metric, test_image), with the coordinate role of the systems.
-
-    Returns
-    -------
-    xarray.DataArray
-        (system, metric, test_image), systems "best floor", "best label" where there are labels, and "best retrieval"; the
-        coordinate floor (system, metric) says which they are.
+    The choice favours the floor a little, as the best of several is good by luck, too. `values` is (system, metric, test_image),
+    with the coordinate role of the systems; so is what is returned, of the systems "best floor", "best label" where there are
+    labels, and "best retrieval". Its coordinate floor (system, metric) says which they are.
     """
     import xarray as xr
 

@@ -14,7 +14,6 @@ from nsdlib.core import networks
 from nsdlib.core.ridge import Ridge, decode, rescale
 
 TOLERANCE = 1e-3  # standard deviations of the predictions: rounding stays below, leaks lie above
-KINDS = ("inductive", "transductive", "reads test labels")
 # The paper's public code is github.com/LorenzoVeronese/GRU-Decoding_JNE, read at commit 43a4f67.
 LEAKS = {
     "z-score on all data": "voxels standardised with the test patterns among the others (the paper's text, section 3.2: \"on the "
@@ -39,9 +38,11 @@ class Report:
 
     @property
     def kind(self) -> str:
-        """One of `KINDS`."""
+        """One of "inductive", "transductive", "reads test labels"."""
         leaks = [change for change, distance in self.moved.items() if not distance <= TOLERANCE]
-        return KINDS[0] if not leaks else KINDS[2] if any(change.startswith("labels") for change in leaks) else KINDS[1]
+        if not leaks:
+            return "inductive"
+        return "reads test labels" if any(change.startswith("labels") for change in leaks) else "transductive"
 
     def __str__(self):
         worst = max(self.moved, key=self.moved.get)
@@ -50,7 +51,7 @@ class Report:
         return f"{self.kind}: {moved} ({worst}; {self.n_checked} images checked)"
 
     def _repr_html_(self):
-        state = "nsd-passed" if self.kind == KINDS[0] else "nsd-failed"
+        state = "nsd-passed" if self.kind == "inductive" else "nsd-failed"
         return f'<strong class="nsd-badge {state}">{self.kind}</strong>{str(self).removeprefix(self.kind)}'
 
 

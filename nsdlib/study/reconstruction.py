@@ -70,6 +70,11 @@ class Split:
             {kind: embeddings[f"{kind}_{name}"].values for kind in KINDS},
         )
 
+    @property
+    def targets(self) -> dict:
+        """What is decoded: the latents and each kind of tokens, (n_images, n_targets) by name."""
+        return {"latents": self.latents} | {kind: flat(tokens) for kind, tokens in self.tokens.items()}
+
 
 class TwoStages:
     """The run's VDVAE and diffusion model; every set of images that they make is kept in the run's store.
@@ -106,14 +111,8 @@ class TwoStages:
 def decode_tokens(train, patterns, *, run, decode=ridge.decode) -> dict:
     """Decode CLIP tokens (n_images, n_tokens, n_features) float32 of each of `KINDS` by ridges, their spread as the run says.
 
-    Parameters
-    ----------
-    train : Split
-    patterns : (n_images, n_voxels) float32
-        Of the test images.
-    run : nsdlib.params.Run
-    decode : callable
-        `ridge.decode`, or what `Store.memoise` makes of it.
+    `train` is a Split, `patterns` (n_images, n_voxels) are of the test images, and `decode` is `ridge.decode` or what
+    `Store.memoise` makes of it.
     """
     decoded = {}
     for kind, tokens in train.tokens.items():
@@ -124,17 +123,21 @@ def decode_tokens(train, patterns, *, run, decode=ridge.decode) -> dict:
 
 def check_tokens(train, test, *, run):
     """Lint the token decoders: dict of each of `KINDS` to its chosen penalty and its leaks.Report."""
-    reports = {}
-    for kind, tokens in train.tokens.items():
-        fitted = ridge.Ridge(**_ridge_options(run, kind)).fit(train.patterns, flat(tokens))
-        report = leaks.lint_decoder(fitted, test.patterns, test.tokens[kind], mode=run.renormalise)
-        reports[kind] = fitted.alpha, report
-    return reports
+    fits = fit_ridges(train, run=run, targets=KINDS)
+    return {
+        kind: (fitted.alpha, leaks.lint_decoder(fitted, test.patterns, test.tokens[kind], mode=run.renormalise))
+        for kind, fitted in fits.items()
+    }
 
 
-def _ridge_options(run, kind):
-    """Penalties and device of the ridge to one kind of tokens."""
-    return {"alphas": alphas(run, kind), "device": device.pick_device(run.device)}
+def fit_ridges(train, *, run, targets=("latents", *KINDS)) -> dict:
+    """Fit a ridge to each of the `targets` of a Split, with the penalties of the run: dict of Ridge."""
+    return {name: ridge.Ridge(**_ridge_options(run, name)).fit(train.patterns, train.targets[name]) for name in targets}
+
+
+def _ridge_options(run, target):
+    """Penalties and device of the ridge to one target."""
+    return {"alphas": alphas(run, target), "device": device.pick_device(run.device)}
 
 
 def flat(values):

@@ -59,10 +59,18 @@ def nearest_training(*pairs):
     nearest, resemblance : (n_test,) int, float64
         Rows of the training images, and their mean r.
     """
-    r = 0
-    for known, of_test in pairs:
-        mean = known.mean(axis=0, dtype=np.float64)
-        rows = standardised_rows(of_test - mean).T
-        batches = range(0, len(known), BATCH)
-        r += np.concatenate([(standardised_rows(known[i : i + BATCH] - mean) @ rows).numpy() for i in batches]) / len(pairs)
-    return r.argmax(axis=0), r.max(axis=0)  # of (n_train, n_test)
+    return most_resembling([resemblance(*pair) for pair in pairs])
+
+
+def resemblance(known, of_test):
+    """Compute what `nearest_training` averages of one pair: Pearson's r, (n_train, n_test) float64."""
+    mean = known.mean(axis=0, dtype=np.float64)
+    rows = standardised_rows(of_test - mean).T
+    batches = (known[start : start + BATCH] for start in range(0, len(known), BATCH))
+    return np.concatenate([(standardised_rows(batch - mean) @ rows).numpy() for batch in batches])
+
+
+def most_resembling(resemblances):
+    """Find each test image's row and mean r as `nearest_training` does, from the `resemblance` of several pairs."""
+    r = sum(one / len(resemblances) for one in resemblances)
+    return r.argmax(axis=0), r.max(axis=0)
