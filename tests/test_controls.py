@@ -204,13 +204,13 @@ def run():
 def test_what_is_decoded_is_scored_by_identification_and_by_its_error(splits, run):
     train, test = splits
     ridges = fit_ridges(train, run=run)
-    clear = controls.score_decoded(ridges, train, test, test.patterns, mode="none").mean("test_image")
+    clear = controls.score_decoded(ridges, test, test.patterns, mode="none").mean("test_image")
     noise = 10 * np.random.default_rng(1).standard_normal(test.patterns.shape).astype(np.float32)
-    blurred = controls.score_decoded(ridges, train, test, test.patterns + noise, mode="none").mean("test_image")
+    blurred = controls.score_decoded(ridges, test, test.patterns + noise, mode="none").mean("test_image")
     for target in ("latents", "text", "vision"):
         assert clear.sel(metric=f"{target}: two-way") == 1 and clear.sel(metric=f"{target}: error") < 0.01
         assert blurred.sel(metric=f"{target}: two-way") < 0.8 and blurred.sel(metric=f"{target}: error") > 1
-    mean = controls.score_decoded(ridges, train, test, np.tile(train.patterns.mean(0), (N_TEST, 1)), mode="none")
+    mean = controls.score_decoded(ridges, test, np.tile(train.patterns.mean(0), (N_TEST, 1)), mode="none")
     errors = mean.sel(metric="text: error").mean()
     assert errors == pytest.approx(1, abs=1e-4)  # the training mean is the unit
 

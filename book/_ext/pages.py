@@ -26,44 +26,18 @@ WHAT = {
 
 
 def paper_page(run, template) -> str:
-    """Return the page "The paper beside us".
+    """Return the page "The paper beside us", in Markdown: a template `fill`ed with `TABLES` of the group of a run.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        Whose group is compared; at least one of the group must have been run whole.
-    template : str
-        Text with `{{name}}` where a table goes, for each key of `TABLES`.
-
-    Returns
-    -------
-    str
-        Markdown.
-
-    Raises
-    ------
-    ValueError
-        When the template names an unknown table, or leaves one out.
+    At least one of the group must have been run whole.
     """
     return fill(template, TABLES, claims.ready(run))
 
 
 def fill(template, tables, source) -> str:
-    """Replace the names of tables in a text by the tables.
+    """Replace each `{{name}}` in a text by the table that the function of this name in `tables` makes from `source`.
 
-    Parameters
-    ----------
-    template : str
-        With `{{name}}` where a table goes.
-    tables : dict of str to callable
-        Function that makes each table from `source`.
-    source : dict of str to Store, or Path
-        Argument of these functions: results, or the project's folder.
-
-    Raises
-    ------
-    ValueError
-        When the template names an unknown table, or leaves one out.
+    The source is a dict of str to Store, or the project's folder. A ValueError when the template names an unknown table, or
+    leaves one out.
     """
     names = re.findall(r"\{\{(\w+)\}\}", template)
     if sorted(names) != sorted(tables):
@@ -244,20 +218,10 @@ TABLES = {
 
 
 def write(root):
-    """Write the generated pages below `book/`, unless they are unchanged.
+    """Write the generated pages below `book/` in the project's folder, unless they are unchanged.
 
     The group of the first complete run is compared with the paper: NSD subjects before simulated ones, runs that are like others
-    behind these, then by name.
-
-    Parameters
-    ----------
-    root : Path
-        The project's folder.
-
-    Raises
-    ------
-    FileNotFoundError
-        When no run has all its results.
+    behind these, then by name. A FileNotFoundError when no run has all its results.
     """
     runs = sorted(usable_runs(run_names(root)), key=lambda run: (run.simulation is not None, run.like or "", run.name))
     run = next((run for run in runs if claims.ready(run)), None)

@@ -38,22 +38,14 @@ def load_trials(run, store, subject):
 
 
 def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
-    """Load the single-trial betas that NSD publishes, of the voxels of a region.
-
-    Parameters
-    ----------
-    subject : nsd.NSDSubject
-    roi : str
-        A label volume; its voxels with any label are used.
-    version : str
-        Version of the betas, such as "betas_fithrf".
+    """Load the single-trial betas of a `version` that NSD publishes, of the voxels with any label of the volume `roi`.
 
     Returns
     -------
     xarray.Dataset
         betas (trial, voxel) float32, percent signal change; in_region (region, voxel) bool; coordinates trial (from 0), voxel
         (flat C-order index into the volume), and for each trial image_id (0-based 73k id), session (from 1), is_shared. Without
-        the voxels that hold one value throughout a run; a warning says how many.
+        the voxels that hold one value throughout a run: a warning says how many, or an error that none remains.
     """
     mask = _mask(subject, roi)
     betas = np.empty((subject.n_trials, mask.sum()), dtype=np.float32)
@@ -104,12 +96,7 @@ def assemble(trials):
         noise_ceiling (voxel), the percentage of the variance of averages like those of the test images that any model can
         explain. It belongs to the trials as they are: with offsets of the sessions, if these have not been scaled away, and not
         cut at 0, so that means over voxels are not too high. Images in ascending order of their ids, which are the coordinates
-        train_image and test_image. The attribute `split` is their `split_hash`.
-
-    Raises
-    ------
-    ValueError
-        When there is no trial to train or to test with.
+        train_image and test_image. The attribute `split` is their `split_hash`. A ValueError without trials of both sets.
     """
     import xarray as xr
 

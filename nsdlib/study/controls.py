@@ -12,7 +12,7 @@ from nsdlib.core.scores.metrics import METRICS
 from nsdlib.core.scores.similarity import two_way
 from nsdlib.store.zoo import load_scorer
 from nsdlib.study import floors, leaks, statistics
-from nsdlib.study.reconstruction import KINDS, flat, score_all
+from nsdlib.study.reconstruction import KINDS, score_all
 
 N_SHUFFLED = 4096  # numbers of a target whose decoding is compared under shuffled pairs
 NO_LEAK, HONEST_GRU = "no leak", "no leak, text by a GRU"
@@ -50,11 +50,10 @@ def refine_by_decoder(stages, predicted, tokens, *, decoders=DECODERS) -> dict:
 
 def decode_tokens_by_gru(train, patterns, *, run, fit=networks.fit) -> dict:
     """Decode CLIP tokens as `reconstruction.decode_tokens` does, by a `leaks.network` without a leak for each of `KINDS`."""
-    decoded, settings = {}, _of_network(run)
-    for kind, tokens in train.tokens.items():
-        predict = leaks.network((train.patterns, flat(tokens)), fit=fit, mode=run.renormalise, **settings)
-        decoded[kind] = predict(patterns, None).reshape(len(patterns), *tokens.shape[1:])
-    return decoded
+    decoded, settings = {}, {"fit": fit, "mode": run.renormalise, **_of_network(run)}
+    for kind in KINDS:
+        decoded[kind] = leaks.network((train.patterns, train.targets[kind]), **settings)(patterns, None)
+    return train.as_tokens(decoded)
 
 
 def _of_network(run):
@@ -101,8 +100,7 @@ def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):
 
 def _reconstruct(stages, decoded, test):
     """Draw and refine the test images from all targets, as decoded (n_images, n_targets)."""
-    tokens = {kind: decoded[kind].reshape(test.tokens[kind].shape) for kind in KINDS}
-    return stages.refine(stages.draw(decoded["latents"], test.ids), tokens, test.ids)
+    return stages.refine(stages.draw(decoded["latents"], test.ids), test.as_tokens(decoded), test.ids)
 
 
 def refine_with_early_stopping(stages, train, test, tokens, *, latents, run, fit=networks.fit):
@@ -115,7 +113,7 @@ def refine_with_early_stopping(stages, train, test, tokens, *, latents, run, fit
     rough, truth = stages.draw(latents, test.ids), test.targets["text"]
     for name, leak in {HONEST_GRU: None, leaks.EARLY_STOPPING: leaks.EARLY_STOPPING}.items():
         text = leaks.network(both, leak=leak, fit=fit, **_of_network(run))(test.patterns, truth)
-        images[name] = stages.refine(rough, tokens | {"text": text.reshape(test.tokens["text"].shape)}, test.ids)
+        images[name] = stages.refine(rough, tokens | test.as_tokens({"text": text}), test.ids)
         brief = leaks.network(both, leak=leak, **_of_network(run) | {"max_epochs": 5})
         badges[name] = leaks.lint(brief, test.patterns, truth, n_checked=1).kind
     return images, badges
@@ -183,7 +181,7 @@ def place_table(values, **bootstrap):
     return pd.DataFrame(rows).T
 
 
-def score_decoded(ridges, train, test, patterns, *, mode):
+def score_decoded(ridges, test, patterns, *, mode):
     """Score what ridges decode from one pattern of each test image: (metric, test_image), two for each target.
 
     "two-way" is the share of other images that the decoded deviation from the training mean resembles less than its own,

@@ -19,19 +19,9 @@ def make(stages, train, stimulus, *, ids, read, labels=None) -> dict:
 
     "mean image" of the training images; "another test image", whose two-way scores are (n - 2) / (2 (n - 1)) on average, for the
     image that it is always wins against one's own; "prior only", both stages from the mean latents and tokens of the training
-    images; and, for each name in `labels`, "mean image of the <name>": of those training images that have the test image's label.
-
-    Parameters
-    ----------
-    stages : TwoStages
-    train : Split
-    stimulus : (n_images, size, size, 3) uint8
-        The test images as they are scored.
-    ids : (n_images,) int
-    read : callable
-        Makes stimuli of ids.
-    labels : dict of str to pair of (n_train,), (n_images,) int
-        Labels, from 0, of training and test images. Where no training image has the label, the mean of all takes its place.
+    images; and, for each name in `labels`, "mean image of the <name>": of those training images that have the test image's label,
+    or of all where none has it. Labels are a pair of (n_train,), (n_images,) int, from 0, of the images of `train`, a Split, and
+    of the test images. `stimulus` (n_images, size, size, 3) holds these as they are scored, `read` makes stimuli of ids.
     """
     n_images, size = len(ids), stimulus.shape[1]
     groups = {"mean image": (np.zeros(len(train.ids), int), np.zeros(n_images, int))}

@@ -121,11 +121,8 @@ def explained_by_layer(truth, predicted, mean, *, sizes) -> np.ndarray:
 def regimes():
     """Load the explained variance of ridge, the GRU and their mean under the simulated conditions of `benchmarks/regimes.py`.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row a fit: target, response, images, snr, seed, decoder, explained. Targets are "latents", and for the linear
-        response the same "within backgrounds". The input of the decoder "background" is each scene's background alone.
+    A DataFrame, a row a fit: target, response, images, snr, seed, decoder, explained. Targets are "latents", and for the linear
+    response the same "within backgrounds". The input of the decoder "background" is each scene's background alone.
     """
     import pandas as pd
 
@@ -133,17 +130,10 @@ def regimes():
 
 
 def regime_gains(scores):
-    """Compute by how much one decoder beats another in each simulated regime.
+    """Compute by how much one decoder beats another in each simulated regime, from the rows of `regimes` with one target.
 
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        Rows of `regimes` with one target.
-
-    Returns
-    -------
-    xarray.Dataset
-        mean, low, high over (difference, response, images, snr): differences in explained variance, mean and range over seeds.
+    Returns a Dataset: mean, low, high (difference, response, images, snr) of differences in explained variance, mean and range
+    over seeds.
     """
     import xarray as xr
 

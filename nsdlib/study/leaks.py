@@ -22,9 +22,8 @@ LEAKS = {
     "and of the paper)",
     "penalty by test score": "of the penalties the one that predicts the test targets best",
 }
-EARLY_STOPPING = (
-    "early stopping on the test set"  # the public code's CLIP networks (scripts/06, 07): rate and end by the test error
-)
+# The public code's CLIP networks (scripts/06, 07): learning rate and end of the training follow the test error.
+EARLY_STOPPING = "early stopping on the test set"
 CLIP_NETWORK = {"name": "gru", "width": 256, "batch_size": 128, "recipe": "ours"}  # of the same scripts, which augment nothing
 
 
@@ -61,12 +60,11 @@ def lint(predict, X, Y, *, n_checked=3, seed=0) -> Report:
     Parameters
     ----------
     predict : callable
-        (patterns (n_test, n_voxels), labels (n_test, ...)) -> predictions (n_test, n_targets). It may fit at each call or use
-        a fitted decoder.
+        (patterns, labels) -> predictions (n_test, n_targets). It may fit at each call or use a fitted decoder.
     X, Y : (n_test, n_voxels), (n_test, ...) arrays
         Test patterns and labels, of three images at least; other lengths are a ValueError.
-    n_checked, seed : int
-        Images to compare, evenly spaced, and the seed of the perturbations.
+    n_checked : int
+        Images to compare, evenly spaced.
     """
     X, Y = np.asarray(X), np.asarray(Y)
     if len(X) != len(Y) or len(X) < 3:

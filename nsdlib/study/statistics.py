@@ -15,20 +15,10 @@ CHUNK = 1 << 22  # random numbers held at once
 def bootstrap_interval(values, *, n_bootstrap=2000, seed=0, level=LEVEL):
     """Compute the percentile bootstrap interval of the mean over the last axis (Efron & Tibshirani 1993, chapter 13).
 
-    Parameters
-    ----------
-    values : (..., n_units) array
-        One value an image (or a subject). All rows share their resamples, so intervals of differences are paired. No units, or a
-        value that is not finite, is a ValueError.
-    n_bootstrap, seed : int
-        Number of resamples, and their seed. Samples that have nothing to do with each other need seeds of their own where their
-        resamples meet: NumPy takes pairs, such as (seed, subject).
-    level : float
-        Coverage, between 0 and 1.
-
-    Returns
-    -------
-    low, high : (...) float64
+    `values` are (..., n_units), one an image (or a subject). All rows share their resamples, so that intervals of differences
+    are paired. Samples that have nothing to do with each other need seeds of their own where their resamples meet: NumPy takes
+    pairs, such as (seed, subject). Returns low and high, (...) float64, whose coverage is `level`. No units, a value that is not
+    finite, or a level outside 0 to 1 is a ValueError.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}; 0.95 is a 95 % interval.")
@@ -113,21 +103,9 @@ def _spearman(a, b):
 def differences(values, pairs, metrics=None, *, along="system", n_bootstrap=2000, seed=0):
     """Compute the paired differences of systems in every score, signed so that positive is better for the first.
 
-    Parameters
-    ----------
-    values : xarray.DataArray
-        (along, metric, test_image).
-    pairs : sequence of (str, str)
-        Entries of `along`; a ValueError when there is no pair.
-    metrics : dict of str to metrics.Metric, optional
-        Gives labels and directions; without it, differences have the sign that they have.
-    along : str
-        Dimension of the systems.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by (pair, score): mean, low, high, p, n, and p corrected for all rows together (Holm).
+    `values` is (along, metric, test_image), and `pairs` are of entries of `along`; a ValueError when there is no pair. `metrics`
+    (name to Metric) gives labels and directions; without it, differences have the sign that they have. Returns a DataFrame,
+    indexed by (pair, score): mean, low, high, p, n, and p corrected for all rows together (Holm).
     """
     import pandas as pd
 
