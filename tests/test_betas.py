@@ -275,3 +275,11 @@ def test_without_repeats_the_ceiling_is_unknown(trials):
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"one image id a trial, got shapes \(4, 2\) and \(3,\)"):
         betas.average_repeats(np.zeros((4, 2)), np.arange(3))
+
+
+def test_a_run_says_where_its_trials_come_from_and_how_they_are_scaled(twin, subject, trials):
+    measured, same = betas.load_trials(twin, None, subject)
+    assert same is measured
+    xr.testing.assert_identical(measured, trials)
+    measured, scaled = betas.load_trials(twin.model_copy(update={"scaling": "sessions"}), None, subject)
+    xr.testing.assert_identical(scaled, betas.zscore_sessions(measured))

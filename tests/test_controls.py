@@ -10,7 +10,7 @@ from nsdlib.core.scores.metrics import METRICS
 from nsdlib.core.scores.similarity import two_way
 from nsdlib.params import load_run
 from nsdlib.study import controls, floors, leaks
-from nsdlib.study.reconstruction import flat
+from nsdlib.study.reconstruction import fit_ridges, flat
 
 IDS = np.arange(N_TEST)
 
@@ -175,6 +175,12 @@ def test_a_place_between_floor_and_ceiling():
     places = controls.place_refined(values, n_bootstrap=20)
     assert list(places) == [metric.label for metric in METRICS.values()]
     assert all(place.shape == (21,) and place == pytest.approx(0.25, abs=0.01) for place in places.values())
+    rough = values.sel(system=["refined"]).assign_coords(system=["rough"])
+    table = controls.place_table(xr.concat([values, rough], "system"), n_bootstrap=20)
+    assert list(table) == ["best floor", "rough", "refined", "ceiling: all true", "place"] and list(table.index) == list(places)
+    assert (table.rough == table.refined).all() and table.loc["SSIM", "best floor"].startswith("mean image: 0.500 [0.")
+    assert table.loc["SSIM", "refined"].startswith("0.600 [") and table.loc["SSIM", "ceiling: all true"].startswith("0.900 [")
+    assert table.place.str.startswith("0.25 [0.2").all()
 
 
 def test_the_artifact_names_roles_badges_and_protocols():
@@ -197,21 +203,21 @@ def run():
 
 def test_what_is_decoded_is_scored_by_identification_and_by_its_error(splits, run):
     train, test = splits
-    ridges = controls.fit_ridges(train, run=run)
-    clear = controls.score_decoded(ridges, train, test, test.patterns, mode="none").mean("test_image")
+    ridges = fit_ridges(train, run=run)
+    clear = controls.score_decoded(ridges, test, test.patterns, mode="none").mean("test_image")
     noise = 10 * np.random.default_rng(1).standard_normal(test.patterns.shape).astype(np.float32)
-    blurred = controls.score_decoded(ridges, train, test, test.patterns + noise, mode="none").mean("test_image")
+    blurred = controls.score_decoded(ridges, test, test.patterns + noise, mode="none").mean("test_image")
     for target in ("latents", "text", "vision"):
         assert clear.sel(metric=f"{target}: two-way") == 1 and clear.sel(metric=f"{target}: error") < 0.01
         assert blurred.sel(metric=f"{target}: two-way") < 0.8 and blurred.sel(metric=f"{target}: error") > 1
-    mean = controls.score_decoded(ridges, train, test, np.tile(train.patterns.mean(0), (N_TEST, 1)), mode="none")
+    mean = controls.score_decoded(ridges, test, np.tile(train.patterns.mean(0), (N_TEST, 1)), mode="none")
     errors = mean.sel(metric="text: error").mean()
     assert errors == pytest.approx(1, abs=1e-4)  # the training mean is the unit
 
 
 def test_shuffled_weights_predict_what_shuffled_pairs_predict(splits, run):
     train, test = splits
-    ridges = controls.fit_ridges(train, run=run)
+    ridges = fit_ridges(train, run=run)
     null = controls.shuffle_pairs(ridges, train, test, n_shuffles=3, seed=2)
     assert null.dims == ("shuffle", "target") and null.shape == (4, 3) and (null[0] == 1).all()
     order = np.argsort(np.random.default_rng(2).permutation(len(train.patterns)))
@@ -223,13 +229,13 @@ def test_shuffled_weights_predict_what_shuffled_pairs_predict(splits, run):
 
 def test_many_shuffles_lie_at_chance(splits, run):
     train, test = splits
-    null = controls.shuffle_pairs(controls.fit_ridges(train, run=run), train, test, n_shuffles=60, seed=0)
+    null = controls.shuffle_pairs(fit_ridges(train, run=run), train, test, n_shuffles=60, seed=0)
     np.testing.assert_allclose(null[1:].mean("shuffle"), 0.5, atol=0.06)
 
 
 def test_images_of_shuffled_pairs_have_lost_the_brain(splits, run):
     train, test = splits
-    ridges = controls.fit_ridges(train, run=run)
+    ridges = fit_ridges(train, run=run)
     stages = Recorder()
     images = controls.refine_shuffled(stages, ridges, train, test, mode="none", seed=0)
     assert images.shape == (N_TEST, 8, 8, 3)

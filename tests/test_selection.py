@@ -61,6 +61,7 @@ def test_pairs_count_alike_whatever_their_units(monkeypatch):
         / 2
     )
     np.testing.assert_array_equal(nearest, wanted.argmax(axis=1))
+    assert selection.resemblance(first, asked[0]).shape == (20, 5)
     np.testing.assert_allclose(r, wanted.max(axis=1))
 
 

@@ -208,5 +208,7 @@ def test_errors_say_what_came():
         statistics.sign_flip_test(np.ones((2, 2)))
     with pytest.raises(ValueError, match="between 0 and 1, and each must be a number"):
         statistics.holm([0.1, np.nan])
+    with pytest.raises(ValueError, match="no pair to compare; system has a, b"):
+        statistics.differences(xr.DataArray(np.ones((2, 1, 3)), {"system": ["a", "b"]}, ("system", "metric", "test_image")), [])
     with pytest.raises(ValueError, match="none is over='image'"):
         statistics.summary(xr.DataArray([1.0, 2.0], dims="test_image"), over="image")

@@ -13,7 +13,7 @@ from book._ext.audit import audit
 from book._ext.state import state_page, write_if_changed
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import run_names, usable_runs
-from nsdlib.study import claims, controls, floors, statistics
+from nsdlib.study import claims, controls, statistics
 from nsdlib.study.published import latent_errors, paper_table, sources, systems
 
 GENERATED = ("paper", "reliability", "state")
@@ -26,44 +26,18 @@ WHAT = {
 
 
 def paper_page(run, template) -> str:
-    """Return the page "The paper beside us".
+    """Return the page "The paper beside us", in Markdown: a template `fill`ed with `TABLES` of the group of a run.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        Whose group is compared; at least one of the group must have been run whole.
-    template : str
-        Text with `{{name}}` where a table goes, for each key of `TABLES`.
-
-    Returns
-    -------
-    str
-        Markdown.
-
-    Raises
-    ------
-    ValueError
-        When the template names an unknown table, or leaves one out.
+    At least one of the group must have been run whole.
     """
     return fill(template, TABLES, claims.ready(run))
 
 
 def fill(template, tables, source) -> str:
-    """Replace the names of tables in a text by the tables.
+    """Replace each `{{name}}` in a text by the table that the function of this name in `tables` makes from `source`.
 
-    Parameters
-    ----------
-    template : str
-        With `{{name}}` where a table goes.
-    tables : dict of str to callable
-        Function that makes each table from `source`.
-    source : dict of str to Store, or Path
-        Argument of these functions: results, or the project's folder.
-
-    Raises
-    ------
-    ValueError
-        When the template names an unknown table, or leaves one out.
+    The source is a dict of str to Store, or the project's folder. A ValueError when the template names an unknown table, or
+    leaves one out.
     """
     names = re.findall(r"\{\{(\w+)\}\}", template)
     if sorted(names) != sorted(tables):
@@ -99,23 +73,13 @@ def _places(stores):
 
     rows = {}
     for name, store in stores.items():
-        table = _summary(store)
         with store.load("scores") as scores:
             values = scores.value.load()
-        places = controls.place_refined(values, **_bootstrap(stores))
-        best = floors.best(values).floor
-        for metric, label in LABELS.items():
-            score, place = table.sel(metric=metric), places[METRICS[metric].label]
-            low, high = np.quantile(place[1:], [0.025, 0.975])
-            rows[f"`{name}`, {label}"] = {
-                **{bar: f"{system}: {_cell(score, system)}" for bar, system in best.sel(metric=metric).to_series().items()},
-                "rough": _cell(score, "rough"),
-                "**refined**": f"**{_cell(score, 'refined')}**",
-                "ceiling: all true": _cell(score, "refined, all true"),
-                "place": f"{place[0]:.2f} [{low:.2f}, {high:.2f}]",
-                "n": table.n,
-            }
-    return pd.DataFrame(rows).T.rename_axis("subject, score").to_markdown()
+        places = controls.place_table(values, **_bootstrap(stores)).assign(n=values.sizes["test_image"])
+        places["refined"] = "**" + places["refined"] + "**"
+        rows |= {f"`{name}`, {label}": row for label, (_, row) in zip(LABELS.values(), places.iterrows(), strict=True)}
+    table = pd.DataFrame(rows).T.rename(columns={"refined": "**refined**"})
+    return table.rename_axis("subject, score").to_markdown()
 
 
 def _meanings(_):
@@ -228,15 +192,9 @@ def _summary(store, artifact="scores"):
         return statistics.summary(scores.value, n_bootstrap=store.run.n_bootstrap, seed=store.run.seed).load()
 
 
-def _cell(table, system=None):
-    """Mean and interval of one system, as text."""
-    score = table if system is None else table.sel(system=system)
-    return f"{float(score['mean']):.3f} [{float(score.low):.3f}, {float(score.high):.3f}]"
-
-
 def _cells(table):
     """Mean and interval of every score, as text, by the score's name."""
-    return {metric: _cell(table.sel(metric=metric)) for metric in METRICS}
+    return statistics.as_text(table.sel(metric=list(METRICS))).iloc[:, 0].to_dict()
 
 
 def _bootstrap(stores):
@@ -260,20 +218,10 @@ TABLES = {
 
 
 def write(root):
-    """Write the generated pages below `book/`, unless they are unchanged.
+    """Write the generated pages below `book/` in the project's folder, unless they are unchanged.
 
     The group of the first complete run is compared with the paper: NSD subjects before simulated ones, runs that are like others
-    behind these, then by name.
-
-    Parameters
-    ----------
-    root : Path
-        The project's folder.
-
-    Raises
-    ------
-    FileNotFoundError
-        When no run has all its results.
+    behind these, then by name. A FileNotFoundError when no run has all its results.
     """
     runs = sorted(usable_runs(run_names(root)), key=lambda run: (run.simulation is not None, run.like or "", run.name))
     run = next((run for run in runs if claims.ready(run)), None)

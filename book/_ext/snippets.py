@@ -123,14 +123,10 @@ def _strip(made, scores):
 
 def _caption(run, values):
     """Rule of selection, n, and three scores with their intervals."""
-    table = statistics.summary(values, n_bootstrap=run.n_bootstrap, seed=run.seed).load()
-
-    def cell(system, metric):
-        score = table.sel(system=system, metric=metric)
-        return f"{float(score['mean']):.2f} [{float(score.low):.2f}, {float(score.high):.2f}]"
-
-    clip, pixcorr, floor = cell("refined", "clip"), cell("refined", "pixcorr"), cell("mean image", "pixcorr")
-    return CAPTION.format(n=table.n, clip=clip, pixcorr=pixcorr, floor=floor)
+    table = statistics.summary(values, n_bootstrap=run.n_bootstrap, seed=run.seed)
+    cells = statistics.as_text(table, digits=2)
+    clip, pixcorr = cells.loc["refined", ["clip", "pixcorr"]]
+    return CAPTION.format(n=table.n, clip=clip, pixcorr=pixcorr, floor=cells.loc["mean image", "pixcorr"])
 
 
 def _commit(root):

@@ -102,17 +102,8 @@ def _finished(decoder):
 def fit_seeds(name, train, *, seeds, fit=networks.fit, **settings) -> list[Fitted]:
     """Fit one kind of decoder once a seed; a ridge, which has nothing random, only once.
 
-    Parameters
-    ----------
-    name : str
-        One of `networks.DECODERS`; another is a ValueError.
-    train : (X, Y)
-    seeds : sequence of int
-        Each fixes a network's initial weights, and which images are for validation.
-    fit : callable
-        `networks.fit`, or its memoised form (`Store.memoise`).
-    **settings
-        See `options`.
+    `name` is one of `networks.DECODERS`, another a ValueError. A seed fixes a network's initial weights, and which images are for
+    validation. `fit` is `networks.fit` or its memoised form (`Store.memoise`), `settings` are those of `options`.
     """
     decoder = networks.make(name, **settings)  # refuses unknown names
     if name == "ridge":
@@ -166,7 +157,9 @@ def compare(fits, train, test):
         validated = [image_errors(train[1][fit.rows], fit.validation) for fit in by_seed]
         scores.append([[v.mean(1), t.mean(1)] for v, t in zip(validated, tested, strict=True)])
         errors.append(np.mean(tested, axis=0))
-    tested, validated = _floor_errors(next(iter(fits.values())), train[1], test[1])
+    mean = Moments.of(train[1]).mean
+    truths = (test[1], *(train[1][fit.rows] for fit in next(iter(fits.values()))))
+    tested, *validated = [image_errors(truth, np.broadcast_to(mean, truth.shape)) for truth in truths]
     arrays = {
         "scores": (("decoder", "seed", "split", "measure"), np.array(scores)),
         "errors": (("decoder", "measure", "test_image"), np.array(errors)),
@@ -182,10 +175,8 @@ def _training(fits):
     decoders = [[fit.decoder for fit in by_seed] for by_seed in fits.values()]
     curves = [[_validation_errors(decoder) for decoder in by_seed] for by_seed in decoders]
     best = [[np.nanargmin(curve) + 1 if len(curve) else 0 for curve in by_seed] for by_seed in curves]
-    validation = np.full((len(curves), len(curves[0]), max(len(curve) for by_seed in curves for curve in by_seed)), np.nan)
-    for row, by_seed in zip(validation, curves, strict=True):
-        for errors, curve in zip(row, by_seed, strict=True):
-            errors[: len(curve)] = curve
+    longest = max(len(curve) for by_seed in curves for curve in by_seed)
+    validation = [[np.append(curve, np.full(longest - len(curve), np.nan)) for curve in by_seed] for by_seed in curves]
     by_fit = ("decoder", "seed")
     return {
         "seconds": (by_fit, [[fit.seconds for fit in fits[name]] for name in fits]),
@@ -208,26 +199,11 @@ def _test_errors(by_seed, X, Y):
     return [errors[id(fit.decoder)] for fit in by_seed]
 
 
-def _floor_errors(by_seed, Y_train, Y_test):
-    """Errors of the mean latent for the test images and for each seed's validation images."""
-    mean = Moments.of(Y_train).mean
-    truths = [Y_test, *(Y_train[fit.rows] for fit in by_seed)]
-    tested, *validated = [image_errors(truth, np.broadcast_to(mean, truth.shape)) for truth in truths]
-    return tested, validated
-
-
 def explained_variance(errors, floor, *, n_bootstrap=2000, seed=0) -> dict:
     """Compute the explained variance, 1 - error / floor of the mean squared errors, and its bootstrap interval over images.
 
-    Parameters
-    ----------
-    errors, floor : (n_images,) arrays
-        Mean squared errors of each image: of a decoder, and of the mean latent.
-
-    Returns
-    -------
-    dict
-        mean, low, high, n. 1 is perfect, 0 no better than the mean latent.
+    `errors` and `floor` are (n_images,), of a decoder and of the mean latent. Returns a dict: mean, low, high, n. 1 is perfect, 0
+    no better than the mean latent.
     """
     mean, *drawn = statistics.place_between(floor, errors, np.zeros_like(floor), n_bootstrap=n_bootstrap, seed=seed)
     low, high = np.quantile(drawn, [0.025, 0.975])
@@ -237,17 +213,10 @@ def explained_variance(errors, floor, *, n_bootstrap=2000, seed=0) -> dict:
 def by_region(X, in_region, targets, *, alphas, device="cpu"):
     """Compute the two-way identification by a ridge on each region alone, and on all voxels without it.
 
-    Parameters
-    ----------
-    X : (X_train, X_test)
-        Patterns (n_images, n_voxels).
-    in_region : (n_regions, n_voxels) bool
-        Regions may overlap.
-    targets : dict of str to (Y_train, Y_test)
-        (n_images, n_targets), such as latents and embeddings.
-    alphas : sequence of float
-        Penalties; each fit takes the one with the smallest leave-one-out error on training images. Give several: regions differ
-        in size, and a penalty published for all voxels (`store.zoo.alphas`) does not suit a small region.
+    `X` is (X_train, X_test), patterns (n_images, n_voxels); `in_region` (n_regions, n_voxels) bool, where regions may overlap;
+    `targets` dict of str to (Y_train, Y_test), (n_images, n_targets) each. Each fit takes the one of the penalties `alphas` with
+    the smallest leave-one-out error on training images. Give several: regions differ in size, and a penalty published for all
+    voxels (`store.zoo.alphas`) does not suit a small region.
 
     Returns
     -------

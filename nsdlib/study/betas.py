@@ -28,23 +28,24 @@ REGIONS = {
 }
 
 
-def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
-    """Load the single-trial betas that NSD publishes, of the voxels of a region.
+def load_trials(run, store, subject):
+    """Load a run's single trials: (as `read_trials` or `trials_from_glm` has them, the same scaled as the run says)."""
+    if run.betas == "glm":
+        trials = trials_from_glm(store.load("glm"), subject, roi=run.roi)
+    else:
+        trials = read_trials(subject, roi=run.roi, version=run.betas_version)
+    return trials, zscore_sessions(trials) if run.scaling == "sessions" else trials
 
-    Parameters
-    ----------
-    subject : nsd.NSDSubject
-    roi : str
-        A label volume; its voxels with any label are used.
-    version : str
-        Version of the betas, such as "betas_fithrf".
+
+def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
+    """Load the single-trial betas of a `version` that NSD publishes, of the voxels with any label of the volume `roi`.
 
     Returns
     -------
     xarray.Dataset
         betas (trial, voxel) float32, percent signal change; in_region (region, voxel) bool; coordinates trial (from 0), voxel
         (flat C-order index into the volume), and for each trial image_id (0-based 73k id), session (from 1), is_shared. Without
-        the voxels that hold one value throughout a run; a warning says how many.
+        the voxels that hold one value throughout a run: a warning says how many, or an error that none remains.
     """
     mask = _mask(subject, roi)
     betas = np.empty((subject.n_trials, mask.sum()), dtype=np.float32)
@@ -54,15 +55,9 @@ def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
 
 
 def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
-    """Return the single-trial betas that notebook 01 fitted, in the form of `read_trials`, without voxels that are NaN.
+    """Return the betas of the artifact `glm` (betas_d, (trial, roi_voxel)) in the form of `read_trials`, without voxels of NaN.
 
-    Parameters
-    ----------
-    glm : xarray.Dataset
-        The artifact of that name: betas_d (trial, roi_voxel). A ValueError when its voxels are not those of the region.
-    subject : nsd.NSDSubject
-    roi : str
-        Label volume that the artifact was made for.
+    `roi` is the label volume that the artifact was made for; a ValueError when its voxels are not those of the region.
     """
     mask = _mask(subject, roi) & subject.brainmask  # the fit has no others
     if not np.array_equal(glm.roi_voxel, np.flatnonzero(mask)):
@@ -101,12 +96,7 @@ def assemble(trials):
         noise_ceiling (voxel), the percentage of the variance of averages like those of the test images that any model can
         explain. It belongs to the trials as they are: with offsets of the sessions, if these have not been scaled away, and not
         cut at 0, so that means over voxels are not too high. Images in ascending order of their ids, which are the coordinates
-        train_image and test_image. The attribute `split` is their `split_hash`.
-
-    Raises
-    ------
-    ValueError
-        When there is no trial to train or to test with.
+        train_image and test_image. The attribute `split` is their `split_hash`. A ValueError without trials of both sets.
     """
     import xarray as xr
 
@@ -143,13 +133,8 @@ def assemble(trials):
 def single_showings(trials, assembled):
     """Return the test images' single trials as patterns for decoders: (n_showings, n_test, n_voxels) float32.
 
-    Parameters
-    ----------
-    trials : xarray.Dataset
-        What the patterns were assembled from.
-    assembled : xarray.Dataset
-        From `assemble`, which says in what order the images come and how a voxel is standardised. There are as many showings as
-        the test image with the fewest has, the earliest first.
+    Order of the images and scale of the voxels are those of `assembled`, which `assemble` made of `trials`. There are as many
+    showings as the test image with the fewest has, the earliest first.
     """
     n_showings, ids = int(assembled.n_repeats_test.min()), trials.image_id.values
     rows = np.stack([np.flatnonzero(ids == image)[:n_showings] for image in assembled.test_image.values], axis=1)

@@ -41,69 +41,59 @@ class Claim:
 
     statement: str  # the claim as a sentence
     section: str  # section and number in the paper; "" where the paper does not make the claim
-    pair: Callable  # {artifact: Dataset} -> Pair, its first above its second where true; None if not measured
+    find: Callable  # {artifact: Dataset}, *compared -> Pair, its first above its second where true; None if not measured
+    compared: tuple  # the two systems, and the score
     asked: float = 0.0  # by how much the first is to lie above the second, in percent of it
     allowed: float = 0.0  # instead, by how much it may lie below
     networks: tuple = ()  # that it compares; they must have finished training
 
+    def pair(self, artifacts) -> Pair | None:
+        """Take the values of its systems from the artifacts."""
+        return self.find(artifacts, *self.compared)
 
-def _errors(worse, better, measure):
+
+def _errors(artifacts, worse, better, measure):
     """Latents of two decoders; how small their errors could be is not known, so there is always room."""
-
-    def pair(artifacts):
-        errors = artifacts["ablation"].errors
-        if not {worse, better} <= set(errors.decoder.values):
-            return None
-        return Pair(*(errors.sel(decoder=name, measure=measure).values for name in (worse, better)))
-
-    return pair
+    errors = artifacts["ablation"].errors
+    if not {worse, better} <= set(errors.decoder.values):
+        return None
+    return Pair(*(errors.sel(decoder=name, measure=measure).values for name in (worse, better)))
 
 
-def _layers(first, second, measure):
+def _layers(artifacts, first, second, measure):
     """Rough images of two numbers of layers; those of true latents say how much there is to lose."""
-
-    def pair(artifacts):
-        score = artifacts["latent_size"].score.sel(measure=measure)
-        if not {first, second} <= set(score.n_layers.values):
-            return None
-        decoded, true = (
-            [score.sel(n_layers=n, system=system).values for n in (first, second)] for system in ("decoded", "oracle")
-        )
-        return Pair(*decoded, room=((true[1], true[0]), (true[0], true[1])))
-
-    return pair
+    score = artifacts["latent_size"].score.sel(measure=measure)
+    if not {first, second} <= set(score.n_layers.values):
+        return None
+    decoded, true = ([score.sel(n_layers=n, system=name).values for n in (first, second)] for name in ("decoded", "oracle"))
+    return Pair(*decoded, room=((true[1], true[0]), (true[0], true[1])))
 
 
-def _systems(first, second, metric, *, artifact="scores"):
+def _systems(artifacts, first, second, metric, artifact="scores"):
     """Images of two systems; the second may be one of those of `floors.best`."""
-
-    def pair(artifacts):
-        if artifact not in artifacts:
+    if artifact not in artifacts:
+        return None
+    values, names, against = artifacts[artifact].value.sel(metric=[metric]), [first, second], ""
+    if second.startswith("best "):
+        bars = floors.best(values)
+        if second not in bars.system:
             return None
-        values, names, against = artifacts[artifact].value.sel(metric=[metric]), [first, second], ""
-        if second.startswith("best "):
-            bars = floors.best(values)
-            if second not in bars.system:
-                return None
-            names[1] = against = bars.floor.sel(system=second).item()
-        values = values.sel(metric=metric)
-        if not set(names) <= set(values.system.values):
-            return None
-        return _bounded(artifacts, names, [values.sel(system=name).values for name in names], metric, against)
-
-    return pair
+        names[1] = against = bars.floor.sel(system=second).item()
+    values = values.sel(metric=metric)
+    if not set(names) <= set(values.system.values):
+        return None
+    return _bounded(artifacts, names, [values.sel(system=name).values for name in names], metric, against)
 
 
-def _noise(first, second, metric):
+_decoders = partial(_systems, artifact="controls")
+
+
+def _noise(artifacts, first, second, metric):
     """Refined images in two conditions, by position: no noise, the strongest, pure noise in place of the rough image."""
-
-    def pair(artifacts):
-        if "by_seed" not in artifacts["noise"]:
-            return None
-        values = artifacts["noise"].by_seed.sel(metric=metric).mean("diffusion_seed")
-        return _bounded(artifacts, ["refined"] * 2, [values.isel(condition=i).values for i in (first, second)], metric)
-
-    return pair
+    if "by_seed" not in artifacts["noise"]:
+        return None
+    values = artifacts["noise"].by_seed.sel(metric=metric).mean("diffusion_seed")
+    return _bounded(artifacts, ["refined"] * 2, [values.isel(condition=i).values for i in (first, second)], metric)
 
 
 def _bounded(artifacts, names, values, metric, against=""):
@@ -115,41 +105,41 @@ def _bounded(artifacts, names, values, metric, against=""):
     return Pair(*values, room=tuple(zip(best, values, strict=True)), against=against)
 
 
-_decoders = partial(_systems, artifact="controls")
-
 CLAIMS = (
     Claim("refined images are more like the seen ones with the GRU than with ridge (SSIM)", "5: by about 2 %",
-          _decoders("refined, gru", "refined, ridge", "ssim"), asked=2, networks=("gru",)),
+          _decoders, ("refined, gru", "refined, ridge", "ssim"), asked=2, networks=("gru",)),
     Claim("refined images are closer in meaning to the seen ones with the GRU than with ridge (CLIP)", "5: by about 4 %",
-          _decoders("refined, gru", "refined, ridge", "clip"), asked=4, networks=("gru",)),
+          _decoders, ("refined, gru", "refined, ridge", "clip"), asked=4, networks=("gru",)),
     Claim("the GRU's latents have a smaller MSE than ridge's", "4.2, Table 3: 0.0681 against 0.0690",
-          _errors("ridge", "gru", "mse"), asked=1.3, networks=("gru",)),
+          _errors, ("ridge", "gru", "mse"), asked=1.3, networks=("gru",)),
     Claim("the GRU's latents have a smaller MSE than ridge's with the published penalty",
-          "3.3.2 and Table 3: a penalty of 50,000", _errors("ridge, 50,000", "gru", "mse"), asked=1.3, networks=("gru",)),
+          "3.3.2 and Table 3: a penalty of 50,000", _errors, ("ridge, 50,000", "gru", "mse"), asked=1.3, networks=("gru",)),
     Claim("ridge's latents have a smaller MAE than the GRU's", "4.2: no number",
-          _errors("gru", "ridge", "mae"), networks=("gru",)),
+          _errors, ("gru", "ridge", "mae"), networks=("gru",)),
     Claim("the GRU's latents have a smaller MSE than the CNN's", "4.1, Table 2: 0.0681 against 0.0683",
-          _errors("cnn", "gru", "mse"), asked=0.3, networks=("gru", "cnn")),
+          _errors, ("cnn", "gru", "mse"), asked=0.3, networks=("gru", "cnn")),
     Claim("the GRU's latents have a smaller MSE than the Transformer's", "4.1, Table 2: 0.0681 against 0.0685",
-          _errors("transformer", "gru", "mse"), asked=0.6, networks=("gru", "transformer")),
+          _errors, ("transformer", "gru", "mse"), asked=0.6, networks=("gru", "transformer")),
     Claim("15 layers do as well as 31 (SSIM of rough images)", "5, Table 4: 0.370 against 0.374, refined",
-          _layers(15, 31, "SSIM"), allowed=1),
-    Claim("noise on the rough image costs structure (SSIM)", "4.3, Table 6: 0.361 to 0.140", _noise(0, 1, "ssim"), asked=2),
+          _layers, (15, 31, "SSIM"), allowed=1),
+    Claim("noise on the rough image costs structure (SSIM)", "4.3, Table 6: 0.361 to 0.140", _noise, (0, 1, "ssim"), asked=2),
     Claim("pure noise in place of the rough image costs structure (SSIM)", "4.3, Table 6, as the public code has it",
-          _noise(0, 2, "ssim"), asked=2),
+          _noise, (0, 2, "ssim"), asked=2),
     Claim("noise on the rough image does not cost meaning (CLIP)", "4.3, Table 6: 0.914 to 0.939",
-          _noise(1, 0, "clip"), allowed=2),
+          _noise, (1, 0, "clip"), allowed=2),
     Claim("pure noise in place of the rough image does not cost meaning (CLIP)", "4.3, Table 6, as the public code has it",
-          _noise(2, 0, "clip"), allowed=2),
-    Claim("refining adds meaning (CLIP)", "4.4: no number", _systems("refined", "rough", "clip")),
-    Claim("refining adds meaning (Inception)", "4.4: no number", _systems("refined", "rough", "inception")),
-    Claim("refining gives up structure (PixCorr)", "", _systems("rough", "refined", "pixcorr")),
-    Claim("refining beats the best picture without the brain (CLIP)", "", _systems("refined", "best floor", "clip")),
-    Claim("refining beats the best picture without the brain (SSIM)", "", _systems("refined", "best floor", "ssim")),
-    Claim("refining beats the best picture without the brain (PixCorr)", "", _systems("refined", "best floor", "pixcorr")),
-    Claim("refining beats the best picture from a label of the seen image (CLIP)", "", _systems("refined", "best label", "clip")),
-    Claim("refining beats the best picture from a label of the seen image (SSIM)", "", _systems("refined", "best label", "ssim")),
-    Claim("generation beats retrieval (CLIP)", "", _systems("refined", "best retrieval", "clip")),
+          _noise, (2, 0, "clip"), allowed=2),
+    Claim("refining adds meaning (CLIP)", "4.4: no number", _systems, ("refined", "rough", "clip")),
+    Claim("refining adds meaning (Inception)", "4.4: no number", _systems, ("refined", "rough", "inception")),
+    Claim("refining gives up structure (PixCorr)", "", _systems, ("rough", "refined", "pixcorr")),
+    Claim("refining beats the best picture without the brain (CLIP)", "", _systems, ("refined", "best floor", "clip")),
+    Claim("refining beats the best picture without the brain (SSIM)", "", _systems, ("refined", "best floor", "ssim")),
+    Claim("refining beats the best picture without the brain (PixCorr)", "", _systems, ("refined", "best floor", "pixcorr")),
+    Claim("refining beats the best picture from a label of the seen image (CLIP)", "",
+          _systems, ("refined", "best label", "clip")),
+    Claim("refining beats the best picture from a label of the seen image (SSIM)", "",
+          _systems, ("refined", "best label", "ssim")),
+    Claim("generation beats retrieval (CLIP)", "", _systems, ("refined", "best retrieval", "clip")),
 )  # fmt: skip
 
 
@@ -171,14 +161,9 @@ def complete(stores):
 def measure(stores, finished=None, **bootstrap):
     """Test every claim in every subject.
 
-    Parameters
-    ----------
-    stores : dict of str to Store
-        Of each run, from `ready`; any object with `load(name)` for `ARTIFACTS`, and for "controls" where it `has` it.
-    finished : dict of str to dict, optional
-        Of runs, the stores of the same subject whose networks have finished, from `complete`.
-    **bootstrap
-        n_bootstrap and seed.
+    `stores`, from `ready`, are those of the runs by name; any objects with `load` and `has` of artifacts. `finished`, from
+    `complete`, are of each run the stores of the same subject whose networks have finished, by name; `bootstrap` is n_bootstrap
+    and seed.
 
     Returns
     -------
@@ -206,8 +191,8 @@ def measure(stores, finished=None, **bootstrap):
     return tested
 
 
-NUMBERS = dict.fromkeys(("mean", "low", "high", "p", "margin", "room"), np.nan)  # as long as nothing is measured
-NOT_MEASURED = NUMBERS | {"has_room": False, "finished": False, "source": "", "against": ""}
+NOT_MEASURED = dict.fromkeys(("mean", "low", "high", "p", "margin", "room"), np.nan)
+NOT_MEASURED |= {"has_room": False, "finished": False, "source": "", "against": ""}
 
 
 def _tested(claim, candidates, bootstrap):

@@ -10,10 +10,9 @@ import numpy as np
 from nsdlib.core import device, networks, ridge
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.core.scores.similarity import two_way
-from nsdlib.store import zoo
 from nsdlib.store.zoo import load_scorer
 from nsdlib.study import floors, leaks, statistics
-from nsdlib.study.reconstruction import KINDS, flat, score_all
+from nsdlib.study.reconstruction import KINDS, score_all
 
 N_SHUFFLED = 4096  # numbers of a target whose decoding is compared under shuffled pairs
 NO_LEAK, HONEST_GRU = "no leak", "no leak, text by a GRU"
@@ -51,11 +50,10 @@ def refine_by_decoder(stages, predicted, tokens, *, decoders=DECODERS) -> dict:
 
 def decode_tokens_by_gru(train, patterns, *, run, fit=networks.fit) -> dict:
     """Decode CLIP tokens as `reconstruction.decode_tokens` does, by a `leaks.network` without a leak for each of `KINDS`."""
-    decoded, settings = {}, _of_network(run)
-    for kind, tokens in train.tokens.items():
-        predict = leaks.network((train.patterns, flat(tokens)), fit=fit, mode=run.renormalise, **settings)
-        decoded[kind] = predict(patterns, None).reshape(len(patterns), *tokens.shape[1:])
-    return decoded
+    decoded, settings = {}, {"fit": fit, "mode": run.renormalise, **_of_network(run)}
+    for kind in KINDS:
+        decoded[kind] = leaks.network((train.patterns, train.targets[kind]), **settings)(patterns, None)
+    return train.as_tokens(decoded)
 
 
 def _of_network(run):
@@ -65,7 +63,7 @@ def _of_network(run):
 
 def gains_by_decoder(values, metrics, **bootstrap):
     """Compare those of `DECODER_PAIRS` that `values` has: `statistics.differences`, with "% of the second's" score."""
-    pairs = [pair for pair in DECODER_PAIRS if set(pair) <= set(values.system.values)]
+    pairs = statistics.present(DECODER_PAIRS, values.system.values)
     gains, means = statistics.differences(values, pairs, metrics, **bootstrap), values.mean("test_image")
     second = [means.sel(system=system, metric=name).item() for _, system in pairs for name in metrics]
     return gains.assign(**{"% of the second's": 100 * gains["mean"] / second})
@@ -76,7 +74,7 @@ def prices(values, metrics, **bootstrap):
 
     A leak with the very scores that are without it is left out: it changed nothing, so that there is nothing to test.
     """
-    pairs = [pair for pair in LEAK_PAIRS if set(pair) <= set(values.leak.values)]
+    pairs = statistics.present(LEAK_PAIRS, values.leak.values)
     pairs = [pair for pair in pairs if not np.array_equal(*(values.sel(leak=leak) for leak in pair))]
     return statistics.differences(values, pairs, metrics, along="leak", **bootstrap)
 
@@ -85,20 +83,24 @@ def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):
     """Draw and refine images whose latents and tokens a ridge decoded without a leak, `NO_LEAK`, and with each of `leaks.LEAKS`.
 
     `train` and `test` are `reconstruction.Split`s, `predict` is `leaks.predict` or what `Store.memoise` makes of it. Returns
-    the images, and what the linter says of each text decoder: one of `leaks.KINDS`.
+    the images, and what the linter says of each text decoder (`leaks.Report.kind`).
     """
     images, badges = {}, {}
     for leak in (None, *leaks.LEAKS):
-        options, decoded = {"alphas": run.alphas, "leak": leak, "device": device.pick_device(run.device)}, {}
-        for kind, values in {"latents": train.latents, **train.tokens}.items():
-            truth = test.latents if kind == "latents" else test.tokens[kind]
-            both = predict((train.patterns, flat(values)), test.patterns, flat(truth), **options)
-            decoded[kind] = both.reshape(truth.shape)
-        text = leaks.decoder((train.patterns, flat(train.tokens["text"])), **options)
-        badges[leak or NO_LEAK] = leaks.lint(text, test.patterns, flat(test.tokens["text"]), n_checked=1).kind
-        tokens = {kind: decoded[kind] for kind in KINDS}
-        images[leak or NO_LEAK] = stages.refine(stages.draw(decoded["latents"], test.ids), tokens, test.ids)
+        options = {"alphas": run.alphas, "leak": leak, "device": device.pick_device(run.device)}
+        decoded = {
+            target: predict((train.patterns, values), test.patterns, test.targets[target], **options)
+            for target, values in train.targets.items()
+        }
+        text = leaks.decoder((train.patterns, train.targets["text"]), **options)
+        badges[leak or NO_LEAK] = leaks.lint(text, test.patterns, test.targets["text"], n_checked=1).kind
+        images[leak or NO_LEAK] = _reconstruct(stages, decoded, test)
     return images, badges
+
+
+def _reconstruct(stages, decoded, test):
+    """Draw and refine the test images from all targets, as decoded (n_images, n_targets)."""
+    return stages.refine(stages.draw(decoded["latents"], test.ids), test.as_tokens(decoded), test.ids)
 
 
 def refine_with_early_stopping(stages, train, test, tokens, *, latents, run, fit=networks.fit):
@@ -107,11 +109,11 @@ def refine_with_early_stopping(stages, train, test, tokens, *, latents, run, fit
     `latents` and vision tokens have to be decoded without a leak. Returns the images and badges as `refine_with_leaks` does; the
     linter asks networks that train for five epochs, for it needs seven of them.
     """
-    images, badges, both = {}, {}, (train.patterns, flat(train.tokens["text"]))
-    rough, truth = stages.draw(latents, test.ids), flat(test.tokens["text"])
+    images, badges, both = {}, {}, (train.patterns, train.targets["text"])
+    rough, truth = stages.draw(latents, test.ids), test.targets["text"]
     for name, leak in {HONEST_GRU: None, leaks.EARLY_STOPPING: leaks.EARLY_STOPPING}.items():
         text = leaks.network(both, leak=leak, fit=fit, **_of_network(run))(test.patterns, truth)
-        images[name] = stages.refine(rough, tokens | {"text": text.reshape(test.tokens["text"].shape)}, test.ids)
+        images[name] = stages.refine(rough, tokens | test.as_tokens({"text": text}), test.ids)
         brief = leaks.network(both, leak=leak, **_of_network(run) | {"max_epochs": 5})
         badges[name] = leaks.lint(brief, test.patterns, truth, n_checked=1).kind
     return images, badges
@@ -149,17 +151,9 @@ def orders(means):
 def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
     """Place the refined images between the best floor, 0, and "refined, all true", 1, in every score.
 
-    Which that is differs from score to score (`floors.best`); a floor knows no label of what was seen either.
-
-    Parameters
-    ----------
-    values : xarray.DataArray
-        (system, metric, test_image), the artifact `scores`.
-
-    Returns
-    -------
-    dict of str to (1 + n_bootstrap,) float64
-        Label of a score to the place over all images, and over each resample of them (`statistics.place_between`).
+    Which that is differs from score to score (`floors.best`); a floor knows no label of what was seen either. `values` is
+    (system, metric, test_image), of the artifact `scores`. Returns dict of a score's label to (1 + n_bootstrap,) float64: the
+    place over all images, and over each resample of them (`statistics.place_between`).
     """
     ends, rows = [floors.best(values).sel(system="best floor")], {}
     ends += [values.sel(system=system) for system in ("refined", "refined, all true")]
@@ -169,16 +163,25 @@ def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
     return rows
 
 
-def fit_ridges(train, *, run) -> dict:
-    """Fit a ridge to the latents and to the tokens of each of `KINDS`, each with the penalties of a run: dict of Ridge."""
-    place = device.pick_device(run.device)
-    return {
-        target: ridge.Ridge(zoo.alphas(run, target), device=place).fit(train.patterns, values)
-        for target, values in _targets(train).items()
-    }
+def place_table(values, **bootstrap):
+    """Tabulate the places of `place_refined` and the scores that they lie between, each with its interval (DataFrame of str)."""
+    import pandas as pd
+
+    texts = statistics.as_text(statistics.summary(values, **bootstrap))
+    places, bars, rows = place_refined(values, **bootstrap), floors.best(values).floor, {}
+    for name, metric in METRICS.items():
+        own, place = texts[name], places[metric.label]
+        low, high = np.quantile(place[1:], [0.025, 0.975])
+        rows[metric.label] = {
+            **{bar: f"{system}: {own[system]}" for bar, system in bars.sel(metric=name).to_series().items()},
+            **own[["rough", "refined"]],
+            "ceiling: all true": own["refined, all true"],
+            "place": f"{place[0]:.2f} [{low:.2f}, {high:.2f}]",
+        }
+    return pd.DataFrame(rows).T
 
 
-def score_decoded(ridges, train, test, patterns, *, mode):
+def score_decoded(ridges, test, patterns, *, mode):
     """Score what ridges decode from one pattern of each test image: (metric, test_image), two for each target.
 
     "two-way" is the share of other images that the decoded deviation from the training mean resembles less than its own,
@@ -187,7 +190,7 @@ def score_decoded(ridges, train, test, patterns, *, mode):
     import xarray as xr
 
     rows = {}
-    for target, truth in _targets(test).items():
+    for target, truth in test.targets.items():
         fitted = ridges[target]
         decoded, mean = ridge.rescale(fitted.predict(patterns), fitted, mode=mode), fitted.targets.mean
         rows[f"{target}: two-way"] = two_way(truth - mean, decoded - mean)
@@ -209,9 +212,9 @@ def shuffle_pairs(ridges, train, test, *, n_shuffles, seed):
     rng, n_train = np.random.default_rng(seed), len(train.patterns)
     orders = np.stack([np.arange(n_train), *(rng.permutation(n_train) for _ in range(n_shuffles))])
     scores, unit = {}, np.eye(n_train, dtype=np.float32)
-    for target, truth in _targets(test).items():
+    for target, truth in test.targets.items():
         fitted, some = ridges[target], np.sort(rng.permutation(truth.shape[1])[:N_SHUFFLED])
-        values, truth = (targets[:, some].astype(np.float32) for targets in (_targets(train)[target], truth))
+        values, truth = (targets[:, some].astype(np.float32) for targets in (train.targets[target], truth))
         options = {"alphas": (fitted.alpha,), "device": fitted.device, "mode": "none"}
         weights, mean = ridge.decode(train.patterns, unit, test.patterns, **options), fitted.targets.mean[some]
         scores[target] = [two_way(truth - mean, weights[:, order] @ values - mean).mean() for order in orders]
@@ -221,16 +224,10 @@ def shuffle_pairs(ridges, train, test, *, n_shuffles, seed):
 def refine_shuffled(stages, ridges, train, test, *, mode, seed, decode=ridge.decode) -> np.ndarray:
     """Draw and refine images by ridges that were fitted to shuffled pairs with the same penalties."""
     patterns, decoded = train.patterns[np.random.default_rng(seed).permutation(len(train.patterns))], {}
-    for target, values in _targets(train).items():
+    for target, values in train.targets.items():
         options = {"alphas": (ridges[target].alpha,), "device": ridges[target].device, "mode": mode}
         decoded[target] = decode(patterns, values, test.patterns, **options)
-    tokens = {kind: decoded[kind].reshape(test.tokens[kind].shape) for kind in KINDS}
-    return stages.refine(stages.draw(decoded["latents"], test.ids), tokens, test.ids)
-
-
-def _targets(split) -> dict:
-    """What is decoded of a split's images: latents and tokens, (n_images, n_targets) each."""
-    return {"latents": split.latents} | {kind: flat(tokens) for kind, tokens in split.tokens.items()}
+    return _reconstruct(stages, decoded, test)
 
 
 def as_dataset(left_out, by_decoder, leaky, badges, by_protocol):

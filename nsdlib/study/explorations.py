@@ -60,15 +60,11 @@ class RegionMeasures:
 
     def __init__(self, run):
         from nsdlib.core.scores.reliability import reliability
-        from nsdlib.study.betas import read_trials, trials_from_glm, zscore_sessions
+        from nsdlib.study.betas import load_trials
 
         store, subject = Store(run), NSDSubject(run.data, run.subject, run.n_sessions)
         ceiling = store.load("betas").noise_ceiling.values
-        if run.betas == "glm":
-            trials = trials_from_glm(store.load("glm"), subject, roi=run.roi)
-        else:
-            trials = read_trials(subject, roi=run.roi, version=run.betas_version)
-        trials = zscore_sessions(trials) if run.scaling == "sessions" else trials
+        _, trials = load_trials(run, store, subject)
         agreement = reliability(trials.betas.values, trials.image_id.values)
         self.measures = {"correlation of repeats": agreement, "noise ceiling (percent)": ceiling}  # each (n_voxels,)
         self.regions, self.background = _regions(trials), subject.volume("mean")
@@ -78,12 +74,7 @@ class RegionMeasures:
     def compute(self, region, z, measure):
         """Collect one region or `ALL_REGIONS` on three slices around z, and the values of a measure in its voxels.
 
-        Returns
-        -------
-        masks : dict of str to (X, Y, Z) bool
-        slices : list of int
-        values : dict of str to (n,) float
-            Region to the measure in its voxels, and last those of all voxels.
+        Returns the regions' masks (X, Y, Z) bool, the slices, and the measure in each region's voxels, last in all voxels.
         """
         regions = self.regions if region == ALL_REGIONS else {region: self.regions[region]}
         masks = {name: np.zeros(self.background.shape, dtype=bool) for name in regions}
@@ -101,19 +92,16 @@ class Reconstruction:
         store = Store(run)
         self._stored, self._predicted = store.load("reconstruction"), store.load("ablation").predicted
         self._vdvae, self._diffusion = zoo.load_vdvae(run), zoo.load_diffusion(run)
-        self._fixed = {name: zoo.refinement(run)[name] for name in ("n_steps", "sampler", "faithful")}
+        self._fixed = {name: getattr(run, name) for name in ("n_steps", "sampler", "faithful")}
+        self._seeds = run.seed, run.diffusion_seeds[0]
         self.image_ids = self._stored.test_image.values.tolist()
         self.decoders = self._predicted.decoder.values.tolist()
 
     def compute(self, image, decoder, n_layers, seed, **refinement):
         """Draw the rough image of a decoder's first layers and refine it, with settings as `diffusion.refine` takes them.
 
-        Returns
-        -------
-        images : dict of str to (rows, columns, 3) uint8
-            seen, rough and refined.
-        scores : dict of str to (PixCorr, SSIM)
-            Of the last two.
+        `seed` is added to the run's seeds of both stages: 0 gives what notebook 05 drew. Returns the images (rows, columns, 3)
+        uint8, seen, rough and refined, and of the last two (PixCorr, SSIM).
         """
         from nsdlib.core.images import resize
         from nsdlib.core.scores.similarity import pixcorr, ssim
@@ -121,9 +109,10 @@ class Reconstruction:
         row = [self.image_ids.index(image)]
         stored = self._stored.isel(test_image=row)
         latents = self._predicted.sel(decoder=decoder)[row, : self._vdvae.n_latents(n_layers)].values
-        rough = self._vdvae.decode(latents, seed=seed, image_ids=[image])
+        of_rough, of_refined = (own + seed for own in self._seeds)
+        rough = self._vdvae.decode(latents, seed=of_rough, image_ids=[image])
         tokens, seen = (stored.text_pred.values, stored.vision_pred.values), stored.stimulus.values
-        refined = self._diffusion.refine(rough, *tokens, image_ids=[image], seed=seed, **refinement, **self._fixed)
+        refined = self._diffusion.refine(rough, *tokens, image_ids=[image], seed=of_refined, **refinement, **self._fixed)
         images, scores = {"seen": seen[0]}, {}
         for stage, drawn in (("rough", rough), ("refined", refined)):
             truth = resize(seen, drawn.shape[1])
@@ -138,32 +127,22 @@ class RegionAlteration:
     """
 
     def __init__(self, run):
-        from nsdlib.core.device import pick_device
-        from nsdlib.core.ridge import Ridge
+        from nsdlib.study.reconstruction import Split, fit_ridges
 
         store, self._run = Store(run), run
-        betas, self._stored, embeddings = (store.load(name) for name in ("betas", "reconstruction", "embeddings"))
-        X_train, latents = betas.X_train.values, store.load("targets").latents_train
+        betas, self._stored = store.load("betas"), store.load("reconstruction")
         self._vdvae, self._diffusion = zoo.load_vdvae(run), zoo.load_diffusion(run)
-        targets = {"latents": latents[:, : self._vdvae.n_latents(run.n_layers)].values}
-        targets |= {kind: embeddings[f"{kind}_train"].values for kind in ("text", "vision")}
-        self._shapes = {kind: target.shape[1:] for kind, target in targets.items()}
-        self._ridges = {
-            kind: Ridge(zoo.alphas(run, kind), device=pick_device(run.device)).fit(X_train, target.reshape(len(target), -1))
-            for kind, target in targets.items()
-        }
+        targets, n_latents = (store.load("targets"), store.load("embeddings")), self._vdvae.n_latents(run.n_layers)
+        self._train = Split.of("train", betas, *targets, n_latents=n_latents)
+        self._ridges = fit_ridges(self._train, run=run)
         self._patterns, self.regions = betas.X_test, _regions(betas)
         self.image_ids = betas.test_image.values.tolist()
 
     def compute(self, image, region, scale, add):
         """Reconstruct an image from its pattern as measured, with a region altered, and with as many other voxels altered.
 
-        Returns
-        -------
-        seen : (rows, columns, 3) uint8
-        rough, refined : (3, rows, columns, 3) uint8
-        moved : list of float
-            Mean distance of the second and third refined image from the first, in grey levels.
+        Returns the seen image (rows, columns, 3) uint8, the three rough and the three refined ones, and the mean distances of the
+        second and third refined one from the first, in grey levels.
         """
         from nsdlib.core.ridge import rescale
 
@@ -171,12 +150,10 @@ class RegionAlteration:
         pattern, voxels = self._patterns.sel(test_image=image).values, self.regions[region]
         altered = alter(pattern, voxels, scale=scale, add=add, seed=run.seed)
         mode = "none" if run.renormalise == "none" else "train"  # one pattern has no moments of a test set
-        latents, text, vision = (
-            rescale(ridge.predict(altered), ridge, mode=mode).reshape(3, *self._shapes[kind])
-            for kind, ridge in self._ridges.items()
-        )
-        rough = self._vdvae.decode(latents, seed=run.seed, image_ids=image_ids)
-        refined = self._diffusion.refine(rough, text, vision, image_ids=image_ids, **zoo.refinement(run))
+        decoded = {target: rescale(ridge.predict(altered), ridge, mode=mode) for target, ridge in self._ridges.items()}
+        rough = self._vdvae.decode(decoded["latents"], seed=run.seed, image_ids=image_ids)
+        tokens = self._train.as_tokens(decoded).values()
+        refined = self._diffusion.refine(rough, *tokens, image_ids=image_ids, **zoo.refinement(run))
         moved = [np.abs(refined[0].astype(int) - other).mean() for other in refined[1:]]
         return self._stored.stimulus.sel(test_image=image).values, rough, refined, moved
 
@@ -210,16 +187,9 @@ def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
 def alter(pattern, voxels, *, scale, add, seed):
     """Multiply and shift the responses of a region, and those of as many other voxels instead: (3, n_voxels) float32.
 
-    The rows are the pattern as it is, with the region altered, and with the other voxels altered.
-
-    Parameters
-    ----------
-    pattern, voxels : (n_voxels,) float, bool
-        Z-scored: 0 is a voxel's mean over training images, 1 a standard deviation above it; and the region.
-    scale, add : float
-        Scale 0 silences: the voxels answer as to the average image. Adding standard deviations drives them, whatever the image.
-    seed : int
-        Of the other voxels: as many as the region has, drawn at random outside it; all of them where they do not suffice.
+    The rows are the `pattern` as it is, with the region altered, `voxels` (n_voxels,) bool, and with as many others altered,
+    drawn at random outside it; all of them where they do not suffice. Responses are z-scored: `scale` 0 silences, the voxels
+    answer as to the average image; to `add` standard deviations drives them, whatever the image.
     """
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~voxels))[: voxels.sum()]
     others, changed = np.isin(np.arange(len(voxels)), drawn), scale * pattern + add

@@ -8,7 +8,7 @@ import numpy as np
 from nsdlib.core.images import resize
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.study.reconstruction import KINDS, flat
-from nsdlib.study.selection import nearest_training
+from nsdlib.study.selection import most_resembling, resemblance
 
 BOUNDING = ("floor", "label", "retrieval")  # roles of what bounds the scores from below
 BATCH = 128  # images read from a subject's files at a time
@@ -19,19 +19,9 @@ def make(stages, train, stimulus, *, ids, read, labels=None) -> dict:
 
     "mean image" of the training images; "another test image", whose two-way scores are (n - 2) / (2 (n - 1)) on average, for the
     image that it is always wins against one's own; "prior only", both stages from the mean latents and tokens of the training
-    images; and, for each name in `labels`, "mean image of the <name>": of those training images that have the test image's label.
-
-    Parameters
-    ----------
-    stages : TwoStages
-    train : Split
-    stimulus : (n_images, size, size, 3) uint8
-        The test images as they are scored.
-    ids : (n_images,) int
-    read : callable
-        Makes stimuli of ids.
-    labels : dict of str to pair of (n_train,), (n_images,) int
-        Labels, from 0, of training and test images. Where no training image has the label, the mean of all takes its place.
+    images; and, for each name in `labels`, "mean image of the <name>": of those training images that have the test image's label,
+    or of all where none has it. Labels are a pair of (n_train,), (n_images,) int, from 0, of the images of `train`, a Split, and
+    of the test images. `stimulus` (n_images, size, size, 3) holds these as they are scored, `read` makes stimuli of ids.
     """
     n_images, size = len(ids), stimulus.shape[1]
     groups = {"mean image": (np.zeros(len(train.ids), int), np.zeros(n_images, int))}
@@ -67,43 +57,24 @@ def retrieve(train, patterns, latents, tokens) -> dict:
     """Find the training images that resemble what was decoded most: what uses the brain and generates nothing.
 
     "nearest training image" by the patterns themselves, "nearest by tokens" by both kinds of decoded tokens together, "nearest by
-    tokens and latents" by all that the two stages get (`selection.nearest_training`).
-
-    Parameters
-    ----------
-    train : Split
-    patterns, latents, tokens : (n_images, n_voxels), (n_images, n_latents), dict of (n_images, n_tokens, n_features)
-        Of the test images, the last two as decoded.
-
-    Returns
-    -------
-    dict of str to (n_images,) int
-        System to ids of training images.
+    tokens and latents" by all that the two stages get (`selection.nearest_training`). `train` is a Split; `patterns`, `latents`
+    and `tokens` are of the test images, the last two as decoded. Returns ids of training images, (n_images,) int, by system.
     """
-    by_tokens = [(flat(train.tokens[kind]), flat(tokens[kind])) for kind in KINDS]
-    pairs = {
-        "nearest training image": [(train.patterns, patterns)],
+    by_tokens = [resemblance(flat(train.tokens[kind]), flat(tokens[kind])) for kind in KINDS]
+    found = {
+        "nearest training image": [resemblance(train.patterns, patterns)],
         "nearest by tokens": by_tokens,
-        "nearest by tokens and latents": [*by_tokens, (train.latents, latents)],
+        "nearest by tokens and latents": [*by_tokens, resemblance(train.latents, latents)],
     }
-    return {name: train.ids[nearest_training(*some)[0]] for name, some in pairs.items()}
+    return {name: train.ids[most_resembling(some)[0]] for name, some in found.items()}
 
 
 def best(values):
     """Take for each score and each role of `BOUNDING` the system whose mean is best on the same images.
 
-    The choice favours the floor a little, as the best of several is good by luck, too.
-
-    Parameters
-    ----------
-    values : xarray.DataArray
-        (system, metric, test_image), with the coordinate role of the systems.
-
-    Returns
-    -------
-    xarray.DataArray
-        (system, metric, test_image), systems "best floor", "best label" where there are labels, and "best retrieval"; the
-        coordinate floor (system, metric) says which they are.
+    The choice favours the floor a little, as the best of several is good by luck, too. `values` is (system, metric, test_image),
+    with the coordinate role of the systems; so is what is returned, of the systems "best floor", "best label" where there are
+    labels, and "best retrieval". Its coordinate floor (system, metric) says which they are.
     """
     import xarray as xr
 

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from nsdlib.core import networks
 from nsdlib.core.ridge import rescale
 from nsdlib.core.scores.similarity import pixcorr, ssim
-from nsdlib.study import ablation, leaks, statistics
+from nsdlib.study import ablation, statistics
 
 MEASURES = {"PixCorr": pixcorr, "SSIM": ssim}
 MARGIN = 0.01  # of either: fewer layers do as well where more gain less
@@ -70,8 +71,8 @@ def error_differences(errors, pairs, **bootstrap):
     Pairs of which the errors lack one are left out. Negative is better for the first.
     """
     values = errors.rename(measure="metric").assign_coords(metric=[name.upper() for name in errors.measure.values])
-    present = [pair for pair in pairs if set(pair) <= set(values.decoder.values)]
-    return statistics.differences(values, present, along="decoder", **bootstrap)
+    pairs = statistics.present(pairs, values.decoder.values)
+    return statistics.differences(values, pairs, along="decoder", **bootstrap)
 
 
 def answers(ablation, pairs=PAIRS, **bootstrap):
@@ -120,11 +121,8 @@ def explained_by_layer(truth, predicted, mean, *, sizes) -> np.ndarray:
 def regimes():
     """Load the explained variance of ridge, the GRU and their mean under the simulated conditions of `benchmarks/regimes.py`.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row a fit: target, response, images, snr, seed, decoder, explained. Targets are "latents", and for the linear
-        response the same "within backgrounds". The input of the decoder "background" is each scene's background alone.
+    A DataFrame, a row a fit: target, response, images, snr, seed, decoder, explained. Targets are "latents", and for the linear
+    response the same "within backgrounds". The input of the decoder "background" is each scene's background alone.
     """
     import pandas as pd
 
@@ -132,17 +130,10 @@ def regimes():
 
 
 def regime_gains(scores):
-    """Compute by how much one decoder beats another in each simulated regime.
+    """Compute by how much one decoder beats another in each simulated regime, from the rows of `regimes` with one target.
 
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        Rows of `regimes` with one target.
-
-    Returns
-    -------
-    xarray.Dataset
-        mean, low, high over (difference, response, images, snr): differences in explained variance, mean and range over seeds.
+    Returns a Dataset: mean, low, high (difference, response, images, snr) of differences in explained variance, mean and range
+    over seeds.
     """
     import xarray as xr
 
@@ -153,11 +144,6 @@ def regime_gains(scores):
     gain = xr.concat(gains.values(), xr.Variable("difference", list(gains)))
     attributes = {"target": scores.target.unique().item(), "n_seeds": gain.sizes["seed"]}
     return xr.Dataset({"mean": gain.mean("seed"), "low": gain.min("seed"), "high": gain.max("seed")}, attrs=attributes)
-
-
-def lint_decoders(fits, X_test, Y_test, *, mode) -> dict:
-    """Lint the first seed's decoder of every kind, its predictions rescaled as `mode` says: dict of leaks.Report."""
-    return {name: leaks.lint_decoder(fit.decoder, X_test, Y_test, mode=mode) for name, (fit, *_) in fits.items()}
 
 
 @dataclass(frozen=True)
@@ -231,44 +217,28 @@ def score_by_layers(fits, stimulus, *, ids):
     return xr.DataArray(np.array(values), coords=axes, name="score")
 
 
-def gains_of_most(score, *, system="decoded", **bootstrap):
-    """Compare the largest number of layers with each smaller one, as decoded or another of `SYSTEMS`, image by image.
-
-    Takes what `score_by_layers` returns. Returns a DataFrame indexed by (measure, number of layers), ascending: mean, low,
-    high, p, n of the differences.
-    """
-    import pandas as pd
-
-    rows, counts = {}, sorted(score.n_layers.values.tolist())
-    for measure in score.measure.values:
-        values = score.sel(system=system, measure=measure)
-        for n_layers in counts:
-            pair = (values.sel(n_layers=k).values for k in (counts[-1], n_layers))
-            rows[measure, n_layers] = statistics.paired_difference(*pair, **bootstrap)
-    return pd.DataFrame(rows).T
-
-
 def what_suffices(score, **bootstrap):
-    """Say whether fewer layers do as well as the largest number, where more could do better.
+    """Say whether fewer layers do as well as the largest number, where more could do better, from `score_by_layers`.
 
     Returns
     -------
     pandas.DataFrame
-        Indexed by (measure, number of layers), text: what the largest number gains, "decoded" and from the true latents
-        ("true"), with 95 % intervals over test images, and the verdict. Where the true latents gain less than `MARGIN` there is
-        no headroom: no decoder could have shown a difference. Otherwise fewer layers suffice where what is gained lies below it.
+        Indexed by (measure, number of layers), text: what the largest number gains, "decoded" and from the true latents ("true"),
+        with 95 % intervals over test images, and the verdict. Where the true latents gain less than `MARGIN` there is no
+        headroom: no decoder could have shown a difference. Otherwise fewer layers suffice where what is gained lies below it.
     """
     import pandas as pd
 
-    rows, gains = {}, {system: gains_of_most(score, system=system, **bootstrap) for system in ("decoded", "oracle")}
-    for key in gains["decoded"].index:
-        decoded, oracle = (gains[system].loc[key] for system in ("decoded", "oracle"))
+    rows, (*fewer, most) = {}, sorted(score.n_layers.values.tolist())
+    gains = score.sel(n_layers=most, drop=True) - score.sel(n_layers=fewer)
+    table = statistics.summary(gains, **bootstrap).to_dataframe()  # by (system, measure, n_layers)
+    for key in product(score.measure.values, fewer):
+        decoded, oracle = (table.loc[(system, *key)] for system in ("decoded", "oracle"))
         told = "suffice" if decoded.high < MARGIN else "do not suffice" if decoded.low > MARGIN else "undecided"
         texts = (f"{gain['mean']:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" for gain in (decoded, oracle))
         rows[key] = dict(zip(("decoded", "true"), texts, strict=True))
         rows[key]["verdict"] = "no headroom" if oracle.high < MARGIN else told
-    most = score.n_layers.values.max()
-    return pd.DataFrame({key: row for key, row in rows.items() if key[1] != most}).T
+    return pd.DataFrame(rows).T
 
 
 def layer_dataset(score, explained_variance, fits):

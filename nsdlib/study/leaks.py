@@ -14,7 +14,6 @@ from nsdlib.core import networks
 from nsdlib.core.ridge import Ridge, decode, rescale
 
 TOLERANCE = 1e-3  # standard deviations of the predictions: rounding stays below, leaks lie above
-KINDS = ("inductive", "transductive", "reads test labels")
 # The paper's public code is github.com/LorenzoVeronese/GRU-Decoding_JNE, read at commit 43a4f67.
 LEAKS = {
     "z-score on all data": "voxels standardised with the test patterns among the others (the paper's text, section 3.2: \"on the "
@@ -23,9 +22,8 @@ LEAKS = {
     "and of the paper)",
     "penalty by test score": "of the penalties the one that predicts the test targets best",
 }
-EARLY_STOPPING = (
-    "early stopping on the test set"  # the public code's CLIP networks (scripts/06, 07): rate and end by the test error
-)
+# The public code's CLIP networks (scripts/06, 07): learning rate and end of the training follow the test error.
+EARLY_STOPPING = "early stopping on the test set"
 CLIP_NETWORK = {"name": "gru", "width": 256, "batch_size": 128, "recipe": "ours"}  # of the same scripts, which augment nothing
 
 
@@ -39,9 +37,11 @@ class Report:
 
     @property
     def kind(self) -> str:
-        """One of `KINDS`."""
+        """One of "inductive", "transductive", "reads test labels"."""
         leaks = [change for change, distance in self.moved.items() if not distance <= TOLERANCE]
-        return KINDS[0] if not leaks else KINDS[2] if any(change.startswith("labels") for change in leaks) else KINDS[1]
+        if not leaks:
+            return "inductive"
+        return "reads test labels" if any(change.startswith("labels") for change in leaks) else "transductive"
 
     def __str__(self):
         worst = max(self.moved, key=self.moved.get)
@@ -50,7 +50,7 @@ class Report:
         return f"{self.kind}: {moved} ({worst}; {self.n_checked} images checked)"
 
     def _repr_html_(self):
-        state = "nsd-passed" if self.kind == KINDS[0] else "nsd-failed"
+        state = "nsd-passed" if self.kind == "inductive" else "nsd-failed"
         return f'<strong class="nsd-badge {state}">{self.kind}</strong>{str(self).removeprefix(self.kind)}'
 
 
@@ -60,12 +60,11 @@ def lint(predict, X, Y, *, n_checked=3, seed=0) -> Report:
     Parameters
     ----------
     predict : callable
-        (patterns (n_test, n_voxels), labels (n_test, ...)) -> predictions (n_test, n_targets). It may fit at each call or use
-        a fitted decoder.
+        (patterns, labels) -> predictions (n_test, n_targets). It may fit at each call or use a fitted decoder.
     X, Y : (n_test, n_voxels), (n_test, ...) arrays
         Test patterns and labels, of three images at least; other lengths are a ValueError.
-    n_checked, seed : int
-        Images to compare, evenly spaced, and the seed of the perturbations.
+    n_checked : int
+        Images to compare, evenly spaced.
     """
     X, Y = np.asarray(X), np.asarray(Y)
     if len(X) != len(Y) or len(X) < 3:

@@ -44,21 +44,12 @@ STORED = {  # array of the artifact `reconstruction` to what it holds
 
 @dataclass(frozen=True)
 class Split:
-    """Training or test images: their patterns, and what is to be decoded from them.
+    """Training or test images: their patterns, and what is to be decoded from them."""
 
-    Attributes
-    ----------
-    ids, patterns : (n_images,) int, (n_images, n_voxels) float32
-    latents : (n_images, n_latents) float32
-        Of the VDVAE layers that are decoded.
-    tokens : dict of str to (n_images, n_tokens, n_features) array
-        CLIP tokens of each of `KINDS`.
-    """
-
-    ids: np.ndarray
-    patterns: np.ndarray
-    latents: np.ndarray
-    tokens: dict
+    ids: np.ndarray  # (n_images,) int
+    patterns: np.ndarray  # (n_images, n_voxels) float32
+    latents: np.ndarray  # (n_images, n_latents) float32, of the VDVAE layers that are decoded
+    tokens: dict  # each of `KINDS` to CLIP tokens (n_images, n_tokens, n_features)
 
     @classmethod
     def of(cls, name, betas, targets, embeddings, *, n_latents) -> "Split":
@@ -70,16 +61,18 @@ class Split:
             {kind: embeddings[f"{kind}_{name}"].values for kind in KINDS},
         )
 
+    @property
+    def targets(self) -> dict:
+        """What is decoded: the latents and each kind of tokens, (n_images, n_targets) by name."""
+        return {"latents": self.latents} | {kind: flat(tokens) for kind, tokens in self.tokens.items()}
+
+    def as_tokens(self, decoded) -> dict:
+        """Give the tokens among decoded targets, (n_images, n_targets) by name, the shape of those of the split."""
+        return {kind: decoded[kind].reshape(-1, *true.shape[1:]) for kind, true in self.tokens.items() if kind in decoded}
+
 
 class TwoStages:
-    """The run's VDVAE and diffusion model; every set of images that they make is kept in the run's store.
-
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        Says which weights, and how images are refined.
-    store : nsdlib.store.store.Store
-    """
+    """The VDVAE and the diffusion model of a run; every set of images that they make is kept in its store."""
 
     def __init__(self, run, store):
         self.vdvae, self.diffusion = load_vdvae(run), load_diffusion(run)
@@ -106,35 +99,34 @@ class TwoStages:
 def decode_tokens(train, patterns, *, run, decode=ridge.decode) -> dict:
     """Decode CLIP tokens (n_images, n_tokens, n_features) float32 of each of `KINDS` by ridges, their spread as the run says.
 
-    Parameters
-    ----------
-    train : Split
-    patterns : (n_images, n_voxels) float32
-        Of the test images.
-    run : nsdlib.params.Run
-    decode : callable
-        `ridge.decode`, or what `Store.memoise` makes of it.
+    `train` is a Split, `patterns` (n_images, n_voxels) are of the test images, and `decode` is `ridge.decode` or what
+    `Store.memoise` makes of it.
     """
-    decoded = {}
-    for kind, tokens in train.tokens.items():
-        values = decode(train.patterns, flat(tokens), patterns, mode=run.renormalise, **_ridge_options(run, kind))
-        decoded[kind] = values.reshape(len(patterns), *tokens.shape[1:])
-    return decoded
+    return train.as_tokens(
+        {
+            kind: decode(train.patterns, train.targets[kind], patterns, mode=run.renormalise, **_ridge_options(run, kind))
+            for kind in KINDS
+        }
+    )
 
 
 def check_tokens(train, test, *, run):
     """Lint the token decoders: dict of each of `KINDS` to its chosen penalty and its leaks.Report."""
-    reports = {}
-    for kind, tokens in train.tokens.items():
-        fitted = ridge.Ridge(**_ridge_options(run, kind)).fit(train.patterns, flat(tokens))
-        report = leaks.lint_decoder(fitted, test.patterns, test.tokens[kind], mode=run.renormalise)
-        reports[kind] = fitted.alpha, report
-    return reports
+    fits = fit_ridges(train, run=run, targets=KINDS)
+    return {
+        kind: (fitted.alpha, leaks.lint_decoder(fitted, test.patterns, test.tokens[kind], mode=run.renormalise))
+        for kind, fitted in fits.items()
+    }
 
 
-def _ridge_options(run, kind):
-    """Penalties and device of the ridge to one kind of tokens."""
-    return {"alphas": alphas(run, kind), "device": device.pick_device(run.device)}
+def fit_ridges(train, *, run, targets=("latents", *KINDS)) -> dict:
+    """Fit a ridge to each of the `targets` of a Split, with the penalties of the run: dict of Ridge."""
+    return {name: ridge.Ridge(**_ridge_options(run, name)).fit(train.patterns, train.targets[name]) for name in targets}
+
+
+def _ridge_options(run, target):
+    """Penalties and device of the ridge to one target."""
+    return {"alphas": alphas(run, target), "device": device.pick_device(run.device)}
 
 
 def flat(values):
@@ -158,15 +150,8 @@ def ceilings(stages, test, rough) -> dict:
 def score_all(score, stimulus, systems, *, ids, along="system"):
     """Score several sets of reconstructions of the same images: DataArray (along, metric, test_image) float64.
 
-    Parameters
-    ----------
-    score : callable
-        `Scorer.score`, or what `Store.memoise` makes of it.
-    stimulus : (n_images, size, size, 3) uint8
-    systems : dict of str to (n_images, rows, columns, 3) uint8
-    ids : (n_images,) int
-    along : str
-        Name of the new dimension.
+    `score` is `Scorer.score` or what `Store.memoise` makes of it, `stimulus` (n_images, size, size, 3) uint8, and `ids`
+    (n_images,); `along` names the new dimension.
     """
     import xarray as xr
 

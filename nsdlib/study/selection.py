@@ -10,10 +10,7 @@ BATCH = 128  # training images whose features are float64 at once
 def relative_rank(values, *, higher_is_better=True):
     """Compute the rank of each value, scaled to 0 for the worst and 1 for the best; ties get their mean rank: (n_images,).
 
-    Parameters
-    ----------
-    values : (n_images,) array
-        Fewer than two values, or more than one axis, are a ValueError.
+    Fewer than two values, or more than one axis, are a ValueError.
     """
     from scipy.stats import rankdata
 
@@ -46,23 +43,23 @@ def most_opposed(first, second, n_chosen):
 
 
 def nearest_training(*pairs):
-    """Find the training image that resembles each test image most in all pairs together.
+    """Find the training image that resembles each test image most in all pairs together: its row and mean r, (n_test,) each.
 
-    Parameters
-    ----------
-    *pairs : pair of (n_train, n_features), (n_test, n_features) arrays
-        What is known of training images and what is known, or decoded, of test images: patterns, tokens, latents. Resemblance is
-        Pearson's r of their deviations from the training mean, averaged over the pairs.
-
-    Returns
-    -------
-    nearest, resemblance : (n_test,) int, float64
-        Rows of the training images, and their mean r.
+    A pair is (n_train, n_features), (n_test, n_features): what is known of training images and what is known, or decoded, of test
+    images, such as patterns, tokens, latents. Their `resemblance` is averaged over the pairs.
     """
-    r = 0
-    for known, of_test in pairs:
-        mean = known.mean(axis=0, dtype=np.float64)
-        rows = standardised_rows(of_test - mean).T
-        batches = range(0, len(known), BATCH)
-        r += np.concatenate([(standardised_rows(known[i : i + BATCH] - mean) @ rows).numpy() for i in batches]) / len(pairs)
-    return r.argmax(axis=0), r.max(axis=0)  # of (n_train, n_test)
+    return most_resembling([resemblance(*pair) for pair in pairs])
+
+
+def resemblance(known, of_test):
+    """Correlate (Pearson's r) the deviations of all rows from the mean of `known`, the training images: (n_train, n_test)."""
+    mean = known.mean(axis=0, dtype=np.float64)
+    rows = standardised_rows(of_test - mean).T
+    batches = (known[start : start + BATCH] for start in range(0, len(known), BATCH))
+    return np.concatenate([(standardised_rows(batch - mean) @ rows).numpy() for batch in batches])
+
+
+def most_resembling(resemblances):
+    """Find what `nearest_training` does, from the `resemblance` of each pair."""
+    r = sum(one / len(resemblances) for one in resemblances)
+    return r.argmax(axis=0), r.max(axis=0)

@@ -15,27 +15,15 @@ CHUNK = 1 << 22  # random numbers held at once
 def bootstrap_interval(values, *, n_bootstrap=2000, seed=0, level=LEVEL):
     """Compute the percentile bootstrap interval of the mean over the last axis (Efron & Tibshirani 1993, chapter 13).
 
-    Parameters
-    ----------
-    values : (..., n_units) array
-        One value an image (or a subject). All rows share their resamples, so intervals of differences are paired. No units, or a
-        value that is not finite, is a ValueError.
-    n_bootstrap, seed : int
-        Number of resamples, and their seed. Samples that have nothing to do with each other need seeds of their own where their
-        resamples meet: NumPy takes pairs, such as (seed, subject).
-    level : float
-        Coverage, between 0 and 1.
-
-    Returns
-    -------
-    low, high : (...) float64
+    `values` are (..., n_units), one an image (or a subject). All rows share their resamples, so that intervals of differences
+    are paired. Samples that have nothing to do with each other need seeds of their own where their resamples meet: NumPy takes
+    pairs, such as (seed, subject). Returns low and high, (...) float64, whose coverage is `level`. No units, a value that is not
+    finite, or a level outside 0 to 1 is a ValueError.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}; 0.95 is a 95 % interval.")
-    means = bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed)
     tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
-    return low, high
+    return tuple(np.quantile(bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed), [tail, 1 - tail], axis=0))
 
 
 def bootstrap_means(values, *, n_bootstrap=2000, seed=0):
@@ -76,19 +64,10 @@ def sign_flip_test(differences, *, n_permutations=N_PERMUTATIONS, seed=0):
 
 
 def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, seed=0):
-    """Compute the mean of a - b over the same units, its interval and the p value of a sign-flip test.
+    """Compute the mean of a - b over the same units, its interval and the p value of a sign-flip test: mean, low, high, p, n.
 
-    Parameters
-    ----------
-    a, b : (n_units,) arrays
-        The same images (or subjects) in the same order; a ValueError when they differ in shape.
-    allowed : float
-        Margin of a non-inferiority test: p is of the difference plus this.
-
-    Returns
-    -------
-    dict
-        mean, low, high, p, n.
+    `a` and `b` are (n_units,), of the same images (or subjects) in the same order, or a ValueError. With `allowed`, the margin of
+    a test of non-inferiority, p is of the difference plus this.
     """
     a, b = _paired(a, b)
     low, high = bootstrap_interval(a - b, n_bootstrap=n_bootstrap, seed=seed)
@@ -106,7 +85,7 @@ def rank_correlation(a, b, *, n_bootstrap=2000, seed=0):
     if (both.min(axis=1) == both.max(axis=1)).any():
         raise ValueError("a rank correlation needs values that differ, got equal ones alone.")
     n_units, rng = both.shape[1], np.random.default_rng(seed)
-    rows = [rng.integers(n_units, size=(size, n_units)) for size in _chunk_sizes(n_bootstrap, n_units)]
+    rows = (rng.integers(n_units, size=(size, n_units)) for size in _chunk_sizes(n_bootstrap, n_units))
     drawn = np.concatenate([_spearman(*both[:, chosen]) for chosen in rows])
     low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return {"mean": float(_spearman(*both)), "low": float(low), "high": float(high), "n": n_units}
@@ -124,24 +103,14 @@ def _spearman(a, b):
 def differences(values, pairs, metrics=None, *, along="system", n_bootstrap=2000, seed=0):
     """Compute the paired differences of systems in every score, signed so that positive is better for the first.
 
-    Parameters
-    ----------
-    values : xarray.DataArray
-        (along, metric, test_image).
-    pairs : sequence of (str, str)
-        Entries of `along`.
-    metrics : dict of str to metrics.Metric, optional
-        Gives labels and directions; without it, differences have the sign that they have.
-    along : str
-        Dimension of the systems.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by (pair, score): mean, low, high, p, n, and p corrected for all rows together (Holm).
+    `values` is (along, metric, test_image), and `pairs` are of entries of `along`; a ValueError when there is no pair. `metrics`
+    (name to Metric) gives labels and directions; without it, differences have the sign that they have. Returns a DataFrame,
+    indexed by (pair, score): mean, low, high, p, n, and p corrected for all rows together (Holm).
     """
     import pandas as pd
 
+    if not pairs:
+        raise ValueError(f"there is no pair to compare; {along} has {', '.join(map(str, values[along].values))}.")
     scores = {name: (name, 1) for name in values.metric.values}
     if metrics is not None:
         scores = {name: (metric.label, 1 if metric.higher_is_better else -1) for name, metric in metrics.items()}
@@ -153,6 +122,11 @@ def differences(values, pairs, metrics=None, *, along="system", n_bootstrap=2000
     table = pd.DataFrame(rows).T.astype({"n": int})
     table["p corrected"] = holm(table["p"])
     return table
+
+
+def present(pairs, names) -> list:
+    """Select the pairs whose two entries are both among `names`, such as those along a dimension that `differences` compares."""
+    return [pair for pair in pairs if set(pair) <= set(names)]
 
 
 def differences_as_text(table):
@@ -208,33 +182,24 @@ def verdict(low, high, p_values):
     return "mixed" if {-1, 1} <= set(signs.tolist()) else "undecided"
 
 
-def summary(values, *, over="test_image", n_bootstrap=2000, seed=0, level=LEVEL):
-    """Compute the mean and interval of every row of a labelled array.
+def summary(values, *, over="test_image", n_bootstrap=2000, seed=0):
+    """Compute the mean and interval of every row of a labelled array, such as (system, metric, test_image).
 
-    Parameters
-    ----------
-    values : xarray.DataArray
-        With the dimension `over` and any others, such as (system, metric, test_image).
-    over : str
-        Dimension of the units; a ValueError when there is no such dimension.
-
-    Returns
-    -------
-    xarray.Dataset
-        mean, low, high over the other dimensions; attributes n, level, over.
+    Returns a Dataset: mean, low, high over the dimensions other than `over`, that of the units; attributes n, level, over. A
+    ValueError when there is no such dimension.
     """
     import xarray as xr
 
     if over not in values.dims:
         raise ValueError(f"values have the dimensions {values.dims}, none is over={over!r}: name one to average over.")
     last = values.transpose(..., over)
-    low, high = bootstrap_interval(last.values, n_bootstrap=n_bootstrap, seed=seed, level=level)
+    low, high = bootstrap_interval(last.values, n_bootstrap=n_bootstrap, seed=seed)
     mean = last.mean(over, dtype=np.float64)
     table = xr.Dataset({"mean": mean, "low": mean.copy(data=low), "high": mean.copy(data=high)})
-    return table.assign_attrs(n=values.sizes[over], level=level, over=over)
+    return table.assign_attrs(n=values.sizes[over], level=LEVEL, over=over)
 
 
-def t_summary(values, *, over="subject", level=LEVEL):
+def t_summary(values, *, over="subject"):
     """Compute what `summary` does with Student's t interval, for units as few as subjects are; fewer than two are a ValueError.
 
     A bootstrap of four subjects is too narrow. Where each value is itself a mean over images, how surely it is known is part of
@@ -245,9 +210,9 @@ def t_summary(values, *, over="subject", level=LEVEL):
     if (n_units := values.sizes.get(over, 0)) < 2:
         raise ValueError(f"an interval over {over} needs at least two of them, got {n_units}.")
     mean = values.mean(over, dtype=np.float64)
-    half = t.ppf((1 + level) / 2, n_units - 1) * values.std(over, ddof=1, dtype=np.float64) / np.sqrt(n_units)
+    half = t.ppf((1 + LEVEL) / 2, n_units - 1) * values.std(over, ddof=1, dtype=np.float64) / np.sqrt(n_units)
     table = mean.to_dataset(name="mean").assign(low=mean - half, high=mean + half)
-    return table.assign_attrs(n=n_units, level=level, over=over)
+    return table.assign_attrs(n=n_units, level=LEVEL, over=over)
 
 
 def as_text(table, *, digits=3):
