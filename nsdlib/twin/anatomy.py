@@ -36,6 +36,11 @@ class Anatomy:
     angle: np.ndarray  # (X, Y, Z) direction of a receptive field of nsdgeneral, radians: 0 right, pi/2 up
     eccentricity: np.ndarray  # (X, Y, Z) its distance from the centre: 1 is the middle of a side of the picture
 
+    @property
+    def responds(self):
+        """Voxels of the brain that lie in nsdgeneral: (n_voxels,) bool."""
+        return self.general[self.brain]
+
     def areas(self):
         """Return the area (V1, V2, V3, hV4, other) of each voxel of nsdgeneral, and its finer region, both (n_general,) str."""
         labels = np.maximum(self.rois["prf-visualrois"][self.general], 0)

@@ -1,11 +1,9 @@
 """How strong each effect in a simulated brain is: as measured in the Natural Scenes Dataset, or easy to decode.
 
-Numbers with a source: signal-to-noise by area are those of subject 1 in func1pt8mm (github.com/ColinConwell/DeepNSD,
-publication/source_data; github.com/brain-score/vision, data/allen2022_fmri); exponents are those of Kay et al. 2013, PLoS
-Comput. Biol. 9, e1003079 (Fig. 9); parts of the noise follow Bodurka et al. 2007, NeuroImage 34, 542, and Wald and Polimeni
-2017, NeuroImage 154, 15. The size of effects of sessions and repetition, and what voxels share with a decoder's features, are
-assumptions; none was found in print. They are chosen such that what can be compared comes out as in NSD
-(`nsdlib.twin.calibration`).
+Numbers with a source: signal-to-noise by area are those of subject 1 in DeepNSD and Brain-Score (`nsdlib.twin.calibration`);
+exponents are those of Kay et al. 2013, PLoS Comput. Biol. 9, e1003079 (Fig. 9); parts of the noise follow Bodurka et al. 2007,
+NeuroImage 34, 542, and Wald and Polimeni 2017, NeuroImage 154, 15. The size of effects of sessions and repetition, and what
+voxels share with a decoder's features, are assumptions, chosen such that what can be compared comes out as in NSD.
 """
 
 from dataclasses import dataclass, field
@@ -55,6 +53,7 @@ class Levels:
     shares: tuple = (0.50, 0.25, 0.15, 0.10)
     autocorrelation: tuple = (0.0, 0.4, 0.8, 0.85)
     broad: tuple = tuple(range(12, 41, 4))  # width of each broad factor's map, FWHM in mm; 0 is white
+    drift: float = 1.0  # sd of slow drift, percent of the mean signal
     sampling: float = 1.6  # seconds between the volumes that are measured, before they are resampled to nsd_layout.TR
     denoised: float = 0.90  # sd of the noise of denoised betas, relative to least squares: about what notebook 01 gains
 
