@@ -42,6 +42,9 @@ class Plan:
 def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
     """Bring a folder's files up to what is wanted, or say what that would take, and print both.
 
+    A RuntimeError when the disk has no room, another download is at work in the folder, or files could not be had: one sentence
+    each.
+
     Parameters
     ----------
     files : list of File
@@ -54,11 +57,6 @@ def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
         Read every file that is there and compare its hash with the first one, not only its size.
     patience : Patience, optional
         How long to bear with a server.
-
-    Raises
-    ------
-    RuntimeError
-        When the disk has no room, another download is at work in the folder, or files could not be had: one sentence each.
     """
     patience = patience or Patience(tries=2 if dry_run else 5)
     if dry_run:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from nsdlib.data.nsd_layout import ROI_LABELS, USED_ROIS
 
@@ -138,9 +139,5 @@ def _visual_field(general, areas, place, backness, rng):
 
 def _ranks_within(values, size):
     """Rank of each value within its block of `size` successive values, scaled to (0, 1)."""
-    relative = np.empty(len(values))
-    for start in range(0, len(values), size):
-        block = slice(start, start + size)
-        ranks = np.argsort(np.argsort(values[block]))
-        relative[block] = (ranks + 0.5) / len(ranks)
-    return relative
+    blocks = pd.Series(values).groupby(np.arange(len(values)) // size)
+    return ((blocks.rank() - 0.5) / blocks.transform("size")).to_numpy()

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 
 # mean and sd over voxels of the ratio of signal sd and noise sd in single-trial betas, all noise together
 NCSNR = {
-    "V1": (0.55, 0.21), "V2": (0.48, 0.23), "V3": (0.45, 0.20), "hV4": (0.38, 0.18), "other": (0.27, 0.16),
-    "EBA": (0.44, 0.20), "VWFA-1": (0.35, 0.17), "VWFA-2": (0.30, 0.16), "FFA-1": (0.35, 0.17), "FFA-2": (0.30, 0.16),
-    "FBA-1": (0.30, 0.16), "FBA-2": (0.30, 0.16), "OFA": (0.33, 0.16), "OWFA": (0.33, 0.16), "OPA": (0.33, 0.16),
-    "PPA": (0.30, 0.16), "RSC": (0.30, 0.16),
+    "V1": (0.55, 0.21), "V2": (0.48, 0.23), "V3": (0.45, 0.20), "hV4": (0.38, 0.18), "EBA": (0.44, 0.20),
+    **dict.fromkeys(("FFA-1", "VWFA-1"), (0.35, 0.17)), **dict.fromkeys(("OFA", "OPA", "OWFA"), (0.33, 0.16)),
+    **dict.fromkeys(("FBA-1", "FBA-2", "FFA-2", "PPA", "RSC", "VWFA-2"), (0.30, 0.16)), "other": (0.27, 0.16),
 }  # fmt: skip
 # area: mean response and sd over images, percent signal change
 SIGNAL = {"V1": (2.2, 1.0), "V2": (1.8, 0.8), "V3": (1.8, 0.8), "hV4": (1.8, 0.8), "other": (1.0, 0.5)}
