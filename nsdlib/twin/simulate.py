@@ -75,7 +75,11 @@ def _write_subject(folder, run, progress):
     expdesign = trials.make_expdesign(run.n_sessions, rng("trials"))
     positions = expdesign["masterordering"][: run.n_sessions * nsd.N_SESSION_TRIALS] - 1
     image_ids = expdesign["subjectim"][run.subject - 1, positions] - 1
-    _write_tables(layout, expdesign, run, rng("trials", 1))
+    nsd_write.write_expdesign(layout.expdesign, expdesign)
+    trials.stim_info(expdesign).to_csv(layout.stim_info)
+    layout.responses.parent.mkdir(parents=True)
+    behaviour = trials.responses(expdesign, run.subject, run.n_sessions, rng("trials", 1))
+    behaviour.to_csv(layout.responses, sep="\t", index=False)
     shared = set(expdesign["sharedix"] - 1)
     shown = {image: sample(rng("scene", image), image in shared, settings.unseen) for image in np.unique(image_ids)}
     maps = _write_scenes(layout, shown, rng, progress)
@@ -83,14 +87,6 @@ def _write_subject(folder, run, progress):
     measured = _write_sessions(layout, planted, run, rng, progress)
     _write_maps(layout, planted, measured)
     truth.save_truth(truth.truth_path(folder, run.subject), planted)
-
-
-def _write_tables(layout, expdesign, run, rng):
-    """Write the design, the table of images and the behaviour."""
-    nsd_write.write_expdesign(layout.expdesign, expdesign)
-    trials.stim_info(expdesign).to_csv(layout.stim_info)
-    layout.responses.parent.mkdir(parents=True)
-    trials.responses(expdesign, run.subject, run.n_sessions, rng).to_csv(layout.responses, sep="\t", index=False)
 
 
 def sample(rng, is_shared, unseen):
