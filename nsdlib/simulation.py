@@ -21,4 +21,3 @@ class Simulation(Strict):
     unseen: Annotated[float, Field(ge=0, le=1)] = Field(
         1.0, description="share of test scenes whose main kind, its colour and background no training scene has"
     )
-    drift: Annotated[float, Field(ge=0)] = Field(1.0, description="sd of slow drift, percent of the mean signal")

@@ -276,7 +276,7 @@ def parameters(_, layout):
         b"a0: &a0 {x: 1}\n" + b"".join(b"a%d: &a%d {<<: [*a%d, *a%d]}\n" % (i, i, i - 1, i - 1) for i in range(1, 60)),
         b"&a [*a]", b"group: " + b"[" * 10**4, b"{" * 10**4, b"seed: !!bool x", b"seed: !!timestamp x", b"seed: !!int ''",
         b"roi: !!python/object/apply:os.system ['true']", b"data: \"a\\0b\"", b"seed: " + b"9" * 5000, b"? [1]\n: 2", b"1: 2",
-        b"seed: 2001-99-99", b"drift: .inf",
+        b"seed: 2001-99-99", b"quality: .inf",
         b"alphas: [.nan]", b"--- 1\n--- 2", b"\xff\xfe", b"simulation: {shape: [10000, 9, 9]}",
     ]  # fmt: skip
     return Case(path, lambda: load_run("mine"), lambda run: run.name == "mine", [whole], made)

@@ -88,7 +88,7 @@ def test_unknown_run_names_the_nearest_and_all(project):
     [
         ({"decodr": "gru"}, "'decodr' is no parameter: did you mean 'decoder'"),
         ({"root": "x"}, "'root' is no parameter"),
-        ({"simulation": {"drfit": 1}}, "'drfit' is no setting of the simulation: did you mean 'drift'"),
+        ({"simulation": {"qualty": 1}}, "'qualty' is no setting of the simulation: did you mean 'quality'"),
         (
             {"decoder": "gro"},
             "decoder: Input should be 'gru', 'gated_mlp', 'roi_gru', 'cnn', 'transformer' or 'ridge', got 'gro'",
@@ -124,10 +124,10 @@ def test_files_are_strict(project):
     ("line", "message"),
     [
         ("seed: 1\nseed: 2", r"mine.yaml is not valid YAML: 'seed' is given twice; keep one of the lines\n.*line 3"),
-        ("simulation: {drift: 1, drift: 2}", "'drift' is given twice"),
+        ("simulation: {quality: 1, quality: 2}", "'quality' is given twice"),
         ("seed: 010", "010 can be read as octal or base 60: write a decimal number, or quote a text"),
         ("seed: 08", "08 can be read as octal"),  # PyYAML makes a text of it, and pydantic 8 of the text
-        ("simulation: {drift: 007.5}", "007.5 can be read as octal"),
+        ("simulation: {quality: 007.5}", "007.5 can be read as octal"),
         ("n_steps: 1:30", "1:30 can be read as octal or base 60"),
         ("guidance: 1:30.5", "1:30.5 can be read as octal or base 60"),
         ("guidance: on", r"guidance: Input should not be true or false .*got True"),

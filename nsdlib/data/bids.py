@@ -11,26 +11,14 @@ TEXT = ("trial_type", "stim_file")  # columns that are text even where they look
 
 
 def read_events(path):
-    """Read a table of events.
-
-    Parameters
-    ----------
-    path : Path or str
-        A `_events.tsv`, packed as `.gz` or not.
+    """Read a table of events, a `_events.tsv`, packed as `.gz` or not, for `nsdlib.core.design_from_events`.
 
     Returns
     -------
     pandas.DataFrame
         Its rows in the file's order, n/a as NaN; blanks around names and texts are gone. trial_type and stim_file are text,
-        other columns numbers where all their values are, so that an onset that is no number is named by
-        `nsdlib.core.design_from_events`, which takes such tables.
-
-    Raises
-    ------
-    FileNotFoundError
-        When the file is not there.
-    ValueError
-        When it is no table of text in UTF-8 with tabs between the columns, or has no column onset.
+        other columns numbers where all their values are. A FileNotFoundError when the file is not there, a ValueError when it is
+        no table of text in UTF-8 with tabs between the columns, or has no column onset.
     """
     import pandas as pd
 
@@ -72,12 +60,7 @@ def resample_volumes(series, *, tr, new_tr, start=0.0):
     -------
     (n_new_volumes, n_voxels) float array
         Of the type of `series`, float32 when that holds whole numbers; to (n_volumes - 1) `tr` and not beyond. Before the
-        first measurement it has the value of that.
-
-    Raises
-    ------
-    ValueError
-        When shapes or values do not fit.
+        first measurement it has the value of that. A ValueError when shapes or values do not fit.
 
     Notes
     -----

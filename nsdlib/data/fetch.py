@@ -42,6 +42,9 @@ class Plan:
 def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
     """Bring a folder's files up to what is wanted, or say what that would take, and print both.
 
+    A RuntimeError when the disk has no room, another download is at work in the folder, or files could not be had: one sentence
+    each.
+
     Parameters
     ----------
     files : list of File
@@ -54,21 +57,16 @@ def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
         Read every file that is there and compare its hash with the first one, not only its size.
     patience : Patience, optional
         How long to bear with a server.
-
-    Raises
-    ------
-    RuntimeError
-        When the disk has no room, another download is at work in the folder, or files could not be had: one sentence each.
     """
     patience = patience or Patience(tries=2 if dry_run else 5)
     if dry_run:
         plans = survey(files, folder, verify=verify, patience=patience)
-        print(listing(plans, folder))
+        print(listing(plans, folder, each=True))
         problems = [plan.problem for plan in plans if plan.problem and not plan.unasked]
     else:
         with alone(folder):
             plans = survey(files, folder, verify=verify, patience=patience)
-            print(summary(plans))
+            print(listing(plans, folder, each=False))
             problems = download(plans, folder, patience=patience)
     if problems:
         raise RuntimeError("\n  ".join([f"{len(problems)} of {len(files)} files could not be had:", *_by_reason(problems)]))
@@ -117,26 +115,20 @@ def download(plans, folder, *, patience):
         return [problem for problem in _in_threads(complete, plans, server) if problem]
 
 
-def listing(plans, folder):
-    """List every file with its bytes, state and use, stage by stage; "~" and "?" where the server did not say."""
+def listing(plans, folder, *, each):
+    """List the stages and their sum; of `each` file its bytes ("~" and "?" where the server did not say), state and use."""
     lines = []
     for stage, members in groupby(plans, key=lambda plan: plan.file.stage):
         members = list(members)
         lines += [_line(stage, members)]
-        for plan in members:
+        for plan in members if each else ():
             sure = plan.remote is not None and plan.remote.size is not None
             size = amount(plan.size) if sure else f"~{amount(plan.size)}" if plan.size else "?"
             lines.append(f"  {size:>10}  {plan.state:<10}  {plan.file.path.relative_to(folder)}: {plan.file.what}")
     lines.append(_line("all", plans))
-    if n_unasked := sum(plan.unasked for plan in plans):
+    if each and (n_unasked := sum(plan.unasked for plan in plans)):
         lines.append(f"The server could not be asked about {n_unasked} files: ~ is the size on record, ? is not known.")
     return "\n".join(lines)
-
-
-def summary(plans):
-    """Return one line for each stage, and one for all."""
-    stages = groupby(plans, key=lambda plan: plan.file.stage)
-    return "\n".join([*(_line(stage, list(members)) for stage, members in stages), _line("all", plans)])
 
 
 def amount(n_bytes):

@@ -32,21 +32,16 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
     engine : str
         One of `ENGINES`: ours, or GLMsingle where it is installed.
     scratch : Path, optional
-        A folder for what is in progress. Interrupted and called again, the work goes on: sessions that were finished are
-        read from there, and the one that was interrupted goes on behind its last finished batch (GLMsingle: from its
-        start). The caller removes it.
+        A folder for what is in progress, which the caller removes. Called again, the work goes on behind the last finished
+        session, or the last finished batch of one (GLMsingle: from the session's start).
 
     Returns
     -------
     xarray.Dataset
         betas_b, betas_c, betas_d (trial, roi_voxel); the other variables of one axis "voxel" as (session, voxel), hrf_r2,
         pc_curve (NaN where denoising was off) and fractions; for each session threshold, n_pcs and notes. Coordinates:
-        session (from 1), trial (from 0), voxel and roi_voxel (flat C-order index into the volume).
-
-    Raises
-    ------
-    ValueError
-        As `core.glm.fit`, for an unknown engine or no session, and when the region has no voxel in the brain mask.
+        session (from 1), trial (from 0), voxel and roi_voxel (flat C-order index into the volume). A ValueError as of
+        `core.glm.fit`, for an unknown engine or no session, and when the region has no voxel in the brain mask.
     """
     import xarray as xr
 
@@ -82,22 +77,11 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
 
 
 def read_session(subject, session, mask=None):
-    """Design and BOLD of a session's task runs, as `core.glm.fit` takes them.
+    """Design and BOLD of the task runs of a session (from 1), as `core.glm.fit` takes them.
 
-    Parameters
-    ----------
-    subject : nsd.NSDSubject
-    session : int
-        From 1.
-    mask : (X, Y, Z) bool, optional
-        Voxels to read; the brain mask when not given.
-
-    Returns
-    -------
-    design : list of (225,) int64 arrays
-        The 1-based id of the image in the row of an onset, else 0.
-    series : list of (225, n_voxels) float32 arrays
-        Scanner units. The last of the 226 volumes, which has no row in the design, is left out.
+    Of an NSDSubject the voxels of `mask`, (X, Y, Z) bool, are read; those of the brain mask when it is not given. Returned are
+    the designs, (225,) int64 with the 1-based id of the image in the row of an onset, else 0; and the series, (225, n_voxels)
+    float32 in scanner units, without the last of the 226 volumes, which has no row in the design.
     """
     mask = subject.brainmask if mask is None else mask
     runs = range(1, subject.n_runs(session) + 1)
@@ -121,15 +105,9 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
     Returns
     -------
     list of Path
-        The NIfTI files, one a session.
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind, when the betas are not in percent, or a session in `found` does not have the trials that NSD's
-        files have.
-    FileExistsError
-        When a file is already there: NSD's own betas have these names. Nothing is written then.
+        The NIfTI files, one a session. A ValueError for an unknown kind, when the betas are not in percent, or a session in
+        `found` does not have the trials that NSD's files have; a FileExistsError when a file is already there: NSD's own betas
+        have these names. Nothing is written then.
     """
     if kind not in BETAS:
         raise ValueError(f"kind {kind!r} is unknown. Known: {', '.join(BETAS)}.")

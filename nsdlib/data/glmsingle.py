@@ -6,7 +6,6 @@ version 1.2.
 
 import tempfile
 import warnings
-from contextlib import contextmanager
 from importlib.util import find_spec
 
 import numpy as np
@@ -25,21 +24,14 @@ NAMES = {
     "onoff_beta": ("typea", "betasmd"),
     "hrf_r2": ("typeb", "FitHRFR2"),
     "hrf_index": ("typeb", "HRFindex"),
-    "betas_b": ("typeb", "betasmd"),
-    "r2_b": ("typeb", "R2"),
-    "r2_run_b": ("typeb", "R2run"),
-    "betas_c": ("typec", "betasmd"),
-    "r2_c": ("typec", "R2"),
-    "r2_run_c": ("typec", "R2run"),
-    "betas_d": ("typed", "betasmd"),
-    "r2_d": ("typed", "R2"),
-    "r2_run_d": ("typed", "R2run"),
     "noise_pool": ("denoised", "noisepool"),
     "pc_voxels": ("denoised", "pcvoxels"),
     "pc_cv_error": ("denoised", "glmbadness"),
     "fraction": ("typed", "FRACvalue"),
     "fraction_cv_error": ("typed", "rrbadness"),
 }
+OF_EACH_TYPE = {"betas": "betasmd", "r2": "R2", "r2_run": "R2run"}
+NAMES |= {f"{name}_{kind}": (f"type{kind}", theirs) for kind in "bcd" for name, theirs in OF_EACH_TYPE.items()}
 
 
 def is_installed():
@@ -53,20 +45,10 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     HRFs that are not given are GLMsingle's own. Variables that it does not give (the curve of a fixed number of components,
     say) are left out. Where it leaves out denoising or ridge, betas_c or betas_d are those of the step before.
 
-    Raises
-    ------
-    ModuleNotFoundError
-        When GLMsingle is not installed.
-    ValueError
-        When shapes or values of design and data do not fit, folds or sessions do not fit the runs, or a `noise_mask` is
-        given: GLMsingle 1.2 stops at its own (`brainexclude`).
-    RuntimeError
-        When GLMsingle stops; says where that comes from.
-
-    Notes
-    -----
     Of confounds GLMsingle 1.2 looks at run 1's alone to tell whether there are any: where those are all 0 it forgets every
-    run's.
+    run's. A ModuleNotFoundError when GLMsingle is not installed; a ValueError when shapes or values of design and data do not
+    fit, folds or sessions do not fit the runs, or a `noise_mask` is given, as GLMsingle 1.2 stops at its own (`brainexclude`); a
+    RuntimeError when GLMsingle stops, which says where that comes from.
     """
     if not is_installed():
         raise ModuleNotFoundError(
@@ -88,27 +70,21 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     if confounds is not None and confounds is not False:
         settings["extra_regressors"] = [np.asarray(columns, dtype=float) for columns in confounds]
     series = [np.asarray(bold).T.astype(np.float32) for bold in data]
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), _stops_explained():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of the mixture, as in `tail_threshold`
-        results = GLM_single(settings).fit(
-            _as_matrices(designs), series, options.duration, tr,
-            outputdir=f"{folder}/results", figuredir=f"{folder}/figures",  # it deletes whatever lies there
-        )  # fmt: skip
+        try:
+            results = GLM_single(settings).fit(
+                _as_matrices(designs), series, options.duration, tr,
+                outputdir=f"{folder}/results", figuredir=f"{folder}/figures",  # it deletes whatever lies there
+            )  # fmt: skip
+        except Exception as error:
+            raise RuntimeError(
+                f"GLMsingle stopped ({type(error).__name__}: {error}). It does where no voxel is left for its noise pool "
+                "(brain_r2, brain_fraction of GLMOptions) or to choose the number of components (pc_r2, pc_mask). Give other "
+                "thresholds, n_pcs=0, or glm_engine: nsdlib, which goes on and says what it left out."
+            ) from error
     notes = _late(designs, hrf.canonical(tr, options.duration) if canonical is None else canonical)
     return _as_dataset(results, options, notes=notes + ([] if find_repeats(designs) else left_out(options)))
-
-
-@contextmanager
-def _stops_explained():
-    """Say where GLMsingle's own errors come from."""
-    try:
-        yield
-    except Exception as error:
-        raise RuntimeError(
-            f"GLMsingle stopped ({type(error).__name__}: {error}). It does where no voxel is left for its noise pool (brain_r2, "
-            "brain_fraction of GLMOptions) or to choose the number of components (pc_r2, pc_mask). Give other thresholds, "
-            "n_pcs=0, or glm_engine: nsdlib, which goes on and says what it left out."
-        ) from error
 
 
 def _late(designs, canonical):
@@ -179,7 +155,7 @@ def _as_dataset(results, options, *, notes):
     if not options.percent:  # which types C and D are there all the same
         found |= {name: found[name] * np.abs(found["mean"]) / 100 for name in ("betas_c", "betas_d") if name in found}
     for kind, before in (("c", "b"), ("d", "c")):
-        for name in ("betas", "r2", "r2_run"):
+        for name in OF_EACH_TYPE:
             found.setdefault(f"{name}_{kind}", found[f"{name}_{before}"])
     found["fractions"] = np.unique(options.fractions)[::-1] if "typed" in results else np.ones(1)
     found.setdefault("fraction", np.ones(len(found["mean"]), np.float32))

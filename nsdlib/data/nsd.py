@@ -27,12 +27,8 @@ class NSDSubject:
     subject : int
         1 to 8.
     n_sessions : int, optional
-        How many sessions to use, from the first; all that the subject has when not given.
-
-    Raises
-    ------
-    ValueError
-        For a subject or a number of sessions that NSD does not have.
+        How many sessions to use, from the first; all that the subject has when not given. A ValueError for a number, or a
+        subject, that NSD does not have.
     """
 
     def __init__(self, root, subject, n_sessions=None):
@@ -77,16 +73,8 @@ class NSDSubject:
     def split_counts(self, n_sessions=None):
         """Numbers of trials and of distinct images of the split by shared images, computed from the design.
 
-        Parameters
-        ----------
-        n_sessions : int, optional
-            Sessions to count; those of this object when not given. The design was planned for 40, so up to 40 can be
-            counted for every subject.
-
-        Returns
-        -------
-        dict of str to int
-            Keys "trials_train", "trials_test", "images_train", "images_test".
+        The design was planned for 40 sessions, so up to 40 can be counted for every subject; those of this object when not given.
+        The keys of the dict are "trials_train", "trials_test", "images_train" and "images_test".
         """
         n_sessions = self.n_sessions if n_sessions is None else n_sessions
         if not 1 <= n_sessions <= nsd.N_PLANNED_SESSIONS:
@@ -101,25 +89,15 @@ class NSDSubject:
     def stimuli(self, image_ids):
         """Images as shown, read one by one: (n_images, 425, 425, 3) uint8 RGB, 0.54 MB each.
 
-        Parameters
-        ----------
-        image_ids : array-like of int, (n_images,)
-            0-based ids, in any order; one may occur several times.
-
-        Raises
-        ------
-        ValueError
-            For an id outside 0...72999, or an image that a simulated subject was never shown.
+        The 0-based ids (n_images,) come in any order, and may occur several times. A ValueError for one outside 0...72999, or of
+        an image that a simulated subject was never shown.
         """
         return nsd_files.read_images(self._existing(self.paths.stimuli, "the images"), image_ids)
 
     def captions(self, image_ids):
         """Captions that people gave the images: for each id a list, without the blank ones.
 
-        Raises
-        ------
-        ValueError
-            When an image has no caption, or an id is outside 0...72999.
+        A ValueError when an image has no caption, or an id is outside 0...72999.
         """
         return nsd_files.read_captions(self._existing(self.paths.captions, "the captions"), image_ids)
 
@@ -156,12 +134,8 @@ class NSDSubject:
     def roi(self, name):
         """Labels of a region volume: (X, Y, Z) int16; -1 not cortex, 0 no label, 1, 2, ... as in `ROI_LABELS`.
 
-        "brainmask" is the whole brain, with the label 1. NaN outside the brain is -1.
-
-        Raises
-        ------
-        ValueError
-            For an unknown name, a volume of another shape than the brain mask, or values that are no labels.
+        "brainmask" is the whole brain, with the label 1. NaN outside the brain is -1. A ValueError for an unknown name, a volume
+        of another shape than the brain mask, or values that are no labels.
         """
         if name == "brainmask":
             return self.brainmask.astype(np.int16)
@@ -171,14 +145,8 @@ class NSDSubject:
     def betas(self, session, mask, *, version=DEFAULT_VERSION):
         """Single-trial responses of a session in percent signal change: (750, n_voxels) float32.
 
-        Parameters
-        ----------
-        session : int
-            From 1.
-        mask : (X, Y, Z) bool
-            Voxels to read; they come in the C order of the volume.
-        version : str
-            One of NSD's three, see `nsd_layout.BETA_VERSIONS`.
+        Sessions count from 1; the voxels of `mask`, (X, Y, Z) bool, come in the C order of the volume. `version` is one of NSD's
+        three, see `nsd_layout.BETA_VERSIONS`.
         """
         self._check_session(session)
         mask = self._checked_mask(mask)
@@ -209,10 +177,7 @@ class NSDSubject:
     def design(self, session, run):
         """Onsets of a task run: (225,) int64, the 1-based image id in the row of an onset and 0 elsewhere.
 
-        Raises
-        ------
-        ValueError
-            When the file does not hold 225 rows, or not the trials that this task run has.
+        A ValueError when the file does not hold 225 rows, or not the trials that this task run has.
         """
         self._check_run(session, run)
         path = self._existing(self.paths.design(session, run), f"the onsets of session {session}, run {run}")
@@ -221,12 +186,7 @@ class NSDSubject:
     def missing_files(self, *, version=DEFAULT_VERSION, glm_sessions=0):
         """Files that a run needs and that are not there, as pairs (path, what it is).
 
-        Parameters
-        ----------
-        version : str
-            Version of the betas that will be read.
-        glm_sessions : int
-            Sessions whose time series will be fitted, from the first; 0 when none will.
+        It will read betas of `version`, and fit the time series of so many sessions, from the first.
         """
         needed = self.paths.needed(self.n_sessions, version=version, glm_sessions=glm_sessions)
         return [(path, what) for path, what in needed if not path.is_file()]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nsdlib.core.files import atomic_write
 from nsdlib.data import nsd_layout as nsd
+from nsdlib.data.nsd import NSDSubject
 from nsdlib.store.record import File
 
 BUCKET = "https://natural-scenes-dataset.s3.amazonaws.com"
@@ -26,43 +27,27 @@ STAGES = {
 
 
 def subject_files(data, subject, *, n_sessions, glm_sessions, version):
-    """List every file that the notebooks read of a subject, in the order of the stages.
+    """List every file that the notebooks read of a subject, in the order of the stages (list of File).
 
     Parameters
     ----------
     data : path-like
         Folder that mirrors NSD's bucket.
-    subject : int
-        1 to 8.
-    n_sessions : int
-        Sessions of betas, from the first.
+    subject, n_sessions : int
+        As of `NSDSubject`, whose ValueErrors it raises.
     glm_sessions : int
         Sessions of time series, from the first; 0 for none.
     version : str
         Version of the betas.
-
-    Returns
-    -------
-    list of File
-
-    Raises
-    ------
-    ValueError
-        For a subject or sessions that NSD does not have.
     """
-    if subject not in nsd.N_SESSIONS:
-        raise ValueError(f"subject={subject}: NSD has subjects 1 to {nsd.N_SUBJECTS}.")
-    available = nsd.N_SESSIONS[subject]
-    if not (1 <= n_sessions <= available and 0 <= glm_sessions <= available):
-        raise ValueError(
-            f"{n_sessions} sessions of betas and {glm_sessions} of time series: subject {subject} has sessions 1 to {available}."
-        )
-    layout = nsd.Layout(Path(data), subject)
-    files = {
-        layout.stim_info: "where each image came from",
-        **dict(layout.needed(n_sessions, version=version, glm_sessions=glm_sessions)),
-    }
-    return sorted((_of_nsd(layout, path, what) for path, what in files.items()), key=lambda file: _rank(file.stage))
+    layout = NSDSubject(data, subject, n_sessions).paths
+    if not 0 <= glm_sessions <= (available := nsd.N_SESSIONS[subject]):
+        raise ValueError(f"{glm_sessions} of time series: subject {subject} has sessions 1 to {available}.")
+    needed = [(layout.stim_info, "where each image came from")]
+    needed += layout.needed(n_sessions, version=version, glm_sessions=glm_sessions)
+    order = list(STAGES)
+    needed.sort(key=lambda file: order.index(file[0].relative_to(layout.root).parts[0]))
+    return [_of_nsd(layout, path, what) for path, what in needed]
 
 
 def accept_terms(data, *, accepted=False):
@@ -96,8 +81,3 @@ def _of_nsd(layout, path, what):
         about=layout.n_bytes(path),
         md5_etag=is_nsd,
     )
-
-
-def _rank(stage):
-    """Place of a stage in the order of the notebooks."""
-    return list(STAGES).index(stage.partition(",")[0])

@@ -8,13 +8,7 @@ from nsdlib.data.nsd import DEFAULT_VERSION
 
 
 def first_contact(subject, *, version=DEFAULT_VERSION):
-    """Check the files of a subject against each other and against NSD's manual.
-
-    Parameters
-    ----------
-    subject : NSDSubject
-    version : str
-        Version of the betas to check.
+    """Check the files of an NSDSubject, and a version of the betas, against each other and against NSD's manual.
 
     Returns
     -------
@@ -59,12 +53,7 @@ def repeat_agreement(betas, image_ids):
     Returns
     -------
     (n_repeated,) float64
-        Pearson's r for each image that was shown more than once.
-
-    Raises
-    ------
-    ValueError
-        When the two disagree in length, or no image was shown twice.
+        Pearson's r for each image that was shown more than once. A ValueError when the two disagree in length, or there is none.
     """
     from nsdlib.core.scores.reliability import correlate, trials_by_image
 

@@ -145,7 +145,7 @@ def voxels(subject, _):
 
 def sessions(subject, version):
     """The betas of every session are int16 at 1.8 mm, 750 trials, without a scale of their own."""
-    wanted = ((*subject.brainmask.shape, nsd.N_SESSION_TRIALS), "int16", "no scale")
+    wanted = f"{(*subject.brainmask.shape, nsd.N_SESSION_TRIALS)} int16, no scale"
     for session in range(1, subject.n_sessions + 1):
         forms = [subject.paths.betas(version, session, ending) for ending in ("hdf5", "nii.gz")]
         existing = [path for path in forms if path.is_file()]
@@ -155,28 +155,23 @@ def sessions(subject, version):
             raise FileNotFoundError
         for path in existing:
             if (found := _header(path)) != wanted:
-                return f"{path.name}: {_phrase(found)}", _phrase(wanted), False
+                return f"{path.name}: {found}", wanted, False
     return f"{subject.n_sessions} sessions", f"{subject.n_sessions} sessions", True
 
 
 def _header(path):
-    """Shape (X, Y, Z, n_trials), type and scale of a file of betas, without reading its values."""
+    """Shape (X, Y, Z, n_trials), type and scale of a file of betas in words, without reading its values."""
     import h5py
     import nibabel
 
     with nsd_files.reading(path):
         if path.suffix == ".hdf5":
             with h5py.File(path, "r") as file:
-                return file["betas"].shape[::-1], str(file["betas"].dtype), "no scale"
+                return f"{file['betas'].shape[::-1]} {file['betas'].dtype}, no scale"
         image = nibabel.load(path)
         slope, intercept = image.header.get_slope_inter()
         scale = "no scale" if slope in (None, 1) and intercept in (None, 0) else f"a scale of {slope}"
-        return image.shape, str(image.get_data_dtype()), scale
-
-
-def _phrase(header):
-    """What `_header` tells, in words."""
-    return "{} {}, {}".format(*header)
+        return f"{image.shape} {image.get_data_dtype()}, {scale}"
 
 
 def _other_spaces(path):

@@ -33,17 +33,10 @@ def write_volume(path, values, affine, *, seconds=None):
 
 
 def write_betas(paths, betas, mask, affine):
-    """Write the betas of a session x 300 in both of NSD's forms.
+    """Write the betas of a session x 300 in both of NSD's forms, to the `paths` "hdf5" and "nii.gz".
 
-    Parameters
-    ----------
-    paths : dict of str to Path
-        Keys "hdf5" and "nii.gz".
-    betas : (750, n_voxels) float32
-        Percent signal change of the voxels of `mask`, in C order; beyond 109 %, all that the form holds, they are cut, with a
-        warning.
-    mask : (X, Y, Z) bool
-    affine : (4, 4)
+    The betas (750, n_voxels) float32 are percent signal change of the voxels of `mask`, in C order; beyond 109 %, all that the
+    form holds, they are cut, with a warning.
     """
     import h5py
 

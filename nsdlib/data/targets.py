@@ -6,7 +6,7 @@ BATCH = 128  # images read from a subject's files at a time
 
 
 def latent_targets(model, data, ids, **encoding):
-    """Compute the artifact `targets`: the true latents of training and test images.
+    """Compute the artifact `targets`: latents_train and latents_test (image, latent) float32, the true latents of images.
 
     Parameters
     ----------
@@ -16,14 +16,7 @@ def latent_targets(model, data, ids, **encoding):
         Of "train" and "test".
     **encoding
         Settings of `VDVAE.encode`: n_layers, sample, seed.
-
-    Returns
-    -------
-    xarray.Dataset
-        latents_train, latents_test (image, latent) float32.
     """
-    import xarray as xr
-
     arrays = {}
     for split, images in ids.items():
         latents = np.empty((len(images), model.n_latents(encoding["n_layers"])), dtype=np.float32)
@@ -31,26 +24,15 @@ def latent_targets(model, data, ids, **encoding):
             batch = images[start : start + BATCH]
             latents[start : start + BATCH] = model.encode(data.stimuli(batch), image_ids=batch, **encoding)
         arrays[f"latents_{split}"] = ((f"{split}_image", "latent"), latents)
-    return xr.Dataset(arrays, coords={f"{split}_image": images for split, images in ids.items()})
+    return _by_image(arrays, ids)
 
 
 def token_targets(embedder, data, ids):
     """Compute the artifact `embeddings`: CLIP tokens of images and, averaged over an image's captions, of texts.
 
-    Parameters
-    ----------
-    embedder : nsdlib.core.clip.ClipEmbedder
-    data : nsdlib.data.nsd.NSDSubject
-    ids : dict of str to (n_images,) int
-        Of "train" and "test".
-
-    Returns
-    -------
-    xarray.Dataset
-        text_train, vision_train, text_test, vision_test (image, token, feature) float16.
+    Takes a `core.clip.ClipEmbedder`, and data and ids as of `latent_targets`; gives text_train, vision_train, text_test and
+    vision_test (image, token, feature) float16.
     """
-    import xarray as xr
-
     arrays = {}
     for split, images in ids.items():
         batches = (images[i : i + BATCH] for i in range(0, len(images), BATCH))
@@ -58,4 +40,11 @@ def token_targets(embedder, data, ids):
         text = embedder.text(data.captions(images), image_ids=images)
         arrays[f"text_{split}"] = ((f"{split}_image", "text_token", "feature"), text)
         arrays[f"vision_{split}"] = ((f"{split}_image", "vision_token", "feature"), vision)
+    return _by_image(arrays, ids)
+
+
+def _by_image(arrays, ids):
+    """The arrays of both splits, labelled by their images."""
+    import xarray as xr
+
     return xr.Dataset(arrays, coords={f"{split}_image": images for split, images in ids.items()})

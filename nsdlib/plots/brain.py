@@ -14,16 +14,8 @@ ORIENTATION = "on slices from below to above (back of the head at the bottom, le
 def plot_hrfs(seconds, hrfs, peaks, *, canonical=None, ax=None):
     """Draw a library of HRFs, coloured by the time of their peak.
 
-    Parameters
-    ----------
-    seconds : (n_samples,) float
-        From the onset of the stimulus.
-    hrfs : (n_hrfs, n_samples) float
-        Largest sample 1.
-    peaks : (n_hrfs,) float
-        Seconds.
-    canonical : (n_canonical,) float, optional
-        Sampled at the first of the same seconds; drawn in black.
+    The `hrfs` (n_hrfs, n_samples) with largest sample 1 have their `peaks` (n_hrfs,) in seconds, and are sampled at `seconds`
+    (n_samples,) from the onset of the stimulus; a `canonical` one, drawn in black, at the first of these.
     """
     import matplotlib.pyplot as plt
 
@@ -44,14 +36,8 @@ def plot_hrfs(seconds, hrfs, peaks, *, canonical=None, ax=None):
 def plot_fits(seconds, measured, fits, onsets, *, ax=None):
     """Draw a voxel's series in one run and what betas explain of it.
 
-    Parameters
-    ----------
-    seconds : (n_volumes,) float
-    measured : (n_volumes,) float
-        Percent of the mean, without drift.
-    fits : dict of str to (n_volumes,) float
-    onsets : (n_trials,) float
-        Seconds.
+    The series, `measured`, and `fits` by their label are (n_volumes,), percent of the mean without drift, at `seconds`; onsets of
+    the trials (n_trials,) are in seconds, too.
     """
     ax = ax or new_axes(9, 3.2)
     ax.plot(seconds, measured, ".-", color="0.6", markersize=3, linewidth=0.7, label="measured")
@@ -69,12 +55,10 @@ def plot_map(values, background, *, voxels, slices, label, limits=None):
 
     Parameters
     ----------
-    values : (n_voxels,) float
-        NaN is not drawn.
+    values, voxels : (n_voxels,) float, (n_voxels,) int
+        NaN is not drawn; voxels are flat C-order indices into the volume.
     background : (X, Y, Z) float
         Drawn in grey.
-    voxels : (n_voxels,) int
-        Flat C-order indices into the volume.
     slices : sequence of int
         Indices along the third axis.
     label : str
@@ -103,12 +87,8 @@ def plot_map(values, background, *, voxels, slices, label, limits=None):
 def plot_regions(background, regions, *, slices):
     """Draw regions in colour over axial slices.
 
-    Parameters
-    ----------
-    background, slices
-        As in `plot_map`.
-    regions : dict of str to (X, Y, Z) bool
-        Eight at most; later ones are drawn over earlier ones.
+    Background and slices are as in `plot_map`; `regions` are masks (X, Y, Z) bool by name, eight at most, of which later ones are
+    drawn over earlier ones.
     """
     import matplotlib.pyplot as plt
     from matplotlib.colors import ListedColormap
@@ -219,21 +199,16 @@ def _draw_density(ax, x, y, **options):
 def plot_confusion(percent, ticks, *, label, title, ax=None):
     """Draw how often each of several ordered classes was estimated for each that was planted.
 
-    Parameters
-    ----------
-    percent : (n_classes, n_classes) float
-        Of a planted class (rows), the percentage estimated as each class (columns).
-    ticks : list of str, (n_classes,)
-    label, title : str
+    `percent` (n_classes, n_classes) holds, of a planted class (rows), the percentage estimated as each class (columns); `ticks`
+    are their names, and `label` says what they are classes of.
     """
     import seaborn as sns
 
     ax = ax or new_axes(4.8, 4.2)
     bar = {"label": "percent of the planted", "shrink": 0.85}
     sns.heatmap(percent.T, cmap="cividis", vmin=0, square=True, cbar_kws=bar, ax=ax)
-    labelled = np.arange(0, len(ticks), 3)
-    ax.set_xticks(labelled + 0.5, [ticks[i] for i in labelled], rotation=0)
-    ax.set_yticks(labelled + 0.5, [ticks[i] for i in labelled], rotation=0)
+    for set_ticks in (ax.set_xticks, ax.set_yticks):
+        set_ticks(np.arange(0, len(ticks), 3) + 0.5, ticks[::3], rotation=0)
     ax.set(xlabel=f"planted {label}", ylabel=f"found {label}")
     ax.invert_yaxis()
     ax.set_title(title)

@@ -47,13 +47,8 @@ def plot_trials(image_ids, is_shared, session, ax=None):
 def plot_run(series, onsets, labels, *, tr, ax=None):
     """Draw the time series of some voxels over one run, one above the other.
 
-    Parameters
-    ----------
-    series : (n_volumes, n_voxels) float
-        Percent of each voxel's mean; a volume takes `tr` seconds.
-    onsets : (n_trials,) float
-        Seconds at which images appeared.
-    labels : list of str, (n_voxels,)
+    The `series` (n_volumes, n_voxels) are percent of each voxel's mean, a volume every `tr` seconds; `onsets` (n_trials,) the
+    seconds at which images appeared; `labels` name the voxels.
     """
     ax = ax or new_axes(7, 3.6)
     seconds = tr * np.arange(len(series))
@@ -108,13 +103,7 @@ def plot_session(seconds, run, is_old, ax=None):
 def plot_responses(seconds, halves, labels):
     """Draw the mean response of some voxels to an image, estimated twice from different runs, a panel a voxel.
 
-    Parameters
-    ----------
-    seconds : (n_lags,) float
-        From the onset of an image.
-    halves : sequence of (n_lags, n_voxels) float
-        One estimate each, percent of the voxel's mean.
-    labels : list of str, (n_voxels,)
+    `seconds` (n_lags,) count from the onset of an image; each of two `halves` (n_lags, n_voxels) is percent of the voxel's mean.
     """
     figure, axes = new_panels(1, len(labels), max(5, 1.8 * len(labels)), 2.8, sharey=True)
     for ax, curves, label in zip(axes[0], np.moveaxis(np.array(halves), 2, 0), labels, strict=True):

@@ -15,12 +15,7 @@ SYSTEM_COLOURS = {"decoded": COLOURS[0], "oracle": COLOURS[2], "floor": REFERENC
 def plot_learning(errors, *, lines=None, ax=None):
     """Draw validation errors over epochs, one curve a network; a ring marks the best epoch.
 
-    Parameters
-    ----------
-    errors : dict of str to (n_epochs,) float
-        Decoder to its validation error.
-    lines : dict of str to float, optional
-        Levels without epochs: another decoder, or the floor.
+    `errors` maps a decoder to (n_epochs,) float, `lines` what has no epochs (another decoder, or the floor) to its level.
     """
     ax = ax or new_axes(6.5, 3.4)
     for name, values in errors.items():
@@ -40,14 +35,8 @@ def plot_learning(errors, *, lines=None, ax=None):
 def plot_errors(table, floor, *, cut_off=(), of=None):
     """Draw each decoder's test errors with intervals over images, a panel a measure, the floor as a line; `of` names the run.
 
-    Parameters
-    ----------
-    table : xarray.Dataset
-        mean, low, high over (decoder, measure), see `statistics.summary`.
-    floor : dict of str to float
-        Measure to the error of the mean latent.
-    cut_off : sequence of str
-        Decoders whose training `max_epochs` ended; their points are crosses.
+    The table has mean, low, high over (decoder, measure), see `statistics.summary`; `floor` maps a measure to the error of the
+    mean latent. Points of decoders whose training `max_epochs` ended, `cut_off`, are crosses.
     """
     figure, axes = new_panels(1, table.sizes["measure"], 8, 3.6)
     names = list(table.decoder.values)
@@ -71,12 +60,8 @@ def plot_errors(table, floor, *, cut_off=(), of=None):
 def plot_layers(explained, resolutions, *, ax=None):
     """Draw the explained variance of each VDVAE layer, one line a decoder; bands part the resolutions.
 
-    Parameters
-    ----------
-    explained : dict of str to (n_layers,) float
-        Values below -0.5 are drawn as triangles at -0.5.
-    resolutions : (n_layers,) int
-        Rows of each layer's latents.
+    `explained` maps a decoder to (n_layers,) float, of which values below -0.5 are drawn as triangles at -0.5; `resolutions`
+    (n_layers,) are the rows of each layer's latents.
     """
     ax = ax or new_axes(7.5, 3.4)
     resolutions = np.asarray(resolutions)
@@ -101,10 +86,7 @@ def plot_layers(explained, resolutions, *, ax=None):
 def plot_region_scores(table):
     """Draw two-way identification from each region alone, and from all voxels but the region, a panel a target.
 
-    Parameters
-    ----------
-    table : xarray.Dataset
-        mean, low, high over (target, used, region), see `statistics.summary`; the last region is all voxels.
+    The table has mean, low, high over (target, used, region), see `statistics.summary`; the last region is all voxels.
     """
     figure, axes = new_panels(1, table.sizes["target"], 4.2 * table.sizes["target"], 3.6, sharey=True)
     names = list(table.region.values[:-1])
@@ -149,12 +131,8 @@ def plot_regimes(gains):
 def plot_latent_size(table, costs):
     """Draw the scores and the costs of predicting more layers.
 
-    Parameters
-    ----------
-    table : xarray.Dataset
-        mean, low, high over (n_layers, system, measure), see `statistics.summary`; systems "decoded", "oracle", "floor".
-    costs : dict of str to (n_layer_counts,) float
-        Label of an axis to the cost at each number of layers.
+    The table has mean, low, high over (n_layers, system, measure), see `statistics.summary`, with the systems "decoded", "oracle"
+    and "floor"; `costs` maps the label of an axis to the cost at each number of layers.
     """
     import matplotlib.pyplot as plt
 

@@ -88,10 +88,7 @@ class Explorer:
 def hrf_explorer(run):
     """Pick a voxel on a slice: its series in a run, the fits of the twenty HRFs to it, and the one that was chosen.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        Needs the artifact `glm` (notebook 01) and the time series of session 1.
+    The run needs the artifact `glm` (notebook 01) and the time series of session 1.
     """
 
     def controls(fits):
@@ -117,10 +114,7 @@ def hrf_explorer(run):
 def roi_explorer(run):
     """Pick a region: where it lies, and how well repeats agree in it.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        Needs the artifact `betas` (notebook 02), and single trials: `glm` or the betas of the files, as the run says.
+    The run needs the artifact `betas` (notebook 02), and single trials: `glm` or the betas of the files, as it says.
     """
 
     def controls(regions):
@@ -143,10 +137,7 @@ def roi_explorer(run):
 def reconstruction_explorer(run):
     """Refine a test image anew with other settings: a second or so in the demo zoo.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        Needs the artifacts `ablation` (notebook 03) and `reconstruction` (notebook 05), and the run's models.
+    The run needs the artifacts `ablation` (notebook 03) and `reconstruction` (notebook 05), and its models.
     """
 
     def controls(reconstruction):
@@ -173,12 +164,8 @@ def reconstruction_explorer(run):
 def what_if(run):
     """Silence or drive a region in the pattern of a test image, and see what ridges and both stages make of it.
 
-    All three targets are read by ridges, whatever decoder the run has, and given back their spread as in training.
-
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-        Needs the artifacts `betas`, `targets`, `embeddings` and `reconstruction` (notebooks 02, 03 and 05), and the run's models.
+    All three targets are read by ridges, whatever decoder the run has, and given back their spread as in training. The run needs
+    the artifacts `betas`, `targets`, `embeddings` and `reconstruction` (notebooks 02, 03 and 05), and its models.
     """
 
     def controls(alteration):

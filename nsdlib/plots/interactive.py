@@ -24,14 +24,9 @@ START = 0.5  # where the wipe stands at first: both of the first two pictures ar
 
 
 class Html:
-    """A piece of a page, as notebooks show it.
+    """A piece of a page, as notebooks show it: its HTML, and one line for where that cannot be shown.
 
-    Parameters
-    ----------
-    text : str
-        HTML; a ValueError when it is larger than `LARGEST`.
-    description : str
-        One line, for where HTML cannot be shown.
+    A ValueError when the text is larger than `LARGEST`.
     """
 
     def __init__(self, text, description):
@@ -49,7 +44,9 @@ class Html:
 
 
 def compare(pictures, *, title=None, names=None, side=256):
-    """Show a slider that wipes from one kind of picture to the next.
+    """Show a slider that wipes from one kind of picture to the next (Html).
+
+    A ValueError when there are fewer than two kinds, when their images differ in number or are no images, and as of `Html`.
 
     Parameters
     ----------
@@ -60,15 +57,6 @@ def compare(pictures, *, title=None, names=None, side=256):
         What images are called in the text for those who cannot see them; "image 1" and so on when not given.
     side : int
         Pixels of the longer side at most; larger images are shrunk.
-
-    Returns
-    -------
-    Html
-
-    Raises
-    ------
-    ValueError
-        When there are fewer than two kinds, when their images differ in number or are no images, and as `Html`.
     """
     names = _names(pictures, names)
     if len(pictures) < 2:
@@ -93,7 +81,7 @@ def compare(pictures, *, title=None, names=None, side=256):
 
 
 def steps(frames, *, title=None, names=None, side=128):
-    """Show a slider through frames, each with several kinds of several images.
+    """Show a slider through frames, each with several kinds of several images (Html).
 
     Parameters
     ----------
@@ -101,10 +89,6 @@ def steps(frames, *, title=None, names=None, side=128):
         Label of a frame, such as "noise 64", to what it shows: label to images. The same number of images everywhere.
     title, names, side
         As in `compare`, whose errors it raises too.
-
-    Returns
-    -------
-    Html
     """
     if not frames:
         raise ValueError("steps needs at least one frame, got none.")
@@ -125,7 +109,7 @@ def steps(frames, *, title=None, names=None, side=128):
 
 
 def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None, side=96, n_percentiles=11, max_images=100):
-    """Show test images with what was made of them, in the order of a score that the reader chooses; no hand has picked any.
+    """Show test images with what was made of them, in the order of a score that the reader chooses (Html).
 
     Parameters
     ----------
@@ -143,10 +127,6 @@ def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None
         How many images are shown at first, at evenly spaced percentiles of the score: with the best and the worst on the page.
     max_images : int
         How many images the page holds; of more, evenly spaced ones in their order. Percentiles are always among all.
-
-    Returns
-    -------
-    Html
     """
     names, categories = _names(pictures, names), categories or {}
     _check_values(values, lower_is_better, categories, len(names))

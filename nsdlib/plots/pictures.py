@@ -5,28 +5,22 @@ import numpy as np
 from nsdlib.plots.style import COLOURS, REFERENCE, draw_band, draw_intervals, new_axes, new_panels
 
 PANEL = 1.15  # inches an image
-ROLE_COLOURS = {
-    "decoded": COLOURS[0],
-    "floor": REFERENCE,
-    "ceiling": COLOURS[2],
-    "left out": COLOURS[1],
-    "retrieval": COLOURS[3],
-    "label": COLOURS[5],
+ROLES = {  # colour, marker
+    "decoded": (COLOURS[0], "o"),
+    "floor": (REFERENCE, "v"),
+    "ceiling": (COLOURS[2], "^"),
+    "left out": (COLOURS[1], "s"),
+    "retrieval": (COLOURS[3], "D"),
+    "label": (COLOURS[5], "P"),
 }
 CHANCE = {"color": REFERENCE, "linewidth": 1.2, "linestyle": ":", "label": "chance, where there is one"}
-ROLE_MARKERS = {"decoded": "o", "floor": "v", "ceiling": "^", "left out": "s", "retrieval": "D", "label": "P"}
 
 
 def plot_grid(rows, *, titles=None, title=None):
     """Draw images in columns, one row a kind.
 
-    Parameters
-    ----------
-    rows : dict of str to (n_images, height, width, 3) uint8
-        Label of a row to its images; as many in each, and of none only the labels are drawn.
-    titles : list of str, optional
-        One a column.
-    title : str, optional
+    `rows` maps the label of a row to its images (n_images, height, width, 3) uint8; as many in each, and of none only the labels
+    are drawn. `titles` are those of the columns.
     """
     n_images = len(next(iter(rows.values())))
     n_columns = max(1, n_images)
@@ -63,8 +57,8 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     for name, ax in panels.items():
         for height, (system, role) in enumerate(roles.items()):
             interval = table.sel(metric=name, system=system)
-            look = {"color": ROLE_COLOURS[role], "marker": ROLE_MARKERS[role], "label": role}
-            draw_intervals(ax, height, interval, across=True, **look)
+            colour, marker = ROLES[role]
+            draw_intervals(ax, height, interval, across=True, color=colour, marker=marker, label=role)
         ax.set_ylim(len(roles) - 0.4, -0.6)  # the first system above
         ax.margins(x=0.12)
     figure.axes[0].set_yticks(range(len(roles)), list(roles))
@@ -76,15 +70,9 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
 def plot_noise_curves(table, metrics, *, pure=None, reference=None):
     """Draw how scores change with the noise on the rough image, one panel a metric.
 
-    Parameters
-    ----------
-    table : xarray.Dataset
-        mean, low, high over (amplitude, stage, metric).
-    metrics : dict of str to metrics.Metric
-    pure : xarray.Dataset, optional
-        The same over (stage, metric) with pure noise in the place of the rough image; drawn apart, to the right.
-    reference : pandas.DataFrame, optional
-        The paper's values, amplitudes by metrics; drawn thin.
+    The table has mean, low, high over (amplitude, stage, metric); `metrics` is as in `plot_scores`. `pure` is the same over
+    (stage, metric) with pure noise in the place of the rough image, drawn apart, to the right; `reference` are the paper's
+    values, a DataFrame of amplitudes by metrics, drawn thin.
     """
     figure, panels = _metric_panels(metrics, 5, sharex=True)
     amplitudes = table.amplitude.values
@@ -111,12 +99,8 @@ def plot_noise_curves(table, metrics, *, pure=None, reference=None):
 def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
     """Draw each image's rank in structure against its rank in meaning.
 
-    Parameters
-    ----------
-    structure, meaning : (n_images,) float
-        Ranks scaled to 0 for the worst and 1 for the best, see `selection.relative_rank`.
-    marked : dict of str to (n,) int, optional
-        Label to positions of images drawn in colour.
+    Both are (n_images,), 0 for the worst and 1 for the best, see `selection.relative_rank`; `marked` maps a label to the
+    positions of images drawn in colour.
     """
     ax = ax or new_axes(4.6, 4.2)
     ax.axhline(0.5, color=REFERENCE, linewidth=0.8, linestyle=":")
@@ -141,20 +125,14 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
 def plot_group(table, metrics, *, system="refined"):
     """Draw one system's score of every subject, one panel a metric, and the mean over subjects.
 
-    Parameters
-    ----------
-    table : xarray.Dataset
-        mean, low, high over (subject, metric) with the images of a subject as the units.
-    metrics : dict of str to metrics.Metric
-    system : str
-        Named in the title.
+    The table has mean, low, high over (subject, metric) with the images of a subject as the units; `metrics` is as in
+    `plot_scores`, and the title names the system.
     """
     figure, panels = _metric_panels(metrics, 4.6, sharex=True)
     subjects = list(table.subject.values)
     for name, ax in panels.items():
         part = table.sel(metric=name)
-        look = {"color": COLOURS[0], "label": "subject, interval over images"}
-        draw_intervals(ax, np.arange(len(subjects)), part, **look)
+        draw_intervals(ax, np.arange(len(subjects)), part, color=COLOURS[0], label="subject, interval over images")
         ax.axhline(part["mean"].mean(), color=COLOURS[1], linewidth=1, label="mean of subjects")
         ax.set_xticks(range(len(subjects)), subjects)
         ax.set_xlim(-0.6, len(subjects) - 0.4)

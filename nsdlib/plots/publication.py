@@ -27,6 +27,8 @@ def figures_folder(run):
 def export(figure, folder, name, *, width, title, description, source=""):
     """Bring a figure to a width and write it as PDF, SVG and PNG; return the three paths.
 
+    A ValueError when a text would be smaller than `SMALLEST_TEXT`, or the figure's parts do not fit into the width.
+
     Parameters
     ----------
     figure : matplotlib.figure.Figure
@@ -36,16 +38,11 @@ def export(figure, folder, name, *, width, title, description, source=""):
     name : str
         Of the files, without ending.
     width : float
-        Millimetres, such as `ONE_COLUMN` or `TWO_COLUMNS`; the height follows from what is drawn.
+        Millimetres, such as `ONE_COLUMN`; the height follows from what is drawn.
     title, description : str
         What the figure is and what it shows, for those who cannot see it.
     source : str
         What it was drawn from, such as the name of an artifact.
-
-    Raises
-    ------
-    ValueError
-        When a text would be smaller than `SMALLEST_TEXT`, or the figure's parts do not fit into the width.
     """
     import matplotlib as mpl
 
@@ -69,8 +66,10 @@ def export(figure, folder, name, *, width, title, description, source=""):
 
 def _fit(figure, width):
     """Set the figure's width (mm), let its height follow from what is drawn, and refuse what cannot be read."""
-    small = [text for text in figure.findobj(_is_shown_text) if text.get_fontsize() < SMALLEST_TEXT]
-    if small:
+    from matplotlib.text import Text
+
+    shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    if small := [text for text in shown if text.get_fontsize() < SMALLEST_TEXT]:
         raise ValueError(
             f"{small[0].get_text()!r} has {small[0].get_fontsize():g} points, and print needs {SMALLEST_TEXT} or more: give it "
             "a larger fontsize."
@@ -91,13 +90,6 @@ def _fit(figure, width):
             f"At {width:g} mm the figure's parts do not fit, they reach from {MM * box.x0:.0f} to {MM * box.x1:.0f} mm: draw "
             "fewer columns or shorter titles, or take a larger width."
         )
-
-
-def _is_shown_text(artist):
-    """Whether an artist is text that somebody will see."""
-    from matplotlib.text import Text
-
-    return isinstance(artist, Text) and artist.get_visible() and bool(artist.get_text().strip())
 
 
 def _described(svg, description):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from nsdlib.data.nsd_layout import ROI_LABELS, USED_ROIS
 
@@ -35,6 +36,11 @@ class Anatomy:
     affine: np.ndarray  # (4, 4), from voxel indices to millimetres
     angle: np.ndarray  # (X, Y, Z) direction of a receptive field of nsdgeneral, radians: 0 right, pi/2 up
     eccentricity: np.ndarray  # (X, Y, Z) its distance from the centre: 1 is the middle of a side of the picture
+
+    @property
+    def responds(self):
+        """Voxels of the brain that lie in nsdgeneral: (n_voxels,) bool."""
+        return self.general[self.brain]
 
     def areas(self):
         """Return the area (V1, V2, V3, hV4, other) of each voxel of nsdgeneral, and its finer region, both (n_general,) str."""
@@ -133,9 +139,5 @@ def _visual_field(general, areas, place, backness, rng):
 
 def _ranks_within(values, size):
     """Rank of each value within its block of `size` successive values, scaled to (0, 1)."""
-    relative = np.empty(len(values))
-    for start in range(0, len(values), size):
-        block = slice(start, start + size)
-        ranks = np.argsort(np.argsort(values[block]))
-        relative[block] = (ranks + 0.5) / len(ranks)
-    return relative
+    blocks = pd.Series(values).groupby(np.arange(len(values)) // size)
+    return ((blocks.rank() - 0.5) / blocks.transform("size")).to_numpy()

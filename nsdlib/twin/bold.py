@@ -1,6 +1,7 @@
 """From responses to BOLD: signal-to-noise of voxels, noise of betas and time series of a run, in scanner units."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -54,8 +55,8 @@ def draw_ncsnr(head, quality, levels, rng):
 
     Within a region they are squares of a normal variable, whose quantiles NSD's come nearest to. Dead voxels have 0.
     """
-    general, (_, region) = head.general[head.brain], head.areas()
-    fields = [share**0.5 * head.smooth_fields(1, width, rng)[0, general] for share, width in levels.smoothness]
+    _, region = head.areas()
+    fields = [share**0.5 * head.smooth_fields(1, width, rng)[0, head.responds] for share, width in levels.smoothness]
     place, ratio = np.sum(fields, axis=0), np.empty(len(region))
     for name in np.unique(region):
         inside, (mean, sd) = region == name, levels.ncsnr[name]
@@ -63,7 +64,7 @@ def draw_ncsnr(head, quality, levels, rng):
         quantile = (rankdata(place[inside]) - 0.5) / inside.sum()
         ratio[inside] = (root + np.sqrt(mean - root**2) * norm.ppf(quantile)) ** 2
     dead = min(0.04, levels.dead / quality**3)  # a poor subject has more of them
-    edge = head.smooth_fields(1, 1.0, rng)[0, general]
+    edge = head.smooth_fields(1, 1.0, rng)[0, head.responds]
     ratio[edge < np.quantile(edge, dead)] = 0
     return quality * ratio
 
@@ -71,28 +72,15 @@ def draw_ncsnr(head, quality, levels, rng):
 def make_noise(total_sd, other_variance, *, head, levels, onsets, rng):
     """Return the noise that, with the variance of betas that has other causes, gives each voxel all its noise (Noise).
 
-    Parameters
-    ----------
-    total_sd, other_variance : (n_general,) float
-        Percent signal change, of the voxels of nsdgeneral; the other voxels of the brain get the median noise.
-    head : Anatomy
-    levels : Levels
-    onsets : (n_trials,) int
-        Volumes in which the trials of a typical run begin.
+    `total_sd` and `other_variance` are those of the voxels of nsdgeneral (n_general,), in percent signal change; the other voxels
+    of the brain get the median noise. `onsets` are the volumes in which the trials of a typical run begin.
     """
-    general = head.general[head.brain]
-    beta_sd = np.full(len(general), np.median(total_sd))
-    beta_sd[general] = np.sqrt(np.maximum(total_sd**2 - other_variance, LEAST_NOISE * total_sd**2))
+    beta_sd = np.full(len(head.responds), np.median(total_sd))
+    beta_sd[head.responds] = np.sqrt(np.maximum(total_sd**2 - other_variance, LEAST_NOISE * total_sd**2))
     beta_sd[rng.random(len(beta_sd)) < levels.outliers] *= OUTLIER
     loadings = np.concatenate([head.smooth_fields(1, width / FWHM, rng) for width in levels.broad])
-    typical = hrf.sampled_library(nsd.TR, nsd.STIMULUS_SECONDS)
-    shares = KEPT * levels.shares * _parts_of_least_squares(onsets, typical[len(typical) // 2], levels)
+    shares = KEPT * levels.shares * _parts_of_least_squares(onsets, levels)
     return Noise(beta_sd, loadings / np.linalg.norm(loadings, axis=0), shares / shares.sum(), head, levels)
-
-
-def gain_variance(response, gain_sd):
-    """Variance of single-trial betas that comes from the log-normal gain: (n_voxels,) float64."""
-    return np.square(response, dtype=np.float64).mean(axis=0) * np.expm1(gain_sd**2)
 
 
 def draw_mean(head, rng):
@@ -106,9 +94,15 @@ def draw_hrfs(head, rng):
     return ranks * 20 // len(ranks)
 
 
-def convolved(onsets, hrf):
-    """Convolve each trial's onset with an HRF: (226, n_trials), cut at the end of the run."""
-    response = np.concatenate([hrf, np.zeros(nsd.N_VOLUMES)])[: nsd.N_VOLUMES]
+@cache
+def _hrfs():
+    """The HRF library at NSD's volumes: (20, n_samples) float32."""
+    return hrf.sampled_library(nsd.TR, nsd.STIMULUS_SECONDS)
+
+
+def _convolved(onsets, index):
+    """Each trial's onset convolved with an HRF of the library: (226, n_trials), cut at the end of the run."""
+    response = np.concatenate([_hrfs()[index], np.zeros(nsd.N_VOLUMES)])[: nsd.N_VOLUMES]
     return toeplitz(response, np.zeros(nsd.N_VOLUMES))[:, onsets]
 
 
@@ -119,9 +113,9 @@ def resampling(sampling):
     return CubicSpline(measured, np.eye(len(measured)))(times)
 
 
-def _parts_of_least_squares(onsets, response, levels):
+def _parts_of_least_squares(onsets, levels):
     """Variance of a least-squares beta for each part of the noise, of sd 1 in the series, median over a run's trials: (4,)."""
-    design = np.concatenate([convolved(onsets, response), _polynomials()], axis=1)
+    design = np.concatenate([_convolved(onsets, len(_hrfs()) // 2), _polynomials()], axis=1)
     resample = resampling(levels.sampling)
     weights = np.linalg.pinv(design)[: len(onsets)] @ resample  # (n_trials, n)
     lags = np.arange(resample.shape[1])
@@ -129,34 +123,23 @@ def _parts_of_least_squares(onsets, response, levels):
     return np.array([np.median(np.einsum("ti,ij,tj->t", weights, part, weights, optimize=True)) for part in covariances])
 
 
-def draw_run(betas, onsets, hrfs, hrf_index, *, noise, mean, drift, rng):
+def draw_run(betas, onsets, hrf_index, *, noise, mean, rng):
     """Simulate the BOLD of one run: (226, n_voxels) int16, scanner units.
 
-    Parameters
-    ----------
-    betas : (n_trials, n_voxels) float32
-        True responses of the run's trials, percent signal change.
-    onsets : (n_trials,) int
-        Volumes in which the trials begin.
-    hrfs, hrf_index : (20, n_samples) float, (n_voxels,) int
-        HRF library at the sampling of the volumes, and the HRF of each voxel.
-    noise : Noise
-    mean : (n_voxels,) float
-        Mean signal, scanner units.
-    drift : float
-        Sd of the drift, percent of the mean signal.
+    Takes the true responses (n_trials, n_voxels) float32, percent signal change, and volumes (n_trials,) of the run's trials; and
+    of the voxels the HRFs, by index into the library, the noise, and the mean signal (n_voxels,), scanner units.
     """
     levels, resample = noise.levels, resampling(noise.levels.sampling).astype(np.float32)
-    of_least_squares = np.dot(levels.shares, _parts_of_least_squares(onsets, hrfs[len(hrfs) // 2], levels))
+    of_least_squares = np.dot(levels.shares, _parts_of_least_squares(onsets, levels))
     volume_sd = noise.beta_sd / levels.denoised / np.sqrt(of_least_squares)
     measured = noise.draw(resample.shape[1], levels.shares, levels.autocorrelation, rng)
     percent = resample @ measured * volume_sd.astype(np.float32)
     scale = np.sqrt((2 * np.arange(1, DRIFT_ORDER + 1) + 1) / DRIFT_ORDER)  # each order has variance 1 / DRIFT_ORDER
     weights = rng.standard_normal((DRIFT_ORDER, len(mean))) * scale[:, None]
-    percent += (drift * (_polynomials()[:, 1:] @ weights)).astype(np.float32)
+    percent += (levels.drift * (_polynomials()[:, 1:] @ weights)).astype(np.float32)
     for index in np.unique(hrf_index):
         voxels = hrf_index == index
-        percent[:, voxels] += convolved(onsets, hrfs[index]).astype(np.float32) @ betas[:, voxels]
+        percent[:, voxels] += _convolved(onsets, index).astype(np.float32) @ betas[:, voxels]
     return np.clip(np.rint(mean * (1 + percent / 100)), 0, 32767).astype(np.int16)
 
 

@@ -55,13 +55,13 @@ def make_tuning(anatomy, levels, rng):
     angle, eccentricity = anatomy.angle[general], anatomy.eccentricity[general]
     x = np.clip(0.5 + 0.5 * eccentricity * np.cos(angle), 0, 1)
     y = np.clip(0.5 - 0.5 * eccentricity * np.sin(angle), 0, 1)
-    size = np.array([FIELDS[name][0] for name in area]) + np.array([FIELDS[name][1] for name in area]) * eccentricity
+    fovea, growth = np.array([FIELDS[name][:2] for name in area]).T
+    size = fovea + growth * eccentricity
 
     def weights(n_features):
-        return anatomy.smooth_fields(n_features, levels.point_spread, rng)[:, general[anatomy.brain]].T
+        return anatomy.smooth_fields(n_features, levels.point_spread, rng)[:, anatomy.responds].T
 
     channels = np.empty((len(area), len(CHANNELS)))
-    channels[:, [channel for pair in OPPONENTS for channel in pair[:2]]] = 0
     for on, off, kind in OPPONENTS:
         drawn = weights(1)[:, 0] * [FIELDS[name][2][kind] for name in area]
         channels[:, on], channels[:, off] = np.maximum(drawn, 0), np.maximum(-drawn, 0)
@@ -78,10 +78,7 @@ def make_tuning(anatomy, levels, rng):
 def visual_maps(image):
     """Compute the channel maps of a picture: (n_channels, 32, 32) float32.
 
-    Parameters
-    ----------
-    image : (side, side, 3) uint8
-        RGB, side a multiple of 32 or larger than 64.
+    The `image` is (side, side, 3) uint8, RGB, its side a multiple of 32 or larger than 64.
     """
     from PIL import Image
 
@@ -106,15 +103,8 @@ def drive(tuning, maps, *, meaning, private, attributes, levels):
     E))^n, P the energy of those channels in the whole picture and n the exponent of its area (Kay et al. 2013). In higher areas
     that is one part of three, the others meaning and private features.
 
-    Parameters
-    ----------
-    tuning : Tuning
-    maps : (n_images, n_channels, 32, 32) float32
-    meaning, private : (n_images, n_dimensions) float32
-        See `nsdlib.twin.meaning`.
-    attributes : (n_images, n_attributes) float32
-        For what regions prefer, see `scenes.ATTRIBUTES`.
-    levels : levels.Levels
+    Takes the channel `maps` (n_images, n_channels, 32, 32); `meaning` and `private` features (n_images, n_dimensions) of
+    `nsdlib.twin.meaning`; and for what regions prefer, `scenes.ATTRIBUTES` (n_images, n_attributes).
     """
     exponent = np.array([levels.exponents[name] for name in tuning.area], dtype=np.float32)
     energy, pool = _energies(tuning, maps)

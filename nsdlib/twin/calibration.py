@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nsdlib.core.scores.reliability import correlate, ncsnr, noise_ceiling, trials_by_image
+from nsdlib.core.ridge import decode
+from nsdlib.core.scores.reliability import correlate, ncsnr, noise_ceiling, trials_by_image, within_sessions
 from nsdlib.core.scores.similarity import row_correlation
 from nsdlib.data.nsd import NSDSubject
 from nsdlib.data.nsd_layout import N_REPEATS
 from nsdlib.twin import scenes
 from nsdlib.twin.anatomy import VOXEL_MM
+from nsdlib.twin.brain import standardise
 from nsdlib.twin.truth import load_truth
 
 # name: smallest and largest published value, basis
@@ -60,6 +62,7 @@ GATES = ("Brain-Score", "DeepNSD", "nsddatapaper", "nsdMemConn", "Roth")
 N_RUNS, N_RANKS = 2, 50  # runs of session 1 whose series are read; ranks of the spectrum
 N_CELLS = 8  # cells a side whose means and sds describe a picture
 DECODING, ENCODING = 1e3, 1e4  # penalties of ridge
+FEATURES = 1000  # variance of all features together that the latter is for
 FAR_MM, LOWEST = 20.0, 10.0  # "far"; smallest ceiling (%) of voxels whose encoding is judged
 
 
@@ -112,11 +115,7 @@ def calibrate(run, trials, *, glm=None):
 def _measure(trials, data):
     """The betas of a subject by image (Measured)."""
     raw, session, ids = trials.betas.values, trials.session.values, trials.image_id.values
-    z = np.empty_like(raw)
-    for number in np.unique(session):
-        part = raw[session == number]
-        sd = part.std(axis=0, ddof=1)
-        z[session == number] = (part - part.mean(axis=0)) / np.where(sd > 0, sd, 1)
+    z = within_sessions(raw, session, scaled=True)
     images, order, first, counts = trials_by_image(raw, ids)
     full = counts == N_REPEATS
     labels = data.roi("prf-visualrois").ravel()[trials.voxel.values]
@@ -215,12 +214,14 @@ def _encoding(seen, data):
     for some in np.array_split(seen.images, max(1, len(seen.images) // 50)):
         cells = data.stimuli(some)[:, :416:4, :416:4].reshape(len(some), N_CELLS, 104 // N_CELLS, N_CELLS, -1, 3)
         shown.append(np.stack([cells.mean(axis=(2, 4)), cells.std(axis=(2, 4))], axis=1).reshape(len(some), -1))
-    features = {"captions": _scaled(said), "pictures": _scaled(np.concatenate(shown))}
+    features = {"captions": said, "pictures": np.concatenate(shown)}
+    features = {name: standardise(values) * np.sqrt(FEATURES / values.shape[1]) for name, values in features.items()}
     features["both"] = np.hstack(list(features.values()))
     mean, ceiling = seen.z[seen.rows].mean(axis=1), noise_ceiling(seen.ratio, N_REPEATS)
     test, judged, explained = np.arange(len(mean)) % 5 == 0, seen.areas["higher"] & (ceiling > LOWEST), {}
     for name, values in features.items():
-        r = correlate(mean[test], ridge(values[~test], mean[~test], values[test], ENCODING))[judged]
+        predicted = decode(values[~test], mean[~test], values[test], alphas=(ENCODING,), mode="none")
+        r = correlate(mean[test], predicted)[judged]
         explained[name] = np.mean(100 * r * abs(r) / ceiling[judged])
     return {
         "higher areas: captions and pictures explain, of ceiling": explained["both"],
@@ -235,7 +236,7 @@ def _decoding(seen, truth, data):
     test = np.isin(seen.images, data.image_ids[data.is_shared])
     mean, once, found = seen.z[seen.rows].mean(axis=1), seen.z[seen.rows[:, 0]], {}
     for label, patterns in (("a mean of three", mean), ("one trial", once)):
-        guess = ridge(mean[~test], wanted[~test], patterns[test], DECODING)
+        guess = decode(mean[~test], wanted[~test], patterns[test], alphas=(DECODING,), mode="none")
         found[f"main kind from {label} (%)"] = 100 * np.mean(guess.argmax(axis=1) == wanted[test].argmax(axis=1))
     return found
 
@@ -267,16 +268,3 @@ def _answers(data):
     old = table["ISOLD"] == 1
     hits, rejected = table["ISCORRECT"][old].mean(), table["ISCORRECT"][~old].mean()
     return {"answers: correct": table["ISCORRECT"].mean(), "answers: hits": hits, "answers: false alarms": 1 - rejected}
-
-
-def ridge(X, Y, X_test, penalty):
-    """Predict the targets of X_test by ridge regression of Y on X, with an intercept: (n_test, n_targets)."""
-    weights = np.linalg.solve(X @ X.T + penalty * np.eye(len(X)), Y - Y.mean(axis=0))
-    return X_test @ (X.T @ weights) + Y.mean(axis=0)
-
-
-def _scaled(features):
-    """Columns with mean 0 and sd 1 over images, together of length 1000."""
-    sd = features.std(axis=0)
-    scaled = (features - features.mean(axis=0)) / np.where(sd > 0, sd, 1)
-    return scaled * np.sqrt(1000 / features.shape[1])

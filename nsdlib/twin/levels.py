@@ -1,21 +1,18 @@
 """How strong each effect in a simulated brain is: as measured in the Natural Scenes Dataset, or easy to decode.
 
-Numbers with a source: signal-to-noise by area are those of subject 1 in func1pt8mm (github.com/ColinConwell/DeepNSD,
-publication/source_data; github.com/brain-score/vision, data/allen2022_fmri); exponents are those of Kay et al. 2013, PLoS
-Comput. Biol. 9, e1003079 (Fig. 9); parts of the noise follow Bodurka et al. 2007, NeuroImage 34, 542, and Wald and Polimeni
-2017, NeuroImage 154, 15. The size of effects of sessions and repetition, and what voxels share with a decoder's features, are
-assumptions; none was found in print. They are chosen such that what can be compared comes out as in NSD
-(`nsdlib.twin.calibration`).
+Numbers with a source: signal-to-noise by area are those of subject 1 in DeepNSD and Brain-Score (`nsdlib.twin.calibration`);
+exponents are those of Kay et al. 2013, PLoS Comput. Biol. 9, e1003079 (Fig. 9); parts of the noise follow Bodurka et al. 2007,
+NeuroImage 34, 542, and Wald and Polimeni 2017, NeuroImage 154, 15. The size of effects of sessions and repetition, and what
+voxels share with a decoder's features, are assumptions, chosen such that what can be compared comes out as in NSD.
 """
 
 from dataclasses import dataclass, field
 
 # mean and sd over voxels of the ratio of signal sd and noise sd in single-trial betas, all noise together
 NCSNR = {
-    "V1": (0.55, 0.21), "V2": (0.48, 0.23), "V3": (0.45, 0.20), "hV4": (0.38, 0.18), "other": (0.27, 0.16),
-    "EBA": (0.44, 0.20), "VWFA-1": (0.35, 0.17), "VWFA-2": (0.30, 0.16), "FFA-1": (0.35, 0.17), "FFA-2": (0.30, 0.16),
-    "FBA-1": (0.30, 0.16), "FBA-2": (0.30, 0.16), "OFA": (0.33, 0.16), "OWFA": (0.33, 0.16), "OPA": (0.33, 0.16),
-    "PPA": (0.30, 0.16), "RSC": (0.30, 0.16),
+    "V1": (0.55, 0.21), "V2": (0.48, 0.23), "V3": (0.45, 0.20), "hV4": (0.38, 0.18), "EBA": (0.44, 0.20),
+    **dict.fromkeys(("FFA-1", "VWFA-1"), (0.35, 0.17)), **dict.fromkeys(("OFA", "OPA", "OWFA"), (0.33, 0.16)),
+    **dict.fromkeys(("FBA-1", "FBA-2", "FFA-2", "PPA", "RSC", "VWFA-2"), (0.30, 0.16)), "other": (0.27, 0.16),
 }  # fmt: skip
 # area: mean response and sd over images, percent signal change
 SIGNAL = {"V1": (2.2, 1.0), "V2": (1.8, 0.8), "V3": (1.8, 0.8), "hV4": (1.8, 0.8), "other": (1.0, 0.5)}
@@ -55,6 +52,7 @@ class Levels:
     shares: tuple = (0.50, 0.25, 0.15, 0.10)
     autocorrelation: tuple = (0.0, 0.4, 0.8, 0.85)
     broad: tuple = tuple(range(12, 41, 4))  # width of each broad factor's map, FWHM in mm; 0 is white
+    drift: float = 1.0  # sd of slow drift, percent of the mean signal
     sampling: float = 1.6  # seconds between the volumes that are measured, before they are resampled to nsd_layout.TR
     denoised: float = 0.90  # sd of the noise of denoised betas, relative to least squares: about what notebook 01 gains
 

@@ -22,13 +22,7 @@ def embed(scenes, n_dimensions):
 
     A scene is the mean of the concepts of its objects, each weighted by the square root of its size, with background, colour,
     number, size and place. Concepts of a family resemble each other. The space is that of the principal components of random
-    cosines of this, so that dimensions depend on combinations as well (kind and background, say).
-
-    Parameters
-    ----------
-    scenes : list of Scene
-    n_dimensions : int
-        At most the number of scenes.
+    cosines of this, so that dimensions depend on combinations as well (kind and background, say); at most as many as scenes.
     """
     rng = np.random.default_rng(WORLD_SEED)
     concepts = _concepts(rng)
@@ -37,13 +31,7 @@ def embed(scenes, n_dimensions):
 
 
 def private(maps, n_dimensions):
-    """Compute features of pictures that nobody can predict linearly from anything else: (n_images, n_dimensions) float32.
-
-    Parameters
-    ----------
-    maps : (n_images, n_channels, side, side) float32
-        From `brain.visual_maps`.
-    """
+    """Compute features (n_images, n_dimensions) float32 that nothing else predicts linearly, from `brain.visual_maps`."""
     rng, step = np.random.default_rng(WORLD_SEED + 1), maps.shape[-1] // PRIVATE_SIDE
     coarse = maps.reshape(*maps.shape[:2], PRIVATE_SIDE, step, PRIVATE_SIDE, step).mean(axis=(3, 5))
     coarse = coarse.reshape(len(maps), maps.shape[1], -1)

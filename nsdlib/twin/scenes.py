@@ -6,6 +6,7 @@ position, size and number are known, so decoded images can be checked against th
 
 import zlib
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -24,7 +25,6 @@ COLOURS = {
     "white": (240, 240, 238),
     "black": (40, 40, 46),
 }
-BACKGROUNDS = ("meadow", "beach", "sea", "night", "desert", "snow", "city", "room")
 PLACES = {
     "meadow": "in a green meadow",
     "beach": "on a sandy beach",
@@ -35,7 +35,8 @@ PLACES = {
     "city": "in front of a city",
     "room": "inside a room",
 }
-NUMBERS = ("one", "two", "three")
+BACKGROUNDS = tuple(PLACES)
+NUMBERS = ("a", "two", "three")
 PLURALS = {"fish": "fish", "person": "people"}
 # width of an object, fraction of the picture, by their number
 SIZES = {1: (0.46, 0.68), 2: (0.36, 0.44), 3: (0.28, 0.34)}
@@ -109,12 +110,8 @@ def _place(sizes, rng):
     best, best_gap = None, -np.inf
     for _ in range(40):
         centres = [tuple(rng.uniform(size / 2 + 0.02, 0.98 - size / 2, 2)) for size in sizes]
-        gaps = [
-            np.hypot(a[0] - b[0], a[1] - b[1]) / ((sizes[i] + sizes[j]) / 2)
-            for i, a in enumerate(centres)
-            for j, b in enumerate(centres[:i])
-        ]
-        gap = min(gaps, default=np.inf)
+        pairs = combinations(zip(centres, sizes, strict=True), 2)
+        gap = min((np.hypot(a[0] - b[0], a[1] - b[1]) / ((i + j) / 2) for (a, i), (b, j) in pairs), default=np.inf)
         if gap > best_gap:
             best, best_gap = centres, gap
         if gap >= 1.05:
@@ -190,20 +187,17 @@ def _box(x, y, radius):
 def describe(scene: Scene, rng: np.random.Generator) -> list[str]:
     """Return five captions of a scene, in random order."""
     first, place = scene.things[0], PLACES[scene.background]
-    number = len(scene.main)
-    if number == 1:
-        thing, bare = f"a {first.colour} {first.kind}", f"a {first.kind}"
-    else:
-        plural = PLURALS.get(first.kind, first.kind + "s")
-        thing, bare = f"{NUMBERS[number - 1]} {first.colour} {plural}", f"{NUMBERS[number - 1]} {plural}"
+    is_one, number = len(scene.main) == 1, NUMBERS[len(scene.main) - 1]
+    kind = first.kind if is_one else PLURALS.get(first.kind, first.kind + "s")
+    thing = f"{number} {first.colour} {kind}"
     also = f" and a {scene.companion.colour} {scene.companion.kind}" if scene.companion else ""
     size = "big" if first.size > 0.4 else "small"
     side = "left" if first.x < 0.4 else "right" if first.x > 0.6 else "middle"
     captions = [
         f"{thing}{also} {place}",
         f"a picture of {thing} {place}",
-        f"{bare}{also} {place} on the {side}" if number == 1 else f"{bare}{also} {place}",
-        f"there is {thing}{also}" if number == 1 else f"there are {thing}{also}",
+        f"{number} {kind}{also} {place}{f' on the {side}' if is_one else ''}",
+        f"there {'is' if is_one else 'are'} {thing}{also}",
         f"{thing} looking {size} {place}",
     ]
     return [captions[i] for i in rng.permutation(5)]

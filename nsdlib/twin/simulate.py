@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nsdlib.core.glm import hrf
 from nsdlib.core.scores import reliability
 from nsdlib.data import nsd_layout as nsd
 from nsdlib.data import nsd_write
@@ -38,19 +37,15 @@ def simulate(run, *, progress=True):
     Parameters
     ----------
     run : Run
-        Its subject, n_sessions, data and simulation are used; a ValueError when it has no simulation.
+        Its subject, n_sessions, data and simulation are used.
     progress : bool
         Show progress bars.
 
     Returns
     -------
     bool
-        True when the subject was written, False when it was complete already.
-
-    Raises
-    ------
-    FileExistsError
-        When `run.data` holds another simulated subject, or anything else.
+        True when the subject was written, False when it was complete already. A ValueError when the run has no simulation, and a
+        FileExistsError when `run.data` holds another simulated subject, or anything else.
     """
     if is_complete(run):
         if progress:
@@ -80,7 +75,11 @@ def _write_subject(folder, run, progress):
     expdesign = trials.make_expdesign(run.n_sessions, rng("trials"))
     positions = expdesign["masterordering"][: run.n_sessions * nsd.N_SESSION_TRIALS] - 1
     image_ids = expdesign["subjectim"][run.subject - 1, positions] - 1
-    _write_tables(layout, expdesign, run, rng("trials", 1))
+    nsd_write.write_expdesign(layout.expdesign, expdesign)
+    trials.stim_info(expdesign).to_csv(layout.stim_info)
+    layout.responses.parent.mkdir(parents=True)
+    behaviour = trials.responses(expdesign, run.subject, run.n_sessions, rng("trials", 1))
+    behaviour.to_csv(layout.responses, sep="\t", index=False)
     shared = set(expdesign["sharedix"] - 1)
     shown = {image: sample(rng("scene", image), image in shared, settings.unseen) for image in np.unique(image_ids)}
     maps = _write_scenes(layout, shown, rng, progress)
@@ -88,14 +87,6 @@ def _write_subject(folder, run, progress):
     measured = _write_sessions(layout, planted, run, rng, progress)
     _write_maps(layout, planted, measured)
     truth.save_truth(truth.truth_path(folder, run.subject), planted)
-
-
-def _write_tables(layout, expdesign, run, rng):
-    """Write the design, the table of images and the behaviour."""
-    nsd_write.write_expdesign(layout.expdesign, expdesign)
-    trials.stim_info(expdesign).to_csv(layout.stim_info)
-    layout.responses.parent.mkdir(parents=True)
-    trials.responses(expdesign, run.subject, run.n_sessions, rng).to_csv(layout.responses, sep="\t", index=False)
 
 
 def sample(rng, is_shared, unseen):
@@ -120,30 +111,30 @@ def _write_scenes(layout, shown, rng, progress):
 
 def _write_sessions(layout, planted, run, rng, progress):
     """Write betas, time series and designs of all sessions; returns the betas as written: (n_trials, n_general)."""
-    hrfs = hrf.sampled_library(nsd.TR, nsd.STIMULUS_SECONDS)
-    betas = np.zeros((nsd.N_SESSION_TRIALS, len(planted.general)), dtype=np.float32)  # only nsdgeneral responds
+    responds = planted.head.responds
+    betas = np.zeros((nsd.N_SESSION_TRIALS, len(responds)), dtype=np.float32)
     measured = []
     with tqdm(total=run.n_sessions * nsd.N_TASK_RUNS, desc="scanning", disable=not progress, mininterval=2) as bar:
         for session in range(1, run.n_sessions + 1):
             of_session = slice((session - 1) * nsd.N_SESSION_TRIALS, session * nsd.N_SESSION_TRIALS)
-            betas[:, planted.general] = planted.betas[of_session]
+            betas[:, responds] = planted.betas[of_session]
             noise = planted.noise.draw(len(betas), planted.noise.beta_shares, (0, 0, 0, 0), rng("session", session))
             noise *= planted.noise.beta_sd.astype(np.float32)
             paths = {ending: layout.betas(DEFAULT_VERSION, session, ending) for ending in ("hdf5", "nii.gz")}
             noisy = np.clip(betas + noise, -LARGEST, LARGEST)
             nsd_write.write_betas(paths, noisy, planted.head.brain, planted.head.affine)
-            measured.append(noisy[:, planted.general])
+            measured.append(noisy[:, responds])
             for number, of_run in enumerate(trials.run_slices(), start=1):
-                _write_run(layout, planted, session, number, betas[of_run], hrfs=hrfs, drift=run.simulation.drift,
-                           ids=planted.image_ids[of_session][of_run], rng=rng("run", session, number))  # fmt: skip
+                ids = planted.image_ids[of_session][of_run]
+                _write_run(layout, planted, session, number, betas[of_run], ids=ids, rng=rng("run", session, number))
                 bar.update()
     return np.concatenate(measured)
 
 
-def _write_run(layout, planted, session, number, betas, *, hrfs, drift, ids, rng):
+def _write_run(layout, planted, session, number, betas, *, ids, rng):
     """Write time series and design of one run."""
     onsets = trials.onset_rows(planted.expdesign, session, number)
-    series = bold.draw_run(betas, onsets, hrfs, planted.hrf_index, noise=planted.noise, mean=planted.mean, drift=drift, rng=rng)
+    series = bold.draw_run(betas, onsets, planted.hrf_index, noise=planted.noise, mean=planted.mean, rng=rng)
     volume = np.zeros((*planted.head.brain.shape, nsd.N_VOLUMES), dtype=np.int16, order="F")
     volume[planted.head.brain] = series.T
     nsd_write.write_volume(layout.timeseries(session, number), volume, planted.head.affine, seconds=nsd.TR)

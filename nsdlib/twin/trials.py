@@ -5,7 +5,6 @@ import pandas as pd
 
 from nsdlib.data import nsd_layout as nsd
 
-N_REPEATS = nsd.N_REPEATS
 SHARED_FRACTION = nsd.N_SHARED_IMAGES / nsd.N_SUBJECT_IMAGES
 NEAR, NEAR_SD = 0.6, 0.24  # share of showings that lie near a point of their image in time, and how near, in sessions
 EASY_HITS, HARD_HITS = 0.90, 0.65  # images recognised that were seen in the same session, or in earlier ones only
@@ -21,20 +20,11 @@ def make_expdesign(n_sessions, rng):
     the 30,000 planned trials show the other images three times each, as NSD planned it. Of the showings of an image six in ten
     lie near one point in time, the others anywhere (github.com/cvnlab/nsddatapaper, NSDSUMMARYnotes.m).
 
-    Parameters
-    ----------
-    n_sessions : int
-        Sessions that will be simulated.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    dict of str to ndarray of int64
-        As from `nsd_files.read_expdesign`: masterordering (30000,), subjectim (8, 10000), sharedix (1000,), stimpattern
-        (40, 12, 75); ids count from 1.
+    The result is that of `nsd_files.read_expdesign`: masterordering (30000,), subjectim (8, 10000), sharedix (1000,), stimpattern
+    (40, 12, 75), all int64; ids count from 1.
     """
-    n_shared = round(SHARED_FRACTION * n_sessions * nsd.N_SESSION_TRIALS / N_REPEATS)
-    n_own = n_sessions * nsd.N_SESSION_TRIALS // N_REPEATS - n_shared
+    n_shared = round(SHARED_FRACTION * n_sessions * nsd.N_SESSION_TRIALS / nsd.N_REPEATS)
+    n_own = n_sessions * nsd.N_SESSION_TRIALS // nsd.N_REPEATS - n_shared
     shared = rng.permutation(nsd.N_SHARED_IMAGES)
     own = nsd.N_SHARED_IMAGES + rng.permutation(nsd.N_SUBJECT_IMAGES - nsd.N_SHARED_IMAGES)
     first = _order(np.concatenate([shared[:n_shared], own[:n_own]]), n_sessions, rng)
@@ -51,10 +41,10 @@ def make_expdesign(n_sessions, rng):
 
 def _order(images, n_sessions, rng):
     """Each image three times, ordered by keys (in sessions) drawn for each repeat: (3 * n_images,) int64."""
-    centres, size = rng.uniform(0, n_sessions, len(images)), (N_REPEATS, len(images))
+    centres, size = rng.uniform(0, n_sessions, len(images)), (nsd.N_REPEATS, len(images))
     near = (centres + NEAR_SD * rng.standard_normal(size)) % n_sessions  # the sessions are a circle
     keys = np.where(rng.random(size) < NEAR, near, rng.uniform(0, n_sessions, size))
-    order = np.tile(images, N_REPEATS)[np.argsort(keys.ravel())]
+    order = np.tile(images, nsd.N_REPEATS)[np.argsort(keys.ravel())]
     while len(same := np.flatnonzero(order[1:] == order[:-1])):  # no image in two successive trials
         for i in same:
             other = rng.integers(len(order))
@@ -110,9 +100,9 @@ def stim_info(expdesign):
         "shared1000": np.isin(ids, expdesign["sharedix"] - 1),
     }
     table |= {f"subject{s + 1}": np.isin(ids, expdesign["subjectim"][s] - 1).astype(int) for s in range(nsd.N_SUBJECTS)}
-    by_image = np.argsort(expdesign["masterordering"], kind="stable").reshape(-1, N_REPEATS) + 1  # trial numbers
+    by_image = np.argsort(expdesign["masterordering"], kind="stable").reshape(-1, nsd.N_REPEATS) + 1  # trial numbers
     for s, images in enumerate(expdesign["subjectim"]):
-        for repeat in range(N_REPEATS):
+        for repeat in range(nsd.N_REPEATS):
             trials = np.zeros(nsd.N_STIMULI, dtype=int)
             trials[images - 1] = by_image[:, repeat]
             table[f"subject{s + 1}_rep{repeat}"] = trials
@@ -132,11 +122,7 @@ def responses(expdesign, subject, n_sessions, rng):
     correct = pressed_old == old
     run = np.repeat(np.arange(nsd.N_TASK_RUNS), nsd.RUN_TRIALS)
     place = np.concatenate([np.arange(n) for n in nsd.RUN_TRIALS])
-
-    def if_answered(values):
-        return np.where(answered, values, np.nan)
-
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "SUBJECT": subject,
             "SESSION": session + 1,
@@ -146,16 +132,20 @@ def responses(expdesign, subject, n_sessions, rng):
             "10KID": positions,
             "TIME": (7 * session + (trial % nsd.N_SESSION_TRIALS) * nsd.TRIAL_SECONDS / 86_400).round(6),
             "ISOLD": old.astype(int),
-            "ISCORRECT": if_answered(correct),
-            "RT": if_answered(rng.lognormal(np.where(correct, 6.75, 6.9), 0.3).round(1)),
-            "CHANGEMIND": if_answered(0),
+            "ISCORRECT": correct,
+            "RT": rng.lognormal(np.where(correct, 6.75, 6.9), 0.3).round(1),
+            "CHANGEMIND": 0,
             "MEMORYRECENT": ranks.diff(),
             "MEMORYFIRST": (trial - ranks.transform("min")).where(old),
             "ISOLDCURRENT": old_now.astype(int),
-            "ISCORRECTCURRENT": if_answered(pressed_old == old_now),
+            "ISCORRECTCURRENT": pressed_old == old_now,
             "TOTAL1": (answered & ~pressed_old).astype(int),
             "TOTAL2": (answered & pressed_old).astype(int),
-            "BUTTON": if_answered(1 + pressed_old),
+            "BUTTON": 1 + pressed_old,
             "MISSINGDATA": 0,
         }
     )
+    of_answers = ["ISCORRECT", "RT", "CHANGEMIND", "ISCORRECTCURRENT", "BUTTON"]
+    table[of_answers] = table[of_answers].astype(float)
+    table.loc[~answered, of_answers] = np.nan
+    return table

@@ -21,7 +21,6 @@ class Planted:
     shown: np.ndarray  # (n_images,)
     attributes: np.ndarray  # (n_images, n_attributes)
     head: anatomy.Anatomy
-    general: np.ndarray  # (n_voxels,) bool, the voxels of nsdgeneral
     tuning: brain.Tuning
     response: np.ndarray  # (n_images, n_general)
     gain: np.ndarray  # (n_trials,)
@@ -35,19 +34,9 @@ class Planted:
 def plant(settings, expdesign, image_ids, *, maps, shown, rng):
     """Simulate the brain of a subject and its noiseless responses to every trial (Planted).
 
-    Parameters
-    ----------
-    settings : Simulation
-    expdesign : dict
-        See `trials.make_expdesign`.
-    image_ids : (n_trials,) int
-        0-based image of each trial.
-    maps : (n_images, n_channels, 32, 32) float32
-        Channels of the images, in the order of their ids.
-    shown : list of Scene
-        The same images.
-    rng : callable
-        Name of a stream of `simulate.STREAMS`, and numbers, to its random generator.
+    Takes the Simulation; the design of `trials.make_expdesign` and the 0-based image of each trial (n_trials,); the channels
+    (n_images, n_channels, 32, 32) and the Scenes of the images, in the order of their ids; and a function from the name of a
+    stream of `simulate.STREAMS`, and numbers, to its random generator.
     """
     levels, head = LEVELS[settings.kind], anatomy.make_anatomy(settings.shape, rng("head"))
     attributes = np.stack([scenes.attributes(scene) for scene in shown])
@@ -58,17 +47,17 @@ def plant(settings, expdesign, image_ids, *, maps, shown, rng):
     dead, total_sd = snr == 0, response.std(axis=0, dtype=np.float64) / np.where(snr > 0, snr, np.median(snr))
     response[:, dead] = response[:, dead].mean(axis=0)
     gain = brain.draw_gain(len(image_ids), levels.gain_sd, rng("tuning", 2), ar=levels.gain_ar)
-    other = bold.gain_variance(response, levels.gain_sd) + levels.aligned * total_sd**2
+    other = np.square(response, dtype=np.float64).mean(axis=0) * np.expm1(levels.gain_sd**2)  # of a log-normal gain
+    other += levels.aligned * total_sd**2
     onsets = trials.onset_rows(expdesign, 1, 1)
     noise = bold.make_noise(total_sd, other, head=head, levels=levels, onsets=onsets, rng=rng("noise", 1))
     wandering = total_sd.astype(np.float32) * brain.aligned_noise(response, len(row), rng("tuning", 3))
     betas = gain[:, None] * brain.repetition(image_ids, tuning.area, levels) * response[row]
     betas += np.float32(np.sqrt(levels.aligned)) * wandering
-    general = head.general[head.brain]
     return Planted(
-        expdesign, image_ids, images, attributes, head, general, tuning, response, gain,
+        expdesign, image_ids, images, attributes, head, tuning, response, gain,
         betas=_across_sessions(betas, np.hypot(total_sd, response.std(axis=0)), levels, rng("tuning", 4)),
-        snr=response.std(axis=0, dtype=np.float64) / np.sqrt(noise.beta_sd[general] ** 2 + other),
+        snr=response.std(axis=0, dtype=np.float64) / np.sqrt(noise.beta_sd[head.responds] ** 2 + other),
         noise=noise,
         hrf_index=bold.draw_hrfs(head, rng("noise", 2)),
         mean=bold.draw_mean(head, rng("noise", 3)),
@@ -117,7 +106,7 @@ def save_truth(path, planted):
     """Save the planted truth as the labelled arrays that `load_truth` documents."""
     import xarray as xr
 
-    index, tuning = planted.hrf_index[planted.general], planted.tuning
+    index, tuning = planted.hrf_index[planted.head.responds], planted.tuning
     truth = xr.Dataset(
         {
             "betas": (("trial", "voxel"), planted.betas),

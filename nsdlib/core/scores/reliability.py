@@ -37,19 +37,25 @@ def variances(betas, image_ids, *, session, scaled=False):
     if n_repeats < 2:
         raise ValueError("No image was shown twice in these trials: noise cannot be told from signal. Take more sessions.")
     order = order[np.repeat(counts == n_repeats, counts)]  # (n_images * n_repeats,)
-    sessions = np.unique(session)
+    n_sessions = len(np.unique(session))
     signal, noise = np.empty((2, betas.shape[1]))
     for start in range(0, betas.shape[1], BATCH):
-        batch = betas[:, start : start + BATCH].astype(np.float64)
-        for number in sessions:
-            trials = batch[session == number]
-            centred, sd = (trials - trials.mean(axis=0), trials.std(axis=0, ddof=1) if scaled else np.ones(trials.shape[1]))
-            batch[session == number] = np.divide(centred, sd, out=np.zeros_like(trials), where=sd > 0)
+        batch = within_sessions(betas[:, start : start + BATCH].astype(np.float64), session, scaled=scaled)
         repeats = batch[order].reshape(-1, n_repeats, batch.shape[1])
         columns = slice(start, start + BATCH)
         noise[columns] = repeats.var(axis=1, ddof=1).mean(axis=0)
-        signal[columns] = np.square(batch).sum(axis=0) / (len(batch) - len(sessions)) - noise[columns]
+        signal[columns] = np.square(batch).sum(axis=0) / (len(batch) - n_sessions) - noise[columns]
     return signal, noise
+
+
+def within_sessions(betas, session, *, scaled):
+    """Centre float betas (n_trials, n_voxels) within each session; `scaled` divides by their sd (ddof=1), 0 where that is 0."""
+    centred = np.empty_like(betas)
+    for number in np.unique(session):
+        trials = betas[session == number]
+        sd = trials.std(axis=0, ddof=1) if scaled else np.ones(trials.shape[1])
+        centred[session == number] = np.divide(trials - trials.mean(axis=0), sd, out=np.zeros_like(trials), where=sd > 0)
+    return centred
 
 
 def noise_ceiling(ratio, n_repeats):
