@@ -216,8 +216,7 @@ class NeuralDecoder:
 
     def _new(self, n_voxels, n_latents):
         """Build a network with seeded weights; the global random state is left alone."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with training.seeded(self.seed):
             return build_network(self.name, n_voxels, n_latents, self.groups, width=self.width).to(self.device)
 
     @torch.inference_mode()

@@ -83,7 +83,7 @@ def search(
     errors, rates, rate, best, lowest = [], [], RATE, None, float("inf")
     n_best, better, n_bad = (0, float("inf"), 0)  # the latter two of the rate, which may ask for more than the lowest error
     bar = tqdm(total=max_epochs, desc=f"{name}: finding the schedule", unit="epoch", mininterval=5)
-    with _seeded(seed), bar:
+    with seeded(seed), bar:
         for _ in range(max_epochs):
             trainer.run_epoch(rate)
             rates.append(rate)
@@ -110,15 +110,15 @@ def search(
 def follow(network, x, y, rates, *, seed, batch_size, name, recipe=RECIPES["ours"]) -> nn.Module:
     """Train a network on all rows, one epoch for each of the rates; the other arguments are those of `search`."""
     trainer = Trainer(network, x, y, seed=seed, batch_size=batch_size, recipe=recipe)
-    with _seeded(seed):
+    with seeded(seed):
         for rate in tqdm(rates, desc=f"{name}: training on all images", unit="epoch", mininterval=5):
             trainer.run_epoch(rate)
     return network.eval()
 
 
 @contextmanager
-def _seeded(seed):
-    """Seed dropout, which only the global generator feeds, and put the generator back afterwards."""
+def seeded(seed):
+    """Seed initial weights and dropout, which only the global generator feeds, and put the generator back afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
