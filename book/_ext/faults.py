@@ -100,7 +100,7 @@ def forecast_table(root):
 
 def sizes_table(_):
     """Images and bytes of each subject, with a GPU and without one."""
-    without, table = (forecast(_runs(), is_gpu=is_gpu)[0] for is_gpu in (False, True))
+    without, table = (forecast(_runs(), is_gpu=is_gpu) for is_gpu in (False, True))
     names = ["images", "memory GB", "GPU GB", "results GB", "to fetch GB"]
     return table[names].assign(**{"memory GB without a GPU": without["memory GB"]}).to_markdown()
 
