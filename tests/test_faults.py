@@ -153,7 +153,7 @@ def test_the_faults_of_fetching_are_those_that_are_tested(page):
 
 def test_the_sizes_are_those_that_are_counted(page):
     runs = [load_run(name) for name in load_run("subj01").group]
-    table, without = (forecast.forecast(runs, is_gpu=is_gpu)[0] for is_gpu in (True, False))
+    table, without = (forecast.forecast(runs, is_gpu=is_gpu) for is_gpu in (True, False))
     shown = rows(page, "run")
     assert [row[0] for row in shown] == [run.name for run in runs]
     for name, images, *numbers in shown:
