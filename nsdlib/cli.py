@@ -101,7 +101,8 @@ def _simulate(options):
 )
 def _fetch(options):
     """Get NSD's files of a subject, or the published weights. Repeated, it goes on, and fetches what is damaged again."""
-    from nsdlib.data import fetch, nsd_bucket
+    from nsdlib.data import fetch
+    from nsdlib.data.nsd import bucket as nsd_bucket
     from nsdlib.store import zoo
 
     run = load_run(options.run)
@@ -202,7 +203,7 @@ def _run(options):
 def _export(options):
     """Write the betas of notebook 01, one NIfTI and one HDF5 file a session, int16, 300 times the percent signal change."""
     from nsdlib.data.glm_sessions import export_betas
-    from nsdlib.data.nsd import NSDSubject
+    from nsdlib.data.nsd.subject import NSDSubject
     from nsdlib.store.store import Store
 
     run, folder = load_run(options.run), local_folder(options.folder)

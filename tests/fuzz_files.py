@@ -18,8 +18,9 @@ import numpy as np
 from scipy.io import loadmat, savemat
 
 from nsdlib.core import weights
-from nsdlib.data import nsd_layout, nsd_write
-from nsdlib.data.nsd import DEFAULT_VERSION, NSDSubject
+from nsdlib.data.nsd import layout as nsd_layout
+from nsdlib.data.nsd import write as nsd_write
+from nsdlib.data.nsd.subject import DEFAULT_VERSION, NSDSubject
 from nsdlib.params import load_run
 from nsdlib.store import sources
 from nsdlib.store.store import Store

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from nsdlib.data import fetch, nsd_bucket
+from nsdlib.data import fetch
+from nsdlib.data.nsd import bucket as nsd_bucket
 from nsdlib.store.download import Patience
 
 NAME = "natural-scenes-dataset"

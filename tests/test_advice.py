@@ -20,7 +20,7 @@ from book._ext import build, faults, pages
 from nsdlib import cli
 from nsdlib.core import weights
 from nsdlib.data import fetch
-from nsdlib.data.nsd import NSDSubject
+from nsdlib.data.nsd.subject import NSDSubject
 from nsdlib.params import load_run
 from nsdlib.run import doctor, full_size, rehearsal, runner
 from nsdlib.store import shipped, zoo
@@ -69,7 +69,7 @@ def project(tmp_path, monkeypatch, twin):
         return pd.DataFrame({"hours a subject": [1.0]}, index=pd.Index(["GRU"], name="stage"))
 
     monkeypatch.setattr(fetch, "fetch", fetched)
-    monkeypatch.setattr("nsdlib.data.nsd_bucket.accept_terms", lambda *_, **__: None)
+    monkeypatch.setattr("nsdlib.data.nsd.bucket.accept_terms", lambda *_, **__: None)
     monkeypatch.setattr(simulate, "simulate", simulated)
     monkeypatch.setattr(runner, "run_notebooks", ran)
     monkeypatch.setattr(rehearsal, "rehearse", rehearsed)

@@ -8,9 +8,10 @@ import xarray as xr
 from nsdlib.core.glm.fit import fit_glm
 from nsdlib.core.glm.options import GLMOptions
 from nsdlib.core.scores.reliability import correlate, noise_ceiling
-from nsdlib.data import nsd_layout, nsd_write
 from nsdlib.data.glm_sessions import read_session
-from nsdlib.data.nsd import DEFAULT_VERSION, TR, NSDSubject
+from nsdlib.data.nsd import layout as nsd_layout
+from nsdlib.data.nsd import write as nsd_write
+from nsdlib.data.nsd.subject import DEFAULT_VERSION, TR, NSDSubject
 from nsdlib.study import betas
 from nsdlib.twin.simulate import load_truth
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from nsdlib.data import nsd_layout as nsd
+from nsdlib.data.nsd import layout as nsd
 from nsdlib.params import load_run
 from nsdlib.run import costs, full_size
 from nsdlib.run.runner import notebook_names

@@ -15,8 +15,8 @@ import pytest
 from nsdlib import cli
 from nsdlib.cli import main
 from nsdlib.core.device import pick_device
-from nsdlib.data import nsd_checks
-from nsdlib.data.nsd import NSDSubject
+from nsdlib.data.nsd import checks as nsd_checks
+from nsdlib.data.nsd.subject import NSDSubject
 from nsdlib.params import load_run
 from nsdlib.run import costs, doctor, rates
 from nsdlib.study import betas

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from nsdlib.data.nsd import TR, NSDSubject
+from nsdlib.data.nsd.subject import TR, NSDSubject
 from nsdlib.plots import explore
 from nsdlib.store import zoo
 from nsdlib.store.store import Store

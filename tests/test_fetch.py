@@ -10,8 +10,9 @@ import pytest
 from s3 import BIG, QUICK, SESSIONS, SMALL, TABLE, files, is_whole, sha256_of
 
 from nsdlib.cli import main
-from nsdlib.data import fetch, nsd_bucket
-from nsdlib.data import nsd_layout as nsd
+from nsdlib.data import fetch
+from nsdlib.data.nsd import bucket as nsd_bucket
+from nsdlib.data.nsd import layout as nsd
 from nsdlib.params import load_run
 from nsdlib.store import zoo
 from nsdlib.store.record import Record

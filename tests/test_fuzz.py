@@ -22,9 +22,9 @@ from fuzz_files import READERS
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from nsdlib.data import nsd_layout
-from nsdlib.data.nsd import NSDSubject
-from nsdlib.data.nsd_files import DamagedFile
+from nsdlib.data.nsd import layout as nsd_layout
+from nsdlib.data.nsd.files import DamagedFile
+from nsdlib.data.nsd.subject import NSDSubject
 from nsdlib.store.artifact import DamagedArtifact, MissingArtifact
 
 ROOT = Path(__file__).parents[1]

@@ -15,9 +15,10 @@ from nsdlib.core.glm import hrf
 from nsdlib.core.glm.fit import explain, fit_glm
 from nsdlib.core.glm.options import GLMOptions
 from nsdlib.core.scores.reliability import correlate
-from nsdlib.data import glm_sessions, glmsingle, nsd_files
-from nsdlib.data.nsd import TR, NSDSubject
-from nsdlib.data.nsd_layout import Layout
+from nsdlib.data import glm_sessions, glmsingle
+from nsdlib.data.nsd import files as nsd_files
+from nsdlib.data.nsd.layout import Layout
+from nsdlib.data.nsd.subject import TR, NSDSubject
 from nsdlib.twin.simulate import load_truth
 
 DATA = Path(__file__).parent / "data"

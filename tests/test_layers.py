@@ -26,7 +26,7 @@ MAY_IMPORT = {
 }
 FILES = sorted([*(ROOT / "nsdlib").rglob("*.py"), *(ROOT / "book" / "_ext").glob("*.py")])
 FACES = ", ".join(f"nsdlib.{wing}" for wing in WINGS)
-LIGHT = "nsdlib.store.store, nsdlib.data.nsd, nsdlib.cli, nsdlib.run.runner, nsdlib.plots.explore"
+LIGHT = "nsdlib.store.store, nsdlib.data.nsd.subject, nsdlib.cli, nsdlib.run.runner, nsdlib.plots.explore"
 LOADED = "print(*{'torch', 'transformers', 'matplotlib', 'papermill', 'ipywidgets'} & set(sys.modules))"
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from scipy.io import savemat
 
-from nsdlib.data import nsd_files, nsd_layout
-from nsdlib.data.nsd import NSDSubject
+from nsdlib.data.nsd import files as nsd_files
+from nsdlib.data.nsd import layout as nsd_layout
+from nsdlib.data.nsd.subject import NSDSubject
 
 SHAPE = (4, 5, 3)
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from nsdlib.data import nsd_checks, nsd_traps, nsd_write
-from nsdlib.data import nsd_layout as nsd
-from nsdlib.data.nsd import DEFAULT_VERSION, NSDSubject
-from nsdlib.data.nsd_checks import first_contact, repeat_agreement
+from nsdlib.data.nsd import checks as nsd_checks
+from nsdlib.data.nsd import layout as nsd
+from nsdlib.data.nsd import traps as nsd_traps
+from nsdlib.data.nsd import write as nsd_write
+from nsdlib.data.nsd.checks import first_contact, repeat_agreement
+from nsdlib.data.nsd.subject import DEFAULT_VERSION, NSDSubject
 
 
 def results(subject):

@@ -20,9 +20,9 @@ from nsdlib.cli import main
 from nsdlib.core import vdvae
 from nsdlib.core.scores import features
 from nsdlib.core.weights import read_folder, read_tensors
-from nsdlib.data.nsd import NSDSubject
-from nsdlib.data.nsd_files import DamagedFile, read_beta_columns, read_captions
-from nsdlib.data.nsd_layout import Layout
+from nsdlib.data.nsd.files import DamagedFile, read_beta_columns, read_captions
+from nsdlib.data.nsd.layout import Layout
+from nsdlib.data.nsd.subject import NSDSubject
 from nsdlib.params import load_run, run_names
 from nsdlib.run.runner import notebook_names, select
 from nsdlib.store.artifact import machine_id

@@ -12,8 +12,8 @@ import pytest
 from scipy.io import loadmat
 
 from nsdlib.core.scores import reliability
-from nsdlib.data import nsd_layout
-from nsdlib.data.nsd import NSDSubject
+from nsdlib.data.nsd import layout as nsd_layout
+from nsdlib.data.nsd.subject import NSDSubject
 from nsdlib.params import load_run
 from nsdlib.twin import anatomy, bold, brain, meaning, scenes, simulate, trials
 from nsdlib.twin.levels import EASY, LEVELS

@@ -5,11 +5,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "bids": ["read_events", "resample_volumes"],
-        "nsd_bucket": ["accept_terms", "subject_files"],
+        "bids.events": ["read_events", "resample_volumes"],
+        "nsd.bucket": ["accept_terms", "subject_files"],
         "glm_sessions": ["export_betas", "fit_sessions", "read_session"],
-        "nsd": ["TR", "NSDSubject"],
-        "nsd_checks": ["first_contact", "repeat_agreement"],
+        "nsd.subject": ["TR", "NSDSubject"],
+        "nsd.checks": ["first_contact", "repeat_agreement"],
         "targets": ["latent_targets", "token_targets"],
     },
 )

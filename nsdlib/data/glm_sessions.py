@@ -11,8 +11,9 @@ import numpy as np
 from nsdlib.core.glm.fit import fit_glm
 from nsdlib.core.glm.options import GLMOptions
 from nsdlib.core.glm.results import PERCENT, VARIABLES
-from nsdlib.data import glmsingle, nsd_write
-from nsdlib.data.nsd import TR
+from nsdlib.data import glmsingle
+from nsdlib.data.nsd import write as nsd_write
+from nsdlib.data.nsd.subject import TR
 
 ENGINES = {"nsdlib": fit_glm, "glmsingle": glmsingle.fit}
 BETAS = ("betas_b", "betas_c", "betas_d")

@@ -11,7 +11,7 @@ def latent_targets(model, data, ids, **encoding):
     Parameters
     ----------
     model : nsdlib.core.vdvae.VDVAE
-    data : nsdlib.data.nsd.NSDSubject
+    data : nsdlib.data.nsd.subject.NSDSubject
     ids : dict of str to (n_images,) int
         Of "train" and "test".
     **encoding

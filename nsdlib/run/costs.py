@@ -9,8 +9,8 @@ import torch
 from nsdlib.core import vdvae
 from nsdlib.core.networks import DECODERS, NETWORKS, count_parameters
 from nsdlib.core.training import VALIDATION_SHARE
-from nsdlib.data import nsd_layout as nsd
-from nsdlib.data.nsd import NSDSubject
+from nsdlib.data.nsd import layout as nsd
+from nsdlib.data.nsd.subject import NSDSubject
 
 BASE = 0.8e9  # bytes of a kernel with its packages
 CONTEXT = 0.6e9  # bytes of a GPU's own, beside the tensors

@@ -15,8 +15,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from nsdlib.core.device import pick_device
-from nsdlib.data import nsd_checks
-from nsdlib.data.nsd import NSDSubject
+from nsdlib.data.nsd import checks as nsd_checks
+from nsdlib.data.nsd.subject import NSDSubject
 from nsdlib.params import usable_runs
 from nsdlib.run import costs, forecast
 from nsdlib.run.forecast import GIGABYTE, UNKNOWN

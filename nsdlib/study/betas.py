@@ -12,8 +12,8 @@ import warnings
 import numpy as np
 
 from nsdlib.core.scores.reliability import BATCH, ncsnr, trials_by_image, variances
-from nsdlib.data.nsd import DEFAULT_VERSION, ROI_LABELS
-from nsdlib.data.nsd_layout import N_SESSION_TRIALS, N_TASK_RUNS, RUN_TRIALS
+from nsdlib.data.nsd.layout import N_SESSION_TRIALS, N_TASK_RUNS, RUN_TRIALS
+from nsdlib.data.nsd.subject import DEFAULT_VERSION, ROI_LABELS
 
 # region: (label volume, labels in it)
 REGIONS = {

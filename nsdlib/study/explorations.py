@@ -5,7 +5,7 @@ Each class reads when it is made, and its `compute` takes values by name; `nsdli
 
 import numpy as np
 
-from nsdlib.data.nsd import TR, NSDSubject
+from nsdlib.data.nsd.subject import TR, NSDSubject
 from nsdlib.store import zoo
 from nsdlib.store.store import Store
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from nsdlib.data.nsd_layout import ROI_LABELS, USED_ROIS
+from nsdlib.data.nsd.layout import ROI_LABELS, USED_ROIS
 
 VOXEL_MM = 1.8
 HEAD_FILL = (0.82, 0.88, 0.78)  # semi-axes of the brain, fractions of half the volume

@@ -9,7 +9,7 @@ from scipy.linalg import toeplitz
 from scipy.stats import norm, rankdata
 
 from nsdlib.core.glm import hrf
-from nsdlib.data import nsd_layout as nsd
+from nsdlib.data.nsd import layout as nsd
 from nsdlib.twin.anatomy import VOXEL_MM, Anatomy
 from nsdlib.twin.brain import autocorrelate
 from nsdlib.twin.levels import Levels

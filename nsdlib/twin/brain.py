@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nsdlib.data import nsd_layout as nsd
+from nsdlib.data.nsd import layout as nsd
 from nsdlib.twin.scenes import ATTRIBUTES, BACKGROUNDS
 
 FIELD = 32  # side of the channel maps, pixels

@@ -14,8 +14,8 @@ import numpy as np
 from nsdlib.core.ridge import decode
 from nsdlib.core.scores.reliability import correlate, ncsnr, noise_ceiling, trials_by_image, within_sessions
 from nsdlib.core.scores.similarity import row_correlation
-from nsdlib.data.nsd import NSDSubject
-from nsdlib.data.nsd_layout import N_REPEATS
+from nsdlib.data.nsd.layout import N_REPEATS
+from nsdlib.data.nsd.subject import NSDSubject
 from nsdlib.twin import scenes
 from nsdlib.twin.anatomy import VOXEL_MM
 from nsdlib.twin.brain import standardise

@@ -2,7 +2,7 @@
 
 import json
 
-from nsdlib.data.nsd import NSDSubject
+from nsdlib.data.nsd.subject import NSDSubject
 
 MARKER = "simulation.json"
 VERSION = 2  # increased whenever the same settings give other files

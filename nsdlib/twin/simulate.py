@@ -14,9 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from nsdlib.core.scores import reliability
-from nsdlib.data import nsd_layout as nsd
-from nsdlib.data import nsd_write
-from nsdlib.data.nsd import DEFAULT_VERSION
+from nsdlib.data.nsd import layout as nsd
+from nsdlib.data.nsd import write as nsd_write
+from nsdlib.data.nsd.subject import DEFAULT_VERSION
 from nsdlib.twin import bold, brain, scenes, trials, truth
 from nsdlib.twin.marker import MARKER, is_complete, settings_of
 from nsdlib.twin.truth import load_truth

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from nsdlib.data import nsd_layout as nsd
+from nsdlib.data.nsd import layout as nsd
 
 SHARED_FRACTION = nsd.N_SHARED_IMAGES / nsd.N_SUBJECT_IMAGES
 NEAR, NEAR_SD = 0.6, 0.24  # share of showings that lie near a point of their image in time, and how near, in sessions

@@ -6,7 +6,7 @@ import numpy as np
 
 from nsdlib.core.glm import hrf
 from nsdlib.core.scores.reliability import noise_ceiling
-from nsdlib.data import nsd_layout as nsd
+from nsdlib.data.nsd import layout as nsd
 from nsdlib.twin import anatomy, bold, brain, meaning, scenes, trials
 from nsdlib.twin.levels import LEVELS
 from nsdlib.twin.marker import check_subject

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from nsdlib.data import nsd_files
-from nsdlib.data import nsd_traps as trap
-from nsdlib.data.nsd import DEFAULT_VERSION
+from nsdlib.data.nsd import files as nsd_files
+from nsdlib.data.nsd import traps as trap
+from nsdlib.data.nsd.subject import DEFAULT_VERSION
 
 
 def first_contact(subject, *, version=DEFAULT_VERSION):

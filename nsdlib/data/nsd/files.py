@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from nsdlib.data import nsd_layout as nsd
+from nsdlib.data.nsd import layout as nsd
 
 MAX_DESIGN = 2**24  # bytes of the experiment's design, unpacked; NSD's own has some two million
 MAX_CHUNK = 2**28  # bytes of a chunk of HDF5, unpacked; NSD's own have 1,500 (betas) and 541,875 (images)

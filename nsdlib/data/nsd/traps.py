@@ -6,8 +6,8 @@ and whether the two fit. One that needs a file which is missing raises FileNotFo
 
 import numpy as np
 
-from nsdlib.data import nsd_files
-from nsdlib.data import nsd_layout as nsd
+from nsdlib.data.nsd import files as nsd_files
+from nsdlib.data.nsd import layout as nsd
 
 USUAL_PERCENT = (0.5, 30.0)  # where the 99th percentile of absolute betas lies, percent signal change
 N_COMPARED = 20  # voxels of which both forms of the betas are compared

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nsdlib.data import nsd_files
-from nsdlib.data import nsd_layout as nsd
+from nsdlib.data.nsd import files as nsd_files
+from nsdlib.data.nsd import layout as nsd
 
 TR = nsd.TR
 ROI_LABELS = nsd.ROI_LABELS

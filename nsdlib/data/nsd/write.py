@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from nsdlib.data import nsd_layout as nsd
+from nsdlib.data.nsd import layout as nsd
 
 CAPTION_LENGTH = 120  # characters
 

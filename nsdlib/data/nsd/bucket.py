@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from nsdlib.core.files import atomic_write
-from nsdlib.data import nsd_layout as nsd
-from nsdlib.data.nsd import NSDSubject
+from nsdlib.data.nsd import layout as nsd
+from nsdlib.data.nsd.subject import NSDSubject
 from nsdlib.store.record import File
 
 BUCKET = "https://natural-scenes-dataset.s3.amazonaws.com"

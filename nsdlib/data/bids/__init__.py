@@ -1,0 +1,1 @@
+"""Experiments as BIDS and fMRIPrep lay them out."""
