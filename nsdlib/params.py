@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from nsdlib.simulation import Simulation
+from nsdlib.sections import Bids, Simulation
 from nsdlib.strict import Strict, local_folder, parse_yaml
 
 __all__ = ["Run", "Simulation", "find_root", "load_run", "parameter_files", "run_names", "usable_runs"]
@@ -48,13 +48,16 @@ class Run(Strict):
     seed: Seed
     device: Literal["auto", "cpu", "cuda"]
 
-    n_sessions: Annotated[int, Field(ge=1, le=40)]
-    glm_sessions: Annotated[int, Field(ge=1, le=40)]
+    n_sessions: Positive
+    glm_sessions: Positive
     glm_engine: Literal["nsdlib", "glmsingle"]
     betas: Literal["glm", "nsd"]
     betas_version: Literal["betas_assumehrf", "betas_fithrf", "betas_fithrf_GLMdenoise_RR"]
     roi: str
+    n_voxels: Positive | None = None
     scaling: Literal["images", "sessions"]
+    split: Literal["official", "random", "concept", "last_session", "repeated"]
+    n_test: Annotated[int, Field(ge=2)] | None = None
 
     latents: Literal["mean", "sample"]
     decoder: Literal["gru", "gated_mlp", "roi_gru", "cnn", "transformer", "ridge"]
@@ -84,6 +87,7 @@ class Run(Strict):
     n_shown: Positive
     group: Annotated[tuple[str, ...], Field(min_length=1)]
     simulation: Simulation | None = None
+    bids: Bids | None = None
 
     @model_validator(mode="after")
     def _fields_agree(self):
@@ -240,11 +244,11 @@ def _is_plain(name):
 
 
 def _known(fields, source):
-    """`fields` unchanged, after refusing those that neither a run nor its simulation has."""
-    settings = fields.get("simulation")
+    """`fields` unchanged, after refusing those that neither a run nor one of its sections has."""
     places = [(fields, set(Run.model_fields) - {"name", "root"}, "parameter")]
-    if isinstance(settings, dict):
-        places.append((settings, set(Simulation.model_fields), "setting of the simulation"))
+    for name, section in {"simulation": Simulation, "bids": Bids}.items():
+        if isinstance(settings := fields.get(name), dict):
+            places.append((settings, set(section.model_fields), f"setting of the section {name}"))
     for section, known, kind in places:
         for key in section:
             if key not in known:

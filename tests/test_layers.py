@@ -11,8 +11,8 @@ from book._ext.reference import WINGS
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
     "strict": "",
-    "simulation": "strict",
-    "params": "strict simulation",
+    "sections": "strict",
+    "params": "strict sections",
     "core": "",
     "store": "params core",
     "data": "params core store",

@@ -88,7 +88,7 @@ def test_unknown_run_names_the_nearest_and_all(project):
     [
         ({"decodr": "gru"}, "'decodr' is no parameter: did you mean 'decoder'"),
         ({"root": "x"}, "'root' is no parameter"),
-        ({"simulation": {"qualty": 1}}, "'qualty' is no setting of the simulation: did you mean 'quality'"),
+        ({"simulation": {"qualty": 1}}, "'qualty' is no setting of the section simulation: did you mean 'quality'"),
         (
             {"decoder": "gro"},
             "decoder: Input should be 'gru', 'gated_mlp', 'roi_gru', 'cnn', 'transformer' or 'ridge', got 'gro'",
@@ -213,4 +213,4 @@ def test_every_field_is_in_the_common_file_or_peculiar_to_a_subject():
     import yaml
 
     common = yaml.safe_load((ROOT / "params" / "_common.yaml").read_text())
-    assert set(Run.model_fields) - set(common) == {"name", "root", "like", "subject", "simulation"}
+    assert set(Run.model_fields) - set(common) == {"name", "root", "like", "subject", "n_voxels", "n_test", "simulation", "bids"}

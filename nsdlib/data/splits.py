@@ -1,0 +1,76 @@
+"""Which images are the test set. Every split is by image: no image of the test set was shown in a training trial."""
+
+import numpy as np
+
+SHARE = 0.2  # of the images, or concepts, that are drawn to be tested
+
+
+def is_test(subject, split, *, seed=0):
+    """Say for each trial of a subject whether its image is in the test set of a split: (n_trials,) bool.
+
+    Parameters
+    ----------
+    subject : nsdlib.data.subject.Subject
+    split : str
+        One of `SPLITS`. official: the data set's own. random: a fifth of the images. concept: a fifth of the concepts with all
+        their images. last_session: images that only the last session showed. repeated: images shown more often than most.
+    seed : int
+        Of what is drawn; the same trials give the same split.
+
+    Returns
+    -------
+    (n_trials,) bool array
+        A ValueError for an unknown split, one that the data do not allow, and when it leaves nothing to train or to test with.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split {split!r} is unknown. Known: {', '.join(SPLITS)}.")
+    test = SPLITS[split](subject, seed)
+    if test.all() or not test.any():
+        raise ValueError(
+            f"split {split}: {test.sum()} of {len(test)} trials of {subject.name} showed test images, wanted some, and others. "
+            f"Take more sessions, or another split: {', '.join(name for name in SPLITS if name != split)}."
+        )
+    return test
+
+
+def _official(subject, seed):
+    test = subject.official_test
+    if test is None:
+        raise ValueError(
+            f"{subject.name} names no test images of its own: set split to random, or to another of {', '.join(SPLITS)}."
+        )
+    return test
+
+
+def _random(subject, seed):
+    return np.isin(subject.image_ids, _draw(np.unique(subject.image_ids), seed))
+
+
+def _concept(subject, seed):
+    images, first = np.unique(subject.image_ids, return_inverse=True)
+    concepts = np.array(subject.concepts(images))
+    return np.isin(concepts, _draw(np.unique(concepts), seed))[first]
+
+
+def _last_session(subject, seed):
+    ids, last = subject.image_ids, subject.session == subject.session.max()
+    return last & ~np.isin(ids, ids[~last])
+
+
+def _repeated(subject, seed):
+    _, image, count = np.unique(subject.image_ids, return_inverse=True, return_counts=True)
+    return (count > np.median(count))[image]
+
+
+def _draw(values, seed):
+    """Draw a share of distinct values."""
+    return np.random.default_rng(seed).permutation(values)[: max(1, round(SHARE * len(values)))]
+
+
+SPLITS = {
+    "official": _official,
+    "random": _random,
+    "concept": _concept,
+    "last_session": _last_session,
+    "repeated": _repeated,
+}

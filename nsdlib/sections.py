@@ -1,0 +1,48 @@
+"""Sections of a parameter file: `simulation`, a simulated subject, and `bids`, one that lies as BIDS and fMRIPrep have it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from nsdlib.strict import Strict, local_folder
+
+Folder = Annotated[Path, AfterValidator(local_folder)]
+Edge = Annotated[int, Field(ge=8, le=256)]
+
+
+class Simulation(Strict):
+    """Settings of a simulated subject; everything `nsdlib.twin.simulate` writes follows from them and the run's subject."""
+
+    shape: tuple[Edge, Edge, Edge] = Field((26, 30, 22), description="voxels left-right, back-front, bottom-top")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(1, description="the one seed of the subject, not the run's")
+    kind: Literal["nsd_like", "easy"] = Field(
+        "nsd_like", description="levels as measured in NSD, or white noise, one-hot meaning and no sessions"
+    )
+    quality: Annotated[float, Field(gt=0)] = Field(1.0, description="factor on signal-to-noise; 1 is NSD's subject 1")
+    unseen: Annotated[float, Field(ge=0, le=1)] = Field(
+        1.0, description="share of test scenes whose main kind, its colour and background no training scene has"
+    )
+
+
+class Bids(Strict):
+    """Where the data of a BIDS subject lie, and how they are read; `nsdlib import bids` writes it. The raw data set is `data`."""
+
+    derivatives: Folder = Field(description="the folder of fMRIPrep's results")
+    label: str = Field(description="the subject, sub-<label>")
+    task: str = Field(description="the task, task-<task>")
+    space: str = Field("T1w", description="the space of the preprocessed BOLD, as fMRIPrep names it")
+    images: Folder = Field(description="the folder of the pictures that were shown")
+    image_column: str = Field("stim_file", description="the column of the events that names the picture")
+    drop: dict[str, tuple[str, ...]] = Field({}, description="rows of the events that are no trial: column, values")
+    test: dict[str, tuple[str, ...]] = Field({}, description="rows whose pictures are the official test set: column, values")
+    captions: Folder | None = Field(None, description="a .tsv with columns image and caption, one row a caption")
+    onsets: Literal["resample", "round"] = Field(
+        "resample", description="off the grid of volumes: resample the series to a grid that holds them, or round to volumes"
+    )
+    confounds: tuple[str, ...] = Field(
+        (), description="what is taken out, as nilearn's load_confounds names it; none is often best"
+    )
+    fit: Literal["crop", "pad"] = Field("crop", description="pictures that are not square are cropped or padded, never squashed")
+    side: Annotated[int, Field(ge=8, le=1024)] = Field(425, description="pixels a side that pictures are brought to")
+    tr: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds between volumes, where no file says so")
