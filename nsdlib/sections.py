@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_serializer
 
 from nsdlib.strict import Strict, local_folder
 
 Folder = Annotated[Path, AfterValidator(local_folder)]
 Edge = Annotated[int, Field(ge=8, le=256)]
+NSD_ONLY = (("onsets", "volumes"), ("runs", 12))  # settings of a simulation that NSD's files can hold
 
 
 class Simulation(Strict):
@@ -23,6 +24,16 @@ class Simulation(Strict):
     unseen: Annotated[float, Field(ge=0, le=1)] = Field(
         1.0, description="share of test scenes whose main kind, its colour and background no training scene has"
     )
+    onsets: Literal["volumes", "between"] = Field(
+        "volumes",
+        description="in BIDS only, between: four places from a volume to the next, and series that begin half a TR late",
+    )
+    runs: Annotated[int, Field(ge=1, le=12)] = Field(12, description="task runs of a session that are kept; fewer in BIDS only")
+
+    @model_serializer(mode="wrap")
+    def _without_layout(self, handler):
+        """What only BIDS can differ in is left out where it is as in NSD: the same subjects are equal, whatever is added here."""
+        return {name: value for name, value in handler(self).items() if (name, value) not in NSD_ONLY}
 
 
 class Bids(Strict):
