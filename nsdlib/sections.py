@@ -1,7 +1,7 @@
 """Sections of a parameter file: `simulation`, a simulated subject, and `bids`, one that lies as BIDS and fMRIPrep have it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_serializer
 
@@ -9,7 +9,6 @@ from nsdlib.strict import Strict, local_folder
 
 Folder = Annotated[Path, AfterValidator(local_folder)]
 Edge = Annotated[int, Field(ge=8, le=256)]
-NSD_ONLY = (("onsets", "volumes"), ("runs", 12))  # settings of a simulation that NSD's files can hold
 
 
 class Simulation(Strict):
@@ -26,14 +25,20 @@ class Simulation(Strict):
     )
     onsets: Literal["volumes", "between"] = Field(
         "volumes",
-        description="in BIDS only, between: four places from a volume to the next, and series that begin half a TR late",
+        description="in BIDS only, between: up to 1 s after volumes, and series that begin half a TR late",
     )
     runs: Annotated[int, Field(ge=1, le=12)] = Field(12, description="task runs of a session that are kept; fewer in BIDS only")
 
     @model_serializer(mode="wrap")
-    def _without_layout(self, handler):
-        """What only BIDS can differ in is left out where it is as in NSD: the same subjects are equal, whatever is added here."""
-        return {name: value for name, value in handler(self).items() if (name, value) not in NSD_ONLY}
+    def _as_named(self, handler):
+        """Leave out settings that only BIDS has where they are as in NSD: results of NSD's layout do not depend on them."""
+        return {name: value for name, value in handler(self).items() if name not in self.in_bids_only or self.differs(name)}
+
+    in_bids_only: ClassVar = ("onsets", "runs")
+
+    def differs(self, name):
+        """Whether a setting is not the one given by default."""
+        return getattr(self, name) != type(self).model_fields[name].default
 
 
 class Bids(Strict):

@@ -22,7 +22,8 @@ KEPT = np.array([1, 1, 0.5, 0.5])  # of the variance of thermal, local, broad an
 MEAN_SIGNAL, MEAN_SPREAD = 1500.0, 0.15  # scanner units, sd of their log
 DRIFT_ORDER = 3
 MIDDLE = 10  # of the HRF library
-PLACES = 4  # of onsets that are not all on volumes: so many from a volume to the next
+PLACES = 40  # where onsets lie that are not all on volumes: so many from a volume to the next, 1/30 s apart
+LATEST = 30  # of these places behind a volume at most: trials of 3 s, 4 s apart, do not overlap
 START = 0.5  # and when their series begin, volumes after time 0: fMRIPrep aligns slices to the middle of each volume
 
 
@@ -135,8 +136,8 @@ def draw_run(betas, onsets, hrf_index, *, noise, mean, rng, start=0):
     """Simulate the BOLD of one run: (226, n_voxels) int16, scanner units.
 
     Takes the true responses (n_trials, n_voxels) float32, percent signal change, and onsets (n_trials,) of the run's trials in
-    volumes, whole or with quarters between them; of the voxels the HRFs, by index into the library, the noise, and the mean
-    signal (n_voxels,), scanner units; and when the first volume was measured, in volumes. The noise does not depend on quarters.
+    volumes, whole or at `PLACES` between them; of the voxels the HRFs, by index into the library, the noise, and the mean
+    signal (n_voxels,), scanner units; and when the first volume was measured, in volumes. The noise does not depend on places.
     """
     levels, resample = noise.levels, resampling(noise.levels.sampling).astype(np.float32)
     of_least_squares = np.dot(levels.shares, _parts_of_least_squares(np.floor(onsets), levels))

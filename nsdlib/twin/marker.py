@@ -3,7 +3,6 @@
 import json
 
 from nsdlib.data.nsd.subject import NSDSubject
-from nsdlib.sections import NSD_ONLY
 
 MARKER = "simulation.json"
 VERSION = 2  # increased whenever the same settings give other files
@@ -70,12 +69,11 @@ def _check_layout(run):
     """Refuse a simulation that cannot be written as the run says that its data lie."""
     bids, fixed = run.bids, {"images": run.data / STIMULI, "captions": run.data / STIMULI / CAPTIONS}
     if bids is None:
-        for name, only in NSD_ONLY:
-            if (value := getattr(run.simulation, name)) != only:
-                raise ValueError(
-                    f"params/{run.name}.yaml: simulation.{name}={value}, and NSD's files can only have {only}: leave the line "
-                    "out, or add a section bids."
-                )
+        for name in filter(run.simulation.differs, run.simulation.in_bids_only):
+            raise ValueError(
+                f"params/{run.name}.yaml: simulation.{name}={getattr(run.simulation, name)}: NSD's files cannot have that. Leave "
+                "the line out, or add a section bids."
+            )
         return
     for name, path in fixed.items():
         if getattr(bids, name) not in (path, None):

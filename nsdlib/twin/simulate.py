@@ -128,7 +128,8 @@ def _write_sessions(writer, planted, run, rng, progress):
             for number, of_run in enumerate(trials.run_slices()[:n_runs], start=1):
                 onsets = trials.onset_rows(planted.expdesign, session, number)
                 if start:
-                    onsets = onsets + rng("onsets", session, number).integers(bold.PLACES, size=len(onsets)) / bold.PLACES
+                    places = rng("onsets", session, number).integers(bold.LATEST + 1, size=len(onsets))
+                    onsets = onsets + places / bold.PLACES
                 series = bold.draw_run(
                     betas[of_run], onsets, planted.hrf_index, start=start,
                     noise=planted.noise, mean=planted.mean, rng=rng("run", session, number),
