@@ -9,6 +9,11 @@ VERSION = 2  # increased whenever the same settings give other files
 STIMULI, CAPTIONS = "stimuli", "captions.tsv"  # of simulated data in BIDS: folder of the pictures, and in it their captions
 
 
+def planned_subject(run):
+    """Return which subject's plan of NSD a run's simulated subject follows: the first's where the run has none of NSD."""
+    return run.subject or 1
+
+
 def folders(run):
     """Return the folders that hold a run's simulated subject, that of its data last (a list of Path)."""
     return [run.data] if run.bids is None else [run.bids.derivatives, run.data]
@@ -24,9 +29,9 @@ def settings_of(run):
             f"Run {run.name!r} has no `simulation` in params/{run.name}.yaml: only a run with one can be simulated; real "
             "data come from NSD (README, section Real subjects)."
         )
-    NSDSubject(run.data, run.subject, run.n_sessions)  # refuses subjects and sessions that NSD does not have
+    NSDSubject(run.data, planned_subject(run), run.n_sessions)  # refuses subjects and sessions that NSD does not have
     _check_layout(run)
-    own = {"subject": run.subject, "n_sessions": run.n_sessions, "version": VERSION}
+    own = {"subject": planned_subject(run), "n_sessions": run.n_sessions, "version": VERSION}
     if run.bids is not None:
         own["bids"] = {name: getattr(run.bids, name) for name in ("label", "task", "space")}
     return json.loads(json.dumps(run.simulation.model_dump() | own))

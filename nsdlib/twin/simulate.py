@@ -17,7 +17,7 @@ from nsdlib.data.nsd import layout as nsd
 from nsdlib.twin import bold, brain, scenes, trials, truth
 from nsdlib.twin.layouts.bids import BIDSWriter
 from nsdlib.twin.layouts.nsd import NSDWriter
-from nsdlib.twin.marker import MARKER, folders, is_complete, settings_of
+from nsdlib.twin.marker import MARKER, folders, is_complete, planned_subject, settings_of
 from nsdlib.twin.truth import load_truth
 
 __all__ = ["load_truth", "simulate"]
@@ -85,7 +85,7 @@ def _write_subject(writer, data, run, progress):
 
     expdesign = trials.make_expdesign(run.n_sessions, rng("trials"))
     positions = expdesign["masterordering"][: run.n_sessions * nsd.N_SESSION_TRIALS] - 1
-    image_ids = expdesign["subjectim"][run.subject - 1, positions] - 1
+    image_ids = expdesign["subjectim"][planned_subject(run) - 1, positions] - 1
     writer.write_experiment(expdesign, rng("trials", 1))
     shared = set(expdesign["sharedix"] - 1)
     shown = {image: sample(rng("scene", image), image in shared, settings.unseen) for image in np.unique(image_ids)}
@@ -93,7 +93,7 @@ def _write_subject(writer, data, run, progress):
     planted = truth.plant(settings, expdesign, image_ids, maps=maps, shown=list(shown.values()), rng=rng)
     _write_sessions(writer, planted, run, rng, progress)
     writer.finish(planted)
-    truth.save_truth(truth.truth_path(data, run.subject), planted, n_runs=settings.runs)
+    truth.save_truth(truth.truth_path(data, planned_subject(run)), planted, n_runs=settings.runs)
 
 
 def sample(rng, is_shared, unseen):

@@ -9,7 +9,7 @@ from nsdlib.core.scores.reliability import noise_ceiling
 from nsdlib.data.nsd import layout as nsd
 from nsdlib.twin import anatomy, bold, brain, meaning, scenes, trials
 from nsdlib.twin.levels import LEVELS
-from nsdlib.twin.marker import check_subject
+from nsdlib.twin.marker import check_subject, planned_subject
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def load_truth(run):
     import xarray as xr
 
     check_subject(run)
-    path = truth_path(run.data, run.subject)
+    path = truth_path(run.data, planned_subject(run))
     if not path.is_file():
         how = (
             f"Run `nsdlib simulate {run.name}`." if run.simulation else f"Run {run.name!r} is of a real subject, which has none."
