@@ -39,13 +39,14 @@ def picture_name(image_id):
 class BIDSWriter:
     """Writes a run's simulated subject into two new folders: derivatives, and the data set itself.
 
-    A run has the 225 volumes that have a row in NSD's designs. The confounds are computed from them, but for motion, which is
-    simulated and moves nothing.
+    A run has the 225 volumes that have a row in NSD's designs, or all 226 where onsets lie between them. The confounds are computed
+    from them, but for motion, which is simulated and moves nothing.
     """
 
     def __init__(self, run, derivatives, raw):
         self.run, self.raw, self.derivatives = run, raw, derivatives
-        self.start = bold.START * nsd.TR if run.simulation.onsets == "between" else 0.0
+        between = run.simulation.onsets == "between"
+        self.start, self.n_volumes = (bold.START * nsd.TR, nsd.N_VOLUMES) if between else (0.0, nsd.N_DESIGN_ROWS)
 
     def _stem(self, folder, session, run):
         """Path of a task run's files up to what comes after the run's number; its folder is made."""
@@ -94,7 +95,7 @@ class BIDSWriter:
 
         Takes time series (226, n_voxels) int16, and of each trial the onset, in volumes, and NSD's id of the image.
         """
-        head, series = planted.head, series[: nsd.N_DESIGN_ROWS]
+        head, series = planted.head, series[: self.n_volumes]
         raw, made = (self._stem(folder, session, run) for folder in (self.raw, self.derivatives))
         _write_json(f"{raw}_bold.json", {"NumberOfVolumesDiscardedByScanner": 0})
         first = pd.DataFrame({"onset": [0.0], "duration": [onsets[0] * nsd.TR], "trial_type": ["rest"], "stim_file": ["n/a"]})
