@@ -39,7 +39,7 @@ def picture_name(image_id):
 class BIDSWriter:
     """Writes a run's simulated subject into two new folders: derivatives, and the data set itself.
 
-    A run has the 225 volumes that have a row in NSD's designs, or all 226 where onsets lie between them. The confounds are computed
+    A run has the 225 volumes that have a row in NSD's designs, or all 226 where onsets lie between them. Confounds are computed
     from them, but for motion, which is simulated and moves nothing.
     """
 
