@@ -93,6 +93,11 @@ class Run(Strict):
     def _fields_agree(self):
         if (self.subject is None) == (self.bids is None):
             raise ValueError("a run has either a subject of NSD, `subject: 1` to 8, or a section `bids` (book/your_own_data.md).")
+        if self.bids is not None and self.bids.captions is None and self.text_weight > 0:
+            raise ValueError(
+                f"text_weight={self.text_weight}: bids.captions names no captions to learn from; set text_weight to 0, so that "
+                "vision alone guides, or name a table of them."
+            )
         if self.glm_sessions > self.n_sessions:
             raise ValueError(
                 f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}: the GLM can fit only "

@@ -16,6 +16,7 @@ from packaging.specifiers import SpecifierSet
 
 from nsdlib.core.device import pick_device
 from nsdlib.data.nsd import checks as nsd_checks
+from nsdlib.data.nsd.subject import NSDSubject
 from nsdlib.data.subject import open_subject
 from nsdlib.params import usable_runs
 from nsdlib.run import costs, forecast
@@ -74,14 +75,15 @@ def expected(run):
 
 
 def first_contact(run):
-    """Check the subject's files against each other and against NSD's manual.
+    """Check the subject's files against each other, and those of NSD against its manual.
 
-    Returns lines of text, for each check what was expected, what came, and what to do if they differ, then the split and its
-    hash; and whether no needed file is missing and no check failed.
+    Returns lines of text, for each check what was expected, what came, and what to do if they differ (of other data sets what was
+    decided or left out), then the split and its hash; and whether no needed file is missing and no check failed.
     """
-    subject = open_subject(run)
-    table, data = nsd_checks.first_contact(subject, version=run.betas_version), _data(run)
-    lines = [str(data)]
+    subject, data = open_subject(run), _data(run)
+    if not isinstance(subject, NSDSubject):
+        return [str(data), *subject.notes, _split(subject)], data.fine
+    table, lines = nsd_checks.first_contact(subject, version=run.betas_version), [str(data)]
     for row in table.itertuples():
         outcome = f": expected {row.wanted}, came {row.found}" if row.result in MARKS else f": {row.result}"
         lines.append(f"{MARKS.get(row.result, '-   ')} {row.check}{outcome}")
