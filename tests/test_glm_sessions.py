@@ -196,7 +196,7 @@ def test_a_session_goes_through_glmsingle_with_a_folder(recorded, tmp_path):
     subject = SimpleNamespace(
         root=tmp_path, name="other/sub-01", tr=TR, duration=3.0, n_sessions=1, session=np.ones(240, int),
         brainmask=np.ones((10, 10, 3), bool), voxels=lambda roi: np.arange(300).reshape(10, 10, 3) % 2 == 1,
-        session_files=lambda session, roi: [], confounds=lambda session, run: None,
+        run_seconds=lambda session, run: 288.0, session_files=lambda session, roi: [], confounds=lambda session, run: None,
         n_runs=lambda session: 4, design=lambda session, run: designs[run - 1],
         timeseries=lambda session, run, mask: file[f"data_{run - 1}"].T,
     )  # fmt: skip

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from nsdlib.core.glm.design import drift_degree
 from nsdlib.core.glm.fit import fit_glm
 from nsdlib.core.glm.options import GLMOptions
 from nsdlib.core.glm.results import PERCENT, VARIABLES
@@ -30,7 +31,7 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
     roi : str
         Betas of the voxels of `subject.voxels(roi)` are kept. "brainmask" keeps all.
     options : GLMOptions, optional
-        Its duration is the subject's, whatever is given.
+        See `of_subject`.
     engine : str
         One of `ENGINES`: ours, or GLMsingle where it is installed.
     scratch : Path, optional
@@ -51,7 +52,7 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
         raise ValueError(f"engine {engine!r} is unknown. Known: {', '.join(ENGINES)}.")
     if n_sessions < 1:
         raise ValueError(f"n_sessions must be at least 1, got {n_sessions}.")
-    options = replace(options or GLMOptions(), duration=subject.duration)
+    options = options or GLMOptions()
     brain = np.flatnonzero(subject.brainmask)
     kept = np.flatnonzero(subject.voxels(roi)[subject.brainmask])
     if not len(kept):
@@ -59,7 +60,7 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
 
     def fit_session(session, folder):
         design, series, confounds = read_session(subject, session)
-        settings = {"tr": subject.tr, "confounds": confounds, "options": options, "scratch": folder}
+        settings = {"tr": subject.tr, "confounds": confounds, "options": of_subject(options, subject, session), "scratch": folder}
         found = ENGINES[engine](design, series, **settings)
         return _keep(found, kept, options)
 
@@ -78,6 +79,16 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
     sessions, trials = np.arange(1, n_sessions + 1), np.flatnonzero(subject.session <= n_sessions)
     result["fractions"] = ("candidate", np.unique(options.fractions)[::-1])
     return result.assign_coords(session=sessions, trial=trials, voxel=brain, roi_voxel=brain[kept])
+
+
+def of_subject(options, subject, session):
+    """Return GLMOptions for a session of a subject: its stimuli's duration, and drifts for the time that its runs took.
+
+    A `degree` that is given stays. Series that were resampled can end up to a volume before their run did.
+    """
+    runs = range(1, subject.n_runs(session) + 1)
+    degree = tuple(drift_degree(subject.run_seconds(session, run)) for run in runs) if options.degree is None else options.degree
+    return replace(options, duration=subject.duration, degree=degree)
 
 
 def read_session(subject, session, mask=None):

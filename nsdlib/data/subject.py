@@ -145,6 +145,10 @@ class Subject(ABC):
     def design(self, session, run):
         """Onsets of a task run: (n_volumes,) int64, 1 + the number of the image in the row of an onset, and 0 elsewhere."""
 
+    def run_seconds(self, session, run):
+        """Seconds that a task run took to measure."""
+        return self.tr * len(self.design(session, run))
+
     def onsets(self, session):
         """Seconds from the start of its run at which each trial of a session began: (n_trials,), exact to a row of `design`."""
         designs = (self.design(session, run) for run in range(1, self.n_runs(session) + 1))

@@ -29,13 +29,14 @@ class Step:
     weights: tuple = ()  # folders of the zoo whose models compute it
 
 
-_DATA = ("subject", "simulation", "n_sessions", "seed")
+_DATA = ("subject", "bids", "simulation", "n_sessions", "seed")
+_FOLDERS = {"bids": {"derivatives", "images", "captions"}}  # where things lie has no say in results
 _FIT = ("decoder_seeds", "max_epochs", "batch_size", "recipe", "alphas", "penalties", "renormalise")
 REFINING = ("strength", "n_steps", "guidance", "text_weight", "sampler", "faithful")
 
 ARTIFACTS = {
     "glm": Step("01_hrf_glmsingle", (*_DATA, "glm_sessions", "glm_engine", "roi")),
-    "betas": Step("02_roi_betas", (*_DATA, "betas", "betas_version", "roi", "scaling"), ("glm",)),
+    "betas": Step("02_roi_betas", (*_DATA, "betas", "betas_version", "roi", "n_voxels", "scaling", "split", "n_test"), ("glm",)),
     "targets": Step("03_decoder_ablation", ("zoo", "latents", "layer_counts"), ("betas",), weights=("vdvae",)),
     "ablation": Step("03_decoder_ablation", ("n_layers", "rivals", *_FIT), ("betas", "targets")),
     "latent_size": Step("04_latent_size", ("decoder", *_FIT), ("betas", "targets"), weights=("vdvae",)),
@@ -78,7 +79,7 @@ def provenance(run, name):
     cells, reached = slices.slice_of(run.root / "notebooks" / f"{step.notebook}.ipynb", name)
     return {
         "artifact": name,
-        "fields": run.model_dump(mode="json", include=set(step.params)),
+        "fields": run.model_dump(mode="json", include=set(step.params), exclude=_FOLDERS),
         "after": after,
         "code": {f"notebook {step.notebook}": cells} | sources.code_hashes(reached),
         "weights": {part: _weights_hash(run, part) for part in step.weights},

@@ -100,12 +100,17 @@ def _checked_labels(events, bold, numbers, *, run, first):
     return labels
 
 
+def drift_degree(seconds):
+    """Return the degree of the drifts of a run that lasts so long: half its minutes, rounded half up (GLMsingle's rule)."""
+    return int(np.floor(seconds / 60 / 2 + 0.5))
+
+
 def polynomials(n_volumes, *, tr, degree=None):
     """Return orthonormal polynomials over a run: (n_volumes, degree + 1) float64.
 
-    The degree is by default half the run's minutes, rounded half up (GLMsingle's rule).
+    The degree is by default `drift_degree` of the run.
     """
-    degree = int(np.floor(n_volumes * tr / 60 / 2 + 0.5)) if degree is None else degree
+    degree = drift_degree(n_volumes * tr) if degree is None else degree
     basis, _ = np.linalg.qr(np.polynomial.legendre.legvander(np.linspace(-1, 1, n_volumes), degree))
     return basis
 

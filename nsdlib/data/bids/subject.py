@@ -52,9 +52,6 @@ class BIDSSubject(Subject):
             self.runs |= {(session, number): run for number, run in enumerate(of_session, start=1)}
         self.pictures = Pictures(settings.images, fit=settings.fit, side=settings.side)
 
-    def __repr__(self):
-        return f"BIDSSubject({self.name!r}, task={self.settings.task!r}, n_sessions={self.n_sessions})"
-
     @property
     def notes(self):
         """What was ignored, left out, assumed or moved: a list of str, for people."""
@@ -220,6 +217,10 @@ class BIDSSubject(Subject):
         self.check_session(session)
         return sum(of == session for of, _ in self.runs)
 
+    def run_seconds(self, session, run):
+        """Seconds that a run took to measure; series that are resampled can end before."""
+        return self._timing[0][session, run][0] * self._timing[0][session, run][2]
+
     def timeseries(self, session, run, mask):
         """BOLD of a run in scanner units: (n_volumes, n_voxels) float32, one every `tr` seconds, as many as in `design`.
 
@@ -251,8 +252,7 @@ class BIDSSubject(Subject):
         first, reach = (0, tr) if self.settings.onsets == "resample" else (start, tr / 2)
         times = first + np.arange(len(values)) * self.tr
         touched = (np.abs(times[:, None] - start - tr * np.flatnonzero(excluded)) < reach - 1e-6).any(axis=1)
-        values = np.hstack([values, np.eye(len(values))[:, touched]])
-        return values if values.shape[1] else None
+        return np.hstack([values, np.eye(len(values))[:, touched]]) if values.shape[1] or touched.any() else None
 
     def session_files(self, session, roi):
         """Files that a fit of a session reads: a list of Path; masks of all runs, as they share one."""
