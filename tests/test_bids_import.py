@@ -47,7 +47,7 @@ def write_dataset(root, *, column="stim_file", repeats=True, jitter=0.0, seed=0)
         table = pd.DataFrame(rows | {column: [f"thing_{number:02d}.png" for number in shown]})
         table.loc[len(table)] = [126.0, 1, "rest", "n/a"]
         table.to_csv(places[0] / f"{name}_events.tsv", sep="\t", index=False)
-        series = (1000 * brain[..., None] + rng.standard_normal((*SHAPE, N_VOLUMES))).astype(np.float32)
+        series = (1000.0 * brain[..., None] + rng.standard_normal((*SHAPE, N_VOLUMES))).astype(np.float32)
         mask = brain.copy()
         mask[1, 1, 1 : 1 + index] = 0  # the run with more costs one voxel of its own
         for data, what in ((series, "preproc_bold"), (mask, "brain_mask")):
