@@ -141,7 +141,7 @@ def _fetch(options):
 def _import(options):
     """Look at a subject of a BIDS data set; write params/RUN.yaml, a check list and a sheet of pictures. Again does nothing."""
     from nsdlib.data.bids import checklist, importer
-    from nsdlib.plots.data import plot_import
+    from nsdlib.plots import plot_import, use_style
 
     given = {key: getattr(options, key) for key in ("derivatives", "label", "task", "images", "space", "image_column")}
     name = options.name or f"sub{options.label}_{options.task}".replace("+", "")
@@ -150,6 +150,7 @@ def _import(options):
     if importer.is_written(found):
         print(f"Nothing to be done: params/{name}.yaml says the same.")
         return 0
+    use_style()
     for path in importer.write(found, plot_import(**checklist.sheet(found.subject))):
         print(path)
     print(f"Read each line of params/{name}.yaml; then `nsdlib doctor {name}`.")

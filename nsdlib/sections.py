@@ -46,3 +46,6 @@ class Bids(Strict):
     fit: Literal["crop", "pad"] = Field("crop", description="pictures that are not square are cropped or padded, never squashed")
     side: Annotated[int, Field(ge=8, le=1024)] = Field(425, description="pixels a side that pictures are brought to")
     tr: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds between volumes, where no file says so")
+
+    def __hash__(self):
+        return hash(self.model_dump_json())  # a dict has none

@@ -28,7 +28,8 @@ def write_dataset(root, *, column="stim_file", repeats=True, jitter=0.0, seed=0)
     raw, derivatives, images = (root / name for name in ("raw", "fmriprep", "pictures"))
     for folder, name in ((raw, "Looking"), (derivatives, "fMRIPrep")):
         folder.mkdir(parents=True)
-        says = {"Name": name, "BIDSVersion": "1.8.0", "License": "CC0"} | {"GeneratedBy": [{"Name": name}]}
+        says = {"Name": name, "BIDSVersion": "1.8.0"}
+        says |= {"License": "CC0"} if folder == raw else {"GeneratedBy": [{"Name": "fMRIPrep", "Version": "25.2.5"}]}
         (folder / "dataset_description.json").write_text(json.dumps(says))
     (raw / "task-look_bold.json").write_text(json.dumps({"RepetitionTime": TR}))
     images.mkdir()
@@ -102,12 +103,21 @@ def test_one_file_is_written_that_can_be_run_and_nothing_goes_into_the_data(data
         assert min(picture.size) > 500
 
 
+def test_the_doctor_looks_at_such_a_run(dataset, project, capsys, house_style):
+    assert main(words(dataset)) == 0
+    assert main(["doctor", "mine", "--data"]) == 0
+    said = capsys.readouterr().out
+    assert "ok   data      raw/sub-01, 2 sessions, every file is there" in said and "-    4 rows left out: no stim_file" in said
+    main(["doctor", "mine"])
+    assert "Expected for 10 + 2 images, 165 voxels" in capsys.readouterr().out
+
+
 def test_the_check_list_says_what_was_found_and_what_follows_from_what_is_missing(dataset, project):
     found = importer.look("mine", dataset / "raw", **settings(dataset))
     said = "\n".join(found.checks)
     for line in (
         r"ok    data      .*raw: Looking, CC0",
-        r"ok    BOLD      fMRIPrep, CC0, fMRIPrep; space T1w \(guessed from T1w\)",
+        r"ok    BOLD      fMRIPrep, fMRIPrep, 25.2.5; space T1w \(guessed from T1w\)",
         r"ok    pictures  column stim_file \(guessed: .*\): 12 distinct values",
         r"ok    session 1 ses-a: 24 trials in runs of 12, 12",
         r"ok    session 2 ses-b: 24 trials in runs of 12, 12",

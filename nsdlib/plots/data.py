@@ -159,7 +159,7 @@ def plot_import(images, names, regressors, background, mask, *, slices):
         ax.axis("off")
     for ax, image, name in zip(axes.flat, images, names, strict=False):
         ax.imshow(image)
-        ax.set_title(textwrap.fill(textwrap.shorten(name, 48), 18), fontsize=7, y=-0.04, va="top", loc="left")
+        ax.set_title(textwrap.fill(textwrap.shorten(name, 48), 18), fontsize=7, y=-0.08, va="top", loc="left")
     above.suptitle("Pictures in the order of their first showing")
     left, right = below.subfigures(1, 2, width_ratios=(1, 2))
     ax = left.subplots()
@@ -171,5 +171,5 @@ def plot_import(images, names, regressors, background, mask, *, slices):
         inside = np.where(mask[:, :, z].T, 1.0, np.nan)
         ax.imshow(inside, origin="lower", cmap=ListedColormap([COLOURS[1]]), alpha=0.35)
         ax.set(xticks=[], yticks=[], xlabel=f"z = {z}")
-    right.suptitle(f"Mask ({mask.sum():,} voxels) on the mean image of the first run")
+    right.suptitle(f"Mask ({mask.sum():,} voxels) on the mean image")
     return figure

@@ -74,14 +74,15 @@ def expected(run):
 
 
 def first_contact(run):
-    """Check the subject's files against each other and against NSD's manual.
+    """Check the subject's files against each other and against NSD's manual; of others, say what reading them brought up.
 
     Returns lines of text, for each check what was expected, what came, and what to do if they differ, then the split and its
     hash; and whether no needed file is missing and no check failed.
     """
-    subject = open_subject(run)
-    table, data = nsd_checks.first_contact(subject, version=run.betas_version), _data(run)
-    lines = [str(data)]
+    subject, data = open_subject(run), _data(run)
+    if run.bids is not None:
+        return [str(data), *(f"-    {note}" for note in subject.notes)], data.fine
+    table, lines = nsd_checks.first_contact(subject, version=run.betas_version), [str(data)]
     for row in table.itertuples():
         outcome = f": expected {row.wanted}, came {row.found}" if row.result in MARKS else f": {row.result}"
         lines.append(f"{MARKS.get(row.result, '-   ')} {row.check}{outcome}")

@@ -25,7 +25,8 @@ GUESSES = (
 )  # fmt: skip
 FEWEST_TYPES = 20  # values of trial_type above which it may name pictures rather than conditions
 MANY_VOXELS, N_VOXELS = 20_000, 15_000  # of more than the first, decoders get so many (NSD's region has 15,724)
-WIDTH = 30  # characters before a reason
+PLAIN = ("as given", "default")  # reasons that do not say what a setting is
+WIDTH = 29  # characters before a reason
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,13 @@ def look(name, raw, *, space=None, image_column=None, **settings):
         raise ValueError(f"The project {find_root()} lies in {inside[0]}, where nothing is written: move the project elsewhere.")
     if settings.get("captions"):
         folders["captions"] = Path(settings["captions"]).expanduser().resolve()
-    settings, why, wanted = settings | folders, dict.fromkeys(settings, "as given"), {}
+    settings, why = settings | folders, dict.fromkeys(settings, PLAIN[0])
     if space is None:
         spaces = files.find_spaces(settings["derivatives"], label=settings["label"], task=settings["task"])
         space, why["space"] = (["T1w"] if "T1w" in spaces else [*spaces, "T1w"])[0], f"guessed from {', '.join(spaces)}"
     if image_column is None:
-        wanted = {key: settings[key] for key in ("label", "task")} | {"space": space}
-        runs, _ = files.find_runs(raw, settings["derivatives"], **wanted)
+        derivatives, label, task = (settings[key] for key in ("derivatives", "label", "task"))
+        runs, _ = files.find_runs(raw, derivatives, label=label, task=task, space=space)
         image_column, why["image_column"] = guess_image_column([read_events(run.events) for run in runs])
     section = Bids(space=space, image_column=image_column, **settings)
     subject = BIDSSubject(raw, section)
@@ -172,13 +173,16 @@ def _decide(name, subject):
     else:
         split = "random", "a fifth of the pictures, as none was shown more often; or concept, last_session"
     labels = list(dict.fromkeys(run.entities.get("ses", "the only one") for run in subject.runs.values()))
-    why_roi = f"FreeSurfer's visual regions, {n_voxels:,} voxels" if subject.regions else "no regions were found"
+    if subject.regions:
+        why_roi = f"{n_voxels:,} voxels of {', '.join(subject.regions)}; or one of them, brainmask, the path of a NIfTI mask"
+    else:
+        why_roi = f"{n_voxels:,} voxels, no regions were found; or the path of a NIfTI mask"
     decided = {
         "data": (str(subject.root), "the raw data set; it is only read"),
         "n_sessions": (subject.n_sessions, f"all there are: {', '.join(labels)}"),
         "glm_sessions": (subject.n_sessions, "all, since no betas came with the data"),
         "betas": ("glm", "those that notebook 01 fits"),
-        "roi": (roi, f"{why_roi}; or brainmask, one of {', '.join(subject.regions) or 'none'}, the path of a NIfTI mask"),
+        "roi": (roi, why_roi),
     }
     if n_voxels > MANY_VOXELS:
         reason = f"the best of {n_voxels:,}, chosen in training trials by {'repeats' if n_across else 'ON-OFF R2'}"
@@ -201,11 +205,12 @@ def _text(decided, section, why):
     for name, field in Bids.model_fields.items():
         value = getattr(section, name)
         if value is not None:
-            lines.append(_line(f"  {name}", value, f"{why.get(name, 'the default')}; {field.description}"))
+            reason = why.get(name, "default")
+            lines.append(_line(f"  {name}", value, f"{reason}: {field.description}" if reason in PLAIN else reason))
     return "\n".join([*lines, ""])
 
 
 def _line(name, value, reason):
     """A line of YAML with its reason; texts are quoted, so that none reads as anything else."""
     text = f"{name}: {json.dumps(value, default=str, ensure_ascii=False)}"
-    return f"{text:<{WIDTH}} # {reason}"
+    return f"{text:<{WIDTH}}  # {reason}"
