@@ -123,7 +123,7 @@ def _seconds(table, column, run):
     if wrong.any():
         row = wrong.idxmax()
         comma = " Numbers have a decimal point." if "," in str(values[row]) else ""
-        raise ValueError(f"{run.events}, line {row + 2}: {column} is {values[row]!r}, wanted seconds or n/a.{comma}")
+        raise ValueError(f"{run.events}, line {row + 2}: {column} is {str(values[row])!r}, wanted seconds or n/a.{comma}")
     return seconds
 
 

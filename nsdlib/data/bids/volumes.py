@@ -172,7 +172,7 @@ def read_confounds(run, strategies, n_volumes):
     else:
         found = table[[]]
         excluded = table.filter(like="non_steady_state_outlier").to_numpy(float).any(axis=1)
-    values = found.to_numpy(float)
+    values = np.array(found, dtype=float)
     if excluded.all() or not np.isfinite(values).all():
         raise ValueError(
             f"{run.confounds}: confounds={list(strategies)} leave {np.count_nonzero(~excluded)} of {n_volumes} volumes, and "
