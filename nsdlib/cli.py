@@ -141,7 +141,8 @@ def _fetch(options):
 def _import(options):
     """Look at a subject of a BIDS data set; write params/RUN.yaml, a check list and a sheet of pictures. Again does nothing."""
     from nsdlib.data.bids import checklist, importer
-    from nsdlib.plots import plot_import, use_style
+    from nsdlib.plots import use_style
+    from nsdlib.plots.data import plot_import
 
     given = {key: getattr(options, key) for key in ("derivatives", "label", "task", "images", "space", "image_column")}
     name = options.name or f"sub{options.label}_{options.task}".replace("+", "")

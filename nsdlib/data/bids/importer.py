@@ -17,8 +17,7 @@ from nsdlib.data.bids import files
 from nsdlib.data.bids.checklist import check_list, repeats
 from nsdlib.data.bids.events import read_events
 from nsdlib.data.bids.subject import BIDSSubject
-from nsdlib.params import check_name, find_root
-from nsdlib.sections import Bids
+from nsdlib.params import Bids, check_name, find_root
 
 GUESSES = (
     "stim_file", "image_path", "file_path", "stim_name", "stimulus_name", "ImgName", "image", "stimulus", "stim_id",
