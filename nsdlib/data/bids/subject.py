@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from nsdlib.core.glm.hrf import STIMULUS_SECONDS
 from nsdlib.data.bids import files, trials, volumes
 from nsdlib.data.bids.events import resample_volumes
 from nsdlib.data.bids.pictures import Pictures, read_captions
@@ -111,11 +110,7 @@ class BIDSSubject(Subject):
     @cached_property
     def _duration(self):
         """Seconds that most pictures were shown; notes."""
-        known = self._events[0]["duration"].dropna().to_numpy()
-        if not len(known):
-            return STIMULUS_SECONDS, [f"No trial has a duration: {STIMULUS_SECONDS:g} s is taken."]
-        notes = [f"Durations go from {known.min():g} to {known.max():g} s: their median is taken."] if np.ptp(known) > 0.1 else []
-        return round(float(np.median(known)), 1), notes
+        return trials.typical_duration(self._events[0]["duration"])
 
     @cached_property
     def _mask(self):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from nsdlib.core.glm.events import OFF_GRID, find_tr
+from nsdlib.core.glm.hrf import STIMULUS_SECONDS
 from nsdlib.data.bids.events import read_events
 from nsdlib.data.bids.files import existing
 
@@ -79,6 +80,15 @@ def choose_grid(onsets, tr):
         if grid >= FINEST:
             break
     return grid, shift
+
+
+def typical_duration(durations):
+    """Return the median of durations in seconds, (n_trials,) float with NaN where unknown, rounded to 0.1; and notes."""
+    known = durations.dropna().to_numpy()
+    if not len(known):
+        return STIMULUS_SECONDS, [f"No trial has a duration: {STIMULUS_SECONDS:g} s is taken."]
+    notes = [f"Durations go from {known.min():g} to {known.max():g} s: their median is taken."] if np.ptp(known) > 0.1 else []
+    return round(float(np.median(known)), 1), notes
 
 
 def _choose(table, run, seconds, image_column, drop, left_out):
