@@ -154,7 +154,7 @@ def _import(options):
     use_style()
     for path in importer.write(found, plot_import(**checklist.sheet(found.subject))):
         print(path)
-    print(f"Read each line of params/{name}.yaml; then `nsdlib doctor {name}`.")
+    print(f"Read each line of params/{name}.yaml, then look whether all is there: nsdlib doctor {name}")
     return 0
 
 

@@ -196,7 +196,7 @@ def _decide(name, subject):
 def _text(decided, section, why):
     """The parameter file."""
     lines = [
-        f"# sub-{section.label}, task-{section.task}: written by `nsdlib import bids`, each line with its reason.",
+        f"# sub-{section.label}, task-{section.task}: written by nsdlib import bids, each line with its reason.",
         "# Change what you know better; what is not here is as in params/_common.yaml.",
         *(_line(name, value, reason) for name, (value, reason) in decided.items()),
         "bids:",
