@@ -47,5 +47,5 @@ class Bids(Strict):
     side: Annotated[int, Field(ge=8, le=1024)] = Field(425, description="pixels a side that pictures are brought to")
     tr: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds between volumes, where no file says so")
 
-    def __hash__(self):
-        return hash(self.model_dump_json())  # a dict has none
+    def __hash__(self):  # dicts have none
+        return hash(self.model_dump_json())
