@@ -192,6 +192,9 @@ def load_run(name="demo", **overrides):
     except ValidationError as error:
         raise ValueError(f"Run {name!r} cannot be used as its parameters stand:\n{_explain(error)}") from None
     paths = {"data": root / run.data, "weights": root / run.weights, "store": root / run.store / (run.like or name)}
+    if run.bids is not None:
+        places = {name: root / path for name, path in run.bids if isinstance(path, Path)}
+        paths["bids"] = run.bids.model_copy(update=places)
     return run.model_copy(update=paths)
 
 

@@ -72,12 +72,12 @@ def read_mask(runs):
 
 def read_series(path, mask, affine):
     """Read voxels of a run, volume by volume: (n_volumes, n_voxels) float32, those of `mask`, (X, Y, Z) bool, in C order."""
-    voxels = np.nonzero(mask)
+    places = np.ravel_multi_index(np.nonzero(mask), mask.shape, order="F")  # as they lie in the file
     with opened(path) as image:
         check_grid(path, image, mask.shape, affine)
-        series = np.empty((image.shape[3], len(voxels[0])), dtype=np.float32)
+        series = np.empty((image.shape[3], len(places)), dtype=np.float32)
         for i in range(len(series)):
-            series[i] = np.asanyarray(image.dataobj[..., i])[voxels]
+            series[i] = np.asanyarray(image.dataobj[..., i]).ravel(order="F")[places]
     return series
 
 
