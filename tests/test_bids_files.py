@@ -155,6 +155,22 @@ def test_single_echoes_phases_and_other_spaces_are_not_taken(root):
     assert len(find(root)[0]) == 3
 
 
+def test_spaces_may_have_a_resolution_or_no_name(root):
+    for before, after, spaces in (
+        ("space-T1w", "space-T1w_res-2", ["T1w", "T1w_res-2", "T1w:res-2"]),
+        ("_space-T1w_res-2", "", ["func"]),
+    ):
+        for path in func(root / "prep", "01").iterdir():
+            path.rename(path.with_name(path.name.replace(before, after)))
+        shutil.rmtree(root / "prep" / "sub-01" / "ses-02", ignore_errors=True)
+        for space in spaces:
+            runs, _ = find(root, space=space)
+            assert (
+                len(runs) == 2 and runs[0].mask.name == f"{stem('01', 1, zeros=1)}{after and '_' + after}_desc-brain_mask.nii.gz"
+            )
+    assert "and the spaces func." in refusal(FileNotFoundError, root)
+
+
 # What is refused
 
 

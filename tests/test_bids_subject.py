@@ -410,7 +410,8 @@ def test_confounds_are_nilearns_at_the_times_of_the_series(root):
     np.testing.assert_array_equal(ours[:, 8], np.eye(40)[0])
     resampled = subject_of(root, confounds=("motion",)).confounds(1, 1)
     assert resampled.shape == (40, 8) and np.isfinite(resampled).all()  # 6 of motion, volume 0 in the rows at 0 and 2 s
-    assert len(read_session(subject_of(root, confounds=("high_pass", "motion")), 1)[2]) == 2
+    filtered = subject_of(root, confounds=("high_pass", "motion"))
+    assert len(read_session(filtered, 1)[2]) == 2 and filtered.notes[-1].startswith("high_pass takes out drifts")
 
 
 def test_confounds_that_cannot_be_are_refused(root):

@@ -58,7 +58,9 @@ class BIDSSubject(Subject):
     @property
     def notes(self):
         """What was ignored, left out, assumed or moved: a list of str, for people."""
-        return [*self._found_notes, *self._timing[1], *self._events[1], *self._grid[2], *self._mask[2], *self._duration[1]]
+        twice = ["high_pass takes out drifts, as the GLM's polynomials do."] if "high_pass" in self.settings.confounds else []
+        read = [self._timing[1], self._events[1], self._grid[2], self._mask[2], self._duration[1]]
+        return [*self._found_notes, *(note for notes in read for note in notes), *twice]
 
     @cached_property
     def _timing(self):
