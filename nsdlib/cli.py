@@ -10,7 +10,6 @@ from nsdlib.strict import local_folder, parse_yaml
 
 ABOUT = "Decode what a person saw from fMRI: simulate a subject, check a machine, run notebooks, build a book."
 EXAMPLES = """examples:
-  nsdlib simulate demo                 make the simulated subject of params/demo.yaml
   nsdlib doctor subj01                 is everything there that this run needs?
   nsdlib run demo                      all notebooks, one after the other
   nsdlib run demo 04 05 -p decoder=cnn two of them with another decoder"""
