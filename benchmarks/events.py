@@ -1,4 +1,7 @@
-"""What becomes of real event tables: `python benchmarks/events.py FOLDER`; `--write` writes the book's table of it anew.
+"""What becomes of real event tables: `python benchmarks/events.py [FOLDER]`; `--write` writes the book's table of it anew.
+
+Without FOLDER it takes the tables in `tests/bids_examples`, each with what somebody who knows the experiment would choose
+(`CHOICES`); the book's chapter on one's own data shows what the errors said and how many trials were read at last.
 
 FOLDER is a clone of https://github.com/bids-standard/bids-examples, whose tables are those of real experiments (its images are
 empty, so a run is taken to end 20 s after its last onset). Each table of an experiment with BOLD is given to `design_from_events`
@@ -20,6 +23,26 @@ from nsdlib.data import read_events
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "book" / "data" / "events.csv"
+EXAMPLES = ROOT / "tests" / "bids_examples"
+EXAMPLES_TABLE = ROOT / "book" / "data" / "event_tables.csv"
+CHOICES = {  # dataset and task -> what it is, TR in seconds, column that names what was shown, rows that are no trial
+    "ds001499 5000scenes": ("BOLD5000", 2.0, "stim_file", {}),
+    "ds004192 things": ("THINGS", 1.5, "file_path", {"trial_type": ["catch"]}),
+    "ds001246 perception": ("Generic Object Decoding", 3.0, "stimulus_name", {"event_type": ["rest"]}),
+    "ds001246 imagery": (
+        "the same, imagery",
+        3.0,
+        "category_name",
+        {"event_type": ["rest", "cue", "evaluation", "inter_rest"]},
+    ),
+    "ds000117 facerecognition": ("faces", 2.0, "stim_file", {}),
+    "ds105 objectviewing": ("Haxby's objects", 2.5, "trial_type", {}),
+    "ds107 onebacktask": ("words and objects", 3.0, "trial_type", {}),
+    "ds008 stopsignal": ("stop signal", 2.0, "trial_type", {}),
+    "ds002 deterministicclassification": ("classification", 2.0, "trial_type", {}),
+    "synthetic nback": ("made up, one table for all runs", 2.5, "trial_type", {}),
+    "eyetracking_fmri rest": ("rest", 0.8, "trial_type", {}),
+}
 REST = 20.0  # seconds of a run behind its last onset
 OTHER_TR = 2.0  # seconds, for recordings that are no BOLD
 AS_IS = "taken as it is"
@@ -29,27 +52,63 @@ REFUSALS = {"begin in volume": "events at the same time", "begins at": "events o
 def main():
     """Try every set of tables and print what came of it."""
     parser = report.parser(__doc__)
-    parser.add_argument("folder", type=Path, help="a clone of bids-examples")
-    parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}")
+    parser.add_argument("folder", type=Path, nargs="?", help="a clone of bids-examples")
+    parser.add_argument("--write", action="store_true", help="a table of the book's data")
     options = parser.parse_args()
-    sets = {}
-    for path in sorted(options.folder.rglob("*_events.tsv")):
-        dataset = path.relative_to(options.folder).parts[0]
-        sets.setdefault((dataset, re.search(r"task-([^_]+)", path.name)[1]), []).append(path)
-    rows = []
-    for (dataset, task), paths in sets.items():
-        tr = repetition_time(options.folder / dataset, task)
-        for path in paths:
-            is_bold = tr and path.parent in (options.folder / dataset, path.parent.with_name("func"))
-            outcome = follow(path, tr if is_bold else OTHER_TR)
-            rows += [(dataset, task, tr, outcome)] if is_bold else []
-    table = pd.DataFrame(rows, columns=["dataset", "task", "tr", "outcome"])
-    table = table.value_counts(sort=False).rename("tables").reset_index().set_index("dataset")
+    if options.folder is None:
+        table, file, about = (
+            examples(),
+            EXAMPLES_TABLE,
+            "Event tables in tests/bids_examples: `python benchmarks/events.py --write`",
+        )
+    else:
+        table, file = clone(options.folder), TABLE
+        about = "Event tables of bids-examples given to design_from_events by `python benchmarks/events.py FOLDER --write`"
     print(table.to_markdown())
     report.write(options.json, table.reset_index().to_dict("records"))
     if options.write:
-        about = "Event tables of bids-examples given to design_from_events by `python benchmarks/events.py FOLDER --write`"
-        report.write_table(TABLE, table, about, "pandas")
+        report.write_table(file, table, about, "pandas")
+
+
+def examples():
+    """Read the tables of `CHOICES`: pandas.DataFrame of the first refusal, what was done, trials and conditions, by table."""
+    rows = {}
+    for path in EXAMPLES.rglob("*_events.tsv"):
+        dataset, task = path.relative_to(EXAMPLES).parts[1], re.search(r"task-([^_]+)", path.name)[1]
+        what, tr, condition, dropped = CHOICES[f"{dataset} {task}"]
+        table = read_events(path)
+        n_rows = len(table)
+        for column, values in dropped.items():
+            table = table[~table[column].isin(values)].reset_index(drop=True)
+        done, design, conditions, said = follow(table, tr, {"condition": condition})
+        done = [f"{column} {', '.join(values)} left out" for column, values in dropped.items()] + done
+        rows[f"{dataset} {task}"] = {
+            "what": what,
+            "rows": n_rows,
+            "image column": condition,
+            "done": ", ".join(done) or AS_IS,
+            "trials": 0 if design is None else int((design > 0).sum()),
+            "conditions": len(conditions),
+            "said": said,
+        }
+    return pd.DataFrame([rows[name] for name in CHOICES], index=pd.Index(CHOICES, name="table"))
+
+
+def clone(folder):
+    """Try every set of tables of a clone of bids-examples: pandas.DataFrame with a row for each task and outcome."""
+    sets = {}
+    for path in sorted(folder.rglob("*_events.tsv")):
+        dataset = path.relative_to(folder).parts[0]
+        sets.setdefault((dataset, re.search(r"task-([^_]+)", path.name)[1]), []).append(path)
+    rows = []
+    for (dataset, task), paths in sets.items():
+        tr = repetition_time(folder / dataset, task)
+        for path in paths:
+            is_bold = tr and path.parent in (folder / dataset, path.parent.with_name("func"))
+            outcome = outcome_of(path, tr if is_bold else OTHER_TR)
+            rows += [(dataset, task, tr, outcome)] if is_bold else []
+    table = pd.DataFrame(rows, columns=["dataset", "task", "tr", "outcome"])
+    return table.value_counts(sort=False).rename("tables").reset_index().set_index("dataset")
 
 
 def repetition_time(dataset, task):
@@ -58,35 +117,46 @@ def repetition_time(dataset, task):
     return max(times - {None}, default=None)
 
 
-def follow(path, tr):
-    """Give a table to `design_from_events` until its errors name nothing more to do; return what was done, or the refusal."""
-    table, arguments, done = read_events(path), {"tr": tr}, []
+def outcome_of(path, tr):
+    """What came of a table: what had to be done before it was taken, or the kind of refusal."""
+    done, design, _, said = follow(read_events(path), tr, {})
+    if design is None:
+        return next(f"refused: {reason}" for words, reason in REFUSALS.items() if words in said)
+    return ", ".join(done) or AS_IS if design.any() else "refused: no trial is left"
+
+
+def follow(table, tr, arguments):
+    """Give a table to `design_from_events` until its errors name nothing more to do.
+
+    Returned are what was done, the design (None when it was refused at last), its conditions, and a refusal: the last where it
+    was the end, the first otherwise, "" where there was none.
+    """
+    arguments, done, said = {"tr": tr} | arguments, [], []
     end = REST + pd.to_numeric(table.onset, errors="coerce").clip(0).fillna(0).max() if len(table) else REST
     while True:
         n_volumes = [int((end - tr) / arguments["tr"]) + 1]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                [design], _ = design_from_events([table], n_volumes=n_volumes, **arguments)
+                [design], conditions = design_from_events([table], n_volumes=n_volumes, **arguments)
+            return done, design, conditions, said[0] if said else ""
         except ValueError as error:
-            said = str(error)
-        else:
-            return ", ".join(done) or AS_IS if design.any() else "refused: no trial is left"
-        if "wanted one column 'trial_type'" in said:
+            said.append(str(error))
+        if "wanted one column 'trial_type'" in said[-1]:
             texts = [name for name in table if table[name].dtype.kind not in "iuf"]
             if texts:
                 arguments["condition"] = texts[0]
             else:
                 table = table.assign(trial_type="trial")
             done.append("column named")
-        elif kind := re.search(r"drop=(\[.*?\])", said):
+        elif kind := re.search(r"drop=(\[.*?\])", said[-1]):
             arguments["drop"] = ast.literal_eval(kind[1])
             done.append(f"{arguments['drop'][-1]} rows left out")
-        elif grid := re.search(r"new_tr=([\d.]+)\).*?tr=[\d.]+(?: and max_shift=([\d.]+))? here", said):
+        elif grid := re.search(r"new_tr=([\d.]+)\).*?tr=[\d.]+(?: and max_shift=([\d.]+))? here", said[-1]):
             arguments |= {"tr": float(grid[1])} | ({"max_shift": float(grid[2])} if grid[2] else {})
             done.append("resampled")
         else:
-            return next(f"refused: {reason}" for words, reason in REFUSALS.items() if words in said)
+            return done, None, [], said[-1]
 
 
 if __name__ == "__main__":

@@ -181,8 +181,7 @@ def load_run(name="demo", **overrides):
         When the project's folder cannot be found.
     """
     root = find_root()
-    if not _is_plain(name):
-        raise ValueError(f"run {name!r}: wanted a name of letters, digits, '_' and '-', such as 'subj01'; rename its file.")
+    check_name(name)
     if name not in run_names(root):
         raise ValueError(
             f"There is no run {name!r}{nearest(name, run_names(root))} Known runs: {', '.join(run_names(root))}. "
@@ -218,6 +217,12 @@ def parameter_files(name, root=None):
             )
         files.insert(1, folder / f"{like}.yaml")
     return files
+
+
+def check_name(name):
+    """Refuse a name that a run cannot have, since folders are made from it, with a ValueError."""
+    if not _is_plain(name):
+        raise ValueError(f"run {name!r}: wanted a name of letters, digits, '_' and '-', such as 'subj01'; rename its file.")
 
 
 def usable_runs(names):

@@ -269,7 +269,7 @@ def texts():
 def copied(tmp_path, monkeypatch):
     """Parameter files, with the copies that pages tell a reader to make."""
     shutil.copytree(ROOT / "params", tmp_path / "params")
-    for old, new in (("subj01", "mysubj"), ("demo", "mine")):
+    for old, new in (("subj01", "mysubj"), ("demo", "mine"), ("demo", "first")):
         shutil.copy(tmp_path / "params" / f"{old}.yaml", tmp_path / "params" / f"{new}.yaml")
     monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
 
@@ -277,7 +277,7 @@ def copied(tmp_path, monkeypatch):
 def parsed(command):
     """What a command asks for; a notebook's parameters are known to it, and are not what the run has anyway."""
     options = cli._parser().parse_args(shlex.split(command.replace("RUN", "subj01"))[1:])
-    if hasattr(options, "p"):
+    if hasattr(options, "notebooks"):
         parameters = dict(cli._assignment(text) for text in options.p)
         runner.check(options.run, runner.select(options.notebooks, ROOT), parameters, root=ROOT)
         usual = load_run(options.run)
@@ -306,7 +306,7 @@ def test_the_commands_of_a_page_can_be_given(copied, page):
 
 def test_the_examples_of_the_command_line_can_be_given(copied):
     examples = [re.split(r"  +", line.strip())[0] for line in cli.EXAMPLES.splitlines()[1:]]
-    assert len(examples) == 4
+    assert len(examples) == 3
     for example in examples:
         parsed(re.sub(r"(decoder=\w+).*", r"\1", example))
 

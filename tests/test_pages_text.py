@@ -20,7 +20,8 @@ READ = (
     "profiles",
 )
 METHOD, GLOSSARY, TROUBLE = ((ROOT / "book" / f"{name}.md").read_text() for name in ("method", "glossary", "troubleshooting"))
-MESSAGES = re.findall(r"^(`+)(.+)\1\n:", TROUBLE, re.MULTILINE)
+OWN_DATA = (ROOT / "book" / "your_own_data.template.md").read_text()
+MESSAGES = re.findall(r"^(`+)(.+)\1\n:", f"{TROUBLE}\n{OWN_DATA}", re.MULTILINE)
 WORDS = """BOLD, HRF, beta, GLMsingle, noise ceiling, ROI, nsdgeneral, voxel, TR, VDVAE, latent, posterior, prior, KL, ridge, GRU,
 CLIP, DDIM, guidance, strength, two-way identification, SSIM, PixCorr, protocol, floor, ceiling, leak, demo zoo,
 simulated subject"""

@@ -23,6 +23,23 @@ def test_scenes_fill_a_sheet_and_leave_the_rest_empty():
     assert len(figure.axes) == 6
 
 
+def test_an_import_shows_pictures_names_design_and_mask():
+    images = np.arange(9, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
+    mask = np.zeros((5, 6, 4), bool)
+    mask[1:3, 2:5, 1:3] = True
+    regressors, background = np.eye(7)[:, :4], np.random.default_rng(0).random(mask.shape)
+    names = [f"thing_{i}.png" for i in range(9)]
+    figure = data.plot_import(images, names, regressors, background, mask, slices=[1, 3])
+    drawn = [[np.ma.filled(image.get_array().astype(float), np.nan) for image in ax.images] for ax in figure.axes if ax.images]
+    assert [int(pictures[0].max()) for pictures in drawn[:9]] == list(range(9))
+    assert [ax.get_title(loc="left") for ax in figure.axes[:9]] == names
+    np.testing.assert_array_equal(drawn[9][0], regressors)
+    for z, (mean, inside) in zip([1, 3], drawn[10:], strict=True):
+        np.testing.assert_allclose(mean, background[:, :, z].T)
+        np.testing.assert_array_equal(inside == 1, mask[:, :, z].T)
+    figure.canvas.draw()
+
+
 def test_trials_are_dots_at_their_place():
     ax = plt.subplots()[1]
     image_ids, shared = np.array([7, 3, 7, 5]), np.array([False, True, False, False])

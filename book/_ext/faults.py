@@ -1,7 +1,8 @@
 """Tables of the page on faults: injected faults, damaged files, tables of events, interrupted transfers, and the forecast.
 
-The first four are files in `book/data/`, three of them written by the benchmarks that put the faults in; sizes are counted when
-the page is made, and hours come from rehearsals, of this machine and of those whose file was put into `book/data/`.
+The first four, and the single event tables of the chapter on one's own data, are files in `book/data/`, most of them written by
+the benchmarks that put the faults in; sizes are counted when the page is made, and hours come from rehearsals, of this machine
+and of those whose file was put into `book/data/`.
 """
 
 import datetime
@@ -79,6 +80,14 @@ def events_table(root):
     return pd.DataFrame(rows).to_markdown(index=False)
 
 
+def event_tables_table(root):
+    """The event tables that are kept with the tests: what was chosen, the trials read, and what was refused with which words."""
+    table, _ = read(root, "event_tables")
+    table["said"] = table["said"].fillna("").str.replace("|", "\\|")
+    table["table"] = table["table"] + " (" + table.pop("what") + ")"
+    return table.rename(columns={"said": "what the first refusal says"}).to_markdown(index=False)
+
+
 def forecast_table(root):
     """Hours of each stage of one subject, and of all four, on every machine that was rehearsed."""
     import pandas as pd
@@ -110,6 +119,10 @@ def _runs():
     return usable_runs(load_run(SUBJECT).group)
 
 
+OWN_DATA_TABLES = {
+    "event_tables": event_tables_table,
+    "event_tables_made": lambda root: read(root, "event_tables")[1],
+}
 TABLES = {
     "faults": faults_table,
     "faults_made": lambda root: read(root, "faults")[1],

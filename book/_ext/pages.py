@@ -16,7 +16,7 @@ from nsdlib.params import run_names, usable_runs
 from nsdlib.study import claims, controls, statistics
 from nsdlib.study.published import latent_errors, paper_table, sources, systems
 
-GENERATED = ("paper", "reliability", "state")
+GENERATED = ("paper", "reliability", "state", "your_own_data")
 LABELS = {name: f"{metric.label} {'↑' if metric.higher_is_better else '↓'}" for name, metric in METRICS.items()}
 WHAT = {
     "pairwise": "compares pixels",
@@ -238,5 +238,6 @@ def write(root):
         ("paper", paper_page(run, (book / "paper.template.md").read_text())),
         ("reliability", fill((book / "reliability.template.md").read_text(), faults.TABLES, root)),
         ("state", state_page(root)),
+        ("your_own_data", fill((book / "your_own_data.template.md").read_text(), faults.OWN_DATA_TABLES, root)),
     ):
         write_if_changed(book / f"{name}.md", text)

@@ -130,3 +130,46 @@ def plot_repeats(first, second, labels):
         ax.set_xlabel("beta, first showing (percent)")
     axes[0, 0].set_ylabel("beta, second showing (percent)")
     return figure
+
+
+def plot_import(images, names, regressors, background, mask, *, slices):
+    """Draw what was imported on one sheet: pictures over their names, the design of a run, the mask on the mean image.
+
+    Parameters
+    ----------
+    images : (n_images, side, side, 3) uint8
+        At most 24 look well.
+    names : list of str
+        Captions, or names of files.
+    regressors : (n_volumes, n_trials) float
+        A column a trial, in order of time.
+    background, mask : (X, Y, Z) float, (X, Y, Z) bool
+    slices : sequence of int
+        Indices along the third axis.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import ListedColormap
+
+    n_columns = 8
+    n_rows = max(1, -(-len(images) // n_columns))
+    figure = plt.figure(figsize=(1.25 * n_columns, 1.6 * n_rows + 3.4), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1.6 * n_rows, 3.4))
+    axes = above.subplots(n_rows, n_columns, squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, image, name in zip(axes.flat, images, names, strict=False):
+        ax.imshow(image)
+        ax.set_title(textwrap.fill(textwrap.shorten(name, 48), 18), fontsize=7, y=-0.08, va="top", loc="left")
+    above.suptitle("Pictures in the order of their first showing")
+    left, right = below.subfigures(1, 2, width_ratios=(1, 2))
+    ax = left.subplots()
+    ax.imshow(regressors, aspect="auto", cmap="gray_r", interpolation="nearest")
+    ax.set(xlabel="trial", ylabel="volume")
+    left.suptitle("Design of the first run")
+    for ax, z in zip(right.subplots(1, len(slices), squeeze=False)[0], slices, strict=True):
+        ax.imshow(background[:, :, z].T, origin="lower", cmap="gray")
+        inside = np.where(mask[:, :, z].T, 1.0, np.nan)
+        ax.imshow(inside, origin="lower", cmap=ListedColormap([COLOURS[1]]), alpha=0.35)
+        ax.set(xticks=[], yticks=[], xlabel=f"z = {z}")
+    right.suptitle(f"Mask ({mask.sum():,} voxels) on the mean image")
+    return figure

@@ -82,7 +82,7 @@ def first_contact(run):
     """
     subject, data = open_subject(run), _data(run)
     if not isinstance(subject, NSDSubject):
-        return [str(data), *subject.notes, _split(subject)], data.fine
+        return [str(data), *(f"-    {note}" for note in subject.notes), _split(subject)], data.fine
     table, lines = nsd_checks.first_contact(subject, version=run.betas_version), [str(data)]
     for row in table.itertuples():
         outcome = f": expected {row.wanted}, came {row.found}" if row.result in MARKS else f": {row.result}"

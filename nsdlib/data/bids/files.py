@@ -108,6 +108,15 @@ def find_runs(raw, derivatives, *, label, task, space):
     return found, notes
 
 
+def find_spaces(derivatives, *, label, task):
+    """List the spaces, as `find_runs` takes them, that a task's preprocessed BOLD volumes are in: sorted, empty for none.
+
+    A FileNotFoundError when the subject has no folder.
+    """
+    preprocessed, _ = _functional(derivatives, label)
+    return sorted({_space_of(name) for _, name in preprocessed if _is_bold(name, task) and name.get("desc") == "preproc"})
+
+
 def metadata(root, entities, suffix="bold"):
     """What the sidecars of a file say, a dict: those whose entities it has too, from `root` down, the nearer wins key by key."""
     found = {}
@@ -248,6 +257,11 @@ def _is_bold(name, task):
     return kind and name.get("part", "mag") == "mag" and not (name.get("desc") and "echo" in name)
 
 
+def _space_of(name):
+    """Space and resolution of a BOLD, as `find_runs` takes them."""
+    return name.get("space", "func") + (f"_res-{name['res']}" if "res" in name else "")
+
+
 def _ordered(value):
     """Sort key of a label: its numbers count as numbers."""
     parts = re.split("([0-9]+)", str(value))
@@ -271,6 +285,6 @@ def _nothing(derivatives, preprocessed, ignored, *, label, task, space):
             f"{there} No task has any in volumes: fMRIPrep writes them with --level full (neither minimal nor resampling) and a "
             "volumetric space, such as --output-spaces T1w."
         )
-    spaces = {name.get("space", "func") + (f"_res-{name['res']}" if "res" in name else "") for name in bold}
+    spaces = {_space_of(name) for name in bold}
     tasks = sorted({name.get("task", "") for name in bold})
     return f"{there} There are the tasks {', '.join(tasks)}, and the spaces {', '.join(sorted(spaces))}."

@@ -1,0 +1,136 @@
+"""What a look at a BIDS subject found, as a list of lines and as the pictures of a sheet."""
+
+import json
+
+import numpy as np
+
+from nsdlib.core.glm.design import polynomials
+from nsdlib.core.glm.hrf import canonical
+from nsdlib.core.glm.options import GLMOptions
+from nsdlib.data.bids.files import existing
+
+FEWEST_IMAGES = 300  # to train with, below which a decoder has little to learn from
+N_SHOWN = 24  # pictures on the sheet
+
+
+def check_list(subject, section, decided, why):
+    """List what was found, what is missing with what follows from it, and what was assumed or left out.
+
+    Parameters
+    ----------
+    subject : BIDSSubject
+    section : nsdlib.sections.Bids
+        Its settings.
+    decided : dict of str to pair
+        Parameters of the run, each with a reason; roi and split are used.
+    why : dict of str to str
+        Reasons of the settings.
+
+    Returns
+    -------
+    list of str
+        Each begins with ok, none (missing, and what is done without), note (to be looked at) or LACK (nothing can be done so).
+    """
+    counts, n_across = repeats(subject)
+    subject.split, (roi, _) = decided["split"][0], decided["roi"]
+    times = ", ".join(f"{n:,} {count}x" for count, n in zip(*np.unique(counts, return_counts=True), strict=True))
+    column = f"column {section.image_column} ({why.get('image_column', 'as given')})"
+    lines = [
+        _line("ok", "data", f"{subject.root}: {describe(subject.root)}"),
+        _line("ok", "BOLD", f"{describe(section.derivatives)}; space {section.space} ({why.get('space', 'as given')})"),
+        _line("ok", "pictures", f"{column}: {len(counts):,} distinct values, all of them files below {section.images}"),
+    ]
+    for session, sizes in subject.trials.groupby(["session", "run"]).size().groupby(level="session"):
+        label = subject.runs[session, 1].entities.get("ses", "none")
+        lines.append(_line("ok", f"session {session}", f"ses-{label}: {sizes.sum():,} trials in runs of {_joined(sizes)}"))
+    lines.append(_split(subject))
+    if n_across:
+        lines.append(_line("ok", "repeats", f"{times}; {n_across:,} pictures in several runs"))
+    else:
+        lines.append(_line("none", "repeats", f"in several runs ({times}): no noise ceiling, no denoising and ridge in the GLM"))
+    none = "vision alone guides the refined image, text_weight is 0"
+    lines.append(_line("ok", "captions", str(section.captions)) if subject.has_captions else _line("none", "captions", none))
+    none = "the mask is taken, of many voxels those that do best in training trials"
+    lines.append(_line("ok", "regions", _joined(subject.regions)) if subject.regions else _line("none", "regions", none))
+    lines.append(_line("ok", "voxels", f"{subject.brainmask.sum():,} in the mask, {subject.voxels(roi).sum():,} in {roi}"))
+    lines.append(_freedom(subject, n_noise=GLMOptions.n_pcs if n_across else 0))
+    return lines + [_line("note", "", note) for note in subject.notes]
+
+
+def describe(root):
+    """Say what a data set calls itself: its name, licence and pipeline, as far as `dataset_description.json` has them."""
+    file = root / "dataset_description.json"
+    if not file.is_file():
+        return "no dataset_description.json"
+    try:
+        says = json.loads(existing(file).read_text(encoding="utf-8-sig"))
+        made = (says.get("GeneratedBy") or [says.get("PipelineDescription") or {}])[0]
+        parts = says.get("Name"), says.get("License"), made.get("Name"), made.get("Version")
+    except (ValueError, AttributeError, LookupError) as error:
+        raise ValueError(f"{file} is not as BIDS has it ({type(error).__name__}: {error}): correct it.") from error
+    return ", ".join(str(part) for part in parts if part)
+
+
+def repeats(subject):
+    """Count the trials of each image, (n_images,) int, and the images that were shown in more than one run, int."""
+    trials = subject.trials
+    _, counts = np.unique(trials["image"], return_counts=True)
+    runs = trials.drop_duplicates(["session", "run", "image"])
+    return counts, int((runs["image"].value_counts() > 1).sum())
+
+
+def sheet(subject):
+    """Collect what the sheet of a subject shows: keyword arguments of `plots.plot_import`."""
+    ids, first = np.unique(subject.image_ids, return_index=True)
+    shown = ids[np.argsort(first)][:N_SHOWN]
+    own = zip(subject.captions(shown), subject.image_names(shown), strict=True)
+    design = subject.design(1, 1)
+    lag = np.arange(len(design))[:, None] - np.flatnonzero(design)
+    response = np.pad(canonical(subject.tr, subject.duration), (0, len(design)))
+    depth = np.flatnonzero(subject.brainmask.any(axis=(0, 1)))
+    return {
+        "images": subject.stimuli(shown),
+        "names": [captions[0] if captions else name for captions, name in own],
+        "regressors": np.where(lag >= 0, response[np.maximum(lag, 0)], 0),  # (n_volumes, n_trials)
+        "background": subject.background,
+        "mask": subject.brainmask,
+        "slices": np.unique(np.linspace(depth[0], depth[-1], 6).round().astype(int)[1:-1]),
+    }
+
+
+def _split(subject):
+    """The line on the split."""
+    n = subject.split_counts()
+    few = n["images_train"] < FEWEST_IMAGES
+    text = (
+        f"{subject.split}: {n['images_train']:,} pictures to train with ({n['trials_train']:,} trials), {n['images_test']:,} to "
+        f"test with ({n['trials_test']:,})"
+    )
+    return _line(
+        "note" if few else "ok", "split", text + (f"; below {FEWEST_IMAGES} there is little to learn from" if few else "")
+    )
+
+
+def _freedom(subject, *, n_noise):
+    """The line on the degrees of freedom that the GLM has left in the run with the fewest."""
+    left = {}
+    for session, run in subject.runs:
+        design, confounds = subject.design(session, run), subject.confounds(session, run)
+        n_trials, n_confounds = np.count_nonzero(design), 0 if confounds is None else confounds.shape[1]
+        n_drifts = polynomials(len(design), tr=subject.tr).shape[1]
+        left[len(design) - n_trials - n_drifts - n_confounds - n_noise] = (
+            f"{subject.runs[session, run]}: {len(design)} rows - {n_trials} trials - {n_drifts} drifts - {n_confounds} confounds"
+            f" - up to {n_noise} noise components"
+        )
+    fewest = min(left)
+    return _line("ok" if fewest > 0 else "LACK", "freedom", f"{fewest} degrees at least, in {left[fewest]}")
+
+
+def _joined(values):
+    """Values in words."""
+    return ", ".join(map(str, values))
+
+
+def _line(mark, what, text):
+    """A line of the list."""
+    return f"{mark:<4}  {what:<10}{text}"

@@ -1,0 +1,215 @@
+"""Any laboratory's data, the first time: look at a BIDS data set, decide how it is read, write that down with the reasons.
+
+All that is written is `import.png` and `import.txt` in `runs/NAME/` and then `params/NAME.yaml`, in the project's folder: the
+parameter file is there only when the others are.
+"""
+
+import io
+import json
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+
+from nsdlib.core.files import atomic_write
+from nsdlib.data.bids import files
+from nsdlib.data.bids.checklist import check_list, repeats
+from nsdlib.data.bids.events import read_events
+from nsdlib.data.bids.subject import BIDSSubject
+from nsdlib.params import Bids, check_name, find_root
+
+GUESSES = (
+    "stim_file", "image_path", "file_path", "stim_name", "stimulus_name", "ImgName", "image", "stimulus", "stim_id",
+)  # fmt: skip
+FEWEST_TYPES = 20  # values of trial_type above which it may name pictures rather than conditions
+MANY_VOXELS, N_VOXELS = 20_000, 15_000  # of more than the first, decoders get so many (NSD's region has 15,724)
+PLAIN = ("as given", "default")  # reasons that do not say what a setting is
+WIDTH = 29  # characters before a reason
+
+
+@dataclass(frozen=True)
+class Import:
+    """What a look at a data set came to: the run's name, subject and parameter file (text), and the check list (list of str)."""
+
+    name: str
+    subject: BIDSSubject
+    parameters: str
+    checks: list
+
+
+def look(name, raw, *, space=None, image_column=None, **settings):
+    """Look at a subject of a BIDS data set and decide how it is read; nothing is written.
+
+    Parameters
+    ----------
+    name : str
+        Of the run that is to be.
+    raw : path-like
+        The raw data set.
+    space, image_column : str, optional
+        As in the section `bids`; guessed when not given, and what was guessed is written down.
+    **settings
+        Other fields of the section `bids`; derivatives, label, task and images must be among them.
+
+    Returns
+    -------
+    Import
+        A ValueError or FileNotFoundError, with what to do, for a name that a run cannot have, for anything that `BIDSSubject`
+        refuses, when pictures are missing, when column or space cannot be guessed, and when the project lies in the data.
+    """
+    check_name(name)
+    folders = {key: Path(path).expanduser().resolve() for key, path in settings.items() if key in ("derivatives", "images")}
+    raw = Path(raw).expanduser().resolve()
+    if inside := [folder for folder in (raw, *folders.values()) if find_root().is_relative_to(folder)]:
+        raise ValueError(f"The project {find_root()} lies in {inside[0]}, where nothing is written: move the project elsewhere.")
+    if settings.get("captions"):
+        folders["captions"] = Path(settings["captions"]).expanduser().resolve()
+    settings, why = settings | folders, dict.fromkeys(settings, PLAIN[0])
+    if space is None:
+        spaces = files.find_spaces(settings["derivatives"], label=settings["label"], task=settings["task"])
+        space, why["space"] = (["T1w"] if "T1w" in spaces else [*spaces, "T1w"])[0], f"guessed from {', '.join(spaces)}"
+    if image_column is None:
+        derivatives, label, task = (settings[key] for key in ("derivatives", "label", "task"))
+        runs, _ = files.find_runs(raw, derivatives, label=label, task=task, space=space)
+        image_column, why["image_column"] = guess_image_column([read_events(run.events) for run in runs])
+    section = Bids(space=space, image_column=image_column, **settings)
+    subject = BIDSSubject(raw, section)
+    if "confounds" not in settings:
+        section, why["confounds"] = _choose_confounds(subject, section)
+        subject = BIDSSubject(raw, section)
+    _refuse_missing(subject, section)
+    decided = _decide(name, subject)
+    return Import(name, subject, _text(decided, section, why), check_list(subject, section, decided, why))
+
+
+def guess_image_column(tables):
+    """Guess which column of tables of events (list of pandas.DataFrame) names the picture.
+
+    Returned are the first of `GUESSES` that all tables have and some row fills, and a reason; trial_type comes last, and only
+    when it has more than `FEWEST_TYPES` values. A ValueError, with the columns that there are, when it is none of them.
+    """
+    for name in (*GUESSES, "trial_type"):
+        held = [table[name].dropna() for table in tables if name in table]
+        n_values = len({str(value) for column in held for value in column})
+        if len(held) == len(tables) and n_values > (FEWEST_TYPES if name == "trial_type" else 0):
+            return name, "guessed: the first of the usual names that the events have"
+    columns = list(dict.fromkeys(column for table in tables for column in table))
+    raise ValueError(
+        f"The events name the picture in no column that is known ({', '.join(GUESSES)}; or trial_type with more than "
+        f"{FEWEST_TYPES} values). They have {', '.join(columns)}: say which one it is with --image-column."
+    )
+
+
+def is_written(found):
+    """Whether an `Import` was written before, the same; a FileExistsError when its parameter file says something else."""
+    file, sheet, _ = _places(found)
+    if not file.exists():
+        return False
+    lines = zip_longest(file.read_text().splitlines(), found.parameters.splitlines(), fillvalue="nothing")
+    for number, (theirs, ours) in enumerate(lines, start=1):
+        if theirs != ours:
+            raise FileExistsError(
+                f"{file} is already there and says something else, so it is not overwritten. Its line {number} has {theirs!r}, "
+                f"this import {ours!r}. Remove it, or name another run, --name."
+            )
+    return sheet.is_file()
+
+
+def write(found, figure):
+    """Write an `Import` into the project: its sheet, a matplotlib figure, the check list, and last the parameter file.
+
+    Returned are their paths, the parameter file's first. A FileExistsError, before anything is written, as of `is_written`.
+    """
+    is_written(found)
+    file, sheet, checks = _places(found)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(sheet, picture.getvalue())
+    atomic_write(checks, "\n".join([*found.checks, ""]))
+    atomic_write(file, found.parameters)
+    return file, sheet, checks
+
+
+def _places(found):
+    """Where the parameter file, the sheet and the check list go."""
+    root = find_root()
+    folder = root / "runs" / found.name
+    return root / "params" / f"{found.name}.yaml", folder / "import.png", folder / "import.txt"
+
+
+def _choose_confounds(subject, section):
+    """The section with confounds, and why: none where images repeat in different runs, since the GLM finds its own by them."""
+    if repeats(subject)[1]:
+        return section, "pictures repeat in different runs: the GLM finds noise regressors of its own by them"
+    if not all(run.confounds for run in subject.runs.values()):
+        return section, "some runs have no table of confounds"
+    why = "no picture repeats in another run, so the GLM finds no noise regressors: motion is taken out"
+    return section.model_copy(update={"confounds": ("motion",)}), why
+
+
+def _refuse_missing(subject, section):
+    """Refuse a data set in which something is missing that is needed to decode images."""
+    if missing := subject.missing_files(glm_sessions=subject.n_sessions):
+        listed = "; ".join(f"{path} ({what})" for path, what in missing[:5])
+        raise FileNotFoundError(
+            f"{len(missing)} files are missing, such as {listed}. Pictures are those that column {section.image_column} names "
+            "below --images: take another column with --image-column, or leave out rows that are no trial with "
+            "-p 'drop={COLUMN: [VALUE]}'."
+        )
+
+
+def _decide(name, subject):
+    """Parameters of the run beside its section, each with the reason: dict of name to (value, reason)."""
+    counts, n_across = repeats(subject)
+    roi = "visual" if subject.regions else "brainmask"
+    n_voxels = int(subject.voxels(roi).sum())
+    if subject.official_test is not None:
+        split = "official", "the pictures of the rows that `test` chooses"
+    elif (counts > np.median(counts)).any():
+        split = "repeated", f"pictures shown more than {np.median(counts):g} times; or random, concept, last_session"
+    else:
+        split = "random", "a fifth of the pictures, as none was shown more often; or concept, last_session"
+    labels = list(dict.fromkeys(run.entities.get("ses", "the only one") for run in subject.runs.values()))
+    if subject.regions:
+        why_roi = f"{n_voxels:,} voxels of {', '.join(subject.regions)}; or one of them, brainmask, the path of a NIfTI mask"
+    else:
+        why_roi = f"{n_voxels:,} voxels, no regions were found; or the path of a NIfTI mask"
+    decided = {
+        "data": (str(subject.root), "the raw data set; it is only read"),
+        "n_sessions": (subject.n_sessions, f"all there are: {', '.join(labels)}"),
+        "glm_sessions": (subject.n_sessions, "all, since no betas came with the data"),
+        "betas": ("glm", "those that notebook 01 fits"),
+        "roi": (roi, why_roi),
+    }
+    if n_voxels > MANY_VOXELS:
+        reason = f"the best of {n_voxels:,}, chosen in training trials by {'repeats' if n_across else 'ON-OFF R2'}"
+        decided["n_voxels"] = (N_VOXELS, reason)
+    decided["split"] = split
+    decided["alphas"] = ([100, 1000, 10000, 50000], "the best on held-out training images; the published 50,000 is NSD's")
+    if not subject.has_captions:
+        decided["text_weight"] = (0, "no captions: vision alone guides the refined image")
+    return decided | {"group": ([name], "runs that notebook 08 compares")}
+
+
+def _text(decided, section, why):
+    """The parameter file."""
+    lines = [
+        f"# sub-{section.label}, task-{section.task}: written by nsdlib import bids, each line with its reason.",
+        "# Change what you know better; what is not here is as in params/_common.yaml.",
+        *(_line(name, value, reason) for name, (value, reason) in decided.items()),
+        "bids:",
+    ]
+    for name, field in Bids.model_fields.items():
+        value = getattr(section, name)
+        if value is not None:
+            reason = why.get(name, "default")
+            lines.append(_line(f"  {name}", value, f"{reason}: {field.description}" if reason in PLAIN else reason))
+    return "\n".join([*lines, ""])
+
+
+def _line(name, value, reason):
+    """A line of YAML with its reason; texts are quoted, so that none reads as anything else."""
+    text = f"{name}: {json.dumps(value, default=str, ensure_ascii=False)}"
+    return f"{text:<{WIDTH}}  # {reason}"
