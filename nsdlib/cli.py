@@ -203,12 +203,12 @@ def _run(options):
 def _export(options):
     """Write the betas of notebook 01, one NIfTI and one HDF5 file a session, int16, 300 times the percent signal change."""
     from nsdlib.data.glm_sessions import export_betas
-    from nsdlib.data.nsd.subject import NSDSubject
+    from nsdlib.data.subject import open_subject
     from nsdlib.store.store import Store
 
     run, folder = load_run(options.run), local_folder(options.folder)
     with Store(run).load("glm") as betas:
-        written = export_betas(betas, NSDSubject(run.data, run.subject, run.n_sessions), folder)
+        written = export_betas(betas, open_subject(run), folder)
     print(f"{len(written)} sessions are in {folder}")
     return 0
 

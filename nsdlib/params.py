@@ -39,7 +39,7 @@ class Run(Strict):
 
     name: str
     like: str | None = None
-    subject: Annotated[int, Field(ge=1, le=8)]
+    subject: Annotated[int, Field(ge=1, le=8)] | None = None
     root: Path
     data: Folder
     weights: Folder
@@ -91,6 +91,8 @@ class Run(Strict):
 
     @model_validator(mode="after")
     def _fields_agree(self):
+        if (self.subject is None) == (self.bids is None):
+            raise ValueError("a run has either a subject of NSD, `subject: 1` to 8, or a section `bids` (book/your_own_data.md).")
         if self.glm_sessions > self.n_sessions:
             raise ValueError(
                 f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}: the GLM can fit only "

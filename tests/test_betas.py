@@ -64,7 +64,7 @@ def test_trials_are_labelled(subject, trials):
 
 def test_no_image_is_on_both_sides_of_the_split(assembled, subject):
     assert not set(assembled.train_image.values) & set(assembled.test_image.values)
-    assert set(assembled.test_image.values) == set(subject.image_ids[subject.is_shared])
+    assert set(assembled.test_image.values) == set(subject.image_ids[subject.is_test])
     assert len(assembled.train_image) + len(assembled.test_image) == len(set(subject.image_ids))
 
 
@@ -83,7 +83,7 @@ def test_training_statistics_are_zero_and_one(assembled):
 
 def test_test_images_change_nothing_in_training(trials, assembled):
     shuffled = trials.copy(deep=True)
-    shuffled["betas"].values[trials.is_shared.values] += 100
+    shuffled["betas"].values[trials.is_test.values] += 100
     again = betas.assemble(shuffled)
     np.testing.assert_array_equal(again.X_train, assembled.X_train)
     np.testing.assert_array_equal(again.noise_ceiling, assembled.noise_ceiling)
@@ -127,7 +127,7 @@ def planted_sessions(*, offset=0.0, gain=0.0, snr=0.58, n_sessions=8, n_trials=4
     values += (offset * noise_sd * rng.standard_normal((n_sessions, N_VOXELS)))[session - 1]
     coordinates = {
         "trial": np.arange(len(ids)), "voxel": np.arange(N_VOXELS), "region": ["V1"], "image_id": ("trial", ids),
-        "session": ("trial", session), "is_shared": ("trial", ids < len(response) // 3),
+        "session": ("trial", session), "is_test": ("trial", ids < len(response) // 3),
     }  # fmt: skip
     variables = {
         "betas": (("trial", "voxel"), values.astype(np.float32), {"units": "percent signal change"}),
@@ -171,7 +171,7 @@ def test_ceilings_of_voxels_without_signal_are_0_on_average():
 
 
 def test_sessions_are_scaled_by_their_training_trials(trials):
-    rows, shared = trials.session.values == 1, trials.is_shared.values
+    rows, shared = trials.session.values == 1, trials.is_test.values
     raw, found = trials.betas.values[rows], betas.zscore_sessions(trials)
     mean, sd = raw[~shared[rows]].mean(axis=0), raw[~shared[rows]].std(axis=0, ddof=1)
     np.testing.assert_allclose(found.betas.values[rows], (raw - mean) / sd, rtol=1e-3, atol=1e-4)
@@ -202,13 +202,13 @@ def test_a_run_without_data_is_no_response_either_after_a_fit(subject):
     """Ridge puts back offset and scale, so that betas of a run of zeros are all alike, but not 0."""
     mask = subject.roi("nsdgeneral") > 0
     mask.flat[np.flatnonzero(mask)[60:]] = False
-    design, series = read_session(subject, 1, mask)
+    design, series, _ = read_session(subject, 1, mask)
     series[3][:, 5], rows = 0, slice(188, 250)  # trials of run 4
     found = fit_glm(design, series, tr=TR, options=GLMOptions(n_pcs=0))
     assert np.ptp(found.betas_d.values[rows, 5]) == 0 and found.betas_d.values[rows, 5].all()
     glm = found[["betas_d"]].rename(voxel="roi_voxel").assign_coords(trial=np.arange(750), roi_voxel=np.flatnonzero(mask))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(betas, "_mask", lambda *_: mask.copy())
+        patch.setattr(subject, "voxels", lambda roi: mask)
         with pytest.warns(UserWarning, match=r"^1 of 60 voxels do not change in a run \(session 1\)"):
             kept = betas.trials_from_glm(glm, subject)
     np.testing.assert_array_equal(kept.voxel, np.delete(np.flatnonzero(mask), 5))
@@ -259,13 +259,13 @@ def test_a_region_may_reach_out_of_the_brain_mask(subject, trials, monkeypatch):
 
 def test_a_region_without_voxels_is_refused(subject, monkeypatch):
     monkeypatch.setattr(subject, "roi", lambda name: np.zeros(subject.brainmask.shape, dtype=int))
-    with pytest.raises(ValueError, match="floc-words of subject 1 has no voxel with a label"):
+    with pytest.raises(ValueError, match="floc-words of nsd/subj01 has no voxel with a label"):
         betas.read_trials(subject, roi="floc-words")
 
 
 def test_a_split_without_both_sides_is_refused(trials):
-    with pytest.raises(ValueError, match=r"0 of \d+ trials showed shared images"):
-        betas.assemble(trials.isel(trial=~trials.is_shared.values))
+    with pytest.raises(ValueError, match=r"0 of \d+ trials showed test images"):
+        betas.assemble(trials.isel(trial=~trials.is_test.values))
 
 
 def test_without_repeats_the_ceiling_is_unknown(trials):

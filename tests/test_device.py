@@ -15,7 +15,7 @@ def test_an_array_of_any_byte_order_becomes_a_tensor(kind):
     assert to_tensor(values, dtype=torch.float64).dtype == torch.float64
 
 
-def test_memory_is_shared_where_it_may_be_written():
+def test_memory_is_test_where_it_may_be_written():
     values = np.zeros(3, np.float32)
     to_tensor(values)[0] = 1
     assert values[0] == 1

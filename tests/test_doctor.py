@@ -156,7 +156,7 @@ def test_checks_of_the_data_print_what_was_expected_and_what_came(project, twin,
     said = capsys.readouterr().out
     assert "beginning with image 2951: expected 2951, came 2951" in said and "FAIL" not in said
     subject = NSDSubject(twin.data, twin.subject, twin.n_sessions)
-    train, test = (np.unique(subject.image_ids[some]) for some in (~subject.is_shared, subject.is_shared))
+    train, test = (np.unique(subject.image_ids[some]) for some in (~subject.is_test, subject.is_test))
     name = betas.split_hash(train, test)
     assert f"Split of 1 sessions: {len(train)} images to train, {len(test)} to test, {name}" in said
     broken = pd.DataFrame([("A thing", "5", "4", "WRONG", "Get it."), ("Another", "", "", "not there", "")])

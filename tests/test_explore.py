@@ -176,7 +176,7 @@ def test_the_chosen_fit_is_that_of_the_stored_betas(run):
     glm, data = Store(run).load("glm").isel(session=0), NSDSubject(run.data, run.subject, 1)
     mask = np.zeros(data.brainmask.shape, dtype=bool)
     mask.flat[glm.roi_voxel.values] = True
-    design, series = read_session(data, 1, mask)
+    design, series, _ = read_session(data, 1, mask)
     row, hrfs = 5, hrf.sampled_library(TR)
     voxel = glm.sel(voxel=glm.roi_voxel.values[row])
     chosen, mean = int(voxel.hrf_index), float(voxel["mean"])

@@ -17,7 +17,6 @@ from nsdlib.core.glm.options import GLMOptions
 from nsdlib.core.scores.reliability import correlate
 from nsdlib.data import glm_sessions, glmsingle
 from nsdlib.data.nsd import files as nsd_files
-from nsdlib.data.nsd.layout import Layout
 from nsdlib.data.nsd.subject import TR, NSDSubject
 from nsdlib.twin.simulate import load_truth
 
@@ -65,8 +64,8 @@ def test_what_betas_explain_adds_up_to_the_fit(session):
 
 def test_a_region_outside_the_brain_is_refused(session, monkeypatch):
     subject, _ = session
-    monkeypatch.setattr(subject, "roi", lambda name: np.zeros(subject.brainmask.shape, dtype=int))
-    with pytest.raises(ValueError, match="floc-words has no voxel inside the brain mask of subject 1"):
+    monkeypatch.setattr(subject, "roi", lambda name: ~subject.brainmask)
+    with pytest.raises(ValueError, match="floc-words has no voxel inside the brain mask of nsd/subj01"):
         glm_sessions.fit_sessions(subject, 1, roi="floc-words")
 
 
@@ -195,9 +194,10 @@ def test_a_session_goes_through_glmsingle_with_a_folder(recorded, tmp_path):
     file, _ = recorded
     designs = [events.argmax(1) + events.any(1) for events in (file[f"design_{run}"] for run in range(4))]
     subject = SimpleNamespace(
-        root=tmp_path, subject=1, n_sessions=1, brainmask=np.ones((10, 10, 3), bool), session=np.ones(240, int),
-        paths=Layout(tmp_path, 1), n_runs=lambda session: 4, design=lambda session, run: designs[run - 1],
-        roi=lambda name: np.arange(300).reshape(10, 10, 3) % 2,
+        root=tmp_path, name="other/sub-01", tr=TR, duration=3.0, n_sessions=1, session=np.ones(240, int),
+        brainmask=np.ones((10, 10, 3), bool), voxels=lambda roi: np.arange(300).reshape(10, 10, 3) % 2 == 1,
+        session_files=lambda session, roi: [], confounds=lambda session, run: None,
+        n_runs=lambda session: 4, design=lambda session, run: designs[run - 1],
         timeseries=lambda session, run, mask: file[f"data_{run - 1}"].T,
     )  # fmt: skip
     results = glm_sessions.fit_sessions(subject, 1, engine="glmsingle", scratch=tmp_path)
@@ -297,7 +297,7 @@ def test_glmsingles_betas_of_every_type_come_in_scanner_units(recorded):
 
 def test_a_region_has_a_noise_pool_below_its_own_median_if_not_below_the_brains_threshold(session):
     subject, results = session
-    design, series = glm_sessions.read_session(subject, 1, subject.roi("nsdgeneral") > 0)
+    design, series, _ = glm_sessions.read_session(subject, 1, subject.roi("nsdgeneral") > 0)
     r2 = results.onoff_r2.sel(voxel=results.roi_voxel.values)
     assert (r2 > results.threshold[0]).mean() > 0.75  # by that one few voxels, dead or weak, would be the pool
     found = fit_glm(design, series, tr=TR, options=GLMOptions(brain_r2=float(r2.median())))
@@ -313,7 +313,7 @@ def test_without_the_package_the_engine_says_how_to_get_it():
 @pytest.mark.skipif(not glmsingle.is_installed(), reason="GLMsingle is not installed: it is not on the package index")
 def test_glmsingle_itself_agrees(session):
     subject, _ = session
-    design, series = glm_sessions.read_session(subject, 1, subject.roi("nsdgeneral") > 0)
+    design, series, _ = glm_sessions.read_session(subject, 1, subject.roi("nsdgeneral") > 0)
     theirs, ours = (engine(design, series, tr=TR) for engine in (glmsingle.fit, fit_glm))  # each with its own table of HRFs
     np.testing.assert_array_equal(theirs.hrf_index, ours.hrf_index)
     assert np.sqrt(np.square(theirs.betas_d - ours.betas_d).mean() / np.square(ours.betas_d).mean()) < 2e-5

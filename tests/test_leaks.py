@@ -95,11 +95,11 @@ def test_training_statistics_do_not_see_the_test_trials():
             "region": ["V1"],
             "image_id": ("trial", np.arange(n_trials) % 40),
             "session": ("trial", np.ones(n_trials, dtype=int)),
-            "is_shared": ("trial", np.arange(n_trials) % 40 < 8),
+            "is_test": ("trial", np.arange(n_trials) % 40 < 8),
         },
     )
     disturbed = trials.copy(deep=True)
-    disturbed.betas.values[trials.is_shared.values] *= -50
+    disturbed.betas.values[trials.is_test.values] *= -50
     before, after = betas.assemble(trials), betas.assemble(disturbed)
     for name in ("X_train", "mean", "sd", "ncsnr", "noise_ceiling"):
         np.testing.assert_array_equal(before[name], after[name])

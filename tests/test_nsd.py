@@ -54,7 +54,7 @@ def test_design_in_small_unsigned_integers_gives_right_ids(raw):
     assert (subject.expdesign["masterordering"][:1] - 20000).item() == -10000  # uint16 would wrap round
     assert subject.n_trials == 750
     assert (subject.session == 1).all()
-    assert not subject.is_shared.any()
+    assert not subject.official_test.any()
 
 
 def test_split_is_counted_from_the_design(raw):
@@ -242,9 +242,9 @@ def test_unknown_names_and_numbers_are_refused(twin):
         subject.roi("V1")
     with pytest.raises(ValueError, match=r"version 'b3' is unknown\. Known: betas_assumehrf"):
         subject.betas(1, mask, version="b3")
-    with pytest.raises(ValueError, match="session=2: sessions 1 to 1 of subject 1 are in use"):
+    with pytest.raises(ValueError, match="session=2: sessions 1 to 1 of nsd/subj01 are in use"):
         subject.betas(2, mask)
-    with pytest.raises(ValueError, match="run=13: a session has task runs 1 to 12"):
+    with pytest.raises(ValueError, match="run=13: session 1 of nsd/subj01 has task runs 1 to 12"):
         subject.timeseries(1, 13, mask)
     with pytest.raises(ValueError, match="image_ids holds 73000: ids count from 0 to 72999"):
         subject.stimuli([73000])

@@ -110,7 +110,7 @@ def test_files_are_strict(project):
     with pytest.raises(ValueError, match=r"params/mine.yaml: 'guidence' is no parameter: did you mean 'guidance'"):
         load_run("mine")
     (project / "params" / "mine.yaml").write_text("guidance: 3\n")
-    with pytest.raises(ValueError, match=r"as its parameters stand:\n  subject: Field required$"):
+    with pytest.raises(ValueError, match=r"as its parameters stand:\n  a run has either a subject of NSD, `subject: 1` to 8, or"):
         load_run("mine")
     (project / "params" / "mine.yaml").write_text("- 1\n")
     with pytest.raises(ValueError, match="must hold lines 'field: value', but it holds a list"):

@@ -291,7 +291,7 @@ def test_test_scenes_have_combinations_of_their_own(subject, twin):
         np.testing.assert_array_equal(subject.stimuli([image])[0], scenes.draw(scene))
         return scene.things[0].kind, scene.things[0].colour, scene.background
 
-    shared = np.unique(subject.image_ids[subject.is_shared])
+    shared = np.unique(subject.image_ids[subject.is_test])
     own = np.setdiff1d(subject.image_ids, shared)
     assert not {combination(image) for image in shared} & {combination(image) for image in own}
     rng = np.random.default_rng(0)
@@ -321,7 +321,7 @@ def test_layout_and_kind_can_be_decoded_from_averaged_betas(subject, truth):
     ids, row = np.unique(subject.image_ids, return_inverse=True)
     x = np.stack([betas[row == i].mean(axis=0) for i in range(len(ids))])
     x = (x - x.mean(axis=0)) / x.std(axis=0)
-    test = np.isin(ids, subject.image_ids[subject.is_shared])
+    test = np.isin(ids, subject.image_ids[subject.is_test])
     light = subject.stimuli(ids).mean(axis=3)[:, :416, :416].reshape(-1, 16, 26, 16, 26).mean(axis=(2, 4))
     target = np.concatenate([truth["scene"].values, light.reshape(len(ids), -1)], axis=1)
     y = target - target[~test].mean(axis=0)

@@ -1,10 +1,11 @@
-"""Sessions of NSD through the single-trial GLM: read run by run, fitted by either engine, resumed, written as NSD's files.
+"""Sessions through the single-trial GLM: read run by run, fitted by either engine, resumed, written as NSD's files.
 
-A session is fitted alone and over the whole brain, as NSD did. Of a fit, the betas of a region and maps of all voxels are kept.
+A session is fitted alone and over the whole brain, as NSD did it. Betas of a region are kept, and maps of all voxels.
 """
 
 import hashlib
 import shutil
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,23 +14,23 @@ from nsdlib.core.glm.options import GLMOptions
 from nsdlib.core.glm.results import PERCENT, VARIABLES
 from nsdlib.data import glmsingle
 from nsdlib.data.nsd import write as nsd_write
-from nsdlib.data.nsd.subject import TR
 
 ENGINES = {"nsdlib": fit_glm, "glmsingle": glmsingle.fit}
 BETAS = ("betas_b", "betas_c", "betas_d")
 
 
 def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine="nsdlib", scratch=None):
-    """Fit sessions of NSD, each alone, over the whole brain; keep the betas of a region and maps of the rest.
+    """Fit sessions, each alone, over the whole brain; keep the betas of a region and maps of the rest.
 
     Parameters
     ----------
-    subject : nsd.NSDSubject
+    subject : nsdlib.data.subject.Subject
     n_sessions : int
         From the first.
     roi : str
-        A label volume; betas of its voxels with any label are kept. "brainmask" keeps all.
+        Betas of the voxels of `subject.voxels(roi)` are kept. "brainmask" keeps all.
     options : GLMOptions, optional
+        Its duration is the subject's, whatever is given.
     engine : str
         One of `ENGINES`: ours, or GLMsingle where it is installed.
     scratch : Path, optional
@@ -50,15 +51,16 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
         raise ValueError(f"engine {engine!r} is unknown. Known: {', '.join(ENGINES)}.")
     if n_sessions < 1:
         raise ValueError(f"n_sessions must be at least 1, got {n_sessions}.")
-    options = options or GLMOptions()
+    options = replace(options or GLMOptions(), duration=subject.duration)
     brain = np.flatnonzero(subject.brainmask)
-    kept = np.flatnonzero(subject.roi(roi)[subject.brainmask] > 0)
+    kept = np.flatnonzero(subject.voxels(roi)[subject.brainmask])
     if not len(kept):
-        raise ValueError(f"{roi} has no voxel inside the brain mask of subject {subject.subject}: choose another roi.")
+        raise ValueError(f"{roi} has no voxel inside the brain mask of {subject.name}: choose another roi.")
 
     def fit_session(session, folder):
-        design, series = read_session(subject, session)
-        found = ENGINES[engine](design, series, tr=TR, options=options, scratch=folder)
+        design, series, confounds = read_session(subject, session)
+        settings = {"tr": subject.tr, "confounds": confounds, "options": options, "scratch": folder}
+        found = ENGINES[engine](design, series, **settings)
         return _keep(found, kept, options)
 
     sessions = []
@@ -66,7 +68,8 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
         if scratch is None:
             sessions.append(fit_session(session, None))
         else:
-            inputs = f"{subject.root} {subject.subject} {roi} {engine} {options.digest()} {_files(subject, session, roi)}"
+            files = [(f.stat().st_size, f.stat().st_mtime_ns) for f in subject.session_files(session, roi) if f.is_file()]
+            inputs = f"{subject.root} {subject.name} {roi} {engine} {options.digest()} {files}"  # a corrected file: another fit
             name = f"session{session:02d}-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
             sessions.append(_finished_once(scratch / name, lambda folder, session=session: fit_session(session, folder)))
     maps = [found.drop_vars(BETAS) for found in sessions]
@@ -78,16 +81,19 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
 
 
 def read_session(subject, session, mask=None):
-    """Design and BOLD of the task runs of a session (from 1), as `core.glm.fit` takes them.
+    """Read design, BOLD and confounds of the task runs of a session (from 1), as `core.glm.fit` takes them.
 
-    Of an NSDSubject the voxels of `mask`, (X, Y, Z) bool, are read; those of the brain mask when it is not given. Returned are
-    the designs, (225,) int64 with the 1-based id of the image in the row of an onset, else 0; and the series, (225, n_voxels)
-    float32 in scanner units, without the last of the 226 volumes, which has no row in the design.
+    Of a subject the voxels of `mask`, (X, Y, Z) bool, are read; those of the brain mask when it is not given. Returned are for
+    each run the design, (n_volumes,) int64 with 1 + the number of the image in the row of an onset, else 0; the series,
+    (n_volumes, n_voxels) float32 in scanner units, without volumes that have no row in the design (NSD's last of 226); and the
+    confounds, (n_volumes, any number) float64. Instead of the last, None where the subject has none.
     """
     mask = subject.brainmask if mask is None else mask
     runs = range(1, subject.n_runs(session) + 1)
     design = [subject.design(session, run) for run in runs]
-    return design, [subject.timeseries(session, run, mask)[: len(rows)] for run, rows in zip(runs, design, strict=True)]
+    series = [subject.timeseries(session, run, mask)[: len(rows)] for run, rows in zip(runs, design, strict=True)]
+    confounds = [subject.confounds(session, run) for run in runs]
+    return design, series, None if any(columns is None for columns in confounds) else confounds
 
 
 def export_betas(found, subject, folder, *, kind="betas_d"):
@@ -97,7 +103,7 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
     ----------
     found : xarray.Dataset
         From `fit_sessions`; voxels outside its region are 0 in the files, as are those that are NaN.
-    subject : nsd.NSDSubject
+    subject : nsdlib.data.nsd.subject.NSDSubject
     folder : Path
         Made when it is not there. Files are written beside and then renamed.
     kind : str
@@ -134,14 +140,6 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
         for ending, path in paths.items():
             partial[ending].rename(path)
     return [paths["nii.gz"] for paths in targets.values()]
-
-
-def _files(subject, session, roi):
-    """Size and time of last change of what a session's fit reads: a corrected file makes another fit."""
-    numbers, paths = range(1, subject.n_runs(session) + 1), subject.paths
-    files = [kind(session, run) for run in numbers for kind in (paths.timeseries, paths.design)]
-    files += [paths.volume("brainmask"), paths.roi(roi)]
-    return [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
 
 
 def _finished_once(place, fit_session):

@@ -29,6 +29,8 @@ class Subject(ABC):
         Seconds between the volumes of `timeseries` and the rows of `design`.
     duration : float
         Seconds that a stimulus lasts.
+    notes : sequence of str
+        What was decided or left out when the files were read, for people.
     has_captions, has_betas : bool
     split : str
         Which images are the test set, one of `splits.SPLITS`; `split_seed` draws those that are drawn.
@@ -36,8 +38,12 @@ class Subject(ABC):
 
     tr: float
     duration: float
+    notes = ()
     has_captions = has_betas = True
     split, split_seed = "official", 0
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.name!r}, n_sessions={self.n_sessions}, n_trials={self.n_trials})"
 
     @property
     @abstractmethod
@@ -68,6 +74,13 @@ class Subject(ABC):
     def image_ids(self):
         """Number of the image of each trial: (n_trials,) int64."""
         return self.trials["image"].to_numpy()
+
+    def split_counts(self):
+        """Count trials and distinct images of the split: a dict, trials_train, trials_test, images_train and images_test."""
+        counts = {}
+        for name, part in (("train", ~self.is_test), ("test", self.is_test)):
+            counts |= {f"trials_{name}": int(part.sum()), f"images_{name}": len(np.unique(self.image_ids[part]))}
+        return counts
 
     @abstractmethod
     def image_names(self, image_ids):
@@ -107,7 +120,7 @@ class Subject(ABC):
 
     @abstractmethod
     def voxels(self, roi):
-        """Voxels to decode from: (X, Y, Z) bool, some of `brainmask`; a ValueError for an unknown `roi` or an empty one."""
+        """Voxels to decode from: (X, Y, Z) bool; a ValueError for an unknown `roi` or an empty one."""
 
     def betas(self, session, mask, *, version=None):
         """Betas that came with the data, of the trials of a session: (n_trials, n_voxels) float32, percent signal change.
@@ -126,11 +139,16 @@ class Subject(ABC):
 
     @abstractmethod
     def timeseries(self, session, run, mask):
-        """BOLD of a task run in scanner units: (n_volumes, n_voxels) float32, one every `tr` seconds, as many as in `design`."""
+        """BOLD of a task run in scanner units: (n_volumes, n_voxels) float32, one every `tr` seconds, `design` has no more."""
 
     @abstractmethod
     def design(self, session, run):
         """Onsets of a task run: (n_volumes,) int64, 1 + the number of the image in the row of an onset, and 0 elsewhere."""
+
+    def onsets(self, session):
+        """Seconds from the start of its run at which each trial of a session began: (n_trials,), exact to a row of `design`."""
+        designs = (self.design(session, run) for run in range(1, self.n_runs(session) + 1))
+        return np.concatenate([self.tr * np.flatnonzero(rows) for rows in designs])
 
     def confounds(self, session, run):
         """Nuisance regressors of a task run: (n_volumes, any number) float64; None where the GLM is to have none."""
@@ -141,11 +159,16 @@ class Subject(ABC):
         """Files that a fit of a session reads: a list of Path."""
 
     @abstractmethod
-    def missing_files(self, *, version=None, glm_sessions=0):
-        """Files that a run needs and that are not there, as pairs (path, what it is).
+    def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
+        """Files that a run over the first `n_sessions` reads, as pairs (path, what it is).
 
         It will read betas of `version`, and fit the time series of so many sessions, from the first.
         """
+
+    def missing_files(self, *, version=None, glm_sessions=0):
+        """Those of the `needed_files` of the sessions in use that are not there."""
+        needed = self.needed_files(self.n_sessions, version=version, glm_sessions=glm_sessions)
+        return [(path, what) for path, what in needed if not path.is_file()]
 
     def check_session(self, session):
         """Refuse a session that is not in use with a ValueError."""

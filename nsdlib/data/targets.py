@@ -11,7 +11,7 @@ def latent_targets(model, data, ids, **encoding):
     Parameters
     ----------
     model : nsdlib.core.vdvae.VDVAE
-    data : nsdlib.data.nsd.subject.NSDSubject
+    data : nsdlib.data.subject.Subject
     ids : dict of str to (n_images,) int
         Of "train" and "test".
     **encoding
@@ -30,14 +30,15 @@ def latent_targets(model, data, ids, **encoding):
 def token_targets(embedder, data, ids):
     """Compute the artifact `embeddings`: CLIP tokens of images and, averaged over an image's captions, of texts.
 
-    Takes a `core.clip.ClipEmbedder`, and data and ids as of `latent_targets`; gives text_train, vision_train, text_test and
-    vision_test (image, token, feature) float16.
+    Takes a `core.clip.ClipEmbedder`, and data and ids as of `latent_targets`. Gives text_train, vision_train, text_test and
+    vision_test (image, token, feature) float16. An image without captions has the tokens of an empty text, the same for all.
     """
     arrays = {}
     for split, images in ids.items():
         batches = (images[i : i + BATCH] for i in range(0, len(images), BATCH))
         vision = np.concatenate([embedder.vision(data.stimuli(batch), image_ids=batch) for batch in batches])
-        text = embedder.text(data.captions(images), image_ids=images)
+        captions = [texts or [""] for texts in data.captions(images)]
+        text = embedder.text(captions, image_ids=images)
         arrays[f"text_{split}"] = ((f"{split}_image", "text_token", "feature"), text)
         arrays[f"vision_{split}"] = ((f"{split}_image", "vision_token", "feature"), vision)
     return _by_image(arrays, ids)

@@ -25,7 +25,7 @@ def plot_scenes(images, captions, *, n_columns=4):
     return figure
 
 
-def plot_trials(image_ids, is_shared, session, ax=None):
+def plot_trials(image_ids, is_test, session, ax=None):
     """Draw which image was shown when: a dot a trial, images in the order of their first showing.
 
     All three arguments are (n_trials,): int, bool and int.
@@ -34,7 +34,7 @@ def plot_trials(image_ids, is_shared, session, ax=None):
     _, first, row = np.unique(image_ids, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))[row]
     trial = np.arange(1, len(image_ids) + 1)
-    for mask, label, size in ((~is_shared, "own image (training)", 2), (is_shared, "shared image (test)", 9)):
+    for mask, label, size in ((~is_test, "training image", 2), (is_test, "test image", 9)):
         ax.scatter(trial[mask], rank[mask], s=size, label=label, linewidths=0)
     for start in np.flatnonzero(np.diff(session)) + 1.5:
         ax.axvline(start, color="0.7", linewidth=0.8, zorder=0)

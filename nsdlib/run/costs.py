@@ -10,7 +10,7 @@ from nsdlib.core import vdvae
 from nsdlib.core.networks import DECODERS, NETWORKS, count_parameters
 from nsdlib.core.training import VALIDATION_SHARE
 from nsdlib.data.nsd import layout as nsd
-from nsdlib.data.nsd.subject import NSDSubject
+from nsdlib.data.subject import open_subject
 
 BASE = 0.8e9  # bytes of a kernel with its packages
 CONTEXT = 0.6e9  # bytes of a GPU's own, beside the tensors
@@ -52,6 +52,7 @@ class Amounts:
     n_voxels: int
     n_brain: int
     volume: int  # voxels of the whole volume
+    n_session_trials: float = nsd.N_SESSION_TRIALS
     typical: str = ""
 
     @property
@@ -73,22 +74,27 @@ class Needs:
 
 def amounts(run):
     """Return the sizes of a run from the subject's files, and typical ones where the files are not there."""
-    subject = NSDSubject(run.data, run.subject, run.n_sessions)
-    shape = run.simulation.shape if run.simulation else nsd.VOLUME_SHAPES[run.subject]
+    subject = open_subject(run)
+    if run.bids is not None:  # which trials there are is known as soon as it is open
+        shape = subject.brainmask.shape
+    else:
+        shape = run.simulation.shape if run.simulation else nsd.VOLUME_SHAPES[run.subject]
     volume, typical = int(np.prod(shape)), []
     try:
-        counts = subject.split_counts()
-        n_train, n_test = counts["images_train"], counts["images_test"]
+        n_train, n_test = (len(np.unique(subject.image_ids[part])) for part in (~subject.is_test, subject.is_test))
+        n_test = min(n_test, run.n_test or n_test)
     except (FileNotFoundError, ValueError):
         n_train, n_test = _typical_split(run)
         typical.append("numbers of images")
     try:
-        n_brain, n_voxels = int(subject.brainmask.sum()), int((subject.roi(run.roi) > 0).sum())
+        n_brain, n_voxels = int(subject.brainmask.sum()), int(subject.voxels(run.roi).sum())
     except (FileNotFoundError, ValueError):
         n_brain = int(volume * (SIMULATED_IN_BRAIN if run.simulation else IN_BRAIN))
         n_voxels = int(volume * SIMULATED_GENERAL) if run.simulation else nsd.N_GENERAL_VOXELS[run.subject]
         typical.append("numbers of voxels (nsdgeneral)")
-    return Amounts(n_train, n_test, n_voxels, n_brain, volume, " and ".join(typical))
+    n_voxels = min(n_voxels, run.n_voxels or n_voxels)
+    n_session_trials = subject.n_trials / run.n_sessions if run.bids else nsd.N_SESSION_TRIALS
+    return Amounts(n_train, n_test, n_voxels, n_brain, volume, n_session_trials, " and ".join(typical))
 
 
 def refined_sets(run):
@@ -125,7 +131,9 @@ def data_bytes(run):
     """Return roughly the bytes of the data that a run needs and that are not there: images, betas and time series."""
     if run.simulation:
         return 0 if run.data.exists() else SIMULATED_SESSION * run.n_sessions
-    subject = NSDSubject(run.data, run.subject, run.n_sessions)
+    if run.bids is not None:
+        return 0
+    subject = open_subject(run)
     missing = subject.missing_files(version=run.betas_version, glm_sessions=run.glm_sessions)
     return sum(subject.paths.n_bytes(path) for path, _ in missing)
 
@@ -137,13 +145,13 @@ def _small(run, a, models):
 
 def _glm(run, a, models):
     """Notebook 01: a session over the brain, and the betas of the region."""
-    betas = 3 * 4 * run.glm_sessions * nsd.N_SESSION_TRIALS * a.n_voxels
+    betas = 3 * 4 * run.glm_sessions * a.n_session_trials * a.n_voxels
     return Needs(BASE + GLM_BYTES * a.n_brain + betas, CONTEXT, betas, "glm_sessions")
 
 
 def _betas(run, a, models):
     """Notebook 02: all trials of the region, and once more if they are scaled."""
-    trials = 4 * run.n_sessions * nsd.N_SESSION_TRIALS * a.n_voxels
+    trials = 4 * run.n_sessions * a.n_session_trials * a.n_voxels
     return Needs(BASE + (3 + (run.scaling == "sessions")) * trials, 0, 4 * a.n_images * a.n_voxels)
 
 

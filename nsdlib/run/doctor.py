@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 
 from nsdlib.core.device import pick_device
 from nsdlib.data.nsd import checks as nsd_checks
-from nsdlib.data.nsd.subject import NSDSubject
+from nsdlib.data.subject import open_subject
 from nsdlib.params import usable_runs
 from nsdlib.run import costs, forecast
 from nsdlib.run.forecast import GIGABYTE, UNKNOWN
@@ -79,7 +79,7 @@ def first_contact(run):
     Returns lines of text, for each check what was expected, what came, and what to do if they differ, then the split and its
     hash; and whether no needed file is missing and no check failed.
     """
-    subject = NSDSubject(run.data, run.subject, run.n_sessions)
+    subject = open_subject(run)
     table, data = nsd_checks.first_contact(subject, version=run.betas_version), _data(run)
     lines = [str(data)]
     for row in table.itertuples():
@@ -106,7 +106,7 @@ def outlook(run, n_nodes):
 
 def _split(subject):
     """The split of the sessions in use, with its hash."""
-    train, test = (np.unique(subject.image_ids[part]) for part in (~subject.is_shared, subject.is_shared))
+    train, test = (np.unique(subject.image_ids[part]) for part in (~subject.is_test, subject.is_test))
     counts = f"{len(train):,} images to train, {len(test):,} to test"
     return f"Split of {subject.n_sessions} sessions: {counts}, {split_hash(train, test)}"
 
@@ -211,13 +211,15 @@ def _data(run):
         check_subject(run)
     except ValueError as error:
         return Finding("data", False, str(error))
-    subject = NSDSubject(run.data, run.subject, run.n_sessions)
+    subject = open_subject(run)
     missing = subject.missing_files(version=run.betas_version, glm_sessions=run.glm_sessions)
     if not missing:
-        return Finding("data", True, f"subject {run.subject}, {run.n_sessions} sessions, every file is there")
+        return Finding("data", True, f"{subject.name}, {run.n_sessions} sessions, every file is there")
     listed = "".join(f"\n     {path}: {what}" for path, what in missing[:SHOWN])
     more = f"\n     and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
     get = f"Run `nsdlib fetch nsd --run {run.name}`, or put NSD's own files where they are looked for."
+    if run.bids is not None:
+        get = f"Get them, or correct the section bids of params/{run.name}.yaml."
     if all("nsddata_timeseries" in path.parts for path, _ in missing):
         get += " Only notebook 01 reads these."
     remedy = f"Move {run.data} away, then run `nsdlib simulate {run.name}`." if run.simulation else get

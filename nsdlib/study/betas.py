@@ -1,6 +1,6 @@
 """From single trials to the decoders' patterns: voxels of a region, images averaged over repeats, z-scored, split.
 
-Means, standard deviations and noise ceilings come from the training images alone, which are those that only this subject saw.
+Means, standard deviations and noise ceilings come from the training images alone.
 Voxels that were not measured in one of the sessions (NSD's `valid_session`) are left out: NSD set their series to 0 for the whole
 session (preprocess_nsd_secondstage.m, `maskoutnans`), so that their betas are 0 there (export_noiseceiling.m; both in
 cvnlab/nsddatapaper at 9d878d7). Here one value throughout a run is enough, which a fit makes of a series that is constant in it.
@@ -12,42 +12,39 @@ import warnings
 import numpy as np
 
 from nsdlib.core.scores.reliability import BATCH, ncsnr, trials_by_image, variances
-from nsdlib.data.nsd.layout import N_SESSION_TRIALS, N_TASK_RUNS, RUN_TRIALS
-from nsdlib.data.nsd.subject import DEFAULT_VERSION, ROI_LABELS
-
-# region: (label volume, labels in it)
-REGIONS = {
-    "V1": ("prf-visualrois", ("V1v", "V1d")),
-    "V2": ("prf-visualrois", ("V2v", "V2d")),
-    "V3": ("prf-visualrois", ("V3v", "V3d")),
-    "V4": ("prf-visualrois", ("hV4",)),
-    "faces": ("floc-faces", ROI_LABELS["floc-faces"]),
-    "bodies": ("floc-bodies", ROI_LABELS["floc-bodies"]),
-    "places": ("floc-places", ROI_LABELS["floc-places"]),
-    "words": ("floc-words", ROI_LABELS["floc-words"]),
-}
 
 
 def load_trials(run, store, subject):
-    """Load a run's single trials: (as `read_trials` or `trials_from_glm` has them, the same scaled as the run says)."""
+    """Load a run's single trials: (as `read_trials` or `trials_from_glm` has them, the same scaled as the run says).
+
+    Where the run limits them, only its `n_test` first test images and its `n_voxels` `best_voxels` are kept.
+    """
+    onoff_r2 = None
     if run.betas == "glm":
-        trials = trials_from_glm(store.load("glm"), subject, roi=run.roi)
+        glm = store.load("glm")
+        trials = trials_from_glm(glm, subject, roi=run.roi)
+        onoff_r2 = glm.onoff_r2.sel(voxel=trials.voxel).mean("session").values
     else:
         trials = read_trials(subject, roi=run.roi, version=run.betas_version)
+    if run.n_test is not None:
+        dropped = np.unique(trials.image_id[trials.is_test])[run.n_test :]
+        trials = trials.isel(trial=~np.isin(trials.image_id, dropped))
+    if run.n_voxels is not None:
+        trials = trials.isel(voxel=best_voxels(trials, run.n_voxels, onoff_r2=onoff_r2))
     return trials, zscore_sessions(trials) if run.scaling == "sessions" else trials
 
 
-def read_trials(subject, *, roi="nsdgeneral", version=DEFAULT_VERSION):
-    """Load the single-trial betas of a `version` that NSD publishes, of the voxels with any label of the volume `roi`.
+def read_trials(subject, *, roi="nsdgeneral", version=None):
+    """Load the single-trial betas that came with the data (NSD: of a `version`), of the voxels of `subject.voxels(roi)`.
 
     Returns
     -------
     xarray.Dataset
         betas (trial, voxel) float32, percent signal change; in_region (region, voxel) bool; coordinates trial (from 0), voxel
-        (flat C-order index into the volume), and for each trial image_id (0-based 73k id), session (from 1), is_shared. Without
+        (flat C-order index into the volume), and for each trial image_id, session (from 1), is_test (by the split). Without
         the voxels that hold one value throughout a run: a warning says how many, or an error that none remains.
     """
-    mask = _mask(subject, roi)
+    mask = subject.voxels(roi)
     betas = np.empty((subject.n_trials, mask.sum()), dtype=np.float32)
     for session in range(1, subject.n_sessions + 1):
         betas[subject.session == session] = subject.betas(session, mask, version=version)
@@ -59,13 +56,31 @@ def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
 
     `roi` is the label volume that the artifact was made for; a ValueError when its voxels are not those of the region.
     """
-    mask = _mask(subject, roi) & subject.brainmask  # the fit has no others
+    mask = subject.voxels(roi) & subject.brainmask  # the fit has no others
     if not np.array_equal(glm.roi_voxel, np.flatnonzero(mask)):
         raise ValueError(
-            f"The glm artifact has {glm.sizes['roi_voxel']} voxels, {roi} of subject {subject.subject} has {mask.sum()}, or "
+            f"The glm artifact has {glm.sizes['roi_voxel']} voxels, {roi} of {subject.name} has {mask.sum()}, or "
             "others: run notebook 01 again with this roi."
         )
     return _label(np.nan_to_num(glm.betas_d.values), glm.trial.values, mask, subject)
+
+
+def best_voxels(trials, n_voxels, *, onoff_r2=None):
+    """Choose the voxels that are likeliest to tell images apart, without a look at a test trial: their places, ascending.
+
+    Of single trials (`read_trials`) the `n_voxels` with the largest ratio of signal to noise of training images that were shown
+    again. Where none was, those with the largest `onoff_r2`, (n_voxels,): it knows when images were shown, not which. A
+    ValueError when neither is there.
+    """
+    train = ~trials.is_test.values
+    ids = trials.image_id.values[train]
+    if len(np.unique(ids)) < len(ids):
+        merit = ncsnr(trials.betas.values[train], ids, session=trials.session.values[train])
+    elif onoff_r2 is not None:
+        merit = onoff_r2
+    else:
+        raise ValueError("n_voxels: no training image was shown twice, and no fit says which voxels respond: choose another roi.")
+    return np.sort(np.argsort(-np.nan_to_num(merit, nan=-np.inf), kind="stable")[:n_voxels])
 
 
 def zscore_sessions(trials):
@@ -74,10 +89,10 @@ def zscore_sessions(trials):
     Mean and standard deviation (ddof=1) come from the training trials of the session and scale all of its trials, so that no test
     image has a say. A ValueError when a session has fewer than two training trials.
     """
-    betas, shared = trials.betas.values.copy(), trials.is_shared.values
+    betas, held_out = trials.betas.values.copy(), trials.is_test.values
     for number in np.unique(trials.session):
         of_session = trials.session.values == number
-        train, test = of_session & ~shared, of_session & shared
+        train, test = of_session & ~held_out, of_session & held_out
         if train.sum() < 2:
             raise ValueError(f"Session {number} has {train.sum()} trials to train with: wanted at least 2 to scale it by.")
         betas[train], betas[test], *_ = zscore(betas[train], betas[test])
@@ -100,18 +115,17 @@ def assemble(trials):
     """
     import xarray as xr
 
-    shared, ids, betas = trials.is_shared.values, trials.image_id.values, trials.betas.values
-    if shared.all() or not shared.any():
+    test, ids, betas = trials.is_test.values, trials.image_id.values, trials.betas.values
+    if test.all() or not test.any():
         raise ValueError(
-            f"{shared.sum()} of {len(shared)} trials showed shared images (the test set): wanted some, and some others. "
-            "Take more sessions."
+            f"{test.sum()} of {len(test)} trials showed test images: wanted some, and some others. Take more sessions."
         )
-    images_train, X_train, n_train = average_repeats(betas[~shared], ids[~shared])
-    images_test, X_test, n_test = average_repeats(betas[shared], ids[shared])
+    images_train, X_train, n_train = average_repeats(betas[~test], ids[~test])
+    images_test, X_test, n_test = average_repeats(betas[test], ids[test])
     X_train, X_test, mean, sd = zscore(X_train, X_test)
     ratio = ceiling = np.full(betas.shape[1], np.nan)
     if n_train.max() > 1:
-        ratio = ncsnr(betas[~shared], ids[~shared], session=trials.session.values[~shared])
+        ratio = ncsnr(betas[~test], ids[~test], session=trials.session.values[~test])
         ceiling = _noise_ceiling(trials)
     return xr.Dataset(
         {
@@ -182,24 +196,14 @@ def _standardised(X, mean, sd):
     return (X - mean.astype(np.float32)) * factor
 
 
-def _mask(subject, roi):
-    """Voxels with any label of a region volume: (X, Y, Z) bool; an error when there are none."""
-    mask = subject.roi(roi) > 0
-    if not mask.any():
-        raise ValueError(f"{roi} of subject {subject.subject} has no voxel with a label: choose another roi.")
-    return mask
-
-
 def _noise_ceiling(trials):
     """Share of signal (percent) in averages like the test images', with signal, noise and offsets of training trials."""
-    shared, session = trials.is_shared.values, trials.session.values
-    betas, ids = trials.betas.values[~shared], trials.image_id.values[~shared]
-    signal, noise = variances(betas, ids, session=session[~shared])
-    offsets = np.stack(
-        [betas[session[~shared] == number].mean(axis=0, dtype=np.float64) for number in np.unique(session[~shared])]
-    )
-    shown = session[shared, None] == np.unique(session[~shared])  # (n_test_trials, n_sessions)
-    _, weights, n_repeats = average_repeats(shown, trials.image_id.values[shared])  # (n_test_images, n_sessions)
+    test, session = trials.is_test.values, trials.session.values
+    betas, ids = trials.betas.values[~test], trials.image_id.values[~test]
+    signal, noise = variances(betas, ids, session=session[~test])
+    offsets = np.stack([betas[session[~test] == number].mean(axis=0, dtype=np.float64) for number in np.unique(session[~test])])
+    shown = session[test, None] == np.unique(session[~test])  # (n_test_trials, n_sessions)
+    _, weights, n_repeats = average_repeats(shown, trials.image_id.values[test])  # (n_test_images, n_sessions)
     total = signal + noise * np.mean(1 / n_repeats) + (weights @ offsets).var(axis=0)
     return 100 * np.divide(signal, total, out=np.zeros_like(total), where=total > 0)
 
@@ -208,9 +212,9 @@ def _label(betas, trial, mask, subject):
     """Betas labelled by their trials, voxels and regions, without voxels that hold one value throughout a run."""
     import xarray as xr
 
-    session = subject.session[trial]
-    run = session * N_TASK_RUNS + np.searchsorted(np.cumsum(RUN_TRIALS), trial % N_SESSION_TRIALS, side="right")
-    first = np.flatnonzero(np.diff(run, prepend=-1))  # trial of each run
+    mask = mask.copy()
+    session, run = (subject.trials[name].to_numpy()[trial] for name in ("session", "run"))
+    first = np.flatnonzero(np.diff(session, prepend=-1) | np.diff(run, prepend=-1))  # trial of each run
     still = np.maximum.reduceat(betas, first) == np.minimum.reduceat(betas, first)  # (n_runs, n_voxels)
     if (lacking := still.any(axis=0)).any():
         where = ", ".join(map(str, np.unique(session[first][still.any(axis=1)])))
@@ -219,21 +223,19 @@ def _label(betas, trial, mask, subject):
             raise ValueError(f"{text} None remains: get the betas of that session again.")
         warnings.warn(text, stacklevel=3)
         mask[mask], betas = ~lacking, betas[:, ~lacking]
-    member = [
-        np.isin(subject.roi(volume)[mask], [ROI_LABELS[volume].index(label) + 1 for label in labels])
-        for volume, labels in REGIONS.values()
-    ]
+    regions = subject.regions
+    member = np.array([inside[mask] for inside in regions.values()], dtype=bool).reshape(len(regions), -1)
     return xr.Dataset(
         {
             "betas": (("trial", "voxel"), betas, {"units": "percent signal change"}),
-            "in_region": (("region", "voxel"), np.stack(member)),
+            "in_region": (("region", "voxel"), member),
         },
         coords={
             "trial": trial,
             "voxel": np.flatnonzero(mask),
-            "region": list(REGIONS),
+            "region": list(regions),
             "image_id": ("trial", subject.image_ids[trial]),
             "session": ("trial", session),
-            "is_shared": ("trial", subject.is_shared[trial]),
+            "is_test": ("trial", subject.is_test[trial]),
         },
     )

@@ -5,7 +5,7 @@ Each class reads when it is made, and its `compute` takes values by name; `nsdli
 
 import numpy as np
 
-from nsdlib.data.nsd.subject import TR, NSDSubject
+from nsdlib.data.subject import open_subject
 from nsdlib.store import zoo
 from nsdlib.store.store import Store
 
@@ -20,12 +20,12 @@ class VoxelFits:
         from nsdlib.data.glm_sessions import read_session
 
         glm = Store(run).load("glm").isel(session=0)
-        subject = NSDSubject(run.data, run.subject, run.n_sessions)
-        self.background = subject.volume("mean")  # (X, Y, Z)
+        subject = open_subject(run)
+        self.background, self._tr = subject.background, subject.tr  # (X, Y, Z)
         self.voxels = glm.roi_voxel.values  # (n_voxels,) flat C-order indices into the volume
         mask = np.zeros(subject.brainmask.shape, dtype=bool)
         mask.flat[self.voxels] = True
-        self._design, self._series = read_session(subject, 1, mask)
+        self._design, self._series, _ = read_session(subject, 1, mask)
         self._maps = glm[["hrf_r2", "hrf_index", "onoff_r2", "mean"]].sel(voxel=self.voxels).load()
         self.n_runs, self.hrf_index = len(self._series), self._maps.hrf_index.values  # (n_voxels,)
         self.peaks = hrf.peak_seconds()  # (n_hrfs,)
@@ -48,11 +48,11 @@ class VoxelFits:
 
         row = nearest_voxel(self.positions, (x, y, z))
         labels, series, voxel = self._design[number - 1], self._series[number - 1][:, row], self._maps.isel(voxel=row)
-        measured, fits = fit_hrfs(labels, series, hrfs=hrf.sampled_library(TR), tr=TR, mean=float(voxel["mean"]))
+        measured, fits = fit_hrfs(labels, series, hrfs=hrf.sampled_library(self._tr), tr=self._tr, mean=float(voxel["mean"]))
         results = {"measured": ("volume", measured), "fit": (("hrf", "volume"), fits)}
-        results |= {"onset": ("trial", TR * np.flatnonzero(labels)), "r2": ("hrf", voxel.hrf_r2.values)}
+        results |= {"onset": ("trial", self._tr * np.flatnonzero(labels)), "r2": ("hrf", voxel.hrf_r2.values)}
         attributes = {"chosen": int(voxel.hrf_index), "position": self.positions[row].tolist()}
-        return xr.Dataset(results, coords={"volume": TR * np.arange(len(measured))}, attrs=attributes)
+        return xr.Dataset(results, coords={"volume": self._tr * np.arange(len(measured))}, attrs=attributes)
 
 
 class RegionMeasures:
@@ -62,12 +62,12 @@ class RegionMeasures:
         from nsdlib.core.scores.reliability import reliability
         from nsdlib.study.betas import load_trials
 
-        store, subject = Store(run), NSDSubject(run.data, run.subject, run.n_sessions)
+        store, subject = Store(run), open_subject(run)
         ceiling = store.load("betas").noise_ceiling.values
         _, trials = load_trials(run, store, subject)
         agreement = reliability(trials.betas.values, trials.image_id.values)
         self.measures = {"correlation of repeats": agreement, "noise ceiling (percent)": ceiling}  # each (n_voxels,)
-        self.regions, self.background = _regions(trials), subject.volume("mean")
+        self.regions, self.background = _regions(trials), subject.background
         self._voxels = trials.voxel.values
         self.slices = np.unique(np.unravel_index(self._voxels, self.background.shape)[2])
 

@@ -233,7 +233,7 @@ def _decoding(seen, truth, data):
     """Share of test images whose main kind ridge finds, from the mean of three showings and from single ones."""
     kinds = [f"kind: {kind}" for kind in scenes.KINDS]
     wanted = truth.scene.sel(image=seen.images, attribute=kinds).values
-    test = np.isin(seen.images, data.image_ids[data.is_shared])
+    test = np.isin(seen.images, data.image_ids[data.is_test])
     mean, once, found = seen.z[seen.rows].mean(axis=1), seen.z[seen.rows[:, 0]], {}
     for label, patterns in (("a mean of three", mean), ("one trial", once)):
         guess = decode(mean[~test], wanted[~test], patterns[test], alphas=(DECODING,), mode="none")

@@ -1,4 +1,4 @@
-"""A lazy reader of the Natural Scenes Dataset: nothing is read before it is asked for, and then only what is asked for.
+"""A subject of the Natural Scenes Dataset, see `nsdlib.data.subject.Subject`; what is added here only NSD has.
 
 Inside this package image ids count from 0 (row of the stimulus file). NSD's own files count from 1 in most places;
 the difference is taken here, at the edge, and nowhere else.
@@ -11,14 +11,27 @@ import numpy as np
 
 from nsdlib.data.nsd import files as nsd_files
 from nsdlib.data.nsd import layout as nsd
+from nsdlib.data.subject import Subject
 
 TR = nsd.TR
 ROI_LABELS = nsd.ROI_LABELS
 DEFAULT_VERSION = "betas_fithrf_GLMdenoise_RR"
 
+# region: (label volume, labels in it)
+REGIONS = {
+    "V1": ("prf-visualrois", ("V1v", "V1d")),
+    "V2": ("prf-visualrois", ("V2v", "V2d")),
+    "V3": ("prf-visualrois", ("V3v", "V3d")),
+    "V4": ("prf-visualrois", ("hV4",)),
+    "faces": ("floc-faces", ROI_LABELS["floc-faces"]),
+    "bodies": ("floc-bodies", ROI_LABELS["floc-bodies"]),
+    "places": ("floc-places", ROI_LABELS["floc-places"]),
+    "words": ("floc-words", ROI_LABELS["floc-words"]),
+}
 
-class NSDSubject:
-    """One subject's images, trials, regions, betas and time series.
+
+class NSDSubject(Subject):
+    """One subject of NSD in the 1.8 mm space. The number of an image is its 0-based id among the 73,000.
 
     Parameters
     ----------
@@ -31,6 +44,8 @@ class NSDSubject:
         subject, that NSD does not have.
     """
 
+    tr, duration = nsd.TR, nsd.STIMULUS_SECONDS
+
     def __init__(self, root, subject, n_sessions=None):
         if subject not in nsd.N_SESSIONS:
             raise ValueError(f"subject={subject!r}: NSD has subjects 1 to {nsd.N_SUBJECTS}.")
@@ -39,51 +54,56 @@ class NSDSubject:
         if not 1 <= n_sessions <= available:
             raise ValueError(f"n_sessions={n_sessions}: subject {subject} has sessions 1 to {available}.")
         self.root, self.subject, self.n_sessions = Path(root), subject, n_sessions
+        self.name = f"nsd/subj{subject:02d}"
         self.paths = nsd.Layout(self.root, subject)
-
-    def __repr__(self):
-        return f"NSDSubject(subject={self.subject}, n_sessions={self.n_sessions}, n_trials={self.n_trials})"
 
     @cached_property
     def expdesign(self):
         """The experiment's design, as `nsd_files.read_expdesign` gives it (ids count from 1)."""
         return nsd_files.read_expdesign(self._existing(self.paths.expdesign, "which image in which trial"))
 
+    @cached_property
+    def trials(self):
+        """Session, task run and image of each trial, see `Subject`."""
+        import pandas as pd
+
+        session, place = np.divmod(np.arange(self.n_trials), nsd.N_SESSION_TRIALS)
+        run = np.searchsorted(np.cumsum(nsd.RUN_TRIALS), place, side="right") + 1
+        image = self.expdesign["subjectim"][self.subject - 1, self._positions - 1] - 1
+        return pd.DataFrame({"session": session + 1, "run": run, "image": image}).rename_axis("trial")
+
+    @property
+    def official_test(self):
+        """Whether a trial showed one of the 1,000 images that all subjects share: (n_trials,) bool."""
+        return self._positions <= nsd.N_SHARED_IMAGES
+
+    @property
+    def _positions(self):
+        """Place of each trial's image among the subject's 10,000, from 1."""
+        return self.expdesign["masterordering"][: self.n_trials]
+
     @property
     def n_trials(self):
         """Trials in the sessions used."""
         return self.n_sessions * nsd.N_SESSION_TRIALS
 
-    @property
-    def session(self):
-        """Session (from 1) of each trial: (n_trials,) int64."""
-        return np.arange(self.n_trials) // nsd.N_SESSION_TRIALS + 1
-
-    @property
-    def image_ids(self):
-        """0-based id, among the 73,000, of the image of each trial: (n_trials,) int64."""
-        positions = self.expdesign["masterordering"][: self.n_trials] - 1
-        return self.expdesign["subjectim"][self.subject - 1, positions] - 1
-
-    @property
-    def is_shared(self):
-        """Whether a trial showed one of the 1,000 images that all subjects share (the test set): (n_trials,) bool."""
-        return self.expdesign["masterordering"][: self.n_trials] <= nsd.N_SHARED_IMAGES
+    def image_names(self, image_ids):
+        """NSD's own names, which count from 1."""
+        return [f"nsd{image + 1:05d}" for image in image_ids]
 
     def split_counts(self, n_sessions=None):
-        """Numbers of trials and of distinct images of the split by shared images, computed from the design.
+        """Count trials and images of the official split of any number of sessions, see `Subject`.
 
-        The design was planned for 40 sessions, so up to 40 can be counted for every subject; those of this object when not given.
-        The keys of the dict are "trials_train", "trials_test", "images_train" and "images_test".
+        The design was planned for 40 sessions, so up to 40 can be counted for every subject.
         """
-        n_sessions = self.n_sessions if n_sessions is None else n_sessions
+        if n_sessions is None:
+            return super().split_counts()
         if not 1 <= n_sessions <= nsd.N_PLANNED_SESSIONS:
             raise ValueError(f"n_sessions={n_sessions}: the design has sessions 1 to {nsd.N_PLANNED_SESSIONS}.")
         positions = self.expdesign["masterordering"][: n_sessions * nsd.N_SESSION_TRIALS]
-        counts = {}
-        for unit, values in (("trials", positions), ("images", np.unique(positions))):
-            n_test = int((values <= nsd.N_SHARED_IMAGES).sum())
-            counts |= {f"{unit}_train": len(values) - n_test, f"{unit}_test": n_test}
+        test, counts = positions <= nsd.N_SHARED_IMAGES, {}
+        for name, part in (("train", ~test), ("test", test)):
+            counts |= {f"trials_{name}": int(part.sum()), f"images_{name}": len(np.unique(positions[part]))}
         return counts
 
     def stimuli(self, image_ids):
@@ -117,15 +137,42 @@ class NSDSubject:
             raise nsd_files.DamagedFile(f"{path} has {len(table)} rows, wanted at least {self.n_trials}: get the file again.")
         return table.iloc[: self.n_trials]
 
+    def onsets(self, session):
+        """Seconds from the start of its run of each trial, see `Subject`; from the behaviour where there are no series."""
+        if self.paths.design(session, 1).is_file():
+            return super().onsets(session)
+        of_session = self.responses().query(f"SESSION == {session}")
+        return 86400 * (of_session["TIME"] - of_session.groupby("RUN")["TIME"].transform("min")).to_numpy()
+
     @property
     def affine(self):
-        """From voxel indices to millimetres: (4, 4)."""
+        """From voxel indices to millimetres, see `Subject`."""
         return nsd_files.read_affine(self._existing(self.paths.volume("brainmask"), "which voxels are brain"))
 
     @cached_property
     def brainmask(self):
         """Voxels in the brain: (X, Y, Z) bool."""
         return nsd_files.read_labels(self._existing(self.paths.volume("brainmask"), "the map brainmask")) > 0
+
+    @property
+    def background(self):
+        """The mean volume, see `Subject`."""
+        return self.volume("mean")
+
+    @property
+    def regions(self):
+        """Voxels of early visual areas and of regions for faces, bodies, places and words, see `Subject`."""
+        return {
+            name: np.isin(self.roi(volume), [ROI_LABELS[volume].index(label) + 1 for label in labels])
+            for name, (volume, labels) in REGIONS.items()
+        }
+
+    def voxels(self, roi):
+        """Voxels with any label of a region volume, see `Subject`; those of the brain mask for "brainmask"."""
+        mask = self.roi(roi) > 0
+        if not mask.any():
+            raise ValueError(f"{roi} of {self.name} has no voxel with a label: choose another roi.")
+        return mask
 
     def volume(self, name):
         """A map of the subject's folder, such as "mean" or "valid": (X, Y, Z)."""
@@ -142,15 +189,17 @@ class NSDSubject:
         path = self._existing(self.paths.roi(name), f"the regions {name}")
         return nsd_files.read_labels(path, self.brainmask)
 
-    def betas(self, session, mask, *, version=DEFAULT_VERSION):
+    def betas(self, session, mask, *, version=None):
         """Single-trial responses of a session in percent signal change: (750, n_voxels) float32.
 
         Sessions count from 1; the voxels of `mask`, (X, Y, Z) bool, come in the C order of the volume. `version` is one of NSD's
         three, see `nsd_layout.BETA_VERSIONS`.
         """
-        self._check_session(session)
-        mask = self._checked_mask(mask)
-        hdf5, nifti = (self.paths.betas(version, session, ending) for ending in ("hdf5", "nii.gz"))
+        self.check_session(session)
+        mask = self.checked_mask(mask)
+        hdf5, nifti = (
+            self.paths.betas(DEFAULT_VERSION if version is None else version, session, ending) for ending in ("hdf5", "nii.gz")
+        )
         if nifti.is_file() and not hdf5.is_file():
             scaled = nsd_files.read_beta_volumes(nifti, mask)
         else:
@@ -158,38 +207,42 @@ class NSDSubject:
             scaled = nsd_files.read_beta_columns(path, mask)  # of a real session only the chunks of the mask
         return scaled.astype(np.float32) / np.float32(nsd.BETA_SCALE)
 
-    def ncsnr(self, version=DEFAULT_VERSION):
+    def ncsnr(self, version=None):
         """Ratio of signal to noise of single-trial betas, by NSD over all trials; 0 where not finite: (X, Y, Z) float."""
-        path = self._existing(self.paths.ncsnr(version), "the signal-to-noise ratio of the betas")
+        path = self._existing(
+            self.paths.ncsnr(DEFAULT_VERSION if version is None else version), "the signal-to-noise ratio of the betas"
+        )
         return np.nan_to_num(nsd_files.read_volume(path), nan=0, posinf=0, neginf=0)
 
     def n_runs(self, session):
         """Task runs of a session (resting-state runs are never counted)."""
-        self._check_session(session)
+        self.check_session(session)
         return nsd.N_TASK_RUNS
 
     def timeseries(self, session, run, mask):
         """BOLD of a task run (both counted from 1) in scanner units: (226, n_voxels) float32, a volume every 4/3 s."""
-        self._check_run(session, run)
+        self.check_run(session, run)
         path = self._existing(self.paths.timeseries(session, run), f"the BOLD of session {session}, run {run}")
-        return nsd_files.read_masked(path, self._checked_mask(mask), nsd.N_VOLUMES).astype(np.float32)
+        return nsd_files.read_masked(path, self.checked_mask(mask), nsd.N_VOLUMES).astype(np.float32)
 
     def design(self, session, run):
         """Onsets of a task run: (225,) int64, the 1-based image id in the row of an onset and 0 elsewhere.
 
         A ValueError when the file does not hold 225 rows, or not the trials that this task run has.
         """
-        self._check_run(session, run)
+        self.check_run(session, run)
         path = self._existing(self.paths.design(session, run), f"the onsets of session {session}, run {run}")
         return nsd_files.read_design(path, nsd.RUN_TRIALS[run - 1])
 
-    def missing_files(self, *, version=DEFAULT_VERSION, glm_sessions=0):
-        """Files that a run needs and that are not there, as pairs (path, what it is).
+    def session_files(self, session, roi):
+        """Files that a fit of a session reads, see `Subject`."""
+        numbers = range(1, self.n_runs(session) + 1)
+        files = [kind(session, run) for run in numbers for kind in (self.paths.timeseries, self.paths.design)]
+        return [*files, self.paths.volume("brainmask"), *([] if roi == "brainmask" else [self.paths.roi(roi)])]
 
-        It will read betas of `version`, and fit the time series of so many sessions, from the first.
-        """
-        needed = self.paths.needed(self.n_sessions, version=version, glm_sessions=glm_sessions)
-        return [(path, what) for path, what in needed if not path.is_file()]
+    def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
+        """Files that a run over the first sessions reads, see `Subject`."""
+        return self.paths.needed(n_sessions, version=DEFAULT_VERSION if version is None else version, glm_sessions=glm_sessions)
 
     def _existing(self, path, what):
         """`path`, after an error that teaches when it is not there."""
@@ -199,20 +252,3 @@ class NSDSubject:
                 "doctor RUN`, RUN being the run whose data these are, lists all that are missing and says how to get them."
             )
         return path
-
-    def _check_session(self, session):
-        if not 1 <= session <= self.n_sessions:
-            raise ValueError(f"session={session}: sessions 1 to {self.n_sessions} of subject {self.subject} are in use.")
-
-    def _check_run(self, session, run):
-        if not 1 <= run <= self.n_runs(session):
-            raise ValueError(f"run={run}: a session has task runs 1 to {self.n_runs(session)}.")
-
-    def _checked_mask(self, mask):
-        """`mask`, known to be bool and of the volume's shape."""
-        mask = np.asarray(mask)
-        if mask.shape != self.brainmask.shape:
-            raise ValueError(f"mask has shape {mask.shape}, wanted {self.brainmask.shape}: one value for each voxel.")
-        if mask.dtype != bool:
-            raise ValueError(f"mask must be bool, got {mask.dtype}: a region's voxels are `roi(name) > 0` or `== label`.")
-        return mask
