@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from nsdlib.sections import Bids, Simulation
+from nsdlib.sections import BetasFiles, Bids, Simulation
 from nsdlib.strict import Strict, local_folder, parse_yaml
 
 __all__ = ["Run", "Simulation", "find_root", "load_run", "parameter_files", "run_names", "usable_runs"]
@@ -88,6 +88,7 @@ class Run(Strict):
     group: Annotated[tuple[str, ...], Field(min_length=1)]
     simulation: Simulation | None = None
     bids: Bids | None = None
+    betas_files: BetasFiles | None = None
 
     @model_validator(mode="after")
     def _fields_agree(self):
@@ -98,6 +99,8 @@ class Run(Strict):
                 f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}: the GLM can fit only "
                 "sessions that the run has; lower glm_sessions or raise n_sessions."
             )
+        if self.betas_files is not None and (self.betas != "nsd" or self.bids is not None):
+            raise ValueError("betas_files: betas that come with the data need betas: nsd, and no section bids beside them.")
         if self.n_layers > max(self.layer_counts):
             raise ValueError(
                 f"n_layers={self.n_layers} is more than the largest of layer_counts={list(self.layer_counts)}: notebook 03 "
@@ -248,7 +251,7 @@ def _is_plain(name):
 def _known(fields, source):
     """`fields` unchanged, after refusing those that neither a run nor one of its sections has."""
     places = [(fields, set(Run.model_fields) - {"name", "root"}, "parameter")]
-    for name, section in {"simulation": Simulation, "bids": Bids}.items():
+    for name, section in {"simulation": Simulation, "bids": Bids, "betas_files": BetasFiles}.items():
         if isinstance(settings := fields.get(name), dict):
             places.append((settings, set(section.model_fields), f"setting of the section {name}"))
     for section, known, kind in places:

@@ -200,6 +200,10 @@ def open_subject(run):
         from nsdlib.data.bids.subject import BIDSSubject
 
         subject = BIDSSubject(run.data, **run.bids.model_dump(), n_sessions=run.n_sessions)
+    elif run.betas_files is not None:
+        from nsdlib.data.betas_subject import BetasSubject
+
+        subject = BetasSubject(run.data, run.betas_files, run.n_sessions)
     else:
         from nsdlib.data.nsd.subject import NSDSubject
 

@@ -95,6 +95,14 @@ class GLMsingleResults:
                     found[:, here] = np.asarray(data[x : x + step]).reshape(-1, self.n_trials)[index[here] - x * a_slab].T
         return found
 
+    @property
+    def has_design(self):
+        """Whether the file that says what was shown is there."""
+        return any(path.is_file() for path in self._design_files())
+
+    def _design_files(self):
+        return [self.folder / f"{DESIGN}.{ending}" for ending in ("npy", "mat")]
+
     @cached_property
     def design(self):
         """What `DESIGNINFO` says of the trials, in order of time.
@@ -102,12 +110,11 @@ class GLMsingleResults:
         A dict: "condition" (n_trials,) int64 from 0, the column of the user's design; "run" (n_trials,) int64 from 1; "tr" and
         "duration" in seconds; "unit", "percent signal change" or "scanner units". A FileNotFoundError where no file says so.
         """
-        paths = [self.folder / f"{DESIGN}.{ending}" for ending in ("npy", "mat")]
-        path = next((path for path in paths if path.is_file()), None)
+        path = next((path for path in self._design_files() if path.is_file()), None)
         if path is None:
             raise FileNotFoundError(
                 f"{self.folder} holds no {DESIGN}.npy or .mat, so that nothing says what was shown in which trial: get it, or "
-                "give a table with one row a trial (columns run, trial and image)."
+                "give a table with one row a trial (columns run and image)."
             )
         with _opened(path) as (arrays, _):
             missing = [name for name in ("stimorder", "numtrialrun", "tr", "stimdur") if name not in arrays]
