@@ -196,6 +196,10 @@ def load_run(name="demo", **overrides):
     except ValidationError as error:
         raise ValueError(f"Run {name!r} cannot be used as its parameters stand:\n{_explain(error)}") from None
     paths = {"data": root / run.data, "weights": root / run.weights, "store": root / run.store / (run.like or name)}
+    for section in ("bids", "betas_files"):
+        if (chosen := getattr(run, section)) is not None:
+            places = {name: root / value for name, value in chosen if isinstance(value, Path)}
+            paths[section] = chosen.model_copy(update=places)
     return run.model_copy(update=paths)
 
 

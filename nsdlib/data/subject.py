@@ -199,7 +199,7 @@ def open_subject(run):
     if run.bids is not None:
         from nsdlib.data.bids.subject import BIDSSubject
 
-        subject = BIDSSubject(run.data, **run.bids.model_dump(), n_sessions=run.n_sessions)
+        subject = BIDSSubject(run.data, run.bids, run.n_sessions)
     elif run.betas_files is not None:
         from nsdlib.data.betas_subject import BetasSubject
 

@@ -10,8 +10,14 @@ from nsdlib.core.glm.events import MISSING
 TEXT = ("trial_type", "stim_file")  # columns that are text even where they look like numbers
 
 
-def read_events(path):
+def read_events(path, *, text=()):
     """Read a table of events, a `_events.tsv`, packed as `.gz` or not, for `nsdlib.core.design_from_events`.
+
+    Parameters
+    ----------
+    path : path-like
+    text : tuple of str
+        Columns that are text even where they look like numbers, beside `TEXT`: names of pictures, 0012.
 
     Returns
     -------
@@ -38,7 +44,7 @@ def read_events(path):
         raise ValueError(
             f"{path}: wanted a column 'onset' and tabs between the columns, got the columns {', '.join(table.columns)}."
         )
-    return table.apply(_parsed)
+    return table.apply(_parsed, text={*TEXT, *text} - {"onset", "duration"})
 
 
 def resample_volumes(series, *, tr, new_tr, start=0.0):
@@ -94,13 +100,13 @@ def resample_volumes(series, *, tr, new_tr, start=0.0):
     return resampled
 
 
-def _parsed(column):
+def _parsed(column, text):
     """Return a column of text with NaN for n/a, as numbers where all of it is numbers."""
     import pandas as pd
 
     column = column.str.strip()
     column = column.mask(column.isin(MISSING))
     try:
-        return column if column.name in TEXT else pd.to_numeric(column)
+        return column if column.name in text else pd.to_numeric(column)
     except ValueError:
         return column

@@ -120,7 +120,7 @@ class MapsLayout(Layout):
     def sessions(self):
         """Trials of each session: a list of DataFrame."""
         tables = [self.table[self.table["session"] == label] for label in self.labels]
-        return [_trials(table["run"].to_numpy(), table["image"]) for table in tables]
+        return [make_trials(table["run"].to_numpy(), table["image"]) for table in tables]
 
     def read(self, session, mask):
         """Read the betas of a session: (n_trials, n_voxels) float32, NaN where there are none."""

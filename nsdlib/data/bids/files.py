@@ -1,0 +1,275 @@
+"""Files of one subject and task in a BIDS data set and in fMRIPrep's results: found by name, checked, with their sidecars."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+INDICES = ("run", "echo")  # numbers, however many zeros they begin with
+OF_A_RUN = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run")  # entities that all files of a run share
+VOLUME, TABLE = (".nii.gz", ".nii"), (".tsv", ".tsv.gz")
+TR_TOLERANCE = 0.01  # of the repetition time, between a sidecar and a header
+LEGACY = re.compile(r"_bold_(.+_)?(preproc|confounds|brainmask)\.|\.[LR]\.func\.gii$")
+POINTER = re.compile(rb"annex[/\\]objects|^version https://git-lfs")
+BEGINNINGS = {".nii.gz": (b"\x1f\x8b",), ".nii": (b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c")}
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Files of one run; `boldref`, `confounds` and `regions` (aparcaseg) are None where there is none.
+
+    `entities` are those of the BOLD's name; `session` is a label, "" where the subject has no sessions.
+    """
+
+    entities: dict
+    bold: Path
+    mask: Path | None
+    boldref: Path | None
+    regions: Path | None
+    confounds: Path | None
+    events: Path | None
+
+    @property
+    def session(self):
+        """Label of the session."""
+        return self.entities.get("ses", "")
+
+    def __str__(self):
+        return "_".join(f"{key}-{self.entities[key]}" for key in OF_A_RUN if key in self.entities)
+
+
+def parse_name(name):
+    """Parse the name of a BIDS file: a dict of its entities with `suffix` and `extension` (from the first dot on).
+
+    The entities may come in any order; run and echo are int, so run-1 is run-01. None for a name that is not of BIDS.
+    """
+    stem, dot, extension = name.partition(".")
+    *pairs, suffix = stem.split("_")
+    found = {}
+    for pair in pairs:
+        parts = re.fullmatch(r"([A-Za-z]+)-([A-Za-z0-9+]+)", pair)
+        if parts is None or parts[1] in found or (parts[1] in INDICES and not re.fullmatch("[0-9]+", parts[2])):
+            return None
+        found[parts[1]] = int(parts[2]) if parts[1] in INDICES else parts[2]
+    if not re.fullmatch("[A-Za-z0-9]+", suffix) or not re.fullmatch("[A-Za-z0-9.]+", extension):
+        return None
+    return found | {"suffix": suffix, "extension": dot + extension}
+
+
+def find_runs(raw, derivatives, *, label, task, space):
+    """Find the runs of a subject and task: preprocessed BOLD below `derivatives`, the events of each below `raw`.
+
+    Parameters
+    ----------
+    raw, derivatives : Path
+        Folders of the raw data set and of fMRIPrep's results, that hold `sub-<label>`.
+    label, task : str
+        The values of sub and task in names.
+    space : str
+        As in names, T1w; with a resolution where there are several, MNI152NLin2009cAsym_res-2; func is the BOLD's own.
+
+    Returns
+    -------
+    runs : list of RunFiles
+        By session, then run; numbers in labels count as numbers.
+    notes : list of str
+        Which names were not of BIDS and ignored, and which runs were measured and have no preprocessed BOLD.
+
+    Raises
+    ------
+    FileNotFoundError
+        When a folder, all BOLD of the task in the space, or a run's events or brain mask is not there; it says what is.
+    ValueError
+        When two files are the same run.
+    """
+    preprocessed, ignored = _functional(derivatives, label)
+    measured, ignored_raw = _functional(raw, label)
+    kinds, runs = dict(zip(("space", "res"), space.replace(":", "_").split("_res-"), strict=False)), {}
+    if kinds["space"] == "func":
+        kinds["space"] = None
+    for path, name in preprocessed:
+        if _is_bold(name, task) and name.get("desc") == "preproc" and all(name.get(k) == kinds[k] for k in kinds):
+            key = tuple(_ordered(name.get(entity, "")) for entity in ("ses", "run", *OF_A_RUN[3:7]))
+            if key in runs:
+                raise ValueError(f"{path} and {runs[key].bold} are the same run: keep one, or name space and res, T1w_res-2.")
+            runs[key] = _run_files(path, name, preprocessed, raw)
+    if not runs:
+        raise FileNotFoundError(_nothing(derivatives, preprocessed, ignored, label=label, task=task, space=space))
+    found = [runs[key] for key in sorted(runs)]
+    for run in found:
+        if run.events is None or run.mask is None:
+            name, root = (f"{run}_events.tsv", raw) if run.events is None else (f"{run}_..._desc-brain_mask.nii.gz", derivatives)
+            raise FileNotFoundError(f"{run.bold} has no {name} in {root}, nor one that it inherits.")
+    known = [_run_of(run.entities) for run in found]
+    lost = sorted({path.name for path, name in measured if _is_bold(name, task) and _run_of(name) not in known})
+    notes = [f"Measured, but not preprocessed: {', '.join(lost)}."] if lost else []
+    if odd := [path.name for path in ignored + ignored_raw]:
+        notes.append(f"Not names of BIDS, ignored: {', '.join(odd[:10])}{', ...' * (len(odd) > 10)} ({len(odd)} files).")
+    return found, notes
+
+
+def metadata(root, entities, suffix="bold"):
+    """What the sidecars of a file say, a dict: those whose entities it has too, from `root` down, the nearer wins key by key."""
+    found = {}
+    for path in _applicable(root, entities, suffix, (".json",)):
+        try:
+            found |= json.loads(existing(path).read_text(encoding="utf-8-sig"))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} cannot be read as JSON with names and values ({error}): get it again.") from error
+    return found
+
+
+def read_timing(run, raw, derivatives, *, header, tr=None):
+    """Read when the volumes of a run were measured.
+
+    Parameters
+    ----------
+    run : RunFiles
+    raw, derivatives : Path
+    header : nibabel header of the BOLD
+    tr : float, optional
+        Seconds between volumes, where the files do not know, or disagree.
+
+    Returns
+    -------
+    tr, start : float
+        Seconds between volumes, and from the events' time 0 to the time that the first volume shows.
+    notes : list of str
+        Where something was assumed. A ValueError when no file says `tr`, two disagree by more than 1 %, the volumes are not
+        evenly spaced, or the start is not within the first `tr`.
+    """
+    own, measured = metadata(derivatives, run.entities), metadata(raw, _run_of(run.entities))
+    says, notes, both = measured | own, [], f"{run.bold.name} and its sidecars"
+    in_header = _header_tr(header)
+    if tr is None:
+        if "VolumeTiming" in says and "RepetitionTime" not in own:
+            raise ValueError(f"{both}: VolumeTiming lists a time for each volume; wanted volumes with a fixed RepetitionTime.")
+        tr = says.get("RepetitionTime", in_header)
+        if not isinstance(tr, int | float) or not tr > 0:
+            raise ValueError(f"{both} do not say RepetitionTime, the seconds between volumes: set tr in the section bids.")
+        if in_header is not None and abs(tr - in_header) > TR_TOLERANCE * tr:
+            raise ValueError(f"{both} disagree: RepetitionTime {tr:g} s, header {in_header:g} s. Set tr in the section bids.")
+    elif (known := says.get("RepetitionTime", tr)) != tr:
+        notes.append(f"tr={tr:g} s was set; the sidecars say {known} s.")
+    start = own.get("StartTime")
+    if start is None:
+        aligned = own.get("SliceTimingCorrected", "SliceTiming" in measured)
+        start = tr / 2 if aligned else 0
+        notes.append(
+            f"The sidecars do not say StartTime: slices are taken as {'aligned to the middle' if aligned else 'not aligned'}, "
+            f"the first volume as of {start:g} s."
+        )
+    if not isinstance(start, int | float) or not 0 <= start <= tr:
+        raise ValueError(f"{both}: StartTime {start} s, wanted seconds from 0 to RepetitionTime, {tr:g} s.")
+    return float(tr), float(start), notes
+
+
+def problem(path):
+    """Say why a file's content is not there, and what to do: a str; None where it is, as far as size and first bytes tell."""
+    get = f"run `datalad get {path}` (or `git annex get`) in the data set, or copy the file there"
+    if not path.exists():
+        return f"a link whose target is missing: {get}" if path.is_symlink() else "not there"
+    with path.open("rb") as file:
+        first = file.read(512)
+    if not first:
+        return f"an empty file: {get}"
+    if POINTER.search(first):
+        return f"a text that stands for the file: {get}"
+    kind = next((kind for kind in BEGINNINGS if path.name.endswith(kind)), None)
+    if kind and not first.startswith(BEGINNINGS[kind]):
+        return f"no {kind}, by its first bytes: {get}"
+    return None
+
+
+def existing(path):
+    """Return `path`, known to hold something; a FileNotFoundError with what to do else."""
+    if wrong := problem(path):
+        raise FileNotFoundError(f"{path} is {wrong}.")
+    return path
+
+
+def _functional(root, label):
+    """Files in the folders func of a subject: pairs of path and name; and those whose names are not of BIDS, or of another."""
+    subject = root / f"sub-{label}"
+    if not subject.is_dir():
+        within = [folder for folder in (root / "fmriprep", root / "raw") if (folder / subject.name).is_dir()]
+        there = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
+        advice = f"It is in {within[0]}: name that folder" if within else f"There are {', '.join(there) or 'no subjects'}"
+        raise FileNotFoundError(f"{root} has no folder {subject.name}. {advice}.")
+    named, ignored = [], []
+    for path in sorted([*subject.glob("func/*"), *subject.glob("ses-*/func/*")]):
+        name, folder = parse_name(path.name), path.parent.parent.name
+        if name and name.get("sub") == label and name.get("ses") == (folder[4:] if folder.startswith("ses-") else None):
+            named.append((path, name))
+        elif not path.name.startswith("."):
+            ignored.append(path)
+    return named, ignored
+
+
+def _run_files(path, name, preprocessed, raw):
+    """Collect the files of the run of a BOLD."""
+
+    def beside(suffix, spaces=("space", "res"), extensions=VOLUME, **values):
+        for path, other in preprocessed:
+            same = _run_of(other) == _run_of(name) and all(other.get(key) == name.get(key) for key in spaces)
+            fits = other["suffix"] == suffix and other["extension"] in extensions
+            if same and fits and all(other.get(key) in wanted for key, wanted in values.items()):
+                return path
+        return None
+
+    mask = beside("mask", desc=("brain",)) or beside("mask", label=("brain",))
+    table = beside("timeseries", (), TABLE, desc=("confounds",)) or beside("regressors", (), TABLE, desc=("confounds",))
+    events = _applicable(raw, _run_of(name), "events", TABLE)
+    regions = beside("dseg", desc=("aparcaseg",))
+    return RunFiles(name, path, mask, beside("boldref"), regions, table, events[-1] if events else None)
+
+
+def _applicable(root, entities, suffix, extensions):
+    """Files of a suffix whose entities a file has too, from the root of the data set down to the file's folder."""
+    folders = [root, root / f"sub-{entities['sub']}"]
+    folders += [folders[-1] / f"ses-{entities['ses']}"] if "ses" in entities else []
+    found = []
+    for depth, folder in enumerate([*folders, folders[-1] / "func"]):
+        for path in folder.glob(f"*{suffix}.*"):
+            name = parse_name(path.name)
+            if name and name.pop("suffix") == suffix and name.pop("extension") in extensions and name.items() <= entities.items():
+                found.append((depth, len(name), path))
+    return [path for *_, path in sorted(found)]
+
+
+def _run_of(name):
+    """Entities that say which run a file belongs to."""
+    return {key: name[key] for key in OF_A_RUN if key in name}
+
+
+def _is_bold(name, task):
+    """Whether a name is that of a task's BOLD volumes: not of a single echo, nor of phases."""
+    kind = name["suffix"] == "bold" and name["extension"] in VOLUME and name.get("task") == task
+    return kind and name.get("part", "mag") == "mag" and not (name.get("desc") and "echo" in name)
+
+
+def _ordered(value):
+    """Sort key of a label: its numbers count as numbers."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split("([0-9]+)", str(value)) if part]
+
+
+def _header_tr(header):
+    """Seconds between volumes as a NIfTI header has it; None for 0 and 1, which programs write when they do not know."""
+    tr = float(header["pixdim"][4]) * {"msec": 1e-3, "usec": 1e-6}.get(header.get_xyzt_units()[1], 1)
+    return None if tr in (0, 1) else tr
+
+
+def _nothing(derivatives, preprocessed, ignored, *, label, task, space):
+    """Say that a task has no BOLD in a space, and what there is."""
+    there = f"{derivatives} has no preprocessed BOLD volumes of sub-{label}, task-{task} in space {space}."
+    if any(LEGACY.search(path.name) for path in ignored):
+        return f"{there} Its names are those of fMRIPrep 1.0 or 1.1: run fMRIPrep 20.2 or later again."
+    bold = [name for _, name in preprocessed if name["suffix"] == "bold" and name.get("desc") == "preproc"]
+    if not bold:
+        return (
+            f"{there} No task has any in volumes: fMRIPrep writes them with --level full (neither minimal nor resampling) and a "
+            "volumetric space, such as --output-spaces T1w."
+        )
+    spaces = {name.get("space", "func") + (f"_res-{name['res']}" if "res" in name else "") for name in bold}
+    tasks = sorted({name.get("task", "") for name in bold})
+    return f"{there} There are the tasks {', '.join(tasks)}, and the spaces {', '.join(sorted(spaces))}."

@@ -1,0 +1,140 @@
+"""Pictures that were shown: found by the names that the events use, read, made square without squashing; their captions."""
+
+import re
+from functools import cached_property
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from nsdlib.data.bids.files import existing, problem
+
+KINDS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+GREY = 127  # behind transparent pictures and beside padded ones: the grey of most screens
+NUMBERED = re.compile(r"(.+)_\d+[A-Za-z]?")
+
+
+class Pictures:
+    """A folder of pictures of any size, known by name.
+
+    A name is a path below the folder, or its end, with or without the extension: `dog/dog_12s.jpg`, `dog_12s`. Folders in
+    front, as `stimuli/` of a BIDS data set, do not matter.
+
+    Parameters
+    ----------
+    folder : Path
+    fit : {"crop", "pad"}
+        What becomes of pictures that are not square: the middle is cut out, or grey put beside.
+    side : int
+        Pixels a side that they are brought to.
+    """
+
+    def __init__(self, folder, *, fit="crop", side=425):
+        self.folder, self.fit, self.side = folder, fit, side
+
+    @cached_property
+    def _index(self):
+        """Pictures by file name and by its stem: lists of paths."""
+        index = {}
+        for path in sorted(self.folder.rglob("*")):
+            if path.suffix.lower() in KINDS and not path.name.startswith("."):
+                for key in (path.name, path.stem):
+                    index.setdefault(key, []).append(path)
+        return index
+
+    def find(self, name):
+        """Find the picture of a name: its Path, None where there is none; a ValueError where two have the name."""
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        found = []
+        for path in self._index.get(parts[-1] if parts else "", ()):
+            folders = path.relative_to(self.folder).parent.parts
+            n_shared = min(len(folders), len(parts) - 1)
+            if folders[len(folders) - n_shared :] == parts[len(parts) - 1 - n_shared : -1]:
+                found.append((n_shared, path))
+        best = [path for n_shared, path in found if n_shared == max(found)[0]]
+        if len(best) > 1:
+            raise ValueError(
+                f"Picture {name!r} can be {best[0]} or {best[1]}: the events must name the folder, or the extension."
+            )
+        return best[0] if best else None
+
+    def missing(self, names):
+        """Pictures that are not there, or without content: pairs of their place and what is wrong."""
+        found = {name: self.find(name) for name in names}
+        absent = [(self.folder / name, "a picture that the events name") for name, path in found.items() if path is None]
+        return absent + [(path, wrong) for path in found.values() if path is not None and (wrong := problem(path))]
+
+    def read(self, names):
+        """Read pictures: (n_names, side, side, 3) uint8 RGB.
+
+        Grey ones become colour, transparent ones lie over grey; a FileNotFoundError says which are missing and how many.
+        """
+        if missing := self.missing(dict.fromkeys(names)):
+            first = ", ".join(str(path.relative_to(self.folder)) for path, _ in missing[:5])
+            raise FileNotFoundError(
+                f"{len(missing)} of {len(set(names))} pictures are missing in {self.folder}, such as {first} "
+                f"({missing[0][1]}). Set images in the section bids to the folder in which they lie."
+            )
+        pictures = {name: self._square(self.find(name)) for name in dict.fromkeys(names)}
+        return np.stack([pictures[name] for name in names]) if pictures else np.empty((0, self.side, self.side, 3), np.uint8)
+
+    def concepts(self, names):
+        """What each picture shows: the name of its folder, where there are several, or its name up to the number at its end."""
+        folders = {name: (self.find(name) or self.folder / name).parent.name for name in names}
+        if len(set(folders.values())) > 1:
+            return [folders[name] for name in names]
+        stems = {name: NUMBERED.fullmatch(PurePosixPath(name).stem) for name in names}
+        if odd := [name for name, match in stems.items() if match is None]:
+            raise ValueError(
+                f"{len(odd)} pictures of {self.folder} do not say their concept, such as {odd[0]}: wanted a folder for each "
+                "concept, or names such as dog_12.jpg. Or choose another split, such as random."
+            )
+        return [stems[name][1] for name in names]
+
+    def _square(self, path):
+        """One picture as (side, side, 3) uint8."""
+        from PIL import Image, ImageOps
+
+        try:
+            with Image.open(path) as file:
+                picture = ImageOps.exif_transpose(file)
+                if picture.mode.startswith(("I", "F")):  # 16 bits
+                    picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).round().astype(np.uint8))
+                picture = picture.convert("RGBA")
+        except Exception as error:  # each kind of picture has its own
+            raise ValueError(f"{path} cannot be read as a picture ({type(error).__name__}: {error}).") from error
+        sheet = Image.new("RGBA", picture.size, (GREY, GREY, GREY, 255))
+        picture = Image.alpha_composite(sheet, picture).convert("RGB")
+        size, how = (self.side, self.side), Image.Resampling.BICUBIC
+        if self.fit == "crop":
+            return np.asarray(ImageOps.fit(picture, size, how))
+        return np.asarray(ImageOps.pad(picture, size, how, color=(GREY, GREY, GREY)))
+
+
+def read_captions(path, names):
+    """Read the captions of pictures from a .tsv with columns image and caption, one row a caption: a list of lists of str.
+
+    The column image has the names that the events use, or the ends of them, with or without the extension. A ValueError when a
+    picture has no caption.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(existing(path), sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")[
+            ["image", "caption"]
+        ]
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{path}: wanted UTF-8 with columns image and caption, tabs between them ({error}).") from error
+    captions = {}
+    for image, caption in zip(table["image"].str.strip(), table["caption"].str.strip(), strict=True):
+        if caption:
+            captions.setdefault(image, []).append(caption)
+    found = []
+    for name in names:
+        whole = PurePosixPath(name)
+        keys = (name, str(whole.with_suffix("")), whole.name, whole.stem)
+        found.append(next((captions[key] for key in keys if key in captions), []))
+    if absent := [name for name, texts in zip(names, found, strict=True) if not texts]:
+        raise ValueError(
+            f"{path} has no caption of {len(absent)} of {len(names)} pictures, such as {absent[0]}: add a row of each."
+        )
+    return found

@@ -1,0 +1,289 @@
+"""A subject as BIDS and fMRIPrep lay it out: events and pictures of the raw data set, preprocessed BOLD of the derivatives.
+
+Sessions and runs count from 1, in the order of their labels; the number of an image is the row of its name in the sorted list
+of all names in the trials of the sessions in use. The data set is only read.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from nsdlib.core.glm.hrf import STIMULUS_SECONDS
+from nsdlib.data.bids import files, trials, volumes
+from nsdlib.data.bids.events import resample_volumes
+from nsdlib.data.bids.pictures import Pictures, read_captions
+from nsdlib.data.subject import Subject
+
+
+class BIDSSubject(Subject):
+    """One subject's images, trials, voxels and time series; betas are to be fitted, none come with the data.
+
+    Parameters
+    ----------
+    root : path-like
+        Folder of the raw data set, the one with `dataset_description.json`.
+    settings : nsdlib.sections.Bids
+        Where the rest lies, and how it is read: the section `bids` of a parameter file.
+    n_sessions : int, optional
+        How many sessions to use, from the first; all when not given.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `files.find_runs`, and when the subject does not have as many sessions.
+    """
+
+    has_betas = False
+
+    def __init__(self, root, settings, n_sessions=None):
+        self.root, self.settings = Path(root), settings
+        self.name = f"{self.root.name}/sub-{settings.label}"
+        self.has_captions = settings.captions is not None
+        found, self._found_notes = files.find_runs(
+            self.root, settings.derivatives, label=settings.label, task=settings.task, space=settings.space
+        )
+        labels = list(dict.fromkeys(run.session for run in found))
+        self.n_sessions = len(labels) if n_sessions is None else n_sessions
+        if not 1 <= self.n_sessions <= len(labels):
+            raise ValueError(f"n_sessions={n_sessions}: {self.name} has sessions 1 to {len(labels)} ({', '.join(labels)}).")
+        self.runs = {}  # (session, run): RunFiles
+        for session, label in enumerate(labels[: self.n_sessions], start=1):
+            of_session = [run for run in found if run.session == label]
+            self.runs |= {(session, number): run for number, run in enumerate(of_session, start=1)}
+        self.pictures = Pictures(settings.images, fit=settings.fit, side=settings.side)
+
+    def __repr__(self):
+        return f"BIDSSubject({self.name!r}, task={self.settings.task!r}, n_sessions={self.n_sessions})"
+
+    @property
+    def notes(self):
+        """What was ignored, left out, assumed or moved: a list of str, for people."""
+        return [*self._found_notes, *self._timing[1], *self._events[1], *self._grid[2], *self._mask[2], *self._duration[1]]
+
+    @cached_property
+    def _timing(self):
+        """Of each run seconds between volumes, start of the first and number of volumes; notes."""
+        timing, notes = {}, []
+        for key, run in self.runs.items():
+            with volumes.opened(run.bold) as image:
+                if len(image.shape) != 4 or image.shape[3] < 2:
+                    raise ValueError(f"{run.bold} has shape {image.shape}, wanted a series of volumes.")
+                tr, start, said = files.read_timing(
+                    run, self.root, self.settings.derivatives, header=image.header, tr=self.settings.tr
+                )
+                timing[key] = tr, start, image.shape[3]
+            notes += said
+        if len({round(tr, 4) for tr, *_ in timing.values()}) > 1:
+            seconds = ", ".join(f"{self.runs[key]} {tr:g} s" for key, (tr, *_) in timing.items())
+            raise ValueError(f"All runs must have the same seconds between volumes, got {seconds}.")
+        return timing, list(dict.fromkeys(notes))
+
+    @cached_property
+    def _events(self):
+        """Trials with onset, duration, name and test; notes."""
+        seconds = {key: (tr * n, tr * (n - 1)) for key, (tr, _, n) in self._timing[0].items()}
+        chosen = self.settings
+        return trials.read_trials(self.runs, seconds, image_column=chosen.image_column, drop=chosen.drop, test=chosen.test)
+
+    @cached_property
+    def _grid(self):
+        """Seconds between rows of the designs; row of each trial's onset, (n_trials,) int64; notes."""
+        timing, table = self._timing[0], self._events[0]
+        keys, onsets = list(zip(table["session"], table["run"], strict=True)), table["onset"].to_numpy()
+        volume_tr = next(iter(timing.values()))[0]
+        if self.settings.onsets == "resample":
+            (tr, _), starts = trials.choose_grid(onsets, volume_tr), 0.0
+        else:
+            tr, starts = volume_tr, np.array([timing[key][1] for key in keys])
+        last = np.array([self._n_rows(key, tr) - 1 for key in keys])
+        rows = np.floor((onsets - starts) / tr + 0.5 + 1e-6).astype(np.int64).clip(0, last)
+        shift = np.abs(starts + rows * tr - onsets).max()
+        if (again := table.assign(row=rows).duplicated(["session", "run", "row"], keep=False)).any():
+            first, second = np.flatnonzero(again)[:2]
+            raise ValueError(
+                f"{self.runs[keys[first]].events}: the trials at {onsets[first]:g} and {onsets[second]:g} s fall on one of the "
+                f"times {tr:g} s apart. Set onsets to resample, or drop one kind of row, in the section bids."
+            )
+        how = "Series are resampled to times" if self.settings.onsets == "resample" else "Onsets are rounded to volumes"
+        return tr, rows, [f"{how} {tr:g} s apart (volumes: {volume_tr:g} s): onsets lie off them by {shift:.3f} s at most."]
+
+    @cached_property
+    def _duration(self):
+        """Seconds that most pictures were shown; notes."""
+        known = self._events[0]["duration"].dropna().to_numpy()
+        if not len(known):
+            return STIMULUS_SECONDS, [f"No trial has a duration: {STIMULUS_SECONDS:g} s is taken."]
+        notes = [f"Durations go from {known.min():g} to {known.max():g} s: their median is taken."] if np.ptp(known) > 0.1 else []
+        return round(float(np.median(known)), 1), notes
+
+    @cached_property
+    def _mask(self):
+        """Brain mask, affine, notes."""
+        return volumes.read_mask(list(self.runs.values()))
+
+    @property
+    def tr(self):
+        """Seconds between rows of the designs: those between volumes, or of the grid on which onsets lie."""
+        return self._grid[0]
+
+    @property
+    def duration(self):
+        """Seconds that a picture was shown, the median rounded to 0.1 s."""
+        return self._duration[0]
+
+    @cached_property
+    def trials(self):
+        """Trials that showed a picture, in order of time: int64 session, run and image; onset and duration in seconds."""
+        table = self._events[0]
+        image = np.searchsorted(self._names, table["name"].to_numpy(str))
+        return table[["session", "run"]].assign(image=image, onset=table["onset"], duration=table["duration"])
+
+    @cached_property
+    def _names(self):
+        """Distinct names of pictures, sorted: (n_images,) array of str."""
+        return np.unique(self._events[0]["name"].to_numpy(str))
+
+    @cached_property
+    def official_test(self):
+        """Whether the picture of each trial is one of those that `test` chooses: (n_trials,) bool; None where that is empty."""
+        if not self.settings.test:
+            return None
+        return np.isin(self.image_ids, self.image_ids[self._events[0]["test"].to_numpy(bool)])
+
+    def image_names(self, image_ids):
+        """Names of images, as the events have them: a list of str. A ValueError for a number that there is not."""
+        image_ids = np.asarray(image_ids, dtype=np.int64)
+        wrong = image_ids[(image_ids < 0) | (image_ids >= len(self._names))]
+        if wrong.size:
+            raise ValueError(f"image_ids holds {wrong[0]}: images of {self.name} have numbers from 0 to {len(self._names) - 1}.")
+        return self._names[image_ids].tolist()
+
+    def stimuli(self, image_ids):
+        """Pictures as shown, made square: (n_images, side, side, 3) uint8; a FileNotFoundError names those that are missing."""
+        return self.pictures.read(self.image_names(image_ids))
+
+    def captions(self, image_ids):
+        """Captions of pictures, each a list of str; empty where the section names no table of them."""
+        names, table = self.image_names(image_ids), self.settings.captions
+        return read_captions(table, names) if table else [[] for _ in names]
+
+    def concepts(self, image_ids):
+        """The folder of each picture, where there are several, or its name up to the number at its end: a list of str."""
+        return self.pictures.concepts(self.image_names(image_ids))
+
+    @property
+    def brainmask(self):
+        """Voxels in the brain masks of all runs in use: (X, Y, Z) bool."""
+        return self._mask[0]
+
+    @property
+    def affine(self):
+        """From voxel indices to millimetres: (4, 4)."""
+        return self._mask[1]
+
+    @cached_property
+    def background(self):
+        """Mean of the reference volumes of the sessions, or of the first run: (X, Y, Z) float32."""
+        first = {session: run.boldref for (session, _), run in reversed(self.runs.items()) if run.boldref}
+        paths = list(first.values()) or [self.runs[1, 1].bold]
+        return volumes.read_mean(paths, self.brainmask.shape, self.affine)
+
+    @cached_property
+    def regions(self):
+        """Visual regions of FreeSurfer, where fMRIPrep wrote them on the grid of the BOLD: a dict of str to (X, Y, Z) bool."""
+        labels = [run.regions for run in self.runs.values() if run.regions]
+        table = self.settings.derivatives / "desc-aparcaseg_dseg.tsv"
+        return volumes.read_regions(labels[0], table, self.brainmask, self.affine) if labels and table.exists() else {}
+
+    def voxels(self, roi):
+        """Voxels to decode from: (X, Y, Z) bool.
+
+        `roi` is brainmask; visual, all of `regions`; one of them; or the path of a NIfTI mask in the same space, on any grid. A
+        ValueError for another, and when no voxel is in the brain mask.
+        """
+        if roi == "brainmask":
+            return self.brainmask
+        if str(roi).endswith(files.VOLUME):
+            chosen = volumes.read_labels(Path(roi).expanduser(), self.brainmask.shape, self.affine) > 0
+        elif (names := list(self.regions) if roi == "visual" else [roi]) and set(names) <= set(self.regions):
+            chosen = np.any([self.regions[name] for name in names], axis=0)
+        else:
+            raise ValueError(
+                f"roi {roi!r} is unknown. Known: brainmask, the path of a NIfTI mask"
+                f"{', '.join(['', 'visual', *self.regions]) if self.regions else ''}. FreeSurfer's regions need fMRIPrep's "
+                "desc-aparcaseg_dseg, in the space of the BOLD and as a table beside the subjects."
+            )
+        if not (chosen := chosen & self.brainmask).any():
+            raise ValueError(f"roi {roi!r} has no voxel in the brain mask of {self.name}: is it in space {self.settings.space}?")
+        return chosen
+
+    def n_runs(self, session):
+        """Task runs of a session."""
+        self.check_session(session)
+        return sum(of == session for of, _ in self.runs)
+
+    def timeseries(self, session, run, mask):
+        """BOLD of a run in scanner units: (n_volumes, n_voxels) float32, one every `tr` seconds, as many as in `design`.
+
+        Volumes before the steady state, and those that scrub leaves out, have the values of the nearest others: `confounds`
+        takes them out of the fit.
+        """
+        self.check_run(session, run)
+        series = volumes.read_series(self.runs[session, run].bold, self.checked_mask(mask), self.affine)
+        _, excluded = self._nuisance(session, run)
+        return self._on_grid(session, run, series, excluded)
+
+    def design(self, session, run):
+        """Onsets of a run: (n_volumes,) int64, 1 + the number of the image in the row of an onset, and 0 elsewhere."""
+        self.check_run(session, run)
+        labels = np.zeros(self._n_rows((session, run), self.tr), dtype=np.int64)
+        here = ((self.trials["session"] == session) & (self.trials["run"] == run)).to_numpy()
+        labels[self._grid[1][here]] = 1 + self.image_ids[here]
+        return labels
+
+    def confounds(self, session, run):
+        """Nuisance regressors of a run, (n_volumes, any number) float64, None where there are none.
+
+        Those that the section names, at the times of `timeseries`, and a column for each time at which a volume was left out.
+        """
+        self.check_run(session, run)
+        values, excluded = self._nuisance(session, run)
+        tr, start, _ = self._timing[0][session, run]
+        values = self._on_grid(session, run, values, excluded)
+        first, reach = (0, tr) if self.settings.onsets == "resample" else (start, tr / 2)
+        times = first + np.arange(len(values)) * self.tr
+        touched = (np.abs(times[:, None] - start - tr * np.flatnonzero(excluded)) < reach - 1e-6).any(axis=1)
+        values = np.hstack([values, np.eye(len(values))[:, touched]])
+        return values if values.shape[1] else None
+
+    def session_files(self, session, roi):
+        """Files that a fit of a session reads: a list of Path; masks of all runs, as they share one."""
+        runs = [run for (of, _), run in self.runs.items() if of == session]
+        found = [path for run in runs for path in (run.bold, run.events, run.confounds) if path]
+        return [*found, *(run.mask for run in self.runs.values()), *([Path(roi)] if str(roi).endswith(files.VOLUME) else [])]
+
+    def missing_files(self, *, version=None, glm_sessions=0):
+        """Files that a run needs and that are not there, or hold nothing, as pairs (path, what is wrong)."""
+        needed = [path for run in self.runs.values() for path in (run.bold, run.mask, run.events, run.confounds) if path]
+        missing = [(path, wrong) for path in [*needed, self.settings.captions] if path and (wrong := files.problem(path))]
+        return missing or self.pictures.missing(self._names.tolist())
+
+    def _n_rows(self, key, tr):
+        """Rows of a run's design, at times `tr` seconds apart."""
+        volume_tr, _, n_volumes = self._timing[0][key]
+        return n_volumes if tr == volume_tr else int((n_volumes - 1) * volume_tr / tr + 1e-6) + 1
+
+    def _nuisance(self, session, run):
+        """Regressors at the volumes, and which volumes are left out."""
+        return volumes.read_confounds(self.runs[session, run], self.settings.confounds, self._timing[0][session, run][2])
+
+    def _on_grid(self, session, run, series, excluded):
+        """Series at the volumes, brought to the times of the design."""
+        tr, start, _ = self._timing[0][session, run]
+        kept = np.flatnonzero(~excluded)
+        for row in np.flatnonzero(excluded):
+            series[row] = series[kept[np.abs(kept - row).argmin()]]
+        if self.settings.onsets == "round" or (tr == self.tr and not start):
+            return series
+        return resample_volumes(series, tr=tr, new_tr=self.tr, start=start)

@@ -1,0 +1,151 @@
+"""Trials of a BIDS subject: which rows of the events showed a picture, and when; on which grid of times they lie."""
+
+import numpy as np
+
+from nsdlib.core.glm.events import OFF_GRID, find_tr
+from nsdlib.data.bids.events import read_events
+from nsdlib.data.bids.files import existing
+
+LAST_SECONDS = 4.0  # of a run: a trial that begins in them has no response to speak of
+EARLY_SECONDS = 0.05  # before a run: what a clock is off, still taken as 0
+FINEST = 0.5  # seconds: a finer grid makes the series longer and the betas no better
+
+
+def read_trials(runs, seconds, *, image_column, drop, test):
+    """Read the trials of runs: events that showed a picture, in order of time.
+
+    Parameters
+    ----------
+    runs : dict of (session, run) to files.RunFiles
+    seconds : dict of (session, run) to pair of float
+        How long each was measured, and where its last volume begins.
+    image_column : str
+        The column that names the picture; a row without it is no trial.
+    drop, test : dict of str to tuple of str
+        Rows that are no trials, and rows of the test set: the values of columns; n/a is a value.
+
+    Returns
+    -------
+    trials : pandas.DataFrame
+        session, run, onset and duration in seconds (NaN where it is not known), name of the picture, and test, bool.
+    notes : list of str
+        What was left out, why, and how often in which run.
+
+    Raises
+    ------
+    ValueError
+        When a column is in no table, a time is no number, two pictures appear at once, no trial is left, or none of the test.
+    """
+    import pandas as pd
+
+    text = (image_column, *drop, *test)
+    tables = {key: read_events(existing(run.events), text=text) for key, run in runs.items()}
+    columns = sorted({column for table in tables.values() for column in table})
+    if unknown := [column for column in text if column not in columns]:
+        raise ValueError(
+            f"No events of {next(iter(runs.values()))} and the other runs have a column {unknown[0]!r}. There are "
+            f"{', '.join(columns)}: correct image_column, drop or test in the section bids."
+        )
+    found, left_out = [], {}
+    for (session, number), run in runs.items():
+        rows = _choose(tables[session, number], run, seconds[session, number], image_column, drop, left_out)
+        found.append(rows.assign(session=session, run=number, test=_matching(rows, test)))
+    notes = [f"{sum(n.values())} rows left out: {why} ({_listed(n)})." for why, n in left_out.items()]
+    if not (found := [rows for rows in found if len(rows)]):
+        raise ValueError(f"The events have no trial that showed a picture, column {image_column}. {' '.join(notes)}")
+    trials = pd.concat(found, ignore_index=True).rename(columns={image_column: "name"})
+    if test and not trials["test"].any():
+        raise ValueError(f"test: no trial has {_condition(test)}, so the official test set would be empty. Correct it.")
+    return trials[["session", "run", "onset", "duration", "name", "test"]], notes
+
+
+def choose_grid(onsets, tr):
+    """Choose times, multiples of a number of seconds, on which onsets lie or come near enough.
+
+    Parameters
+    ----------
+    onsets : (n_trials,) float array
+    tr : float
+        Seconds between volumes: the grid where they lie within 5 % of it, or 0.25 s; else a fraction of it.
+
+    Returns
+    -------
+    grid, shift : float
+        Seconds: of the grid, and by which an onset lies off at most.
+    """
+    for near in (OFF_GRID * tr, FINEST / 2):
+        shift = float(np.abs(onsets - np.rint(onsets / tr) * tr).max())
+        grid, shift = (tr, shift) if shift <= near else find_tr(onsets, tr=tr, max_shift=near)
+        if grid >= FINEST:
+            break
+    return grid, shift
+
+
+def _choose(table, run, seconds, image_column, drop, left_out):
+    """Trials of a run's table, by onset; `left_out`, a dict of causes to counts of each run, grows by the other rows."""
+    if image_column not in table and not _matching(table, drop).all():
+        raise ValueError(f"{run.events} has no column {image_column!r}, as other runs have; its columns are {', '.join(table)}.")
+    rows = table.assign(**{image_column: table.get(image_column), "onset": _seconds(table, "onset", run)})
+    rows["duration"] = _seconds(table, "duration", run)
+    end, last = seconds
+    causes = {
+        f"drop, {_condition(drop)}": _matching(rows, drop),
+        f"no {image_column}": rows[image_column].isna(),
+        "no onset": rows["onset"].isna(),
+        "onset before the first volume": rows["onset"] < -EARLY_SECONDS,
+        f"onset in the last {LAST_SECONDS:g} s of the run, or behind it": rows["onset"] > min(end - LAST_SECONDS, last),
+    }
+    first = rows[~np.any(list(causes.values()), axis=0)].drop_duplicates(["onset", image_column])
+    causes["the same picture again at the same onset"] = ~rows.index.isin(first.index)
+    left = np.zeros(len(rows), dtype=bool)
+    for why, leave in causes.items():
+        if n_left := int((leave & ~left).sum()):
+            left_out.setdefault(why, {})[str(run)] = n_left
+        left |= np.asarray(leave)
+    rows = first.sort_values("onset", kind="stable")
+    if (again := rows["onset"].duplicated()).any():
+        first, second = rows.index[rows["onset"] == rows["onset"][again.idxmax()]][:2]
+        raise ValueError(
+            f"{run.events}, lines {first + 2} and {second + 2}: the pictures {rows[image_column][first]} and "
+            f"{rows[image_column][second]} appear at once, {rows['onset'][first]:g} s, and share one response. Drop one kind of "
+            "row, with drop in the section bids."
+        )
+    return rows.assign(onset=rows["onset"].clip(lower=0))
+
+
+def _seconds(table, column, run):
+    """A column of a table as seconds, float64; NaN for n/a, or where there is no such column."""
+    import pandas as pd
+
+    values = table.get(column, pd.Series(np.nan, index=table.index))
+    seconds = pd.to_numeric(values, errors="coerce").astype(float)
+    wrong = (seconds.isna() & values.notna()) | np.isinf(seconds) | ((seconds < 0) & (column == "duration"))
+    if wrong.any():
+        row = wrong.idxmax()
+        comma = " Numbers have a decimal point." if "," in str(values[row]) else ""
+        raise ValueError(f"{run.events}, line {row + 2}: {column} is {values[row]!r}, wanted seconds or n/a.{comma}")
+    return seconds
+
+
+def _matching(table, conditions):
+    """Which rows have one of the values in one of the columns: (n_rows,) bool; 1 is 1.0, n/a is a missing value."""
+    import pandas as pd
+
+    matching = pd.Series(False, index=table.index)
+    for column, values in conditions.items():
+        if column in table:
+            numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").dropna()
+            matching |= table[column].isin(values) | pd.to_numeric(table[column], errors="coerce").isin(numbers)
+            matching |= table[column].isna() & ("n/a" in values)
+    return matching
+
+
+def _condition(conditions):
+    """Conditions in words."""
+    return " or ".join(f"{column} = {', '.join(values)}" for column, values in conditions.items())
+
+
+def _listed(counts):
+    """Counts of runs in words, the first ten."""
+    first = [f"{run} {n}" for run, n in counts.items()][:10]
+    return ", ".join(first) + (f" and {len(counts) - 10} other runs" if len(counts) > 10 else "")

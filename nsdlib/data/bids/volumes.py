@@ -1,0 +1,181 @@
+"""Volumes of fMRIPrep, all on one grid: series of voxels, the mask that all runs share, regions, nuisance regressors."""
+
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+
+from nsdlib.data.bids.files import existing
+
+MAX_SIDE = 512  # voxels along a side of a volume
+AFFINE_TOLERANCE = 1e-3  # mm
+N_COMPCOR = 5  # components of aCompCor, where they are asked for
+VISUAL = ("pericalcarine", "cuneus", "lingual", "lateraloccipital", "fusiform", "inferiortemporal", "parahippocampal")
+
+
+@contextmanager
+def opened(path):
+    """A NIfTI file as a nibabel image whose values are not read yet; what is wrong with it becomes a ValueError with its name."""
+    import nibabel
+
+    try:
+        yield nibabel.load(existing(path), mmap=False, keep_file_open=True)  # packed files are read on, not from their beginning
+    except (FileNotFoundError, PermissionError, MemoryError):
+        raise
+    except Exception as error:  # nibabel, gzip and zlib each have their own
+        raise ValueError(f"{path} cannot be read as a NIfTI file ({type(error).__name__}: {error}): get it again.") from error
+
+
+def check_grid(path, image, shape, affine):
+    """Refuse an image that does not have the voxels of the others, with a ValueError."""
+    if image.shape[:3] != shape or not np.allclose(image.affine, affine, rtol=0, atol=AFFINE_TOLERANCE):
+        raise ValueError(
+            f"{path} has another grid of voxels than the first brain mask ({image.shape[:3]}, not {shape}), or another affine: "
+            "all runs of a subject must share one. Take a space that they share, such as T1w (fMRIPrep's --output-spaces T1w)."
+        )
+
+
+def read_mask(runs):
+    """Voxels that are brain in all runs.
+
+    Parameters
+    ----------
+    runs : list of files.RunFiles
+
+    Returns
+    -------
+    mask : (X, Y, Z) bool array
+    affine : (4, 4) array
+    notes : list of str
+        How many voxels each run costs. A ValueError when the runs have different grids, or no voxel is left.
+    """
+    masks, affine = [], None
+    for run in runs:
+        with opened(run.mask) as image:
+            if len(image.shape) != 3 or max(image.shape) > MAX_SIDE:
+                raise ValueError(f"{run.mask} has shape {image.shape}, wanted a volume of at most {MAX_SIDE} voxels a side.")
+            affine = image.affine if not masks else affine
+            check_grid(run.mask, image, masks[0].shape if masks else image.shape, affine)
+            masks.append(np.asanyarray(image.dataobj) > 0)
+    n_runs = np.sum(masks, axis=0, dtype=np.int32)
+    shared, nearly = n_runs == len(masks), n_runs == len(masks) - 1
+    n_any, n_shared = np.count_nonzero(n_runs), np.count_nonzero(shared)
+    if not n_shared:
+        raise ValueError(f"No voxel is in the brain masks of all {len(masks)} runs, {n_any} are in some: look at them.")
+    costs = {str(run): np.count_nonzero(nearly & ~mask) for run, mask in zip(runs, masks, strict=True)}
+    alone = ", ".join(f"{run} {cost}" for run, cost in sorted(costs.items(), key=lambda pair: -pair[1]) if cost)
+    notes = [
+        f"{n_shared} voxels are in the brain masks of all runs, {n_any} in some. Missing in one run alone: {alone or 'none'}."
+    ]
+    return shared, affine, notes
+
+
+def read_series(path, mask, affine):
+    """Read voxels of a run, volume by volume: (n_volumes, n_voxels) float32, those of `mask`, (X, Y, Z) bool, in C order."""
+    voxels = np.nonzero(mask)
+    with opened(path) as image:
+        check_grid(path, image, mask.shape, affine)
+        series = np.empty((image.shape[3], len(voxels[0])), dtype=np.float32)
+        for i in range(len(series)):
+            series[i] = np.asanyarray(image.dataobj[..., i])[voxels]
+    return series
+
+
+def read_mean(paths, shape, affine):
+    """Mean of volumes, or of the volumes of series: (X, Y, Z) float32."""
+    total = np.zeros(shape)
+    for path in paths:
+        with opened(path) as image:
+            check_grid(path, image, shape, affine)
+            n_volumes = int(np.prod(image.shape[3:]))
+            values = (
+                [image.dataobj[..., i] for i in range(n_volumes)] if len(image.shape) == 4 else [np.asanyarray(image.dataobj)]
+            )
+            total += sum(np.nan_to_num(volume) for volume in values) / n_volumes
+    return (total / len(paths)).astype(np.float32)
+
+
+def read_labels(path, shape, affine):
+    """Read a volume of labels, brought to a grid of voxels by the nearest neighbour where it has another: (X, Y, Z)."""
+    import nibabel
+    from nilearn.image import resample_to_img
+
+    with opened(path) as image:
+        same = image.shape == shape and np.allclose(image.affine, affine, rtol=0, atol=AFFINE_TOLERANCE)
+        if not same:
+            image = nibabel.Nifti1Image(np.asanyarray(image.dataobj), image.affine)
+            grid = nibabel.Nifti1Image(np.zeros(shape, np.uint8), affine)
+            image = resample_to_img(image, grid, interpolation="nearest", force_resample=True, copy_header=True)
+        return np.nan_to_num(np.asanyarray(image.dataobj))
+
+
+def read_regions(path, table, mask, affine):
+    """Read FreeSurfer's regions of the visual cortex: a dict of `VISUAL` to (X, Y, Z) bool, both hemispheres, within `mask`.
+
+    `path` is an aparcaseg volume, `table` the .tsv beside the subjects that has its columns index and name.
+    """
+    import pandas as pd
+
+    names = pd.read_csv(existing(table), sep="\t", encoding="utf-8-sig")
+    if not {"index", "name"} <= set(names):
+        raise ValueError(f"{table} has the columns {', '.join(names)}, wanted index and name of FreeSurfer's labels.")
+    labels, found = read_labels(path, mask.shape, affine), {}
+    for region in VISUAL:
+        numbers = names["index"][names["name"].isin([f"ctx-{side}-{region}" for side in ("lh", "rh")])]
+        if (voxels := np.isin(labels, numbers) & mask).any():
+            found[region] = voxels
+    return found
+
+
+def read_confounds(run, strategies, n_volumes):
+    """Read the nuisance regressors of a run, by nilearn: 6 of motion, 5 of aCompCor, else its defaults.
+
+    Parameters
+    ----------
+    run : files.RunFiles
+    strategies : tuple of str
+        As nilearn's `load_confounds` names them, such as motion, high_pass, compcor, scrub; may be empty.
+    n_volumes : int
+
+    Returns
+    -------
+    confounds : (n_volumes, any number) float64 array
+    excluded : (n_volumes,) bool array
+        Volumes that say nothing: before the steady state, and what scrub leaves out.
+
+    Raises
+    ------
+    ValueError
+        When nilearn refuses the strategies, the table does not fit the run, or holds what is no number, or no volume is left.
+    """
+    import pandas as pd
+    from nilearn.interfaces.fmriprep import load_confounds
+
+    if run.confounds is None and not strategies:
+        return np.empty((n_volumes, 0)), np.zeros(n_volumes, bool)
+    if run.confounds is None:
+        raise ValueError(f"{run.bold} has no table of confounds: set confounds to [] in the section bids.")
+    table = pd.read_csv(existing(run.confounds), sep="\t", na_values=["n/a"], encoding="utf-8-sig")
+    if len(table) != n_volumes:
+        raise ValueError(
+            f"{run.confounds} has {len(table)} rows, {run.bold.name} has {n_volumes} volumes: one belongs elsewhere."
+        )
+    if strategies:
+        image = str(run.bold.with_name(run.bold.name.removesuffix(".gz").removesuffix(".nii") + ".nii.gz"))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that no volume is left: an error below
+                found, kept = load_confounds(image, strategy=tuple(strategies), motion="basic", n_compcor=N_COMPCOR)
+        except ValueError as error:
+            raise ValueError(f"confounds={list(strategies)}: nilearn refuses them for {run.confounds} ({error}).") from error
+        excluded = np.zeros(n_volumes, bool) if kept is None else ~np.isin(np.arange(n_volumes), kept)
+    else:
+        found = table[[]]
+        excluded = table.filter(like="non_steady_state_outlier").to_numpy(float).any(axis=1)
+    values = found.to_numpy(float)
+    if excluded.all() or not np.isfinite(values).all():
+        raise ValueError(
+            f"{run.confounds}: confounds={list(strategies)} leave {np.count_nonzero(~excluded)} of {n_volumes} volumes, and "
+            f"{np.count_nonzero(~np.isfinite(values))} values that are no numbers. Leave out scrub, or this run."
+        )
+    return values, excluded
