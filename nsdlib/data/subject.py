@@ -32,6 +32,8 @@ class Subject(ABC):
     notes : sequence of str
         What was decided or left out when the files were read, for people.
     has_captions, has_betas : bool
+    betas_unit : str
+        Of `betas`: "percent signal change", "z" or "arbitrary".
     split : str
         Which images are the test set, one of `splits.SPLITS`; `split_seed` draws those that are drawn.
     """
@@ -40,6 +42,7 @@ class Subject(ABC):
     duration: float
     notes = ()
     has_captions = has_betas = True
+    betas_unit = "percent signal change"
     split, split_seed = "official", 0
 
     def __repr__(self):
@@ -123,7 +126,7 @@ class Subject(ABC):
         """Voxels to decode from: (X, Y, Z) bool; a ValueError for an unknown `roi` or an empty one."""
 
     def betas(self, session, mask, *, version=None):
-        """Betas that came with the data, of the trials of a session: (n_trials, n_voxels) float32, percent signal change.
+        """Betas that came with the data, of the trials of a session: (n_trials, n_voxels) float32, in `betas_unit`.
 
         The voxels of `mask`, (X, Y, Z) bool, come in the C order of the volume.
         """

@@ -150,12 +150,14 @@ def read_map(path, mask, affine):
 
 
 def make_trials(run, names):
-    """Make a session's table; rows without a picture are blanks, and left out."""
+    """Make a session's table; rows without a picture are blanks, and left out; attrs["n_rows"] counts them, too."""
     import pandas as pd
 
     table = pd.DataFrame({"name": np.asarray(names, dtype=object)})
     table = table.assign(run=run, row=np.arange(len(table)))
-    return table[table["name"].notna()].astype({"run": np.int64, "name": str}).reset_index(drop=True)
+    kept = table[table["name"].notna()].astype({"run": np.int64, "name": str}).reset_index(drop=True)
+    kept.attrs["n_rows"] = len(table)
+    return kept
 
 
 def whole_numbers(column):

@@ -68,8 +68,9 @@ class SeriesLayout(Layout):
         """Read the betas of a session, volume by volume: (n_trials, n_voxels) float32, NaN where there are none."""
         path = self.paths[session - 1]
         found = volumes.read_series(path, mask, self.affine)
-        if len(found) != len(self.sessions[session - 1]):
-            raise ValueError(f"{path} holds {len(found)} volumes, its table {len(self.sessions[session - 1])} trials.")
+        n_rows = self.sessions[session - 1].attrs["n_rows"]
+        if len(found) != n_rows:
+            raise ValueError(f"{path} holds {len(found)} volumes, its table {n_rows} trials.")
         return found
 
 
