@@ -92,15 +92,17 @@ class Run(Strict):
 
     @model_validator(mode="after")
     def _fields_agree(self):
-        if (self.subject is None) == (self.bids is None):
-            raise ValueError("a run has either a subject of NSD, `subject: 1` to 8, or a section `bids` (book/your_own_data.md).")
+        if sum(given is not None for given in (self.subject, self.bids, self.betas_files)) != 1:
+            raise ValueError(
+                "a run has either a subject of NSD, `subject: 1` to 8, or a section `bids` (book/your_own_data.md), or betas_files."
+            )
         if self.glm_sessions > self.n_sessions:
             raise ValueError(
                 f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}: the GLM can fit only "
                 "sessions that the run has; lower glm_sessions or raise n_sessions."
             )
-        if self.betas_files is not None and (self.betas != "nsd" or self.bids is not None):
-            raise ValueError("betas_files: betas that come with the data need betas: nsd, and no section bids beside them.")
+        if self.betas_files is not None and self.betas != "nsd":
+            raise ValueError("betas_files: there are no time series to fit, wanted betas: nsd, those in the files.")
         if self.n_layers > max(self.layer_counts):
             raise ValueError(
                 f"n_layers={self.n_layers} is more than the largest of layer_counts={list(self.layer_counts)}: notebook 03 "
@@ -110,6 +112,11 @@ class Run(Strict):
             if len(set(values := getattr(self, name))) < len(values):
                 raise ValueError(f"{name}={list(values)} holds one value twice, and a result would count double.")
         return self
+
+    @property
+    def section(self):
+        """Name of the section that says how the data lie, bids or betas_files; None where they lie as NSD's."""
+        return next((name for name in ("bids", "betas_files") if getattr(self, name) is not None), None)
 
     def __repr__(self):
         rows = (f"  {name:<17}{value}" for name, value in self._shown())
@@ -196,10 +203,9 @@ def load_run(name="demo", **overrides):
     except ValidationError as error:
         raise ValueError(f"Run {name!r} cannot be used as its parameters stand:\n{_explain(error)}") from None
     paths = {"data": root / run.data, "weights": root / run.weights, "store": root / run.store / (run.like or name)}
-    for section in ("bids", "betas_files"):
-        if (chosen := getattr(run, section)) is not None:
-            places = {name: root / value for name, value in chosen if isinstance(value, Path)}
-            paths[section] = chosen.model_copy(update=places)
+    if run.section:
+        places = {name: root / value for name, value in getattr(run, run.section) if isinstance(value, Path)}
+        paths[run.section] = getattr(run, run.section).model_copy(update=places)
     return run.model_copy(update=paths)
 
 

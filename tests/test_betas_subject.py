@@ -342,14 +342,14 @@ def project(tmp_path, monkeypatch):
 def test_a_parameter_file_opens_the_subject(project, tmp_path, planted, images):
     laion(project / "laion", planted)
     shutil.copytree(images, project / "pictures")
-    text = "subject: 1\ndata: laion\nn_sessions: 2\nglm_sessions: 1\nsplit: random\nroi: brainmask\n"
+    text = "data: laion\nn_sessions: 2\nglm_sessions: 1\nsplit: random\nroi: brainmask\n"
     section = "betas_files: {kind: laion, label: '03', space: T1w, images: pictures}\n"
     (project / "params" / "mine.yaml").write_text(text + section)
     run = load_run("mine")
     assert run.betas_files.images == project / "pictures"
     subject = open_subject(run)
     assert (subject.n_trials, subject.split, subject.is_test.sum() > 0) == (18, "random", True)
-    with pytest.raises(ValueError, match="betas_files: betas that come with the data need betas: nsd, and no section bids"):
+    with pytest.raises(ValueError, match="betas_files: there are no time series to fit, wanted betas: nsd, those in the files"):
         load_run("mine", betas="glm")
     (project / "params" / "mine.yaml").write_text(text + section.replace("images", "image"))
     with pytest.raises(ValueError, match="'image' is no setting of the section betas_files: did you mean 'images'"):

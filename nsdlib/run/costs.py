@@ -75,7 +75,7 @@ class Needs:
 def amounts(run):
     """Return the sizes of a run from the subject's files, and typical ones where the files are not there."""
     subject = open_subject(run)
-    if run.bids is not None:  # which trials there are is known as soon as it is open
+    if run.section:  # which trials there are is known as soon as it is open
         shape = subject.brainmask.shape
     else:
         shape = run.simulation.shape if run.simulation else nsd.VOLUME_SHAPES[run.subject]
@@ -93,7 +93,7 @@ def amounts(run):
         n_voxels = int(volume * SIMULATED_GENERAL) if run.simulation else nsd.N_GENERAL_VOXELS[run.subject]
         typical.append("numbers of voxels (nsdgeneral)")
     n_voxels = min(n_voxels, run.n_voxels or n_voxels)
-    n_session_trials = subject.n_trials / run.n_sessions if run.bids else nsd.N_SESSION_TRIALS
+    n_session_trials = subject.n_trials / run.n_sessions if run.section else nsd.N_SESSION_TRIALS
     return Amounts(n_train, n_test, n_voxels, n_brain, volume, n_session_trials, " and ".join(typical))
 
 
@@ -131,7 +131,7 @@ def data_bytes(run):
     """Return roughly the bytes of the data that a run needs and that are not there: images, betas and time series."""
     if run.simulation:
         return 0 if run.data.exists() else SIMULATED_SESSION * run.n_sessions
-    if run.bids is not None:
+    if run.section:
         return 0
     subject = open_subject(run)
     missing = subject.missing_files(version=run.betas_version, glm_sessions=run.glm_sessions)

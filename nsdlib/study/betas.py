@@ -223,8 +223,8 @@ def _label(betas, trial, mask, subject, unit="percent signal change"):
             raise ValueError(f"{text} None remains: get the betas of that session again.")
         warnings.warn(text, stacklevel=3)
         mask[mask], betas = ~lacking, betas[:, ~lacking]
-    regions = subject.regions
-    member = np.array([inside[mask] for inside in regions.values()], dtype=bool).reshape(len(regions), betas.shape[1])
+    regions = subject.regions or {"no region known": mask}
+    member = np.stack([inside[mask] for inside in regions.values()])
     return xr.Dataset(
         {
             "betas": (("trial", "voxel"), betas, {"units": unit}),

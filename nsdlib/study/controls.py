@@ -182,7 +182,7 @@ def place_table(values, **bootstrap):
 
 
 def score_decoded(ridges, test, patterns, *, mode):
-    """Score what ridges decode from one pattern of each test image: (metric, test_image), two for each target.
+    """Score what ridges decode from one pattern of each test image: (metric, test_image), two for each target that varies.
 
     "two-way" is the share of other images that the decoded deviation from the training mean resembles less than its own,
     "error" the squared error in units of the training mean's; `mode` is that of `ridge.rescale`.
@@ -190,7 +190,7 @@ def score_decoded(ridges, test, patterns, *, mode):
     import xarray as xr
 
     rows = {}
-    for target, truth in test.targets.items():
+    for target, truth in _told_apart(test).items():
         fitted = ridges[target]
         decoded, mean = ridge.rescale(fitted.predict(patterns), fitted, mode=mode), fitted.targets.mean
         rows[f"{target}: two-way"] = two_way(truth - mean, decoded - mean)
@@ -212,13 +212,18 @@ def shuffle_pairs(ridges, train, test, *, n_shuffles, seed):
     rng, n_train = np.random.default_rng(seed), len(train.patterns)
     orders = np.stack([np.arange(n_train), *(rng.permutation(n_train) for _ in range(n_shuffles))])
     scores, unit = {}, np.eye(n_train, dtype=np.float32)
-    for target, truth in test.targets.items():
+    for target, truth in _told_apart(test).items():
         fitted, some = ridges[target], np.sort(rng.permutation(truth.shape[1])[:N_SHUFFLED])
         values, truth = (targets[:, some].astype(np.float32) for targets in (train.targets[target], truth))
         options = {"alphas": (fitted.alpha,), "device": fitted.device, "mode": "none"}
         weights, mean = ridge.decode(train.patterns, unit, test.patterns, **options), fitted.targets.mean[some]
         scores[target] = [two_way(truth - mean, weights[:, order] @ values - mean).mean() for order in orders]
     return xr.DataArray(np.array(list(scores.values())).T, dims=("shuffle", "target"), coords={"target": list(scores)})
+
+
+def _told_apart(test):
+    """Targets that differ between images; without captions all images have the text tokens of an empty one."""
+    return {target: truth for target, truth in test.targets.items() if (truth != truth[0]).any()}
 
 
 def refine_shuffled(stages, ridges, train, test, *, mode, seed, decode=ridge.decode) -> np.ndarray:

@@ -65,8 +65,10 @@ class RegionMeasures:
         store, subject = Store(run), open_subject(run)
         ceiling = store.load("betas").noise_ceiling.values
         _, trials = load_trials(run, store, subject)
-        agreement = reliability(trials.betas.values, trials.image_id.values)
-        self.measures = {"correlation of repeats": agreement, "noise ceiling (percent)": ceiling}  # each (n_voxels,)
+        self.measures = {}  # each (n_voxels,)
+        if np.isfinite(ceiling).all():  # else no training image was shown again
+            self.measures["correlation of repeats"] = reliability(trials.betas.values, trials.image_id.values)
+        self.measures["noise ceiling (percent)"] = ceiling
         self.regions, self.background = _regions(trials), subject.background
         self._voxels = trials.voxel.values
         self.slices = np.unique(np.unravel_index(self._voxels, self.background.shape)[2])
