@@ -93,7 +93,10 @@ def read_session(subject, session, mask=None):
     design = [subject.design(session, run) for run in runs]
     series = [subject.timeseries(session, run, mask)[: len(rows)] for run, rows in zip(runs, design, strict=True)]
     confounds = [subject.confounds(session, run) for run in runs]
-    return design, series, None if any(columns is None for columns in confounds) else confounds
+    if all(columns is None for columns in confounds):
+        return design, series, None
+    none = [np.empty((len(rows), 0)) for rows in design]
+    return design, series, [none[i] if columns is None else columns for i, columns in enumerate(confounds)]
 
 
 def export_betas(found, subject, folder, *, kind="betas_d"):

@@ -89,14 +89,16 @@ def resample_volumes(series, *, tr, new_tr, start=0.0):
         )
     measured = tr * np.arange(len(series))
     wanted = np.arange(math.floor(measured[-1] / new_tr + 1e-6) + 1) * new_tr
-    mean = series.mean(axis=0, dtype=np.float64)
-    change = (series - mean).astype(np.result_type(series.dtype, np.float32))
-    resampled = np.empty((len(wanted), series.shape[1]), dtype=change.dtype)
+    kind = np.result_type(series.dtype, np.float32)
+    mean = series.mean(axis=0, dtype=np.float64).astype(kind)
+    change = series.astype(kind) - mean
+    resampled = np.empty((len(wanted), series.shape[1]), dtype=kind)
     for first in np.unique(start):
         times = np.clip(wanted - first, 0, measured[-1])
-        weights = CubicSpline(measured, np.eye(len(measured)))(times)  # (n_new_volumes, n_volumes)
-        voxels = np.broadcast_to(start == first, series.shape[1:])
-        resampled[:, voxels] = weights.astype(change.dtype) @ change[:, voxels] + mean[voxels]
+        weights = CubicSpline(measured, np.eye(len(measured)))(times).astype(kind)  # (n_new_volumes, n_volumes)
+        voxels = start == first if start.ndim else slice(None)
+        resampled[:, voxels] = weights @ change[:, voxels]
+    resampled += mean
     return resampled
 
 

@@ -250,7 +250,8 @@ def _is_bold(name, task):
 
 def _ordered(value):
     """Sort key of a label: its numbers count as numbers."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split("([0-9]+)", str(value)) if part]
+    parts = re.split("([0-9]+)", str(value))
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)
 
 
 def _header_tr(header):

@@ -104,9 +104,10 @@ class Pictures:
             raise ValueError(f"{path} cannot be read as a picture ({type(error).__name__}: {error}).") from error
         sheet = Image.new("RGBA", picture.size, (GREY, GREY, GREY, 255))
         picture = Image.alpha_composite(sheet, picture).convert("RGB")
-        size, how = (self.side, self.side), Image.Resampling.BICUBIC
+        size, how, short = (self.side, self.side), Image.Resampling.BICUBIC, min(picture.size)
         if self.fit == "crop":
-            return np.asarray(ImageOps.fit(picture, size, how))
+            left, top = ((length - short) // 2 for length in picture.size)
+            return np.asarray(picture.crop((left, top, left + short, top + short)).resize(size, how))
         return np.asarray(ImageOps.pad(picture, size, how, color=(GREY, GREY, GREY)))
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from nsdlib.core.glm.hrf import STIMULUS_SECONDS
 from nsdlib.data.bids import files, trials, volumes
 from nsdlib.data.bids.events import resample_volumes
 from nsdlib.data.bids.pictures import Pictures, read_captions
@@ -111,11 +110,7 @@ class BIDSSubject(Subject):
     @cached_property
     def _duration(self):
         """Seconds that most pictures were shown; notes."""
-        known = self._events[0]["duration"].dropna().to_numpy()
-        if not len(known):
-            return STIMULUS_SECONDS, [f"No trial has a duration: {STIMULUS_SECONDS:g} s is taken."]
-        notes = [f"Durations go from {known.min():g} to {known.max():g} s: their median is taken."] if np.ptp(known) > 0.1 else []
-        return round(float(np.median(known)), 1), notes
+        return trials.typical_duration(self._events[0]["duration"])
 
     @cached_property
     def _mask(self):
@@ -263,10 +258,22 @@ class BIDSSubject(Subject):
         found = [path for run in runs for path in (run.bold, run.events, run.confounds) if path]
         return [*found, *(run.mask for run in self.runs.values()), *([Path(roi)] if str(roi).endswith(files.VOLUME) else [])]
 
+    def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
+        """Files that a run over the first `n_sessions` reads, as pairs (path, what it is); `missing_files` has pictures."""
+        found = []
+        for key, run in self.runs.items():
+            if key[0] <= n_sessions:
+                kinds = {"BOLD": run.bold, "brain mask": run.mask, "events": run.events, "confounds": run.confounds}
+                found += [(path, f"{kind} of {run}") for kind, path in kinds.items() if path]
+        return found + ([(self.settings.captions, "captions")] if self.settings.captions else [])
+
     def missing_files(self, *, version=None, glm_sessions=0):
-        """Files that a run needs and that are not there, or hold nothing, as pairs (path, what is wrong)."""
-        needed = [path for run in self.runs.values() for path in (run.bold, run.mask, run.events, run.confounds) if path]
-        missing = [(path, wrong) for path in [*needed, self.settings.captions] if path and (wrong := files.problem(path))]
+        """Those of the needed files that are not there, or stand for what was not fetched, as pairs (path, what is wrong).
+
+        Where there are none, pictures that are missing.
+        """
+        needed = self.needed_files(self.n_sessions)
+        missing = [(path, f"{what}: {wrong}") for path, what in needed if (wrong := files.problem(path))]
         return missing or self.pictures.missing(self._names.tolist())
 
     def _n_rows(self, key, tr):

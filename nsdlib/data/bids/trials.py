@@ -3,6 +3,7 @@
 import numpy as np
 
 from nsdlib.core.glm.events import OFF_GRID, find_tr
+from nsdlib.core.glm.hrf import STIMULUS_SECONDS
 from nsdlib.data.bids.events import read_events
 from nsdlib.data.bids.files import existing
 
@@ -81,6 +82,15 @@ def choose_grid(onsets, tr):
     return grid, shift
 
 
+def typical_duration(durations):
+    """Return the median of durations in seconds, (n_trials,) float with NaN where unknown, rounded to 0.1; and notes."""
+    known = durations.dropna().to_numpy()
+    if not len(known):
+        return STIMULUS_SECONDS, [f"No trial has a duration: {STIMULUS_SECONDS:g} s is taken."]
+    notes = [f"Durations go from {known.min():g} to {known.max():g} s: their median is taken."] if np.ptp(known) > 0.1 else []
+    return round(float(np.median(known)), 1), notes
+
+
 def _choose(table, run, seconds, image_column, drop, left_out):
     """Trials of a run's table, by onset; `left_out`, a dict of causes to counts of each run, grows by the other rows."""
     if image_column not in table and not _matching(table, drop).all():
@@ -123,7 +133,7 @@ def _seconds(table, column, run):
     if wrong.any():
         row = wrong.idxmax()
         comma = " Numbers have a decimal point." if "," in str(values[row]) else ""
-        raise ValueError(f"{run.events}, line {row + 2}: {column} is {values[row]!r}, wanted seconds or n/a.{comma}")
+        raise ValueError(f"{run.events}, line {row + 2}: {column} is {str(values[row])!r}, wanted seconds or n/a.{comma}")
     return seconds
 
 

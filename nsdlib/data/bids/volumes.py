@@ -72,12 +72,12 @@ def read_mask(runs):
 
 def read_series(path, mask, affine):
     """Read voxels of a run, volume by volume: (n_volumes, n_voxels) float32, those of `mask`, (X, Y, Z) bool, in C order."""
-    voxels = np.nonzero(mask)
+    places = np.ravel_multi_index(np.nonzero(mask), mask.shape, order="F")  # as they lie in the file
     with opened(path) as image:
         check_grid(path, image, mask.shape, affine)
-        series = np.empty((image.shape[3], len(voxels[0])), dtype=np.float32)
+        series = np.empty((image.shape[3], len(places)), dtype=np.float32)
         for i in range(len(series)):
-            series[i] = np.asanyarray(image.dataobj[..., i])[voxels]
+            series[i] = np.asanyarray(image.dataobj[..., i]).ravel(order="F")[places]
     return series
 
 
@@ -172,7 +172,7 @@ def read_confounds(run, strategies, n_volumes):
     else:
         found = table[[]]
         excluded = table.filter(like="non_steady_state_outlier").to_numpy(float).any(axis=1)
-    values = found.to_numpy(float)
+    values = np.array(found, dtype=float)
     if excluded.all() or not np.isfinite(values).all():
         raise ValueError(
             f"{run.confounds}: confounds={list(strategies)} leave {np.count_nonzero(~excluded)} of {n_volumes} volumes, and "

@@ -1,0 +1,564 @@
+"""A BIDS subject: planted betas come back through the GLM; rows, times, masks and pictures are taken as said, or refused."""
+
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import bids_tree as tree
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from bids_tree import AFFINE, NAMES, SHAPE, TR, func, settings, stem, write_confounds, write_subject, write_table, write_volume
+from nilearn.interfaces.fmriprep import load_confounds
+from PIL import Image
+
+from nsdlib.core import GLMOptions
+from nsdlib.data import fit_sessions, read_events, read_session
+from nsdlib.data.bids.pictures import Pictures, read_captions
+from nsdlib.data.bids.subject import BIDSSubject
+from nsdlib.data.bids.trials import choose_grid
+from nsdlib.data.subject import open_subject
+
+PLAIN = GLMOptions(n_pcs=0, fractions=(1.0,))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return write_subject(tmp_path_factory.mktemp("subject") / "data")
+
+
+@pytest.fixture
+def root(written, tmp_path):
+    return Path(shutil.copytree(written, tmp_path / "data"))
+
+
+def subject_of(root, n_sessions=None, **changes):
+    return BIDSSubject(root / "raw", settings(root, **changes), n_sessions)
+
+
+def truth_of(subject, session):
+    """Planted betas of a session's trials: (n_trials, n_voxels)."""
+    names = subject.image_names(subject.image_ids[subject.session == session])
+    return tree.planted()[[NAMES.index(name) for name in names]][:, subject.brainmask]
+
+
+def correlation(found, truth):
+    """Mean over voxels of the correlation over trials."""
+    return np.mean([np.corrcoef(found[:, v], truth[:, v])[0, 1] for v in range(truth.shape[1])])
+
+
+def betas_b(subject):
+    """Betas without denoising of session 1, and their planted truth."""
+    found = fit_sessions(subject, 1, roi="brainmask", options=PLAIN)
+    return found["betas_b"].values, truth_of(subject, 1)
+
+
+def events_file(root, session="01", run=1):
+    return func(root / "raw", session) / f"{stem(session, run)}_events.tsv"
+
+
+def prep_file(root, kind, session="01", run=1):
+    return func(root / "prep", session) / f"{stem(session, run, zeros=1)}_{kind}"
+
+
+def rewrite(root, rows, header=("onset", "duration", "stim_file"), **where):
+    return write_table(events_file(root, **where), header, rows)
+
+
+# Betas
+
+
+def test_planted_betas_come_back(written):
+    subject = subject_of(written)
+    for session in (1, 2):
+        design, series, confounds = read_session(subject, session)
+        assert confounds is None
+        assert [rows.shape for rows in design] == [(40,)] * subject.n_runs(session)
+        assert [bold.shape for bold in series] == [(40, subject.brainmask.sum())] * subject.n_runs(session)
+        assert [bold.dtype for bold in series] == [np.float32] * subject.n_runs(session)
+    assert correlation(*betas_b(subject)) > 0.999
+
+
+def test_betas_of_onsets_off_the_grid_are_as_good_and_rounding_is_worse(tmp_path):
+    root = write_subject(tmp_path / "data", jitter=2.0)
+    resampled, rounded = subject_of(root), subject_of(root, onsets="round")
+    good, worse = correlation(*betas_b(resampled)), correlation(*betas_b(rounded))
+    assert good > 0.999 and good - worse > 0.003
+    assert resampled.tr == 0.5 and rounded.tr == TR
+    assert len(resampled.design(1, 1)) == len(resampled.timeseries(1, 1, resampled.brainmask)) == 157
+    shifts = [float(re.search(r"by ([0-9.]+) s at most", " ".join(subject.notes))[1]) for subject in (resampled, rounded)]
+    onsets = np.concatenate([tree.events_of(k, jitter=2.0)[0] for k in range(3)])
+    assert shifts[0] == pytest.approx(np.abs(onsets - np.rint(2 * onsets) / 2).max(), abs=1e-3)
+    assert shifts[1] == pytest.approx(np.abs(np.mod(onsets, TR) - TR / 2).max(), abs=1e-3)  # volumes are at 1, 3, ... s
+
+
+def test_the_time_of_the_first_volume_matters(written, root):
+    right = correlation(*betas_b(subject_of(written)))
+    for path in (root / "prep").rglob("*bold.json"):
+        path.write_text('{"RepetitionTime": 2, "StartTime": 0}')
+    wrong, truth = betas_b(subject_of(root))
+    late = np.abs(wrong - truth).mean()
+    ours, truth = betas_b(subject_of(written))
+    assert right > 0.999 and late > np.abs(ours - truth).mean()
+
+
+def test_dummy_volumes_have_no_say(root):
+    bold = prep_file(root, "space-T1w_desc-preproc_bold.nii.gz")
+    image = nibabel.load(bold)
+    values = image.get_fdata(dtype=np.float32).copy()
+    values[..., :2] *= 3
+    write_volume(bold, values)
+    spoilt = correlation(*betas_b(subject_of(root)))
+    write_confounds(root, 0, n_dummies=2)
+    subject = subject_of(root)
+    cleaned = correlation(*betas_b(subject))
+    assert cleaned > 0.998 > spoilt + 0.1
+    columns = subject.confounds(1, 1)
+    assert columns.shape == (40, 3) and subject.confounds(1, 2) is None  # at 0, 2 and 4 s, between volumes at 1, 3 and 5 s
+    np.testing.assert_array_equal(np.flatnonzero(columns.any(axis=1)), [0, 1, 2][: columns.shape[1]])
+    np.testing.assert_array_equal(columns[:3, :3], np.eye(3))
+    assert subject_of(root, onsets="round").confounds(1, 1).shape == (40, 2)
+
+
+# Trials
+
+
+def test_trials_and_designs_are_those_of_the_events(written):
+    subject = subject_of(written)
+    assert (subject.n_trials, subject.n_sessions, subject.n_runs(1), subject.n_runs(2)) == (27, 2, 2, 1)
+    assert subject.trials[["session", "run", "image"]].dtypes.eq(np.int64).all()
+    names = [name for k in range(3) for name in tree.events_of(k)[1]]
+    assert subject.image_names(subject.image_ids) == names
+    assert sorted(NAMES) == subject.image_names(np.arange(len(NAMES)))
+    design = subject.design(1, 2)
+    assert np.flatnonzero(design).tolist() == list(range(4, 40, 4))
+    assert (design[design > 0] - 1).tolist() == subject.image_ids[9:18].tolist()
+    np.testing.assert_allclose(subject.onsets(1), [*range(8, 80, 8)] * 2)
+    assert subject.duration == 1 and subject.tr == TR and subject.name == "raw/sub-01"
+    assert [note for note in subject.notes if "left out" in note] == [
+        "1 rows left out: no stim_file (sub-01_ses-01_task-see_run-1 1)."
+    ]
+
+
+def test_fewer_sessions_can_be_used(written):
+    subject = subject_of(written, 1)
+    assert (subject.n_trials, subject.n_sessions, len(subject.runs)) == (18, 1, 2)
+    for wrong in (0, 3):
+        with pytest.raises(ValueError, match=rf"n_sessions={wrong}: raw/sub-01 has sessions 1 to 2 \(01, 02\)"):
+            subject_of(written, wrong)
+    with pytest.raises(ValueError, match=r"session=2: sessions 1 to 1 of raw/sub-01"):
+        subject.n_runs(2)
+    with pytest.raises(ValueError, match=r"run=3: session 1 of raw/sub-01 has task runs 1 to 2"):
+        subject.design(1, 3)
+
+
+def test_rows_that_are_no_trials_are_left_out_and_counted(root):
+    path = rewrite(
+        root,
+        [[-1.5, 1, NAMES[0], 0], [-0.01, 1, NAMES[1], 0], ["n/a", 1, NAMES[2], 0], [8, 1, NAMES[3], 0], [8, 1, NAMES[3], 0],
+         [16, 1, NAMES[4], 1], [24, "n/a", NAMES[5], 0], [40, 1, "n/a", 0], [76, 1, NAMES[6], 0], [76.5, 1, NAMES[7], 0]],
+        header=("onset", "duration", "stim_file", "catch"),
+    )  # fmt: skip
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    subject = subject_of(root, drop={"catch": ("1.0",)})
+    assert subject.image_names(subject.image_ids[subject.trials["run"].eq(1) & (subject.session == 1)]) == [
+        NAMES[i] for i in (1, 3, 5, 6)
+    ]  # fmt: skip
+    run = "sub-01_ses-01_task-see_run-1"
+    assert [note for note in subject.notes if "left out" in note] == [
+        f"1 rows left out: drop, catch = 1.0 ({run} 1).",
+        f"1 rows left out: no stim_file ({run} 1).",
+        f"1 rows left out: no onset ({run} 1).",
+        f"1 rows left out: onset before the first volume ({run} 1).",
+        f"1 rows left out: onset in the last 4 s of the run, or behind it ({run} 1).",
+        f"1 rows left out: the same picture again at the same onset ({run} 1).",
+    ]
+    assert subject.onsets(1)[0] == 0
+
+
+def test_a_run_without_events_is_a_run_without_trials(root):
+    rewrite(root, [], header=("onset", "duration"), run=2)
+    subject = subject_of(root)
+    assert subject.n_runs(1) == 2 and not subject.design(1, 2).any() and subject.n_trials == 18
+
+
+def test_columns_keep_names_that_look_like_numbers(root):
+    for run in (1, 2):
+        rewrite(root, [[8, 1, "0007"], [16, 1, "NA"]], header=("onset", "duration", "stim"), run=run)
+    subject = subject_of(root, 1, image_column="stim")
+    assert subject.image_names([0, 1]) == ["0007", "NA"]
+
+
+def test_the_official_test_set_is_by_picture(root):
+    rows = [[8 * i, 1, NAMES[i], "test" if i < 3 else "exp"] for i in range(1, 5)]
+    rewrite(root, rows, header=("onset", "duration", "stim_file", "trial_type"))
+    subject = subject_of(root, test={"trial_type": ("test",)})
+    chosen = {NAMES[1], NAMES[2]}
+    assert subject.is_test.tolist() == [name in chosen for name in subject.image_names(subject.image_ids)]
+    assert subject.is_test.sum() == 6
+    with pytest.raises(ValueError, match=r"names no test images of its own: set split to random"):
+        _ = subject_of(root).is_test
+    with pytest.raises(ValueError, match=r"no trial has trial_type = tset, so the official test set would be empty"):
+        _ = subject_of(root, test={"trial_type": ("tset",)}).trials
+
+
+def test_durations_are_the_median(root):
+    rewrite(root, [[8, 2.04, NAMES[0]], [16, 2.04, NAMES[1]], [24, "n/a", NAMES[2]], [32, 3, NAMES[3]]])
+    subject = BIDSSubject(root / "raw", settings(root), 1)
+    rewrite(root, [], header=("onset", "duration"), run=2)
+    assert subject.duration == 2
+    assert "Durations go from 2.04 to 3 s: their median is taken." in subject.notes
+    rewrite(root, [[8, NAMES[0]]], header=("onset", "stim_file"))
+    subject = BIDSSubject(root / "raw", settings(root), 1)
+    assert subject.duration == 3 and "No trial has a duration: 3 s is taken." in subject.notes
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "message"),
+    [
+        ([[8, 1, NAMES[0]], [8, 1, NAMES[1]]], None, "lines 2 and 3: the pictures cat/cat_00.png and cat/cat_01.png appear at"),
+        ([["8,5", 1, NAMES[0]]], None, "line 2: onset is '8,5', wanted seconds or n/a. Numbers have a decimal point"),
+        ([[8, 1, NAMES[0]], [16, -1, NAMES[0]]], None, "line 3: duration is '-1', wanted seconds or n/a"),
+        ([["inf", 1, NAMES[0]]], None, "line 2: onset is 'inf', wanted seconds"),
+        ([[8, 1, NAMES[0]]], ("onset", "duration", "image"), "no column 'stim_file', as other runs have; its columns are onset"),
+        ([[8, 1, NAMES[0]]], ("start", "duration", "stim_file"), "wanted a column 'onset'"),
+    ],
+)
+def test_events_that_cannot_be_read_are_refused(root, rows, header, message):
+    rewrite(root, rows, header=header or ("onset", "duration", "stim_file"))
+    with pytest.raises(ValueError, match=message) as refused:
+        _ = subject_of(root).trials
+    assert "run-01_events.tsv" in str(refused.value)
+
+
+def test_columns_and_trials_that_there_are_not_are_refused(root):
+    for wrong in ({"image_column": "picture"}, {"drop": {"picture": ("1",)}}, {"test": {"picture": ("1",)}}):
+        with pytest.raises(ValueError, match=r"have a column 'picture'. There are duration, onset, stim_file, trial_type"):
+            _ = subject_of(root, **wrong).trials
+    with pytest.raises(ValueError, match=r"no trial that showed a picture, column stim_file. 18 rows left out: drop"):
+        for run in (1, 2):
+            rewrite(root, [[8 * i, 0, NAMES[i]] for i in range(9)], run=run)
+        _ = subject_of(root, 1, drop={"duration": ("0",)}).trials
+
+
+def test_two_trials_in_one_volume_are_refused(root):
+    rewrite(root, [[8, 0.2, NAMES[0]], [8.6, 0.2, NAMES[1]]])
+    assert subject_of(root).n_trials == 20
+    with pytest.raises(ValueError, match=r"trials at 8 and 8.6 s fall on one of the times 2 s apart. Set onsets to resample"):
+        _ = subject_of(root, onsets="round").tr
+
+
+@pytest.mark.parametrize(
+    ("onsets", "tr", "grid", "shift"),
+    [
+        ([0, 4, 8], 2, 2, 0), ([0, 4.09, 8], 2, 2, 0.09), ([0, 3, 7, 8], 1.6, 1, 0), ([0, 4, 8, 12], 1.6, 4 / 3, 0),
+        ([0.2, 0.9, 3.13], 0.5, 0.5, 0.2), ([0, 1, 4, 5], 2, 1, 0),
+    ],
+)  # fmt: skip
+def test_the_grid_is_the_coarsest_that_holds_the_onsets(onsets, tr, grid, shift):
+    assert choose_grid(np.array(onsets, dtype=float), tr) == (pytest.approx(grid, abs=1e-5), pytest.approx(shift, abs=1e-4))
+
+
+def test_a_grid_is_never_finer_than_half_a_second():
+    onsets = np.cumsum(np.random.default_rng(0).uniform(3, 5, 300))
+    for tr in (0.5, 0.7, 1.0, 1.49, 2.0, 3.0):
+        grid, shift = choose_grid(onsets, tr)
+        assert shift <= 0.25 + 1e-9 and grid > 0.33
+
+
+# Volumes
+
+
+def test_the_mask_is_what_all_runs_share_and_costs_are_said(written):
+    subject = subject_of(written)
+    outside = np.zeros(SHAPE, bool)
+    outside[0] = outside[1, 0, :3] = True
+    np.testing.assert_array_equal(subject.brainmask, ~outside)
+    np.testing.assert_array_equal(subject.affine, AFFINE)
+    assert [note for note in subject.notes if "voxels" in note] == [
+        "333 voxels are in the brain masks of all runs, 336 in some. Missing in one run alone: sub-01_ses-01_task-see_run-1 1, "
+        "sub-01_ses-01_task-see_run-2 1, sub-01_ses-02_task-see_run-1 1."
+    ]
+    refs = [nibabel.load(prep_file(written, "space-T1w_boldref.nii.gz", session=session)).get_fdata() for session in ("01", "02")]
+    np.testing.assert_allclose(subject.background, np.mean(refs, axis=0), rtol=1e-6)
+
+
+def test_without_references_the_background_is_the_mean_of_the_first_run(root):
+    for path in (root / "prep").rglob("*boldref*"):
+        path.unlink()
+    mean = nibabel.load(prep_file(root, "space-T1w_desc-preproc_bold.nii.gz")).get_fdata().mean(axis=3)
+    np.testing.assert_allclose(subject_of(root).background, mean, rtol=1e-6)
+
+
+def test_series_are_those_of_the_file_in_any_type(root):
+    bold = prep_file(root, "space-T1w_desc-preproc_bold.nii.gz")
+    image = nibabel.load(bold)
+    packed = nibabel.Nifti1Image(image.get_fdata(), AFFINE, image.header)
+    packed.set_data_dtype(np.int16)  # with a slope
+    nibabel.save(packed, bold)
+    subject = subject_of(root, onsets="round")
+    wanted = nibabel.load(bold).get_fdata()[subject.brainmask].T
+    np.testing.assert_allclose(subject.timeseries(1, 1, subject.brainmask), wanted, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"mask has shape \(2,\)"):
+        subject.timeseries(1, 1, np.ones(2, bool))
+
+
+def test_runs_on_other_grids_are_refused(root):
+    mask = prep_file(root, "space-T1w_desc-brain_mask.nii.gz", session="02")
+    values = np.asarray(nibabel.load(mask).dataobj)
+    moved = AFFINE.copy()
+    moved[0, 3] = 0.01
+    for wrong in (nibabel.Nifti1Image(values, moved), nibabel.Nifti1Image(values[1:], AFFINE)):
+        nibabel.save(wrong, mask)
+        with pytest.raises(ValueError, match=r"another grid of voxels than the first.*Take a space that they share, such as T1w"):
+            _ = subject_of(root).brainmask
+    nibabel.save(nibabel.Nifti1Image(np.zeros(SHAPE, np.uint8), AFFINE), mask)
+    with pytest.raises(ValueError, match=r"No voxel is in the brain masks of all 3 runs, 336 are in some"):
+        _ = subject_of(root).brainmask
+    nibabel.save(nibabel.Nifti1Image(np.zeros((*SHAPE, 2), np.uint8), AFFINE), mask)
+    with pytest.raises(ValueError, match=r"has shape \(8, 8, 6, 2\), wanted a volume"):
+        _ = subject_of(root).brainmask
+
+
+def test_bold_that_is_cut_off_or_no_series_is_refused(root):
+    bold = prep_file(root, "space-T1w_desc-preproc_bold.nii.gz")
+    whole = bold.read_bytes()
+    subject = subject_of(root)
+    bold.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"bold.nii.gz cannot be read as a NIfTI file"):
+        subject.timeseries(1, 1, subject.brainmask)
+    write_volume(bold, np.zeros(SHAPE, np.float32))
+    with pytest.raises(ValueError, match=r"bold.nii.gz has shape \(8, 8, 6\), wanted a series"):
+        _ = subject_of(root).trials
+    bold.write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"an empty file: run `datalad get"):
+        _ = subject_of(root).trials
+
+
+def test_runs_of_other_tr_are_refused(root):
+    path = prep_file(root, "space-T1w_desc-preproc_bold.json", session="02")
+    path.write_text('{"RepetitionTime": 2.015, "StartTime": 1}')
+    with pytest.raises(ValueError, match=r"same seconds between volumes, got .*run-1 2 s, .* 2.015 s"):
+        _ = subject_of(root).tr
+    assert subject_of(root, tr=2.0).tr == 2
+
+
+def write_regions(root, name="ctx-lh-pericalcarine"):
+    labels = np.zeros(SHAPE, np.int16)
+    labels[2], labels[3], labels[4], labels[0] = 1021, 2021, 1011, 1021
+    write_volume(prep_file(root, "space-T1w_desc-aparcaseg_dseg.nii.gz", run=2), labels)
+    rows = [[1021, name, "#0"], [2021, "ctx-rh-pericalcarine", "#1"], [1011, "ctx-lh-lateraloccipital", "#2"], [4, "x", "#3"]]
+    return write_table(root / "prep" / "desc-aparcaseg_dseg.tsv", ["index", "name", "color"], rows)
+
+
+def test_visual_regions_come_from_freesurfer(root):
+    with pytest.raises(ValueError, match=r"roi 'visual' is unknown. Known: brainmask, the path of a NIfTI mask. FreeSurfer's"):
+        subject_of(root).voxels("visual")
+    assert subject_of(root).regions == {}
+    table = write_regions(root)
+    subject = subject_of(root)
+    x = np.arange(SHAPE[0])[:, None, None] + np.zeros(SHAPE)
+    assert list(subject.regions) == ["pericalcarine", "lateraloccipital"]
+    np.testing.assert_array_equal(subject.regions["pericalcarine"], (x == 2) | (x == 3))  # what lies outside the brain is none
+    np.testing.assert_array_equal(subject.voxels("visual"), (x >= 2) & (x <= 4))
+    np.testing.assert_array_equal(subject.voxels("lateraloccipital"), x == 4)
+    np.testing.assert_array_equal(subject.voxels("brainmask"), subject.brainmask)
+    with pytest.raises(ValueError, match=r"roi 'V1' is unknown. Known: brainmask, the path of a NIfTI mask, visual, peri"):
+        subject.voxels("V1")
+    table.write_text("a\tb\n1\t2\n")
+    with pytest.raises(ValueError, match=r"has the columns a, b, wanted index and name"):
+        _ = subject_of(root).regions
+
+
+def test_a_mask_of_ones_own_may_lie_on_another_grid(root):
+    subject = subject_of(root)
+    fine = np.zeros((16, 16, 12), np.uint8)
+    fine[8:12] = 1
+    affine = np.diag([1.0, 1, 1, 1])
+    affine[:3, 3] = -0.5
+    nibabel.save(nibabel.Nifti1Image(fine, affine), root / "mine.nii.gz")
+    same = np.zeros(SHAPE, np.uint8)
+    same[4:6] = 1
+    write_volume(root / "same.nii", same)
+    for name in ("mine.nii.gz", "same.nii"):
+        np.testing.assert_array_equal(subject.voxels(str(root / name)), same > 0)
+    assert subject.session_files(1, str(root / "same.nii"))[-1] == root / "same.nii"
+    far = AFFINE.copy()
+    far[:3, 3] = 500
+    nibabel.save(nibabel.Nifti1Image(same, far), root / "far.nii")
+    with pytest.raises(ValueError, match=r"has no voxel in the brain mask of raw/sub-01: is it in space T1w"):
+        subject.voxels(str(root / "far.nii"))
+    with pytest.raises(FileNotFoundError, match=r"none.nii is not there"):
+        subject.voxels(str(root / "none.nii"))
+
+
+# Confounds
+
+
+def test_confounds_are_nilearns_at_the_times_of_the_series(root):
+    for k in range(3):
+        write_confounds(root, k, n_dummies=1)
+    subject = subject_of(root, confounds=("motion", "wm_csf"), onsets="round")
+    theirs, kept = load_confounds(
+        str(prep_file(root, "space-T1w_desc-preproc_bold.nii.gz")), strategy=("motion", "wm_csf"), motion="basic"
+    )
+    ours = subject.confounds(1, 1)
+    assert ours.shape == (40, 9) and kept.tolist() == list(range(1, 40))
+    np.testing.assert_allclose(ours[1:, :8], theirs.to_numpy()[1:])
+    np.testing.assert_array_equal(ours[:, 8], np.eye(40)[0])
+    resampled = subject_of(root, confounds=("motion",)).confounds(1, 1)
+    assert resampled.shape == (40, 8) and np.isfinite(resampled).all()  # 6 of motion, volume 0 in the rows at 0 and 2 s
+    assert len(read_session(subject_of(root, confounds=("high_pass", "motion")), 1)[2]) == 2
+
+
+def test_confounds_that_cannot_be_are_refused(root):
+    with pytest.raises(ValueError, match=r"bold.nii.gz has no table of confounds: set confounds to \[\]"):
+        subject_of(root, confounds=("motion",)).confounds(1, 1)
+    path = write_confounds(root, 0)
+    with pytest.raises(ValueError, match=r"confounds=\['movement'\]: nilearn refuses them for .*timeseries.tsv"):
+        subject_of(root, confounds=("movement",)).confounds(1, 1)
+    with pytest.raises(ValueError, match=r"confounds=\['compcor', 'high_pass'\]: nilearn refuses them"):
+        subject_of(root, confounds=("compcor", "high_pass")).confounds(1, 1)
+    table = pd.read_csv(path, sep="\t")
+    table.assign(framewise_displacement=9.0).to_csv(path, sep="\t", index=False)
+    with pytest.raises(ValueError, match=r"leave 0 of 40 volumes, .* Leave out scrub, or this run"):
+        subject_of(root, confounds=("motion", "scrub")).confounds(1, 1)
+    table.assign(csf=np.nan).to_csv(path, sep="\t", index=False, na_rep="n/a")
+    with pytest.raises(ValueError, match=r"leave 40 of 40 volumes, and 40 values that are no numbers"):
+        subject_of(root, confounds=("wm_csf",)).confounds(1, 1)
+    table[1:].to_csv(path, sep="\t", index=False)
+    with pytest.raises(ValueError, match=r"has 39 rows, .* has 40 volumes"):
+        subject_of(root).confounds(1, 1)
+
+
+# Pictures
+
+
+def test_pictures_are_cropped_or_padded_and_never_squashed(written):
+    subject = subject_of(written, side=10)
+    ids = np.array([8, 0, 8])
+    cropped = subject.stimuli(ids)
+    greys = [10 * NAMES.index(name) for name in subject.image_names(ids)]
+    assert cropped.shape == (3, 10, 10, 3) and cropped.dtype == np.uint8
+    for picture, grey in zip(cropped, greys, strict=True):  # 20 of 40 columns remain, white edges do not
+        np.testing.assert_array_equal(picture, grey)
+    padded = subject_of(written, side=10, fit="pad").stimuli(ids)
+    assert (padded[:, :2] == 127).all() and (padded[:, 8:] == 127).all() and (padded[:, 4:6, 0] == 255).all()
+
+
+def test_kinds_of_pictures(tmp_path):
+    grey, ramp = np.full((8, 8), 80, np.uint8), np.full((8, 8), 257 * 80, np.uint16)
+    rgba = np.full((8, 8, 4), 200, np.uint8)
+    rgba[..., 3] = 0
+    turned = Image.fromarray(np.full((8, 8, 3), 80, np.uint8))
+    palette = Image.fromarray(grey).convert("P")
+    kinds = {"grey.png": grey, "deep.png": ramp, "clear.png": rgba, "palette.gif": palette, "photo.jpg": turned}
+    for name, picture in kinds.items():
+        picture = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+        picture.save(tmp_path / name)
+    found = Pictures(tmp_path, side=8).read(["grey.png", "deep", "clear", "palette.gif", "stimuli/photo.jpg"])
+    assert found[:, 0, 0, 0].tolist() == [80, 80, 127, 80, 80]
+    assert (found == found[:, :1, :1, :1]).all()
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG nothing")
+    with pytest.raises(ValueError, match=r"bad.png cannot be read as a picture \(UnidentifiedImageError"):
+        Pictures(tmp_path, side=8).read(["bad"])
+
+
+def test_pictures_are_found_by_the_end_of_their_path(tmp_path):
+    for name in ("a/1.png", "b/1.png", "b/2.png", "b/2.jpg", "c/x/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    pictures = Pictures(tmp_path)
+    for name, place in (
+        ("a/1.png", "a/1.png"), ("stimuli/b/1.png", "b/1.png"), ("b\\1", "b/1.png"), ("2.jpg", "b/2.jpg"), ("3", "c/x/3.png"),
+        ("x/3.png", "c/x/3.png"),
+    ):  # fmt: skip
+        assert pictures.find(name) == tmp_path / place
+    assert pictures.find("c/1.png") is pictures.find("4.png") is pictures.find("") is None
+    for name in ("1.png", "b/2"):
+        with pytest.raises(ValueError, match=rf"Picture '{name}' can be .* or .*: the events must name the folder"):
+            pictures.find(name)
+
+
+def test_missing_pictures_are_named_and_counted(root):
+    (root / "pictures" / NAMES[4]).unlink()
+    (root / "pictures" / NAMES[5]).write_bytes(b"")
+    subject = subject_of(root)
+    with pytest.raises(FileNotFoundError, match=r"2 of 9 pictures are missing in .*pictures, such as dog/dog_01.png, dog/dog_02"):
+        subject.stimuli(np.arange(9))
+    assert [path.name for path, _ in subject.missing_files()] == ["dog_01.png", "dog_02.png"]
+    assert subject.stimuli([]).shape == (0, 425, 425, 3)
+    with pytest.raises(ValueError, match=r"image_ids holds 9: images of raw/sub-01 have numbers from 0 to 8"):
+        subject.stimuli([9])
+
+
+def test_concepts_are_folders_or_what_stands_before_the_number(root, tmp_path):
+    subject = subject_of(root)
+    assert subject.concepts([0, 3, 8]) == ["cat", "dog", "house"]
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for name in ("n02766534_15976.png", "camel_02s.png", "sea_lion_3.png", "odd.png"):
+        (flat / name).write_bytes(b"x")
+    pictures = Pictures(flat)
+    assert pictures.concepts(["n02766534_15976", "camel_02s.png", "sea_lion_3.png"]) == ["n02766534", "camel", "sea_lion"]
+    with pytest.raises(ValueError, match=r"1 pictures of .*flat do not say their concept, such as odd.png"):
+        pictures.concepts(["camel_02s.png", "odd.png"])
+
+
+def test_captions_come_from_a_table(root):
+    subject = subject_of(root)
+    assert not subject.has_captions and subject.captions([0, 1]) == [[], []]
+    path = root / "captions.tsv"
+    rows = [["cat/cat_00.png", "a cat"], ["cat_01", "NA"], ["cat/cat_00.png", "one more"], ["dog/dog_00.png", ""]]
+    write_table(path, ["image", "caption"], rows)
+    subject = subject_of(root, captions=path)
+    assert subject.has_captions and subject.captions([1, 0]) == [["NA"], ["a cat", "one more"]]
+    with pytest.raises(ValueError, match=r"has no caption of 1 of 2 pictures, such as dog/dog_00.png"):
+        subject.captions([0, 3])
+    write_table(path, ["picture", "caption"], rows)
+    with pytest.raises(ValueError, match=r"captions.tsv: wanted UTF-8 with columns image and caption"):
+        read_captions(path, ["a"])
+
+
+# The protocol
+
+
+def test_files_that_are_missing_are_listed_with_what_is_wrong(root):
+    subject = subject_of(root)
+    assert subject.missing_files() == []
+    assert len(subject.session_files(1, "visual")) == 2 * 2 + 3
+    bold, mask = (prep_file(root, f"space-T1w_desc-{kind}.nii.gz") for kind in ("preproc_bold", "brain_mask"))
+    bold.write_bytes(b"")
+    mask.unlink()
+    mask.symlink_to("nowhere")
+    missing = subject_of(root).missing_files()
+    assert [path for path, _ in missing] == [bold, mask]
+    assert missing[0][1].startswith("BOLD of sub-01_ses-01_task-see_run-1: an empty file: run `datalad get")
+    assert missing[1][1].startswith("brain mask of sub-01_ses-01_task-see_run-1: a link whose target is missing")
+
+
+def test_a_run_opens_it(written):
+    run = SimpleNamespace(bids=settings(written), data=written / "raw", n_sessions=1, split="random", seed=3)
+    subject = open_subject(run)
+    assert isinstance(subject, BIDSSubject) and subject.split == "random" and 0 < subject.is_test.sum() < 18
+    assert repr(subject) == "BIDSSubject('raw/sub-01', task='see', n_sessions=1)"
+    assert not subject.has_betas and subject.ncsnr() is None
+    with pytest.raises(ValueError, match=r"has time series and no betas"):
+        subject.betas(1, subject.brainmask)
+
+
+def test_nothing_is_written_into_the_data_set(root):
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    subject = subject_of(root)
+    betas_b(subject)
+    subject.stimuli(np.arange(9))
+    assert subject.missing_files() == [] and len(subject.background) == 8 and subject.notes
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+def test_texts_that_look_like_numbers_stay_when_asked_for(tmp_path):
+    path = write_table(tmp_path / "events.tsv", ["onset", "image", "n"], [["01.0", "01", "01"]])
+    found = read_events(path, text=("image", "onset")).iloc[0]
+    assert (found["onset"], found["image"], found["n"]) == (1, "01", 1)
