@@ -94,7 +94,8 @@ class Run(Strict):
     def _fields_agree(self):
         if sum(given is not None for given in (self.subject, self.bids, self.betas_files)) != 1:
             raise ValueError(
-                "a run has either a subject of NSD, `subject: 1` to 8, or a section `bids` (book/your_own_data.md), or betas_files."
+                "a run has either a subject of NSD, `subject: 1` to 8, or a section `bids` or `betas_files` "
+                "(book/your_own_data.md)."
             )
         if self.glm_sessions > self.n_sessions:
             raise ValueError(

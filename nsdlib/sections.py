@@ -51,8 +51,8 @@ class Bids(Strict):
 class BetasFiles(Strict):
     """How betas of others lie in the folder `data`, and what they are of; there are no time series, so `betas` is nsd."""
 
-    kind: Literal["glmsingle", "laion", "statmaps"] = Field(
-        description="GLMsingle's folders; series of maps with tables of trials, as LAION-fMRI's; one map a trial, as nilearn's"
+    kind: Literal["glmsingle", "laion", "statmaps", "algonauts"] = Field(
+        description="GLMsingle's folders; series of maps, as LAION-fMRI's; a map for each trial, as nilearn's; Algonauts 2023"
     )
     label: str = Field("01", description="the subject, sub-<label>; laion and statmaps")
     space: str | None = Field(None, description="the space in the names of the files, if they have one; laion")

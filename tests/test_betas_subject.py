@@ -332,6 +332,43 @@ def test_one_map_a_trial_as_nilearn_saves_them(tmp_path, fitted, images):
         BetasSubject(tmp_path / "nilearn", settings.model_copy(update={"pattern": "image(.+)"}))
 
 
+def algonauts(root, betas, labels):
+    """Write a subject's folder as the challenge Algonauts 2023 has it: 3 vertices on the left, the rest on the right."""
+    for folder in ("training_split/training_fmri", "training_split/training_images", "roi_masks"):
+        (root / folder).mkdir(parents=True)
+    for side, part in (("lh", slice(3)), ("rh", slice(3, None))):
+        np.save(root / "training_split" / "training_fmri" / f"{side}_training_fmri.npy", betas[:, part])
+        np.save(root / "roi_masks" / f"{side}.streams_challenge_space.npy", labels[part])
+    np.save(root / "roi_masks" / "mapping_streams.npy", {0: "Unknown", 1: "early", 5: "ventral"}, allow_pickle=True)
+    for row in range(len(betas)):
+        path = root / "training_split" / "training_images" / f"train-{row + 1:04d}_nsd-{10 * row:05d}.png"
+        Image.new("RGB", (25, 25), (10 * row, 0, 0)).save(path)
+
+
+def test_the_challenge_gives_vertices_regions_and_pictures(tmp_path):
+    betas, labels = np.random.default_rng(4).normal(size=(12, 8)).astype(np.float32), np.array([0, 1, 5, 5, 0, 1, 0, 5])
+    algonauts(tmp_path / "subj01", betas, labels)
+    images = tmp_path / "subj01" / "training_split" / "training_images"
+    settings = BetasFiles(kind="algonauts", label="subj01", images=images, side=25)
+    subject = BetasSubject(tmp_path / "subj01", settings)
+    subject.split = "random"
+    assert (subject.n_trials, subject.betas_unit, list(subject.regions)) == (12, "z", ["early", "ventral"])
+    np.testing.assert_array_equal(subject.betas(1, subject.voxels("ventral")), betas[:, labels == 5])
+    np.testing.assert_array_equal(read_trials(subject, roi="brainmask").betas, betas)
+    assert subject.image_names([3]) == ["train-0004_nsd-00030"] and "transductive" in subject.betas_note
+    assert subject.stimuli([3, 11])[:, 0, 0, 0].tolist() == [30, 110] and subject.ncsnr() is None
+    with pytest.raises(ValueError, match="names no test images of its own: set split to random"):
+        subject.split = "official"
+        del subject.is_test
+        _ = subject.is_test
+    next(images.glob("train-0005*")).unlink()
+    with pytest.raises(ValueError, match=r"must hold train-0001_nsd-\.\.\.\.png and on, one for each of 12 rows of betas"):
+        BetasSubject(tmp_path / "subj01", settings)
+    np.save(tmp_path / "subj01" / "training_split" / "training_fmri" / "rh_training_fmri.npy", betas[:, 0])
+    with pytest.raises(ValueError, match=r"holds float32 of shape \(12,\), wanted numbers with 2 axes"):
+        BetasSubject(tmp_path / "subj01", settings)
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "params", tmp_path / "project" / "params")

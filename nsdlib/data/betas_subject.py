@@ -10,11 +10,12 @@ import numpy as np
 from nsdlib.data.bids import volumes
 from nsdlib.data.bids.files import existing, problem
 from nsdlib.data.bids.pictures import Pictures, read_captions
+from nsdlib.data.formats.algonauts import AlgonautsLayout
 from nsdlib.data.formats.layouts import GLMsingleLayout, read_map, read_table
 from nsdlib.data.formats.statmaps import MapsLayout, SeriesLayout
 from nsdlib.data.subject import Subject
 
-LAYOUTS = {"glmsingle": GLMsingleLayout, "laion": SeriesLayout, "statmaps": MapsLayout}
+LAYOUTS = {"glmsingle": GLMsingleLayout, "laion": SeriesLayout, "statmaps": MapsLayout, "algonauts": AlgonautsLayout}
 CEILING = "*_desc-Noiseceiling{}rep_statmap.nii*"  # of the average of so many repeats, percent; LAION-fMRI
 CEILINGS_AGREE = 0.05  # share of the ratio by which two maps may differ
 
@@ -46,7 +47,7 @@ class BetasSubject(Subject):
         What the betas are.
     """
 
-    has_betas = True
+    has_series = False
 
     def __init__(self, root, settings, n_sessions=None):
         self.root, self.settings = Path(root), settings
@@ -143,6 +144,8 @@ class BetasSubject(Subject):
     @cached_property
     def _mask(self):
         """Voxels in all masks; affine."""
+        if (known := self.layout.volume()) is not None:
+            return known
         paths = [self.settings.mask] if self.settings.mask else self.layout.mask_files
         if not paths:
             raise ValueError(
@@ -178,12 +181,13 @@ class BetasSubject(Subject):
 
     @cached_property
     def regions(self):
-        """Masks of the folder `regions`, of LAION-fMRI its atlases': a dict of str to (X, Y, Z) bool."""
+        """Regions of the layout, and masks of the folder `regions` or LAION-fMRI's atlases: a dict of str to (X, Y, Z) bool."""
         folder = self.settings.regions or self.root / "derivatives" / "atlases" / f"sub-{self.settings.label}" / "rois"
         paths = sorted(folder.glob("*.nii*"))
         if self.settings.regions and not paths:
             raise FileNotFoundError(f"{folder} holds no masks, <region>.nii.gz: set regions in the section betas_files.")
-        return {path.name.partition(".")[0]: read_map(path, self.brainmask, self.affine) > 0 for path in paths}
+        masks = {path.name.partition(".")[0]: read_map(path, self.brainmask, self.affine) > 0 for path in paths}
+        return self.layout.regions() | masks
 
     def voxels(self, roi):
         """Voxels to decode from: (X, Y, Z) bool; `roi` is brainmask or one of `regions`, a ValueError for another."""

@@ -31,7 +31,8 @@ class Subject(ABC):
         Seconds that a stimulus lasts.
     notes : sequence of str
         What was decided or left out when the files were read, for people.
-    has_captions, has_betas : bool
+    has_captions, has_betas, has_series : bool
+        Captions, betas that came with the data, and time series to fit; what is False here is an error, or empty, when asked for.
     betas_unit : str
         Of `betas`: "percent signal change", "z" or "arbitrary".
     split : str
@@ -41,7 +42,7 @@ class Subject(ABC):
     tr: float
     duration: float
     notes = ()
-    has_captions = has_betas = True
+    has_captions = has_betas = has_series = True
     betas_unit = "percent signal change"
     split, split_seed = "official", 0
 

@@ -75,9 +75,8 @@ class Needs:
 def amounts(run):
     """Return the sizes of a run from the subject's files, and typical ones where the files are not there."""
     subject = open_subject(run)
-    if run.section:  # which trials there are is known as soon as it is open
-        shape = subject.brainmask.shape
-    else:
+    shape = subject.brainmask.shape if run.section else None  # which trials there are is known as soon as it is open
+    if shape is None:
         shape = run.simulation.shape if run.simulation else nsd.VOLUME_SHAPES[run.subject]
     volume, typical = int(np.prod(shape)), []
     try:

@@ -55,6 +55,14 @@ class Layout:
         """Take the volume of the subject; a ValueError where betas cannot be of it."""
         self.mask, self.affine = mask, affine
 
+    def volume(self):
+        """Return the voxels with betas, (X, Y, Z) bool, and the affine, (4, 4), where no mask says so; None elsewhere."""
+        return
+
+    def regions(self):
+        """Read regions that the layout has: a dict of str to (X, Y, Z) bool."""
+        return {}
+
     def background(self):
         """Read a volume to draw maps on: (X, Y, Z); None where there is none."""
         return

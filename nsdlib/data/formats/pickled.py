@@ -24,12 +24,12 @@ PLAIN |= {f"{size}BINBYTES{end}" for size, end in (("SHORT_", ""), ("", ""), (""
 PLAIN |= {"BININT", "BININT1", "BININT2", "BINFLOAT", "LONG1", "LONG4"}
 
 
-def read_dictionary(path):
-    """Read a `.npy` file that holds one pickled dictionary, as GLMsingle's results do, of either numpy's spelling.
+def read_dictionary(path, *, keys=str):
+    """Read a `.npy` file that holds one pickled dictionary with `keys` of a type, as GLMsingle's results are, of either numpy.
 
     Returns
     -------
-    dict of str to ndarray, list, dict, str, int, float, bool or None
+    dict to ndarray, list, dict, str, int, float, bool or None
         Arrays cannot be written to: they share the memory of what was read. A `DamagedFile` for every other file, in which
         nothing was run; a FileNotFoundError where there is none.
     """
@@ -40,8 +40,8 @@ def read_dictionary(path):
             found = _follow(_Bounded(file, path.stat().st_size))
         except (IndexError, KeyError, TypeError, AttributeError) as error:
             raise damaged(path, f"is no pickle of numpy's arrays ({type(error).__name__}: {error})") from error
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise damaged(path, "holds no pickled dictionary with names as its keys")
+    if not isinstance(found, dict) or not all(isinstance(key, keys) for key in found):
+        raise damaged(path, f"holds no pickled dictionary with keys of type {keys.__name__}")
     return found
 
 
