@@ -78,7 +78,7 @@ def _parser():
 
 @command("write the simulated subject of a run", run_argument(nargs="?", default="demo"))
 def _simulate(options):
-    """Write the simulated subject of a run in the layout of the Natural Scenes Dataset. Done once; again does nothing."""
+    """Write the simulated subject of a run as NSD's files, or as BIDS where the run says so. Done once; again does nothing."""
     run = load_run(options.run)
     if run.simulation is None:
         raise ValueError(f"params/{run.name}.yaml has no section 'simulation': {run.name} is a real subject.")

@@ -1,9 +1,9 @@
 """Sections of a parameter file: `simulation`, a simulated subject; `bids`, one as BIDS and fMRIPrep have it; `betas_files`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_serializer
 
 from nsdlib.strict import Strict, local_folder
 
@@ -23,6 +23,22 @@ class Simulation(Strict):
     unseen: Annotated[float, Field(ge=0, le=1)] = Field(
         1.0, description="share of test scenes whose main kind, its colour and background no training scene has"
     )
+    onsets: Literal["volumes", "between"] = Field(
+        "volumes",
+        description="in BIDS only, between: up to 1 s after volumes, and series that begin half a TR late",
+    )
+    runs: Annotated[int, Field(ge=1, le=12)] = Field(12, description="task runs of a session that are kept; fewer in BIDS only")
+
+    @model_serializer(mode="wrap")
+    def _as_named(self, handler):
+        """Leave out settings that only BIDS has where they are as in NSD: results of NSD's layout do not depend on them."""
+        return {name: value for name, value in handler(self).items() if name not in self.in_bids_only or self.differs(name)}
+
+    in_bids_only: ClassVar = ("onsets", "runs")
+
+    def differs(self, name):
+        """Whether a setting is not the one given by default."""
+        return getattr(self, name) != type(self).model_fields[name].default
 
 
 class Bids(Strict):
@@ -46,6 +62,9 @@ class Bids(Strict):
     fit: Literal["crop", "pad"] = Field("crop", description="pictures that are not square are cropped or padded, never squashed")
     side: Annotated[int, Field(ge=8, le=1024)] = Field(425, description="pixels a side that pictures are brought to")
     tr: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds between volumes, where no file says so")
+
+    def __hash__(self):  # dicts have none
+        return hash(self.model_dump_json())
 
 
 class BetasFiles(Strict):

@@ -35,7 +35,7 @@ def make(project, *command):
 @cache
 def needs_project(file):
     """Whether a test file asks for the small project."""
-    return re.search(r"def \w+\([^)]*\b(small_project|html)\b", (ROOT / file).read_text()) is not None
+    return re.search(r"def \w+\([^)]*\b(small_project|bids_project|html)\b", (ROOT / file).read_text()) is not None
 
 
 def pytest_collection_modifyitems(items):
@@ -57,21 +57,36 @@ def pytest_xdist_make_scheduler(config, log):
     return ByFile(config, log)
 
 
+def copied_project(project, *data):
+    """Fill a project's folder with what runs notebooks, and with the results that this tree has of the runs named `data`."""
+    for name in COPIED:
+        source = ROOT / name
+        ignored = shutil.ignore_patterns("_build", "runs", "__pycache__", ".ipynb_checkpoints")
+        shutil.copytree(source, project / name, ignore=ignored) if source.is_dir() else shutil.copy(source, project)
+    for run in data:
+        for name in ("data", "store", "runs"):
+            if (ROOT / name / run).is_dir():
+                shutil.copytree(ROOT / name / run, project / name / run)
+    return project
+
+
 @pytest.fixture(scope="session")
 def small_project(tmp_path_factory):
     """Folder of a project in which Snakemake has simulated the small subject and run every notebook on it.
 
     What this tree has computed for it already is taken over: Snakemake and the store know what results came from.
     """
-    project = tmp_path_factory.mktemp("project")
-    for name in COPIED:
-        source = ROOT / name
-        ignored = shutil.ignore_patterns("_build", "runs", "__pycache__", ".ipynb_checkpoints")
-        shutil.copytree(source, project / name, ignore=ignored) if source.is_dir() else shutil.copy(source, project)
-    for name in ("data", "store", "runs"):
-        if (ROOT / name / "small").is_dir():
-            shutil.copytree(ROOT / name / "small", project / name / "small")
+    project = copied_project(tmp_path_factory.mktemp("project"), "small")
     make(project, "snakemake", "--profile", "profiles/local", "--config", "runs=small")
+    return project
+
+
+@pytest.fixture(scope="session")
+def bids_project(tmp_path_factory):
+    """Folder of a project in which Snakemake has simulated the BIDS subject and run notebooks on it up to the refined images."""
+    project = copied_project(tmp_path_factory.mktemp("bids"))
+    last = "runs/bids/05_two_stage_reconstruction.ipynb"
+    make(project, "snakemake", "--profile", "profiles/local", "--config", "runs=bids", "--", last)
     return project
 
 

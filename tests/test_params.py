@@ -76,7 +76,7 @@ def test_a_run_is_frozen_and_prints_its_parameters(project):
 
 def test_unknown_run_names_the_nearest_and_all(project):
     with pytest.raises(
-        ValueError, match=r"no run 'subj1': did you mean 'subj\d+'\? Known runs: complete, demo, .*, small, subj01"
+        ValueError, match=r"no run 'subj1': did you mean 'subj\d+'\? Known runs: bids, complete, demo, .*, small, subj01"
     ):
         load_run("subj1")
     with pytest.raises(ValueError, match=r"no run 'zzz'\. Known runs"):

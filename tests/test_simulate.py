@@ -391,7 +391,7 @@ def test_of_two_simulations_at_once_one_wins(twin, tmp_path, monkeypatch):
     """While the second is writing, the first finishes: the second discards its own."""
     run = twin.model_copy(update={"data": tmp_path / "both"})
 
-    def meanwhile(folder, run, progress):
+    def meanwhile(writer, folder, run, progress):
         folder.mkdir()
         (folder / "second.txt").write_text("")
         run.data.mkdir()

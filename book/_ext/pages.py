@@ -52,9 +52,10 @@ def _who(stores):
         run = store.run
         with store.load("scores") as scores:
             n_images = scores.sizes["test_image"]
-        kind = "NSD subject" if run.simulation is None else "simulated subject"
+        kind = "simulated subject" if run.simulation else "subject" if run.bids else "NSD subject"
+        who = kind if run.bids else f"{kind} {run.subject}"
         lines.append(
-            f"- `{name}`: {kind} {run.subject}, {n_images} test images, zoo `{run.zoo}`, protocol `{run.protocol}`, "
+            f"- `{name}`: {who}, {n_images} test images, zoo `{run.zoo}`, protocol `{run.protocol}`, "
             f"decoder {run.decoder} with {run.n_layers} layers, renormalise `{run.renormalise}`"
         )
         lines += [f"- shipped beside `{name}`: {shipped}" for shipped in claims.complete(stores)[name].values()]
@@ -217,13 +218,18 @@ TABLES = {
 }
 
 
+def _rank(run):
+    """Sort key of runs that are compared with the paper."""
+    return run.bids is not None, run.simulation is not None, run.like or "", run.name
+
+
 def write(root):
     """Write the generated pages below `book/` in the project's folder, unless they are unchanged.
 
-    The group of the first complete run is compared with the paper: NSD subjects before simulated ones, runs that are like others
-    behind these, then by name. A FileNotFoundError when no run has all its results.
+    The group of the first complete run is compared with the paper: NSD subjects before simulated ones, those before BIDS
+    subjects, runs that are like others behind these, then by name. A FileNotFoundError when no run has all its results.
     """
-    runs = sorted(usable_runs(run_names(root)), key=lambda run: (run.simulation is not None, run.like or "", run.name))
+    runs = sorted(usable_runs(run_names(root)), key=_rank)
     run = next((run for run in runs if claims.ready(run)), None)
     if run is None:
         raise FileNotFoundError("no run has all its results, which the page of the paper shows: run `make demo` first.")

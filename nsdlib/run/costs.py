@@ -11,6 +11,7 @@ from nsdlib.core.networks import DECODERS, NETWORKS, count_parameters
 from nsdlib.core.training import VALIDATION_SHARE
 from nsdlib.data.nsd import layout as nsd
 from nsdlib.data.subject import open_subject
+from nsdlib.twin.marker import MARKER
 
 BASE = 0.8e9  # bytes of a kernel with its packages
 CONTEXT = 0.6e9  # bytes of a GPU's own, beside the tensors
@@ -74,6 +75,8 @@ class Needs:
 
 def amounts(run):
     """Return the sizes of a run from the subject's files, and typical ones where the files are not there."""
+    if run.bids is not None and run.simulation and not (run.data / MARKER).is_file():
+        return _planned(run)
     subject = open_subject(run)
     shape = subject.brainmask.shape if run.section else None  # which trials there are is known as soon as it is open
     if shape is None:
@@ -223,6 +226,14 @@ def _n_latents(n_layers):
     """Numbers in the first layers of the VDVAE, the same in both zoos."""
     with torch.device("meta"):
         return vdvae.VDVAE(vdvae.Hyperparameters()).n_latents(n_layers)
+
+
+def _planned(run):
+    """The sizes of a simulated BIDS subject that has not been written yet, by its plan."""
+    (n_train, n_test), volume = _typical_split(run), int(np.prod(run.simulation.shape))
+    n_trials, what = sum(nsd.RUN_TRIALS[: run.simulation.runs]), "numbers of images and voxels"
+    n_brain, n_voxels = int(volume * SIMULATED_IN_BRAIN), int(volume * SIMULATED_GENERAL)
+    return Amounts(n_train, min(n_test, run.n_test or n_test), n_voxels, n_brain, volume, n_trials, what)
 
 
 def _typical_split(run):

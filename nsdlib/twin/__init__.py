@@ -1,4 +1,4 @@
-"""The simulated subject: scenes, a brain that responds to them, BOLD, and the planted truth, in NSD's files."""
+"""The simulated subject: scenes, a brain that responds to them, BOLD, and the planted truth, in NSD's files or in BIDS."""
 
 import lazy_loader
 

@@ -21,6 +21,10 @@ LOCAL = 4.0  # width of the noise that neighbours share, FWHM in mm
 KEPT = np.array([1, 1, 0.5, 0.5])  # of the variance of thermal, local, broad and global noise, after denoising
 MEAN_SIGNAL, MEAN_SPREAD = 1500.0, 0.15  # scanner units, sd of their log
 DRIFT_ORDER = 3
+MIDDLE = 10  # of the HRF library
+PLACES = 40  # where onsets lie that are not all on volumes: so many from a volume to the next, 1/30 s apart
+LATEST = 30  # of these places behind a volume at most: trials of 3 s, 4 s apart, do not overlap
+START = 0.5  # and when their series begin, volumes after time 0: fMRIPrep aligns slices to the middle of each volume
 
 
 @dataclass(frozen=True)
@@ -95,15 +99,20 @@ def draw_hrfs(head, rng):
 
 
 @cache
-def _hrfs():
-    """The HRF library at NSD's volumes: (20, n_samples) float32."""
-    return hrf.sampled_library(nsd.TR, nsd.STIMULUS_SECONDS)
+def _hrfs(places):
+    """The HRF library, `places` samples a volume of NSD: (20, n_samples) float32."""
+    return hrf.sampled_library(nsd.TR / places, nsd.STIMULUS_SECONDS)
 
 
 def _convolved(onsets, index):
-    """Each trial's onset convolved with an HRF of the library: (226, n_trials), cut at the end of the run."""
-    response = np.concatenate([_hrfs()[index], np.zeros(nsd.N_VOLUMES)])[: nsd.N_VOLUMES]
-    return toeplitz(response, np.zeros(nsd.N_VOLUMES))[:, onsets]
+    """Each trial's onset convolved with an HRF of the library: (226, n_trials), cut at the end of the run.
+
+    Onsets are in volumes: whole numbers, or multiples of 1 / PLACES.
+    """
+    places = 1 if (onsets == np.rint(onsets)).all() else PLACES
+    since = np.rint(places * (np.arange(nsd.N_VOLUMES)[:, None] - onsets)).astype(np.int64)
+    response = np.concatenate([_hrfs(places)[index], np.zeros(places * nsd.N_VOLUMES)])
+    return np.where(since < 0, 0, response[np.maximum(since, 0)])
 
 
 def resampling(sampling):
@@ -115,7 +124,7 @@ def resampling(sampling):
 
 def _parts_of_least_squares(onsets, levels):
     """Variance of a least-squares beta for each part of the noise, of sd 1 in the series, median over a run's trials: (4,)."""
-    design = np.concatenate([_convolved(onsets, len(_hrfs()) // 2), _polynomials()], axis=1)
+    design = np.concatenate([_convolved(onsets, MIDDLE), _polynomials()], axis=1)
     resample = resampling(levels.sampling)
     weights = np.linalg.pinv(design)[: len(onsets)] @ resample  # (n_trials, n)
     lags = np.arange(resample.shape[1])
@@ -123,14 +132,15 @@ def _parts_of_least_squares(onsets, levels):
     return np.array([np.median(np.einsum("ti,ij,tj->t", weights, part, weights, optimize=True)) for part in covariances])
 
 
-def draw_run(betas, onsets, hrf_index, *, noise, mean, rng):
+def draw_run(betas, onsets, hrf_index, *, noise, mean, rng, start=0):
     """Simulate the BOLD of one run: (226, n_voxels) int16, scanner units.
 
-    Takes the true responses (n_trials, n_voxels) float32, percent signal change, and volumes (n_trials,) of the run's trials; and
-    of the voxels the HRFs, by index into the library, the noise, and the mean signal (n_voxels,), scanner units.
+    Takes the true responses (n_trials, n_voxels) float32, percent signal change, and onsets (n_trials,) of the run's trials in
+    volumes, whole or at `PLACES` between them; of the voxels the HRFs, by index into the library, the noise, and the mean
+    signal (n_voxels,), scanner units; and when the first volume was measured, in volumes. The noise does not depend on places.
     """
     levels, resample = noise.levels, resampling(noise.levels.sampling).astype(np.float32)
-    of_least_squares = np.dot(levels.shares, _parts_of_least_squares(onsets, levels))
+    of_least_squares = np.dot(levels.shares, _parts_of_least_squares(np.floor(onsets), levels))
     volume_sd = noise.beta_sd / levels.denoised / np.sqrt(of_least_squares)
     measured = noise.draw(resample.shape[1], levels.shares, levels.autocorrelation, rng)
     percent = resample @ measured * volume_sd.astype(np.float32)
@@ -139,7 +149,7 @@ def draw_run(betas, onsets, hrf_index, *, noise, mean, rng):
     percent += (levels.drift * (_polynomials()[:, 1:] @ weights)).astype(np.float32)
     for index in np.unique(hrf_index):
         voxels = hrf_index == index
-        percent[:, voxels] += _convolved(onsets, index).astype(np.float32) @ betas[:, voxels]
+        percent[:, voxels] += _convolved(onsets - start, index).astype(np.float32) @ betas[:, voxels]
     return np.clip(np.rint(mean * (1 + percent / 100)), 0, 32767).astype(np.int16)
 
 

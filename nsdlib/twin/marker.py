@@ -6,23 +6,49 @@ from nsdlib.data.nsd.subject import NSDSubject
 
 MARKER = "simulation.json"
 VERSION = 2  # increased whenever the same settings give other files
+STIMULI, CAPTIONS = "stimuli", "captions.tsv"  # of simulated data in BIDS: folder of the pictures, and in it their captions
+
+
+def planned_subject(run):
+    """Return which subject's plan of NSD a run's simulated subject follows: the first's where the run has none of NSD."""
+    return run.subject or 1
+
+
+def folders(run):
+    """Return the folders that hold a run's simulated subject, that of its data last (a list of Path)."""
+    return [run.data] if run.bids is None else [run.bids.derivatives, run.data]
 
 
 def settings_of(run):
-    """Return the settings that the files of a run's simulated subject depend on; ValueError where it has none."""
+    """Return the settings that the files of a run's simulated subject depend on.
+
+    A ValueError where it has no simulation, or one that does not fit the way in which its data are to lie.
+    """
     if run.simulation is None:
         raise ValueError(
             f"Run {run.name!r} has no `simulation` in params/{run.name}.yaml: only a run with one can be simulated; real "
             "data come from NSD (README, section Real subjects)."
         )
-    NSDSubject(run.data, run.subject, run.n_sessions)  # refuses subjects and sessions that NSD does not have
-    own = {"subject": run.subject, "n_sessions": run.n_sessions, "version": VERSION}
+    NSDSubject(run.data, planned_subject(run), run.n_sessions)  # refuses subjects and sessions that NSD does not have
+    _check_layout(run)
+    own = {"subject": planned_subject(run), "n_sessions": run.n_sessions, "version": VERSION}
+    if run.bids is not None:
+        own["bids"] = {name: getattr(run.bids, name) for name in ("label", "task", "space")}
     return json.loads(json.dumps(run.simulation.model_dump() | own))
 
 
-def is_complete(run):
-    """Return whether `run.data` holds the simulated subject of a run; FileExistsError when it holds anything else."""
-    folder, settings = run.data, settings_of(run)
+def is_complete(run, *some):
+    """Return whether the folders of a run, or `some` of them, hold its simulated subject.
+
+    A FileExistsError when one holds anything else.
+    """
+    settings = settings_of(run)
+    complete = [_is_complete(folder, settings) for folder in some or folders(run)]
+    return all(complete)
+
+
+def _is_complete(folder, settings):
+    """Whether a folder holds the subject of some settings."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     advice = "Nothing was changed: choose another folder as `data`, or move this one away."
@@ -42,6 +68,23 @@ def check_subject(run):
         raise ValueError(f"{run.data} holds a simulated subject, and run {run.name!r} is of a real one. {advice}")
     if changes := _changes(run.data, settings_of(run), but={"n_sessions"}):
         raise ValueError(f"{run.data} holds the simulated subject of another run ({changes}). {advice}")
+
+
+def _check_layout(run):
+    """Refuse a simulation that cannot be written as the run says that its data lie."""
+    bids, fixed = run.bids, {"images": run.data / STIMULI, "captions": run.data / STIMULI / CAPTIONS}
+    if bids is None:
+        for name in filter(run.simulation.differs, run.simulation.in_bids_only):
+            raise ValueError(
+                f"params/{run.name}.yaml: simulation.{name}={getattr(run.simulation, name)}: NSD's files cannot have that. Leave "
+                "the line out, or add a section bids."
+            )
+        return
+    for name, path in fixed.items():
+        if getattr(bids, name) not in (path, None):
+            raise ValueError(f"params/{run.name}.yaml: bids.{name}: the simulated data have them in {path}: name that.")
+    if bids.derivatives.is_relative_to(run.data) or run.data.is_relative_to(bids.derivatives):
+        raise ValueError(f"params/{run.name}.yaml: bids.derivatives: name a folder that lies beside {run.data}.")
 
 
 def _changes(folder, settings, but=frozenset()):

@@ -9,7 +9,7 @@ from nsdlib.core.scores.reliability import noise_ceiling
 from nsdlib.data.nsd import layout as nsd
 from nsdlib.twin import anatomy, bold, brain, meaning, scenes, trials
 from nsdlib.twin.levels import LEVELS
-from nsdlib.twin.marker import check_subject
+from nsdlib.twin.marker import check_subject, planned_subject
 
 
 @dataclass(frozen=True)
@@ -84,28 +84,42 @@ def _across_sessions(betas, beta_sd, levels, rng):
 def load_truth(run):
     """Load the planted truth of a run's simulated subject, for the voxels of nsdgeneral (xarray.Dataset).
 
-    Axes voxel (flat C-order index into the volume), trial (from 0), image (0-based 73k id), attribute. Variables: betas (trial,
-    voxel) percent signal change, what the voxel did in a trial, with all that trials and sessions add and without the noise of
-    measurement; response (image, voxel) to the image alone; gain (trial); hrf_index, hrf_peak (s), snr, noise_ceiling (percent,
-    three repeats), area, x, y, size of each voxel; scene (image, attribute). A subject that was not simulated raises a
-    FileNotFoundError, another run's a ValueError.
+    Axes voxel (flat C-order index into the volume), trial (from 0), image (its number in the run's subject), attribute.
+    Variables: betas (trial, voxel) percent signal change, what the voxel did in a trial, with all that trials and sessions add
+    and without the noise of measurement; response (image, voxel) to the image alone; gain (trial); hrf_index, hrf_peak (s), snr,
+    noise_ceiling (percent, three repeats), area, x, y, size of each voxel; scene (image, attribute). A subject that was not
+    simulated raises a FileNotFoundError, another run's a ValueError.
     """
     import xarray as xr
 
     check_subject(run)
-    path = truth_path(run.data, run.subject)
+    path = truth_path(run.data, planned_subject(run))
     if not path.is_file():
         how = (
             f"Run `nsdlib simulate {run.name}`." if run.simulation else f"Run {run.name!r} is of a real subject, which has none."
         )
         raise FileNotFoundError(f"Missing {path.name} (the planted truth of a simulated subject) in {path.parent}. {how}")
-    return xr.load_dataset(path, engine="h5netcdf")
+    truth = xr.load_dataset(path, engine="h5netcdf")
+    return truth if run.bids is None else _as_in_bids(truth, run.n_sessions)
 
 
-def save_truth(path, planted):
-    """Save the planted truth as the labelled arrays that `load_truth` documents."""
+def _as_in_bids(truth, n_sessions):
+    """The truth of the first sessions, trials and images counted as a BIDS subject counts those that it finds."""
+    truth = truth.isel(trial=truth.trial.values < n_sessions * nsd.N_SESSION_TRIALS)
+    shown, number = np.unique(truth.image_id, return_inverse=True)  # names of pictures are sorted as their ids
+    counted = {"image": np.arange(len(shown)), "trial": np.arange(truth.sizes["trial"]), "image_id": ("trial", number)}
+    return truth.sel(image=shown).assign_coords(counted)
+
+
+def save_truth(path, planted, *, n_runs):
+    """Save the planted truth as the labelled arrays that `load_truth` documents, of the first task runs of each session.
+
+    In the file images have NSD's ids, and trials the numbers that they would have in all task runs.
+    """
     import xarray as xr
 
+    in_session = np.arange(len(planted.gain)) % nsd.N_SESSION_TRIALS
+    kept = in_session < sum(nsd.RUN_TRIALS[:n_runs])
     index, tuning = planted.hrf_index[planted.head.responds], planted.tuning
     truth = xr.Dataset(
         {
@@ -128,6 +142,7 @@ def save_truth(path, planted):
         },
     )
     path.parent.mkdir(parents=True)
+    truth = truth.isel(trial=kept)
     packed = {name: {"zlib": True, "complevel": 1} for name in ("betas", "response")}
     truth.to_netcdf(path, engine="h5netcdf", encoding=packed)
 

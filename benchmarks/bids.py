@@ -1,0 +1,91 @@
+"""How long a session takes to read from BIDS against how long its GLM takes: `python benchmarks/bids.py`.
+
+A session is written as fMRIPrep would (int16, packed; series that start half a TR late, so that they have to be resampled), read
+through `BIDSSubject` by `read_session`, and fitted. `--json FILE` writes the seconds of both, their ratio and the peak of memory.
+"""
+
+import json
+import resource
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import report
+from PIL import Image
+
+from nsdlib.core.glm.fit import fit_glm
+from nsdlib.core.glm.options import GLMOptions
+from nsdlib.data.bids.subject import BIDSSubject
+from nsdlib.data.glm_sessions import read_session
+from nsdlib.sections import Bids
+
+TR, N_IMAGES, SHAPE = 4 / 3, 250, (81, 104, 83)  # the grid of NSD's first subject
+
+
+def main():
+    """Print the seconds of both, their ratio and the peak of memory."""
+    parser = report.parser(__doc__)
+    parser.add_argument("--voxels", type=int, default=200_000, help="in the brain mask (%(default)s)")
+    parser.add_argument("--runs", type=int, default=12)
+    parser.add_argument("--volumes", type=int, default=226)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # noise alone has no responding voxel
+        section = write_session(Path(folder), options.voxels, options.runs, options.volumes)
+        started = time.perf_counter()
+        subject = BIDSSubject(Path(folder) / "raw", section)
+        design, series, confounds = read_session(subject, 1)
+        read = time.perf_counter()
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        fit_glm(design, series, tr=subject.tr, confounds=confounds, options=GLMOptions(duration=subject.duration))
+        fitted = time.perf_counter()
+    row = {
+        "voxels": options.voxels,
+        "runs": options.runs,
+        "read, s": read - started,
+        "GLM, s": fitted - read,
+        "reading / GLM": (read - started) / (fitted - read),
+        "GiB after reading": held,
+        "GiB at the peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+    report.write(options.json, [row])
+    print(*(f"{name}: {value:.3g}" for name, value in row.items()), sep="\n")
+
+
+def write_session(folder, n_voxels, n_runs, n_volumes):
+    """Write a session of noise, and return how it is to be read: the section `bids` of a parameter file."""
+    rng, images = np.random.default_rng(0), folder / "images"
+    images.mkdir()
+    for number in range(N_IMAGES):
+        Image.new("RGB", (8, 8)).save(images / f"{number:03d}.png")
+    for root, kind in ((folder / "raw", "raw"), (folder / "prep", "derivative")):
+        (root / "sub-01" / "func").mkdir(parents=True)
+        about = {"Name": "noise", "BIDSVersion": "1.11.1", "DatasetType": kind, "GeneratedBy": [{"Name": "fMRIPrep"}]}
+        (root / "dataset_description.json").write_text(json.dumps(about))
+    mask = np.zeros(SHAPE, dtype=np.uint8)
+    mask.flat[rng.permutation(mask.size)[:n_voxels]] = 1
+    affine = np.diag([1.8, 1.8, 1.8, 1.0])
+    timing = {"RepetitionTime": TR, "StartTime": TR / 2, "SliceTimingCorrected": True, "TaskName": "nsd"}
+    for run in range(1, n_runs + 1):
+        name = f"sub-01_task-nsd_run-{run:02d}"
+        onsets = 8 + 4.0 * np.arange((n_volumes * TR - 24) // 4)
+        rows = (f"{onset:.3f}\t3\t{rng.integers(N_IMAGES):03d}.png" for onset in onsets)
+        events = "\n".join(["onset\tduration\tstim_file", *rows, ""])
+        (folder / "raw" / "sub-01" / "func" / f"{name}_events.tsv").write_text(events)
+        prepared = folder / "prep" / "sub-01" / "func" / f"{name}_space-T1w_desc"
+        volumes = np.zeros((*SHAPE, n_volumes), dtype=np.int16)
+        volumes[mask > 0] = rng.integers(900, 1100, size=(n_voxels, n_volumes), dtype=np.int16)
+        image = nibabel.Nifti1Image(volumes, affine)
+        image.header.set_zooms((1.8, 1.8, 1.8, TR))
+        image.header.set_xyzt_units("mm", "sec")
+        image.to_filename(f"{prepared}-preproc_bold.nii.gz")
+        nibabel.Nifti1Image(mask, affine).to_filename(f"{prepared}-brain_mask.nii.gz")
+        Path(f"{prepared}-preproc_bold.json").write_text(json.dumps(timing))
+    return Bids(derivatives=folder / "prep", label="01", task="nsd", images=images)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""A simulated subject as a BIDS data set, without its raw volumes, and what fMRIPrep would have made of it."""
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from nsdlib import __version__
+from nsdlib.data.nsd import layout as nsd
+from nsdlib.twin import bold
+from nsdlib.twin.layouts.confounds import simulate_confounds
+from nsdlib.twin.marker import CAPTIONS, MARKER, STIMULI
+
+README = """A subject simulated by nsdlib: nobody was scanned.
+
+Raw volumes (*_bold.nii.gz) were not simulated: their sidecars are here, and the preprocessed volumes in fMRIPrep's
+derivatives, a data set of their own. The folder truth, which is no part of BIDS, holds what was planted.
+"""
+COLUMNS = {
+    "trial_type": {"LongName": "Kind of event", "Levels": {"shared": "a test picture", "own": "any other", "rest": "none"}},
+    "stim_file": {"LongName": "Picture", "Description": "below the folder stimuli"},
+}
+CTX = {"cuneus": 5, "fusiform": 7, "inferiorparietal": 8, "lateraloccipital": 11, "lingual": 13, "pericalcarine": 21}
+# an area: FreeSurfer's parcel below, and above the middle
+PARCELS = {
+    "V1": ("pericalcarine", "pericalcarine"), "V2": ("lingual", "cuneus"), "V3": ("lateraloccipital", "lateraloccipital"),
+    "hV4": ("lateraloccipital", "lateraloccipital"), "other": ("fusiform", "inferiorparietal"),
+}  # fmt: skip
+
+
+def picture_name(image_id):
+    """Return the name of the file of a picture; names are sorted as the 0-based ids are."""
+    return f"nsd-{image_id:05d}.png"
+
+
+class BIDSWriter:
+    """Writes a run's simulated subject into two new folders: derivatives, and the data set itself.
+
+    A run has the 225 volumes that have a row in NSD's designs, or all 226 where onsets lie between them. Confounds are computed
+    from them, but for motion, which is simulated and moves nothing.
+    """
+
+    def __init__(self, run, derivatives, raw):
+        self.run, self.raw, self.derivatives = run, raw, derivatives
+        between = run.simulation.onsets == "between"
+        self.start, self.n_volumes = (bold.START * nsd.TR, nsd.N_VOLUMES) if between else (0.0, nsd.N_DESIGN_ROWS)
+
+    def _stem(self, folder, session, run):
+        """Path of a task run's files up to what comes after the run's number; its folder is made."""
+        label, task = self.run.bids.label, self.run.bids.task
+        func = folder / f"sub-{label}" / f"ses-{session:02d}" / "func"
+        func.mkdir(parents=True, exist_ok=True)
+        return str(func / f"sub-{label}_ses-{session:02d}_task-{task}_run-{run:02d}")
+
+    def write_experiment(self, expdesign, rng):
+        """Write what the whole data set has in common; `rng` is not used."""
+        task = self.run.bids.task
+        maker = [{"Name": "nsdlib", "Version": __version__, "Description": "simulated, in the layout of fMRIPrep"}]
+        about = {"Name": "Simulated subject", "BIDSVersion": "1.10.0", "License": "CC0"}
+        files = {
+            "dataset_description.json": about | {"DatasetType": "raw"},
+            f"task-{task}_bold.json": {"TaskName": task, "RepetitionTime": nsd.TR},
+            f"task-{task}_events.json": COLUMNS,
+        }
+        for name, content in files.items():
+            _write_json(self.raw / name, content)
+        _write_json(self.derivatives / "dataset_description.json", about | {"DatasetType": "derivative", "GeneratedBy": maker})
+        (self.raw / "README").write_text(README)
+        (self.raw / ".bidsignore").write_text(f"{MARKER}\ntruth/\n")
+        (self.derivatives / ".bidsignore").write_text(f"{MARKER}\n")
+        (self.raw / "participants.tsv").write_text(f"participant_id\nsub-{self.run.bids.label}\n")
+        self.shared = expdesign["sharedix"] - 1
+
+    @contextmanager
+    def pictures(self):
+        """Make the folder of pictures, with their captions; gives a function (image_id, image, captions) that writes one."""
+        folder, rows = self.raw / STIMULI, []
+        folder.mkdir()
+
+        def fill(image_id, image, texts):
+            Image.fromarray(image).save(folder / picture_name(image_id), compress_level=1)
+            rows.extend((picture_name(image_id), text) for text in texts)
+
+        yield fill
+        _write_table(folder / CAPTIONS, pd.DataFrame(rows, columns=["image", "caption"]))
+
+    def write_session(self, planted, session, rng):
+        """Write nothing: there are no betas in this layout."""
+
+    def write_run(self, planted, session, run, series, *, onsets, image_ids):
+        """Write events of a task run, and what fMRIPrep makes of it.
+
+        Takes time series (226, n_voxels) int16, and of each trial the onset, in volumes, and NSD's id of the image.
+        """
+        head, series = planted.head, series[: self.n_volumes]
+        raw, made = (self._stem(folder, session, run) for folder in (self.raw, self.derivatives))
+        _write_json(f"{raw}_bold.json", {"NumberOfVolumesDiscardedByScanner": 0})
+        first = pd.DataFrame({"onset": [0.0], "duration": [onsets[0] * nsd.TR], "trial_type": ["rest"], "stim_file": ["n/a"]})
+        trials = pd.DataFrame(
+            {
+                "onset": onsets * nsd.TR,
+                "duration": nsd.STIMULUS_SECONDS,
+                "trial_type": np.where(np.isin(image_ids, self.shared), "shared", "own"),
+                "stim_file": [picture_name(image_id) for image_id in image_ids],
+            }
+        )
+        _write_table(f"{raw}_events.tsv", pd.concat([first, trials]))
+        space = f"{made}_space-{self.run.bids.space}"
+        timing = {"RepetitionTime": nsd.TR, "StartTime": self.start, "SliceTimingCorrected": bool(self.start)}
+        _write_json(f"{space}_desc-preproc_bold.json", {"TaskName": self.run.bids.task, "SkullStripped": False} | timing)
+        self._write_volume(f"{space}_desc-preproc_bold.nii.gz", head, series)
+        self._write_volume(f"{space}_desc-brain_mask.nii.gz", head, np.ones(series.shape[1], np.uint8))
+        self._write_volume(f"{space}_boldref.nii.gz", head, series.mean(axis=0).astype(np.float32))
+        self._write_volume(f"{space}_desc-aparcaseg_dseg.nii.gz", head, _parcels(head))
+        seed = [self.run.simulation.seed, session, run]
+        table, about = simulate_confounds(series, head, tr=nsd.TR, rng=np.random.default_rng(seed))
+        _write_table(f"{made}_desc-confounds_timeseries.tsv", table)
+        _write_json(f"{made}_desc-confounds_timeseries.json", about)
+
+    def finish(self, planted):
+        """Write the names of the regions' labels."""
+        ctx = [(base + n, f"ctx-{side}-{name}") for base, side in ((1000, "lh"), (2000, "rh")) for name, n in CTX.items()]
+        other = [(2, "Left-Cerebral-White-Matter"), (41, "Right-Cerebral-White-Matter"), (1000, "ctx-lh-unknown")]
+        table = pd.DataFrame(sorted([*ctx, *other, (2000, "ctx-rh-unknown")]), columns=["index", "name"])
+        _write_table(self.derivatives / "desc-aparcaseg_dseg.tsv", table)
+
+    def _write_volume(self, path, head, values):
+        """Write values of the brain's voxels, (n_voxels,) or (n_volumes, n_voxels), 0 elsewhere."""
+        import nibabel
+
+        volume = np.zeros((*head.brain.shape, *values.shape[:-1]), dtype=values.dtype, order="F")
+        volume[head.brain] = values.T
+        image = nibabel.Nifti1Image(volume, head.affine)
+        image.header.set_xyzt_units("mm", "sec")
+        if values.ndim > 1:
+            image.header["pixdim"][4] = nsd.TR
+        nibabel.save(image, path)
+
+
+def _parcels(head):
+    """FreeSurfer's label of each voxel of the brain: (n_voxels,) int16."""
+    area = np.full(head.brain.shape, "white", dtype="<U5")
+    area[head.cortex], area[head.general] = "cort", head.areas()[0]
+    x, _, z = (axis[head.brain] for axis in np.indices(head.brain.shape))
+    right, above = x >= head.brain.shape[0] / 2, z >= head.brain.shape[2] / 2
+    area = area[head.brain]
+    label = np.where(area == "white", np.where(right, 41, 2), np.where(right, 2000, 1000))
+    for name, (lower, upper) in PARCELS.items():
+        label += (area == name) * np.where(above, CTX[upper], CTX[lower])
+    return label.astype(np.int16)
+
+
+def _write_json(path, content):
+    """Write a JSON file, and make its folder."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(content, indent=1))
+
+
+def _write_table(path, table):
+    """Write a table as BIDS has it: tabs, and n/a where there is nothing."""
+    table.to_csv(path, sep="\t", index=False, na_rep="n/a", float_format=lambda value: f"{value:.9g}")
