@@ -224,6 +224,7 @@ def test_there_are_no_time_series(from_laion):
     for ask in (lambda: from_laion.timeseries(1, 1, mask()), lambda: from_laion.design(1, 1)):
         with pytest.raises(ValueError, match="has betas and no time series: set betas to nsd"):
             ask()
+    assert not from_laion.has_series and np.isnan(from_laion.onsets(1)).all() and len(from_laion.onsets(1)) == 9
     assert from_laion.missing_files() == [] and len(from_laion.session_files(1, "brainmask")) == 2
     (from_laion.settings.images / "thing_03.png").unlink()
     assert [path.name for path, _ in from_laion.missing_files()] == ["thing_03.png"]
@@ -250,6 +251,8 @@ def test_glmsingles_folders_are_sessions(glmsingle, tmp_path):
             for name in ("DESIGNINFO", "TYPED_FITHRF_GLMDENOISE_RR")
         )
     assert subject.image_names(subject.image_ids[:20]) == [NAMES[number] for number in design["stimorder"]]
+    onsets = [1.5 * np.flatnonzero(run.any(axis=1)) for run in design["design"]]
+    np.testing.assert_array_equal(subject.onsets(1), np.concatenate(onsets))
     whole = np.ones(SHAPE, dtype=bool)
     np.testing.assert_array_equal(subject.betas(1, whole), typed["betasmd"].reshape(24, 20).T)
     np.testing.assert_allclose(subject.betas(2, whole), subject.betas(1, whole), rtol=1e-3, atol=1e-4)  # of the same input
@@ -362,7 +365,7 @@ def test_the_challenge_gives_vertices_regions_and_pictures(tmp_path):
         del subject.is_test
         _ = subject.is_test
     next(images.glob("train-0005*")).unlink()
-    with pytest.raises(ValueError, match=r"must hold train-0001_nsd-\.\.\.\.png and on, one for each of 12 rows of betas"):
+    with pytest.raises(ValueError, match=r"must hold train-0001_nsd-\.\.\.\.png and on, one for each of the 12 rows of betas"):
         BetasSubject(tmp_path / "subj01", settings)
     np.save(tmp_path / "subj01" / "training_split" / "training_fmri" / "rh_training_fmri.npy", betas[:, 0])
     with pytest.raises(ValueError, match=r"holds float32 of shape \(12,\), wanted numbers with 2 axes"):

@@ -250,6 +250,11 @@ class BetasSubject(Subject):
         """Raise a ValueError: without time series there is nothing to fit."""
         return self.timeseries(session, run, None)
 
+    def onsets(self, session):
+        """Seconds from the start of its run at which each trial of a session began: (n_trials,), NaN where nothing says it."""
+        self.check_session(session)
+        return self._table["onset"].to_numpy(np.float64)[self.session == session]
+
     def session_files(self, session, roi):
         """Files that hold the betas of a session: a list of Path."""
         self.check_session(session)

@@ -107,8 +107,9 @@ class GLMsingleResults:
     def design(self):
         """What `DESIGNINFO` says of the trials, in order of time.
 
-        A dict: "condition" (n_trials,) int64 from 0, the column of the user's design; "run" (n_trials,) int64 from 1; "tr" and
-        "duration" in seconds; "unit", "percent signal change" or "scanner units". A FileNotFoundError where no file says so.
+        A dict: "condition" (n_trials,) int64 from 0, the column of the user's design; "run" (n_trials,) int64 from 1; "onset"
+        (n_trials,) seconds in the run, NaN of MATLAB's files; "tr" and "duration" in seconds; "unit", "percent signal change" or
+        "scanner units". A FileNotFoundError where no file says so.
         """
         path = next((path for path in self._design_files() if path.is_file()), None)
         if path is None:
@@ -123,6 +124,7 @@ class GLMsingleResults:
             order, n_trials, tr, duration = (np.ravel(arrays[name]) for name in ("stimorder", "numtrialrun", "tr", "stimdur"))
             counts = np.ravel(arrays["condcounts"]) if "condcounts" in arrays else None
             is_percent = _option(arrays, "wantpercentbold", 1)
+            rows = [np.flatnonzero(np.any(run, axis=1)) for run in arrays["design"]] if path.suffix == ".npy" else []
         condition = order.astype(np.int64) - (path.suffix == ".mat")
         if len(condition) != self.n_trials or n_trials.sum() != self.n_trials:
             raise damaged(path, f"speaks of {len(condition)} trials, and {self.path.name} has betas of {self.n_trials}")
@@ -130,7 +132,9 @@ class GLMsingleResults:
             raise damaged(path, "counts its conditions from another number than GLMsingle does, or in another way")
         run = np.repeat(np.arange(1, len(n_trials) + 1), n_trials.astype(np.int64))
         unit = "percent signal change" if is_percent else "scanner units"
-        return {"condition": condition, "run": run, "tr": float(tr[0]), "duration": float(duration[0]), "unit": unit}
+        onset = float(tr[0]) * np.concatenate(rows) if rows else np.full(len(run), np.nan)
+        found = {"condition": condition, "run": run, "onset": onset, "unit": unit}
+        return found | {"tr": float(tr[0]), "duration": float(duration[0])}
 
 
 class _HDF5:

@@ -36,7 +36,8 @@ class Layout:
     Attributes
     ----------
     sessions : list of DataFrame
-        Trials in order of time, with columns run (from 1), name (of the picture) and row (of the trial in the files).
+        Trials in order of time, with columns run (from 1), name (of the picture), onset (seconds in the run, NaN if unknown)
+        and row (of the trial in the files).
     labels : list of str
         Of the sessions.
     tr, duration : float
@@ -119,7 +120,7 @@ class GLMsingleLayout(Layout):
                 f"{path} has no picture of condition {lacking[0]} ({len(lacking)} are missing): conditions are the columns of "
                 "the design that GLMsingle was given, counted from 0."
             )
-        return make_trials(design["run"], [names[condition] for condition in design["condition"].tolist()])
+        return make_trials(design["run"], [names[number] for number in design["condition"].tolist()], design["onset"])
 
     def read(self, session, mask):
         """Read the betas of a session: (n_trials, n_voxels) float32, NaN where there are none."""
@@ -157,12 +158,12 @@ def read_map(path, mask, affine):
         return np.asarray(image.dataobj, dtype=np.float32).reshape(mask.shape)
 
 
-def make_trials(run, names):
+def make_trials(run, names, onset=np.nan):
     """Make a session's table; rows without a picture are blanks, and left out; attrs["n_rows"] counts them, too."""
     import pandas as pd
 
     table = pd.DataFrame({"name": np.asarray(names, dtype=object)})
-    table = table.assign(run=run, row=np.arange(len(table)))
+    table = table.assign(run=run, onset=onset, row=np.arange(len(table)))
     kept = table[table["name"].notna()].astype({"run": np.int64, "name": str}).reset_index(drop=True)
     kept.attrs["n_rows"] = len(table)
     return kept
