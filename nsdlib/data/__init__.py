@@ -5,9 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "betas_subject": ["BetasSubject"],
         "bids.events": ["read_events", "resample_volumes"],
-        "exports": ["export_bids", "export_glmsingle"],
         "nsd.bucket": ["accept_terms", "subject_files"],
         "glm_sessions": ["export_betas", "fit_sessions", "read_session"],
         "nsd.subject": ["NSDSubject"],
