@@ -228,19 +228,20 @@ def _run(options):
 
 
 @command(
-    "write the betas of notebook 01 as NSD's own files",
+    "write the betas of notebook 01 as other programs read them",
     run_argument(),
     argument("folder", metavar="FOLDER", type=Path, help="where they go; made when it is not there"),
+    argument("--format", choices=("nsd", "bids", "glmsingle"), default="nsd", help="whose files (nsd)"),
 )
 def _export(options):
-    """Write the betas of notebook 01, one NIfTI and one HDF5 file a session, int16, 300 times the percent signal change."""
-    from nsdlib.data.glm_sessions import export_betas
+    """Write the betas of notebook 01: nsd, NIfTI and HDF5 as NSD's; bids, maps and tables; glmsingle, its result files."""
+    from nsdlib.data.exports import EXPORTS
     from nsdlib.data.subject import open_subject
     from nsdlib.store.store import Store
 
     run, folder = load_run(options.run), local_folder(options.folder)
     with Store(run).load("glm") as betas:
-        written = export_betas(betas, open_subject(run), folder)
+        written = EXPORTS[options.format](betas, open_subject(run), folder)
     print(f"{len(written)} sessions are in {folder}")
     return 0
 

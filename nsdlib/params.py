@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from nsdlib.sections import Bids, Simulation
+from nsdlib.sections import BetasFiles, Bids, Simulation
 from nsdlib.strict import Strict, local_folder, parse_yaml
 
 __all__ = ["Run", "Simulation", "find_root", "load_run", "parameter_files", "run_names", "usable_runs"]
@@ -88,21 +88,27 @@ class Run(Strict):
     group: Annotated[tuple[str, ...], Field(min_length=1)]
     simulation: Simulation | None = None
     bids: Bids | None = None
+    betas_files: BetasFiles | None = None
 
     @model_validator(mode="after")
     def _fields_agree(self):
-        if (self.subject is None) == (self.bids is None):
-            raise ValueError("a run has either a subject of NSD, `subject: 1` to 8, or a section `bids` (book/your_own_data.md).")
-        if self.bids is not None and self.bids.captions is None and self.text_weight > 0:
+        if sum(given is not None for given in (self.subject, self.bids, self.betas_files)) != 1:
             raise ValueError(
-                f"text_weight={self.text_weight}: bids.captions names no captions to learn from; set text_weight to 0, so that "
-                "vision alone guides, or name a table of them."
+                "a run has either a subject of NSD, `subject: 1` to 8, or a section `bids` or `betas_files` "
+                "(book/your_own_data.md)."
+            )
+        if self.section and getattr(self, self.section).captions is None and self.text_weight > 0:
+            raise ValueError(
+                f"text_weight={self.text_weight}: no captions are named to learn from; set text_weight to 0, so that vision alone "
+                "guides, or name a table of them."
             )
         if self.glm_sessions > self.n_sessions:
             raise ValueError(
                 f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}: the GLM can fit only "
                 "sessions that the run has; lower glm_sessions or raise n_sessions."
             )
+        if self.betas_files is not None and self.betas != "nsd":
+            raise ValueError("betas_files: there are no time series to fit, wanted betas: nsd, those in the files.")
         if self.n_layers > max(self.layer_counts):
             raise ValueError(
                 f"n_layers={self.n_layers} is more than the largest of layer_counts={list(self.layer_counts)}: notebook 03 "
@@ -112,6 +118,11 @@ class Run(Strict):
             if len(set(values := getattr(self, name))) < len(values):
                 raise ValueError(f"{name}={list(values)} holds one value twice, and a result would count double.")
         return self
+
+    @property
+    def section(self):
+        """Name of the section that says how the data lie, bids or betas_files; None where they lie as NSD's."""
+        return next((name for name in ("bids", "betas_files") if getattr(self, name) is not None), None)
 
     def __repr__(self):
         rows = (f"  {name:<17}{value}" for name, value in self._shown())
@@ -197,9 +208,9 @@ def load_run(name="demo", **overrides):
     except ValidationError as error:
         raise ValueError(f"Run {name!r} cannot be used as its parameters stand:\n{_explain(error)}") from None
     paths = {"data": root / run.data, "weights": root / run.weights, "store": root / run.store / (run.like or name)}
-    if run.bids is not None:
-        places = {name: root / path for name, path in run.bids if isinstance(path, Path)}
-        paths["bids"] = run.bids.model_copy(update=places)
+    if run.section:
+        places = {name: root / value for name, value in getattr(run, run.section) if isinstance(value, Path)}
+        paths[run.section] = getattr(run, run.section).model_copy(update=places)
     return run.model_copy(update=paths)
 
 
@@ -261,7 +272,7 @@ def _is_plain(name):
 def _known(fields, source):
     """`fields` unchanged, after refusing those that neither a run nor one of its sections has."""
     places = [(fields, set(Run.model_fields) - {"name", "root"}, "parameter")]
-    for name, section in {"simulation": Simulation, "bids": Bids}.items():
+    for name, section in {"simulation": Simulation, "bids": Bids, "betas_files": BetasFiles}.items():
         if isinstance(settings := fields.get(name), dict):
             places.append((settings, set(section.model_fields), f"setting of the section {name}"))
     for section, known, kind in places:

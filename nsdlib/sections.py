@@ -1,4 +1,4 @@
-"""Sections of a parameter file: `simulation`, a simulated subject, and `bids`, one that lies as BIDS and fMRIPrep have it."""
+"""Sections of a parameter file: `simulation`, a simulated subject; `bids`, one as BIDS and fMRIPrep have it; `betas_files`."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -65,3 +65,29 @@ class Bids(Strict):
 
     def __hash__(self):  # dicts have none
         return hash(self.model_dump_json())
+
+
+class BetasFiles(Strict):
+    """How betas of others lie in the folder `data`, and what they are of; there are no time series, so `betas` is nsd."""
+
+    kind: Literal["glmsingle", "laion", "statmaps", "algonauts"] = Field(
+        description="GLMsingle's folders; series of maps, as LAION-fMRI's; a map for each trial, as nilearn's; Algonauts 2023"
+    )
+    label: str = Field("01", description="the subject, sub-<label>; laion and statmaps")
+    space: str | None = Field(None, description="the space in the names of the files, if they have one; laion")
+    images: Folder = Field(description="the folder of the pictures that were shown")
+    table: Folder | None = Field(
+        None,
+        description="a .tsv: image and condition (from 0) or one row a trial, glmsingle; image and trial, session, run, statmaps",
+    )
+    pattern: str | None = Field(None, description="regular expression whose group is the number of a trial; statmaps")
+    mask: Folder | None = Field(None, description="a NIfTI mask of the voxels with betas, where the files have none of their own")
+    flat_order: Literal["C", "F"] = Field("C", description="of a list of voxels in the mask: Python's, or MATLAB's; glmsingle")
+    regions: Folder | None = Field(None, description="a folder of NIfTI masks on the same grid, <region>.nii.gz")
+    test: Folder | None = Field(
+        None, description="the official test set: a .tsv with a column image, or a .json of splits as LAION-fMRI's"
+    )
+    captions: Folder | None = Field(None, description="a .tsv with columns image and caption, one row a caption")
+    fit: Literal["crop", "pad"] = Field("crop", description="pictures that are not square are cropped or padded, never squashed")
+    side: Annotated[int, Field(ge=8, le=1024)] = Field(425, description="pixels a side that pictures are brought to")
+    unit: Literal["percent signal change", "z", "arbitrary"] | None = Field(None, description="of the betas, if you know better")

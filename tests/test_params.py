@@ -213,4 +213,14 @@ def test_every_field_is_in_the_common_file_or_peculiar_to_a_subject():
     import yaml
 
     common = yaml.safe_load((ROOT / "params" / "_common.yaml").read_text())
-    assert set(Run.model_fields) - set(common) == {"name", "root", "like", "subject", "n_voxels", "n_test", "simulation", "bids"}
+    assert set(Run.model_fields) - set(common) == {
+        "name",
+        "root",
+        "like",
+        "subject",
+        "n_voxels",
+        "n_test",
+        "simulation",
+        "bids",
+        "betas_files",
+    }

@@ -31,7 +31,10 @@ class Subject(ABC):
         Seconds that a stimulus lasts.
     notes : sequence of str
         What was decided or left out when the files were read, for people.
-    has_captions, has_betas : bool
+    has_captions, has_betas, has_series : bool
+        Captions, betas that came with the data, and time series to fit; what is False here is an error, or empty, when asked for.
+    betas_unit : str
+        Of `betas`: "percent signal change", "z" or "arbitrary".
     split : str
         Which images are the test set, one of `splits.SPLITS`; `split_seed` draws those that are drawn.
     """
@@ -39,7 +42,8 @@ class Subject(ABC):
     tr: float
     duration: float
     notes = ()
-    has_captions = has_betas = True
+    has_captions = has_betas = has_series = True
+    betas_unit = "percent signal change"
     split, split_seed = "official", 0
 
     def __repr__(self):
@@ -123,7 +127,7 @@ class Subject(ABC):
         """Voxels to decode from: (X, Y, Z) bool; a ValueError for an unknown `roi` or an empty one."""
 
     def betas(self, session, mask, *, version=None):
-        """Betas that came with the data, of the trials of a session: (n_trials, n_voxels) float32, percent signal change.
+        """Betas that came with the data, of the trials of a session: (n_trials, n_voxels) float32, in `betas_unit`.
 
         The voxels of `mask`, (X, Y, Z) bool, come in the C order of the volume.
         """
@@ -204,6 +208,10 @@ def open_subject(run):
         from nsdlib.data.bids.subject import BIDSSubject
 
         subject = BIDSSubject(run.data, run.bids, run.n_sessions)
+    elif run.betas_files is not None:
+        from nsdlib.data.betas_subject import BetasSubject
+
+        subject = BetasSubject(run.data, run.betas_files, run.n_sessions)
     else:
         from nsdlib.data.nsd.subject import NSDSubject
 

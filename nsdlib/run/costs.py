@@ -78,9 +78,8 @@ def amounts(run):
     if run.bids is not None and run.simulation and not (run.data / MARKER).is_file():
         return _planned(run)
     subject = open_subject(run)
-    if run.bids is not None:  # which trials there are is known as soon as it is open
-        shape = subject.brainmask.shape
-    else:
+    shape = subject.brainmask.shape if run.section else None  # which trials there are is known as soon as it is open
+    if shape is None:
         shape = run.simulation.shape if run.simulation else nsd.VOLUME_SHAPES[run.subject]
     volume, typical = int(np.prod(shape)), []
     try:
@@ -96,7 +95,7 @@ def amounts(run):
         n_voxels = int(volume * SIMULATED_GENERAL) if run.simulation else nsd.N_GENERAL_VOXELS[run.subject]
         typical.append("numbers of voxels (nsdgeneral)")
     n_voxels = min(n_voxels, run.n_voxels or n_voxels)
-    n_session_trials = subject.n_trials / run.n_sessions if run.bids else nsd.N_SESSION_TRIALS
+    n_session_trials = subject.n_trials / run.n_sessions if run.section else nsd.N_SESSION_TRIALS
     return Amounts(n_train, n_test, n_voxels, n_brain, volume, n_session_trials, " and ".join(typical))
 
 
@@ -134,7 +133,7 @@ def data_bytes(run):
     """Return roughly the bytes of the data that a run needs and that are not there: images, betas and time series."""
     if run.simulation:
         return 0 if run.data.exists() else SIMULATED_SESSION * run.n_sessions
-    if run.bids is not None:
+    if run.section:
         return 0
     subject = open_subject(run)
     missing = subject.missing_files(version=run.betas_version, glm_sessions=run.glm_sessions)

@@ -220,8 +220,8 @@ def _data(run):
     listed = "".join(f"\n     {path}: {what}" for path, what in missing[:SHOWN])
     more = f"\n     and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
     get = f"Run `nsdlib fetch nsd --run {run.name}`, or put NSD's own files where they are looked for."
-    if run.bids is not None:
-        get = f"Get them, or correct the section bids of params/{run.name}.yaml."
+    if run.section:
+        get = f"Get them, or correct the section {run.section} of params/{run.name}.yaml."
     if all("nsddata_timeseries" in path.parts for path, _ in missing):
         get += " Only notebook 01 reads these."
     remedy = f"Move {run.data} away, then run `nsdlib simulate {run.name}`." if run.simulation else get

@@ -29,8 +29,11 @@ class Step:
     weights: tuple = ()  # folders of the zoo whose models compute it
 
 
-_DATA = ("subject", "bids", "simulation", "n_sessions", "seed")
-_FOLDERS = {"bids": {"derivatives", "images", "captions"}}  # where things lie has no say in results
+_DATA = ("subject", "bids", "betas_files", "simulation", "n_sessions", "seed")
+_FOLDERS = {
+    "bids": {"derivatives", "images", "captions"},
+    "betas_files": {"images", "captions", "regions"},
+}  # where things lie has no say in results
 _FIT = ("decoder_seeds", "max_epochs", "batch_size", "recipe", "alphas", "penalties", "renormalise")
 REFINING = ("strength", "n_steps", "guidance", "text_weight", "sampler", "faithful")
 

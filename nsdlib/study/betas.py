@@ -40,7 +40,7 @@ def read_trials(subject, *, roi="nsdgeneral", version=None):
     Returns
     -------
     xarray.Dataset
-        betas (trial, voxel) float32, percent signal change; in_region (region, voxel) bool; coordinates trial (from 0), voxel
+        betas (trial, voxel) float32, in `subject.betas_unit`; in_region (region, voxel) bool; coordinates trial (from 0), voxel
         (flat C-order index into the volume), and for each trial image_id, session (from 1), is_test (by the split). Without
         the voxels that hold one value throughout a run: a warning says how many, or an error that none remains.
     """
@@ -48,7 +48,7 @@ def read_trials(subject, *, roi="nsdgeneral", version=None):
     betas = np.empty((subject.n_trials, mask.sum()), dtype=np.float32)
     for session in range(1, subject.n_sessions + 1):
         betas[subject.session == session] = subject.betas(session, mask, version=version)
-    return _label(betas, np.arange(subject.n_trials), mask, subject)
+    return _label(betas, np.arange(subject.n_trials), mask, subject, subject.betas_unit)
 
 
 def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
@@ -208,7 +208,7 @@ def _noise_ceiling(trials):
     return 100 * np.divide(signal, total, out=np.zeros_like(total), where=total > 0)
 
 
-def _label(betas, trial, mask, subject):
+def _label(betas, trial, mask, subject, unit="percent signal change"):
     """Betas labelled by their trials, voxels and regions, without voxels that hold one value throughout a run."""
     import xarray as xr
 
@@ -227,7 +227,7 @@ def _label(betas, trial, mask, subject):
     member = np.stack([inside[mask] for inside in regions.values()])
     return xr.Dataset(
         {
-            "betas": (("trial", "voxel"), betas, {"units": "percent signal change"}),
+            "betas": (("trial", "voxel"), betas, {"units": unit}),
             "in_region": (("region", "voxel"), member),
         },
         coords={

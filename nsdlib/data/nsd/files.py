@@ -1,43 +1,31 @@
 """Readers of single NSD files: each takes a path and gives arrays, after checking that the file is what it should be.
 
-A file comes from elsewhere, so nothing in it is believed: shape and type are checked before memory is taken, nothing is
-unpickled, and no file may send the reader to another one. Whatever is wrong becomes a `DamagedFile`, which names the file.
+A file comes from elsewhere, so nothing in it is believed (`nsdlib.data.formats.guards`).
 """
 
 import gzip
-import struct
 import warnings
-import zlib
 from contextlib import contextmanager
 
 import numpy as np
 
+from nsdlib.data.formats.guards import (
+    MATLAB_NUMBERS,
+    MAX_NPY_HEADER,
+    DamagedFile,
+    check_shape,
+    check_unpacked_size,
+    damaged,
+    npy_header,
+    own_dataset,
+    reading,
+)
 from nsdlib.data.nsd import layout as nsd
 
-MAX_DESIGN = 2**24  # bytes of the experiment's design, unpacked; NSD's own has some two million
-MAX_CHUNK = 2**28  # bytes of a chunk of HDF5, unpacked; NSD's own have 1,500 (betas) and 541,875 (images)
 MAX_SIDE = 256  # voxels along a side of a volume; NSD's own have at most 113 at 1.8 mm
 MAX_HEADER = 2**20  # bytes of a NIfTI file before its values
-MAX_NPY_HEADER = 1000  # bytes; numpy hands a header to the parser of Python, which nesting exhausts
-NPY = {b"\x93NUMPY\x01\0": 2, b"\x93NUMPY\x02\0": 4, b"\x93NUMPY\x03\0": 4}  # beginnings: bytes of the header's length
 HEADER = 348  # bytes of a NIfTI header without extensions
-MATLAB_NUMBERS = {"single", "double", "logical", *(f"{sign}int{n}" for sign in ("", "u") for n in (8, 16, 32, 64))}
-HDF5_FILTERS = {1, 2, 3}  # deflate, shuffle, checksum: those that every HDF5 has
-
-
-class DamagedFile(ValueError):
-    """A file that is not what its place among NSD's files promises."""
-
-
-@contextmanager
-def reading(path):
-    """Turn what goes wrong while a file is read into a `DamagedFile`; one that is missing or locked keeps its own error."""
-    try:
-        yield
-    except (DamagedFile, FileNotFoundError, PermissionError, MemoryError):
-        raise
-    except Exception as error:  # libraries fail on damaged files in ways of their own: KeyError, zlib.error, ...
-        raise _damaged(path, f"cannot be read ({type(error).__name__}: {error})") from error
+MAX_DESIGN = 2**24  # bytes of the experiment's design, unpacked; NSD's own has some two million
 
 
 def read_expdesign(path):
@@ -58,7 +46,7 @@ def read_expdesign(path):
         "stimpattern": ((nsd.N_PLANNED_SESSIONS, nsd.N_TASK_RUNS, nsd.N_SLOTS), 0, 1),
     }
     with reading(path):
-        _check_unpacked_size(path)
+        check_unpacked_size(path, MAX_DESIGN)
         found = [(name, shape if kind in MATLAB_NUMBERS else kind) for name, shape, kind in whosmat(path)]
         for name, (shape, *_) in wanted.items():
             shapes = [has for other, has in found if other == name]
@@ -69,7 +57,7 @@ def read_expdesign(path):
             # MATLAB stores small integers; in uint16, 1 - 2 would be 65535
             arrays[name] = raw[name].astype(np.int64) if ((raw[name] >= low) & (raw[name] <= high)).all() else None
             if arrays[name] is None or (arrays[name] != raw[name]).any():
-                raise _damaged(path, f"must hold whole numbers from {low} to {high} in {name}")
+                raise damaged(path, f"must hold whole numbers from {low} to {high} in {name}")
     return arrays | {name: arrays[name][0] for name in ("masterordering", "sharedix")}
 
 
@@ -93,13 +81,11 @@ def read_captions(path, image_ids):
     """Read the captions of images by 0-based id: a list of non-blank texts for each."""
     image_ids = _checked_ids(image_ids)
     with reading(path), path.open("rb") as file:
-        n_bytes = NPY.get(file.read(8))
-        if n_bytes is None or int.from_bytes(file.read(n_bytes), "little") > MAX_NPY_HEADER:
-            raise _damaged(path, "is no array of NumPy's format 1.0, 2.0 or 3.0 with a short header")
+        npy_header(path, file)
         table = np.lib.format.open_memmap(path, mode="r", max_header_size=MAX_NPY_HEADER)  # np.load knows others
         check_shape(path, table.shape, (nsd.N_STIMULI, 5))
         if table.dtype.kind != "U":
-            raise _damaged(path, f"must hold texts, but it holds {table.dtype}")
+            raise damaged(path, f"must hold texts, but it holds {table.dtype}")
         captions = [[str(text) for text in table[image_id] if text] for image_id in image_ids]
     for image_id, texts in zip(image_ids, captions, strict=True):
         if not texts:
@@ -116,7 +102,7 @@ def read_table(path, columns, **options):
         table = pd.read_csv(path, index_col=False, low_memory=False, **options)
         for column in columns:
             if column not in table or table[column].dtype.kind not in "iub":
-                raise _damaged(path, f"must hold whole numbers in a column {column!r}")
+                raise damaged(path, f"must hold whole numbers in a column {column!r}")
     return table
 
 
@@ -130,7 +116,7 @@ def read_design(path, n_trials):
             f"{path} holds {np.count_nonzero(rows)} trials, this task run has {n_trials}: is it a resting run's file?"
         )
     if rows.min() < 0 or rows.max() > nsd.N_STIMULI:
-        raise _damaged(path, f"must hold image ids from 1 to {nsd.N_STIMULI}")
+        raise damaged(path, f"must hold image ids from 1 to {nsd.N_STIMULI}")
     return rows
 
 
@@ -161,7 +147,7 @@ def read_masked(path, mask, n_last):
         check_shape(path, header.get_data_shape(), (*mask.shape, n_last))
         columns = np.stack([volume[voxels] for volume in _volumes(path, header, file)], axis=1).T
     if columns.dtype.kind == "f" and not (np.abs(columns) <= np.finfo(np.float32).max).all():
-        raise _damaged(path, "must hold numbers, but it holds infinite ones or NaN")
+        raise damaged(path, "must hold numbers, but it holds infinite ones or NaN")
     return columns
 
 
@@ -170,7 +156,7 @@ def read_volume(path):
     with _nifti(path) as (header, file):
         shape = header.get_data_shape()
         if len(shape) != 3 or not all(1 <= side <= MAX_SIDE for side in shape):
-            raise _damaged(path, f"has shape {shape}, wanted three sides of 1 to {MAX_SIDE} voxels")
+            raise damaged(path, f"has shape {shape}, wanted three sides of 1 to {MAX_SIDE} voxels")
         [volume] = _volumes(path, header, file)
     return volume.copy()
 
@@ -195,19 +181,8 @@ def read_affine(path):
     with _nifti(path) as (header, _):
         affine = header.get_best_affine()
     if not np.isfinite(affine).all():
-        raise _damaged(path, "has an affine that is not finite")
+        raise damaged(path, "has an affine that is not finite")
     return affine
-
-
-def check_shape(name, shape, wanted):
-    """Complain when something in a file does not have the shape that it must have."""
-    if shape != wanted:
-        raise DamagedFile(f"{name} has shape {shape}, wanted {wanted}: it belongs to another subject or is not whole.")
-
-
-def _damaged(path, what):
-    """The error for a file of which `what` is wrong."""
-    return DamagedFile(f"{path} {what}: it is damaged, or not in NSD's form; get it again, or simulate the subject again.")
 
 
 def _checked_ids(image_ids):
@@ -221,52 +196,17 @@ def _checked_ids(image_ids):
     return image_ids
 
 
-def _check_unpacked_size(path):
-    """Refuse a MATLAB 5 file with a packed element that is not whole, or larger than the whole design."""
-    if path.stat().st_size > MAX_DESIGN:
-        raise _damaged(path, f"is larger than {MAX_DESIGN} bytes")
-    data = path.read_bytes()
-    order = {b"IM": "<", b"MI": ">"}[data[126:128]]
-    at = 128  # bytes of the file's header
-    while at + 8 <= len(data):
-        kind, size = struct.unpack(f"{order}II", data[at : at + 8])
-        if kind == 15:  # packed
-            unpacker = zlib.decompressobj()
-            unpacker.decompress(data[at + 8 : at + 8 + size], MAX_DESIGN)
-            if not unpacker.eof:
-                raise _damaged(path, "is cut off, or larger than any design")
-        at += 8 + size
-
-
 @contextmanager
 def _dataset(path, name, shape, dtype):
     """A dataset of an HDF5 file, known to be of that shape and type, and to lie in this file alone."""
     import h5py
 
     with reading(path), h5py.File(path, "r") as file:
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
-            raise _damaged(path, f"holds no dataset {name!r} of its own")
-        data = file[name]
+        data = own_dataset(path, file, name)
         check_shape(f"{name} in {path}", data.shape, shape)
         if data.dtype.newbyteorder("=") != dtype:
-            raise _damaged(path, f"must hold {np.dtype(dtype)} in {name}, but it holds {data.dtype}")
-        if data.external or data.is_virtual:
-            raise _damaged(path, f"keeps {name} in other files")
-        _check_chunks(path, data)
+            raise damaged(path, f"must hold {np.dtype(dtype)} in {name}, but it holds {data.dtype}")
         yield data
-
-
-def _check_chunks(path, data):
-    """Refuse chunks too large to unpack: declared so, or packed so that they might become so."""
-    if data.chunks is None:
-        return
-    size = int(np.prod(data.chunks, dtype=object)) * data.dtype.itemsize
-    made = data.id.get_create_plist()
-    filters = {made.get_filter(i)[0] for i in range(made.get_nfilters())}
-    if size > MAX_CHUNK or not filters <= HDF5_FILTERS:
-        raise _damaged(path, f"has chunks of {size} bytes with the filters {sorted(filters)}")
-    if filters and data.id.chunk_iter(lambda chunk: chunk.size > 2 * size + 1024 or None):
-        raise _damaged(path, f"has a packed chunk that is larger than its {size} bytes unpacked")
 
 
 @contextmanager
@@ -279,18 +219,18 @@ def _nifti(path):
 
 
 def _volumes(path, header, file):
-    """One after the other, the volumes of a NIfTI file whose shape has been checked; no more is unpacked than they take."""
+    """Yield one after the other the volumes, (X, Y, Z), of an open NIfTI file whose shape has been checked."""
     from nibabel.volumeutils import apply_read_scaling
 
     dtype, first, shape = header.get_data_dtype(), header.get_data_offset(), header.get_data_shape()
     if dtype.kind not in "iuf" or dtype.itemsize > 8 or not HEADER <= first <= MAX_HEADER:
-        raise _damaged(path, f"has values of type {dtype} from byte {first} on")
+        raise damaged(path, f"has values of type {dtype} from byte {first} on")
     n_values, n_volumes = (int(np.prod(sides, dtype=object)) for sides in (shape[:3], shape[3:]))
     file.read(first - HEADER)
     for left in reversed(range(n_volumes)):
         raw = file.read(n_values * dtype.itemsize)
         if len(raw) < n_values * dtype.itemsize or (not left and file.read(1)):  # at the end gzip compares its checksum
-            raise _damaged(path, f"holds more or less than the {n_volumes} volumes that it promises")
+            raise damaged(path, f"holds more or less than the {n_volumes} volumes that it promises")
         volume = np.frombuffer(raw, dtype).reshape(shape[:3], order="F")
         with np.errstate(all="raise"):
             volume = apply_read_scaling(volume, *header.get_slope_inter())

@@ -1,0 +1,270 @@
+"""A subject whose betas others have estimated: pictures, trials, betas and masks, and no time series."""
+
+import json
+import warnings
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from nsdlib.data.bids import volumes
+from nsdlib.data.bids.files import existing, problem
+from nsdlib.data.bids.pictures import Pictures, read_captions
+from nsdlib.data.formats.algonauts import AlgonautsLayout
+from nsdlib.data.formats.layouts import GLMsingleLayout, read_map, read_table
+from nsdlib.data.formats.statmaps import MapsLayout, SeriesLayout
+from nsdlib.data.subject import Subject
+
+LAYOUTS = {"glmsingle": GLMsingleLayout, "laion": SeriesLayout, "statmaps": MapsLayout, "algonauts": AlgonautsLayout}
+CEILING = "*_desc-Noiseceiling{}rep_statmap.nii*"  # of the average of so many repeats, percent; LAION-fMRI
+CEILINGS_AGREE = 0.05  # share of the ratio by which two maps may differ
+
+
+class BetasSubject(Subject):
+    """One subject's images, trials and betas, as one of `LAYOUTS` has them.
+
+    Images have the number of their name's row in the sorted list of all names in the sessions in use.
+
+    Parameters
+    ----------
+    root : path-like
+        The folder of the betas.
+    settings : nsdlib.sections.BetasFiles
+        How they lie there: the section `betas_files` of a parameter file.
+    n_sessions : int, optional
+        How many sessions to use, from the first; all when not given.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As the layout, for betas without a mask, and when there are fewer sessions.
+
+    Attributes
+    ----------
+    betas_unit : str
+        "percent signal change", "z" or "arbitrary".
+    betas_note : str
+        What the betas are.
+    """
+
+    has_series = False
+
+    def __init__(self, root, settings, n_sessions=None):
+        self.root, self.settings = Path(root), settings
+        self.layout = LAYOUTS[settings.kind](self.root, settings)
+        labels = self.layout.labels
+        self.name = f"{self.root.name}/sub-{settings.label}"
+        self.n_sessions = len(labels) if n_sessions is None else n_sessions
+        if not 1 <= self.n_sessions <= len(labels):
+            raise ValueError(f"n_sessions={n_sessions}: {self.name} has sessions 1 to {len(labels)} ({', '.join(labels)}).")
+        self.tr, self.duration = self.layout.tr, self.layout.duration
+        self.betas_unit, self.betas_note = settings.unit or self.layout.unit, self.layout.note
+        self.has_captions = settings.captions is not None
+        self.pictures = Pictures(settings.images, fit=settings.fit, side=settings.side)
+        self.layout.check(self.brainmask, self.affine)
+
+    def __repr__(self):
+        return f"BetasSubject({self.name!r}, kind={self.settings.kind!r}, n_sessions={self.n_sessions}): {self.betas_note}"
+
+    @cached_property
+    def _table(self):
+        """Trials with session, run, name and row."""
+        import pandas as pd
+
+        tables = [table.assign(session=number) for number, table in enumerate(self.layout.sessions[: self.n_sessions], start=1)]
+        table = pd.concat(tables, ignore_index=True)
+        if self._listed is not None:
+            table = table[table["name"].isin([*self._listed[0], *self._listed[1]])].reset_index(drop=True)
+        if table.empty:
+            raise ValueError(f"{self.name} has no trial with a picture: look at the tables, and at test in betas_files.")
+        return table
+
+    @cached_property
+    def _listed(self):
+        """Names of pictures to train and to test with, of a list of splits; None where all are used."""
+        path = self.settings.test
+        if path is None or path.suffix != ".json":
+            return None
+        try:
+            variants = json.loads(existing(path).read_text(encoding="utf-8"))["variants"]
+            [parts] = [(variant["train_ids"], variant["test_ids"]) for variant in variants]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}: wanted one variant with train_ids and test_ids ({type(error).__name__}: {error})."
+            ) from error
+        if both := set(parts[0]) & set(parts[1]):
+            raise ValueError(f"{path}: {len(both)} pictures are in train_ids and in test_ids, such as {min(both)}.")
+        return parts
+
+    @cached_property
+    def trials(self):
+        """Trials that showed a picture, in order of time: int64 session, run and image, and row, the trial's in its file.
+
+        With a .json of splits, those alone whose pictures are in it.
+        """
+        table = self._table
+        image = np.searchsorted(self._names, table["name"].to_numpy(str))
+        return table[["session", "run"]].assign(image=image, row=table["row"])
+
+    @cached_property
+    def _names(self):
+        """Distinct names of pictures, sorted: (n_images,) array of str."""
+        return np.unique(self._table["name"].to_numpy(str))
+
+    @cached_property
+    def official_test(self):
+        """Whether the picture of each trial is in the list `test`: (n_trials,) bool; None without a list."""
+        path = self.settings.test
+        if path is None:
+            return None
+        names = self._listed[1] if self._listed is not None else read_table(path, [("image",)])["image"].str.strip().tolist()
+        return self._table["name"].isin(names).to_numpy()
+
+    def image_names(self, image_ids):
+        """Names of images, as the tables have them: a list of str. A ValueError for a number that there is not."""
+        image_ids = np.asarray(image_ids, dtype=np.int64)
+        wrong = image_ids[(image_ids < 0) | (image_ids >= len(self._names))]
+        if wrong.size:
+            raise ValueError(f"image_ids holds {wrong[0]}: images of {self.name} have numbers from 0 to {len(self._names) - 1}.")
+        return self._names[image_ids].tolist()
+
+    def stimuli(self, image_ids):
+        """Pictures as shown, made square: (n_images, side, side, 3) uint8; a FileNotFoundError names those that are missing."""
+        return self.pictures.read(self.image_names(image_ids))
+
+    def captions(self, image_ids):
+        """Captions of pictures, each a list of str; empty where the section names no table of them."""
+        names, table = self.image_names(image_ids), self.settings.captions
+        return read_captions(table, names) if table else [[] for _ in names]
+
+    def concepts(self, image_ids):
+        """The folder of each picture, where there are several, or its name up to the number at its end: a list of str."""
+        return self.pictures.concepts(self.image_names(image_ids))
+
+    @cached_property
+    def _mask(self):
+        """Voxels in all masks; affine."""
+        if (known := self.layout.volume()) is not None:
+            return known
+        paths = [self.settings.mask] if self.settings.mask else self.layout.mask_files
+        if not paths:
+            raise ValueError(
+                f"{self.name}: nothing says where the voxels lie. Set mask in the section betas_files to a NIfTI mask of those "
+                "with betas, in their grid."
+            )
+        shared = None
+        for path in paths:
+            with volumes.opened(path) as image:
+                if shared is None:
+                    shared, affine = np.ones(image.shape[:3], dtype=bool), image.affine
+                volumes.check_grid(path, image, shared.shape, affine)
+                shared &= np.asarray(image.dataobj).reshape(shared.shape) > 0
+        if not shared.any():
+            raise ValueError(f"No voxel is in the masks {', '.join(map(str, paths))}.")
+        return shared, affine
+
+    @property
+    def brainmask(self):
+        """Voxels that have betas, by the mask: (X, Y, Z) bool."""
+        return self._mask[0]
+
+    @property
+    def affine(self):
+        """From voxel indices to millimetres: (4, 4)."""
+        return self._mask[1]
+
+    @cached_property
+    def background(self):
+        """The layout's volume to draw maps on, else the mask: (X, Y, Z)."""
+        found = self.layout.background()
+        return self.brainmask.astype(np.float32) if found is None else found
+
+    @cached_property
+    def regions(self):
+        """Regions of the layout, and masks of the folder `regions` or LAION-fMRI's atlases: a dict of str to (X, Y, Z) bool."""
+        folder = self.settings.regions or self.root / "derivatives" / "atlases" / f"sub-{self.settings.label}" / "rois"
+        paths = sorted(folder.glob("*.nii*"))
+        if self.settings.regions and not paths:
+            raise FileNotFoundError(f"{folder} holds no masks, <region>.nii.gz: set regions in the section betas_files.")
+        masks = {path.name.partition(".")[0]: read_map(path, self.brainmask, self.affine) > 0 for path in paths}
+        return self.layout.regions() | masks
+
+    def voxels(self, roi):
+        """Voxels to decode from: (X, Y, Z) bool; `roi` is brainmask or one of `regions`, a ValueError for another."""
+        if roi != "brainmask" and roi not in self.regions:
+            known = ", ".join(["brainmask", *self.regions])
+            raise ValueError(f"roi {roi!r} is unknown. Known: {known}; others go as NIfTI masks into the folder regions.")
+        chosen = self.brainmask & (True if roi == "brainmask" else self.regions[roi])
+        if not chosen.any():
+            raise ValueError(f"roi {roi!r} has no voxel in the mask of {self.name}.")
+        return chosen
+
+    def betas(self, session, mask, *, version=None):
+        """Betas of the trials of a session: (n_trials, n_voxels) float32 in `betas_unit`; there is one `version` alone.
+
+        The voxels of `mask`, (X, Y, Z) bool, come in the C order of the volume. Voxels that have not a number in each trial of
+        the session are 0 in all of it, as NSD's that were not measured; a warning says how many.
+        """
+        self.check_session(session)
+        rows = self.trials["row"].to_numpy()[self.session == session]
+        found = self.layout.read(session, self.checked_mask(mask) & self.brainmask)
+        betas = np.zeros((len(rows), int(mask.sum())), dtype=np.float32)
+        measured = np.isfinite(found).all(axis=0)
+        if n_lacking := int((~measured).sum()):
+            warnings.warn(f"{n_lacking} of {len(measured)} voxels of session {session} have betas that are NaN: 0.", stacklevel=2)
+        inside = np.flatnonzero(self.brainmask[mask])[measured]
+        betas[:, inside] = found[rows][:, measured]
+        return betas
+
+    def ncsnr(self, version=None):
+        """Ratio of signal to noise of single trials by the maps of noise ceilings, (X, Y, Z) float; None without such maps.
+
+        100 ncsnr^2 / (ncsnr^2 + 1/n) is the ceiling of averages of n repeats. Where two maps do not give the same ratio by it,
+        they mean something else, and a warning says so.
+        """
+        ratios = {}
+        for n_repeats in (4, 12):
+            for path in sorted(self.layout.home.glob(CEILING.format(n_repeats))):
+                share = np.nan_to_num(read_map(path, self.brainmask, self.affine)).clip(0, 99.9) / 100
+                ratios[n_repeats] = np.sqrt(share / (1 - share) / n_repeats)
+        if len(ratios) == 2:
+            seen = (ratios[4] > 0.1) & self.brainmask
+            apart = np.abs(ratios[12] - ratios[4])[seen] / ratios[4][seen]
+            if seen.any() and np.median(apart) > CEILINGS_AGREE:
+                warnings.warn(
+                    "Noise ceilings of 4 and 12 repeats give two ratios of signal to noise: none is used.", stacklevel=2
+                )
+                return None
+        return next(iter(ratios.values()), None)
+
+    def n_runs(self, session):
+        """Task runs of a session, by its trials."""
+        self.check_session(session)
+        return int(self._table["run"][self._table["session"] == session].max())
+
+    def timeseries(self, session, run, mask):
+        """Raise a ValueError: there are no time series."""
+        raise ValueError(f"{self.name} has betas and no time series: set betas to nsd, and leave out notebook 01.")
+
+    def design(self, session, run):
+        """Raise a ValueError: without time series there is nothing to fit."""
+        return self.timeseries(session, run, None)
+
+    def onsets(self, session):
+        """Seconds from the start of its run at which each trial of a session began: (n_trials,), NaN where nothing says it."""
+        self.check_session(session)
+        return self._table["onset"].to_numpy(np.float64)[self.session == session]
+
+    def session_files(self, session, roi):
+        """Files that hold the betas of a session: a list of Path."""
+        self.check_session(session)
+        return self.layout.files(session)
+
+    def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
+        """Files that a run over the first `n_sessions` reads, as pairs (path, what it is)."""
+        return [(path, "betas") for session in range(1, n_sessions + 1) for path in self.layout.files(session)]
+
+    def missing_files(self, *, version=None, glm_sessions=0):
+        """Files that are needed and not there, or hold nothing: pairs (path, what is wrong); pictures, too."""
+        needed = [path for path, _ in self.needed_files(self.n_sessions)]
+        return [(path, wrong) for path in needed if (wrong := problem(path))] or self.pictures.missing(self._names.tolist())

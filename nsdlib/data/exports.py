@@ -1,0 +1,270 @@
+"""Betas of notebook 01 written as other programs have them: GLMsingle's result files, or maps of a BIDS derivative."""
+
+import gzip
+import json
+import re
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from nsdlib import __version__
+from nsdlib.core.glm.results import PERCENT
+from nsdlib.data.formats.glmsingle import DESIGN, TYPES
+from nsdlib.data.formats.layouts import CONDITIONS
+from nsdlib.data.glm_sessions import BETAS, export_betas
+
+BIDS_VERSION = "1.11.1"
+OFFSET = 352  # bytes before the values of a NIfTI file
+MAPS = {"R2": "r2_{}", "meanvol": "mean", "HRFindex": "hrf_index"}  # GLMsingle's name: ours
+MAPS_C = MAPS | {"noisepool": "noise_pool", "pcvoxels": "pc_voxels"}
+MAPS_D = MAPS_C | {"FRACvalue": "fraction"}
+DTYPES = {"HRFindex": np.int64, "noisepool": bool, "pcvoxels": bool}
+COLUMNS = {
+    "session": "label of the session",
+    "run": "task run within the session, from 1",
+    "beta_index": "volume of the map that holds the trial, from 0",
+    "label": "name of the picture that was shown",
+}
+
+
+def export_glmsingle(found, subject, folder, *, kind="betas_d"):
+    """Write betas as GLMsingle 1.2 does with wanthdf5=1: a folder for each session, as each was fitted alone.
+
+    Beside `TYPED_FITHRF_GLMDENOISE_RR.hdf5` (or of the type of `kind`) and `DESIGNINFO.npy` lies `conditions.tsv`, which says
+    what picture each condition was. Voxels outside the region have NaN as betas.
+
+    Parameters
+    ----------
+    found : xarray.Dataset
+        From `fit_sessions`.
+    subject : nsdlib.data.subject.Subject
+    folder : Path
+        Made when it is not there. Files are written beside and then renamed.
+    kind : str
+        betas_b, betas_c or betas_d.
+
+    Returns
+    -------
+    list of Path
+        The sessions' folders. A ValueError for an unknown kind, when the betas are not in percent, or a session in `found` does
+        not have the subject's trials; a FileExistsError when a folder is already there. Nothing is written then.
+    """
+    rows = _rows(found, subject, kind)
+    targets = {session: folder / f"session{session:02d}" for session in rows}
+    _refuse_existing(targets.values())
+    letter = kind[-1].upper()
+    for session, target in targets.items():
+        with _beside(folder) as place:
+            _write_type(place / f"{TYPES[letter]}.hdf5", found, subject, session, kind=kind, rows=rows[session])
+            design = _design_info(subject, session)
+            np.save(place / f"{DESIGN}.npy", np.array(design["info"], dtype=object))
+            names = subject.image_names(design["images"])
+            _write_table(place / CONDITIONS, {"condition": range(len(names)), "image": names})
+            place.rename(target)
+    return list(targets.values())
+
+
+def export_bids(found, subject, folder, *, kind="betas_d"):
+    """Write betas as a BIDS derivative with LAION-fMRI's names: a series of maps and a table of trials for each session.
+
+    Means over all trials of each picture lie beside, as `desc-ConditionMeans`. Maps are 0 outside the region, whose mask is
+    there, too; arguments, result (the series of the sessions) and errors are as of `export_glmsingle`. The
+    `dataset_description.json` that an earlier export wrote for another subject stays.
+    """
+    rows = _rows(found, subject, kind)
+    label = re.sub("[^A-Za-z0-9]", "", subject.name.rpartition("/")[2].removeprefix("sub-"))
+    target, about = folder / f"sub-{label}", folder / "dataset_description.json"
+    text = _as_json(
+        {
+            "Name": "Single-trial responses to pictures",
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "derivative",
+            "GeneratedBy": [{"Name": "nsdlib", "Version": __version__}],
+        }
+    )
+    _refuse_existing([target, *([about] if about.exists() and about.read_text() != text else [])])
+    stem, written = f"sub-{label}_task-images", []
+    with _beside(folder) as place:
+        mask = _mask(found, subject)
+        _write_maps(place / f"{stem}_desc-betas_mask.nii.gz", [mask[mask].astype(np.float32)], mask, subject.affine)
+        means = _Means(subject, found)
+        for session, of_session in rows.items():
+            name = f"sub-{label}_ses-{session:02d}_task-images"
+            inside = place / f"ses-{session:02d}" / "func"
+            inside.mkdir(parents=True)
+            betas = found[kind].isel(trial=of_session).values
+            trials = subject.trials.iloc[found.trial.values[of_session]]
+            means.add(betas, trials["image"].to_numpy())
+            path = inside / f"{name}_stat-effect_desc-SingletrialBetas_statmap.nii.gz"
+            _write_maps(path, betas, mask, subject.affine)
+            _describe(path, f"single-trial betas, type {kind[-1].upper()}", PERCENT)
+            names = subject.image_names(trials["image"].to_numpy())
+            table = {"session": [f"{session:02d}"] * len(names), "run": trials["run"], "beta_index": range(len(names))}
+            _write_table(inside / f"{name}_desc-SingletrialBetas_trials.tsv", table | {"label": names})
+            columns = {column: {"Description": text} for column, text in COLUMNS.items()}
+            (inside / f"{name}_desc-SingletrialBetas_trials.json").write_text(_as_json(columns))
+            r2 = found[f"r2_{kind[-1]}"].sel(session=session, voxel=found.roi_voxel.values).values
+            _write_maps(inside / f"{name}_stat-rsquare_desc-R2_statmap.nii.gz", [r2], mask, subject.affine)
+            written.append(target / path.relative_to(place))
+        means.write(place / stem, mask)
+        place.rename(target)
+    if not about.exists():
+        about.write_text(text)
+    return written
+
+
+EXPORTS = {"nsd": export_betas, "bids": export_bids, "glmsingle": export_glmsingle}
+
+
+class _Means:
+    """Sums of betas by picture, added session by session."""
+
+    def __init__(self, subject, found):
+        self.subject = subject
+        self.images = np.unique(subject.trials["image"].to_numpy()[found.trial.values])
+        self.sums = np.zeros((len(self.images), found.sizes["roi_voxel"]))
+        self.counts = np.zeros(len(self.images), dtype=np.int64)
+
+    def add(self, betas, images):
+        """Add the betas (n_trials, n_voxels) of trials that showed `images`."""
+        places = np.searchsorted(self.images, images)
+        np.add.at(self.sums, places, betas)
+        np.add.at(self.counts, places, 1)
+
+    def write(self, stem, mask):
+        """Write a map for each picture, and their table."""
+        path = stem.with_name(f"{stem.name}_stat-effect_desc-ConditionMeans_statmap.nii.gz")
+        _write_maps(path, self.sums / self.counts[:, None], mask, self.subject.affine)
+        _describe(path, "means of single-trial betas of each picture", PERCENT)
+        names = self.subject.image_names(self.images)
+        table = {"index": range(len(names)), "label": names, "n_trials": self.counts}
+        _write_table(stem.with_name(f"{stem.name}_desc-ConditionMeans_conditions.tsv"), table)
+
+
+def _rows(found, subject, kind):
+    """Rows of each session in `found`: a dict of session to (n_trials,) int; what cannot be written is refused."""
+    if kind not in BETAS:
+        raise ValueError(f"kind {kind!r} is unknown. Known: {', '.join(BETAS)}.")
+    if (unit := found[kind].attrs["units"]) != PERCENT:
+        raise ValueError(f"{kind} is in {unit}: wanted {PERCENT}. Fit with GLMOptions(percent=True).")
+    session_of = subject.session[found.trial.values]
+    rows = {int(session): np.flatnonzero(session_of == session) for session in found.session.values}
+    for session, of_session in rows.items():
+        expected = np.count_nonzero(subject.session == session)
+        if len(of_session) != expected:
+            raise ValueError(f"Session {session} has {len(of_session)} trials here, {expected} in the experiment: fit it again.")
+    return rows
+
+
+def _refuse_existing(paths):
+    """Refuse to overwrite."""
+    if there := [path for path in paths if path.exists()]:
+        raise FileExistsError(f"{there[0]} is already there, and is not overwritten: name another folder, or remove it.")
+
+
+class _beside(tempfile.TemporaryDirectory):
+    """A folder in which to write what is renamed when it is whole, and that is removed when it is not."""
+
+    def __init__(self, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(prefix=".partial-", dir=folder, ignore_cleanup_errors=True)
+
+    def __enter__(self):
+        place = Path(super().__enter__())
+        place.chmod(0o755)
+        return place
+
+
+def _mask(found, subject):
+    """Voxels that have betas: (X, Y, Z) bool."""
+    mask = np.zeros(subject.brainmask.shape, dtype=bool)
+    mask.flat[found.roi_voxel.values] = True
+    return mask
+
+
+def _write_type(path, found, subject, session, *, kind, rows):
+    """Write a type of GLMsingle's results, betas a slab of the volume at a time."""
+    import h5py
+
+    shape, of_session = subject.brainmask.shape, found.sel(session=session)
+    betas, letter = found[kind].isel(trial=rows).values, kind[-1]  # (n_trials, n_voxels)
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("betasmd", (*shape, len(rows)), np.float32)
+        x, *inside = np.unravel_index(found.roi_voxel.values, shape)
+        for place in range(shape[0]):
+            slab, here = np.full((*shape[1:], len(rows)), np.nan, np.float32), x == place
+            slab[tuple(axis[here] for axis in inside)] = betas[:, here].T
+            data[place] = slab
+        for theirs, ours in {"b": MAPS, "c": MAPS_C, "d": MAPS_D}[letter].items():
+            if ours.format(letter) in found:
+                file[theirs] = _volume(found, shape, of_session[ours.format(letter)].values, DTYPES.get(theirs, np.float32))
+        if letter == "d" and {"scale", "offset"} <= set(found):
+            both = [_volume(found, shape, of_session[name].values, np.float32) for name in ("scale", "offset")]
+            file["scaleoffset"] = np.stack(both, axis=-1)
+        if letter != "b":
+            file.attrs["pcnum"] = int(of_session["n_pcs"])
+
+
+def _volume(found, shape, values, dtype):
+    """A map of the voxels that were fitted as a volume; others are NaN, or 0 where the type has none."""
+    volume = np.full(shape, np.nan if dtype is np.float32 else 0, dtype)
+    volume.flat[found.voxel.values] = values
+    return volume
+
+
+def _design_info(subject, session):
+    """What GLMsingle keeps of a session's design, as "info"; numbers of the images of its conditions, as "images"."""
+    runs = [subject.design(session, run) for run in range(1, subject.n_runs(session) + 1)]
+    images = np.unique(np.concatenate([labels[labels > 0] for labels in runs])) - 1
+    matrices = [(labels[:, None] == images + 1).astype(np.float32) for labels in runs]  # (n_volumes, n_conditions)
+    n_trials = [int(matrix.sum()) for matrix in matrices]
+    order = np.concatenate([np.searchsorted(images + 1, labels[labels > 0]) for labels in runs])
+    single, ends = [np.zeros((len(labels), len(order))) for labels in runs], np.cumsum(n_trials)
+    for matrix, labels, end in zip(single, runs, ends, strict=True):
+        rows = np.flatnonzero(labels)
+        matrix[rows, np.arange(end - len(rows), end)] = 1
+    info = {
+        "design": matrices, "stimdur": float(subject.duration), "tr": float(subject.tr), "params": {"wantpercentbold": 1},
+        "designSINGLE": single, "stimorder": list(order.astype(np.int64)), "numtrialrun": n_trials,
+        "condcounts": list(np.bincount(order).astype(np.int64)),
+        "condinruns": list(np.sum([matrix.any(axis=0) for matrix in matrices], axis=0).astype(np.int64)),
+        "endbuffers": [np.float64((len(labels) - 1 - np.flatnonzero(labels)[-1]) * subject.tr) for labels in runs],
+    }  # fmt: skip
+    return {"info": info, "images": images}
+
+
+def _write_maps(path, rows, mask, affine):
+    """Write rows of values of the voxels of a mask, in C order, one after the other as a packed NIfTI series; one is a volume."""
+    import nibabel
+
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.float32)
+    header.set_data_shape((*mask.shape, len(rows)) if len(rows) > 1 else mask.shape)
+    header.set_sform(affine, code=1)
+    header["magic"], header["vox_offset"] = b"n+1", OFFSET
+    header["pixdim"][1:4] = nibabel.affines.voxel_sizes(affine)
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        header.write_to(file)
+        file.write(bytes(OFFSET - file.tell()))
+        for row in rows:
+            volume = np.zeros(mask.shape, np.float32)
+            volume[mask] = row
+            file.write(volume.tobytes(order="F"))
+
+
+def _describe(path, what, unit):
+    """Write the sidecar of a map."""
+    path.with_name(path.name.replace(".nii.gz", ".json")).write_text(_as_json({"Description": what, "Units": unit}))
+
+
+def _as_json(content):
+    """Text of a JSON file."""
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _write_table(path, columns):
+    """Write a table with tabs."""
+    import pandas as pd
+
+    pd.DataFrame({name: np.asarray(values) for name, values in columns.items()}).to_csv(path, sep="\t", index=False)

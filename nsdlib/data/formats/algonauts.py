@@ -1,0 +1,76 @@
+"""The challenge Algonauts 2023 as it lies on disk: averages of NSD's betas on the surface, one row a picture."""
+
+import re
+
+import numpy as np
+
+from nsdlib.data.formats.guards import check_shape, damaged, npy_header, reading
+from nsdlib.data.formats.layouts import Layout, make_trials
+from nsdlib.data.formats.pickled import read_dictionary
+
+HEMISPHERES = ("lh", "rh")
+PICTURE = r"train-(\d+)_nsd-(\d+)"  # row from 1, and NSD's number from 0
+
+
+class AlgonautsLayout(Layout):
+    """The training split of a folder `subjNN`; vertices, those of the left hemisphere first, are a volume of (n_vertices, 1, 1).
+
+    A `DamagedFile` when a file is no matrix of numbers, hemispheres differ in rows, or the pictures are not those of the rows.
+    """
+
+    labels, unit = ("training",), "z"
+    note = (
+        "Betas are averages over repeats, z-scored by the challenge over all trials of a session, those of its test images too: "
+        "transductive, and nothing tells how reliable they are."
+    )
+
+    def __init__(self, root, settings):
+        self.home = root
+        self.paths = [root / "training_split" / "training_fmri" / f"{side}_training_fmri.npy" for side in HEMISPHERES]
+        self.sides = [_matrix(path, 2) for path in self.paths]
+        self.n_vertices = [side.shape[1] for side in self.sides]
+        check_shape(self.paths[1], (len(self.sides[1]),), (len(self.sides[0]),))
+        folder = root / "training_split" / "training_images"
+        names = sorted(path.stem for path in folder.glob("train-*.png"))
+        numbers = [int(match[1]) for name in names if (match := re.fullmatch(PICTURE, name))]
+        if numbers != list(range(1, len(self.sides[0]) + 1)):
+            raise damaged(
+                folder, f"must hold train-0001_nsd-....png and on, one for each of the {len(self.sides[0])} rows of betas"
+            )
+        self.sessions = [make_trials(1, names)]
+
+    def volume(self):
+        """Return all vertices, (n_vertices, 1, 1) bool, and no place in space, the identity."""
+        return np.ones((sum(self.n_vertices), 1, 1), dtype=bool), np.eye(4)
+
+    def regions(self):
+        """Read the regions of the challenge: a dict of label, such as V1v or FFA-1, to (n_vertices, 1, 1) bool."""
+        found, folder = {}, self.home / "roi_masks"
+        for path in sorted(folder.glob("mapping_*.npy")):
+            kind = path.stem.removeprefix("mapping_")
+            masks = [_matrix(folder / f"{side}.{kind}_challenge_space.npy", 1) for side in HEMISPHERES]
+            for side, mask, n_vertices in zip(HEMISPHERES, masks, self.n_vertices, strict=True):
+                check_shape(f"{side}.{kind} in {folder}", mask.shape, (n_vertices,))
+            for number, label in read_dictionary(path, keys=int).items():
+                if number:  # 0 is what has no label
+                    found[label] = (np.concatenate(masks) == number)[:, None, None]
+        return found
+
+    def files(self, session):
+        """Files that hold the betas: a list of Path."""
+        return self.paths
+
+    def read(self, session, mask):
+        """Read the betas: (n_images, n_voxels) float32."""
+        parts = np.split(mask.ravel(), self.n_vertices[:1])
+        return np.hstack([side[:, part] for side, part in zip(self.sides, parts, strict=True)]).astype(np.float32)
+
+
+def _matrix(path, n_axes):
+    """An array of numbers in a `.npy` file, not yet read."""
+    with reading(path), path.open("rb") as file:
+        npy_header(path, file)
+        found = np.lib.format.open_memmap(path, mode="r")
+    if found.ndim != n_axes or found.dtype.kind not in "iuf":
+        raise damaged(path, f"holds {found.dtype} of shape {found.shape}, wanted numbers with {n_axes} axes")
+    return found

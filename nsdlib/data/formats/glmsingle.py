@@ -1,0 +1,181 @@
+"""GLMsingle's own result files read: of Python (`.npy`, `.hdf5`) and of MATLAB (`.mat`, version 7.3 or 5), as of version 1.2.
+
+Axes and numbers are Python's here, whoever wrote them: trials last in a file of Python, first in one of MATLAB as h5py sees it;
+conditions and HRFs count from 0 there, from 1 in MATLAB.
+"""
+
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from nsdlib.data.formats.guards import check_unpacked_size, damaged, own_dataset, reading
+from nsdlib.data.formats.pickled import read_dictionary
+
+TYPES = {"D": "TYPED_FITHRF_GLMDENOISE_RR", "C": "TYPEC_FITHRF_GLMDENOISE", "B": "TYPEB_FITHRF"}  # best first
+DESIGN = "DESIGNINFO"
+ENDINGS = ("hdf5", "npy", "mat")
+FROM_ONE = ("HRFindex", "HRFindexrun", "stimorder")  # in MATLAB
+BETAS = {"hdf5": "betasmd", "npy": "betasmd", "mat": "modelmd"}
+MATLAB_HDF5 = b"MATLAB 7.3 MAT-file"  # first bytes
+MAX_MATLAB_5 = 2**31  # bytes of an array that the format can hold
+BATCH = 2**26  # bytes of betas that are in memory at once beside the result
+
+
+class GLMsingleResults:
+    """Results of one call of GLMsingle, its output folder: the best of types D, C and B that is there.
+
+    Parameters
+    ----------
+    folder : path-like
+        A FileNotFoundError when it holds no results of single trials; a `DamagedFile` for a file that is not what it should be.
+
+    Attributes
+    ----------
+    kind : str
+        "D", "C" or "B".
+    path : Path
+        The file that holds that type.
+    shape : tuple
+        (X, Y, Z) of the volume; (n_voxels, 1, 1) where GLMsingle was given a matrix of voxels.
+    n_trials : int
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        places = [(kind, self.folder / f"{name}.{ending}") for kind, name in TYPES.items() for ending in ENDINGS]
+        found = [(kind, path) for kind, path in places if path.is_file()]
+        if not found:
+            raise FileNotFoundError(
+                f"{self.folder} holds none of {', '.join(f'{name}.npy' for name in TYPES.values())} (or .hdf5, .mat): wanted "
+                "the outputdir of a call of GLMsingle with wantfileoutputs=[1, 1, 1, 1]."
+            )
+        self.kind, self.path = found[0]
+        self.ending = self.path.suffix[1:]
+        with _opened(self.path) as (arrays, first):
+            shape = np.shape(arrays[BETAS[self.ending]])
+            if len(shape) != 4:
+                raise damaged(self.path, f"has betas of shape {shape}, wanted X, Y, Z and trials")
+            *self.shape, self.n_trials = shape[::-1] if first else shape
+        self.shape = tuple(self.shape)
+
+    def __repr__(self):
+        return f"GLMsingleResults({self.path.name}: type {self.kind}, shape {self.shape}, {self.n_trials} trials)"
+
+    def map(self, name):
+        """Read a map by GLMsingle's name, such as "R2" or "HRFindex": (X, Y, Z) or (X, Y, Z, any); None where there is none."""
+        with _opened(self.path) as (arrays, first):
+            if name not in arrays:
+                return None
+            values = np.asarray(arrays[name])
+        values = values.T if first else values
+        if values.shape[:3] != self.shape:
+            raise damaged(self.path, f"has {name} of shape {values.shape}, wanted {self.shape} and no more than one other axis")
+        return values.astype(np.int64) - 1 if name in FROM_ONE and self.ending == "mat" else values
+
+    def betas(self, index):
+        """Read betas of some voxels, all trials in order of time: (n_trials, n_voxels) float32, NaN where there are none.
+
+        `index`, (n_voxels,) int, counts in the C order of `shape`. Of HDF5 no more than these and a batch is in memory.
+        """
+        index = np.asarray(index)
+        found = np.empty((self.n_trials, len(index)), np.float32)
+        with _opened(self.path) as (arrays, first):
+            data = arrays[BETAS[self.ending]]
+            if first:
+                for trial in range(self.n_trials):
+                    found[trial] = data[trial].T.ravel()[index]
+                return found
+            a_slab = int(np.prod(self.shape[1:]))  # voxels
+            step = max(1, BATCH // (4 * a_slab * self.n_trials))
+            for x in range(0, self.shape[0], step):
+                here = (index >= x * a_slab) & (index < (x + step) * a_slab)
+                if here.any():
+                    found[:, here] = np.asarray(data[x : x + step]).reshape(-1, self.n_trials)[index[here] - x * a_slab].T
+        return found
+
+    @property
+    def has_design(self):
+        """Whether the file that says what was shown is there."""
+        return any(path.is_file() for path in self._design_files())
+
+    def _design_files(self):
+        return [self.folder / f"{DESIGN}.{ending}" for ending in ("npy", "mat")]
+
+    @cached_property
+    def design(self):
+        """What `DESIGNINFO` says of the trials, in order of time.
+
+        A dict: "condition" (n_trials,) int64 from 0, the column of the user's design; "run" (n_trials,) int64 from 1; "onset"
+        (n_trials,) seconds in the run, NaN of MATLAB's files; "tr" and "duration" in seconds; "unit", "percent signal change" or
+        "scanner units". A FileNotFoundError where no file says so.
+        """
+        path = next((path for path in self._design_files() if path.is_file()), None)
+        if path is None:
+            raise FileNotFoundError(
+                f"{self.folder} holds no {DESIGN}.npy or .mat, so that nothing says what was shown in which trial: get it, or "
+                "give a table with one row a trial (columns run and image)."
+            )
+        with _opened(path) as (arrays, _):
+            missing = [name for name in ("stimorder", "numtrialrun", "tr", "stimdur") if name not in arrays]
+            if missing:
+                raise damaged(path, f"lacks {', '.join(missing)}")
+            order, n_trials, tr, duration = (np.ravel(arrays[name]) for name in ("stimorder", "numtrialrun", "tr", "stimdur"))
+            counts = np.ravel(arrays["condcounts"]) if "condcounts" in arrays else None
+            is_percent = _option(arrays, "wantpercentbold", 1)
+            rows = [np.flatnonzero(np.any(run, axis=1)) for run in arrays["design"]] if path.suffix == ".npy" else []
+        condition = order.astype(np.int64) - (path.suffix == ".mat")
+        if len(condition) != self.n_trials or n_trials.sum() != self.n_trials:
+            raise damaged(path, f"speaks of {len(condition)} trials, and {self.path.name} has betas of {self.n_trials}")
+        if condition.min() < 0 or (counts is not None and not np.array_equal(np.bincount(condition), counts)):
+            raise damaged(path, "counts its conditions from another number than GLMsingle does, or in another way")
+        run = np.repeat(np.arange(1, len(n_trials) + 1), n_trials.astype(np.int64))
+        unit = "percent signal change" if is_percent else "scanner units"
+        onset = float(tr[0]) * np.concatenate(rows) if rows else np.full(len(run), np.nan)
+        found = {"condition": condition, "run": run, "onset": onset, "unit": unit}
+        return found | {"tr": float(tr[0]), "duration": float(duration[0])}
+
+
+class _HDF5:
+    """Datasets of an HDF5 file by their names; numbers that are attributes, too."""
+
+    def __init__(self, path, file):
+        self.path, self.file = path, file
+
+    def __contains__(self, name):
+        return name in self.file.attrs or (name in self.file and not self.file[name].attrs.get("MATLAB_empty", 0))
+
+    def __getitem__(self, name):
+        return self.file.attrs[name] if name in self.file.attrs else own_dataset(self.path, self.file, name)
+
+
+@contextmanager
+def _opened(path):
+    """A file of results as (arrays by GLMsingle's names, whether its axes are reversed)."""
+    import h5py
+    from scipy.io import loadmat
+
+    with reading(path):
+        with path.open("rb") as file:
+            is_hdf5 = path.suffix == ".hdf5" or file.read(len(MATLAB_HDF5)) == MATLAB_HDF5
+        if is_hdf5:
+            with h5py.File(path, "r") as file:
+                yield _HDF5(path, file), path.suffix == ".mat"
+        elif path.suffix == ".mat":
+            check_unpacked_size(path, MAX_MATLAB_5)
+            yield loadmat(path, chars_as_strings=True), False
+        else:
+            yield read_dictionary(path), False
+
+
+def _option(arrays, name, default):
+    """A number among the options that GLMsingle was given."""
+    if "params" in arrays:  # Python's
+        return arrays["params"].get(name, default)
+    if isinstance(arrays, _HDF5):
+        path = f"opt/{name}"
+        return np.ravel(own_dataset(arrays.path, arrays.file, path))[0] if path in arrays.file else default
+    options = arrays.get("opt")
+    has_it = options is not None and options.dtype.names is not None and name in options.dtype.names
+    return np.ravel(options[name][0, 0])[0] if has_it else default

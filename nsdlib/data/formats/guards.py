@@ -1,0 +1,97 @@
+"""Guards of files that come from elsewhere: nothing in them is believed.
+
+Shape and type are checked before memory is taken, nothing is unpickled, and no file may send the reader to another one.
+Whatever is wrong becomes a `DamagedFile`, which names the file.
+"""
+
+import struct
+import zlib
+from contextlib import contextmanager
+
+import numpy as np
+
+MAX_CHUNK = 2**28  # bytes of a chunk of HDF5, unpacked; NSD's own have 1,500 (betas) and 541,875 (images)
+MAX_NPY_HEADER = 1000  # bytes; numpy hands a header to the parser of Python, which nesting exhausts
+NPY = {b"\x93NUMPY\x01\0": 2, b"\x93NUMPY\x02\0": 4, b"\x93NUMPY\x03\0": 4}  # beginnings: bytes of the header's length
+MATLAB_NUMBERS = {"single", "double", "logical", *(f"{sign}int{n}" for sign in ("", "u") for n in (8, 16, 32, 64))}
+HDF5_FILTERS = {1, 2, 3}  # deflate, shuffle, checksum: those that every HDF5 has
+
+
+class DamagedFile(ValueError):
+    """A file that is not what its place, or its name, promises."""
+
+
+@contextmanager
+def reading(path):
+    """Turn what goes wrong while a file is read into a `DamagedFile`; one that is missing or locked keeps its own error."""
+    try:
+        yield
+    except (DamagedFile, FileNotFoundError, PermissionError, MemoryError):
+        raise
+    except Exception as error:  # libraries fail on damaged files in ways of their own: KeyError, zlib.error, ...
+        raise damaged(path, f"cannot be read ({type(error).__name__}: {error})") from error
+
+
+def check_shape(name, shape, wanted):
+    """Complain when something in a file does not have the shape that it must have."""
+    if shape != wanted:
+        raise DamagedFile(f"{name} has shape {shape}, wanted {wanted}: it belongs to another subject or is not whole.")
+
+
+def damaged(path, what):
+    """Return the error for a file of which `what` is wrong."""
+    return DamagedFile(
+        f"{path} {what}: it is damaged, or not in the form that is read here; get it again, or simulate the subject again."
+    )
+
+
+def npy_header(path, file):
+    """Return the header of an open `.npy` file, bytes without what precedes them; a `DamagedFile` unless it is short."""
+    n_bytes = NPY.get(file.read(8))
+    length = MAX_NPY_HEADER + 1 if n_bytes is None else int.from_bytes(file.read(n_bytes), "little")
+    if length > MAX_NPY_HEADER:
+        raise damaged(path, "is no array of NumPy's format 1.0, 2.0 or 3.0 with a short header")
+    return file.read(length)
+
+
+def own_dataset(path, file, name):
+    """Return a dataset of an open HDF5 file (or group), known to lie in this file alone, in chunks that can be unpacked."""
+    import h5py
+
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
+        raise damaged(path, f"holds no dataset {name!r} of its own")
+    data = file[name]
+    if data.external or data.is_virtual:
+        raise damaged(path, f"keeps {name} in other files")
+    _check_chunks(path, data)
+    return data
+
+
+def _check_chunks(path, data):
+    """Refuse chunks too large to unpack: declared so, or packed so that they might become so."""
+    if data.chunks is None:
+        return
+    size = int(np.prod(data.chunks, dtype=object)) * data.dtype.itemsize
+    made = data.id.get_create_plist()
+    filters = {made.get_filter(i)[0] for i in range(made.get_nfilters())}
+    if size > MAX_CHUNK or not filters <= HDF5_FILTERS:
+        raise damaged(path, f"has chunks of {size} bytes with the filters {sorted(filters)}")
+    if filters and data.id.chunk_iter(lambda chunk: chunk.size > 2 * size + 1024 or None):
+        raise damaged(path, f"has a packed chunk that is larger than its {size} bytes unpacked")
+
+
+def check_unpacked_size(path, limit):
+    """Refuse a MATLAB 5 file with a packed element that is not whole, or larger than `limit` bytes."""
+    if path.stat().st_size > limit:
+        raise damaged(path, f"is larger than {limit} bytes")
+    data = path.read_bytes()
+    order = {b"IM": "<", b"MI": ">"}[data[126:128]]
+    at = 128  # bytes of the file's header
+    while at + 8 <= len(data):
+        kind, size = struct.unpack(f"{order}II", data[at : at + 8])
+        if kind == 15:  # packed
+            unpacker = zlib.decompressobj()
+            unpacker.decompress(data[at + 8 : at + 8 + size], limit)
+            if not unpacker.eof:
+                raise damaged(path, "is cut off, or larger than that unpacked")
+        at += 8 + size

@@ -1,0 +1,178 @@
+"""Betas of others, session by session: what each layout has, and that of GLMsingle's own folders."""
+
+import re
+from functools import cached_property
+
+import numpy as np
+
+from nsdlib.data.bids import volumes
+from nsdlib.data.bids.files import existing
+from nsdlib.data.formats.glmsingle import TYPES, GLMsingleResults
+
+PERCENT, ARBITRARY = "percent signal change", "arbitrary"  # units
+CONDITIONS = "conditions.tsv"  # beside GLMsingle's files: which condition is which picture
+
+
+def read_table(path, columns):
+    """Read a `.tsv` as text: a DataFrame, n/a as NaN; a ValueError unless it has one of each tuple of `columns`."""
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(
+            existing(path), sep="\t", dtype=str, keep_default_na=False, na_values=["n/a"], encoding="utf-8-sig", index_col=False
+        )
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as a table with tabs between columns ({error}).") from error
+    table.columns = table.columns.str.strip()
+    for names in columns:
+        if not set(names) & set(table.columns):
+            raise ValueError(f"{path}: wanted a column {' or '.join(names)}, got the columns {', '.join(table.columns)}.")
+    return table
+
+
+class Layout:
+    """What a layout has; sessions count from 1.
+
+    Attributes
+    ----------
+    sessions : list of DataFrame
+        Trials in order of time, with columns run (from 1), name (of the picture), onset (seconds in the run, NaN if unknown)
+        and row (of the trial in the files).
+    labels : list of str
+        Of the sessions.
+    tr, duration : float
+        Seconds, NaN where nothing says so.
+    unit, note : str
+    home : Path
+        The folder of the subject's results.
+    mask_files : list of Path
+        Empty where the layout has none of its own.
+    """
+
+    tr = duration = np.nan
+    mask_files = ()
+
+    def check(self, mask, affine):
+        """Take the volume of the subject; a ValueError where betas cannot be of it."""
+        self.mask, self.affine = mask, affine
+
+    def volume(self):
+        """Return the voxels with betas, (X, Y, Z) bool, and the affine, (4, 4), where no mask says so; None elsewhere."""
+        return
+
+    def regions(self):
+        """Read regions that the layout has: a dict of str to (X, Y, Z) bool."""
+        return {}
+
+    def background(self):
+        """Read a volume to draw maps on: (X, Y, Z); None where there is none."""
+        return
+
+
+class GLMsingleLayout(Layout):
+    """Folders that GLMsingle wrote, one a session (or one in all), and a table that says which condition is which picture.
+
+    The table, or a `conditions.tsv` in each session's folder, has columns condition, the column of the design from 0, and image;
+    or one row a trial: image and, where there are several, session and run, as the folders are sorted. A ValueError when a
+    condition that was shown has no picture, a FileNotFoundError without results or table.
+    """
+
+    def __init__(self, root, settings):
+        names = [f"{name}.*" for name in TYPES.values()]
+        folders = sorted({path.parent for name in names for path in (*root.glob(name), *root.glob(f"*/{name}"))})
+        self.home = root
+        self.results = [GLMsingleResults(folder) for folder in folders] or [GLMsingleResults(root)]
+        self.labels = [found.folder.name for found in self.results]
+        self.table, self.order = settings.table, settings.flat_order
+        design = next((found.design for found in self.results if found.has_design), {})
+        self.tr, self.duration = design.get("tr", np.nan), design.get("duration", np.nan)
+        self.unit = design.get("unit", PERCENT)
+        kinds = {found.kind: found.path.stem for found in self.results}
+        if len(kinds) > 1 or len({found.shape for found in self.results}) > 1:
+            raise ValueError(
+                f"{root}: sessions have types {', '.join(sorted(kinds))} or other volumes: wanted those of one kind."
+            )
+        self.note = f"Betas are those of GLMsingle's type {self.results[0].kind}, {self.results[0].path.stem}."
+
+    def files(self, session):
+        """Files that hold the betas of a session: a list of Path."""
+        return [self.results[session - 1].path]
+
+    @cached_property
+    def sessions(self):
+        """Trials of each session: a list of DataFrame."""
+        return [self._trials(session, found) for session, found in enumerate(self.results, start=1)]
+
+    def _trials(self, session, found):
+        """Trials of one session."""
+        path = self.table or found.folder / CONDITIONS
+        table = read_table(path, [("image",)])
+        if "condition" not in table:
+            if "session" in table:
+                table = table[whole_numbers(table["session"]) == session]
+            if len(table) != found.n_trials:
+                raise ValueError(f"{path} has {len(table)} trials of session {session}, {found.path} has {found.n_trials}.")
+            return make_trials(whole_numbers(table["run"]) if "run" in table else 1, table["image"])
+        design = found.design
+        names = dict(zip(table["condition"].astype(int), table["image"], strict=True))
+        if lacking := sorted(set(design["condition"].tolist()) - set(names)):
+            raise ValueError(
+                f"{path} has no picture of condition {lacking[0]} ({len(lacking)} are missing): conditions are the columns of "
+                "the design that GLMsingle was given, counted from 0."
+            )
+        return make_trials(design["run"], [names[number] for number in design["condition"].tolist()], design["onset"])
+
+    def read(self, session, mask):
+        """Read the betas of a session: (n_trials, n_voxels) float32, NaN where there are none."""
+        found = self.results[session - 1]
+        if found.shape == mask.shape:
+            return found.betas(np.flatnonzero(mask))
+        of_list = np.full(self.mask.shape, -1)
+        position = np.arange(self.mask.sum())
+        if self.order == "C":
+            of_list[self.mask] = position
+        else:
+            of_list.T[self.mask.T] = position
+        return found.betas(of_list[mask])
+
+    def check(self, mask, affine):
+        """Take the volume of the subject; a ValueError unless the betas are of it, or are a list of the voxels of its mask."""
+        super().check(mask, affine)
+        shape = self.results[0].shape
+        if shape not in (mask.shape, (int(mask.sum()), 1, 1)):
+            raise ValueError(
+                f"{self.results[0].path} has betas of shape {shape}: wanted the volume of the mask, {mask.shape}, or one row for "
+                f"each of its {mask.sum()} voxels. Set mask to the one that GLMsingle's input was made with."
+            )
+
+    def background(self):
+        """Read the mean volume of the first session: (X, Y, Z); None where GLMsingle was given a list of voxels."""
+        found = self.results[0].map("meanvol")
+        return found if found is not None and found.shape == self.mask.shape else None
+
+
+def read_map(path, mask, affine):
+    """Read a map on the grid of `mask`: (X, Y, Z) float32."""
+    with volumes.opened(path) as image:
+        volumes.check_grid(path, image, mask.shape, affine)
+        return np.asarray(image.dataobj, dtype=np.float32).reshape(mask.shape)
+
+
+def make_trials(run, names, onset=np.nan):
+    """Make a session's table; rows without a picture are blanks, and left out; attrs["n_rows"] counts them, too."""
+    import pandas as pd
+
+    table = pd.DataFrame({"name": np.asarray(names, dtype=object)})
+    table = table.assign(run=run, onset=onset, row=np.arange(len(table)))
+    kept = table[table["name"].notna()].astype({"run": np.int64, "name": str}).reset_index(drop=True)
+    kept.attrs["n_rows"] = len(table)
+    return kept
+
+
+def whole_numbers(column):
+    """Numbers at the end of texts such as 3, 03, run-03 and 3.0: (n,) int64; a ValueError for another."""
+    found = [re.fullmatch(r"\D*?(\d+)(\.0)?", str(text).strip()) for text in column]
+    if None in found:
+        wrong = list(column)[found.index(None)]
+        raise ValueError(f"column {column.name}: wanted whole numbers, got {wrong!r}.")
+    return np.array([int(match[1]) for match in found], dtype=np.int64)

@@ -1,0 +1,148 @@
+"""Maps of betas with names as in BIDS: LAION-fMRI's series of maps with tables of trials, and one map a trial, as nilearn's."""
+
+import re
+from functools import cached_property
+
+import numpy as np
+
+from nsdlib.data.bids import volumes
+from nsdlib.data.bids.files import VOLUME, parse_name
+from nsdlib.data.formats.layouts import ARBITRARY, PERCENT, Layout, make_trials, read_map, read_table, whole_numbers
+
+SERIES = {"suffix": "statmap", "stat": "effect", "desc": "SingletrialBetas"}
+NAMES = ("label", "stimulus_id")  # columns of LAION-fMRI's tables that have named the picture
+LAION_SECONDS = 1.0, 2.5  # between the rows of its designs, and of a picture
+TRIAL = r"\D*(\d+).*"  # the number of a trial in the name of a contrast
+
+
+class SeriesLayout(Layout):
+    """LAION-fMRI's layout: a series of maps and a table of its trials in each session's folder below `sub-<label>`."""
+
+    unit, note = PERCENT, "Betas are GLMsingle's type D, as LAION-fMRI gives them, or in that form."
+
+    def __init__(self, root, settings):
+        self.home = subject_folder(root, settings.label)
+        found = {}
+        for path in sorted(self.home.rglob("*_statmap.nii*")):
+            name = parse_name(path.name) or {}
+            if SERIES.items() <= name.items() and name.get("space") == settings.space:
+                if (label := name.get("ses", "")) in found:
+                    raise ValueError(f"{path} and {found[label]} are betas of the same session: keep one.")
+                found[label] = path
+        if not found:
+            raise FileNotFoundError(
+                f"{self.home} holds no *_stat-effect_desc-SingletrialBetas_statmap.nii.gz in space {settings.space}."
+            )
+        self.labels, self.paths = list(found), list(found.values())
+        self.tr, self.duration = LAION_SECONDS if any(self.home.glob("*Noiseceiling*")) else (np.nan, np.nan)
+        self.mask_files = masks(self.home)
+
+    def files(self, session):
+        """Files that hold the betas of a session: a list of Path."""
+        return [self.paths[session - 1], self._table(session)]
+
+    def _table(self, session):
+        path = self.paths[session - 1]
+        space = re.sub(r"_space-[^_]+(_res-[^_]+)?", "", path.name)
+        return path.with_name(space.replace("_stat-effect", "").partition("_statmap")[0] + "_trials.tsv")
+
+    def background(self):
+        """Read the map of explained variance: (X, Y, Z), None where there is none."""
+        paths = sorted(self.home.glob("*_stat-rsquare_*_statmap.nii*"))
+        return np.nan_to_num(read_map(paths[0], self.mask, self.affine)) if paths else None
+
+    @cached_property
+    def sessions(self):
+        """Trials of each session: a list of DataFrame."""
+        return [self._trials(session) for session in range(1, len(self.paths) + 1)]
+
+    def _trials(self, session):
+        path = self._table(session)
+        table = read_table(path, [NAMES, ("beta_index",), ("run",)])
+        table = table.assign(row=whole_numbers(table["beta_index"])).sort_values("row", kind="stable")
+        if not np.array_equal(table["row"], np.arange(len(table))):
+            raise ValueError(f"{path}: beta_index must count the session's {len(table)} trials, each once, from 0.")
+        return make_trials(whole_numbers(table["run"]), table[next(name for name in NAMES if name in table)])
+
+    def read(self, session, mask):
+        """Read the betas of a session, volume by volume: (n_trials, n_voxels) float32, NaN where there are none."""
+        path = self.paths[session - 1]
+        found = volumes.read_series(path, mask, self.affine)
+        n_rows = self.sessions[session - 1].attrs["n_rows"]
+        if len(found) != n_rows:
+            raise ValueError(f"{path} holds {len(found)} volumes, its table {n_rows} trials.")
+        return found
+
+
+class MapsLayout(Layout):
+    """One map a trial, `contrast-<trial>_stat-effect_statmap`, as nilearn's `save_glm_to_bids` writes them; a table of pictures.
+
+    The table has columns trial, the number that `pattern` finds in the name of the contrast, image and, where files are of
+    several, session (the label) and run.
+    """
+
+    unit, note = ARBITRARY, "Betas are effects of single-trial contrasts; their unit depends on the signal scaling of the model."
+
+    def __init__(self, root, settings):
+        import pandas as pd
+
+        self.home, rows = subject_folder(root, settings.label), []
+        for path in sorted(self.home.rglob("*_statmap.nii*")):
+            name = parse_name(path.name) or {}
+            number = re.fullmatch(settings.pattern or TRIAL, name.get("contrast", ""))
+            if name.get("stat") == "effect" and number and name["extension"] in VOLUME:
+                rows.append((_label(name.get("ses", "")), int(name.get("run", 1)), int(number[1]), path))
+        if not rows:
+            raise FileNotFoundError(
+                f"{self.home} holds no *_contrast-<trial>_stat-effect_statmap.nii.gz whose contrast fits the pattern "
+                f"{settings.pattern or TRIAL}."
+            )
+        self.table = pd.DataFrame(sorted(rows), columns=["session", "run", "trial", "path"])
+        keys = ["session", "run", "trial"]
+        if (double := self.table.duplicated(keys)).any():
+            raise ValueError(f"{self.table['path'][double].iloc[0]}: another file has the same session, run and trial.")
+        shown = read_table(settings.table, [("image",), ("trial",)])
+        shown["trial"] = whole_numbers(shown["trial"])
+        keys = [key for key in keys if key in shown]
+        if "run" in shown:
+            shown["run"] = whole_numbers(shown["run"])
+        if "session" in shown:
+            shown["session"] = shown["session"].map(_label)
+        if shown.duplicated(keys).any():
+            raise ValueError(f"{settings.table}: two rows have the same {', '.join(keys)}.")
+        self.table = self.table.merge(shown[[*keys, "image"]], how="left", on=keys)
+        self.labels, self.mask_files = sorted(set(self.table["session"])), masks(self.home)
+
+    def files(self, session):
+        """Files that hold the betas of a session: a list of Path."""
+        return self.table["path"][self.table["session"] == self.labels[session - 1]].tolist()
+
+    @cached_property
+    def sessions(self):
+        """Trials of each session: a list of DataFrame."""
+        tables = [self.table[self.table["session"] == label] for label in self.labels]
+        return [make_trials(table["run"].to_numpy(), table["image"]) for table in tables]
+
+    def read(self, session, mask):
+        """Read the betas of a session: (n_trials, n_voxels) float32, NaN where there are none."""
+        return np.stack([read_map(path, self.mask, self.affine)[mask] for path in self.files(session)])
+
+
+def subject_folder(root, label):
+    """Find the folder of a subject's results: `sub-<label>` in `root`, or in the one of its derivatives that has it."""
+    folders = [root / f"sub-{label}", *sorted(root.glob(f"derivatives/*/sub-{label}"))]
+    found = [folder for folder in folders if any(folder.rglob("*_statmap.nii*"))]
+    if len(found) != 1:
+        there = ", ".join(map(str, found)) or ", ".join(sorted(path.name for path in root.glob("sub-*"))) or "none"
+        raise FileNotFoundError(f"{root}: wanted one folder sub-{label} with maps, *_statmap.nii.gz; there are: {there}.")
+    return found[0]
+
+
+def masks(folder):
+    """Masks in a subject's folder itself, else in those below: a list of Path."""
+    return sorted(folder.glob("*_mask.nii*")) or sorted(folder.rglob("*_mask.nii*"))
+
+
+def _label(text):
+    """A session's label as it is compared: without ses- and zeros in front."""
+    return str(text).removeprefix("ses-").lstrip("0")
