@@ -99,7 +99,7 @@ class Run(Strict):
             )
         if self.section and getattr(self, self.section).captions is None and self.text_weight > 0:
             raise ValueError(
-                f"text_weight={self.text_weight}: no captions are named to learn from; set text_weight to 0, so that vision alone "
+                f"text_weight={self.text_weight}: no captions are named to learn from. Set text_weight to 0, and vision alone "
                 "guides, or name a table of them."
             )
         if self.glm_sessions > self.n_sessions:

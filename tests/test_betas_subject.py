@@ -382,7 +382,7 @@ def project(tmp_path, monkeypatch):
 def test_a_parameter_file_opens_the_subject(project, tmp_path, planted, images):
     laion(project / "laion", planted)
     shutil.copytree(images, project / "pictures")
-    text = "data: laion\nn_sessions: 2\nglm_sessions: 1\nsplit: random\nroi: brainmask\n"
+    text = "data: laion\nn_sessions: 2\nglm_sessions: 1\nsplit: random\nroi: brainmask\ntext_weight: 0\n"
     section = "betas_files: {kind: laion, label: '03', space: T1w, images: pictures}\n"
     (project / "params" / "mine.yaml").write_text(text + section)
     run = load_run("mine")

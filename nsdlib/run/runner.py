@@ -22,7 +22,7 @@ from nsdlib.run import monitor, publish
 from nsdlib.run.progress import Progress
 from nsdlib.store import variants
 from nsdlib.store.commands import command
-from nsdlib.store.provenance import notebooks_before
+from nsdlib.store.provenance import ARTIFACTS, notebooks_before
 from nsdlib.store.sources import default_parameters, source_files
 from nsdlib.twin.marker import check_subject
 
@@ -92,7 +92,7 @@ def run_notebooks(run_name, names=(), *, parameters=None):
     run_name : str
         A parameter file, such as "demo" or "subj01"; the notebooks get it as `run`.
     names : sequence of str
-        Notebooks by name or number; all when empty.
+        Notebooks by name or number; all when empty, but the GLM of a run whose betas are all that there is.
     parameters : dict, optional
         Values for the notebooks' parameters cells.
 
@@ -104,7 +104,8 @@ def run_notebooks(run_name, names=(), *, parameters=None):
         See there.
     """
     root, parameters = find_root(), parameters or {}
-    names = in_order(select(names, root), root)
+    fits_nothing = not names and load_run(run_name).betas_files is not None
+    names = [name for name in in_order(select(names, root), root) if not (fits_nothing and name == ARTIFACTS["glm"].notebook)]
     check(run_name, names, parameters, root=root)
     return [execute(run_name, name, parameters=parameters, root=root) for name in names]
 
