@@ -93,15 +93,9 @@ class Run(Strict):
     @model_validator(mode="after")
     def _fields_agree(self):
         if sum(given is not None for given in (self.subject, self.bids, self.betas_files)) != 1:
-            raise ValueError(
-                "a run has either a subject of NSD, `subject: 1` to 8, or a section `bids` or `betas_files` "
-                "(book/your_own_data.md)."
-            )
+            raise ValueError("a run has either a subject of NSD, `subject: 1` to 8, or a section `bids` or `betas_files`.")
         if self.section and getattr(self, self.section).captions is None and self.text_weight > 0:
-            raise ValueError(
-                f"text_weight={self.text_weight}: no captions are named to learn from. Set text_weight to 0, and vision alone "
-                "guides, or name a table of them."
-            )
+            raise ValueError(f"text_weight={self.text_weight}: no captions are named to learn from; set it to 0, or name some.")
         if self.glm_sessions > self.n_sessions:
             raise ValueError(
                 f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}: the GLM can fit only "

@@ -65,9 +65,6 @@ PROGRAMS = {  # never imported: where each is called or named instead
     "tabulate": ("nsdlib/**/doctor.py", ".to_markdown("),
     "uv": ("Makefile", "uv pip install"),
 }
-PROMISED = {  # asked for and not imported yet; an entry goes when its import comes
-    "nilearn": "the project promises it for maps of the brain; ours are drawn by matplotlib so far"
-}
 THROUGH = {"setuptools": "torch", "triton": "torch"}  # imported, and there because another package asks for it
 
 
@@ -154,12 +151,12 @@ def test_what_is_asked_for_is_used():
     for files, text in PROGRAMS.values():
         assert any(text in path.read_text() for path in ROOT.glob(files)), text
     others = [one for one in WANTED + OPTIONAL if named(one) not in PROGRAMS]
-    assert {named(one) for one in others if import_name(one) not in imports()} == set(PROMISED)
+    assert {named(one) for one in others if import_name(one) not in imports()} == set()
 
 
 def test_what_is_used_is_asked_for():
     assert imports() == {import_name(one) for one in WANTED + OPTIONAL if import_name(one) in imports()} | set(THROUGH)
-    assert {*PROGRAMS, *PROMISED} <= {named(requirement) for requirement in WANTED}
+    assert set(PROGRAMS) <= {named(requirement) for requirement in WANTED}
     assert all(pins(PYTHONS[0]).keys() >= {name, through} for name, through in THROUGH.items())
 
 

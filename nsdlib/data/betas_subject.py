@@ -9,18 +9,17 @@ import numpy as np
 
 from nsdlib.data.bids import volumes
 from nsdlib.data.bids.files import existing, problem
-from nsdlib.data.bids.pictures import Pictures, read_captions
+from nsdlib.data.bids.pictures import Pictures, PicturesSubject
 from nsdlib.data.formats.algonauts import AlgonautsLayout
 from nsdlib.data.formats.layouts import GLMsingleLayout, read_map, read_table
 from nsdlib.data.formats.statmaps import MapsLayout, SeriesLayout
-from nsdlib.data.subject import Subject
 
 LAYOUTS = {"glmsingle": GLMsingleLayout, "laion": SeriesLayout, "statmaps": MapsLayout, "algonauts": AlgonautsLayout}
 CEILING = "*_desc-Noiseceiling{}rep_statmap.nii*"  # of the average of so many repeats, percent; LAION-fMRI
 CEILINGS_AGREE = 0.05  # share of the ratio by which two maps may differ
 
 
-class BetasSubject(Subject):
+class BetasSubject(PicturesSubject):
     """One subject's images, trials and betas, as one of `LAYOUTS` has them.
 
     Images have the number of their name's row in the sorted list of all names in the sessions in use.
@@ -119,27 +118,6 @@ class BetasSubject(Subject):
             return None
         names = self._listed[1] if self._listed is not None else read_table(path, [("image",)])["image"].str.strip().tolist()
         return self._table["name"].isin(names).to_numpy()
-
-    def image_names(self, image_ids):
-        """Names of images, as the tables have them: a list of str. A ValueError for a number that there is not."""
-        image_ids = np.asarray(image_ids, dtype=np.int64)
-        wrong = image_ids[(image_ids < 0) | (image_ids >= len(self._names))]
-        if wrong.size:
-            raise ValueError(f"image_ids holds {wrong[0]}: images of {self.name} have numbers from 0 to {len(self._names) - 1}.")
-        return self._names[image_ids].tolist()
-
-    def stimuli(self, image_ids):
-        """Pictures as shown, made square: (n_images, side, side, 3) uint8; a FileNotFoundError names those that are missing."""
-        return self.pictures.read(self.image_names(image_ids))
-
-    def captions(self, image_ids):
-        """Captions of pictures, each a list of str; empty where the section names no table of them."""
-        names, table = self.image_names(image_ids), self.settings.captions
-        return read_captions(table, names) if table else [[] for _ in names]
-
-    def concepts(self, image_ids):
-        """The folder of each picture, where there are several, or its name up to the number at its end: a list of str."""
-        return self.pictures.concepts(self.image_names(image_ids))
 
     @cached_property
     def _mask(self):

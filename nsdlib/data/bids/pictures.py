@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from nsdlib.data.bids.files import existing, problem
+from nsdlib.data.subject import Subject
 
 KINDS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 GREY = 127  # behind transparent pictures and beside padded ones: the grey of most screens
@@ -139,3 +140,28 @@ def read_captions(path, names):
             f"{path} has no caption of {len(absent)} of {len(names)} pictures, such as {absent[0]}: add a row of each."
         )
     return found
+
+
+class PicturesSubject(Subject):
+    """A subject whose images are files: of `pictures`, with the names in `_names`, sorted, and captions as `settings` say."""
+
+    def image_names(self, image_ids):
+        """Names of images, as the tables have them: a list of str. A ValueError for a number that there is not."""
+        image_ids = np.asarray(image_ids, dtype=np.int64)
+        wrong = image_ids[(image_ids < 0) | (image_ids >= len(self._names))]
+        if wrong.size:
+            raise ValueError(f"image_ids holds {wrong[0]}: images of {self.name} have numbers from 0 to {len(self._names) - 1}.")
+        return self._names[image_ids].tolist()
+
+    def stimuli(self, image_ids):
+        """Pictures as shown, made square: (n_images, side, side, 3) uint8; a FileNotFoundError names those that are missing."""
+        return self.pictures.read(self.image_names(image_ids))
+
+    def captions(self, image_ids):
+        """Captions of pictures, each a list of str; empty where the section names no table of them."""
+        names, table = self.image_names(image_ids), self.settings.captions
+        return read_captions(table, names) if table else [[] for _ in names]
+
+    def concepts(self, image_ids):
+        """The folder of each picture, where there are several, or its name up to the number at its end: a list of str."""
+        return self.pictures.concepts(self.image_names(image_ids))

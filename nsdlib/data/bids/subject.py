@@ -11,11 +11,10 @@ import numpy as np
 
 from nsdlib.data.bids import files, trials, volumes
 from nsdlib.data.bids.events import resample_volumes
-from nsdlib.data.bids.pictures import Pictures, read_captions
-from nsdlib.data.subject import Subject
+from nsdlib.data.bids.pictures import Pictures, PicturesSubject
 
 
-class BIDSSubject(Subject):
+class BIDSSubject(PicturesSubject):
     """One subject's images, trials, voxels and time series; betas are to be fitted, none come with the data.
 
     Parameters
@@ -144,27 +143,6 @@ class BIDSSubject(Subject):
         if not self.settings.test:
             return None
         return np.isin(self.image_ids, self.image_ids[self._events[0]["test"].to_numpy(bool)])
-
-    def image_names(self, image_ids):
-        """Names of images, as the events have them: a list of str. A ValueError for a number that there is not."""
-        image_ids = np.asarray(image_ids, dtype=np.int64)
-        wrong = image_ids[(image_ids < 0) | (image_ids >= len(self._names))]
-        if wrong.size:
-            raise ValueError(f"image_ids holds {wrong[0]}: images of {self.name} have numbers from 0 to {len(self._names) - 1}.")
-        return self._names[image_ids].tolist()
-
-    def stimuli(self, image_ids):
-        """Pictures as shown, made square: (n_images, side, side, 3) uint8; a FileNotFoundError names those that are missing."""
-        return self.pictures.read(self.image_names(image_ids))
-
-    def captions(self, image_ids):
-        """Captions of pictures, each a list of str; empty where the section names no table of them."""
-        names, table = self.image_names(image_ids), self.settings.captions
-        return read_captions(table, names) if table else [[] for _ in names]
-
-    def concepts(self, image_ids):
-        """The folder of each picture, where there are several, or its name up to the number at its end: a list of str."""
-        return self.pictures.concepts(self.image_names(image_ids))
 
     @property
     def brainmask(self):
