@@ -1,7 +1,9 @@
 """Event tables of real experiments: trials as another reader counts them, and the book's table of them as the files have it."""
 
 import csv
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -9,6 +11,9 @@ import pytest
 from book._ext import faults
 from book._ext.pages import fill
 from nsdlib.data import read_events
+from nsdlib.data.bids.importer import guess_image_column
+from nsdlib.data.bids.trials import read_trials
+from nsdlib.strict import parse_yaml
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "tests" / "bids_examples"
@@ -84,3 +89,19 @@ def test_the_tables_are_small_and_say_where_they_come_from():
     assert sum(path.stat().st_size for path in files) < 100_000
     provenance = (EXAMPLES / "PROVENANCE.md").read_text()
     assert all(path.relative_to(EXAMPLES).parts[1] in provenance for path in EXAMPLES.glob("*/*"))
+
+
+def test_what_the_chapter_adds_for_known_data_sets_chooses_their_trials_and_tests():
+    chapter = (ROOT / "book" / "your_own_data.template.md").read_text()
+    known = re.findall(r"^\| [^|]*, (ds\d+) \| `(\w+)` \| (`-p .*) \|$", chapter, re.M)
+    assert [dataset for dataset, *_ in known] == ["ds001499", "ds004192", "ds001246"]
+    for dataset, task, added in known:
+        written, path = rows(f"{dataset} {task}")
+        chosen = {name: parse_yaml(value) for name, value in re.findall(r"-p '(\w+)=([^']*)'", added)}
+        column, _ = guess_image_column([read_events(path)])
+        runs = {(1, 1): SimpleNamespace(events=path)}
+        trials, _ = read_trials(runs, {(1, 1): (1e4, 1e4)}, image_column=column, **{"drop": {}, "test": {}} | chosen)
+        shown = [row for row in written if SHOWN[f"{dataset} {task}"](row)]
+        assert trials["name"].tolist() == [row[column] for row in shown]
+        is_test = [row.get("ImgType", "").startswith("rep_") or row.get("trial_type") == "test" for row in shown]
+        assert trials["test"].tolist() == is_test and any(is_test) == ("test" in chosen)
