@@ -1,9 +1,10 @@
 """Sections of a parameter file: `simulation`, a simulated subject; `bids`, one as BIDS and fMRIPrep have it; `betas_files`."""
 
+import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_serializer
+from pydantic import AfterValidator, Field, model_serializer, model_validator
 
 from nsdlib.strict import Strict, local_folder
 
@@ -82,7 +83,9 @@ class BetasFiles(Strict):
     )
     pattern: str | None = Field(None, description="regular expression whose group is the number of a trial; statmaps")
     mask: Folder | None = Field(None, description="a NIfTI mask of the voxels with betas, where the files have none of their own")
-    flat_order: Literal["C", "F"] = Field("C", description="of a list of voxels in the mask: Python's, or MATLAB's; glmsingle")
+    flat_order: Literal["C", "F"] | None = Field(
+        None, description="of a list of voxels in the mask: C, Python's, also when not given, or F, MATLAB's; glmsingle"
+    )
     regions: Folder | None = Field(None, description="a folder of NIfTI masks on the same grid, <region>.nii.gz")
     test: Folder | None = Field(
         None, description="the official test set: a .tsv with a column image, or a .json of splits as LAION-fMRI's"
@@ -91,3 +94,15 @@ class BetasFiles(Strict):
     fit: Literal["crop", "pad"] = Field("crop", description="pictures that are not square are cropped or padded, never squashed")
     side: Annotated[int, Field(ge=8, le=1024)] = Field(425, description="pixels a side that pictures are brought to")
     unit: Literal["percent signal change", "z", "arbitrary"] | None = Field(None, description="of the betas, if you know better")
+
+    @model_validator(mode="after")
+    def _says_enough(self):
+        if self.kind == "statmaps" and self.table is None:
+            raise ValueError("statmaps: set table, a .tsv with the columns image and trial; no file knows the pictures.")
+        try:
+            n_groups = re.compile(self.pattern or "()").groups
+        except re.error as error:
+            raise ValueError(f"pattern {self.pattern!r} is no regular expression: {error}.") from None
+        if n_groups != 1:
+            raise ValueError(f"pattern {self.pattern!r}: wanted one group, the number of the trial, such as t([0-9]+).")
+        return self

@@ -284,3 +284,18 @@ def test_a_run_says_where_its_trials_come_from_and_how_they_are_scaled(twin, sub
     xr.testing.assert_identical(measured, trials)
     measured, scaled = betas.load_trials(twin.model_copy(update={"scaling": "sessions"}), None, subject)
     xr.testing.assert_identical(scaled, betas.zscore_sessions(measured))
+
+
+def test_voxels_are_chosen_by_repeats_of_training_images_or_by_onoff_where_there_are_few(trials):
+    noisy = trials.isel(voxel=slice(200))
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(noisy.betas.shape).astype(np.float32)
+    _, image = np.unique(noisy.image_id, return_inverse=True)
+    values[:, :20] = 3 * rng.standard_normal(image.max() + 1).astype(np.float32)[image, None]  # the same for an image each time
+    values[noisy.is_test.values, 20:40] = 5 * image[noisy.is_test.values, None]  # voxels that tell test images apart
+    planted = noisy.assign(betas=(noisy.betas.dims, values))
+    np.testing.assert_array_equal(betas.best_voxels(planted, 20), np.arange(20))
+    once = planted.isel(trial=np.sort(np.unique(planted.image_id, return_index=True)[1]))
+    np.testing.assert_array_equal(betas.best_voxels(once, 20, onoff_r2=-np.arange(200.0)), np.arange(20))
+    with pytest.raises(ValueError, match="no training image was shown twice, and no fit says which voxels respond"):
+        betas.best_voxels(once, 20)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -17,6 +18,7 @@ from nsdlib.data.betas_subject import BetasSubject
 from nsdlib.data.subject import open_subject
 from nsdlib.params import load_run
 from nsdlib.sections import BetasFiles
+from nsdlib.store import provenance
 from nsdlib.study.betas import assemble, read_trials
 
 ROOT = Path(__file__).parents[1]
@@ -394,3 +396,43 @@ def test_a_parameter_file_opens_the_subject(project, tmp_path, planted, images):
     (project / "params" / "mine.yaml").write_text(text + section.replace("images", "image"))
     with pytest.raises(ValueError, match="'image' is no setting of the section betas_files: did you mean 'images'"):
         load_run("mine")
+
+
+def test_one_picture_under_two_names_is_one_image(tmp_path, planted, images):
+    home = laion(tmp_path / "data", planted)
+    path = next(home.glob("ses-11/func/*_trials.tsv"))
+    path.write_text(path.read_text().replace(".png", ""))
+    subject = BetasSubject(tmp_path / "data", BetasFiles(kind="laion", label="03", space="T1w", images=images, side=16))
+    assert subject.image_names([0]) == ["thing_00.png"] and len(np.unique(subject.image_ids)) == 5
+    test = tmp_path / "test.tsv"
+    write_table(test, image=["thing_02", "thing_04"])
+    chosen = BetasFiles(kind="laion", label="03", space="T1w", images=images, side=16, test=test)
+    subject = BetasSubject(tmp_path / "data", chosen)
+    names = np.array(subject.image_names(subject.image_ids))
+    np.testing.assert_array_equal(subject.official_test, np.isin(names, ["thing_02.png", "thing_04.png"]))
+
+
+def test_what_people_edit_beside_betas_counts_in_what_results_come_from(project, planted, images):
+    laion(project / "laion", planted)
+    shutil.copytree(images, project / "pictures")
+    write_table(project / "test.tsv", image=["thing_02"])
+    text = "data: laion\nn_sessions: 2\nglm_sessions: 1\nbetas: nsd\nroi: brainmask\ntext_weight: 0\n"
+    section = "betas_files: {kind: laion, label: '03', space: T1w, images: pictures, test: test.tsv}\n"
+    (project / "params" / "mine.yaml").write_text(text + section)
+    before = provenance._contents(load_run("mine"))
+    assert provenance._contents(load_run("mine")) == before
+    write_table(project / "test.tsv", image=["thing_04"])
+    assert provenance._contents(load_run("mine")) != before
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"kind": "statmaps"}, "statmaps: set table"),
+        ({"kind": "statmaps", "table": "t.tsv", "pattern": "t[0-9]+"}, "wanted one group, the number of the trial"),
+        ({"kind": "statmaps", "table": "t.tsv", "pattern": "t([0-9]+"}, "is no regular expression"),
+    ],
+)
+def test_sections_that_say_too_little_are_refused(given, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        BetasFiles(images="pictures", **given)

@@ -563,3 +563,46 @@ def test_texts_that_look_like_numbers_stay_when_asked_for(tmp_path):
     path = write_table(tmp_path / "events.tsv", ["onset", "image", "n"], [["01.0", "01", "01"]])
     found = read_events(path, text=("image", "onset")).iloc[0]
     assert (found["onset"], found["image"], found["n"]) == (1, "01", 1)
+
+
+# What could pass unseen
+
+
+def test_a_picture_under_two_names_is_one_picture(root):
+    short = NAMES[0].rsplit(".", 1)[0]
+    rewrite(root, [[8, 1, NAMES[0]], [16, 1, short], [24, 1, f"stimuli/{NAMES[0]}"], [32, 1, NAMES[1]]])
+    subject = subject_of(root, n_sessions=1)
+    first = subject.image_ids[(subject.trials["run"] == 1).to_numpy()]
+    assert len(set(first[:3])) == 1 and first[3] != first[0]
+    assert "they are one picture" in " ".join(subject.notes)
+
+
+def test_trials_whose_response_is_scrubbed_are_left_out_and_counted(root):
+    for k in range(len(tree.RUNS)):
+        write_confounds(root, k)
+    before = subject_of(root, confounds=("motion", "scrub")).n_trials
+    path = prep_file(root, "desc-confounds_timeseries.tsv")
+    table = pd.read_csv(path, sep="\t", na_values=["n/a"])
+    table.loc[10:16, "framewise_displacement"] = 9
+    table.to_csv(path, sep="\t", index=False, na_rep="n/a")
+    subject = subject_of(root, confounds=("motion", "scrub"))
+    assert 0 < before - subject.n_trials < 6
+    assert f"{before - subject.n_trials} trials left out: most volumes that show their response are scrubbed." in subject.notes
+
+
+def test_a_word_that_drops_nothing_and_trials_that_overlap_are_said(root):
+    rewrite(root, [[8, 12, NAMES[0]], [16, 1, NAMES[1]]])
+    said = " ".join(subject_of(root, drop={"stim_file": ("no such",)}).notes)
+    assert "drop: no row has stim_file = no such, so it leaves nothing out." in said
+    assert "1 trials begin while the picture before is still shown" in said
+
+
+def test_sessions_can_be_the_test(root):
+    subject = subject_of(root, test={"ses": ("02",)})
+    assert subject.official_test[subject.session == 2].all()
+
+
+def test_a_mask_with_a_fourth_axis_of_one_is_a_mask(root, tmp_path):
+    subject = subject_of(root)
+    write_volume(tmp_path / "roi.nii.gz", subject.brainmask[..., None].astype(np.float32))
+    np.testing.assert_array_equal(subject.voxels(str(tmp_path / "roi.nii.gz")), subject.brainmask)

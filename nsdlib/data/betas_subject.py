@@ -58,6 +58,7 @@ class BetasSubject(PicturesSubject):
             raise ValueError(f"n_sessions={n_sessions}: {self.name} has sessions 1 to {len(labels)} ({', '.join(labels)}).")
         self.tr, self.duration = self.layout.tr, self.layout.duration
         self.betas_unit, self.betas_note = settings.unit or self.layout.unit, self.layout.note
+        self.notes = (self.betas_note,)
         self.has_captions = settings.captions is not None
         self.pictures = Pictures(settings.images, fit=settings.fit, side=settings.side)
         self.layout.check(self.brainmask, self.affine)
@@ -72,6 +73,7 @@ class BetasSubject(PicturesSubject):
 
         tables = [table.assign(session=number) for number, table in enumerate(self.layout.sessions[: self.n_sessions], start=1)]
         table = pd.concat(tables, ignore_index=True)
+        table["name"] = table["name"].map(self.pictures.one_name_each(table["name"].unique()))
         if self._listed is not None:
             table = table[table["name"].isin([*self._listed[0], *self._listed[1]])].reset_index(drop=True)
         if table.empty:
@@ -117,7 +119,8 @@ class BetasSubject(PicturesSubject):
         if path is None:
             return None
         names = self._listed[1] if self._listed is not None else read_table(path, [("image",)])["image"].str.strip().tolist()
-        return self._table["name"].isin(names).to_numpy()
+        known = {name: self.pictures.find(name) or name for name in {*names, *self._names}}
+        return self._table["name"].map(known).isin([known[name] for name in names]).to_numpy()
 
     @cached_property
     def _mask(self):

@@ -92,7 +92,7 @@ def amounts(run):
         n_brain, n_voxels = int(subject.brainmask.sum()), int(subject.voxels(run.roi).sum())
     except (FileNotFoundError, ValueError):
         n_brain = int(volume * (SIMULATED_IN_BRAIN if run.simulation else IN_BRAIN))
-        n_voxels = int(volume * SIMULATED_GENERAL) if run.simulation else nsd.N_GENERAL_VOXELS[run.subject]
+        n_voxels = int(volume * SIMULATED_GENERAL) if run.simulation else nsd.N_GENERAL_VOXELS.get(run.subject, n_brain)
         typical.append("numbers of voxels (nsdgeneral)")
     n_voxels = min(n_voxels, run.n_voxels or n_voxels)
     n_session_trials = subject.n_trials / run.n_sessions if run.section else nsd.N_SESSION_TRIALS

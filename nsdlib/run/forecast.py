@@ -81,6 +81,8 @@ def predict(run, *, is_gpu, sizes=None):
     """
     sizes, records, rows = sizes or cache(costs.amounts), read_records(run.root), {}
     for name in notebook_names(run.root) or costs.COUNTED:
+        if run.betas_files is not None and name == "01_hrf_glmsingle":  # there is nothing to fit
+            continue
         needs, time = costs.notebook_needs(run, sizes(run), name, is_gpu=is_gpu), expect(run, name, records, sizes)
         rows[name] = {"seconds": time.seconds, "from": time.source, "memory GB": needs.memory / GIGABYTE}
         rows[name] |= {"GPU GB": needs.on_gpu / GIGABYTE, "disk GB": needs.disk / GIGABYTE, "lower": needs.lower}

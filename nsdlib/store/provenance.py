@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Step:
 _DATA = ("subject", "bids", "betas_files", "simulation", "n_sessions", "seed")
 _FOLDERS = {
     "bids": {"derivatives", "images", "captions"},
-    "betas_files": {"images", "captions", "regions"},
+    "betas_files": {"images", "captions", "regions", "table", "mask", "test"},
 }  # where things lie has no say in results
 _FIT = ("decoder_seeds", "max_epochs", "batch_size", "recipe", "alphas", "penalties", "renormalise")
 REFINING = ("strength", "n_steps", "guidance", "text_weight", "sampler", "faithful")
@@ -79,14 +80,33 @@ def provenance(run, name):
     after = {other: artifact_hash(run, other) for other in step.after if _uses(run, name, other)}
     for other in step.across:
         after |= {f"{member}/{other}": artifact_hash(load_run(member), other) for member in run.group}
+    fields = run.model_dump(mode="json", include=set(step.params), exclude=_FOLDERS)
+    if run.section in step.params and run.simulation is None:
+        fields["contents"] = _contents(run)
     cells, reached = slices.slice_of(run.root / "notebooks" / f"{step.notebook}.ipynb", name)
     return {
         "artifact": name,
-        "fields": run.model_dump(mode="json", include=set(step.params), exclude=_FOLDERS),
+        "fields": fields,
         "after": after,
         "code": {f"notebook {step.notebook}": cells} | sources.code_hashes(reached),
         "weights": {part: _weights_hash(run, part) for part in step.weights},
     }
+
+
+def _contents(run):
+    """Hashes of what a laboratory's own files hold, which can change under one name: tables, masks, captions; sizes of BOLD."""
+    section = getattr(run, run.section)
+    named = [getattr(section, name, None) for name in ("table", "mask", "test", "captions", "regions")]
+    paths = [path for path in named if isinstance(path, Path)]
+    files = [file for path in paths for file in (sorted(path.glob("*.nii*")) if path.is_dir() else [path])]
+    bold, events = [], ("**/*conditions.tsv", "**/*_trials.tsv")
+    if run.section == "bids":
+        of_task = f"*task-{section.task}*"
+        events = (f"{of_task}_events.tsv", f"sub-{section.label}/**/{of_task}_events.tsv")
+        bold = section.derivatives.glob(f"sub-{section.label}/**/{of_task}_desc-preproc_bold.nii*")
+    files += [file for pattern in events for file in sorted(run.data.glob(pattern))]
+    read = [[file.name, file_hash(file)] for file in files if file.is_file()]
+    return read + sorted([file.name, file.stat().st_size] for file in bold if file.is_file())
 
 
 def artifact_hash(run, name):

@@ -13,6 +13,8 @@ import numpy as np
 
 from nsdlib.core.scores.reliability import BATCH, ncsnr, trials_by_image, variances
 
+FEWEST_AGAIN = 100  # trials that show a training image again, below which ON-OFF R2 chooses voxels better than they
+
 
 def load_trials(run, store, subject):
     """Load a run's single trials: (as `read_trials` or `trials_from_glm` has them, the same scaled as the run says).
@@ -74,7 +76,7 @@ def best_voxels(trials, n_voxels, *, onoff_r2=None):
     """
     train = ~trials.is_test.values
     ids = trials.image_id.values[train]
-    if len(np.unique(ids)) < len(ids):
+    if len(ids) - len(np.unique(ids)) >= (FEWEST_AGAIN if onoff_r2 is not None else 1):
         merit = ncsnr(trials.betas.values[train], ids, session=trials.session.values[train])
     elif onoff_r2 is not None:
         merit = onoff_r2
@@ -216,6 +218,7 @@ def _label(betas, trial, mask, subject, unit="percent signal change"):
     session, run = (subject.trials[name].to_numpy()[trial] for name in ("session", "run"))
     first = np.flatnonzero(np.diff(session, prepend=-1) | np.diff(run, prepend=-1))  # trial of each run
     still = np.maximum.reduceat(betas, first) == np.minimum.reduceat(betas, first)  # (n_runs, n_voxels)
+    still &= (np.diff(first, append=len(betas)) > 1)[:, None]
     if (lacking := still.any(axis=0)).any():
         where = ", ".join(map(str, np.unique(session[first][still.any(axis=1)])))
         text = f"{lacking.sum()} of {len(lacking)} voxels do not change in a run (session {where}): not measured, left out."

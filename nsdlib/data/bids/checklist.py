@@ -76,7 +76,8 @@ def repeats(subject):
     trials = subject.trials
     _, counts = np.unique(trials["image"], return_counts=True)
     runs = trials.drop_duplicates(["session", "run", "image"])
-    return counts, int((runs["image"].value_counts() > 1).sum())
+    again = runs.groupby(["session", "image"]).size() > 1  # a session is fitted alone
+    return counts, int(again.groupby("image").any().sum())
 
 
 def sheet(subject):

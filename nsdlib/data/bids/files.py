@@ -89,7 +89,7 @@ def find_runs(raw, derivatives, *, label, task, space):
         kinds["space"] = None
     for path, name in preprocessed:
         if _is_bold(name, task) and name.get("desc") == "preproc" and all(name.get(k) == kinds[k] for k in kinds):
-            key = tuple(_ordered(name.get(entity, "")) for entity in ("ses", "run", *OF_A_RUN[3:7]))
+            key = tuple(ordered(name.get(entity, "")) for entity in ("ses", "run", *OF_A_RUN[3:7]))
             if key in runs:
                 raise ValueError(f"{path} and {runs[key].bold} are the same run: keep one, or name space and res, T1w_res-2.")
             runs[key] = _run_files(path, name, preprocessed, raw)
@@ -262,7 +262,7 @@ def _space_of(name):
     return name.get("space", "func") + (f"_res-{name['res']}" if "res" in name else "")
 
 
-def _ordered(value):
+def ordered(value):
     """Sort key of a label: its numbers count as numbers."""
     parts = re.split("([0-9]+)", str(value))
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)

@@ -52,11 +52,26 @@ class Pictures:
             if folders[len(folders) - n_shared :] == parts[len(parts) - 1 - n_shared : -1]:
                 found.append((n_shared, path))
         best = [path for n_shared, path in found if n_shared == max(found)[0]]
+        exact = [path for path in best if path.relative_to(self.folder).with_suffix("").parts == (*parts[:-1], path.stem)]
+        best = exact or best
         if len(best) > 1:
             raise ValueError(
                 f"Picture {name!r} can be {best[0]} or {best[1]}: the events must name the folder, or the extension."
             )
         return best[0] if best else None
+
+    def one_name_each(self, names):
+        """Return for each name the first one of the same file: a dict; ValueError where two names cannot be one picture."""
+        first, same = {}, {}
+        for name in names:
+            path = self.find(name)
+            other = first.setdefault(path or name, name)
+            ours, theirs = (PurePosixPath(text.replace("\\", "/")).parts[:-1] for text in (name, other))
+            n_shared = min(len(ours), len(theirs))
+            if n_shared and ours[-n_shared:] != theirs[-n_shared:]:
+                raise ValueError(f"{name} and {other} would both be {path}: set images to a folder further up, that holds both.")
+            same[name] = other
+        return same
 
     def missing(self, names):
         """Pictures that are not there, or without content: pairs of their place and what is wrong."""

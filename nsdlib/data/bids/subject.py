@@ -74,14 +74,35 @@ class BIDSSubject(PicturesSubject):
         if len({round(tr, 4) for tr, *_ in timing.values()}) > 1:
             seconds = ", ".join(f"{self.runs[key]} {tr:g} s" for key, (tr, *_) in timing.items())
             raise ValueError(f"All runs must have the same seconds between volumes, got {seconds}.")
-        return timing, list(dict.fromkeys(notes))
+        common = next(iter(timing.values()))[0]  # they differ by rounding alone
+        return {key: (common, start, n) for key, (_, start, n) in timing.items()}, list(dict.fromkeys(notes))
 
     @cached_property
     def _events(self):
         """Trials with onset, duration, name and test; notes."""
         seconds = {key: (tr * n, tr * (n - 1)) for key, (tr, _, n) in self._timing[0].items()}
         chosen = self.settings
-        return trials.read_trials(self.runs, seconds, image_column=chosen.image_column, drop=chosen.drop, test=chosen.test)
+        table, notes = trials.read_trials(
+            self.runs, seconds, image_column=chosen.image_column, drop=chosen.drop, test=chosen.test
+        )
+        same = self.pictures.one_name_each(table["name"].unique())
+        table["name"] = table["name"].map(same)
+        if n_other := sum(name != first for name, first in same.items()):
+            notes.append(f"{n_other} names stand for pictures that have another name, too: they are one picture.")
+        lost = np.array([self._is_lost(*where) for where in zip(table["session"], table["run"], table["onset"], strict=True)])
+        if lost.any():
+            notes.append(f"{lost.sum()} trials left out: most volumes that show their response are scrubbed.")
+            table = table[~lost].reset_index(drop=True)
+        if without := sorted({of for of, _ in self.runs} - set(table["session"])):
+            labels = ", ".join(self.runs[of, 1].session for of in without)
+            raise ValueError(f"{self.name}: no trial showed a picture in ses-{labels}. {' '.join(notes)}")
+        return table, notes
+
+    def _is_lost(self, session, run, onset):
+        """Whether most of the volumes that show the response to a trial, 2 to 10 s behind its onset, are left out."""
+        (tr, start, n_volumes), excluded = self._timing[0][session, run], self._nuisance(session, run)[1]
+        times = start + tr * np.arange(n_volumes) - onset
+        return excluded[(times >= 2) & (times <= 10)].mean() > 0.5 if excluded.any() else False
 
     @cached_property
     def _grid(self):

@@ -23,7 +23,8 @@ def read_trials(runs, seconds, *, image_column, drop, test):
     image_column : str
         The column that names the picture; a row without it is no trial.
     drop, test : dict of str to tuple of str
-        Rows that are no trials, and rows of the test set: the values of columns; n/a is a value.
+        Rows that are no trials, and rows of the test set: the values of columns, ses being the label of the session; n/a is a
+        value.
 
     Returns
     -------
@@ -42,21 +43,30 @@ def read_trials(runs, seconds, *, image_column, drop, test):
     text = (image_column, *drop, *test)
     tables = {key: read_events(existing(run.events), text=text) for key, run in runs.items()}
     columns = sorted({column for table in tables.values() for column in table})
-    if unknown := [column for column in text if column not in columns]:
+    if unknown := [column for column in text if column not in (*columns, "ses")]:
         raise ValueError(
             f"No events of {next(iter(runs.values()))} and the other runs have a column {unknown[0]!r}. There are "
             f"{', '.join(columns)}: correct image_column, drop or test in the section bids."
         )
     found, left_out = [], {}
     for (session, number), run in runs.items():
-        rows = _choose(tables[session, number], run, seconds[session, number], image_column, drop, left_out)
+        tables[session, number] = table = tables[session, number].assign(ses=run.session)
+        rows = _choose(table, run, seconds[session, number], image_column, drop, left_out)
         found.append(rows.assign(session=session, run=number, test=_matching(rows, test)))
     notes = [f"{sum(n.values())} rows left out: {why} ({_listed(n)})." for why, n in left_out.items()]
+    for column, values in drop.items():
+        if idle := [
+            value for value in values if not any(_matching(table, {column: (value,)}).any() for table in tables.values())
+        ]:
+            notes.append(f"drop: no row has {column} = {', '.join(idle)}, so it leaves nothing out.")
     if not (found := [rows for rows in found if len(rows)]):
         raise ValueError(f"The events have no trial that showed a picture, column {image_column}. {' '.join(notes)}")
     trials = pd.concat(found, ignore_index=True).rename(columns={image_column: "name"})
     if test and not trials["test"].any():
         raise ValueError(f"test: no trial has {_condition(test)}, so the official test set would be empty. Correct it.")
+    before = trials.groupby(["session", "run"]).shift()
+    if early := int((trials["onset"] < before["onset"] + before["duration"] - FINEST / 2).sum()):
+        notes.append(f"{early} trials begin while the picture before is still shown: is one kind of row no trial? See drop.")
     return trials[["session", "run", "onset", "duration", "name", "test"]], notes
 
 

@@ -23,6 +23,8 @@ def opened(path):
     except (FileNotFoundError, PermissionError, MemoryError):
         raise
     except Exception as error:  # nibabel, gzip and zlib each have their own
+        if isinstance(error, ValueError) and path.name in str(error):  # ours: the file is fine, and the message says what is not
+            raise
         raise ValueError(f"{path} cannot be read as a NIfTI file ({type(error).__name__}: {error}): get it again.") from error
 
 
@@ -101,6 +103,7 @@ def read_labels(path, shape, affine):
     from nilearn.image import resample_to_img
 
     with opened(path) as image:
+        image = nibabel.squeeze_image(image)  # many programs write (X, Y, Z, 1)
         same = image.shape == shape and np.allclose(image.affine, affine, rtol=0, atol=AFFINE_TOLERANCE)
         if not same:
             image = nibabel.Nifti1Image(np.asanyarray(image.dataobj), image.affine)

@@ -128,11 +128,13 @@ class GLMsingleResults:
         condition = order.astype(np.int64) - (path.suffix == ".mat")
         if len(condition) != self.n_trials or n_trials.sum() != self.n_trials:
             raise damaged(path, f"speaks of {len(condition)} trials, and {self.path.name} has betas of {self.n_trials}")
-        if condition.min() < 0 or (counts is not None and not np.array_equal(np.bincount(condition), counts)):
+        if condition.min() < 0 or (
+            counts is not None and not np.array_equal(np.bincount(condition, minlength=len(counts)), counts)
+        ):
             raise damaged(path, "counts its conditions from another number than GLMsingle does, or in another way")
         run = np.repeat(np.arange(1, len(n_trials) + 1), n_trials.astype(np.int64))
         unit = "percent signal change" if is_percent else "scanner units"
-        onset = float(tr[0]) * np.concatenate(rows) if rows else np.full(len(run), np.nan)
+        onset = float(tr[0]) * np.concatenate(rows) if sum(map(len, rows)) == len(run) else np.full(len(run), np.nan)
         found = {"condition": condition, "run": run, "onset": onset, "unit": unit}
         return found | {"tr": float(tr[0]), "duration": float(duration[0])}
 

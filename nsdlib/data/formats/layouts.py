@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from nsdlib.data.bids import volumes
-from nsdlib.data.bids.files import existing
+from nsdlib.data.bids.files import existing, ordered
 from nsdlib.data.formats.glmsingle import TYPES, GLMsingleResults
 
 PERCENT, ARBITRARY = "percent signal change", "arbitrary"  # units
@@ -79,7 +79,10 @@ class GLMsingleLayout(Layout):
 
     def __init__(self, root, settings):
         names = [f"{name}.*" for name in TYPES.values()]
-        folders = sorted({path.parent for name in names for path in (*root.glob(name), *root.glob(f"*/{name}"))})
+        folders = sorted(
+            {path.parent for name in names for path in (*root.glob(name), *root.glob(f"*/{name}"))},
+            key=lambda folder: ordered(folder.name),
+        )
         self.home = root
         self.results = [GLMsingleResults(folder) for folder in folders] or [GLMsingleResults(root)]
         self.labels = [found.folder.name for found in self.results]
@@ -107,14 +110,25 @@ class GLMsingleLayout(Layout):
         """Trials of one session."""
         path = self.table or found.folder / CONDITIONS
         table = read_table(path, [("image",)])
+        if "session" in table:
+            of_row = whole_numbers(table["session"])
+            if of_row.min() < 1 or of_row.max() > len(self.results):
+                raise ValueError(
+                    f"{path}: sessions must be 1 to {len(self.results)}, in the order of the folders {', '.join(self.labels)}."
+                )
+            table = table[of_row == session]
+        elif self.table and len(self.results) > 1 and "condition" not in table:
+            raise ValueError(
+                f"{path}: wanted a column session, 1 to {len(self.results)} as the folders: {', '.join(self.labels)}."
+            )
         if "condition" not in table:
-            if "session" in table:
-                table = table[whole_numbers(table["session"]) == session]
             if len(table) != found.n_trials:
                 raise ValueError(f"{path} has {len(table)} trials of session {session}, {found.path} has {found.n_trials}.")
             return make_trials(whole_numbers(table["run"]) if "run" in table else 1, table["image"])
         design = found.design
-        names = dict(zip(table["condition"].astype(int), table["image"], strict=True))
+        names = dict(zip(whole_numbers(table["condition"]).tolist(), table["image"], strict=True))
+        if len(names) < len(table):
+            raise ValueError(f"{path}: two rows have the same condition. Where sessions have their own, add a column session.")
         if lacking := sorted(set(design["condition"].tolist()) - set(names)):
             raise ValueError(
                 f"{path} has no picture of condition {lacking[0]} ({len(lacking)} are missing): conditions are the columns of "
@@ -129,7 +143,7 @@ class GLMsingleLayout(Layout):
             return found.betas(np.flatnonzero(mask))
         of_list = np.full(self.mask.shape, -1)
         position = np.arange(self.mask.sum())
-        if self.order == "C":
+        if self.order != "F":
             of_list[self.mask] = position
         else:
             of_list.T[self.mask.T] = position
@@ -138,7 +152,11 @@ class GLMsingleLayout(Layout):
     def check(self, mask, affine):
         """Take the volume of the subject; a ValueError unless the betas are of it, or are a list of the voxels of its mask."""
         super().check(mask, affine)
-        shape = self.results[0].shape
+        shape, ending = self.results[0].shape, self.results[0].ending
+        if self.order is None and ending == "mat" and shape != mask.shape:
+            raise ValueError(
+                f"{self.results[0].path} has a list of voxels: set flat_order, C or F (MATLAB's find), in betas_files."
+            )
         if shape not in (mask.shape, (int(mask.sum()), 1, 1)):
             raise ValueError(
                 f"{self.results[0].path} has betas of shape {shape}: wanted the volume of the mask, {mask.shape}, or one row for "
@@ -162,7 +180,7 @@ def make_trials(run, names, onset=np.nan):
     """Make a session's table; rows without a picture are blanks, and left out; attrs["n_rows"] counts them, too."""
     import pandas as pd
 
-    table = pd.DataFrame({"name": np.asarray(names, dtype=object)})
+    table = pd.DataFrame({"name": pd.Series(np.asarray(names, dtype=object)).replace("", np.nan)})
     table = table.assign(run=run, onset=onset, row=np.arange(len(table)))
     kept = table[table["name"].notna()].astype({"run": np.int64, "name": str}).reset_index(drop=True)
     kept.attrs["n_rows"] = len(table)

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from nsdlib.data.bids import volumes
-from nsdlib.data.bids.files import VOLUME, parse_name
+from nsdlib.data.bids.files import VOLUME, ordered, parse_name
 from nsdlib.data.formats.layouts import ARBITRARY, PERCENT, Layout, make_trials, read_map, read_table, whole_numbers
 
 SERIES = {"suffix": "statmap", "stat": "effect", "desc": "SingletrialBetas"}
@@ -33,7 +33,8 @@ class SeriesLayout(Layout):
             raise FileNotFoundError(
                 f"{self.home} holds no *_stat-effect_desc-SingletrialBetas_statmap.nii.gz in space {settings.space}."
             )
-        self.labels, self.paths = list(found), list(found.values())
+        self.labels = sorted(found, key=ordered)
+        self.paths = [found[label] for label in self.labels]
         self.tr, self.duration = LAION_SECONDS if any(self.home.glob("*Noiseceiling*")) else (np.nan, np.nan)
         self.mask_files = masks(self.home)
 
@@ -90,7 +91,7 @@ class MapsLayout(Layout):
         for path in sorted(self.home.rglob("*_statmap.nii*")):
             name = parse_name(path.name) or {}
             number = re.fullmatch(settings.pattern or TRIAL, name.get("contrast", ""))
-            if name.get("stat") == "effect" and number and name["extension"] in VOLUME:
+            if name.get("stat") == "effect" and number and number[1].isdecimal() and name["extension"] in VOLUME:
                 rows.append((_label(name.get("ses", "")), int(name.get("run", 1)), int(number[1]), path))
         if not rows:
             raise FileNotFoundError(
@@ -110,8 +111,18 @@ class MapsLayout(Layout):
             shown["session"] = shown["session"].map(_label)
         if shown.duplicated(keys).any():
             raise ValueError(f"{settings.table}: two rows have the same {', '.join(keys)}.")
+        if self.table.duplicated(keys).any():
+            raise ValueError(
+                f"{settings.table}: maps of several sessions or runs have one {', '.join(keys)}: add a column run or session."
+            )
+        maps, rows = (set(table[keys].itertuples(index=False, name=None)) for table in (self.table, shown))
+        if maps - rows and rows - maps:
+            raise ValueError(
+                f"{settings.table}: {len(rows - maps)} rows have no map, such as {', '.join(keys)} {min(rows - maps)}, and "
+                f"{len(maps - rows)} maps no row, such as {min(maps - rows)}: both must count trials from the same number."
+            )
         self.table = self.table.merge(shown[[*keys, "image"]], how="left", on=keys)
-        self.labels, self.mask_files = sorted(set(self.table["session"])), masks(self.home)
+        self.labels, self.mask_files = sorted(set(self.table["session"]), key=ordered), masks(self.home)
 
     def files(self, session):
         """Files that hold the betas of a session: a list of Path."""
