@@ -24,6 +24,7 @@ GUESSES = (
 )  # fmt: skip
 FEWEST_TYPES = 20  # values of trial_type above which it may name pictures rather than conditions
 MANY_VOXELS, N_VOXELS = 20_000, 15_000  # of more than the first, decoders get so many (NSD's region has 15,724)
+FEWEST_TESTS = 50  # pictures shown more often than most that make a test set
 PLAIN = ("as given", "default")  # reasons that do not say what a setting is
 WIDTH = 29  # characters before a reason
 
@@ -167,10 +168,10 @@ def _decide(name, subject):
     n_voxels = int(subject.voxels(roi).sum())
     if subject.official_test is not None:
         split = "official", "the pictures of the rows that `test` chooses"
-    elif (counts > np.median(counts)).any():
+    elif (counts > np.median(counts)).sum() >= FEWEST_TESTS:
         split = "repeated", f"pictures shown more than {np.median(counts):g} times; or random, concept, last_session"
     else:
-        split = "random", "a fifth of the pictures, as none was shown more often; or concept, last_session"
+        split = "random", f"a fifth of the pictures, as fewer than {FEWEST_TESTS} were shown more often; or concept, last_session"
     labels = list(dict.fromkeys(run.entities.get("ses", "the only one") for run in subject.runs.values()))
     if subject.regions:
         why_roi = f"{n_voxels:,} voxels of {', '.join(subject.regions)}; or one of them, brainmask, the path of a NIfTI mask"
