@@ -12,7 +12,7 @@ from pathlib import Path
 from nsdlib.store.provenance import notebooks_before
 from nsdlib.params import load_run, parameter_files, run_names
 from nsdlib.run.rates import total_memory
-from nsdlib.run.runner import notebook_names
+from nsdlib.run.runner import notebook_names, notebooks_of
 from nsdlib.store.sources import source_files
 
 RUNS = str(config.get("runs", "demo")).split(",")
@@ -66,6 +66,7 @@ def earlier_pages(wildcards):
     """Pages whose results a notebook reads; of the runs in its group those that are asked for."""
     of_run, of_group = EARLIER[wildcards.name]
     group = [run for run in parameters(wildcards.run).group if run in RUNS or run == wildcards.run]
+    of_run = [name for name in notebooks_of(parameters(wildcards.run)) if name in of_run]
     return expand("runs/{run}/{name}.ipynb", run=wildcards.run, name=of_run) + expand(
         "runs/{run}/{name}.ipynb", run=group, name=of_group
     )
@@ -116,7 +117,7 @@ wildcard_constraints:
 
 rule all:
     input:
-        lambda _: [f"runs/{parameters(run).name}/{name}.ipynb" for run in RUNS for name in NOTEBOOKS],
+        lambda _: [f"runs/{parameters(run).name}/{name}.ipynb" for run in RUNS for name in notebooks_of(parameters(run))],
 
 
 rule simulate:

@@ -1,7 +1,8 @@
 """How long a session takes to read from BIDS against how long its GLM takes: `python benchmarks/bids.py`.
 
 A session is written as fMRIPrep would (int16, packed; series that start half a TR late, so that they have to be resampled), read
-through `BIDSSubject` by `read_session`, and fitted. `--json FILE` writes the seconds of both, their ratio and the peak of memory.
+through `BIDSSubject` by `read_session`, and fitted. `--json FILE` writes the CPU seconds of both on one thread, their ratio and
+the peak of memory.
 """
 
 import json
@@ -14,7 +15,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import report
+import torch
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from nsdlib.core.glm.fit import fit_glm
 from nsdlib.core.glm.options import GLMOptions
@@ -22,26 +25,28 @@ from nsdlib.data.bids.subject import BIDSSubject
 from nsdlib.data.glm_sessions import read_session
 from nsdlib.sections import Bids
 
-TR, N_IMAGES, SHAPE = 4 / 3, 250, (81, 104, 83)  # the grid of NSD's first subject
+TR, N_IMAGES = 4 / 3, 250
 
 
 def main():
-    """Print the seconds of both, their ratio and the peak of memory."""
+    """Print the CPU seconds of both, their ratio and the peak of memory."""
     parser = report.parser(__doc__)
     parser.add_argument("--voxels", type=int, default=200_000, help="in the brain mask (%(default)s)")
+    parser.add_argument("--shape", type=int, nargs=3, default=(81, 104, 83), help="of the volumes: NSD's first subject's")
     parser.add_argument("--runs", type=int, default=12)
     parser.add_argument("--volumes", type=int, default=226)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder, threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # noise alone has no responding voxel
-        section = write_session(Path(folder), options.voxels, options.runs, options.volumes)
-        started = time.perf_counter()
+        section = write_session(Path(folder), options.voxels, options.runs, options.volumes, tuple(options.shape))
+        started = time.process_time()
         subject = BIDSSubject(Path(folder) / "raw", section)
         design, series, confounds = read_session(subject, 1)
-        read = time.perf_counter()
+        read = time.process_time()
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         fit_glm(design, series, tr=subject.tr, confounds=confounds, options=GLMOptions(duration=subject.duration))
-        fitted = time.perf_counter()
+        fitted = time.process_time()
     row = {
         "voxels": options.voxels,
         "runs": options.runs,
@@ -55,7 +60,7 @@ def main():
     print(*(f"{name}: {value:.3g}" for name, value in row.items()), sep="\n")
 
 
-def write_session(folder, n_voxels, n_runs, n_volumes):
+def write_session(folder, n_voxels, n_runs, n_volumes, shape):
     """Write a session of noise, and return how it is to be read: the section `bids` of a parameter file."""
     rng, images = np.random.default_rng(0), folder / "images"
     images.mkdir()
@@ -65,7 +70,7 @@ def write_session(folder, n_voxels, n_runs, n_volumes):
         (root / "sub-01" / "func").mkdir(parents=True)
         about = {"Name": "noise", "BIDSVersion": "1.11.1", "DatasetType": kind, "GeneratedBy": [{"Name": "fMRIPrep"}]}
         (root / "dataset_description.json").write_text(json.dumps(about))
-    mask = np.zeros(SHAPE, dtype=np.uint8)
+    mask = np.zeros(shape, dtype=np.uint8)
     mask.flat[rng.permutation(mask.size)[:n_voxels]] = 1
     affine = np.diag([1.8, 1.8, 1.8, 1.0])
     timing = {"RepetitionTime": TR, "StartTime": TR / 2, "SliceTimingCorrected": True, "TaskName": "nsd"}
@@ -76,7 +81,7 @@ def write_session(folder, n_voxels, n_runs, n_volumes):
         events = "\n".join(["onset\tduration\tstim_file", *rows, ""])
         (folder / "raw" / "sub-01" / "func" / f"{name}_events.tsv").write_text(events)
         prepared = folder / "prep" / "sub-01" / "func" / f"{name}_space-T1w_desc"
-        volumes = np.zeros((*SHAPE, n_volumes), dtype=np.int16)
+        volumes = np.zeros((*shape, n_volumes), dtype=np.int16)
         volumes[mask > 0] = rng.integers(900, 1100, size=(n_voxels, n_volumes), dtype=np.int16)
         image = nibabel.Nifti1Image(volumes, affine)
         image.header.set_zooms((1.8, 1.8, 1.8, TR))

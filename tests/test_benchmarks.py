@@ -44,6 +44,13 @@ def test_the_benchmark_of_the_glm_reports_time_and_agreement(benchmark):
     assert not re.search(r"\|\s+(4 \|\s+\d+|\d+ \|\s+80) \|", said)  # quick: one case
 
 
+def test_the_benchmark_of_bids_compares_reading_with_the_fit(benchmark, tmp_path):
+    small = ("--voxels", 300, "--shape", 8, 8, 8, "--runs", 2, "--volumes", 90, "--json", tmp_path / "out.json")
+    said = benchmark("bids", *small).out
+    [row] = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert row["reading / GLM"] == row["read, s"] / row["GLM, s"] > 0 and "GiB at the peak: " in said
+
+
 def test_a_report_holds_its_rows_and_what_they_were_measured_with(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import report

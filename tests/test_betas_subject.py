@@ -17,6 +17,7 @@ from PIL import Image
 from nsdlib.data.betas_subject import BetasSubject
 from nsdlib.data.subject import open_subject
 from nsdlib.params import load_run
+from nsdlib.run.runner import notebook_names, notebooks_of
 from nsdlib.sections import BetasFiles
 from nsdlib.store import provenance
 from nsdlib.study.betas import assemble, read_trials
@@ -389,6 +390,8 @@ def test_a_parameter_file_opens_the_subject(project, tmp_path, planted, images):
     (project / "params" / "mine.yaml").write_text(text + section)
     run = load_run("mine")
     assert run.betas_files.images == project / "pictures"
+    assert set(notebook_names(ROOT)) - set(notebooks_of(run.model_copy(update={"root": ROOT}))) == {"01_hrf_glmsingle"}
+    assert notebooks_of(load_run("demo").model_copy(update={"root": ROOT})) == notebook_names(ROOT)
     subject = open_subject(run)
     assert (subject.n_trials, subject.split, subject.is_test.sum() > 0) == (18, "random", True)
     with pytest.raises(ValueError, match="betas_files: there are no time series to fit, wanted betas: nsd, those in the files"):

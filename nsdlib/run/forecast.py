@@ -12,7 +12,7 @@ import pandas as pd
 
 from nsdlib.run import costs, monitor
 from nsdlib.run.rates import machine_name
-from nsdlib.run.runner import notebook_names
+from nsdlib.run.runner import notebooks_of
 from nsdlib.store.variants import MARK, run_with
 
 GIGABYTE = 1e9
@@ -80,9 +80,7 @@ def predict(run, *, is_gpu, sizes=None):
     for less of them.
     """
     sizes, records, rows = sizes or cache(costs.amounts), read_records(run.root), {}
-    for name in notebook_names(run.root) or costs.COUNTED:
-        if run.betas_files is not None and name == "01_hrf_glmsingle":  # there is nothing to fit
-            continue
+    for name in notebooks_of(run) or costs.COUNTED:
         needs, time = costs.notebook_needs(run, sizes(run), name, is_gpu=is_gpu), expect(run, name, records, sizes)
         rows[name] = {"seconds": time.seconds, "from": time.source, "memory GB": needs.memory / GIGABYTE}
         rows[name] |= {"GPU GB": needs.on_gpu / GIGABYTE, "disk GB": needs.disk / GIGABYTE, "lower": needs.lower}

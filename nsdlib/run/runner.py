@@ -41,6 +41,12 @@ def notebook_names(root):
     return sorted(name for name in names if re.fullmatch(r"[0-9]{2}_\w+", name))
 
 
+def notebooks_of(run):
+    """Return the names of the notebooks that a run goes through: all, without the GLM's where betas are all that there is."""
+    glm = None if run.betas_files is None else ARTIFACTS["glm"].notebook
+    return [name for name in notebook_names(run.root) if name != glm]
+
+
 def select(names, root):
     """Return full names of notebooks given by name or number, in the notebooks' order; all of them for an empty list.
 
@@ -104,8 +110,7 @@ def run_notebooks(run_name, names=(), *, parameters=None):
         See there.
     """
     root, parameters = find_root(), parameters or {}
-    fits_nothing = not names and load_run(run_name).betas_files is not None
-    names = [name for name in in_order(select(names, root), root) if not (fits_nothing and name == ARTIFACTS["glm"].notebook)]
+    names = in_order(select(names, root) if names else notebooks_of(load_run(run_name)), root)
     check(run_name, names, parameters, root=root)
     return [execute(run_name, name, parameters=parameters, root=root) for name in names]
 
@@ -216,7 +221,7 @@ def _count_cells(path):
 def _newest_inputs(run_name, root):
     """Executed copy of each notebook to the time of the newest file that it is made from."""
     parameters, inputs = parameter_files(run_name, root), {}
-    for name in notebook_names(root):
+    for name in notebooks_of(load_run(run_name)):
         source = root / "notebooks" / f"{name}.ipynb"
         files = [source, *source_files(source), *parameters]
         inputs[root / "runs" / run_name / f"{name}.ipynb"] = max(file.stat().st_mtime for file in files)
