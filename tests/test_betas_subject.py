@@ -413,6 +413,11 @@ def test_one_picture_under_two_names_is_one_image(tmp_path, planted, images):
     subject = BetasSubject(tmp_path / "data", chosen)
     names = np.array(subject.image_names(subject.image_ids))
     np.testing.assert_array_equal(subject.official_test, np.isin(names, ["thing_02.png", "thing_04.png"]))
+    parts = {"train_ids": ["thing_00", "thing_01", "thing_03"], "test_ids": ["thing_02", "thing_04"]}
+    (tmp_path / "split.json").write_text(json.dumps({"variants": [parts]}))
+    listed = BetasSubject(tmp_path / "data", chosen.model_copy(update={"test": tmp_path / "split.json"}))
+    np.testing.assert_array_equal(listed.image_ids, subject.image_ids)
+    np.testing.assert_array_equal(listed.official_test, subject.official_test)
 
 
 def test_what_people_edit_beside_betas_counts_in_what_results_come_from(project, planted, images):

@@ -12,9 +12,9 @@ import pytest
 
 from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data.betas_subject import BetasSubject
-from nsdlib.data.exports import EXPORTS, export_bids, export_glmsingle
+from nsdlib.data.exports import EXPORTS, export_betas, export_bids, export_glmsingle
 from nsdlib.data.formats.glmsingle import GLMsingleResults
-from nsdlib.data.glm_sessions import export_betas, fit_sessions
+from nsdlib.data.glm_sessions import fit_sessions
 from nsdlib.data.subject import Subject
 from nsdlib.sections import BetasFiles
 

@@ -15,7 +15,7 @@ from nsdlib.core.glm import hrf
 from nsdlib.core.glm.fit import explain, fit_glm
 from nsdlib.core.glm.options import GLMOptions
 from nsdlib.core.scores.reliability import correlate
-from nsdlib.data import glm_sessions, glmsingle
+from nsdlib.data import exports, glm_sessions, glmsingle
 from nsdlib.data.nsd import files as nsd_files
 from nsdlib.data.nsd.subject import TR, NSDSubject
 from nsdlib.twin.simulate import load_truth
@@ -91,7 +91,7 @@ def test_finished_sessions_are_read_again_and_unfinished_ones_leave_no_result(se
 
 def test_exported_betas_are_files_of_nsd(session, tmp_path):
     subject, results = session
-    [nifti] = glm_sessions.export_betas(results, subject, tmp_path)
+    [nifti] = exports.export_betas(results, subject, tmp_path)
     mask = np.zeros(subject.brainmask.shape, dtype=bool)
     mask.flat[results.roi_voxel.values] = True
     assert sorted(path.name for path in tmp_path.iterdir()) == ["betas_session01.hdf5", "betas_session01.nii.gz"]
@@ -102,22 +102,22 @@ def test_exported_betas_are_files_of_nsd(session, tmp_path):
         assert scaled.dtype == np.int16
         np.testing.assert_allclose(scaled / 300, results.betas_d, atol=1 / 600 + 1e-5)
     with pytest.raises(FileExistsError, match=r"betas_session01.nii.gz is already there, and is not overwritten"):
-        glm_sessions.export_betas(results, subject, tmp_path)
+        exports.export_betas(results, subject, tmp_path)
     nifti.unlink()
     with pytest.raises(FileExistsError, match=r"betas_session01.hdf5 is already there"):
-        glm_sessions.export_betas(results, subject, tmp_path)
+        exports.export_betas(results, subject, tmp_path)
     assert not nifti.exists()
     raw = results.assign(betas_d=results.betas_d.assign_attrs(units="scanner units"))
     with pytest.raises(ValueError, match="betas_d is in scanner units: NSD's files hold percent signal change"):
-        glm_sessions.export_betas(raw, subject, tmp_path)
+        exports.export_betas(raw, subject, tmp_path)
     with pytest.raises(ValueError, match="Session 1 has 749 trials here, 750 in the experiment"):
-        glm_sessions.export_betas(results.isel(trial=slice(749)), subject, tmp_path)
+        exports.export_betas(results.isel(trial=slice(749)), subject, tmp_path)
     with pytest.raises(ValueError, match=r"kind 'betas' is unknown\. Known: betas_b, betas_c, betas_d"):
-        glm_sessions.export_betas(results, subject, tmp_path, kind="betas")
+        exports.export_betas(results, subject, tmp_path, kind="betas")
     nifti.with_name("betas_session01.hdf5").unlink()
     huge = results.assign(betas_d=results.betas_d.where(results.trial != 5, 200.0))
     with pytest.warns(UserWarning, match=f"{results.sizes['roi_voxel']} betas lie beyond 109 percent signal change"):
-        [nifti] = glm_sessions.export_betas(huge, subject, tmp_path)
+        [nifti] = exports.export_betas(huge, subject, tmp_path)
     assert (nsd_files.read_beta_volumes(nifti, mask)[5] == 32767).all()
 
 

@@ -7,7 +7,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "bids.events": ["read_events", "resample_volumes"],
         "nsd.bucket": ["accept_terms", "subject_files"],
-        "glm_sessions": ["export_betas", "fit_sessions", "read_session"],
+        "exports": ["export_betas"],
+        "glm_sessions": ["fit_sessions", "read_session"],
         "nsd.subject": ["NSDSubject"],
         "subject": ["Subject", "open_subject"],
         "nsd.checks": ["first_contact", "repeat_agreement"],

@@ -9,17 +9,17 @@ import numpy as np
 
 from nsdlib.data.bids import volumes
 from nsdlib.data.bids.files import existing, problem
-from nsdlib.data.bids.pictures import Pictures, PicturesSubject
 from nsdlib.data.formats.algonauts import AlgonautsLayout
 from nsdlib.data.formats.layouts import GLMsingleLayout, read_map, read_table
 from nsdlib.data.formats.statmaps import MapsLayout, SeriesLayout
+from nsdlib.data.lab import LabSubject
 
 LAYOUTS = {"glmsingle": GLMsingleLayout, "laion": SeriesLayout, "statmaps": MapsLayout, "algonauts": AlgonautsLayout}
 CEILING = "*_desc-Noiseceiling{}rep_statmap.nii*"  # of the average of so many repeats, percent; LAION-fMRI
 CEILINGS_AGREE = 0.05  # share of the ratio by which two maps may differ
 
 
-class BetasSubject(PicturesSubject):
+class BetasSubject(LabSubject):
     """One subject's images, trials and betas, as one of `LAYOUTS` has them.
 
     Images have the number of their name's row in the sorted list of all names in the sessions in use.
@@ -49,7 +49,8 @@ class BetasSubject(PicturesSubject):
     has_series = False
 
     def __init__(self, root, settings, n_sessions=None):
-        self.root, self.settings = Path(root), settings
+        super().__init__(settings)
+        self.root = Path(root)
         self.layout = LAYOUTS[settings.kind](self.root, settings)
         labels = self.layout.labels
         self.name = f"{self.root.name}/sub-{settings.label}"
@@ -59,15 +60,13 @@ class BetasSubject(PicturesSubject):
         self.tr, self.duration = self.layout.tr, self.layout.duration
         self.betas_unit, self.betas_note = settings.unit or self.layout.unit, self.layout.note
         self.notes = (self.betas_note,)
-        self.has_captions = settings.captions is not None
-        self.pictures = Pictures(settings.images, fit=settings.fit, side=settings.side)
         self.layout.check(self.brainmask, self.affine)
 
     def __repr__(self):
         return f"BetasSubject({self.name!r}, kind={self.settings.kind!r}, n_sessions={self.n_sessions}): {self.betas_note}"
 
     @cached_property
-    def _table(self):
+    def _shown(self):
         """Trials with session, run, name and row."""
         import pandas as pd
 
@@ -75,7 +74,7 @@ class BetasSubject(PicturesSubject):
         table = pd.concat(tables, ignore_index=True)
         table["name"] = table["name"].map(self.pictures.one_name_each(table["name"].unique()))
         if self._listed is not None:
-            table = table[table["name"].isin([*self._listed[0], *self._listed[1]])].reset_index(drop=True)
+            table = table[self._is_among([*self._listed[0], *self._listed[1]], table["name"])].reset_index(drop=True)
         if table.empty:
             raise ValueError(f"{self.name} has no trial with a picture: look at the tables, and at test in betas_files.")
         return table
@@ -103,14 +102,7 @@ class BetasSubject(PicturesSubject):
 
         With a .json of splits, those alone whose pictures are in it.
         """
-        table = self._table
-        image = np.searchsorted(self._names, table["name"].to_numpy(str))
-        return table[["session", "run"]].assign(image=image, row=table["row"])
-
-    @cached_property
-    def _names(self):
-        """Distinct names of pictures, sorted: (n_images,) array of str."""
-        return np.unique(self._table["name"].to_numpy(str))
+        return self._trials("row")
 
     @cached_property
     def official_test(self):
@@ -119,8 +111,11 @@ class BetasSubject(PicturesSubject):
         if path is None:
             return None
         names = self._listed[1] if self._listed is not None else read_table(path, [("image",)])["image"].str.strip().tolist()
-        known = {name: self.pictures.find(name) or name for name in {*names, *self._names}}
-        return self._table["name"].map(known).isin([known[name] for name in names]).to_numpy()
+        return self._is_among(names, self._shown["name"])
+
+    def _is_among(self, names, shown):
+        """Whether the pictures of some trials are among those with some names, whatever these are called: (n_trials,) bool."""
+        return shown.map(self.pictures.identify).isin([self.pictures.identify(name) for name in names]).to_numpy()
 
     @cached_property
     def _mask(self):
@@ -143,16 +138,6 @@ class BetasSubject(PicturesSubject):
         if not shared.any():
             raise ValueError(f"No voxel is in the masks {', '.join(map(str, paths))}.")
         return shared, affine
-
-    @property
-    def brainmask(self):
-        """Voxels that have betas, by the mask: (X, Y, Z) bool."""
-        return self._mask[0]
-
-    @property
-    def affine(self):
-        """From voxel indices to millimetres: (4, 4)."""
-        return self._mask[1]
 
     @cached_property
     def background(self):
@@ -221,7 +206,7 @@ class BetasSubject(PicturesSubject):
     def n_runs(self, session):
         """Task runs of a session, by its trials."""
         self.check_session(session)
-        return int(self._table["run"][self._table["session"] == session].max())
+        return int(self._shown["run"][self._shown["session"] == session].max())
 
     def timeseries(self, session, run, mask):
         """Raise a ValueError: there are no time series."""
@@ -234,7 +219,7 @@ class BetasSubject(PicturesSubject):
     def onsets(self, session):
         """Seconds from the start of its run at which each trial of a session began: (n_trials,), NaN where nothing says it."""
         self.check_session(session)
-        return self._table["onset"].to_numpy(np.float64)[self.session == session]
+        return self._shown["onset"].to_numpy(np.float64)[self.session == session]
 
     def session_files(self, session, roi):
         """Files that hold the betas of a session: a list of Path."""

@@ -1,4 +1,4 @@
-"""Betas of notebook 01 written as other programs have them: GLMsingle's result files, or maps of a BIDS derivative."""
+"""Betas of notebook 01 written as others have them: NSD's files, GLMsingle's result files, or maps of a BIDS derivative."""
 
 import gzip
 import json
@@ -12,7 +12,8 @@ from nsdlib import __version__
 from nsdlib.core.glm.results import PERCENT
 from nsdlib.data.formats.glmsingle import DESIGN, TYPES
 from nsdlib.data.formats.layouts import CONDITIONS
-from nsdlib.data.glm_sessions import BETAS, export_betas
+from nsdlib.data.glm_sessions import BETAS
+from nsdlib.data.nsd import write as nsd_write
 
 BIDS_VERSION = "1.11.1"
 OFFSET = 352  # bytes before the values of a NIfTI file
@@ -28,27 +29,47 @@ COLUMNS = {
 }
 
 
-def export_glmsingle(found, subject, folder, *, kind="betas_d"):
-    """Write betas as GLMsingle 1.2 does with wanthdf5=1: a folder for each session, as each was fitted alone.
-
-    Beside `TYPED_FITHRF_GLMDENOISE_RR.hdf5` (or of the type of `kind`) and `DESIGNINFO.npy` lies `conditions.tsv`, which says
-    what picture each condition was. Voxels outside the region have NaN as betas.
+def export_betas(found, subject, folder, *, kind="betas_d"):
+    """Write betas as NSD does: `betas_sessionNN.nii.gz` and `.hdf5`, int16, 300 times the percent signal change.
 
     Parameters
     ----------
     found : xarray.Dataset
-        From `fit_sessions`.
-    subject : nsdlib.data.subject.Subject
+        From `fit_sessions`; voxels outside its region are 0 in the files, as are those that are NaN.
+    subject : nsdlib.data.nsd.subject.NSDSubject
     folder : Path
         Made when it is not there. Files are written beside and then renamed.
     kind : str
-        betas_b, betas_c or betas_d.
+        One of `BETAS`.
 
     Returns
     -------
     list of Path
-        The sessions' folders. A ValueError for an unknown kind, when the betas are not in percent, or a session in `found` does
-        not have the subject's trials; a FileExistsError when a folder is already there. Nothing is written then.
+        The NIfTI files, one a session. A ValueError for an unknown kind, when the betas are not in percent, or a session in
+        `found` does not have the trials that NSD's files have; a FileExistsError when a file is already there: NSD's own betas
+        have these names. Nothing is written then.
+    """
+    rows = _rows(found, subject, kind, holds="NSD's files hold")
+    targets = {
+        session: {ending: folder / f"betas_session{session:02d}.{ending}" for ending in ("nii.gz", "hdf5")} for session in rows
+    }
+    _refuse_existing(path for paths in targets.values() for path in paths.values())
+    mask = _mask(found, subject)
+    for session, paths in targets.items():
+        partial = {ending: path.with_name(f"partial-{path.name}") for ending, path in paths.items()}
+        betas = np.nan_to_num(found[kind].isel(trial=rows[session]).values)
+        nsd_write.write_betas(partial, betas, mask, subject.affine)
+        for ending, path in paths.items():
+            partial[ending].rename(path)
+    return [paths["nii.gz"] for paths in targets.values()]
+
+
+def export_glmsingle(found, subject, folder, *, kind="betas_d"):
+    """Write betas as GLMsingle 1.2 does with wanthdf5=1: a folder for each session, as each was fitted alone.
+
+    Beside `TYPED_FITHRF_GLMDENOISE_RR.hdf5` (or of the type of `kind`) and `DESIGNINFO.npy` lies `conditions.tsv`, which says
+    what picture each condition was. Voxels outside the region have NaN as betas. `subject` is any, other arguments and errors are
+    as of `export_betas`; returned are the sessions' folders.
     """
     rows = _rows(found, subject, kind)
     targets = {session: folder / f"session{session:02d}" for session in rows}
@@ -142,12 +163,12 @@ class _Means:
         _write_table(stem.with_name(f"{stem.name}_desc-ConditionMeans_conditions.tsv"), table)
 
 
-def _rows(found, subject, kind):
+def _rows(found, subject, kind, *, holds="wanted"):
     """Rows of each session in `found`: a dict of session to (n_trials,) int; what cannot be written is refused."""
     if kind not in BETAS:
         raise ValueError(f"kind {kind!r} is unknown. Known: {', '.join(BETAS)}.")
     if (unit := found[kind].attrs["units"]) != PERCENT:
-        raise ValueError(f"{kind} is in {unit}: wanted {PERCENT}. Fit with GLMOptions(percent=True).")
+        raise ValueError(f"{kind} is in {unit}: {holds} {PERCENT}. Fit with GLMOptions(percent=True).")
     session_of = subject.session[found.trial.values]
     rows = {int(session): np.flatnonzero(session_of == session) for session in found.session.values}
     for session, of_session in rows.items():

@@ -1,4 +1,4 @@
-"""Sessions through the single-trial GLM: read run by run, fitted by either engine, resumed, written as NSD's files.
+"""Sessions through the single-trial GLM: read run by run, fitted by either engine, resumed.
 
 A session is fitted alone and over the whole brain, as NSD did it. Betas of a region are kept, and maps of all voxels.
 """
@@ -12,9 +12,8 @@ import numpy as np
 from nsdlib.core.glm.design import drift_degree
 from nsdlib.core.glm.fit import fit_glm
 from nsdlib.core.glm.options import GLMOptions
-from nsdlib.core.glm.results import PERCENT, VARIABLES
+from nsdlib.core.glm.results import VARIABLES
 from nsdlib.data import glmsingle
-from nsdlib.data.nsd import write as nsd_write
 
 ENGINES = {"nsdlib": fit_glm, "glmsingle": glmsingle.fit}
 BETAS = ("betas_b", "betas_c", "betas_d")
@@ -108,52 +107,6 @@ def read_session(subject, session, mask=None):
         return design, series, None
     none = [np.empty((len(rows), 0)) for rows in design]
     return design, series, [none[i] if columns is None else columns for i, columns in enumerate(confounds)]
-
-
-def export_betas(found, subject, folder, *, kind="betas_d"):
-    """Write betas as NSD does: `betas_sessionNN.nii.gz` and `.hdf5`, int16, 300 times the percent signal change.
-
-    Parameters
-    ----------
-    found : xarray.Dataset
-        From `fit_sessions`; voxels outside its region are 0 in the files, as are those that are NaN.
-    subject : nsdlib.data.nsd.subject.NSDSubject
-    folder : Path
-        Made when it is not there. Files are written beside and then renamed.
-    kind : str
-        One of `BETAS`.
-
-    Returns
-    -------
-    list of Path
-        The NIfTI files, one a session. A ValueError for an unknown kind, when the betas are not in percent, or a session in
-        `found` does not have the trials that NSD's files have; a FileExistsError when a file is already there: NSD's own betas
-        have these names. Nothing is written then.
-    """
-    if kind not in BETAS:
-        raise ValueError(f"kind {kind!r} is unknown. Known: {', '.join(BETAS)}.")
-    if (unit := found[kind].attrs["units"]) != PERCENT:
-        raise ValueError(f"{kind} is in {unit}: NSD's files hold {PERCENT}. Fit with GLMOptions(percent=True).")
-    session_of = subject.session[found.trial.values]
-    targets = {
-        session: {ending: folder / f"betas_session{session:02d}.{ending}" for ending in ("nii.gz", "hdf5")}
-        for session in found.session.values
-    }
-    for session, paths in targets.items():
-        n_trials, expected = (np.count_nonzero(of == session) for of in (session_of, subject.session))
-        if n_trials != expected:
-            raise ValueError(f"Session {session} has {n_trials} trials here, {expected} in the experiment: fit it again.")
-        if there := [path for path in paths.values() if path.exists()]:
-            raise FileExistsError(f"{there[0]} is already there, and is not overwritten: name another folder, or remove it.")
-    mask = np.zeros(subject.brainmask.shape, dtype=bool)
-    mask.flat[found.roi_voxel.values] = True
-    for session, paths in targets.items():
-        betas = found[kind].values[session_of == session]
-        partial = {ending: path.with_name(f"partial-{path.name}") for ending, path in paths.items()}
-        nsd_write.write_betas(partial, np.nan_to_num(betas), mask, subject.affine)
-        for ending, path in paths.items():
-            partial[ending].rename(path)
-    return [paths["nii.gz"] for paths in targets.values()]
 
 
 def _finished_once(place, fit_session):

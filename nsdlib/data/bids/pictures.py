@@ -7,7 +7,6 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from nsdlib.data.bids.files import existing, problem
-from nsdlib.data.subject import Subject
 
 KINDS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 GREY = 127  # behind transparent pictures and beside padded ones: the grey of most screens
@@ -60,12 +59,16 @@ class Pictures:
             )
         return best[0] if best else None
 
+    def identify(self, name):
+        """Tell pictures apart, whatever they are called: the Path of a name, or the name where it has no file."""
+        return self.find(name) or name
+
     def one_name_each(self, names):
         """Return for each name the first one of the same file: a dict; ValueError where two names cannot be one picture."""
         first, same = {}, {}
         for name in names:
-            path = self.find(name)
-            other = first.setdefault(path or name, name)
+            path = self.identify(name)
+            other = first.setdefault(path, name)
             ours, theirs = (PurePosixPath(text.replace("\\", "/")).parts[:-1] for text in (name, other))
             n_shared = min(len(ours), len(theirs))
             if n_shared and ours[-n_shared:] != theirs[-n_shared:]:
@@ -155,28 +158,3 @@ def read_captions(path, names):
             f"{path} has no caption of {len(absent)} of {len(names)} pictures, such as {absent[0]}: add a row of each."
         )
     return found
-
-
-class PicturesSubject(Subject):
-    """A subject whose images are files: of `pictures`, with the names in `_names`, sorted, and captions as `settings` say."""
-
-    def image_names(self, image_ids):
-        """Names of images, as the tables have them: a list of str. A ValueError for a number that there is not."""
-        image_ids = np.asarray(image_ids, dtype=np.int64)
-        wrong = image_ids[(image_ids < 0) | (image_ids >= len(self._names))]
-        if wrong.size:
-            raise ValueError(f"image_ids holds {wrong[0]}: images of {self.name} have numbers from 0 to {len(self._names) - 1}.")
-        return self._names[image_ids].tolist()
-
-    def stimuli(self, image_ids):
-        """Pictures as shown, made square: (n_images, side, side, 3) uint8; a FileNotFoundError names those that are missing."""
-        return self.pictures.read(self.image_names(image_ids))
-
-    def captions(self, image_ids):
-        """Captions of pictures, each a list of str; empty where the section names no table of them."""
-        names, table = self.image_names(image_ids), self.settings.captions
-        return read_captions(table, names) if table else [[] for _ in names]
-
-    def concepts(self, image_ids):
-        """The folder of each picture, where there are several, or its name up to the number at its end: a list of str."""
-        return self.pictures.concepts(self.image_names(image_ids))

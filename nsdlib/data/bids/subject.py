@@ -11,10 +11,10 @@ import numpy as np
 
 from nsdlib.data.bids import files, trials, volumes
 from nsdlib.data.bids.events import resample_volumes
-from nsdlib.data.bids.pictures import Pictures, PicturesSubject
+from nsdlib.data.lab import LabSubject
 
 
-class BIDSSubject(PicturesSubject):
+class BIDSSubject(LabSubject):
     """One subject's images, trials, voxels and time series; betas are to be fitted, none come with the data.
 
     Parameters
@@ -35,9 +35,9 @@ class BIDSSubject(PicturesSubject):
     has_betas = False
 
     def __init__(self, root, settings, n_sessions=None):
-        self.root, self.settings = Path(root), settings
+        super().__init__(settings)
+        self.root = Path(root)
         self.name = f"{self.root.name}/sub-{settings.label}"
-        self.has_captions = settings.captions is not None
         found, self._found_notes = files.find_runs(
             self.root, settings.derivatives, label=settings.label, task=settings.task, space=settings.space
         )
@@ -49,7 +49,6 @@ class BIDSSubject(PicturesSubject):
         for session, label in enumerate(labels[: self.n_sessions], start=1):
             of_session = [run for run in found if run.session == label]
             self.runs |= {(session, number): run for number, run in enumerate(of_session, start=1)}
-        self.pictures = Pictures(settings.images, fit=settings.fit, side=settings.side)
 
     @property
     def notes(self):
@@ -146,17 +145,14 @@ class BIDSSubject(PicturesSubject):
         """Seconds that a picture was shown, the median rounded to 0.1 s."""
         return self._duration[0]
 
+    @property
+    def _shown(self):
+        return self._events[0]
+
     @cached_property
     def trials(self):
         """Trials that showed a picture, in order of time: int64 session, run and image; onset and duration in seconds."""
-        table = self._events[0]
-        image = np.searchsorted(self._names, table["name"].to_numpy(str))
-        return table[["session", "run"]].assign(image=image, onset=table["onset"], duration=table["duration"])
-
-    @cached_property
-    def _names(self):
-        """Distinct names of pictures, sorted: (n_images,) array of str."""
-        return np.unique(self._events[0]["name"].to_numpy(str))
+        return self._trials("onset", "duration")
 
     @cached_property
     def official_test(self):
@@ -164,16 +160,6 @@ class BIDSSubject(PicturesSubject):
         if not self.settings.test:
             return None
         return np.isin(self.image_ids, self.image_ids[self._events[0]["test"].to_numpy(bool)])
-
-    @property
-    def brainmask(self):
-        """Voxels in the brain masks of all runs in use: (X, Y, Z) bool."""
-        return self._mask[0]
-
-    @property
-    def affine(self):
-        """From voxel indices to millimetres: (4, 4)."""
-        return self._mask[1]
 
     @cached_property
     def background(self):

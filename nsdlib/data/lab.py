@@ -1,0 +1,71 @@
+"""What subjects of any laboratory share: images are files that tables name, voxels those of a mask."""
+
+from abc import abstractmethod
+from functools import cached_property
+
+import numpy as np
+
+from nsdlib.data.bids.pictures import Pictures, read_captions
+from nsdlib.data.subject import Subject
+
+
+class LabSubject(Subject):
+    """A subject whose images are files. The number of an image is its row in the sorted list of names in the sessions in use.
+
+    `settings`, a section of the parameter file, has the folder `images`, `fit`, `side`, and `captions`, a table or None.
+    """
+
+    def __init__(self, settings):
+        self.settings, self.has_captions = settings, settings.captions is not None
+        self.pictures = Pictures(settings.images, fit=settings.fit, side=settings.side)
+
+    @property
+    @abstractmethod
+    def _shown(self):
+        """Trials in order of time: a DataFrame with columns session, run, name of the picture, and others."""
+
+    @property
+    @abstractmethod
+    def _mask(self):
+        """Voxels in use, (X, Y, Z) bool, and the affine, (4, 4); more may follow."""
+
+    @cached_property
+    def _names(self):
+        """Distinct names of pictures, sorted: (n_images,) array of str."""
+        return np.unique(self._shown["name"].to_numpy(str))
+
+    def _trials(self, *columns):
+        """Session, run and number of the image of each trial, and other columns of its table."""
+        image = np.searchsorted(self._names, self._shown["name"].to_numpy(str))
+        return self._shown[["session", "run"]].assign(image=image, **{column: self._shown[column] for column in columns})
+
+    @property
+    def brainmask(self):
+        """Voxels of the mask, see `Subject`."""
+        return self._mask[0]
+
+    @property
+    def affine(self):
+        """From voxel indices to millimetres, see `Subject`."""
+        return self._mask[1]
+
+    def image_names(self, image_ids):
+        """Names of images, as the tables have them: a list of str. A ValueError for a number that there is not."""
+        image_ids = np.asarray(image_ids, dtype=np.int64)
+        wrong = image_ids[(image_ids < 0) | (image_ids >= len(self._names))]
+        if wrong.size:
+            raise ValueError(f"image_ids holds {wrong[0]}: images of {self.name} have numbers from 0 to {len(self._names) - 1}.")
+        return self._names[image_ids].tolist()
+
+    def stimuli(self, image_ids):
+        """Pictures as shown, made square: (n_images, side, side, 3) uint8; a FileNotFoundError names those that are missing."""
+        return self.pictures.read(self.image_names(image_ids))
+
+    def captions(self, image_ids):
+        """Captions of pictures, each a list of str; empty where the section names no table of them."""
+        names, table = self.image_names(image_ids), self.settings.captions
+        return read_captions(table, names) if table else [[] for _ in names]
+
+    def concepts(self, image_ids):
+        """The folder of each picture, where there are several, or its name up to the number at its end: a list of str."""
+        return self.pictures.concepts(self.image_names(image_ids))
