@@ -16,10 +16,10 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def prepare(images: np.ndarray, size: int) -> Tensor:
+def prepare(images: np.ndarray, size: int, device="cpu") -> Tensor:
     """Turn (n_images, rows, columns, 3) uint8 into (n_images, 3, size, size), bicubic, standardised as CLIP's images are."""
-    x = resample(images, size, "pil bicubic")
-    return (x - torch.tensor(CLIP_MEAN)[:, None, None]) / torch.tensor(CLIP_STD)[:, None, None]
+    mean, std = (torch.tensor(numbers, device=device)[:, None, None] for numbers in (CLIP_MEAN, CLIP_STD))
+    return (resample(images, size, "pil bicubic", device) - mean) / std
 
 
 def vision_tokens(model, pixels: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class ClipEmbedder:
         size = self.image_encoder.config.image_size
         tokens = []
         for i in range(0, len(images), batch_size):
-            pixels = prepare(images[i : i + batch_size], size).to(self.device, self.image_encoder.dtype)
+            pixels = prepare(images[i : i + batch_size], size, self.device).to(self.image_encoder.dtype)
             tokens.append(vision_tokens(self.image_encoder, pixels).half().cpu().numpy())
         return check_finite("vision tokens", np.concatenate(tokens), image_ids)
 

@@ -4,6 +4,8 @@ All resizing of the library is here. Published recipes differ in the filter, whi
 caller says which one it wants.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from PIL import Image
@@ -27,13 +29,13 @@ def check_images(images: np.ndarray, name: str = "images", *, square: bool = Fal
         raise ValueError(f"{name} must be one image or more, got shape {shape}")
 
 
-def to_unit(images: np.ndarray) -> Tensor:
-    """Convert (n_images, rows, columns, 3) uint8 to (n_images, 3, rows, columns) float32 in [0, 1]."""
+def to_unit(images: np.ndarray, device="cpu") -> Tensor:
+    """Convert (n_images, rows, columns, 3) uint8 to (n_images, 3, rows, columns) float32 in [0, 1], on a device."""
     check_images(images)
-    return torch.from_numpy(np.require(images, requirements="CW")).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(np.require(images, requirements="CW")).to(device).permute(0, 3, 1, 2).float() / 255
 
 
-def resample(images: np.ndarray | Tensor, size: int, how: str) -> Tensor:
+def resample(images: np.ndarray | Tensor, size: int, how: str, device="cpu") -> Tensor:
     """Resize images to a square, as a (n_images, 3, size, size) float32 tensor in [0, 1].
 
     Parameters
@@ -45,12 +47,14 @@ def resample(images: np.ndarray | Tensor, size: int, how: str) -> Tensor:
     how : {"antialiased", "plain", "pil bilinear", "pil bicubic"}
         The first two are bilinear on floats; the others are Pillow's on uint8, which are antialiased. Bicubic on floats is not
         offered, as it leaves [0, 1]. ValueError for another.
+    device : torch.device or str
+        Where an array becomes floats, which are four times its bytes; a tensor stays where it is.
     """
     if how not in RESAMPLINGS:
         raise ValueError(f"how must be one of {', '.join(RESAMPLINGS)}, got {how!r}")
     if how in PIL_FILTERS:
-        return to_unit(resize(images, size, how))
-    x = images if isinstance(images, Tensor) else to_unit(images)
+        return to_unit(resize(images, size, how), device)
+    x = images if isinstance(images, Tensor) else to_unit(images, device)
     if tuple(x.shape[-2:]) == (size, size):
         return x
     return F.interpolate(x, (size, size), mode="bilinear", antialias=how == "antialiased", align_corners=False)
@@ -75,10 +79,15 @@ def resize(images: np.ndarray, size: int, how: str = "antialiased") -> np.ndarra
     if images.shape[1:3] == (size, size):
         return images
     if how in PIL_FILTERS:
-        pictures = (Image.fromarray(image).resize((size, size), PIL_FILTERS[how]) for image in images)
-        return np.stack([np.asarray(picture) for picture in pictures])
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            return np.stack(list(pool.map(lambda image: _by_pillow(image, size, PIL_FILTERS[how]), images)))
     batches = [resample(images[i : i + BATCH], size, how) for i in range(0, len(images), BATCH)]
     return torch.cat([(x * 255).round().to(torch.uint8) for x in batches]).permute(0, 2, 3, 1).numpy()
+
+
+def _by_pillow(image, size, resampling):
+    """Resize (rows, columns, 3) uint8; Pillow lets other threads work meanwhile."""
+    return np.asarray(Image.fromarray(image).resize((size, size), resampling))
 
 
 def add_noise(images, amplitude, *, seed, image_ids):

@@ -29,7 +29,7 @@ from nsdlib.run.rates import entry, machine_name, seconds_of
 
 FILE = "rehearsal.csv"  # in the folder of a run's executed pages
 STATUS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # on Linux, of this process
-SHORT = 5.0  # seconds
+SHORT = 20.0  # seconds
 N_DECODED, N_SCORED = 8, 18  # sets of all test images that are drawn, and scored besides the refined ones, roughly
 
 

@@ -97,7 +97,7 @@ class FeatureExtractor:
         batch_size : int
         """
         check_images(images)
-        preprocess = preprocess or (lambda batch: resample(batch, self.side, self.resampling))
+        preprocess = preprocess or (lambda batch: resample(batch, self.side, self.resampling, self.device))
         parts = []
         for start in range(0, len(images), batch_size):
             x = preprocess(images[start : start + batch_size]).to(self.device)

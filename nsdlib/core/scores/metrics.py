@@ -123,5 +123,5 @@ class Scorer:
         """The protocol's function from images to a network's input, or None for the network's own."""
         if self.protocol.network_resampling is None:
             return None
-        side = self.extractors[network].side
-        return lambda batch: self.protocol.for_network(batch, network, side)
+        extractor = self.extractors[network]
+        return lambda batch: self.protocol.for_network(batch, network, extractor.side, extractor.device)

@@ -29,14 +29,14 @@ class Protocol:
         """Return the input of SSIM and PixCorr: (n_images, 3, side, side), 0 to 1."""
         return resample(self._first(images), self.side, self.resampling)
 
-    def for_network(self, images: np.ndarray, network: str, side: int) -> Tensor:
-        """Return a network's input, 0 to 1; for a stand-in trained at a `side` other than 224 the size is in proportion."""
+    def for_network(self, images: np.ndarray, network: str, side: int, device="cpu") -> Tensor:
+        """Return a network's input on its device, 0 to 1; for a stand-in trained at a `side` other than 224 the size is in proportion."""
         size = round(self.sides.get(network, 224) * side / 224)
-        return resample(self._first(images), size, self.network_resampling)
+        return resample(self._first(images, device), size, self.network_resampling, device)
 
-    def _first(self, images):
+    def _first(self, images, device="cpu"):
         """Images after the first resizing, where the protocol has one."""
-        return images if self.first_side is None else resample(images, self.first_side, self.resampling)
+        return images if self.first_side is None else resample(images, self.first_side, self.resampling, device)
 
 
 _MINDEYE = {
