@@ -217,7 +217,7 @@ def test_the_first_screen_shows_what_was_seen_and_decoded(page, html):
 
 @pytest.mark.slow
 @needs_browser
-@pytest.mark.parametrize("name", [page for page in LISTED if page.startswith("runs/")])
+@pytest.mark.parametrize("name", RESULTS)
 def test_a_chapter_opens_with_its_main_figure_and_its_code_is_a_click_away(page, html, name):
     page.goto((html / f"{name}.html").as_uri())
     box = page.locator(".nsd-lead img").bounding_box()
