@@ -2,7 +2,7 @@
 
 from docutils import nodes
 
-from book._ext.reading import LONGEST, MAIN, alternative, describe_images, fold_code, open_with_figure
+from book._ext.reading import FINDING, LONGEST, MAIN, alternative, describe_images, fold_code, open_with_figure
 
 
 def paragraph(text):
@@ -65,12 +65,15 @@ def test_code_is_folded_unless_its_cell_says_otherwise():
 def test_the_main_figure_stands_below_the_first_paragraph_and_leads_to_its_section():
     document = nodes.document(None, None)
     late = nodes.container("", nodes.image(uri="b"), classes=["cell", f"tag_{MAIN}"])
-    results = nodes.section("", nodes.title("", "Results"), nodes.container("", nodes.image(uri="a"), classes=["cell"]), late)
+    said = nodes.container("", nodes.literal_block("", "It is\n0.5."), classes=["cell_output"])
+    first = nodes.container("", nodes.image(uri="a"), said, classes=["cell", f"tag_{FINDING}"])
+    results = nodes.section("", nodes.title("", "Results"), first, late)
     results["ids"] = ["results"]
     document += nodes.section("", nodes.title("", "Decoders"), paragraph("Which?"), paragraph("Words."), results)
     open_with_figure(None, document, "page")
     _, question, lead, words, _ = document[0].children
     assert (question.astext(), words.astext()) == ("Which?", "Words.")
+    assert lead[0].astext() == "It is 0.5."
     assert [image["uri"] for image in lead.findall(nodes.image)] == ["b"]
     assert [(link["refid"], link.astext()) for link in lead.findall(nodes.reference)] == [("results", "Results")]
     assert [image["uri"] for image in results.findall(nodes.image)] == ["a", "b"]

@@ -6,7 +6,7 @@ the title set in its cell, and the paragraph before it, which in these notebooks
 
 import re
 
-MAIN = "main-figure"  # tag of the cell whose figure opens its page
+MAIN, FINDING = "main-figure", "finding"  # tags of the cells whose figure and whose sentence open their page
 LONGEST = 300  # characters of prose in an alternative text; at least one sentence is kept
 TITLE = re.compile(r'\btitle="([^"]+)"')  # in the code of a cell
 LABEL = re.compile(r"^How to read the (next )?figures?: ", re.IGNORECASE)
@@ -36,25 +36,31 @@ def fold_code(_app, document):
 
 
 def open_with_figure(_app, document, _name):
-    """Show a page's main figure below its first paragraph, too, with a link to the section that it is from.
+    """Show a page's finding and main figure below its first paragraph, too, with a link to the section that the latter is from.
 
     Parameters
     ----------
     document : docutils.nodes.document
-        Changed in place; pages without a cell tagged `MAIN`, or without its figure, stay as they are.
+        Changed in place; pages without a cell tagged `MAIN`, or without its figure, stay as they are. A finding is what the
+        cell tagged `FINDING` prints.
     """
     from docutils import nodes
 
-    tagged = [cell for cell in document.findall(nodes.container) if f"tag_{MAIN}" in cell["classes"]]
-    image, section = next(((image, cell.parent) for cell in tagged for image in cell.findall(nodes.image)), (None, None))
+    cells = {tag: [c for c in document.findall(nodes.container) if f"tag_{tag}" in c["classes"]] for tag in (MAIN, FINDING)}
+    image, section = next(((image, cell.parent) for cell in cells[MAIN] for image in cell.findall(nodes.image)), (None, None))
     first = next((node for node in document.findall(nodes.paragraph) if isinstance(node.parent, nodes.section)), None)
     if image is None or first is None:
         return
     link = nodes.reference("", section[0].astext(), refid=section["ids"][0], internal=True)
     source = nodes.paragraph("", "From the section ", link, classes=["nsd-source"])
+    outputs = (
+        output for cell in cells[FINDING] for output in cell.findall(nodes.container) if "cell_output" in output["classes"]
+    )
+    finding = nodes.paragraph("", " ".join(" ".join(output.astext() for output in outputs).split()), classes=["nsd-finding"])
     copy = image.deepcopy()
     copy["loading"] = "eager"
-    first.parent.insert(first.parent.index(first) + 1, nodes.container("", copy, source, classes=["nsd-lead", "cell_output"]))
+    lead = nodes.container("", finding, copy, source, classes=["nsd-lead", "cell_output"])
+    first.parent.insert(first.parent.index(first) + 1, lead)
 
 
 def describe_images(_app, document, _name):
