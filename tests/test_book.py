@@ -217,6 +217,19 @@ def test_the_first_screen_shows_what_was_seen_and_decoded(page, html):
 
 @pytest.mark.slow
 @needs_browser
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_chapter_opens_with_its_main_figure_and_its_code_is_a_click_away(page, html, name):
+    page.goto((html / f"{name}.html").as_uri())
+    box = page.locator(".nsd-lead img").bounding_box()
+    assert box["y"] < 400 and box["height"] > 60
+    folded = page.locator("details.hide").first
+    assert not folded.locator("pre").first.is_visible()
+    folded.locator("summary").click()
+    assert folded.locator("pre").first.is_visible()
+
+
+@pytest.mark.slow
+@needs_browser
 def test_the_first_key_leads_past_the_menus(page, html):
     page.goto((html / f"{RESULTS[0]}.html").as_uri())
     page.keyboard.press("Tab")

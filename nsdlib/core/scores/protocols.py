@@ -30,7 +30,7 @@ class Protocol:
         return resample(self._first(images), self.side, self.resampling)
 
     def for_network(self, images: np.ndarray, network: str, side: int, device="cpu") -> Tensor:
-        """Return a network's input on its device, 0 to 1; for a stand-in trained at a `side` other than 224 the size is in proportion."""
+        """Return a network's input, 0 to 1, on its device; a stand-in's size is in proportion to its `side`, of 224."""
         size = round(self.sides.get(network, 224) * side / 224)
         return resample(self._first(images, device), size, self.network_resampling, device)
 

@@ -1,8 +1,8 @@
-"""Alternative texts of figures: the heading above and the words before."""
+"""Pages of notebooks: folded code, the main figure first, alternative texts from the heading above and the words before."""
 
 from docutils import nodes
 
-from book._ext.alt_text import LONGEST, alternative, describe_images
+from book._ext.reading import LONGEST, MAIN, alternative, describe_images, fold_code, open_with_figure
 
 
 def paragraph(text):
@@ -52,3 +52,32 @@ def test_long_prose_ends_with_a_sentence():
 
 def test_without_a_heading_the_words_alone_are_taken():
     assert alternative("", "", "Colours: blue is\ncold.") == "Colours: blue is cold."
+
+
+def test_code_is_folded_unless_its_cell_says_otherwise():
+    document = nodes.document(None, None)
+    document += [nodes.container("", nb_element="cell_code"), nodes.container("", nb_element="cell_code", hide_mode="all")]
+    document += nodes.container("", nb_element="cell_markdown")
+    fold_code(None, document)
+    assert [one.get("hide_mode") for one in document.children] == ["input", "all", None]
+
+
+def test_the_main_figure_stands_below_the_first_paragraph_and_leads_to_its_section():
+    document = nodes.document(None, None)
+    late = nodes.container("", nodes.image(uri="b"), classes=["cell", f"tag_{MAIN}"])
+    results = nodes.section("", nodes.title("", "Results"), nodes.container("", nodes.image(uri="a"), classes=["cell"]), late)
+    results["ids"] = ["results"]
+    document += nodes.section("", nodes.title("", "Decoders"), paragraph("Which?"), paragraph("Words."), results)
+    open_with_figure(None, document, "page")
+    _, question, lead, words, _ = document[0].children
+    assert (question.astext(), words.astext()) == ("Which?", "Words.")
+    assert [image["uri"] for image in lead.findall(nodes.image)] == ["b"]
+    assert [(link["refid"], link.astext()) for link in lead.findall(nodes.reference)] == [("results", "Results")]
+    assert [image["uri"] for image in results.findall(nodes.image)] == ["a", "b"]
+
+
+def test_a_page_without_a_main_figure_stays_as_it_is():
+    document = page()
+    before = document.pformat()
+    open_with_figure(None, document, "page")
+    assert document.pformat() == before

@@ -1,4 +1,4 @@
-"""A Sphinx extension: alternative texts for the figures of notebooks, and lazy loading.
+"""A Sphinx extension for the pages of notebooks: code is folded, the main figure stands first, figures have alternative texts.
 
 Sphinx gives the figure of a notebook its file's name as alternative text. This extension composes one from the heading above it,
 the title set in its cell, and the paragraph before it, which in these notebooks explains how to read it.
@@ -6,6 +6,7 @@ the title set in its cell, and the paragraph before it, which in these notebooks
 
 import re
 
+MAIN = "main-figure"  # tag of the cell whose figure opens its page
 LONGEST = 300  # characters of prose in an alternative text; at least one sentence is kept
 TITLE = re.compile(r'\btitle="([^"]+)"')  # in the code of a cell
 LABEL = re.compile(r"^How to read the (next )?figures?: ", re.IGNORECASE)
@@ -13,8 +14,47 @@ LABEL = re.compile(r"^How to read the (next )?figures?: ", re.IGNORECASE)
 
 def setup(app):
     """Register the extension with Sphinx, see `extensions` in _config.yml."""
+    app.connect("doctree-read", fold_code)
     app.connect("doctree-resolved", describe_images)
+    app.connect("doctree-resolved", open_with_figure)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def fold_code(_app, document):
+    """Fold the code of a notebook's cells: the page opens with what it shows, and a click opens a cell's code.
+
+    Parameters
+    ----------
+    document : docutils.nodes.document
+        Changed in place. Cells that were tagged to be hidden in another way stay as they are.
+    """
+    from docutils import nodes
+
+    for cell in document.findall(nodes.container):
+        if cell.get("nb_element") == "cell_code" and not cell.get("hide_mode"):
+            cell["hide_mode"], cell["prompt_show"], cell["prompt_hide"] = "input", "Show code", "Hide code"
+
+
+def open_with_figure(_app, document, _name):
+    """Show a page's main figure below its first paragraph, too, with a link to the section that it is from.
+
+    Parameters
+    ----------
+    document : docutils.nodes.document
+        Changed in place; pages without a cell tagged `MAIN`, or without its figure, stay as they are.
+    """
+    from docutils import nodes
+
+    tagged = [cell for cell in document.findall(nodes.container) if f"tag_{MAIN}" in cell["classes"]]
+    image, section = next(((image, cell.parent) for cell in tagged for image in cell.findall(nodes.image)), (None, None))
+    first = next((node for node in document.findall(nodes.paragraph) if isinstance(node.parent, nodes.section)), None)
+    if image is None or first is None:
+        return
+    link = nodes.reference("", section[0].astext(), refid=section["ids"][0], internal=True)
+    source = nodes.paragraph("", "From the section ", link, classes=["nsd-source"])
+    copy = image.deepcopy()
+    copy["loading"] = "eager"
+    first.parent.insert(first.parent.index(first) + 1, nodes.container("", copy, source, classes=["nsd-lead", "cell_output"]))
 
 
 def describe_images(_app, document, _name):
