@@ -26,7 +26,7 @@ WHAT = {
 
 
 def paper_page(run, template) -> str:
-    """Return the page "The paper beside us", in Markdown: a template `fill`ed with `TABLES` of the group of a run.
+    """Return the page "Comparison with the paper", in Markdown: a template `fill`ed with `TABLES` of the group of a run.
 
     At least one of the group must have been run whole.
     """
