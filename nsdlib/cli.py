@@ -12,8 +12,7 @@ from nsdlib.strict import local_folder
 ABOUT = "Decode what a person saw from fMRI: simulate a subject, check a machine, run notebooks, build a book."
 EXAMPLES = """examples:
   nsdlib doctor subj01                 is everything there that this run needs?
-  nsdlib run demo                      all notebooks, one after the other
-  nsdlib run demo 04 05 -p decoder=cnn two of them with another decoder"""
+  nsdlib run demo 04 05 -p decoder=cnn two notebooks (all when none is named) with another decoder"""
 
 
 def main(arguments=None):

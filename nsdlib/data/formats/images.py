@@ -7,6 +7,7 @@ is unpickled, and no file sends the reader to another one.
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from nsdlib.core.images import resize
 from nsdlib.data.bids.files import existing
 from nsdlib.data.bids.pictures import GREY, KINDS, read_picture
 from nsdlib.data.formats.guards import own_dataset
-from nsdlib.strict import local_folder
 
 INSIDE = re.compile(r"(.+\.(?:npz|h5|hdf5|pt|pth)):(.+)")  # a file, and which of its arrays
 ROUNDING = 1e-3  # beyond a range, in units of its length: a quarter of a grey level
@@ -49,7 +49,7 @@ def read(place) -> Images:
     """
     found = INSIDE.fullmatch(str(place))
     path, inside = found.groups() if found else (str(place), None)
-    path = local_folder(path)
+    path = Path(path)
     if path.is_dir():
         names, pictures = _read_folder(path)
         return _squared(str(place), names, pictures, is_array=False)
