@@ -175,6 +175,13 @@ def test_names_pair_before_numbers_and_numbers_are_not_words(tmp_path, seen):
     assert np.array_equal(truth, seen[:3]) and np.array_equal(made, seen[None, 3:6])
 
 
+def test_zeros_in_front_of_a_number_do_not_count(tmp_path, seen, made):
+    """Where both folders number alike, but one with zeros, 10 and 11 have the same name in both, and 1 has not."""
+    truth, place = folder(tmp_path / "seen", seen, "{:02d}.png"), folder(tmp_path / "made", made, "{}.png")
+    _, true, paired, _ = pair(read(truth), read(place))
+    assert np.array_equal(true, seen) and np.array_equal(paired[0], made)
+
+
 def test_rows_are_paired_with_pictures_in_the_order_of_numbers(tmp_path, seen, made):
     truth = folder(tmp_path / "seen", seen, "{}.png")  # 10 and 11 before 2 in the folder
     names, true, paired, notes = pair(read(truth), read(written(tmp_path / "made.npy", made)))
@@ -327,7 +334,12 @@ UNPAIRED = {  # names of true images, of reconstructions, and what is said
     "a number is missing": (["a1", "a2", "a3"], ["b1", "b3"], "1 of 3 images of .*seen have no partner in .*made: a2"),
     "no numbers": (["cat", "dog"], ["cat_made", "dog_made"], "names in .*seen are not those of their partners, .*: cat, dog"),
     "a name without its number": (["a1", "a2"], ["b1", "b"], "names in .*made are not those of their partners, .*: b"),
-    "a number twice": (["cat_1", "dog_1"], ["made_1", "made_2"], "no one number tells cat_1, dog_1 apart"),
+    "a number twice": (
+        ["cat_1", "dog_1"],
+        ["made_1", "made_2"],
+        "Images of .*seen have the same name or number, .*: cat_1, dog_1",
+    ),
+    "zeros in front": (["01", "1", "2"], ["1", "2"], "Images of .*seen have the same name or number, .*: 01, 1"),
     "two numbers": (["1_1", "1_2", "2_1"], ["a1", "a2", "a3"], "no one number tells 1_1, 1_2, 2_1 apart"),
     "image or sample": (["a0", "a1"], ["b0_0", "b0_1", "b1_0", "b1_1"], "Several numbers .* can be the image's, such as in b0_0"),
     "fewer samples": (["a0", "a5"], ["b0_1", "b0_2", "b5_1"], "has 2 samples of some images and fewer of 1: b5_1"),
@@ -428,3 +440,19 @@ def test_missing_weights_and_folders_are_a_sentence(tmp_path, monkeypatch, capsy
 
 def test_the_protocols_that_can_be_asked_for_are_all_there_are():
     assert ALLOWED["protocol"] == tuple(PROTOCOLS) and ALLOWED["zoo"] == tuple(zoo.ZOOS)
+
+
+def test_the_pages_example_prints_what_the_page_shows(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "book" / "score_your_images.md").read_text()
+    (lines,), (shown,) = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("python", "text"))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(lines, "score_your_images.md", "exec"), {})
+    monkeypatch.setenv("NSDLIB_HOME", str(ROOT))
+    command = re.findall(r"```bash\nnsdlib (.*)\n", page)[0]
+    assert cli.main([*command.split(), "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    number = r"[+-]?\d+\.\d+"
+    words = [re.sub(r"[ :|-]+", " ", re.sub(number, "", text)).strip() for text in (printed, shown)]
+    assert words[0] == words[1]
+    numbers = [[float(value) for value in re.findall(number, text)] for text in (printed, shown)]
+    np.testing.assert_allclose(*numbers, atol=0.011)  # another order of additions can move an image past another

@@ -1,6 +1,7 @@
 """Reconstructions and the images that they should show, paired by their names, the numbers in these, or as rows of arrays."""
 
 import re
+from collections import Counter
 
 import numpy as np
 
@@ -25,6 +26,11 @@ def pair(truth, made):
         For images without a partner, samples that not all images have, names that leave it open, and fewer than two images.
     """
     of_truth, of_made = _keys(truth, made)
+    n_equal = Counter(of_truth)
+    if twins := [name for name, key in zip(truth.names, of_truth, strict=True) if n_equal[key] > 1]:
+        raise ValueError(
+            f"Images of {truth.place} have the same name or number, and what is whose partner is open: {some(twins)}."
+        )
     _check_partners(truth, of_truth, made, {key for key, _ in of_made})
     _check_partners(made, [key for key, _ in of_made], truth, set(of_truth))
     rows = _order(truth.names)
@@ -44,11 +50,12 @@ def _keys(truth, made):
     if truth.is_array or made.is_array:
         of_truth, of_made = (np.argsort(_order(images.names)).tolist() for images in (truth, made))
         return of_truth, [(key, ()) for key in of_made]
-    if set(truth.names) & set(made.names):
-        return truth.names, [(name, ()) for name in made.names]
+    of_truth, of_made = ([re.sub(r"(?<!\d)0+(?=\d)", "", name) for name in images.names] for images in (truth, made))  # 007 is 7
+    if set(of_truth) & set(of_made):
+        return of_truth, [(name, ()) for name in of_made]
     of_truth, of_made = _numbers(truth), _numbers(made)
     varying = [column for column in zip(*of_truth, strict=True) if len(set(column)) > 1] or [next(zip(*of_truth, strict=True))]
-    if len(varying) > 1 or len(set(varying[0])) < len(varying[0]):
+    if len(varying) > 1:
         raise ValueError(f"Names in {truth.place} and {made.place} differ, and no one number tells {some(truth.names)} apart.")
     columns, wanted = list(zip(*of_made, strict=True)), set(varying[0])
     n_common = [len(wanted & set(column)) / len(wanted | set(column)) for column in columns]
