@@ -1,13 +1,21 @@
 """How fast images are scored: `python benchmarks/scores.py`.
 
 SSIM and pixel correlation of pairs of 425 pixels against a loop of scikit-image and NumPy calls on the same pairs; and, with
-`--networks`, seconds of each feature extractor at its true size with random weights.
+`--networks`, seconds of each feature extractor at its true size with random weights; with `--command`, seconds of `nsdlib score`
+on two folders of pictures, with the demo's networks and from the start of Python to its end.
 """
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import report
 import torch
+from PIL import Image
 from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
 from timing import best
@@ -16,6 +24,7 @@ from nsdlib.core import device
 from nsdlib.core.scores.similarity import pixcorr, ssim
 from nsdlib.run import full_size
 from nsdlib.run.rates import seconds_of
+from nsdlib.twin.scenes import draw, sample_scene
 
 SETTINGS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
 
@@ -26,6 +35,7 @@ def main():
     parser.add_argument("--pairs", type=int, default=982)
     parser.add_argument("--peers", type=int, default=32, help="pairs of the loop, scaled to all (%(default)s)")
     parser.add_argument("--networks", type=int, default=0, help="images through each network")
+    parser.add_argument("--command", type=int, default=0, help="pairs that nsdlib score is given")
     parser.add_argument("--device", default="auto", help="of the networks: auto, cpu or cuda")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--quick", action="store_true", help="32 pairs")
@@ -37,6 +47,10 @@ def main():
     print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3g"), flush=True)
     if options.networks:
         found = measure_networks(options.networks, device.pick_device(options.device))
+        print("\n" + pd.DataFrame(found).to_markdown(index=False, floatfmt=".3g"))
+        rows += found
+    if options.command:
+        found = measure_command(options.command)
         print("\n" + pd.DataFrame(found).to_markdown(index=False, floatfmt=".3g"))
         rows += found
     report.write(options.json, rows, pairs=options.pairs, peers=options.peers)
@@ -77,6 +91,25 @@ def measure_networks(n_images, device):
         extractor(images[:1])
         seconds = seconds_of(lambda extractor=extractor: extractor(images), device)
         rows.append({"network": name, "images a second": n_images / seconds, "seconds for 982": seconds * 982 / n_images})
+    return rows
+
+
+def measure_command(n_pairs):
+    """Measure the seconds of the command on pairs of 425 pixels, under one protocol and under all."""
+    rng, rows = np.random.default_rng(0), []
+    with tempfile.TemporaryDirectory() as folder:
+        seen, made = (Path(folder) / name for name in ("seen", "made"))
+        seen.mkdir()
+        made.mkdir()
+        for number in range(n_pairs):
+            scene = Image.fromarray(draw(sample_scene(rng), 425))
+            scene.save(seen / f"{number}.png")
+            scene.resize((8, 8)).resize((425, 425)).save(made / f"{number}.png")
+        for protocol in ("native", "all"):
+            words = ["score", made, "--truth", seen, "--protocol", protocol, "--device", "cpu"]
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "nsdlib", *words], check=True, capture_output=True, cwd=report.ROOT)
+            rows.append({"command": f"nsdlib score, {protocol}", "pairs": n_pairs, "seconds": time.perf_counter() - start})
     return rows
 
 

@@ -1,47 +1,18 @@
-"""The command line: `nsdlib simulate | fetch | import | doctor | rehearse | run | export | ship | book`."""
+"""The command line: `nsdlib simulate | fetch | import | doctor | rehearse | run | score | export | ship | book`."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from nsdlib import __version__
+from nsdlib.arguments import ALLOWED, COMMANDS, SUBJECTS, argument, assignment, command, run_argument, subject_run, writable
 from nsdlib.params import find_root, load_run
-from nsdlib.strict import local_folder, parse_yaml
+from nsdlib.strict import local_folder
 
 ABOUT = "Decode what a person saw from fMRI: simulate a subject, check a machine, run notebooks, build a book."
 EXAMPLES = """examples:
   nsdlib doctor subj01                 is everything there that this run needs?
-  nsdlib run demo                      all notebooks, one after the other
-  nsdlib run demo 04 05 -p decoder=cnn two of them with another decoder"""
-
-
-SUBJECTS = [f"subj{number:02d}" for number in range(1, 9)]
-COMMANDS = {}  # name -> (function, one line, arguments)
-
-
-def command(about, *arguments):
-    """Return a decorator that makes a function a command, named as it is without its underscore."""
-
-    def register(function):
-        COMMANDS[function.__name__.removeprefix("_")] = (function, about, arguments)
-        return function
-
-    return register
-
-
-def argument(*names, **settings):
-    """Return an argument of a command, as argparse's `add_argument` takes it."""
-    return names, settings
-
-
-def run_argument(**settings):
-    """Return the argument that says which run a command is about."""
-    return argument("run", metavar="RUN", help="a file params/RUN.yaml, such as demo", **settings)
-
-
-def _of_subject(number):
-    """The run of an NSD subject."""
-    return f"subj{int(number):02d}"
+  nsdlib run demo 04 05 -p decoder=cnn two notebooks (all when none is named) with another decoder"""
 
 
 def main(arguments=None):
@@ -91,7 +62,7 @@ def _simulate(options):
     "get NSD's files of a subject, or the published weights",
     argument("what", metavar="WHAT", choices=("nsd", "weights"), help="nsd or weights"),
     argument("--run", default="subj01", metavar="RUN", help="into whose folders: a file params/RUN.yaml"),
-    argument("--subject", dest="run", type=_of_subject, choices=SUBJECTS, metavar="N", help="1 to 8, for --run subj0N"),
+    argument("--subject", dest="run", type=subject_run, choices=SUBJECTS, metavar="N", help="1 to 8, for --run subj0N"),
     argument("--sessions", type=int, metavar="N", help="of betas; as params/RUN.yaml has it"),
     argument("--glm-sessions", type=int, metavar="N", help="of time series, 0 for none; as there"),
     argument("--dry-run", action="store_true", help="list every file with its bytes, fetch nothing"),
@@ -145,7 +116,7 @@ def _import(options):
 
     given = {key: getattr(options, key) for key in ("derivatives", "label", "task", "images", "space", "image_column")}
     name = options.name or f"sub{options.label}_{options.task}".replace("+", "")
-    found = importer.look(name, options.raw, **given | dict(_assignment(text) for text in options.p))
+    found = importer.look(name, options.raw, **given | dict(assignment(text) for text in options.p))
     print(*found.checks, "", sep="\n")
     if importer.is_written(found):
         print(f"Nothing to be done: params/{name}.yaml says the same.")
@@ -220,10 +191,39 @@ def _run(options):
     """Run notebooks one after the other; executed copies go to runs/RUN/. Unknown parameters are refused beforehand."""
     from nsdlib.run.runner import run_notebooks
 
-    parameters = dict(_assignment(text) for text in options.p)
+    parameters = dict(assignment(text) for text in options.p)
     pages = run_notebooks(options.run, options.notebooks, parameters=parameters)
     if len(pages) > 1:
         print(f"{len(pages)} executed notebooks are in {pages[0].parent}")
+    return 0
+
+
+@command(
+    "score anybody's reconstructions",
+    argument("place", metavar="FOLDER", help="of pictures; or .npy, .npz:NAME, .h5:DATASET, .pt:KEY"),
+    argument("--truth", metavar="FOLDER", required=True, help="what they should show, in any such form"),
+    argument("--protocol", choices=(*ALLOWED["protocol"], "all"), default="native", help="whose sizes and formulas (native)"),
+    argument("--zoo", choices=ALLOWED["zoo"], default="demo", help="networks: stand-ins (demo), or published ones"),
+    argument("--weights", metavar="DIR", type=Path, help="the published ones are in DIR/paper (weights)"),
+    argument("--device", choices=ALLOWED["device"], default="auto", help="of the networks (auto)"),
+    argument("--json", metavar="FILE", type=writable(".json"), help="write all numbers there, .json"),
+    argument("--page", metavar="FILE", type=writable(".html"), help="write a page with pictures there, .html"),
+)
+def _score(options):
+    """Score reconstructions, paired with what they should show by name or number, in eight scores with intervals and floors."""
+    from nsdlib.core.files import atomic_write
+    from nsdlib.plots.scored import page
+    from nsdlib.run.scored import score_folder
+
+    weights = options.weights and local_folder(options.weights).absolute()
+    run = load_run("demo", zoo=options.zoo, device=options.device, weights=weights)
+    protocols = ALLOWED["protocol"] if options.protocol == "all" else [options.protocol]
+    scored = score_folder(options.place, options.truth, run=run, protocols=protocols)
+    print(scored)
+    for file, made in ((options.json, scored.as_json), (options.page, lambda: page(scored))):
+        if file:
+            atomic_write(file, made())
+            print(file)
     return 0
 
 
@@ -277,17 +277,6 @@ def _book(options):
     if local:
         print("It shows all pictures: where they are of real subjects, NSD's terms forbid passing it on.")
     return 0
-
-
-def _assignment(text):
-    """Name and value of `-p name=value`; the value is read as YAML."""
-    name, sign, value = text.partition("=")
-    if not sign or not name:
-        raise ValueError(f"-p takes NAME=VALUE, such as -p decoder=cnn; it got {text!r}.")
-    try:
-        return name.strip(), parse_yaml(value)
-    except ValueError as error:
-        raise ValueError(f"-p {name}: {value!r} {error}") from None
 
 
 def _complain(problem, *, status):

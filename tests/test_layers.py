@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "strict": "",
     "sections": "strict",
     "params": "strict sections",
+    "arguments": "strict params",
     "core": "",
     "store": "params core",
     "data": "params core store",
@@ -21,7 +22,7 @@ MAY_IMPORT = {
     "run": "params core store data twin study",
     "plots": "params core store data study",
     "book": "params core store data study run plots",
-    "cli": "strict params core store data twin study run plots book",
+    "cli": "arguments strict params core store data twin study run plots book",
     "__main__": "cli",
 }
 FILES = sorted([*(ROOT / "nsdlib").rglob("*.py"), *(ROOT / "book" / "_ext").glob("*.py")])

@@ -13,6 +13,27 @@ GREY = 127  # behind transparent pictures and beside padded ones: the grey of mo
 NUMBERED = re.compile(r"(.+)_\d+[A-Za-z]?")
 
 
+def read_picture(path):
+    """Read a picture file as Pillow's RGB image: upright, 16 bits of grey as 8, what is transparent over grey.
+
+    A ValueError, which names the file, when it cannot be read, and for floats, whose range no file says.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+            if picture.mode == "F":
+                raise ValueError("it holds floats, wanted 8 or 16 bits")
+            if picture.mode.startswith("I"):  # 16 bits
+                picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).round().astype(np.uint8))
+            picture = picture.convert("RGBA")
+    except Exception as error:  # each kind of picture has its own
+        raise ValueError(f"{path} cannot be read as a picture ({type(error).__name__}: {error}).") from error
+    sheet = Image.new("RGBA", picture.size, (GREY, GREY, GREY, 255))
+    return Image.alpha_composite(sheet, picture).convert("RGB")
+
+
 class Pictures:
     """A folder of pictures of any size, known by name.
 
@@ -113,16 +134,7 @@ class Pictures:
         """One picture as (side, side, 3) uint8."""
         from PIL import Image, ImageOps
 
-        try:
-            with Image.open(path) as file:
-                picture = ImageOps.exif_transpose(file)
-                if picture.mode.startswith(("I", "F")):  # 16 bits
-                    picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).round().astype(np.uint8))
-                picture = picture.convert("RGBA")
-        except Exception as error:  # each kind of picture has its own
-            raise ValueError(f"{path} cannot be read as a picture ({type(error).__name__}: {error}).") from error
-        sheet = Image.new("RGBA", picture.size, (GREY, GREY, GREY, 255))
-        picture = Image.alpha_composite(sheet, picture).convert("RGB")
+        picture = read_picture(path)
         size, how, short = (self.side, self.side), Image.Resampling.BICUBIC, min(picture.size)
         if self.fit == "crop":
             left, top = ((length - short) // 2 for length in picture.size)

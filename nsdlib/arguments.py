@@ -1,0 +1,60 @@
+"""Commands and their arguments: how a function becomes one, and what an argument may be."""
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+from nsdlib.params import Run
+from nsdlib.strict import parse_yaml
+
+SUBJECTS = [f"subj{number:02d}" for number in range(1, 9)]
+ALLOWED = {name: get_args(Run.model_fields[name].annotation) for name in ("protocol", "zoo", "device")}
+COMMANDS = {}  # name -> (function, one line, arguments)
+
+
+def command(about, *arguments):
+    """Return a decorator that makes a function a command, named as it is without its underscore."""
+
+    def register(function):
+        COMMANDS[function.__name__.removeprefix("_")] = (function, about, arguments)
+        return function
+
+    return register
+
+
+def argument(*names, **settings):
+    """Return an argument of a command, as argparse's `add_argument` takes it."""
+    return names, settings
+
+
+def run_argument(**settings):
+    """Return the argument that says which run a command is about."""
+    return argument("run", metavar="RUN", help="a file params/RUN.yaml, such as demo", **settings)
+
+
+def writable(ending):
+    """Return a type of argument: a file to be written, with that ending, in a folder that is there."""
+
+    def check(text):
+        path = Path(text).expanduser()
+        if path.suffix != ending or not path.absolute().parent.is_dir():
+            raise argparse.ArgumentTypeError(f"wanted a name that ends in {ending}, in a folder that is there, got {text!r}")
+        return path
+
+    return check
+
+
+def subject_run(number):
+    """The run of an NSD subject."""
+    return f"subj{int(number):02d}"
+
+
+def assignment(text):
+    """Name and value of `-p name=value`; the value is read as YAML."""
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise ValueError(f"-p takes NAME=VALUE, such as -p decoder=cnn; it got {text!r}.")
+    try:
+        return name.strip(), parse_yaml(value)
+    except ValueError as error:
+        raise ValueError(f"-p {name}: {value!r} {error}") from None

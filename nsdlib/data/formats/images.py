@@ -1,0 +1,190 @@
+"""Images that anybody saved, a folder of pictures or a file of arrays, read as (n_images, side, side, 3) uint8.
+
+Grey becomes colour; what is transparent lies over grey 127; 16 bits become 8 (grey divided by 257, of colour Pillow keeps the
+upper byte); of what is not square the middle is cut out; where sides differ, all are brought to the smallest. Nothing in a file
+is unpickled, and no file sends the reader to another one.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nsdlib.core.device import check_finite
+from nsdlib.core.images import resize
+from nsdlib.data.bids.files import existing
+from nsdlib.data.bids.pictures import GREY, KINDS, read_picture
+from nsdlib.data.formats.guards import own_dataset
+
+INSIDE = re.compile(r"(.+\.(?:npz|h5|hdf5|pt|pth)):(.+)")  # a file, and which of its arrays
+ROUNDING = 1e-3  # beyond a range, in units of its length: a quarter of a grey level
+RANGES = {  # kinds of numbers, black, white, and what their smallest and largest value must be like, so that it is no other one
+    "0 to 1": ("f", 0, 1, lambda low, high: True),
+    "-1 to 1 (below -0.5 somewhere)": ("f", -1, 1, lambda low, high: low < -0.5),
+    "0 to 255 (above 63 somewhere)": ("fiu", 0, 255, lambda low, high: high > 63),
+    "16 bits (above 4095 somewhere)": ("iu", 0, 65535, lambda low, high: high > 4095),
+}
+CHANNELS = (1, 3, 4)
+N_NAMED = 5  # of files that a message names
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one place, and sentences about what was done to them."""
+
+    place: str
+    names: list  # (n_images,) of pictures their names without endings, of the rows of an array "row 0", ...
+    pixels: np.ndarray  # (n_images, side, side, 3) uint8
+    notes: list
+    is_array: bool
+
+
+def read(place) -> Images:
+    """Read a folder of pictures, or `file.npy`, `file.npz:name`, `file.h5:dataset`, `file.pt:key`.
+
+    Which of a file's arrays is meant need not be said where there is one. They are (n_images, rows, columns), or have 1, 3 or 4
+    channels on the last axis or the second; their numbers are 8 bits or one of `RANGES`. FileNotFoundError when nothing is there;
+    ValueError, which names files, for what cannot be read, or can be read in two ways.
+    """
+    found = INSIDE.fullmatch(str(place))
+    path, inside = found.groups() if found else (str(place), None)
+    path = Path(path)
+    if path.is_dir():
+        names, pictures = _read_folder(path)
+        return _squared(str(place), names, pictures, is_array=False)
+    if existing(path).suffix.lower() not in LOADERS:
+        raise ValueError(f"{path} is no folder of pictures, nor a file of arrays: {', '.join(LOADERS)}.")
+    pixels = _in_8_bits(_channels_last(_read_array(path, inside), place), place)
+    if pixels.shape[-1] == 4:
+        opaque = pixels[..., 3:] / np.float32(255)
+        pixels = (pixels[..., :3] * opaque + GREY * (1 - opaque)).round().astype(np.uint8)
+    pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
+    return _squared(str(place), [f"row {row}" for row in range(len(pixels))], pixels, is_array=True)
+
+
+def some(names):
+    """Join the first few names, for a message."""
+    return ", ".join(map(str, names[:N_NAMED])) + (", ..." if len(names) > N_NAMED else "")
+
+
+def _read_folder(folder):
+    """Names and pictures of a folder."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in KINDS and not path.name.startswith("."))
+    if not paths:
+        below = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
+        raise ValueError(f"{folder} holds no pictures ({', '.join(KINDS)}); folders in it: {some(below) or 'none'}.")
+    first, pictures, wrong = {}, [], []
+    for path in paths:
+        if (other := first.setdefault(path.stem, path)) is not path:
+            raise ValueError(f"{other} and {path} have one name: keep one of them.")
+        try:
+            pictures.append(np.asarray(read_picture(existing(path))))
+        except (ValueError, FileNotFoundError) as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ValueError(f"{len(wrong)} of {len(paths)} pictures cannot be read: {' '.join(wrong[:N_NAMED])}")
+    return list(first), pictures
+
+
+def _squared(place, names, pictures, *, is_array):
+    """Images of one side: the middle of what is not square, the smallest side where they differ."""
+    sides, notes, cut = [min(picture.shape[:2]) for picture in pictures], [], []
+    if n_oblong := sum(picture.shape[0] != picture.shape[1] for picture in pictures):
+        notes.append(f"{n_oblong} of {len(sides)} images of {place} are not square: their middle was cut out.")
+    if len(set(sides)) > 1:
+        notes.append(f"Images of {place} have {min(sides)} to {max(sides)} pixels a side: all were brought to {min(sides)}.")
+    for picture, side in zip(pictures, sides, strict=True):
+        top, left = ((length - side) // 2 for length in picture.shape[:2])
+        cut.append(resize(picture[None, top : top + side, left : left + side], min(sides))[0])
+    return Images(place, names, np.stack(cut), notes, is_array)
+
+
+def _read_array(path, inside):
+    """One array of a file."""
+    try:
+        return LOADERS[path.suffix.lower()](path, inside)
+    except (_Choice, MemoryError):
+        raise
+    except Exception as error:  # libraries fail on damaged files in ways of their own
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} cannot be read ({type(error).__name__}: {reason}); nothing in it was run.") from error
+
+
+class _Choice(ValueError):
+    """A file has several arrays, or not the one that was named."""
+
+
+def _choose(path, names, inside):
+    """The name of the array that is meant."""
+    fitting = list(names) if inside is None else [name for name in names if name == inside.strip("/")]
+    if len(fitting) != 1:
+        ending = path.suffix.lower()
+        raise _Choice(f"{path} holds the arrays {some(list(names)) or 'none'}: say which as {path}:name, got {inside or ending}.")
+    return fitting[0]
+
+
+def _from_npz(path, inside):
+    with np.load(path, allow_pickle=False) as file:
+        return file[_choose(path, file.files, inside)]
+
+
+def _from_hdf5(path, inside):
+    import h5py
+
+    names = []
+    with h5py.File(path) as file:  # links are not followed
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        return own_dataset(path, file, _choose(path, names, inside))[()]
+
+
+def _from_torch(path, inside):
+    import torch
+
+    found = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(found, dict):
+        found = found[_choose(path, [key for key, value in found.items() if isinstance(value, torch.Tensor)], inside)]
+    if not isinstance(found, torch.Tensor):
+        raise ValueError(f"it holds a {type(found).__name__}, no tensor")
+    return (found.float() if found.is_floating_point() else found).numpy()
+
+
+LOADERS = {
+    ".npy": lambda path, inside: np.load(path, mmap_mode="r", allow_pickle=False),
+    ".npz": _from_npz,
+    **dict.fromkeys((".h5", ".hdf5"), _from_hdf5),
+    **dict.fromkeys((".pt", ".pth"), _from_torch),
+}
+
+
+def _channels_last(values, place):
+    """Array (n_images, rows, columns, n_channels) of any of the layouts."""
+    shape = values.shape
+    last, second = (len(shape) == 4 and shape[axis] in CHANNELS for axis in (3, 1))
+    if last != second:
+        return values if last else np.moveaxis(values, 1, 3)
+    if len(shape) == 3 and shape[0] not in CHANNELS and shape[2] not in CHANNELS:
+        return values[..., None]
+    raise ValueError(
+        f"{place} holds an array {shape}: wanted (n_images, rows, columns), or 1, 3 or 4 channels on the last axis or the second "
+        "and no doubt which, for two images or more."
+    )
+
+
+def _in_8_bits(values, place):
+    """Array as uint8."""
+    if values.dtype == np.uint8:
+        return np.asarray(values)
+    check_finite(str(place), values)
+    low, high = float(values.min()), float(values.max())
+    for kinds, black, white, is_known in RANGES.values():
+        beyond = ROUNDING * (white - black) * (values.dtype.kind == "f")
+        if values.dtype.kind in kinds and black - beyond <= low and high <= white + beyond and is_known(low, high):
+            pixels = np.empty(values.shape, np.uint8)
+            for image, own in zip(pixels, values, strict=True):
+                image[:] = ((own - np.float64(black)) * (255 / (white - black))).round().clip(0, 255)
+            return pixels
+    raise ValueError(
+        f"{place} holds {values.dtype} from {low:.4g} to {high:.4g}, which is no range that is known for certain: "
+        f"{'; '.join(RANGES)}. Clip or scale the images, and save them again."
+    )

@@ -1,0 +1,105 @@
+"""Reconstructions and the images that they should show, paired by their names, the numbers in these, or as rows of arrays."""
+
+import re
+from collections import Counter
+
+import numpy as np
+
+from nsdlib.data.formats.images import some
+
+
+def pair(truth, made):
+    """Pair two `Images`: by names where they are equal, else by the number in them; rows of an array with whatever is in order.
+
+    Returns
+    -------
+    names : list of str
+        Of the true images, (n_images,), in the order of their numbers.
+    truth : (n_images, side, side, 3) uint8
+    made : (n_samples, n_images, side, side, 3) uint8
+        Several reconstructions of an image are its samples, in the order of the other numbers in their names.
+    notes : list of str
+
+    Raises
+    ------
+    ValueError
+        For images without a partner, samples that not all images have, names that leave it open, and fewer than two images.
+    """
+    of_truth, of_made = _keys(truth, made)
+    n_equal = Counter(of_truth)
+    if twins := [name for name, key in zip(truth.names, of_truth, strict=True) if n_equal[key] > 1]:
+        raise ValueError(
+            f"Images of {truth.place} have the same name or number, and what is whose partner is open: {some(twins)}."
+        )
+    _check_partners(truth, of_truth, made, {key for key, _ in of_made})
+    _check_partners(made, [key for key, _ in of_made], truth, set(of_truth))
+    rows = _order(truth.names)
+    columns = _samples(made, of_made, [of_truth[row] for row in rows])
+    names, notes = [truth.names[row] for row in rows], [*truth.notes, *made.notes]
+    if len(names) < 2:
+        raise ValueError(f"{truth.place} holds one image, {names[0]}, and scores compare it with others: wanted two or more.")
+    if truth.is_array != made.is_array:
+        named = made if truth.is_array else truth
+        first, *_, last = (named.names[k] for k in _order(named.names))
+        notes.append(f"Rows of the array are paired with {named.place} in the order of its numbers, {first} to {last}.")
+    return names, truth.pixels[rows], made.pixels[np.transpose(columns)], notes
+
+
+def _keys(truth, made):
+    """What says which image each is of: the keys of true images, and (key, sample) of reconstructions."""
+    if truth.is_array or made.is_array:
+        of_truth, of_made = (np.argsort(_order(images.names)).tolist() for images in (truth, made))
+        return of_truth, [(key, ()) for key in of_made]
+    of_truth, of_made = ([re.sub(r"(?<!\d)0+(?=\d)", "", name) for name in images.names] for images in (truth, made))  # 007 is 7
+    if set(of_truth) & set(of_made):
+        return of_truth, [(name, ()) for name in of_made]
+    of_truth, of_made = _numbers(truth), _numbers(made)
+    varying = [column for column in zip(*of_truth, strict=True) if len(set(column)) > 1] or [next(zip(*of_truth, strict=True))]
+    if len(varying) > 1:
+        raise ValueError(f"Names in {truth.place} and {made.place} differ, and no one number tells {some(truth.names)} apart.")
+    columns, wanted = list(zip(*of_made, strict=True)), set(varying[0])
+    n_common = [len(wanted & set(column)) / len(wanted | set(column)) for column in columns]
+    if n_common.count(max(n_common)) > 1:
+        raise ValueError(
+            f"Several numbers in the names of {made.place} can be the image's, such as in {made.names[0]}: name one alone."
+        )
+    at = n_common.index(max(n_common))
+    return list(varying[0]), [(row[at], row[:at] + row[at + 1 :]) for row in of_made]
+
+
+def _order(names):
+    """Positions of names in their order, 2 before 10."""
+    parts = [[(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)] for name in names]
+    return sorted(range(len(names)), key=parts.__getitem__)
+
+
+def _numbers(images):
+    """Numbers in each name, a list of tuples of int, as many in each."""
+    found = [tuple(map(int, re.findall(r"[0-9]+", name))) for name in images.names]
+    odd = [name for name, row in zip(images.names, found, strict=True) if not row or len(row) != len(found[0])]
+    if odd:
+        raise ValueError(
+            f"The names in {images.place} are not those of their partners, and their numbers pair nothing: {some(odd)} "
+            f"beside {images.names[0]}."
+        )
+    return found
+
+
+def _check_partners(images, keys, other, known):
+    """Refuse images of one place that have no partner in the other."""
+    if alone := [name for name, key in zip(images.names, keys, strict=True) if key not in known]:
+        raise ValueError(f"{len(alone)} of {len(keys)} images of {images.place} have no partner in {other.place}: {some(alone)}.")
+
+
+def _samples(made, keys, wanted):
+    """Positions of each wanted image's reconstructions: lists of one length."""
+    found = {key: {} for key in wanted}
+    for position, (key, sample) in enumerate(keys):
+        if (other := found[key].setdefault(sample, position)) != position:
+            raise ValueError(f"{made.names[other]} and {made.names[position]} of {made.place} have the same numbers: keep one.")
+    most = max(map(len, found.values()))
+    if few := [made.names[min(samples.values())] for samples in found.values() if len(samples) < most]:
+        raise ValueError(
+            f"{made.place} has {most} samples of some images and fewer of {len(few)}: {some(few)}. Wanted as many of each."
+        )
+    return [[samples[key] for key in sorted(samples)] for samples in found.values()]

@@ -1,0 +1,40 @@
+"""The page of anybody's scored reconstructions: tables and pairs of pictures in one file that asks for nothing else."""
+
+from html import escape
+
+import numpy as np
+
+from nsdlib.core.scores.metrics import METRICS
+from nsdlib.plots.interactive import gallery
+from nsdlib.study.selection import relative_rank
+
+STYLE = "body{font:16px/1.5 sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}td,th{padding:.2rem .8rem;text-align:left}"
+N_HELD = 50  # pairs on a page, which so stays below a megabyte or two
+TERMS = "The page holds the pictures themselves: pass it on only where the terms of both sets of images allow it."
+
+
+def page(scored) -> str:
+    """Return the page of a `run.scored.Scored` as HTML: a table for each protocol, notes, and the best, median and worst pairs.
+
+    Pairs are ordered by their mean rank in the eight scores of the first protocol, or by the score that the reader chooses.
+    """
+    about, title = scored.about, escape(f"Scores of {scored.about['reconstructions']}")
+    tables = [f"<h2>Protocol {p}</h2>{scored.table(p).reset_index().to_html(index=False, border=0)}" for p in scored.values]
+    notes = "".join(f"<li>{escape(note)}</li>" for note in [*scored.notes, TERMS])
+    places = f"<p>{about['n_images']} images of {escape(about['truth'])}; nsdlib {about['nsdlib']}.</p>"
+    pairs = f"<h2>Best, median and worst pair, {next(iter(scored.values))}</h2>{_pairs(scored)}"
+    body = "".join([f"<h1>{title}</h1>", places, tables[0], f"<ul>{notes}</ul>", pairs, *tables[1:]])
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+
+
+def _pairs(scored):
+    """A gallery of the pairs."""
+    values = next(iter(scored.values.values())).sel(system="reconstructions")
+    own = {metric.label: values.sel(metric=name).values for name, metric in METRICS.items()}
+    lower = [metric.label for metric in METRICS.values() if not metric.higher_is_better]
+    ranks = [relative_rank(score, higher_is_better=label not in lower) for label, score in own.items()]
+    pairs = {"seen": scored.truth, "made" if len(scored.made) == 1 else "made, first sample": scored.made[0]}
+    scores = {"mean rank": np.mean(ranks, axis=0)} | own
+    settings = {"names": scored.names, "n_percentiles": 3, "max_images": N_HELD}
+    return gallery(pairs, scores, lower_is_better=lower, **settings).text

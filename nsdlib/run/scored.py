@@ -1,0 +1,117 @@
+"""Anybody's reconstructions under the eight scores, with floors: without a subject, from images alone."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from nsdlib import __version__
+from nsdlib.core.scores.metrics import METRICS
+from nsdlib.core.scores.protocols import PROTOCOLS
+from nsdlib.data.formats.images import read, some
+from nsdlib.data.formats.pairs import pair
+from nsdlib.store import zoo
+from nsdlib.study import floors
+from nsdlib.study.reconstruction import score_all
+from nsdlib.study.statistics import as_text, differences, differences_as_text, summary
+
+OWN = "reconstructions"
+ROLES = {OWN: "decoded", "mean image": "floor", "another image": "floor"}
+STAND_INS = (
+    "The networks are the small stand-ins of the demo zoo: six of these eight scores compare with nothing but others that "
+    "stand-ins gave. Published networks: --zoo paper."
+)
+FLOORS = (
+    "Floors: the mean of the true images, and for each image the next one of them, whose two-way scores are a little below 0.5. "
+    "From the best floor: paired differences, positive where the reconstructions are better; * for p < 0.05 (sign flips, Holm)."
+)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of one set of reconstructions under one protocol or several."""
+
+    names: list  # (n_images,) str
+    truth: np.ndarray  # (n_images, side, side, 3) uint8
+    made: np.ndarray  # (n_samples, n_images, side, side, 3) uint8
+    values: dict  # protocol to DataArray (system, metric, test_image), the systems those of ROLES
+    means: dict  # protocol to Dataset, the `statistics.summary` of these
+    gains: dict  # protocol to DataFrame, the `statistics.differences` from the best floor
+    notes: list  # sentences, to be printed wherever the numbers are
+    about: dict  # version of nsdlib, zoo, places, numbers of images and samples
+
+    def table(self, protocol):
+        """Tabulate every score with its interval, beside floors and its difference from the best one (DataFrame of str)."""
+        table = as_text(self.means[protocol].transpose("metric", "system"))
+        table["from the best floor"] = differences_as_text(self.gains[protocol]).iloc[0].tolist()
+        labels = [f"{metric.label} {'↑' if metric.higher_is_better else '↓'}" for metric in METRICS.values()]
+        return table.set_axis(labels).rename_axis("score")
+
+    def __str__(self):
+        tables = (f"\nProtocol {name}\n\n{self.table(name).to_markdown()}" for name in self.values)
+        places = f"{self.about['reconstructions']}: {len(self.names)} images of {self.about['truth']}"
+        return "\n".join([places, *tables, "", *self.notes])
+
+    def as_json(self) -> str:
+        """Give all numbers as JSON: what `about` says, notes, means with intervals, and the values of each image."""
+        found = {}
+        for protocol, means in self.means.items():
+            cells = {name: means.sel(metric=name).to_dataframe()[["mean", "low", "high"]].T.to_dict() for name in METRICS}
+            gains = self.gains[protocol].droplevel(0)
+            found[protocol] = {n: cells[n] | {"from the best floor": gains.loc[m.label].to_dict()} for n, m in METRICS.items()}
+        own = {p: values.sel(system=OWN).to_pandas().to_dict() for p, values in self.values.items()}
+        images = {name: {p: of_images[name] for p, of_images in own.items()} for name in self.names}
+        return json.dumps({**self.about, "notes": self.notes, "scores": found, "images": images}, indent=1) + "\n"
+
+
+def score_folder(folder, truth, *, run, protocols) -> Scored:
+    """Score the reconstructions in `folder` against the images in `truth`, places as `formats.images.read` takes them.
+
+    The scores of several samples of one image are averaged: samples are nested in images, and none is chosen. `run` gives the
+    networks (zoo, weights, device) and the number of bootstrap samples; `protocols` are keys of `PROTOCOLS`. Raises what `read`,
+    `pair` and the loading of weights raise.
+    """
+    places = {"reconstructions": str(folder), "truth": str(truth)}
+    names, truth, made, notes = pair(read(truth), read(folder))
+    notes += _twins(names, truth)
+    mean = truth.mean(axis=0, dtype=np.float64).round().astype(np.uint8)
+    others = {"mean image": np.broadcast_to(mean, truth.shape), "another image": np.roll(truth, 1, axis=0)}
+    values, means, gains = {}, {}, {}
+    for protocol in protocols:
+        score = zoo.load_scorer(run, protocol=protocol).score
+        samples = score_all(score, truth, dict(enumerate(made)), ids=names, along="sample")
+        bounds = score_all(score, truth, others, ids=names)
+        values[protocol] = _joined(samples.mean("sample"), bounds)
+        means[protocol] = summary(values[protocol], n_bootstrap=run.n_bootstrap)
+        gains[protocol] = _gains(values[protocol], run.n_bootstrap)
+        if (n_test := PROTOCOLS[protocol].n_test) not in (None, len(names)):
+            notes.append(f"{protocol}: published tables are of {n_test} images, these are {len(names)}.")
+    if len(made) > 1:
+        notes.append(f"Each image has {len(made)} samples: its scores are their mean, and none is chosen.")
+    notes += [FLOORS] + [STAND_INS] * (run.zoo == "demo")
+    about = {"nsdlib": __version__, "zoo": run.zoo, **places, "n_images": len(names), "n_samples": len(made)}
+    return Scored(names, truth, made, values, means, gains, notes, about)
+
+
+def _twins(names, truth):
+    """A note where true images are equal."""
+    first = {}
+    pairs = [(first.setdefault(hash(image.tobytes()), name), name) for name, image in zip(names, truth, strict=True)]
+    twins = [f"{one} and {other}" for one, other in pairs if one is not other]
+    return [f"True images are equal, and two-way scores count a tie as a failure: {some(twins)}."] if twins else []
+
+
+def _joined(own, bounds):
+    """Scores of all systems, with their roles."""
+    import xarray as xr
+
+    values = xr.concat([own.expand_dims(system=[OWN]), bounds], "system")
+    return values.assign_coords(role=("system", [ROLES[name] for name in values.system.values]))
+
+
+def _gains(values, n_bootstrap):
+    """Differences from the best floor in each score."""
+    import xarray as xr
+
+    both = [values.drop_vars("role").sel(system=[OWN]), floors.best(values).drop_vars("floor")]
+    return differences(xr.concat(both, "system"), [(OWN, "best floor")], METRICS, n_bootstrap=n_bootstrap)
