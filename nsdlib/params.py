@@ -83,6 +83,7 @@ class Run(Strict):
 
     noise_amplitudes: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
     protocol: Literal["native", "brain_diffuser", "mindeye1", "mindeye2"]
+    clip_judge: Folder | None = None
     n_bootstrap: Positive
     n_shown: Positive
     group: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -97,10 +98,8 @@ class Run(Strict):
         if self.section and getattr(self, self.section).captions is None and self.text_weight > 0:
             raise ValueError(f"text_weight={self.text_weight}: no captions are named to learn from; set it to 0, or name some.")
         if self.glm_sessions > self.n_sessions:
-            raise ValueError(
-                f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}: the GLM can fit only "
-                "sessions that the run has; lower glm_sessions or raise n_sessions."
-            )
+            both = f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}"
+            raise ValueError(f"{both}: the GLM fits only sessions that the run has; lower glm_sessions, or raise it.")
         if self.betas_files is not None and self.betas != "nsd":
             raise ValueError("betas_files: there are no time series to fit, wanted betas: nsd, those in the files.")
         if self.n_layers > max(self.layer_counts):
@@ -202,6 +201,7 @@ def load_run(name="demo", **overrides):
     except ValidationError as error:
         raise ValueError(f"Run {name!r} cannot be used as its parameters stand:\n{_explain(error)}") from None
     paths = {"data": root / run.data, "weights": root / run.weights, "store": root / run.store / (run.like or name)}
+    paths["clip_judge"] = run.clip_judge and root / run.clip_judge
     if run.section:
         places = {name: root / value for name, value in getattr(run, run.section) if isinstance(value, Path)}
         paths[run.section] = getattr(run, run.section).model_copy(update=places)

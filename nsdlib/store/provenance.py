@@ -32,6 +32,7 @@ class Step:
 
 _DATA = ("subject", "bids", "betas_files", "simulation", "n_sessions", "seed")
 _FOLDERS = {
+    "clip_judge": True,
     "bids": {"derivatives", "images", "captions"},
     "betas_files": {"images", "captions", "regions", "table", "mask", "test"},
 }  # where things lie has no say in results
@@ -51,10 +52,10 @@ ARTIFACTS = {
         ("betas", "targets", "ablation", "embeddings"),
         weights=("vdvae", "versatile_diffusion"),
     ),
-    "scores": Step("05_two_stage_reconstruction", ("protocol",), ("reconstruction",), weights=("features",)),
+    "scores": Step("05_two_stage_reconstruction", ("protocol", "clip_judge"), ("reconstruction",), weights=("features",)),
     "noise": Step(
         "06_noise_sensitivity",
-        ("noise_amplitudes", "protocol", "n_shown"),
+        ("noise_amplitudes", "protocol", "clip_judge", "n_shown"),
         ("reconstruction",),
         weights=("versatile_diffusion", "features"),
     ),
@@ -63,7 +64,7 @@ ARTIFACTS = {
     ),
     "controls": Step(
         "09_what_scores_are_worth",
-        ("rivals",),
+        ("rivals", "clip_judge"),
         after=("targets", "ablation", "embeddings", "reconstruction", "scores"),
         weights=("vdvae", "versatile_diffusion", "features"),
     ),
@@ -236,10 +237,16 @@ def _uses(run, name, other):
 
 
 def _weights_hash(run, part):
-    """Fingerprint of shipped demo weights; the published ones are pinned by the zoo, so its name is enough."""
-    if run.zoo != "demo":
+    """Fingerprint of shipped demo weights, or the name of the published zoo, which pins its own; and of the run's own judge."""
+    zoo, judge = run.root / "zoo" / "demo", run.clip_judge if part == "features" else None
+    if run.zoo != "demo" and judge is None:
         return run.zoo
-    zoo = run.root / "zoo" / "demo"
-    files = sorted(file for file in (zoo / part).rglob("*") if file.is_file())
-    stamps = [(file.relative_to(zoo).as_posix(), file_hash(file)) for file in files]
+    stamps = _stamps(zoo / part, zoo) if run.zoo == "demo" else [run.zoo]
+    stamps += [] if judge is None else ["clip_judge", *_stamps(judge, judge)]
     return hashlib.sha256(repr(stamps).encode()).hexdigest()[:12]
+
+
+def _stamps(folder, above):
+    """Path, as seen from the folder above, and hash of each file of a folder."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return [(file.relative_to(above).as_posix(), file_hash(file)) for file in files]

@@ -203,18 +203,23 @@ def _in_batches(function, n_images, batch_size):
 
 def load(folder: Path, device="cpu") -> VersatileDiffusion:
     """Load a Versatile Diffusion folder, component by component; on a GPU in half precision."""
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from diffusers import UNet2DConditionModel
 
-    dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
     with torch.device("meta"):
         dual = DualUNet(UNet2DConditionModel.from_config(read_config(folder / "image_unet")))
     dual.fill("vision", read_folder(folder / "image_unet"))
     dual.fill("text", read_folder(folder / "text_unet"))
-    vae = load_diffusers(AutoencoderKL, folder / "vae", dtype=dtype)
-    dual = dual.to(device, dtype, memory_format=torch.channels_last).eval()
-    vae = vae.to(device, memory_format=torch.channels_last)
-    embedder = clip.load(folder, device)
+    parts, embedder = load_parts(folder, dual, device), clip.load(folder, device)
     grey = np.full((1, 224, 224, 3), 127, dtype=np.uint8)
-    empty = (torch.from_numpy(tokens).to(device, dtype) for tokens in (embedder.text([[""]]), embedder.vision(grey)))
-    scheduler = DDIMScheduler.from_config(read_config(folder / "scheduler", "scheduler_config.json"))
-    return VersatileDiffusion(dual, vae, scheduler, *empty)
+    empty = (torch.from_numpy(tokens).to(dual.unet.conv_in.weight) for tokens in (embedder.text([[""]]), embedder.vision(grey)))
+    return VersatileDiffusion(*parts, *empty)
+
+
+def load_parts(folder: Path, dual: DualUNet, device):
+    """Load autoencoder and scheduler of a diffusers folder; return UNet, autoencoder, scheduler, on a GPU in half precision."""
+    from diffusers import AutoencoderKL, DDIMScheduler
+
+    dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
+    dual = dual.to(device, dtype, memory_format=torch.channels_last).eval()
+    vae = load_diffusers(AutoencoderKL, folder / "vae", dtype=dtype).to(device, memory_format=torch.channels_last)
+    return dual, vae, DDIMScheduler.from_config(read_config(folder / "scheduler", "scheduler_config.json"), clip_sample=False)
