@@ -86,6 +86,12 @@ def test_missing_weights_come_with_their_source(project):
     assert not weights.fine and "imagenet64-iter-1600000-model-ema.th: https://" in weights.found
 
 
+def test_a_judge_that_is_not_there_is_named(project):
+    weights = found(load_run("demo", clip_judge="weights/bigg"), "weights")
+    assert not weights.fine and f"{project / 'weights' / 'bigg'}: you: a folder with a CLIP" in weights.found
+    assert weights.remedy == "Put it there, or correct `clip_judge` in params/demo.yaml."
+
+
 def test_a_device_that_is_absent_is_named(project, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     device = found(load_run("demo", device="cuda"), "device")

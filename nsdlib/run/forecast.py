@@ -138,7 +138,8 @@ def whole(run, table, sizes):
         if machine == machine_name(run.device):
             return hours, f"rehearsal, {made}"
         if table["GPU GB"].any() and stages["of the GPU GiB"].any():
-            left_out = ", ".join(name for name in rehearsal.STAGES if name not in stages.index)
+            missing = {name: stage for name, stage in rehearsal.STAGES.items() if name not in stages.index}
+            left_out = ", ".join(name for name, stage in missing.items() if stage.needed(run, sizes))
             found = hours, f"rehearsal on {machine}, {made}" + (f", without {left_out}" if left_out else "")
     return found
 
