@@ -82,8 +82,9 @@ class Run(Strict):
     compile: bool
 
     noise_amplitudes: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
-    protocol: Literal["native", "brain_diffuser", "mindeye1", "mindeye2"]
     clip_judge: Folder | None = None
+    protocol: Literal["native", "brain_diffuser", "mindeye1", "mindeye2"]
+    recipes: Annotated[tuple[str, ...], Field(min_length=1)]
     n_bootstrap: Positive
     n_shown: Positive
     group: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -107,7 +108,7 @@ class Run(Strict):
                 f"n_layers={self.n_layers} is more than the largest of layer_counts={list(self.layer_counts)}: notebook 03 "
                 "keeps the latents of that many layers; add it to layer_counts."
             )
-        for name in ("layer_counts", "decoder_seeds", "diffusion_seeds", "noise_amplitudes", "group"):
+        for name in ("layer_counts", "decoder_seeds", "diffusion_seeds", "noise_amplitudes", "recipes", "group"):
             if len(set(values := getattr(self, name))) < len(values):
                 raise ValueError(f"{name}={list(values)} holds one value twice, and a result would count double.")
         return self
@@ -199,7 +200,7 @@ def load_run(name="demo", **overrides):
     try:
         run = Run(**fields)
     except ValidationError as error:
-        raise ValueError(f"Run {name!r} cannot be used as its parameters stand:\n{_explain(error)}") from None
+        raise ValueError(f"Run {name!r} cannot be used as its parameters stand:\n{explain(error)}") from None
     paths = {"data": root / run.data, "weights": root / run.weights, "store": root / run.store / (run.like or name)}
     paths["clip_judge"] = run.clip_judge and root / run.clip_judge
     if run.section:
@@ -289,7 +290,7 @@ def _refuse_ignored(name, overrides, caller):
             )
 
 
-def _explain(error):
+def explain(error):
     """One line for each complaint of pydantic: field, what is wrong, what was given."""
     lines = []
     for item in error.errors():

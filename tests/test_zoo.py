@@ -31,7 +31,7 @@ def test_what_is_missing_is_said_with_its_source(tmp_path):
         zoo.path(run, "swav")
     with pytest.raises(ValueError, match="no model 'dalle' in the paper zoo; it has vdvae"):
         zoo.path(run, "dalle")
-    assert len(zoo.missing(run)) == len(zoo.ZOOS["paper"])
+    assert len(zoo.missing(run)) == len(zoo.models(run))
 
 
 def test_every_published_file_has_one_place_and_one_address(tmp_path):
@@ -43,14 +43,8 @@ def test_every_published_file_has_one_place_and_one_address(tmp_path):
     assert not any(entry.files(tmp_path, "any") for entry in zoo.ZOOS["demo"].values())
 
 
-@pytest.fixture
-def with_takagi(tmp_path, monkeypatch):
-    """A run of the paper zoo whose recipes ask for Stable Diffusion."""
-    monkeypatch.setattr(zoo, "asked_for", lambda run: {"stable_diffusion": zoo.STABLE_DIFFUSION})
-    return load_run("subj01").model_copy(update={"weights": tmp_path})
-
-
-def test_stable_diffusion_is_wanted_only_where_a_recipe_asks_for_it(with_takagi, monkeypatch):
+def test_stable_diffusion_is_wanted_only_where_a_recipe_asks_for_it(tmp_path):
+    with_takagi = load_run("subj01", recipes=("veronese", "takagi")).model_copy(update={"weights": tmp_path})
     files = [file for file in zoo.files(with_takagi) if file.stage.startswith("stable_diffusion")]
     assert len(files) == 11 and all(
         "CreativeML OpenRAIL-M, which the site may ask to be accepted" in file.stage for file in files
@@ -64,18 +58,10 @@ def test_stable_diffusion_is_wanted_only_where_a_recipe_asks_for_it(with_takagi,
         zoo.load_stable_text(with_takagi)
     demo = with_takagi.model_copy(update={"zoo": "demo"})
     assert zoo.models(demo) == zoo.ZOOS["demo"] and zoo.missing(demo) == []
-    monkeypatch.undo()
-    assert zoo.asked_for(with_takagi) == {} and "stable_diffusion" not in zoo.models(with_takagi)
+    without = with_takagi.model_copy(update={"recipes": ("veronese",)})
+    assert zoo.asked_for(without) == {} and "stable_diffusion" not in zoo.models(without)
     with pytest.raises(ValueError, match="no model 'stable_diffusion' in the paper zoo"):
-        zoo.load_stable_diffusion(with_takagi)
-
-
-def test_recipes_are_read_from_the_run():
-    class Told:
-        def model_dump(self, include):
-            return {"recipes": ("veronese", "takagi")} if include == {"recipes"} else {}
-
-    assert zoo.asked_for(Told()) == {"stable_diffusion": zoo.STABLE_DIFFUSION}
+        zoo.load_stable_diffusion(without)
 
 
 def test_another_judge_takes_the_place_of_the_zoos_clip(tmp_path):

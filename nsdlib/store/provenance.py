@@ -7,6 +7,7 @@ reaches to compute it (`sources`), and the weights of the models it uses.
 import hashlib
 import inspect
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,12 @@ ARTIFACTS = {
         after=("targets", "ablation", "embeddings", "reconstruction", "scores"),
         weights=("vdvae", "versatile_diffusion", "features"),
     ),
+    "systems": Step(
+        "10_systems_side_by_side",
+        ("recipes", "max_epochs", "decoder_seeds", "renormalise", "clip_judge"),
+        ("betas", "targets", "embeddings", "reconstruction", "scores"),
+        weights=("vdvae", "versatile_diffusion", "features"),
+    ),
 }
 
 
@@ -84,6 +91,8 @@ def provenance(run, name):
     fields = run.model_dump(mode="json", include=set(step.params), exclude=_FOLDERS)
     if run.section in step.params and run.simulation is None:
         fields["contents"] = _contents(run)
+    if "recipes" in step.params:
+        fields["recipe files"] = {name: _recipe_hashes(run, name) for name in run.recipes}
     cells, reached = slices.slice_of(run.root / "notebooks" / f"{step.notebook}.ipynb", name)
     return {
         "artifact": name,
@@ -108,6 +117,16 @@ def _contents(run):
     files += [file for pattern in events for file in sorted(run.data.glob(pattern))]
     read = [[file.name, file_hash(file)] for file in files if file.is_file()]
     return read + sorted([file.name, file.stat().st_size] for file in bold if file.is_file())
+
+
+def _recipe_hashes(run, name):
+    """Hashes of a recipe's file and of the files beside the project that define somebody's own decoders in it."""
+    file = run.root / "params" / "recipes" / f"{name}.yaml"
+    if not file.is_file():
+        return []
+    own = re.findall(r"\bdecoder: *['\"]?([\w.]+):\w+", file.read_text(encoding="utf-8"))
+    modules = [run.root.joinpath(*module.split(".")).with_suffix(".py") for module in own]
+    return [file_hash(path) for path in (file, *modules) if path.is_file()]
 
 
 def artifact_hash(run, name):

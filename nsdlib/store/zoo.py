@@ -148,8 +148,7 @@ STABLE_DIFFUSION = _of_hub(  # sizes as the tensors have it in float32; neither 
 
 def asked_for(run) -> dict[str, Weights]:
     """Published models that the run's recipes ask for besides those of a zoo, by name: Stable Diffusion 1.4 for `takagi`."""
-    recipes = run.model_dump(include={"recipes"}).get("recipes", ())
-    return {"stable_diffusion": STABLE_DIFFUSION} if "takagi" in recipes else {}
+    return {"stable_diffusion": STABLE_DIFFUSION} if "takagi" in run.recipes else {}
 
 
 def models(run) -> dict[str, Weights]:
