@@ -1,11 +1,13 @@
-"""Recipes: what a file may say; planted truth through a recipe; picks, lifts, retrieval against plain loops; bad input in words."""
+"""Recipes: what a file may say; planted truth through one; picks, lifts, retrieval against plain loops; bad input in words."""
 
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge as TheirRidge
 
 from nsdlib.core import METRICS
@@ -160,6 +162,18 @@ def test_what_a_decoder_of_ones_own_gets_wrong_is_a_sentence(inputs, run, name, 
         brain.decode(recipe.load("mine", run), inputs)
 
 
+def test_the_ten_lines_of_the_page_are_a_row(inputs, run):
+    page = (ROOT / "book" / "your_own_decoder.md").read_text()
+    module, text = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("python", "yaml"))
+    (run.root / "my_decoders.py").write_text(module)
+    (run.root / recipe.FOLDER / "page.yaml").write_text(text.replace("50", "5").replace("200", "10"))  # of 40 images
+    decoded = brain.decode(recipe.load("page", run), inputs)
+    reduced = PCA(10, random_state=0).fit(inputs.train.patterns)
+    theirs = TheirRidge(1.0).fit(reduced.transform(inputs.train.patterns), inputs.truth("vision")[0])
+    np.testing.assert_allclose(decoded.targets["vision"], theirs.predict(reduced.transform(inputs.test.patterns)), atol=1e-4)
+    assert decoded.badge == "inductive"
+
+
 def test_a_ridge_without_intercept_lacks_the_training_mean(inputs, run):
     write(run.root, targets={"latents": {}, "text": {"intercept": False}, "vision": {"rescale": "none"}}, n_layers=5)
     decoded, train, test = brain.decode(recipe.load("mine", run), inputs), inputs.train, inputs.test
@@ -279,7 +293,12 @@ def test_what_the_demo_changes_is_told(run):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"titel": "x"}, r"mine.yaml: 'titel' is no setting: did you mean 'title'"),
+        ({"targets": 3}, r"mine.yaml: targets must hold lines 'setting: value', or {}, but it holds 3"),
+        ({"targets": {"text": None}}, r"targets.text must hold lines 'setting: value'"),
+        ({"demo": [1]}, r"mine.yaml: demo: demo must hold lines"),
+        ({"demo": {"generator": 1}}, r"mine.yaml: demo: generator must hold lines"),
+        ({"deviations": "none"}, r"deviations must be a list of sentences, each behind a '-'"),
+        ({"titles": "x"}, r"mine.yaml: 'titles' is no setting: did you mean 'title'"),
         ({"targets": {"texts": {}}}, "'texts' is no target: did you mean 'text'"),
         ({"targets": {"text": {"alpha": [1]}}}, "targets.text: 'alpha' is no setting: did you mean 'alphas'"),
         ({"targets": {"text": {"decoder": "rigde"}, "vision": {}, "latents": {}}}, "no decoder 'rigde': did you mean 'ridge'"),
@@ -312,16 +331,16 @@ def test_an_unknown_recipe_and_a_broken_file_are_refused(run):
     with pytest.raises(ValueError, match="no recipe 'veronse': did you mean 'veronese'"):
         recipe.load("veronse", run)
     (run.root / recipe.FOLDER / "broken.yaml").write_text("- 1\n")
-    with pytest.raises(ValueError, match="broken.yaml must hold lines 'field: value', but it holds a list"):
+    with pytest.raises(ValueError, match=r"broken.yaml must hold lines 'field: value', but it holds a list"):
         recipe.load("broken", run)
     (run.root / recipe.FOLDER / "broken.yaml").write_text("a: [1\n")
-    with pytest.raises(ValueError, match="broken.yaml is not valid YAML"):
+    with pytest.raises(ValueError, match=r"broken.yaml is not valid YAML"):
         recipe.load("broken", run)
 
 
 def test_more_layers_than_were_kept_are_refused(inputs, run):
     write(run.root, n_layers=31)
-    with pytest.raises(ValueError, match="n_layers=31 are .* add 31 to layer_counts"):
+    with pytest.raises(ValueError, match=r"n_layers=31 are .* add 31 to layer_counts"):
         brain.decode(recipe.load("mine", run), inputs)
 
 

@@ -73,7 +73,7 @@ class Inputs:
 
     @cached_property
     def trials(self):
-        """Single training trials and means of the test trials, z-scored by the former, and the image ids of the training trials."""
+        """Training trials and means of test trials, z-scored by the former, and the image ids of the training trials."""
         _, trials = load_trials(self.run, self.store, self.subject)
         test, ids = trials.is_test.values, trials.image_id.values
         _, means, _ = average_repeats(trials.betas.values[test], ids[test])
@@ -129,8 +129,9 @@ def as_target(target, tokens) -> np.ndarray:
 def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root, version=None, images=None) -> Part:
     """Fit the decoder of one target, a ridge, a rival's or one's own, to X (n_rows, n_voxels) and Y (n_rows, n_targets).
 
-    `settings` go to a decoder that is no ridge, `mode` is that of `core.rescale` for a ridge; `images` (n_rows,) are ids, where rows are trials. `version` tells apart what is
-    kept of one's own decoder as its file changes. A ValueError for one without `fit` and `predict`.
+    `settings` go to a decoder that is no ridge, `mode` is that of `core.rescale` for a ridge; `images` (n_rows,) are ids, where
+    rows are trials. `version` tells apart what is kept of one's own decoder as its file changes. A ValueError for one without
+    `fit` and `predict`.
     """
     if decoder == "ridge":
         ridge = Ridge(alphas, device=device).fit(X, Y)
@@ -218,8 +219,9 @@ def _decode_target(recipe, target, options, inputs):
         return ask(part, X_test, Y_test, inputs.test.ids).assign_attrs(seconds=network.seconds), (*notes, *part.notes)
     settings, more = _of_others(target, options, recipe, inputs, voxels)
     array = inputs.store.memoise(fit_and_ask)(
-        X, Y, X_test, Y_test, ids=inputs.test.ids, decoder=options.decoder, alphas=options.alphas or zoo.alphas(run, _kind(target)),
-        settings=settings, intercept=options.intercept, mode=mode, seed=seed, device=str(place), root=str(run.root) if options.is_own else None, version=_version(options, run),
+        X, Y, X_test, Y_test, ids=inputs.test.ids, decoder=options.decoder, settings=settings,
+        alphas=options.alphas or zoo.alphas(run, _kind(target)), intercept=options.intercept, mode=mode, seed=seed,
+        device=str(place), root=str(run.root) if options.is_own else None, version=_version(options, run),
         images=ids if recipe.rows == "trials" and options.decoder in rivals.NAMES else None,
     )  # fmt: skip
     return array, (*notes, *more)

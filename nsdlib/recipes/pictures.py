@@ -35,8 +35,6 @@ class Drawn:
 class Pictures:
     """Models that draw, of one run; what they draw is kept in its store."""
 
-    settings = {}
-
     def __init__(self, run, store):
         self.run, self.stages, self.embedder = run, TwoStages(run, store), load_embedder(run)
         self._subject = open_subject(run)
@@ -107,7 +105,7 @@ class Pictures:
         return _timed(np.full, (len(ids), side, side, 3), GREY, dtype=np.uint8)
 
     def _tokens(self, recipe, kind, decoded, inputs):
-        """Tokens of a kind as decoded, or lifted from a pooled vector; the training mean where none is decoded, which has no weight."""
+        """Tokens of a kind as decoded, or lifted from a pooled vector; where there are none, the training mean without weight."""
         train, source = inputs.train.tokens[kind], recipe.source(kind)
         if source is None:
             return np.repeat(train.mean(axis=0, dtype=np.float32)[None], len(inputs.test.ids), axis=0)

@@ -26,7 +26,7 @@ class Target(Strict):
     """One thing that is decoded, by which decoder, from which voxels."""
 
     decoder: str = "ridge"  # one of `DECODERS`, or package.module:Name, whose Name(**settings) has fit(X, Y) and predict(X)
-    settings: dict[str, bool | int | float | str | list] = {}  # of a decoder that is no ridge
+    settings: dict[str, bool | int | float | str | list] = Field(default_factory=dict)  # of a decoder that is no ridge
     alphas: Annotated[tuple[AboveZero, ...], Field(min_length=1)] | None = None  # of a ridge; None: those of the run
     voxels: Literal["all", "early", "ventral"] = "all"
     intercept: bool = True  # False: a ridge's predictions lack the training mean
@@ -106,7 +106,7 @@ def names(root) -> list[str]:
 
 
 def load(name, run) -> Recipe:
-    """Load a recipe for a run, with its decoders found; a ValueError says what is wrong with it, and names the nearest right one."""
+    """Load a recipe for a run, with its decoders found; a ValueError says what is wrong with it, and names what is nearest."""
     if name not in (known := names(run.root)):
         hint = nearest(str(name), known)
         raise ValueError(
@@ -120,12 +120,12 @@ def load(name, run) -> Recipe:
     if not isinstance(fields, dict):
         raise ValueError(f"{where} must hold lines 'field: value', but it holds a {type(fields).__name__}.")
     demo = fields.pop("demo", {})
+    _refuse_misplaced(fields, where)
+    _refuse_misplaced({"demo": demo} | (demo if isinstance(demo, dict) else {}), f"{where}: demo")
     if run.zoo == "demo":
-        merged = _merged(fields, demo)
-        changed = tuple(_changes(fields, demo))
-        fields = merged | (
-            {"deviations": [*merged.get("deviations", []), "In the demo zoo: " + ", ".join(changed)]} if changed else {}
-        )
+        told = [f"In the demo zoo: {', '.join(changed)}"] if (changed := list(_changes(fields, demo))) else []
+        fields = _merged(fields, demo)
+        fields["deviations"] = [*fields.get("deviations", ()), *told]
     _refuse_unknown(fields, where)
     try:
         recipe = Recipe(name=name, **fields)
@@ -182,7 +182,7 @@ def source_file(made):
 
 def _merged(fields, changes):
     """Fields with changes laid over them, sections one by one."""
-    both = {key: _merged(fields[key], value) for key, value in changes.items() if isinstance(value, dict) and key in fields}
+    both = {key: _merged(fields[key], value) for key, value in changes.items() if isinstance(value, dict) and fields.get(key)}
     return fields | changes | both
 
 
@@ -201,6 +201,17 @@ def _words(value):
     if isinstance(value, dict):
         return " ".join(f"{key}={_words(item)}" for key, item in value.items())
     return "as the run has it" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _refuse_misplaced(fields, where):
+    """Refuse what is no section, or no list, where one is wanted."""
+    targets = fields.get("targets") if isinstance(fields.get("targets"), dict) else {}
+    sections = {key: fields.get(key, {}) for key in ("demo", "generator", "targets")}
+    for key, section in (sections | {f"targets.{target}": section for target, section in targets.items()}).items():
+        if not isinstance(section, dict):
+            raise ValueError(f"{where}: {key} must hold lines 'setting: value', or {{}}, but it holds {section!r}.")
+    if not isinstance(sentences := fields.get("deviations", []), list):
+        raise ValueError(f"{where}: deviations must be a list of sentences, each behind a '-', but it holds {sentences!r}.")
 
 
 def _refuse_unknown(fields, where):

@@ -165,7 +165,7 @@ def gains(dataset, *, first=FIRST, **bootstrap):
 
 
 def deviations(systems) -> list[str]:
-    """List where each system departs from what was published, a sentence each: of the recipe, and of what was found on the way."""
+    """List where each system departs from what was published, a sentence each: its recipe's, and what was found on the way."""
     lines = []
     for name, (recipe, decoded, _) in systems.items():
         said = [

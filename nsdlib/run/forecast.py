@@ -21,6 +21,7 @@ UNKNOWN = "not known yet"
 REHEARSED = {"paper"}  # zoos of whose models a rehearsal has the sizes
 
 REFINED = "test images x steps x sets of refined images"
+SYSTEMS = "images x recipes"
 # What the time of a notebook is taken to be in proportion to, in words and counted.
 SCALES = {
     "01_hrf_glmsingle": ("sessions x voxels of the brain", lambda run, a: run.glm_sessions * a.n_brain),
@@ -29,6 +30,7 @@ SCALES = {
     "04_latent_size": ("images x layer counts", lambda run, a: a.n_images * len(run.layer_counts)),
     "05_two_stage_reconstruction": (REFINED, lambda run, a: a.n_test * n_walked(run) * costs.refined_sets(run)[0]),
     "06_noise_sensitivity": (REFINED, lambda run, a: a.n_test * n_walked(run) * costs.refined_sets(run)[1]),
+    "10_systems_side_by_side": (SYSTEMS, lambda run, a: a.n_images * len(run.recipes)),
 }
 OTHER_SCALE = ("images", lambda run, a: a.n_images)
 
