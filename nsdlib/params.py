@@ -82,7 +82,9 @@ class Run(Strict):
     compile: bool
 
     noise_amplitudes: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
+    clip_judge: Folder | None = None
     protocol: Literal["native", "brain_diffuser", "mindeye1", "mindeye2"]
+    recipes: Annotated[tuple[str, ...], Field(min_length=1)]
     n_bootstrap: Positive
     n_shown: Positive
     group: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -97,10 +99,8 @@ class Run(Strict):
         if self.section and getattr(self, self.section).captions is None and self.text_weight > 0:
             raise ValueError(f"text_weight={self.text_weight}: no captions are named to learn from; set it to 0, or name some.")
         if self.glm_sessions > self.n_sessions:
-            raise ValueError(
-                f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}: the GLM can fit only "
-                "sessions that the run has; lower glm_sessions or raise n_sessions."
-            )
+            both = f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}"
+            raise ValueError(f"{both}: the GLM fits only sessions that the run has; lower glm_sessions, or raise it.")
         if self.betas_files is not None and self.betas != "nsd":
             raise ValueError("betas_files: there are no time series to fit, wanted betas: nsd, those in the files.")
         if self.n_layers > max(self.layer_counts):
@@ -108,7 +108,7 @@ class Run(Strict):
                 f"n_layers={self.n_layers} is more than the largest of layer_counts={list(self.layer_counts)}: notebook 03 "
                 "keeps the latents of that many layers; add it to layer_counts."
             )
-        for name in ("layer_counts", "decoder_seeds", "diffusion_seeds", "noise_amplitudes", "group"):
+        for name in ("layer_counts", "decoder_seeds", "diffusion_seeds", "noise_amplitudes", "recipes", "group"):
             if len(set(values := getattr(self, name))) < len(values):
                 raise ValueError(f"{name}={list(values)} holds one value twice, and a result would count double.")
         return self
@@ -200,8 +200,9 @@ def load_run(name="demo", **overrides):
     try:
         run = Run(**fields)
     except ValidationError as error:
-        raise ValueError(f"Run {name!r} cannot be used as its parameters stand:\n{_explain(error)}") from None
+        raise ValueError(f"Run {name!r} cannot be used as its parameters stand:\n{explain(error)}") from None
     paths = {"data": root / run.data, "weights": root / run.weights, "store": root / run.store / (run.like or name)}
+    paths["clip_judge"] = run.clip_judge and root / run.clip_judge
     if run.section:
         places = {name: root / value for name, value in getattr(run, run.section) if isinstance(value, Path)}
         paths[run.section] = getattr(run, run.section).model_copy(update=places)
@@ -289,7 +290,7 @@ def _refuse_ignored(name, overrides, caller):
             )
 
 
-def _explain(error):
+def explain(error):
     """One line for each complaint of pydantic: field, what is wrong, what was given."""
     lines = []
     for item in error.errors():

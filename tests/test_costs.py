@@ -28,9 +28,9 @@ def grow(before, after, notebooks):
 @pytest.mark.parametrize(
     ("size", "notebooks"),
     [
-        ("n_train", ["02", "03", "04", "05"]),
-        ("n_test", ["02", "03", "04", "05", "06", "07"]),
-        ("n_voxels", ["01", "02", "03", "04", "05"]),
+        ("n_train", ["02", "03", "04", "05", "10"]),
+        ("n_test", ["02", "03", "04", "05", "06", "07", "10"]),
+        ("n_voxels", ["01", "02", "03", "04", "05", "10"]),
         ("n_brain", ["01"]),
     ],
 )
@@ -46,10 +46,11 @@ def test_more_data_need_more(size, notebooks):
         ({"n_sessions": 8}, ["02"]),
         ({"decoder_seeds": (0, 1)}, ["03"]),
         ({"n_layers": 31}, ["03", "05"]),
-        ({"layer_counts": (5, 15, 31, 40)}, ["03", "04"]),
+        ({"layer_counts": (5, 15, 31, 40)}, ["03", "04", "10"]),
         ({"noise_amplitudes": (0, 1, 2, 3, 4, 5, 6, 7)}, ["06"]),
-        ({"diffusion_seeds": (0, 1, 2, 3, 4)}, ["05", "06"]),
-        ({"zoo": "paper"}, ["03", "05", "06", "07"]),
+        ({"diffusion_seeds": (0, 1, 2, 3, 4)}, ["05", "06", "10"]),
+        ({"recipes": ("veronese", "gru_clip", "takagi", "takagi_intercept", "brain_diffuser")}, ["10"]),
+        ({"zoo": "paper"}, ["03", "05", "06", "07", "10"]),
     ],
 )
 def test_more_work_needs_more(change, notebooks):

@@ -344,9 +344,19 @@ def test_bad_input_is_refused(pipeline, inputs):
     for n_steps in (0, 4.5, 1001):
         with pytest.raises(ValueError, match=f"n_steps must be a whole number from 1 to 1000, got {n_steps}"):
             pipeline.refine(**inputs, image_ids=[1, 2, 3], n_steps=n_steps)
+    with pytest.raises(ValueError, match="unconditional must be 'empty' or 'zeros', got 'grey'"):
+        pipeline.refine(**inputs, image_ids=[1, 2, 3], unconditional="grey")
     for weight in (-0.1, 1.5, np.nan):
         with pytest.raises(ValueError, match=r"text_weight must be from 0 \(vision alone\) to 1 \(text alone\), got "):
             pipeline.refine(**inputs, image_ids=[1, 2, 3], text_weight=weight)
+
+
+def test_unconditional_tokens_may_be_zeros(pipeline, inputs, monkeypatch):
+    settings = {"image_ids": [1, 2, 3], "n_steps": 4}
+    empty, zeros = (pipeline.refine(**inputs, **settings, unconditional=kind) for kind in ("empty", "zeros"))
+    monkeypatch.setattr(pipeline, "unconditional", tuple(torch.zeros_like(tokens) for tokens in pipeline.unconditional))
+    np.testing.assert_array_equal(pipeline.refine(**inputs, **settings), zeros)
+    assert (empty != zeros).any()
 
 
 @pytest.mark.parametrize("wrong", [np.inf, np.nan])

@@ -86,6 +86,12 @@ def test_missing_weights_come_with_their_source(project):
     assert not weights.fine and "imagenet64-iter-1600000-model-ema.th: https://" in weights.found
 
 
+def test_a_judge_that_is_not_there_is_named(project):
+    weights = found(load_run("demo", clip_judge="weights/bigg"), "weights")
+    assert not weights.fine and f"{project / 'weights' / 'bigg'}: you: a folder with a CLIP" in weights.found
+    assert weights.remedy == "Put it there, or correct `clip_judge` in params/demo.yaml."
+
+
 def test_a_device_that_is_absent_is_named(project, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     device = found(load_run("demo", device="cuda"), "device")
@@ -137,7 +143,7 @@ def test_the_preflight_says_what_a_run_takes_and_how_it_knows(project, capsys):
     record(project, "demo", *costs.COUNTED)
     main(["doctor", "demo"])
     said = capsys.readouterr().out
-    assert "| 3 h " in said and "demo, 2026-01-02" in said and "The whole run: 27 h (records of 9 notebooks)." in said
+    assert "| 3 h " in said and "demo, 2026-01-02" in said and "The whole run: 30 h (records of 10 notebooks)." in said
 
 
 def record(project, run, *names):
@@ -181,7 +187,7 @@ def test_the_outlook_is_a_table_with_what_it_rests_on(project, capsys):
     assert f"- Machine: {rates.machine_name('auto')}" in said
     record(project, "subj05", *costs.COUNTED)  # of the four, one is known, and the others from it
     main(["doctor", "subj01", "--forecast", "4"])
-    assert "4 nodes: 28 h." in capsys.readouterr().out.replace("27 h", "28 h")
+    assert "4 nodes: 31 h." in capsys.readouterr().out.replace("30 h", "31 h")
 
 
 def test_wrong_versions_are_named(project, monkeypatch):

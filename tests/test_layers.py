@@ -19,10 +19,11 @@ MAY_IMPORT = {
     "data": "params core store",
     "twin": "params core store data",
     "study": "params core store data",
-    "run": "params core store data twin study",
+    "recipes": "strict params core store data study",
+    "run": "params core store data twin study recipes",
     "plots": "params core store data study",
     "book": "params core store data study run plots",
-    "cli": "arguments strict params core store data twin study run plots book",
+    "cli": "arguments strict params core store data twin study recipes run plots book",
     "__main__": "cli",
 }
 FILES = sorted([*(ROOT / "nsdlib").rglob("*.py"), *(ROOT / "book" / "_ext").glob("*.py")])

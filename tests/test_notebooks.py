@@ -25,6 +25,7 @@ NAMES = [
     "07_qualitative_figures",
     "08_across_subjects",
     "09_what_scores_are_worth",
+    "10_systems_side_by_side",
 ]
 
 
@@ -98,6 +99,7 @@ def test_the_main_result_comes_early_and_no_figure_feeds_what_is_saved():
         "05_two_stage_reconstruction": ("embeddings", "reconstruction", "scores"),
         "06_noise_sensitivity": ("noise",),
         "09_what_scores_are_worth": ("controls",),
+        "10_systems_side_by_side": ("systems",),
     }.items():
         for artifact in artifacts:
             _, reached = slices.slice_of(ROOT / "notebooks" / f"{name}.ipynb", artifact)

@@ -44,7 +44,8 @@ def test_printed_scores_are_those_of_the_files(page):
     line = next(line for line in text.splitlines() if "paper, subject 1: GRU, 31 layers" in line)
     assert re.findall(r"\d\.\d{3}", line) == [f"{value:.3f}" for value in paper_table(4).loc[("GRU", 31)]]
     line = next(line for line in text.splitlines() if line.startswith("| MindEye2"))
-    assert re.findall(r"\d\.\d{3}", line) == [f"{value:.3f}" for value in systems().loc["MindEye2", list(METRICS)]]
+    printed = [f"{value:.3f}" for value in systems().loc["MindEye2", list(METRICS)]]
+    assert re.findall(r"\d\.\d+", line) == [*printed, "0.9996", "0.9987"] and "| `mindeye2` " in line
 
 
 def test_verdicts_of_a_simulated_subject_are_marked(page):

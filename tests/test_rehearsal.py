@@ -38,6 +38,19 @@ def test_a_subject_needs_every_image_and_sets_of_its_test_images(run):
     needed = {name: stage.needed(run, full_size.Sizes()) for name, stage in rehearsal.STAGES.items()}
     assert needed["VDVAE: images to latents"] == 9841 and needed["CLIP: captions to tokens"] == 5 * 9841
     assert needed["diffusion: steps"] == (7 + 12 + 11) * 982 * 37  # 37 of 50 steps at strength 0.75; 05, 06 and 09
+    assert needed["Stable Diffusion: steps"] == 0
+
+
+def test_stable_diffusion_is_rehearsed_where_a_recipe_asks_for_it(run, toy, monkeypatch):
+    name = "Stable Diffusion: steps"
+    monkeypatch.setattr(rehearsal, "STAGES", {name: rehearsal.STAGES[name]})
+    assert rehearsal.rehearse(run, n_images=1, n_steps=4, sizes=toy, report=lambda line: None).empty
+    monkeypatch.setattr(rehearsal, "asked_for", lambda run: {"stable_diffusion": None})
+    table = rehearsal.rehearse(run, n_images=1, n_steps=4, sizes=toy, report=lambda line: None)
+    assert table.loc[name, "measured"] == "3 image steps"
+    assert rehearsal.STAGES[name].needed(run, full_size.Sizes()) == 982 * 5 * 40
+    hours = rehearsal.subject_hours(table, run, full_size.Sizes())
+    assert hours[name] == pytest.approx(982 * 200 * table.loc[name, "seconds"] / 3 / 3600)
 
 
 def test_a_rehearsal_has_a_row_a_stage_and_tells_which_failed(run, toy, monkeypatch):
@@ -118,6 +131,8 @@ def test_published_sizes_and_their_memory(run):
     second = full_size.build_second_stage(full_size.Sizes(), torch.device("meta"))
     counts = [sum(p.numel() for p in part.parameters()) for part in (second.unet, second.vae)]
     assert counts == [1_126_760_324, 83_653_863]
+    alone = full_size.build_stable_diffusion(full_size.Sizes(), torch.device("meta"))
+    assert sum(p.numel() for p in alone.unet.parameters()) == 859_520_964 and alone.image_size == 512
     table = full_size.gpu_memory(run, batch_sizes=(1, 2, 3))
     np.testing.assert_allclose(table["weights"], 2 * sum(counts) / 2**30)
     first, second = np.diff(table["diffusion step"])  # each image more takes as much

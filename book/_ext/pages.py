@@ -14,7 +14,7 @@ from book._ext.state import state_page, write_if_changed
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import run_names, usable_runs
 from nsdlib.study import claims, controls, statistics
-from nsdlib.study.published import latent_errors, paper_table, sources, systems
+from nsdlib.study.published import RETRIEVAL, latent_errors, paper_table, sources, systems
 
 GENERATED = ("paper", "reliability", "state", "your_own_data")
 LABELS = {name: f"{metric.label} {'↑' if metric.higher_is_better else '↓'}" for name, metric in METRICS.items()}
@@ -119,15 +119,18 @@ def _latents(stores):
 def _systems(stores):
     """Published systems, and ours below them."""
     table = systems().reset_index().astype(object)
+    table["recipe"] = table["recipe"].map(lambda name: name and f"`{name}`")
     for name in METRICS:
         table[name] = table[name].map(lambda value: "" if np.isnan(value) else f"{value:.3f}")
+    for name in RETRIEVAL:
+        table[name] = table[name].map(lambda value: "" if np.isnan(value) else f"{value:g}")  # digits as printed
     for name, store in stores.items():
         ours = _summary(store).sel(system="refined")
         row = {"system": f"**ours**, zoo `{store.run.zoo}`, `{name}`", "year": "", "subjects": str(store.run.subject)}
         row |= {"n_test": ours.n, "protocol": store.run.protocol, "source": "measured"}
         table.loc[len(table)] = row | _cells(ours)
-    names = LABELS | {"n_test": "test images"}
-    return table.rename(columns=names).astype(object).fillna("").astype(str).to_markdown(index=False)
+    names = LABELS | RETRIEVAL | {"n_test": "test images", "recipe": "recipe here"}
+    return table.rename(columns=names).astype(object).fillna("").astype(str).to_markdown(index=False, disable_numparse=True)
 
 
 def _sources(_):

@@ -16,9 +16,9 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def prepare(images: np.ndarray, size: int, device="cpu") -> Tensor:
+def prepare(images: np.ndarray, size: int, device="cpu", *, mean=CLIP_MEAN, std=CLIP_STD) -> Tensor:
     """Turn (n_images, rows, columns, 3) uint8 into (n_images, 3, size, size), bicubic, standardised as CLIP's images are."""
-    mean, std = (torch.tensor(numbers, device=device)[:, None, None] for numbers in (CLIP_MEAN, CLIP_STD))
+    mean, std = (torch.tensor(numbers, device=device)[:, None, None] for numbers in (mean, std))
     return (resample(images, size, "pil bicubic", device) - mean) / std
 
 
@@ -45,7 +45,7 @@ class ClipEmbedder:
     @property
     def device(self):
         """Device of the encoders."""
-        return self.image_encoder.device
+        return self.text_encoder.device
 
     @torch.inference_mode()
     def vision(self, images: np.ndarray, *, image_ids=None, batch_size: int = 64) -> np.ndarray:
@@ -54,12 +54,8 @@ class ClipEmbedder:
         ValueError where a token is no number that float16 can hold; it names the images by `image_ids`, or their rows.
         """
         check_images(images)
-        size = self.image_encoder.config.image_size
-        tokens = []
-        for i in range(0, len(images), batch_size):
-            pixels = prepare(images[i : i + batch_size], size, self.device).to(self.image_encoder.dtype)
-            tokens.append(vision_tokens(self.image_encoder, pixels).half().cpu().numpy())
-        return check_finite("vision tokens", np.concatenate(tokens), image_ids)
+        parts = (self._image_tokens(images[i : i + batch_size]) for i in range(0, len(images), batch_size))
+        return check_finite("vision tokens", np.concatenate([part.half().cpu().numpy() for part in parts]), image_ids)
 
     @torch.inference_mode()
     def text(self, captions: list[list[str]], *, image_ids=None, batch_size: int = 64) -> np.ndarray:
@@ -81,12 +77,21 @@ class ClipEmbedder:
         means = torch.stack([of_image.mean(0) for of_image in torch.cat(tokens).split(n_captions)])
         return check_finite("text tokens", means.half().numpy(), image_ids)
 
+    def _image_tokens(self, images) -> Tensor:
+        """Tokens of images, (n_images, n_tokens, n_features), on the device."""
+        pixels = prepare(images, self.image_encoder.config.image_size, self.device).to(self.image_encoder.dtype)
+        return vision_tokens(self.image_encoder, pixels)
+
     def _caption_tokens(self, captions) -> Tensor:
         """Tokens of captions, (n_captions, n_tokens, n_features) float32 on the CPU."""
+        ids = self._ids(captions)
+        return text_tokens(self.text_encoder, ids, end_of_text=self.tokenizer.eos_token_id).float().cpu()
+
+    def _ids(self, captions) -> Tensor:
+        """Words of captions as numbers, (n_captions, n_tokens), on the device; filled up with the end of text."""
         length = self.text_encoder.config.max_position_embeddings
         ids = self.tokenizer(captions, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-        ids = ids.input_ids.to(self.device)
-        return text_tokens(self.text_encoder, ids, end_of_text=self.tokenizer.eos_token_id).float().cpu()
+        return ids.input_ids.to(self.device)
 
 
 def load(folder, device="cpu") -> ClipEmbedder:

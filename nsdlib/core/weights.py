@@ -16,13 +16,13 @@ OLDER_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn":
 STALE = re.compile(r"\.position_ids$")  # 0, 1, 2, ..., which files of older versions of transformers hold: no weights
 
 
-def find_files(folder):
-    """Find the weight files in a model's folder: the first of `NAMES`, whole or in the shards that its index names.
+def find_files(folder, names=NAMES):
+    """Find the weight files in a model's folder: the first of the names, whole or in the shards that its index names.
 
     Variants (`model.fp16.safetensors`, `diffusion_pytorch_model.non_ema.bin`) are other weights, and never meant. The list is
     empty when there is neither; shards may be missing. ValueError when an index is none, or names files outside the folder.
     """
-    for name in NAMES:
+    for name in names:
         if (folder / name).exists():
             return [folder / name]
         index = folder / f"{name}.index.json"
@@ -59,19 +59,19 @@ def read_config(folder, name="config.json"):
         raise ValueError(f"{path} must be a JSON object ({error}); get it again from its source.") from error
 
 
-def read_folder(folder):
+def read_folder(folder, names=NAMES):
     """Read the tensors of a model's folder from its `find_files`, by name, mapped into memory: read when they are used.
 
     FileNotFoundError, which says what is there, when there are none or a shard is missing; ValueError as `read_tensors`.
     """
-    files = find_files(folder)
+    files = find_files(folder, names)
     missing = [file.name for file in files if not file.exists()]
     if missing:
         raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}, which the index beside names; get them as well.")
     if not files:
         there = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
         raise FileNotFoundError(
-            f"no weights in {folder}: wanted {', '.join(NAMES)}, or the index of one with its shards; there is {there}. "
+            f"no weights in {folder}: wanted {', '.join(names)}, or the index of one with its shards; there is {there}. "
             "A variant that is meant, such as .fp16, has to be given one of these names."
         )
     return {key: tensor for file in files for key, tensor in read_tensors(file, mmap=True).items()}
@@ -101,6 +101,11 @@ def read_tensors(path, *, mmap=False):
             f"{path} cannot be read as weights ({type(error).__name__}: {reason}): it is damaged, larger than the memory, "
             "or holds more than tensors, and nothing in it was run; get it again: `nsdlib fetch weights --verify --run RUN`."
         ) from error
+
+
+def unwrapped(state: dict) -> dict:
+    """Return the tensors of a training's file: those under `state_dict` where there is one, without `module.` before a name."""
+    return {key.removeprefix("module."): value for key, value in state.get("state_dict", state).items()}
 
 
 def check_fit(wanted: dict, state: dict, *, what: str, ignore: str | None = None):
@@ -143,10 +148,11 @@ def load_diffusers(kind, folder, *, dtype=None):
     return model.eval()
 
 
-def load_transformers(kind, folder, *, config=None, dtype=None, ignore=None):
+def load_transformers(kind, folder, *, config=None, dtype=None, ignore=None, added=None):
     """Load a model of transformers, whose class is `kind`, from its folder to the CPU, in float32 where no `dtype` is given.
 
-    Every tensor must fit; `config` takes the place of the folder's, `ignore` is as for `check_fit`.
+    Every tensor must fit; `config` takes the place of the folder's, `ignore` is as for `check_fit`, `added` are tensors by
+    name that the class wants and the folder has not.
     """
     import torch
 
@@ -155,7 +161,7 @@ def load_transformers(kind, folder, *, config=None, dtype=None, ignore=None):
     with torch.device("meta"):
         wanted = kind(config).state_dict()
     what = f"the weights in {folder} do not fit its config.json"
-    state = check_fit(wanted, read_folder(folder), what=what, ignore=ignore)
+    state = check_fit(wanted, read_folder(folder) | (added or {}), what=what, ignore=ignore)
     return kind.from_pretrained(None, config=config, state_dict=state, dtype=dtype or torch.float32).eval()
 
 

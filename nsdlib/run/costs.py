@@ -200,6 +200,12 @@ def _figures(run, a, models):
     return Needs(BASE + a.n_test * 3 * (8 * models.side**2 + 4 * nsd.IMAGE_SIZE**2))
 
 
+def _systems(run, a, models):
+    """Notebook 10: what notebook 05 takes, and on disk of every recipe two sets of pictures, all tokens and latents."""
+    each = a.n_test * (3 * models.side**2 * 2 + 4 * (models.n_text + models.n_vision + _n_latents(max(run.layer_counts))))
+    return replace(_stages(run, a, models), disk=len(run.recipes) * each, lower="recipes")
+
+
 def _other(run, a, models):
     """A notebook without an entry: at most what notebook 05 takes, whose count of the disk has the controls in it."""
     return replace(_stages(run, a, models), disk=0)
@@ -215,6 +221,7 @@ COUNTED = {
     "06_noise_sensitivity": _noise,
     "07_qualitative_figures": _figures,
     "08_across_subjects": _small,
+    "10_systems_side_by_side": _systems,
 }
 
 

@@ -16,6 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVision
 from nsdlib.core import diffusion, vdvae
 from nsdlib.core.clip import ClipEmbedder
 from nsdlib.core.diffusion import autoencoder
+from nsdlib.core.diffusion.stable import StableDiffusion
 from nsdlib.core.scores import features
 
 GIB = 2**30
@@ -133,17 +134,27 @@ def build_embedder(sizes, device) -> ClipEmbedder:
 
 def build_second_stage(sizes, device) -> diffusion.VersatileDiffusion:
     """Build Versatile Diffusion's two UNets in one, and its autoencoder, in half precision but on a CPU."""
+    return diffusion.VersatileDiffusion(*_parts(sizes, device, twins=("vision", "text")))
+
+
+def build_stable_diffusion(sizes, device) -> StableDiffusion:
+    """Build Stable Diffusion 1, whose UNet has the sizes of Versatile Diffusion's for images, as `build_second_stage` does."""
+    return StableDiffusion(*_parts(sizes, device, twins=("text",)))
+
+
+def _parts(sizes, device, twins):
+    """UNet, autoencoder, scheduler, and unconditional tokens of each twin, text first."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
     dtype = torch.float32 if device.type == "cpu" else torch.float16
     with torch.device(device):
-        unet = diffusion.DualUNet(UNet2DConditionModel(**sizes.unet)).to(dtype).eval()
+        unet = diffusion.DualUNet(UNet2DConditionModel(**sizes.unet), twins=twins).to(dtype).eval()
         vae = nn.Module.to(AutoencoderKL(**sizes.autoencoder), dtype).eval()  # diffusers' own warns of nothing
-        n_tokens = (sizes.n_text_tokens, sizes.n_vision_tokens)
+        n_tokens = (sizes.n_text_tokens, sizes.n_vision_tokens)[: len(twins)]
         empty = [torch.randn(1, n, sizes.token_width, dtype=dtype) for n in n_tokens]
     if device.type == "cuda":
         unet, vae = (part.to(memory_format=torch.channels_last) for part in (unet, vae))
-    return diffusion.VersatileDiffusion(unet, vae, DDIMScheduler(**SCHEDULER), *empty)
+    return unet, vae, DDIMScheduler(**SCHEDULER), *empty
 
 
 def build_extractors(sizes, device) -> dict[str, features.FeatureExtractor]:

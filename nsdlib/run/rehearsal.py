@@ -26,11 +26,13 @@ from nsdlib.run import costs, full_size
 from nsdlib.run.forecast import n_walked
 from nsdlib.run.full_size import GIB, Sizes
 from nsdlib.run.rates import entry, machine_name, seconds_of
+from nsdlib.store.zoo import asked_for
 
 FILE = "rehearsal.csv"  # in the folder of a run's executed pages
 STATUS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # on Linux, of this process
 SHORT = 20.0  # seconds
 N_DECODED, N_SCORED = 8, 18  # sets of all test images that are drawn, and scored besides the refined ones, roughly
+TAKAGI = 5 * 40  # steps of Stable Diffusion for a test image: five samples, 0.8 of 50 steps (Takagi & Nishimoto 2023)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Stage:
 
 
 def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
-    """Measure all stages on the run's device, with its n_layers, layer_counts, diffusion settings and noise amplitudes.
+    """Measure all stages that a run needs, on its device, with its n_layers, layer_counts, diffusion settings, noise amplitudes.
 
     Parameters
     ----------
@@ -72,8 +74,9 @@ def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
         raise ValueError(f"n_images must be at least 1, got {n_images}.")
     sizes, shorter = sizes or Sizes(), run.model_copy(update={"n_steps": n_steps or run.n_steps})
     rows, start, device = {}, time.monotonic(), pick_device(run.device)
-    for number, (name, stage) in enumerate(STAGES.items(), start=1):
-        report(f"{name}: starting ({number} of {len(STAGES)}, {time.monotonic() - start:.0f} s so far)")
+    needed = {name: stage for name, stage in STAGES.items() if stage.needed(run, sizes)}
+    for number, (name, stage) in enumerate(needed.items(), start=1):
+        report(f"{name}: starting ({number} of {len(needed)}, {time.monotonic() - start:.0f} s so far)")
         _forget_peaks(device)
         try:
             units, seconds = stage.measure(shorter, sizes, device, n_images)
@@ -229,8 +232,8 @@ def _in_and_out(run, sizes, device, n_images):
 
 
 @torch.inference_mode()
-def _walk(run, sizes, device, n_images):
-    second = full_size.build_second_stage(sizes, device)
+def _walk(run, sizes, device, n_images, *, build=full_size.build_second_stage):
+    second = build(sizes, device)
     scheduler = diffusion.make_scheduler(run.sampler, second.scheduler.config)
     _, steps = diffusion.img2img_timesteps(scheduler, strength=run.strength, n_steps=run.n_steps)
     side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
@@ -243,6 +246,11 @@ def _walk(run, sizes, device, n_images):
     with tqdm(total=n_images * len(steps), desc="refining", unit="step", mininterval=5) as progress:
         seconds = _timed(lambda: diffusion.guided_walk(second.unet, scheduler, x, **settings, progress=progress), device)
     return n_images * len(steps), seconds
+
+
+def _walk_alone(run, sizes, device, n_images):
+    run = run.model_copy(update={"text_weight": 1.0})
+    return _walk(run, sizes, device, n_images, build=full_size.build_stable_diffusion)
 
 
 def _score(run, sizes, device, n_images):
@@ -262,5 +270,6 @@ STAGES = {
     "VDVAE: latents to rough images": Stage("images", lambda run, sizes: N_DECODED * sizes.n_test, _decode),
     "diffusion: in and out of latents": Stage("images", _n_refined, _in_and_out),
     "diffusion: steps": Stage("image steps", lambda run, sizes: _n_refined(run, sizes) * n_walked(run), _walk),
+    "Stable Diffusion: steps": Stage("image steps", lambda run, sizes: TAKAGI * sizes.n_test * bool(asked_for(run)), _walk_alone),
     "eight scores": Stage("images", _n_scored, _score),
 }

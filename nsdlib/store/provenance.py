@@ -7,6 +7,7 @@ reaches to compute it (`sources`), and the weights of the models it uses.
 import hashlib
 import inspect
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class Step:
 
 _DATA = ("subject", "bids", "betas_files", "simulation", "n_sessions", "seed")
 _FOLDERS = {
+    "clip_judge": True,
     "bids": {"derivatives", "images", "captions"},
     "betas_files": {"images", "captions", "regions", "table", "mask", "test"},
 }  # where things lie has no say in results
@@ -51,10 +53,10 @@ ARTIFACTS = {
         ("betas", "targets", "ablation", "embeddings"),
         weights=("vdvae", "versatile_diffusion"),
     ),
-    "scores": Step("05_two_stage_reconstruction", ("protocol",), ("reconstruction",), weights=("features",)),
+    "scores": Step("05_two_stage_reconstruction", ("protocol", "clip_judge"), ("reconstruction",), weights=("features",)),
     "noise": Step(
         "06_noise_sensitivity",
-        ("noise_amplitudes", "protocol", "n_shown"),
+        ("noise_amplitudes", "protocol", "clip_judge", "n_shown"),
         ("reconstruction",),
         weights=("versatile_diffusion", "features"),
     ),
@@ -63,8 +65,14 @@ ARTIFACTS = {
     ),
     "controls": Step(
         "09_what_scores_are_worth",
-        ("rivals",),
+        ("rivals", "clip_judge"),
         after=("targets", "ablation", "embeddings", "reconstruction", "scores"),
+        weights=("vdvae", "versatile_diffusion", "features"),
+    ),
+    "systems": Step(
+        "10_systems_side_by_side",
+        ("recipes", "max_epochs", "decoder_seeds", "renormalise", "clip_judge"),
+        ("betas", "targets", "embeddings", "reconstruction", "scores"),
         weights=("vdvae", "versatile_diffusion", "features"),
     ),
 }
@@ -83,6 +91,8 @@ def provenance(run, name):
     fields = run.model_dump(mode="json", include=set(step.params), exclude=_FOLDERS)
     if run.section in step.params and run.simulation is None:
         fields["contents"] = _contents(run)
+    if "recipes" in step.params:
+        fields["recipe files"] = {name: _recipe_hashes(run, name) for name in run.recipes}
     cells, reached = slices.slice_of(run.root / "notebooks" / f"{step.notebook}.ipynb", name)
     return {
         "artifact": name,
@@ -107,6 +117,16 @@ def _contents(run):
     files += [file for pattern in events for file in sorted(run.data.glob(pattern))]
     read = [[file.name, file_hash(file)] for file in files if file.is_file()]
     return read + sorted([file.name, file.stat().st_size] for file in bold if file.is_file())
+
+
+def _recipe_hashes(run, name):
+    """Hashes of a recipe's file and of the files beside the project that define somebody's own decoders in it."""
+    file = run.root / "params" / "recipes" / f"{name}.yaml"
+    if not file.is_file():
+        return []
+    own = re.findall(r"\bdecoder: *['\"]?([\w.]+):\w+", file.read_text(encoding="utf-8"))
+    modules = [run.root.joinpath(*module.split(".")).with_suffix(".py") for module in own]
+    return [file_hash(path) for path in (file, *modules) if path.is_file()]
 
 
 def artifact_hash(run, name):
@@ -236,10 +256,16 @@ def _uses(run, name, other):
 
 
 def _weights_hash(run, part):
-    """Fingerprint of shipped demo weights; the published ones are pinned by the zoo, so its name is enough."""
-    if run.zoo != "demo":
+    """Fingerprint of shipped demo weights, or the name of the published zoo, which pins its own; and of the run's own judge."""
+    zoo, judge = run.root / "zoo" / "demo", run.clip_judge if part == "features" else None
+    if run.zoo != "demo" and judge is None:
         return run.zoo
-    zoo = run.root / "zoo" / "demo"
-    files = sorted(file for file in (zoo / part).rglob("*") if file.is_file())
-    stamps = [(file.relative_to(zoo).as_posix(), file_hash(file)) for file in files]
+    stamps = _stamps(zoo / part, zoo) if run.zoo == "demo" else [run.zoo]
+    stamps += [] if judge is None else ["clip_judge", *_stamps(judge, judge)]
     return hashlib.sha256(repr(stamps).encode()).hexdigest()[:12]
+
+
+def _stamps(folder, above):
+    """Path, as seen from the folder above, and hash of each file of a folder."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return [(file.relative_to(above).as_posix(), file_hash(file)) for file in files]

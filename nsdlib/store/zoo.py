@@ -64,10 +64,10 @@ def _hosted(path, host, licence, size):
     return Weights(path, host, licence, f"{host}{Path(path).name}", size)
 
 
-def _of_hub(path, repository, revision, parts):
+def _of_hub(path, repository, revision, parts, licence="MIT"):
     """Files of a revision of one of Hugging Face's repositories, with their bytes."""
     source = f"https://huggingface.co/{repository}"
-    return Weights(path, source, "MIT", f"{source}/resolve/{revision}", parts=parts)
+    return Weights(path, source, licence, f"{source}/resolve/{revision}", parts=parts)
 
 
 def _torchvision(file, size):
@@ -125,6 +125,36 @@ ZOOS = {
     },
 }
 
+STABLE_DIFFUSION = _of_hub(  # sizes as the tensors have it in float32; neither they nor the terms were seen at the source
+    "stable-diffusion-v1-4",
+    "CompVis/stable-diffusion-v1-4",
+    "main",
+    (
+        ("unet/config.json", 1_000),
+        ("unet/diffusion_pytorch_model.safetensors", 3_440_000_000),
+        ("vae/config.json", 1_000),
+        ("vae/diffusion_pytorch_model.safetensors", 335_000_000),
+        ("scheduler/scheduler_config.json", 1_000),
+        ("text_encoder/config.json", 1_000),
+        ("text_encoder/model.safetensors", 492_000_000),
+        ("tokenizer/merges.txt", 525_000),
+        ("tokenizer/special_tokens_map.json", 472),
+        ("tokenizer/tokenizer_config.json", 806),
+        ("tokenizer/vocab.json", 1_060_000),
+    ),
+    "CreativeML OpenRAIL-M, which the site may ask to be accepted first: then get the files by hand",
+)
+
+
+def asked_for(run) -> dict[str, Weights]:
+    """Published models that the run's recipes ask for besides those of a zoo, by name: Stable Diffusion 1.4 for `takagi`."""
+    return {"stable_diffusion": STABLE_DIFFUSION} if "takagi" in run.recipes else {}
+
+
+def models(run) -> dict[str, Weights]:
+    """Every model that a run needs, by name: those of its zoo and, of the published ones, what its recipes ask for."""
+    return ZOOS[run.zoo] | (asked_for(run) if run.zoo == "paper" else {})
+
 
 def root(run) -> Path:
     """The folder of the run's zoo: `zoo/demo` of the repository, or the `paper` folder below `run.weights`."""
@@ -133,8 +163,7 @@ def root(run) -> Path:
 
 def path(run, name: str) -> Path:
     """The file or folder of a model; raises FileNotFoundError that says what is missing and where it comes from."""
-    entries = ZOOS[run.zoo]
-    if name not in entries:
+    if name not in (entries := models(run)):
         raise ValueError(f"no model {name!r} in the {run.zoo} zoo; it has {', '.join(entries)}")
     entry = entries[name]
     found = root(run) / entry.path
@@ -147,14 +176,16 @@ def path(run, name: str) -> Path:
 
 
 def files(run) -> list[File]:
-    """Every file of the published weights, below the run's folder of weights, model by model."""
-    folder = Path(run.weights) / "paper"
-    return [file for name, entry in ZOOS["paper"].items() for file in entry.files(folder, name)]
+    """Every file of the published weights, with those that the run's recipes ask for, below its folder of weights."""
+    folder, entries = Path(run.weights) / "paper", ZOOS["paper"] | asked_for(run)
+    return [file for name, entry in entries.items() for file in entry.files(folder, name)]
 
 
 def missing(run) -> list[tuple[Path, str]]:
-    """(first path that is not there, where it comes from) of every model of the run's zoo that is not whole."""
-    found = [(entry.missing(root(run)), entry.source) for entry in ZOOS[run.zoo].values()]
+    """(first path that is not there, where it comes from) of every model that the run needs and that is not whole."""
+    found = [(entry.missing(root(run)), entry.source) for entry in models(run).values()]
+    if run.clip_judge is not None and not run.clip_judge.is_dir():
+        found.append((run.clip_judge, "you: a folder with a CLIP, or correct `clip_judge` of the run"))
     return [(path, source) for path, source in found if path]
 
 
@@ -182,8 +213,26 @@ def load_diffusion(run):
     return model
 
 
+def load_stable_diffusion(run):
+    """Stable Diffusion 1.4 of a run whose recipes ask for it, on the run's device; its tokens are those of `load_stable_text`."""
+    from nsdlib.core import device
+    from nsdlib.core.diffusion import stable
+
+    return stable.load(path(run, "stable_diffusion"), device.pick_device(run.device))
+
+
+def load_stable_text(run):
+    """The text embedder of Stable Diffusion 1.4, on the run's device."""
+    from nsdlib.core import device
+    from nsdlib.core.diffusion import stable
+
+    return stable.load_embedder(path(run, "stable_diffusion"), device.pick_device(run.device))
+
+
 def load_extractors(run, *, effnet="effnet") -> dict:
     """The feature extractors of the run's zoo by name: alexnet, inception, effnet (of either weights), swav, clip.
+
+    The run's `clip_judge` takes the place of the zoo's CLIP.
 
     Raises
     ------
@@ -200,7 +249,7 @@ def load_extractors(run, *, effnet="effnet") -> dict:
         file = path(run, effnet if name == "effnet" else name)
         demo = run.zoo == "demo"
         extractors[name] = features.stand_in(file, place) if demo else features.published(name, file, place)
-    return extractors | {"clip": features.clip_extractor(path(run, "clip"), place)}
+    return extractors | {"clip": features.clip_extractor(run.clip_judge or path(run, "clip"), place)}
 
 
 def load_scorer(run, *, protocol=None):
@@ -210,7 +259,8 @@ def load_scorer(run, *, protocol=None):
 
     protocol = protocol or run.protocol
     extractors = load_extractors(run, effnet=find_protocol(protocol).effnet)
-    return Scorer(extractors, protocol=protocol, zoo=run.zoo)
+    judged = "" if run.clip_judge is None else f", CLIP of {run.clip_judge.name}"
+    return Scorer(extractors, protocol=protocol, zoo=run.zoo + judged)
 
 
 def alphas(run, target: str) -> tuple[float, ...]:

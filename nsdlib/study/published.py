@@ -8,6 +8,8 @@ from nsdlib.params import find_root
 
 TABLES = {2: ["decoder"], 3: ["decoder"], 4: ["system", "layers"], 5: ["system", "layers"], 6: ["noise"]}  # index columns
 
+RETRIEVAL = {"image_retrieval": "image retrieval of 300 ↑", "brain_retrieval": "brain retrieval of 300 ↑"}  # columns, labels
+
 
 def paper_table(number):
     """Load a table of Veronese et al. (2025), every cell as printed, NaN where nothing is (pandas.DataFrame).
@@ -40,9 +42,10 @@ def stated():
 def systems():
     """Load the published systems that decode images from NSD, indexed by name (pandas.DataFrame).
 
-    Columns are year, subjects, n_test, protocol, the eight scores (NaN where none was printed) and source, as the file explains.
+    Columns are recipe (its name here, "" where there is none), year, subjects, n_test, protocol, the eight scores and those of
+    `RETRIEVAL` (shares; NaN where none was printed) and source, as the file explains.
     """
-    return _read("systems", dtype={"subjects": str, "n_test": "Int64"}).set_index("system")
+    return _read("systems", dtype={"subjects": str, "n_test": "Int64"}).fillna({"recipe": ""}).set_index("system")
 
 
 def sources():

@@ -89,7 +89,7 @@ class VersatileDiffusion:
     @torch.inference_mode()
     def refine(
         self, rough, text, vision, *, image_ids, seed=0, strength=0.75, n_steps=50, guidance=7.5, text_weight=0.4,
-        sampler="ddim", faithful=False, batch_size=32,
+        sampler="ddim", faithful=False, unconditional="empty", batch_size=32,
     ) -> np.ndarray:  # fmt: skip
         """Refine rough images, guided by CLIP tokens.
 
@@ -113,6 +113,8 @@ class VersatileDiffusion:
         sampler : {"ddim", "dpm++", "unipc"}
         faithful : bool
             Start as the published code does (see `img2img_timesteps`), and draw the rough image's latents.
+        unconditional : {"empty", "zeros"}
+            Tokens of the prediction without conditioning: of an empty text and a grey image, or zeros, as MindEye has them.
         batch_size : int
             Images at once, at most; halved whenever the GPU's memory is too small.
 
@@ -125,9 +127,12 @@ class VersatileDiffusion:
             raise ValueError(f"text_weight must be from 0 (vision alone) to 1 (text alone), got {text_weight}")
         if faithful and sampler != "ddim":
             raise ValueError(f"faithful is what the published code does, which is sampler 'ddim', not {sampler!r}")
+        if unconditional not in ("empty", "zeros"):
+            raise ValueError(f"unconditional must be 'empty' or 'zeros', got {unconditional!r}")
         scheduler = make_scheduler(sampler, self.scheduler.config)
         start = {"strength": strength, "n_steps": n_steps, "faithful": faithful}
-        options = {"guidance": guidance, "text_weight": text_weight, "unconditional": self.unconditional}
+        empty = tuple(tokens * (unconditional == "empty") for tokens in self.unconditional)
+        options = {"guidance": guidance, "text_weight": text_weight, "unconditional": empty}
         n_walked = len(img2img_timesteps(scheduler, **start)[1])
 
         def refine_batch(batch):
@@ -154,14 +159,17 @@ class VersatileDiffusion:
                 raise ValueError(f"{name} tokens must be {(len(rough), *empty.shape[1:])}, got {np.shape(tokens)}")
             check_finite(f"{name} tokens", tokens, image_ids)
 
-    def as_input(self, images) -> np.ndarray:
+    def as_input(self, images, size=None) -> np.ndarray:
         """Resize uint8 images to the model's input, as published: (n_images, size, size, 3) uint8, bicubic."""
-        return resize(images, self.image_size, "pil bicubic")
+        return resize(images, size or self.image_size, "pil bicubic")
 
     @torch.inference_mode()
-    def encode(self, images, generators=None) -> Tensor:
-        """Encode uint8 images as scaled latents: the posterior's mean, or a draw when generators are given."""
-        pixels = to_tensor(self.as_input(images), self.unconditional[0].device)
+    def encode(self, images, generators=None, *, size=None) -> Tensor:
+        """Encode uint8 images as scaled latents: the posterior's mean, or a draw when generators are given.
+
+        They are resized to `size` pixels a side, to those of a refined image where it is not given.
+        """
+        pixels = to_tensor(self.as_input(images, size), self.unconditional[0].device)
         z, sd = self._in_batches(self._encode, pixels).float().unbind(1)
         if generators is not None:
             z = z + sd * random.normal(z, generators)
@@ -203,18 +211,23 @@ def _in_batches(function, n_images, batch_size):
 
 def load(folder: Path, device="cpu") -> VersatileDiffusion:
     """Load a Versatile Diffusion folder, component by component; on a GPU in half precision."""
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from diffusers import UNet2DConditionModel
 
-    dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
     with torch.device("meta"):
         dual = DualUNet(UNet2DConditionModel.from_config(read_config(folder / "image_unet")))
     dual.fill("vision", read_folder(folder / "image_unet"))
     dual.fill("text", read_folder(folder / "text_unet"))
-    vae = load_diffusers(AutoencoderKL, folder / "vae", dtype=dtype)
-    dual = dual.to(device, dtype, memory_format=torch.channels_last).eval()
-    vae = vae.to(device, memory_format=torch.channels_last)
-    embedder = clip.load(folder, device)
+    parts, embedder = load_parts(folder, dual, device), clip.load(folder, device)
     grey = np.full((1, 224, 224, 3), 127, dtype=np.uint8)
-    empty = (torch.from_numpy(tokens).to(device, dtype) for tokens in (embedder.text([[""]]), embedder.vision(grey)))
-    scheduler = DDIMScheduler.from_config(read_config(folder / "scheduler", "scheduler_config.json"))
-    return VersatileDiffusion(dual, vae, scheduler, *empty)
+    empty = (torch.from_numpy(tokens).to(dual.unet.conv_in.weight) for tokens in (embedder.text([[""]]), embedder.vision(grey)))
+    return VersatileDiffusion(*parts, *empty)
+
+
+def load_parts(folder: Path, dual: DualUNet, device):
+    """Load autoencoder and scheduler of a diffusers folder; return UNet, autoencoder, scheduler, on a GPU in half precision."""
+    from diffusers import AutoencoderKL, DDIMScheduler
+
+    dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
+    dual = dual.to(device, dtype, memory_format=torch.channels_last).eval()
+    vae = load_diffusers(AutoencoderKL, folder / "vae", dtype=dtype).to(device, memory_format=torch.channels_last)
+    return dual, vae, DDIMScheduler.from_config(read_config(folder / "scheduler", "scheduler_config.json"), clip_sample=False)

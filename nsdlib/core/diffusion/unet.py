@@ -2,7 +2,8 @@
 
 The folder's `image_unet` is a plain diffusers UNet that attends to CLIP vision tokens. Each of its transformer blocks gets a
 twin with the weights that `text_unet` holds at the same place, which attends to CLIP text tokens; their residuals are mixed
-(`text_weight`). Tokens stay the same at all steps, so their keys and values are computed once (`Conditioning`).
+(`text_weight`). Tokens stay the same at all steps, so their keys and values are computed once (`Conditioning`). A plain UNet,
+such as Stable Diffusion's, has one twin alone.
 """
 
 import copy
@@ -30,9 +31,10 @@ class DualAttention(nn.Module):
     x + w * (text(x) - x) + (1 - w) * (vision(x) - x), where w is `text_weight`; the twins' own residual x cancels.
     """
 
-    def __init__(self, vision: nn.Module, text: nn.Module):
+    def __init__(self, **twins: nn.Module):
         super().__init__()
-        self.vision, self.text = vision, text
+        for name, twin in twins.items():
+            self.add_module(name, twin)
 
     def forward(self, x: Tensor, given: dict) -> Tensor:
         """Mix the twins' answers; `given` has, for each twin of any weight, that weight and the pairs of its layers."""
@@ -49,13 +51,18 @@ class DualAttention(nn.Module):
 
 
 class DualUNet(nn.Module):
-    """An image UNet whose attention blocks have text twins; `text_state` fills the twins (None leaves copies)."""
+    """An image UNet whose attention blocks have text twins; `text_state` fills the twins (None leaves copies).
 
-    def __init__(self, image_unet: nn.Module, text_state: dict[str, Tensor] | None = None):
+    Of several `twins` the first has the blocks that were there; with one alone, the UNet is the plain one.
+    """
+
+    def __init__(self, image_unet: nn.Module, text_state: dict[str, Tensor] | None = None, *, twins=("vision", "text")):
         super().__init__()
-        self.unet = image_unet
+        self.unet, self.twins = image_unet, tuple(twins)
+        first, *others = self.twins
         for block in self._blocks():
-            block.attentions = nn.ModuleList(DualAttention(part, copy.deepcopy(part)) for part in block.attentions)
+            parts = [{first: part} | {name: copy.deepcopy(part) for name in others} for part in block.attentions]
+            block.attentions = nn.ModuleList(DualAttention(**part) for part in parts)
         if text_state is not None:
             self.fill("text", text_state)
 
@@ -65,14 +72,19 @@ class DualUNet(nn.Module):
         return [block for block in blocks if getattr(block, "attentions", None) is not None]
 
     def fill(self, twin: str, state: dict[str, Tensor]):
-        """Load the tensors of image_unet ("vision") or text_unet ("text"); all must fit, but text_unet has more than is used."""
-        what = {"vision": "image_unet does not fit its config.json", "text": "text_unet does not fit image_unet"}[twin]
-        state = check_fit(self.published_state(twin), state, what=what, ignore="" if twin == "text" else None)
+        """Load the tensors of image_unet ("vision") or text_unet ("text"); all must fit, but text_unet has more than is used.
+
+        Those of a plain UNet are its only twin's.
+        """
+        name = {"vision": "image_unet", "text": "text_unet"}[twin] if len(self.twins) > 1 else "unet"
+        is_first = twin == self.twins[0]
+        what = f"{name} does not fit {'its config.json' if is_first else 'image_unet'}"
+        state = check_fit(self.published_state(twin), state, what=what, ignore=None if is_first else "")
         tensors = {name: state[key] for key, name in self._names(twin).items()}
         self.unet.load_state_dict(tensors, strict=False, assign=True)
 
     def published_state(self, twin: str) -> dict[str, Tensor]:
-        """Return the text twins' tensors ("text"), or all others ("vision"), under the names of the published files."""
+        """Return tensors under the names of the published files: a twin's own, with the first twin's all that are no twin's."""
         state = self.unet.state_dict()
         return {key: state[name] for key, name in self._names(twin).items()}
 
@@ -82,20 +94,27 @@ class DualUNet(nn.Module):
         for name in self.unet.state_dict():
             before, _, after = name.partition(".attentions.")
             number, _, rest = after.partition(".")
-            if not after and twin == "vision":
+            if not after and twin == self.twins[0]:
                 names[name] = name
             elif rest.startswith(f"{twin}."):
                 names[f"{before}.attentions.{number}.{rest.removeprefix(f'{twin}.')}"] = name
         return names
 
     def condition(self, text: Tensor, vision: Tensor, text_weight: float | Tensor) -> Conditioning:
-        """Compute keys and values of all cross-attentions from tokens, each (n_images, n_tokens, n_features)."""
+        """Compute keys and values of all cross-attentions from tokens, each (n_images, n_tokens, n_features).
+
+        Without a twin for them, tokens are not read; `text_weight` has to leave them out.
+        """
         parts = [part for block in self._blocks() for part in block.attentions]
-        pairs = (
-            [[layers.keys_and_values(block.attn2, tokens) for block in getattr(part, twin).transformer_blocks] for part in parts]
+        pairs = {
+            twin: [
+                [layers.keys_and_values(block.attn2, tokens) for block in getattr(part, twin).transformer_blocks]
+                for part in parts
+            ]
             for twin, tokens in (("text", text), ("vision", vision))
-        )
-        return Conditioning(*pairs, text_weight)
+            if twin in self.twins
+        }
+        return Conditioning(pairs.get("text", []), pairs.get("vision", []), text_weight)
 
     def forward(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """Predict for x (n_images, channels, rows, columns) at step t, a number or one an image.
@@ -143,4 +162,4 @@ def _by_block(conditioning):
     text, vision, text_weight = conditioning
     weights = {"text": (text_weight, text), "vision": (1 - text_weight, vision)}
     used = {name: both for name, both in weights.items() if isinstance(both[0], Tensor) or both[0] != 0}
-    return [{name: (weight, pairs[k]) for name, (weight, pairs) in used.items()} for k in range(len(text))]
+    return [{name: (weight, pairs[k]) for name, (weight, pairs) in used.items()} for k in range(len(text or vision))]

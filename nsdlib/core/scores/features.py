@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from nsdlib.core import clip
 from nsdlib.core.images import check_images
 from nsdlib.core.scores.protocols import resample
-from nsdlib.core.weights import check_fit, load_transformers, read_config, read_tensors
+from nsdlib.core.weights import check_fit, load_transformers, read_config, read_tensors, unwrapped
 
 SIZE, PAPER_SIZE = 64, 224  # pixels a side that stand-ins and published networks see
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -143,9 +143,16 @@ def published(name: str, path: Path | None, device) -> FeatureExtractor:
 
 
 def clip_extractor(folder: Path, device) -> FeatureExtractor:
-    """Load CLIP's projected image embedding, not normalised, from a transformers folder of all of CLIP or its vision half."""
+    """Load CLIP's projected image embedding, not normalised, from a transformers folder of all of CLIP or its vision half.
+
+    A folder in open_clip's form will do as well (`nsdlib.core.open_clip.load`).
+    """
     from transformers import AutoConfig, CLIPVisionModelWithProjection
 
+    from nsdlib.core import open_clip
+
+    if (folder / open_clip.CONFIG).exists():
+        return open_clip.load(folder, device)
     read_config(folder)
     config, ignore = AutoConfig.from_pretrained(folder), None
     if config.model_type == "clip":  # the size of the projection is spelled once, for both halves
@@ -171,9 +178,7 @@ def _fill(model, path):
     """Load a published state dict, if there is a path; `module.` prefixes and SwAV's heads are tolerated, nothing else."""
     if path is None:
         return model.eval()
-    state = read_tensors(path)
-    state = {key.removeprefix("module."): value for key, value in state.get("state_dict", state).items()}
-    own = model.state_dict()
+    state, own = unwrapped(read_tensors(path)), model.state_dict()
     counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}  # old files lack them
     what = f"{path} does not fit {type(model).__name__}"
     model.load_state_dict(check_fit(own, counters | state, what=what, ignore=SWAV_HEADS))

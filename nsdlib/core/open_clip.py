@@ -1,0 +1,111 @@
+"""CLIP checkpoints in the form of the open_clip project (Ilharco et al. 2021), from local files: as embedder and as judge.
+
+ViT-B/32, ViT-H/14, ViT-bigG/14 and their like: a vision transformer with a class token and a causal text transformer. Tokens are
+those of `nsdlib.core.clip`: all of them, projected, divided by the norm of the summary token, so that token 0 of an image is its
+pooled embedding of unit length.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nsdlib.core import clip
+from nsdlib.core.scores.features import FeatureExtractor
+from nsdlib.core.weights import check_fit, read_config, read_folder, read_tensors, unwrapped
+
+CONFIG = "open_clip_config.json"  # beside the weights: the sizes, and how pixels are standardised
+SIZES = {  # all that the config may set; what else open_clip knows makes a model of another kind, or would be downloaded
+    "vision_cfg": {"layers", "width", "head_width", "mlp_ratio", "patch_size", "image_size"},
+    "text_cfg": {"layers", "width", "heads", "mlp_ratio", "context_length", "vocab_size"},
+}
+NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+class OpenClip(clip.ClipEmbedder):
+    """Embedder of texts and images, as `ClipEmbedder`, and feature extractor of images, as `FeatureExtractor`; see `load`.
+
+    Parameters
+    ----------
+    model : open_clip.CLIP
+    tokenizer : callable
+        Maps a list of texts to ids, (n_captions, n_tokens) int64, whose largest one is the end of the text.
+    mean, std : sequence of three floats
+        By which pixels from 0 to 1 are standardised, one a colour.
+    """
+
+    def __init__(self, model, tokenizer, *, mean=clip.CLIP_MEAN, std=clip.CLIP_STD):
+        self.model, self.tokenizer = model, tokenizer
+        self.side, self.standard = model.visual.image_size[0], {"mean": tuple(mean), "std": tuple(std)}
+        embed, settings = model.encode_image, {"resampling": "pil bicubic", **self.standard}
+        self.extract = FeatureExtractor(lambda x: {"pooled": embed(x)}, side=self.side, device=self.device, **settings)
+
+    @property
+    def device(self):
+        """Device of the model."""
+        return self.model.logit_scale.device
+
+    def __call__(self, images, **options):
+        """Compute the projected image embedding, not normalised: `pooled`, (n_images, n_features) float32.
+
+        Options are those of `FeatureExtractor`.
+        """
+        return self.extract(images, **options)
+
+    def _image_tokens(self, images) -> Tensor:
+        visual = self.model.visual
+        pixels = clip.prepare(images, self.side, self.device, **self.standard)
+        last = {"indices": 1, "normalize_intermediates": True, "intermediates_only": True}
+        seen = visual.forward_intermediates(pixels, output_fmt="NLC", output_extra_tokens=True, **last)
+        hidden = torch.cat([*seen["image_intermediates_prefix"], *seen["image_intermediates"]], dim=1)
+        tokens = hidden @ visual.proj  # (n_images, n_tokens, n_features)
+        return tokens / tokens[:, :1].norm(dim=-1, keepdim=True)
+
+    def _caption_tokens(self, captions) -> Tensor:
+        ids = self.tokenizer(captions).to(self.device)
+        places, ends = torch.arange(ids.shape[1], device=ids.device), ids.argmax(1)
+        ids = torch.where(places > ends[:, None], ids.amax(1)[:, None], ids)  # filled up as transformers' tokenizers do
+        last = {"text_indices": 1, "normalize_intermediates": True, "intermediates_only": True}
+        [hidden] = self.model.forward_intermediates(text=ids, **last)["text_intermediates"]
+        tokens = hidden @ self.model.text_projection  # (n_captions, n_tokens, n_features)
+        return (tokens / tokens[torch.arange(len(ids)), ends].norm(dim=-1)[:, None, None]).float().cpu()
+
+
+def load(path, device="cpu") -> OpenClip:
+    """Load a checkpoint in float32: a folder with open_clip_config.json and one of `NAMES`, or a file of weights beside it.
+
+    FileNotFoundError when one of the two is missing; ValueError when they do not fit each other, or are of a model of another
+    kind (a ResNet, SigLIP, a text encoder of transformers), whose tokens would be others.
+    """
+    from open_clip import SimpleTokenizer
+
+    path = Path(path)
+    folder = path.parent if path.is_file() else path
+    config = read_config(folder, CONFIG)
+    model, given = _build(config.get("model_cfg"), folder / CONFIG), config.get("preprocess_cfg") or {}
+    state = unwrapped(read_tensors(path, mmap=True) if path.is_file() else read_folder(folder, NAMES))
+    state = check_fit(model.state_dict(), state, what=f"the weights in {path} do not fit {CONFIG}")
+    model.load_state_dict({key: tensor.float() for key, tensor in state.items()}, assign=True)
+    length = model.context_length
+    model.attn_mask = torch.full((length, length), -torch.inf).triu(1)  # no weight, and on the meta device until now
+    standard = {key: given[key] for key in ("mean", "std") if key in given}
+    return OpenClip(model.eval().to(device), SimpleTokenizer(context_length=length), **standard)
+
+
+def _build(sizes, file):
+    """A model of these sizes on the meta device; one of another kind is refused."""
+    import open_clip
+
+    try:
+        other = {key for key, value in sizes.items() if value and key not in {"embed_dim", "quick_gelu", *SIZES}}
+        other |= {key for half, known in SIZES.items() for key, value in sizes[half].items() if value and key not in known}
+        if other or isinstance(sizes["vision_cfg"]["layers"], list) or sizes["text_cfg"].get("vocab_size", 49_408) != 49_408:
+            raise ValueError(f"it sets {', '.join(sorted(other)) or 'stages of a ResNet, or other words'}")
+        kept = {half: {key: value for key, value in sizes[half].items() if key in known} for half, known in SIZES.items()}
+        with torch.device("meta"):
+            return open_clip.CLIP(sizes["embed_dim"], **kept, quick_gelu=bool(sizes.get("quick_gelu")))
+    except Exception as error:  # wrong sizes fail in as many ways as there are layers
+        raise ValueError(
+            f"{file} must be of a CLIP of two transformers with 49,408 words, such as ViT-B-32, ViT-H-14 or ViT-bigG-14 of "
+            f"open_clip ({type(error).__name__}: {error}); take the config and the weights of one of these."
+        ) from error

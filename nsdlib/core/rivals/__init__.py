@@ -1,0 +1,47 @@
+"""Brain sides of systems that the paper compares itself with, behind one `fit` and `predict`; their sizes are settings.
+
+Defaults are the published sizes. "mindeye" is Scotti et al. 2023, and with `residual=False` the linear brain side that the public
+code of Scotti et al. 2024 amounts to; "mindreader" is Lin et al. 2022, "gu" is Gu et al. 2023 on the volume.
+"""
+
+import difflib
+from dataclasses import fields
+
+NAMES = ("mindeye", "mindreader", "gu")
+
+
+def make(name: str, *, n_features: int, seed: int = 0, device="cpu", **settings):
+    """Return an unfitted decoder with `fit(X, Y, images=None)` and `predict(X)`, as `decoder.Rival` describes them.
+
+    Parameters
+    ----------
+    name : {"mindeye", "mindreader", "gu"}
+    n_features : int
+        Width of a token; a pooled vector is one token.
+    seed : int
+        Of initial weights, batches, dropout and noise.
+    device : str or torch.device
+    **settings
+        Sizes and steps of `mindeye.MindEye`, `mappers.MindReader` or `mappers.VolumeMapper`.
+
+    Raises
+    ------
+    ValueError
+        For another name or setting, with the nearest right one, and for numbers that are none of a size.
+    """
+    from nsdlib.core.rivals.mappers import MindReader, VolumeMapper
+    from nsdlib.core.rivals.mindeye import MindEye
+
+    kinds = dict(zip(NAMES, (MindEye, MindReader, VolumeMapper), strict=True))
+    _check_one("decoder", name, kinds)
+    known = [field.name for field in fields(kinds[name])]
+    for setting in settings:
+        _check_one(f"setting of {name!r}", setting, known)
+    return kinds[name](n_features=n_features, seed=seed, device=device, **settings)
+
+
+def _check_one(what, name, names):
+    """Refuse a name that is none of these."""
+    if name not in names:
+        near = "".join(f"; did you mean {near!r}?" for near in difflib.get_close_matches(str(name), names, n=1))
+        raise ValueError(f"no {what} is called {name!r}{near} There are {', '.join(names)}.")

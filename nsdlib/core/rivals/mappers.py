@@ -1,0 +1,246 @@
+"""Two mappers to a pooled vector: Mind Reader's along the list of voxels, Gu's over neighbours in the volume.
+
+Of both systems only this brain side is here: their generators are adversarial networks without an open counterpart.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nsdlib.core.rivals.contrastive import bimixco
+from nsdlib.core.rivals.decoder import Batches, Best, Residual, Rival, Steps, epochs, hold_out
+
+COSINE_WEIGHT, CONTRAST_WEIGHT, TAU = 0.6, 0.5, 0.5  # of Mind Reader's losses
+CONTRAST_BATCH = 4  # times the batch of the first loss: 128 for 32
+DECAY, DECAY_AFTER = 0.8, 0.25  # of Mind Reader's rate, after each such share of a loss's epochs: 10 of 40
+DROPOUT = 0.5
+
+
+@dataclass(kw_only=True, eq=False)
+class _Mapper(Rival):
+    """Training with held-out images: the weights with the lowest error on these are kept."""
+
+    def _fit_part(self, x, y, images, loss, error, *, optimiser, n_epochs, batch_size, schedule=None):
+        """Train on the images that are not held out, and keep the best weights by an error of predictions and targets."""
+        rows_fit, rows_validation = hold_out(images, self.validation, seed=self.seed)
+        batches = Batches(images[rows_fit], batch_size, seed=self.seed)
+        rows_validation = torch.from_numpy(rows_validation).to(x.device)
+        network, best = self.network, Best(self.network)
+        step = Steps(network, optimiser, lambda rows: loss(network(x[rows]), y[rows]))
+        for _ in epochs(n_epochs, type(self).__name__.lower()):
+            network.train()
+            for rows in torch.from_numpy(rows_fit[batches.epoch()]).to(x.device):
+                step(rows)
+            if schedule:
+                schedule.step()
+            network.eval()
+            with torch.no_grad():
+                predicted = torch.cat([network(x[rows]) for rows in rows_validation.split(256)])
+                best.note(error(predicted, y[rows_validation]))
+        best.restore()
+
+
+class LineNetwork(nn.Module):
+    """Convolutions along the list of voxels, (n, n_voxels) to (n, n_targets); the order of voxels is part of the model."""
+
+    def __init__(self, n_voxels: int, n_targets: int, *, width: int = 64, n_blocks: int = 4):
+        super().__init__()
+
+        def block():
+            first, second = (nn.Conv1d(width, width, 3, padding=1) for _ in range(2))
+            return nn.Sequential(Residual(first, nn.ReLU(), second, nn.ReLU(), nn.Conv1d(width, width, 1)), nn.ReLU())
+
+        self.along = nn.Sequential(
+            nn.Conv1d(1, width, 4, stride=2, padding=1), nn.ReLU(),
+            *(block() for _ in range(n_blocks)), nn.Conv1d(width, n_targets, 1), nn.ReLU(),
+        )  # fmt: skip
+        self.across = nn.Sequential(nn.Linear(n_voxels // 2, 128), nn.ReLU(), nn.Linear(128, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve, then weigh the places of the list alike for all targets."""
+        return self.across(self.along(x.unsqueeze(1))).squeeze(-1)
+
+
+@dataclass(kw_only=True, eq=False)
+class MindReader(_Mapper):
+    """Mind Reader's mapper (Lin et al. 2022): squares and cosines first, then with a contrast of larger batches.
+
+    Half of the epochs belong to each loss. Those published are 40 through all single trials, as many as 120 through images.
+    """
+
+    width: int = 64  # channels
+    n_blocks: int = 4
+    n_epochs: int = 240
+    rate: float = 2e-4
+    validation: float = 0.15  # share of the training images
+
+    def _build(self, n_voxels, n_targets):
+        return LineNetwork(n_voxels, n_targets, width=self.width, n_blocks=self.n_blocks)
+
+    def _train(self, x, y, images):
+        """Follow the two losses, one after the other."""
+        first = self.n_epochs // 2
+        self._train_by(likeness, x, y, images, n_epochs=first, batch_size=self.batch_size)
+        later = {"n_epochs": self.n_epochs - first, "batch_size": CONTRAST_BATCH * self.batch_size}
+        self._train_by(contrast, x, y, images, **later)
+
+    def _train_by(self, loss, x, y, images, *, n_epochs, **settings):
+        """Train by a loss, whose value on held-out images (a likeness) tells the best weights."""
+        optimiser = torch.optim.Adam(self.network.parameters(), lr=self.rate, weight_decay=1e-5, fused=True)
+        schedule = torch.optim.lr_scheduler.StepLR(optimiser, max(1, round(DECAY_AFTER * n_epochs)), DECAY)
+        self._fit_part(x, y, images, loss, likeness, optimiser=optimiser, n_epochs=n_epochs, schedule=schedule, **settings)
+
+
+def likeness(predicted: Tensor, true: Tensor) -> Tensor:
+    """Return 0.4 of the mean squared error and 0.6 of one minus the mean cosine, of two (n, n_targets)."""
+    cosine = F.cosine_similarity(predicted, true).mean()
+    return (1 - COSINE_WEIGHT) * F.mse_loss(predicted, true) + COSINE_WEIGHT * (1 - cosine)
+
+
+def contrast(predicted: Tensor, true: Tensor) -> Tensor:
+    """Return half of `likeness` and half of InfoNCE in both directions, at a temperature of 0.5, of two (n, n_targets)."""
+    own = torch.arange(len(true), device=true.device)
+    info = bimixco(predicted, true, torch.ones_like(own), own, tau=TAU)
+    return (1 - CONTRAST_WEIGHT) * likeness(predicted, true) + CONTRAST_WEIGHT * info
+
+
+class _Neighbours(torch.autograd.Function):
+    """Values of the neighbours in six directions, or a voxel's own where it has none: (n_voxels, ...) -> (6, n_voxels, ...).
+
+    The way back is a gather too, in the opposite direction, whose sums have one order on every device.
+    """
+
+    @staticmethod
+    def forward(ctx, x, table, missing):
+        ctx.save_for_backward(table, missing)
+        return x[table]
+
+    @staticmethod
+    def backward(ctx, gradient):
+        table, missing = ctx.saved_tensors
+        total = torch.zeros_like(gradient[0])
+        for direction, of_direction in enumerate(gradient):
+            opposite = direction ^ 1
+            total += of_direction * missing[direction] + of_direction[table[opposite]] * ~missing[opposite]
+        return total, None, None
+
+
+class VolumeConvolution(nn.Module):
+    """Weights of a voxel, of its Laplacian and of its differences: (n_voxels, n, n_in) -> (n_voxels, n, n_out).
+
+    The Laplacian is the mean of the neighbours in the mask, of six, minus the voxel; differences are halved, along each axis,
+    and beyond the mask a voxel's own value goes on. It stands for the surface's convolution, which has two differences.
+    """
+
+    def __init__(self, places: np.ndarray, n_in: int, n_out: int):
+        super().__init__()
+        row = {tuple(place): number for number, place in enumerate(places.tolist())}
+        steps = np.kron(np.eye(3, dtype=int), [[1], [-1]])  # two opposite directions an axis
+        table = np.array([[row.get(tuple(place), -1) for place in (places + step).tolist()] for step in steps])
+        missing = table < 0
+        self.register_buffer("table", torch.from_numpy(np.where(missing, np.arange(len(places)), table)))
+        self.register_buffer("missing", torch.from_numpy(missing)[:, :, None, None])
+        self.register_buffer("n_neighbours", torch.from_numpy((~missing).sum(0)).clamp(min=1)[:, None, None])
+        self.weigh = nn.Linear(5 * n_in, n_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Stack the five and weigh them."""
+        around = _Neighbours.apply(x, self.table, self.missing)  # (6, n_voxels, n, n_in)
+        laplacian = (around - x).sum(0) / self.n_neighbours
+        differences = (around[::2] - around[1::2]) / 2
+        return self.weigh(torch.cat([x, laplacian, *differences], dim=-1))
+
+
+class VolumePool(nn.Module):
+    """The maximum of each block of 2 x 2 x 2 voxels, (n_voxels, n, n_in) -> (n_blocks, n, n_in); `places` are the blocks'."""
+
+    def __init__(self, places: np.ndarray):
+        super().__init__()
+        self.places, block = np.unique(places // 2, axis=0, return_inverse=True)
+        block = block.reshape(-1)
+        order = np.argsort(block, kind="stable")
+        within = np.arange(len(block)) - np.searchsorted(block[order], block[order])
+        table = np.full((len(self.places), 8), len(block))  # of no voxel, unless filled
+        table[block[order], within] = order
+        self.register_buffer("table", torch.from_numpy(table))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take the maximum."""
+        padded = F.pad(x, (0, 0, 0, 0, 0, 1), value=-torch.inf)
+        return padded.index_select(0, self.table.flatten()).unflatten(0, self.table.shape).amax(1)
+
+
+class Norm(nn.BatchNorm1d):
+    """Batch normalisation over voxels and patterns of (n_voxels, n, n_in)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise."""
+        return super().forward(x.flatten(0, 1)).view_as(x)
+
+
+class Down(nn.Module):
+    """A residual block to a coarser volume, (n_voxels, n, n_in) -> (n_blocks, n, n_out)."""
+
+    def __init__(self, pool: VolumePool, n_in: int, n_out: int):
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.Linear(n_in, n_in), Norm(n_in), nn.ReLU(), pool, VolumeConvolution(pool.places, n_in, n_in), Norm(n_in), nn.ReLU(),
+            nn.Linear(n_in, n_out), Norm(n_out),
+        )  # fmt: skip
+        self.skip = nn.Sequential(nn.Linear(n_in, n_out), pool, Norm(n_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add both ways."""
+        return F.relu(self.main(x) + self.skip(x))
+
+
+class VolumeNetwork(nn.Module):
+    """Convolutions over neighbours, three or so times coarser, and their mean over voxels: (n, n_voxels) to (n, n_targets).
+
+    Outputs have one `length`. The last ReLU of the published network, made for features that are never negative, is left out.
+    """
+
+    def __init__(self, places: np.ndarray, n_targets: int, *, widths, length: float):
+        super().__init__()
+        layers = [VolumeConvolution(places, 1, widths[0]), Norm(widths[0]), nn.ReLU()]
+        for n_in, n_out in pairwise(widths):
+            pool = VolumePool(places)
+            layers, places = [*layers, Down(pool, n_in, n_out)], pool.places
+        self.trunk, self.length = nn.Sequential(*layers), length
+        self.head = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(widths[-1], n_targets), nn.BatchNorm1d(n_targets))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve, and average over what is left of the volume."""
+        return F.normalize(self.head(self.trunk(x.T.unsqueeze(-1)).mean(0))) * self.length
+
+
+@dataclass(kw_only=True, eq=False)
+class VolumeMapper(_Mapper):
+    """Gu et al. 2023, on voxels in place of the surface, which is labelled so wherever it is shown."""
+
+    places: np.ndarray  # (n_voxels, 3) int, the positions of the voxels
+    widths: tuple[int, ...] = (32, 128, 512, 2048)
+    n_epochs: int = 100
+    rate: float = 1e-3
+    weight_decay: float = 0.1
+    validation: float = 1 / 18  # share of the training images: 500 of 9,000
+
+    def _build(self, n_voxels, n_targets):
+        places = np.asarray(self.places)
+        if places.shape != (n_voxels, 3) or places.dtype.kind not in "iu" or len(np.unique(places, axis=0)) < n_voxels:
+            raise ValueError(
+                f"places must be {n_voxels} different positions of 3 whole numbers, got {places.shape} {places.dtype}"
+            )
+        return VolumeNetwork(places.astype(np.int64), n_targets, widths=tuple(self.widths), length=1.0)
+
+    def _train(self, x, y, images):
+        """Lower the mean squared error."""
+        self.network.length = float(y.norm(dim=1).mean())
+        parameters = self.network.parameters()
+        optimiser = torch.optim.AdamW(parameters, lr=self.rate, weight_decay=self.weight_decay, fused=True)
+        settings = {"optimiser": optimiser, "n_epochs": self.n_epochs, "batch_size": self.batch_size}
+        self._fit_part(x, y, images, F.mse_loss, F.mse_loss, **settings)

@@ -1,0 +1,143 @@
+"""MindEye (Scotti et al. 2023): a residual network, a contrastive projector and a diffusion prior, trained together.
+
+A network turns the pattern into tokens; a projector of these is told apart from other images' tokens, first with mixed patterns,
+then softly; and a prior given these learns to draw the image's tokens. With `residual=False` the network is linear, as that of
+MindEye2 is in its public code, whose mixer does nothing to a sequence of one.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from nsdlib.core.random import generators
+from nsdlib.core.rivals.contrastive import bimixco, mix, soft_clip
+from nsdlib.core.rivals.decoder import Batches, Residual, Rival, Steps, epochs
+from nsdlib.core.rivals.prior import Prior
+
+MIXED_SHARE = 0.33  # of the epochs: BiMixCo, then SoftCLIP
+MIXED_PROBABILITY, BETA = 0.5, 0.15  # of a pattern, and both parameters of the distribution of its share
+TAU, SOFT_TAUS = 0.006, (0.004, 0.0075)
+WARM_UP = 2 / 240  # share of the steps
+WEIGHT_DECAY = 1e-2
+
+
+class Network(nn.Module):
+    """Backbone, projector and prior: patterns (n, n_voxels) to tokens (n, n_tokens, n_features)."""
+
+    def __init__(self, n_voxels: int, n_tokens: int, settings: "MindEye"):
+        super().__init__()
+        n_features, width, wide = settings.n_features, settings.width, settings.projector_width
+        layers = [nn.Linear(n_voxels, width)]
+        if settings.residual:
+            layers += [nn.LayerNorm(width), nn.GELU(), nn.Dropout(0.5)]
+            for _ in range(settings.n_blocks):
+                layers.append(Residual(nn.Linear(width, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(0.15)))
+        layers += [nn.Linear(width, n_tokens * n_features), nn.Unflatten(1, (n_tokens, n_features))]
+        self.backbone = nn.Sequential(*layers)
+        self.projector = nn.Sequential(
+            nn.LayerNorm(n_features), nn.GELU(), nn.Linear(n_features, wide), nn.LayerNorm(wide), nn.GELU(),
+            nn.Linear(wide, wide), nn.LayerNorm(wide), nn.GELU(), nn.Linear(wide, n_features),
+        )  # fmt: skip
+        sizes = {"depth": settings.depth, "n_heads": settings.n_heads, "n_times": settings.n_times}
+        self.prior = Prior(n_tokens, n_features, **sizes) if settings.prior else None
+
+
+@dataclass(kw_only=True, eq=False)
+class MindEye(Rival):
+    """MindEye's high-level brain side; `predict` draws from the prior, `retrieve` returns the projector's tokens."""
+
+    residual: bool = True  # False: MindEye2's public code
+    prior: bool = True  # False: `predict` returns the projector's tokens, as long as those of the training images
+    mixing: bool = True  # of patterns, in the first third of the epochs
+    width: int = 4096
+    n_blocks: int = 4
+    projector_width: int = 2048
+    depth: int = 6  # of the prior's transformer
+    n_heads: int = 12
+    n_times: int = 100
+    n_steps: int | None = None  # of sampling: all of DDPM, or a number of DDIM, of which MindEye2 takes 20
+    n_epochs: int = 240
+    rate: float = 3e-4  # the highest, of the one-cycle schedule
+    prior_weight: float = 30.0
+
+    def predict(self, X: np.ndarray, *, image_ids=None) -> np.ndarray:
+        """Predict the tokens of X (n_rows, n_voxels): (n_rows, n_tokens n_features) float32.
+
+        The prior's noise follows from the seed and `image_ids` (n_rows,), or else the rows' numbers. ValueError before a fit.
+        """
+        if not self.prior:
+            return self.retrieve(X) * self.length
+        return self._apply(self._draw, X, generators(self.seed, range(len(X)) if image_ids is None else image_ids))
+
+    def retrieve(self, X: np.ndarray) -> np.ndarray:
+        """Return the projector's tokens, by which images are found: (n_rows, n_tokens n_features) float32, rows of length 1."""
+        return self._apply(self._project, X)
+
+    def _build(self, n_voxels, n_targets):
+        return Network(n_voxels, n_targets // self.n_features, self)
+
+    def _draw(self, x, row_generators):
+        return self.network.prior.sample(self.network.backbone(x), row_generators, n_steps=self.n_steps)
+
+    def _project(self, x):
+        return nn.functional.normalize(self.network.projector(self.network.backbone(x)).flatten(1))
+
+    def _train(self, x, y, images):
+        """Follow the two losses, one after the other."""
+        self.length = float(y.norm(dim=1).mean())
+        batches = Batches(images, self.batch_size, seed=self.seed)
+        n_steps, n_mixed = batches.n_steps * self.n_epochs, int(MIXED_SHARE * self.n_epochs)
+        optimiser, schedule = self._optimiser(n_steps)
+        mixed, soft = (Steps(self.network, optimiser, self._loss(x, y, kind)) for kind in (True, False))
+        self.network.train()
+        for epoch in epochs(self.n_epochs, "mindeye"):
+            tau = x.new_tensor(soft_tau(epoch - n_mixed, self.n_epochs - n_mixed))
+            rows, *mixture = (torch.from_numpy(v).to(x.device) for v in self._drawn(batches))
+            for step, of_step in enumerate(zip(rows, *mixture, strict=True)):
+                if epoch < n_mixed:
+                    mixed(*of_step)
+                else:
+                    soft(of_step[0], tau)
+                schedule.step()
+
+    def _loss(self, x, y, is_mixed):
+        """Make the loss of a batch: of rows, shares and partners, or of rows and tau."""
+        network = self.network
+
+        def loss(rows, *others):
+            patterns, target = mix(x[rows], *others) if is_mixed else x[rows], y[rows]
+            tokens = network.backbone(patterns)
+            projected = network.projector(tokens).flatten(1)
+            contrast = bimixco(projected, target, *others, tau=TAU) if is_mixed else soft_clip(projected, target, tau=others[0])
+            if network.prior is None:
+                return contrast
+            return contrast + self.prior_weight * network.prior.loss(target.view_as(tokens), tokens)
+
+        return loss
+
+    def _drawn(self, batches):
+        """Draw an epoch's rows, shares of mixing and partners, (n_steps, batch_size) each."""
+        rows, draw = batches.epoch(), batches.generator
+        share = draw.beta(BETA, BETA, rows.shape).astype(np.float32)
+        stays = draw.random(rows.shape) >= MIXED_PROBABILITY * self.mixing
+        partner = draw.permuted(np.broadcast_to(np.arange(rows.shape[1]), rows.shape), axis=1)
+        return rows, np.where(stays, np.float32(1), share), partner
+
+    def _optimiser(self, n_steps):
+        """Return AdamW, without decay of biases, and the one-cycle schedule of its rate and first moment."""
+        parameters = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
+        groups = [{"params": [p for name, p in parameters if ("bias" in name) == is_bias]} for is_bias in (True, False)]
+        groups[0]["weight_decay"] = 0.0
+        optimiser = torch.optim.AdamW(groups, lr=self.rate, weight_decay=WEIGHT_DECAY, fused=True)
+        warm_up = min(max(WARM_UP, 2 / n_steps), 1.0)
+        cycle = {"pct_start": warm_up, "div_factor": 25, "final_div_factor": 1000}
+        return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, self.rate, total_steps=n_steps + 1, **cycle)
+
+
+def soft_tau(epoch: int, n_epochs: int) -> float:
+    """Return SoftCLIP's temperature in an epoch, from 0, of its own: from 0.004 to 0.0075 along a half cosine."""
+    first, last = SOFT_TAUS
+    return last + (first - last) / 2 * (1 + math.cos(math.pi * min(max(epoch / max(n_epochs - 1, 1), 0), 1)))

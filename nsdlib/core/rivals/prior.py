@@ -1,0 +1,98 @@
+"""A diffusion prior: from a network's guess of an image's tokens to tokens as images have them (Ramesh et al. 2022).
+
+In units of c = sqrt(n_features), where tokens of length 1 have numbers of size 1, noise is mixed into them over T steps and a
+network learns to predict the clean tokens. MindEye subclasses the prior of DALLE2-pytorch; a plain transformer encoder with
+learned positions stands in here for that one's rotary and relative positions, shared keys and null key.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nsdlib.core.random import normal
+
+OFFSET, LARGEST_BETA = 0.008, 0.999  # of the cosine schedule (Nichol & Dhariwal 2021, eq. 17)
+KEPT = 0.8  # probability that a condition, or the noisy tokens, are shown in training
+
+
+def cosine_schedule(n_times: int) -> Tensor:
+    """Return abar, the share of variance that is left of an image at each of the times, (n_times,) float64."""
+    times = torch.arange(n_times + 1, dtype=torch.float64) / n_times
+    left = torch.cos((times + OFFSET) / (1 + OFFSET) * math.pi / 2) ** 2
+    return torch.cumprod((left[1:] / left[:-1]).clamp(min=1 - LARGEST_BETA), 0)
+
+
+class Prior(nn.Module):
+    """The prior of tokens (n, n_tokens, n_features) given others of the same shape.
+
+    Parameters
+    ----------
+    n_tokens, n_features : int
+    depth, n_heads : int
+        Of the transformer, which is as wide as a token. ValueError when heads do not divide it.
+    n_times : int
+        Steps of the diffusion.
+    """
+
+    def __init__(self, n_tokens: int, n_features: int, *, depth: int = 6, n_heads: int = 12, n_times: int = 100):
+        super().__init__()
+        if n_features % n_heads or n_features % 2:
+            raise ValueError(f"n_features must be even and a multiple of n_heads, got {n_features} and {n_heads}")
+        self.scale = n_features**0.5
+        self.register_buffer("left", cosine_schedule(n_times).float())
+        self.nulls = nn.Parameter(torch.randn(2, n_tokens, n_features) * 0.02)  # in place of condition and noisy tokens
+        self.places = nn.Parameter(torch.randn(2 * n_tokens + 1, n_features) * 0.02)
+        self.time = nn.Sequential(nn.Linear(n_features, 2 * n_features), nn.SiLU(), nn.Linear(2 * n_features, n_features))
+        layer = nn.TransformerEncoderLayer(
+            n_features, n_heads, 4 * n_features, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        norm = nn.LayerNorm(n_features)
+        self.encoder = nn.TransformerEncoder(layer, depth, norm, enable_nested_tensor=False)
+        self.out = nn.Linear(n_features, n_features, bias=False)
+
+    def forward(self, noisy: Tensor, times: Tensor, condition: Tensor, shown: Tensor | None = None) -> Tensor:
+        """Predict clean tokens in units of c from noisy ones at `times` (n,), (n, n_tokens, n_features) both.
+
+        Where `shown` (2, n) bool is False, learned tokens take the place of the condition and of the noisy tokens.
+        """
+        if shown is not None:
+            condition, noisy = torch.where(shown[:, :, None, None], torch.stack([condition, noisy]), self.nulls[:, None])
+        n_features = noisy.shape[-1]
+        rates = torch.exp(torch.arange(n_features // 2, device=noisy.device) * (-2 * math.log(10_000) / n_features))
+        angles = times[:, None] * rates
+        time = self.time(torch.cat([angles.sin(), angles.cos()], dim=1))
+        sequence = torch.cat([condition, time[:, None], noisy], dim=1) + self.places  # (n, 2 n_tokens + 1, n_features)
+        return self.out(self.encoder(sequence)[:, -noisy.shape[1] :])
+
+    def loss(self, target: Tensor, condition: Tensor) -> Tensor:
+        """Return the mean squared error, in units of c, at a random time for each of (n, n_tokens, n_features)."""
+        clean, n = target * self.scale, len(target)
+        times = torch.randint(len(self.left), (n,), device=target.device)
+        left = self.left[times, None, None]
+        noisy = left.sqrt() * clean + (1 - left).sqrt() * torch.randn_like(clean)
+        shown = torch.rand(2, n, device=target.device) < KEPT
+        return F.mse_loss(self(noisy, times, condition, shown), clean)
+
+    def sample(self, condition: Tensor, generators: list[torch.Generator], *, n_steps: int | None = None) -> Tensor:
+        """Draw tokens given conditions, (n, n_tokens, n_features) both; every row from its own generator.
+
+        All steps of DDPM (Ho et al. 2020, eq. 7), or `n_steps` of DDIM without noise (Song et al. 2021, eq. 12).
+        """
+        n_times = len(self.left)
+        times = list(range(n_times)) if n_steps is None else [round(i * n_times / n_steps) for i in range(n_steps)]
+        left = self.left.double().tolist()
+        x = normal(condition, generators)
+        for number in reversed(range(len(times))):
+            now, before = left[times[number]], left[times[number - 1]] if number else 1.0
+            clean = self(x, torch.full((len(x),), times[number], device=x.device), condition)
+            if n_steps is None:
+                alpha = now / before
+                x = (before**0.5 * (1 - alpha) * clean + alpha**0.5 * (1 - before) * x) / (1 - now)
+                if number:
+                    x = x + ((1 - alpha) * (1 - before) / (1 - now)) ** 0.5 * normal(x, generators)
+            else:
+                noise = (x - now**0.5 * clean) / (1 - now) ** 0.5
+                x = before**0.5 * clean + (1 - before) ** 0.5 * noise
+        return x / self.scale

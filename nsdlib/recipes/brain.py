@@ -1,0 +1,278 @@
+"""The brain side of a recipe: its rows, its targets, a decoder for each, and what they make of the test images' patterns.
+
+Parts are fitted to training rows alone and asked for test patterns afterwards, so that the leak linter can ask again with
+other patterns. Whatever takes long is kept in the store, part by part.
+"""
+
+import inspect
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from nsdlib.core import device, networks, rivals
+from nsdlib.core.ridge import Ridge, rescale
+from nsdlib.data.subject import open_subject
+from nsdlib.recipes import recipe as recipes
+from nsdlib.store import zoo
+from nsdlib.store.sources import file_hash
+from nsdlib.study import ablation, leaks
+from nsdlib.study.betas import average_repeats, load_trials, zscore
+from nsdlib.study.reconstruction import Split, flat
+
+N_LINTED = 12  # test images that the linter disturbs and drops
+EARLY = ("V1", "V2", "V3")
+BADGES = ("inductive", "transductive", "reads test labels")  # the better first
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a recipe decodes of the test images, in the order of `Inputs.test`."""
+
+    targets: dict  # target to (n_images, n_targets) float32
+    retrieval: np.ndarray  # (n_images, n_targets) float32, to be found among true ones of the target `found_by`
+    badge: str  # the worst of what the linter says of the parts
+    seconds: float  # to fit all parts and to predict
+    n_parameters: float  # numbers that were fitted; NaN where one's own decoder does not show them
+    notes: tuple = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A fitted decoder of one target."""
+
+    predict: object  # (patterns (n, n_voxels), image ids (n,)) -> (n, n_targets) float32
+    retrieve: object = None  # the same of the embedding by which images are found, where it is another
+    n_parameters: float = np.nan
+    notes: tuple = ()
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What recipes of a run read: patterns and targets of training and test images, regions, single trials."""
+
+    run: object
+    store: object
+    train: Split
+    test: Split
+    betas: object  # the artifact
+    latents: dict  # "train" and "test" to the latents of all layers that are kept, (n_images, n_latents)
+    count: object  # n_layers -> number of latents
+    encode: object = None  # image ids -> (n_images, n_targets) float32, latents of the diffusion model's autoencoder
+    subject: object = field(default=None)
+
+    @classmethod
+    def of(cls, run, store, pictures) -> "Inputs":
+        """Read the artifacts `betas`, `targets` and `embeddings`; `pictures` is a `pictures.Pictures`."""
+        betas, targets, embeddings = (store.load(name) for name in ("betas", "targets", "embeddings"))
+        count = pictures.stages.vdvae.n_latents
+        splits = (Split.of(name, betas, targets, embeddings, n_latents=count(run.n_layers)) for name in ("train", "test"))
+        latents = {name: targets[f"latents_{name}"] for name in ("train", "test")}
+        return cls(run, store, *splits, betas, latents, count, pictures.encode, open_subject(run))
+
+    @cached_property
+    def trials(self):
+        """Training trials and means of test trials, z-scored by the former, and the image ids of the training trials."""
+        _, trials = load_trials(self.run, self.store, self.subject)
+        test, ids = trials.is_test.values, trials.image_id.values
+        _, means, _ = average_repeats(trials.betas.values[test], ids[test])
+        X, X_test, *_ = zscore(trials.betas.values[~test], means)
+        return X, X_test, ids[~test]
+
+    def patterns(self, rows):
+        """Return training rows, test patterns, and the image id of each training row; `rows` is that of a recipe."""
+        return self.trials if rows == "trials" else (self.train.patterns, self.test.patterns, self.train.ids)
+
+    def truth(self, target, *, n_layers=None):
+        """Return what is true of the training and the test images: two (n_images, n_targets) float32 arrays."""
+        if target == "latents":
+            n_latents = self.count(n_layers or self.run.n_layers)
+            if n_latents > (kept := self.latents["train"].shape[1]):
+                raise ValueError(
+                    f"n_layers={n_layers} are {n_latents} latents, and notebook 03 kept {kept}: add {n_layers} to layer_counts."
+                )
+            return tuple(self.latents[name][:, :n_latents].values for name in ("train", "test"))
+        splits = (self.train, self.test)
+        if target == "autoencoder":
+            return tuple(self.encode(split.ids) for split in splits)
+        kind = "text" if target.startswith("text") else "vision"
+        return tuple(as_target(target, split.tokens[kind]) for split in splits)
+
+    def voxels(self, which):
+        """Return which voxels a target is decoded from, (n_voxels,) bool, and a note where the subject lacks such regions."""
+        names, inside = self.betas.region.values, self.betas.in_region.values
+        is_early = np.isin(names, EARLY)
+        chosen = {"early": is_early, "ventral": ~is_early & (names != "no region known")}.get(which)
+        if chosen is None:
+            return np.ones(inside.shape[1], bool), ()
+        found = inside[chosen].any(axis=0)
+        if not found.any():
+            return np.ones(len(found), bool), (f"No region of this subject is known to be {which}: all voxels were taken.",)
+        what = ", ".join(names[chosen])
+        return found, (f"The {which} voxels are those of {what} ({found.sum()} of {len(found)}).",)
+
+
+def as_target(target, tokens) -> np.ndarray:
+    """Turn CLIP tokens (n_images, n_tokens, n_features) into what is decoded of them: (n_images, n_targets) float32.
+
+    All tokens; or a pooled vector of length 1: of vision the class token, of text the last one, which has seen the whole caption;
+    or, for "retrieval", all tokens with length 1 each.
+    """
+    tokens = np.asarray(tokens, dtype=np.float32)
+    if target in ("text", "vision"):
+        return flat(tokens)
+    chosen = {"vision_pooled": tokens[:, :1], "text_pooled": tokens[:, -1:]}.get(target, tokens)
+    return flat(chosen / np.linalg.norm(chosen, axis=-1, keepdims=True))
+
+
+def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root, version=None, images=None) -> Part:
+    """Fit the decoder of one target, a ridge, a rival's or one's own, to X (n_rows, n_voxels) and Y (n_rows, n_targets).
+
+    `settings` go to a decoder that is no ridge, `mode` is that of `core.rescale` for a ridge; `images` (n_rows,) are ids, where
+    rows are trials. `version` tells apart what is kept of one's own decoder as its file changes. A ValueError for one without
+    `fit` and `predict`.
+    """
+    if decoder == "ridge":
+        ridge = Ridge(alphas, device=device).fit(X, Y)
+        mean = 0 if intercept else ridge.targets.mean
+        predict = lambda patterns, _: rescale(ridge.predict(patterns), ridge, mode=mode) - mean  # noqa: E731
+        return Part(predict, n_parameters=networks.count_parameters("ridge", X.shape[1], Y.shape[1]))
+    if decoder in rivals.NAMES:
+        made = rivals.make(decoder, seed=seed, device=device, **settings).fit(X, Y, images=images)
+        named = "image_ids" in inspect.signature(made.predict).parameters
+        predict = lambda patterns, ids: made.predict(patterns, **({"image_ids": ids} if named else {}))  # noqa: E731
+        retrieve = (lambda patterns, _: made.retrieve(patterns)) if hasattr(made, "retrieve") else None
+        return Part(predict, retrieve, made.n_parameters)
+    made = recipes.find(decoder, root)(**settings)
+    if missing := [name for name in ("fit", "predict") if not callable(getattr(made, name, None))]:
+        raise ValueError(
+            f"{decoder} makes a {type(made).__name__} without {' and '.join(missing)}, wanted fit(X, Y) and predict(X)."
+        )
+    made.fit(X, Y)
+    return Part(lambda patterns, _: _checked(decoder, made.predict(patterns), (len(patterns), Y.shape[1])), None, _count(made))
+
+
+def of_network(network, mode) -> Part:
+    """Return a fitted `NeuralDecoder` as a part, its predictions rescaled as `mode` says."""
+    notes = ()
+    if not network.history.finished:
+        notes = (f"{network.name} of width {network.width} was cut off after {len(network.history.errors)} epochs.",)
+    return Part(lambda patterns, _: rescale(network.predict(patterns), network, mode=mode), None, _count(network), notes)
+
+
+def ask(part, X_test, Y_test, ids):
+    """Ask a part for the test images and lint it: DataArray (use, test_image, target) float32 with the attribute badge.
+
+    The uses are "decoded", and "retrieval" where that is another embedding.
+    """
+    import xarray as xr
+
+    uses = {"decoded": part.predict(X_test, ids)} | ({"retrieval": part.retrieve(X_test, ids)} if part.retrieve else {})
+    few = slice(N_LINTED)
+    same = np.zeros(N_LINTED, dtype=int)  # one noise for all rows, which the linter drops and orders anew
+    report = leaks.lint(lambda patterns, _: part.predict(patterns, same[: len(patterns)]), X_test[few], Y_test[few], n_checked=1)
+    array = xr.DataArray(np.stack(list(uses.values())), dims=("use", "test_image", "target"), coords={"use": list(uses)})
+    return array.assign_attrs(badge=report.kind, n_parameters=float(part.n_parameters))
+
+
+def fit_and_ask(X, Y, X_test, Y_test, *, ids, **settings):
+    """Fit a part as `fit` does and `ask` it; the attribute seconds says how long both took."""
+    start = time.perf_counter()
+    part = fit(X, Y, **settings)
+    array = ask(part, X_test, Y_test, ids)
+    return array.assign_attrs(seconds=time.perf_counter() - start)
+
+
+def decode(recipe, inputs) -> Decoded:
+    """Fit all parts of a recipe and decode the test images; what has been done before is read from the store."""
+    parts, notes, retrieval = {}, [], None
+    for target, options in recipe.targets.items():
+        array, said = _decode_target(recipe, target, options, inputs)
+        parts[target], notes = array, notes + [note for note in said if note not in notes]
+        if "retrieval" in array.use:
+            retrieval = array.sel(use="retrieval").values
+    targets = {target: array.sel(use="decoded").values for target, array in parts.items()}
+    return Decoded(
+        targets,
+        targets[recipe.found_by] if retrieval is None else retrieval,
+        max((array.badge for array in parts.values()), key=BADGES.index),
+        float(sum(array.seconds for array in parts.values())),
+        float(sum(array.n_parameters for array in parts.values())),
+        tuple(notes),
+    )
+
+
+def _decode_target(recipe, target, options, inputs):
+    """One part's array as `ask` returns it, and notes."""
+    run, (X, X_test, ids) = inputs.run, inputs.patterns(recipe.rows)
+    voxels, notes = inputs.voxels(options.voxels)
+    Y, Y_test = inputs.truth(target, n_layers=recipe.n_layers)
+    Y = Y[np.searchsorted(inputs.train.ids, ids)] if recipe.rows == "trials" else Y
+    X, X_test = (X, X_test) if voxels.all() else (X[:, voxels], X_test[:, voxels])
+    place, seed = device.pick_device(run.device), run.decoder_seeds[0]
+    mode = options.rescale or (run.renormalise if options.intercept else "none")
+    if options.decoder in networks.NETWORKS:
+        fitted = inputs.store.memoise(networks.fit, kind=networks.NeuralDecoder)
+        network = fitted(options.decoder, X, Y, seed=seed, **_of_network(options, run, inputs))
+        part = of_network(network, mode)
+        return ask(part, X_test, Y_test, inputs.test.ids).assign_attrs(seconds=network.seconds), (*notes, *part.notes)
+    settings, more = _of_others(target, options, recipe, inputs, voxels)
+    array = inputs.store.memoise(fit_and_ask)(
+        X, Y, X_test, Y_test, ids=inputs.test.ids, decoder=options.decoder, settings=settings,
+        alphas=options.alphas or zoo.alphas(run, _kind(target)), intercept=options.intercept, mode=mode, seed=seed,
+        device=str(place), root=str(run.root) if options.is_own else None, version=_version(options, run),
+        images=ids if recipe.rows == "trials" and options.decoder in rivals.NAMES else None,
+    )  # fmt: skip
+    return array, (*notes, *more)
+
+
+def _kind(target):
+    """What the run's penalties call a target."""
+    return "text" if target.startswith("text") else "latents" if target in ("latents", "autoencoder") else "vision"
+
+
+def _of_network(options, run, inputs):
+    """Settings of a network: those of notebook 03 where the recipe has none of its own, so that it is the same one."""
+    common = ablation.options(run, inputs.betas.in_region.values)
+    if options.settings:
+        return {"max_epochs": run.max_epochs, "device": common["device"]} | options.settings
+    return {key: value for key, value in common.items() if key != "alphas"}
+
+
+def _of_others(target, options, recipe, inputs, voxels):
+    """Settings of a rival's or one's own decoder, and notes on what was lowered."""
+    settings, notes, run = dict(options.settings), [], inputs.run
+    if options.decoder in rivals.NAMES:
+        settings["n_features"] = inputs.train.tokens[_kind(target)].shape[2]
+        if settings.get("n_epochs", 0) > run.max_epochs:
+            notes.append(f"{options.decoder}: {run.max_epochs} epochs (max_epochs of the run) instead of {settings['n_epochs']}.")
+            settings["n_epochs"] = run.max_epochs
+        if options.decoder == "gu":
+            places = np.unravel_index(inputs.betas.voxel.values[voxels], inputs.subject.brainmask.shape)
+            settings["places"] = np.stack(places, axis=1)
+    if options.is_own and options.rescale != "none":
+        notes.append(f"{options.decoder}: predictions as they are, their spread is not given back.")
+    return settings, notes
+
+
+def _version(options, run):
+    """Hash of the file that defines one's own decoder; None for others."""
+    file = recipes.source_file(recipes.find(options.decoder, run.root)) if options.is_own else None
+    return file and file_hash(file)
+
+
+def _count(made):
+    """Count the trained numbers of a decoder that is, or holds, a torch module; NaN where it shows none."""
+    from torch import nn
+
+    modules = [part for part in (made, *vars(made).values()) if isinstance(part, nn.Module)]
+    return float(sum(p.numel() for p in modules[0].parameters())) if modules else np.nan
+
+
+def _checked(decoder, predicted, shape):
+    """Predictions of one's own decoder as float32; a ValueError for another shape, and for what is no number."""
+    predicted = np.asarray(predicted.detach().cpu() if hasattr(predicted, "detach") else predicted)
+    if predicted.shape != shape:
+        raise ValueError(f"{decoder}: predict(X) returned shape {predicted.shape}, wanted {shape}, a row for each pattern of X.")
+    return device.check_finite(f"what {decoder} predicts", predicted).astype(np.float32)

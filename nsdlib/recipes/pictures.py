@@ -1,0 +1,162 @@
+"""The picture side of a recipe: a rough image, tokens, several samples of the diffusion, and the one that is kept.
+
+Images are (n_images, rows, columns, 3) uint8; noise follows from seed and image id alone, so that it is the same for all recipes.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from nsdlib.core.images import check_images, resize
+from nsdlib.core.ridge import decode as ridge_decode
+from nsdlib.data.subject import open_subject
+from nsdlib.recipes.brain import as_target
+from nsdlib.recipes.recipe import KINDS
+from nsdlib.store.zoo import load_embedder
+from nsdlib.study.reconstruction import TwoStages, flat
+
+LIFT_ALPHAS = (0.001, 0.01, 0.1, 1.0, 10.0)  # of vectors of length 1: the penalties count against as many as there are images
+AUTOENCODED = 5 / 8  # of a refined image's side: Takagi & Nishimoto encode images of 320 pixels for a model of 512
+GREY = 128
+BATCH = 128  # images read from a subject's files at a time
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Pictures of the test images by one recipe."""
+
+    rough: np.ndarray
+    refined: np.ndarray  # the samples that were picked
+    picked: np.ndarray  # (n_images,) int, which sample of each image
+    seconds: float  # as measured when they were drawn
+
+
+class Pictures:
+    """Models that draw, of one run; what they draw is kept in its store."""
+
+    def __init__(self, run, store):
+        self.run, self.stages, self.embedder = run, TwoStages(run, store), load_embedder(run)
+        self._subject = open_subject(run)
+        parts = {"draw": ("vdvae",), "decode": ("versatile_diffusion",), "sample": ("versatile_diffusion",)}
+        self._kept = {name: store.memoise(getattr(self, name), weights=weights) for name, weights in parts.items()}
+        self._kept |= {"encoded": store.memoise(self.encoded, weights=("versatile_diffusion",))}
+        self._kept |= {
+            "embed": store.memoise(self.embedder.vision, weights=("versatile_diffusion",)),
+            "lift": store.memoise(lift),
+        }
+
+    def encode(self, ids) -> np.ndarray:
+        """Return the autoencoder's latents of stimuli, (n_images, n_targets) float32, of 5/8 of the size of refined images."""
+        batches = [self._subject.stimuli(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH)]
+        return np.concatenate([self._kept["encoded"](batch) for batch in batches])
+
+    def encoded(self, images) -> np.ndarray:
+        """Encode images: (n_images, n_targets) float32."""
+        return self.stages.diffusion.encode(images, size=self._side).flatten(1).float().cpu().numpy()
+
+    @property
+    def _side(self):
+        """Pixels a side of the images whose latents are decoded."""
+        return round(AUTOENCODED * self.stages.diffusion.image_size)
+
+    def draw(self, latents, *, image_ids, seed):
+        """Draw rough images from the VDVAE's latents: a DataArray with the attribute seconds."""
+        return _timed(self.stages.vdvae.decode, latents, seed=seed, image_ids=image_ids)
+
+    def decode(self, latents):
+        """Draw rough images from the autoencoder's latents (n_images, n_targets): a DataArray with the attribute seconds."""
+        import torch
+
+        diffusion = self.stages.diffusion
+        side = self._side // 2 ** (len(diffusion.vae.config.block_out_channels) - 1)
+        z = torch.from_numpy(latents).reshape(len(latents), -1, side, side).to(diffusion.unconditional[0].device)
+        return _timed(diffusion.decode, z)
+
+    def sample(self, rough, text, vision, *, image_ids, seed, **options):
+        """Refine rough images with the noise of one seed: a DataArray with the attribute seconds."""
+        return _timed(self.stages.diffusion.refine, rough, text, vision, image_ids=image_ids, seed=seed, **options)
+
+    def make(self, recipe, decoded, inputs) -> Drawn:
+        """Make the pictures of the test images from what a recipe decoded (`brain.Decoded`) of `brain.Inputs`."""
+        ids, generator = inputs.test.ids, recipe.generator
+        rough = self._rough(generator.rough, decoded, ids)
+        tokens = [self._tokens(recipe, kind, decoded, inputs) for kind in KINDS]
+        seeds = [self.run.diffusion_seeds[0] + number for number in range(generator.n_samples)]
+        options = generator.options(self.run)
+        samples = [self._kept["sample"](rough.values, *tokens, image_ids=ids, seed=seed, **options) for seed in seeds]
+        picked = np.zeros(len(ids), dtype=int)
+        if generator.pick == "best":
+            embedded = [as_target(recipe.found_by, self._kept["embed"](images.values, image_ids=ids)) for images in samples]
+            picked = pick_best(embedded, decoded.retrieval)
+        refined = np.stack([images.values for images in samples])[picked, np.arange(len(ids))]
+        if generator.blend is not None:
+            refined = blend(refined, resize(rough.values, refined.shape[1]), generator.blend)
+        used = samples if generator.pick == "best" else samples[:1]
+        return Drawn(rough.values, refined, picked, float(rough.seconds + sum(images.seconds for images in used)))
+
+    def _rough(self, kind, decoded, ids):
+        """Rough images by the VDVAE, by the autoencoder, or grey."""
+        if kind == "vdvae":
+            return self._kept["draw"](decoded.targets["latents"], image_ids=ids, seed=self.run.seed)
+        if kind == "autoencoder":
+            return self._kept["decode"](decoded.targets["autoencoder"])
+        side = self.stages.diffusion.image_size
+        return _timed(np.full, (len(ids), side, side, 3), GREY, dtype=np.uint8)
+
+    def _tokens(self, recipe, kind, decoded, inputs):
+        """Tokens of a kind as decoded, or lifted from a pooled vector; where there are none, the training mean without weight."""
+        train, source = inputs.train.tokens[kind], recipe.source(kind)
+        if source is None:
+            return np.repeat(train.mean(axis=0, dtype=np.float32)[None], len(inputs.test.ids), axis=0)
+        values = decoded.targets[source]
+        if source != kind:
+            values = self._kept["lift"](as_target(source, train), flat(train).astype(np.float32), values)
+        return values.reshape(-1, *train.shape[1:])
+
+
+def lift(pooled_train, tokens_train, pooled) -> np.ndarray:
+    """Lift pooled vectors (n_images, n_features) to all tokens (n_images, n_targets) float32 by a ridge without a brain.
+
+    It is fitted to the true vectors and tokens of training images; the vectors to lift are brought to their length, 1.
+    """
+    lengths = np.linalg.norm(pooled, axis=1, keepdims=True)
+    unit = np.divide(pooled, lengths, out=np.zeros_like(pooled), where=lengths > 0)
+    return ridge_decode(pooled_train, tokens_train, unit, alphas=LIFT_ALPHAS, mode="none")
+
+
+def pick_best(embedded, decoded) -> np.ndarray:
+    """Pick for each image the sample whose embedding has the highest cosine with the decoded one: (n_images,) int.
+
+    `embedded` holds (n_images, n_targets) of each sample, `decoded` is (n_images, n_targets). No truth is read. Of equals the
+    first is taken.
+    """
+    cosines = [(unit(of_sample) * unit(decoded)).sum(axis=1) for of_sample in embedded]
+    return np.argmax(cosines, axis=0)
+
+
+def unit(values) -> np.ndarray:
+    """Divide rows (n_rows, n_targets) by their lengths, float64; a row of zeros stays one."""
+    values = np.asarray(values, dtype=np.float64)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0)
+
+
+def blend(first, second, weight) -> np.ndarray:
+    """Blend images, `weight` of the first (0 to 1) and the rest of the second, of the same shape: uint8."""
+    check_images(first, "first")
+    check_images(second, "second")
+    if first.shape != second.shape or not 0 <= weight <= 1:
+        raise ValueError(
+            f"wanted two sets of images of one shape and a weight from 0 to 1, got {first.shape}, {second.shape}, {weight}"
+        )
+    return (weight * first.astype(np.float32) + (1 - weight) * second).round().astype(np.uint8)
+
+
+def _timed(make, *arguments, **options):
+    """What a function makes, as a DataArray with the attribute seconds."""
+    import xarray as xr
+
+    start = time.perf_counter()
+    images = make(*arguments, **options)
+    return xr.DataArray(images, dims=("image", "row", "column", "colour"), attrs={"seconds": time.perf_counter() - start})

@@ -1,0 +1,228 @@
+"""Recipes: what a published system decodes, how, and how it draws, as one strict YAML file each, `params/recipes/NAME.yaml`.
+
+A section `demo` holds what the small models of the demo zoo need or make cheaper; it is merged over the rest for runs of that
+zoo, and every value that it changes is told among the deviations.
+"""
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from nsdlib.core import networks, rivals
+from nsdlib.params import AboveZero, Fraction, NotNegative, Positive, explain, nearest
+from nsdlib.strict import Strict, parse_yaml
+
+FOLDER = Path("params", "recipes")  # below the project's folder
+TARGETS = ("latents", "text", "vision", "autoencoder", "text_pooled", "vision_pooled", "retrieval")
+KINDS = ("text", "vision")  # of CLIP tokens
+DECODERS = (*networks.DECODERS, *rivals.NAMES)
+
+
+class Target(Strict):
+    """One thing that is decoded, by which decoder, from which voxels."""
+
+    decoder: str = "ridge"  # one of `DECODERS`, or package.module:Name, whose Name(**settings) has fit(X, Y) and predict(X)
+    settings: dict[str, bool | int | float | str | list] = Field(default_factory=dict)  # of a decoder that is no ridge
+    alphas: Annotated[tuple[AboveZero, ...], Field(min_length=1)] | None = None  # of a ridge; None: those of the run
+    voxels: Literal["all", "early", "ventral"] = "all"
+    intercept: bool = True  # False: a ridge's predictions lack the training mean
+    rescale: Literal["none", "train", "test"] | None = None  # as `core.rescale`; None: as the run says
+
+    @property
+    def is_own(self):
+        """Whether the decoder is somebody's own."""
+        return ":" in self.decoder
+
+
+class Generator(Strict):
+    """How pictures are drawn from what was decoded; None means as the run says."""
+
+    rough: Literal["vdvae", "autoencoder", "none"] = "vdvae"  # none: from grey, at strength 1
+    strength: Annotated[float, Field(gt=0, le=1)] | None = None
+    n_steps: Positive | None = None
+    guidance: NotNegative | None = None
+    text_weight: Fraction | None = None
+    sampler: Literal["ddim", "dpm++", "unipc"] | None = None
+    faithful: bool = False
+    unconditional: Literal["empty", "zeros"] = "empty"
+    n_samples: Positive = 1
+    pick: Literal["first", "best"] = "first"  # best: whose CLIP tokens are most like the decoded embedding
+    blend: Fraction | None = None  # weight of the refined image where the rough one is blended in again
+
+    def options(self, run) -> dict:
+        """Return what `VersatileDiffusion.refine` takes, from here and from the run."""
+        fields = ("strength", "n_steps", "guidance", "text_weight", "sampler")
+        own = {name: getattr(run, name) if getattr(self, name) is None else getattr(self, name) for name in fields}
+        strength = {"strength": 1.0} if self.rough == "none" else {}
+        return own | {"faithful": self.faithful or run.faithful, "unconditional": self.unconditional} | strength
+
+
+class Recipe(Strict):
+    """A whole system: rows, targets, generator, and where this project departs from what was published."""
+
+    name: str
+    title: str
+    paper: str
+    code: str = ""
+    rows: Literal["images", "trials"] = "images"  # averages over an image's showings, or single trials, to train on
+    n_layers: Positive | None = None  # VDVAE layers that are decoded; None: as the run says
+    protocol: Literal["native", "brain_diffuser", "mindeye1", "mindeye2"] | None = None  # that its authors scored by
+    targets: Annotated[dict[Literal[TARGETS], Target], Field(min_length=1)]
+    generator: Generator = Generator()
+    deviations: tuple[str, ...] = ()
+    no_counterpart: str = ""  # what of it nothing here stands for
+
+    @model_validator(mode="after")
+    def _parts_fit(self):
+        need = {"vdvae": "latents", "autoencoder": "autoencoder"}.get(self.generator.rough)
+        if need and need not in self.targets:
+            raise ValueError(f"generator.rough: {self.generator.rough} draws from the target {need}, which is not decoded")
+        if not any(self.source(kind) for kind in KINDS):
+            raise ValueError("targets: nothing to refine with, wanted text, vision, text_pooled or vision_pooled")
+        if self.generator.pick == "best" and self.found_by.startswith("text"):
+            raise ValueError("generator.pick: best compares pictures with decoded vision, and none is decoded")
+        for kind, weight in zip(KINDS, (0, 1), strict=True):
+            if self.source(kind) is None and self.generator.text_weight != weight:
+                raise ValueError(f"generator.text_weight: no {kind} is decoded, wanted {weight}, the other kind alone")
+        return self
+
+    def source(self, kind):
+        """Return the target that tokens of a kind come from: themselves, the pooled vector, or None."""
+        return next((name for name in (kind, f"{kind}_pooled") if name in self.targets), None)
+
+    @property
+    def found_by(self):
+        """The target by which images are found among others."""
+        return next(name for name in ("retrieval", "vision", "vision_pooled", "text", "text_pooled") if name in self.targets)
+
+
+def names(root) -> list[str]:
+    """Return the names of the recipes of a project, sorted."""
+    return sorted(path.stem for path in (Path(root) / FOLDER).glob("*.yaml"))
+
+
+def load(name, run) -> Recipe:
+    """Load a recipe for a run, with its decoders found; a ValueError says what is wrong with it, and names what is nearest."""
+    if name not in (known := names(run.root)):
+        hint = nearest(str(name), known)
+        raise ValueError(
+            f"There is no recipe {name!r}{hint} Known: {', '.join(known)}. A new one is a file {FOLDER / 'NAME.yaml'}."
+        )
+    where = FOLDER / f"{name}.yaml"
+    try:
+        fields = parse_yaml((run.root / where).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{where} {error}") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"{where} must hold lines 'field: value', but it holds a {type(fields).__name__}.")
+    demo = fields.pop("demo", {})
+    _refuse_misplaced(fields, where)
+    _refuse_misplaced({"demo": demo} | (demo if isinstance(demo, dict) else {}), f"{where}: demo")
+    if run.zoo == "demo":
+        told = [f"In the demo zoo: {', '.join(changed)}"] if (changed := list(_changes(fields, demo))) else []
+        fields = _merged(fields, demo)
+        fields["deviations"] = [*fields.get("deviations", ()), *told]
+    _refuse_unknown(fields, where)
+    try:
+        recipe = Recipe(name=name, **fields)
+    except ValidationError as error:
+        raise ValueError(f"{where} cannot be used as it stands:\n{explain(error)}") from None
+    for target, part in recipe.targets.items():
+        find(part.decoder, run.root, where=f"{where}: targets.{target}")
+    return recipe
+
+
+def describe(recipe) -> dict:
+    """Describe a recipe in few words for a table: title, rows, what is decoded by what, how it is drawn."""
+    parts = [f"{target} by {part.decoder}" for target, part in recipe.targets.items()]
+    generator = recipe.generator
+    drawn = f"{generator.rough} image, {generator.n_samples} sample(s), {generator.pick}"
+    return {"title": recipe.title, "rows": recipe.rows, "decoded": ", ".join(parts), "found by": recipe.found_by, "drawn": drawn}
+
+
+def find(decoder, root, *, where=""):
+    """Return what makes a decoder of one's own, `package.module:Name`, from the project's folder or what is installed.
+
+    None for those of `DECODERS`. A ValueError, which begins with `where`, when there is none.
+    """
+    if decoder in DECODERS:
+        return None
+    module, _, name = decoder.partition(":")
+    if not name:
+        raise ValueError(
+            f"{where}: no decoder {decoder!r}{nearest(decoder, DECODERS)} There are {', '.join(DECODERS)}; your own is "
+            "named package.module:Name."
+        )
+    sys.path.insert(0, str(root))
+    try:
+        made = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise ValueError(f"{where}: decoder {decoder!r}: {error}; wanted a module in {root}, or one that is installed.") from None
+    except AttributeError:
+        known = nearest(name, dir(sys.modules[module]))
+        raise ValueError(f"{where}: decoder {decoder!r}: {module} has no {name!r}{known}") from None
+    finally:
+        sys.path.remove(str(root))
+    if not callable(made):
+        raise ValueError(f"{where}: decoder {decoder!r} is a {type(made).__name__}, wanted a class or function that makes one.")
+    return made
+
+
+def source_file(made):
+    """Return the file that defines a decoder of one's own, whose text tells its versions apart; None where there is none."""
+    try:
+        return Path(inspect.getfile(made))
+    except TypeError:
+        return None
+
+
+def _merged(fields, changes):
+    """Fields with changes laid over them, sections one by one."""
+    both = {key: _merged(fields[key], value) for key, value in changes.items() if isinstance(value, dict) and fields.get(key)}
+    return fields | changes | both
+
+
+def _changes(fields, changes, place=""):
+    """Say what each value was changed to, "generator.n_steps 17 (published 50)"."""
+    for key, value in changes.items():
+        old = fields.get(key)
+        if isinstance(value, dict) and key != "settings":
+            yield from _changes(old or {}, value, f"{place}{key}.")
+        elif old != value:
+            yield f"{place}{key} {_words(value)}" + (f" (published {_words(old)})" if old is not None else "")
+
+
+def _words(value):
+    """A value as a sentence has it."""
+    if isinstance(value, dict):
+        return " ".join(f"{key}={_words(item)}" for key, item in value.items())
+    return "as the run has it" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _refuse_misplaced(fields, where):
+    """Refuse what is no section, or no list, where one is wanted."""
+    targets = fields.get("targets") if isinstance(fields.get("targets"), dict) else {}
+    sections = {key: fields.get(key, {}) for key in ("demo", "generator", "targets")}
+    for key, section in (sections | {f"targets.{target}": section for target, section in targets.items()}).items():
+        if not isinstance(section, dict):
+            raise ValueError(f"{where}: {key} must hold lines 'setting: value', or {{}}, but it holds {section!r}.")
+    if not isinstance(sentences := fields.get("deviations", []), list):
+        raise ValueError(f"{where}: deviations must be a list of sentences, each behind a '-', but it holds {sentences!r}.")
+
+
+def _refuse_unknown(fields, where):
+    """Refuse a key that nothing has, with the nearest one."""
+    places = [(fields, Recipe, ""), (fields.get("generator"), Generator, "generator: ")]
+    targets = fields.get("targets")
+    for target, section in targets.items() if isinstance(targets, dict) else ():
+        if target not in TARGETS:
+            raise ValueError(f"{where}: {target!r} is no target{nearest(str(target), TARGETS)} There are {', '.join(TARGETS)}.")
+        places.append((section, Target, f"targets.{target}: "))
+    for section, model, place in places:
+        for key in section if isinstance(section, dict) else ():
+            if key not in model.model_fields or key == "name":
+                raise ValueError(f"{where}: {place}{key!r} is no setting{nearest(str(key), model.model_fields)}")

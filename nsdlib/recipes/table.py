@@ -1,0 +1,183 @@
+"""Systems side by side: all scores of each recipe's pictures and of its brain side, what bounds them, and what they cost.
+
+The artifact `systems` has value, null and own (system, metric, test_image): scores under the run's protocol, with pairs of
+pictures and images permuted, and under the protocol of the recipe's authors, NaN where they have none of ours; and brain,
+brain_null (system, measure, test_image) of what was decoded.
+"""
+
+import numpy as np
+
+from nsdlib.core.scores.metrics import METRICS
+from nsdlib.core.scores.similarity import two_way
+from nsdlib.recipes.pictures import unit
+from nsdlib.store.zoo import load_scorer
+from nsdlib.study import floors, statistics
+from nsdlib.study.reconstruction import score_all
+
+FIRST = "veronese"  # the paper's own system, with which the others are compared
+CEILING = "refined, all true"  # of the artifact `scores`
+CANDIDATES = 300  # among which published retrieval looks
+TOPS = (1, 5)
+
+
+def measure(systems, inputs, stimulus, shown):
+    """Score all systems: the artifact `systems` (xarray.Dataset).
+
+    `systems` maps a name to its recipe, `brain.Decoded` and `pictures.Drawn`; the test images are `stimulus`, as the run scores
+    them, and `shown`, as they were shown, for protocols that resize them themselves.
+    """
+    import xarray as xr
+
+    run, store, ids = inputs.run, inputs.store, inputs.test.ids
+    images = {name: drawn.refined for name, (_, _, drawn) in systems.items()}
+    order = mispair(len(ids), seed=run.seed)
+    score = store.memoise(load_scorer(run).score, weights=("features",))
+    value, null = (score_all(score, stimulus, {k: v[rows] for k, v in images.items()}, ids=ids) for rows in (slice(None), order))
+    both = {name: _score_brain(recipe, decoded, inputs, order) for name, (recipe, decoded, _) in systems.items()}
+    brain, brain_null = (xr.concat([b[k] for b in both.values()], xr.Variable("system", list(both))) for k in (0, 1))
+    arrays = {"value": value, "null": null, "own": _score_by_own(systems, value, shown, inputs), "brain": brain}
+    arrays |= {
+        "brain_null": brain_null,
+        "refined": (("system", "test_image", "row", "column", "colour"), np.stack(list(images.values()))),
+    }
+    of_system = {"badge": [decoded.badge for _, decoded, _ in systems.values()]}
+    of_system |= {"own_protocol": [recipe.protocol or "" for recipe, *_ in systems.values()]}
+    of_system |= {"title": [recipe.title for recipe, *_ in systems.values()]}
+    of_system |= {"target": [recipe.found_by for recipe, *_ in systems.values()]}
+    of_system |= {"n_parameters": [decoded.n_parameters for _, decoded, _ in systems.values()]}
+    of_system |= {"brain_seconds": [decoded.seconds for _, decoded, _ in systems.values()]}
+    of_system |= {"picture_seconds": [drawn.seconds for *_, drawn in systems.values()]}
+    arrays |= {name: ("system", values) for name, values in of_system.items()}
+    return xr.Dataset(arrays, coords={"test_image": ids})
+
+
+def mispair(n_images, *, seed) -> np.ndarray:
+    """Draw an order of the images, (n_images,) int, in which none stays in its place: one cycle through all of them."""
+    drawn, order = np.random.default_rng(seed).permutation(n_images), np.empty(n_images, dtype=int)
+    order[drawn] = np.roll(drawn, 1)
+    return order
+
+
+def retrieval(decoded, truth):
+    """Find images by what was decoded, and patterns by images: DataArray (measure, test_image) float64, 0 or 1.
+
+    Both are (n_images, n_targets); likeness is their cosine, among all images. "image, top 1": no other true embedding is as
+    like what was decoded of this image as its own; "brain, top 1" the same of decoded ones and this true one. Chance of top k is
+    k / n_images. Where there are more than 300 images, "of 300" is the expected share of draws of 300 of them in which the
+    image is first, as published tables have it of 30 draws (Scotti et al. 2023).
+    """
+    import xarray as xr
+    from scipy.stats import hypergeom
+
+    if np.shape(decoded) != np.shape(truth) or np.ndim(decoded) != 2:
+        raise ValueError(f"wanted decoded and true embeddings (n_images, n_targets), got {np.shape(decoded)}, {np.shape(truth)}")
+    likeness = unit(decoded) @ unit(truth).T  # (n_decoded, n_true)
+    own, rows, n_images = np.diagonal(likeness), {}, len(likeness)
+    for what, axis in (("image", 1), ("brain", 0)):
+        n_better = (likeness >= np.expand_dims(own, axis)).sum(axis=axis) - 1
+        rows |= {f"{what}, top {k}": (n_better < k).astype(float) for k in TOPS}
+        if n_images > CANDIDATES:
+            rows[f"{what}, top 1 of {CANDIDATES}"] = hypergeom.pmf(0, n_images - 1, n_better, CANDIDATES - 1)
+    return xr.DataArray(np.stack(list(rows.values())), dims=("measure", "test_image"), coords={"measure": list(rows)})
+
+
+def _score_brain(recipe, decoded, inputs, order):
+    """Scores of one brain side, and with pairs permuted: two DataArrays (measure, test_image)."""
+    import xarray as xr
+
+    train, test = inputs.truth(recipe.found_by)
+    mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
+    unit_error, values, made = np.square(test - mean).mean(dtype=np.float64), decoded.targets[recipe.found_by], []
+    for rows in (slice(None), order):
+        found = retrieval(decoded.retrieval[rows], test)
+        error = np.square(values[rows] - test).mean(axis=1, dtype=np.float64) / unit_error
+        more = {"two-way": two_way(test - mean, values[rows] - mean), "error": error}
+        more = xr.DataArray(np.stack(list(more.values())), dims=found.dims, coords={"measure": list(more)})
+        made.append(xr.concat([found, more], "measure").assign_coords(test_image=inputs.test.ids))
+    return made
+
+
+def _score_by_own(systems, value, shown, inputs):
+    """Scores of each system under its own protocol, as `value` has them, NaN where there is none."""
+    own = value.copy(data=np.full(value.shape, np.nan))
+    for protocol in sorted({recipe.protocol for recipe, *_ in systems.values() if recipe.protocol}):
+        score = inputs.store.memoise(load_scorer(inputs.run, protocol=protocol).score, weights=("features",))
+        for name, (recipe, _, drawn) in systems.items():
+            if recipe.protocol == protocol:
+                own.loc[{"system": name}] = score(shown, drawn.refined)
+    return own
+
+
+def scores_table(dataset, scores, **bootstrap):
+    """Tabulate the scores of all systems with intervals, between the best floor and the ceiling of notebook 05 (str DataFrame).
+
+    `dataset` is the artifact `systems`, `scores` the value (system, metric, test_image) of the artifact `scores`.
+    """
+    import xarray as xr
+
+    best = floors.best(scores).sel(system=["best floor", "best retrieval"]).drop_vars(["floor", "role"], errors="ignore")
+    bounds = xr.concat([best, scores.sel(system=[CEILING]).drop_vars("role")], "system").rename(system="system")
+    return _as_text(xr.concat([dataset.value.reset_coords(drop=True), bounds], "system", join="override"), **bootstrap)
+
+
+def null_table(dataset, **bootstrap):
+    """Tabulate the scores of all systems with pictures and images permuted: what pictures like these score by chance."""
+    return _as_text(dataset.null, **bootstrap)
+
+
+def with_null(dataset):
+    """Join the scores of all systems and of their nulls: (system, metric, test_image), and the role of each for `plot_scores`."""
+    import xarray as xr
+
+    names = [str(name) for name in dataset.system.values]
+    of_null = {f"{name}, permuted": "floor" for name in names}
+    null = dataset.null.assign_coords(system=list(of_null))
+    return xr.concat([dataset.value, null], "system"), dict.fromkeys(names, "decoded") | of_null
+
+
+def own_table(dataset, **bootstrap):
+    """Tabulate the scores of each system that has one under its authors' protocol, with its name (str DataFrame)."""
+    has = [name for name in dataset.system.values if dataset.own_protocol.sel(system=name).item()]
+    table = _as_text(dataset.own.sel(system=has), **bootstrap)
+    table.insert(0, "protocol", dataset.own_protocol.sel(system=has).values)
+    return table
+
+
+def brain_table(dataset, **bootstrap):
+    """Tabulate each brain side: what it decodes, retrieval, its null, the linter's badge, seconds and parameters (DataFrame)."""
+    shown = [name for name in dataset.measure.values if name != "error"]
+    table = statistics.as_text(statistics.summary(dataset.brain.sel(measure=[*shown, "error"]), **bootstrap), digits=2)
+    table["permuted: image, top 1"] = dataset.brain_null.sel(measure="image, top 1").mean("test_image").values
+    table["linter"], table["found by"] = dataset.badge.values, dataset.target.values
+    for name, column in {"brain_seconds": "s, brain", "picture_seconds": "s, pictures"}.items():
+        table[column] = dataset[name].values.round(1)
+    table["parameters"] = [f"{n / 1e6:.1f} M" if np.isfinite(n) else "not known" for n in dataset.n_parameters.values]
+    return table
+
+
+def gains(dataset, *, first=FIRST, **bootstrap):
+    """Compare every system with one of them by `statistics.differences`, positive where it is better; Holm over all rows.
+
+    A ValueError when there is no other system.
+    """
+    pairs = [(name, first) for name in dataset.system.values if name != first]
+    return statistics.differences(dataset.value, statistics.present(pairs, dataset.system.values), METRICS, **bootstrap)
+
+
+def deviations(systems) -> list[str]:
+    """List where each system departs from what was published, a sentence each: its recipe's, and what was found on the way."""
+    lines = []
+    for name, (recipe, decoded, _) in systems.items():
+        said = [
+            *recipe.deviations,
+            *decoded.notes,
+            *([f"No counterpart: {recipe.no_counterpart}"] if recipe.no_counterpart else []),
+        ]
+        lines += [f"{name}: {sentence}" for sentence in said]
+    return lines
+
+
+def _as_text(values, **bootstrap):
+    """Means and intervals of (system, metric, test_image) as text, columns by the metrics' labels."""
+    table = statistics.as_text(statistics.summary(values, **bootstrap), digits=2)
+    return table.rename(columns={name: metric.label for name, metric in METRICS.items()})
