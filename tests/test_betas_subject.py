@@ -199,7 +199,10 @@ def test_tables_that_do_not_fit_are_refused(tmp_path, planted, images):
     whole = pd.read_csv(table, sep="\t")
     settings = BetasFiles(kind="laion", label="03", space="T1w", images=images)
     for change, message in (
-        (whole.drop(columns="label"), "wanted a column label or stimulus_id, got the columns session, run, beta_index"),
+        (
+            whole.drop(columns="label"),
+            "wanted a column 'label' or 'stimulus_id' and tabs between the columns, got the columns session, run, beta_index",
+        ),
         (whole.assign(beta_index=whole["beta_index"] + 1), "beta_index must count the session's 10 trials, each once, from 0"),
         (whole.assign(run="first"), "column run: wanted whole numbers, got 'first'"),
         (whole[whole["beta_index"] < 9], "holds 10 volumes, its table 9 trials"),

@@ -479,8 +479,23 @@ def test_pictures_are_found_by_the_end_of_their_path(tmp_path):
         assert pictures.find(name) == tmp_path / place
     assert pictures.find("c/1.png") is pictures.find("4.png") is pictures.find("") is None
     for name in ("1.png", "b/2"):
-        with pytest.raises(ValueError, match=rf"Picture '{name}' can be .* or .*: the events must name the folder"):
+        with pytest.raises(ValueError, match=rf"Picture '{name}' can be .* or .*: tables must name the folder"):
             pictures.find(name)
+
+
+def test_folders_that_are_links_are_followed_and_endings_may_be_large_or_small(tmp_path):
+    (tmp_path / "disk" / "cats").mkdir(parents=True)
+    for name in ("Tom.PNG", "Kit.V2.png", "two.png", "two.PNG"):
+        (tmp_path / "disk" / "cats" / name).write_bytes(b"x")
+    (tmp_path / "images" / ".git").mkdir(parents=True)
+    (tmp_path / "images" / ".git" / "Tom.png").write_bytes(b"x")
+    (tmp_path / "images" / "cats").symlink_to(tmp_path / "disk" / "cats")
+    (tmp_path / "disk" / "cats" / "round").symlink_to(tmp_path / "images")  # a circle
+    pictures, cats = Pictures(tmp_path / "images"), tmp_path / "images" / "cats"
+    for name, place in (("Tom.png", "Tom.PNG"), ("cats/Tom", "Tom.PNG"), ("Kit.V2", "Kit.V2.png"), ("Kit.V2.PNG", "Kit.V2.png")):
+        assert pictures.find(name) == cats / place
+    assert [pictures.find(name) for name in ("two.png", "two.PNG")] == [cats / "two.png", cats / "two.PNG"]
+    assert Pictures(tmp_path / "none").find("Tom") is None
 
 
 def test_missing_pictures_are_named_and_counted(root):
@@ -519,8 +534,14 @@ def test_captions_come_from_a_table(root):
     with pytest.raises(ValueError, match=r"has no caption of 1 of 2 pictures, such as dog/dog_00.png"):
         subject.captions([0, 3])
     write_table(path, ["picture", "caption"], rows)
-    with pytest.raises(ValueError, match=r"captions.tsv: wanted UTF-8 with columns image and caption"):
-        read_captions(path, ["a"])
+    with pytest.raises(
+        ValueError, match=r"captions.tsv: wanted a column 'image' and tabs between the columns, got the columns pic"
+    ):
+        read_captions(path, Pictures(root / "pictures"))
+    (root / "pictures" / "dog" / "cat_01.png").write_bytes(b"x")
+    write_table(path, ["image", "caption"], [["cat_01", "a cat, or a dog?"]])
+    with pytest.raises(ValueError, match=r"Picture 'cat_01' can be .*cat/cat_01.png or .*dog/cat_01.png: tables must name"):
+        subject_of(root, captions=path).captions([0])
 
 
 # The protocol

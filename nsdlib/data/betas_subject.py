@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from nsdlib.data.bids import volumes
+from nsdlib.data.bids.events import read_table
 from nsdlib.data.bids.files import existing, problem
 from nsdlib.data.formats.algonauts import AlgonautsLayout
-from nsdlib.data.formats.layouts import GLMsingleLayout, read_map, read_table
+from nsdlib.data.formats.layouts import GLMsingleLayout
 from nsdlib.data.formats.statmaps import MapsLayout, SeriesLayout
 from nsdlib.data.lab import LabSubject
 
@@ -110,7 +111,7 @@ class BetasSubject(LabSubject):
         path = self.settings.test
         if path is None:
             return None
-        names = self._listed[1] if self._listed is not None else read_table(path, [("image",)])["image"].str.strip().tolist()
+        names = self._listed[1] if self._listed is not None else read_table(path, "image")["image"].dropna().tolist()
         return self._is_among(names, self._shown["name"])
 
     def _is_among(self, names, shown):
@@ -128,14 +129,8 @@ class BetasSubject(LabSubject):
                 f"{self.name}: nothing says where the voxels lie. Set mask in the section betas_files to a NIfTI mask of those "
                 "with betas, in their grid."
             )
-        shared = None
-        for path in paths:
-            with volumes.opened(path) as image:
-                if shared is None:
-                    shared, affine = np.ones(image.shape[:3], dtype=bool), image.affine
-                volumes.check_grid(path, image, shared.shape, affine)
-                shared &= np.asarray(image.dataobj).reshape(shared.shape) > 0
-        if not shared.any():
+        masks, affine = volumes.read_masks(paths)
+        if not (shared := masks.all(axis=0)).any():
             raise ValueError(f"No voxel is in the masks {', '.join(map(str, paths))}.")
         return shared, affine
 
@@ -152,7 +147,7 @@ class BetasSubject(LabSubject):
         paths = sorted(folder.glob("*.nii*"))
         if self.settings.regions and not paths:
             raise FileNotFoundError(f"{folder} holds no masks, <region>.nii.gz: set regions in the section betas_files.")
-        masks = {path.name.partition(".")[0]: read_map(path, self.brainmask, self.affine) > 0 for path in paths}
+        masks = {path.name.partition(".")[0]: volumes.read_map(path, self.brainmask, self.affine) > 0 for path in paths}
         return self.layout.regions() | masks
 
     def voxels(self, roi):
@@ -191,7 +186,7 @@ class BetasSubject(LabSubject):
         ratios = {}
         for n_repeats in (4, 12):
             for path in sorted(self.layout.home.glob(CEILING.format(n_repeats))):
-                share = np.nan_to_num(read_map(path, self.brainmask, self.affine)).clip(0, 99.9) / 100
+                share = np.nan_to_num(volumes.read_map(path, self.brainmask, self.affine)).clip(0, 99.9) / 100
                 ratios[n_repeats] = np.sqrt(share / (1 - share) / n_repeats)
         if len(ratios) == 2:
             seen = (ratios[4] > 0.1) & self.brainmask

@@ -62,9 +62,20 @@ class LabSubject(Subject):
         return self.pictures.read(self.image_names(image_ids))
 
     def captions(self, image_ids):
-        """Captions of pictures, each a list of str; empty where the section names no table of them."""
-        names, table = self.image_names(image_ids), self.settings.captions
-        return read_captions(table, names) if table else [[] for _ in names]
+        """Captions of pictures, each a list of str; empty where the section names no table; a ValueError where one has none."""
+        names = self.image_names(image_ids)
+        found = [self._captions.get(self.pictures.identify(name), []) for name in names]
+        if self.has_captions and (absent := [name for name, texts in zip(names, found, strict=True) if not texts]):
+            raise ValueError(
+                f"{self.settings.captions} has no caption of {len(absent)} of {len(names)} pictures, such as {absent[0]}: add a "
+                "row of each."
+            )
+        return found
+
+    @cached_property
+    def _captions(self):
+        """Captions by picture."""
+        return read_captions(self.settings.captions, self.pictures) if self.has_captions else {}
 
     def concepts(self, image_ids):
         """The folder of each picture, where there are several, or its name up to the number at its end: a list of str."""

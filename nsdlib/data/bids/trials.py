@@ -5,7 +5,6 @@ import numpy as np
 from nsdlib.core.glm.events import OFF_GRID, find_tr
 from nsdlib.core.glm.hrf import STIMULUS_SECONDS
 from nsdlib.data.bids.events import read_events
-from nsdlib.data.bids.files import existing
 
 LAST_SECONDS = 4.0  # of a run: a trial that begins in them has no response to speak of
 EARLY_SECONDS = 0.05  # before a run: what a clock is off, still taken as 0
@@ -41,7 +40,7 @@ def read_trials(runs, seconds, *, image_column, drop, test):
     import pandas as pd
 
     text = (image_column, *drop, *test)
-    tables = {key: read_events(existing(run.events), text=text) for key, run in runs.items()}
+    tables = {key: read_events(run.events, text=text) for key, run in runs.items()}
     columns = sorted({column for table in tables.values() for column in table})
     if unknown := [column for column in text if column not in (*columns, "ses")]:
         raise ValueError(

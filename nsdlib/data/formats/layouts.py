@@ -5,29 +5,12 @@ from functools import cached_property
 
 import numpy as np
 
-from nsdlib.data.bids import volumes
-from nsdlib.data.bids.files import existing, ordered
+from nsdlib.data.bids.events import read_table
+from nsdlib.data.bids.files import ordered
 from nsdlib.data.formats.glmsingle import TYPES, GLMsingleResults
 
 PERCENT, ARBITRARY = "percent signal change", "arbitrary"  # units
 CONDITIONS = "conditions.tsv"  # beside GLMsingle's files: which condition is which picture
-
-
-def read_table(path, columns):
-    """Read a `.tsv` as text: a DataFrame, n/a as NaN; a ValueError unless it has one of each tuple of `columns`."""
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(
-            existing(path), sep="\t", dtype=str, keep_default_na=False, na_values=["n/a"], encoding="utf-8-sig", index_col=False
-        )
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as a table with tabs between columns ({error}).") from error
-    table.columns = table.columns.str.strip()
-    for names in columns:
-        if not set(names) & set(table.columns):
-            raise ValueError(f"{path}: wanted a column {' or '.join(names)}, got the columns {', '.join(table.columns)}.")
-    return table
 
 
 class Layout:
@@ -109,7 +92,7 @@ class GLMsingleLayout(Layout):
     def _trials(self, session, found):
         """Trials of one session."""
         path = self.table or found.folder / CONDITIONS
-        table = read_table(path, [("image",)])
+        table = read_table(path, "image")
         if "session" in table:
             of_row = whole_numbers(table["session"])
             if of_row.min() < 1 or of_row.max() > len(self.results):
@@ -167,13 +150,6 @@ class GLMsingleLayout(Layout):
         """Read the mean volume of the first session: (X, Y, Z); None where GLMsingle was given a list of voxels."""
         found = self.results[0].map("meanvol")
         return found if found is not None and found.shape == self.mask.shape else None
-
-
-def read_map(path, mask, affine):
-    """Read a map on the grid of `mask`: (X, Y, Z) float32."""
-    with volumes.opened(path) as image:
-        volumes.check_grid(path, image, mask.shape, affine)
-        return np.asarray(image.dataobj, dtype=np.float32).reshape(mask.shape)
 
 
 def make_trials(run, names, onset=np.nan):

@@ -6,8 +6,9 @@ from functools import cached_property
 import numpy as np
 
 from nsdlib.data.bids import volumes
+from nsdlib.data.bids.events import read_table
 from nsdlib.data.bids.files import VOLUME, ordered, parse_name
-from nsdlib.data.formats.layouts import ARBITRARY, PERCENT, Layout, make_trials, read_map, read_table, whole_numbers
+from nsdlib.data.formats.layouts import ARBITRARY, PERCENT, Layout, make_trials, whole_numbers
 
 SERIES = {"suffix": "statmap", "stat": "effect", "desc": "SingletrialBetas"}
 NAMES = ("label", "stimulus_id")  # columns of LAION-fMRI's tables that have named the picture
@@ -50,7 +51,7 @@ class SeriesLayout(Layout):
     def background(self):
         """Read the map of explained variance: (X, Y, Z), None where there is none."""
         paths = sorted(self.home.glob("*_stat-rsquare_*_statmap.nii*"))
-        return np.nan_to_num(read_map(paths[0], self.mask, self.affine)) if paths else None
+        return np.nan_to_num(volumes.read_map(paths[0], self.mask, self.affine)) if paths else None
 
     @cached_property
     def sessions(self):
@@ -59,7 +60,7 @@ class SeriesLayout(Layout):
 
     def _trials(self, session):
         path = self._table(session)
-        table = read_table(path, [NAMES, ("beta_index",), ("run",)])
+        table = read_table(path, NAMES, "beta_index", "run")
         table = table.assign(row=whole_numbers(table["beta_index"])).sort_values("row", kind="stable")
         if not np.array_equal(table["row"], np.arange(len(table))):
             raise ValueError(f"{path}: beta_index must count the session's {len(table)} trials, each once, from 0.")
@@ -102,7 +103,7 @@ class MapsLayout(Layout):
         keys = ["session", "run", "trial"]
         if (double := self.table.duplicated(keys)).any():
             raise ValueError(f"{self.table['path'][double].iloc[0]}: another file has the same session, run and trial.")
-        shown = read_table(settings.table, [("image",), ("trial",)])
+        shown = read_table(settings.table, "image", "trial")
         shown["trial"] = whole_numbers(shown["trial"])
         keys = [key for key in keys if key in shown]
         if "run" in shown:
@@ -136,7 +137,7 @@ class MapsLayout(Layout):
 
     def read(self, session, mask):
         """Read the betas of a session: (n_trials, n_voxels) float32, NaN where there are none."""
-        return np.stack([read_map(path, self.mask, self.affine)[mask] for path in self.files(session)])
+        return np.stack([volumes.read_map(path, self.mask, self.affine)[mask] for path in self.files(session)])
 
 
 def subject_folder(root, label):
