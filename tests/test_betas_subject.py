@@ -265,6 +265,34 @@ def test_glmsingles_folders_are_sessions(glmsingle, tmp_path):
     np.testing.assert_array_equal(subject.background, typed["meanvol"])
 
 
+def test_results_in_the_folder_itself_are_the_one_session_whatever_lies_below(glmsingle, tmp_path):
+    shutil.copytree(STORED / "numpy1", tmp_path / "one")
+    shutil.copytree(STORED / "numpy2", tmp_path / "one" / "old")
+    subject = BetasSubject(tmp_path / "one", glmsingle)
+    assert (subject.n_sessions, subject.n_trials, subject.session_labels) == (1, 20, ["one"])
+
+
+def test_a_row_a_trial_must_be_in_the_order_of_the_design(glmsingle, tmp_path):
+    by_condition = BetasSubject(tmp_path / "results", glmsingle)
+    shown = by_condition.image_names(by_condition.image_ids[:20])
+    table = tmp_path / "trials.tsv"
+    settings = glmsingle.model_copy(update={"table": table})
+
+    def opened(names, runs):
+        write_table(table, session=[1] * 20 + [2] * 20, run=runs * 2, image=names + shown)
+        return BetasSubject(tmp_path / "results", settings)
+
+    in_order, runs = opened(shown, [1] * 10 + [2] * 10), [1] * 9 + [2] * 11
+    np.testing.assert_array_equal(in_order.image_ids, by_condition.image_ids)
+    np.testing.assert_array_equal(in_order.onsets(1), by_condition.onsets(1))
+    with pytest.raises(
+        ValueError, match=r"trials.tsv: trial \d+ showed thing_\d\d, an earlier one of the same condition thing_\d"
+    ):
+        _ = opened(shown[1:] + shown[:1], [1] * 10 + [2] * 10).trials
+    with pytest.raises(ValueError, match=r"trials.tsv: runs begin at other trials than DESIGNINFO of .*session01 says"):
+        _ = opened(shown, runs).trials
+
+
 def test_a_list_of_voxels_lies_in_the_mask_in_either_order(tmp_path, images):
     folder, inside = tmp_path / "results", mask()
     rng = np.random.default_rng(1)
@@ -359,6 +387,9 @@ def test_the_challenge_gives_vertices_regions_and_pictures(tmp_path):
     algonauts(tmp_path / "subj01", betas, labels)
     images = tmp_path / "subj01" / "training_split" / "training_images"
     settings = BetasFiles(kind="algonauts", label="subj01", images=images, side=25)
+    assert BetasSubject(tmp_path, settings.model_copy(update={"label": "01"})).layout.home == tmp_path / "subj01"
+    with pytest.raises(ValueError, match=r"subj01 is not the folder of label 02: set label to 01, or data to that of subj02"):
+        BetasSubject(tmp_path / "subj01", settings.model_copy(update={"label": "02"}))
     subject = BetasSubject(tmp_path / "subj01", settings)
     subject.split = "random"
     assert (subject.n_trials, subject.betas_unit, list(subject.regions)) == (12, "z", ["early", "ventral"])
@@ -397,6 +428,8 @@ def test_a_parameter_file_opens_the_subject(project, tmp_path, planted, images):
     assert notebooks_of(load_run("demo").model_copy(update={"root": ROOT})) == notebook_names(ROOT)
     subject = open_subject(run)
     assert (subject.n_trials, subject.split, subject.is_test.sum() > 0) == (18, "random", True)
+    with pytest.raises(ValueError, match="split=official: the section betas_files names no `test` set"):
+        load_run("mine", split="official")
     with pytest.raises(ValueError, match="betas_files: there are no time series to fit, wanted betas: nsd, those in the files"):
         load_run("mine", betas="glm")
     (project / "params" / "mine.yaml").write_text(text + section.replace("images", "image"))

@@ -394,6 +394,21 @@ def test_a_mask_of_ones_own_may_lie_on_another_grid(root):
         subject.voxels(str(root / "none.nii"))
 
 
+def test_a_mask_is_looked_for_from_home_and_from_the_projects_folder(root, tmp_path, monkeypatch):
+    subject = subject_of(root)
+    for name in ("home", "project/params", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "project" / "params" / "_common.yaml").write_text("")
+    for place in ("home", "project"):
+        write_volume(tmp_path / place / "roi.nii.gz", subject.brainmask.astype(np.uint8))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NSDLIB_HOME", str(tmp_path / "project"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for roi, place in (("~/roi.nii.gz", "home"), ("roi.nii.gz", "project")):
+        np.testing.assert_array_equal(subject.voxels(roi), subject.brainmask)
+        assert subject.session_files(1, roi)[-1] == tmp_path / place / "roi.nii.gz"
+
+
 # Confounds
 
 

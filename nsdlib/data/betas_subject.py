@@ -53,11 +53,8 @@ class BetasSubject(LabSubject):
         super().__init__(settings)
         self.root = Path(root)
         self.layout = LAYOUTS[settings.kind](self.root, settings)
-        labels = self.layout.labels
         self.name = f"{self.root.name}/sub-{settings.label}"
-        self.n_sessions = len(labels) if n_sessions is None else n_sessions
-        if not 1 <= self.n_sessions <= len(labels):
-            raise ValueError(f"n_sessions={n_sessions}: {self.name} has sessions 1 to {len(labels)} ({', '.join(labels)}).")
+        self._use(self.layout.labels, n_sessions)
         self.tr, self.duration = self.layout.tr, self.layout.duration
         self.betas_unit, self.betas_note = settings.unit or self.layout.unit, self.layout.note
         self.notes = (self.betas_note,)

@@ -65,14 +65,14 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
 
 
 def export_glmsingle(found, subject, folder, *, kind="betas_d"):
-    """Write betas as GLMsingle 1.2 does with wanthdf5=1: a folder for each session, as each was fitted alone.
+    """Write betas as GLMsingle 1.2 does with wanthdf5=1: a folder session<label> for each, as each was fitted alone.
 
     Beside `TYPED_FITHRF_GLMDENOISE_RR.hdf5` (or of the type of `kind`) and `DESIGNINFO.npy` lies `conditions.tsv`, which says
     what picture each condition was. Voxels outside the region have NaN as betas. `subject` is any, other arguments and errors are
     as of `export_betas`; returned are the sessions' folders.
     """
     rows = _rows(found, subject, kind)
-    targets = {session: folder / f"session{session:02d}" for session in rows}
+    targets = {session: folder / f"session{subject.session_labels[session - 1] or '01'}" for session in rows}
     _refuse_existing(targets.values())
     letter = kind[-1].upper()
     for session, target in targets.items():
@@ -89,8 +89,8 @@ def export_glmsingle(found, subject, folder, *, kind="betas_d"):
 def export_bids(found, subject, folder, *, kind="betas_d"):
     """Write betas as a BIDS derivative with LAION-fMRI's names: a series of maps and a table of trials for each session.
 
-    Means over all trials of each picture lie beside, as `desc-ConditionMeans`. Maps are 0 outside the region, whose mask is
-    there, too; arguments, result (the series of the sessions) and errors are as of `export_glmsingle`. The
+    Sessions keep their labels. Means over all trials of each picture lie beside, as `desc-ConditionMeans`. Maps are 0 outside the
+    region, whose mask is there, too; arguments, result (the series of the sessions) and errors are as of `export_glmsingle`. The
     `dataset_description.json` that an earlier export wrote for another subject stays.
     """
     rows = _rows(found, subject, kind)
@@ -111,8 +111,9 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
         _write_maps(place / f"{stem}_desc-betas_mask.nii.gz", [mask[mask].astype(np.float32)], mask, subject.affine)
         means = _Means(subject, found)
         for session, of_session in rows.items():
-            name = f"sub-{label}_ses-{session:02d}_task-images"
-            inside = place / f"ses-{session:02d}" / "func"
+            of = subject.session_labels[session - 1]
+            name = f"sub-{label}{f'_ses-{of}' if of else ''}_task-images"
+            inside = place / (f"ses-{of}" if of else "") / "func"
             inside.mkdir(parents=True)
             betas = found[kind].isel(trial=of_session).values
             trials = subject.trials.iloc[found.trial.values[of_session]]
@@ -121,7 +122,7 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
             _write_maps(path, betas, mask, subject.affine)
             _describe(path, f"single-trial betas, type {kind[-1].upper()}", PERCENT)
             names = subject.image_names(trials["image"].to_numpy())
-            table = {"session": [f"{session:02d}"] * len(names), "run": trials["run"], "beta_index": range(len(names))}
+            table = {"session": [of or "n/a"] * len(names), "run": trials["run"], "beta_index": range(len(names))}
             _write_table(inside / f"{name}_desc-SingletrialBetas_trials.tsv", table | {"label": names})
             columns = {column: {"Description": text} for column, text in COLUMNS.items()}
             (inside / f"{name}_desc-SingletrialBetas_trials.json").write_text(_as_json(columns))

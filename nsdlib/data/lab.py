@@ -15,9 +15,18 @@ class LabSubject(Subject):
     `settings`, a section of the parameter file, has the folder `images`, `fit`, `side`, and `captions`, a table or None.
     """
 
+    session_labels = ()
+
     def __init__(self, settings):
         self.settings, self.has_captions = settings, settings.captions is not None
         self.pictures = Pictures(settings.images, fit=settings.fit, side=settings.side)
+
+    def _use(self, labels, n_sessions):
+        """Use the first sessions of those with some labels, all when `n_sessions` is None; a ValueError when there are fewer."""
+        self.n_sessions = len(labels) if n_sessions is None else n_sessions
+        if not 1 <= self.n_sessions <= len(labels):
+            raise ValueError(f"n_sessions={n_sessions}: {self.name} has sessions 1 to {len(labels)} ({', '.join(labels)}).")
+        self.session_labels = labels[: self.n_sessions]
 
     @property
     @abstractmethod

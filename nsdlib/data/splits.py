@@ -43,13 +43,13 @@ def _official(subject, seed):
 
 
 def _random(subject, seed):
-    return np.isin(subject.image_ids, _draw(np.unique(subject.image_ids), seed))
+    return np.isin(subject.image_ids, draw(np.unique(subject.image_ids), seed=seed))
 
 
 def _concept(subject, seed):
     images, first = np.unique(subject.image_ids, return_inverse=True)
     concepts = np.array(subject.concepts(images))
-    return np.isin(concepts, _draw(np.unique(concepts), seed))[first]
+    return np.isin(concepts, draw(np.unique(concepts), seed=seed))[first]
 
 
 def _last_session(subject, seed):
@@ -62,9 +62,10 @@ def _repeated(subject, seed):
     return (count > np.median(count))[image]
 
 
-def _draw(values, seed):
-    """Draw a share of distinct values."""
-    return np.random.default_rng(seed).permutation(values)[: max(1, round(SHARE * len(values)))]
+def draw(values, n_values=None, *, seed):
+    """Draw some of distinct values by a seed, the share `SHARE` when not given; all when there are fewer."""
+    n_values = max(1, round(SHARE * len(values))) if n_values is None else n_values
+    return np.random.default_rng(seed).permutation(values)[:n_values]
 
 
 SPLITS = {

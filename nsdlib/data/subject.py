@@ -70,6 +70,11 @@ class Subject(ABC):
         return len(self.trials)
 
     @property
+    def session_labels(self):
+        """What the data set calls the sessions in use: a list of str, such as 01; "" where it has no sessions."""
+        return [f"{session:02d}" for session in range(1, self.n_sessions + 1)]
+
+    @property
     def session(self):
         """Session of each trial: (n_trials,) int64."""
         return self.trials["session"].to_numpy()

@@ -147,7 +147,8 @@ def read_timing(run, raw, derivatives, *, header, tr=None):
         Where something was assumed. A ValueError when no file says `tr`, two disagree by more than 1 %, the volumes are not
         evenly spaced, or the start is not within the first `tr`.
     """
-    own, measured = metadata(derivatives, run.entities), metadata(raw, _run_of(run.entities))
+    own = metadata(derivatives, run.entities)
+    measured = metadata(raw, _run_of(run.entities) | {"echo": 1, "part": "mag"})  # what all echoes share
     says, notes, both = measured | own, [], f"{run.bold.name} and its sidecars"
     in_header = _header_tr(header)
     if tr is None:

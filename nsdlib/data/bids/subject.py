@@ -12,6 +12,7 @@ import numpy as np
 from nsdlib.data.bids import files, trials, volumes
 from nsdlib.data.bids.events import resample_volumes
 from nsdlib.data.lab import LabSubject
+from nsdlib.params import find_root
 
 
 class BIDSSubject(LabSubject):
@@ -41,12 +42,9 @@ class BIDSSubject(LabSubject):
         found, self._found_notes = files.find_runs(
             self.root, settings.derivatives, label=settings.label, task=settings.task, space=settings.space
         )
-        labels = list(dict.fromkeys(run.session for run in found))
-        self.n_sessions = len(labels) if n_sessions is None else n_sessions
-        if not 1 <= self.n_sessions <= len(labels):
-            raise ValueError(f"n_sessions={n_sessions}: {self.name} has sessions 1 to {len(labels)} ({', '.join(labels)}).")
+        self._use(list(dict.fromkeys(run.session for run in found)), n_sessions)
         self.runs = {}  # (session, run): RunFiles
-        for session, label in enumerate(labels[: self.n_sessions], start=1):
+        for session, label in enumerate(self.session_labels, start=1):
             of_session = [run for run in found if run.session == label]
             self.runs |= {(session, number): run for number, run in enumerate(of_session, start=1)}
 
@@ -178,13 +176,13 @@ class BIDSSubject(LabSubject):
     def voxels(self, roi):
         """Voxels to decode from: (X, Y, Z) bool.
 
-        `roi` is brainmask; visual, all of `regions`; one of them; or the path of a NIfTI mask in the same space, on any grid. A
-        ValueError for another, and when no voxel is in the brain mask.
+        `roi` is brainmask; visual, all of `regions`; one of them; or the path, from the project's folder, of a NIfTI mask in the
+        same space, on any grid. A ValueError for another, and when no voxel is in the brain mask.
         """
         if roi == "brainmask":
             return self.brainmask
         if str(roi).endswith(files.VOLUME):
-            chosen = volumes.read_labels(Path(roi).expanduser(), self.brainmask.shape, self.affine) > 0
+            chosen = volumes.read_labels(_mask_file(roi), self.brainmask.shape, self.affine) > 0
         elif (names := list(self.regions) if roi == "visual" else [roi]) and set(names) <= set(self.regions):
             chosen = np.any([self.regions[name] for name in names], axis=0)
         else:
@@ -243,7 +241,11 @@ class BIDSSubject(LabSubject):
         """Files that a fit of a session reads: a list of Path; masks of all runs, as they share one."""
         runs = [run for (of, _), run in self.runs.items() if of == session]
         found = [path for run in runs for path in (run.bold, run.events, run.confounds) if path]
-        return [*found, *(run.mask for run in self.runs.values()), *([Path(roi)] if str(roi).endswith(files.VOLUME) else [])]
+        return [
+            *found,
+            *(run.mask for run in self.runs.values()),
+            *([_mask_file(roi)] if str(roi).endswith(files.VOLUME) else []),
+        ]
 
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
         """Files that a run over the first `n_sessions` reads, as pairs (path, what it is); `missing_files` has pictures."""
@@ -281,3 +283,9 @@ class BIDSSubject(LabSubject):
         if self.settings.onsets == "round" or (tr == self.tr and not start):
             return series
         return resample_volumes(series, tr=tr, new_tr=self.tr, start=start)
+
+
+def _mask_file(roi):
+    """The file of a mask: ~ is home, and a path that is not whole begins in the project's folder."""
+    path = Path(roi).expanduser()
+    return path if path.is_absolute() else find_root() / path

@@ -2,12 +2,13 @@
 
 import re
 from functools import cached_property
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from nsdlib.data.bids.events import read_table
 from nsdlib.data.bids.files import ordered
-from nsdlib.data.formats.glmsingle import TYPES, GLMsingleResults
+from nsdlib.data.formats.glmsingle import DESIGN, TYPES, GLMsingleResults
 
 PERCENT, ARBITRARY = "percent signal change", "arbitrary"  # units
 CONDITIONS = "conditions.tsv"  # beside GLMsingle's files: which condition is which picture
@@ -56,16 +57,15 @@ class GLMsingleLayout(Layout):
     """Folders that GLMsingle wrote, one a session (or one in all), and a table that says which condition is which picture.
 
     The table, or a `conditions.tsv` in each session's folder, has columns condition, the column of the design from 0, and image;
-    or one row a trial: image and, where there are several, session and run, as the folders are sorted. A ValueError when a
-    condition that was shown has no picture, a FileNotFoundError without results or table.
+    or one row a trial: image and, where there are several, session and run, as the folders are sorted. A folder that holds
+    results itself is the one session, whatever its folders hold. A ValueError when a condition that was shown has no picture, or
+    rows of trials are in another order than DESIGNINFO says; a FileNotFoundError without results or table.
     """
 
     def __init__(self, root, settings):
         names = [f"{name}.*" for name in TYPES.values()]
-        folders = sorted(
-            {path.parent for name in names for path in (*root.glob(name), *root.glob(f"*/{name}"))},
-            key=lambda folder: ordered(folder.name),
-        )
+        inside = {path.parent for name in names for path in root.glob(f"*/{name}")}
+        folders = [root] if any(any(root.glob(name)) for name in names) else sorted(inside, key=lambda path: ordered(path.name))
         self.home = root
         self.results = [GLMsingleResults(folder) for folder in folders] or [GLMsingleResults(root)]
         self.labels = [found.folder.name for found in self.results]
@@ -107,7 +107,7 @@ class GLMsingleLayout(Layout):
         if "condition" not in table:
             if len(table) != found.n_trials:
                 raise ValueError(f"{path} has {len(table)} trials of session {session}, {found.path} has {found.n_trials}.")
-            return make_trials(whole_numbers(table["run"]) if "run" in table else 1, table["image"])
+            return self._in_order(path, table, found)
         design = found.design
         names = dict(zip(whole_numbers(table["condition"]).tolist(), table["image"], strict=True))
         if len(names) < len(table):
@@ -118,6 +118,24 @@ class GLMsingleLayout(Layout):
                 "the design that GLMsingle was given, counted from 0."
             )
         return make_trials(design["run"], [names[number] for number in design["condition"].tolist()], design["onset"])
+
+    def _in_order(self, path, table, found):
+        """Trials of a table with one row a trial; where files say the conditions, all trials of one must show one picture."""
+        if not found.has_design:
+            return make_trials(whole_numbers(table["run"]) if "run" in table else 1, table["image"])
+        design = found.design
+        trials = make_trials(design["run"], table["image"], design["onset"])
+        names = trials["name"].map(lambda name: PurePosixPath(name).stem)
+        first = names.groupby(design["condition"][trials["row"]]).transform("first")
+        if (other := names != first).any():
+            row = other.idxmax()
+            raise ValueError(
+                f"{path}: trial {trials['row'][row] + 1} showed {names[row]}, an earlier one of the same condition {first[row]}, "
+                f"by {DESIGN} of {found.folder}: rows must be in the order of the trials."
+            )
+        if "run" in table and (np.diff(whole_numbers(table["run"])) != 0).tolist() != (np.diff(design["run"]) != 0).tolist():
+            raise ValueError(f"{path}: runs begin at other trials than {DESIGN} of {found.folder} says.")
+        return trials
 
     def read(self, session, mask):
         """Read the betas of a session: (n_trials, n_voxels) float32, NaN where there are none."""
