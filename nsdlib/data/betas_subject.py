@@ -21,30 +21,11 @@ CEILINGS_AGREE = 0.05  # share of the ratio by which two maps may differ
 
 
 class BetasSubject(LabSubject):
-    """One subject's images, trials and betas, as one of `LAYOUTS` has them.
+    """One subject's images, trials and betas, as one of `LAYOUTS` has them in the folder `root`.
 
-    Images have the number of their name's row in the sorted list of all names in the sessions in use.
-
-    Parameters
-    ----------
-    root : path-like
-        The folder of the betas.
-    settings : nsdlib.sections.BetasFiles
-        How they lie there: the section `betas_files` of a parameter file.
-    n_sessions : int, optional
-        How many sessions to use, from the first; all when not given.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As the layout, for betas without a mask, and when there are fewer sessions.
-
-    Attributes
-    ----------
-    betas_unit : str
-        "percent signal change", "z" or "arbitrary".
-    betas_note : str
-        What the betas are.
+    `settings` is the section `betas_files` of a parameter file, a `nsdlib.sections.BetasFiles`; `n_sessions` are used, from the
+    first, all when not given. `betas_unit` is "percent signal change", "z" or "arbitrary", `betas_note` says what the betas are.
+    A FileNotFoundError or ValueError as of the layout, for betas without a mask, and when there are fewer sessions.
     """
 
     has_series = False
@@ -158,10 +139,10 @@ class BetasSubject(LabSubject):
         return chosen
 
     def betas(self, session, mask, *, version=None):
-        """Betas of the trials of a session: (n_trials, n_voxels) float32 in `betas_unit`; there is one `version` alone.
+        """Betas of the trials of a session in `betas_unit`, see `Subject`; there is one `version` alone.
 
-        The voxels of `mask`, (X, Y, Z) bool, come in the C order of the volume. Voxels that have not a number in each trial of
-        the session are 0 in all of it, as NSD's that were not measured; a warning says how many.
+        Voxels that have not a number in each trial of the session are 0 in all of it, as NSD's that were not measured; a warning
+        says how many.
         """
         self.check_session(session)
         rows = self.trials["row"].to_numpy()[self.session == session]

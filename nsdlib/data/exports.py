@@ -109,7 +109,8 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
     with _beside(folder) as place:
         mask = _mask(found, subject)
         _write_maps(place / f"{stem}_desc-betas_mask.nii.gz", [mask[mask].astype(np.float32)], mask, subject.affine)
-        means = _Means(subject, found)
+        images, shown = np.unique(subject.trials["image"].to_numpy()[found.trial.values], return_inverse=True)
+        sums = np.zeros((len(images), found.sizes["roi_voxel"]))
         for session, of_session in rows.items():
             of = subject.session_labels[session - 1]
             name = f"sub-{label}{f'_ses-{of}' if of else ''}_task-images"
@@ -117,7 +118,7 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
             inside.mkdir(parents=True)
             betas = found[kind].isel(trial=of_session).values
             trials = subject.trials.iloc[found.trial.values[of_session]]
-            means.add(betas, trials["image"].to_numpy())
+            np.add.at(sums, shown[of_session], betas)
             path = inside / f"{name}_stat-effect_desc-SingletrialBetas_statmap.nii.gz"
             _write_maps(path, betas, mask, subject.affine)
             _describe(path, f"single-trial betas, type {kind[-1].upper()}", PERCENT)
@@ -129,7 +130,7 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
             r2 = found[f"r2_{kind[-1]}"].sel(session=session, voxel=found.roi_voxel.values).values
             _write_maps(inside / f"{name}_stat-rsquare_desc-R2_statmap.nii.gz", [r2], mask, subject.affine)
             written.append(target / path.relative_to(place))
-        means.write(place / stem, mask)
+        _write_means(place / stem, found, subject, sums)
         place.rename(target)
     if not about.exists():
         about.write_text(text)
@@ -139,29 +140,14 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
 EXPORTS = {"nsd": export_betas, "bids": export_bids, "glmsingle": export_glmsingle}
 
 
-class _Means:
-    """Sums of betas by picture, added session by session."""
-
-    def __init__(self, subject, found):
-        self.subject = subject
-        self.images = np.unique(subject.trials["image"].to_numpy()[found.trial.values])
-        self.sums = np.zeros((len(self.images), found.sizes["roi_voxel"]))
-        self.counts = np.zeros(len(self.images), dtype=np.int64)
-
-    def add(self, betas, images):
-        """Add the betas (n_trials, n_voxels) of trials that showed `images`."""
-        places = np.searchsorted(self.images, images)
-        np.add.at(self.sums, places, betas)
-        np.add.at(self.counts, places, 1)
-
-    def write(self, stem, mask):
-        """Write a map for each picture, and their table."""
-        path = stem.with_name(f"{stem.name}_stat-effect_desc-ConditionMeans_statmap.nii.gz")
-        _write_maps(path, self.sums / self.counts[:, None], mask, self.subject.affine)
-        _describe(path, "means of single-trial betas of each picture", PERCENT)
-        names = self.subject.image_names(self.images)
-        table = {"index": range(len(names)), "label": names, "n_trials": self.counts}
-        _write_table(stem.with_name(f"{stem.name}_desc-ConditionMeans_conditions.tsv"), table)
+def _write_means(stem, found, subject, sums):
+    """Write a map for each picture, and their table; `sums`, (n_images, n_voxels), are those of its betas."""
+    images, counts = np.unique(subject.trials["image"].to_numpy()[found.trial.values], return_counts=True)
+    path = stem.with_name(f"{stem.name}_stat-effect_desc-ConditionMeans_statmap.nii.gz")
+    _write_maps(path, sums / counts[:, None], _mask(found, subject), subject.affine)
+    _describe(path, "means of single-trial betas of each picture", PERCENT)
+    table = {"index": range(len(images)), "label": subject.image_names(images), "n_trials": counts}
+    _write_table(stem.with_name(f"{stem.name}_desc-ConditionMeans_conditions.tsv"), table)
 
 
 def _rows(found, subject, kind, *, holds="wanted"):

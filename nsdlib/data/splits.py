@@ -6,21 +6,12 @@ SHARE = 0.2  # of the images, or concepts, that are drawn to be tested
 
 
 def is_test(subject, split, *, seed=0):
-    """Say for each trial of a subject whether its image is in the test set of a split: (n_trials,) bool.
+    """Say for each trial of a Subject whether its image is in the test set of a split, one of `SPLITS`: (n_trials,) bool.
 
-    Parameters
-    ----------
-    subject : nsdlib.data.subject.Subject
-    split : str
-        One of `SPLITS`. official: the data set's own. random: a fifth of the images. concept: a fifth of the concepts with all
-        their images. last_session: images that only the last session showed. repeated: images shown more often than most.
-    seed : int
-        Of what is drawn; the same trials give the same split.
-
-    Returns
-    -------
-    (n_trials,) bool array
-        A ValueError for an unknown split, one that the data do not allow, and when it leaves nothing to train or to test with.
+    official: the data set's own. random: a fifth of the images. concept: a fifth of the concepts with all their images.
+    last_session: images that only the last session showed. repeated: images shown more often than most. `seed` is of what is
+    drawn; the same trials give the same split. A ValueError for an unknown split, one that the data do not allow, and when it
+    leaves nothing to train or to test with.
     """
     if split not in SPLITS:
         raise ValueError(f"split {split!r} is unknown. Known: {', '.join(SPLITS)}.")
@@ -31,6 +22,14 @@ def is_test(subject, split, *, seed=0):
             f"Take more sessions, or another split: {', '.join(name for name in SPLITS if name != split)}."
         )
     return test
+
+
+def count(is_test, image_ids):
+    """Count trials and distinct images of a split: a dict, trials_train, trials_test, images_train and images_test."""
+    counts = {}
+    for name, part in (("train", ~is_test), ("test", is_test)):
+        counts |= {f"trials_{name}": int(part.sum()), f"images_{name}": len(np.unique(image_ids[part]))}
+    return counts
 
 
 def _official(subject, seed):

@@ -86,10 +86,7 @@ class Subject(ABC):
 
     def split_counts(self):
         """Count trials and distinct images of the split: a dict, trials_train, trials_test, images_train and images_test."""
-        counts = {}
-        for name, part in (("train", ~self.is_test), ("test", self.is_test)):
-            counts |= {f"trials_{name}": int(part.sum()), f"images_{name}": len(np.unique(self.image_ids[part]))}
-        return counts
+        return splits.count(self.is_test, self.image_ids)
 
     @abstractmethod
     def image_names(self, image_ids):

@@ -14,22 +14,10 @@ N_SHOWN = 24  # pictures on the sheet
 
 
 def check_list(subject, section, decided, why):
-    """List what was found, what is missing with what follows from it, and what was assumed or left out.
+    """List what was found, what is missing with what follows from it, and what was assumed or left out: a list of str.
 
-    Parameters
-    ----------
-    subject : BIDSSubject
-    section : nsdlib.sections.Bids
-        Its settings.
-    decided : dict of str to pair
-        Parameters of the run, each with a reason; roi and split are used.
-    why : dict of str to str
-        Reasons of the settings.
-
-    Returns
-    -------
-    list of str
-        Each begins with ok, none (missing, and what is done without), note (to be looked at) or LACK (nothing can be done so).
+    Each begins with ok, none (missing, and what is done without), note (to be looked at) or LACK (nothing can be done so). Takes
+    a BIDSSubject and its section, `decided`, the run's parameters as pairs with reasons, and `why`, the reasons of the section's.
     """
     counts, n_across = repeats(subject)
     subject.split, (roi, _) = decided["split"][0], decided["roi"]

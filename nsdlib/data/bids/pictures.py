@@ -15,18 +15,11 @@ NUMBERED = re.compile(r"(.+)_\d+[A-Za-z]?")
 
 
 class Pictures:
-    """A folder of pictures of any size, known by name.
+    """A folder (Path) of pictures of any size, known by name.
 
-    A name is a path below the folder, or its end, with or without the extension: `dog/dog_12s.jpg`, `dog_12s`. Folders in
-    front, as `stimuli/` of a BIDS data set, do not matter.
-
-    Parameters
-    ----------
-    folder : Path
-    fit : {"crop", "pad"}
-        What becomes of pictures that are not square: the middle is cut out, or grey put beside.
-    side : int
-        Pixels a side that they are brought to.
+    A name is a path below the folder, or its end, with or without the extension: `dog/dog_12s.jpg`, `dog_12s`. Folders in front,
+    as `stimuli/` of a BIDS data set, do not matter. Pictures are brought to `side` pixels; of those that are not square the
+    middle is cut out, `fit` "crop", or grey put beside, "pad".
     """
 
     def __init__(self, folder, *, fit="crop", side=425):

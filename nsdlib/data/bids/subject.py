@@ -18,19 +18,9 @@ from nsdlib.params import find_root
 class BIDSSubject(LabSubject):
     """One subject's images, trials, voxels and time series; betas are to be fitted, none come with the data.
 
-    Parameters
-    ----------
-    root : path-like
-        Folder of the raw data set, the one with `dataset_description.json`.
-    settings : nsdlib.sections.Bids
-        Where the rest lies, and how it is read: the section `bids` of a parameter file.
-    n_sessions : int, optional
-        How many sessions to use, from the first; all when not given.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `files.find_runs`, and when the subject does not have as many sessions.
+    `root` is the folder of the raw data set, the one with `dataset_description.json`; `settings` the section `bids` of a
+    parameter file, a `nsdlib.sections.Bids`; `n_sessions` are used, from the first, all when not given. A FileNotFoundError or
+    ValueError as of `files.find_runs`, and when the subject does not have as many sessions.
     """
 
     has_betas = False
@@ -205,18 +195,14 @@ class BIDSSubject(LabSubject):
         return self._timing[0][session, run][0] * self._timing[0][session, run][2]
 
     def timeseries(self, session, run, mask):
-        """BOLD of a run in scanner units: (n_volumes, n_voxels) float32, one every `tr` seconds, as many as in `design`.
-
-        Volumes before the steady state, and those that scrub leaves out, have the values of the nearest others: `confounds`
-        takes them out of the fit.
-        """
+        """BOLD of a run, see `Subject`; volumes that are left out have the values of the nearest others: see `confounds`."""
         self.check_run(session, run)
         series = volumes.read_series(self.runs[session, run].bold, self.checked_mask(mask), self.affine)
         _, excluded = self._nuisance(session, run)
         return self._on_grid(session, run, series, excluded)
 
     def design(self, session, run):
-        """Onsets of a run: (n_volumes,) int64, 1 + the number of the image in the row of an onset, and 0 elsewhere."""
+        """Onsets of a run, see `Subject`."""
         self.check_run(session, run)
         labels = np.zeros(self._n_rows((session, run), self.tr), dtype=np.int64)
         here = ((self.trials["session"] == session) & (self.trials["run"] == run)).to_numpy()
@@ -224,10 +210,7 @@ class BIDSSubject(LabSubject):
         return labels
 
     def confounds(self, session, run):
-        """Nuisance regressors of a run, (n_volumes, any number) float64, None where there are none.
-
-        Those that the section names, at the times of `timeseries`, and a column for each time at which a volume was left out.
-        """
+        """Nuisance regressors of a run that the section names, see `Subject`, and a column for each time of a volume left out."""
         self.check_run(session, run)
         values, excluded = self._nuisance(session, run)
         tr, start, _ = self._timing[0][session, run]

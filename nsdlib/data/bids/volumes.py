@@ -136,25 +136,12 @@ def read_regions(path, table, mask, affine):
 
 
 def read_confounds(run, strategies, n_volumes):
-    """Read the nuisance regressors of a run, by nilearn: 6 of motion, 5 of aCompCor, else its defaults.
+    """Read the nuisance regressors of a run (files.RunFiles) by nilearn: 6 of motion, 5 of aCompCor, else its defaults.
 
-    Parameters
-    ----------
-    run : files.RunFiles
-    strategies : tuple of str
-        As nilearn's `load_confounds` names them, such as motion, high_pass, compcor, scrub; may be empty.
-    n_volumes : int
-
-    Returns
-    -------
-    confounds : (n_volumes, any number) float64 array
-    excluded : (n_volumes,) bool array
-        Volumes that say nothing: before the steady state, and what scrub leaves out.
-
-    Raises
-    ------
-    ValueError
-        When nilearn refuses the strategies, the table does not fit the run, or holds what is no number, or no volume is left.
+    `strategies` are as nilearn's `load_confounds` names them, such as motion, compcor, scrub; may be empty. Returned are
+    (n_volumes, any number) float64, and (n_volumes,) bool: volumes that say nothing, before the steady state, or left out by
+    scrub. A ValueError when nilearn refuses the strategies, the table does not fit the run or holds what is no number, or no
+    volume is left.
     """
     import pandas as pd
     from nilearn.interfaces.fmriprep import load_confounds

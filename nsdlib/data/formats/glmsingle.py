@@ -26,20 +26,9 @@ BATCH = 2**26  # bytes of betas that are in memory at once beside the result
 class GLMsingleResults:
     """Results of one call of GLMsingle, its output folder: the best of types D, C and B that is there.
 
-    Parameters
-    ----------
-    folder : path-like
-        A FileNotFoundError when it holds no results of single trials; a `DamagedFile` for a file that is not what it should be.
-
-    Attributes
-    ----------
-    kind : str
-        "D", "C" or "B".
-    path : Path
-        The file that holds that type.
-    shape : tuple
-        (X, Y, Z) of the volume; (n_voxels, 1, 1) where GLMsingle was given a matrix of voxels.
-    n_trials : int
+    `kind` is "D", "C" or "B", `path` the file of that type, `n_trials` a number and `shape` the volume's, (X, Y, Z); (n_voxels,
+    1, 1) where GLMsingle was given a matrix of voxels. A FileNotFoundError when the folder holds no results of single trials; a
+    `DamagedFile` for a file that is not what it should be.
     """
 
     def __init__(self, folder):
@@ -105,11 +94,11 @@ class GLMsingleResults:
 
     @cached_property
     def design(self):
-        """What `DESIGNINFO` says of the trials, in order of time.
+        """What `DESIGNINFO` says of the trials, in order of time: a dict; a FileNotFoundError where no file says so.
 
-        A dict: "condition" (n_trials,) int64 from 0, the column of the user's design; "run" (n_trials,) int64 from 1; "onset"
-        (n_trials,) seconds in the run, NaN of MATLAB's files; "tr" and "duration" in seconds; "unit", "percent signal change" or
-        "scanner units". A FileNotFoundError where no file says so.
+        "condition" (n_trials,) int64 from 0, the column of the user's design; "run" (n_trials,) int64 from 1; "onset" (n_trials,)
+        seconds in the run, NaN of MATLAB's files; "tr" and "duration" seconds; "unit", "percent signal change" or "scanner
+        units".
         """
         path = next((path for path in self._design_files() if path.is_file()), None)
         if path is None:

@@ -17,20 +17,10 @@ CONDITIONS = "conditions.tsv"  # beside GLMsingle's files: which condition is wh
 class Layout:
     """What a layout has; sessions count from 1.
 
-    Attributes
-    ----------
-    sessions : list of DataFrame
-        Trials in order of time, with columns run (from 1), name (of the picture), onset (seconds in the run, NaN if unknown)
-        and row (of the trial in the files).
-    labels : list of str
-        Of the sessions.
-    tr, duration : float
-        Seconds, NaN where nothing says so.
-    unit, note : str
-    home : Path
-        The folder of the subject's results.
-    mask_files : list of Path
-        Empty where the layout has none of its own.
+    `sessions` is a list of DataFrame, trials in order of time, with columns run (from 1), name (of the picture), onset (seconds
+    in the run, NaN if unknown) and row (of the trial in the files); `labels` are those of the sessions, `home` the folder of the
+    subject's results, `mask_files` a list of Path, `unit` and `note` texts, `tr` and `duration` seconds, NaN where nothing says
+    so.
     """
 
     tr = duration = np.nan
