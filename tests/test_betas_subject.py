@@ -388,7 +388,7 @@ def test_the_challenge_gives_vertices_regions_and_pictures(tmp_path):
     images = tmp_path / "subj01" / "training_split" / "training_images"
     settings = BetasFiles(kind="algonauts", label="subj01", images=images, side=25)
     assert BetasSubject(tmp_path, settings.model_copy(update={"label": "01"})).layout.home == tmp_path / "subj01"
-    with pytest.raises(ValueError, match=r"subj01 is not the folder of label 02: set label to 01, or data to that of subj02"):
+    with pytest.raises(ValueError, match=r"subj01 is not of label 02: set label to 01, or data to subj02"):
         BetasSubject(tmp_path / "subj01", settings.model_copy(update={"label": "02"}))
     subject = BetasSubject(tmp_path / "subj01", settings)
     subject.split = "random"

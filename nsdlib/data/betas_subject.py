@@ -9,7 +9,7 @@ import numpy as np
 
 from nsdlib.data.bids import volumes
 from nsdlib.data.bids.events import read_table
-from nsdlib.data.bids.files import existing, problem
+from nsdlib.data.bids.files import existing
 from nsdlib.data.formats.algonauts import AlgonautsLayout
 from nsdlib.data.formats.layouts import GLMsingleLayout
 from nsdlib.data.formats.statmaps import MapsLayout, SeriesLayout
@@ -68,9 +68,7 @@ class BetasSubject(LabSubject):
             variants = json.loads(existing(path).read_text(encoding="utf-8"))["variants"]
             [parts] = [(variant["train_ids"], variant["test_ids"]) for variant in variants]
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path}: wanted one variant with train_ids and test_ids ({type(error).__name__}: {error})."
-            ) from error
+            raise ValueError(f"{path}: wanted one variant with train_ids and test_ids ({error!r}).") from error
         if both := set(parts[0]) & set(parts[1]):
             raise ValueError(f"{path}: {len(both)} pictures are in train_ids and in test_ids, such as {min(both)}.")
         return parts
@@ -181,14 +179,6 @@ class BetasSubject(LabSubject):
         self.check_session(session)
         return int(self._shown["run"][self._shown["session"] == session].max())
 
-    def timeseries(self, session, run, mask):
-        """Raise a ValueError: there are no time series."""
-        raise ValueError(f"{self.name} has betas and no time series: set betas to nsd, and leave out notebook 01.")
-
-    def design(self, session, run):
-        """Raise a ValueError: without time series there is nothing to fit."""
-        return self.timeseries(session, run, None)
-
     def onsets(self, session):
         """Seconds from the start of its run at which each trial of a session began: (n_trials,), NaN where nothing says it."""
         self.check_session(session)
@@ -202,8 +192,3 @@ class BetasSubject(LabSubject):
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
         """Files that a run over the first `n_sessions` reads, as pairs (path, what it is)."""
         return [(path, "betas") for session in range(1, n_sessions + 1) for path in self.layout.files(session)]
-
-    def missing_files(self, *, version=None, glm_sessions=0):
-        """Files that are needed and not there, or hold nothing: pairs (path, what is wrong); pictures, too."""
-        needed = [path for path, _ in self.needed_files(self.n_sessions)]
-        return [(path, wrong) for path in needed if (wrong := problem(path))] or self.pictures.missing(self._names.tolist())

@@ -35,9 +35,7 @@ def count(is_test, image_ids):
 def _official(subject, seed):
     test = subject.official_test
     if test is None:
-        raise ValueError(
-            f"{subject.name} names no test images of its own: set split to random, or to another of {', '.join(SPLITS)}."
-        )
+        raise ValueError(f"{subject.name} names no test images of its own: set split to random, or another.")
     return test
 
 

@@ -239,15 +239,6 @@ class BIDSSubject(LabSubject):
                 found += [(path, f"{kind} of {run}") for kind, path in kinds.items() if path]
         return found + ([(self.settings.captions, "captions")] if self.settings.captions else [])
 
-    def missing_files(self, *, version=None, glm_sessions=0):
-        """Those of the needed files that are not there, or stand for what was not fetched, as pairs (path, what is wrong).
-
-        Where there are none, pictures that are missing.
-        """
-        needed = self.needed_files(self.n_sessions)
-        missing = [(path, f"{what}: {wrong}") for path, what in needed if (wrong := files.problem(path))]
-        return missing or self.pictures.missing(self._names.tolist())
-
     def _n_rows(self, key, tr):
         """Rows of a run's design, at times `tr` seconds apart."""
         volume_tr, _, n_volumes = self._timing[0][key]

@@ -152,9 +152,7 @@ def read_confounds(run, strategies, n_volumes):
         raise ValueError(f"{run.bold} has no table of confounds: set confounds to [] in the section bids.")
     table = pd.read_csv(existing(run.confounds), sep="\t", na_values=["n/a"], encoding="utf-8-sig")
     if len(table) != n_volumes:
-        raise ValueError(
-            f"{run.confounds} has {len(table)} rows, {run.bold.name} has {n_volumes} volumes: one belongs elsewhere."
-        )
+        raise ValueError(f"{run.confounds} has {len(table)} rows, {run.bold.name} has {n_volumes} volumes.")
     if strategies:
         image = str(run.bold.with_name(run.bold.name.removesuffix(".gz").removesuffix(".nii") + ".nii.gz"))
         try:

@@ -37,7 +37,10 @@ class AlgonautsLayout(Layout):
             raise damaged(
                 folder, f"must hold train-0001_nsd-....png and on, one for each of the {len(self.sides[0])} rows of betas"
             )
-        self.sessions = [make_trials(1, names)]
+        self.names = names
+
+    def _trials(self, session):
+        return make_trials(1, self.names)
 
     def volume(self):
         """Return all vertices, (n_vertices, 1, 1) bool, and no place in space, the identity."""
@@ -70,9 +73,7 @@ def _home(root, settings):
     """The folder of the subject: `root`, or its folder subj<label>; a ValueError where `root` is that of another subject."""
     name = f"subj{settings.label.removeprefix('subj')}"
     if not (root / name).is_dir() and re.fullmatch(r"subj\d+", root.name) and root.name != name:
-        raise ValueError(
-            f"{root} is not the folder of label {settings.label}: set label to {root.name[4:]}, or data to that of {name}."
-        )
+        raise ValueError(f"{root} is not of label {settings.label}: set label to {root.name[4:]}, or data to {name}.")
     return root / name if (root / name).is_dir() else root
 
 

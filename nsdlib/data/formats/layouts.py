@@ -26,6 +26,11 @@ class Layout:
     tr = duration = np.nan
     mask_files = ()
 
+    @cached_property
+    def sessions(self):
+        """Trials of each session: a list of DataFrame."""
+        return [self._trials(session) for session in range(1, len(self.labels) + 1)]
+
     def check(self, mask, affine):
         """Take the volume of the subject; a ValueError where betas cannot be of it."""
         self.mask, self.affine = mask, affine
@@ -65,35 +70,24 @@ class GLMsingleLayout(Layout):
         self.unit = design.get("unit", PERCENT)
         kinds = {found.kind: found.path.stem for found in self.results}
         if len(kinds) > 1 or len({found.shape for found in self.results}) > 1:
-            raise ValueError(
-                f"{root}: sessions have types {', '.join(sorted(kinds))} or other volumes: wanted those of one kind."
-            )
+            raise ValueError(f"{root}: sessions have types {', '.join(sorted(kinds))} or other volumes, wanted one.")
         self.note = f"Betas are those of GLMsingle's type {self.results[0].kind}, {self.results[0].path.stem}."
 
     def files(self, session):
         """Files that hold the betas of a session: a list of Path."""
         return [self.results[session - 1].path]
 
-    @cached_property
-    def sessions(self):
-        """Trials of each session: a list of DataFrame."""
-        return [self._trials(session, found) for session, found in enumerate(self.results, start=1)]
-
-    def _trials(self, session, found):
-        """Trials of one session."""
+    def _trials(self, session):
+        found = self.results[session - 1]
         path = self.table or found.folder / CONDITIONS
         table = read_table(path, "image")
         if "session" in table:
             of_row = whole_numbers(table["session"])
             if of_row.min() < 1 or of_row.max() > len(self.results):
-                raise ValueError(
-                    f"{path}: sessions must be 1 to {len(self.results)}, in the order of the folders {', '.join(self.labels)}."
-                )
+                raise ValueError(f"{path}: sessions must be 1 to {len(self.results)}, as the folders {', '.join(self.labels)}.")
             table = table[of_row == session]
         elif self.table and len(self.results) > 1 and "condition" not in table:
-            raise ValueError(
-                f"{path}: wanted a column session, 1 to {len(self.results)} as the folders: {', '.join(self.labels)}."
-            )
+            raise ValueError(f"{path}: wanted a column session, 1 to {len(self.results)}: {', '.join(self.labels)}.")
         if "condition" not in table:
             if len(table) != found.n_trials:
                 raise ValueError(f"{path} has {len(table)} trials of session {session}, {found.path} has {found.n_trials}.")
@@ -145,9 +139,7 @@ class GLMsingleLayout(Layout):
         super().check(mask, affine)
         shape, ending = self.results[0].shape, self.results[0].ending
         if self.order is None and ending == "mat" and shape != mask.shape:
-            raise ValueError(
-                f"{self.results[0].path} has a list of voxels: set flat_order, C or F (MATLAB's find), in betas_files."
-            )
+            raise ValueError(f"{self.results[0].path} has a list of voxels: set flat_order, C or F (MATLAB's find).")
         if shape not in (mask.shape, (int(mask.sum()), 1, 1)):
             raise ValueError(
                 f"{self.results[0].path} has betas of shape {shape}: wanted the volume of the mask, {mask.shape}, or one row for "

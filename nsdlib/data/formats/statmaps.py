@@ -1,7 +1,6 @@
 """Maps of betas with names as in BIDS: LAION-fMRI's series of maps with tables of trials, and one map a trial, as nilearn's."""
 
 import re
-from functools import cached_property
 
 import numpy as np
 
@@ -52,11 +51,6 @@ class SeriesLayout(Layout):
         """Read the map of explained variance: (X, Y, Z), None where there is none."""
         paths = sorted(self.home.glob("*_stat-rsquare_*_statmap.nii*"))
         return np.nan_to_num(volumes.read_map(paths[0], self.mask, self.affine)) if paths else None
-
-    @cached_property
-    def sessions(self):
-        """Trials of each session: a list of DataFrame."""
-        return [self._trials(session) for session in range(1, len(self.paths) + 1)]
 
     def _trials(self, session):
         path = self._table(session)
@@ -113,9 +107,7 @@ class MapsLayout(Layout):
         if shown.duplicated(keys).any():
             raise ValueError(f"{settings.table}: two rows have the same {', '.join(keys)}.")
         if self.table.duplicated(keys).any():
-            raise ValueError(
-                f"{settings.table}: maps of several sessions or runs have one {', '.join(keys)}: add a column run or session."
-            )
+            raise ValueError(f"{settings.table}: several maps have one {', '.join(keys)}: add a column run or session.")
         maps, rows = (set(table[keys].itertuples(index=False, name=None)) for table in (self.table, shown))
         if maps - rows and rows - maps:
             raise ValueError(
@@ -129,11 +121,9 @@ class MapsLayout(Layout):
         """Files that hold the betas of a session: a list of Path."""
         return self.table["path"][self.table["session"] == self.labels[session - 1]].tolist()
 
-    @cached_property
-    def sessions(self):
-        """Trials of each session: a list of DataFrame."""
-        tables = [self.table[self.table["session"] == label] for label in self.labels]
-        return [make_trials(table["run"].to_numpy(), table["image"]) for table in tables]
+    def _trials(self, session):
+        table = self.table[self.table["session"] == self.labels[session - 1]]
+        return make_trials(table["run"].to_numpy(), table["image"])
 
     def read(self, session, mask):
         """Read the betas of a session: (n_trials, n_voxels) float32, NaN where there are none."""
