@@ -52,7 +52,7 @@ class BetasSubject(LabSubject):
         tables = [table.assign(session=number) for number, table in enumerate(self.layout.sessions[: self.n_sessions], start=1)]
         table = pd.concat(tables, ignore_index=True)
         table["name"] = table["name"].map(self.pictures.one_name_each(table["name"].unique()))
-        if self._listed is not None:
+        if self._listed and self._listed[0] is not None:
             table = table[self._is_among([*self._listed[0], *self._listed[1]], table["name"])].reset_index(drop=True)
         if table.empty:
             raise ValueError(f"{self.name} has no trial with a picture: look at the tables, and at test in betas_files.")
@@ -60,13 +60,16 @@ class BetasSubject(LabSubject):
 
     @cached_property
     def _listed(self):
-        """Names of pictures to train and to test with, of a list of splits; None where all are used."""
-        path = self.settings.test
-        if path is None or path.suffix != ".json":
+        """Names of pictures to train with, None for all others, and to test with; None without a list."""
+        if (path := self.settings.test) is None:
             return None
+        if path.suffix != ".json":
+            return None, read_table(path, "image")["image"].dropna().tolist()
         try:
-            variants = json.loads(existing(path).read_text(encoding="utf-8"))["variants"]
-            [parts] = [(variant["train_ids"], variant["test_ids"]) for variant in variants]
+            [parts] = [
+                (variant["train_ids"], variant["test_ids"])
+                for variant in json.loads(existing(path).read_text(encoding="utf-8"))["variants"]
+            ]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: wanted one variant with train_ids and test_ids ({error!r}).") from error
         if both := set(parts[0]) & set(parts[1]):
@@ -84,11 +87,7 @@ class BetasSubject(LabSubject):
     @cached_property
     def official_test(self):
         """Whether the picture of each trial is in the list `test`: (n_trials,) bool; None without a list."""
-        path = self.settings.test
-        if path is None:
-            return None
-        names = self._listed[1] if self._listed is not None else read_table(path, "image")["image"].dropna().tolist()
-        return self._is_among(names, self._shown["name"])
+        return self._is_among(self._listed[1], self._shown["name"]) if self._listed else None
 
     def _is_among(self, names, shown):
         """Whether the pictures of some trials are among those with some names, whatever these are called: (n_trials,) bool."""

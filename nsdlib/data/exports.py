@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -171,17 +172,13 @@ def _refuse_existing(paths):
         raise FileExistsError(f"{there[0]} is already there, and is not overwritten: name another folder, or remove it.")
 
 
-class _beside(tempfile.TemporaryDirectory):
+@contextmanager
+def _beside(folder):
     """A folder in which to write what is renamed when it is whole, and that is removed when it is not."""
-
-    def __init__(self, folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(prefix=".partial-", dir=folder, ignore_cleanup_errors=True)
-
-    def __enter__(self):
-        place = Path(super().__enter__())
-        place.chmod(0o755)
-        return place
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder, ignore_cleanup_errors=True) as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
 
 
 def _mask(found, subject):

@@ -15,7 +15,8 @@ def is_test(subject, split, *, seed=0):
     """
     if split not in SPLITS:
         raise ValueError(f"split {split!r} is unknown. Known: {', '.join(SPLITS)}.")
-    test = SPLITS[split](subject, seed)
+    if (test := SPLITS[split](subject, seed)) is None:
+        raise ValueError(f"{subject.name} names no test images of its own: set split to random, or another.")
     if test.all() or not test.any():
         raise ValueError(
             f"split {split}: {test.sum()} of {len(test)} trials of {subject.name} showed test images, wanted some, and others. "
@@ -32,15 +33,10 @@ def count(is_test, image_ids):
     return counts
 
 
-def _official(subject, seed):
-    test = subject.official_test
-    if test is None:
-        raise ValueError(f"{subject.name} names no test images of its own: set split to random, or another.")
-    return test
-
-
-def _random(subject, seed):
-    return np.isin(subject.image_ids, draw(np.unique(subject.image_ids), seed=seed))
+def draw(values, n_values=None, *, seed):
+    """Draw some of distinct values by a seed, the share `SHARE` when not given; all when there are fewer."""
+    n_values = max(1, round(SHARE * len(values))) if n_values is None else n_values
+    return np.random.default_rng(seed).permutation(values)[:n_values]
 
 
 def _concept(subject, seed):
@@ -59,15 +55,9 @@ def _repeated(subject, seed):
     return (count > np.median(count))[image]
 
 
-def draw(values, n_values=None, *, seed):
-    """Draw some of distinct values by a seed, the share `SHARE` when not given; all when there are fewer."""
-    n_values = max(1, round(SHARE * len(values))) if n_values is None else n_values
-    return np.random.default_rng(seed).permutation(values)[:n_values]
-
-
 SPLITS = {
-    "official": _official,
-    "random": _random,
+    "official": lambda subject, seed: subject.official_test,
+    "random": lambda subject, seed: np.isin(subject.image_ids, draw(np.unique(subject.image_ids), seed=seed)),
     "concept": _concept,
     "last_session": _last_session,
     "repeated": _repeated,

@@ -121,7 +121,8 @@ def read_timing(run, raw, derivatives, *, header, tr=None):
     own = metadata(derivatives, run.entities)
     measured = metadata(raw, _run_of(run.entities) | {"echo": 1, "part": "mag"})  # what all echoes share
     says, notes, both = measured | own, [], f"{run.bold.name} and its sidecars"
-    in_header = _header_tr(header)
+    in_header = float(header["pixdim"][4]) * {"msec": 1e-3, "usec": 1e-6}.get(header.get_xyzt_units()[1], 1)
+    in_header = None if in_header in (0, 1) else in_header  # what programs write when they do not know
     if tr is None:
         if "VolumeTiming" in says and "RepetitionTime" not in own:
             raise ValueError(f"{both}: VolumeTiming lists a time for each volume; wanted volumes with a fixed RepetitionTime.")
@@ -238,12 +239,6 @@ def ordered(value):
     """Sort key of a label: its numbers count as numbers."""
     parts = re.split("([0-9]+)", str(value))
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)
-
-
-def _header_tr(header):
-    """Seconds between volumes as a NIfTI header has it; None for 0 and 1, which programs write when they do not know."""
-    tr = float(header["pixdim"][4]) * {"msec": 1e-3, "usec": 1e-6}.get(header.get_xyzt_units()[1], 1)
-    return None if tr in (0, 1) else tr
 
 
 def _nothing(derivatives, preprocessed, ignored, *, label, task, space):

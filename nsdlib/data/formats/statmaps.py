@@ -98,12 +98,9 @@ class MapsLayout(Layout):
         if (double := self.table.duplicated(keys)).any():
             raise ValueError(f"{self.table['path'][double].iloc[0]}: another file has the same session, run and trial.")
         shown = read_table(settings.table, "image", "trial")
-        shown["trial"] = whole_numbers(shown["trial"])
         keys = [key for key in keys if key in shown]
-        if "run" in shown:
-            shown["run"] = whole_numbers(shown["run"])
-        if "session" in shown:
-            shown["session"] = shown["session"].map(_label)
+        for key in keys:
+            shown[key] = shown[key].map(_label) if key == "session" else whole_numbers(shown[key])
         if shown.duplicated(keys).any():
             raise ValueError(f"{settings.table}: two rows have the same {', '.join(keys)}.")
         if self.table.duplicated(keys).any():
