@@ -94,11 +94,9 @@ def read_mean(paths, shape, affine):
     for path in paths:
         with opened(path) as image:
             check_grid(path, image, shape, affine)
-            n_volumes = int(np.prod(image.shape[3:]))
-            values = (
-                [image.dataobj[..., i] for i in range(n_volumes)] if len(image.shape) == 4 else [np.asanyarray(image.dataobj)]
-            )
-            total += sum(np.nan_to_num(volume) for volume in values) / n_volumes
+            n_volumes, whole = int(np.prod(image.shape[3:])), len(image.shape) == 3
+            volumes = (np.asanyarray(image.dataobj) if whole else image.dataobj[..., i] for i in range(n_volumes))
+            total += sum(map(np.nan_to_num, volumes)) / n_volumes
     return (total / len(paths)).astype(np.float32)
 
 

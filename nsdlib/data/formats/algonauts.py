@@ -25,7 +25,10 @@ class AlgonautsLayout(Layout):
     )
 
     def __init__(self, root, settings):
-        root = self.home = _home(root, settings)
+        name = f"subj{settings.label.removeprefix('subj')}"
+        if not (root / name).is_dir() and re.fullmatch(r"subj\d+", root.name) and root.name != name:
+            raise ValueError(f"{root} is not of label {settings.label}: set label to {root.name[4:]}, or data to {name}.")
+        root = self.home = root / name if (root / name).is_dir() else root
         self.paths = [root / "training_split" / "training_fmri" / f"{side}_training_fmri.npy" for side in HEMISPHERES]
         self.sides = [_matrix(path, 2) for path in self.paths]
         self.n_vertices = [side.shape[1] for side in self.sides]
@@ -67,14 +70,6 @@ class AlgonautsLayout(Layout):
         """Read the betas: (n_images, n_voxels) float32."""
         parts = np.split(mask.ravel(), self.n_vertices[:1])
         return np.hstack([side[:, part] for side, part in zip(self.sides, parts, strict=True)]).astype(np.float32)
-
-
-def _home(root, settings):
-    """The folder of the subject: `root`, or its folder subj<label>; a ValueError where `root` is that of another subject."""
-    name = f"subj{settings.label.removeprefix('subj')}"
-    if not (root / name).is_dir() and re.fullmatch(r"subj\d+", root.name) and root.name != name:
-        raise ValueError(f"{root} is not of label {settings.label}: set label to {root.name[4:]}, or data to {name}.")
-    return root / name if (root / name).is_dir() else root
 
 
 def _matrix(path, n_axes):

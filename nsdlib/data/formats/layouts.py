@@ -65,7 +65,7 @@ class GLMsingleLayout(Layout):
         self.results = [GLMsingleResults(folder) for folder in folders] or [GLMsingleResults(root)]
         self.labels = [found.folder.name for found in self.results]
         self.table, self.order = settings.table, settings.flat_order
-        design = next((found.design for found in self.results if found.has_design), {})
+        design = next((found.design for found in self.results if found.design_file), {})
         self.tr, self.duration = design.get("tr", np.nan), design.get("duration", np.nan)
         self.unit = design.get("unit", PERCENT)
         kinds = {found.kind: found.path.stem for found in self.results}
@@ -105,7 +105,7 @@ class GLMsingleLayout(Layout):
 
     def _in_order(self, path, table, found):
         """Trials of a table with one row a trial; where files say the conditions, all trials of one must show one picture."""
-        if not found.has_design:
+        if not found.design_file:
             return make_trials(whole_numbers(table["run"]) if "run" in table else 1, table["image"])
         design = found.design
         trials = make_trials(design["run"], table["image"], design["onset"])
