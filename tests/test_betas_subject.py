@@ -159,8 +159,12 @@ def test_regions_are_masks_of_a_folder(from_laion, tmp_path):
     save(rois / "visual.nii.gz", early)
     save(rois / "nothing.nii.gz", 0 * early)
     assert from_laion.voxels("visual").sum() == 5 and list(from_laion.regions) == ["nothing", "visual"]
-    with pytest.raises(ValueError, match=r"roi 'V1' is unknown\. Known: brainmask, nothing, visual; others go as NIfTI masks"):
+    with pytest.raises(
+        ValueError, match=r"roi 'V1' is unknown\. Known: brainmask, the path of a NIfTI mask, visual, nothing.* Others can lie"
+    ):
         from_laion.voxels("V1")
+    save(tmp_path / "mine.nii.gz", 1 - early)
+    np.testing.assert_array_equal(from_laion.voxels(str(tmp_path / "mine.nii.gz")), mask() & (early == 0))
     with pytest.raises(ValueError, match="roi 'nothing' has no voxel in the mask"):
         from_laion.voxels("nothing")
 

@@ -388,7 +388,7 @@ def test_a_mask_of_ones_own_may_lie_on_another_grid(root):
     far = AFFINE.copy()
     far[:3, 3] = 500
     nibabel.save(nibabel.Nifti1Image(same, far), root / "far.nii")
-    with pytest.raises(ValueError, match=r"has no voxel in the brain mask of raw/sub-01: is it in space T1w"):
+    with pytest.raises(ValueError, match=r"has no voxel in the mask of raw/sub-01: is it in the same space"):
         subject.voxels(str(root / "far.nii"))
     with pytest.raises(FileNotFoundError, match=r"none.nii is not there"):
         subject.voxels(str(root / "none.nii"))

@@ -28,7 +28,7 @@ class BetasSubject(LabSubject):
     A FileNotFoundError or ValueError as of the layout, for betas without a mask, and when there are fewer sessions.
     """
 
-    has_series = False
+    has_series, regions_from = False, "Others can lie as NIfTI masks in the folder regions of the section betas_files."
 
     def __init__(self, root, settings, n_sessions=None):
         super().__init__(settings)
@@ -124,16 +124,6 @@ class BetasSubject(LabSubject):
             raise FileNotFoundError(f"{folder} holds no masks, <region>.nii.gz: set regions in the section betas_files.")
         masks = {path.name.partition(".")[0]: volumes.read_map(path, self.brainmask, self.affine) > 0 for path in paths}
         return self.layout.regions() | masks
-
-    def voxels(self, roi):
-        """Voxels to decode from: (X, Y, Z) bool; `roi` is brainmask or one of `regions`, a ValueError for another."""
-        if roi != "brainmask" and roi not in self.regions:
-            known = ", ".join(["brainmask", *self.regions])
-            raise ValueError(f"roi {roi!r} is unknown. Known: {known}; others go as NIfTI masks into the folder regions.")
-        chosen = self.brainmask & (True if roi == "brainmask" else self.regions[roi])
-        if not chosen.any():
-            raise ValueError(f"roi {roi!r} has no voxel in the mask of {self.name}.")
-        return chosen
 
     def betas(self, session, mask, *, version=None):
         """Betas of the trials of a session in `betas_unit`, see `Subject`; there is one `version` alone.

@@ -2,12 +2,15 @@
 
 from abc import abstractmethod
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
-from nsdlib.data.bids.files import problem
+from nsdlib.data.bids import volumes
+from nsdlib.data.bids.files import VOLUME, problem
 from nsdlib.data.bids.pictures import Pictures, read_captions
 from nsdlib.data.subject import Subject
+from nsdlib.params import find_root
 
 
 class LabSubject(Subject):
@@ -16,7 +19,7 @@ class LabSubject(Subject):
     `settings`, a section of the parameter file, has the folder `images`, `fit`, `side`, and `captions`, a table or None.
     """
 
-    session_labels = ()
+    session_labels, regions_from = (), ""  # where regions come from, for people
 
     def __init__(self, settings):
         self.settings, self.has_captions = settings, settings.captions is not None
@@ -58,6 +61,31 @@ class LabSubject(Subject):
     def affine(self):
         """From voxel indices to millimetres, see `Subject`."""
         return self._mask[1]
+
+    def voxels(self, roi):
+        """Voxels to decode from: (X, Y, Z) bool.
+
+        `roi` is brainmask; one of `regions`; visual, all of them, unless one is called so; or the path, from the project's
+        folder, of a NIfTI mask in the same space, on any grid. A ValueError for another, and when no voxel is in the mask.
+        """
+        if roi == "brainmask":
+            return self.brainmask
+        if paths := self._mask_file(roi):
+            chosen = volumes.read_labels(paths[0], self.brainmask.shape, self.affine) > 0
+        elif self.regions and (roi == "visual" or roi in self.regions):
+            chosen = self.regions[roi] if roi in self.regions else np.any(list(self.regions.values()), axis=0)
+        else:
+            known = dict.fromkeys(["brainmask", "the path of a NIfTI mask", *(["visual", *self.regions] if self.regions else [])])
+            raise ValueError(f"roi {roi!r} is unknown. Known: {', '.join(known)}. {self.regions_from}")
+        if not (chosen := chosen & self.brainmask).any():
+            raise ValueError(f"roi {roi!r} has no voxel in the mask of {self.name}: is it in the same space?")
+        return chosen
+
+    @staticmethod
+    def _mask_file(roi):
+        """The file of a mask, in a list, empty for a region; ~ is home, and other paths begin in the project's folder."""
+        path = Path(roi).expanduser()
+        return [path if path.is_absolute() else find_root() / path] if path.name.endswith(VOLUME) else []
 
     def image_names(self, image_ids):
         """Names of images, as the tables have them: a list of str. A ValueError for a number that there is not."""

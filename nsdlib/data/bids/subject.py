@@ -12,7 +12,6 @@ import numpy as np
 from nsdlib.data.bids import files, trials, volumes
 from nsdlib.data.bids.events import resample_volumes
 from nsdlib.data.lab import LabSubject
-from nsdlib.params import find_root
 
 
 class BIDSSubject(LabSubject):
@@ -24,6 +23,9 @@ class BIDSSubject(LabSubject):
     """
 
     has_betas = False
+    regions_from = (
+        "FreeSurfer's regions need fMRIPrep's desc-aparcaseg_dseg, in the space of the BOLD and as a table beside the subjects."
+    )
 
     def __init__(self, root, settings, n_sessions=None):
         super().__init__(settings)
@@ -163,28 +165,6 @@ class BIDSSubject(LabSubject):
         table = self.settings.derivatives / "desc-aparcaseg_dseg.tsv"
         return volumes.read_regions(labels[0], table, self.brainmask, self.affine) if labels and table.exists() else {}
 
-    def voxels(self, roi):
-        """Voxels to decode from: (X, Y, Z) bool.
-
-        `roi` is brainmask; visual, all of `regions`; one of them; or the path, from the project's folder, of a NIfTI mask in the
-        same space, on any grid. A ValueError for another, and when no voxel is in the brain mask.
-        """
-        if roi == "brainmask":
-            return self.brainmask
-        if str(roi).endswith(files.VOLUME):
-            chosen = volumes.read_labels(_mask_file(roi), self.brainmask.shape, self.affine) > 0
-        elif (names := list(self.regions) if roi == "visual" else [roi]) and set(names) <= set(self.regions):
-            chosen = np.any([self.regions[name] for name in names], axis=0)
-        else:
-            raise ValueError(
-                f"roi {roi!r} is unknown. Known: brainmask, the path of a NIfTI mask"
-                f"{', '.join(['', 'visual', *self.regions]) if self.regions else ''}. FreeSurfer's regions need fMRIPrep's "
-                "desc-aparcaseg_dseg, in the space of the BOLD and as a table beside the subjects."
-            )
-        if not (chosen := chosen & self.brainmask).any():
-            raise ValueError(f"roi {roi!r} has no voxel in the brain mask of {self.name}: is it in space {self.settings.space}?")
-        return chosen
-
     def n_runs(self, session):
         """Task runs of a session."""
         self.check_session(session)
@@ -227,7 +207,7 @@ class BIDSSubject(LabSubject):
         return [
             *found,
             *(run.mask for run in self.runs.values()),
-            *([_mask_file(roi)] if str(roi).endswith(files.VOLUME) else []),
+            *self._mask_file(roi),
         ]
 
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
@@ -257,9 +237,3 @@ class BIDSSubject(LabSubject):
         if self.settings.onsets == "round" or (tr == self.tr and not start):
             return series
         return resample_volumes(series, tr=tr, new_tr=self.tr, start=start)
-
-
-def _mask_file(roi):
-    """The file of a mask: ~ is home, and a path that is not whole begins in the project's folder."""
-    path = Path(roi).expanduser()
-    return path if path.is_absolute() else find_root() / path
