@@ -471,6 +471,10 @@ def test_what_people_edit_beside_betas_counts_in_what_results_come_from(project,
     assert provenance._contents(load_run("mine")) == before
     write_table(project / "test.tsv", image=["thing_04"])
     assert provenance._contents(load_run("mine")) != before
+    save(project / "roi.nii.gz", mask())
+    before = provenance._contents(load_run("mine", roi="roi.nii.gz"))
+    save(project / "roi.nii.gz", ~mask())
+    assert provenance._contents(load_run("mine", roi="roi.nii.gz")) != before
 
 
 @pytest.mark.parametrize(

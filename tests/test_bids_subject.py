@@ -16,6 +16,7 @@ from PIL import Image
 
 from nsdlib.core import GLMOptions
 from nsdlib.data import fit_sessions, read_events, read_session
+from nsdlib.data.bids import volumes
 from nsdlib.data.bids.pictures import Pictures, read_captions
 from nsdlib.data.bids.subject import BIDSSubject
 from nsdlib.data.bids.trials import choose_grid
@@ -624,6 +625,12 @@ def test_trials_whose_response_is_scrubbed_are_left_out_and_counted(root):
     subject = subject_of(root, confounds=("motion", "scrub"))
     assert 0 < before - subject.n_trials < 6
     assert f"{before - subject.n_trials} trials left out: most volumes that show their response are scrubbed." in subject.notes
+
+
+def test_confounds_are_read_once_a_run_and_not_once_a_trial(written, monkeypatch):
+    read = []
+    monkeypatch.setattr(volumes, "read_confounds", lambda run, *rest: read.append(str(run)) or (None, np.zeros(40, bool)))
+    assert subject_of(written).n_trials == 27 and len(read) == len(set(read)) == 3
 
 
 def test_a_word_that_drops_nothing_and_trials_that_overlap_are_said(root):

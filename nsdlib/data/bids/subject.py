@@ -78,8 +78,7 @@ class BIDSSubject(LabSubject):
         table["name"] = table["name"].map(same)
         if n_other := sum(name != first for name, first in same.items()):
             notes.append(f"{n_other} names stand for pictures that have another name, too: they are one picture.")
-        lost = np.array([self._is_lost(*where) for where in zip(table["session"], table["run"], table["onset"], strict=True)])
-        if lost.any():
+        if (lost := self._lost(table)).any():
             notes.append(f"{lost.sum()} trials left out: most volumes that show their response are scrubbed.")
             table = table[~lost].reset_index(drop=True)
         if without := sorted({of for of, _ in self.runs} - set(table["session"])):
@@ -87,11 +86,15 @@ class BIDSSubject(LabSubject):
             raise ValueError(f"{self.name}: no trial showed a picture in ses-{labels}. {' '.join(notes)}")
         return table, notes
 
-    def _is_lost(self, session, run, onset):
-        """Whether most of the volumes that show the response to a trial, 2 to 10 s behind its onset, are left out."""
-        (tr, start, n_volumes), excluded = self._timing[0][session, run], self._nuisance(session, run)[1]
-        times = start + tr * np.arange(n_volumes) - onset
-        return excluded[(times >= 2) & (times <= 10)].mean() > 0.5 if excluded.any() else False
+    def _lost(self, table):
+        """Whether most volumes that show the response to a trial, 2 to 10 s behind its onset, are left out: (n_trials,) bool."""
+        lost, onsets = np.zeros(len(table), bool), table["onset"].to_numpy()[:, None]
+        for key, rows in table.groupby(["session", "run"]).indices.items():
+            (tr, start, n_volumes), excluded = self._timing[0][key], self._nuisance(*key)[1]
+            times = start + tr * np.arange(n_volumes) - onsets[rows]  # (n_trials, n_volumes)
+            shows = (times >= 2) & (times <= 10)
+            lost[rows] = (shows & excluded).sum(axis=1) > 0.5 * shows.sum(axis=1)
+        return lost
 
     @cached_property
     def _grid(self):
