@@ -24,7 +24,7 @@ class BIDSSubject(LabSubject):
 
     has_betas = False
     regions_from = (
-        "FreeSurfer's regions need fMRIPrep's desc-aparcaseg_dseg, in the space of the BOLD and as a table beside the subjects."
+        "FreeSurfer's regions need fMRIPrep's desc-aparcaseg_dseg, in the BOLD's space and as a table beside the subjects."
     )
 
     def __init__(self, root, settings, n_sessions=None):

@@ -34,13 +34,12 @@ class AlgonautsLayout(Layout):
         self.n_vertices = [side.shape[1] for side in self.sides]
         check_shape(self.paths[1], (len(self.sides[1]),), (len(self.sides[0]),))
         folder = root / "training_split" / "training_images"
-        names = sorted(path.stem for path in folder.glob("train-*.png"))
-        numbers = [int(match[1]) for name in names if (match := re.fullmatch(PICTURE, name))]
+        self.names = sorted(path.stem for path in folder.glob("train-*.png"))
+        numbers = [int(match[1]) for name in self.names if (match := re.fullmatch(PICTURE, name))]
         if numbers != list(range(1, len(self.sides[0]) + 1)):
             raise damaged(
                 folder, f"must hold train-0001_nsd-....png and on, one for each of the {len(self.sides[0])} rows of betas"
             )
-        self.names = names
 
     def _trials(self, session):
         return make_trials(1, self.names)
