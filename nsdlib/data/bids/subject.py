@@ -44,7 +44,8 @@ class BIDSSubject(LabSubject):
     def notes(self):
         """What was ignored, left out, assumed or moved: a list of str, for people."""
         twice = ["high_pass takes out drifts, as the GLM's polynomials do."] if "high_pass" in self.settings.confounds else []
-        read = [self._timing[1], self._events[1], self._grid[2], self._mask[2], self._duration[1]]
+        durations = trials.typical_duration(self._events[0]["duration"])[1]
+        read = [self._timing[1], self._events[1], self._grid[2], self._mask[2], durations]
         return [*self._found_notes, *(note for notes in read for note in notes), *twice]
 
     @cached_property
@@ -119,11 +120,6 @@ class BIDSSubject(LabSubject):
         return tr, rows, [f"{how} {tr:g} s apart (volumes: {volume_tr:g} s): onsets lie off them by {shift:.3f} s at most."]
 
     @cached_property
-    def _duration(self):
-        """Seconds that most pictures were shown; notes."""
-        return trials.typical_duration(self._events[0]["duration"])
-
-    @cached_property
     def _mask(self):
         """Brain mask, affine, notes."""
         return volumes.read_mask(list(self.runs.values()))
@@ -136,7 +132,7 @@ class BIDSSubject(LabSubject):
     @property
     def duration(self):
         """Seconds that a picture was shown, the median rounded to 0.1 s."""
-        return self._duration[0]
+        return trials.typical_duration(self._events[0]["duration"])[0]
 
     @property
     def _shown(self):
