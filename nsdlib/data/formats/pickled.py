@@ -1,12 +1,12 @@
-"""Pickled dictionaries of arrays, as `numpy.save` writes them, read without trust: nothing in a file is imported or called.
+"""Pickled dictionaries of arrays, as `numpy.save` writes them, read without unpickling: nothing in a file is imported or called.
 
-Python's own reader of pickles follows the few instructions that arrays, numbers, texts, lists and dictionaries need, and refuses
-the others; the four names of numpy that such files hold stand for what is here.
+The few instructions that numpy's arrays, numbers, texts, lists and dictionaries need are followed here one by one; whatever else
+a file asks for is refused.
 """
 
-import pickle
 import pickletools
 import re
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -14,39 +14,42 @@ from nsdlib.data.formats.guards import damaged, npy_header, reading
 
 HEADER = b"{'descr': '|O', 'fortran_order': False, 'shape': (), }"  # one object, no array
 MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")  # of numpy 1 and 2
+NAMES = ("_reconstruct", "ndarray", "dtype", "scalar")
 NUMBERS = r"[biufO]\d"  # types of values, O being any
-NEEDED = """
-    PROTO FRAME STOP MARK BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET NONE NEWTRUE NEWFALSE EMPTY_TUPLE EMPTY_LIST EMPTY_DICT
-    SHORT_BINUNICODE BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES BINBYTES8 BININT BININT1 BININT2 BINFLOAT LONG1 LONG4
-    TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS SETITEM SETITEMS GLOBAL STACK_GLOBAL
-"""
-FOLLOWED = {ord(op.code): pickle._Unpickler.dispatch[ord(op.code)] for op in pickletools.opcodes if op.name in NEEDED.split()}
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+EMPTY = {"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}
+IGNORED = {"PROTO", "FRAME"}
+PLAIN = {f"{size}BINUNICODE{end}" for size, end in (("SHORT_", ""), ("", ""), ("", "8"))}
+PLAIN |= {f"{size}BINBYTES{end}" for size, end in (("SHORT_", ""), ("", ""), ("", "8"))}
+PLAIN |= {"BININT", "BININT1", "BININT2", "BINFLOAT", "LONG1", "LONG4"}
 
 
 def read_dictionary(path, *, keys=str):
     """Read a `.npy` file that holds one pickled dictionary with `keys` of a type, as GLMsingle's results are, of either numpy.
 
-    Its values are ndarray, list, dict, str, int, float, bool or None. Arrays cannot be written to: they share the memory of what
+    Its values are ndarray, list, dict, str, int, float, bool or None; arrays cannot be written to, they share the memory of what
     was read. A `DamagedFile` for every other file, in which nothing was run; a FileNotFoundError where there is none.
     """
     with reading(path), path.open("rb") as file:
         if npy_header(path, file).strip() != HEADER:
             raise damaged(path, "holds no pickled dictionary")
-        found = _Reader(_Bounded(file, path.stat().st_size)).load()
-        found = found.value if isinstance(found, _Array) else found
-        if not isinstance(found, dict) or not all(isinstance(key, keys) for key in found):
-            raise damaged(path, f"holds no pickled dictionary with keys of type {keys.__name__}")
-        return _known(found)
+        try:
+            found = _follow(_Bounded(file, path.stat().st_size))
+        except (IndexError, KeyError, TypeError, AttributeError) as error:
+            raise damaged(path, f"is no pickle of numpy's arrays ({type(error).__name__}: {error})") from error
+    if not isinstance(found, dict) or not all(isinstance(key, keys) for key in found):
+        raise damaged(path, f"holds no pickled dictionary with keys of type {keys.__name__}")
+    return found
 
 
 class _Bounded:
     """A file that gives no more than it has, so that no memory is taken for what it only promises."""
 
     def __init__(self, file, size):
-        self.file, self.size = file, size
+        self.file, self.size, self.tell = file, size, file.tell
 
     def read(self, n_bytes):
-        if not 0 <= n_bytes <= self.size - self.file.tell():
+        if not 0 <= n_bytes <= self.size - self.tell():
             raise ValueError(f"promises {n_bytes} bytes more than it has")
         return self.file.read(n_bytes)
 
@@ -54,22 +57,17 @@ class _Bounded:
         return self.file.readline(200)  # of a name
 
 
-class _Kind:
-    """A type of values, whose order of bytes comes later."""
-
-    def __init__(self, code):
-        self.code, self.value = code, np.dtype(code)
-
-    def build(self, state):
-        self.value = self.value.newbyteorder(state[1])
-
-
 class _Array:
-    """An array, whose `value` comes later."""
+    """An array or a type of values that is not yet known; then `value` is it."""
 
-    value = None
+    def __init__(self, code=None):
+        self.code, self.value = code, None if code is None else np.dtype(code)
 
     def build(self, state):
+        """Take the state that numpy gives."""
+        if self.code is not None:
+            self.value = self.value.newbyteorder(state[1])
+            return
         _, shape, kind, is_fortran, values = state
         if kind.code[0] == "O":
             self.value = values[0] if shape == () else values
@@ -77,46 +75,82 @@ class _Array:
             self.value = np.frombuffer(values, kind.value).reshape(shape, order="F" if is_fortran else "C")
 
 
-class _Instructions(dict):
-    """What follows each instruction, by its byte."""
-
-    def __missing__(self, byte):
-        raise ValueError(f"asks for {pickletools.code2op[chr(byte)].name}, which arrays do not need; nothing in it was run")
-
-
-class _Reader(pickle._Unpickler):
-    """Python's reader of pickles, which knows `NEEDED` instructions alone, and makes nothing but what is here."""
-
-    def find_class(self, module, name):
-        if module not in MODULES or name not in ("_reconstruct", "ndarray", "dtype", "scalar"):
-            raise ValueError(f"asks for '{module}.{name}', which no array needs; nothing in it was run")
-        return name
-
-    def load_reduce(self):
-        arguments, name = self.stack.pop(), self.stack.pop()
-        if name == "_reconstruct":
-            self.append(_Array())
-        elif name == "dtype" and re.fullmatch(NUMBERS, arguments[0]):
-            self.append(_Kind(arguments[0]))
-        elif name == "scalar":
-            [number] = np.frombuffer(arguments[1], arguments[0].value)
-            self.append(number)
+def _follow(file):
+    """Follow a pickle's instructions to what they make."""
+    stack, marks, memo = [], [], {}
+    for instruction, argument, _ in pickletools.genops(file):
+        name = instruction.name
+        if name in IGNORED:
+            continue
+        if name == "STOP":
+            return _known(stack.pop())
+        if name == "MARK":
+            marks.append(len(stack))
+        elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if argument is None else argument] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET"):
+            stack.append(memo[argument])
+        elif name in CONSTANTS:
+            stack.append(CONSTANTS[name])
+        elif name in EMPTY:
+            stack.append(EMPTY[name]())
+        elif name in PLAIN:
+            stack.append(argument)
         else:
-            raise ValueError(f"calls {name} with {arguments!r:.80}; nothing in it was run")
+            _combine(name, argument, stack, marks)
+    raise ValueError("ends before its end")
 
-    def load_build(self):
-        state = self.stack.pop()
-        self.stack[-1].build(state)
 
-    dispatch = _Instructions(FOLLOWED | {pickle.REDUCE[0]: load_reduce, pickle.BUILD[0]: load_build})
+def _combine(name, argument, stack, marks):
+    """Follow an instruction that makes something of what lies on the stack."""
+
+    def last(n_values):
+        taken = stack[len(stack) - n_values :]
+        del stack[len(stack) - n_values :]
+        return [_known(value) for value in taken]
+
+    if name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+        stack.append(tuple(last(int(name[-1]))))
+    elif name == "TUPLE":
+        stack.append(tuple(last(len(stack) - marks.pop())))
+    elif name in ("APPEND", "APPENDS"):
+        values = last(1 if name == "APPEND" else len(stack) - marks.pop())
+        list.extend(stack[-1], values)
+    elif name in ("SETITEM", "SETITEMS"):
+        values = last(2 if name == "SETITEM" else len(stack) - marks.pop())
+        dict.update(stack[-1], zip(values[::2], values[1::2], strict=True))
+    elif name in ("GLOBAL", "STACK_GLOBAL"):
+        stack.append(_name(*(argument.split(" ") if argument else last(2))))
+    elif name == "REDUCE":
+        asked, arguments = last(2)
+        stack.append(_make(asked.name, arguments))
+    elif name == "BUILD":
+        [state] = last(1)
+        stack[-1].build(state)
+    else:
+        raise ValueError(f"asks for {name}, which arrays do not need; nothing in it was run")
 
 
 def _known(value):
-    """What finished arrays in a value stand for."""
-    if isinstance(value, _Array):
-        return _known(value.value)
-    if isinstance(value, dict):
-        return {key: _known(inside) for key, inside in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_known(inside) for inside in value)
-    return value
+    """What a finished array stands for; a type of values stays as it is, for the arrays of that type."""
+    return value.value if isinstance(value, _Array) and value.code is None else value
+
+
+def _name(module, name):
+    """A name that arrays need; no module is asked for it."""
+    if module not in MODULES or name not in NAMES:
+        raise ValueError(f"asks for '{module}.{name}', which no array needs; nothing in it was run")
+    return SimpleNamespace(name=name)
+
+
+def _make(name, arguments):
+    """What a call of one of the names begins."""
+    if name == "_reconstruct":
+        return _Array()
+    if name == "dtype" and re.fullmatch(NUMBERS, arguments[0]):
+        return _Array(arguments[0])
+    if name == "scalar":
+        kind, values = arguments
+        [number] = np.frombuffer(values, kind.value)
+        return number
+    raise ValueError(f"calls {name} with {arguments!r:.80}; nothing in it was run")

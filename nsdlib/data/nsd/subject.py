@@ -184,7 +184,7 @@ class NSDSubject(Subject):
         """Betas of one of NSD's three versions, `nsd_layout.BETA_VERSIONS`, see `Subject`: (750, n_voxels) float32 in percent."""
         self.check_session(session)
         mask = self.checked_mask(mask)
-        hdf5, nifti = (self.paths.betas(version or DEFAULT_VERSION, session, ending) for ending in ("hdf5", "nii.gz"))
+        hdf5, nifti = (self.paths.betas(_version(version), session, ending) for ending in ("hdf5", "nii.gz"))
         if nifti.is_file() and not hdf5.is_file():
             scaled = nsd_files.read_beta_volumes(nifti, mask)
         else:
@@ -194,7 +194,7 @@ class NSDSubject(Subject):
 
     def ncsnr(self, version=None):
         """Ratio of signal to noise of single-trial betas, by NSD over all trials; 0 where not finite: (X, Y, Z) float."""
-        path = self._existing(self.paths.ncsnr(version or DEFAULT_VERSION), "the signal-to-noise ratio of the betas")
+        path = self._existing(self.paths.ncsnr(_version(version)), "the signal-to-noise ratio of the betas")
         return np.nan_to_num(nsd_files.read_volume(path), nan=0, posinf=0, neginf=0)
 
     def n_runs(self, session):
@@ -222,7 +222,7 @@ class NSDSubject(Subject):
 
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
         """Files that a run over the first sessions reads, see `Subject`."""
-        return self.paths.needed(n_sessions, version=version or DEFAULT_VERSION, glm_sessions=glm_sessions)
+        return self.paths.needed(n_sessions, version=_version(version), glm_sessions=glm_sessions)
 
     def _existing(self, path, what):
         """`path`, after an error that teaches when it is not there."""
@@ -232,3 +232,8 @@ class NSDSubject(Subject):
                 "doctor RUN`, RUN being the run whose data these are, lists all that are missing and says how to get them."
             )
         return path
+
+
+def _version(version):
+    """A version of the betas, the published one when not given."""
+    return DEFAULT_VERSION if version is None else version
