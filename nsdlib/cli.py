@@ -82,6 +82,8 @@ def _fetch(options):
         return 0
     if run.simulation is not None:
         raise ValueError(f"{run.name} is simulated, and NSD has no files of it: `nsdlib simulate {run.name}` makes them.")
+    if run.subject is None:
+        raise ValueError(f"{run.name} is no subject of NSD: its section {run.section} says where its data lie. Get them there.")
     n_sessions = run.n_sessions if options.sessions is None else options.sessions
     glm_sessions = min(run.glm_sessions, n_sessions) if options.glm_sessions is None else options.glm_sessions
     files = nsd_bucket.subject_files(

@@ -98,6 +98,8 @@ class Run(Strict):
             raise ValueError("a run has either a subject of NSD, `subject: 1` to 8, or a section `bids` or `betas_files`.")
         if self.section and getattr(self, self.section).captions is None and self.text_weight > 0:
             raise ValueError(f"text_weight={self.text_weight}: no captions are named to learn from; set it to 0, or name some.")
+        if self.section and self.split == "official" and not getattr(self, self.section).test:
+            raise ValueError(f"split=official: the section {self.section} names no `test` set; name one, or take split: random.")
         if self.glm_sessions > self.n_sessions:
             both = f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}"
             raise ValueError(f"{both}: the GLM fits only sessions that the run has; lower glm_sessions, or raise it.")
@@ -119,8 +121,7 @@ class Run(Strict):
         return next((name for name in ("bids", "betas_files") if getattr(self, name) is not None), None)
 
     def __repr__(self):
-        rows = (f"  {name:<17}{value}" for name, value in self._shown())
-        return "\n".join([f"Parameters as used: run {self.name!r}", *rows])
+        return "\n".join([f"Parameters as used: run {self.name!r}", *(f"  {name:<17}{value}" for name, value in self._shown())])
 
     __str__ = __repr__
 

@@ -74,7 +74,7 @@ class BetasFiles(Strict):
     kind: Literal["glmsingle", "laion", "statmaps", "algonauts"] = Field(
         description="GLMsingle's folders; series of maps, as LAION-fMRI's; a map for each trial, as nilearn's; Algonauts 2023"
     )
-    label: str = Field("01", description="the subject, sub-<label>; laion and statmaps")
+    label: str = Field("01", description="the subject, sub-<label>; subj<label> of algonauts")
     space: str | None = Field(None, description="the space in the names of the files, if they have one; laion")
     images: Folder = Field(description="the folder of the pictures that were shown")
     table: Folder | None = Field(

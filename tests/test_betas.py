@@ -286,6 +286,16 @@ def test_a_run_says_where_its_trials_come_from_and_how_they_are_scaled(twin, sub
     xr.testing.assert_identical(scaled, betas.zscore_sessions(measured))
 
 
+def test_a_few_test_images_are_drawn_by_the_runs_seed_and_training_stays(twin, subject, trials):
+    few, _ = betas.load_trials(twin.model_copy(update={"n_test": 5}), None, subject)
+    again, _ = betas.load_trials(twin.model_copy(update={"n_test": 5}), None, subject)
+    other, _ = betas.load_trials(twin.model_copy(update={"n_test": 5, "seed": 8}), None, subject)
+    kept, same, others = (set(part.image_id.values[part.is_test.values]) for part in (few, again, other))
+    shown = np.unique(trials.image_id[trials.is_test])
+    assert len(kept) == 5 and kept == same != others and kept <= set(shown) and kept != set(shown[:5])
+    np.testing.assert_array_equal(few.image_id[~few.is_test], trials.image_id[~trials.is_test])
+
+
 def test_voxels_are_chosen_by_repeats_of_training_images_or_by_onoff_where_there_are_few(trials):
     noisy = trials.isel(voxel=slice(200))
     rng = np.random.default_rng(0)

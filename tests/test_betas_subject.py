@@ -159,8 +159,12 @@ def test_regions_are_masks_of_a_folder(from_laion, tmp_path):
     save(rois / "visual.nii.gz", early)
     save(rois / "nothing.nii.gz", 0 * early)
     assert from_laion.voxels("visual").sum() == 5 and list(from_laion.regions) == ["nothing", "visual"]
-    with pytest.raises(ValueError, match=r"roi 'V1' is unknown\. Known: brainmask, nothing, visual; others go as NIfTI masks"):
+    with pytest.raises(
+        ValueError, match=r"roi 'V1' is unknown\. Known: brainmask, the path of a NIfTI mask, visual, nothing.* Others can lie"
+    ):
         from_laion.voxels("V1")
+    save(tmp_path / "mine.nii.gz", 1 - early)
+    np.testing.assert_array_equal(from_laion.voxels(str(tmp_path / "mine.nii.gz")), mask() & (early == 0))
     with pytest.raises(ValueError, match="roi 'nothing' has no voxel in the mask"):
         from_laion.voxels("nothing")
 
@@ -199,7 +203,10 @@ def test_tables_that_do_not_fit_are_refused(tmp_path, planted, images):
     whole = pd.read_csv(table, sep="\t")
     settings = BetasFiles(kind="laion", label="03", space="T1w", images=images)
     for change, message in (
-        (whole.drop(columns="label"), "wanted a column label or stimulus_id, got the columns session, run, beta_index"),
+        (
+            whole.drop(columns="label"),
+            "wanted a column 'label' or 'stimulus_id' and tabs between the columns, got the columns session, run, beta_index",
+        ),
         (whole.assign(beta_index=whole["beta_index"] + 1), "beta_index must count the session's 10 trials, each once, from 0"),
         (whole.assign(run="first"), "column run: wanted whole numbers, got 'first'"),
         (whole[whole["beta_index"] < 9], "holds 10 volumes, its table 9 trials"),
@@ -260,6 +267,34 @@ def test_glmsingles_folders_are_sessions(glmsingle, tmp_path):
     np.testing.assert_array_equal(subject.betas(1, whole), typed["betasmd"].reshape(24, 20).T)
     np.testing.assert_allclose(subject.betas(2, whole), subject.betas(1, whole), rtol=1e-3, atol=1e-4)  # of the same input
     np.testing.assert_array_equal(subject.background, typed["meanvol"])
+
+
+def test_results_in_the_folder_itself_are_the_one_session_whatever_lies_below(glmsingle, tmp_path):
+    shutil.copytree(STORED / "numpy1", tmp_path / "one")
+    shutil.copytree(STORED / "numpy2", tmp_path / "one" / "old")
+    subject = BetasSubject(tmp_path / "one", glmsingle)
+    assert (subject.n_sessions, subject.n_trials, subject.session_labels) == (1, 20, ["one"])
+
+
+def test_a_row_a_trial_must_be_in_the_order_of_the_design(glmsingle, tmp_path):
+    by_condition = BetasSubject(tmp_path / "results", glmsingle)
+    shown = by_condition.image_names(by_condition.image_ids[:20])
+    table = tmp_path / "trials.tsv"
+    settings = glmsingle.model_copy(update={"table": table})
+
+    def opened(names, runs):
+        write_table(table, session=[1] * 20 + [2] * 20, run=runs * 2, image=names + shown)
+        return BetasSubject(tmp_path / "results", settings)
+
+    in_order, runs = opened(shown, [1] * 10 + [2] * 10), [1] * 9 + [2] * 11
+    np.testing.assert_array_equal(in_order.image_ids, by_condition.image_ids)
+    np.testing.assert_array_equal(in_order.onsets(1), by_condition.onsets(1))
+    with pytest.raises(
+        ValueError, match=r"trials.tsv: trial \d+ showed thing_\d\d, an earlier one of the same condition thing_\d"
+    ):
+        _ = opened(shown[1:] + shown[:1], [1] * 10 + [2] * 10).trials
+    with pytest.raises(ValueError, match=r"trials.tsv: runs begin at other trials than DESIGNINFO of .*session01 says"):
+        _ = opened(shown, runs).trials
 
 
 def test_a_list_of_voxels_lies_in_the_mask_in_either_order(tmp_path, images):
@@ -356,6 +391,9 @@ def test_the_challenge_gives_vertices_regions_and_pictures(tmp_path):
     algonauts(tmp_path / "subj01", betas, labels)
     images = tmp_path / "subj01" / "training_split" / "training_images"
     settings = BetasFiles(kind="algonauts", label="subj01", images=images, side=25)
+    assert BetasSubject(tmp_path, settings.model_copy(update={"label": "01"})).layout.home == tmp_path / "subj01"
+    with pytest.raises(ValueError, match=r"subj01 is not of label 02: set label to 01, or data to subj02"):
+        BetasSubject(tmp_path / "subj01", settings.model_copy(update={"label": "02"}))
     subject = BetasSubject(tmp_path / "subj01", settings)
     subject.split = "random"
     assert (subject.n_trials, subject.betas_unit, list(subject.regions)) == (12, "z", ["early", "ventral"])
@@ -394,6 +432,8 @@ def test_a_parameter_file_opens_the_subject(project, tmp_path, planted, images):
     assert notebooks_of(load_run("demo").model_copy(update={"root": ROOT})) == notebook_names(ROOT)
     subject = open_subject(run)
     assert (subject.n_trials, subject.split, subject.is_test.sum() > 0) == (18, "random", True)
+    with pytest.raises(ValueError, match="split=official: the section betas_files names no `test` set"):
+        load_run("mine", split="official")
     with pytest.raises(ValueError, match="betas_files: there are no time series to fit, wanted betas: nsd, those in the files"):
         load_run("mine", betas="glm")
     (project / "params" / "mine.yaml").write_text(text + section.replace("images", "image"))
@@ -431,6 +471,10 @@ def test_what_people_edit_beside_betas_counts_in_what_results_come_from(project,
     assert provenance._contents(load_run("mine")) == before
     write_table(project / "test.tsv", image=["thing_04"])
     assert provenance._contents(load_run("mine")) != before
+    save(project / "roi.nii.gz", mask())
+    before = provenance._contents(load_run("mine", roi="roi.nii.gz"))
+    save(project / "roi.nii.gz", ~mask())
+    assert provenance._contents(load_run("mine", roi="roi.nii.gz")) != before
 
 
 @pytest.mark.parametrize(

@@ -287,6 +287,14 @@ def test_a_missing_start_is_half_a_tr_where_slices_were_aligned(root):
     assert timing(root, sidecar={}, raw={"RepetitionTime": TR})[1] == 0
 
 
+def test_the_sidecars_of_echoes_and_magnitudes_say_it_too(root):
+    path = func(root / "raw", "01") / f"{stem('01', 1)}_echo-1_part-mag_bold.json"
+    path.write_text(json.dumps({"RepetitionTime": TR, "SliceTiming": [0, 1]}))
+    assert timing(root, sidecar={}, raw={})[:2] == (TR, 1)
+    path.rename(path.with_name(path.name.replace("_part-mag", "")))
+    assert timing(root, sidecar={}, raw={})[:2] == (TR, 1)
+
+
 def test_a_tr_that_is_given_overrides_files(root):
     assert timing(root, sidecar={"RepetitionTime": 2000, "StartTime": 0}, tr=2.5) == (
         2.5, 0, ["tr=2.5 s was set; the sidecars say 2000 s."],

@@ -16,6 +16,7 @@ from PIL import Image
 
 from nsdlib.core import GLMOptions
 from nsdlib.data import fit_sessions, read_events, read_session
+from nsdlib.data.bids import volumes
 from nsdlib.data.bids.pictures import Pictures, read_captions
 from nsdlib.data.bids.subject import BIDSSubject
 from nsdlib.data.bids.trials import choose_grid
@@ -388,10 +389,25 @@ def test_a_mask_of_ones_own_may_lie_on_another_grid(root):
     far = AFFINE.copy()
     far[:3, 3] = 500
     nibabel.save(nibabel.Nifti1Image(same, far), root / "far.nii")
-    with pytest.raises(ValueError, match=r"has no voxel in the brain mask of raw/sub-01: is it in space T1w"):
+    with pytest.raises(ValueError, match=r"has no voxel in the mask of raw/sub-01: is it in the same space"):
         subject.voxels(str(root / "far.nii"))
     with pytest.raises(FileNotFoundError, match=r"none.nii is not there"):
         subject.voxels(str(root / "none.nii"))
+
+
+def test_a_mask_is_looked_for_from_home_and_from_the_projects_folder(root, tmp_path, monkeypatch):
+    subject = subject_of(root)
+    for name in ("home", "project/params", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "project" / "params" / "_common.yaml").write_text("")
+    for place in ("home", "project"):
+        write_volume(tmp_path / place / "roi.nii.gz", subject.brainmask.astype(np.uint8))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NSDLIB_HOME", str(tmp_path / "project"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for roi, place in (("~/roi.nii.gz", "home"), ("roi.nii.gz", "project")):
+        np.testing.assert_array_equal(subject.voxels(roi), subject.brainmask)
+        assert subject.session_files(1, roi)[-1] == tmp_path / place / "roi.nii.gz"
 
 
 # Confounds
@@ -479,8 +495,23 @@ def test_pictures_are_found_by_the_end_of_their_path(tmp_path):
         assert pictures.find(name) == tmp_path / place
     assert pictures.find("c/1.png") is pictures.find("4.png") is pictures.find("") is None
     for name in ("1.png", "b/2"):
-        with pytest.raises(ValueError, match=rf"Picture '{name}' can be .* or .*: the events must name the folder"):
+        with pytest.raises(ValueError, match=rf"Picture '{name}' can be .* or .*: tables must name the folder"):
             pictures.find(name)
+
+
+def test_folders_that_are_links_are_followed_and_endings_may_be_large_or_small(tmp_path):
+    (tmp_path / "disk" / "cats").mkdir(parents=True)
+    for name in ("Tom.PNG", "Kit.V2.png", "two.png", "two.PNG"):
+        (tmp_path / "disk" / "cats" / name).write_bytes(b"x")
+    (tmp_path / "images" / ".git").mkdir(parents=True)
+    (tmp_path / "images" / ".git" / "Tom.png").write_bytes(b"x")
+    (tmp_path / "images" / "cats").symlink_to(tmp_path / "disk" / "cats")
+    (tmp_path / "disk" / "cats" / "round").symlink_to(tmp_path / "images")  # a circle
+    pictures, cats = Pictures(tmp_path / "images"), tmp_path / "images" / "cats"
+    for name, place in (("Tom.png", "Tom.PNG"), ("cats/Tom", "Tom.PNG"), ("Kit.V2", "Kit.V2.png"), ("Kit.V2.PNG", "Kit.V2.png")):
+        assert pictures.find(name) == cats / place
+    assert [pictures.find(name) for name in ("two.png", "two.PNG")] == [cats / "two.png", cats / "two.PNG"]
+    assert Pictures(tmp_path / "none").find("Tom") is None
 
 
 def test_missing_pictures_are_named_and_counted(root):
@@ -519,8 +550,14 @@ def test_captions_come_from_a_table(root):
     with pytest.raises(ValueError, match=r"has no caption of 1 of 2 pictures, such as dog/dog_00.png"):
         subject.captions([0, 3])
     write_table(path, ["picture", "caption"], rows)
-    with pytest.raises(ValueError, match=r"captions.tsv: wanted UTF-8 with columns image and caption"):
-        read_captions(path, ["a"])
+    with pytest.raises(
+        ValueError, match=r"captions.tsv: wanted a column 'image' and tabs between the columns, got the columns pic"
+    ):
+        read_captions(path, Pictures(root / "pictures"))
+    (root / "pictures" / "dog" / "cat_01.png").write_bytes(b"x")
+    write_table(path, ["image", "caption"], [["cat_01", "a cat, or a dog?"]])
+    with pytest.raises(ValueError, match=r"Picture 'cat_01' can be .*cat/cat_01.png or .*dog/cat_01.png: tables must name"):
+        subject_of(root, captions=path).captions([0])
 
 
 # The protocol
@@ -588,6 +625,12 @@ def test_trials_whose_response_is_scrubbed_are_left_out_and_counted(root):
     subject = subject_of(root, confounds=("motion", "scrub"))
     assert 0 < before - subject.n_trials < 6
     assert f"{before - subject.n_trials} trials left out: most volumes that show their response are scrubbed." in subject.notes
+
+
+def test_confounds_are_read_once_a_run_and_not_once_a_trial(written, monkeypatch):
+    read = []
+    monkeypatch.setattr(volumes, "read_confounds", lambda run, *rest: read.append(str(run)) or (None, np.zeros(40, bool)))
+    assert subject_of(written).n_trials == 27 and len(read) == len(set(read)) == 3
 
 
 def test_a_word_that_drops_nothing_and_trials_that_overlap_are_said(root):

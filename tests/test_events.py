@@ -51,7 +51,6 @@ def test_a_table_is_read_as_bids_has_it(tmp_path, name):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "EmptyDataError"),
         ("onset\ttrial_type\n1\tcafé\n".encode("latin-1"), "UnicodeDecodeError.*Wanted text in UTF-8"),
         (b"onset\ttrial_type\n1\ta\tb\n", "ParserWarning.*no more values in a row"),
         (b"onset\ttrial_type\n1\ta\n2\ta\tb\n", "ParserError"),
@@ -69,10 +68,13 @@ def test_a_file_that_is_no_table_of_events_is_refused_by_name(tmp_path, content,
 def test_a_packed_file_that_is_cut_off_is_refused_and_a_missing_one_is_missing(tmp_path):
     path = write(tmp_path / "events.tsv.gz", "onset\ttrial_type\n" + "1.25\tcat\n" * 500)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(ValueError, match=r"events.tsv.gz cannot be read as a table of events \(EOFError"):
+    with pytest.raises(ValueError, match=r"events.tsv.gz cannot be read as a table of text \(EOFError"):
         read_events(path)
-    with pytest.raises(FileNotFoundError):
-        read_events(tmp_path / "none.tsv")
+    path.write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"events.tsv.gz is an empty file: run `datalad get"):
+        read_events(path)
+    with pytest.raises(FileNotFoundError, match=r"none.tsv is not there"):
+        read_events(str(tmp_path / "none.tsv"))
 
 
 # Columns and rows

@@ -199,6 +199,24 @@ def test_what_is_written_opens_as_a_subject(fitted, tmp_path, form):
     np.testing.assert_array_equal(again.betas(2, region), found.betas_d.values[16:])
 
 
+def test_sessions_keep_what_the_data_set_calls_them(fitted, tmp_path, monkeypatch):
+    subject, found = fitted
+    assert subject.session_labels == ["01", "02"]
+    monkeypatch.setattr(Tiny, "session_labels", ["things02", "things10"])
+    assert [folder.name for folder in export_glmsingle(found, subject, tmp_path / "g")] == ["sessionthings02", "sessionthings10"]
+    paths = export_bids(found, subject, tmp_path / "b")
+    assert [path.parts[-3] for path in paths] == ["ses-things02", "ses-things10"] and "_ses-things10_" in paths[1].name
+    table = pd.read_csv(next(paths[1].parent.glob("*_trials.tsv")), sep="\t")
+    assert set(table["session"]) == {"things10"}
+    again = BetasSubject(tmp_path / "b", BetasFiles(kind="laion", label="07", images=tmp_path))
+    assert again.session_labels == ["things02", "things10"]
+    one = found.isel(trial=slice(16), session=slice(1))
+    monkeypatch.setattr(Tiny, "session_labels", ["", "02"])  # a data set without sessions
+    [path] = export_bids(one, subject, tmp_path / "none")
+    assert path.relative_to(tmp_path / "none").parts[:2] == ("sub-07", "func") and "ses-" not in path.name
+    assert export_glmsingle(one, subject, tmp_path / "one")[0].name == "session01"
+
+
 @pytest.mark.parametrize("export", [export_bids, export_glmsingle])
 def test_nothing_is_overwritten_and_nothing_half_written(fitted, tmp_path, export, monkeypatch):
     subject, found = fitted

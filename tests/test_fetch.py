@@ -214,6 +214,15 @@ def test_too_many_sessions_are_a_sentence(project, capsys):
     assert "subject 4 has sessions 1 to 30" in capsys.readouterr().err
 
 
+def test_a_run_of_another_laboratory_has_nothing_at_nsd(project, capsys):
+    (project / "params" / "ours.yaml").write_text(
+        "data: raw\nn_sessions: 2\nsplit: random\ntext_weight: 0\n"
+        "bids: {derivatives: prep, label: '01', task: see, images: pictures}\n"
+    )
+    assert main(["fetch", "nsd", "--run", "ours"]) == 2
+    assert "ours is no subject of NSD: its section bids says where its data lie" in capsys.readouterr().err
+
+
 def test_the_command_fetches_weights(project, world, monkeypatch, capsys):
     sha256 = sha256_of(world.contents[SMALL])
     address = world.proxy.address

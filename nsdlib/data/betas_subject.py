@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from nsdlib.data.bids import volumes
-from nsdlib.data.bids.files import existing, problem
+from nsdlib.data.bids.events import read_table
+from nsdlib.data.bids.files import existing
 from nsdlib.data.formats.algonauts import AlgonautsLayout
-from nsdlib.data.formats.layouts import GLMsingleLayout, read_map, read_table
+from nsdlib.data.formats.layouts import GLMsingleLayout
 from nsdlib.data.formats.statmaps import MapsLayout, SeriesLayout
 from nsdlib.data.lab import LabSubject
 
@@ -20,43 +21,21 @@ CEILINGS_AGREE = 0.05  # share of the ratio by which two maps may differ
 
 
 class BetasSubject(LabSubject):
-    """One subject's images, trials and betas, as one of `LAYOUTS` has them.
+    """One subject's images, trials and betas, as one of `LAYOUTS` has them in the folder `root`.
 
-    Images have the number of their name's row in the sorted list of all names in the sessions in use.
-
-    Parameters
-    ----------
-    root : path-like
-        The folder of the betas.
-    settings : nsdlib.sections.BetasFiles
-        How they lie there: the section `betas_files` of a parameter file.
-    n_sessions : int, optional
-        How many sessions to use, from the first; all when not given.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As the layout, for betas without a mask, and when there are fewer sessions.
-
-    Attributes
-    ----------
-    betas_unit : str
-        "percent signal change", "z" or "arbitrary".
-    betas_note : str
-        What the betas are.
+    `settings` is the section `betas_files` of a parameter file, a `nsdlib.sections.BetasFiles`; `n_sessions` are used, from the
+    first, all when not given. `betas_unit` is "percent signal change", "z" or "arbitrary", `betas_note` says what the betas are.
+    A FileNotFoundError or ValueError as of the layout, for betas without a mask, and when there are fewer sessions.
     """
 
-    has_series = False
+    has_series, regions_from = False, "Others can lie as NIfTI masks in the folder regions of the section betas_files."
 
     def __init__(self, root, settings, n_sessions=None):
         super().__init__(settings)
         self.root = Path(root)
         self.layout = LAYOUTS[settings.kind](self.root, settings)
-        labels = self.layout.labels
         self.name = f"{self.root.name}/sub-{settings.label}"
-        self.n_sessions = len(labels) if n_sessions is None else n_sessions
-        if not 1 <= self.n_sessions <= len(labels):
-            raise ValueError(f"n_sessions={n_sessions}: {self.name} has sessions 1 to {len(labels)} ({', '.join(labels)}).")
+        self._use(self.layout.labels, n_sessions)
         self.tr, self.duration = self.layout.tr, self.layout.duration
         self.betas_unit, self.betas_note = settings.unit or self.layout.unit, self.layout.note
         self.notes = (self.betas_note,)
@@ -73,7 +52,7 @@ class BetasSubject(LabSubject):
         tables = [table.assign(session=number) for number, table in enumerate(self.layout.sessions[: self.n_sessions], start=1)]
         table = pd.concat(tables, ignore_index=True)
         table["name"] = table["name"].map(self.pictures.one_name_each(table["name"].unique()))
-        if self._listed is not None:
+        if self._listed and self._listed[0] is not None:
             table = table[self._is_among([*self._listed[0], *self._listed[1]], table["name"])].reset_index(drop=True)
         if table.empty:
             raise ValueError(f"{self.name} has no trial with a picture: look at the tables, and at test in betas_files.")
@@ -81,17 +60,18 @@ class BetasSubject(LabSubject):
 
     @cached_property
     def _listed(self):
-        """Names of pictures to train and to test with, of a list of splits; None where all are used."""
-        path = self.settings.test
-        if path is None or path.suffix != ".json":
+        """Names of pictures to train with, None for all others, and to test with; None without a list."""
+        if (path := self.settings.test) is None:
             return None
+        if path.suffix != ".json":
+            return None, read_table(path, "image")["image"].dropna().tolist()
         try:
-            variants = json.loads(existing(path).read_text(encoding="utf-8"))["variants"]
-            [parts] = [(variant["train_ids"], variant["test_ids"]) for variant in variants]
+            [parts] = [
+                (variant["train_ids"], variant["test_ids"])
+                for variant in json.loads(existing(path).read_text(encoding="utf-8"))["variants"]
+            ]
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path}: wanted one variant with train_ids and test_ids ({type(error).__name__}: {error})."
-            ) from error
+            raise ValueError(f"{path}: wanted one variant with train_ids and test_ids ({error!r}).") from error
         if both := set(parts[0]) & set(parts[1]):
             raise ValueError(f"{path}: {len(both)} pictures are in train_ids and in test_ids, such as {min(both)}.")
         return parts
@@ -107,11 +87,7 @@ class BetasSubject(LabSubject):
     @cached_property
     def official_test(self):
         """Whether the picture of each trial is in the list `test`: (n_trials,) bool; None without a list."""
-        path = self.settings.test
-        if path is None:
-            return None
-        names = self._listed[1] if self._listed is not None else read_table(path, [("image",)])["image"].str.strip().tolist()
-        return self._is_among(names, self._shown["name"])
+        return self._is_among(self._listed[1], self._shown["name"]) if self._listed else None
 
     def _is_among(self, names, shown):
         """Whether the pictures of some trials are among those with some names, whatever these are called: (n_trials,) bool."""
@@ -128,14 +104,8 @@ class BetasSubject(LabSubject):
                 f"{self.name}: nothing says where the voxels lie. Set mask in the section betas_files to a NIfTI mask of those "
                 "with betas, in their grid."
             )
-        shared = None
-        for path in paths:
-            with volumes.opened(path) as image:
-                if shared is None:
-                    shared, affine = np.ones(image.shape[:3], dtype=bool), image.affine
-                volumes.check_grid(path, image, shared.shape, affine)
-                shared &= np.asarray(image.dataobj).reshape(shared.shape) > 0
-        if not shared.any():
+        masks, affine = volumes.read_masks(paths)
+        if not (shared := masks.all(axis=0)).any():
             raise ValueError(f"No voxel is in the masks {', '.join(map(str, paths))}.")
         return shared, affine
 
@@ -152,24 +122,14 @@ class BetasSubject(LabSubject):
         paths = sorted(folder.glob("*.nii*"))
         if self.settings.regions and not paths:
             raise FileNotFoundError(f"{folder} holds no masks, <region>.nii.gz: set regions in the section betas_files.")
-        masks = {path.name.partition(".")[0]: read_map(path, self.brainmask, self.affine) > 0 for path in paths}
+        masks = {path.name.partition(".")[0]: volumes.read_map(path, self.brainmask, self.affine) > 0 for path in paths}
         return self.layout.regions() | masks
 
-    def voxels(self, roi):
-        """Voxels to decode from: (X, Y, Z) bool; `roi` is brainmask or one of `regions`, a ValueError for another."""
-        if roi != "brainmask" and roi not in self.regions:
-            known = ", ".join(["brainmask", *self.regions])
-            raise ValueError(f"roi {roi!r} is unknown. Known: {known}; others go as NIfTI masks into the folder regions.")
-        chosen = self.brainmask & (True if roi == "brainmask" else self.regions[roi])
-        if not chosen.any():
-            raise ValueError(f"roi {roi!r} has no voxel in the mask of {self.name}.")
-        return chosen
-
     def betas(self, session, mask, *, version=None):
-        """Betas of the trials of a session: (n_trials, n_voxels) float32 in `betas_unit`; there is one `version` alone.
+        """Betas of the trials of a session in `betas_unit`, see `Subject`; there is one `version` alone.
 
-        The voxels of `mask`, (X, Y, Z) bool, come in the C order of the volume. Voxels that have not a number in each trial of
-        the session are 0 in all of it, as NSD's that were not measured; a warning says how many.
+        Voxels that have not a number in each trial of the session are 0 in all of it, as NSD's that were not measured; a warning
+        says how many.
         """
         self.check_session(session)
         rows = self.trials["row"].to_numpy()[self.session == session]
@@ -191,7 +151,7 @@ class BetasSubject(LabSubject):
         ratios = {}
         for n_repeats in (4, 12):
             for path in sorted(self.layout.home.glob(CEILING.format(n_repeats))):
-                share = np.nan_to_num(read_map(path, self.brainmask, self.affine)).clip(0, 99.9) / 100
+                share = np.nan_to_num(volumes.read_map(path, self.brainmask, self.affine)).clip(0, 99.9) / 100
                 ratios[n_repeats] = np.sqrt(share / (1 - share) / n_repeats)
         if len(ratios) == 2:
             seen = (ratios[4] > 0.1) & self.brainmask
@@ -208,14 +168,6 @@ class BetasSubject(LabSubject):
         self.check_session(session)
         return int(self._shown["run"][self._shown["session"] == session].max())
 
-    def timeseries(self, session, run, mask):
-        """Raise a ValueError: there are no time series."""
-        raise ValueError(f"{self.name} has betas and no time series: set betas to nsd, and leave out notebook 01.")
-
-    def design(self, session, run):
-        """Raise a ValueError: without time series there is nothing to fit."""
-        return self.timeseries(session, run, None)
-
     def onsets(self, session):
         """Seconds from the start of its run at which each trial of a session began: (n_trials,), NaN where nothing says it."""
         self.check_session(session)
@@ -229,8 +181,3 @@ class BetasSubject(LabSubject):
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
         """Files that a run over the first `n_sessions` reads, as pairs (path, what it is)."""
         return [(path, "betas") for session in range(1, n_sessions + 1) for path in self.layout.files(session)]
-
-    def missing_files(self, *, version=None, glm_sessions=0):
-        """Files that are needed and not there, or hold nothing: pairs (path, what is wrong); pictures, too."""
-        needed = [path for path, _ in self.needed_files(self.n_sessions)]
-        return [(path, wrong) for path in needed if (wrong := problem(path))] or self.pictures.missing(self._names.tolist())

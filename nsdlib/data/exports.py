@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -65,14 +66,14 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
 
 
 def export_glmsingle(found, subject, folder, *, kind="betas_d"):
-    """Write betas as GLMsingle 1.2 does with wanthdf5=1: a folder for each session, as each was fitted alone.
+    """Write betas as GLMsingle 1.2 does with wanthdf5=1: a folder session<label> for each, as each was fitted alone.
 
     Beside `TYPED_FITHRF_GLMDENOISE_RR.hdf5` (or of the type of `kind`) and `DESIGNINFO.npy` lies `conditions.tsv`, which says
     what picture each condition was. Voxels outside the region have NaN as betas. `subject` is any, other arguments and errors are
     as of `export_betas`; returned are the sessions' folders.
     """
     rows = _rows(found, subject, kind)
-    targets = {session: folder / f"session{session:02d}" for session in rows}
+    targets = {session: folder / f"session{subject.session_labels[session - 1] or '01'}" for session in rows}
     _refuse_existing(targets.values())
     letter = kind[-1].upper()
     for session, target in targets.items():
@@ -89,8 +90,8 @@ def export_glmsingle(found, subject, folder, *, kind="betas_d"):
 def export_bids(found, subject, folder, *, kind="betas_d"):
     """Write betas as a BIDS derivative with LAION-fMRI's names: a series of maps and a table of trials for each session.
 
-    Means over all trials of each picture lie beside, as `desc-ConditionMeans`. Maps are 0 outside the region, whose mask is
-    there, too; arguments, result (the series of the sessions) and errors are as of `export_glmsingle`. The
+    Sessions keep their labels. Means over all trials of each picture lie beside, as `desc-ConditionMeans`. Maps are 0 outside the
+    region, whose mask is there, too; arguments, result (the series of the sessions) and errors are as of `export_glmsingle`. The
     `dataset_description.json` that an earlier export wrote for another subject stays.
     """
     rows = _rows(found, subject, kind)
@@ -109,26 +110,28 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
     with _beside(folder) as place:
         mask = _mask(found, subject)
         _write_maps(place / f"{stem}_desc-betas_mask.nii.gz", [mask[mask].astype(np.float32)], mask, subject.affine)
-        means = _Means(subject, found)
+        images, shown = np.unique(subject.trials["image"].to_numpy()[found.trial.values], return_inverse=True)
+        sums = np.zeros((len(images), found.sizes["roi_voxel"]))
         for session, of_session in rows.items():
-            name = f"sub-{label}_ses-{session:02d}_task-images"
-            inside = place / f"ses-{session:02d}" / "func"
+            of = subject.session_labels[session - 1]
+            name = f"sub-{label}{f'_ses-{of}' if of else ''}_task-images"
+            inside = place / (f"ses-{of}" if of else "") / "func"
             inside.mkdir(parents=True)
             betas = found[kind].isel(trial=of_session).values
             trials = subject.trials.iloc[found.trial.values[of_session]]
-            means.add(betas, trials["image"].to_numpy())
+            np.add.at(sums, shown[of_session], betas)
             path = inside / f"{name}_stat-effect_desc-SingletrialBetas_statmap.nii.gz"
             _write_maps(path, betas, mask, subject.affine)
             _describe(path, f"single-trial betas, type {kind[-1].upper()}", PERCENT)
             names = subject.image_names(trials["image"].to_numpy())
-            table = {"session": [f"{session:02d}"] * len(names), "run": trials["run"], "beta_index": range(len(names))}
+            table = {"session": [of or "n/a"] * len(names), "run": trials["run"], "beta_index": range(len(names))}
             _write_table(inside / f"{name}_desc-SingletrialBetas_trials.tsv", table | {"label": names})
             columns = {column: {"Description": text} for column, text in COLUMNS.items()}
             (inside / f"{name}_desc-SingletrialBetas_trials.json").write_text(_as_json(columns))
             r2 = found[f"r2_{kind[-1]}"].sel(session=session, voxel=found.roi_voxel.values).values
             _write_maps(inside / f"{name}_stat-rsquare_desc-R2_statmap.nii.gz", [r2], mask, subject.affine)
             written.append(target / path.relative_to(place))
-        means.write(place / stem, mask)
+        _write_means(place / stem, found, subject, sums)
         place.rename(target)
     if not about.exists():
         about.write_text(text)
@@ -138,29 +141,14 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
 EXPORTS = {"nsd": export_betas, "bids": export_bids, "glmsingle": export_glmsingle}
 
 
-class _Means:
-    """Sums of betas by picture, added session by session."""
-
-    def __init__(self, subject, found):
-        self.subject = subject
-        self.images = np.unique(subject.trials["image"].to_numpy()[found.trial.values])
-        self.sums = np.zeros((len(self.images), found.sizes["roi_voxel"]))
-        self.counts = np.zeros(len(self.images), dtype=np.int64)
-
-    def add(self, betas, images):
-        """Add the betas (n_trials, n_voxels) of trials that showed `images`."""
-        places = np.searchsorted(self.images, images)
-        np.add.at(self.sums, places, betas)
-        np.add.at(self.counts, places, 1)
-
-    def write(self, stem, mask):
-        """Write a map for each picture, and their table."""
-        path = stem.with_name(f"{stem.name}_stat-effect_desc-ConditionMeans_statmap.nii.gz")
-        _write_maps(path, self.sums / self.counts[:, None], mask, self.subject.affine)
-        _describe(path, "means of single-trial betas of each picture", PERCENT)
-        names = self.subject.image_names(self.images)
-        table = {"index": range(len(names)), "label": names, "n_trials": self.counts}
-        _write_table(stem.with_name(f"{stem.name}_desc-ConditionMeans_conditions.tsv"), table)
+def _write_means(stem, found, subject, sums):
+    """Write a map for each picture, and their table; `sums`, (n_images, n_voxels), are those of its betas."""
+    images, counts = np.unique(subject.trials["image"].to_numpy()[found.trial.values], return_counts=True)
+    path = stem.with_name(f"{stem.name}_stat-effect_desc-ConditionMeans_statmap.nii.gz")
+    _write_maps(path, sums / counts[:, None], _mask(found, subject), subject.affine)
+    _describe(path, "means of single-trial betas of each picture", PERCENT)
+    table = {"index": range(len(images)), "label": subject.image_names(images), "n_trials": counts}
+    _write_table(stem.with_name(f"{stem.name}_desc-ConditionMeans_conditions.tsv"), table)
 
 
 def _rows(found, subject, kind, *, holds="wanted"):
@@ -184,17 +172,13 @@ def _refuse_existing(paths):
         raise FileExistsError(f"{there[0]} is already there, and is not overwritten: name another folder, or remove it.")
 
 
-class _beside(tempfile.TemporaryDirectory):
+@contextmanager
+def _beside(folder):
     """A folder in which to write what is renamed when it is whole, and that is removed when it is not."""
-
-    def __init__(self, folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(prefix=".partial-", dir=folder, ignore_cleanup_errors=True)
-
-    def __enter__(self):
-        place = Path(super().__enter__())
-        place.chmod(0o755)
-        return place
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder, ignore_cleanup_errors=True) as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
 
 
 def _mask(found, subject):

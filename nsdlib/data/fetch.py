@@ -42,21 +42,11 @@ class Plan:
 def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
     """Bring a folder's files up to what is wanted, or say what that would take, and print both.
 
-    A RuntimeError when the disk has no room, another download is at work in the folder, or files could not be had: one sentence
-    each.
-
-    Parameters
-    ----------
-    files : list of File
-        From `nsd_bucket.subject_files` or `nsdlib.store.zoo.files`.
-    folder : path-like
-        Where `fetched.json` lies, above all files.
-    dry_run : bool
-        List every file and change nothing; where no server answers, with the sizes that are on record.
-    verify : bool
-        Read every file that is there and compare its hash with the first one, not only its size.
-    patience : Patience, optional
-        How long to bear with a server.
+    `files` are a list of File, from `nsd_bucket.subject_files` or `nsdlib.store.zoo.files`; above all of them, in `folder`, lies
+    `fetched.json`. `dry_run` lists every file and changes nothing, with the sizes on record where no server answers; `verify`
+    reads every file that is there and compares its hash with the first one, not only its size; `patience` is how long to bear
+    with a server. A RuntimeError when the disk has no room, another download is at work in the folder, or files could not be had:
+    a sentence each.
     """
     patience = patience or Patience(tries=2 if dry_run else 5)
     if dry_run:

@@ -6,25 +6,17 @@ SHARE = 0.2  # of the images, or concepts, that are drawn to be tested
 
 
 def is_test(subject, split, *, seed=0):
-    """Say for each trial of a subject whether its image is in the test set of a split: (n_trials,) bool.
+    """Say for each trial of a Subject whether its image is in the test set of a split, one of `SPLITS`: (n_trials,) bool.
 
-    Parameters
-    ----------
-    subject : nsdlib.data.subject.Subject
-    split : str
-        One of `SPLITS`. official: the data set's own. random: a fifth of the images. concept: a fifth of the concepts with all
-        their images. last_session: images that only the last session showed. repeated: images shown more often than most.
-    seed : int
-        Of what is drawn; the same trials give the same split.
-
-    Returns
-    -------
-    (n_trials,) bool array
-        A ValueError for an unknown split, one that the data do not allow, and when it leaves nothing to train or to test with.
+    official: the data set's own. random: a fifth of the images. concept: a fifth of the concepts with all their images.
+    last_session: images that only the last session showed. repeated: images shown more often than most. `seed` is of what is
+    drawn; the same trials give the same split. A ValueError for an unknown split, one that the data do not allow, and when it
+    leaves nothing to train or to test with.
     """
     if split not in SPLITS:
         raise ValueError(f"split {split!r} is unknown. Known: {', '.join(SPLITS)}.")
-    test = SPLITS[split](subject, seed)
+    if (test := SPLITS[split](subject, seed)) is None:
+        raise ValueError(f"{subject.name} names no test images of its own: set split to random, or another.")
     if test.all() or not test.any():
         raise ValueError(
             f"split {split}: {test.sum()} of {len(test)} trials of {subject.name} showed test images, wanted some, and others. "
@@ -33,23 +25,24 @@ def is_test(subject, split, *, seed=0):
     return test
 
 
-def _official(subject, seed):
-    test = subject.official_test
-    if test is None:
-        raise ValueError(
-            f"{subject.name} names no test images of its own: set split to random, or to another of {', '.join(SPLITS)}."
-        )
-    return test
+def count(is_test, image_ids):
+    """Count trials and distinct images of a split: a dict, trials_train, trials_test, images_train and images_test."""
+    counts = {}
+    for name, part in (("train", ~is_test), ("test", is_test)):
+        counts |= {f"trials_{name}": int(part.sum()), f"images_{name}": len(np.unique(image_ids[part]))}
+    return counts
 
 
-def _random(subject, seed):
-    return np.isin(subject.image_ids, _draw(np.unique(subject.image_ids), seed))
+def draw(values, n_values=None, *, seed):
+    """Draw some of distinct values by a seed, the share `SHARE` when not given; all when there are fewer."""
+    n_values = max(1, round(SHARE * len(values))) if n_values is None else n_values
+    return np.random.default_rng(seed).permutation(values)[:n_values]
 
 
 def _concept(subject, seed):
     images, first = np.unique(subject.image_ids, return_inverse=True)
     concepts = np.array(subject.concepts(images))
-    return np.isin(concepts, _draw(np.unique(concepts), seed))[first]
+    return np.isin(concepts, draw(np.unique(concepts), seed=seed))[first]
 
 
 def _last_session(subject, seed):
@@ -62,14 +55,9 @@ def _repeated(subject, seed):
     return (count > np.median(count))[image]
 
 
-def _draw(values, seed):
-    """Draw a share of distinct values."""
-    return np.random.default_rng(seed).permutation(values)[: max(1, round(SHARE * len(values)))]
-
-
 SPLITS = {
-    "official": _official,
-    "random": _random,
+    "official": lambda subject, seed: subject.official_test,
+    "random": lambda subject, seed: np.isin(subject.image_ids, draw(np.unique(subject.image_ids), seed=seed)),
     "concept": _concept,
     "last_session": _last_session,
     "repeated": _repeated,

@@ -70,6 +70,11 @@ class Subject(ABC):
         return len(self.trials)
 
     @property
+    def session_labels(self):
+        """What the data set calls the sessions in use: a list of str, such as 01; "" where it has no sessions."""
+        return [f"{session:02d}" for session in range(1, self.n_sessions + 1)]
+
+    @property
     def session(self):
         """Session of each trial: (n_trials,) int64."""
         return self.trials["session"].to_numpy()
@@ -81,10 +86,7 @@ class Subject(ABC):
 
     def split_counts(self):
         """Count trials and distinct images of the split: a dict, trials_train, trials_test, images_train and images_test."""
-        counts = {}
-        for name, part in (("train", ~self.is_test), ("test", self.is_test)):
-            counts |= {f"trials_{name}": int(part.sum()), f"images_{name}": len(np.unique(self.image_ids[part]))}
-        return counts
+        return splits.count(self.is_test, self.image_ids)
 
     @abstractmethod
     def image_names(self, image_ids):
@@ -141,13 +143,13 @@ class Subject(ABC):
     def n_runs(self, session):
         """Task runs of a session."""
 
-    @abstractmethod
     def timeseries(self, session, run, mask):
         """BOLD of a task run in scanner units: (n_volumes, n_voxels) float32, one every `tr` seconds, `design` has no more."""
+        raise ValueError(f"{self.name} has betas and no time series: set betas to nsd, and leave out notebook 01.")
 
-    @abstractmethod
     def design(self, session, run):
         """Onsets of a task run: (n_volumes,) int64, 1 + the number of the image in the row of an onset, and 0 elsewhere."""
+        return self.timeseries(session, run, None)  # where there are none there is nothing to fit
 
     def run_seconds(self, session, run):
         """Seconds that a task run took to measure."""

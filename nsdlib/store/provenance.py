@@ -107,6 +107,7 @@ def _contents(run):
     """Hashes of what a laboratory's own files hold, which can change under one name: tables, masks, captions; sizes of BOLD."""
     section = getattr(run, run.section)
     named = [getattr(section, name, None) for name in ("table", "mask", "test", "captions", "regions")]
+    named += [run.root / Path(run.roi).expanduser()] if run.roi.endswith((".nii", ".nii.gz")) else []
     paths = [path for path in named if isinstance(path, Path)]
     files = [file for path in paths for file in (sorted(path.glob("*.nii*")) if path.is_dir() else [path])]
     bold, events = [], ("**/*conditions.tsv", "**/*_trials.tsv")

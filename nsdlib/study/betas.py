@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 
 from nsdlib.core.scores.reliability import BATCH, ncsnr, trials_by_image, variances
+from nsdlib.data.splits import draw
 
 FEWEST_AGAIN = 100  # trials that show a training image again, below which ON-OFF R2 chooses voxels better than they
 
@@ -19,7 +20,7 @@ FEWEST_AGAIN = 100  # trials that show a training image again, below which ON-OF
 def load_trials(run, store, subject):
     """Load a run's single trials: (as `read_trials` or `trials_from_glm` has them, the same scaled as the run says).
 
-    Where the run limits them, only its `n_test` first test images and its `n_voxels` `best_voxels` are kept.
+    Where the run limits them, only `n_test` of its test images, drawn by its seed, and its `n_voxels` `best_voxels` are kept.
     """
     onoff_r2 = None
     if run.betas == "glm":
@@ -29,8 +30,8 @@ def load_trials(run, store, subject):
     else:
         trials = read_trials(subject, roi=run.roi, version=run.betas_version)
     if run.n_test is not None:
-        dropped = np.unique(trials.image_id[trials.is_test])[run.n_test :]
-        trials = trials.isel(trial=~np.isin(trials.image_id, dropped))
+        kept = draw(np.unique(trials.image_id[trials.is_test]), run.n_test, seed=run.seed)
+        trials = trials.isel(trial=~trials.is_test.values | np.isin(trials.image_id, kept))
     if run.n_voxels is not None:
         trials = trials.isel(voxel=best_voxels(trials, run.n_voxels, onoff_r2=onoff_r2))
     return trials, zscore_sessions(trials) if run.scaling == "sessions" else trials

@@ -14,22 +14,10 @@ N_SHOWN = 24  # pictures on the sheet
 
 
 def check_list(subject, section, decided, why):
-    """List what was found, what is missing with what follows from it, and what was assumed or left out.
+    """List what was found, what is missing with what follows from it, and what was assumed or left out: a list of str.
 
-    Parameters
-    ----------
-    subject : BIDSSubject
-    section : nsdlib.sections.Bids
-        Its settings.
-    decided : dict of str to pair
-        Parameters of the run, each with a reason; roi and split are used.
-    why : dict of str to str
-        Reasons of the settings.
-
-    Returns
-    -------
-    list of str
-        Each begins with ok, none (missing, and what is done without), note (to be looked at) or LACK (nothing can be done so).
+    Each begins with ok, none (missing, and what is done without), note (to be looked at) or LACK (nothing can be done so). Takes
+    a BIDSSubject and its section, `decided`, the run's parameters as pairs with reasons, and `why`, the reasons of the section's.
     """
     counts, n_across = repeats(subject)
     subject.split, (roi, _) = decided["split"][0], decided["roi"]
@@ -42,7 +30,9 @@ def check_list(subject, section, decided, why):
     ]
     for session, sizes in subject.trials.groupby(["session", "run"]).size().groupby(level="session"):
         label = subject.runs[session, 1].entities.get("ses", "none")
-        lines.append(_line("ok", f"session {session}", f"ses-{label}: {sizes.sum():,} trials in runs of {_joined(sizes)}"))
+        lines.append(
+            _line("ok", f"session {session}", f"ses-{label}: {sizes.sum():,} trials in runs of {', '.join(map(str, sizes))}")
+        )
     lines.append(_split(subject))
     if n_across:
         lines.append(_line("ok", "repeats", f"{times}; {n_across:,} pictures in several runs"))
@@ -51,7 +41,7 @@ def check_list(subject, section, decided, why):
     none = "vision alone guides the refined image, text_weight is 0"
     lines.append(_line("ok", "captions", str(section.captions)) if subject.has_captions else _line("none", "captions", none))
     none = "the mask is taken, of many voxels those that do best in training trials"
-    lines.append(_line("ok", "regions", _joined(subject.regions)) if subject.regions else _line("none", "regions", none))
+    lines.append(_line("ok", "regions", ", ".join(subject.regions)) if subject.regions else _line("none", "regions", none))
     lines.append(_line("ok", "voxels", f"{subject.brainmask.sum():,} in the mask, {subject.voxels(roi).sum():,} in {roi}"))
     lines.append(_freedom(subject, n_noise=GLMOptions.n_pcs if n_across else 0))
     return lines + [_line("note", "", note) for note in subject.notes]
@@ -101,15 +91,11 @@ def sheet(subject):
 
 def _split(subject):
     """The line on the split."""
-    n = subject.split_counts()
-    few = n["images_train"] < FEWEST_IMAGES
-    text = (
-        f"{subject.split}: {n['images_train']:,} pictures to train with ({n['trials_train']:,} trials), {n['images_test']:,} to "
-        f"test with ({n['trials_test']:,})"
-    )
-    return _line(
-        "note" if few else "ok", "split", text + (f"; below {FEWEST_IMAGES} there is little to learn from" if few else "")
-    )
+    text = "{}: {images_train:,} pictures to train with ({trials_train:,} trials), {images_test:,} to test with ({trials_test:,})"
+    text = text.format(subject.split, **(n := subject.split_counts()))
+    if n["images_train"] < FEWEST_IMAGES:
+        return _line("note", "split", f"{text}; below {FEWEST_IMAGES} there is little to learn from")
+    return _line("ok", "split", text)
 
 
 def _freedom(subject, *, n_noise):
@@ -125,11 +111,6 @@ def _freedom(subject, *, n_noise):
         )
     fewest = min(left)
     return _line("ok" if fewest > 0 else "LACK", "freedom", f"{fewest} degrees at least, in {left[fewest]}")
-
-
-def _joined(values):
-    """Values in words."""
-    return ", ".join(map(str, values))
 
 
 def _line(mark, what, text):

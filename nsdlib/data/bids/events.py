@@ -2,12 +2,47 @@
 
 import math
 import warnings
+from pathlib import Path
 
 import numpy as np
 
 from nsdlib.core.glm.events import MISSING
+from nsdlib.data.bids.files import existing
 
 TEXT = ("trial_type", "stim_file")  # columns that are text even where they look like numbers
+
+
+def read_table(path, *columns):
+    """Read a table of text, a `.tsv`, packed as `.gz` or not: a DataFrame of str without blanks around them, n/a as NaN.
+
+    A FileNotFoundError when there is none; a ValueError when it is no text in UTF-8 with tabs between the columns, or has none of
+    the names, a str or a tuple, of one of `columns`.
+    """
+    import pandas as pd
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # more values in a row than names of columns
+            table = pd.read_csv(
+                existing(Path(path)), sep="\t", dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+            )
+    except (FileNotFoundError, PermissionError, MemoryError):
+        raise
+    except Exception as error:  # pandas, zlib and Python's decoder each have their own
+        raise ValueError(
+            f"{path} cannot be read as a table of text ({type(error).__name__}: {error}). Wanted text in UTF-8, tabs between the "
+            "columns, no more values in a row than names in the first, packed as .gz or not at all."
+        ) from error
+    table.columns = table.columns.str.strip()
+    for names in columns:
+        names = (names,) if isinstance(names, str) else names
+        if not set(names) & set(table):
+            raise ValueError(
+                f"{path}: wanted a column {' or '.join(map(repr, names))} and tabs between the columns, got the columns "
+                f"{', '.join(table)}."
+            )
+    table = table.apply(lambda column: column.str.strip())
+    return table.mask(table.isin(MISSING))
 
 
 def read_events(path, *, text=()):
@@ -23,28 +58,9 @@ def read_events(path, *, text=()):
     -------
     pandas.DataFrame
         Its rows in the file's order, n/a as NaN; blanks around names and texts are gone. trial_type and stim_file are text,
-        other columns numbers where all their values are. A FileNotFoundError when the file is not there, a ValueError when it is
-        no table of text in UTF-8 with tabs between the columns, or has no column onset.
+        other columns numbers where all their values are. Errors as of `read_table`, of a column onset.
     """
-    import pandas as pd
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # more values in a row than names of columns
-            table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
-    except (FileNotFoundError, PermissionError, MemoryError):
-        raise
-    except Exception as error:  # pandas, zlib and Python's decoder each have their own
-        raise ValueError(
-            f"{path} cannot be read as a table of events ({type(error).__name__}: {error}). Wanted text in UTF-8, tabs "
-            "between the columns, no more values in a row than names in the first, packed as .gz or not at all."
-        ) from error
-    table.columns = table.columns.str.strip()
-    if "onset" not in table:
-        raise ValueError(
-            f"{path}: wanted a column 'onset' and tabs between the columns, got the columns {', '.join(table.columns)}."
-        )
-    return table.apply(_parsed, text={*TEXT, *text} - {"onset", "duration"})
+    return read_table(path, "onset").apply(_parsed, text={*TEXT, *text} - {"onset", "duration"})
 
 
 def resample_volumes(series, *, tr, new_tr, start=0.0):
@@ -103,11 +119,9 @@ def resample_volumes(series, *, tr, new_tr, start=0.0):
 
 
 def _parsed(column, text):
-    """Return a column of text with NaN for n/a, as numbers where all of it is numbers."""
+    """Return a column of text as numbers where all of it is numbers."""
     import pandas as pd
 
-    column = column.str.strip()
-    column = column.mask(column.isin(MISSING))
     try:
         return column if column.name in text else pd.to_numeric(column)
     except ValueError:

@@ -59,28 +59,11 @@ def parse_name(name):
 def find_runs(raw, derivatives, *, label, task, space):
     """Find the runs of a subject and task: preprocessed BOLD below `derivatives`, the events of each below `raw`.
 
-    Parameters
-    ----------
-    raw, derivatives : Path
-        Folders of the raw data set and of fMRIPrep's results, that hold `sub-<label>`.
-    label, task : str
-        The values of sub and task in names.
-    space : str
-        As in names, T1w; with a resolution where there are several, MNI152NLin2009cAsym_res-2; func is the BOLD's own.
-
-    Returns
-    -------
-    runs : list of RunFiles
-        By session, then run; numbers in labels count as numbers.
-    notes : list of str
-        Which names were not of BIDS and ignored, and which runs were measured and have no preprocessed BOLD.
-
-    Raises
-    ------
-    FileNotFoundError
-        When a folder, all BOLD of the task in the space, or a run's events or brain mask is not there; it says what is.
-    ValueError
-        When two files are the same run.
+    Both are the Path of a folder that holds `sub-<label>`. `space` is as in names, T1w; with a resolution where there are
+    several, MNI152NLin2009cAsym_res-2; func is the BOLD's own. Returned are a list of RunFiles, by session, then run, numbers in
+    labels counting as numbers; and notes, a list of str: which names were not of BIDS, and which runs have no preprocessed BOLD.
+    A FileNotFoundError says what is there when a folder, all BOLD of the task in the space, or a run's events or brain mask is
+    missing; a ValueError when two files are the same run.
     """
     preprocessed, ignored = _functional(derivatives, label)
     measured, ignored_raw = _functional(raw, label)
@@ -129,27 +112,17 @@ def metadata(root, entities, suffix="bold"):
 
 
 def read_timing(run, raw, derivatives, *, header, tr=None):
-    """Read when the volumes of a run were measured.
+    """Read when the volumes of a run (RunFiles) were measured, by its sidecars and the nibabel header of its BOLD.
 
-    Parameters
-    ----------
-    run : RunFiles
-    raw, derivatives : Path
-    header : nibabel header of the BOLD
-    tr : float, optional
-        Seconds between volumes, where the files do not know, or disagree.
-
-    Returns
-    -------
-    tr, start : float
-        Seconds between volumes, and from the events' time 0 to the time that the first volume shows.
-    notes : list of str
-        Where something was assumed. A ValueError when no file says `tr`, two disagree by more than 1 %, the volumes are not
-        evenly spaced, or the start is not within the first `tr`.
+    Returned are seconds between volumes, seconds from the events' time 0 to the time that the first volume shows, and notes on
+    what was assumed, a list of str. `tr`, in seconds, is for files that do not know it, or disagree. A ValueError when no file
+    says it, two disagree by more than 1 %, volumes are not evenly spaced, or the start is not within the first `tr`.
     """
-    own, measured = metadata(derivatives, run.entities), metadata(raw, _run_of(run.entities))
+    own = metadata(derivatives, run.entities)
+    measured = metadata(raw, _run_of(run.entities) | {"echo": 1, "part": "mag"})  # what all echoes share
     says, notes, both = measured | own, [], f"{run.bold.name} and its sidecars"
-    in_header = _header_tr(header)
+    in_header = float(header["pixdim"][4]) * {"msec": 1e-3, "usec": 1e-6}.get(header.get_xyzt_units()[1], 1)
+    in_header = None if in_header in (0, 1) else in_header  # what programs write when they do not know
     if tr is None:
         if "VolumeTiming" in says and "RepetitionTime" not in own:
             raise ValueError(f"{both}: VolumeTiming lists a time for each volume; wanted volumes with a fixed RepetitionTime.")
@@ -266,12 +239,6 @@ def ordered(value):
     """Sort key of a label: its numbers count as numbers."""
     parts = re.split("([0-9]+)", str(value))
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)
-
-
-def _header_tr(header):
-    """Seconds between volumes as a NIfTI header has it; None for 0 and 1, which programs write when they do not know."""
-    tr = float(header["pixdim"][4]) * {"msec": 1e-3, "usec": 1e-6}.get(header.get_xyzt_units()[1], 1)
-    return None if tr in (0, 1) else tr
 
 
 def _nothing(derivatives, preprocessed, ignored, *, label, task, space):

@@ -40,24 +40,12 @@ class Import:
 
 
 def look(name, raw, *, space=None, image_column=None, **settings):
-    """Look at a subject of a BIDS data set and decide how it is read; nothing is written.
+    """Look at a subject of a BIDS data set, `raw`, and decide how the run `name` is to read it: an Import; nothing is written.
 
-    Parameters
-    ----------
-    name : str
-        Of the run that is to be.
-    raw : path-like
-        The raw data set.
-    space, image_column : str, optional
-        As in the section `bids`; guessed when not given, and what was guessed is written down.
-    **settings
-        Other fields of the section `bids`; derivatives, label, task and images must be among them.
-
-    Returns
-    -------
-    Import
-        A ValueError or FileNotFoundError, with what to do, for a name that a run cannot have, for anything that `BIDSSubject`
-        refuses, when pictures are missing, when column or space cannot be guessed, and when the project lies in the data.
+    `settings` are fields of the section `bids`, derivatives, label, task and images among them; `space` and `image_column` are
+    guessed when not given. A ValueError or FileNotFoundError, with what to do, for a name that a run cannot have, for anything
+    that `BIDSSubject` refuses, when pictures are missing, when column or space cannot be guessed, and when the project lies in
+    the data.
     """
     check_name(name)
     folders = {key: Path(path).expanduser().resolve() for key, path in settings.items() if key in ("derivatives", "images")}

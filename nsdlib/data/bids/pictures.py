@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from nsdlib.data.bids.files import existing, problem
+from nsdlib.data.bids.events import read_table
+from nsdlib.data.bids.files import problem
 
 KINDS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 GREY = 127  # behind transparent pictures and beside padded ones: the grey of most screens
@@ -35,18 +36,11 @@ def read_picture(path):
 
 
 class Pictures:
-    """A folder of pictures of any size, known by name.
+    """A folder (Path) of pictures of any size, known by name.
 
-    A name is a path below the folder, or its end, with or without the extension: `dog/dog_12s.jpg`, `dog_12s`. Folders in
-    front, as `stimuli/` of a BIDS data set, do not matter.
-
-    Parameters
-    ----------
-    folder : Path
-    fit : {"crop", "pad"}
-        What becomes of pictures that are not square: the middle is cut out, or grey put beside.
-    side : int
-        Pixels a side that they are brought to.
+    A name is a path below the folder, or its end, with or without the extension: `dog/dog_12s.jpg`, `dog_12s`. Folders in front,
+    as `stimuli/` of a BIDS data set, do not matter. Pictures are brought to `side` pixels; of those that are not square the
+    middle is cut out, `fit` "crop", or grey put beside, "pad".
     """
 
     def __init__(self, folder, *, fit="crop", side=425):
@@ -54,11 +48,11 @@ class Pictures:
 
     @cached_property
     def _index(self):
-        """Pictures by file name and by its stem: lists of paths."""
+        """Pictures by file name and by its stem, endings in small letters: lists of paths."""
         index = {}
-        for path in sorted(self.folder.rglob("*")):
-            if path.suffix.lower() in KINDS and not path.name.startswith("."):
-                for key in (path.name, path.stem):
+        for path in _walk(self.folder):
+            if path.suffix.lower() in KINDS:
+                for key in {_small(path.name), _small(path.stem)}:
                     index.setdefault(key, []).append(path)
         return index
 
@@ -66,18 +60,14 @@ class Pictures:
         """Find the picture of a name: its Path, None where there is none; a ValueError where two have the name."""
         parts = PurePosixPath(name.replace("\\", "/")).parts
         found = []
-        for path in self._index.get(parts[-1] if parts else "", ()):
+        for path in self._index.get(_small(parts[-1]) if parts else "", ()):
             folders = path.relative_to(self.folder).parent.parts
             n_shared = min(len(folders), len(parts) - 1)
             if folders[len(folders) - n_shared :] == parts[len(parts) - 1 - n_shared : -1]:
-                found.append((n_shared, path))
-        best = [path for n_shared, path in found if n_shared == max(found)[0]]
-        exact = [path for path in best if path.relative_to(self.folder).with_suffix("").parts == (*parts[:-1], path.stem)]
-        best = exact or best
+                found.append((len(folders) == len(parts) - 1 == n_shared, n_shared, parts[-1] in (path.name, path.stem), path))
+        best = [path for *merit, path in found if merit == max(others for *others, _ in found)]
         if len(best) > 1:
-            raise ValueError(
-                f"Picture {name!r} can be {best[0]} or {best[1]}: the events must name the folder, or the extension."
-            )
+            raise ValueError(f"Picture {name!r} can be {best[0]} or {best[1]}: tables must name the folder, or the extension.")
         return best[0] if best else None
 
     def identify(self, name):
@@ -100,7 +90,7 @@ class Pictures:
     def missing(self, names):
         """Pictures that are not there, or without content: pairs of their place and what is wrong."""
         found = {name: self.find(name) for name in names}
-        absent = [(self.folder / name, "a picture that the events name") for name, path in found.items() if path is None]
+        absent = [(self.folder / name, "a picture that the tables name") for name, path in found.items() if path is None]
         return absent + [(path, wrong) for path in found.values() if path is not None and (wrong := problem(path))]
 
     def read(self, names):
@@ -112,7 +102,7 @@ class Pictures:
             first = ", ".join(str(path.relative_to(self.folder)) for path, _ in missing[:5])
             raise FileNotFoundError(
                 f"{len(missing)} of {len(set(names))} pictures are missing in {self.folder}, such as {first} "
-                f"({missing[0][1]}). Set images in the section bids to the folder in which they lie."
+                f"({missing[0][1]}). Set images in the parameter file to the folder in which they lie."
             )
         pictures = {name: self._square(self.find(name)) for name in dict.fromkeys(names)}
         return np.stack([pictures[name] for name in names]) if pictures else np.empty((0, self.side, self.side, 3), np.uint8)
@@ -142,31 +132,29 @@ class Pictures:
         return np.asarray(ImageOps.pad(picture, size, how, color=(GREY, GREY, GREY)))
 
 
-def read_captions(path, names):
-    """Read the captions of pictures from a .tsv with columns image and caption, one row a caption: a list of lists of str.
+def read_captions(path, pictures):
+    """Read the captions of `Pictures` from a .tsv with columns image and caption, one row a caption.
 
-    The column image has the names that the events use, or the ends of them, with or without the extension. A ValueError when a
-    picture has no caption.
+    Returned is a dict of what `Pictures.identify` says to a list of str. The column image has the names that tables use, or the
+    ends of them, with or without the extension; a ValueError where one can be two pictures.
     """
-    import pandas as pd
+    table, captions = read_table(path, "image", "caption").dropna(subset=["image", "caption"]), {}
+    for image, caption in zip(table["image"], table["caption"], strict=True):
+        captions.setdefault(pictures.identify(image), []).append(caption)
+    return captions
 
-    try:
-        table = pd.read_csv(existing(path), sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")[
-            ["image", "caption"]
-        ]
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{path}: wanted UTF-8 with columns image and caption, tabs between them ({error}).") from error
-    captions = {}
-    for image, caption in zip(table["image"].str.strip(), table["caption"].str.strip(), strict=True):
-        if caption:
-            captions.setdefault(image, []).append(caption)
-    found = []
-    for name in names:
-        whole = PurePosixPath(name)
-        keys = (name, str(whole.with_suffix("")), whole.name, whole.stem)
-        found.append(next((captions[key] for key in keys if key in captions), []))
-    if absent := [name for name, texts in zip(names, found, strict=True) if not texts]:
-        raise ValueError(
-            f"{path} has no caption of {len(absent)} of {len(names)} pictures, such as {absent[0]}: add a row of each."
-        )
-    return found
+
+def _walk(folder, above=()):
+    """Yield the files below a folder, sorted; hidden ones are left out, links to folders are followed, unless in a circle."""
+    here = folder.resolve()
+    for path in sorted(folder.iterdir()) if folder.is_dir() and here not in above else ():
+        if path.is_dir() and not path.name.startswith("."):
+            yield from _walk(path, (*above, here))
+        elif not path.name.startswith("."):
+            yield path
+
+
+def _small(name):
+    """The name of a file with its ending in small letters."""
+    stem, dot, ending = name.rpartition(".")
+    return f"{stem}{dot}{ending.lower()}" if stem else name

@@ -17,22 +17,15 @@ from nsdlib.data.lab import LabSubject
 class BIDSSubject(LabSubject):
     """One subject's images, trials, voxels and time series; betas are to be fitted, none come with the data.
 
-    Parameters
-    ----------
-    root : path-like
-        Folder of the raw data set, the one with `dataset_description.json`.
-    settings : nsdlib.sections.Bids
-        Where the rest lies, and how it is read: the section `bids` of a parameter file.
-    n_sessions : int, optional
-        How many sessions to use, from the first; all when not given.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `files.find_runs`, and when the subject does not have as many sessions.
+    `root` is the folder of the raw data set, the one with `dataset_description.json`; `settings` the section `bids` of a
+    parameter file, a `nsdlib.sections.Bids`; `n_sessions` are used, from the first, all when not given. A FileNotFoundError or
+    ValueError as of `files.find_runs`, and when the subject does not have as many sessions.
     """
 
     has_betas = False
+    regions_from = (
+        "FreeSurfer's regions need fMRIPrep's desc-aparcaseg_dseg, in the BOLD's space and as a table beside the subjects."
+    )
 
     def __init__(self, root, settings, n_sessions=None):
         super().__init__(settings)
@@ -41,12 +34,9 @@ class BIDSSubject(LabSubject):
         found, self._found_notes = files.find_runs(
             self.root, settings.derivatives, label=settings.label, task=settings.task, space=settings.space
         )
-        labels = list(dict.fromkeys(run.session for run in found))
-        self.n_sessions = len(labels) if n_sessions is None else n_sessions
-        if not 1 <= self.n_sessions <= len(labels):
-            raise ValueError(f"n_sessions={n_sessions}: {self.name} has sessions 1 to {len(labels)} ({', '.join(labels)}).")
+        self._use(list(dict.fromkeys(run.session for run in found)), n_sessions)
         self.runs = {}  # (session, run): RunFiles
-        for session, label in enumerate(labels[: self.n_sessions], start=1):
+        for session, label in enumerate(self.session_labels, start=1):
             of_session = [run for run in found if run.session == label]
             self.runs |= {(session, number): run for number, run in enumerate(of_session, start=1)}
 
@@ -54,7 +44,8 @@ class BIDSSubject(LabSubject):
     def notes(self):
         """What was ignored, left out, assumed or moved: a list of str, for people."""
         twice = ["high_pass takes out drifts, as the GLM's polynomials do."] if "high_pass" in self.settings.confounds else []
-        read = [self._timing[1], self._events[1], self._grid[2], self._mask[2], self._duration[1]]
+        durations = trials.typical_duration(self._events[0]["duration"])[1]
+        read = [self._timing[1], self._events[1], self._grid[2], self._mask[2], durations]
         return [*self._found_notes, *(note for notes in read for note in notes), *twice]
 
     @cached_property
@@ -88,8 +79,7 @@ class BIDSSubject(LabSubject):
         table["name"] = table["name"].map(same)
         if n_other := sum(name != first for name, first in same.items()):
             notes.append(f"{n_other} names stand for pictures that have another name, too: they are one picture.")
-        lost = np.array([self._is_lost(*where) for where in zip(table["session"], table["run"], table["onset"], strict=True)])
-        if lost.any():
+        if (lost := self._lost(table)).any():
             notes.append(f"{lost.sum()} trials left out: most volumes that show their response are scrubbed.")
             table = table[~lost].reset_index(drop=True)
         if without := sorted({of for of, _ in self.runs} - set(table["session"])):
@@ -97,11 +87,15 @@ class BIDSSubject(LabSubject):
             raise ValueError(f"{self.name}: no trial showed a picture in ses-{labels}. {' '.join(notes)}")
         return table, notes
 
-    def _is_lost(self, session, run, onset):
-        """Whether most of the volumes that show the response to a trial, 2 to 10 s behind its onset, are left out."""
-        (tr, start, n_volumes), excluded = self._timing[0][session, run], self._nuisance(session, run)[1]
-        times = start + tr * np.arange(n_volumes) - onset
-        return excluded[(times >= 2) & (times <= 10)].mean() > 0.5 if excluded.any() else False
+    def _lost(self, table):
+        """Whether most volumes that show the response to a trial, 2 to 10 s behind its onset, are left out: (n_trials,) bool."""
+        lost, onsets = np.zeros(len(table), bool), table["onset"].to_numpy()[:, None]
+        for key, rows in table.groupby(["session", "run"]).indices.items():
+            (tr, start, n_volumes), excluded = self._timing[0][key], self._nuisance(*key)[1]
+            times = start + tr * np.arange(n_volumes) - onsets[rows]  # (n_trials, n_volumes)
+            shows = (times >= 2) & (times <= 10)
+            lost[rows] = (shows & excluded).sum(axis=1) > 0.5 * shows.sum(axis=1)
+        return lost
 
     @cached_property
     def _grid(self):
@@ -126,11 +120,6 @@ class BIDSSubject(LabSubject):
         return tr, rows, [f"{how} {tr:g} s apart (volumes: {volume_tr:g} s): onsets lie off them by {shift:.3f} s at most."]
 
     @cached_property
-    def _duration(self):
-        """Seconds that most pictures were shown; notes."""
-        return trials.typical_duration(self._events[0]["duration"])
-
-    @cached_property
     def _mask(self):
         """Brain mask, affine, notes."""
         return volumes.read_mask(list(self.runs.values()))
@@ -143,7 +132,7 @@ class BIDSSubject(LabSubject):
     @property
     def duration(self):
         """Seconds that a picture was shown, the median rounded to 0.1 s."""
-        return self._duration[0]
+        return trials.typical_duration(self._events[0]["duration"])[0]
 
     @property
     def _shown(self):
@@ -175,28 +164,6 @@ class BIDSSubject(LabSubject):
         table = self.settings.derivatives / "desc-aparcaseg_dseg.tsv"
         return volumes.read_regions(labels[0], table, self.brainmask, self.affine) if labels and table.exists() else {}
 
-    def voxels(self, roi):
-        """Voxels to decode from: (X, Y, Z) bool.
-
-        `roi` is brainmask; visual, all of `regions`; one of them; or the path of a NIfTI mask in the same space, on any grid. A
-        ValueError for another, and when no voxel is in the brain mask.
-        """
-        if roi == "brainmask":
-            return self.brainmask
-        if str(roi).endswith(files.VOLUME):
-            chosen = volumes.read_labels(Path(roi).expanduser(), self.brainmask.shape, self.affine) > 0
-        elif (names := list(self.regions) if roi == "visual" else [roi]) and set(names) <= set(self.regions):
-            chosen = np.any([self.regions[name] for name in names], axis=0)
-        else:
-            raise ValueError(
-                f"roi {roi!r} is unknown. Known: brainmask, the path of a NIfTI mask"
-                f"{', '.join(['', 'visual', *self.regions]) if self.regions else ''}. FreeSurfer's regions need fMRIPrep's "
-                "desc-aparcaseg_dseg, in the space of the BOLD and as a table beside the subjects."
-            )
-        if not (chosen := chosen & self.brainmask).any():
-            raise ValueError(f"roi {roi!r} has no voxel in the brain mask of {self.name}: is it in space {self.settings.space}?")
-        return chosen
-
     def n_runs(self, session):
         """Task runs of a session."""
         self.check_session(session)
@@ -207,18 +174,14 @@ class BIDSSubject(LabSubject):
         return self._timing[0][session, run][0] * self._timing[0][session, run][2]
 
     def timeseries(self, session, run, mask):
-        """BOLD of a run in scanner units: (n_volumes, n_voxels) float32, one every `tr` seconds, as many as in `design`.
-
-        Volumes before the steady state, and those that scrub leaves out, have the values of the nearest others: `confounds`
-        takes them out of the fit.
-        """
+        """BOLD of a run, see `Subject`; volumes that are left out have the values of the nearest others: see `confounds`."""
         self.check_run(session, run)
         series = volumes.read_series(self.runs[session, run].bold, self.checked_mask(mask), self.affine)
         _, excluded = self._nuisance(session, run)
         return self._on_grid(session, run, series, excluded)
 
     def design(self, session, run):
-        """Onsets of a run: (n_volumes,) int64, 1 + the number of the image in the row of an onset, and 0 elsewhere."""
+        """Onsets of a run, see `Subject`."""
         self.check_run(session, run)
         labels = np.zeros(self._n_rows((session, run), self.tr), dtype=np.int64)
         here = ((self.trials["session"] == session) & (self.trials["run"] == run)).to_numpy()
@@ -226,10 +189,7 @@ class BIDSSubject(LabSubject):
         return labels
 
     def confounds(self, session, run):
-        """Nuisance regressors of a run, (n_volumes, any number) float64, None where there are none.
-
-        Those that the section names, at the times of `timeseries`, and a column for each time at which a volume was left out.
-        """
+        """Nuisance regressors of a run that the section names, see `Subject`, and a column for each time of a volume left out."""
         self.check_run(session, run)
         values, excluded = self._nuisance(session, run)
         tr, start, _ = self._timing[0][session, run]
@@ -243,7 +203,11 @@ class BIDSSubject(LabSubject):
         """Files that a fit of a session reads: a list of Path; masks of all runs, as they share one."""
         runs = [run for (of, _), run in self.runs.items() if of == session]
         found = [path for run in runs for path in (run.bold, run.events, run.confounds) if path]
-        return [*found, *(run.mask for run in self.runs.values()), *([Path(roi)] if str(roi).endswith(files.VOLUME) else [])]
+        return [
+            *found,
+            *(run.mask for run in self.runs.values()),
+            *self._mask_file(roi),
+        ]
 
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
         """Files that a run over the first `n_sessions` reads, as pairs (path, what it is); `missing_files` has pictures."""
@@ -253,15 +217,6 @@ class BIDSSubject(LabSubject):
                 kinds = {"BOLD": run.bold, "brain mask": run.mask, "events": run.events, "confounds": run.confounds}
                 found += [(path, f"{kind} of {run}") for kind, path in kinds.items() if path]
         return found + ([(self.settings.captions, "captions")] if self.settings.captions else [])
-
-    def missing_files(self, *, version=None, glm_sessions=0):
-        """Those of the needed files that are not there, or stand for what was not fetched, as pairs (path, what is wrong).
-
-        Where there are none, pictures that are missing.
-        """
-        needed = self.needed_files(self.n_sessions)
-        missing = [(path, f"{what}: {wrong}") for path, what in needed if (wrong := files.problem(path))]
-        return missing or self.pictures.missing(self._names.tolist())
 
     def _n_rows(self, key, tr):
         """Rows of a run's design, at times `tr` seconds apart."""

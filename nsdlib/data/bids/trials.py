@@ -5,7 +5,6 @@ import numpy as np
 from nsdlib.core.glm.events import OFF_GRID, find_tr
 from nsdlib.core.glm.hrf import STIMULUS_SECONDS
 from nsdlib.data.bids.events import read_events
-from nsdlib.data.bids.files import existing
 
 LAST_SECONDS = 4.0  # of a run: a trial that begins in them has no response to speak of
 EARLY_SECONDS = 0.05  # before a run: what a clock is off, still taken as 0
@@ -13,35 +12,19 @@ FINEST = 0.5  # seconds: a finer grid makes the series longer and the betas no b
 
 
 def read_trials(runs, seconds, *, image_column, drop, test):
-    """Read the trials of runs: events that showed a picture, in order of time.
+    """Read the trials of runs, a dict of (session, run) to files.RunFiles: events that showed a picture, in order of time.
 
-    Parameters
-    ----------
-    runs : dict of (session, run) to files.RunFiles
-    seconds : dict of (session, run) to pair of float
-        How long each was measured, and where its last volume begins.
-    image_column : str
-        The column that names the picture; a row without it is no trial.
-    drop, test : dict of str to tuple of str
-        Rows that are no trials, and rows of the test set: the values of columns, ses being the label of the session; n/a is a
-        value.
-
-    Returns
-    -------
-    trials : pandas.DataFrame
-        session, run, onset and duration in seconds (NaN where it is not known), name of the picture, and test, bool.
-    notes : list of str
-        What was left out, why, and how often in which run.
-
-    Raises
-    ------
-    ValueError
-        When a column is in no table, a time is no number, two pictures appear at once, no trial is left, or none of the test.
+    `seconds` has for each run how long it was measured, and where its last volume begins. `image_column` names the picture; a row
+    without it is no trial. `drop` and `test`, dicts of column to values (ses being the label of the session, n/a a value), choose
+    rows that are no trials, and rows of the test set. Returned are a DataFrame with session, run, onset and duration in seconds
+    (NaN where unknown), name, and test, bool; and notes, a list of str: what was left out, why, how often in which run. A
+    ValueError when a column is in no table, a time is no number, two pictures appear at once, no trial is left, or none of the
+    test.
     """
     import pandas as pd
 
     text = (image_column, *drop, *test)
-    tables = {key: read_events(existing(run.events), text=text) for key, run in runs.items()}
+    tables = {key: read_events(run.events, text=text) for key, run in runs.items()}
     columns = sorted({column for table in tables.values() for column in table})
     if unknown := [column for column in text if column not in (*columns, "ses")]:
         raise ValueError(
@@ -71,18 +54,10 @@ def read_trials(runs, seconds, *, image_column, drop, test):
 
 
 def choose_grid(onsets, tr):
-    """Choose times, multiples of a number of seconds, on which onsets lie or come near enough.
+    """Choose times on which onsets, (n_trials,) in seconds, lie or come near enough: those of volumes, or a finer grid.
 
-    Parameters
-    ----------
-    onsets : (n_trials,) float array
-    tr : float
-        Seconds between volumes: the grid where they lie within 5 % of it, or 0.25 s; else a fraction of it.
-
-    Returns
-    -------
-    grid, shift : float
-        Seconds: of the grid, and by which an onset lies off at most.
+    Returned are the seconds between them, `tr` where onsets lie within 5 % of it, or 0.25 s, of a volume, else a fraction of it;
+    and the seconds by which an onset lies off at most.
     """
     for near in (OFF_GRID * tr, FINEST / 2):
         shift = float(np.abs(onsets - np.rint(onsets / tr) * tr).max())

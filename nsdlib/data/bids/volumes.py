@@ -37,39 +37,44 @@ def check_grid(path, image, shape, affine):
         )
 
 
-def read_mask(runs):
-    """Voxels that are brain in all runs.
+def read_masks(paths):
+    """Read masks on one grid: (n_masks, X, Y, Z) bool, and the affine, (4, 4); a ValueError when grids differ."""
+    import nibabel
 
-    Parameters
-    ----------
-    runs : list of files.RunFiles
-
-    Returns
-    -------
-    mask : (X, Y, Z) bool array
-    affine : (4, 4) array
-    notes : list of str
-        How many voxels each run costs. A ValueError when the runs have different grids, or no voxel is left.
-    """
     masks, affine = [], None
-    for run in runs:
-        with opened(run.mask) as image:
+    for path in paths:
+        with opened(path) as image:
+            image = nibabel.squeeze_image(image)  # many programs write (X, Y, Z, 1)
             if len(image.shape) != 3 or max(image.shape) > MAX_SIDE:
-                raise ValueError(f"{run.mask} has shape {image.shape}, wanted a volume of at most {MAX_SIDE} voxels a side.")
+                raise ValueError(f"{path} has shape {image.shape}, wanted a volume of at most {MAX_SIDE} voxels a side.")
             affine = image.affine if not masks else affine
-            check_grid(run.mask, image, masks[0].shape if masks else image.shape, affine)
+            check_grid(path, image, masks[0].shape if masks else image.shape, affine)
             masks.append(np.asanyarray(image.dataobj) > 0)
-    n_runs = np.sum(masks, axis=0, dtype=np.int32)
+    return np.array(masks), affine
+
+
+def read_mask(runs):
+    """Voxels that are brain in all runs, a list of `files.RunFiles`: (X, Y, Z) bool, the affine, and notes, a list of str.
+
+    The notes say how many voxels each run costs. A ValueError when the runs have different grids, or no voxel is left.
+    """
+    masks, affine = read_masks([run.mask for run in runs])
+    n_runs = masks.sum(axis=0, dtype=np.int32)
     shared, nearly = n_runs == len(masks), n_runs == len(masks) - 1
     n_any, n_shared = np.count_nonzero(n_runs), np.count_nonzero(shared)
     if not n_shared:
         raise ValueError(f"No voxel is in the brain masks of all {len(masks)} runs, {n_any} are in some: look at them.")
     costs = {str(run): np.count_nonzero(nearly & ~mask) for run, mask in zip(runs, masks, strict=True)}
     alone = ", ".join(f"{run} {cost}" for run, cost in sorted(costs.items(), key=lambda pair: -pair[1]) if cost)
-    notes = [
-        f"{n_shared} voxels are in the brain masks of all runs, {n_any} in some. Missing in one run alone: {alone or 'none'}."
-    ]
-    return shared, affine, notes
+    note = f"{n_shared} voxels are in the brain masks of all runs, {n_any} in some. Missing in one run alone: {alone or 'none'}."
+    return shared, affine, [note]
+
+
+def read_map(path, mask, affine):
+    """Read a map on the grid of `mask`: (X, Y, Z) float32."""
+    with opened(path) as image:
+        check_grid(path, image, mask.shape, affine)
+        return np.asarray(image.dataobj, dtype=np.float32).reshape(mask.shape)
 
 
 def read_series(path, mask, affine):
@@ -89,11 +94,9 @@ def read_mean(paths, shape, affine):
     for path in paths:
         with opened(path) as image:
             check_grid(path, image, shape, affine)
-            n_volumes = int(np.prod(image.shape[3:]))
-            values = (
-                [image.dataobj[..., i] for i in range(n_volumes)] if len(image.shape) == 4 else [np.asanyarray(image.dataobj)]
-            )
-            total += sum(np.nan_to_num(volume) for volume in values) / n_volumes
+            n_volumes, whole = int(np.prod(image.shape[3:])), len(image.shape) == 3
+            volumes = (np.asanyarray(image.dataobj) if whole else image.dataobj[..., i] for i in range(n_volumes))
+            total += sum(map(np.nan_to_num, volumes)) / n_volumes
     return (total / len(paths)).astype(np.float32)
 
 
@@ -131,25 +134,12 @@ def read_regions(path, table, mask, affine):
 
 
 def read_confounds(run, strategies, n_volumes):
-    """Read the nuisance regressors of a run, by nilearn: 6 of motion, 5 of aCompCor, else its defaults.
+    """Read the nuisance regressors of a run (files.RunFiles) by nilearn: 6 of motion, 5 of aCompCor, else its defaults.
 
-    Parameters
-    ----------
-    run : files.RunFiles
-    strategies : tuple of str
-        As nilearn's `load_confounds` names them, such as motion, high_pass, compcor, scrub; may be empty.
-    n_volumes : int
-
-    Returns
-    -------
-    confounds : (n_volumes, any number) float64 array
-    excluded : (n_volumes,) bool array
-        Volumes that say nothing: before the steady state, and what scrub leaves out.
-
-    Raises
-    ------
-    ValueError
-        When nilearn refuses the strategies, the table does not fit the run, or holds what is no number, or no volume is left.
+    `strategies` are as nilearn's `load_confounds` names them, such as motion, compcor, scrub; may be empty. Returned are
+    (n_volumes, any number) float64, and (n_volumes,) bool: volumes that say nothing, before the steady state, or left out by
+    scrub. A ValueError when nilearn refuses the strategies, the table does not fit the run or holds what is no number, or no
+    volume is left.
     """
     import pandas as pd
     from nilearn.interfaces.fmriprep import load_confounds
@@ -160,9 +150,7 @@ def read_confounds(run, strategies, n_volumes):
         raise ValueError(f"{run.bold} has no table of confounds: set confounds to [] in the section bids.")
     table = pd.read_csv(existing(run.confounds), sep="\t", na_values=["n/a"], encoding="utf-8-sig")
     if len(table) != n_volumes:
-        raise ValueError(
-            f"{run.confounds} has {len(table)} rows, {run.bold.name} has {n_volumes} volumes: one belongs elsewhere."
-        )
+        raise ValueError(f"{run.confounds} has {len(table)} rows, {run.bold.name} has {n_volumes} volumes.")
     if strategies:
         image = str(run.bold.with_name(run.bold.name.removesuffix(".gz").removesuffix(".nii") + ".nii.gz"))
         try:

@@ -25,19 +25,24 @@ class AlgonautsLayout(Layout):
     )
 
     def __init__(self, root, settings):
-        self.home = root
+        name = f"subj{settings.label.removeprefix('subj')}"
+        if not (root / name).is_dir() and re.fullmatch(r"subj\d+", root.name) and root.name != name:
+            raise ValueError(f"{root} is not of label {settings.label}: set label to {root.name[4:]}, or data to {name}.")
+        root = self.home = root / name if (root / name).is_dir() else root
         self.paths = [root / "training_split" / "training_fmri" / f"{side}_training_fmri.npy" for side in HEMISPHERES]
         self.sides = [_matrix(path, 2) for path in self.paths]
         self.n_vertices = [side.shape[1] for side in self.sides]
         check_shape(self.paths[1], (len(self.sides[1]),), (len(self.sides[0]),))
         folder = root / "training_split" / "training_images"
-        names = sorted(path.stem for path in folder.glob("train-*.png"))
-        numbers = [int(match[1]) for name in names if (match := re.fullmatch(PICTURE, name))]
+        self.names = sorted(path.stem for path in folder.glob("train-*.png"))
+        numbers = [int(match[1]) for name in self.names if (match := re.fullmatch(PICTURE, name))]
         if numbers != list(range(1, len(self.sides[0]) + 1)):
             raise damaged(
                 folder, f"must hold train-0001_nsd-....png and on, one for each of the {len(self.sides[0])} rows of betas"
             )
-        self.sessions = [make_trials(1, names)]
+
+    def _trials(self, session):
+        return make_trials(1, self.names)
 
     def volume(self):
         """Return all vertices, (n_vertices, 1, 1) bool, and no place in space, the identity."""

@@ -26,20 +26,9 @@ BATCH = 2**26  # bytes of betas that are in memory at once beside the result
 class GLMsingleResults:
     """Results of one call of GLMsingle, its output folder: the best of types D, C and B that is there.
 
-    Parameters
-    ----------
-    folder : path-like
-        A FileNotFoundError when it holds no results of single trials; a `DamagedFile` for a file that is not what it should be.
-
-    Attributes
-    ----------
-    kind : str
-        "D", "C" or "B".
-    path : Path
-        The file that holds that type.
-    shape : tuple
-        (X, Y, Z) of the volume; (n_voxels, 1, 1) where GLMsingle was given a matrix of voxels.
-    n_trials : int
+    `kind` is "D", "C" or "B", `path` the file of that type, `design_file` that of DESIGNINFO or None, `n_trials` a number and
+    `shape` the volume's, (X, Y, Z); (n_voxels, 1, 1) where GLMsingle was given a matrix of voxels. A FileNotFoundError when the
+    folder holds no results of single trials; a `DamagedFile` for a file that is not what it should be.
     """
 
     def __init__(self, folder):
@@ -52,6 +41,8 @@ class GLMsingleResults:
                 "the outputdir of a call of GLMsingle with wantfileoutputs=[1, 1, 1, 1]."
             )
         self.kind, self.path = found[0]
+        designs = [self.folder / f"{DESIGN}.{ending}" for ending in ("npy", "mat")]
+        self.design_file = next((path for path in designs if path.is_file()), None)
         self.ending = self.path.suffix[1:]
         with _opened(self.path) as (arrays, first):
             shape = np.shape(arrays[BETAS[self.ending]])
@@ -95,24 +86,15 @@ class GLMsingleResults:
                     found[:, here] = np.asarray(data[x : x + step]).reshape(-1, self.n_trials)[index[here] - x * a_slab].T
         return found
 
-    @property
-    def has_design(self):
-        """Whether the file that says what was shown is there."""
-        return any(path.is_file() for path in self._design_files())
-
-    def _design_files(self):
-        return [self.folder / f"{DESIGN}.{ending}" for ending in ("npy", "mat")]
-
     @cached_property
     def design(self):
-        """What `DESIGNINFO` says of the trials, in order of time.
+        """What `DESIGNINFO` says of the trials, in order of time: a dict; a FileNotFoundError where no file says so.
 
-        A dict: "condition" (n_trials,) int64 from 0, the column of the user's design; "run" (n_trials,) int64 from 1; "onset"
-        (n_trials,) seconds in the run, NaN of MATLAB's files; "tr" and "duration" in seconds; "unit", "percent signal change" or
-        "scanner units". A FileNotFoundError where no file says so.
+        "condition" (n_trials,) int64 from 0, the column of the user's design; "run" (n_trials,) int64 from 1; "onset" (n_trials,)
+        seconds in the run, NaN of MATLAB's files; "tr" and "duration" seconds; "unit", "percent signal change" or "scanner
+        units".
         """
-        path = next((path for path in self._design_files() if path.is_file()), None)
-        if path is None:
+        if (path := self.design_file) is None:
             raise FileNotFoundError(
                 f"{self.folder} holds no {DESIGN}.npy or .mat, so that nothing says what was shown in which trial: get it, or "
                 "give a table with one row a trial (columns run and image)."

@@ -63,14 +63,8 @@ def own_dataset(path, file, name):
     data = file[name]
     if data.external or data.is_virtual:
         raise damaged(path, f"keeps {name} in other files")
-    _check_chunks(path, data)
-    return data
-
-
-def _check_chunks(path, data):
-    """Refuse chunks too large to unpack: declared so, or packed so that they might become so."""
     if data.chunks is None:
-        return
+        return data
     size = int(np.prod(data.chunks, dtype=object)) * data.dtype.itemsize
     made = data.id.get_create_plist()
     filters = {made.get_filter(i)[0] for i in range(made.get_nfilters())}
@@ -78,6 +72,7 @@ def _check_chunks(path, data):
         raise damaged(path, f"has chunks of {size} bytes with the filters {sorted(filters)}")
     if filters and data.id.chunk_iter(lambda chunk: chunk.size > 2 * size + 1024 or None):
         raise damaged(path, f"has a packed chunk that is larger than its {size} bytes unpacked")
+    return data
 
 
 def check_unpacked_size(path, limit):

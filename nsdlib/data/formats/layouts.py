@@ -2,55 +2,34 @@
 
 import re
 from functools import cached_property
+from pathlib import PurePosixPath
 
 import numpy as np
 
-from nsdlib.data.bids import volumes
-from nsdlib.data.bids.files import existing, ordered
-from nsdlib.data.formats.glmsingle import TYPES, GLMsingleResults
+from nsdlib.data.bids.events import read_table
+from nsdlib.data.bids.files import ordered
+from nsdlib.data.formats.glmsingle import DESIGN, TYPES, GLMsingleResults
 
 PERCENT, ARBITRARY = "percent signal change", "arbitrary"  # units
 CONDITIONS = "conditions.tsv"  # beside GLMsingle's files: which condition is which picture
 
 
-def read_table(path, columns):
-    """Read a `.tsv` as text: a DataFrame, n/a as NaN; a ValueError unless it has one of each tuple of `columns`."""
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(
-            existing(path), sep="\t", dtype=str, keep_default_na=False, na_values=["n/a"], encoding="utf-8-sig", index_col=False
-        )
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as a table with tabs between columns ({error}).") from error
-    table.columns = table.columns.str.strip()
-    for names in columns:
-        if not set(names) & set(table.columns):
-            raise ValueError(f"{path}: wanted a column {' or '.join(names)}, got the columns {', '.join(table.columns)}.")
-    return table
-
-
 class Layout:
     """What a layout has; sessions count from 1.
 
-    Attributes
-    ----------
-    sessions : list of DataFrame
-        Trials in order of time, with columns run (from 1), name (of the picture), onset (seconds in the run, NaN if unknown)
-        and row (of the trial in the files).
-    labels : list of str
-        Of the sessions.
-    tr, duration : float
-        Seconds, NaN where nothing says so.
-    unit, note : str
-    home : Path
-        The folder of the subject's results.
-    mask_files : list of Path
-        Empty where the layout has none of its own.
+    `sessions` is a list of DataFrame, trials in order of time, with columns run (from 1), name (of the picture), onset (seconds
+    in the run, NaN if unknown) and row (of the trial in the files); `labels` are those of the sessions, `home` the folder of the
+    subject's results, `mask_files` a list of Path, `unit` and `note` texts, `tr` and `duration` seconds, NaN where nothing says
+    so.
     """
 
     tr = duration = np.nan
     mask_files = ()
+
+    @cached_property
+    def sessions(self):
+        """Trials of each session: a list of DataFrame."""
+        return [self._trials(session) for session in range(1, len(self.labels) + 1)]
 
     def check(self, mask, affine):
         """Take the volume of the subject; a ValueError where betas cannot be of it."""
@@ -73,58 +52,46 @@ class GLMsingleLayout(Layout):
     """Folders that GLMsingle wrote, one a session (or one in all), and a table that says which condition is which picture.
 
     The table, or a `conditions.tsv` in each session's folder, has columns condition, the column of the design from 0, and image;
-    or one row a trial: image and, where there are several, session and run, as the folders are sorted. A ValueError when a
-    condition that was shown has no picture, a FileNotFoundError without results or table.
+    or one row a trial: image and, where there are several, session and run, as the folders are sorted. A folder that holds
+    results itself is the one session, whatever its folders hold. A ValueError when a condition that was shown has no picture, or
+    rows of trials are in another order than DESIGNINFO says; a FileNotFoundError without results or table.
     """
 
     def __init__(self, root, settings):
         names = [f"{name}.*" for name in TYPES.values()]
-        folders = sorted(
-            {path.parent for name in names for path in (*root.glob(name), *root.glob(f"*/{name}"))},
-            key=lambda folder: ordered(folder.name),
-        )
+        inside = {path.parent for name in names for path in root.glob(f"*/{name}")}
+        folders = [root] if any(any(root.glob(name)) for name in names) else sorted(inside, key=lambda path: ordered(path.name))
         self.home = root
         self.results = [GLMsingleResults(folder) for folder in folders] or [GLMsingleResults(root)]
         self.labels = [found.folder.name for found in self.results]
         self.table, self.order = settings.table, settings.flat_order
-        design = next((found.design for found in self.results if found.has_design), {})
+        design = next((found.design for found in self.results if found.design_file), {})
         self.tr, self.duration = design.get("tr", np.nan), design.get("duration", np.nan)
         self.unit = design.get("unit", PERCENT)
         kinds = {found.kind: found.path.stem for found in self.results}
         if len(kinds) > 1 or len({found.shape for found in self.results}) > 1:
-            raise ValueError(
-                f"{root}: sessions have types {', '.join(sorted(kinds))} or other volumes: wanted those of one kind."
-            )
+            raise ValueError(f"{root}: sessions have types {', '.join(sorted(kinds))} or other volumes, wanted one.")
         self.note = f"Betas are those of GLMsingle's type {self.results[0].kind}, {self.results[0].path.stem}."
 
     def files(self, session):
         """Files that hold the betas of a session: a list of Path."""
         return [self.results[session - 1].path]
 
-    @cached_property
-    def sessions(self):
-        """Trials of each session: a list of DataFrame."""
-        return [self._trials(session, found) for session, found in enumerate(self.results, start=1)]
-
-    def _trials(self, session, found):
-        """Trials of one session."""
+    def _trials(self, session):
+        found = self.results[session - 1]
         path = self.table or found.folder / CONDITIONS
-        table = read_table(path, [("image",)])
+        table = read_table(path, "image")
         if "session" in table:
             of_row = whole_numbers(table["session"])
             if of_row.min() < 1 or of_row.max() > len(self.results):
-                raise ValueError(
-                    f"{path}: sessions must be 1 to {len(self.results)}, in the order of the folders {', '.join(self.labels)}."
-                )
+                raise ValueError(f"{path}: sessions must be 1 to {len(self.results)}, as the folders {', '.join(self.labels)}.")
             table = table[of_row == session]
         elif self.table and len(self.results) > 1 and "condition" not in table:
-            raise ValueError(
-                f"{path}: wanted a column session, 1 to {len(self.results)} as the folders: {', '.join(self.labels)}."
-            )
+            raise ValueError(f"{path}: wanted a column session, 1 to {len(self.results)}: {', '.join(self.labels)}.")
         if "condition" not in table:
             if len(table) != found.n_trials:
                 raise ValueError(f"{path} has {len(table)} trials of session {session}, {found.path} has {found.n_trials}.")
-            return make_trials(whole_numbers(table["run"]) if "run" in table else 1, table["image"])
+            return self._in_order(path, table, found)
         design = found.design
         names = dict(zip(whole_numbers(table["condition"]).tolist(), table["image"], strict=True))
         if len(names) < len(table):
@@ -135,6 +102,24 @@ class GLMsingleLayout(Layout):
                 "the design that GLMsingle was given, counted from 0."
             )
         return make_trials(design["run"], [names[number] for number in design["condition"].tolist()], design["onset"])
+
+    def _in_order(self, path, table, found):
+        """Trials of a table with one row a trial; where files say the conditions, all trials of one must show one picture."""
+        if not found.design_file:
+            return make_trials(whole_numbers(table["run"]) if "run" in table else 1, table["image"])
+        design = found.design
+        trials = make_trials(design["run"], table["image"], design["onset"])
+        names = trials["name"].map(lambda name: PurePosixPath(name).stem)
+        first = names.groupby(design["condition"][trials["row"]]).transform("first")
+        if (other := names != first).any():
+            row = other.idxmax()
+            raise ValueError(
+                f"{path}: trial {trials['row'][row] + 1} showed {names[row]}, an earlier one of the same condition {first[row]}, "
+                f"by {DESIGN} of {found.folder}: rows must be in the order of the trials."
+            )
+        if "run" in table and (np.diff(whole_numbers(table["run"])) != 0).tolist() != (np.diff(design["run"]) != 0).tolist():
+            raise ValueError(f"{path}: runs begin at other trials than {DESIGN} of {found.folder} says.")
+        return trials
 
     def read(self, session, mask):
         """Read the betas of a session: (n_trials, n_voxels) float32, NaN where there are none."""
@@ -154,9 +139,7 @@ class GLMsingleLayout(Layout):
         super().check(mask, affine)
         shape, ending = self.results[0].shape, self.results[0].ending
         if self.order is None and ending == "mat" and shape != mask.shape:
-            raise ValueError(
-                f"{self.results[0].path} has a list of voxels: set flat_order, C or F (MATLAB's find), in betas_files."
-            )
+            raise ValueError(f"{self.results[0].path} has a list of voxels: set flat_order, C or F (MATLAB's find).")
         if shape not in (mask.shape, (int(mask.sum()), 1, 1)):
             raise ValueError(
                 f"{self.results[0].path} has betas of shape {shape}: wanted the volume of the mask, {mask.shape}, or one row for "
@@ -167,13 +150,6 @@ class GLMsingleLayout(Layout):
         """Read the mean volume of the first session: (X, Y, Z); None where GLMsingle was given a list of voxels."""
         found = self.results[0].map("meanvol")
         return found if found is not None and found.shape == self.mask.shape else None
-
-
-def read_map(path, mask, affine):
-    """Read a map on the grid of `mask`: (X, Y, Z) float32."""
-    with volumes.opened(path) as image:
-        volumes.check_grid(path, image, mask.shape, affine)
-        return np.asarray(image.dataobj, dtype=np.float32).reshape(mask.shape)
 
 
 def make_trials(run, names, onset=np.nan):

@@ -27,11 +27,8 @@ PLAIN |= {"BININT", "BININT1", "BININT2", "BINFLOAT", "LONG1", "LONG4"}
 def read_dictionary(path, *, keys=str):
     """Read a `.npy` file that holds one pickled dictionary with `keys` of a type, as GLMsingle's results are, of either numpy.
 
-    Returns
-    -------
-    dict to ndarray, list, dict, str, int, float, bool or None
-        Arrays cannot be written to: they share the memory of what was read. A `DamagedFile` for every other file, in which
-        nothing was run; a FileNotFoundError where there is none.
+    Its values are ndarray, list, dict, str, int, float, bool or None; arrays cannot be written to, they share the memory of what
+    was read. A `DamagedFile` for every other file, in which nothing was run; a FileNotFoundError where there is none.
     """
     with reading(path), path.open("rb") as file:
         if npy_header(path, file).strip() != HEADER:

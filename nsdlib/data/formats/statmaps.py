@@ -1,13 +1,13 @@
 """Maps of betas with names as in BIDS: LAION-fMRI's series of maps with tables of trials, and one map a trial, as nilearn's."""
 
 import re
-from functools import cached_property
 
 import numpy as np
 
 from nsdlib.data.bids import volumes
+from nsdlib.data.bids.events import read_table
 from nsdlib.data.bids.files import VOLUME, ordered, parse_name
-from nsdlib.data.formats.layouts import ARBITRARY, PERCENT, Layout, make_trials, read_map, read_table, whole_numbers
+from nsdlib.data.formats.layouts import ARBITRARY, PERCENT, Layout, make_trials, whole_numbers
 
 SERIES = {"suffix": "statmap", "stat": "effect", "desc": "SingletrialBetas"}
 NAMES = ("label", "stimulus_id")  # columns of LAION-fMRI's tables that have named the picture
@@ -50,16 +50,11 @@ class SeriesLayout(Layout):
     def background(self):
         """Read the map of explained variance: (X, Y, Z), None where there is none."""
         paths = sorted(self.home.glob("*_stat-rsquare_*_statmap.nii*"))
-        return np.nan_to_num(read_map(paths[0], self.mask, self.affine)) if paths else None
-
-    @cached_property
-    def sessions(self):
-        """Trials of each session: a list of DataFrame."""
-        return [self._trials(session) for session in range(1, len(self.paths) + 1)]
+        return np.nan_to_num(volumes.read_map(paths[0], self.mask, self.affine)) if paths else None
 
     def _trials(self, session):
         path = self._table(session)
-        table = read_table(path, [NAMES, ("beta_index",), ("run",)])
+        table = read_table(path, NAMES, "beta_index", "run")
         table = table.assign(row=whole_numbers(table["beta_index"])).sort_values("row", kind="stable")
         if not np.array_equal(table["row"], np.arange(len(table))):
             raise ValueError(f"{path}: beta_index must count the session's {len(table)} trials, each once, from 0.")
@@ -102,19 +97,14 @@ class MapsLayout(Layout):
         keys = ["session", "run", "trial"]
         if (double := self.table.duplicated(keys)).any():
             raise ValueError(f"{self.table['path'][double].iloc[0]}: another file has the same session, run and trial.")
-        shown = read_table(settings.table, [("image",), ("trial",)])
-        shown["trial"] = whole_numbers(shown["trial"])
+        shown = read_table(settings.table, "image", "trial")
         keys = [key for key in keys if key in shown]
-        if "run" in shown:
-            shown["run"] = whole_numbers(shown["run"])
-        if "session" in shown:
-            shown["session"] = shown["session"].map(_label)
+        for key in keys:
+            shown[key] = shown[key].map(_label) if key == "session" else whole_numbers(shown[key])
         if shown.duplicated(keys).any():
             raise ValueError(f"{settings.table}: two rows have the same {', '.join(keys)}.")
         if self.table.duplicated(keys).any():
-            raise ValueError(
-                f"{settings.table}: maps of several sessions or runs have one {', '.join(keys)}: add a column run or session."
-            )
+            raise ValueError(f"{settings.table}: several maps have one {', '.join(keys)}: add a column run or session.")
         maps, rows = (set(table[keys].itertuples(index=False, name=None)) for table in (self.table, shown))
         if maps - rows and rows - maps:
             raise ValueError(
@@ -128,15 +118,13 @@ class MapsLayout(Layout):
         """Files that hold the betas of a session: a list of Path."""
         return self.table["path"][self.table["session"] == self.labels[session - 1]].tolist()
 
-    @cached_property
-    def sessions(self):
-        """Trials of each session: a list of DataFrame."""
-        tables = [self.table[self.table["session"] == label] for label in self.labels]
-        return [make_trials(table["run"].to_numpy(), table["image"]) for table in tables]
+    def _trials(self, session):
+        table = self.table[self.table["session"] == self.labels[session - 1]]
+        return make_trials(table["run"].to_numpy(), table["image"])
 
     def read(self, session, mask):
         """Read the betas of a session: (n_trials, n_voxels) float32, NaN where there are none."""
-        return np.stack([read_map(path, self.mask, self.affine)[mask] for path in self.files(session)])
+        return np.stack([volumes.read_map(path, self.mask, self.affine)[mask] for path in self.files(session)])
 
 
 def subject_folder(root, label):

@@ -53,8 +53,7 @@ def subject_files(data, subject, *, n_sessions, glm_sessions, version):
 def accept_terms(data, *, accepted=False):
     """Show NSD's terms once, and remember in the folder of the data (`terms_accepted.json`) that they were accepted.
 
-    Unless the caller says so by `accepted`, a person at a terminal is asked. A RuntimeError when they are not accepted, or nobody
-    is there to ask.
+    Unless `accepted`, a person at a terminal is asked. A RuntimeError when they are not accepted, or nobody is there to ask.
     """
     remembered = Path(data) / "terms_accepted.json"
     if remembered.exists():

@@ -29,13 +29,9 @@ MAX_DESIGN = 2**24  # bytes of the experiment's design, unpacked; NSD's own has 
 
 
 def read_expdesign(path):
-    """Read the experiment's design.
+    """Read the experiment's design: a dict of str to int64, whose ids count from 1, as in the file.
 
-    Returns
-    -------
-    dict of str to ndarray of int64
-        masterordering (30000,), subjectim (8, 10000), sharedix (1000,) and stimpattern (40, 12, 75); the ids count from
-        1, as in the file.
+    masterordering (30000,), subjectim (8, 10000), sharedix (1000,) and stimpattern (40, 12, 75).
     """
     from scipy.io import loadmat, whosmat
 

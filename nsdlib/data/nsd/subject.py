@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nsdlib.data import splits
 from nsdlib.data.nsd import files as nsd_files
 from nsdlib.data.nsd import layout as nsd
 from nsdlib.data.subject import Subject
@@ -92,33 +93,23 @@ class NSDSubject(Subject):
         return [f"nsd{image + 1:05d}" for image in image_ids]
 
     def split_counts(self, n_sessions=None):
-        """Count trials and images of the official split of any number of sessions, see `Subject`.
-
-        The design was planned for 40 sessions, so up to 40 can be counted for every subject.
-        """
+        """Count trials and images of the official split, see `Subject`, of any number of the 40 sessions that were planned."""
         if n_sessions is None:
             return super().split_counts()
         if not 1 <= n_sessions <= nsd.N_PLANNED_SESSIONS:
             raise ValueError(f"n_sessions={n_sessions}: the design has sessions 1 to {nsd.N_PLANNED_SESSIONS}.")
         positions = self.expdesign["masterordering"][: n_sessions * nsd.N_SESSION_TRIALS]
-        test, counts = positions <= nsd.N_SHARED_IMAGES, {}
-        for name, part in (("train", ~test), ("test", test)):
-            counts |= {f"trials_{name}": int(part.sum()), f"images_{name}": len(np.unique(positions[part]))}
-        return counts
+        return splits.count(positions <= nsd.N_SHARED_IMAGES, positions)
 
     def stimuli(self, image_ids):
-        """Images as shown, read one by one: (n_images, 425, 425, 3) uint8 RGB, 0.54 MB each.
+        """Images as shown, read one by one: (n_images, 425, 425, 3) uint8 RGB, 0.54 MB each, see `Subject`.
 
-        The 0-based ids (n_images,) come in any order, and may occur several times. A ValueError for one outside 0...72999, or of
-        an image that a simulated subject was never shown.
+        A ValueError for an id outside 0...72999, or of an image that a simulated subject was never shown.
         """
         return nsd_files.read_images(self._existing(self.paths.stimuli, "the images"), image_ids)
 
     def captions(self, image_ids):
-        """Captions that people gave the images: for each id a list, without the blank ones.
-
-        A ValueError when an image has no caption, or an id is outside 0...72999.
-        """
+        """Captions without the blank ones, see `Subject`; a ValueError for an id outside 0...72999, or without captions."""
         return nsd_files.read_captions(self._existing(self.paths.captions, "the captions"), image_ids)
 
     def stim_info(self):
@@ -190,16 +181,10 @@ class NSDSubject(Subject):
         return nsd_files.read_labels(path, self.brainmask)
 
     def betas(self, session, mask, *, version=None):
-        """Single-trial responses of a session in percent signal change: (750, n_voxels) float32.
-
-        Sessions count from 1; the voxels of `mask`, (X, Y, Z) bool, come in the C order of the volume. `version` is one of NSD's
-        three, see `nsd_layout.BETA_VERSIONS`.
-        """
+        """Betas of one of NSD's three versions, `nsd_layout.BETA_VERSIONS`, see `Subject`: (750, n_voxels) float32 in percent."""
         self.check_session(session)
         mask = self.checked_mask(mask)
-        hdf5, nifti = (
-            self.paths.betas(DEFAULT_VERSION if version is None else version, session, ending) for ending in ("hdf5", "nii.gz")
-        )
+        hdf5, nifti = (self.paths.betas(_version(version), session, ending) for ending in ("hdf5", "nii.gz"))
         if nifti.is_file() and not hdf5.is_file():
             scaled = nsd_files.read_beta_volumes(nifti, mask)
         else:
@@ -209,9 +194,7 @@ class NSDSubject(Subject):
 
     def ncsnr(self, version=None):
         """Ratio of signal to noise of single-trial betas, by NSD over all trials; 0 where not finite: (X, Y, Z) float."""
-        path = self._existing(
-            self.paths.ncsnr(DEFAULT_VERSION if version is None else version), "the signal-to-noise ratio of the betas"
-        )
+        path = self._existing(self.paths.ncsnr(_version(version)), "the signal-to-noise ratio of the betas")
         return np.nan_to_num(nsd_files.read_volume(path), nan=0, posinf=0, neginf=0)
 
     def n_runs(self, session):
@@ -226,10 +209,7 @@ class NSDSubject(Subject):
         return nsd_files.read_masked(path, self.checked_mask(mask), nsd.N_VOLUMES).astype(np.float32)
 
     def design(self, session, run):
-        """Onsets of a task run: (225,) int64, the 1-based image id in the row of an onset and 0 elsewhere.
-
-        A ValueError when the file does not hold 225 rows, or not the trials that this task run has.
-        """
+        """Onsets of a task run, see `Subject`: (225,) int64; a ValueError when the file has not the trials of this task run."""
         self.check_run(session, run)
         path = self._existing(self.paths.design(session, run), f"the onsets of session {session}, run {run}")
         return nsd_files.read_design(path, nsd.RUN_TRIALS[run - 1])
@@ -242,7 +222,7 @@ class NSDSubject(Subject):
 
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
         """Files that a run over the first sessions reads, see `Subject`."""
-        return self.paths.needed(n_sessions, version=DEFAULT_VERSION if version is None else version, glm_sessions=glm_sessions)
+        return self.paths.needed(n_sessions, version=_version(version), glm_sessions=glm_sessions)
 
     def _existing(self, path, what):
         """`path`, after an error that teaches when it is not there."""
@@ -252,3 +232,8 @@ class NSDSubject(Subject):
                 "doctor RUN`, RUN being the run whose data these are, lists all that are missing and says how to get them."
             )
         return path
+
+
+def _version(version):
+    """A version of the betas, the published one when not given."""
+    return DEFAULT_VERSION if version is None else version
