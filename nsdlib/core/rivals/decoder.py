@@ -49,7 +49,7 @@ class Rival:
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Predict the tokens of X (n_rows, n_voxels): (n_rows, n_tokens n_features) float32; ValueError before a fit."""
-        return self._apply(self.network, X)
+        return self._apply(lambda x: self.network(x), X)
 
     @property
     def n_parameters(self) -> int:

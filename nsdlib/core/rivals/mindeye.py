@@ -96,7 +96,7 @@ class MindEye(Rival):
         for epoch in epochs(self.n_epochs, "mindeye"):
             tau = x.new_tensor(soft_tau(epoch - n_mixed, self.n_epochs - n_mixed))
             rows, *mixture = (torch.from_numpy(v).to(x.device) for v in self._drawn(batches))
-            for step, of_step in enumerate(zip(rows, *mixture, strict=True)):
+            for of_step in zip(rows, *mixture, strict=True):
                 if epoch < n_mixed:
                     mixed(*of_step)
                 else:
