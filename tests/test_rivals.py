@@ -16,9 +16,10 @@ from nsdlib.core.rivals.prior import Prior, cosine_schedule
 from nsdlib.core.scores.retrieval import retrieval
 
 N, N_FEATURES = 5, 7
+EYE = {"width": 96, "n_blocks": 1, "projector_width": 32, "depth": 1, "n_heads": 2, "n_times": 20}
 SMALL = {
-    "mindeye": {"width": 96, "n_blocks": 1, "projector_width": 32, "depth": 1, "n_heads": 2, "n_times": 20, "n_epochs": 30},
-    "mindreader": {"width": 6, "n_blocks": 1, "n_epochs": 16, "rate": 3e-3},
+    "mindeye": EYE | {"n_epochs": 60, "batch_size": 16, "rate": 3e-3},
+    "mindreader": {"width": 12, "n_blocks": 1, "n_epochs": 40, "batch_size": 16, "rate": 1e-2},
     "gu": {"widths": (8, 8), "n_epochs": 10, "rate": 1e-2},
 }
 
@@ -147,14 +148,14 @@ def test_a_trained_prior_draws_by_the_condition_and_not_by_the_batch():
         prior = Prior(2, 8, depth=1, n_heads=2, n_times=20)
         condition = F.normalize(torch.randn(64, 2, 8), dim=-1)
         target = condition.flip(1, 2)
-        optimiser = torch.optim.Adam(prior.parameters(), lr=3e-3)
+        optimiser = torch.optim.Adam(prior.parameters(), lr=1e-2)
         step = Steps(prior, optimiser, prior.loss)
         for _ in range(300):
             step(target, condition)
     with torch.inference_mode():
         drawn = prior.eval().sample(condition, generators(0, range(64)))
         part = prior.sample(condition[40:50], generators(0, range(40, 50)))
-    assert F.mse_loss(drawn, target) < 0.4 * target.var()
+    assert F.mse_loss(drawn, target) < 0.35 * target.var()
     torch.testing.assert_close(part, drawn[40:50], rtol=1e-4, atol=1e-5)
 
 
@@ -252,10 +253,10 @@ def test_mindeye_finds_images_and_predicts_better_than_their_mean(planted, setti
     X, Y, X_test, Y_test = planted
     decoder = small("mindeye", **settings).fit(X, Y)
     found = decoder.retrieve(X_test)
-    assert retrieval(found, Y_test).mean(1).min() > 0.4  # chance is 1 in 40
+    assert retrieval(found, Y_test).mean(1).min() > 0.5  # chance is 1 in 40
     if decoder.prior:
         predicted = decoder.predict(X_test)
-        assert np.square(predicted - Y_test).mean() < 0.8 * np.square(Y.mean(0) - Y_test).mean()
+        assert np.square(predicted - Y_test).mean() < 0.9 * np.square(Y.mean(0) - Y_test).mean()
         np.testing.assert_allclose(decoder.predict(X_test[5:9], image_ids=range(5, 9)), predicted[5:9], rtol=1e-3, atol=1e-4)
     else:
         lengths = np.linalg.norm(decoder.predict(X_test), axis=1)
@@ -272,11 +273,14 @@ def test_pairs_that_are_permuted_teach_nothing(planted, name):
 
 
 @pytest.mark.numerical
-def test_mind_reader_predicts_better_than_the_mean(planted):
+def test_mind_reader_finds_images_and_resembles_them_more_than_their_mean(planted):
     X, Y, X_test, Y_test = planted
-    decoder = small("mindreader", n_epochs=40).fit(X, Y)
-    assert np.square(decoder.predict(X_test) - Y_test).mean() < 0.9 * np.square(Y.mean(0) - Y_test).mean()
-    assert retrieval(decoder.predict(X_test), Y_test, 5).mean() > 0.3
+    predicted, true = small("mindreader").fit(X, Y[:, :8]).predict(X_test), Y_test[:, :8]  # a pooled vector
+    of_prediction, of_mean = (
+        likeness(*map(torch.from_numpy, pair)) for pair in ((predicted, true), (0 * true + Y[:, :8].mean(0), true))
+    )
+    assert of_prediction < of_mean
+    assert retrieval(predicted, true, 5).mean(1).min() > 0.4  # chance is 1 in 8
 
 
 @pytest.mark.numerical

@@ -42,8 +42,8 @@ class Prior(nn.Module):
             raise ValueError(f"n_features must be even and a multiple of n_heads, got {n_features} and {n_heads}")
         self.scale = n_features**0.5
         self.register_buffer("left", cosine_schedule(n_times).float())
-        self.nulls = nn.Parameter(torch.randn(2, n_tokens, n_features) * 0.02)  # in place of condition and noisy tokens
-        self.places = nn.Parameter(torch.randn(2 * n_tokens + 1, n_features) * 0.02)
+        self.nulls = nn.Parameter(torch.randn(2, n_tokens, n_features) / self.scale)  # in place of condition and noisy tokens
+        self.places = nn.Parameter(torch.randn(2 * n_tokens + 1, n_features) / self.scale)
         self.time = nn.Sequential(nn.Linear(n_features, 2 * n_features), nn.SiLU(), nn.Linear(2 * n_features, n_features))
         layer = nn.TransformerEncoderLayer(
             n_features, n_heads, 4 * n_features, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
