@@ -127,7 +127,7 @@ class Steps:
         self._gradients = Captured(gradients)
 
     def __call__(self, *given: Tensor):
-        """Make one step; with a new set of parameters' gradients each time, none is added up."""
+        """Make one step."""
         for parameter, gradient in zip(self.parameters, self._gradients(*given), strict=True):
             parameter.grad = gradient
         self.optimiser.step()
