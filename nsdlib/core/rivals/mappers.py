@@ -31,7 +31,7 @@ class _Mapper(Rival):
         rows_validation = torch.from_numpy(rows_validation).to(x.device)
         network, best = self.network, Best(self.network)
         step = Steps(network, optimiser, lambda rows: loss(network(x[rows]), y[rows]))
-        for _ in epochs(n_epochs, type(self).__name__.lower()):
+        for _ in epochs(n_epochs, self.name):
             network.train()
             for rows in torch.from_numpy(rows_fit[batches.epoch()]).to(x.device):
                 step(rows)
@@ -72,6 +72,7 @@ class MindReader(_Mapper):
     Half of the epochs belong to each loss. Those published are 40 through all single trials, as many as 120 through images.
     """
 
+    name = "mindreader"
     width: int = 64  # channels
     n_blocks: int = 4
     n_epochs: int = 240
@@ -195,8 +196,13 @@ class VolumeNetwork(nn.Module):
 
 @dataclass(kw_only=True, eq=False)
 class VolumeMapper(_Mapper):
-    """Gu et al. 2023, on voxels in place of the surface, which is labelled so wherever it is shown."""
+    """Gu et al. 2023, on voxels in place of the surface, which is to be said wherever it is shown.
 
+    Outputs have the mean length of the training targets. The mean over voxels forgets where they were: what no neighbours share
+    is lost.
+    """
+
+    name = "gu"
     places: np.ndarray  # (n_voxels, 3) int, the positions of the voxels
     widths: tuple[int, ...] = (32, 128, 512, 2048)
     n_epochs: int = 100

@@ -78,9 +78,12 @@ class Prior(nn.Module):
     def sample(self, condition: Tensor, generators: list[torch.Generator], *, n_steps: int | None = None) -> Tensor:
         """Draw tokens given conditions, (n, n_tokens, n_features) both; every row from its own generator.
 
-        All steps of DDPM (Ho et al. 2020, eq. 7), or `n_steps` of DDIM without noise (Song et al. 2021, eq. 12).
+        All steps of DDPM (Ho et al. 2020, eq. 7), or `n_steps` of DDIM without noise (Song et al. 2021, eq. 12). ValueError for
+        more steps than there are times.
         """
         n_times = len(self.left)
+        if n_steps is not None and not 1 <= n_steps <= n_times:
+            raise ValueError(f"n_steps of sampling must be from 1 to the {n_times} times of the prior, got {n_steps}")
         times = list(range(n_times)) if n_steps is None else [round(i * n_times / n_steps) for i in range(n_steps)]
         left = self.left.double().tolist()
         x = normal(condition, generators)
