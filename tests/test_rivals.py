@@ -248,7 +248,7 @@ def test_published_sizes():
 
 
 @pytest.mark.numerical
-@pytest.mark.parametrize("settings", [{}, {"residual": False}, {"prior": False}, {"mixing": False}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"residual": False}, {"prior": False, "mixing": False}], ids=str)
 def test_mindeye_finds_images_and_predicts_better_than_their_mean(planted, settings):
     X, Y, X_test, Y_test = planted
     decoder = small("mindeye", **settings).fit(X, Y)
@@ -267,7 +267,7 @@ def test_mindeye_finds_images_and_predicts_better_than_their_mean(planted, setti
 def test_pairs_that_are_permuted_teach_nothing(planted, name):
     X, Y, X_test, Y_test = planted
     order = np.random.default_rng(1).permutation(len(Y))
-    decoder = small(name).fit(X, Y[order])
+    decoder = small(name, n_epochs=15).fit(X, Y[order])
     found = decoder.retrieve(X_test) if name == "mindeye" else decoder.predict(X_test)
     assert retrieval(found, Y_test, 5).mean() < 0.3  # chance is 1 in 8, with a standard error of 1 in 20
 
