@@ -310,7 +310,7 @@ def test_a_seed_gives_the_same_numbers_and_leaves_the_global_ones_alone(planted,
     ("call", "message"),
     [
         (lambda X, Y: make("mindeyes", n_features=8), "did you mean 'mindeye'"),
-        (lambda X, Y: make("mindeye", n_features=8, widht=3), "did you mean 'width'"),
+        (lambda X, Y: make("mindeye", n_features=8, widths=3), "did you mean 'width'"),
         (lambda X, Y: make("mindeye", n_features=8, width=0), "width of 'mindeye' must be at least 1, got 0"),
         (lambda X, Y: small("gu", batch_size=1), "batch_size of 'gu' must be at least 2, got 1"),
         (lambda X, Y: Prior(3, 8, n_heads=2).sample(None, [], n_steps=101), "from 1 to the 100 times of the prior, got 101"),
