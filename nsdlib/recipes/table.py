@@ -151,7 +151,7 @@ def brain_table(dataset, **bootstrap):
     table["linter"], table["found by"] = dataset.badge.values, dataset.target.values
     for name, column in {"brain_seconds": "s, brain", "picture_seconds": "s, pictures"}.items():
         table[column] = dataset[name].values.round(1)
-    table["parameters"] = [f"{n / 1e6:.1f} M" if np.isfinite(n) else "not known" for n in dataset.n_parameters.values]
+    table["parameters"] = [f"{n / 1e6:.2f} M" if np.isfinite(n) else "not known" for n in dataset.n_parameters.values]
     return table
 
 

@@ -35,6 +35,8 @@ def make(name: str, *, n_features: int, seed: int = 0, device="cpu", **settings)
     kinds = dict(zip(NAMES, (MindEye, MindReader, VolumeMapper), strict=True))
     _check_one("decoder", name, kinds)
     known = [field.name for field in fields(kinds[name])]
+    if name == "gu" and "places" not in settings:
+        raise ValueError("the decoder 'gu' needs places=, the (n_voxels, 3) positions of the voxels in the volume")
     for setting in settings:
         _check_one(f"setting of {name!r}", setting, known)
     return kinds[name](n_features=n_features, seed=seed, device=device, **settings)

@@ -17,7 +17,7 @@ def mix(x: Tensor, share: Tensor, partner: Tensor) -> Tensor:
 
 
 def bimixco(predicted: Tensor, true: Tensor, share: Tensor, partner: Tensor, *, tau: float) -> Tensor:
-    """Return BiMixCo, the two-way contrast of mixed patterns (Scotti et al. 2023, eq. 1), from `predicted`, `true` (n, n_features).
+    """Return BiMixCo, the two-way contrast of mixed patterns (Scotti et al. 2023), of two (n, n_features).
 
     With logits s_ij = cosine(p_i, t_j) / tau and weights W, which have share_i at (i, i) and *in addition* 1 - share_i at
     (i, partner_i), it is the mean of -sum_j W_ij log softmax_j s_ij over i, and that of -sum_i W_ij log softmax_i s_ij over j,
@@ -31,7 +31,7 @@ def bimixco(predicted: Tensor, true: Tensor, share: Tensor, partner: Tensor, *, 
 
 
 def soft_clip(predicted: Tensor, true: Tensor, *, tau: float | Tensor) -> Tensor:
-    """Return SoftCLIP (Scotti et al. 2023, eq. 2): cross entropies with the targets' own likeness, of two (n, n_features).
+    """Return SoftCLIP (Scotti et al. 2023): cross entropies with the targets' own likeness, of two (n, n_features).
 
     With q_ij = softmax_j cosine(t_i, t_j) / tau it is the mean over i of -sum_j q_ij log softmax_j cosine(p_i, t_j) / tau and of
     the same with cosine(t_i, p_j), halved.

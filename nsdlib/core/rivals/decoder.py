@@ -20,6 +20,7 @@ class Rival:
     Once fitted it has `network`, `n_parameters`, and `seconds` of the fit.
     """
 
+    name = ""  # one of `rivals.NAMES`
     n_features: int  # width of a token
     seed: int = 0  # of initial weights, batches, dropout and noise
     device: str | torch.device = "cpu"
@@ -27,9 +28,10 @@ class Rival:
 
     def __post_init__(self):
         self.n_voxels = None
-        for name, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
-            if type(value) is int and value < (name in ("n_features", "batch_size", "n_epochs", "width", "n_heads", "n_times")):
-                raise ValueError(f"{name} must be a size of a {type(self).__name__}, got {value}")
+        for field, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
+            least = {"seed": 0, "n_blocks": 0, "batch_size": 2}.get(field, 1)
+            if type(value) is int and value < least:
+                raise ValueError(f"{field} of {self.name!r} must be at least {least}, got {value}")
 
     def fit(self, X: np.ndarray, Y: np.ndarray, *, images=None) -> "Rival":
         """Train on patterns X (n_rows, n_voxels), z-scored, and tokens Y (n_rows, n_tokens n_features).
@@ -49,7 +51,7 @@ class Rival:
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Predict the tokens of X (n_rows, n_voxels): (n_rows, n_tokens n_features) float32; ValueError before a fit."""
-        return self._apply(self.network, X)
+        return self._apply(lambda x: self.network(x), X)
 
     @property
     def n_parameters(self) -> int:
@@ -78,7 +80,7 @@ class Rival:
             raise ValueError(f"images must name the image of each of {len(X)} rows, got shape {images.shape}")
         names, numbers = np.unique(images, return_inverse=True)
         if len(names) < 20:
-            raise ValueError(f"{type(self).__name__} needs at least 20 training images, got {len(names)}")
+            raise ValueError(f"{self.name} needs at least 20 training images, got {len(names)}")
         return numbers
 
 
@@ -127,7 +129,7 @@ class Steps:
         self._gradients = Captured(gradients)
 
     def __call__(self, *given: Tensor):
-        """Make one step; with a new set of parameters' gradients each time, none is added up."""
+        """Make one step."""
         for parameter, gradient in zip(self.parameters, self._gradients(*given), strict=True):
             parameter.grad = gradient
         self.optimiser.step()
@@ -164,5 +166,5 @@ class Best:
 
 
 def epochs(n_epochs: int, name: str):
-    """Count epochs from 0 behind a bar."""
+    """Count epochs from 0 beside a progress bar."""
     return tqdm(range(n_epochs), desc=name, unit="epoch", mininterval=5)

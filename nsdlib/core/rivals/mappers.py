@@ -31,7 +31,7 @@ class _Mapper(Rival):
         rows_validation = torch.from_numpy(rows_validation).to(x.device)
         network, best = self.network, Best(self.network)
         step = Steps(network, optimiser, lambda rows: loss(network(x[rows]), y[rows]))
-        for _ in epochs(n_epochs, type(self).__name__.lower()):
+        for _ in epochs(n_epochs, self.name):
             network.train()
             for rows in torch.from_numpy(rows_fit[batches.epoch()]).to(x.device):
                 step(rows)
@@ -72,6 +72,7 @@ class MindReader(_Mapper):
     Half of the epochs belong to each loss. Those published are 40 through all single trials, as many as 120 through images.
     """
 
+    name = "mindreader"
     width: int = 64  # channels
     n_blocks: int = 4
     n_epochs: int = 240
@@ -82,17 +83,14 @@ class MindReader(_Mapper):
         return LineNetwork(n_voxels, n_targets, width=self.width, n_blocks=self.n_blocks)
 
     def _train(self, x, y, images):
-        """Follow the two losses, one after the other."""
+        """Follow the two losses, one after the other; likeness to held-out images tells the best weights."""
         first = self.n_epochs // 2
-        self._train_by(likeness, x, y, images, n_epochs=first, batch_size=self.batch_size)
-        later = {"n_epochs": self.n_epochs - first, "batch_size": CONTRAST_BATCH * self.batch_size}
-        self._train_by(contrast, x, y, images, **later)
-
-    def _train_by(self, loss, x, y, images, *, n_epochs, **settings):
-        """Train by a loss, whose value on held-out images (a likeness) tells the best weights."""
-        optimiser = torch.optim.Adam(self.network.parameters(), lr=self.rate, weight_decay=1e-5, fused=True)
-        schedule = torch.optim.lr_scheduler.StepLR(optimiser, max(1, round(DECAY_AFTER * n_epochs)), DECAY)
-        self._fit_part(x, y, images, loss, likeness, optimiser=optimiser, n_epochs=n_epochs, schedule=schedule, **settings)
+        parts = (likeness, first, self.batch_size), (contrast, self.n_epochs - first, CONTRAST_BATCH * self.batch_size)
+        for loss, n_epochs, batch_size in parts:
+            optimiser = torch.optim.Adam(self.network.parameters(), lr=self.rate, weight_decay=1e-5, fused=True)
+            schedule = torch.optim.lr_scheduler.StepLR(optimiser, max(1, round(DECAY_AFTER * n_epochs)), DECAY)
+            sizes = {"n_epochs": n_epochs, "batch_size": batch_size}
+            self._fit_part(x, y, images, loss, likeness, optimiser=optimiser, schedule=schedule, **sizes)
 
 
 def likeness(predicted: Tensor, true: Tensor) -> Tensor:
@@ -108,27 +106,6 @@ def contrast(predicted: Tensor, true: Tensor) -> Tensor:
     return (1 - CONTRAST_WEIGHT) * likeness(predicted, true) + CONTRAST_WEIGHT * info
 
 
-class _Neighbours(torch.autograd.Function):
-    """Values of the neighbours in six directions, or a voxel's own where it has none: (n_voxels, ...) -> (6, n_voxels, ...).
-
-    The way back is a gather too, in the opposite direction, whose sums have one order on every device.
-    """
-
-    @staticmethod
-    def forward(ctx, x, table, missing):
-        ctx.save_for_backward(table, missing)
-        return x[table]
-
-    @staticmethod
-    def backward(ctx, gradient):
-        table, missing = ctx.saved_tensors
-        total = torch.zeros_like(gradient[0])
-        for direction, of_direction in enumerate(gradient):
-            opposite = direction ^ 1
-            total += of_direction * missing[direction] + of_direction[table[opposite]] * ~missing[opposite]
-        return total, None, None
-
-
 class VolumeConvolution(nn.Module):
     """Weights of a voxel, of its Laplacian and of its differences: (n_voxels, n, n_in) -> (n_voxels, n, n_out).
 
@@ -141,15 +118,14 @@ class VolumeConvolution(nn.Module):
         row = {tuple(place): number for number, place in enumerate(places.tolist())}
         steps = np.kron(np.eye(3, dtype=int), [[1], [-1]])  # two opposite directions an axis
         table = np.array([[row.get(tuple(place), -1) for place in (places + step).tolist()] for step in steps])
-        missing = table < 0
-        self.register_buffer("table", torch.from_numpy(np.where(missing, np.arange(len(places)), table)))
-        self.register_buffer("missing", torch.from_numpy(missing)[:, :, None, None])
-        self.register_buffer("n_neighbours", torch.from_numpy((~missing).sum(0)).clamp(min=1)[:, None, None])
+        n_neighbours = (table >= 0).sum(0).clip(min=1)[:, None, None]
+        self.register_buffer("table", torch.from_numpy(np.where(table < 0, np.arange(len(places)), table)))
+        self.register_buffer("n_neighbours", torch.from_numpy(n_neighbours))
         self.weigh = nn.Linear(5 * n_in, n_out)
 
     def forward(self, x: Tensor) -> Tensor:
         """Stack the five and weigh them."""
-        around = _Neighbours.apply(x, self.table, self.missing)  # (6, n_voxels, n, n_in)
+        around = x[self.table]  # (6, n_voxels, n, n_in)
         laplacian = (around - x).sum(0) / self.n_neighbours
         differences = (around[::2] - around[1::2]) / 2
         return self.weigh(torch.cat([x, laplacian, *differences], dim=-1))
@@ -220,8 +196,13 @@ class VolumeNetwork(nn.Module):
 
 @dataclass(kw_only=True, eq=False)
 class VolumeMapper(_Mapper):
-    """Gu et al. 2023, on voxels in place of the surface, which is labelled so wherever it is shown."""
+    """Gu et al. 2023, on voxels in place of the surface, which is to be said wherever it is shown.
 
+    Outputs have the mean length of the training targets. The mean over voxels forgets where they were: what no neighbours share
+    is lost.
+    """
+
+    name = "gu"
     places: np.ndarray  # (n_voxels, 3) int, the positions of the voxels
     widths: tuple[int, ...] = (32, 128, 512, 2048)
     n_epochs: int = 100

@@ -47,8 +47,12 @@ class Network(nn.Module):
 
 @dataclass(kw_only=True, eq=False)
 class MindEye(Rival):
-    """MindEye's high-level brain side; `predict` draws from the prior, `retrieve` returns the projector's tokens."""
+    """MindEye's high-level brain side; `predict` draws from the prior, `retrieve` returns the projector's tokens.
 
+    A draw is one of the images that the pattern leaves possible, not their mean: its squared error is twice that of the mean.
+    """
+
+    name = "mindeye"
     residual: bool = True  # False: MindEye2's public code
     prior: bool = True  # False: `predict` returns the projector's tokens, as long as those of the training images
     mixing: bool = True  # of patterns, in the first third of the epochs
@@ -93,10 +97,10 @@ class MindEye(Rival):
         optimiser, schedule = self._optimiser(n_steps)
         mixed, soft = (Steps(self.network, optimiser, self._loss(x, y, kind)) for kind in (True, False))
         self.network.train()
-        for epoch in epochs(self.n_epochs, "mindeye"):
+        for epoch in epochs(self.n_epochs, self.name):
             tau = x.new_tensor(soft_tau(epoch - n_mixed, self.n_epochs - n_mixed))
             rows, *mixture = (torch.from_numpy(v).to(x.device) for v in self._drawn(batches))
-            for step, of_step in enumerate(zip(rows, *mixture, strict=True)):
+            for of_step in zip(rows, *mixture, strict=True):
                 if epoch < n_mixed:
                     mixed(*of_step)
                 else:

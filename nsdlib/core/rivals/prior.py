@@ -42,8 +42,8 @@ class Prior(nn.Module):
             raise ValueError(f"n_features must be even and a multiple of n_heads, got {n_features} and {n_heads}")
         self.scale = n_features**0.5
         self.register_buffer("left", cosine_schedule(n_times).float())
-        self.nulls = nn.Parameter(torch.randn(2, n_tokens, n_features) * 0.02)  # in place of condition and noisy tokens
-        self.places = nn.Parameter(torch.randn(2 * n_tokens + 1, n_features) * 0.02)
+        self.nulls = nn.Parameter(torch.randn(2, n_tokens, n_features) / self.scale)  # in place of condition and noisy tokens
+        self.places = nn.Parameter(torch.randn(2 * n_tokens + 1, n_features) / self.scale)
         self.time = nn.Sequential(nn.Linear(n_features, 2 * n_features), nn.SiLU(), nn.Linear(2 * n_features, n_features))
         layer = nn.TransformerEncoderLayer(
             n_features, n_heads, 4 * n_features, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
@@ -78,9 +78,12 @@ class Prior(nn.Module):
     def sample(self, condition: Tensor, generators: list[torch.Generator], *, n_steps: int | None = None) -> Tensor:
         """Draw tokens given conditions, (n, n_tokens, n_features) both; every row from its own generator.
 
-        All steps of DDPM (Ho et al. 2020, eq. 7), or `n_steps` of DDIM without noise (Song et al. 2021, eq. 12).
+        All steps of DDPM (Ho et al. 2020, eq. 7), or `n_steps` of DDIM without noise (Song et al. 2021, eq. 12). ValueError for
+        more steps than there are times.
         """
         n_times = len(self.left)
+        if n_steps is not None and not 1 <= n_steps <= n_times:
+            raise ValueError(f"n_steps of sampling must be from 1 to the {n_times} times of the prior, got {n_steps}")
         times = list(range(n_times)) if n_steps is None else [round(i * n_times / n_steps) for i in range(n_steps)]
         left = self.left.double().tolist()
         x = normal(condition, generators)
