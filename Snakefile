@@ -62,6 +62,13 @@ def shipped(wildcards):
     return sorted(map(str, Path("book", "data").glob("*/*.*"))) if shows and not parameters(wildcards.run).like else []
 
 
+def recipes(wildcards):
+    """Files of the run's recipes, for a notebook that reads them; of one that is not there the notebook tells."""
+    reads = os.path.relpath("nsdlib/recipes/recipe.py") in library(wildcards.name)
+    files = [Path("params", "recipes", f"{name}.yaml") for name in parameters(wildcards.run).recipes if reads]
+    return [str(file) for file in files if file.is_file()]
+
+
 def earlier_pages(wildcards):
     """Pages whose results a notebook reads; of the runs in its group those that are asked for."""
     of_run, of_group = EARLIER[wildcards.name]
@@ -152,6 +159,7 @@ rule notebook:
         WEIGHTS,
         data_of,
         shipped,
+        recipes,
         earlier_pages,
     output:
         "runs/{run}/{name}.ipynb",

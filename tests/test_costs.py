@@ -49,7 +49,7 @@ def test_more_data_need_more(size, notebooks):
         ({"layer_counts": (5, 15, 31, 40)}, ["03", "04", "10"]),
         ({"noise_amplitudes": (0, 1, 2, 3, 4, 5, 6, 7)}, ["06"]),
         ({"diffusion_seeds": (0, 1, 2, 3, 4)}, ["05", "06", "10"]),
-        ({"recipes": ("veronese", "gru_clip", "takagi", "takagi_intercept", "brain_diffuser")}, ["10"]),
+        ({"recipes": tuple("abcdefghi")}, ["10"]),
         ({"zoo": "paper"}, ["03", "05", "06", "07", "10"]),
     ],
 )

@@ -158,7 +158,7 @@ def test_cells_that_draw_pictures_are_never_called_derived_and_other_figures_alw
 
 def test_the_runner_says_that_the_small_run_is_simulated_and_withheld_it_keeps_its_curves(small_project):
     assert publish.withheld_runs(small_project) == set()
-    pages = sorted((small_project / "runs" / "small").glob("0?_*.ipynb"))
+    pages = sorted((small_project / "runs" / "small").glob("[0-9]?_*.ipynb"))
     for page in pages:
         notebook = json.loads(page.read_text())
         notes = json.dumps(publish.withhold(notebook)).count("nsd-withheld")

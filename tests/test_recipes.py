@@ -225,7 +225,7 @@ def test_retrieval_is_what_a_plain_loop_finds():
     rng = np.random.default_rng(0)
     truth = rng.standard_normal((20, 5))
     decoded = truth + rng.standard_normal((20, 5))
-    found = table.retrieval(decoded, truth)
+    found = table.retrieve(decoded, truth)
 
     def cosine(a, b):
         return a @ b / np.sqrt((a @ a) * (b @ b))
@@ -236,20 +236,20 @@ def test_retrieval_is_what_a_plain_loop_finds():
         for what, order in (("image", by_pattern), ("brain", by_image)):
             for k in (1, 5):
                 assert found.sel(measure=f"{what}, top {k}")[image] == (image in order[:k])
-    with pytest.raises(ValueError, match="wanted decoded and true embeddings"):
-        table.retrieval(decoded[:, 1:], truth)
+    with pytest.raises(ValueError, match="predicted and true must be"):
+        table.retrieve(decoded[:, 1:], truth)
 
 
 def test_of_more_than_300_images_the_expected_share_of_draws_is_reported():
     rng = np.random.default_rng(0)
     truth = rng.standard_normal((400, 3))
     decoded = truth + rng.standard_normal((400, 3))
-    expected = table.retrieval(decoded, truth).sel(measure="image, top 1 of 300").values
+    expected = table.retrieve(decoded, truth).sel(measure="image, top 1 of 300").values
     hits = np.zeros(400)
     n_drawn = np.zeros(400)
     for _ in range(300):
         some = rng.permutation(400)[:300]
-        hits[some] += table.retrieval(decoded[some], truth[some]).sel(measure="image, top 1").values
+        hits[some] += table.retrieve(decoded[some], truth[some]).sel(measure="image, top 1").values
         n_drawn[some] += 1
     assert np.abs(hits / n_drawn - expected).max() < 0.15 and abs((hits / n_drawn - expected).mean()) < 0.01
 

@@ -8,8 +8,8 @@ brain_null (system, measure, test_image) of what was decoded.
 import numpy as np
 
 from nsdlib.core.scores.metrics import METRICS
+from nsdlib.core.scores.retrieval import retrieval
 from nsdlib.core.scores.similarity import two_way
-from nsdlib.recipes.pictures import unit
 from nsdlib.store.zoo import load_scorer
 from nsdlib.study import floors, statistics
 from nsdlib.study.reconstruction import score_all
@@ -58,26 +58,18 @@ def mispair(n_images, *, seed) -> np.ndarray:
     return order
 
 
-def retrieval(decoded, truth):
+def retrieve(decoded, truth):
     """Find images by what was decoded, and patterns by images: DataArray (measure, test_image) float64, 0 or 1.
 
-    Both are (n_images, n_targets); likeness is their cosine, among all images. "image, top 1": no other true embedding is as
-    like what was decoded of this image as its own; "brain, top 1" the same of decoded ones and this true one. Chance of top k is
-    k / n_images. Where there are more than 300 images, "of 300" is the expected share of draws of 300 of them in which the
-    image is first, as published tables have it of 30 draws (Scotti et al. 2023).
+    Both are (n_images, n_targets), more than five images, and likeness is their cosine (`core.scores.retrieval`). "image, top 1":
+    no other true embedding is as like what was decoded of this image as its own; "brain, top 1" the same of decoded ones and this
+    true one. Where there are more than 300 images, "of 300" is the expected share of draws of 300 of them in which it is first.
     """
     import xarray as xr
-    from scipy.stats import hypergeom
 
-    if np.shape(decoded) != np.shape(truth) or np.ndim(decoded) != 2:
-        raise ValueError(f"wanted decoded and true embeddings (n_images, n_targets), got {np.shape(decoded)}, {np.shape(truth)}")
-    likeness = unit(decoded) @ unit(truth).T  # (n_decoded, n_true)
-    own, rows, n_images = np.diagonal(likeness), {}, len(likeness)
-    for what, axis in (("image", 1), ("brain", 0)):
-        n_better = (likeness >= np.expand_dims(own, axis)).sum(axis=axis) - 1
-        rows |= {f"{what}, top {k}": (n_better < k).astype(float) for k in TOPS}
-        if n_images > CANDIDATES:
-            rows[f"{what}, top 1 of {CANDIDATES}"] = hypergeom.pmf(0, n_images - 1, n_better, CANDIDATES - 1)
+    many = {f"top 1 of {CANDIDATES}": retrieval(decoded, truth, among=CANDIDATES)} if len(decoded) > CANDIDATES else {}
+    both = {f"top {k}": retrieval(decoded, truth, k) for k in TOPS} | many
+    rows = {f"{what}, {top}": values[row] for row, what in enumerate(("image", "brain")) for top, values in both.items()}
     return xr.DataArray(np.stack(list(rows.values())), dims=("measure", "test_image"), coords={"measure": list(rows)})
 
 
@@ -89,7 +81,7 @@ def _score_brain(recipe, decoded, inputs, order):
     mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
     unit_error, values, made = np.square(test - mean).mean(dtype=np.float64), decoded.targets[recipe.found_by], []
     for rows in (slice(None), order):
-        found = retrieval(decoded.retrieval[rows], test)
+        found = retrieve(decoded.retrieval[rows], test)
         error = np.square(values[rows] - test).mean(axis=1, dtype=np.float64) / unit_error
         more = {"two-way": two_way(test - mean, values[rows] - mean), "error": error}
         more = xr.DataArray(np.stack(list(more.values())), dims=found.dims, coords={"measure": list(more)})
