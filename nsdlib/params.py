@@ -80,7 +80,6 @@ class Run(Strict):
     diffusion_seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     faithful: bool
     compile: bool
-
     noise_amplitudes: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
     clip_judge: Folder | None = None
     protocol: Literal["native", "brain_diffuser", "mindeye1", "mindeye2"]

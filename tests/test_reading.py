@@ -65,7 +65,7 @@ def test_code_is_folded_unless_its_cell_says_otherwise():
 def test_the_main_figure_stands_below_the_first_paragraph_and_leads_to_its_section():
     document = nodes.document(None, None)
     late = nodes.container("", nodes.image(uri="b"), classes=["cell", f"tag_{MAIN}"])
-    said = nodes.container("", nodes.literal_block("", "It is\n0.5."), classes=["cell_output"])
+    said = nodes.container("", nodes.literal_block("", "It is\n0.5.", classes=["output", "stream"]), classes=["cell_output"])
     first = nodes.container("", nodes.image(uri="a"), said, classes=["cell", f"tag_{FINDING}"])
     results = nodes.section("", nodes.title("", "Results"), first, late)
     results["ids"] = ["results"]

@@ -53,12 +53,12 @@ def open_with_figure(_app, document, _name):
         return
     link = nodes.reference("", section[0].astext(), refid=section["ids"][0], internal=True)
     source = nodes.paragraph("", "From the section ", link, classes=["nsd-source"])
-    outputs = (
-        output for cell in cells[FINDING] for output in cell.findall(nodes.container) if "cell_output" in output["classes"]
+    printed = (
+        text.astext() for cell in cells[FINDING] for text in cell.findall(nodes.literal_block) if "stream" in text["classes"]
     )
-    finding = nodes.paragraph("", " ".join(" ".join(output.astext() for output in outputs).split()), classes=["nsd-finding"])
+    finding = nodes.paragraph("", " ".join(" ".join(printed).split()), classes=["nsd-finding"])
     copy = image.deepcopy()
-    copy["loading"] = "eager"
+    copy["alt"] = f"The main figure of this page, from the section {section[0].astext()}."
     lead = nodes.container("", finding, copy, source, classes=["nsd-lead", "cell_output"])
     first.parent.insert(first.parent.index(first) + 1, lead)
 
