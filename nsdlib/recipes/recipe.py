@@ -139,11 +139,7 @@ def load(name, run) -> Recipe:
         recipe = Recipe(name=name, **fields)
     except ValidationError as error:
         raise ValueError(f"{where} cannot be used as it stands:\n{explain(error)}") from None
-    if run.zoo == "demo" and recipe.generator.model != MODELS[0]:
-        raise ValueError(
-            f"{where}: generator.model: {recipe.generator.model} is no model of the demo zoo; take a run of the published ones, "
-            f"or give the section demo the line 'generator: {{model: {MODELS[0]}}}'."
-        )
+    _refuse_unknown_model(recipe.generator.model, run, where)
     for target, part in recipe.targets.items():
         find(part.decoder, run.root, where=f"{where}: targets.{target}")
     return recipe
@@ -226,6 +222,15 @@ def _refuse_misplaced(fields, where):
             raise ValueError(f"{where}: {key} must hold lines 'setting: value', or {{}}, but it holds {section!r}.")
     if not isinstance(sentences := fields.get("deviations", []), list):
         raise ValueError(f"{where}: deviations must be a list of sentences, each behind a '-', but it holds {sentences!r}.")
+
+
+def _refuse_unknown_model(model, run, where):
+    """Refuse a model that the run's zoo has not."""
+    if run.zoo == "demo" and model != MODELS[0]:
+        raise ValueError(
+            f"{where}: generator.model: {model} is no model of the demo zoo; take a run of the published ones, or give the "
+            f"section demo the line 'generator: {{model: {MODELS[0]}}}'."
+        )
 
 
 def _refuse_unknown(fields, where):
