@@ -228,14 +228,15 @@ def test_the_command_fetches_weights(project, world, monkeypatch, capsys):
     address = world.proxy.address
     entries = {
         "one": zoo.Weights(f"features/one-{sha256[:8]}.pth", "here", "MIT", f"{address}/{SMALL}", 150_000, sha256[:8]),
-        "folder": zoo.Weights(
-            "folder", "here", "CC BY-NC 4.0", f"{address}/nsddata", parts=(("experiments/nsd/nsd_expdesign.mat", 1),)
-        ),
     }
+    folder = zoo.Weights(
+        "folder", "here", "CC BY-NC 4.0", f"{address}/nsddata", parts=(("experiments/nsd/nsd_expdesign.mat", 1),)
+    )
     monkeypatch.setitem(zoo.ZOOS, "paper", entries)
+    monkeypatch.setattr(zoo, "STABLE_DIFFUSION", folder)  # which a recipe of the run draws with
     assert main(["fetch", "weights"]) == 0
     said = capsys.readouterr().out
-    assert "one (licence MIT): 1 files" in said and "folder (licence CC BY-NC 4.0)" in said
+    assert "one (licence MIT): 1 files" in said and "stable_diffusion (licence CC BY-NC 4.0)" in said
     assert zoo.missing(load_run("subj01")) == []
     assert zoo.path(load_run("subj01"), "one").read_bytes() == world.contents[SMALL]
     assert len(json.loads((project / "weights" / "paper" / "fetched.json").read_text())) == 2
@@ -244,6 +245,7 @@ def test_the_command_fetches_weights(project, world, monkeypatch, capsys):
 def test_weights_that_do_not_have_the_hash_in_their_name_are_refused(project, world, monkeypatch, capsys):
     entry = zoo.Weights("features/one-00000000.pth", "here", "MIT", f"{world.proxy.address}/{SMALL}", 0, "00000000")
     monkeypatch.setitem(zoo.ZOOS, "paper", {"one": entry})
+    monkeypatch.setattr(zoo, "asked_for", lambda run: {})
     monkeypatch.setattr(fetch, "Patience", lambda **_: QUICK)
     assert main(["fetch", "weights"]) == 1
     assert "the hash in its name is 00000000" in capsys.readouterr().err

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "params": "strict sections",
     "arguments": "strict params",
     "core": "",
-    "store": "params core",
+    "store": "strict params core",
     "data": "params core store",
     "twin": "params core store data",
     "study": "params core store data",

@@ -35,6 +35,7 @@ def test_every_stage_runs_and_counts_what_it_did(run, toy, name):
 
 
 def test_a_subject_needs_every_image_and_sets_of_its_test_images(run):
+    run = run.model_copy(update={"recipes": ("veronese",)})
     needed = {name: stage.needed(run, full_size.Sizes()) for name, stage in rehearsal.STAGES.items()}
     assert needed["VDVAE: images to latents"] == 9841 and needed["CLIP: captions to tokens"] == 5 * 9841
     assert needed["diffusion: steps"] == (7 + 12 + 11) * 982 * 37  # 37 of 50 steps at strength 0.75; 05, 06 and 09
@@ -44,8 +45,9 @@ def test_a_subject_needs_every_image_and_sets_of_its_test_images(run):
 def test_stable_diffusion_is_rehearsed_where_a_recipe_asks_for_it(run, toy, monkeypatch):
     name = "Stable Diffusion: steps"
     monkeypatch.setattr(rehearsal, "STAGES", {name: rehearsal.STAGES[name]})
-    assert rehearsal.rehearse(run, n_images=1, n_steps=4, sizes=toy, report=lambda line: None).empty
-    monkeypatch.setattr(rehearsal, "asked_for", lambda run: {"stable_diffusion": None})
+    without = run.model_copy(update={"recipes": ("veronese",)})
+    assert rehearsal.rehearse(without, n_images=1, n_steps=4, sizes=toy, report=lambda line: None).empty
+    run = run.model_copy(update={"recipes": ("veronese", "takagi_intercept")})
     table = rehearsal.rehearse(run, n_images=1, n_steps=4, sizes=toy, report=lambda line: None)
     assert table.loc[name, "measured"] == "3 image steps"
     assert rehearsal.STAGES[name].needed(run, full_size.Sizes()) == 982 * 5 * 40

@@ -35,7 +35,7 @@ def test_what_is_missing_is_said_with_its_source(tmp_path):
 
 
 def test_every_published_file_has_one_place_and_one_address(tmp_path):
-    files = zoo.files(load_run("subj01").model_copy(update={"weights": tmp_path}))
+    files = zoo.files(load_run("subj01", recipes=("veronese",)).model_copy(update={"weights": tmp_path}))
     assert len({file.path for file in files}) == len({file.address for file in files}) == len(files) == 22
     assert all(file.address.startswith("https://") and file.path.is_relative_to(tmp_path / "paper") for file in files)
     assert all(Path(file.address).name == file.path.name for file in files)

@@ -59,8 +59,9 @@ class Inputs:
     betas: object  # the artifact
     latents: dict  # "train" and "test" to the latents of all layers that are kept, (n_images, n_latents)
     count: object  # n_layers -> number of latents
-    encode: object = None  # image ids -> (n_images, n_targets) float32, latents of the diffusion model's autoencoder
+    encode: object = None  # image ids, model=... -> (n_images, n_targets) float32, latents of a diffusion model's autoencoder
     subject: object = field(default=None)
+    embed_captions: object = None  # image ids -> (n_images, n_tokens, n_features), text tokens of Stable Diffusion
 
     @classmethod
     def of(cls, run, store, pictures) -> "Inputs":
@@ -69,7 +70,7 @@ class Inputs:
         count = pictures.stages.vdvae.n_latents
         splits = (Split.of(name, betas, targets, embeddings, n_latents=count(run.n_layers)) for name in ("train", "test"))
         latents = {name: targets[f"latents_{name}"] for name in ("train", "test")}
-        return cls(run, store, *splits, betas, latents, count, pictures.encode, open_subject(run))
+        return cls(run, store, *splits, betas, latents, count, pictures.encode, open_subject(run), pictures.embed_captions)
 
     @cached_property
     def trials(self):
@@ -84,8 +85,18 @@ class Inputs:
         """Return training rows, test patterns, and the image id of each training row; `rows` is that of a recipe."""
         return self.trials if rows == "trials" else (self.train.patterns, self.test.patterns, self.train.ids)
 
-    def truth(self, target, *, n_layers=None):
-        """Return what is true of the training and the test images: two (n_images, n_targets) float32 arrays."""
+    def tokens(self, kind, model=recipes.MODELS[0]):
+        """Return tokens of training and test images as a model takes them: two (n_images, n_tokens, n_features) arrays."""
+        splits = (self.train, self.test)
+        if model == "stable_diffusion" and kind == "text":
+            return tuple(self.embed_captions(split.ids) for split in splits)
+        return tuple(split.tokens[kind] for split in splits)
+
+    def truth(self, target, *, n_layers=None, model=recipes.MODELS[0]):
+        """Return what is true of the training and the test images: two (n_images, n_targets) float32 arrays.
+
+        `model` is the one of `recipe.MODELS` whose text tokens, and whose autoencoder's latents, are wanted.
+        """
         if target == "latents":
             n_latents = self.count(n_layers or self.run.n_layers)
             if n_latents > (kept := self.latents["train"].shape[1]):
@@ -93,11 +104,9 @@ class Inputs:
                     f"n_layers={n_layers} are {n_latents} latents, and notebook 03 kept {kept}: add {n_layers} to layer_counts."
                 )
             return tuple(self.latents[name][:, :n_latents].values for name in ("train", "test"))
-        splits = (self.train, self.test)
         if target == "autoencoder":
-            return tuple(self.encode(split.ids) for split in splits)
-        kind = "text" if target.startswith("text") else "vision"
-        return tuple(as_target(target, split.tokens[kind]) for split in splits)
+            return tuple(self.encode(split.ids, model=model) for split in (self.train, self.test))
+        return tuple(as_target(target, tokens) for tokens in self.tokens(_kind(target), model))
 
     def voxels(self, which):
         """Return which voxels a target is decoded from, (n_voxels,) bool, and a note where the subject lacks such regions."""
@@ -207,7 +216,7 @@ def _decode_target(recipe, target, options, inputs):
     """One part's array as `ask` returns it, and notes."""
     run, (X, X_test, ids) = inputs.run, inputs.patterns(recipe.rows)
     voxels, notes = inputs.voxels(options.voxels)
-    Y, Y_test = inputs.truth(target, n_layers=recipe.n_layers)
+    Y, Y_test = inputs.truth(target, n_layers=recipe.n_layers, model=recipe.generator.model)
     Y = Y[np.searchsorted(inputs.train.ids, ids)] if recipe.rows == "trials" else Y
     X, X_test = (X, X_test) if voxels.all() else (X[:, voxels], X_test[:, voxels])
     place, seed = device.pick_device(run.device), run.decoder_seeds[0]
@@ -244,7 +253,7 @@ def _of_others(target, options, recipe, inputs, voxels):
     """Settings of a rival's or one's own decoder, and notes on what was lowered."""
     settings, notes, run = dict(options.settings), [], inputs.run
     if options.decoder in rivals.NAMES:
-        settings["n_features"] = inputs.train.tokens[_kind(target)].shape[2]
+        settings["n_features"] = inputs.tokens(_kind(target), recipe.generator.model)[0].shape[2]
         if settings.get("n_epochs", 0) > run.max_epochs:
             notes.append(f"{options.decoder}: {run.max_epochs} epochs (max_epochs of the run) instead of {settings['n_epochs']}.")
             settings["n_epochs"] = run.max_epochs

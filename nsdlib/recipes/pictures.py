@@ -5,6 +5,7 @@ Images are (n_images, rows, columns, 3) uint8; noise follows from seed and image
 
 import time
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from nsdlib.core.images import check_images, resize
 from nsdlib.core.ridge import decode as ridge_decode
 from nsdlib.data.subject import open_subject
 from nsdlib.recipes.brain import as_target
-from nsdlib.recipes.recipe import KINDS
-from nsdlib.store.zoo import load_embedder
+from nsdlib.recipes.recipe import KINDS, MODELS
+from nsdlib.store.zoo import asked_for, load_embedder, load_stable_diffusion, load_stable_text, path
 from nsdlib.study.reconstruction import TwoStages, flat
 
 LIFT_ALPHAS = (0.001, 0.01, 0.1, 1.0, 10.0)  # of vectors of length 1: the penalties count against as many as there are images
@@ -33,58 +34,88 @@ class Drawn:
 
 
 class Pictures:
-    """Models that draw, of one run; what they draw is kept in its store."""
+    """Models that draw, of one run; what they draw is kept in its store, under the weights of the model that drew it.
+
+    `model` is one of `recipe.MODELS`. FileNotFoundError when the weights of one that a recipe of the run names are not there.
+    """
 
     def __init__(self, run, store):
+        for name in asked_for(run):
+            path(run, name)  # before anything is fitted
         self.run, self.stages, self.embedder = run, TwoStages(run, store), load_embedder(run)
-        self._subject = open_subject(run)
-        parts = {"draw": ("vdvae",), "decode": ("versatile_diffusion",), "sample": ("versatile_diffusion",)}
-        self._kept = {name: store.memoise(getattr(self, name), weights=weights) for name, weights in parts.items()}
-        self._kept |= {"encoded": store.memoise(self.encoded, weights=("versatile_diffusion",))}
-        self._kept |= {
+        self._subject, self._store = open_subject(run), store
+        self._kept = {
+            "draw": store.memoise(self.draw, weights=("vdvae",)),
             "embed": store.memoise(self.embedder.vision, weights=("versatile_diffusion",)),
             "lift": store.memoise(lift),
+            "texts": store.memoise(self.texts, weights=("stable_diffusion",)),
         }
 
-    def encode(self, ids) -> np.ndarray:
+    def _kept_of(self, name, model):
+        """A method that takes a model, with that model; what it returned before is read from the store."""
+        return partial(self._store.memoise(getattr(self, name), weights=(model,)), model=model)
+
+    def _diffusion(self, model):
+        """The diffusion model of that name, loaded when it is first wanted."""
+        return self._stable if model == "stable_diffusion" else self.stages.diffusion
+
+    @cached_property
+    def _stable(self):
+        """Stable Diffusion 1.4."""
+        return load_stable_diffusion(self.run)
+
+    def encode(self, ids, *, model=MODELS[0]) -> np.ndarray:
         """Return the autoencoder's latents of stimuli, (n_images, n_targets) float32, of 5/8 of the size of refined images."""
-        batches = [self._subject.stimuli(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH)]
-        return np.concatenate([self._kept["encoded"](batch) for batch in batches])
+        batches, encoded = (ids[start : start + BATCH] for start in range(0, len(ids), BATCH)), self._kept_of("encoded", model)
+        return np.concatenate([encoded(self._subject.stimuli(batch)) for batch in batches])
 
-    def encoded(self, images) -> np.ndarray:
+    def encoded(self, images, *, model) -> np.ndarray:
         """Encode images: (n_images, n_targets) float32."""
-        return self.stages.diffusion.encode(images, size=self._side).flatten(1).float().cpu().numpy()
+        return self._diffusion(model).encode(images, size=self._side(model)).flatten(1).float().cpu().numpy()
 
-    @property
-    def _side(self):
+    def _side(self, model):
         """Pixels a side of the images whose latents are decoded."""
-        return round(AUTOENCODED * self.stages.diffusion.image_size)
+        return round(AUTOENCODED * self._diffusion(model).image_size)
+
+    def embed_captions(self, ids) -> np.ndarray:
+        """Return Stable Diffusion's text tokens of stimuli, (n_images, n_tokens, n_features) float16, means over captions.
+
+        An image without captions has the tokens of an empty text, as `data.token_targets` has it.
+        """
+        captions = [texts or [""] for texts in self._subject.captions(ids)]
+        flat_captions = np.array([text for of_image in captions for text in of_image])
+        return self._kept["texts"](flat_captions, np.array([len(of_image) for of_image in captions]), image_ids=ids)
+
+    def texts(self, captions, counts, *, image_ids) -> np.ndarray:
+        """Embed captions (n_captions,) str for Stable Diffusion; `counts` (n_images,) says how many each image has."""
+        of_images = np.split(captions, np.cumsum(counts)[:-1])
+        return load_stable_text(self.run).text([of_image.tolist() for of_image in of_images], image_ids=image_ids)
 
     def draw(self, latents, *, image_ids, seed):
         """Draw rough images from the VDVAE's latents: a DataArray with the attribute seconds."""
         return _timed(self.stages.vdvae.decode, latents, seed=seed, image_ids=image_ids)
 
-    def decode(self, latents):
+    def decode(self, latents, *, model):
         """Draw rough images from the autoencoder's latents (n_images, n_targets): a DataArray with the attribute seconds."""
         import torch
 
-        diffusion = self.stages.diffusion
-        side = self._side // 2 ** (len(diffusion.vae.config.block_out_channels) - 1)
+        diffusion = self._diffusion(model)
+        side = self._side(model) // 2 ** (len(diffusion.vae.config.block_out_channels) - 1)
         z = torch.from_numpy(latents).reshape(len(latents), -1, side, side).to(diffusion.unconditional[0].device)
         return _timed(diffusion.decode, z)
 
-    def sample(self, rough, text, vision, *, image_ids, seed, **options):
+    def sample(self, rough, text, vision, *, model, image_ids, seed, **options):
         """Refine rough images with the noise of one seed: a DataArray with the attribute seconds."""
-        return _timed(self.stages.diffusion.refine, rough, text, vision, image_ids=image_ids, seed=seed, **options)
+        return _timed(self._diffusion(model).refine, rough, text, vision, image_ids=image_ids, seed=seed, **options)
 
     def make(self, recipe, decoded, inputs) -> Drawn:
         """Make the pictures of the test images from what a recipe decoded (`brain.Decoded`) of `brain.Inputs`."""
         ids, generator = inputs.test.ids, recipe.generator
-        rough = self._rough(generator.rough, decoded, ids)
+        rough, sample = self._rough(generator, decoded, ids), self._kept_of("sample", generator.model)
         tokens = [self._tokens(recipe, kind, decoded, inputs) for kind in KINDS]
         seeds = [self.run.diffusion_seeds[0] + number for number in range(generator.n_samples)]
         options = generator.options(self.run)
-        samples = [self._kept["sample"](rough.values, *tokens, image_ids=ids, seed=seed, **options) for seed in seeds]
+        samples = [sample(rough.values, *tokens, image_ids=ids, seed=seed, **options) for seed in seeds]
         picked = np.zeros(len(ids), dtype=int)
         if generator.pick == "best":
             embedded = [as_target(recipe.found_by, self._kept["embed"](images.values, image_ids=ids)) for images in samples]
@@ -95,18 +126,18 @@ class Pictures:
         used = samples if generator.pick == "best" else samples[:1]
         return Drawn(rough.values, refined, picked, float(rough.seconds + sum(images.seconds for images in used)))
 
-    def _rough(self, kind, decoded, ids):
+    def _rough(self, generator, decoded, ids):
         """Rough images by the VDVAE, by the autoencoder, or grey."""
-        if kind == "vdvae":
+        if generator.rough == "vdvae":
             return self._kept["draw"](decoded.targets["latents"], image_ids=ids, seed=self.run.seed)
-        if kind == "autoencoder":
-            return self._kept["decode"](decoded.targets["autoencoder"])
-        side = self.stages.diffusion.image_size
+        if generator.rough == "autoencoder":
+            return self._kept_of("decode", generator.model)(decoded.targets["autoencoder"])
+        side = self._diffusion(generator.model).image_size
         return _timed(np.full, (len(ids), side, side, 3), GREY, dtype=np.uint8)
 
     def _tokens(self, recipe, kind, decoded, inputs):
         """Tokens of a kind as decoded, or lifted from a pooled vector; where there are none, the training mean without weight."""
-        train, source = inputs.train.tokens[kind], recipe.source(kind)
+        (train, _), source = inputs.tokens(kind, recipe.generator.model), recipe.source(kind)
         if source is None:
             return np.repeat(train.mean(axis=0, dtype=np.float32)[None], len(inputs.test.ids), axis=0)
         values = decoded.targets[source]

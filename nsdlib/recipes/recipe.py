@@ -1,7 +1,7 @@
 """Recipes: what a published system decodes, how, and how it draws, as one strict YAML file each, `params/recipes/NAME.yaml`.
 
 A section `demo` holds what the small models of the demo zoo need or make cheaper; it is merged over the rest for runs of that
-zoo, and every value that it changes is told among the deviations.
+zoo, and every value that it changes is told among the deviations. Deviations of its own come before the others.
 """
 
 import importlib
@@ -19,6 +19,7 @@ from nsdlib.strict import Strict, parse_yaml
 FOLDER = Path("params", "recipes")  # below the project's folder
 TARGETS = ("latents", "text", "vision", "autoencoder", "text_pooled", "vision_pooled", "retrieval")
 KINDS = ("text", "vision")  # of CLIP tokens
+MODELS = ("versatile_diffusion", "stable_diffusion")  # that draw; the second one is none of the demo zoo's
 DECODERS = (*networks.DECODERS, *rivals.NAMES)
 
 
@@ -41,6 +42,7 @@ class Target(Strict):
 class Generator(Strict):
     """How pictures are drawn from what was decoded; None means as the run says."""
 
+    model: Literal[MODELS] = MODELS[0]  # whose tokens of text, and whose autoencoder, are decoded
     rough: Literal["vdvae", "autoencoder", "none"] = "vdvae"  # none: from grey, at strength 1
     strength: Annotated[float, Field(gt=0, le=1)] | None = None
     n_steps: Positive | None = None
@@ -88,6 +90,11 @@ class Recipe(Strict):
         for kind, weight in zip(KINDS, (0, 1), strict=True):
             if self.source(kind) is None and self.generator.text_weight != weight:
                 raise ValueError(f"generator.text_weight: no {kind} is decoded, wanted {weight}, the other kind alone")
+        if self.generator.model == "stable_diffusion" and (self.generator.text_weight != 1 or self.source("vision")):
+            raise ValueError(
+                "generator.model: stable_diffusion is conditioned on text alone, wanted text_weight: 1 and no target vision or "
+                "vision_pooled; or take versatile_diffusion"
+            )
         return self
 
     def source(self, kind):
@@ -123,14 +130,16 @@ def load(name, run) -> Recipe:
     _refuse_misplaced(fields, where)
     _refuse_misplaced({"demo": demo} | (demo if isinstance(demo, dict) else {}), f"{where}: demo")
     if run.zoo == "demo":
+        own = demo.pop("deviations", [])
         told = [f"In the demo zoo: {', '.join(changed)}"] if (changed := list(_changes(fields, demo))) else []
         fields = _merged(fields, demo)
-        fields["deviations"] = [*fields.get("deviations", ()), *told]
+        fields["deviations"] = [*own, *fields.get("deviations", ()), *told]
     _refuse_unknown(fields, where)
     try:
         recipe = Recipe(name=name, **fields)
     except ValidationError as error:
         raise ValueError(f"{where} cannot be used as it stands:\n{explain(error)}") from None
+    _refuse_unknown_model(recipe.generator.model, run, where)
     for target, part in recipe.targets.items():
         find(part.decoder, run.root, where=f"{where}: targets.{target}")
     return recipe
@@ -141,6 +150,7 @@ def describe(recipe) -> dict:
     parts = [f"{target} by {part.decoder}" for target, part in recipe.targets.items()]
     generator = recipe.generator
     drawn = f"{generator.rough} image, {generator.n_samples} sample(s), {generator.pick}"
+    drawn += "" if generator.model == MODELS[0] else f", by {generator.model}"
     return {"title": recipe.title, "rows": recipe.rows, "decoded": ", ".join(parts), "found by": recipe.found_by, "drawn": drawn}
 
 
@@ -212,6 +222,15 @@ def _refuse_misplaced(fields, where):
             raise ValueError(f"{where}: {key} must hold lines 'setting: value', or {{}}, but it holds {section!r}.")
     if not isinstance(sentences := fields.get("deviations", []), list):
         raise ValueError(f"{where}: deviations must be a list of sentences, each behind a '-', but it holds {sentences!r}.")
+
+
+def _refuse_unknown_model(model, run, where):
+    """Refuse a model that the run's zoo has not."""
+    if run.zoo == "demo" and model != MODELS[0]:
+        raise ValueError(
+            f"{where}: generator.model: {model} is no model of the demo zoo; take a run of the published ones, or give the "
+            f"section demo the line 'generator: {{model: {MODELS[0]}}}'."
+        )
 
 
 def _refuse_unknown(fields, where):

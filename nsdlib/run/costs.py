@@ -11,6 +11,7 @@ from nsdlib.core.networks import DECODERS, NETWORKS, count_parameters
 from nsdlib.core.training import VALIDATION_SHARE
 from nsdlib.data.nsd import layout as nsd
 from nsdlib.data.subject import open_subject
+from nsdlib.store.zoo import asked_for
 from nsdlib.twin.marker import MARKER
 
 BASE = 0.8e9  # bytes of a kernel with its packages
@@ -20,6 +21,7 @@ GLM_BYTES = 34e3  # a voxel: book/measured.md, 6.3 GiB at the peak of 200,000
 IN_BRAIN, SIMULATED_IN_BRAIN, SIMULATED_GENERAL = 0.29, 0.26, 0.095  # parts of a volume's voxels
 SIMULATED_SESSION = 1e8  # bytes on disk
 OTHER_WEIGHTS = 3.1e9  # bytes on a GPU of the models beside the diffusion model
+STABLE_DIFFUSION = 4 * 1.066e9  # bytes in float32: its UNet, autoencoder and text encoder; half of that on a GPU
 N_FEATURES = 140_000  # numbers that the feature extractors give for an image
 # sets of test images that are refined besides: "prior only" and two ceilings (05), controls, and of `rivals` (09)
 BOUNDS, CONTROLS, RIVALS = 3, 11, 3
@@ -201,9 +203,17 @@ def _figures(run, a, models):
 
 
 def _systems(run, a, models):
-    """Notebook 10: what notebook 05 takes, and on disk of every recipe two sets of pictures, all tokens and latents."""
+    """Notebook 10: what notebook 05 takes, and on disk of every recipe two sets of pictures, all tokens and latents.
+
+    Where a recipe draws with Stable Diffusion, that is held beside the other model, and its text tokens beside the others.
+    """
     each = a.n_test * (3 * models.side**2 * 2 + 4 * (models.n_text + models.n_vision + _n_latents(max(run.layer_counts))))
-    return replace(_stages(run, a, models), disk=len(run.recipes) * each, lower="recipes")
+    needs = replace(_stages(run, a, models), disk=len(run.recipes) * each, lower="recipes")
+    if not asked_for(run):
+        return needs
+    tokens, weights = 2 * a.n_images * models.n_text, STABLE_DIFFUSION
+    more = {"memory": needs.memory + tokens, "disk": needs.disk + tokens}
+    return replace(needs, **more, on_gpu=needs.on_gpu + weights / 2, models=needs.models + weights)
 
 
 def _other(run, a, models):

@@ -73,7 +73,7 @@ ARTIFACTS = {
         "10_systems_side_by_side",
         ("recipes", "max_epochs", "decoder_seeds", "renormalise", "clip_judge"),
         ("betas", "targets", "embeddings", "reconstruction", "scores"),
-        weights=("vdvae", "versatile_diffusion", "features"),
+        weights=("vdvae", "versatile_diffusion", "stable_diffusion", "features"),
     ),
 }
 

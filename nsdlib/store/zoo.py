@@ -10,6 +10,7 @@ from pathlib import Path
 from nsdlib.core.weights import NAMES, find_files
 from nsdlib.store.provenance import REFINING
 from nsdlib.store.record import File
+from nsdlib.strict import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -147,13 +148,22 @@ STABLE_DIFFUSION = _of_hub(  # sizes as the tensors have it in float32; neither 
 
 
 def asked_for(run) -> dict[str, Weights]:
-    """Published models that the run's recipes ask for besides those of a zoo, by name: Stable Diffusion 1.4 for `takagi`."""
-    return {"stable_diffusion": STABLE_DIFFUSION} if "takagi" in run.recipes else {}
+    """Published models that the run's recipes draw with besides those of a zoo, by name: Stable Diffusion 1.4, or none."""
+    named = run.zoo == "paper" and any(_drawn_by(run, name) == "stable_diffusion" for name in run.recipes)
+    return {"stable_diffusion": STABLE_DIFFUSION} if named else {}
+
+
+def _drawn_by(run, name):
+    """The published model that a recipe's file names; None where it names none, or is refused as soon as it is loaded."""
+    try:
+        return parse_yaml((Path(run.root) / "params" / "recipes" / f"{name}.yaml").read_bytes())["generator"]["model"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def models(run) -> dict[str, Weights]:
     """Every model that a run needs, by name: those of its zoo and, of the published ones, what its recipes ask for."""
-    return ZOOS[run.zoo] | (asked_for(run) if run.zoo == "paper" else {})
+    return ZOOS[run.zoo] | asked_for(run)
 
 
 def root(run) -> Path:
