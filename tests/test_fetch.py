@@ -233,7 +233,7 @@ def test_the_command_fetches_weights(project, world, monkeypatch, capsys):
         "folder", "here", "CC BY-NC 4.0", f"{address}/nsddata", parts=(("experiments/nsd/nsd_expdesign.mat", 1),)
     )
     monkeypatch.setitem(zoo.ZOOS, "paper", entries)
-    monkeypatch.setattr(zoo, "STABLE_DIFFUSION", folder)  # which a recipe of the run draws with
+    monkeypatch.setattr(zoo, "asked_for", lambda run: {"stable_diffusion": folder})  # as a recipe of the run would
     assert main(["fetch", "weights"]) == 0
     said = capsys.readouterr().out
     assert "one (licence MIT): 1 files" in said and "stable_diffusion (licence CC BY-NC 4.0)" in said
