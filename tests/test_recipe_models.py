@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from recipe_inputs import real_images
 from safetensors.torch import load_file
 from stable_folder import write_stable_diffusion
 
 from nsdlib.core import vdvae
 from nsdlib.core.diffusion import stable
-from nsdlib.data import open_subject, token_targets
 from nsdlib.params import load_run
 from nsdlib.recipes import brain, pictures, recipe
 from nsdlib.run import costs
-from nsdlib.store import Store, load_embedder, zoo
+from nsdlib.store import Store, zoo
 from nsdlib.store.provenance import provenance
 from nsdlib.study.reconstruction import Split
 
@@ -48,12 +48,8 @@ def drawing(run, twin):
 @pytest.fixture(scope="module")
 def inputs(run, drawing):
     """Real images and captions, planted patterns; two showings of each training image."""
-    subject = open_subject(run)
-    known = np.unique(subject.image_ids)
-    ids = {"train": known[:N_TRAIN], "test": known[N_TRAIN : N_TRAIN + N_TEST]}
-    embeddings, rng = token_targets(load_embedder(run), subject, ids), np.random.default_rng(0)
+    (subject, ids, tokens), rng = real_images(run, n_train=N_TRAIN, n_test=N_TEST), np.random.default_rng(0)
     patterns = {name: rng.standard_normal((len(chosen), N_VOXELS)).astype(np.float32) for name, chosen in ids.items()}
-    tokens = {name: {kind: embeddings[f"{kind}_{name}"].values for kind in recipe.KINDS} for name in ids}
     splits = (Split(ids[name], patterns[name], np.zeros((len(ids[name]), 1), np.float32), tokens[name]) for name in ids)
     regions = np.zeros((2, N_VOXELS), bool)
     regions[0, :12], regions[1, 12:] = True, True

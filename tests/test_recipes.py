@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from recipe_inputs import real_images
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge as TheirRidge
 
 from nsdlib.core import METRICS
 from nsdlib.core.images import resize
-from nsdlib.data import open_subject, token_targets
 from nsdlib.params import load_run
 from nsdlib.recipes import brain, pictures, recipe, table
-from nsdlib.store import Store, load_embedder, provenance
+from nsdlib.store import Store, provenance
 from nsdlib.store.provenance import artifact_hash
 from nsdlib.study.reconstruction import Split
 
@@ -85,18 +85,14 @@ def drawing(run):
 @pytest.fixture(scope="module")
 def inputs(run, drawing):
     """Real images and tokens of them; patterns of noise whose first voxel numbers the images."""
-    subject = open_subject(run)
-    known = np.unique(subject.image_ids)
-    ids = {"train": known[:N_TRAIN], "test": known[N_TRAIN : N_TRAIN + N_TEST]}
-    embeddings, rng = token_targets(load_embedder(run), subject, ids), np.random.default_rng(0)
+    (subject, ids, tokens), rng = real_images(run, n_train=N_TRAIN, n_test=N_TEST), np.random.default_rng(0)
     splits, latents = {}, {}
     n_latents = drawing.stages.vdvae.n_latents(5)
     for name, chosen in ids.items():
         patterns = rng.standard_normal((len(chosen), N_VOXELS)).astype(np.float32)
         patterns[:, 0] = np.arange(len(chosen))
         values = rng.standard_normal((len(chosen), n_latents)).astype(np.float32)
-        tokens = {kind: embeddings[f"{kind}_{name}"].values for kind in recipe.KINDS}
-        splits[name] = Split(chosen, patterns, values, tokens)
+        splits[name] = Split(chosen, patterns, values, tokens[name])
         latents[name] = xr.DataArray(values)
     regions = np.zeros((3, N_VOXELS), bool)
     regions[0, :10], regions[1, 10:15], regions[2, 15:25] = True, True, True
