@@ -35,20 +35,25 @@ def measure(systems, inputs, stimulus, shown):
     value, null = (score_all(score, stimulus, {k: v[rows] for k, v in images.items()}, ids=ids) for rows in (slice(None), order))
     both = {name: _score_brain(recipe, decoded, inputs, order) for name, (recipe, decoded, _) in systems.items()}
     brain, brain_null = (xr.concat([b[k] for b in both.values()], xr.Variable("system", list(both))) for k in (0, 1))
-    arrays = {"value": value, "null": null, "own": _score_by_own(systems, value, shown, inputs), "brain": brain}
-    arrays |= {
-        "brain_null": brain_null,
-        "refined": (("system", "test_image", "row", "column", "colour"), np.stack(list(images.values()))),
-    }
-    of_system = {"badge": [decoded.badge for _, decoded, _ in systems.values()]}
-    of_system |= {"own_protocol": [recipe.protocol or "" for recipe, *_ in systems.values()]}
-    of_system |= {"title": [recipe.title for recipe, *_ in systems.values()]}
-    of_system |= {"target": [recipe.found_by for recipe, *_ in systems.values()]}
-    of_system |= {"n_parameters": [decoded.n_parameters for _, decoded, _ in systems.values()]}
-    of_system |= {"brain_seconds": [decoded.seconds for _, decoded, _ in systems.values()]}
-    of_system |= {"picture_seconds": [drawn.seconds for *_, drawn in systems.values()]}
-    arrays |= {name: ("system", values) for name, values in of_system.items()}
+    arrays = {"value": value, "null": null, "own": _score_by_own(systems, value, shown, inputs)}
+    arrays |= {"brain": brain, "brain_null": brain_null}
+    arrays["refined"] = (("system", "test_image", "row", "column", "colour"), np.stack(list(images.values())))
+    about = [_about(*system) for system in systems.values()]
+    arrays |= {name: ("system", [of_system[name] for of_system in about]) for name in about[0]}
     return xr.Dataset(arrays, coords={"test_image": ids})
+
+
+def _about(recipe, decoded, drawn):
+    """What the artifact says of a system besides its scores."""
+    return {
+        "badge": decoded.badge,
+        "own_protocol": recipe.protocol or "",
+        "title": recipe.title,
+        "target": recipe.found_by,
+        "n_parameters": decoded.n_parameters,
+        "brain_seconds": decoded.seconds,
+        "picture_seconds": drawn.seconds,
+    }
 
 
 def mispair(n_images, *, seed) -> np.ndarray:
@@ -137,8 +142,7 @@ def own_table(dataset, **bootstrap):
 
 def brain_table(dataset, **bootstrap):
     """Tabulate each brain side: what it decodes, retrieval, its null, the linter's badge, seconds and parameters (DataFrame)."""
-    shown = [name for name in dataset.measure.values if name != "error"]
-    table = statistics.as_text(statistics.summary(dataset.brain.sel(measure=[*shown, "error"]), **bootstrap), digits=2)
+    table = statistics.as_text(statistics.summary(dataset.brain, **bootstrap), digits=2)
     table["permuted: image, top 1"] = dataset.brain_null.sel(measure="image, top 1").mean("test_image").values
     table["linter"], table["found by"] = dataset.badge.values, dataset.target.values
     for name, column in {"brain_seconds": "s, brain", "picture_seconds": "s, pictures"}.items():
@@ -160,12 +164,8 @@ def deviations(systems) -> list[str]:
     """List where each system departs from what was published, a sentence each: its recipe's, and what was found on the way."""
     lines = []
     for name, (recipe, decoded, _) in systems.items():
-        said = [
-            *recipe.deviations,
-            *decoded.notes,
-            *([f"No counterpart: {recipe.no_counterpart}"] if recipe.no_counterpart else []),
-        ]
-        lines += [f"{name}: {sentence}" for sentence in said]
+        missing = [f"No counterpart: {recipe.no_counterpart}"] if recipe.no_counterpart else []
+        lines += [f"{name}: {sentence}" for sentence in (*recipe.deviations, *decoded.notes, *missing)]
     return lines
 
 
