@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from drawn import lines
 
 from nsdlib.plots import data
 
@@ -44,10 +45,11 @@ def test_trials_are_dots_at_their_place():
     ax = plt.subplots()[1]
     image_ids, shared = np.array([7, 3, 7, 5]), np.array([False, True, False, False])
     assert data.plot_trials(image_ids, shared, np.array([1, 1, 2, 2]), ax=ax) is ax
-    own, common = (dots.get_offsets().tolist() for dots in ax.collections)
-    assert own == [[1, 0], [3, 0], [4, 2]]
-    assert common == [[2, 1]]
-    assert [line.get_xdata()[0] for line in ax.lines] == [2.5]
+    [dots] = ax.collections
+    assert dots.get_offsets().tolist() == [[1, 0], [3, 0], [4, 2], [2, 1]]
+    sizes, colours = dots.get_sizes(), dots.get_facecolors()
+    assert sizes[0] == sizes[2] < sizes[3] and tuple(colours[0]) == tuple(colours[2]) != tuple(colours[3])
+    assert [line.get_xdata()[0] for line in lines(ax)] == [2.5]
 
 
 def test_a_run_is_one_line_a_voxel_over_seconds():
@@ -80,9 +82,9 @@ def test_responses_are_drawn_twice_a_panel_a_voxel():
     figure = data.plot_responses(np.arange(3), halves, ["visual", "not visual"])
     for voxel, (ax, label) in enumerate(zip(figure.axes, ("visual", "not visual"), strict=True)):
         assert (ax.get_title(loc="left") or ax.get_title()) == label
-        assert [line.get_linestyle() for line in ax.lines] == ["-", "--"]
-        assert ax.lines[0].get_color() != ax.lines[1].get_color()
-        for line, half in zip(ax.lines, halves, strict=True):
+        odd, even = lines(ax)
+        assert not odd.is_dashed() and even.is_dashed() and odd.get_color() != even.get_color()
+        for line, half in zip((odd, even), halves, strict=True):
             np.testing.assert_array_equal(line.get_ydata(), half[:, voxel])
 
 

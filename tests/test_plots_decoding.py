@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
+from drawn import lines, points
 
 from nsdlib.plots import decoding
 from nsdlib.study.statistics import summary
@@ -23,29 +24,33 @@ def values(*sizes, **coords):
 def test_learning_curves_mark_the_best_epoch_and_levels():
     ax = plt.subplots()[1]
     assert decoding.plot_learning({"gru": [3.0, 1.0, 2.0]}, lines={"ridge": 0.5}, ax=ax) is ax
-    curve, ring, level = ax.lines
+    curve, ring, level = lines(ax)
     assert curve.get_xydata().tolist() == [[1, 3], [2, 1], [3, 2]]
     assert (ring.get_xdata(), ring.get_ydata()) == ([2], [1]) and list(level.get_ydata()) == [0.5, 0.5]
 
 
-def test_errors_stand_over_their_decoders_beside_the_floor():
-    table = summary(values(2, 2, 9, decoder=["gru", "ridge"], measure=["mse", "mae"]), n_bootstrap=50)
+def test_errors_stand_beside_their_decoders_in_order_with_the_intervals_of_the_table():
+    errors = values(2, 2, 9, decoder=["gru", "ridge"], measure=["mse", "mae"])
+    errors.loc["ridge", "mse"] = errors.loc["ridge", "mse"] - 1  # the best
+    table = summary(errors, n_bootstrap=50)
     figure = decoding.plot_errors(table, {"mse": 2.0, "mae": 3.0}, cut_off=["gru"])
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["ridge", "gru"]
     for ax, measure, floor in zip(figure.axes, ("mse", "mae"), (2.0, 3.0), strict=True):
-        level, *points = ax.lines
-        np.testing.assert_allclose([point.get_ydata()[0] for point in points], table["mean"].sel(measure=measure))
-        ends = [bars.get_segments()[0][:, 1] for bars in ax.collections]
-        np.testing.assert_allclose(ends, table[["low", "high"]].sel(measure=measure).to_array().T)
-        assert list(level.get_ydata()) == [floor, floor]
-        assert [text.get_text() for text in ax.get_xticklabels()] == ["gru", "ridge"]
-        assert [point.get_marker() for point in points] == ["x", "o"]
+        there = table.sel(measure=measure, decoder=["ridge", "gru"])
+        marked, ends = points(ax)
+        np.testing.assert_allclose(marked, np.c_[there["mean"], [0, 1]])
+        np.testing.assert_allclose(ends[:, :, 0], np.c_[there.low, there.high])
+        level = next(line for line in ax.lines if line.get_linestyle() == ":")
+        assert list(level.get_xdata()) == [floor, floor]
+        assert [line.get_marker() for line in lines(ax) if line.get_marker() not in ("None", None)] == ["o", "x"]
 
 
 def test_layers_are_counted_from_one_and_banded_by_resolution():
     ax = plt.subplots()[1]
     assert decoding.plot_layers({"cnn": [0.5, 0.2, -90.0]}, [1, 4, 4], ax=ax) is ax
-    assert ax.lines[0].get_xydata().tolist() == [[1, 0.5], [2, 0.2], [3, -0.5]]
-    assert ax.lines[1].get_xydata().tolist() == [[3, -0.5]]  # what lies below is marked
+    curve, below, _ = (line.get_xydata().tolist() for line in lines(ax))
+    assert curve == [[1, 0.5], [2, 0.2], [3, -0.5]]
+    assert below == [[3, -0.5]]  # is marked
     assert [text.get_text() for text in ax.texts] == ["1²", "4²"]
 
 
@@ -53,9 +58,13 @@ def test_latent_size_draws_quality_then_cost():
     systems = ["decoded", "oracle", "floor"]
     table = summary(values(2, 3, 1, 9, n_layers=[5, 15], system=systems, measure=["SSIM"]), n_bootstrap=50)
     quality, cost = decoding.plot_latent_size(table, {"seconds": [1.0, 4.0]}).axes
-    for line, system in zip(quality.lines, systems, strict=True):
-        np.testing.assert_allclose(line.get_ydata(), table["mean"].sel(system=system, measure="SSIM"))
-    assert cost.lines[0].get_xydata().tolist() == [[5, 1], [15, 4]] and cost.get_title() == "seconds"
+    for line, band, system in zip(lines(quality), quality.collections, systems, strict=True):
+        there = table.sel(system=system, measure="SSIM")
+        np.testing.assert_allclose(line.get_ydata(), there["mean"])
+        assert set(band.get_paths()[0].vertices[:, 1]) == {*there.low.values, *there.high.values}
+    assert (
+        cost.lines[0].get_xydata().tolist() == [[5, 1], [15, 4]] and (cost.get_title(loc="left") or cost.get_title()) == "seconds"
+    )
 
 
 def test_regions_stand_at_their_values_beside_all_voxels():
@@ -65,8 +74,10 @@ def test_regions_stand_at_their_values_beside_all_voxels():
     figure = decoding.plot_region_scores(table)
     for ax, target in zip(figure.axes, ("layout", "meaning"), strict=True):
         assert ax.get_title() == target and [text.get_text() for text in ax.get_xticklabels()] == ["V1", "faces"]
-        for used, line in zip(("alone", "without"), ax.lines, strict=False):
-            np.testing.assert_allclose(line.get_ydata(), table["mean"].sel(target=target, used=used).values[:2])
+        there = table.sel(target=target).isel(region=slice(2)).stack(point=["used", "region"])
+        marked, ends = points(ax)
+        np.testing.assert_allclose(marked[:, 1], there["mean"])
+        np.testing.assert_allclose(ends[:, :, 1], np.c_[there.low, there.high])
 
 
 def test_regimes_show_differences_of_decoders_and_the_range_of_the_seeds():

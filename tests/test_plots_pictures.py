@@ -4,6 +4,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
+from drawn import lines, points
 
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.plots import pictures
@@ -54,8 +55,11 @@ def test_scores_stand_at_their_means_and_chance_only_where_there_is_one():
     table = table_of(system=[*roles, "not shown"])
     figure = pictures.plot_scores(table, METRICS, roles)
     ax = panels(figure)["SSIM"]
-    dots = [line.get_xdata()[0] for line in ax.lines if line.get_marker() != "None"]
-    np.testing.assert_allclose(dots, table["mean"].sel(metric="ssim", system=list(roles)))
+    there = table.sel(metric="ssim", system=list(roles))
+    marked, ends = points(ax)
+    order = np.argsort(marked[:, 1])  # rows are named from above, kinds of systems drawn one after the other
+    np.testing.assert_allclose(marked[order], np.c_[there["mean"], range(3)])
+    np.testing.assert_allclose(ends[order][:, :, 0], np.c_[there.low, there.high])
     chance = {name: any(line.get_linestyle() == ":" for line in ax.lines) for name, ax in panels(figure).items()}
     assert chance == {metric.label: metric.kind == "two-way" for metric in METRICS.values()}
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == list(roles)
@@ -63,15 +67,26 @@ def test_scores_stand_at_their_means_and_chance_only_where_there_is_one():
     figure.draw_without_rendering()
 
 
+def test_a_system_and_its_null_share_a_row():
+    roles = {"gru": "decoded", "ridge": "decoded", "gru, permuted": "floor", "ridge, permuted": "floor"}
+    table = table_of(system=list(roles))
+    figure = pictures.plot_scores(table, METRICS, roles)
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["gru", "ridge"]
+    marked, _ = points(panels(figure)["SSIM"])
+    np.testing.assert_allclose(marked, np.c_[table["mean"].sel(metric="ssim"), [0, 1, 0, 1]])
+
+
 @pytest.mark.parametrize(("amplitudes", "n_lines"), [([0.0, 8.0, 256.0], 3), ([0.0, 5.0], 2)])
 def test_noise_curves_have_the_papers_where_its_amplitudes_were_run(amplitudes, n_lines):
     table = table_of(stage=["rough", "refined"], amplitude=amplitudes)
     figure = pictures.plot_noise_curves(table, METRICS, reference=paper_table(6))
-    lines = panels(figure)["SSIM"].lines
-    assert len(lines) == n_lines
-    np.testing.assert_allclose(lines[1].get_ydata(), table["mean"].sel(stage="refined", metric="ssim"))
+    ax = panels(figure)["SSIM"]
+    curves, there = lines(ax), table.sel(stage="refined", metric="ssim")
+    assert len(curves) == n_lines
+    np.testing.assert_allclose(curves[1].get_ydata(), there["mean"])
+    assert set(ax.collections[1].get_paths()[0].vertices[:, 1]) == {*there.low.values, *there.high.values}
     if n_lines == 3:
-        np.testing.assert_allclose(lines[2].get_ydata(), [0.361, 0.311, 0.140])
+        np.testing.assert_allclose(curves[2].get_ydata(), [0.361, 0.311, 0.140])
     figure.draw_without_rendering()
 
 
@@ -80,8 +95,10 @@ def test_pure_noise_stands_apart_to_the_right():
     pure = table_of(stage=["rough", "refined"])
     figure = pictures.plot_noise_curves(table, METRICS, pure=pure)
     ax = panels(figure)["SSIM"]
-    apart = [line for line in ax.lines if line.get_marker() == "o" and list(line.get_xdata()) == [2]]
-    np.testing.assert_allclose([line.get_ydata()[0] for line in apart], pure["mean"].sel(metric="ssim"))
+    marked, ends = points(ax)
+    np.testing.assert_allclose(marked[marked[:, 0] == 2, 1], pure["mean"].sel(metric="ssim"))
+    there = pure.sel(metric="ssim")
+    np.testing.assert_allclose(ends[ends[:, 0, 0] == 2][:, :, 1], np.c_[there.low, there.high])
     assert [tick.get_text() for tick in figure.axes[-1].get_xticklabels()] == ["0", "8", "pure"]
 
 
@@ -101,9 +118,10 @@ def test_error_kinds_mark_the_chosen():
 def test_the_group_has_a_dot_a_subject_and_a_line_at_their_mean():
     table = table_of(subject=["a", "b", "c"])
     ax = panels(pictures.plot_group(table, METRICS))["CLIP"]
-    chance, dots, mean = ax.lines
+    chance, *_, mean = lines(ax)
+    marked, _ = points(ax)
     assert list(chance.get_ydata()) == [0.5, 0.5]
-    np.testing.assert_allclose(dots.get_ydata(), table["mean"].sel(metric="clip"))
+    np.testing.assert_allclose(marked[:, 1], table["mean"].sel(metric="clip"))
     np.testing.assert_allclose(mean.get_ydata(), table["mean"].sel(metric="clip").mean())
 
 

@@ -4,10 +4,10 @@ import textwrap
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, new_axes, new_panels
+from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, WIDTH, draw_legend, new_axes, new_panels
 
-CAPTION_WIDTH = 26  # characters a line
-PANEL = 1.9  # inches a panel
+CAPTION_WIDTH = 24  # characters a line
+SMALL = FONT_SIZE - 1  # points of captions
 IMAGE_SECONDS = 3  # an image is on the screen
 SCALE_BAR = 5  # percent of the mean signal
 
@@ -15,12 +15,12 @@ SCALE_BAR = 5  # percent of the mean signal
 def plot_scenes(images, captions, *, n_columns=4):
     """Draw a sheet of images (n_images, side, side, 3) uint8, each over its caption, in so many columns."""
     n_rows = -(-len(images) // n_columns)
-    figure, axes = new_panels(n_rows, n_columns, n_columns * PANEL, n_rows * PANEL * 1.35)
+    figure, axes = new_panels(n_rows, n_columns, WIDTH, n_rows * WIDTH / n_columns * 1.4)
     for ax in axes.flat:
         ax.axis("off")
     for ax, image, caption in zip(axes.flat, images, captions, strict=False):
         ax.imshow(image)
-        ax.set_title(textwrap.fill(caption, CAPTION_WIDTH), fontsize=8, y=-0.04, va="top", loc="left")
+        ax.set_title(textwrap.fill(caption, CAPTION_WIDTH), fontsize=SMALL, y=-0.06, va="top", loc="left")
     figure.suptitle("What was shown: images and one caption of each")
     return figure
 
@@ -30,17 +30,20 @@ def plot_trials(image_ids, is_test, session, ax=None):
 
     All three arguments are (n_trials,): int, bool and int.
     """
-    ax = ax or new_axes(7, 3.6)
+    import seaborn as sns
+
+    ax = ax or new_axes(WIDTH, 3.8)
     _, first, row = np.unique(image_ids, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))[row]
-    trial = np.arange(1, len(image_ids) + 1)
-    for mask, label, size in ((~is_test, "training image", 2), (is_test, "test image", 9)):
-        ax.scatter(trial[mask], rank[mask], s=size, label=label, linewidths=0)
+    order = np.argsort(is_test, kind="stable")  # the few above the many
+    kind, sizes = np.where(is_test, "test image", "training image")[order], {"training image": 3, "test image": 12}
+    looks = {"hue": kind, "hue_order": list(sizes), "palette": COLOURS[:2], "size": kind, "sizes": sizes, "linewidth": 0}
+    sns.scatterplot(x=order + 1, y=rank[order], **looks, ax=ax)
     for start in np.flatnonzero(np.diff(session)) + 1.5:
         ax.axvline(start, color="0.7", linewidth=0.8, zorder=0)
     ax.set(xlabel="trial (lines part the sessions)", ylabel="image, by first showing")
     ax.set_title("Which image was shown when")
-    ax.legend(loc="upper left", markerscale=2)
+    sns.move_legend(ax, "lower right", bbox_to_anchor=(1, 1), ncols=2, markerscale=2, title=None, borderpad=0)
     return ax
 
 
@@ -50,7 +53,7 @@ def plot_run(series, onsets, labels, *, tr, ax=None):
     The `series` (n_volumes, n_voxels) are percent of each voxel's mean, a volume every `tr` seconds; `onsets` (n_trials,) the
     seconds at which images appeared; `labels` name the voxels.
     """
-    ax = ax or new_axes(7, 3.6)
+    ax = ax or new_axes(WIDTH, 3.6)
     seconds = tr * np.arange(len(series))
     step = 0.8 * np.ptp(series, axis=0).max()
     for i, label in enumerate(labels):
@@ -77,7 +80,7 @@ def plot_agreement(right, shifted, ax=None):
     ax = ax or new_axes(6, 3)
     values = {"image of the trial": right, "image of the trial before": shifted}
     sns.histplot(values, bins=40, palette=COLOURS[:2], alpha=0.75, linewidth=0, ax=ax)
-    ax.axvline(0, color="0.4", linewidth=0.8)
+    ax.axvline(0, ymax=0.8, color="0.4", linewidth=0.8)
     ax.set(xlabel="correlation of the patterns of two showings", ylabel="images")
     ax.set_title("Do betas and images belong together?")
     ax.set_ylim(top=1.35 * ax.get_ylim()[1])
@@ -90,12 +93,12 @@ def plot_session(seconds, run, is_old, ax=None):
 
     Arguments are (n_trials,): seconds within the trial's run, its number from 1, and whether the image had been shown before.
     """
-    ax = ax or new_axes(8, 3.4)
+    ax = ax or new_axes(WIDTH, 3.4)
     for mask, label, colour in ((~is_old, "for the first time", COLOURS[0]), (is_old, "seen before", COLOURS[1])):
         ax.vlines(seconds[mask], run[mask] - 0.36, run[mask] + 0.36, color=colour, linewidth=1.6, label=label)
     ax.set(xlabel="seconds within the run", ylabel="run", yticks=np.unique(run))
     ax.invert_yaxis()
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0)
     ax.set_title("One session: a row is a run, a tick a trial")
     return ax
 
@@ -105,29 +108,31 @@ def plot_responses(seconds, halves, labels):
 
     `seconds` (n_lags,) count from the onset of an image; each of two `halves` (n_lags, n_voxels) is percent of the voxel's mean.
     """
-    figure, axes = new_panels(1, len(labels), max(5, 1.8 * len(labels)), 2.8, sharey=True)
+    import pandas as pd
+    import seaborn as sns
+
+    figure, axes = new_panels(1, len(labels), min(WIDTH, max(5, 1.8 * len(labels))), 2.9, sharey=True)
     for ax, curves, label in zip(axes[0], np.moveaxis(np.array(halves), 2, 0), labels, strict=True):
-        for runs, style, colour, curve in zip(("odd runs", "even runs"), ("-", "--"), COLOURS, curves, strict=False):
-            ax.plot(seconds, curve, style, color=colour, linewidth=1.4, label=runs)
+        runs = pd.DataFrame(curves.T, index=seconds, columns=["odd runs", "even runs"])
+        sns.lineplot(runs, palette=COLOURS[:2], ax=ax)
         ax.axvspan(0, IMAGE_SECONDS, color="0.92", linewidth=0, zorder=0)
-        ax.set_title(label)
+        ax.set(title=label, xlabel="seconds from onset")
     axes[0, 0].set_ylabel("BOLD (percent)")
-    figure.supxlabel("seconds from the onset of an image (grey: it is shown)", fontsize=FONT_SIZE)
-    axes[0, -1].legend(loc="upper right")
-    figure.suptitle("What an image does to a voxel, on average")
+    draw_legend(figure)
+    figure.suptitle("What an image does to a voxel, on average (grey: it is shown)")
     return figure
 
 
 def plot_repeats(first, second, labels):
     """Draw a voxel's responses to the same images at two showings, both (n_images, n_voxels) percent, a panel a voxel."""
-    figure, axes = new_panels(1, len(labels), 2.9 * len(labels), 3.1)
+    import seaborn as sns
+
+    figure, axes = new_panels(1, len(labels), 3.2 * len(labels), 3.4)
     for ax, x, y, label in zip(axes[0], first.T, second.T, labels, strict=True):
-        ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+        sns.scatterplot(x=x, y=y, s=10, linewidth=0, alpha=0.7, ax=ax)
+        ends = np.array([min(x.min(), y.min()) - 0.5, max(x.max(), y.max()) + 0.5])
         ax.plot(ends, ends, color=REFERENCE, linewidth=0.8, linestyle=":")
-        ax.scatter(x, y, s=9, linewidths=0, alpha=0.7)
-        ax.set_title(label)
-        ax.set_aspect("equal")
-        ax.set_xlabel("beta, first showing (percent)")
+        ax.set(aspect="equal", xlim=ends, ylim=ends, xlabel="beta, first showing (percent)", title=label)
     axes[0, 0].set_ylabel("beta, second showing (percent)")
     return figure
 
@@ -150,16 +155,16 @@ def plot_import(images, names, regressors, background, mask, *, slices):
     import matplotlib.pyplot as plt
     from matplotlib.colors import ListedColormap
 
-    n_columns = 8
+    n_columns = 6
     n_rows = max(1, -(-len(images) // n_columns))
-    figure = plt.figure(figsize=(1.25 * n_columns, 1.6 * n_rows + 3.4), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1.6 * n_rows, 3.4))
+    figure = plt.figure(figsize=(WIDTH, 1.6 * n_rows + 3), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1.6 * n_rows, 3))
     axes = above.subplots(n_rows, n_columns, squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     for ax, image, name in zip(axes.flat, images, names, strict=False):
         ax.imshow(image)
-        ax.set_title(textwrap.fill(textwrap.shorten(name, 48), 18), fontsize=7, y=-0.08, va="top", loc="left")
+        ax.set_title(textwrap.fill(textwrap.shorten(name, 32), 16), fontsize=SMALL - 1, y=-0.08, va="top", loc="left")
     above.suptitle("Pictures in the order of their first showing")
     left, right = below.subfigures(1, 2, width_ratios=(1, 2))
     ax = left.subplots()

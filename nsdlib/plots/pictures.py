@@ -1,10 +1,12 @@
 """Figures of reconstructions and their scores (notebooks 05 to 08)."""
 
-import numpy as np
+import textwrap
 
-from nsdlib.plots.style import COLOURS, REFERENCE, draw_band, draw_intervals, new_axes, new_panels
+from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, WIDTH, draw_bands, draw_legend, draw_points, new_axes, new_panels
 
-PANEL = 1.15  # inches an image
+PANEL = 1.15  # inches an image, unless so many stand side by side that the figure would be too wide
+LABEL = 13  # characters in a line of a row's label
+NULL = ", permuted"  # ends the name of a system's null, see `recipes.table.with_null`
 ROLES = {  # colour, marker
     "decoded": (COLOURS[0], "o"),
     "floor": (REFERENCE, "v"),
@@ -24,18 +26,19 @@ def plot_grid(rows, *, titles=None, title=None):
     """
     n_images = len(next(iter(rows.values())))
     n_columns = max(1, n_images)
-    height = PANEL * len(rows) + 0.35 * bool(titles) + 0.35 * bool(title)
-    figure, axes = new_panels(len(rows), n_columns, PANEL * n_columns + 1.3, height)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
+    panel = min(PANEL, (WIDTH - 1) / n_columns)
+    height = panel * len(rows) + 0.35 * bool(titles) + 0.35 * bool(title)
+    figure, axes = new_panels(len(rows), n_columns, panel * n_columns + 1, height)
+    figure.set_layout_engine("compressed", w_pad=0.02, h_pad=0.02)
     for row, (label, images) in zip(axes, rows.items(), strict=True):
-        row[0].set_ylabel(label, rotation=0, ha="right", va="center")
+        row[0].set_ylabel("\n".join(textwrap.wrap(label, LABEL)), rotation=0, ha="right", va="center")
         for ax in row:
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
         for ax, image in zip(row, images, strict=n_images > 0):
             ax.imshow(image)
     for ax, text in zip(axes[0], titles or [], strict=False):
-        ax.set_title(text, fontsize=8, loc="center")
+        ax.set_title(text, fontsize=FONT_SIZE - 1, loc="center")
     if title:
         figure.suptitle(title)
     return figure
@@ -53,17 +56,18 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     roles : dict of str to str
         System to "decoded", "floor", "label", "retrieval", "ceiling" or "left out"; systems are drawn in this order, from above.
     """
-    figure, panels = _metric_panels(metrics, 0.42 * len(roles) + 2.4, across=True, sharey=True)
+    rows = {system: system.removesuffix(NULL) if system.removesuffix(NULL) in roles else system for system in roles}
+    table = table.sel(system=list(roles))
+    table = table.assign_coords(role=("system", list(roles.values())), row=("system", list(rows.values())))
+    drawn = [role for role in ROLES if role in roles.values()]
+    looks = {"hue_order": drawn, "palette": [ROLES[role][0] for role in drawn], "markers": [ROLES[role][1] for role in drawn]}
+    figure, panels = _metric_panels(metrics, 0.44 * len(set(rows.values())) + 1.8, across=True, sharey=True)
     for name, ax in panels.items():
-        for height, (system, role) in enumerate(roles.items()):
-            interval = table.sel(metric=name, system=system)
-            colour, marker = ROLES[role]
-            draw_intervals(ax, height, interval, across=True, color=colour, marker=marker, label=role)
-        ax.set_ylim(len(roles) - 0.4, -0.6)  # the first system above
+        draw_points(ax, table.sel(metric=name), x="value", y="row", hue="role", **looks)
+        ax.locator_params(axis="x", nbins=3)
         ax.margins(x=0.12)
-    figure.axes[0].set_yticks(range(len(roles)), list(roles))
-    _draw_legend(figure)
-    figure.suptitle(f"{title} (mean and {100 * table.level:.0f} % interval, n = {table.n} images; arrows: better)")
+    draw_legend(figure)
+    figure.suptitle(f"{title}\n(mean and {100 * table.level:.0f} % interval, n = {table.n} images; arrows: better)")
     return figure
 
 
@@ -76,23 +80,23 @@ def plot_noise_curves(table, metrics, *, pure=None, reference=None):
     """
     figure, panels = _metric_panels(metrics, 5, sharex=True)
     amplitudes = table.amplitude.values
-    positions = np.arange(len(amplitudes))
+    ticks = [f"{amplitude:g}" for amplitude in amplitudes]
+    table = table.assign_coords(amplitude=ticks, stage=[f"{stage} image" for stage in table.stage.values])
+    looks = {"x": "amplitude", "hue": "stage", "palette": COLOURS[: table.sizes["stage"]]}
     for name, ax in panels.items():
-        for colour, stage in zip(COLOURS, table.stage.values, strict=False):
-            draw_band(ax, positions, table.sel(metric=name, stage=stage), color=colour, label=f"{stage} image")
-            if pure is not None:
-                draw_intervals(ax, len(positions), pure.sel(metric=name, stage=stage), color=colour)
+        draw_bands(ax, table.sel(metric=name), **looks)
+        if pure is not None:
+            apart = pure.sel(metric=name).expand_dims(amplitude=["pure"]).assign_coords(stage=table.stage)
+            draw_points(ax, apart, y="value", order=[*ticks, "pure"], legend=False, **looks)
         if reference is not None and set(amplitudes) <= set(reference.index):
             printed = reference.loc[list(amplitudes), name]
-            ax.plot(positions, printed, color=REFERENCE, linewidth=1, linestyle="--", label="paper, other networks")
-        ax.set_title(f"{_label(metrics[name])} ({'semantic' if metrics[name].semantic else 'low level'})")
-        ticks = [f"{amplitude:g}" for amplitude in amplitudes] + ["pure"] * (pure is not None)
-        ax.set_xticks(range(len(ticks)), ticks)
+            ax.plot(ticks, printed, color=REFERENCE, linewidth=1, linestyle="--", label="paper, other networks")
+        ax.set_title(f"{_label(metrics[name])}\n{'semantic' if metrics[name].semantic else 'low level'}")
     for ax in figure.axes[4:]:
-        ax.set_xlabel("amplitude of the noise (not to scale)")
-    _draw_legend(figure)
+        ax.set_xlabel("noise amplitude")
+    draw_legend(figure)
     shown = f"mean and {100 * table.level:.0f} % interval, n = {table.n} images"
-    figure.suptitle(f"Scores against noise on the rough image, in grey levels ({shown})")
+    figure.suptitle(f"Scores against noise on the rough image, in grey levels, not to scale\n({shown})")
     return figure
 
 
@@ -102,22 +106,23 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
     Both are (n_images,), 0 for the worst and 1 for the best, see `selection.relative_rank`; `marked` maps a label to the
     positions of images drawn in colour.
     """
-    ax = ax or new_axes(4.6, 4.2)
+    import seaborn as sns
+
+    ax, marked = ax or new_axes(4.6, 4.4), marked or {}
     ax.axhline(0.5, color=REFERENCE, linewidth=0.8, linestyle=":")
     ax.axvline(0.5, color=REFERENCE, linewidth=0.8, linestyle=":")
-    ax.scatter(structure, meaning, s=12, color="0.7", linewidths=0)
-    for colour, (label, chosen) in zip(COLOURS[1:], (marked or {}).items(), strict=False):
-        ax.scatter(structure[chosen], meaning[chosen], s=26, color=colour, label=label)
+    sns.scatterplot(x=structure, y=meaning, s=14, color="0.7", linewidth=0, ax=ax)
+    for colour, (label, chosen) in zip(COLOURS[1:], marked.items(), strict=False):
+        sns.scatterplot(x=structure[chosen], y=meaning[chosen], s=30, color=colour, linewidth=0, label=label, ax=ax)
     corners = {"semantic error": (1, 0), "structural error": (0, 1), "both right": (1, 1), "both wrong": (0, 0)}
     for label, (x, y) in corners.items():
         place = {"ha": ("left", "right")[x], "va": ("bottom", "top")[y], "transform": ax.transAxes}
-        ax.text(0.02 + 0.96 * x, 0.02 + 0.96 * y, label, fontsize=8, color="0.4", **place)
+        ax.text(0.02 + 0.96 * x, 0.02 + 0.96 * y, label, fontsize=FONT_SIZE - 1, color="0.4", **place)
     if marked:
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.06), borderpad=0)
-    others = f"share of {len(structure)} images below it"
-    ax.set(xlabel=f"structure: {others}", ylabel=f"meaning: {others}")
-    ax.set(xlim=(-0.05, 1.05), ylim=(-0.08, 1.08))
-    ax.set_title("Structural and semantic errors", pad=4)
+        ax.legend(loc="lower left", bbox_to_anchor=(-0.03, 1), borderpad=0.2)
+    ax.set(xlabel="structure: fraction of images below", ylabel="meaning: fraction of images below")
+    ax.set(xlim=(-0.05, 1.05), ylim=(-0.1, 1.1))
+    ax.set_title(f"Structural and semantic errors, n = {len(structure)}", pad=6 + 1.6 * FONT_SIZE * len(marked))
     ax.set_aspect("equal")
     return ax
 
@@ -129,23 +134,22 @@ def plot_group(table, metrics, *, system="refined"):
     `plot_scores`, and the title names the system.
     """
     figure, panels = _metric_panels(metrics, 4.6, sharex=True)
-    subjects = list(table.subject.values)
+    n_subjects = table.sizes["subject"]
     for name, ax in panels.items():
-        part = table.sel(metric=name)
-        draw_intervals(ax, np.arange(len(subjects)), part, color=COLOURS[0], label="subject, interval over images")
-        ax.axhline(part["mean"].mean(), color=COLOURS[1], linewidth=1, label="mean of subjects")
-        ax.set_xticks(range(len(subjects)), subjects)
-        ax.set_xlim(-0.6, len(subjects) - 0.4)
-    _draw_legend(figure)
-    n = f"n = {len(subjects)} subject{'s' * (len(subjects) > 1)}"
+        part, label = table.sel(metric=name), "subject, interval over images"
+        draw_points(ax, part, x="subject", y="value", color=COLOURS[0], label=label, legend=False)
+        if n_subjects > 1:
+            ax.axhline(part["mean"].mean(), color=COLOURS[1], linewidth=1, label="mean of subjects")
+    draw_legend(figure)
+    n = f"n = {n_subjects} subject{'s' * (n_subjects > 1)}"
     shown = f"mean and {100 * table.level:.0f} % interval over each one's images, {n}"
-    figure.suptitle(f"The {system} images of each subject ({shown}; arrows: better)")
+    figure.suptitle(f"The {system} images of each subject\n({shown}; arrows: better)")
     return figure
 
 
 def _metric_panels(metrics, height, *, across=False, **shared):
     """A figure with a titled panel a metric, chance as a line, scores along y or `across`; its axes by the metrics' names."""
-    figure, axes = new_panels(2, 4, 10, height, **shared)
+    figure, axes = new_panels(2, 4, WIDTH, height, **shared)
     for ax, metric in zip(axes.flat, metrics.values(), strict=True):
         ax.set_title(_label(metric))
         if metric.chance is not None:
@@ -156,11 +160,3 @@ def _metric_panels(metrics, height, *, across=False, **shared):
 def _label(metric):
     """A metric's label with an arrow in its better direction."""
     return f"{metric.label} {'↑' if metric.higher_is_better else '↓'}"
-
-
-def _draw_legend(figure):
-    """What is drawn in any panel, each label once, below all panels."""
-    handles = {}
-    for ax in figure.axes:
-        handles |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles))

@@ -1,39 +1,37 @@
-"""The look of every figure: colours that colour-blind readers can tell apart, quiet axes, letters that print."""
-
-import numpy as np
+"""The look of every figure: one seaborn theme, colours that colour-blind readers can tell apart, and the intervals of our own."""
 
 # Okabe & Ito (2008), darkest contrasts first; yellow is left out, it vanishes on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 REFERENCE = "0.55"  # floors, ceilings, chance
-FONT_SIZE = 9
+WIDTH = 7  # inches of the widest figure, which a page of the book so shows without shrinking its letters
+FONT_SIZE = 10
+PAPER_SIZE = 9.6  # points of the letters in seaborn's context "paper"
+LETTERS = 100  # in a line as wide as a figure
+# seaborn would compute intervals of its own. Of three numbers, median and range are the middle one and the two others.
+INTERVALS = {"estimator": "median", "errorbar": ("pi", 100)}
 
 
 def use_style():
-    """Set matplotlib's defaults for this process, and nobody's matplotlibrc; notebooks call it once, the library never does."""
+    """Set the theme for this process, and nobody's matplotlibrc; notebooks call it once, the library never does."""
     import matplotlib as mpl
+    import seaborn as sns
 
     mpl.rcdefaults()
-    mpl.rcParams.update(
-        {
-            "axes.prop_cycle": mpl.cycler(color=COLOURS),
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlesize": FONT_SIZE + 1,
-            "axes.titlelocation": "left",
-            "axes.labelsize": FONT_SIZE,
-            "font.size": FONT_SIZE,
-            "xtick.labelsize": FONT_SIZE - 1,
-            "ytick.labelsize": FONT_SIZE - 1,
-            "legend.fontsize": FONT_SIZE - 1,
-            "legend.frameon": False,
-            "figure.dpi": 100,
-            "savefig.dpi": 150,
-            "savefig.bbox": "tight",
-            "image.interpolation": "nearest",
-            "image.cmap": "cividis",
-            "lines.linewidth": 1.6,
-        }
-    )
+    rc = {
+        "axes.prop_cycle": mpl.cycler(color=COLOURS),
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlelocation": "left",
+        "figure.dpi": 100,
+        "figure.labelsize": "medium",
+        "figure.titlesize": "medium",
+        "image.cmap": "cividis",
+        "image.interpolation": "nearest",
+        "legend.frameon": False,
+        "savefig.bbox": "tight",
+        "savefig.dpi": 150,
+    }
+    sns.set_theme("paper", "ticks", font="DejaVu Sans", font_scale=FONT_SIZE / PAPER_SIZE, rc=rc)
 
 
 def new_axes(width, height):
@@ -49,15 +47,33 @@ def new_panels(n_rows, n_columns, width, height, **shared):
     return plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained", **shared)
 
 
-def draw_intervals(ax, positions, table, *, color, marker="o", label=None, across=False):
-    """Draw the means of a `statistics.summary` of one dimension as markers on their intervals; `across` draws them along x."""
-    mean, low, high = (np.atleast_1d(table[name]) for name in ("mean", "low", "high"))
-    reach = np.maximum([mean - low, high - mean], 0)  # rounding can put the end of an interval beside its mean
-    places = {"x": mean, "y": positions, "xerr": reach} if across else {"x": positions, "y": mean, "yerr": reach}
-    ax.errorbar(**places, fmt=marker, color=color, markersize=5, label=label)
+def draw_points(ax, table, **options):
+    """Draw a `statistics.summary` as markers on their intervals; `options` are those of seaborn's `pointplot`."""
+    import seaborn as sns
+
+    sns.pointplot(_rows(table), linestyle="none", markersize=5, **INTERVALS, ax=ax, **options)
+    ax.set(xlabel="", ylabel="")
 
 
-def draw_band(ax, positions, table, *, color, label=None):
-    """Draw the means of a `statistics.summary` of one dimension as a line, their intervals as a band around it."""
-    ax.fill_between(positions, table.low, table.high, color=color, alpha=0.2, linewidth=0)
-    ax.plot(positions, table["mean"], "o-", color=color, markersize=4, label=label)
+def draw_bands(ax, table, **options):
+    """Draw a `statistics.summary` as lines, their intervals as bands; `options` are those of seaborn's `lineplot`."""
+    import seaborn as sns
+
+    sns.lineplot(_rows(table), y="value", marker="o", **INTERVALS, ax=ax, **options)
+    ax.set(xlabel="", ylabel="")
+
+
+def _rows(table):
+    """The low, mean and high of each point as rows (value) that INTERVALS draws unchanged."""
+    return table[["low", "mean", "high"]].to_array("bound", name="value").to_dataframe().reset_index()
+
+
+def draw_legend(figure):
+    """Draw what is named on any of the axes, each label once, below all panels."""
+    named = {}
+    for ax in figure.axes:
+        named |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+        if ax.get_legend():
+            ax.get_legend().remove()
+    n_columns = max(1, LETTERS // (6 + max(map(len, named), default=0)))
+    figure.legend(named.values(), named, loc="outside lower center", ncols=n_columns)
