@@ -9,6 +9,7 @@ from drawn import lines, points
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.plots import pictures
 from nsdlib.plots.style import COLOURS
+from nsdlib.recipes.table import with_null
 from nsdlib.study import statistics
 from nsdlib.study.published import paper_table
 
@@ -68,12 +69,24 @@ def test_scores_stand_at_their_means_and_chance_only_where_there_is_one():
 
 
 def test_a_system_and_its_null_share_a_row():
-    roles = {"gru": "decoded", "ridge": "decoded", "gru, permuted": "floor", "ridge, permuted": "floor"}
-    table = table_of(system=list(roles))
+    sizes = {"system": ["gru", "ridge"], "metric": list(METRICS), "test_image": range(20)}
+    value, null = (xr.DataArray(RNG.random((2, 8, 20)), sizes, list(sizes)) for _ in range(2))
+    both, roles = with_null(xr.Dataset({"value": value, "null": null}))
+    table = statistics.summary(both, n_bootstrap=50)
     figure = pictures.plot_scores(table, METRICS, roles)
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["gru", "ridge"]
     marked, _ = points(panels(figure)["SSIM"])
     np.testing.assert_allclose(marked, np.c_[table["mean"].sel(metric="ssim"), [0, 1, 0, 1]])
+
+
+def test_names_of_networks_are_marked_where_stand_ins_judge_and_only_there():
+    table = table_of(subject=["a"])
+    titles = {
+        zoo: [ax.get_title(loc="left") for ax in pictures.plot_group(table, METRICS, zoo=zoo).axes] for zoo in ("demo", "paper")
+    }
+    marked = {metric.label for metric, title in zip(METRICS.values(), titles["demo"], strict=True) if "*" in title}
+    assert marked == set(panels(pictures.plot_group(table, METRICS))) - {"SSIM", "PixCorr"}
+    assert "".join(titles["paper"]) == "".join(titles["demo"]).replace("*", "")
 
 
 @pytest.mark.parametrize(("amplitudes", "n_lines"), [([0.0, 8.0, 256.0], 3), ([0.0, 5.0], 2)])

@@ -2,7 +2,11 @@
 
 import textwrap
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.colors import ListedColormap
 
 from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, WIDTH, draw_legend, new_axes, new_panels
 
@@ -30,8 +34,6 @@ def plot_trials(image_ids, is_test, session, ax=None):
 
     All three arguments are (n_trials,): int, bool and int.
     """
-    import seaborn as sns
-
     ax = ax or new_axes(WIDTH, 3.8)
     _, first, row = np.unique(image_ids, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))[row]
@@ -75,8 +77,6 @@ def plot_agreement(right, shifted, ax=None):
 
     Both are correlations (n_images,), see `nsd_checks.repeat_agreement`.
     """
-    import seaborn as sns
-
     ax = ax or new_axes(6, 3)
     values = {"image of the trial": right, "image of the trial before": shifted}
     sns.histplot(values, bins=40, palette=COLOURS[:2], alpha=0.75, linewidth=0, ax=ax)
@@ -108,9 +108,6 @@ def plot_responses(seconds, halves, labels):
 
     `seconds` (n_lags,) count from the onset of an image; each of two `halves` (n_lags, n_voxels) is percent of the voxel's mean.
     """
-    import pandas as pd
-    import seaborn as sns
-
     figure, axes = new_panels(1, len(labels), min(WIDTH, max(5, 1.8 * len(labels))), 2.9, sharey=True)
     for ax, curves, label in zip(axes[0], np.moveaxis(np.array(halves), 2, 0), labels, strict=True):
         runs = pd.DataFrame(curves.T, index=seconds, columns=["odd runs", "even runs"])
@@ -125,8 +122,6 @@ def plot_responses(seconds, halves, labels):
 
 def plot_repeats(first, second, labels):
     """Draw a voxel's responses to the same images at two showings, both (n_images, n_voxels) percent, a panel a voxel."""
-    import seaborn as sns
-
     figure, axes = new_panels(1, len(labels), 3.2 * len(labels), 3.4)
     for ax, x, y, label in zip(axes[0], first.T, second.T, labels, strict=True):
         sns.scatterplot(x=x, y=y, s=10, linewidth=0, alpha=0.7, ax=ax)
@@ -152,9 +147,6 @@ def plot_import(images, names, regressors, background, mask, *, slices):
     slices : sequence of int
         Indices along the third axis.
     """
-    import matplotlib.pyplot as plt
-    from matplotlib.colors import ListedColormap
-
     n_columns = 6
     n_rows = max(1, -(-len(images) // n_columns))
     figure = plt.figure(figsize=(WIDTH, 1.6 * n_rows + 3), layout="constrained")

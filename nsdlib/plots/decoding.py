@@ -1,8 +1,11 @@
 """Figures of decoders and latents (notebooks 03 and 04)."""
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+import seaborn as sns
 
-from nsdlib.plots.style import COLOURS, REFERENCE, WIDTH, draw_bands, draw_legend, draw_points, new_axes, new_panels
+from nsdlib.plots.style import COLOURS, REFERENCE, WIDTH, draw_intervals, draw_legend, new_axes, new_panels
 
 DECODER_COLOURS = dict(
     zip(("gru", "cnn", "transformer", "ridge", "gated_mlp", "roi_gru", "ridge and gru"), COLOURS, strict=True)
@@ -31,9 +34,6 @@ def plot_learning(errors, *, lines=None, ax=None):
 
 def _draw_lines(ax, values, **options):
     """A line a decoder in its colour through its values (n,), which stand over 1 to n."""
-    import pandas as pd
-    import seaborn as sns
-
     lines = {name: pd.Series(one, index=np.arange(1, len(one) + 1)) for name, one in values.items()}
     colours = {name: DECODER_COLOURS.get(name, "black") for name in lines}
     sns.lineplot(lines, palette=colours, dashes=False, ax=ax, **options)
@@ -52,7 +52,7 @@ def plot_errors(table, floor, *, cut_off=(), of=None):
     colours = {name: DECODER_COLOURS.get(name, "black") for name in names}
     looks = {"palette": colours, "markers": ["x" if name in cut_off else "o" for name in names], "legend": False}
     for ax, measure in zip(axes[0], table.measure.values, strict=True):
-        draw_points(ax, table.sel(measure=measure), x="value", y="decoder", hue="decoder", **looks)
+        draw_intervals(ax, table.sel(measure=measure), x="value", y="decoder", hue="decoder", **looks)
         ax.axvline(floor[measure], color=REFERENCE, linestyle=":", label="floor: mean latent")
         ax.set_title(f"{measure.upper()} ↓")
     draw_legend(figure)
@@ -97,7 +97,7 @@ def plot_region_scores(table):
     looks = {"hue": "used", "palette": COLOURS[:2], "markers": ["o", "s"], "dodge": 0.25}
     regions = table.isel(region=slice(-1)).assign_coords(used=[USED[used] for used in table.used.values])
     for ax, target in zip(axes[0], table.target.values, strict=True):
-        draw_points(ax, regions.sel(target=target), x="region", y="value", **looks)
+        draw_intervals(ax, regions.sel(target=target), x="region", y="value", **looks)
         all_voxels = table.sel(target=target, used="alone").isel(region=-1)
         ax.axhspan(all_voxels.low, all_voxels.high, color=COLOURS[2], alpha=0.25, linewidth=0)
         ax.axhline(all_voxels["mean"], color=COLOURS[2], linewidth=1, label="all voxels")
@@ -112,8 +112,6 @@ def plot_region_scores(table):
 
 def plot_regimes(gains):
     """Draw by how much one decoder beats another in each regime (`latents.regime_gains`): responses by images and SNR."""
-    import seaborn as sns
-
     gains = gains.stack(regime=["images", "snr"])
     names = [f"{images:,} images\nSNR {snr:g}" for images, snr in gains.regime.values]
     figure, axes = new_panels(gains.sizes["difference"], 1, WIDTH, 2 + 1.1 * gains.sizes["response"], sharex=True)
@@ -137,16 +135,13 @@ def plot_latent_size(table, costs):
     The table has mean, low, high over (n_layers, system, measure), see `statistics.summary`, with the systems "decoded", "oracle"
     and "floor"; `costs` maps the label of an axis to the cost at each number of layers.
     """
-    import matplotlib.pyplot as plt
-    import seaborn as sns
-
     counts = table.n_layers.values
     figure = plt.figure(figsize=(WIDTH, 5.4), layout="constrained")
     above, below = figure.subfigures(2, 1)
     scores = above.subplots(1, table.sizes["measure"], squeeze=False)[0]
     paid = below.subplots(1, len(costs), squeeze=False)[0]
     for ax, measure in zip(scores, table.measure.values, strict=True):
-        draw_bands(ax, table.sel(measure=measure), x="n_layers", hue="system", palette=SYSTEM_COLOURS)
+        draw_intervals(ax, table.sel(measure=measure), x="n_layers", hue="system", palette=SYSTEM_COLOURS, bands=True, y="value")
         ax.set_title(f"{measure} ↑")
     for ax, (label, values) in zip(paid, costs.items(), strict=True):
         sns.lineplot(x=counts, y=values, marker="s", color=COLOURS[1], ax=ax)

@@ -2,18 +2,20 @@
 
 import textwrap
 
-from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, WIDTH, draw_bands, draw_legend, draw_points, new_axes, new_panels
+import seaborn as sns
+
+from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, WIDTH, draw_intervals, draw_legend, new_axes, new_panels
 
 PANEL = 1.15  # inches an image, unless so many stand side by side that the figure would be too wide
-LABEL = 13  # characters in a line of a row's label
+LABEL = 15  # characters in a line of a row's label
 NULL = ", permuted"  # ends the name of a system's null, see `recipes.table.with_null`
 ROLES = {  # colour, marker
     "decoded": (COLOURS[0], "o"),
-    "floor": (REFERENCE, "v"),
-    "ceiling": (COLOURS[2], "^"),
     "left out": (COLOURS[1], "s"),
-    "retrieval": (COLOURS[3], "D"),
+    "floor": (REFERENCE, "v"),
     "label": (COLOURS[5], "P"),
+    "retrieval": (COLOURS[3], "D"),
+    "ceiling": (COLOURS[2], "^"),
 }
 CHANCE = {"color": REFERENCE, "linewidth": 1.2, "linestyle": ":", "label": "chance, where there is one"}
 
@@ -31,20 +33,20 @@ def plot_grid(rows, *, titles=None, title=None):
     figure, axes = new_panels(len(rows), n_columns, panel * n_columns + 1, height)
     figure.set_layout_engine("compressed", w_pad=0.02, h_pad=0.02)
     for row, (label, images) in zip(axes, rows.items(), strict=True):
-        row[0].set_ylabel("\n".join(textwrap.wrap(label, LABEL)), rotation=0, ha="right", va="center")
+        row[0].set_ylabel("\n".join(textwrap.wrap(label, LABEL, break_long_words=False)), rotation=0, ha="right", va="center")
         for ax in row:
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
         for ax, image in zip(row, images, strict=n_images > 0):
             ax.imshow(image)
     for ax, text in zip(axes[0], titles or [], strict=False):
-        ax.set_title(text, fontsize=FONT_SIZE - 1, loc="center")
+        ax.set_title(text, fontsize=FONT_SIZE - 2, loc="center")
     if title:
         figure.suptitle(title)
     return figure
 
 
-def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings"):
+def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings", zoo="paper"):
     """Draw every system's mean and interval, one panel a metric.
 
     Parameters
@@ -54,49 +56,53 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     metrics : dict of str to metrics.Metric
         Gives labels, chance and direction.
     roles : dict of str to str
-        System to "decoded", "floor", "label", "retrieval", "ceiling" or "left out"; systems are drawn in this order, from above.
+        System to "decoded", "floor", "label", "retrieval", "ceiling" or "left out"; systems are drawn in this order, from above,
+        a null (`recipes.table.with_null`) in the row of its system.
+    zoo : str
+        Of the run. Names of networks that stand-ins of the "demo" zoo replace are marked.
     """
     rows = {system: system.removesuffix(NULL) if system.removesuffix(NULL) in roles else system for system in roles}
     table = table.sel(system=list(roles))
     table = table.assign_coords(role=("system", list(roles.values())), row=("system", list(rows.values())))
     drawn = [role for role in ROLES if role in roles.values()]
     looks = {"hue_order": drawn, "palette": [ROLES[role][0] for role in drawn], "markers": [ROLES[role][1] for role in drawn]}
-    figure, panels = _metric_panels(metrics, 0.44 * len(set(rows.values())) + 1.8, across=True, sharey=True)
+    figure, panels = _metric_panels(metrics, 0.44 * len(set(rows.values())) + 1.8, zoo, across=True, sharey=True)
     for name, ax in panels.items():
-        draw_points(ax, table.sel(metric=name), x="value", y="row", hue="role", **looks)
+        draw_intervals(ax, table.sel(metric=name), x="value", y="row", hue="role", **looks)
         ax.locator_params(axis="x", nbins=3)
         ax.margins(x=0.12)
     draw_legend(figure)
-    figure.suptitle(f"{title}\n(mean and {100 * table.level:.0f} % interval, n = {table.n} images; arrows: better)")
+    _draw_title(figure, title, f"mean and {100 * table.level:.0f} % interval, n = {table.n} images", zoo)
     return figure
 
 
-def plot_noise_curves(table, metrics, *, pure=None, reference=None):
+def plot_noise_curves(table, metrics, *, pure=None, reference=None, zoo="paper"):
     """Draw how scores change with the noise on the rough image, one panel a metric.
 
-    The table has mean, low, high over (amplitude, stage, metric); `metrics` is as in `plot_scores`. `pure` is the same over
-    (stage, metric) with pure noise in the place of the rough image, drawn apart, to the right; `reference` are the paper's
-    values, a DataFrame of amplitudes by metrics, drawn thin.
+    The table has mean, low, high over (amplitude, stage, metric); `metrics` and `zoo` are as in `plot_scores`. `pure` is the
+    same over (stage, metric) with pure noise in the place of the rough image, drawn apart, to the right; `reference` are the
+    paper's values, a DataFrame of amplitudes by metrics, drawn thin.
     """
-    figure, panels = _metric_panels(metrics, 5, sharex=True)
+    figure, panels = _metric_panels(metrics, 5, zoo, sharex=True)
     amplitudes = table.amplitude.values
     ticks = [f"{amplitude:g}" for amplitude in amplitudes]
     table = table.assign_coords(amplitude=ticks, stage=[f"{stage} image" for stage in table.stage.values])
     looks = {"x": "amplitude", "hue": "stage", "palette": COLOURS[: table.sizes["stage"]]}
     for name, ax in panels.items():
-        draw_bands(ax, table.sel(metric=name), **looks)
+        draw_intervals(ax, table.sel(metric=name), **looks, bands=True, y="value")
         if pure is not None:
             apart = pure.sel(metric=name).expand_dims(amplitude=["pure"]).assign_coords(stage=table.stage)
-            draw_points(ax, apart, y="value", order=[*ticks, "pure"], legend=False, **looks)
+            draw_intervals(ax, apart, y="value", order=[*ticks, "pure"], legend=False, **looks)
         if reference is not None and set(amplitudes) <= set(reference.index):
             printed = reference.loc[list(amplitudes), name]
             ax.plot(ticks, printed, color=REFERENCE, linewidth=1, linestyle="--", label="paper, other networks")
-        ax.set_title(f"{_label(metrics[name])}\n{'semantic' if metrics[name].semantic else 'low level'}")
+        ax.set_title(f"{ax.get_title(loc='left')}\n{'semantic' if metrics[name].semantic else 'low level'}")
     for ax in figure.axes[4:]:
         ax.set_xlabel("noise amplitude")
+        ax.tick_params(axis="x", rotation=90)
     draw_legend(figure)
     shown = f"mean and {100 * table.level:.0f} % interval, n = {table.n} images"
-    figure.suptitle(f"Scores against noise on the rough image, in grey levels, not to scale\n({shown})")
+    _draw_title(figure, "Scores against noise on the rough image (grey levels, not to scale)", shown, zoo)
     return figure
 
 
@@ -106,8 +112,6 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
     Both are (n_images,), 0 for the worst and 1 for the best, see `selection.relative_rank`; `marked` maps a label to the
     positions of images drawn in colour.
     """
-    import seaborn as sns
-
     ax, marked = ax or new_axes(4.6, 4.4), marked or {}
     ax.axhline(0.5, color=REFERENCE, linewidth=0.8, linestyle=":")
     ax.axvline(0.5, color=REFERENCE, linewidth=0.8, linestyle=":")
@@ -127,36 +131,39 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
     return ax
 
 
-def plot_group(table, metrics, *, system="refined"):
+def plot_group(table, metrics, *, system="refined", zoo="paper"):
     """Draw one system's score of every subject, one panel a metric, and the mean over subjects.
 
-    The table has mean, low, high over (subject, metric) with the images of a subject as the units; `metrics` is as in
-    `plot_scores`, and the title names the system.
+    The table has mean, low, high over (subject, metric) with the images of a subject as the units; `metrics` and `zoo`
+    are as in `plot_scores`, and the title names the system.
     """
-    figure, panels = _metric_panels(metrics, 4.6, sharex=True)
+    figure, panels = _metric_panels(metrics, 4.6, zoo, sharex=True)
     n_subjects = table.sizes["subject"]
     for name, ax in panels.items():
         part, label = table.sel(metric=name), "subject, interval over images"
-        draw_points(ax, part, x="subject", y="value", color=COLOURS[0], label=label, legend=False)
+        draw_intervals(ax, part, x="subject", y="value", color=COLOURS[0], label=label, legend=False)
         if n_subjects > 1:
             ax.axhline(part["mean"].mean(), color=COLOURS[1], linewidth=1, label="mean of subjects")
+        ax.tick_params(axis="x", rotation=90 * (n_subjects > 2))
     draw_legend(figure)
     n = f"n = {n_subjects} subject{'s' * (n_subjects > 1)}"
-    shown = f"mean and {100 * table.level:.0f} % interval over each one's images, {n}"
-    figure.suptitle(f"The {system} images of each subject\n({shown}; arrows: better)")
+    shown = f"mean and {100 * table.level:.0f} % interval over images, {n}"
+    _draw_title(figure, f"The {system} images of each subject", shown, zoo)
     return figure
 
 
-def _metric_panels(metrics, height, *, across=False, **shared):
+def _metric_panels(metrics, height, zoo, *, across=False, **shared):
     """A figure with a titled panel a metric, chance as a line, scores along y or `across`; its axes by the metrics' names."""
     figure, axes = new_panels(2, 4, WIDTH, height, **shared)
     for ax, metric in zip(axes.flat, metrics.values(), strict=True):
-        ax.set_title(_label(metric))
+        stand_in = "*" * (metric.network is not None and zoo == "demo")
+        ax.set_title(f"{metric.label}{stand_in} {'↑' if metric.higher_is_better else '↓'}")
         if metric.chance is not None:
             (ax.axvline if across else ax.axhline)(metric.chance, **CHANCE)
     return figure, dict(zip(metrics, axes.flat, strict=True))
 
 
-def _label(metric):
-    """A metric's label with an arrow in its better direction."""
-    return f"{metric.label} {'↑' if metric.higher_is_better else '↓'}"
+def _draw_title(figure, title, shown, zoo):
+    """The title of metric panels, what they show, and what is marked in them."""
+    marks = "; *: a stand-in of the demo zoo" if zoo == "demo" else ""
+    figure.suptitle(f"{title}\n{shown}{marks}; arrows: better")

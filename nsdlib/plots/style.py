@@ -1,5 +1,9 @@
 """The look of every figure: one seaborn theme, colours that colour-blind readers can tell apart, and the intervals of our own."""
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import seaborn as sns
+
 # Okabe & Ito (2008), darkest contrasts first; yellow is left out, it vanishes on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 REFERENCE = "0.55"  # floors, ceilings, chance
@@ -7,15 +11,10 @@ WIDTH = 7  # inches of the widest figure, which a page of the book so shows with
 FONT_SIZE = 10
 PAPER_SIZE = 9.6  # points of the letters in seaborn's context "paper"
 LETTERS = 100  # in a line as wide as a figure
-# seaborn would compute intervals of its own. Of three numbers, median and range are the middle one and the two others.
-INTERVALS = {"estimator": "median", "errorbar": ("pi", 100)}
 
 
 def use_style():
     """Set the theme for this process, and nobody's matplotlibrc; notebooks call it once, the library never does."""
-    import matplotlib as mpl
-    import seaborn as sns
-
     mpl.rcdefaults()
     rc = {
         "axes.prop_cycle": mpl.cycler(color=COLOURS),
@@ -41,31 +40,17 @@ def new_axes(width, height):
 
 def new_panels(n_rows, n_columns, width, height, **shared):
     """Return a new figure, width by height inches, and its axes (n_rows, n_columns); `shared` is sharex and sharey."""
-    import matplotlib.pyplot as plt
-
     size = (width, height)
     return plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained", **shared)
 
 
-def draw_points(ax, table, **options):
-    """Draw a `statistics.summary` as markers on their intervals; `options` are those of seaborn's `pointplot`."""
-    import seaborn as sns
-
-    sns.pointplot(_rows(table), linestyle="none", markersize=5, **INTERVALS, ax=ax, **options)
+def draw_intervals(ax, table, *, bands=False, **options):
+    """Draw a `statistics.summary` as markers on their intervals, or as lines in `bands`; `options` are those of seaborn."""
+    # seaborn would compute intervals of its own. Of three numbers, median and range are the middle one and the two others.
+    rows = table[["low", "mean", "high"]].to_array("bound", name="value").to_dataframe().reset_index()
+    draw, look = (sns.lineplot, {"marker": "o"}) if bands else (sns.pointplot, {"linestyle": "none", "markersize": 5})
+    draw(rows, estimator="median", errorbar=("pi", 100), ax=ax, **look, **options)
     ax.set(xlabel="", ylabel="")
-
-
-def draw_bands(ax, table, **options):
-    """Draw a `statistics.summary` as lines, their intervals as bands; `options` are those of seaborn's `lineplot`."""
-    import seaborn as sns
-
-    sns.lineplot(_rows(table), y="value", marker="o", **INTERVALS, ax=ax, **options)
-    ax.set(xlabel="", ylabel="")
-
-
-def _rows(table):
-    """The low, mean and high of each point as rows (value) that INTERVALS draws unchanged."""
-    return table[["low", "mean", "high"]].to_array("bound", name="value").to_dataframe().reset_index()
 
 
 def draw_legend(figure):
