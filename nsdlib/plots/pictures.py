@@ -2,8 +2,6 @@
 
 import textwrap
 
-import seaborn as sns
-
 from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, WIDTH, draw_intervals, draw_legend, new_axes, new_panels
 
 PANEL = 1.15  # inches an image, unless so many stand side by side that the figure would be too wide
@@ -112,6 +110,8 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
     Both are (n_images,), 0 for the worst and 1 for the best, see `selection.relative_rank`; `marked` maps a label to the
     positions of images drawn in colour.
     """
+    import seaborn as sns
+
     ax, marked = ax or new_axes(4.6, 4.4), marked or {}
     ax.axhline(0.5, color=REFERENCE, linewidth=0.8, linestyle=":")
     ax.axvline(0.5, color=REFERENCE, linewidth=0.8, linestyle=":")

@@ -1,9 +1,5 @@
 """The look of every figure: one seaborn theme, colours that colour-blind readers can tell apart, and the intervals of our own."""
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
-import seaborn as sns
-
 # Okabe & Ito (2008), darkest contrasts first; yellow is left out, it vanishes on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 REFERENCE = "0.55"  # floors, ceilings, chance
@@ -15,6 +11,9 @@ LETTERS = 100  # in a line as wide as a figure
 
 def use_style():
     """Set the theme for this process, and nobody's matplotlibrc; notebooks call it once, the library never does."""
+    import matplotlib as mpl
+    import seaborn as sns
+
     mpl.rcdefaults()
     rc = {
         "axes.prop_cycle": mpl.cycler(color=COLOURS),
@@ -40,12 +39,16 @@ def new_axes(width, height):
 
 def new_panels(n_rows, n_columns, width, height, **shared):
     """Return a new figure, width by height inches, and its axes (n_rows, n_columns); `shared` is sharex and sharey."""
+    import matplotlib.pyplot as plt
+
     size = (width, height)
     return plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained", **shared)
 
 
 def draw_intervals(ax, table, *, bands=False, **options):
     """Draw a `statistics.summary` as markers on their intervals, or as lines in `bands`; `options` are those of seaborn."""
+    import seaborn as sns
+
     # seaborn would compute intervals of its own. Of three numbers, median and range are the middle one and the two others.
     rows = table[["low", "mean", "high"]].to_array("bound", name="value").to_dataframe().reset_index()
     draw, look = (sns.lineplot, {"marker": "o"}) if bands else (sns.pointplot, {"linestyle": "none", "markersize": 5})
