@@ -11,7 +11,6 @@ from matplotlib.colors import ListedColormap
 from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, WIDTH, draw_legend, new_axes, new_panels
 
 CAPTION_WIDTH = 24  # characters a line
-SMALL = FONT_SIZE - 1  # points of captions
 IMAGE_SECONDS = 3  # an image is on the screen
 SCALE_BAR = 5  # percent of the mean signal
 
@@ -24,7 +23,7 @@ def plot_scenes(images, captions, *, n_columns=4):
         ax.axis("off")
     for ax, image, caption in zip(axes.flat, images, captions, strict=False):
         ax.imshow(image)
-        ax.set_title(textwrap.fill(caption, CAPTION_WIDTH), fontsize=SMALL, y=-0.06, va="top", loc="left")
+        ax.set_title(textwrap.fill(caption, CAPTION_WIDTH), fontsize=FONT_SIZE - 1, y=-0.06, va="top", loc="left")
     figure.suptitle("What was shown: images and one caption of each")
     return figure
 
@@ -156,7 +155,7 @@ def plot_import(images, names, regressors, background, mask, *, slices):
         ax.axis("off")
     for ax, image, name in zip(axes.flat, images, names, strict=False):
         ax.imshow(image)
-        ax.set_title(textwrap.fill(textwrap.shorten(name, 32), 16), fontsize=SMALL - 1, y=-0.08, va="top", loc="left")
+        ax.set_title(textwrap.fill(textwrap.shorten(name, 32), 16), fontsize=FONT_SIZE - 2, y=-0.08, va="top", loc="left")
     above.suptitle("Pictures in the order of their first showing")
     left, right = below.subfigures(1, 2, width_ratios=(1, 2))
     ax = left.subplots()

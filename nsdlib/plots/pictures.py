@@ -146,8 +146,7 @@ def plot_group(table, metrics, *, system="refined", zoo="paper"):
             ax.axhline(part["mean"].mean(), color=COLOURS[1], linewidth=1, label="mean of subjects")
         ax.tick_params(axis="x", rotation=90 * (n_subjects > 2))
     draw_legend(figure)
-    n = f"n = {n_subjects} subject{'s' * (n_subjects > 1)}"
-    shown = f"mean and {100 * table.level:.0f} % interval over images, {n}"
+    shown = f"mean and {100 * table.level:.0f} % interval over images, n = {n_subjects} subject{'s' * (n_subjects > 1)}"
     _draw_title(figure, f"The {system} images of each subject", shown, zoo)
     return figure
 

@@ -5,7 +5,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 REFERENCE = "0.55"  # floors, ceilings, chance
 WIDTH = 7  # inches of the widest figure, which a page of the book so shows without shrinking its letters
 FONT_SIZE = 10
-PAPER_SIZE = 9.6  # points of the letters in seaborn's context "paper"
 LETTERS = 100  # in a line as wide as a figure
 
 
@@ -29,7 +28,7 @@ def use_style():
         "savefig.bbox": "tight",
         "savefig.dpi": 150,
     }
-    sns.set_theme("paper", "ticks", font="DejaVu Sans", font_scale=FONT_SIZE / PAPER_SIZE, rc=rc)
+    sns.set_theme("paper", "ticks", font="DejaVu Sans", font_scale=FONT_SIZE / 9.6, rc=rc)  # of "paper" letters have 9.6 points
 
 
 def new_axes(width, height):
