@@ -79,16 +79,6 @@ def test_a_system_and_its_null_share_a_row():
     np.testing.assert_allclose(marked, np.c_[table["mean"].sel(metric="ssim"), [0, 1, 0, 1]])
 
 
-def test_names_of_networks_are_marked_where_stand_ins_judge_and_only_there():
-    table = table_of(subject=["a"])
-    titles = {
-        zoo: [ax.get_title(loc="left") for ax in pictures.plot_group(table, METRICS, zoo=zoo).axes] for zoo in ("demo", "paper")
-    }
-    marked = {metric.label for metric, title in zip(METRICS.values(), titles["demo"], strict=True) if "*" in title}
-    assert marked == set(panels(pictures.plot_group(table, METRICS))) - {"SSIM", "PixCorr"}
-    assert "".join(titles["paper"]) == "".join(titles["demo"]).replace("*", "")
-
-
 @pytest.mark.parametrize(("amplitudes", "n_lines"), [([0.0, 8.0, 256.0], 3), ([0.0, 5.0], 2)])
 def test_noise_curves_have_the_papers_where_its_amplitudes_were_run(amplitudes, n_lines):
     table = table_of(stage=["rough", "refined"], amplitude=amplitudes)

@@ -44,7 +44,7 @@ def plot_grid(rows, *, titles=None, title=None):
     return figure
 
 
-def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings", zoo="paper"):
+def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings"):
     """Draw every system's mean and interval, one panel a metric.
 
     Parameters
@@ -56,32 +56,30 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     roles : dict of str to str
         System to "decoded", "floor", "label", "retrieval", "ceiling" or "left out"; systems are drawn in this order, from above,
         a null (`recipes.table.with_null`) in the row of its system.
-    zoo : str
-        Of the run. Names of networks that stand-ins of the "demo" zoo replace are marked.
     """
     rows = {system: system.removesuffix(NULL) if system.removesuffix(NULL) in roles else system for system in roles}
     table = table.sel(system=list(roles))
     table = table.assign_coords(role=("system", list(roles.values())), row=("system", list(rows.values())))
     drawn = [role for role in ROLES if role in roles.values()]
     looks = {"hue_order": drawn, "palette": [ROLES[role][0] for role in drawn], "markers": [ROLES[role][1] for role in drawn]}
-    figure, panels = _metric_panels(metrics, 0.44 * len(set(rows.values())) + 1.8, zoo, across=True, sharey=True)
+    figure, panels = _metric_panels(metrics, 0.44 * len(set(rows.values())) + 1.8, across=True, sharey=True)
     for name, ax in panels.items():
         draw_intervals(ax, table.sel(metric=name), x="value", y="row", hue="role", **looks)
         ax.locator_params(axis="x", nbins=3)
         ax.margins(x=0.12)
     draw_legend(figure)
-    _draw_title(figure, title, f"mean and {100 * table.level:.0f} % interval, n = {table.n} images", zoo)
+    _draw_title(figure, title, f"mean and {100 * table.level:.0f} % interval, n = {table.n} images")
     return figure
 
 
-def plot_noise_curves(table, metrics, *, pure=None, reference=None, zoo="paper"):
+def plot_noise_curves(table, metrics, *, pure=None, reference=None):
     """Draw how scores change with the noise on the rough image, one panel a metric.
 
-    The table has mean, low, high over (amplitude, stage, metric); `metrics` and `zoo` are as in `plot_scores`. `pure` is the
+    The table has mean, low, high over (amplitude, stage, metric); `metrics` is as in `plot_scores`. `pure` is the
     same over (stage, metric) with pure noise in the place of the rough image, drawn apart, to the right; `reference` are the
     paper's values, a DataFrame of amplitudes by metrics, drawn thin.
     """
-    figure, panels = _metric_panels(metrics, 5, zoo, sharex=True)
+    figure, panels = _metric_panels(metrics, 5, sharex=True)
     amplitudes = table.amplitude.values
     ticks = [f"{amplitude:g}" for amplitude in amplitudes]
     table = table.assign_coords(amplitude=ticks, stage=[f"{stage} image" for stage in table.stage.values])
@@ -100,7 +98,7 @@ def plot_noise_curves(table, metrics, *, pure=None, reference=None, zoo="paper")
         ax.tick_params(axis="x", rotation=90)
     draw_legend(figure)
     shown = f"mean and {100 * table.level:.0f} % interval, n = {table.n} images"
-    _draw_title(figure, "Scores against noise on the rough image (grey levels, not to scale)", shown, zoo)
+    _draw_title(figure, "Scores against noise on the rough image (grey levels, not to scale)", shown)
     return figure
 
 
@@ -131,13 +129,13 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
     return ax
 
 
-def plot_group(table, metrics, *, system="refined", zoo="paper"):
+def plot_group(table, metrics, *, system="refined"):
     """Draw one system's score of every subject, one panel a metric, and the mean over subjects.
 
-    The table has mean, low, high over (subject, metric) with the images of a subject as the units; `metrics` and `zoo`
-    are as in `plot_scores`, and the title names the system.
+    The table has mean, low, high over (subject, metric) with the images of a subject as the units; `metrics` is as in
+    `plot_scores`, and the title names the system.
     """
-    figure, panels = _metric_panels(metrics, 4.6, zoo, sharex=True)
+    figure, panels = _metric_panels(metrics, 4.6, sharex=True)
     n_subjects = table.sizes["subject"]
     for name, ax in panels.items():
         part, label = table.sel(metric=name), "subject, interval over images"
@@ -147,22 +145,20 @@ def plot_group(table, metrics, *, system="refined", zoo="paper"):
         ax.tick_params(axis="x", rotation=90 * (n_subjects > 2))
     draw_legend(figure)
     shown = f"mean and {100 * table.level:.0f} % interval over images, n = {n_subjects} subject{'s' * (n_subjects > 1)}"
-    _draw_title(figure, f"The {system} images of each subject", shown, zoo)
+    _draw_title(figure, f"The {system} images of each subject", shown)
     return figure
 
 
-def _metric_panels(metrics, height, zoo, *, across=False, **shared):
+def _metric_panels(metrics, height, *, across=False, **shared):
     """A figure with a titled panel a metric, chance as a line, scores along y or `across`; its axes by the metrics' names."""
     figure, axes = new_panels(2, 4, WIDTH, height, **shared)
     for ax, metric in zip(axes.flat, metrics.values(), strict=True):
-        stand_in = "*" * (metric.network is not None and zoo == "demo")
-        ax.set_title(f"{metric.label}{stand_in} {'↑' if metric.higher_is_better else '↓'}")
+        ax.set_title(f"{metric.label} {'↑' if metric.higher_is_better else '↓'}")
         if metric.chance is not None:
             (ax.axvline if across else ax.axhline)(metric.chance, **CHANCE)
     return figure, dict(zip(metrics, axes.flat, strict=True))
 
 
-def _draw_title(figure, title, shown, zoo):
-    """The title of metric panels, what they show, and what is marked in them."""
-    marks = "; *: a stand-in of the demo zoo" if zoo == "demo" else ""
-    figure.suptitle(f"{title}\n{shown}{marks}; arrows: better")
+def _draw_title(figure, title, shown):
+    """The title of metric panels, and below it what they show."""
+    figure.suptitle(f"{title}\n{shown}; arrows: better")
