@@ -155,9 +155,8 @@ def plot_import(images, names, regressors, background, mask, *, slices):
         ax.axis("off")
     for ax, image, name in zip(axes.flat, images, names, strict=False):
         ax.imshow(image)
-        ax.set_title(
-            textwrap.fill(textwrap.shorten(name, 32, placeholder=" …"), 16), fontsize=FONT_SIZE - 2, y=-0.08, va="top", loc="left"
-        )
+        caption = textwrap.fill(textwrap.shorten(name, 32, placeholder=" …"), 16)
+        ax.set_title(caption, fontsize=FONT_SIZE - 2, y=-0.08, va="top", loc="left")
     above.suptitle("Pictures in the order of their first showing")
     left, right = below.subfigures(1, 2, width_ratios=(1, 2))
     ax = left.subplots()
