@@ -68,6 +68,14 @@ def test_a_map_puts_values_at_their_voxels_in_millimetres_and_left_on_the_left(a
     assert figure.axes[-1].get_xlabel() == "Peak, seconds" and figure.axes[-1].get_xlim() == (0, 4)
 
 
+def test_the_ends_of_a_map_and_what_lies_beyond_given_limits_are_drawn():
+    values = np.array([0.1, 0.2, 0.3])
+    (ax,) = slices_of(maps.plot_map(values, HEAD, voxels=[5, 11, 17], slices=[5], label="x"))
+    assert sorted(seen(ax).values()) == pytest.approx(values)
+    (ax,) = slices_of(maps.plot_map(values, HEAD, voxels=[5, 11, 17], slices=[5], label="x", limits=(0.15, 0.25)))
+    assert sorted(seen(ax).values()) == pytest.approx([0.15, 0.2, 0.25])
+
+
 def test_an_array_has_indices_for_coordinates_and_nobody_knows_its_left():
     figure = maps.plot_map(np.ones(1), HEAD, voxels=[23], slices=[5], label="Noise pool")
     (ax,) = slices_of(figure)
@@ -100,6 +108,13 @@ def test_a_map_of_one_value_has_one_colour_on_all_slices_and_no_bar():
     assert colours == [maps.ACCENT.lower()] * 2
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["Noise pool"]
+
+
+def test_a_map_without_values_shows_the_head_alone():
+    given = {"voxels": np.arange(HEAD.size), "label": "Noise ceiling, percent"}
+    figure = maps.plot_map(np.full(HEAD.size, np.nan), HEAD, **given)
+    assert [seen(ax) for ax in slices_of(figure)] == [{}] * len(slices_of(figure)) and len(slices_of(figure)) > 1
+    assert "<iframe" in maps.view_map(np.full(HEAD.size, np.nan), HEAD, **given).text
 
 
 def test_regions_are_coloured_where_they_lie_and_the_last_is_on_top():

@@ -2,6 +2,7 @@
 
 import gc
 import warnings
+from contextlib import contextmanager
 from html import escape
 
 import numpy as np
@@ -34,7 +35,8 @@ def plot_map(values, background, *, voxels, label, slices=None, limits=None):
     """
     import matplotlib.pyplot as plt
 
-    volume, (low, high) = _volume(values, background, voxels), _limits(values, limits)
+    low, high = _limits(values, limits)
+    volume = _volume(values, background, voxels, (low, high))
     if low == high:
         return _draw_slices(volume, background, slices, (ACCENT,), (low, low + 1), label, legend={label: ACCENT})
     figure = _draw_slices(volume, background, slices, "viridis", (low, high), label.split(",")[0])
@@ -68,31 +70,46 @@ def view_map(values, background, *, voxels, label, limits=None):
     from nsdlib.plots.interactive import Html
 
     low, high = _limits(values, limits)
-    shown, head = _cropped(_volume(values, background, voxels), background)
+    shown, head = _cropped(_volume(values, background, voxels, (low, high)), background)
     finer = (VIEWED / head.dataobj.size) ** (1 / 3)  # small volumes get a thin cross, large ones few kilobytes
     step = 1 / (int(finer) if finer >= 1 else finer)
     affine = head.affine @ np.diag([step, step, step, 1])
     affine[:3, 3] += head.affine[:3, :3] @ np.full(3, (step - 1) / 2)
     shape = [int(np.ceil(n / step)) for n in head.shape]
-    head = resample_img(head, affine, shape, interpolation="linear")
+    centre = None if np.any(shown.dataobj) else (affine @ [*(np.array(shape) / 2), 1])[:3]  # nilearn finds a map's own
     options = {"cmap": "viridis", "symmetric_cmap": False, "vmin": low, "vmax": high, "black_bg": True}
-    with warnings.catch_warnings(action="ignore", category=PendingDeprecationWarning):  # nilearn 0.13 on matplotlib 3.11
-        view = view_img(shown, head, threshold=HIDDEN, resampling_interpolation="nearest", **options)
+    with _undisturbed():
+        head = resample_img(head, affine, shape, interpolation="linear")
+        view = view_img(shown, head, centre, threshold=HIDDEN, resampling_interpolation="nearest", **options)
     frame = f'loading="lazy" style="width:100%;aspect-ratio:{view.width}/{view.height};border:0;background:#000"'
     page = view.html.replace("<body>", '<body style="margin:0;background:#000">')
     hint = f"{label}. Click or tap on a slice: the other two move to that place (mm)."
     return Html(f'<figure><iframe title="{escape(label)}" {frame} srcdoc="{escape(page)}"></iframe>{escape(hint)}</figure>', hint)
 
 
+@contextmanager
+def _undisturbed():
+    """Keep nilearn from collecting garbage, which takes seconds where networks are loaded, and from needless warnings."""
+    gc.freeze()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "empty mask|The given float|Resampling binary")  # an empty map, a mask behind it
+            warnings.simplefilter("ignore", PendingDeprecationWarning)  # nilearn 0.13 with matplotlib 3.11
+            yield
+    finally:
+        gc.unfreeze()
+
+
 def _limits(values, limits):
-    """The ends of the colours: those given, or the map's own."""
-    return (np.nanmin(values), np.nanmax(values)) if limits is None else limits
+    """The ends of the colours: those given, or the map's own; of an empty map, 0 and 1."""
+    finite = np.asarray(values)[np.isfinite(values)]
+    return limits or ((finite.min(), finite.max()) if finite.size else (0, 1))
 
 
-def _volume(values, background, voxels):
-    """A map as a volume (X, Y, Z), NaN where it says nothing."""
+def _volume(values, background, voxels, limits):
+    """A map as a volume (X, Y, Z), NaN where it says nothing; nilearn would hide what is below the limits."""
     volume = np.full(background.shape, np.nan)
-    volume.flat[voxels] = values
+    volume.flat[voxels] = np.clip(values, *limits)
     return volume
 
 
@@ -101,8 +118,8 @@ def _cropped(volume, background):
     from nibabel import Nifti1Image
 
     affine = getattr(background, "affine", np.eye(4))
-    background = np.asarray(getattr(background, "dataobj", background), dtype=np.float32)
-    volume = np.nan_to_num(np.where(abs(volume) <= HIDDEN, 2 * HIDDEN, volume)).astype(np.float32)  # a 0 of the map is seen
+    background = np.nan_to_num(np.asarray(getattr(background, "dataobj", background), dtype=np.float32))
+    volume = np.nan_to_num(np.where(abs(volume) <= HIDDEN, 2 * HIDDEN, volume))  # a 0 of the map is seen
     filled = np.argwhere((background > 0) | (volume != 0))
     first, last = np.maximum(filled.min(axis=0) - 1, 0), filled.max(axis=0) + 2  # with a margin of a voxel
     box = tuple(slice(*ends) for ends in zip(first, last, strict=True))
@@ -117,7 +134,7 @@ def _draw_slices(volume, background, slices, colours, limits, title, *, legend=N
     from nilearn.plotting import plot_stat_map
 
     if slices is None:
-        filled = np.flatnonzero(np.isfinite(volume).any(axis=(0, 1)))
+        filled = np.flatnonzero(np.isfinite(volume).any(axis=(0, 1))) if np.isfinite(volume).any() else (0, volume.shape[2] - 1)
         slices = np.unique(np.linspace(filled[0], filled[-1], 8).round().astype(int)[1:-1])
     affine, centre = getattr(background, "affine", np.eye(4)), (np.array(volume.shape) - 1) / 2
     cuts = [affine[2] @ [*centre[:2], z, 1] for z in slices]
@@ -131,16 +148,12 @@ def _draw_slices(volume, background, slices, colours, limits, title, *, legend=N
     figure.add_artist(Rectangle((0, (FOOT - 0.05) / whole), 1, (whole - TITLE - FOOT + 0.05) / whole, color="black", zorder=-1))
     cmap = ListedColormap(colours) if isinstance(colours, tuple) else colours
     options = {"cmap": cmap, "vmin": limits[0], "vmax": limits[1], "threshold": HIDDEN, "colorbar": False, "black_bg": True}
-    gc.freeze()  # nilearn collects garbage time and again, which takes seconds where networks are loaded
-    try:
+    with _undisturbed():
         for number, row in enumerate(rows, start=1):
             place = (0, (whole - TITLE - number * height) / whole, len(row) / n_columns, height / whole)
-            display = plot_stat_map(
-                shown, head, display_mode="z", cut_coords=row, figure=figure, axes=place, annotate=False, **options
-            )
+            cuts = {"display_mode": "z", "cut_coords": row, "figure": figure, "axes": place}
+            display = plot_stat_map(shown, head, annotate=False, **cuts, **options)
             display.annotate(left_right=hasattr(background, "affine"), size=10)
-    finally:
-        gc.unfreeze()
     figure.suptitle(f"{title}, axial slices", y=1 - 0.1 / whole)
     if legend:
         handles = [Patch(color=colour, label=name) for name, colour in legend.items()]
