@@ -33,15 +33,12 @@ def plot_map(values, background, *, voxels, label, slices=None, limits=None):
     limits : pair of float, optional
         Ends of the colours; the map's own when not given. A map of one value has one colour.
     """
-    import matplotlib.pyplot as plt
-
     low, high = _limits(values, limits)
     volume = _volume(values, background, voxels, (low, high))
     if low == high:
         return _draw_slices(volume, background, slices, (ACCENT,), (low, low + 1), label, legend={label: ACCENT})
     figure = _draw_slices(volume, background, slices, "viridis", (low, high), label.split(",")[0])
-    bar = figure.add_axes((0.25, 0.5 / figure.get_figheight(), 0.5, 0.12 / figure.get_figheight()))
-    figure.colorbar(plt.cm.ScalarMappable(plt.Normalize(low, high), "viridis"), cax=bar, orientation="horizontal", label=label)
+    _draw_bar(figure, (low, high), label)
     return figure
 
 
@@ -87,13 +84,39 @@ def view_map(values, background, *, voxels, label, limits=None):
     return Html(f'<figure><iframe title="{escape(label)}" {frame} srcdoc="{escape(page)}"></iframe>{escape(hint)}</figure>', hint)
 
 
+def plot_surfaces(values, background, surfaces, *, voxels, label, limits=None):
+    """Draw a map on the inflated hemispheres, seen from the middle and from below, by nilearn's `plot_surf_stat_map`.
+
+    `surfaces` are those of `nsdlib.data.nsd.surfaces.read_surfaces`, of both sides; the other parameters are those of `plot_map`.
+    A vertex has the colour of the voxel in which it lies, and is grey, dark in the sulci, where the map says nothing.
+    """
+    import matplotlib.pyplot as plt
+    from nilearn.plotting import plot_surf_stat_map
+
+    low, high = _limits(values, limits)
+    volume = _volume(values, background, voxels, (low, high))
+    figure, axes = plt.subplots(2, 2, figsize=(6.3, 5.2), subplot_kw={"projection": "3d"})
+    figure.subplots_adjust(0, 0.14, 1, 0.9, 0, 0)
+    for column, (side, surface) in zip(axes.T, surfaces.items(), strict=True):
+        options = {"cmap": "viridis", "vmin": low, "vmax": high, "colorbar": False, "hemi": side, "bg_map": surface.depth}
+        for ax, view in zip(column, ("medial", "ventral"), strict=True):
+            mesh, texture = (surface.coordinates, surface.faces), surface.sample(volume)
+            with _undisturbed():
+                plot_surf_stat_map(mesh, texture, view=view, axes=ax, figure=figure, **options)
+            ax.set_box_aspect((1, 1, 1), zoom=1.6)
+            ax.set_title(f"{side}, {view}", y=0.9)
+    figure.suptitle(f"{label.split(',')[0]}, inflated cortex")
+    _draw_bar(figure, (low, high), label)
+    return figure
+
+
 @contextmanager
 def _undisturbed():
     """Keep nilearn from collecting garbage, which takes seconds where networks are loaded, and from needless warnings."""
     gc.freeze()
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "empty mask|The given float|Resampling binary")  # an empty map, a mask behind it
+            warnings.filterwarnings("ignore", "empty mask|The given float|Resampling binary|All-NaN")  # a map may be empty
             warnings.simplefilter("ignore", PendingDeprecationWarning)  # nilearn 0.13 with matplotlib 3.11
             yield
     finally:
@@ -124,6 +147,14 @@ def _cropped(volume, background):
     first, last = np.maximum(filled.min(axis=0) - 1, 0), filled.max(axis=0) + 2  # with a margin of a voxel
     box = tuple(slice(*ends) for ends in zip(first, last, strict=True))
     return (Nifti1Image(values, affine).slicer[box] for values in (volume, background))
+
+
+def _draw_bar(figure, limits, label):
+    """A horizontal bar of the colours below a figure's brains."""
+    import matplotlib.pyplot as plt
+
+    bar = figure.add_axes((0.25, 0.5 / figure.get_figheight(), 0.5, 0.12 / figure.get_figheight()))
+    figure.colorbar(plt.cm.ScalarMappable(plt.Normalize(*limits), "viridis"), cax=bar, orientation="horizontal", label=label)
 
 
 def _draw_slices(volume, background, slices, colours, limits, title, *, legend=None):
