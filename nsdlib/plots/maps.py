@@ -103,8 +103,8 @@ def plot_surfaces(values, background, surfaces, *, voxels, label, limits=None):
             mesh, texture = (surface.coordinates, surface.faces), surface.sample(volume)
             with _undisturbed():
                 plot_surf_stat_map(mesh, texture, view=view, axes=ax, figure=figure, **options)
-            ax.set_box_aspect((1, 1, 1), zoom=1.6)
-            ax.set_title(f"{side}, {view}", y=0.9)
+            ax.set_box_aspect(None, zoom=1.45)
+            ax.set_title(f"{side}, {view}", y=0.92)
     figure.suptitle(f"{label.split(',')[0]}, inflated cortex")
     _draw_bar(figure, (low, high), label)
     return figure
