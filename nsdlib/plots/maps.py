@@ -10,7 +10,8 @@ import numpy as np
 from nsdlib.plots.style import COLOURS
 
 PANEL = 2.1  # inches a slice
-TITLE, FOOT = 0.35, 0.75  # inches above and below the slices
+TITLE, FOOT = 0.35, 0.85  # inches above and below the slices
+LETTERS = 11  # points; half of it can be read on a phone
 HIDDEN = 1e-12  # nilearn hides what is not larger, as it knows no NaN
 VIEWED = 150_000  # voxels of the viewer's volume
 ACCENT = COLOURS[1]
@@ -105,7 +106,7 @@ def plot_surfaces(values, background, surfaces, *, voxels, label, limits=None):
                 plot_surf_stat_map(mesh, texture, view=view, axes=ax, figure=figure, **options)
             ax.set_box_aspect(None, zoom=1.45)
             ax.set_title(f"{side}, {view}", y=0.92)
-    figure.suptitle(f"{label.split(',')[0]}, inflated cortex")
+    figure.suptitle(f"{label.split(',')[0]}, inflated cortex", fontsize=LETTERS + 1)
     _draw_bar(figure, (low, high), label)
     return figure
 
@@ -153,8 +154,10 @@ def _draw_bar(figure, limits, label):
     """A horizontal bar of the colours below a figure's brains."""
     import matplotlib.pyplot as plt
 
-    bar = figure.add_axes((0.25, 0.5 / figure.get_figheight(), 0.5, 0.12 / figure.get_figheight()))
-    figure.colorbar(plt.cm.ScalarMappable(plt.Normalize(*limits), "viridis"), cax=bar, orientation="horizontal", label=label)
+    bar = figure.add_axes((0.2, 0.58 / figure.get_figheight(), 0.6, 0.14 / figure.get_figheight()))
+    figure.colorbar(plt.cm.ScalarMappable(plt.Normalize(*limits), "viridis"), cax=bar, orientation="horizontal")
+    bar.set_xlabel(label, fontsize=LETTERS)
+    bar.tick_params(labelsize=LETTERS)
 
 
 def _draw_slices(volume, background, slices, colours, limits, title, *, legend=None):
@@ -184,9 +187,9 @@ def _draw_slices(volume, background, slices, colours, limits, title, *, legend=N
             place = (0, (whole - TITLE - number * height) / whole, len(row) / n_columns, height / whole)
             cuts = {"display_mode": "z", "cut_coords": row, "figure": figure, "axes": place}
             display = plot_stat_map(shown, head, annotate=False, **cuts, **options)
-            display.annotate(left_right=hasattr(background, "affine"), size=10)
-    figure.suptitle(f"{title}, axial slices", y=1 - 0.1 / whole)
+            display.annotate(left_right=hasattr(background, "affine"), size=LETTERS + 2)
+    figure.suptitle(f"{title}, axial slices", y=1 - 0.1 / whole, fontsize=LETTERS + 1)
     if legend:
         handles = [Patch(color=colour, label=name) for name, colour in legend.items()]
-        figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, (FOOT - 0.1) / whole), ncols=4, frameon=False)
+        figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, (FOOT - 0.1) / whole), ncols=4, fontsize=LETTERS)
     return figure
