@@ -133,7 +133,8 @@ def _limits(values, limits):
 def _volume(values, background, voxels, limits):
     """A map as a volume (X, Y, Z), NaN where it says nothing; nilearn would hide what is below the limits."""
     volume = np.full(background.shape, np.nan)
-    volume.flat[voxels] = np.clip(values, *limits)
+    least = np.nextafter(np.float32(limits[0]), np.float32(np.inf))  # nilearn computes in single precision
+    volume.flat[voxels] = np.clip(values, least, limits[1])
     return volume
 
 
