@@ -1,14 +1,11 @@
-"""Figures of responses, betas, and maps on the brain (notebooks 00 to 02)."""
+"""Figures of responses and betas (notebooks 01 and 02)."""
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, new_axes, new_panels
+from nsdlib.plots.style import COLOURS, new_axes
 
-PANEL = 1.9  # inches a slice
 ACCENT = COLOURS[1]
 SMALLEST_R2 = 1e-4  # percent; on a logarithmic axis nothing below is worth the space
-REGION_COLOURS = ("#332288", "#0077bb", "#33bbee", "#009988", "#cc3311", "#ee7733", "#ee3377", "#ddcc77")
-ORIENTATION = "on slices from below to above (back of the head at the bottom, left on the left)"
 
 
 def plot_hrfs(seconds, hrfs, peaks, *, canonical=None, ax=None):
@@ -48,72 +45,6 @@ def plot_fits(seconds, measured, fits, onsets, *, ax=None):
     ax.legend(ncols=4, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
     ax.set_title("One voxel, one run: measured and explained", pad=24)
     return ax
-
-
-def plot_map(values, background, *, voxels, slices, label, limits=None):
-    """Draw a map in colour over axial slices.
-
-    Parameters
-    ----------
-    values, voxels : (n_voxels,) float, (n_voxels,) int
-        NaN is not drawn; voxels are flat C-order indices into the volume.
-    background : (X, Y, Z) float
-        Drawn in grey.
-    slices : sequence of int
-        Indices along the third axis.
-    label : str
-        What the colours mean; also the title, up to its first comma.
-    limits : pair of float, optional
-        Ends of the colours; the map's own when not given. A map of one value has one colour.
-    """
-    import matplotlib.pyplot as plt
-    from matplotlib.colors import ListedColormap
-    from matplotlib.patches import Patch
-
-    low, high = (np.nanmin(values), np.nanmax(values)) if limits is None else limits
-    colours = ListedColormap([ACCENT]) if low == high else plt.colormaps["viridis"]
-    scale = plt.cm.ScalarMappable(plt.Normalize(low, high), colours)
-    volume = np.full(background.shape, np.nan)
-    volume.flat[voxels] = values
-    figure = _draw_slices(background, volume, slices, scale, bar=low < high)
-    if low < high:
-        figure.colorbar(scale, ax=figure.axes, label=label, shrink=0.8)
-    else:
-        figure.legend(handles=[Patch(color=ACCENT, label=label)], loc="outside lower center")
-    figure.suptitle(f"{label.split(',')[0]} {ORIENTATION}")
-    return figure
-
-
-def plot_regions(background, regions, *, slices):
-    """Draw regions in colour over axial slices.
-
-    Background and slices are as in `plot_map`; `regions` are masks (X, Y, Z) bool by name, eight at most, of which later ones are
-    drawn over earlier ones.
-    """
-    import matplotlib.pyplot as plt
-    from matplotlib.colors import ListedColormap
-    from matplotlib.patches import Patch
-
-    scale = plt.cm.ScalarMappable(plt.Normalize(0, len(REGION_COLOURS)), ListedColormap(REGION_COLOURS))
-    labels = np.full(background.shape, np.nan)
-    for number, mask in enumerate(regions.values()):
-        labels[mask] = number
-    figure = _draw_slices(background, labels, slices, scale, bar=False)
-    handles = [Patch(color=colour, label=name) for colour, name in zip(REGION_COLOURS, regions, strict=False)]
-    ncols = min(len(regions), 2 * len(slices))
-    figure.legend(handles=handles, loc="outside lower center", ncols=ncols, frameon=False, fontsize=8)
-    figure.suptitle(f"Visual regions {ORIENTATION}")
-    return figure
-
-
-def _draw_slices(background, volume, slices, scale, *, bar):
-    """A figure of axial slices of a volume over a grey background, with room for a colour bar, or else for a legend."""
-    figure, axes = new_panels(1, len(slices), PANEL * len(slices) + 0.8 * bar, PANEL * (1.5 if bar else 1.7))
-    for ax, z in zip(axes[0], slices, strict=True):
-        ax.imshow(background[:, :, z].T, origin="lower", cmap="gray")
-        ax.imshow(volume[:, :, z].T, origin="lower", cmap=scale.cmap, norm=scale.norm, interpolation="nearest")
-        ax.set(xticks=[], yticks=[], xlabel=f"z = {z}")
-    return figure
 
 
 def plot_r2(onoff, fitted, *, threshold, ax=None):

@@ -5,7 +5,8 @@ Each function returns a sentence, and a dict of alternative text to matplotlib f
 
 import numpy as np
 
-from nsdlib.plots.brain import plot_boxes, plot_fits, plot_map, plot_regions
+from nsdlib.plots.brain import plot_boxes, plot_fits
+from nsdlib.plots.maps import plot_map, plot_regions
 from nsdlib.plots.pictures import plot_grid
 from nsdlib.plots.style import new_axes
 
@@ -18,8 +19,7 @@ def plot_voxel(fits, results):
     (x, y, z), chosen, r2, peaks = results.position, results.chosen, results.r2.values, fits.peaks
     label = "Peak of the HRF, seconds"
     brain = plot_map(peaks[fits.hrf_index], fits.background, voxels=fits.voxels, slices=[z], label=label)
-    brain.set_size_inches(3.6, 3.4)
-    brain.axes[0].plot(x, y, "s", markersize=9, markerfacecolor="none", markeredgecolor="red", markeredgewidth=2)
+    brain.axes[1].plot(x, y, "s", markersize=9, markerfacecolor="none", markeredgecolor="red", markeredgewidth=2)
     brain.suptitle("The voxel on its slice")
     figures = {
         f"slice {z} with the voxel marked": brain,

@@ -27,11 +27,11 @@ PUBLISHED = {
     "ceiling of V1, median (%)": (21.5, 49.1, "Brain-Score"),
     "ceiling of V2, median (%)": (20.1, 40.2, "Brain-Score"),
     "ceiling of V3, median (%)": (23, 37, "DeepNSD"),
-    "ceiling of hV4, median (%)": (19.4, 42.1, "Brain-Score"),
+    "ceiling of V4, median (%)": (19.4, 42.1, "Brain-Score"),
     "V1 to V3: voxels below 5 % (%)": (1.2, 14.3, "DeepNSD"),
     "V1 to V3: voxels below 10 % (%)": (3.9, 24.8, "DeepNSD"),
     "V1: voxels above 30 % (%)": (44, 78, "DeepNSD"),
-    "hV4: voxels above 30 % (%)": (30, 64, "DeepNSD"),
+    "V4: voxels above 30 % (%)": (30, 64, "DeepNSD"),
     "best ceiling (%)": (79, 90, "DeepNSD"),
     "V1: sd / mean of ncsnr": (0.38, 0.63, "DeepNSD"),
     "ncsnr of b3 / b2, medians": (1.11, 1.33, "nsddatapaper"),
@@ -119,7 +119,7 @@ def _measure(trials, data):
     images, order, first, counts = trials_by_image(raw, ids)
     full = counts == N_REPEATS
     labels = data.roi("prf-visualrois").ravel()[trials.voxel.values]
-    areas = {name: np.isin(labels, numbers) for name, numbers in (("V1", (1, 2)), ("V2", (3, 4)), ("V3", (5, 6)), ("hV4", (7,)))}
+    areas = {name: np.isin(labels, numbers) for name, numbers in (("V1", (1, 2)), ("V2", (3, 4)), ("V3", (5, 6)), ("V4", (7,)))}
     areas |= {"early": np.isin(labels, range(1, 7)), "higher": labels <= 0}
     place = np.stack(np.unravel_index(trials.voxel.values, data.brainmask.shape), axis=1)
     rows = order[first[full][:, None] + np.arange(N_REPEATS)]
@@ -129,11 +129,11 @@ def _measure(trials, data):
 def _ceilings(seen):
     """Ceilings by area, and how they are distributed."""
     ceiling, areas = noise_ceiling(seen.ratio, N_REPEATS), seen.areas
-    found = {f"ceiling of {name}, median (%)": np.median(ceiling[areas[name]]) for name in ("V1", "V2", "V3", "hV4")}
+    found = {f"ceiling of {name}, median (%)": np.median(ceiling[areas[name]]) for name in ("V1", "V2", "V3", "V4")}
     found["ceiling of nsdgeneral, median (%)"] = np.median(ceiling)
     low = ceiling[areas["early"]]
     found |= {f"V1 to V3: voxels below {limit} % (%)": 100 * np.mean(low < limit) for limit in (5, 10)}
-    found |= {f"{name}: voxels above 30 % (%)": 100 * np.mean(ceiling[areas[name]] > 30) for name in ("V1", "hV4")}
+    found |= {f"{name}: voxels above 30 % (%)": 100 * np.mean(ceiling[areas[name]] > 30) for name in ("V1", "V4")}
     of_v1 = seen.ratio[areas["V1"]]
     return found | {"best ceiling (%)": ceiling.max(), "V1: sd / mean of ncsnr": of_v1.std() / of_v1.mean()}
 

@@ -1,0 +1,19 @@
+"""Where a linear decoder's weights lie."""
+
+import numpy as np
+from scipy.linalg import solve
+
+from nsdlib.core.ridge import Ridge
+
+
+def weight_lengths(X, Y, *, alphas, device="cpu"):
+    """Compute the length of each voxel's weights over all targets in a ridge regression from X to Y: (n_voxels,) float64.
+
+    `X` (n_images, n_voxels) are patterns, `Y` (n_images, n_targets) targets, `alphas` penalties of which `Ridge` chooses one; its
+    ValueErrors are raised. The weights themselves, n_voxels x n_targets, are never held: with the dual form W = X'(XX' + a)^-1 Y
+    of centred X and Y their squares sum to the diagonal of W W'.
+    """
+    alpha = Ridge(alphas, device=device).fit(X, Y).alpha
+    X, Y = (values - values.mean(axis=0, dtype=np.float64) for values in (X, Y))
+    dual = solve(X @ X.T + alpha * np.eye(len(X)), X, assume_a="pos")  # (n_images, n_voxels)
+    return np.sqrt(np.sum(dual * (Y @ Y.T @ dual), axis=0))

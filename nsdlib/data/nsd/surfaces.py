@@ -1,0 +1,76 @@
+"""The cortical surfaces of a subject of NSD, which nothing but figures needs.
+
+FreeSurfer's files give the surface, and NSD's own transforms where each of its vertices lies in the 1.8 mm volume: functional
+and anatomical volumes are not in register, so a surface alone cannot say. Names and meaning of the transforms: NSD's `nsdcode`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nsdlib.data.formats.guards import check_shape, damaged, reading
+from nsdlib.data.nsd.subject import NSDSubject
+
+HEMISPHERES = {"left": "lh", "right": "rh"}
+LAYER = "layerB2"  # half way between white matter and pial surface
+MAX_BYTES = 2**26  # of a file; NSD's own take up to 10 million
+
+
+@dataclass(frozen=True)
+class Hemisphere:
+    """One inflated hemisphere, and where its vertices lie in the volume."""
+
+    coordinates: np.ndarray  # (n_vertices, 3) mm, inflated
+    faces: np.ndarray  # (n_faces, 3) int, vertices of each triangle
+    depth: np.ndarray  # (n_vertices,) of the sulci, positive inside of them
+    places: np.ndarray  # (n_vertices, 3) voxel indices from 0, not whole; out of the volume where there is no place
+
+    def sample(self, volume):
+        """Take the value of the nearest voxel for each vertex: (n_vertices,) float, NaN outside the volume (X, Y, Z)."""
+        nearest = np.rint(self.places).astype(int)
+        inside = ((nearest >= 0) & (nearest < volume.shape)).all(axis=1)
+        values = np.full(len(nearest), np.nan)
+        values[inside] = volume[tuple(nearest[inside].T)]
+        return values
+
+
+def read_surfaces(subject):
+    """Read the surfaces of a subject: dict of "left" and "right" to `Hemisphere`, empty when not all their files are there.
+
+    These are `lh` and `rh` of `nsddata/freesurfer/subjXX/surf/lh.inflated` and `lh.sulc`, and of
+    `nsddata/ppdata/subjXX/transforms/lh.func1pt8-to-layerB2.mgz`. Raises a ValueError for damaged ones. Of subjects that are not
+    NSD's no surfaces are read.
+    """
+    if not isinstance(subject, NSDSubject):
+        return {}
+    name = f"subj{subject.subject:02d}"
+    surf, transforms = (subject.root / "nsddata" / place for place in (f"freesurfer/{name}/surf", f"ppdata/{name}/transforms"))
+    files = {
+        side: (surf / f"{lh}.inflated", surf / f"{lh}.sulc", transforms / f"{lh}.func1pt8-to-{LAYER}.mgz")
+        for side, lh in HEMISPHERES.items()
+    }
+    there = all(file.is_file() for of_side in files.values() for file in of_side)
+    return {side: _read(*of_side) for side, of_side in files.items()} if there else {}
+
+
+def _read(inflated, sulc, transform):
+    """One hemisphere from its three files."""
+    from nibabel import MGHImage
+    from nibabel.freesurfer import read_geometry, read_morph_data
+
+    for file in (inflated, sulc, transform):
+        if file.stat().st_size > MAX_BYTES:
+            raise damaged(file, f"is larger than {MAX_BYTES} bytes")
+    with reading(inflated):
+        coordinates, faces = read_geometry(inflated)
+        if faces.min() < 0 or faces.max() >= len(coordinates):
+            raise damaged(inflated, "has triangles of vertices that it does not have")
+    with reading(sulc):
+        depth = read_morph_data(sulc)
+    check_shape(str(sulc), depth.shape, (len(coordinates),))
+    with reading(transform):
+        image = MGHImage.load(transform)
+        shape = tuple(int(side) for side in image.shape if side > 1)
+        check_shape(str(transform), shape, (len(coordinates), 3))  # before memory is taken
+        places = np.asarray(image.dataobj, dtype=float).reshape(shape, order="F")
+    return Hemisphere(coordinates, faces, depth, places - 1)  # NSD counts voxels from 1; 9999 is no place

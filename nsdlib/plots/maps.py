@@ -1,0 +1,196 @@
+"""Maps on the brain, drawn by nilearn: slices of the head (notebooks 00 to 03), and its viewer."""
+
+import gc
+import warnings
+from contextlib import contextmanager
+from html import escape
+
+import numpy as np
+
+from nsdlib.plots.style import COLOURS
+
+PANEL = 2.1  # inches a slice
+TITLE, FOOT = 0.35, 0.85  # inches above and below the slices
+LETTERS = 11  # points; half of it can be read on a phone
+HIDDEN = 1e-12  # nilearn hides what is not larger, as it knows no NaN
+VIEWED = 150_000  # voxels of the viewer's volume
+ACCENT = COLOURS[1]
+REGION_COLOURS = ("#332288", "#0077bb", "#33bbee", "#009988", "#cc3311", "#ee7733", "#ee3377", "#ddcc77")
+
+
+def plot_map(values, background, *, voxels, label, slices=None, limits=None):
+    """Draw a map in colour over axial slices of the head, by nilearn's `plot_stat_map`.
+
+    Parameters
+    ----------
+    values, voxels : (n_voxels,) float, (n_voxels,) int
+        NaN is not drawn; voxels are flat C-order indices into the volume.
+    background : (X, Y, Z) nibabel image, or array
+        Drawn in grey. Coordinates are its millimetres; of an array without an affine, they are indices.
+    label : str
+        What the colours mean; also the title, up to its first comma.
+    slices : sequence of int, optional
+        Indices along the third axis; six through the map when not given.
+    limits : pair of float, optional
+        Ends of the colours; the map's own when not given. A map of one value has one colour.
+    """
+    low, high = _limits(values, limits)
+    volume = _volume(values, background, voxels, (low, high))
+    if low == high:
+        return _draw_slices(volume, background, slices, (ACCENT,), (low, low + 1), label, legend={label: ACCENT})
+    figure = _draw_slices(volume, background, slices, "viridis", (low, high), label.split(",")[0])
+    _draw_bar(figure, (low, high), label)
+    return figure
+
+
+def plot_regions(background, regions, *, slices=None):
+    """Draw regions in colour over axial slices.
+
+    Background and slices are as in `plot_map`; `regions` are masks (X, Y, Z) bool by name, eight at most, of which later ones are
+    drawn over earlier ones.
+    """
+    labels = np.full(background.shape, np.nan)
+    for number, mask in enumerate(regions.values(), start=1):
+        labels[mask] = number
+    legend = dict(zip(regions, REGION_COLOURS, strict=False))
+    limits = (0.5, len(REGION_COLOURS) + 0.5)
+    return _draw_slices(labels, background, slices, REGION_COLOURS, limits, "Visual regions", legend=legend)
+
+
+def view_map(values, background, *, voxels, label, limits=None):
+    """Show a map in nilearn's viewer (Html): a click on one of three slices moves the others; it holds all that it needs.
+
+    Parameters are those of `plot_map`.
+    """
+    from nilearn.image import resample_img
+    from nilearn.plotting import view_img
+
+    from nsdlib.plots.interactive import Html
+
+    low, high = _limits(values, limits)
+    shown, head = _cropped(_volume(values, background, voxels, (low, high)), background)
+    finer = (VIEWED / head.dataobj.size) ** (1 / 3)  # small volumes get a thin cross, large ones few kilobytes
+    step = 1 / (int(finer) if finer >= 1 else finer)
+    affine = head.affine @ np.diag([step, step, step, 1])
+    affine[:3, 3] += head.affine[:3, :3] @ np.full(3, (step - 1) / 2)
+    shape = [int(np.ceil(n / step)) for n in head.shape]
+    centre = None if np.any(shown.dataobj) else (affine @ [*(np.array(shape) / 2), 1])[:3]  # nilearn finds a map's own
+    options = {"cmap": "viridis", "symmetric_cmap": False, "vmin": low, "vmax": high, "black_bg": True}
+    with _undisturbed():
+        head = resample_img(head, affine, shape, interpolation="linear")
+        view = view_img(shown, head, centre, threshold=HIDDEN, resampling_interpolation="nearest", **options)
+    frame = f'loading="lazy" style="width:100%;aspect-ratio:{view.width}/{view.height};border:0;background:#000"'
+    page = view.html.replace("<body>", '<body style="margin:0;background:#000">')
+    hint = f"{label}. Click or tap on a slice: the other two move to that place (mm)."
+    return Html(f'<figure><iframe title="{escape(label)}" {frame} srcdoc="{escape(page)}"></iframe>{escape(hint)}</figure>', hint)
+
+
+def plot_surfaces(values, background, surfaces, *, voxels, label, limits=None):
+    """Draw a map on the inflated hemispheres, seen from the middle and from below, by nilearn's `plot_surf_stat_map`.
+
+    `surfaces` are those of `nsdlib.data.nsd.surfaces.read_surfaces`, of both sides; the other parameters are those of `plot_map`.
+    A vertex has the colour of the voxel in which it lies, and is grey, dark in the sulci, where the map says nothing.
+    """
+    import matplotlib.pyplot as plt
+    from nilearn.plotting import plot_surf_stat_map
+
+    low, high = _limits(values, limits)
+    volume = _volume(values, background, voxels, (low, high))
+    figure, axes = plt.subplots(2, 2, figsize=(6.3, 5.2), subplot_kw={"projection": "3d"})
+    figure.subplots_adjust(0, 0.14, 1, 0.9, 0, 0)
+    for column, (side, surface) in zip(axes.T, surfaces.items(), strict=True):
+        options = {"cmap": "viridis", "vmin": low, "vmax": high, "colorbar": False, "hemi": side, "bg_map": surface.depth}
+        for ax, view in zip(column, ("medial", "ventral"), strict=True):
+            mesh, texture = (surface.coordinates, surface.faces), surface.sample(volume)
+            with _undisturbed():
+                plot_surf_stat_map(mesh, texture, view=view, axes=ax, figure=figure, **options)
+            ax.set_box_aspect(None, zoom=1.45)
+            ax.set_title(f"{side}, {view}", y=0.92)
+    figure.suptitle(f"{label.split(',')[0]}, inflated cortex", fontsize=LETTERS + 1)
+    _draw_bar(figure, (low, high), label)
+    return figure
+
+
+@contextmanager
+def _undisturbed():
+    """Keep nilearn from collecting garbage, which takes seconds where networks are loaded, and from needless warnings."""
+    gc.freeze()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "empty mask|The given float|Resampling binary|All-NaN")  # a map may be empty
+            warnings.simplefilter("ignore", PendingDeprecationWarning)  # nilearn 0.13 with matplotlib 3.11
+            yield
+    finally:
+        gc.unfreeze()
+
+
+def _limits(values, limits):
+    """The ends of the colours: those given, or the map's own; of an empty map, 0 and 1."""
+    finite = np.asarray(values)[np.isfinite(values)]
+    return limits or ((finite.min(), finite.max()) if finite.size else (0, 1))
+
+
+def _volume(values, background, voxels, limits):
+    """A map as a volume (X, Y, Z), NaN where it says nothing; nilearn would hide what is below the limits."""
+    volume = np.full(background.shape, np.nan)
+    least = np.nextafter(np.float32(limits[0]), np.float32(np.inf))  # nilearn computes in single precision
+    volume.flat[voxels] = np.clip(values, least, limits[1])
+    return volume
+
+
+def _cropped(volume, background):
+    """A map and its background as images without the empty space around the head; the map is 0 where it is NaN."""
+    from nibabel import Nifti1Image
+
+    affine = getattr(background, "affine", np.eye(4))
+    background = np.nan_to_num(np.asarray(getattr(background, "dataobj", background), dtype=np.float32))
+    volume = np.nan_to_num(np.where(abs(volume) <= HIDDEN, 2 * HIDDEN, volume))  # a 0 of the map is seen
+    filled = np.argwhere((background > 0) | (volume != 0))
+    first, last = np.maximum(filled.min(axis=0) - 1, 0), filled.max(axis=0) + 2  # with a margin of a voxel
+    box = tuple(slice(*ends) for ends in zip(first, last, strict=True))
+    return (Nifti1Image(values, affine).slicer[box] for values in (volume, background))
+
+
+def _draw_bar(figure, limits, label):
+    """A horizontal bar of the colours below a figure's brains."""
+    import matplotlib.pyplot as plt
+
+    bar = figure.add_axes((0.2, 0.58 / figure.get_figheight(), 0.6, 0.14 / figure.get_figheight()))
+    figure.colorbar(plt.cm.ScalarMappable(plt.Normalize(*limits), "viridis"), cax=bar, orientation="horizontal")
+    bar.set_xlabel(label, fontsize=LETTERS)
+    bar.tick_params(labelsize=LETTERS)
+
+
+def _draw_slices(volume, background, slices, colours, limits, title, *, legend=None):
+    """A figure of axial slices of a volume over a grey background, three a row, with room for a colour bar or a legend."""
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch, Rectangle
+    from nilearn.plotting import plot_stat_map
+
+    if slices is None:
+        filled = np.flatnonzero(np.isfinite(volume).any(axis=(0, 1))) if np.isfinite(volume).any() else (0, volume.shape[2] - 1)
+        slices = np.unique(np.linspace(filled[0], filled[-1], 8).round().astype(int)[1:-1])
+    affine, centre = getattr(background, "affine", np.eye(4)), (np.array(volume.shape) - 1) / 2
+    cuts = [affine[2] @ [*centre[:2], z, 1] for z in slices]
+    shown, head = _cropped(volume, background)
+    size = head.header.get_zooms() * np.array(head.shape)
+    n_columns = min(3, len(cuts))
+    rows = [cuts[i : i + n_columns] for i in range(0, len(cuts), n_columns)]
+    width, height = PANEL * n_columns, PANEL * size[1] / size[0]  # inches a figure, a row
+    whole = height * len(rows) + TITLE + FOOT
+    figure = plt.figure(figsize=(width, whole))
+    figure.add_artist(Rectangle((0, (FOOT - 0.05) / whole), 1, (whole - TITLE - FOOT + 0.05) / whole, color="black", zorder=-1))
+    cmap = ListedColormap(colours) if isinstance(colours, tuple) else colours
+    options = {"cmap": cmap, "vmin": limits[0], "vmax": limits[1], "threshold": HIDDEN, "colorbar": False, "black_bg": True}
+    with _undisturbed():
+        for number, row in enumerate(rows, start=1):
+            place = (0, (whole - TITLE - number * height) / whole, len(row) / n_columns, height / whole)
+            cuts = {"display_mode": "z", "cut_coords": row, "figure": figure, "axes": place}
+            display = plot_stat_map(shown, head, annotate=False, **cuts, **options)
+            display.annotate(left_right=hasattr(background, "affine"), size=LETTERS + 2)
+    figure.suptitle(f"{title}, axial slices", y=1 - 0.1 / whole, fontsize=LETTERS + 1)
+    if legend:
+        handles = [Patch(color=colour, label=name) for name, colour in legend.items()]
+        figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, (FOOT - 0.1) / whole), ncols=4, fontsize=LETTERS)
+    return figure
