@@ -26,6 +26,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "interactive": ["compare", "gallery", "steps"],
         "pictures": ["plot_error_kinds", "plot_grid", "plot_group", "plot_noise_curves", "plot_scores"],
         "publication": ["ONE_COLUMN", "TWO_COLUMNS", "export", "figures_folder"],
-        "style": ["use_style"],
+        "style": ["measures", "name_measures", "use_style"],
     },
 )

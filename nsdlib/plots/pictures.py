@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, REFERENCE, draw_band, draw_intervals, new_axes, new_panels
+from nsdlib.plots.style import COLOURS, REFERENCE, arrows, draw_band, draw_intervals, new_axes, new_panels
 
 PANEL = 1.15  # inches an image
 ROLES = {  # colour, marker
@@ -63,7 +63,7 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
         ax.margins(x=0.12)
     figure.axes[0].set_yticks(range(len(roles)), list(roles))
     _draw_legend(figure)
-    figure.suptitle(f"{title} (mean and {100 * table.level:.0f} % interval, n = {table.n} images; arrows: better)")
+    figure.suptitle(f"{title} (mean and {100 * table.level:.0f} % interval, n = {table.n} images; {arrows(metrics)})")
     return figure
 
 
@@ -139,7 +139,7 @@ def plot_group(table, metrics, *, system="refined"):
     _draw_legend(figure)
     n = f"n = {len(subjects)} subject{'s' * (len(subjects) > 1)}"
     shown = f"mean and {100 * table.level:.0f} % interval over each one's images, {n}"
-    figure.suptitle(f"The {system} images of each subject ({shown}; arrows: better)")
+    figure.suptitle(f"The {system} images of each subject ({shown}; {arrows(metrics)})")
     return figure
 
 
