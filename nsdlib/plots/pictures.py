@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, REFERENCE, arrows, draw_band, draw_intervals, new_axes, new_panels
+from nsdlib.plots.style import COLOURS, REFERENCE, draw_band, draw_intervals, new_axes, new_panels, stand_ins
 
 PANEL = 1.15  # inches an image
 ROLES = {  # colour, marker
@@ -63,7 +63,9 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
         ax.margins(x=0.12)
     figure.axes[0].set_yticks(range(len(roles)), list(roles))
     _draw_legend(figure)
-    figure.suptitle(f"{title} (mean and {100 * table.level:.0f} % interval, n = {table.n} images; {arrows(metrics)})")
+    figure.suptitle(
+        f"{title} (mean and {100 * table.level:.0f} % interval, n = {table.n} images; arrows: better){stand_ins(metrics)}"
+    )
     return figure
 
 
@@ -92,7 +94,7 @@ def plot_noise_curves(table, metrics, *, pure=None, reference=None):
         ax.set_xlabel("amplitude of the noise (not to scale)")
     _draw_legend(figure)
     shown = f"mean and {100 * table.level:.0f} % interval, n = {table.n} images"
-    figure.suptitle(f"Scores against noise on the rough image, in grey levels ({shown})")
+    figure.suptitle(f"Scores against noise on the rough image, in grey levels ({shown}){stand_ins(metrics)}")
     return figure
 
 
@@ -139,7 +141,7 @@ def plot_group(table, metrics, *, system="refined"):
     _draw_legend(figure)
     n = f"n = {len(subjects)} subject{'s' * (len(subjects) > 1)}"
     shown = f"mean and {100 * table.level:.0f} % interval over each one's images, {n}"
-    figure.suptitle(f"The {system} images of each subject ({shown}; {arrows(metrics)})")
+    figure.suptitle(f"The {system} images of each subject ({shown}; arrows: better){stand_ins(metrics)}")
     return figure
 
 

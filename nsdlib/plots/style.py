@@ -71,9 +71,9 @@ def name_measures(table, run):
     return named.rename_axis(columns=f"{STAND_IN} stand-in network") if is_marked and named.columns.nlevels == 1 else named
 
 
-def arrows(metrics):
-    """Return what a figure's title says of the labels in its panels."""
-    return "arrows: better" + f"; {NOTE}" * any(STAND_IN in metric.label for metric in metrics.values())
+def stand_ins(metrics):
+    """Return a line that says what the dagger in the labels of a figure means; nothing where there is none."""
+    return f"\n{NOTE}" * any(STAND_IN in metric.label for metric in metrics.values())
 
 
 def new_axes(width, height):
