@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from nsdlib.core.scores.metrics import METRICS
-
 # Okabe & Ito (2008), darkest contrasts first; yellow is left out, it vanishes on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 REFERENCE = "0.55"  # floors, ceilings, chance
@@ -52,6 +50,7 @@ def measures(run):
 
     A dagger follows the label of a published network where one of the demo zoo stands in for it.
     """
+    from nsdlib.core.scores.metrics import METRICS
 
     def named(name, metric):
         is_own = run.zoo != "demo" or not metric.network or (name == "clip" and run.clip_judge is not None)
@@ -65,7 +64,7 @@ def name_measures(table, run):
 
     Where a label has the dagger, the corner of the table says what it means.
     """
-    labels = {word: own.label for name, own in measures(run).items() for word in (name, METRICS[name].label)}
+    labels = {word: own.label for name, own in measures(run).items() for word in (name, own.label.removesuffix(STAND_IN))}
     named = table.rename(index=labels, columns=labels)
     is_marked = any(STAND_IN in str(label) for axis in named.axes for label in axis)
     return named.rename_axis(columns=f"{STAND_IN} stand-in network") if is_marked and named.columns.nlevels == 1 else named
