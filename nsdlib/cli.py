@@ -250,7 +250,7 @@ def _export(options):
 
 @command("copy what is small of a run's results into the project", run_argument())
 def _ship(options):
-    """Copy what is small of the results of a run that is like another into book/data/RUN/, in place of what is there."""
+    """Copy what is small of the results of a run that is like another into book/data/RUN/, and draw the README's pictures."""
     from nsdlib.run.rates import machine_name
     from nsdlib.store.shipped import ship
 
@@ -258,6 +258,11 @@ def _ship(options):
     shipped = ship(run, machine=machine_name(run.device))
     n_bytes = sum(artifact["bytes"] for artifact in shipped.about["artifacts"].values())
     print(f"{', '.join(shipped.about['artifacts'])} are in {shipped.folder}, {n_bytes:,} bytes.\n{shipped}")
+    sys.path.insert(0, str(run.root))
+    from book._ext import strip
+
+    if strip.write(run):
+        print(f"The README shows its pictures: {strip.PLACE}.")
     return 0
 
 

@@ -259,3 +259,10 @@ def test_text_stands_out_from_its_ground(page):
     for place in ("#gallery select.nsd-by", "#steps legend", "#one .nsd-bar", "#gallery .nsd-card b"):
         grey = pixels(page.locator(f"{place}:visible").first).mean(axis=2)[4:-4, 4:-4]  # without borders
         assert np.ptp(grey) > 120, place
+
+
+def test_tied_images_share_their_percentile_and_say_so():
+    pictures = {"seen": np.zeros((4, 8, 8, 3), dtype=np.uint8)}
+    text = interactive.gallery(pictures, {"likeness": np.array([0.9, 0.5, 0.5, 0.1])}).text
+    said = re.findall(r"likeness [\d.]+, percentile (\d+)(, shared by \d)?<", text)
+    assert said == [("100", ""), ("50", ", shared by 2"), ("50", ", shared by 2"), ("0", "")]

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "recipes": "strict params core store data study",
     "run": "params core store data twin study recipes",
     "plots": "params core store data study",
-    "book": "params core store data study run plots",
+    "book": "params core store data twin study run plots",
     "cli": "arguments strict params core store data twin study recipes run plots book",
     "__main__": "cli",
 }

@@ -1,14 +1,17 @@
 """Figures of reconstructions: they draw what they are given, and nothing else."""
 
+from types import SimpleNamespace
+
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from drawn import lines, points
 
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.plots import pictures
-from nsdlib.plots.style import COLOURS
+from nsdlib.plots.style import COLOURS, measures, name_measures
 from nsdlib.recipes.table import with_null
 from nsdlib.study import statistics
 from nsdlib.study.published import paper_table
@@ -130,3 +133,28 @@ def test_the_group_has_a_dot_a_subject_and_a_line_at_their_mean():
 
 def test_the_style_is_set_and_its_colours_differ_in_lightness_or_hue():
     assert mpl.rcParams["axes.prop_cycle"].by_key()["color"] == list(COLOURS) and len(set(COLOURS)) == 7
+
+
+def run_of(zoo, judge=None):
+    """What `measures` reads of a run."""
+    return SimpleNamespace(zoo=zoo, clip_judge=judge)
+
+
+def test_measures_that_small_networks_take_are_marked_in_labels_and_tables():
+    marked = {name for name, own in measures(run_of("demo")).items() if own.label.endswith("†")}
+    assert marked == {name for name, own in METRICS.items() if own.network}
+    assert measures(run_of("paper")) == METRICS
+    assert measures(run_of("demo", "a folder"))["clip"] == METRICS["clip"]  # another judge is no stand-in
+    table = pd.DataFrame({"clip": [1], "SSIM": [2]}, index=["SwAV"])
+    shown = name_measures(table, run_of("demo"))
+    assert (list(shown.columns), list(shown.index)) == (["CLIP†", "SSIM"], ["SwAV†"]) and "†" in shown.columns.name
+    shown = name_measures(table, run_of("paper"))
+    assert (list(shown.columns), list(shown.index)) == (["CLIP", "SSIM"], ["SwAV"]) and shown.columns.name is None
+
+
+def test_a_figure_with_marked_labels_says_what_the_mark_means():
+    values = xr.DataArray(np.random.default_rng(0).random((1, 8, 5)), dims=("subject", "metric", "test_image"))
+    table = statistics.summary(values.assign_coords(subject=["one"], metric=list(METRICS)))
+    for zoo in ("demo", "paper"):
+        figure = pictures.plot_group(table, measures(run_of(zoo)))
+        assert ("stands in" in figure.get_suptitle()) == (zoo == "demo")

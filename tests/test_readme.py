@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from book._ext.build import first_page
 from nsdlib.params import run_names
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +40,22 @@ def test_snakemake_has_the_profile(command):
 
 def test_no_other_command_is_named():
     assert {command.split()[0] for command in COMMANDS} == {"make", "nsdlib", "snakemake"}
+
+
+def test_the_readme_is_read_in_one_go():
+    assert len((ROOT / "README.md").read_text().split()) <= 900
+
+
+def test_the_workflow_builds_the_book_by_the_makefile_and_publishes_what_was_built():
+    place = ".github/workflows/book.yml"
+    jobs = yaml.safe_load((ROOT / place).read_text())["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    commands = [step["run"] for step in steps if "run" in step]
+    assert commands and set(commands) <= set(COMMANDS) and all(command.split()[1] in targets() for command in commands)
+    (published,) = [step["with"]["path"] for step in steps if "upload-pages-artifact" in step.get("uses", "")]
+    assert ROOT / published == first_page(ROOT).parent
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"]) for step in steps if "uses" in step)
+    assert f"`{place}`" in TEXT and jobs["publish"]["needs"] in jobs
 
 
 def test_every_path_exists():

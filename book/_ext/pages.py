@@ -1,22 +1,24 @@
-"""Pages of the book that are made from results and data files: comparison with the paper, faults, state of the runs.
+"""Pages of the book that are made from results and data files: reasons, comparison with the paper, faults, state of the runs.
 
-The text of the first two is `book/*.template.md`; each `{{name}}` in it is replaced by a table computed here or in
-`book._ext.faults`.
+The text of the first three is `book/*.template.md`; each `{{name}}` in it is replaced by a table computed here, in
+`book._ext.why` or in `book._ext.faults`.
 """
 
 import re
 
 import numpy as np
 
-from book._ext import faults
+from book._ext import faults, why
 from book._ext.audit import audit
 from book._ext.state import state_page, write_if_changed
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import run_names, usable_runs
+from nsdlib.plots.style import use_style
+from nsdlib.store.store import Store
 from nsdlib.study import claims, controls, statistics
 from nsdlib.study.published import RETRIEVAL, latent_errors, paper_table, sources, systems
 
-GENERATED = ("paper", "reliability", "state", "your_own_data")
+GENERATED = ("why", "paper", "reliability", "state", "your_own_data")
 LABELS = {name: f"{metric.label} {'↑' if metric.higher_is_better else '↓'}" for name, metric in METRICS.items()}
 WHAT = {
     "pairwise": "compares pixels",
@@ -31,6 +33,15 @@ def paper_page(run, template) -> str:
     At least one of the group must have been run whole.
     """
     return fill(template, TABLES, claims.ready(run))
+
+
+def why_page(run, template) -> str:
+    """Return the page "Why this suite", in Markdown: a template filled by `why.tables`, from the results of a run."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        use_style()
+        return fill(template, why.tables(run), Store(run))
 
 
 def fill(template, tables, source) -> str:
@@ -117,7 +128,7 @@ def _latents(stores):
 
 
 def _systems(stores):
-    """Published systems, and ours below them."""
+    """Published systems, and ours below them: their scores, then what else is known of them."""
     table = systems().reset_index().astype(object)
     table["recipe"] = table["recipe"].map(lambda name: name and f"`{name}`")
     for name in METRICS:
@@ -130,7 +141,10 @@ def _systems(stores):
         row |= {"n_test": ours.n, "protocol": store.run.protocol, "source": "measured"}
         table.loc[len(table)] = row | _cells(ours)
     names = LABELS | RETRIEVAL | {"n_test": "test images", "recipe": "recipe here"}
-    return table.rename(columns=names).astype(object).fillna("").astype(str).to_markdown(index=False, disable_numparse=True)
+    parts = ["subjects", "n_test", "protocol", *METRICS], ["recipe", "year", "subjects", *RETRIEVAL, "source"]
+    table = table.astype(object).fillna("").astype(str)
+    shown = (table[["system", *part]].rename(columns=names) for part in parts)
+    return "\n\n".join(part.to_markdown(index=False, disable_numparse=True) for part in shown)
 
 
 def _sources(_):
@@ -238,6 +252,7 @@ def write(root):
         raise FileNotFoundError("no run has all its results, which the page of the paper shows: run `make demo` first.")
     book = root / "book"
     for name, text in (
+        ("why", why_page(run, (book / "why.template.md").read_text())),
         ("paper", paper_page(run, (book / "paper.template.md").read_text())),
         ("reliability", fill((book / "reliability.template.md").read_text(), faults.TABLES, root)),
         ("state", state_page(root)),

@@ -1,22 +1,31 @@
-"""A Sphinx extension for the pages of notebooks: code is folded, the main figure stands first, figures have alternative texts.
+"""A Sphinx extension for reading: folded code, means in tables with their intervals a click away, the main figure first.
 
 Sphinx gives the figure of a notebook its file's name as alternative text. This extension composes one from the heading above it,
 the title set in its cell, and the paragraph before it, which in these notebooks explains how to read it.
 """
 
+import json
 import re
+from pathlib import Path
+
+from nsdlib.run.progress import clock
 
 MAIN, FINDING = "main-figure", "finding"  # tags of the cells whose figure and whose sentence open their page
 LONGEST = 300  # characters of prose in an alternative text; at least one sentence is kept
+LONG = 20  # rows of a notebook's table, of which more are folded
+TABLE = re.compile(r"<table\b(?! class=\"nsd).*?</table>", re.DOTALL)
+INTERVAL = re.compile(r" \[[-+]?[\d.]+, [-+]?[\d.]+\]")  # as `statistics.as_text` writes it
 TITLE = re.compile(r'\btitle="([^"]+)"')  # in the code of a cell
 LABEL = re.compile(r"^How to read the (next )?figures?: ", re.IGNORECASE)
 
 
 def setup(app):
     """Register the extension with Sphinx, see `extensions` in _config.yml."""
+    app.add_config_value("nsd_reading", Path(__file__).read_text(), "env")  # pages that an earlier version made are made anew
     app.connect("doctree-read", fold_code)
     app.connect("doctree-resolved", describe_images)
     app.connect("doctree-resolved", open_with_figure)
+    app.connect("html-page-context", fold_tables)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -35,8 +44,8 @@ def fold_code(_app, document):
             cell["hide_mode"], cell["prompt_show"], cell["prompt_hide"] = "input", "Show code", "Hide code"
 
 
-def open_with_figure(_app, document, _name):
-    """Show a page's finding and main figure below its first paragraph, too, with a link to the section that the latter is from.
+def open_with_figure(app, document, name):
+    """Show a page's finding and main figure below its first paragraph, too, where the latter is from, and how long the page ran.
 
     Parameters
     ----------
@@ -52,7 +61,7 @@ def open_with_figure(_app, document, _name):
     if image is None or first is None:
         return
     link = nodes.reference("", section[0].astext(), refid=section["ids"][0], internal=True)
-    source = nodes.paragraph("", "From the section ", link, classes=["nsd-source"])
+    source = nodes.paragraph("", "From the section ", link, nodes.Text(_duration(app, name)), classes=["nsd-source"])
     printed = (
         text.astext() for cell in cells[FINDING] for text in cell.findall(nodes.literal_block) if "stream" in text["classes"]
     )
@@ -61,6 +70,36 @@ def open_with_figure(_app, document, _name):
     copy["alt"] = f"The main figure of this page, from the section {section[0].astext()}."
     lead = nodes.container("", finding, copy, source, classes=["nsd-lead", "cell_output"])
     first.parent.insert(first.parent.index(first) + 1, lead)
+
+
+def _duration(app, name):
+    """How long an executed page ran, from the record beside it; nothing where there is none."""
+    record = Path(app.srcdir, f"{name}.json")
+    if not record.is_file():
+        return ""
+    found = json.loads(record.read_text())
+    return f". This page ran in {clock(found['seconds'])} on {found['machine']}."
+
+
+def fold_tables(_app, page, _template, context, _doctree):
+    """Show the means of each table and fold the table with its intervals; of a notebook's long table, fold the whole.
+
+    `context["body"]` is changed, the HTML of a page. The lab shows the tables as they are.
+    """
+    longest = LONG if page.startswith("runs/") else float("inf")
+    context["body"] = TABLE.sub(lambda found: _folded(found[0], longest), context.get("body", ""))
+
+
+def _folded(table, longest):
+    """The HTML of a table, as `fold_tables` shows it."""
+    n_rows = table.count("<tr") - table.partition("</thead>")[0].count("<tr")
+    if n_rows > longest:
+        return f'<details class="nsd-fold"><summary>Table of {n_rows} rows</summary>{table}</details>'
+    means, n_intervals = INTERVAL.subn("", table)
+    if not n_intervals:
+        return table
+    whole = re.sub(r' id="[^"]*"', "", table)  # each place on a page has its name once
+    return f'{means}<details class="nsd-fold"><summary>The same with intervals</summary>{whole}</details>'
 
 
 def describe_images(_app, document, _name):

@@ -77,6 +77,12 @@ def first_sight(run) -> str:
         return WITHHELD.format(name=run.name, why="its results are not those of the present code; run it again")
 
 
+def at_mean_rank(scores, n_chosen):
+    """Select images at evenly spaced percentiles of their mean rank in eight scores (metric, test_image), as `at_percentiles`."""
+    ranks = [relative_rank(scores.sel(metric=m), higher_is_better=metric.higher_is_better) for m, metric in METRICS.items()]
+    return at_percentiles(np.mean(ranks, axis=0), n_chosen)
+
+
 def made_with(root) -> str:
     """Return the commit, versions and times of a build.
 
@@ -107,8 +113,7 @@ def made_with(root) -> str:
 
 def _strip(made, scores):
     """An HTML table, a row a kind, a column an image at a percentile of the mean rank."""
-    ranks = [relative_rank(scores.sel(metric=m), higher_is_better=metric.higher_is_better) for m, metric in METRICS.items()]
-    chosen, percentiles = at_percentiles(np.mean(ranks, axis=0), N_SHOWN)
+    chosen, percentiles = at_mean_rank(scores, N_SHOWN)
     heads = "".join(f'<th scope="col">{p:.0f}</th>' for p in percentiles)
     rows = [f'<tr><th scope="row">percentile</th>{heads}</tr>']
     for kind, name in KINDS.items():

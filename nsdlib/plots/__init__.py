@@ -25,6 +25,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "maps": ["plot_map", "plot_regions"],
         "pictures": ["plot_error_kinds", "plot_grid", "plot_group", "plot_noise_curves", "plot_scores"],
         "publication": ["ONE_COLUMN", "TWO_COLUMNS", "export", "figures_folder"],
-        "style": ["use_style"],
+        "style": ["measures", "name_measures", "use_style"],
     },
 )

@@ -140,7 +140,7 @@ def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None
     for i in kept[np.argsort(-next(iter(percentiles.values()))[kept], kind="stable")]:
         classes = [f"p{k}" for k, chosen in enumerate(first.values(), start=1) if i in chosen]
         classes += [f"c{k}" for k, members in enumerate(categories.values(), start=1) if members[i]]
-        scores = {label: (score[i], percentiles[label][i]) for label, score in values.items()}
+        scores = {label: (score[i], percentiles[label][i], np.sum(score == score[i])) for label, score in values.items()}
         row = _column({label: images[i] for label, images in pictures.items()}, names[i], side, "nsd-row")
         cards.append(_card(names[i], scores, row, " ".join(["nsd-card", *classes])))
     sizes = {name: int(np.asarray(members)[kept].sum()) for name, members in categories.items()}
@@ -151,9 +151,12 @@ def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None
 
 
 def _card(name, scores, row, classes):
-    """One image of a gallery, with its place and its words for each score (value, percentile)."""
-    orders = ";".join(f"--r{k}:{round(10 * (100 - rank))}" for k, (_, rank) in enumerate(scores.values(), start=1))
-    texts = (f"<span>{escape(label)} {value:.3f}, percentile {rank:.0f}</span>" for label, (value, rank) in scores.items())
+    """One image of a gallery, with its place and its words for each score (value, percentile, images of this value)."""
+    orders = ";".join(f"--r{k}:{round(10 * (100 - rank))}" for k, (_, rank, _) in enumerate(scores.values(), start=1))
+    texts = (
+        f"<span>{escape(label)} {value:.3f}, percentile {rank:.0f}{f', shared by {n}' if n > 1 else ''}</span>"
+        for label, (value, rank, n) in scores.items()
+    )
     return f'<div class="{classes}" style="{orders}"><p><b>{escape(name)}</b> {"".join(texts)}</p>{row}</div>'
 
 
@@ -168,7 +171,8 @@ def _gallery_controls(scores, n_percentiles, categories, n_kept, n_images):
         "first": ("way", "<option>the best</option><option>the worst</option>"),
     }
     held = "" if n_kept == n_images else f" The page holds {n_kept} of them, evenly spaced in their order."
-    return f"<p>Percentiles are among {n_images} images, 100 is the best.{held}</p>" + " ".join(
+    ties = "Images with the same value share a percentile, and their order says nothing."
+    return f"<p>Percentiles are among {n_images} images, 100 is the best. {ties}{held}</p>" + " ".join(
         f'<label>{label} <select class="nsd-{name}" {OWN_KEYS}>{options}</select></label>'
         for label, (name, options) in lists.items()
     )

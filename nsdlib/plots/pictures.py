@@ -2,7 +2,7 @@
 
 import textwrap
 
-from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, WIDTH, draw_intervals, draw_legend, new_axes, new_panels
+from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, WIDTH, draw_intervals, draw_legend, new_axes, new_panels, stand_ins
 
 PANEL = 1.15  # inches an image, unless so many stand side by side that the figure would be too wide
 LABEL = 15  # characters in a line of a row's label
@@ -68,7 +68,7 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
         ax.locator_params(axis="x", nbins=3)
         ax.margins(x=0.12)
     draw_legend(figure)
-    _draw_title(figure, title, f"mean and {100 * table.level:.0f} % interval, n = {table.n} images")
+    _draw_title(figure, title, f"mean and {100 * table.level:.0f} % interval, n = {table.n} images", metrics)
     return figure
 
 
@@ -98,7 +98,7 @@ def plot_noise_curves(table, metrics, *, pure=None, reference=None):
         ax.tick_params(axis="x", rotation=90)
     draw_legend(figure)
     shown = f"mean and {100 * table.level:.0f} % interval, n = {table.n} images"
-    _draw_title(figure, "Scores against noise on the rough image (grey levels, not to scale)", shown)
+    _draw_title(figure, "Scores against noise on the rough image (grey levels, not to scale)", shown, metrics)
     return figure
 
 
@@ -145,7 +145,7 @@ def plot_group(table, metrics, *, system="refined"):
         ax.tick_params(axis="x", rotation=90 * (n_subjects > 2))
     draw_legend(figure)
     shown = f"mean and {100 * table.level:.0f} % interval over images, n = {n_subjects} subject{'s' * (n_subjects > 1)}"
-    _draw_title(figure, f"The {system} images of each subject", shown)
+    _draw_title(figure, f"The {system} images of each subject", shown, metrics)
     return figure
 
 
@@ -159,6 +159,6 @@ def _metric_panels(metrics, height, *, across=False, **shared):
     return figure, dict(zip(metrics, axes.flat, strict=True))
 
 
-def _draw_title(figure, title, shown):
+def _draw_title(figure, title, shown, metrics):
     """The title of metric panels, and below it what they show."""
-    figure.suptitle(f"{title}\n{shown}; arrows: better")
+    figure.suptitle(f"{title}\n{shown}; arrows: better{stand_ins(metrics)}")

@@ -14,7 +14,7 @@ TERMS = "The page holds the pictures themselves: pass it on only where the terms
 
 
 def page(scored) -> str:
-    """Return the page of a `run.scored.Scored` as HTML: a table for each protocol, notes, and the best, median and worst pairs.
+    """Return the page of a `run.scored.Scored` as HTML: a table for each protocol, notes, and the best, middle and worst pairs.
 
     Pairs are ordered by their mean rank in the eight scores of the first protocol, or by the score that the reader chooses.
     """
@@ -22,7 +22,7 @@ def page(scored) -> str:
     tables = [f"<h2>Protocol {p}</h2>{scored.table(p).reset_index().to_html(index=False, border=0)}" for p in scored.values]
     notes = "".join(f"<li>{escape(note)}</li>" for note in [*scored.notes, TERMS])
     places = f"<p>{about['n_images']} images of {escape(about['truth'])}; nsdlib {about['nsdlib']}.</p>"
-    pairs = f"<h2>Best, median and worst pair, {next(iter(scored.values))}</h2>{_pairs(scored)}"
+    pairs = f"<h2>Best, middle and worst pair, {next(iter(scored.values))}</h2>{_pairs(scored)}"
     body = "".join([f"<h1>{title}</h1>", places, tables[0], f"<ul>{notes}</ul>", pairs, *tables[1:]])
     head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'

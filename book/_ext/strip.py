@@ -1,0 +1,93 @@
+"""The strip of pictures at the top of the README, chosen by rule, and the sentences below it; `nsdlib ship` makes them."""
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from book._ext.snippets import KINDS, N_SHOWN, at_mean_rank
+from nsdlib.core.files import atomic_write
+from nsdlib.core.images import resize
+from nsdlib.run import publish
+from nsdlib.store.store import Store
+from nsdlib.study import statistics
+
+PLACE = "book/static/strip.png"
+SIDE, SCALE, GAP = 64, 2, 4  # pixels of an image, of the strip for each of these, and between images
+LEFT, TOP = 92, 26  # pixels for the names of rows and for the percentiles
+GREY = (128, 128, 128, 255)  # can be read on white and on black
+BEGIN, END = "<!-- strip: made by `nsdlib ship` -->\n", "<!-- end of the strip -->\n"
+CAPTION = """\
+![Seen, rough and refined pictures in three rows, {n_shown} images from the best to the worst]({place})
+
+Drawn scenes that a **simulated** subject saw, and what was decoded from its brain activity. Nobody picked them: they stand at the
+named percentiles of the mean rank in eight scores among n = {n} test images. By a small network's features, a refined image
+resembles its own scene more than another image in {clip} of comparisons (mean, 95 % interval; chance 0.50).
+"""
+
+
+def write(run):
+    """Draw the strip of a run whose results were shipped, and put its caption into the README: whether that was done.
+
+    It is not where the run's images are not in the store, or may not be shown (`nsdlib.run.publish`), or there is no README.
+    """
+    store, readme = Store(run), run.root / "README.md"
+    may_be_shown = run.simulation is not None and publish.may_be_shown(run.root, run.name)
+    if not (may_be_shown and readme.is_file() and store.has("scores") and store.has("reconstruction")):
+        return False
+    with store.load("scores") as scores, store.load("reconstruction") as made:
+        chosen, percentiles = at_mean_rank(scores.value.sel(system="refined"), N_SHOWN)
+        rows = {kind: resize(made[name].values[chosen], SIDE) for kind, name in KINDS.items()}
+        text = caption(scores.value, n_bootstrap=run.n_bootstrap, seed=run.seed)
+    (run.root / PLACE).parent.mkdir(parents=True, exist_ok=True)
+    draw(rows, percentiles).save(run.root / PLACE, optimize=True)
+    atomic_write(readme, with_caption(readme.read_text(), text))
+    return True
+
+
+def draw(rows, percentiles):
+    """Draw images in columns under their percentiles: a PIL image that is transparent around them.
+
+    `rows` maps the label of a row to its images (n_images, SIDE, SIDE, 3) uint8, each of which is enlarged `SCALE` times by
+    repeating its pixels; `percentiles` are (n_images,).
+    """
+    step = SIDE * SCALE + GAP
+    strip = Image.new("RGBA", (LEFT + step * len(percentiles), TOP + step * len(rows)))
+    pen, font = ImageDraw.Draw(strip), ImageFont.load_default(18)
+    pen.text((0, 2), "percentile", GREY, font)
+    for column, percentile in enumerate(percentiles):
+        pen.text((LEFT + step * column + step // 2, 2), f"{percentile:.0f}", GREY, font, anchor="ma")
+    for row, (label, images) in enumerate(rows.items()):
+        pen.text((0, TOP + step * row + step // 2), label, GREY, font, anchor="lm")
+        for column, image in enumerate(images):
+            strip.paste(Image.fromarray(image.repeat(SCALE, 0).repeat(SCALE, 1)), place(row, column))
+    return strip
+
+
+def place(row, column):
+    """Return where in the strip an image begins: its first pixel (x, y)."""
+    step = SIDE * SCALE + GAP
+    return LEFT + step * column, TOP + step * row
+
+
+def caption(values, **bootstrap):
+    """Return the README's lines about the strip, in Markdown, from scores (system, metric, test_image)."""
+    table = statistics.summary(values.sel(system=["refined"], metric=["clip"]), **bootstrap)
+    clip = statistics.as_text(table, digits=2).iloc[0, 0]
+    return CAPTION.format(n_shown=N_SHOWN, place=PLACE, n=table.n, clip=clip)
+
+
+def with_caption(readme, text):
+    """Return the README with a text between its two marks; unchanged where it has none."""
+    before, mark, rest = readme.partition(BEGIN)
+    return f"{before}{mark}\n{text}\n{END}{rest.partition(END)[2]}" if mark and END in rest else readme
+
+
+def images_of(strip, n_images):
+    """Return the images in a strip (3, n_images, SIDE, SIDE, 3) uint8: seen, rough, refined."""
+    pixels = np.asarray(strip.convert("RGB"))
+    side = SIDE * SCALE
+
+    def cut(row, column):
+        x, y = place(row, column)
+        return pixels[y : y + side : SCALE, x : x + side : SCALE]
+
+    return np.stack([[cut(row, column) for column in range(n_images)] for row in range(len(KINDS))])

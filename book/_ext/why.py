@@ -1,0 +1,184 @@
+"""The page "Why this suite": what it is good for, each claim with its number and a small picture, drawn when the book is built.
+
+The text is `book/why.template.md`; each `{{name}}` in it is replaced by sentences, and a picture, from the results of a run.
+"""
+
+import io
+
+import numpy as np
+
+from book._ext import faults, strip
+from book._ext.snippets import KINDS, WITHHELD, at_mean_rank
+from nsdlib.core.images import resize
+from nsdlib.core.scores.metrics import METRICS
+from nsdlib.plots.interactive import image
+from nsdlib.plots.style import COLOURS, REFERENCE, draw_intervals, measures, new_panels
+from nsdlib.run import publish
+from nsdlib.study import floors, statistics
+from nsdlib.study.controls import NO_LEAK, prices
+
+WIDTH, SIDE = 3.4, 340  # of a picture: inches, and pixels in the page, of which it has twice as many
+CLEAN, RENORMALISED = "inductive", "renormalised on the test set"  # a badge of the linter, and a leak
+MARKED = {True: "nsd-passed", False: "nsd-failed"}
+
+
+def tables(run):
+    """Return the functions that fill the template, by their names in it: each makes Markdown from the store of a run."""
+    bootstrap = {"n_bootstrap": run.n_bootstrap, "seed": run.seed}
+    made = {"who": who, "nobody": nobody, "truth": truth, "own_data": own_data}
+    of_scores = {"floors": between, "leaks": leaky, "protocols": protocols, "rivals": rivals}
+    return made | {name: lambda store, make=make: make(store, **bootstrap) for name, make in of_scores.items()}
+
+
+def who(store):
+    """The run that the numbers are of."""
+    run = store.run
+    with store.load("scores") as scores:
+        n = scores.sizes["test_image"]
+    kind = "a simulated subject" if run.simulation else "a measured subject"
+    daggers = "; † marks measures that small networks take in the place of published ones" if run.zoo == "demo" else ""
+    return f"the run `{run.name}` ({kind}, zoo `{run.zoo}`, n = {n} test images, 95 % intervals over images{daggers})"
+
+
+def between(store, **bootstrap):
+    """SSIM and CLIP of the refined images, between floor and ceiling."""
+    import xarray as xr
+
+    with store.load("scores") as scores:
+        values = scores.value.load()
+    values = xr.concat([values.drop_vars("role"), floors.best(values).drop_vars("floor")], "system")
+    names = {"best floor": "floor", "refined": "refined", "refined, all true": "ceiling"}
+    table = statistics.summary(values.sel(system=list(names), metric=["ssim", "clip"]), **bootstrap)
+    text = statistics.as_text(table, digits=2)
+    labels = {name: measures(store.run)[name].label for name in ("ssim", "clip")}
+    drawn = _dots([(table.sel(metric=name), labels[name]) for name in labels], list(names.values()))
+    words = "; ".join(
+        f"{label}: " + ", ".join(f"{short} {text.loc[name, metric]}" for name, short in names.items())
+        for metric, label in labels.items()
+    )
+    alt = "Two panels, SSIM and CLIP: the refined images between the best floor and the ceiling."
+    return f"{_shown(drawn, alt)}{words}."
+
+
+def leaky(store, **bootstrap):
+    """What the linter said of each practice that was planted, and what renormalising bought."""
+    with store.load("controls") as controls:
+        values, badges = controls.leaky.load(), controls.badge.to_series()
+    planted = badges[~badges.index.str.startswith(NO_LEAK)]
+    n_marked, clean = int((planted != CLEAN).sum()), badges[NO_LEAK]
+    rows = "".join(
+        f'<tr><td>{name}</td><td><span class="nsd-badge {MARKED[badge == CLEAN]}">{badge}</span></td></tr>'
+        for name, badge in badges.items()
+    )
+    text = f"It marked {n_marked} of {len(planted)} planted leaks, and called the decoder without one {clean}."
+    gains = prices(values, measures(store.run), **bootstrap)
+    label = measures(store.run)["clip"].label
+    if (pair := (f"{RENORMALISED} - {NO_LEAK}", label)) in gains.index:
+        gain = gains.loc[pair]
+        text += f" Renormalising on test images changes {label} by {gain['mean']:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]."
+    return f'<table class="nsd-why">{rows}</table>\n\n{text}'
+
+
+def protocols(store, **bootstrap):
+    """SSIM of the same images under each protocol."""
+    with store.load("controls") as controls:
+        values = controls.by_protocol.sel(compared="refined", metric=["ssim"]).load()
+    table = statistics.summary(values, **bootstrap)
+    names = [str(name) for name in table.protocol.values]
+    cells = statistics.as_text(table, digits=2).iloc[:, 0]
+    drawn = _dots([(table.isel(metric=0), "SSIM of the same images")], names)
+    words = ", ".join(f"{cells[name]} under `{name}`" for name in names)
+    return f"{_shown(drawn, 'SSIM of the same refined images, one mark for each protocol.')}Their SSIM is {words}."
+
+
+def truth(store):
+    """Noise ceilings that repeats estimate, beside what the planted responses explain."""
+    from nsdlib.core import correlate
+    from nsdlib.twin.simulate import load_truth
+
+    if store.run.simulation is None:
+        return "This run is of a measured subject, whose truth nobody knows; build the book with the demo to see it."
+    planted = load_truth(store.run)
+    with store.load("betas") as betas:
+        betas = betas[["X_test", "noise_ceiling"]].sel(voxel=np.intersect1d(betas.voxel, planted.voxel)).load()
+    response = planted.response.sel(image=betas.test_image.values, voxel=betas.voxel.values).values
+    n = betas.sizes["test_image"]
+    explained = 100 * (1 - (1 - np.square(correlate(betas.X_test.values, response))) * (n - 1) / (n - 2))  # adjusted r²
+    ceiling = betas.noise_ceiling.values
+    figure, axes = new_panels(1, 1, WIDTH, WIDTH * 0.75)
+    axes[0, 0].plot([0, 100], [0, 100], color=REFERENCE, linewidth=1)
+    axes[0, 0].scatter(ceiling, explained, s=3, color=COLOURS[0], alpha=0.4, linewidths=0)
+    axes[0, 0].set(xlabel="ceiling from repeats, %", ylabel="truth explains, %", xlim=(0, 100), ylim=(0, 100))
+    alt = "Each voxel's noise ceiling, estimated from repeats, against what the planted response explains, around the diagonal."
+    words = f"Repeats estimate that {ceiling.mean():.1f} % of the variance can be explained; the planted responses explain"
+    return f"{_shown(figure, alt)}{words} {explained.mean():.1f} % (means over {ceiling.size:,} voxels)."
+
+
+def nobody(store):
+    """The best, the middle and the worst of the test images."""
+    run = store.run
+    if run.simulation is None or not publish.may_be_shown(run.root, run.name):
+        return WITHHELD.format(name=run.name, why="what is not known to be simulated stays with those who hold the data")
+    with store.load("reconstruction") as made, store.load("scores") as scores:
+        values = scores.value.sel(system="refined").load()
+        chosen, percentiles = at_mean_rank(values, 3)
+        rows = {kind: resize(made[name].values[chosen], strip.SIDE) for kind, name in KINDS.items()}
+    label, own = measures(run)["pixcorr"].label, values.sel(metric="pixcorr").values
+    alt = "Seen, rough and refined images, the best, the middle and the worst of all test images."
+    shown = image(np.asarray(strip.draw(rows, percentiles)), alt, 2 * SIDE, ' class="nsd-why"', quality=90)
+    words = f"Here are percentiles {', '.join(f'{p:.0f}' for p in percentiles)} of the mean rank in eight scores;"
+    return f"{shown}\n\n{words} over all {own.size} images {label} goes from {own.min():.2f} to {own.max():.2f}."
+
+
+def rivals(store, **bootstrap):
+    """The score CLIP of each system's images."""
+    with store.load("systems") as systems:
+        values = systems.value.sel(metric=["clip"]).load()
+    table = statistics.summary(values, **bootstrap).isel(metric=0)
+    table = table.isel(system=np.argsort(-table["mean"].values, kind="stable"))
+    names, label = [str(name) for name in table.system.values], measures(store.run)["clip"].label
+    drawn = _dots([(table, label)], names, chance=METRICS["clip"].chance)
+    cells = statistics.as_text(table, digits=2).iloc[:, 0]
+    words = f"{len(names)} run here. {label} goes from {cells[names[-1]]} (`{names[-1]}`) to {cells[names[0]]} (`{names[0]}`)"
+    return f"{_shown(drawn, f'The score {label} of every system, with intervals, the best above, chance dotted.')}{words}."
+
+
+def own_data(store):
+    """Event tables of public data sets, by what became of them."""
+    table, _ = faults.read(store.run.root, "events")
+    refused = table.outcome.str.startswith("refused")
+    whole, left = table[table.outcome == "taken as it is"].tables.sum(), table[refused].tables.sum()
+    total = table.tables.sum()
+    parts = {"as they are": whole, "with the remedy\nthat is named": total - whole - left, "refused,\nwith reason": left}
+    figure, axes = new_panels(1, 1, WIDTH, 1.5)
+    axes[0, 0].barh(range(len(parts)), list(parts.values()), color=[COLOURS[2], COLOURS[0], REFERENCE])
+    axes[0, 0].set_yticks(range(len(parts)), list(parts))
+    axes[0, 0].invert_yaxis()
+    axes[0, 0].set_xlabel("event tables")
+    words = f"{total - left:,} of {total:,} event tables of bids-examples became designs"
+    alt = "Event tables of public data sets: read as they are, after a named remedy, or refused."
+    return f"{_shown(figure, alt)}{words}, {whole} unchanged, the others with the remedy that the message names."
+
+
+def _dots(panels, names, *, chance=None):
+    """A figure with means and intervals, a panel for each (table over one dimension, title), a row for each name."""
+    figure, axes = new_panels(1, len(panels), WIDTH, 0.75 + 0.19 * len(names), sharey=True)
+    for ax, (table, title) in zip(axes[0], panels, strict=True):
+        if chance is not None:
+            ax.axvline(chance, color=REFERENCE, linewidth=1, linestyle=":")
+        draw_intervals(ax, np.arange(len(names)), table, color=COLOURS[0], across=True)
+        ax.set_title(title)
+    axes[0, 0].set_yticks(range(len(names)), names)
+    axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
+    return figure
+
+
+def _shown(figure, alt):
+    """A figure as HTML that holds it, in front of a sentence; it is closed."""
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    file = io.BytesIO()
+    figure.savefig(file, dpi=2 * SIDE / WIDTH, facecolor="white")
+    plt.close(figure)
+    return image(np.asarray(Image.open(file).convert("RGB")), alt, 2 * SIDE, ' class="nsd-why"', quality=90) + "\n\n"
