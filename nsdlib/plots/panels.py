@@ -19,9 +19,9 @@ def plot_systems(groups, missing, *, caption):
         for name, made in groups.items()
         for start in range(0, len(made), WIDE)
     ]
-    ax, tall = new_axes(10.4, 1.5 * len(lines)), 1.32  # one for all pictures: one for each takes seconds
+    ax, tall = new_axes(9.4, 1.4 * len(lines)), 1.34  # one for all pictures: one for each takes seconds
     for row, (name, made) in enumerate(lines):
-        ax.text(-0.08, tall * row + 0.5, name, rotation=90, ha="right", va="center")
+        ax.text(-0.08, tall * row + 0.5, name, rotation=90, ha="right", va="center", fontsize=8)
         for column, (label, (image, r)) in enumerate(made):
             ax.imshow(image, extent=(column, column + 0.96, tall * row + 0.96, tall * row))
             words = f"{label.replace('nearest training', 'nearest')}\n{'' if label == 'seen' else f'r = {r:.2f}'}"
@@ -92,7 +92,7 @@ def plot_alteration(seen, rough, refined, moved, background, inside, others, *, 
 
 def _draw_r2(peaks, r2, chosen):
     """Variance explained against the time of the peak, the chosen HRF marked."""
-    ax = new_axes(3.2, 3)
+    ax = new_axes(3, 3)
     ax.plot(peaks, r2, "o-", color="0.6", markersize=4)
     ax.plot(peaks[chosen], r2[chosen], "o", color="C1", markersize=9, label="chosen")
     ax.set(xlabel="peak of the HRF (s)", ylabel="percent of variance, whole session")
@@ -105,11 +105,11 @@ def _draw_fits(results):
     """The series with all fits thin behind the chosen one."""
     import matplotlib.pyplot as plt
 
-    ax, seconds, fits = new_axes(7, 3), results.volume.values, results.fit.values
+    ax, seconds, fits = new_axes(5.4, 3), results.volume.values, results.fit.values
     for colour, fit in zip(plt.colormaps["viridis"](np.linspace(0, 1, len(fits))), fits, strict=True):
         ax.plot(seconds, fit, color=colour, linewidth=0.5)
     plot_fits(seconds, results.measured.values, {"chosen HRF": fits[results.chosen]}, results.onset.values, ax=ax)
-    ax.set_title("One voxel, one run: measured, and twenty fits (thin, early peaks dark)", pad=24)
+    ax.set_title("Measured, and twenty fits (thin, early peaks dark)", pad=24)
     return ax
 
 

@@ -15,13 +15,18 @@ from traitlets import Any
 
 SIDE, COLUMNS = 56, 32  # pixels of a thumbnail, and how many of them stand in a row of the picture that holds them all
 EDGE, WIDEST = 5, 330  # pixels: a voxel at least, a slice if voxels allow it
+# Arrow keys move within buttons of one name, and JupyterLab leaves them to an element that says so.
+OWN_KEYS = (
+    "const box = this.closest('.{0}'); box.addEventListener('focusin', () => box.querySelectorAll('[type=radio]').forEach("
+    "one => {{ one.name = '{0}'; one.dataset.lmSuppressShortcuts = true }}))"
+)
 RULES = """
 .{0} .widget-radio-box {{ position: relative; display: flex; flex-flow: row wrap; max-width: none; margin: 4px; overflow: auto }}
-.{0} label {{ position: relative; flex: none; margin: 0 3px 3px 0; height: auto; font-size: 0; line-height: 0; cursor: pointer }}
-.{0} input {{ position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; cursor: pointer }}
-.{0} label:hover {{ outline: 2px solid #56b4e9; z-index: 1 }}
-.{0} label:has(:checked) {{ outline: 3px solid #d55e00; z-index: 2 }}
-.{0} label:has(:focus-visible) {{ outline-style: double; outline-width: 6px }}
+.{0} .widget-radio-box input {{ position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; cursor: pointer }}
+.{0} .widget-radio-box > label {{ position: relative; flex: none; margin: 0 3px 3px 0; font-size: 0; line-height: 0 }}
+.{0} .widget-radio-box > label:hover {{ outline: 2px solid #56b4e9; z-index: 1 }}
+.{0} .widget-radio-box > label:has(:checked) {{ outline: 3px solid #d55e00; z-index: 2 }}
+.{0} .widget-radio-box > label:has(:focus-visible) {{ outline-style: double; outline-width: 6px }}
 """
 
 
@@ -50,9 +55,8 @@ class Picker(VBox):
 
     def _offer(self, options, value, rules):
         """Replace the options, pairs of text and value, with one of them chosen and the rules (str) that draw them."""
-        self._rules.value = (
-            f"<style>{RULES.format(self._name)}\n" + "\n".join(f".{self._name} {rule}" for rule in rules) + "</style>"
-        )
+        own = "\n".join(f".{self._name} .widget-radio-box{rule}" for rule in rules)
+        self._rules.value = f'<style onload="{OWN_KEYS.format(self._name)}">{RULES.format(self._name)}{own}</style>'
         self.buttons.index = None  # else new options choose the first one
         self.buttons.options = options
         self.buttons.value = value
@@ -84,9 +88,9 @@ class Thumbnails(Picker):
         for image, place in zip(small, places, strict=True):
             sheet.paste(image, place)
         rules = [
-            ".widget-radio-box { max-height: 182px }",
-            f"label {{ width: {SIDE}px; height: {SIDE}px; background: {_url(sheet, 'JPEG')} }}",
-            *(f"label:nth-child({i}) {{ background-position: {-x}px {-y}px }}" for i, (x, y) in enumerate(places, start=1)),
+            " { max-height: 182px }",
+            f" > label {{ width: {SIDE}px; height: {SIDE}px; background: {_url(sheet, 'JPEG')} }}",
+            *(f" > label:nth-child({i}) {{ background-position: {-x}px {-y}px }}" for i, (x, y) in enumerate(places, start=1)),
         ]
         self._offer([(f"image {i}: {caption}", i) for i, caption in captions.items()], next(iter(captions)), rules)
 
@@ -143,12 +147,12 @@ class Voxels(Picker):
         picture = _url(Image.fromarray((255 * grey).astype(np.uint8)), "PNG")
         size = f"width: {n_x * edge}px; height: {n_y * edge}px"
         rules = [
-            f".widget-radio-box {{ {size}; background: {picture} 0 0/100% 100%; image-rendering: pixelated; overflow: hidden }}",
-            f"label {{ position: absolute; width: {edge}px; height: {edge}px; margin: 0 }}",
+            f" {{ {size}; background: {picture} 0 0/100% 100%; image-rendering: pixelated; overflow: hidden }}",
+            f" > label {{ position: absolute; width: {edge}px; height: {edge}px; margin: 0 }}",
         ]
         for i, row in enumerate(rows, start=1):
             (x, y, _), colour = self._positions[row], mpl.colors.to_hex(self._scale.to_rgba(self._values[row]))
-            rules.append(f"label:nth-child({i}) {{ left: {x * edge}px; bottom: {y * edge}px; background: {colour} }}")
+            rules.append(f" > label:nth-child({i}) {{ left: {x * edge}px; bottom: {y * edge}px; background: {colour} }}")
         names = [f"voxel x = {x}, y = {y}, z = {z}" for x, y, _ in self._positions[rows]]
         self._offer(list(zip(names, self._voxels[rows].tolist(), strict=True)), value, rules)
 
