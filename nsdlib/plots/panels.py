@@ -63,7 +63,7 @@ def plot_measure(background, masks, slices, values, *, label):
 
 def plot_stages(images, scores, *, caption):
     """Draw one image as seen, rough and refined, with the scores that need no network, from `Reconstruction.compute`."""
-    words = "; ".join(f"{stage.capitalize()}: PixCorr {r:.2f}, SSIM {similarity:.2f}" for stage, (r, similarity) in scores.items())
+    words = "; ".join(f"{stage.capitalize()}: PixCorr {r:.2f}, SSIM {similar:.2f}" for stage, (r, similar) in scores.items())
     figure = _draw_pictures({"": list(images.values())}, list(images))
     sentence = f"{caption} {words}. Only many images can tell whether a setting is better."
     return sentence, {"the image as seen, rough and refined": figure}
