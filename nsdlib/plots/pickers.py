@@ -9,9 +9,8 @@ import io
 
 import matplotlib as mpl
 import numpy as np
-from ipywidgets import HTML, RadioButtons, SelectionSlider, VBox
+from ipywidgets import HTML, RadioButtons, SelectionSlider, ValueWidget, VBox
 from PIL import Image
-from traitlets import Any
 
 SIDE, COLUMNS = 56, 32  # pixels of a thumbnail, and how many of them stand in a row of the picture that holds them all
 EDGE, WIDEST = 5, 330  # pixels: a voxel at least, a slice if voxels allow it
@@ -30,7 +29,7 @@ RULES = """
 """
 
 
-class Picker(VBox):
+class Picker(VBox, ValueWidget):
     """Radio buttons drawn as pictures; what is chosen is `value`.
 
     Attributes
@@ -38,8 +37,6 @@ class Picker(VBox):
     value : int
         The chosen option; it may be set.
     """
-
-    value = Any()
 
     def __init__(self, *above):
         self.buttons, self._rules = RadioButtons(options=[], layout={"width": "auto"}), HTML(layout={"display": "none"})
