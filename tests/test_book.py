@@ -19,6 +19,7 @@ from book._ext.pages import GENERATED
 from nsdlib.cli import main
 from nsdlib.params import load_run
 from nsdlib.run import publish
+from nsdlib.run.runner import notebook_names
 from nsdlib.store.variants import differing, name_of
 
 ROOT = Path(__file__).parents[1]
@@ -68,8 +69,7 @@ def test_the_contents_name_pages_that_exist_and_all_notebooks():
             continue
         folder = ROOT / "notebooks" if name.startswith("runs/") else ROOT / "book"
         assert any((folder / f"{Path(name).name}{ending}").is_file() for ending in (".md", ".ipynb")), name
-    notebooks = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-    assert [Path(name).name for name in RESULTS] == notebooks
+    assert [Path(name).name for name in RESULTS] == notebook_names(ROOT)
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 import base64
 import io
 import re
+import shutil
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -11,10 +13,12 @@ import xarray as xr
 from PIL import Image
 
 from nsdlib.data.nsd.subject import TR, NSDSubject
-from nsdlib.plots import explore
+from nsdlib.plots import explore, pickers
+from nsdlib.plots.style import use_style
 from nsdlib.store import zoo
 from nsdlib.store.store import Store
 from nsdlib.study import explorations
+from nsdlib.study.reconstruction import STORED
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,8 +74,20 @@ def _save_models(run, data, store, X, images):
     made = {
         f"{kind}_pred": (("test_image", f"{kind}_token", "feature"), decode(tokens[kind, "train"])) for kind in ("text", "vision")
     }
-    made["stimulus"] = (("test_image", "row", "column", "colour"), resize(data.stimuli(images["test"]), 64))
-    store.save("reconstruction", xr.Dataset(made, coords={"test_image": images["test"]}))
+    ids, pixels = images["test"], ("row", "column", "colour")
+    rough = first.decode(predicted[1][0], seed=run.seed, image_ids=ids)
+    half = [made[f"{kind}_pred"][1] for kind in ("text", "vision")]
+    few = {"image_ids": ids[:2], **zoo.refinement(run)}  # the others do not matter
+    refined = np.concatenate([zoo.load_diffusion(run).refine(rough[:2], *(tokens[:2] for tokens in half), **few), rough[2:]])
+    pictures = dict.fromkeys(STORED, refined[::-1]) | {
+        "stimulus": resize(data.stimuli(ids), 64),
+        "rough": rough,
+        "refined": refined,
+    }
+    made |= {name: (("test_image", *pixels), values) for name, values in pictures.items()}
+    store.save("reconstruction", xr.Dataset(made, coords={"test_image": ids}))
+    systems = {"refined": (("system", "test_image", *pixels), refined[None, ::-1])}
+    store.save("systems", xr.Dataset(systems, coords={"system": ["takagi"], "test_image": ids}))
 
 
 @pytest.fixture
@@ -96,28 +112,65 @@ def changes(explorer, name, value):
     return explorer.images.value != before
 
 
-@pytest.mark.parametrize(
-    ("opened", "moves"),
-    [
-        ("hrf_explorer", {"number": 2, "y": 0}),
-        ("roi_explorer", {"region": "V1", "measure": "noise ceiling (percent)"}),
-        ("reconstruction_explorer", {"n_layers": 0, "strength": 0.5, "text_weight": 1.0, "guidance": 0.0, "seed": 3}),
-        ("what_if", {"scale": 3.0, "add": -2.0}),
-    ],
-    indirect=["opened"],
-)
+EXPLORERS = {
+    "systems_explorer": {},
+    "hrf_explorer": {"number": 2, "voxel": None},
+    "roi_explorer": {"region": "V1", "measure": "correlation of repeats"},
+    "reconstruction_explorer": {"n_layers": 0, "strength": 0.5, "text_weight": 1.0, "guidance": 0.0, "seed": 3},
+    "what_if": {"scale": 3.0, "add": -2.0},
+}
+
+
+def other_option(picker):
+    """Something else to choose."""
+    return picker.buttons.options[-1][1]
+
+
+@pytest.mark.parametrize(("opened", "moves"), EXPLORERS.items(), indirect=["opened"])
 def test_it_says_what_it_does_shows_something_and_every_moved_control_changes_that(opened, moves):
     assert opened.heard[-2].endswith("...</em></p>") and opened.heard[-1] == opened.message.value
-    assert any(word in opened.heard[0] for word in ("Reading", "Loading"))
-    assert len(opened.box.children) == 3 and set(opened.box.children[0].children) == set(opened.controls.values())
+    pickers = [control for control in opened.controls.values() if hasattr(control, "buttons")]
+    assert set(opened.box.children) >= {*pickers, opened.message, opened.images}
+    row = opened.box.children[len(pickers)]
+    assert {*pickers, *row.children} == {*opened.controls.values(), *opened.buttons}
     assert not any(getattr(control, "continuous_update", False) for control in opened.controls.values())
     assert figures(opened) and all(pixels.std() > 5 for pixels in figures(opened).values())
     assert "Not drawn" not in opened.message.value and "..." not in opened.message.value
     if "image" in opened.controls:
-        moves = moves | {"image": opened.controls["image"].options[-1]}
+        moves = moves | {"image": None}
     for name, value in moves.items():
-        assert changes(opened, name, value), name
+        assert changes(opened, name, other_option(opened.controls[name]) if value is None else value), name
     assert "Not drawn" not in opened.message.value
+
+
+@pytest.mark.parametrize("opened", EXPLORERS, indirect=True)
+def test_reset_brings_back_what_was_shown_at_first(opened):
+    before, message = opened.images.value, opened.message.value
+    name, control = next(iter(opened.controls.items()))
+    assert changes(opened, name, other_option(control) if hasattr(control, "buttons") else control.options[-1])
+    opened.heard.clear()
+    opened.buttons[0].click()
+    assert (opened.images.value, opened.message.value) == (before, message)
+    assert len(opened.heard) == 2  # drawn once
+    assert changes(opened, name, other_option(control) if hasattr(control, "buttons") else control.options[-1])
+
+
+@pytest.mark.parametrize("opened", ["roi_explorer"], indirect=True)
+def test_figures_are_saved_below_runs_with_what_they_show_and_never_over_others(opened, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(opened, "_run", run.model_copy(update={"root": tmp_path}))
+    first, last = (Image.fromarray(pixels) for pixels in figures(opened).values())
+    for number in (1, 2):
+        opened.buttons[1].click()
+        folder = "figures__decoder-ridge__diffusion_seeds-3"  # the run differs from its file
+        path = Path("runs", "small", folder, "explored", f"regions_{number}.png")
+        assert f"<code>{path}</code>" in opened.saved.value
+        with Image.open(tmp_path / path) as saved:
+            assert saved.size == (max(first.width, last.width), first.height + last.height)
+            assert saved.info["Description"] in opened.message.value
+            assert (np.asarray(saved.convert("L"))[: first.height, : first.width] == np.asarray(first)).all()
+    assert opened.controls["region"].value == explorations.ALL_REGIONS
+    opened.controls["region"].value = "V1"
+    assert opened.saved.value == ""
 
 
 @pytest.mark.parametrize("opened", ["reconstruction_explorer"], indirect=True)
@@ -127,7 +180,7 @@ def test_an_error_becomes_one_sentence_and_the_figures_stay(opened):
     assert changes(opened, "strength", 0.5) and "Not drawn" not in opened.message.value
 
 
-@pytest.mark.parametrize("name", ["hrf_explorer", "roi_explorer", "reconstruction_explorer", "what_if"])
+@pytest.mark.parametrize("name", EXPLORERS)
 def test_an_empty_store_is_explained_by_the_notebook_that_fills_it(twin, tmp_path, name):
     explorer = getattr(explore, name)(twin.model_copy(update={"store": tmp_path})).open()
     assert re.search(r"Not drawn.*run `nsdlib run small 0\d_\w+` first", explorer.message.value)
@@ -139,33 +192,81 @@ def test_the_cause_of_an_error_is_shown_with_what_to_do(run):
     store.save("scores", xr.Dataset({"x": ("n", np.zeros(3))}))
     asked = Store(run.model_copy(update={"strength": 0.9}))
     draw = {"controls": lambda _: {}, "draw": lambda _: ("done", {})}
-    explorer = explore.Explorer(lambda: asked.load("scores"), **draw, reading="Reading", doing="Working").open()
+    explorer = explore.Explorer(run, "x", lambda _: asked.load("scores"), **draw).open()
     said = explorer.message.value
-    assert "white-space: pre-line" in said and f"\n  {store.path('scores').name} is there, but differs: " in said
+    assert "white-space: pre-wrap" in said and f"\n  {store.path('scores').name} is there, but differs: " in said
     assert f"strength was {run.strength}, is 0.9" in said and "-p strength=0.9" in said
 
 
-def test_the_first_image_is_the_one_of_notebook_05(run):
+def test_the_full_text_of_any_error_is_shown_and_the_controls_stay_alive(run):
+    from ipywidgets import IntSlider
+
+    controls = {"controls": lambda _: {"number": IntSlider(1, 0, 2)}, "draw": lambda _, number: (f"{1 / number:.1f} drawn", {})}
+    explorer = explore.Explorer(run, "x", lambda _: "all", **controls).open()
+    explorer.controls["number"].value = 0
+    said = explorer.message.value
+    assert "Not drawn" in said and "Traceback" in said and "test_explore.py" in said and "ZeroDivisionError: " in said
+    explorer.controls["number"].value = 2
+    assert explorer.message.value == "<p>0.5 drawn</p>"
+    explorer.save()
+    assert "Not drawn" in explorer.message.value  # there is no figure to save
+
+
+def test_what_is_missing_beside_recipes_is_shown_without_them(run, tmp_path):
+    shutil.copytree(run.store, tmp_path / "store", ignore=shutil.ignore_patterns("systems-*"))
+    explorer = explore.systems_explorer(run.model_copy(update={"store": tmp_path / "store"})).open()
+    assert len(figures(explorer)) == 1 and "run `nsdlib run small 10_systems_side_by_side" in explorer.message.value
+
+
+def test_all_that_was_made_of_an_image_stands_side_by_side(run):
+    stored, store = explorations.StoredImages(run), Store(run)
+    image, reconstruction = stored.image_ids[1], store.load("reconstruction").isel(test_image=1)
+    groups, missing = stored.collect(image)
+    assert missing == "" and list(groups["decoders, rough"]) == ["ridge"] and list(groups["recipes"]) == ["takagi"]
+    assert [len(groups["stages and bounds"]), stored.captions[image][:2].strip() != ""] == [len(STORED), True]
+    np.testing.assert_array_equal(groups["decoders, rough"]["ridge"][0], reconstruction.rough)
+    np.testing.assert_array_equal(groups["recipes"]["takagi"][0], store.load("systems").refined[0, 1])
+    truth, (refined, r) = reconstruction.stimulus.values, groups["stages and bounds"]["refined"]
+    assert r == pytest.approx(np.corrcoef(truth.ravel(), refined.ravel())[0, 1], abs=1e-6)
+
+
+def test_the_first_image_is_the_one_of_notebook_05(run, monkeypatch):
     store = Store(run)
     stored = store.load("reconstruction").isel(test_image=[0])
     settings = {name: control.value for name, control in explore.reconstruction_explorer(run).open().controls.items()}
     images, scores = explorations.Reconstruction(run).compute(**settings)
-    image_ids = stored.test_image.values
-    rough = zoo.load_vdvae(run).decode(store.load("ablation").predicted.values[0, :1], seed=run.seed, image_ids=image_ids)
-    tokens = stored.text_pred.values, stored.vision_pred.values
-    refined = zoo.load_diffusion(run).refine(rough, *tokens, image_ids=image_ids, **zoo.refinement(run))
-    for image, expected in zip(images.values(), (stored.stimulus.values, rough, refined), strict=True):
-        np.testing.assert_array_equal(image, expected[0])
+    for image, name in zip(images.values(), ("stimulus", "rough", "refined"), strict=True):
+        np.testing.assert_array_equal(image, stored[name].values[0])
+    reconstruction = explorations.Reconstruction(run)
+    monkeypatch.setattr(reconstruction, "start", {})  # so it is drawn anew
+    for image, drawn in zip(images.values(), reconstruction.compute(**settings)[0].values(), strict=True):
+        assert np.abs(image.astype(int) - drawn).max() <= 2  # several images at once round otherwise
     assert list(images) == ["seen", "rough", "refined"] and list(scores) == ["rough", "refined"]
-    truth = stored.stimulus.values[0].astype(float)
-    r = np.corrcoef(truth.ravel(), refined[0].ravel())[0, 1]
-    assert refined[0].shape == truth.shape and scores["refined"][0] == pytest.approx(r, abs=1e-6)
+    r = np.corrcoef(stored.stimulus.values.ravel(), stored.refined.values.ravel())[0, 1]
+    assert scores["refined"][0] == pytest.approx(r, abs=1e-6)
 
 
-def test_nothing_altered_leaves_the_image_as_it_is(run):
-    explorer = explore.what_if(run).open()
-    explorer.controls["scale"].value = 1.0
-    assert re.search(r"by 0\.0 grey levels in the mean.*by 0\.0", explorer.message.value)
+def test_nothing_altered_is_notebook_05_and_what_hardly_alters_moves_nothing(run):
+    alteration, region = explorations.RegionAlteration(run), "V1"
+    image = alteration.image_ids[0]
+    seen, rough, refined, moved = alteration.compute(image, region, 1, 0)
+    stored = Store(run).load("reconstruction").isel(test_image=[0])
+    for made, name in zip((seen[None], rough, refined), ("stimulus", "rough", "refined"), strict=True):
+        np.testing.assert_array_equal(made, stored[name])
+    assert moved == ()
+    _, rough, _, moved = alteration.compute(image, region, 1.0, 1e-9)
+    assert len(rough) == 3 and np.ptp(rough.astype(int), axis=0).max() <= 2 and max(moved) < 0.1
+
+
+def test_the_altered_voxels_are_those_drawn_on_the_brain(run):
+    alteration = explorations.RegionAlteration(run)
+    region, others = (mask.ravel() for mask in alteration.masks("V1"))
+    betas = Store(run).load("betas")
+    np.testing.assert_array_equal(np.flatnonzero(region), betas.voxel.values[betas.in_region.sel(region="V1")])
+    pattern = np.ones(betas.sizes["voxel"], dtype=np.float32)
+    altered = explorations.alter(pattern, alteration.regions["V1"], scale=0, add=0, seed=run.seed)
+    for row, mask in zip(altered[1:], (region, others), strict=True):
+        np.testing.assert_array_equal(row == 0, mask[betas.voxel.values])
 
 
 def test_the_chosen_fit_is_that_of_the_stored_betas(run):
@@ -189,19 +290,12 @@ def test_the_chosen_fit_is_that_of_the_stored_betas(run):
     assert fits.shape == (20, len(measured)) and np.ptp(fits, axis=0).max() > 0
 
 
-def test_the_nearest_voxel_lies_on_the_slice():
-    positions = np.array([[0, 0, 1], [5, 5, 1], [4, 4, 2]])
-    assert explorations.nearest_voxel(positions, (4, 4, 1)) == 1
-    with pytest.raises(ValueError, match="no voxel of the region lies on slice z = 7; choose another"):
-        explorations.nearest_voxel(positions, (4, 4, 7))
-
-
-def test_a_voxel_is_computed_where_it_was_asked_for(run):
+def test_a_voxel_is_computed_where_it_was_clicked(run):
     fits = explorations.VoxelFits(run)
-    x, y, z = fits.positions[5]
-    results = fits.compute(x, y, z, number=2)
+    results = fits.compute(fits.voxels[5], number=2)
     stored = Store(run).load("glm").isel(session=0).sel(voxel=fits.voxels[5])
-    assert results.position == [x, y, z] and results.chosen == int(stored.hrf_index) == fits.hrf_index[5]
+    position = np.unravel_index(fits.voxels[5], fits.background.shape)
+    assert results.position == list(position) and results.chosen == int(stored.hrf_index) == fits.hrf_index[5]
     np.testing.assert_array_equal(results.r2, stored.hrf_r2)
     assert results.volume.values[1] == TR and set(results.onset.values) < set(results.volume.values)
 
@@ -232,16 +326,55 @@ def test_alterations_touch_the_region_or_as_many_others():
 def test_it_shows_itself_before_it_reads(monkeypatch):
     order = []
     draw = {"controls": lambda _: {}, "draw": lambda _: ("done", {})}
-    explorer = explore.Explorer(lambda: order.append("read") or "all", **draw, reading="Reading", doing="Working")
+    explorer = explore.Explorer(None, "x", lambda _: order.append("read") or "all", **draw)
     monkeypatch.setattr("IPython.display.display", lambda box: order.append("shown"))
     explorer._ipython_display_()
     explorer._ipython_display_()
     assert order == ["shown", "read", "shown"] and "done" in explorer.message.value
 
 
-def test_figures_do_not_pile_up(run):
+def test_figures_have_the_style_of_the_house_and_leave_the_users_own(run):
     import matplotlib.pyplot as plt
 
     plt.close("all")
-    explore.roi_explorer(run).open()
-    assert plt.get_fignums() == []
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams["font.size"] = 30
+        plain = explore.roi_explorer(run).open().images.value
+        assert mpl.rcParams["font.size"] == 30 and plt.get_fignums() == []
+        use_style()
+        assert explore.roi_explorer(run).open().images.value == plain
+
+
+def test_thumbnails_are_the_pictures_in_their_order_and_choose_their_numbers():
+    images = np.stack([np.full((8, 8, 3), shade, np.uint8) for shade in (0, 120, 240)])
+    thumbnails = pickers.Thumbnails(images, {7: "dark", 8: "", 9: "light"})
+    assert [thumbnails.value, *(value for _, value in thumbnails.buttons.options)] == [7, 7, 8, 9]
+    rules, (data,) = thumbnails.children[-1].value, re.findall(r"jpeg;base64,([^)]+)", thumbnails.children[-1].value)
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L"))
+    for number, image in enumerate(images, start=1):
+        left, top = (-int(place) for place in re.search(rf"nth-child\({number}\).*?(-?\d+)px (-?\d+)px", rules).groups())
+        assert abs(int(sheet[top + 5, left + 5]) - int(image[0, 0, 0])) < 4
+    thumbnails.buttons.index = 2
+    assert thumbnails.value == 9
+    thumbnails.value = 8
+    assert thumbnails.buttons.index == 1
+
+
+def test_a_slice_offers_its_voxels_where_they_lie_and_the_slider_keeps_the_place():
+    volume = np.zeros((4, 5, 3))
+    positions = np.array([[0, 1, 1], [3, 4, 1], [0, 0, 2], [2, 4, 2]])
+    voxels = np.ravel_multi_index(positions.T, volume.shape)
+    slices = pickers.Voxels(voxels, np.arange(4.0), volume + 1, start=int(voxels[1]), label="Peak")
+    assert slices.slice.options == (1, 2) and slices.slice.value == 1 and slices.value == voxels[1]
+    assert [label for label, _ in slices.buttons.options] == ["voxel x = 0, y = 1, z = 1", "voxel x = 3, y = 4, z = 1"]
+    edge = int(re.search(r"label \{ position: absolute; width: (\d+)px", slices.children[-1].value).group(1))
+    places = re.findall(r"left: (\d+)px; bottom: (\d+)px; background: (#\w+)", slices.children[-1].value)
+    assert [(int(x) // edge, int(y) // edge) for x, y, _ in places] == [(0, 1), (3, 4)]
+    assert places[0][2] == mpl.colors.to_hex(mpl.colormaps["viridis"](0))
+    heard = []
+    slices.observe(lambda change: heard.append(change["new"]), names="value")
+    slices.slice.value = 2
+    slices.value = int(voxels[0])
+    slices.buttons.index = 1
+    assert heard == [voxels[3], voxels[0], voxels[1]] and slices.slice.value == 1

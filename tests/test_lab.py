@@ -28,8 +28,11 @@ ROOT = Path(__file__).parents[1]
 START = (ROOT / "notebooks" / "README.md").read_text()
 SETTINGS = ROOT / "profiles" / "lab"
 RUN = "05_two_stage_reconstruction"
-CHANGES = {'run = "demo"': 'run = "small"', "strength = None": "strength = 0.25"}
-(EXPLORER,) = re.findall(r"```python\n(.*?)\n```", START, re.DOTALL)
+CHANGES = {
+    RUN: {'run = "demo"': 'run = "small"', "strength = None": "strength = 0.25"},
+    "explore": {'run = "demo"': 'run = "small"'},
+}
+PICTURES = "cell => [...cell.querySelectorAll('img')].map(image => image.src).join()"
 
 
 def questions():
@@ -64,20 +67,20 @@ def test_threads_wait_as_the_user_says_and_else_not_for_long(monkeypatch):
 
 @pytest.fixture(scope="module")
 def folder(small_project, tmp_path_factory):
-    """A project with the small run's data and results; in its notebook 05 the first cell is changed, the last an explorer."""
+    """A project with the small run's data and results; the first cells of its notebook 05 and of the explorers are changed."""
     place = tmp_path_factory.mktemp("lab")
     for name in ("params", "data", "zoo", "profiles", "book"):
         (place / name).symlink_to(small_project / name)
     shutil.copytree(small_project / "store", place / "store")
     shutil.copytree(ROOT / "notebooks", place / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    path = place / "notebooks" / f"{RUN}.ipynb"
-    notebook = nbformat.read(path, as_version=4)
-    parameters = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
-    for old, new in CHANGES.items():
-        assert old in parameters.source
-        parameters.source = parameters.source.replace(old, new)
-    notebook.cells.append(nbformat.v4.new_code_cell(EXPLORER))
-    nbformat.write(notebook, path)
+    for name, changes in CHANGES.items():
+        path = place / "notebooks" / f"{name}.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        parameters = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
+        for old, new in changes.items():
+            assert old in parameters.source
+            parameters.source = parameters.source.replace(old, new)
+        nbformat.write(notebook, path)
     return place
 
 
@@ -163,26 +166,29 @@ def test_the_lab_opens_at_its_start_page_and_asks_nobody_else(page):
     page.locator(".jp-MarkdownViewer h1").wait_for()
     links = page.locator(".jp-MarkdownViewer table a").all_inner_texts()
     assert [link[:2] for link in links] == [name[:2] for name in notebook_names(ROOT)]
+    assert page.locator('.jp-MarkdownViewer a[href*="explore.ipynb"]').count() >= 1
     assert page.locator(".jp-Dialog, .Toastify__toast").count() == 0  # no question before one can begin
     assert page.troubles == []
+
+
+def run_all(tab):
+    """Run the open notebook from top to bottom; its view comes back."""
+    tab.get_by_text("nsdlib | Idle").wait_for()
+    tab.get_by_role("menuitem", name="Run", exact=True).click()
+    tab.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    view = tab.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+    failed = view.locator('[data-mime-type="application/vnd.jupyter.error"]')
+    done = view.locator(".jp-CodeCell").last.locator(".jp-InputPrompt").filter(has_text=re.compile(r"\[\d+\]"))
+    done.or_(failed).first.wait_for(state="attached", timeout=900_000)
+    assert failed.all_text_contents() == []
+    return view
 
 
 @pytest.fixture(scope="module")
 def notebook(page):
     """Notebook 05, opened from the start page and run from top to bottom."""
     page.locator(f'.jp-MarkdownViewer a[href*="{RUN}"]').click()
-    page.get_by_text("nsdlib | Idle").wait_for()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    view = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
-    failed = view.locator('[data-mime-type="application/vnd.jupyter.error"]')
-    slider = view.locator(".jp-CodeCell").last.locator(".widget-slider").first
-    slider.or_(failed).first.wait_for(state="attached", timeout=900_000)
-    assert failed.all_text_contents() == []
-    view.locator(".jp-CodeCell").last.locator('img[src^="data:image/png"]').first.wait_for(state="attached")
-    running = "view => [...view.querySelectorAll('.jp-InputPrompt')].some(prompt => prompt.textContent === '[*]:')"
-    page.wait_for_function(f"view => !({running})(view)", arg=view.element_handle())
-    return view
+    return run_all(page)
 
 
 @pytest.mark.slow
@@ -217,14 +223,68 @@ def test_the_slider_of_a_wipe_moves_the_picture(notebook):
     assert slider.input_value() == "2" and wipe.locator(".nsd-cards").screenshot() != before
 
 
+@pytest.fixture(scope="module")
+def explorers(page):
+    """The cell of each explorer of explore.ipynb, opened from the start page, by the explorer's name, all drawn."""
+    page.locator(".lm-TabBar-tab", has_text="README.md").click()
+    page.locator('.jp-MarkdownViewer a[href*="explore.ipynb"]').first.click()
+    page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) h1", has_text="Explore").wait_for()
+    view, cells = run_all(page), {}
+    for name in ("systems_explorer", "hrf_explorer", "roi_explorer", "reconstruction_explorer", "what_if"):
+        cells[name] = view.locator(".jp-CodeCell", has_text=f"{name}(run)")
+        cells[name].locator('img[src^="data:image/png"]').first.wait_for(state="attached")
+    return SimpleNamespace(tab=page, **cells)
+
+
+def changes(tab, cell, act):
+    """Act, and wait until a cell shows other pictures; those that it showed before come back."""
+    before = cell.evaluate(PICTURES)
+    act()
+    tab.wait_for_function(f"([cell, before]) => ({PICTURES})(cell) !== before", arg=[cell.element_handle(), before])
+    assert cell.get_by_text("Not drawn").count() == 0 and tab.troubles == []
+    return before
+
+
 @pytest.mark.slow
 @needs_browser
-def test_the_slider_of_an_explorer_computes_another_figure(page, notebook):
-    explorer = notebook.locator(".jp-CodeCell").last
-    drawn = "cell => [...cell.querySelectorAll('img')].map(image => image.src).join()"
-    before = explorer.evaluate(drawn)
-    assert before.startswith("data:image/png")
-    explorer.locator(".widget-slider", has_text="decoded layers").locator(".noUi-handle").press("Home")
-    page.wait_for_function(f"([cell, before]) => ({drawn})(cell) !== before", arg=[explorer.element_handle(), before])
-    assert explorer.evaluate(drawn).startswith("data:image/png") and explorer.get_by_text("Not drawn").count() == 0
-    assert page.troubles == []
+def test_thumbnails_choose_by_click_and_key_and_reset_brings_the_first_back(explorers):
+    tab, cell = explorers.tab, explorers.systems_explorer
+    buttons = cell.locator(".widget-radio-box label")
+    names = buttons.all_text_contents()
+    first = changes(tab, cell, buttons.nth(3).click)
+    assert cell.locator("p", has_text=names[3].replace(": ", ": “")).count() == 1  # the caption of the one that is shown
+    changes(tab, cell, lambda: tab.keyboard.press("ArrowRight"))
+    assert cell.locator("label:has(:checked)").all_text_contents() == [names[4]]
+    changes(tab, cell, cell.get_by_role("button", name="Reset").click)
+    assert cell.locator("label:has(:checked)").all_text_contents() == [names[0]] and cell.evaluate(PICTURES) == first
+
+
+@pytest.mark.slow
+@needs_browser
+def test_a_click_on_the_brain_chooses_that_voxel(explorers):
+    tab, cell = explorers.tab, explorers.hrf_explorer
+    voxels = cell.locator(".widget-radio-box label:not(:has(:checked))")
+    name = voxels.nth(5).text_content()
+    changes(tab, cell, voxels.nth(5).click)
+    assert cell.locator("p", has_text=name.replace("voxel", "Voxel")).count() == 1
+    slider = cell.locator(".widget-slider", has_text="slice z").locator(".noUi-handle")
+    changes(tab, cell, lambda: slider.press("Home"))
+    assert name not in cell.locator(".widget-radio-box label").all_text_contents()  # it lies on another slice
+
+
+@pytest.mark.slow
+@needs_browser
+def test_a_figure_is_saved_where_the_explorer_says(folder, explorers):
+    cell = explorers.roi_explorer
+    cell.get_by_role("button", name="Save as PNG").click()
+    said = cell.get_by_role("status").text_content()
+    assert (folder / said.removeprefix("Saved as ")).read_bytes()[:4] == b"\x89PNG" and explorers.tab.troubles == []
+
+
+@pytest.mark.slow
+@needs_browser
+def test_sliders_compute_other_pictures(explorers):
+    for name, label in (("reconstruction_explorer", "decoded layers"), ("what_if", "times")):
+        cell = getattr(explorers, name)
+        handle = cell.locator(".widget-slider", has_text=label).locator(".noUi-handle")
+        changes(explorers.tab, cell, lambda handle=handle: handle.press("Home"))

@@ -10,6 +10,7 @@ import pytest
 from conftest import make
 
 from nsdlib.params import Run
+from nsdlib.run.runner import notebook_names
 from nsdlib.store import slices
 from nsdlib.store.sources import default_parameters
 
@@ -27,6 +28,7 @@ NAMES = [
     "09_what_scores_are_worth",
     "10_systems_side_by_side",
 ]
+EXPLORE = "explore"
 
 
 def read(name):
@@ -42,10 +44,11 @@ def n_lines(cell):
 
 
 def test_these_are_all():
-    assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == NAMES
+    assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == [*NAMES, EXPLORE]
+    assert notebook_names(ROOT) == NAMES  # no run has to go through the explorers
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, EXPLORE])
 def test_it_is_a_stripped_notebook_of_format_4_5(name):
     notebook = read(name)
     nbformat.validate(notebook)
@@ -55,7 +58,7 @@ def test_it_is_a_stripped_notebook_of_format_4_5(name):
     assert all(cell.outputs == [] and cell.execution_count is None for cell in code(name))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, EXPLORE])
 def test_it_begins_with_a_title_and_a_question(name):
     first = read(name).cells[0]
     assert first.cell_type == "markdown" and first.source.startswith("# ") and "?" in first.source
@@ -63,7 +66,7 @@ def test_it_begins_with_a_title_and_a_question(name):
     assert sum(line.startswith("# ") for line in titles) == 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, EXPLORE])
 def test_it_has_one_parameters_cell_that_names_fields_of_a_run(name):
     tagged = [cell for cell in code(name) if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1 and tagged[0] is not None
@@ -72,7 +75,7 @@ def test_it_has_one_parameters_cell_that_names_fields_of_a_run(name):
     assert all("#" in line for line in tagged[0].source.splitlines() if "= None" in line)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, EXPLORE])
 def test_cells_are_short_and_prose_stands_between_them(name):
     lines = [n_lines(cell) for cell in code(name)]
     assert statistics.median(lines) <= 8 and max(lines) <= 20
@@ -80,7 +83,7 @@ def test_cells_are_short_and_prose_stands_between_them(name):
     assert "ccc" not in kinds
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, EXPLORE])
 def test_it_defines_nothing_and_names_no_place(name):
     for cell in code(name):
         tree = ast.parse(cell.source)
@@ -123,3 +126,15 @@ def test_a_second_run_does_nothing(small_project):
     said = make(small_project, "snakemake", "--profile", "profiles/local", "--config", "runs=small")
     assert "starting" not in said
     assert [page.stat().st_mtime_ns for page in pages] == before
+
+
+@pytest.mark.slow
+def test_all_explorers_are_drawn_without_a_browser(small_project, tmp_path):
+    done = tmp_path / "done.ipynb"
+    source = small_project / "notebooks" / f"{EXPLORE}.ipynb"
+    make(small_project, "papermill", source, done, "-p", "run", "small", "--kernel", "python3", "--no-progress-bar")
+    notebook = nbformat.read(done, as_version=4)
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+    states = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"].values()
+    shown = [one["state"].get("value", "") for one in states if one["model_name"] == "HTMLModel"]
+    assert sum("<img src=" in text for text in shown) == 5 and not [text for text in shown if "Not drawn" in text]

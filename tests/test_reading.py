@@ -1,11 +1,25 @@
 """Pages of notebooks: folded code, the main figure first, alternative texts from the heading above and the words before."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 from docutils import nodes
 
-from book._ext.reading import FINDING, LONG, LONGEST, MAIN, alternative, describe_images, fold_code, fold_tables, open_with_figure
+from book._ext.reading import (
+    FINDING,
+    LONG,
+    LONGEST,
+    MAIN,
+    alternative,
+    describe_images,
+    fold_code,
+    fold_tables,
+    link_to_explore,
+    open_with_figure,
+)  # fmt: skip
+
+ROOT = Path(__file__).parents[1]
 
 
 def paragraph(text):
@@ -55,6 +69,13 @@ def test_long_prose_ends_with_a_sentence():
 
 def test_without_a_heading_the_words_alone_are_taken():
     assert alternative("", "", "Colours: blue is\ncold.") == "Colours: blue is cold."
+
+
+def test_links_to_the_explorers_lead_to_the_page_about_them():
+    source = ['"[explore.ipynb](explore.ipynb) and [03](03_decoder_ablation.ipynb)"']
+    link_to_explore(None, "page", source)
+    assert source == ['"[explore.ipynb](/explore.md) and [03](03_decoder_ablation.ipynb)"']
+    assert (ROOT / "book" / "explore.md").is_file()
 
 
 def test_code_is_folded_unless_its_cell_says_otherwise():

@@ -22,11 +22,23 @@ LABEL = re.compile(r"^How to read the (next )?figures?: ", re.IGNORECASE)
 def setup(app):
     """Register the extension with Sphinx, see `extensions` in _config.yml."""
     app.add_config_value("nsd_reading", Path(__file__).read_text(), "env")  # pages that an earlier version made are made anew
+    app.connect("source-read", link_to_explore)
     app.connect("doctree-read", fold_code)
     app.connect("doctree-resolved", describe_images)
     app.connect("doctree-resolved", open_with_figure)
     app.connect("html-page-context", fold_tables)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def link_to_explore(_app, _name, source):
+    """Let links to the explorers' notebook, which needs a kernel and is no page, lead to the page about it.
+
+    Parameters
+    ----------
+    source : list of str
+        The text of the page, changed in place.
+    """
+    source[0] = source[0].replace("](explore.ipynb)", "](/explore.md)")
 
 
 def fold_code(_app, document):

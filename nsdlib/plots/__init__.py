@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "data": ["plot_agreement", "plot_repeats", "plot_responses", "plot_run", "plot_scenes", "plot_session", "plot_trials"],
         "decoding": ["plot_errors", "plot_latent_size", "plot_layers", "plot_learning", "plot_regimes", "plot_region_scores"],
-        "explore": ["hrf_explorer", "reconstruction_explorer", "roi_explorer", "what_if"],
+        "explore": ["hrf_explorer", "reconstruction_explorer", "roi_explorer", "systems_explorer", "what_if"],
         "interactive": ["compare", "gallery", "steps"],
         "maps": ["plot_map", "plot_regions"],
         "pictures": ["plot_error_kinds", "plot_grid", "plot_group", "plot_noise_curves", "plot_scores"],

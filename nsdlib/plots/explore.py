@@ -1,25 +1,34 @@
-"""Explorers: a figure beside controls that compute it anew, for JupyterLab.
+"""Explorers: a figure beside controls that compute it anew, for JupyterLab; `notebooks/explore.ipynb` holds all of them.
 
-`nsdlib.study.explorations` reads and computes, `panels` draws, and an `Explorer` wires both to widgets. It shows itself before it
-reads anything, says what it is doing, and turns an error into its words. A finished page has no kernel to ask: there
+`nsdlib.study.explorations` reads and computes, `panels` draws, `pickers` choose, and an `Explorer` wires them. It shows itself
+before it reads anything, says what it is doing, and turns an error into its words. A finished page has no kernel to ask: there
 `nsdlib.plots.interactive` moves what has been computed.
 """
 
 import base64
 import io
+import itertools
+import traceback
 from html import escape
 
+from nsdlib.core.files import atomic_write
 from nsdlib.plots import panels
+from nsdlib.plots.publication import figures_folder
+from nsdlib.plots.style import use_style
 from nsdlib.study import explorations
 
 
 class Explorer:
-    """Controls, a sentence, and the figures that belong to the controls' values.
+    """Controls, a sentence, and the figures that belong to the controls' values; buttons reset the controls and save the figures.
 
     Parameters
     ----------
+    run : params.Run
+        Beside whose executed notebooks figures are saved.
+    name : str
+        Of the saved files.
     load : callable
-        Returns what was read, such as an exploration.
+        Takes the run and returns what was read, such as an exploration.
     controls : callable
         Takes what was read and returns the controls, dict of str to widget; the attribute `controls` is empty until it is opened.
     draw : callable
@@ -29,53 +38,92 @@ class Explorer:
         What is said while `load` and `draw` work, with what it costs.
     """
 
-    def __init__(self, load, controls, draw, *, reading, doing):
-        from ipywidgets import HTML, VBox
+    def __init__(self, run, name, load, controls, draw, *, reading="Reading", doing="Drawing"):
+        from ipywidgets import HTML, Button, VBox
 
-        self._load, self._make_controls, self._draw = load, controls, draw
-        self._reading, self._doing, self._loaded = reading, doing, None
-        self.controls, self.message, self.images = {}, HTML(), HTML()
+        self._run, self._name, self._load, self._make_controls, self._draw = run, name, load, controls, draw
+        self._reading, self._doing, self._loaded, self._start, self._pngs = reading, doing, None, {}, []
+        self.controls, self.message, self.images, self.saved = {}, HTML(), HTML(), HTML()
+        self.buttons = [Button(description="Reset", icon="undo"), Button(description="Save as PNG", icon="download")]
+        for button, act in zip(self.buttons, (self.reset, self.save), strict=True):
+            button.on_click(act)
         self.box = VBox([self.message, self.images])
 
     def open(self):
         """Read what is needed and draw the first figures."""
-        from ipywidgets import HBox, Layout
+        from ipywidgets import HBox, Layout, VBox
 
         self._say(self._reading)
         try:
-            self._loaded = self._load()
+            self._loaded = self._load(self._run)
             self.controls = self._make_controls(self._loaded)
-        except (ValueError, OSError) as error:
+        except Exception as error:  # whatever it is, the reader sees it here
             self._report(error)
             return self
-        for control in self.controls.values():
+        self._start = self._values()
+        pictures = [control for control in self.controls.values() if isinstance(control, VBox)]
+        others = [control for control in self.controls.values() if control not in pictures]
+        for control in others:
             control.style.description_width = "initial"
             if hasattr(control, "continuous_update"):
                 control.continuous_update = False  # sliders report when they are let go, not on the way
-            control.observe(self.draw, names="value")
-        row = HBox(list(self.controls.values()), layout=Layout(flex_flow="row wrap"))
-        self.box.children = (row, self.message, self.images)
+        self._listen(True)
+        row = HBox([*others, *self.buttons], layout=Layout(flex_flow="row wrap"))
+        self.box.children = (*pictures, row, self.message, self.saved, self.images)
         self.draw()
         return self
 
     def draw(self, _=None):
-        """Draw what belongs to the present values; with an error, the sentence explains it and the old figures stay."""
+        """Draw what belongs to the present values; with an error, the message holds its text and the old figures stay."""
+        import matplotlib as mpl
+
         self._say(self._doing)
-        values = {name: control.value for name, control in self.controls.items()}
         try:
-            sentence, figures = self._draw(self._loaded, **values)
-        except (ValueError, OSError) as error:
+            with mpl.rc_context():
+                use_style()
+                sentence, figures = self._draw(self._loaded, **self._values())
+                self._pngs = [_as_png(figure, sentence) for figure in figures.values()]
+        except Exception as error:
             self._report(error)
             return
-        self.images.value = "".join(_as_image(figure, text) for text, figure in figures.items())
-        self.message.value = f"<p>{escape(sentence)}</p>"
+        images = (_as_image(png, text) for png, text in zip(self._pngs, figures, strict=True))
+        self.images.value = f'<div style="display: flex; flex-wrap: wrap; align-items: start">{"".join(images)}</div>'
+        self.message.value, self.saved.value = f"<p>{escape(sentence)}</p>", ""
+
+    def reset(self, _=None):
+        """Give all controls the values that they had at first, and draw once."""
+        self._listen(False)
+        for name, value in self._start.items():
+            self.controls[name].value = value
+        self._listen(True)
+        self.draw()
+
+    def save(self, _=None):
+        """Write the figures as one PNG below `runs/`, beside those saved before, and say where."""
+        folder = figures_folder(self._run) / "explored"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = next(path for n in itertools.count(1) if not (path := folder / f"{self._name}_{n}.png").exists())
+            atomic_write(path, _joined(self._pngs))
+        except Exception as error:
+            self._report(error)
+            return
+        self.saved.value = f'<p role="status">Saved as <code>{escape(str(path.relative_to(self._run.root)))}</code></p>'
+
+    def _values(self):
+        return {name: control.value for name, control in self.controls.items()}
+
+    def _listen(self, on):
+        for control in self.controls.values():
+            (control.observe if on else control.unobserve)(self.draw, names="value")
 
     def _say(self, text):
         self.message.value = f"<p><em>{escape(text)} ...</em></p>"
 
     def _report(self, error):
-        text = escape(str(error))
-        self.message.value = f'<p role="alert" style="white-space: pre-line"><b>Not drawn:</b> {text}</p>'
+        known = isinstance(error, (ValueError, OSError))  # these say what to do; of others the place is needed, too
+        text = str(error) if known else "".join(traceback.format_exception(error))
+        self.message.value = f'<p role="alert" style="white-space: pre-wrap"><b>Not drawn:</b> {escape(text)}</p>'
 
     def _ipython_display_(self):
         from IPython.display import display
@@ -85,36 +133,45 @@ class Explorer:
             self.open()
 
 
+def systems_explorer(run):
+    """Pick a test image: what both stages, every decoder and every published system made of it, side by side.
+
+    The run needs the artifacts `ablation` (notebook 03) and `reconstruction` (05); recipes are shown where `systems` (10) is.
+    """
+
+    def draw(stored, image):
+        return panels.plot_systems(*stored.collect(image), caption=_caption(stored, image))
+
+    return Explorer(run, "systems", explorations.StoredImages, lambda stored: {"image": _thumbnails(stored)}, draw)
+
+
 def hrf_explorer(run):
-    """Pick a voxel on a slice: its series in a run, the fits of the twenty HRFs to it, and the one that was chosen.
+    """Click a voxel on a slice: its series in a run, the fits of the twenty HRFs to it, and the one that was chosen.
 
     The run needs the artifact `glm` (notebook 01) and the time series of session 1.
     """
 
     def controls(fits):
-        from ipywidgets import IntSlider, SelectionSlider
+        from ipywidgets import IntSlider
 
-        (x, y, z), low, high = fits.start.tolist(), fits.positions.min(axis=0), fits.positions.max(axis=0)
-        slices = sorted(set(fits.positions[:, 2].tolist()))
-        return {
-            "z": SelectionSlider(options=slices, value=z, description="slice z"),
-            "x": IntSlider(x, int(low[0]), int(high[0]), description="x, left to right"),
-            "y": IntSlider(y, int(low[1]), int(high[1]), description="y, back to front"),
-            "number": IntSlider(1, 1, fits.n_runs, description="run"),
-        }
+        from nsdlib.plots.pickers import Voxels
+
+        peaks = fits.peaks[fits.hrf_index]
+        voxel = Voxels(fits.voxels, peaks, fits.background, start=fits.start, label="Peak of the HRF, seconds")
+        return {"voxel": voxel, "number": IntSlider(1, 1, fits.n_runs, description="run")}
 
     def draw(fits, **values):
-        return panels.plot_voxel(fits, fits.compute(**values))
+        return panels.plot_voxel(fits.peaks, fits.compute(**values))
 
-    reading = "Reading the time series of session 1, seconds for the demo and minutes for a real subject"
-    doing = "Fitting twenty HRFs to one voxel"
-    return Explorer(lambda: explorations.VoxelFits(run), controls, draw, reading=reading, doing=doing)
+    reading = "Reading the maps of session 1"
+    doing = "Fitting twenty HRFs to one voxel; the first of a run waits for its series, long for a real subject"
+    return Explorer(run, "voxel", explorations.VoxelFits, controls, draw, reading=reading, doing=doing)
 
 
 def roi_explorer(run):
-    """Pick a region: where it lies, and how well repeats agree in it.
+    """Pick a region: where it lies, how high its noise ceilings are, and how well repeats agree in it.
 
-    The run needs the artifact `betas` (notebook 02), and single trials: `glm` or the betas of the files, as it says.
+    The run needs the artifact `betas` (notebook 02); for repeats also single trials: `glm` or the betas of the files, as it says.
     """
 
     def controls(regions):
@@ -130,8 +187,8 @@ def roi_explorer(run):
     def draw(regions, **values):
         return panels.plot_measure(regions.background, *regions.compute(**values), label=values["measure"])
 
-    reading = "Reading single-trial betas, seconds for the demo and minutes for a real subject"
-    return Explorer(lambda: explorations.RegionMeasures(run), controls, draw, reading=reading, doing="Drawing")
+    doing = "Drawing; repeats read single-trial betas first, minutes for a real subject"
+    return Explorer(run, "regions", explorations.RegionMeasures, controls, draw, doing=doing)
 
 
 def reconstruction_explorer(run):
@@ -140,25 +197,25 @@ def reconstruction_explorer(run):
     The run needs the artifacts `ablation` (notebook 03) and `reconstruction` (notebook 05), and its models.
     """
 
-    def controls(reconstruction):
+    def controls(stored):
         from ipywidgets import Dropdown, FloatSlider, IntSlider
 
+        start = stored.start
         return {
-            "image": Dropdown(options=reconstruction.image_ids, description="image"),
-            "decoder": Dropdown(options=reconstruction.decoders, value=run.decoder, description="decoder"),
-            "n_layers": IntSlider(run.n_layers, 0, run.n_layers, description="decoded layers"),
-            "strength": FloatSlider(run.strength, min=0.05, max=1, step=0.05, description="strength"),
-            "text_weight": FloatSlider(run.text_weight, min=0, max=1, step=0.1, description="text weight"),
-            "guidance": FloatSlider(run.guidance, min=0, max=15, step=0.5, description="guidance"),
-            "seed": IntSlider(0, 0, 9, description="seed, from the run's"),
+            "image": _thumbnails(stored),
+            "decoder": Dropdown(options=stored.decoders, value=start["decoder"], description="decoder"),
+            "n_layers": IntSlider(start["n_layers"], 0, start["n_layers"], description="decoded layers"),
+            "strength": FloatSlider(start["strength"], min=0.05, max=1, step=0.05, description="strength"),
+            "text_weight": FloatSlider(start["text_weight"], min=0, max=1, step=0.1, description="text weight"),
+            "guidance": FloatSlider(start["guidance"], min=0, max=15, step=0.5, description="guidance"),
+            "seed": IntSlider(start["seed"], 0, 9, description="seed, from the run's"),
         }
 
-    def draw(reconstruction, **values):
-        return panels.plot_stages(*reconstruction.compute(**values))
+    def draw(stored, image, **settings):
+        return panels.plot_stages(*stored.compute(image, **settings), caption=_caption(stored, image))
 
-    reading = f"Loading the models of the {run.zoo} zoo, some ten seconds"
-    doing = "Drawing and refining one image, about a second in the demo zoo, longer with larger models"
-    return Explorer(lambda: explorations.Reconstruction(run), controls, draw, reading=reading, doing=doing)
+    doing = f"Drawing; other settings than the run's first load the models of the {run.zoo} zoo, some ten seconds in the demo"
+    return Explorer(run, "reconstruction", explorations.Reconstruction, controls, draw, doing=doing)
 
 
 def what_if(run):
@@ -172,28 +229,61 @@ def what_if(run):
         from ipywidgets import Dropdown, FloatSlider
 
         return {
-            "image": Dropdown(options=alteration.image_ids, description="image"),
+            "image": _thumbnails(alteration),
             "region": Dropdown(options=list(alteration.regions), description="region"),
-            "scale": FloatSlider(0, min=0, max=3, step=0.25, description="times (0 silences)"),
+            "scale": FloatSlider(1, min=0, max=3, step=0.25, description="times (0 silences)"),
             "add": FloatSlider(0, min=-3, max=3, step=0.5, description="plus (drives, in sd)"),
         }
 
-    def draw(alteration, **values):
-        region = values["region"]
-        n_voxels = int(alteration.regions[region].sum())
-        return panels.plot_alteration(*alteration.compute(**values), region=region, n_voxels=n_voxels)
+    def draw(alteration, image, region, **how):
+        computed, place = alteration.compute(image, region, **how), (alteration.background, *alteration.masks(region))
+        return panels.plot_alteration(*computed, *place, region=region, caption=_caption(alteration, image))
 
-    reading = f"Loading the models of the {run.zoo} zoo and fitting three ridges, minutes for a real subject"
-    doing = "Drawing and refining three images, seconds in the demo zoo, longer with larger models"
-    return Explorer(lambda: explorations.RegionAlteration(run), controls, draw, reading=reading, doing=doing)
+    doing = f"Drawing; the first change loads the models of the {run.zoo} zoo and fits ridges, seconds in the demo, else minutes"
+    return Explorer(run, "what_if", explorations.RegionAlteration, controls, draw, doing=doing)
 
 
-def _as_image(figure, text):
-    """A figure as an HTML image with its alternative text; the figure is closed."""
+def _thumbnails(stored):
+    """The test images of a `StoredImages` to choose from."""
+    from nsdlib.plots.pickers import Thumbnails
+
+    return Thumbnails(stored.stimuli.values, stored.captions)
+
+
+def _caption(stored, image):
+    """The number of an image and its caption, in one sentence."""
+    return f"Image {image}: “{caption}”." if (caption := stored.captions[image]) else f"Image {image}."
+
+
+def _as_png(figure, sentence):
+    """A figure as the bytes of a PNG that holds the sentence too; the figure is closed."""
     import matplotlib.pyplot as plt
 
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
+    figure.savefig(file, format="png", metadata={"Description": sentence})
     plt.close(figure)
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{escape(text)}" style="max-width:100%">'
+    return file.getvalue()
+
+
+def _as_image(png, text):
+    """The bytes of a PNG as an HTML image with its alternative text."""
+    from PIL import Image
+
+    data, picture = base64.b64encode(png).decode(), Image.open(io.BytesIO(png))
+    width = round(96 * picture.width / picture.info["dpi"][0])  # 96 CSS pixels are an inch
+    return f'<img src="data:image/png;base64,{data}" alt="{escape(text)}" width="{width}" style="max-width: 100%">'
+
+
+def _joined(pngs):
+    """Pictures below each other, on white, as the bytes of one PNG."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    parts = [Image.open(io.BytesIO(png)) for png in pngs]
+    sheet = Image.new("RGB", (max(part.width for part in parts), sum(part.height for part in parts)), "white")
+    for part, top in zip(parts, itertools.accumulate([0, *(part.height for part in parts)]), strict=False):
+        sheet.paste(part, (0, top))
+    file, words = io.BytesIO(), PngInfo()
+    words.add_itxt("Description", parts[0].info["Description"])
+    sheet.save(file, "PNG", dpi=parts[0].info["dpi"], pnginfo=words)
+    return file.getvalue()

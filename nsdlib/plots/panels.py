@@ -1,28 +1,45 @@
 """Panels of explorers: a sentence and figures of what `nsdlib.study.explorations` computed.
 
-Each function returns a sentence, and a dict of alternative text to matplotlib figure.
+Each function returns a sentence, and a dict of alternative text to matplotlib figure; a `caption` is a sentence about the image.
 """
 
 import numpy as np
 
 from nsdlib.plots.brain import plot_boxes, plot_fits
-from nsdlib.plots.maps import plot_map, plot_regions
+from nsdlib.plots.maps import plot_regions
 from nsdlib.plots.pictures import plot_grid
 from nsdlib.plots.style import new_axes
 
+WIDE = 9  # pictures in a line
 
-def plot_voxel(fits, results):
-    """Draw a voxel on its slice, what each HRF explains of it, and its series with all fits.
 
-    Takes an `explorations.VoxelFits` and what its `compute` returned.
+def plot_systems(groups, missing, *, caption):
+    """Draw all that was made of one image, each picture with its PixCorr, as `explorations.StoredImages.collect` returned it."""
+    lines = [
+        (name if start == 0 else "", list(made.items())[start : start + WIDE])
+        for name, made in groups.items()
+        for start in range(0, len(made), WIDE)
+    ]
+    ax, tall = new_axes(9.4, 1.4 * len(lines)), 1.34  # one for all pictures: one for each takes seconds
+    for row, (name, made) in enumerate(lines):
+        ax.text(-0.08, tall * row + 0.5, name, rotation=90, ha="right", va="center", fontsize=8)
+        for column, (label, (image, r)) in enumerate(made):
+            ax.imshow(image, extent=(column, column + 0.96, tall * row + 0.96, tall * row))
+            words = f"{label.replace('nearest training', 'nearest')}\n{'' if label == 'seen' else f'r = {r:.2f}'}"
+            ax.text(column + 0.48, tall * row - 0.04, words.strip(), fontsize=7, ha="center", va="bottom")
+    ax.set(xlim=(-0.1, WIDE), ylim=(tall * len(lines) - 0.3, -0.3))
+    ax.set_axis_off()
+    sentence = f"{caption} r is the correlation of pixels (PixCorr) with the image seen. {missing}".strip()
+    return sentence, {f"one image as seen, and as made by {', '.join(groups)}": ax.figure}
+
+
+def plot_voxel(peaks, results):
+    """Draw what each HRF explains of a voxel, and its series with all fits.
+
+    Takes the `peaks` (n_hrfs,) in seconds of an `explorations.VoxelFits`, and what its `compute` returned.
     """
-    (x, y, z), chosen, r2, peaks = results.position, results.chosen, results.r2.values, fits.peaks
-    label = "Peak of the HRF, seconds"
-    brain = plot_map(peaks[fits.hrf_index], fits.background, voxels=fits.voxels, slices=[z], label=label)
-    brain.axes[1].plot(x, y, "s", markersize=9, markerfacecolor="none", markeredgecolor="red", markeredgewidth=2)
-    brain.suptitle("The voxel on its slice")
+    (x, y, z), chosen, r2 = results.position, results.chosen, results.r2.values
     figures = {
-        f"slice {z} with the voxel marked": brain,
         "variance explained by each HRF": _draw_r2(peaks, r2, chosen).figure,
         "measured series and twenty fits": _draw_fits(results).figure,
     }
@@ -39,38 +56,44 @@ def plot_measure(background, masks, slices, values, *, label):
     The first four arguments are the background and what `explorations.RegionMeasures.compute` returned.
     """
     brain = plot_regions(background, masks, slices=slices)
-    brain.suptitle("The regions on their slices")
     ax = plot_boxes(values, label=label, title=f"{label[0].upper()}{label[1:]} by region")
     figures = {f"regions on slices {slices[0]} to {slices[-1]}": brain, f"{label} by region": ax.figure}
     medians = ", ".join(f"{name} {np.median(inside):.2f}" for name, inside in values.items())
     return f"Median {label}: {medians}.", figures
 
 
-def plot_stages(images, scores):
+def plot_stages(images, scores, *, caption):
     """Draw one image as seen, rough and refined, with the scores that need no network, from `Reconstruction.compute`."""
-    words = "; ".join(f"{stage} PixCorr {r:.2f}, SSIM {similarity:.2f}" for stage, (r, similarity) in scores.items())
+    words = "; ".join(f"{stage.capitalize()}: PixCorr {r:.2f}, SSIM {similar:.2f}" for stage, (r, similar) in scores.items())
     figure = _draw_pictures({"": list(images.values())}, list(images))
-    sentence = f"This image alone: {words}. Whether a setting is better, only many images can tell."
+    sentence = f"{caption} {words}. Only many images can tell whether a setting is better."
     return sentence, {"the image as seen, rough and refined": figure}
 
 
-def plot_alteration(seen, rough, refined, moved, *, region, n_voxels):
-    """Draw one image from a pattern as measured, with a region altered, and with as many other voxels altered (`n_voxels`).
+def plot_alteration(seen, rough, refined, moved, background, inside, others, *, region, caption):
+    """Draw one image from a pattern as measured, with a region altered, and with as many other voxels altered; and the voxels.
 
-    The first four arguments are what `explorations.RegionAlteration.compute` returned.
+    The first four arguments are what `explorations.RegionAlteration.compute` returned, the next three the background and what
+    its `masks` returned, all (X, Y, Z).
     """
-    titles = ["seen", "as measured", f"{region} altered", "others altered"]
+    titles = ["seen", "as measured", f"{region} altered", "others altered"][: 1 + len(rough)]
     figure = _draw_pictures({"rough": [seen, *rough], "refined": [seen, *refined]}, titles)
-    sentence = (
-        f"{n_voxels} voxels of {region} altered move the refined image by {moved[0]:.1f} grey levels in the mean, as many "
-        f"others, drawn at random, by {moved[1]:.1f}: what the decoder used, not what the brain would need."
-    )
-    return sentence, {f"the image as measured, with {region} altered, and with as many other voxels altered": figure}
+    n_voxels, (low, middle, high) = inside.sum(), np.percentile(np.nonzero(inside)[2], (25, 50, 75)).astype(int)
+    slices = sorted({low, middle, high})
+    brain = plot_regions(background, {f"{region}, {n_voxels} voxels": inside, "as many others": others}, slices=slices)
+    brain.suptitle(f"{region} and as many other voxels, drawn at random")
+    sentence = f"{caption} Nothing is altered yet: silence {region} by moving “times” to 0, or drive it by “plus”."
+    if moved:
+        sentence = (
+            f"{caption} {n_voxels} voxels of {region} altered move the refined image by {moved[0]:.1f} grey levels in the mean, "
+            f"as many others, drawn at random, by {moved[1]:.1f}: what the decoder used, not what the brain would need."
+        )
+    return sentence, {f"the image as measured, with {region} altered, and with others": figure, f"where {region} lies": brain}
 
 
 def _draw_r2(peaks, r2, chosen):
     """Variance explained against the time of the peak, the chosen HRF marked."""
-    ax = new_axes(4.2, 3.4)
+    ax = new_axes(3, 3)
     ax.plot(peaks, r2, "o-", color="0.6", markersize=4)
     ax.plot(peaks[chosen], r2[chosen], "o", color="C1", markersize=9, label="chosen")
     ax.set(xlabel="peak of the HRF (s)", ylabel="percent of variance, whole session")
@@ -83,16 +106,16 @@ def _draw_fits(results):
     """The series with all fits thin behind the chosen one."""
     import matplotlib.pyplot as plt
 
-    ax, seconds, fits = new_axes(9, 3.2), results.volume.values, results.fit.values
+    ax, seconds, fits = new_axes(5.4, 3), results.volume.values, results.fit.values
     for colour, fit in zip(plt.colormaps["viridis"](np.linspace(0, 1, len(fits))), fits, strict=True):
         ax.plot(seconds, fit, color=colour, linewidth=0.5)
     plot_fits(seconds, results.measured.values, {"chosen HRF": fits[results.chosen]}, results.onset.values, ax=ax)
-    ax.set_title("One voxel, one run: measured, and twenty fits (thin, early peaks dark)", pad=24)
+    ax.set_title("Measured, and twenty fits (thin, early peaks dark)", pad=24)
     return ax
 
 
 def _draw_pictures(rows, titles):
     """Images in columns, large enough to look at one by one."""
     figure = plot_grid(rows, titles=titles)
-    figure.set_size_inches(2.1 * len(titles), 2.1 * len(rows) + 0.3)
+    figure.set_size_inches(1.6 * len(titles) + 0.5, 1.6 * len(rows) + 0.3)
     return figure

@@ -3,6 +3,8 @@
 Each class reads when it is made, and its `compute` takes values by name; `nsdlib.plots.explore` puts controls beside them.
 """
 
+from functools import cached_property
+
 import numpy as np
 
 from nsdlib.data.subject import open_subject
@@ -10,6 +12,7 @@ from nsdlib.store import zoo
 from nsdlib.store.store import Store
 
 ALL_REGIONS = "all regions"
+CEILING, REPEATS = "noise ceiling (percent)", "correlation of repeats"  # measures of a voxel
 
 
 class VoxelFits:
@@ -17,24 +20,17 @@ class VoxelFits:
 
     def __init__(self, run):
         from nsdlib.core.glm import hrf
-        from nsdlib.data.glm_sessions import read_session
 
-        glm = Store(run).load("glm").isel(session=0)
-        subject = open_subject(run)
-        self.background, self._tr = subject.background, subject.tr  # (X, Y, Z)
-        self.voxels = glm.roi_voxel.values  # (n_voxels,) flat C-order indices into the volume
-        mask = np.zeros(subject.brainmask.shape, dtype=bool)
-        mask.flat[self.voxels] = True
-        self._design, self._series, _ = read_session(subject, 1, mask)
+        glm, self._subject = Store(run).load("glm").isel(session=0), open_subject(run)
+        self.background, self.voxels = self._subject.background, glm.roi_voxel.values  # (X, Y, Z), (n_voxels,) flat C-order
         self._maps = glm[["hrf_r2", "hrf_index", "onoff_r2", "mean"]].sel(voxel=self.voxels).load()
-        self.n_runs, self.hrf_index = len(self._series), self._maps.hrf_index.values  # (n_voxels,)
-        self.peaks = hrf.peak_seconds()  # (n_hrfs,)
-        self.positions = np.stack(np.unravel_index(self.voxels, mask.shape), axis=1)  # (n_voxels, 3)
+        self.n_runs, self.hrf_index = self._subject.n_runs(1), self._maps.hrf_index.values  # (n_voxels,)
+        self.peaks, self._series = hrf.peak_seconds(), {}  # (n_hrfs,), and the run's number to (n_volumes, n_voxels)
         onoff = self._maps.onoff_r2.values
-        self.start = self.positions[np.nanargmin(np.abs(onoff - np.nanpercentile(onoff, 75)))]  # it responds
+        self.start = int(self.voxels[np.nanargmin(np.abs(onoff - np.nanpercentile(onoff, 75)))])  # it responds
 
-    def compute(self, x, y, z, number):
-        """Fit the voxel of slice z that lies nearest to x and y, in the run of this number (from 1).
+    def compute(self, voxel, number):
+        """Fit a voxel, by its flat index, in the run of this number (from 1), of which the series is read once.
 
         Returns
         -------
@@ -46,31 +42,28 @@ class VoxelFits:
 
         from nsdlib.core.glm import hrf
 
-        row = nearest_voxel(self.positions, (x, y, z))
-        labels, series, voxel = self._design[number - 1], self._series[number - 1][:, row], self._maps.isel(voxel=row)
-        measured, fits = fit_hrfs(labels, series, hrfs=hrf.sampled_library(self._tr), tr=self._tr, mean=float(voxel["mean"]))
+        row, tr = int(np.flatnonzero(self.voxels == voxel)[0]), self._subject.tr
+        labels, maps = self._subject.design(1, number), self._maps.isel(voxel=row)
+        if number not in self._series:
+            self._series[number] = self._subject.timeseries(1, number, as_mask(self.voxels, self.background.shape))
+        series = self._series[number][: len(labels), row]
+        measured, fits = fit_hrfs(labels, series, hrfs=hrf.sampled_library(tr), tr=tr, mean=float(maps["mean"]))
         results = {"measured": ("volume", measured), "fit": (("hrf", "volume"), fits)}
-        results |= {"onset": ("trial", self._tr * np.flatnonzero(labels)), "r2": ("hrf", voxel.hrf_r2.values)}
-        attributes = {"chosen": int(voxel.hrf_index), "position": self.positions[row].tolist()}
-        return xr.Dataset(results, coords={"volume": self._tr * np.arange(len(measured))}, attrs=attributes)
+        results |= {"onset": ("trial", tr * np.flatnonzero(labels)), "r2": ("hrf", maps.hrf_r2.values)}
+        position = [int(i) for i in np.unravel_index(voxel, self.background.shape)]
+        attributes = {"chosen": int(maps.hrf_index), "position": position}
+        return xr.Dataset(results, coords={"volume": tr * np.arange(len(measured))}, attrs=attributes)
 
 
 class RegionMeasures:
-    """Where regions lie, and how well repeats agree in each, from the artifact `betas` and single trials."""
+    """Where regions lie, and how well repeats agree in each, from the artifact `betas`; single trials are read when asked for."""
 
     def __init__(self, run):
-        from nsdlib.core.scores.reliability import reliability
-        from nsdlib.study.betas import load_trials
-
-        store, subject = Store(run), open_subject(run)
-        ceiling = store.load("betas").noise_ceiling.values
-        _, trials = load_trials(run, store, subject)
-        self.measures = {}  # each (n_voxels,)
-        if np.isfinite(ceiling).all():  # else no training image was shown again
-            self.measures["correlation of repeats"] = reliability(trials.betas.values, trials.image_id.values)
-        self.measures["noise ceiling (percent)"] = ceiling
-        self.regions, self.background = _regions(trials), subject.background
-        self._voxels = trials.voxel.values
+        self._run, self._subject, betas = run, open_subject(run), Store(run).load("betas")
+        self.measures = {CEILING: betas.noise_ceiling.values}  # each (n_voxels,)
+        if np.isfinite(self.measures[CEILING]).all():  # else no training image was shown again
+            self.measures[REPEATS] = None
+        self.regions, self.background, self._voxels = _regions(betas), self._subject.background, betas.voxel.values
         self.slices = np.unique(np.unravel_index(self._voxels, self.background.shape)[2])
 
     def compute(self, region, z, measure):
@@ -78,94 +71,152 @@ class RegionMeasures:
 
         Returns the regions' masks (X, Y, Z) bool, the slices, and the measure in each region's voxels, last in all voxels.
         """
+        from nsdlib.core.scores.reliability import reliability
+        from nsdlib.study.betas import load_trials
+
         regions = self.regions if region == ALL_REGIONS else {region: self.regions[region]}
-        masks = {name: np.zeros(self.background.shape, dtype=bool) for name in regions}
-        for name, inside in regions.items():
-            masks[name].flat[self._voxels[inside]] = True
+        masks = {name: as_mask(self._voxels[inside], self.background.shape) for name, inside in regions.items()}
         slices = [i for i in (z - 1, z, z + 1) if 0 <= i < self.background.shape[2]]
+        if self.measures[measure] is None:
+            _, trials = load_trials(self._run, Store(self._run), self._subject)
+            self.measures[measure] = reliability(trials.betas.values, trials.image_id.values)
         values = self.measures[measure]
         return masks, slices, {name: values[inside] for name, inside in regions.items()} | {"all voxels": values}
 
 
-class Reconstruction:
-    """A test image drawn and refined with other settings than the run's, from `ablation` and `reconstruction`."""
+class StoredImages:
+    """Test images with their captions, and what is stored of them in `reconstruction`, `ablation` and, where it is, `systems`."""
 
     def __init__(self, run):
-        store = Store(run)
-        self._stored, self._predicted = store.load("reconstruction"), store.load("ablation").predicted
-        self._vdvae, self._diffusion = zoo.load_vdvae(run), zoo.load_diffusion(run)
-        self._fixed = {name: getattr(run, name) for name in ("n_steps", "sampler", "faithful")}
-        self._seeds = run.seed, run.diffusion_seeds[0]
-        self.image_ids = self._stored.test_image.values.tolist()
-        self.decoders = self._predicted.decoder.values.tolist()
+        self.run, self._store, self._subject = run, Store(run), open_subject(run)
+        self._stored = self._store.load("reconstruction")
+        self.image_ids, self.stimuli = self._stored.test_image.values.tolist(), self._stored.stimulus
+        captions = self._subject.captions(self.image_ids) if self._subject.has_captions else [[] for _ in self.image_ids]
+        self.captions = {image: (texts or [""])[0] for image, texts in zip(self.image_ids, captions, strict=True)}
 
-    def compute(self, image, decoder, n_layers, seed, **refinement):
-        """Draw the rough image of a decoder's first layers and refine it, with settings as `diffusion.refine` takes them.
+    @cached_property
+    def _ablation(self):
+        return self._store.load("ablation").predicted
 
-        `seed` is added to the run's seeds of both stages: 0 gives what notebook 05 drew. Returns the images (rows, columns, 3)
-        uint8, seen, rough and refined, and of the last two (PixCorr, SSIM).
+    @cached_property
+    def _vdvae(self):
+        return zoo.load_vdvae(self.run)
+
+    @cached_property
+    def _diffusion(self):
+        return zoo.load_diffusion(self.run)
+
+    def collect(self, image):
+        """Collect all that was made of an image, each picture with its PixCorr, and say what is missing (str).
+
+        Returned is a dict of group to label to image (rows, columns, 3) uint8 and float. The rough images of all decoders are
+        drawn here, with the run's seed.
+        """
+        from nsdlib.study.reconstruction import STORED
+
+        stored, decoded = self._stored.sel(test_image=image), self._ablation.sel(test_image=image)
+        rough = self._vdvae.decode(decoded.values, seed=self.run.seed, image_ids=[image] * len(decoded))
+        groups = {
+            "stages and bounds": {"seen" if name == "stimulus" else what: stored[name].values for name, what in STORED.items()},
+            "decoders, rough": dict(zip(decoded.decoder.values.tolist(), rough, strict=True)),
+        }
+        note, seen = "", groups["stages and bounds"]["seen"]
+        try:
+            systems = self._store.load("systems").refined.sel(test_image=image)
+            groups["recipes"] = dict(zip(systems.system.values.tolist(), systems.values, strict=True))
+        except FileNotFoundError as missing:
+            note = f"Recipes are not shown. {missing}"
+        return {
+            group: {label: (made, _pixcorr(seen, made)) for label, made in images.items()} for group, images in groups.items()
+        }, note
+
+
+class Reconstruction(StoredImages):
+    """A test image drawn and refined with other settings than the run's."""
+
+    def __init__(self, run):
+        super().__init__(run)
+        self.decoders, self._seeds = self._ablation.decoder.values.tolist(), (run.seed, run.diffusion_seeds[0])
+        self.start = {name: getattr(run, name) for name in ("decoder", "n_layers", "strength", "text_weight", "guidance")} | {
+            "seed": 0
+        }
+
+    def compute(self, image, **settings):
+        """Draw the rough image of a decoder's first layers and refine it; settings as in `start` are read from the store.
+
+        They are `decoder`, `n_layers`, those of `diffusion.refine`, and `seed`, which is added to the run's seeds of both stages.
+        Returns the images (rows, columns, 3) uint8, seen, rough and refined, and of the last two (PixCorr, SSIM).
         """
         from nsdlib.core.images import resize
-        from nsdlib.core.scores.similarity import pixcorr, ssim
+        from nsdlib.core.scores.similarity import ssim
 
-        row = [self.image_ids.index(image)]
-        stored = self._stored.isel(test_image=row)
-        latents = self._predicted.sel(decoder=decoder)[row, : self._vdvae.n_latents(n_layers)].values
-        of_rough, of_refined = (own + seed for own in self._seeds)
-        rough = self._vdvae.decode(latents, seed=of_rough, image_ids=[image])
-        tokens, seen = (stored.text_pred.values, stored.vision_pred.values), stored.stimulus.values
-        refined = self._diffusion.refine(rough, *tokens, image_ids=[image], seed=of_refined, **refinement, **self._fixed)
-        images, scores = {"seen": seen[0]}, {}
-        for stage, drawn in (("rough", rough), ("refined", refined)):
-            truth = resize(seen, drawn.shape[1])
-            images[stage], scores[stage] = drawn[0], (pixcorr(truth, drawn)[0], ssim(truth, drawn)[0])
+        stored = self._stored.sel(test_image=[image])
+        drawn = (stored.rough.values, stored.refined.values) if settings == self.start else self._draw(image, stored, **settings)
+        images, scores = {"seen": stored.stimulus.values[0]}, {}
+        for stage, made in zip(("rough", "refined"), drawn, strict=True):
+            similarity = ssim(resize(stored.stimulus.values, made.shape[1]), made)[0]
+            images[stage], scores[stage] = made[0], (_pixcorr(images["seen"], made[0]), similarity)
         return images, scores
 
+    def _draw(self, image, stored, decoder, n_layers, seed, **refinement):
+        """The rough and the refined image (1, rows, columns, 3) with these settings."""
+        latents = self._ablation.sel(decoder=decoder, test_image=[image])[:, : self._vdvae.n_latents(n_layers)].values
+        of_rough, of_refined = (own + seed for own in self._seeds)
+        rough = self._vdvae.decode(latents, seed=of_rough, image_ids=[image])
+        fixed = {name: getattr(self.run, name) for name in ("n_steps", "sampler", "faithful")}
+        tokens = stored.text_pred.values, stored.vision_pred.values
+        return rough, self._diffusion.refine(rough, *tokens, image_ids=[image], seed=of_refined, **refinement, **fixed)
 
-class RegionAlteration:
+
+class RegionAlteration(StoredImages):
     """A test image from a pattern in which a region is silenced or driven, read by ridges and drawn by both stages.
 
     All three targets are read by ridges, whatever decoder the run has, and given back their spread as in training.
     """
 
     def __init__(self, run):
+        super().__init__(run)
+        self._betas, self.background = self._store.load("betas"), self._subject.background
+        self.regions = _regions(self._betas)
+
+    @cached_property
+    def _fitted(self):
         from nsdlib.study.reconstruction import Split, fit_ridges
 
-        store, self._run = Store(run), run
-        betas, self._stored = store.load("betas"), store.load("reconstruction")
-        self._vdvae, self._diffusion = zoo.load_vdvae(run), zoo.load_diffusion(run)
-        targets, n_latents = (store.load("targets"), store.load("embeddings")), self._vdvae.n_latents(run.n_layers)
-        self._train = Split.of("train", betas, *targets, n_latents=n_latents)
-        self._ridges = fit_ridges(self._train, run=run)
-        self._patterns, self.regions = betas.X_test, _regions(betas)
-        self.image_ids = betas.test_image.values.tolist()
+        targets, n_latents = (
+            (self._store.load("targets"), self._store.load("embeddings")),
+            self._vdvae.n_latents(self.run.n_layers),
+        )
+        train = Split.of("train", self._betas, *targets, n_latents=n_latents)
+        return train, fit_ridges(train, run=self.run)
+
+    def masks(self, region):
+        """Return the voxels of a region, and as many others that are drawn at random: two (X, Y, Z) bool."""
+        inside, voxels = self.regions[region], self._betas.voxel.values
+        both = inside, others(inside, seed=self.run.seed)
+        return tuple(as_mask(voxels[rows], self.background.shape) for rows in both)
 
     def compute(self, image, region, scale, add):
         """Reconstruct an image from its pattern as measured, with a region altered, and with as many other voxels altered.
 
         Returns the seen image (rows, columns, 3) uint8, the three rough and the three refined ones, and the mean distances of the
-        second and third refined one from the first, in grey levels.
+        second and third refined one from the first, in grey levels. When nothing is altered (`scale` 1, `add` 0), nothing is
+        computed: the one rough and the one refined image are those of notebook 05, and there are no distances.
         """
         from nsdlib.core.ridge import rescale
 
-        run, image_ids = self._run, [image] * 3
-        pattern, voxels = self._patterns.sel(test_image=image).values, self.regions[region]
-        altered = alter(pattern, voxels, scale=scale, add=add, seed=run.seed)
+        run, stored = self.run, self._stored.sel(test_image=[image])
+        if (scale, add) == (1, 0):
+            return stored.stimulus.values[0], stored.rough.values, stored.refined.values, ()
+        (train, ridges), image_ids = self._fitted, [image] * 3
+        pattern = self._betas.X_test.sel(test_image=image).values
+        altered = alter(pattern, self.regions[region], scale=scale, add=add, seed=run.seed)
         mode = "none" if run.renormalise == "none" else "train"  # one pattern has no moments of a test set
-        decoded = {target: rescale(ridge.predict(altered), ridge, mode=mode) for target, ridge in self._ridges.items()}
+        decoded = {target: rescale(ridge.predict(altered), ridge, mode=mode) for target, ridge in ridges.items()}
         rough = self._vdvae.decode(decoded["latents"], seed=run.seed, image_ids=image_ids)
-        tokens = self._train.as_tokens(decoded).values()
-        refined = self._diffusion.refine(rough, *tokens, image_ids=image_ids, **zoo.refinement(run))
+        refined = self._diffusion.refine(rough, *train.as_tokens(decoded).values(), image_ids=image_ids, **zoo.refinement(run))
         moved = [np.abs(refined[0].astype(int) - other).mean() for other in refined[1:]]
-        return self._stored.stimulus.sel(test_image=image).values, rough, refined, moved
-
-
-def nearest_voxel(positions, target):
-    """Find the row of positions (n_voxels, 3) nearest to a target (x, y, z) on its slice z; a slice without any is an error."""
-    on_slice = np.flatnonzero(positions[:, 2] == target[2])
-    if not len(on_slice):
-        raise ValueError(f"no voxel of the region lies on slice z = {target[2]}; choose another slice.")
-    return int(on_slice[np.square(positions[on_slice, :2] - target[:2]).sum(axis=1).argmin()])
+        return stored.stimulus.values[0], rough, refined, moved
 
 
 def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
@@ -189,16 +240,36 @@ def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
 def alter(pattern, voxels, *, scale, add, seed):
     """Multiply and shift the responses of a region, and those of as many other voxels instead: (3, n_voxels) float32.
 
-    The rows are the `pattern` as it is, with the region altered, `voxels` (n_voxels,) bool, and with as many others altered,
-    drawn at random outside it; all of them where they do not suffice. Responses are z-scored: `scale` 0 silences, the voxels
-    answer as to the average image; to `add` standard deviations drives them, whatever the image.
+    The rows are the `pattern` as it is, with the region altered, `voxels` (n_voxels,) bool, and with as many `others` altered.
+    Responses are z-scored: `scale` 0 silences, the voxels answer as to the average image; to `add` standard deviations drives
+    them, whatever the image.
     """
+    changed, both = scale * pattern + add, (voxels, others(voxels, seed=seed))
+    return np.stack([pattern, *(np.where(mask, changed, pattern) for mask in both)]).astype(np.float32)
+
+
+def others(voxels, *, seed) -> np.ndarray:
+    """Draw as many voxels at random as are in a region, outside it, or all where they do not suffice; both (n_voxels,) bool."""
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~voxels))[: voxels.sum()]
-    others, changed = np.isin(np.arange(len(voxels)), drawn), scale * pattern + add
-    return np.stack([pattern, *(np.where(mask, changed, pattern) for mask in (voxels, others))]).astype(np.float32)
+    return np.isin(np.arange(len(voxels)), drawn)
+
+
+def as_mask(voxels, shape) -> np.ndarray:
+    """Mark voxels, flat C-order indices, in a volume of this shape, (X, Y, Z) bool."""
+    mask = np.zeros(shape, dtype=bool)
+    mask.flat[voxels] = True
+    return mask
 
 
 def _regions(dataset):
     """Name to voxels of the regions that have any."""
     members = zip(dataset.region.values.tolist(), dataset.in_region.values, strict=True)
     return {name: inside for name, inside in members if inside.any()}
+
+
+def _pixcorr(seen, made):
+    """PixCorr of one image with what was seen, in its size; both (rows, columns, 3) uint8."""
+    from nsdlib.core.images import resize
+    from nsdlib.core.scores.similarity import pixcorr
+
+    return pixcorr(resize(seen[None], made.shape[0]), made[None])[0]

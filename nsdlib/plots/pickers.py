@@ -1,0 +1,161 @@
+"""Controls from which one chooses by looking: pictures, and voxels on a slice of the brain.
+
+They are radio buttons that style rules draw as pictures, so a click chooses one, and so do Tab and the arrow keys. This module
+imports ipywidgets: who makes controls imports it when they are made.
+"""
+
+import base64
+import io
+
+import matplotlib as mpl
+import numpy as np
+from ipywidgets import HTML, RadioButtons, SelectionSlider, ValueWidget, VBox
+from PIL import Image
+
+SIDE, COLUMNS = 56, 32  # pixels of a thumbnail, and how many of them stand in a row of the picture that holds them all
+EDGE, WIDEST = 5, 330  # pixels: a voxel at least, a slice if voxels allow it
+# Arrow keys move within buttons of one name, and JupyterLab leaves them to an element that says so.
+OWN_KEYS = (
+    "const box = this.closest('.{0}'); box.addEventListener('focusin', () => box.querySelectorAll('[type=radio]').forEach("
+    "one => {{ one.name = '{0}'; one.dataset.lmSuppressShortcuts = true }}))"
+)
+RULES = """
+.{0} .widget-radio-box {{ position: relative; display: flex; flex-flow: row wrap; max-width: none; margin: 4px; overflow: auto }}
+.{0} .widget-radio-box input {{ position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; cursor: pointer }}
+.{0} .widget-radio-box > label {{ position: relative; flex: none; margin: 0 3px 3px 0; font-size: 0; line-height: 0 }}
+.{0} .widget-radio-box > label:hover {{ outline: 2px solid #56b4e9; z-index: 1 }}
+.{0} .widget-radio-box > label:has(:checked) {{ outline: 3px solid #d55e00; z-index: 2 }}
+.{0} .widget-radio-box > label:has(:focus-visible) {{ outline-style: double; outline-width: 6px }}
+"""
+
+
+class Picker(VBox, ValueWidget):
+    """Radio buttons drawn as pictures; what is chosen is `value`.
+
+    Attributes
+    ----------
+    value : int
+        The chosen option; it may be set.
+    """
+
+    def __init__(self, *above):
+        self.buttons, self._rules = RadioButtons(options=[], layout={"width": "auto"}), HTML(layout={"display": "none"})
+        super().__init__([*above, self.buttons, self._rules])
+        self.add_class(self._name)
+        self.buttons.observe(self._choose, "value")
+        self.observe(self._follow, "value")
+
+    @property
+    def _name(self):
+        """The class of its element, which no other picker has."""
+        return f"nsd-{self.model_id}"
+
+    def _offer(self, options, value, rules):
+        """Replace the options, pairs of text and value, with one of them chosen and the rules (str) that draw them."""
+        own = "\n".join(f".{self._name} .widget-radio-box{rule}" for rule in rules)
+        self._rules.value = f'<style onload="{OWN_KEYS.format(self._name)}">{RULES.format(self._name)}{own}</style>'
+        self.buttons.index = None  # else new options choose the first one
+        self.buttons.options = options
+        self.buttons.value = value
+
+    def _choose(self, change):
+        if change["new"] is not None:
+            self.value = change["new"]
+
+    def _follow(self, change):
+        self.buttons.value = change["new"]
+
+
+class Thumbnails(Picker):
+    """Pictures, of which one is chosen.
+
+    Parameters
+    ----------
+    images : (n_images, rows, columns, 3) uint8
+        Shrunk to thumbnails.
+    captions : dict of int to str
+        Number of each image, in their order, to its caption; numbers are the values.
+    """
+
+    def __init__(self, images, captions):
+        super().__init__()
+        small = [Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR) for image in images]
+        sheet = Image.new("RGB", (SIDE * COLUMNS, SIDE * -(-len(small) // COLUMNS)))
+        places = [(SIDE * (i % COLUMNS), SIDE * (i // COLUMNS)) for i in range(len(small))]
+        for image, place in zip(small, places, strict=True):
+            sheet.paste(image, place)
+        rules = [
+            " { max-height: 182px }",
+            f" > label {{ width: {SIDE}px; height: {SIDE}px; background: {_url(sheet, 'JPEG')} }}",
+            *(f" > label:nth-child({i}) {{ background-position: {-x}px {-y}px }}" for i, (x, y) in enumerate(places, start=1)),
+        ]
+        self._offer([(f"image {i}: {caption}", i) for i, caption in captions.items()], next(iter(captions)), rules)
+
+
+class Voxels(Picker):
+    """Voxels on an axial slice, coloured by a map, of which one is chosen; a slider goes to other slices.
+
+    Parameters
+    ----------
+    voxels, values : (n_voxels,) int, (n_voxels,) float
+        Flat C-order indices into the volume, and the map.
+    background : (X, Y, Z) float
+        Drawn in grey.
+    start : int
+        The voxel that is chosen at first.
+    label : str
+        What the map shows.
+    """
+
+    def __init__(self, voxels, values, background, *, start, label):
+        self._voxels, self._values, self._background = voxels, values, background
+        self._positions = np.stack(np.unravel_index(voxels, background.shape), axis=1)  # (n_voxels, 3)
+        slices = np.unique(self._positions[:, 2]).tolist()
+        self.slice = SelectionSlider(options=slices, description="slice z", continuous_update=False)
+        self._scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(np.nanmin(values), np.nanmax(values)), "viridis")
+        stops = ", ".join(mpl.colors.to_hex(colour) for colour in mpl.colormaps["viridis"](np.linspace(0, 1, 9)))
+        low, high = self._scale.get_clim()
+        bar = (
+            f'<span style="display: inline-block; width: 8em; height: .8em; background: linear-gradient(90deg, {stops})"></span>'
+        )
+        super().__init__(self.slice, HTML(f"{label}: {low:.1f} {bar} {high:.1f}; left is on the left, the back below"))
+        self.slice.observe(self._turn, "value")
+        self.value = start
+
+    def _turn(self, _):
+        """Choose the voxel of the slice that lies nearest to the one chosen before."""
+        here = self._positions[self._voxels == self.value][0]
+        if here[2] != self.slice.value:
+            rows = np.flatnonzero(self._positions[:, 2] == self.slice.value)
+            self.value = int(self._voxels[rows[np.square(self._positions[rows] - here).sum(axis=1).argmin()]])
+
+    def _follow(self, change):
+        z = int(self._positions[self._voxels == change["new"]][0, 2])
+        if change["new"] not in [value for _, value in self.buttons.options]:
+            self._lay_out(z, change["new"])
+        self.slice.value = z
+        super()._follow(change)
+
+    def _lay_out(self, z, value):
+        """Offer the voxels of a slice."""
+        n_x, n_y, _ = self._background.shape
+        edge, rows = max(EDGE, WIDEST // max(n_x, n_y)), np.flatnonzero(self._positions[:, 2] == z)
+        grey = mpl.colors.Normalize(0, self._background.max())(self._background[:, ::-1, z].T)
+        picture = _url(Image.fromarray((255 * grey).astype(np.uint8)), "PNG")
+        size = f"width: {n_x * edge}px; height: {n_y * edge}px"
+        rules = [
+            f" {{ {size}; background: {picture} 0 0/100% 100%; image-rendering: pixelated; overflow: hidden }}",
+            f" > label {{ position: absolute; width: {edge}px; height: {edge}px; margin: 0 }}",
+        ]
+        for i, row in enumerate(rows, start=1):
+            (x, y, _), colour = self._positions[row], mpl.colors.to_hex(self._scale.to_rgba(self._values[row]))
+            rules.append(f" > label:nth-child({i}) {{ left: {x * edge}px; bottom: {y * edge}px; background: {colour} }}")
+        names = [f"voxel x = {x}, y = {y}, z = {z}" for x, y, _ in self._positions[rows]]
+        self._offer(list(zip(names, self._voxels[rows].tolist(), strict=True)), value, rules)
+
+
+def _url(image, kind):
+    """An image as the address in a style rule."""
+    file = io.BytesIO()
+    image.save(file, kind)
+    return f"url(data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()})"
