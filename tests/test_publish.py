@@ -17,7 +17,7 @@ from nsdlib.run import publish
 from nsdlib.store.variants import fields
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]?_*.ipynb"))
 VARIANT = "00_page__strength-0.5"
 DRAW_PICTURES = {"plot_grid", "plot_scenes", "compare", "steps", "gallery"}  # of nsdlib.plots
 
@@ -151,7 +151,7 @@ def test_cells_that_draw_pictures_are_never_called_derived_and_other_figures_alw
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "code":
             calls = called(cell)
-            draws = any(name.startswith("plot_") for name in calls) or bool(calls & DRAW_PICTURES)
+            draws = any(name.startswith(("plot_", "view_")) for name in calls) or bool(calls & DRAW_PICTURES)
             derived = publish.DERIVED in cell.metadata.get("tags", [])
             assert derived == (draws and not calls & DRAW_PICTURES), cell.source
 

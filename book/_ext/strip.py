@@ -14,7 +14,7 @@ PLACE = "book/static/strip.png"
 SIDE, SCALE, GAP = 64, 2, 4  # pixels of an image, of the strip for each of these, and between images
 LEFT, TOP = 92, 26  # pixels for the names of rows and for the percentiles
 GREY = (128, 128, 128, 255)  # can be read on white and on black
-BEGIN, END = "<!-- strip: made by `nsdlib ship` -->\n", "<!-- end of the strip -->\n"
+BEGIN, END = "<!-- strip of pictures -->\n", "<!-- end of the strip -->\n"
 CAPTION = """\
 ![Seen, rough and refined pictures in three rows, {n_shown} images from the best to the worst]({place})
 

@@ -166,10 +166,9 @@ def _dots(panels, names, *, chance=None):
     for ax, (table, title) in zip(axes[0], panels, strict=True):
         if chance is not None:
             ax.axvline(chance, color=REFERENCE, linewidth=1, linestyle=":")
-        draw_intervals(ax, np.arange(len(names)), table, color=COLOURS[0], across=True)
+        (rows,) = table["mean"].dims
+        draw_intervals(ax, table.assign_coords({rows: names}), x="value", y=rows, color=COLOURS[0])
         ax.set_title(title)
-    axes[0, 0].set_yticks(range(len(names)), names)
-    axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
     return figure
 
 
