@@ -6,14 +6,7 @@ import pytest
 
 from nsdlib.plots import brain
 
-
-@pytest.fixture(autouse=True)
-def closed():
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
-
-
+pytestmark = pytest.mark.usefixtures("house_style")
 RNG = np.random.default_rng(0)
 UNIT = RNG.random(50) + 0.1
 DRAWN = {

@@ -5,7 +5,6 @@ import re
 from html import unescape
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from conftest import needs_browser
@@ -15,14 +14,7 @@ from PIL import Image
 
 from nsdlib.plots import maps
 
-
-@pytest.fixture(autouse=True)
-def closed():
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
-
-
+pytestmark = pytest.mark.usefixtures("house_style")
 RNG = np.random.default_rng(0)
 SHAPE = (4, 5, 6)
 HEAD = np.ones(SHAPE)
