@@ -1,6 +1,5 @@
 """The strip of pictures at the top of the README, chosen by rule, and the sentences below it; `nsdlib ship` makes them."""
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from book._ext.snippets import KINDS, N_SHOWN, at_mean_rank
@@ -79,15 +78,3 @@ def with_caption(readme, text):
     """Return the README with a text between its two marks; unchanged where it has none."""
     before, mark, rest = readme.partition(BEGIN)
     return f"{before}{mark}\n{text}\n{END}{rest.partition(END)[2]}" if mark and END in rest else readme
-
-
-def images_of(strip, n_images):
-    """Return the images in a strip (3, n_images, SIDE, SIDE, 3) uint8: seen, rough, refined."""
-    pixels = np.asarray(strip.convert("RGB"))
-    side = SIDE * SCALE
-
-    def cut(row, column):
-        x, y = place(row, column)
-        return pixels[y : y + side : SCALE, x : x + side : SCALE]
-
-    return np.stack([[cut(row, column) for column in range(n_images)] for row in range(len(KINDS))])
