@@ -3,9 +3,13 @@
 import argparse
 import importlib
 import json
+import platform
+import time
 from pathlib import Path
 
 import torch
+
+from zoo.training import optimise
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {  # in the order in which each can be trained
@@ -13,6 +17,7 @@ FOLDERS = {  # in the order in which each can be trained
     "autoencoder": "versatile_diffusion",
     "clip": "versatile_diffusion",
     "features": "features",
+    "namer": "namer",
     "unet": "versatile_diffusion",
 }
 
@@ -23,18 +28,32 @@ def main():
     parser.add_argument("model", nargs="*", help=f"any of {', '.join(FOLDERS)} (all)")
     parser.add_argument("--to", type=Path, default=ROOT / "zoo" / "demo", help="where the weights go (%(default)s)")
     parser.add_argument("--cache", type=Path, default=ROOT / "data" / "zoo_training", help="scenes and checkpoints")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="%(default)s here")
+    parser.add_argument("--budget", type=float, help="seconds that all may take together (as long as their steps take)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--measure-only", action="store_true", help="measure the weights that are there")
     options = parser.parse_args()
     if unknown := set(options.model) - set(FOLDERS):
         parser.error(f"no model {', '.join(sorted(unknown))} in the demo zoo; it has {', '.join(FOLDERS)}")
     torch.set_num_threads(options.threads)
-    for name in options.model or FOLDERS:
-        module = importlib.import_module(f"zoo.training.{name}")
-        folder = options.to / FOLDERS[name]
-        if not options.measure_only:
-            module.train(folder, options.cache)
-        _record(options.to / "quality.json", name, module.measure(folder, options.cache))
+    names = options.model or list(FOLDERS)
+    place = optimise.Place(torch.device(options.device), options.budget, done=set(FOLDERS) - set(names))
+    modules = {name: importlib.import_module(f"zoo.training.{name}") for name in names}
+    if not options.measure_only:
+        for name, module in modules.items():
+            begun = time.monotonic()
+            module.train(options.to / FOLDERS[name], options.cache, place)
+            place.done.add(name)
+            print(f"{name}: {time.monotonic() - begun:.0f} s on {_machine(place.device)}", flush=True)
+    for name, module in modules.items():
+        _record(options.to / "quality.json", name, module.measure(options.to / FOLDERS[name], options.cache))
+
+
+def _machine(device):
+    """The name of a GPU, or a processor and its threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} threads, {platform.machine()}"
 
 
 def _record(path, name, quality):
@@ -42,7 +61,7 @@ def _record(path, name, quality):
     record = json.loads(path.read_text()) if path.exists() else {}
     record[name] = quality
     path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
-    print(name, quality)
+    print(name, quality, flush=True)
 
 
 if __name__ == "__main__":

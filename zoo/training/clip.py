@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from nsdlib.core import clip
-from nsdlib.twin.scenes import ATTRIBUTES, KINDS
+from zoo.scenes.scenes import ATTRIBUTES, KINDS
 from zoo.training import data, optimise
 
-N_STEPS, BATCH, RATE, SEED = 3_000, 128, 1e-3, 13
+N_STEPS, BATCH, RATE, SEED = 4_000, 128, 1e-3, 13
 N_FEATURES, N_TOKENS = 64, 20
 
 
@@ -60,28 +60,29 @@ def _token_ids(tokenizer, captions):
 
 def _summary(tokens, ids, end):
     """The summary token of each caption, its first end-of-text token: (n_captions, n_features)."""
-    return tokens[torch.arange(len(ids)), (ids == end).int().argmax(1)]
+    return tokens[torch.arange(len(ids), device=ids.device), (ids == end).int().argmax(1)]
 
 
-def fit(image_encoder, text_encoder, tokenizer, scene_set, *, n_steps, seed, checkpoint):
+def fit(image_encoder, text_encoder, tokenizer, scene_set, place, **settings):
     """Train both encoders; returns them with averaged weights."""
     model = nn.ModuleDict({"image": image_encoder, "text": text_encoder})
     model["attributes"] = nn.Linear(N_FEATURES, len(ATTRIBUTES))
     model["patch"] = nn.Linear(N_FEATURES, 48)
     model["kinds"] = nn.Linear(N_FEATURES, len(KINDS))
-    optimise.compile_where_possible(model["image"], model["text"])
+    place.compile(model["image"], model["text"])
     model.register_parameter("log_temperature", nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32)))
-    pixels = clip.prepare(scene_set.images, 64)
+    images, device = data.on_device(scene_set.small, place.device), place.device
     captions = [caption for five in scene_set.captions for caption in five]
-    ids = _token_ids(tokenizer, captions).reshape(len(pixels), 5, N_TOKENS)
-    attributes_true, covers = torch.from_numpy(scene_set.attributes), torch.from_numpy(scene_set.covers)
+    ids = _token_ids(tokenizer, captions).reshape(len(images), 5, N_TOKENS).to(device)
+    attributes_true, covers = (torch.from_numpy(x).to(device) for x in (scene_set.attributes, scene_set.covers))
+    mean, std = (torch.tensor(numbers, device=device)[:, None, None] for numbers in (clip.CLIP_MEAN, clip.CLIP_STD))
     end = tokenizer.eos_token_id
 
     def loss_of_batch(generator, progress):
-        rows = torch.randint(len(pixels), (BATCH,), generator=generator)
-        which = torch.randint(5, (BATCH,), generator=generator)
-        x = pixels[rows]
-        with torch.autocast("cpu", torch.bfloat16):
+        rows = torch.randint(len(images), (BATCH,), generator=generator, device=device)
+        which = torch.randint(5, (BATCH,), generator=generator, device=device)
+        x = ((data.to_unit(images[rows]) + 1) / 2 - mean) / std
+        with place.autocast():
             vision = clip.vision_tokens(model["image"], x)
             text = clip.text_tokens(model["text"], ids[rows, which], end_of_text=end)
             attributes, patch = model["attributes"](vision[:, 0]), model["patch"](vision[:, 1:])
@@ -93,20 +94,19 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, *, n_steps, seed, che
         dense = F.mse_loss(patch.float(), cells) + 10 * F.mse_loss(attributes.float(), attributes_true[rows])
         return contrastive + dense + 10 * F.mse_loss(kinds.float(), covers[rows])
 
-    averaged = optimise.train(
-        model, loss_of_batch, n_steps=n_steps, learning_rate=RATE, seed=seed, checkpoint=checkpoint, average=0.995
-    )
-    return averaged["image"], averaged["text"]
+    averaged = optimise.train(model, loss_of_batch, place, learning_rate=RATE, average=0.995, **settings)
+    return averaged["image"].cpu(), averaged["text"].cpu()
 
 
-def train(folder: Path, cache: Path):
+def train(folder: Path, cache: Path, place: optimise.Place):
     """Train the guiding CLIP and save tokenizer, text_encoder and image_encoder below `folder`."""
     scene_set = data.load_scenes("train", cache)
     (folder / "tokenizer").mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer(scene_set.captions, folder / "tokenizer")
     torch.manual_seed(SEED)
     encoders = build(len(tokenizer), tokenizer.eos_token_id)
-    image, text = fit(*encoders, tokenizer, scene_set, n_steps=N_STEPS, seed=SEED, checkpoint=cache / "clip.checkpoint")
+    settings = {"n_steps": N_STEPS, "seed": SEED, "checkpoint": cache / "clip.checkpoint", "seconds": place.seconds("clip")}
+    image, text = fit(*encoders, tokenizer, scene_set, place, **settings)
     image.half().save_pretrained(folder / "image_encoder")
     text.half().save_pretrained(folder / "text_encoder")
 
@@ -115,7 +115,7 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     """How often the right caption of 1,000 is the first, or among the first five, on validation scenes."""
     scene_set = data.load_scenes("validation", cache)
     model = clip.load(folder)
-    vision = model.vision(scene_set.images)[:, 0].astype(np.float32)
+    vision = model.vision(scene_set.small)[:, 0].astype(np.float32)
     with torch.inference_mode():
         ids, end = _token_ids(model.tokenizer, [five[0] for five in scene_set.captions]), model.tokenizer.eos_token_id
         summary = _summary(clip.text_tokens(model.text_encoder, ids, end_of_text=end), ids, end).numpy()

@@ -1,75 +1,103 @@
-"""The scenes the demo zoo is trained on: tens of thousands, none of them the simulated subject's."""
+"""The scenes the demo zoo is trained on: tens of thousands, none of them a simulated subject's, drawn by all processors."""
 
+import os
+import shutil
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from tqdm import tqdm
 
-from nsdlib.twin import scenes
+from zoo.scenes import captions, scenes
 
-SIZE = 64
-SPLITS = {"train": (40_000, 6401), "validation": (1_000, 6402)}  # number of scenes, seed (a simulated subject uses others)
+SIZE, SMALL = 128, 64  # pixels a side that the second stage draws, and that the others see
+SPLITS = {"train": (40_000, 6401), "validation": (1_000, 6402), "naming": (12_000, 6403)}  # number of scenes, seed
+CHUNK = 250  # scenes drawn at once, each chunk from a seed of its own
+PATCHES = 4  # a side
 
 
 @dataclass(frozen=True)
 class SceneSet:
-    """images (n, 64, 64, 3) uint8, attributes (n, n_attributes) float32, captions n lists of five.
+    """images (n, 128, 128, 3) and small (n, 64, 64, 3) uint8, attributes (n, n_attributes) float32, captions n lists of five.
 
-    covers (n, 16, n_kinds) float32: the share of each of 4 x 4 patches that a thing of each kind covers.
+    covers (n, 16, n_kinds) float32: the share of each of 4 x 4 patches that things of each kind cover.
     """
 
     images: np.ndarray
+    small: np.ndarray
     attributes: np.ndarray
-    captions: list[list[str]]
     covers: np.ndarray
+    captions: list[list[str]]
+
+    @property
+    def kinds(self) -> np.ndarray:
+        """Number of the main kind of each scene: (n,)."""
+        return self.attributes[:, : len(scenes.KINDS)].argmax(1)
 
 
 def load_scenes(split: str, cache: Path) -> SceneSet:
-    """Draw a split's scenes, or read them from `cache` where they were drawn before."""
+    """Draw a split's scenes, or open those that were drawn before; images stay on the disk until they are read."""
     n_scenes, seed = SPLITS[split]
-    path = cache / f"scenes_{split}_{n_scenes}_{seed}.npz"
-    if not path.exists():
-        _draw_all(n_scenes, seed, path, label=split)
-    with np.load(path, allow_pickle=False) as stored:
-        captions = [list(five) for five in stored["captions"]]
-        return SceneSet(stored["images"], stored["attributes"], captions, stored["covers"])
+    folder = cache / f"scenes_{split}_{n_scenes}_{seed}"
+    if not folder.exists():
+        _draw_all(n_scenes, seed, folder, label=split)
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("images", "small", "attributes", "covers")}
+    return SceneSet(**arrays, captions=np.load(folder / "captions.npy").tolist())
 
 
-def _draw_all(n_scenes, seed, path, *, label):
-    """Draw at the stimulus size, shrink as the models do (bilinear, antialiased), and store."""
-    rng = np.random.default_rng(seed)
-    images = np.empty((n_scenes, SIZE, SIZE, 3), dtype=np.uint8)
-    attributes, captions, covers = [], [], []
-    for i in tqdm(range(n_scenes), desc=f"drawing {label} scenes", mininterval=10):
+def _draw_all(n_scenes, seed, folder, *, label):
+    """Draw all chunks, and store them beside, then rename."""
+    beside = folder.with_suffix(".partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    starts = range(0, n_scenes, CHUNK)
+    with ProcessPoolExecutor(min(len(starts), os.cpu_count())) as pool:
+        chunks = pool.map(partial(_draw_chunk, n_scenes=n_scenes, seed=seed), starts)
+        parts = list(tqdm(chunks, total=len(starts), desc=f"drawing {label} scenes", mininterval=10))
+    for name in parts[0]:
+        np.save(beside / f"{name}.npy", np.concatenate([part[name] for part in parts]))
+    beside.rename(folder)
+
+
+def _draw_chunk(start, *, n_scenes, seed):
+    """Draw scenes at the stimulus size and shrink them as the models do (bilinear, antialiased)."""
+    rng, rows = np.random.default_rng((seed, start)), {}
+    for _ in range(min(CHUNK, n_scenes - start)):
         scene = scenes.sample_scene(rng)
-        images[i] = np.asarray(Image.fromarray(scenes.draw(scene)).resize((SIZE, SIZE), Image.BILINEAR))
-        attributes.append(scenes.attributes(scene))
-        captions.append(scenes.describe(scene, rng))
-        covers.append(_covers(scene))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
-    arrays = {"attributes": np.stack(attributes), "captions": np.array(captions), "covers": np.stack(covers)}
-    np.savez(partial, images=images, **arrays)
-    partial.rename(path)
+        drawn = Image.fromarray(scenes.draw(scene))
+        row = {
+            name: np.asarray(drawn.resize((side, side), Image.BILINEAR)) for name, side in (("images", SIZE), ("small", SMALL))
+        }
+        row |= {"attributes": scenes.attributes(scene), "covers": _covers(scene), "captions": captions.describe(scene, rng)}
+        for name, value in row.items():
+            rows.setdefault(name, []).append(value)
+    return {name: np.array(values) for name, values in rows.items()}
 
 
 def _covers(scene):
-    """The share of each patch that the square around a thing of each kind covers: (16, n_kinds)."""
-    covered, edges = np.zeros((4, 4, len(scenes.KINDS)), dtype=np.float32), np.linspace(0, 1, 5)
-    for thing in scene.things:
-        down, right = (
-            np.clip(np.minimum(edges[1:], c + thing.size / 2) - np.maximum(edges[:-1], c - thing.size / 2), 0, None) * 4
-            for c in (thing.y, thing.x)
-        )
-        cover = covered[:, :, scenes.KINDS.index(thing.kind)]
-        np.maximum(cover, np.outer(down, right), out=cover)
-    return covered.reshape(16, -1)
+    """The share of each patch that the things of each kind cover: (16, n_kinds)."""
+    covered, side = np.zeros((PATCHES, PATCHES, len(scenes.KINDS)), dtype=np.float32), 8 * PATCHES
+    for thing, mask in zip(scene.things, scenes.masks(scene, side), strict=True):
+        share = mask.reshape(PATCHES, 8, PATCHES, 8).mean((1, 3))
+        covered[:, :, scenes.KINDS.index(thing.kind)] += share
+    return covered.reshape(PATCHES * PATCHES, -1)
 
 
-def to_unit(images: np.ndarray):
-    """(n, rows, columns, 3) uint8 -> (n, 3, rows, columns) float tensor in [-1, 1]."""
-    import torch
+def on_device(images: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Images (n, rows, columns, 3) uint8 as a tensor on the device, to be drawn from by `batch`."""
+    return torch.from_numpy(images).to(device)
 
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+def batch(images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw `size` images and turn them into (size, 3, rows, columns) floats in [-1, 1], channels last."""
+    rows = torch.randint(len(images), (size,), generator=generator, device=images.device)
+    return to_unit(images[rows])
+
+
+def to_unit(images) -> torch.Tensor:
+    """(n, rows, columns, 3) uint8 -> (n, 3, rows, columns) float tensor in [-1, 1], channels last."""
+    return torch.as_tensor(images).permute(0, 3, 1, 2).float().div(127.5).sub(1)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
 from nsdlib.core.scores import features
-from nsdlib.twin.scenes import ATTRIBUTES, KINDS
+from zoo.scenes.scenes import ATTRIBUTES, KINDS
 from zoo.training import clip, data, optimise
 
 WIDTHS = {"alexnet": 20, "inception": 24, "effnet": 16, "swav": 20}
@@ -22,60 +22,72 @@ CLIP_STEPS, CLIP_WIDTH, CLIP_LAYERS = 400, 64, 3
 N_CODES = 64
 
 
-def train(folder: Path, cache: Path):
+def train(folder: Path, cache: Path, place: optimise.Place):
     """Train all extractors and save them below `folder`."""
-    scene_set = data.load_scenes("train", cache)
-    pixels, targets = features.prepare(scene_set.images), torch.from_numpy(scene_set.attributes)
+    scene_set, seconds = data.load_scenes("train", cache), place.seconds("features") / (len(WIDTHS) + 1)
+    images, targets = (data.on_device(x, place.device) for x in (scene_set.small, scene_set.attributes))
     folder.mkdir(parents=True, exist_ok=True)
     for k, (name, width) in enumerate(WIDTHS.items()):
         torch.manual_seed(SEED + k)
         model = features.StandIn(width, N_CODES if name == "swav" else len(ATTRIBUTES))
         loss = _contrastive_loss if name == "swav" else _attribute_loss
+        settings = {"n_steps": N_STEPS[name], "seed": SEED + k, "checkpoint": cache / f"eval_{name}.checkpoint"}
         averaged = optimise.train(
-            model,
-            lambda generator, progress, loss=loss, model=model: loss(model, pixels, targets, generator),
-            n_steps=N_STEPS[name], learning_rate=RATE, seed=SEED + k, checkpoint=cache / f"eval_{name}.checkpoint", average=0.99,
+            model, lambda generator, progress, loss=loss, model=model: loss(model, images, targets, generator), place,
+            learning_rate=RATE, average=0.99, seconds=seconds, **settings,
         )  # fmt: skip
         save_file(optimise.half(averaged.state_dict()), folder / f"{name}.safetensors")
-    _train_clip(folder, cache, scene_set)
+    _train_clip(folder, cache, scene_set, place, seconds)
 
 
-def _attribute_loss(model, pixels, targets, generator):
+def _draw(images, generator):
+    """A batch of images as stand-ins see them, standardised as ImageNet is, and their rows."""
+    rows = torch.randint(len(images), (BATCH,), generator=generator, device=images.device)
+    mean, std = (torch.tensor(x, device=images.device)[:, None, None] for x in (features.IMAGENET_MEAN, features.IMAGENET_STD))
+    return ((data.to_unit(images[rows]) + 1) / 2 - mean) / std, rows
+
+
+def _noise(x, generator):
+    """Standard normal noise of the shape of x."""
+    return torch.empty_like(x).normal_(generator=generator)
+
+
+def _attribute_loss(model, images, targets, generator):
     """Cross-entropy of the attributes, and of the main object's kind."""
-    rows = torch.randint(len(pixels), (BATCH,), generator=generator)
-    x = pixels[rows] + 0.3 * torch.rand(1, generator=generator) * torch.randn(pixels[rows].shape, generator=generator)
-    logits, truth = model(x), targets[rows]
+    x, rows = _draw(images, generator)
+    logits = model(x + 0.3 * torch.rand(1, generator=generator, device=x.device) * _noise(x, generator))
+    truth = targets[rows]
     kind = F.cross_entropy(logits[:, : len(KINDS)], truth[:, : len(KINDS)].argmax(1))
     return F.binary_cross_entropy_with_logits(logits, truth) + 0.3 * kind
 
 
-def _contrastive_loss(model, pixels, targets, generator):
+def _contrastive_loss(model, images, targets, generator):
     """Contrastive loss between two views of the same scenes: shifted, tinted, noisy."""
-    rows = torch.randint(len(pixels), (BATCH,), generator=generator)
-    first, second = (F.normalize(model(_view(pixels[rows], generator)), dim=1) for _ in range(2))
+    x, _ = _draw(images, generator)
+    first, second = (F.normalize(model(_view(x, generator)), dim=1) for _ in range(2))
     return optimise.contrastive_loss(first @ second.T / 0.1)
 
 
 def _view(x, generator):
-    shift = torch.randint(-8, 9, (2,), generator=generator).tolist()
-    tint = 1 + 0.3 * (torch.rand(len(x), 3, 1, 1, generator=generator) - 0.5)
-    return torch.roll(x, shift, dims=(2, 3)) * tint + 0.2 * torch.randn(x.shape, generator=generator)
+    shift = torch.randint(-8, 9, (2,), generator=generator, device=x.device).tolist()
+    tint = 1 + 0.3 * (torch.rand(len(x), 3, 1, 1, generator=generator, device=x.device) - 0.5)
+    return torch.roll(x, shift, dims=(2, 3)) * tint + 0.2 * _noise(x, generator)
 
 
-def _train_clip(folder, cache, scene_set):
+def _train_clip(folder, cache, scene_set, place, seconds):
     tokenizer = CLIPTokenizer.from_pretrained(folder.parent / "versatile_diffusion" / "tokenizer")
     torch.manual_seed(SEED + 10)
     encoders = clip.build(len(tokenizer), tokenizer.eos_token_id, width=CLIP_WIDTH, n_layers=CLIP_LAYERS)
-    settings = {"n_steps": CLIP_STEPS, "seed": SEED + 10, "checkpoint": cache / "eval_clip.checkpoint"}
-    image, _ = clip.fit(*encoders, tokenizer, scene_set, **settings)
+    settings = {"n_steps": CLIP_STEPS, "seed": SEED + 10, "checkpoint": cache / "eval_clip.checkpoint", "seconds": seconds}
+    image, _ = clip.fit(*encoders, tokenizer, scene_set, place, **settings)
     image.half().save_pretrained(folder / "clip")
 
 
 def measure(folder: Path, cache: Path) -> dict[str, float]:
     """Measure each network's accuracy for the main object of validation scenes."""
     scene_set = data.load_scenes("validation", cache)
-    kinds, names = scene_set.attributes[:, : len(KINDS)].argmax(1), ("alexnet", "inception", "effnet")
-    return {f"{name}_names_the_object": accuracy(folder, name, scene_set.images, kinds) for name in names}
+    names = ("alexnet", "inception", "effnet")
+    return {f"{name}_names_the_object": accuracy(folder, name, scene_set.small, scene_set.kinds) for name in names}
 
 
 @torch.inference_mode()

@@ -4,96 +4,152 @@ Two things more than double its speed on CPUs: attention by plain matrix product
 there for short sequences), and compiled modules where a C++ compiler is found.
 """
 
+import contextlib
 import copy
 import math
 import shutil
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from tqdm import trange
+from tqdm import tqdm
+
+CHECKPOINT_SECONDS = 60
+SHARES = {"vdvae": 2.5, "autoencoder": 2.5, "clip": 1.5, "features": 1.0, "namer": 0.7, "unet": 6.0}  # of a budget
+
+
+@dataclass
+class Place:
+    """Where models are trained, and how long all of them may take (`budget` seconds; None: all steps, however long)."""
+
+    device: torch.device
+    budget: float | None = None
+    done: set = field(default_factory=set)
+    begun: float = field(default_factory=time.monotonic)
+
+    def seconds(self, name: str) -> float:
+        """Seconds that a model may take: its share of what is left of the budget, of the models that are left."""
+        if self.budget is None:
+            return math.inf
+        left = sum(share for other, share in SHARES.items() if other not in self.done)
+        return max(0.0, self.budget - (time.monotonic() - self.begun)) * SHARES[name] / left
+
+    def batch(self, on_cpu: int, on_gpu: int) -> int:
+        """Images a step."""
+        return on_cpu if self.device.type == "cpu" else on_gpu
+
+    def autocast(self):
+        """Compute in bfloat16 where that is safe."""
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def attention(self):
+        """The faster way to compute attention, forward and backward."""
+        return sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else contextlib.nullcontext()
+
+    def compile(self, *modules: nn.Module):
+        """Compile modules in place where a C++ compiler is found; their state dicts stay as they are."""
+        if shutil.which("g++"):
+            torch._dynamo.config.suppress_errors = True
+            for module in modules:
+                module.compile()
 
 
 def train(
     model: nn.Module,
     loss_of_batch: Callable[[torch.Generator, float], torch.Tensor],
+    place: Place,
     *,
     n_steps: int,
     learning_rate: float,
     seed: int,
     checkpoint: Path,
+    seconds: float = math.inf,
     average: float = 0.999,
 ) -> nn.Module:
     """Minimise `loss_of_batch(generator, progress)` and return the model with averaged weights.
 
-    The state is written to `checkpoint` every 500 steps; a run that was interrupted goes on from there. Batches depend on
-    the seed and the step alone, so that an interrupted run sees what an uninterrupted one would.
+    Ends after `n_steps` or `seconds`, whichever comes first; the learning rate falls with whichever is nearer. The state is
+    written to `checkpoint` every minute; a run that was interrupted goes on from there. Batches depend on the seed and the
+    step alone, so that an interrupted run sees what an uninterrupted one would.
     """
-    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    averaged, first = copy.deepcopy(model).eval().requires_grad_(False), 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        averaged.load_state_dict(state["averaged"])
-        optimiser.load_state_dict(state["optimiser"])
-        first = state["step"]
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    running, bar = None, trange(first, n_steps, initial=first, total=n_steps, desc=checkpoint.stem, mininterval=20)
-    for step in bar:
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate * _schedule(step, n_steps)
-        with sdpa_kernel(SDPBackend.MATH):
-            loss = loss_of_batch(torch.Generator().manual_seed(seed * 1_000_003 + step), step / n_steps)
-        optimiser.zero_grad(set_to_none=True)
+    state = _State(model, learning_rate, checkpoint, place.device)
+    begun = written = time.monotonic()
+    bar = tqdm(total=n_steps, initial=state.step, desc=checkpoint.stem, mininterval=20)
+    while state.step < n_steps and (spent := state.spent + time.monotonic() - begun) < seconds:
+        progress = max(state.step / n_steps, spent / seconds)
+        with place.attention():
+            generator = torch.Generator(place.device).manual_seed(seed * 1_000_003 + state.step)
+            loss = loss_of_batch(generator, progress)
+        state.descend(loss, learning_rate * _schedule(state.step, progress), average)
+        bar.update()
+        if time.monotonic() - written > CHECKPOINT_SECONDS:
+            written = time.monotonic()
+            state.write(checkpoint, state.spent + written - begun)
+        if state.step % 100 == 1:
+            bar.set_postfix_str(f"loss {state.loss.item():.4f}", refresh=False)
+    bar.close()
+    state.write(checkpoint, state.spent + time.monotonic() - begun)
+    return state.averaged
+
+
+class _State:
+    """A model, its averaged weights, its optimiser, and how far they are."""
+
+    def __init__(self, model, learning_rate, checkpoint, device):
+        self.model = model.to(device)
+        options = {"betas": (0.9, 0.99), "weight_decay": 0.01, "fused": device.type == "cuda"}
+        self.optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, **options)
+        self.averaged, self.step, self.spent, self.loss = copy.deepcopy(model).eval().requires_grad_(False), 0, 0.0, None
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        if checkpoint.exists():
+            stored = torch.load(checkpoint, weights_only=True, map_location=device)
+            for name in ("model", "averaged", "optimiser"):
+                getattr(self, name).load_state_dict(stored[name])
+            self.step, self.spent = stored["step"], stored["spent"]
+
+    def descend(self, loss, learning_rate, average):
+        """One step of the optimiser, and of the averages."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate
+        self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        _average(averaged, model, min(average, (step + 1) / (step + 10)))
-        running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
-        bar.set_postfix_str(f"loss {running:.4f}", refresh=False)
-        if (step + 1) % 500 == 0 or step + 1 == n_steps:
-            _write(checkpoint, model, averaged, optimiser, step + 1)
-    return averaged
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self._average(min(average, (self.step + 1) / (self.step + 10)))
+        now = loss.detach()
+        self.loss, self.step = now if self.loss is None else self.loss.lerp(now, 0.02), self.step + 1
+
+    @torch.no_grad()
+    def _average(self, keep):
+        """Move the averaged weights towards the present ones."""
+        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1 - keep)
+        for mean, now in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
+            mean.copy_(now)
+
+    def write(self, checkpoint, spent):
+        """Write a checkpoint beside, then rename."""
+        partial = checkpoint.with_suffix(".partial")
+        state = {name: getattr(self, name).state_dict() for name in ("model", "averaged", "optimiser")}
+        torch.save({**state, "step": self.step, "spent": spent}, partial)
+        partial.rename(checkpoint)
 
 
-def compile_where_possible(*modules: nn.Module):
-    """Compile modules in place where a C++ compiler is found; their state dicts stay as they are."""
-    if shutil.which("g++"):
-        for module in modules:
-            module.compile()
-
-
-def _schedule(step, n_steps):
+def _schedule(step, progress):
     """Share of the learning rate: linear warm-up over 200 steps, then half a cosine down to a twentieth."""
-    return min(1.0, (step + 1) / 200) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / n_steps)))
-
-
-@torch.no_grad()
-def _average(averaged, model, keep):
-    """Move the averaged weights towards the present ones."""
-    for mean, now in zip(averaged.parameters(), model.parameters(), strict=True):
-        mean.lerp_(now, 1 - keep)
-    for mean, now in zip(averaged.buffers(), model.buffers(), strict=True):
-        mean.copy_(now)
-
-
-def _write(checkpoint, model, averaged, optimiser, step):
-    """Write a checkpoint beside, then rename."""
-    partial = checkpoint.with_suffix(".partial")
-    state = {"model": model.state_dict(), "averaged": averaged.state_dict(), "optimiser": optimiser.state_dict()}
-    torch.save({**state, "step": step}, partial)
-    partial.rename(checkpoint)
+    return min(1.0, (step + 1) / 200) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def contrastive_loss(logits: torch.Tensor) -> torch.Tensor:
     """Symmetric cross-entropy of logits (n, n) whose pairs that belong together lie on the diagonal."""
-    same = torch.arange(len(logits))
+    same = torch.arange(len(logits), device=logits.device)
     return (functional.cross_entropy(logits, same) + functional.cross_entropy(logits.T, same)) / 2
 
 
 def half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A state dict in half precision, as the zoo ships it."""
-    return {key: value.half().contiguous() if value.is_floating_point() else value for key, value in state.items()}
+    return {key: value.half().cpu().contiguous() if value.is_floating_point() else value.cpu() for key, value in state.items()}

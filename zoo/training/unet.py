@@ -1,4 +1,4 @@
-"""The demo zoo's dual UNet: Versatile Diffusion's structure, small, on the latents of 64 x 64 scenes.
+"""The demo zoo's dual UNet: Versatile Diffusion's structure, small, on the latents of 128 x 128 scenes.
 
 Conditioning takes hold early with v-prediction and larger tokens: tokens are enlarged eightfold in training, and the factor is
 multiplied into the attention's key and value weights before saving, so that the saved UNet wants tokens as they are. Tokens
@@ -16,16 +16,15 @@ from tqdm import trange
 from nsdlib.core import clip, diffusion, vdvae
 from nsdlib.core.weights import find_files, load_diffusers
 from nsdlib.store import provenance
-from nsdlib.twin.scenes import KINDS
-from zoo.training import data, features, optimise
+from zoo.training import data, namer, optimise
 
 CONFIG = {
-    "sample_size": 8,
-    "in_channels": 16,
-    "out_channels": 16,
-    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
-    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
-    "block_out_channels": [96, 112],
+    "sample_size": 16,
+    "in_channels": 8,
+    "out_channels": 8,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    "block_out_channels": [48, 96, 112],
     "layers_per_block": 1,
     "cross_attention_dim": 64,
     "attention_head_dim": 4,
@@ -41,42 +40,42 @@ SCHEDULER = {
     "clip_sample": False,
     "prediction_type": "v_prediction",
 }
-N_STEPS, BATCH, RATE, SEED = 36_000, 64, 1e-3, 14
+N_STEPS, BATCH, RATE, SEED = 20_000, (64, 256), 1e-3, 14
 # From this fraction of the steps on, only the noise levels that image-to-image at strength 0.6 and less visits.
-LATE, LATE_LEVELS = 0.6, 600
+LATE, LATE_LEVELS = 0.4, 600
 ENLARGE = 8.0
 N_MEASURED = 200
+SETTINGS = {"strength": 0.6, "n_steps": 17, "guidance": 6.0, "sampler": "dpm++"}  # the demo's
 EMPTY_FRACTION, NOISY_FRACTION = 0.1, 0.7  # of the images
 TOKEN_NOISE = 0.7  # at most, in standard deviations of the tokens
 
 
-def train(folder: Path, cache: Path):
+def train(folder: Path, cache: Path, place: optimise.Place):
     """Train and save image_unet, text_unet (its attention tensors) and scheduler below `folder`."""
     from diffusers import DDIMScheduler, UNet2DConditionModel
 
-    inputs, empty = _encode_scenes(folder, cache)
+    inputs, empty = _encode_scenes(folder, cache, place.device)
     means = {name: inputs[name].float().mean(0) for name in ("text", "vision")}
     scheduler = DDIMScheduler(**SCHEDULER)
     torch.manual_seed(SEED)
-    model = diffusion.DualUNet(UNet2DConditionModel(**CONFIG)).to(memory_format=torch.channels_last)
-    optimise.compile_where_possible(model)
+    model = diffusion.DualUNet(UNet2DConditionModel(**CONFIG)).to(place.device, memory_format=torch.channels_last)
+    place.compile(model)
+    n, options = place.batch(*BATCH), {"device": place.device}
 
     def loss_of_batch(generator, progress):
-        rows = torch.randint(len(inputs["latents"]), (BATCH,), generator=generator)
+        rows = torch.randint(len(inputs["latents"]), (n,), generator=generator, **options)
         z = inputs["latents"][rows].float()
-        noise = torch.randn(z.shape, generator=generator)
-        t = torch.randint(1000 if progress < LATE else LATE_LEVELS, (BATCH,), generator=generator)
-        contexts = [_condition(inputs[n][rows].float(), empty[n], means[n], generator) for n in ("text", "vision")]
-        text_weight = _text_weight(generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        noise = torch.randn(z.shape, generator=generator, **options)
+        t = torch.randint(1000 if progress < LATE else LATE_LEVELS, (n,), generator=generator, **options)
+        contexts = [_condition(inputs[key][rows].float(), empty[key], means[key], generator) for key in ("text", "vision")]
+        text_weight = _text_weight(n, generator)
+        with place.autocast():
             x = scheduler.add_noise(z, noise, t).contiguous(memory_format=torch.channels_last)
             predicted = model(x, t, model.condition(*contexts, text_weight))
         return (predicted.float() - scheduler.get_velocity(z, noise, t)).square().mean()
 
-    averaged = optimise.train(
-        model, loss_of_batch, n_steps=N_STEPS, learning_rate=RATE, seed=SEED, checkpoint=cache / "unet.checkpoint"
-    )
-    save(averaged, folder)
+    settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": cache / "unet.checkpoint"}
+    save(optimise.train(model, loss_of_batch, place, **settings, seconds=place.seconds("unet")), folder)
     scheduler.save_pretrained(folder / "scheduler")
 
 
@@ -87,24 +86,23 @@ def _condition(tokens, empty, mean, generator):
     of other images' tokens. Decoded tokens have their spread given back, so noise takes the place of signal: with noise a, the
     correlation with the true tokens is sqrt(1 - a²).
     """
-    n = len(tokens)
-    amount = TOKEN_NOISE * torch.rand(n, generator=generator) * (torch.rand(n, generator=generator) < NOISY_FRACTION)
+    n, options = len(tokens), {"generator": generator, "device": tokens.device}
+    amount = TOKEN_NOISE * torch.rand(n, **options) * (torch.rand(n, **options) < NOISY_FRACTION)
     amount, centred = amount[:, None, None], tokens - mean
-    mixture = torch.einsum("ij,j...->i...", torch.randn(n, n, generator=generator) / n**0.5, centred)
+    mixture = torch.einsum("ij,j...->i...", torch.randn(n, n, **options) / n**0.5, centred)
     tokens = mean + (1 - amount.square()).sqrt() * centred + amount * mixture
-    dropped = torch.rand(n, generator=generator) < EMPTY_FRACTION
+    dropped = torch.rand(n, **options) < EMPTY_FRACTION
     return ENLARGE * torch.where(dropped[:, None, None], empty, tokens)
 
 
-def _text_weight(generator):
+def _text_weight(n, generator):
     """Text weight of each image: vision alone, text alone, or any mixture."""
-    weight = torch.rand(BATCH, generator=generator)
-    kind = torch.rand(BATCH, generator=generator)
+    weight, kind = (torch.rand(n, generator=generator, device=generator.device) for _ in range(2))
     weight = torch.where(kind < 0.15, 0.0, torch.where(kind < 0.3, 1.0, weight))
     return weight[:, None, None, None]
 
 
-def _encode_scenes(folder, cache):
+def _encode_scenes(folder, cache, device):
     """Latents and tokens of the training scenes, and the tokens of nothing; kept in the cache for each encoder."""
     parts = {"latents": ("vae", _encode_latents), "vision": ("image_encoder", _encode_vision)}
     parts["text"] = ("text_encoder", _encode_text)
@@ -113,31 +111,32 @@ def _encode_scenes(folder, cache):
         [weights] = find_files(folder / encoder)
         path = cache / f"unet_{name}_{provenance.file_hash(weights)[:12]}.pt"
         if not path.exists():
-            torch.save(encode(folder, data.load_scenes("train", cache)), path)
-        inputs[name], empty[name] = torch.load(path, weights_only=True)
+            torch.save(encode(folder, data.load_scenes("train", cache), device), path)
+        inputs[name], empty[name] = torch.load(path, weights_only=True, map_location=device)
     return inputs, empty
 
 
 @torch.inference_mode()
-def _encode_latents(folder, scene_set):
+def _encode_latents(folder, scene_set, device):
     from diffusers import AutoencoderKL
 
-    vae = load_diffusers(AutoencoderKL, folder / "vae")
+    vae = load_diffusers(AutoencoderKL, folder / "vae").to(device)
     latents = []
-    for i in trange(0, len(scene_set.images), 200, desc="encoding scenes", mininterval=10):
-        with torch.autocast("cpu", torch.bfloat16):
-            latents.append(vae.encode(data.to_unit(scene_set.images[i : i + 200])).latent_dist.mean.half())
+    for i in trange(0, len(scene_set.images), 50, desc="encoding scenes", mininterval=10):
+        with torch.autocast(device.type, torch.bfloat16):
+            x = data.to_unit(scene_set.images[i : i + 50]).to(device)
+            latents.append(vae.encode(x).latent_dist.mean.half().cpu())
     return torch.cat(latents) * vae.config.scaling_factor, torch.zeros(0)
 
 
-def _encode_vision(folder, scene_set):
-    embedder = clip.load(folder)
-    grey = np.full((1, 64, 64, 3), 127, dtype=np.uint8)
-    return torch.from_numpy(embedder.vision(scene_set.images)), torch.from_numpy(embedder.vision(grey)).float()
+def _encode_vision(folder, scene_set, device):
+    embedder = clip.load(folder, device)
+    grey = np.full((1, data.SMALL, data.SMALL, 3), 127, dtype=np.uint8)
+    return torch.from_numpy(embedder.vision(scene_set.small)), torch.from_numpy(embedder.vision(grey)).float()
 
 
-def _encode_text(folder, scene_set):
-    embedder = clip.load(folder)
+def _encode_text(folder, scene_set, device):
+    embedder = clip.load(folder, device)
     return torch.from_numpy(embedder.text(scene_set.captions)), torch.from_numpy(embedder.text([[""]])).float()
 
 
@@ -156,30 +155,32 @@ def _reads_tokens(key):
 
 
 def measure(folder: Path, cache: Path) -> dict[str, float]:
-    """Measure the v-prediction error on validation scenes, and a network's accuracy for the main object of reconstructions.
+    """Measure the v-prediction error on validation scenes, and how often the judge names the main object of reconstructions.
 
     Reconstructions start from true latents of 15 layers and true tokens, with the demo's settings: this is the zoo's ceiling.
     """
     model, embedder = diffusion.load(folder), clip.load(folder)
     scene_set = data.load_scenes("validation", cache)
     images = scene_set.images[:N_MEASURED]
-    text, vision = embedder.text(scene_set.captions[:N_MEASURED]), embedder.vision(images)
+    text, vision = embedder.text(scene_set.captions[:N_MEASURED]), embedder.vision(scene_set.small[:N_MEASURED])
     first = vdvae.load(folder.parent / "vdvae" / "vdvae.safetensors")
-    rough = first.decode(first.encode(images, n_layers=15))
-    refined = model.refine(rough, text, vision, image_ids=np.arange(N_MEASURED), strength=0.6, n_steps=25, guidance=6.0)
-    kinds = scene_set.attributes[:N_MEASURED, : len(KINDS)].argmax(1)
+    rough = first.decode(first.encode(scene_set.small[:N_MEASURED], n_layers=15))
+    refined = model.refine(rough, text, vision, image_ids=np.arange(N_MEASURED), **SETTINGS)
     quality = {"v_prediction_mse": _prediction_error(model, images, text, vision)}
     for name, drawn in {"rough": rough, "refined": refined}.items():
-        quality[f"object_named_in_{name}"] = features.accuracy(folder.parent / "features", "inception", drawn, kinds)
+        quality[f"object_named_in_{name}"] = namer.accuracy(folder.parent / "namer", drawn, scene_set.kinds[:N_MEASURED])
     return quality
 
 
 @torch.inference_mode()
 def _prediction_error(model, images, text, vision):
     """Mean squared error of the velocity, at random noise levels and text weight 0.4."""
-    generator = torch.Generator().manual_seed(0)
-    z = model.vae.encode(data.to_unit(images)).latent_dist.mean * model.vae.config.scaling_factor
-    noise, t = torch.randn(z.shape, generator=generator), torch.randint(1000, (len(z),), generator=generator)
-    contexts = [torch.from_numpy(tokens).float() for tokens in (text, vision)]
-    predicted = model.unet(model.scheduler.add_noise(z, noise, t), t, model.unet.condition(*contexts, 0.4))
-    return (predicted - model.scheduler.get_velocity(z, noise, t)).square().mean().item()
+    generator, errors = torch.Generator().manual_seed(0), []
+    for i in range(0, len(images), 50):
+        z = model.vae.encode(data.to_unit(images[i : i + 50])).latent_dist.mean * model.vae.config.scaling_factor
+        noise = torch.randn(z.shape, generator=generator)
+        t = torch.randint(1000, (len(z),), generator=generator)
+        contexts = [torch.from_numpy(tokens[i : i + 50]).float() for tokens in (text, vision)]
+        predicted = model.unet(model.scheduler.add_noise(z, noise, t), t, model.unet.condition(*contexts, 0.4))
+        errors.append((predicted - model.scheduler.get_velocity(z, noise, t)).square().mean((1, 2, 3)))
+    return torch.cat(errors).mean().item()

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from nsdlib.core import random, vdvae
 from nsdlib.core.scores.similarity import pixcorr
+from nsdlib.core.vdvae import PIXEL_MEAN, PIXEL_SCALE
 from zoo.training import data, optimise
 
 HYPERPARAMETERS = vdvae.Hyperparameters(
@@ -23,33 +24,33 @@ HYPERPARAMETERS = vdvae.Hyperparameters(
     enc_blocks="64x1,64d2,32x2,32d2,16x3,16d2,8x3,8d2,4x2,4d4,1x2",
     dec_blocks="1x2,4m1,4x3,8m4,8x7,16m8,16x15,32m16,32x1,64m32",
 )
-N_STEPS, BATCH, RATE, SEED = 2_400, 16, 2e-3, 12
+N_STEPS, BATCH, RATE, SEED = 4_000, (16, 64), 2e-3, 12
 DEPTHS = (15, 31, 33)
 DEPTH_PROBABILITIES = (0.55, 0.35, 0.1)
 
 
-def train(folder: Path, cache: Path):
+def train(folder: Path, cache: Path, place: optimise.Place):
     """Train and save `vdvae.safetensors` and `hyperparameters.json` below `folder`."""
-    images = data.load_scenes("train", cache).images
+    images = data.on_device(data.load_scenes("train", cache).small, place.device)
     torch.manual_seed(SEED)
     model = vdvae.VDVAE(HYPERPARAMETERS)
     _initialise(model)
     trained = torch.nn.ModuleDict({"model": model})
     trained.register_parameter("scale_offsets", torch.nn.Parameter(torch.zeros(len(DEPTHS))))
-    model.to(memory_format=torch.channels_last)
+    model.to(place.device, memory_format=torch.channels_last)
+    size = place.batch(*BATCH)
 
     def loss_of_batch(generator, progress):
-        rows = torch.randint(len(images), (BATCH,), generator=generator).numpy()
-        choice = int(torch.multinomial(torch.tensor(DEPTH_PROBABILITIES), 1, generator=generator))
+        x = data.batch(images, size, generator)
+        choice = int(torch.multinomial(torch.tensor(DEPTH_PROBABILITIES, device=x.device), 1, generator=generator))
         kl_weight = 0.3 + 0.7 * min(1.0, progress / 0.5)
-        with torch.autocast("cpu", torch.bfloat16):
-            parameters, kl = posterior_pass(model, images[rows], DEPTHS[choice], generator)
-        nll = mixture_nll(parameters.float(), data.to_unit(images[rows]), trained.scale_offsets[choice])
-        return (nll + kl_weight * kl).mean() / images[0].size
+        with place.autocast():
+            parameters, kl = posterior_pass(model, (127.5 * (x + 1) - PIXEL_MEAN) / PIXEL_SCALE, DEPTHS[choice], generator)
+        nll = mixture_nll(parameters.float(), x, trained.scale_offsets[choice])
+        return (nll + kl_weight * kl).mean() / x[0].numel()
 
-    averaged = optimise.train(
-        trained, loss_of_batch, n_steps=N_STEPS, learning_rate=RATE, seed=SEED, checkpoint=cache / "vdvae.checkpoint"
-    )
+    settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": cache / "vdvae.checkpoint"}
+    averaged = optimise.train(trained, loss_of_batch, place, **settings, seconds=place.seconds("vdvae"))
     folder.mkdir(parents=True, exist_ok=True)
     save_file(optimise.half(averaged["model"].state_dict()), folder / "vdvae.safetensors")
     (folder / "hyperparameters.json").write_text(json.dumps(asdict(HYPERPARAMETERS), indent=1) + "\n")
@@ -69,9 +70,9 @@ def _initialise(model):
             block.z_proj.weight *= len(model.decoder.dec_blocks) ** -0.5
 
 
-def posterior_pass(model, images, depth, generator):
+def posterior_pass(model, x, depth, generator):
     """Mixture parameters with the first `depth` layers from the posterior, and the sum of their KL terms: (n_images,) nats."""
-    x = model.prepare(images).contiguous(memory_format=torch.channels_last)
+    x = x.contiguous(memory_format=torch.channels_last)
     kl = x.new_zeros(len(x))
 
     def choose(index, prior, posterior):
@@ -80,7 +81,7 @@ def posterior_pass(model, images, depth, generator):
             return prior[0]
         (pm, pv), (qm, qv) = [[part.float() for part in pair] for pair in (prior, posterior())]
         kl = kl + (pv - qv - 0.5 + 0.5 * (torch.exp(2 * qv) + (qm - pm) ** 2) * torch.exp(-2 * pv)).sum((1, 2, 3))
-        return qm + qv.exp() * torch.randn(qm.shape, generator=generator)
+        return qm + qv.exp() * torch.empty_like(qm).normal_(generator=generator)
 
     state = model.decoder(len(x), choose, model.encoder(x))
     return model.decoder.out_net.out_conv(state), kl
@@ -103,7 +104,7 @@ def mixture_nll(parameters, target, scale_offset=0.0):
 def measure(folder: Path, cache: Path) -> dict[str, float]:
     """Mean pixel correlation on validation scenes of images decoded from true latents of 15 and 31 layers."""
     model = vdvae.load(folder / "vdvae.safetensors")
-    images = data.load_scenes("validation", cache).images[:128]
+    images = data.load_scenes("validation", cache).small[:128]
     result = {}
     for n_layers in (15, 31):
         decoded = model.decode(model.encode(images, n_layers=n_layers))

@@ -1,0 +1,1 @@
+"""Drawn scenes of the demo zoo: objects, backgrounds, compositions and captions."""

@@ -1,0 +1,64 @@
+"""The kinds of things in drawn scenes: their names, where they are at home, and how one is painted."""
+
+from zoo.scenes.living import LIVING
+from zoo.scenes.made import MADE
+from zoo.scenes.objects import OBJECTS
+from zoo.scenes.pen import Pen
+from zoo.scenes.people import PEOPLE
+from zoo.scenes.plants import PLANTS
+from zoo.scenes.vehicles import VEHICLES
+
+DRAWINGS = {**LIVING, **PEOPLE, **PLANTS, **MADE, **VEHICLES, **OBJECTS}
+KINDS = (
+    *("cat", "dog", "bird", "fish", "butterfly", "horse", "face", "person", "tree", "flower", "mushroom", "cactus"),
+    *("apple", "house", "castle", "car", "boat", "train", "balloon", "rocket", "umbrella", "cup", "guitar", "clock"),
+)
+N_SHAPES = 3
+STANDS = dict.fromkeys(KINDS, "ground") | {
+    "bird": "air",
+    "butterfly": "air",
+    "balloon": "air",
+    "rocket": "air",
+    "fish": "water",
+    "boat": "water",
+    "apple": "any",
+    "umbrella": "any",
+    "clock": "any",
+}
+
+
+def paint(kind, shape, colour, side, *, flip=False, light=1.0):
+    """Paint one thing.
+
+    Parameters
+    ----------
+    kind : str
+        One of KINDS.
+    shape : int
+        Which of its N_SHAPES drawings.
+    colour : tuple of int
+        Its dominating colour, red, green, blue of 255.
+    side : int
+        Side of the tile in pixels.
+    flip : bool
+        Whether it looks the other way; the light comes from the upper left all the same.
+    light : float
+        Factor of its colours' brightness.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGBA, (side, side), transparent outside the thing; what stands on the ground touches the lower edge.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind or shape.
+    """
+    if kind not in DRAWINGS:
+        raise ValueError(f"kind {kind!r} is not drawn; kinds are {', '.join(KINDS)}")
+    if not 0 <= shape < N_SHAPES:
+        raise ValueError(f"shape {shape} of {kind} is not drawn; shapes are 0 to {N_SHAPES - 1}")
+    pen = Pen(colour)
+    DRAWINGS[kind][shape](pen)
+    return pen.paint(side, flip=flip, light=light, sits=STANDS[kind] in ("ground", "any"))

@@ -1,0 +1,91 @@
+"""Where things stand in a scene: on the ground in perspective, in the air or on the water, and none hides much of another."""
+
+from itertools import combinations
+
+# width of a thing, fraction of the picture, by the number of its kind; then that of a companion
+SIZES = {1: (0.44, 0.68), 2: (0.34, 0.46), 3: (0.28, 0.36)}
+COMPANION_SIZE = (0.2, 0.28)
+MARGIN = 0.02  # what stays free at the picture's edges
+MOST_OVERLAP = 0.25  # of the smaller one's square
+# how far down the ground (or the water's surface) reaches up: feet stand below, as fractions of the height
+GROUND = {"sea": 0.6, "lake": 0.84, "underwater": 0.86, "night": 0.72, "city": 0.74, "kitchen": 0.76, "sunset": 0.74}
+WATER = {"sea": (0.56, 0.96), "lake": (0.56, 0.78), "beach": (0.5, 0.6), "underwater": (0.3, 0.8)}
+
+
+def overlap(one, other):
+    """Return which part of the smaller of two squares (x, y, size) lies in the other."""
+    sides = [max(0.0, (one[2] + other[2]) / 2 - abs(one[axis] - other[axis])) for axis in (0, 1)]
+    smaller = min(one[2], other[2])
+    return min(sides[0], smaller) * min(sides[1], smaller) / smaller**2
+
+
+def place(sizes, homes, background, rng):
+    """Place things in a scene.
+
+    Parameters
+    ----------
+    sizes : list of float
+        Widths, fractions of the picture's side.
+    homes : list of str
+        Where each is at home: "ground", "air", "water" or "any".
+    background : str
+        Name of the background.
+    rng : numpy.random.Generator
+        Source of the random numbers.
+
+    Returns
+    -------
+    list of tuple of float
+        Centre x, centre y and width of each; the nearer (lower) of things of one size are the bigger.
+    """
+    best, least = None, 9.0
+    for attempt in range(60):
+        shrink = max(0.0, attempt / 60 - 0.3)
+        tried = [_spot(size * (1 - 0.25 * shrink), home, background, rng) for size, home in zip(sizes, homes, strict=True)]
+        most = max((overlap(one, other) for one, other in combinations(tried, 2)), default=0.0)
+        if most < least:
+            best, least = tried, most
+        if least < 0.08 + 0.17 * attempt / 60:
+            return best
+    return best if least <= MOST_OVERLAP else _side_by_side(best)
+
+
+def _side_by_side(spots):
+    """Things in a row from left to right at the heights they have; a little smaller where they would not fit."""
+    shrink = min(1.0, (1 - 2 * MARGIN) / sum(size for _, _, size in spots))
+    sizes = [size * shrink for _, _, size in spots]
+    free = (1 - 2 * MARGIN - sum(sizes)) / max(1, len(spots) - 1)
+    row, left = [], MARGIN
+    for (_, y, old), size in zip(spots, sizes, strict=True):
+        row.append((left + size / 2, y + (old - size) / 2, size))
+        left += size + free
+    return row
+
+
+def _spot(size, home, background, rng):
+    """One random place of a thing: centre x, centre y, size."""
+    across, down = rng.random(), rng.random()
+    floats = background == "space" or home == "air" or (home == "water" and background == "underwater")
+    if floats:
+        low, high = MARGIN, (0.98 if background in ("space", "underwater") else 0.86) - size
+        top = low + max(0.0, high - low) * down
+    else:
+        first, last = GROUND.get(background, 0.68), 1 - MARGIN
+        if home == "water" and background in WATER:
+            first, last = WATER[background]
+        feet = first + (last - first) * (0.25 + 0.75 * down if size > 0.4 else down)
+        size *= 0.94 + 0.1 * (feet - first) / (last - first)
+        top = max(MARGIN, feet - size)
+    x = MARGIN + size / 2 + (1 - 2 * MARGIN - size) * across
+    return x, top + size / 2, size
+
+
+def stands(home, background):
+    """Return what a thing rests on at a background: "ground", "water" or None for what floats."""
+    if background == "space" or home == "air":
+        return None
+    if background == "sea":
+        return "water"
+    if home == "water":
+        return {"lake": "water", "beach": "water", "underwater": None}.get(background, "ground")
+    return "ground"

@@ -1,0 +1,76 @@
+"""The judge of the demo zoo: torchvision's ShuffleNet, which names the main object of images of 128 x 128 pixels.
+
+It was trained on scenes that no other model of the zoo saw, its architecture is none of theirs, and no score reads it: what it
+recognises in a reconstruction is not what the reconstruction was fitted to.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+from nsdlib.core.scores.protocols import resample
+from zoo.scenes.scenes import KINDS
+from zoo.training import data, optimise
+
+N_STEPS, BATCH, RATE, SEED = 3_000, 64, 2e-3, 17
+NOISE, SHIFT = 0.15, 8  # at most: grey of a pixel (of 2), pixels
+
+
+def build():
+    """An untrained judge."""
+    from torchvision.models import shufflenet_v2_x0_5
+
+    return shufflenet_v2_x0_5(num_classes=len(KINDS))
+
+
+def train(folder: Path, cache: Path, place: optimise.Place):
+    """Train on scenes of its own, blurred, shifted and noisy, and save below `folder`."""
+    scene_set = data.load_scenes("naming", cache)
+    images, kinds = data.on_device(scene_set.images, place.device), torch.from_numpy(scene_set.kinds).to(place.device)
+    torch.manual_seed(SEED)
+    model = build().to(place.device, memory_format=torch.channels_last)
+
+    def loss_of_batch(generator, progress):
+        rows = torch.randint(len(images), (BATCH,), generator=generator, device=images.device)
+        x = _view(data.to_unit(images[rows]), generator)
+        with place.autocast():
+            logits = model(x)
+        return F.cross_entropy(logits.float(), kinds[rows], label_smoothing=0.05)
+
+    settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": cache / "namer.checkpoint"}
+    averaged = optimise.train(model, loss_of_batch, place, average=0.99, seconds=place.seconds("namer"), **settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(optimise.half(averaged.state_dict()), folder / "shufflenet.safetensors")
+
+
+def _view(x, generator):
+    """Images as a reconstruction may show them: softer, shifted, noisy."""
+    options = {"generator": generator, "device": x.device}
+    down, right = torch.randint(-SHIFT, SHIFT + 1, (2,), **options).tolist()
+    softer = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")
+    x = torch.lerp(x, softer, torch.rand(len(x), 1, 1, 1, **options))
+    x = torch.roll(x, (down, right), dims=(2, 3))
+    return x + NOISE * torch.rand(len(x), 1, 1, 1, **options) * torch.randn(x.shape, **options)
+
+
+@torch.inference_mode()
+def named(folder: Path, images) -> torch.Tensor:
+    """Number of the kind that the judge names in each of images (n_images, rows, columns, 3) uint8: (n_images,)."""
+    model = build()
+    model.load_state_dict(load_file(folder / "shufflenet.safetensors"))
+    model.eval()
+    batches = [images[i : i + 100] for i in range(0, len(images), 100)]
+    return torch.cat([model(2 * resample(x, data.SIZE, "antialiased") - 1).argmax(1) for x in batches])
+
+
+def accuracy(folder: Path, images, kinds) -> float:
+    """Measure how often the judge names the kind (n_images,) of the main object."""
+    return float((named(folder, images).numpy() == kinds).mean())
+
+
+def measure(folder: Path, cache: Path) -> dict[str, float]:
+    """Measure the judge on scenes of the validation set as they are."""
+    scene_set = data.load_scenes("validation", cache)
+    return {"names_the_object": accuracy(folder, scene_set.images, scene_set.kinds)}
