@@ -1,14 +1,17 @@
 """The kinds of things in drawn scenes: their names, where they are at home, and how one is painted."""
 
-from zoo.scenes.living import LIVING
-from zoo.scenes.made import MADE
-from zoo.scenes.objects import OBJECTS
+from zoo.scenes.drawings.apples import APPLES
+from zoo.scenes.drawings.buildings import BUILDINGS
+from zoo.scenes.drawings.flying import FLYING
+from zoo.scenes.drawings.objects import OBJECTS
+from zoo.scenes.drawings.people import PEOPLE
+from zoo.scenes.drawings.pets import PETS
+from zoo.scenes.drawings.plants import PLANTS
+from zoo.scenes.drawings.vehicles import VEHICLES
+from zoo.scenes.drawings.wings import WINGS
 from zoo.scenes.pen import Pen
-from zoo.scenes.people import PEOPLE
-from zoo.scenes.plants import PLANTS
-from zoo.scenes.vehicles import VEHICLES
 
-DRAWINGS = {**LIVING, **PEOPLE, **PLANTS, **MADE, **VEHICLES, **OBJECTS}
+DRAWINGS = {**APPLES, **BUILDINGS, **FLYING, **OBJECTS, **PEOPLE, **PETS, **PLANTS, **VEHICLES, **WINGS}
 KINDS = (
     *("cat", "dog", "bird", "fish", "butterfly", "horse", "face", "person", "tree", "flower", "mushroom", "cactus"),
     *("apple", "house", "castle", "car", "boat", "train", "balloon", "rocket", "umbrella", "cup", "guitar", "clock"),
