@@ -21,7 +21,7 @@ CONFIG = {
     "norm_num_groups": 8,
     "sample_size": data.SIZE,
 }
-N_STEPS, BATCH, RATE, SEED, KL_WEIGHT = 5_000, (8, 64), 2e-3, 11, 1e-6
+N_STEPS, BATCH, RATE, SEED, KL_WEIGHT = 4_000, (8, 64), 2e-3, 11, 1e-6
 LOG_VARIANCE = -4.0  # of the posterior, at the start
 
 
@@ -51,7 +51,8 @@ def train(folder: Path, cache: Path, place: optimise.Place):
     settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": cache / "autoencoder.checkpoint"}
     averaged = optimise.train(model, loss_of_batch, place, **settings, seconds=place.seconds("autoencoder"))
     with torch.inference_mode():
-        z = torch.cat([averaged.encode(data.to_unit(images[i : i + 64])).latent_dist.mean for i in range(0, 1024, 64)])
+        parts = images[:1024].split(64)
+        z = torch.cat([averaged.encode(data.to_unit(part)).latent_dist.mean for part in parts])
     averaged.register_to_config(scaling_factor=round(1 / z.std().item(), 5))
     averaged.cpu().half().save_pretrained(folder / "vae")
 
@@ -62,7 +63,8 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     from diffusers import AutoencoderKL
 
     model, errors = load_diffusers(AutoencoderKL, folder / "vae"), []
-    for i in range(0, 256, 32):
-        x = data.to_unit(data.load_scenes("validation", cache).images[i : i + 32])
+    images = data.load_scenes("validation", cache).images[:256]
+    for i in range(0, len(images), 32):
+        x = data.to_unit(images[i : i + 32])
         errors.append((model.decode(model.encode(x).latent_dist.mean).sample.clamp(-1, 1) - x).square().mean((1, 2, 3)))
     return {"psnr_db": (10 * torch.log10(4 / torch.cat(errors))).mean().item()}

@@ -24,7 +24,7 @@ HYPERPARAMETERS = vdvae.Hyperparameters(
     enc_blocks="64x1,64d2,32x2,32d2,16x3,16d2,8x3,8d2,4x2,4d4,1x2",
     dec_blocks="1x2,4m1,4x3,8m4,8x7,16m8,16x15,32m16,32x1,64m32",
 )
-N_STEPS, BATCH, RATE, SEED = 4_000, (16, 64), 2e-3, 12
+N_STEPS, BATCH, RATE, SEED = 3_000, (16, 64), 2e-3, 12
 DEPTHS = (15, 31, 33)
 DEPTH_PROBABILITIES = (0.55, 0.35, 0.1)
 

@@ -1,0 +1,115 @@
+"""Training of the demo zoo: the whole chain from scenes to a folder that the project's loaders read; interruption and budget."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from nsdlib.core import clip, diffusion, vdvae
+from nsdlib.core.scores import features
+from zoo.training import __main__ as command
+from zoo.training import data, namer, optimise
+
+CPU = torch.device("cpu")
+
+
+def quadratic(folder, n_steps, **settings):
+    """Fit a number to 3, and the number."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+
+    def loss_of_batch(generator, progress):
+        return (model.weight - 3 + 0.1 * torch.randn(1, generator=generator)).square().mean()
+
+    options = {"n_steps": n_steps, "learning_rate": 0.1, "seed": 1, "checkpoint": folder / "number.checkpoint", "average": 0.9}
+    return optimise.train(model, loss_of_batch, optimise.Place(CPU), **options | settings).weight.item()
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Two steps a model, few scenes, nothing compiled."""
+    monkeypatch.setattr(optimise.shutil, "which", lambda name: None)
+    monkeypatch.setattr(data, "SPLITS", {name: (48, seed) for name, (_, seed) in data.SPLITS.items()})
+    for name in command.FOLDERS:
+        module = sys.modules.get(f"zoo.training.{name}") or __import__(f"zoo.training.{name}", fromlist=["N_STEPS"])
+        n_steps = dict.fromkeys(module.N_STEPS, 2) if isinstance(module.N_STEPS, dict) else 2
+        monkeypatch.setattr(module, "N_STEPS", n_steps)
+    monkeypatch.setattr(sys.modules["zoo.training.features"], "CLIP_STEPS", 2)
+    monkeypatch.setattr(sys.modules["zoo.training.unet"], "N_MEASURED", 4)
+
+
+def test_a_zoo_is_trained_that_every_loader_reads(short, tmp_path, monkeypatch, capsys):
+    folder, cache = tmp_path / "zoo", tmp_path / "cache"
+    monkeypatch.setattr(sys, "argv", ["zoo.training", "--to", str(folder), "--cache", str(cache), "--device", "cpu"])
+    command.main()
+    assert json.loads((folder / "quality.json").read_text()).keys() == command.FOLDERS.keys()
+    scene_set = data.load_scenes("validation", cache)
+    embedder, first = clip.load(folder / "versatile_diffusion"), vdvae.load(folder / "vdvae" / "vdvae.safetensors")
+    rough = first.decode(first.encode(scene_set.small[:2], n_layers=15))
+    second = diffusion.load(folder / "versatile_diffusion")
+    text, vision = embedder.text(scene_set.captions[:2]), embedder.vision(scene_set.small[:2])
+    drawn = second.refine(rough, text, vision, image_ids=np.arange(2), strength=0.6, n_steps=3)
+    assert drawn.shape == (2, data.SIZE, data.SIZE, 3) and second.image_size == data.SIZE
+    for name in ("alexnet", "inception", "effnet", "swav"):
+        assert features.stand_in(folder / "features" / f"{name}.safetensors", CPU)(drawn)["pooled"].shape[0] == 2
+    assert namer.named(folder / "namer", drawn).shape == (2,)
+    assert "autoencoder: " in capsys.readouterr().out
+
+
+def test_scenes_are_the_same_however_many_processors_draw_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "SPLITS", {"train": (12, 5)})
+    monkeypatch.setattr(data, "CHUNK", 5)
+    together = data.load_scenes("train", tmp_path / "a")
+    monkeypatch.setattr(data.os, "cpu_count", lambda: 1)
+    alone = data.load_scenes("train", tmp_path / "b")
+    np.testing.assert_array_equal(together.images, alone.images)
+    assert together.captions == alone.captions and len({image.tobytes() for image in alone.images}) == 12
+    assert alone.covers.shape == (12, 16, 24) and alone.covers.min() >= 0 and alone.covers.sum((1, 2)).min() > 0.2
+    assert alone.covers.sum(2).max() <= 1.001
+    assert (np.take_along_axis(alone.covers.sum(1), alone.kinds[:, None], 1) > 0).all()
+
+
+def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path, monkeypatch):
+    whole = quadratic(tmp_path / "whole", 600)
+    assert whole == pytest.approx(3, abs=0.2)
+    monkeypatch.setattr(optimise, "CHECKPOINT_SECONDS", 0)
+
+    class Interrupted(Exception):
+        pass
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(optimise.Place, "attention", stop_after(25, Interrupted))
+        quadratic(tmp_path / "cut", 600)
+    assert torch.load(tmp_path / "cut" / "number.checkpoint", weights_only=True)["step"] == 25
+    assert quadratic(tmp_path / "cut", 600) == whole
+
+
+def stop_after(n, error):
+    """A method that raises when it is called for more than the nth time."""
+    left, attention = iter(range(n)), optimise.Place.attention
+
+    def method(self):
+        if next(left, None) is None:
+            raise error
+        return attention(self)
+
+    return method
+
+
+def test_a_budget_ends_training_and_is_shared_by_what_is_left(tmp_path):
+    begun = optimise.time.monotonic()
+    quadratic(tmp_path, 10**9, seconds=1.0)
+    assert optimise.time.monotonic() - begun < 30
+    place = optimise.Place(CPU, budget=1000.0, done={"vdvae", "autoencoder", "clip", "features", "namer"})
+    assert place.seconds("unet") == pytest.approx(1000, abs=5)
+    assert optimise.Place(CPU, budget=1000.0).seconds("unet") < 500
+    assert optimise.Place(CPU).seconds("unet") == float("inf")
+
+
+def test_an_unknown_model_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["zoo.training", "dalle"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "no model dalle in the demo zoo; it has vdvae, autoencoder, clip" in capsys.readouterr().err
