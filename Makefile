@@ -6,6 +6,7 @@ LACK = No python3.13, 3.12 or 3.11 that runs and has its venv: apt-get install p
 UV = UV_PYTHON_DOWNLOADS=never .venv/bin/uv pip install --quiet --python .venv/bin/python
 TESTS ?=
 LAB ?=
+ZOO ?=
 RUNS ?= subj01,subj02,subj05,subj07
 GROUP ?= demo,sim02,sim05,sim07
 LAB_FILES = JUPYTER_PATH="$(CURDIR)/profiles/lab" JUPYTER_CONFIG_PATH="$(CURDIR)/profiles/lab" \
@@ -40,7 +41,7 @@ subjects: .venv/ready
 	@$(ENV) snakemake --profile profiles/local --config runs=$(RUNS)
 
 zoo: .venv/ready
-	@$(ENV) python -m zoo.training
+	@$(ENV) python -m zoo.training $(ZOO)
 
 .venv/ready: requirements.lock pyproject.toml
 	@python="$(PYTHON)"; [ "$$python" ] || { echo "$(LACK)"; exit 1; }; echo "Installing some 290 packages into .venv, a few minutes" && $$python -m venv --clear .venv

@@ -11,6 +11,7 @@ from nsdlib.core import clip, diffusion, vdvae
 from nsdlib.core.scores import features
 from zoo.training import __main__ as command
 from zoo.training import data, namer, optimise
+from zoo.training.tokens import KEPT, Decoded
 
 CPU = torch.device("cpu")
 
@@ -106,6 +107,23 @@ def test_a_budget_ends_training_and_is_shared_by_what_is_left(tmp_path):
     assert place.seconds("unet") == pytest.approx(1000, abs=5)
     assert optimise.Place(CPU, budget=1000.0).seconds("unet") < 500
     assert optimise.Place(CPU).seconds("unet") == float("inf")
+
+
+def test_simulated_predictions_are_what_the_best_linear_decoder_gives(monkeypatch):
+    """Regressed on such a prediction, the truth is the prediction itself; its variance is the share that its level keeps."""
+    rng = np.random.default_rng(3)
+    spread = np.array([3.0, 2.0, 1.0, 0.5, 0.2, 0.1])
+    turn = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+    tokens = torch.from_numpy(5 + (spread * rng.standard_normal((60_000, 6))) @ turn.T).float().reshape(-1, 2, 3)
+    decoded, truth = Decoded(tokens), tokens.flatten(1).numpy()
+    for level, kept in ((0, KEPT[0]), (63, KEPT[1])):
+        monkeypatch.setattr(torch, "randint", lambda *args, level=level, **options: torch.full((len(tokens),), level))
+        predicted = decoded.predict(tokens, torch.Generator().manual_seed(1)).flatten(1).numpy()
+        assert predicted.var(0).sum() / truth.var(0).sum() == pytest.approx(kept, abs=0.02)
+        np.testing.assert_allclose(predicted.mean(0), truth.mean(0), atol=0.02)
+        along = (predicted - 5) @ turn[:, :3], (truth - 5) @ turn[:, :3]  # axes of which enough is kept to fit a slope
+        slopes = np.linalg.lstsq(*along, rcond=None)[0]
+        np.testing.assert_allclose(slopes, np.eye(3), atol=0.1)
 
 
 def test_an_unknown_model_is_told(monkeypatch, capsys):

@@ -1,8 +1,8 @@
 """The demo zoo's CLIP: transformers' classes, small, contrastive on scenes and captions (the paper's equation 1).
 
-Only the summary tokens enter the contrastive loss, so a second, dense loss asks each image token for the colours of its patch
-and the kinds of things there, and the class token for the scene's attributes: tokens that say nothing cannot guide a diffusion
-model.
+Only the summary tokens enter the contrastive loss, so a second, dense loss asks each image token for what is in its patch and
+for the main thing's kind and colour, and the class token for the scene: tokens that say nothing cannot guide a diffusion model,
+and what takes little of their variance is lost when they are decoded from a brain.
 """
 
 from pathlib import Path
@@ -13,11 +13,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from nsdlib.core import clip
-from zoo.scenes.scenes import ATTRIBUTES, KINDS
+from zoo.scenes.scenes import ATTRIBUTES, COLOURS, KINDS
 from zoo.training import data, optimise
 
 N_STEPS, BATCH, RATE, SEED = 4_000, 128, 1e-3, 13
 N_FEATURES, N_TOKENS = 64, 20
+N_NAMES = len(KINDS) + len(COLOURS)
+SHARPNESS = 10.0  # of the choice among kinds and colours
 
 
 def make_tokenizer(captions, folder: Path):
@@ -66,15 +68,14 @@ def _summary(tokens, ids, end):
 def fit(image_encoder, text_encoder, tokenizer, scene_set, place, **settings):
     """Train both encoders; returns them with averaged weights."""
     model = nn.ModuleDict({"image": image_encoder, "text": text_encoder})
-    model["attributes"] = nn.Linear(N_FEATURES, len(ATTRIBUTES))
-    model["patch"] = nn.Linear(N_FEATURES, 48)
-    model["kinds"] = nn.Linear(N_FEATURES, len(KINDS))
+    model["whole"] = nn.Linear(N_FEATURES, len(ATTRIBUTES))
+    model["patch"], model["there"], model["main"] = (nn.Linear(N_FEATURES, n) for n in (48, len(KINDS), N_NAMES))
     place.compile(model["image"], model["text"])
     model.register_parameter("log_temperature", nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32)))
     images, device = data.on_device(scene_set.small, place.device), place.device
     captions = [caption for five in scene_set.captions for caption in five]
     ids = _token_ids(tokenizer, captions).reshape(len(images), 5, N_TOKENS).to(device)
-    attributes_true, covers = (torch.from_numpy(x).to(device) for x in (scene_set.attributes, scene_set.covers))
+    attributes, covers = (torch.from_numpy(x).to(device) for x in (scene_set.attributes, scene_set.covers))
     mean, std = (torch.tensor(numbers, device=device)[:, None, None] for numbers in (clip.CLIP_MEAN, clip.CLIP_STD))
     end = tokenizer.eos_token_id
 
@@ -83,19 +84,35 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, place, **settings):
         which = torch.randint(5, (BATCH,), generator=generator, device=device)
         x = ((data.to_unit(images[rows]) + 1) / 2 - mean) / std
         with place.autocast():
-            vision = clip.vision_tokens(model["image"], x)
+            vision = clip.vision_tokens(model["image"], x).float()
             text = clip.text_tokens(model["text"], ids[rows, which], end_of_text=end)
-            attributes, patch = model["attributes"](vision[:, 0]), model["patch"](vision[:, 1:])
-            kinds = model["kinds"](vision[:, 1:])
         summary = _summary(text, ids[rows, which], end).float()
-        contrastive = optimise.contrastive_loss(vision[:, 0].float() @ summary.T * model.log_temperature.exp().clamp(max=100))
-        cells = F.avg_pool2d(x, 4).unfold(2, 4, 4).unfold(3, 4, 4)  # (n, 3, 4, 4, 4, 4)
-        cells = cells.permute(0, 2, 3, 1, 4, 5).reshape(BATCH, 16, 48)
-        dense = F.mse_loss(patch.float(), cells) + 10 * F.mse_loss(attributes.float(), attributes_true[rows])
-        return contrastive + dense + 10 * F.mse_loss(kinds.float(), covers[rows])
+        contrastive = optimise.contrastive_loss(vision[:, 0] @ summary.T * model.log_temperature.exp().clamp(max=100))
+        return contrastive + _dense_loss(model, vision, x, attributes[rows], covers[rows])
 
     averaged = optimise.train(model, loss_of_batch, place, learning_rate=RATE, average=0.995, **settings)
     return averaged["image"].cpu(), averaged["text"].cpu()
+
+
+def _dense_loss(model, vision, x, attributes, covers):
+    """What the tokens of images (n, 17, n_features) must tell, each by one projection: the class token what the scene is, a
+    patch's token its colours, the things in it, and kind and colour of the main thing wherever it is.
+
+    Directions of kind and colour have unit length, so that what they tell takes its share of a token's variance.
+    """
+    names = attributes[:, :N_NAMES]  # of the kinds, then of the colours
+    whole, places = model["whole"](vision[:, 0]), slice(N_NAMES, len(ATTRIBUTES) - 4)
+    loss = F.mse_loss(whole[:, -4:], attributes[:, -4:]) * 10
+    loss = loss + 0.3 * F.cross_entropy(whole[:, places], attributes[:, places].argmax(1))
+    cells = F.avg_pool2d(x, 4).unfold(2, 4, 4).unfold(3, 4, 4)  # (n, 3, 4, 4, 4, 4)
+    cells = cells.permute(0, 2, 3, 1, 4, 5).reshape(len(x), 16, 48)
+    loss = loss + 0.5 * F.mse_loss(model["patch"](vision[:, 1:]), cells)
+    there = F.binary_cross_entropy_with_logits(model["there"](vision[:, 1:]), covers)
+    main = SHARPNESS * F.linear(vision, F.normalize(model["main"].weight, dim=1))  # (n, 17, n_names)
+    for part in (slice(0, len(KINDS)), slice(len(KINDS), N_NAMES)):
+        truth = names[:, part].argmax(1, keepdim=True).expand(-1, main.shape[1])
+        loss = loss + F.cross_entropy(main[..., part].transpose(1, 2), truth)
+    return loss + 4 * there
 
 
 def train(folder: Path, cache: Path, place: optimise.Place):

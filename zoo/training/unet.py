@@ -2,7 +2,7 @@
 
 Conditioning takes hold early with v-prediction and larger tokens: tokens are enlarged eightfold in training, and the factor is
 multiplied into the attention's key and value weights before saving, so that the saved UNet wants tokens as they are. Tokens
-read from a brain are uncertain; noise on the training tokens prepares the UNet for that.
+read from a brain are uncertain; most training tokens are such as a decoder gives them (`zoo.training.tokens`).
 """
 
 import json
@@ -17,6 +17,7 @@ from nsdlib.core import clip, diffusion, vdvae
 from nsdlib.core.weights import find_files, load_diffusers
 from nsdlib.store import provenance
 from zoo.training import data, namer, optimise
+from zoo.training.tokens import Decoded
 
 CONFIG = {
     "sample_size": 16,
@@ -46,8 +47,7 @@ LATE, LATE_LEVELS = 0.4, 600
 ENLARGE = 8.0
 N_MEASURED = 200
 SETTINGS = {"strength": 0.6, "n_steps": 17, "guidance": 6.0, "sampler": "dpm++"}  # the demo's
-EMPTY_FRACTION, NOISY_FRACTION = 0.1, 0.7  # of the images
-TOKEN_NOISE = 0.7  # at most, in standard deviations of the tokens
+EMPTY_FRACTION, DECODED_FRACTION = 0.1, 0.7  # of the images
 
 
 def train(folder: Path, cache: Path, place: optimise.Place):
@@ -55,7 +55,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
     from diffusers import DDIMScheduler, UNet2DConditionModel
 
     inputs, empty = _encode_scenes(folder, cache, place.device)
-    means = {name: inputs[name].float().mean(0) for name in ("text", "vision")}
+    decoded = {name: Decoded(inputs[name]) for name in ("text", "vision")}
     scheduler = DDIMScheduler(**SCHEDULER)
     torch.manual_seed(SEED)
     model = diffusion.DualUNet(UNet2DConditionModel(**CONFIG)).to(place.device, memory_format=torch.channels_last)
@@ -67,7 +67,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
         z = inputs["latents"][rows].float()
         noise = torch.randn(z.shape, generator=generator, **options)
         t = torch.randint(1000 if progress < LATE else LATE_LEVELS, (n,), generator=generator, **options)
-        contexts = [_condition(inputs[key][rows].float(), empty[key], means[key], generator) for key in ("text", "vision")]
+        contexts = [_condition(inputs[key][rows].float(), empty[key], decoded[key], generator) for key in decoded]
         text_weight = _text_weight(n, generator)
         with place.autocast():
             x = scheduler.add_noise(z, noise, t).contiguous(memory_format=torch.channels_last)
@@ -79,20 +79,11 @@ def train(folder: Path, cache: Path, place: optimise.Place):
     scheduler.save_pretrained(folder / "scheduler")
 
 
-def _condition(tokens, empty, mean, generator):
-    """Tokens of a batch, enlarged: some replaced by the empty ones, some like tokens that were decoded from a brain.
-
-    A decoder errs where tokens differ from image to image, in all tokens of an image at once; so the noise is a random mixture
-    of other images' tokens. Decoded tokens have their spread given back, so noise takes the place of signal: with noise a, the
-    correlation with the true tokens is sqrt(1 - a²).
-    """
-    n, options = len(tokens), {"generator": generator, "device": tokens.device}
-    amount = TOKEN_NOISE * torch.rand(n, **options) * (torch.rand(n, **options) < NOISY_FRACTION)
-    amount, centred = amount[:, None, None], tokens - mean
-    mixture = torch.einsum("ij,j...->i...", torch.randn(n, n, **options) / n**0.5, centred)
-    tokens = mean + (1 - amount.square()).sqrt() * centred + amount * mixture
-    dropped = torch.rand(n, **options) < EMPTY_FRACTION
-    return ENLARGE * torch.where(dropped[:, None, None], empty, tokens)
+def _condition(tokens, empty, decoded, generator):
+    """Tokens of a batch, enlarged: some replaced by the empty ones, most like tokens that were decoded from a brain."""
+    uncertain, dropped = torch.rand(2, len(tokens), 1, 1, generator=generator, device=tokens.device)
+    tokens = torch.where(uncertain < DECODED_FRACTION, decoded.predict(tokens, generator), tokens)
+    return ENLARGE * torch.where(dropped < EMPTY_FRACTION, empty, tokens)
 
 
 def _text_weight(n, generator):
