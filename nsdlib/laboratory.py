@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nsdlib.arguments import argument, assignment, command
 
-LAYOUTS = ("nsdsynthetic", "nsdimagery", "things", "god", "cneuromod")
+LAYOUTS = ("nsdsynthetic", "nsdimagery", "things", "bold5000", "god", "cneuromod")
 
 
 @command(

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from nsdlib import cli, laboratory
+from nsdlib.data.converted.bold5000 import N_SESSIONS
 from nsdlib.data.converted.convert import LAYOUTS, convert
 from nsdlib.data.formats.guards import DamagedFile
 from nsdlib.data.subject import open_subject
@@ -182,6 +183,64 @@ def test_what_is_missing_or_there_already_is_refused_before_anything_is_written(
     (things[0].parent / "brainmasks" / "sub-01_space-T1w_brainmask.nii.gz").unlink()
     with pytest.raises(FileNotFoundError, match=r"holds the brain mask \(or give -p mask=FILE\) under none of the names"):
         opened("things", "01")
+
+
+@pytest.fixture
+def bold5000(tmp_path):
+    """BOLD5000's release of subject CSI4: two sessions of a run and of two runs; the grid's affine in the betas is wrong."""
+    rng, root = np.random.default_rng(5), tmp_path / "raw"
+    mask = rng.random(SHAPE) < 0.5
+    write_mask(root / "CSI4_brainmask.nii.gz", mask)
+    names = rng.permutation(["cat_01s.jpg", "dog_01s.jpg", "cat_02s.jpg", *["cat_13s.jpg"] * 108]).tolist()
+    (root / "CSI4_imgnames.txt").write_text("".join(f"{name}\n" for name in [*names, "dog_02s.jpg"]))
+    betas = rng.normal(size=(111, *SHAPE)).astype(np.float32)
+    for session, part in ((1, betas[:37]), (2, betas[37:])):
+        image = nibabel.Nifti1Image(np.moveaxis(part, 0, -1), np.eye(4))
+        nibabel.save(image, root / f"CSI4_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR_ses-{session:02d}.nii.gz")
+    for name, voxels in (("LHLO", mask), ("RHLOC", ~mask | (np.arange(6) == 2)[:, None, None]), ("RHRRSC", mask), ("LHX", ~mask)):
+        write_mask(root / "sub-CSI4" / f"sub-CSI4_mask-{name}.nii.gz", voxels)
+    return root, mask, names, betas
+
+
+def test_the_release_of_bold5000_gives_its_trials_and_planted_betas(bold5000, opened):
+    _, mask, names, betas = bold5000
+    subject, run, notes = opened("bold5000", "CSI4")
+    assert subject.image_names(subject.image_ids) == names and (subject.n_sessions, run.scaling) == (2, "sessions")
+    assert subject.trials["run"].tolist() == [1] * 37 + [1] * 37 + [2] * 37
+    assert subject.is_test.tolist() == [name == "cat_13s.jpg" for name in names] and "Notebook 02" in notes[0]
+    np.testing.assert_array_equal(subject.betas(2, subject.brainmask), betas[37:, mask])
+    assert list(subject.regions) == ["LOC", "RSC"] and subject.betas_unit == "percent signal change"
+    corner = np.argwhere(mask).min(axis=0)
+    np.testing.assert_allclose(subject.affine @ [0, 0, 0, 1], AFFINE @ [*corner, 1])
+
+
+def test_releases_of_bold5000_that_do_not_fit_are_refused(bold5000, opened, monkeypatch):
+    root, mask, names, _ = bold5000
+    for label, settings in (("CSI5", {}), ("4", {"kind": "E"})):
+        with pytest.raises(ValueError, match=r"wanted CSI1 to CSI4, and one of A, B, C, D"):
+            opened("bold5000", label, **settings)
+    with pytest.raises(FileNotFoundError, match=r"holds the betas under none of the names CSI4_GLMbetas-TY\[PB\]EB-FITHRF_ses-"):
+        opened("bold5000", "4", kind="B")
+    with monkeypatch.context() as patch:
+        patch.setitem(N_SESSIONS, "4", 2)
+        with pytest.raises(DamagedFile, match=r"names 112 trials, sessions have 37, 74: wanted as many"):
+            opened("bold5000", "4")
+    (root / "CSI4_imgnames.txt").write_text("\n".join(names[:-1]))
+    with pytest.raises(DamagedFile, match=r"names 110 trials, sessions have 37, 74: wanted as many, in runs of 37\. Is it the"):
+        opened("bold5000", "4")
+    second = root / "CSI4_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR_ses-02.nii.gz"
+    (root / "CSI4_imgnames.txt").write_text("\n".join(names))
+    write_mask(root / "sub-CSI4" / "sub-CSI4_mask-LHPPA.nii.gz", ~mask)
+    with pytest.raises(DamagedFile, match=r"sub-CSI4_mask-LHPPA\.nii\.gz has no voxel in the brain mask, or shape \(6, 5, 4\)"):
+        opened("bold5000", "4")
+    write_mask(second, mask)
+    with pytest.raises(
+        DamagedFile, match=r"ses-02\.nii\.gz has shape \(6, 5, 4\), wanted \(6, 5, 4\) of the brain mask, and tri"
+    ):
+        opened("bold5000", "4")
+    second.rename(root / second.name.replace("02", "03"))
+    with pytest.raises(DamagedFile, match=r"holds sessions 1, 3: the list names trials from the first on, so sessions must"):
+        opened("bold5000", "4")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from nsdlib.data.bids.subject import BIDSSubject
 from nsdlib.params import Bids, check_name, find_root
 
 GUESSES = (
-    "stim_file", "image_path", "file_path", "stim_name", "stimulus_name", "ImgName", "image", "stimulus", "stim_id",
+    "stim_file", "image_path", "file_path", "stim_name", "stimulus_name", "ImgName", "image", "stimulus", "stim_id", "73k_id",
 )  # fmt: skip
 FEWEST_TYPES = 20  # values of trial_type above which it may name pictures rather than conditions
 MANY_VOXELS, N_VOXELS = 20_000, 15_000  # of more than the first, decoders get so many (NSD's region has 15,724)

@@ -4,6 +4,7 @@ import inspect
 import re
 from pathlib import Path
 
+from nsdlib.data.converted.bold5000 import open_bold5000
 from nsdlib.data.converted.cneuromod import open_cneuromod
 from nsdlib.data.converted.god import open_god
 from nsdlib.data.converted.nsd import open_imagery, open_synthetic
@@ -15,6 +16,7 @@ LAYOUTS = {  # name: (what it is, function)
     "nsdsynthetic": ("NSD's core, tested with nsdsynthetic", open_synthetic),
     "nsdimagery": ("NSD's core, tested with nsdimagery", open_imagery),
     "things": ("THINGS-fMRI's table of betas", open_things),
+    "bold5000": ("BOLD5000, release 2.0", open_bold5000),
     "god": ("generic object decoding, SubjectN.h5", open_god),
     "cneuromod": ("CNeuroMod-THINGS's HDF5", open_cneuromod),
 }

@@ -25,7 +25,7 @@ class Source:
     `read` a function of the number of a session, from 0, to its betas, (n_trials, n_voxels) float32, whose voxels are those of
     `mask`, (X, Y, Z) bool, in C order; `affine` is (4, 4), `regions` a dict of str to (X, Y, Z) bool, `test` names of the
     pictures of the official test set, `roi` what to decode from. `pictures` writes the pictures into a folder, where they come
-    with the data.
+    with the data; `settings` are other parameters of the run, pairs of a value and a reason.
     """
 
     sessions: list
@@ -38,6 +38,7 @@ class Source:
     test: tuple = ()
     pictures: Callable | None = None
     roi: str = "visual"
+    settings: dict = field(default_factory=dict)
 
     @property
     def shown(self):
@@ -144,6 +145,7 @@ def _parameters(source, folder, *, run, label, about, images):
     lines += [
         line("split", *split),
         line("alphas", [100, 1000, 10000, 50000], "the best on held-out training images"),
+        *(line(name, *setting) for name, setting in source.settings.items()),
         line("text_weight", 0, "no captions: vision alone guides the refined image"),
         line("group", [run], "runs that notebook 08 compares"),
         "betas_files:",
