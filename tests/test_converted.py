@@ -129,6 +129,12 @@ def with_block(values, name="ResponseData/block0_values"):
     return change
 
 
+def with_empty(file):
+    """Responses that are promised and nowhere stored."""
+    del file["ResponseData/block0_values"]
+    file.create_dataset("ResponseData/block0_values", (20_000, 100_000), float, chunks=(10, 10))
+
+
 @pytest.mark.parametrize(
     ("part", "change", "message"),
     [
@@ -145,7 +151,12 @@ def with_block(values, name="ResponseData/block0_values"):
         ("Voxel", lambda table: table[::-1], "its voxel_id are not those of the table of voxels, in its order"),
         ("responses", lambda file: file.move("ResponseData", "data"), "wanted a group 'ResponseData', there are data: is it an"),
         ("responses", with_block(lambda ids: ids * np.ones(12, int)), "wanted one of floats with a row for each"),
-        ("responses", with_block(np.ones(3)), r"block0_values holds float64 of shape \(3,\), wanted numbers with 2 axes"),
+        (
+            "responses",
+            with_block(np.ones(3)),
+            r"block0_values holds float64 of shape \(3,\), wanted numbers with 2 axes that fit into the file",
+        ),
+        ("responses", with_empty, r"holds float64 of shape \(20000, 100000\), wanted numbers with 2 axes that fit into the file"),
         ("responses", with_block(h5py.ExternalLink("other.h5", "/x")), "holds no dataset 'block0_values' of its own"),
     ],
 )
@@ -306,6 +317,7 @@ def test_voxels_of_god_without_a_grid_are_a_block(god, opened):
             "wanted a column Label or stimulus_id, its columns are VoxelData, DataType, R",
         ),
         ({"DataType": [0] * 10}, r"DataType holds \[0\.0\], wanted 1, 2 and 3: training, test, imagery"),
+        ({"Run": [1, 1, 2, 2, 1, 1, 2.5, 2, 1, 1]}, "Run holds 2.5, wanted the whole number of a run for each trial"),
         ({"DataType": [1] * 10}, "wanted pictures of training and other ones of a test, got 3 and 0, of which 0 are both"),
         (
             {"DataType": [1] * 3 + [2] * 7},

@@ -7,7 +7,7 @@ import pandas as pd
 
 from nsdlib.data.bids.events import read_table
 from nsdlib.data.bids.files import existing, parse_name
-from nsdlib.data.converted.source import Source, checked_dataset, first_file
+from nsdlib.data.converted.source import Source, checked_dataset, first_file, own_group
 from nsdlib.data.formats.guards import DamagedFile, damaged, reading
 
 BETAS = "sub-{0}_task-things_space-T1w_model-fitHrfGLMdenoiseRR_stat-trialBetas_desc-zscore_statseries.h5"
@@ -73,7 +73,8 @@ def _look(path):
             raise damaged(
                 path, f"has a mask of {mask.sum()} voxels and an affine of shape {affine.shape}, wanted some and (4, 4)"
             )
-        keys = [(session, run) for session in file if session.isdecimal() for run in file[session] if run.isdecimal()]
+        sessions = {session: own_group(path, file, session) for session in file if session.isdecimal()}
+        keys = [(session, run) for session, group in sessions.items() for run in group if run.isdecimal()]
         shapes = {(int(s), int(run)): checked_dataset(path, file, f"{s}/{run}/betas", 2).shape for s, run in keys}
     return mask, affine, shapes
 

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pandas as pd
 
-from nsdlib.data.converted.source import Source, checked_dataset, first_file
-from nsdlib.data.formats.guards import DamagedFile, reading
+from nsdlib.data.converted.source import Source, checked_dataset, first_file, own_group
+from nsdlib.data.formats.guards import DamagedFile, own_dataset, reading
 
 TRAIN, TEST, IMAGERY = 1, 2, 3  # values of DataType
 NAMES = {"voxels": ("VoxelData",), "kind": ("DataType",), "run": ("Run",), "picture": ("Label", "stimulus_id")}
@@ -29,6 +29,8 @@ def open_god(root, label):
     kind, run, picture = (values[:, 0] for values in data.values())
     if unknown := sorted(set(kind.tolist()) - {TRAIN, TEST, IMAGERY}):
         raise DamagedFile(f"{path}: DataType holds {unknown}, wanted 1, 2 and 3: training, test, imagery.")
+    if not np.array_equal(run, np.rint(run)):
+        raise DamagedFile(f"{path}: Run holds {run[run != np.rint(run)][0]}, wanted the whole number of a run for each trial.")
     run = run.astype(np.int64) + np.where(kind == TEST, run[kind == TRAIN].max(initial=0), 0).astype(np.int64)
     rows = np.flatnonzero(kind != IMAGERY)
     names = _names(path, picture[rows])
@@ -63,8 +65,9 @@ def _describe(path):
     with reading(path), h5py.File(path, "r") as file:
         group = "metaData" if "metaData" in file else "metadata"
         values = checked_dataset(path, file, f"{group}/value", 2)[:]
-        keys = [key.decode() if isinstance(key, bytes) else str(key) for key in file[group]["key"][:].ravel()]
+        keys = own_dataset(path, own_group(path, file, group), "key")[:].ravel().tolist()
         n_columns = _matrix(path, file).shape[1]
+    keys = [key.decode() if isinstance(key, bytes) else str(key) for key in keys]
     if values.shape != (len(keys), n_columns):
         raise DamagedFile(f"{path}: what describes its columns has shape {values.shape}, wanted ({len(keys)}, {n_columns}).")
     described, columns = dict(zip(keys, values, strict=True)), {}

@@ -16,6 +16,8 @@ from nsdlib.data.formats.guards import DamagedFile, own_dataset
 from nsdlib.data.formats.series import beside, refuse_existing, write_maps, write_session, write_table
 from nsdlib.params import check_name, find_root
 
+MOST_PACKED = 1100  # bytes that one byte of a packed file can stand for
+
 
 @dataclass(frozen=True)
 class Source:
@@ -86,19 +88,27 @@ def write(source, folder, *, run, label, about, images=None):
 def checked_dataset(path, file, name, n_axes):
     """Return a dataset of numbers of an open HDF5 file, known to lie in this file alone; its groups' names stand before it, a/b.
 
-    A `DamagedFile`, which says what came, when it is not there, in another file, or has another number of axes.
+    A `DamagedFile`, which says what came, when it is not there, in another file, larger than the file can hold, or has another
+    number of axes.
     """
-    import h5py
-
     *groups, last = name.split("/")
     for group in groups:
-        if not isinstance(file.get(group, getlink=True), h5py.HardLink) or not isinstance(file[group], h5py.Group):
-            raise DamagedFile(f"{path}: wanted a group {group!r}, there are {', '.join(file) or 'none'}: is it another file?")
-        file = file[group]
+        file = own_group(path, file, group)
     data = own_dataset(path, file, last)
-    if data.ndim != n_axes or data.dtype.kind not in "biuf":
-        raise DamagedFile(f"{path}: {name} holds {data.dtype} of shape {data.shape}, wanted numbers with {n_axes} axes.")
+    if data.ndim != n_axes or data.dtype.kind not in "biuf" or data.nbytes > MOST_PACKED * path.stat().st_size:
+        raise DamagedFile(
+            f"{path}: {name} holds {data.dtype} of shape {data.shape}, wanted numbers with {n_axes} axes that fit into the file."
+        )
     return data
+
+
+def own_group(path, file, name):
+    """Return a group of an open HDF5 file, or of a group, known to lie in this file; a `DamagedFile` that says what there is."""
+    import h5py
+
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Group):
+        raise DamagedFile(f"{path}: wanted a group {name!r}, there are {', '.join(file) or 'none'}: is it another file?")
+    return file[name]
 
 
 def first_file(root, patterns, what):
@@ -107,9 +117,8 @@ def first_file(root, patterns, what):
     A FileNotFoundError that names `what` it is, and the patterns, when there is none, or what stands in its place.
     """
     for pattern in patterns:
-        if found := sorted(root.glob(pattern)) or [
-            path for path in [root / pattern] if path.is_symlink()
-        ]:  # glob skips broken ones
+        broken = [root / pattern] if (root / pattern).is_symlink() else []  # a link without a target, which glob passes over
+        if found := sorted(root.glob(pattern)) or broken:
             return existing(found[0])
     raise FileNotFoundError(f"{root} holds {what} under none of the names {', '.join(patterns)}: get it, or name its folder.")
 
