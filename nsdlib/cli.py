@@ -1,18 +1,18 @@
-"""The command line: `nsdlib simulate | fetch | import | doctor | rehearse | run | score | export | ship | book`."""
+"""The command line: `nsdlib simulate | fetch | import | convert | doctor | rehearse | run | score | export | ship | book`."""
 
 import argparse
 import sys
 from pathlib import Path
 
+import nsdlib.laboratory  # noqa: F401  its commands
 from nsdlib import __version__
 from nsdlib.arguments import ALLOWED, COMMANDS, SUBJECTS, argument, assignment, command, run_argument, subject_run, writable
 from nsdlib.params import find_root, load_run
 from nsdlib.strict import local_folder
 
 ABOUT = "Decode what a person saw from fMRI: simulate a subject, check a machine, run notebooks, build a book."
-EXAMPLES = """examples:
-  nsdlib doctor subj01                 is everything there that this run needs?
-  nsdlib run demo 04 05 -p decoder=cnn two notebooks (all when none is named) with another decoder"""
+EXAMPLES = """nsdlib doctor subj01                 is everything there that this run needs?
+nsdlib run demo 04 05 -p decoder=cnn two notebooks (all when none is named) with another decoder"""
 
 
 def main(arguments=None):
@@ -94,39 +94,6 @@ def _fetch(options):
     else:
         nsd_bucket.accept_terms(run.data, accepted=options.accept_terms)
     fetch.fetch(files, run.data, **settings)
-    return 0
-
-
-@command(
-    "write a parameter file for a BIDS data set",
-    argument("layout", metavar="bids", choices=("bids",), help="BIDS with fMRIPrep's results"),
-    argument("raw", metavar="RAW", type=Path, help="the raw data set"),
-    argument("--derivatives", metavar="DIR", type=Path, required=True, help="fMRIPrep's results"),
-    argument("--subject", dest="label", metavar="LABEL", required=True, help="sub-LABEL"),
-    argument("--task", metavar="TASK", required=True, help="task-TASK"),
-    argument("--images", metavar="DIR", type=Path, required=True, help="the pictures that were shown"),
-    argument("--space", metavar="SPACE", help="of the BOLD; T1w if there"),
-    argument("--image-column", metavar="NAME", help="of the events, names the picture; guessed"),
-    argument("--name", metavar="RUN", help="of the run; subLABEL_TASK"),
-    argument("-p", metavar="NAME=VALUE", action="append", default=[], help="another line of the section bids"),
-)
-def _import(options):
-    """Look at a subject of a BIDS data set; write params/RUN.yaml, a check list and a sheet of pictures. Again does nothing."""
-    from nsdlib.data.bids import checklist, importer
-    from nsdlib.plots import use_style
-    from nsdlib.plots.data import plot_import
-
-    given = {key: getattr(options, key) for key in ("derivatives", "label", "task", "images", "space", "image_column")}
-    name = options.name or f"sub{options.label}_{options.task}".replace("+", "")
-    found = importer.look(name, options.raw, **given | dict(assignment(text) for text in options.p))
-    print(*found.checks, "", sep="\n")
-    if importer.is_written(found):
-        print(f"Nothing to be done: params/{name}.yaml says the same.")
-        return 0
-    use_style()
-    for path in importer.write(found, plot_import(**checklist.sheet(found.subject))):
-        print(path)
-    print(f"Read each line of params/{name}.yaml, then look whether all is there: nsdlib doctor {name}")
     return 0
 
 

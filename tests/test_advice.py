@@ -305,7 +305,7 @@ def test_the_commands_of_a_page_can_be_given(copied, page):
 
 
 def test_the_examples_of_the_command_line_can_be_given(copied):
-    examples = [re.split(r"  +", line.strip())[0] for line in cli.EXAMPLES.splitlines()[1:]]
+    examples = [re.split(r"  +", line.strip())[0] for line in cli.EXAMPLES.splitlines()]
     assert len(examples) == 2
     for example in examples:
         parsed(re.sub(r"(decoder=\w+).*", r"\1", example))

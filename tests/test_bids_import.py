@@ -193,6 +193,7 @@ def events(**columns):
         ([events(image=list("abc"), file_path=list("abc"))], "file_path"),
         ([events(stim_file=[None] * 3, ImgName=list("abc"))], "ImgName"),
         ([events(stim_name=list("abc"), stim_id=[1, 2, 3]), events(stim_id=[1, 2, 3])], "stim_id"),
+        ([events(**{"73k_id": [46003, 1, 2], "response": [1, 2, 1]})], "73k_id"),
         ([pd.DataFrame({"onset": range(21), "trial_type": [f"picture{i}" for i in range(21)]})], "trial_type"),
     ],
 )

@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "run": "params core store data twin study recipes",
     "plots": "params core store data study",
     "book": "params core store data twin study run plots",
-    "cli": "arguments strict params core store data twin study recipes run plots book",
+    "laboratory": "arguments data plots",
+    "cli": "arguments laboratory strict params core store data twin study recipes run plots book",
     "__main__": "cli",
 }
 FILES = sorted([*(ROOT / "nsdlib").rglob("*.py"), *(ROOT / "book" / "_ext").glob("*.py")])

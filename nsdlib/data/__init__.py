@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "bids.events": ["read_events", "resample_volumes"],
         "nsd.bucket": ["accept_terms", "subject_files"],
+        "converted.convert": ["convert"],
         "exports": ["export_betas"],
         "glm_sessions": ["fit_sessions", "read_session"],
         "nsd.subject": ["NSDSubject"],

@@ -1,11 +1,6 @@
 """Betas of notebook 01 written as others have them: NSD's files, GLMsingle's result files, or maps of a BIDS derivative."""
 
-import gzip
-import json
 import re
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
@@ -13,21 +8,15 @@ from nsdlib import __version__
 from nsdlib.core.glm.results import PERCENT
 from nsdlib.data.formats.glmsingle import DESIGN, TYPES
 from nsdlib.data.formats.layouts import CONDITIONS
+from nsdlib.data.formats.series import as_json, beside, describe, refuse_existing, write_maps, write_session, write_table
 from nsdlib.data.glm_sessions import BETAS
 from nsdlib.data.nsd import write as nsd_write
 
 BIDS_VERSION = "1.11.1"
-OFFSET = 352  # bytes before the values of a NIfTI file
 MAPS = {"R2": "r2_{}", "meanvol": "mean", "HRFindex": "hrf_index"}  # GLMsingle's name: ours
 MAPS_C = MAPS | {"noisepool": "noise_pool", "pcvoxels": "pc_voxels"}
 MAPS_D = MAPS_C | {"FRACvalue": "fraction"}
 DTYPES = {"HRFindex": np.int64, "noisepool": bool, "pcvoxels": bool}
-COLUMNS = {
-    "session": "label of the session",
-    "run": "task run within the session, from 1",
-    "beta_index": "volume of the map that holds the trial, from 0",
-    "label": "name of the picture that was shown",
-}
 
 
 def export_betas(found, subject, folder, *, kind="betas_d"):
@@ -54,7 +43,7 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
     targets = {
         session: {ending: folder / f"betas_session{session:02d}.{ending}" for ending in ("nii.gz", "hdf5")} for session in rows
     }
-    _refuse_existing(path for paths in targets.values() for path in paths.values())
+    refuse_existing(path for paths in targets.values() for path in paths.values())
     mask = _mask(found, subject)
     for session, paths in targets.items():
         partial = {ending: path.with_name(f"partial-{path.name}") for ending, path in paths.items()}
@@ -74,15 +63,15 @@ def export_glmsingle(found, subject, folder, *, kind="betas_d"):
     """
     rows = _rows(found, subject, kind)
     targets = {session: folder / f"session{subject.session_labels[session - 1] or '01'}" for session in rows}
-    _refuse_existing(targets.values())
+    refuse_existing(targets.values())
     letter = kind[-1].upper()
     for session, target in targets.items():
-        with _beside(folder) as place:
+        with beside(folder) as place:
             _write_type(place / f"{TYPES[letter]}.hdf5", found, subject, session, kind=kind, rows=rows[session])
             design = _design_info(subject, session)
             np.save(place / f"{DESIGN}.npy", np.array(design["info"], dtype=object))
             names = subject.image_names(design["images"])
-            _write_table(place / CONDITIONS, {"condition": range(len(names)), "image": names})
+            write_table(place / CONDITIONS, {"condition": range(len(names)), "image": names})
             place.rename(target)
     return list(targets.values())
 
@@ -97,7 +86,7 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
     rows = _rows(found, subject, kind)
     label = re.sub("[^A-Za-z0-9]", "", subject.name.rpartition("/")[2].removeprefix("sub-"))
     target, about = folder / f"sub-{label}", folder / "dataset_description.json"
-    text = _as_json(
+    text = as_json(
         {
             "Name": "Single-trial responses to pictures",
             "BIDSVersion": BIDS_VERSION,
@@ -105,31 +94,26 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
             "GeneratedBy": [{"Name": "nsdlib", "Version": __version__}],
         }
     )
-    _refuse_existing([target, *([about] if about.exists() and about.read_text() != text else [])])
+    refuse_existing([target, *([about] if about.exists() and about.read_text() != text else [])])
     stem, written = f"sub-{label}_task-images", []
-    with _beside(folder) as place:
+    with beside(folder) as place:
         mask = _mask(found, subject)
-        _write_maps(place / f"{stem}_desc-betas_mask.nii.gz", [mask[mask].astype(np.float32)], mask, subject.affine)
+        write_maps(place / f"{stem}_desc-betas_mask.nii.gz", [mask[mask].astype(np.float32)], mask, subject.affine)
         images, shown = np.unique(subject.trials["image"].to_numpy()[found.trial.values], return_inverse=True)
         sums = np.zeros((len(images), found.sizes["roi_voxel"]))
         for session, of_session in rows.items():
             of = subject.session_labels[session - 1]
             name = f"sub-{label}{f'_ses-{of}' if of else ''}_task-images"
             inside = place / (f"ses-{of}" if of else "") / "func"
-            inside.mkdir(parents=True)
             betas = found[kind].isel(trial=of_session).values
             trials = subject.trials.iloc[found.trial.values[of_session]]
             np.add.at(sums, shown[of_session], betas)
-            path = inside / f"{name}_stat-effect_desc-SingletrialBetas_statmap.nii.gz"
-            _write_maps(path, betas, mask, subject.affine)
-            _describe(path, f"single-trial betas, type {kind[-1].upper()}", PERCENT)
             names = subject.image_names(trials["image"].to_numpy())
-            table = {"session": [of or "n/a"] * len(names), "run": trials["run"], "beta_index": range(len(names))}
-            _write_table(inside / f"{name}_desc-SingletrialBetas_trials.tsv", table | {"label": names})
-            columns = {column: {"Description": text} for column, text in COLUMNS.items()}
-            (inside / f"{name}_desc-SingletrialBetas_trials.json").write_text(_as_json(columns))
+            table = {"session": [of or "n/a"] * len(names), "run": trials["run"].to_numpy(), "label": names}
+            what = f"single-trial betas, type {kind[-1].upper()}"
+            path = write_session(inside, name, betas, table, (mask, subject.affine), about=what, unit=PERCENT)
             r2 = found[f"r2_{kind[-1]}"].sel(session=session, voxel=found.roi_voxel.values).values
-            _write_maps(inside / f"{name}_stat-rsquare_desc-R2_statmap.nii.gz", [r2], mask, subject.affine)
+            write_maps(inside / f"{name}_stat-rsquare_desc-R2_statmap.nii.gz", [r2], mask, subject.affine)
             written.append(target / path.relative_to(place))
         _write_means(place / stem, found, subject, sums)
         place.rename(target)
@@ -145,10 +129,10 @@ def _write_means(stem, found, subject, sums):
     """Write a map for each picture, and their table; `sums`, (n_images, n_voxels), are those of its betas."""
     images, counts = np.unique(subject.trials["image"].to_numpy()[found.trial.values], return_counts=True)
     path = stem.with_name(f"{stem.name}_stat-effect_desc-ConditionMeans_statmap.nii.gz")
-    _write_maps(path, sums / counts[:, None], _mask(found, subject), subject.affine)
-    _describe(path, "means of single-trial betas of each picture", PERCENT)
+    write_maps(path, sums / counts[:, None], _mask(found, subject), subject.affine)
+    describe(path, "means of single-trial betas of each picture", PERCENT)
     table = {"index": range(len(images)), "label": subject.image_names(images), "n_trials": counts}
-    _write_table(stem.with_name(f"{stem.name}_desc-ConditionMeans_conditions.tsv"), table)
+    write_table(stem.with_name(f"{stem.name}_desc-ConditionMeans_conditions.tsv"), table)
 
 
 def _rows(found, subject, kind, *, holds="wanted"):
@@ -164,21 +148,6 @@ def _rows(found, subject, kind, *, holds="wanted"):
         if len(of_session) != expected:
             raise ValueError(f"Session {session} has {len(of_session)} trials here, {expected} in the experiment: fit it again.")
     return rows
-
-
-def _refuse_existing(paths):
-    """Refuse to overwrite."""
-    if there := [path for path in paths if path.exists()]:
-        raise FileExistsError(f"{there[0]} is already there, and is not overwritten: name another folder, or remove it.")
-
-
-@contextmanager
-def _beside(folder):
-    """A folder in which to write what is renamed when it is whole, and that is removed when it is not."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder, ignore_cleanup_errors=True) as place:
-        Path(place).chmod(0o755)
-        yield Path(place)
 
 
 def _mask(found, subject):
@@ -237,39 +206,3 @@ def _design_info(subject, session):
         "endbuffers": [np.float64((len(labels) - 1 - np.flatnonzero(labels)[-1]) * subject.tr) for labels in runs],
     }  # fmt: skip
     return {"info": info, "images": images}
-
-
-def _write_maps(path, rows, mask, affine):
-    """Write rows of values of the voxels of a mask, in C order, one after the other as a packed NIfTI series; one is a volume."""
-    import nibabel
-
-    header = nibabel.Nifti1Header()
-    header.set_data_dtype(np.float32)
-    header.set_data_shape((*mask.shape, len(rows)) if len(rows) > 1 else mask.shape)
-    header.set_sform(affine, code=1)
-    header["magic"], header["vox_offset"] = b"n+1", OFFSET
-    header["pixdim"][1:4] = nibabel.affines.voxel_sizes(affine)
-    with gzip.open(path, "wb", compresslevel=1) as file:
-        header.write_to(file)
-        file.write(bytes(OFFSET - file.tell()))
-        for row in rows:
-            volume = np.zeros(mask.shape, np.float32)
-            volume[mask] = row
-            file.write(volume.tobytes(order="F"))
-
-
-def _describe(path, what, unit):
-    """Write the sidecar of a map."""
-    path.with_name(path.name.replace(".nii.gz", ".json")).write_text(_as_json({"Description": what, "Units": unit}))
-
-
-def _as_json(content):
-    """Text of a JSON file."""
-    return json.dumps(content, indent=2) + "\n"
-
-
-def _write_table(path, columns):
-    """Write a table with tabs."""
-    import pandas as pd
-
-    pd.DataFrame({name: np.asarray(values) for name, values in columns.items()}).to_csv(path, sep="\t", index=False)

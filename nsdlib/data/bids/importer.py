@@ -20,7 +20,7 @@ from nsdlib.data.bids.subject import BIDSSubject
 from nsdlib.params import Bids, check_name, find_root
 
 GUESSES = (
-    "stim_file", "image_path", "file_path", "stim_name", "stimulus_name", "ImgName", "image", "stimulus", "stim_id",
+    "stim_file", "image_path", "file_path", "stim_name", "stimulus_name", "ImgName", "image", "stimulus", "stim_id", "73k_id",
 )  # fmt: skip
 FEWEST_TYPES = 20  # values of trial_type above which it may name pictures rather than conditions
 MANY_VOXELS, N_VOXELS = 20_000, 15_000  # of more than the first, decoders get so many (NSD's region has 15,724)
@@ -187,18 +187,18 @@ def _text(decided, section, why):
     lines = [
         f"# sub-{section.label}, task-{section.task}: written by nsdlib import bids, each line with its reason.",
         "# Change what you know better; what is not here is as in params/_common.yaml.",
-        *(_line(name, value, reason) for name, (value, reason) in decided.items()),
+        *(line(name, value, reason) for name, (value, reason) in decided.items()),
         "bids:",
     ]
     for name, field in Bids.model_fields.items():
         value = getattr(section, name)
         if value is not None:
             reason = why.get(name, "default")
-            lines.append(_line(f"  {name}", value, f"{reason}: {field.description}" if reason in PLAIN else reason))
+            lines.append(line(f"  {name}", value, f"{reason}: {field.description}" if reason in PLAIN else reason))
     return "\n".join([*lines, ""])
 
 
-def _line(name, value, reason):
+def line(name, value, reason):
     """A line of YAML with its reason; texts are quoted, so that none reads as anything else."""
     text = f"{name}: {json.dumps(value, default=str, ensure_ascii=False)}"
     return f"{text:<{WIDTH}}  # {reason}"

@@ -1,0 +1,98 @@
+"""BOLD5000, release 2.0: a series of betas for each session, the names of the pictures of all trials, and a brain mask."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nsdlib.data.bids import volumes
+from nsdlib.data.bids.files import existing
+from nsdlib.data.converted.source import Source, first_file
+from nsdlib.data.formats.guards import DamagedFile
+
+KINDS = {"A": "TYPEA-ASSUMEHRF", "B": "TY[PB]EB-FITHRF", "C": "TYPEC-FITHRF-GLMDENOISE", "D": "TYPED-FITHRF-GLMDENOISE-RR"}
+N_SESSIONS, RUN_TRIALS = {"1": 15, "2": 15, "3": 15, "4": 9}, 37
+REGION = r"sub-CSI\d_mask-(LH|RH)(EarlyVis|LOC?|OPA|PPA|R?RSC)\.nii(\.gz)?"
+SPELLED = {"LO": "LOC", "RRSC": "RSC"}  # two subjects' files are called so
+
+
+def open_bold5000(root, label, *, kind="D", regions=None):
+    """Open BOLD5000's betas of a subject, `label` 1 to 4 or CSI1 to CSI4, as a Source; pictures shown again are the test set.
+
+    `kind` is A to D, GLMsingle's; `regions` the folder sub-CSI<label> of ds001499's derivatives/spm, looked for in `root` when
+    not given. Trials of all sessions are named one after the other in `CSI<label>_imgnames.txt`, so that sessions must be there
+    from the first on. The affine is the brain mask's: that of the published betas is wrong. A FileNotFoundError for what is
+    missing; a ValueError, which says what was wanted and what came, when trials, names and volumes do not fit.
+    """
+    number = label.removeprefix("CSI")
+    if number not in N_SESSIONS or kind not in KINDS:
+        raise ValueError(f"subject {label!r}, kind {kind!r}: wanted CSI1 to CSI4, and one of {', '.join(KINDS)}.")
+    name = f"CSI{number}"
+    lists = "Stimuli_Presentation_Lists"
+    places = (f"{name}_", f"{lists}/{name}/{name}_", f"*/{lists}/{name}/{name}_")
+    path = first_file(root, [f"{place}imgnames.txt" for place in places], "the names of the pictures")
+    names = [Path(line.strip()).name for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    mask_file = first_file(root, [f"{name}_brainmask.nii*", f"*/{name}_brainmask.nii*"], "the brain mask")
+    [mask], affine = volumes.read_masks([mask_file])
+    files = _sessions(root, name, KINDS[kind])
+    counts = [_count(file, mask.shape) for file in files]
+    whole = len(files) == N_SESSIONS[number]
+    if any(count % RUN_TRIALS for count in counts) or sum(counts) > len(names) or (whole and sum(counts) < len(names)):
+        raise DamagedFile(
+            f"{path} names {len(names)} trials, sessions have {', '.join(map(str, counts))}: wanted as many, in runs of "
+            f"{RUN_TRIALS}. Is it the list of {name}?"
+        )
+    ends = np.cumsum([0, *counts])
+    tables = [
+        pd.DataFrame({"run": np.arange(n) // RUN_TRIALS + 1, "name": names[end : end + n]})
+        for n, end in zip(counts, ends, strict=False)
+    ]
+    shown, times = np.unique(names, return_counts=True)
+    found = _regions(Path(regions) if regions else root / f"sub-{name}", mask)
+    return Source(
+        sessions=[(f"{k:02d}", table) for k, table in enumerate(tables, start=1)],
+        read=lambda session: _read(files[session], mask), mask=mask, affine=affine, unit="percent signal change",
+        notes=["Order: the list of names, session after session. Notebook 02 shows whether repeats agree by it."], regions=found,
+        test=tuple(shown[times > 1]), settings={"scaling": ("sessions", "as the authors recommend")},
+    )  # fmt: skip
+
+
+def _sessions(root, name, kind):
+    """Files of betas, from the first session on."""
+    pattern = f"{name}_GLMbetas-{kind}_ses-*.nii*"
+    files = sorted(first_file(root, [pattern, f"*/{pattern}"], "the betas").parent.glob(pattern))
+    numbers = [int(re.search(r"_ses-(\d+)", file.name)[1]) for file in files]
+    if numbers != list(range(1, len(files) + 1)):
+        raise DamagedFile(
+            f"{root} holds sessions {', '.join(map(str, numbers))}: the list names trials from the first on, so sessions must be "
+            "there without a gap, each once."
+        )
+    return [existing(file) for file in files]
+
+
+def _count(path, shape):
+    """Betas in a file, known to have the grid of the mask."""
+    with volumes.opened(path) as image:
+        if len(image.shape) != 4 or image.shape[:3] != shape:
+            raise DamagedFile(f"{path.name} has shape {image.shape}, wanted {shape} of the brain mask, and trials.")
+        return image.shape[3]
+
+
+def _read(path, mask):
+    """Betas of a session: (n_trials, n_voxels) float32."""
+    with volumes.opened(path) as image:
+        return np.stack([np.asanyarray(image.dataobj[..., k], dtype=np.float32)[mask] for k in range(image.shape[3])])
+
+
+def _regions(folder, mask):
+    """Regions of both hemispheres: a dict of str to (X, Y, Z) bool, empty without files."""
+    found = {}
+    for path in sorted(folder.glob("*_mask-*.nii*")):
+        if match := re.fullmatch(REGION, path.name):
+            [voxels], _ = volumes.read_masks([path])
+            if voxels.shape != mask.shape or not (voxels & mask).any():
+                raise DamagedFile(f"{path} has no voxel in the brain mask, or shape {voxels.shape}, wanted {mask.shape}.")
+            region = SPELLED.get(match[2], match[2])
+            found[region] = found.get(region, False) | (voxels & mask)
+    return found

@@ -1,0 +1,87 @@
+"""CNeuroMod-THINGS: single-trial betas in HDF5, by session and run, and the events of its raw data set."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nsdlib.data.bids.events import read_table
+from nsdlib.data.bids.files import existing, parse_name
+from nsdlib.data.converted.source import Source, checked_dataset, first_file, own_group
+from nsdlib.data.formats.guards import DamagedFile, damaged, reading
+
+BETAS = "sub-{0}_task-things_space-T1w_model-fitHrfGLMdenoiseRR_stat-trialBetas_desc-zscore_statseries.h5"
+PLACES = ("", "sub-{0}/glmsingle/output/", "glmsingle/sub-{0}/glmsingle/output/", "THINGS/glmsingle/sub-{0}/glmsingle/output/")
+EVENTS = ("fmriprep/sourcedata/things", "THINGS/fmriprep/sourcedata/things", "")  # folders of the raw data set
+
+
+def open_cneuromod(root, label, *, events=None):
+    """Open CNeuroMod-THINGS's betas of a subject, `label` 01, 02, 03 or 06, as a Source; it names no test set of its own.
+
+    `root` is the folder THINGS, the one above it, or any that holds the file; `events` the raw data set, looked for in `root`
+    when not given. Runs without betas are left out, and a note names them. A FileNotFoundError for what is missing, links without
+    content too; a ValueError, which says what was wanted and what came, for a run with more or fewer betas than events.
+    """
+    path = first_file(root, [(place + BETAS).format(label) for place in PLACES], "the betas")
+    folders = [Path(events)] if events else [root / place for place in EVENTS]
+    found = sorted(file for folder in folders for file in folder.glob(f"sub-{label}/ses-*/func/*_events.tsv"))
+    if not found:
+        raise FileNotFoundError(
+            f"{', '.join(map(str, folders))}: wanted sub-{label}/ses-*/func/*_events.tsv of the raw data set: get it, or give "
+            "-p events=FOLDER."
+        )
+    mask, affine, shapes = _look(path)
+    tables, without = {}, []
+    for file in found:
+        name = parse_name(file.name) or {}
+        session, run = int("".join(filter(str.isdigit, name.get("ses", ""))) or 0), name.get("run", 0)
+        if (session, run) not in shapes:
+            without.append(f"session {session} run {run}")
+            continue
+        table = read_table(existing(file), "image_path")
+        if shapes[session, run] != (len(table), int(mask.sum())):
+            raise DamagedFile(
+                f"{path} holds {shapes[session, run]} for session {session}, run {run}: wanted one row for each of the "
+                f"{len(table)} events of {file.name} and one column for each of the {mask.sum()} voxels of its mask."
+            )
+        shown = table["image_path"].where(table["ran"].isin(["1", "1.0", "True"]) if "ran" in table else True)
+        tables.setdefault(session, {})[run] = pd.DataFrame({"run": run, "name": shown.where(shown.notna(), None)})
+    if not tables:
+        raise DamagedFile(f"{path} holds no run of the events of sub-{label}: wanted /<session>/<run>/betas.")
+    labels = sorted(tables)
+    runs = {session: sorted(tables[session]) for session in labels}
+
+    def read(number):
+        return np.vstack([_read(path, f"{labels[number]}/{run}/betas") for run in runs[labels[number]]])
+
+    notes = ["Betas were z-scored over all trials at once, those of test pictures too: transductive."]
+    notes += [f"Without betas, and left out: {', '.join(without)}."] if without else []
+    return Source(
+        sessions=[(f"{s:03d}", pd.concat([tables[s][run] for run in runs[s]], ignore_index=True)) for s in labels],
+        read=read, mask=mask, affine=affine, unit="z", notes=notes,
+    )  # fmt: skip
+
+
+def _look(path):
+    """The mask, (X, Y, Z) bool, the affine, (4, 4), and shapes of betas by session and run."""
+    import h5py
+
+    with reading(path), h5py.File(path, "r") as file:
+        mask = checked_dataset(path, file, "mask_array", 3)[:] > 0
+        affine = checked_dataset(path, file, "mask_affine", 2)[:].astype(np.float64)
+        if affine.shape != (4, 4) or not mask.any():
+            raise damaged(
+                path, f"has a mask of {mask.sum()} voxels and an affine of shape {affine.shape}, wanted some and (4, 4)"
+            )
+        sessions = {session: own_group(path, file, session) for session in file if session.isdecimal()}
+        keys = [(session, run) for session, group in sessions.items() for run in group if run.isdecimal()]
+        shapes = {(int(s), int(run)): checked_dataset(path, file, f"{s}/{run}/betas", 2).shape for s, run in keys}
+    return mask, affine, shapes
+
+
+def _read(path, name):
+    """Betas of a run: (n_trials, n_voxels) float32."""
+    import h5py
+
+    with reading(path), h5py.File(path, "r") as file:
+        return checked_dataset(path, file, name, 2)[:].astype(np.float32)

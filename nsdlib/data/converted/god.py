@@ -1,0 +1,128 @@
+"""Generic object decoding (Kamitani laboratory): `SubjectN.h5`, a matrix with described columns, as bdpy has it."""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from nsdlib.data.converted.source import Source, checked_dataset, first_file, own_group
+from nsdlib.data.formats.guards import DamagedFile, own_dataset, reading
+
+TRAIN, TEST, IMAGERY = 1, 2, 3  # values of DataType
+NAMES = {"voxels": ("VoxelData",), "kind": ("DataType",), "run": ("Run",), "picture": ("Label", "stimulus_id")}
+ROI = r"ROI_(\w+)"
+GRID_TOLERANCE = 1e-3  # of the distance of two voxels
+
+
+def open_god(root, label):
+    """Open the matrix of a subject, `label` 1 to 5, as a Source: the 50 pictures of the perception test are the test set.
+
+    All trials are one session, since the file knows none; runs of the test follow those of training. What was imagined is left
+    out. A picture is called as in ImageNet, n02766534_15976. Voxels whose coordinates lie on no regular grid are stacked into a
+    block without a place in space, and a note says so. A FileNotFoundError without the file; a ValueError, which says what was
+    wanted and what came, for columns that are not there or hold something else.
+    """
+    number = label.lstrip("0")
+    path = first_file(root, [f"Subject{number}.h5", f"*/Subject{number}.h5"], "the matrix")
+    described, columns = _describe(path)
+    data = {name: _read(path, columns[name]) for name in NAMES if name != "voxels"}
+    kind, run, picture = (values[:, 0] for values in data.values())
+    if unknown := sorted(set(kind.tolist()) - {TRAIN, TEST, IMAGERY}):
+        raise DamagedFile(f"{path}: DataType holds {unknown}, wanted 1, 2 and 3: training, test, imagery.")
+    if not np.array_equal(run, np.rint(run)):
+        raise DamagedFile(f"{path}: Run holds {run[run != np.rint(run)][0]}, wanted the whole number of a run for each trial.")
+    run = run.astype(np.int64) + np.where(kind == TEST, run[kind == TRAIN].max(initial=0), 0).astype(np.int64)
+    rows = np.flatnonzero(kind != IMAGERY)
+    names = _names(path, picture[rows])
+    train, test = (set(names[kind[rows] == one]) for one in (TRAIN, TEST))
+    if not train or not test or train & test:
+        raise DamagedFile(
+            f"{path}: wanted pictures of training and other ones of a test, got {len(train)} and {len(test)}, of which "
+            f"{len(train & test)} are both."
+        )
+    place = {
+        name: described[name][columns["voxels"]] for name in described if name.startswith("voxel_") or re.fullmatch(ROI, name)
+    }
+    flat, mask, affine, note = _place(path, [place.get(f"voxel_{axis}") for axis in "xyz"])
+    order = np.argsort(flat)
+    regions = {}
+    for name, values in place.items():
+        if (match := re.fullmatch(ROI, name)) and (values == 1).any():
+            regions[match[1]] = np.zeros(mask.shape, dtype=bool)
+            regions[match[1]].flat[flat[values == 1]] = True
+    return Source(
+        sessions=[("all", pd.DataFrame({"run": run[rows], "name": names}))],
+        read=lambda _: _read(path, columns["voxels"][order])[rows].astype(np.float32), mask=mask, affine=affine, unit="arbitrary",
+        notes=["Training pictures were shown once, test pictures 35 times: averages have other noise.", note], regions=regions,
+        test=tuple(sorted(test)),
+    )  # fmt: skip
+
+
+def _describe(path):
+    """What is said of the columns: a dict of key to (n_columns,) float; and the columns of each of `NAMES`."""
+    import h5py
+
+    with reading(path), h5py.File(path, "r") as file:
+        group = "metaData" if "metaData" in file else "metadata"
+        values = checked_dataset(path, file, f"{group}/value", 2)[:]
+        keys = own_dataset(path, own_group(path, file, group), "key")[:].ravel().tolist()
+        n_columns = _matrix(path, file).shape[1]
+    keys = [key.decode() if isinstance(key, bytes) else str(key) for key in keys]
+    if values.shape != (len(keys), n_columns):
+        raise DamagedFile(f"{path}: what describes its columns has shape {values.shape}, wanted ({len(keys)}, {n_columns}).")
+    described, columns = dict(zip(keys, values, strict=True)), {}
+    for name, known in NAMES.items():
+        found = [np.flatnonzero(described[key] == 1) for key in known if key in described]
+        if not found or not len(found[0]) or (name != "voxels" and len(found[0]) != 1):
+            raise DamagedFile(f"{path}: wanted a column {' or '.join(known)}, its columns are {', '.join(keys)}.")
+        columns[name] = found[0]
+    return described, columns
+
+
+def _matrix(path, file):
+    """The matrix of an open file, not yet read."""
+    return checked_dataset(path, file, "dataSet" if "dataSet" in file else "dataset", 2)
+
+
+def _read(path, columns):
+    """Columns of the matrix, in any order: (n_samples, n_columns) float64."""
+    import h5py
+
+    with reading(path), h5py.File(path, "r") as file:
+        data = _matrix(path, file)
+        if data.dtype != np.float64:
+            raise DamagedFile(f"{path} holds {data.dtype}, wanted float64: a smaller type cannot hold the numbers of pictures.")
+        first = columns.min()
+        return data[:, first : columns.max() + 1][:, columns - first]
+
+
+def _names(path, numbers):
+    """Names of pictures from their numbers, 2766534.015976 of n02766534_15976: (n_trials,) array of str."""
+    millionths = np.rint(np.nan_to_num(numbers, nan=-1) * 1e6).astype(np.int64)
+    if (np.abs(millionths / 1e6 - numbers) > 1e-7).any() or (millionths < 10**6).any():
+        raise DamagedFile(f"{path}: Label holds {numbers[0]!r}, wanted numbers of pictures such as 2766534.015976.")
+    return np.array([f"n{number // 10**6:08d}_{number % 10**6}" for number in millionths.tolist()])
+
+
+def _place(path, axes):
+    """Place of each voxel in a volume: (n_voxels,) int, voxels with data, (X, Y, Z) bool, affine, (4, 4), and a note."""
+    if any(axis is None or not np.isfinite(axis).all() for axis in axes):
+        raise DamagedFile(f"{path}: wanted voxel_x, voxel_y and voxel_z of each voxel: get it again.")
+    index, affine = [], np.eye(4)
+    for number, axis in enumerate(axes):
+        values, step = np.unique(axis), 1.0
+        if len(values) > 1:
+            step = np.diff(values).min()
+        index.append((axis - values[0]) / step)
+        affine[number, [number, 3]] = step, values[0]
+    whole = np.rint(index).astype(np.int64)
+    shape = whole.max(axis=1) + 1
+    if np.abs(whole - index).max() > GRID_TOLERANCE or len(np.unique(whole, axis=1).T) < whole.shape[1]:
+        side = int(np.ceil(whole.shape[1] ** (1 / 3)))
+        shape, affine, flat = (side,) * 3, np.eye(4), np.arange(whole.shape[1])
+        note = "Coordinates of voxels lie on no regular grid: voxels are stacked into a block, and maps show no brain."
+    else:
+        flat, note = np.ravel_multi_index(whole, shape), "Coordinates of voxels are taken for millimetres along the axes."
+    mask = np.zeros(shape, dtype=bool)
+    mask.flat[flat] = True
+    return flat, mask, affine, note

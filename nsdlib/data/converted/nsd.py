@@ -1,0 +1,239 @@
+"""NSD's own extensions beside its core: nsdsynthetic, and what was seen and imagined in nsdimagery, each as the test set.
+
+Decoders are trained with the core, in its 1.8 mm space, and scaled by its training images, so that the extension has no say in
+anything but scores. Trials follow the NSD Data Manual and the public code that exported the data (cvnlab/nsddatapaper).
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from nsdlib.data.bids.events import read_table
+from nsdlib.data.bids.pictures import read_picture
+from nsdlib.data.converted.order import find_order
+from nsdlib.data.converted.source import Source, checked_dataset
+from nsdlib.data.formats.guards import DamagedFile, check_shape, check_unpacked_size, damaged, reading
+from nsdlib.data.nsd import files as nsd_files
+from nsdlib.data.nsd import layout as nsd
+from nsdlib.data.nsd.subject import DEFAULT_VERSION, NSDSubject
+
+MAX_DESIGN = 2**26  # bytes of a design, unpacked
+MAX_SIDE = 4096  # pixels
+BATCH = 100  # pictures in memory at once
+N_SYNTHETIC, N_SHARED = 284, 220  # pictures; the others differ between subjects
+N_SYNTHETIC_TRIALS, N_SYNTHETIC_RUNS = 744, 8
+N_TARGETS = 6
+RUNS = {  # of nsdimagery, in order of time: betas, two of a trial of attention
+    "visA": 48, "attA": 96, "imgA_1": 48, "visB": 48, "attB": 96, "imgB_1": 48,
+    "visC": 48, "attC": 96, "imgC_1": 48, "imgA_2": 48, "imgB_2": 48, "imgC_2": 48,
+}  # fmt: skip
+TASKS = {"imagery": ("img", "CUE"), "vision": ("vis", "CONDITION")}  # runs, and what names the target of a trial
+SETS = "AB"  # of targets that are pictures; C are words
+
+
+def open_synthetic(root, label, *, roi="nsdgeneral", n_sessions=None, version=DEFAULT_VERSION):
+    """Open NSD's core and nsdsynthetic of a subject, `label` 1 to 8, as a Source: 284 synthetic pictures are the test set.
+
+    `root` mirrors NSD's bucket; voxels are those of `roi`, sessions of the core the first `n_sessions`, all when not given. A
+    trial that repeats the picture before it, the one-back task, is left out. Of pictures, which are linear in luminance, the
+    square root is taken. Errors as of `NSDSubject`; a `DamagedFile` for files that are not what they should be.
+    """
+    subject, path = _subject(root, label, n_sessions), "nsddata/experiments/nsdsynthetic/nsdsynthetic_expdesign.mat"
+    order, counts = _synthetic_design(_there(subject, path))
+    run = np.repeat(np.arange(1, len(counts) + 1), counts)
+    again = np.r_[False, (order[1:] == order[:-1]) & (run[1:] == run[:-1])]
+    names = [None if repeats else f"synthetic{number:03d}" for number, repeats in zip(order, again, strict=True)]
+    mask = subject.voxels(roi)
+    betas = _read_scaled(subject, "nsdsynthetic", version, mask, N_SYNTHETIC_TRIALS)
+    folder = "nsddata_stimuli/stimuli/nsdsynthetic"
+    bricks = {
+        _there(subject, f"{folder}/nsdsynthetic_stimuli.hdf5"): N_SHARED,
+        _there(subject, f"{folder}/nsdsynthetic_colorstimuli_subj{subject.subject:02d}.hdf5"): N_SYNTHETIC - N_SHARED,
+    }
+    return _with_core(
+        subject, mask, version, "nsdsynthetic", pd.DataFrame({"run": run, "name": names}), betas,
+        pictures=lambda place: _write_synthetic(bricks, place),
+        notes=[f"{again.sum()} trials of the one-back task that repeat a picture at once are left out."],
+    )  # fmt: skip
+
+
+def open_imagery(root, label, *, task="imagery", roi="nsdgeneral", n_sessions=None, version=DEFAULT_VERSION):
+    """Open NSD's core and nsdimagery as a Source: the 12 targets that are pictures are the test set, imagined or seen.
+
+    `task` is imagery, whose trials show what the cue asked to imagine, or vision; other arguments are as of `open_synthetic`.
+    Five targets are shared images of the core, whose trials are left out of training. Whether betas of a run lie in order of time
+    is found in what was seen (`nsdlib.data.converted.order`): a ValueError when neither order makes repeats agree, and for
+    another task.
+    """
+    if task not in TASKS:
+        raise ValueError(f"task {task!r}: wanted {' or '.join(TASKS)}; trials of attention have two betas and no one picture.")
+    prefix, column = TASKS[task]
+    subject = _subject(root, label, n_sessions)
+    mask = subject.voxels(roi)
+    betas = _read_scaled(subject, "nsdimagery", version, mask, sum(RUNS.values()))
+    designs, starts = _imagery_designs(subject), np.cumsum([0, *RUNS.values()])
+    targets = {letter: _targets(subject, letter) for letter in "ABC"}
+    place = {run: slice(starts[k], starts[k + 1]) for k, run in enumerate(RUNS)}
+    seen = [run for run in RUNS if run.startswith("vis")]
+    cues = {run: _cues(subject, run, "CONDITION", targets[run[3]], designs[run]) for run in seen}
+    order, note = find_order([(betas[place[run]], cues[run], designs[run]) for run in seen])
+    wanted = [run for run in RUNS if run.startswith(prefix) and run[3] in SETS]
+    rows, tables = [], []
+    for run in wanted:
+        cue = _cues(subject, run, column, targets[run[3]], designs[run])
+        rows.append(np.arange(place[run].start, place[run].stop)[order(designs[run])])
+        names = [f"imagery{run[3]}{letter}" for letter in cue]
+        tables.append(pd.DataFrame({"run": list(RUNS).index(run) + 1, "name": names}))
+    files = {
+        f"imagery{letter}{cue}": _there(subject, f"nsddata/experiments/nsdimagery/rawtargetimages/set{letter}/{name}")
+        for letter in SETS
+        for cue, name in targets[letter].items()
+    }
+    shared = {int(match[1]) - 1 for path in files.values() if (match := re.search(r"_nsd(\d{5})\b", path.stem))} - {-1}
+    return _with_core(
+        subject, mask, version, "nsdimagery", pd.concat(tables, ignore_index=True), betas[np.concatenate(rows)],
+        pictures=lambda folder: [read_picture(path).save(folder / f"{name}.png") for name, path in files.items()],
+        notes=[note, f"{len(shared)} targets are images of the core: its trials of them are left out."], left_out=shared,
+    )  # fmt: skip
+
+
+def _subject(root, label, n_sessions):
+    """The subject of the core."""
+    if not re.fullmatch(r"(subj)?0?[1-8]", label):
+        raise ValueError(f"subject {label!r}: NSD has subjects 1 to {nsd.N_SUBJECTS}.")
+    return NSDSubject(root, int(label[-1]), n_sessions)
+
+
+def _with_core(subject, mask, version, session, table, betas, *, pictures, notes, left_out=frozenset()):
+    """Sessions of the core to train with, and that of an extension, all of it to test."""
+    ids = np.setdiff1d(subject.image_ids, list(left_out))
+    sessions = []
+    for number, label in enumerate(subject.session_labels, start=1):
+        of_session = subject.trials[subject.session == number]
+        names = [None if image in left_out else f"nsd{image + 1:05d}" for image in of_session["image"]]
+        sessions.append((label, pd.DataFrame({"run": of_session["run"].to_numpy(), "name": names})))
+
+    def read(number):
+        return betas if number == subject.n_sessions else subject.betas(number + 1, mask, version=version)
+
+    def write_pictures(folder):
+        pictures(folder)
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
+            for image, pixels in zip(batch, subject.stimuli(batch), strict=True):
+                Image.fromarray(pixels).save(folder / f"nsd{image + 1:05d}.png")
+
+    return Source(
+        sessions=[*sessions, (session, table)], read=read, mask=mask, affine=subject.affine, unit="percent signal change",
+        notes=[f"Trained with the core of NSD, tested with {session}; betas are {version}.", *notes],
+        regions={name: voxels & mask for name, voxels in subject.regions.items() if (voxels & mask).any()},
+        test=tuple(table["name"].dropna().unique()), pictures=write_pictures, roi="brainmask",
+    )  # fmt: skip
+
+
+def _there(subject, name):
+    """A file of NSD, after an error that says where it belongs."""
+    path = subject.root / name
+    if not path.is_file():
+        raise FileNotFoundError(f"Missing {name} in {subject.root}: get it from NSD's bucket, whose folders these are.")
+    return path
+
+
+def _read_scaled(subject, extension, version, mask, n_trials):
+    """Betas of an extension, of the voxels of a mask: (n_trials, n_voxels) float32, percent."""
+    import h5py
+
+    if version not in nsd.BETA_VERSIONS[1:]:
+        raise ValueError(f"version {version!r}: {extension} has {' and '.join(nsd.BETA_VERSIONS[1:])}.")
+    folder = f"nsddata_betas/ppdata/subj{subject.subject:02d}/func1pt8mm/{extension}{version}"
+    if (subject.root / f"{folder}/betas_{extension}.nii.gz").is_file():
+        path = subject.root / f"{folder}/betas_{extension}.nii.gz"
+        found = nsd_files.read_masked(path, mask, n_trials)
+    else:
+        path = _there(subject, f"{folder}/betas_{extension}.hdf5")
+        with reading(path), h5py.File(path, "r") as file:
+            data = checked_dataset(path, file, "betas", 4)
+            check_shape(f"betas in {path}", data.shape, (n_trials, *mask.shape[::-1]))
+            found = np.array([data[:, z, y, x] for x, y, z in np.argwhere(mask)]).T
+    if found.dtype != np.int16:
+        raise DamagedFile(f"{path} holds {found.dtype}, wanted int16, {nsd.BETA_SCALE} times the percent signal change.")
+    return found.astype(np.float32) / np.float32(nsd.BETA_SCALE)
+
+
+def _synthetic_design(path):
+    """Picture of each trial, from 1, (744,) int64, and the trials of each of the 8 runs."""
+    from scipy.io import loadmat
+
+    with reading(path):
+        check_unpacked_size(path, MAX_DESIGN)
+        raw = loadmat(path, variable_names=["masterordering", "stimpattern"])
+        order, counts = raw["masterordering"].astype(np.int64).ravel(), raw["stimpattern"].astype(bool)[0].sum(axis=-1)
+    if counts.shape != (N_SYNTHETIC_RUNS,) or counts.sum() != len(order) or len(order) != N_SYNTHETIC_TRIALS:
+        raise damaged(path, f"has {len(order)} trials, {counts.tolist()} in its runs, wanted {N_SYNTHETIC_TRIALS} in 8 runs")
+    if order.min() < 1 or order.max() > N_SYNTHETIC:
+        raise damaged(path, f"names pictures {order.min()} to {order.max()}, wanted 1 to {N_SYNTHETIC}")
+    return order, counts
+
+
+def _write_synthetic(bricks, folder):
+    """Write the pictures of both files, numbered on."""
+    import h5py
+
+    number = 0
+    for path, n_images in bricks.items():
+        with reading(path), h5py.File(path, "r") as file:
+            brick = checked_dataset(path, file, "imgBrick", 4)
+            n_found, height, width, n_colours = brick.shape
+            if brick.dtype != np.uint8 or (n_found, n_colours) != (n_images, 3) or max(height, width) > MAX_SIDE:
+                raise damaged(path, f"holds {brick.dtype} of shape {brick.shape}, wanted uint8, ({n_images}, height, width, 3)")
+            for linear in brick:
+                number += 1
+                pixels = np.rint(255 * np.sqrt(linear / 255)).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"synthetic{number:03d}.png")
+
+
+def _imagery_designs(subject):
+    """Condition of each beta of a run, in order of time: a dict of run to (n_trials,) int64, the column of the design."""
+    from scipy.io import loadmat
+
+    path = _there(subject, "nsddata/experiments/nsdimagery/designmatrixGLMsingle.mat")
+    with reading(path):
+        check_unpacked_size(path, MAX_DESIGN)
+        cells = loadmat(path, variable_names=["stimulus"])["stimulus"].ravel()
+        designs = [np.argwhere(np.asarray(cell))[:, 1] for cell in cells]
+    if (counts := [len(design) for design in designs]) != list(RUNS.values()):
+        raise damaged(path, f"has runs of {counts} trials, wanted {list(RUNS.values())}")
+    return dict(zip(RUNS, designs, strict=True))
+
+
+def _targets(subject, letter):
+    """Names of the files of a set of targets: a dict of cue, a letter, to str."""
+    from scipy.io import loadmat
+
+    path = _there(subject, f"nsddata/experiments/nsdimagery/{letter}_pair_list.mat")
+    with reading(path):
+        check_unpacked_size(path, MAX_DESIGN)
+        cells = loadmat(path, variable_names=["pair_list"])["pair_list"]
+        rows = [[str(np.ravel(cell)[0]) for cell in row] for row in cells]
+    found = {cue: name for _, name, cue in rows if re.fullmatch("[A-Z]", cue) and re.fullmatch(r"[\w.-]*\w", name)}
+    if len(found) != N_TARGETS:
+        raise damaged(path, f"must pair {N_TARGETS} files with a letter each, but it holds {rows}")
+    return found
+
+
+def _cues(subject, run, column, targets, design):
+    """Letter of each trial of a run: (48,) array of str, known to be those of the design under other names."""
+    name = f"nsddata/bdata/nsdimagery/nsdimagery_subj{subject.subject:02d}_{run}.tsv"
+    path = _there(subject, name)
+    table = read_table(path, "TRIAL", column)
+    table = table.assign(TRIAL=pd.to_numeric(table["TRIAL"], errors="coerce")).sort_values("TRIAL", kind="stable")
+    if not np.array_equal(table["TRIAL"], np.arange(1, len(design) + 1)):
+        raise DamagedFile(f"{path}: TRIAL must count from 1 to {len(design)}, it holds {len(table)} rows: get it again.")
+    cues = table[column].to_numpy(str)
+    if unknown := sorted(set(cues) - set(targets)):
+        raise DamagedFile(f"{path}: {column} holds {', '.join(unknown)}, wanted letters of the targets, {', '.join(targets)}.")
+    if len(set(zip(cues, design, strict=True))) != len(set(cues)) or len(set(cues)) != len(set(design)):
+        raise DamagedFile(f"{path}: {column} is in another order than the run's design: the columns mean something else here.")
+    return cues

@@ -1,0 +1,167 @@
+"""Betas of others, whatever their layout, written as `BetasSubject` reads them: series of maps, tables, masks, a parameter file.
+
+Nothing is computed here: betas keep their values, trials their order; what is no trial of a picture has no name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nsdlib.core.files import atomic_write
+from nsdlib.data.bids.files import existing
+from nsdlib.data.bids.importer import MANY_VOXELS, N_VOXELS, line
+from nsdlib.data.bids.pictures import Pictures
+from nsdlib.data.formats.guards import DamagedFile, own_dataset
+from nsdlib.data.formats.series import beside, refuse_existing, write_maps, write_session, write_table
+from nsdlib.params import check_name, find_root
+
+MOST_PACKED = 1100  # bytes that one byte of a packed file can stand for
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a layout has of a subject; nothing of the betas is read before `read` is called.
+
+    `sessions` is a list of pairs, label and DataFrame, one row a trial, columns run, from 1, and name, of the picture or None;
+    `read` a function of the number of a session, from 0, to its betas, (n_trials, n_voxels) float32, whose voxels are those of
+    `mask`, (X, Y, Z) bool, in C order; `affine` is (4, 4), `regions` a dict of str to (X, Y, Z) bool, `test` names of the
+    pictures of the official test set, `roi` what to decode from. `pictures` writes the pictures into a folder, where they come
+    with the data; `settings` are other parameters of the run, pairs of a value and a reason.
+    """
+
+    sessions: list
+    read: Callable
+    mask: np.ndarray
+    affine: np.ndarray
+    unit: str
+    notes: list
+    regions: dict = field(default_factory=dict)
+    test: tuple = ()
+    pictures: Callable | None = None
+    roi: str = "visual"
+    settings: dict = field(default_factory=dict)
+
+    @property
+    def shown(self):
+        """Names of the pictures of all trials: a list of str."""
+        return [name for _, table in self.sessions for name in table["name"].dropna()]
+
+
+def write(source, folder, *, run, label, about, images=None):
+    """Write a Source into a folder that is not there yet, and then params/<run>.yaml, which opens it: the Path of that file.
+
+    The volume is cut to the voxels with betas. `images` is the folder of the pictures, not needed where they come with the data;
+    `about` a text for people. A ValueError for a name that a run cannot have, and without pictures; a FileNotFoundError when some
+    are missing; a FileExistsError when folder or file are there. Nothing is written then.
+    """
+    check_name(run)
+    file = find_root() / "params" / f"{run}.yaml"
+    refuse_existing([folder, file])
+    if source.pictures is None:
+        _refuse_missing(source, images)
+    box = tuple(slice(axis.min(), axis.max() + 1) for axis in np.nonzero(source.mask))
+    affine = source.affine.copy()
+    affine[:3, 3] += source.affine[:3, :3] @ [side.start for side in box]
+    mask, stem = source.mask[box], f"sub-{label}"
+    with beside(folder.parent) as place:
+        if source.pictures is not None:
+            (place / "pictures").mkdir()
+            source.pictures(place / "pictures")
+        for number, (session, table) in enumerate(source.sessions):
+            trials = {"session": [session] * len(table), "run": table["run"].to_numpy(), "label": table["name"].tolist()}
+            name, inside = f"{stem}_ses-{session}_task-images", place / stem / f"ses-{session}" / "func"
+            write_session(inside, name, source.read(number), trials, (mask, affine), about=about, unit=source.unit)
+        ones = [np.ones(mask.sum(), np.float32)]
+        write_maps(place / stem / f"{stem}_task-images_desc-betas_mask.nii.gz", ones, mask, affine)
+        rois = place / "derivatives" / "atlases" / stem / "rois"
+        rois.mkdir(parents=True)
+        for region, voxels in source.regions.items():
+            write_maps(rois / f"{region}.nii.gz", [voxels[box][mask].astype(np.float32)], mask, affine)
+        if source.test:
+            write_table(place / "test.tsv", {"image": sorted(source.test)})
+        place.rename(folder)
+    atomic_write(file, _parameters(source, folder, run=run, label=label, about=about, images=images))
+    return file
+
+
+def checked_dataset(path, file, name, n_axes):
+    """Return a dataset of numbers of an open HDF5 file, known to lie in this file alone; its groups' names stand before it, a/b.
+
+    A `DamagedFile`, which says what came, when it is not there, in another file, larger than the file can hold, or has another
+    number of axes.
+    """
+    *groups, last = name.split("/")
+    for group in groups:
+        file = own_group(path, file, group)
+    data = own_dataset(path, file, last)
+    if data.ndim != n_axes or data.dtype.kind not in "biuf" or data.nbytes > MOST_PACKED * path.stat().st_size:
+        raise DamagedFile(
+            f"{path}: {name} holds {data.dtype} of shape {data.shape}, wanted numbers with {n_axes} axes that fit into the file."
+        )
+    return data
+
+
+def own_group(path, file, name):
+    """Return a group of an open HDF5 file, or of a group, known to lie in this file; a `DamagedFile` that says what there is."""
+    import h5py
+
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Group):
+        raise DamagedFile(f"{path}: wanted a group {name!r}, there are {', '.join(file) or 'none'}: is it another file?")
+    return file[name]
+
+
+def first_file(root, patterns, what):
+    """Return the first file below a folder that fits one of some patterns, known to hold something.
+
+    A FileNotFoundError that names `what` it is, and the patterns, when there is none, or what stands in its place.
+    """
+    for pattern in patterns:
+        broken = [root / pattern] if (root / pattern).is_symlink() else []  # a link without a target, which glob passes over
+        if found := sorted(root.glob(pattern)) or broken:
+            return existing(found[0])
+    raise FileNotFoundError(f"{root} holds {what} under none of the names {', '.join(patterns)}: get it, or name its folder.")
+
+
+def _refuse_missing(source, images):
+    """Refuse a folder of pictures that lacks some."""
+    if images is None:
+        raise ValueError("The pictures do not come with these data: name the folder with those that were shown, --images.")
+    names = list(dict.fromkeys(source.shown))
+    if missing := Pictures(images).missing(names):
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(names)} pictures are missing below {images}, such as {missing[0][0].name}: set --images to "
+            "the folder in which they lie."
+        )
+
+
+def _parameters(source, folder, *, run, label, about, images):
+    """Text of the parameter file."""
+    n_voxels, shown = int(source.mask.sum()), source.shown
+    roi = source.roi if source.regions else "brainmask"
+    lines = [f"# {about}: written by nsdlib convert.", *(f"# {note}" for note in source.notes)]
+    lines += [
+        line("data", str(folder), "what was written; nothing of it is changed"),
+        line("n_sessions", len(source.sessions), f"all there are: {', '.join(session for session, _ in source.sessions)}"),
+        line("glm_sessions", 1, "without effect, as there are no time series"),
+        line("betas", "nsd", "those in the files"),
+        line("roi", roi, f"or brainmask, all {n_voxels:,} voxels; {', '.join(source.regions) or 'no regions are known'}"),
+    ]
+    trained = [name for name in shown if name not in set(source.test)]
+    if roi == "brainmask" and n_voxels > MANY_VOXELS and len(set(trained)) < len(trained):
+        lines.append(line("n_voxels", N_VOXELS, f"the best of {n_voxels:,}, chosen in training trials by repeats"))
+    split = ("official", "the data set's own test pictures") if source.test else ("random", "a fifth of the pictures; or concept")
+    lines += [
+        line("split", *split),
+        line("alphas", [100, 1000, 10000, 50000], "the best on held-out training images"),
+        *(line(name, *setting) for name, setting in source.settings.items()),
+        line("text_weight", 0, "no captions: vision alone guides the refined image"),
+        line("group", [run], "runs that notebook 08 compares"),
+        "betas_files:",
+        line("  kind", "laion", "the form in which it was written"),
+        line("  label", label, "the subject"),
+        line("  images", str(folder / "pictures" if source.pictures else images), "the pictures that were shown"),
+        *([line("  test", str(folder / "test.tsv"), "the official test set")] if source.test else []),
+        line("  unit", source.unit, "of the betas"),
+    ]
+    return "\n".join([*lines, ""])

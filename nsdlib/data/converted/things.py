@@ -1,0 +1,131 @@
+"""THINGS-fMRI's table of single-trial betas: responses of voxels in HDF5, and what was shown and where each voxel lies in CSV."""
+
+from pathlib import Path
+
+import numpy as np
+
+from nsdlib.data.bids import volumes
+from nsdlib.data.converted.source import Source, checked_dataset, first_file
+from nsdlib.data.formats.guards import DamagedFile, reading
+from nsdlib.data.nsd.files import read_table
+
+PARTS = {  # both names that the release has had
+    "responses": ("ResponseData.h5", "task-things_voxel-wise-responses.h5"),
+    "trials": ("StimulusMetadata.csv", "task-things_stimulus-metadata.csv", "task-things_stimulus-metadata.tsv"),
+    "voxels": ("VoxelMetadata.csv", "task-things_voxel-metadata.csv", "task-things_voxel-metadata.tsv"),
+}
+RESPONSES = "ResponseData/block{}_values"  # as pandas names them
+REGIONS = (
+    "V1", "V2", "V3", "hV4", "VO1", "VO2", "LO1 (prf)", "LO2 (prf)", "TO1", "TO2", "V3b", "V3a", "IT",
+    *(f"{side}{name}" for name in ("EBA", "FFA", "OFA", "STS", "PPA", "RSC", "TOS", "LOC") for side in "lr"),
+)  # fmt: skip
+BATCH = 2**27  # bytes of responses that are in memory at once beside the result
+
+
+def open_things(root, label, *, mask=None):
+    """Open THINGS-fMRI's table of a subject, `label` 01 to 03, as a Source; the trials of type test are the test set.
+
+    The tables lie in `root` or its folder betas_csv; `mask` is the brain mask of the release, sub-<label>_space-T1w_brainmask,
+    looked for in `root` when not given: it has the grid. A FileNotFoundError for what is missing; a ValueError, which says what
+    was wanted and what came, where responses, trials, voxels and mask do not belong together.
+    """
+    files = {
+        part: first_file(root, [f"{folder}sub-{label}_{name}" for folder in ("", "betas_csv/") for name in names], f"the {part}")
+        for part, names in PARTS.items()
+    }
+    trials, table = _read_trials(files["trials"]), _read_voxels(files["voxels"])
+    patterns = [f"{folder}sub-{label}*brainmask.nii*" for folder in ("", "brainmasks/", "*/brainmasks/")]
+    path = Path(mask) if mask else first_file(root, patterns, "the brain mask (or give -p mask=FILE)")
+    flat, brain, affine = _place(table, path, files["voxels"])
+    block, note = _find_responses(files["responses"], len(trials), table)
+    order = np.argsort(flat)  # rows of the table in C order of the volume
+    labels = sorted(trials["session"].unique())
+
+    def read(number):
+        columns = np.flatnonzero(trials["session"] == labels[number])
+        return _read_columns(files["responses"], block, columns)[:, order]
+
+    def of(name):
+        found = np.zeros(brain.shape, dtype=bool)
+        found.flat[flat[table[name].to_numpy() == 1]] = True
+        return found
+
+    regions = {name.partition(" ")[0]: of(name) for name in REGIONS if name in table}
+    named = trials.rename(columns={"stimulus": "name"})
+    return Source(
+        sessions=[(f"{session:02d}", named[named["session"] == session][["run", "name"]]) for session in labels],
+        read=read, mask=brain, affine=affine, unit="arbitrary",
+        notes=["Betas are in units of z-scored BOLD. Test pictures are of concepts that training has, but for a few.", note],
+        regions={name: voxels for name, voxels in regions.items() if voxels.any()},
+        test=tuple(named["name"][named["trial_type"] == "test"].unique()),
+    )  # fmt: skip
+
+
+def _read_trials(path):
+    """The table of trials, one a column of the responses."""
+    table = read_table(path, ["session", "run"], sep="\t" if path.suffix == ".tsv" else ",")
+    if lacking := {"trial_type", "stimulus"} - set(table):
+        raise DamagedFile(f"{path}: wanted columns {', '.join(sorted(lacking))}, got {', '.join(table)}.")
+    if unknown := set(table["trial_type"]) - {"train", "test"}:
+        raise DamagedFile(f"{path}: trial_type holds {', '.join(map(str, unknown))}, wanted train and test: drop other trials.")
+    return table
+
+
+def _read_voxels(path):
+    """The table of voxels, one a row of the responses."""
+    return read_table(path, ["voxel_id", "voxel_x", "voxel_y", "voxel_z"], sep="\t" if path.suffix == ".tsv" else ",")
+
+
+def _place(table, path, source):
+    """Where each row of the table of voxels lies in a volume: (n_voxels,) int, the voxels, (X, Y, Z) bool, and the affine."""
+    masks, affine = volumes.read_masks([path])
+    places = table[["voxel_x", "voxel_y", "voxel_z"]].to_numpy()
+    outside = ((places < 0) | (places >= masks[0].shape)).any(axis=1)
+    flat = np.ravel_multi_index(np.where(outside[:, None], 0, places).T, masks[0].shape)
+    if n_outside := np.count_nonzero(outside | ~masks[0].flat[flat]):
+        raise DamagedFile(
+            f"{source}: {n_outside} of {len(table)} voxels lie outside {path}: wanted indices from 0 into that mask. Give the "
+            "brain mask of the release of this subject, -p mask=FILE."
+        )
+    if len(np.unique(flat)) < len(flat):
+        raise DamagedFile(f"{source}: several rows are the same voxel: get it again.")
+    found = np.zeros(masks[0].shape, dtype=bool)
+    found.flat[flat] = True
+    return flat, found, affine
+
+
+def _find_responses(path, n_trials, table):
+    """Name of the dataset of responses, (n_voxels, n_trials), and a note on whether its rows name the voxels of the table."""
+    import h5py
+
+    with reading(path), h5py.File(path, "r") as file:
+        names = [RESPONSES.format(k) for k in range(2) if RESPONSES.format(k) in file]
+        blocks = {name: checked_dataset(path, file, name, 2) for name in names or [RESPONSES.format(0)]}
+        shapes = {name: block.shape for name, block in blocks.items()}
+        fits = [name for name, shape in shapes.items() if shape == (len(table), n_trials) and blocks[name].dtype.kind == "f"]
+        if len(fits) != 1:
+            raise DamagedFile(
+                f"{path} holds {shapes}: wanted one of floats with a row for each of {len(table)} voxels and a column for each "
+                f"of {n_trials} trials, as the tables beside it have them. Are all three of one subject?"
+            )
+        ids = [block[:, 0] for block in blocks.values() if block.dtype.kind in "iu" and block.shape == (len(table), 1)]
+    if not ids:
+        return fits[0], "The responses name no voxels: their rows are taken to be those of the table."
+    if not np.array_equal(ids[0], table["voxel_id"]):
+        raise DamagedFile(
+            f"{path}: its voxel_id are not those of the table of voxels, in its order: wanted files of one release."
+        )
+    return fits[0], "The responses name the voxels of the table, in its order."
+
+
+def _read_columns(path, name, columns):
+    """Responses in some trials: (n_trials, n_voxels) float32; no more than the result and a batch is in memory."""
+    import h5py
+
+    first, last = columns.min(), columns.max() + 1
+    with reading(path), h5py.File(path, "r") as file:
+        data = checked_dataset(path, file, name, 2)
+        found, step = np.empty((len(columns), len(data)), np.float32), max(1, BATCH // (8 * int(last - first)))
+        for row in range(0, len(data), step):
+            found[:, row : row + step] = data[row : row + step, first:last][:, columns - first].T
+    return found
