@@ -76,13 +76,12 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, place, **settings):
     captions = [caption for five in scene_set.captions for caption in five]
     ids = _token_ids(tokenizer, captions).reshape(len(images), 5, N_TOKENS).to(device)
     attributes, covers = (torch.from_numpy(x).to(device) for x in (scene_set.attributes, scene_set.covers))
-    mean, std = (torch.tensor(numbers, device=device)[:, None, None] for numbers in (clip.CLIP_MEAN, clip.CLIP_STD))
     end = tokenizer.eos_token_id
 
     def loss_of_batch(generator, progress):
         rows = torch.randint(len(images), (BATCH,), generator=generator, device=device)
         which = torch.randint(5, (BATCH,), generator=generator, device=device)
-        x = ((data.to_unit(images[rows]) + 1) / 2 - mean) / std
+        x = data.standardise(images[rows], clip.CLIP_MEAN, clip.CLIP_STD)
         with place.autocast():
             vision = clip.vision_tokens(model["image"], x).float()
             text = clip.text_tokens(model["text"], ids[rows, which], end_of_text=end)

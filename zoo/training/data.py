@@ -98,6 +98,13 @@ def batch(images: torch.Tensor, size: int, generator: torch.Generator) -> torch.
     return to_unit(images[rows])
 
 
+def standardise(images, mean, std) -> torch.Tensor:
+    """Pixels as a network sees them whose colours, from 0 to 1, have these means and standard deviations, three each."""
+    x = to_unit(images)
+    mean, std = (torch.tensor(numbers, device=x.device)[:, None, None] for numbers in (mean, std))
+    return ((x + 1) / 2 - mean) / std
+
+
 def to_unit(images) -> torch.Tensor:
     """(n, rows, columns, 3) uint8 -> (n, 3, rows, columns) float tensor in [-1, 1], channels last."""
     return torch.as_tensor(images).permute(0, 3, 1, 2).float().div(127.5).sub(1)

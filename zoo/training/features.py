@@ -43,8 +43,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
 def _draw(images, generator):
     """A batch of images as stand-ins see them, standardised as ImageNet is, and their rows."""
     rows = torch.randint(len(images), (BATCH,), generator=generator, device=images.device)
-    mean, std = (torch.tensor(x, device=images.device)[:, None, None] for x in (features.IMAGENET_MEAN, features.IMAGENET_STD))
-    return ((data.to_unit(images[rows]) + 1) / 2 - mean) / std, rows
+    return data.standardise(images[rows], features.IMAGENET_MEAN, features.IMAGENET_STD), rows
 
 
 def _noise(x, generator):
