@@ -30,7 +30,7 @@ STANDS = dict.fromkeys(KINDS, "ground") | {
 }
 
 
-def paint(kind, shape, colour, side, *, flip=False, light=1.0):
+def paint(kind, shape, colour, side, *, flip=False):
     """Paint one thing.
 
     Parameters
@@ -45,8 +45,6 @@ def paint(kind, shape, colour, side, *, flip=False, light=1.0):
         Side of the tile in pixels.
     flip : bool
         Whether it looks the other way; the light comes from the upper left all the same.
-    light : float
-        Factor of its colours' brightness.
 
     Returns
     -------
@@ -64,4 +62,4 @@ def paint(kind, shape, colour, side, *, flip=False, light=1.0):
         raise ValueError(f"shape {shape} of {kind} is not drawn; shapes are 0 to {N_SHAPES - 1}")
     pen = Pen(colour)
     DRAWINGS[kind][shape](pen)
-    return pen.paint(side, flip=flip, light=light, sits=STANDS[kind] in ("ground", "any"))
+    return pen.paint(side, flip=flip, sits=STANDS[kind] in ("ground", "any"))

@@ -126,7 +126,7 @@ class Pen:
         self.dot(x + 0.1 * size, y, size * 0.72, size * 0.84, fill=fill)
         self.dot(x - 0.2 * size, y - 0.32 * size, size * 0.3, fill=WHITE)
 
-    def paint(self, side, *, flip=False, light=1.0, sits=True):
+    def paint(self, side, *, flip=False, sits=True):
         """Return the RGBA tile (side, side): all shapes fitted into the square, at its bottom if the object `sits`."""
         shapes = self._fitted(flip, sits)
         rim = mix(self.shade, self.deep, 0.2) if sum(self.colour) >= 210 else self.shade
@@ -134,8 +134,7 @@ class Pen:
         brush = ImageDraw.Draw(tile)
         for points, fill, _ in shapes:
             if fill is not False:
-                ink = tuple(min(255, int(light * channel)) for channel in fill)
-                brush.polygon((2 * side * points).ravel().tolist(), fill=(*ink, 255))
+                brush.polygon((2 * side * points).ravel().tolist(), fill=(*fill, 255))
         return _lit(tile.reduce(2), _relief(shapes))
 
     def _fitted(self, flip, sits):
