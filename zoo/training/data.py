@@ -15,7 +15,7 @@ from tqdm import tqdm
 from zoo.scenes import captions, scenes
 
 SIZE, SMALL = 128, 64  # pixels a side that the second stage draws, and that the others see
-SPLITS = {"train": (40_000, 6401), "validation": (1_000, 6402), "naming": (12_000, 6403)}  # number of scenes, seed
+SPLITS = {"train": (40_000, 6401), "validation": (1_000, 6402), "naming": (40_000, 6403)}  # number of scenes, seed
 CHUNK = 250  # scenes drawn at once, each chunk from a seed of its own
 PATCHES = 4  # a side
 

@@ -14,7 +14,7 @@ from nsdlib.core.scores.protocols import resample
 from zoo.scenes.scenes import KINDS
 from zoo.training import data, optimise
 
-N_STEPS, BATCH, RATE, SEED = 3_000, 64, 2e-3, 17
+N_STEPS, BATCH, RATE, SEED = 7_000, 64, 2e-3, 17
 NOISE, SHIFT = 0.15, 8  # at most: grey of a pixel (of 2), pixels
 
 
@@ -26,7 +26,7 @@ def build():
 
 
 def train(folder: Path, cache: Path, place: optimise.Place):
-    """Train on scenes of its own, blurred, shifted and noisy, and save below `folder`."""
+    """Train on scenes of its own, mirrored, blurred, shifted and noisy, and save below `folder`."""
     scene_set = data.load_scenes("naming", cache)
     images, kinds = data.on_device(scene_set.images, place.device), torch.from_numpy(scene_set.kinds).to(place.device)
     torch.manual_seed(SEED)
@@ -46,12 +46,13 @@ def train(folder: Path, cache: Path, place: optimise.Place):
 
 
 def _view(x, generator):
-    """Images as a reconstruction may show them: softer, shifted, noisy."""
+    """Images as a reconstruction may show them: mirrored, softer, shifted, noisy."""
     options = {"generator": generator, "device": x.device}
     down, right = torch.randint(-SHIFT, SHIFT + 1, (2,), **options).tolist()
     softer = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")
     x = torch.lerp(x, softer, torch.rand(len(x), 1, 1, 1, **options))
     x = torch.roll(x, (down, right), dims=(2, 3))
+    x = torch.where(torch.rand(len(x), 1, 1, 1, **options) < 0.5, x, x.flip(3))
     return x + NOISE * torch.rand(len(x), 1, 1, 1, **options) * torch.randn(x.shape, **options)
 
 
