@@ -174,6 +174,7 @@ def _run(options):
     argument("--protocol", choices=(*ALLOWED["protocol"], "all"), default="native", help="whose sizes and formulas (native)"),
     argument("--zoo", choices=ALLOWED["zoo"], default="demo", help="networks: stand-ins (demo), or published ones"),
     argument("--weights", metavar="DIR", type=Path, help="the published ones are in DIR/paper (weights)"),
+    argument("--clip", metavar="DIR", type=Path, help="another CLIP in place of the zoo's, of transformers or open_clip"),
     argument("--device", choices=ALLOWED["device"], default="auto", help="of the networks (auto)"),
     argument("--json", metavar="FILE", type=writable(".json"), help="write all numbers there, .json"),
     argument("--page", metavar="FILE", type=writable(".html"), help="write a page with pictures there, .html"),
@@ -184,8 +185,8 @@ def _score(options):
     from nsdlib.plots.scored import page
     from nsdlib.run.scored import score_folder
 
-    weights = options.weights and local_folder(options.weights).absolute()
-    run = load_run("demo", zoo=options.zoo, device=options.device, weights=weights)
+    weights, clip = (folder and local_folder(folder).absolute() for folder in (options.weights, options.clip))
+    run = load_run("demo", zoo=options.zoo, device=options.device, weights=weights, clip_judge=clip)
     protocols = ALLOWED["protocol"] if options.protocol == "all" else [options.protocol]
     scored = score_folder(options.place, options.truth, run=run, protocols=protocols)
     print(scored)

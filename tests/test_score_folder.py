@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -112,7 +113,11 @@ def test_scores_are_those_of_the_scorer(tmp_path, run, seen, made, protocol):
     scored = score_folder(place, truth, run=run, protocols=[protocol])
     for name, wanted in (("reconstructions", direct), ("another image", other), ("mean image", scorer.score(seen, mean))):
         np.testing.assert_allclose(scored.values[protocol].sel(system=name), wanted, rtol=0, atol=1e-12)
-    assert scored.names == [f"{k:03d}" for k in range(FEW)] and scored.about["zoo"] == "demo" and STAND_INS in scored.notes
+    assert (
+        scored.names == [f"{k:03d}" for k in range(FEW)]
+        and scored.about["zoo"] == "demo"
+        and STAND_INS.format("six") in scored.notes
+    )
     n_test = PROTOCOLS[protocol].n_test
     assert n_test is None or f"{protocol}: published tables are of {n_test} images, these are {FEW}." in scored.notes
 
@@ -411,7 +416,7 @@ def test_the_command_prints_and_writes_what_was_asked_for_and_nothing_else(tmp_p
         assert cell in row
     text = (tmp_path / "out" / "x.html").read_text()
     assert cell in text and text.count("<table") == len(PROTOCOLS) and text.count("<img") == 2 * FEW
-    assert STAND_INS.split(":")[0] in text and STAND_INS in printed
+    assert STAND_INS.split(":")[0] in text and STAND_INS.format("six") in printed
     assert not re.search(r"(?:src|href)=\"(?!data:)|https?://|@import|url\(", text)  # asks for nothing
 
 
@@ -436,6 +441,25 @@ def test_missing_weights_and_folders_are_a_sentence(tmp_path, monkeypatch, capsy
     assert f"are not at {tmp_path / 'paper' / 'features' / 'alexnet-owt-7be5be79.pth'}" in capsys.readouterr().err
     assert cli.main(["score", place, "--truth", str(tmp_path / "nowhere")]) == 2
     assert "nowhere is not there" in capsys.readouterr().err
+    assert cli.main(["score", place, "--truth", place, "--clip", str(tmp_path)]) == 2
+    assert f"no config.json in {tmp_path}" in capsys.readouterr().err
+
+
+def test_another_clip_judges_in_place_of_the_zoos(tmp_path, monkeypatch, capsys, seen):
+    """The stand-in's own files in another folder give its scores, and both outputs name the folder."""
+    monkeypatch.setenv("NSDLIB_HOME", str(ROOT))
+    judge = shutil.copytree(zoo.path(load_run("demo"), "clip"), tmp_path / "judge")
+    truth, made = (str(folder(tmp_path / name, images)) for name, images in (("seen", seen), ("made", seen[::-1])))
+    rows = []
+    for more in ([], ["--clip", str(judge)]):
+        assert cli.main(["score", made, "--truth", truth, "--json", str(tmp_path / "x.json"), *more]) == 0
+        found = json.loads((tmp_path / "x.json").read_text())
+        rows.append(found["scores"]["native"]["clip"])
+        notes = [STAND_INS.format("five"), f"CLIP is that of {judge}."] if more else [STAND_INS.format("six")]
+        printed = capsys.readouterr().out
+        assert found["notes"][-len(notes) :] == notes and all(note in printed for note in notes)
+        assert found["clip"] == (str(judge) if more else None)
+    assert rows[0] == rows[1]
 
 
 def test_the_protocols_that_can_be_asked_for_are_all_there_are():

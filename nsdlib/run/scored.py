@@ -18,7 +18,7 @@ from nsdlib.study.statistics import as_text, differences, differences_as_text, s
 OWN = "reconstructions"
 ROLES = {OWN: "decoded", "mean image": "floor", "another image": "floor"}
 STAND_INS = (
-    "The networks are the small stand-ins of the demo zoo: six of these eight scores compare with nothing but others that "
+    "The networks are the small stand-ins of the demo zoo: {} of these eight scores compare with nothing but others that "
     "stand-ins gave. Published networks: --zoo paper."
 )
 FLOORS = (
@@ -88,8 +88,10 @@ def score_folder(folder, truth, *, run, protocols) -> Scored:
             notes.append(f"{protocol}: published tables are of {n_test} images, these are {len(names)}.")
     if len(made) > 1:
         notes.append(f"Each image has {len(made)} samples: its scores are their mean, and none is chosen.")
-    notes += [FLOORS] + [STAND_INS] * (run.zoo == "demo")
-    about = {"nsdlib": __version__, "zoo": run.zoo, **places, "n_images": len(names), "n_samples": len(made)}
+    notes += [FLOORS] + [STAND_INS.format("six" if run.clip_judge is None else "five")] * (run.zoo == "demo")
+    notes += [] if run.clip_judge is None else [f"CLIP is that of {run.clip_judge}."]
+    clip = run.clip_judge and str(run.clip_judge)
+    about = {"nsdlib": __version__, "zoo": run.zoo, "clip": clip, **places, "n_images": len(names), "n_samples": len(made)}
     return Scored(names, truth, made, values, means, gains, notes, about)
 
 
