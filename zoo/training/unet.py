@@ -2,7 +2,8 @@
 
 Conditioning takes hold early with v-prediction and larger tokens: tokens are enlarged eightfold in training, and the factor is
 multiplied into the attention's key and value weights before saving, so that the saved UNet wants tokens as they are. Tokens
-read from a brain are uncertain; most training tokens are such as a decoder gives them (`zoo.training.tokens`).
+read from a brain are uncertain: as training goes on, more and more tokens are such as a decoder gives them
+(`zoo.training.tokens`). Backgrounds are learned early and fill most of an image; errors on things weigh more.
 """
 
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional
 from tqdm import trange
 
 from nsdlib.core import clip, diffusion, vdvae
@@ -43,11 +45,12 @@ SCHEDULER = {
 }
 N_STEPS, BATCH, RATE, SEED = 24_000, (32, 256), 1e-3, 14
 # From this fraction of the steps on, only the noise levels that image-to-image at strength 0.6 and less visits.
-LATE, LATE_LEVELS = 0.4, 600
+LATE, LATE_LEVELS = 0.25, 600
 ENLARGE = 8.0
 N_MEASURED = 200
 SETTINGS = {"strength": 0.6, "n_steps": 17, "guidance": 6.0, "sampler": "dpm++"}  # the demo's
-EMPTY_FRACTION, DECODED_FRACTION = 0.1, 0.7  # of the images
+EMPTY_FRACTION, DECODED_FRACTION = 0.1, 0.8  # of the images; of decoded ones at the end
+ON_THINGS = 4.0  # how much more an error on a thing weighs than one on the background
 
 
 def train(folder: Path, cache: Path, place: optimise.Place):
@@ -56,6 +59,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
 
     inputs, empty = _encode_scenes(folder, cache, place.device)
     decoded = {name: Decoded(inputs[name]) for name in ("text", "vision")}
+    weights = _weights(data.load_scenes("train", cache).covers).to(place.device)
     scheduler = DDIMScheduler(**SCHEDULER)
     torch.manual_seed(SEED)
     model = diffusion.DualUNet(UNet2DConditionModel(**CONFIG)).to(place.device, memory_format=torch.channels_last)
@@ -67,22 +71,31 @@ def train(folder: Path, cache: Path, place: optimise.Place):
         z = inputs["latents"][rows].float()
         noise = torch.randn(z.shape, generator=generator, **options)
         t = torch.randint(1000 if progress < LATE else LATE_LEVELS, (n,), generator=generator, **options)
-        contexts = [_condition(inputs[key][rows].float(), empty[key], decoded[key], generator) for key in decoded]
+        share = progress * DECODED_FRACTION
+        contexts = [_condition(inputs[key][rows].float(), empty[key], decoded[key], share, generator) for key in decoded]
         text_weight = _text_weight(n, generator)
         with place.autocast():
             x = scheduler.add_noise(z, noise, t).contiguous(memory_format=torch.channels_last)
             predicted = model(x, t, model.condition(*contexts, text_weight))
-        return (predicted.float() - scheduler.get_velocity(z, noise, t)).square().mean()
+        error = (predicted.float() - scheduler.get_velocity(z, noise, t)).square()
+        return (weights[rows] * error.mean(1)).sum() / weights[rows].sum()
 
     settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": cache / "unet.checkpoint"}
     save(optimise.train(model, loss_of_batch, place, **settings, seconds=place.seconds("unet")), folder)
     scheduler.save_pretrained(folder / "scheduler")
 
 
-def _condition(tokens, empty, decoded, generator):
-    """Tokens of a batch, enlarged: some replaced by the empty ones, most like tokens that were decoded from a brain."""
+def _weights(covers):
+    """Weight of each place of a latent (n, 16, 16) by how far things cover it; covers are (n, 16 patches, n_kinds)."""
+    patches = torch.from_numpy(covers).sum(2).clamp(max=1).unflatten(1, (1, data.PATCHES, data.PATCHES))
+    side = CONFIG["sample_size"]
+    return 1 + ON_THINGS * functional.interpolate(patches, (side, side), mode="bilinear")[:, 0]
+
+
+def _condition(tokens, empty, decoded, share, generator):
+    """Tokens of a batch, enlarged: some replaced by the empty ones, a share of them like tokens decoded from a brain."""
     uncertain, dropped = torch.rand(2, len(tokens), 1, 1, generator=generator, device=tokens.device)
-    tokens = torch.where(uncertain < DECODED_FRACTION, decoded.predict(tokens, generator), tokens)
+    tokens = torch.where(uncertain < share, decoded.predict(tokens, generator), tokens)
     return ENLARGE * torch.where(dropped < EMPTY_FRACTION, empty, tokens)
 
 
