@@ -174,7 +174,7 @@ def _run(options):
     argument("--protocol", choices=(*ALLOWED["protocol"], "all"), default="native", help="whose sizes and formulas (native)"),
     argument("--zoo", choices=ALLOWED["zoo"], default="demo", help="networks: stand-ins (demo), or published ones"),
     argument("--weights", metavar="DIR", type=Path, help="the published ones are in DIR/paper (weights)"),
-    argument("--clip", metavar="DIR", type=Path, help="another CLIP in place of the zoo's, of transformers or open_clip"),
+    argument("--clip", metavar="DIR", type=Path, help="another CLIP instead of the zoo's"),
     argument("--device", choices=ALLOWED["device"], default="auto", help="of the networks (auto)"),
     argument("--json", metavar="FILE", type=writable(".json"), help="write all numbers there, .json"),
     argument("--page", metavar="FILE", type=writable(".html"), help="write a page with pictures there, .html"),
