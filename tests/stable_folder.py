@@ -1,5 +1,6 @@
 """A small model in the layout of CompVis/stable-diffusion-v1-4, with random weights."""
 
+import json
 import shutil
 
 import torch
@@ -33,9 +34,10 @@ def write_stable_diffusion(place):
     save_file(state, file)
     PNDMScheduler(**NOISE, skip_prk_steps=True).save_pretrained(place / "scheduler")
     shutil.copytree(zoo.path(load_run("demo"), "versatile_diffusion") / "tokenizer", place / "tokenizer")
+    n_words = len(json.loads((place / "tokenizer" / "vocab.json").read_text()))
     config = CLIPTextConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, vocab_size=246, bos_token_id=244,
-        eos_token_id=245, max_position_embeddings=12, initializer_factor=10.0,
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=12,
+        vocab_size=n_words, bos_token_id=n_words - 2, eos_token_id=n_words - 1, initializer_factor=10.0,
     )  # fmt: skip
     text = CLIPTextModel(config)
     text.save_pretrained(place / "text_encoder")

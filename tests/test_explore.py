@@ -74,19 +74,20 @@ def _save_models(run, data, store, X, images):
     made = {
         f"{kind}_pred": (("test_image", f"{kind}_token", "feature"), decode(tokens[kind, "train"])) for kind in ("text", "vision")
     }
-    ids, pixels = images["test"], ("row", "column", "colour")
+    ids = images["test"]
     rough = first.decode(predicted[1][0], seed=run.seed, image_ids=ids)
     half = [made[f"{kind}_pred"][1] for kind in ("text", "vision")]
     few = {"image_ids": ids[:2], **zoo.refinement(run)}  # the others do not matter
-    refined = np.concatenate([zoo.load_diffusion(run).refine(rough[:2], *(tokens[:2] for tokens in half), **few), rough[2:]])
+    refined = zoo.load_diffusion(run).refine(rough[:2], *(tokens[:2] for tokens in half), **few)
+    refined = np.concatenate([refined, resize(rough[2:], refined.shape[1])])
     pictures = dict.fromkeys(STORED, refined[::-1]) | {
-        "stimulus": resize(data.stimuli(ids), 64),
+        "stimulus": resize(data.stimuli(ids), refined.shape[1]),
         "rough": rough,
         "refined": refined,
     }
-    made |= {name: (("test_image", *pixels), values) for name, values in pictures.items()}
+    made |= {name: (("test_image", f"{name}_row", f"{name}_column", "colour"), values) for name, values in pictures.items()}
     store.save("reconstruction", xr.Dataset(made, coords={"test_image": ids}))
-    systems = {"refined": (("system", "test_image", *pixels), refined[None, ::-1])}
+    systems = {"refined": (("system", "test_image", "row", "column", "colour"), refined[None, ::-1])}
     store.save("systems", xr.Dataset(systems, coords={"system": ["takagi"], "test_image": ids}))
 
 

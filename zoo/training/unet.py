@@ -43,7 +43,7 @@ SCHEDULER = {
     "clip_sample": False,
     "prediction_type": "v_prediction",
 }
-N_STEPS, BATCH, RATE, SEED = 24_000, (32, 256), 1e-3, 14
+N_STEPS, BATCH, RATE, SEED = 17_500, (32, 256), 1e-3, 14
 # From this fraction of the steps on, only the noise levels that image-to-image at strength 0.6 and less visits.
 LATE, LATE_LEVELS = 0.25, 600
 ENLARGE = 8.0
