@@ -113,11 +113,8 @@ def test_scores_are_those_of_the_scorer(tmp_path, run, seen, made, protocol):
     scored = score_folder(place, truth, run=run, protocols=[protocol])
     for name, wanted in (("reconstructions", direct), ("another image", other), ("mean image", scorer.score(seen, mean))):
         np.testing.assert_allclose(scored.values[protocol].sel(system=name), wanted, rtol=0, atol=1e-12)
-    assert (
-        scored.names == [f"{k:03d}" for k in range(FEW)]
-        and scored.about["zoo"] == "demo"
-        and STAND_INS.format("six") in scored.notes
-    )
+    assert scored.names == [f"{k:03d}" for k in range(FEW)]
+    assert scored.about["zoo"] == "demo" and STAND_INS.format("six") in scored.notes
     n_test = PROTOCOLS[protocol].n_test
     assert n_test is None or f"{protocol}: published tables are of {n_test} images, these are {FEW}." in scored.notes
 

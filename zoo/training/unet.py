@@ -57,9 +57,10 @@ def train(folder: Path, cache: Path, place: optimise.Place):
     """Train and save image_unet, text_unet (its attention tensors) and scheduler below `folder`."""
     from diffusers import DDIMScheduler, UNet2DConditionModel
 
-    inputs, empty = _encode_scenes(folder, cache, place.device)
+    scene_set = data.load_scenes("train", cache)
+    inputs, empty = _encode_scenes(scene_set, folder, cache, place.device)
     decoded = {name: Decoded(inputs[name]) for name in ("text", "vision")}
-    weights = _weights(data.load_scenes("train", cache).covers).to(place.device)
+    weights = _weights(scene_set.covers).to(place.device)
     scheduler = DDIMScheduler(**SCHEDULER)
     torch.manual_seed(SEED)
     model = diffusion.DualUNet(UNet2DConditionModel(**CONFIG)).to(place.device, memory_format=torch.channels_last)
@@ -106,7 +107,7 @@ def _text_weight(n, generator):
     return weight[:, None, None, None]
 
 
-def _encode_scenes(folder, cache, device):
+def _encode_scenes(scene_set, folder, cache, device):
     """Latents and tokens of the training scenes, and the tokens of nothing; kept in the cache for each encoder."""
     parts = {"latents": ("vae", _encode_latents), "vision": ("image_encoder", _encode_vision)}
     parts["text"] = ("text_encoder", _encode_text)
@@ -115,7 +116,7 @@ def _encode_scenes(folder, cache, device):
         [weights] = find_files(folder / encoder)
         path = cache / f"unet_{name}_{provenance.file_hash(weights)[:12]}.pt"
         if not path.exists():
-            torch.save(encode(folder, data.load_scenes("train", cache), device), path)
+            torch.save(encode(folder, scene_set, device), path)
         inputs[name], empty[name] = torch.load(path, weights_only=True, map_location=device)
     return inputs, empty
 
