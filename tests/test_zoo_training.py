@@ -10,7 +10,7 @@ import torch
 from nsdlib.core import clip, diffusion, vdvae
 from nsdlib.core.scores import features
 from zoo.training import __main__ as command
-from zoo.training import data, namer, optimise
+from zoo.training import data, namer, optimise, unet
 from zoo.training.tokens import KEPT, Decoded
 
 CPU = torch.device("cpu")
@@ -116,14 +116,35 @@ def test_simulated_predictions_are_what_the_best_linear_decoder_gives(monkeypatc
     turn = np.linalg.qr(rng.standard_normal((6, 6)))[0]
     tokens = torch.from_numpy(5 + (spread * rng.standard_normal((60_000, 6))) @ turn.T).float().reshape(-1, 2, 3)
     decoded, truth = Decoded(tokens), tokens.flatten(1).numpy()
+    generator = torch.Generator().manual_seed(1)
+    torch.testing.assert_close(decoded(tokens, 0.0, generator), tokens)
     for level, kept in ((0, KEPT[0]), (63, KEPT[1])):
         monkeypatch.setattr(torch, "randint", lambda *args, level=level, **options: torch.full((len(tokens),), level))
-        predicted = decoded.predict(tokens, torch.Generator().manual_seed(1)).flatten(1).numpy()
+        monkeypatch.setattr(torch, "rand", lambda *args, **options: torch.full((len(tokens), 1), 0.25))
+        rescaled = decoded(tokens, 1.0, generator).flatten(1).numpy()
+        np.testing.assert_allclose(rescaled.std(0), truth.std(0), rtol=0.02)
+        monkeypatch.setattr(torch, "rand", lambda *args, **options: torch.full((len(tokens), 1), 0.75))
+        predicted = decoded(tokens, 1.0, generator).flatten(1).numpy()
         assert predicted.var(0).sum() / truth.var(0).sum() == pytest.approx(kept, abs=0.02)
         np.testing.assert_allclose(predicted.mean(0), truth.mean(0), atol=0.02)
         along = (predicted - 5) @ turn[:, :3], (truth - 5) @ turn[:, :3]  # axes of which enough is kept to fit a slope
         slopes = np.linalg.lstsq(*along, rcond=None)[0]
         np.testing.assert_allclose(slopes, np.eye(3), atol=0.1)
+
+
+def test_the_unet_learns_from_where_image_to_image_sets_out(monkeypatch):
+    """At the level where the walk begins, the noised image is the noised rough image; at none it is the image."""
+    from diffusers import DDIMScheduler
+
+    z, rough = torch.randn(2, 3, 8, 4, 4, generator=torch.Generator().manual_seed(2))
+    scheduler = DDIMScheduler(**unet.SCHEDULER)
+    for now in (1.0, 0.0):
+        monkeypatch.setattr(torch, "rand", lambda *args, now=now, **options: torch.tensor([[0.0, 0.5, 0.9], [now] * 3]))
+        t, noise = unet._walk(z, rough, scheduler, torch.Generator().manual_seed(3))
+        assert t.tolist() == ([500, 625, 905] if now else [0, 0, 0])
+        plain = torch.randn(z.shape, generator=torch.Generator().manual_seed(3))
+        begun = scheduler.add_noise(rough if now else z, plain, t)
+        torch.testing.assert_close(scheduler.add_noise(z, noise, t), begun, atol=1e-5 if now else 0.1, rtol=0)
 
 
 def test_an_unknown_model_is_told(monkeypatch, capsys):

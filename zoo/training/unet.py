@@ -1,9 +1,10 @@
 """The demo zoo's dual UNet: Versatile Diffusion's structure, small, on the latents of 128 x 128 scenes.
 
 Conditioning takes hold early with v-prediction and larger tokens: tokens are enlarged eightfold in training, and the factor is
-multiplied into the attention's key and value weights before saving, so that the saved UNet wants tokens as they are. Tokens
-read from a brain are uncertain: as training goes on, more and more tokens are such as a decoder gives them
-(`zoo.training.tokens`). Backgrounds are learned early and fill most of an image; errors on things weigh more.
+multiplied into the attention's key and value weights before saving, so that the saved UNet wants tokens as they are. It
+learns image-to-image as it will be used, from rough images (`_walk`). What is read from a brain is uncertain: as training goes
+on, more and more tokens and rough images are such as a decoder gives them (`zoo.training.tokens`). Backgrounds are learned
+early and fill most of an image; errors on things weigh more.
 """
 
 import json
@@ -16,6 +17,7 @@ from torch.nn import functional
 from tqdm import trange
 
 from nsdlib.core import clip, diffusion, vdvae
+from nsdlib.core.images import resize
 from nsdlib.core.weights import find_files, load_diffusers
 from nsdlib.store import provenance
 from zoo.training import data, namer, optimise
@@ -43,11 +45,11 @@ SCHEDULER = {
     "clip_sample": False,
     "prediction_type": "v_prediction",
 }
-N_STEPS, BATCH, RATE, SEED = 17_500, (32, 256), 1e-3, 14
-# From this fraction of the steps on, only the noise levels that image-to-image at strength 0.6 and less visits.
-LATE, LATE_LEVELS = 0.25, 600
+N_STEPS, BATCH, RATE, SEED = 44_000, (32, 256), 1e-3, 14
+START = 500  # the lowest noise level at which image-to-image sets out
 ENLARGE = 8.0
 N_MEASURED = 200
+N_ROUGH_LAYERS = 15
 SETTINGS = {"strength": 0.6, "n_steps": 17, "guidance": 6.0, "sampler": "dpm++"}  # the demo's
 EMPTY_FRACTION, DECODED_FRACTION = 0.1, 0.8  # of the images; of decoded ones at the end
 ON_THINGS = 4.0  # how much more an error on a thing weighs than one on the background
@@ -59,7 +61,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
 
     scene_set = data.load_scenes("train", cache)
     inputs, empty = _encode_scenes(scene_set, folder, cache, place.device)
-    decoded = {name: Decoded(inputs[name]) for name in ("text", "vision")}
+    decoded = {name: Decoded(inputs[name]) for name in ("rough", "text", "vision")}
     weights = _weights(scene_set.covers).to(place.device)
     scheduler = DDIMScheduler(**SCHEDULER)
     torch.manual_seed(SEED)
@@ -69,16 +71,16 @@ def train(folder: Path, cache: Path, place: optimise.Place):
 
     def loss_of_batch(generator, progress):
         rows = torch.randint(len(inputs["latents"]), (n,), generator=generator, **options)
-        z = inputs["latents"][rows].float()
-        noise = torch.randn(z.shape, generator=generator, **options)
-        t = torch.randint(1000 if progress < LATE else LATE_LEVELS, (n,), generator=generator, **options)
-        share = progress * DECODED_FRACTION
-        contexts = [_condition(inputs[key][rows].float(), empty[key], decoded[key], share, generator) for key in decoded]
+        given = {name: inputs[name][rows].float() for name in inputs}
+        for name, simulate in decoded.items():
+            given[name] = simulate(given[name], progress * DECODED_FRACTION, generator)
+        t, noise = _walk(given["latents"], given["rough"], scheduler, generator)
+        contexts = [_drop(given[name], empty[name], generator) for name in ("text", "vision")]
         text_weight = _text_weight(n, generator)
         with place.autocast():
-            x = scheduler.add_noise(z, noise, t).contiguous(memory_format=torch.channels_last)
+            x = scheduler.add_noise(given["latents"], noise, t).contiguous(memory_format=torch.channels_last)
             predicted = model(x, t, model.condition(*contexts, text_weight))
-        error = (predicted.float() - scheduler.get_velocity(z, noise, t)).square()
+        error = (predicted.float() - scheduler.get_velocity(given["latents"], noise, t)).square()
         return (weights[rows] * error.mean(1)).sum() / weights[rows].sum()
 
     settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": cache / "unet.checkpoint"}
@@ -93,11 +95,24 @@ def _weights(covers):
     return 1 + ON_THINGS * functional.interpolate(patches, (side, side), mode="bilinear")[:, 0]
 
 
-def _condition(tokens, empty, decoded, share, generator):
-    """Tokens of a batch, enlarged: some replaced by the empty ones, a share of them like tokens decoded from a brain."""
-    uncertain, dropped = torch.rand(2, len(tokens), 1, 1, generator=generator, device=tokens.device)
-    tokens = torch.where(uncertain < share, decoded.predict(tokens, generator), tokens)
-    return ENLARGE * torch.where(dropped < EMPTY_FRACTION, empty, tokens)
+def _walk(z, rough, scheduler, generator):
+    """Noise levels (n,), and the noise at them, of image-to-image that sets out at some level from a rough image's latents.
+
+    Where it sets out, what is not the image is noise and the rough image's error; what lies between is walked in proportion. So
+    the error belongs to the noise that is to be removed (any pairs of noise and image may be interpolated: Albergo &
+    Vanden-Eijnden 2023).
+    """
+    first, now = torch.rand(2, len(z), generator=generator, device=z.device)
+    start = START + (scheduler.config.num_train_timesteps - START) * first.square()
+    signal = scheduler.alphas_cumprod.to(z.device)[start.long(), None, None, None]
+    noise = torch.randn(z.shape, generator=generator, device=z.device)
+    return (start * now.sqrt()).long(), noise + (signal / (1 - signal)).sqrt() * (rough - z)
+
+
+def _drop(tokens, empty, generator):
+    """Tokens of a batch, enlarged, some replaced by the empty ones."""
+    dropped = torch.rand(len(tokens), 1, 1, generator=generator, device=tokens.device) < EMPTY_FRACTION
+    return ENLARGE * torch.where(dropped, empty, tokens)
 
 
 def _text_weight(n, generator):
@@ -108,30 +123,49 @@ def _text_weight(n, generator):
 
 
 def _encode_scenes(scene_set, folder, cache, device):
-    """Latents and tokens of the training scenes, and the tokens of nothing; kept in the cache for each encoder."""
-    parts = {"latents": ("vae", _encode_latents), "vision": ("image_encoder", _encode_vision)}
-    parts["text"] = ("text_encoder", _encode_text)
+    """Latents of the training scenes and of their rough images, tokens, the tokens of nothing; kept in the cache by encoder."""
+    vae, text, vision = (find_files(folder / part) for part in ("vae", "text_encoder", "image_encoder"))
+    parts = {"latents": (vae, _encode_latents), "rough": ([*vae, _first_stage(folder)], _encode_rough)}
+    parts |= {"vision": (vision, _encode_vision), "text": (text, _encode_text)}
     inputs, empty = {}, {}
-    for name, (encoder, encode) in parts.items():
-        [weights] = find_files(folder / encoder)
-        path = cache / f"unet_{name}_{provenance.file_hash(weights)[:12]}.pt"
+    for name, (weights, encode) in parts.items():
+        path = cache / f"unet_{name}_{'_'.join(provenance.file_hash(file)[:12] for file in weights)}.pt"
         if not path.exists():
             torch.save(encode(folder, scene_set, device), path)
         inputs[name], empty[name] = torch.load(path, weights_only=True, map_location=device)
     return inputs, empty
 
 
-@torch.inference_mode()
+def _first_stage(folder):
+    return folder.parent / "vdvae" / "vdvae.safetensors"
+
+
 def _encode_latents(folder, scene_set, device):
+    return _encode_images(folder, lambda rows: scene_set.images[rows], len(scene_set.images), device), torch.zeros(0)
+
+
+def _encode_rough(folder, scene_set, device):
+    """Latents of the images that the first stage draws from true latents of its 15 layers."""
+    first = vdvae.load(_first_stage(folder), device)
+
+    def draw(rows):
+        rough = first.decode(first.encode(scene_set.small[rows], n_layers=N_ROUGH_LAYERS))
+        return resize(rough, data.SIZE, "pil bicubic")  # as the second stage reads it
+
+    return _encode_images(folder, draw, len(scene_set.images), device), torch.zeros(0)
+
+
+@torch.inference_mode()
+def _encode_images(folder, images, n_images, device):
     from diffusers import AutoencoderKL
 
     vae = load_diffusers(AutoencoderKL, folder / "vae").to(device)
     latents = []
-    for i in trange(0, len(scene_set.images), 50, desc="encoding scenes", mininterval=10):
+    for i in trange(0, n_images, 50, desc="encoding images", mininterval=10):
+        pixels = data.to_unit(images(slice(i, i + 50))).to(device)
         with torch.autocast(device.type, torch.bfloat16):
-            x = data.to_unit(scene_set.images[i : i + 50]).to(device)
-            latents.append(vae.encode(x).latent_dist.mean.half().cpu())
-    return torch.cat(latents) * vae.config.scaling_factor, torch.zeros(0)
+            latents.append(vae.encode(pixels).latent_dist.mean.half().cpu())
+    return torch.cat(latents) * vae.config.scaling_factor
 
 
 def _encode_vision(folder, scene_set, device):
@@ -168,8 +202,8 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     scene_set = data.load_scenes("validation", cache)
     images = scene_set.images[:N_MEASURED]
     text, vision = embedder.text(scene_set.captions[:N_MEASURED]), embedder.vision(scene_set.small[:N_MEASURED])
-    first = vdvae.load(folder.parent / "vdvae" / "vdvae.safetensors")
-    rough = first.decode(first.encode(scene_set.small[:N_MEASURED], n_layers=15))
+    first = vdvae.load(_first_stage(folder))
+    rough = first.decode(first.encode(scene_set.small[:N_MEASURED], n_layers=N_ROUGH_LAYERS))
     refined = model.refine(rough, text, vision, image_ids=np.arange(N_MEASURED), **SETTINGS)
     quality = {"v_prediction_mse": _prediction_error(model, images, text, vision)}
     for name, drawn in {"rough": rough, "refined": refined}.items():
