@@ -1,7 +1,7 @@
 """What readers make of damaged files: `python benchmarks/inputs.py`; with `--write`, the book's table of it is written anew.
 
-Each reader of `tests/test_fuzz.py` meets its file in some two hundred states, cut, flipped, overwritten or made to do harm, in a
-process with limited memory; an answer that is wrong and not refused, a crash or a hang ends this program.
+Each reader of `tests/faults/test_fuzz.py` meets its file in some two hundred states, cut, flipped, overwritten or made to do
+harm, in a process with limited memory; an answer that is wrong and not refused, a crash or a hang ends this program.
 """
 
 import json
@@ -53,8 +53,8 @@ def write(table):
 
 def attack(reader, data, folder):
     """How many states of its file a reader met, read rightly, refused by name, and how many megabytes it took at most."""
-    command = [sys.executable, ROOT / "tests" / "test_fuzz.py", reader, data, folder]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"}
+    command = [sys.executable, ROOT / "tests" / "faults" / "test_fuzz.py", reader, data, folder]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PYTHONFAULTHANDLER": "1"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     report = json.loads(done.stdout.splitlines()[-1])
     right, refused = report["right"], report["clear error"]

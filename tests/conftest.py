@@ -9,9 +9,11 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-ROOT = Path(__file__).parents[1]
+ROOT, DATA = Path(__file__).parents[1], Path(__file__).parent / "reference"
 BROWSER = shutil.which("chromium")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run"]
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
@@ -176,3 +178,19 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def bare_project(tmp_path, monkeypatch):
+    """A project with the shipped parameter files and notebooks made by `add`."""
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setenv("NSDLIB_HOME", str(tmp_path))
+    return tmp_path
+
+
+def add(project, name, *sources):
+    """Write a notebook with a parameters cell and code cells."""
+    parameters = new_code_cell('run = "demo"\ndecoder = None  # as in the file', metadata={"tags": ["parameters"]})
+    cells = [new_markdown_cell("# Title"), parameters, *map(new_code_cell, sources)]
+    nbformat.write(new_notebook(cells=cells), project / "notebooks" / f"{name}.ipynb")

@@ -1,0 +1,76 @@
+"""The README's pictures: those that the rule chooses among the shipped scores, and pixels that have these scores."""
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from book._ext import strip
+from nsdlib.core.scores.metrics import METRICS
+from nsdlib.store.shipped import Shipped
+
+SHIPPED = "complete"
+
+
+def images_of(drawn, n_images):
+    """The images in a strip (3, n_images, SIDE, SIDE, 3) uint8: seen, rough, refined."""
+    pixels = np.asarray(drawn.convert("RGB"))
+    side = strip.SIDE * strip.SCALE
+
+    def cut(row, column):
+        x, y = strip.place(row, column)
+        return pixels[y : y + side : strip.SCALE, x : x + side : strip.SCALE]
+
+    return np.stack([[cut(row, column) for column in range(n_images)] for row in range(len(strip.KINDS))])
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """Shipped results, and their scores (system, metric, test_image) and (diffusion_seed, metric, test_image)."""
+    results = Shipped(ROOT / "book" / "data" / SHIPPED)
+    with results.load("scores") as scores:
+        return results, scores.load()
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    with Image.open(ROOT / strip.PLACE) as image:
+        return images_of(image, strip.N_SHOWN)
+
+
+def chosen(scores):
+    """Positions of the images at evenly spaced places of the mean rank, by pandas' ranks."""
+    table = scores.value.sel(system="refined").to_pandas()  # metric by image
+    ranks = [table.loc[name].rank(ascending=metric.higher_is_better) for name, metric in METRICS.items()]
+    order = np.argsort(-np.mean(ranks, axis=0), kind="stable")
+    return order[np.linspace(0, len(order) - 1, strip.N_SHOWN).round().astype(int)]
+
+
+def test_the_pixels_have_the_scores_of_the_images_that_the_rule_chooses(shipped, pictures):
+    _, scores = shipped
+    seen, rough, refined = pictures.reshape(3, strip.N_SHOWN, -1).astype(float)
+    for images, of_kind in ((refined, scores.by_seed[0]), (rough, scores.value.sel(system="rough"))):
+        measured = [np.corrcoef(a, b)[0, 1] for a, b in zip(seen, images, strict=True)]
+        np.testing.assert_allclose(measured, of_kind.sel(metric="pixcorr").values[chosen(scores)], atol=1e-4)
+
+
+def test_the_readme_has_the_caption_that_the_shipped_scores_give(shipped):
+    results, scores = shipped
+    made = results.about["run"]
+    text = strip.caption(scores.value, n_bootstrap=made["n_bootstrap"], seed=made["seed"])
+    readme = (ROOT / "README.md").read_text()
+    assert strip.with_caption(readme, text) == readme and strip.BEGIN in readme
+    mean = float(scores.value.sel(system="refined", metric="clip").mean())
+    assert f"in {mean:.2f} [" in text and f"n = {scores.sizes['test_image']} test" in text and f"]({strip.PLACE})" in text
+
+
+def test_what_is_drawn_is_found_again():
+    rows = {kind: np.random.default_rng(k).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8) for k, kind in enumerate("abc")}
+    drawn = strip.draw(rows, [100, 0])
+    np.testing.assert_array_equal(images_of(drawn, 2), list(rows.values()))
+    assert drawn.getpixel((0, drawn.height - 1))[3] == 0  # transparent: it lies on white and on black
+
+
+def test_a_readme_without_the_marks_stays_as_it_is():
+    assert strip.with_caption("# Title\n", "text") == "# Title\n"
+    assert strip.with_caption(f"a\n{strip.BEGIN}old\n{strip.END}b", "new\n") == f"a\n{strip.BEGIN}\nnew\n\n{strip.END}b"

@@ -1,0 +1,99 @@
+"""Nothing is lost: after every fault that `benchmarks/survival.py` puts in, the same command gives the same results."""
+
+import re
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import ROOT, add
+
+from nsdlib.params import load_run
+from nsdlib.run.runner import NotebookFailed, run_notebooks
+from nsdlib.store.store import Store
+
+SAVE = """import numpy as np, xarray as xr
+from nsdlib.params import load_run
+from nsdlib.store.store import Store
+saved = Store(load_run(run)).cached("glm", lambda: xr.Dataset({"a": ("i", np.arange(9.0))}))
+print(saved.a.values.sum())"""
+
+
+@pytest.fixture
+def survival(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import survival
+
+    return survival
+
+
+def outcomes(*options):
+    """Rows of the benchmark's table: kind to how many were injected, survived, lost."""
+    command = [sys.executable, "benchmarks/survival.py", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1) and not done.stderr, done.stderr
+    rows = re.findall(r"^\| (\S.*?) +\| +(\d+) \| +(\d+) \| +(\d+) \|$", done.stdout, re.MULTILINE)
+    table = {kind: tuple(map(int, numbers)) for kind, *numbers in rows}
+    assert done.returncode == (table["all"][2] > 0)
+    return table
+
+
+@pytest.mark.slow
+def test_kill_9_at_four_moments_of_a_notebook_loses_nothing(survival):
+    """A chain of runs of the cheapest notebook that makes artifacts, compared with an undisturbed run.
+
+    The book's table is of two notebooks and more kills; the moments of this seed hit each victim.
+    """
+    table = outcomes("--kills", "4", "--notebooks", "02_roi_betas", "--seed", "37", "--only", "kills")
+    assert table["all"] == (4, 4, 0)
+    assert set(table) - {"all"} == set(survival.FAULTS["kills"])
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_line_of_a_save_full_disks_and_damage_lose_nothing(survival):
+    table = outcomes("--only", "lines", "full", "damage")
+    assert [kind for kind, (_, _, lost) in table.items() if lost] == []
+    assert set(table) - {"all"} == {kind for name in ("lines", "full", "damage") for kind in survival.FAULTS[name]}
+    assert table[survival.WRITER][0] > 30
+    for kind in (survival.BEFORE, survival.MIDDLE, survival.IN_PROGRESS, "artifact damaged: byte flipped"):
+        assert table[kind][0] >= 4
+
+
+def test_a_loss_is_counted(survival):
+    table = survival.as_table([("a", True), ("a", False), ("b", True)])
+    assert table.loc["a"].tolist() == [2, 1, 1] and table.loc["b"].tolist() == [1, 1, 0]
+    assert table.loc["all"].tolist() == [3, 2, 1]
+
+
+def test_the_comparison_sees_one_bit_and_leaves_out_only_times(survival):
+    one = xr.Dataset(
+        {"x": ("i", np.array([0.0, np.nan])), "seconds": ("i", [1.0, 2.0]), "name": ("i", np.array(["a", "b"], object))}
+    )
+    assert survival.same(one, one.assign(seconds=("i", [3.0, 4.0])))
+    changes = [("x", [-0.0, np.nan]), ("x", [np.nextafter(0, 1), np.nan]), ("name", np.array(["a", "c"], object))]
+    for name, values in changes:
+        assert not survival.same(one, one.assign({name: ("i", values)}))
+    assert not survival.same(one, one.drop_vars("x")) and not survival.same(one.drop_vars("x"), one)
+
+
+def test_an_artifact_that_was_damaged_is_made_again_by_its_notebook_which_says_so(bare_project):
+    add(bare_project, "01_hrf_glmsingle", SAVE)
+    run_notebooks("small")
+    folder = Store(load_run("small")).path("glm")
+    (folder / "manifest.json").write_text("garbage")
+    (page,) = run_notebooks("small")
+    printed = [output.text for cell in nbformat.read(page, 4).cells for output in cell.get("outputs", [])]
+    assert any("was damaged and has been made anew" in text for text in printed) and "36.0\n" in printed
+    assert Store(load_run("small")).load("glm").a.values.sum() == 36
+
+
+def test_a_full_disk_ends_a_notebook_in_words_and_the_next_run_goes_on(bare_project):
+    limit = "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    add(bare_project, "01_hrf_glmsingle", limit + "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))", SAVE)
+    with pytest.raises(NotebookFailed, match="StoreFull: There is no room for the artifact 'glm' of run 'small': it takes up to"):
+        run_notebooks("small")
+    assert list(load_run("small").store.iterdir()) == []
+    add(bare_project, "01_hrf_glmsingle", SAVE)
+    assert run_notebooks("small")[0].is_file()

@@ -1,0 +1,351 @@
+"""Recipes: what a file may say; planted truth through one; picks, lifts, retrieval against plain loops; bad input in words."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import ROOT
+from recipe_inputs import real_images
+from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge as TheirRidge
+
+from nsdlib.core import METRICS
+from nsdlib.core.images import resize
+from nsdlib.params import load_run
+from nsdlib.recipes import brain, pictures, recipe, table
+from nsdlib.store import Store, provenance
+from nsdlib.store.provenance import artifact_hash
+from nsdlib.study.reconstruction import Split
+
+N_TRAIN, N_TEST, N_VOXELS, N_LATENTS = 40, 8, 30, 336  # latents of the first five layers
+ORACLE = """
+import numpy as np
+
+class Oracle:
+    def __init__(self, file):
+        self.truth = np.load(file)  # the first voxel says which row
+
+    def fit(self, X, Y):
+        return self
+
+    def predict(self, X):
+        return self.truth[X[:, 0].astype(int) % len(self.truth)]
+
+class Whitened:
+    def fit(self, X, Y):
+        self.weights = np.linalg.lstsq(X, Y, rcond=None)[0]
+
+    def predict(self, X):
+        return (X - X.mean(0)) @ self.weights
+
+class Short(Whitened):
+    def predict(self, X):
+        return super().predict(X)[:, 1:]
+
+class Lost(Whitened):
+    def predict(self, X):
+        return super().predict(X) * np.nan
+
+class Deaf:
+    def fit(self, X, Y):
+        pass
+
+NUMBER = 3
+"""
+
+
+def write(root, name="mine", **fields):
+    """Write a recipe, the given fields over those of a sound one."""
+    import yaml
+
+    sound = {"title": "Mine", "paper": "none", "targets": {"text": {}, "vision": {}, "latents": {}}}
+    (root / recipe.FOLDER).mkdir(parents=True, exist_ok=True)
+    (root / recipe.FOLDER / f"{name}.yaml").write_text(yaml.safe_dump(sound | fields))
+
+
+@pytest.fixture(scope="module")
+def run(twin, tmp_path_factory):
+    """The run `small` in a folder of its own, with the shipped recipes, weights, and decoders of one's own."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(ROOT / "params", root / "params")
+    (root / "zoo").symlink_to(ROOT / "zoo")
+    (root / "planted_decoders.py").write_text(ORACLE)
+    changed = {"root": root, "store": root / "store", "device": "cpu", "n_steps": 2, "alphas": (10.0,), "n_layers": 5}
+    return twin.model_copy(update=changed)
+
+
+@pytest.fixture(scope="module")
+def drawing(run):
+    return pictures.Pictures(run, Store(run))
+
+
+@pytest.fixture(scope="module")
+def inputs(run, drawing):
+    """Real images and tokens of them; patterns of noise whose first voxel numbers the images."""
+    (subject, ids, tokens), rng = real_images(run, n_train=N_TRAIN, n_test=N_TEST), np.random.default_rng(0)
+    splits, latents = {}, {}
+    n_latents = drawing.stages.vdvae.n_latents(5)
+    for name, chosen in ids.items():
+        patterns = rng.standard_normal((len(chosen), N_VOXELS)).astype(np.float32)
+        patterns[:, 0] = np.arange(len(chosen))
+        values = rng.standard_normal((len(chosen), n_latents)).astype(np.float32)
+        splits[name] = Split(chosen, patterns, values, tokens[name])
+        latents[name] = xr.DataArray(values)
+    regions = np.zeros((3, N_VOXELS), bool)
+    regions[0, :10], regions[1, 10:15], regions[2, 15:25] = True, True, True
+    betas = xr.Dataset(
+        {"in_region": (("region", "voxel"), regions)}, coords={"region": ["V1", "V2", "faces"], "voxel": np.arange(N_VOXELS)}
+    )
+    count = drawing.stages.vdvae.n_latents
+    return brain.Inputs(run, Store(run), splits["train"], splits["test"], betas, latents, count, drawing.encode, subject)
+
+
+def planted(inputs, drawing, run, name, target_values):
+    """Decode and draw by a recipe whose decoders return the given values."""
+    targets = {}
+    for target, values in target_values.items():
+        file = run.root / f"{name}-{target}.npy"
+        np.save(file, values)
+        targets[target] = {"decoder": "planted_decoders:Oracle", "settings": {"file": str(file)}}
+    write(run.root, name, targets=targets, n_layers=5)
+    one = recipe.load(name, run)
+    decoded = brain.decode(one, inputs)
+    return one, decoded, drawing.make(one, decoded, inputs)
+
+
+def test_a_decoder_that_knows_the_truth_is_the_ceiling_and_permuted_pairs_are_at_chance(inputs, drawing, run):
+    true = {target: inputs.truth(target, n_layers=5)[1] for target in ("latents", "text", "vision")}
+    one, decoded, drawn = planted(inputs, drawing, run, "oracle", true)
+    assert decoded.badge == "inductive" and np.isnan(decoded.n_parameters)
+    test, stages = inputs.test, drawing.stages
+    rough = stages.vdvae.decode(test.latents, seed=run.seed, image_ids=test.ids)
+    tokens = (np.asarray(test.tokens[kind], np.float32) for kind in recipe.KINDS)
+    refined = stages.diffusion.refine(rough, *tokens, image_ids=test.ids, **stages.settings)
+    np.testing.assert_array_equal(drawn.refined, refined)
+    shown = inputs.subject.stimuli(test.ids)
+    dataset = table.measure({"oracle": (one, decoded, drawn)}, inputs, resize(shown, 64), shown)
+    brain_side = dataset.brain.mean("test_image").sel(system="oracle").to_series()
+    assert (brain_side.drop("error") == 1).all() and brain_side["error"] == 0
+    assert dataset.brain_null.sel(measure=["image, top 1", "brain, top 1"]).max() == 0  # a permutation without a fixed place
+    chance = dataset.null.sel(metric=[name for name in METRICS if METRICS[name].chance]).mean("test_image")
+    assert (np.abs(chance - 0.5) < 0.35).all() and dataset.own.isnull().all()
+    columns = table.brain_table(dataset, n_bootstrap=10, seed=0)
+    assert list(columns["parameters"]) == ["not known"] and list(columns["linter"]) == ["inductive"]
+
+
+def test_a_decoder_that_standardises_the_test_patterns_gets_its_badge(inputs, run):
+    own = {"decoder": "planted_decoders:Whitened"}
+    write(run.root, targets={"latents": own, "text": {}, "vision": dict(own)}, n_layers=5)
+    decoded = brain.decode(recipe.load("mine", run), inputs)
+    assert decoded.badge == "transductive" and any("Whitened: predictions as they are" in note for note in decoded.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Short", r"Short: predict\(X\) returned shape \(8, 1087\), wanted \(8, 1088\), a row for each pattern"),
+        ("Lost", "what planted_decoders:Lost predicts holds 8704 values that are not finite numbers"),
+        ("Deaf", r"makes a Deaf without predict, wanted fit\(X, Y\) and predict\(X\)"),
+    ],
+)
+def test_what_a_decoder_of_ones_own_gets_wrong_is_a_sentence(inputs, run, name, message):
+    targets = {"latents": {}, "text": {}, "vision": {"decoder": f"planted_decoders:{name}"}}
+    write(run.root, targets=targets, n_layers=5)
+    with pytest.raises(ValueError, match=message):
+        brain.decode(recipe.load("mine", run), inputs)
+
+
+def test_the_ten_lines_of_the_page_are_a_row(inputs, run):
+    page = (ROOT / "book" / "your_own_decoder.md").read_text()
+    module, text = (re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("python", "yaml"))
+    (run.root / "my_decoders.py").write_text(module)
+    (run.root / recipe.FOLDER / "page.yaml").write_text(text.replace("50", "5").replace("200", "10"))  # of 40 images
+    decoded = brain.decode(recipe.load("page", run), inputs)
+    reduced = PCA(10, random_state=0).fit(inputs.train.patterns)
+    theirs = TheirRidge(1.0).fit(reduced.transform(inputs.train.patterns), inputs.truth("vision")[0])
+    np.testing.assert_allclose(decoded.targets["vision"], theirs.predict(reduced.transform(inputs.test.patterns)), atol=1e-4)
+    assert decoded.badge == "inductive"
+
+
+def test_a_ridge_without_intercept_lacks_the_training_mean(inputs, run):
+    write(run.root, targets={"latents": {}, "text": {"intercept": False}, "vision": {"rescale": "none"}}, n_layers=5)
+    decoded, train, test = brain.decode(recipe.load("mine", run), inputs), inputs.train, inputs.test
+    for target, centre in {"text": 1.0, "vision": 0.0}.items():
+        (Y, _), mean = inputs.truth(target), inputs.truth(target)[0].mean(0)
+        theirs = TheirRidge(run.alphas[0]).fit(train.patterns, Y).predict(test.patterns) - centre * mean
+        np.testing.assert_allclose(decoded.targets[target], theirs, atol=1e-4)
+
+
+def test_voxels_are_chosen_by_regions_and_the_lack_of_them_is_noted(inputs):
+    early, (note,) = inputs.voxels("early")
+    assert early.sum() == 15 and "V1, V2 (15 of 30)" in note
+    assert inputs.voxels("ventral")[0].sum() == 10 and inputs.voxels("all")[0].all()
+    unknown = inputs.betas.assign_coords(region=["no region known"] * 3)
+    bare = brain.Inputs(**{**vars(inputs), "betas": unknown})
+    assert bare.voxels("ventral")[0].all() and "No region of this subject" in bare.voxels("ventral")[1][0]
+
+
+def test_tokens_become_targets():
+    tokens = np.random.default_rng(0).standard_normal((3, 5, 4))
+    first, last = tokens[:, 0], tokens[:, -1]
+    np.testing.assert_allclose(
+        brain.as_target("vision_pooled", tokens), first / np.sqrt((first**2).sum(1, keepdims=True)), rtol=1e-5
+    )
+    np.testing.assert_allclose(brain.as_target("text_pooled", tokens), last / np.sqrt((last**2).sum(1, keepdims=True)), rtol=1e-5)
+    lengths = np.linalg.norm(brain.as_target("retrieval", tokens).reshape(3, 5, 4), axis=2)
+    np.testing.assert_allclose(lengths, 1, rtol=1e-5)
+
+
+def test_the_best_sample_is_the_one_nearest_to_what_was_decoded():
+    rng = np.random.default_rng(0)
+    decoded, samples = rng.standard_normal((6, 9)), [rng.standard_normal((6, 9)) for _ in range(3)]
+    best = np.array([2, 0, 1, 1, 2, 0])
+    for image, sample in enumerate(best):
+        samples[sample][image] = 5 * decoded[image] + 0.1 * rng.standard_normal(9)
+    np.testing.assert_array_equal(pictures.pick_best(samples, decoded), best)
+    np.testing.assert_array_equal(pictures.pick_best([samples[0]] * 2, decoded), 0)
+
+
+def test_lifting_finds_the_tokens_that_follow_from_a_pooled_vector():
+    rng = np.random.default_rng(0)
+    weights, pooled = rng.standard_normal((6, 40)), pictures.unit(rng.standard_normal((300, 6)))
+    tokens = (pooled @ weights).astype(np.float32)
+    lifted = pictures.lift(pooled[:250], tokens[:250], 3 * pooled[250:])  # of whatever length
+    np.testing.assert_allclose(lifted, tokens[250:], atol=0.01)
+
+
+def test_retrieval_is_what_a_plain_loop_finds():
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((20, 5))
+    decoded = truth + rng.standard_normal((20, 5))
+    found = table.retrieve(decoded, truth)
+
+    def cosine(a, b):
+        return a @ b / np.sqrt((a @ a) * (b @ b))
+
+    for image in range(20):
+        by_pattern = sorted(range(20), key=lambda k: -cosine(decoded[image], truth[k]))
+        by_image = sorted(range(20), key=lambda k: -cosine(decoded[k], truth[image]))
+        for what, order in (("image", by_pattern), ("brain", by_image)):
+            for k in (1, 5):
+                assert found.sel(measure=f"{what}, top {k}")[image] == (image in order[:k])
+    with pytest.raises(ValueError, match="predicted and true must be"):
+        table.retrieve(decoded[:, 1:], truth)
+
+
+def test_of_more_than_300_images_the_expected_share_of_draws_is_reported():
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((400, 3))
+    decoded = truth + rng.standard_normal((400, 3))
+    expected = table.retrieve(decoded, truth).sel(measure="image, top 1 of 300").values
+    hits = np.zeros(400)
+    n_drawn = np.zeros(400)
+    for _ in range(300):
+        some = rng.permutation(400)[:300]
+        hits[some] += table.retrieve(decoded[some], truth[some]).sel(measure="image, top 1").values
+        n_drawn[some] += 1
+    assert np.abs(hits / n_drawn - expected).max() < 0.15 and abs((hits / n_drawn - expected).mean()) < 0.01
+
+
+@pytest.mark.parametrize("n_images", [2, 3, 50])
+def test_no_pair_stays(n_images):
+    order = table.mispair(n_images, seed=1)
+    assert sorted(order) == list(range(n_images)) and (order != np.arange(n_images)).all()
+
+
+def test_images_are_blended_by_weight():
+    first, second = np.full((1, 4, 4, 3), 200, np.uint8), np.full((1, 4, 4, 3), 100, np.uint8)
+    assert (pictures.blend(first, second, 0.75) == 175).all()
+    with pytest.raises(ValueError, match="one shape and a weight from 0 to 1"):
+        pictures.blend(first, second, 1.5)
+
+
+@pytest.mark.parametrize("name", recipe.names(ROOT))
+def test_shipped_recipes_load_for_both_zoos_and_read_no_test_statistics(name):
+    for run in (load_run("demo"), load_run("subj01")):
+        one = recipe.load(name, run)
+        assert all(part.rescale != "test" for part in one.targets.values())
+        assert one.deviations and all(sentence[0].isupper() for sentence in one.deviations)
+        told = [sentence for sentence in one.deviations if sentence.startswith("In the demo zoo: ")]
+        assert not told or run.zoo == "demo"
+
+
+def test_what_the_demo_changes_is_told(run):
+    write(
+        run.root,
+        generator={"n_steps": 50, "text_weight": 0.5},
+        demo={"generator": {"n_steps": 7}, "targets": {"text": {"alphas": [3]}}},
+    )
+    one = recipe.load("mine", run)
+    assert one.generator.n_steps == 7 and one.generator.text_weight == 0.5 and one.targets["text"].alphas == (3,)
+    assert one.deviations == ("In the demo zoo: generator.n_steps 7 (published 50), targets.text.alphas 3",)
+    full = recipe.load("mine", run.model_copy(update={"zoo": "paper"}))
+    assert full.generator.n_steps == 50 and full.deviations == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"targets": 3}, r"mine.yaml: targets must hold lines 'setting: value', or {}, but it holds 3"),
+        ({"targets": {"text": None}}, r"targets.text must hold lines 'setting: value'"),
+        ({"demo": [1]}, r"mine.yaml: demo: demo must hold lines"),
+        ({"demo": {"generator": 1}}, r"mine.yaml: demo: generator must hold lines"),
+        ({"deviations": "none"}, r"deviations must be a list of sentences, each behind a '-'"),
+        ({"titles": "x"}, r"mine.yaml: 'titles' is no setting: did you mean 'title'"),
+        ({"targets": {"texts": {}}}, "'texts' is no target: did you mean 'text'"),
+        ({"targets": {"text": {"alpha": [1]}}}, "targets.text: 'alpha' is no setting: did you mean 'alphas'"),
+        ({"targets": {"text": {"decoder": "rigde"}, "vision": {}, "latents": {}}}, "no decoder 'rigde': did you mean 'ridge'"),
+        ({"generator": {"strength": 2}}, "generator.strength: Input should be less than or equal to 1, got 2"),
+        ({"targets": {"text": {}, "vision": {}}}, "vdvae draws from the target latents, which is not decoded"),
+        ({"targets": {"latents": {}}}, "nothing to refine with, wanted text, vision"),
+        ({"targets": {"latents": {}, "text": {}}}, "no vision is decoded, wanted 1, the other kind alone"),
+        (
+            {"targets": {"latents": {}, "text": {}}, "generator": {"text_weight": 1, "pick": "best"}},
+            "best compares pictures with decoded vision",
+        ),
+        (
+            {"targets": {"text": {"decoder": "nowhere_at:all"}, "vision": {}, "latents": {}}},
+            "No module named 'nowhere_at'; wanted",
+        ),
+        (
+            {"targets": {"text": {"decoder": "planted_decoders:Oracel"}, "vision": {}, "latents": {}}},
+            "planted_decoders has no 'Oracel': did you mean 'Oracle'",
+        ),
+        ({"targets": {"text": {"decoder": "planted_decoders:NUMBER"}, "vision": {}, "latents": {}}}, "is a int, wanted a class"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused_in_words(run, fields, message):
+    write(run.root, **fields)
+    with pytest.raises(ValueError, match=message):
+        recipe.load("mine", run)
+
+
+def test_an_unknown_recipe_and_a_broken_file_are_refused(run):
+    with pytest.raises(ValueError, match="no recipe 'veronse': did you mean 'veronese'"):
+        recipe.load("veronse", run)
+    (run.root / recipe.FOLDER / "broken.yaml").write_text("- 1\n")
+    with pytest.raises(ValueError, match=r"broken.yaml must hold lines 'field: value', but it holds a list"):
+        recipe.load("broken", run)
+    (run.root / recipe.FOLDER / "broken.yaml").write_text("a: [1\n")
+    with pytest.raises(ValueError, match=r"broken.yaml is not valid YAML"):
+        recipe.load("broken", run)
+
+
+def test_more_layers_than_were_kept_are_refused(inputs, run):
+    write(run.root, n_layers=31)
+    with pytest.raises(ValueError, match=r"n_layers=31 are .* add 31 to layer_counts"):
+        brain.decode(recipe.load("mine", run), inputs)
+
+
+def test_the_artifact_changes_with_a_recipe_and_with_ones_own_decoder(project):
+    (project / "mine.py").write_text("A = 1\n")
+    write(project, targets={"text": {"decoder": "mine:A"}})
+    (project / "zoo").symlink_to(ROOT / "zoo")
+    seen = [artifact_hash(load_run("small", recipes=["mine"]), "systems")]
+    (project / "mine.py").write_text("A = 2, 3\n")
+    seen.append(artifact_hash(load_run("small", recipes=["mine"]), "systems"))
+    write(project, targets={"text": {"decoder": "mine:A"}}, n_layers=3)
+    seen.append(artifact_hash(load_run("small", recipes=["mine"]), "systems"))
+    assert len(set(seen)) == 3 and provenance.find_step("systems").notebook == "10_systems_side_by_side"
