@@ -44,11 +44,6 @@ def writable(ending):
     return check
 
 
-def subject_run(number):
-    """The run of an NSD subject."""
-    return f"subj{int(number):02d}"
-
-
 def assignment(text):
     """Name and value of `-p name=value`; the value is read as YAML."""
     name, sign, value = text.partition("=")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nsdlib.laboratory  # noqa: F401  its commands
 from nsdlib import __version__
-from nsdlib.arguments import ALLOWED, COMMANDS, SUBJECTS, argument, assignment, command, run_argument, subject_run, writable
+from nsdlib.arguments import ALLOWED, COMMANDS, SUBJECTS, argument, assignment, command, run_argument, writable
 from nsdlib.params import find_root, load_run
 from nsdlib.strict import local_folder
 
@@ -24,11 +24,13 @@ def main(arguments=None):
     try:
         return options.command(options)
     except (ValueError, FileNotFoundError, FileExistsError) as error:
-        return _complain(error, status=2)
-    except RuntimeError as error:
-        return _complain(error, status=1)
+        problem, status = error, 2
+    except (RuntimeError, OSError) as error:
+        problem, status = error, 1
     except KeyboardInterrupt:
-        return _complain("interrupted; what is complete stays, and the same command goes on from there.", status=130)
+        problem, status = "interrupted; what is complete stays, and the same command goes on from there.", 130
+    print(f"nsdlib: {problem}", file=sys.stderr)
+    return status
 
 
 def _parser():
@@ -62,7 +64,7 @@ def _simulate(options):
     "get NSD's files of a subject, or the published weights",
     argument("what", metavar="WHAT", choices=("nsd", "weights"), help="nsd or weights"),
     argument("--run", default="subj01", metavar="RUN", help="into whose folders: a file params/RUN.yaml"),
-    argument("--subject", dest="run", type=subject_run, choices=SUBJECTS, metavar="N", help="1 to 8, for --run subj0N"),
+    argument("--subject", dest="run", type="subj{:0>2}".format, choices=SUBJECTS, metavar="N", help="1 to 8, for --run subj0N"),
     argument("--sessions", type=int, metavar="N", help="of betas; as params/RUN.yaml has it"),
     argument("--glm-sessions", type=int, metavar="N", help="of time series, 0 for none; as there"),
     argument("--dry-run", action="store_true", help="list every file with its bytes, fetch nothing"),
@@ -252,9 +254,3 @@ def _book(options):
     if local:
         print("It shows all pictures: where they are of real subjects, NSD's terms forbid passing it on.")
     return 0
-
-
-def _complain(problem, *, status):
-    """Say what is wrong on standard error."""
-    print(f"nsdlib: {problem}", file=sys.stderr)
-    return status

@@ -16,10 +16,10 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from nsdlib.sections import BetasFiles, Bids, Simulation
-from nsdlib.strict import Strict, local_folder, parse_yaml
+from nsdlib.sections import BetasFiles, Bids, Folder, Simulation
+from nsdlib.strict import Strict, parse_yaml
 
 __all__ = ["Run", "Simulation", "find_root", "load_run", "parameter_files", "run_names", "usable_runs"]
 
@@ -28,7 +28,6 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 AboveZero = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Folder = Annotated[Path, AfterValidator(local_folder)]
 
 
 class Run(Strict):

@@ -86,20 +86,15 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
     rows = _rows(found, subject, kind)
     label = re.sub("[^A-Za-z0-9]", "", subject.name.rpartition("/")[2].removeprefix("sub-"))
     target, about = folder / f"sub-{label}", folder / "dataset_description.json"
-    text = as_json(
-        {
-            "Name": "Single-trial responses to pictures",
-            "BIDSVersion": BIDS_VERSION,
-            "DatasetType": "derivative",
-            "GeneratedBy": [{"Name": "nsdlib", "Version": __version__}],
-        }
-    )
+    says = {"Name": "Single-trial responses to pictures", "BIDSVersion": BIDS_VERSION, "DatasetType": "derivative"}
+    text = as_json(says | {"GeneratedBy": [{"Name": "nsdlib", "Version": __version__}]})
     refuse_existing([target, *([about] if about.exists() and about.read_text() != text else [])])
     stem, written = f"sub-{label}_task-images", []
     with beside(folder) as place:
         mask = _mask(found, subject)
         write_maps(place / f"{stem}_desc-betas_mask.nii.gz", [mask[mask].astype(np.float32)], mask, subject.affine)
-        images, shown = np.unique(subject.trials["image"].to_numpy()[found.trial.values], return_inverse=True)
+        seen = subject.trials["image"].to_numpy()[found.trial.values]
+        images, shown, counts = np.unique(seen, return_inverse=True, return_counts=True)
         sums = np.zeros((len(images), found.sizes["roi_voxel"]))
         for session, of_session in rows.items():
             of = subject.session_labels[session - 1]
@@ -115,7 +110,11 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
             r2 = found[f"r2_{kind[-1]}"].sel(session=session, voxel=found.roi_voxel.values).values
             write_maps(inside / f"{name}_stat-rsquare_desc-R2_statmap.nii.gz", [r2], mask, subject.affine)
             written.append(target / path.relative_to(place))
-        _write_means(place / stem, found, subject, sums)
+        path = place / f"{stem}_stat-effect_desc-ConditionMeans_statmap.nii.gz"
+        write_maps(path, sums / counts[:, None], mask, subject.affine)
+        describe(path, "means of single-trial betas of each picture", PERCENT)
+        means = {"index": range(len(images)), "label": subject.image_names(images), "n_trials": counts}
+        write_table(place / f"{stem}_desc-ConditionMeans_conditions.tsv", means)
         place.rename(target)
     if not about.exists():
         about.write_text(text)
@@ -123,16 +122,6 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
 
 
 EXPORTS = {"nsd": export_betas, "bids": export_bids, "glmsingle": export_glmsingle}
-
-
-def _write_means(stem, found, subject, sums):
-    """Write a map for each picture, and their table; `sums`, (n_images, n_voxels), are those of its betas."""
-    images, counts = np.unique(subject.trials["image"].to_numpy()[found.trial.values], return_counts=True)
-    path = stem.with_name(f"{stem.name}_stat-effect_desc-ConditionMeans_statmap.nii.gz")
-    write_maps(path, sums / counts[:, None], _mask(found, subject), subject.affine)
-    describe(path, "means of single-trial betas of each picture", PERCENT)
-    table = {"index": range(len(images)), "label": subject.image_names(images), "n_trials": counts}
-    write_table(stem.with_name(f"{stem.name}_desc-ConditionMeans_conditions.tsv"), table)
 
 
 def _rows(found, subject, kind, *, holds="wanted"):
@@ -203,6 +192,6 @@ def _design_info(subject, session):
         "designSINGLE": single, "stimorder": list(order.astype(np.int64)), "numtrialrun": n_trials,
         "condcounts": list(np.bincount(order).astype(np.int64)),
         "condinruns": list(np.sum([matrix.any(axis=0) for matrix in matrices], axis=0).astype(np.int64)),
-        "endbuffers": [np.float64((len(labels) - 1 - np.flatnonzero(labels)[-1]) * subject.tr) for labels in runs],
+        "endbuffers": [np.float64((len(labels) - 1 - np.flatnonzero(labels).max(initial=-1)) * subject.tr) for labels in runs],
     }  # fmt: skip
     return {"info": info, "images": images}

@@ -86,7 +86,6 @@ def amounts(run):
     volume, typical = int(np.prod(shape)), []
     try:
         n_train, n_test = (len(np.unique(subject.image_ids[part])) for part in (~subject.is_test, subject.is_test))
-        n_test = min(n_test, run.n_test or n_test)
     except (FileNotFoundError, ValueError):
         n_train, n_test = _typical_split(run)
         typical.append("numbers of images")
@@ -96,7 +95,7 @@ def amounts(run):
         n_brain = int(volume * (SIMULATED_IN_BRAIN if run.simulation else IN_BRAIN))
         n_voxels = int(volume * SIMULATED_GENERAL) if run.simulation else nsd.N_GENERAL_VOXELS.get(run.subject, n_brain)
         typical.append("numbers of voxels (nsdgeneral)")
-    n_voxels = min(n_voxels, run.n_voxels or n_voxels)
+    n_test, n_voxels = min(n_test, run.n_test or n_test), min(n_voxels, run.n_voxels or n_voxels)
     n_session_trials = subject.n_trials / run.n_sessions if run.section else nsd.N_SESSION_TRIALS
     return Amounts(n_train, n_test, n_voxels, n_brain, volume, n_session_trials, " and ".join(typical))
 
@@ -140,11 +139,6 @@ def data_bytes(run):
     subject = open_subject(run)
     missing = subject.missing_files(version=run.betas_version, glm_sessions=run.glm_sessions)
     return sum(subject.paths.n_bytes(path) for path, _ in missing)
-
-
-def _small(run, a, models):
-    """Notebooks that look at results."""
-    return Needs()
 
 
 def _glm(run, a, models):
@@ -222,7 +216,7 @@ def _other(run, a, models):
 
 
 COUNTED = {
-    "00_meet_the_data": _small,
+    "00_meet_the_data": lambda *_: Needs(),  # looks at results
     "01_hrf_glmsingle": _glm,
     "02_roi_betas": _betas,
     "03_decoder_ablation": _ablation,
@@ -230,7 +224,7 @@ COUNTED = {
     "05_two_stage_reconstruction": _stages,
     "06_noise_sensitivity": _noise,
     "07_qualitative_figures": _figures,
-    "08_across_subjects": _small,
+    "08_across_subjects": lambda *_: Needs(),
     "10_systems_side_by_side": _systems,
 }
 
@@ -250,7 +244,8 @@ def _planned(run):
     (n_train, n_test), volume = _typical_split(run), int(np.prod(run.simulation.shape))
     n_trials, what = sum(nsd.RUN_TRIALS[: run.simulation.runs]), "numbers of images and voxels"
     n_brain, n_voxels = int(volume * SIMULATED_IN_BRAIN), int(volume * SIMULATED_GENERAL)
-    return Amounts(n_train, min(n_test, run.n_test or n_test), n_voxels, n_brain, volume, n_trials, what)
+    n_test, n_voxels = min(n_test, run.n_test or n_test), min(n_voxels, run.n_voxels or n_voxels)
+    return Amounts(n_train, n_test, n_voxels, n_brain, volume, n_trials, what)
 
 
 def _typical_split(run):

@@ -1,7 +1,6 @@
 """What a run needs, looked at before it starts: versions, device, memory, disk, data, weights, and the time that it will take."""
 
 import math
-import os
 import platform
 import shutil
 import tomllib
@@ -21,7 +20,7 @@ from nsdlib.data.subject import open_subject
 from nsdlib.params import usable_runs
 from nsdlib.run import costs, forecast
 from nsdlib.run.forecast import GIGABYTE, UNKNOWN
-from nsdlib.run.rates import existing, machine_name, total_memory
+from nsdlib.run.rates import existing, machine_name, n_cores, total_memory
 from nsdlib.store import zoo
 from nsdlib.study.betas import split_hash
 from nsdlib.twin.marker import check_subject
@@ -166,7 +165,7 @@ def _device(run):
     except ValueError as error:
         return Finding("device", False, str(error))
     if device.type == "cpu":
-        return Finding("device", True, f"cpu, {os.cpu_count()} cores")
+        return Finding("device", True, f"cpu, {n_cores()} cores")
     properties = torch.cuda.get_device_properties(device)
     return Finding("device", True, f"{properties.name}, {properties.total_memory / GIGABYTE:.0f} GB")
 

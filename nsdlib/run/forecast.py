@@ -18,10 +18,8 @@ from nsdlib.store.variants import MARK, run_with
 GIGABYTE = 1e9
 NETWORK = 50e6  # bytes a second when data are fetched
 UNKNOWN = "not known yet"
-REHEARSED = {"paper"}  # zoos of whose models a rehearsal has the sizes
 
 REFINED = "test images x steps x sets of refined images"
-SYSTEMS = "images x recipes"
 # What the time of a notebook is taken to be in proportion to, in words and counted.
 SCALES = {
     "01_hrf_glmsingle": ("sessions x voxels of the brain", lambda run, a: run.glm_sessions * a.n_brain),
@@ -30,7 +28,7 @@ SCALES = {
     "04_latent_size": ("images x layer counts", lambda run, a: a.n_images * len(run.layer_counts)),
     "05_two_stage_reconstruction": (REFINED, lambda run, a: a.n_test * n_walked(run) * costs.refined_sets(run)[0]),
     "06_noise_sensitivity": (REFINED, lambda run, a: a.n_test * n_walked(run) * costs.refined_sets(run)[1]),
-    "10_systems_side_by_side": (SYSTEMS, lambda run, a: a.n_images * len(run.recipes)),
+    "10_systems_side_by_side": ("images x recipes", lambda run, a: a.n_images * len(run.recipes)),
 }
 OTHER_SCALE = ("images", lambda run, a: a.n_images)
 
@@ -130,7 +128,7 @@ def whole(run, table, sizes):
     """
     if table["seconds"].notna().all():
         return table["seconds"].sum() / 3600, f"records of {len(table)} notebooks"
-    if run.zoo not in REHEARSED:
+    if run.zoo != "paper":  # the one whose sizes a rehearsal has
         return np.nan, "its first run records it"
     from nsdlib.run import rehearsal
 
@@ -140,8 +138,7 @@ def whole(run, table, sizes):
         if machine == machine_name(run.device):
             return hours, f"rehearsal, {made}"
         if table["GPU GB"].any() and stages["of the GPU GiB"].any():
-            missing = {name: stage for name, stage in rehearsal.STAGES.items() if name not in stages.index}
-            left_out = ", ".join(name for name, stage in missing.items() if stage.needed(run, sizes))
+            left_out = ", ".join(n for n, s in rehearsal.STAGES.items() if n not in stages.index and s.needed(run, sizes))
             found = hours, f"rehearsal on {machine}, {made}" + (f", without {left_out}" if left_out else "")
     return found
 

@@ -238,11 +238,8 @@ def _walk(run, sizes, device, n_images, *, build=full_size.build_second_stage):
     _, steps = diffusion.img2img_timesteps(scheduler, strength=run.strength, n_steps=run.n_steps)
     side, channels = second.unet.unet.config.sample_size, second.vae.config.latent_channels
     x = torch.randn(n_images, channels, side, side, device=device)
-    conditioning = {
-        "conditions": [tokens.expand(n_images, -1, -1) for tokens in second.unconditional],
-        "unconditional": second.unconditional,
-    }
-    settings = {"steps": steps, "guidance": run.guidance, "text_weight": run.text_weight, **conditioning}
+    settings = {"steps": steps, "guidance": run.guidance, "text_weight": run.text_weight, "unconditional": second.unconditional}
+    settings["conditions"] = [tokens.expand(n_images, -1, -1) for tokens in second.unconditional]
     with tqdm(total=n_images * len(steps), desc="refining", unit="step", mininterval=5) as progress:
         seconds = _timed(lambda: diffusion.guided_walk(second.unet, scheduler, x, **settings, progress=progress), device)
     return n_images * len(steps), seconds

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
 from nsdlib import __version__
 from nsdlib.core.scores.metrics import METRICS
@@ -79,11 +80,12 @@ def score_folder(folder, truth, *, run, protocols) -> Scored:
     values, means, gains = {}, {}, {}
     for protocol in protocols:
         score = zoo.load_scorer(run, protocol=protocol).score
-        samples = score_all(score, truth, dict(enumerate(made)), ids=names, along="sample")
-        bounds = score_all(score, truth, others, ids=names)
-        values[protocol] = _joined(samples.mean("sample"), bounds)
+        own = score_all(score, truth, dict(enumerate(made)), ids=names, along="sample").mean("sample").expand_dims(system=[OWN])
+        both = xr.concat([own, score_all(score, truth, others, ids=names)], "system")
+        values[protocol] = both.assign_coords(role=("system", [ROLES[name] for name in both.system.values]))
         means[protocol] = summary(values[protocol], n_bootstrap=run.n_bootstrap)
-        gains[protocol] = _gains(values[protocol], run.n_bootstrap)
+        pair_of = xr.concat([own, floors.best(values[protocol]).drop_vars("floor")], "system")
+        gains[protocol] = differences(pair_of, [(OWN, "best floor")], METRICS, n_bootstrap=run.n_bootstrap)
         if (n_test := PROTOCOLS[protocol].n_test) not in (None, len(names)):
             notes.append(f"{protocol}: published tables are of {n_test} images, these are {len(names)}.")
     if len(made) > 1:
@@ -101,19 +103,3 @@ def _twins(names, truth):
     pairs = [(first.setdefault(hash(image.tobytes()), name), name) for name, image in zip(names, truth, strict=True)]
     twins = [f"{one} and {other}" for one, other in pairs if one is not other]
     return [f"True images are equal, and two-way scores count a tie as a failure: {some(twins)}."] if twins else []
-
-
-def _joined(own, bounds):
-    """Scores of all systems, with their roles."""
-    import xarray as xr
-
-    values = xr.concat([own.expand_dims(system=[OWN]), bounds], "system")
-    return values.assign_coords(role=("system", [ROLES[name] for name in values.system.values]))
-
-
-def _gains(values, n_bootstrap):
-    """Differences from the best floor in each score."""
-    import xarray as xr
-
-    both = [values.drop_vars("role").sel(system=[OWN]), floors.best(values).drop_vars("floor")]
-    return differences(xr.concat(both, "system"), [(OWN, "best floor")], METRICS, n_bootstrap=n_bootstrap)

@@ -42,7 +42,6 @@ class Server:
         self._answered, self._silent = set(), set()
         self._session = requests.Session()
         self._session.headers["Accept-Encoding"] = "identity"  # sizes and hashes are those of the file itself
-        self._session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=patience.n_threads))
 
     def __enter__(self):
         return self

@@ -85,7 +85,7 @@ def provenance(run, name):
     no such artifact.
     """
     step = find_step(name)
-    after = {other: artifact_hash(run, other) for other in step.after if _uses(run, name, other)}
+    after = {other: artifact_hash(run, other) for other in step.after if other != "glm" or run.betas == "glm"}
     for other in step.across:
         after |= {f"{member}/{other}": artifact_hash(load_run(member), other) for member in run.group}
     fields = run.model_dump(mode="json", include=set(step.params), exclude=_FOLDERS)
@@ -249,11 +249,6 @@ def _fingerprint(value, name):
         f"{name}: a result is kept under what its function was called with, and a {type(value).__name__} does not say what it "
         "holds; wanted arrays, numbers, strings, None, or tuples, lists and dictionaries of them."
     )
-
-
-def _uses(run, name, other):
-    """Whether the run computes one artifact from another: the published betas do not depend on our GLM."""
-    return (name, other) != ("betas", "glm") or run.betas == "glm"
 
 
 def _weights_hash(run, part):

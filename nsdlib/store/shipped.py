@@ -88,10 +88,8 @@ class Shipped:
 
 def beside(run):
     """Return the results that are shipped of runs like this one, to stand beside its own (dict of str to Shipped)."""
-    files = sorted((run.root / PLACE).glob(f"*/{ABOUT}"))
-    found = [Shipped(file.parent) for file in files]
-    of_run = {shipped.about["run"]["name"]: shipped for shipped in found}
-    return {name: shipped for name, shipped in of_run.items() if shipped.about["run"]["like"] == run.name}
+    found = [Shipped(file.parent) for file in sorted((run.root / PLACE).glob(f"*/{ABOUT}"))]
+    return {one.about["run"]["name"]: one for one in found if one.about["run"]["like"] == run.name}
 
 
 def ship(run, *, machine):
@@ -114,6 +112,10 @@ def ship(run, *, machine):
         made = {name: _copy(store, name, folder) for name in names}
         about = {"run": fields(run), "command": f"nsdlib ship {run.name}", "commit": commit(run.root), "machine": machine}
         about["artifacts"] = {name: manifest for name, manifest in made.items() if manifest}
+        if not about["artifacts"]:
+            raise ValueError(
+                f"There is nothing to ship of {run.name}: no array of {', '.join(names)} is below {LARGEST:,} bytes."
+            )
         (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
         shutil.rmtree(place, ignore_errors=True)
         folder.rename(place)

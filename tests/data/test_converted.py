@@ -324,6 +324,7 @@ def test_voxels_of_god_without_a_grid_are_a_block(god, opened):
             "wanted pictures of training and other ones of a test, got 2 and 2, of which 1 are both",
         ),
         ({"Label": np.arange(10)}, "Label holds .*0.0.*, wanted numbers of pictures such as 2766534.015976"),
+        ({"Label": [2766534.015976, 0.5] + [2766534.015976] * 8}, "Label holds .*0.5.*, wanted numbers of pictures"),
         ({"dtype": np.float32}, "holds float32, wanted float64: a smaller type cannot hold the numbers of pictures"),
         ({"keys": ["VoxelData", "DataType", "Run", "Label", "voxel_x"]}, "wanted voxel_x, voxel_y and voxel_z of each voxel"),
     ],

@@ -72,7 +72,9 @@ def test_simulate_passes_on_the_run(project, monkeypatch):
     assert main(["simulate", "small"]) == 0 and asked[0].name == "small"
 
 
-@pytest.mark.parametrize(("error", "status"), [(RuntimeError("broke"), 1), (KeyboardInterrupt(), 130)])
+@pytest.mark.parametrize(
+    ("error", "status"), [(RuntimeError("broke"), 1), (PermissionError("broke"), 1), (KeyboardInterrupt(), 130)]
+)
 def test_failures_and_interruptions_have_their_own_status(project, monkeypatch, capsys, error, status):
     def fail(*_, **__):
         raise error

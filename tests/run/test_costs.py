@@ -101,6 +101,9 @@ def test_sizes_are_typical_where_there_are_no_files(tmp_path):
     assert (costs.amounts(load_run("subj02")).n_train, costs.amounts(load_run("subj02")).n_test) == (8859, 982)
     small = costs.amounts(load_run("demo").model_copy(update={"data": tmp_path}))
     assert (small.n_train, small.n_test) == (900, 100) and 1000 < small.n_voxels < 2500
+    for run in (load_run("subj01"), load_run("demo", data=tmp_path / "none")):
+        few = costs.amounts(run.model_copy(update={"n_test": 7, "n_voxels": 30}))
+        assert (few.n_test, few.n_voxels) == (7, 30) and few.typical
 
 
 def test_data_are_asked_for_until_they_are_there(tmp_path, twin):

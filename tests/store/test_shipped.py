@@ -89,6 +89,13 @@ def test_there_must_be_something_to_ship_and_something_to_stand_beside(project, 
     made(load_run("small"), "betas")
     assert main(["ship", "longer"]) == 2
     assert "nothing to ship in which longer differs from small: `nsdlib run longer`" in capsys.readouterr().err
+    made(load_run("longer"), "ablation")
+    earlier = ship(load_run("longer"), machine="one")
+    shutil.rmtree(Store(load_run("longer")).path("ablation"))
+    Store(load_run("longer")).save("ablation", xr.Dataset({"images": ("pixel", np.zeros(LARGEST + 1, dtype=np.uint8))}))
+    with pytest.raises(ValueError, match="nothing to ship of longer: no array of ablation is below"):
+        ship(load_run("longer"), machine="another")
+    assert earlier.has("ablation")
 
 
 COMPLETE = ROOT / PLACE / "complete"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 
@@ -64,8 +65,6 @@ def open_cneuromod(root, label, *, events=None):
 
 def _look(path):
     """The mask, (X, Y, Z) bool, the affine, (4, 4), and shapes of betas by session and run."""
-    import h5py
-
     with reading(path), h5py.File(path, "r") as file:
         mask = checked_dataset(path, file, "mask_array", 3)[:] > 0
         affine = checked_dataset(path, file, "mask_affine", 2)[:].astype(np.float64)
@@ -81,7 +80,5 @@ def _look(path):
 
 def _read(path, name):
     """Betas of a run: (n_trials, n_voxels) float32."""
-    import h5py
-
     with reading(path), h5py.File(path, "r") as file:
         return checked_dataset(path, file, name, 2)[:].astype(np.float32)

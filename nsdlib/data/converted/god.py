@@ -2,6 +2,7 @@
 
 import re
 
+import h5py
 import numpy as np
 import pandas as pd
 
@@ -60,8 +61,6 @@ def open_god(root, label):
 
 def _describe(path):
     """What is said of the columns: a dict of key to (n_columns,) float; and the columns of each of `NAMES`."""
-    import h5py
-
     with reading(path), h5py.File(path, "r") as file:
         group = "metaData" if "metaData" in file else "metadata"
         values = checked_dataset(path, file, f"{group}/value", 2)[:]
@@ -86,8 +85,6 @@ def _matrix(path, file):
 
 def _read(path, columns):
     """Columns of the matrix, in any order: (n_samples, n_columns) float64."""
-    import h5py
-
     with reading(path), h5py.File(path, "r") as file:
         data = _matrix(path, file)
         if data.dtype != np.float64:
@@ -99,8 +96,9 @@ def _read(path, columns):
 def _names(path, numbers):
     """Names of pictures from their numbers, 2766534.015976 of n02766534_15976: (n_trials,) array of str."""
     millionths = np.rint(np.nan_to_num(numbers, nan=-1) * 1e6).astype(np.int64)
-    if (np.abs(millionths / 1e6 - numbers) > 1e-7).any() or (millionths < 10**6).any():
-        raise DamagedFile(f"{path}: Label holds {numbers[0]!r}, wanted numbers of pictures such as 2766534.015976.")
+    wrong = ~(np.abs(millionths / 1e6 - numbers) <= 1e-7) | (millionths < 10**6)
+    if wrong.any():
+        raise DamagedFile(f"{path}: Label holds {numbers[wrong][0]!r}, wanted numbers of pictures such as 2766534.015976.")
     return np.array([f"n{number // 10**6:08d}_{number % 10**6}" for number in millionths.tolist()])
 
 

@@ -6,9 +6,11 @@ anything but scores. Trials follow the NSD Data Manual and the public code that 
 
 import re
 
+import h5py
 import numpy as np
 import pandas as pd
 from PIL import Image
+from scipy.io import loadmat
 
 from nsdlib.data.bids.events import read_table
 from nsdlib.data.bids.pictures import read_picture
@@ -143,8 +145,6 @@ def _there(subject, name):
 
 def _read_scaled(subject, extension, version, mask, n_trials):
     """Betas of an extension, of the voxels of a mask: (n_trials, n_voxels) float32, percent."""
-    import h5py
-
     if version not in nsd.BETA_VERSIONS[1:]:
         raise ValueError(f"version {version!r}: {extension} has {' and '.join(nsd.BETA_VERSIONS[1:])}.")
     folder = f"nsddata_betas/ppdata/subj{subject.subject:02d}/func1pt8mm/{extension}{version}"
@@ -164,8 +164,6 @@ def _read_scaled(subject, extension, version, mask, n_trials):
 
 def _synthetic_design(path):
     """Picture of each trial, from 1, (744,) int64, and the trials of each of the 8 runs."""
-    from scipy.io import loadmat
-
     with reading(path):
         check_unpacked_size(path, MAX_DESIGN)
         raw = loadmat(path, variable_names=["masterordering", "stimpattern"])
@@ -179,8 +177,6 @@ def _synthetic_design(path):
 
 def _write_synthetic(bricks, folder):
     """Write the pictures of both files, numbered on."""
-    import h5py
-
     number = 0
     for path, n_images in bricks.items():
         with reading(path), h5py.File(path, "r") as file:
@@ -196,8 +192,6 @@ def _write_synthetic(bricks, folder):
 
 def _imagery_designs(subject):
     """Condition of each beta of a run, in order of time: a dict of run to (n_trials,) int64, the column of the design."""
-    from scipy.io import loadmat
-
     path = _there(subject, "nsddata/experiments/nsdimagery/designmatrixGLMsingle.mat")
     with reading(path):
         check_unpacked_size(path, MAX_DESIGN)
@@ -210,8 +204,6 @@ def _imagery_designs(subject):
 
 def _targets(subject, letter):
     """Names of the files of a set of targets: a dict of cue, a letter, to str."""
-    from scipy.io import loadmat
-
     path = _there(subject, f"nsddata/experiments/nsdimagery/{letter}_pair_list.mat")
     with reading(path):
         check_unpacked_size(path, MAX_DESIGN)

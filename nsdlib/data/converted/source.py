@@ -6,6 +6,7 @@ Nothing is computed here: betas keep their values, trials their order; what is n
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import h5py
 import numpy as np
 
 from nsdlib.core.files import atomic_write
@@ -104,8 +105,6 @@ def checked_dataset(path, file, name, n_axes):
 
 def own_group(path, file, name):
     """Return a group of an open HDF5 file, or of a group, known to lie in this file; a `DamagedFile` that says what there is."""
-    import h5py
-
     if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Group):
         raise DamagedFile(f"{path}: wanted a group {name!r}, there are {', '.join(file) or 'none'}: is it another file?")
     return file[name]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from nsdlib.data.bids import volumes
@@ -96,8 +97,6 @@ def _place(table, path, source):
 
 def _find_responses(path, n_trials, table):
     """Name of the dataset of responses, (n_voxels, n_trials), and a note on whether its rows name the voxels of the table."""
-    import h5py
-
     with reading(path), h5py.File(path, "r") as file:
         names = [RESPONSES.format(k) for k in range(2) if RESPONSES.format(k) in file]
         blocks = {name: checked_dataset(path, file, name, 2) for name in names or [RESPONSES.format(0)]}
@@ -120,8 +119,6 @@ def _find_responses(path, n_trials, table):
 
 def _read_columns(path, name, columns):
     """Responses in some trials: (n_trials, n_voxels) float32; no more than the result and a batch is in memory."""
-    import h5py
-
     first, last = columns.min(), columns.max() + 1
     with reading(path), h5py.File(path, "r") as file:
         data = checked_dataset(path, file, name, 2)
