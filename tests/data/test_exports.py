@@ -3,6 +3,7 @@
 import json
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import nibabel
@@ -12,6 +13,7 @@ import pytest
 from conftest import DATA
 
 from nsdlib.core.glm.options import GLMOptions
+from nsdlib.data import exports
 from nsdlib.data.betas_subject import BetasSubject
 from nsdlib.data.exports import EXPORTS, export_betas, export_bids, export_glmsingle
 from nsdlib.data.formats.glmsingle import GLMsingleResults
@@ -141,6 +143,13 @@ def test_the_design_is_as_glmsingle_keeps_it(fitted, tmp_path):
         assert [np.flatnonzero(single[row]).tolist() for row in ONSETS] == [[8 * run + k] for k in range(8)]
     table = pd.read_csv(folder / "conditions.tsv", sep="\t")
     assert table["image"].tolist() == [f"pictures/{k}.png" for k in (0, 2, 5, 7)] and table["condition"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_run_without_a_trial_is_kept_as_one():
+    labels = [np.array([0, 3, 0, 5, 0, 0]), np.zeros(4, np.int64)]
+    subject = SimpleNamespace(n_runs=lambda session: 2, design=lambda session, run: labels[run - 1], duration=1.0, tr=2.0)
+    info = exports._design_info(subject, 1)["info"]
+    assert info["endbuffers"] == [2 * 2.0, 4 * 2.0] and info["numtrialrun"] == [2, 0]
 
 
 @pytest.mark.parametrize("kind", ["betas_b", "betas_c"])
