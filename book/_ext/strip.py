@@ -7,7 +7,7 @@ from nsdlib.core.files import atomic_write
 from nsdlib.core.images import resize
 from nsdlib.run import publish
 from nsdlib.store.store import Store
-from nsdlib.study import statistics
+from nsdlib.study import floors, statistics
 
 PLACE = "book/static/strip.png"
 SIDE, SCALE, GAP = 64, 2, 4  # pixels of an image, of the strip for each of these, and between images
@@ -19,7 +19,8 @@ CAPTION = """\
 
 Drawn scenes that a **simulated** subject saw, and what was decoded from its brain activity. Nobody picked them: they stand at the
 named percentiles of the mean rank in eight scores among n = {n} test images. By a small network's features, a refined image
-resembles its own scene more than another image in {clip} of comparisons (mean, 95 % interval; chance 0.50).
+resembles its own scene more than another image in {clip} of comparisons (95 % interval; chance 0.50,
+best retrieval of a training image {retrieved:.2f}).
 """
 
 
@@ -71,7 +72,8 @@ def caption(values, **bootstrap):
     """Return the README's lines about the strip, in Markdown, from scores (system, metric, test_image)."""
     table = statistics.summary(values.sel(system=["refined"], metric=["clip"]), **bootstrap)
     clip = statistics.as_text(table, digits=2).iloc[0, 0]
-    return CAPTION.format(n_shown=N_SHOWN, place=PLACE, n=table.n, clip=clip)
+    retrieved = floors.best(values).sel(system="best retrieval", metric="clip").mean().item()
+    return CAPTION.format(n_shown=N_SHOWN, place=PLACE, n=table.n, clip=clip, retrieved=retrieved)
 
 
 def with_caption(readme, text):

@@ -83,8 +83,8 @@ _SPACE = (
     "Get the session named again."
 )
 _APART = (
-    "Betas and ids do not belong together: look for a session of another subject, or for ids that count from 0 where 1 is "
-    "wanted. Decode nothing before this is right."
+    "Betas and ids do not belong together: look for a session of another subject, or for a run that is "
+    "missing. Decode nothing before this is right."
 )
 _CHECKS = (  # what is tried, what must be right for it to mean anything, and what to do when it is wrong
     (trap.shared_images, (), _DESIGN),
