@@ -19,6 +19,7 @@ from tqdm import trange
 from nsdlib.core import clip, diffusion, vdvae
 from nsdlib.core.images import resize
 from nsdlib.core.weights import find_files, load_diffusers
+from nsdlib.params import load_run
 from nsdlib.store import provenance
 from zoo.training import data, namer, optimise
 from zoo.training.tokens import Decoded
@@ -45,12 +46,11 @@ SCHEDULER = {
     "clip_sample": False,
     "prediction_type": "v_prediction",
 }
-N_STEPS, BATCH, RATE, SEED = 44_000, (32, 256), 1e-3, 14
+N_STEPS, BATCH, RATE, SEED = 39_500, (32, 256), 1e-3, 14
 START = 500  # the lowest noise level at which image-to-image sets out
 ENLARGE = 8.0
 N_MEASURED = 200
 N_ROUGH_LAYERS = 15
-SETTINGS = {"strength": 0.6, "n_steps": 17, "guidance": 6.0, "sampler": "dpm++"}  # the demo's
 EMPTY_FRACTION, DECODED_FRACTION = 0.1, 0.8  # of the images; of decoded ones at the end
 ON_THINGS = 4.0  # how much more an error on a thing weighs than one on the background
 
@@ -204,7 +204,9 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     text, vision = embedder.text(scene_set.captions[:N_MEASURED]), embedder.vision(scene_set.small[:N_MEASURED])
     first = vdvae.load(_first_stage(folder))
     rough = first.decode(first.encode(scene_set.small[:N_MEASURED], n_layers=N_ROUGH_LAYERS))
-    refined = model.refine(rough, text, vision, image_ids=np.arange(N_MEASURED), **SETTINGS)
+    demo = load_run("demo")
+    settings = {name: getattr(demo, name) for name in provenance.REFINING}
+    refined = model.refine(rough, text, vision, image_ids=np.arange(N_MEASURED), **settings)
     quality = {"v_prediction_mse": _prediction_error(model, images, text, vision)}
     for name, drawn in {"rough": rough, "refined": refined}.items():
         quality[f"object_named_in_{name}"] = namer.accuracy(folder.parent / "namer", drawn, scene_set.kinds[:N_MEASURED])
