@@ -17,7 +17,7 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient.util import run_sync
 from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import Engine
+from papermill.engines import Engine, papermill_engines
 
 from nsdlib.store.variants import words_for
 
@@ -69,6 +69,8 @@ class PrivateKernel(AsyncKernelManager):
 
 class PolledClient(PapermillNotebookClient):
     """papermill's client with its wait for replies cut into slices, and a watch (see `nsdlib.run.monitor`) over its kernel."""
+
+    watch = None
 
     async def async_start_new_kernel_client(self):
         """Connect to the kernel and look at its replies in slices."""
@@ -122,3 +124,8 @@ def wait_in_slices(channel, look):
                     raise
 
     channel.get_msg = sliced
+
+
+def register():
+    """Make the engine known to papermill under the name `polled`."""
+    papermill_engines.register("polled", PolledEngine)

@@ -160,7 +160,7 @@ def _run_cells(source, partial, parameters, root, watch, note):
         import papermill
 
         from nsdlib.run import engine
-    papermill.engines.papermill_engines.register("polled", engine.PolledEngine)
+    engine.register()
     page = papermill.execute_notebook(
         *(str(path).replace("{", "{{").replace("}", "}}") for path in (source, partial)),  # it takes them for formats
         parameters,
