@@ -43,7 +43,7 @@ def needs_project(file):
 def pytest_collection_modifyitems(items):
     """Begin with what takes longest: all that needs the small project, then the files with other slow tests."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (not needs_project(item.path.relative_to(ROOT)), item.path not in slow))
+    items.sort(key=lambda item: (not needs_project(item.path.relative_to(ROOT)), item.path not in slow, item.path.name))
 
 
 @pytest.hookimpl(optionalhook=True)
