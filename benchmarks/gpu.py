@@ -121,11 +121,11 @@ def demo(place):
 @cache
 def scenes():
     """Drawn scenes, (N_DEMO, 425, 425, 3) uint8, and a caption each."""
-    from nsdlib.twin import scenes
+    from nsdlib.twin import captions, scenes
 
     rng = np.random.default_rng(0)
     drawn = [scenes.sample_scene(rng) for _ in range(N_DEMO)]
-    return np.stack([scenes.draw(scene, 425) for scene in drawn]), [scenes.describe(scene, rng) for scene in drawn]
+    return np.stack([scenes.draw(scene, 425) for scene in drawn]), [captions.describe(scene, rng) for scene in drawn]
 
 
 @cache

@@ -55,7 +55,7 @@ class Run(Strict):
     roi: str
     n_voxels: Positive | None = None
     scaling: Literal["images", "sessions"]
-    split: Literal["official", "random", "concept", "last_session", "repeated"]
+    split: Literal["official", "random", "concept", "cluster", "last_session", "repeated"]
     n_test: Annotated[int, Field(ge=2)] | None = None
 
     latents: Literal["mean", "sample"]

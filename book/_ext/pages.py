@@ -14,6 +14,7 @@ from book._ext.state import state_page, write_if_changed
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import run_names, usable_runs
 from nsdlib.plots.style import use_style
+from nsdlib.store.shipped import beside
 from nsdlib.store.store import Store
 from nsdlib.study import claims, controls, statistics
 from nsdlib.study.published import RETRIEVAL, latent_errors, paper_table, sources, systems
@@ -25,14 +26,6 @@ WHAT = {
     "two-way": "fraction of other images that it resembles less; chance 0.5",
     "distance": "1 - correlation of features",
 }
-
-
-def paper_page(run, template) -> str:
-    """Return the page "Comparison with the paper", in Markdown: a template `fill`ed with `TABLES` of the group of a run.
-
-    At least one of the group must have been run whole.
-    """
-    return fill(template, TABLES, claims.ready(run))
 
 
 def why_page(run, template) -> str:
@@ -69,7 +62,7 @@ def _who(stores):
             f"- `{name}`: {who}, {n_images} test images, zoo `{run.zoo}`, protocol `{run.protocol}`, "
             f"decoder {run.decoder} with {run.n_layers} layers, renormalise `{run.renormalise}`"
         )
-        lines += [f"- shipped beside `{name}`: {shipped}" for shipped in claims.complete(stores)[name].values()]
+        lines += [f"- shipped beside `{name}`: {shipped}" for shipped in beside(run).values()]
     return "\n".join(lines)
 
 
@@ -193,7 +186,7 @@ def _with_shipped(stores, artifact):
     """The stores that have an artifact, each followed by the results with finished networks that are shipped beside it."""
     together = {}
     for name, store in stores.items():
-        together |= {name: store} | claims.complete(stores)[name]
+        together |= {name: store} | beside(store.run)
     return {name: store for name, store in together.items() if store.has(artifact)}
 
 
@@ -253,7 +246,7 @@ def write(root):
     book = root / "book"
     for name, text in (
         ("why", why_page(run, (book / "why.template.md").read_text())),
-        ("paper", paper_page(run, (book / "paper.template.md").read_text())),
+        ("paper", fill((book / "paper.template.md").read_text(), TABLES, claims.ready(run))),
         ("reliability", fill((book / "reliability.template.md").read_text(), faults.TABLES, root)),
         ("state", state_page(root)),
         ("your_own_data", fill((book / "your_own_data.template.md").read_text(), faults.OWN_DATA_TABLES, root)),

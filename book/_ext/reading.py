@@ -6,6 +6,7 @@ the title set in its cell, and the paragraph before it, which in these notebooks
 
 import json
 import re
+from itertools import accumulate
 from pathlib import Path
 
 from nsdlib.run.progress import clock
@@ -151,12 +152,8 @@ def alternative(heading, title, prose):
     str
     """
     text = LABEL.sub("", " ".join(prose.split()))
-    sentences = re.split(r"(?<=[.:;?!]) ", text)
-    kept = sentences[0]
-    for sentence in sentences[1:]:
-        if len(kept) + 1 + len(sentence) > LONGEST:
-            break
-        kept += f" {sentence}"
+    first, *longer = accumulate(re.split(r"(?<=[.:;?!]) ", text), "{} {}".format)
+    kept = [first, *(whole for whole in longer if len(whole) <= LONGEST)][-1]
     kept = kept[:1].upper() + kept[1:].rstrip(" :;")
     names = [part if part[-1] in ".:?!" else f"{part}." for part in (heading, title) if part]
     return " ".join([*names, kept]).strip()

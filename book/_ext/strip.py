@@ -10,7 +10,7 @@ from nsdlib.store.store import Store
 from nsdlib.study import floors, statistics
 
 PLACE = "book/static/strip.png"
-SIDE, SCALE, GAP = 64, 2, 4  # pixels of an image, of the strip for each of these, and between images
+SIDE, GAP = 128, 4  # pixels of an image, and between images
 LEFT, TOP = 92, 26  # pixels for the names of rows and for the percentiles
 GREY = (128, 128, 128, 255)  # can be read on white and on black
 BEGIN, END = "<!-- strip of pictures -->\n", "<!-- end of the strip -->\n"
@@ -46,10 +46,9 @@ def write(run):
 def draw(rows, percentiles):
     """Draw images in columns under their percentiles: a PIL image that is transparent around them.
 
-    `rows` maps the label of a row to its images (n_images, SIDE, SIDE, 3) uint8, each of which is enlarged `SCALE` times by
-    repeating its pixels; `percentiles` are (n_images,).
+    `rows` maps the label of a row to its images (n_images, SIDE, SIDE, 3) uint8; `percentiles` are (n_images,).
     """
-    step = SIDE * SCALE + GAP
+    step = SIDE + GAP
     strip = Image.new("RGBA", (LEFT + step * len(percentiles), TOP + step * len(rows)))
     pen, font = ImageDraw.Draw(strip), ImageFont.load_default(18)
     pen.text((0, 2), "percentile", GREY, font)
@@ -58,13 +57,13 @@ def draw(rows, percentiles):
     for row, (label, images) in enumerate(rows.items()):
         pen.text((0, TOP + step * row + step // 2), label, GREY, font, anchor="lm")
         for column, image in enumerate(images):
-            strip.paste(Image.fromarray(image.repeat(SCALE, 0).repeat(SCALE, 1)), place(row, column))
+            strip.paste(Image.fromarray(image), place(row, column))
     return strip
 
 
 def place(row, column):
     """Return where in the strip an image begins: its first pixel (x, y)."""
-    step = SIDE * SCALE + GAP
+    step = SIDE + GAP
     return LEFT + step * column, TOP + step * row
 
 

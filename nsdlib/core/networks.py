@@ -145,6 +145,8 @@ class NeuralDecoder:
     """
 
     def __init__(self, name, *, seed=0, max_epochs=200, batch_size=64, recipe="ours", width=HIDDEN, groups=None, device="cpu"):
+        if min(max_epochs, batch_size) < 1:
+            raise ValueError(f"wanted at least one epoch and one image a batch, got {max_epochs=}, {batch_size=}")
         self.name, self.seed, self.max_epochs, self.batch_size, self.recipe = name, seed, max_epochs, batch_size, recipe
         self.width, self.groups, self.device, self.n_voxels = width, groups, torch.device(device), None
 
@@ -245,7 +247,7 @@ def make(name, *, alphas=(50_000.0,), device="cpu", **settings):
     ValueError for a name that is none of `DECODERS`; its message has the nearest.
     """
     if name not in DECODERS:
-        hint = "".join(f"; did you mean {near!r}?" for near in difflib.get_close_matches(str(name), DECODERS, n=1))
+        hint = "".join(f"; did you mean {near!r}?" for near in difflib.get_close_matches(str(name), DECODERS, n=1)) or "."
         raise ValueError(f"no decoder {name!r}{hint} There are {', '.join(DECODERS)}.")
     if name == "ridge":
         return Ridge(alphas, device=device)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from nsdlib.core import random
 from nsdlib.core.device import check_finite
 from nsdlib.core.images import resize
-from nsdlib.core.weights import check_fit, read_tensors
+from nsdlib.core.weights import check_fit, read_tensors, unwrapped
 
 PIXEL_MEAN, PIXEL_SCALE = 115.92961967, 69.37404  # of ImageNet-64, in grey levels
 
@@ -263,6 +263,8 @@ class VDVAE(nn.Module):
 def _batches(name, rows, image_ids, batch_size):
     """Batches of rows, all finite, each with the ids of its images."""
     image_ids = np.arange(len(rows)) if image_ids is None else image_ids
+    if len(image_ids) != len(rows):
+        raise ValueError(f"image_ids must name each of the {len(rows)} images, got {len(image_ids)}")
     check_finite(name, rows, image_ids)
     for start in range(0, len(rows), batch_size):
         batch = slice(start, start + batch_size)
@@ -270,9 +272,8 @@ def _batches(name, rows, image_ids, batch_size):
 
 
 def load_weights(model: VDVAE, state: dict[str, Tensor]) -> VDVAE:
-    """Load a state dict into a model; a `module.` prefix is tolerated, any other difference is an error that names the keys."""
-    state = {key.removeprefix("module."): value for key, value in state.items()}
-    model.load_state_dict(check_fit(model.state_dict(), state, what="these weights do not fit the VDVAE"))
+    """Load a state dict, wrapped or not (`core.weights.unwrapped`); any other difference is an error that names the keys."""
+    model.load_state_dict(check_fit(model.state_dict(), unwrapped(state), what="these weights do not fit the VDVAE"))
     return model.eval()
 
 

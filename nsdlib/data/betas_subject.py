@@ -1,6 +1,7 @@
 """A subject whose betas others have estimated: pictures, trials, betas and masks, and no time series."""
 
 import json
+import re
 import warnings
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from nsdlib.data.formats.statmaps import MapsLayout, SeriesLayout
 from nsdlib.data.lab import LabSubject
 
 LAYOUTS = {"glmsingle": GLMsingleLayout, "laion": SeriesLayout, "statmaps": MapsLayout, "algonauts": AlgonautsLayout}
-CEILING = "*_desc-Noiseceiling{}rep_statmap.nii*"  # of the average of so many repeats, percent; LAION-fMRI
+CEILING = re.compile(r"_desc-Noiseceiling(\d+)rep_statmap\.nii")  # of the average of so many repeats, percent; LAION-fMRI
 CEILINGS_AGREE = 0.05  # share of the ratio by which two maps may differ
 
 
@@ -66,10 +67,8 @@ class BetasSubject(LabSubject):
         if path.suffix != ".json":
             return None, read_table(path, "image")["image"].dropna().tolist()
         try:
-            [parts] = [
-                (variant["train_ids"], variant["test_ids"])
-                for variant in json.loads(existing(path).read_text(encoding="utf-8"))["variants"]
-            ]
+            [variant] = json.loads(existing(path).read_text(encoding="utf-8"))["variants"]
+            parts = variant["train_ids"], variant["test_ids"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: wanted one variant with train_ids and test_ids ({error!r}).") from error
         if both := set(parts[0]) & set(parts[1]):
@@ -149,19 +148,20 @@ class BetasSubject(LabSubject):
         they mean something else, and a warning says so.
         """
         ratios = {}
-        for n_repeats in (4, 12):
-            for path in sorted(self.layout.home.glob(CEILING.format(n_repeats))):
+        for path in sorted(self.layout.home.glob("*_statmap.nii*")):
+            if match := CEILING.search(path.name):
                 share = np.nan_to_num(volumes.read_map(path, self.brainmask, self.affine)).clip(0, 99.9) / 100
-                ratios[n_repeats] = np.sqrt(share / (1 - share) / n_repeats)
-        if len(ratios) == 2:
-            seen = (ratios[4] > 0.1) & self.brainmask
-            apart = np.abs(ratios[12] - ratios[4])[seen] / ratios[4][seen]
-            if seen.any() and np.median(apart) > CEILINGS_AGREE:
+                ratios[int(match[1])] = np.sqrt(share / (1 - share) / int(match[1]))
+        (fewest, ratio), *others = sorted(ratios.items()) or [(0, None)]
+        for n_repeats, other in others:
+            seen = (ratio > 0.1) & self.brainmask
+            if seen.any() and np.median(np.abs(other - ratio)[seen] / ratio[seen]) > CEILINGS_AGREE:
                 warnings.warn(
-                    "Noise ceilings of 4 and 12 repeats give two ratios of signal to noise: none is used.", stacklevel=2
+                    f"Noise ceilings of {fewest} and {n_repeats} repeats give two ratios of signal to noise: none is used.",
+                    stacklevel=2,
                 )
                 return None
-        return next(iter(ratios.values()), None)
+        return ratio
 
     def n_runs(self, session):
         """Task runs of a session, by its trials."""

@@ -8,7 +8,7 @@ from nsdlib import __version__
 from nsdlib.core.glm.results import PERCENT
 from nsdlib.data.formats.glmsingle import DESIGN, TYPES
 from nsdlib.data.formats.layouts import CONDITIONS
-from nsdlib.data.formats.series import as_json, beside, describe, refuse_existing, write_maps, write_session, write_table
+from nsdlib.data.formats.series import as_json, as_mask, beside, describe, refuse_existing, write_maps, write_session, write_table
 from nsdlib.data.glm_sessions import BETAS
 from nsdlib.data.nsd import write as nsd_write
 
@@ -44,7 +44,7 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
         session: {ending: folder / f"betas_session{session:02d}.{ending}" for ending in ("nii.gz", "hdf5")} for session in rows
     }
     refuse_existing(path for paths in targets.values() for path in paths.values())
-    mask = _mask(found, subject)
+    mask = as_mask(found.roi_voxel.values, subject.brainmask.shape)
     for session, paths in targets.items():
         partial = {ending: path.with_name(f"partial-{path.name}") for ending, path in paths.items()}
         betas = np.nan_to_num(found[kind].isel(trial=rows[session]).values)
@@ -91,7 +91,7 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
     refuse_existing([target, *([about] if about.exists() and about.read_text() != text else [])])
     stem, written = f"sub-{label}_task-images", []
     with beside(folder) as place:
-        mask = _mask(found, subject)
+        mask = as_mask(found.roi_voxel.values, subject.brainmask.shape)
         write_maps(place / f"{stem}_desc-betas_mask.nii.gz", [mask[mask].astype(np.float32)], mask, subject.affine)
         seen = subject.trials["image"].to_numpy()[found.trial.values]
         images, shown, counts = np.unique(seen, return_inverse=True, return_counts=True)
@@ -137,13 +137,6 @@ def _rows(found, subject, kind, *, holds="wanted"):
         if len(of_session) != expected:
             raise ValueError(f"Session {session} has {len(of_session)} trials here, {expected} in the experiment: fit it again.")
     return rows
-
-
-def _mask(found, subject):
-    """Voxels that have betas: (X, Y, Z) bool."""
-    mask = np.zeros(subject.brainmask.shape, dtype=bool)
-    mask.flat[found.roi_voxel.values] = True
-    return mask
 
 
 def _write_type(path, found, subject, session, *, kind, rows):

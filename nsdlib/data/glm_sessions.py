@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import xarray as xr
 
 from nsdlib.core.glm.design import drift_degree
 from nsdlib.core.glm.fit import fit_glm
@@ -45,8 +46,6 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
         session (from 1), trial (from 0), voxel and roi_voxel (flat C-order index into the volume). A ValueError as of
         `core.glm.fit`, for an unknown engine or no session, and when the region has no voxel in the brain mask.
     """
-    import xarray as xr
-
     if engine not in ENGINES:
         raise ValueError(f"engine {engine!r} is unknown. Known: {', '.join(ENGINES)}.")
     if n_sessions < 1:
@@ -111,8 +110,6 @@ def read_session(subject, session, mask=None):
 
 def _finished_once(place, fit_session):
     """The result that lies in `place`.nc, or that of `fit_session(place)`, kept there; its folder of arrays is removed."""
-    import xarray as xr
-
     file = place.with_suffix(".nc")
     if not file.is_file():
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -125,8 +122,6 @@ def _finished_once(place, fit_session):
 
 def _keep(found, kept, options):
     """Of a session's fit, the betas of some voxels and the maps of all, with the fit's attributes as variables."""
-    import xarray as xr
-
     one_axis = [name for name, (axes, _) in VARIABLES.items() if axes == ("voxel",) and name in found]
     result = found[[*one_axis, "hrf_r2"]]
     unknown = xr.DataArray(np.full(options.n_pcs + 1, np.nan, np.float32), dims="n_components")

@@ -3,15 +3,17 @@
 import numpy as np
 
 SHARE = 0.2  # of the images, or concepts, that are drawn to be tested
+N_CLUSTERS, N_TOPICS = 5, 50  # groups of images by their captions, and dimensions in which captions are compared
 
 
 def is_test(subject, split, *, seed=0):
     """Say for each trial of a Subject whether its image is in the test set of a split, one of `SPLITS`: (n_trials,) bool.
 
     official: the data set's own. random: a fifth of the images. concept: a fifth of the concepts with all their images.
-    last_session: images that only the last session showed. repeated: images shown more often than most. `seed` is of what is
-    drawn; the same trials give the same split. A ValueError for an unknown split, one that the data do not allow, and when it
-    leaves nothing to train or to test with.
+    cluster: one of five groups of images whose captions resemble each other more than those of the other groups (Shirakawa et
+    al. 2024, arXiv 2405.10078). last_session: images that only the last session showed. repeated: images shown more often than
+    most. `seed` is of what is drawn, and chooses the group; the same trials give the same split. A ValueError for an unknown
+    split, one that the data do not allow, and when it leaves nothing to train or to test with.
     """
     if split not in SPLITS:
         raise ValueError(f"split {split!r} is unknown. Known: {', '.join(SPLITS)}.")
@@ -45,6 +47,32 @@ def _concept(subject, seed):
     return np.isin(concepts, draw(np.unique(concepts), seed=seed))[first]
 
 
+def _cluster(subject, seed):
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+
+    images, image = np.unique(subject.image_ids, return_inverse=True)
+    texts = [" ".join(captions) for captions in subject.captions(images)]
+    if absent := [int(number) for number, text in zip(images, texts, strict=True) if not text]:
+        raise ValueError(
+            f"split cluster compares captions, and {len(absent)} of {len(images)} images of {subject.name} have none, such as "
+            f"image {absent[0]}: give captions, or take another split, such as random."
+        )
+    vectors = TfidfVectorizer(stop_words="english", sublinear_tf=True)
+    n_different = len({frozenset(words) for words in map(vectors.build_analyzer(), texts)} - {frozenset()})
+    if n_different < N_CLUSTERS:
+        raise ValueError(
+            f"split cluster: captions of {subject.name} differ in their words in {n_different} ways, wanted at least "
+            f"{N_CLUSTERS}: take another split, such as random."
+        )
+    words = vectors.fit_transform(texts)
+    topics = normalize(TruncatedSVD(min(N_TOPICS, *words.shape), random_state=0).fit_transform(words))
+    group = KMeans(N_CLUSTERS, n_init=10, random_state=0).fit_predict(topics)
+    return (group == seed % N_CLUSTERS)[image]
+
+
 def _last_session(subject, seed):
     ids, last = subject.image_ids, subject.session == subject.session.max()
     return last & ~np.isin(ids, ids[~last])
@@ -59,6 +87,7 @@ SPLITS = {
     "official": lambda subject, seed: subject.official_test,
     "random": lambda subject, seed: np.isin(subject.image_ids, draw(np.unique(subject.image_ids), seed=seed)),
     "concept": _concept,
+    "cluster": _cluster,
     "last_session": _last_session,
     "repeated": _repeated,
 }

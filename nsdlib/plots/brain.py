@@ -71,9 +71,8 @@ def plot_components(curves, chosen, *, ax=None):
         [line] = ax.plot(curve, ".-", label=f"{name}: {chosen[name]} removed")
         ax.plot(chosen[name], curve[chosen[name]], "o", markersize=10, markerfacecolor="none", color=line.get_color())
     ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
-    ax.set(xlabel="noise components removed", ylabel="fall in error between repeats")
+    ax.set(xlabel="noise components removed", ylabel="fall in error between repeats", title="How many noise components to remove")
     ax.legend(frameon=False, loc="lower right")
-    ax.set_title("How many noise components to remove")
     return ax
 
 
@@ -104,8 +103,7 @@ def plot_boxes(groups, *, label, title, ax=None):
     ax.boxplot(list(groups.values()), tick_labels=names, whis=(5, 95), showfliers=False, medianprops=style)
     ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     ax.tick_params(axis="x", labelsize=8)
-    ax.set(ylabel=label)
-    ax.set_title(title)
+    ax.set(ylabel=label, title=title)
     return ax
 
 
@@ -115,9 +113,8 @@ def plot_truth(planted, estimated, *, label, title, ax=None):
     _draw_density(ax, planted, estimated, gridsize=35)
     ends = [min(planted.min(), estimated.min()), max(planted.max(), estimated.max())]
     ax.plot(ends, ends, "k--", linewidth=1.2, label="equal")
-    ax.set(xlabel=f"planted {label}", ylabel=f"found {label}")
+    ax.set(xlabel=f"planted {label}", ylabel=f"found {label}", title=title)
     ax.legend(frameon=False, loc="upper left", fontsize=8)
-    ax.set_title(title)
     return ax
 
 
@@ -140,7 +137,6 @@ def plot_confusion(percent, ticks, *, label, title, ax=None):
     sns.heatmap(percent.T, cmap="cividis", vmin=0, square=True, cbar_kws=bar, ax=ax)
     for set_ticks in (ax.set_xticks, ax.set_yticks):
         set_ticks(np.arange(0, len(ticks), 3) + 0.5, ticks[::3], rotation=0)
-    ax.set(xlabel=f"planted {label}", ylabel=f"found {label}")
+    ax.set(xlabel=f"planted {label}", ylabel=f"found {label}", title=title)
     ax.invert_yaxis()
-    ax.set_title(title)
     return ax

@@ -42,8 +42,7 @@ def plot_trials(image_ids, is_test, session, ax=None):
     sns.scatterplot(x=order + 1, y=rank[order], **looks, ax=ax)
     for start in np.flatnonzero(np.diff(session)) + 1.5:
         ax.axvline(start, color="0.7", linewidth=0.8, zorder=0)
-    ax.set(xlabel="trial (lines part the sessions)", ylabel="image, by first showing")
-    ax.set_title("Which image was shown when")
+    ax.set(xlabel="trial (lines part the sessions)", ylabel="image, by first showing", title="Which image was shown when")
     sns.move_legend(ax, "lower right", bbox_to_anchor=(1, 1), ncols=2, markerscale=2, title=None, borderpad=0)
     return ax
 
@@ -65,9 +64,8 @@ def plot_run(series, onsets, labels, *, tr, ax=None):
     ax.plot([-9, -9], [0, SCALE_BAR], color="black", linewidth=2)
     ax.text(-13, SCALE_BAR / 2, f"{SCALE_BAR} %", rotation=90, ha="right", va="center")
     ax.set(xlabel="seconds from the start of the run (ticks: an image appears)", yticks=[])
-    ax.set_xlim(-30, 1.15 * seconds[-1])
+    ax.set(xlim=(-30, 1.15 * seconds[-1]), title="BOLD of one run")
     ax.spines["left"].set_visible(False)
-    ax.set_title("BOLD of one run")
     return ax
 
 
@@ -80,8 +78,7 @@ def plot_agreement(right, shifted, ax=None):
     values = {"image of the trial": right, "image of the trial before": shifted}
     sns.histplot(values, bins=40, palette=COLOURS[:2], alpha=0.75, linewidth=0, ax=ax)
     ax.axvline(0, ymax=0.8, color="0.4", linewidth=0.8)
-    ax.set(xlabel="correlation of the patterns of two showings", ylabel="images")
-    ax.set_title("Do betas and images belong together?")
+    ax.set(xlabel="correlation of the patterns of two showings", ylabel="images", title="Do betas and images belong together?")
     ax.set_ylim(top=1.35 * ax.get_ylim()[1])
     sns.move_legend(ax, "upper right", ncols=2)
     return ax

@@ -247,7 +247,7 @@ def _thumbnails(stored):
     """The test images of a `StoredImages` to choose from."""
     from nsdlib.plots.pickers import Thumbnails
 
-    return Thumbnails(stored.stimuli.values, stored.captions)
+    return Thumbnails((one.values for one in stored.stimuli), stored.captions)  # of a real subject, all would fill gigabytes
 
 
 def _caption(stored, image):

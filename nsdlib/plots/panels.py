@@ -96,9 +96,8 @@ def _draw_r2(peaks, r2, chosen):
     ax = new_axes(3, 3)
     ax.plot(peaks, r2, "o-", color="0.6", markersize=4)
     ax.plot(peaks[chosen], r2[chosen], "o", color="C1", markersize=9, label="chosen")
-    ax.set(xlabel="peak of the HRF (s)", ylabel="percent of variance, whole session")
+    ax.set(xlabel="peak of the HRF (s)", ylabel="percent of variance, whole session", title="What each HRF explains")
     ax.legend()
-    ax.set_title("What each HRF explains")
     return ax
 
 

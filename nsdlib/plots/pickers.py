@@ -71,8 +71,8 @@ class Thumbnails(Picker):
 
     Parameters
     ----------
-    images : (n_images, rows, columns, 3) uint8
-        Shrunk to thumbnails.
+    images : iterable of (rows, columns, 3) uint8
+        Shrunk to thumbnails, one after the other.
     captions : dict of int to str
         Number of each image, in their order, to its caption; numbers are the values.
     """

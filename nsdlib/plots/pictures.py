@@ -123,9 +123,8 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
     if marked:
         ax.legend(loc="lower left", bbox_to_anchor=(-0.03, 1), borderpad=0.2)
     ax.set(xlabel="structure: fraction of images below", ylabel="meaning: fraction of images below")
-    ax.set(xlim=(-0.05, 1.05), ylim=(-0.1, 1.1))
+    ax.set(xlim=(-0.05, 1.05), ylim=(-0.1, 1.1), aspect="equal")
     ax.set_title(f"Structural and semantic errors, n = {len(structure)}", pad=6 + 1.6 * FONT_SIZE * len(marked))
-    ax.set_aspect("equal")
     return ax
 
 

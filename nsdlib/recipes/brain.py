@@ -6,8 +6,9 @@ other patterns. Whatever takes long is kept in the store, part by part.
 
 import inspect
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class Inputs:
     latents: dict  # "train" and "test" to the latents of all layers that are kept, (n_images, n_latents)
     count: object  # n_layers -> number of latents
     encode: object = None  # image ids, model=... -> (n_images, n_targets) float32, latents of a diffusion model's autoencoder
-    subject: object = field(default=None)
+    subject: object = None
     embed_captions: object = None  # image ids -> (n_images, n_tokens, n_features), text tokens of Stable Diffusion
 
     @classmethod
@@ -152,7 +153,7 @@ def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root,
         named = "image_ids" in inspect.signature(made.predict).parameters
         predict = lambda patterns, ids: made.predict(patterns, **({"image_ids": ids} if named else {}))  # noqa: E731
         retrieve = (lambda patterns, _: made.retrieve(patterns)) if hasattr(made, "retrieve") else None
-        return Part(predict, retrieve, made.n_parameters)
+        return Part(predict, retrieve, _count(made))
     made = recipes.find(decoder, root)(**settings)
     if missing := [name for name in ("fit", "predict") if not callable(getattr(made, name, None))]:
         raise ValueError(
@@ -266,9 +267,11 @@ def _of_others(target, options, recipe, inputs, voxels):
 
 
 def _version(options, run):
-    """Hash of the file that defines one's own decoder; None for others."""
-    file = recipes.source_file(recipes.find(options.decoder, run.root)) if options.is_own else None
-    return file and file_hash(file)
+    """Hash of the file that defines one's own decoder; None for others, and where there is no file."""
+    try:
+        return file_hash(Path(inspect.getfile(recipes.find(options.decoder, run.root)))) if options.is_own else None
+    except TypeError:
+        return None
 
 
 def _count(made):

@@ -44,12 +44,6 @@ class Pictures:
             path(run, name)  # before anything is fitted
         self.run, self.stages, self.embedder = run, TwoStages(run, store), load_embedder(run)
         self._subject, self._store = open_subject(run), store
-        self._kept = {
-            "draw": store.memoise(self.draw, weights=("vdvae",)),
-            "embed": store.memoise(self.embedder.vision, weights=("versatile_diffusion",)),
-            "lift": store.memoise(lift),
-            "texts": store.memoise(self.texts, weights=("stable_diffusion",)),
-        }
 
     def _kept_of(self, name, model):
         """A method that takes a model, with that model; what it returned before is read from the store."""
@@ -84,7 +78,8 @@ class Pictures:
         """
         captions = [texts or [""] for texts in self._subject.captions(ids)]
         flat_captions = np.array([text for of_image in captions for text in of_image])
-        return self._kept["texts"](flat_captions, np.array([len(of_image) for of_image in captions]), image_ids=ids)
+        texts = self._store.memoise(self.texts, weights=("stable_diffusion",))
+        return texts(flat_captions, np.array([len(of_image) for of_image in captions]), image_ids=ids)
 
     def texts(self, captions, counts, *, image_ids) -> np.ndarray:
         """Embed captions (n_captions,) str for Stable Diffusion; `counts` (n_images,) says how many each image has."""
@@ -118,7 +113,8 @@ class Pictures:
         samples = [sample(rough.values, *tokens, image_ids=ids, seed=seed, **options) for seed in seeds]
         picked = np.zeros(len(ids), dtype=int)
         if generator.pick == "best":
-            embedded = [as_target(recipe.found_by, self._kept["embed"](images.values, image_ids=ids)) for images in samples]
+            embed = self._store.memoise(self.embedder.vision, weights=("versatile_diffusion",))
+            embedded = [as_target(recipe.found_by, embed(images.values, image_ids=ids)) for images in samples]
             picked = pick_best(embedded, decoded.retrieval)
         refined = np.stack([images.values for images in samples])[picked, np.arange(len(ids))]
         if generator.blend is not None:
@@ -129,7 +125,8 @@ class Pictures:
     def _rough(self, generator, decoded, ids):
         """Rough images by the VDVAE, by the autoencoder, or grey."""
         if generator.rough == "vdvae":
-            return self._kept["draw"](decoded.targets["latents"], image_ids=ids, seed=self.run.seed)
+            draw = self._store.memoise(self.draw, weights=("vdvae",))
+            return draw(decoded.targets["latents"], image_ids=ids, seed=self.run.seed)
         if generator.rough == "autoencoder":
             return self._kept_of("decode", generator.model)(decoded.targets["autoencoder"])
         side = self._diffusion(generator.model).image_size
@@ -142,7 +139,7 @@ class Pictures:
             return np.repeat(train.mean(axis=0, dtype=np.float32)[None], len(inputs.test.ids), axis=0)
         values = decoded.targets[source]
         if source != kind:
-            values = self._kept["lift"](as_target(source, train), flat(train).astype(np.float32), values)
+            values = self._store.memoise(lift)(as_target(source, train), flat(train).astype(np.float32), values)
         return values.reshape(-1, *train.shape[1:])
 
 
@@ -151,9 +148,7 @@ def lift(pooled_train, tokens_train, pooled) -> np.ndarray:
 
     It is fitted to the true vectors and tokens of training images; the vectors to lift are brought to their length, 1.
     """
-    lengths = np.linalg.norm(pooled, axis=1, keepdims=True)
-    unit = np.divide(pooled, lengths, out=np.zeros_like(pooled), where=lengths > 0)
-    return ridge_decode(pooled_train, tokens_train, unit, alphas=LIFT_ALPHAS, mode="none")
+    return ridge_decode(pooled_train, tokens_train, unit(pooled), alphas=LIFT_ALPHAS, mode="none")
 
 
 def pick_best(embedded, decoded) -> np.ndarray:
@@ -162,8 +157,7 @@ def pick_best(embedded, decoded) -> np.ndarray:
     `embedded` holds (n_images, n_targets) of each sample, `decoded` is (n_images, n_targets). No truth is read. Of equals the
     first is taken.
     """
-    cosines = [(unit(of_sample) * unit(decoded)).sum(axis=1) for of_sample in embedded]
-    return np.argmax(cosines, axis=0)
+    return np.argmax([(unit(of_sample) * decoded).sum(axis=1) for of_sample in embedded], axis=0)
 
 
 def unit(values) -> np.ndarray:

@@ -5,7 +5,6 @@ zoo, and every value that it changes is told among the deviations. Deviations of
 """
 
 import importlib
-import inspect
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -139,7 +138,11 @@ def load(name, run) -> Recipe:
         recipe = Recipe(name=name, **fields)
     except ValidationError as error:
         raise ValueError(f"{where} cannot be used as it stands:\n{explain(error)}") from None
-    _refuse_unknown_model(recipe.generator.model, run, where)
+    if run.zoo == "demo" and recipe.generator.model != MODELS[0]:
+        raise ValueError(
+            f"{where}: generator.model: {recipe.generator.model} is no model of the demo zoo; take a run of the published ones, "
+            f"or give the section demo the line 'generator: {{model: {MODELS[0]}}}'."
+        )
     for target, part in recipe.targets.items():
         find(part.decoder, run.root, where=f"{where}: targets.{target}")
     return recipe
@@ -182,14 +185,6 @@ def find(decoder, root, *, where=""):
     return made
 
 
-def source_file(made):
-    """Return the file that defines a decoder of one's own, whose text tells its versions apart; None where there is none."""
-    try:
-        return Path(inspect.getfile(made))
-    except TypeError:
-        return None
-
-
 def _merged(fields, changes):
     """Fields with changes laid over them, sections one by one."""
     both = {key: _merged(fields[key], value) for key, value in changes.items() if isinstance(value, dict) and fields.get(key)}
@@ -224,24 +219,14 @@ def _refuse_misplaced(fields, where):
         raise ValueError(f"{where}: deviations must be a list of sentences, each behind a '-', but it holds {sentences!r}.")
 
 
-def _refuse_unknown_model(model, run, where):
-    """Refuse a model that the run's zoo has not."""
-    if run.zoo == "demo" and model != MODELS[0]:
-        raise ValueError(
-            f"{where}: generator.model: {model} is no model of the demo zoo; take a run of the published ones, or give the "
-            f"section demo the line 'generator: {{model: {MODELS[0]}}}'."
-        )
-
-
 def _refuse_unknown(fields, where):
     """Refuse a key that nothing has, with the nearest one."""
-    places = [(fields, Recipe, ""), (fields.get("generator"), Generator, "generator: ")]
-    targets = fields.get("targets")
-    for target, section in targets.items() if isinstance(targets, dict) else ():
+    places = [(fields, Recipe, ""), (fields.get("generator", {}), Generator, "generator: ")]
+    for target, section in fields.get("targets", {}).items():
         if target not in TARGETS:
             raise ValueError(f"{where}: {target!r} is no target{nearest(str(target), TARGETS)} There are {', '.join(TARGETS)}.")
         places.append((section, Target, f"targets.{target}: "))
     for section, model, place in places:
-        for key in section if isinstance(section, dict) else ():
+        for key in section:
             if key not in model.model_fields or key == "name":
                 raise ValueError(f"{where}: {place}{key!r} is no setting{nearest(str(key), model.model_fields)}")

@@ -42,7 +42,7 @@ class Models:
 
 ZOOS = {
     "paper": Models(n_text=77 * 768, n_vision=257 * 768, side=512, weights=8.7e9, on_gpu=2.63 * 2**30 + OTHER_WEIGHTS),
-    "demo": Models(n_text=20 * 64, n_vision=17 * 64, side=64, weights=0.1e9, on_gpu=0.5e9),
+    "demo": Models(n_text=20 * 64, n_vision=17 * 64, side=128, weights=0.1e9, on_gpu=0.5e9),
 }
 
 

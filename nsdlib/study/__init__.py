@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "leaks": ["LEAKS", "lint"],
         "published": ["latent_errors", "paper_table", "stated"],
         "reconstruction": ["STORED", "Split", "TwoStages", "decode_tokens", "fit_ridges", "score_all"],
-        "selection": ["at_percentiles", "most_opposed", "nearest_training", "relative_rank"],
+        "selection": ["at_percentiles", "most_opposed", "relative_rank", "resemblance"],
         "statistics": ["as_text", "bootstrap_interval", "differences", "differences_as_text", "paired_difference", "summary"],
     },
 )

@@ -54,7 +54,7 @@ class Ensemble:
 
     def predict(self, X):
         """Predict the latents of X (n_images, n_voxels): (n_images, n_latents) float32."""
-        return _mean([part.predict(X) for part in self.parts])
+        return np.mean([part.predict(X) for part in self.parts], axis=0, dtype=np.float32)
 
 
 def options(run, in_region=None) -> dict:
@@ -84,14 +84,9 @@ def fit_systems(run, train, *, in_region, fit=networks.fit) -> dict:
 
 def average(parts) -> Fitted:
     """Average Fitted of one seed, whose validation images are the same."""
-    validation = _mean([part.validation for part in parts])
+    validation = np.mean([part.validation for part in parts], axis=0, dtype=np.float32)
     decoder = Ensemble(tuple(part.decoder for part in parts), Moments.of(validation))
     return Fitted(decoder, parts[0].rows, validation, sum(part.seconds for part in parts))
-
-
-def _mean(predictions):
-    """Average arrays of one shape."""
-    return np.mean(predictions, axis=0, dtype=np.float32)
 
 
 def _finished(decoder):

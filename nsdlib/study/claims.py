@@ -47,10 +47,6 @@ class Claim:
     allowed: float = 0.0  # instead, by how much it may lie below
     networks: tuple = ()  # that it compares; they must have finished training
 
-    def pair(self, artifacts) -> Pair | None:
-        """Take the values of its systems from the artifacts."""
-        return self.find(artifacts, *self.compared)
-
 
 def _errors(artifacts, worse, better, measure):
     """Latents of two decoders; how small their errors could be is not known, so there is always room."""
@@ -199,7 +195,7 @@ def _tested(claim, candidates, bootstrap):
     """One claim in one subject, with the keys of `NOT_MEASURED`."""
     source, ended = _source(claim, candidates)
     test = NOT_MEASURED | {"source": source, "finished": ended}
-    if (pair := claim.pair(candidates[source])) is None:
+    if (pair := claim.find(candidates[source], *claim.compared)) is None:
         return test
     unit = pair.second.mean() / 100
     test |= statistics.paired_difference(pair.first, pair.second, allowed=unit * claim.allowed, **bootstrap)
@@ -220,7 +216,7 @@ def _source(claim, candidates):
     for label, artifacts in candidates.items():
         ended = artifacts["ablation"].finished.all("seed") if "ablation" in artifacts else None
         fit = ended is not None and set(claim.networks) <= set(ended.decoder.values[ended.values])
-        if not claim.networks or (fit and claim.pair(artifacts) is not None):
+        if not claim.networks or (fit and claim.find(artifacts, *claim.compared) is not None):
             return label, True
     return "", False
 
@@ -264,16 +260,11 @@ def as_table(tested, runs):
             "not measured" if np.isnan(m) else " ".join(filter(None, (f"{m:.4f} [{a:.4f}, {b:.4f}]", *rest)))
             for m, a, b, *rest in cells
         ]
+        gain = f"a gain of {claim.asked:g} %" if claim.asked else "a gain"
         rows[claim.statement] = {
             "the paper": f"section {claim.section}" if claim.section else "does not say it",
-            "asks for": _asks(claim),
+            "asks for": f"a loss of {claim.allowed:g} % at most" if claim.allowed else gain,
             "difference [95 %]": ", ".join(texts),
             "verdict": f"{verdict}, on the twin" if twin and not verdict.startswith("not decidable") else verdict,
         }
     return pd.DataFrame(rows).T.rename_axis("claim")
-
-
-def _asks(claim):
-    """What a claim asks of its first system."""
-    gain = f"a gain of {claim.asked:g} %" if claim.asked else "a gain"
-    return f"a loss of {claim.allowed:g} % at most" if claim.allowed else gain

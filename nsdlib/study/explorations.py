@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from nsdlib.data.formats.series import as_mask
 from nsdlib.data.subject import open_subject
 from nsdlib.store import zoo
 from nsdlib.store.store import Store
@@ -25,7 +26,8 @@ class VoxelFits:
         self.background, self.voxels = self._subject.background, glm.roi_voxel.values  # (X, Y, Z), (n_voxels,) flat C-order
         self._maps = glm[["hrf_r2", "hrf_index", "onoff_r2", "mean"]].sel(voxel=self.voxels).load()
         self.n_runs, self.hrf_index = self._subject.n_runs(1), self._maps.hrf_index.values  # (n_voxels,)
-        self.peaks, self._series = hrf.peak_seconds(), {}  # (n_hrfs,), and the run's number to (n_volumes, n_voxels)
+        self.peaks = hrf.peak_seconds(self._subject.duration)  # (n_hrfs,)
+        self._series = {}  # the run's number to (n_volumes, n_voxels)
         onoff = self._maps.onoff_r2.values
         self.start = int(self.voxels[np.nanargmin(np.abs(onoff - np.nanpercentile(onoff, 75)))])  # it responds
 
@@ -47,7 +49,8 @@ class VoxelFits:
         if number not in self._series:
             self._series[number] = self._subject.timeseries(1, number, as_mask(self.voxels, self.background.shape))
         series = self._series[number][: len(labels), row]
-        measured, fits = fit_hrfs(labels, series, hrfs=hrf.sampled_library(tr), tr=tr, mean=float(maps["mean"]))
+        hrfs = hrf.sampled_library(tr, self._subject.duration)
+        measured, fits = fit_hrfs(labels, series, hrfs=hrfs, tr=tr, mean=float(maps["mean"]))
         results = {"measured": ("volume", measured), "fit": (("hrf", "volume"), fits)}
         results |= {"onset": ("trial", tr * np.flatnonzero(labels)), "r2": ("hrf", maps.hrf_r2.values)}
         position = [int(i) for i in np.unravel_index(voxel, self.background.shape)]
@@ -136,10 +139,9 @@ class Reconstruction(StoredImages):
 
     def __init__(self, run):
         super().__init__(run)
-        self.decoders, self._seeds = self._ablation.decoder.values.tolist(), (run.seed, run.diffusion_seeds[0])
-        self.start = {name: getattr(run, name) for name in ("decoder", "n_layers", "strength", "text_weight", "guidance")} | {
-            "seed": 0
-        }
+        self.decoders = self._ablation.decoder.values.tolist()
+        names = ("decoder", "n_layers", "strength", "text_weight", "guidance")
+        self.start = {name: getattr(run, name) for name in names} | {"seed": 0}
 
     def compute(self, image, **settings):
         """Draw the rough image of a decoder's first layers and refine it; settings as in `start` are read from the store.
@@ -161,11 +163,11 @@ class Reconstruction(StoredImages):
     def _draw(self, image, stored, decoder, n_layers, seed, **refinement):
         """The rough and the refined image (1, rows, columns, 3) with these settings."""
         latents = self._ablation.sel(decoder=decoder, test_image=[image])[:, : self._vdvae.n_latents(n_layers)].values
-        of_rough, of_refined = (own + seed for own in self._seeds)
-        rough = self._vdvae.decode(latents, seed=of_rough, image_ids=[image])
-        fixed = {name: getattr(self.run, name) for name in ("n_steps", "sampler", "faithful")}
-        tokens = stored.text_pred.values, stored.vision_pred.values
-        return rough, self._diffusion.refine(rough, *tokens, image_ids=[image], seed=of_refined, **refinement, **fixed)
+        rough = self._vdvae.decode(latents, seed=self.run.seed + seed, image_ids=[image])
+        settings = zoo.refinement(self.run) | refinement | {"seed": self.run.diffusion_seeds[0] + seed}
+        return rough, self._diffusion.refine(
+            rough, stored.text_pred.values, stored.vision_pred.values, image_ids=[image], **settings
+        )
 
 
 class RegionAlteration(StoredImages):
@@ -183,11 +185,8 @@ class RegionAlteration(StoredImages):
     def _fitted(self):
         from nsdlib.study.reconstruction import Split, fit_ridges
 
-        targets, n_latents = (
-            (self._store.load("targets"), self._store.load("embeddings")),
-            self._vdvae.n_latents(self.run.n_layers),
-        )
-        train = Split.of("train", self._betas, *targets, n_latents=n_latents)
+        targets, embeddings = self._store.load("targets"), self._store.load("embeddings")
+        train = Split.of("train", self._betas, targets, embeddings, n_latents=self._vdvae.n_latents(self.run.n_layers))
         return train, fit_ridges(train, run=self.run)
 
     def masks(self, region):
@@ -252,13 +251,6 @@ def others(voxels, *, seed) -> np.ndarray:
     """Draw as many voxels at random as are in a region, outside it, or all where they do not suffice; both (n_voxels,) bool."""
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~voxels))[: voxels.sum()]
     return np.isin(np.arange(len(voxels)), drawn)
-
-
-def as_mask(voxels, shape) -> np.ndarray:
-    """Mark voxels, flat C-order indices, in a volume of this shape, (X, Y, Z) bool."""
-    mask = np.zeros(shape, dtype=bool)
-    mask.flat[voxels] = True
-    return mask
 
 
 def _regions(dataset):

@@ -8,7 +8,7 @@ import numpy as np
 from nsdlib.core.images import resize
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.study.reconstruction import KINDS, flat
-from nsdlib.study.selection import most_resembling, resemblance
+from nsdlib.study.selection import resemblance
 
 BOUNDING = ("floor", "label", "retrieval")  # roles of what bounds the scores from below
 BATCH = 128  # images read from a subject's files at a time
@@ -57,8 +57,9 @@ def retrieve(train, patterns, latents, tokens) -> dict:
     """Find the training images that resemble what was decoded most: what uses the brain and generates nothing.
 
     "nearest training image" by the patterns themselves, "nearest by tokens" by both kinds of decoded tokens together, "nearest by
-    tokens and latents" by all that the two stages get (`selection.nearest_training`). `train` is a Split; `patterns`, `latents`
-    and `tokens` are of the test images, the last two as decoded. Returns ids of training images, (n_images,) int, by system.
+    tokens and latents" by all that the two stages get: the highest sum of their `resemblance`. `train` is a Split; `patterns`,
+    `latents` and `tokens` are of the test images, the last two as decoded. Returns ids of training images, (n_images,) int, by
+    system.
     """
     by_tokens = [resemblance(flat(train.tokens[kind]), flat(tokens[kind])) for kind in KINDS]
     found = {
@@ -66,7 +67,7 @@ def retrieve(train, patterns, latents, tokens) -> dict:
         "nearest by tokens": by_tokens,
         "nearest by tokens and latents": [*by_tokens, resemblance(train.latents, latents)],
     }
-    return {name: train.ids[most_resembling(some)[0]] for name, some in found.items()}
+    return {name: train.ids[sum(some).argmax(axis=0)] for name, some in found.items()}
 
 
 def best(values):

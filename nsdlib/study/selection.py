@@ -42,24 +42,13 @@ def most_opposed(first, second, n_chosen):
     return np.argsort(-difference, kind="stable")[:n_chosen]
 
 
-def nearest_training(*pairs):
-    """Find the training image that resembles each test image most in all pairs together: its row and mean r, (n_test,) each.
-
-    A pair is (n_train, n_features), (n_test, n_features): what is known of training images and what is known, or decoded, of test
-    images, such as patterns, tokens, latents. Their `resemblance` is averaged over the pairs.
-    """
-    return most_resembling([resemblance(*pair) for pair in pairs])
-
-
 def resemblance(known, of_test):
-    """Correlate (Pearson's r) the deviations of all rows from the mean of `known`, the training images: (n_train, n_test)."""
+    """Correlate (Pearson's r) the deviations of all rows from the mean of `known`: (n_train, n_test).
+
+    `known` (n_train, n_features) is what is known of training images, such as patterns, tokens or latents, and `of_test`
+    (n_test, n_features) the same of test images, or decoded of them.
+    """
     mean = known.mean(axis=0, dtype=np.float64)
     rows = standardised_rows(of_test - mean).T
     batches = (known[start : start + BATCH] for start in range(0, len(known), BATCH))
     return np.concatenate([(standardised_rows(batch - mean) @ rows).numpy() for batch in batches])
-
-
-def most_resembling(resemblances):
-    """Find what `nearest_training` does, from the `resemblance` of each pair."""
-    r = sum(one / len(resemblances) for one in resemblances)
-    return r.argmax(axis=0), r.max(axis=0)

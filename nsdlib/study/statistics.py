@@ -170,13 +170,10 @@ def verdict(low, high, p_values):
 
     `low`, `high` and `p_values` are (n_subjects,), the last corrected where several claims are tested. A difference is sure when
     its interval excludes 0 and its p is below 0.05. "holds" when every subject's difference is surely positive, "does not hold"
-    when each is surely negative, "mixed" when sure differences of both signs occur, "undecided" otherwise; "not measured" without
-    subjects.
+    when each is surely negative, "mixed" when sure differences of both signs occur, "undecided" otherwise.
     """
     is_sure = np.asarray(p_values) < 1 - LEVEL
     signs = is_sure * ((np.asarray(low) > 0).astype(int) - (np.asarray(high) < 0))
-    if len(signs) == 0:
-        return "not measured"
     if abs(signs.sum()) == len(signs):
         return "holds" if signs[0] > 0 else "does not hold"
     return "mixed" if {-1, 1} <= set(signs.tolist()) else "undecided"

@@ -25,9 +25,9 @@ OPPONENTS = ((0, 1, "light"), (2, 3, "colour"), (4, 5, "colour"))  # a voxel has
 ENERGIES = ((6, "contrast"), *((channel, "orientation") for channel in range(7, 11)))
 PREFERRED = {
     "floc-faces": ("kind: face", "kind: person"),
-    "floc-bodies": ("kind: person", "kind: bird", "kind: fish"),
-    "floc-places": ("kind: house", "kind: tree", *(f"background: {name}" for name in BACKGROUNDS)),
-    "floc-words": ("kind: sign", "kind: clock", "number"),
+    "floc-bodies": ("kind: person", *(f"kind: {name}" for name in ("cat", "dog", "horse", "bird", "fish"))),
+    "floc-places": ("kind: house", "kind: castle", "kind: tree", *(f"background: {name}" for name in BACKGROUNDS)),
+    "floc-words": ("kind: clock", "number"),
 }
 PREFERENCE = 1.0  # how much more a region answers to what it prefers, in sd of its other answers
 N_ALIGNED = 20  # leading axes of the signal that noise of trials lies along

@@ -5,7 +5,7 @@ import json
 from nsdlib.data.nsd.subject import NSDSubject
 
 MARKER = "simulation.json"
-VERSION = 2  # increased whenever the same settings give other files
+VERSION = 3  # increased whenever the same settings give other files
 STIMULI, CAPTIONS = "stimuli", "captions.tsv"  # of simulated data in BIDS: folder of the pictures, and in it their captions
 
 
@@ -94,4 +94,6 @@ def _changes(folder, settings, but=frozenset()):
     except (ValueError, TypeError):
         return f"{MARKER} is damaged"
     keys = sorted(key for key in (there.keys() | settings.keys()) - but if there.get(key) != settings.get(key))
+    if keys == ["version"]:
+        return f"version={there.get('version')} of the simulation, now {VERSION}: moved away, it is made anew"
     return ", ".join(f"{key}={there.get(key)} there, {settings.get(key)} wanted" for key in keys)

@@ -6,9 +6,10 @@ from nsdlib.twin.scenes import BACKGROUNDS, COLOURS, KINDS
 
 WORLD_SEED = 1808  # of what means what: the same for all subjects
 FAMILIES = (
-    ("face", "person", "cat", "bird", "fish"), ("tree", "flower", "mushroom", "apple"), ("car", "boat", "rocket", "kite"),
-    ("cup", "ball", "umbrella", "clock", "sign", "house", "star"),
-    ("meadow", "snow", "desert"), ("beach", "sea"), ("night",), ("city", "room"),
+    ("face", "person", "cat", "dog", "horse", "bird", "fish", "butterfly"), ("tree", "flower", "mushroom", "cactus", "apple"),
+    ("car", "boat", "train", "balloon", "rocket"), ("house", "castle"), ("cup", "umbrella", "guitar", "clock"),
+    ("meadow", "farm", "garden", "park"), ("snow", "mountains", "desert"), ("beach", "sea", "lake", "underwater"),
+    ("forest", "jungle"), ("city", "street"), ("room", "kitchen"), ("night", "sunset", "space"),
 )  # fmt: skip
 LIKENESS = 0.5  # correlation of two members of a family
 WEIGHTS = {"kind": 1.6, "background": 0.8, "colour": 0.4, "number": 0.6, "size": 0.4, "place": 0.4}

@@ -1,20 +1,22 @@
 """Drawn scenes with captions and known attributes: the stimuli of the simulated subject and the training set of the demo zoo.
 
-A scene is one background and one to three objects of one kind, sometimes with a companion of another kind. Kind, colour,
+A scene is one background and one to three things of one kind, sometimes with a companion of another kind. Kind, colour,
 position, size and number are known, so decoded images can be checked against them.
 """
 
 import zlib
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cache
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageFilter
 
-from nsdlib.twin import sprites
+from nsdlib.twin.scenery import kinds, layout, places
+from nsdlib.twin.scenery.kinds import KINDS
+from nsdlib.twin.scenery.places import BACKGROUNDS
 
 SIZE = 425  # pixels a side, as NSD's stimuli
-KINDS = tuple(sprites.SPRITES)
+FINE = 256  # smaller pictures are drawn at least this large, then reduced
 COLOURS = {
     "red": (214, 40, 40),
     "orange": (247, 127, 0),
@@ -25,23 +27,9 @@ COLOURS = {
     "white": (240, 240, 238),
     "black": (40, 40, 46),
 }
-PLACES = {
-    "meadow": "in a green meadow",
-    "beach": "on a sandy beach",
-    "sea": "on the deep sea",
-    "night": "under a night sky",
-    "desert": "in a hot desert",
-    "snow": "in the cold snow",
-    "city": "in front of a city",
-    "room": "inside a room",
-}
-BACKGROUNDS = tuple(PLACES)
-NUMBERS = ("a", "two", "three")
-PLURALS = {"fish": "fish", "person": "people"}
-# width of an object, fraction of the picture, by their number
-SIZES = {1: (0.46, 0.68), 2: (0.36, 0.44), 3: (0.28, 0.34)}
 HELD_OUT = 10  # one combination of kind, colour and background in so many can be kept for the test
-COMPANION_PROBABILITY, COMPANION_SIZE = 0.3, (0.2, 0.26)
+COMPANION_PROBABILITY = 0.3
+NEVER_FLIPPED = ("clock",)
 
 ATTRIBUTES = (
     *(f"kind: {kind}" for kind in KINDS),
@@ -56,18 +44,20 @@ ATTRIBUTES = (
 
 @dataclass(frozen=True)
 class Thing:
-    """A drawn object; x, y (its centre) and size (its width) are fractions of the picture's side."""
+    """A drawn thing; x, y (its centre) and size (its width) are fractions of the picture's side."""
 
     kind: str
     colour: str
     x: float
     y: float
     size: float
+    shape: int = 0
+    flip: bool = False
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A background and objects; `things[0]` is of the main kind, `variant` in [0, 1) shifts horizon and tint."""
+    """A background and things; `things[0]` is of the main kind, `variant` in [0, 1) changes horizon, hour and details."""
 
     background: str
     things: tuple[Thing, ...]
@@ -75,28 +65,37 @@ class Scene:
 
     @property
     def main(self):
-        """The objects of the main kind."""
+        """The things of the main kind."""
         return tuple(thing for thing in self.things if thing.kind == self.things[0].kind)
 
     @property
     def companion(self):
-        """The object of another kind, or None."""
+        """The thing of another kind, or None."""
         return self.things[-1] if self.things[-1].kind != self.things[0].kind else None
 
 
 def sample_scene(rng: np.random.Generator) -> Scene:
     """Sample a random scene; the same generator state gives the same scene."""
-    kind, colour = rng.choice(KINDS), rng.choice(list(COLOURS))
+    kind, colour, background = _pick(rng, KINDS), _pick(rng, tuple(COLOURS)), _pick(rng, BACKGROUNDS)
     number = int(rng.choice((1, 2, 3), p=(0.6, 0.25, 0.15)))
-    sizes = [rng.uniform(*SIZES[number])] * number
-    kinds, colours = [kind] * number, [colour] * number
+    shape = int(rng.integers(kinds.N_SHAPES))
+    looks = [(kind, colour, shape)] * number
+    sizes = [rng.uniform(*layout.SIZES[number])] * number
     if number < 3 and rng.random() < COMPANION_PROBABILITY:
-        sizes.append(rng.uniform(*COMPANION_SIZE))
-        kinds.append(rng.choice([k for k in KINDS if k != kind]))
-        colours.append(rng.choice([c for c in COLOURS if c != colour]))
-    centres = _place(sizes, rng)
-    things = tuple(Thing(str(k), str(c), x, y, s) for k, c, (x, y), s in zip(kinds, colours, centres, sizes, strict=True))
-    return Scene(str(rng.choice(BACKGROUNDS)), things, rng.random())
+        sizes.append(rng.uniform(*layout.COMPANION_SIZE))
+        other = _pick(rng, [k for k in KINDS if k != kind])
+        looks.append((other, _pick(rng, [c for c in COLOURS if c != colour]), int(rng.integers(kinds.N_SHAPES))))
+    spots = layout.place(sizes, [kinds.STANDS[k] for k, _, _ in looks], background, rng)
+    things = tuple(
+        Thing(k, c, x, y, size, s, bool(rng.random() < 0.5) and k not in NEVER_FLIPPED)
+        for (k, c, s), (x, y, size) in zip(looks, spots, strict=True)
+    )
+    return Scene(background, things, rng.random())
+
+
+def _pick(rng, choices):
+    """One of the choices."""
+    return choices[int(rng.integers(len(choices)))]
 
 
 def is_held_out(scene: Scene) -> bool:
@@ -105,108 +104,96 @@ def is_held_out(scene: Scene) -> bool:
     return zlib.crc32(f"{first.kind} {first.colour} {scene.background}".encode()) % HELD_OUT == 0
 
 
-def _place(sizes, rng):
-    """Centres of objects within the picture, the most distant of up to 40 random tries."""
-    best, best_gap = None, -np.inf
-    for _ in range(40):
-        centres = [tuple(rng.uniform(size / 2 + 0.02, 0.98 - size / 2, 2)) for size in sizes]
-        pairs = combinations(zip(centres, sizes, strict=True), 2)
-        gap = min((np.hypot(a[0] - b[0], a[1] - b[1]) / ((i + j) / 2) for (a, i), (b, j) in pairs), default=np.inf)
-        if gap > best_gap:
-            best, best_gap = centres, gap
-        if gap >= 1.05:
-            break
-    return best
-
-
 def draw(scene: Scene, size: int = SIZE) -> np.ndarray:
     """Draw a scene: (size, size, 3) uint8, RGB."""
-    image = Image.new("RGB", (size, size))
-    brush = ImageDraw.Draw(image)
-    _paint_background(brush, scene.background, scene.variant, size)
-    for thing in scene.things:
-        pen = sprites.Pen(brush, thing.x * size, thing.y * size, thing.size * size / 2, COLOURS[thing.colour])
-        sprites.SPRITES[thing.kind](pen)
-    return np.asarray(image)
+    factor = -(-FINE // size)
+    image, _ = places.paint(scene.background, scene.variant, size * factor)
+    for i in _far_to_near(scene):
+        _set(image, scene.things[i], scene.background)
+    return np.array(image.reduce(factor))
 
 
-def _tint(colour, amount):
-    """A lighter (amount > 0) or darker (amount < 0) colour."""
-    return tuple(int(np.clip(channel + 255 * amount, 0, 255)) for channel in colour)
+def _far_to_near(scene):
+    """Indices of the things, the far (high) ones first."""
+    return sorted(range(len(scene.things)), key=lambda i: scene.things[i].y + scene.things[i].size / 2)
 
 
-_BANDS = {  # upper colour, lower colour, where the horizon lies
-    "meadow": ((150, 205, 240), (110, 180, 90), 0.55),
-    "beach": ((120, 200, 230), (235, 215, 160), 0.6),
-    "sea": ((180, 215, 235), (50, 120, 160), 0.35),
-    "night": ((22, 24, 60), (50, 52, 70), 0.75),
-    "desert": ((250, 205, 140), (205, 140, 80), 0.5),
-    "snow": ((195, 205, 220), (235, 240, 248), 0.5),
-    "city": ((170, 175, 190), (95, 95, 100), 0.75),
-    "room": ((225, 195, 170), (140, 95, 65), 0.72),
-}
+def _tile(thing, side):
+    """The picture of a thing, RGBA."""
+    return kinds.paint(thing.kind, thing.shape, COLOURS[thing.colour], side, flip=thing.flip)
 
 
-def _paint_background(brush, name, variant, size):
-    """Draw two bands and the details of the place; `variant` shifts horizon, tint and details."""
-    upper, lower, horizon = _BANDS[name]
-    horizon = (horizon + 0.1 * (variant - 0.5)) * size
-    tint = 0.08 * (variant * 7 % 1 - 0.5)
-    brush.rectangle((0, 0, size, size), fill=_tint(upper, tint))
-    brush.rectangle((0, horizon, size, size), fill=_tint(lower, tint))
-    spots = [((variant * 97 + i * 0.381966) % 1, (variant * 57 + i * 0.236068) % 1) for i in range(9)]
-    if name == "night":
-        for x, y in spots:
-            brush.ellipse(_box(x * size, y * horizon, 0.014 * size), fill=(250, 250, 210))
-    elif name == "city":
-        for i, (_, y) in enumerate(spots[:6]):
-            top = horizon - (0.25 + 0.35 * y) * size
-            brush.rectangle((i * size / 6, top, (i + 0.8) * size / 6, horizon), fill=_tint((120, 125, 145), 0.1 * y))
-    elif name == "sea":
-        for x, y in spots:
-            left, top = x * size, horizon + (size - horizon) * y
-            brush.line((left, top, left + 0.15 * size, top), fill=(120, 180, 205), width=max(1, size // 60))
-    elif name == "beach":
-        brush.rectangle((0, horizon - 0.14 * size, size, horizon), fill=(50, 140, 190))
-    elif name == "desert":
-        brush.ellipse(_box((0.15 + 0.7 * variant) * size, 0.16 * size, 0.08 * size), fill=(255, 240, 190))
-    elif name == "room":
-        left = (0.1 + 0.5 * variant) * size
-        window = (left, 0.1 * size, left + 0.25 * size, 0.38 * size)
-        brush.rectangle(window, fill=(190, 225, 245), outline=(120, 80, 60))
-    elif name == "snow":
-        for x, y in spots:
-            brush.ellipse(_box(x * size, y * size, 0.012 * size), fill=(255, 255, 255))
+def _corner(thing, side, size):
+    """Left and top of the tile of a thing in pixels, wholly inside the picture where the thing is."""
+    return round(thing.x * size - side / 2), round(thing.y * size - side / 2)
 
 
-def _box(x, y, radius):
-    """Bounding box of a circle."""
-    return (x - radius, y - radius, x + radius, y + radius)
+def _set(image, thing, background):
+    """Set a thing into the picture: its shadow, its halo where it would drown, its tile in the light of the hour."""
+    side = max(2, round(thing.size * image.width))
+    tile, (left, top) = _tile(thing, side), _corner(thing, side, image.width)
+    rests = layout.stands(kinds.STANDS[thing.kind], background)
+    if rests:
+        _shadow(image, tile, left, top, on_water=rests == "water")
+    _halo(image, tile, left, top, COLOURS[thing.colour])
+    picture = tile.convert("RGB")
+    if background in places.TINTS:
+        light, amount = places.TINTS[background]
+        picture = Image.blend(picture, Image.new("RGB", tile.size, light), amount)
+    image.paste(picture, (left, top), tile.getchannel("A"))
 
 
-def describe(scene: Scene, rng: np.random.Generator) -> list[str]:
-    """Return five captions of a scene, in random order."""
-    first, place = scene.things[0], PLACES[scene.background]
-    is_one, number = len(scene.main) == 1, NUMBERS[len(scene.main) - 1]
-    kind = first.kind if is_one else PLURALS.get(first.kind, first.kind + "s")
-    thing = f"{number} {first.colour} {kind}"
-    also = f" and a {scene.companion.colour} {scene.companion.kind}" if scene.companion else ""
-    size = "big" if first.size > 0.4 else "small"
-    side = "left" if first.x < 0.4 else "right" if first.x > 0.6 else "middle"
-    captions = [
-        f"{thing}{also} {place}",
-        f"a picture of {thing} {place}",
-        f"{number} {kind}{also} {place}{f' on the {side}' if is_one else ''}",
-        f"there {'is' if is_one else 'are'} {thing}{also}",
-        f"{thing} looking {size} {place}",
-    ]
-    return [captions[i] for i in rng.permutation(5)]
+def _shadow(image, tile, left, top, *, on_water):
+    """A soft shadow at the feet that falls to the lower right; on water a dark mirror and a ring of foam."""
+    side, alpha = tile.width, tile.getchannel("A")
+    box_left, _, box_right, foot = alpha.getbbox() or (0, 0, side, side)
+    feet = alpha.crop((0, max(0, foot - side // 7), side, foot)).getbbox() or (box_left, 0, box_right, 0)
+    wide = round(0.85 * (feet[2] - feet[0]) + 0.35 * (box_right - box_left))
+    high = max(4, round(0.09 * side + 0.1 * wide))
+    x, y = left + (feet[0] + feet[2]) // 2 - wide // 2, top + foot - round(0.6 * high)
+    if on_water:
+        image.paste((232, 246, 250), (x, y), _spot(0.75).resize((wide, high), Image.Resampling.BILINEAR))
+    colour, strength = ((10, 44, 84), 0.8) if on_water else ((18, 20, 44), 0.75)
+    shift = 0 if on_water else round(0.04 * side)
+    image.paste(colour, (x + shift, y + high // 12), _spot(strength).resize((wide, high), Image.Resampling.BILINEAR))
+
+
+@cache
+def _spot(strength):
+    """A soft oval mask, 64 pixels a side."""
+    axis = (np.arange(64) - 31.5) / 32
+    fall = np.clip(1.25 * (1 - np.hypot(*np.meshgrid(axis, axis))), 0, 1)
+    return Image.fromarray(np.rint(255 * strength * fall * fall * (3 - 2 * fall)).astype(np.uint8))
+
+
+def _halo(image, tile, left, top, colour):
+    """A soft rim around a thing, the stronger the less its brightness differs from what lies behind it."""
+    side, size = tile.width, image.width
+    within = (min(max(0, left), size - 1), min(max(0, top), size - 1))
+    behind = image.crop((*within, max(within[0] + 1, min(size, left + side)), max(within[1] + 1, min(size, top + side))))
+    behind = behind.resize((1, 1), Image.Resampling.BOX, reducing_gap=1.0).getpixel((0, 0))
+    brightness, distance = np.mean(behind), np.abs(np.subtract(behind, colour)).mean()
+    strength = float(np.clip(1.15 - distance / 90, 0.25, 0.9))
+    rim = (24, 30, 60) if brightness > 105 else (255, 244, 214)
+    edge = 64
+    small = Image.new("L", (edge + 12, edge + 12))
+    small.paste(tile.getchannel("A").resize((edge, edge), Image.Resampling.BILINEAR), (6, 6))
+    small = small.filter(ImageFilter.BoxBlur(2)).point(_ceiling(round(strength, 1)))
+    grown = round(side * (edge + 12) / edge)
+    margin = round(6 * side / edge)
+    image.paste(rim, (left - margin, top - margin), small.resize((grown, grown), Image.Resampling.BILINEAR))
+
+
+@cache
+def _ceiling(strength):
+    """A table of 256 values that rises twice as fast and stops at half way, times a strength."""
+    return [round(min(255, 2 * value) * strength) for value in range(256)]
 
 
 def attributes(scene: Scene) -> np.ndarray:
     """Return the attributes of a scene in the order of `ATTRIBUTES`: (n_attributes,) float32, each in [0, 1].
 
-    Kind and colour are 1 for the main objects and 0.5 for the companion.
+    Kind and colour are 1 for the main things and 0.5 for the companion.
     """
     value = dict.fromkeys(ATTRIBUTES, 0.0)
     for thing, weight in [(scene.things[0], 1.0), *([(scene.companion, 0.5)] if scene.companion else [])]:
@@ -217,3 +204,33 @@ def attributes(scene: Scene) -> np.ndarray:
     value["size"] = scene.things[0].size
     value["left to right"], value["top to bottom"] = scene.things[0].x, scene.things[0].y
     return np.array(list(value.values()), dtype=np.float32)
+
+
+@cache
+def _extent(kind, shape, flip):
+    """Left, top, right and bottom of what is drawn in the tile of a kind, as fractions of the tile."""
+    box = kinds.paint(kind, shape, COLOURS["red"], 160, flip=flip).getchannel("A").point(lambda v: 255 * (v > 127)).getbbox()
+    return tuple(edge / 160 for edge in box)
+
+
+def boxes(scene: Scene) -> np.ndarray:
+    """Return the boxes around the things: (n_things, 4) float, left, top, right, bottom as fractions of the picture's side."""
+    frames = np.array([_extent(thing.kind, thing.shape, thing.flip) for thing in scene.things])  # (n_things, 4)
+    sizes = np.array([[thing.size] for thing in scene.things])
+    corners = np.array([(thing.x - thing.size / 2, thing.y - thing.size / 2) * 2 for thing in scene.things])
+    return corners + sizes * frames
+
+
+def masks(scene: Scene, size: int = SIZE) -> np.ndarray:
+    """Return which pixels show each thing: (n_things, size, size) bool; a nearer thing hides a farther one."""
+    factor = -(-FINE // size)
+    seen = np.zeros((len(scene.things), size, size), dtype=bool)
+    for i in _far_to_near(scene):
+        thing = scene.things[i]
+        side = max(2, round(thing.size * size * factor))
+        layer = Image.new("L", (size * factor, size * factor))
+        layer.paste(_tile(thing, side).getchannel("A"), _corner(thing, side, size * factor))
+        here = np.asarray(layer.reduce(factor)) > 127
+        seen[:, here] = False
+        seen[i] = here
+    return seen

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nsdlib.data.nsd import layout as nsd
-from nsdlib.twin import bold, brain, scenes, trials, truth
+from nsdlib.twin import bold, brain, captions, scenes, trials, truth
 from nsdlib.twin.layouts.bids import BIDSWriter
 from nsdlib.twin.layouts.nsd import NSDWriter
 from nsdlib.twin.marker import MARKER, folders, is_complete, planned_subject, settings_of
@@ -111,7 +111,7 @@ def _write_scenes(writer, shown, rng, progress):
     with writer.pictures() as fill:
         for image_id, scene in tqdm(shown.items(), desc="drawing scenes", disable=not progress, mininterval=2):
             image = scenes.draw(scene)
-            fill(image_id, image, scenes.describe(scene, rng("captions", image_id)))
+            fill(image_id, image, captions.describe(scene, rng("captions", image_id)))
             maps.append(brain.visual_maps(image))
     return np.stack(maps)
 
@@ -120,12 +120,13 @@ def _write_sessions(writer, planted, run, rng, progress):
     """Simulate and write all sessions, task run by task run."""
     betas = np.zeros((nsd.N_SESSION_TRIALS, len(planted.head.responds)), dtype=np.float32)
     n_runs, start = run.simulation.runs, bold.START if run.simulation.onsets == "between" else 0
+    of_runs = np.split(np.arange(nsd.N_SESSION_TRIALS), np.cumsum(nsd.RUN_TRIALS)[:-1])
     with tqdm(total=run.n_sessions * n_runs, desc="scanning", disable=not progress, mininterval=2) as bar:
         for session in range(1, run.n_sessions + 1):
             first = (session - 1) * nsd.N_SESSION_TRIALS
             betas[:, planted.head.responds] = planted.betas[first : first + nsd.N_SESSION_TRIALS]
             writer.write_session(planted, session, rng("session", session))
-            for number, of_run in enumerate(trials.run_slices()[:n_runs], start=1):
+            for number, of_run in enumerate(of_runs[:n_runs], start=1):
                 onsets = trials.onset_rows(planted.expdesign, session, number)
                 if start:
                     places = rng("onsets", session, number).integers(bold.LATEST + 1, size=len(onsets))

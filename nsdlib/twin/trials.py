@@ -74,12 +74,6 @@ def _stimpattern(rng):
     return pattern
 
 
-def run_slices():
-    """Return the trials of each task run within its session's 750 (list of 12 slices)."""
-    ends = np.cumsum(nsd.RUN_TRIALS)
-    return [slice(int(end - n), int(end)) for n, end in zip(nsd.RUN_TRIALS, ends, strict=True)]
-
-
 def onset_rows(expdesign, session, run):
     """Return the design rows (4/3 s each) in which the trials of a task run begin: (n_trials,); session and run from 1."""
     rows_per_slot = nsd.N_DESIGN_ROWS // nsd.N_SLOTS

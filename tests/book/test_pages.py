@@ -61,10 +61,9 @@ def test_the_page_is_left_alone_when_nothing_changed(page, small_project):
     assert file.stat().st_mtime_ns == before
 
 
-def test_a_template_without_a_table_is_refused(page):
-    _, run = page
+def test_a_template_without_a_table_is_refused():
     with pytest.raises(ValueError, match="must hold each of who, claims"):
-        pages.paper_page(run, "{{who}}")
+        pages.fill("{{who}}", pages.TABLES, {})
 
 
 def test_finished_networks_that_are_shipped_stand_beside_the_quick_ones_and_decide(small_project, tmp_path, monkeypatch):

@@ -15,11 +15,11 @@ SHIPPED = "complete"
 def images_of(drawn, n_images):
     """The images in a strip (3, n_images, SIDE, SIDE, 3) uint8: seen, rough, refined."""
     pixels = np.asarray(drawn.convert("RGB"))
-    side = strip.SIDE * strip.SCALE
+    side = strip.SIDE
 
     def cut(row, column):
         x, y = strip.place(row, column)
-        return pixels[y : y + side : strip.SCALE, x : x + side : strip.SCALE]
+        return pixels[y : y + side, x : x + side]
 
     return np.stack([[cut(row, column) for column in range(n_images)] for row in range(len(strip.KINDS))])
 
@@ -65,7 +65,10 @@ def test_the_readme_has_the_caption_that_the_shipped_scores_give(shipped):
 
 
 def test_what_is_drawn_is_found_again():
-    rows = {kind: np.random.default_rng(k).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8) for k, kind in enumerate("abc")}
+    rows = {
+        kind: np.random.default_rng(k).integers(0, 256, (2, strip.SIDE, strip.SIDE, 3), dtype=np.uint8)
+        for k, kind in enumerate("abc")
+    }
     drawn = strip.draw(rows, [100, 0])
     np.testing.assert_array_equal(images_of(drawn, 2), list(rows.values()))
     assert drawn.getpixel((0, drawn.height - 1))[3] == 0  # transparent: it lies on white and on black

@@ -20,7 +20,7 @@ from nsdlib.core.images import add_noise, resize
 from nsdlib.params import load_run
 from nsdlib.run import full_size
 from nsdlib.store import zoo
-from nsdlib.twin import scenes
+from nsdlib.twin import captions, scenes
 
 pytestmark = pytest.mark.numerical
 
@@ -135,8 +135,8 @@ def scenes_to_refine(demo):
     drawn = [scenes.sample_scene(rng) for _ in range(4)]
     images = resize(np.stack([scenes.draw(scene) for scene in drawn]), 64)
     embedder = zoo.load_embedder(load_run("demo"))
-    captions = [scenes.describe(scene, rng) for scene in drawn]
-    return {"rough": images, "text": embedder.text(captions), "vision": embedder.vision(images), "image_ids": range(4)}
+    texts = [captions.describe(scene, rng) for scene in drawn]
+    return {"rough": images, "text": embedder.text(texts), "vision": embedder.vision(images), "image_ids": range(4)}
 
 
 @pytest.mark.parametrize(("sampler", "share_of_error"), [("dpm++", 0.5), ("unipc", 0.2)])
@@ -386,8 +386,8 @@ def test_tokens_may_have_any_byte_order(pipeline, inputs):
 def test_demo_zoo_is_a_folder_in_the_published_layout():
     run = load_run("demo")
     pipeline = zoo.load_diffusion(run)
-    assert pipeline.image_size == 64
+    assert pipeline.image_size == 128
     rough = np.full((1, 64, 64, 3), 90, dtype=np.uint8)
     text, vision = (np.repeat(empty.numpy(), 1, axis=0) for empty in pipeline.unconditional)
     refined = pipeline.refine(rough, text, vision, image_ids=[1], n_steps=4)
-    assert refined.shape == (1, 64, 64, 3) and refined.std() > 0
+    assert refined.shape == (1, 128, 128, 3) and refined.std() > 0

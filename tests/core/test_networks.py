@@ -330,6 +330,8 @@ def test_bad_input_is_refused(planted):
     X, Y, X_test, _ = planted
     with pytest.raises(ValueError, match="did you mean 'transformer'"):
         networks.make("transfomer")
+    with pytest.raises(ValueError, match="at least one epoch and one image a batch, got max_epochs=0"):
+        networks.make("gru", max_epochs=0)
     with pytest.raises(ValueError, match="has not been fitted"):
         networks.make("gru").predict(X)
     with pytest.raises(ValueError, match="with as many images, got"):

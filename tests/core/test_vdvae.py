@@ -169,6 +169,12 @@ def test_bad_input_is_refused(model, case):
         model.decode(spoiled, image_ids=np.array([20, 21, 22]))
     with pytest.raises(ValueError, match=r"(decoded pixels|latents) holds .* not finite numbers, in images 2$"):
         model.decode(np.float32([[0] * 8, [0] * 8, [3e38] * 8]))  # finite, but what is made of it is not
+    for made in (
+        lambda ids: model.decode(np.zeros((3, 8), np.float32), image_ids=ids),
+        lambda ids: model.encode(case["images"], n_layers=2, image_ids=ids),
+    ):
+        with pytest.raises(ValueError, match=r"image_ids must name each of the \d images, got 1"):
+            made([7])
     with pytest.raises(ValueError, match='must be "mean" or "sample"'):
         model.decode(np.zeros((2, 8), np.float32), output="median")
     with pytest.raises(ValueError, match="RxN, RdD or RmM, got '4y2'"):

@@ -65,7 +65,8 @@ def things(tmp_path):
     trials.assign(subject_id="01", concept="x").to_csv(folder / "sub-01_StimulusMetadata.csv", index=False)
     voxels = pd.DataFrame(places, columns=["voxel_x", "voxel_y", "voxel_z"]).rename_axis("voxel_id").reset_index()
     voxels = voxels.assign(**{"V1": np.arange(len(places)) % 3 == 0, "LO1 (prf)": 0, "lFFA": 0.0, "rFFA": 1, "glasser-V1": 1})
-    voxels["V1"] = voxels["V1"].astype(int)
+    voxels["V1"], squared = voxels["V1"].astype(int), np.linspace(0.2, 2, len(places)) ** 2
+    voxels["nc_singletrial"], voxels["nc_testset"] = 100 * squared / (squared + 1), 100 * squared / (squared + 1 / 12)
     voxels.to_csv(folder / "sub-01_VoxelMetadata.csv", index=False)
     with h5py.File(folder / "sub-01_ResponseData.h5", "w") as file:
         file["ResponseData/block0_values"] = betas
@@ -90,6 +91,8 @@ def test_the_table_of_things_gives_its_trials_and_planted_betas(things, opened):
         np.testing.assert_array_equal(subject.betas(session, mask), whole[6 * session - 6 : 6 * session, mask])
     assert list(subject.regions) == ["V1", "rFFA"] and subject.regions["V1"].sum() == (len(places) + 2) // 3
     assert subject.betas_unit == "arbitrary" and "in its order" in notes[-1]
+    np.testing.assert_allclose(subject.ncsnr()[*(places - corner).T], np.linspace(0.2, 2, len(places)), rtol=1e-4)
+    assert np.isnan([subject.tr, subject.duration]).all()  # nothing says when pictures were shown
     assert subject.concepts(subject.image_ids[:2]) == ["cat", "dog"] and subject.missing_files() == []
     assembled = assemble(read_trials(subject, roi=run.roi))
     assert assembled.sizes["test_image"] == 2 and assembled.n_repeats_test.values.tolist() == [2, 2]
@@ -298,6 +301,27 @@ def test_the_matrix_of_god_gives_its_trials_and_planted_betas(god, opened, group
     np.testing.assert_allclose(np.diag(subject.affine), [3, 3, 3, 1])
     assert list(subject.regions) == ["V1"] and subject.regions["V1"].sum() == (len(places) + 1) // 2
     assert assemble(read_trials(subject, roi=run.roi)).sizes["train_image"] == 2
+
+
+@pytest.mark.parametrize("imagined", [4111531.00003, 4111531.0, 4111531.000099])
+def test_what_was_imagined_of_god_is_the_test_picture_of_its_category(god, opened, imagined):
+    write, places, betas = god
+    write(Label=[2766534.015976, 2766534.015976, 15388.000007, 15388.000007, *[4111531.00003] * 4, *[imagined] * 2])
+    subject, _, notes = opened("god", "1", task="imagery")
+    assert subject.image_names(subject.image_ids) == ["n02766534_15976"] * 2 + ["n00015388_7"] * 2 + ["n04111531_30"] * 2
+    assert subject.trials["run"].tolist() == [1, 1, 2, 2, 3, 3] and "imagined, not a picture" in notes[0]
+    whole = np.zeros((6, *(places.max(axis=0) - places.min(axis=0) + 1)), np.float32)
+    whole[:, *(places - places.min(axis=0)).T] = betas[[0, 1, 2, 3, 8, 9]]
+    np.testing.assert_array_equal(subject.betas(1, subject.brainmask), whole[:, subject.brainmask])
+
+
+@pytest.mark.parametrize(("test", "n"), [([4111531.00003] * 4, 0), ([77.00001, 77.00001, 77.00002, 77.00002], 2)])
+def test_other_tasks_and_categories_of_god_are_refused(god, opened, test, n):
+    god[0](Label=[2766534.015976, 2766534.015976, 15388.000007, 15388.000007, *test, *[77.00001] * 2])
+    with pytest.raises(ValueError, match="task 'dreams': wanted perception or imagery"):
+        opened("god", "1", task="dreams")
+    with pytest.raises(DamagedFile, match=f"imagery name 77, wanted the category of one test picture, it has {n}"):
+        opened("god", "1", task="imagery")
 
 
 def test_voxels_of_god_without_a_grid_are_a_block(god, opened):

@@ -18,7 +18,8 @@ from nsdlib.core.glm.options import GLMOptions
 from nsdlib.core.scores.reliability import correlate
 from nsdlib.data import exports, glm_sessions, glmsingle
 from nsdlib.data.nsd import files as nsd_files
-from nsdlib.data.nsd.subject import TR, NSDSubject
+from nsdlib.data.nsd.layout import TR
+from nsdlib.data.nsd.subject import NSDSubject
 from nsdlib.twin.simulate import load_truth
 
 

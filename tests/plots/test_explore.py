@@ -12,7 +12,8 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from nsdlib.data.nsd.subject import TR, NSDSubject
+from nsdlib.data.nsd.layout import TR
+from nsdlib.data.nsd.subject import NSDSubject
 from nsdlib.plots import explore, pickers
 from nsdlib.plots.style import use_style
 from nsdlib.store import zoo
@@ -289,6 +290,20 @@ def test_the_chosen_fit_is_that_of_the_stored_betas(run):
     np.testing.assert_allclose(measured, expected[0], atol=1e-9)
     np.testing.assert_allclose(fits[chosen], expected[1], atol=1e-3 * np.abs(measured).max())
     assert fits.shape == (20, len(measured)) and np.ptp(fits, axis=0).max() > 0
+
+
+def test_responses_are_those_to_images_shown_as_long_as_the_subject_saw_them(run, monkeypatch):
+    from nsdlib.core.glm import hrf
+
+    subject, given = NSDSubject(run.data, run.subject, 1), []
+    subject.duration = 1.0
+    monkeypatch.setattr(explorations, "open_subject", lambda run: subject)
+    monkeypatch.setattr(explorations, "fit_hrfs", lambda *_, hrfs, **__: given.append(hrfs) or (np.zeros(2), np.zeros((20, 2))))
+    fits = explorations.VoxelFits(run)
+    fits.compute(fits.voxels[5], number=2)
+    np.testing.assert_array_equal(fits.peaks, hrf.peak_seconds(1.0))
+    np.testing.assert_array_equal(given[0], hrf.sampled_library(TR, 1.0))
+    assert (fits.peaks < hrf.peak_seconds()).any()
 
 
 def test_a_voxel_is_computed_where_it_was_clicked(run):

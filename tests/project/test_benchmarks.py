@@ -15,6 +15,7 @@ from conftest import ROOT
 
 from nsdlib.core.glm.fit import fit_glm
 from nsdlib.study import latents
+from nsdlib.twin import scenes
 
 
 @pytest.fixture
@@ -191,3 +192,17 @@ def test_a_row_that_fails_or_does_not_fit_says_so_and_the_next_goes_on(tmp_path,
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--budget", "0", "--only", "sound"])
     gpu.main()
     assert "sound | error not measured: wants 1 s, 0 s were left" in capsys.readouterr().out.replace("-0 s", "0 s")
+
+
+def test_the_judge_of_pictures_names_scenes_and_not_noise(monkeypatch):
+    """Colours or pixels in another order than it was trained with would bring the judge to chance, as noise does."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import pictures
+
+    rng = np.random.default_rng(8)
+    shown = [scenes.sample_scene(rng) for _ in range(60)]
+    kinds = np.array([scenes.attributes(scene)[: len(scenes.KINDS)].argmax() for scene in shown])
+    drawn = np.stack([scenes.draw(scene, 128) for scene in shown])
+    noise = rng.permuted(drawn.reshape(60, -1), axis=1).reshape(drawn.shape)
+    found = pictures.named(ROOT / "zoo" / "demo" / "namer", {"seen": drawn, "noise": noise}, kinds)
+    assert found["seen"]["named"] > 0.9 and found["noise"]["named"] < 0.2

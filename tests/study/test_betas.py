@@ -11,7 +11,8 @@ from nsdlib.core.scores.reliability import correlate, noise_ceiling
 from nsdlib.data.glm_sessions import read_session
 from nsdlib.data.nsd import layout as nsd_layout
 from nsdlib.data.nsd import write as nsd_write
-from nsdlib.data.nsd.subject import DEFAULT_VERSION, TR, NSDSubject
+from nsdlib.data.nsd.layout import TR
+from nsdlib.data.nsd.subject import DEFAULT_VERSION, NSDSubject
 from nsdlib.study import betas
 from nsdlib.twin.simulate import load_truth
 

@@ -108,7 +108,6 @@ def test_holm_keeps_the_chance_of_any_false_finding():
         ([0.1, -0.2], [0.01, 0.06], "undecided"),
         ([0.1, 0.2], [0.01, 0.06], "undecided"),
         ([0.1, 0.04], [0.01, 0.01], "undecided"),
-        ([], [], "not measured"),
     ],
 )
 def test_a_verdict_needs_every_subject_its_interval_and_its_p(means, p, said):

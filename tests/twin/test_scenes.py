@@ -1,15 +1,18 @@
-"""Scenes: drawn as described, the same from the same seed, things inside the picture and apart."""
+"""Drawn scenes: the same from the same seed, things inside the picture, masks in their boxes, captions that are true."""
+
+import re
 
 import numpy as np
 import pytest
 
-from nsdlib.twin import scenes
+from nsdlib.twin import captions, scenes
+from nsdlib.twin.scenery import layout, places, wording
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def sampled():
     rng = np.random.default_rng(9)
-    return [scenes.sample_scene(rng) for _ in range(150)]
+    return [scenes.sample_scene(rng) for _ in range(3000)]
 
 
 def test_same_seed_same_picture():
@@ -18,52 +21,96 @@ def test_same_seed_same_picture():
     image = scenes.draw(first)
     assert image.shape == (425, 425, 3) and image.dtype == np.uint8
     np.testing.assert_array_equal(image, scenes.draw(second))
+    assert scenes.draw(first, 64).shape == (64, 64, 3)
 
 
-@pytest.mark.parametrize("kind", scenes.KINDS)
-def test_every_kind_shows_its_colour_where_it_stands(kind):
-    thing = scenes.Thing(kind, "purple", 0.3, 0.6, 0.5)
-    without = scenes.draw(scenes.Scene("snow", (scenes.Thing(kind, "purple", 5, 5, 0.1),), 0.5)).astype(int)
-    changed = np.abs(scenes.draw(scenes.Scene("snow", (thing,), 0.5)) - without).sum(-1) > 0
-    rows, columns = np.nonzero(changed)
-    assert changed.mean() > 0.03
-    assert rows.min() >= 0.35 * 425 - 3 and rows.max() <= 0.85 * 425 + 3
-    assert columns.min() >= 0.05 * 425 - 3 and columns.max() <= 0.55 * 425 + 3
-    purple = (scenes.draw(scenes.Scene("snow", (thing,), 0.5)) == scenes.COLOURS["purple"]).all(-1)
-    assert (purple & changed).sum() > 0.1 * changed.sum()
+@pytest.mark.parametrize("background", scenes.BACKGROUNDS)
+def test_backgrounds_vary_and_have_ground(background):
+    pictures = []
+    for variant in (0.0, 0.37, 0.9999):
+        image, horizon = places.paint(background, variant, 128)
+        assert image.size == (128, 128) and image.mode == "RGB"
+        assert 0.3 < horizon <= layout.GROUND.get(background, 0.68) + 0.06 or background == "space"
+        pictures.append(np.asarray(image, dtype=float))
+    assert np.abs(pictures[0] - pictures[1]).mean() > 1
 
 
 def test_kinds_and_backgrounds_can_be_told_apart():
     kinds = [scenes.draw(scenes.Scene("snow", (scenes.Thing(k, "red", 0.5, 0.5, 0.6),), 0.5), 64) for k in scenes.KINDS]
-    places = [scenes.draw(scenes.Scene(b, (scenes.Thing("ball", "red", 0.5, 0.5, 0.2),), 0.5), 64) for b in scenes.BACKGROUNDS]
-    for images in (kinds, places):
-        differ = [np.abs(a.astype(int) - b).mean() for i, a in enumerate(images) for b in images[:i]]
-        assert min(differ) > 3
+    backgrounds = [np.asarray(places.paint(b, 0.5, 64)[0]) for b in scenes.BACKGROUNDS]
+    for images in (kinds, backgrounds):
+        assert min(np.abs(a.astype(int) - b).mean() for i, a in enumerate(images) for b in images[:i]) > 3
 
 
-def test_things_stay_inside_and_apart(drawn):
-    for scene in drawn:
-        for i, one in enumerate(scene.things):
-            assert one.size / 2 <= one.x <= 1 - one.size / 2 and one.size / 2 <= one.y <= 1 - one.size / 2
-            for other in scene.things[:i]:
-                assert np.hypot(one.x - other.x, one.y - other.y) > 0.6 * (one.size + other.size) / 2
+def test_things_stay_inside_and_apart(sampled):
+    for scene in sampled:
+        squares = [(thing.x, thing.y, thing.size) for thing in scene.things]
+        for i, (x, y, size) in enumerate(squares):
+            assert min(x, y) - size / 2 > -1e-9 and max(x, y) + size / 2 < 1 + 1e-9
+            assert all(layout.overlap(squares[i], other) <= layout.MOST_OVERLAP for other in squares[:i])
 
 
-def test_captions_say_what_is_there(drawn):
-    rng = np.random.default_rng(0)
-    for scene in drawn:
-        captions = scenes.describe(scene, rng)
-        assert len(captions) == 5
-        singular = scene.things[0].kind
-        assert all(singular in caption or scenes.PLURALS.get(singular, "") in caption for caption in captions)
-        assert sum(scene.things[0].colour in caption for caption in captions) >= 4
-        assert sum(scenes.PLACES[scene.background] in caption for caption in captions) == 4
+def test_masks_lie_in_boxes_and_show_each_thing(sampled):
+    for scene in sampled[:40]:
+        boxes, masks = scenes.boxes(scene), scenes.masks(scene, 128)
+        assert boxes.shape == (len(scene.things), 4) and masks.shape == (len(scene.things), 128, 128)
+        assert masks.sum(0).max() <= 1
+        for (left, top, right, bottom), mask in zip(boxes * 128, masks, strict=True):
+            rows, columns = np.nonzero(mask)
+            assert mask.mean() > 0.004
+            assert columns.min() >= left - 2 and columns.max() <= right + 2
+            assert rows.min() >= top - 2 and rows.max() <= bottom + 2
 
 
-def test_attributes_are_those_of_the_scene(drawn):
-    for scene in drawn:
+def test_masks_cover_what_changes_with_the_colour():
+    one, other = (scenes.Scene("park", (scenes.Thing("car", colour, 0.5, 0.7, 0.5),), 0.2) for colour in ("red", "blue"))
+    changed = np.abs(scenes.draw(one, 128).astype(int) - scenes.draw(other, 128)).sum(-1) > 150
+    assert changed.mean() > 0.02 and (scenes.masks(one, 128)[0] | ~changed).mean() > 0.995
+
+
+def test_design_is_nearly_independent(sampled):
+    main = [(scene.things[0].kind, scene.things[0].colour, scene.background) for scene in sampled]
+    for values, names in zip(zip(*main, strict=True), (scenes.KINDS, tuple(scenes.COLOURS), scenes.BACKGROUNDS), strict=True):
+        share = np.array([values.count(name) for name in names]) / len(sampled)
+        assert np.abs(share * len(names) - 1).max() < 0.4
+    table = np.array([scenes.attributes(scene) for scene in sampled])
+    kinds = (table[:, : len(scenes.KINDS)] == 1).astype(float)
+    colours = (table[:, len(scenes.KINDS) : len(scenes.KINDS) + 8] == 1).astype(float)
+    correlation = np.corrcoef(kinds.T, colours.T)[: len(scenes.KINDS), len(scenes.KINDS) :]
+    assert np.abs(correlation).max() < 0.08
+    assert 0.2 < np.mean([scene.companion is not None for scene in sampled]) < 0.3
+    assert 0.05 < np.mean([scenes.is_held_out(scene) for scene in sampled]) < 0.15
+
+
+def test_attributes_are_those_of_the_scene(sampled):
+    for scene in sampled[:200]:
         value = dict(zip(scenes.ATTRIBUTES, scenes.attributes(scene), strict=True))
         assert value[f"kind: {scene.things[0].kind}"] == 1 and value[f"background: {scene.background}"] == 1
+        assert value[f"colour: {scene.things[0].colour}"] == 1
         assert value["number"] == (len(scene.main) - 1) / 2
-        kinds = sum(value[f"kind: {kind}"] for kind in scenes.KINDS)
-        assert kinds == (1.5 if scene.companion else 1)
+        assert sum(value[f"kind: {kind}"] for kind in scenes.KINDS) == (1.5 if scene.companion else 1)
+
+
+def test_captions_are_true_and_plain(sampled):
+    rng, vocabulary = np.random.default_rng(0), set()
+    for scene in sampled:
+        five = captions.describe(scene, rng)
+        first = scene.things[0]
+        nouns = [first.kind, wording.plural(first.kind)]
+        assert len(set(five)) == 5
+        assert sum(any(noun in caption for noun in nouns) for caption in five) >= 4
+        assert sum(re.search(rf"\b{first.colour}\b", caption) is not None for caption in five) >= 3
+        named = {first.colour, *([scene.companion.colour] if scene.companion else [])}
+        for caption in five:
+            vocabulary.update(caption.split())
+            assert re.fullmatch(r"[a-z]+( [a-z]+)*", caption) and len(caption.split()) <= 18
+            assert not re.search(r"\ba [aeiou]|\ban [^aeiou]", caption), caption
+            said = {colour for colour in scenes.COLOURS if re.search(rf"\b{colour}\b", caption)}
+            assert said - named <= ({"green"} if scene.background == "meadow" else set()), caption
+    assert len(vocabulary) <= 350
+
+
+def test_every_shape_has_words():
+    for table in (wording.DOING, wording.MODELS):
+        assert set(table) == set(scenes.KINDS) and all(len(words) == 3 for words in table.values())
+    assert set(wording.SHORT) == set(scenes.BACKGROUNDS) and set(wording.ABOVE) <= set(scenes.BACKGROUNDS)

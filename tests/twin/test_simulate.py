@@ -15,7 +15,7 @@ from nsdlib.core.scores import reliability
 from nsdlib.data.nsd import layout as nsd_layout
 from nsdlib.data.nsd.subject import NSDSubject
 from nsdlib.params import load_run
-from nsdlib.twin import anatomy, bold, brain, meaning, scenes, simulate, trials
+from nsdlib.twin import anatomy, bold, brain, marker, meaning, scenes, simulate, trials
 from nsdlib.twin.levels import EASY, LEVELS
 
 VERSION = "betas_fithrf_GLMdenoise_RR"
@@ -106,7 +106,7 @@ def test_files_of_betas_are_two_forms_of_the_same(subject):
 def test_images_and_captions_have_full_shape_and_little_size(subject):
     with h5py.File(subject.paths.stimuli) as file:
         assert file["imgBrick"].shape == (73000, 425, 425, 3)
-    assert subject.paths.stimuli.stat().st_size < 20e6
+    assert subject.paths.stimuli.stat().st_size < 32e6
     assert subject.paths.captions.stat().st_blocks * 512 < 30e6  # a sparse file
     texts = subject.captions(np.unique(subject.image_ids))
     assert all(len(five) == 5 for five in texts)
@@ -329,7 +329,7 @@ def test_layout_and_kind_can_be_decoded_from_averaged_betas(subject, truth):
     found = (x[test] @ x[~test].T) @ weights
     n_kinds = len(scenes.KINDS)
     named = (found[:, :n_kinds] + target[~test].mean(axis=0)[:n_kinds]).argmax(axis=1)
-    assert (named == truth["scene"].values[test][:, :n_kinds].argmax(axis=1)).mean() > 0.2  # chance: 1/20
+    assert (named == truth["scene"].values[test][:, :n_kinds].argmax(axis=1)).mean() > 0.12  # three times chance, 1/24
     layout = [np.corrcoef(a, b)[0, 1] for a, b in zip(found[:, -256:], y[test][:, -256:], strict=True)]
     assert np.mean(layout) > 0.4  # chance: 0, the mean image is taken away
 
@@ -359,6 +359,15 @@ def test_other_settings_in_the_same_folder_are_refused(twin):
     with pytest.raises(FileExistsError, match=r"another simulated subject \(quality=2.5 there, 0.3 wanted\). Nothing was"):
         simulate.simulate(other)
     assert json.loads((twin.data / "simulation.json").read_text())["quality"] == 2.5
+
+
+def test_a_subject_of_an_earlier_version_is_refused_and_kept(twin, monkeypatch):
+    monkeypatch.setattr(marker, "VERSION", marker.VERSION + 1)
+    for refused in (simulate.simulate, simulate.load_truth):
+        with pytest.raises(
+            (FileExistsError, ValueError), match=rf"version={marker.VERSION - 1} of the simulation, now {marker.VERSION}"
+        ):
+            refused(twin)
 
 
 def test_the_truth_of_another_run_is_not_given_out(twin):

@@ -17,6 +17,7 @@ from nsdlib.params import load_run
 from nsdlib.run import costs
 from nsdlib.twin import scenes
 from nsdlib.twin.layouts.confounds import simulate_confounds
+from nsdlib.twin.scenery import wording
 from nsdlib.twin.simulate import load_truth, simulate
 
 ATTRIBUTES = [f"kind: {kind}" for kind in scenes.KINDS]
@@ -168,7 +169,7 @@ def test_the_truth_of_an_image_is_that_of_its_captions(layout, request):
     kinds = load_truth(run).scene.sel(attribute=ATTRIBUTES).values
     captions = open_subject(run).captions(np.arange(len(kinds)))
     for row, texts in zip(kinds, captions, strict=True):
-        words = {word for kind in np.array(scenes.KINDS)[row > 0] for word in (kind, scenes.PLURALS.get(kind, kind))}
+        words = {word for kind in np.array(scenes.KINDS)[row > 0] for word in (kind, wording.PLURALS.get(kind, kind))}
         assert any(word in text for word in words for text in texts)
 
 

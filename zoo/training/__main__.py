@@ -1,4 +1,4 @@
-"""Train the next demo zoo, or one model of it: `python -m zoo.training [MODEL ...]`."""
+"""Train the demo zoo, or one model of it: `python -m zoo.training [MODEL ...]`."""
 
 import argparse
 import importlib
@@ -26,7 +26,7 @@ def main():
     """Train the models named (all when none is), measure them on validation scenes, and write `quality.json`."""
     parser = argparse.ArgumentParser(prog="python -m zoo.training", description=__doc__)
     parser.add_argument("model", nargs="*", help=f"any of {', '.join(FOLDERS)} (all)")
-    parser.add_argument("--to", type=Path, default=ROOT / "zoo" / "next", help="where the weights go (%(default)s)")
+    parser.add_argument("--to", type=Path, default=ROOT / "zoo" / "demo", help="where the weights go (%(default)s)")
     parser.add_argument("--cache", type=Path, default=ROOT / "data" / "zoo_training", help="scenes and checkpoints")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="%(default)s here")
     parser.add_argument("--budget", type=float, help="seconds that all may take together (as long as their steps take)")

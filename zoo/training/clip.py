@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nsdlib.core import clip
-from zoo.scenes.scenes import ATTRIBUTES, COLOURS, KINDS
+from nsdlib.twin.scenes import ATTRIBUTES, COLOURS, KINDS
 from zoo.training import data, optimise
 
 N_STEPS, BATCH, RATE, SEED = 4_000, 128, 1e-3, 13

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from zoo.scenes import captions, scenes
+from nsdlib.twin import captions, scenes
 
 SIZE, SMALL = 128, 64  # pixels a side that the second stage draws, and that the others see
 SPLITS = {"train": (40_000, 6401), "validation": (1_000, 6402), "naming": (40_000, 6403)}  # number of scenes, seed

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
 from nsdlib.core.scores import features
-from zoo.scenes.scenes import ATTRIBUTES, KINDS
+from nsdlib.twin.scenes import ATTRIBUTES, KINDS
 from zoo.training import clip, data, optimise
 
 WIDTHS = {"alexnet": 20, "inception": 24, "effnet": 16, "swav": 20}
@@ -92,5 +92,6 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
 @torch.inference_mode()
 def accuracy(folder: Path, name: str, images, kinds) -> float:
     """Measure how often a network names the kind (n_images,) of the main object of images (n_images, rows, columns, 3)."""
-    logits = features.StandIn.from_file(folder / f"{name}.safetensors")(features.prepare(images))
-    return float((logits[:, : len(KINDS)].argmax(1).numpy() == kinds).mean())
+    network = features.StandIn.from_file(folder / f"{name}.safetensors")
+    logits = features.FeatureExtractor(lambda x: {"logits": network(x)}, side=features.SIZE, device="cpu")(images)["logits"]
+    return float((logits[:, : len(KINDS)].argmax(1) == kinds).mean())

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from nsdlib.core.scores.protocols import resample
-from zoo.scenes.scenes import KINDS
+from nsdlib.twin.scenes import KINDS
 from zoo.training import data, optimise
 
 N_STEPS, BATCH, RATE, SEED = 7_000, 64, 2e-3, 17

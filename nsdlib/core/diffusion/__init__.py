@@ -6,6 +6,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "pipeline": ["VersatileDiffusion", "guided_walk", "img2img_timesteps", "load", "make_scheduler"],
-        "unet": ["Conditioning", "DualUNet"],
+        "unet": ["DualUNet"],
     },
 )

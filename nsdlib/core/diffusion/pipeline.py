@@ -169,16 +169,16 @@ class VersatileDiffusion:
 
         They are resized to `size` pixels a side, to those of a refined image where it is not given.
         """
+
+        def encode(pixels):  # (n_images, size, size, 3) uint8 -> (n_images, 2, channels, rows, columns): mean and sd
+            x = (pixels.permute(0, 3, 1, 2) / 127.5 - 1).to(self.unconditional[0])
+            return torch.stack(autoencoder.encode(self.vae, x), dim=1)
+
         pixels = to_tensor(self.as_input(images, size), self.unconditional[0].device)
-        z, sd = self._in_batches(self._encode, pixels).float().unbind(1)
+        z, sd = self._in_batches(encode, pixels).float().unbind(1)
         if generators is not None:
             z = z + sd * random.normal(z, generators)
         return z * self.vae.config.scaling_factor
-
-    def _encode(self, pixels):
-        """(n_images, size, size, 3) uint8 -> (n_images, 2, channels, rows, columns): mean and sd of the latents."""
-        x = (pixels.permute(0, 3, 1, 2) / 127.5 - 1).to(self.unconditional[0])
-        return torch.stack(autoencoder.encode(self.vae, x), dim=1)
 
     @torch.inference_mode()
     def decode(self, latents, image_ids=None) -> np.ndarray:

@@ -2,12 +2,11 @@
 
 The folder's `image_unet` is a plain diffusers UNet that attends to CLIP vision tokens. Each of its transformer blocks gets a
 twin with the weights that `text_unet` holds at the same place, which attends to CLIP text tokens; their residuals are mixed
-(`text_weight`). Tokens stay the same at all steps, so their keys and values are computed once (`Conditioning`). A plain UNet,
+(`text_weight`). Tokens stay the same at all steps, so their keys and values are computed once (`condition`). A plain UNet,
 such as Stable Diffusion's, has one twin alone.
 """
 
 import copy
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +14,6 @@ from torch.nn import functional as F
 
 from nsdlib.core.diffusion import layers
 from nsdlib.core.weights import check_fit
-
-
-class Conditioning(NamedTuple):
-    """What `DualUNet.condition` makes of tokens."""
-
-    text: list  # for each attention block, for each of its layers: keys and values, (n_images, n_heads, n_tokens, n_features)
-    vision: list
-    text_weight: float | Tensor  # or one an image, (n_images, 1, 1, 1)
 
 
 class DualAttention(nn.Module):
@@ -100,30 +91,32 @@ class DualUNet(nn.Module):
                 names[f"{before}.attentions.{number}.{rest.removeprefix(f'{twin}.')}"] = name
         return names
 
-    def condition(self, text: Tensor, vision: Tensor, text_weight: float | Tensor) -> Conditioning:
+    def condition(self, text: Tensor, vision: Tensor, text_weight: float | Tensor) -> list[dict]:
         """Compute keys and values of all cross-attentions from tokens, each (n_images, n_tokens, n_features).
 
-        Without a twin for them, tokens are not read; `text_weight` has to leave them out.
+        `text_weight` is a number or one an image, (n_images, 1, 1, 1). For each attention block: a dictionary of the twins of any
+        weight to that weight and the keys and values of each of their layers, (n_images, n_heads, n_tokens, n_features). A
+        plain UNet has one twin, so it wants the weight that leaves the other out.
         """
-        parts = [part for block in self._blocks() for part in block.attentions]
-        pairs = {
-            twin: [
-                [layers.keys_and_values(block.attn2, tokens) for block in getattr(part, twin).transformer_blocks]
-                for part in parts
-            ]
-            for twin, tokens in (("text", text), ("vision", vision))
-            if twin in self.twins
-        }
-        return Conditioning(pairs.get("text", []), pairs.get("vision", []), text_weight)
+        weights = {"text": (text_weight, text), "vision": (1 - text_weight, vision)}
+        used = {name: both for name, both in weights.items() if isinstance(both[0], Tensor) or both[0] != 0}
+        return [
+            {
+                name: (weight, [layers.keys_and_values(layer.attn2, tokens) for layer in getattr(part, name).transformer_blocks])
+                for name, (weight, tokens) in used.items()
+            }
+            for block in self._blocks()
+            for part in block.attentions
+        ]
 
-    def forward(self, x: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, conditioning: list[dict]) -> Tensor:
         """Predict for x (n_images, channels, rows, columns) at step t, a number or one an image.
 
         There may be a multiple of n_images tokens, and there are as many predictions: what they share is computed once.
         """
         unet = self.unet
         emb = F.silu(unet.time_embedding(unet.time_proj(t.reshape(-1)).to(x.dtype)))  # (n_images or 1, n_features)
-        given = iter(_by_block(conditioning))
+        given = iter(conditioning)
         x = unet.conv_in(x)
         skips = [x]
         for block in unet.down_blocks:
@@ -155,11 +148,3 @@ def _layer(resnet, attention, x, emb, given):
     """A residual layer and, where there is one, an attention block."""
     x = layers.residual(resnet, x, emb)
     return x if attention is None else attention(x, next(given))
-
-
-def _by_block(conditioning):
-    """For each attention block: weight and pairs of each twin, leaving out one of weight 0."""
-    text, vision, text_weight = conditioning
-    weights = {"text": (text_weight, text), "vision": (1 - text_weight, vision)}
-    used = {name: both for name, both in weights.items() if isinstance(both[0], Tensor) or both[0] != 0}
-    return [{name: (weight, pairs[k]) for name, (weight, pairs) in used.items()} for k in range(len(text or vision))]

@@ -23,12 +23,11 @@ import torch
 from nsdlib.core.glm import denoise, fracridge, hrf, steps
 from nsdlib.core.glm.checks import check_confounds, check_freedom, check_hrfs, check_numbers, check_unit, listed
 from nsdlib.core.glm.design import make_run_designs, voxel_series
-from nsdlib.core.glm.events import design_from_events
 from nsdlib.core.glm.options import GLMOptions, flatten_space
 from nsdlib.core.glm.results import make_dataset
 from nsdlib.core.glm.scratch import Scratch
 
-__all__ = ["GLMOptions", "design_from_events", "explain", "fit_glm"]
+__all__ = ["GLMOptions", "explain", "fit_glm"]
 
 FEWEST_PC_VOXELS = 100  # voxels that choose the number of components when none passes the threshold
 

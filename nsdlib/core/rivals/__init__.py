@@ -45,5 +45,5 @@ def make(name: str, *, n_features: int, seed: int = 0, device="cpu", **settings)
 def _check_one(what, name, names):
     """Refuse a name that is none of these."""
     if name not in names:
-        near = "".join(f"; did you mean {near!r}?" for near in difflib.get_close_matches(str(name), names, n=1))
+        near = "".join(f"; did you mean {near!r}?" for near in difflib.get_close_matches(str(name), names, n=1)) or "."
         raise ValueError(f"no {what} is called {name!r}{near} There are {', '.join(names)}.")

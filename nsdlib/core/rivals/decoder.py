@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from nsdlib.core import training
 from nsdlib.core.device import Captured, check_finite
@@ -17,7 +16,7 @@ from nsdlib.core.ridge import check_pair, check_patterns
 class Rival:
     """A decoder of another system: patterns (n_rows, n_voxels) to tokens (n_rows, n_tokens n_features).
 
-    Once fitted it has `network`, `n_parameters`, and `seconds` of the fit.
+    Once fitted it has `network`, and `seconds` of the fit.
     """
 
     name = ""  # one of `rivals.NAMES`
@@ -52,11 +51,6 @@ class Rival:
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Predict the tokens of X (n_rows, n_voxels): (n_rows, n_tokens n_features) float32; ValueError before a fit."""
         return self._apply(lambda x: self.network(x), X)
-
-    @property
-    def n_parameters(self) -> int:
-        """Count the trained numbers."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
 
     @torch.inference_mode()
     def _apply(self, function, X, *others):
@@ -163,8 +157,3 @@ class Best:
         """Put the kept weights back into the network."""
         for kept, tensor in zip(self.kept, self.state, strict=True):
             tensor.copy_(kept)
-
-
-def epochs(n_epochs: int, name: str):
-    """Count epochs from 0 beside a progress bar."""
-    return tqdm(range(n_epochs), desc=name, unit="epoch", mininterval=5)

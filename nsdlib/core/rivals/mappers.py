@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from nsdlib.core.rivals.contrastive import bimixco
-from nsdlib.core.rivals.decoder import Batches, Best, Residual, Rival, Steps, epochs, hold_out
+from nsdlib.core.rivals.decoder import Batches, Best, Residual, Rival, Steps, hold_out
 
 COSINE_WEIGHT, CONTRAST_WEIGHT, TAU = 0.6, 0.5, 0.5  # of Mind Reader's losses
 CONTRAST_BATCH = 4  # times the batch of the first loss: 128 for 32
@@ -20,7 +21,6 @@ DECAY, DECAY_AFTER = 0.8, 0.25  # of Mind Reader's rate, after each such share o
 DROPOUT = 0.5
 
 
-@dataclass(kw_only=True, eq=False)
 class _Mapper(Rival):
     """Training with held-out images: the weights with the lowest error on these are kept."""
 
@@ -31,7 +31,7 @@ class _Mapper(Rival):
         rows_validation = torch.from_numpy(rows_validation).to(x.device)
         network, best = self.network, Best(self.network)
         step = Steps(network, optimiser, lambda rows: loss(network(x[rows]), y[rows]))
-        for _ in epochs(n_epochs, self.name):
+        for _ in tqdm(range(n_epochs), desc=self.name, unit="epoch", mininterval=5):
             network.train()
             for rows in torch.from_numpy(rows_fit[batches.epoch()]).to(x.device):
                 step(rows)
@@ -180,13 +180,13 @@ class VolumeNetwork(nn.Module):
     Outputs have one `length`. The last ReLU of the published network, made for features that are never negative, is left out.
     """
 
-    def __init__(self, places: np.ndarray, n_targets: int, *, widths, length: float):
+    def __init__(self, places: np.ndarray, n_targets: int, *, widths):
         super().__init__()
         layers = [VolumeConvolution(places, 1, widths[0]), Norm(widths[0]), nn.ReLU()]
         for n_in, n_out in pairwise(widths):
             pool = VolumePool(places)
             layers, places = [*layers, Down(pool, n_in, n_out)], pool.places
-        self.trunk, self.length = nn.Sequential(*layers), length
+        self.trunk, self.length = nn.Sequential(*layers), 1.0  # until it is trained
         self.head = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(widths[-1], n_targets), nn.BatchNorm1d(n_targets))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -216,7 +216,7 @@ class VolumeMapper(_Mapper):
             raise ValueError(
                 f"places must be {n_voxels} different positions of 3 whole numbers, got {places.shape} {places.dtype}"
             )
-        return VolumeNetwork(places.astype(np.int64), n_targets, widths=tuple(self.widths), length=1.0)
+        return VolumeNetwork(places.astype(np.int64), n_targets, widths=tuple(self.widths))
 
     def _train(self, x, y, images):
         """Lower the mean squared error."""

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from nsdlib.core.random import generators
 from nsdlib.core.rivals.contrastive import bimixco, mix, soft_clip
-from nsdlib.core.rivals.decoder import Batches, Residual, Rival, Steps, epochs
+from nsdlib.core.rivals.decoder import Batches, Residual, Rival, Steps
 from nsdlib.core.rivals.prior import Prior
 
 MIXED_SHARE = 0.33  # of the epochs: BiMixCo, then SoftCLIP
@@ -97,7 +98,7 @@ class MindEye(Rival):
         optimiser, schedule = self._optimiser(n_steps)
         mixed, soft = (Steps(self.network, optimiser, self._loss(x, y, kind)) for kind in (True, False))
         self.network.train()
-        for epoch in epochs(self.n_epochs, self.name):
+        for epoch in tqdm(range(self.n_epochs), desc=self.name, unit="epoch", mininterval=5):
             tau = x.new_tensor(soft_tau(epoch - n_mixed, self.n_epochs - n_mixed))
             rows, *mixture = (torch.from_numpy(v).to(x.device) for v in self._drawn(batches))
             for of_step in zip(rows, *mixture, strict=True):

@@ -106,12 +106,6 @@ class FeatureExtractor:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def prepare(images: np.ndarray, size: int = SIZE) -> Tensor:
-    """Turn (n_images, rows, columns, 3) uint8 into (n_images, 3, size, size), antialiased and standardised as ImageNet is."""
-    x = resample(images, size, "antialiased")
-    return (x - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
-
-
 def stand_in(path: Path, device) -> FeatureExtractor:
     """Load one of the demo zoo's networks."""
     return FeatureExtractor(StandIn.from_file(path).to(device).features, side=SIZE, device=device)
@@ -129,9 +123,13 @@ def published(name: str, path: Path | None, device) -> FeatureExtractor:
     model = get_model(kind, weights=None, **settings)
     if name == "swav":  # whose file has no classifier
         model.fc = nn.Identity()
-    model = _fill(model, path)
+    if path is not None:
+        state, own = unwrapped(read_tensors(path)), model.state_dict()
+        counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}  # old files lack them
+        what = f"{path} does not fit {type(model).__name__}"
+        model.load_state_dict(check_fit(own, counters | state, what=what, ignore=SWAV_HEADS))
     setattr(model, head, nn.Identity())
-    model = model.to(device)
+    model = model.eval().to(device)
 
     def extract(x):
         if name != "alexnet":
@@ -172,14 +170,3 @@ def embedding_extractor(model) -> FeatureExtractor:
         mean=clip.CLIP_MEAN,
         std=clip.CLIP_STD,
     )
-
-
-def _fill(model, path):
-    """Load a published state dict, if there is a path; `module.` prefixes and SwAV's heads are tolerated, nothing else."""
-    if path is None:
-        return model.eval()
-    state, own = unwrapped(read_tensors(path)), model.state_dict()
-    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}  # old files lack them
-    what = f"{path} does not fit {type(model).__name__}"
-    model.load_state_dict(check_fit(own, counters | state, what=what, ignore=SWAV_HEADS))
-    return model.eval()

@@ -238,7 +238,7 @@ def _space_of(name):
 def ordered(value):
     """Sort key of a label: its numbers count as numbers."""
     parts = re.split("([0-9]+)", str(value))
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part)
 
 
 def _nothing(derivatives, preprocessed, ignored, *, label, task, space):

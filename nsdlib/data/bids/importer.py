@@ -157,9 +157,12 @@ def _decide(name, subject):
     if subject.official_test is not None:
         split = "official", "the pictures of the rows that `test` chooses"
     elif (counts > np.median(counts)).sum() >= FEWEST_TESTS:
-        split = "repeated", f"pictures shown more than {np.median(counts):g} times; or random, concept, last_session"
+        split = "repeated", f"pictures shown more than {np.median(counts):g} times; or random, cluster, concept, last_session"
     else:
-        split = "random", f"a fifth of the pictures, as fewer than {FEWEST_TESTS} were shown more often; or concept, last_session"
+        split = (
+            "random",
+            f"a fifth of the pictures, as fewer than {FEWEST_TESTS} were shown more often; or cluster, concept, last_session",
+        )
     labels = list(dict.fromkeys(run.entities.get("ses", "the only one") for run in subject.runs.values()))
     if subject.regions:
         why_roi = f"{n_voxels:,} voxels of {', '.join(subject.regions)}; or one of them, brainmask, the path of a NIfTI mask"

@@ -203,11 +203,7 @@ class BIDSSubject(LabSubject):
         """Files that a fit of a session reads: a list of Path; masks of all runs, as they share one."""
         runs = [run for (of, _), run in self.runs.items() if of == session]
         found = [path for run in runs for path in (run.bold, run.events, run.confounds) if path]
-        return [
-            *found,
-            *(run.mask for run in self.runs.values()),
-            *self._mask_file(roi),
-        ]
+        return [*found, *(run.mask for run in self.runs.values()), *self._mask_file(roi)]
 
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
         """Files that a run over the first `n_sessions` reads, as pairs (path, what it is); `missing_files` has pictures."""

@@ -8,21 +8,30 @@ import pandas as pd
 
 from nsdlib.data.converted.source import Source, checked_dataset, first_file, own_group
 from nsdlib.data.formats.guards import DamagedFile, own_dataset, reading
+from nsdlib.data.formats.series import as_mask
 
 TRAIN, TEST, IMAGERY = 1, 2, 3  # values of DataType
+TASKS = {"perception": TEST, "imagery": IMAGERY}  # of the trials of the test set
 NAMES = {"voxels": ("VoxelData",), "kind": ("DataType",), "run": ("Run",), "picture": ("Label", "stimulus_id")}
+NOTES = {
+    "perception": "Training pictures were shown once, test pictures 35 times: averages have other noise.",
+    "imagery": "A category was imagined, not a picture: the category's test picture stands for it.",
+}
 ROI = r"ROI_(\w+)"
 GRID_TOLERANCE = 1e-3  # of the distance of two voxels
 
 
-def open_god(root, label):
+def open_god(root, label, *, task="perception"):
     """Open the matrix of a subject, `label` 1 to 5, as a Source: the 50 pictures of the perception test are the test set.
 
-    All trials are one session, since the file knows none; runs of the test follow those of training. What was imagined is left
-    out. A picture is called as in ImageNet, n02766534_15976. Voxels whose coordinates lie on no regular grid are stacked into a
-    block without a place in space, and a note says so. A FileNotFoundError without the file; a ValueError, which says what was
-    wanted and what came, for columns that are not there or hold something else.
+    `task` is perception, whose trials show them, or imagery, where their categories were imagined; the other trials are left out.
+    All trials are one session, since the file knows none; runs of the test follow those of training. A picture is called as in
+    ImageNet, n02766534_15976. Voxels whose coordinates lie on no regular grid are stacked into a block without a place in space,
+    and a note says so. A FileNotFoundError without the file; a ValueError, which says what was wanted and what came, for another
+    task, and for columns that are not there or hold something else.
     """
+    if task not in TASKS:
+        raise ValueError(f"task {task!r}: wanted {' or '.join(TASKS)}.")
     number = label.lstrip("0")
     path = first_file(root, [f"Subject{number}.h5", f"*/Subject{number}.h5"], "the matrix")
     described, columns = _describe(path)
@@ -32,10 +41,12 @@ def open_god(root, label):
         raise DamagedFile(f"{path}: DataType holds {unknown}, wanted 1, 2 and 3: training, test, imagery.")
     if not np.array_equal(run, np.rint(run)):
         raise DamagedFile(f"{path}: Run holds {run[run != np.rint(run)][0]}, wanted the whole number of a run for each trial.")
-    run = run.astype(np.int64) + np.where(kind == TEST, run[kind == TRAIN].max(initial=0), 0).astype(np.int64)
-    rows = np.flatnonzero(kind != IMAGERY)
-    names = _names(path, picture[rows])
-    train, test = (set(names[kind[rows] == one]) for one in (TRAIN, TEST))
+    run = run.astype(np.int64) + np.where(kind == TRAIN, 0, run[kind == TRAIN].max(initial=0)).astype(np.int64)
+    if task == "imagery":
+        picture = np.where(kind == IMAGERY, _of_category(path, picture, kind), picture)
+    rows = np.flatnonzero((kind == TRAIN) | (kind == TASKS[task]))
+    names, is_train = _names(path, picture[rows]), kind[rows] == TRAIN
+    train, test = (set(names[chosen].tolist()) for chosen in (is_train, ~is_train))
     if not train or not test or train & test:
         raise DamagedFile(
             f"{path}: wanted pictures of training and other ones of a test, got {len(train)} and {len(test)}, of which "
@@ -49,13 +60,11 @@ def open_god(root, label):
     regions = {}
     for name, values in place.items():
         if (match := re.fullmatch(ROI, name)) and (values == 1).any():
-            regions[match[1]] = np.zeros(mask.shape, dtype=bool)
-            regions[match[1]].flat[flat[values == 1]] = True
+            regions[match[1]] = as_mask(flat[values == 1], mask.shape)
     return Source(
         sessions=[("all", pd.DataFrame({"run": run[rows], "name": names}))],
         read=lambda _: _read(path, columns["voxels"][order])[rows].astype(np.float32), mask=mask, affine=affine, unit="arbitrary",
-        notes=["Training pictures were shown once, test pictures 35 times: averages have other noise.", note], regions=regions,
-        test=tuple(sorted(test)),
+        notes=[NOTES[task], note], regions=regions, test=tuple(sorted(test)),
     )  # fmt: skip
 
 
@@ -102,6 +111,19 @@ def _names(path, numbers):
     return np.array([f"n{number // 10**6:08d}_{number % 10**6}" for number in millionths.tolist()])
 
 
+def _of_category(path, numbers, kind):
+    """Numbers of the test pictures of the trials' categories, the whole parts of `numbers`: (n_trials,) float64.
+
+    Only trials of imagery need one; what names a picture of the category, or the category alone, is read alike.
+    """
+    category, pictures = np.floor(numbers), np.unique(numbers[kind == TEST])
+    for one in np.unique(category[kind == IMAGERY]).tolist():
+        if (n := np.count_nonzero(np.floor(pictures) == one)) != 1:
+            raise DamagedFile(f"{path}: trials of imagery name {one:.0f}, wanted the category of one test picture, it has {n}.")
+    known = dict(zip(np.floor(pictures).tolist(), pictures.tolist(), strict=True))
+    return np.array([known.get(one, np.nan) for one in category.tolist()])
+
+
 def _place(path, axes):
     """Place of each voxel in a volume: (n_voxels,) int, voxels with data, (X, Y, Z) bool, affine, (4, 4), and a note."""
     if any(axis is None or not np.isfinite(axis).all() for axis in axes):
@@ -121,6 +143,4 @@ def _place(path, axes):
         note = "Coordinates of voxels lie on no regular grid: voxels are stacked into a block, and maps show no brain."
     else:
         flat, note = np.ravel_multi_index(whole, shape), "Coordinates of voxels are taken for millimetres along the axes."
-    mask = np.zeros(shape, dtype=bool)
-    mask.flat[flat] = True
-    return flat, mask, affine, note
+    return flat, as_mask(flat, shape), affine, note

@@ -27,7 +27,8 @@ class Source:
     `sessions` is a list of pairs, label and DataFrame, one row a trial, columns run, from 1, and name, of the picture or None;
     `read` a function of the number of a session, from 0, to its betas, (n_trials, n_voxels) float32, whose voxels are those of
     `mask`, (X, Y, Z) bool, in C order; `affine` is (4, 4), `regions` a dict of str to (X, Y, Z) bool, `test` names of the
-    pictures of the official test set, `roi` what to decode from. `pictures` writes the pictures into a folder, where they come
+    pictures of the official test set, `roi` what to decode from, `ceilings` a dict of a number of repeats to the published noise
+    ceilings of their averages, (n_voxels,) percent. `pictures` writes the pictures into a folder, where they come
     with the data; `settings` are other parameters of the run, pairs of a value and a reason.
     """
 
@@ -42,6 +43,7 @@ class Source:
     pictures: Callable | None = None
     roi: str = "visual"
     settings: dict = field(default_factory=dict)
+    ceilings: dict = field(default_factory=dict)
 
     @property
     def shown(self):
@@ -75,6 +77,9 @@ def write(source, folder, *, run, label, about, images=None):
             write_session(inside, name, source.read(number), trials, (mask, affine), about=about, unit=source.unit)
         ones = [np.ones(mask.sum(), np.float32)]
         write_maps(place / stem / f"{stem}_task-images_desc-betas_mask.nii.gz", ones, mask, affine)
+        for n_repeats, values in source.ceilings.items():
+            name = f"{stem}_task-images_desc-Noiseceiling{n_repeats}rep_statmap.nii.gz"
+            write_maps(place / stem / name, [np.float32(values)], mask, affine)
         rois = place / "derivatives" / "atlases" / stem / "rois"
         rois.mkdir(parents=True)
         for region, voxels in source.regions.items():
@@ -149,7 +154,11 @@ def _parameters(source, folder, *, run, label, about, images):
     trained = [name for name in shown if name not in set(source.test)]
     if roi == "brainmask" and n_voxels > MANY_VOXELS and len(set(trained)) < len(trained):
         lines.append(line("n_voxels", N_VOXELS, f"the best of {n_voxels:,}, chosen in training trials by repeats"))
-    split = ("official", "the data set's own test pictures") if source.test else ("random", "a fifth of the pictures; or concept")
+    split = (
+        ("official", "the data set's own test pictures")
+        if source.test
+        else ("random", "a fifth of the pictures; or cluster, concept")
+    )
     lines += [
         line("split", *split),
         line("alphas", [100, 1000, 10000, 50000], "the best on held-out training images"),

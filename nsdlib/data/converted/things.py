@@ -8,6 +8,7 @@ import numpy as np
 from nsdlib.data.bids import volumes
 from nsdlib.data.converted.source import Source, checked_dataset, first_file
 from nsdlib.data.formats.guards import DamagedFile, reading
+from nsdlib.data.formats.series import as_mask
 from nsdlib.data.nsd.files import read_table
 
 PARTS = {  # both names that the release has had
@@ -15,6 +16,7 @@ PARTS = {  # both names that the release has had
     "trials": ("StimulusMetadata.csv", "task-things_stimulus-metadata.csv", "task-things_stimulus-metadata.tsv"),
     "voxels": ("VoxelMetadata.csv", "task-things_voxel-metadata.csv", "task-things_voxel-metadata.tsv"),
 }
+CEILINGS = {1: "nc_singletrial", 12: "nc_testset"}  # repeats that are averaged, and the column of their noise ceiling
 RESPONSES = "ResponseData/block{}_values"  # as pandas names them
 REGIONS = (
     "V1", "V2", "V3", "hV4", "VO1", "VO2", "LO1 (prf)", "LO2 (prf)", "TO1", "TO2", "V3b", "V3a", "IT",
@@ -47,9 +49,7 @@ def open_things(root, label, *, mask=None):
         return _read_columns(files["responses"], block, columns)[:, order]
 
     def of(name):
-        found = np.zeros(brain.shape, dtype=bool)
-        found.flat[flat[table[name].to_numpy() == 1]] = True
-        return found
+        return as_mask(flat[table[name].to_numpy() == 1], brain.shape)
 
     regions = {name.partition(" ")[0]: of(name) for name in REGIONS if name in table}
     named = trials.rename(columns={"stimulus": "name"})
@@ -59,6 +59,7 @@ def open_things(root, label, *, mask=None):
         notes=["Betas are in units of z-scored BOLD. Test pictures are of concepts that training has, but for a few.", note],
         regions={name: voxels for name, voxels in regions.items() if voxels.any()},
         test=tuple(named["name"][named["trial_type"] == "test"].unique()),
+        ceilings={n: table[name].to_numpy()[order] for n, name in CEILINGS.items() if name in table},
     )  # fmt: skip
 
 
@@ -90,9 +91,7 @@ def _place(table, path, source):
         )
     if len(np.unique(flat)) < len(flat):
         raise DamagedFile(f"{source}: several rows are the same voxel: get it again.")
-    found = np.zeros(masks[0].shape, dtype=bool)
-    found.flat[flat] = True
-    return flat, found, affine
+    return flat, as_mask(flat, masks[0].shape), affine
 
 
 def _find_responses(path, n_trials, table):

@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 
+from nsdlib.data.bids.files import ordered
 from nsdlib.data.formats.images import some
 
 
@@ -50,7 +51,9 @@ def _keys(truth, made):
     if truth.is_array or made.is_array:
         of_truth, of_made = (np.argsort(_order(images.names)).tolist() for images in (truth, made))
         return of_truth, [(key, ()) for key in of_made]
-    of_truth, of_made = ([re.sub(r"(?<!\d)0+(?=\d)", "", name) for name in images.names] for images in (truth, made))  # 007 is 7
+    of_truth, of_made = (
+        [re.sub("(?<![0-9])0+(?=[0-9])", "", name) for name in images.names] for images in (truth, made)
+    )  # 007 is 7
     if set(of_truth) & set(of_made):
         return of_truth, [(name, ()) for name in of_made]
     of_truth, of_made = _numbers(truth), _numbers(made)
@@ -69,8 +72,7 @@ def _keys(truth, made):
 
 def _order(names):
     """Positions of names in their order, 2 before 10."""
-    parts = [[(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)] for name in names]
-    return sorted(range(len(names)), key=parts.__getitem__)
+    return sorted(range(len(names)), key=lambda row: ordered(names[row]))
 
 
 def _numbers(images):

@@ -34,6 +34,13 @@ def write_session(folder, name, betas, trials, grid, *, about, unit):
     return path
 
 
+def as_mask(voxels, shape) -> np.ndarray:
+    """Mark voxels, flat C-order indices, in a volume of this shape, (X, Y, Z) bool."""
+    mask = np.zeros(shape, dtype=bool)
+    mask.flat[voxels] = True
+    return mask
+
+
 def write_maps(path, rows, mask, affine):
     """Write rows of values of the voxels of a mask, in C order, one after the other as a packed NIfTI series; one is a volume."""
     import nibabel

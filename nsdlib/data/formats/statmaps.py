@@ -35,7 +35,7 @@ class SeriesLayout(Layout):
             )
         self.labels = sorted(found, key=ordered)
         self.paths = [found[label] for label in self.labels]
-        self.tr, self.duration = LAION_SECONDS if any(self.home.glob("*Noiseceiling*")) else (np.nan, np.nan)
+        self.tr, self.duration = LAION_SECONDS if any(self.home.glob("*Noiseceiling4rep*")) else (np.nan, np.nan)
         self.mask_files = masks(self.home)
 
     def files(self, session):

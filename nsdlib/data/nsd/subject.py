@@ -14,8 +14,6 @@ from nsdlib.data.nsd import files as nsd_files
 from nsdlib.data.nsd import layout as nsd
 from nsdlib.data.subject import Subject
 
-TR = nsd.TR
-ROI_LABELS = nsd.ROI_LABELS
 DEFAULT_VERSION = "betas_fithrf_GLMdenoise_RR"
 
 # region: (label volume, labels in it)
@@ -24,10 +22,10 @@ REGIONS = {
     "V2": ("prf-visualrois", ("V2v", "V2d")),
     "V3": ("prf-visualrois", ("V3v", "V3d")),
     "V4": ("prf-visualrois", ("hV4",)),
-    "faces": ("floc-faces", ROI_LABELS["floc-faces"]),
-    "bodies": ("floc-bodies", ROI_LABELS["floc-bodies"]),
-    "places": ("floc-places", ROI_LABELS["floc-places"]),
-    "words": ("floc-words", ROI_LABELS["floc-words"]),
+    "faces": ("floc-faces", nsd.ROI_LABELS["floc-faces"]),
+    "bodies": ("floc-bodies", nsd.ROI_LABELS["floc-bodies"]),
+    "places": ("floc-places", nsd.ROI_LABELS["floc-places"]),
+    "words": ("floc-words", nsd.ROI_LABELS["floc-words"]),
 }
 
 
@@ -154,7 +152,7 @@ class NSDSubject(Subject):
     def regions(self):
         """Voxels of early visual areas and of regions for faces, bodies, places and words, see `Subject`."""
         return {
-            name: np.isin(self.roi(volume), [ROI_LABELS[volume].index(label) + 1 for label in labels])
+            name: np.isin(self.roi(volume), [nsd.ROI_LABELS[volume].index(label) + 1 for label in labels])
             for name, (volume, labels) in REGIONS.items()
         }
 
@@ -170,7 +168,7 @@ class NSDSubject(Subject):
         return nsd_files.read_volume(self._existing(self.paths.volume(name), f"the map {name}"))
 
     def roi(self, name):
-        """Labels of a region volume: (X, Y, Z) int16; -1 not cortex, 0 no label, 1, 2, ... as in `ROI_LABELS`.
+        """Labels of a region volume: (X, Y, Z) int16; -1 not cortex, 0 no label, 1, 2, ... as in `nsd.ROI_LABELS`.
 
         "brainmask" is the whole brain, with the label 1. NaN outside the brain is -1. A ValueError for an unknown name, a volume
         of another shape than the brain mask, or values that are no labels.
@@ -184,7 +182,7 @@ class NSDSubject(Subject):
         """Betas of one of NSD's three versions, `nsd_layout.BETA_VERSIONS`, see `Subject`: (750, n_voxels) float32 in percent."""
         self.check_session(session)
         mask = self.checked_mask(mask)
-        hdf5, nifti = (self.paths.betas(_version(version), session, ending) for ending in ("hdf5", "nii.gz"))
+        hdf5, nifti = (self.paths.betas(_chosen(version), session, ending) for ending in ("hdf5", "nii.gz"))
         if nifti.is_file() and not hdf5.is_file():
             scaled = nsd_files.read_beta_volumes(nifti, mask)
         else:
@@ -194,7 +192,7 @@ class NSDSubject(Subject):
 
     def ncsnr(self, version=None):
         """Ratio of signal to noise of single-trial betas, by NSD over all trials; 0 where not finite: (X, Y, Z) float."""
-        path = self._existing(self.paths.ncsnr(_version(version)), "the signal-to-noise ratio of the betas")
+        path = self._existing(self.paths.ncsnr(_chosen(version)), "the signal-to-noise ratio of the betas")
         return np.nan_to_num(nsd_files.read_volume(path), nan=0, posinf=0, neginf=0)
 
     def n_runs(self, session):
@@ -222,7 +220,7 @@ class NSDSubject(Subject):
 
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
         """Files that a run over the first sessions reads, see `Subject`."""
-        return self.paths.needed(n_sessions, version=_version(version), glm_sessions=glm_sessions)
+        return self.paths.needed(n_sessions, version=_chosen(version), glm_sessions=glm_sessions)
 
     def _existing(self, path, what):
         """`path`, after an error that teaches when it is not there."""
@@ -234,6 +232,5 @@ class NSDSubject(Subject):
         return path
 
 
-def _version(version):
-    """A version of the betas, the published one when not given."""
+def _chosen(version):
     return DEFAULT_VERSION if version is None else version

@@ -3,6 +3,7 @@
 import warnings
 from contextlib import contextmanager
 
+import h5py
 import numpy as np
 
 from nsdlib.data.nsd import layout as nsd
@@ -38,8 +39,6 @@ def write_betas(paths, betas, mask, affine):
     The betas (750, n_voxels) float32 are percent signal change of the voxels of `mask`, in C order; beyond 109 %, all that the
     form holds, they are cut, with a warning.
     """
-    import h5py
-
     scaled, limits = np.rint(nsd.BETA_SCALE * betas), np.iinfo(np.int16)
     if n_cut := np.count_nonzero((scaled < limits.min) | (scaled > limits.max)):
         warnings.warn(f"{n_cut} betas lie beyond 109 percent signal change, all that the file holds: cut.", stacklevel=2)
@@ -73,8 +72,6 @@ def stimulus_files(layout):
 
     Rows that are never filled take no space on the disk.
     """
-    import h5py
-
     captions = np.lib.format.open_memmap(
         _prepared(layout.captions), mode="w+", dtype=f"<U{CAPTION_LENGTH}", shape=(nsd.N_STIMULI, 5)
     )

@@ -1,1 +1,0 @@
-"""Drawn scenes of the demo zoo: objects, backgrounds, compositions and captions."""
