@@ -1,5 +1,5 @@
 # make demo: install, simulate a subject, run the notebooks, build the book.    make test: install, run the tests.
-# make complete: the demo with its networks trained to their end (an hour; repeated, it goes on), whose results the project ships.
+# make complete: the demo with its networks trained to their end (40 minutes; repeated, it goes on), whose results the project ships.
 .PHONY: demo complete group test lint book lab subjects zoo
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11; do $$p -c "import ensurepip" 2>/dev/null && echo $$p && break; done)
 LACK = No python3.13, 3.12 or 3.11 that runs and has its venv: apt-get install python3 python3-venv, or make PYTHON=/path/to/one.

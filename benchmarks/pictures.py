@@ -1,7 +1,8 @@
 """How far do a simulated subject's pictures convince? `python benchmarks/pictures.py [RUN]`, after its notebook 05.
 
 The demo zoo's judge, a network of another architecture that saw other scenes and that no score reads, names the main thing of
-every set of images that notebook 05 stored: as shown, rough and refined, from brain and truth. Beside it stand SSIM and PixCorr
+every set of images that notebook 05 stored: as shown, rough and refined, from brain and truth. Beside it stand how often the
+training image nearest to the decoded tokens has the right main thing, which any network has to beat, SSIM and PixCorr
 with the best floors, the bytes of the zoo, and the time that a hundred images take. `--grid FILE` draws eight of the images from
 the best to the worst, as the README's strip does.
 """
@@ -15,7 +16,9 @@ from nsdlib.core.images import resize
 from nsdlib.params import load_run
 from nsdlib.store import Store, load_diffusion, zoo
 from nsdlib.study import STORED, floors
-from nsdlib.twin.scenes import KINDS
+from nsdlib.study.reconstruction import KINDS, flat
+from nsdlib.study.selection import resemblance
+from nsdlib.twin import scenes
 from nsdlib.twin.truth import load_truth
 
 N_TIMED, N_COLUMNS, METRICS = 20, 8, ("ssim", "pixcorr")
@@ -31,7 +34,10 @@ def main():
     store = Store(run)
     with store.load("reconstruction") as made, store.load("scores") as scores:
         images = {system: made[name].values for name, system in STORED.items()}
-        rows = named(zoo.root(run) / "namer", images, main_kinds(run, made.test_image.values))
+        kinds = main_kinds(run, made.test_image.values)
+        rows = named(zoo.root(run) / "namer", images, kinds)
+        found = main_kinds(run, nearest_by_tokens(store.load("betas").train_image.values, store.load("embeddings"), made))
+        rows["nearest by tokens"] = {"its main thing is that of the image": float((found == kinds).mean())}
         for name, values in measured(scores.value).items():
             rows.setdefault(name, {}).update(values)
         if options.grid:
@@ -43,6 +49,12 @@ def main():
     for name, row in rows.items():
         print(f"{name:28}", *(f"{key} {value:.3f}" for key, value in row.items()))
     report.write(options.json, [{"what": name} | row for name, row in rows.items()], run=run.name)
+
+
+def nearest_by_tokens(train_ids, embeddings, made):
+    """Ids of the training images whose tokens resemble the decoded ones most: (n_images,) int."""
+    alike = [resemblance(flat(embeddings[f"{kind}_train"].values), flat(made[f"{kind}_pred"].values)) for kind in KINDS]
+    return train_ids[sum(alike).argmax(axis=0)]
 
 
 def draw_grid(made, scores, file):
@@ -58,7 +70,7 @@ def draw_grid(made, scores, file):
 def main_kinds(run, image_ids):
     """Number of the kind of the main thing in each image: (n_images,)."""
     scene = load_truth(run).scene.sel(image=image_ids)
-    return scene.sel(attribute=[f"kind: {kind}" for kind in KINDS]).values.argmax(1)
+    return scene.sel(attribute=[f"kind: {kind}" for kind in scenes.KINDS]).values.argmax(1)
 
 
 def named(judge, images, kinds):

@@ -36,9 +36,9 @@ The pictures of the run `{name}` are not shown here: {why}.
 CAPTION = """\
 Drawn scenes that a **simulated** subject was shown, and what was decoded from its simulated brain activity in two stages.
 **Nobody picked them**: they stand at evenly spaced percentiles of the mean rank in eight scores, from the best to the worst of
-n&nbsp;=&nbsp;{n} test images. By a network's features, a refined image resembles its own scene more than another in {clip} of
-comparisons (chance 0.50); its pixels correlate with what was seen by {pixcorr}, those of the mean training image by
-{floor} (means over images, 95 % intervals).
+n&nbsp;=&nbsp;{n} test images. By the features of a small stand-in for Inception, a refined image resembles its own scene
+more than another in {inception} of comparisons (chance 0.50); its pixels correlate with what was seen by {pixcorr}, those of the
+mean training image by {floor} (means over images, 95 % intervals).
 """
 
 
@@ -130,8 +130,8 @@ def _caption(run, values):
     """Rule of selection, n, and three scores with their intervals."""
     table = statistics.summary(values, n_bootstrap=run.n_bootstrap, seed=run.seed)
     cells = statistics.as_text(table, digits=2)
-    clip, pixcorr = cells.loc["refined", ["clip", "pixcorr"]]
-    return CAPTION.format(n=table.n, clip=clip, pixcorr=pixcorr, floor=cells.loc["mean image", "pixcorr"])
+    inception, pixcorr = cells.loc["refined", ["inception", "pixcorr"]]
+    return CAPTION.format(n=table.n, inception=inception, pixcorr=pixcorr, floor=cells.loc["mean image", "pixcorr"])
 
 
 def _commit(root):

@@ -47,7 +47,7 @@ def test_the_pictures_are_those_at_the_percentiles_of_the_mean_rank(shown):
 
 def test_the_caption_says_rule_number_and_intervals(shown):
     text, _, values = shown
-    for system, metric in (("refined", "clip"), ("refined", "pixcorr"), ("mean image", "pixcorr")):
+    for system, metric in (("refined", "inception"), ("refined", "pixcorr"), ("mean image", "pixcorr")):
         assert f"{float(values.sel(system=system, metric=metric).mean()):.2f} [" in text
     assert (
         f"n&nbsp;=&nbsp;{values.sizes['test_image']} test" in text and "simulated" in text and "mean rank in eight scores" in text

@@ -60,8 +60,14 @@ def test_the_readme_has_the_caption_that_the_shipped_scores_give(shipped):
     text = strip.caption(scores.value, n_bootstrap=made["n_bootstrap"], seed=made["seed"])
     readme = (ROOT / "README.md").read_text()
     assert strip.with_caption(readme, text) == readme and strip.BEGIN in readme
-    mean = float(scores.value.sel(system="refined", metric="clip").mean())
-    assert f"in {mean:.2f} [" in text and f"n = {scores.sizes['test_image']} test" in text and f"]({strip.PLACE})" in text
+    means = scores.value.sel(metric="inception").mean("test_image")
+    retrieved, labelled = (f"{means.values[means.role == role].max():.2f}" for role in ("retrieval", "label"))
+    assert f"training image {retrieved}, mean image of the background {labelled})" in text
+    assert (
+        f"in {means.sel(system='refined'):.2f} [" in text
+        and f"n = {scores.sizes['test_image']} test" in text
+        and f"]({strip.PLACE})" in text
+    )
 
 
 def test_what_is_drawn_is_found_again():
