@@ -12,7 +12,6 @@ import time
 
 import report
 
-from nsdlib.core.images import resize
 from nsdlib.params import load_run
 from nsdlib.store import Store, load_diffusion, zoo
 from nsdlib.study import STORED, floors
@@ -20,6 +19,10 @@ from nsdlib.study.reconstruction import KINDS, flat
 from nsdlib.study.selection import resemblance
 from nsdlib.twin import scenes
 from nsdlib.twin.truth import load_truth
+
+sys.path.append(str(report.ROOT))  # what builds the book and what trained the zoo lie there
+from book._ext import strip
+from zoo.training import namer
 
 N_TIMED, N_COLUMNS, METRICS = 20, 8, ("ssim", "pixcorr")
 
@@ -41,9 +44,9 @@ def main():
         for name, values in measured(scores.value).items():
             rows.setdefault(name, {}).update(values)
         if options.grid:
-            draw_grid(made, scores.value.sel(system="refined"), options.grid)
+            strip.draw_chosen(made, scores.value, N_COLUMNS).save(options.grid)
         first = made.isel(test_image=slice(N_TIMED))
-        seconds = time_images(run, first.rough.values, *(first[f"{kind}_pred"].values for kind in ("text", "vision")))
+        seconds = time_images(run, first.rough.values, *(first[f"{kind}_pred"].values for kind in KINDS))
     size = sum(path.stat().st_size for path in zoo.root(run).rglob("*") if path.is_file())
     rows |= {"the zoo": {"MB": size / 1e6}, "a hundred refined images": {"seconds": seconds}}
     for name, row in rows.items():
@@ -57,16 +60,6 @@ def nearest_by_tokens(train_ids, embeddings, made):
     return train_ids[sum(alike).argmax(axis=0)]
 
 
-def draw_grid(made, scores, file):
-    """Save a picture of images seen, rough and refined, chosen by their mean rank in the scores (metric, test_image)."""
-    sys.path.append(str(report.ROOT))  # what builds the book lies there
-    from book._ext import snippets, strip
-
-    chosen, percentiles = snippets.at_mean_rank(scores, N_COLUMNS)
-    rows = {kind: resize(made[name].values[chosen], strip.SIDE) for kind, name in snippets.KINDS.items()}
-    strip.draw(rows, percentiles).save(file)
-
-
 def main_kinds(run, image_ids):
     """Number of the kind of the main thing in each image: (n_images,)."""
     scene = load_truth(run).scene.sel(image=image_ids)
@@ -75,9 +68,6 @@ def main_kinds(run, image_ids):
 
 def named(judge, images, kinds):
     """Share of the images of each set, a dict of (n_images, rows, columns, 3) uint8, whose main kind the judge names."""
-    sys.path.append(str(report.ROOT))  # what trained the zoo lies there
-    from zoo.training import namer
-
     return {name: {"named": namer.accuracy(judge, made, kinds)} for name, made in images.items()}
 
 

@@ -35,13 +35,18 @@ def write(run):
     if not (may_be_shown and readme.is_file() and store.has("scores") and store.has("reconstruction")):
         return False
     with store.load("scores") as scores, store.load("reconstruction") as made:
-        chosen, percentiles = at_mean_rank(scores.value.sel(system="refined"), N_SHOWN)
-        rows = {kind: resize(made[name].values[chosen], SIDE) for kind, name in KINDS.items()}
+        drawn = draw_chosen(made, scores.value, N_SHOWN)
         text = caption(scores.value, n_bootstrap=run.n_bootstrap, seed=run.seed)
     (run.root / PLACE).parent.mkdir(parents=True, exist_ok=True)
-    draw(rows, percentiles).save(run.root / PLACE, optimize=True)
+    drawn.save(run.root / PLACE, optimize=True)
     atomic_write(readme, with_caption(readme.read_text(), text))
     return True
+
+
+def draw_chosen(made, values, n_shown):
+    """Draw images of the artifact `reconstruction`, chosen by their mean rank in scores (system, metric, test_image)."""
+    chosen, percentiles = at_mean_rank(values.sel(system="refined"), n_shown)
+    return draw({kind: resize(made[name].values[chosen], SIDE) for kind, name in KINDS.items()}, percentiles)
 
 
 def draw(rows, percentiles):
