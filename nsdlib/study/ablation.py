@@ -4,8 +4,8 @@ The validation images are the tenth of the training images that a network's firs
 when it stops, so their error is slightly optimistic. For comparison a second ridge is fitted without them, its penalty chosen
 without them too. No fit uses the test images.
 
-Systems are the decoders, the ridge with the published penalty, and the mean of the predictions of ridge and GRU; where the run
-has `rivals`, also the GRU that is trained by the recipe of the public code.
+Systems are the decoders, the ridge with the published penalty where the run's is not this one, and the mean of the predictions
+of ridge and GRU; where the run has `rivals`, also the GRU that is trained by the recipe of the public code.
 
 `train` and `test` are (X, Y): patterns (n_images, n_voxels) and latents (n_images, n_latents).
 """
@@ -77,7 +77,8 @@ def fit_systems(run, train, *, in_region, fit=networks.fit) -> dict:
         return fit_seeds(name, train, seeds=run.decoder_seeds, fit=fit, **settings | changed)
 
     fits = {name: fitted(name) for name in networks.DECODERS}
-    fits[PUBLISHED_RIDGE] = fitted("ridge", alphas=(PUBLISHED_ALPHAS["paper"]["latents"],))
+    if settings["alphas"] != (published := (PUBLISHED_ALPHAS["paper"]["latents"],)):
+        fits[PUBLISHED_RIDGE] = fitted("ridge", alphas=published)
     fits[ENSEMBLE] = [average(parts) for parts in zip(fits["ridge"], fits["gru"], strict=True)]
     return fits | ({PUBLIC_GRU: fitted("gru", recipe="public_code")} if run.rivals else {})
 
@@ -200,9 +201,9 @@ def explained_variance(errors, floor, *, n_bootstrap=2000, seed=0) -> dict:
     `errors` and `floor` are (n_images,), of a decoder and of the mean latent. Returns a dict: mean, low, high, n. 1 is perfect, 0
     no better than the mean latent.
     """
-    mean, *drawn = statistics.place_between(floor, errors, np.zeros_like(floor), n_bootstrap=n_bootstrap, seed=seed)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return {"mean": float(mean), "low": low, "high": high, "n": len(errors)}
+    place = statistics.place_between(-floor, -errors, np.zeros_like(floor), n_bootstrap=n_bootstrap, seed=seed)
+    low, high = statistics.limits(place)
+    return {"mean": float(place[0]), "low": low, "high": high, "n": len(errors)}
 
 
 def by_region(X, in_region, targets, *, alphas, device="cpu"):

@@ -2,8 +2,9 @@
 
 The unit of a test is the image, within a subject; the verdict needs all subjects to agree, with intervals on one side and p
 values corrected for the number of tests. A claim that the results cannot decide gets no verdict but the reason: it was not
-measured, its networks were cut off (results of finished ones take their place where they are shipped, `nsdlib.store.shipped`), or
-there is no headroom: what the claim asks for does not fit between the systems and the best that they could have reached.
+measured, its networks were cut off (results of finished ones take their place where they are shipped, `nsdlib.store.shipped`),
+there is no headroom, since what the claim asks for does not fit between the systems and the best that they could have reached, or
+there is nothing to lose: what may be lost is more than what the better system has above the best picture without the brain.
 
 Margins come from the paper, which reads 2 % in SSIM and 4 % in CLIP as gains. A claim of a gain asks for so much; a claim that
 something costs nothing allows the loss of half of it, as tests of non-inferiority do.
@@ -11,7 +12,7 @@ something costs nothing allows the loss of half of it, as tests of non-inferiori
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -32,6 +33,7 @@ class Pair:
     first: np.ndarray
     second: np.ndarray
     room: tuple = ()  # pairs: the best that could be, and what is; where all of them meet, nothing can be seen
+    floor: np.ndarray | None = None  # what the second has without the brain, where the claim is that the first loses nothing
     against: str = ""  # the second system, where the results say which it is
 
 
@@ -57,12 +59,13 @@ def _errors(artifacts, worse, better, measure):
 
 
 def _layers(artifacts, first, second, measure):
-    """Rough images of two numbers of layers; those of true latents say how much there is to lose."""
+    """Rough images of two numbers of layers; those of true latents say how much there is to gain, of mean latents, to lose."""
     score = artifacts["latent_size"].score.sel(measure=measure)
     if not {first, second} <= set(score.n_layers.values):
         return None
     decoded, true = ([score.sel(n_layers=n, system=name).values for n in (first, second)] for name in ("decoded", "oracle"))
-    return Pair(*decoded, room=((true[1], true[0]), (true[0], true[1])))
+    floor = score.sel(n_layers=second, system="floor").values
+    return Pair(*decoded, room=((true[1], true[0]), (true[0], true[1])), floor=floor)
 
 
 def _systems(artifacts, first, second, metric, artifact="scores"):
@@ -89,7 +92,11 @@ def _noise(artifacts, first, second, metric):
     if "by_seed" not in artifacts["noise"]:
         return None
     values = artifacts["noise"].by_seed.sel(metric=metric).mean("diffusion_seed")
-    return _bounded(artifacts, ["refined"] * 2, [values.isel(condition=i).values for i in (first, second)], metric)
+    pair = _bounded(artifacts, ["refined"] * 2, [values.isel(condition=i).values for i in (first, second)], metric)
+    if "scores" not in artifacts:
+        return pair
+    bars = floors.best(artifacts["scores"].value.sel(metric=[metric]))
+    return replace(pair, floor=bars.sel(system="best floor", metric=metric).values)
 
 
 def _bounded(artifacts, names, values, metric, against=""):
@@ -167,8 +174,8 @@ def measure(stores, finished=None, **bootstrap):
         Over (claim, subject), NaN where a run has not measured it: mean, low, high of the differences with their 95 % intervals
         over images; p values corrected for all tests together (Holm), for claims that allow a loss those of the difference plus
         this loss; margin, asked or allowed, and room, the largest difference that could have been seen, in the unit of the score;
-        has_room, whether that is more than the margin and surely more than nothing. finished: whether the networks that are
-        compared had finished training; source: name of the run in `finished` whose results were taken, or nothing; against:
+        has_room, whether that is more than the margin and surely more than nothing; stake, how much the second system has
+        above its floor at least, of claims that allow a loss. finished: whether the networks that are compared had finished; source: name of the run in `finished` whose results were taken, or nothing; against:
         the system that the results chose as the second, or nothing. The coordinate claim holds the statements.
     """
     import xarray as xr
@@ -187,7 +194,7 @@ def measure(stores, finished=None, **bootstrap):
     return tested
 
 
-NOT_MEASURED = dict.fromkeys(("mean", "low", "high", "p", "margin", "room"), np.nan)
+NOT_MEASURED = dict.fromkeys(("mean", "low", "high", "p", "margin", "room", "stake"), np.nan)
 NOT_MEASURED |= {"has_room": False, "finished": False, "source": "", "against": ""}
 
 
@@ -203,6 +210,8 @@ def _tested(claim, candidates, bootstrap):
     gaps = [best - own for best, own in pair.room]
     seen = [gap.mean() > margin and statistics.bootstrap_interval(gap, **bootstrap)[0] > 0 for gap in gaps]
     has_room, room = not gaps or any(seen), max((max(gap.mean(), 0.0) for gap in gaps), default=np.nan)
+    if claim.allowed and pair.floor is not None:
+        test["stake"] = float(statistics.bootstrap_interval(pair.second - pair.floor, **bootstrap)[0])
     return test | {"margin": margin, "room": room, "has_room": has_room, "against": pair.against}
 
 
@@ -235,7 +244,11 @@ def _verdict(claim, test):
         return "not decidable: the networks were cut off before they had finished training"
     judged = ended.isel(subject=ended.has_room.values)
     if not judged.sizes["subject"]:
-        return f"no headroom: {ended.room.max():.3f} could have been seen at most, {ended.margin.min():.3f} is the margin"
+        seen = f"{ended.room.max():.3f} could have been seen at most"
+        return f"no headroom: {seen}, {ended.margin.min():.3f} is the margin, and it must surely be more than nothing"
+    judged = judged.isel(subject=~(judged.stake.values <= judged.margin.values))
+    if not judged.sizes["subject"]:
+        return "nothing to lose: what may be lost is not surely less than what there is above the best picture without the brain"
     lost = judged.margin if claim.allowed else 0
     text = statistics.verdict(judged.low + lost, judged.high + lost, judged.p)
     if text != "does not hold" and claim.asked and (judged.high < judged.margin).all():

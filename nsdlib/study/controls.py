@@ -107,7 +107,7 @@ def refine_with_early_stopping(stages, train, test, tokens, *, latents, run, fit
     """Refine images whose text tokens a GRU decoded, its training ended by held-out training images, and by the test set.
 
     `latents` and vision tokens have to be decoded without a leak. Returns the images and badges as `refine_with_leaks` does; the
-    linter asks networks that train for five epochs, for it needs seven of them.
+    linter asks networks that train for five epochs, for it needs eight of them.
     """
     images, badges, both = {}, {}, (train.patterns, train.targets["text"])
     rough, truth = stages.draw(latents, test.ids), test.targets["text"]
@@ -153,12 +153,12 @@ def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
 
     Which that is differs from score to score (`floors.best`); a floor knows no label of what was seen either. `values` is
     (system, metric, test_image), of the artifact `scores`. Returns dict of a score's label to (1 + n_bootstrap,) float64: the
-    place over all images, and over each resample of them (`statistics.place_between`).
+    place over all images, and over each resample of them (`statistics.place_between`), NaN where a score has no room.
     """
     ends, rows = [floors.best(values).sel(system="best floor")], {}
     ends += [values.sel(system=system) for system in ("refined", "refined, all true")]
     for name, metric in METRICS.items():
-        of_score = (end.sel(metric=name).values for end in ends)
+        of_score = ((1 if metric.higher_is_better else -1) * end.sel(metric=name).values for end in ends)
         rows[metric.label] = statistics.place_between(*of_score, n_bootstrap=n_bootstrap, seed=seed)
     return rows
 
@@ -170,13 +170,12 @@ def place_table(values, **bootstrap):
     texts = statistics.as_text(statistics.summary(values, **bootstrap))
     places, bars, rows = place_refined(values, **bootstrap), floors.best(values).floor, {}
     for name, metric in METRICS.items():
-        own, place = texts[name], places[metric.label]
-        low, high = np.quantile(place[1:], [0.025, 0.975])
+        own = texts[name]
         rows[metric.label] = {
             **{bar: f"{system}: {own[system]}" for bar, system in bars.sel(metric=name).to_series().items()},
             **own[["rough", "refined"]],
             "ceiling: all true": own["refined, all true"],
-            "place": f"{place[0]:.2f} [{low:.2f}, {high:.2f}]",
+            "place": statistics.place_as_text(places[metric.label]),
         }
     return pd.DataFrame(rows).T
 

@@ -82,7 +82,7 @@ class RegionMeasures:
         slices = [i for i in (z - 1, z, z + 1) if 0 <= i < self.background.shape[2]]
         if self.measures[measure] is None:
             _, trials = load_trials(self._run, Store(self._run), self._subject)
-            self.measures[measure] = reliability(trials.betas.values, trials.image_id.values)
+            self.measures[measure] = reliability(trials.betas.values, trials.image_id.values, session=trials.session.values)
         values = self.measures[measure]
         return masks, slices, {name: values[inside] for name, inside in regions.items()} | {"all voxels": values}
 

@@ -225,16 +225,19 @@ def what_suffices(score, **bootstrap):
     pandas.DataFrame
         Indexed by (measure, number of layers), text: what the largest number gains, "decoded" and from the true latents ("true"),
         with 95 % intervals over test images, and the verdict. Where the true latents gain less than `MARGIN` there is no
-        headroom: no decoder could have shown a difference. Otherwise fewer layers suffice where what is gained lies below it.
+        headroom: no decoder could have shown a difference. Otherwise fewer layers suffice where what is gained lies below it,
+        and what the largest number has above the images of mean latents lies above it: else there was nothing to lose.
     """
     import pandas as pd
 
     rows, (*fewer, most) = {}, sorted(score.n_layers.values.tolist())
-    gains = score.sel(n_layers=most, drop=True) - score.sel(n_layers=fewer)
-    table = statistics.summary(gains, **bootstrap).to_dataframe()  # by (system, measure, n_layers)
+    of_most = score.sel(n_layers=most, drop=True)
+    table = statistics.summary(of_most - score.sel(n_layers=fewer), **bootstrap).to_dataframe()  # by (system, measure, n_layers)
+    stake = statistics.summary(of_most.sel(system="decoded") - of_most.sel(system="floor"), **bootstrap).low
     for key in product(score.measure.values, fewer):
         decoded, oracle = (table.loc[(system, *key)] for system in ("decoded", "oracle"))
         told = "suffice" if decoded.high < MARGIN else "do not suffice" if decoded.low > MARGIN else "undecided"
+        told = "nothing to lose" if told == "suffice" and stake.sel(measure=key[0]) < MARGIN else told
         texts = (f"{gain['mean']:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" for gain in (decoded, oracle))
         rows[key] = dict(zip(("decoded", "true"), texts, strict=True))
         rows[key]["verdict"] = "no headroom" if oracle.high < MARGIN else told

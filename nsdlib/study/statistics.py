@@ -139,15 +139,26 @@ def differences_as_text(table):
 
 
 def place_between(floor, own, ceiling, *, n_bootstrap=2000, seed=0):
-    """Compute where a mean lies between a floor (0) and a ceiling (1), each (n_units,) of the same images.
+    """Compute where a mean lies between a floor (0) and a ceiling (1), each (n_units,) of the same images, higher is better.
 
-    Returns (1 + n_bootstrap,) float64: of all units first, then of each resample; not finite where floor and ceiling meet.
+    Returns (1 + n_bootstrap,) float64: of all units first, then of each resample; NaN where the ceiling is not surely above the
+    floor.
     """
     values = _finite(np.stack([floor, own, ceiling]))
     resampled = bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed)
     floor, own, ceiling = np.vstack([values.mean(axis=1), resampled]).T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (own - floor) / (ceiling - floor)
+    room = ceiling - floor
+    return (own - floor) / room if limits(room)[0] > 0 else np.full_like(room, np.nan)
+
+
+def place_as_text(place):
+    """Format a place of `place_between`, or a difference of two, as "mean [low, high]", "no room" where there is none."""
+    return "{:.2f} [{:.2f}, {:.2f}]".format(place[0], *limits(place)) if np.isfinite(place[0]) else "no room"
+
+
+def limits(drawn):
+    """Return low and high of the interval of (1 + n_bootstrap,) values, of which the first is not of a resample."""
+    return np.quantile(drawn[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
 
 
 def holm(p_values):

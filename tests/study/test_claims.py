@@ -47,6 +47,7 @@ def artifacts(seed, *, clip=None, layers=(15, 31), ceiling=0.9):
         coords={"condition": ["no noise", "noise 256", "pure noise"], "metric": metric},
     )
     noise.loc[{"metric": "ssim", "condition": ["noise 256", "pure noise"]}] -= 0.3
+    noise.loc[{"metric": "clip"}] += 0.1  # above the floors
     noise.loc[{"metric": "clip", "condition": ["noise 256", "pure noise"]}] -= 0.005  # 1 %, of 2 that are allowed
     errors = xr.DataArray(
         values(5, 2, N),
@@ -56,11 +57,12 @@ def artifacts(seed, *, clip=None, layers=(15, 31), ceiling=0.9):
     errors.loc[{"decoder": "gru", "measure": "mse"}] -= 0.1
     finished = xr.DataArray([[True, True]] * 5, dims=("decoder", "seed"), coords={"decoder": errors.decoder})
     size = xr.DataArray(
-        values(2, 1, len(layers), N),
+        values(3, 1, len(layers), N),
         dims=("system", "measure", "n_layers", "test_image"),
-        coords={"system": ["decoded", "oracle"], "measure": ["SSIM"], "n_layers": list(layers)},
+        coords={"system": ["decoded", "oracle", "floor"], "measure": ["SSIM"], "n_layers": list(layers)},
     )
     size.loc[{"system": "oracle", "n_layers": layers[1]}] += 0.1
+    size.loc[{"system": "floor"}] -= 0.1
     return {
         "scores": xr.Dataset({"value": scores.sel(system=list(ROLES)).assign_coords(role=("system", list(ROLES.values())))}),
         "controls": xr.Dataset({"value": scores.sel(system=list(SYSTEMS[len(ROLES) :]))}),
@@ -131,7 +133,17 @@ def test_no_verdict_where_what_is_true_of_both_is_as_good():
     planted = artifacts(0)
     planted["latent_size"].score.loc[{"system": "oracle", "n_layers": 31}] -= 0.1 - 0.002
     result = verdicts({"a": planted})[statement("15 layers")]
-    assert result == "no headroom: 0.002 could have been seen at most, 0.005 is the margin"
+    assert result.startswith("no headroom: 0.002 could have been seen at most, 0.005 is the margin")
+
+
+def test_a_loss_cannot_be_judged_where_there_is_nothing_to_lose():
+    planted = artifacts(0)
+    planted["latent_size"].score.loc[{"system": "floor"}] += 0.1
+    planted["noise"].by_seed.loc[{"metric": "clip"}] -= 0.1
+    result = verdicts({"a": planted})
+    for part in ("15 layers", "noise on the rough image does not cost meaning", "pure noise in place of the rough image does not"):
+        assert result[statement(part)].startswith("nothing to lose"), part
+    assert result[statement("noise on the rough image costs structure")] == "holds"
 
 
 def test_no_verdict_where_a_score_is_saturated_unless_one_system_has_fallen_from_there():

@@ -143,11 +143,12 @@ def test_the_artifact_holds_scores_and_costs(fits):
 
 
 def test_layers_suffice_only_where_more_could_have_done_better():
-    noise = 0.001 * np.random.default_rng(0).standard_normal((3, 2, 2, 40))
+    noise = 0.001 * np.random.default_rng(0).standard_normal((3, 3, 2, 40))
     decoded = [[0.1, 0.4], [0.5, 0.4495], [0.502, 0.45]]  # PixCorr and SSIM of 1, 5, 15 layers
     oracle = [[0.8, 0.5], [0.9, 0.999], [1.0, 1.0]]
-    level = np.array([decoded, oracle]).transpose(1, 0, 2)[..., None]
-    axes = {"n_layers": [1, 5, 15], "system": ["decoded", "oracle"], "measure": ["PixCorr", "SSIM"]}
+    floor = [[0.1, 0.1]] * 3
+    level = np.array([decoded, oracle, floor]).transpose(1, 0, 2)[..., None]
+    axes = {"n_layers": [1, 5, 15], "system": list(latents.SYSTEMS), "measure": ["PixCorr", "SSIM"]}
     score = xr.DataArray(level + noise, dims=("n_layers", "system", "measure", "test_image"), coords=axes)
     table = latents.what_suffices(score, **BOOTSTRAP)
     assert float(table.loc[("SSIM", 1), "true"].split()[0]) == pytest.approx(0.5, abs=0.001)
@@ -155,6 +156,9 @@ def test_layers_suffice_only_where_more_could_have_done_better():
     verdicts = table.verdict.to_dict()
     assert verdicts == {("PixCorr", 1): "do not suffice", ("PixCorr", 5): "suffice",
                         ("SSIM", 1): "do not suffice", ("SSIM", 5): "no headroom"}  # fmt: skip
+    nothing = score.copy()
+    nothing.loc[{"n_layers": 15, "system": "floor"}] = 0.6
+    assert latents.what_suffices(nothing, **BOOTSTRAP).verdict["PixCorr", 5] == "nothing to lose"
     score.loc[{"n_layers": 5, "measure": "PixCorr", "system": "decoded"}] += np.resize([-0.2, 0.2], 40)
     assert latents.what_suffices(score, **BOOTSTRAP).verdict["PixCorr", 5] == "undecided"
 

@@ -138,7 +138,14 @@ def test_a_place_between_floor_and_ceiling():
     place = statistics.place_between(0.2 + noise[0], 0.5 + noise[1], 0.6 + noise[2], n_bootstrap=300)
     assert place.shape == (301,) and place[0] == pytest.approx(0.75, abs=0.03)
     assert np.quantile(place[1:], 0.025) < place[0] < np.quantile(place[1:], 0.975)
-    assert not np.isfinite(statistics.place_between([1.0, 1.0], [2.0, 2.0], [1.0, 1.0], n_bootstrap=3)).any()
+    assert statistics.place_as_text(place).startswith(f"{place[0]:.2f} [0.")
+
+
+@pytest.mark.parametrize("ceiling", [0.42, 0.41, 0.421])  # at the floor, below it, and not surely above it
+def test_there_is_no_place_where_the_ceiling_is_not_surely_above_the_floor(ceiling):
+    noise = RNG.normal(0, 0.1, size=(3, 50))
+    place = statistics.place_between(0.42 + noise[0], 0.36 + noise[1], ceiling + noise[2], n_bootstrap=300)
+    assert np.isnan(place).all() and statistics.place_as_text(place) == "no room"
 
 
 def test_the_rank_correlation_is_scipys_with_ties():

@@ -68,16 +68,21 @@ def noise_ceiling(ratio, n_repeats):
     return 100 * signal / (signal + np.mean(1 / np.asarray(n_repeats)))
 
 
-def reliability(betas, image_ids):
+def reliability(betas, image_ids, *, session):
     """Compute the correlation over images between the first and the second trial that showed them: (n_voxels,) float64.
 
-    From betas (n_trials, n_voxels) and image ids (n_trials,); a ValueError when fewer than three images were shown twice.
+    From betas (n_trials, n_voxels), image ids and sessions (n_trials,). Each trial counts from the mean of its session, so that
+    repeats within one do not agree by its offset. A ValueError when fewer than three images were shown twice.
     """
     _, order, first, counts = trials_by_image(betas, image_ids)
     first = first[counts > 1]
     if len(first) < 3:
         raise ValueError(f"{len(first)} images were shown twice in these trials, wanted at least 3. Take more sessions.")
-    return correlate(betas[order[first]], betas[order[first + 1]])
+    found = np.empty(betas.shape[1])
+    for start in range(0, len(found), BATCH):
+        batch = within_sessions(betas[:, start : start + BATCH].astype(np.float64), session, scaled=False)
+        found[start : start + BATCH] = correlate(batch[order[first]], batch[order[first + 1]])
+    return found
 
 
 def correlate(a, b):

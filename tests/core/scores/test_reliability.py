@@ -82,7 +82,13 @@ def test_reliability_is_the_correlation_of_the_first_two_showings():
     betas, ids, _ = planted([1.0], n_images=50)
     pairs = np.array([np.flatnonzero(ids == image)[:2] for image in range(50)])
     expected = pearsonr(betas[pairs[:, 0], 0], betas[pairs[:, 1], 0]).statistic
-    np.testing.assert_allclose(reliability.reliability(betas, ids), expected)
+    np.testing.assert_allclose(reliability.reliability(betas, ids, session=np.zeros(len(ids))), expected)
+
+
+def test_noise_is_not_reliable_where_repeats_share_the_offset_of_their_session():
+    betas, ids, session = np.random.default_rng(0).standard_normal((4000, 3)), np.arange(4000) // 2, np.arange(4000) // 500
+    shifted = betas + 10 * session[:, None]
+    np.testing.assert_allclose(reliability.reliability(shifted, ids, session=session), 0, atol=0.06)
 
 
 def test_without_repeats_it_says_so():
@@ -90,6 +96,6 @@ def test_without_repeats_it_says_so():
     with pytest.raises(ValueError, match="No image was shown twice"):
         reliability.ncsnr(betas, ids, session=np.zeros(5))
     with pytest.raises(ValueError, match="0 images were shown twice in these trials, wanted at least 3"):
-        reliability.reliability(betas, ids)
+        reliability.reliability(betas, ids, session=np.zeros(5))
     with pytest.raises(ValueError, match=r"one image id a trial, got shapes \(5, 2\) and \(4,\)"):
-        reliability.reliability(betas, ids[:4])
+        reliability.reliability(betas, ids[:4], session=np.zeros(5))
