@@ -64,7 +64,7 @@ class Run(Strict):
     layer_counts: Annotated[tuple[Positive, ...], Field(min_length=1)]
     decoder_seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     max_epochs: Positive
-    batch_size: Positive
+    batch_size: Annotated[int, Field(ge=2)]  # one image has no spread to normalise by
     recipe: Literal["ours", "public_code"]
     rivals: bool
     alphas: Annotated[tuple[AboveZero, ...], Field(min_length=1)]

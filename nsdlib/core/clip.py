@@ -73,9 +73,14 @@ class ClipEmbedder:
             without = [i for i, n in enumerate(n_captions) if n == 0]
             raise ValueError(f"every image needs at least one caption; those at {without[:5]} have none")
         flat = [caption for of_image in captions for caption in of_image]
-        tokens = [self._caption_tokens(flat[i : i + batch_size]) for i in range(0, len(flat), batch_size)]
-        means = torch.stack([of_image.mean(0) for of_image in torch.cat(tokens).split(n_captions)])
-        return check_finite("text tokens", means.half().numpy(), image_ids)
+        means, waiting = [], torch.empty(0)  # tokens of captions whose image has others that are not embedded yet
+        for i in range(0, len(flat), batch_size):
+            tokens = self._caption_tokens(flat[i : i + batch_size])
+            waiting = torch.cat([waiting, tokens]) if len(waiting) else tokens
+            while len(means) < len(captions) and (n := n_captions[len(means)]) <= len(waiting):
+                means.append(waiting[:n].mean(0).half())
+                waiting = waiting[n:]
+        return check_finite("text tokens", torch.stack(means).numpy(), image_ids)
 
     def _image_tokens(self, images) -> Tensor:
         """Tokens of images, (n_images, n_tokens, n_features), on the device."""

@@ -46,15 +46,17 @@ def plot_map(values, background, *, voxels, label, slices=None, limits=None):
 def plot_regions(background, regions, *, slices=None):
     """Draw regions in colour over axial slices.
 
-    Background and slices are as in `plot_map`; `regions` are masks (X, Y, Z) bool by name, eight at most, of which later ones are
-    drawn over earlier ones.
+    Background and slices are as in `plot_map`; `regions` are masks (X, Y, Z) bool by name, of which later ones are drawn over
+    earlier ones.
     """
+    from matplotlib import colormaps
     labels = np.full(background.shape, np.nan)
     for number, mask in enumerate(regions.values(), start=1):
         labels[mask] = number
-    legend = dict(zip(regions, REGION_COLOURS, strict=False))
-    limits = (0.5, len(REGION_COLOURS) + 0.5)
-    return _draw_slices(labels, background, slices, REGION_COLOURS, limits, "Visual regions", legend=legend)
+    n_more = max(0, len(regions) - len(REGION_COLOURS))
+    colours = (*REGION_COLOURS, *map(tuple, colormaps["turbo"](np.linspace(0, 1, n_more))))
+    limits, legend = (0.5, len(colours) + 0.5), dict(zip(regions, colours, strict=False))
+    return _draw_slices(labels, background, slices, colours, limits, "Visual regions", legend=legend)
 
 
 def view_map(values, background, *, voxels, label, limits=None):
@@ -192,5 +194,7 @@ def _draw_slices(volume, background, slices, colours, limits, title, *, legend=N
     figure.suptitle(f"{title}, axial slices", y=1 - 0.1 / whole, fontsize=LETTERS + 1)
     if legend:
         handles = [Patch(color=colour, label=name) for name, colour in legend.items()]
-        figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, (FOOT - 0.1) / whole), ncols=4, fontsize=LETTERS)
+        n_columns = max(4, -(-len(legend) // 3))
+        where = {"loc": "upper center", "bbox_to_anchor": (0.5, (FOOT - 0.1) / whole), "ncols": n_columns}
+        figure.legend(handles=handles, fontsize=LETTERS, **where)
     return figure

@@ -200,7 +200,7 @@ def decode(recipe, inputs) -> Decoded:
     for target, options in recipe.targets.items():
         array, said = _decode_target(recipe, target, options, inputs)
         parts[target], notes = array, notes + [note for note in said if note not in notes]
-        if "retrieval" in array.use:
+        if target == recipe.found_by and "retrieval" in array.use:
             retrieval = array.sel(use="retrieval").values
     targets = {target: array.sel(use="decoded").values for target, array in parts.items()}
     return Decoded(
@@ -224,7 +224,7 @@ def _decode_target(recipe, target, options, inputs):
     mode = options.rescale or (run.renormalise if options.intercept else "none")
     if options.decoder in networks.NETWORKS:
         fitted = inputs.store.memoise(networks.fit, kind=networks.NeuralDecoder)
-        network = fitted(options.decoder, X, Y, seed=seed, **_of_network(options, run, inputs))
+        network = fitted(options.decoder, X, Y, seed=seed, **_of_network(options, run, inputs, voxels))
         part = of_network(network, mode)
         return ask(part, X_test, Y_test, inputs.test.ids).assign_attrs(seconds=network.seconds), (*notes, *part.notes)
     settings, more = _of_others(target, options, recipe, inputs, voxels)
@@ -242,17 +242,20 @@ def _kind(target):
     return "text" if target.startswith("text") else "latents" if target in ("latents", "autoencoder") else "vision"
 
 
-def _of_network(options, run, inputs):
+def _of_network(options, run, inputs, voxels):
     """Settings of a network: those of notebook 03 where the recipe has none of its own, so that it is the same one."""
-    common = ablation.options(run, inputs.betas.in_region.values)
+    common = ablation.options(run, inputs.betas.in_region.values[:, voxels])
     if options.settings:
-        return {"max_epochs": run.max_epochs, "device": common["device"]} | options.settings
+        kept = ("max_epochs", "device", *(("groups",) if options.decoder == "roi_gru" else ()))
+        return {name: common[name] for name in kept} | options.settings
     return {key: value for key, value in common.items() if key != "alphas"}
 
 
 def _of_others(target, options, recipe, inputs, voxels):
     """Settings of a rival's or one's own decoder, and notes on what was lowered."""
     settings, notes, run = dict(options.settings), [], inputs.run
+    if options.decoder == "ridge" and recipe.rows == "trials" and (options.rescale or run.renormalise) == "train":
+        notes.append(f"{target}: the spread given back is that of single trials left out, so that means of several are flatter.")
     if options.decoder in rivals.NAMES:
         settings["n_features"] = inputs.tokens(_kind(target), recipe.generator.model)[0].shape[2]
         if settings.get("n_epochs", 0) > run.max_epochs:

@@ -114,9 +114,9 @@ class Pictures:
         picked = np.zeros(len(ids), dtype=int)
         if generator.pick == "best":
             embed = self._store.memoise(self.embedder.vision, weights=("versatile_diffusion",))
-            embedded = [as_target(recipe.found_by, embed(images.values, image_ids=ids)) for images in samples]
+            embedded = (as_target(recipe.found_by, embed(images.values, image_ids=ids)) for images in samples)
             picked = pick_best(embedded, decoded.retrieval)
-        refined = np.stack([images.values for images in samples])[picked, np.arange(len(ids))]
+        refined = np.stack([samples[number].values[i] for i, number in enumerate(picked)])
         if generator.blend is not None:
             refined = blend(refined, resize(rough.values, refined.shape[1]), generator.blend)
         used = samples if generator.pick == "best" else samples[:1]
@@ -154,7 +154,7 @@ def lift(pooled_train, tokens_train, pooled) -> np.ndarray:
 def pick_best(embedded, decoded) -> np.ndarray:
     """Pick for each image the sample whose embedding has the highest cosine with the decoded one: (n_images,) int.
 
-    `embedded` holds (n_images, n_targets) of each sample, `decoded` is (n_images, n_targets). No truth is read. Of equals the
+    `embedded` yields (n_images, n_targets) of each sample, `decoded` is (n_images, n_targets). No truth is read. Of equals the
     first is taken.
     """
     return np.argmax([(unit(of_sample) * decoded).sum(axis=1) for of_sample in embedded], axis=0)

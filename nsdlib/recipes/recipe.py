@@ -59,7 +59,8 @@ class Generator(Strict):
         fields = ("strength", "n_steps", "guidance", "text_weight", "sampler")
         own = {name: getattr(run, name) if getattr(self, name) is None else getattr(self, name) for name in fields}
         strength = {"strength": 1.0} if self.rough == "none" else {}
-        return own | {"faithful": self.faithful or run.faithful, "unconditional": self.unconditional} | strength
+        faithful = self.faithful or (run.faithful and own["sampler"] == "ddim")  # other samplers have no published start
+        return own | {"faithful": faithful, "unconditional": self.unconditional} | strength
 
 
 class Recipe(Strict):

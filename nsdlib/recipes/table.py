@@ -134,7 +134,10 @@ def with_null(dataset):
 
 def own_table(dataset, **bootstrap):
     """Tabulate the scores of each system that has one under its authors' protocol, with its name (str DataFrame)."""
-    has = [name for name in dataset.system.values if dataset.own_protocol.sel(system=name).item()]
+    import pandas as pd
+
+    if not (has := [name for name in dataset.system.values if dataset.own_protocol.sel(system=name).item()]):
+        return pd.DataFrame({"protocol": []})
     table = _as_text(dataset.own.sel(system=has), **bootstrap)
     table.insert(0, "protocol", dataset.own_protocol.sel(system=has).values)
     return table
@@ -151,13 +154,14 @@ def brain_table(dataset, **bootstrap):
     return table
 
 
-def gains(dataset, *, first=FIRST, **bootstrap):
-    """Compare every system with one of them by `statistics.differences`, positive where it is better; Holm over all rows.
+def gains(dataset, **bootstrap):
+    """Compare every system with the paper's, or the first, by `statistics.differences`, positive where it is better.
 
-    A ValueError when there is no other system.
+    Holm over all rows. A ValueError when there is no other system.
     """
-    pairs = [(name, first) for name in dataset.system.values if name != first]
-    return statistics.differences(dataset.value, statistics.present(pairs, dataset.system.values), METRICS, **bootstrap)
+    names = dataset.system.values.tolist()
+    first = FIRST if FIRST in names else names[0]
+    return statistics.differences(dataset.value, [(name, first) for name in names if name != first], METRICS, **bootstrap)
 
 
 def deviations(systems) -> list[str]:

@@ -93,6 +93,8 @@ def test_text_tokens_are_divided_by_the_first_end_token_and_averaged(embedder):
     np.testing.assert_allclose(tokens[1, 5], summary / np.linalg.norm(summary), atol=1e-3)
     alone = [embedder.text([[caption]])[0].astype(np.float32) for caption in captions[0]]
     np.testing.assert_allclose(tokens[0], np.mean(alone, axis=0), atol=2e-3)
+    for batch_size in (1, 2):  # an image's captions may lie in several batches, and a batch may hold several images'
+        np.testing.assert_allclose(embedder.text(captions, batch_size=batch_size), tokens, atol=2e-3)
 
 
 def test_demo_zoo_puts_right_captions_first():

@@ -72,6 +72,11 @@ def test_published_trajectory(dual, case):
     torch.testing.assert_close(result, case["result"], atol=1e-4, rtol=1e-4)
 
 
+def test_as_many_steps_as_there_are_levels_do_not_fit_above_an_offset():
+    with pytest.raises(ValueError, match="1000 steps begin at 1000, and the last that the model knows is 999; take fewer"):
+        diffusion.img2img_timesteps(DDIMScheduler(**full_size.SCHEDULER), strength=0.75, n_steps=1000)
+
+
 @torch.inference_mode()
 def test_text_weight_0_is_the_image_unet_and_1_the_text_one(dual, case):
     plain = tiny_unet().eval()

@@ -167,3 +167,10 @@ def test_a_click_turns_the_viewer(browser, tmp_path, width):
     assert bright[1][1] > bright[0][1] + 30  # viridis is greener for larger values, which lie on the right
     assert [url for url in asked if not url.startswith(("file:", "data:", "about:"))] == []
     context.close()
+
+
+def test_each_of_many_regions_has_its_own_colour():
+    regions = {f"region {i}": np.eye(10, dtype=bool)[i].reshape(1, 10, 1).repeat(10, 0) for i in range(10)}
+    figure = maps.plot_regions(np.ones((10, 10, 1), np.float32), regions, slices=[0])
+    handles = figure.legends[0].legend_handles
+    assert len({handle.get_facecolor() for handle in handles}) == len(handles) == 10

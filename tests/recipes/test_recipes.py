@@ -187,6 +187,39 @@ def test_voxels_are_chosen_by_regions_and_the_lack_of_them_is_noted(inputs):
     assert bare.voxels("ventral")[0].all() and "No region of this subject" in bare.voxels("ventral")[1][0]
 
 
+def test_a_network_with_a_step_a_region_has_those_of_the_chosen_voxels(inputs, run):
+    early, _ = inputs.voxels("early")
+    for settings in ({}, {"width": 16}):
+        target = recipe.Target(decoder="roi_gru", voxels="early", settings=settings)
+        groups = brain._of_network(target, run, inputs, early)["groups"]
+        assert len(groups) == 15 and len(np.unique(groups)) == 2
+
+
+def test_images_are_found_by_the_target_that_the_recipe_names_alone(inputs, run, monkeypatch):
+    both = ["decoded", "retrieval"]
+    arrays = {"vision": xr.DataArray(np.zeros((1, N_TEST, 3)), dims=("use", "test_image", "target"), coords={"use": both[:1]})}
+    arrays["text"] = xr.DataArray(np.ones((2, N_TEST, 5)), dims=("use", "test_image", "target"), coords={"use": both})
+    about = {"badge": "inductive", "seconds": 0.0, "n_parameters": 0.0}
+    monkeypatch.setattr(brain, "_decode_target", lambda recipe, target, *_: (arrays[target].assign_attrs(about), ()))
+    asked = recipe.Recipe(name="mine", title="", paper="", generator={"rough": "none"}, targets={"text": {}, "vision": {}})
+    np.testing.assert_array_equal(brain.decode(asked, inputs).retrieval, arrays["vision"][0])
+
+
+@pytest.mark.parametrize(("sampler", "wanted"), [("ddim", True), ("unipc", False), ("dpm++", False)])
+def test_a_faithful_run_is_so_for_the_sampler_that_was_published_alone(run, sampler, wanted):
+    options = recipe.Generator(sampler=sampler).options(run.model_copy(update={"faithful": True}))
+    assert options["faithful"] == wanted
+
+
+def test_tables_of_a_run_without_the_papers_system_and_without_published_protocols():
+    names, axes = ["mindeye", "takagi"], ("system", "metric", "test_image")
+    values = 0.5 + 0.1 * np.random.default_rng(0).random((2, len(METRICS), 8))
+    coords = {"system": names, "metric": list(METRICS), "own_protocol": ("system", ["", ""])}
+    dataset = xr.Dataset({"value": (axes, values), "own": (axes, values)}, coords=coords)
+    assert {pair for pair, _ in table.gains(dataset, n_bootstrap=20).index} == {"takagi - mindeye"}
+    assert table.own_table(dataset, n_bootstrap=20).empty
+
+
 def test_tokens_become_targets():
     tokens = np.random.default_rng(0).standard_normal((3, 5, 4))
     first, last = tokens[:, 0], tokens[:, -1]

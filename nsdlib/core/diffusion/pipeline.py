@@ -47,6 +47,8 @@ def img2img_timesteps(scheduler, *, strength: float, n_steps: int, faithful: boo
         raise ValueError(f"n_steps must be a whole number from 1 to {most}, got {n_steps}")
     scheduler.set_timesteps(n_steps)
     steps = scheduler.timesteps.tolist()
+    if max(steps) >= most:
+        raise ValueError(f"{n_steps} steps begin at {max(steps)}, and the last that the model knows is {most - 1}; take fewer")
     n_walked = int(strength * n_steps)
     if n_walked < 1:
         raise ValueError(f"strength {strength} of {n_steps} steps leaves no step to walk; raise one of them")

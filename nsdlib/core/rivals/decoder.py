@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nsdlib.core import training
-from nsdlib.core.device import Captured, check_finite
+from nsdlib.core.device import Captured, check_finite, to_tensor
 from nsdlib.core.ridge import check_pair, check_patterns
 
 
@@ -40,7 +40,7 @@ class Rival:
         belong together, values that are no finite numbers, and fewer than 20 images.
         """
         images, start = self._check(X, Y, images), time.perf_counter()
-        x, y = (torch.from_numpy(np.array(values, dtype=np.float32)).to(self.device) for values in (X, Y))
+        x, y = (to_tensor(values, self.device, torch.float32) for values in (X, Y))
         with training.seeded(self.seed):
             self.network = self._build(X.shape[1], Y.shape[1]).to(self.device)
             self._train(x, y, images)
