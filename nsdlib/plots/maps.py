@@ -50,6 +50,7 @@ def plot_regions(background, regions, *, slices=None):
     earlier ones.
     """
     from matplotlib import colormaps
+
     labels = np.full(background.shape, np.nan)
     for number, mask in enumerate(regions.values(), start=1):
         labels[mask] = number

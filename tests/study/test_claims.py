@@ -141,7 +141,11 @@ def test_a_loss_cannot_be_judged_where_there_is_nothing_to_lose():
     planted["latent_size"].score.loc[{"system": "floor"}] += 0.1
     planted["noise"].by_seed.loc[{"metric": "clip"}] -= 0.1
     result = verdicts({"a": planted})
-    for part in ("15 layers", "noise on the rough image does not cost meaning", "pure noise in place of the rough image does not"):
+    for part in (
+        "15 layers",
+        "noise on the rough image does not cost meaning",
+        "pure noise in place of the rough image does not",
+    ):
         assert result[statement(part)].startswith("nothing to lose"), part
     assert result[statement("noise on the rough image costs structure")] == "holds"
 
