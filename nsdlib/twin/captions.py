@@ -1,7 +1,7 @@
 """Captions of drawn scenes as different people would write them."""
 
 from nsdlib.twin.scenery.places import PLACES
-from nsdlib.twin.scenery.wording import ABOVE, DOING, MODELS, SHORT, WATERS, plural, with_article
+from nsdlib.twin.scenery.wording import ABOVE, SHORT, SORTS, WATERS, plural, with_article
 
 NUMBERS = ("a", "two", "three")
 _SCENERY = {  # the places as things to look at, where that is not the short phrase without its preposition
@@ -57,7 +57,7 @@ class _Words:
             return "floating"
         if self.first.kind in ("fish", "boat") and self.scene.background not in WATERS:
             return "lying"
-        return DOING[self.first.kind][self.first.shape]
+        return SORTS[self.first.kind][1][self.first.shape]
 
     def pick(self, *choices):
         """One of the choices."""
@@ -65,7 +65,7 @@ class _Words:
 
     def things(self, *, colour=True, model=False, adjective="", number=None):
         """The main things with their number, such as "two red cats"."""
-        noun = MODELS[self.first.kind][self.first.shape] if model else self.first.kind
+        noun = SORTS[self.first.kind][0][self.first.shape] if model else self.first.kind
         noun = noun if self.n == 1 else plural(noun)
         text = " ".join(word for word in (adjective, self.first.colour if colour else "", noun) if word)
         number = number or self.number

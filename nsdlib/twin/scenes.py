@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from nsdlib.twin.scenery import kinds, layout, places
+from nsdlib.twin.scenery.backdrops.canvas import spot
 from nsdlib.twin.scenery.kinds import KINDS
 from nsdlib.twin.scenery.places import BACKGROUNDS
 
@@ -107,7 +108,7 @@ def is_held_out(scene: Scene) -> bool:
 def draw(scene: Scene, size: int = SIZE) -> np.ndarray:
     """Draw a scene: (size, size, 3) uint8, RGB."""
     factor = -(-FINE // size)
-    image, _ = places.paint(scene.background, scene.variant, size * factor)
+    image = places.paint(scene.background, scene.variant, size * factor)
     for i in _far_to_near(scene):
         _set(image, scene.things[i], scene.background)
     return np.array(image.reduce(factor))
@@ -152,18 +153,10 @@ def _shadow(image, tile, left, top, *, on_water):
     high = max(4, round(0.09 * side + 0.1 * wide))
     x, y = left + (feet[0] + feet[2]) // 2 - wide // 2, top + foot - round(0.6 * high)
     if on_water:
-        image.paste((232, 246, 250), (x, y), _spot(0.75).resize((wide, high), Image.Resampling.BILINEAR))
+        image.paste((232, 246, 250), (x, y), spot(0.75, 1.25).resize((wide, high), Image.Resampling.BILINEAR))
     colour, strength = ((10, 44, 84), 0.8) if on_water else ((18, 20, 44), 0.75)
     shift = 0 if on_water else round(0.04 * side)
-    image.paste(colour, (x + shift, y + high // 12), _spot(strength).resize((wide, high), Image.Resampling.BILINEAR))
-
-
-@cache
-def _spot(strength):
-    """A soft oval mask, 64 pixels a side."""
-    axis = (np.arange(64) - 31.5) / 32
-    fall = np.clip(1.25 * (1 - np.hypot(*np.meshgrid(axis, axis))), 0, 1)
-    return Image.fromarray(np.rint(255 * strength * fall * fall * (3 - 2 * fall)).astype(np.uint8))
+    image.paste(colour, (x + shift, y + high // 12), spot(strength, 1.25).resize((wide, high), Image.Resampling.BILINEAR))
 
 
 def _halo(image, tile, left, top, colour):

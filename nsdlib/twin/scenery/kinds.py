@@ -18,48 +18,16 @@ KINDS = (
 )
 N_SHAPES = 3
 STANDS = dict.fromkeys(KINDS, "ground") | {
-    "bird": "air",
-    "butterfly": "air",
-    "balloon": "air",
-    "rocket": "air",
-    "fish": "water",
-    "boat": "water",
-    "apple": "any",
-    "umbrella": "any",
-    "clock": "any",
-}
+    "bird": "air", "butterfly": "air", "balloon": "air", "rocket": "air", "fish": "water", "boat": "water", "apple": "any",
+    "umbrella": "any", "clock": "any",
+}  # fmt: skip
 
 
 def paint(kind, shape, colour, side, *, flip=False):
-    """Paint one thing.
+    """Paint drawing `shape` of a kind: RGBA, (side, side), transparent outside the thing; what stands touches the lower edge.
 
-    Parameters
-    ----------
-    kind : str
-        One of KINDS.
-    shape : int
-        Which of its N_SHAPES drawings.
-    colour : tuple of int
-        Its dominating colour, red, green, blue of 255.
-    side : int
-        Side of the tile in pixels.
-    flip : bool
-        Whether it looks the other way; the light comes from the upper left all the same.
-
-    Returns
-    -------
-    PIL.Image.Image
-        RGBA, (side, side), transparent outside the thing; what stands on the ground touches the lower edge.
-
-    Raises
-    ------
-    ValueError
-        If there is no such kind or shape.
+    The `colour`, red, green, blue of 255, dominates; with `flip` it looks the other way, under the same light.
     """
-    if kind not in DRAWINGS:
-        raise ValueError(f"kind {kind!r} is not drawn; kinds are {', '.join(KINDS)}")
-    if not 0 <= shape < N_SHAPES:
-        raise ValueError(f"shape {shape} of {kind} is not drawn; shapes are 0 to {N_SHAPES - 1}")
     pen = Pen(colour)
     DRAWINGS[kind][shape](pen)
     return pen.paint(side, flip=flip, sits=STANDS[kind] in ("ground", "any"))

@@ -4,27 +4,12 @@ from nsdlib.twin.scenery.backdrops import indoors, nature, settled, sky, water
 from nsdlib.twin.scenery.backdrops.canvas import Canvas
 
 PLACES = {
-    "meadow": "in a green meadow",
-    "beach": "on a sandy beach",
-    "sea": "on the open sea",
-    "lake": "by a calm lake",
-    "desert": "in a hot desert",
-    "snow": "in the cold snow",
-    "mountains": "in the high mountains",
-    "forest": "in a dark forest",
-    "jungle": "in a wild jungle",
-    "city": "in a big city",
-    "street": "on a quiet street",
-    "room": "in a cozy room",
-    "kitchen": "in a clean kitchen",
-    "night": "under a night sky",
-    "space": "in outer space",
-    "sunset": "at sunset",
-    "farm": "on a farm",
-    "garden": "in a flower garden",
-    "park": "in a park",
-    "underwater": "under the water",
-}
+    "meadow": "in a green meadow", "beach": "on a sandy beach", "sea": "on the open sea", "lake": "by a calm lake",
+    "desert": "in a hot desert", "snow": "in the cold snow", "mountains": "in the high mountains", "forest": "in a dark forest",
+    "jungle": "in a wild jungle", "city": "in a big city", "street": "on a quiet street", "room": "in a cozy room",
+    "kitchen": "in a clean kitchen", "night": "under a night sky", "space": "in outer space", "sunset": "at sunset",
+    "farm": "on a farm", "garden": "in a flower garden", "park": "in a park", "underwater": "under the water",
+}  # fmt: skip
 BACKGROUNDS = tuple(PLACES)
 TINTS = {  # colour of the light that lies over the things, and how much of it
     "night": ((70, 90, 190), 0.2),
@@ -48,22 +33,7 @@ _PAINTERS = {
 
 
 def paint(background, variant, size):
-    """Paint a background.
-
-    Parameters
-    ----------
-    background : str
-        One of `BACKGROUNDS`.
-    variant : float
-        In [0, 1): horizon, hour and details.
-    size : int
-        Side of the picture in pixels.
-
-    Returns
-    -------
-    tuple of PIL.Image.Image and float
-        The picture (RGB) and where the ground begins, as a fraction of the height.
-    """
+    """Paint one of `BACKGROUNDS`, `size` pixels a side (RGB); `variant` in [0, 1) changes horizon, hour and details."""
     canvas = Canvas(size, variant)
-    horizon = _PAINTERS[background](canvas)
-    return canvas.image, horizon
+    _PAINTERS[background](canvas)
+    return canvas.image

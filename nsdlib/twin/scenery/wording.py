@@ -1,108 +1,46 @@
 """The words of the captions: what things do, what their sorts are called, where they are, plurals and articles."""
 
-DOING = {  # what the three shapes of a kind do
-    "cat": ("sitting", "walking", "looking at us"),
-    "dog": ("sitting", "standing", "looking at us"),
-    "bird": ("resting", "flying", "resting"),
-    "fish": ("swimming",) * 3,
-    "butterfly": ("flying", "flying", "resting"),
-    "horse": ("standing", "running", "looking ahead"),
-    "face": ("smiling",) * 3,
-    "person": ("waving", "standing", "walking"),
-    "tree": ("growing",) * 3,
-    "flower": ("growing",) * 3,
-    "mushroom": ("growing",) * 3,
-    "cactus": ("growing", "standing", "growing"),
-    "apple": ("lying",) * 3,
-    "house": ("standing",) * 3,
-    "castle": ("standing",) * 3,
-    "car": ("parked", "driving", "parked"),
-    "boat": ("sailing", "floating", "floating"),
-    "train": ("running", "running", "coming"),
-    "balloon": ("floating", "flying", "flying"),
-    "rocket": ("flying",) * 3,
-    "umbrella": ("standing",) * 3,
-    "cup": ("steaming", "standing", "standing"),
-    "guitar": ("standing", "standing", "leaning"),
-    "clock": ("ticking", "ringing", "ticking"),
+import re
+
+from nsdlib.twin.scenery.places import PLACES
+
+SORTS = {  # what the three shapes of a kind are called by those who look closely, and what they do
+    "cat": (("cat", "house cat", "cat head"), ("sitting", "walking", "looking at us")),
+    "dog": (("puppy", "dog", "dog head"), ("sitting", "standing", "looking at us")),
+    "bird": (("song bird", "bird", "owl"), ("resting", "flying", "resting")),
+    "fish": (("striped fish", "long fish", "angel fish"), ("swimming",) * 3),
+    "butterfly": (("butterfly",) * 3, ("flying", "flying", "resting")),
+    "horse": (("horse", "wild horse", "horse head"), ("standing", "running", "looking ahead")),
+    "face": (("face with hat", "woman", "man with beard"), ("smiling",) * 3),
+    "person": (("man", "woman", "hiker"), ("waving", "standing", "walking")),
+    "tree": (("leafy tree", "fir tree", "palm tree"), ("growing",) * 3),
+    "flower": (("daisy", "tulip", "rose"), ("growing",) * 3),
+    "mushroom": (("spotted mushroom", "wild mushroom", "tall mushroom"), ("growing",) * 3),
+    "cactus": (("tall cactus", "round cactus", "flat cactus"), ("growing", "standing", "growing")),
+    "apple": (("fresh apple", "bitten apple", "cut apple"), ("lying",) * 3),
+    "house": (("cottage", "town house", "barn"), ("standing",) * 3),
+    "castle": (("fairy castle", "stone castle", "old castle"), ("standing",) * 3),
+    "car": (("round car", "sports car", "truck"), ("parked", "driving", "parked")),
+    "boat": (("sailing boat", "steam boat", "rowing boat"), ("sailing", "floating", "floating")),
+    "train": (("steam train", "fast train", "train"), ("running", "running", "coming")),
+    "balloon": (("hot air balloon",) * 3, ("floating", "flying", "flying")),
+    "rocket": (("space rocket",) * 3, ("flying",) * 3),
+    "umbrella": (("open umbrella", "closed umbrella", "beach umbrella"), ("standing",) * 3),
+    "cup": (("coffee mug", "tea cup", "paper cup"), ("steaming", "standing", "standing")),
+    "guitar": (("acoustic guitar", "electric guitar", "small guitar"), ("standing", "standing", "leaning")),
+    "clock": (("wall clock", "alarm clock", "tall clock"), ("ticking", "ringing", "ticking")),
 }
-MODELS = {  # what the three shapes of a kind are called by those who look closely
-    "cat": ("cat", "house cat", "cat head"),
-    "dog": ("puppy", "dog", "dog head"),
-    "bird": ("song bird", "bird", "owl"),
-    "fish": ("striped fish", "long fish", "angel fish"),
-    "butterfly": ("butterfly",) * 3,
-    "horse": ("horse", "wild horse", "horse head"),
-    "face": ("face with hat", "woman", "man with beard"),
-    "person": ("man", "woman", "hiker"),
-    "tree": ("leafy tree", "fir tree", "palm tree"),
-    "flower": ("daisy", "tulip", "rose"),
-    "mushroom": ("spotted mushroom", "wild mushroom", "tall mushroom"),
-    "cactus": ("tall cactus", "round cactus", "flat cactus"),
-    "apple": ("fresh apple", "bitten apple", "cut apple"),
-    "house": ("cottage", "town house", "barn"),
-    "castle": ("fairy castle", "stone castle", "old castle"),
-    "car": ("round car", "sports car", "truck"),
-    "boat": ("sailing boat", "steam boat", "rowing boat"),
-    "train": ("steam train", "fast train", "train"),
-    "balloon": ("hot air balloon",) * 3,
-    "rocket": ("space rocket",) * 3,
-    "umbrella": ("open umbrella", "closed umbrella", "beach umbrella"),
-    "cup": ("coffee mug", "tea cup", "paper cup"),
-    "guitar": ("acoustic guitar", "electric guitar", "small guitar"),
-    "clock": ("wall clock", "alarm clock", "tall clock"),
-}
-SHORT = {  # where, in fewer or other words than those of the places
-    "meadow": "in a meadow",
-    "beach": "on a beach",
-    "sea": "on the sea",
-    "lake": "by a lake",
-    "desert": "in a desert",
-    "snow": "in the snow",
-    "mountains": "in the mountains",
-    "forest": "in a forest",
-    "jungle": "in a jungle",
-    "city": "in a city",
-    "street": "on a street",
-    "room": "in a room",
-    "kitchen": "in a kitchen",
-    "night": "in the night",
-    "space": "in space",
-    "sunset": "at sunset",
-    "farm": "on a farm",
-    "garden": "in a garden",
-    "park": "in a park",
-    "underwater": "under the water",
-}
-ABOVE = {  # where, for what flies
-    "meadow": "over a green meadow",
-    "beach": "over a sandy beach",
-    "sea": "over the open sea",
-    "lake": "over a calm lake",
-    "desert": "over a hot desert",
-    "snow": "over the cold snow",
-    "mountains": "over the high mountains",
-    "forest": "through a dark forest",
-    "jungle": "through a wild jungle",
-    "city": "over a big city",
-    "street": "over a quiet street",
-    "farm": "over a farm",
-    "garden": "over a flower garden",
-    "park": "over a park",
-}
+# where, in fewer words than those of the places: without the adjective; and where, for what flies
+SHORT = {name: re.sub(r"^(\w+ \w+) \w+ (\w+)$", r"\1 \2", phrase) for name, phrase in PLACES.items()}
+SHORT |= {"night": "in the night", "space": "in space"}
+NOT_FLOWN_OVER = ("room", "kitchen", "night", "space", "sunset", "underwater")
+ABOVE = {name: f"over {phrase.split(' ', 1)[1]}" for name, phrase in PLACES.items() if name not in NOT_FLOWN_OVER}
+ABOVE |= {name: ABOVE[name].replace("over", "through") for name in ("forest", "jungle")}
 WATERS = ("beach", "sea", "lake", "underwater")
 PLURALS = {
-    "fish": "fish",
-    "person": "people",
-    "man": "men",
-    "woman": "women",
-    "butterfly": "butterflies",
-    "puppy": "puppies",
-    "daisy": "daisies",
-    "cactus": "cacti",
-    "face with hat": "faces with hats",
-    "man with beard": "men with beards",
-}
+    "fish": "fish", "person": "people", "man": "men", "woman": "women", "butterfly": "butterflies", "puppy": "puppies",
+    "daisy": "daisies", "cactus": "cacti", "face with hat": "faces with hats", "man with beard": "men with beards",
+}  # fmt: skip
 
 
 def plural(noun):

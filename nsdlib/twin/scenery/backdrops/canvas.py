@@ -12,12 +12,7 @@ from nsdlib.twin.scenery.backdrops import props
 WHITE = (255, 255, 255)
 
 
-def mix(one, other, share):
-    """Return the colour between two colours: `one` at share 0, `other` at 1."""
-    return tuple(round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
-
-
-class Canvas:
+class Canvas(props.Sheet):
     """A square picture that is drawn on in fractions of its side (x to the right, y down), with its own random numbers.
 
     Attributes
@@ -29,9 +24,8 @@ class Canvas:
     """
 
     def __init__(self, size, variant):
-        self.size, self.variant = size, variant
-        self.image = Image.new("RGB", (size, size))
-        self.brush = ImageDraw.Draw(self.image)
+        super().__init__(size, "RGB")
+        self.variant = variant
         self.random = random.Random(round(variant * 2**40))
 
     def between(self, low, high):
@@ -47,14 +41,9 @@ class Canvas:
         start = self.random.random()
         return [(start + i * 0.618034) % 1 for i in range(number)]
 
-    def _scaled(self, points):
-        return [(x * self.size, y * self.size) for x, y in points]
-
     def gradient(self, *colours, top=0.0, bottom=1.0):
         """Fill a band from top to bottom with colours that run into each other."""
-        first, last = round(top * self.size), round(bottom * self.size)
-        if last > first:
-            self.image.paste(_ramp(colours, self.size, last - first), (0, first))
+        self.gradient_box(0, top, 1, bottom, *colours)
 
     def gradient_box(self, left, top, right, bottom, *colours):
         """Fill a rectangle with colours that run into each other from top to bottom."""
@@ -80,10 +69,6 @@ class Canvas:
         swell = [0.65 * sin(2 * pi * (number * x + one)) + 0.35 * sin(2 * pi * (2.3 * number * x + two)) for x in xs]
         return [(x, level - height * y) for x, y in zip(xs, swell, strict=True)]
 
-    def polygon(self, *points, fill):
-        """Draw a filled polygon through (x, y) points."""
-        self.brush.polygon(self._scaled(points), fill=fill)
-
     def box(self, left, top, right, bottom, fill, radius=0.0):
         """Draw a filled rectangle, with round corners where a radius is given."""
         left, top, right, bottom = (round(value * self.size) for value in (left, top, right, bottom))
@@ -94,12 +79,6 @@ class Canvas:
         else:
             self.brush.rectangle((left, top, right - 1, bottom - 1), fill=fill)
 
-    def ellipse(self, x, y, rx, ry=None, *, fill):
-        """Draw a filled ellipse with its centre and its radii."""
-        ry = rx if ry is None else ry
-        (left, top), (right, bottom) = self._scaled([(x - rx, y - ry), (x + rx, y + ry)])
-        self.brush.ellipse((left, top, right, bottom), fill=fill)
-
     def line(self, *points, width, fill):
         """Draw a line through (x, y) points."""
         self.brush.line(self._scaled(points), fill=fill, width=max(1, round(width * self.size)), joint="curve")
@@ -108,7 +87,7 @@ class Canvas:
         """Lay a soft spot of light or shadow over the picture."""
         ry = rx if ry is None else ry
         width, height = max(2, round(2 * rx * self.size)), max(2, round(2 * ry * self.size))
-        mask = _spot(round(20 * strength)).resize((width, height), Image.Resampling.BILINEAR)
+        mask = spot(round(20 * strength) / 20).resize((width, height), Image.Resampling.BILINEAR)
         self.image.paste(fill, (round((x - rx) * self.size), round((y - ry) * self.size)), mask)
 
     def texture(self, name, *, top, bottom=1.0, fill):
@@ -136,11 +115,11 @@ def _ramp(colours, width, height):
 
 
 @cache
-def _spot(strength):
-    """A soft round mask, 64 pixels a side; strength in twentieths."""
+def spot(strength, gain=1.0):
+    """A soft round mask, 64 pixels a side; the larger the gain, the wider its middle."""
     axis = (np.arange(64) - 31.5) / 32
-    fall = np.clip(1 - np.hypot(*np.meshgrid(axis, axis)), 0, 1)
-    return Image.fromarray(np.rint(255 * strength / 20 * fall * fall * (3 - 2 * fall)).astype(np.uint8))
+    fall = np.clip(gain * (1 - np.hypot(*np.meshgrid(axis, axis))), 0, 1)
+    return Image.fromarray(np.rint(255 * strength * fall * fall * (3 - 2 * fall)).astype(np.uint8))
 
 
 @lru_cache(maxsize=1024)

@@ -1,8 +1,8 @@
-"""Backgrounds inside a house: room and kitchen; each paints and returns its horizon."""
+"""Backgrounds inside a house: room and kitchen."""
 
 from itertools import pairwise
 
-from nsdlib.twin.scenery.backdrops.canvas import mix
+from nsdlib.twin.scenery.pen import mix
 
 
 def _boards(canvas, top, light, dark):
@@ -48,7 +48,6 @@ def room(canvas):
     _sofa(canvas, 0.8 if left else 0.2, horizon + 0.05, canvas.pick((96, 132, 140), (150, 122, 150), (128, 146, 104)))
     canvas.box(0.08 if left else 0.84, horizon - 0.05, 0.16 if left else 0.92, horizon + 0.05, fill=(206, 120, 84), radius=0.01)
     canvas.prop("leaf", 0.12 if left else 0.88, horizon - 0.03, 0.22)
-    return horizon
 
 
 def _curtain(canvas, left, colour):
@@ -64,13 +63,9 @@ def _picture(canvas, x, y):
     canvas.box(x - 0.11, y - 0.09, x + 0.11, y + 0.09, fill=(150, 104, 64))
     canvas.box(x - 0.09, y - 0.07, x + 0.09, y + 0.07, fill=(232, 224, 204))
     canvas.polygon(
-        (x - 0.09, y + 0.07),
-        (x - 0.03, y - 0.03),
-        (x + 0.02, y + 0.03),
-        (x + 0.05, y),
-        (x + 0.09, y + 0.07),
+        (x - 0.09, y + 0.07), (x - 0.03, y - 0.03), (x + 0.02, y + 0.03), (x + 0.05, y), (x + 0.09, y + 0.07),
         fill=(132, 160, 150),
-    )
+    )  # fmt: skip
     canvas.ellipse(x + 0.05, y - 0.035, 0.016, fill=(240, 170, 100))
 
 
@@ -106,7 +101,6 @@ def kitchen(canvas):
     _shelf_ware(canvas, 0.12 if left else 0.84, counter - 0.03)
     canvas.box(0, horizon - 0.025, 1, horizon, fill=(84, 76, 80))
     _chequers(canvas, horizon, (244, 240, 230), mix(paint, (120, 100, 100), 0.35))
-    return horizon
 
 
 def _cupboard(canvas, left, top, width, height, colour):
@@ -148,9 +142,6 @@ def _chequers(canvas, top, light, dark):
         for i in range(-5, 5):
             if (i + k) % 2:
                 canvas.polygon(
-                    (0.5 + i * wide[0], far),
-                    (0.5 + (i + 1) * wide[0], far),
-                    (0.5 + (i + 1) * wide[1], near),
-                    (0.5 + i * wide[1], near),
-                    fill=dark,
-                )
+                    (0.5 + i * wide[0], far), (0.5 + (i + 1) * wide[0], far), (0.5 + (i + 1) * wide[1], near),
+                    (0.5 + i * wide[1], near), fill=dark,
+                )  # fmt: skip

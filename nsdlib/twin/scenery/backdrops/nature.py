@@ -1,6 +1,7 @@
-"""Backgrounds of the land: meadow, desert, snow, mountains, forest and jungle; each paints and returns its horizon."""
+"""Backgrounds of the land: meadow, desert, snow, mountains, forest and jungle."""
 
-from nsdlib.twin.scenery.backdrops.canvas import WHITE, mix
+from nsdlib.twin.scenery.backdrops.canvas import WHITE
+from nsdlib.twin.scenery.pen import mix
 
 SKY_HIGH, SKY_LOW = (96, 170, 228), (206, 234, 246)
 
@@ -58,7 +59,6 @@ def meadow(canvas):
     canvas.texture("grass", top=horizon + 0.05, fill=(174, 222, 104))
     canvas.texture("grass", top=horizon + 0.06, fill=(44, 118, 48))
     canvas.texture("flowers", top=horizon + 0.06, fill=canvas.pick((255, 252, 240), (255, 226, 90), (246, 160, 190)))
-    return horizon
 
 
 def desert(canvas):
@@ -82,7 +82,6 @@ def desert(canvas):
         _dune(canvas, horizon + level, tone)
     canvas.texture("ripples", top=horizon + 0.1, fill=(206, 140, 76))
     canvas.texture("ripples", top=horizon + 0.1, fill=(255, 222, 160))
-    return horizon
 
 
 def _dune(canvas, level, tone):
@@ -90,12 +89,9 @@ def _dune(canvas, level, tone):
     crest, height = canvas.between(0.2, 0.8), canvas.between(0.06, 0.1)
     lit = mix((250, 206, 132), (244, 188, 108), tone)
     line = [
-        (0, level),
-        (crest * 0.6, level - 0.6 * height),
-        (crest, level - height),
-        (crest + 0.3, level - 0.3 * height),
+        (0, level), (crest * 0.6, level - 0.6 * height), (crest, level - height), (crest + 0.3, level - 0.3 * height),
         (1.3, level),
-    ]
+    ]  # fmt: skip
     canvas.land(line, lit, mix(lit, (214, 146, 80), 0.6))
     shade = (crest, level - height), (crest + 0.3, level - 0.3 * height), (1.2, level), (1.2, level + 0.2)
     canvas.polygon(
@@ -120,7 +116,6 @@ def snow(canvas):
     canvas.texture("grain", top=horizon + 0.1, fill=(160, 184, 220))
     for x in canvas.spread(26):
         canvas.ellipse(x, canvas.random.random(), canvas.between(0.006, 0.012), fill=WHITE)
-    return horizon
 
 
 def mountains(canvas):
@@ -139,7 +134,6 @@ def mountains(canvas):
     for x in canvas.spread(4):
         depth = canvas.between(0.06, 0.36)
         canvas.prop("rock", x, horizon + depth, 0.06 + 0.3 * depth)
-    return horizon
 
 
 def forest(canvas):
@@ -159,29 +153,19 @@ def forest(canvas):
     for x in canvas.spread(9):
         y, tone = canvas.between(-0.02, 0.06), canvas.random.random()
         canvas.ellipse(x, y, canvas.between(0.12, 0.18), canvas.between(0.07, 0.12), fill=mix((24, 68, 46), (62, 118, 58), tone))
-    return horizon
 
 
 def _trunk(canvas, x, width, foot, bark):
     """A trunk from beyond the upper edge to its foot, lit on the left."""
     half = width / 2
     canvas.polygon(
-        (x - half, 0),
-        (x + half, 0),
-        (x + half, foot - 0.04),
-        (x + 1.7 * half, foot),
-        (x - 1.7 * half, foot),
-        (x - half, foot - 0.04),
-        fill=bark,
-    )
+        (x - half, 0), (x + half, 0), (x + half, foot - 0.04), (x + 1.7 * half, foot), (x - 1.7 * half, foot),
+        (x - half, foot - 0.04), fill=bark,
+    )  # fmt: skip
     canvas.polygon(
-        (x - half, 0),
-        (x - 0.2 * half, 0),
-        (x - 0.2 * half, foot - 0.02),
-        (x - 1.5 * half, foot),
-        (x - half, foot - 0.05),
+        (x - half, 0), (x - 0.2 * half, 0), (x - 0.2 * half, foot - 0.02), (x - 1.5 * half, foot), (x - half, foot - 0.05),
         fill=mix(bark, (236, 222, 160), 0.28),
-    )
+    )  # fmt: skip
 
 
 def jungle(canvas):
@@ -214,4 +198,3 @@ def jungle(canvas):
         (0.78, 0.12, 0.32),
     ):
         canvas.prop("leaf", x + canvas.between(-0.03, 0.03), low, side)
-    return horizon

@@ -5,27 +5,36 @@ import random
 from PIL import Image, ImageDraw, ImageFilter
 
 
-class _Tile:
-    """A transparent square drawn on in fractions of its side."""
+class Sheet:
+    """A square picture that is drawn on in fractions of its side."""
 
-    def __init__(self, size):
-        self.size, self.image = size, Image.new("RGBA", (size, size))
+    def __init__(self, size, mode):
+        self.size, self.image = size, Image.new(mode, (size, size))
         self.brush = ImageDraw.Draw(self.image)
 
+    def _scaled(self, points):
+        return [(x * self.size, y * self.size) for x, y in points]
+
     def polygon(self, *points, fill):
-        self.brush.polygon([(x * self.size, y * self.size) for x, y in points], fill=fill)
+        """Draw a filled polygon through (x, y) points."""
+        self.brush.polygon(self._scaled(points), fill=fill)
 
     def ellipse(self, x, y, rx, ry=None, *, fill):
+        """Draw a filled ellipse with its centre and its radii."""
         ry = rx if ry is None else ry
-        self.brush.ellipse([value * self.size for value in (x - rx, y - ry, x + rx, y + ry)], fill=fill)
+        self.brush.ellipse(self._scaled([(x - rx, y - ry), (x + rx, y + ry)]), fill=fill)
+
+
+class _Tile(Sheet):
+    """A transparent little picture."""
 
     def box(self, left, top, right, bottom, fill):
-        self.brush.rectangle([value * self.size for value in (left, top, right, bottom)], fill=fill)
+        self.brush.rectangle(self._scaled([(left, top), (right, bottom)]), fill=fill)
 
 
 def paint(name, shape, size):
     """Paint a little picture: an RGBA image with `size` pixels a side, transparent outside; `shape` is 0, 1 or 2."""
-    tile = _Tile(size)
+    tile = _Tile(size, "RGBA")
     _PROPS[name](tile, shape, random.Random(f"{name} {shape}"))
     return tile.image
 
@@ -116,13 +125,9 @@ def _palm(tile, shape, rng):
     ):
         colour = ((34, 104, 66), (58, 138, 72), (98, 172, 84))[tone]
         tile.polygon(
-            (x, y - 0.03),
-            (x + dx / 2, y + dy / 2 - 0.11),
-            (x + dx, y + dy),
-            (x + dx / 2, y + dy / 2 + 0.0),
-            (x, y + 0.04),
+            (x, y - 0.03), (x + dx / 2, y + dy / 2 - 0.11), (x + dx, y + dy), (x + dx / 2, y + dy / 2 + 0.0), (x, y + 0.04),
             fill=colour,
-        )
+        )  # fmt: skip
     tile.ellipse(x - 0.03, y + 0.04, 0.035, fill=(110, 70, 44))
     tile.ellipse(x + 0.04, y + 0.05, 0.035, fill=(92, 58, 40))
 

@@ -1,7 +1,7 @@
-"""Backgrounds where people live: city, street, farm, garden and park; each paints and returns its horizon."""
+"""Backgrounds where people live: city, street, farm, garden and park."""
 
-from nsdlib.twin.scenery.backdrops.canvas import mix
 from nsdlib.twin.scenery.backdrops.nature import day_sky
+from nsdlib.twin.scenery.pen import mix
 
 
 def _windows(canvas, left, top, right, bottom, columns, rows, colours):
@@ -38,7 +38,6 @@ def city(canvas):
     _paving(canvas, horizon, (128, 128, 138))
     for x in canvas.spread(4):
         canvas.prop("leafy tree", x, horizon + 0.02, 0.13)
-    return horizon
 
 
 def _tower(canvas, left, right, top, bottom, wall, dusk):
@@ -74,16 +73,12 @@ def street(canvas):
         half = [0.002 + 0.034 * (y - horizon) for y in (near, far)]
         middle = [centre + (0.5 - centre) * (y - horizon) / (1 - horizon) for y in (near, far)]
         canvas.polygon(
-            (middle[0] - half[0], near),
-            (middle[0] + half[0], near),
-            (middle[1] + half[1], far),
-            (middle[1] - half[1], far),
+            (middle[0] - half[0], near), (middle[0] + half[0], near), (middle[1] + half[1], far), (middle[1] - half[1], far),
             fill=(244, 236, 206),
-        )
+        )  # fmt: skip
     for side in (-1, 1):
         for k in (3, 2, 1, 0):
             _row_house(canvas, centre, horizon, side, k)
-    return horizon + 0.06
 
 
 def _row_house(canvas, centre, horizon, side, place):
@@ -103,23 +98,17 @@ def _row_house(canvas, centre, horizon, side, place):
     canvas.polygon(*corners, fill=mix(tone, (206, 224, 238), 0.14 * place))
     eave = 0.2
     canvas.polygon(
-        (near_x, horizon - (up + eave) * near),
-        (far_x, horizon - (up + eave) * far),
-        corners[1],
-        corners[0],
+        (near_x, horizon - (up + eave) * near), (far_x, horizon - (up + eave) * far), corners[1], corners[0],
         fill=mix((164, 84, 70), (200, 214, 228), 0.15 * place),
-    )
+    )  # fmt: skip
     for column in (0.2, 0.6):
         for row in (0.12, 0.5):
             a, b = (far + (near - far) * share for share in (column, column + 0.24))
             tops, lows = [horizon - up * (1 - row) * v for v in (a, b)], [horizon - up * (0.78 - row) * v for v in (a, b)]
             canvas.polygon(
-                (centre + side * a, tops[0]),
-                (centre + side * b, tops[1]),
-                (centre + side * b, lows[1]),
-                (centre + side * a, lows[0]),
-                fill=(92, 122, 152),
-            )
+                (centre + side * a, tops[0]), (centre + side * b, tops[1]), (centre + side * b, lows[1]),
+                (centre + side * a, lows[0]), fill=(92, 122, 152),
+            )  # fmt: skip
 
 
 def farm(canvas):
@@ -138,18 +127,14 @@ def farm(canvas):
     for i in range(-9, 10):
         left, right = (0.16 * (i + start + share) for share in (0, 0.5))
         canvas.polygon(
-            (vanish + 0.16 * left, horizon),
-            (vanish + 0.16 * right, horizon),
-            (vanish + 1.9 * right, 1),
-            (vanish + 1.9 * left, 1),
-            fill=(112, 160, 66) if i % 2 else (132, 176, 72),
-        )
+            (vanish + 0.16 * left, horizon), (vanish + 0.16 * right, horizon), (vanish + 1.9 * right, 1),
+            (vanish + 1.9 * left, 1), fill=(112, 160, 66) if i % 2 else (132, 176, 72),
+        )  # fmt: skip
     canvas.texture("grass", top=horizon + 0.02, fill=(70, 122, 48))
     for bx in canvas.spread(3):
         depth = canvas.between(0.03, 0.14)
         canvas.prop("bale", bx, horizon + depth, 0.08 + 0.4 * depth)
     _fence(canvas, horizon + 0.2, 0.13, (176, 128, 84))
-    return horizon
 
 
 def _fence(canvas, foot, height, colour):
@@ -177,12 +162,9 @@ def garden(canvas):
     canvas.texture("grass", top=horizon + 0.04, fill=(186, 226, 120))
     side = canvas.pick(-1, 1)
     canvas.polygon(
-        (0.5 + 0.1 * side, horizon + 0.03),
-        (0.5 + 0.16 * side, horizon + 0.03),
-        (0.5 - 0.05 * side, 1),
-        (0.5 - 0.4 * side, 1),
+        (0.5 + 0.1 * side, horizon + 0.03), (0.5 + 0.16 * side, horizon + 0.03), (0.5 - 0.05 * side, 1), (0.5 - 0.4 * side, 1),
         fill=(226, 196, 160),
-    )
+    )  # fmt: skip
     for x in canvas.spread(7):
         canvas.prop("bush", x, horizon + 0.08, canvas.between(0.13, 0.18), shape=canvas.pick(1, 2))
     tones = ((240, 92, 120), (255, 206, 80), (250, 246, 250), (180, 120, 220))
@@ -194,7 +176,6 @@ def garden(canvas):
             canvas.ellipse(x, y + radius, 1.7 * radius, 1.2 * radius, fill=(54, 122, 60))
             canvas.ellipse(x, y, radius, fill=tones[canvas.random.randrange(4)])
             canvas.ellipse(x, y, 0.4 * radius, fill=(255, 236, 150))
-    return horizon + 0.04
 
 
 def _pickets(canvas, foot, height):
@@ -204,13 +185,9 @@ def _pickets(canvas, foot, height):
     for i in range(17):
         x = 0.062 * i - 0.01
         canvas.polygon(
-            (x, foot),
-            (x, foot - 0.84 * height),
-            (x + 0.02, foot - height),
-            (x + 0.04, foot - 0.84 * height),
-            (x + 0.04, foot),
+            (x, foot), (x, foot - 0.84 * height), (x + 0.02, foot - height), (x + 0.04, foot - 0.84 * height), (x + 0.04, foot),
             fill=(250, 250, 250),
-        )
+        )  # fmt: skip
 
 
 def park(canvas):
@@ -232,7 +209,6 @@ def park(canvas):
     _bench(canvas, bench, horizon + 0.2)
     for x, low, side in ((pond * 0.9 + 0.05, 0.1, 0.3), (1.06 - pond, 0.24, 0.46)):
         canvas.prop("lamp", x, horizon + low, side)
-    return horizon + 0.04
 
 
 def _path(canvas, top, start):

@@ -1,8 +1,9 @@
-"""Backgrounds of the sky: night, space and sunset; each paints and returns its horizon."""
+"""Backgrounds of the sky: night, space and sunset."""
 
 from math import cos, pi, sin
 
-from nsdlib.twin.scenery.backdrops.canvas import WHITE, mix
+from nsdlib.twin.scenery.backdrops.canvas import WHITE
+from nsdlib.twin.scenery.pen import mix
 
 
 def _stars(canvas, number, bottom):
@@ -12,16 +13,9 @@ def _stars(canvas, number, bottom):
         y, radius = canvas.between(0.02, bottom - 0.05), canvas.between(0.012, 0.02)
         thin = 0.22 * radius
         canvas.polygon(
-            (x, y - radius),
-            (x + thin, y - thin),
-            (x + radius, y),
-            (x + thin, y + thin),
-            (x, y + radius),
-            (x - thin, y + thin),
-            (x - radius, y),
-            (x - thin, y - thin),
-            fill=(255, 250, 220),
-        )
+            (x, y - radius), (x + thin, y - thin), (x + radius, y), (x + thin, y + thin), (x, y + radius), (x - thin, y + thin),
+            (x - radius, y), (x - thin, y - thin), fill=(255, 250, 220),
+        )  # fmt: skip
 
 
 def night(canvas):
@@ -43,7 +37,6 @@ def night(canvas):
     canvas.land(canvas.waves(horizon + 0.02, 0.015, 1), (52, 82, 120), (36, 62, 98), (22, 40, 74))
     canvas.texture("grass", top=horizon + 0.04, fill=(88, 124, 156))
     canvas.texture("grass", top=horizon + 0.04, fill=(18, 34, 68))
-    return horizon
 
 
 def space(canvas):
@@ -65,7 +58,6 @@ def space(canvas):
         y = canvas.between(ground + 0.06, 1)
         canvas.ellipse(x, y, 0.06, 0.018, fill=(88, 84, 112))
         canvas.ellipse(x + 0.006, y + 0.005, 0.05, 0.013, fill=(104, 100, 128))
-    return ground
 
 
 def _planet(canvas, x, y, radius, colour, *, ring):
@@ -107,4 +99,3 @@ def sunset(canvas):
     canvas.land(canvas.waves(horizon + 0.12, 0.015, 0.8), (112, 70, 92), (84, 52, 82), (58, 38, 68))
     canvas.texture("grass", top=horizon + 0.13, fill=(152, 92, 96))
     canvas.texture("grass", top=horizon + 0.13, fill=(52, 32, 60))
-    return horizon + 0.1

@@ -1,9 +1,9 @@
-"""Backgrounds by the water: beach, sea, lake and under water; each paints and returns its horizon."""
+"""Backgrounds by the water: beach, sea, lake and under water."""
 
 from math import pi, sin
 
-from nsdlib.twin.scenery.backdrops.canvas import mix
 from nsdlib.twin.scenery.backdrops.nature import day_sky, peaks, ridge
+from nsdlib.twin.scenery.pen import mix
 
 
 def beach(canvas):
@@ -22,7 +22,6 @@ def beach(canvas):
         _starfish(canvas, x, canvas.between(horizon + 0.14, 0.96))
     if canvas.random.random() < 0.75:
         canvas.prop("palm", canvas.pick(0.1, 0.9), horizon + 0.14, canvas.between(0.5, 0.62))
-    return horizon + 0.02
 
 
 def _starfish(canvas, x, y):
@@ -46,7 +45,6 @@ def sea(canvas):
         level, height = horizon + depth * (1 - horizon), 0.008 + 0.02 * depth
         _swell(canvas, level, height, 5 - 3 * depth, mix((58, 138, 184), (14, 66, 124), depth))
     canvas.texture("ripples", top=horizon + 0.02, fill=(8, 44, 94))
-    return horizon + 0.05
 
 
 def _swell(canvas, level, height, number, colour):
@@ -78,7 +76,6 @@ def lake(canvas):
     canvas.texture("grass", top=bank, fill=(170, 212, 104))
     for x in canvas.spread(9):
         _reed(canvas, x if x < 0.25 or x > 0.75 else x / 4, bank + canvas.between(0.05, 0.2), canvas.between(0.16, 0.28))
-    return shore + 0.1
 
 
 def _lily(canvas, x, y):
@@ -111,7 +108,6 @@ def underwater(canvas):
         y, radius = canvas.between(0.04, floor), canvas.between(0.008, 0.02)
         canvas.ellipse(x, y, radius, fill=(156, 222, 236))
         canvas.ellipse(x - 0.25 * radius, y - 0.25 * radius, 0.5 * radius, fill=(226, 248, 252))
-    return floor
 
 
 def _ray(canvas, x, half, floor):
