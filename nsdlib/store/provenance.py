@@ -4,18 +4,20 @@ The provenance of an artifact is everything its values depend on: fields of the 
 reaches to compute it (`sources`), and the weights of the models it uses.
 """
 
+import glob
 import hashlib
 import inspect
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from nsdlib.params import load_run, nearest
 from nsdlib.store import slices, sources
-from nsdlib.store.sources import file_hash
+from nsdlib.store.sources import content_hash, file_hash
 
 _PLACES = {"device"}  # arguments that say where something is computed
 
@@ -37,6 +39,18 @@ _FOLDERS = {
     "bids": {"derivatives", "images", "captions"},
     "betas_files": {"images", "captions", "regions", "table", "mask", "test"},
 }  # where things lie has no say in results
+_OF_SUBJECT = {  # where the files of one subject lie, in `data` and `derivatives`
+    "bids": "* sub-{label}/**",
+    "glmsingle": "* */*",
+    "laion": "sub-{label}/** derivatives/*/sub-{label}/**",
+    "statmaps": "sub-{label}/** derivatives/*/sub-{label}/**",
+    "algonauts": "subj{label}/** training_split/** roi_masks/*",
+}
+_READ = {  # how the names of those end that are read
+    "bids data": r"events\.tsv(\.gz)?|bold\.json",
+    "bids derivatives": r"(bold|boldref|mask|dseg|timeseries|regressors)\.(nii|tsv|json)(\.gz)?",
+    "betas_files data": r"\.(nii|npy|hdf5|mat|tsv|json)(\.gz)?",
+}
 _FIT = ("decoder_seeds", "max_epochs", "batch_size", "recipe", "alphas", "penalties", "renormalise")
 REFINING = ("strength", "n_steps", "guidance", "text_weight", "sampler", "faithful")
 
@@ -84,13 +98,19 @@ def provenance(run, name):
     The keys are artifact, fields, after (hashes of other artifacts), code and weights (hashes). A ValueError when there is
     no such artifact.
     """
+    return _provenance(run, name, cache(_contents))
+
+
+def _provenance(run, name, contents):
+    """`provenance`, with the contents of a run's files from a function that looks at them once."""
     step = find_step(name)
-    after = {other: artifact_hash(run, other) for other in step.after if other != "glm" or run.betas == "glm"}
+    earlier = [(other, run, other) for other in step.after if other != "glm" or run.betas == "glm"]
     for other in step.across:
-        after |= {f"{member}/{other}": artifact_hash(load_run(member), other) for member in run.group}
+        earlier += [(f"{member}/{other}", load_run(member), other) for member in run.group]
+    after = {key: digest(_provenance(of, other, contents)) for key, of, other in earlier}
     fields = run.model_dump(mode="json", include=set(step.params), exclude=_FOLDERS)
     if run.section in step.params and run.simulation is None:
-        fields["contents"] = _contents(run)
+        fields["contents"] = contents(run)
     if "recipes" in step.params:
         fields["recipe files"] = {name: _recipe_hashes(run, name) for name in run.recipes}
     cells, reached = slices.slice_of(run.root / "notebooks" / f"{step.notebook}.ipynb", name)
@@ -104,20 +124,28 @@ def provenance(run, name):
 
 
 def _contents(run):
-    """Hashes of what a laboratory's own files hold, which can change under one name: tables, masks, captions; sizes of BOLD."""
-    section = getattr(run, run.section)
-    named = [getattr(section, name, None) for name in ("table", "mask", "test", "captions", "regions")]
-    named += [run.root / Path(run.roi).expanduser()] if run.roi.endswith((".nii", ".nii.gz")) else []
-    paths = [path for path in named if isinstance(path, Path)]
-    files = [file for path in paths for file in (sorted(path.glob("*.nii*")) if path.is_dir() else [path])]
-    bold, events = [], ("**/*conditions.tsv", "**/*_trials.tsv")
-    if run.section == "bids":
-        of_task = f"*task-{section.task}*"
-        events = (f"{of_task}_events.tsv", f"sub-{section.label}/**/{of_task}_events.tsv")
-        bold = section.derivatives.glob(f"sub-{section.label}/**/{of_task}_desc-preproc_bold.nii*")
-    files += [file for pattern in events for file in sorted(run.data.glob(pattern))]
-    read = [[file.name, file_hash(file)] for file in files if file.is_file()]
-    return read + sorted([file.name, file.stat().st_size] for file in bold if file.is_file())
+    """Hashes of what a laboratory's own files hold, which can change under one name: a dict, by the setting that names them."""
+    places = {"data": run.data} | {name: value for name, value in getattr(run, run.section) if isinstance(value, Path)}
+    if run.roi.endswith((".nii", ".nii.gz")):
+        places["roi"] = run.root / Path(run.roi).expanduser()
+    found = {}
+    for name, place in places.items():
+        files = {place.name: place} if place.is_file() else {file: place / file for file in _files_below(place, run, name)}
+        found[name] = digest([[file, content_hash(path)] for file, path in sorted(files.items()) if path.is_file()])
+    return found
+
+
+def _files_below(place, run, name):
+    """Names of the files in a folder that a setting names; of a data set, those that are read of the subject and its task."""
+    section, endings = getattr(run, run.section), _READ.get(f"{run.section} {name}", "")
+    patterns = _OF_SUBJECT[getattr(section, "kind", "bids")] if endings else "**"
+    label = glob.escape(section.label.removeprefix("subj"))
+    wanted = {"task": section.task, "space": re.split("[:_]", section.space)[0]} if run.bids else {}
+    for pattern in patterns.format(label=label).split(" "):
+        for file in glob.iglob(pattern, root_dir=place, recursive=True):  # noqa: PTH207  which follows no links
+            named = re.findall(r"_(task|space)-([^_]+)", f"_{Path(file).name}")
+            if re.search(f"({endings})$", file) and all(wanted.get(key, value) == value for key, value in named):
+                yield file
 
 
 def _recipe_hashes(run, name):
@@ -209,7 +237,8 @@ def differences(stored, wanted):
     for kind, phrase in (("code", "other code in"), ("weights", "other weights of"), ("after", "another version of")):
         keys = sorted(stored[kind] | wanted[kind])
         changed += [f"{phrase} {key}" for key in keys if stored[kind].get(key) != wanted[kind].get(key)]
-    return changed
+    was, now = (inputs["fields"].get("contents") for inputs in (stored, wanted))
+    return changed + ["other contents of the data's files"] * (was != now)
 
 
 def _module_of(function):

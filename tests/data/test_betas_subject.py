@@ -460,7 +460,7 @@ def test_one_picture_under_two_names_is_one_image(tmp_path, planted, images):
 
 
 def test_what_people_edit_beside_betas_counts_in_what_results_come_from(project, planted, images):
-    laion(project / "laion", planted)
+    home = laion(project / "laion", planted)
     shutil.copytree(images, project / "pictures")
     write_table(project / "test.tsv", image=["thing_02"])
     text = "data: laion\nn_sessions: 2\nglm_sessions: 1\nbetas: nsd\nroi: brainmask\ntext_weight: 0\n"
@@ -474,6 +474,27 @@ def test_what_people_edit_beside_betas_counts_in_what_results_come_from(project,
     before = provenance._contents(load_run("mine", roi="roi.nii.gz"))
     save(project / "roi.nii.gz", ~mask())
     assert provenance._contents(load_run("mine", roi="roi.nii.gz")) != before
+    before = provenance._contents(load_run("mine"))
+    write_table(home.with_name("sub-04") / "ses-01" / "func" / "sub-04_trials.tsv", label=NAMES)
+    shutil.move(project / "laion", project / "lain")
+    (project / "params" / "mine.yaml").write_text(text.replace("laion", "lain") + section)
+    assert provenance._contents(load_run("mine")) == before
+    Image.new("L", (30, 20), 99).save(project / "pictures" / f"{NAMES[0]}.png")
+    assert provenance._contents(load_run("mine"))["images"] != before["images"]
+
+
+@pytest.mark.parametrize(
+    "kind, file",
+    [("glmsingle", "ses-01/TYPED_FITHRF_GLMDENOISE_RR.npy"), ("algonauts", "subj01/training_split/training_fmri/lh.npy")],
+)
+def test_betas_that_are_fitted_anew_in_place_count_in_what_results_come_from(tmp_path, images, kind, file):
+    settings = BetasFiles(kind=kind, images=images)
+    run = SimpleNamespace(betas_files=settings, bids=None, section="betas_files", data=tmp_path / "data", roi="all")
+    (path := tmp_path / "data" / file).parent.mkdir(parents=True)
+    np.save(path, np.zeros(10**6))
+    before = provenance._contents(run)
+    np.save(path, np.full(10**6, 1e-9))
+    assert provenance._contents(run) != before
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """A BIDS subject: planted betas come back through the GLM; rows, times, masks and pictures are taken as said, or refused."""
 
+import gzip
+import json
 import re
 import shutil
 from pathlib import Path
@@ -21,7 +23,9 @@ from nsdlib.data.bids.pictures import Pictures, read_captions
 from nsdlib.data.bids.subject import BIDSSubject
 from nsdlib.data.bids.trials import choose_grid
 from nsdlib.data.subject import open_subject
+from nsdlib.store import provenance
 
+N_LONG = 2000  # volumes of a series of which blocks are read alone
 PLAIN = GLMOptions(n_pcs=0, fractions=(1.0,))
 
 
@@ -585,6 +589,44 @@ def test_a_run_opens_it(written):
     assert not subject.has_betas and subject.ncsnr() is None
     with pytest.raises(ValueError, match=r"has time series and no betas"):
         subject.betas(1, subject.brainmask)
+
+
+BOLD = "space-T1w_desc-preproc_bold"
+
+
+def contents_of(root):
+    """What counts of the files of a run, compared by what results come from."""
+    run = SimpleNamespace(bids=settings(root), section="bids", data=root / "raw", roi="visual", root=root)
+    return provenance._contents(run)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda root: prep_file(root, f"{BOLD}.json").write_text(json.dumps({"RepetitionTime": TR, "StartTime": 0.5})),
+        lambda root: (root / "raw" / "task-see_bold.json").write_text(json.dumps({"RepetitionTime": TR})),
+        lambda root: write_volume(prep_file(root, "space-T1w_desc-brain_mask.nii.gz"), np.ones(SHAPE, np.uint8)),
+        lambda root: write_confounds(root, 0),
+        lambda root: write_regions(root),
+        lambda root: events_file(root).with_suffix(".tsv.gz").write_bytes(gzip.compress(b"onset", mtime=0)),
+        lambda root: write_volume(prep_file(root, f"{BOLD}.nii"), np.ones((*SHAPE, N_LONG), np.float32)),
+        lambda root: (root / "pictures" / NAMES[0]).write_bytes((root / "pictures" / NAMES[1]).read_bytes()),
+    ],
+)
+def test_each_file_that_is_read_counts_in_what_results_come_from(root, edit):
+    write_volume(prep_file(root, f"{BOLD}.nii"), np.zeros((*SHAPE, N_LONG), np.float32))
+    before = contents_of(root)
+    edit(root)
+    assert contents_of(root) != before
+
+
+def test_files_that_are_not_read_and_the_place_of_the_data_do_not_count(root, tmp_path):
+    before = contents_of(root)
+    shutil.copytree(root / "prep" / "sub-01", root / "prep" / "sub-02")
+    (root / "raw" / "participants.tsv").write_text("participant_id\n")
+    events_file(root).with_name(f"{stem('01', 1).replace('see', 'rest')}_events.tsv").write_text("onset\n")
+    write_volume(prep_file(root, "space-MNI152_desc-preproc_bold.nii.gz"), np.zeros((2, 2, 2, 2), np.int16))
+    assert contents_of(root) == before == contents_of(Path(shutil.move(root, tmp_path / "moved")))
 
 
 def test_nothing_is_written_into_the_data_set(root):
