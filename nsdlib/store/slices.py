@@ -35,7 +35,7 @@ _ARITHMETIC = ast.Sub | ast.Div | ast.Pow | ast.MatMult | ast.FloorDiv | ast.Mod
 
 def artifacts_loaded(notebook):
     """Return the names of the artifacts that a notebook loads from a store."""
-    return {name for text, _ in cells(notebook) for name in _first_arguments(ast.parse(text), ("load",))}
+    return {name for tree, _ in cells(notebook) for name in _first_arguments(tree, ("load",))}
 
 
 def slice_of(notebook, artifact):
@@ -52,7 +52,7 @@ def slice_of(notebook, artifact):
 @cache
 def _slice(path, artifact, _size, _time):
     """`slice_of` a notebook as it was at that size and time."""
-    statements = [line for text, tags in cells(path) if "parameters" not in tags for line in ast.parse(text).body]
+    statements = [line for tree, tags in cells(path) if "parameters" not in tags for line in tree.body]
     saving = [line for line in statements if artifact in _first_arguments(line, ("save", "cached"))]
     if not saving:
         raise ValueError(

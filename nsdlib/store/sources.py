@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parents[1]  # nsdlib/
 BLOCK, N_BLOCKS = 2**15, 64  # bytes that are read at once, and how often, of a large file of which not all is read
 
 TIMED = re.compile(r"^%(time|prun|memit)\s+(?=\S)")  # a statement follows, which is run
+FOREIGN = re.compile(r"\s*%%(?!time|prun|memit|capture)")  # a cell that is no Python follows
 
 # These hand values on and compute none: a change in them makes no result another one. What a function of theirs imports counts.
 CARRIERS = ("nsdlib.params", "nsdlib.strict", "nsdlib.store")
@@ -37,7 +38,7 @@ def computes(module):
 
 def source_files(notebook):
     """Return the files of nsdlib, sorted, that a notebook can reach: what its page is made from."""
-    modules = _follow(imported([ast.parse(text) for text, _ in cells(notebook)]), ())
+    modules = _follow(imported([tree for tree, _ in cells(notebook)]), ())
     return sorted({file for module in modules for file in (_file(module), *data_files(module))})
 
 
@@ -162,19 +163,40 @@ def _tree(module):
 
 
 def cells(notebook):
-    """Pairs (text, tags) of a notebook's code cells; lines for the shell are left out."""
-    for cell in json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code":
-            lines = [TIMED.sub("", line) for line in "".join(cell["source"]).splitlines()]
-            yield "\n".join(line for line in lines if not line.startswith(("%", "!"))), cell["metadata"].get("tags", [])
+    """Pairs (syntax tree, tags) of a notebook's code cells; what stands for IPython or the shell alone is left out.
+
+    A ValueError, which names the cell, for what neither Python nor IPython can read.
+    """
+    listed = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    for number, cell in enumerate((cell for cell in listed if cell["cell_type"] == "code"), start=1):
+        where = f"{Path(notebook).name}, code cell {number}"
+        yield _parsed("".join(cell["source"]), where), cell["metadata"].get("tags", [])
+
+
+def _parsed(source, where):
+    """The syntax tree of a cell; IPython says what of it is Python where that is not plain."""
+    if FOREIGN.match(source):
+        return ast.Module([], [])
+    lines = [TIMED.sub("", line) for line in source.splitlines()]
+    text = "\n".join(line for line in lines if not line.startswith(("%", "!")))
+    try:
+        return ast.parse(text)
+    except SyntaxError:
+        from IPython.core.inputtransformer2 import TransformerManager
+    lines = TransformerManager().transform_cell(text).splitlines()  # run? becomes get_ipython()...
+    text = "\n".join(line for line in lines if not line.startswith("get_ipython()"))
+    try:
+        return compile(text, where, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    except SyntaxError as error:
+        raise ValueError(f"{error}: no statement that Python or IPython can read; correct the cell, or delete it.") from None
 
 
 def default_parameters(notebook):
     """Return names and values that the cell tagged `parameters` of a notebook assigns; ValueError unless there is one."""
-    tagged = [text for text, tags in cells(notebook) if "parameters" in tags]
+    tagged = [tree for tree, tags in cells(notebook) if "parameters" in tags]
     if len(tagged) != 1:
         raise ValueError(f"{Path(notebook).name} must have one cell tagged 'parameters', it has {len(tagged)}.")
-    lines = [line for line in ast.parse(tagged[0]).body if isinstance(line, ast.Assign)]
+    lines = [line for line in tagged[0].body if isinstance(line, ast.Assign)]
     return {target.id: ast.literal_eval(line.value) for line in lines for target in line.targets}
 
 

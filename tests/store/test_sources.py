@@ -143,6 +143,28 @@ def test_a_statement_that_is_timed_counts(package):
     assert "nsdlib.wing.outer" in everything(package)
 
 
+@pytest.mark.parametrize(
+    "scratch", ["run?", "?run", "%%html\n<b>no Python</b>", "!ls", "%time\n%%time", "%%time\nx = 1", "await run"]
+)
+def test_a_scratch_cell_that_ipython_knows_changes_nothing(package, scratch):
+    before = everything(package)
+    write_notebook(package / "page.ipynb", {"scratch": scratch} | CELLS)
+    assert everything(package) == before
+
+
+@pytest.mark.parametrize("scratch", ["run = !ls", "run = %time 3", "for x in '.':\n    !ls"])
+def test_what_a_cell_gets_from_ipython_may_change_anything(package, scratch):
+    before = everything(package)
+    write_notebook(package / "page.ipynb", {"scratch": scratch} | CELLS)
+    assert everything(package)["cells"] != before["cells"] and "nsdlib.wing.outer" in everything(package)
+
+
+def test_a_cell_that_cannot_be_read_is_named(package):
+    write_notebook(package / "page.ipynb", CELLS | {"scratch": "x = = 1"})
+    with pytest.raises(ValueError, match=r"\(page.ipynb, code cell 7, line 1\): no statement that Python or IPython can read"):
+        everything(package)
+
+
 def test_every_statement_that_saves_the_artifact_counts(package):
     branches = 'if run:\n    store.save("result", 1)\nprint(run)\nif not run:\n    store.save("result", {})'
     write_notebook(package / "page.ipynb", CELLS | {"saved": branches.format(2)})
