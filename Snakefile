@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nsdlib.store.provenance import notebooks_before
 from nsdlib.params import load_run, parameter_files, run_names
-from nsdlib.run.rates import total_memory
+from nsdlib.run.rates import n_cores, total_memory
 from nsdlib.run.runner import notebook_names, notebooks_of
 from nsdlib.store.sources import source_files
 
@@ -20,7 +20,7 @@ NOTEBOOKS = notebook_names(".")
 WEIGHTS = sorted(map(str, Path("zoo/demo").rglob("*.safetensors")))
 
 # Notebooks that several of the same run wait for take all cores, the others half of them; `cores` and `max-threads` are the limits.
-CORES = os.cpu_count()
+CORES = n_cores()
 EARLIER = {name: notebooks_before(Path("notebooks") / f"{name}.ipynb") for name in NOTEBOOKS}  # (of the run, of its group)
 AWAITED = Counter(name for of_run, _ in EARLIER.values() for name in of_run)
 
@@ -88,7 +88,11 @@ def memory(run, name):
     """Bytes that a notebook of a run wants, and what to ask for."""
     from nsdlib.run import costs  # takes seconds, and only jobs that are to be run are counted
 
-    return costs.job_memory(parameters(run), costs.amounts(parameters(run)), name)
+    try:
+        return costs.job_memory(parameters(run), costs.amounts(parameters(run)), name)
+    except (ValueError, OSError) as error:
+        print(f"nsdlib: run {run!r}: {error}", file=sys.stderr)  # what resources raise, an exit too, is swallowed
+        raise
 
 
 def megabytes(wildcards):

@@ -120,7 +120,7 @@ def _doctor(options):
     findings = doctor.examine(run)
     print(*findings, sep="\n")
     lacking = [finding.what for finding in findings if not finding.fine]
-    if "device" not in lacking:
+    if "device" not in lacking and len(findings) > 1:
         print("", *doctor.expected(run), "", sep="\n")
     print(f"{options.run} lacks: {', '.join(lacking)}" if lacking else f"{options.run} has all it needs.")
     return 1 if lacking else 0

@@ -48,10 +48,15 @@ class Finding:
 def examine(run):
     """Look at everything that a run needs: a list of Finding.
 
-    In the order python, packages, device, memory, GPU (where the run has one), disk, data, weights.
+    In the order python, packages, device, memory, GPU (where the run has one), disk, data, weights; data alone where the subject
+    cannot be opened, for nothing can be counted then.
     """
     total = _gpu_memory(run)
-    table = forecast.predict(run, is_gpu=total is not None)
+    try:
+        table = forecast.predict(run, is_gpu=total is not None)
+    except (ValueError, OSError) as error:
+        data = _data(run)
+        return [Finding("data", False, str(error)) if data.fine else data]
     memory = [_memory(table, "memory", total_memory(), "run on a machine with more memory.")]
     if total is not None:
         advice = "set device to cpu; the batches of diffusion have been lowered to one image already."
@@ -210,10 +215,10 @@ def _data(run):
         return Finding("data", False, "the simulated subject has not been made", f"Run `nsdlib simulate {run.name}`.")
     try:
         check_subject(run)
-    except ValueError as error:
+        subject = open_subject(run)
+        missing = subject.missing_files(version=run.betas_version, glm_sessions=run.glm_sessions)
+    except (ValueError, OSError) as error:
         return Finding("data", False, str(error))
-    subject = open_subject(run)
-    missing = subject.missing_files(version=run.betas_version, glm_sessions=run.glm_sessions)
     if not missing:
         return Finding("data", True, f"{subject.name}, {run.n_sessions} sessions, every file is there")
     listed = "".join(f"\n     {path}: {what}" for path, what in missing[:SHOWN])

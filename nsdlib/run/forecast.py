@@ -64,7 +64,10 @@ def expect(run, name, records, sizes):
         is_own, is_here = other == run.name, record["machine"] == here
         if recorded is None or recorded.zoo != run.zoo or not (is_own or is_here):
             continue
-        factor = scale(run, sizes(run)) / scale(recorded, sizes(recorded))
+        try:
+            factor = scale(run, sizes(run)) / scale(recorded, sizes(recorded))
+        except (ValueError, OSError):  # its data have been put away
+            continue
         scaled = "" if factor == 1 else f", x {factor:.3g} by {words}"
         elsewhere = "" if is_here else f", on {record['machine']}"
         source = f"{other}, {record['started'][:10]}{scaled}{elsewhere}"

@@ -59,6 +59,14 @@ def test_missing_files_of_a_real_subject_are_named(project):
     )
 
 
+def test_a_subject_that_cannot_be_opened_is_the_one_finding(project, capsys):
+    text = "data: nowhere\nbetas: nsd\ntext_weight: 0\nsplit: random\nbetas_files: {kind: laion, images: nowhere}\n"
+    (project / "params" / "mine.yaml").write_text(text)
+    assert main(["doctor", "mine"]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("LACK data") and "wanted one folder sub-01" in said and said.endswith("mine lacks: data\n")
+
+
 def test_time_series_for_notebook_01_are_asked_for(project, twin):
     run = load_run("small").model_copy(update={"data": project / "data", "simulation": None})
     shutil.copytree(twin.data, run.data, ignore=shutil.ignore_patterns("nsddata_timeseries", "simulation.json"))

@@ -73,6 +73,12 @@ def test_times_are_in_proportion_to_a_size(project):
     assert time == forecast.Expectation(21.0, "demo, 2026-01-02, x 2.1 by images")
 
 
+def test_a_record_whose_data_have_been_put_away_tells_nothing(project):
+    write(project, "sim02", REFINING, 100.0)
+    sizes = {"demo": lambda: SIZES, "sim02": (project / "gone").read_text}
+    assert np.isnan(expect(load_run("demo"), sizes=lambda run: sizes[run.name]()).seconds)
+
+
 def test_of_several_the_nearest_in_size_counts(project):
     sizes = {name: costs.Amounts(0, n_test, 1, 1, 1) for name, n_test in (("demo", 100), ("sim02", 110), ("sim05", 900))}
     write(project, "sim05", REFINING, 900.0)

@@ -24,7 +24,7 @@ esac && mkdir -p "runs/$4" && touch "runs/$4/$5.ipynb"
 START = """import os, sys, types
 import nsdlib, nsdlib.run.rates
 nsdlib.run.costs = sys.modules["nsdlib.run.costs"] = types.ModuleType("nsdlib.run.costs")
-nsdlib.run.costs.amounts = lambda run: None
+nsdlib.run.costs.amounts = lambda run: open("gone/" + run.name) if run.name == "gone" else None
 nsdlib.run.costs.job_memory = lambda run, sizes, name: (3e9 + 6e9 * (run.name == "huge" and name.startswith("01")),) * 2
 nsdlib.run.costs.simulation_memory = lambda run: 1e9
 nsdlib.run.rates.total_memory = lambda: int(os.environ.get("TEST_MEMORY", 8 * 10**9))
@@ -46,7 +46,7 @@ def project(tmp_path):
     for name in NAMES:
         (project / "notebooks" / f"{name}.ipynb").write_text('{"cells": []}')
     small = (project / "params" / "small.yaml").read_text()
-    for name in ("alone", "together", "one_gpu", "huge", "first"):
+    for name in ("alone", "together", "one_gpu", "huge", "first", "gone"):
         (project / "params" / f"{name}.yaml").write_text(small.replace("data/small", f"data/{name}"))
         (project / "data" / name).mkdir(parents=True)
         (project / "data" / name / f".made-{name}").touch()
@@ -104,6 +104,11 @@ def test_two_runs_may_share_their_data_and_a_file_that_cannot_be_read_stops_its_
     assert status != 0 and "params/typo.yaml is not valid YAML" in words
     status, words = snakemake(project, "alnoe")
     assert status != 0 and "There is no run 'alnoe': did you mean 'alone'?" in words
+
+
+def test_a_run_whose_data_cannot_be_read_is_told_of(project):
+    status, words = snakemake(project, "gone")
+    assert status != 0 and "nsdlib: run 'gone': [Errno 2] No such file or directory: 'gone/gone'" in words
 
 
 def test_braces_in_a_folder_of_data_elsewhere_are_refused(project):
