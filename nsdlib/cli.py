@@ -187,6 +187,8 @@ def _score(options):
     from nsdlib.plots.scored import page
     from nsdlib.run.scored import score_folder
 
+    if options.weights and options.zoo != "paper":
+        raise ValueError(f"--weights {options.weights} holds published networks, which are asked for with --zoo paper.")
     weights, clip = (folder and local_folder(folder).absolute() for folder in (options.weights, options.clip))
     run = load_run("demo", zoo=options.zoo, device=options.device, weights=weights, clip_judge=clip)
     protocols = ALLOWED["protocol"] if options.protocol == "all" else [options.protocol]

@@ -61,7 +61,7 @@ class Run(Strict):
     latents: Literal["mean", "sample"]
     decoder: Literal["gru", "gated_mlp", "roi_gru", "cnn", "transformer", "ridge"]
     n_layers: Positive
-    layer_counts: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    layer_counts: tuple[Positive, ...]
     decoder_seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     max_epochs: Positive
     batch_size: Annotated[int, Field(ge=2)]  # one image has no spread to normalise by
@@ -79,7 +79,7 @@ class Run(Strict):
     diffusion_seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     faithful: bool
     compile: bool
-    noise_amplitudes: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
+    noise_amplitudes: tuple[NotNegative, ...]
     clip_judge: Folder | None = None
     protocol: Literal["native", "brain_diffuser", "mindeye1", "mindeye2"]
     recipes: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -99,18 +99,19 @@ class Run(Strict):
         if self.section and self.split == "official" and not getattr(self, self.section).test:
             raise ValueError(f"split=official: the section {self.section} names no `test` set; name one, or take split: random.")
         if self.glm_sessions > self.n_sessions:
-            both = f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}"
-            raise ValueError(f"{both}: the GLM fits only sessions that the run has; lower glm_sessions, or raise it.")
+            raise ValueError(f"glm_sessions={self.glm_sessions} is more than n_sessions={self.n_sessions}: lower glm_sessions.")
         if self.betas_files is not None and self.betas != "nsd":
             raise ValueError("betas_files: there are no time series to fit, wanted betas: nsd, those in the files.")
-        if self.n_layers > max(self.layer_counts):
-            raise ValueError(
-                f"n_layers={self.n_layers} is more than the largest of layer_counts={list(self.layer_counts)}: notebook 03 "
-                "keeps the latents of that many layers; add it to layer_counts."
-            )
+        if self.bids is not None and self.betas != "glm":
+            raise ValueError("bids: no betas come with the data, wanted betas: glm, those that notebook 01 fits.")
         for name in ("layer_counts", "decoder_seeds", "diffusion_seeds", "noise_amplitudes", "recipes", "group"):
-            if len(set(values := getattr(self, name))) < len(values):
-                raise ValueError(f"{name}={list(values)} holds one value twice, and a result would count double.")
+            if len(set(values := list(getattr(self, name)))) < len(values):
+                raise ValueError(f"{name}={values} holds one value twice, and a result would count double.")
+            if name in ("layer_counts", "noise_amplitudes") and (len(values) < 2 or values != sorted(values)):
+                raise ValueError(f"{name}={values}: wanted two values or more, ascending, to be compared.")
+        if self.n_layers > max(self.layer_counts):
+            counts = f"layer_counts={list(self.layer_counts)}, and notebook 03 keeps no more"
+            raise ValueError(f"n_layers={self.n_layers} is more than the largest of {counts}: add it there.")
         return self
 
     @property

@@ -95,12 +95,22 @@ def test_unknown_run_names_the_nearest_and_all(project):
         ({"n_steps": "many"}, "n_steps: Input should be a valid integer.*got 'many'"),
         ({"strength": 1.5}, "strength: Input should be less than or equal to 1, got 1.5"),
         ({"n_sessions": 1, "glm_sessions": 2}, "glm_sessions=2 is more than n_sessions=1.*lower glm_sessions"),
+        ({"layer_counts": []}, r"layer_counts=\[\]: wanted two"),
+        ({"layer_counts": [15]}, r"layer_counts=\[15\]: wanted two values or more, ascending"),
+        ({"layer_counts": [31, 15]}, r"layer_counts=\[31, 15\]: wanted two"),
+        ({"noise_amplitudes": [0]}, r"noise_amplitudes=\[0\.0\]: wanted two"),
+        ({"noise_amplitudes": [256, 0]}, r"noise_amplitudes=\[256\.0, 0\.0\]: wanted two"),
         ({"n_layers": 40}, r"n_layers=40 is more than the largest of layer_counts=\[5, 15, 31\]"),
     ],
 )
 def test_wrong_values_are_refused_in_words(project, given, message):
     with pytest.raises(ValueError, match=message):
         load_run("demo", **given)
+
+
+def test_a_bids_run_that_does_not_fit_its_betas_is_refused(project):
+    with pytest.raises(ValueError, match="bids: no betas come with the data, wanted betas: glm, those that notebook 01 fits"):
+        load_run("bids", betas="nsd")
 
 
 def test_files_are_strict(project):

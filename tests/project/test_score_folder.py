@@ -436,6 +436,8 @@ def test_missing_weights_and_folders_are_a_sentence(tmp_path, monkeypatch, capsy
     place = str(folder(tmp_path / "seen", seen))
     assert cli.main(["score", place, "--truth", place, "--zoo", "paper", "--weights", str(tmp_path)]) == 2
     assert f"are not at {tmp_path / 'paper' / 'features' / 'alexnet-owt-7be5be79.pth'}" in capsys.readouterr().err
+    assert cli.main(["score", place, "--truth", place, "--weights", str(tmp_path)]) == 2
+    assert "holds published networks, which are asked for with --zoo paper" in capsys.readouterr().err
     assert cli.main(["score", place, "--truth", str(tmp_path / "nowhere")]) == 2
     assert "nowhere is not there" in capsys.readouterr().err
     assert cli.main(["score", place, "--truth", place, "--clip", str(tmp_path)]) == 2

@@ -187,6 +187,10 @@ def test_a_failed_notebook_stays_readable_and_an_earlier_page_too(bare_project):
         ({"decodr": "gru"}, "Notebook 00_first takes no parameter 'decodr': did you mean 'decoder'\\? It takes: decoder"),
         ({"run": "small"}, "takes no parameter 'run'"),
         (
+            {"decoder": None},
+            "decoder=null: a notebook takes null for 'as in the file'. Leave it out, or change params/demo.yaml.",
+        ),
+        (
             {"decoder": "gro"},
             "decoder: Input should be 'gru', 'gated_mlp', 'roi_gru', 'cnn', 'transformer' or 'ridge', got 'gro'",
         ),
