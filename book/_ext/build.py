@@ -16,6 +16,7 @@ from nsdlib.store.variants import words_for
 
 OUTPUTS = {False: Path("book"), True: Path("book", "_build", "local")}  # by `local`: to publish, to keep
 EXTENSIONS = Path(__file__).parents[2]  # Sphinx finds book._ext from here
+TABLE = "_toc.yml"  # of a build, in the folder above its first page
 BUILT = ".built"  # marks a build without a warning, beside the first page
 
 
@@ -48,7 +49,7 @@ def build(root, *, local=False):
     RuntimeError
         When the build warns or fails; its output goes to standard error.
     """
-    table, conflicts = _contents(root, local=local)
+    table, conflicts = contents(root, local=local)
     listed = _pages(table)
     generated = {*pages.GENERATED, *reference.NAMES}
     missing = [page for page in listed if page not in generated and not _source(root, page)]
@@ -71,7 +72,7 @@ def build(root, *, local=False):
     if any(publish.origin(name) != name for name in listed):
         shutil.rmtree(page.parent, ignore_errors=True)  # earlier builds may have left pictures
     program = Path(sys.executable).with_name("jupyter-book")
-    toc = page.parents[1] / "_toc.yml"
+    toc = page.parents[1] / TABLE
     toc.parent.mkdir(parents=True, exist_ok=True)
     toc.write_text(yaml.safe_dump(table, sort_keys=False))
     command = [program, "build", "book", "--config", "_config.yml", "--toc", toc]
@@ -87,9 +88,12 @@ def build(root, *, local=False):
 
 
 def is_current(root, *, local=False):
-    """Return whether the last build succeeded and none of its sources has changed since."""
-    marker = first_page(root, local=local).with_name(BUILT)
-    made_from = [root / "_config.yml"] + [_source(root, page) for page in chapters(root, local=local)]
+    """Return whether the last build succeeded, of the pages that there are now, and none of its sources has changed since."""
+    marker, (table, _) = first_page(root, local=local).with_name(BUILT), contents(root, local=local)
+    toc = marker.parents[1] / TABLE
+    if not toc.is_file() or yaml.safe_load(toc.read_text()) != table:
+        return False
+    made_from = [root / "_config.yml"] + [_source(root, page) for page in _pages(table)]
     made_from += [*(root / "runs").glob("*/*.json"), *(root / "book" / "data").glob("*/*.*")]
     made_from += (
         path for place in ("book", "book/_ext", "book/static", "book/data", "params") for path in (root / place).glob("*.*")
@@ -99,16 +103,12 @@ def is_current(root, *, local=False):
 
 
 def contents(root, *, local=False):
-    """Return the table of contents of `book/_toc.yml`, with a part for each other complete run behind the demo.
+    """Return the table of contents, that of `book/_toc.yml`, with a part for each other complete run behind the demo.
 
     Titles of notebooks begin with their numbers, and variants stand below them. Pages of real subjects are replaced by their
-    copies without pictures, unless the book is `local`. Other runs and variants whose pages do not agree are not in it.
+    copies without pictures, unless the book is `local`. Other runs and variants whose pages do not agree are not in it: a
+    dictionary has a sentence of each that says so, by its place.
     """
-    return _contents(root, local=local)[0]
-
-
-def _contents(root, *, local):
-    """The table of contents, and of each run and variant whose pages do not agree a sentence that says so, by its place."""
     table, conflicts = _with_all_runs(root, yaml.safe_load((root / "book" / "_toc.yml").read_text()))
     withheld = set() if local else publish.withheld_runs(root)
     for part in table["parts"]:
@@ -165,7 +165,7 @@ def _conflict(what, problems, again):
 
 def chapters(root, *, local=False):
     """Return every page of the table of contents, without its ending, in order."""
-    return _pages(contents(root, local=local))
+    return _pages(contents(root, local=local)[0])
 
 
 def _pages(table):

@@ -56,8 +56,8 @@ def _who(stores):
         run = store.run
         with store.load("scores") as scores:
             n_images = scores.sizes["test_image"]
-        kind = "simulated subject" if run.simulation else "subject" if run.bids else "NSD subject"
-        who = kind if run.bids else f"{kind} {run.subject}"
+        kind = "simulated subject" if run.simulation else "subject" if run.section else "NSD subject"
+        who = kind if run.section else f"{kind} {run.subject}"
         lines.append(
             f"- `{name}`: {who}, {n_images} test images, zoo `{run.zoo}`, protocol `{run.protocol}`, "
             f"decoder {run.decoder} with {run.n_layers} layers, renormalise `{run.renormalise}`"
@@ -130,7 +130,7 @@ def _systems(stores):
         table[name] = table[name].map(lambda value: "" if np.isnan(value) else f"{value:g}")  # digits as printed
     for name, store in stores.items():
         ours = _summary(store).sel(system="refined")
-        row = {"system": f"**ours**, zoo `{store.run.zoo}`, `{name}`", "year": "", "subjects": str(store.run.subject)}
+        row = {"system": f"**ours**, zoo `{store.run.zoo}`, `{name}`", "year": "", "subjects": str(store.run.subject or "")}
         row |= {"n_test": ours.n, "protocol": store.run.protocol, "source": "measured"}
         table.loc[len(table)] = row | _cells(ours)
     names = LABELS | RETRIEVAL | {"n_test": "test images", "recipe": "recipe here"}
@@ -230,14 +230,14 @@ TABLES = {
 
 def _rank(run):
     """Sort key of runs that are compared with the paper."""
-    return run.bids is not None, run.simulation is not None, run.like or "", run.name
+    return run.section is not None, run.simulation is not None, run.like or "", run.name
 
 
 def write(root):
     """Write the generated pages below `book/` in the project's folder, unless they are unchanged.
 
-    The group of the first complete run is compared with the paper: NSD subjects before simulated ones, those before BIDS
-    subjects, runs that are like others behind these, then by name. A FileNotFoundError when no run has all its results.
+    The group of the first complete run is compared with the paper: NSD subjects before simulated ones, those before a
+    laboratory's, runs that are like others behind these, then by name. A FileNotFoundError when no run has all its results.
     """
     runs = sorted(usable_runs(run_names(root)), key=_rank)
     run = next((run for run in runs if claims.ready(run)), None)

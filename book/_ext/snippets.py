@@ -3,7 +3,6 @@
 They are written beside the pages that include them and never committed.
 """
 
-import subprocess
 from importlib.metadata import version
 
 import numpy as np
@@ -17,6 +16,7 @@ from nsdlib.plots.interactive import image
 from nsdlib.run import publish
 from nsdlib.run.monitor import records
 from nsdlib.store.artifact import MissingArtifact
+from nsdlib.store.shipped import commit
 from nsdlib.store.store import Store
 from nsdlib.store.variants import MARK
 from nsdlib.study import statistics
@@ -67,7 +67,7 @@ def first_sight(run) -> str:
     str
         Markdown; a note instead where pictures are withheld (`nsdlib.run.publish`), or without results.
     """
-    if run.simulation is None or not publish.may_be_shown(run.root, run.name):
+    if not publish.may_show(run):
         why = "what is not known to be simulated stays with those who hold the data"
         return WITHHELD.format(name=run.name, why=why)
     try:
@@ -108,7 +108,9 @@ def made_with(root) -> str:
     runs = pd.DataFrame(rows).T.rename_axis("run").to_markdown(disable_numparse=True) if rows else "No run has left a record."
     versions = {"python": platform.python_version(), "nsdlib": __version__} | {name: version(name) for name in PACKAGES}
     packages = pd.DataFrame({"version": versions}).rename_axis("package").to_markdown(disable_numparse=True)
-    return f"This copy was built from {_commit(root)}.\n\n{runs}\n\n{packages}\n"
+    made_from = commit(root)
+    source = f"commit {made_from}" if made_from else "files that are in no Git repository"
+    return f"This copy was built from {source.replace('+', ', with changes that are in no commit')}.\n\n{runs}\n\n{packages}\n"
 
 
 def _strip(made, scores):
@@ -132,13 +134,3 @@ def _caption(run, values):
     cells = statistics.as_text(table, digits=2)
     inception, pixcorr = cells.loc["refined", ["inception", "pixcorr"]]
     return CAPTION.format(n=table.n, inception=inception, pixcorr=pixcorr, floor=cells.loc["mean image", "pixcorr"])
-
-
-def _commit(root):
-    """The commit of the project's folder, as words of a sentence."""
-    command = ["git", "-C", root, "describe", "--always", "--dirty=, with changes that are in no commit"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "files that are in no Git repository"
-    return f"commit {done.stdout.strip()}"

@@ -31,8 +31,7 @@ def write(run):
     It is not where the run's images are not in the store, or may not be shown (`nsdlib.run.publish`), or there is no README.
     """
     store, readme = Store(run), run.root / "README.md"
-    may_be_shown = run.simulation is not None and publish.may_be_shown(run.root, run.name)
-    if not (may_be_shown and readme.is_file() and store.has("scores") and store.has("reconstruction")):
+    if not (publish.may_show(run) and readme.is_file() and store.has("scores") and store.has("reconstruction")):
         return False
     with store.load("scores") as scores, store.load("reconstruction") as made:
         drawn = draw_chosen(made, scores.value, N_SHOWN)

@@ -117,7 +117,7 @@ def truth(store):
 def nobody(store):
     """The best, the middle and the worst of the test images."""
     run = store.run
-    if run.simulation is None or not publish.may_be_shown(run.root, run.name):
+    if not publish.may_show(run):
         return WITHHELD.format(name=run.name, why="what is not known to be simulated stays with those who hold the data")
     with store.load("reconstruction") as made, store.load("scores") as scores:
         values = scores.value.sel(system="refined").load()

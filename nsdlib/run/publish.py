@@ -49,6 +49,11 @@ def may_be_shown(root, run):
     return bool(files) and all(read_note(file).get(SIMULATED) is True for file in files)
 
 
+def may_show(run):
+    """Return whether pictures of a run (nsdlib.params.Run) may be shown: it is simulated, and so were its pages."""
+    return run.simulation is not None and may_be_shown(run.root, run.name)
+
+
 def place(page, withheld):
     """Return the name under which the book takes a page: "published/subj01/NAME" for "runs/subj01/NAME" of a withheld run."""
     folder, _, rest = page.partition("/")

@@ -34,7 +34,7 @@ class Step:
 
 
 _DATA = ("subject", "bids", "betas_files", "simulation", "n_sessions", "seed")
-_FOLDERS = {
+FOLDERS = {
     "clip_judge": True,
     "bids": {"derivatives", "images", "captions"},
     "betas_files": {"images", "captions", "regions", "table", "mask", "test"},
@@ -108,7 +108,7 @@ def _provenance(run, name, contents):
     for other in step.across:
         earlier += [(f"{member}/{other}", load_run(member), other) for member in run.group]
     after = {key: digest(_provenance(of, other, contents)) for key, of, other in earlier}
-    fields = run.model_dump(mode="json", include=set(step.params), exclude=_FOLDERS)
+    fields = run.model_dump(mode="json", include=set(step.params), exclude=FOLDERS)
     if run.section in step.params and run.simulation is None:
         fields["contents"] = contents(run)
     if "recipes" in step.params:

@@ -7,12 +7,14 @@ nothing that a variant writes takes the place of what the run wrote.
 import re
 
 from nsdlib.params import Run, load_run
-from nsdlib.store.provenance import ARTIFACTS, digest, provenance
+from nsdlib.store.provenance import ARTIFACTS, FOLDERS, digest, provenance
 from nsdlib.store.slices import artifacts_loaded
 
 MARK = "__"  # between a page's notebook and each parameter that differs
 LONGEST = 80  # characters of a name that say what differs
-_PLACES = {"root", "data", "weights", "store", "device", "compile"}  # where and how something is computed, not what
+# Where and how something is computed, not what; another judge makes other scores.
+_PLACES = dict.fromkeys(("root", "data", "weights", "store", "device", "compile"), True)
+_PLACES |= {section: FOLDERS[section] for section in ("bids", "betas_files")}
 
 
 def run_with(name, parameters):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import sys
@@ -13,8 +14,9 @@ import yaml
 from conftest import ROOT, needs_browser
 from PIL import Image
 
+from book._ext import build as build_module
 from book._ext import pages, reference
-from book._ext.build import build, chapters, contents
+from book._ext.build import build, chapters, contents, first_page, is_current
 from book._ext.pages import GENERATED
 from nsdlib.cli import main
 from nsdlib.params import load_run
@@ -98,7 +100,7 @@ def execute(project, run, pages=RESULTS, **parameters):
 def test_a_run_that_is_complete_gets_a_part_of_its_own(project):
     execute(project, "sim02")
     execute(project, "sim05", RESULTS[:-1])
-    parts = contents(project)["parts"]
+    parts = contents(project)[0]["parts"]
     for part in parts[1:3]:
         assert [chapter["title"] for chapter in part["chapters"]] == [f"{Path(page).name[:2]} A title" for page in RESULTS]
     captions = [part["caption"] for part in parts]
@@ -107,10 +109,26 @@ def test_a_run_that_is_complete_gets_a_part_of_its_own(project):
     assert set(chapters(project)) - set(LISTED) == {page.replace("demo", "sim02") for page in RESULTS}
 
 
+def test_a_book_with_a_run_that_is_gone_is_not_current(project):
+    execute(project, "sim02")
+    first = first_page(project)
+    first.parent.mkdir(parents=True)
+    (first.parents[1] / build_module.TABLE).write_text(yaml.safe_dump(contents(project)[0], sort_keys=False))
+    (project / "book" / "reference").mkdir(exist_ok=True)
+    for name in (*GENERATED, *reference.NAMES):
+        (project / "book" / f"{name}.md").touch()
+    (project / "_config.yml").touch()
+    (marker := first.with_name(build_module.BUILT)).touch()
+    os.utime(marker, (marker.stat().st_mtime + 9,) * 2)
+    assert is_current(project)
+    shutil.rmtree(project / "runs" / "sim02")
+    assert not is_current(project)
+
+
 def test_variants_stand_below_the_page_of_their_notebook(project):
     for strength in (0.9, 0.3):
         execute(project, "demo", [RESULTS[5]], strength=strength, decoder="gru")
-    (part,) = (part for part in contents(project)["parts"] if part["chapters"][0]["file"] == RESULTS[0])
+    (part,) = (part for part in contents(project)[0]["parts"] if part["chapters"][0]["file"] == RESULTS[0])
     (chapter,) = (chapter for chapter in part["chapters"] if "sections" in chapter)
     assert chapter["file"] == RESULTS[5] and chapter["title"] == "05 A title"
     assert chapter["sections"] == [

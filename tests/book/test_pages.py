@@ -3,12 +3,15 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
+import xarray as xr
 
 from book._ext import pages, state
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
+from nsdlib.sections import BetasFiles
 from nsdlib.store.shipped import ship
 from nsdlib.store.store import Store
 from nsdlib.study.claims import CLAIMS, ready
@@ -59,6 +62,15 @@ def test_the_page_is_left_alone_when_nothing_changed(page, small_project):
     before = file.stat().st_mtime_ns
     pages.write(small_project)
     assert file.stat().st_mtime_ns == before
+
+
+def test_a_laboratorys_subject_is_not_presented_as_nsds_and_comes_last():
+    section = BetasFiles(kind="laion", images="pictures")
+    labs = load_run("demo").model_copy(update={"subject": None, "simulation": None, "betas_files": section})
+    scores = xr.Dataset(coords={"test_image": range(7)})
+    shown = pages._who({"mine": SimpleNamespace(run=labs, load=lambda _: scores)})
+    assert shown.startswith("- `mine`: subject, 7 test images")
+    assert sorted([labs, load_run("demo"), load_run("subj01")], key=pages._rank)[-1] is labs
 
 
 def test_a_template_without_a_table_is_refused():

@@ -2,13 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
 from nsdlib.params import load_run
 from nsdlib.store.provenance import ARTIFACTS, artifact_hash
-from nsdlib.store.variants import differing, name_of, origin, words_for
+from nsdlib.store.variants import differing, fields, name_of, origin, words_for
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,13 @@ from nsdlib.store.variants import differing, name_of, origin, words_for
 )
 def test_only_what_differs_from_the_file_counts(overrides, changed):
     assert differing(load_run("demo", **overrides)) == changed
+
+
+def test_a_folder_that_was_moved_is_no_other_parameter_and_another_judge_is():
+    run = load_run("bids")
+    moved = run.model_copy(update={"bids": run.bids.model_copy(update={"images": Path("elsewhere")})})
+    assert fields(moved) == fields(run) and fields(run)["bids"]["task"] == run.bids.task
+    assert set(differing(load_run("bids", clip_judge="judge"))) == {"clip_judge"}
 
 
 def test_names_and_words_say_what_differs_in_one_order():
