@@ -13,7 +13,7 @@ from nsdlib.store.provenance import notebooks_before
 from nsdlib.params import load_run, parameter_files, run_names
 from nsdlib.run.rates import n_cores, total_memory
 from nsdlib.run.runner import notebook_names, notebooks_of
-from nsdlib.store.sources import source_files
+from nsdlib.store.sources import recipe_files, source_files
 
 RUNS = str(config.get("runs", "demo")).split(",")
 NOTEBOOKS = notebook_names(".")
@@ -63,10 +63,9 @@ def shipped(wildcards):
 
 
 def recipes(wildcards):
-    """Files of the run's recipes, for a notebook that reads them; of one that is not there the notebook tells."""
-    reads = os.path.relpath("nsdlib/recipes/recipe.py") in library(wildcards.name)
-    files = [Path("params", "recipes", f"{name}.yaml") for name in parameters(wildcards.run).recipes if reads]
-    return [str(file) for file in files if file.is_file()]
+    """Files of the run's recipes and of one's own decoders in them, for a notebook that reads them; of others it tells."""
+    reads, run = os.path.relpath("nsdlib/recipes/recipe.py") in library(wildcards.name), parameters(wildcards.run)
+    return [os.path.relpath(file) for name in run.recipes if reads for file in recipe_files(run.root, name)]
 
 
 def earlier_pages(wildcards):

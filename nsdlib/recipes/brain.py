@@ -17,7 +17,7 @@ from nsdlib.core.ridge import Ridge, rescale
 from nsdlib.data.subject import open_subject
 from nsdlib.recipes import recipe as recipes
 from nsdlib.store import zoo
-from nsdlib.store.sources import file_hash
+from nsdlib.store.sources import file_hash, own_files
 from nsdlib.study import ablation, leaks
 from nsdlib.study.betas import average_repeats, load_trials, zscore
 from nsdlib.study.reconstruction import Split, flat
@@ -270,11 +270,12 @@ def _of_others(target, options, recipe, inputs, voxels):
 
 
 def _version(options, run):
-    """Hash of the file that defines one's own decoder; None for others, and where there is no file."""
-    try:
-        return file_hash(Path(inspect.getfile(recipes.find(options.decoder, run.root)))) if options.is_own else None
-    except TypeError:
+    """Hashes of the files that define one's own decoder, in the project or installed; None for others."""
+    if not options.is_own:
         return None
+    made = inspect.getmodule(recipes.find(options.decoder, run.root))
+    installed = [Path(made.__file__)] if getattr(made, "__file__", None) else []
+    return [file_hash(file) for file in own_files(options.decoder, run.root) or installed]
 
 
 def _count(made):

@@ -149,13 +149,8 @@ def _files_below(place, run, name):
 
 
 def _recipe_hashes(run, name):
-    """Hashes of a recipe's file and of the files beside the project that define somebody's own decoders in it."""
-    file = run.root / "params" / "recipes" / f"{name}.yaml"
-    if not file.is_file():
-        return []
-    own = re.findall(r"\bdecoder: *['\"]?([\w.]+):\w+", file.read_text(encoding="utf-8"))
-    modules = [run.root.joinpath(*module.split(".")).with_suffix(".py") for module in own]
-    return [file_hash(path) for path in (file, *modules) if path.is_file()]
+    """Hashes of a recipe's file and of the files that define somebody's own decoders in it."""
+    return [file_hash(path) for path in sources.recipe_files(run.root, name)]
 
 
 def artifact_hash(run, name):

@@ -12,6 +12,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+from nsdlib.strict import parse_yaml
+
 PACKAGE = Path(__file__).parents[1]  # nsdlib/
 
 BLOCK, N_BLOCKS = 2**15, 64  # bytes that are read at once, and how often, of a large file of which not all is read
@@ -117,6 +119,52 @@ def data_files(module):
     texts = {node.value for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     beside = _file(module).parent.iterdir()
     return sorted(file for file in beside if file.name in texts and file.is_file() and file.suffix != ".py")
+
+
+def recipe_files(root, name):
+    """List the file of a recipe and those that define somebody's own decoders in it, as `own_files`: a list of Path."""
+    file = root / "params" / "recipes" / f"{name}.yaml"
+    if not file.is_file():
+        return []
+    try:
+        values = list(_walk(parse_yaml(file.read_bytes())))
+    except ValueError:  # notebook 10 says what is wrong with it
+        values = []
+    decoders = sorted({value for key, value in values if key == "decoder" and isinstance(value, str) and ":" in value})
+    return [file, *(path for decoder in decoders for path in own_files(decoder, root))]
+
+
+def _walk(value):
+    """Pairs (key, value) of a dictionary and of those in it."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield key, one
+            yield from _walk(one)
+
+
+def own_files(decoder, root):
+    """List the files of the project's folder that a decoder of one's own, "package.module:Name", is made of: a list of Path.
+
+    They are its module's, those of what this imports, and of a package all; what is installed elsewhere has none.
+    """
+    found, queue = set(), [decoder.partition(":")[0]]
+    while queue:
+        top = queue.pop().partition(".")[0]
+        files = [root / f"{top}.py", *sorted((root / top).rglob("*.py"))] if top != PACKAGE.name else []
+        for file in (file for file in files if file.is_file() and file not in found):
+            found.add(file)
+            queue += _names_imported(file)
+    return sorted(found)
+
+
+def _names_imported(file):
+    """Modules that a file imports, as it names them; none of one that cannot be read."""
+    try:
+        nodes = [*ast.walk(ast.parse(file.read_bytes()))]
+    except (SyntaxError, ValueError):
+        return []
+    plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    return plain + [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
 
 
 def file_hash(path):

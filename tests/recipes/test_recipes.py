@@ -15,7 +15,7 @@ from nsdlib.core import METRICS
 from nsdlib.core.images import resize
 from nsdlib.params import load_run
 from nsdlib.recipes import brain, pictures, recipe, table
-from nsdlib.store import Store, provenance
+from nsdlib.store import Store, provenance, sources
 from nsdlib.store.provenance import artifact_hash
 from nsdlib.study.reconstruction import Split
 
@@ -382,3 +382,27 @@ def test_the_artifact_changes_with_a_recipe_and_with_ones_own_decoder(project):
     write(project, targets={"text": {"decoder": "mine:A"}}, n_layers=3)
     seen.append(artifact_hash(load_run("small", recipes=["mine"]), "systems"))
     assert len(set(seen)) == 3 and provenance.find_step("systems").notebook == "10_systems_side_by_side"
+
+
+@pytest.mark.parametrize(
+    ("line", "file"),
+    [
+        ('text: {"decoder": "mine:A"}', "mine.py"),
+        ("text: {decoder : mine:A}", "mine.py"),
+        ("text:\n    decoder:\n      mine:A", "mine.py"),
+        ("text: {decoder: lab.mine:A}", "lab/mine.py"),
+        ("text: {decoder: lab:A}", "lab/__init__.py"),
+        ("text: {decoder: lab:A}", "lab/below/deep.py"),
+        ("text: {decoder: shown:A}", "mine.py"),  # which shown.py imports
+    ],
+)
+def test_however_ones_own_decoder_is_named_its_files_count(tmp_path, line, file):
+    for path in (tmp_path / "mine.py", tmp_path / "lab" / "mine.py", tmp_path / "lab" / "below" / "deep.py"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("A = 1\n")
+    (tmp_path / "lab" / "__init__.py").write_text("from lab.mine import A\nimport nsdlib, numpy\n")
+    (tmp_path / "shown.py").write_text("from mine import A\n")
+    (recipe_file := tmp_path / recipe.FOLDER / "own.yaml").parent.mkdir(parents=True)
+    recipe_file.write_text(f"targets:\n  {line}\n  vision: {{decoder: ridge}}\n")
+    assert {recipe_file, tmp_path / file} <= set(sources.recipe_files(tmp_path, "own"))
+    assert not any("nsdlib" in path.name for path in sources.recipe_files(tmp_path, "own"))
