@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from contextlib import contextmanager
 
 try:
     import fcntl
@@ -11,7 +12,9 @@ except ImportError:  # Windows
 
 # Errors of a full disk, a limit on file sizes, and a quota, which not every system knows.
 FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-UNABLE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}  # errors of file systems that cannot reserve room
+# Errors of file systems that cannot reserve room, the last one glibc's own in their place; and of those that cannot lock.
+UNABLE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
+UNLOCKED = {errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK}
 
 
 def atomic_write(path, content):
@@ -21,13 +24,27 @@ def atomic_write(path, content):
     beside.replace(path)
 
 
-def lock(file):
-    """Hold an open file until it is closed; BlockingIOError when another process holds it.
+@contextmanager
+def held(path):
+    """Hold a file, made when it is not there, against other processes while the block runs; the holder's number stands in it.
 
-    Where the system has no such locks (Windows), nobody is refused.
+    A BlockingIOError says which process holds it already. Where the system (Windows) or the file system (Lustre without flock)
+    has no such locks, nobody is refused.
     """
-    if fcntl:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with path.open("a+") as file:
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise BlockingIOError(f"process {file.read().strip() or 'unknown'}") from None
+        except OSError as error:
+            if error.errno not in UNLOCKED:
+                raise
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def preallocate(path, n_bytes):

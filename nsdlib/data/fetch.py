@@ -4,12 +4,12 @@ import errno
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from nsdlib.core.files import lock
+from nsdlib.core.files import held
 from nsdlib.store.download import GO_ON, Patience, Server
 from nsdlib.store.record import FetchError, File, Record, Remote, Unasked, digests, discard, find_fault, put_in_place, size_of
 
@@ -206,14 +206,12 @@ def _in_threads(function, items, server):
 @contextmanager
 def alone(folder):
     """Hold the folder against other downloads; made when it is not there."""
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        file = (Path(folder) / ".fetching").open("w")
-    except PermissionError as error:
-        raise RuntimeError(f"{error.filename} cannot be written: name another folder in params/_common.yaml.") from None
-    with file:
+    with ExitStack() as stack:
         try:
-            lock(file)
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(Path(folder) / ".fetching"))
+        except PermissionError as error:
+            raise RuntimeError(f"{error.filename} cannot be written: name another folder in params/_common.yaml.") from None
         except BlockingIOError:
             raise RuntimeError(f"Another download is at work in {folder}: let it end, then repeat the command.") from None
         yield

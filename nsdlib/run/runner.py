@@ -8,15 +8,14 @@ cell that says why (`nsdlib.run.monitor.explain`). Either way `runs/<run>/NAME.j
 """
 
 import json
-import os
 import re
 import signal
 import threading
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from nsdlib.core.files import atomic_write, lock
+from nsdlib.core.files import atomic_write, held
 from nsdlib.params import Run, find_root, load_run, nearest, parameter_files
 from nsdlib.run import monitor, publish
 from nsdlib.run.progress import Progress
@@ -201,17 +200,11 @@ def _ending_in_order():
 @contextmanager
 def _only_one(path, what):
     """Hold a lock file; a second holder is refused."""
-    with path.open("a+") as file:
+    with ExitStack() as stack:
         try:
-            lock(file)
-        except BlockingIOError:
-            file.seek(0)
-            raise AlreadyRunning(
-                f"{what} is already being run by process {file.read().strip() or 'unknown'}: wait for it to end, or end it."
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+            stack.enter_context(held(path))
+        except BlockingIOError as holder:
+            raise AlreadyRunning(f"{what} is already being run by {holder}: wait for it to end, or end it.") from None
         yield
 
 

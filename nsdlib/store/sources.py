@@ -22,7 +22,7 @@ TIMED = re.compile(r"^%(time|prun|memit)\s+(?=\S)")  # a statement follows, whic
 FOREIGN = re.compile(r"\s*%%(?!time|prun|memit|capture)")  # a cell that is no Python follows
 
 # These hand values on and compute none: a change in them makes no result another one. What a function of theirs imports counts.
-CARRIERS = ("nsdlib.params", "nsdlib.strict", "nsdlib.store")
+CARRIERS = ("nsdlib.params", "nsdlib.sections", "nsdlib.strict", "nsdlib.store", "nsdlib.core.files")
 
 
 def code_hashes(reached):

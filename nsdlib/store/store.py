@@ -34,8 +34,11 @@ class Store:
         return self._artifact(name).is_sound()
 
     def scratch(self, name):
-        """Return the folder for what is in progress before the artifact is saved; `save` removes it."""
-        return self.run.store / f".scratch-{self.path(name).name}"
+        """Return the folder for what is in progress before the artifact is saved; `save` removes it.
+
+        Each run that shares the store has its own, so that none takes another's away.
+        """
+        return self.run.store / f".scratch-{self.run.name}-{self.path(name).name}"
 
     def save(self, name, dataset):
         """Write an artifact, a key of `ARTIFACTS`, and hand it back as `load` returns it.

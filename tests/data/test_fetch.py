@@ -215,7 +215,7 @@ def test_too_many_sessions_are_a_sentence(project, capsys):
 
 def test_a_run_of_another_laboratory_has_nothing_at_nsd(project, capsys):
     (project / "params" / "ours.yaml").write_text(
-        "data: raw\nn_sessions: 2\nsplit: random\ntext_weight: 0\n"
+        "data: raw\nn_sessions: 2\nbetas: glm\nsplit: random\ntext_weight: 0\n"
         "bids: {derivatives: prep, label: '01', task: see, images: pictures}\n"
     )
     assert main(["fetch", "nsd", "--run", "ours"]) == 2

@@ -254,7 +254,7 @@ def test_saving_follows_no_link_out_of_the_store(project):
     store.run.store.mkdir(parents=True)
     folder = store.path("glm").name
     partial = f".partial-{machine_id()}-{os.getpid()}-{folder}"
-    for name in (partial, f".scratch-{folder}"):
+    for name in (partial, f".scratch-small-{folder}"):
         (store.run.store / name).symlink_to(elsewhere)
     with pytest.raises(FileExistsError):
         store.save("glm", xr.Dataset({"a": ("i", np.arange(3))}))

@@ -18,6 +18,7 @@ from conftest import ROOT, add
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from nsdlib.cli import main
+from nsdlib.core import files
 from nsdlib.params import load_run
 from nsdlib.run import engine, progress
 from nsdlib.run.monitor import Watch
@@ -253,6 +254,16 @@ def test_the_same_notebook_is_not_run_twice_at_once(bare_project):
             run_notebooks("demo")
         assert texts(run_notebooks("small")[0]) == "ran\n"  # another run is not held up
     assert texts(run_notebooks("demo")[0]) == "ran\n"
+
+
+@pytest.mark.parametrize("answer", sorted(files.UNLOCKED))
+def test_a_file_system_without_locks_refuses_nobody(tmp_path, monkeypatch, answer):
+    def refuse(*_):
+        raise OSError(answer, os.strerror(answer))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with files.held(tmp_path / "lock"), files.held(tmp_path / "lock"):
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 
 WAITING = """import time

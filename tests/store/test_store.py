@@ -288,6 +288,14 @@ def test_what_is_no_dataset_is_refused(run):
         Store(run).save("glm", np.zeros(3))
 
 
+def test_the_scratch_of_a_run_that_shares_the_store_stays_when_another_saves(run, example):
+    other = Store(run.model_copy(update={"name": "demo"}))
+    assert other.path("glm") == Store(run).path("glm")
+    other.scratch("glm").mkdir(parents=True)
+    Store(run).save("glm", example).close()
+    assert other.scratch("glm").is_dir()
+
+
 def test_unknown_artifacts_are_refused_with_the_nearest(run):
     with pytest.raises(ValueError, match="'score' is no artifact: did you mean 'scores'"):
         Store(run).load("score")
