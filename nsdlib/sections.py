@@ -95,10 +95,21 @@ class BetasFiles(Strict):
     side: Annotated[int, Field(ge=8, le=1024)] = Field(425, description="pixels a side that pictures are brought to")
     unit: Literal["percent signal change", "z", "arbitrary"] | None = Field(None, description="of the betas, if you know better")
 
+    read_by: ClassVar = {
+        "space": ("laion",),
+        "table": ("glmsingle", "statmaps"),
+        "pattern": ("statmaps",),
+        "mask": ("glmsingle", "laion", "statmaps"),
+        "flat_order": ("glmsingle",),
+    }
+
     @model_validator(mode="after")
     def _says_enough(self):
         if self.kind == "statmaps" and self.table is None:
             raise ValueError("statmaps: set table, a .tsv with the columns image and trial; no file knows the pictures.")
+        for name, kinds in self.read_by.items():
+            if getattr(self, name) is not None and self.kind not in kinds:
+                raise ValueError(f"{name} is read of {', '.join(kinds)}, and not of {self.kind}: leave it out.")
         try:
             n_groups = re.compile(self.pattern or "()").groups
         except re.error as error:

@@ -501,6 +501,11 @@ def test_betas_that_are_fitted_anew_in_place_count_in_what_results_come_from(tmp
     "given, message",
     [
         ({"kind": "statmaps"}, "statmaps: set table"),
+        (
+            {"kind": "algonauts", "mask": "m.nii"},
+            "mask is read of glmsingle, laion, statmaps, and not of algonauts: leave it out.",
+        ),
+        ({"kind": "laion", "flat_order": "F"}, "flat_order is read of glmsingle, and not of laion"),
         ({"kind": "statmaps", "table": "t.tsv", "pattern": "t[0-9]+"}, "wanted one group, the number of the trial"),
         ({"kind": "statmaps", "table": "t.tsv", "pattern": "t([0-9]+"}, "is no regular expression"),
     ],
