@@ -9,6 +9,9 @@ import ast
 import hashlib
 import json
 import re
+import sys
+import time
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +22,7 @@ PACKAGE = Path(__file__).parents[1]  # nsdlib/
 BLOCK, N_BLOCKS = 2**15, 64  # bytes that are read at once, and how often, of a large file of which not all is read
 
 TIMED = re.compile(r"^%(time|prun|memit)\s+(?=\S)")  # a statement follows, which is run
+STARTED = time.time()  # no module of nsdlib was imported much earlier
 FOREIGN = re.compile(r"\s*%%(?!time|prun|memit|capture)")  # a cell that is no Python follows
 
 # These hand values on and compute none: a change in them makes no result another one. What a function of theirs imports counts.
@@ -105,7 +109,14 @@ def _carries(module, carriers=CARRIERS):
 
 @cache
 def module_hash(module):
-    """Hash of a module's code and of its data files; comments, layout and docstrings do not count."""
+    """Hash of a module's code and of its data files; comments, layout and docstrings do not count.
+
+    A warning for a file that was edited after the running program had imported it, which computes by the old one.
+    """
+    if module in sys.modules and _file(module).stat().st_mtime > STARTED:
+        warnings.warn(
+            f"{module} was edited after this kernel had started: restart it, or old code makes the results.", stacklevel=2
+        )
     tree = _tree(module)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

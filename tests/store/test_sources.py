@@ -3,6 +3,7 @@
 import ast
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -162,6 +163,13 @@ def test_what_a_cell_gets_from_ipython_may_change_anything(package, scratch):
 def test_a_cell_that_cannot_be_read_is_named(package):
     write_notebook(package / "page.ipynb", CELLS | {"scratch": "x = = 1"})
     with pytest.raises(ValueError, match=r"\(page.ipynb, code cell 7, line 1\): no statement that Python or IPython can read"):
+        everything(package)
+
+
+def test_a_module_that_was_edited_after_its_import_is_told_of(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nsdlib.wing.outer", None)
+    monkeypatch.setattr(sources, "STARTED", 0)
+    with pytest.warns(UserWarning, match=r"nsdlib\.wing\.outer was edited after this kernel had started: restart it"):
         everything(package)
 
 
