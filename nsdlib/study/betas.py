@@ -205,6 +205,7 @@ def _noise_ceiling(trials):
     betas, ids = trials.betas.values[~test], trials.image_id.values[~test]
     signal, noise = variances(betas, ids, session=session[~test])
     offsets = np.stack([betas[session[~test] == number].mean(axis=0, dtype=np.float64) for number in np.unique(session[~test])])
+    offsets -= offsets.mean(axis=0)  # what a session without training trials is taken to have
     shown = session[test, None] == np.unique(session[~test])  # (n_test_trials, n_sessions)
     _, weights, n_repeats = average_repeats(shown, trials.image_id.values[test])  # (n_test_images, n_sessions)
     total = signal + noise * np.mean(1 / n_repeats) + (weights @ offsets).var(axis=0)

@@ -155,6 +155,13 @@ def test_the_ceiling_is_what_the_truth_explains_in_the_averages(offset, gain):
         assert abs(errors) < 3
 
 
+def test_a_session_of_test_images_alone_is_taken_to_lie_where_the_others_do():
+    trials, _ = planted_sessions()
+    whole, mean = betas.assemble(trials), trials.assign(betas=trials.betas + 20)
+    alone = mean.sel(trial=mean.is_test | (mean.session > 2))
+    np.testing.assert_allclose(betas.assemble(alone).noise_ceiling.mean(), whole.noise_ceiling.mean(), atol=2)
+
+
 def test_scaling_by_session_gives_back_what_sessions_took():
     """As in a subject whose attainable variance fell from 52 to 43 % while NSD's ceiling stayed."""
     calm, moved = planted_sessions()[0], planted_sessions(offset=0.7, gain=0.3)[0]

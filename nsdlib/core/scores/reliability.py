@@ -21,8 +21,9 @@ def ncsnr(betas, image_ids, *, session):
 def variances(betas, image_ids, *, session, scaled=False):
     """Estimate the variances of signal and noise in single trials around the mean of their session: two (n_voxels,) float64.
 
-    Noise is the variance (ddof=1) over the repeats of an image, averaged over the images with the most repeats (three in NSD);
-    the rest is signal. That estimate is not cut at 0: where there is no signal it scatters about 0.
+    Noise is the variance over the repeats of an image, pooled over images: squares of the deviations from their means, divided by
+    n_trials - n_images. Where all have as many repeats (three in NSD) that is NSD's mean of variances (ddof=1). The rest is
+    signal, not cut at 0: where there is none it scatters about 0.
 
     Parameters
     ----------
@@ -32,18 +33,17 @@ def variances(betas, image_ids, *, session, scaled=False):
     scaled : bool
         Divide the betas of a session by their standard deviation (ddof=1) first, so that signal and noise add up to 1.
     """
-    _, order, _, counts = trials_by_image(betas, image_ids)
-    n_repeats = counts.max()
-    if n_repeats < 2:
+    _, order, first, counts = trials_by_image(betas, image_ids)
+    if len(counts) == len(order):
         raise ValueError("No image was shown twice in these trials: noise cannot be told from signal. Take more sessions.")
-    order = order[np.repeat(counts == n_repeats, counts)]  # (n_images * n_repeats,)
     n_sessions = len(np.unique(session))
     signal, noise = np.empty((2, betas.shape[1]))
     for start in range(0, betas.shape[1], BATCH):
         batch = within_sessions(betas[:, start : start + BATCH].astype(np.float64), session, scaled=scaled)
-        repeats = batch[order].reshape(-1, n_repeats, batch.shape[1])
-        columns = slice(start, start + BATCH)
-        noise[columns] = repeats.var(axis=1, ddof=1).mean(axis=0)
+        repeats, columns = batch[order], slice(start, start + BATCH)  # (n_trials, n_batch)
+        means = np.add.reduceat(repeats, first, axis=0) / counts[:, None]  # (n_images, n_batch)
+        squares = np.add.reduceat(np.square(repeats - np.repeat(means, counts, axis=0)), first, axis=0)
+        noise[columns] = squares.sum(axis=0) / (len(order) - len(counts))
         signal[columns] = np.square(batch).sum(axis=0) / (len(batch) - n_sessions) - noise[columns]
     return signal, noise
 

@@ -25,15 +25,23 @@ def test_the_planted_ratio_is_found():
 
 def test_the_ratio_is_nsds_formula():
     betas, ids, _ = planted([0.5, 1.0], n_images=30)
-    ids[:1] = 1000  # one image is left with two repeats and does not count
     session = np.arange(len(ids)) // 45
     z = betas.copy()
     for s in (0, 1):
         z[session == s] = (z[session == s] - z[session == s].mean(0)) / z[session == s].std(0, ddof=1)
-    full = [image for image in np.unique(ids) if (ids == image).sum() == 3]
-    noise = np.mean([z[ids == image].var(axis=0, ddof=1) for image in full], axis=0)
+    noise = np.mean([z[ids == image].var(axis=0, ddof=1) for image in np.unique(ids)], axis=0)
     expected = np.sqrt(np.maximum(0, 1 - noise)) / np.sqrt(noise)
     np.testing.assert_allclose(reliability.ncsnr(betas, ids, session=session), expected)
+
+
+@pytest.mark.parametrize("n_lost", [0, 300])
+def test_repeats_of_all_images_count_whatever_their_number(n_lost):
+    snr = np.linspace(0, 2, 40)
+    betas, ids, _ = planted(snr, n_images=500)
+    extra, kept = np.flatnonzero(ids == 7)[:1], np.arange(n_lost, len(ids))  # one image is shown a fourth time
+    betas, ids = np.r_[betas[kept], betas[extra] + 0.5], np.r_[ids[kept], ids[extra]]
+    found = reliability.ncsnr(betas, ids, session=np.zeros(len(ids)))
+    assert pearsonr(found, snr).statistic > 0.97
 
 
 def test_planted_variances_are_found_whatever_the_offsets_of_sessions():
