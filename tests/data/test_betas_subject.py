@@ -275,6 +275,16 @@ def test_results_in_the_folder_itself_are_the_one_session_whatever_lies_below(gl
     assert (subject.n_sessions, subject.n_trials, subject.session_labels) == (1, 20, ["one"])
 
 
+def test_results_of_several_people_are_told_apart_by_the_label(glmsingle, tmp_path):
+    for name in ("sub-01", "sub-02/ses-01", "sub-02/ses-02"):
+        shutil.copytree(STORED / "numpy1", tmp_path / "out" / name)
+    for label, sessions in (("01", ["sub-01"]), ("02", ["ses-01", "ses-02"])):
+        subject = BetasSubject(tmp_path / "out", glmsingle.model_copy(update={"label": label}))
+        assert (subject.name, subject.session_labels) == (f"out/sub-{label}", sessions)
+    with pytest.raises(ValueError, match=r"out has no folder sub-03, but sub-01: set label to one of these"):
+        BetasSubject(tmp_path / "out", glmsingle.model_copy(update={"label": "03"}))
+
+
 def test_a_row_a_trial_must_be_in_the_order_of_the_design(glmsingle, tmp_path):
     by_condition = BetasSubject(tmp_path / "results", glmsingle)
     shown = by_condition.image_names(by_condition.image_ids[:20])

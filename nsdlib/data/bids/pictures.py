@@ -108,17 +108,19 @@ class Pictures:
         return np.stack([pictures[name] for name in names]) if pictures else np.empty((0, self.side, self.side, 3), np.uint8)
 
     def concepts(self, names):
-        """What each picture shows: the name of its folder, where there are several, or its name up to the number at its end."""
+        """What each picture shows: its name up to the number at its end, or the name of its folder where folders tell as much."""
         folders = {name: (self.find(name) or self.folder / name).parent.name for name in names}
-        if len(set(folders.values())) > 1:
+        matches = {name: NUMBERED.fullmatch(PurePosixPath(name).stem) for name in names}
+        odd = [name for name, match in matches.items() if match is None]
+        stems, n_folders = {name: match[1] for name, match in matches.items() if match}, len(set(folders.values()))
+        if n_folders > 1 and (odd or len(set(stems.values())) <= n_folders):
             return [folders[name] for name in names]
-        stems = {name: NUMBERED.fullmatch(PurePosixPath(name).stem) for name in names}
-        if odd := [name for name, match in stems.items() if match is None]:
+        if odd:
             raise ValueError(
                 f"{len(odd)} pictures of {self.folder} do not say their concept, such as {odd[0]}: wanted a folder for each "
                 "concept, or names such as dog_12.jpg. Or choose another split, such as random."
             )
-        return [stems[name][1] for name in names]
+        return [stems[name] for name in names]
 
     def _square(self, path):
         """One picture as (side, side, 3) uint8."""

@@ -96,7 +96,7 @@ def read_mean(paths, shape, affine):
             check_grid(path, image, shape, affine)
             n_volumes, whole = int(np.prod(image.shape[3:])), len(image.shape) == 3
             volumes = (np.asanyarray(image.dataobj) if whole else image.dataobj[..., i] for i in range(n_volumes))
-            total += sum(map(np.nan_to_num, volumes)) / n_volumes
+            total += sum(np.nan_to_num(volume).astype(np.float64) for volume in volumes) / n_volumes
     return (total / len(paths)).astype(np.float32)
 
 

@@ -51,16 +51,20 @@ class Layout:
 class GLMsingleLayout(Layout):
     """Folders that GLMsingle wrote, one a session (or one in all), and a table that says which condition is which picture.
 
-    The table, or a `conditions.tsv` in each session's folder, has columns condition, the column of the design from 0, and image;
+    They lie in the folder `sub-<label>` of `root` where there is one, else in `root` itself. The table, or a `conditions.tsv` in each session's folder, has columns condition, the column of the design from 0, and image;
     or one row a trial: image and, where there are several, session and run, as the folders are sorted. A folder that holds
-    results itself is the one session, whatever its folders hold. A ValueError when a condition that was shown has no picture, or
-    rows of trials are in another order than DESIGNINFO says; a FileNotFoundError without results or table.
+    results itself is the one session, whatever its folders hold. A ValueError when a condition that was shown has no picture,
+    rows of trials are in another order than DESIGNINFO says, or folders are of other people; a FileNotFoundError without results
+    or table.
     """
 
     def __init__(self, root, settings):
-        names = [f"{name}.*" for name in TYPES.values()]
+        own, names = root / f"sub-{settings.label}", [f"{name}.*" for name in TYPES.values()]
+        root = own if own.is_dir() else root
         inside = {path.parent for name in names for path in root.glob(f"*/{name}")}
         folders = [root] if any(any(root.glob(name)) for name in names) else sorted(inside, key=lambda path: ordered(path.name))
+        if people := [folder.name for folder in folders if folder != root and folder.name.startswith("sub-")]:
+            raise ValueError(f"{root} has no folder {own.name}, but {', '.join(people)}: set label to one of these.")
         self.home = root
         self.results = [GLMsingleResults(folder) for folder in folders] or [GLMsingleResults(root)]
         self.labels = [found.folder.name for found in self.results]

@@ -293,8 +293,13 @@ def test_the_mask_is_what_all_runs_share_and_costs_are_said(written):
 def test_without_references_the_background_is_the_mean_of_the_first_run(root):
     for path in (root / "prep").rglob("*boldref*"):
         path.unlink()
-    mean = nibabel.load(prep_file(root, "space-T1w_desc-preproc_bold.nii.gz")).get_fdata().mean(axis=3)
-    np.testing.assert_allclose(subject_of(root).background, mean, rtol=1e-6)
+    bold = prep_file(root, "space-T1w_desc-preproc_bold.nii.gz")
+    image = nibabel.load(bold)
+    series = image.get_fdata()
+    np.testing.assert_allclose(subject_of(root).background, series.mean(axis=3), rtol=1e-6)
+    series = np.round(30_000 * series / series.max()).astype(np.int16)  # sums of which are no int16
+    nibabel.save(nibabel.Nifti1Image(series, image.affine), bold)
+    np.testing.assert_allclose(subject_of(root, tr=TR).background, series.mean(axis=3), rtol=1e-6)
 
 
 def test_series_are_those_of_the_file_in_any_type(root):
@@ -539,6 +544,12 @@ def test_concepts_are_folders_or_what_stands_before_the_number(root, tmp_path):
         (flat / name).write_bytes(b"x")
     pictures = Pictures(flat)
     assert pictures.concepts(["n02766534_15976", "camel_02s.png", "sea_lion_3.png"]) == ["n02766534", "camel", "sea_lion"]
+    for name in ("training/n01518878_10042", "training/n01443537_22563", "test/n01621127_19020", "test/odd"):
+        (tmp_path / "god" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "god" / f"{name}.JPEG").write_bytes(b"x")
+    by_use = Pictures(tmp_path / "god")  # folders that say what pictures are for, not what they show
+    assert by_use.concepts(["n01518878_10042", "n01443537_22563", "n01621127_19020"]) == ["n01518878", "n01443537", "n01621127"]
+    assert by_use.concepts(["n01518878_10042", "odd"]) == ["training", "test"]
     with pytest.raises(ValueError, match=r"1 pictures of .*flat do not say their concept, such as odd.png"):
         pictures.concepts(["camel_02s.png", "odd.png"])
 
