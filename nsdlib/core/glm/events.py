@@ -9,7 +9,7 @@ import numpy as np
 from nsdlib.core.glm.hrf import check_tr
 
 OFF_GRID = 0.05  # of the time between two volumes: so far an onset may lie from its volume when nothing else is said
-ROUNDING = 1e-6  # seconds: what a file's decimals leave
+ROUNDING = 1e-6  # seconds, or parts of a volume: what a file's decimals leave
 MISSING = ("n/a", "")  # how a table says that a value is missing
 DROP = ("missing", "outside")
 COLUMNS = ("volume", "onset", "end", "condition")  # of the trials of a run, once they have been read
@@ -56,8 +56,9 @@ def design_from_events(tables, *, n_volumes, tr, condition="trial_type", max_shi
     ------
     ValueError
         When a column is missing or holds what is no number, when an onset lies between two volumes or outside the run, when
-        two trials share a volume, or when a trial begins more than `max_shift` before the one before it has ended. The
-        message names run and row (from 0) and what to do, for onsets between volumes with the values to give.
+        two trials share a volume, when a trial begins more than `max_shift` before the one before it has ended, or when a
+        condition is a number here and text there. The message names run and row (from 0) and what to do, for onsets between
+        volumes with the values to give.
     """
     check_tr(tr)
     max_shift = OFF_GRID * tr if max_shift is None else max_shift
@@ -69,6 +70,7 @@ def design_from_events(tables, *, n_volumes, tr, condition="trial_type", max_shi
         notes += note
     notes += _check_shifts(trials, tr=tr, max_shift=max_shift)
     conditions = sorted({name for kept in trials for name in kept.condition}, key=lambda name: (isinstance(name, str), name))
+    _refuse_two_kinds(conditions, condition)
     number_of = {name: number for number, name in enumerate(conditions, start=1)}
     design = []
     for run, (kept, length) in enumerate(zip(trials, n_volumes, strict=True), start=1):
@@ -79,6 +81,11 @@ def design_from_events(tables, *, n_volumes, tr, condition="trial_type", max_shi
     if notes:
         warnings.warn(" ".join(notes), stacklevel=2)
     return design, conditions
+
+
+def nearest_volume(seconds, tr):
+    """Number of the volume nearest to times in seconds, whole floats, NaN for NaN; of two as near always the later."""
+    return np.floor(seconds / tr + 0.5 + ROUNDING)
 
 
 def find_tr(onsets, *, tr, max_shift):
@@ -166,7 +173,7 @@ def _numbers(column, run):
 
 def _drop(trials, run, length, *, tr, condition, drop):
     """Give each trial its volume; leave out, or refuse, those without a condition or a volume; return also what to report."""
-    trials["volume"] = np.rint(trials.onset / tr)
+    trials["volume"] = nearest_volume(trials.onset, tr)
     missing = trials.onset.isna() | trials.condition.isna()
     outside = ~missing & ~trials.volume.between(0, length - 1)
     notes = []
@@ -183,6 +190,19 @@ def _drop(trials, run, length, *, tr, condition, drop):
             )
         notes += [f"Run {run}: {share} left out ({kind})."] if rows.any() else []
     return trials[~missing & ~outside].astype({"volume": np.int64}), notes
+
+
+def _refuse_two_kinds(conditions, condition):
+    """Raise when one condition is a number in some rows and the text of that number in others."""
+    import pandas as pd
+
+    texts = pd.Series([name for name in conditions if isinstance(name, str)], dtype=object)
+    both = texts[pd.to_numeric(texts, errors="coerce").isin([name for name in conditions if not isinstance(name, str)])]
+    if len(both):
+        raise ValueError(
+            f"{condition} {both.iloc[0]!r} is text in one table and a number in another, and would be two conditions. Read all "
+            f"as text, nsdlib.data.read_events(path, text=({condition!r},))."
+        )
 
 
 def _check_shifts(trials, *, tr, max_shift):

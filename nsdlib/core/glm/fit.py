@@ -149,7 +149,7 @@ def _denoise(problem, results, repeats, options):
         notes.append(f"Denoising is off: {pool.sum()} voxels in the noise pool, wanted more than {options.n_pcs}.")
     elif wanted:
         check_freedom(problem.designs, problem.confounds, n_pcs=fixed or options.n_pcs)
-        components = steps.find_components(problem, pool, n_pcs=options.n_pcs)
+        components = steps.find_components(problem, pool & (results["energy_run"] > 0), n_pcs=options.n_pcs)
         padded = torch.nn.utils.rnn.pad_sequence(components, batch_first=True, padding_value=torch.nan)
         results["components"] = padded.float().numpy()  # (n_runs, n_volumes, n_pcs)
     tested = components if fixed is None else None

@@ -31,7 +31,7 @@ class GLMOptions:
     fixed_pcs : int or None
         Remove this many, without cross-validation.
     pc_stop : float
-        At least 1, see `denoise.choose_number`; or -B, GLMsingle's way to say fixed_pcs = B.
+        At least 1, see `denoise.choose_number`.
     brain_fraction : float
         Voxels of the noise pool are brighter than this times the 99th percentile of the voxels that can be fitted.
     brain_r2 : float or None
@@ -94,21 +94,17 @@ class GLMOptions:
         fractions = np.asarray(self.fractions)
         if not fractions.size or fractions.dtype.kind not in "iuf" or not ((fractions > 0) & (fractions <= 1)).all():
             raise ValueError(f"fractions={self.fractions}: wanted numbers above 0 and at most 1.")
-        if not (self.pc_stop >= 1 or (self.pc_stop <= 0 and self.pc_stop % 1 == 0)):
-            raise ValueError(f"pc_stop={self.pc_stop}: wanted a number from 1, or -B to remove B components.")
-        if self.pc_stop <= 0:
-            if self.fixed_pcs not in (None, -int(self.pc_stop)):
-                raise ValueError(f"pc_stop={self.pc_stop} and fixed_pcs={self.fixed_pcs} contradict each other: give one.")
-            object.__setattr__(self, "fixed_pcs", -int(self.pc_stop))
-            object.__setattr__(self, "pc_stop", GLMOptions.pc_stop)
+        if self.pc_stop < 1:
+            raise ValueError(f"pc_stop={self.pc_stop}: wanted a number from 1; fixed_pcs=B removes B components.")
         if self.n_pcs < 0 or (self.fixed_pcs is not None and not 0 <= self.fixed_pcs <= self.n_pcs):
             raise ValueError(f"n_pcs={self.n_pcs}, fixed_pcs={self.fixed_pcs}: wanted 0 <= fixed_pcs <= n_pcs.")
         if not 0 <= self.duration < np.inf:
             raise ValueError(f"duration={self.duration}: wanted how many seconds a stimulus lasts, 0 or more.")
         if self.time_axis not in (0, -1):
             raise ValueError(f"time_axis={self.time_axis}: wanted 0, volumes first, or -1, volumes last.")
-        if self.degree is not None and np.min(self.degree) < 0:
-            raise ValueError(f"degree={self.degree}: wanted 0 or more, in each run.")
+        degrees = np.atleast_1d(0 if self.degree is None else self.degree)
+        if degrees.dtype.kind not in "iu" or degrees.min(initial=0) < 0:
+            raise ValueError(f"degree={self.degree}: wanted whole numbers, 0 or more, in each run.")
         if self.voxel_batch is not None and self.voxel_batch < 1:
             raise ValueError(f"voxel_batch={self.voxel_batch}: wanted at least 1 voxel at once.")
 

@@ -166,16 +166,17 @@ def choose_hrfs(problem, energy, energy_run):
 
 
 def find_components(problem, pool, *, n_pcs):
-    """Compute time courses that the voxels of a noise pool, (n_voxels,) bool, share in each run, each voxel of unit length.
+    """Compute time courses that the voxels of a noise pool share in each run, each voxel of unit length.
 
-    Returned is a list of (n_volumes, n_pcs) float64 tensors, orthonormal and orthogonal to the drifts, the strongest first.
+    The pool, (n_runs, n_voxels) bool, has only voxels that are not constant in the run: what rounding leaves of those has no
+    length. Returned is a list of (n_volumes, n_pcs) float64 tensors, orthonormal and orthogonal to the drifts, the strongest first.
     """
     drifts = problem.send([design.drift for design in problem.designs])
     products = [drift.new_zeros(len(drift), len(drift)) for drift in drifts]
     for voxels in problem.batches("noise components"):
-        [own] = problem.send([np.flatnonzero(pool[voxels])])
-        for product, drift, series in zip(products, drifts, problem.bold(voxels, own), strict=True):
-            unit = torch.nn.functional.normalize(series - drift @ (drift.T @ series), dim=0)
+        own, *varies = problem.send([pool[:, voxels].any(axis=0).nonzero()[0], *pool[:, voxels]])
+        for product, drift, series, here in zip(products, drifts, problem.bold(voxels, own), varies, strict=True):
+            unit = torch.nn.functional.normalize(series - drift @ (drift.T @ series), dim=0) * here[own]
             product += unit @ unit.T
     vectors = [torch.linalg.eigh(product.cpu())[1].flip(1)[:, :n_pcs] for product in products]  # from ascending order
     return [orthonormal(design.without_drift(own)) for design, own in zip(problem.designs, vectors, strict=True)]

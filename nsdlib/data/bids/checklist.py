@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from nsdlib.core.glm.design import polynomials
+from nsdlib.core.glm.design import drift_degree
 from nsdlib.core.glm.hrf import canonical
 from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data.bids.files import existing
@@ -104,7 +104,7 @@ def _freedom(subject, *, n_noise):
     for session, run in subject.runs:
         design, confounds = subject.design(session, run), subject.confounds(session, run)
         n_trials, n_confounds = np.count_nonzero(design), 0 if confounds is None else confounds.shape[1]
-        n_drifts = polynomials(len(design), tr=subject.tr).shape[1]
+        n_drifts = drift_degree(subject.run_seconds(session, run)) + 1
         left[len(design) - n_trials - n_drifts - n_confounds - n_noise] = (
             f"{subject.runs[session, run]}: {len(design)} rows - {n_trials} trials - {n_drifts} drifts - {n_confounds} confounds"
             f" - up to {n_noise} noise components"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nsdlib.core.glm.events import nearest_volume
 from nsdlib.data.bids import files, trials, volumes
 from nsdlib.data.bids.events import resample_volumes
 from nsdlib.data.lab import LabSubject
@@ -108,7 +109,7 @@ class BIDSSubject(LabSubject):
         else:
             tr, starts = volume_tr, np.array([timing[key][1] for key in keys])
         last = np.array([self._n_rows(key, tr) - 1 for key in keys])
-        rows = np.floor((onsets - starts) / tr + 0.5 + 1e-6).astype(np.int64).clip(0, last)
+        rows = nearest_volume(onsets - starts, tr).astype(np.int64).clip(0, last)
         shift = np.abs(starts + rows * tr - onsets).max()
         if (again := table.assign(row=rows).duplicated(["session", "run", "row"], keep=False)).any():
             first, second = np.flatnonzero(again)[:2]

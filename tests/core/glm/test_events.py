@@ -105,6 +105,22 @@ def test_another_column_names_the_conditions_numbers_before_text():
     assert [labels[labels > 0].tolist() for labels in design] == [[3, 3, 2], [5, 4, 2], [1, 5]]
 
 
+def test_a_condition_that_is_a_number_here_and_text_there_is_refused(tmp_path):
+    paths = [write(tmp_path / f"{run}.tsv", f"onset\timage\n2\t1\n8\t{name}\n") for run, name in (("a", "02"), ("b", "fix"))]
+    said = refusal(*map(read_events, paths), condition="image")
+    assert "image '1' is text in one table and a number in another" in said and "text=('image',)" in said
+    tables = [read_events(path, text=("image",)) for path in paths]
+    assert design_from_events(tables, n_volumes=[10, 10], tr=TR, condition="image")[1] == ["02", "1", "fix"]
+
+
+@pytest.mark.parametrize("first", [1.0, 3.0, 0.9999999])
+def test_onsets_midway_between_volumes_all_go_the_same_way(first):
+    onsets = first + 4.0 * np.arange(4)
+    with pytest.warns(UserWarning, match="4 of 4 onsets were moved"):
+        [design], _ = design_from_events([pd.DataFrame({"onset": onsets, "trial_type": "x"})], n_volumes=[10], tr=TR, max_shift=1)
+    assert np.flatnonzero(design).tolist() == [round(first / TR + 0.1) + 2 * trial for trial in range(4)]
+
+
 def test_columns_that_are_missing_are_named_with_those_there_are():
     said = refusal(table().rename(columns={"trial_type": "stim_type"}))
     assert "wanted one column 'trial_type', got 0. The table has the columns onset, stim_type." in said
