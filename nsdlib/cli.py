@@ -88,9 +88,8 @@ def _fetch(options):
         raise ValueError(f"{run.name} is no subject of NSD: its section {run.section} says where its data lie. Get them there.")
     n_sessions = run.n_sessions if options.sessions is None else options.sessions
     glm_sessions = min(run.glm_sessions, n_sessions) if options.glm_sessions is None else options.glm_sessions
-    files = nsd_bucket.subject_files(
-        run.data, run.subject, n_sessions=n_sessions, glm_sessions=glm_sessions, version=run.betas_version
-    )
+    sizes = {"n_sessions": n_sessions, "glm_sessions": glm_sessions}
+    files = nsd_bucket.subject_files(run.data, run.subject, **sizes, version=run.betas_version, roi=run.roi)
     if options.dry_run:
         print(nsd_bucket.TERMS, end="\n\n")
     else:

@@ -178,6 +178,7 @@ class BetasSubject(LabSubject):
         self.check_session(session)
         return self.layout.files(session)
 
-    def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
+    def needed_files(self, n_sessions, *, version=None, glm_sessions=0, roi="brainmask"):
         """Files that a run over the first `n_sessions` reads, as pairs (path, what it is)."""
-        return [(path, "betas") for session in range(1, n_sessions + 1) for path in self.layout.files(session)]
+        betas = [(path, "betas") for session in range(1, n_sessions + 1) for path in self.layout.files(session)]
+        return betas + [(path, "mask, roi") for path in self._mask_file(roi)]

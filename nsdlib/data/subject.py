@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from nsdlib.data import splits
+from nsdlib.data.bids.files import problem
 
 
 class Subject(ABC):
@@ -169,16 +170,16 @@ class Subject(ABC):
         """Files that a fit of a session reads: a list of Path."""
 
     @abstractmethod
-    def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
+    def needed_files(self, n_sessions, *, version=None, glm_sessions=0, roi="brainmask"):
         """Files that a run over the first `n_sessions` reads, as pairs (path, what it is).
 
-        It will read betas of `version`, and fit the time series of so many sessions, from the first.
+        It will read betas of `version`, of the voxels of `roi`, and fit the time series of so many sessions, from the first.
         """
 
-    def missing_files(self, *, version=None, glm_sessions=0):
-        """Those of the `needed_files` of the sessions in use that are not there."""
-        needed = self.needed_files(self.n_sessions, version=version, glm_sessions=glm_sessions)
-        return [(path, what) for path, what in needed if not path.is_file()]
+    def missing_files(self, **settings):
+        """Those of the `needed_files` of the sessions in use, with its settings, that are not there or not whole: pairs, too."""
+        needed = self.needed_files(self.n_sessions, **settings)
+        return [(path, f"{what}: {wrong}") for path, what in needed if (wrong := problem(path))]
 
     def check_session(self, session):
         """Refuse a session that is not in use with a ValueError."""

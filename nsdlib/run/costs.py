@@ -137,7 +137,7 @@ def data_bytes(run):
     if run.section:
         return 0
     subject = open_subject(run)
-    missing = subject.missing_files(version=run.betas_version, glm_sessions=run.glm_sessions)
+    missing = subject.missing_files(version=run.betas_version, glm_sessions=run.glm_sessions, roi=run.roi)
     return sum(subject.paths.n_bytes(path) for path, _ in missing)
 
 

@@ -216,7 +216,7 @@ def _data(run):
     try:
         check_subject(run)
         subject = open_subject(run)
-        missing = subject.missing_files(version=run.betas_version, glm_sessions=run.glm_sessions)
+        missing = subject.missing_files(version=run.betas_version, glm_sessions=run.glm_sessions, roi=run.roi)
     except (ValueError, OSError) as error:
         return Finding("data", False, str(error))
     if not missing:

@@ -273,8 +273,20 @@ def test_missing_files_are_listed(twin, raw):
     assert complete.missing_files(glm_sessions=1) == []
     paths, *_ = raw
     missing = dict(NSDSubject(paths.root, 3, 2).missing_files(glm_sessions=1))
-    assert missing[paths.stimuli] == "the images"
-    assert missing[paths.betas(nsd_layout.BETA_VERSIONS[2], 2, "hdf5")] == "the betas of session 2"
+    assert missing[paths.stimuli] == "the images: not there"
+    assert missing[paths.betas(nsd_layout.BETA_VERSIONS[2], 2, "hdf5")] == "the betas of session 2: not there"
     assert paths.betas(nsd_layout.BETA_VERSIONS[2], 1, "hdf5") not in missing  # it is there as NIfTI
     assert paths.design(1, 12) in missing
-    assert paths.expdesign not in missing
+    assert paths.expdesign not in missing and paths.roi("streams") not in missing
+    for roi, n_more in (("streams", 1), ("floc-faces", 0), ("brainmask", 0)):
+        found = dict(NSDSubject(paths.root, 3, 2).missing_files(glm_sessions=1, roi=roi))
+        assert len(found) == len(missing) + n_more and (n_more == 0 or paths.roi(roi) in found)
+
+
+def test_onsets_are_those_of_the_design_files_where_there_are_none(twin, tmp_path):
+    (tmp_path / "nsddata").symlink_to(twin.data / "nsddata")
+    whole, bare = (NSDSubject(root, twin.subject, twin.n_sessions) for root in (twin.data, tmp_path))
+    designs = [whole.tr * np.flatnonzero(whole.design(1, run)) for run in range(1, 13)]
+    np.testing.assert_allclose(bare.onsets(1), np.concatenate(designs), rtol=1e-12)
+    with pytest.raises(ValueError, match="session=2: sessions 1 to 1"):
+        bare.onsets(2)

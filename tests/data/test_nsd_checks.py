@@ -101,6 +101,11 @@ def images_of_another_size(subject):
         file.create_dataset("imgBrick", (nsd.N_STIMULI, 256, 256, 3), dtype=np.uint8)
 
 
+def a_black_image(subject):
+    with h5py.File(own(subject.paths.stimuli), "r+") as file:
+        file["imgBrick"][subject.image_ids[0]] = 0
+
+
 def a_blank_caption(subject):
     texts = np.load(own(subject.paths.captions), mmap_mode="r+")
     texts[subject.image_ids[3]] = ""
@@ -181,6 +186,7 @@ FAULTS = {
     another_repeat: "_repeats",
     behaviour_shifted: "_behaviour",
     images_of_another_size: "_stimuli",
+    a_black_image: "_stimuli",
     a_blank_caption: "_captions",
     a_mask_of_labels: "_masks",
     an_interpolated_mask: "_masks",

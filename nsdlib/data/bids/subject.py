@@ -206,9 +206,9 @@ class BIDSSubject(LabSubject):
         found = [path for run in runs for path in (run.bold, run.events, run.confounds) if path]
         return [*found, *(run.mask for run in self.runs.values()), *self._mask_file(roi)]
 
-    def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
+    def needed_files(self, n_sessions, *, version=None, glm_sessions=0, roi="brainmask"):
         """Files that a run over the first `n_sessions` reads, as pairs (path, what it is); `missing_files` has pictures."""
-        found = []
+        found = [(path, "mask, roi") for path in self._mask_file(roi)]
         for key, run in self.runs.items():
             if key[0] <= n_sessions:
                 kinds = {"BOLD": run.bold, "brain mask": run.mask, "events": run.events, "confounds": run.confounds}

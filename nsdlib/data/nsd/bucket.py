@@ -26,7 +26,7 @@ STAGES = {
 }
 
 
-def subject_files(data, subject, *, n_sessions, glm_sessions, version):
+def subject_files(data, subject, *, n_sessions, glm_sessions, version, roi="brainmask"):
     """List every file that the notebooks read of a subject, in the order of the stages (list of File).
 
     Parameters
@@ -39,12 +39,14 @@ def subject_files(data, subject, *, n_sessions, glm_sessions, version):
         Sessions of time series, from the first; 0 for none.
     version : str
         Version of the betas.
+    roi : str
+        Volume of regions that is read beside those of the figures.
     """
     layout = NSDSubject(data, subject, n_sessions).paths
     if not 0 <= glm_sessions <= (available := nsd.N_SESSIONS[subject]):
         raise ValueError(f"{glm_sessions} of time series: subject {subject} has sessions 1 to {available}.")
     needed = [(layout.stim_info, "where each image came from")]
-    needed += layout.needed(n_sessions, version=version, glm_sessions=glm_sessions)
+    needed += layout.needed(n_sessions, version=version, glm_sessions=glm_sessions, roi=roi)
     order = list(STAGES)
     needed.sort(key=lambda file: order.index(file[0].relative_to(layout.root).parts[0]))
     return [_of_nsd(layout, path, what) for path, what in needed]

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from nsdlib.data.nsd import files as nsd_files
 from nsdlib.data.nsd import traps as trap
 from nsdlib.data.nsd.subject import DEFAULT_VERSION
 
@@ -14,8 +13,8 @@ def first_contact(subject, *, version=DEFAULT_VERSION):
     -------
     pandas.DataFrame
         One row a check: what is checked, found, wanted, result and remedy. The result is "ok", "WRONG", "not there" (a file that
-        only this check needs is missing) or "not tried" (it rests on something that is wrong). Of a file that cannot be read,
-        `found` is the complaint that names it. The remedy says what to do about what is wrong.
+        only this check needs is missing) or "not tried" (it rests on something that is wrong). Of a file that cannot be read or
+        used, `found` is the complaint that names it. The remedy says what to do about what is wrong.
     """
     import pandas as pd
 
@@ -35,8 +34,8 @@ def _outcome(check, subject, version):
         return str(found), str(wanted), "ok" if right else "WRONG"
     except FileNotFoundError:
         return "", "", "not there"
-    except nsd_files.DamagedFile as error:
-        return str(error), "a file that can be read", "WRONG"
+    except ValueError as error:
+        return str(error), "no complaint", "WRONG"
 
 
 def repeat_agreement(betas, image_ids):

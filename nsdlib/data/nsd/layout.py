@@ -130,8 +130,9 @@ class Layout:
         """Onsets of a task run, counted from 1."""
         return self._series("design", session, run, "tsv")
 
-    def needed(self, n_sessions, *, version, glm_sessions):
-        """Files that a run over `n_sessions` sessions reads, as pairs (path, what it is); see `NSDSubject.missing_files`."""
+    def needed(self, n_sessions, *, version, glm_sessions, roi="brainmask"):
+        """Files that a run over `n_sessions` sessions reads, as pairs (path, what it is); see `NSDSubject.needed_files`."""
+        rois = dict.fromkeys((*USED_ROIS, *([] if roi == "brainmask" else [roi])))
         needed = [
             (self.expdesign, "which image in which trial"),
             (self.stimuli, "the images"),
@@ -139,7 +140,7 @@ class Layout:
             (self.responses, "what the subject answered"),
             (self.volume("brainmask"), "which voxels are brain"),
             (self.volume("mean"), "the mean image, behind maps"),
-            *((self.roi(name), f"the regions {name}") for name in USED_ROIS),
+            *((self.roi(name), f"the regions {name}") for name in rois),
             (self.ncsnr(version), "the signal-to-noise ratio of the betas"),
         ]
         for session in range(1, n_sessions + 1):

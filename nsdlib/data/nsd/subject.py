@@ -127,11 +127,9 @@ class NSDSubject(Subject):
         return table.iloc[: self.n_trials]
 
     def onsets(self, session):
-        """Seconds from the start of its run of each trial, see `Subject`; from the behaviour where there are no series."""
-        if self.paths.design(session, 1).is_file():
-            return super().onsets(session)
-        of_session = self.responses().query(f"SESSION == {session}")
-        return 86400 * (of_session["TIME"] - of_session.groupby("RUN")["TIME"].transform("min")).to_numpy()
+        """Seconds from the start of its run of each trial, see `Subject`; by the experiment's design, without a file of a run."""
+        self.check_session(session)
+        return nsd.TRIAL_SECONDS * np.concatenate([np.flatnonzero(run) for run in self.expdesign["stimpattern"][session - 1]])
 
     @property
     def affine(self):
@@ -182,7 +180,7 @@ class NSDSubject(Subject):
         """Betas of one of NSD's three versions, `nsd_layout.BETA_VERSIONS`, see `Subject`: (750, n_voxels) float32 in percent."""
         self.check_session(session)
         mask = self.checked_mask(mask)
-        hdf5, nifti = (self.paths.betas(_chosen(version), session, ending) for ending in ("hdf5", "nii.gz"))
+        hdf5, nifti = (self.paths.betas(version or DEFAULT_VERSION, session, ending) for ending in ("hdf5", "nii.gz"))
         if nifti.is_file() and not hdf5.is_file():
             scaled = nsd_files.read_beta_volumes(nifti, mask)
         else:
@@ -192,7 +190,7 @@ class NSDSubject(Subject):
 
     def ncsnr(self, version=None):
         """Ratio of signal to noise of single-trial betas, by NSD over all trials; 0 where not finite: (X, Y, Z) float."""
-        path = self._existing(self.paths.ncsnr(_chosen(version)), "the signal-to-noise ratio of the betas")
+        path = self._existing(self.paths.ncsnr(version or DEFAULT_VERSION), "the signal-to-noise ratio of the betas")
         return np.nan_to_num(nsd_files.read_volume(path), nan=0, posinf=0, neginf=0)
 
     def n_runs(self, session):
@@ -218,9 +216,9 @@ class NSDSubject(Subject):
         files = [kind(session, run) for run in numbers for kind in (self.paths.timeseries, self.paths.design)]
         return [*files, self.paths.volume("brainmask"), *([] if roi == "brainmask" else [self.paths.roi(roi)])]
 
-    def needed_files(self, n_sessions, *, version=None, glm_sessions=0):
+    def needed_files(self, n_sessions, *, version=None, glm_sessions=0, roi="brainmask"):
         """Files that a run over the first sessions reads, see `Subject`."""
-        return self.paths.needed(n_sessions, version=_chosen(version), glm_sessions=glm_sessions)
+        return self.paths.needed(n_sessions, version=version or DEFAULT_VERSION, glm_sessions=glm_sessions, roi=roi)
 
     def _existing(self, path, what):
         """`path`, after an error that teaches when it is not there."""
@@ -230,7 +228,3 @@ class NSDSubject(Subject):
                 "doctor RUN`, RUN being the run whose data these are, lists all that are missing and says how to get them."
             )
         return path
-
-
-def _chosen(version):
-    return DEFAULT_VERSION if version is None else version
