@@ -1,5 +1,6 @@
 """Betas of notebook 01 written as others have them: NSD's files, GLMsingle's result files, or maps of a BIDS derivative."""
 
+import json
 import re
 
 import numpy as np
@@ -88,7 +89,7 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
     target, about = folder / f"sub-{label}", folder / "dataset_description.json"
     says = {"Name": "Single-trial responses to pictures", "BIDSVersion": BIDS_VERSION, "DatasetType": "derivative"}
     text = as_json(says | {"GeneratedBy": [{"Name": "nsdlib", "Version": __version__}]})
-    refuse_existing([target, *([about] if about.exists() and about.read_text() != text else [])])
+    refuse_existing([target, *([about] if about.exists() and not _is_ours(about) else [])])
     stem, written = f"sub-{label}_task-images", []
     with beside(folder) as place:
         mask = as_mask(found.roi_voxel.values, subject.brainmask.shape)
@@ -119,6 +120,14 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
     if not about.exists():
         about.write_text(text)
     return written
+
+
+def _is_ours(about):
+    """Whether an export, of any version, wrote a description of a data set."""
+    try:
+        return json.loads(about.read_text(encoding="utf-8"))["GeneratedBy"][0]["Name"] == "nsdlib"
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 EXPORTS = {"nsd": export_betas, "bids": export_bids, "glmsingle": export_glmsingle}

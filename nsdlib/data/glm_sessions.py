@@ -68,7 +68,8 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
             sessions.append(fit_session(session, None))
         else:
             files = [(f.stat().st_size, f.stat().st_mtime_ns) for f in subject.session_files(session, roi) if f.is_file()]
-            inputs = f"{subject.root} {subject.name} {roi} {engine} {options.digest()} {files}"  # a corrected file: another fit
+            of_session = f"{subject.settings} {subject.tr} {of_subject(options, subject, session).digest()}"
+            inputs = f"{subject.root} {subject.name} {roi} {engine} {of_session} {files}"  # a corrected file: another fit
             name = f"session{session:02d}-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
             sessions.append(_finished_once(scratch / name, lambda folder, session=session: fit_session(session, folder)))
     maps = [found.drop_vars(BETAS) for found in sessions]

@@ -43,7 +43,8 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     """Single-trial betas by GLMsingle; arguments and result as of `nsdlib.core.glm.fit_glm`, `scratch` without effect.
 
     HRFs that are not given are GLMsingle's own. Variables that it does not give (the curve of a fixed number of components,
-    say) are left out. Where it leaves out denoising or ridge, betas_c or betas_d are those of the step before.
+    say) are left out. Where it leaves out denoising or ridge, betas_c or betas_d are those of the step before;
+    without either, noise_pool has no voxel and pc_voxels has those above the threshold.
 
     Of confounds GLMsingle 1.2 looks at run 1's alone to tell whether there are any: where those are all 0 it forgets every
     run's. A ModuleNotFoundError when GLMsingle is not installed; a ValueError when shapes or values of design and data do not
@@ -160,6 +161,8 @@ def _as_dataset(results, options, *, notes):
     found["fractions"] = np.unique(options.fractions)[::-1] if "typed" in results else np.ones(1)
     found.setdefault("fraction", np.ones(len(found["mean"]), np.float32))
     threshold = tail_threshold(found["onoff_r2"]) if options.brain_r2 is None else options.brain_r2
+    found.setdefault("pc_voxels", found["onoff_r2"] > (threshold if options.pc_r2 is None else options.pc_r2))
+    found.setdefault("noise_pool", np.zeros(len(found["mean"]), bool))
     attributes = {"n_pcs": int(denoised.get("pcnum", 0)), "notes": " ".join(notes), "threshold": threshold}
     return name_axes(found, attributes, percent=options.percent)
 

@@ -38,6 +38,8 @@ class Subject(ABC):
         Of `betas`: "percent signal change", "z" or "arbitrary".
     split : str
         Which images are the test set, one of `splits.SPLITS`; `split_seed` draws those that are drawn.
+    settings : BaseModel or None
+        The section of the parameter file that says how the files are read, where there is one.
     """
 
     tr: float
@@ -46,6 +48,7 @@ class Subject(ABC):
     has_captions = has_betas = has_series = True
     betas_unit = "percent signal change"
     split, split_seed = "official", 0
+    settings = None
 
     def __repr__(self):
         return f"{type(self).__name__}({self.name!r}, n_sessions={self.n_sessions}, n_trials={self.n_trials})"

@@ -11,7 +11,6 @@ from matplotlib.colors import ListedColormap
 from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, WIDTH, draw_legend, new_axes, new_panels
 
 CAPTION_WIDTH = 24  # characters a line
-IMAGE_SECONDS = 3  # an image is on the screen
 SCALE_BAR = 5  # percent of the mean signal
 
 
@@ -99,16 +98,17 @@ def plot_session(seconds, run, is_old, ax=None):
     return ax
 
 
-def plot_responses(seconds, halves, labels):
+def plot_responses(seconds, halves, labels, *, duration):
     """Draw the mean response of some voxels to an image, estimated twice from different runs, a panel a voxel.
 
-    `seconds` (n_lags,) count from the onset of an image; each of two `halves` (n_lags, n_voxels) is percent of the voxel's mean.
+    `seconds` (n_lags,) count from the onset of an image, which is shown for `duration` seconds; each of two `halves` (n_lags,
+    n_voxels) is percent of the voxel's mean.
     """
     figure, axes = new_panels(1, len(labels), min(WIDTH, max(5, 1.8 * len(labels))), 2.9, sharey=True)
     for ax, curves, label in zip(axes[0], np.moveaxis(np.array(halves), 2, 0), labels, strict=True):
         runs = pd.DataFrame(curves.T, index=seconds, columns=["odd runs", "even runs"])
         sns.lineplot(runs, palette=COLOURS[:2], ax=ax)
-        ax.axvspan(0, IMAGE_SECONDS, color="0.92", linewidth=0, zorder=0)
+        ax.axvspan(0, duration, color="0.92", linewidth=0, zorder=0)
         ax.set(title=label, xlabel="seconds from onset")
     axes[0, 0].set_ylabel("BOLD (percent)")
     draw_legend(figure)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from conftest import DATA
 
+from nsdlib import __version__
 from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data import exports
 from nsdlib.data.betas_subject import BetasSubject
@@ -255,12 +256,15 @@ def test_the_description_of_another_subject_stays_and_a_strangers_is_refused(fit
     export_bids(found, subject, tmp_path)
     other = Tiny()
     other.name = "lab/sub-08"
+    about = tmp_path / "dataset_description.json"
+    about.write_text(about.read_text().replace(__version__, "0.0.1"))  # an older one wrote it
     export_bids(found, other, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"sub-07", "sub-08", "dataset_description.json"}
     (tmp_path / "theirs").mkdir()
-    (tmp_path / "theirs" / "dataset_description.json").write_text("{}")
-    with pytest.raises(FileExistsError, match=r"dataset_description\.json is already there"):
-        export_bids(found, subject, tmp_path / "theirs")
+    for theirs in ("{}", "no JSON", '{"GeneratedBy": [{"Name": "fMRIPrep"}]}', "[]"):
+        (tmp_path / "theirs" / "dataset_description.json").write_text(theirs)
+        with pytest.raises(FileExistsError, match=r"dataset_description\.json is already there"):
+            export_bids(found, subject, tmp_path / "theirs")
 
 
 def test_formats_have_their_writers():

@@ -81,6 +81,10 @@ def test_finished_sessions_are_read_again_and_unfinished_ones_leave_no_result(se
     assert [path.suffix for path in tmp_path.iterdir()] == [".nc"]  # the arrays in progress are gone
     monkeypatch.setitem(glm_sessions.ENGINES, "nsdlib", None)  # nothing is fitted any more
     assert glm_sessions.fit_sessions(subject, 1, scratch=tmp_path).load().identical(whole)
+    for name, other in (("settings", "confounds=('motion',)"), ("tr", 1.3), ("duration", 2.0)):
+        with monkeypatch.context() as changed, pytest.raises(TypeError, match="not callable"):
+            changed.setattr(NSDSubject, name, other)
+            glm_sessions.fit_sessions(subject, 1, scratch=tmp_path)
     file = subject.paths.design(1, 3)
     os.utime(file, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns + 10**9))  # a corrected file
     with pytest.raises(TypeError, match="not callable"):
@@ -194,7 +198,7 @@ def test_a_session_goes_through_glmsingle_with_a_folder(recorded, tmp_path):
     file, _ = recorded
     designs = [events.argmax(1) + events.any(1) for events in (file[f"design_{run}"] for run in range(4))]
     subject = SimpleNamespace(
-        root=tmp_path, name="other/sub-01", tr=TR, duration=3.0, n_sessions=1, session=np.ones(240, int),
+        root=tmp_path, name="other/sub-01", settings=None, tr=TR, duration=3.0, n_sessions=1, session=np.ones(240, int),
         brainmask=np.ones((10, 10, 3), bool), voxels=lambda roi: np.arange(300).reshape(10, 10, 3) % 2 == 1,
         run_seconds=lambda session, run: 288.0, session_files=lambda session, roi: [], confounds=lambda session, run: None,
         n_runs=lambda session: 4, design=lambda session, run: designs[run - 1],
@@ -243,7 +247,9 @@ def test_without_ridge_or_denoising_glmsingles_results_blame_nothing(recorded, n
     found = glmsingle.fit(design, data, tr=1.0, options=GLMOptions(fractions=(1.0,), n_pcs=n_pcs))
     assert found.n_pcs == (file["pcnum"] if n_pcs else 0) and found.notes == ""
     np.testing.assert_array_equal(found.betas_d.T, file[f"type{last}_betasmd"])
-    assert (found.fraction == 1).all() and ("noise_pool" in found) == (n_pcs > 0)
+    assert (found.fraction == 1).all() and bool(found.noise_pool.any()) == (n_pcs > 0)
+    threshold = found.attrs["threshold"]
+    np.testing.assert_array_equal(found.pc_voxels, file["pcvoxels"] if n_pcs else file["typeA_onoffR2"] > threshold)
 
 
 def test_without_repeats_both_engines_say_the_same(recorded):

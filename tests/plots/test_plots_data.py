@@ -79,10 +79,11 @@ def test_a_session_has_a_tick_a_trial_in_the_row_of_its_run():
 
 def test_responses_are_drawn_twice_a_panel_a_voxel():
     halves = [np.arange(6.0).reshape(3, 2), -np.arange(6.0).reshape(3, 2)]
-    figure = data.plot_responses(np.arange(3), halves, ["visual", "not visual"])
+    figure = data.plot_responses(np.arange(3), halves, ["visual", "not visual"], duration=1.5)
     for voxel, (ax, label) in enumerate(zip(figure.axes, ("visual", "not visual"), strict=True)):
         assert (ax.get_title(loc="left") or ax.get_title()) == label
         odd, even = lines(ax)
+        assert [patch.get_width() for patch in ax.patches] == [1.5]
         assert not odd.is_dashed() and even.is_dashed() and odd.get_color() != even.get_color()
         for line, half in zip((odd, even), halves, strict=True):
             np.testing.assert_array_equal(line.get_ydata(), half[:, voxel])

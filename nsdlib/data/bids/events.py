@@ -15,8 +15,8 @@ TEXT = ("trial_type", "stim_file")  # columns that are text even where they look
 def read_table(path, *columns):
     """Read a table of text, a `.tsv`, packed as `.gz` or not: a DataFrame of str without blanks around them, n/a as NaN.
 
-    A FileNotFoundError when there is none; a ValueError when it is no text in UTF-8 with tabs between the columns, or has none of
-    the names, a str or a tuple, of one of `columns`.
+    A FileNotFoundError when there is none; a ValueError when it is no text in UTF-8 with tabs between the columns, has none of
+    the names, a str or a tuple, of one of `columns`, or a value of more than one line.
     """
     import pandas as pd
 
@@ -41,6 +41,11 @@ def read_table(path, *columns):
                 f"{path}: wanted a column {' or '.join(map(repr, names))} and tabs between the columns, got the columns "
                 f"{', '.join(table)}."
             )
+    if (broken := table.apply(lambda column: column.str.contains("[\r\n]")).any(axis=1)).any():
+        raise ValueError(
+            f"{path}, line {broken.idxmax() + 2}: a value goes on in the next line, as a quotation mark that is not closed makes it. "
+            "Close the mark, or write it twice within quotation marks."
+        )
     table = table.apply(lambda column: column.str.strip())
     return table.mask(table.isin(MISSING))
 

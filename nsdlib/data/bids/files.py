@@ -70,12 +70,15 @@ def find_runs(raw, derivatives, *, label, task, space):
     kinds, runs = dict(zip(("space", "res"), space.replace(":", "_").split("_res-"), strict=False)), {}
     if kinds["space"] == "func":
         kinds["space"] = None
+    of_run = {}  # files of each run
+    for path, name in preprocessed:
+        of_run.setdefault(str(_run_of(name)), []).append((path, name))
     for path, name in preprocessed:
         if _is_bold(name, task) and name.get("desc") == "preproc" and all(name.get(k) == kinds[k] for k in kinds):
             key = tuple(ordered(name.get(entity, "")) for entity in ("ses", "run", *OF_A_RUN[3:7]))
             if key in runs:
                 raise ValueError(f"{path} and {runs[key].bold} are the same run: keep one, or name space and res, T1w_res-2.")
-            runs[key] = _run_files(path, name, preprocessed, raw)
+            runs[key] = _run_files(path, name, of_run[str(_run_of(name))], raw)
     if not runs:
         raise FileNotFoundError(_nothing(derivatives, preprocessed, ignored, label=label, task=task, space=space))
     found = [runs[key] for key in sorted(runs)]
@@ -188,12 +191,12 @@ def _functional(root, label):
     return named, ignored
 
 
-def _run_files(path, name, preprocessed, raw):
-    """Collect the files of the run of a BOLD."""
+def _run_files(path, name, of_run, raw):
+    """Collect the files of the run of a BOLD, from those preprocessed, `of_run`, and the events below `raw`."""
 
     def beside(suffix, spaces=("space", "res"), extensions=VOLUME, **values):
-        for path, other in preprocessed:
-            same = _run_of(other) == _run_of(name) and all(other.get(key) == name.get(key) for key in spaces)
+        for path, other in of_run:
+            same = all(other.get(key) == name.get(key) for key in spaces)
             fits = other["suffix"] == suffix and other["extension"] in extensions
             if same and fits and all(other.get(key) in wanted for key, wanted in values.items()):
                 return path

@@ -66,7 +66,7 @@ def look(name, raw, *, space=None, image_column=None, **settings):
     subject = BIDSSubject(raw, section)
     if "confounds" not in settings:
         section, why["confounds"] = _choose_confounds(subject, section)
-        subject = BIDSSubject(raw, section)
+        subject = BIDSSubject(raw, section) if section.confounds else subject
     _refuse_missing(subject, section)
     decided = _decide(name, subject)
     return Import(name, subject, _text(decided, section, why), check_list(subject, section, decided, why))

@@ -99,7 +99,7 @@ class Pictures:
         Grey ones become colour, transparent ones lie over grey; a FileNotFoundError says which are missing and how many.
         """
         if missing := self.missing(dict.fromkeys(names)):
-            first = ", ".join(str(path.relative_to(self.folder)) for path, _ in missing[:5])
+            first = ", ".join(str(path).removeprefix(f"{self.folder}/") for path, _ in missing[:5])
             raise FileNotFoundError(
                 f"{len(missing)} of {len(set(names))} pictures are missing in {self.folder}, such as {first} "
                 f"({missing[0][1]}). Set images in the parameter file to the folder in which they lie."

@@ -11,6 +11,7 @@ from bids_tree import N_VOLUMES, TR, func, settings, stem, write_confounds, writ
 from nilearn.glm.first_level import first_level_from_bids
 from nilearn.interfaces.bids import parse_bids_filename
 
+from nsdlib.data.bids import files
 from nsdlib.data.bids.files import existing, find_runs, metadata, parse_name, problem, read_timing
 
 NAMES = [
@@ -97,6 +98,22 @@ def test_a_run_has_its_files_and_inherits_events(root):
     assert third.events == root / "raw" / "sub-01" / "ses-02" / "sub-01_ses-02_task-see_events.tsv"
     assert third.mask.name == "sub-01_ses-02_task-see_run-1_space-T1w_desc-brain_mask.nii.gz"
     assert third.boldref.name == "sub-01_ses-02_task-see_run-1_space-T1w_boldref.nii.gz"
+
+
+def test_a_files_entities_are_looked_at_a_few_times_however_many_runs_there_are(root, monkeypatch):
+    counts = []
+    for n_sessions in (2, 8):
+        for session in range(3, n_sessions + 1):
+            for kind in ("raw", "prep"):
+                (root / kind / "sub-01" / f"ses-{session:02d}" / "func").mkdir(parents=True, exist_ok=True)
+                for path in func(root / kind, "01").iterdir():
+                    (func(root / kind, f"{session:02d}") / path.name.replace("ses-01", f"ses-{session:02d}")).touch()
+        calls = []
+        with monkeypatch.context() as counted:
+            counted.setattr(files, "_run_of", lambda name, own=files._run_of: calls.append(name) or own(name))
+            n_runs = len(find(root)[0])
+        counts.append(len(calls) / n_runs)
+    assert counts[1] <= counts[0]  # of each run
 
 
 def test_other_spellings_are_found(root):

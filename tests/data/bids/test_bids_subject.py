@@ -531,6 +531,8 @@ def test_missing_pictures_are_named_and_counted(root):
         subject.stimuli(np.arange(9))
     assert [path.name for path, _ in subject.missing_files()] == ["dog_01.png", "dog_02.png"]
     assert subject.missing_files(roi=f"{root}/V1.nii.gz") == [(root / "V1.nii.gz", "mask, roi: not there")]
+    with pytest.raises(FileNotFoundError, match=r"1 of 1 pictures are missing in .*pictures, such as /lab/dog_09.png"):
+        subject.pictures.read(["/lab/dog_09.png"])
     assert subject.stimuli([]).shape == (0, 425, 425, 3)
     with pytest.raises(ValueError, match=r"image_ids holds 9: images of raw/sub-01 have numbers from 0 to 8"):
         subject.stimuli([9])
