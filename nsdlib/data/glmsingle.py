@@ -10,8 +10,9 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from nsdlib.core.device import some
 from nsdlib.core.glm import hrf
-from nsdlib.core.glm.checks import check_confounds, listed
+from nsdlib.core.glm.checks import check_confounds
 from nsdlib.core.glm.denoise import check_runs, find_repeats, left_out, tail_threshold
 from nsdlib.core.glm.design import make_run_designs
 from nsdlib.core.glm.options import GLMOptions, flatten_space
@@ -93,7 +94,7 @@ def _late(designs, canonical):
     late = [run.late(run.drift.new_tensor(np.asarray(canonical))).sum().item() for run in designs]
     if not any(late):
         return []
-    runs = listed([f"run {number}" for number, n_trials in enumerate(late, start=1) if n_trials])
+    runs = some([f"run {number}" for number, n_trials in enumerate(late, start=1) if n_trials])
     return [
         f"{sum(late)} trials begin too close to the end of their run to be measured ({runs}): GLMsingle lets them have a say "
         "in its choices and in each voxel's scale; glm_engine: nsdlib does not."

@@ -7,9 +7,10 @@ import numpy as np
 import xarray as xr
 
 from nsdlib import __version__
+from nsdlib.core.device import some
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.core.scores.protocols import PROTOCOLS
-from nsdlib.data.formats.images import read, some
+from nsdlib.data.formats.images import read
 from nsdlib.data.formats.pairs import pair
 from nsdlib.store import zoo
 from nsdlib.study import floors

@@ -94,7 +94,7 @@ class StoredImages:
         self.run, self._store, self._subject = run, Store(run), open_subject(run)
         self._stored = self._store.load("reconstruction")
         self.image_ids, self.stimuli = self._stored.test_image.values.tolist(), self._stored.stimulus
-        captions = self._subject.captions(self.image_ids) if self._subject.has_captions else [[] for _ in self.image_ids]
+        captions = self._subject.captions(self.image_ids)
         self.captions = {image: (texts or [""])[0] for image, texts in zip(self.image_ids, captions, strict=True)}
 
     @cached_property

@@ -187,7 +187,7 @@ def test_what_is_missing_or_there_already_is_refused_before_anything_is_written(
         opened("things", "01", images=None)
     (images / "cat" / "cat_13s.jpg").unlink()
     with pytest.raises(
-        FileNotFoundError, match=r"1 of 6 pictures are missing below .*images, such as cat_13s\.jpg: set --images"
+        FileNotFoundError, match=r"1 of 6 pictures are missing in .*images, such as \S*cat_13s\.jpg .*as --images"
     ):
         opened("things", "01")
     assert not (tmp_path / "made").exists() and not (project / "params" / "mine.yaml").exists()

@@ -6,7 +6,6 @@ from nsdlib.core.glm.linear import orthonormal
 
 IN_DRIFT = 1e-8  # a confound that keeps at most this part of its length without drifts lies in them: the rest is rounding
 FLAT = 1e-8  # of the largest sample of all HRFs: one that stays below is no HRF, but a moment of all in a transposed library
-N_NAMED = 5  # voxels or trials that a note names before it says only how many more there are
 
 
 def check_confounds(confounds, designs):
@@ -94,12 +93,6 @@ def check_unit(results, n_volumes):
             "for betas in scanner units, GLMOptions(percent=False)."
         )
     return small
-
-
-def listed(names):
-    """Return the first of some names, and how many more there are."""
-    more = [f"and {len(names) - N_NAMED} more"] if len(names) > N_NAMED else []
-    return ", ".join(names[:N_NAMED] + more)
 
 
 def _numbers(values, name):

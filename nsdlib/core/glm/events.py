@@ -141,11 +141,7 @@ def _read(table, run, *, condition):
                 f"{', '.join(map(str, columns))}. Name the one that says what was shown, condition='...', or, where all "
                 "trials are alike, give table.assign(trial_type='trial')."
             )
-    onset = _numbers(table["onset"], run)
-    duration = _numbers(table["duration"], run) if columns.count("duration") == 1 else np.full(len(table), np.nan)
-    if (duration < 0).any():
-        row = np.flatnonzero(duration < 0)[0]
-        raise ValueError(f"Run {run}, row {row}: duration {duration[row]:g} s; wanted 0, more, or n/a.")
+    onset, duration = (seconds(table, name, lambda row: f"Run {run}, row {row}") for name in ("onset", "duration"))
     names = table[condition].astype(object).to_numpy(copy=True)
     for row, name in enumerate(names):
         names[row] = name = name.strip() if isinstance(name, str) else name
@@ -156,18 +152,24 @@ def _read(table, run, *, condition):
     return pd.DataFrame({"onset": onset, "end": onset + np.nan_to_num(duration), "condition": names})
 
 
-def _numbers(column, run):
-    """Return a column of seconds as float64, NaN for n/a; refuse what is no number."""
+def seconds(table, name, at):
+    """Read a column of seconds of a table: (n_rows,) float64, NaN for n/a and without exactly one such column.
+
+    A ValueError where a value is no number, or a duration below 0; `at` says where a row, counted from 0, is.
+    """
     import pandas as pd
 
-    texts = column.astype(object).map(lambda value: value.strip() if isinstance(value, str) else value)
+    if list(table.columns).count(name) != 1:
+        return np.full(len(table), np.nan)
+    texts = table[name].astype(object).map(lambda value: value.strip() if isinstance(value, str) else value)
     texts = texts.where(~texts.isin(MISSING), np.nan)
     values = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)
-    wrong = np.flatnonzero((np.isnan(values) & ~pd.isna(texts).to_numpy()) | np.isinf(values))
-    if len(wrong):
-        text = texts.iloc[wrong[0]]
-        hint = " Numbers have a decimal point: replace the comma." if isinstance(text, str) and "," in text else ""
-        raise ValueError(f"Run {run}, row {wrong[0]}: {column.name} '{text}' is no number of seconds.{hint}")
+    wrong = (np.isnan(values) & ~pd.isna(texts).to_numpy()) | np.isinf(values) | ((values < 0) & (name == "duration"))
+    if wrong.any():
+        row = wrong.argmax()
+        text = str(texts.iloc[row])
+        comma = " Numbers have a decimal point: replace the comma." if "," in text else ""
+        raise ValueError(f"{at(row)}: {name} is {text!r}, wanted seconds{', 0 or more,' * (name == 'duration')} or n/a.{comma}")
     return values
 
 

@@ -20,8 +20,9 @@ import warnings
 import numpy as np
 import torch
 
+from nsdlib.core.device import some
 from nsdlib.core.glm import denoise, fracridge, hrf, steps
-from nsdlib.core.glm.checks import check_confounds, check_freedom, check_hrfs, check_numbers, check_unit, listed
+from nsdlib.core.glm.checks import check_confounds, check_freedom, check_hrfs, check_numbers, check_unit
 from nsdlib.core.glm.design import make_run_designs, voxel_series
 from nsdlib.core.glm.options import GLMOptions, flatten_space
 from nsdlib.core.glm.results import make_dataset
@@ -185,7 +186,7 @@ def _unfitted(mean, energy, small_mean):
 
 def _named(wrong):
     """Return the first voxels of a mask by number."""
-    return listed([f"voxel {number}" for number in np.flatnonzero(wrong)])
+    return some([f"voxel {number}" for number in np.flatnonzero(wrong)])
 
 
 def _unmeasured(designs, late):
@@ -199,7 +200,7 @@ def _unmeasured(designs, late):
         return []
     return [
         f"{len(places)} of {sum(map(len, late))} trials begin too close to the end of their run to be measured "
-        f"({listed(places)}): their betas are 0 and have no say in any choice."
+        f"({some(places)}): their betas are 0 and have no say in any choice."
     ]
 
 

@@ -168,8 +168,8 @@ def choose_hrfs(problem, energy, energy_run):
 def find_components(problem, pool, *, n_pcs):
     """Compute time courses that the voxels of a noise pool share in each run, each voxel of unit length.
 
-    The pool, (n_runs, n_voxels) bool, has only voxels that are not constant in the run: what rounding leaves of those has no
-    length. Returned is a list of (n_volumes, n_pcs) float64 tensors, orthonormal and orthogonal to the drifts, the strongest first.
+    The pool, (n_runs, n_voxels) bool, has only voxels that are not constant in the run: what is left of those is rounding.
+    Returned is a list of (n_volumes, n_pcs) float64 tensors, orthonormal and orthogonal to the drifts, the strongest first.
     """
     drifts = problem.send([design.drift for design in problem.designs])
     products = [drift.new_zeros(len(drift), len(drift)) for drift in drifts]

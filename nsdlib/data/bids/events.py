@@ -43,8 +43,8 @@ def read_table(path, *columns):
             )
     if (broken := table.apply(lambda column: column.str.contains("[\r\n]")).any(axis=1)).any():
         raise ValueError(
-            f"{path}, line {broken.idxmax() + 2}: a value goes on in the next line, as a quotation mark that is not closed makes it. "
-            "Close the mark, or write it twice within quotation marks."
+            f"{path}, line {broken.idxmax() + 2}: a value goes on in the next line, as behind a quotation mark that is not "
+            "closed. Close the mark, or take it out."
         )
     table = table.apply(lambda column: column.str.strip())
     return table.mask(table.isin(MISSING))

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from nsdlib.core.device import some
+
 INDICES = ("run", "echo")  # numbers, however many zeros they begin with
 OF_A_RUN = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run")  # entities that all files of a run share
 VOLUME, TABLE = (".nii.gz", ".nii"), (".tsv", ".tsv.gz")
@@ -90,7 +92,7 @@ def find_runs(raw, derivatives, *, label, task, space):
     lost = sorted({path.name for path, name in measured if _is_bold(name, task) and _run_of(name) not in known})
     notes = [f"Measured, but not preprocessed: {', '.join(lost)}."] if lost else []
     if odd := [path.name for path in ignored + ignored_raw]:
-        notes.append(f"Not names of BIDS, ignored: {', '.join(odd[:10])}{', ...' * (len(odd) > 10)} ({len(odd)} files).")
+        notes.append(f"Not names of BIDS, ignored: {some(odd, 10)} ({len(odd)} files).")
     return found, notes
 
 

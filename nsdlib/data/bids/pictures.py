@@ -93,17 +93,21 @@ class Pictures:
         absent = [(self.folder / name, "a picture that the tables name") for name, path in found.items() if path is None]
         return absent + [(path, wrong) for path in found.values() if path is not None and (wrong := problem(path))]
 
-    def read(self, names):
-        """Read pictures: (n_names, side, side, 3) uint8 RGB.
-
-        Grey ones become colour, transparent ones lie over grey; a FileNotFoundError says which are missing and how many.
-        """
+    def refuse_missing(self, names):
+        """Raise a FileNotFoundError, which says which and how many, where pictures are missing."""
         if missing := self.missing(dict.fromkeys(names)):
             first = ", ".join(str(path).removeprefix(f"{self.folder}/") for path, _ in missing[:5])
             raise FileNotFoundError(
                 f"{len(missing)} of {len(set(names))} pictures are missing in {self.folder}, such as {first} "
-                f"({missing[0][1]}). Set images in the parameter file to the folder in which they lie."
+                f"({missing[0][1]}). Set images, in the parameter file or as --images, to the folder in which they lie."
             )
+
+    def read(self, names):
+        """Read pictures: (n_names, side, side, 3) uint8 RGB; grey ones become colour, transparent ones lie over grey.
+
+        A FileNotFoundError as of `refuse_missing`.
+        """
+        self.refuse_missing(names)
         pictures = {name: self._square(self.find(name)) for name in dict.fromkeys(names)}
         return np.stack([pictures[name] for name in names]) if pictures else np.empty((0, self.side, self.side, 3), np.uint8)
 

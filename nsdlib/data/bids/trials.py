@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from nsdlib.core.glm.events import OFF_GRID, find_tr
+from nsdlib.core.device import some
+from nsdlib.core.glm.events import OFF_GRID, find_tr, seconds
 from nsdlib.core.glm.hrf import STIMULUS_SECONDS
 from nsdlib.data.bids.events import read_events
 
@@ -11,13 +12,13 @@ EARLY_SECONDS = 0.05  # before a run: what a clock is off, still taken as 0
 FINEST = 0.5  # seconds: a finer grid makes the series longer and the betas no better
 
 
-def read_trials(runs, seconds, *, image_column, drop, test):
+def read_trials(runs, lasts, *, image_column, drop, test):
     """Read the trials of runs, a dict of (session, run) to files.RunFiles: events that showed a picture, in order of time.
 
-    `seconds` has for each run how long it was measured, and where its last volume begins. `image_column` names the picture; a row
-    without it is no trial. `drop` and `test`, dicts of column to values (ses being the label of the session, n/a a value), choose
-    rows that are no trials, and rows of the test set. Returned are a DataFrame with session, run, onset and duration in seconds
-    (NaN where unknown), name, and test, bool; and notes, a list of str: what was left out, why, how often in which run. A
+    `lasts` has for each run how many seconds it was measured, and where its last volume begins. `image_column` names the picture;
+    a row without it is no trial. `drop` and `test`, dicts of column to values (ses being the label of the session, n/a a value),
+    choose rows that are no trials, and rows of the test set. Returned are a DataFrame with session, run, onset and duration in
+    seconds (NaN where unknown), name, and test, bool; and notes, a list of str: what was left out, why, how often in which run. A
     ValueError when a column is in no table, a time is no number, two pictures appear at once, no trial is left, or none of the
     test.
     """
@@ -34,9 +35,12 @@ def read_trials(runs, seconds, *, image_column, drop, test):
     found, left_out = [], {}
     for (session, number), run in runs.items():
         tables[session, number] = table = tables[session, number].assign(ses=run.session)
-        rows = _choose(table, run, seconds[session, number], image_column, drop, left_out)
+        rows = _choose(table, run, lasts[session, number], image_column, drop, left_out)
         found.append(rows.assign(session=session, run=number, test=_matching(rows, test)))
-    notes = [f"{sum(n.values())} rows left out: {why} ({_listed(n)})." for why, n in left_out.items()]
+    notes = [
+        f"{sum(n.values())} rows left out: {why} ({some([f'{run} {k}' for run, k in n.items()], 10)})."
+        for why, n in left_out.items()
+    ]
     for column, values in drop.items():
         if idle := [
             value for value in values if not any(_matching(table, {column: (value,)}).any() for table in tables.values())
@@ -76,13 +80,12 @@ def typical_duration(durations):
     return round(float(np.median(known)), 1), notes
 
 
-def _choose(table, run, seconds, image_column, drop, left_out):
+def _choose(table, run, lasts, image_column, drop, left_out):
     """Trials of a run's table, by onset; `left_out`, a dict of causes to counts of each run, grows by the other rows."""
     if image_column not in table and not _matching(table, drop).all():
         raise ValueError(f"{run.events} has no column {image_column!r}, as other runs have; its columns are {', '.join(table)}.")
-    rows = table.assign(**{image_column: table.get(image_column), "onset": _seconds(table, "onset", run)})
-    rows["duration"] = _seconds(table, "duration", run)
-    end, last = seconds
+    times = {name: seconds(table, name, lambda row: f"{run.events}, line {row + 2}") for name in ("onset", "duration")}
+    rows, (end, last) = table.assign(**{image_column: table.get(image_column)} | times), lasts
     causes = {
         f"drop, {_condition(drop)}": _matching(rows, drop),
         f"no {image_column}": rows[image_column].isna(),
@@ -108,20 +111,6 @@ def _choose(table, run, seconds, image_column, drop, left_out):
     return rows.assign(onset=rows["onset"].clip(lower=0))
 
 
-def _seconds(table, column, run):
-    """A column of a table as seconds, float64; NaN for n/a, or where there is no such column."""
-    import pandas as pd
-
-    values = table.get(column, pd.Series(np.nan, index=table.index))
-    seconds = pd.to_numeric(values, errors="coerce").astype(float)
-    wrong = (seconds.isna() & values.notna()) | np.isinf(seconds) | ((seconds < 0) & (column == "duration"))
-    if wrong.any():
-        row = wrong.idxmax()
-        comma = " Numbers have a decimal point." if "," in str(values[row]) else ""
-        raise ValueError(f"{run.events}, line {row + 2}: {column} is {str(values[row])!r}, wanted seconds or n/a.{comma}")
-    return seconds
-
-
 def _matching(table, conditions):
     """Which rows have one of the values in one of the columns: (n_rows,) bool; 1 is 1.0, n/a is a missing value."""
     import pandas as pd
@@ -138,9 +127,3 @@ def _matching(table, conditions):
 def _condition(conditions):
     """Conditions in words."""
     return " or ".join(f"{column} = {', '.join(values)}" for column, values in conditions.items())
-
-
-def _listed(counts):
-    """Counts of runs in words, the first ten."""
-    first = [f"{run} {n}" for run, n in counts.items()][:10]
-    return ", ".join(first) + (f" and {len(counts) - 10} other runs" if len(counts) > 10 else "")

@@ -131,12 +131,7 @@ def _refuse_missing(source, images):
     """Refuse a folder of pictures that lacks some."""
     if images is None:
         raise ValueError("The pictures do not come with these data: name the folder with those that were shown, --images.")
-    names = list(dict.fromkeys(source.shown))
-    if missing := Pictures(images).missing(names):
-        raise FileNotFoundError(
-            f"{len(missing)} of {len(names)} pictures are missing below {images}, such as {missing[0][0].name}: set --images to "
-            "the folder in which they lie."
-        )
+    Pictures(images).refuse_missing(source.shown)
 
 
 def _parameters(source, folder, *, run, label, about, images):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nsdlib.core.device import check_finite
+from nsdlib.core.device import check_finite, some
 from nsdlib.core.images import resize
 from nsdlib.data.bids.files import existing
 from nsdlib.data.bids.pictures import GREY, KINDS, read_picture
@@ -61,11 +61,6 @@ def read(place) -> Images:
         pixels = (pixels[..., :3] * opaque + GREY * (1 - opaque)).round().astype(np.uint8)
     pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
     return _squared(str(place), [f"row {row}" for row in range(len(pixels))], pixels, is_array=True)
-
-
-def some(names):
-    """Join the first few names, for a message."""
-    return ", ".join(map(str, names[:N_NAMED])) + (", ..." if len(names) > N_NAMED else "")
 
 
 def _read_folder(folder):

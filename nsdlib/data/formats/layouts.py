@@ -51,11 +51,11 @@ class Layout:
 class GLMsingleLayout(Layout):
     """Folders that GLMsingle wrote, one a session (or one in all), and a table that says which condition is which picture.
 
-    They lie in the folder `sub-<label>` of `root` where there is one, else in `root` itself. The table, or a `conditions.tsv` in each session's folder, has columns condition, the column of the design from 0, and image;
-    or one row a trial: image and, where there are several, session and run, as the folders are sorted. A folder that holds
-    results itself is the one session, whatever its folders hold. A ValueError when a condition that was shown has no picture,
-    rows of trials are in another order than DESIGNINFO says, or folders are of other people; a FileNotFoundError without results
-    or table.
+    They lie in the folder `sub-<label>` of `root` where there is one, else in `root` itself. The table, or a `conditions.tsv` in
+    each session's folder, has columns condition, the column of the design from 0, and image; or one row a trial: image and, where
+    there are several, session and run, as the folders are sorted. A folder that holds results itself is the one session, whatever
+    its folders hold. A ValueError when a condition that was shown has no picture, rows of trials are in another order than
+    DESIGNINFO says, or folders are of other people; a FileNotFoundError without results or table.
     """
 
     def __init__(self, root, settings):

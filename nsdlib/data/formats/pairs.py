@@ -5,8 +5,8 @@ from collections import Counter
 
 import numpy as np
 
+from nsdlib.core.device import some
 from nsdlib.data.bids.files import ordered
-from nsdlib.data.formats.images import some
 
 
 def pair(truth, made):

@@ -142,12 +142,12 @@ def test_a_run_without_events_has_no_trials_and_needs_no_columns():
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"onset": ["2", "3,5", "8"]}, r"row 1: onset '3,5' is no number of seconds. Numbers have a decimal point"),
-        ({"onset": ["2", "later", "8"]}, "row 1: onset 'later' is no number of seconds.$"),
-        ({"onset": [2, np.inf, 8]}, "row 1: onset 'inf' is no number"),
+        ({"onset": ["2", "3,5", "8"]}, r"row 1: onset is '3,5', wanted seconds or n/a. Numbers have a decimal point"),
+        ({"onset": ["2", "later", "8"]}, "row 1: onset is 'later', wanted seconds or n/a.$"),
+        ({"onset": [2, np.inf, 8]}, "row 1: onset is 'inf', wanted"),
         ({"onset": ["n/a", 4, ""]}, r"row 0: onset nan s is no trial: onset or trial_type is n/a; 2 of 3 rows"),
-        ({"duration": [1, -1, 0]}, "row 1: duration -1 s; wanted 0, more, or n/a"),
-        ({"duration": ["1", "short", "0"]}, "row 1: duration 'short' is no number"),
+        ({"duration": [1, -1, 0]}, "row 1: duration is '-1', wanted seconds, 0 or more, or n/a"),
+        ({"duration": ["1", "short", "0"]}, "row 1: duration is 'short', wanted"),
         ({"trial_type": ["a", ["b"], "c"]}, r"row 1: trial_type is \['b'\], wanted text or a number"),
         ({"trial_type": pd.to_datetime(["2020"] * 3)}, "row 0: trial_type is Timestamp"),
     ],

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from nsdlib.core.glm import checks, hrf, linear
+from nsdlib.core.glm import hrf, linear
 from nsdlib.core.glm.design import make_run_designs
 from nsdlib.core.glm.fit import explain, fit_glm
 from nsdlib.core.glm.options import GLMOptions
@@ -338,7 +338,3 @@ def test_a_trial_is_late_when_little_of_its_response_lies_in_the_run():
 def test_options_of_another_kind_are_refused():
     with pytest.raises(ValueError, match=r"options must be GLMOptions\(\.\.\.\), got dict"):  # GLMsingle takes a dictionary
         fit_glm([np.ones(9, int)], [np.ones((9, 2))], tr=1.0, options={"n_pcs": 5})
-
-
-def test_long_lists_are_cut():
-    assert checks.listed([*"abcdefg"]) == "a, b, c, d, e, and 2 more"

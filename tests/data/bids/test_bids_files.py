@@ -110,7 +110,7 @@ def test_a_files_entities_are_looked_at_a_few_times_however_many_runs_there_are(
                     (func(root / kind, f"{session:02d}") / path.name.replace("ses-01", f"ses-{session:02d}")).touch()
         calls = []
         with monkeypatch.context() as counted:
-            counted.setattr(files, "_run_of", lambda name, own=files._run_of: calls.append(name) or own(name))
+            counted.setattr(files, "_run_of", lambda name, own=files._run_of, calls=calls: calls.append(name) or own(name))
             n_runs = len(find(root)[0])
         counts.append(len(calls) / n_runs)
     assert counts[1] <= counts[0]  # of each run

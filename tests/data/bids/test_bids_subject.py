@@ -225,7 +225,7 @@ def test_durations_are_the_median(root):
     [
         ([[8, 1, NAMES[0]], [8, 1, NAMES[1]]], None, "lines 2 and 3: the pictures cat/cat_00.png and cat/cat_01.png appear at"),
         ([["8,5", 1, NAMES[0]]], None, "line 2: onset is '8,5', wanted seconds or n/a. Numbers have a decimal point"),
-        ([[8, 1, NAMES[0]], [16, -1, NAMES[0]]], None, "line 3: duration is '-1', wanted seconds or n/a"),
+        ([[8, 1, NAMES[0]], [16, -1, NAMES[0]]], None, "line 3: duration is '-1', wanted seconds, 0 or more, or n/a"),
         ([["inf", 1, NAMES[0]]], None, "line 2: onset is 'inf', wanted seconds"),
         ([[8, 1, NAMES[0]]], ("onset", "duration", "image"), "no column 'stim_file', as other runs have; its columns are onset"),
         ([[8, 1, NAMES[0]]], ("start", "duration", "stim_file"), "wanted a column 'onset'"),
