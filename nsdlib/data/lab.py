@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nsdlib.data.bids import volumes
-from nsdlib.data.bids.files import VOLUME
+from nsdlib.data.bids.files import VOLUME, problem
 from nsdlib.data.bids.pictures import Pictures, read_captions
 from nsdlib.data.subject import Subject
 from nsdlib.params import find_root
@@ -120,5 +120,10 @@ class LabSubject(Subject):
         return self.pictures.concepts(self.image_names(image_ids))
 
     def missing_files(self, **settings):
-        """Those of the needed files that are not there or not whole, see `Subject`; where there are none, missing pictures."""
-        return super().missing_files(**settings) or self.pictures.missing(self._names.tolist())
+        """Those of the needed files that are not there, or stand for what was not fetched, with what is wrong, see `Subject`.
+
+        Where there are none, pictures that are missing.
+        """
+        needed = self.needed_files(self.n_sessions, **settings)
+        missing = [(path, f"{what}: {wrong}") for path, what in needed if (wrong := problem(path))]
+        return missing or self.pictures.missing(self._names.tolist())

@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 
 from nsdlib.data import splits
-from nsdlib.data.bids.files import problem
 
 
 class Subject(ABC):
@@ -180,9 +179,8 @@ class Subject(ABC):
         """
 
     def missing_files(self, **settings):
-        """Those of the `needed_files` of the sessions in use, with its settings, that are not there or not whole: pairs, too."""
-        needed = self.needed_files(self.n_sessions, **settings)
-        return [(path, f"{what}: {wrong}") for path, what in needed if (wrong := problem(path))]
+        """Those of the `needed_files` of the sessions in use, with its settings, that are not there: pairs, too."""
+        return [(path, what) for path, what in self.needed_files(self.n_sessions, **settings) if not path.is_file()]
 
     def check_session(self, session):
         """Refuse a session that is not in use with a ValueError."""

@@ -273,8 +273,8 @@ def test_missing_files_are_listed(twin, raw):
     assert complete.missing_files(glm_sessions=1) == []
     paths, *_ = raw
     missing = dict(NSDSubject(paths.root, 3, 2).missing_files(glm_sessions=1))
-    assert missing[paths.stimuli] == "the images: not there"
-    assert missing[paths.betas(nsd_layout.BETA_VERSIONS[2], 2, "hdf5")] == "the betas of session 2: not there"
+    assert missing[paths.stimuli] == "the images"
+    assert missing[paths.betas(nsd_layout.BETA_VERSIONS[2], 2, "hdf5")] == "the betas of session 2"
     assert paths.betas(nsd_layout.BETA_VERSIONS[2], 1, "hdf5") not in missing  # it is there as NIfTI
     assert paths.design(1, 12) in missing
     assert paths.expdesign not in missing and paths.roi("streams") not in missing

@@ -180,7 +180,7 @@ class NSDSubject(Subject):
         """Betas of one of NSD's three versions, `nsd_layout.BETA_VERSIONS`, see `Subject`: (750, n_voxels) float32 in percent."""
         self.check_session(session)
         mask = self.checked_mask(mask)
-        hdf5, nifti = (self.paths.betas(version or DEFAULT_VERSION, session, ending) for ending in ("hdf5", "nii.gz"))
+        hdf5, nifti = (self.paths.betas(_chosen(version), session, ending) for ending in ("hdf5", "nii.gz"))
         if nifti.is_file() and not hdf5.is_file():
             scaled = nsd_files.read_beta_volumes(nifti, mask)
         else:
@@ -190,7 +190,7 @@ class NSDSubject(Subject):
 
     def ncsnr(self, version=None):
         """Ratio of signal to noise of single-trial betas, by NSD over all trials; 0 where not finite: (X, Y, Z) float."""
-        path = self._existing(self.paths.ncsnr(version or DEFAULT_VERSION), "the signal-to-noise ratio of the betas")
+        path = self._existing(self.paths.ncsnr(_chosen(version)), "the signal-to-noise ratio of the betas")
         return np.nan_to_num(nsd_files.read_volume(path), nan=0, posinf=0, neginf=0)
 
     def n_runs(self, session):
@@ -218,7 +218,7 @@ class NSDSubject(Subject):
 
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0, roi="brainmask"):
         """Files that a run over the first sessions reads, see `Subject`."""
-        return self.paths.needed(n_sessions, version=version or DEFAULT_VERSION, glm_sessions=glm_sessions, roi=roi)
+        return self.paths.needed(n_sessions, version=_chosen(version), glm_sessions=glm_sessions, roi=roi)
 
     def _existing(self, path, what):
         """`path`, after an error that teaches when it is not there."""
@@ -228,3 +228,7 @@ class NSDSubject(Subject):
                 "doctor RUN`, RUN being the run whose data these are, lists all that are missing and says how to get them."
             )
         return path
+
+
+def _chosen(version):
+    return DEFAULT_VERSION if version is None else version
