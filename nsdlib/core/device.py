@@ -54,14 +54,9 @@ def check_finite(name, values, image_ids=None):
     if rows:
         n_wrong = sum(np.count_nonzero(~np.isfinite(values[row])) for row in rows)
         named, which = ("rows", rows) if image_ids is None else ("images", np.asarray(image_ids)[rows].tolist())
-        raise ValueError(f"{name} holds {n_wrong} values that are not finite numbers, in {named} {some(which)}")
+        first = ", ".join(map(str, which[:5])) + (", ..." if len(which) > 5 else "")
+        raise ValueError(f"{name} holds {n_wrong} values that are not finite numbers, in {named} {first}")
     return values
-
-
-def some(names, most=5):
-    """Join the first of some names for a message, and say how many more there are."""
-    more = [f"and {len(names) - most} more"] if len(names) > most else []
-    return ", ".join([*map(str, names[:most]), *more])
 
 
 class Captured:

@@ -66,3 +66,9 @@ def preallocate(path, n_bytes):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         if file.tell() < n_bytes:
             file.truncate(n_bytes)
+
+
+def some(names, most=5):
+    """Join the first of some names, such as those of files, for a message, and say how many more there are."""
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return ", ".join([*map(str, names[:most]), *more])

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from nsdlib.core.device import some
+from nsdlib.core.files import some
 from nsdlib.core.glm import hrf
 from nsdlib.core.glm.checks import check_confounds
 from nsdlib.core.glm.denoise import check_runs, find_repeats, left_out, tail_threshold

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from nsdlib import __version__
-from nsdlib.core.device import some
+from nsdlib.core.files import some
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.core.scores.protocols import PROTOCOLS
 from nsdlib.data.formats.images import read

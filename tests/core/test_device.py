@@ -28,9 +28,7 @@ def test_what_is_no_number_is_named_by_its_image():
     values = np.ones((8, 2, 3), dtype=np.float16)
     assert check_finite("tokens", values) is values
     values[1:7, 0, 0], values[3, 1] = np.nan, -np.inf
-    with pytest.raises(
-        ValueError, match=r"^tokens holds 9 values that are not finite numbers, in rows 1, 2, 3, 4, 5, and 1 more$"
-    ):
+    with pytest.raises(ValueError, match=r"^tokens holds 9 values that are not finite numbers, in rows 1, 2, 3, 4, 5, \.\.\.$"):
         check_finite("tokens", values)
-    with pytest.raises(ValueError, match=r"in images 17, 18, 19, 20, 21, and 1 more$"):
+    with pytest.raises(ValueError, match=r"in images 17, 18, 19, 20, 21, \.\.\.$"):
         check_finite("tokens", values, range(16, 24))

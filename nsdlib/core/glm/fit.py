@@ -20,7 +20,7 @@ import warnings
 import numpy as np
 import torch
 
-from nsdlib.core.device import some
+from nsdlib.core.files import some
 from nsdlib.core.glm import denoise, fracridge, hrf, steps
 from nsdlib.core.glm.checks import check_confounds, check_freedom, check_hrfs, check_numbers, check_unit
 from nsdlib.core.glm.design import make_run_designs, voxel_series

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from nsdlib.core.device import some
+from nsdlib.core.files import some
 
 INDICES = ("run", "echo")  # numbers, however many zeros they begin with
 OF_A_RUN = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run")  # entities that all files of a run share

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nsdlib.core.device import some
+from nsdlib.core.files import some
 from nsdlib.core.glm.events import OFF_GRID, find_tr, seconds
 from nsdlib.core.glm.hrf import STIMULUS_SECONDS
 from nsdlib.data.bids.events import read_events

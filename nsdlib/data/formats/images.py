@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nsdlib.core.device import check_finite, some
+from nsdlib.core.device import check_finite
+from nsdlib.core.files import some
 from nsdlib.core.images import resize
 from nsdlib.data.bids.files import existing
 from nsdlib.data.bids.pictures import GREY, KINDS, read_picture

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 
-from nsdlib.core.device import some
+from nsdlib.core.files import some
 from nsdlib.data.bids.files import ordered
 
 
