@@ -4,7 +4,7 @@ Conditioning takes hold early with v-prediction and larger tokens: tokens are en
 multiplied into the attention's key and value weights before saving, so that the saved UNet wants tokens as they are. It
 learns image-to-image as it will be used, from rough images (`_walk`). What is read from a brain is uncertain: as training goes
 on, more and more tokens and rough images are such as a decoder gives them (`zoo.training.tokens`). Backgrounds are learned
-early and fill most of an image; errors on things weigh more.
+early and fill most of an image; errors on things weigh more, and so does what `zoo.training.reader` no longer reads in them.
 """
 
 import json
@@ -21,15 +21,15 @@ from nsdlib.core.images import resize
 from nsdlib.core.weights import find_files, load_diffusers
 from nsdlib.params import load_run
 from nsdlib.store import provenance
-from zoo.training import data, namer, optimise
+from zoo.training import data, namer, optimise, reader
 from zoo.training.tokens import Decoded
 
 CONFIG = {
     "sample_size": 16,
     "in_channels": 8,
     "out_channels": 8,
-    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
-    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
     "block_out_channels": [48, 96, 112],
     "layers_per_block": 1,
     "cross_attention_dim": 64,
@@ -46,12 +46,13 @@ SCHEDULER = {
     "clip_sample": False,
     "prediction_type": "v_prediction",
 }
-N_STEPS, BATCH, RATE, SEED = 39_500, (32, 256), 1e-3, 14
+N_STEPS, BATCH, RATE, SEED = 45_000, (32, 256), 1e-3, 14
 START = 500  # the lowest noise level at which image-to-image sets out
 ENLARGE = 8.0
 N_MEASURED = 200
 N_ROUGH_LAYERS = 15
 EMPTY_FRACTION, DECODED_FRACTION = 0.1, 0.8  # of the images; of decoded ones at the end
+ON_READING = 0.4  # weight of the reader's cross-entropy beside the squared error
 ON_THINGS = 4.0  # how much more an error on a thing weighs than one on the background
 
 
@@ -63,6 +64,8 @@ def train(folder: Path, cache: Path, place: optimise.Place):
     inputs, empty = _encode_scenes(scene_set, folder, cache, place.device)
     decoded = {name: Decoded(inputs[name]) for name in ("rough", "text", "vision")}
     weights = _weights(scene_set.covers).to(place.device)
+    shown = reader.as_shown(torch.from_numpy(scene_set.covers)).to(place.device)
+    read = reader.train(inputs["latents"], shown, cache, place, seconds=0.05 * place.seconds("unet"))
     scheduler = DDIMScheduler(**SCHEDULER)
     torch.manual_seed(SEED)
     model = diffusion.DualUNet(UNet2DConditionModel(**CONFIG)).to(place.device, memory_format=torch.channels_last)
@@ -80,8 +83,9 @@ def train(folder: Path, cache: Path, place: optimise.Place):
         with place.autocast():
             x = scheduler.add_noise(given["latents"], noise, t).contiguous(memory_format=torch.channels_last)
             predicted = model(x, t, model.condition(*contexts, text_weight))
+            misread = reader.error(read, _clean(x, predicted, t, scheduler), shown[rows], generator)
         error = (predicted.float() - scheduler.get_velocity(given["latents"], noise, t)).square()
-        return (weights[rows] * error.mean(1)).sum() / weights[rows].sum()
+        return (weights[rows] * error.mean(1)).sum() / weights[rows].sum() + ON_READING * misread
 
     settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": cache / "unet.checkpoint"}
     save(optimise.train(model, loss_of_batch, place, **settings, seconds=place.seconds("unet")), folder)
@@ -107,6 +111,12 @@ def _walk(z, rough, scheduler, generator):
     signal = scheduler.alphas_cumprod.to(z.device)[start.long(), None, None, None]
     noise = torch.randn(z.shape, generator=generator, device=z.device)
     return (start * now.sqrt()).long(), noise + (signal / (1 - signal)).sqrt() * (rough - z)
+
+
+def _clean(x, velocity, t, scheduler):
+    """The latents without noise that a predicted velocity means, at noise levels t (n,)."""
+    signal = scheduler.alphas_cumprod.to(x.device)[t, None, None, None]
+    return signal.sqrt() * x - (1 - signal).sqrt() * velocity
 
 
 def _drop(tokens, empty, generator):
