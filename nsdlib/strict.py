@@ -1,6 +1,8 @@
 """What is written is taken as it reads: YAML, folders and fields that a program could take for something else are refused."""
 
 import re
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -44,9 +46,15 @@ def parse_yaml(text):
     A ValueError when it is no YAML, or can be misread: aliases, keys given twice, octal and base-60 numbers.
     """
     try:
-        return _Loader(text).get_single_data()
+        return deepcopy(_parsed(text))
     except Exception as error:  # the parser lets through what its own parts raise: KeyError, RecursionError, ...
         raise ValueError(f"is not valid YAML: {str(error).strip() or type(error).__name__}") from None
+
+
+@lru_cache
+def _parsed(text):
+    """What a text holds; nobody changes it."""
+    return _Loader(text).get_single_data()
 
 
 def local_folder(path):

@@ -1,6 +1,7 @@
 """What several test files share: a project in which the small run has been run from end to end; which tests run together."""
 
 import fcntl
+import gc
 import os
 import re
 import shutil
@@ -37,13 +38,19 @@ def make(project, *command):
 @cache
 def needs_project(file):
     """Whether a test file asks for the small project."""
-    return re.search(r"def \w+\([^)]*\b(small_project|bids_project|html)\b", (ROOT / file).read_text()) is not None
+    return re.search(r"def \w+\([^)]*\b(small_project|html)\b", (ROOT / file).read_text()) is not None
 
 
 def pytest_collection_modifyitems(items):
     """Begin with what takes longest: all that needs the small project, then the files with other slow tests."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (not needs_project(item.path.relative_to(ROOT)), item.path not in slow, item.path.name))
+
+
+def pytest_collection_finish():
+    """Keep the garbage collector from going through all that is loaded, each time that a test has it collect."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -80,15 +87,6 @@ def small_project(tmp_path_factory):
     """
     project = copied_project(tmp_path_factory.mktemp("project"), "small")
     make(project, "snakemake", "--profile", "profiles/local", "--config", "runs=small")
-    return project
-
-
-@pytest.fixture(scope="session")
-def bids_project(tmp_path_factory):
-    """Folder of a project in which Snakemake has simulated the BIDS subject and run notebooks on it up to the refined images."""
-    project = copied_project(tmp_path_factory.mktemp("bids"))
-    last = "runs/bids/05_two_stage_reconstruction.ipynb"
-    make(project, "snakemake", "--profile", "profiles/local", "--config", "runs=bids", "--", last)
     return project
 
 

@@ -17,6 +17,7 @@ import shutil
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -57,7 +58,7 @@ class Artifact:
     made_by: dict  # its notebook or function, for the manifest
     what: str  # phrases for messages: what it holds,
     maker: str  # who makes it,
-    again: str  # how to make it again
+    again: Callable  # -> how to make it again, which only a message wants to know
 
     def is_finished(self):
         """Return whether the folder has its manifest, which is written last."""
@@ -77,12 +78,12 @@ class Artifact:
         arrays, problem = self.folder / ARRAYS, f"is not the file that {self.maker} wrote"
         if damage := self._damage():
             file, reason = damage
-            raise DamagedArtifact(f"{file} {problem}: {reason}. To make it anew, {self.again}; this one is kept beside.")
+            raise DamagedArtifact(f"{file} {problem}: {reason}. To make it anew, {self.again()}; this one is kept beside.")
         try:
             return xr.open_dataset(arrays, engine="h5netcdf")
         except Exception as error:  # the libraries below fail on damaged files in ways of their own
             raise DamagedArtifact(
-                f"{arrays} {problem} ({type(error).__name__}: {error}). Move the folder away and {self.again}."
+                f"{arrays} {problem} ({type(error).__name__}: {error}). Move the folder away and {self.again()}."
             ) from error
 
     def write(self, dataset):
@@ -155,7 +156,7 @@ class Artifact:
         return (
             f"There is no room for the {self.what} of run {self.run.name!r}: it takes up to {needed:,} bytes, and "
             f"{free:,} are free in {self.run.store}. {more}, or name another folder as `store` in params/_common.yaml; then "
-            f"{self.again}."
+            f"{self.again()}."
         )
 
 

@@ -111,7 +111,7 @@ class Store:
         """An artifact of the table."""
         notebook, inputs = find_step(name).notebook, provenance(self.run, name)
         folder = self.run.store / f"{name}-{digest(inputs)}"
-        phrases = (f"artifact {name!r}", f"notebook {notebook}", f"{how_to_make(self.run, name)} again")
+        phrases = f"artifact {name!r}", f"notebook {notebook}", lambda: f"{how_to_make(self.run, name)} again"
         return Artifact(self.run, folder, inputs, {"notebook": notebook}, *phrases)
 
     def _result(self, function, inputs):
@@ -119,7 +119,7 @@ class Store:
         name = function.__name__
         folder = self.run.store / f"kept-{name}-{digest(inputs)}"
         made_by = {"function": f"{function.__module__}.{function.__qualname__}"}
-        return Artifact(self.run, folder, inputs, made_by, f"result of {name}", name, "call it again")
+        return Artifact(self.run, folder, inputs, made_by, f"result of {name}", name, lambda: "call it again")
 
     def _what_is_missing(self, name, wanted):
         """Message of a missing artifact: who makes it, and how those that are there differ."""

@@ -119,18 +119,6 @@ def test_other_weights_make_another_artifact(run):
     assert provenance(paper, "targets")["weights"] == {"vdvae": "paper"}
 
 
-def test_damage_is_noticed_and_the_notebook_named(run, example):
-    store = Store(run)
-    store.save("glm", example).close()
-    arrays = store.path("glm") / "arrays.nc"
-    arrays.write_bytes(arrays.read_bytes()[:-1] + b"x")
-    with pytest.raises(DamagedArtifact, match=r"arrays.nc is not the file that notebook 01_hrf_glmsingle wrote"):
-        store.load("glm")
-    arrays.unlink()
-    with pytest.raises(DamagedArtifact, match=r"arrays.nc is not the file"):
-        store.load("glm")
-
-
 def _flip(arrays, manifest):
     content = bytearray(arrays.read_bytes())
     content[len(content) // 2] ^= 1
@@ -159,14 +147,20 @@ def test_what_is_damaged_is_refused_and_made_anew_and_kept_beside(run, example, 
     assert len(list(run.store.glob(".damaged-*"))) == 1 and store.has("glm")
 
 
+def test_a_parameter_file_that_is_being_edited_costs_no_result(run, example):
+    (run.root / "params" / "small.yaml").write_text("roi: [")
+    assert Store(run).save("glm", example).identical(example) and Store(run).has("glm")
+
+
 def test_a_lost_manifest_makes_the_artifact_missing_and_it_is_made_again(run, example):
     store = Store(run)
     store.save("glm", example).close()
+    arrays = (store.path("glm") / "arrays.nc").read_bytes()
     (store.path("glm") / "manifest.json").unlink()
     with pytest.raises(MissingArtifact, match="run `nsdlib run small 01_hrf_glmsingle` first"):
         store.load("glm")
     assert store.cached("glm", lambda: example).identical(example)
-    assert (next(run.store.glob(".incomplete-*")) / "arrays.nc").is_file()
+    assert [file.read_bytes() for file in run.store.glob(".incomplete-*/arrays.nc")] == [arrays]
 
 
 @pytest.mark.parametrize("step", ["preallocate", "_sync"])
@@ -222,33 +216,10 @@ def test_arrays_that_are_no_netcdf_are_told_even_where_the_manifest_fits(run, ex
         store.load("glm")
 
 
-def test_no_manifest_no_artifact_and_nothing_is_deleted(run, example):
-    store = Store(run)
-    store.path("glm").mkdir(parents=True)
-    (store.path("glm") / "arrays.nc").write_bytes(b"half")
-    assert not store.has("glm")
-    store.save("glm", example)
-    assert [f.read_bytes() for f in store.run.store.glob(".incomplete-*/arrays.nc")] == [b"half"]
-
-
 def test_the_first_of_two_writers_wins(run, example):
     first = Store(run).save("glm", example)
     again = Store(run).save("glm", example.isel(image=[0]))
     assert again.identical(first) and [p.name for p in run.store.iterdir()] == [Store(run).path("glm").name]
-
-
-def test_a_killed_writer_leaves_no_artifact(run):
-    code = """
-import os, numpy as np, xarray as xr
-from nsdlib.store import artifact, store
-from nsdlib.params import load_run
-artifact._sync = lambda path: os._exit(9)
-store.Store(load_run("small")).save("glm", xr.Dataset({"a": ("i", np.arange(9))}))
-"""
-    killed = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
-    assert killed.returncode == 9 and not Store(run).has("glm") and len(list(run.store.glob(".partial-*"))) == 1
-    assert Store(run).save("glm", xr.Dataset({"a": ("i", np.arange(3))})).sizes["i"] == 3
-    assert list(run.store.glob(".partial-*")) == []
 
 
 def test_what_killed_writers_leave_is_swept_where_surely_nobody_writes(run, example):
