@@ -20,7 +20,11 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(ABSENT), reason=f"no Slurm here ({ABSENT} absent): apt-get install slurm-wlm munge"),
 ]
-SOON = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
+# The plugin asks ten seconds later each time that nothing has ended: here it asks every second.
+SOON = """from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake.cli import main
+RemoteExecutor.next_seconds_between_status_checks = property(lambda self: 1, lambda self, seconds: None)
+main()"""
 NO_GPU = ["--resources", "gpu=0"]
 REAL, STUB = "00_meet_the_data", "01_hrf_glmsingle"
 STUBBED = "assert run != 'failing', 'it was to fail'\nif run == 'saving':\n    store.save('glm', run)"  # each 01 has to save
@@ -57,7 +61,7 @@ def batch(project, tmp_path_factory):
 
         def run(*pages, options=()):
             targets = [f"runs/{page}.ipynb" for page in pages]
-            command = ["snakemake", "--profile", "profiles/slurm", *SOON, *options, "--", *targets]
+            command = [sys.executable, "-c", SOON, "--profile", "profiles/slurm", *options, "--", *targets]
             done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
             return done.returncode, done.stdout + done.stderr, jobs(environment)
 
