@@ -92,9 +92,11 @@ def small_project(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def html(small_project):
-    """Folder of the built book; the small run stands in for the demo."""
-    (small_project / "runs" / "demo").symlink_to(small_project / "runs" / "small")
-    (small_project / "book" / "runs").symlink_to(small_project / "runs")
+    """Folder of the built book; the small run stands in for the demo, and is not shown beside it."""
+    pages = small_project / "book" / "runs"
+    pages.mkdir()
+    for folder in (pages, small_project / "runs"):
+        (folder / "demo").symlink_to(small_project / "runs" / "small")
     make(small_project, "nsdlib", "book")
     return small_project / "book" / "_build" / "html"
 

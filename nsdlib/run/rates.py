@@ -9,6 +9,7 @@ MY_GROUPS = Path("/proc/self/cgroup")  # where Linux tells which control groups 
 GROUPS = Path("/sys/fs/cgroup")  # and what containers and queues allow to each of them
 PROCESSORS = Path("/proc/cpuinfo")
 CARDS = Path("/proc/driver/nvidia/gpus")
+SIDE, SIDE_CUDA = 2048, 8192  # of the matrices whose product is timed
 ASSUMED_MEMORY = 8 * 2**30  # bytes, where the system does not tell
 
 
@@ -34,7 +35,7 @@ def product_rate(device, dtype, n_times=5, clock=None):
     """
     import torch
 
-    side = 8192 if device.type == "cuda" else 2048
+    side = SIDE_CUDA if device.type == "cuda" else SIDE
     a = torch.randn(side, side, device=device).to(dtype)
     seconds = [seconds_of(lambda: a @ a, device, clock) for _ in range(n_times + 1)]
     return 2 * side**3 / min(seconds[1:])

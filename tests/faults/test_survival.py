@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+from itertools import cycle
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -41,14 +43,20 @@ def outcomes(*options):
 
 
 @pytest.mark.slow
-def test_kill_9_at_four_moments_of_a_notebook_loses_nothing(survival):
-    """A chain of runs of the cheapest notebook that makes artifacts, compared with an undisturbed run.
+def test_kill_9_at_four_moments_of_a_notebook_loses_nothing(survival, bare_project, twin, monkeypatch):
+    """A chain of runs of a small notebook, killed before and after it saves, compared with an undisturbed run.
 
-    The book's table is of two notebooks and more kills; the moments of this seed hit each victim.
+    The book's table is of two real notebooks and more kills, at random moments.
     """
-    table = outcomes("--kills", "4", "--notebooks", "02_roi_betas", "--seed", "37", "--only", "kills")
-    assert table["all"] == (4, 4, 0)
-    assert set(table) - {"all"} == set(survival.FAULTS["kills"])
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (bare_project / "data").mkdir()
+    (bare_project / "data" / "small").symlink_to(twin.data)
+    add(bare_project, "01_hrf_glmsingle", SAVE, "import time\ntime.sleep(1)")
+    shares = cycle([0.7, 0.3, 0.9, 0.5])  # of an undisturbed run
+    moments = SimpleNamespace(uniform=lambda low, high: next(shares) * high)
+    found = survival.as_table(survival.kill_notebooks(bare_project, ["01_hrf_glmsingle"], 4, moments))
+    assert found.loc["all"].tolist() == [4, 4, 0]
+    assert set(found.index) - {"all"} == set(survival.FAULTS["kills"])
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import xarray as xr
 from conftest import ROOT
 
 from nsdlib.core.glm.fit import fit_glm
+from nsdlib.run import rates
 from nsdlib.study import latents
 from nsdlib.twin import scenes
 
@@ -22,6 +23,7 @@ from nsdlib.twin import scenes
 def benchmark(monkeypatch, capfd):
     """A function that runs a program of `benchmarks/` in this process; it returns what was printed, to both streams."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    monkeypatch.setattr(rates, "SIDE", 256)  # products whose rate nobody asks for here
     n_threads = torch.get_num_threads()
 
     def run(name, *arguments):
@@ -35,8 +37,8 @@ def benchmark(monkeypatch, capfd):
 
 def test_the_benchmark_of_the_glm_reports_time_and_agreement(benchmark):
     """What stands for GLMsingle agrees with nsdlib, which agrees with GLMsingle's own results (`test_glm.py`)."""
-    said = benchmark("glm", "--quick", "--voxels", 80, 60, "--runs", 3, 4).out
-    row = re.search(r"\|\s+3 \|\s+60 \|" + r"\s+(\S+) \|" * 5 + r"\s+(\d+) = (\d+)", said)
+    said = benchmark("glm", "--quick", "--voxels", 80, 30, "--runs", 2, 4).out
+    row = re.search(r"\|\s+2 \|\s+30 \|" + r"\s+(\S+) \|" * 5 + r"\s+(\d+) = (\d+)", said)
     everywhere, difference, *same, ours, theirs = map(float, row.groups())
     assert everywhere == difference < 2e-5 and same == [1, 1, 1] and ours == theirs
     assert "against GLMsingle 1" in said or "against plain NumPy, not GLMsingle" in said
@@ -114,12 +116,6 @@ def test_the_simulated_session_holds_what_the_glm_finds(monkeypatch):
     assert 0.2 < found.pc_voxels.mean() < 0.8 and found.r2_b[found.pc_voxels].mean() > found.r2_b[~found.pc_voxels].mean()
 
 
-def test_the_benchmark_of_stage_2_compares_the_same_images(benchmark):
-    said = benchmark("stage2", "loop", "--images", 2, "--device", "cpu")
-    assert int(re.search(r"images differ by (\d+) of 255", said.err).group(1)) <= 1
-    assert re.search(r"\| nsdlib( +\| +[\d.]+){3} +\|", said.out)
-
-
 def test_the_benchmark_of_a_batch_sees_memory_and_failure(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import batch
@@ -137,8 +133,10 @@ def test_the_benchmark_of_a_batch_sees_memory_and_failure(tmp_path, monkeypatch)
 def test_the_benchmark_of_a_gpu_runs_its_small_version_without_one(benchmark, tmp_path):
     import gpu
 
-    rows, file = [name for name in gpu.ROWS if name != "second stage, compiled"], tmp_path / "out.json"
-    said = benchmark("gpu", "--quick", "--json", file, "--budget", 1000, "--only", *rows).out
+    left_out = ("second stage, compiled", "rehearsal")  # the stages of the latter run in `test_rehearsal.py`
+    rows, file = [name for name in gpu.ROWS if name not in left_out], tmp_path / "out.json"
+    said, errors = benchmark("gpu", "--quick", "--json", file, "--budget", 1000, "--only", *rows)
+    assert int(re.search(r"images differ by (\d+) of 255", errors).group(1)) <= 1
     written = json.loads(file.read_text())
     assert list(dict.fromkeys(row["case"] for row in written["rows"])) == rows and written["settings"]["quick"]
     assert not [row for row in written["rows"] if "error" in row], said

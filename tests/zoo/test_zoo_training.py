@@ -2,6 +2,7 @@
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -30,13 +31,15 @@ def quadratic(folder, n_steps, **settings):
 
 @pytest.fixture
 def short(monkeypatch):
-    """Two steps a model, few scenes, nothing compiled."""
+    """Two steps a model of few scenes, drawn in this process; nothing compiled."""
+    monkeypatch.setattr(data, "ProcessPoolExecutor", ThreadPoolExecutor)
     monkeypatch.setattr(optimise.shutil, "which", lambda name: None)
-    monkeypatch.setattr(data, "SPLITS", {name: (48, seed) for name, (_, seed) in data.SPLITS.items()})
+    monkeypatch.setattr(data, "SPLITS", {name: (16, seed) for name, (_, seed) in data.SPLITS.items()})
     for name in command.FOLDERS:
         module = sys.modules.get(f"zoo.training.{name}") or __import__(f"zoo.training.{name}", fromlist=["N_STEPS"])
         n_steps = dict.fromkeys(module.N_STEPS, 2) if isinstance(module.N_STEPS, dict) else 2
         monkeypatch.setattr(module, "N_STEPS", n_steps)
+        monkeypatch.setattr(module, "BATCH", (4, 4) if isinstance(module.BATCH, tuple) else 8)
     monkeypatch.setattr(sys.modules["zoo.training.features"], "CLIP_STEPS", 2)
     monkeypatch.setattr(sys.modules["zoo.training.unet"], "N_MEASURED", 4)
 
