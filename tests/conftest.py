@@ -117,6 +117,22 @@ def twin(tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="module")
+def drawn_once():
+    """Scenes that a module's subjects share are drawn once; nobody writes into them."""
+    from nsdlib.twin import scenes
+
+    @cache
+    def draw(scene, size=scenes.SIZE, plain=scenes.draw):
+        image = plain(scene, size)
+        image.flags.writeable = False
+        return image
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scenes, "draw", draw)
+        yield
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project with the shipped parameter files and notebooks only."""

@@ -19,11 +19,10 @@ from nsdlib.study.published import paper_table, systems
 
 
 @pytest.fixture(scope="module")
-def page(small_project):
+def page(small_project, html):
     """The page as the book has it, and the run that it shows."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NSDLIB_HOME", str(small_project))
-        pages.write(small_project)
         yield (small_project / "book" / "paper.md").read_text(), load_run("small")
 
 

@@ -16,7 +16,7 @@ from nsdlib import __version__
 from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data import exports
 from nsdlib.data.betas_subject import BetasSubject
-from nsdlib.data.exports import EXPORTS, export_betas, export_bids, export_glmsingle
+from nsdlib.data.exports import EXPORTS, export_bids, export_glmsingle
 from nsdlib.data.formats.glmsingle import GLMsingleResults
 from nsdlib.data.glm_sessions import fit_sessions
 from nsdlib.data.subject import Subject
@@ -265,7 +265,3 @@ def test_the_description_of_another_subject_stays_and_a_strangers_is_refused(fit
         (tmp_path / "theirs" / "dataset_description.json").write_text(theirs)
         with pytest.raises(FileExistsError, match=r"dataset_description\.json is already there"):
             export_bids(found, subject, tmp_path / "theirs")
-
-
-def test_formats_have_their_writers():
-    assert {"nsd": export_betas, "bids": export_bids, "glmsingle": export_glmsingle} == EXPORTS

@@ -195,13 +195,6 @@ def test_the_command_takes_sessions_from_the_run(project, world, monkeypatch):
     assert [options["verify"] for _, options in asked] == [False, False, False, True]
 
 
-def test_its_help_fits_a_screen(capsys):
-    with pytest.raises(SystemExit, match="0"):
-        main(["fetch", "--help"])
-    lines = capsys.readouterr().out.splitlines()
-    assert 4 < len(lines) <= 24 and max(map(len, lines)) <= 110
-
-
 @pytest.mark.parametrize("arguments", [["brains"], ["nsd", "--subject", "9"], ["nsd", "--sessions", "many"]])
 def test_wrong_requests_are_refused(project, arguments):
     with pytest.raises(SystemExit, match="2"):

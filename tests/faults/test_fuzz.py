@@ -123,6 +123,7 @@ def reports(twin, tmp_path_factory):
     return {reader: (folder / f"{reader}.log").read_text() for reader in READERS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS)
 def test_a_damaged_file_is_read_rightly_or_refused_by_name(reader, reports):
     assert reports[reader].endswith("}\n"), reports[reader][-3000:]

@@ -21,6 +21,8 @@ from nsdlib.store.store import Store
 from nsdlib.study import explorations
 from nsdlib.study.reconstruction import STORED
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _quiet_figures():
@@ -46,7 +48,7 @@ def _betas(run, data, store):
     from nsdlib.study.betas import assemble, read_trials
 
     store.save("glm", fit_sessions(data, 1, options=GLMOptions(n_pcs=0, fractions=(1.0,))))
-    return assemble(read_trials(data, version=run.betas_version))
+    return assemble(read_trials(data, version=run.betas_version)).isel(train_image=slice(60))
 
 
 def _save_models(run, data, store, X, images):

@@ -31,7 +31,7 @@ from nsdlib.twin.truth import load_truth, truth_path
 NAMED = re.compile(r"`((?:nsdlib|make) [^`]*)`")
 PAGES = ["README.md", "CONTRIBUTING.md", "notebooks/README.md", *(f"book/{file.name}" for file in (ROOT / "book").glob("*.md"))]
 PAGES.remove("book/decisions.md")  # of the past
-SITUATIONS = []
+SITUATIONS, HEARD = [], {}  # functions, and what the messages of those that were brought about have said
 
 
 @pytest.fixture
@@ -248,6 +248,7 @@ def a_machine_was_rehearsed(project):
 @pytest.mark.parametrize("brought_about", SITUATIONS, ids=lambda function: function.__name__)
 def test_the_commands_of_a_message_help_in_its_situation(project, brought_about):
     text, helped = brought_about(project)
+    HEARD[brought_about] = text
     follow(text, run="mysubj")
     assert helped(), text
 
@@ -315,7 +316,7 @@ def test_the_page_of_troubles_was_searched():
 
 
 def test_every_message_that_names_a_command_has_its_situation(project):
-    heard = "\n".join(brought_about(project)[0] for brought_about in SITUATIONS)
+    heard = "\n".join(HEARD.get(brought_about) or brought_about(project)[0] for brought_about in SITUATIONS)
     named = {text.strip() for text in texts() if NAMED.search(text)}
     assert len(named) >= 10
     for text in named:

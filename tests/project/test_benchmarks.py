@@ -130,6 +130,7 @@ def test_the_benchmark_of_a_batch_sees_memory_and_failure(tmp_path, monkeypatch)
         batch.measure(project, ["small1"])
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_a_gpu_runs_its_small_version_without_one(benchmark, tmp_path):
     import gpu
 

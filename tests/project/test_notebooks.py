@@ -67,7 +67,7 @@ def test_it_begins_with_a_title_and_a_question(name):
 @pytest.mark.parametrize("name", [*NAMES, EXPLORE])
 def test_it_has_one_parameters_cell_that_names_fields_of_a_run(name):
     tagged = [cell for cell in code(name) if "parameters" in cell.metadata.get("tags", [])]
-    assert len(tagged) == 1 and tagged[0] is not None
+    assert len(tagged) == 1
     defaults = default_parameters(ROOT / "notebooks" / f"{name}.ipynb")
     assert defaults.pop("run") == "demo" and set(defaults) <= set(Run.model_fields) - {"name", "root"}
     assert all("#" in line for line in tagged[0].source.splitlines() if "= None" in line)

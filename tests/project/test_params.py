@@ -1,9 +1,6 @@
 """Parameters: files as they are shipped, strictness, and the words of every refusal."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 from conftest import ROOT
@@ -209,12 +206,6 @@ def test_a_relative_home_is_taken_from_where_the_command_was_started(project, mo
 
 def test_nearest_says_nothing_when_nothing_is_near():
     assert nearest("gro", ["gru", "cnn"]) == ": did you mean 'gru'?" and nearest("zzzz", ["gru"]) == "."
-
-
-def test_parameters_do_not_import_torch():
-    code = "import sys, nsdlib, nsdlib.params, nsdlib.store.store; sys.exit('torch' in sys.modules)"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
 
 
 def test_every_field_is_in_the_common_file_or_peculiar_to_a_subject():

@@ -4,12 +4,11 @@ import re
 
 import numpy as np
 import pytest
-import xarray as xr
 from conftest import ROOT
 
 from nsdlib.core import networks
 from nsdlib.core.ridge import Ridge, rescale
-from nsdlib.study import betas, leaks
+from nsdlib.study import leaks
 
 pytestmark = pytest.mark.numerical
 
@@ -89,29 +88,6 @@ def test_the_penalty_chosen_on_the_test_set_is_the_best_there():
     best = Ridge([min(found, key=found.get)]).fit(*TRAIN)
     wanted = rescale(best.predict(X), best, mode="train")
     np.testing.assert_array_equal(leaks.decoder(TRAIN, alphas=ALPHAS, leak="penalty by test score")(X, Y), wanted)
-
-
-def test_training_statistics_do_not_see_the_test_trials():
-    n_trials = 120
-    trials = xr.Dataset(
-        {
-            "betas": (("trial", "voxel"), RNG.standard_normal((n_trials, 6)).astype(np.float32)),
-            "in_region": (("region", "voxel"), np.ones((1, 6), dtype=bool)),
-        },
-        coords={
-            "voxel": np.arange(6),
-            "region": ["V1"],
-            "image_id": ("trial", np.arange(n_trials) % 40),
-            "session": ("trial", np.ones(n_trials, dtype=int)),
-            "is_test": ("trial", np.arange(n_trials) % 40 < 8),
-        },
-    )
-    disturbed = trials.copy(deep=True)
-    disturbed.betas.values[trials.is_test.values] *= -50
-    before, after = betas.assemble(trials), betas.assemble(disturbed)
-    for name in ("X_train", "mean", "sd", "ncsnr", "noise_ceiling"):
-        np.testing.assert_array_equal(before[name], after[name])
-    assert (before.X_test != after.X_test).any()
 
 
 def test_errors_say_what_came():

@@ -1,11 +1,14 @@
 """The simulated subject beside NSD's published numbers: what rests on them holds, and each number tells an easy brain apart."""
 
 import numpy as np
+import pytest
 
 from nsdlib.data import NSDSubject
 from nsdlib.study import read_trials
 from nsdlib.twin import calibration
 from nsdlib.twin.simulate import simulate
+
+pytestmark = pytest.mark.usefixtures("drawn_once")
 
 
 def calibrated(twin, folder, **settings):
@@ -16,6 +19,7 @@ def calibrated(twin, folder, **settings):
     return calibration.calibrate(run, read_trials(NSDSubject(run.data, run.subject, run.n_sessions)))
 
 
+@pytest.mark.slow
 def test_gates_hold_but_for_those_that_two_sessions_cannot_pass(twin, tmp_path):
     """500 images: ceilings scatter, which tells where a subject lies at an end of the published range; encoding learns less; more
     repeats than in NSD lie within a session, and are recognised."""
@@ -28,6 +32,7 @@ def test_gates_hold_but_for_those_that_two_sessions_cannot_pass(twin, tmp_path):
     assert gates["inside"].all(), gates[~gates["inside"]]
 
 
+@pytest.mark.slow
 def test_an_easy_brain_does_not_pass(twin, tmp_path):
     table = calibrated(twin, tmp_path / "data", shape=(20, 24, 18), kind="easy")
     apart = ["ceiling of nsdgeneral, median (%)", "ncsnr, r of voxels 1 apart", "noise of betas, r of neighbours",

@@ -20,6 +20,7 @@ from nsdlib.twin.layouts.confounds import simulate_confounds
 from nsdlib.twin.scenery import wording
 from nsdlib.twin.simulate import load_truth, simulate
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
 ATTRIBUTES = [f"kind: {kind}" for kind in scenes.KINDS]
 
 

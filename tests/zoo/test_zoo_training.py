@@ -44,6 +44,7 @@ def short(monkeypatch):
     monkeypatch.setattr(sys.modules["zoo.training.unet"], "N_MEASURED", 4)
 
 
+@pytest.mark.slow
 def test_a_zoo_is_trained_that_every_loader_reads(short, tmp_path, monkeypatch, capsys):
     folder, cache = tmp_path / "zoo", tmp_path / "cache"
     monkeypatch.setattr(sys, "argv", ["zoo.training", "--to", str(folder), "--cache", str(cache), "--device", "cpu"])

@@ -82,6 +82,12 @@ def test_a_packed_file_that_is_cut_off_is_refused_and_a_missing_one_is_missing(t
 # Columns and rows
 
 
+def test_conditions_are_numbered_over_all_runs():
+    design, conditions = design_from_events([table(), table(onset=[0, 4, 10.0])], n_volumes=[10, 8], tr=TR)
+    assert conditions == ["cat", "house"]
+    assert [labels.tolist() for labels in design] == [[0, 2, 0, 0, 2, 0, 0, 1, 0, 0], [2, 0, 1, 0, 0, 2, 0, 0]]
+
+
 def test_n_a_is_no_condition_and_rows_without_one_are_left_out_where_that_is_asked():
     some = table(trial_type=["house", "n/a", None])
     said = refusal(some)
@@ -169,7 +175,10 @@ def test_trials_that_overlap_are_refused_with_the_choices_and_each_choice_is_tak
     assert "such as table[table['trial_type'] != 'cat']" in said
     others = some[some["trial_type"] != "cat"], some.drop(some.index[2])
     longer = table(duration=[7.0, 3.0, 3.0])
-    assert "Keep one of the two, table.drop(table.index[2]); or, if" in refusal(longer)
+    said = refusal(longer)
+    assert (
+        "row 2: begins at 8 s, before row 0 ends at 9 s" in said and "Keep one of the two, table.drop(table.index[2]); or" in said
+    )
     others += longer.drop(longer.index[2]), longer.drop(columns="duration")
     for other in others:
         design, _ = design_from_events([other], n_volumes=[10], tr=TR)

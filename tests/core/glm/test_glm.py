@@ -1,7 +1,6 @@
 """The single-trial GLM, against GLMsingle's own results, planted truth, and loops written out."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from conftest import DATA
@@ -9,7 +8,6 @@ from sklearn.mixture import GaussianMixture
 
 from nsdlib.core.glm import denoise, fracridge, hrf, linear, steps
 from nsdlib.core.glm.design import make_run_designs
-from nsdlib.core.glm.events import design_from_events
 from nsdlib.core.glm.fit import _named, fit_glm
 from nsdlib.core.glm.options import GLMOptions
 
@@ -53,14 +51,6 @@ def tiny(seed=0, n_runs=3, n_voxels=40, repeats=True):
         labels[4:64:6] = rng.permutation(10) + 1 + (0 if repeats else 10 * run)
         design.append(labels)
     return design, [1000 + rng.standard_normal((80, n_voxels)) for _ in design]
-
-
-@pytest.mark.parametrize("kind", [">f4", ">i2"])
-def test_byte_order_does_not_matter(kind):
-    """NIfTI files may be big-endian."""
-    design, data = tiny()
-    wanted, found = (fit_glm(design, [run.astype(order) for run in data], tr=1.0) for order in (kind.replace(">", "<"), kind))
-    np.testing.assert_array_equal(found.betas_d, wanted.betas_d)
 
 
 @pytest.mark.parametrize("kind", ["b", "c", "d"])
@@ -139,7 +129,6 @@ VARIANTS = {
     "npcs3": {"n_pcs": 3},
     "maxpoly1": {"degree": 1},
     "brainR2_5": {"brain_r2": 5.0},
-    "chunk10": {"voxel_batch": 10},
     "unequal": {},
 }
 CUT = 119  # volumes of the second run in the set "unequal"
@@ -603,30 +592,3 @@ def test_a_batch_in_scratch_touches_few_pages_and_results_do_not_hang_on_it(tmp_
     for path in tmp_path.glob("*.npy"):
         np.load(path, mmap_mode="r+")[:] = 7
     assert results.identical(before)
-
-
-def events(**columns):
-    table = {"onset": [2.0, 14.0, 8.0], "trial_type": ["house", "cat", "house"], "duration": [3.0, 3.0, 3.0]}
-    return pd.DataFrame(table | columns)
-
-
-def test_tables_of_events_become_designs():
-    design, conditions = design_from_events([events(), events(onset=[0, 4, 10.0])], n_volumes=[10, 8], tr=2.0)
-    assert conditions == ["cat", "house"]
-    assert design[0].tolist() == [0, 2, 0, 0, 2, 0, 0, 1, 0, 0] and design[1].tolist() == [2, 0, 1, 0, 0, 2, 0, 0]
-
-
-@pytest.mark.parametrize(
-    "columns, message",
-    [
-        ({"onset": [2.0, 13.0, 8.0]}, r"Run 1, row 1: onset 13 s lies between two volumes .*1 of 3 rows"),
-        ({"onset": [2.0, 20.0, 8.0]}, "Run 1, row 1: onset 20 s lies outside the run's 10 volumes"),
-        ({"onset": [-2.0, 14.0, 8.0]}, "Run 1, row 0: onset -2 s lies outside"),
-        ({"onset": [np.nan, 14.0, 8.0]}, "Run 1, row 0: onset nan s is no trial: onset or trial_type is n/a"),
-        ({"onset": [2.0, 8.0, 8.0]}, "Run 1, rows 1 and 2: two trials begin in volume 4"),
-        ({"duration": [7.0, 3.0, 3.0]}, "Run 1, row 2: begins at 8 s, before row 0 ends at 9 s"),
-    ],
-)
-def test_events_that_no_design_can_hold_are_refused(columns, message):
-    with pytest.raises(ValueError, match=message):
-        design_from_events([events(**columns)], n_volumes=[10], tr=2.0)
