@@ -77,7 +77,8 @@ def test_a_rehearsal_is_kept_for_forecasts(run, tmp_path):
     assert kept.equals(table) and machine == machine_name("cpu") and datetime.date.fromisoformat(day)
     assert file == tmp_path / "runs" / "subj01" / "rehearsal.csv"
     hours = rehearsal.subject_hours(kept, run, full_size.Sizes())
-    assert hours.tolist() == [2 * 200 * 3 / 2 / 3600, 1 / 4 / 3600]  # 200 epochs, twice, of three networks; one fit
+    wanted = [2 * run.max_epochs * 3 / 2 / 3600, 1 / 4 / 3600]  # all epochs, twice, of three networks; one fit
+    assert hours.tolist() == wanted
 
 
 def test_a_rehearsal_of_fewer_images_does_not_replace_a_fuller_one(run, tmp_path, monkeypatch):

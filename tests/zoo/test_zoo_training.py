@@ -11,7 +11,7 @@ import torch
 from nsdlib.core import clip, diffusion, vdvae
 from nsdlib.core.scores import features
 from zoo.training import __main__ as command
-from zoo.training import data, namer, optimise, unet
+from zoo.training import data, namer, optimise, reader, unet
 from zoo.training.tokens import KEPT, Decoded
 
 CPU = torch.device("cpu")
@@ -35,7 +35,7 @@ def short(monkeypatch):
     monkeypatch.setattr(data, "ProcessPoolExecutor", ThreadPoolExecutor)
     monkeypatch.setattr(optimise.shutil, "which", lambda name: None)
     monkeypatch.setattr(data, "SPLITS", {name: (16, seed) for name, (_, seed) in data.SPLITS.items()})
-    for name in command.FOLDERS:
+    for name in (*command.FOLDERS, "reader"):
         module = sys.modules.get(f"zoo.training.{name}") or __import__(f"zoo.training.{name}", fromlist=["N_STEPS"])
         n_steps = dict.fromkeys(module.N_STEPS, 2) if isinstance(module.N_STEPS, dict) else 2
         monkeypatch.setattr(module, "N_STEPS", n_steps)
@@ -149,6 +149,33 @@ def test_the_unet_learns_from_where_image_to_image_sets_out(monkeypatch):
         plain = torch.randn(z.shape, generator=torch.Generator().manual_seed(3))
         begun = scheduler.add_noise(rough if now else z, plain, t)
         torch.testing.assert_close(scheduler.add_noise(z, noise, t), begun, atol=1e-5 if now else 0.1, rtol=0)
+
+
+def test_the_reader_sees_what_latents_show_through_noise(tmp_path, monkeypatch):
+    """A kind is planted as a channel of its own, in one patch of each image."""
+    monkeypatch.setattr(reader, "N_STEPS", 60)
+    rng = np.random.default_rng(4)
+    patch, kind = rng.integers(16, size=400), rng.integers(3, size=400)
+    covers = np.zeros((400, 16, len(reader.KINDS)), np.float32)
+    covers[np.arange(400), patch, kind] = 0.9
+    shown = reader.as_shown(torch.from_numpy(covers))
+    assert shown.shape == (400, 1 + len(reader.KINDS), 4, 4) and shown.sum(1).allclose(torch.ones(()))
+    latents = 0.3 * torch.randn(400, 8, 16, 16, generator=torch.Generator().manual_seed(5))
+    latents[:, :3] += 2 * shown[:, 1:4].repeat_interleave(4, 2).repeat_interleave(4, 3)
+    model = reader.train(latents[:300], shown[:300], tmp_path, optimise.Place(CPU))
+    named = model(latents[300:])[:, 1:].amax((2, 3)).argmax(1)
+    assert (named.numpy() == kind[300:]).mean() > 0.9
+    errors = [reader.error(model, latents[300:], s, torch.Generator().manual_seed(6)) for s in (shown[300:], shown[:100])]
+    assert errors[0] < 0.5 * errors[1] and not any(p.requires_grad for p in model.parameters())
+
+
+def test_clean_latents_follow_from_the_true_velocity():
+    from diffusers import DDIMScheduler
+
+    z, noise = torch.randn(2, 3, 8, 4, 4, generator=torch.Generator().manual_seed(2))
+    scheduler, t = DDIMScheduler(**unet.SCHEDULER), torch.tensor([10, 500, 990])
+    x, velocity = scheduler.add_noise(z, noise, t), scheduler.get_velocity(z, noise, t)
+    torch.testing.assert_close(unet._clean(x, velocity, t, scheduler), z, atol=1e-4, rtol=1e-4)
 
 
 def test_an_unknown_model_is_told(monkeypatch, capsys):
