@@ -46,7 +46,7 @@ CHOICES = {  # dataset and task -> what it is, TR in seconds, column that names 
 REST = 20.0  # seconds of a run behind its last onset
 OTHER_TR = 2.0  # seconds, for recordings that are no BOLD
 AS_IS = "taken as it is"
-REFUSALS = {"begin in volume": "events at the same time", "begins at": "events overlap", "is no number": "no number"}
+REFUSALS = {"begin in volume": "events at the same time", "begins at": "events overlap", "wanted seconds": "no number"}
 
 
 def main():
