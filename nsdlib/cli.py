@@ -118,8 +118,8 @@ def _doctor(options):
         return 0 if fine else 1
     findings = doctor.examine(run)
     print(*findings, sep="\n")
-    lacking = [finding.what for finding in findings if not finding.fine]
-    if "device" not in lacking and len(findings) > 1:
+    fine, lacking = ([finding.what for finding in findings if finding.fine == is_fine] for is_fine in (True, False))
+    if "device" in fine:
         print("", *doctor.expected(run), "", sep="\n")
     print(f"{options.run} lacks: {', '.join(lacking)}" if lacking else f"{options.run} has all it needs.")
     return 1 if lacking else 0

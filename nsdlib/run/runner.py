@@ -86,9 +86,9 @@ def check(run_name, names, parameters, *, root):
                     f"Notebook {name} takes no parameter {parameter!r}{nearest(parameter, settable)} "
                     f"It takes: {', '.join(settable) or 'none'}."
                 )
-    for parameter in (key for key, value in parameters.items() if value is None and key in Run.model_fields):
+    if unset := [key for key, value in parameters.items() if value is None and key in Run.model_fields]:
         raise ValueError(
-            f"{parameter}=null: a notebook takes null for 'as in the file'. Leave it out, or change params/{run_name}.yaml."
+            f"{unset[0]}=null: a notebook takes null for 'as in the file'. Leave it out, or change params/{run_name}.yaml."
         )
     check_subject(variants.run_with(run_name, parameters))
 
