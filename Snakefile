@@ -23,6 +23,7 @@ WEIGHTS = sorted(map(str, Path("zoo/demo").rglob("*.safetensors")))
 CORES = n_cores()
 EARLIER = {name: notebooks_before(Path("notebooks") / f"{name}.ipynb") for name in NOTEBOOKS}  # (of the run, of its group)
 AWAITED = Counter(name for of_run, _ in EARLIER.values() for name in of_run)
+GROUP_AWAITS = {name for _, of_group in EARLIER.values() for name in of_group}
 
 IN_JOB = not workflow.is_main_process  # of a cluster, which has given what was asked for: nothing is counted again
 
@@ -167,7 +168,7 @@ rule notebook:
     output:
         "runs/{run}/{name}.ipynb",
     threads: n_threads
-    priority: lambda wildcards: len(EARLIER[wildcards.name][0])  # what reads most takes longest, and begins first
+    priority: lambda wildcards: len(EARLIER[wildcards.name][0]) + (wildcards.name in GROUP_AWAITS)  # what reads most takes longest
     resources:
         mem_mb=megabytes,
         gpu=n_gpus,

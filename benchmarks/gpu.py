@@ -356,7 +356,8 @@ def keep(file):
     if not card or not stages:
         raise ValueError(f"{file} holds no rehearsal on a card: wanted rows of the case 'rehearsal', and the card's name")
     table = pd.DataFrame(stages).set_index("stage").drop(columns=["case", "device"])
-    rehearsal.keep(table, report.ROOT / "book" / "data" / f"rehearsal_{card.split()[1].lower()}.csv", card, day)
+    name = "_".join(card.removeprefix("NVIDIA").lower().split())
+    rehearsal.keep(table, report.ROOT / "book" / "data" / f"rehearsal_{name}.csv", card, day)
 
 
 ROWS = {  # in order of weight, with the seconds that each takes on an H100

@@ -144,7 +144,7 @@ def _rehearse(options):
     file = rehearsal.write(table, run)
     print(f"\n{table.to_markdown(floatfmt='.2f')}\n")
     hours = table["hours a subject"].sum()
-    print(f"One subject: {hours:.1f} hours at most (the GRU may stop earlier); four: {4 * hours:.1f}.")
+    print(f"One subject: {hours:.1f} hours (networks often end earlier; those for tokens are left out); four: {4 * hours:.1f}.")
     print(f"`nsdlib doctor` reads {file}: this, or an earlier one of this machine that measured more.\n")
     print("Memory of the second stage on a GPU, GiB, by the sizes of its tensors:\n")
     print(gpu_memory(run).to_markdown(floatfmt=".2f"))

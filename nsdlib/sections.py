@@ -22,7 +22,7 @@ class Simulation(Strict):
     )
     quality: Annotated[float, Field(gt=0)] = Field(1.0, description="factor on signal-to-noise; 1 is NSD's subject 1")
     unseen: Annotated[float, Field(ge=0, le=1)] = Field(
-        1.0, description="share of test scenes whose main kind, its colour and background no training scene has"
+        1.0, description="share of test scenes whose main kind, its colour and background no training scene's main thing has"
     )
     onsets: Literal["volumes", "between"] = Field(
         "volumes",

@@ -96,12 +96,13 @@ def forecast_table(root):
 
     columns = {}
     for table, machine, day in rehearsal.kept(root):
-        hours = {run.name: rehearsal.subject_hours(table, run, costs.amounts(run)) for run in _runs()}
+        run, hours = load_run(SUBJECT), {r.name: rehearsal.subject_hours(table, r, costs.amounts(r)) for r in _runs()}
         totals = [stages.sum() for stages in hours.values()]
         column = {f"{SUBJECT}, {stage}": value for stage, value in hours[SUBJECT].items()}
         column |= {f"{SUBJECT}, all": hours[SUBJECT].sum(), "four subjects, one machine": spread(totals, 1)}
         column |= {f"four subjects, {N_NODES} such machines": spread(totals, N_NODES)}
-        columns[f"{machine}, {day}"] = {stage: f"{value:.3g}" for stage, value in column.items()}
+        machine = f"{machine}, {day}{rehearsal.left_out(table, run, costs.amounts(run))}"
+        columns[machine] = {stage: f"{value:.3g}" for stage, value in column.items()}
     if not columns:
         return f"No machine has been rehearsed yet: `nsdlib rehearse {SUBJECT}` and the next build of the book fill this place."
     return pd.DataFrame(columns).rename_axis("hours").to_markdown(disable_numparse=True)

@@ -137,12 +137,11 @@ def whole(run, table, sizes):
 
     found = np.nan, f"`nsdlib rehearse {run.name}` measures it"
     for stages, machine, made in rehearsal.kept(run.root):
-        hours = rehearsal.subject_hours(stages, run, sizes).sum()
+        hours, left_out = rehearsal.subject_hours(stages, run, sizes).sum(), rehearsal.left_out(stages, run, sizes)
         if machine == machine_name(run.device):
-            return hours, f"rehearsal, {made}"
+            return hours, f"rehearsal, {made}{left_out}"
         if table["GPU GB"].any() and stages["of the GPU GiB"].any():
-            left_out = ", ".join(n for n, s in rehearsal.STAGES.items() if n not in stages.index and s.needed(run, sizes))
-            found = hours, f"rehearsal on {machine}, {made}" + (f", without {left_out}" if left_out else "")
+            found = hours, f"rehearsal on {machine}, {made}{left_out}"
     return found
 
 

@@ -22,6 +22,7 @@ from nsdlib.core.device import pick_device
 from nsdlib.core.files import atomic_write
 from nsdlib.core.ridge import Ridge
 from nsdlib.core.scores.metrics import Scorer
+from nsdlib.recipes import recipe
 from nsdlib.run import costs, full_size
 from nsdlib.run.forecast import n_walked
 from nsdlib.run.full_size import GIB, Sizes
@@ -93,10 +94,16 @@ def subject_hours(table, run, sizes):
     """Return the hours that each stage takes for one subject, a pandas.Series, from the table of `rehearse`.
 
     Of the run its epochs, seeds, diffusion settings and noise amplitudes count; of the sizes (`Sizes` or `costs.Amounts`) the
-    images to train and to test. A ridge regression and an epoch take as long as in the rehearsal.
+    images to train and to test. A ridge regression takes as long as in the rehearsal, and an epoch of each network as the GRU's.
     """
     needed = {name: STAGES[name].needed(run, sizes) for name in table.index}
     return pd.Series(needed) / table["a second"] / 3600
+
+
+def left_out(table, run, sizes) -> str:
+    """Name the stages that a subject needs and the table lacks, as the end of a sentence; nothing where there is none."""
+    names = [name for name, stage in STAGES.items() if name not in table.index and stage.needed(run, sizes)]
+    return f", without {', '.join(names)}" if names else ""
 
 
 def write(table, run):
@@ -186,6 +193,12 @@ def _n_latents(run, sizes):
     return full_size.build_vdvae(sizes, torch.device("meta")).n_latents(run.n_layers)
 
 
+def _n_epochs(run, sizes):
+    """Epochs of the networks of notebooks 03 and 04, search and final fit, where none ends early."""
+    n_networks = (len(networks.NETWORKS) + run.rivals) * len(run.decoder_seeds)
+    return 2 * run.max_epochs * (n_networks + len(run.layer_counts) * (run.decoder in networks.NETWORKS))
+
+
 def _gru_epoch(run, sizes, device, n_images):
     n_latents = _n_latents(run, sizes)
     x, y = (torch.from_numpy(normal(sizes.n_train, n, np.float32)).to(device) for n in (sizes.n_voxels, n_latents))
@@ -219,7 +232,10 @@ def _text_tokens(run, sizes, device, n_images):
 
 
 def _n_refined(run, sizes):
-    return (sum(costs.refined_sets(run)) + costs.CONTROLS + costs.RIVALS * run.rivals) * sizes.n_test
+    """Images that notebooks 05, 06, 09 and 10 refine, the last with as many samples as its recipes want."""
+    generators = [recipe.load(name, run).generator for name in run.recipes]
+    n_samples = sum(generator.n_samples for generator in generators if generator.model == recipe.MODELS[0])
+    return (sum(costs.refined_sets(run)) + costs.CONTROLS + costs.RIVALS * run.rivals + n_samples) * sizes.n_test
 
 
 def _n_scored(run, sizes):
@@ -260,7 +276,7 @@ STAGES = {
     "VDVAE: images to latents": Stage("images", lambda run, sizes: sizes.n_images, _encode),
     "CLIP: images to tokens": Stage("images", lambda run, sizes: sizes.n_images, _vision_tokens),
     "CLIP: captions to tokens": Stage("captions", lambda run, sizes: Sizes.n_captions * sizes.n_images, _text_tokens),
-    "GRU": Stage("epoch", lambda run, sizes: 2 * run.max_epochs * len(run.decoder_seeds), _gru_epoch),
+    "GRU": Stage("epoch", _n_epochs, _gru_epoch),
     "ridge to latents": _ridge(_n_latents, np.float32),
     "ridge to text tokens": _ridge(lambda run, sizes: sizes.n_text_tokens * sizes.token_width, np.float16),
     "ridge to vision tokens": _ridge(lambda run, sizes: sizes.n_vision_tokens * sizes.token_width, np.float16),

@@ -6,8 +6,8 @@ measured, its networks were cut off (results of finished ones take their place w
 there is no headroom, since what the claim asks for does not fit between the systems and the best that they could have reached, or
 there is nothing to lose: what may be lost is more than what the better system has above the best picture without the brain.
 
-Margins come from the paper, which reads 2 % in SSIM and 4 % in CLIP as gains. A claim of a gain asks for so much; a claim that
-something costs nothing allows the loss of half of it, as tests of non-inferiority do.
+Margins come from the paper, which reads 2 % in SSIM and 4 % in CLIP as gains. A claim of a gain needs room for so much, and
+is told where it is smaller; a claim that something costs nothing allows the loss of half of it, as tests of non-inferiority do.
 """
 
 from collections.abc import Callable

@@ -100,8 +100,8 @@ def drive(tuning, maps, *, meaning, private, attributes, levels):
     """Compute the drive of each voxel by each image, standardised over images: (n_images, n_voxels) float32.
 
     A voxel sums the energy E of its channels within its receptive field. Its visual drive is (E / (pool P + (1 - pool) mean of
-    E))^n, P the energy of those channels in the whole picture and n the exponent of its area (Kay et al. 2013). In higher areas
-    that is one part of three, the others meaning and private features.
+    E))^n, P the energy of those channels in the whole picture and n the exponent of its area (Kay et al. 2013). In all areas a
+    share of the drive is private features, and in higher ones one is meaning.
 
     Takes the channel `maps` (n_images, n_channels, 32, 32); `meaning` and `private` features (n_images, n_dimensions) of
     `nsdlib.twin.meaning`; and for what regions prefer, `scenes.ATTRIBUTES` (n_images, n_attributes).

@@ -22,11 +22,9 @@ from nsdlib.twin.truth import load_truth
 
 __all__ = ["load_truth", "simulate"]
 
-# every part of the simulation has its own random stream, so that one can change without the others
-STREAMS = {
-    name: i
-    for i, name in enumerate(("trials", "scene", "captions", "head", "tuning", "noise", "session", "run", "onsets", "confounds"))
-}
+# parts of the simulation have their own random streams, so that one can change without the others; confounds are numbered by runs
+NAMES = ("trials", "scene", "captions", "head", "tuning", "noise", "session", "run", "onsets")
+STREAMS = {name: i for i, name in enumerate(NAMES)}
 
 
 def simulate(run, *, progress=True):

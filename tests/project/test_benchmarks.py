@@ -162,6 +162,9 @@ def test_what_a_card_did_becomes_the_table_of_forecasts(tmp_path, monkeypatch):
     assert (machine, day) == ("NVIDIA H200", "2026-01-02")
     assert (tmp_path / "book" / "data" / "rehearsal_h200.csv").is_file()
     assert stages.to_dict("index") == {"GRU": {"a second": 8.0, "of the GPU GiB": 1.5}}
+    (tmp_path / "out.json").write_text(json.dumps(written | {"machine": {"card": "NVIDIA GeForce RTX 3090"}}))
+    gpu.keep(tmp_path / "out.json")
+    assert (tmp_path / "book" / "data" / "rehearsal_geforce_rtx_3090.csv").is_file()
     (tmp_path / "out.json").write_text(json.dumps(written | {"rows": rows[:2]}))
     with pytest.raises(ValueError, match="holds no rehearsal on a card"):
         gpu.keep(tmp_path / "out.json")

@@ -38,7 +38,8 @@ def test_a_subject_needs_every_image_and_sets_of_its_test_images(run):
     run = run.model_copy(update={"recipes": ("veronese",)})
     needed = {name: stage.needed(run, full_size.Sizes()) for name, stage in rehearsal.STAGES.items()}
     assert needed["VDVAE: images to latents"] == 9841 and needed["CLIP: captions to tokens"] == 5 * 9841
-    assert needed["diffusion: steps"] == (7 + 12 + 11) * 982 * 37  # 37 of 50 steps at strength 0.75; 05, 06 and 09
+    assert needed["diffusion: steps"] == (7 + 12 + 11 + 1) * 982 * 37  # 37 of 50 steps at strength 0.75; 05, 06, 09, 10
+    assert needed["GRU"] == 2 * 240 * (5 * 3 + len(run.layer_counts))  # five networks, three seeds; counts
     assert needed["Stable Diffusion: steps"] == 0
 
 
@@ -77,7 +78,7 @@ def test_a_rehearsal_is_kept_for_forecasts(run, tmp_path):
     assert kept.equals(table) and machine == machine_name("cpu") and datetime.date.fromisoformat(day)
     assert file == tmp_path / "runs" / "subj01" / "rehearsal.csv"
     hours = rehearsal.subject_hours(kept, run, full_size.Sizes())
-    wanted = [2 * run.max_epochs * 3 / 2 / 3600, 1 / 4 / 3600]  # all epochs, twice, of three networks; one fit
+    wanted = [2 * run.max_epochs * (5 * 3 + len(run.layer_counts)) / 2 / 3600, 1 / 4 / 3600]  # twice all epochs; one fit
     assert hours.tolist() == wanted
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from nsdlib.core import clip, diffusion, vdvae
 from nsdlib.core.scores import features
 from zoo.training import __main__ as command
 from zoo.training import data, namer, optimise, reader, unet
-from zoo.training.tokens import KEPT, Decoded
+from zoo.training import tokens as tokens_module
+from zoo.training.tokens import LEVELS, Decoded
 
 CPU = torch.device("cpu")
 
@@ -23,7 +25,8 @@ def quadratic(folder, n_steps, **settings):
     torch.nn.init.zeros_(model.weight)
 
     def loss_of_batch(generator, progress):
-        return (model.weight - 3 + 0.1 * torch.randn(1, generator=generator)).square().mean()
+        noise = torch.randn(1, generator=generator) + torch.rand(1) - 0.5  # as layers draw that take no generator
+        return (model.weight - 3 + 0.1 * noise).square().mean()
 
     options = {"n_steps": n_steps, "learning_rate": 0.1, "seed": 1, "checkpoint": folder / "number.checkpoint", "average": 0.9}
     return optimise.train(model, loss_of_batch, optimise.Place(CPU), **options | settings).weight.item()
@@ -63,11 +66,33 @@ def test_a_zoo_is_trained_that_every_loader_reads(short, tmp_path, monkeypatch, 
     assert "autoencoder: " in capsys.readouterr().out
 
 
+def test_models_are_trained_in_the_order_in_which_they_read_each_other(tmp_path, monkeypatch):
+    trained = []
+    stub = SimpleNamespace(
+        train=lambda folder, cache, place: trained.append(sorted(place.done)), measure=lambda folder, cache: {}
+    )
+    monkeypatch.setattr(command.importlib, "import_module", lambda name: stub)
+    monkeypatch.setattr(sys, "argv", ["zoo.training", "unet", "clip", "vdvae", "clip", "--to", str(tmp_path), "--budget", "9"])
+    command.main()
+    others = {"autoencoder", "features", "namer"}
+    assert trained == [sorted(others), sorted(others | {"vdvae"}), sorted(others | {"vdvae", "clip"})]
+
+
+def test_scenes_are_drawn_anew_when_their_code_has_changed(monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "SPLITS", {"train": (2, 5)})
+    monkeypatch.setattr(data, "ProcessPoolExecutor", ThreadPoolExecutor)
+    drawn = data.load_scenes("train", tmp_path).images
+    monkeypatch.setattr(data.scenes, "draw", lambda scene: np.zeros((8, 8, 3), np.uint8))
+    np.testing.assert_array_equal(data.load_scenes("train", tmp_path).images, drawn)
+    monkeypatch.setattr(data, "code_hashes", lambda reached: {"nsdlib.twin.scenes": "another"})
+    assert not data.load_scenes("train", tmp_path).images.any()
+
+
 def test_scenes_are_the_same_however_many_processors_draw_them(monkeypatch, tmp_path):
     monkeypatch.setattr(data, "SPLITS", {"train": (12, 5)})
     monkeypatch.setattr(data, "CHUNK", 5)
     together = data.load_scenes("train", tmp_path / "a")
-    monkeypatch.setattr(data.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(data, "n_cores", lambda: 1)
     alone = data.load_scenes("train", tmp_path / "b")
     np.testing.assert_array_equal(together.images, alone.images)
     assert together.captions == alone.captions and len({image.tobytes() for image in alone.images}) == 12
@@ -113,8 +138,13 @@ def test_a_budget_ends_training_and_is_shared_by_what_is_left(tmp_path):
     assert optimise.Place(CPU).seconds("unet") == float("inf")
 
 
+def drawing(which, level):
+    """As `torch.rand`, for `Decoded`: whether and how an image is replaced, how much is kept, noise the same on all axes."""
+    return lambda *shape, **_: torch.tensor([which, level, 1.0])[:, None, None].expand(shape)
+
+
 def test_simulated_predictions_are_what_the_best_linear_decoder_gives(monkeypatch):
-    """Regressed on such a prediction, the truth is the prediction itself; its variance is the share that its level keeps."""
+    """Regressed on such a prediction, the truth is the prediction itself; where noise is even, ridge keeps as much variance."""
     rng = np.random.default_rng(3)
     spread = np.array([3.0, 2.0, 1.0, 0.5, 0.2, 0.1])
     turn = np.linalg.qr(rng.standard_normal((6, 6)))[0]
@@ -122,18 +152,37 @@ def test_simulated_predictions_are_what_the_best_linear_decoder_gives(monkeypatc
     decoded, truth = Decoded(tokens), tokens.flatten(1).numpy()
     generator = torch.Generator().manual_seed(1)
     torch.testing.assert_close(decoded(tokens, 0.0, generator), tokens)
-    for level, kept in ((0, KEPT[0]), (63, KEPT[1])):
-        monkeypatch.setattr(torch, "randint", lambda *args, level=level, **options: torch.full((len(tokens),), level))
-        monkeypatch.setattr(torch, "rand", lambda *args, **options: torch.full((len(tokens), 1), 0.25))
+    still = torch.cat([tokens[:99], torch.full_like(tokens[:99, :1], 0.37)], 1)  # a token that never varies
+    torch.testing.assert_close(Decoded(still)(still, 1.0, generator)[:, -1], still[:, -1])
+    typical = (spread**4).sum() / (spread**2).sum()
+    for unevenness, level in ((0.0, 0.4), (0.0, 1.0), (2.0, 0.7)):
+        monkeypatch.setattr(tokens_module, "UNEVENNESS", unevenness)
+        monkeypatch.setattr(torch, "rand", drawing(0.25, level))
         rescaled = decoded(tokens, 1.0, generator).flatten(1).numpy()
-        np.testing.assert_allclose(rescaled.std(0), truth.std(0), rtol=0.02)
-        monkeypatch.setattr(torch, "rand", lambda *args, **options: torch.full((len(tokens), 1), 0.75))
+        np.testing.assert_allclose(rescaled.std(0), truth.std(0), rtol=0.02 if not unevenness else 0.3)
+        monkeypatch.setattr(torch, "rand", drawing(0.75, level))
         predicted = decoded(tokens, 1.0, generator).flatten(1).numpy()
-        assert predicted.var(0).sum() / truth.var(0).sum() == pytest.approx(kept, abs=0.02)
-        np.testing.assert_allclose(predicted.mean(0), truth.mean(0), atol=0.02)
+        noise = typical * np.exp(-(LEVELS[0] + level * (LEVELS[1] - LEVELS[0])))  # variance, the same on all axes
+        if not unevenness:
+            kept = (spread**4 / (spread**2 + noise)).sum() / (spread**2).sum()
+            assert predicted.var(0).sum() / truth.var(0).sum() == pytest.approx(kept, abs=0.02)
+        np.testing.assert_allclose(predicted.mean(0), truth.mean(0), atol=0.03)
         along = (predicted - 5) @ turn[:, :3], (truth - 5) @ turn[:, :3]  # axes of which enough is kept to fit a slope
         slopes = np.linalg.lstsq(*along, rcond=None)[0]
         np.testing.assert_allclose(slopes, np.eye(3), atol=0.1)
+
+
+def test_another_encoder_has_another_checkpoint(tmp_path, monkeypatch):
+    names = [*unet.ENCODERS, "first"]
+    monkeypatch.setattr(unet, "find_files", lambda folder: [folder])
+    monkeypatch.setattr(unet, "_first_stage", lambda folder: folder / "first")
+    for name in names:
+        (tmp_path / name).write_text("weights")
+    found = {unet._of_encoders(tmp_path)}
+    for name in names:
+        (tmp_path / name).write_text(f"other weights, {name}")
+        found.add(unet._of_encoders(tmp_path))
+    assert len(found) == 5
 
 
 def test_the_unet_learns_from_where_image_to_image_sets_out(monkeypatch):
@@ -162,7 +211,7 @@ def test_the_reader_sees_what_latents_show_through_noise(tmp_path, monkeypatch):
     assert shown.shape == (400, 1 + len(reader.KINDS), 4, 4) and shown.sum(1).allclose(torch.ones(()))
     latents = 0.3 * torch.randn(400, 8, 16, 16, generator=torch.Generator().manual_seed(5))
     latents[:, :3] += 2 * shown[:, 1:4].repeat_interleave(4, 2).repeat_interleave(4, 3)
-    model = reader.train(latents[:300], shown[:300], tmp_path, optimise.Place(CPU))
+    model = reader.train(latents[:300], shown[:300], tmp_path / "reader.checkpoint", optimise.Place(CPU))
     named = model(latents[300:])[:, 1:].amax((2, 3)).argmax(1)
     assert (named.numpy() == kind[300:]).mean() > 0.9
     errors = [reader.error(model, latents[300:], s, torch.Generator().manual_seed(6)) for s in (shown[300:], shown[:100])]

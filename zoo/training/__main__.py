@@ -36,7 +36,7 @@ def main():
     if unknown := set(options.model) - set(FOLDERS):
         parser.error(f"no model {', '.join(sorted(unknown))} in the demo zoo; it has {', '.join(FOLDERS)}")
     torch.set_num_threads(options.threads)
-    names = options.model or list(FOLDERS)
+    names = [name for name in FOLDERS if not options.model or name in options.model]
     place = optimise.Place(torch.device(options.device), options.budget, done=set(FOLDERS) - set(names))
     modules = {name: importlib.import_module(f"zoo.training.{name}") for name in names}
     if not options.measure_only:

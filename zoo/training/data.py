@@ -1,6 +1,5 @@
 """The scenes the demo zoo is trained on: tens of thousands, none of them a simulated subject's, drawn by all processors."""
 
-import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from nsdlib.run.rates import n_cores
+from nsdlib.store.sources import code_hashes, digest
 from nsdlib.twin import captions, scenes
 
 SIZE, SMALL = 128, 64  # pixels a side that the second stage draws, and that the others see
@@ -40,9 +41,9 @@ class SceneSet:
 
 
 def load_scenes(split: str, cache: Path) -> SceneSet:
-    """Draw a split's scenes, or open those that were drawn before; images stay on the disk until they are read."""
-    n_scenes, seed = SPLITS[split]
-    folder = cache / f"scenes_{split}_{n_scenes}_{seed}"
+    """Draw a split's scenes, or open those that the same code drew before; images stay on the disk until they are read."""
+    (n_scenes, seed), code = SPLITS[split], code_hashes({captions.__name__, scenes.__name__})
+    folder = cache / f"scenes_{split}_{n_scenes}_{seed}_{digest(*code.values())}"
     if not folder.exists():
         _draw_all(n_scenes, seed, folder, label=split)
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("images", "small", "attributes", "covers")}
@@ -55,7 +56,7 @@ def _draw_all(n_scenes, seed, folder, *, label):
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     starts = range(0, n_scenes, CHUNK)
-    with ProcessPoolExecutor(min(len(starts), os.cpu_count())) as pool:
+    with ProcessPoolExecutor(min(len(starts), n_cores())) as pool:
         chunks = pool.map(partial(_draw_chunk, n_scenes=n_scenes, seed=seed), starts)
         parts = list(tqdm(chunks, total=len(starts), desc=f"drawing {label} scenes", mininterval=10))
     for name in parts[0]:

@@ -84,6 +84,7 @@ def train(
         progress = max(state.step / n_steps, spent / seconds)
         with place.attention():
             generator = torch.Generator(place.device).manual_seed(seed * 1_000_003 + state.step)
+            torch.manual_seed(generator.initial_seed())  # for layers that draw, such as dropout
             loss = loss_of_batch(generator, progress)
         state.descend(loss, learning_rate * _schedule(state.step, progress), average)
         bar.update()

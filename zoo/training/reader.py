@@ -31,7 +31,7 @@ def build(n_channels: int) -> nn.Module:
     return nn.Sequential(*parts, nn.Dropout2d(DROPPED), nn.Conv2d(n_in, 1 + len(KINDS), 1))
 
 
-def train(latents, shown, cache: Path, place: optimise.Place, seconds: float = math.inf) -> nn.Module:
+def train(latents, shown, checkpoint: Path, place: optimise.Place, seconds: float = math.inf) -> nn.Module:
     """Train a reader on latents (n, n_channels, 16, 16) and what they show, of `as_shown`; returned is one that only reads."""
     torch.manual_seed(SEED)
     model = build(latents.shape[1]).to(place.device, memory_format=torch.channels_last)
@@ -40,7 +40,7 @@ def train(latents, shown, cache: Path, place: optimise.Place, seconds: float = m
         rows = torch.randint(len(latents), (BATCH,), generator=generator, device=latents.device)
         return error(model, latents[rows].float(), shown[rows], generator)
 
-    settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": cache / "reader.checkpoint"}
+    settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": checkpoint}
     return optimise.train(model, loss_of_batch, place, average=0.99, seconds=seconds, **settings)
 
 

@@ -7,6 +7,7 @@ on, more and more tokens and rough images are such as a decoder gives them (`zoo
 early and fill most of an image; errors on things weigh more, and so does what `zoo.training.reader` no longer reads in them.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -51,8 +52,9 @@ START = 500  # the lowest noise level at which image-to-image sets out
 ENLARGE = 8.0
 N_MEASURED = 200
 N_ROUGH_LAYERS = 15
+ENCODERS = ("vae", "text_encoder", "image_encoder")  # folders of Versatile Diffusion
 EMPTY_FRACTION, DECODED_FRACTION = 0.1, 0.8  # of the images; of decoded ones at the end
-ON_READING = 0.4  # weight of the reader's cross-entropy beside the squared error
+ON_READING = 0.8  # weight of the reader's cross-entropy beside the squared error
 ON_THINGS = 4.0  # how much more an error on a thing weighs than one on the background
 
 
@@ -65,7 +67,8 @@ def train(folder: Path, cache: Path, place: optimise.Place):
     decoded = {name: Decoded(inputs[name]) for name in ("rough", "text", "vision")}
     weights = _weights(scene_set.covers).to(place.device)
     shown = reader.as_shown(torch.from_numpy(scene_set.covers)).to(place.device)
-    read = reader.train(inputs["latents"], shown, cache, place, seconds=0.05 * place.seconds("unet"))
+    checkpoints = {name: cache / f"{name}_{_of_encoders(folder)}.checkpoint" for name in ("reader", "unet")}
+    read = reader.train(inputs["latents"], shown, checkpoints["reader"], place, seconds=0.05 * place.seconds("unet"))
     scheduler = DDIMScheduler(**SCHEDULER)
     torch.manual_seed(SEED)
     model = diffusion.DualUNet(UNet2DConditionModel(**CONFIG)).to(place.device, memory_format=torch.channels_last)
@@ -87,7 +90,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
         error = (predicted.float() - scheduler.get_velocity(given["latents"], noise, t)).square()
         return (weights[rows] * error.mean(1)).sum() / weights[rows].sum() + ON_READING * misread
 
-    settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": cache / "unet.checkpoint"}
+    settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": checkpoints["unet"]}
     save(optimise.train(model, loss_of_batch, place, **settings, seconds=place.seconds("unet")), folder)
     scheduler.save_pretrained(folder / "scheduler")
 
@@ -134,7 +137,7 @@ def _text_weight(n, generator):
 
 def _encode_scenes(scene_set, folder, cache, device):
     """Latents of the training scenes and of their rough images, tokens, the tokens of nothing; kept in the cache by encoder."""
-    vae, text, vision = (find_files(folder / part) for part in ("vae", "text_encoder", "image_encoder"))
+    vae, text, vision = (find_files(folder / part) for part in ENCODERS)
     parts = {"latents": (vae, _encode_latents), "rough": ([*vae, _first_stage(folder)], _encode_rough)}
     parts |= {"vision": (vision, _encode_vision), "text": (text, _encode_text)}
     inputs, empty = {}, {}
@@ -144,6 +147,13 @@ def _encode_scenes(scene_set, folder, cache, device):
             torch.save(encode(folder, scene_set, device), path)
         inputs[name], empty[name] = torch.load(path, weights_only=True, map_location=device)
     return inputs, empty
+
+
+def _of_encoders(folder):
+    """A name for the weights that encode scenes: what was trained on their tokens and latents knows no others."""
+    files = [file for part in ENCODERS for file in find_files(folder / part)]
+    hashes = "".join(provenance.file_hash(file) for file in [*files, _first_stage(folder)])
+    return hashlib.sha256(hashes.encode()).hexdigest()[:12]
 
 
 def _first_stage(folder):
