@@ -41,7 +41,7 @@ FOLDERS = {
 }  # where things lie has no say in results
 _OF_SUBJECT = {  # where the files of one subject lie, in `data` and `derivatives`
     "bids": "* sub-{label}/**",
-    "glmsingle": "* */*",
+    "glmsingle": "* */* sub-{label}/*/*",
     "laion": "sub-{label}/** derivatives/*/sub-{label}/**",
     "statmaps": "sub-{label}/** derivatives/*/sub-{label}/**",
     "algonauts": "subj{label}/** training_split/** roi_masks/*",

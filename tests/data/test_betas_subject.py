@@ -495,7 +495,11 @@ def test_what_people_edit_beside_betas_counts_in_what_results_come_from(project,
 
 @pytest.mark.parametrize(
     "kind, file",
-    [("glmsingle", "ses-01/TYPED_FITHRF_GLMDENOISE_RR.npy"), ("algonauts", "subj01/training_split/training_fmri/lh.npy")],
+    [
+        ("glmsingle", "ses-01/TYPED_FITHRF_GLMDENOISE_RR.npy"),
+        ("glmsingle", "sub-01/ses-01/DESIGNINFO.npy"),
+        ("algonauts", "subj01/training_split/training_fmri/lh.npy"),
+    ],
 )
 def test_betas_that_are_fitted_anew_in_place_count_in_what_results_come_from(tmp_path, images, kind, file):
     settings = BetasFiles(kind=kind, images=images)
