@@ -89,7 +89,12 @@ class BetasSubject(LabSubject):
         return self._is_among(self._listed[1], self._shown["name"]) if self._listed else None
 
     def _is_among(self, names, shown):
-        """Whether the pictures of some trials are among those with some names, whatever these are called: (n_trials,) bool."""
+        """Whether pictures of trials are among some of the list `test`, whatever they are called: (n_trials,) bool."""
+        if unknown := [name for name in set(names).difference(shown) if self.pictures.find(name) is None]:
+            raise ValueError(
+                f"{self.settings.test}: {len(unknown)} of {len(names)} names are no picture below {self.settings.images}, such as "
+                f"{min(unknown)}: correct them, or leave them out."
+            )
         return shown.map(self.pictures.identify).isin([self.pictures.identify(name) for name in names]).to_numpy()
 
     @cached_property

@@ -185,7 +185,10 @@ def test_lists_of_splits_choose_trials_and_the_official_test_set(tmp_path, plant
     assert [name == "thing_03.png" for name in names] == subject.is_test.tolist()
     rows = subject.trials["row"].to_numpy()[subject.session == 1]
     np.testing.assert_array_equal(subject.betas(1, mask()), planted[0][0][rows][:, mask()])
-    split["variants"][0]["train_ids"].append("thing_03.png")
+    split["variants"][0]["train_ids"][1] = "thing_1.png"
+    with pytest.raises(ValueError, match=r"tau.json: 1 of 3 names are no picture below .*images, such as thing_1\.png: correct"):
+        _ = opened().trials
+    split["variants"][0]["train_ids"][1] = "thing_03.png"
     with pytest.raises(ValueError, match=r"1 pictures are in train_ids and in test_ids, such as thing_03\.png"):
         _ = opened().trials
     split["variants"] *= 2
@@ -194,6 +197,9 @@ def test_lists_of_splits_choose_trials_and_the_official_test_set(tmp_path, plant
     write_table(tmp_path / "test.tsv", image=["thing_02.png"])
     subject = BetasSubject(tmp_path / "data", settings.model_copy(update={"test": tmp_path / "test.tsv"}))
     assert subject.n_trials == 18 and set(subject.image_names(subject.image_ids[subject.is_test])) == {"thing_02.png"}
+    write_table(tmp_path / "test.tsv", image=["thing_02.png", "thing_03.jpg"])
+    with pytest.raises(ValueError, match=r"test.tsv: 1 of 2 names are no picture below .*images, such as thing_03\.jpg: correct"):
+        _ = BetasSubject(tmp_path / "data", subject.settings).is_test
 
 
 def test_tables_that_do_not_fit_are_refused(tmp_path, planted, images):

@@ -40,6 +40,7 @@ class BIDSSubject(LabSubject):
         for session, label in enumerate(self.session_labels, start=1):
             of_session = [run for run in found if run.session == label]
             self.runs |= {(session, number): run for number, run in enumerate(of_session, start=1)}
+        self._whole = len(self.runs) == len(found)
 
     @property
     def notes(self):
@@ -74,7 +75,7 @@ class BIDSSubject(LabSubject):
         seconds = {key: (tr * n, tr * (n - 1)) for key, (tr, _, n) in self._timing[0].items()}
         chosen = self.settings
         table, notes = trials.read_trials(
-            self.runs, seconds, image_column=chosen.image_column, drop=chosen.drop, test=chosen.test
+            self.runs, seconds, image_column=chosen.image_column, drop=chosen.drop, test=chosen.test, whole=self._whole
         )
         same = self.pictures.one_name_each(table["name"].unique())
         table["name"] = table["name"].map(same)

@@ -12,15 +12,15 @@ EARLY_SECONDS = 0.05  # before a run: what a clock is off, still taken as 0
 FINEST = 0.5  # seconds: a finer grid makes the series longer and the betas no better
 
 
-def read_trials(runs, lasts, *, image_column, drop, test):
+def read_trials(runs, lasts, *, image_column, drop, test, whole=True):
     """Read the trials of runs, a dict of (session, run) to files.RunFiles: events that showed a picture, in order of time.
 
     `lasts` has for each run how many seconds it was measured, and where its last volume begins. `image_column` names the picture;
     a row without it is no trial. `drop` and `test`, dicts of column to values (ses being the label of the session, n/a a value),
-    choose rows that are no trials, and rows of the test set. Returned are a DataFrame with session, run, onset and duration in
-    seconds (NaN where unknown), name, and test, bool; and notes, a list of str: what was left out, why, how often in which run. A
-    ValueError when a column is in no table, a time is no number, two pictures appear at once, no trial is left, or none of the
-    test.
+    choose rows that are no trials, and rows of the test set; `whole` says that there are no other runs. Returned are a DataFrame
+    with session, run, onset and duration in seconds (NaN where unknown), name, and test, bool; and notes, a list of str: what was
+    left out, why, how often in which run. A ValueError when a column is in no table, a time is no number, two pictures appear at
+    once, no trial is left, or none of the test, or when a value of `test` is in no row.
     """
     import pandas as pd
 
@@ -41,19 +41,23 @@ def read_trials(runs, lasts, *, image_column, drop, test):
         f"{sum(n.values())} rows left out: {why} ({some([f'{run} {k}' for run, k in n.items()], 10)})."
         for why, n in left_out.items()
     ]
-    for column, values in drop.items():
-        if idle := [
-            value for value in values if not any(_matching(table, {column: (value,)}).any() for table in tables.values())
-        ]:
-            notes.append(f"drop: no row has {column} = {', '.join(idle)}, so it leaves nothing out.")
+    if idle := _idle(drop, tables):
+        notes.append(f"drop: no row has {idle}, so it leaves nothing out.")
+    if whole and (idle := _idle(test, tables)):
+        raise ValueError(f"test: no row has {idle}, so that pictures may be missing in the official test set. Correct it.")
     if not (found := [rows for rows in found if len(rows)]):
         raise ValueError(f"The events have no trial that showed a picture, column {image_column}. {' '.join(notes)}")
     trials = pd.concat(found, ignore_index=True).rename(columns={image_column: "name"})
     if test and not trials["test"].any():
         raise ValueError(f"test: no trial has {_condition(test)}, so the official test set would be empty. Correct it.")
     before = trials.groupby(["session", "run"]).shift()
-    if early := int((trials["onset"] < before["onset"] + before["duration"] - FINEST / 2).sum()):
-        notes.append(f"{early} trials begin while the picture before is still shown: is one kind of row no trial? See drop.")
+    kinds, before_kinds = (rows.get("trial_type", rows["name"]).fillna("") for rows in (trials, before))
+    for what, odd in {
+        "begin while the picture before is still shown": trials["onset"] < before["onset"] + before["duration"] - FINEST / 2,
+        "show the picture before again, as another trial_type": trials["name"].eq(before["name"]) & kinds.ne(before_kinds),
+    }.items():
+        if odd.any():
+            notes.append(f"{odd.sum()} trials {what}: is one kind of row no trial? See drop.")
     return trials[["session", "run", "onset", "duration", "name", "test"]], notes
 
 
@@ -122,6 +126,15 @@ def _matching(table, conditions):
             matching |= table[column].isin(values) | pd.to_numeric(table[column], errors="coerce").isin(numbers)
             matching |= table[column].isna() & ("n/a" in values)
     return matching
+
+
+def _idle(conditions, tables):
+    """The conditions that no row of some tables meets, in words."""
+    idle = {
+        column: [value for value in values if not any(_matching(table, {column: (value,)}).any() for table in tables.values())]
+        for column, values in conditions.items()
+    }
+    return _condition({column: values for column, values in idle.items() if values})
 
 
 def _condition(conditions):

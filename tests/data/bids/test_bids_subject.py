@@ -205,8 +205,13 @@ def test_the_official_test_set_is_by_picture(root):
     assert subject.is_test.sum() == 6
     with pytest.raises(ValueError, match=r"names no test images of its own: set split to random"):
         _ = subject_of(root).is_test
-    with pytest.raises(ValueError, match=r"no trial has trial_type = tset, so the official test set would be empty"):
-        _ = subject_of(root, test={"trial_type": ("tset",)}).trials
+    for wrong in ({"trial_type": ("test", "tset")}, {"stim_file": (NAMES[0], NAMES[1].replace("png", "jpg"))}):
+        with pytest.raises(ValueError, match=r"test: no row has (trial_type = tset|stim_file = cat/cat_01.jpg), so that pictures"):
+            _ = subject_of(root, test=wrong).trials
+    rewrite(root, [[0, 1, "n/a", "test"], *rows], header=("onset", "duration", "stim_file", "trial_type"))
+    some = {"ses": ("02",), "trial_type": ("image",)}
+    with pytest.raises(ValueError, match=r"no trial has ses = 02 or trial_type = image, so the official test set would be empty"):
+        _ = subject_of(root, 1, test=some).trials  # session 2 is not in use
 
 
 def test_durations_are_the_median(root):
@@ -694,6 +699,14 @@ def test_a_word_that_drops_nothing_and_trials_that_overlap_are_said(root):
     said = " ".join(subject_of(root, drop={"stim_file": ("no such",)}).notes)
     assert "drop: no row has stim_file = no such, so it leaves nothing out." in said
     assert "1 trials begin while the picture before is still shown" in said
+
+
+def test_rows_of_answers_that_name_the_picture_again_are_said(root):
+    header = ("onset", "duration", "trial_type", "stim_file")
+    rewrite(root, [[8, 1, "image", NAMES[0]], [16, 1, "image", NAMES[0]], [24, 1, "image", NAMES[1]]], header=header)
+    assert "as another trial_type" not in " ".join(subject_of(root).notes)
+    rewrite(root, [[8, 1, "image", NAMES[0]], [9.5, 0, "response", NAMES[0]], [16, 1, "image", NAMES[1]]], header=header)
+    assert "1 trials show the picture before again, as another trial_type: is one kind of" in " ".join(subject_of(root).notes)
 
 
 def test_sessions_can_be_the_test(root):
