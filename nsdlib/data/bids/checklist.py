@@ -9,17 +9,18 @@ from nsdlib.core.glm.hrf import canonical
 from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data.bids.files import existing
 
+FEWEST_AGAIN = 10  # pictures in several runs of a session, below which noise regressors are chosen by chance
 FEWEST_IMAGES = 300  # to train with, below which a decoder has little to learn from
 N_SHOWN = 24  # pictures on the sheet
 
 
-def check_list(subject, section, decided, why):
+def check_list(subject, decided, why):
     """List what was found, what is missing with what follows from it, and what was assumed or left out: a list of str.
 
     Each begins with ok, none (missing, and what is done without), note (to be looked at) or LACK (nothing can be done so). Takes
-    a BIDSSubject and its section, `decided`, the run's parameters as pairs with reasons, and `why`, the reasons of the section's.
+    a BIDSSubject, `decided`, the run's parameters as pairs with reasons, and `why`, the reasons of its section's.
     """
-    counts, n_across = repeats(subject)
+    section, (counts, again) = subject.settings, repeats(subject)
     subject.split, (roi, _) = decided["split"][0], decided["roi"]
     times = ", ".join(f"{n:,} {count}x" for count, n in zip(*np.unique(counts, return_counts=True), strict=True))
     column = f"column {section.image_column} ({why.get('image_column', 'as given')})"
@@ -34,8 +35,9 @@ def check_list(subject, section, decided, why):
             _line("ok", f"session {session}", f"ses-{label}: {sizes.sum():,} trials in runs of {', '.join(map(str, sizes))}")
         )
     lines.append(_split(subject))
-    if n_across:
-        lines.append(_line("ok", "repeats", f"{times}; {n_across:,} pictures in several runs"))
+    if again.any():
+        several = f"{again.min():,} to {again.max():,} pictures in several runs of a session"
+        lines.append(_line("ok" if again.min() >= FEWEST_AGAIN else "note", "repeats", f"{times}; {several}"))
     else:
         lines.append(_line("none", "repeats", f"in several runs ({times}): no noise ceiling, no denoising and ridge in the GLM"))
     none = "vision alone guides the refined image, text_weight is 0"
@@ -43,7 +45,7 @@ def check_list(subject, section, decided, why):
     none = "the mask is taken, of many voxels those that do best in training trials"
     lines.append(_line("ok", "regions", ", ".join(subject.regions)) if subject.regions else _line("none", "regions", none))
     lines.append(_line("ok", "voxels", f"{subject.brainmask.sum():,} in the mask, {subject.voxels(roi).sum():,} in {roi}"))
-    lines.append(_freedom(subject, n_noise=GLMOptions.n_pcs if n_across else 0))
+    lines.append(_freedom(subject, n_noise=GLMOptions.n_pcs if again.any() else 0))
     return lines + [_line("note", "", note) for note in subject.notes]
 
 
@@ -62,12 +64,12 @@ def describe(root):
 
 
 def repeats(subject):
-    """Count the trials of each image, (n_images,) int, and the images that were shown in more than one run, int."""
+    """Count the trials of each image, (n_images,), and in each session images shown in more than one run, (n_sessions,) int."""
     trials = subject.trials
     _, counts = np.unique(trials["image"], return_counts=True)
     runs = trials.drop_duplicates(["session", "run", "image"])
     again = runs.groupby(["session", "image"]).size() > 1  # a session is fitted alone
-    return counts, int(again.groupby("image").any().sum())
+    return counts, again.groupby("session").sum().to_numpy()
 
 
 def sheet(subject):

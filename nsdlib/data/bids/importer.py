@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nsdlib.core.files import atomic_write
+from nsdlib.core.files import atomic_write, some
 from nsdlib.data.bids import files
-from nsdlib.data.bids.checklist import check_list, repeats
+from nsdlib.data.bids.checklist import FEWEST_AGAIN, check_list, repeats
 from nsdlib.data.bids.events import read_events
 from nsdlib.data.bids.subject import BIDSSubject
+from nsdlib.data.splits import SHARE
 from nsdlib.params import Bids, check_name, find_root
 
 GUESSES = (
@@ -48,13 +49,11 @@ def look(name, raw, *, space=None, image_column=None, **settings):
     the data.
     """
     check_name(name)
-    folders = {key: Path(path).expanduser().resolve() for key, path in settings.items() if key in ("derivatives", "images")}
-    raw = Path(raw).expanduser().resolve()
-    if inside := [folder for folder in (raw, *folders.values()) if find_root().is_relative_to(folder)]:
+    raw, why = Path(raw).expanduser().resolve(), dict.fromkeys(settings, PLAIN[0])
+    places = [key for key in ("derivatives", "images", "captions") if settings.get(key)]
+    settings |= {key: Path(settings[key]).expanduser().resolve() for key in places}
+    if inside := [folder for folder in (raw, *(settings[key] for key in places)) if find_root().is_relative_to(folder)]:
         raise ValueError(f"The project {find_root()} lies in {inside[0]}, where nothing is written: move the project elsewhere.")
-    if settings.get("captions"):
-        folders["captions"] = Path(settings["captions"]).expanduser().resolve()
-    settings, why = settings | folders, dict.fromkeys(settings, PLAIN[0])
     if space is None:
         spaces = files.find_spaces(settings["derivatives"], label=settings["label"], task=settings["task"])
         space, why["space"] = (["T1w"] if "T1w" in spaces else [*spaces, "T1w"])[0], f"guessed from {', '.join(spaces)}"
@@ -65,11 +64,11 @@ def look(name, raw, *, space=None, image_column=None, **settings):
     section = Bids(space=space, image_column=image_column, **settings)
     subject = BIDSSubject(raw, section)
     if "confounds" not in settings:
-        section, why["confounds"] = _choose_confounds(subject, section)
+        section, why["confounds"] = _choose_confounds(subject)
         subject = BIDSSubject(raw, section) if section.confounds else subject
-    _refuse_missing(subject, section)
+    _refuse_missing(subject)
     decided = _decide(name, subject)
-    return Import(name, subject, _text(decided, section, why), check_list(subject, section, decided, why))
+    return Import(name, subject, _text(decided, section, why), check_list(subject, decided, why))
 
 
 def guess_image_column(tables):
@@ -128,40 +127,42 @@ def _places(found):
     return root / "params" / f"{found.name}.yaml", folder / "import.png", folder / "import.txt"
 
 
-def _choose_confounds(subject, section):
+def _choose_confounds(subject):
     """The section with confounds, and why: none where images repeat in different runs, since the GLM finds its own by them."""
-    if repeats(subject)[1]:
-        return section, "pictures repeat in different runs: the GLM finds noise regressors of its own by them"
-    if not all(run.confounds for run in subject.runs.values()):
-        return section, "some runs have no table of confounds"
-    why = "no picture repeats in another run, so the GLM finds no noise regressors: motion is taken out"
-    return section.model_copy(update={"confounds": ("motion",)}), why
+    if (fewest := repeats(subject)[1].min()) >= FEWEST_AGAIN:
+        return subject.settings, "pictures repeat in different runs: the GLM finds noise regressors of its own by them"
+    if lacking := [str(run) for run in subject.runs.values() if not run.confounds]:
+        return subject.settings, f"motion is taken out of no run, since there is no table of confounds of {some(lacking)}"
+    why = f"{fewest} pictures repeat in another run of a session, too few to find noise regressors by: motion is taken out"
+    return subject.settings.model_copy(update={"confounds": ("motion",)}), why
 
 
-def _refuse_missing(subject, section):
+def _refuse_missing(subject):
     """Refuse a data set in which something is missing that is needed to decode images."""
     if missing := subject.missing_files(glm_sessions=subject.n_sessions):
         listed = "; ".join(f"{path} ({what})" for path, what in missing[:5])
         raise FileNotFoundError(
-            f"{len(missing)} files are missing, such as {listed}. Pictures are those that column {section.image_column} names "
-            "below --images: take another column with --image-column, or leave out rows that are no trial with "
+            f"{len(missing)} files are missing, such as {listed}. Pictures are those that column {subject.settings.image_column} "
+            "names below --images: take another column with --image-column, or leave out rows that are no trial with "
             "-p 'drop={COLUMN: [VALUE]}'."
         )
 
 
 def _decide(name, subject):
     """Parameters of the run beside its section, each with the reason: dict of name to (value, reason)."""
-    counts, n_across = repeats(subject)
+    counts, again = repeats(subject)
+    n_often = int((counts > np.median(counts)).sum())
     roi = "visual" if subject.regions else "brainmask"
     n_voxels = int(subject.voxels(roi).sum())
     if subject.official_test is not None:
         split = "official", "the pictures of the rows that `test` chooses"
-    elif (counts > np.median(counts)).sum() >= FEWEST_TESTS:
+    elif FEWEST_TESTS <= n_often <= SHARE * len(counts):
         split = "repeated", f"pictures shown more than {np.median(counts):g} times; or random, cluster, concept, last_session"
     else:
         split = (
             "random",
-            f"a fifth of the pictures, as fewer than {FEWEST_TESTS} were shown more often; or cluster, concept, last_session",
+            f"a fifth of the pictures; {n_often} were shown more often than most, wanted {FEWEST_TESTS} to a fifth for repeated; "
+            "or cluster, concept, last_session",
         )
     labels = list(dict.fromkeys(run.entities.get("ses", "the only one") for run in subject.runs.values()))
     if subject.regions:
@@ -176,7 +177,7 @@ def _decide(name, subject):
         "roi": (roi, why_roi),
     }
     if n_voxels > MANY_VOXELS:
-        reason = f"the best of {n_voxels:,}, chosen in training trials by {'repeats' if n_across else 'ON-OFF R2'}"
+        reason = f"the best of {n_voxels:,}, chosen in training trials by {'repeats' if again.any() else 'ON-OFF R2'}"
         decided["n_voxels"] = (N_VOXELS, reason)
     decided["split"] = split
     decided["alphas"] = ([100, 1000, 10000, 50000], "the best on held-out training images; the published 50,000 is NSD's")

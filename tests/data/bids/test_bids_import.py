@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -122,7 +123,7 @@ def test_the_check_list_says_what_was_found_and_what_follows_from_what_is_missin
         r"ok    session 1 ses-a: 24 trials in runs of 12, 12",
         r"ok    session 2 ses-b: 24 trials in runs of 12, 12",
         r"note  split     random: 10 pictures to train with \(40 trials\), 2 to test with \(8\); below 300",
-        r"ok    repeats   12 4x; 12 pictures in several runs",
+        r"ok    repeats   12 4x; 12 to 12 pictures in several runs of a session",
         r"none  captions  vision alone",
         r"none  regions   the mask is taken",
         r"ok    voxels    165 in the mask, 165 in brainmask",
@@ -160,6 +161,36 @@ def test_without_repeats_motion_is_taken_out_and_the_list_says_so(tmp_path, proj
     assert 'confounds: ["motion"]' in found.parameters and "6 confounds - up to 0 noise" in said
     assert "none  repeats   in several runs (48 1x): no noise ceiling, no denoising and ridge in the GLM" in said
     assert found.subject.split == "random"
+
+
+@pytest.mark.parametrize("n_same", [1, checklist.FEWEST_AGAIN])
+def test_motion_is_taken_out_where_one_session_has_too_few_repeats(tmp_path, project, n_same):
+    root = write_dataset(tmp_path / "d", repeats=False)
+    tables = [(path, pd.read_csv(path, sep="\t")) for path in sorted((root / "raw").rglob("*_events.tsv"))]
+    for (_, first), (path, table), n in ((*tables[:2], N_TRIALS), (*tables[2:], n_same)):
+        table.loc[: n - 1, "stim_file"] = first["stim_file"][:n]
+        table.to_csv(path, sep="\t", index=False)
+    found = importer.look("mine", root / "raw", **settings(root))
+    few = n_same < checklist.FEWEST_AGAIN
+    assert found.subject.settings.confounds == (("motion",) if few else ())
+    assert re.search(
+        rf"{'note' if few else 'ok  '}  repeats .*; {n_same} to 12 pictures in several runs", "\n".join(found.checks)
+    )
+    next((root / "fmriprep").rglob("*ses-b*run-2*timeseries.tsv")).unlink()
+    parameters = importer.look("mine", root / "raw", **settings(root)).parameters
+    assert ("no run, since there is no table of confounds of sub-01_ses-b_task-look_run-2" in parameters) == few
+
+
+@pytest.mark.parametrize(("n_again", "split"), [(60, "repeated"), (100, "repeated"), (101, "random"), (250, "random")])
+def test_pictures_shown_more_often_are_the_test_set_where_they_are_a_fifth_at_most(n_again, split):
+    image = np.concatenate([np.repeat(np.arange(500), 2), np.arange(n_again)])
+    trials = pd.DataFrame({"session": 1, "run": 1, "image": image})
+    run = SimpleNamespace(entities={})
+    subject = SimpleNamespace(
+        trials=trials, regions={}, voxels=lambda roi: np.ones(9), official_test=None, runs={(1, 1): run}, root="raw", n_sessions=1,
+        has_captions=False,
+    )  # fmt: skip
+    assert importer._decide("mine", subject)["split"][0] == split
 
 
 def test_wishes_go_into_the_section_and_are_seen_by_the_run(dataset, project, capsys, house_style):

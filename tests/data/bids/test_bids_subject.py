@@ -206,7 +206,9 @@ def test_the_official_test_set_is_by_picture(root):
     with pytest.raises(ValueError, match=r"names no test images of its own: set split to random"):
         _ = subject_of(root).is_test
     for wrong in ({"trial_type": ("test", "tset")}, {"stim_file": (NAMES[0], NAMES[1].replace("png", "jpg"))}):
-        with pytest.raises(ValueError, match=r"test: no row has (trial_type = tset|stim_file = cat/cat_01.jpg), so that pictures"):
+        with pytest.raises(
+            ValueError, match=r"test: no row has (trial_type = tset|stim_file = cat/cat_01.jpg), so that pictures"
+        ):
             _ = subject_of(root, test=wrong).trials
     rewrite(root, [[0, 1, "n/a", "test"], *rows], header=("onset", "duration", "stim_file", "trial_type"))
     some = {"ses": ("02",), "trial_type": ("image",)}
