@@ -92,8 +92,8 @@ class BetasSubject(LabSubject):
         """Whether pictures of trials are among some of the list `test`, whatever they are called: (n_trials,) bool."""
         if unknown := [name for name in set(names).difference(shown) if self.pictures.find(name) is None]:
             raise ValueError(
-                f"{self.settings.test}: {len(unknown)} of {len(names)} names are no picture below {self.settings.images}, such as "
-                f"{min(unknown)}: correct them, or leave them out."
+                f"{self.settings.test}: {len(unknown)} of {len(names)} names are no picture below {self.settings.images}, such "
+                f"as {min(unknown)}: correct them, or leave them out."
             )
         return shown.map(self.pictures.identify).isin([self.pictures.identify(name) for name in names]).to_numpy()
 

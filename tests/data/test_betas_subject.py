@@ -330,6 +330,9 @@ def test_a_list_of_voxels_lies_in_the_mask_in_either_order(tmp_path, images):
         part[2] = False
         np.testing.assert_array_equal(subject.betas(1, part), volume[part].T)
         assert subject.trials["run"].tolist() == [1, 1, 1, 2, 2, 2]
+    write_table(tmp_path / "trials.tsv", run=[0, 0, 0, 1, 1, 1], image=NAMES + NAMES[:1])
+    with pytest.raises(ValueError, match=r"run 0 of thing_03: runs count from 1"):
+        _ = BetasSubject(folder, settings).trials
     save(tmp_path / "mask.nii.gz", np.ones(SHAPE))
     with pytest.raises(ValueError, match=r"betas of shape \(23, 1, 1\): wanted the volume of the mask, \(4, 3, 2\), or one row"):
         BetasSubject(folder, settings)
@@ -343,7 +346,12 @@ def test_what_glmsingle_does_not_say_must_be_given(glmsingle, tmp_path):
     with pytest.raises(ValueError, match=r"nothing says where the voxels lie\. Set mask in the section betas_files"):
         BetasSubject(tmp_path / "results", glmsingle.model_copy(update={"mask": None}))
     write_table(tmp_path / "conditions.tsv", condition=range(4), image=NAMES[:4])
-    with pytest.raises(ValueError, match=r"has no picture of condition 4 \(1 are missing\): conditions are the columns"):
+    with pytest.raises(ValueError, match=r"has no picture of condition 4 \(1 are missing\): conditions are the 5 columns"):
+        _ = BetasSubject(tmp_path / "results", glmsingle).trials
+    write_table(tmp_path / "conditions.tsv", condition=range(6), image=[*NAMES, NAMES[0]])  # as if counted from 1
+    with pytest.raises(
+        ValueError, match=r"has a condition 5: conditions are the 5 columns of the design that GLMsingle was given"
+    ):
         _ = BetasSubject(tmp_path / "results", glmsingle).trials
     with pytest.raises(FileNotFoundError, match="is not there"):
         _ = BetasSubject(tmp_path / "results", glmsingle.model_copy(update={"table": tmp_path / "none.tsv"})).trials

@@ -90,7 +90,8 @@ class GLMsingleResults:
     def design(self):
         """What `DESIGNINFO` says of the trials, in order of time: a dict; a FileNotFoundError where no file says so.
 
-        "condition" (n_trials,) int64 from 0, the column of the user's design; "run" (n_trials,) int64 from 1; "onset" (n_trials,)
+        "condition" (n_trials,) int64 from 0, the column of the user's design; "n_conditions" of these, inf of files that do not
+        say it; "run" (n_trials,) int64 from 1; "onset" (n_trials,)
         seconds in the run, NaN of MATLAB's files; "tr" and "duration" seconds; "unit", "percent signal change" or "scanner
         units".
         """
@@ -117,8 +118,8 @@ class GLMsingleResults:
         run = np.repeat(np.arange(1, len(n_trials) + 1), n_trials.astype(np.int64))
         unit = "percent signal change" if is_percent else "scanner units"
         onset = float(tr[0]) * np.concatenate(rows) if sum(map(len, rows)) == len(run) else np.full(len(run), np.nan)
-        found = {"condition": condition, "run": run, "onset": onset, "unit": unit}
-        return found | {"tr": float(tr[0]), "duration": float(duration[0])}
+        found = {"condition": condition, "n_conditions": np.inf if counts is None else len(counts), "run": run, "onset": onset}
+        return found | {"unit": unit, "tr": float(tr[0]), "duration": float(duration[0])}
 
 
 class _HDF5:

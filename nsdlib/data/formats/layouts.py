@@ -54,8 +54,9 @@ class GLMsingleLayout(Layout):
     They lie in the folder `sub-<label>` of `root` where there is one, else in `root` itself. The table, or a `conditions.tsv` in
     each session's folder, has columns condition, the column of the design from 0, and image; or one row a trial: image and, where
     there are several, session and run, as the folders are sorted. A folder that holds results itself is the one session, whatever
-    its folders hold. A ValueError when a condition that was shown has no picture, rows of trials are in another order than
-    DESIGNINFO says, or folders are of other people; a FileNotFoundError without results or table.
+    its folders hold. A ValueError when a condition that was shown has no picture or one of the table is no column, when rows of
+    trials are in another order than DESIGNINFO says, and for folders of other people; a FileNotFoundError without results or
+    table.
     """
 
     def __init__(self, root, settings):
@@ -100,10 +101,13 @@ class GLMsingleLayout(Layout):
         names = dict(zip(whole_numbers(table["condition"]).tolist(), table["image"], strict=True))
         if len(names) < len(table):
             raise ValueError(f"{path}: two rows have the same condition. Where sessions have their own, add a column session.")
-        if lacking := sorted(set(design["condition"].tolist()) - set(names)):
+        lacking, n_columns = sorted(set(design["condition"].tolist()) - set(names)), design["n_conditions"]
+        if lacking or max(names) >= n_columns:
+            wrong = (
+                f"no picture of condition {lacking[0]} ({len(lacking)} are missing)" if lacking else f"a condition {max(names)}"
+            )
             raise ValueError(
-                f"{path} has no picture of condition {lacking[0]} ({len(lacking)} are missing): conditions are the columns of "
-                "the design that GLMsingle was given, counted from 0."
+                f"{path} has {wrong}: conditions are the {n_columns} columns of the design that GLMsingle was given, from 0."
             )
         return make_trials(design["run"], [names[number] for number in design["condition"].tolist()], design["onset"])
 
@@ -157,12 +161,19 @@ class GLMsingleLayout(Layout):
 
 
 def make_trials(run, names, onset=np.nan):
-    """Make a session's table; rows without a picture are blanks, and left out; attrs["n_rows"] counts them, too."""
+    """Make a session's table; rows without a picture are blanks, and left out; attrs["n_rows"] counts them, too.
+
+    A ValueError when runs do not count from 1.
+    """
     import pandas as pd
 
     table = pd.DataFrame({"name": pd.Series(np.asarray(names, dtype=object)).replace("", np.nan)})
     table = table.assign(run=run, onset=onset, row=np.arange(len(table)))
     kept = table[table["name"].notna()].astype({"run": np.int64, "name": str}).reset_index(drop=True)
+    if (kept["run"] < 1).any():
+        raise ValueError(
+            f"run {kept['run'].min()} of {kept['name'][kept['run'].idxmin()]}: runs count from 1, in tables and names."
+        )
     kept.attrs["n_rows"] = len(table)
     return kept
 

@@ -185,11 +185,8 @@ def test_motion_is_taken_out_where_one_session_has_too_few_repeats(tmp_path, pro
 def test_pictures_shown_more_often_are_the_test_set_where_they_are_a_fifth_at_most(n_again, split):
     image = np.concatenate([np.repeat(np.arange(500), 2), np.arange(n_again)])
     trials = pd.DataFrame({"session": 1, "run": 1, "image": image})
-    run = SimpleNamespace(entities={})
-    subject = SimpleNamespace(
-        trials=trials, regions={}, voxels=lambda roi: np.ones(9), official_test=None, runs={(1, 1): run}, root="raw", n_sessions=1,
-        has_captions=False,
-    )  # fmt: skip
+    none = {"regions": {}, "official_test": None, "has_captions": False, "runs": {}}
+    subject = SimpleNamespace(trials=trials, voxels=lambda roi: np.ones(9), root="raw", n_sessions=1, **none)
     assert importer._decide("mine", subject)["split"][0] == split
 
 
