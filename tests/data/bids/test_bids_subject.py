@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from bids_tree import AFFINE, NAMES, SHAPE, TR, func, settings, stem, write_confounds, write_subject, write_table, write_volume
+from conftest import ROOT
 from nilearn.interfaces.fmriprep import load_confounds
 from PIL import Image
 
 from nsdlib.core import GLMOptions
+from nsdlib.core.glm import hrf
 from nsdlib.data import fit_sessions, read_events, read_session
 from nsdlib.data.bids import volumes
 from nsdlib.data.bids.pictures import Pictures, read_captions
@@ -187,6 +189,33 @@ def test_a_run_without_events_is_a_run_without_trials(root):
     rewrite(root, [], header=("onset", "duration"), run=2)
     subject = subject_of(root)
     assert subject.n_runs(1) == 2 and not subject.design(1, 2).any() and subject.n_trials == 18
+
+
+def run_cells(notebook, *words, **names):
+    """The names that cells of a notebook, those with some words, come to, begun with others."""
+    cells = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text())["cells"]
+    for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"):
+        if any(word in source for word in words):
+            exec(source, names)
+    return names
+
+
+@pytest.mark.parametrize("which", ["no second run", "a first run without trials"])
+def test_notebooks_look_at_sessions_of_one_run_and_at_runs_without_trials(root, which, house_style):
+    if which == "no second run":
+        for path in root.rglob("*ses-01_task-see_run-*2*"):
+            path.unlink()
+        subject = subject_of(root)
+        given = {"np": np, "data": subject, "has_series": True, "mask": subject.brainmask}
+        assert run_cells("00_meet_the_data", "toeplitz", "plot_responses", **given)["halves"] == []
+        return
+    rewrite(root, [], header=("onset", "duration"))
+    subject = subject_of(root)
+    design, series, _ = read_session(subject, 1)
+    glm = fit_sessions(subject, 1, roi="brainmask", options=PLAIN)
+    given = {"np": np, "data": subject, "glm": glm, "first": glm.sel(session=1), "design": design, "series": series}
+    made = run_cells("01_hrf_glmsingle", "import explain", "explain(", hrfs=hrf.sampled_library(TR, 1.0), **given)
+    assert np.corrcoef(made["measured"], made["fits"]["step 1"])[0, 1] > 0.9
 
 
 def test_columns_keep_names_that_look_like_numbers(root):
