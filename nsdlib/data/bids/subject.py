@@ -152,19 +152,27 @@ class BIDSSubject(LabSubject):
             return None
         return np.isin(self.image_ids, self.image_ids[self._events[0]["test"].to_numpy(bool)])
 
+    @property
+    def _references(self):
+        """The first reference volume of each session that has any: a list of Path."""
+        return list({session: run.boldref for (session, _), run in reversed(self.runs.items()) if run.boldref}.values())
+
+    @property
+    def _labels(self):
+        """A volume of FreeSurfer's labels and their table, Paths; none where fMRIPrep did not write both."""
+        table = self.settings.derivatives / "desc-aparcaseg_dseg.tsv"
+        volume = [run.regions for run in self.runs.values() if run.regions][:1]
+        return [*volume, table] if volume and (table.exists() or table.is_symlink()) else []
+
     @cached_property
     def background(self):
         """Mean of the reference volumes of the sessions, or of the first run: (X, Y, Z) float32."""
-        first = {session: run.boldref for (session, _), run in reversed(self.runs.items()) if run.boldref}
-        paths = list(first.values()) or [self.runs[1, 1].bold]
-        return volumes.read_mean(paths, self.brainmask.shape, self.affine)
+        return volumes.read_mean(self._references or [self.runs[1, 1].bold], self.brainmask.shape, self.affine)
 
     @cached_property
     def regions(self):
         """Visual regions of FreeSurfer, where fMRIPrep wrote them on the grid of the BOLD: a dict of str to (X, Y, Z) bool."""
-        labels = [run.regions for run in self.runs.values() if run.regions]
-        table = self.settings.derivatives / "desc-aparcaseg_dseg.tsv"
-        return volumes.read_regions(labels[0], table, self.brainmask, self.affine) if labels and table.exists() else {}
+        return volumes.read_regions(*self._labels, self.brainmask, self.affine) if self._labels else {}
 
     def n_runs(self, session):
         """Task runs of a session."""
@@ -209,7 +217,8 @@ class BIDSSubject(LabSubject):
 
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0, roi="brainmask"):
         """Files that a run over the first `n_sessions` reads, as pairs (path, what it is); `missing_files` has pictures."""
-        found = [(path, "mask, roi") for path in self._mask_file(roi)]
+        kinds = {"mask, roi": self._mask_file(roi), "reference volume": self._references, "regions": self._labels}
+        found = [(path, kind) for kind, paths in kinds.items() for path in paths]
         for key, run in self.runs.items():
             if key[0] <= n_sessions:
                 kinds = {"BOLD": run.bold, "brain mask": run.mask, "events": run.events, "confounds": run.confounds}

@@ -631,6 +631,18 @@ def test_files_that_are_missing_are_listed_with_what_is_wrong(root):
     assert missing[1][1].startswith("brain mask of sub-01_ses-01_task-see_run-1: a link whose target is missing")
 
 
+@pytest.mark.parametrize("kind", ["boldref.nii.gz", "desc-aparcaseg_dseg.nii.gz", "desc-aparcaseg_dseg.tsv"])
+def test_links_to_references_and_regions_that_were_not_fetched_are_missing(root, kind):
+    write_regions(root)
+    path = min((root / "prep").rglob(f"*{kind}"))
+    path.unlink()
+    path.symlink_to(".git/annex/objects/none")
+    [(missing, why)] = subject_of(root).missing_files()
+    assert missing == path and "a link whose target is missing: run `datalad get" in why
+    with pytest.raises(FileNotFoundError, match=r"a link whose target is missing: run `datalad get"):
+        _ = subject_of(root).regions, subject_of(root).background
+
+
 def test_a_run_opens_it(written):
     run = SimpleNamespace(bids=settings(written), data=written / "raw", n_sessions=1, split="random", seed=3)
     subject = open_subject(run)
