@@ -3,6 +3,7 @@
 import re
 from functools import cached_property
 from pathlib import PurePosixPath
+from unicodedata import normalize
 
 import numpy as np
 
@@ -39,8 +40,8 @@ class Pictures:
     """A folder (Path) of pictures of any size, known by name.
 
     A name is a path below the folder, or its end, with or without the extension: `dog/dog_12s.jpg`, `dog_12s`. Folders in front,
-    as `stimuli/` of a BIDS data set, do not matter. Pictures are brought to `side` pixels; of those that are not square the
-    middle is cut out, `fit` "crop", or grey put beside, "pad".
+    as `stimuli/` of a BIDS data set, do not matter, unless folders have other files of that name. Pictures are brought to `side`
+    pixels; of those that are not square the middle is cut out, `fit` "crop", or grey put beside, "pad".
     """
 
     def __init__(self, folder, *, fit="crop", side=425):
@@ -58,12 +59,13 @@ class Pictures:
 
     def find(self, name):
         """Find the picture of a name: its Path, None where there is none; a ValueError where two have the name."""
-        parts = PurePosixPath(name.replace("\\", "/")).parts
-        found = []
-        for path in self._index.get(_small(parts[-1]) if parts else "", ()):
-            folders = path.relative_to(self.folder).parent.parts
+        parts, found = _parts(name), []
+        like = self._index.get(_small(parts[-1]) if parts else "", ())
+        apart = parts[-2:-1] not in ((), (self.folder.name,)) and any(path.parent != self.folder for path in like)
+        for path in like:
+            folders = _parts(str(path.relative_to(self.folder)))[:-1]
             n_shared = min(len(folders), len(parts) - 1)
-            if folders[len(folders) - n_shared :] == parts[len(parts) - 1 - n_shared : -1]:
+            if folders[len(folders) - n_shared :] == parts[len(parts) - 1 - n_shared : -1] and n_shared >= apart:
                 found.append((len(folders) == len(parts) - 1 == n_shared, n_shared, parts[-1] in (path.name, path.stem), path))
         best = [path for *merit, path in found if merit == max(others for *others, _ in found)]
         if len(best) > 1:
@@ -80,7 +82,7 @@ class Pictures:
         for name in names:
             path = self.identify(name)
             other = first.setdefault(path, name)
-            ours, theirs = (PurePosixPath(text.replace("\\", "/")).parts[:-1] for text in (name, other))
+            ours, theirs = (_parts(text)[:-1] for text in (name, other))
             n_shared = min(len(ours), len(theirs))
             if n_shared and ours[-n_shared:] != theirs[-n_shared:]:
                 raise ValueError(f"{name} and {other} would both be {path}: set images to a folder further up, that holds both.")
@@ -160,7 +162,12 @@ def _walk(folder, above=()):
             yield path
 
 
+def _parts(name):
+    """Folders and file of a name, whichever way slashes lean and umlauts are written."""
+    return PurePosixPath(normalize("NFC", name.replace("\\", "/"))).parts
+
+
 def _small(name):
-    """The name of a file with its ending in small letters."""
-    stem, dot, ending = name.rpartition(".")
-    return f"{stem}{dot}{ending.lower()}" if stem else name
+    """The name of a file with its ending in small letters, its umlauts single letters."""
+    stem, dot, ending = normalize("NFC", name).rpartition(".")
+    return f"{stem}{dot}{ending.lower()}" if stem else dot + ending

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from unicodedata import normalize
 
 import bids_tree as tree
 import nibabel
@@ -539,7 +540,14 @@ def test_pictures_are_found_by_the_end_of_their_path(tmp_path):
     ):  # fmt: skip
         assert pictures.find(name) == tmp_path / place
     assert pictures.find("c/1.png") is pictures.find("4.png") is pictures.find("") is None
-    for name in ("1.png", "b/2"):
+    for name in ("1.png", "a/3.png"):
+        (tmp_path / name).write_bytes(b"x")
+    pictures = Pictures(tmp_path)
+    assert pictures.find("c/1.png") is None and pictures.find("1.png") == tmp_path / "1.png" == pictures.find(
+        f"{tmp_path.name}/1"
+    )
+    assert pictures.find("b/1.png") == tmp_path / "b" / "1.png"
+    for name in ("3.png", "b/2"):
         with pytest.raises(ValueError, match=rf"Picture '{name}' can be .* or .*: tables must name the folder"):
             pictures.find(name)
 
@@ -557,6 +565,16 @@ def test_folders_that_are_links_are_followed_and_endings_may_be_large_or_small(t
         assert pictures.find(name) == cats / place
     assert [pictures.find(name) for name in ("two.png", "two.PNG")] == [cats / "two.png", cats / "two.PNG"]
     assert Pictures(tmp_path / "none").find("Tom") is None
+
+
+@pytest.mark.parametrize(("there", "asked"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_umlauts_are_the_same_however_they_are_written(tmp_path, there, asked):
+    name = "Möbel/Hütte 1.png"
+    (path := tmp_path / normalize(there, name)).parent.mkdir()
+    path.write_bytes(b"x")
+    pictures = Pictures(tmp_path)
+    assert pictures.find(normalize(asked, name)) == pictures.find(normalize(asked, "Hütte 1")) == path
+    assert len(set(pictures.one_name_each([name, normalize("NFD", name)]).values())) == 1
 
 
 def test_missing_pictures_are_named_and_counted(root):
