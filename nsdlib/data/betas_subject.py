@@ -178,11 +178,6 @@ class BetasSubject(LabSubject):
         self.check_session(session)
         return self._shown["onset"].to_numpy(np.float64)[self.session == session]
 
-    def session_files(self, session, roi):
-        """Files that hold the betas of a session: a list of Path."""
-        self.check_session(session)
-        return self.layout.files(session)
-
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0, roi="brainmask"):
         """Files that a run over the first `n_sessions` reads, as pairs (path, what it is)."""
         betas = [(path, "betas") for session in range(1, n_sessions + 1) for path in self.layout.files(session)]

@@ -167,9 +167,9 @@ class Subject(ABC):
         """Nuisance regressors of a task run: (n_volumes, any number) float64; None where the GLM is to have none."""
         return
 
-    @abstractmethod
     def session_files(self, session, roi):
-        """Files that a fit of a session reads: a list of Path."""
+        """Files that a fit of a session reads: a list of Path, none where there are no time series."""
+        return []
 
     @abstractmethod
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0, roi="brainmask"):

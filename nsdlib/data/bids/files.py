@@ -61,26 +61,28 @@ def parse_name(name):
 def find_runs(raw, derivatives, *, label, task, space):
     """Find the runs of a subject and task: preprocessed BOLD below `derivatives`, the events of each below `raw`.
 
-    Both are the Path of a folder that holds `sub-<label>`. `space` is as in names, T1w; with a resolution where there are
-    several, MNI152NLin2009cAsym_res-2; func is the BOLD's own. Returned are a list of RunFiles, by session, then run, numbers in
-    labels counting as numbers; and notes, a list of str: which names were not of BIDS, and which runs have no preprocessed BOLD.
-    A FileNotFoundError says what is there when a folder, all BOLD of the task in the space, or a run's events or brain mask is
-    missing; a ValueError when two files are the same run.
+    Both are the Path of a folder that holds `sub-<label>`. `space` is as in names, T1w, the one without a resolution if there is
+    one; with a resolution where there are several, MNI152NLin2009cAsym_res-2; func is the BOLD's own. Returned are a list of
+    RunFiles, by session, then run, numbers in labels counting as numbers; and notes, a list of str: which names were not of BIDS,
+    and which runs have no preprocessed BOLD. A FileNotFoundError says what is there when a folder, all BOLD of the task in the
+    space, or a run's events or brain mask is missing; a ValueError when two files are the same run.
     """
     preprocessed, ignored = _functional(derivatives, label)
     measured, ignored_raw = _functional(raw, label)
-    kinds, runs = dict(zip(("space", "res"), space.replace(":", "_").split("_res-"), strict=False)), {}
+    asked, runs = space.replace(":", "_"), {}
+    kinds = dict(zip(("space", "res"), asked.split("_res-"), strict=False))
     if kinds["space"] == "func":
         kinds["space"] = None
     of_run = {}  # files of each run
     for path, name in preprocessed:
         of_run.setdefault(str(_run_of(name)), []).append((path, name))
-    for path, name in preprocessed:
-        if _is_bold(name, task) and name.get("desc") == "preproc" and all(name.get(k) == kinds[k] for k in kinds):
+    for path, name in sorted(preprocessed, key=lambda pair: _space_of(pair[1]) != asked):
+        if _is_preprocessed(name, task) and all(name.get(k) == kinds[k] for k in kinds):
             key = tuple(ordered(name.get(entity, "")) for entity in ("ses", "run", *OF_A_RUN[3:7]))
-            if key in runs:
+            if key not in runs:
+                runs[key] = _run_files(path, name, of_run[str(_run_of(name))], raw)
+            elif _space_of(name) == asked or _space_of(runs[key].entities) != asked:
                 raise ValueError(f"{path} and {runs[key].bold} are the same run: keep one, or name space and res, T1w_res-2.")
-            runs[key] = _run_files(path, name, of_run[str(_run_of(name))], raw)
     if not runs:
         raise FileNotFoundError(_nothing(derivatives, preprocessed, ignored, label=label, task=task, space=space))
     found = [runs[key] for key in sorted(runs)]
@@ -102,7 +104,7 @@ def find_spaces(derivatives, *, label, task):
     A FileNotFoundError when the subject has no folder.
     """
     preprocessed, _ = _functional(derivatives, label)
-    return sorted({_space_of(name) for _, name in preprocessed if _is_bold(name, task) and name.get("desc") == "preproc"})
+    return sorted({_space_of(name) for _, name in preprocessed if _is_preprocessed(name, task)})
 
 
 def metadata(root, entities, suffix="bold"):
@@ -233,6 +235,11 @@ def _is_bold(name, task):
     """Whether a name is that of a task's BOLD volumes: not of a single echo, nor of phases."""
     kind = name["suffix"] == "bold" and name["extension"] in VOLUME and name.get("task") == task
     return kind and name.get("part", "mag") == "mag" and not (name.get("desc") and "echo" in name)
+
+
+def _is_preprocessed(name, task):
+    """Whether a name is that of a task's BOLD volumes as fMRIPrep leaves them."""
+    return _is_bold(name, task) and name.get("desc") == "preproc"
 
 
 def _space_of(name):

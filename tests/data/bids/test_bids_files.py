@@ -218,12 +218,19 @@ def test_minimal_results_are_recognised(root):
     assert "fMRIPrep writes them with --level full" in refusal(FileNotFoundError, root)
 
 
-def test_a_mask_that_is_missing_and_two_resolutions_are_refused(root):
-    two = bold_of(root)
-    two = shutil.copy(two, two.with_name(two.name.replace("space-T1w", "space-T1w_res-2")))
+def test_a_mask_that_is_missing_and_two_resolutions_are_refused_and_the_measured_one_is_taken(root):
+    bold, fine, coarse = (
+        bold_of(root).with_name(bold_of(root).name.replace("T1w", f"T1w{res}")) for res in ("", "_res-1", "_res-2")
+    )
+    for path in (fine, coarse):
+        shutil.copy(bold, path)
+    assert find(root)[0][0].bold == find(root, space="T1w")[0][0].bold == bold
+    bold.rename(root / "bold")
     assert "are the same run: keep one, or name space and res" in refusal(ValueError, root)
-    two.unlink()
-    bold_of(root).with_name(bold_of(root).name.replace("desc-preproc_bold", "desc-brain_mask")).unlink()
+    (root / "bold").rename(bold)
+    for path in (fine, coarse):
+        path.unlink()
+    bold.with_name(bold_of(root).name.replace("desc-preproc_bold", "desc-brain_mask")).unlink()
     assert "desc-brain_mask.nii.gz in" in refusal(FileNotFoundError, root)
 
 
