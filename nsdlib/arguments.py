@@ -44,12 +44,22 @@ def writable(ending):
     return check
 
 
-def assignment(text):
-    """Name and value of `-p name=value`; the value is read as YAML."""
-    name, sign, value = text.partition("=")
-    if not sign or not name:
-        raise ValueError(f"-p takes NAME=VALUE, such as -p decoder=cnn; it got {text!r}.")
-    try:
-        return name.strip(), parse_yaml(value)
-    except ValueError as error:
-        raise ValueError(f"-p {name}: {value!r} {error}") from None
+def assignments_argument(about):
+    """Return the argument `-p NAME=VALUE`, which may come several times; `assignments` reads them."""
+    return argument("-p", metavar="NAME=VALUE", action="append", default=[], help=about)
+
+
+def assignments(texts, **given):
+    """Join what other arguments have given and each `-p name=value`, read as YAML, which may not say it again: a dict."""
+    found = given
+    for text in texts:
+        name, sign, value = (part.strip() for part in text.partition("="))
+        if not sign or not name:
+            raise ValueError(f"-p takes NAME=VALUE, such as -p decoder=cnn; it got {text!r}.")
+        if given.get(name) is not None:
+            raise ValueError(f"-p {name}: the command has it already, {given[name]}: say it once.")
+        try:
+            found = found | {name: parse_yaml(value)}
+        except ValueError as error:
+            raise ValueError(f"-p {name}: {value!r} {error}") from None
+    return found

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import nsdlib.laboratory  # noqa: F401  its commands
 from nsdlib import __version__
-from nsdlib.arguments import ALLOWED, COMMANDS, SUBJECTS, argument, assignment, command, run_argument, writable
+from nsdlib.arguments import (
+    ALLOWED,
+    COMMANDS,
+    SUBJECTS,
+    argument,
+    assignments,
+    assignments_argument,
+    command,
+    run_argument,
+    writable,
+)
 from nsdlib.params import find_root, load_run
 from nsdlib.strict import local_folder
 
@@ -155,13 +165,13 @@ def _rehearse(options):
     "run notebooks unattended",
     run_argument(),
     argument("notebooks", metavar="NOTEBOOK", nargs="*", help="name or number; all when none is given"),
-    argument("-p", metavar="NAME=VALUE", action="append", default=[], help="set a parameter; what differs names the page"),
+    assignments_argument("set a parameter; what differs names the page"),
 )
 def _run(options):
     """Run notebooks one after the other; executed copies go to runs/RUN/. Unknown parameters are refused beforehand."""
     from nsdlib.run.runner import run_notebooks
 
-    parameters = dict(assignment(text) for text in options.p)
+    parameters = assignments(options.p)
     pages = run_notebooks(options.run, options.notebooks, parameters=parameters)
     if len(pages) > 1:
         print(f"{len(pages)} executed notebooks are in {pages[0].parent}")

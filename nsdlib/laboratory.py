@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nsdlib.arguments import argument, assignment, command
+from nsdlib.arguments import argument, assignments, assignments_argument, command
 
 LAYOUTS = ("nsdsynthetic", "nsdimagery", "things", "bold5000", "god", "cneuromod")
 
@@ -18,7 +18,7 @@ LAYOUTS = ("nsdsynthetic", "nsdimagery", "things", "bold5000", "god", "cneuromod
     argument("--space", metavar="SPACE", help="of the BOLD; T1w if there"),
     argument("--image-column", metavar="NAME", help="of the events, names the picture; guessed"),
     argument("--name", metavar="RUN", help="of the run; subLABEL_TASK"),
-    argument("-p", metavar="NAME=VALUE", action="append", default=[], help="another line of the section bids"),
+    assignments_argument("another line of the section bids"),
 )
 def _import(options):
     """Look at a subject of a BIDS data set; write params/RUN.yaml, a check list and a sheet of pictures. Again does nothing."""
@@ -26,9 +26,9 @@ def _import(options):
     from nsdlib.plots import use_style
     from nsdlib.plots.data import plot_import
 
-    given = {key: getattr(options, key) for key in ("derivatives", "label", "task", "images", "space", "image_column")}
+    given = {key: getattr(options, key) for key in ("raw", "derivatives", "label", "task", "images", "space", "image_column")}
     name = options.name or f"sub{options.label}_{options.task}".replace("+", "")
-    found = importer.look(name, options.raw, **given | dict(assignment(text) for text in options.p))
+    found = importer.look(**assignments(options.p, name=name, **given))
     print(*found.checks, "", sep="\n")
     if importer.is_written(found):
         print(f"Nothing to be done: params/{name}.yaml says the same.")
@@ -48,15 +48,15 @@ def _import(options):
     argument("--subject", dest="label", metavar="LABEL", required=True, help="as the files have it, such as 01"),
     argument("--images", metavar="DIR", type=Path, help="the pictures; NSD's come with the data"),
     argument("--name", metavar="RUN", help="of the run; LAYOUT_LABEL"),
-    argument("-p", metavar="NAME=VALUE", action="append", default=[], help="a setting of the layout"),
+    assignments_argument("a setting of the layout"),
 )
 def _convert(options):
     """Write betas of a subject of a public data set into DIR, with their trials, masks and test set, and params/RUN.yaml."""
     from nsdlib.data.converted.convert import convert
 
     name = options.name or f"{options.layout}_{options.label}"
-    given = {"label": options.label, "run": name, "images": options.images} | dict(assignment(text) for text in options.p)
-    file, notes = convert(options.layout, options.root, options.into, **given)
+    given = {"layout": options.layout, "root": options.root, "folder": options.into, "label": options.label}
+    file, notes = convert(**assignments(options.p, run=name, images=options.images, **given))
     print(*notes, file, sep="\n")
     print(f"Read each line of params/{name}.yaml, then look whether all is there: nsdlib doctor {name}")
     return 0

@@ -446,6 +446,8 @@ def test_the_command_converts_and_names_what_is_next(things, project, images, tm
     assert str(project / "params" / "mine.yaml") in said and "nsdlib doctor mine" in said
     assert cli.main([*words, "--images", str(images), "--name", "mine"]) == 2
     assert "is already there, and is not overwritten" in capsys.readouterr().err
+    assert cli.main([*words, "-p", "layout=god"]) == 2
+    assert "-p layout: the command has it already, things: say it once." in capsys.readouterr().err
 
 
 def test_many_voxels_without_regions_are_chosen_by_repeats(cneuromod, opened, monkeypatch):

@@ -278,7 +278,7 @@ def parsed(command):
     """What a command asks for; a notebook's parameters are known to it, and are not what the run has anyway."""
     options = cli._parser().parse_args(shlex.split(command.replace("RUN", "subj01"))[1:])
     if hasattr(options, "notebooks"):
-        parameters = dict(cli.assignment(text) for text in options.p)
+        parameters = cli.assignments(options.p)
         runner.check(options.run, runner.select(options.notebooks, ROOT), parameters, root=ROOT)
         usual = load_run(options.run)
         assert all(getattr(usual, name) != value for name, value in parameters.items()), command

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from nsdlib.core.files import atomic_write, some
 from nsdlib.data.bids import files
@@ -18,7 +19,7 @@ from nsdlib.data.bids.checklist import FEWEST_AGAIN, check_list, repeats
 from nsdlib.data.bids.events import read_events
 from nsdlib.data.bids.subject import BIDSSubject
 from nsdlib.data.splits import SHARE
-from nsdlib.params import Bids, check_name, find_root
+from nsdlib.params import Bids, check_name, explain, find_root, nearest
 
 GUESSES = (
     "stim_file", "image_path", "file_path", "stim_name", "stimulus_name", "ImgName", "image", "stimulus", "stim_id", "73k_id",
@@ -40,30 +41,32 @@ class Import:
     checks: list
 
 
-def look(name, raw, *, space=None, image_column=None, **settings):
+def look(name, raw, **settings):
     """Look at a subject of a BIDS data set, `raw`, and decide how the run `name` is to read it: an Import; nothing is written.
 
-    `settings` are fields of the section `bids`, derivatives, label, task and images among them; `space` and `image_column` are
-    guessed when not given. A ValueError or FileNotFoundError, with what to do, for a name that a run cannot have, for anything
-    that `BIDSSubject` refuses, when pictures are missing, when column or space cannot be guessed, and when the project lies in
-    the data.
+    `settings` are fields of the section `bids`, derivatives, label, task and images among them; space, image_column and confounds
+    are chosen where they are not given, or None. A ValueError or FileNotFoundError, with what to do, for a name that a run cannot
+    have, settings that the section does not take, anything that `BIDSSubject` refuses, when pictures are missing, when column or
+    space cannot be guessed, and when the project lies in the data.
     """
     check_name(name)
-    raw, why = Path(raw).expanduser().resolve(), dict.fromkeys(settings, PLAIN[0])
-    places = [key for key in ("derivatives", "images", "captions") if settings.get(key)]
-    settings |= {key: Path(settings[key]).expanduser().resolve() for key in places}
-    if inside := [folder for folder in (raw, *(settings[key] for key in places)) if find_root().is_relative_to(folder)]:
+    raw, section = (
+        Path(raw).expanduser().resolve(),
+        _section({key: value for key, value in settings.items() if value is not None}),
+    )
+    why = dict.fromkeys(section.model_fields_set, PLAIN[0])
+    if inside := [folder for folder in (raw, section.derivatives, section.images) if find_root().is_relative_to(folder)]:
         raise ValueError(f"The project {find_root()} lies in {inside[0]}, where nothing is written: move the project elsewhere.")
-    if space is None:
-        spaces = files.find_spaces(settings["derivatives"], label=settings["label"], task=settings["task"])
+    if "space" not in why:
+        spaces = files.find_spaces(section.derivatives, label=section.label, task=section.task)
         space, why["space"] = (["T1w"] if "T1w" in spaces else [*spaces, "T1w"])[0], f"guessed from {', '.join(spaces)}"
-    if image_column is None:
-        derivatives, label, task = (settings[key] for key in ("derivatives", "label", "task"))
-        runs, _ = files.find_runs(raw, derivatives, label=label, task=task, space=space)
-        image_column, why["image_column"] = guess_image_column([read_events(run.events) for run in runs])
-    section = Bids(space=space, image_column=image_column, **settings)
+        section = section.model_copy(update={"space": space})
+    if "image_column" not in why:
+        runs, _ = files.find_runs(raw, section.derivatives, label=section.label, task=section.task, space=section.space)
+        column, why["image_column"] = guess_image_column([read_events(run.events) for run in runs])
+        section = section.model_copy(update={"image_column": column})
     subject = BIDSSubject(raw, section)
-    if "confounds" not in settings:
+    if "confounds" not in why:
         section, why["confounds"] = _choose_confounds(subject)
         subject = BIDSSubject(raw, section) if section.confounds else subject
     _refuse_missing(subject)
@@ -118,6 +121,17 @@ def write(found, figure):
     atomic_write(checks, "\n".join([*found.checks, ""]))
     atomic_write(file, found.parameters)
     return file, sheet, checks
+
+
+def _section(settings):
+    """The section bids of some settings, its folders written out."""
+    if unknown := [key for key in settings if key not in Bids.model_fields]:
+        raise ValueError(f"{unknown[0]!r} is no setting of the section bids{nearest(unknown[0], Bids.model_fields)}")
+    try:
+        section = Bids(**settings)
+    except ValidationError as error:
+        raise ValueError(f"The section bids cannot be used as it stands:\n{explain(error)}") from None
+    return section.model_copy(update={key: value.resolve() for key, value in section if isinstance(value, Path)})
 
 
 def _places(found):

@@ -275,7 +275,10 @@ def no_tr(root):
         (None, ["--space", "MNI"], r"and the spaces T1w"),
         (None, ["--image-column", "what"], r"'what'.*There are duration, onset, stim_file, trial_type"),
         (None, ["--name", "my run"], r"wanted a name of letters"),
-        (None, ["-p", "onset=round"], r"onset"),
+        (None, ["-p", "onset=round"], r"nsdlib: 'onset' is no setting of the section bids: did you mean 'onsets'"),
+        (None, ["-p", "tr=[2]"], r"nsdlib: The section bids cannot be used as it stands:\n  tr: Input should be .*, got \[2\]$"),
+        (None, ["-p", "name=other"], r"nsdlib: -p name: the command has it already, mine: say it once"),
+        (None, ["-p", "captions=5"], r"captions: Input is not a valid path"),
         (None, ["-p", "drop={trial_type: [train, test]}"], r"no trial that showed a picture"),
         (lambda root: (root / "raw" / "dataset_description.json").write_text("[]"), [], r"is not as BIDS has it"),
     ],
@@ -286,7 +289,7 @@ def test_what_cannot_be_imported_is_refused_and_nothing_is_written(dataset, tmp_
         spoil(root)
     before = hashes(project / "params")
     assert main(words(root, *more)) == 2
-    assert re.search(message, capsys.readouterr().err, re.DOTALL)
+    assert re.search(message, capsys.readouterr().err.strip(), re.DOTALL)
     assert hashes(project / "params") == before and not (project / "runs").exists()
 
 
