@@ -44,7 +44,7 @@ def writable(ending):
     return check
 
 
-def assignments_argument(about):
+def settings_argument(about):
     """Return the argument `-p NAME=VALUE`, which may come several times; `assignments` reads them."""
     return argument("-p", metavar="NAME=VALUE", action="append", default=[], help=about)
 

@@ -12,9 +12,9 @@ from nsdlib.arguments import (
     SUBJECTS,
     argument,
     assignments,
-    assignments_argument,
     command,
     run_argument,
+    settings_argument,
     writable,
 )
 from nsdlib.params import find_root, load_run
@@ -165,7 +165,7 @@ def _rehearse(options):
     "run notebooks unattended",
     run_argument(),
     argument("notebooks", metavar="NOTEBOOK", nargs="*", help="name or number; all when none is given"),
-    assignments_argument("set a parameter; what differs names the page"),
+    settings_argument("set a parameter; what differs names the page"),
 )
 def _run(options):
     """Run notebooks one after the other; executed copies go to runs/RUN/. Unknown parameters are refused beforehand."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nsdlib.arguments import argument, assignments, assignments_argument, command
+from nsdlib.arguments import argument, assignments, command, settings_argument
 
 LAYOUTS = ("nsdsynthetic", "nsdimagery", "things", "bold5000", "god", "cneuromod")
 
@@ -18,7 +18,7 @@ LAYOUTS = ("nsdsynthetic", "nsdimagery", "things", "bold5000", "god", "cneuromod
     argument("--space", metavar="SPACE", help="of the BOLD; T1w if there"),
     argument("--image-column", metavar="NAME", help="of the events, names the picture; guessed"),
     argument("--name", metavar="RUN", help="of the run; subLABEL_TASK"),
-    assignments_argument("another line of the section bids"),
+    settings_argument("another line of the section bids"),
 )
 def _import(options):
     """Look at a subject of a BIDS data set; write params/RUN.yaml, a check list and a sheet of pictures. Again does nothing."""
@@ -48,7 +48,7 @@ def _import(options):
     argument("--subject", dest="label", metavar="LABEL", required=True, help="as the files have it, such as 01"),
     argument("--images", metavar="DIR", type=Path, help="the pictures; NSD's come with the data"),
     argument("--name", metavar="RUN", help="of the run; LAYOUT_LABEL"),
-    assignments_argument("a setting of the layout"),
+    settings_argument("a setting of the layout"),
 )
 def _convert(options):
     """Write betas of a subject of a public data set into DIR, with their trials, masks and test set, and params/RUN.yaml."""

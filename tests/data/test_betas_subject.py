@@ -346,11 +346,11 @@ def test_what_glmsingle_does_not_say_must_be_given(glmsingle, tmp_path):
     with pytest.raises(ValueError, match=r"nothing says where the voxels lie\. Set mask in the section betas_files"):
         BetasSubject(tmp_path / "results", glmsingle.model_copy(update={"mask": None}))
     write_table(tmp_path / "conditions.tsv", condition=range(4), image=NAMES[:4])
-    with pytest.raises(ValueError, match=r"has no picture of condition 4 \(1 are missing\): conditions are the 5 columns"):
+    with pytest.raises(ValueError, match=r"has no picture of condition 4 \(1 are missing\): conditions are the columns"):
         _ = BetasSubject(tmp_path / "results", glmsingle).trials
     write_table(tmp_path / "conditions.tsv", condition=range(6), image=[*NAMES, NAMES[0]])  # as if counted from 1
     with pytest.raises(
-        ValueError, match=r"has a condition 5: conditions are the 5 columns of the design that GLMsingle was given"
+        ValueError, match=r"has condition 5 of 5: conditions are the columns of the design that GLMsingle was given, c"
     ):
         _ = BetasSubject(tmp_path / "results", glmsingle).trials
     with pytest.raises(FileNotFoundError, match="is not there"):

@@ -50,11 +50,8 @@ def look(name, raw, **settings):
     space cannot be guessed, and when the project lies in the data.
     """
     check_name(name)
-    raw, section = (
-        Path(raw).expanduser().resolve(),
-        _section({key: value for key, value in settings.items() if value is not None}),
-    )
-    why = dict.fromkeys(section.model_fields_set, PLAIN[0])
+    raw, settings = Path(raw).expanduser().resolve(), {key: value for key, value in settings.items() if value is not None}
+    section, why = _section(settings), dict.fromkeys(settings, PLAIN[0])
     if inside := [folder for folder in (raw, section.derivatives, section.images) if find_root().is_relative_to(folder)]:
         raise ValueError(f"The project {find_root()} lies in {inside[0]}, where nothing is written: move the project elsewhere.")
     if "space" not in why:

@@ -12,7 +12,7 @@ EARLY_SECONDS = 0.05  # before a run: what a clock is off, still taken as 0
 FINEST = 0.5  # seconds: a finer grid makes the series longer and the betas no better
 
 
-def read_trials(runs, lasts, *, image_column, drop, test, whole=True):
+def read_trials(runs, lasts, *, image_column, drop, test, whole):
     """Read the trials of runs, a dict of (session, run) to files.RunFiles: events that showed a picture, in order of time.
 
     `lasts` has for each run how many seconds it was measured, and where its last volume begins. `image_column` names the picture;
@@ -51,13 +51,14 @@ def read_trials(runs, lasts, *, image_column, drop, test, whole=True):
     if test and not trials["test"].any():
         raise ValueError(f"test: no trial has {_condition(test)}, so the official test set would be empty. Correct it.")
     before = trials.groupby(["session", "run"]).shift()
-    kinds, before_kinds = (rows.get("trial_type", rows["name"]).fillna("") for rows in (trials, before))
-    for what, odd in {
-        "begin while the picture before is still shown": trials["onset"] < before["onset"] + before["duration"] - FINEST / 2,
-        "show the picture before again, as another trial_type": trials["name"].eq(before["name"]) & kinds.ne(before_kinds),
-    }.items():
-        if odd.any():
-            notes.append(f"{odd.sum()} trials {what}: is one kind of row no trial? See drop.")
+    kind, kind_before = (rows.get("trial_type", rows["name"]).fillna("") for rows in (trials, before))
+    early = trials["onset"] < before["onset"] + before["duration"] - FINEST / 2
+    again = trials["name"].eq(before["name"]) & kind.ne(kind_before)
+    for odd, what in (
+        (early, "begin while the picture before is still shown"),
+        (again, "show the picture before again as another trial_type"),
+    ):
+        notes += [f"{odd.sum()} trials {what}: is one kind of row no trial? See drop."] if odd.any() else []
     return trials[["session", "run", "onset", "duration", "name", "test"]], notes
 
 
@@ -130,11 +131,15 @@ def _matching(table, conditions):
 
 def _idle(conditions, tables):
     """The conditions that no row of some tables meets, in words."""
-    idle = {
-        column: [value for value in values if not any(_matching(table, {column: (value,)}).any() for table in tables.values())]
-        for column, values in conditions.items()
-    }
-    return _condition({column: values for column, values in idle.items() if values})
+    import pandas as pd
+
+    idle = {}
+    for column, values in conditions.items():
+        there = pd.concat([table[column] for table in tables.values() if column in table]).drop_duplicates().astype(object)
+        wanted = pd.DataFrame({column: values}, dtype=object).replace("n/a", np.nan)
+        met = _matching(wanted, {column: there.where(there.notna(), "n/a").tolist()})
+        idle |= {column: np.array(values)[~met]} if not met.all() else {}
+    return _condition(idle)
 
 
 def _condition(conditions):

@@ -103,11 +103,10 @@ class GLMsingleLayout(Layout):
             raise ValueError(f"{path}: two rows have the same condition. Where sessions have their own, add a column session.")
         lacking, n_columns = sorted(set(design["condition"].tolist()) - set(names)), design["n_conditions"]
         if lacking or max(names) >= n_columns:
-            wrong = (
-                f"no picture of condition {lacking[0]} ({len(lacking)} are missing)" if lacking else f"a condition {max(names)}"
-            )
+            none = f"no picture of condition {lacking[0]} ({len(lacking)} are missing)" if lacking else None
             raise ValueError(
-                f"{path} has {wrong}: conditions are the {n_columns} columns of the design that GLMsingle was given, from 0."
+                f"{path} has {none or f'condition {max(names)} of {n_columns}'}: conditions are the columns of the design that "
+                "GLMsingle was given, counted from 0."
             )
         return make_trials(design["run"], [names[number] for number in design["condition"].tolist()], design["onset"])
 
@@ -161,19 +160,14 @@ class GLMsingleLayout(Layout):
 
 
 def make_trials(run, names, onset=np.nan):
-    """Make a session's table; rows without a picture are blanks, and left out; attrs["n_rows"] counts them, too.
-
-    A ValueError when runs do not count from 1.
-    """
+    """Make a session's table, runs from 1; rows without a picture are blanks, and left out; attrs["n_rows"] counts them, too."""
     import pandas as pd
 
     table = pd.DataFrame({"name": pd.Series(np.asarray(names, dtype=object)).replace("", np.nan)})
     table = table.assign(run=run, onset=onset, row=np.arange(len(table)))
     kept = table[table["name"].notna()].astype({"run": np.int64, "name": str}).reset_index(drop=True)
     if (kept["run"] < 1).any():
-        raise ValueError(
-            f"run {kept['run'].min()} of {kept['name'][kept['run'].idxmin()]}: runs count from 1, in tables and names."
-        )
+        raise ValueError(f"run {kept['run'].min()} of {kept['name'][kept['run'].idxmin()]}: runs count from 1.")
     kept.attrs["n_rows"] = len(table)
     return kept
 

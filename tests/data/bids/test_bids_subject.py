@@ -757,17 +757,19 @@ def test_confounds_are_read_once_a_run_and_not_once_a_trial(written, monkeypatch
 
 def test_a_word_that_drops_nothing_and_trials_that_overlap_are_said(root):
     rewrite(root, [[8, 12, NAMES[0]], [16, 1, NAMES[1]]])
-    said = " ".join(subject_of(root, drop={"stim_file": ("no such",)}).notes)
-    assert "drop: no row has stim_file = no such, so it leaves nothing out." in said
+    said = " ".join(subject_of(root, drop={"stim_file": ("no such", "n/a"), "duration": ("2.0", "3", "x")}).notes)
+    assert "drop: no row has stim_file = no such, n/a or duration = 2.0, 3, x, so it leaves nothing out." in said
+    rewrite(root, [[8, 1, "n/a"], [16, 2, NAMES[1]]])
+    assert "duration = 3, x, so" in " ".join(subject_of(root, drop={"stim_file": ("n/a",), "duration": ("2.0", "3", "x")}).notes)
     assert "1 trials begin while the picture before is still shown" in said
 
 
 def test_rows_of_answers_that_name_the_picture_again_are_said(root):
     header = ("onset", "duration", "trial_type", "stim_file")
     rewrite(root, [[8, 1, "image", NAMES[0]], [16, 1, "image", NAMES[0]], [24, 1, "image", NAMES[1]]], header=header)
-    assert "as another trial_type" not in " ".join(subject_of(root).notes)
+    assert "another trial_type" not in " ".join(subject_of(root).notes)
     rewrite(root, [[8, 1, "image", NAMES[0]], [9.5, 0, "response", NAMES[0]], [16, 1, "image", NAMES[1]]], header=header)
-    assert "1 trials show the picture before again, as another trial_type: is one kind of" in " ".join(subject_of(root).notes)
+    assert "1 trials show the picture before again as another trial_type: is one kind of" in " ".join(subject_of(root).notes)
 
 
 def test_sessions_can_be_the_test(root):
