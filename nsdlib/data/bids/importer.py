@@ -140,11 +140,13 @@ def _places(found):
 
 def _choose_confounds(subject):
     """The section with confounds, and why: none where images repeat in different runs, since the GLM finds its own by them."""
-    if (fewest := repeats(subject)[1].min()) >= FEWEST_AGAIN:
+    again = repeats(subject)[1]
+    if again.min() >= FEWEST_AGAIN:
         return subject.settings, "pictures repeat in different runs: the GLM finds noise regressors of its own by them"
     if lacking := [str(run) for run in subject.runs.values() if not run.confounds]:
         return subject.settings, f"motion is taken out of no run, since there is no table of confounds of {some(lacking)}"
-    why = f"{fewest} pictures repeat in another run of a session, too few to find noise regressors by: motion is taken out"
+    few = f"only {again.min()} pictures of a session repeat" if again.any() else "no picture repeats"
+    why = f"{few} in another run, so the GLM finds no noise regressors: motion is taken out"
     return subject.settings.model_copy(update={"confounds": ("motion",)}), why
 
 
@@ -163,29 +165,24 @@ def _decide(name, subject):
     """Parameters of the run beside its section, each with the reason: dict of name to (value, reason)."""
     counts, again = repeats(subject)
     n_often = int((counts > np.median(counts)).sum())
-    roi = "visual" if subject.regions else "brainmask"
+    regions = ", ".join(subject.regions)
+    roi = "visual" if regions else "brainmask"
     n_voxels = int(subject.voxels(roi).sum())
     if subject.official_test is not None:
         split = "official", "the pictures of the rows that `test` chooses"
     elif FEWEST_TESTS <= n_often <= SHARE * len(counts):
         split = "repeated", f"pictures shown more than {np.median(counts):g} times; or random, cluster, concept, last_session"
     else:
-        split = (
-            "random",
-            f"a fifth of the pictures; {n_often} were shown more often than most, wanted {FEWEST_TESTS} to a fifth for repeated; "
-            "or cluster, concept, last_session",
-        )
+        few = f"fewer than {FEWEST_TESTS}" if n_often < FEWEST_TESTS else "more than that"
+        split = "random", f"a fifth of the pictures, as {few} were shown more often; or cluster, concept, last_session"
     labels = list(dict.fromkeys(run.entities.get("ses", "the only one") for run in subject.runs.values()))
-    if subject.regions:
-        why_roi = f"{n_voxels:,} voxels of {', '.join(subject.regions)}; or one of them, brainmask, the path of a NIfTI mask"
-    else:
-        why_roi = f"{n_voxels:,} voxels, no regions were found; or the path of a NIfTI mask"
+    of = f" of {regions}; or one of them, brainmask," if regions else ", no regions were found; or"
     decided = {
         "data": (str(subject.root), "the raw data set; it is only read"),
         "n_sessions": (subject.n_sessions, f"all there are: {', '.join(labels)}"),
         "glm_sessions": (subject.n_sessions, "all, since no betas came with the data"),
         "betas": ("glm", "those that notebook 01 fits"),
-        "roi": (roi, why_roi),
+        "roi": (roi, f"{n_voxels:,} voxels{of} the path of a NIfTI mask"),
     }
     if n_voxels > MANY_VOXELS:
         reason = f"the best of {n_voxels:,}, chosen in training trials by {'repeats' if again.any() else 'ON-OFF R2'}"
