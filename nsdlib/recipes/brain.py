@@ -24,7 +24,6 @@ from nsdlib.study.reconstruction import Split, flat
 
 N_LINTED = 12  # test images that the linter disturbs and drops
 EARLY = ("V1", "V2", "V3")
-BADGES = ("inductive", "transductive", "reads test labels")  # the better first
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Decoded:
 
     targets: dict  # target to (n_images, n_targets) float32
     retrieval: np.ndarray  # (n_images, n_targets) float32, to be found among true ones of the target `found_by`
-    badge: str  # the worst of what the linter says of the parts
+    badge: str  # the worst of what the linter says of the parts, one of `leaks.KINDS`
     seconds: float  # to fit all parts and to predict
     n_parameters: float  # numbers that were fitted; NaN where one's own decoder does not show them
     notes: tuple = ()
@@ -150,8 +149,7 @@ def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root,
         return Part(predict, n_parameters=networks.count_parameters("ridge", X.shape[1], Y.shape[1]))
     if decoder in rivals.NAMES:
         made = rivals.make(decoder, seed=seed, device=device, **settings).fit(X, Y, images=images)
-        named = "image_ids" in inspect.signature(made.predict).parameters
-        predict = lambda patterns, ids: made.predict(patterns, **({"image_ids": ids} if named else {}))  # noqa: E731
+        predict = lambda patterns, ids: made.predict(patterns, image_ids=ids)  # noqa: E731
         retrieve = (lambda patterns, _: made.retrieve(patterns)) if hasattr(made, "retrieve") else None
         return Part(predict, retrieve, _count(made))
     made = recipes.find(decoder, root)(**settings)
@@ -159,8 +157,9 @@ def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root,
         raise ValueError(
             f"{decoder} makes a {type(made).__name__} without {' and '.join(missing)}, wanted fit(X, Y) and predict(X)."
         )
-    made.fit(X, Y)
-    return Part(lambda patterns, _: _checked(decoder, made.predict(patterns), (len(patterns), Y.shape[1])), None, _count(made))
+    made.fit(X.copy(), Y.copy())  # which somebody's decoder may change in place
+    predict = lambda patterns, _: _checked(decoder, made.predict(patterns.copy()), (len(patterns), Y.shape[1]))  # noqa: E731
+    return Part(predict, None, _count(made))
 
 
 def of_network(network, mode) -> Part:
@@ -206,7 +205,7 @@ def decode(recipe, inputs) -> Decoded:
     return Decoded(
         targets,
         targets[recipe.found_by] if retrieval is None else retrieval,
-        max((array.badge for array in parts.values()), key=BADGES.index),
+        max((array.badge for array in parts.values()), key=leaks.KINDS.index),
         float(sum(array.seconds for array in parts.values())),
         float(sum(array.n_parameters for array in parts.values())),
         tuple(notes),
@@ -279,16 +278,20 @@ def _version(options, run):
 
 
 def _count(made):
-    """Count the trained numbers of a decoder that is, or holds, a torch module; NaN where it shows none."""
+    """Count the trained numbers of a decoder that is, or holds, torch modules; NaN where it shows none."""
     from torch import nn
 
-    modules = [part for part in (made, *vars(made).values()) if isinstance(part, nn.Module)]
-    return float(sum(p.numel() for p in modules[0].parameters())) if modules else np.nan
+    modules = [part for part in (made, *getattr(made, "__dict__", {}).values()) if isinstance(part, nn.Module)]
+    counts = {id(values): values.numel() for part in modules for values in part.parameters()}
+    return float(sum(counts.values())) if modules else np.nan
 
 
 def _checked(decoder, predicted, shape):
-    """Predictions of one's own decoder as float32; a ValueError for another shape, and for what is no number."""
-    predicted = np.asarray(predicted.detach().cpu() if hasattr(predicted, "detach") else predicted)
+    """Predictions of one's own decoder as float32; a ValueError for another shape, and for what is no number, or none there."""
+    predicted = np.asarray(predicted.detach().cpu().float() if hasattr(predicted, "detach") else predicted)
     if predicted.shape != shape:
         raise ValueError(f"{decoder}: predict(X) returned shape {predicted.shape}, wanted {shape}, a row for each pattern of X.")
-    return device.check_finite(f"what {decoder} predicts", predicted).astype(np.float32)
+    if predicted.dtype.kind in "biuf":
+        with np.errstate(over="ignore"):
+            predicted = predicted.astype(np.float32)
+    return device.check_finite(f"what {decoder} predicts", predicted)

@@ -107,7 +107,7 @@ def refine_with_early_stopping(stages, train, test, tokens, *, latents, run, fit
     """Refine images whose text tokens a GRU decoded, its training ended by held-out training images, and by the test set.
 
     `latents` and vision tokens have to be decoded without a leak. Returns the images and badges as `refine_with_leaks` does; the
-    linter asks networks that train for five epochs, for it needs eight of them.
+    linter asks networks that train for five epochs, for it needs nine of them.
     """
     images, badges, both = {}, {}, (train.patterns, train.targets["text"])
     rough, truth = stages.draw(latents, test.ids), test.targets["text"]

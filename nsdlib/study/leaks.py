@@ -2,7 +2,7 @@
 
 A decoder is inductive when its prediction for a test image depends on that image's pattern and on training data alone; then one
 image can be decoded by itself. It is transductive when the prediction depends on the other test patterns as well; one that reads
-test labels predicts nothing.
+test labels predicts nothing. Of one whose answers differ from call to call, by noise or dropout, none of this can be told.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ import numpy as np
 from nsdlib.core import networks
 from nsdlib.core.ridge import Ridge, decode, rescale
 
+KINDS = ("inductive", "differs from call to call", "transductive", "reads test labels")  # what the linter says, the better first
+AGAIN = "asked again, unchanged"
 TOLERANCE = 1e-3  # standard deviations of the predictions: rounding stays below, leaks lie above
 # The paper's public code is github.com/LorenzoVeronese/GRU-Decoding_JNE, read at commit 43a4f67.
 LEAKS = {
@@ -37,8 +39,10 @@ class Report:
 
     @property
     def kind(self) -> str:
-        """One of "inductive", "transductive", "reads test labels"."""
+        """One of `KINDS`."""
         leaks = [change for change, distance in self.moved.items() if not distance <= TOLERANCE]
+        if AGAIN in leaks:
+            return "differs from call to call"
         if not leaks:
             return "inductive"
         return "reads test labels" if any(change.startswith("labels") for change in leaks) else "transductive"
@@ -76,7 +80,8 @@ def lint(predict, X, Y, *, n_checked=3, seed=0) -> Report:
         for change, rows, patterns, labels in _perturbations(X, Y, before, image, rng):
             with np.errstate(all="ignore"):
                 after = np.asarray(predict(patterns, labels))[np.flatnonzero(rows == image)[0]]
-            distance = np.abs(after - before[image]).max() / spread
+                distance = np.abs(after - before[image]).max()
+                distance = distance / spread if distance else 0.0  # also where no prediction differs from another
             moved[change] = max(moved.get(change, 0.0), float(distance) if np.isfinite(distance) else np.inf)
     return Report(moved, min(n_checked, len(X)))
 
@@ -89,6 +94,7 @@ def lint_decoder(decoder, X, Y, *, mode) -> Report:
 def _perturbations(X, Y, predicted, image, rng):
     """Yield perturbations of all images but one: (name, original rows of the images, patterns, labels)."""
     rows, others = np.arange(len(X)), np.arange(len(X)) != image
+    yield AGAIN, rows, X, Y
     yield "all others dropped", rows[[image]], X[[image]], Y[[image]]
     half = np.flatnonzero(~others | (rng.random(len(X)) < 0.5))
     yield "half of the others dropped", half, X[half], Y[half]

@@ -23,6 +23,7 @@ from nsdlib.study.reconstruction import Split
 N_TRAIN, N_TEST, N_VOXELS, N_LATENTS = 40, 8, 30, 336  # latents of the first five layers
 ORACLE = """
 import numpy as np
+import torch
 
 class Oracle:
     def __init__(self, file):
@@ -49,9 +50,45 @@ class Lost(Whitened):
     def predict(self, X):
         return super().predict(X) * np.nan
 
+class Huge(Whitened):
+    def predict(self, X):
+        return np.full_like(super().predict(X), 1e39, dtype=float)
+
+class Words(Whitened):
+    def predict(self, X):
+        return super().predict(X).astype(str)
+
 class Deaf:
     def fit(self, X, Y):
         pass
+
+class Careless(Whitened):
+    def fit(self, X, Y):
+        X -= 1
+        Y *= 2
+        super().fit(X, Y)
+
+    def predict(self, X):
+        X -= 1
+        return X @ self.weights
+
+class Half:
+    __slots__ = ["n"]
+
+    def fit(self, X, Y):
+        self.n = Y.shape[1]
+
+    def predict(self, X):
+        return torch.full((len(X), self.n), 0.5, dtype=torch.bfloat16, requires_grad=True)
+
+class Two:
+    def fit(self, X, Y):
+        torch.manual_seed(0)
+        self.first, self.second = torch.nn.Linear(X.shape[1], 3), torch.nn.Linear(3, Y.shape[1], bias=False)
+        self.again = self.first
+
+    def predict(self, X):
+        return self.second(self.first(torch.from_numpy(X)))
 
 NUMBER = 3
 """
@@ -148,6 +185,8 @@ def test_a_decoder_that_standardises_the_test_patterns_gets_its_badge(inputs, ru
     [
         ("Short", r"Short: predict\(X\) returned shape \(8, 1087\), wanted \(8, 1088\), a row for each pattern"),
         ("Lost", "what planted_decoders:Lost predicts holds 8704 values that are not finite numbers"),
+        ("Huge", "what planted_decoders:Huge predicts holds 8704 values that are not finite numbers"),
+        ("Words", "what planted_decoders:Words predicts must be an array of real numbers, got <U"),
         ("Deaf", r"makes a Deaf without predict, wanted fit\(X, Y\) and predict\(X\)"),
     ],
 )
@@ -156,6 +195,17 @@ def test_what_a_decoder_of_ones_own_gets_wrong_is_a_sentence(inputs, run, name, 
     write(run.root, targets=targets, n_layers=5)
     with pytest.raises(ValueError, match=message):
         brain.decode(recipe.load("mine", run), inputs)
+
+
+@pytest.mark.parametrize(("name", "n_parameters"), [("Careless", np.nan), ("Half", np.nan), ("Two", 31 * 3 + 3 * 1088)])
+def test_a_decoder_of_ones_own_gets_arrays_of_its_own_and_all_its_numbers_are_counted(inputs, run, name, n_parameters):
+    before = [values.copy() for values in (inputs.train.patterns, inputs.test.patterns, *inputs.truth("vision"))]
+    targets = {"vision": {"decoder": f"planted_decoders:{name}"}}
+    write(run.root, targets=targets, generator={"rough": "none", "text_weight": 0})
+    decoded = brain.decode(recipe.load("mine", run), inputs)
+    for old, new in zip(before, (inputs.train.patterns, inputs.test.patterns, *inputs.truth("vision")), strict=True):
+        np.testing.assert_array_equal(old, new)
+    np.testing.assert_equal((decoded.badge, decoded.n_parameters), ("inductive", n_parameters))
 
 
 def test_the_ten_lines_of_the_page_are_a_row(inputs, run):

@@ -31,7 +31,7 @@ def test_every_decoder_is_inductive(name):
 
 def test_a_ridge_is_inductive_without_a_leak():
     report = leaks.lint(leaks.decoder(TRAIN, alphas=ALPHAS), X, Y)
-    assert report.kind == "inductive" and len(report.moved) == 7 and report.n_checked == 3
+    assert report.kind == "inductive" and len(report.moved) == 8 and report.n_checked == 3
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,14 @@ def test_a_network_that_the_test_set_stops_reads_test_labels():
         (lambda x, y: x / x.std(0), "transductive"),  # one image alone has no spread
         (lambda x, y: x + 0.01 * y.mean(), "reads test labels"),
         (lambda x, y: y, "reads test labels"),
+        (lambda x, y: np.full((len(x), 3), y.mean()), "reads test labels"),  # without a spread
+        (lambda x, y: np.zeros((len(x), 3)), "inductive"),
+        (lambda x, y: x + RNG.standard_normal(x.shape), "differs from call to call"),
+        (lambda x, y: x * (RNG.random(x.shape) < 0.5), "differs from call to call"),  # dropout left on
     ],
 )
 def test_planted_leaks_are_found(predict, kind):
-    assert leaks.lint(predict, X, Y).kind == kind
+    assert leaks.lint(predict, X, Y).kind == kind and kind in leaks.KINDS
 
 
 def test_the_leak_free_prediction_is_the_librarys():

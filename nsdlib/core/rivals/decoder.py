@@ -48,8 +48,11 @@ class Rival:
         self.n_voxels, self.seconds = X.shape[1], time.perf_counter() - start
         return self
 
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Predict the tokens of X (n_rows, n_voxels): (n_rows, n_tokens n_features) float32; ValueError before a fit."""
+    def predict(self, X: np.ndarray, *, image_ids=None) -> np.ndarray:
+        """Predict the tokens of X (n_rows, n_voxels): (n_rows, n_tokens n_features) float32; ValueError before a fit.
+
+        `image_ids` (n_rows,) are for rivals that draw, whose noise follows from them.
+        """
         return self._apply(lambda x: self.network(x), X)
 
     @torch.inference_mode()
