@@ -4,26 +4,27 @@ Parts are fitted to training rows alone and asked for test patterns afterwards, 
 other patterns. Whatever takes long is kept in the store, part by part.
 """
 
-import inspect
+import re
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from nsdlib.core import device, networks, rivals
 from nsdlib.core.ridge import Ridge, rescale
 from nsdlib.data.subject import open_subject
+from nsdlib.recipes import own
 from nsdlib.recipes import recipe as recipes
 from nsdlib.store import zoo
-from nsdlib.store.sources import file_hash, own_files
 from nsdlib.study import ablation, leaks
 from nsdlib.study.betas import average_repeats, load_trials, zscore
 from nsdlib.study.reconstruction import Split, flat
 
 N_LINTED = 12  # test images that the linter disturbs and drops
-EARLY = ("V1", "V2", "V3")
+EARLY = re.compile(  # V1 to V3, their parts, and what atlases call them: V1v, L_V2_ROI, V3d-lh, EarlyVis, pericalcarine
+    r"(ctx[._ -])?((left|right|[lr]h?)[._ -]?)?(V[123][vd]?|early\w*|LVC|(peri)?calcarine)([._ -].*)?", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,13 @@ class Inputs:
     def voxels(self, which):
         """Return which voxels a target is decoded from, (n_voxels,) bool, and a note where the subject lacks such regions."""
         names, inside = self.betas.region.values, self.betas.in_region.values
-        is_early = np.isin(names, EARLY)
-        chosen = {"early": is_early, "ventral": ~is_early & (names != "no region known")}.get(which)
-        if chosen is None:
+        if which == "all":
             return np.ones(inside.shape[1], bool), ()
+        is_early = np.array([EARLY.fullmatch(name) is not None for name in names])
+        chosen = is_early if which == "early" else ~is_early & (names != "no region known")
         found = inside[chosen].any(axis=0)
+        if which == "ventral":
+            found &= ~inside[is_early].any(axis=0)
         if not found.any():
             return np.ones(len(found), bool), (f"No region of this subject is known to be {which}: all voxels were taken.",)
         what = ", ".join(names[chosen])
@@ -125,8 +128,9 @@ class Inputs:
 def as_target(target, tokens) -> np.ndarray:
     """Turn CLIP tokens (n_images, n_tokens, n_features) into what is decoded of them: (n_images, n_targets) float32.
 
-    All tokens; or a pooled vector of length 1: of vision the class token, of text the last one, which has seen the whole caption;
-    or, for "retrieval", all tokens with length 1 each.
+    All tokens; or a pooled vector of length 1: of vision the class token, of text the last one, which has seen the whole caption
+    and its padding (CLIP's own is at the first end of text, whose place means over captions do not have); or, for "retrieval",
+    all tokens with length 1 each.
     """
     tokens = np.asarray(tokens, dtype=np.float32)
     if target in ("text", "vision"):
@@ -151,15 +155,9 @@ def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root,
         made = rivals.make(decoder, seed=seed, device=device, **settings).fit(X, Y, images=images)
         predict = lambda patterns, ids: made.predict(patterns, image_ids=ids)  # noqa: E731
         retrieve = (lambda patterns, _: made.retrieve(patterns)) if hasattr(made, "retrieve") else None
-        return Part(predict, retrieve, _count(made))
-    made = recipes.find(decoder, root)(**settings)
-    if missing := [name for name in ("fit", "predict") if not callable(getattr(made, name, None))]:
-        raise ValueError(
-            f"{decoder} makes a {type(made).__name__} without {' and '.join(missing)}, wanted fit(X, Y) and predict(X)."
-        )
-    made.fit(X.copy(), Y.copy())  # which somebody's decoder may change in place
-    predict = lambda patterns, _: _checked(decoder, made.predict(patterns.copy()), (len(patterns), Y.shape[1]))  # noqa: E731
-    return Part(predict, None, _count(made))
+        return Part(predict, retrieve, own.count(made))
+    predict, n_parameters = own.fit(decoder, X, Y, settings=settings, root=root)
+    return Part(lambda patterns, _: predict(patterns), n_parameters=n_parameters)
 
 
 def of_network(network, mode) -> Part:
@@ -167,7 +165,7 @@ def of_network(network, mode) -> Part:
     notes = ()
     if not network.history.finished:
         notes = (f"{network.name} of width {network.width} was cut off after {len(network.history.errors)} epochs.",)
-    return Part(lambda patterns, _: rescale(network.predict(patterns), network, mode=mode), None, _count(network), notes)
+    return Part(lambda patterns, _: rescale(network.predict(patterns), network, mode=mode), None, own.count(network), notes)
 
 
 def ask(part, X_test, Y_test, ids):
@@ -221,16 +219,20 @@ def _decode_target(recipe, target, options, inputs):
     X, X_test = (X, X_test) if voxels.all() else (X[:, voxels], X_test[:, voxels])
     place, seed = device.pick_device(run.device), run.decoder_seeds[0]
     mode = options.rescale or (run.renormalise if options.intercept else "none")
+    if recipe.published_rescale not in (None, mode) and options.rescale is None and options.decoder in networks.DECODERS:
+        here = f"it comes from held-out training {recipe.rows}" if mode == "train" else "none is given back"
+        notes = (*notes, f"The published code gives predictions the spread of the test predictions themselves; here {here}.")
     if options.decoder in networks.NETWORKS:
         fitted = inputs.store.memoise(networks.fit, kind=networks.NeuralDecoder)
         network = fitted(options.decoder, X, Y, seed=seed, **_of_network(options, run, inputs, voxels))
         part = of_network(network, mode)
         return ask(part, X_test, Y_test, inputs.test.ids).assign_attrs(seconds=network.seconds), (*notes, *part.notes)
-    settings, more = _of_others(target, options, recipe, inputs, voxels)
+    settings, more = _of_others(target, options, recipe, inputs, voxels, mode)
     array = inputs.store.memoise(fit_and_ask)(
         X, Y, X_test, Y_test, ids=inputs.test.ids, decoder=options.decoder, settings=settings,
         alphas=options.alphas or zoo.alphas(run, _kind(target)), intercept=options.intercept, mode=mode, seed=seed,
-        device=str(place), root=str(run.root) if options.is_own else None, version=_version(options, run),
+        device=str(place), root=str(run.root) if options.is_own else None,
+        version=own.version(options.decoder, run.root) if options.is_own else None,
         images=ids if recipe.rows == "trials" and options.decoder in rivals.NAMES else None,
     )  # fmt: skip
     return array, (*notes, *more)
@@ -250,15 +252,16 @@ def _of_network(options, run, inputs, voxels):
     return {key: value for key, value in common.items() if key != "alphas"}
 
 
-def _of_others(target, options, recipe, inputs, voxels):
+def _of_others(target, options, recipe, inputs, voxels, mode):
     """Settings of a rival's or one's own decoder, and notes on what was lowered."""
     settings, notes, run = dict(options.settings), [], inputs.run
-    if options.decoder == "ridge" and recipe.rows == "trials" and (options.rescale or run.renormalise) == "train":
+    if options.decoder == "ridge" and recipe.rows == "trials" and mode == "train":
         notes.append(f"{target}: the spread given back is that of single trials left out, so that means of several are flatter.")
     if options.decoder in rivals.NAMES:
         settings["n_features"] = inputs.tokens(_kind(target), recipe.generator.model)[0].shape[2]
-        if settings.get("n_epochs", 0) > run.max_epochs:
-            notes.append(f"{options.decoder}: {run.max_epochs} epochs (max_epochs of the run) instead of {settings['n_epochs']}.")
+        n_epochs = settings.setdefault("n_epochs", rivals.kind(options.decoder).n_epochs)
+        if n_epochs > run.max_epochs:
+            notes.append(f"{options.decoder}: {run.max_epochs} epochs (max_epochs of the run) instead of {n_epochs}.")
             settings["n_epochs"] = run.max_epochs
         if options.decoder == "gu":
             places = np.unravel_index(inputs.betas.voxel.values[voxels], inputs.subject.brainmask.shape)
@@ -266,32 +269,3 @@ def _of_others(target, options, recipe, inputs, voxels):
     if options.is_own and options.rescale != "none":
         notes.append(f"{options.decoder}: predictions as they are, their spread is not given back.")
     return settings, notes
-
-
-def _version(options, run):
-    """Hashes of the files that define one's own decoder, in the project or installed; None for others."""
-    if not options.is_own:
-        return None
-    made = inspect.getmodule(recipes.find(options.decoder, run.root))
-    installed = [Path(made.__file__)] if getattr(made, "__file__", None) else []
-    return [file_hash(file) for file in own_files(options.decoder, run.root) or installed]
-
-
-def _count(made):
-    """Count the trained numbers of a decoder that is, or holds, torch modules; NaN where it shows none."""
-    from torch import nn
-
-    modules = [part for part in (made, *getattr(made, "__dict__", {}).values()) if isinstance(part, nn.Module)]
-    counts = {id(values): values.numel() for part in modules for values in part.parameters()}
-    return float(sum(counts.values())) if modules else np.nan
-
-
-def _checked(decoder, predicted, shape):
-    """Predictions of one's own decoder as float32; a ValueError for another shape, and for what is no number, or none there."""
-    predicted = np.asarray(predicted.detach().cpu().float() if hasattr(predicted, "detach") else predicted)
-    if predicted.shape != shape:
-        raise ValueError(f"{decoder}: predict(X) returned shape {predicted.shape}, wanted {shape}, a row for each pattern of X.")
-    if predicted.dtype.kind in "biuf":
-        with np.errstate(over="ignore"):
-            predicted = predicted.astype(np.float32)
-    return device.check_finite(f"what {decoder} predicts", predicted)

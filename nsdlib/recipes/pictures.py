@@ -13,9 +13,9 @@ from nsdlib.core.images import check_images, resize
 from nsdlib.core.ridge import decode as ridge_decode
 from nsdlib.data.subject import open_subject
 from nsdlib.recipes.brain import as_target
-from nsdlib.recipes.recipe import KINDS, MODELS
+from nsdlib.recipes.recipe import MODELS
 from nsdlib.store.zoo import asked_for, load_embedder, load_stable_diffusion, load_stable_text, path
-from nsdlib.study.reconstruction import TwoStages, flat
+from nsdlib.study.reconstruction import KINDS, TwoStages, flat
 
 LIFT_ALPHAS = (0.001, 0.01, 0.1, 1.0, 10.0)  # of vectors of length 1: the penalties count against as many as there are images
 AUTOENCODED = 5 / 8  # of a refined image's side: Takagi & Nishimoto encode images of 320 pixels for a model of 512
@@ -28,8 +28,7 @@ class Drawn:
     """Pictures of the test images by one recipe."""
 
     rough: np.ndarray
-    refined: np.ndarray  # the samples that were picked
-    picked: np.ndarray  # (n_images,) int, which sample of each image
+    refined: np.ndarray  # the best of several samples
     seconds: float  # as measured when they were drawn
 
 
@@ -111,16 +110,15 @@ class Pictures:
         seeds = [self.run.diffusion_seeds[0] + number for number in range(generator.n_samples)]
         options = generator.options(self.run)
         samples = [sample(rough.values, *tokens, image_ids=ids, seed=seed, **options) for seed in seeds]
-        picked = np.zeros(len(ids), dtype=int)
-        if generator.pick == "best":
+        refined = samples[0].values
+        if generator.n_samples > 1:
             embed = self._store.memoise(self.embedder.vision, weights=("versatile_diffusion",))
             embedded = (as_target(recipe.found_by, embed(images.values, image_ids=ids)) for images in samples)
-            picked = pick_best(embedded, decoded.retrieval)
-        refined = np.stack([samples[number].values[i] for i, number in enumerate(picked)])
+            best = pick_best(embedded, decoded.retrieval)
+            refined = np.stack([samples[number].values[i] for i, number in enumerate(best)])
         if generator.blend is not None:
             refined = blend(refined, resize(rough.values, refined.shape[1]), generator.blend)
-        used = samples if generator.pick == "best" else samples[:1]
-        return Drawn(rough.values, refined, picked, float(rough.seconds + sum(images.seconds for images in used)))
+        return Drawn(rough.values, refined, float(rough.seconds + sum(images.seconds for images in samples)))
 
     def _rough(self, generator, decoded, ids):
         """Rough images by the VDVAE, by the autoencoder, or grey."""

@@ -4,8 +4,9 @@ A section `demo` holds what the small models of the demo zoo need or make cheape
 zoo, and every value that it changes is told among the deviations. Deviations of its own come before the others.
 """
 
-import importlib
-import sys
+import inspect
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,13 +14,15 @@ from pydantic import Field, ValidationError, model_validator
 
 from nsdlib.core import networks, rivals
 from nsdlib.params import AboveZero, Fraction, NotNegative, Positive, explain, nearest
+from nsdlib.recipes import own
 from nsdlib.strict import Strict, parse_yaml
+from nsdlib.study.reconstruction import KINDS
 
 FOLDER = Path("params", "recipes")  # below the project's folder
 TARGETS = ("latents", "text", "vision", "autoencoder", "text_pooled", "vision_pooled", "retrieval")
-KINDS = ("text", "vision")  # of CLIP tokens
 MODELS = ("versatile_diffusion", "stable_diffusion")  # that draw; the second one is none of the demo zoo's
 DECODERS = (*networks.DECODERS, *rivals.NAMES)
+GIVEN = ("name", "n_features", "seed", "device", "groups", "places")  # of decoders, by the run and by what is decoded
 
 
 class Target(Strict):
@@ -31,6 +34,16 @@ class Target(Strict):
     voxels: Literal["all", "early", "ventral"] = "all"
     intercept: bool = True  # False: a ridge's predictions lack the training mean
     rescale: Literal["none", "train", "test"] | None = None  # as `core.rescale`; None: as the run says
+
+    @model_validator(mode="after")
+    def _all_has_effect(self):
+        if self.decoder == "ridge" and self.settings:
+            raise ValueError("settings: a ridge has none, wanted alphas, intercept or rescale")
+        if self.decoder != "ridge" and (self.alphas or not self.intercept):
+            raise ValueError(f"alphas and intercept are those of a ridge, and the decoder is {self.decoder!r}")
+        if self.decoder not in networks.DECODERS and self.rescale not in (None, "none"):
+            raise ValueError(f"rescale: predictions of {self.decoder!r} are taken as they are, wanted none")
+        return self
 
     @property
     def is_own(self):
@@ -50,17 +63,16 @@ class Generator(Strict):
     sampler: Literal["ddim", "dpm++", "unipc"] | None = None
     faithful: bool = False
     unconditional: Literal["empty", "zeros"] = "empty"
-    n_samples: Positive = 1
-    pick: Literal["first", "best"] = "first"  # best: whose CLIP tokens are most like the decoded embedding
+    n_samples: Positive = 1  # of several the one whose CLIP tokens are most like the decoded embedding
     blend: Fraction | None = None  # weight of the refined image where the rough one is blended in again
 
     def options(self, run) -> dict:
         """Return what `VersatileDiffusion.refine` takes, from here and from the run."""
         fields = ("strength", "n_steps", "guidance", "text_weight", "sampler")
-        own = {name: getattr(run, name) if getattr(self, name) is None else getattr(self, name) for name in fields}
+        chosen = {name: getattr(run, name) if getattr(self, name) is None else getattr(self, name) for name in fields}
         strength = {"strength": 1.0} if self.rough == "none" else {}
-        faithful = self.faithful or (run.faithful and own["sampler"] == "ddim")  # other samplers have no published start
-        return own | {"faithful": faithful, "unconditional": self.unconditional} | strength
+        faithful = self.faithful or (run.faithful and chosen["sampler"] == "ddim")  # other samplers have no published start
+        return chosen | {"faithful": faithful, "unconditional": self.unconditional} | strength
 
 
 class Recipe(Strict):
@@ -72,6 +84,7 @@ class Recipe(Strict):
     code: str = ""
     rows: Literal["images", "trials"] = "images"  # averages over an image's showings, or single trials, to train on
     n_layers: Positive | None = None  # VDVAE layers that are decoded; None: as the run says
+    published_rescale: Literal["test"] | None = None  # as the authors' code rescales predictions, by those of the test images
     protocol: Literal["native", "brain_diffuser", "mindeye1", "mindeye2"] | None = None  # that its authors scored by
     targets: Annotated[dict[Literal[TARGETS], Target], Field(min_length=1)]
     generator: Generator = Generator()
@@ -85,8 +98,8 @@ class Recipe(Strict):
             raise ValueError(f"generator.rough: {self.generator.rough} draws from the target {need}, which is not decoded")
         if not any(self.source(kind) for kind in KINDS):
             raise ValueError("targets: nothing to refine with, wanted text, vision, text_pooled or vision_pooled")
-        if self.generator.pick == "best" and self.found_by.startswith("text"):
-            raise ValueError("generator.pick: best compares pictures with decoded vision, and none is decoded")
+        if self.generator.n_samples > 1 and self.found_by.startswith("text"):
+            raise ValueError("generator.n_samples: the best of several is most like decoded vision, and none is decoded")
         for kind, weight in zip(KINDS, (0, 1), strict=True):
             if self.source(kind) is None and self.generator.text_weight != weight:
                 raise ValueError(f"generator.text_weight: no {kind} is decoded, wanted {weight}, the other kind alone")
@@ -120,6 +133,8 @@ def load(name, run) -> Recipe:
             f"There is no recipe {name!r}{hint} Known: {', '.join(known)}. A new one is a file {FOLDER / 'NAME.yaml'}."
         )
     where = FOLDER / f"{name}.yaml"
+    if not re.fullmatch(r"[\w-]+", name) or name == "seen":
+        raise ValueError(f"{where}: wanted a name of letters, digits, - and _, and not that of another row, seen.")
     try:
         fields = parse_yaml((run.root / where).read_bytes())
     except ValueError as error:
@@ -130,10 +145,10 @@ def load(name, run) -> Recipe:
     _refuse_misplaced(fields, where)
     _refuse_misplaced({"demo": demo} | (demo if isinstance(demo, dict) else {}), f"{where}: demo")
     if run.zoo == "demo":
-        own = demo.pop("deviations", [])
+        first = demo.pop("deviations", [])
         told = [f"In the demo zoo: {', '.join(changed)}"] if (changed := list(_changes(fields, demo))) else []
         fields = _merged(fields, demo)
-        fields["deviations"] = [*own, *fields.get("deviations", ()), *told]
+        fields["deviations"] = [*first, *fields.get("deviations", ()), *told]
     _refuse_unknown(fields, where)
     try:
         recipe = Recipe(name=name, **fields)
@@ -145,45 +160,49 @@ def load(name, run) -> Recipe:
             f"or give the section demo the line 'generator: {{model: {MODELS[0]}}}'."
         )
     for target, part in recipe.targets.items():
-        find(part.decoder, run.root, where=f"{where}: targets.{target}")
+        _check_decoder(part, run.root, f"{where}: targets.{target}")
     return recipe
 
 
 def describe(recipe) -> dict:
     """Describe a recipe in few words for a table: title, rows, what is decoded by what, how it is drawn."""
     parts = [f"{target} by {part.decoder}" for target, part in recipe.targets.items()]
-    generator = recipe.generator
-    drawn = f"{generator.rough} image, {generator.n_samples} sample(s), {generator.pick}"
+    generator, n_samples = recipe.generator, recipe.generator.n_samples
+    drawn = f"{generator.rough} image, {f'the best of {n_samples} samples' if n_samples > 1 else 'one sample'}"
     drawn += "" if generator.model == MODELS[0] else f", by {generator.model}"
     return {"title": recipe.title, "rows": recipe.rows, "decoded": ", ".join(parts), "found by": recipe.found_by, "drawn": drawn}
 
 
-def find(decoder, root, *, where=""):
-    """Return what makes a decoder of one's own, `package.module:Name`, from the project's folder or what is installed.
-
-    None for those of `DECODERS`. A ValueError, which begins with `where`, when there is none.
-    """
-    if decoder in DECODERS:
-        return None
-    module, _, name = decoder.partition(":")
-    if not name:
+def _check_decoder(part, root, where):
+    """Refuse a decoder that there is not, and settings that it, or what makes one's own, does not take."""
+    if not part.is_own and part.decoder not in DECODERS:
         raise ValueError(
-            f"{where}: no decoder {decoder!r}{nearest(decoder, DECODERS)} There are {', '.join(DECODERS)}; your own is "
+            f"{where}: no decoder {part.decoder!r}{nearest(part.decoder, DECODERS)} There are {', '.join(DECODERS)}; your own is "
             "named package.module:Name."
         )
-    sys.path.insert(0, str(root))
+    made = own.find(part.decoder, root, where=where) if part.is_own else None
     try:
-        made = getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        raise ValueError(f"{where}: decoder {decoder!r}: {error}; wanted a module in {root}, or one that is installed.") from None
-    except AttributeError:
-        known = nearest(name, dir(sys.modules[module]))
-        raise ValueError(f"{where}: decoder {decoder!r}: {module} has no {name!r}{known}") from None
-    finally:
-        sys.path.remove(str(root))
-    if not callable(made):
-        raise ValueError(f"{where}: decoder {decoder!r} is a {type(made).__name__}, wanted a class or function that makes one.")
-    return made
+        if made:
+            with suppress(ValueError):  # of what shows no signature
+                inspect.signature(made).bind(**part.settings)
+        elif part.decoder != "ridge":
+            _check_settings(part.decoder, part.settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: settings of {part.decoder}: {error}") from None
+
+
+def _check_settings(decoder, settings):
+    """Refuse settings that a network or a rival does not take."""
+    kind = networks.NeuralDecoder if decoder in networks.NETWORKS else rivals.kind(decoder)
+    hidden = (*GIVEN, "width") if decoder in networks.NETWORKS and decoder != "gru" else GIVEN
+    takes = inspect.signature(kind).parameters
+    known = [name for name in takes if name not in hidden]
+    for key, value in settings.items():
+        if key not in known:
+            raise ValueError(f"{key!r} is none of them{nearest(key, known)}")
+        if isinstance(default := takes[key].default, bool | int | str) and type(value) is not type(default):
+            raise ValueError(f"{key} must be of type {type(default).__name__}, got {value!r}")
+    kind(**{name: 1 for name, one in takes.items() if one.default is one.empty} | settings)
 
 
 def _merged(fields, changes):

@@ -66,14 +66,14 @@ def mispair(n_images, *, seed) -> np.ndarray:
 def retrieve(decoded, truth):
     """Find images by what was decoded, and patterns by images: DataArray (measure, test_image) float64, 0 or 1.
 
-    Both are (n_images, n_targets), more than five images, and likeness is their cosine (`core.scores.retrieval`). "image, top 1":
+    Both are (n_images, n_targets), two images or more, and likeness is their cosine (`core.scores.retrieval`). "image, top 1":
     no other true embedding is as like what was decoded of this image as its own; "brain, top 1" the same of decoded ones and this
     true one. Where there are more than 300 images, "of 300" is the expected share of draws of 300 of them in which it is first.
     """
     import xarray as xr
 
     many = {f"top 1 of {CANDIDATES}": retrieval(decoded, truth, among=CANDIDATES)} if len(decoded) > CANDIDATES else {}
-    both = {f"top {k}": retrieval(decoded, truth, k) for k in TOPS} | many
+    both = {f"top {k}": retrieval(decoded, truth, k) for k in TOPS if k < len(decoded)} | many
     rows = {f"{what}, {top}": values[row] for row, what in enumerate(("image", "brain")) for top, values in both.items()}
     return xr.DataArray(np.stack(list(rows.values())), dims=("measure", "test_image"), coords={"measure": list(rows)})
 

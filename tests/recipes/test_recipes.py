@@ -1,5 +1,6 @@
 """Recipes: what a file may say; planted truth through one; picks, lifts, retrieval against plain loops; bad input in words."""
 
+import importlib
 import re
 import shutil
 
@@ -15,7 +16,7 @@ from nsdlib.core import METRICS
 from nsdlib.core.images import resize
 from nsdlib.core.scores.retrieval import retrieval
 from nsdlib.params import load_run
-from nsdlib.recipes import brain, pictures, recipe, table
+from nsdlib.recipes import brain, own, pictures, recipe, table
 from nsdlib.store import Store, provenance, sources
 from nsdlib.store.provenance import artifact_hash
 from nsdlib.study.reconstruction import Split
@@ -101,6 +102,16 @@ def write(root, name="mine", **fields):
     sound = {"title": "Mine", "paper": "none", "targets": {"text": {}, "vision": {}, "latents": {}}}
     (root / recipe.FOLDER).mkdir(parents=True, exist_ok=True)
     (root / recipe.FOLDER / f"{name}.yaml").write_text(yaml.safe_dump(sound | fields))
+
+
+class Kept:
+    """A store that hands out no result, and keeps the settings that were asked for."""
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    def memoise(self, _):
+        return lambda *_, settings, **more: self.settings.append(settings)
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +249,24 @@ def test_voxels_are_chosen_by_regions_and_the_lack_of_them_is_noted(inputs):
     assert bare.voxels("ventral")[0].all() and "No region of this subject" in bare.voxels("ventral")[1][0]
 
 
+@pytest.mark.parametrize(
+    ("regions", "n_early", "n_ventral"),
+    [
+        (["V1v", "V2d", "FFA-1"], 15, 10),
+        (["L_V1_ROI", "V3-rh", "hV4"], 15, 10),
+        (["pericalcarine", "EarlyVis", "V3A"], 15, 10),
+        (["V3ab", "early", "bodies"], 5, 20),
+        (["hV4", "V3b", "LO1 (prf)"], 30, 25),
+    ],
+)
+def test_early_regions_are_known_by_their_names_and_ventral_voxels_are_in_none(inputs, regions, n_early, n_ventral):
+    inside = inputs.betas.in_region.copy()
+    inside[2, 12:15] = True  # of the second one as well
+    betas = inputs.betas.assign(in_region=inside).assign_coords(region=regions)
+    named = brain.Inputs(**{**vars(inputs), "betas": betas})
+    assert [named.voxels(which)[0].sum() for which in ("early", "ventral")] == [n_early, n_ventral]
+
+
 def test_a_network_with_a_step_a_region_has_those_of_the_chosen_voxels(inputs, run):
     early, _ = inputs.voxels("early")
     for settings in ({}, {"width": 16}):
@@ -254,6 +283,23 @@ def test_images_are_found_by_the_target_that_the_recipe_names_alone(inputs, run,
     monkeypatch.setattr(brain, "_decode_target", lambda recipe, target, *_: (arrays[target].assign_attrs(about), ()))
     asked = recipe.Recipe(name="mine", title="", paper="", generator={"rough": "none"}, targets={"text": {}, "vision": {}})
     np.testing.assert_array_equal(brain.decode(asked, inputs).retrieval, arrays["vision"][0])
+
+
+def test_what_is_said_of_spread_and_epochs_is_what_was_done(inputs, run):
+    targets = {"latents": {}, "text": {"rescale": "none"}, "vision": {"decoder": "mindeye"}}
+    write(run.root, targets=targets, published_rescale="test", rows="trials", n_layers=5)
+    one, ids = recipe.load("mine", run), inputs.train.ids
+    said, settings = {}, []
+    for mode in ("train", "test", "none"):
+        known = brain.Inputs(**{**vars(inputs), "run": run.model_copy(update={"renormalise": mode}), "store": Kept(settings)})
+        vars(known)["trials"] = inputs.train.patterns, inputs.test.patterns, ids
+        said[mode] = [brain._decode_target(one, target, options, known)[1] for target, options in one.targets.items()]
+    spread = "The published code gives predictions the spread of the test predictions themselves; here "
+    flatter = "latents: the spread given back is that of single trials left out, so that means of several are flatter."
+    short = f"mindeye: {run.max_epochs} epochs (max_epochs of the run) instead of 240."
+    assert said["train"] == [(spread + "it comes from held-out training trials.", flatter), (), (short,)]
+    assert said["none"] == [(spread + "none is given back.",), (), (short,)] and said["test"] == [(), (), (short,)]
+    assert settings[2]["n_epochs"] == run.max_epochs < 240
 
 
 @pytest.mark.parametrize(("sampler", "wanted"), [("ddim", True), ("unipc", False), ("dpm++", False)])
@@ -315,6 +361,7 @@ def test_retrieval_is_what_a_plain_loop_finds():
         for what, order in (("image", by_pattern), ("brain", by_image)):
             for k in (1, 5):
                 assert found.sel(measure=f"{what}, top {k}")[image] == (image in order[:k])
+    assert list(table.retrieve(decoded[:3], truth[:3]).measure) == ["image, top 1", "brain, top 1"]
     with pytest.raises(ValueError, match="predicted and true must be"):
         table.retrieve(decoded[:, 1:], truth)
 
@@ -345,7 +392,7 @@ def test_shipped_recipes_load_for_both_zoos_and_read_no_test_statistics(name):
     for run in (load_run("demo"), load_run("subj01")):
         one = recipe.load(name, run)
         assert all(part.rescale != "test" for part in one.targets.values())
-        assert one.deviations and all(sentence[0].isupper() for sentence in one.deviations)
+        assert (one.deviations or one.published_rescale) and all(sentence[0].isupper() for sentence in one.deviations)
         told = [sentence for sentence in one.deviations if sentence.startswith("In the demo zoo: ")]
         assert not told or run.zoo == "demo"
 
@@ -380,8 +427,8 @@ def test_what_the_demo_changes_is_told(run):
         ({"targets": {"latents": {}}}, "nothing to refine with, wanted text, vision"),
         ({"targets": {"latents": {}, "text": {}}}, "no vision is decoded, wanted 1, the other kind alone"),
         (
-            {"targets": {"latents": {}, "text": {}}, "generator": {"text_weight": 1, "pick": "best"}},
-            "best compares pictures with decoded vision",
+            {"targets": {"latents": {}, "text": {}}, "generator": {"text_weight": 1, "n_samples": 2}},
+            "n_samples: the best of several is most like decoded vision, and none is decoded",
         ),
         (
             {"targets": {"text": {"decoder": "nowhere_at:all"}, "vision": {}, "latents": {}}},
@@ -391,6 +438,22 @@ def test_what_the_demo_changes_is_told(run):
             {"targets": {"text": {"decoder": "planted_decoders:Oracel"}, "vision": {}, "latents": {}}},
             "planted_decoders has no 'Oracel': did you mean 'Oracle'",
         ),
+        *(
+            ({"targets": {"text": target, "vision": {}, "latents": {}}}, f"targets.text: {message}")
+            for target, message in (
+                ({"settings": {"alpha": 3}}, "settings: a ridge has none, wanted alphas"),
+                ({"decoder": "gru", "alphas": [3]}, "alphas and intercept are those of a ridge, and the decoder is 'gru'"),
+                ({"decoder": "planted_decoders:Whitened", "intercept": False}, "alphas and intercept are those of a ridge"),
+                ({"decoder": "mindeye", "rescale": "train"}, "rescale: predictions of 'mindeye' are taken as they are"),
+                ({"decoder": "gru", "settings": {"widht": 9}}, "settings of gru: 'widht' is none of them: did you mean 'width'"),
+                ({"decoder": "cnn", "settings": {"width": 256}}, "settings of cnn: 'width' is none of them"),
+                ({"decoder": "gru", "settings": {"max_epochs": 0}}, "settings of gru: wanted at least one epoch"),
+                ({"decoder": "gu", "settings": {"seed": 1}}, "settings of gu: 'seed' is none of them"),
+                ({"decoder": "mindeye", "settings": {"n_epochs": 0}}, "settings of mindeye: n_epochs of 'mindeye' must be at"),
+                ({"decoder": "mindeye", "settings": {"depth": 1.5}}, "settings of mindeye: depth must be of type int, got 1.5"),
+                ({"decoder": "planted_decoders:Oracle"}, "settings of planted_decoders:Oracle: missing a required"),
+            )
+        ),
         ({"targets": {"text": {"decoder": "planted_decoders:NUMBER"}, "vision": {}, "latents": {}}}, "is a int, wanted a class"),
     ],
 )
@@ -398,6 +461,33 @@ def test_a_recipe_that_cannot_be_is_refused_in_words(run, fields, message):
     write(run.root, **fields)
     with pytest.raises(ValueError, match=message):
         recipe.load("mine", run)
+
+
+def test_a_decoder_that_was_edited_after_its_import_is_refused(run):
+    file = run.root / "edited_decoders.py"
+    file.write_text("from edited_below import Mine\n")
+    (run.root / "edited_below.py").write_text("class Mine: pass\n")
+    made = own.find("edited_decoders:Mine", run.root)
+    assert own.find("edited_decoders:Mine", run.root) is made
+    (run.root / "edited_below.py").write_text("class Mine: new = True\n")
+    with pytest.raises(ValueError, match=r"^here: edited_below.py was edited after this kernel had imported it: restart"):
+        own.find("edited_decoders:Mine", run.root, where="here")
+
+
+def test_a_decoder_that_was_imported_before_and_may_have_been_edited_is_refused(run, monkeypatch):
+    (run.root / "known_decoders.py").write_text("Mine = dict\n")
+    monkeypatch.syspath_prepend(run.root)
+    importlib.import_module("known_decoders")
+    with pytest.raises(ValueError, match=r"known_decoders.py was edited after"):
+        own.find("known_decoders:Mine", run.root)
+
+
+@pytest.mark.parametrize("name", ["seen", "best floor", "mindeye, permuted"])
+def test_a_recipe_is_not_called_as_another_row_is(run, name):
+    write(run.root, name)
+    with pytest.raises(ValueError, match=f"{name}.yaml: wanted a name of letters, digits, - and _, and not that of another row"):
+        recipe.load(name, run)
+    (run.root / recipe.FOLDER / f"{name}.yaml").unlink()
 
 
 def test_an_unknown_recipe_and_a_broken_file_are_refused(run):

@@ -10,6 +10,16 @@ from dataclasses import fields
 NAMES = ("mindeye", "mindreader", "gu")
 
 
+def kind(name: str) -> type:
+    """Return the class of a rival, whose fields are its settings; ValueError for another name, with the nearest."""
+    from nsdlib.core.rivals.mappers import MindReader, VolumeMapper
+    from nsdlib.core.rivals.mindeye import MindEye
+
+    kinds = dict(zip(NAMES, (MindEye, MindReader, VolumeMapper), strict=True))
+    _check_one("decoder", name, kinds)
+    return kinds[name]
+
+
 def make(name: str, *, n_features: int, seed: int = 0, device="cpu", **settings):
     """Return an unfitted decoder with `fit(X, Y, images=None)` and `predict(X)`, as `decoder.Rival` describes them.
 
@@ -29,17 +39,12 @@ def make(name: str, *, n_features: int, seed: int = 0, device="cpu", **settings)
     ValueError
         For another name or setting, with the nearest right one, and for numbers that are none of a size.
     """
-    from nsdlib.core.rivals.mappers import MindReader, VolumeMapper
-    from nsdlib.core.rivals.mindeye import MindEye
-
-    kinds = dict(zip(NAMES, (MindEye, MindReader, VolumeMapper), strict=True))
-    _check_one("decoder", name, kinds)
-    known = [field.name for field in fields(kinds[name])]
+    known = [field.name for field in fields(kind(name))]
     if name == "gu" and "places" not in settings:
         raise ValueError("the decoder 'gu' needs places=, the (n_voxels, 3) positions of the voxels in the volume")
     for setting in settings:
         _check_one(f"setting of {name!r}", setting, known)
-    return kinds[name](n_features=n_features, seed=seed, device=device, **settings)
+    return kind(name)(n_features=n_features, seed=seed, device=device, **settings)
 
 
 def _check_one(what, name, names):

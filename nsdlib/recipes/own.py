@@ -1,0 +1,90 @@
+"""A decoder of one's own, `package.module:Name`: how it is found, what it is given, and what is asked of its answers."""
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from nsdlib.core import device
+from nsdlib.params import nearest
+from nsdlib.store.sources import STARTED, file_hash, own_files
+
+_IMPORTED = {}  # files of the project's folder to their hashes when they were imported
+
+
+def find(decoder, root, *, where=""):
+    """Return what makes a decoder of one's own, from the project's folder or what is installed.
+
+    A ValueError, which begins with `where`, when there is none, and when a file of it was edited after it was imported: what
+    the old code makes would be kept as the new one's.
+    """
+    module, _, name = decoder.partition(":")
+    sys.path.insert(0, str(root))
+    before = set(sys.modules)
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(f"{where}: decoder {decoder!r}: {error}; wanted a module in {root}, or one that is installed.") from None
+    finally:
+        sys.path.remove(str(root))
+    _refuse_edited(decoder, Path(root), before, where)
+    if (made := getattr(found, name, None)) is None:
+        raise ValueError(f"{where}: decoder {decoder!r}: {module} has no {name!r}{nearest(name, dir(found))}")
+    if not callable(made):
+        raise ValueError(f"{where}: decoder {decoder!r} is a {type(made).__name__}, wanted a class or function that makes one.")
+    return made
+
+
+def _refuse_edited(decoder, root, before, where):
+    """Refuse a file of the project's folder that is not as it was imported; `before` are modules that were there already."""
+    for file in own_files(decoder, root):
+        *above, last = file.relative_to(root).with_suffix("").parts
+        is_old = ".".join(above if last == "__init__" else [*above, last]) in before
+        is_unseen = is_old and file not in _IMPORTED and file.stat().st_mtime > STARTED
+        if is_unseen or _IMPORTED.setdefault(file, file_hash(file)) != file_hash(file):
+            raise ValueError(f"{where}: {file.name} was edited after this kernel had imported it: restart the kernel.")
+
+
+def version(decoder, root):
+    """Return the hashes of the files that define a decoder, in the project's folder or installed."""
+    made = inspect.getmodule(find(decoder, root))
+    installed = [Path(made.__file__)] if getattr(made, "__file__", None) else []
+    return [file_hash(file) for file in own_files(decoder, root) or installed]
+
+
+def fit(decoder, X, Y, *, settings, root):
+    """Fit a decoder to copies of X (n_rows, n_voxels) and Y (n_rows, n_targets).
+
+    Returns patterns (n, n_voxels) -> (n, n_targets) float32, and the number of its parameters as `count` has it. A ValueError
+    for one without `fit` and `predict`, and for predictions of another shape, or that are no finite numbers of float32.
+    """
+    made = find(decoder, root)(**settings)
+    if missing := [name for name in ("fit", "predict") if not callable(getattr(made, name, None))]:
+        kind = type(made).__name__
+        raise ValueError(f"{decoder} makes a {kind} without {' and '.join(missing)}, wanted fit(X, Y) and predict(X).")
+    made.fit(X.copy(), Y.copy())
+
+    def predict(patterns):
+        predicted, shape = made.predict(patterns.copy()), (len(patterns), Y.shape[1])
+        predicted = np.asarray(predicted.detach().cpu().float() if hasattr(predicted, "detach") else predicted)
+        if predicted.shape != shape:
+            raise ValueError(
+                f"{decoder}: predict(X) returned shape {predicted.shape}, wanted {shape}, a row for each pattern of X."
+            )
+        if predicted.dtype.kind in "biuf":
+            with np.errstate(over="ignore"):
+                predicted = predicted.astype(np.float32)
+        return device.check_finite(f"what {decoder} predicts", predicted)
+
+    return predict, count(made)
+
+
+def count(made):
+    """Count the trained numbers of a decoder that is, or holds, torch modules; NaN where it shows none."""
+    from torch import nn
+
+    modules = [part for part in (made, *getattr(made, "__dict__", {}).values()) if isinstance(part, nn.Module)]
+    counts = {id(values): values.numel() for part in modules for values in part.parameters()}
+    return float(sum(counts.values())) if modules else np.nan
