@@ -80,7 +80,7 @@ def first_sight(run) -> str:
 def at_mean_rank(scores, n_chosen):
     """Select images at evenly spaced percentiles of their mean rank in eight scores (metric, test_image), as `at_percentiles`."""
     ranks = [relative_rank(scores.sel(metric=m), higher_is_better=metric.higher_is_better) for m, metric in METRICS.items()]
-    return at_percentiles(np.mean(ranks, axis=0).round(12), n_chosen)  # equal means are ties, whatever their rounding
+    return at_percentiles(np.mean(ranks, axis=0), n_chosen)
 
 
 def made_with(root) -> str:

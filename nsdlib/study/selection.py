@@ -26,11 +26,11 @@ def at_percentiles(values, n_chosen, *, higher_is_better=True):
     Returns
     -------
     chosen : (n_chosen,) int
-        Positions in `values`, no more than there are. Ties are ordered by position.
+        Positions in `values`, no more than there are. Ties, values that agree to twelve decimals, are ordered by position.
     percentiles : (n_chosen,) float64
         Percentage of the other images that score worse.
     """
-    values = np.asarray(values, dtype=np.float64)
+    values = np.round(np.asarray(values, dtype=np.float64), 12)
     order = np.argsort(-values if higher_is_better else values, kind="stable")
     ranks = np.unique(np.linspace(0, len(values) - 1, min(n_chosen, len(values))).round().astype(int))
     return order[ranks], 100 * (1 - ranks / max(1, len(values) - 1))

@@ -35,6 +35,11 @@ def test_no_more_are_chosen_than_there_are():
     assert list(selection.at_percentiles([2.0], 3)[0]) == [0]
 
 
+def test_values_that_rounding_alone_tells_apart_are_ties():
+    assert 0.1 + 0.2 > 0.3
+    assert list(selection.at_percentiles([0.3, 0.1 + 0.2, 0.0], 3)[0]) == [0, 1, 2]
+
+
 def test_the_most_opposed_come_first():
     assert list(selection.most_opposed([1, 0, 0.5], [0, 1, 0.5], 2)) == [0, 2]
 
