@@ -12,6 +12,7 @@ from nsdlib.plots.style import COLOURS
 PANEL = 2.1  # inches a slice
 TITLE, FOOT = 0.35, 0.85  # inches above and below the slices
 LETTERS = 11  # points; half of it can be read on a phone
+LINE = 70  # letters in a line of the legend
 HIDDEN = 1e-12  # nilearn hides what is not larger, as it knows no NaN
 VIEWED = 150_000  # voxels of the viewer's volume
 ACCENT = COLOURS[1]
@@ -30,7 +31,7 @@ def plot_map(values, background, *, voxels, label, slices=None, limits=None):
     label : str
         What the colours mean; also the title, up to its first comma.
     slices : sequence of int, optional
-        Indices along the third axis; six through the map when not given.
+        Slices, from 0 for the volume's lowest; six through the map when not given.
     limits : pair of float, optional
         Ends of the colours; the map's own when not given. A map of one value has one colour.
     """
@@ -39,7 +40,7 @@ def plot_map(values, background, *, voxels, label, slices=None, limits=None):
     if low == high:
         return _draw_slices(volume, background, slices, (ACCENT,), (low, low + 1), label, legend={label: ACCENT})
     figure = _draw_slices(volume, background, slices, "viridis", (low, high), label.split(",")[0])
-    _draw_bar(figure, (low, high), label)
+    _draw_bar(figure, values, (low, high), label)
     return figure
 
 
@@ -71,7 +72,7 @@ def view_map(values, background, *, voxels, label, limits=None):
     from nsdlib.plots.interactive import Html
 
     low, high = _limits(values, limits)
-    shown, head = _cropped(_volume(values, background, voxels, (low, high)), background)
+    shown, head = _cropped(*_upright(_volume(values, background, voxels, (low, high)), background))
     finer = (VIEWED / head.dataobj.size) ** (1 / 3)  # small volumes get a thin cross, large ones few kilobytes
     step = 1 / (int(finer) if finer >= 1 else finer)
     affine = head.affine @ np.diag([step, step, step, 1])
@@ -110,7 +111,7 @@ def plot_surfaces(values, background, surfaces, *, voxels, label, limits=None):
             ax.set_box_aspect(None, zoom=1.45)
             ax.set_title(f"{side}, {view}", y=0.92)
     figure.suptitle(f"{label.split(',')[0]}, inflated cortex", fontsize=LETTERS + 1)
-    _draw_bar(figure, (low, high), label)
+    _draw_bar(figure, values, (low, high), label)
     return figure
 
 
@@ -141,12 +142,20 @@ def _volume(values, background, voxels, limits):
     return volume
 
 
-def _cropped(volume, background):
-    """A map and its background as images without the empty space around the head; the map is 0 where it is NaN."""
-    from nibabel import Nifti1Image
+def _upright(volume, background):
+    """A map and its background as images whose axes run from left to right, from the back to the front, and upwards."""
+    from nibabel import Nifti1Image, as_closest_canonical
 
     affine = getattr(background, "affine", np.eye(4))
-    background = np.nan_to_num(np.asarray(getattr(background, "dataobj", background), dtype=np.float32))
+    background = np.asarray(getattr(background, "dataobj", background), dtype=np.float32)
+    return (as_closest_canonical(Nifti1Image(values, affine)) for values in (volume, background))
+
+
+def _cropped(volume, background):
+    """Both images without the empty space around the head; the map is 0 where it is NaN."""
+    from nibabel import Nifti1Image
+
+    affine, background, volume = volume.affine, np.nan_to_num(background.dataobj), np.asarray(volume.dataobj)
     volume = np.nan_to_num(np.where(abs(volume) <= HIDDEN, 2 * HIDDEN, volume))  # a 0 of the map is seen
     filled = np.argwhere((background > 0) | (volume != 0))
     first, last = np.maximum(filled.min(axis=0) - 1, 0), filled.max(axis=0) + 2  # with a margin of a voxel
@@ -154,12 +163,14 @@ def _cropped(volume, background):
     return (Nifti1Image(values, affine).slicer[box] for values in (volume, background))
 
 
-def _draw_bar(figure, limits, label):
-    """A horizontal bar of the colours below a figure's brains."""
+def _draw_bar(figure, values, limits, label):
+    """A horizontal bar of the colours below a figure's brains, with an arrow where values lie beyond its end."""
     import matplotlib.pyplot as plt
 
     bar = figure.add_axes((0.2, 0.58 / figure.get_figheight(), 0.6, 0.14 / figure.get_figheight()))
-    figure.colorbar(plt.cm.ScalarMappable(plt.Normalize(*limits), "viridis"), cax=bar, orientation="horizontal")
+    extend = ("neither", "min", "max", "both")[np.any(values < limits[0]) + 2 * np.any(values > limits[1])]
+    scale = plt.cm.ScalarMappable(plt.Normalize(*limits), "viridis")
+    figure.colorbar(scale, cax=bar, orientation="horizontal", extend=extend)
     bar.set_xlabel(label, fontsize=LETTERS)
     bar.tick_params(labelsize=LETTERS)
 
@@ -171,12 +182,14 @@ def _draw_slices(volume, background, slices, colours, limits, title, *, legend=N
     from matplotlib.patches import Patch, Rectangle
     from nilearn.plotting import plot_stat_map
 
+    is_placed, (volume, head) = hasattr(background, "affine"), _upright(volume, background)
     if slices is None:
-        filled = np.flatnonzero(np.isfinite(volume).any(axis=(0, 1))) if np.isfinite(volume).any() else (0, volume.shape[2] - 1)
-        slices = np.unique(np.linspace(filled[0], filled[-1], 8).round().astype(int)[1:-1])
-    affine, centre = getattr(background, "affine", np.eye(4)), (np.array(volume.shape) - 1) / 2
-    cuts = [affine[2] @ [*centre[:2], z, 1] for z in slices]
-    shown, head = _cropped(volume, background)
+        filled = np.flatnonzero(np.isfinite(volume.dataobj).any(axis=(0, 1)))
+        ends = filled[[0, -1]] if filled.size else (0, volume.shape[2] - 1)
+        slices = np.unique(np.linspace(*ends, 8).round().astype(int)[1:-1])
+    centre = (np.array(volume.shape) - 1) / 2
+    cuts = [volume.affine[2] @ [*centre[:2], z, 1] for z in slices]
+    shown, head = _cropped(volume, head)
     size = head.header.get_zooms() * np.array(head.shape)
     n_columns = min(3, len(cuts))
     rows = [cuts[i : i + n_columns] for i in range(0, len(cuts), n_columns)]
@@ -186,16 +199,17 @@ def _draw_slices(volume, background, slices, colours, limits, title, *, legend=N
     figure.add_artist(Rectangle((0, (FOOT - 0.05) / whole), 1, (whole - TITLE - FOOT + 0.05) / whole, color="black", zorder=-1))
     cmap = ListedColormap(colours) if isinstance(colours, tuple) else colours
     options = {"cmap": cmap, "vmin": limits[0], "vmax": limits[1], "threshold": HIDDEN, "colorbar": False, "black_bg": True}
+    options["resampling_interpolation"] = "nearest"  # of two regions' numbers, one between them is a third region's
     with _undisturbed():
         for number, row in enumerate(rows, start=1):
             place = (0, (whole - TITLE - number * height) / whole, len(row) / n_columns, height / whole)
             cuts = {"display_mode": "z", "cut_coords": row, "figure": figure, "axes": place}
             display = plot_stat_map(shown, head, annotate=False, **cuts, **options)
-            display.annotate(left_right=hasattr(background, "affine"), size=LETTERS + 2)
+            display.annotate(left_right=is_placed, size=LETTERS + 2)
     figure.suptitle(f"{title}, axial slices", y=1 - 0.1 / whole, fontsize=LETTERS + 1)
     if legend:
         handles = [Patch(color=colour, label=name) for name, colour in legend.items()]
-        n_columns = max(4, -(-len(legend) // 3))
+        n_columns = max(1, LINE // (6 + max(map(len, legend))))
         where = {"loc": "upper center", "bbox_to_anchor": (0.5, (FOOT - 0.1) / whole), "ncols": n_columns}
         figure.legend(handles=handles, fontsize=LETTERS, **where)
     return figure

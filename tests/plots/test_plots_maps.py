@@ -10,6 +10,7 @@ import pytest
 from conftest import needs_browser
 from nibabel import Nifti1Image
 from nibabel.affines import apply_affine
+from nibabel.orientations import axcodes2ornt
 from PIL import Image
 
 from nsdlib.plots import maps
@@ -60,12 +61,37 @@ def test_a_map_puts_values_at_their_voxels_in_millimetres_and_left_on_the_left(a
     assert figure.axes[-1].get_xlabel() == "Peak, seconds" and figure.axes[-1].get_xlim() == (0, 4)
 
 
+def test_slices_are_axial_and_left_is_left_however_the_axes_of_a_file_run():
+    values = np.full(SHAPE, np.nan)
+    values[0, 1, 1], values[3, 4, 3] = 1, 2
+    drawn = []
+    for axes in ("RAS", "LAS", "SRA", "PIL"):
+        image = Nifti1Image(values, AFFINES["NSD's, from left to right"]).as_reoriented(axcodes2ornt(axes))
+        volume, head = np.asarray(image.dataobj), Nifti1Image(np.ones(image.shape, np.float32), image.affine)
+        shown = {"voxels": np.flatnonzero(np.isfinite(volume)), "label": "x", "slices": [1, 3]}
+        figure = maps.plot_map(volume[np.isfinite(volume)], head, **shown)
+        drawn.append([(words(ax), seen(ax)) for ax in slices_of(figure)])
+        assert drawn[-1] == drawn[0] and all(len(found) == 1 for _, found in drawn[-1]), axes
+
+
+def test_between_two_regions_of_an_oblique_volume_no_third_is_drawn():
+    affine, masks = np.diag([3.0, 3, 3, 1]), np.zeros((3, 12, 12, 12), bool)
+    affine[1:3, 1:3] = 3 * np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+    masks[0, 3:9, 2:6, 3:9] = masks[2, 3:9, 6:10, 3:9] = True
+    head = Nifti1Image(np.ones(masks[0].shape, np.float32), affine)
+    figure = maps.plot_regions(head, dict(zip(("V1", "V2", "V3"), masks, strict=True)), slices=[5, 6])
+    assert set(np.concatenate([list(seen(ax).values()) for ax in slices_of(figure)])) == {1, 3}
+
+
 def test_the_ends_of_a_map_and_what_lies_beyond_given_limits_are_drawn():
     values = np.array([0.7, 0.8, 0.9])  # in single precision, 0.7 is less than 0.7
     (ax,) = slices_of(maps.plot_map(values, HEAD, voxels=[5, 11, 17], slices=[5], label="x"))
     assert sorted(seen(ax).values()) == pytest.approx(values)
-    (ax,) = slices_of(maps.plot_map(values, HEAD, voxels=[5, 11, 17], slices=[5], label="x", limits=(0.79, 0.85)))
-    assert sorted(seen(ax).values()) == pytest.approx([0.79, 0.8, 0.85])
+    for limits, beyond in ((0.79, 0.85), "both"), ((0.79, 0.9), "min"), ((0.5, 0.85), "max"), ((0, 1), "neither"):
+        figure = maps.plot_map(values, HEAD, voxels=[5, 11, 17], slices=[5], label="x", limits=limits)
+        (ax,) = slices_of(figure)
+        assert sorted(seen(ax).values()) == pytest.approx(values.clip(*limits))
+        assert figure.axes[-1]._colorbar.extend == beyond
 
 
 def test_an_array_has_indices_for_coordinates_and_nobody_knows_its_left():
@@ -170,7 +196,8 @@ def test_a_click_turns_the_viewer(browser, tmp_path, width):
 
 
 def test_each_of_many_regions_has_its_own_colour():
-    regions = {f"region {i}": np.eye(10, dtype=bool)[i].reshape(1, 10, 1).repeat(10, 0) for i in range(10)}
-    figure = maps.plot_regions(np.ones((10, 10, 1), np.float32), regions, slices=[0])
+    regions = {f"region number {i}": np.eye(30, dtype=bool)[i].reshape(1, 30, 1).repeat(30, 0).repeat(3, 2) for i in range(30)}
+    figure = maps.plot_regions(np.ones((30, 30, 3), np.float32), regions, slices=[0, 1, 2])
     handles = figure.legends[0].legend_handles
-    assert len({handle.get_facecolor() for handle in handles}) == len(handles) == 10
+    assert len({handle.get_facecolor() for handle in handles}) == len(handles) == 30
+    assert figure.get_tightbbox().width < 1.1 * figure.get_figwidth()
