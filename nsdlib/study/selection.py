@@ -8,13 +8,13 @@ BATCH = 128  # training images whose features are float64 at once
 
 
 def relative_rank(values, *, higher_is_better=True):
-    """Compute the rank of each value, scaled to 0 for the worst and 1 for the best; ties get their mean rank: (n_images,).
+    """Compute the rank of each value, scaled to 0 for the worst and 1 for the best: (n_images,).
 
-    Fewer than two values, or more than one axis, are a ValueError.
+    Ties, values that agree to twelve decimals, get their mean rank. Fewer than two values, or more than one axis, are a ValueError.
     """
     from scipy.stats import rankdata
 
-    values = np.asarray(values, dtype=np.float64)
+    values = np.round(np.asarray(values, dtype=np.float64), 12)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values must be (n_images,) with at least two of them, got shape {values.shape}.")
     return (rankdata(values if higher_is_better else -values) - 1) / (len(values) - 1)
@@ -39,7 +39,7 @@ def at_percentiles(values, n_chosen, *, higher_is_better=True):
 def most_opposed(first, second, n_chosen):
     """Select the images whose first rank exceeds their second one most: (n_chosen,) int, largest difference first."""
     difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    return np.argsort(-difference, kind="stable")[:n_chosen]
+    return np.argsort(-difference.round(12), kind="stable")[:n_chosen]
 
 
 def resemblance(known, of_test):

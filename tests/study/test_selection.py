@@ -38,6 +38,8 @@ def test_no_more_are_chosen_than_there_are():
 def test_values_that_rounding_alone_tells_apart_are_ties():
     assert 0.1 + 0.2 > 0.3
     assert list(selection.at_percentiles([0.3, 0.1 + 0.2, 0.0], 3)[0]) == [0, 1, 2]
+    assert list(selection.relative_rank([0.3, 0.1 + 0.2, 0.0])) == [0.75, 0.75, 0]
+    assert list(selection.most_opposed([0.3, 0.1 + 0.2, 1.0], [0.0, 0.0, 0.0], 3)) == [2, 0, 1]
 
 
 def test_the_most_opposed_come_first():
