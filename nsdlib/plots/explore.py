@@ -44,7 +44,8 @@ class Explorer:
         self._run, self._name, self._load, self._make_controls, self._draw = run, name, load, controls, draw
         self._reading, self._doing, self._loaded, self._start, self._pngs = reading, doing, None, {}, []
         self.controls, self.message, self.images, self.saved = {}, HTML(), HTML(), HTML()
-        self.buttons = [Button(description="Reset", icon="undo"), Button(description="Save as PNG", icon="download")]
+        save = Button(description="Save as PNG", icon="download", disabled=True)  # until something is drawn
+        self.buttons = [Button(description="Reset", icon="undo"), save]
         for button, act in zip(self.buttons, (self.reset, self.save), strict=True):
             button.on_click(act)
         self.box = VBox([self.message, self.images])
@@ -89,6 +90,7 @@ class Explorer:
         images = (_as_image(png, text) for png, text in zip(self._pngs, figures, strict=True))
         self.images.value = f'<div style="display: flex; flex-wrap: wrap; align-items: start">{"".join(images)}</div>'
         self.message.value, self.saved.value = f"<p>{escape(sentence)}</p>", ""
+        self.buttons[1].disabled = False
 
     def reset(self, _=None):
         """Give all controls the values that they had at first, and draw once."""
@@ -200,14 +202,14 @@ def reconstruction_explorer(run):
     def controls(stored):
         from ipywidgets import Dropdown, FloatSlider, IntSlider
 
-        start = stored.start
+        start, strength = stored.start, stored.start["strength"]
         return {
             "image": _thumbnails(stored),
             "decoder": Dropdown(options=stored.decoders, value=start["decoder"], description="decoder"),
             "n_layers": IntSlider(start["n_layers"], 0, start["n_layers"], description="decoded layers"),
-            "strength": FloatSlider(start["strength"], min=0.05, max=1, step=0.05, description="strength"),
+            "strength": FloatSlider(strength, min=min(0.05, strength), max=1, step=0.05, description="strength"),
             "text_weight": FloatSlider(start["text_weight"], min=0, max=1, step=0.1, description="text weight"),
-            "guidance": FloatSlider(start["guidance"], min=0, max=15, step=0.5, description="guidance"),
+            "guidance": FloatSlider(start["guidance"], min=0, max=max(15, start["guidance"]), step=0.5, description="guidance"),
             "seed": IntSlider(start["seed"], 0, 9, description="seed, from the run's"),
         }
 

@@ -140,7 +140,10 @@ def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None
     for i in kept[np.argsort(-next(iter(percentiles.values()))[kept], kind="stable")]:
         classes = [f"p{k}" for k, chosen in enumerate(first.values(), start=1) if i in chosen]
         classes += [f"c{k}" for k, members in enumerate(categories.values(), start=1) if members[i]]
-        scores = {label: (score[i], percentiles[label][i], np.sum(score == score[i])) for label, score in values.items()}
+        scores = {
+            label: (score[i], rank := percentiles[label][i], np.sum(percentiles[label] == rank))
+            for label, score in values.items()
+        }
         row = _column({label: images[i] for label, images in pictures.items()}, names[i], side, "nsd-row")
         cards.append(_card(names[i], scores, row, " ".join(["nsd-card", *classes])))
     sizes = {name: int(np.asarray(members)[kept].sum()) for name, members in categories.items()}
@@ -216,11 +219,15 @@ def image(pixels, alt, side, more="", *, quality=QUALITY):
     """
     picture = Image.fromarray(pixels)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    picture.save(file, "WEBP", quality=quality, method=6)
-    data = base64.b64encode(file.getvalue()).decode()
     size = f'width="{picture.width}" height="{picture.height}"'
-    return f'<img src="data:image/webp;base64,{data}" alt="{escape(alt)}" {size}{more}>'
+    return f'<img src="{data_url(picture, "WEBP", quality=quality, method=6)}" alt="{escape(alt)}" {size}{more}>'
+
+
+def data_url(picture, kind, **options):
+    """Return a PIL image as an address that holds it; `options` are those of its format."""
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _names(pictures, names):

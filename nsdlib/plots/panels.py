@@ -44,8 +44,8 @@ def plot_voxel(peaks, results):
         "measured series and twenty fits": _draw_fits(results).figure,
     }
     sentence = (
-        f"Voxel x = {x}, y = {y}, z = {z}: HRF {chosen + 1} of {len(r2)} explains most of its session, {r2[chosen]:.2f} % "
-        f"(the worst {r2.min():.2f} %), and has its peak at {peaks[chosen]:.1f} s."
+        f"Voxel x = {x}, y = {y}, z = {z} (from left, back and below): HRF {chosen + 1} of {len(r2)} explains most of its "
+        f"session, {r2[chosen]:.2f} % (the worst {r2.min():.2f} %), and has its peak at {peaks[chosen]:.1f} s."
     )
     return sentence, figures
 
@@ -71,24 +71,25 @@ def plot_stages(images, scores, *, caption):
 
 
 def plot_alteration(seen, rough, refined, moved, background, inside, others, *, region, caption):
-    """Draw one image from a pattern as measured, with a region altered, and with as many other voxels altered; and the voxels.
+    """Draw one image from a pattern as measured, with a region altered, and with other voxels altered; and where these lie.
 
-    The first four arguments are what `explorations.RegionAlteration.compute` returned, the next three the background and what
-    its `masks` returned, all (X, Y, Z).
+    The first four arguments are what `explorations.RegionAlteration.compute` returned, the next three its background and what
+    its `masks` returned, all (X, Y, Z). Without other voxels nothing is said of them.
     """
     titles = ["seen", "as measured", f"{region} altered", "others altered"][: 1 + len(rough)]
     figure = _draw_pictures({"rough": [seen, *rough], "refined": [seen, *refined]}, titles)
-    n_voxels, (low, middle, high) = inside.sum(), np.percentile(np.nonzero(inside)[2], (25, 50, 75)).astype(int)
-    slices = sorted({low, middle, high})
-    brain = plot_regions(background, {f"{region}, {n_voxels} voxels": inside, "as many others": others}, slices=slices)
-    brain.suptitle(f"{region} and as many other voxels, drawn at random")
+    slices, n_voxels, n_others = np.percentile(np.nonzero(inside)[2], (25, 50, 75)).astype(int), inside.sum(), others.sum()
+    masks = {f"{region}, {n_voxels} voxels": inside} | ({f"{n_others} others": others} if n_others else {})
+    brain = plot_regions(background, masks, slices=sorted({*slices}))
+    brain.suptitle(f"{region} and {n_others} other voxels, drawn at random" if n_others else region)
     sentence = f"{caption} Nothing is altered yet: silence {region} by moving “times” to 0, or drive it by “plus”."
     if moved:
+        compared = f"{n_others} others, drawn at random, move it by {moved[1]:.1f}" if n_others else "There are no others"
         sentence = (
-            f"{caption} {n_voxels} voxels of {region} altered move the refined image by {moved[0]:.1f} grey levels in the mean, "
-            f"as many others, drawn at random, by {moved[1]:.1f}: what the decoder used, not what the brain would need."
+            f"{caption} {n_voxels} voxels of {region} altered move the refined image by {moved[0]:.1f} grey levels in the mean: "
+            f"what the decoder used, not what the brain would need. {compared}."
         )
-    return sentence, {f"the image as measured, with {region} altered, and with others": figure, f"where {region} lies": brain}
+    return sentence, {f"one image: {', '.join(titles)}": figure, f"where {region} lies": brain}
 
 
 def _draw_r2(peaks, r2, chosen):

@@ -4,13 +4,12 @@ They are radio buttons that style rules draw as pictures, so a click chooses one
 imports ipywidgets: who makes controls imports it when they are made.
 """
 
-import base64
-import io
-
 import matplotlib as mpl
 import numpy as np
 from ipywidgets import HTML, RadioButtons, SelectionSlider, ValueWidget, VBox
 from PIL import Image
+
+from nsdlib.plots.interactive import data_url
 
 SIDE, COLUMNS = 56, 32  # pixels of a thumbnail, and how many of them stand in a row of the picture that holds them all
 EDGE, WIDEST = 5, 330  # pixels: a voxel at least, a slice if voxels allow it
@@ -86,7 +85,7 @@ class Thumbnails(Picker):
             sheet.paste(image, place)
         rules = [
             " { max-height: 182px }",
-            f" > label {{ width: {SIDE}px; height: {SIDE}px; background: {_url(sheet, 'JPEG')} }}",
+            f" > label {{ width: {SIDE}px; height: {SIDE}px; background: url({data_url(sheet, 'JPEG')}) }}",
             *(f" > label:nth-child({i}) {{ background-position: {-x}px {-y}px }}" for i, (x, y) in enumerate(places, start=1)),
         ]
         self._offer([(f"image {i}: {caption}", i) for i, caption in captions.items()], next(iter(captions)), rules)
@@ -99,8 +98,8 @@ class Voxels(Picker):
     ----------
     voxels, values : (n_voxels,) int, (n_voxels,) float
         Flat C-order indices into the volume, and the map.
-    background : (X, Y, Z) float
-        Drawn in grey.
+    background : (X, Y, Z) nibabel image
+        Drawn in grey; its axes run from left to right, back to front, and upwards.
     start : int
         The voxel that is chosen at first.
     label : str
@@ -108,7 +107,7 @@ class Voxels(Picker):
     """
 
     def __init__(self, voxels, values, background, *, start, label):
-        self._voxels, self._values, self._background = voxels, values, background
+        self._voxels, self._values, self._background = voxels, values, np.nan_to_num(background.dataobj)
         self._positions = np.stack(np.unravel_index(voxels, background.shape), axis=1)  # (n_voxels, 3)
         slices = np.unique(self._positions[:, 2]).tolist()
         self.slice = SelectionSlider(options=slices, description="slice z", continuous_update=False)
@@ -141,10 +140,10 @@ class Voxels(Picker):
         n_x, n_y, _ = self._background.shape
         edge, rows = max(EDGE, WIDEST // max(n_x, n_y)), np.flatnonzero(self._positions[:, 2] == z)
         grey = mpl.colors.Normalize(0, self._background.max())(self._background[:, ::-1, z].T)
-        picture = _url(Image.fromarray((255 * grey).astype(np.uint8)), "PNG")
+        picture = data_url(Image.fromarray((255 * grey).astype(np.uint8)), "PNG")
         size = f"width: {n_x * edge}px; height: {n_y * edge}px"
         rules = [
-            f" {{ {size}; background: {picture} 0 0/100% 100%; image-rendering: pixelated; overflow: hidden }}",
+            f" {{ {size}; background: url({picture}) 0 0/100% 100%; image-rendering: pixelated; overflow: hidden }}",
             f" > label {{ position: absolute; width: {edge}px; height: {edge}px; margin: 0 }}",
         ]
         for i, row in enumerate(rows, start=1):
@@ -152,10 +151,3 @@ class Voxels(Picker):
             rules.append(f" > label:nth-child({i}) {{ left: {x * edge}px; bottom: {y * edge}px; background: {colour} }}")
         names = [f"voxel x = {x}, y = {y}, z = {z}" for x, y, _ in self._positions[rows]]
         self._offer(list(zip(names, self._voxels[rows].tolist(), strict=True)), value, rules)
-
-
-def _url(image, kind):
-    """An image as the address in a style rule."""
-    file = io.BytesIO()
-    image.save(file, kind)
-    return f"url(data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()})"

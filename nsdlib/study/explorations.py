@@ -23,8 +23,9 @@ class VoxelFits:
         from nsdlib.core.glm import hrf
 
         glm, self._subject = Store(run).load("glm").isel(session=0), open_subject(run)
-        self.background, self.voxels = self._subject.background, glm.roi_voxel.values  # (X, Y, Z), (n_voxels,) flat C-order
-        self._maps = glm[["hrf_r2", "hrf_index", "onoff_r2", "mean"]].sel(voxel=self.voxels).load()
+        self._stored = glm.roi_voxel.values  # (n_voxels,) flat C-order, of the files
+        self.background, self.voxels = _upright(self._subject, self._stored)
+        self._maps = glm[["hrf_r2", "hrf_index", "onoff_r2", "mean"]].sel(voxel=self._stored).load()
         self.n_runs, self.hrf_index = self._subject.n_runs(1), self._maps.hrf_index.values  # (n_voxels,)
         self.peaks = hrf.peak_seconds(self._subject.duration)  # (n_hrfs,)
         self._series = {}  # the run's number to (n_volumes, n_voxels)
@@ -32,13 +33,14 @@ class VoxelFits:
         self.start = int(self.voxels[np.nanargmin(np.abs(onoff - np.nanpercentile(onoff, 75)))])  # it responds
 
     def compute(self, voxel, number):
-        """Fit a voxel, by its flat index, in the run of this number (from 1), of which the series is read once.
+        """Fit a voxel, one of `voxels`, in the run of this number (from 1), of which the series is read once.
 
         Returns
         -------
         xarray.Dataset
             measured (volume) and fit (hrf, volume), percent of the mean, see `fit_hrfs`; onset (trial) and the coordinate volume,
-            seconds; r2 (hrf), percent of the session's variance. Attributes: chosen (the HRF, from 0) and position (x, y, z).
+            seconds; r2 (hrf), percent of the session's variance. Attributes: chosen (the HRF, from 0) and position (x, y, z) as
+            in `background`.
         """
         import xarray as xr
 
@@ -47,7 +49,7 @@ class VoxelFits:
         row, tr = int(np.flatnonzero(self.voxels == voxel)[0]), self._subject.tr
         labels, maps = self._subject.design(1, number), self._maps.isel(voxel=row)
         if number not in self._series:
-            self._series[number] = self._subject.timeseries(1, number, as_mask(self.voxels, self.background.shape))
+            self._series[number] = self._subject.timeseries(1, number, as_mask(self._stored, self._subject.brainmask.shape))
         series = self._series[number][: len(labels), row]
         hrfs = hrf.sampled_library(tr, self._subject.duration)
         measured, fits = fit_hrfs(labels, series, hrfs=hrfs, tr=tr, mean=float(maps["mean"]))
@@ -59,14 +61,17 @@ class VoxelFits:
 
 
 class RegionMeasures:
-    """Where regions lie, and how well repeats agree in each, from the artifact `betas`; single trials are read when asked for."""
+    """Where regions lie, and how well repeats agree in each, from the artifact `betas`; single trials are read when asked for.
+
+    A ValueError when no image was repeated.
+    """
 
     def __init__(self, run):
         self._run, self._subject, betas = run, open_subject(run), Store(run).load("betas")
-        self.measures = {CEILING: betas.noise_ceiling.values}  # each (n_voxels,)
-        if np.isfinite(self.measures[CEILING]).all():  # else no training image was shown again
-            self.measures[REPEATS] = None
-        self.regions, self.background, self._voxels = _regions(betas), self._subject.background, betas.voxel.values
+        self.measures = {CEILING: betas.noise_ceiling.values, REPEATS: None}  # each (n_voxels,)
+        if np.isnan(self.measures[CEILING]).all():
+            raise ValueError("No training image was shown twice: a noise ceiling cannot be estimated. Read more sessions.")
+        self.regions, (self.background, self._voxels) = _regions(betas), _upright(self._subject, betas.voxel.values)
         self.slices = np.unique(np.unravel_index(self._voxels, self.background.shape)[2])
 
     def compute(self, region, z, measure):
@@ -178,8 +183,8 @@ class RegionAlteration(StoredImages):
 
     def __init__(self, run):
         super().__init__(run)
-        self._betas, self.background = self._store.load("betas"), self._subject.background
-        self.regions = _regions(self._betas)
+        self._betas = self._store.load("betas")
+        self.regions, (self.background, self._voxels) = _regions(self._betas), _upright(self._subject, self._betas.voxel.values)
 
     @cached_property
     def _fitted(self):
@@ -190,16 +195,15 @@ class RegionAlteration(StoredImages):
         return train, fit_ridges(train, run=self.run)
 
     def masks(self, region):
-        """Return the voxels of a region, and as many others that are drawn at random: two (X, Y, Z) bool."""
-        inside, voxels = self.regions[region], self._betas.voxel.values
-        both = inside, others(inside, seed=self.run.seed)
-        return tuple(as_mask(voxels[rows], self.background.shape) for rows in both)
+        """Return the voxels of a region, and the `others` that are drawn at random: two (X, Y, Z) bool."""
+        both = self.regions[region], others(self.regions[region], seed=self.run.seed)
+        return tuple(as_mask(self._voxels[rows], self.background.shape) for rows in both)
 
     def compute(self, image, region, scale, add):
-        """Reconstruct an image from its pattern as measured, with a region altered, and with as many other voxels altered.
+        """Reconstruct an image from its pattern as measured, with a region altered, and with `others`, where there are any.
 
-        Returns the seen image (rows, columns, 3) uint8, the three rough and the three refined ones, and the mean distances of the
-        second and third refined one from the first, in grey levels. When nothing is altered (`scale` 1, `add` 0), nothing is
+        Returns the seen image (rows, columns, 3) uint8, the rough and the refined ones of each pattern, and the mean distances of
+        the second and third refined one from the first, in grey levels. When nothing is altered (`scale` 1, `add` 0), nothing is
         computed: the one rough and the one refined image are those of notebook 05, and there are no distances.
         """
         from nsdlib.core.ridge import rescale
@@ -207,9 +211,9 @@ class RegionAlteration(StoredImages):
         run, stored = self.run, self._stored.sel(test_image=[image])
         if (scale, add) == (1, 0):
             return stored.stimulus.values[0], stored.rough.values, stored.refined.values, ()
-        (train, ridges), image_ids = self._fitted, [image] * 3
-        pattern = self._betas.X_test.sel(test_image=image).values
+        (train, ridges), pattern = self._fitted, self._betas.X_test.sel(test_image=image).values
         altered = alter(pattern, self.regions[region], scale=scale, add=add, seed=run.seed)
+        image_ids = [image] * len(altered)
         mode = "none" if run.renormalise == "none" else "train"  # one pattern has no moments of a test set
         decoded = {target: rescale(ridge.predict(altered), ridge, mode=mode) for target, ridge in ridges.items()}
         rough = self._vdvae.decode(decoded["latents"], seed=run.seed, image_ids=image_ids)
@@ -237,20 +241,31 @@ def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
 
 
 def alter(pattern, voxels, *, scale, add, seed):
-    """Multiply and shift the responses of a region, and those of as many other voxels instead: (3, n_voxels) float32.
+    """Multiply and shift the responses of a region, and those of other voxels instead: (3, n_voxels) float32, or (2, n_voxels).
 
-    The rows are the `pattern` as it is, with the region altered, `voxels` (n_voxels,) bool, and with as many `others` altered.
+    The rows are the `pattern` as it is, with the region altered, `voxels` (n_voxels,) bool, and with the `others`, if any.
     Responses are z-scored: `scale` 0 silences, the voxels answer as to the average image; to `add` standard deviations drives
     them, whatever the image.
     """
     changed, both = scale * pattern + add, (voxels, others(voxels, seed=seed))
-    return np.stack([pattern, *(np.where(mask, changed, pattern) for mask in both)]).astype(np.float32)
+    return np.stack([pattern, *(np.where(mask, changed, pattern) for mask in both if mask.any())]).astype(np.float32)
 
 
 def others(voxels, *, seed) -> np.ndarray:
     """Draw as many voxels at random as are in a region, outside it, or all where they do not suffice; both (n_voxels,) bool."""
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~voxels))[: voxels.sum()]
     return np.isin(np.arange(len(voxels)), drawn)
+
+
+def _upright(subject, voxels):
+    """A subject's background as an image that runs from left to right, back to front and upwards, and voxels' places in it."""
+    from nibabel import Nifti1Image, as_closest_canonical
+    from nibabel.affines import apply_affine
+
+    stored = Nifti1Image(np.asarray(subject.background, np.float32), subject.affine)
+    head = as_closest_canonical(stored)
+    places = apply_affine(np.linalg.inv(head.affine) @ stored.affine, np.transpose(np.unravel_index(voxels, stored.shape)))
+    return head, np.ravel_multi_index(places.round().astype(int).T, head.shape)
 
 
 def _regions(dataset):

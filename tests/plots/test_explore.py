@@ -10,11 +10,12 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
+from nibabel import Nifti1Image
 from PIL import Image
 
 from nsdlib.data.nsd.layout import TR
 from nsdlib.data.nsd.subject import NSDSubject
-from nsdlib.plots import explore, pickers
+from nsdlib.plots import explore, panels, pickers
 from nsdlib.plots.style import use_style
 from nsdlib.store import zoo
 from nsdlib.store.store import Store
@@ -177,6 +178,27 @@ def test_figures_are_saved_below_runs_with_what_they_show_and_never_over_others(
     assert opened.saved.value == ""
 
 
+def test_there_is_nothing_to_save_before_something_was_drawn(run):
+    draws = iter([ValueError("no"), ("done", {})])
+
+    def draw(_):
+        if isinstance(drawn := next(draws), ValueError):
+            raise drawn
+        return drawn
+
+    explorer = explore.Explorer(run, "x", lambda _: "all", lambda _: {}, draw).open()
+    assert explorer.buttons[1].disabled
+    explorer.draw()
+    assert not explorer.buttons[1].disabled
+
+
+def test_controls_hold_the_settings_of_any_run(run):
+    own, stored = {"strength": 0.02, "guidance": 20.0}, explorations.Reconstruction(run)
+    stored.start |= own
+    controls = explore.reconstruction_explorer(run)._make_controls(stored)
+    assert {name: controls[name].value for name in own} == own
+
+
 @pytest.mark.parametrize("opened", ["reconstruction_explorer"], indirect=True)
 def test_an_error_becomes_one_sentence_and_the_figures_stay(opened):
     assert not changes(opened, "strength", 0.2)  # of four steps none is left
@@ -318,6 +340,25 @@ def test_a_voxel_is_computed_where_it_was_clicked(run):
     assert results.volume.values[1] == TR and set(results.onset.values) < set(results.volume.values)
 
 
+def test_brains_stand_upright_however_the_axes_of_the_files_run(run, monkeypatch):
+    plain, regions = explorations.VoxelFits(run), explorations.RegionMeasures(run)
+    i, j, k = (int(n) for n in np.unravel_index(plain.voxels[5], plain.background.shape))
+    swapped = NSDSubject(run.data, run.subject, 1).affine[:, [2, 0, 1, 3]] * [-1, 1, 1, 1]
+    monkeypatch.setattr(NSDSubject, "affine", swapped)  # as if the same files ran downwards, to the right, to the front
+    fits, turned = explorations.VoxelFits(run), explorations.RegionMeasures(run)
+    results = fits.compute(fits.voxels[5], number=2)
+    assert results.position == [j, k, plain.background.shape[0] - 1 - i] and fits.background.shape[2] == plain.background.shape[0]
+    assert results.equals(plain.compute(plain.voxels[5], number=2))
+    masks = [one.compute("V1", int(one.slices[0]), explorations.CEILING)[0]["V1"] for one in (regions, turned)]
+    np.testing.assert_array_equal(masks[1], masks[0].transpose(1, 2, 0)[..., ::-1])
+
+
+def test_without_repeats_regions_say_why_nothing_is_drawn(run, monkeypatch):
+    betas = Store(run).load("betas")
+    monkeypatch.setattr(Store, "load", lambda *_: betas.assign(noise_ceiling=betas.noise_ceiling * np.nan))
+    assert "No training image was shown twice" in explore.roi_explorer(run).open().message.value
+
+
 def test_a_region_lies_where_its_label_volume_has_it(run):
     regions = explorations.RegionMeasures(run)
     masks, slices, values = regions.compute("V1", int(regions.slices[0]), "noise ceiling (percent)")
@@ -339,6 +380,21 @@ def test_alterations_touch_the_region_or_as_many_others():
     np.testing.assert_array_equal(driven - pattern, 2.0 * voxels)
     _, _, fewer = explorations.alter(pattern, ~voxels, scale=0, add=0, seed=0)
     np.testing.assert_array_equal(fewer == 0, voxels)
+    assert len(explorations.alter(pattern, np.ones(10, bool), scale=0, add=0, seed=0)) == 2
+
+
+@pytest.mark.parametrize(("n_others", "said"), {2: "2 others, drawn at random, move it by 0.2", 0: "There are no others"}.items())
+def test_no_more_others_are_named_than_were_altered(n_others, said):
+    inside, others = np.zeros((2, 4, 5, 6), bool)
+    inside[:, 2, 3], others[0, 0, :n_others] = True, True
+    n_made, background = 3 if n_others else 2, Nifti1Image(np.ones(inside.shape, np.float32), np.eye(4))
+    images = np.zeros((n_made, 8, 8, 3), np.uint8)
+    given = images[0], images, images, (0.1, 0.2)[: n_made - 1], background, inside, others
+    sentence, (pictures, brain) = panels.plot_alteration(*given, region="V1", caption="Image 1.")
+    assert said in sentence and "4 voxels of V1 altered move the refined image by 0.1" in sentence
+    assert ("others altered" in pictures) == bool(n_others)
+    plotted = panels.plot_alteration(*given, region="V1", caption="Image 1.")[1][brain]
+    assert [text.get_text() for text in plotted.legends[0].get_texts()][1:] == [f"{n_others} others"] * bool(n_others)
 
 
 def test_it_shows_itself_before_it_reads(monkeypatch):
@@ -383,7 +439,8 @@ def test_a_slice_offers_its_voxels_where_they_lie_and_the_slider_keeps_the_place
     volume = np.zeros((4, 5, 3))
     positions = np.array([[0, 1, 1], [3, 4, 1], [0, 0, 2], [2, 4, 2]])
     voxels = np.ravel_multi_index(positions.T, volume.shape)
-    slices = pickers.Voxels(voxels, np.arange(4.0), volume + 1, start=int(voxels[1]), label="Peak")
+    volume[0, 0, 0] = np.nan
+    slices = pickers.Voxels(voxels, np.arange(4.0), Nifti1Image(volume + 1, np.eye(4)), start=int(voxels[1]), label="Peak")
     assert slices.slice.options == (1, 2) and slices.slice.value == 1 and slices.value == voxels[1]
     assert [label for label, _ in slices.buttons.options] == ["voxel x = 0, y = 1, z = 1", "voxel x = 3, y = 4, z = 1"]
     edge = int(re.search(r"label \{ position: absolute; width: (\d+)px", slices.children[-1].value).group(1))
