@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS, new_axes
+from nsdlib.plots.style import ACCENT, COLOURS, new_axes
 
-ACCENT = COLOURS[1]
 SMALLEST_R2 = 1e-4  # percent; on a logarithmic axis nothing below is worth the space
 
 
@@ -64,25 +63,27 @@ def plot_r2(onoff, fitted, *, threshold, ax=None):
 def plot_components(curves, chosen, *, ax=None):
     """Draw how repeats gain from the removal of noise components, one line a session.
 
-    `curves` maps a session's name to (n_pcs + 1,) float, `chosen` to the number that was chosen.
+    `curves` maps a session's name to (n_pcs + 1,) float, `chosen` to the number that was chosen. Many sessions are not named.
     """
     ax = ax or new_axes(5.6, 3.4)
+    few = len(curves) <= len(COLOURS)
     for name, curve in curves.items():
-        [line] = ax.plot(curve, ".-", label=f"{name}: {chosen[name]} removed")
+        [line] = ax.plot(curve, ".-", label=f"{name}: {chosen[name]} removed" if few else None)
         ax.plot(chosen[name], curve[chosen[name]], "o", markersize=10, markerfacecolor="none", color=line.get_color())
     ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     ax.set(xlabel="noise components removed", ylabel="fall in error between repeats", title="How many noise components to remove")
-    ax.legend(frameon=False, loc="lower right")
+    if few:
+        ax.legend(frameon=False, loc="lower right")
     return ax
 
 
 def plot_fractions(fractions, groups, *, ax=None):
     """Draw how often each of the evenly spaced ridge `fractions` (n_fractions,) was chosen in groups of voxels.
 
-    `groups` maps a name to the fractions of its voxels, (n_voxels,).
+    `groups` maps a name to the fractions of its voxels, (n_voxels,); a group of none is not drawn.
     """
     ax = ax or new_axes(5.6, 3.2)
-    fractions = np.sort(fractions)
+    fractions, groups = np.sort(fractions), {name: values for name, values in groups.items() if len(values)}
     for name, values in groups.items():
         percent = 100 * np.isclose(values[:, None], fractions, atol=1e-3).mean(axis=0)
         ax.step(fractions, percent, where="mid", linewidth=1.8, label=f"{name} (n = {len(values)})")

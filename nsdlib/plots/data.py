@@ -116,15 +116,17 @@ def plot_responses(seconds, halves, labels, *, duration):
     return figure
 
 
-def plot_repeats(first, second, labels):
-    """Draw a voxel's responses to the same images at two showings, both (n_images, n_voxels) percent, a panel a voxel."""
+def plot_repeats(first, second, labels, *, unit=None):
+    """Draw a voxel's responses to the same images at two showings, both (n_images, n_voxels) in a unit, a panel a voxel."""
+    what = f" ({unit})" if unit else ""
     figure, axes = new_panels(1, len(labels), 3.2 * len(labels), 3.4)
     for ax, x, y, label in zip(axes[0], first.T, second.T, labels, strict=True):
         sns.scatterplot(x=x, y=y, s=10, linewidth=0, alpha=0.7, ax=ax)
-        ends = np.array([min(x.min(), y.min()) - 0.5, max(x.max(), y.max()) + 0.5])
+        ends = np.array([min(x.min(), y.min()), max(x.max(), y.max())])
+        ends += 0.05 * np.ptp(ends) * np.array([-1, 1])
         ax.plot(ends, ends, color=REFERENCE, linewidth=0.8, linestyle=":")
-        ax.set(aspect="equal", xlim=ends, ylim=ends, xlabel="beta, first showing (percent)", title=label)
-    axes[0, 0].set_ylabel("beta, second showing (percent)")
+        ax.set(aspect="equal", xlim=ends, ylim=ends, xlabel=f"beta, first showing{what}", title=label)
+    axes[0, 0].set_ylabel(f"beta, second showing{what}")
     return figure
 
 

@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from nsdlib.plots.style import COLOURS
+from nsdlib.plots.style import ACCENT
 
 PANEL = 2.1  # inches a slice
 TITLE, FOOT = 0.35, 0.85  # inches above and below the slices
@@ -15,7 +15,6 @@ LETTERS = 11  # points; half of it can be read on a phone
 LINE = 70  # letters in a line of the legend
 HIDDEN = 1e-12  # nilearn hides what is not larger, as it knows no NaN
 VIEWED = 150_000  # voxels of the viewer's volume
-ACCENT = COLOURS[1]
 REGION_COLOURS = ("#332288", "#0077bb", "#33bbee", "#009988", "#cc3311", "#ee7733", "#ee3377", "#ddcc77")
 
 

@@ -91,7 +91,7 @@ def plot_noise_curves(table, metrics, *, pure=None, reference=None):
             draw_intervals(ax, apart, y="value", order=[*ticks, "pure"], legend=False, **looks)
         if reference is not None and set(amplitudes) <= set(reference.index):
             printed = reference.loc[list(amplitudes), name]
-            ax.plot(ticks, printed, color=REFERENCE, linewidth=1, linestyle="--", label="paper, other networks")
+            ax.plot(ticks, printed, color=REFERENCE, linewidth=1, linestyle="--", label="paper")
         ax.set_title(f"{ax.get_title(loc='left')}\n{'semantic' if metrics[name].semantic else 'low level'}")
     for ax in figure.axes[4:]:
         ax.set_xlabel("noise amplitude")
@@ -128,11 +128,11 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
     return ax
 
 
-def plot_group(table, metrics, *, system="refined"):
-    """Draw one system's score of every subject, one panel a metric, and the mean over subjects.
+def plot_group(table, metrics):
+    """Draw the score of every subject's refined images, one panel a metric, and the mean over subjects.
 
     The table has mean, low, high over (subject, metric) with the images of a subject as the units; `metrics` is as in
-    `plot_scores`, and the title names the system.
+    `plot_scores`.
     """
     figure, panels = _metric_panels(metrics, 4.6, sharex=True)
     n_subjects = table.sizes["subject"]
@@ -144,7 +144,7 @@ def plot_group(table, metrics, *, system="refined"):
         ax.tick_params(axis="x", rotation=90 * (n_subjects > 2))
     draw_legend(figure)
     shown = f"mean and {100 * table.level:.0f} % interval over images, n = {n_subjects} subject{'s' * (n_subjects > 1)}"
-    _draw_title(figure, f"The {system} images of each subject", shown, metrics)
+    _draw_title(figure, "The refined images of each subject", shown, metrics)
     return figure
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 # Okabe & Ito (2008), darkest contrasts first; yellow is left out, it vanishes on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+ACCENT = COLOURS[1]
 REFERENCE = "0.55"  # floors, ceilings, chance
 WIDTH = 7  # inches of the widest figure, which a page of the book so shows without shrinking its letters
 FONT_SIZE = 10

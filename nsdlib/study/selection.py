@@ -10,7 +10,7 @@ BATCH = 128  # training images whose features are float64 at once
 def relative_rank(values, *, higher_is_better=True):
     """Compute the rank of each value, scaled to 0 for the worst and 1 for the best: (n_images,).
 
-    Ties, values that agree to twelve decimals, get their mean rank. Fewer than two values, or more than one axis, are a ValueError.
+    Ties, which agree to twelve decimals, get their mean rank. Fewer than two values, or more than one axis, are a ValueError.
     """
     from scipy.stats import rankdata
 

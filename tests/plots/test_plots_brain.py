@@ -31,6 +31,18 @@ def test_it_draws_on_the_axes_it_is_given(name):
     assert plot(*data, **more) is not ax
 
 
+def test_sessions_are_named_where_a_legend_can_hold_them():
+    for n, named in ((3, 3), (40, 0)):
+        curves = {f"session {i}": np.random.default_rng(i).normal(size=4) for i in range(n)}
+        ax = brain.plot_components(curves, dict.fromkeys(curves, 2))
+        assert len(ax.get_legend().get_texts() if ax.get_legend() else []) == named
+
+
+def test_a_group_without_voxels_is_not_drawn():
+    ax = brain.plot_fractions(np.array([1, 0.5]), {"respond": np.array([1, 0.5]), "do not": np.array([])})
+    assert [line.get_label() for line in ax.lines] == ["respond (n = 2)"]
+
+
 def test_a_planted_class_is_a_column_and_an_estimated_one_a_row_from_below():
     ax = brain.plot_confusion(np.array([[100, 0], [50, 50]]), ["a", "b"], label="r", title="t")
     np.testing.assert_allclose(ax.collections[0].get_array(), [[100, 50], [0, 50]])

@@ -91,6 +91,9 @@ def test_responses_are_drawn_twice_a_panel_a_voxel():
 
 def test_repeats_have_a_panel_a_voxel_and_a_dot_an_image():
     first, second = np.random.default_rng(0).normal(size=(2, 7, 2))
-    figure = data.plot_repeats(first, second, ["one", "other"])
+    figure = data.plot_repeats(first, second, ["one", "other"], unit="z")
+    assert [figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()] == ["beta, first showing (z)", "beta, second showing (z)"]
+    (small,) = data.plot_repeats(first[:, :1] / 1e4, second[:, :1] / 1e4, ["one"]).axes
+    assert small.get_xlim() == pytest.approx(np.array(figure.axes[0].get_xlim()) / 1e4) and small.get_xlabel()[-1] == "g"
     assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes] == ["one", "other"]
     np.testing.assert_array_equal(figure.axes[1].collections[0].get_offsets(), np.c_[first, second][:, [1, 3]])

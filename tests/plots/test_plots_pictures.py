@@ -91,6 +91,7 @@ def test_noise_curves_have_the_papers_where_its_amplitudes_were_run(amplitudes, 
     assert len(curves) == n_lines
     np.testing.assert_allclose(curves[1].get_ydata(), there["mean"])
     assert set(ax.collections[1].get_paths()[0].vertices[:, 1]) == {*there.low.values, *there.high.values}
+    assert ("paper" in [text.get_text() for text in figure.legends[0].get_texts()]) == (n_lines == 3)
     if n_lines == 3:
         np.testing.assert_allclose(curves[2].get_ydata(), [0.361, 0.311, 0.140])
     figure.draw_without_rendering()
