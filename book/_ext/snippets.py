@@ -19,7 +19,7 @@ from nsdlib.store.artifact import MissingArtifact
 from nsdlib.store.shipped import commit
 from nsdlib.store.store import Store
 from nsdlib.store.variants import MARK
-from nsdlib.study import statistics
+from nsdlib.study import floors, statistics
 from nsdlib.study.selection import at_percentiles, relative_rank
 
 KINDS = {"seen": "stimulus", "rough": "rough", "refined": "refined"}  # label to array of the artifact `reconstruction`
@@ -33,12 +33,12 @@ WITHHELD = """```{{note}}
 The pictures of the run `{name}` are not shown here: {why}.
 ```
 """
+MEASURE = "inception"  # it tells things apart; CLIP, whose stand-in reads places, is as high for a mean image of the place
 CAPTION = """\
-Drawn scenes that a **simulated** subject was shown, and what was decoded from its simulated brain activity in two stages.
-**Nobody picked them**: they stand at evenly spaced percentiles of the mean rank in eight scores, from the best to the worst of
-n&nbsp;=&nbsp;{n} test images. By the features of a small stand-in for Inception, a refined image resembles its own scene
-more than another in {inception} of comparisons (chance 0.50); its pixels correlate with what was seen by {pixcorr}, those of the
-mean training image by {floor} (means over images, 95 % intervals).
+Drawn scenes that a **simulated** subject saw, and what was decoded from its brain activity. Nobody picked them: they stand at the
+named percentiles of the mean rank in eight scores among n = {n} test images. By the features of a small stand-in for Inception, a
+refined image resembles its own scene more than another image in {found} of comparisons (95 % interval; chance 0.50,
+best retrieval of a training image {retrieved:.2f}, {label} {labelled:.2f}).
 """
 
 
@@ -72,7 +72,11 @@ def first_sight(run) -> str:
         return WITHHELD.format(name=run.name, why=why)
     try:
         with Store(run).load("reconstruction") as made, Store(run).load("scores") as scores:
-            return _strip(made, scores.value.sel(system="refined")) + "\n" + _caption(run, scores.value)
+            return (
+                _strip(made, scores.value.sel(system="refined"))
+                + "\n"
+                + caption(scores.value, n_bootstrap=run.n_bootstrap, seed=run.seed)
+            )
     except MissingArtifact:
         return WITHHELD.format(name=run.name, why="its results are not those of the present code; run it again")
 
@@ -81,6 +85,17 @@ def at_mean_rank(scores, n_chosen):
     """Select images at evenly spaced percentiles of their mean rank in eight scores (metric, test_image), as `at_percentiles`."""
     ranks = [relative_rank(scores.sel(metric=m), higher_is_better=metric.higher_is_better) for m, metric in METRICS.items()]
     return at_percentiles(np.mean(ranks, axis=0), n_chosen)
+
+
+def caption(values, **bootstrap):
+    """Return what is said of pictures at their percentiles, in Markdown, from scores (system, metric, test_image)."""
+    table = statistics.summary(values.sel(system=["refined"], metric=[MEASURE]), **bootstrap)
+    best = floors.best(values).sel(metric=MEASURE)
+    label, means = best.floor.sel(system="best label").item(), best.mean("test_image").to_series()
+    return CAPTION.format(
+        n=table.n, found=statistics.as_text(table, digits=2).iloc[0, 0],
+        retrieved=means["best retrieval"], label=label, labelled=means["best label"],
+    )  # fmt: skip
 
 
 def made_with(root) -> str:
@@ -126,11 +141,3 @@ def _strip(made, scores):
         cells = "".join(f"<td>{picture}</td>" for picture in pictures)
         rows.append(f'<tr><th scope="row">{kind}</th>{cells}</tr>')
     return "\n".join(['<table class="nsd-first">', *rows, "</table>"]) + "\n"
-
-
-def _caption(run, values):
-    """Rule of selection, n, and three scores with their intervals."""
-    table = statistics.summary(values, n_bootstrap=run.n_bootstrap, seed=run.seed)
-    cells = statistics.as_text(table, digits=2)
-    inception, pixcorr = cells.loc["refined", ["inception", "pixcorr"]]
-    return CAPTION.format(n=table.n, inception=inception, pixcorr=pixcorr, floor=cells.loc["mean image", "pixcorr"])

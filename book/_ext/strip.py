@@ -2,27 +2,18 @@
 
 from PIL import Image, ImageDraw, ImageFont
 
-from book._ext.snippets import KINDS, N_SHOWN, at_mean_rank
+from book._ext.snippets import KINDS, N_SHOWN, at_mean_rank, caption
 from nsdlib.core.files import atomic_write
 from nsdlib.core.images import resize
 from nsdlib.run import publish
 from nsdlib.store.store import Store
-from nsdlib.study import floors, statistics
 
 PLACE = "book/static/strip.png"
 SIDE, GAP = 128, 4  # pixels of an image, and between images
 LEFT, TOP = 92, 26  # pixels for the names of rows and for the percentiles
-MEASURE = "inception"  # it tells things apart; CLIP, whose stand-in reads places, is as high for a mean image of the place
 GREY = (128, 128, 128, 255)  # can be read on white and on black
 BEGIN, END = "<!-- strip of pictures -->\n", "<!-- end of the strip -->\n"
-CAPTION = """\
-![Seen, rough and refined pictures in three rows, {n_shown} images from the best to the worst]({place})
-
-Drawn scenes that a **simulated** subject saw, and what was decoded from its brain activity. Nobody picked them: they stand at the
-named percentiles of the mean rank in eight scores among n = {n} test images. By the features of a small stand-in for Inception, a
-refined image resembles its own scene more than another image in {found} of comparisons (95 % interval; chance 0.50,
-best retrieval of a training image {retrieved:.2f}, {label} {labelled:.2f}).
-"""
+PICTURE = f"![Seen, rough and refined pictures in three rows, {N_SHOWN} images from the best to the worst]({PLACE})\n\n"
 
 
 def write(run):
@@ -35,7 +26,7 @@ def write(run):
         return False
     with store.load("scores") as scores, store.load("reconstruction") as made:
         drawn = draw_chosen(made, scores.value, N_SHOWN)
-        text = caption(scores.value, n_bootstrap=run.n_bootstrap, seed=run.seed)
+        text = PICTURE + caption(scores.value, n_bootstrap=run.n_bootstrap, seed=run.seed)
     (run.root / PLACE).parent.mkdir(parents=True, exist_ok=True)
     drawn.save(run.root / PLACE, optimize=True)
     atomic_write(readme, with_caption(readme.read_text(), text))
@@ -70,17 +61,6 @@ def place(row, column):
     """Return where in the strip an image begins: its first pixel (x, y)."""
     step = SIDE + GAP
     return LEFT + step * column, TOP + step * row
-
-
-def caption(values, **bootstrap):
-    """Return the README's lines about the strip, in Markdown, from scores (system, metric, test_image)."""
-    table = statistics.summary(values.sel(system=["refined"], metric=[MEASURE]), **bootstrap)
-    best = floors.best(values).sel(metric=MEASURE)
-    label, means = best.floor.sel(system="best label").item(), best.mean("test_image").to_series()
-    return CAPTION.format(
-        n_shown=N_SHOWN, place=PLACE, n=table.n, found=statistics.as_text(table, digits=2).iloc[0, 0],
-        retrieved=means["best retrieval"], label=label, labelled=means["best label"],
-    )  # fmt: skip
 
 
 def with_caption(readme, text):

@@ -57,7 +57,7 @@ def test_the_pixels_have_the_scores_of_the_images_that_the_rule_chooses(shipped,
 def test_the_readme_has_the_caption_that_the_shipped_scores_give(shipped):
     results, scores = shipped
     made = results.about["run"]
-    text = strip.caption(scores.value, n_bootstrap=made["n_bootstrap"], seed=made["seed"])
+    text = strip.PICTURE + strip.caption(scores.value, n_bootstrap=made["n_bootstrap"], seed=made["seed"])
     readme = (ROOT / "README.md").read_text()
     assert strip.with_caption(readme, text) == readme and strip.BEGIN in readme
     means = scores.value.sel(metric="inception").mean("test_image")
