@@ -93,7 +93,7 @@ def protocols(store, **bootstrap):
 
 def truth(store):
     """Noise ceilings that repeats estimate, beside what the planted responses explain."""
-    from nsdlib.core import correlate
+    from nsdlib.study.betas import explained
     from nsdlib.twin.simulate import load_truth
 
     if store.run.simulation is None:
@@ -102,16 +102,14 @@ def truth(store):
     with store.load("betas") as betas:
         betas = betas[["X_test", "noise_ceiling"]].sel(voxel=np.intersect1d(betas.voxel, planted.voxel)).load()
     response = planted.response.sel(image=betas.test_image.values, voxel=betas.voxel.values).values
-    n = betas.sizes["test_image"]
-    explained = 100 * (1 - (1 - np.square(correlate(betas.X_test.values, response))) * (n - 1) / (n - 2))  # adjusted r²
-    ceiling = betas.noise_ceiling.values
+    share, ceiling = explained(betas.X_test.values, response), betas.noise_ceiling.values
     figure, axes = new_panels(1, 1, WIDTH, WIDTH * 0.75)
     axes[0, 0].plot([0, 100], [0, 100], color=REFERENCE, linewidth=1)
-    axes[0, 0].scatter(ceiling, explained, s=3, color=COLOURS[0], alpha=0.4, linewidths=0)
+    axes[0, 0].scatter(ceiling, share, s=3, color=COLOURS[0], alpha=0.4, linewidths=0)
     axes[0, 0].set(xlabel="ceiling from repeats, %", ylabel="truth explains, %", xlim=(0, 100), ylim=(0, 100))
     alt = "Each voxel's noise ceiling, estimated from repeats, against what the planted response explains, around the diagonal."
     words = f"Repeats estimate that {ceiling.mean():.1f} % of the variance can be explained; the planted responses explain"
-    return f"{_shown(figure, alt)}{words} {explained.mean():.1f} % (means over {ceiling.size:,} voxels)."
+    return f"{_shown(figure, alt)}{words} {share.mean():.1f} % (means over {ceiling.size:,} voxels)."
 
 
 def nobody(store):
