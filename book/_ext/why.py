@@ -93,7 +93,7 @@ def protocols(store, **bootstrap):
 
 def truth(store):
     """Noise ceilings that repeats estimate, beside what the planted responses explain."""
-    from nsdlib.study.betas import explained
+    from nsdlib.twin.calibration import explained
     from nsdlib.twin.simulate import load_truth
 
     if store.run.simulation is None:

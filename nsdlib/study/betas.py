@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 
-from nsdlib.core.scores.reliability import BATCH, correlate, ncsnr, trials_by_image, variances
+from nsdlib.core.scores.reliability import BATCH, ncsnr, trials_by_image, variances
 from nsdlib.data.splits import draw
 
 FEWEST_AGAIN = 100  # trials that show a training image again, below which ON-OFF R2 chooses voxels better than they
@@ -180,15 +180,6 @@ def average_repeats(betas, image_ids):
         batch = betas[order, start : start + BATCH].astype(np.float64)
         means[:, start : start + BATCH] = np.add.reduceat(batch, first, axis=0) / n_repeats[:, None]
     return images, means, n_repeats
-
-
-def explained(measured, planted):
-    """Compute the percentage of variance over images that planted responses explain, minus chance (adjusted r²): (n_voxels,).
-
-    Both are (n_images, n_voxels): betas, and the planted responses to the same images, in any unit.
-    """
-    n = len(measured)
-    return 100 * (1 - (1 - np.square(correlate(measured, planted))) * (n - 1) / (n - 2))
 
 
 def zscore(X_train, X_test):

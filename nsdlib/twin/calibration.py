@@ -112,6 +112,15 @@ def calibrate(run, trials, *, glm=None):
     return table
 
 
+def explained(measured, planted):
+    """Compute the percentage of variance over images that planted responses explain, minus chance (adjusted r²): (n_voxels,).
+
+    Both are (n_images, n_voxels): betas, and the planted responses to the same images, in any unit.
+    """
+    n = len(measured)
+    return 100 * (1 - (1 - np.square(correlate(measured, planted))) * (n - 1) / (n - 2))
+
+
 def _measure(trials, data):
     """The betas of a subject by image (Measured)."""
     raw, session, ids = trials.betas.values, trials.session.values, trials.image_id.values

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from nsdlib.data import NSDSubject
 from nsdlib.study import read_trials
@@ -50,3 +51,12 @@ def test_what_cannot_be_computed_is_left_out(twin):
         "noise of betas, r beyond 20 mm",
     }
     assert np.isfinite(table["value"]).all() and (table["low"] < table["high"]).all()
+
+
+def test_what_the_truth_explains_is_r2_of_a_line_less_what_chance_explains():
+    measured, planted = np.random.default_rng(0).standard_normal((2, 30, 4000))
+    r2 = LinearRegression().fit(planted[:, :1], measured[:, 0]).score(planted[:, :1], measured[:, 0])
+    assert calibration.explained(measured, planted)[0] == pytest.approx(100 * (1 - (1 - r2) * 29 / 28))
+    assert abs(calibration.explained(measured, planted).mean()) < 0.3 and calibration.explained(
+        planted, 2 - 3 * planted
+    ) == pytest.approx(100)
