@@ -12,9 +12,8 @@ import torch
 from nsdlib.core import clip, diffusion, vdvae
 from nsdlib.core.scores import features
 from zoo.training import __main__ as command
-from zoo.training import data, namer, optimise, reader, unet
-from zoo.training import tokens as tokens_module
-from zoo.training.tokens import LEVELS, Decoded
+from zoo.training import data, namer, optimise, reader, tokens, unet
+from zoo.training.tokens import Axes, Decoded
 
 CPU = torch.device("cpu")
 
@@ -138,38 +137,47 @@ def test_a_budget_ends_training_and_is_shared_by_what_is_left(tmp_path):
     assert optimise.Place(CPU).seconds("unet") == float("inf")
 
 
-def drawing(which, level):
-    """As `torch.rand`, for `Decoded`: whether and how an image is replaced, how much is kept, noise the same on all axes."""
-    return lambda *shape, **_: torch.tensor([which, level, 1.0])[:, None, None].expand(shape)
+def test_simulated_predictions_are_what_the_best_linear_decoder_gives():
+    """Regressed on a prediction, the truth is the prediction itself, of factors and of the rest; ridge keeps as much variance."""
+    rng, generator = np.random.default_rng(3), torch.Generator().manual_seed(1)
+    spread = np.array([3.0, 2.0, 1.0, 0.5])
+    turn = np.linalg.qr(rng.standard_normal((4, 4)))[0]
+    values = torch.from_numpy(5 + (spread * rng.standard_normal((60_000, 4))) @ turn.T)
+    predicted, left = Axes(values, (1.0, 1.0)).decode(values.float(), generator)
+    slopes = np.linalg.lstsq(predicted.numpy() @ turn, (values.numpy() - 5) @ turn, rcond=None)[0]
+    np.testing.assert_allclose(slopes, np.eye(4), atol=0.1)
+    np.testing.assert_allclose(predicted.var(0).sum(), left.mean(0).sum(), rtol=0.02)
 
 
-def test_simulated_predictions_are_what_the_best_linear_decoder_gives(monkeypatch):
-    """Regressed on such a prediction, the truth is the prediction itself; where noise is even, ridge keeps as much variance."""
-    rng = np.random.default_rng(3)
-    spread = np.array([3.0, 2.0, 1.0, 0.5, 0.2, 0.1])
-    turn = np.linalg.qr(rng.standard_normal((6, 6)))[0]
-    tokens = torch.from_numpy(5 + (spread * rng.standard_normal((60_000, 6))) @ turn.T).float().reshape(-1, 2, 3)
-    decoded, truth = Decoded(tokens), tokens.flatten(1).numpy()
-    generator = torch.Generator().manual_seed(1)
-    torch.testing.assert_close(decoded(tokens, 0.0, generator), tokens)
-    still = torch.cat([tokens[:99], torch.full_like(tokens[:99, :1], 0.37)], 1)  # a token that never varies
-    torch.testing.assert_close(Decoded(still)(still, 1.0, generator)[:, -1], still[:, -1])
-    typical = (spread**4).sum() / (spread**2).sum()
-    for unevenness, level in ((0.0, 0.4), (0.0, 1.0), (2.0, 0.7)):
-        monkeypatch.setattr(tokens_module, "UNEVENNESS", unevenness)
-        monkeypatch.setattr(torch, "rand", drawing(0.25, level))
-        rescaled = decoded(tokens, 1.0, generator).flatten(1).numpy()
-        np.testing.assert_allclose(rescaled.std(0), truth.std(0), rtol=0.02 if not unevenness else 0.3)
-        monkeypatch.setattr(torch, "rand", drawing(0.75, level))
-        predicted = decoded(tokens, 1.0, generator).flatten(1).numpy()
-        noise = typical * np.exp(-(LEVELS[0] + level * (LEVELS[1] - LEVELS[0])))  # variance, the same on all axes
-        if not unevenness:
-            kept = (spread**4 / (spread**2 + noise)).sum() / (spread**2).sum()
-            assert predicted.var(0).sum() / truth.var(0).sum() == pytest.approx(kept, abs=0.02)
-        np.testing.assert_allclose(predicted.mean(0), truth.mean(0), atol=0.03)
-        along = (predicted - 5) @ turn[:, :3], (truth - 5) @ turn[:, :3]  # axes of which enough is kept to fit a slope
-        slopes = np.linalg.lstsq(*along, rcond=None)[0]
-        np.testing.assert_allclose(slopes, np.eye(3), atol=0.1)
+def test_noise_that_is_the_same_on_all_axes_leaves_what_ridge_leaves(monkeypatch):
+    rng, generator = np.random.default_rng(3), torch.Generator().manual_seed(1)
+    spread = np.array([3.0, 2.0, 1.0, 0.5])
+    values = torch.from_numpy(spread * rng.standard_normal((60_000, 4)))
+    monkeypatch.setattr(tokens, "UNEVENNESS", 0.0)
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.ones(shape))
+    predicted = Axes(values, (0.0, 0.7)).decode(values.float(), generator)[0].numpy()
+    noise = (spread**4).sum() / (spread**2).sum() * np.exp(-0.7)  # variance
+    np.testing.assert_allclose(predicted.var(0), spread**4 / (spread**2 + noise), rtol=0.05)
+
+
+def test_decoded_tokens_err_together_and_keep_or_regain_their_spread(monkeypatch):
+    """Tokens that factors fix: what of two kinds of them is predicted comes from the same wrong factors."""
+    rng, generator = np.random.default_rng(4), torch.Generator().manual_seed(2)
+    factors = torch.from_numpy(np.eye(5)[rng.integers(5, size=20_000)]).float()  # of which one follows from the others
+    told = {name: torch.from_numpy(rng.standard_normal((5, 2, 3))).float() for name in ("text", "vision")}
+    true = {name: torch.einsum("if,ftk->itk", factors, values) for name, values in told.items()}
+    true["text"][:, :, 2] = 0.37  # a feature that never varies
+    decoded = Decoded(true, factors)
+    for name, values in decoded(true, factors, 0.0, generator).items():
+        assert torch.equal(values, true[name])
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, 0.6))
+    got = {name: values.flatten(1).numpy() for name, values in decoded(true, factors, 1.0, generator).items()}
+    read = np.linalg.lstsq(got["vision"], got["text"], rcond=None)
+    assert read[1].sum() < 1e-3 * got["text"].var(0).sum() * len(factors) and np.allclose(got["text"][:, [2, 5]], 0.37)
+    assert got["vision"].var(0).sum() < 0.9 * true["vision"].flatten(1).var(0).sum()
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, 0.4))
+    spread = decoded(true, factors, 1.0, generator)["vision"].flatten(1).std(0)
+    np.testing.assert_allclose(spread, true["vision"].flatten(1).std(0), rtol=0.15)
 
 
 def test_another_encoder_has_another_checkpoint(tmp_path, monkeypatch):

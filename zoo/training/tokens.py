@@ -1,39 +1,67 @@
-"""Tokens, or latents, as they are decoded from a brain, for networks that are to draw from such.
+"""Tokens and latents as they are decoded from a brain, for networks that are to draw from such.
 
-A linear decoder errs in every token of an image at once, and gives back little of what it knows little about: its prediction is
-the mean of what the tokens may be, given a noisy measurement. So a prediction is simulated along the principal axes of the
-tokens: with noise of variance s beside a signal of variance v, the share v / (v + s) of the signal is left, with the error that
-belongs to it. What a brain tells of an axis does not follow from the axis' variance: shares differ from axis to axis.
+A linear decoder gives back little of what it knows little about: its prediction is the mean of what the tokens may be, given a
+noisy measurement. What a brain tells most of is what a scene holds, its factors (kinds, colours, the background), and only
+then the rest of the tokens; where it errs about a scene, all tokens err together. So the factors are measured with noise, and
+the rest of each kind of token; along the principal axes of each, with noise of variance s beside a signal of variance v, the
+share v / (v + s) of the signal is left, with the error that belongs to it. Shares differ from axis to axis and do not follow
+from variances.
 """
 
 import torch
 
-LEVELS = (-2.5, 3.0)  # log of v / s of an axis of typical variance
+LEVELS = {"factors": (-2.5, 3.0), "rest": (-4.0, 2.0)}  # log of v / s of an axis of typical variance
 UNEVENNESS = 1.0  # SD of log v / s from axis to axis
 TINY = 1e-12  # variance, for features that never vary
 
 
+class Axes:
+    """Principal axes of values (n_images, n_features), and what decoders leave of them."""
+
+    def __init__(self, values: torch.Tensor, levels: tuple[float, float]):
+        self.mean, self.levels = values.mean(0), levels
+        variance, axes = torch.linalg.eigh((values - self.mean).T @ (values - self.mean) / len(values))
+        self.mean, self.variance, self.axes = self.mean.float(), variance.clamp(min=0).float(), axes.float()
+        typical = self.variance.square().sum() / (self.variance.sum() + TINY)
+        self.log_variance = (self.variance / (typical + TINY)).clamp(min=1e-6).log()
+
+    def decode(self, values: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Predict values: deviations from their mean (n_images, n_features), and the variance that is left of each axis."""
+        options = {"generator": generator, "device": values.device}
+        level, steepness = torch.rand(2, len(values), 1, **options)  # steepness 1: noise is the same on all axes
+        uneven, noise = torch.randn(2, *values.shape, **options)
+        level = torch.lerp(*map(level.new_tensor, self.levels), level)
+        kept = torch.sigmoid(level + steepness * self.log_variance + UNEVENNESS * uneven)
+        error = noise * (kept * (1 - kept) * self.variance).sqrt()
+        return (kept * ((values - self.mean) @ self.axes) + error) @ self.axes.T, kept * self.variance
+
+
 class Decoded:
-    """What tokens (n_images, n_tokens, n_features) of many images vary in, and predictions of some of them."""
+    """Predictions of kinds of tokens (n_images, ...) of the same images, whose `factors` (n_images, n_factors) are known."""
 
-    def __init__(self, tokens: torch.Tensor):
-        flat = tokens.flatten(1).double()
-        self.mean = flat.mean(0)
-        variance, axes = torch.linalg.eigh((flat - self.mean).T @ (flat - self.mean) / len(flat))
-        self.variance, self.axes, self.mean = variance.clamp(min=0).float(), axes.float(), self.mean.float()
-        typical = self.variance.square().sum() / self.variance.sum()
-        self.log_variance = (self.variance / typical).clamp(min=1e-6).log()
+    def __init__(self, tokens: dict[str, torch.Tensor], factors: torch.Tensor):
+        factors = factors.double()
+        self.factors = Axes(factors, LEVELS["factors"])
+        deviations, self.means, self.maps, self.rest = factors - factors.mean(0), {}, {}, {}
+        inverse = torch.linalg.pinv(deviations.T @ deviations, hermitian=True)
+        for name, values in tokens.items():
+            flat = values.flatten(1).double()
+            told = inverse @ (deviations.T @ flat)
+            self.means[name], self.maps[name] = flat.mean(0).float(), told.float()
+            self.rest[name] = Axes(flat - deviations @ told, LEVELS["rest"])
 
-    def __call__(self, tokens: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-        """Replace a share of tokens (n_images, ...) by predictions of them; half of these have the spread of tokens again."""
-        options = {"generator": generator, "device": tokens.device}
-        flat = tokens.flatten(1)
-        drawn, level, steepness = torch.rand(3, len(flat), 1, **options)  # steepness 1: noise is the same on all axes
-        uneven = UNEVENNESS * torch.randn(flat.shape, **options)
-        kept = torch.sigmoid(torch.lerp(*map(level.new_tensor, LEVELS), level) + steepness * self.log_variance + uneven)
-        error = torch.randn(flat.shape, **options) * (kept * (1 - kept) * self.variance).sqrt()
-        predicted = (kept * ((flat - self.mean) @ self.axes) + error) @ self.axes.T
-        loadings = self.axes.T.square()
-        rescaling = ((self.variance @ loadings + TINY) / ((kept * self.variance) @ loadings + TINY)).sqrt()
-        predicted = torch.where(drawn < share / 2, predicted * rescaling, predicted)
-        return torch.where(drawn < share, self.mean + predicted, flat).view_as(tokens)
+    def __call__(self, tokens: dict, factors: torch.Tensor, share: float, generator: torch.Generator) -> dict:
+        """Replace a share of images' tokens by predictions of them; half of these have the spread of tokens again."""
+        drawn = torch.rand(len(factors), 1, generator=generator, device=factors.device)
+        known, left = self.factors.decode(factors, generator)
+        decoded = {}
+        for name, values in tokens.items():
+            flat, rest, told = values.flatten(1), self.rest[name], self.maps[name]
+            unknown, left_of_rest = rest.decode(flat - (factors - self.factors.mean) @ told, generator)
+            of_factors, of_rest = (self.factors.axes.T @ told).square(), rest.axes.T.square()
+            whole = self.factors.variance @ of_factors + rest.variance @ of_rest
+            rescaling = ((whole + TINY) / (left @ of_factors + left_of_rest @ of_rest + TINY)).sqrt()
+            predicted = known @ told + unknown
+            predicted = torch.where(drawn < share / 2, predicted * rescaling, predicted)
+            decoded[name] = torch.where(drawn < share, self.means[name] + predicted, flat).view_as(values)
+        return decoded

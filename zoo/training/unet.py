@@ -64,7 +64,8 @@ def train(folder: Path, cache: Path, place: optimise.Place):
 
     scene_set = data.load_scenes("train", cache)
     inputs, empty = _encode_scenes(scene_set, folder, cache, place.device)
-    decoded = {name: Decoded(inputs[name]) for name in ("rough", "text", "vision")}
+    factors = torch.from_numpy(scene_set.attributes).to(place.device)
+    decoded = Decoded({name: inputs[name] for name in ("rough", "text", "vision")}, factors)
     weights = _weights(scene_set.covers).to(place.device)
     shown = reader.as_shown(torch.from_numpy(scene_set.covers)).to(place.device)
     checkpoints = {name: cache / f"{name}_{_of_encoders(folder)}.checkpoint" for name in ("reader", "unet")}
@@ -78,8 +79,8 @@ def train(folder: Path, cache: Path, place: optimise.Place):
     def loss_of_batch(generator, progress):
         rows = torch.randint(len(inputs["latents"]), (n,), generator=generator, **options)
         given = {name: inputs[name][rows].float() for name in inputs}
-        for name, simulate in decoded.items():
-            given[name] = simulate(given[name], progress * DECODED_FRACTION, generator)
+        told = {name: given[name] for name in decoded.maps}
+        given |= decoded(told, factors[rows], progress * DECODED_FRACTION, generator)
         t, noise = _walk(given["latents"], given["rough"], scheduler, generator)
         contexts = [_drop(given[name], empty[name], generator) for name in ("text", "vision")]
         text_weight = _text_weight(n, generator)

@@ -73,20 +73,24 @@ def repeats(subject):
 
 
 def sheet(subject):
-    """Collect what the sheet of a subject shows: keyword arguments of `plots.plot_import`."""
+    """Collect what the sheet of a subject shows: arguments of `plots.plot_import`, volumes from left to right and upright."""
+    from nibabel import Nifti1Image, as_closest_canonical
+
     ids, first = np.unique(subject.image_ids, return_index=True)
     shown = ids[np.argsort(first)][:N_SHOWN]
     own = zip(subject.captions(shown), subject.image_names(shown), strict=True)
     design = subject.design(1, 1)
     lag = np.arange(len(design))[:, None] - np.flatnonzero(design)
     response = np.pad(canonical(subject.tr, subject.duration), (0, len(design)))
-    depth = np.flatnonzero(subject.brainmask.any(axis=(0, 1)))
+    both = (Nifti1Image(np.float32(values), subject.affine) for values in (subject.background, subject.brainmask))
+    background, mask = (as_closest_canonical(volume).get_fdata(dtype=np.float32) for volume in both)
+    depth = np.flatnonzero(mask.any(axis=(0, 1)))
     return {
         "images": subject.stimuli(shown),
         "names": [captions[0] if captions else name for captions, name in own],
         "regressors": np.where(lag >= 0, response[np.maximum(lag, 0)], 0),  # (n_volumes, n_trials)
-        "background": subject.background,
-        "mask": subject.brainmask,
+        "background": background,
+        "mask": mask > 0,
         "slices": np.unique(np.linspace(depth[0], depth[-1], 6).round().astype(int)[1:-1]),
     }
 

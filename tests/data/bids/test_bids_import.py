@@ -311,3 +311,12 @@ def test_the_sheet_shows_pictures_in_the_order_of_their_first_showing(dataset, p
     rows = np.flatnonzero(found.subject.design(1, 1))
     for row, column in zip(rows, shown["regressors"].T, strict=True):
         assert not column[:row].any() and column[row : row + 8].max() > 0.9
+
+
+def test_the_sheet_shows_the_brain_from_left_to_right_however_files_store_it(dataset, project, monkeypatch):
+    subject = importer.look("mine", dataset / "raw", **settings(dataset, side=16)).subject
+    for first in (1, -1):  # millimetres to the right, or to the left, along the first axis
+        monkeypatch.setattr(type(subject), "affine", np.diag([first * 2.0, 2.0, 2.0, 1.0]))
+        shown = checklist.sheet(subject)
+        np.testing.assert_array_equal(shown["mask"], subject.brainmask[::first])
+        np.testing.assert_allclose(shown["background"], subject.background[::first], rtol=1e-6)
