@@ -32,10 +32,10 @@ def main():
     rows = {}
     for run in runs:
         with tempfile.TemporaryDirectory() as folder:
-            rows[f"{run} alone"] = measure(make(Path(folder)), [run])
+            rows[f"{run} alone"] = measure(make(Path(folder), options.subjects), [run])
     rows["sum of these"] = (sum(seconds for seconds, _ in rows.values()), max(memory for _, memory in rows.values()))
     with tempfile.TemporaryDirectory() as folder:
-        project = make(Path(folder))
+        project = make(Path(folder), options.subjects)
         rows["all by one command"] = measure(project, runs)
         rows["the same command again"] = measure(project, runs)
     table = pd.DataFrame(rows, index=["seconds", "peak memory, GiB"]).T
@@ -44,13 +44,13 @@ def main():
     print(f"\n{table.seconds['all by one command'] / table.seconds['sum of these']:.2f} of the sum, {os.cpu_count()} cores")
 
 
-def make(folder):
+def make(folder, n_subjects):
     """Make a project without data in a folder, with a parameter file for each copy of the small subject."""
     for name in NEEDED:
         source = ROOT / name
         ignored = shutil.ignore_patterns("_build", "runs", "__pycache__", ".ipynb_checkpoints")
         shutil.copytree(source, folder / name, ignore=ignored) if source.is_dir() else shutil.copy(source, folder)
-    for seed in range(1, 10):
+    for seed in range(1, n_subjects + 1):
         run = yaml.safe_load((ROOT / "params" / "small.yaml").read_text())
         run |= {"data": f"data/small{seed}", "group": [f"small{seed}"]}
         run["simulation"]["seed"] = seed

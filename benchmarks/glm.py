@@ -44,11 +44,13 @@ def main():
     parser.add_argument("--voxels", type=int, nargs="+", default=[500, 2000, 8000])
     parser.add_argument("--runs", type=int, nargs="+", default=[4, 12])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu", help="of nsdlib; the other program runs on the CPU (%(default)s)")
+    parser.add_argument("--device", default="cpu", help="of a session (%(default)s)")
     parser.add_argument("--session", type=int, metavar="VOXELS", help="a session of NSD's size instead (200000)")
     parser.add_argument("--scratch", type=Path, metavar="FOLDER", help="where the session's arrays lie until it is fitted")
     parser.add_argument("--quick", action="store_true", help="only the fewest runs and voxels")
     options = parser.parse_args()
+    if options.device != "cpu" and not options.session:
+        parser.error("--device is for --session: the comparison counts CPU seconds of both programs")
     torch.set_num_threads(options.threads)
     with threadpool_limits(options.threads), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a fallback, when noise alone has no responding voxel
@@ -88,7 +90,7 @@ def compare(cases, options):
     rows, agreement = [], []
     rate = product_rate(torch.device("cpu"), torch.float64, clock=time.process_time)
     arguments = {"tr": TR, "hrfs": hrf.sampled_library(TR), "canonical": hrf.canonical(TR)}
-    settings = GLMOptions(brain_r2=THRESHOLD, device=options.device)
+    settings = GLMOptions(brain_r2=THRESHOLD)
     installed = glmsingle.is_installed()
     other_name = f"GLMsingle {version('glmsingle')}" if installed else "plain NumPy, not GLMsingle"
     fit_glm(*simulate(2, 50), **arguments, options=settings)  # imports are nobody's time
@@ -243,13 +245,6 @@ def measure_session(n_voxels, device, *, scratch=None, **options):
     row |= {stage: own[0] for stage, own in times.items()}
     row["GPU GiB"] = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else 0.0
     return row | {"series GiB": sum(run.nbytes for run in data) / 2**30, "results GiB": results.nbytes / 2**30}
-
-
-def agreement(device, n_voxels=500):
-    """Hold the fit on a device against that on the CPU, on a small case: see `compare_results`."""
-    design, data, tr = simulate_session(n_voxels)
-    there, here = (fit_glm(design, data, tr=tr, options=GLMOptions(device=name)) for name in (device, "cpu"))
-    return compare_results(there, {name: here[name].values for name in here.data_vars} | here.attrs)
 
 
 def print_session(options):

@@ -285,8 +285,6 @@ def session(options):
 
 def ridge(options):
     """Fit and predictions of CLIP-vision's tokens, half-precision targets in the host's memory or on the device."""
-    from nsdlib.core.ridge import Ridge
-
     wanted = sizes(options)
     n_targets = wanted.n_vision_tokens * wanted.token_width
     X, X_test = (rehearsal.normal(n, wanted.n_voxels, np.float32) for n in (wanted.n_train, wanted.n_test))

@@ -17,6 +17,7 @@ from nsdlib.store import Store, load_diffusion, zoo
 from nsdlib.study import STORED, floors
 from nsdlib.study.reconstruction import KINDS, flat
 from nsdlib.study.selection import resemblance
+from nsdlib.study.statistics import bootstrap_interval
 from nsdlib.twin import scenes
 from nsdlib.twin.truth import load_truth
 
@@ -39,8 +40,9 @@ def main():
         images = {system: made[name].values for name, system in STORED.items()}
         kinds = main_kinds(run, made.test_image.values)
         rows = named(zoo.root(run) / "namer", images, kinds)
-        found = main_kinds(run, nearest_by_tokens(store.load("betas").train_image.values, store.load("embeddings"), made))
-        rows["nearest by tokens"] = {"its main thing is that of the image": float((found == kinds).mean())}
+        nearest = nearest_by_tokens(store.load("betas").train_image.values, store.load("embeddings"), made)
+        found = main_kinds(run, nearest) == kinds
+        rows["nearest by tokens"] = {"its main thing is that of the image": float(found.mean())} | interval(found)
         for name, values in measured(scores.value).items():
             rows.setdefault(name, {}).update(values)
         if options.grid:
@@ -68,7 +70,13 @@ def main_kinds(run, image_ids):
 
 def named(judge, images, kinds):
     """Share of the images of each set, a dict of (n_images, rows, columns, 3) uint8, whose main kind the judge names."""
-    return {name: {"named": namer.accuracy(judge, made, kinds)} for name, made in images.items()}
+    right = {name: namer.named(judge, made).numpy() == kinds for name, made in images.items()}
+    return {name: {"named": float(values.mean())} | interval(values) for name, values in right.items()}
+
+
+def interval(values):
+    """The 95 % interval of a mean over images."""
+    return dict(zip(("low", "high"), map(float, bootstrap_interval(values)), strict=True))
 
 
 def measured(scores):

@@ -120,7 +120,7 @@ def test_the_benchmark_of_a_batch_sees_memory_and_failure(tmp_path, monkeypatch)
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import batch
 
-    project = batch.make(tmp_path)
+    project = batch.make(tmp_path, 2)
     hold = 'import pathlib, time; held = bytearray(300 << 20); time.sleep(2); pathlib.Path("done").touch()'
     (project / "Snakefile").write_text(f'rule all:\n    output: "done"\n    shell: """python -c \'{hold}\'"""\n')
     seconds, gibibytes = batch.measure(project, ["small1"])
@@ -208,3 +208,4 @@ def test_the_judge_of_pictures_names_scenes_and_not_noise(monkeypatch):
     noise = rng.permuted(drawn.reshape(60, -1), axis=1).reshape(drawn.shape)
     found = pictures.named(ROOT / "zoo" / "demo" / "namer", {"seen": drawn, "noise": noise}, kinds)
     assert found["seen"]["named"] > 0.9 and found["noise"]["named"] < 0.2
+    assert 0.8 < found["seen"]["low"] < found["seen"]["named"] <= found["seen"]["high"]
