@@ -3,8 +3,8 @@
 loop: image steps a second of our loop against the published loop's structure (one image at a time, the pass with tokens and the
 one without apart, tokens projected at every step, diffusers' own forward passes) on the same weights: the demo zoo's on a CPU,
 random ones of the published size with `--full`. steps: the UNet alone in batches, as it is, captured as a graph on a GPU, and
-with `--compile` compiled. samplers: scores of the demo subject's refined images for each sampler and number of steps, against
-DDIM with 50 (wants `make demo` first).
+with `--compile` compiled. samplers: what the zoo's judge names, and scores, of training images of the demo subject that are
+decoded without them, for each sampler and number of steps, against DDIM with 50 (wants `make demo` first).
 """
 
 import sys
@@ -13,25 +13,28 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
+import pictures
 import report
 import torch
 from timing import best
 from torch.utils.flop_counter import FlopCounterMode
 
-from nsdlib.core import diffusion, random
+from nsdlib.core import diffusion, random, ridge
 from nsdlib.core.device import Captured, pick_device
 from nsdlib.core.diffusion.unet import DualAttention
 from nsdlib.core.images import resize
 from nsdlib.core.scores.metrics import METRICS
+from nsdlib.data import open_subject
 from nsdlib.params import load_run
 from nsdlib.run import full_size
 from nsdlib.run.rates import product_rate, seconds_of
 from nsdlib.store import zoo
 from nsdlib.store.store import Store
+from nsdlib.study.reconstruction import Split
 from nsdlib.study.statistics import paired_difference
 
-COMPARED = {"ddim": (50, 25, 10, 5), "dpm++": (25, 10, 5), "unipc": (25, 10, 5)}
-SHOWN = ("ssim", "pixcorr", "inception", "effnet", "swav")
+COMPARED = {"ddim": (50, 25, 10), "dpm++": (50, 17, 10, 7, 5)}
+N_HELD_OUT, SHOWN = 100, ("ssim", "effnet", "swav")
 
 
 def main():
@@ -158,19 +161,21 @@ def measure_steps(options, device, batches=(8, 32, 1)):
 
 
 def measure_samplers(options, device):
-    """Scores of the demo subject's refined images; differences to DDIM with 50 steps, positive is better."""
+    """What the judge names, and scores, of held-out training images; differences to DDIM with 50 steps, positive is better."""
     run = load_run("demo").model_copy(update={"device": str(device)})
-    made, second, scorer = Store(run).load("reconstruction"), zoo.load_diffusion(run), zoo.load_scorer(run)
-    inputs = [made[name].values for name in ("rough", "text_pred", "vision_pred")]
-    settings, rows, reference = zoo.refinement(run) | {"image_ids": made.test_image.values}, [], None
+    second, scorer, (ids, *inputs) = zoo.load_diffusion(run), zoo.load_scorer(run), decode_held_out(run)
+    shown, kinds = resize(open_subject(run).stimuli(ids), second.image_size), pictures.main_kinds(run, ids)
+    settings, rows, reference = zoo.refinement(run) | {"image_ids": ids}, [], None
+    second.refine(*(values[:2] for values in inputs), **settings | {"image_ids": ids[:2]})  # imports are nobody's time
     for sampler, counts in COMPARED.items():
         for n_steps in counts:
             began = time.perf_counter()
             refined = second.refine(*inputs, **settings | {"sampler": sampler, "n_steps": n_steps})
             seconds = time.perf_counter() - began
-            scores = scorer.score(made.stimulus.values, refined)
+            scores = scorer.score(shown, refined)
             reference = scores if reference is None else reference
             row = {"sampler": sampler, "n_steps": n_steps, "images a second": len(refined) / seconds}
+            row |= pictures.named(zoo.root(run) / "namer", {"refined": refined}, kinds)["refined"]
             for name in SHOWN:
                 sign = 1 if METRICS[name].higher_is_better else -1
                 pair = (sign * one.sel(metric=name).values for one in (scores, reference))
@@ -180,6 +185,19 @@ def measure_samplers(options, device):
                 )
             rows.append(row)
     return rows
+
+
+def decode_held_out(run):
+    """Decode some training images by ridges of the others: ids, rough images, text tokens, vision tokens."""
+    store, vdvae = Store(run), zoo.load_vdvae(run)
+    made = (store.load(name) for name in ("betas", "targets", "embeddings"))
+    train = Split.of("train", *made, n_latents=vdvae.n_latents(run.n_layers))
+    held = np.isin(np.arange(len(train.ids)), np.random.default_rng(21).choice(len(train.ids), N_HELD_OUT, replace=False))
+    fitted, asked = train.patterns[~held], train.patterns[held]
+    options = {"alphas": run.alphas, "mode": run.renormalise, "device": run.device}
+    decoded = {name: ridge.decode(fitted, values[~held], asked, **options) for name, values in train.targets.items()}
+    rough = vdvae.decode(decoded["latents"], seed=run.seed, image_ids=train.ids[held])
+    return train.ids[held], rough, *train.as_tokens(decoded).values()
 
 
 PARTS = {"loop": measure_loop, "steps": measure_steps, "samplers": measure_samplers}
