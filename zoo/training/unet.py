@@ -47,7 +47,7 @@ SCHEDULER = {
     "clip_sample": False,
     "prediction_type": "v_prediction",
 }
-N_STEPS, BATCH, RATE, SEED = 45_000, (32, 256), 1e-3, 14
+N_STEPS, BATCH, RATE, SEED = 50_600, (32, 256), 1e-3, 14
 START = 500  # the lowest noise level at which image-to-image sets out
 ENLARGE = 8.0
 N_MEASURED = 200
