@@ -55,9 +55,9 @@ def test_a_record_of_another_run_counts_on_the_same_machine_with_the_same_models
 
 def test_times_are_in_proportion_to_a_size(project):
     write(project, "demo", REFINING, 10.0)
-    more = load_run("demo", n_steps=100)  # of 10, at strength 0.6
+    more = load_run("demo", n_steps=100)  # 60 are walked at strength 0.6; 4 of 7
     words = "test images x steps x sets of refined images"
-    assert expect(more) == forecast.Expectation(100.0, f"demo, 2026-01-02, x 10 by {words}")
+    assert expect(more) == forecast.Expectation(150.0, f"demo, 2026-01-02, x 15 by {words}")
     seeds = load_run("demo", diffusion_seeds=(0, 1, 2, 3))  # 7 sets instead of 5, and in notebook 06 9 instead of 5
     assert expect(seeds) == forecast.Expectation(pytest.approx(10 * 7 / 5), f"demo, 2026-01-02, x 1.4 by {words}")
     write(project, "demo", "06_noise_sensitivity", 30.0)

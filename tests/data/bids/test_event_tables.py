@@ -99,7 +99,8 @@ def test_what_the_chapter_adds_for_known_data_sets_chooses_their_trials_and_test
         chosen = {name: parse_yaml(value) for name, value in re.findall(r"-p '(\w+)=([^']*)'", added)}
         column, _ = guess_image_column([read_events(path)])
         runs = {(1, 1): SimpleNamespace(events=path, session="perceptionTest01")}
-        trials, _ = read_trials(runs, {(1, 1): (1e4, 1e4)}, image_column=column, **{"drop": {}, "test": {}} | chosen)
+        settings = {"drop": {}, "test": {}, "whole": False} | chosen
+        trials, _ = read_trials(runs, {(1, 1): (1e4, 1e4)}, image_column=column, **settings)
         shown = [row for row in written if SHOWN[f"{dataset} {task}"](row)]
         assert trials["name"].tolist() == [row[column] for row in shown]
         is_test = [row.get("ImgType", "").startswith("rep_") or row.get("trial_type") == "test" for row in shown]
