@@ -40,7 +40,7 @@ def pictures():
 
 def chosen(scores):
     """Positions of the images at evenly spaced places of the mean rank, by pandas' ranks."""
-    table = scores.value.sel(system="refined").to_pandas()  # metric by image
+    table = scores.value.sel(system="refined").to_pandas().round(12)  # metric by image; equal shares are ties
     ranks = [table.loc[name].rank(ascending=metric.higher_is_better) for name, metric in METRICS.items()]
     order = np.argsort(-np.mean(ranks, axis=0), kind="stable")
     return order[np.linspace(0, len(order) - 1, strip.N_SHOWN).round().astype(int)]
