@@ -94,15 +94,15 @@ def forecast_table(root):
 
     from nsdlib.run import rehearsal
 
-    columns = {}
+    columns, runs = {}, {run.name: (run, costs.amounts(run)) for run in _runs()}
     for table, machine, day in rehearsal.kept(root):
-        run, hours = load_run(SUBJECT), {r.name: rehearsal.subject_hours(table, r, costs.amounts(r)) for r in _runs()}
+        hours = {name: rehearsal.subject_hours(table, *of_run) for name, of_run in runs.items()}
         totals = [stages.sum() for stages in hours.values()]
         column = {f"{SUBJECT}, {stage}": value for stage, value in hours[SUBJECT].items()}
         column |= {f"{SUBJECT}, all": hours[SUBJECT].sum(), "four subjects, one machine": spread(totals, 1)}
         column |= {f"four subjects, {N_NODES} such machines": spread(totals, N_NODES)}
-        machine = f"{machine}, {day}{rehearsal.left_out(table, run, costs.amounts(run))}"
-        columns[machine] = {stage: f"{value:.3g}" for stage, value in column.items()}
+        label = f"{machine}, {day}{rehearsal.left_out(table, *runs[SUBJECT])}"
+        columns[label] = {stage: f"{value:.3g}" for stage, value in column.items()}
     if not columns:
         return f"No machine has been rehearsed yet: `nsdlib rehearse {SUBJECT}` and the next build of the book fill this place."
     return pd.DataFrame(columns).rename_axis("hours").to_markdown(disable_numparse=True)

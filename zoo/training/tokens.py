@@ -43,12 +43,16 @@ class Decoded:
         factors = factors.double()
         self.factors = Axes(factors, LEVELS["factors"])
         deviations, self.means, self.maps, self.rest = factors - factors.mean(0), {}, {}, {}
+        self.loadings, self.variances = {}, {}  # squared, of each token on the axes of factors and of the rest; of each token
         inverse = torch.linalg.pinv(deviations.T @ deviations, hermitian=True)
         for name, values in tokens.items():
             flat = values.flatten(1).double()
             told = inverse @ (deviations.T @ flat)
             self.means[name], self.maps[name] = flat.mean(0).float(), told.float()
-            self.rest[name] = Axes(flat - deviations @ told, LEVELS["rest"])
+            self.rest[name] = rest = Axes(flat - deviations @ told, LEVELS["rest"])
+            of_factors, of_rest = (self.factors.axes.T @ self.maps[name]).square(), rest.axes.T.square()
+            self.loadings[name] = of_factors, of_rest
+            self.variances[name] = self.factors.variance @ of_factors + rest.variance @ of_rest
 
     def __call__(self, tokens: dict, factors: torch.Tensor, share: float, generator: torch.Generator) -> dict:
         """Replace a share of images' tokens by predictions of them; half of these have the spread of tokens again."""
@@ -56,11 +60,9 @@ class Decoded:
         known, left = self.factors.decode(factors, generator)
         decoded = {}
         for name, values in tokens.items():
-            flat, rest, told = values.flatten(1), self.rest[name], self.maps[name]
-            unknown, left_of_rest = rest.decode(flat - (factors - self.factors.mean) @ told, generator)
-            of_factors, of_rest = (self.factors.axes.T @ told).square(), rest.axes.T.square()
-            whole = self.factors.variance @ of_factors + rest.variance @ of_rest
-            rescaling = ((whole + TINY) / (left @ of_factors + left_of_rest @ of_rest + TINY)).sqrt()
+            flat, told, (of_factors, of_rest) = values.flatten(1), self.maps[name], self.loadings[name]
+            unknown, left_of_rest = self.rest[name].decode(flat - (factors - self.factors.mean) @ told, generator)
+            rescaling = ((self.variances[name] + TINY) / (left @ of_factors + left_of_rest @ of_rest + TINY)).sqrt()
             predicted = known @ told + unknown
             predicted = torch.where(drawn < share / 2, predicted * rescaling, predicted)
             decoded[name] = torch.where(drawn < share, self.means[name] + predicted, flat).view_as(values)

@@ -7,7 +7,6 @@ on, more and more tokens and rough images are such as a decoder gives them (`zoo
 early and fill most of an image; errors on things weigh more, and so does what `zoo.training.reader` no longer reads in them.
 """
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from nsdlib.core.images import resize
 from nsdlib.core.weights import find_files, load_diffusers
 from nsdlib.params import load_run
 from nsdlib.store import provenance
+from nsdlib.store.sources import digest
 from zoo.training import data, namer, optimise, reader
 from zoo.training.tokens import Decoded
 
@@ -153,8 +153,7 @@ def _encode_scenes(scene_set, folder, cache, device):
 def _of_encoders(folder):
     """A name for the weights that encode scenes: what was trained on their tokens and latents knows no others."""
     files = [file for part in ENCODERS for file in find_files(folder / part)]
-    hashes = "".join(provenance.file_hash(file) for file in [*files, _first_stage(folder)])
-    return hashlib.sha256(hashes.encode()).hexdigest()[:12]
+    return digest(*map(provenance.file_hash, [*files, _first_stage(folder)]))
 
 
 def _first_stage(folder):
