@@ -14,17 +14,9 @@ from nsdlib.store.variants import MARK, fields, run_with
 
 
 def disagreements(files):
-    """Say in what the pages of one run contradict the run's parameter file, each other, or the results that tables are made of.
+    """List in what executed pages of one run contradict its parameter file, each other, or the results that tables are made of.
 
-    Parameters
-    ----------
-    files : list of Path
-        Executed pages; of a variant, what its own parameters bring about is no contradiction.
-
-    Returns
-    -------
-    list of str
-        Empty when they agree.
+    Of a variant, what its own parameters bring about is no contradiction.
     """
     notes = {file.stem: read_note(file) for file in files}
     if silent := [page for page, note in notes.items() if "artifacts" not in note]:
@@ -36,17 +28,7 @@ def disagreements(files):
 
 
 def variants(page):
-    """Return the executed pages of the variants of one page and what differs in each.
-
-    Parameters
-    ----------
-    page : Path
-        The executed page of the run as it is in its file.
-
-    Returns
-    -------
-    dict of Path to dict
-    """
+    """Return the executed pages of a page's variants, each with what differs from the run as it is in its file."""
     files = sorted(page.parent.glob(f"{page.stem}{MARK}*.ipynb"))
     changed = {file: read_note(file).get("changed") for file in files if not file.stem.endswith(".partial")}
     return {file: differing for file, differing in changed.items() if differing}

@@ -7,13 +7,9 @@ COLUMNS = ["what", "section", "printed", "recomputed", "agrees", "how"]
 
 
 def audit():
-    """Recompute each statement of the paper that can be recomputed.
+    """Recompute each statement of the paper that can be recomputed: a DataFrame of `COLUMNS`, indexed by the first.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by what is stated: section, printed, recomputed (both text), agrees (bool), how. A percentage agrees when it
-        rounds to the printed one.
+    Two are text, what is printed and what was recomputed; a percentage agrees when it rounds to the printed one.
     """
     import pandas as pd
 

@@ -26,28 +26,12 @@ def first_page(root, *, local=False):
 
 
 def build(root, *, local=False):
-    """Build the book, with warnings as errors.
+    """Build the book, with warnings as errors, and return its first page.
 
-    Parameters
-    ----------
-    root : Path
-        The project's folder.
-    local : bool
-        With the pictures of real subjects, see `nsdlib.run.publish`; such a book must not be passed on.
-
-    Returns
-    -------
-    Path
-        The first page.
-
-    Raises
-    ------
-    FileNotFoundError
-        When a chapter's notebook has not been run.
-    ValueError
-        When the chapters of `book/_toc.yml` do not agree, see `book._ext.agreement`; other runs and variants are left out then.
-    RuntimeError
-        When the build warns or fails; its output goes to standard error.
+    A `local` one has the pictures of real subjects (`nsdlib.run.publish`) and must not be passed on. A FileNotFoundError when a
+    chapter's notebook has not been run; a ValueError when the chapters of `book/_toc.yml` do not agree (`book._ext.agreement`),
+    while other runs and variants that do not are left out; a RuntimeError when the build warns or fails, with its output on
+    standard error.
     """
     table, conflicts = contents(root, local=local)
     listed = _pages(table)

@@ -29,18 +29,7 @@ def read(root, name):
 
 
 def write(file, table, about, *, packages):
-    """Write a table of `book/data/` for `read`: a description, date and versions, and the rows.
-
-    Parameters
-    ----------
-    file : Path
-    table : pandas.DataFrame
-        Its index is the first column.
-    about : str
-        Description in one line.
-    packages : sequence of str
-        Packages whose versions are recorded.
-    """
+    """Write a DataFrame for `read`: a description in one line, the date, versions of packages, and the rows with their index."""
     known = {"nsdlib": __version__}
     versions = ", ".join(f"{package} {known.get(package) or version(package)}" for package in packages)
     made = f"{datetime.date.today()}, {platform.system()}, Python {platform.python_version()}, {versions}"

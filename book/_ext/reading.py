@@ -32,24 +32,12 @@ def setup(app):
 
 
 def link_to_explore(_app, _name, source):
-    """Let links to the explorers' notebook, which needs a kernel and is no page, lead to the page about it.
-
-    Parameters
-    ----------
-    source : list of str
-        The text of the page, changed in place.
-    """
+    """Let links to the explorers' notebook, which needs a kernel and is no page, lead to the page about it."""
     source[0] = source[0].replace("](explore.ipynb)", "](/explore.md)")
 
 
 def fold_code(_app, document):
-    """Fold the code of a notebook's cells: the page opens with what it shows, and a click opens a cell's code.
-
-    Parameters
-    ----------
-    document : docutils.nodes.document
-        Changed in place. Cells that were tagged to be hidden in another way stay as they are.
-    """
+    """Fold the code of a notebook's cells, but of those tagged to be hidden in another way; a click opens it."""
     from docutils import nodes
 
     for cell in document.findall(nodes.container):
@@ -60,11 +48,8 @@ def fold_code(_app, document):
 def open_with_figure(app, document, name):
     """Show a page's finding and main figure below its first paragraph, too, where the latter is from, and how long the page ran.
 
-    Parameters
-    ----------
-    document : docutils.nodes.document
-        Changed in place; pages without a cell tagged `MAIN`, or without its figure, stay as they are. A finding is what the
-        cell tagged `FINDING` prints.
+    Pages without a cell tagged `MAIN`, or without its figure, stay as they are. A finding is what the cell tagged `FINDING`
+    prints.
     """
     from docutils import nodes
 
@@ -116,13 +101,7 @@ def _folded(table, longest):
 
 
 def describe_images(_app, document, _name):
-    """Set the alternative text of every image of a page, unless its author did, and make it load lazily.
-
-    Parameters
-    ----------
-    document : docutils.nodes.document
-        Changed in place.
-    """
+    """Set the alternative text of every image of a page, unless its author did, and make it load lazily."""
     from docutils import nodes
 
     heading, title, prose, is_used = "", "", "", False
@@ -140,17 +119,7 @@ def describe_images(_app, document, _name):
 
 
 def alternative(heading, title, prose):
-    """Compose an alternative text from heading, title and the first sentences of the prose, as one line.
-
-    Parameters
-    ----------
-    heading, title, prose : str
-        Any of them may be empty.
-
-    Returns
-    -------
-    str
-    """
+    """Compose an alternative text from heading, title and the first sentences of the prose, as one line; each may be empty."""
     text = LABEL.sub("", " ".join(prose.split()))
     first, *longer = accumulate(re.split(r"(?<=[.:;?!]) ", text), "{} {}".format)
     kept = [first, *(whole for whole in longer if len(whole) <= LONGEST)][-1]

@@ -21,13 +21,7 @@ and `core` nothing else of nsdlib. Shapes are written with these names of axes:
 
 
 def pages() -> dict[str, str]:
-    """Make every page of the reference.
-
-    Returns
-    -------
-    dict of str to str
-        Page below `book/`, without its ending, to Markdown; the first is the table of the wings.
-    """
+    """Make every page of the reference, Markdown by its name below `book/`; the first is the table of the wings."""
     made = {f"{FOLDER}/{wing}": _page(wing) for wing in WINGS}
     rows = [f"| [`nsdlib.{wing}`]({wing}.md) | {_first_line(f'nsdlib.{wing}')} |" for wing in WINGS]
     return {f"{FOLDER}/index": INTRO + "\n".join(rows) + "\n"} | made

@@ -43,29 +43,16 @@ best retrieval of a training image {retrieved:.2f}, {label} {labelled:.2f}).
 
 
 def write(root):
-    """Write the parts below `book/`, unless they are unchanged.
-
-    Parameters
-    ----------
-    root : Path
-        The project's folder; the run is the one with the pages in `runs/demo`.
-    """
+    """Write the parts below `book/`, unless they are unchanged; their run is the one with the pages in `runs/demo`."""
     demo = (root / "runs" / "demo").resolve().name
     for name, text in (("first_sight", first_sight(load_run(demo))), ("made_with", made_with(root))):
         write_if_changed(root / "book" / f"{name}.snippet", text)
 
 
 def first_sight(run) -> str:
-    """Return seen, rough and refined images of a run, from the best to the worst, and their mean scores.
+    """Show seen, rough and refined images of a run, from the best to the worst, and what is said of them, in Markdown.
 
-    Parameters
-    ----------
-    run : nsdlib.params.Run
-
-    Returns
-    -------
-    str
-        Markdown; a note instead where pictures are withheld (`nsdlib.run.publish`), or without results.
+    A note instead where pictures are withheld (`nsdlib.run.publish`), or without results.
     """
     if not publish.may_show(run):
         why = "what is not known to be simulated stays with those who hold the data"
@@ -99,18 +86,7 @@ def caption(values, **bootstrap):
 
 
 def made_with(root) -> str:
-    """Return the commit, versions and times of a build.
-
-    Parameters
-    ----------
-    root : Path
-        The project's folder; the times are those of the runs' records.
-
-    Returns
-    -------
-    str
-        Markdown: a sentence, a table of runs, a table of packages.
-    """
+    """Tell the commit of a build, the times in the runs' records, and versions: a sentence and two tables, in Markdown."""
     import platform
 
     import pandas as pd

@@ -18,18 +18,7 @@ notebook of the same run is complete; an earlier complete page is still shown th
 
 
 def state_page(root) -> str:
-    """Return the page "State of the runs".
-
-    Parameters
-    ----------
-    root : Path
-        The project's folder.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """Return the page "State of the runs" of the project's folder, in Markdown."""
     import pandas as pd
 
     cells, failures, versions = {}, [], {}
