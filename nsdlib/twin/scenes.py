@@ -199,21 +199,6 @@ def attributes(scene: Scene) -> np.ndarray:
     return np.array(list(value.values()), dtype=np.float32)
 
 
-@cache
-def _extent(kind, shape, flip):
-    """Left, top, right and bottom of what is drawn in the tile of a kind, as fractions of the tile."""
-    box = kinds.paint(kind, shape, COLOURS["red"], 160, flip=flip).getchannel("A").point(lambda v: 255 * (v > 127)).getbbox()
-    return tuple(edge / 160 for edge in box)
-
-
-def boxes(scene: Scene) -> np.ndarray:
-    """Return the boxes around the things: (n_things, 4) float, left, top, right, bottom as fractions of the picture's side."""
-    frames = np.array([_extent(thing.kind, thing.shape, thing.flip) for thing in scene.things])  # (n_things, 4)
-    sizes = np.array([[thing.size] for thing in scene.things])
-    corners = np.array([(thing.x - thing.size / 2, thing.y - thing.size / 2) * 2 for thing in scene.things])
-    return corners + sizes * frames
-
-
 def masks(scene: Scene, size: int = SIZE) -> np.ndarray:
     """Return which pixels show each thing: (n_things, size, size) bool; a nearer thing hides a farther one."""
     factor = -(-FINE // size)

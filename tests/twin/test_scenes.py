@@ -49,16 +49,14 @@ def test_things_stay_inside_and_apart(sampled):
             assert all(layout.overlap(squares[i], other) <= layout.MOST_OVERLAP for other in squares[:i])
 
 
-def test_masks_lie_in_boxes_and_show_each_thing(sampled):
+def test_masks_lie_in_the_squares_of_their_things_and_show_each(sampled):
     for scene in sampled[:40]:
-        boxes, masks = scenes.boxes(scene), scenes.masks(scene, 128)
-        assert boxes.shape == (len(scene.things), 4) and masks.shape == (len(scene.things), 128, 128)
-        assert masks.sum(0).max() <= 1
-        for (left, top, right, bottom), mask in zip(boxes * 128, masks, strict=True):
-            rows, columns = np.nonzero(mask)
+        masks = scenes.masks(scene, 128)
+        assert masks.shape == (len(scene.things), 128, 128) and masks.sum(0).max() <= 1
+        for thing, mask in zip(scene.things, masks, strict=True):
             assert mask.mean() > 0.004
-            assert columns.min() >= left - 2 and columns.max() <= right + 2
-            assert rows.min() >= top - 2 and rows.max() <= bottom + 2
+            for places, centre in zip(np.nonzero(mask), (thing.y, thing.x), strict=True):
+                assert np.abs(places + 0.5 - 128 * centre).max() <= 64 * thing.size + 2
 
 
 def test_masks_cover_what_changes_with_the_colour():
