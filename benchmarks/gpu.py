@@ -13,7 +13,7 @@ import os
 import signal
 import time
 import traceback
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -88,9 +88,11 @@ def attempt(measure, options, seconds):
             torch.cuda.reset_peak_memory_stats()
 
 
-def timed(work, options):
-    """Seconds of the faster of two calls."""
-    return fastest(work, options.device)[0]
+def timed(pairs, options, n=None, unit="s"):
+    """Yield a row for each pair of words and work: seconds of the faster of two calls, or how many of `n` things a second."""
+    for what, work in pairs:
+        seconds = fastest(work, options.device)[0]
+        yield {"what": what, "ours": n / seconds if n else seconds, "unit": unit} | peak()
 
 
 def peak():
@@ -241,39 +243,29 @@ def networks(options):
         network = build_network(name, wanted.n_voxels, n_latents, regions).to(options.device)
         trainer = Trainer(network, x, y, seed=0, batch_size=64)
         trainer.run_epoch(RATE)
-        yield {"what": name, "ours": timed(lambda trainer=trainer: trainer.run_epoch(RATE), options), "unit": "s"} | peak()
+        yield from timed([(name, partial(trainer.run_epoch, RATE))], options)
 
 
-def second_stage(options, **settings):
-    """Arguments of the second stage's own benchmark."""
-    return argparse.Namespace(full=not options.quick, compile=False, images=2 if options.quick else 32, **settings)
+def image_steps(*batches, compile=False):
+    """Measurement of image steps a second of the UNet alone, in batches, and compiled with what it then takes to start."""
 
+    def measure(options):
+        import stage2
 
-def image_steps(options):
-    """Image steps a second of the UNet alone, in batches."""
-    import stage2
+        wanted = argparse.Namespace(full=not options.quick, compile=compile and not options.quick)
+        for row in stage2.measure_steps(wanted, options.device, (1,) if options.quick else batches):
+            yield {"what": f"batch {row.pop('batch')}, {row.pop('how')}"} | row | peak()
 
-    batches = (1,) if options.quick else (8, 32, 1)
-    for row in stage2.measure_steps(second_stage(options), options.device, batches):
-        yield {"what": f"batch {row.pop('batch')}, {row.pop('how')}"} | row | peak()
+    return measure
 
 
 def published_loop(options):
     """Image steps a second with the autoencoder, against the published loop's structure."""
     import stage2
 
-    for row in stage2.measure_loop(second_stage(options), options.device):
+    wanted = argparse.Namespace(full=not options.quick, images=2 if options.quick else 32)
+    for row in stage2.measure_loop(wanted, options.device):
         yield {"what": row.pop("program")} | row | peak()
-
-
-def compiled(options):
-    """Image steps a second of the compiled UNet, and what it takes to start."""
-    import stage2
-
-    wanted = second_stage(options)
-    wanted.compile = not options.quick
-    for row in stage2.measure_steps(wanted, options.device, (2,) if options.quick else (8,)):
-        yield {"what": f"batch {row.pop('batch')}, {row.pop('how')}"} | row | peak()
 
 
 def session(options):
@@ -289,52 +281,46 @@ def ridge(options):
     n_targets = wanted.n_vision_tokens * wanted.token_width
     X, X_test = (rehearsal.normal(n, wanted.n_voxels, np.float32) for n in (wanted.n_train, wanted.n_test))
     Y = rehearsal.normal(wanted.n_train, n_targets, np.float16)
-    for where, targets in (("host", Y), ("device", torch.from_numpy(Y).to(options.device))):
-        work = lambda Y=targets: Ridge([60_000.0], device=options.device).fit(X, Y).predict(X_test)  # noqa: E731
-        what = f"{wanted.n_voxels:,} voxels x {wanted.n_train:,} images x {n_targets:,} targets on the {where}"
-        yield {"what": what, "ours": timed(work, options), "unit": "s"} | peak()
+    what = f"{wanted.n_voxels:,} voxels x {wanted.n_train:,} images x {n_targets:,} targets on the "
+    fit = lambda Y: Ridge([60_000.0], device=options.device).fit(X, Y).predict(X_test)  # noqa: E731
+    there = torch.from_numpy(Y).to(options.device)
+    return timed([(f"{what}host", partial(fit, Y)), (f"{what}device", partial(fit, there))], options)
 
 
 def vdvae(options):
     """Images a second in and out of the VDVAE."""
-    model, n_images = full_size.build_vdvae(sizes(options), options.device), 2 if options.quick else 64
-    n_layers = rehearsal_run(options).n_layers
-    images = rehearsal.pictures(n_images, 64)
-    seconds = timed(lambda: model.encode(images, n_layers=n_layers), options)
-    yield {"what": f"encoded, {n_layers} layers", "ours": n_images / seconds, "unit": "images a second"} | peak()
-    codes = rehearsal.normal(n_images, model.n_latents(n_layers), np.float32)
-    seconds = timed(lambda: model.decode(codes), options)
-    yield {"what": "decoded", "ours": n_images / seconds, "unit": "images a second"} | peak()
+    model, n = full_size.build_vdvae(sizes(options), options.device), 2 if options.quick else 64
+    n_layers, images = rehearsal_run(options).n_layers, rehearsal.pictures(n, 64)
+    codes = rehearsal.normal(n, model.n_latents(n_layers), np.float32)
+    both = {
+        f"encoded, {n_layers} layers": partial(model.encode, images, n_layers=n_layers),
+        "decoded": partial(model.decode, codes),
+    }
+    return timed(both.items(), options, n, "images a second")
 
 
 def autoencoder(options):
     """Images a second in and out of the second stage's autoencoder."""
-    second = full_size.build_second_stage(sizes(options), options.device)
-    n_images = 2 if options.quick else 32
-    images = rehearsal.pictures(n_images, 64)
-    codes = second.encode(images)
-    both = {"in": lambda: second.encode(images), "out": lambda: second.decode(codes)}
-    for what, work in both.items():
-        yield {"what": what, "ours": n_images / timed(work, options), "unit": "images a second"} | peak()
+    second, n = full_size.build_second_stage(sizes(options), options.device), 2 if options.quick else 32
+    images = rehearsal.pictures(n, 64)
+    both = {"in": partial(second.encode, images), "out": partial(second.decode, second.encode(images))}
+    return timed(both.items(), options, n, "images a second")
 
 
 def clip(options):
     """Images and captions a second through CLIP ViT-L/14."""
     embedder, n = full_size.build_embedder(sizes(options), options.device), 2 if options.quick else 256
-    images = rehearsal.pictures(n, 425)
     captions = [[f"picture {i} of a thing"] for i in range(n)]
-    both = {"images": lambda: embedder.vision(images), "captions": lambda: embedder.text(captions)}
-    for what, work in both.items():
-        yield {"what": what, "ours": n / timed(work, options), "unit": f"{what} a second"} | peak()
+    both = {"images": partial(embedder.vision, rehearsal.pictures(n, 425)), "captions": partial(embedder.text, captions)}
+    return timed(both.items(), options, n, "a second")
 
 
 def judges(options):
     """Images a second through each network of the scores."""
     n = 2 if options.quick else 128
-    images = rehearsal.pictures(n, 425)
-    for name, extractor in full_size.build_extractors(sizes(options), options.device).items():
-        seconds = timed(lambda extractor=extractor: extractor(images), options)
-        yield {"what": name, "ours": n / seconds, "unit": "images a second"} | peak()
+    images, extractors = rehearsal.pictures(n, 425), full_size.build_extractors(sizes(options), options.device)
+    works = {name: partial(extractor, images) for name, extractor in extractors.items()}
+    return timed(works.items(), options, n, "images a second")
 
 
 def rehearse(options):
@@ -368,7 +354,7 @@ ROWS = {  # in order of weight, with the seconds that each takes on an H100
     "agreement: betas": (agreement(betas), 8),
     "agreement: GRU, errors of five epochs": (agreement(gru_errors), 5),
     "GRU, an epoch": (gru, 20),
-    "second stage, steps": (image_steps, 25),
+    "second stage, steps": (image_steps(8, 32, 1), 25),
     "second stage, whole": (published_loop, 30),
     "GLM": (session, 25),
     "ridge": (ridge, 15),
@@ -378,7 +364,7 @@ ROWS = {  # in order of weight, with the seconds that each takes on an H100
     "CLIP": (clip, 10),
     "judges": (judges, 15),
     "rehearsal": (rehearse, 110),
-    "second stage, compiled": (compiled, 90),
+    "second stage, compiled": (image_steps(8, compile=True), 90),
 }
 
 
