@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from nsdlib import __version__
 from nsdlib.core.files import atomic_write
 from nsdlib.run.rates import machine_name, n_cores
 from nsdlib.store.shipped import commit
@@ -44,11 +45,11 @@ def write(path, rows, **settings):
 
 
 def write_table(file, table, about, *packages):
-    """Write a table of the book's data, with the day and versions of packages."""
-    sys.path.append(str(ROOT))  # what builds the book lies there
-    from book._ext import faults
-
-    faults.write(file, table, about, packages=("nsdlib", *packages))
+    """Write a table of the book's data: a description in one line, day and versions, the rows of a DataFrame with their index."""
+    numbers = {"nsdlib": __version__} | {package: version(package) for package in packages}
+    day, python = datetime.date.today(), platform.python_version()
+    made = ", ".join([f"{day}, {platform.system()}, Python {python}", *map(" ".join, numbers.items())])
+    atomic_write(file, f"# {about}\n# {made}\n{table.to_csv()}")
 
 
 def machine():

@@ -5,12 +5,6 @@ the benchmarks that put the faults in; sizes are counted when the page is made, 
 and of those whose file was put into `book/data/`.
 """
 
-import datetime
-import platform
-from importlib.metadata import version
-
-from nsdlib import __version__
-from nsdlib.core.files import atomic_write
 from nsdlib.params import load_run, usable_runs
 from nsdlib.run import costs
 from nsdlib.run.forecast import forecast, spread
@@ -26,14 +20,6 @@ def read(root, name):
     file = root / "book" / "data" / f"{name}.csv"
     head = [line for line in file.read_text().splitlines() if line.startswith("#")]
     return pd.read_csv(file, comment="#"), head[-1].removeprefix("# ")
-
-
-def write(file, table, about, *, packages):
-    """Write a DataFrame for `read`: a description in one line, the date, versions of packages, and the rows with their index."""
-    known = {"nsdlib": __version__}
-    versions = ", ".join(f"{package} {known.get(package) or version(package)}" for package in packages)
-    made = f"{datetime.date.today()}, {platform.system()}, Python {platform.python_version()}, {versions}"
-    atomic_write(file, f"# {about}\n# {made}\n{table.to_csv()}")
 
 
 def faults_table(root):

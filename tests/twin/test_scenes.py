@@ -55,8 +55,8 @@ def test_masks_lie_in_the_squares_of_their_things_and_show_each(sampled):
         assert masks.shape == (len(scene.things), 128, 128) and masks.sum(0).max() <= 1
         for thing, mask in zip(scene.things, masks, strict=True):
             assert mask.mean() > 0.004
-            for places, centre in zip(np.nonzero(mask), (thing.y, thing.x), strict=True):
-                assert np.abs(places + 0.5 - 128 * centre).max() <= 64 * thing.size + 2
+            for pixels, centre in zip(np.nonzero(mask), (thing.y, thing.x), strict=True):
+                assert np.abs(pixels + 0.5 - 128 * centre).max() <= 64 * thing.size + 2
 
 
 def test_masks_cover_what_changes_with_the_colour():
