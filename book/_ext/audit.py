@@ -1,5 +1,7 @@
 """The paper's arithmetic recomputed: its text against its tables and against the models it names."""
 
+import pandas as pd
+
 from nsdlib.study.published import paper_table, stated, systems
 
 NOISE = (8, 16, 32, 64, 256)
@@ -11,8 +13,6 @@ def audit():
 
     Two are text, what is printed and what was recomputed; a percentage agrees when it rounds to the printed one.
     """
-    import pandas as pd
-
     rows = [*_sizes(), *_scaling(), *_noise(), *_gains(), _swapped_cells()]
     return pd.DataFrame(rows, columns=COLUMNS).set_index("what")
 

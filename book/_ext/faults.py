@@ -5,6 +5,8 @@ the benchmarks that put the faults in; sizes are counted when the page is made, 
 and of those whose file was put into `book/data/`.
 """
 
+import pandas as pd
+
 from nsdlib.params import load_run, usable_runs
 from nsdlib.run import costs
 from nsdlib.run.forecast import forecast, spread
@@ -15,8 +17,6 @@ N_NODES = 4  # of the small cluster
 
 def read(root, name):
     """Load a table of `book/data/` (pandas.DataFrame), and the last line of its head: date and versions (str)."""
-    import pandas as pd
-
     file = root / "book" / "data" / f"{name}.csv"
     head = [line for line in file.read_text().splitlines() if line.startswith("#")]
     return pd.read_csv(file, comment="#"), head[-1].removeprefix("# ")
@@ -40,8 +40,6 @@ def inputs_table(root):
 
 def events_table(root):
     """Event tables by what became of them, and how many sets were taken whole."""
-    import pandas as pd
-
     table, _ = read(root, "events")
     table["refused"] = table.outcome.str.startswith("refused")
     whole = ~table.groupby(["dataset", "task"]).refused.any()
@@ -65,8 +63,6 @@ def event_tables_table(root):
 
 def forecast_table(root):
     """Hours of each stage of one subject, and of all four, on every machine that was rehearsed."""
-    import pandas as pd
-
     from nsdlib.run import rehearsal
 
     columns, runs = {}, {run.name: (run, costs.amounts(run)) for run in _runs()}

@@ -7,6 +7,7 @@ The text of the first three is `book/*.template.md`; each `{{name}}` in it is re
 import re
 
 import numpy as np
+import pandas as pd
 
 from book._ext import faults, why
 from book._ext.audit import audit
@@ -74,8 +75,6 @@ def _claims(stores):
 
 def _places(stores):
     """Each score of the refined images between floors and ceiling, subject by subject."""
-    import pandas as pd
-
     rows = {}
     for name, store in stores.items():
         with store.load("scores") as scores:
@@ -89,8 +88,6 @@ def _places(stores):
 
 def _meanings(_):
     """Definition of each score."""
-    import pandas as pd
-
     rows = {
         LABELS[name]: {
             "compares": f"{metric.network}, {metric.feature}" if metric.network else "the images",
@@ -104,8 +101,6 @@ def _meanings(_):
 
 def _latents(stores):
     """Tables 2 and 3 beside the errors of every subject's test images."""
-    import pandas as pd
-
     paper = latent_errors()["test"].map(lambda value: "" if np.isnan(value) else f"{value:.4f}")
     columns = {f"paper, {measure.upper()}": paper[measure] for measure in paper}
     for name, store in _with_shipped(stores, "ablation").items():
@@ -176,8 +171,6 @@ def _noise(stores):
 
 def _below(paper, rows, name):
     """A table of the paper with rows of ours below it."""
-    import pandas as pd
-
     table = pd.concat([paper.map(lambda value: f"{value:.3f}"), pd.DataFrame(rows).T])
     return table.rename(columns=LABELS).rename_axis(name).to_markdown()
 

@@ -9,6 +9,8 @@ import re
 from itertools import accumulate
 from pathlib import Path
 
+from docutils import nodes
+
 from nsdlib.run.progress import clock
 
 MAIN, FINDING = "main-figure", "finding"  # tags of the cells whose figure and whose sentence open their page
@@ -38,8 +40,6 @@ def link_to_explore(_app, _name, source):
 
 def fold_code(_app, document):
     """Fold the code of a notebook's cells, but of those tagged to be hidden in another way; a click opens it."""
-    from docutils import nodes
-
     for cell in document.findall(nodes.container):
         if cell.get("nb_element") == "cell_code" and not cell.get("hide_mode"):
             cell["hide_mode"], cell["prompt_show"], cell["prompt_hide"] = "input", "Show code", "Hide code"
@@ -51,8 +51,6 @@ def open_with_figure(app, document, name):
     Pages without a cell tagged `MAIN`, or without its figure, stay as they are. A finding is what the cell tagged `FINDING`
     prints.
     """
-    from docutils import nodes
-
     cells = {tag: [c for c in document.findall(nodes.container) if f"tag_{tag}" in c["classes"]] for tag in (MAIN, FINDING)}
     image, section = next(((image, cell.parent) for cell in cells[MAIN] for image in cell.findall(nodes.image)), (None, None))
     first = next((node for node in document.findall(nodes.paragraph) if isinstance(node.parent, nodes.section)), None)
@@ -102,8 +100,6 @@ def _folded(table, longest):
 
 def describe_images(_app, document, _name):
     """Set the alternative text of every image of a page, unless its author did, and make it load lazily."""
-    from docutils import nodes
-
     heading, title, prose, is_used = "", "", "", False
     for node in document.findall():
         if isinstance(node, nodes.title):

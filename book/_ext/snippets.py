@@ -3,9 +3,11 @@
 They are written beside the pages that include them and never committed.
 """
 
+import platform
 from importlib.metadata import version
 
 import numpy as np
+import pandas as pd
 
 from book._ext.state import write_if_changed
 from nsdlib import __version__
@@ -87,10 +89,6 @@ def caption(values, **bootstrap):
 
 def made_with(root) -> str:
     """Tell the commit of a build, the times in the runs' records, and versions: a sentence and two tables, in Markdown."""
-    import platform
-
-    import pandas as pd
-
     times = {}
     for run, page, record in records(root):
         if record["state"] == "done" and MARK not in page:

@@ -1,5 +1,7 @@
 """The page "State of the runs", from the records that runs leave."""
 
+import pandas as pd
+
 from nsdlib.core.files import atomic_write
 from nsdlib.run.monitor import records
 from nsdlib.run.progress import clock
@@ -19,8 +21,6 @@ notebook of the same run is complete; an earlier complete page is still shown th
 
 def state_page(root) -> str:
     """Return the page "State of the runs" of the project's folder, in Markdown."""
-    import pandas as pd
-
     cells, failures, versions = {}, [], {}
     for run, name, record in records(root):
         memory = f", {record['memory'] / 2**30:.1f} GiB" if record["memory"] else ""

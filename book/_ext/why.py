@@ -6,6 +6,7 @@ The text is `book/why.template.md`; each `{{name}}` in it is replaced by sentenc
 import io
 
 import numpy as np
+import xarray as xr
 
 from book._ext import faults, strip
 from book._ext.snippets import KINDS, WITHHELD, at_mean_rank
@@ -42,8 +43,6 @@ def who(store):
 
 def between(store, **bootstrap):
     """SSIM and CLIP of the refined images, between floor and ceiling."""
-    import xarray as xr
-
     with store.load("scores") as scores:
         values = scores.value.load()
     values = xr.concat([values.drop_vars("role"), floors.best(values).drop_vars("floor")], "system")

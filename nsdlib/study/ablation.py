@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
 from nsdlib.core import device, networks, training
 from nsdlib.core.ridge import PUBLISHED_ALPHAS, Moments, Ridge, region_kernels
@@ -145,8 +146,6 @@ def compare(fits, train, test):
     because the validation error no longer fell (of a ridge true), `validation` (decoder, seed, epoch), that error, NaN where
     there was no epoch, and `penalty` (decoder), NaN of others than ridges.
     """
-    import xarray as xr
-
     scores, errors = [], []
     for by_seed in fits.values():
         tested = _test_errors(by_seed, *test)
@@ -220,8 +219,6 @@ def by_region(X, in_region, targets, *, alphas, device="cpu"):
         (target, used, region, test_image): two-way identification of each test image among the others, by predictions and
         truth minus the training mean; chance is 0.5. `used` is "alone" or "without"; the last region is all voxels.
     """
-    import xarray as xr
-
     # kernels of all voxels and of one region are held at a time
     scores, kernels = np.full((len(targets), 2, len(in_region) + 1, len(X[1])), 0.5), region_kernels(*X)
     scores[:, 0, -1] = _identification(kernels, targets, alphas, device)

@@ -10,6 +10,7 @@ import hashlib
 import warnings
 
 import numpy as np
+import xarray as xr
 
 from nsdlib.core.scores.reliability import BATCH, ncsnr, trials_by_image, variances
 from nsdlib.data.splits import draw
@@ -116,8 +117,6 @@ def assemble(trials):
         cut at 0, so that means over voxels are not too high. Images in ascending order of their ids, which are the coordinates
         train_image and test_image. The attribute `split` is their `split_hash`. A ValueError without trials of both sets.
     """
-    import xarray as xr
-
     test, ids, betas = trials.is_test.values, trials.image_id.values, trials.betas.values
     if test.all() or not test.any():
         raise ValueError(
@@ -214,8 +213,6 @@ def _noise_ceiling(trials):
 
 def _label(betas, trial, mask, subject, unit="percent signal change"):
     """Betas labelled by their trials, voxels and regions, without voxels that hold one value throughout a run."""
-    import xarray as xr
-
     mask = mask.copy()
     session, run = (subject.trials[name].to_numpy()[trial] for name in ("session", "run"))
     first = np.flatnonzero(np.diff(session, prepend=-1) | np.diff(run, prepend=-1))  # trial of each run

@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 
 from nsdlib.params import usable_runs
 from nsdlib.store.shipped import beside
@@ -179,8 +181,6 @@ def measure(stores, finished=None, **bootstrap):
         source: name of the run in `finished` whose results were taken, or nothing; against: the system that the results chose
         as the second, or nothing. The coordinate claim holds the statements.
     """
-    import xarray as xr
-
     rows = {}
     for name, store in stores.items():
         with ExitStack() as files:
@@ -263,8 +263,6 @@ def as_table(tested, runs):
 
     Verdicts from a simulated brain or small models carry the addition "on the twin", differences the run that they are from.
     """
-    import pandas as pd
-
     rows, twin = {}, any(run.zoo != "paper" or run.simulation is not None for run in runs)
     for claim, verdict in zip(CLAIMS, verdicts(tested).values(), strict=True):
         test = tested.sel(claim=claim.statement)

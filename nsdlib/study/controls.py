@@ -6,6 +6,8 @@ Each control makes one change and leaves everything else as it was: patterns, no
 """
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 
 from nsdlib.core import device, networks, ridge
 from nsdlib.core.scores.metrics import METRICS
@@ -125,8 +127,6 @@ def score_under_protocols(run, store, stimulus, systems, *, ids, own):
     `stimulus` holds the test images as they were shown, for a protocol resizes them as it says; `own` (system, metric,
     test_image) are scores of the same systems under the run's own protocol. `store` keeps the others.
     """
-    import xarray as xr
-
     scores = {run.protocol: own.sel(system=list(systems))}
     for protocol in PROTOCOLS:
         if protocol not in scores:
@@ -138,8 +138,6 @@ def score_under_protocols(run, store, stimulus, systems, *, ids, own):
 
 def orders(means):
     """Order the systems by their mean scores (protocol, system, metric), best first: a DataFrame of scores by protocols."""
-    import pandas as pd
-
     rows = {}
     for name, metric in METRICS.items():
         values = means.sel(metric=name) * (1 if metric.higher_is_better else -1)
@@ -165,8 +163,6 @@ def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
 
 def place_table(values, **bootstrap):
     """Tabulate the places of `place_refined` and the scores that they lie between, each with its interval (DataFrame of str)."""
-    import pandas as pd
-
     texts = statistics.as_text(statistics.summary(values, **bootstrap))
     places, bars, rows = place_refined(values, **bootstrap), floors.best(values).floor, {}
     for name, metric in METRICS.items():
@@ -186,8 +182,6 @@ def score_decoded(ridges, test, patterns, *, mode):
     "two-way" is the share of other images that the decoded deviation from the training mean resembles less than its own,
     "error" the squared error in units of the training mean's; `mode` is that of `ridge.rescale`.
     """
-    import xarray as xr
-
     rows = {}
     for target, truth in _told_apart(test).items():
         fitted = ridges[target]
@@ -206,8 +200,6 @@ def shuffle_pairs(ridges, train, test, *, n_shuffles, seed):
     from patterns and penalty alone, so that shuffling them is fitting shuffled pairs with the same penalty. Of a target's
     numbers at most `N_SHUFFLED`, drawn once, are compared.
     """
-    import xarray as xr
-
     rng, n_train = np.random.default_rng(seed), len(train.patterns)
     orders = np.stack([np.arange(n_train), *(rng.permutation(n_train) for _ in range(n_shuffles))])
     scores, unit = {}, np.eye(n_train, dtype=np.float32)
@@ -240,8 +232,6 @@ def as_dataset(left_out, by_decoder, leaky, badges, by_protocol):
     It is `value` (system, metric, test_image) with the systems' `role`, `leaky` (leak, metric, test_image) with the `badge`
     of each leak, and `by_protocol` (protocol, compared, metric, test_image).
     """
-    import xarray as xr
-
     roles = ["left out"] * left_out.sizes["system"] + ["decoder compared"] * by_decoder.sizes["system"]
     value = xr.concat([left_out, by_decoder], "system").assign_coords(role=("system", roles))
     arrays = {"value": value, "leaky": leaky, "by_protocol": by_protocol.rename(system="compared")}

@@ -4,6 +4,7 @@ Images are (n_images, rows, columns, 3) uint8, several sets of them a dict by sy
 """
 
 import numpy as np
+import xarray as xr
 
 from nsdlib.core.images import resize
 from nsdlib.core.scores.metrics import METRICS
@@ -77,8 +78,6 @@ def best(values):
     with the coordinate role of the systems; so is what is returned, of the systems "best floor", "best label" where there are
     labels, and "best retrieval". Its coordinate floor (system, metric) says which they are.
     """
-    import xarray as xr
-
     sign = xr.DataArray([1 if METRICS[name].higher_is_better else -1 for name in values.metric.values], dims="metric")
     roles, means = values.role.drop_vars("system"), sign * values.mean("test_image")
     present = [role for role in BOUNDING if role in roles]

@@ -6,6 +6,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 
 from nsdlib.core import networks
 from nsdlib.core.ridge import rescale
@@ -31,8 +33,6 @@ SYSTEMS = ("decoded", "oracle", "floor")
 
 def training_table(ablation):
     """Tabulate how long each decoder of an artifact `ablation` trained, and what ended it (pandas.DataFrame)."""
-    import pandas as pd
-
     rows = {}
     for name in ablation.decoder.values:
         one = ablation.sel(decoder=name)
@@ -85,8 +85,6 @@ def answers(ablation, pairs=PAIRS, **bootstrap):
         (negative is better for the first); the difference of each seed; the verdict. A decoder is better where the interval does
         not hold 0, the p value, corrected for all rows, is below 0.05, and all seeds agree.
     """
-    import pandas as pd
-
     rows, tested = {}, ablation.scores.sel(split="test")
     for (pair, measure), row in error_differences(ablation["errors"], pairs, **bootstrap).iterrows():
         first, second = pair.split(" - ")
@@ -124,8 +122,6 @@ def regimes():
     A DataFrame, a row a fit: target, response, images, snr, seed, decoder, explained. Targets are "latents", and for the linear
     response the same "within backgrounds". The input of the decoder "background" is each scene's background alone.
     """
-    import pandas as pd
-
     return pd.read_csv(Path(__file__).with_name("regimes.csv"))
 
 
@@ -135,8 +131,6 @@ def regime_gains(scores):
     Returns a Dataset: mean, low, high (difference, response, images, snr) of differences in explained variance, mean and range
     over seeds.
     """
-    import xarray as xr
-
     axes = ["response", "images", "snr", "seed", "decoder"]
     explained = scores.set_index(axes).explained.to_xarray()
     ridge, gru, both = (explained.sel(decoder=name, drop=True) for name in ("ridge", "gru", "mean of both"))
@@ -198,8 +192,6 @@ def explained(fits, **bootstrap):
 
     Indexed by (number of layers, which layers): mean, low, high, n (pandas.DataFrame); see `ablation.explained_variance`.
     """
-    import pandas as pd
-
     rows = {
         (n_layers, name): ablation.explained_variance(*errors, **bootstrap)
         for n_layers, fit in fits.items()
@@ -210,8 +202,6 @@ def explained(fits, **bootstrap):
 
 def score_by_layers(fits, stimulus, *, ids):
     """Score the rough images of each fit: (n_layers, system, measure, test_image) float64, `MEASURES` of images of `SYSTEMS`."""
-    import xarray as xr
-
     values = [[[f(stimulus, fit.images[s]) for f in MEASURES.values()] for s in SYSTEMS] for fit in fits.values()]
     axes = {"n_layers": list(fits), "system": list(SYSTEMS), "measure": list(MEASURES), "test_image": ids}
     return xr.DataArray(np.array(values), coords=axes, name="score")
@@ -228,8 +218,6 @@ def what_suffices(score, **bootstrap):
         headroom: no decoder could have shown a difference. Otherwise fewer layers suffice where what is gained lies below it,
         and what the largest number has above the images of mean latents lies above it: else there was nothing to lose.
     """
-    import pandas as pd
-
     rows, (*fewer, most) = {}, sorted(score.n_layers.values.tolist())
     of_most = score.sel(n_layers=most, drop=True)
     table = statistics.summary(of_most - score.sel(n_layers=fewer), **bootstrap).to_dataframe()  # by (system, measure, n_layers)
@@ -249,8 +237,6 @@ def layer_dataset(score, explained_variance, fits):
 
     `variance_share` (n_layers) is the share of the latents' variance that these layers hold of the most layers' variance.
     """
-    import xarray as xr
-
     dataset = xr.Dataset({"score": score})
     for name in ("n_latents", "seconds", "megabytes", "n_parameters"):
         dataset[name] = ("n_layers", [getattr(fit, name) for fit in fits.values()])

@@ -4,6 +4,8 @@ The numbers lie in `book/data/`, one file a table, each with its source in the h
 real brains: only their order is comparable with numbers of the demo zoo.
 """
 
+import pandas as pd
+
 from nsdlib.params import find_root
 
 TABLES = {2: ["decoder"], 3: ["decoder"], 4: ["system", "layers"], 5: ["system", "layers"], 6: ["noise"]}  # index columns
@@ -26,8 +28,6 @@ def paper_table(number):
 
 def latent_errors():
     """Load Tables 2 and 3 of the paper as one: errors of the latents, decoder by (split, measure) (pandas.DataFrame)."""
-    import pandas as pd
-
     networks, ridge = paper_table(2), paper_table(3).loc[["ridge"]]
     table = pd.concat([networks.loc[["gru", "cnn", "transformer"]], ridge])
     table.columns = pd.MultiIndex.from_tuples([name.split("_") for name in table], names=["split", "measure"])
@@ -57,6 +57,4 @@ def sources():
 
 def _read(name, **options):
     """Read a table of `book/data/`."""
-    import pandas as pd
-
     return pd.read_csv(find_root() / "book" / "data" / f"{name}.csv", comment="#", **options)

@@ -9,6 +9,8 @@ columns, 3) uint8, several sets of them a dict by system.
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 
 from nsdlib.core import device, ridge
 from nsdlib.store.zoo import alphas, load_diffusion, load_vdvae, refinement
@@ -153,8 +155,6 @@ def score_all(score, stimulus, systems, *, ids, along="system"):
     `score` is `Scorer.score` or what `Store.memoise` makes of it, `stimulus` (n_images, size, size, 3) uint8, and `ids`
     (n_images,); `along` names the new dimension.
     """
-    import xarray as xr
-
     scores = [score(stimulus, images) for images in systems.values()]
     return xr.concat(scores, xr.Variable(along, list(systems))).assign_coords(test_image=ids)
 
@@ -166,8 +166,6 @@ def spread_over_seeds(values):
     image; that of the means of single seeds, and what it would be if seeds had nothing in common, within / sqrt(n_images). NaN
     where there is one seed only.
     """
-    import pandas as pd
-
     of_images, of_seeds = values.mean("diffusion_seed"), values.mean("test_image")
     unbiased = len(of_seeds) / (len(of_seeds) - 1 or np.nan)
     within = np.sqrt(unbiased * values.var("diffusion_seed").mean("test_image"))
@@ -184,8 +182,6 @@ def as_dataset(images, tokens, *, ids, nearest):
     It is the `images` of `STORED`, `tokens` as decoded, in float16, and `nearest`, the id of the training image with the most
     similar pattern, of each test image of `ids`.
     """
-    import xarray as xr
-
     arrays = {name: (("test_image", f"{name}_row", f"{name}_column", "colour"), images[what]) for name, what in STORED.items()}
     for kind, values in tokens.items():
         with np.errstate(over="ignore"):

@@ -6,6 +6,8 @@ are float64.
 """
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 
 LEVEL = 0.95
 N_PERMUTATIONS = 10_000  # of a sign-flip test
@@ -107,8 +109,6 @@ def differences(values, pairs, metrics=None, *, along="system", n_bootstrap=2000
     (name to Metric) gives labels and directions; without it, differences have the sign that they have. Returns a DataFrame,
     indexed by (pair, score): mean, low, high, p, n, and p corrected for all rows together (Holm).
     """
-    import pandas as pd
-
     if not pairs:
         raise ValueError(f"there is no pair to compare; {along} has {', '.join(map(str, values[along].values))}.")
     scores = {name: (name, 1) for name in values.metric.values}
@@ -196,8 +196,6 @@ def summary(values, *, over="test_image", n_bootstrap=2000, seed=0):
     Returns a Dataset: mean, low, high over the dimensions other than `over`, that of the units; attributes n, level, over. A
     ValueError when there is no such dimension.
     """
-    import xarray as xr
-
     if over not in values.dims:
         raise ValueError(f"values have the dimensions {values.dims}, none is over={over!r}: name one to average over.")
     last = values.transpose(..., over)
@@ -225,8 +223,6 @@ def t_summary(values, *, over="subject"):
 
 def as_text(table, *, digits=3):
     """Format a `summary` of one or two dimensions as "mean [low, high]": rows by columns (pandas.DataFrame of str)."""
-    import pandas as pd
-
     mean, low, high = (np.asarray(table[name], dtype=float).flat for name in ("mean", "low", "high"))
     texts = [f"{m:.{digits}f} [{a:.{digits}f}, {b:.{digits}f}]" for m, a, b in zip(mean, low, high, strict=True)]
     rows, *columns = table["mean"].dims

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 
 from nsdlib.data.nsd import layout as nsd
 from nsdlib.twin.scenes import ATTRIBUTES, BACKGROUNDS
@@ -160,8 +161,6 @@ def repetition(image_ids, area, levels):
 
     Half again as much where the image was shown before in the same session.
     """
-    import pandas as pd
-
     session = np.arange(len(image_ids)) // nsd.N_SESSION_TRIALS
     rank = pd.Series(image_ids).groupby(image_ids).cumcount().to_numpy()
     again = pd.Series(image_ids).groupby([image_ids, session]).cumcount().to_numpy() > 0

@@ -10,6 +10,7 @@ only plausible. A subject of few sessions or voxels, or of another quality than 
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from nsdlib.core.ridge import decode
 from nsdlib.core.scores.reliability import correlate, ncsnr, noise_ceiling, trials_by_image, within_sessions
@@ -98,8 +99,6 @@ def calibrate(run, trials, *, glm=None):
         One row a number: value, low and high (the published range), inside (whether the value is), gate (whether the range rests
         on NSD's own numbers), basis. What the data do not allow (one session; no GLM) is missing.
     """
-    import pandas as pd
-
     data = NSDSubject(run.data, run.subject, run.n_sessions)
     seen = _measure(trials, data)
     found = _ceilings(seen) | _steps(glm, data) | _maps(seen) | _series(data) | _noise(seen) | _sessions(seen)

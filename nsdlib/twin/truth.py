@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
 from nsdlib.core.glm import hrf
 from nsdlib.core.scores.reliability import noise_ceiling
@@ -90,8 +91,6 @@ def load_truth(run):
     noise_ceiling (percent, three repeats), area, x, y, size of each voxel; scene (image, attribute). A subject that was not
     simulated raises a FileNotFoundError, another run's a ValueError.
     """
-    import xarray as xr
-
     check_subject(run)
     path = truth_path(run.data, planned_subject(run))
     if not path.is_file():
@@ -116,8 +115,6 @@ def save_truth(path, planted, *, n_runs):
 
     In the file images have NSD's ids, and trials the numbers that they would have in all task runs.
     """
-    import xarray as xr
-
     in_session = np.arange(len(planted.gain)) % nsd.N_SESSION_TRIALS
     kept = in_session < sum(nsd.RUN_TRIALS[:n_runs])
     index, tuning = planted.hrf_index[planted.head.responds], planted.tuning
