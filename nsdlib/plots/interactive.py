@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from nsdlib.core.images import check_images
-from nsdlib.study.selection import at_percentiles, relative_rank
+from nsdlib.study.selection import at_percentiles, evenly_spaced, relative_rank
 
 QUALITY = 80  # of WebP: a demo image takes 0.5 kB, a photograph of 96 pixels 1 to 4
 LARGEST = 2_000_000  # characters of one piece, of which a page of 3 MB can hold one beside its figures
@@ -130,7 +130,7 @@ def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None
     """
     names, categories = _names(pictures, names), categories or {}
     _check_values(values, lower_is_better, categories, len(names))
-    kept = np.unique(np.linspace(0, len(names) - 1, min(max_images, len(names))).round().astype(int))
+    kept = evenly_spaced(len(names), max_images)
     percentiles, first = {}, {}
     for label, score in values.items():
         direction = {"higher_is_better": label not in lower_is_better}

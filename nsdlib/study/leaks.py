@@ -12,6 +12,7 @@ import numpy as np
 
 from nsdlib.core import networks
 from nsdlib.core.ridge import Ridge, decode, rescale
+from nsdlib.study.selection import evenly_spaced
 
 KINDS = ("inductive", "differs from call to call", "transductive", "reads test labels")  # what the linter says, the better first
 AGAIN = "asked again, unchanged"
@@ -76,7 +77,7 @@ def lint(predict, X, Y, *, n_checked=3, seed=0) -> Report:
     rng = np.random.default_rng(seed)
     before = np.asarray(predict(X, Y))
     spread, moved = before.std(), {}
-    for image in np.linspace(0, len(X) - 1, min(n_checked, len(X))).round().astype(int):
+    for image in evenly_spaced(len(X), n_checked):
         for change, rows, patterns, labels in _perturbations(X, Y, before, image, rng):
             with np.errstate(all="ignore"):
                 after = np.asarray(predict(patterns, labels))[np.flatnonzero(rows == image)[0]]

@@ -1,6 +1,7 @@
 """Which images to show: selection by rank of a score or by similarity to a pattern, never by hand."""
 
 import numpy as np
+from scipy.stats import rankdata
 
 from nsdlib.core.scores.similarity import standardised_rows
 
@@ -12,9 +13,7 @@ def relative_rank(values, *, higher_is_better=True):
 
     Ties, which agree to twelve decimals, get their mean rank. Fewer than two values, or more than one axis, are a ValueError.
     """
-    from scipy.stats import rankdata
-
-    values = np.round(np.asarray(values, dtype=np.float64), 12)
+    values = _tied(values)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values must be (n_images,) with at least two of them, got shape {values.shape}.")
     return (rankdata(values if higher_is_better else -values) - 1) / (len(values) - 1)
@@ -30,16 +29,26 @@ def at_percentiles(values, n_chosen, *, higher_is_better=True):
     percentiles : (n_chosen,) float64
         Percentage of the other images that score worse.
     """
-    values = np.round(np.asarray(values, dtype=np.float64), 12)
+    values = _tied(values)
     order = np.argsort(-values if higher_is_better else values, kind="stable")
-    ranks = np.unique(np.linspace(0, len(values) - 1, min(n_chosen, len(values))).round().astype(int))
+    ranks = evenly_spaced(len(values), n_chosen)
     return order[ranks], 100 * (1 - ranks / max(1, len(values) - 1))
 
 
 def most_opposed(first, second, n_chosen):
     """Select the images whose first rank exceeds their second one most: (n_chosen,) int, largest difference first."""
     difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    return np.argsort(-difference.round(12), kind="stable")[:n_chosen]
+    return np.argsort(-_tied(difference), kind="stable")[:n_chosen]
+
+
+def evenly_spaced(n_images, n_chosen):
+    """Select positions from the first to the last image, evenly spaced: (n_chosen,) int, no more than there are images."""
+    return np.linspace(0, n_images - 1, min(n_chosen, n_images)).round().astype(int)
+
+
+def _tied(values):
+    """Values in float64, those the same that differ by rounding errors: they agree to twelve decimals."""
+    return np.asarray(values, dtype=np.float64).round(12)
 
 
 def resemblance(known, of_test):

@@ -9,23 +9,21 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-LEVEL = 0.95
+LEVEL = 0.95  # of every interval
+TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2
 N_PERMUTATIONS = 10_000  # of a sign-flip test
 CHUNK = 1 << 22  # random numbers held at once
 
 
-def bootstrap_interval(values, *, n_bootstrap=2000, seed=0, level=LEVEL):
+def bootstrap_interval(values, *, n_bootstrap=2000, seed=0):
     """Compute the percentile bootstrap interval of the mean over the last axis (Efron & Tibshirani 1993, chapter 13).
 
     `values` are (..., n_units), one an image (or a subject). All rows share their resamples, so that intervals of differences
     are paired. Samples that have nothing to do with each other need seeds of their own where their resamples meet: NumPy takes
-    pairs, such as (seed, subject). Returns low and high, (...) float64, whose coverage is `level`. No units, a value that is not
-    finite, or a level outside 0 to 1 is a ValueError.
+    pairs, such as (seed, subject). Returns low and high, (...) float64, whose coverage is `LEVEL`. No units, or a value that is
+    not finite, is a ValueError.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}; 0.95 is a 95 % interval.")
-    tail = (1 - level) / 2
-    return tuple(np.quantile(bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed), [tail, 1 - tail], axis=0))
+    return tuple(np.quantile(bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed), TAILS, axis=0))
 
 
 def bootstrap_means(values, *, n_bootstrap=2000, seed=0):
@@ -89,7 +87,7 @@ def rank_correlation(a, b, *, n_bootstrap=2000, seed=0):
     n_units, rng = both.shape[1], np.random.default_rng(seed)
     rows = (rng.integers(n_units, size=(size, n_units)) for size in _chunk_sizes(n_bootstrap, n_units))
     drawn = np.concatenate([_spearman(*both[:, chosen]) for chosen in rows])
-    low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.nanquantile(drawn, TAILS)
     return {"mean": float(_spearman(*both)), "low": float(low), "high": float(high), "n": n_units}
 
 
@@ -158,7 +156,7 @@ def place_as_text(place):
 
 def limits(drawn):
     """Return low and high of the interval of (1 + n_bootstrap,) values, of which the first is not of a resample."""
-    return np.quantile(drawn[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return np.quantile(drawn[1:], TAILS)
 
 
 def holm(p_values):
@@ -216,7 +214,7 @@ def t_summary(values, *, over="subject"):
     if (n_units := values.sizes.get(over, 0)) < 2:
         raise ValueError(f"an interval over {over} needs at least two of them, got {n_units}.")
     mean = values.mean(over, dtype=np.float64)
-    half = t.ppf((1 + LEVEL) / 2, n_units - 1) * values.std(over, ddof=1, dtype=np.float64) / np.sqrt(n_units)
+    half = t.ppf(TAILS[1], n_units - 1) * values.std(over, ddof=1, dtype=np.float64) / np.sqrt(n_units)
     table = mean.to_dataset(name="mean").assign(low=mean - half, high=mean + half)
     return table.assign_attrs(n=n_units, level=LEVEL, over=over)
 
