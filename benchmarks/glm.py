@@ -224,13 +224,7 @@ def simulate_session(n_voxels, *, device="cpu", seed=0):
 
 
 def measure_session(n_voxels, device, *, scratch=None, **options):
-    """Fit one session of NSD's size.
-
-    Returns
-    -------
-    dict
-        seconds and CPU seconds of all, seconds of each stage by its name, and GiB of GPU memory at most (0 on a CPU).
-    """
+    """Fit one session of NSD's size: seconds and CPU seconds of all, seconds of each stage, GiB of GPU memory (0 on a CPU)."""
     options, on_gpu = GLMOptions(device=device, **options), torch.device(device).type == "cuda"
     design, data, tr = simulate_session(n_voxels, device=device)
     small = [run[:, :100] for run in data]

@@ -9,27 +9,11 @@ import numpy as np
 
 
 def fit(design, data, *, tr, hrfs, canonical, threshold, n_pcs=10, pc_stop=1.05, fractions=None, stage=lambda name: None):
-    """Fit types A to D.
+    """Fit types A to D: a dict of arrays, named as in `nsdlib.core.glm.fit.VARIABLES`.
 
-    Parameters
-    ----------
-    design : list of (n_volumes,) int arrays
-        The condition's number at its onset, else 0; one array a run.
-    data : list of (n_volumes, n_voxels) float32 arrays
-    tr : float
-        Seconds.
-    hrfs, canonical : (n_hrfs, n_samples) and (n_samples,) arrays
-    threshold : float
-        ON-OFF R2, percent, that divides noise from responding voxels.
-    n_pcs, pc_stop, fractions : int, float and sequence of float
-        As in `nsdlib.core.glm.options.GLMOptions`.
-    stage : callable
-        Called with the name of each stage before it begins.
-
-    Returns
-    -------
-    dict of arrays
-        Named as in `nsdlib.core.glm.fit.VARIABLES`.
+    Of each run, `design` (n_volumes,) has a condition's number at its onset, else 0, and `data` are (n_volumes, n_voxels)
+    float32; `hrfs` are (n_hrfs, n_samples), `canonical` (n_samples,). `threshold` is the ON-OFF R2, percent, that divides noise
+    from responding voxels; the other options are those of `GLMOptions`. `stage` is called with a stage's name before it begins.
     """
     fractions = np.linspace(1, 0.05, 20) if fractions is None else np.sort(fractions)[::-1]
     labels = np.concatenate([run[run > 0] for run in design])

@@ -133,17 +133,8 @@ def plot_repeats(first, second, labels, *, unit=None):
 def plot_import(images, names, regressors, background, mask, *, slices):
     """Draw what was imported on one sheet: pictures over their names, the design of a run, the mask on the mean image.
 
-    Parameters
-    ----------
-    images : (n_images, side, side, 3) uint8
-        At most 24 look well.
-    names : list of str
-        Captions, or names of files.
-    regressors : (n_volumes, n_trials) float
-        A column a trial, in order of time.
-    background, mask : (X, Y, Z) float, (X, Y, Z) bool
-    slices : sequence of int
-        Indices along the third axis.
+    `images` are (n_images, side, side, 3) uint8, at most 24 look well, `regressors` (n_volumes, n_trials) in order of time, and
+    `slices` of `background` and `mask`, (X, Y, Z) float and bool, indices along the third axis.
     """
     n_columns = 6
     n_rows = max(1, -(-len(images) // n_columns))

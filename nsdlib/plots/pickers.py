@@ -29,13 +29,7 @@ RULES = """
 
 
 class Picker(VBox, ValueWidget):
-    """Radio buttons drawn as pictures; what is chosen is `value`.
-
-    Attributes
-    ----------
-    value : int
-        The chosen option; it may be set.
-    """
+    """Radio buttons drawn as pictures; what is chosen is `value`, an int, which may be set."""
 
     def __init__(self, *above):
         self.buttons, self._rules = RadioButtons(options=[], layout={"width": "auto"}), HTML(layout={"display": "none"})
@@ -68,12 +62,8 @@ class Picker(VBox, ValueWidget):
 class Thumbnails(Picker):
     """Pictures, of which one is chosen.
 
-    Parameters
-    ----------
-    images : iterable of (rows, columns, 3) uint8
-        Shrunk to thumbnails, one after the other.
-    captions : dict of int to str
-        Number of each image, in their order, to its caption; numbers are the values.
+    `images`, each (rows, columns, 3) uint8, are shrunk one after the other; `captions` maps their numbers, in their order, to
+    captions, and the numbers are the values.
     """
 
     def __init__(self, images, captions):
@@ -94,16 +84,9 @@ class Thumbnails(Picker):
 class Voxels(Picker):
     """Voxels on an axial slice, coloured by a map, of which one is chosen; a slider goes to other slices.
 
-    Parameters
-    ----------
-    voxels, values : (n_voxels,) int, (n_voxels,) float
-        Flat C-order indices into the volume, and the map.
-    background : (X, Y, Z) nibabel image
-        Drawn in grey; its axes run from left to right, back to front, and upwards.
-    start : int
-        The voxel that is chosen at first.
-    label : str
-        What the map shows.
+    `voxels` (n_voxels,) are flat C-order indices into the volume, `values` (n_voxels,) the map, and `label` says what it shows.
+    The `background`, a nibabel image whose axes run from left to right, back to front, and upwards, is drawn in grey; the voxel
+    `start` is chosen at first.
     """
 
     def __init__(self, voxels, values, background, *, start, label):

@@ -117,25 +117,13 @@ def curve(memory, *, width=WIDTH):
 
 
 def record(watch, why=None, *, device="auto", parameters=None, before=None):
-    """Return the record of an executed notebook, as it stands in `runs/<run>/NAME.json`.
+    """Return the record of an executed notebook, as it stands in `runs/<run>/NAME.json`; `why` it failed, if so, is from `cause`.
 
-    It is of the last run that came to an end, well or badly: a run that was itself killed leaves the earlier record. Where a
-    later run failed, an earlier complete page stays beside the record of the failure. `why` is from `cause`, when it failed;
-    `before` is the earlier record, whose `longest` counts where machine, parameters and versions are the same.
-
-    Returns
-    -------
-    dict
-        state : "done" or "failed".
-        started : ISO 8601 time in UTC, to the second.
-        seconds : float, from there to the end, the kernel's start included.
-        longest : float, seconds of the longest complete run under these conditions, since a later one reads much of what it
-        needs from the store; null when there is none.
-        memory : int, the most bytes that the kernel had in use at once; null where that could not be seen.
-        machine : `nsdlib.run.rates.machine_name`.
-        parameters : what was set for the notebook.
-        versions : versions of python, nsdlib, torch and numpy.
-        cause : a sentence, null when done.
+    It is of the last run that came to an end, well or badly: a run that was itself killed leaves the earlier record, and an
+    earlier complete page stays beside the record of a failure. `seconds` count from `started`, the kernel's start included;
+    `memory` is the most bytes that the kernel had in use at once, null where that could not be seen. `longest` are the seconds of
+    the longest complete run on this machine with these parameters and versions, the one `before` among them, since a later one
+    reads much of what it needs from the store.
     """
     packages = {name: version(name) for name in ("torch", "numpy")}
     conditions = {
