@@ -6,13 +6,11 @@ They are written beside the pages that include them and never committed.
 import platform
 from importlib.metadata import version
 
-import numpy as np
 import pandas as pd
 
 from book._ext.state import write_if_changed
 from nsdlib import __version__
 from nsdlib.core.images import resize
-from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import load_run
 from nsdlib.plots.interactive import image
 from nsdlib.run import publish
@@ -22,7 +20,7 @@ from nsdlib.store.shipped import commit
 from nsdlib.store.store import Store
 from nsdlib.store.variants import MARK
 from nsdlib.study import floors, statistics
-from nsdlib.study.selection import at_percentiles, relative_rank
+from nsdlib.study.selection import at_percentiles, mean_rank
 
 KINDS = {"seen": "stimulus", "rough": "rough", "refined": "refined"}  # label to array of the artifact `reconstruction`
 N_SHOWN = 6
@@ -70,12 +68,6 @@ def first_sight(run) -> str:
         return WITHHELD.format(name=run.name, why="its results are not those of the present code; run it again")
 
 
-def at_mean_rank(scores, n_chosen):
-    """Select images at evenly spaced percentiles of their mean rank in eight scores (metric, test_image), as `at_percentiles`."""
-    ranks = [relative_rank(scores.sel(metric=m), higher_is_better=metric.higher_is_better) for m, metric in METRICS.items()]
-    return at_percentiles(np.mean(ranks, axis=0), n_chosen)
-
-
 def caption(values, **bootstrap):
     """Return what is said of pictures at their percentiles, in Markdown, from scores (system, metric, test_image)."""
     table = statistics.summary(values.sel(system=["refined"], metric=[MEASURE]), **bootstrap)
@@ -104,7 +96,7 @@ def made_with(root) -> str:
 
 def _strip(made, scores):
     """An HTML table, a row a kind, a column an image at a percentile of the mean rank."""
-    chosen, percentiles = at_mean_rank(scores, N_SHOWN)
+    chosen, percentiles = at_percentiles(mean_rank(scores), N_SHOWN)
     heads = "".join(f'<th scope="col">{p:.0f}</th>' for p in percentiles)
     rows = [f'<tr><th scope="row">percentile</th>{heads}</tr>']
     for kind, name in KINDS.items():

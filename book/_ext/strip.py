@@ -2,11 +2,12 @@
 
 from PIL import Image, ImageDraw, ImageFont
 
-from book._ext.snippets import KINDS, N_SHOWN, at_mean_rank, caption
+from book._ext.snippets import KINDS, N_SHOWN, caption
 from nsdlib.core.files import atomic_write
 from nsdlib.core.images import resize
 from nsdlib.run import publish
 from nsdlib.store.store import Store
+from nsdlib.study.selection import at_percentiles, mean_rank
 
 PLACE = "book/static/strip.png"
 SIDE, GAP = 128, 4  # pixels of an image, and between images
@@ -35,7 +36,7 @@ def write(run):
 
 def draw_chosen(made, values, n_shown):
     """Draw images of the artifact `reconstruction`, chosen by their mean rank in scores (system, metric, test_image)."""
-    chosen, percentiles = at_mean_rank(values.sel(system="refined"), n_shown)
+    chosen, percentiles = at_percentiles(mean_rank(values.sel(system="refined")), n_shown)
     return draw({kind: resize(made[name].values[chosen], SIDE) for kind, name in KINDS.items()}, percentiles)
 
 

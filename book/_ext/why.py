@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from book._ext import faults, strip
-from book._ext.snippets import KINDS, WITHHELD, at_mean_rank
+from book._ext.snippets import KINDS, WITHHELD
 from nsdlib.core.images import resize
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.plots.interactive import image
@@ -17,6 +17,7 @@ from nsdlib.plots.style import COLOURS, REFERENCE, draw_intervals, measures, new
 from nsdlib.run import publish
 from nsdlib.study import floors, statistics
 from nsdlib.study.controls import NO_LEAK, prices
+from nsdlib.study.selection import at_percentiles, mean_rank
 
 WIDTH, SIDE = 3.4, 340  # of a picture: inches, and pixels in the page, of which it has twice as many
 CLEAN, RENORMALISED = "inductive", "renormalised on the test set"  # a badge of the linter, and a leak
@@ -118,7 +119,7 @@ def nobody(store):
         return WITHHELD.format(name=run.name, why="what is not known to be simulated stays with those who hold the data")
     with store.load("reconstruction") as made, store.load("scores") as scores:
         values = scores.value.sel(system="refined").load()
-        chosen, percentiles = at_mean_rank(values, 3)
+        chosen, percentiles = at_percentiles(mean_rank(values), 3)
         rows = {kind: resize(made[name].values[chosen], strip.SIDE) for kind, name in KINDS.items()}
     label, own = measures(run)["pixcorr"].label, values.sel(metric="pixcorr").values
     alt = "Seen, rough and refined images, the best, the middle and the worst of all test images."

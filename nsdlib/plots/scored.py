@@ -2,11 +2,9 @@
 
 from html import escape
 
-import numpy as np
-
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.plots.interactive import gallery
-from nsdlib.study.selection import relative_rank
+from nsdlib.study.selection import mean_rank
 
 STYLE = "body{font:16px/1.5 sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}td,th{padding:.2rem .8rem;text-align:left}"
 N_HELD = 50  # pairs on a page, which so stays below a megabyte or two
@@ -33,8 +31,7 @@ def _pairs(scored):
     values = next(iter(scored.values.values())).sel(system="reconstructions")
     own = {metric.label: values.sel(metric=name).values for name, metric in METRICS.items()}
     lower = [metric.label for metric in METRICS.values() if not metric.higher_is_better]
-    ranks = [relative_rank(score, higher_is_better=label not in lower) for label, score in own.items()]
     pairs = {"seen": scored.truth, "made" if len(scored.made) == 1 else "made, first sample": scored.made[0]}
-    scores = {"mean rank": np.mean(ranks, axis=0)} | own
+    scores = {"mean rank": mean_rank(values)} | own
     settings = {"names": scored.names, "n_percentiles": 3, "max_images": N_HELD}
     return gallery(pairs, scores, lower_is_better=lower, **settings).text

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.stats import rankdata
 
+from nsdlib.core.scores.metrics import METRICS
 from nsdlib.core.scores.similarity import standardised_rows
 
 BATCH = 128  # training images whose features are float64 at once
@@ -17,6 +18,12 @@ def relative_rank(values, *, higher_is_better=True):
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values must be (n_images,) with at least two of them, got shape {values.shape}.")
     return (rankdata(values if higher_is_better else -values) - 1) / (len(values) - 1)
+
+
+def mean_rank(scores):
+    """Compute the mean `relative_rank` of each image in all of its scores (metric, test_image): (n_images,)."""
+    ranks = [relative_rank(scores.sel(metric=m), higher_is_better=METRICS[m].higher_is_better) for m in scores.metric.values]
+    return np.mean(ranks, axis=0)
 
 
 def at_percentiles(values, n_chosen, *, higher_is_better=True):
