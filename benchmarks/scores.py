@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,15 +44,12 @@ def main():
     options.pairs = 32 if options.quick else options.pairs
     torch.set_num_threads(options.threads)
     print(f"{options.threads} threads")
-    rows = measure_formulas(options.pairs, min(options.peers, options.pairs))
-    print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3g"), flush=True)
-    if options.networks:
-        found = measure_networks(options.networks, device.pick_device(options.device))
-        print("\n" + pd.DataFrame(found).to_markdown(index=False, floatfmt=".3g"))
-        rows += found
-    if options.command:
-        found = measure_command(options.command)
-        print("\n" + pd.DataFrame(found).to_markdown(index=False, floatfmt=".3g"))
+    parts, rows = [partial(measure_formulas, options.pairs, min(options.peers, options.pairs))], []
+    parts += [partial(measure_networks, options.networks, device.pick_device(options.device))] * bool(options.networks)
+    parts += [partial(measure_command, options.command)] * bool(options.command)
+    for measure in parts:
+        found = measure()
+        print("\n" + pd.DataFrame(found).to_markdown(index=False, floatfmt=".3g"), flush=True)
         rows += found
     report.write(options.json, rows, pairs=options.pairs, peers=options.peers)
 

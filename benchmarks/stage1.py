@@ -33,14 +33,12 @@ TOKEN, PENALTY, RANK = 768, 60_000.0, 200
 def main():
     """Print a table for each part asked for."""
     parser = report.parser(__doc__)
-    parser.add_argument("part", nargs="*", help=f"any of {', '.join(PARTS)} (all)")
+    parser.add_argument("part", nargs="*", choices=PARTS, metavar="part", help=f"any of {', '.join(PARTS)} (all)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that all runs")
     options = parser.parse_args()
     vars(options).update(QUICK if options.quick else PAPER)
-    if unknown := set(options.part) - set(PARTS):
-        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     torch.set_num_threads(options.threads)
     with threadpool_limits(options.threads):
         print(f"{options.threads} threads, {options.device}, {options.n_train} training images")

@@ -40,15 +40,13 @@ N_HELD_OUT, SHOWN = 100, ("ssim", "effnet", "swav")
 def main():
     """Print a table for each part asked for."""
     parser = report.parser(__doc__)
-    parser.add_argument("part", nargs="*", help=f"any of {', '.join(PARTS)} (all)")
+    parser.add_argument("part", nargs="*", choices=PARTS, metavar="part", help=f"any of {', '.join(PARTS)} (all)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--full", action="store_true", help="the published size with random weights; wants a GPU")
     parser.add_argument("--images", type=int, default=32, help="images of the loop (%(default)s)")
     parser.add_argument("--compile", action="store_true", help="measure the compiled UNet too")
     options = parser.parse_args()
-    if unknown := set(options.part) - set(PARTS):
-        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     torch.set_num_threads(options.threads)
     device = pick_device(options.device)
     print(f"{options.threads} threads, {device}")
