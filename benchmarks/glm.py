@@ -28,6 +28,7 @@ from nsdlib.data import glmsingle
 from nsdlib.run.rates import product_rate
 
 TR, TRIAL_SECONDS, THRESHOLD = 1.0, 4, 1.0
+N_VOLUMES, N_TRIALS = 300, 63  # of a run of the comparison
 STAGES = {  # stage: where nsdlib computes it
     "ON-OFF": (steps, "fit_onoff"),
     "threshold": (denoise, "tail_threshold"),
@@ -62,23 +63,23 @@ def main():
             compare([(runs, voxels) for runs in options.runs for voxels in options.voxels], options)
 
 
-def simulate(n_runs, n_voxels, *, n_volumes=300, n_trials=63, tr=TR, seed=0):
+def simulate(n_runs, n_voxels):
     """Simulate series of a fast design: half of the voxels respond with HRFs of the library, all share some noise."""
-    rng = np.random.default_rng(seed)
-    library = hrf.sampled_library(tr)
+    rng = np.random.default_rng(0)
+    library = hrf.sampled_library(TR)
     planted, responds = rng.integers(len(library), size=n_voxels), rng.random(n_voxels) < 0.5
-    step = round(TRIAL_SECONDS / tr)
+    step = round(TRIAL_SECONDS / TR)
     size = rng.gamma(2.0, 1.0, (120, n_voxels)) * responds  # percent, of each of 120 images
     weights = rng.standard_normal((3, n_voxels))
     design, data = [], []
     for _ in range(n_runs):
-        labels = np.zeros(n_volumes, dtype=np.int64)
-        labels[5 + step * np.arange(n_trials)] = rng.permutation(120)[:n_trials] + 1
-        series = np.zeros((n_volumes, n_voxels), dtype=np.float32)
+        labels = np.zeros(N_VOLUMES, dtype=np.int64)
+        labels[5 + step * np.arange(N_TRIALS)] = rng.permutation(120)[:N_TRIALS] + 1
+        series = np.zeros((N_VOLUMES, n_voxels), dtype=np.float32)
         for onset in np.flatnonzero(labels):
-            response = library[planted].T[: n_volumes - onset]
+            response = library[planted].T[: N_VOLUMES - onset]
             series[onset : onset + len(response)] += response * size[labels[onset] - 1]
-        shared = rng.standard_normal((n_volumes, 3)) @ weights
+        shared = rng.standard_normal((N_VOLUMES, 3)) @ weights
         series += 3 * rng.standard_normal(series.shape, dtype=np.float32) + 1.5 * shared
         design.append(labels)
         data.append(1000 + 10 * series)
@@ -189,17 +190,18 @@ def compare_results(ours, theirs):
     }
 
 
-def count_operations(n_runs, n_voxels, *, n_volumes=300, n_trials=63, n_hrfs=20, n_fractions=20):
+def count_operations(n_runs, n_voxels):
     """Count the floating-point operations of the matrix products with data that the computation cannot do without."""
-    pass_over_data = 2 * n_runs * n_trials * n_volumes * n_voxels  # regressors of all runs times all series
-    rotation = 2 * n_runs * n_trials**2 * n_voxels
-    return pass_over_data * (n_hrfs + 3) + rotation * (n_fractions + 4)  # HRFs; type B and twice for ridge; betas and energies
+    pass_over_data = 2 * n_runs * N_TRIALS * N_VOLUMES * n_voxels  # regressors of all runs times all series
+    rotation = 2 * n_runs * N_TRIALS**2 * n_voxels
+    # HRFs; type B and twice for ridge; betas and energies
+    return pass_over_data * (len(hrf.sampled_library(TR)) + 3) + rotation * (len(GLMOptions().fractions) + 4)
 
 
-def simulate_session(n_voxels, *, device="cpu", seed=0):
+def simulate_session(n_voxels, *, device="cpu"):
     """Simulate a session of NSD's size (12 runs, 750 trials, 225 volumes), drawn on a device: design, data, TR."""
     tr, counts, n_volumes = 4 / 3, [63, 62] * 6, 225
-    draw, rng = torch.Generator(device).manual_seed(seed), np.random.default_rng(seed)
+    draw, rng = torch.Generator(device).manual_seed(0), np.random.default_rng(0)
     places = {"generator": draw, "device": device}
     library = torch.as_tensor(hrf.sampled_library(tr), device=device)
     planted = rng.integers(len(library), size=n_voxels)

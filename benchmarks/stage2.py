@@ -139,8 +139,8 @@ def measure_steps(options, device, batches=(8, 32, 1)):
     second, run = load(options.full, device), load_run("subj01")
     operations, rate = operations_of_a_step(second, run), product_rate(device, second.unconditional[0].dtype)
 
-    def row(how, n, program, n_steps=4):
-        seconds = best({how: lambda: [program() for _ in range(n_steps)]}, device)[0][how] / n_steps / n
+    def row(how, n, program):
+        seconds = best({how: lambda: [program() for _ in range(4)]}, device)[0][how] / 4 / n
         return {"batch": n, "how": how, "image steps a second": 1 / seconds, "of the product rate": operations / seconds / rate}
 
     for n in batches:

@@ -21,21 +21,10 @@ from nsdlib.study import explorations
 class Explorer:
     """Controls, a sentence, and the figures that belong to the controls' values; buttons reset the controls and save the figures.
 
-    Parameters
-    ----------
-    run : params.Run
-        Beside whose executed notebooks figures are saved.
-    name : str
-        Of the saved files.
-    load : callable
-        Takes the run and returns what was read, such as an exploration.
-    controls : callable
-        Takes what was read and returns the controls, dict of str to widget; the attribute `controls` is empty until it is opened.
-    draw : callable
-        Takes what was read and the controls' values by name; returns a sentence, shown in the attribute `message`, and dict of
-        alternative text to figure, shown in `images`.
-    reading, doing : str
-        What is said while `load` and `draw` work, with what it costs.
+    `load` takes the run and returns what was read, such as an exploration. `controls` takes this and returns widgets by name; the
+    attribute `controls` is empty until it is opened. `draw` takes what was read and the controls' values by name; it returns a
+    sentence, shown in `message`, and figures by their alternative texts, shown in `images`. What is said meanwhile is `reading`
+    and `doing`. Files are saved under `name` beside the executed notebooks of the run.
     """
 
     def __init__(self, run, name, load, controls, draw, *, reading="Reading", doing="Drawing"):

@@ -242,14 +242,8 @@ def load_stable_text(run):
 def load_extractors(run, *, effnet="effnet") -> dict:
     """The feature extractors of the run's zoo by name: alexnet, inception, effnet (of either weights), swav, clip.
 
-    The run's `clip_judge` takes the place of the zoo's CLIP.
-
-    Raises
-    ------
-    FileNotFoundError
-        When weights are missing; says which and where they come from.
-    ValueError
-        When a file holds another network's weights.
+    The run's `clip_judge` takes the place of the zoo's CLIP. A FileNotFoundError says which weights are missing, and where they
+    come from; a ValueError, that a file holds another network's.
     """
     from nsdlib.core import device
     from nsdlib.core.scores import features
