@@ -175,8 +175,7 @@ def measure_samplers(options, device):
             row = {"sampler": sampler, "n_steps": n_steps, "images a second": len(refined) / seconds}
             row |= pictures.named(zoo.root(run) / "namer", {"refined": refined}, kinds)["refined"]
             for name in SHOWN:
-                sign = 1 if METRICS[name].higher_is_better else -1
-                pair = (sign * one.sel(metric=name).values for one in (scores, reference))
+                pair = (METRICS[name].sign * one.sel(metric=name).values for one in (scores, reference))
                 found = paired_difference(*pair)
                 row[METRICS[name].label] = (
                     f"{scores.sel(metric=name).mean():.3f} ({found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}])"

@@ -21,7 +21,7 @@ from nsdlib.study import claims, controls, statistics
 from nsdlib.study.published import RETRIEVAL, latent_errors, paper_table, sources, systems
 
 GENERATED = ("why", "paper", "reliability", "state", "your_own_data")
-LABELS = {name: f"{metric.label} {'↑' if metric.higher_is_better else '↓'}" for name, metric in METRICS.items()}
+LABELS = {name: metric.title for name, metric in METRICS.items()}
 WHAT = {
     "pairwise": "compares pixels",
     "two-way": "fraction of other images that it resembles less; chance 0.5",

@@ -152,7 +152,7 @@ def _metric_panels(metrics, height, *, across=False, **shared):
     """A figure with a titled panel a metric, chance as a line, scores along y or `across`; its axes by the metrics' names."""
     figure, axes = new_panels(2, 4, WIDTH, height, **shared)
     for ax, metric in zip(axes.flat, metrics.values(), strict=True):
-        ax.set_title(f"{metric.label} {'↑' if metric.higher_is_better else '↓'}")
+        ax.set_title(metric.title)
         if metric.chance is not None:
             (ax.axvline if across else ax.axhline)(metric.chance, **CHANCE)
     return figure, dict(zip(metrics, axes.flat, strict=True))

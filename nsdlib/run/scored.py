@@ -46,8 +46,7 @@ class Scored:
         """Tabulate every score with its interval, beside floors and its difference from the best one (DataFrame of str)."""
         table = as_text(self.means[protocol].transpose("metric", "system"))
         table["from the best floor"] = differences_as_text(self.gains[protocol]).iloc[0].tolist()
-        labels = [f"{metric.label} {'↑' if metric.higher_is_better else '↓'}" for metric in METRICS.values()]
-        return table.set_axis(labels).rename_axis("score")
+        return table.set_axis([metric.title for metric in METRICS.values()]).rename_axis("score")
 
     def __str__(self):
         tables = (f"\nProtocol {name}\n\n{self.table(name).to_markdown()}" for name in self.values)

@@ -140,7 +140,7 @@ def orders(means):
     """Order the systems by their mean scores (protocol, system, metric), best first: a DataFrame of scores by protocols."""
     rows = {}
     for name, metric in METRICS.items():
-        values = means.sel(metric=name) * (1 if metric.higher_is_better else -1)
+        values = metric.sign * means.sel(metric=name)
         ranked = {p: means.system.values[np.argsort(-values.sel(protocol=p).values)] for p in means.protocol.values}
         rows[metric.label] = {protocol: " > ".join(names) for protocol, names in ranked.items()}
     return pd.DataFrame(rows).T
@@ -156,7 +156,7 @@ def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
     ends, rows = [floors.best(values).sel(system="best floor")], {}
     ends += [values.sel(system=system) for system in ("refined", "refined, all true")]
     for name, metric in METRICS.items():
-        of_score = ((1 if metric.higher_is_better else -1) * end.sel(metric=name).values for end in ends)
+        of_score = (metric.sign * end.sel(metric=name).values for end in ends)
         rows[metric.label] = statistics.place_between(*of_score, n_bootstrap=n_bootstrap, seed=seed)
     return rows
 

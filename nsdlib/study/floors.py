@@ -78,7 +78,7 @@ def best(values):
     with the coordinate role of the systems; so is what is returned, of the systems "best floor", "best label" where there are
     labels, and "best retrieval". Its coordinate floor (system, metric) says which they are.
     """
-    sign = xr.DataArray([1 if METRICS[name].higher_is_better else -1 for name in values.metric.values], dims="metric")
+    sign = xr.DataArray([METRICS[name].sign for name in values.metric.values], dims="metric")
     roles, means = values.role.drop_vars("system"), sign * values.mean("test_image")
     present = [role for role in BOUNDING if role in roles]
     chosen = [means.where(roles == role).argmax("system") for role in present]

@@ -8,6 +8,7 @@ are float64.
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy import stats
 
 LEVEL = 0.95  # of every interval
 TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2
@@ -93,9 +94,7 @@ def rank_correlation(a, b, *, n_bootstrap=2000, seed=0):
 
 def _spearman(a, b):
     """Correlation of the ranks on the last axis; NaN where one side does not vary."""
-    from scipy.stats import rankdata
-
-    a, b = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in (rankdata(a, axis=-1), rankdata(b, axis=-1)))
+    a, b = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in (stats.rankdata(a, axis=-1), stats.rankdata(b, axis=-1)))
     with np.errstate(invalid="ignore"):
         return (a * b).sum(axis=-1) / np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
 
@@ -111,7 +110,7 @@ def differences(values, pairs, metrics=None, *, along="system", n_bootstrap=2000
         raise ValueError(f"there is no pair to compare; {along} has {', '.join(map(str, values[along].values))}.")
     scores = {name: (name, 1) for name in values.metric.values}
     if metrics is not None:
-        scores = {name: (metric.label, 1 if metric.higher_is_better else -1) for name, metric in metrics.items()}
+        scores = {name: (metric.label, metric.sign) for name, metric in metrics.items()}
     rows = {}
     for first, second in pairs:
         for name, (label, sign) in scores.items():
@@ -209,12 +208,10 @@ def t_summary(values, *, over="subject"):
     A bootstrap of four subjects is too narrow. Where each value is itself a mean over images, how surely it is known is part of
     how much the values differ: images nested in subjects need no interval of another kind.
     """
-    from scipy.stats import t
-
     if (n_units := values.sizes.get(over, 0)) < 2:
         raise ValueError(f"an interval over {over} needs at least two of them, got {n_units}.")
     mean = values.mean(over, dtype=np.float64)
-    half = t.ppf(TAILS[1], n_units - 1) * values.std(over, ddof=1, dtype=np.float64) / np.sqrt(n_units)
+    half = stats.t.ppf(TAILS[1], n_units - 1) * values.std(over, ddof=1, dtype=np.float64) / np.sqrt(n_units)
     table = mean.to_dataset(name="mean").assign(low=mean - half, high=mean + half)
     return table.assign_attrs(n=n_units, level=LEVEL, over=over)
 

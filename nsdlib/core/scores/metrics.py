@@ -32,6 +32,16 @@ class Metric:
         return self.kind != "distance"
 
     @property
+    def sign(self) -> int:
+        """1 where a larger value is better, else -1: times it, larger is always better."""
+        return 1 if self.higher_is_better else -1
+
+    @property
+    def title(self) -> str:
+        """The label, with an arrow towards better values."""
+        return f"{self.label} {'↑' if self.higher_is_better else '↓'}"
+
+    @property
     def chance(self) -> float | None:
         """Expected score of a reconstruction unrelated to its image; None where the formula does not fix it."""
         return 0.5 if self.kind == "two-way" else None
