@@ -7,6 +7,7 @@ where the weights come from; the modules of `core` know how to load them.
 from dataclasses import dataclass
 from pathlib import Path
 
+from nsdlib.core.device import pick_device
 from nsdlib.core.weights import NAMES, find_files
 from nsdlib.store.provenance import REFINING
 from nsdlib.store.record import File
@@ -201,23 +202,23 @@ def missing(run) -> list[tuple[Path, str]]:
 
 def load_vdvae(run):
     """The run's VDVAE, on the run's device."""
-    from nsdlib.core import device, vdvae
+    from nsdlib.core import vdvae
 
-    return vdvae.load(path(run, "vdvae"), device.pick_device(run.device))
+    return vdvae.load(path(run, "vdvae"), pick_device(run.device))
 
 
 def load_embedder(run):
     """The run's CLIP encoders of text and images, on the run's device."""
-    from nsdlib.core import clip, device
+    from nsdlib.core import clip
 
-    return clip.load(path(run, "versatile_diffusion"), device.pick_device(run.device))
+    return clip.load(path(run, "versatile_diffusion"), pick_device(run.device))
 
 
 def load_diffusion(run):
     """The run's second stage, on the run's device; compiled where the run asks for it."""
-    from nsdlib.core import device, diffusion
+    from nsdlib.core import diffusion
 
-    model = diffusion.load(path(run, "versatile_diffusion"), device.pick_device(run.device))
+    model = diffusion.load(path(run, "versatile_diffusion"), pick_device(run.device))
     if run.compile:
         model.unet.compile()
     return model
@@ -225,18 +226,16 @@ def load_diffusion(run):
 
 def load_stable_diffusion(run):
     """Stable Diffusion 1.4 of a run whose recipes ask for it, on the run's device; its tokens are those of `load_stable_text`."""
-    from nsdlib.core import device
     from nsdlib.core.diffusion import stable
 
-    return stable.load(path(run, "stable_diffusion"), device.pick_device(run.device))
+    return stable.load(path(run, "stable_diffusion"), pick_device(run.device))
 
 
 def load_stable_text(run):
     """The text embedder of Stable Diffusion 1.4, on the run's device."""
-    from nsdlib.core import device
     from nsdlib.core.diffusion import stable
 
-    return stable.load_embedder(path(run, "stable_diffusion"), device.pick_device(run.device))
+    return stable.load_embedder(path(run, "stable_diffusion"), pick_device(run.device))
 
 
 def load_extractors(run, *, effnet="effnet") -> dict:
@@ -245,10 +244,9 @@ def load_extractors(run, *, effnet="effnet") -> dict:
     The run's `clip_judge` takes the place of the zoo's CLIP. A FileNotFoundError says which weights are missing, and where they
     come from; a ValueError, that a file holds another network's.
     """
-    from nsdlib.core import device
     from nsdlib.core.scores import features
 
-    place, extractors = device.pick_device(run.device), {}
+    place, extractors = pick_device(run.device), {}
     for name in ("alexnet", "inception", "effnet", "swav"):
         file = path(run, effnet if name == "effnet" else name)
         demo = run.zoo == "demo"

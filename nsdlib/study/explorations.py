@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from nsdlib.core.glm import hrf
 from nsdlib.data.formats.series import as_mask
 from nsdlib.data.subject import open_subject
 from nsdlib.store import zoo
@@ -20,8 +21,6 @@ class VoxelFits:
     """Fits of all HRFs of the library to one voxel in one run of session 1, of which the artifact `glm` is needed."""
 
     def __init__(self, run):
-        from nsdlib.core.glm import hrf
-
         glm, self._subject = Store(run).load("glm").isel(session=0), open_subject(run)
         self._stored = glm.roi_voxel.values  # (n_voxels,) flat C-order, of the files
         self.background, self.voxels = _upright(self._subject, self._stored)
@@ -43,8 +42,6 @@ class VoxelFits:
             in `background`.
         """
         import xarray as xr
-
-        from nsdlib.core.glm import hrf
 
         row, tr = int(np.flatnonzero(self.voxels == voxel)[0]), self._subject.tr
         labels, maps = self._subject.design(1, number), self._maps.isel(voxel=row)
