@@ -1,7 +1,10 @@
 """The paper's arithmetic recomputed: its text against its tables and against the models it names."""
 
 import pandas as pd
+import torch
 
+from nsdlib.core.networks import count_parameters
+from nsdlib.core.vdvae import VDVAE, Hyperparameters
 from nsdlib.study.published import paper_table, stated, systems
 
 NOISE = (8, 16, 32, 64, 256)
@@ -19,11 +22,6 @@ def audit():
 
 def _sizes():
     """Counts that follow from the models and the data."""
-    import torch
-
-    from nsdlib.core.networks import count_parameters
-    from nsdlib.core.vdvae import VDVAE, Hyperparameters
-
     with torch.device("meta"):
         model = VDVAE(Hyperparameters())
     for n_layers in (15, 31):

@@ -8,7 +8,7 @@ and of those whose file was put into `book/data/`.
 import pandas as pd
 
 from nsdlib.params import load_run, usable_runs
-from nsdlib.run import costs
+from nsdlib.run import costs, rehearsal
 from nsdlib.run.forecast import forecast, spread
 
 SUBJECT = "subj01"  # whose group is forecast
@@ -63,8 +63,6 @@ def event_tables_table(root):
 
 def forecast_table(root):
     """Hours of each stage of one subject, and of all four, on every machine that was rehearsed."""
-    from nsdlib.run import rehearsal
-
     columns, runs = {}, {run.name: (run, costs.amounts(run)) for run in _runs()}
     for table, machine, day in rehearsal.kept(root):
         hours = {name: rehearsal.subject_hours(table, *of_run) for name, of_run in runs.items()}

@@ -6,6 +6,7 @@ The text of the first three is `book/*.template.md`; each `{{name}}` in it is re
 
 import re
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
@@ -31,8 +32,6 @@ WHAT = {
 
 def why_page(run, template) -> str:
     """Return the page "Why this suite", in Markdown: a template filled by `why.tables`, from the results of a run."""
-    import matplotlib as mpl
-
     with mpl.rc_context():
         use_style()
         return fill(template, why.tables(run), Store(run))

@@ -5,8 +5,10 @@ The text is `book/why.template.md`; each `{{name}}` in it is replaced by sentenc
 
 import io
 
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from PIL import Image
 
 from book._ext import faults, strip
 from book._ext.snippets import KINDS, WITHHELD
@@ -18,6 +20,8 @@ from nsdlib.run import publish
 from nsdlib.study import floors, statistics
 from nsdlib.study.controls import NO_LEAK, prices
 from nsdlib.study.selection import at_percentiles, mean_rank
+from nsdlib.twin.calibration import explained
+from nsdlib.twin.simulate import load_truth
 
 WIDTH, SIDE = 3.4, 340  # of a picture: inches, and pixels in the page, of which it has twice as many
 CLEAN, RENORMALISED = "inductive", "renormalised on the test set"  # a badge of the linter, and a leak
@@ -93,9 +97,6 @@ def protocols(store, **bootstrap):
 
 def truth(store):
     """Noise ceilings that repeats estimate, beside what the planted responses explain."""
-    from nsdlib.twin.calibration import explained
-    from nsdlib.twin.simulate import load_truth
-
     if store.run.simulation is None:
         return "This run is of a measured subject, whose truth nobody knows; build the book with the demo to see it."
     planted = load_truth(store.run)
@@ -172,9 +173,6 @@ def _dots(panels, names, *, chance=None):
 
 def _shown(figure, alt):
     """A figure as HTML that holds it, in front of a sentence; it is closed."""
-    import matplotlib.pyplot as plt
-    from PIL import Image
-
     file = io.BytesIO()
     figure.savefig(file, dpi=2 * SIDE / WIDTH, facecolor="white")
     plt.close(figure)
