@@ -3,5 +3,5 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"captions": ["describe"], "scenes": ["draw", "sample_scene"], "truth": ["Planted", "load_truth"]}
+    __name__, submod_attrs={"scenes": ["draw", "sample_scene"], "truth": ["load_truth"]}
 )
