@@ -170,16 +170,13 @@ def measure(stores, finished=None, **bootstrap):
     `complete`, are of each run the stores of the same subject whose networks have finished, by name; `bootstrap` is n_bootstrap
     and seed.
 
-    Returns
-    -------
-    xarray.Dataset
-        Over (claim, subject), NaN where a run has not measured it: mean, low, high of the differences with their 95 % intervals
-        over images; p values corrected for all tests together (Holm), for claims that allow a loss those of the difference plus
-        this loss; margin, asked or allowed, and room, the largest difference that could have been seen, in the unit of the score;
-        has_room, whether that is more than the margin and surely more than nothing; stake, how much the second system has
-        above its floor at least, of claims that allow a loss. finished: whether the networks that are compared had finished;
-        source: name of the run in `finished` whose results were taken, or nothing; against: the system that the results chose
-        as the second, or nothing. The coordinate claim holds the statements.
+    A Dataset over (claim, subject), NaN where a run has not measured it: mean, low, high of the differences with their 95 %
+    intervals over images; p values corrected for all tests together (Holm), for claims that allow a loss those of the difference
+    plus this loss; margin, asked or allowed, and room, the largest difference that could have been seen, in units of the score;
+    has_room, whether that is more than the margin and surely more than nothing; stake, how much the second system has above its
+    floor at least, of claims that allow a loss. finished: whether the networks that are compared had finished; source: name of
+    the run in `finished` whose results were taken, or nothing; against: the system that the results chose as the second, or
+    nothing. The coordinate claim holds the statements.
     """
     rows = {}
     for name, store in stores.items():

@@ -34,12 +34,9 @@ class VoxelFits:
     def compute(self, voxel, number):
         """Fit a voxel, one of `voxels`, in the run of this number (from 1), of which the series is read once.
 
-        Returns
-        -------
-        xarray.Dataset
-            measured (volume) and fit (hrf, volume), percent of the mean, see `fit_hrfs`; onset (trial) and the coordinate volume,
-            seconds; r2 (hrf), percent of the session's variance. Attributes: chosen (the HRF, from 0) and position (x, y, z) as
-            in `background`.
+        A Dataset: measured (volume) and fit (hrf, volume), percent of the mean, see `fit_hrfs`; onset (trial) and the coordinate
+        volume, seconds; r2 (hrf), percent of the session's variance. Attributes: chosen (the HRF, from 0) and position (x, y, z)
+        as in `background`.
         """
         import xarray as xr
 

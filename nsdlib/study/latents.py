@@ -78,12 +78,9 @@ def error_differences(errors, pairs, **bootstrap):
 def answers(ablation, pairs=PAIRS, **bootstrap):
     """Say for pairs of decoders of an artifact `ablation` which one is better, where the training of both has ended by itself.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by (pair, measure), text: the difference of the errors, the mean over seeds, with its interval over test images
-        (negative is better for the first); the difference of each seed; the verdict. A decoder is better where the interval does
-        not hold 0, the p value, corrected for all rows, is below 0.05, and all seeds agree.
+    A DataFrame of text by (pair, measure): the difference of the errors, the mean over seeds, with its interval over test images
+    (negative is better for the first); the difference of each seed; the verdict. A decoder is better where the interval does not
+    hold 0, the p value, corrected for all rows, is below 0.05, and all seeds agree.
     """
     rows, tested = {}, ablation.scores.sel(split="test")
     for (pair, measure), row in error_differences(ablation["errors"], pairs, **bootstrap).iterrows():
@@ -210,13 +207,10 @@ def score_by_layers(fits, stimulus, *, ids):
 def what_suffices(score, **bootstrap):
     """Say whether fewer layers do as well as the largest number, where more could do better, from `score_by_layers`.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by (measure, number of layers), text: what the largest number gains, "decoded" and from the true latents ("true"),
-        with 95 % intervals over test images, and the verdict. Where the true latents gain less than `MARGIN` there is no
-        headroom: no decoder could have shown a difference. Otherwise fewer layers suffice where what is gained lies below it,
-        and what the largest number has above the images of mean latents lies above it: else there was nothing to lose.
+    A DataFrame of text by (measure, number of layers): what the largest number gains, "decoded" and from the true latents
+    ("true"), with 95 % intervals over test images, and the verdict. Where the true latents gain less than `MARGIN` there is no
+    headroom: no decoder could have shown a difference. Otherwise fewer layers suffice where what is gained lies below it, and
+    what the largest number has above the images of mean latents lies above it: else there was nothing to lose.
     """
     rows, (*fewer, most) = {}, sorted(score.n_layers.values.tolist())
     of_most = score.sel(n_layers=most, drop=True)
