@@ -2,11 +2,22 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.stats import spearmanr
 
 from nsdlib.study import selection
 
 RNG = np.random.default_rng(0)
+
+
+def test_the_mean_rank_counts_distances_the_other_way():
+    scores = xr.DataArray([[0.1, 0.2, 0.3], [0.9, 0.5, 0.7]], {"metric": ["ssim", "swav"]}, ["metric", "test_image"])
+    np.testing.assert_array_equal(selection.mean_rank(scores), [0, 0.75, 0.75])
+
+
+@pytest.mark.parametrize(("n_images", "n_chosen", "wanted"), [(5, 3, [0, 2, 4]), (3, 9, [0, 1, 2]), (4, 1, [0]), (0, 2, [])])
+def test_positions_are_evenly_spaced_from_the_first_to_the_last(n_images, n_chosen, wanted):
+    assert selection.evenly_spaced(n_images, n_chosen).tolist() == wanted
 
 
 def test_relative_ranks_run_from_the_worst_to_the_best():
