@@ -13,6 +13,7 @@ import pytest
 import yaml
 from conftest import ROOT, needs_browser
 from PIL import Image
+from test_tables import BROKEN
 
 from book._ext import build as build_module
 from book._ext import pages, reference
@@ -220,6 +221,8 @@ def test_every_page_opens_as_a_file_and_fits_a_phone(page, html, name):
     assert page.evaluate(CUT) == []
     page.set_viewport_size({"width": 375, "height": 740})
     assert page.evaluate(TOO_WIDE) == []
+    page.evaluate("document.querySelectorAll('article details').forEach(fold => fold.open = true)")
+    assert page.evaluate(BROKEN) == []
 
 
 @pytest.mark.slow

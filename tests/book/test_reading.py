@@ -8,13 +8,11 @@ from docutils import nodes
 
 from book._ext.reading import (
     FINDING,
-    LONG,
     LONGEST,
     MAIN,
     alternative,
     describe_images,
     fold_code,
-    fold_tables,
     link_to_explore,
     open_with_figure,
 )  # fmt: skip
@@ -106,39 +104,6 @@ def test_a_page_without_a_main_figure_stays_as_it_is():
     before = document.pformat()
     open_with_figure(SimpleNamespace(srcdir="nowhere"), document, "page")
     assert document.pformat() == before
-
-
-def shown(body, page="runs/demo/05"):
-    """The body of a page after its tables were folded."""
-    context = {"body": body}
-    fold_tables(None, page, None, context, None)
-    return context["body"]
-
-
-def table(*cells):
-    """A table of one column, as pandas and docutils write them."""
-    rows = "".join(f'<tr id="r{k}"><td>{cell}</td></tr>' for k, cell in enumerate(cells))
-    return f'<table class="dataframe"><thead><tr><th>SSIM</th></tr></thead><tbody>{rows}</tbody></table>'
-
-
-def test_a_table_shows_means_and_its_intervals_are_a_click_away():
-    whole = table("0.54 [0.52, 0.56]", "-0.021 [-0.032, +0.012]*", "[3, 4]", "first [a, b]")
-    means, fold = shown(f"<p>1</p>{whole}<p>2</p>").split("<details")
-    assert means == "<p>1</p>" + table("0.54", "-0.021*", "[3, 4]", "first [a, b]")
-    assert (
-        "0.54 [0.52, 0.56]" in fold and "[-0.032, +0.012]*" in fold and " id=" not in fold and fold.endswith("</details><p>2</p>")
-    )
-
-
-def test_a_long_table_of_a_notebook_is_folded_and_that_of_another_page_is_not():
-    long, short = table(*range(LONG + 1)), table(*range(LONG))
-    assert shown(long) == f'<details class="nsd-fold"><summary>Table of {LONG + 1} rows</summary>{long}</details>'
-    assert shown(short) == short and shown(long, "paper") == long
-
-
-def test_pictures_in_a_table_are_left_alone():
-    pictures = '<table class="nsd-first"><tr><td>0.54 [0.52, 0.56]</td></tr></table>'
-    assert shown(pictures) == pictures
 
 
 def test_the_lead_says_how_long_the_page_ran_by_its_record(tmp_path):
