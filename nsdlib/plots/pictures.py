@@ -128,22 +128,35 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
     return ax
 
 
-def plot_group(table, metrics):
-    """Draw the score of every subject's refined images, one panel a metric, and the mean over subjects.
+def plot_group(table, metrics, *, subjects=None):
+    """Draw every subject's refined images between its best floor and its ceiling, one panel a metric, one row a subject.
 
-    The table has mean, low, high over (subject, metric) with the images of a subject as the units; `metrics` is as in
-    `plot_scores`.
+    Parameters
+    ----------
+    table : xarray.Dataset
+        mean, low, high over (subject, system, metric) with the images of a subject as the units; of the systems "best floor",
+        "refined" and "refined, all true".
+    metrics : dict of str to metrics.Metric
+        As in `plot_scores`.
+    subjects : list of str, optional
+        Those that are subjects of their own, all by default; a line is the mean of two and more.
     """
-    figure, panels = _metric_panels(metrics, 4.6, sharex=True)
-    n_subjects = table.sizes["subject"]
+    bounds = {"refined": "decoded", "best floor": "floor", "refined, all true": "ceiling"}
+    table = table.sel(system=list(bounds)).assign_coords(role=("system", list(bounds.values())))
+    subjects = [str(name) for name in table.subject.values] if subjects is None else subjects
+    colours, markers = zip(*(ROLES[role] for role in bounds.values()), strict=True)
+    looks = {"hue_order": [*bounds.values()], "palette": [*colours], "markers": [*markers]}
+    figure, panels = _metric_panels(metrics, 0.5 * table.sizes["subject"] + 2.1, across=True, sharey=True)
     for name, ax in panels.items():
-        part, label = table.sel(metric=name), "subject, interval over images"
-        draw_intervals(ax, part, x="subject", y="value", color=COLOURS[0], label=label, legend=False)
-        if n_subjects > 1:
-            ax.axhline(part["mean"].mean(), color=COLOURS[1], linewidth=1, label="mean of subjects")
-        ax.tick_params(axis="x", rotation=90 * (n_subjects > 2))
+        draw_intervals(ax, table.sel(metric=name), x="value", y="subject", hue="role", **looks)
+        if len(subjects) > 1:
+            mean = table["mean"].sel(metric=name, system="refined", subject=subjects).mean()
+            ax.axvline(mean, color=COLOURS[1], linewidth=1, zorder=0, label="mean of subjects")
+        ax.locator_params(axis="x", nbins=3)
+        ax.margins(x=0.12)
     draw_legend(figure)
-    shown = f"mean and {100 * table.level:.0f} % interval over images, n = {n_subjects} subject{'s' * (n_subjects > 1)}"
+    n_subjects = f"n = {len(subjects)} subject{'s' * (len(subjects) > 1)}"
+    shown = f"mean and {100 * table.level:.0f} % interval over images, {n_subjects}"
     _draw_title(figure, "The refined images of each subject", shown, metrics)
     return figure
 

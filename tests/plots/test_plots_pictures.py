@@ -122,14 +122,22 @@ def test_error_kinds_mark_the_chosen():
     assert corners["semantic error"][1] < 0.5 < corners["semantic error"][0]
 
 
-def test_the_group_has_a_dot_a_subject_and_a_line_at_their_mean():
-    table = table_of(subject=["a", "b", "c"])
-    ax = panels(pictures.plot_group(table, METRICS))["CLIP"]
-    chance, *_, mean = lines(ax)
+BOUNDED = ["refined", "best floor", "refined, all true"]
+
+
+@pytest.mark.parametrize("subjects", [["a"], ["a", "c"], None])
+def test_the_group_has_a_row_a_subject_between_its_bounds_and_a_line_at_the_mean_of_subjects(subjects):
+    table = table_of(subject=["a", "b", "c"], system=BOUNDED)
+    figure = pictures.plot_group(table, METRICS, subjects=subjects)
+    ax, means = panels(figure)["CLIP"], table["mean"].sel(metric="clip")
     marked, _ = points(ax)
-    assert list(chance.get_ydata()) == [0.5, 0.5]
-    np.testing.assert_allclose(marked[:, 1], table["mean"].sel(metric="clip"))
-    np.testing.assert_allclose(mean.get_ydata(), table["mean"].sel(metric="clip").mean())
+    np.testing.assert_allclose(marked, [(means.sel(subject=s, system=n), k) for n in BOUNDED for k, s in enumerate("abc")])
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["a", "b", "c"]
+    mean = [line.get_xdata() for line in lines(ax) if line.get_label() == "mean of subjects"]
+    whose = subjects or ["a", "b", "c"]
+    expected = [[means.sel(system="refined", subject=whose).mean()] * 2]
+    np.testing.assert_allclose(mean, expected if len(whose) > 1 else np.empty(0))
+    assert f"n = {len(whose)} subject" in figure.get_suptitle() and lines(ax)[0].get_xdata()[0] == METRICS["clip"].chance
 
 
 def test_the_style_is_set_and_its_colours_differ_in_lightness_or_hue():
@@ -154,8 +162,7 @@ def test_measures_that_small_networks_take_are_marked_in_labels_and_tables():
 
 
 def test_a_figure_with_marked_labels_says_what_the_mark_means():
-    values = xr.DataArray(np.random.default_rng(0).random((1, 8, 5)), dims=("subject", "metric", "test_image"))
-    table = statistics.summary(values.assign_coords(subject=["one"], metric=list(METRICS)))
+    table = table_of(subject=["one"], system=BOUNDED)
     for zoo in ("demo", "paper"):
         figure = pictures.plot_group(table, measures(run_of(zoo)))
         assert ("stands in" in figure.get_suptitle()) == (zoo == "demo")
