@@ -188,6 +188,7 @@ def _draw_slices(volume, background, slices, colours, limits, title, *, legend=N
         slices = np.unique(np.linspace(*ends, 8).round().astype(int)[1:-1])
     centre = (np.array(volume.shape) - 1) / 2
     cuts = [volume.affine[2] @ [*centre[:2], z, 1] for z in slices]
+    decimals = int(len({round(cut) for cut in cuts}) < len(cuts))  # slices closer than a millimetre are told apart
     shown, head = _cropped(volume, head)
     size = head.header.get_zooms() * np.array(head.shape)
     n_columns = min(3, len(cuts))
@@ -204,7 +205,7 @@ def _draw_slices(volume, background, slices, colours, limits, title, *, legend=N
             place = (0, (whole - TITLE - number * height) / whole, len(row) / n_columns, height / whole)
             cuts = {"display_mode": "z", "cut_coords": row, "figure": figure, "axes": place}
             display = plot_stat_map(shown, head, annotate=False, **cuts, **options)
-            display.annotate(left_right=is_placed, size=LETTERS + 2)
+            display.annotate(left_right=is_placed, decimals=decimals, size=LETTERS + 2)
     figure.suptitle(f"{title}, axial slices", y=1 - 0.1 / whole, fontsize=LETTERS + 1)
     if legend:
         handles = [Patch(color=colour, label=name) for name, colour in legend.items()]

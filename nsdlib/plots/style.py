@@ -103,4 +103,5 @@ def draw_legend(figure):
         if ax.get_legend():
             ax.get_legend().remove()
     n_columns = max(1, LETTERS // (6 + max(map(len, named), default=0)))
+    n_columns = -(-len(named) // max(1, -(-len(named) // n_columns))) or 1  # lines of one length
     figure.legend(named.values(), named, loc="outside lower center", ncols=n_columns)

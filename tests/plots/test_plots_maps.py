@@ -110,6 +110,13 @@ def test_the_empty_space_around_the_head_is_cut_away():
     assert 9 < left < 10 and 13 < right < 14 and 19 < below < 20 and 24 < above < 25
 
 
+@pytest.mark.parametrize(("step", "heights"), [(0.6, ["z=0.6", "z=1.2"]), (2.0, ["z=2", "z=4"])])
+def test_slices_closer_than_a_millimetre_have_heights_of_their_own(step, heights):
+    head = Nifti1Image(HEAD.astype(np.float32), np.diag([2, 2, step, 1]))
+    figure = maps.plot_regions(head, {"V1": HEAD > 0}, slices=[1, 2])
+    assert [words(ax)[2] for ax in slices_of(figure)] == heights
+
+
 def test_six_slices_go_through_a_map_when_none_are_named():
     volume = np.ones((4, 4, 40))
     inside = np.flatnonzero(np.isin(np.arange(40), range(10, 32)) & (volume > 0))
