@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nsdlib.plots.style import ACCENT, COLOURS, new_axes
+from nsdlib.plots.style import ACCENT, COLOURS, WIDTH, new_axes
 
 SMALLEST_R2 = 1e-4  # percent; on a logarithmic axis nothing below is worth the space
 
@@ -65,7 +65,7 @@ def plot_components(curves, chosen, *, ax=None):
 
     `curves` maps a session's name to (n_pcs + 1,) float, `chosen` to the number that was chosen. Many sessions are not named.
     """
-    ax = ax or new_axes(5.6, 3.4)
+    ax = ax or new_axes(WIDTH, 3.4)
     few = len(curves) <= len(COLOURS)
     for name, curve in curves.items():
         [line] = ax.plot(curve, ".-", label=f"{name}: {chosen[name]} removed" if few else None)
@@ -73,7 +73,7 @@ def plot_components(curves, chosen, *, ax=None):
     ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     ax.set(xlabel="noise components removed", ylabel="fall in error between repeats", title="How many noise components to remove")
     if few:
-        ax.legend(frameon=False, loc="lower right")
+        ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))  # beside the curves, which fall to the right
     return ax
 
 
