@@ -91,6 +91,7 @@ def test_the_table_of_things_gives_its_trials_and_planted_betas(things, opened):
         np.testing.assert_array_equal(subject.betas(session, mask), whole[6 * session - 6 : 6 * session, mask])
     assert list(subject.regions) == ["V1", "rFFA"] and subject.regions["V1"].sum() == (len(places) + 2) // 3
     assert subject.betas_unit == "arbitrary" and "in its order" in notes[-1]
+    assert notes[1] == "Noise ceilings: columns nc_singletrial, nc_testset of the table of voxels."
     np.testing.assert_allclose(subject.ncsnr()[*(places - corner).T], np.linspace(0.2, 2, len(places)), rtol=1e-4)
     assert np.isnan([subject.tr, subject.duration]).all()  # nothing says when pictures were shown
     assert subject.concepts(subject.image_ids[:2]) == ["cat", "dog"] and subject.missing_files() == []
@@ -403,6 +404,32 @@ def test_the_file_of_cneuromod_gives_its_trials_and_planted_betas(cneuromod, ope
     np.testing.assert_array_equal(found, np.vstack(inside))
     assert subject.brainmask.sum() == mask.sum() and run.split == "random" and subject.betas_unit == "z"
     assert notes[-1] == "Without betas, and left out: session 10 run 2." and "transductive" in notes[0]
+    assert "stat-noiseCeilings_statmap.nii.gz is not there" in notes[1] and subject.ncsnr() is None
+
+
+@pytest.mark.parametrize("spelled", ["stat", "stats"])
+def test_published_ceilings_of_cneuromod_give_the_planted_ratio_under_either_name(cneuromod, opened, spelled):
+    path, mask = cneuromod[1], cneuromod[2]
+    path = path.rename(path.with_name(path.name.replace("_stat-", f"_{spelled}-")))
+    ratio = np.random.default_rng(5).uniform(0.2, 2, SHAPE)
+    percent = 100 * ratio**2 / (ratio**2 + 1 / 3)
+    name = path.name.partition("-trialBetas")[0] + "-noiseCeilings_statmap.nii.gz"
+    for wrong, message in ((2 * percent, "wanted 0 to 100 percent"), (percent[1:], "has another grid of voxels")):
+        nibabel.save(nibabel.Nifti1Image(wrong, AFFINE), path.with_name(name))
+        with pytest.raises(ValueError, match=message):
+            opened("cneuromod", "03")
+    nibabel.save(nibabel.Nifti1Image(np.where(mask, percent, 0).astype(np.float32), AFFINE), path.with_name(name))
+    subject, run, notes = opened("cneuromod", "03")
+    found = subject.ncsnr(run.betas_version)[subject.brainmask]
+    np.testing.assert_allclose(found, ratio[mask], rtol=1e-4)
+    assert notes[1] == f"Noise ceilings of averages of 3 repeats: {name}, estimated in all trials."
+
+
+def test_ceilings_of_cneuromod_that_were_not_fetched_are_left_out_and_named(cneuromod, opened):
+    name = cneuromod[1].name.partition("-trialBetas")[0] + "-noiseCeilings_statmap.nii.gz"
+    cneuromod[1].with_name(name).symlink_to("nowhere")
+    subject, _, notes = opened("cneuromod", "03")
+    assert subject.ncsnr() is None and f"{name} is a link whose target is missing: run `datalad get" in notes[1]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""CNeuroMod-THINGS: single-trial betas in HDF5, by session and run, and the events of its raw data set."""
+"""CNeuroMod-THINGS: single-trial betas in HDF5, by session and run, the events of its raw data set, and its noise ceilings."""
 
 from pathlib import Path
 
@@ -6,12 +6,16 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from nsdlib.data.bids import volumes
 from nsdlib.data.bids.events import read_table
-from nsdlib.data.bids.files import existing, parse_name
+from nsdlib.data.bids.files import existing, parse_name, problem
 from nsdlib.data.converted.source import Source, checked_dataset, first_file, own_group
 from nsdlib.data.formats.guards import DamagedFile, damaged, reading
 
-BETAS = "sub-{0}_task-things_space-T1w_model-fitHrfGLMdenoiseRR_stat-trialBetas_desc-zscore_statseries.h5"
+STEM = "sub-{0}_task-things_space-T1w_model-fitHrfGLMdenoiseRR_stat"  # or stats: the release has had both
+BETAS = ("-trialBetas_desc-zscore_statseries.h5", "s-trialBetas_desc-zscore_statseries.h5")
+CEILING = "*-noiseCeilings_statmap.nii.gz"
+N_REPEATS = 3  # showings whose average the published ceilings are of
 PLACES = ("", "sub-{0}/glmsingle/output/", "glmsingle/sub-{0}/glmsingle/output/", "THINGS/glmsingle/sub-{0}/glmsingle/output/")
 EVENTS = ("fmriprep/sourcedata/things", "THINGS/fmriprep/sourcedata/things", "")  # folders of the raw data set
 
@@ -20,10 +24,11 @@ def open_cneuromod(root, label, *, events=None):
     """Open CNeuroMod-THINGS's betas of a subject, `label` 01, 02, 03 or 06, as a Source; it names no test set of its own.
 
     `root` is the folder THINGS, the one above it, or any that holds the file; `events` the raw data set, looked for in `root`
-    when not given. Runs without betas are left out, and a note names them. A FileNotFoundError for what is missing, links without
-    content too; a ValueError, which says what was wanted and what came, for a run with more or fewer betas than events.
+    when not given. Runs without betas are left out, and a note names them. Noise ceilings of averages of three repeats are those
+    beside the betas, if they are there. A FileNotFoundError for what is missing, links without content too; a ValueError, which
+    says what was wanted and what came, for a run with more or fewer betas than events, and for ceilings that are no percent.
     """
-    path = first_file(root, [(place + BETAS).format(label) for place in PLACES], "the betas")
+    path = first_file(root, [(place + STEM).format(label) + end for place in PLACES for end in BETAS], "the betas")
     folders = [Path(events)] if events else [root / place for place in EVENTS]
     found = sorted(file for folder in folders for file in folder.glob(f"sub-{label}/ses-*/func/*_events.tsv"))
     if not found:
@@ -56,11 +61,24 @@ def open_cneuromod(root, label, *, events=None):
         return np.vstack([_read(path, f"{labels[number]}/{run}/betas") for run in runs[labels[number]]])
 
     notes = ["Betas were z-scored over all trials at once, those of test pictures too: transductive."]
-    notes += [f"Without betas, and left out: {', '.join(without)}."] if without else []
+    ceilings, note = _ceilings(path, mask, affine)
+    notes += [note, *([f"Without betas, and left out: {', '.join(without)}."] if without else [])]
     return Source(
         sessions=[(f"{s:03d}", pd.concat([tables[s][run] for run in runs[s]], ignore_index=True)) for s in labels],
-        read=read, mask=mask, affine=affine, unit="z", notes=notes,
+        read=read, mask=mask, affine=affine, unit="z", notes=notes, ceilings=ceilings,
     )  # fmt: skip
+
+
+def _ceilings(betas, mask, affine):
+    """Noise ceilings that lie beside the betas: a dict of number of repeats to (n_voxels,) percent, empty for none; a note."""
+    name = f"{betas.name.partition('_stat')[0]}_stat"
+    path = next(iter(sorted(betas.parent.glob(name + CEILING))), betas.with_name(name + CEILING.replace("*", "")))
+    if wrong := problem(path):
+        return {}, f"No noise ceilings are read: {path.name} is {wrong}."
+    found = volumes.read_map(path, mask, affine)[mask]
+    if not ((found >= 0) & (found <= 100)).all():
+        raise DamagedFile(f"{path} holds {found.min():g} to {found.max():g} in the mask of the betas, wanted 0 to 100 percent.")
+    return {N_REPEATS: found}, f"Noise ceilings of averages of {N_REPEATS} repeats: {path.name}, estimated in all trials."
 
 
 def _look(path):

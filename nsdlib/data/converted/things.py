@@ -52,14 +52,17 @@ def open_things(root, label, *, mask=None):
         return as_mask(flat[table[name].to_numpy() == 1], brain.shape)
 
     regions = {name.partition(" ")[0]: of(name) for name in REGIONS if name in table}
-    named = trials.rename(columns={"stimulus": "name"})
+    named, ceilings = trials.rename(columns={"stimulus": "name"}), {n: name for n, name in CEILINGS.items() if name in table}
     return Source(
         sessions=[(f"{session:02d}", named[named["session"] == session][["run", "name"]]) for session in labels],
         read=read, mask=brain, affine=affine, unit="arbitrary",
-        notes=["Betas are in units of z-scored BOLD. Test pictures are of concepts that training has, but for a few.", note],
+        notes=[
+            "Betas are in units of z-scored BOLD. Test pictures are of concepts that training has, but for a few.",
+            f"Noise ceilings: columns {', '.join(ceilings.values()) or 'none'} of the table of voxels.", note,
+        ],
         regions={name: voxels for name, voxels in regions.items() if voxels.any()},
         test=tuple(named["name"][named["trial_type"] == "test"].unique()),
-        ceilings={n: table[name].to_numpy()[order] for n, name in CEILINGS.items() if name in table},
+        ceilings={n: table[name].to_numpy()[order] for n, name in ceilings.items()},
     )  # fmt: skip
 
 
