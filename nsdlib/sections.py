@@ -36,6 +36,7 @@ class Simulation(Strict):
         return {name: value for name, value in handler(self).items() if name not in self.in_bids_only or self.differs(name)}
 
     in_bids_only: ClassVar = ("onsets", "runs")
+    marker: ClassVar = "simulation.json"  # the file of a simulated data set that holds these settings
 
     def differs(self, name):
         """Whether a setting is not the one given by default."""

@@ -3,8 +3,9 @@
 import json
 
 from nsdlib.data.nsd.subject import NSDSubject
+from nsdlib.sections import Simulation
 
-MARKER = "simulation.json"
+MARKER = Simulation.marker
 VERSION = 3  # increased whenever the same settings give other files
 STIMULI, CAPTIONS = "stimuli", "captions.tsv"  # of simulated data in BIDS: folder of the pictures, and in it their captions
 

@@ -242,6 +242,15 @@ def test_results_of_nsds_layout_do_not_depend_on_what_only_bids_has(twin, off_gr
     assert hash(off_grid) == hash(off_grid.model_copy())  # sizes of runs are kept by run
 
 
+def test_simulated_data_are_imported_as_such_and_the_doctor_takes_them(off_grid, project, capsys, house_style):
+    bids = off_grid.bids
+    words = ["import", "bids", str(off_grid.data), "--derivatives", str(bids.derivatives), "--subject", bids.label]
+    words += ["--task", bids.task, "--images", str(bids.images), "--name", "mine", "-p", "drop={trial_type: [rest]}"]
+    assert cli.main(words) == 0 and cli.main(["doctor", "mine", "--data"]) == 0
+    assert load_run("mine").simulation == off_grid.simulation and load_run("mine").text_weight == 0
+    assert cli.main(words) == 0 and "Nothing to be done" in capsys.readouterr().out
+
+
 def test_the_command_writes_it_where_the_file_says_and_the_doctor_counts_it_before(project, capsys):
     planned = costs.amounts(load_run("bids"))
     assert cli.main(["simulate", "bids"]) == 0

@@ -110,9 +110,10 @@ def _freedom(subject, *, n_noise):
     for session, run in subject.runs:
         design, confounds = subject.design(session, run), subject.confounds(session, run)
         n_trials, n_confounds = np.count_nonzero(design), 0 if confounds is None else confounds.shape[1]
+        n_volumes = subject.n_volumes(session, run)
         n_drifts = drift_degree(subject.run_seconds(session, run)) + 1
-        left[len(design) - n_trials - n_drifts - n_confounds - n_noise] = (
-            f"{subject.runs[session, run]}: {len(design)} rows - {n_trials} trials - {n_drifts} drifts - {n_confounds} confounds"
+        left[n_volumes - n_trials - n_drifts - n_confounds - n_noise] = (
+            f"{subject.runs[session, run]}: {n_volumes} volumes - {n_trials} trials - {n_drifts} drifts - {n_confounds} confounds"
             f" - up to {n_noise} noise components"
         )
     fewest = min(left)

@@ -20,6 +20,7 @@ from nsdlib.data.bids.events import read_events
 from nsdlib.data.bids.subject import BIDSSubject
 from nsdlib.data.splits import SHARE
 from nsdlib.params import Bids, check_name, explain, find_root, nearest
+from nsdlib.sections import Simulation
 
 GUESSES = (
     "stim_file", "image_path", "file_path", "stim_name", "stimulus_name", "ImgName", "image", "stimulus", "stim_id", "73k_id",
@@ -207,6 +208,10 @@ def _text(decided, section, why):
         if value is not None:
             reason = why.get(name, "default")
             lines.append(line(f"  {name}", value, f"{reason}: {field.description}" if reason in PLAIN else reason))
+    if (marker := Path(decided["data"][0]) / Simulation.marker).is_file():
+        says = json.loads(marker.read_text())
+        known = [(name, field.description) for name, field in Simulation.model_fields.items() if name in says]
+        lines += ["simulation:", *(line(f"  {name}", says[name], f"the data are simulated: {what}") for name, what in known)]
     return "\n".join([*lines, ""])
 
 

@@ -179,9 +179,13 @@ class BIDSSubject(LabSubject):
         self.check_session(session)
         return sum(of == session for of, _ in self.runs)
 
+    def n_volumes(self, session, run):
+        """Volumes that were measured in a run; series that are resampled have more, and no more to say."""
+        return self._timing[0][session, run][2]
+
     def run_seconds(self, session, run):
         """Seconds that a run took to measure; series that are resampled can end before."""
-        return self._timing[0][session, run][0] * self._timing[0][session, run][2]
+        return self._timing[0][session, run][0] * self.n_volumes(session, run)
 
     def timeseries(self, session, run, mask):
         """BOLD of a run, see `Subject`; volumes that are left out have the values of the nearest others: see `confounds`."""

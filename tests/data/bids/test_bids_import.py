@@ -127,7 +127,7 @@ def test_the_check_list_says_what_was_found_and_what_follows_from_what_is_missin
         r"none  captions  vision alone",
         r"none  regions   the mask is taken",
         r"ok    voxels    165 in the mask, 165 in brainmask",
-        r"ok    freedom   (\d+) degrees at least, in .*: 70 rows - 12 trials - 2 drifts - 0 confounds - up to 10 noise",
+        r"ok    freedom   (\d+) degrees at least, in .*: 70 volumes - 12 trials - 2 drifts - 0 confounds - up to 10 noise",
         r"note  .*Series are resampled to times 2 s apart \(volumes: 2 s\): onsets lie off them by 0.000 s",
         r"note  .*165 voxels are in the brain masks of all runs, 168 in some. Missing in one run alone: .*run-2 1",
         r"note  .*4 rows left out: no stim_file",
@@ -206,6 +206,8 @@ def test_onsets_off_the_grid_are_resampled_and_rounding_says_how_far(tmp_path, p
     assert resampled.subject.tr == 0.5 and rounded.subject.tr == TR
     shifts = [float(re.search(r"lie off them by ([\d.]+) s", "\n".join(look.checks))[1]) for look in (resampled, rounded)]
     assert shifts[0] == 0 and shifts[1] == 1.0  # the first volume shows 1 s, onsets are 4, 4.5, 5, 5.5, ...
+    left = [int(re.search(r"freedom   (\d+)", "\n".join(look.checks))[1]) for look in (resampled, rounded)]
+    assert left == [70 - 12 - 2 - 10] * 2  # volumes between measured ones say nothing new
 
 
 # What is guessed
