@@ -13,7 +13,7 @@ LAYOUTS = ("nsdsynthetic", "nsdimagery", "things", "bold5000", "god", "cneuromod
     argument("raw", metavar="RAW", type=Path, help="the raw data set"),
     argument("--derivatives", metavar="DIR", type=Path, required=True, help="fMRIPrep's results"),
     argument("--subject", dest="label", metavar="LABEL", required=True, help="sub-LABEL"),
-    argument("--task", metavar="TASK", required=True, help="task-TASK"),
+    argument("--task", metavar="TASK", required=True, help="task-TASK; or several, a,b"),
     argument("--images", metavar="DIR", type=Path, required=True, help="the pictures that were shown"),
     argument("--space", metavar="SPACE", help="of the BOLD; T1w if there"),
     argument("--image-column", metavar="NAME", help="of the events, names the picture; guessed"),
@@ -27,7 +27,7 @@ def _import(options):
     from nsdlib.plots.data import plot_import
 
     given = {key: getattr(options, key) for key in ("raw", "derivatives", "label", "task", "images", "space", "image_column")}
-    name = options.name or f"sub{options.label}_{options.task}".replace("+", "")
+    name = options.name or f"sub{options.label}_{options.task}".replace("+", "").replace(",", "_")
     found = importer.look(**assignments(options.p, name=name, **given))
     print(*found.checks, "", sep="\n")
     if importer.is_written(found):

@@ -48,12 +48,12 @@ class Bids(Strict):
 
     derivatives: Folder = Field(description="the folder of fMRIPrep's results")
     label: str = Field(description="the subject, sub-<label>")
-    task: str = Field(description="the task, task-<task>")
+    task: str = Field(description="the task, task-<task>; or several, with commas")
     space: str = Field("T1w", description="the space of the preprocessed BOLD, as fMRIPrep names it")
     images: Folder = Field(description="the folder of the pictures that were shown")
     image_column: str = Field("stim_file", description="the column of the events that names the picture")
-    drop: dict[str, tuple[str, ...]] = Field({}, description="rows of the events that are no trial: column, values")
-    test: dict[str, tuple[str, ...]] = Field({}, description="rows whose pictures are the official test set: column, values")
+    drop: dict[str, tuple[str, ...]] = Field({}, description="rows of the events that are no trial: column, values or 1..9")
+    test: dict[str, tuple[str, ...]] = Field({}, description="rows whose pictures are the official test set: the same")
     captions: Folder | None = Field(None, description="a .tsv with columns image and caption, one row a caption")
     onsets: Literal["resample", "round"] = Field(
         "resample", description="off the grid of volumes: resample the series to a grid that holds them, or round to volumes"

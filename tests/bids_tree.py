@@ -44,9 +44,9 @@ def planted():
     return 4 * np.random.default_rng(0).standard_normal((len(NAMES), *SHAPE)) + 2
 
 
-def response(onsets, betas, times):
+def response(onsets, betas, times, *, duration=DURATION):
     """BOLD at times, percent: (n_times, n_voxels); the library's shapes on a fine grid, HRF 5 of each voxel."""
-    fine = hrf.sampled_library(STEP, DURATION)[5]
+    fine = hrf.sampled_library(STEP, duration)[5]
     fine = fine / fine.max()
     lags = times[:, None] - onsets
     return np.interp(lags, np.arange(len(fine)) * STEP, fine, left=0, right=0) @ betas

@@ -140,11 +140,11 @@ def _files_below(place, run, name):
     section, endings = getattr(run, run.section), _READ.get(f"{run.section} {name}", "")
     patterns = _OF_SUBJECT[getattr(section, "kind", "bids")] if endings else "**"
     label = glob.escape(section.label.removeprefix("subj"))
-    wanted = {"task": section.task, "space": re.split("[:_]", section.space)[0]} if run.bids else {}
+    wanted = {"task": section.task.split(","), "space": re.split("[:_]", section.space)[:1]} if run.bids else {}
     for pattern in patterns.format(label=label).split(" "):
         for file in glob.iglob(pattern, root_dir=place, recursive=True):  # noqa: PTH207  which follows no links
             named = re.findall(r"_(task|space)-([^_]+)", f"_{Path(file).name}")
-            if re.search(f"({endings})$", file) and all(wanted.get(key, value) == value for key, value in named):
+            if re.search(f"({endings})$", file) and all(value in wanted.get(key, [value]) for key, value in named):
                 yield file
 
 

@@ -1,4 +1,4 @@
-"""Files of one subject and task in a BIDS data set and in fMRIPrep's results: found by name, checked, with their sidecars."""
+"""Files of a subject and some tasks in a BIDS data set and in fMRIPrep's results: found by name, checked, with their sidecars."""
 
 import json
 import re
@@ -61,15 +61,16 @@ def parse_name(name):
 def find_runs(raw, derivatives, *, label, task, space):
     """Find the runs of a subject and task: preprocessed BOLD below `derivatives`, the events of each below `raw`.
 
-    Both are the Path of a folder that holds `sub-<label>`. `space` is as in names, T1w, the one without a resolution if there is
+    Both are the Path of a folder that holds `sub-<label>`. Of several tasks, with commas, runs of one number follow each other as
+    the tasks do. `space` is as in names, T1w, the one without a resolution if there is
     one; with a resolution where there are several, MNI152NLin2009cAsym_res-2; func is the BOLD's own. Returned are a list of
     RunFiles, by session, then run, numbers in labels counting as numbers; and notes, a list of str: which names were not of BIDS,
-    and which runs have no preprocessed BOLD. A FileNotFoundError says what is there when a folder, all BOLD of the task in the
+    and which runs have no preprocessed BOLD. A FileNotFoundError says what is there when a folder, all BOLD of a task in the
     space, or a run's events or brain mask is missing; a ValueError when two files are the same run.
     """
     preprocessed, ignored = _functional(derivatives, label)
     measured, ignored_raw = _functional(raw, label)
-    asked, runs = space.replace(":", "_"), {}
+    asked, runs, tasks = space.replace(":", "_"), {}, task.split(",")
     kinds = dict(zip(("space", "res"), asked.split("_res-"), strict=False))
     if kinds["space"] == "func":
         kinds["space"] = None
@@ -78,14 +79,15 @@ def find_runs(raw, derivatives, *, label, task, space):
         of_run.setdefault(str(_run_of(name)), []).append((path, name))
     for path, name in sorted(preprocessed, key=lambda pair: _space_of(pair[1]) != asked):
         if _is_preprocessed(name, task) and all(name.get(k) == kinds[k] for k in kinds):
-            key = tuple(ordered(name.get(entity, "")) for entity in ("ses", "run", *OF_A_RUN[3:7]))
+            ses, run, *rest = (ordered(name.get(entity, "")) for entity in ("ses", "run", *OF_A_RUN[3:7]))
+            key = ses, run, tasks.index(name["task"]), *rest
             if key not in runs:
                 runs[key] = _run_files(path, name, of_run[str(_run_of(name))], raw)
             elif _space_of(name) == asked or _space_of(runs[key].entities) != asked:
                 raise ValueError(f"{path} and {runs[key].bold} are the same run: keep one, or name space and res, T1w_res-2.")
-    if not runs:
-        raise FileNotFoundError(_nothing(derivatives, preprocessed, ignored, label=label, task=task, space=space))
     found = [runs[key] for key in sorted(runs)]
+    for one in sorted({*tasks}.difference(run.entities["task"] for run in found)):
+        raise FileNotFoundError(_nothing(derivatives, preprocessed, ignored, label=label, task=one, space=space))
     for run in found:
         if run.events is None or run.mask is None:
             name, root = (f"{run}_events.tsv", raw) if run.events is None else (f"{run}_..._desc-brain_mask.nii.gz", derivatives)
@@ -232,8 +234,8 @@ def _run_of(name):
 
 
 def _is_bold(name, task):
-    """Whether a name is that of a task's BOLD volumes: not of a single echo, nor of phases."""
-    kind = name["suffix"] == "bold" and name["extension"] in VOLUME and name.get("task") == task
+    """Whether a name is that of a task's, or of several tasks', BOLD volumes: not of a single echo, nor of phases."""
+    kind = name["suffix"] == "bold" and name["extension"] in VOLUME and name.get("task") in task.split(",")
     return kind and name.get("part", "mag") == "mag" and not (name.get("desc") and "echo" in name)
 
 

@@ -1,5 +1,7 @@
 """Trials of a BIDS subject: which rows of the events showed a picture, and when; on which grid of times they lie."""
 
+import re
+
 import numpy as np
 
 from nsdlib.core.files import some
@@ -10,17 +12,18 @@ from nsdlib.data.bids.events import read_events
 LAST_SECONDS = 4.0  # of a run: a trial that begins in them has no response to speak of
 EARLY_SECONDS = 0.05  # before a run: what a clock is off, still taken as 0
 FINEST = 0.5  # seconds: a finer grid makes the series longer and the betas no better
+RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")  # 1..1000, numbers from the first to the last
 
 
 def read_trials(runs, lasts, *, image_column, drop, test, whole):
     """Read the trials of runs, a dict of (session, run) to files.RunFiles: events that showed a picture, in order of time.
 
     `lasts` has for each run how many seconds it was measured, and where its last volume begins. `image_column` names the picture;
-    a row without it is no trial. `drop` and `test`, dicts of column to values (ses being the label of the session, n/a a value),
-    choose rows that are no trials, and rows of the test set; `whole` says that there are no other runs. Returned are a DataFrame
-    with session, run, onset and duration in seconds (NaN where unknown), name, and test, bool; and notes, a list of str: what was
-    left out, why, how often in which run. A ValueError when a column is in no table, a time is no number, two pictures appear at
-    once, no trial is left, or none of the test, or when a value of `test` is in no row.
+    a row without it is no trial. `drop` and `test`, dicts of column to values (ses being the label of the session, n/a a value,
+    1..9 the numbers from 1 to 9), choose rows that are no trials, and rows of the test set; `whole` says that there are no other
+    runs. Returned are a DataFrame with session, run, onset and duration in seconds (NaN where unknown), name, and test, bool; and
+    notes, a list of str: what was left out, why, how often in which run. A ValueError when a column is in no table, a time is no
+    number, two pictures appear at once, no trial is left, or none of the test, or when a value of `test` is in no row.
     """
     import pandas as pd
 
@@ -117,15 +120,17 @@ def _choose(table, run, lasts, image_column, drop, left_out):
 
 
 def _matching(table, conditions):
-    """Which rows have one of the values in one of the columns: (n_rows,) bool; 1 is 1.0, n/a is a missing value."""
+    """Which rows have one of the values in one of the columns: (n_rows,) bool; 1 is 1.0, n/a is missing, 1..9 any between."""
     import pandas as pd
 
     matching = pd.Series(False, index=table.index)
     for column, values in conditions.items():
         if column in table:
             numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").dropna()
-            matching |= table[column].isin(values) | pd.to_numeric(table[column], errors="coerce").isin(numbers)
-            matching |= table[column].isna() & ("n/a" in values)
+            held = pd.to_numeric(table[column], errors="coerce")
+            matching |= table[column].isin(values) | held.isin(numbers) | table[column].isna() & ("n/a" in values)
+            for ends in filter(None, map(RANGE.fullmatch, values)):
+                matching |= held.between(*map(float, ends.groups()))
     return matching
 
 
@@ -135,11 +140,9 @@ def _idle(conditions, tables):
 
     idle = {}
     for column, values in conditions.items():
-        there = pd.concat([table[column] for table in tables.values() if column in table]).drop_duplicates().astype(object)
-        wanted = pd.DataFrame({column: values}, dtype=object).replace("n/a", np.nan)
-        met = _matching(wanted, {column: there.where(there.notna(), "n/a").tolist()})
-        idle |= {column: np.array(values)[~met]} if not met.all() else {}
-    return _condition(idle)
+        there = pd.concat([table[[column]] for table in tables.values() if column in table]).drop_duplicates()
+        idle[column] = [value for value in values if not _matching(there, {column: [value]}).any()]
+    return _condition({column: values for column, values in idle.items() if values})
 
 
 def _condition(conditions):
