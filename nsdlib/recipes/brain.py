@@ -192,7 +192,15 @@ def fit_and_ask(X, Y, X_test, Y_test, *, ids, **settings):
 
 
 def decode(recipe, inputs) -> Decoded:
-    """Fit all parts of a recipe and decode the test images; what has been done before is read from the store."""
+    """Fit all parts of a recipe and decode the test images; what has been done before is read from the store.
+
+    A ValueError for one that finds images by text, where there are no captions.
+    """
+    if recipe.found_by.startswith("text") and not inputs.subject.has_captions:
+        raise ValueError(
+            f"{recipe.title} finds images by their text, and {inputs.subject.name} has no captions, so that all are the same: "
+            "leave it out of `recipes`, or give captions."
+        )
     parts, notes, retrieval = {}, [], None
     for target, options in recipe.targets.items():
         array, said = _decode_target(recipe, target, options, inputs)

@@ -3,6 +3,8 @@
 import importlib
 import re
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -499,6 +501,14 @@ def test_an_unknown_recipe_and_a_broken_file_are_refused(run):
     (run.root / recipe.FOLDER / "broken.yaml").write_text("a: [1\n")
     with pytest.raises(ValueError, match=r"broken.yaml is not valid YAML"):
         recipe.load("broken", run)
+
+
+def test_a_recipe_that_finds_by_text_is_refused_without_captions_and_one_by_vision_is_not(inputs, run):
+    bare = replace(inputs, subject=SimpleNamespace(name="bare", has_captions=False))
+    with pytest.raises(ValueError, match=r"text, and bare has no captions, so that all are the same: leave it out of `recipes`"):
+        brain.decode(recipe.load("takagi_intercept", run), bare)
+    write(run.root)
+    assert brain.decode(recipe.load("mine", run), bare).targets
 
 
 def test_more_layers_than_were_kept_are_refused(inputs, run):

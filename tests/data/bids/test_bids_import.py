@@ -18,6 +18,7 @@ from nsdlib.data import read_events
 from nsdlib.data.bids import checklist, importer
 from nsdlib.data.subject import open_subject
 from nsdlib.params import load_run
+from nsdlib.recipes import recipe
 
 TR, N_VOLUMES, N_TRIALS, SHAPE = 2.0, 70, 12, (8, 9, 6)
 S = "sub-01_ses-{ses}_task-look_run-{run}"
@@ -111,6 +112,16 @@ def test_the_doctor_looks_at_such_a_run(dataset, project, capsys, house_style):
     assert "ok   data      raw/sub-01, 2 sessions, every file is there" in said and "-    4 rows left out: no stim_file" in said
     main(["doctor", "mine"])
     assert "Expected for 10 + 2 images, 165 voxels" in capsys.readouterr().out
+
+
+def test_the_chapters_first_run_has_the_layers_and_texts_that_its_recipes_need(dataset, project, house_style):
+    assert main(words(dataset)) == 0
+    chapter = (ROOT / "book" / "your_own_data.template.md").read_text()
+    (project / "params" / "first.yaml").write_text(re.search(r"```yaml\n(like: mine\n.+?)```", chapter, re.DOTALL)[1])
+    run = load_run("first")
+    loaded = [recipe.load(name, run) for name in run.recipes]
+    assert len(loaded) > 1 and not any(one.found_by.startswith("text") for one in loaded)
+    assert all((one.n_layers or run.n_layers) in run.layer_counts for one in loaded)
 
 
 def test_the_check_list_says_what_was_found_and_what_follows_from_what_is_missing(dataset, project):
