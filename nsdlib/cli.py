@@ -223,6 +223,8 @@ def _export(options):
     from nsdlib.store.store import Store
 
     run, folder = load_run(options.run), local_folder(options.folder)
+    if run.betas_files is not None:
+        raise ValueError(f"Betas of run {run.name!r} came with its data, without time series: notebook 01 fits none.")
     with Store(run).load("glm") as betas:
         written = EXPORTS[options.format](betas, open_subject(run), folder)
     print(f"{len(written)} sessions are in {folder}")

@@ -86,12 +86,14 @@ def laion(root, planted):
 
 @pytest.fixture
 def from_laion(tmp_path, planted, images):
-    laion(tmp_path / "data", planted)
+    home = laion(tmp_path / "data", planted)
+    (home / "sub-03_task-images_space-T1w_statmap.json").write_text('{"Description": "of a ridge"}')
     settings = BetasFiles(kind="laion", label="03", space="T1w", images=images, side=16)
     return BetasSubject(tmp_path / "data", settings)
 
 
 def test_series_of_maps_give_their_trials_and_planted_betas(from_laion, planted):
+    assert from_laion.notes == ("Betas: of a ridge",)
     betas, shown = planted
     kept = np.delete(np.arange(10), 4)
     assert (from_laion.n_sessions, from_laion.n_trials, from_laion.n_runs(2)) == (2, 18, 2)
@@ -141,7 +143,7 @@ def test_voxels_with_nan_are_not_measured_and_counted(tmp_path, planted, images)
 def test_noise_ceilings_give_one_ratio_or_none(tmp_path, planted, images):
     home, ratio = laion(tmp_path / "data", planted), np.linspace(0.2, 2, 24).reshape(SHAPE)
     subject = BetasSubject(tmp_path / "data", BetasFiles(kind="laion", label="03", space="T1w", images=images))
-    assert subject.ncsnr() is None
+    assert subject.ncsnr() is None and "as LAION-fMRI gives them" in subject.betas_note
     for n_repeats in (4, 12):
         ceiling = 100 * ratio**2 / (ratio**2 + 1 / n_repeats)
         save(home / f"sub-03_task-images_space-T1w_desc-Noiseceiling{n_repeats}rep_statmap.nii.gz", ceiling)

@@ -405,6 +405,7 @@ def test_the_file_of_cneuromod_gives_its_trials_and_planted_betas(cneuromod, ope
     assert subject.brainmask.sum() == mask.sum() and run.split == "random" and subject.betas_unit == "z"
     assert notes[-1] == "Without betas, and left out: session 10 run 2." and "transductive" in notes[0]
     assert "stat-noiseCeilings_statmap.nii.gz is not there" in notes[1] and subject.ncsnr() is None
+    assert subject.betas_note == f"Betas: CNeuroMod-THINGS's HDF5, subject 03. {' '.join(notes)}"  # what leaks goes with them
 
 
 @pytest.mark.parametrize("spelled", ["stat", "stats"])
@@ -473,6 +474,8 @@ def test_the_command_converts_and_names_what_is_next(things, project, images, tm
     assert str(project / "params" / "mine.yaml") in said and "nsdlib doctor mine" in said
     assert cli.main([*words, "--images", str(images), "--name", "mine"]) == 2
     assert "is already there, and is not overwritten" in capsys.readouterr().err
+    assert cli.main(["export", "mine", str(tmp_path / "out")]) == 2
+    assert "Betas of run 'mine' came with its data, without time series" in capsys.readouterr().err
     assert cli.main([*words, "-p", "layout=god"]) == 2
     assert "-p layout: the command has it already, things: say it once." in capsys.readouterr().err
 

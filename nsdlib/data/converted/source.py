@@ -74,7 +74,8 @@ def write(source, folder, *, run, label, about, images=None):
         for number, (session, table) in enumerate(source.sessions):
             trials = {"session": [session] * len(table), "run": table["run"].to_numpy(), "label": table["name"].tolist()}
             name, inside = f"{stem}_ses-{session}_task-images", place / stem / f"ses-{session}" / "func"
-            write_session(inside, name, source.read(number), trials, (mask, affine), about=about, unit=source.unit)
+            says = " ".join([f"{about}.", *source.notes])
+            write_session(inside, name, source.read(number), trials, (mask, affine), about=says, unit=source.unit)
         ones = [np.ones(mask.sum(), np.float32)]
         write_maps(place / stem / f"{stem}_task-images_desc-betas_mask.nii.gz", ones, mask, affine)
         for n_repeats, values in source.ceilings.items():

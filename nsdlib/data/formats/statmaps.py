@@ -6,7 +6,7 @@ import numpy as np
 
 from nsdlib.data.bids import volumes
 from nsdlib.data.bids.events import read_table
-from nsdlib.data.bids.files import VOLUME, ordered, parse_name
+from nsdlib.data.bids.files import VOLUME, metadata, ordered, parse_name
 from nsdlib.data.formats.layouts import ARBITRARY, PERCENT, Layout, make_trials, whole_numbers
 
 SERIES = {"suffix": "statmap", "stat": "effect", "desc": "SingletrialBetas"}
@@ -16,9 +16,12 @@ TRIAL = r"\D*(\d+).*"  # the number of a trial in the name of a contrast
 
 
 class SeriesLayout(Layout):
-    """LAION-fMRI's layout: a series of maps and a table of its trials in each session's folder below `sub-<label>`."""
+    """LAION-fMRI's layout: a series of maps and a table of its trials in each session's folder below `sub-<label>`.
 
-    unit, note = PERCENT, "Betas are GLMsingle's type D, as LAION-fMRI gives them, or in that form."
+    `note` is what the sidecar of the first series says of the betas.
+    """
+
+    unit = PERCENT
 
     def __init__(self, root, settings):
         self.home = subject_folder(root, settings.label)
@@ -37,6 +40,8 @@ class SeriesLayout(Layout):
         self.paths = [found[label] for label in self.labels]
         self.tr, self.duration = LAION_SECONDS if any(self.home.glob("*Noiseceiling4rep*")) else (np.nan, np.nan)
         self.mask_files = masks(self.home)
+        says = metadata(self.home.parent, parse_name(self.paths[0].name), "statmap").get("Description")
+        self.note = f"Betas: {says or 'as LAION-fMRI gives them, type D of GLMsingle, since no sidecar says what they are.'}"
 
     def files(self, session):
         """Files that hold the betas of a session: a list of Path."""
