@@ -135,7 +135,7 @@ def test_extensions_are_read_from_either_form_and_refused_in_others(nsd, synthet
     source = open_synthetic(root, "subj03", n_sessions=1, version="betas_fithrf")
     np.testing.assert_allclose(source.read(1), betas[:, region] / 300, rtol=1e-6)
     extension(root, "nsdsynthetic", betas.astype(np.float32), version="betas_fithrf", ending=ending)
-    with pytest.raises(DamagedFile, match="holds float32, wanted int16, 300 times the percent signal change"):
+    with pytest.raises(DamagedFile, match="holds float32"):
         open_synthetic(root, "3", n_sessions=1, version="betas_fithrf")
     extension(root, "nsdsynthetic", betas[1:], version="betas_fithrf", ending=ending)
     with pytest.raises(DamagedFile, match=r"has shape \(.*743.*\), wanted \(.*744.*\)"):

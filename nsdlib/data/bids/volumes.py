@@ -77,11 +77,14 @@ def read_map(path, mask, affine):
         return np.asarray(image.dataobj, dtype=np.float32).reshape(mask.shape)
 
 
-def read_series(path, mask, affine):
-    """Read voxels of a run, volume by volume: (n_volumes, n_voxels) float32, those of `mask`, (X, Y, Z) bool, in C order."""
+def read_series(path, mask, affine=None):
+    """Read voxels of a run, volume by volume: (n_volumes, n_voxels) float32, those of `mask`, (X, Y, Z) bool, in C order.
+
+    A ValueError for another grid; without `affine` the file's may be any.
+    """
     places = np.ravel_multi_index(np.nonzero(mask), mask.shape, order="F")  # as they lie in the file
     with opened(path) as image:
-        check_grid(path, image, mask.shape, affine)
+        check_grid(path, image, mask.shape, image.affine if affine is None else affine)
         series = np.empty((image.shape[3], len(places)), dtype=np.float32)
         for i in range(len(series)):
             series[i] = np.asanyarray(image.dataobj[..., i]).ravel(order="F")[places]

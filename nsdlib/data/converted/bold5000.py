@@ -52,7 +52,7 @@ def open_bold5000(root, label, *, kind="D", regions=None):
     found = _regions(Path(regions) if regions else root / f"sub-{name}", mask)
     return Source(
         sessions=[(f"{k:02d}", table) for k, table in enumerate(tables, start=1)],
-        read=lambda session: _read(files[session], mask), mask=mask, affine=affine, unit="percent signal change",
+        read=lambda session: volumes.read_series(files[session], mask), mask=mask, affine=affine, unit="percent signal change",
         notes=["Order: the list of names, session after session. Notebook 02 shows whether repeats agree by it."], regions=found,
         test=tuple(shown[times > 1]), settings={"scaling": ("sessions", "as the authors recommend")},
     )  # fmt: skip
@@ -77,12 +77,6 @@ def _count(path, shape):
         if len(image.shape) != 4 or image.shape[:3] != shape:
             raise DamagedFile(f"{path.name} has shape {image.shape}, wanted {shape} of the brain mask, and trials.")
         return image.shape[3]
-
-
-def _read(path, mask):
-    """Betas of a session: (n_trials, n_voxels) float32."""
-    with volumes.opened(path) as image:
-        return np.stack([np.asanyarray(image.dataobj[..., k], dtype=np.float32)[mask] for k in range(image.shape[3])])
 
 
 def _regions(folder, mask):

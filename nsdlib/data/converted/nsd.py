@@ -16,7 +16,7 @@ from nsdlib.data.bids.events import read_table
 from nsdlib.data.bids.pictures import read_picture
 from nsdlib.data.converted.order import find_order
 from nsdlib.data.converted.source import Source, checked_dataset
-from nsdlib.data.formats.guards import DamagedFile, check_shape, check_unpacked_size, damaged, reading
+from nsdlib.data.formats.guards import DamagedFile, check_unpacked_size, damaged, reading
 from nsdlib.data.nsd import files as nsd_files
 from nsdlib.data.nsd import layout as nsd
 from nsdlib.data.nsd.subject import DEFAULT_VERSION, NSDSubject
@@ -48,7 +48,7 @@ def open_synthetic(root, label, *, roi="nsdgeneral", n_sessions=None, version=DE
     again = np.r_[False, (order[1:] == order[:-1]) & (run[1:] == run[:-1])]
     names = [None if repeats else f"synthetic{number:03d}" for number, repeats in zip(order, again, strict=True)]
     mask = subject.voxels(roi)
-    betas = _read_scaled(subject, "nsdsynthetic", version, mask, N_SYNTHETIC_TRIALS)
+    betas = _read_betas(subject, "nsdsynthetic", version, mask, N_SYNTHETIC_TRIALS)
     folder = "nsddata_stimuli/stimuli/nsdsynthetic"
     bricks = {
         _there(subject, f"{folder}/nsdsynthetic_stimuli.hdf5"): N_SHARED,
@@ -74,7 +74,7 @@ def open_imagery(root, label, *, task="imagery", roi="nsdgeneral", n_sessions=No
     prefix, column = TASKS[task]
     subject = _subject(root, label, n_sessions)
     mask = subject.voxels(roi)
-    betas = _read_scaled(subject, "nsdimagery", version, mask, sum(RUNS.values()))
+    betas = _read_betas(subject, "nsdimagery", version, mask, sum(RUNS.values()))
     designs, starts = _imagery_designs(subject), np.cumsum([0, *RUNS.values()])
     targets = {letter: _targets(subject, letter) for letter in "ABC"}
     place = {run: slice(starts[k], starts[k + 1]) for k, run in enumerate(RUNS)}
@@ -143,23 +143,14 @@ def _there(subject, name):
     return path
 
 
-def _read_scaled(subject, extension, version, mask, n_trials):
-    """Betas of an extension, of the voxels of a mask: (n_trials, n_voxels) float32, percent."""
+def _read_betas(subject, extension, version, mask, n_trials):
+    """Betas of an extension, see `nsd_files.read_betas`."""
     if version not in nsd.BETA_VERSIONS[1:]:
         raise ValueError(f"version {version!r}: {extension} has {' and '.join(nsd.BETA_VERSIONS[1:])}.")
-    folder = f"nsddata_betas/ppdata/subj{subject.subject:02d}/func1pt8mm/{extension}{version}"
-    if (subject.root / f"{folder}/betas_{extension}.nii.gz").is_file():
-        path = subject.root / f"{folder}/betas_{extension}.nii.gz"
-        found = nsd_files.read_masked(path, mask, n_trials)
-    else:
-        path = _there(subject, f"{folder}/betas_{extension}.hdf5")
-        with reading(path), h5py.File(path, "r") as file:
-            data = checked_dataset(path, file, "betas", 4)
-            check_shape(f"betas in {path}", data.shape, (n_trials, *mask.shape[::-1]))
-            found = np.array([data[:, z, y, x] for x, y, z in np.argwhere(mask)]).T
-    if found.dtype != np.int16:
-        raise DamagedFile(f"{path} holds {found.dtype}, wanted int16, {nsd.BETA_SCALE} times the percent signal change.")
-    return found.astype(np.float32) / np.float32(nsd.BETA_SCALE)
+    path = f"nsddata_betas/ppdata/subj{subject.subject:02d}/func1pt8mm/{extension}{version}/betas_{extension}"
+    if not (subject.root / f"{path}.nii.gz").is_file():
+        _there(subject, f"{path}.hdf5")
+    return nsd_files.read_betas(subject.root / f"{path}.hdf5", mask, n_trials)
 
 
 def _synthetic_design(path):

@@ -36,7 +36,7 @@ def open_things(root, label, *, mask=None):
         part: first_file(root, [f"{folder}sub-{label}_{name}" for folder in ("", "betas_csv/") for name in names], f"the {part}")
         for part, names in PARTS.items()
     }
-    trials, table = _read_trials(files["trials"]), _read_voxels(files["voxels"])
+    trials, table = _read_trials(files["trials"]), _read(files["voxels"], "voxel_id", "voxel_x", "voxel_y", "voxel_z")
     patterns = [f"{folder}sub-{label}*brainmask.nii*" for folder in ("", "brainmasks/", "*/brainmasks/")]
     path = Path(mask) if mask else first_file(root, patterns, "the brain mask (or give -p mask=FILE)")
     flat, brain, affine = _place(table, path, files["voxels"])
@@ -68,7 +68,7 @@ def open_things(root, label, *, mask=None):
 
 def _read_trials(path):
     """The table of trials, one a column of the responses."""
-    table = read_table(path, ["session", "run"], sep="\t" if path.suffix == ".tsv" else ",")
+    table = _read(path, "session", "run")
     if lacking := {"trial_type", "stimulus"} - set(table):
         raise DamagedFile(f"{path}: wanted columns {', '.join(sorted(lacking))}, got {', '.join(table)}.")
     if unknown := set(table["trial_type"]) - {"train", "test"}:
@@ -76,9 +76,9 @@ def _read_trials(path):
     return table
 
 
-def _read_voxels(path):
-    """The table of voxels, one a row of the responses."""
-    return read_table(path, ["voxel_id", "voxel_x", "voxel_y", "voxel_z"], sep="\t" if path.suffix == ".tsv" else ",")
+def _read(path, *whole):
+    """A table, .csv or .tsv, with some columns of whole numbers."""
+    return read_table(path, whole, sep="\t" if path.suffix == ".tsv" else ",")
 
 
 def _place(table, path, source):

@@ -116,16 +116,23 @@ def read_design(path, n_trials):
     return rows
 
 
-def read_beta_columns(path, mask):
-    """Read betas x 300 of the voxels of `mask` from HDF5, one chunk each: (750, n_voxels) int16."""
-    shape = (nsd.N_SESSION_TRIALS, *mask.shape[::-1])  # (n_trials, Z, Y, X)
+def read_betas(hdf5, mask, n_trials=nsd.N_SESSION_TRIALS):
+    """Read betas of the voxels of `mask`, from the NIfTI file where that alone is there: (n_trials, n_voxels) float32 percent."""
+    nifti = hdf5.with_suffix(".nii.gz")
+    read, path = (read_beta_volumes, nifti) if nifti.is_file() and not hdf5.is_file() else (read_beta_columns, hdf5)
+    return read(path, mask, n_trials).astype(np.float32) / np.float32(nsd.BETA_SCALE)
+
+
+def read_beta_columns(path, mask, n_trials=nsd.N_SESSION_TRIALS):
+    """Read betas x 300 of the voxels of `mask` from HDF5, one chunk each: (n_trials, n_voxels) int16."""
+    shape = (n_trials, *mask.shape[::-1])  # (n_trials, Z, Y, X)
     with _dataset(path, "betas", shape, np.int16) as betas:
         columns = [betas[:, z, y, x] for x, y, z in np.argwhere(mask)]
-    return np.array(columns, dtype=np.int16).reshape(len(columns), nsd.N_SESSION_TRIALS).T
+    return np.array(columns, dtype=np.int16).reshape(len(columns), n_trials).T
 
 
-def read_beta_volumes(path, mask):
-    """Read betas x 300 of the voxels of `mask` from NIfTI: (750, n_voxels) int16; betas in percent already are refused."""
+def read_beta_volumes(path, mask, n_trials=nsd.N_SESSION_TRIALS):
+    """Read betas x 300 of the voxels of `mask` from NIfTI: (n_trials, n_voxels) int16; betas in percent already are refused."""
     with _nifti(path) as (header, _):
         kind, scale = header.get_data_dtype().newbyteorder("="), header.get_slope_inter()
         if kind != np.int16 or scale not in ((None, None), (1, 0)):
@@ -133,7 +140,7 @@ def read_beta_volumes(path, mask):
                 f"{path} holds {kind} with a slope of {scale[0] or 1:g}, wanted int16 without one, 300 times the percent signal "
                 "change. If these are percent already, write 300 times them, rounded, as int16."
             )
-    return read_masked(path, mask, nsd.N_SESSION_TRIALS)
+    return read_masked(path, mask, n_trials)
 
 
 def read_masked(path, mask, n_last):

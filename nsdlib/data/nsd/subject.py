@@ -181,12 +181,9 @@ class NSDSubject(Subject):
         self.check_session(session)
         mask = self.checked_mask(mask)
         hdf5, nifti = (self.paths.betas(_chosen(version), session, ending) for ending in ("hdf5", "nii.gz"))
-        if nifti.is_file() and not hdf5.is_file():
-            scaled = nsd_files.read_beta_volumes(nifti, mask)
-        else:
-            path = self._existing(hdf5, f"the betas of session {session}; or the same as .nii.gz")
-            scaled = nsd_files.read_beta_columns(path, mask)  # of a real session only the chunks of the mask
-        return scaled.astype(np.float32) / np.float32(nsd.BETA_SCALE)
+        if not nifti.is_file():
+            self._existing(hdf5, f"the betas of session {session}; or the same as .nii.gz")
+        return nsd_files.read_betas(hdf5, mask)
 
     def ncsnr(self, version=None):
         """Ratio of signal to noise of single-trial betas, by NSD over all trials; 0 where not finite: (X, Y, Z) float."""
