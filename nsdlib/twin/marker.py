@@ -3,7 +3,7 @@
 import json
 
 from nsdlib.data.nsd.subject import NSDSubject
-from nsdlib.sections import Simulation
+from nsdlib.params import Simulation
 
 MARKER = Simulation.marker
 VERSION = 3  # increased whenever the same settings give other files

@@ -19,8 +19,7 @@ from nsdlib.data.bids.checklist import FEWEST_AGAIN, check_list, repeats
 from nsdlib.data.bids.events import read_events
 from nsdlib.data.bids.subject import BIDSSubject
 from nsdlib.data.splits import SHARE
-from nsdlib.params import Bids, check_name, explain, find_root, nearest
-from nsdlib.sections import Simulation
+from nsdlib.params import Bids, Simulation, check_name, explain, find_root, nearest
 
 GUESSES = (
     "stim_file", "image_path", "file_path", "stim_name", "stimulus_name", "ImgName", "image", "stimulus", "stim_id", "73k_id",
