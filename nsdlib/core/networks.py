@@ -147,6 +147,7 @@ class NeuralDecoder:
     def __init__(self, name, *, seed=0, max_epochs=200, batch_size=64, recipe="ours", width=HIDDEN, groups=None, device="cpu"):
         if min(max_epochs, batch_size) < 1:
             raise ValueError(f"wanted at least one epoch and one image a batch, got {max_epochs=}, {batch_size=}")
+        _check_name("recipe of training", recipe, training.RECIPES)
         self.name, self.seed, self.max_epochs, self.batch_size, self.recipe = name, seed, max_epochs, batch_size, recipe
         self.width, self.groups, self.device, self.n_voxels = width, groups, torch.device(device), None
 
@@ -239,6 +240,13 @@ def _check_pairs(pairs):
         raise ValueError(f"validation must have X and Y of as many voxels and targets as are fitted, {fitted}, got {others[0]}")
 
 
+def _check_name(what, name, names):
+    """Refuse a name that is none of these."""
+    if name not in names:
+        hint = "".join(f"; did you mean {near!r}?" for near in difflib.get_close_matches(str(name), names, n=1)) or "."
+        raise ValueError(f"no {what} {name!r}{hint} There are {', '.join(names)}.")
+
+
 def make(name, *, alphas=(50_000.0,), device="cpu", **settings):
     """Return an unfitted decoder by name, with `fit(X, Y)`, `predict(X)`, `held_out` and `targets`.
 
@@ -246,9 +254,7 @@ def make(name, *, alphas=(50_000.0,), device="cpu", **settings):
 
     ValueError for a name that is none of `DECODERS`; its message has the nearest.
     """
-    if name not in DECODERS:
-        hint = "".join(f"; did you mean {near!r}?" for near in difflib.get_close_matches(str(name), DECODERS, n=1)) or "."
-        raise ValueError(f"no decoder {name!r}{hint} There are {', '.join(DECODERS)}.")
+    _check_name("decoder", name, DECODERS)
     if name == "ridge":
         return Ridge(alphas, device=device)
     return NeuralDecoder(name, device=device, **settings)

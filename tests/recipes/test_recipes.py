@@ -448,6 +448,10 @@ def test_what_the_demo_changes_is_told(run):
                 ({"decoder": "planted_decoders:Whitened", "intercept": False}, "alphas and intercept are those of a ridge"),
                 ({"decoder": "mindeye", "rescale": "train"}, "rescale: predictions of 'mindeye' are taken as they are"),
                 ({"decoder": "gru", "settings": {"wide": 9}}, "settings of gru: 'wide' is none of them: did you mean 'width'"),
+                (
+                    {"decoder": "gru", "settings": {"recipe": "oura"}},
+                    "no recipe of training 'oura'; did you mean 'ours'",
+                ),
                 ({"decoder": "cnn", "settings": {"width": 256}}, "settings of cnn: 'width' is none of them"),
                 ({"decoder": "gru", "settings": {"max_epochs": 0}}, "settings of gru: wanted at least one epoch"),
                 ({"decoder": "gu", "settings": {"seed": 1}}, "settings of gu: 'seed' is none of them"),
