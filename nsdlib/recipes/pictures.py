@@ -4,7 +4,7 @@ Images are (n_images, rows, columns, 3) uint8; noise follows from seed and image
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -28,8 +28,15 @@ class Drawn:
     """Pictures of the test images by one recipe."""
 
     rough: np.ndarray
-    refined: np.ndarray  # the best of several samples
+    refined: np.ndarray  # the first sample, or the best of several
     seconds: float  # as measured when they were drawn
+    others: tuple = ()  # further samples that are scored as well
+    lifted: np.ndarray | None = None  # drawn in the same way from the true targets, where the recipe lifts pooled vectors
+
+    @property
+    def scored(self) -> list:
+        """All samples that are scored."""
+        return [self.refined, *self.others]
 
 
 class Pictures:
@@ -103,22 +110,33 @@ class Pictures:
         return _timed(self._diffusion(model).refine, rough, text, vision, image_ids=image_ids, seed=seed, **options)
 
     def make(self, recipe, decoded, inputs) -> Drawn:
-        """Make the pictures of the test images from what a recipe decoded (`brain.Decoded`) of `brain.Inputs`."""
+        """Make the pictures of the test images from what a recipe decoded (`brain.Decoded`) of `brain.Inputs`.
+
+        Where it lifts pooled vectors, also those of the true targets, one sample each: what lifting and drawing alone lose.
+        """
+        drawn = self._make(recipe, decoded, inputs)
+        if not recipe.lifts:
+            return drawn
+        true = {name: inputs.truth(name, n_layers=recipe.n_layers, model=recipe.generator.model)[1] for name in recipe.targets}
+        once = recipe.model_copy(update={"generator": recipe.generator.model_copy(update={"n_samples": 1})})
+        return replace(drawn, lifted=self._make(once, replace(decoded, targets=true), inputs).refined)
+
+    def _make(self, recipe, decoded, inputs):
+        """Pictures from decoded targets."""
         ids, generator = inputs.test.ids, recipe.generator
         rough, sample = self._rough(generator, decoded, ids), self._kept_of("sample", generator.model)
         tokens = [self._tokens(recipe, kind, decoded, inputs) for kind in KINDS]
         seeds = [self.run.diffusion_seeds[0] + number for number in range(generator.n_samples)]
         options = generator.options(self.run)
         samples = [sample(rough.values, *tokens, image_ids=ids, seed=seed, **options) for seed in seeds]
-        refined = samples[0].values
-        if generator.n_samples > 1:
+        seconds, made = float(rough.seconds + sum(images.seconds for images in samples)), [images.values for images in samples]
+        if generator.picks:
             embed = self._store.memoise(self.embedder.vision, weights=("versatile_diffusion",))
-            embedded = (as_target(recipe.found_by, embed(images.values, image_ids=ids)) for images in samples)
-            best = pick_best(embedded, decoded.retrieval)
-            refined = np.stack([samples[number].values[i] for i, number in enumerate(best)])
+            best = pick_best((as_target(recipe.found_by, embed(images, image_ids=ids)) for images in made), decoded.retrieval)
+            made = [np.stack([made[number][i] for i, number in enumerate(best)])]
         if generator.blend is not None:
-            refined = blend(refined, resize(rough.values, refined.shape[1]), generator.blend)
-        return Drawn(rough.values, refined, float(rough.seconds + sum(images.seconds for images in samples)))
+            made = [blend(images, resize(rough.values, images.shape[1]), generator.blend) for images in made]
+        return Drawn(rough.values, made[0], seconds, tuple(made[1:]))
 
     def _rough(self, generator, decoded, ids):
         """Rough images by the VDVAE, by the autoencoder, or grey."""

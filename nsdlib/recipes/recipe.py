@@ -63,8 +63,16 @@ class Generator(Strict):
     sampler: Literal["ddim", "dpm++", "unipc"] | None = None
     faithful: bool = False
     unconditional: Literal["empty", "zeros"] = "empty"
-    n_samples: Positive = 1  # of several the one whose CLIP tokens are most like the decoded embedding
+    n_samples: Positive = 1
+    scored: Literal["best", "all"] = (
+        "best"  # of several samples that whose CLIP tokens are most like the decoded; or their mean score
+    )
     blend: Fraction | None = None  # weight of the refined image where the rough one is blended in again
+
+    @property
+    def picks(self):
+        """Whether one of several samples is picked."""
+        return self.n_samples > 1 and self.scored == "best"
 
     def options(self, run) -> dict:
         """Return what `VersatileDiffusion.refine` takes, from here and from the run."""
@@ -98,7 +106,7 @@ class Recipe(Strict):
             raise ValueError(f"generator.rough: {self.generator.rough} draws from the target {need}, which is not decoded")
         if not any(self.source(kind) for kind in KINDS):
             raise ValueError("targets: nothing to refine with, wanted text, vision, text_pooled or vision_pooled")
-        if self.generator.n_samples > 1 and self.found_by.startswith("text"):
+        if self.generator.picks and self.found_by.startswith("text"):
             raise ValueError("generator.n_samples: the best of several is most like decoded vision, and none is decoded")
         for kind, weight in zip(KINDS, (0, 1), strict=True):
             if self.source(kind) is None and self.generator.text_weight != weight:
@@ -113,6 +121,11 @@ class Recipe(Strict):
     def source(self, kind):
         """Return the target that tokens of a kind come from: themselves, the pooled vector, or None."""
         return next((name for name in (kind, f"{kind}_pooled") if name in self.targets), None)
+
+    @property
+    def lifts(self):
+        """Whether tokens are lifted from a pooled vector."""
+        return any(self.source(kind) not in (None, kind) for kind in KINDS)
 
     @property
     def found_by(self):
@@ -167,8 +180,11 @@ def load(name, run) -> Recipe:
 def describe(recipe) -> dict:
     """Describe a recipe in few words for a table: title, rows, what is decoded by what, how it is drawn."""
     parts = [f"{target} by {part.decoder}" for target, part in recipe.targets.items()]
-    generator, n_samples = recipe.generator, recipe.generator.n_samples
-    drawn = f"{generator.rough} image, {f'the best of {n_samples} samples' if n_samples > 1 else 'one sample'}"
+    generator, several = recipe.generator, f"{recipe.generator.n_samples} samples"
+    sample = (
+        "one sample" if generator.n_samples == 1 else f"the best of {several}" if generator.picks else f"mean score of {several}"
+    )
+    drawn = f"{generator.rough} image, {sample}"
     drawn += "" if generator.model == MODELS[0] else f", by {generator.model}"
     return {"title": recipe.title, "rows": recipe.rows, "decoded": ", ".join(parts), "found by": recipe.found_by, "drawn": drawn}
 

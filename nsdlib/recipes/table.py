@@ -1,8 +1,9 @@
 """Systems side by side: all scores of each recipe's pictures and of its brain side, what bounds them, and what they cost.
 
 The artifact `systems` has value, null and own (system, metric, test_image): scores under the run's protocol, with pairs of
-pictures and images permuted, and under the protocol of the recipe's authors, NaN where they have none of ours; and brain,
-brain_null (system, measure, test_image) of what was decoded.
+pictures and images permuted, and under the protocol of the recipe's authors, NaN where they have none of ours; brain,
+brain_null (system, measure, test_image) of what was decoded; and, where recipes lift pooled vectors, lifted (ceiling, metric,
+test_image) of what is drawn from the true ones. Where a recipe has all its samples scored, scores are means over them.
 """
 
 import numpy as np
@@ -16,6 +17,7 @@ from nsdlib.study.reconstruction import score_all
 
 FIRST = "veronese"  # the paper's own system, with which the others are compared
 CEILING = "refined, all true"  # of the artifact `scores`
+LIFTED = "true vector lifted"
 CANDIDATES = 300  # among which published retrieval looks
 TOPS = (1, 5)
 
@@ -29,18 +31,32 @@ def measure(systems, inputs, stimulus, shown):
     import xarray as xr
 
     run, store, ids = inputs.run, inputs.store, inputs.test.ids
-    images = {name: drawn.refined for name, (_, _, drawn) in systems.items()}
+    samples, every = {name: drawn.scored for name, (*_, drawn) in systems.items()}, slice(None)
     order = mispair(len(ids), seed=run.seed)
-    score = store.memoise(load_scorer(run).score, weights=("features",))
-    value, null = (score_all(score, stimulus, {k: v[rows] for k, v in images.items()}, ids=ids) for rows in (slice(None), order))
+    score = _mean_over_samples(store.memoise(load_scorer(run).score, weights=("features",)))
+    value, null = (
+        score_all(score, stimulus, {name: [images[rows] for images in made] for name, made in samples.items()}, ids=ids)
+        for rows in (every, order)
+    )
     both = {name: _score_brain(recipe, decoded, inputs, order) for name, (recipe, decoded, _) in systems.items()}
     brain, brain_null = (xr.concat([b[k] for b in both.values()], xr.Variable("system", list(both))) for k in (0, 1))
     arrays = {"value": value, "null": null, "own": _score_by_own(systems, value, shown, inputs)}
     arrays |= {"brain": brain, "brain_null": brain_null}
-    arrays["refined"] = (("system", "test_image", "row", "column", "colour"), np.stack(list(images.values())))
+    arrays["refined"] = (("system", "test_image", "row", "column", "colour"), np.stack([made[0] for made in samples.values()]))
+    if lifted := {f"{name}, {LIFTED}": [drawn.lifted] for name, (*_, drawn) in systems.items() if drawn.lifted is not None}:
+        arrays["lifted"] = score_all(score, stimulus, lifted, ids=ids, along="ceiling")
     about = [_about(*system) for system in systems.values()]
     arrays |= {name: ("system", [of_system[name] for of_system in about]) for name in about[0]}
     return xr.Dataset(arrays, coords={"test_image": ids})
+
+
+def _mean_over_samples(score):
+    """A function that scores several sets of images of the same truth, of one that scores one: means over the sets."""
+    import xarray as xr
+
+    return lambda truth, samples: xr.concat([score(truth, images) for images in samples], "sample").mean(
+        "sample", keep_attrs=True
+    )
 
 
 def _about(recipe, decoded, drawn):
@@ -98,15 +114,15 @@ def _score_by_own(systems, value, shown, inputs):
     """Scores of each system under its own protocol, as `value` has them, NaN where there is none."""
     own = value.copy(data=np.full(value.shape, np.nan))
     for protocol in sorted({recipe.protocol for recipe, *_ in systems.values() if recipe.protocol}):
-        score = inputs.store.memoise(load_scorer(inputs.run, protocol=protocol).score, weights=("features",))
+        score = _mean_over_samples(inputs.store.memoise(load_scorer(inputs.run, protocol=protocol).score, weights=("features",)))
         for name, (recipe, _, drawn) in systems.items():
             if recipe.protocol == protocol:
-                own.loc[{"system": name}] = score(shown, drawn.refined)
+                own.loc[{"system": name}] = score(shown, drawn.scored)
     return own
 
 
 def scores_table(dataset, scores, **bootstrap):
-    """Tabulate the scores of all systems with intervals, between the best floor and the ceiling of notebook 05 (str DataFrame).
+    """Tabulate the scores of all systems with intervals, the best floor, the ceiling of notebook 05 and of lifts (str DataFrame).
 
     `dataset` is the artifact `systems`, `scores` the value (system, metric, test_image) of the artifact `scores`.
     """
@@ -114,7 +130,9 @@ def scores_table(dataset, scores, **bootstrap):
 
     best = floors.best(scores).sel(system=["best floor", "best retrieval"]).drop_vars(["floor", "role"], errors="ignore")
     bounds = xr.concat([best, scores.sel(system=[CEILING]).drop_vars("role")], "system").rename(system="system")
-    return _as_text(xr.concat([dataset.value.reset_coords(drop=True), bounds], "system", join="override"), **bootstrap)
+    rows = [dataset.value.reset_coords(drop=True), bounds]
+    rows += [dataset.lifted.rename(ceiling="system")] if "lifted" in dataset else []
+    return _as_text(xr.concat(rows, "system", join="override"), **bootstrap)
 
 
 def null_table(dataset, **bootstrap):

@@ -233,8 +233,8 @@ def _text_tokens(run, sizes, device, n_images):
 
 def _n_refined(run, sizes):
     """Images that notebooks 05, 06, 09 and 10 refine, the last with as many samples as its recipes want."""
-    generators = [recipe.load(name, run).generator for name in run.recipes]
-    n_samples = sum(generator.n_samples for generator in generators if generator.model == recipe.MODELS[0])
+    recipes = [recipe.load(name, run) for name in run.recipes]
+    n_samples = sum(one.generator.n_samples + one.lifts for one in recipes if one.generator.model == recipe.MODELS[0])
     return (sum(costs.refined_sets(run)) + costs.CONTROLS + costs.RIVALS * run.rivals + n_samples) * sizes.n_test
 
 

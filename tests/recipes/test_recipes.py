@@ -19,7 +19,7 @@ from nsdlib.core.images import resize
 from nsdlib.core.scores.retrieval import retrieval
 from nsdlib.params import load_run
 from nsdlib.recipes import brain, own, pictures, recipe, table
-from nsdlib.store import Store, provenance, sources
+from nsdlib.store import Store, load_scorer, provenance, sources
 from nsdlib.store.provenance import artifact_hash
 from nsdlib.study.reconstruction import Split
 
@@ -184,6 +184,49 @@ def test_a_decoder_that_knows_the_truth_is_the_ceiling_and_permuted_pairs_are_at
     assert (np.abs(chance - 0.5) < 0.35).all() and dataset.own.isnull().all()
     columns = table.brain_table(dataset, n_bootstrap=10, seed=0)
     assert list(columns["parameters"]) == ["not known"] and list(columns["linter"]) == ["inductive"]
+
+
+def test_a_recipe_that_has_all_samples_scored_gets_the_mean_of_their_scores(inputs, drawing, run):
+    write(run.root, targets={"vision": {}}, generator={"rough": "none", "text_weight": 0, "n_samples": 3, "scored": "all"})
+    one, shown, seed = recipe.load("mine", run), inputs.subject.stimuli(inputs.test.ids), run.diffusion_seeds[0]
+    decoded = brain.decode(one, inputs)
+    drawn, grey = drawing.make(one, decoded, inputs), np.full((N_TEST, 64, 64, 3), pictures.GREY, np.uint8)
+    text = np.repeat(np.asarray(inputs.train.tokens["text"], np.float32).mean(0)[None], N_TEST, axis=0)
+    options = {"image_ids": inputs.test.ids, **one.generator.options(run)}
+    vision = decoded.targets["vision"].reshape(N_TEST, *inputs.test.tokens["vision"].shape[1:])
+    each = [drawing.stages.diffusion.refine(grey, text, vision, seed=seed + k, **options) for k in range(3)]
+    np.testing.assert_array_equal(drawn.refined, each[0])
+    dataset = table.measure({"mine": (one, decoded, drawn)}, inputs, resize(shown, 64), shown)
+    theirs = np.mean([load_scorer(run).score(resize(shown, 64), images) for images in each], axis=0)
+    np.testing.assert_allclose(dataset.value.sel(system="mine"), theirs, rtol=1e-12)
+    assert np.ptp([images.mean() for images in each]) > 0 and dataset.value.attrs["protocol"] == "native"
+    assert "lifted" not in dataset and recipe.describe(one)["drawn"] == "none image, mean score of 3 samples"
+
+
+def test_what_lifting_the_true_vector_draws_bounds_a_recipe_that_lifts(inputs, drawing, run):
+    true, drawn = inputs.truth("vision_pooled")[1], {}
+    for name, values in {"right": true, "wrong": true[::-1]}.items():
+        np.save(file := run.root / f"{name}.npy", values)
+        target = {"decoder": "planted_decoders:Oracle", "settings": {"file": str(file)}}
+        write(run.root, name, targets={"vision_pooled": target}, generator={"rough": "none", "text_weight": 0, "n_samples": 2})
+        one = recipe.load(name, run)
+        decoded = brain.decode(one, inputs)
+        drawn[name] = one, decoded, drawing.make(one, decoded, inputs)
+    ceilings = [made.lifted for *_, made in drawn.values()]
+    np.testing.assert_array_equal(*ceilings)
+    once = drawn["right"][0].model_copy(update={"generator": drawn["right"][0].generator.model_copy(update={"n_samples": 1})})
+    np.testing.assert_array_equal(drawing.make(once, drawn["right"][1], inputs).refined, ceilings[0])
+    shown = inputs.subject.stimuli(inputs.test.ids)
+    dataset = table.measure(drawn, inputs, resize(shown, 64), shown)
+    assert list(dataset.ceiling) == ["right, true vector lifted", "wrong, true vector lifted"]
+    theirs = load_scorer(run).score(resize(shown, 64), ceilings[0])
+    np.testing.assert_array_equal(dataset.lifted, np.stack([theirs] * 2))
+    scores = xr.concat([theirs] * 4, "system").assign_coords(
+        system=["mean image", "nearest training image", "refined, all true", "refined"],
+        role=("system", ["floor", "retrieval", "ceiling", "decoded"]),
+        test_image=inputs.test.ids,
+    )
+    assert list(table.scores_table(dataset, scores, n_bootstrap=10).index)[-2:] == list(dataset.ceiling)
 
 
 def test_a_decoder_that_standardises_the_test_patterns_gets_its_badge(inputs, run):
