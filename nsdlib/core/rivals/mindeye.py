@@ -2,7 +2,8 @@
 
 A network turns the pattern into tokens; a projector of these is told apart from other images' tokens, first with mixed patterns,
 then softly; and a prior given these learns to draw the image's tokens. With `residual=False` the network is linear, as that of
-MindEye2 is in its public code, whose mixer does nothing to a sequence of one.
+MindEye2 is in its public code, whose mixer does nothing to a sequence of one. As there (Scotti et al. 2024), other subjects may
+train all but the first layer beforehand.
 """
 
 import math
@@ -10,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from nsdlib.core import training
+from nsdlib.core.device import to_tensor
 from nsdlib.core.random import generators
 from nsdlib.core.rivals.contrastive import bimixco, mix, soft_clip
 from nsdlib.core.rivals.decoder import Batches, Residual, Rival, Steps
@@ -26,9 +29,12 @@ WEIGHT_DECAY = 1e-2
 
 
 class Network(nn.Module):
-    """Backbone, projector and prior: patterns (n, n_voxels) to tokens (n, n_tokens, n_features)."""
+    """Backbone, projector and prior: patterns (n, n_voxels) to tokens (n, n_tokens, n_features).
 
-    def __init__(self, n_voxels: int, n_tokens: int, settings: "MindEye"):
+    Further subjects, of whose voxels `others` are the numbers, have a first layer each.
+    """
+
+    def __init__(self, n_voxels: int, n_tokens: int, settings: "MindEye", others=()):
         super().__init__()
         n_features, width, wide = settings.n_features, settings.width, settings.projector_width
         layers = [nn.Linear(n_voxels, width)]
@@ -44,6 +50,12 @@ class Network(nn.Module):
         )  # fmt: skip
         sizes = {"depth": settings.depth, "n_heads": settings.n_heads, "n_times": settings.n_times}
         self.prior = Prior(n_tokens, n_features, **sizes) if settings.prior else None
+        self.others = nn.ModuleList(nn.Linear(n, width) for n in others)
+
+    def tokens(self, patterns) -> Tensor:
+        """Turn patterns of each subject (n, n_voxels) into tokens, one subject after the other."""
+        layers = (self.backbone[0], *self.others)
+        return self.backbone[1:](torch.cat([layer(x) for layer, x in zip(layers, patterns, strict=True)]))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -54,6 +66,7 @@ class MindEye(Rival):
     """
 
     name = "mindeye"
+    before = None  # a network that other subjects have trained
     residual: bool = True  # False: MindEye2's public code
     prior: bool = True  # False: `predict` returns the projector's tokens, as long as those of the training images
     mixing: bool = True  # of patterns, in the first third of the epochs
@@ -67,6 +80,23 @@ class MindEye(Rival):
     n_epochs: int = 240
     rate: float = 3e-4  # the highest, of the one-cycle schedule
     prior_weight: float = 30.0
+
+    def fit(self, X: np.ndarray, Y: np.ndarray, *, images=None, others=()) -> "MindEye":
+        """Train as `Rival.fit` says; if there are other subjects, all but the first layer on these beforehand, as many epochs.
+
+        `others` are (X, Y, images) of each: voxels of its own, the same tokens. A batch is shared by all of them.
+        """
+        numbers = [self._check(*other) for other in others]
+        if any(of_other.shape[1] != Y.shape[1] for _, of_other, _ in others):
+            raise ValueError(f"other subjects must have the same {Y.shape[1]} targets, got {[y.shape[1] for _, y, _ in others]}")
+        if others:
+            subjects = [tuple(to_tensor(v, self.device, torch.float32) for v in other[:2]) for other in others]
+            with training.seeded(self.seed):
+                n_voxels, *more = (x.shape[1] for x, _ in subjects)
+                network = Network(n_voxels, Y.shape[1] // self.n_features, self, more).to(self.device)
+                self._follow(network, subjects, numbers)
+            self.before = network
+        return super().fit(X, Y, images=images)
 
     def predict(self, X: np.ndarray, *, image_ids=None) -> np.ndarray:
         """Predict the tokens of X (n_rows, n_voxels): (n_rows, n_tokens n_features) float32.
@@ -82,7 +112,11 @@ class MindEye(Rival):
         return self._apply(self._project, X)
 
     def _build(self, n_voxels, n_targets):
-        return Network(n_voxels, n_targets // self.n_features, self)
+        network = Network(n_voxels, n_targets // self.n_features, self)
+        if before := self.before:
+            network.backbone = nn.Sequential(network.backbone[0], *before.backbone[1:])
+            network.projector, network.prior, self.before = before.projector, before.prior, None
+        return network
 
     def _draw(self, x, row_generators):
         return self.network.prior.sample(self.network.backbone(x), row_generators, n_steps=self.n_steps)
@@ -91,32 +125,43 @@ class MindEye(Rival):
         return nn.functional.normalize(self.network.projector(self.network.backbone(x)).flatten(1))
 
     def _train(self, x, y, images):
-        """Follow the two losses, one after the other."""
         self.length = float(y.norm(dim=1).mean())
-        batches = Batches(images, self.batch_size, seed=self.seed)
-        n_steps, n_mixed = batches.n_steps * self.n_epochs, int(MIXED_SHARE * self.n_epochs)
-        optimiser, schedule = self._optimiser(n_steps)
-        mixed, soft = (Steps(self.network, optimiser, self._loss(x, y, kind)) for kind in (True, False))
-        self.network.train()
+        self._follow(self.network, [(x, y)], [images])
+
+    def _follow(self, network, subjects, images):
+        """Follow the two losses, one after the other, down patterns and tokens of one subject or several."""
+        size = min(max(self.batch_size // len(subjects), 2), *(numbers.max() + 1 for numbers in images))
+        batches = [Batches(numbers, size, seed=self.seed + i) for i, numbers in enumerate(images)]
+        n_steps, n_mixed = min(one.n_steps for one in batches) * self.n_epochs, int(MIXED_SHARE * self.n_epochs)
+        optimiser, schedule = self._optimiser(network, n_steps)
+        mixed, soft = (Steps(network, optimiser, self._loss(network, subjects, kind)) for kind in (True, False))
+        network.train()
         for epoch in tqdm(range(self.n_epochs), desc=self.name, unit="epoch", mininterval=5):
-            tau = x.new_tensor(soft_tau(epoch - n_mixed, self.n_epochs - n_mixed))
-            rows, *mixture = (torch.from_numpy(v).to(x.device) for v in self._drawn(batches))
-            for of_step in zip(rows, *mixture, strict=True):
+            tau = subjects[0][0].new_tensor(soft_tau(epoch - n_mixed, self.n_epochs - n_mixed))
+            drawn = zip(*(self._drawn(one) for one in batches), strict=True)  # each (n_steps, size) of a subject
+            kinds = (np.stack([of_one[: n_steps // self.n_epochs] for of_one in kind], axis=1) for kind in drawn)
+            for of_step in zip(*(torch.from_numpy(kind).to(tau.device) for kind in kinds), strict=True):  # (n_subjects, size)
                 if epoch < n_mixed:
                     mixed(*of_step)
                 else:
                     soft(of_step[0], tau)
                 schedule.step()
 
-    def _loss(self, x, y, is_mixed):
-        """Make the loss of a batch: of rows, shares and partners, or of rows and tau."""
-        network = self.network
+    def _loss(self, network, subjects, is_mixed):
+        """Make the loss of a batch: of rows, shares and partners, (n_subjects, size) each, or of rows and tau."""
 
         def loss(rows, *others):
-            patterns, target = mix(x[rows], *others) if is_mixed else x[rows], y[rows]
-            tokens = network.backbone(patterns)
+            patterns = [x[of_one] for (x, _), of_one in zip(subjects, rows, strict=True)]
+            target = torch.cat([y[of_one] for (_, y), of_one in zip(subjects, rows, strict=True)])
+            patterns = [mix(*one) for one in zip(patterns, *others, strict=True)] if is_mixed else patterns
+            tokens = network.tokens(patterns)
             projected = network.projector(tokens).flatten(1)
-            contrast = bimixco(projected, target, *others, tau=TAU) if is_mixed else soft_clip(projected, target, tau=others[0])
+            if is_mixed:
+                share, partner = others
+                first = rows.shape[1] * torch.arange(len(rows), device=rows.device)[:, None]  # a subject's in the batch
+                contrast = bimixco(projected, target, share.flatten(), (partner + first).flatten(), tau=TAU)
+            else:
+                contrast = soft_clip(projected, target, tau=others[0])
             if network.prior is None:
                 return contrast
             return contrast + self.prior_weight * network.prior.loss(target.view_as(tokens), tokens)
@@ -131,9 +176,9 @@ class MindEye(Rival):
         partner = draw.permuted(np.broadcast_to(np.arange(rows.shape[1]), rows.shape), axis=1)
         return rows, np.where(stays, np.float32(1), share), partner
 
-    def _optimiser(self, n_steps):
+    def _optimiser(self, network, n_steps):
         """Return AdamW, without decay of biases, and the one-cycle schedule of its rate and first moment."""
-        parameters = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
+        parameters = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
         groups = [{"params": [p for name, p in parameters if ("bias" in name) == is_bias]} for is_bias in (True, False)]
         groups[0]["weight_decay"] = 0.0
         optimiser = torch.optim.AdamW(groups, lr=self.rate, weight_decay=WEIGHT_DECAY, fused=True)
