@@ -9,11 +9,11 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
-from nsdlib.store.provenance import notebooks_before
+from nsdlib.store.provenance import TAUGHT_BY, find_step, notebooks_before
 from nsdlib.params import load_run, parameter_files, run_names
 from nsdlib.run.rates import n_cores, total_memory
 from nsdlib.run.runner import notebook_names, notebooks_of
-from nsdlib.store.sources import recipe_files, source_files
+from nsdlib.store.sources import recipe_files, recipe_subjects, source_files
 
 RUNS = str(config.get("runs", "demo")).split(",")
 NOTEBOOKS = notebook_names(".")
@@ -23,6 +23,7 @@ WEIGHTS = sorted(map(str, Path("zoo/demo").rglob("*.safetensors")))
 CORES = n_cores()
 EARLIER = {name: notebooks_before(Path("notebooks") / f"{name}.ipynb") for name in NOTEBOOKS}  # (of the run, of its group)
 AWAITED = Counter(name for of_run, _ in EARLIER.values() for name in of_run)
+TEACH = sorted({find_step(name).notebook for name in TAUGHT_BY})  # of other subjects, where a recipe trains on them beforehand
 GROUP_AWAITS = {name for _, of_group in EARLIER.values() for name in of_group}
 
 IN_JOB = not workflow.is_main_process  # of a cluster, which has given what was asked for: nothing is counted again
@@ -69,14 +70,20 @@ def recipes(wildcards):
     return [os.path.relpath(file) for name in run.recipes if reads for file in recipe_files(run.root, name)]
 
 
+def teachers(wildcards):
+    """Runs that are asked for on whose subjects the run's recipes train beforehand, for a notebook that reads recipes."""
+    run, reads = parameters(wildcards.run), os.path.relpath("nsdlib/recipes/recipe.py") in library(wildcards.name)
+    return sorted({other for name in run.recipes if reads for other in recipe_subjects(run, name)} & set(RUNS))
+
+
 def earlier_pages(wildcards):
     """Pages whose results a notebook reads; of the runs in its group those that are asked for."""
     of_run, of_group = EARLIER[wildcards.name]
     group = [run for run in parameters(wildcards.run).group if run in RUNS or run == wildcards.run]
     of_run = [name for name in notebooks_of(parameters(wildcards.run)) if name in of_run]
-    return expand("runs/{run}/{name}.ipynb", run=wildcards.run, name=of_run) + expand(
-        "runs/{run}/{name}.ipynb", run=group, name=of_group
-    )
+    pages = expand("runs/{run}/{name}.ipynb", run=wildcards.run, name=of_run)
+    pages += expand("runs/{run}/{name}.ipynb", run=group, name=of_group)
+    return pages + expand("runs/{run}/{name}.ipynb", run=teachers(wildcards), name=TEACH)
 
 
 def n_threads(wildcards):

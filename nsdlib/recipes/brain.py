@@ -14,7 +14,7 @@ import numpy as np
 from nsdlib.core import device, networks, rivals
 from nsdlib.core.ridge import Ridge, rescale
 from nsdlib.data.subject import open_subject
-from nsdlib.recipes import own
+from nsdlib.recipes import others, own
 from nsdlib.recipes import recipe as recipes
 from nsdlib.store import zoo
 from nsdlib.study import ablation, leaks
@@ -139,12 +139,12 @@ def as_target(target, tokens) -> np.ndarray:
     return flat(chosen / np.linalg.norm(chosen, axis=-1, keepdims=True))
 
 
-def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root, version=None, images=None) -> Part:
+def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root, version=None, images=None, taught_by=()) -> Part:
     """Fit the decoder of one target, a ridge, a rival's or one's own, to X (n_rows, n_voxels) and Y (n_rows, n_targets).
 
     `settings` go to a decoder that is no ridge, `mode` is that of `core.rescale` for a ridge; `images` (n_rows,) are ids, where
-    rows are trials. `version` tells apart what is kept of one's own decoder as its file changes. A ValueError for one without
-    `fit` and `predict`.
+    rows are trials, and `taught_by` other subjects, as `mindeye.MindEye.fit` takes them. `version` tells apart what is kept of
+    one's own decoder as its file changes. A ValueError for one without `fit` and `predict`.
     """
     if decoder == "ridge":
         ridge = Ridge(alphas, device=device).fit(X, Y)
@@ -152,7 +152,8 @@ def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root,
         predict = lambda patterns, _: rescale(ridge.predict(patterns), ridge, mode=mode) - mean  # noqa: E731
         return Part(predict, n_parameters=networks.count_parameters("ridge", X.shape[1], Y.shape[1]))
     if decoder in rivals.NAMES:
-        made = rivals.make(decoder, seed=seed, device=device, **settings).fit(X, Y, images=images)
+        more = {"others": taught_by} if taught_by else {}
+        made = rivals.make(decoder, seed=seed, device=device, **settings).fit(X, Y, images=images, **more)
         predict = lambda patterns, ids: made.predict(patterns, image_ids=ids)  # noqa: E731
         retrieve = (lambda patterns, _: made.retrieve(patterns)) if hasattr(made, "retrieve") else None
         return Part(predict, retrieve, own.count(made))
@@ -236,14 +237,29 @@ def _decode_target(recipe, target, options, inputs):
         part = of_network(network, mode)
         return ask(part, X_test, Y_test, inputs.test.ids).assign_attrs(seconds=network.seconds), (*notes, *part.notes)
     settings, more = _of_others(target, options, recipe, inputs, voxels, mode)
+    taught_by, said = _taught_by(target, recipe, inputs)
     array = inputs.store.memoise(fit_and_ask)(
         X, Y, X_test, Y_test, ids=inputs.test.ids, decoder=options.decoder, settings=settings,
         alphas=options.alphas or zoo.alphas(run, _kind(target)), intercept=options.intercept, mode=mode, seed=seed,
         device=str(place), root=str(run.root) if options.is_own else None,
         version=own.version(options.decoder, run.root) if options.is_own else None,
-        images=ids if recipe.rows == "trials" and options.decoder in rivals.NAMES else None,
+        images=ids if recipe.rows == "trials" and options.decoder in rivals.NAMES else None, taught_by=taught_by,
     )  # fmt: skip
-    return array, (*notes, *more)
+    return array, (*notes, *more, *said)
+
+
+def _taught_by(target, recipe, inputs):
+    """Other subjects that teach the decoder of a target, as `fit` takes them, and notes on who they are."""
+    if not recipe.pretrain_on or not recipe.is_taught(target):
+        return (), ()
+    stores, absent = others.ready(inputs.run, recipe.pretrain_on)
+    kind, taught_by = _kind(target), []
+    for store in stores.values():
+        X, tokens, images = others.offered(store, kind, rows=recipe.rows, without=inputs.test.ids)
+        taught_by.append((X, as_target(target, tokens), images))
+    n_images = sum(len(Y) for _, Y, _ in taught_by)
+    notes = [f"{target}: trained beforehand on {', '.join(stores) or 'no other subject'} ({n_images} images)."]
+    return tuple(taught_by), notes + [f"{target}: {name} has not been run with this zoo, and is left out." for name in absent]
 
 
 def _kind(target):

@@ -91,6 +91,7 @@ class Recipe(Strict):
     paper: str
     code: str = ""
     rows: Literal["images", "trials"] = "images"  # averages over an image's showings, or single trials, to train on
+    pretrain_on: tuple[str, ...] = ()  # runs of other subjects, on whom MindEye's network is trained beforehand
     n_layers: Positive | None = None  # VDVAE layers that are decoded; None: as the run says
     published_rescale: Literal["test"] | None = None  # as the authors' code rescales predictions, by those of the test images
     protocol: Literal["native", "brain_diffuser", "mindeye1", "mindeye2"] | None = None  # that its authors scored by
@@ -106,6 +107,8 @@ class Recipe(Strict):
             raise ValueError(f"generator.rough: {self.generator.rough} draws from the target {need}, which is not decoded")
         if not any(self.source(kind) for kind in KINDS):
             raise ValueError("targets: nothing to refine with, wanted text, vision, text_pooled or vision_pooled")
+        if self.pretrain_on and not any(self.is_taught(name) for name in self.targets):
+            raise ValueError("pretrain_on: no target of CLIP is decoded by mindeye, which alone learns from other subjects")
         if self.generator.picks and self.found_by.startswith("text"):
             raise ValueError("generator.n_samples: the best of several is most like decoded vision, and none is decoded")
         for kind, weight in zip(KINDS, (0, 1), strict=True):
@@ -121,6 +124,10 @@ class Recipe(Strict):
     def source(self, kind):
         """Return the target that tokens of a kind come from: themselves, the pooled vector, or None."""
         return next((name for name in (kind, f"{kind}_pooled") if name in self.targets), None)
+
+    def is_taught(self, target):
+        """Whether what decodes a target is trained on other subjects beforehand, where they are named."""
+        return target not in ("latents", "autoencoder") and self.targets[target].decoder == "mindeye"
 
     @property
     def lifts(self):

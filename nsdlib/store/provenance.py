@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nsdlib.params import load_run, nearest
+from nsdlib.params import load_run, nearest, usable_runs
 from nsdlib.store import slices, sources
 from nsdlib.store.sources import content_hash, file_hash
 
@@ -52,6 +52,7 @@ _READ = {  # how the names of those end that are read
     "betas_files data": r"\.(nii|npy|hdf5|mat|tsv|json)(\.gz)?",
 }
 _FIT = ("decoder_seeds", "max_epochs", "batch_size", "recipe", "alphas", "penalties", "renormalise")
+TAUGHT_BY = ("betas", "embeddings")  # of other subjects, on whom a recipe trains beforehand
 REFINING = ("strength", "n_steps", "guidance", "text_weight", "sampler", "faithful")
 
 ARTIFACTS = {
@@ -107,6 +108,9 @@ def _provenance(run, name, contents):
     earlier = [(other, run, other) for other in step.after if other != "glm" or run.betas == "glm"]
     for other in step.across:
         earlier += [(f"{member}/{other}", load_run(member), other) for member in run.group]
+    for recipe in run.recipes if "recipes" in step.params else ():
+        taught_by = usable_runs(sources.recipe_subjects(run, recipe))
+        earlier += [(f"{member.name}/{other}", member, other) for member in taught_by for other in TAUGHT_BY]
     after = {key: digest(_provenance(of, other, contents)) for key, of, other in earlier}
     fields = run.model_dump(mode="json", include=set(step.params), exclude=FOLDERS)
     if run.section in step.params and run.simulation is None:

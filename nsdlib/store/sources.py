@@ -145,6 +145,16 @@ def recipe_files(root, name):
     return [file, *(path for decoder in decoders for path in own_files(decoder, root))]
 
 
+def recipe_subjects(run, name):
+    """List the other runs on whose subjects a recipe trains beforehand, by their names; none of a file that is refused."""
+    try:
+        fields = parse_yaml((run.root / "params" / "recipes" / f"{name}.yaml").read_bytes())
+        fields |= fields.get("demo", {}) if run.zoo == "demo" else {}
+        return [other for other in fields.get("pretrain_on", ()) if other != run.name]
+    except (OSError, ValueError, TypeError, AttributeError):
+        return []
+
+
 def _walk(value):
     """Pairs (key, value) of a dictionary and of those in it."""
     if isinstance(value, dict):

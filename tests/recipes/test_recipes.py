@@ -18,7 +18,7 @@ from nsdlib.core import METRICS
 from nsdlib.core.images import resize
 from nsdlib.core.scores.retrieval import retrieval
 from nsdlib.params import load_run
-from nsdlib.recipes import brain, own, pictures, recipe, table
+from nsdlib.recipes import brain, others, own, pictures, recipe, table
 from nsdlib.store import Store, load_scorer, provenance, sources
 from nsdlib.store.provenance import artifact_hash
 from nsdlib.study.reconstruction import Split
@@ -285,6 +285,63 @@ def test_a_ridge_without_intercept_lacks_the_training_mean(inputs, run):
         np.testing.assert_allclose(decoded.targets[target], theirs, atol=1e-4)
 
 
+@pytest.fixture
+def taught(inputs, run, monkeypatch):
+    """Inputs of a run beside another subject, whose artifacts are planted: it saw the test images too, and others."""
+    (run.root / "params" / "other.yaml").write_text(
+        (ROOT / "params" / "small.yaml").read_text().replace("data/small", "data/other")
+    )
+    (run.root / "params" / "again.yaml").write_text((ROOT / "params" / "small.yaml").read_text())
+    monkeypatch.setenv("NSDLIB_HOME", str(run.root))
+    ids = np.concatenate([inputs.train.ids, inputs.test.ids])
+    draw = np.random.default_rng(2).standard_normal
+    X = draw((len(ids), 20)).astype(np.float32)
+    X[-N_TEST:] += 100  # patterns of the test images, by which they can be told
+    tokens = np.concatenate([inputs.train.tokens["vision"], inputs.test.tokens["vision"]])
+    betas = xr.Dataset({"X_train": (("train_image", "voxel"), X)}, coords={"train_image": ids})
+    kept = {"betas": betas, "embeddings": xr.Dataset({"vision_train": (("train_image", "token", "feature"), tokens)})}
+    trials = xr.Dataset({"betas": (("trial", "voxel"), np.repeat(X, 3, 0))}, coords={"image_id": ("trial", np.repeat(ids, 3))})
+    monkeypatch.setattr(Store, "has", lambda store, name: store.run.name == "other" and name in kept)
+    monkeypatch.setattr(Store, "load", lambda store, name: kept[name])
+    monkeypatch.setattr(others, "open_subject", lambda run: None)
+    monkeypatch.setattr(others, "load_trials", lambda *_: (None, trials))
+    return brain.Inputs(**{**vars(inputs), "run": load_run("small", device="cpu").model_copy(update={"root": run.root})})
+
+
+@pytest.mark.parametrize("rows", ["images", "trials"])
+def test_other_subjects_teach_without_the_test_images(inputs, run, taught, rows, monkeypatch):
+    target, given = {"decoder": "mindeye"}, []
+    write(run.root, targets={"vision": target}, generator={"rough": "none", "text_weight": 0}, rows=rows, pretrain_on=["small"])
+    known = taught.run
+    one = recipe.load("mine", known).model_copy(update={"pretrain_on": ("small", "again", "other", "sim02")})
+    monkeypatch.setattr(brain, "fit_and_ask", lambda *_, taught_by, **__: given.append(taught_by))
+    monkeypatch.setattr(Store, "memoise", lambda store, function, **_: function)
+    vars(taught)["trials"] = inputs.train.patterns, inputs.test.patterns, inputs.train.ids
+    _, notes = brain._decode_target(one, "vision", one.targets["vision"], taught)
+    ((X, Y, images),) = given[0]
+    assert len(X) == N_TRAIN * (3 if rows == "trials" else 1) and abs(X).max() < 10  # the test images' were 100
+    np.testing.assert_array_equal(Y, inputs.truth("vision")[0])
+    np.testing.assert_array_equal(images, np.repeat(np.arange(N_TRAIN), len(X) // N_TRAIN))
+    np.testing.assert_allclose(X.mean(0), 0, atol=1e-6)
+    assert notes[-2:] == (
+        "vision: trained beforehand on other (40 images).",
+        "vision: sim02 has not been run with this zoo, and is left out.",
+    )
+
+
+def test_what_other_subjects_teach_is_the_decoders_and_a_systems_version(inputs, run, project):
+    (X, Y), test = (inputs.train.patterns, inputs.truth("vision")[0]), inputs.test.patterns
+    options = {"decoder": "mindeye", "alphas": None, "intercept": True, "mode": "none", "seed": 0, "device": "cpu", "root": None}
+    options["settings"] = {"n_features": 64, "n_epochs": 2, "width": 8, "projector_width": 8, "prior": False, "n_blocks": 0}
+    alone, taught = (brain.fit(X, Y, taught_by=one, **options).predict(test, None) for one in ((), ((X, Y, np.arange(N_TRAIN)),)))
+    assert np.abs(alone - taught).max() > 1e-3
+    for name, others_of in (("mine", ["sim02", "demo"]), ("alone", [])):
+        write(project, name, targets={"vision": {"decoder": "mindeye"}}, pretrain_on=others_of)
+    (project / "zoo").symlink_to(ROOT / "zoo")
+    after = {name: set(provenance.provenance(load_run("demo", recipes=[name]), "systems")["after"]) for name in ("mine", "alone")}
+    assert after["mine"] - after["alone"] == {"sim02/betas", "sim02/embeddings"}
+
+
 def test_voxels_are_chosen_by_regions_and_the_lack_of_them_is_noted(inputs):
     early, (note,) = inputs.voxels("early")
     assert early.sum() == 15 and "V1, V2 (15 of 30)" in note
@@ -471,6 +528,10 @@ def test_what_the_demo_changes_is_told(run):
         ({"targets": {"text": {}, "vision": {}}}, "vdvae draws from the target latents, which is not decoded"),
         ({"targets": {"latents": {}}}, "nothing to refine with, wanted text, vision"),
         ({"targets": {"latents": {}, "text": {}}}, "no vision is decoded, wanted 1, the other kind alone"),
+        (
+            {"targets": {"latents": {"decoder": "mindeye"}, "text": {}, "vision": {}}, "pretrain_on": ["sim02"]},
+            "pretrain_on: no target of CLIP is decoded by mindeye, which alone learns from other subjects",
+        ),
         (
             {"targets": {"latents": {}, "text": {}}, "generator": {"text_weight": 1, "n_samples": 2}},
             "n_samples: the best of several is most like decoded vision, and none is decoded",

@@ -84,18 +84,18 @@ class MindEye(Rival):
     def fit(self, X: np.ndarray, Y: np.ndarray, *, images=None, others=()) -> "MindEye":
         """Train as `Rival.fit` says; if there are other subjects, all but the first layer on these beforehand, as many epochs.
 
-        `others` are (X, Y, images) of each: voxels of its own, the same tokens. A batch is shared by all of them.
+        `others` are (X, Y, images) of each: voxels of its own, the same tokens, Y a row an image and `images` (n_rows,) the row
+        of each pattern. A batch is shared by all of them.
         """
-        numbers = [self._check(*other) for other in others]
-        if any(of_other.shape[1] != Y.shape[1] for _, of_other, _ in others):
-            raise ValueError(f"other subjects must have the same {Y.shape[1]} targets, got {[y.shape[1] for _, y, _ in others]}")
+        for patterns, tokens, rows in others:
+            self._check(patterns, tokens[rows], rows)
         if others:
-            subjects = [tuple(to_tensor(v, self.device, torch.float32) for v in other[:2]) for other in others]
+            kinds = (torch.float32, torch.float32, torch.int64)
+            subjects = [[to_tensor(v, self.device, kind) for v, kind in zip(one, kinds, strict=True)] for one in others]
             with training.seeded(self.seed):
-                n_voxels, *more = (x.shape[1] for x, _ in subjects)
-                network = Network(n_voxels, Y.shape[1] // self.n_features, self, more).to(self.device)
-                self._follow(network, subjects, numbers)
-            self.before = network
+                n_voxels, *more = (x.shape[1] for x, *_ in subjects)
+                self.before = Network(n_voxels, Y.shape[1] // self.n_features, self, more).to(self.device)
+                self._follow(self.before, subjects, [rows for *_, rows in others])
         return super().fit(X, Y, images=images)
 
     def predict(self, X: np.ndarray, *, image_ids=None) -> np.ndarray:
@@ -126,10 +126,10 @@ class MindEye(Rival):
 
     def _train(self, x, y, images):
         self.length = float(y.norm(dim=1).mean())
-        self._follow(self.network, [(x, y)], [images])
+        self._follow(self.network, [(x, y, torch.arange(len(x), device=x.device))], [images])
 
     def _follow(self, network, subjects, images):
-        """Follow the two losses, one after the other, down patterns and tokens of one subject or several."""
+        """Follow the two losses, one after the other: patterns, tokens and their rows of one subject or several."""
         size = min(max(self.batch_size // len(subjects), 2), *(numbers.max() + 1 for numbers in images))
         batches = [Batches(numbers, size, seed=self.seed + i) for i, numbers in enumerate(images)]
         n_steps, n_mixed = min(one.n_steps for one in batches) * self.n_epochs, int(MIXED_SHARE * self.n_epochs)
@@ -151,8 +151,8 @@ class MindEye(Rival):
         """Make the loss of a batch: of rows, shares and partners, (n_subjects, size) each, or of rows and tau."""
 
         def loss(rows, *others):
-            patterns = [x[of_one] for (x, _), of_one in zip(subjects, rows, strict=True)]
-            target = torch.cat([y[of_one] for (_, y), of_one in zip(subjects, rows, strict=True)])
+            patterns = [x[of_one] for (x, *_), of_one in zip(subjects, rows, strict=True)]
+            target = torch.cat([y[place[of_one]] for (_, y, place), of_one in zip(subjects, rows, strict=True)])
             patterns = [mix(*one) for one in zip(patterns, *others, strict=True)] if is_mixed else patterns
             tokens = network.tokens(patterns)
             projected = network.projector(tokens).flatten(1)
