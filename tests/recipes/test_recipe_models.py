@@ -90,7 +90,7 @@ def test_a_recipe_that_names_stable_diffusion_learns_and_draws_with_it(run, draw
 def test_in_the_demo_the_demos_model_draws_and_that_is_told():
     run = load_run("demo")
     one = recipe.load("takagi", run)
-    assert one.generator.model == "versatile_diffusion" and one.generator.n_steps == 17
+    assert one.generator.model == "versatile_diffusion" and one.generator.n_steps == 5
     assert "not Stable Diffusion 1.4" in one.deviations[0]
     assert "generator.model versatile_diffusion (published stable_diffusion)" in one.deviations[-1]
     assert "stable_diffusion" not in recipe.describe(one)["drawn"]
