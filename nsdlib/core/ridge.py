@@ -23,7 +23,7 @@ HELD_OUT_IMAGES = 500  # a standard deviation is known to 3 % from as many
 KERNEL_ROWS = 512  # rows of targets read, and of a symmetric kernel made, at a time: half of it need not be computed
 KERNEL_VOXELS = 2048  # voxels whose products are summed in single precision before they are added up in double
 LARGEST = 1e17  # of patterns: the products of larger ones leave single precision
-SMALL_PENALTY = 1e-3  # of a kernel's mean diagonal; below, all is done in double precision
+SMALL_PENALTY = 1e-3  # of a kernel's mean eigenvalue other than 0; below, all is done in double precision
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Ridge:
         check_pair(X, Y)
         self._mean, self._precision = X.mean(0, dtype=np.float64), torch.float32
         self._X = self._centred_patterns(X)
-        if min(self.alphas) < SMALL_PENALTY * torch.linalg.vector_norm(self._X).square() / len(X):
+        if min(self.alphas) < SMALL_PENALTY * torch.linalg.vector_norm(self._X).square() / min(X.shape):
             self._precision = torch.float64
             self._X = self._centred_patterns(X)
         self._fit(_gram(self._X), Y)

@@ -70,6 +70,16 @@ def test_rescaled_by_the_training_set_does_not_lean_on_other_images(problem):
     np.testing.assert_array_equal(rescale(together, model, mode="none"), together)
 
 
+def test_with_more_trials_than_voxels_and_a_small_penalty_predictions_are_those_in_double():
+    draw = np.random.default_rng(0).standard_normal
+    shared, X_test = draw((1, 80)), draw((9, 80)).astype(np.float32)  # trials share much
+    X = (draw((700, 80)) + 4 * draw((700, 1)) * shared).astype(np.float32)
+    X, Y = (X - X.mean(0)) / X.std(0), draw((700, 5)).astype(np.float32)
+    theirs, ours = Peer(0.1).fit(X.astype(float), Y).predict(X_test.astype(float)), Ridge((0.1,)).fit(X, Y)
+    alone = np.concatenate([ours.predict(X_test[row : row + 1]) for row in range(9)])
+    assert max(np.abs(ours.predict(X_test) - theirs).max(), np.abs(alone - theirs).max()) < 1e-4 * theirs.std()
+
+
 def test_constant_target_stays_constant(problem):
     X, Y, X_test = problem
     Y[:, 2] = 4.0
