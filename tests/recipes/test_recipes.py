@@ -554,7 +554,7 @@ def test_what_the_demo_changes_is_told(run):
                 ({"decoder": "gru", "settings": {"wide": 9}}, "settings of gru: 'wide' is none of them: did you mean 'width'"),
                 (
                     {"decoder": "gru", "settings": {"recipe": "oura"}},
-                    "no recipe of training 'oura'; did you mean 'ours'",
+                    "settings of gru: no recipe of training 'oura'; did you mean 'ours'",
                 ),
                 ({"decoder": "cnn", "settings": {"width": 256}}, "settings of cnn: 'width' is none of them"),
                 ({"decoder": "gru", "settings": {"max_epochs": 0}}, "settings of gru: wanted at least one epoch"),
