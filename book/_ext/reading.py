@@ -1,4 +1,4 @@
-"""A Sphinx extension for reading: folded code, tables that fit (`book._ext.tables`), the main figure first.
+"""A Sphinx extension for reading: folded code, means in tables with their intervals a click away, the main figure first.
 
 Sphinx gives the figure of a notebook its file's name as alternative text. This extension composes one from the heading above it,
 the title set in its cell, and the paragraph before it, which in these notebooks explains how to read it.
@@ -11,25 +11,27 @@ from pathlib import Path
 
 from docutils import nodes
 
-from book._ext import tables
 from nsdlib.run.progress import clock
 
-STYLE = Path(__file__).parents[1] / "static" / "book.css"
 MAIN, FINDING = "main-figure", "finding"  # tags of the cells whose figure and whose sentence open their page
 LONGEST = 300  # characters of prose in an alternative text; at least one sentence is kept
+LONG = 20  # rows of a notebook's table, of which more are folded
+TABLE = re.compile(r"<table\b(?! class=\"nsd).*?</table>", re.DOTALL)
+INTERVAL = re.compile(r" \[[-+]?[\d.]+, [-+]?[\d.]+\]")  # as `statistics.as_text` writes it
+NAME = re.compile(r"[^\s<>]{22,}(?=[^<>]*<)")  # a long word outside of tags
+BREAK = re.compile(r"(?<=[_/.:])(?=\w)")  # where one may be broken
 TITLE = re.compile(r'\btitle="([^"]+)"')  # in the code of a cell
 LABEL = re.compile(r"^How to read the (next )?figures?: ", re.IGNORECASE)
 
 
 def setup(app):
     """Register the extension with Sphinx, see `extensions` in _config.yml."""
-    made_by = [path.read_text() for path in (Path(__file__), Path(tables.__file__), STYLE)]
-    app.add_config_value("nsd_reading", made_by, "env")  # pages that an earlier version made are made anew
+    app.add_config_value("nsd_reading", Path(__file__).read_text(), "env")  # pages that an earlier version made are made anew
     app.connect("source-read", link_to_explore)
     app.connect("doctree-read", fold_code)
     app.connect("doctree-resolved", describe_images)
     app.connect("doctree-resolved", open_with_figure)
-    app.connect("html-page-context", tables.fold_tables)
+    app.connect("html-page-context", fold_tables)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -75,6 +77,32 @@ def _duration(app, name):
         return ""
     found = json.loads(record.read_text())
     return f". This page ran in {clock(found['seconds'])} on {found['machine']}."
+
+
+def fold_tables(_app, page, _template, context, _doctree):
+    """Show the means of each table and fold the table with its intervals; of a notebook's long table, fold the whole.
+
+    `context["body"]` is changed, the HTML of a page; `book/static/tables.js` fits tables to phones. The lab shows them whole.
+    """
+    longest = LONG if page.startswith("runs/") else float("inf")
+    context["body"] = TABLE.sub(lambda found: _folded(_breakable(found[0]), longest), context.get("body", ""))
+
+
+def _breakable(table):
+    """The HTML of a table whose long names, as of files and tests, may be broken between their parts."""
+    return NAME.sub(lambda name: BREAK.sub("<wbr>", name[0]), table)
+
+
+def _folded(table, longest):
+    """The HTML of a table, as `fold_tables` shows it."""
+    n_rows = table.count("<tr") - table.partition("</thead>")[0].count("<tr")
+    if n_rows > longest:
+        return f'<details class="nsd-fold"><summary>Table of {n_rows} rows</summary>{table}</details>'
+    means, n_intervals = INTERVAL.subn("", table)
+    if not n_intervals:
+        return table
+    whole = re.sub(r' id="[^"]*"', "", table)  # each place on a page has its name once
+    return f'{means}<details class="nsd-fold"><summary>The same with intervals</summary>{whole}</details>'
 
 
 def describe_images(_app, document, _name):

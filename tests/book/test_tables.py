@@ -3,9 +3,9 @@
 import pytest
 from conftest import ROOT, needs_browser
 
-from book._ext.tables import LONG, fold_tables, stacked
+from book._ext.reading import LONG, fold_tables
 
-STYLE = (ROOT / "book" / "static" / "book.css").read_text()
+STYLE, SCRIPT = ((ROOT / "book" / "static" / name).read_text() for name in ("book.css", "tables.js"))
 # Words of tables that stand in two lines, and tables that scroll sideways.
 BROKEN = """() => {
     const lines = (node, word) => {
@@ -82,21 +82,32 @@ TABLES = {
 }
 
 
-def test_a_wide_table_names_its_columns_in_each_cell_and_a_narrow_one_stays_as_it_is():
-    assert stacked(TABLES["numbers"]) == TABLES["numbers"]
-    wide = stacked(TABLES["intervals"])
-    assert [wide.count(f'data-column="{name}"') for name in SCORES] == [2] * len(SCORES)
-    assert wide.count("nsd-row") == 3 and "nsd-stacked" in wide  # the group's name, and those of its rows
-    assert stacked("<table><tr><td>without a head</td></tr></table>") == "<table><tr><td>without a head</td></tr></table>"
+def opened(browser, body, width):
+    """A page that holds a table, as wide as a phone's text or a desktop's, all folds open."""
+    tab = browser.new_page(viewport={"width": width + 32, "height": 740})
+    look = "body { margin: 0 16px; font: 16px/1.6 DejaVu Sans; } table { border-collapse: collapse; }"
+    tab.set_content(f"<style>{look}{STYLE}</style><article>{shown(body)}</article><script>{SCRIPT}</script>")
+    tab.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+    tab.wait_for_timeout(100)
+    return tab
 
 
 @needs_browser
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("width", [343, 784])
 def test_no_table_breaks_a_word_or_scrolls(browser, name, width):
-    tab = browser.new_page(viewport={"width": width + 32, "height": 740})
-    look = "body { margin: 0 16px; font: 16px/1.6 DejaVu Sans; } table { border-collapse: collapse; }"
-    tab.set_content(f"<style>{look}{STYLE}</style><article>{shown(TABLES[name])}</article>")
-    tab.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+    tab = opened(browser, TABLES[name], width)
     assert tab.evaluate(BROKEN) == []
+    tab.close()
+
+
+@needs_browser
+def test_on_a_phone_each_value_of_a_wide_table_names_its_column_and_a_narrow_table_stays_as_it_is(browser):
+    tab = opened(browser, TABLES["numbers"] + TABLES["intervals"], 343)
+    kinds = tab.eval_on_selector_all("table", "all => all.map(table => table.classList.contains('nsd-stacked'))")
+    assert kinds[0] is False and kinds[-1] is True
+    columns = tab.eval_on_selector_all("table.nsd-stacked td", "all => all.map(cell => cell.dataset.column)")
+    assert columns[-2 * len(SCORES) :] == SCORES * 2
+    names = tab.eval_on_selector_all("table.nsd-stacked .nsd-row", "all => all.map(cell => cell.textContent)")
+    assert names[-3:] == ["group", "ridge", "nearest by tokens"]
     tab.close()
