@@ -62,11 +62,11 @@ def find_runs(raw, derivatives, *, label, task, space):
     """Find the runs of a subject and task: preprocessed BOLD below `derivatives`, the events of each below `raw`.
 
     Both are the Path of a folder that holds `sub-<label>`. Of several tasks, with commas, runs of one number follow each other as
-    the tasks do. `space` is as in names, T1w, the one without a resolution if there is
-    one; with a resolution where there are several, MNI152NLin2009cAsym_res-2; func is the BOLD's own. Returned are a list of
-    RunFiles, by session, then run, numbers in labels counting as numbers; and notes, a list of str: which names were not of BIDS,
-    and which runs have no preprocessed BOLD. A FileNotFoundError says what is there when a folder, all BOLD of a task in the
-    space, or a run's events or brain mask is missing; a ValueError when two files are the same run.
+    the tasks do. `space` is as in names, T1w, the one without a resolution if there is one; with a resolution where there are
+    several, MNI152NLin2009cAsym_res-2; func is the BOLD's own. Returned are a list of RunFiles, by session, then run, numbers in
+    labels counting as numbers; and notes, a list of str: which names were not of BIDS, and which runs have no preprocessed BOLD.
+    A FileNotFoundError says what is there when a folder, all BOLD of a task in the space, or a run's events or brain mask is
+    missing; a ValueError when two files are the same run.
     """
     preprocessed, ignored = _functional(derivatives, label)
     measured, ignored_raw = _functional(raw, label)
