@@ -64,9 +64,7 @@ class Generator(Strict):
     faithful: bool = False
     unconditional: Literal["empty", "zeros"] = "empty"
     n_samples: Positive = 1
-    scored: Literal["best", "all"] = (
-        "best"  # of several samples that whose CLIP tokens are most like the decoded; or their mean score
-    )
+    scored: Literal["best", "all"] = "best"  # of several samples: that most like the decoded CLIP tokens, or the mean of all
     blend: Fraction | None = None  # weight of the refined image where the rough one is blended in again
 
     @property
@@ -187,12 +185,11 @@ def load(name, run) -> Recipe:
 def describe(recipe) -> dict:
     """Describe a recipe in few words for a table: title, rows, what is decoded by what, how it is drawn."""
     parts = [f"{target} by {part.decoder}" for target, part in recipe.targets.items()]
-    generator, several = recipe.generator, f"{recipe.generator.n_samples} samples"
-    sample = (
-        "one sample" if generator.n_samples == 1 else f"the best of {several}" if generator.picks else f"mean score of {several}"
-    )
-    drawn = f"{generator.rough} image, {sample}"
-    drawn += "" if generator.model == MODELS[0] else f", by {generator.model}"
+    generator = recipe.generator
+    rough = "no rough image" if generator.rough == "none" else f"{generator.rough} image"
+    kept = "the best of " if generator.picks else "mean score of " if generator.n_samples > 1 else ""
+    samples = f"{kept}{generator.n_samples} samples" if kept else "one sample"
+    drawn = f"{rough}, {samples}" + ("" if generator.model == MODELS[0] else f", by {generator.model}")
     return {"title": recipe.title, "rows": recipe.rows, "decoded": ", ".join(parts), "found by": recipe.found_by, "drawn": drawn}
 
 

@@ -200,7 +200,7 @@ def test_a_recipe_that_has_all_samples_scored_gets_the_mean_of_their_scores(inpu
     theirs = np.mean([load_scorer(run).score(resize(shown, 64), images) for images in each], axis=0)
     np.testing.assert_allclose(dataset.value.sel(system="mine"), theirs, rtol=1e-12)
     assert np.ptp([images.mean() for images in each]) > 0 and dataset.value.attrs["protocol"] == "native"
-    assert "lifted" not in dataset and recipe.describe(one)["drawn"] == "none image, mean score of 3 samples"
+    assert "lifted" not in dataset and recipe.describe(one)["drawn"] == "no rough image, mean score of 3 samples"
 
 
 def test_what_lifting_the_true_vector_draws_bounds_a_recipe_that_lifts(inputs, drawing, run):
