@@ -9,11 +9,11 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
-from nsdlib.store.provenance import TAUGHT_BY, find_step, notebooks_before
+from nsdlib.store.provenance import TAUGHT_BY, find_step, notebooks_before, teachers
 from nsdlib.params import load_run, parameter_files, run_names
 from nsdlib.run.rates import n_cores, total_memory
 from nsdlib.run.runner import notebook_names, notebooks_of
-from nsdlib.store.sources import recipe_files, recipe_subjects, source_files
+from nsdlib.store.sources import recipe_files, source_files
 
 RUNS = str(config.get("runs", "demo")).split(",")
 NOTEBOOKS = notebook_names(".")
@@ -70,10 +70,10 @@ def recipes(wildcards):
     return [os.path.relpath(file) for name in run.recipes if reads for file in recipe_files(run.root, name)]
 
 
-def teachers(wildcards):
+def taught_by(wildcards):
     """Runs that are asked for on whose subjects the run's recipes train beforehand, for a notebook that reads recipes."""
     run, reads = parameters(wildcards.run), os.path.relpath("nsdlib/recipes/recipe.py") in library(wildcards.name)
-    return sorted({other for name in run.recipes if reads for other in recipe_subjects(run, name)} & set(RUNS))
+    return sorted({other.name for name in run.recipes if reads for other in teachers(run, name)} & set(RUNS))
 
 
 def earlier_pages(wildcards):
@@ -83,7 +83,7 @@ def earlier_pages(wildcards):
     of_run = [name for name in notebooks_of(parameters(wildcards.run)) if name in of_run]
     pages = expand("runs/{run}/{name}.ipynb", run=wildcards.run, name=of_run)
     pages += expand("runs/{run}/{name}.ipynb", run=group, name=of_group)
-    return pages + expand("runs/{run}/{name}.ipynb", run=teachers(wildcards), name=TEACH)
+    return pages + expand("runs/{run}/{name}.ipynb", run=taught_by(wildcards), name=TEACH)
 
 
 def n_threads(wildcards):

@@ -12,6 +12,14 @@ Folder = Annotated[Path, AfterValidator(local_folder)]
 Edge = Annotated[int, Field(ge=8, le=256)]
 
 
+def _tasks(text):
+    """Labels of tasks with commas between, without blanks."""
+    labels = [label.strip() for label in text.split(",")]
+    if not all(labels):
+        raise ValueError("wanted the label of a task, or several with commas between: nsdcore,floc")
+    return ",".join(labels)
+
+
 class Simulation(Strict):
     """Settings of a simulated subject; everything `nsdlib.twin.simulate` writes follows from them and the run's subject."""
 
@@ -48,7 +56,7 @@ class Bids(Strict):
 
     derivatives: Folder = Field(description="the folder of fMRIPrep's results")
     label: str = Field(description="the subject, sub-<label>")
-    task: str = Field(description="the task, task-<task>; or several, with commas")
+    task: Annotated[str, AfterValidator(_tasks)] = Field(description="the task, task-<task>; or several, with commas")
     space: str = Field("T1w", description="the space of the preprocessed BOLD, as fMRIPrep names it")
     images: Folder = Field(description="the folder of the pictures that were shown")
     image_column: str = Field("stim_file", description="the column of the events that names the picture")

@@ -152,7 +152,7 @@ def plot_group(table, metrics, *, subjects=None):
         if len(subjects) > 1:
             mean = table["mean"].sel(metric=name, system="refined", subject=subjects).mean()
             ax.axvline(mean, color=COLOURS[1], linewidth=1, zorder=0, label="mean of subjects")
-        ax.locator_params(axis="x", nbins=3)
+        ax.locator_params(axis="x", nbins=2)
         ax.margins(x=0.12)
     draw_legend(figure)
     n_subjects = f"n = {len(subjects)} subject{'s' * (len(subjects) > 1)}"

@@ -16,7 +16,8 @@ from nsdlib.core.ridge import Ridge, rescale
 from nsdlib.data.subject import open_subject
 from nsdlib.recipes import others, own
 from nsdlib.recipes import recipe as recipes
-from nsdlib.store import zoo
+from nsdlib.store import Store, zoo
+from nsdlib.store.provenance import teachers
 from nsdlib.study import ablation, leaks
 from nsdlib.study.betas import average_repeats, load_trials, zscore
 from nsdlib.study.reconstruction import Split, flat
@@ -193,15 +194,7 @@ def fit_and_ask(X, Y, X_test, Y_test, *, ids, **settings):
 
 
 def decode(recipe, inputs) -> Decoded:
-    """Fit all parts of a recipe and decode the test images; what has been done before is read from the store.
-
-    A ValueError for one that finds images by text, where there are no captions.
-    """
-    if recipe.found_by.startswith("text") and not inputs.subject.has_captions:
-        raise ValueError(
-            f"{recipe.title} finds images by their text, and {inputs.subject.name} has no captions, so that all are the same: "
-            "leave it out of `recipes`, or give captions."
-        )
+    """Fit all parts of a recipe and decode the test images; what has been done before is read from the store."""
     parts, notes, retrieval = {}, [], None
     for target, options in recipe.targets.items():
         array, said = _decode_target(recipe, target, options, inputs)
@@ -250,16 +243,12 @@ def _decode_target(recipe, target, options, inputs):
 
 def _taught_by(target, recipe, inputs):
     """Other subjects that teach the decoder of a target, as `fit` takes them, and notes on who they are."""
-    if not recipe.pretrain_on or not recipe.is_taught(target):
-        return (), ()
-    stores, absent = others.ready(inputs.run, recipe.pretrain_on)
-    kind, taught_by = _kind(target), []
-    for store in stores.values():
-        X, tokens, images = others.offered(store, kind, rows=recipe.rows, without=inputs.test.ids)
+    subjects, taught_by = teachers(inputs.run, recipe.name) if recipe.is_taught(target) else [], []
+    for one in subjects:
+        X, tokens, images = others.offered(Store(one), _kind(target), rows=recipe.rows, without=inputs.test.ids)
         taught_by.append((X, as_target(target, tokens), images))
-    n_images = sum(len(Y) for _, Y, _ in taught_by)
-    notes = [f"{target}: trained beforehand on {', '.join(stores) or 'no other subject'} ({n_images} images)."]
-    return tuple(taught_by), notes + [f"{target}: {name} has not been run with this zoo, and is left out." for name in absent]
+    n_images, names = sum(len(Y) for _, Y, _ in taught_by), ", ".join(one.name for one in subjects)
+    return tuple(taught_by), [f"{target}: trained beforehand on {names} ({n_images} images)."] if subjects else []
 
 
 def _kind(target):

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from nsdlib.core import networks, rivals
-from nsdlib.params import AboveZero, Fraction, NotNegative, Positive, explain, nearest
+from nsdlib.params import AboveZero, Fraction, NotNegative, Positive, explain, load_run, nearest
 from nsdlib.recipes import own
 from nsdlib.strict import Strict, parse_yaml
 from nsdlib.study.reconstruction import KINDS
@@ -107,6 +107,10 @@ class Recipe(Strict):
             raise ValueError("targets: nothing to refine with, wanted text, vision, text_pooled or vision_pooled")
         if self.pretrain_on and not any(self.is_taught(name) for name in self.targets):
             raise ValueError("pretrain_on: no target of CLIP is decoded by mindeye, which alone learns from other subjects")
+        if self.pretrain_on and self.generator.model != MODELS[0]:
+            raise ValueError(
+                f"pretrain_on: of other subjects there are tokens of {MODELS[0]} alone, not of {self.generator.model}"
+            )
         if self.generator.picks and self.found_by.startswith("text"):
             raise ValueError("generator.n_samples: the best of several is most like decoded vision, and none is decoded")
         for kind, weight in zip(KINDS, (0, 1), strict=True):
@@ -179,7 +183,29 @@ def load(name, run) -> Recipe:
         )
     for target, part in recipe.targets.items():
         _check_decoder(part, run.root, f"{where}: targets.{target}")
-    return recipe
+    _check_teachers(recipe, run, where)
+    return recipe if run.section is None or getattr(run, run.section).captions else _without_captions(recipe, run, where)
+
+
+def _check_teachers(recipe, run, where):
+    """Refuse to learn from runs whose images or tokens are not the same."""
+    for other in map(load_run, recipe.pretrain_on):
+        if other.zoo != run.zoo or run.section or other.section:
+            why = "both must have one zoo and be in NSD's layout, where all subjects share the images' numbers"
+            raise ValueError(f"{where}: pretrain_on: {other.name} cannot teach {run.name}: {why}.")
+
+
+def _without_captions(recipe, run, where):
+    """The recipe for a run that has no captions: guided by vision alone; a ValueError for one that finds images by text."""
+    if recipe.found_by.startswith("text"):
+        raise ValueError(
+            f"{where}: {recipe.title} finds images by text, but {run.name} has no captions: leave it out of `recipes`."
+        )
+    if not recipe.generator.text_weight:
+        return recipe
+    said = f"There are no captions: guided by vision alone, not by text at a weight of {recipe.generator.text_weight:g}."
+    generator = recipe.generator.model_copy(update={"text_weight": 0})
+    return recipe.model_copy(update={"generator": generator, "deviations": (said, *recipe.deviations)})
 
 
 def describe(recipe) -> dict:

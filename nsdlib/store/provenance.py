@@ -109,11 +109,10 @@ def _provenance(run, name, contents):
     for other in step.across:
         earlier += [(f"{member}/{other}", load_run(member), other) for member in run.group]
     for recipe in run.recipes if "recipes" in step.params else ():
-        taught_by = usable_runs(sources.recipe_subjects(run, recipe))
-        earlier += [(f"{member.name}/{other}", member, other) for member in taught_by for other in TAUGHT_BY]
+        earlier += [(f"{one.name}/{other}", one, other) for one in teachers(run, recipe) for other in TAUGHT_BY]
     after = {key: digest(_provenance(of, other, contents)) for key, of, other in earlier}
     fields = run.model_dump(mode="json", include=set(step.params), exclude=FOLDERS)
-    if run.section in step.params and run.simulation is None:
+    if run.section in step.params:
         fields["contents"] = contents(run)
     if "recipes" in step.params:
         fields["recipe files"] = {name: _recipe_hashes(run, name) for name in run.recipes}
@@ -125,6 +124,12 @@ def _provenance(run, name, contents):
         "code": {f"notebook {step.notebook}": cells} | sources.code_hashes(reached),
         "weights": {part: _weights_hash(run, part) for part in step.weights},
     }
+
+
+def teachers(run, recipe):
+    """List the runs of other subjects on whom a recipe trains beforehand, with the same zoo; never the run's own subject."""
+    others = usable_runs(sources.recipe_subjects(run.root, recipe))
+    return [other for other in others if other.zoo == run.zoo and (other.data, other.subject) != (run.data, run.subject)]
 
 
 def _contents(run):

@@ -145,14 +145,14 @@ def recipe_files(root, name):
     return [file, *(path for decoder in decoders for path in own_files(decoder, root))]
 
 
-def recipe_subjects(run, name):
-    """List the other runs on whose subjects a recipe trains beforehand, by their names; none of a file that is refused."""
+def recipe_subjects(root, name):
+    """List the runs on whose subjects a recipe trains beforehand, by their names; none of a file that is refused."""
     try:
-        fields = parse_yaml((run.root / "params" / "recipes" / f"{name}.yaml").read_bytes())
-        fields |= fields.get("demo", {}) if run.zoo == "demo" else {}
-        return [other for other in fields.get("pretrain_on", ()) if other != run.name]
-    except (OSError, ValueError, TypeError, AttributeError):
+        fields = parse_yaml((root / "params" / "recipes" / f"{name}.yaml").read_bytes())
+        lists = [named for key, named in _walk(fields) if key == "pretrain_on" and isinstance(named, list)]
+    except (OSError, ValueError):
         return []
+    return [other for named in lists for other in named if (root / "params" / f"{other}.yaml").is_file()]
 
 
 def _walk(value):

@@ -419,11 +419,14 @@ def test_published_ceilings_of_cneuromod_give_the_planted_ratio_under_either_nam
         nibabel.save(nibabel.Nifti1Image(wrong, AFFINE), path.with_name(name))
         with pytest.raises(ValueError, match=message):
             opened("cneuromod", "03")
-    nibabel.save(nibabel.Nifti1Image(np.where(mask, percent, 0).astype(np.float32), AFFINE), path.with_name(name))
+    x, y, z = np.argwhere(mask)[0]
+    percent[x, y, z] = np.nan  # one voxel that has none
+    nibabel.save(nibabel.Nifti1Image(np.where(mask, percent, -1e-6).astype(np.float32), AFFINE), path.with_name(name))
     subject, run, notes = opened("cneuromod", "03")
     found = subject.ncsnr(run.betas_version)[subject.brainmask]
-    np.testing.assert_allclose(found, ratio[mask], rtol=1e-4)
-    assert notes[1] == f"Noise ceilings of averages of 3 repeats: {name}, estimated in all trials."
+    np.testing.assert_allclose(found, [0, *ratio[mask][1:]], rtol=1e-4)
+    said = "estimated in all trials; of 1 voxels it has none, taken for 0."
+    assert notes[1] == f"Noise ceilings of averages of 3 repeats: {name}, {said}"
 
 
 def test_ceilings_of_cneuromod_that_were_not_fetched_are_left_out_and_named(cneuromod, opened):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from nsdlib.core import training
-from nsdlib.core.device import to_tensor
+from nsdlib.core.device import check_finite, to_tensor
 from nsdlib.core.random import generators
 from nsdlib.core.rivals.contrastive import bimixco, mix, soft_clip
 from nsdlib.core.rivals.decoder import Batches, Residual, Rival, Steps
@@ -87,16 +87,21 @@ class MindEye(Rival):
         `others` are (X, Y, images) of each: voxels of its own, the same tokens, Y a row an image and `images` (n_rows,) the row
         of each pattern. A batch is shared by all of them.
         """
-        for patterns, tokens, rows in others:
-            self._check(patterns, tokens[rows], rows)
         if others:
-            kinds = (torch.float32, torch.float32, torch.int64)
-            subjects = [[to_tensor(v, self.device, kind) for v, kind in zip(one, kinds, strict=True)] for one in others]
-            with training.seeded(self.seed):
-                n_voxels, *more = (x.shape[1] for x, *_ in subjects)
-                self.before = Network(n_voxels, Y.shape[1] // self.n_features, self, more).to(self.device)
-                self._follow(self.before, subjects, [rows for *_, rows in others])
+            self._learn_from(others)
         return super().fit(X, Y, images=images)
+
+    def _learn_from(self, others):
+        """Train a network on other subjects; their arrays are on the device until it ends."""
+        for patterns, tokens, rows in others:
+            self._check(patterns, np.broadcast_to(tokens[:1], (len(rows), tokens.shape[1])), rows)
+            check_finite("Y", tokens)
+        kinds = (torch.float32, torch.float32, torch.int64)
+        subjects = [[to_tensor(v, self.device, kind) for v, kind in zip(one, kinds, strict=True)] for one in others]
+        with training.seeded(self.seed):
+            n_voxels, *more = (x.shape[1] for x, *_ in subjects)
+            self.before = Network(n_voxels, subjects[0][1].shape[1] // self.n_features, self, more).to(self.device)
+            self._follow(self.before, subjects, [rows for *_, rows in others])
 
     def predict(self, X: np.ndarray, *, image_ids=None) -> np.ndarray:
         """Predict the tokens of X (n_rows, n_voxels): (n_rows, n_tokens n_features) float32.

@@ -7,6 +7,7 @@ import numpy as np
 from nsdlib.core.glm.design import drift_degree
 from nsdlib.core.glm.hrf import canonical
 from nsdlib.core.glm.options import GLMOptions
+from nsdlib.data.bids import volumes
 from nsdlib.data.bids.files import existing
 
 FEWEST_AGAIN = 10  # pictures in several runs of a session, below which noise regressors are chosen by chance
@@ -108,9 +109,9 @@ def _freedom(subject, *, n_noise):
     """The line on the degrees of freedom that the GLM has left in the run with the fewest."""
     left = {}
     for session, run in subject.runs:
-        design, confounds = subject.design(session, run), subject.confounds(session, run)
-        n_trials, n_confounds = np.count_nonzero(design), 0 if confounds is None else confounds.shape[1]
-        n_volumes = subject.n_volumes(session, run)
+        n_trials, n_volumes = np.count_nonzero(subject.design(session, run)), subject.n_volumes(session, run)
+        values, excluded = volumes.read_confounds(subject.runs[session, run], subject.settings.confounds, n_volumes)
+        n_confounds = values.shape[1] + np.count_nonzero(excluded)  # on a finer grid more columns hold no more
         n_drifts = drift_degree(subject.run_seconds(session, run)) + 1
         left[n_volumes - n_trials - n_drifts - n_confounds - n_noise] = (
             f"{subject.runs[session, run]}: {n_volumes} volumes - {n_trials} trials - {n_drifts} drifts - {n_confounds} confounds"

@@ -16,6 +16,7 @@ STEM = "sub-{0}_task-things_space-T1w_model-fitHrfGLMdenoiseRR_stat"  # or stats
 BETAS = ("-trialBetas_desc-zscore_statseries.h5", "s-trialBetas_desc-zscore_statseries.h5")
 CEILING = "*-noiseCeilings_statmap.nii.gz"
 N_REPEATS = 3  # showings whose average the published ceilings are of
+ROUNDING = 1e-3  # percent by which they may leave 0 to 100
 PLACES = ("", "sub-{0}/glmsingle/output/", "glmsingle/sub-{0}/glmsingle/output/", "THINGS/glmsingle/sub-{0}/glmsingle/output/")
 EVENTS = ("fmriprep/sourcedata/things", "THINGS/fmriprep/sourcedata/things", "")  # folders of the raw data set
 
@@ -76,9 +77,13 @@ def _ceilings(betas, mask, affine):
     if wrong := problem(path):
         return {}, f"No noise ceilings are read: {path.name} is {wrong}."
     found = volumes.read_map(path, mask, affine)[mask]
-    if not ((found >= 0) & (found <= 100)).all():
+    unknown = ~np.isfinite(found)
+    found = np.where(unknown, 0, found)
+    if found.min() < -ROUNDING or found.max() > 100 + ROUNDING:
         raise DamagedFile(f"{path} holds {found.min():g} to {found.max():g} in the mask of the betas, wanted 0 to 100 percent.")
-    return {N_REPEATS: found}, f"Noise ceilings of averages of {N_REPEATS} repeats: {path.name}, estimated in all trials."
+    note = f"Noise ceilings of averages of {N_REPEATS} repeats: {path.name}, estimated in all trials"
+    note += f"; of {unknown.sum()} voxels it has none, taken for 0." if unknown.any() else "."
+    return {N_REPEATS: found.clip(0, 100)}, note
 
 
 def _look(path):

@@ -213,12 +213,15 @@ def test_wishes_go_into_the_section_and_are_seen_by_the_run(dataset, project, ca
 
 def test_onsets_off_the_grid_are_resampled_and_rounding_says_how_far(tmp_path, project):
     root = write_dataset(tmp_path / "d", jitter=0.5)
+    for bold in (root / "fmriprep").rglob("*_bold.nii*"):
+        path = bold.with_name(bold.name.partition("_space-")[0] + "_desc-confounds_timeseries.tsv")
+        pd.DataFrame({"non_steady_state_outlier00": np.eye(70)[0]}).to_csv(path, sep="\t", index=False)
     resampled, rounded = (importer.look("mine", root / "raw", **settings(root, onsets=how)) for how in ("resample", "round"))
     assert resampled.subject.tr == 0.5 and rounded.subject.tr == TR
     shifts = [float(re.search(r"lie off them by ([\d.]+) s", "\n".join(look.checks))[1]) for look in (resampled, rounded)]
     assert shifts[0] == 0 and shifts[1] == 1.0  # the first volume shows 1 s, onsets are 4, 4.5, 5, 5.5, ...
     left = [int(re.search(r"freedom   (\d+)", "\n".join(look.checks))[1]) for look in (resampled, rounded)]
-    assert left == [70 - 12 - 2 - 10] * 2  # volumes between measured ones say nothing new
+    assert left == [70 - 12 - 2 - 1 - 10] * 2  # volumes between measured ones say nothing new, and the first is left out once
 
 
 # What is guessed

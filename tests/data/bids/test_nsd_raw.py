@@ -108,7 +108,7 @@ def test_several_tasks_follow_each_other_within_a_session(root, project, house_s
     assert "task-fixation_run-01_events.tsv has no column '73k_id', as other runs have" in capsys.readouterr().err
     for k, place in enumerate(SYNTHETIC):
         write_events(root, place, k, OWN)
-    assert main(command(root, "nsdcore,fixation,memory", "-p", "test={ses: [nsdsynthetic]}")) == 0
+    assert main(command(root, "nsdcore, fixation , memory", "-p", "test={ses: [nsdsynthetic]}")) == 0
     run = load_run("mine")
     subject = open_subject(run)
     assert subject.session_labels == ["nsd01", "nsd02", "nsdsynthetic"] and [subject.n_runs(s) for s in (1, 2, 3)] == [2, 2, 4]
@@ -124,6 +124,7 @@ def test_several_tasks_follow_each_other_within_a_session(root, project, house_s
     [
         ("rest", "has no sub-01_ses-nsd01_task-rest_run-1_events.tsv in"),
         ("prfbar", "has no sub-01_ses-prffloc_task-prfbar_run-1_events.tsv in"),
+        ("nsdcore,", "wanted the label of a task, or several with commas between"),
         ("floc", "The events name the picture in no column that is known"),
         (
             "nsdcore,attA",
