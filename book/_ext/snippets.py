@@ -35,10 +35,10 @@ The pictures of the run `{name}` are not shown here: {why}.
 """
 MEASURE = "inception"  # it tells things apart; CLIP, whose stand-in reads places, is as high for a mean image of the place
 CAPTION = """\
-Drawn scenes that a **simulated** subject saw, and what was decoded from its brain activity. Nobody picked them: they stand at the
-named percentiles of the mean rank in eight scores among n = {n} test images. By the features of a small stand-in for Inception, a
-refined image resembles its own scene more than another image in {found} of comparisons (95 % interval; chance 0.50,
-best retrieval of a training image {retrieved:.2f}, {label} {labelled:.2f}).
+Drawn scenes that a **simulated** subject saw, and what was decoded from its brain activity. A rule chose them: the percentiles are of
+the mean rank in eight scores (n = {n} test images). Judged by a small stand-in for Inception, a refined image resembles its own scene
+more than another in {found} of comparisons (95 % interval; chance 0.50, best retrieved training image {retrieved:.2f},
+{label} {labelled:.2f}). SSIM is {ssim}; the best image made without the brain has {floor:.2f}.
 """
 
 
@@ -70,12 +70,15 @@ def first_sight(run) -> str:
 
 def caption(values, **bootstrap):
     """Return what is said of pictures at their percentiles, in Markdown, from scores (system, metric, test_image)."""
-    table = statistics.summary(values.sel(system=["refined"], metric=[MEASURE]), **bootstrap)
-    best = floors.best(values).sel(metric=MEASURE)
-    label, means = best.floor.sel(system="best label").item(), best.mean("test_image").to_series()
+    table = statistics.summary(values.sel(system=["refined"], metric=[MEASURE, "ssim"]), **bootstrap)
+    found, ssim = statistics.as_text(table, digits=2).iloc[0]
+    best = floors.best(values)
+    label, means = best.floor.sel(system="best label", metric=MEASURE).item(), best.mean("test_image")
     return CAPTION.format(
-        n=table.n, found=statistics.as_text(table, digits=2).iloc[0, 0],
-        retrieved=means["best retrieval"], label=label, labelled=means["best label"],
+        n=table.n, found=found, ssim=ssim, label=label,
+        retrieved=means.sel(system="best retrieval", metric=MEASURE).item(),
+        labelled=means.sel(system="best label", metric=MEASURE).item(),
+        floor=means.sel(system="best floor", metric="ssim").item(),
     )  # fmt: skip
 
 
