@@ -35,10 +35,10 @@ The pictures of the run `{name}` are not shown here: {why}.
 """
 MEASURE = "inception"  # it tells things apart; CLIP, whose stand-in reads places, is as high for a mean image of the place
 CAPTION = """\
-Drawn scenes that a **simulated** subject saw, and what was decoded from its brain activity. A rule chose them: the percentiles are of
-the mean rank in eight scores (n = {n} test images). Judged by a small stand-in for Inception, a refined image resembles its own scene
-more than another in {found} of comparisons (95 % interval; chance 0.50, best retrieved training image {retrieved:.2f},
-{label} {labelled:.2f}). SSIM is {ssim}; the best image made without the brain has {floor:.2f}.
+Drawn scenes that a **simulated** subject saw, and what was decoded from its brain activity. A rule chose them: the percentiles
+are of the mean rank in eight scores (n = {n} test images). Judged by a small stand-in for Inception, a refined image resembles
+its own scene more than another in {found} of comparisons (95 % interval; chance 0.50, best retrieved training image
+{retrieved:.2f}, {label} {labelled:.2f}). SSIM is {ssim} (the best floor, {name}: {floor:.2f}).
 """
 
 
@@ -75,7 +75,7 @@ def caption(values, **bootstrap):
     best = floors.best(values)
     label, means = best.floor.sel(system="best label", metric=MEASURE).item(), best.mean("test_image")
     return CAPTION.format(
-        n=table.n, found=found, ssim=ssim, label=label,
+        n=table.n, found=found, ssim=ssim, label=label, name=best.floor.sel(system="best floor", metric="ssim").item(),
         retrieved=means.sel(system="best retrieval", metric=MEASURE).item(),
         labelled=means.sel(system="best label", metric=MEASURE).item(),
         floor=means.sel(system="best floor", metric="ssim").item(),
