@@ -134,25 +134,27 @@ def data_files(module):
 
 def recipe_files(root, name):
     """List the file of a recipe and those that define somebody's own decoders in it, as `own_files`: a list of Path."""
-    file = root / "params" / "recipes" / f"{name}.yaml"
-    if not file.is_file():
-        return []
-    try:
-        values = list(_walk(parse_yaml(file.read_bytes())))
-    except ValueError:  # notebook 10 says what is wrong with it
-        values = []
-    decoders = sorted({value for key, value in values if key == "decoder" and isinstance(value, str) and ":" in value})
-    return [file, *(path for decoder in decoders for path in own_files(decoder, root))]
+    file = _recipe_file(root, name)
+    named = {value for value in _settings(file, "decoder") if isinstance(value, str) and ":" in value}
+    return [file, *(path for decoder in sorted(named) for path in own_files(decoder, root))] if file.is_file() else []
 
 
 def recipe_subjects(root, name):
     """List the runs on whose subjects a recipe trains beforehand, by their names; none of a file that is refused."""
+    lists = [named for named in _settings(_recipe_file(root, name), "pretrain_on") if isinstance(named, list)]
+    return [other for named in lists for other in named if (root / "params" / f"{other}.yaml").is_file()]
+
+
+def _recipe_file(root, name):
+    return root / "params" / "recipes" / f"{name}.yaml"
+
+
+def _settings(file, wanted):
+    """Values of a setting, wherever it stands, of a recipe's file; none where it is absent or refused, as notebook 10 says."""
     try:
-        fields = parse_yaml((root / "params" / "recipes" / f"{name}.yaml").read_bytes())
-        lists = [named for key, named in _walk(fields) if key == "pretrain_on" and isinstance(named, list)]
+        return [value for key, value in _walk(parse_yaml(file.read_bytes())) if key == wanted]
     except (OSError, ValueError):
         return []
-    return [other for named in lists for other in named if (root / "params" / f"{other}.yaml").is_file()]
 
 
 def _walk(value):
