@@ -110,9 +110,13 @@ def test_the_empty_space_around_the_head_is_cut_away():
     assert 9 < left < 10 and 13 < right < 14 and 19 < below < 20 and 24 < above < 25
 
 
-@pytest.mark.parametrize(("step", "heights"), [(0.6, ["z=0.6", "z=1.2"]), (2.0, ["z=2", "z=4"])])
-def test_slices_closer_than_a_millimetre_have_heights_of_their_own(step, heights):
-    head = Nifti1Image(HEAD.astype(np.float32), np.diag([2, 2, step, 1]))
+@pytest.mark.parametrize(
+    ("step", "lowest", "heights"), [(0.6, 0, ["z=0.6", "z=1.2"]), (2.0, 0, ["z=2", "z=4"]), (1.8, -2.7, ["z=-0.9", "z=0.9"])]
+)
+def test_slices_between_whole_millimetres_have_heights_of_their_own(step, lowest, heights):
+    affine = np.diag([2, 2, step, 1])
+    affine[2, 3] = lowest
+    head = Nifti1Image(HEAD.astype(np.float32), affine)
     figure = maps.plot_regions(head, {"V1": HEAD > 0}, slices=[1, 2])
     assert [words(ax)[2] for ax in slices_of(figure)] == heights
 
