@@ -100,7 +100,7 @@ class Voxels(Picker):
         bar = (
             f'<span style="display: inline-block; width: 8em; height: .8em; background: linear-gradient(90deg, {stops})"></span>'
         )
-        super().__init__(self.slice, HTML(f"{label}: {low:.1f} {bar} {high:.1f}; left is on the left, the back below"))
+        super().__init__(self.slice, HTML(f"{label}: {low:.1f} {bar} {high:.1f}"))
         self.slice.observe(self._turn, "value")
         self.value = start
 
@@ -127,6 +127,8 @@ class Voxels(Picker):
         size = f"width: {n_x * edge}px; height: {n_y * edge}px"
         rules = [
             f" {{ {size}; background: url({picture}) 0 0/100% 100%; image-rendering: pixelated; overflow: hidden }}",
+            "::before { content: 'L'; position: absolute; left: 6px; color: white }",
+            "::after { content: 'R'; position: absolute; right: 6px; color: white }",
             f" > label {{ position: absolute; width: {edge}px; height: {edge}px; margin: 0 }}",
         ]
         for i, row in enumerate(rows, start=1):
