@@ -65,7 +65,6 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     figure, panels = _metric_panels(metrics, 0.44 * len(set(rows.values())) + 1.8, across=True, sharey=True)
     for name, ax in panels.items():
         draw_intervals(ax, table.sel(metric=name), x="value", y="row", hue="role", **looks)
-        ax.locator_params(axis="x", nbins=3)
         ax.margins(x=0.12)
     draw_legend(figure)
     _draw_title(figure, title, f"mean and {100 * table.level:.0f} % interval, n = {table.n} images", metrics)
@@ -152,7 +151,6 @@ def plot_group(table, metrics, *, subjects=None):
         if len(subjects) > 1:
             mean = table["mean"].sel(metric=name, system="refined", subject=subjects).mean()
             ax.axvline(mean, color=COLOURS[1], linewidth=1, zorder=0, label="mean of subjects")
-        ax.locator_params(axis="x", nbins=2)
         ax.margins(x=0.12)
     draw_legend(figure)
     n_subjects = f"n = {len(subjects)} subject{'s' * (len(subjects) > 1)}"
@@ -168,6 +166,9 @@ def _metric_panels(metrics, height, *, across=False, **shared):
         ax.set_title(metric.title)
         if metric.chance is not None:
             (ax.axvline if across else ax.axhline)(metric.chance, **CHANCE)
+        if across:
+            ax.locator_params(axis="x", nbins=4, steps=[1, 2, 5, 10])  # numbers of one decimal stand apart in a narrow panel
+            ax.tick_params(axis="x", labelsize="small")
     return figure, dict(zip(metrics, axes.flat, strict=True))
 
 
