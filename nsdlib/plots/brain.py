@@ -56,7 +56,7 @@ def plot_r2(onoff, fitted, *, threshold, ax=None):
     ax.axvline(threshold, color=ACCENT, linewidth=1.2, label=f"threshold, {threshold:.2g} %")
     ax.set(xlabel="ON-OFF: percent of variance", ylabel="single trials: percent of variance")
     ax.legend(frameon=False, loc="upper left")
-    ax.set_title("What any image evokes, and what each one does")
+    ax.set_title("One response to all images, and one for each trial")
     return ax
 
 

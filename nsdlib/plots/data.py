@@ -41,7 +41,7 @@ def plot_trials(image_ids, is_test, session, ax=None):
     sns.scatterplot(x=order + 1, y=rank[order], **looks, ax=ax)
     for start in np.flatnonzero(np.diff(session)) + 1.5:
         ax.axvline(start, color="0.7", linewidth=0.8, zorder=0)
-    ax.set(xlabel="trial (lines part the sessions)", ylabel="image, by first showing", title="Which image was shown when")
+    ax.set(xlabel="trial (lines separate sessions)", ylabel="image, by first showing", title="Which image was shown when")
     sns.move_legend(ax, "lower right", bbox_to_anchor=(1, 1), ncols=2, markerscale=2, title=None, borderpad=0)
     return ax
 
@@ -112,7 +112,7 @@ def plot_responses(seconds, halves, labels, *, duration):
         ax.set(title=label, xlabel="seconds from onset")
     axes[0, 0].set_ylabel("BOLD (percent)")
     draw_legend(figure)
-    figure.suptitle("What an image does to a voxel, on average (grey: it is shown)")
+    figure.suptitle("Mean response of each voxel to an image (grey: it is shown)")
     return figure
 
 
