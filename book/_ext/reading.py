@@ -17,7 +17,7 @@ MAIN, FINDING = "main-figure", "finding"  # tags of the cells whose figure and w
 LONGEST = 300  # characters of prose in an alternative text; at least one sentence is kept
 LONG = 20  # rows of a notebook's table, of which more are folded
 TABLE = re.compile(r"<table\b(?! class=\"nsd).*?</table>", re.DOTALL)
-INTERVAL = re.compile(r" \[[-+]?[\d.]+, [-+]?[\d.]+\]")  # as `statistics.as_text` writes it
+INTERVAL = re.compile(r" \[(?:[-+]?[\d.]+, [-+]?[\d.]+|95 ?%)\]")  # as `statistics.as_text` writes it, and the head of its column
 NAME = re.compile(r"[^\s<>]{22,}(?=[^<>]*<)")  # a long word outside of tags
 BREAK = re.compile(r"(?<=[_/.:])(?=\w)")  # where one may be broken
 TITLE = re.compile(r'\btitle="([^"]+)"')  # in the code of a cell

@@ -250,7 +250,7 @@ def test_the_first_screen_shows_what_was_seen_and_decoded(page, html):
 def test_a_chapter_opens_with_its_main_figure_and_its_code_is_a_click_away(page, html, name):
     page.goto((html / f"{name}.html").as_uri())
     box = page.locator(".nsd-lead img").bounding_box()
-    assert box["y"] < 400 and box["height"] > 60
+    assert box["y"] < 400 and 60 < box["height"] <= 480  # with a screen of 900 it is seen whole
     folded = page.locator("details.hide").first
     assert not folded.locator("pre").first.is_visible()
     folded.locator("summary").click()
@@ -274,6 +274,8 @@ def test_in_the_dark_theme_figures_keep_their_colours_on_white(page, html):
     page.add_init_script("localStorage.setItem('mode', 'dark'); localStorage.setItem('theme', 'dark')")
     page.goto((html / f"{RESULTS[1]}.html").as_uri())
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    parameters = page.locator(".text_html:has(> details)").first  # bright letters, so not on the theme's pale ground
+    assert parameters.evaluate("box => getComputedStyle(box).backgroundColor") == "rgba(0, 0, 0, 0)"
     figure = page.locator("article .cell_output img").first
     shown = np.asarray(Image.open(io.BytesIO(figure.screenshot())).convert("L"))
     assert np.median(shown) == 255 and shown.min() < 60
