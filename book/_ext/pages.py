@@ -15,7 +15,7 @@ from book._ext.audit import audit
 from book._ext.state import state_page, write_if_changed
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.params import run_names, usable_runs
-from nsdlib.plots.style import use_style
+from nsdlib.plots.style import STAND_IN, measures, use_style
 from nsdlib.store.shipped import beside
 from nsdlib.store.store import Store
 from nsdlib.study import claims, controls, statistics
@@ -80,7 +80,8 @@ def _places(stores):
             values = scores.value.load()
         places = controls.place_table(values, **_bootstrap(stores)).assign(n=values.sizes["test_image"])
         places["refined"] = "**" + places["refined"] + "**"
-        rows |= {f"`{name}`, {label}": row for label, (_, row) in zip(LABELS.values(), places.iterrows(), strict=True)}
+        labels = [metric.title for metric in measures(store.run).values()]
+        rows |= {f"`{name}`, {label}": row for label, (_, row) in zip(labels, places.iterrows(), strict=True)}
     table = pd.DataFrame(rows).T.rename(columns={"refined": "**refined**"})
     return table.rename_axis("subject, score").to_markdown()
 
@@ -126,7 +127,7 @@ def _systems(stores):
         ours = _summary(store).sel(system="refined")
         row = {"system": f"**ours**, zoo `{store.run.zoo}`, `{name}`", "year": "", "subjects": str(store.run.subject or "")}
         row |= {"n_test": ours.n, "protocol": store.run.protocol, "source": "measured"}
-        table.loc[len(table)] = row | _cells(ours)
+        table.loc[len(table)] = row | _cells(ours, store.run)
     names = LABELS | RETRIEVAL | {"n_test": "test images", "recipe": "recipe here"}
     parts = ["subjects", "n_test", "protocol", *METRICS], ["recipe", "year", "subjects", *RETRIEVAL, "source"]
     table = table.astype(object).fillna("").astype(str)
@@ -148,7 +149,7 @@ def _layers(stores):
         table = _summary(store, "controls")
         for decoder in ("ridge", "gru"):
             label = f"`{name}`: {decoder}, {store.run.n_layers} layers (n = {table.n})"
-            rows[label] = _cells(table.sel(system=f"refined, {decoder}"))
+            rows[label] = _cells(table.sel(system=f"refined, {decoder}"), store.run)
     return _below(paper, rows, "refined images")
 
 
@@ -162,9 +163,9 @@ def _noise(stores):
             refined = noise[["value", "pure_noise"]].sel(stage="refined").load()
         table = statistics.summary(refined.value, **_bootstrap(stores))
         for amplitude in table.amplitude.values:
-            rows[f"`{name}`: {amplitude:g} (n = {table.n})"] = _cells(table.sel(amplitude=amplitude))
+            rows[f"`{name}`: {amplitude:g} (n = {table.n})"] = _cells(table.sel(amplitude=amplitude), store.run)
         pure = statistics.summary(refined.pure_noise, **_bootstrap(stores))
-        rows[f"`{name}`: pure noise in its place (n = {pure.n})"] = _cells(pure)
+        rows[f"`{name}`: pure noise in its place (n = {pure.n})"] = _cells(pure, store.run)
     return _below(paper, rows, "noise")
 
 
@@ -195,9 +196,10 @@ def _summary(store, artifact="scores"):
         return statistics.summary(scores.value, n_bootstrap=store.run.n_bootstrap, seed=store.run.seed).load()
 
 
-def _cells(table):
-    """Mean and interval of every score, as text, by the score's name."""
-    return statistics.as_text(table.sel(metric=list(METRICS))).iloc[:, 0].to_dict()
+def _cells(table, run):
+    """Mean and interval of every score, as text, by the score's name; a dagger where a small network stands in."""
+    texts = statistics.as_text(table.sel(metric=list(METRICS))).iloc[:, 0]
+    return {name: f"{texts[name]}{STAND_IN * metric.label.endswith(STAND_IN)}" for name, metric in measures(run).items()}
 
 
 def _bootstrap(stores):
