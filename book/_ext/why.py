@@ -42,7 +42,7 @@ def who(store):
     with store.load("scores") as scores:
         n = scores.sizes["test_image"]
     kind = "a simulated subject" if run.simulation else "a measured subject"
-    daggers = "; † marks measures that small networks take in the place of published ones" if run.zoo == "demo" else ""
+    daggers = "; † marks scores computed with small networks in place of published ones" if run.zoo == "demo" else ""
     return f"the run `{run.name}` ({kind}, zoo `{run.zoo}`, n = {n} test images, 95 % intervals over images{daggers})"
 
 
@@ -138,7 +138,8 @@ def rivals(store, **bootstrap):
     names, label = [str(name) for name in table.system.values], measures(store.run)["clip"].label
     drawn = _dots([(table, label)], names, chance=METRICS["clip"].chance)
     cells = statistics.as_text(table, digits=2).iloc[:, 0]
-    words = f"{len(names)} run here. {label} goes from {cells[names[-1]]} (`{names[-1]}`) to {cells[names[0]]} (`{names[0]}`)"
+    lowest, highest = (f"{cells[name]} (`{name}`)" for name in (names[-1], names[0]))
+    words = f"Across the {len(names)} that run here, {label} ranges from {lowest} to {highest}"
     return f"{_shown(drawn, f'The score {label} of every system, with intervals, the best above, chance dotted.')}{words}."
 
 
@@ -148,15 +149,15 @@ def own_data(store):
     refused = table.outcome.str.startswith("refused")
     whole, left = table[table.outcome == "taken as it is"].tables.sum(), table[refused].tables.sum()
     total = table.tables.sum()
-    parts = {"as they are": whole, "with the remedy\nthat is named": total - whole - left, "refused,\nwith reason": left}
+    parts = {"unchanged": whole, "with the change\nsuggested": total - whole - left, "refused,\nwith a reason": left}
     figure, axes = new_panels(1, 1, WIDTH, 1.5)
     axes[0, 0].barh(range(len(parts)), list(parts.values()), color=[COLOURS[2], COLOURS[0], REFERENCE])
     axes[0, 0].set_yticks(range(len(parts)), list(parts))
     axes[0, 0].invert_yaxis()
     axes[0, 0].set_xlabel("event tables")
     words = f"{total - left:,} of {total:,} event tables of bids-examples became designs"
-    alt = "Event tables of public data sets: read as they are, after a named remedy, or refused."
-    return f"{_shown(figure, alt)}{words}, {whole} unchanged, the others with the remedy that the message names."
+    alt = "Event tables of public data sets: read unchanged, with a suggested change, or refused."
+    return f"{_shown(figure, alt)}{words}, {whole} unchanged, the others with the change that the message suggests."
 
 
 def _dots(panels, names, *, chance=None):
