@@ -52,6 +52,11 @@ def look(name, raw, **settings):
     check_name(name)
     raw, settings = Path(raw).expanduser().resolve(), {key: value for key, value in settings.items() if value is not None}
     section, why = _section(settings), dict.fromkeys(settings, PLAIN[0])
+    for folder, option in ((raw, "RAW"), (section.derivatives, "--derivatives"), (section.images, "--images")):
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"{option}: there is no folder {folder}. Wanted one that is on this machine: correct the path."
+            )
     if inside := [folder for folder in (raw, section.derivatives, section.images) if find_root().is_relative_to(folder)]:
         raise ValueError(f"The project {find_root()} lies in {inside[0]}, where nothing is written: move the project elsewhere.")
     if "space" not in why:
@@ -83,9 +88,12 @@ def guess_image_column(tables):
         if len(held) == len(tables) and n_values > (FEWEST_TYPES if name == "trial_type" else 0):
             return name, "guessed: the first of the usual names that the events have"
     columns = list(dict.fromkeys(column for table in tables for column in table))
+    counts = {name: sum(name in table for table in tables) for name in GUESSES if name in columns}
+    partly = [f" {name} is in {n} of {len(tables)} tables." for name, n in counts.items() if n < len(tables)]
     raise ValueError(
-        f"The events name the picture in no column that is known ({', '.join(GUESSES)}; or trial_type with more than "
-        f"{FEWEST_TYPES} values). They have {', '.join(columns)}: say which one it is with --image-column."
+        f"The events name the picture in no column that is known and in all tables ({', '.join(GUESSES)}; or trial_type with "
+        f"more than {FEWEST_TYPES} values). They have {', '.join(columns)}: say which one it is with --image-column."
+        f"{''.join(partly)}"
     )
 
 

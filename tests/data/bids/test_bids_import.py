@@ -248,6 +248,8 @@ def test_the_column_is_guessed_in_its_order(tables, column):
 def test_a_few_conditions_are_no_pictures():
     with pytest.raises(ValueError, match=r"in no column that is known.*They have onset, trial_type, what: .*--image-column"):
         importer.guess_image_column([events(trial_type=list("aba"), what=list("abc"))])
+    with pytest.raises(ValueError, match=r"have onset, stim_file, file: .*--image-column\. stim_file is in 1 of 2 tables\.$"):
+        importer.guess_image_column([events(stim_file=list("abc")), events(file=list("abc"))])
 
 
 def test_real_tables_lead_to_the_columns_that_their_authors_meant():
@@ -285,7 +287,9 @@ def no_tr(root):
         (remove_pictures, [], r"10 files are missing, such as .*thing_00.png.*--images.*--image-column.*drop="),
         (empty_bold, [], r"datalad get"),
         (no_tr, [], r"do not say RepetitionTime.*set tr"),
-        (lambda root: shutil.rmtree(root / "fmriprep"), [], r"has no folder sub-01"),
+        (lambda root: shutil.rmtree(root / "fmriprep"), [], r"--derivatives: there is no folder .*fmriprep\."),
+        (lambda root: shutil.rmtree(root / "raw"), [], r"RAW: there is no folder .*raw\."),
+        (None, ["--images", "/none"], r"--images: there is no folder /none\."),
         (None, ["--task", "rest"], r"There are the tasks look"),
         (None, ["--subject", "02"], r"There are sub-01"),
         (None, ["--space", "MNI"], r"and the spaces T1w"),
