@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 import psutil
 import report
 import yaml
@@ -24,24 +24,30 @@ LOOK = 0.5  # seconds between two looks at the memory
 
 def main():
     """Measure batches and print a table."""
-    parser = report.parser(__doc__)
+    parser = report.parser(__doc__, quick="two subjects are simulated and no more, one of them alone")
     parser.add_argument("--runs", nargs="+", help="files in params/ (copies of small)")
-    parser.add_argument("--subjects", type=int, default=4, help="how many copies (%(default)s)")
+    parser.add_argument("--subjects", type=int, help="how many copies (4)")
     options = parser.parse_args()
-    runs = options.runs or [f"small{seed}" for seed in range(1, options.subjects + 1)]
-    rows = {}
-    for run in runs:
+    options.subjects = options.subjects or (2 if options.quick else 4)
+    options.runs = options.runs or [f"small{seed}" for seed in range(1, options.subjects + 1)]
+    report.show(rows(options), options)
+
+
+def rows(options):
+    """Yield the rows: each run alone, all by one command against the sum of these, the same again."""
+    runs, alone = options.runs, {}
+    wanted = [f"data/{run}/.made-{run}" for run in runs] if options.quick else []
+    for number, run in enumerate(runs[:1] if options.quick else runs):
         with tempfile.TemporaryDirectory() as folder:
-            rows[f"{run} alone"] = measure(make(Path(folder), options.subjects), [run])
-    rows["sum of these"] = (sum(seconds for seconds, _ in rows.values()), max(memory for _, memory in rows.values()))
+            alone[run], memory = measure(make(Path(folder), options.subjects), [run], *wanted[number : number + 1])
+        yield report.row(f"{run} alone, once", alone[run], peak_gb=memory)
     with tempfile.TemporaryDirectory() as folder:
         project = make(Path(folder), options.subjects)
-        rows["all by one command"] = measure(project, runs)
-        rows["the same command again"] = measure(project, runs)
-    table = pd.DataFrame(rows, index=["seconds", "peak memory, GiB"]).T
-    print(table.round(1).to_markdown())
-    report.write(options.json, table.rename_axis("case").reset_index().to_dict("records"), runs=runs)
-    print(f"\n{table.seconds['all by one command'] / table.seconds['sum of these']:.2f} of the sum, {os.cpu_count()} cores")
+        seconds, memory = measure(project, runs, *wanted)
+        peer, case = np.mean([*alone.values()]) * len(runs), f"all by one command, once; peer: {len(alone)} alone"
+        yield report.row(f"{case}, scaled to {len(runs)}", seconds, peer=peer, peak_gb=memory)
+        seconds, memory = measure(project, runs, *wanted)
+        yield report.row("the same command again, once", seconds, peak_gb=memory)
 
 
 def make(folder, n_subjects):
@@ -58,14 +64,14 @@ def make(folder, n_subjects):
     return folder
 
 
-def measure(project, runs):
-    """Return the seconds of wall time and the most memory (GiB, shared pages counted once) of one Snakemake command on runs."""
+def measure(project, runs, *wanted):
+    """Return seconds and the most memory (GiB, shared pages counted once) of one Snakemake command on runs, or for some files."""
     environment = os.environ | {
         "NSDLIB_HOME": str(project),
         "PYTHONPATH": str(project),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    command = ["snakemake", "--profile", "profiles/local", "--config", f"runs={','.join(runs)}"]
+    command = ["snakemake", *wanted, "--profile", "profiles/local", "--config", f"runs={','.join(runs)}"]
     start, most = time.monotonic(), 0
     with (project / "log").open("w") as log:
         running = psutil.Popen(command, cwd=project, env=environment, stdout=log, stderr=log)

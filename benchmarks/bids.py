@@ -1,12 +1,10 @@
 """How long a session takes to read from BIDS against how long its GLM takes: `python benchmarks/bids.py`.
 
 A session is written as fMRIPrep would (int16, packed; series that start half a TR late, so that they have to be resampled), read
-through `BIDSSubject` by `read_session`, and fitted. `--json FILE` writes the CPU seconds of both on one thread, their ratio and
-the peak of memory.
+through `BIDSSubject` by `read_session`, and fitted: CPU seconds of both on one thread, and the peak of memory after each.
 """
 
 import json
-import resource
 import tempfile
 import time
 import warnings
@@ -26,38 +24,44 @@ from nsdlib.data.glm_sessions import read_session
 from nsdlib.sections import Bids
 
 TR, N_IMAGES = 4 / 3, 250
+NSD = {"voxels": 200_000, "shape": (81, 104, 83), "runs": 12, "volumes": 226}
+QUICK = {"voxels": 300, "shape": (8, 8, 8), "runs": 2, "volumes": 90}
 
 
 def main():
-    """Print the CPU seconds of both, their ratio and the peak of memory."""
+    """Print what both take."""
     parser = report.parser(__doc__)
-    parser.add_argument("--voxels", type=int, default=200_000, help="in the brain mask (%(default)s)")
-    parser.add_argument("--shape", type=int, nargs=3, default=(81, 104, 83), help="of the volumes: NSD's first subject's")
-    parser.add_argument("--runs", type=int, default=12)
-    parser.add_argument("--volumes", type=int, default=226)
+    parser.add_argument("--voxels", type=int, help="in the brain mask (200000)")
+    parser.add_argument("--shape", type=int, nargs=3, help="of the volumes (NSD's first subject's)")
+    parser.add_argument("--runs", type=int, help="of the session (12)")
+    parser.add_argument("--volumes", type=int, help="of a run (226)")
     options = parser.parse_args()
+    for name, size in (QUICK if options.quick else NSD).items():
+        setattr(options, name, getattr(options, name) or size)
     torch.set_num_threads(1)
+    report.show(rows(options), options)
+
+
+def rows(options):
+    """Yield a row for reading, and one for the GLM."""
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # noise alone has no responding voxel
         section = write_session(Path(folder), options.voxels, options.runs, options.volumes, tuple(options.shape))
-        started = time.process_time()
-        subject = BIDSSubject(Path(folder) / "raw", section)
-        design, series, confounds = read_session(subject, 1)
-        read = time.process_time()
-        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        fit_glm(design, series, tr=subject.tr, confounds=confounds, options=GLMOptions(duration=subject.duration))
-        fitted = time.process_time()
-    row = {
-        "voxels": options.voxels,
-        "runs": options.runs,
-        "read, s": read - started,
-        "GLM, s": fitted - read,
-        "reading / GLM": (read - started) / (fitted - read),
-        "GiB after reading": held,
-        "GiB at the peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-    }
-    report.write(options.json, [row])
-    print(*(f"{name}: {value:.3g}" for name, value in row.items()), sep="\n")
+        rounds = [measure(Path(folder) / "raw", section) for _ in range(3)]
+    (read, fitted, _), held = np.median(rounds, axis=0), rounds[0][2]
+    case = f"{options.voxels} voxels, {options.runs} runs, CPU seconds: "
+    yield report.row(f"{case}reading", read, peak_gb=held)
+    yield report.row(f"{case}GLM", fitted, peak_gb=report.peak_gb(), **{"reading / GLM": read / fitted})
+
+
+def measure(root, section):
+    """CPU seconds of reading the session and of its GLM, and the peak of memory between them."""
+    started = time.process_time()
+    subject = BIDSSubject(root, section)
+    design, series, confounds = read_session(subject, 1)
+    read, held = time.process_time(), report.peak_gb()
+    fit_glm(design, series, tr=subject.tr, confounds=confounds, options=GLMOptions(duration=subject.duration))
+    return read - started, time.process_time() - read, held
 
 
 def write_session(folder, n_voxels, n_runs, n_volumes, shape):

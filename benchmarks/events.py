@@ -51,21 +51,21 @@ REFUSALS = {"begin in volume": "events at the same time", "begins at": "events o
 
 def main():
     """Try every set of tables and print what came of it."""
-    parser = report.parser(__doc__)
+    parser = report.parser(__doc__, quick="a hundred tables of FOLDER; the others take seconds")
     parser.add_argument("folder", type=Path, nargs="?", help="a clone of bids-examples")
     parser.add_argument("--write", action="store_true", help="a table of the book's data")
     options = parser.parse_args()
+    if options.quick and options.folder and options.write:
+        parser.error("--write wants every table: leave out --quick.")
     if options.folder is None:
-        table, file, about = (
-            examples(),
-            EXAMPLES_TABLE,
-            "Event tables in tests/bids_examples: `python benchmarks/events.py --write`",
-        )
+        table, file, unit = examples(), EXAMPLES_TABLE, "trials"
+        about = "Event tables in tests/bids_examples: `python benchmarks/events.py --write`"
     else:
-        table, file = clone(options.folder), TABLE
+        table, file, unit = clone(options.folder, 100 if options.quick else None), TABLE, "tables"
         about = "Event tables of bids-examples given to design_from_events by `python benchmarks/events.py FOLDER --write`"
-    print(table.to_markdown())
-    report.write(options.json, table.reset_index().to_dict("records"))
+    cases = [f"{name} {own.task}: {own.outcome}" if options.folder else name for name, own in table.iterrows()]
+    rows = table.drop(columns=unit).to_dict("records")
+    report.show((report.row(*first, unit, **own) for *first, own in zip(cases, table[unit], rows, strict=True)), options)
     if options.write:
         report.write_table(file, table, about, "pandas")
 
@@ -94,10 +94,10 @@ def examples():
     return pd.DataFrame([rows[name] for name in CHOICES], index=pd.Index(CHOICES, name="table"))
 
 
-def clone(folder):
-    """Try every set of tables of a clone of bids-examples: pandas.DataFrame with a row for each task and outcome."""
+def clone(folder, n_tables=None):
+    """Try the first or all tables of a clone of bids-examples: pandas.DataFrame with a row for each task and outcome."""
     sets = {}
-    for path in sorted(folder.rglob("*_events.tsv")):
+    for path in sorted(folder.rglob("*_events.tsv"))[:n_tables]:
         dataset = path.relative_to(folder).parts[0]
         sets.setdefault((dataset, re.search(r"task-([^_]+)", path.name)[1]), []).append(path)
     rows = []

@@ -2,10 +2,9 @@
 
 One run, one machine, one thread: CPU seconds of each stage for `nsdlib.core.glm` and for GLMsingle where it is installed,
 else for `plain_glm.py`. Both get the same simulated series, HRFs and threshold. `--session` fits a whole session of NSD's
-size and prints time and peak memory; with `--scratch` its arrays lie on the disk, as in notebook 01. `--json FILE` writes the
-rows of what was measured."""
+size and prints time and peak memory; with `--scratch` its arrays lie on the disk, as in notebook 01."""
 
-import resource
+import itertools
 import sys
 import tempfile
 import time
@@ -15,11 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import plain_glm
 import report
 import torch
 from threadpoolctl import threadpool_limits
+from timing import clock
 
 from nsdlib.core.glm import denoise, fracridge, hrf, steps
 from nsdlib.core.glm.fit import fit_glm
@@ -41,26 +40,20 @@ STAGES = {  # stage: where nsdlib computes it
 
 def main():
     """Print the table, or the whole session's figures."""
-    parser = report.parser(__doc__)
+    parser = report.parser(__doc__, quick="the fewest runs and voxels, or a session of 100 voxels; each once")
     parser.add_argument("--voxels", type=int, nargs="+", default=[500, 2000, 8000])
     parser.add_argument("--runs", type=int, nargs="+", default=[4, 12])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="of a session (%(default)s)")
     parser.add_argument("--session", type=int, metavar="VOXELS", help="a session of NSD's size instead (200000)")
     parser.add_argument("--scratch", type=Path, metavar="FOLDER", help="where the session's arrays lie until it is fitted")
-    parser.add_argument("--quick", action="store_true", help="only the fewest runs and voxels")
     options = parser.parse_args()
     if options.device != "cpu" and not options.session:
         parser.error("--device is for --session: the comparison counts CPU seconds of both programs")
     torch.set_num_threads(options.threads)
     with threadpool_limits(options.threads), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a fallback, when noise alone has no responding voxel
-        if options.session:
-            print_session(options)
-        elif options.quick:
-            compare([(min(options.runs), min(options.voxels))], options)
-        else:
-            compare([(runs, voxels) for runs in options.runs for voxels in options.voxels], options)
+        report.show(session(options) if options.session else compare(options), options)
 
 
 def simulate(n_runs, n_voxels):
@@ -86,33 +79,30 @@ def simulate(n_runs, n_voxels):
     return design, data
 
 
-def compare(cases, options):
-    """Time both programs on every case and print a row a stage."""
-    rows, agreement = [], []
+def compare(options):
+    """Time both programs on every case, in CPU seconds: yields a row a stage."""
     rate = product_rate(torch.device("cpu"), torch.float64, clock=time.process_time)
     arguments = {"tr": TR, "hrfs": hrf.sampled_library(TR), "canonical": hrf.canonical(TR)}
-    settings = GLMOptions(brain_r2=THRESHOLD)
-    installed = glmsingle.is_installed()
-    other_name = f"GLMsingle {version('glmsingle')}" if installed else "plain NumPy, not GLMsingle"
+    settings, cases = GLMOptions(brain_r2=THRESHOLD), sorted(itertools.product(options.runs, options.voxels))
+    other = f"GLMsingle {version('glmsingle')}" if glmsingle.is_installed() else "plain NumPy, not GLMsingle"
     fit_glm(*simulate(2, 50), **arguments, options=settings)  # imports are nobody's time
-    for n_runs, n_voxels in cases:
+    for n_runs, n_voxels in cases[:1] if options.quick else cases:
         design, data = simulate(n_runs, n_voxels)
-        print(f"{n_runs} runs, {n_voxels} voxels ...", file=sys.stderr, flush=True)
-        ours, our_times = timed_stages(lambda d=design, y=data: fit_glm(d, y, **arguments, options=settings))
-        theirs, their_times = run_other(design, data, arguments, settings)
-        for stage in our_times:
-            row = {"runs": n_runs, "voxels": n_voxels, "stage": stage, "nsdlib, s": our_times[stage]}
-            if stage in their_times:
-                row |= {f"{other_name}, s": their_times[stage], "times faster": their_times[stage] / our_times[stage]}
-            rows.append(row)
-        flops = count_operations(n_runs, n_voxels)
-        agreement.append({"runs": n_runs, "voxels": n_voxels} | compare_results(ours, theirs) | {
-            "ms a voxel": 1000 * our_times["all"] / n_voxels, "of the product rate": flops / our_times["all"] / rate,
-        })  # fmt: skip
-    report.write(options.json, rows + agreement, threads=options.threads, device=options.device, product_rate=rate)
-    print(f"CPU seconds, {options.threads} thread(s), against {other_name}; float64 matrix products: {rate / 1e9:.0f} GFLOP/s\n")
-    print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=("d", "d", "", ".2f", ".1f", ".0f")), end="\n\n")
-    print(pd.DataFrame(agreement).to_markdown(index=False, floatfmt=("d", "d", ".1e", ".1e", *[".5f"] * 3, "", ".2f", ".0%")))
+        once = lambda d=design, y=data: timed_stages(lambda: fit_glm(d, y, **arguments, options=settings))  # noqa: E731
+        n_times = 1 if options.quick else 3
+        ours, our_times = several(once, n_times)
+        theirs, their_times = several(lambda d=design, y=data: run_other(d, y, arguments, settings), n_times)
+        flops, found = count_operations(n_runs, n_voxels), compare_results(ours, theirs)
+        found |= {"ms a voxel": 1000 * our_times["all"] / n_voxels, "of the product rate": flops / our_times["all"] / rate}
+        for stage, seconds in our_times.items():
+            case, more = f"{n_runs} runs x {n_voxels} voxels, CPU seconds: {stage}", found if stage == "all" else {}
+            yield report.row(case, seconds, peer=their_times.get(stage), **more, against=other)
+
+
+def several(program, n_times):
+    """What a program returns, and the medians of its times over some calls."""
+    calls = [program() for _ in range(n_times)]
+    return calls[-1][0], {stage: np.median([times[stage] for _, times in calls]) for stage in calls[-1][1]}
 
 
 def run_other(design, data, arguments, settings):
@@ -181,7 +171,7 @@ def compare_results(ours, theirs):
         return np.sqrt(np.square(betas - theirs["betas_d"][:, voxels]).mean() / np.square(betas).mean())
 
     return {
-        "betas, relative rms": difference(slice(None)),
+        "agreement": difference(slice(None)),
         "with the same HRF and fraction": difference(same_hrf & same_fraction),
         "same HRF": same_hrf.mean(),
         "same fraction": same_fraction.mean(),
@@ -226,31 +216,27 @@ def simulate_session(n_voxels, *, device="cpu"):
 
 
 def measure_session(n_voxels, device, *, scratch=None, **options):
-    """Fit one session of NSD's size: seconds and CPU seconds of all, seconds of each stage, GiB of GPU memory (0 on a CPU)."""
-    options, on_gpu = GLMOptions(device=device, **options), torch.device(device).type == "cuda"
+    """Fit one session of NSD's size: the row of its seconds and CPU seconds, seconds of each stage, GiB."""
+    options = GLMOptions(device=device, **options)
     design, data, tr = simulate_session(n_voxels, device=device)
     small = [run[:, :100] for run in data]
     fit_glm(design[:2], small[:2], tr=tr, options=options)  # imports and a device's start are nobody's time
-    if on_gpu:
+    if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    clock = lambda: np.array([time.monotonic(), time.process_time()])  # noqa: E731
     results, times = timed_stages(lambda: fit_glm(design, data, tr=tr, options=options, scratch=scratch), clock)
     seconds, cpu_seconds = times.pop("all")
-    row = {"voxels": n_voxels, "seconds": seconds, "CPU seconds": cpu_seconds}
-    row |= {stage: own[0] for stage, own in times.items()}
-    row["GPU GiB"] = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else 0.0
-    return row | {"series GiB": sum(run.nbytes for run in data) / 2**30, "results GiB": results.nbytes / 2**30}
+    own = {"peak_gb": report.peak_gb(device), "device": device, "cpu_s": cpu_seconds}
+    own |= {stage: taken[0] for stage, taken in times.items()}
+    own |= {"series GiB": sum(run.nbytes for run in data) / 2**30, "results GiB": results.nbytes / 2**30}
+    return report.row(f"session of {n_voxels} voxels, 12 runs, 750 trials, once", seconds, **own)
 
 
-def print_session(options):
-    """Print time and peak memory of one session."""
+def session(options):
+    """Yield the row of one session."""
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
-        row = measure_session(options.session, options.device, scratch=Path(folder) if options.scratch else None)
-    row["peak GiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    report.write(options.json, [row], threads=options.threads, device=options.device)
-    print(f"{options.session} voxels, 12 runs, 750 trials, 2700 volumes on {options.device}\n")
-    print(pd.DataFrame([row]).T.to_markdown(headers=["", "seconds or GiB"], floatfmt=".2f"))
+        scratch, n_voxels = Path(folder) if options.scratch else None, 100 if options.quick else options.session
+        yield measure_session(n_voxels, options.device, scratch=scratch)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import signal
+import sys
 import time
 import traceback
 from functools import cache, partial
@@ -23,7 +24,7 @@ import numpy as np
 import pandas as pd
 import report
 import torch
-from timing import fastest
+from timing import median
 
 from nsdlib.core import device
 from nsdlib.core.ridge import Ridge
@@ -39,32 +40,28 @@ MARGIN = 3  # times its usual seconds that a row may take
 
 def main():
     """Measure, or keep what was measured."""
-    parser = report.parser(__doc__)
+    parser = report.parser(__doc__, quick="small models, as without a GPU")
     parser.add_argument("--budget", type=float, default=360, help="seconds in all (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="small models, as without a GPU")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="measure nothing: write FILE's rehearsal to the book's data")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="these rows")
     options = parser.parse_args()
-    keep(options.keep) if options.keep else measure_all(options)
+    options.device = device.pick_device()
+    options.quick |= options.device.type == "cpu"
+    keep(options.keep) if options.keep else report.show(measure_all(options), options)
 
 
 def measure_all(options):
-    """Measure row by row."""
-    options.device = device.pick_device()
-    options.quick |= options.device.type == "cpu"
-    began, rows = time.monotonic(), []
-    print(" | ".join(map(str, report.machine().values())), flush=True)
+    """Measure and yield row by row."""
+    began = time.monotonic()
     for name in options.only:
         measure, usual = ROWS[name]
         start = time.monotonic()
         left = options.budget - (start - began)
         enough = left > (0 if options.quick else usual)
-        refusal = [{"error": f"not measured: wants {usual} s, {left:.0f} s were left"}]
+        refusal = [report.row("", None, error=f"not measured: wants {usual} s, {left:.0f} s were left")]
         for row in attempt(measure, options, min(left, MARGIN * usual)) if enough else refusal:
-            rows.append({"case": name} | row | {"device": str(options.device)})
-            print(" | ".join([name, *(f"{key} {_short(value)}" for key, value in row.items())]), flush=True)
-            report.write(options.json, rows, quick=options.quick, budget=options.budget)
-        print(f"    {time.monotonic() - start:.1f} s, {time.monotonic() - began:.0f} s so far", flush=True)
+            yield row | {"case": ": ".join(filter(None, (name, row["case"]))), "device": options.device}
+        print(f"{name}: {time.monotonic() - start:.1f} s, {time.monotonic() - began:.0f} s so far", file=sys.stderr, flush=True)
 
 
 def attempt(measure, options, seconds):
@@ -79,7 +76,7 @@ def attempt(measure, options, seconds):
         yield from measure(options)
     except Exception as error:
         traceback.print_exc(limit=-3)
-        yield {"error": f"{type(error).__name__}: {error}"[:300]}
+        yield report.row("", None, error=f"{type(error).__name__}: {error}"[:300])
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         gc.collect()
@@ -89,15 +86,10 @@ def attempt(measure, options, seconds):
 
 
 def timed(pairs, options, n=None, unit="s"):
-    """Yield a row for each pair of words and work: seconds of the faster of two calls, or how many of `n` things a second."""
+    """Yield a row for each pair of words and work: seconds, or how many of `n` things a second."""
     for what, work in pairs:
-        seconds = fastest(work, options.device)[0]
-        yield {"what": what, "ours": n / seconds if n else seconds, "unit": unit} | peak()
-
-
-def peak():
-    """GiB of the card's memory at the peak since the last row."""
-    return {"peak_gb": torch.cuda.max_memory_allocated() / 2**30} if torch.cuda.is_available() else {}
+        seconds = median(work, options.device)[0]
+        yield report.row(what, n / seconds if n else seconds, unit, peak_gb=report.peak_gb(options.device))
 
 
 # Agreement with the CPU: each function returns an array made on a device.
@@ -110,7 +102,9 @@ def agreement(make, unit=None):
         peer = np.asarray(make(CPU), dtype=np.float64)
         ours = peer if options.device == CPU else np.asarray(make(options.device), dtype=np.float64)
         apart, scale = np.abs(ours - peer), 1 if unit else np.abs(peer).max()
-        yield {"agreement": apart.max() / scale, "in the mean": apart.mean() / scale, "unit": unit or "of the largest"}
+        yield report.row(
+            "", None, unit or "of the largest", agreement=apart.max() / scale, **{"in the mean": apart.mean() / scale}
+        )
 
     return measure
 
@@ -225,8 +219,7 @@ def gru(options):
     import stage1
 
     numbers = stage1.QUICK if options.quick else stage1.PAPER
-    for row in stage1.measure_gru(argparse.Namespace(**numbers, device=str(options.device))):
-        yield {"what": row.pop("program")} | row | peak()
+    return stage1.measure_gru(argparse.Namespace(**numbers, device=str(options.device)))
 
 
 def networks(options):
@@ -252,9 +245,8 @@ def image_steps(*batches, compile=False):
     def measure(options):
         import stage2
 
-        wanted = argparse.Namespace(full=not options.quick, compile=compile and not options.quick)
-        for row in stage2.measure_steps(wanted, options.device, (1,) if options.quick else batches):
-            yield {"what": f"batch {row.pop('batch')}, {row.pop('how')}"} | row | peak()
+        wanted = {"full": not options.quick, "compile": compile and not options.quick, "device": options.device}
+        return stage2.measure_steps(argparse.Namespace(**wanted, batches=(1,) if options.quick else batches))
 
     return measure
 
@@ -263,9 +255,8 @@ def published_loop(options):
     """Image steps a second with the autoencoder, against the published loop's structure."""
     import stage2
 
-    wanted = argparse.Namespace(full=not options.quick, images=2 if options.quick else 32)
-    for row in stage2.measure_loop(wanted, options.device):
-        yield {"what": row.pop("program")} | row | peak()
+    images = 2 if options.quick else 32
+    return stage2.measure_loop(argparse.Namespace(full=not options.quick, images=images, device=options.device))
 
 
 def session(options):
@@ -296,7 +287,7 @@ def vdvae(options):
         f"encoded, {n_layers} layers": partial(model.encode, images, n_layers=n_layers),
         "decoded": partial(model.decode, codes),
     }
-    return timed(both.items(), options, n, "images a second")
+    return timed(both.items(), options, n, "images/s")
 
 
 def autoencoder(options):
@@ -304,7 +295,7 @@ def autoencoder(options):
     second, n = full_size.build_second_stage(sizes(options), options.device), 2 if options.quick else 32
     images = rehearsal.pictures(n, 64)
     both = {"in": partial(second.encode, images), "out": partial(second.decode, second.encode(images))}
-    return timed(both.items(), options, n, "images a second")
+    return timed(both.items(), options, n, "images/s")
 
 
 def clip(options):
@@ -312,7 +303,7 @@ def clip(options):
     embedder, n = full_size.build_embedder(sizes(options), options.device), 2 if options.quick else 256
     captions = [[f"picture {i} of a thing"] for i in range(n)]
     both = {"images": partial(embedder.vision, rehearsal.pictures(n, 425)), "captions": partial(embedder.text, captions)}
-    return timed(both.items(), options, n, "a second")
+    return timed(both.items(), options, n, "items/s")
 
 
 def judges(options):
@@ -320,7 +311,7 @@ def judges(options):
     n = 2 if options.quick else 128
     images, extractors = rehearsal.pictures(n, 425), full_size.build_extractors(sizes(options), options.device)
     works = {name: partial(extractor, images) for name, extractor in extractors.items()}
-    return timed(works.items(), options, n, "images a second")
+    return timed(works.items(), options, n, "images/s")
 
 
 def rehearse(options):
@@ -328,19 +319,20 @@ def rehearse(options):
     n_images = 1 if options.quick else 32
     start = time.perf_counter()
     table = rehearsal.rehearse(rehearsal_run(options), n_images=n_images, sizes=sizes(options), report=lambda _: None)
-    yield {"what": "all stages", "ours": time.perf_counter() - start, "unit": "s"}
-    yield from table.reset_index().to_dict("records")
+    yield report.row("all stages, once", time.perf_counter() - start)
+    for stage in table.reset_index().to_dict("records"):
+        peak = stage["of the GPU GiB"] or stage["memory GiB"]
+        yield report.row(f"{stage['stage']}, once", stage["a second"], "items/s", peak_gb=peak, **stage)
 
 
 def keep(file):
     """Make what a card was measured to do, from a file of this program, the table that forecasts rest on."""
-    written = json.loads(file.read_text())
-    card, day = written["machine"]["card"], written["date"][:10]
-    stages = [row for row in written["rows"] if row["case"] == "rehearsal" and "stage" in row]
-    if not card or not stages:
+    rows = json.loads(file.read_text())
+    stages = [row for row in rows if "stage" in row]
+    if not stages or not (card := stages[0]["about"]["machine"]["card"]):
         raise ValueError(f"{file} holds no rehearsal on a card: wanted rows of the case 'rehearsal', and the card's name")
-    table = pd.DataFrame(stages).set_index("stage").drop(columns=["case", "device"])
-    name = "_".join(card.removeprefix("NVIDIA").lower().split())
+    table = pd.DataFrame(stages).set_index("stage").drop(columns=[*report.WIDTHS, "about"])
+    day, name = stages[0]["about"]["date"][:10], "_".join(card.removeprefix("NVIDIA").lower().split())
     rehearsal.keep(table, report.ROOT / "book" / "data" / f"rehearsal_{name}.csv", card, day)
 
 
@@ -366,10 +358,6 @@ ROWS = {  # in order of weight, with the seconds that each takes on an H100
     "rehearsal": (rehearse, 110),
     "second stage, compiled": (image_steps(8, compile=True), 90),
 }
-
-
-def _short(value):
-    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

@@ -26,9 +26,8 @@ def main():
     """Attack every reader and print what came of it."""
     from fuzz_files import READERS
 
-    parser = report.parser(__doc__)
+    parser = report.parser(__doc__, quick="the first reader alone")
     parser.add_argument("--only", nargs="+", choices=READERS, default=list(READERS), help="these readers")
-    parser.add_argument("--quick", action="store_true", help="the first reader alone")
     parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}, when no reader was left out")
     options = parser.parse_args()
     options.only = options.only[:1] if options.quick else options.only
@@ -37,28 +36,27 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         run = load_run("small").model_copy(update={"data": Path(folder) / "small"})
         simulate(run, progress=False)
-        rows = {reader: attack(reader, run.data, Path(folder) / reader) for reader in options.only}
-    table = pd.DataFrame(rows).T.rename_axis("reader")
-    print(table.to_markdown())
-    report.write(options.json, table.reset_index().to_dict("records"))
+        made = report.show((attack(reader, run.data, Path(folder) / reader) for reader in options.only), options)
     if options.write:
-        write(table)
+        write(made)
 
 
-def write(table):
-    """The table as the book's data, with the day and what it was made with."""
+def write(rows):
+    """The rows as the book's data, with the day and what it was made with."""
+    table = pd.DataFrame(rows).rename(columns={"case": "reader", "ours": "inputs"}).set_index("reader")
     about = "Damaged files given to readers by `python benchmarks/inputs.py --write`; no hand has been at it"
-    report.write_table(TABLE, table, about, "hypothesis")
+    report.write_table(TABLE, table[["inputs", "right", "refused", "megabytes"]], about, "hypothesis")
 
 
 def attack(reader, data, folder):
-    """How many states of its file a reader met, read rightly, refused by name, and how many megabytes it took at most."""
+    """The row of a reader: how many states of its file it met, read rightly, refused by name, and its peak of memory."""
     command = [sys.executable, ROOT / "tests" / "faults" / "test_fuzz.py", reader, data, folder]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PYTHONFAULTHANDLER": "1"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    report = json.loads(done.stdout.splitlines()[-1])
-    right, refused = report["right"], report["clear error"]
-    return {"inputs": right + refused, "right": right, "refused": refused, "megabytes": report["peak"] // 10**6}
+    found = json.loads(done.stdout.splitlines()[-1])
+    right, refused, peak = found["right"], found["clear error"], found["peak"]
+    own = {"right": right, "refused": refused, "megabytes": peak // 10**6}
+    return report.row(reader, right + refused, "damaged files", peak_gb=peak / 2**30, **own)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ the best to the worst, as the README's strip does.
 """
 
 import sys
-import time
 
 import report
+from timing import median
 
+from nsdlib.core.device import pick_device
 from nsdlib.params import load_run
 from nsdlib.store import Store, load_diffusion, zoo
 from nsdlib.study import STORED, floors
@@ -25,35 +26,38 @@ sys.path.append(str(report.ROOT))  # what builds the book and what trained the z
 from book._ext import strip
 from zoo.training import namer
 
-N_TIMED, N_COLUMNS, METRICS = 20, 8, ("ssim", "pixcorr")
+N_COLUMNS, METRICS = 8, ("ssim", "pixcorr")
 
 
 def main():
     """Measure a run and print the table."""
-    parser = report.parser(__doc__)
+    parser = report.parser(__doc__, quick="five images are timed instead of twenty")
     parser.add_argument("run", nargs="?", default="demo")
     parser.add_argument("--grid", metavar="FILE", help="save images seen, rough and refined there, from the best to the worst")
     options = parser.parse_args()
-    run = load_run(options.run)
+    report.show(rows(load_run(options.run), options.grid, 5 if options.quick else 20), options)
+
+
+def rows(run, grid, n_timed):
+    """Yield the rows: of each set of images, of floors, of the zoo's size, of the time."""
     store = Store(run)
     with store.load("reconstruction") as made, store.load("scores") as scores:
         images = {system: made[name].values for name, system in STORED.items()}
         kinds = main_kinds(run, made.test_image.values)
-        rows = named(zoo.root(run) / "namer", images, kinds)
+        found = named(zoo.root(run) / "namer", images, kinds)
         nearest = nearest_by_tokens(store.load("betas").train_image.values, store.load("embeddings"), made)
-        found = main_kinds(run, nearest) == kinds
-        rows["nearest by tokens"] = {"its main thing is that of the image": float(found.mean())} | interval(found)
+        right = main_kinds(run, nearest) == kinds
+        found["nearest by tokens"] = {"named": float(right.mean())} | interval(right)  # its main thing is that of the image
         for name, values in measured(scores.value).items():
-            rows.setdefault(name, {}).update(values)
-        if options.grid:
-            strip.draw_chosen(made, scores.value, N_COLUMNS).save(options.grid)
-        first = made.isel(test_image=slice(N_TIMED))
+            found.setdefault(name, {"named": None}).update(values)
+        yield from (report.row(name, own.pop("named"), "share named", **own) for name, own in found.items())
+        if grid:
+            strip.draw_chosen(made, scores.value, N_COLUMNS).save(grid)
+        first = made.isel(test_image=slice(n_timed))
         seconds = time_images(run, first.rough.values, *(first[f"{kind}_pred"].values for kind in KINDS))
+    yield report.row(f"a hundred refined images, scaled from {n_timed}", seconds, device=pick_device(run.device))
     size = sum(path.stat().st_size for path in zoo.root(run).rglob("*") if path.is_file())
-    rows |= {"the zoo": {"MB": size / 1e6}, "a hundred refined images": {"seconds": seconds}}
-    for name, row in rows.items():
-        print(f"{name:28}", *(f"{key} {value:.3f}" for key, value in row.items()))
-    report.write(options.json, [{"what": name} | row for name, row in rows.items()], run=run.name)
+    yield report.row("the zoo", size / 1e6, "MB")
 
 
 def nearest_by_tokens(train_ids, embeddings, made):
@@ -88,11 +92,8 @@ def measured(scores):
 
 def time_images(run, rough, text, vision):
     """Seconds that the second stage takes for a hundred images, from a few."""
-    second, settings = load_diffusion(run), zoo.refinement(run)
-    second.refine(rough[:2], text[:2], vision[:2], image_ids=range(2), **settings)
-    began = time.monotonic()
-    second.refine(rough, text, vision, image_ids=range(len(rough)), **settings)
-    return (time.monotonic() - began) * 100 / len(rough)
+    second, settings = load_diffusion(run), zoo.refinement(run) | {"image_ids": range(len(rough))}
+    return median(lambda: second.refine(rough, text, vision, **settings), pick_device(run.device))[0] * 100 / len(rough)
 
 
 if __name__ == "__main__":

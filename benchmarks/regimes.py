@@ -12,7 +12,6 @@ background and nothing else.
 """
 
 import itertools
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,20 +32,26 @@ N_VOXELS, N_REPEATS, N_LAYERS = 600, 3, 5
 ALPHAS = tuple(10.0 ** np.arange(1, 6.5, 0.5))
 FULL = {"seeds": SEEDS, "counts": COUNTS, "n_test": 300, "max_epochs": 60}
 QUICK = {"seeds": (0,), "counts": (40,), "n_test": 20, "max_epochs": 2}
+COLUMNS = ("target", "response", "images", "snr", "seed", "decoder")
 FILE = Path(__file__).parents[1] / "nsdlib" / "study" / "regimes.csv"
 
 
 def main():
     """Compute all combinations and write the table."""
-    parser = report.parser(__doc__)
+    parser = report.parser(__doc__, quick="few images and epochs, no table unless --to names one")
     parser.add_argument("--seeds", type=int, nargs="+")
-    parser.add_argument("--quick", action="store_true", help="few images and epochs, to see that all runs")
-    parser.add_argument("--to", type=Path, default=FILE)
+    parser.add_argument("--to", type=Path, help=f"the table ({FILE.name})")
     options = parser.parse_args()
-    if options.quick and options.to == FILE:
-        parser.error("--quick needs --to FILE: what so few images give must not take the place of the library's table")
-    sizes, rows, began = QUICK if options.quick else FULL, [], time.monotonic()
-    for seed in options.seeds or sizes["seeds"]:
+    sizes = QUICK if options.quick else FULL
+    made = report.show(rows(options.seeds or sizes["seeds"], sizes), options)
+    if file := options.to or (not options.quick and FILE):
+        table = pd.DataFrame(made).rename(columns={"ours": "explained"})[[*COLUMNS, "explained"]]
+        table.to_csv(file, index=False, float_format="%.5f")
+
+
+def rows(seeds, sizes):
+    """Yield a row for each decoder under each combination."""
+    for seed in seeds:
         seen = see(max(sizes["counts"]) + sizes["n_test"], seed)
         for response, ratio in itertools.product(RESPONSES, RATIOS):
             X = measure(seen["drive"], seen["area"], *RESPONSES[response], ratio=ratio, seed=seed)
@@ -54,11 +59,10 @@ def main():
             for count, target in itertools.product(sizes["counts"], targets):
                 test, train = slice(sizes["n_test"]), slice(sizes["n_test"], sizes["n_test"] + count)
                 scores = compare(X, seen, (train, test), target=target, seed=seed, max_epochs=sizes["max_epochs"])
-                rows += [{"target": target, "response": response, "images": count, "snr": ratio, "seed": seed,
-                          "decoder": name, "explained": value} for name, value in scores.items()]  # fmt: skip
-                print(f"{time.monotonic() - began:5.0f} s", target, response, ratio, count, scores, flush=True)
-    report.write(options.json, rows, quick=options.quick)
-    pd.DataFrame(rows).to_csv(options.to, index=False, float_format="%.5f")
+                for name, value in scores.items():
+                    own = dict(zip(COLUMNS, (target, response, count, ratio, seed, name), strict=True))
+                    case = f"{target}, {response}, {count} images, SNR {ratio}, seed {seed}: {name}"
+                    yield report.row(case, value, "of the variance", **own)
 
 
 def see(n_images, seed):

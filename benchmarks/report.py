@@ -1,17 +1,22 @@
-"""What a benchmark measured, as a file: `--json FILE` of each program here writes its rows and what they belong to.
+"""What benchmarks measured, in rows: a table that is printed, and with `--json FILE` of each program here a list in a file.
 
-A row is a dict of a table; see `write` for what stands beside the rows.
+A row has the keys that `row` gives it, then those of the program's own, and at last `about`, with what it was measured. `ratio`
+is above 1 where ours is better: peer / ours, times faster, where the unit is "s", and ours / peer for rates, which are all other
+units. What does not apply, as the peer where there is none, is null. The case says what was scaled, or measured only once: else
+seconds and rates are medians of several runs.
 """
 
 import argparse
 import datetime
 import json
 import platform
+import resource
 import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from nsdlib import __version__
@@ -21,27 +26,60 @@ from nsdlib.store.shipped import commit
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "scikit-image", "diffusers", "transformers", "triton")
+WIDTHS = {"case": 56, "ours": 9, "peer": 9, "unit": 15, "ratio": 7, "agreement": 9, "peak_gb": 7, "device": 6}  # as printed
 
 
-def parser(about):
-    """Return a program's parser of arguments with `--json FILE`; the path is None where it was not asked for."""
+def parser(about, *, quick="small sizes, to see that all runs", parts=()):
+    """Return a program's parser: `--json FILE`, which is None where it was not asked for, `--quick`, and parts to choose from."""
     made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, with machine and versions")
+    made.add_argument("--quick", action="store_true", help=f"a minute or less: {quick}")
+    if parts:
+        names = {"choices": [*parts, "all"], "default": "all", "metavar": "part"}
+        made.add_argument("parts", nargs="*", **names, help=f"any of {', '.join(parts)} (%(default)s)")
     return made
 
 
-def write(path, rows, **settings):
-    """Write rows (a list of dicts) as JSON, whole or not at all; with a path of None nothing is written.
+def of_parts(parts, options):
+    """Yield the rows of the parts that were asked for: of functions of the options, by name."""
+    for name, measure in parts.items():
+        if name in options.parts or "all" in options.parts:
+            yield from measure(options)
 
-    Beside `rows` stand `machine` (processor, cores, threads, and the card's name or null), `versions`, `commit` (null outside a
-    repository, with a + where files differ from it), `date`, `command` and `settings`.
+
+def row(case, ours, unit="s", *, peer=None, **more):
+    """Return a row; `more` are `agreement` (the largest difference to the peer's result), `peak_gb`, `device`, and own keys."""
+    ratio = None if ours is None or peer is None else peer / ours if unit == "s" else ours / peer
+    made = {"case": case, "ours": ours, "peer": peer, "unit": unit, "ratio": ratio}
+    return made | {"agreement": None, "peak_gb": None, "device": "cpu"} | more
+
+
+def peak_gb(device="cpu"):
+    """GiB of memory at the peak: of a card since it last forgot its peak, else of this process since its start."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def show(rows, options):
+    """Print rows as one table and write them to `options.json`, each as soon as it is measured; return them.
+
+    Of what a row was measured with, `about` tells the command, the `settings` that it led to, the `date`, the `commit` (null
+    outside a repository, with a + where files differ from it), the `machine` (processor, cores, threads, and the card's name or
+    null) and the `versions` of Python and packages.
     """
-    if path is None:
-        return
-    about = {"rows": rows, "settings": settings, "machine": machine(), "versions": versions(), "commit": commit(ROOT)}
     command = shlex.join(["/".join(Path(sys.argv[0]).parts[-2:]), *sys.argv[1:]])
-    about |= {"command": command, "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
-    atomic_write(Path(path).resolve(), json.dumps(about, indent=1, default=_plain) + "\n")
+    about = {"command": command, "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+    about |= {"settings": vars(options), "commit": commit(ROOT), "machine": machine(), "versions": versions()}
+    made = []
+    _write(options.json, made)  # rows of an earlier call are gone before the first is measured
+    print(_line(WIDTHS, "more"), _line(("-" * width for width in WIDTHS.values()), "----"), sep="\n")
+    for measured in rows:
+        own = (f"{name} {_text(value)}" for name, value in measured.items() if name not in WIDTHS)
+        print(_line((_text(measured[name]) for name in WIDTHS), ", ".join(own)), flush=True)
+        made.append(measured | {"about": about})
+        _write(options.json, made)
+    return made
 
 
 def write_table(file, table, about, *packages):
@@ -68,6 +106,23 @@ def versions():
         except PackageNotFoundError:
             found[package] = None
     return found
+
+
+def _write(file, rows):
+    """Write rows whole or not at all; nothing where no file was asked for."""
+    if file is not None:
+        atomic_write(file.resolve(), json.dumps(rows, indent=1, default=_plain) + "\n")
+
+
+def _line(texts, more):
+    """A line of the printed table."""
+    cells = [f"{text:{width}}" for text, width in zip(texts, WIDTHS.values(), strict=True)]
+    return f"| {' | '.join([*cells, more])} |"
+
+
+def _text(value):
+    """A value as it is printed: nothing for None, four digits of a fraction."""
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
 
 
 def _plain(value):

@@ -8,70 +8,58 @@ on two folders of pictures, with the demo's networks and from the start of Pytho
 import subprocess
 import sys
 import tempfile
-import time
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import report
 import torch
 from PIL import Image
 from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
-from timing import best
+from timing import compared, median, medians
 
 from nsdlib.core import device
 from nsdlib.core.scores.similarity import pixcorr, ssim
 from nsdlib.run import full_size
-from nsdlib.run.rates import seconds_of
 from nsdlib.twin.scenes import draw, sample_scene
 
 SETTINGS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
 
 
 def main():
-    """Print one table a part."""
-    parser = report.parser(__doc__)
+    """Print one table of all that was asked for."""
+    parser = report.parser(__doc__, quick="32 pairs")
     parser.add_argument("--pairs", type=int, default=982)
     parser.add_argument("--peers", type=int, default=32, help="pairs of the loop, scaled to all (%(default)s)")
     parser.add_argument("--networks", type=int, default=0, help="images through each network")
     parser.add_argument("--command", type=int, default=0, help="pairs that nsdlib score is given")
     parser.add_argument("--device", default="auto", help="of the networks: auto, cpu or cuda")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--quick", action="store_true", help="32 pairs")
     options = parser.parse_args()
     options.pairs = 32 if options.quick else options.pairs
     torch.set_num_threads(options.threads)
-    print(f"{options.threads} threads")
-    parts, rows = [partial(measure_formulas, options.pairs, min(options.peers, options.pairs))], []
-    parts += [partial(measure_networks, options.networks, device.pick_device(options.device))] * bool(options.networks)
-    parts += [partial(measure_command, options.command)] * bool(options.command)
-    for measure in parts:
-        found = measure()
-        print("\n" + pd.DataFrame(found).to_markdown(index=False, floatfmt=".3g"), flush=True)
-        rows += found
-    report.write(options.json, rows, pairs=options.pairs, peers=options.peers)
+    rows = [measure_formulas(options.pairs, min(options.peers, options.pairs))]
+    rows += [measure_networks(options.networks, device.pick_device(options.device))] * bool(options.networks)
+    rows += [measure_command(options.command)] * bool(options.command)
+    report.show(chain(*rows), options)
 
 
 def measure_formulas(n_pairs, n_peers):
-    """Measure the seconds for all pairs, best of some rounds in turn with the loop, and the largest difference."""
+    """Measure the seconds for all pairs, in turn with the loop, and the largest difference."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 256, (n_pairs, 425, 425, 3), dtype=np.uint8)
     noise = rng.integers(-60, 61, truth.shape[1:])
     changed = np.stack([np.clip(image + noise, 0, 255).astype(np.uint8) for image in truth])
-    rows = []
     for name, ours, theirs in (("SSIM", ssim, _ssim_of_pair), ("PixCorr", pixcorr, _pixcorr_of_pair)):
         programs = {
             "ours": lambda ours=ours: ours(truth, changed),
             "loop": lambda theirs=theirs: [theirs(truth[i], changed[i]) for i in range(n_peers)],
         }
-        seconds, made = best(programs, torch.device("cpu"))
-        loop = seconds["loop"] * n_pairs / n_peers
-        rows.append({"score": name, "pairs": n_pairs, "nsdlib, seconds": seconds["ours"], "loop, seconds": loop,
-                     "times faster": loop / seconds["ours"],
-                     "largest difference": np.abs(made["ours"][:n_peers] - made["loop"]).max()})  # fmt: skip
-    return rows
+        seconds, made = medians(programs, torch.device("cpu"))
+        loop, apart = seconds["loop"] * n_pairs / n_peers, np.abs(made["ours"][:n_peers] - made["loop"]).max()
+        yield compared(f"{name} of {n_pairs} pairs; peer: loop, scaled from {n_peers}", seconds["ours"], loop, agreement=apart)
 
 
 def _ssim_of_pair(truth, changed):
@@ -84,17 +72,15 @@ def _pixcorr_of_pair(truth, changed):
 
 def measure_networks(n_images, device):
     """Measure the images a second of each feature extractor."""
-    images, rows = np.random.default_rng(0).integers(0, 256, (n_images, 425, 425, 3), dtype=np.uint8), []
+    images = np.random.default_rng(0).integers(0, 256, (n_images, 425, 425, 3), dtype=np.uint8)
     for name, extractor in full_size.build_extractors(full_size.Sizes(), device).items():
-        extractor(images[:1])
-        seconds = seconds_of(lambda extractor=extractor: extractor(images), device)
-        rows.append({"network": name, "images a second": n_images / seconds, "seconds for 982": seconds * 982 / n_images})
-    return rows
+        rate = n_images / median(partial(extractor, images), device)[0]
+        yield report.row(name, rate, "images/s", device=device, **{"seconds for 982": 982 / rate})
 
 
 def measure_command(n_pairs):
     """Measure the seconds of the command on pairs of 425 pixels, under one protocol and under all."""
-    rng, rows = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         seen, made = (Path(folder) / name for name in ("seen", "made"))
         seen.mkdir()
@@ -105,10 +91,9 @@ def measure_command(n_pairs):
             scene.resize((8, 8)).resize((425, 425)).save(made / f"{number}.png")
         for protocol in ("native", "all"):
             words = ["score", made, "--truth", seen, "--protocol", protocol, "--device", "cpu"]
-            start = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "nsdlib", *words], check=True, capture_output=True, cwd=report.ROOT)
-            rows.append({"command": f"nsdlib score, {protocol}", "pairs": n_pairs, "seconds": time.perf_counter() - start})
-    return rows
+            command = partial(subprocess.run, [sys.executable, "-m", "nsdlib", *words], check=True, capture_output=True)
+            seconds = median(partial(command, cwd=report.ROOT), torch.device("cpu"))[0]
+            yield report.row(f"nsdlib score, {n_pairs} pairs, {protocol}", seconds)
 
 
 if __name__ == "__main__":

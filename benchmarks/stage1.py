@@ -6,18 +6,14 @@ the published loop. vdvae: images a second at the published size, with random we
 All numbers are simulated: speed does not depend on what they mean.
 """
 
-import resource
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import report
 import torch
 from threadpoolctl import threadpool_limits
-from timing import fastest
+from timing import compared, median, medians
 from torch import nn
 from torch.nn import functional as F
 
@@ -25,29 +21,29 @@ from nsdlib.core import networks, training, vdvae
 from nsdlib.core.ridge import Ridge
 from nsdlib.run.rates import product_rate
 
-PAPER = {"n_train": 8859, "n_test": 982, "n_voxels": 15_724, "n_latents": 13_344, "n_tokens": 257, "n_pictures": 16}
-QUICK = {"n_train": 200, "n_test": 20, "n_voxels": 300, "n_latents": 400, "n_tokens": 3, "n_pictures": 1}
+PAPER = {
+    "n_train": 8859,
+    "n_test": 982,
+    "n_voxels": 15_724,
+    "n_latents": 13_344,
+    "n_tokens": 257,
+    "n_pictures": 16,
+    "n_layers": (15, 31),
+}
+QUICK = {"n_train": 200, "n_test": 20, "n_voxels": 300, "n_latents": 400, "n_tokens": 3, "n_pictures": 1, "n_layers": (15,)}
 TOKEN, PENALTY, RANK = 768, 60_000.0, 200
 
 
 def main():
-    """Print a table for each part asked for."""
-    parser = report.parser(__doc__)
-    parser.add_argument("part", nargs="*", choices=PARTS, metavar="part", help=f"any of {', '.join(PARTS)} (all)")
+    """Print the rows of each part asked for."""
+    parser = report.parser(__doc__, parts=PARTS)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that all runs")
     options = parser.parse_args()
     vars(options).update(QUICK if options.quick else PAPER)
     torch.set_num_threads(options.threads)
     with threadpool_limits(options.threads):
-        print(f"{options.threads} threads, {options.device}, {options.n_train} training images")
-        rows = []
-        for part in options.part or PARTS:
-            found = pd.DataFrame(PARTS[part](options))
-            print(f"\n## {part}\n\n{found.to_markdown(index=False, floatfmt='.4g')}", flush=True)
-            rows += [{"part": part} | row.dropna().to_dict() for _, row in found.iterrows()]
-    report.write(options.json, rows, device=options.device, quick=options.quick, n_train=options.n_train)
+        report.show(report.of_parts(PARTS, options), options)
 
 
 def patterns(n_images, n_voxels, seed):
@@ -74,28 +70,19 @@ def measure_ridge(options):
             part = hidden @ rng.standard_normal((RANK, TOKEN), dtype=np.float32) / RANK**0.5
             targets[:, token * TOKEN : (token + 1) * TOKEN] = part
         file.flush()
-        began, cpu = time.perf_counter(), time.process_time()
-        model = Ridge([PENALTY], device=options.device).fit(X, targets)
-        fitted = time.perf_counter()
-        predicted = model.predict(X_test)
-        ours, our_cpu = time.perf_counter() - began, time.process_time() - cpu
-        print(f"ours: fit {fitted - began:.1f} s, predict {began + ours - fitted:.1f} s", file=sys.stderr)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        measured, worst = [], 0.0
+        fit = lambda: Ridge([PENALTY], device=options.device).fit(X, targets).predict(X_test)  # noqa: E731
+        seconds, made = medians({"ours": fit}, torch.device(options.device))
+        peak, peers, apart = report.peak_gb(options.device), [], 0.0
         for token in (0, n_tokens - 1):
             part = slice(token * TOKEN, (token + 1) * TOKEN)
             Y = np.asarray(targets[:, part], dtype=np.float32)
-            began, cpu = time.perf_counter(), time.process_time()
-            theirs = Peer(alpha=PENALTY).fit(X.astype(np.float64), Y).predict(X_test)  # double precision, as published
-            measured.append((time.perf_counter() - began, time.process_time() - cpu))
-            worst = max(worst, float(np.abs(theirs - predicted[:, part]).max() / np.abs(theirs).max()))
-    seconds, cpu_seconds = np.mean(measured, axis=0)
-    return [
-        {"program": "nsdlib, all tokens", "seconds": ours, "CPU seconds": our_cpu, "peak GiB": peak, "largest difference": worst},
-        {"program": "scikit-learn, one token", "seconds": seconds, "CPU seconds": cpu_seconds},
-        {"program": f"scikit-learn, times {n_tokens}", "seconds": seconds * n_tokens, "CPU seconds": cpu_seconds * n_tokens},
-        {"program": "times faster", "seconds": seconds * n_tokens / ours, "CPU seconds": cpu_seconds * n_tokens / our_cpu},
-    ]
+            fit = lambda Y=Y: Peer(alpha=PENALTY).fit(X.astype(np.float64), Y).predict(X_test)  # noqa: E731  double, as published
+            taken, theirs = medians({"peer": fit}, torch.device("cpu"))
+            peers.append(taken["peer"])
+            apart = max(apart, float(np.abs(theirs["peer"] - made["ours"][:, part]).max() / np.abs(theirs["peer"]).max()))
+    peer = np.mean(peers, axis=0) * n_tokens
+    case = f"ridge to {n_tokens} tokens; peer: scikit-learn, scaled from 2"
+    yield compared(case, seconds["ours"], peer, agreement=apart, peak_gb=peak, device=options.device)
 
 
 def measure_gru(options):
@@ -109,16 +96,12 @@ def measure_gru(options):
     trainer.run_epoch(training.RATE)  # on a GPU the first epochs capture the steps
     trainer.run_epoch(training.RATE)
     device = torch.device(options.device)
-    ours, our_cpu = fastest(lambda: trainer.run_epoch(training.RATE), device)
-    theirs, their_cpu = fastest(PublishedLoop(x, y, options.device).run_epoch, device)
-    products = 6 * len(x) * networks.count_parameters("gru", n_voxels, n_latents)
-    rate = product_rate(device, torch.float32)
-    return [
-        {"program": "nsdlib", "seconds an epoch": ours, "CPU seconds": our_cpu, "of the product rate": products / rate / ours},
-        {"program": "the published loop", "seconds an epoch": theirs, "CPU seconds": their_cpu},
-        {"program": "the matrix products alone", "seconds an epoch": products / rate},
-        {"program": "times faster", "seconds an epoch": theirs / ours, "CPU seconds": their_cpu / our_cpu},
-    ]
+    ours = median(lambda: trainer.run_epoch(training.RATE), device)
+    peak, theirs = report.peak_gb(device), median(PublishedLoop(x, y, options.device).run_epoch, device)
+    products = 6 * len(x) * networks.count_parameters("gru", n_voxels, n_latents) / product_rate(device, torch.float32)
+    own = {"products alone, s": products, "of the product rate": products / ours[0]}
+    case = f"GRU, an epoch of {len(x)} images; peer: the published loop"
+    yield compared(case, ours, theirs, peak_gb=peak, device=options.device, **own)
 
 
 class PublishedLoop:
@@ -182,13 +165,12 @@ def measure_vdvae(options):
     torch.manual_seed(0)
     model = vdvae.VDVAE(vdvae.Hyperparameters()).eval().to(options.device)
     images = np.random.default_rng(0).integers(0, 256, (options.n_pictures, 64, 64, 3), dtype=np.uint8)
-    device, rows = torch.device(options.device), []
-    for n_layers in (15, 31):
-        encode = fastest(lambda n=n_layers: model.encode(images, n_layers=n), device)[0]
+    for n_layers in options.n_layers:
         latents = model.encode(images, n_layers=n_layers)
-        decode = fastest(lambda z=latents: model.decode(z), device)[0]
-        rows.append({"layers": n_layers, "encoded a second": len(images) / encode, "decoded a second": len(images) / decode})
-    return rows
+        works = {"encoded": lambda n=n_layers: model.encode(images, n_layers=n), "decoded": lambda z=latents: model.decode(z)}
+        for name, work in works.items():
+            seconds = median(work, torch.device(options.device))[0]
+            yield report.row(f"VDVAE, {n_layers} layers, {name}", len(images) / seconds, "images/s", device=options.device)
 
 
 PARTS = {"ridge": measure_ridge, "gru": measure_gru, "vdvae": measure_vdvae}

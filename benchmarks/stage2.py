@@ -7,16 +7,13 @@ with `--compile` compiled. samplers: what the zoo's judge names, and scores, of 
 decoded without them, for each sampler and number of steps, against DDIM with 50 (wants `make demo` first).
 """
 
-import sys
-import time
 from unittest import mock
 
 import numpy as np
-import pandas as pd
 import pictures
 import report
 import torch
-from timing import best
+from timing import median, medians
 from torch.utils.flop_counter import FlopCounterMode
 
 from nsdlib.core import diffusion, random, ridge
@@ -38,29 +35,25 @@ N_HELD_OUT, SHOWN = 100, ("ssim", "effnet", "swav")
 
 
 def main():
-    """Print a table for each part asked for."""
-    parser = report.parser(__doc__)
-    parser.add_argument("part", nargs="*", choices=PARTS, metavar="part", help=f"any of {', '.join(PARTS)} (all)")
+    """Print the rows of each part asked for."""
+    parser = report.parser(__doc__, quick="two images, no batches, and samplers only where asked for", parts=PARTS)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--full", action="store_true", help="the published size with random weights; wants a GPU")
-    parser.add_argument("--images", type=int, default=32, help="images of the loop (%(default)s)")
+    parser.add_argument("--images", type=int, help="images of the loop (32)")
     parser.add_argument("--compile", action="store_true", help="measure the compiled UNet too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    device = pick_device(options.device)
-    print(f"{options.threads} threads, {device}")
-    rows = []
-    for part in options.part or PARTS:
-        table = pd.DataFrame(PARTS[part](options, device))
-        print(f"\n## {part}\n\n{table.to_markdown(index=False, floatfmt='.3g')}", flush=True)
-        rows += [{"part": part} | row for row in table.to_dict("records")]
-    report.write(options.json, rows, full=options.full, images=options.images, device=str(device))
+    options.device, options.images = pick_device(options.device), options.images or (2 if options.quick else 32)
+    options.batches = (1,) if options.quick else (8, 32, 1)
+    options.parts = ("loop", "steps") if options.quick and options.parts == "all" else options.parts
+    report.show(report.of_parts(PARTS, options), options)
 
 
 @torch.inference_mode()
-def measure_loop(options, device):
+def measure_loop(options):
     """Image steps a second with the run's steps, autoencoder included, and the share of the machine's product rate."""
+    device = options.device
     second, run = load(options.full, device), load_run("subj01" if options.full else "demo", sampler="ddim")
     n, few = options.images, 1 if options.full else min(options.images, 4)
     rough = np.random.default_rng(0).integers(0, 256, (n, 64, 64, 3), dtype=np.uint8)
@@ -70,17 +63,14 @@ def measure_loop(options, device):
     def published():
         return np.concatenate([one_by_one(second, rough[[i]], [t[[i]] for t in tokens], i, run) for i in range(few)])
 
-    programs = {"nsdlib": lambda: second.refine(rough, *tokens, image_ids=range(n), **settings), "one by one": published}
-    seconds, images = best(programs, device, 1 if options.full else 2)
-    seconds["one by one"] *= n / few
-    difference = np.abs(images["one by one"].astype(int) - images["nsdlib"][:few]).max()
-    operations, rate = (operations_of_a_step(second, run) * image_steps, product_rate(device, second.unconditional[0].dtype))
-    print(f"images differ by {difference} of 255 at most", file=sys.stderr)
-    return [
-        {"program": name, "image steps a second": image_steps / taken, "of the product rate": operations / taken / rate,
-         "times faster": seconds["one by one"] / taken}
-        for name, taken in seconds.items()
-    ]  # fmt: skip
+    programs = {"ours": lambda: second.refine(rough, *tokens, image_ids=range(n), **settings), "peer": published}
+    seconds, images = medians(programs, device)
+    ours, peer = image_steps / seconds["ours"], image_steps / seconds["peer"] / n * few
+    apart = np.abs(images["peer"].astype(int) - images["ours"][:few]).max()
+    share = operations_of_a_step(second, run) / product_rate(device, second.unconditional[0].dtype)
+    own = {"peak_gb": report.peak_gb(device), "device": device, "of the product rate": ours[0] * share, "peer's": peer[0] * share}
+    case = f"loop, {n} images; peer: published structure, {few} images"
+    yield report.row(case, ours[0], "image steps/s", peer=peer[0], agreement=apart, **own, cpu_ratio=ours[1] / peer[1])
 
 
 def load(full, device):
@@ -134,16 +124,17 @@ def step_inputs(second, n):
 
 
 @torch.inference_mode()
-def measure_steps(options, device, batches=(8, 32, 1)):
+def measure_steps(options):
     """Image steps a second of the UNet alone, as it is, captured as a graph, and compiled; yields rows."""
-    second, run = load(options.full, device), load_run("subj01")
-    operations, rate = operations_of_a_step(second, run), product_rate(device, second.unconditional[0].dtype)
+    device, second, run = options.device, load(options.full, options.device), load_run("subj01")
+    share = operations_of_a_step(second, run) / product_rate(device, second.unconditional[0].dtype)
 
     def row(how, n, program):
-        seconds = best({how: lambda: [program() for _ in range(4)]}, device)[0][how] / 4 / n
-        return {"batch": n, "how": how, "image steps a second": 1 / seconds, "of the product rate": operations / seconds / rate}
+        rate = 4 * n / median(lambda: [program() for _ in range(4)], device)[0]
+        own = {"peak_gb": report.peak_gb(device), "device": device, "of the product rate": rate * share}
+        return report.row(f"UNet, batch {n}, {how}", rate, "image steps/s", **own)
 
-    for n in batches:
+    for n in options.batches:
         x, t, tokens = step_inputs(second, n)
         conditioning = second.unet.condition(*tokens, run.text_weight)
         predict = lambda x, t, conditioning=conditioning: second.unet(x, t, conditioning)  # noqa: E731
@@ -152,36 +143,32 @@ def measure_steps(options, device, batches=(8, 32, 1)):
             captured = Captured(predict)
             yield row("captured", n, lambda x=x, t=t, captured=captured: captured(x, t))
     if options.compile:
-        x, t, tokens = step_inputs(second, batches[0])
+        x, t, tokens = step_inputs(second, options.batches[0])
         conditioning, compiled = second.unet.condition(*tokens, run.text_weight), torch.compile(second.unet)
         started = {"seconds to start": seconds_of(lambda: compiled(x, t, conditioning), device)}
-        yield row("compiled", batches[0], lambda: compiled(x, t, conditioning)) | started
+        yield row("compiled", options.batches[0], lambda: compiled(x, t, conditioning)) | started
 
 
-def measure_samplers(options, device):
+def measure_samplers(options):
     """What the judge names, and scores, of held-out training images; differences to DDIM with 50 steps, positive is better."""
-    run = load_run("demo").model_copy(update={"device": str(device)})
+    run = load_run("demo").model_copy(update={"device": str(options.device)})
     second, scorer, (ids, *inputs) = zoo.load_diffusion(run), zoo.load_scorer(run), decode_held_out(run)
     shown, kinds = resize(open_subject(run).stimuli(ids), second.image_size), pictures.main_kinds(run, ids)
-    settings, rows, reference = zoo.refinement(run) | {"image_ids": ids}, [], None
-    second.refine(*(values[:2] for values in inputs), **settings | {"image_ids": ids[:2]})  # imports are nobody's time
-    for sampler, counts in COMPARED.items():
-        for n_steps in counts:
-            began = time.perf_counter()
-            refined = second.refine(*inputs, **settings | {"sampler": sampler, "n_steps": n_steps})
-            seconds = time.perf_counter() - began
-            scores = scorer.score(shown, refined)
-            reference = scores if reference is None else reference
-            row = {"sampler": sampler, "n_steps": n_steps, "images a second": len(refined) / seconds}
-            row |= pictures.named(zoo.root(run) / "namer", {"refined": refined}, kinds)["refined"]
-            for name in SHOWN:
-                pair = (METRICS[name].sign * one.sel(metric=name).values for one in (scores, reference))
-                found = paired_difference(*pair)
-                row[METRICS[name].label] = (
-                    f"{scores.sel(metric=name).mean():.3f} ({found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}])"
-                )
-            rows.append(row)
-    return rows
+    settings, reference = zoo.refinement(run) | {"image_ids": ids}, None
+    for sampler, n_steps in ((sampler, n_steps) for sampler, counts in COMPARED.items() for n_steps in counts):
+        own = settings | {"sampler": sampler, "n_steps": n_steps}
+        seconds, made = medians({"": lambda own=own: second.refine(*inputs, **own)}, options.device)
+        scores = scorer.score(shown, made[""])
+        reference = scores if reference is None else reference
+        found = pictures.named(zoo.root(run) / "namer", {"": made[""]}, kinds)[""]
+        for name in SHOWN:
+            pair = (METRICS[name].sign * one.sel(metric=name).values for one in (scores, reference))
+            apart = paired_difference(*pair)
+            found[METRICS[name].label] = (
+                f"{scores.sel(metric=name).mean():.3f} ({apart['mean']:+.3f} [{apart['low']:+.3f}, {apart['high']:+.3f}])"
+            )
+        rate = len(ids) / seconds[""][0]
+        yield report.row(f"{sampler}, {n_steps} steps", rate, "images/s", device=options.device, **found)
 
 
 def decode_held_out(run):

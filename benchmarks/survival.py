@@ -54,13 +54,12 @@ FAULTS = {
 
 def main():
     """Put in the faults and print what became of them."""
-    parser = report.parser(__doc__)
+    parser = report.parser(__doc__, quick="no notebooks are run and killed")
     parser.add_argument("--kills", type=int, default=20, help="of notebooks (%(default)s)")
     parser.add_argument("--notebooks", nargs="+", choices=SHARES, default=list(SHARES), help="that are killed (both)")
     parser.add_argument("--seed", type=int, default=0, help="of their moments (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="these kinds of faults")
     parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}, when every kind was put in")
-    parser.add_argument("--quick", action="store_true", help="no notebooks are run and killed")
     options = parser.parse_args()
     kinds = [kind for kind in KINDS if kind in options.only and not (options.quick and kind == "kills")]
     warnings.filterwarnings("ignore", message=r"glm-\w+ was damaged")  # the store says so, as it should
@@ -73,8 +72,7 @@ def main():
             "damage": lambda: damage_artifacts(np.random.default_rng(options.seed)),
         }
         table = as_table([outcome for kind in kinds for outcome in put_in[kind]()])
-    print(table.to_markdown())
-    report.write(options.json, table.reset_index().to_dict("records"), seed=options.seed, quick=options.quick)
+    report.show((report.row(kind, own.survived, "faults survived", **own) for kind, own in table.iterrows()), options)
     if options.write:
         write(table)
     return int(table["lost"].sum() > 0)

@@ -1,27 +1,33 @@
-"""Seconds of what benchmarks compare: the fastest of several calls, one after the other or in turn."""
+"""Seconds of what benchmarks compare: medians of several calls, one after the other or in turn."""
 
 import time
 
 import numpy as np
-import torch
+import report
 
 from nsdlib.run.rates import seconds_of
 
 
-def fastest(work, device):
-    """Seconds and CPU seconds of the faster of two calls, until the device has done them."""
-    clock = lambda: np.array([time.perf_counter(), time.process_time()])  # noqa: E731
-    return min((seconds_of(work, device, clock) for _ in range(2)), key=lambda both: both[0])
+def clock():
+    """Seconds of the wall's clock and of this process's."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
-def best(programs, device, n_times=3):
-    """Seconds of each program, the best of some rounds in turn after one that warms up, and what they return.
+def medians(programs, device, n_times=3):
+    """Seconds and CPU seconds of each program, medians over rounds in turn, until the device has done it; what they return."""
+    made, taken = {}, {name: [] for name in programs}
+    for _ in range(n_times):
+        for name, program in programs.items():
+            call = lambda name=name, program=program: made.update({name: program()})  # noqa: E731
+            taken[name].append(seconds_of(call, device, clock))
+    return {name: np.median(seconds, axis=0) for name, seconds in taken.items()}, made
 
-    Of one thread of a CPU its own seconds, which do not depend on who else is there.
-    """
-    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
-    made = {name: program() for name, program in programs.items()}
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    rounds = [[seconds_of(program, device, clock) for program in programs.values()] for _ in range(n_times)]
-    return dict(zip(programs, np.min(rounds, axis=0), strict=True)), made
+
+def median(work, device):
+    """Seconds and CPU seconds of one program."""
+    return medians({"": work}, device)[0][""]
+
+
+def compared(case, ours, peer, **more):
+    """The row of two programs, from seconds and CPU seconds of each."""
+    return report.row(case, ours[0], peer=peer[0], **more, cpu_s=ours[1], cpu_ratio=peer[1] / ours[1])

@@ -1,6 +1,6 @@
 """Nothing is lost: after every fault that `benchmarks/survival.py` puts in, the same command gives the same results."""
 
-import re
+import json
 import subprocess
 import sys
 from itertools import cycle
@@ -31,13 +31,12 @@ def survival(monkeypatch):
     return survival
 
 
-def outcomes(*options):
+def outcomes(file, *options):
     """Rows of the benchmark's table: kind to how many were injected, survived, lost."""
-    command = [sys.executable, "benchmarks/survival.py", *options]
+    command = [sys.executable, "benchmarks/survival.py", "--json", file, *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1) and not done.stderr, done.stderr
-    rows = re.findall(r"^\| (\S.*?) +\| +(\d+) \| +(\d+) \| +(\d+) \|$", done.stdout, re.MULTILINE)
-    table = {kind: tuple(map(int, numbers)) for kind, *numbers in rows}
+    table = {row["case"]: (row["injected"], row["ours"], row["lost"]) for row in json.loads(file.read_text())}
     assert done.returncode == (table["all"][2] > 0)
     return table
 
@@ -60,8 +59,8 @@ def test_kill_9_at_four_moments_of_a_notebook_loses_nothing(survival, bare_proje
 
 
 @pytest.mark.slow
-def test_kill_9_at_any_line_of_a_save_full_disks_and_damage_lose_nothing(survival):
-    table = outcomes("--only", "lines", "full", "damage")
+def test_kill_9_at_any_line_of_a_save_full_disks_and_damage_lose_nothing(survival, tmp_path):
+    table = outcomes(tmp_path / "rows.json", "--only", "lines", "full", "damage")
     assert [kind for kind, (_, _, lost) in table.items() if lost] == []
     assert set(table) - {"all"} == {kind for name in ("lines", "full", "damage") for kind in survival.FAULTS[name]}
     assert table[survival.WRITER][0] > 30
