@@ -52,10 +52,10 @@ def test_the_benchmark_of_the_glm_reports_time_and_agreement(benchmark):
     """What stands for GLMsingle agrees with nsdlib, which agrees with GLMsingle's own results (`test_glm.py`)."""
     rows, _ = benchmark("glm", "--quick", "--voxels", 80, 30, "--runs", 2, 4)
     assert {row["case"].partition(",")[0] for row in rows} == {"2 runs x 30 voxels"}  # quick: one case
-    row = rows[-1]
+    row = rows[-1]  # the peer's single precision parts them: below 2e-5 on one processor, 2.01e-5 on another
     assert row["agreement"] == row["with the same HRF and fraction"] < 3e-5 and len(set(row["components"].split(" = "))) == 1
     assert [row[f"same {what}"] for what in ("HRF", "fraction", "noise pool")] == [1, 1, 1]
-    assert row["against"].startswith(("GLMsingle 1", "plain NumPy, not GLMsingle")) and row["ratio"] > 1
+    assert row["against"].startswith(("GLMsingle 1", "plain NumPy, not GLMsingle"))
 
 
 def test_the_benchmark_of_bids_compares_reading_with_the_fit(benchmark):
@@ -111,11 +111,12 @@ def test_seconds_are_the_medians_of_rounds_in_turn(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import timing
 
-    slept, calls = iter((0.2, 0.02, 0.05)), []
-    programs = {"a": lambda: (calls.append("a"), time.sleep(next(slept)))[0], "b": lambda: calls.append("b") or len(calls)}
+    now, taken, calls = np.zeros(2), iter(((20, 1), (2, 3), (5, 2))), []
+    monkeypatch.setattr(timing, "clock", now.copy)
+    programs = {"a": lambda: (calls.append("a"), now.__iadd__(next(taken)))[0], "b": lambda: calls.append("b") or len(calls)}
     seconds, made = timing.medians(programs, torch.device("cpu"))
     assert calls == ["a", "b"] * 3 and made == {"a": None, "b": 6}
-    assert 0.05 <= seconds["a"][0] < 0.2 and seconds["a"][1] < 0.05 > seconds["b"][0]
+    assert seconds["a"].tolist() == [5, 2] and seconds["b"].tolist() == [0, 0]
 
 
 def test_a_noise_pool_that_differs_counts_and_so_do_voxels_with_other_choices(monkeypatch):
@@ -183,7 +184,8 @@ def test_the_benchmark_of_a_gpu_runs_its_small_version_without_one(benchmark):
     left_out = ("second stage, compiled", "rehearsal")  # the stages of the latter run in `test_rehearsal.py`
     names = [name for name in gpu.ROWS if name not in left_out]
     rows, said = benchmark("gpu", "--quick", "--budget", 1000, "--only", *names)
-    assert {name for name in names for row in rows if row["case"].startswith(name)} == set(names) and not said.count("error ")
+    assert list(dict.fromkeys(next(filter(row["case"].startswith, names)) for row in rows)) == names and not said.count("error ")
+    assert all(row["about"]["settings"]["quick"] for row in rows)
     found = {row["case"]: row["agreement"] for row in rows if row["agreement"] is not None}
     assert max(apart for case, apart in found.items() if case.startswith("second stage, whole")) <= 1  # of 255
     assert {apart for case, apart in found.items() if case.startswith("agreement")} == {0.0} or torch.cuda.is_available()

@@ -52,12 +52,10 @@ def look(name, raw, **settings):
     check_name(name)
     raw, settings = Path(raw).expanduser().resolve(), {key: value for key, value in settings.items() if value is not None}
     section, why = _section(settings), dict.fromkeys(settings, PLAIN[0])
-    for folder, option in ((raw, "RAW"), (section.derivatives, "--derivatives"), (section.images, "--images")):
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"{option}: there is no folder {folder}. Wanted one that is on this machine: correct the path."
-            )
-    if inside := [folder for folder in (raw, section.derivatives, section.images) if find_root().is_relative_to(folder)]:
+    folders = {"RAW": raw, "--derivatives": section.derivatives, "--images": section.images}
+    if missing := [f"{option}: there is no folder {folder}" for option, folder in folders.items() if not folder.is_dir()]:
+        raise FileNotFoundError(f"{missing[0]}. Wanted one that is on this machine: correct the path.")
+    if inside := [folder for folder in folders.values() if find_root().is_relative_to(folder)]:
         raise ValueError(f"The project {find_root()} lies in {inside[0]}, where nothing is written: move the project elsewhere.")
     if "space" not in why:
         spaces = files.find_spaces(section.derivatives, label=section.label, task=section.task)
@@ -82,18 +80,18 @@ def guess_image_column(tables):
     Returned are the first of `GUESSES` that all tables have and some row fills, and a reason; trial_type comes last, and only
     when it has more than `FEWEST_TYPES` values. A ValueError, with the columns that there are, when it is none of them.
     """
+    partly = ""
     for name in (*GUESSES, "trial_type"):
         held = [table[name].dropna() for table in tables if name in table]
         n_values = len({str(value) for column in held for value in column})
         if len(held) == len(tables) and n_values > (FEWEST_TYPES if name == "trial_type" else 0):
             return name, "guessed: the first of the usual names that the events have"
+        if name in GUESSES and 0 < len(held) < len(tables):
+            partly += f" {name} is in {len(held)} of {len(tables)} tables."
     columns = list(dict.fromkeys(column for table in tables for column in table))
-    counts = {name: sum(name in table for table in tables) for name in GUESSES if name in columns}
-    partly = [f" {name} is in {n} of {len(tables)} tables." for name, n in counts.items() if n < len(tables)]
     raise ValueError(
         f"The events name the picture in no column that is known and in all tables ({', '.join(GUESSES)}; or trial_type with "
-        f"more than {FEWEST_TYPES} values). They have {', '.join(columns)}: say which one it is with --image-column."
-        f"{''.join(partly)}"
+        f"more than {FEWEST_TYPES} values). They have {', '.join(columns)}: say which one it is with --image-column.{partly}"
     )
 
 

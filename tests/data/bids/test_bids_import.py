@@ -288,6 +288,7 @@ def no_tr(root):
         (empty_bold, [], r"datalad get"),
         (no_tr, [], r"do not say RepetitionTime.*set tr"),
         (lambda root: shutil.rmtree(root / "fmriprep"), [], r"--derivatives: there is no folder .*fmriprep\."),
+        (lambda root: shutil.rmtree(root / "fmriprep" / "sub-01"), [], r"has no folder sub-01"),
         (lambda root: shutil.rmtree(root / "raw"), [], r"RAW: there is no folder .*raw\."),
         (None, ["--images", "/none"], r"--images: there is no folder /none\."),
         (None, ["--task", "rest"], r"There are the tasks look"),
