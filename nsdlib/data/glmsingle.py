@@ -96,8 +96,8 @@ def _late(designs, canonical):
         return []
     runs = some([f"run {number}" for number, n_trials in enumerate(late, start=1) if n_trials])
     return [
-        f"{sum(late)} trials begin too close to the end of their run to be measured ({runs}): GLMsingle lets them have a say "
-        "in its choices and in each voxel's scale; glm_engine: nsdlib does not."
+        f"{sum(late)} trials begin too close to the end of their run to be measured ({runs}): GLMsingle uses them in its "
+        "choices and in each voxel's scale; glm_engine: nsdlib does not."
     ]
 
 

@@ -64,6 +64,7 @@ class Inputs:
     encode: object = None  # image ids, model=... -> (n_images, n_targets) float32, latents of a diffusion model's autoencoder
     subject: object = None
     embed_captions: object = None  # image ids -> (n_images, n_tokens, n_features), text tokens of Stable Diffusion
+    embed_images: object = None  # image ids, clip=... -> (n_images, n_features) float32, embeddings by another CLIP
 
     @classmethod
     def of(cls, run, store, pictures) -> "Inputs":
@@ -72,7 +73,8 @@ class Inputs:
         count = pictures.stages.vdvae.n_latents
         splits = (Split.of(name, betas, targets, embeddings, n_latents=count(run.n_layers)) for name in ("train", "test"))
         latents = {name: targets[f"latents_{name}"] for name in ("train", "test")}
-        return cls(run, store, *splits, betas, latents, count, pictures.encode, open_subject(run), pictures.embed_captions)
+        others = open_subject(run), pictures.embed_captions, pictures.embed_images
+        return cls(run, store, *splits, betas, latents, count, pictures.encode, *others)
 
     @cached_property
     def trials(self):
@@ -94,11 +96,14 @@ class Inputs:
             return tuple(self.embed_captions(split.ids) for split in splits)
         return tuple(split.tokens[kind] for split in splits)
 
-    def truth(self, target, *, n_layers=None, model=recipes.MODELS[0]):
+    def truth(self, target, *, n_layers=None, model=recipes.MODELS[0], clip=""):
         """Return what is true of the training and the test images: two (n_images, n_targets) float32 arrays.
 
-        `model` is the one of `recipe.MODELS` whose text tokens, and whose autoencoder's latents, are wanted.
+        `model` is the one of `recipe.MODELS` whose text tokens, and whose autoencoder's latents, are wanted, `clip` the folder of
+        another CLIP.
         """
+        if target == "clip":
+            return tuple(self.embed_images(split.ids, clip=clip) for split in (self.train, self.test))
         if target == "latents":
             n_latents = self.count(n_layers or self.run.n_layers)
             if n_latents > (kept := self.latents["train"].shape[1]):
@@ -216,7 +221,7 @@ def _decode_target(recipe, target, options, inputs):
     """One part's array as `ask` returns it, and notes."""
     run, (X, X_test, ids) = inputs.run, inputs.patterns(recipe.rows)
     voxels, notes = inputs.voxels(options.voxels)
-    Y, Y_test = inputs.truth(target, n_layers=recipe.n_layers, model=recipe.generator.model)
+    Y, Y_test = inputs.truth(target, **recipe.asks)
     Y = Y[np.searchsorted(inputs.train.ids, ids)] if recipe.rows == "trials" else Y
     X, X_test = (X, X_test) if voxels.all() else (X[:, voxels], X_test[:, voxels])
     place, seed = device.pick_device(run.device), run.decoder_seeds[0]
@@ -271,7 +276,9 @@ def _of_others(target, options, recipe, inputs, voxels, mode):
     if options.decoder == "ridge" and recipe.rows == "trials" and mode == "train":
         notes.append(f"{target}: the spread given back is that of single trials left out, so that means of several are flatter.")
     if options.decoder in rivals.NAMES:
-        settings["n_features"] = inputs.tokens(_kind(target), recipe.generator.model)[0].shape[2]
+        kind, model = _kind(target), recipe.generator.model
+        like, _ = inputs.truth(target, **recipe.asks) if target == "clip" else inputs.tokens(kind, model)
+        settings["n_features"] = like.shape[-1]
         n_epochs = settings.setdefault("n_epochs", rivals.kind(options.decoder).n_epochs)
         if n_epochs > run.max_epochs:
             notes.append(f"{options.decoder}: {run.max_epochs} epochs (max_epochs of the run) instead of {n_epochs}.")

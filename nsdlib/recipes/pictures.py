@@ -5,15 +5,19 @@ Images are (n_images, rows, columns, 3) uint8; noise follows from seed and image
 
 import time
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 
+from nsdlib.core.device import pick_device
 from nsdlib.core.images import check_images, resize
 from nsdlib.core.ridge import decode as ridge_decode
+from nsdlib.core.scores.features import clip_extractor
 from nsdlib.data.subject import open_subject
 from nsdlib.recipes.brain import as_target
 from nsdlib.recipes.recipe import MODELS
+from nsdlib.store.sources import clip_files, file_hash
 from nsdlib.store.zoo import asked_for, load_embedder, load_stable_diffusion, load_stable_text, path
 from nsdlib.study.reconstruction import KINDS, TwoStages, flat
 
@@ -92,6 +96,18 @@ class Pictures:
         of_images = np.split(captions, np.cumsum(counts)[:-1])
         return load_stable_text(self.run).text([of_image.tolist() for of_image in of_images], image_ids=image_ids)
 
+    def embed_images(self, ids, *, clip) -> np.ndarray:
+        """Embed stimuli by the CLIP in a folder, below the project's: (n_images, n_features) float32 of length 1."""
+        batches = (ids[start : start + BATCH] for start in range(0, len(ids), BATCH))
+        return np.concatenate([self._embedded(self._subject.stimuli(batch), clip) for batch in batches])
+
+    def _embedded(self, images, clip):
+        """Embeddings of images by the CLIP in a folder, read from the store where its files are the same."""
+        folder = self.run.root / clip
+        version = [file_hash(file) for file in clip_files(folder)]
+        embedded = self._store.memoise(embedded_by)
+        return embedded(images, folder=str(folder), version=version, device=str(pick_device(self.run.device)))
+
     def draw(self, latents, *, image_ids, seed):
         """Draw rough images from the VDVAE's latents: a DataArray with the attribute seconds."""
         return _timed(self.stages.vdvae.decode, latents, seed=seed, image_ids=image_ids)
@@ -117,7 +133,7 @@ class Pictures:
         drawn = self._make(recipe, decoded, inputs)
         if not recipe.lifts:
             return drawn
-        true = {name: inputs.truth(name, n_layers=recipe.n_layers, model=recipe.generator.model)[1] for name in recipe.targets}
+        true = {name: inputs.truth(name, **recipe.asks)[1] for name in recipe.targets}
         once = recipe.model_copy(update={"generator": recipe.generator.model_copy(update={"n_samples": 1})})
         return replace(drawn, lifted=self._make(once, replace(decoded, targets=true), inputs).refined)
 
@@ -131,12 +147,18 @@ class Pictures:
         samples = [sample(rough.values, *tokens, image_ids=ids, seed=seed, **options) for seed in seeds]
         seconds, made = float(rough.seconds + sum(images.seconds for images in samples)), [images.values for images in samples]
         if generator.picks:
-            embed = self._store.memoise(self.embedder.vision, weights=("versatile_diffusion",))
-            best = pick_best((as_target(recipe.found_by, embed(images, image_ids=ids)) for images in made), decoded.retrieval)
+            best = pick_best((self._as_found(recipe, images, ids) for images in made), decoded.retrieval)
             made = [np.stack([made[number][i] for i, number in enumerate(best)])]
         if generator.blend is not None:
             made = [blend(images, resize(rough.values, images.shape[1]), generator.blend) for images in made]
         return Drawn(rough.values, made[0], seconds, tuple(made[1:]))
+
+    def _as_found(self, recipe, images, ids):
+        """The embedding of images by which a recipe finds them, (n_images, n_targets)."""
+        if recipe.found_by == "clip":
+            return self._embedded(images, recipe.clip)
+        embed = self._store.memoise(self.embedder.vision, weights=("versatile_diffusion",))
+        return as_target(recipe.found_by, embed(images, image_ids=ids))
 
     def _rough(self, generator, decoded, ids):
         """Rough images by the VDVAE, by the autoencoder, or grey."""
@@ -157,6 +179,20 @@ class Pictures:
         if source != kind:
             values = self._store.memoise(lift)(as_target(source, train), flat(train).astype(np.float32), values)
         return values.reshape(-1, *train.shape[1:])
+
+
+def embedded_by(images, *, folder, version, device) -> np.ndarray:
+    """Embed images by the CLIP in a folder, transformers' or open_clip's: (n_images, n_features) float32 of length 1.
+
+    `version` are hashes of the folder's files.
+    """
+    return unit(_clip(folder, tuple(version), device)(images)["pooled"]).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _clip(folder, version, device):
+    """The CLIP of a folder, loaded once for the same files."""
+    return clip_extractor(Path(folder), device)
 
 
 def lift(pooled_train, tokens_train, pooled) -> np.ndarray:

@@ -15,11 +15,13 @@ from pydantic import Field, ValidationError, model_validator
 from nsdlib.core import networks, rivals
 from nsdlib.params import AboveZero, Fraction, NotNegative, Positive, explain, load_run, nearest
 from nsdlib.recipes import own
+from nsdlib.recipes.demo import adapted
 from nsdlib.strict import Strict, parse_yaml
 from nsdlib.study.reconstruction import KINDS
 
 FOLDER = Path("params", "recipes")  # below the project's folder
-TARGETS = ("latents", "text", "vision", "autoencoder", "text_pooled", "vision_pooled", "retrieval")
+FINDING = ("clip", "retrieval", "vision", "vision_pooled", "text", "text_pooled")  # targets by which images are found, by rank
+TARGETS = ("latents", "autoencoder", *FINDING)
 MODELS = ("versatile_diffusion", "stable_diffusion")  # that draw; the second one is none of the demo zoo's
 DECODERS = (*networks.DECODERS, *rivals.NAMES)
 GIVEN = ("name", "n_features", "seed", "device", "groups", "places")  # of decoders, by the run and by what is decoded
@@ -94,6 +96,7 @@ class Recipe(Strict):
     published_rescale: Literal["test"] | None = None  # as the authors' code rescales predictions, by those of the test images
     protocol: Literal["native", "brain_diffuser", "mindeye1", "mindeye2"] | None = None  # that its authors scored by
     targets: Annotated[dict[Literal[TARGETS], Target], Field(min_length=1)]
+    clip: str = ""  # folder of another CLIP, below the project's or absolute, whose image embedding is the target clip
     generator: Generator = Generator()
     deviations: tuple[str, ...] = ()
     no_counterpart: str = ""  # what of it nothing here stands for
@@ -103,6 +106,8 @@ class Recipe(Strict):
         need = {"vdvae": "latents", "autoencoder": "autoencoder"}.get(self.generator.rough)
         if need and need not in self.targets:
             raise ValueError(f"generator.rough: {self.generator.rough} draws from the target {need}, which is not decoded")
+        if bool(self.clip) != ("clip" in self.targets):
+            raise ValueError("clip: the folder of another CLIP and a target clip, its image embedding, go together")
         if not any(self.source(kind) for kind in KINDS):
             raise ValueError("targets: nothing to refine with, wanted text, vision, text_pooled or vision_pooled")
         if self.pretrain_on and not any(self.is_taught(name) for name in self.targets):
@@ -129,7 +134,12 @@ class Recipe(Strict):
 
     def is_taught(self, target):
         """Whether what decodes a target is trained on other subjects beforehand, where they are named."""
-        return target not in ("latents", "autoencoder") and self.targets[target].decoder == "mindeye"
+        return target not in ("latents", "autoencoder", "clip") and self.targets[target].decoder == "mindeye"
+
+    @property
+    def asks(self):
+        """What `brain.Inputs.truth` needs to know of a recipe."""
+        return {"n_layers": self.n_layers, "model": self.generator.model, "clip": self.clip}
 
     @property
     def lifts(self):
@@ -139,7 +149,7 @@ class Recipe(Strict):
     @property
     def found_by(self):
         """The target by which images are found among others."""
-        return next(name for name in ("retrieval", "vision", "vision_pooled", "text", "text_pooled") if name in self.targets)
+        return next(name for name in FINDING if name in self.targets)
 
 
 def names(root) -> list[str]:
@@ -167,10 +177,7 @@ def load(name, run) -> Recipe:
     _refuse_misplaced(fields, where)
     _refuse_misplaced({"demo": demo} | (demo if isinstance(demo, dict) else {}), f"{where}: demo")
     if run.zoo == "demo":
-        first = demo.pop("deviations", [])
-        told = [f"In the demo zoo: {', '.join(changed)}"] if (changed := list(_changes(fields, demo))) else []
-        fields = _merged(fields, demo)
-        fields["deviations"] = [*first, *fields.get("deviations", ()), *told]
+        fields = adapted(fields, demo)
     _refuse_unknown(fields, where)
     try:
         recipe = Recipe(name=name, **fields)
@@ -181,6 +188,8 @@ def load(name, run) -> Recipe:
             f"{where}: generator.model: {recipe.generator.model} is no model of the demo zoo; take a run of the published ones, "
             f"or give the section demo the line 'generator: {{model: {MODELS[0]}}}'."
         )
+    if recipe.clip and not (run.root / recipe.clip).is_dir():
+        raise ValueError(f"{where}: clip: {run.root / recipe.clip} is not there, wanted a folder with a CLIP and its config.")
     for target, part in recipe.targets.items():
         _check_decoder(part, run.root, f"{where}: targets.{target}")
     _check_teachers(recipe, run, where)
@@ -249,29 +258,6 @@ def _check_settings(decoder, settings):
         if isinstance(default := takes[key].default, bool | int | str) and type(value) is not type(default):
             raise ValueError(f"{key} must be of type {type(default).__name__}, got {value!r}")
     kind(**{name: 1 for name, one in takes.items() if one.default is one.empty} | settings)
-
-
-def _merged(fields, changes):
-    """Fields with changes laid over them, sections one by one."""
-    both = {key: _merged(fields[key], value) for key, value in changes.items() if isinstance(value, dict) and fields.get(key)}
-    return fields | changes | both
-
-
-def _changes(fields, changes, place=""):
-    """Say what each value was changed to, "generator.n_steps 17 (published 50)"."""
-    for key, value in changes.items():
-        old = fields.get(key)
-        if isinstance(value, dict) and key != "settings":
-            yield from _changes(old or {}, value, f"{place}{key}.")
-        elif old != value:
-            yield f"{place}{key} {_words(value)}" + (f" (published {_words(old)})" if old is not None else "")
-
-
-def _words(value):
-    """A value as a sentence has it."""
-    if isinstance(value, dict):
-        return " ".join(f"{key}={_words(item)}" for key, item in value.items())
-    return "as the run has it" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _refuse_misplaced(fields, where):

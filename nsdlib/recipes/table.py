@@ -98,7 +98,7 @@ def _score_brain(recipe, decoded, inputs, order):
     """Scores of one brain side, and with pairs permuted: two DataArrays (measure, test_image)."""
     import xarray as xr
 
-    train, test = inputs.truth(recipe.found_by, model=recipe.generator.model)
+    train, test = inputs.truth(recipe.found_by, **recipe.asks)
     mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
     unit_error, values, made = np.square(test - mean).mean(dtype=np.float64), decoded.targets[recipe.found_by], []
     for rows in (slice(None), order):

@@ -19,7 +19,7 @@ from nsdlib.params import load_run, nearest, usable_runs
 from nsdlib.store import slices, sources
 from nsdlib.store.sources import content_hash, file_hash
 
-_PLACES = {"device"}  # arguments that say where something is computed
+_PLACES = {"device", "folder"}  # arguments that say where something is computed, or lies; what it holds is another one
 
 
 @dataclass(frozen=True)

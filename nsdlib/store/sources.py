@@ -133,10 +133,17 @@ def data_files(module):
 
 
 def recipe_files(root, name):
-    """List the file of a recipe and those that define somebody's own decoders in it, as `own_files`: a list of Path."""
+    """List the file of a recipe, those that define somebody's own decoders in it (`own_files`), and those of its `clip`."""
     file = _recipe_file(root, name)
+    folders = [root / folder for folder in _settings(file, "clip") if isinstance(folder, str)]
     named = {value for value in _settings(file, "decoder") if isinstance(value, str) and ":" in value}
-    return [file, *(path for decoder in sorted(named) for path in own_files(decoder, root))] if file.is_file() else []
+    own = [path for decoder in sorted(named) for path in own_files(decoder, root)]
+    return [file, *own, *(path for folder in folders for path in clip_files(folder))] if file.is_file() else []
+
+
+def clip_files(folder):
+    """List the files of a folder with a CLIP: a sorted list of Path."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def recipe_subjects(root, name):

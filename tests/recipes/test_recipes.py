@@ -148,7 +148,8 @@ def inputs(run, drawing):
         {"in_region": (("region", "voxel"), regions)}, coords={"region": ["V1", "V2", "faces"], "voxel": np.arange(N_VOXELS)}
     )
     count = drawing.stages.vdvae.n_latents
-    return brain.Inputs(run, Store(run), splits["train"], splits["test"], betas, latents, count, drawing.encode, subject)
+    functions = {"encode": drawing.encode, "subject": subject, "embed_images": drawing.embed_images}
+    return brain.Inputs(run, Store(run), splits["train"], splits["test"], betas, latents, count, **functions)
 
 
 def planted(inputs, drawing, run, name, target_values):
@@ -225,6 +226,50 @@ def test_what_lifting_the_true_vector_draws_bounds_a_recipe_that_lifts(inputs, d
         test_image=inputs.test.ids,
     )
     assert list(table.scores_table(dataset, scores, n_bootstrap=10).index)[-2:] == list(dataset.ceiling)
+
+
+def test_images_are_found_by_the_embedding_of_another_clip_that_the_recipe_names(inputs, drawing, run):
+    folder = run.root / "judge"
+    shutil.copytree(run.root / "zoo" / "demo" / "features" / "clip", folder)
+    targets = {"vision": {}, "clip": {"decoder": "planted_decoders:Oracle", "settings": {"file": str(run.root / "clip.npy")}}}
+    generator = {"rough": "none", "text_weight": 0, "n_samples": 3}
+    write(run.root, targets=targets, clip="judge", generator=generator)
+    one, embed = recipe.load("mine", run), load_scorer(run).extractors["clip"]
+    true = inputs.truth("clip", **one.asks | {"n_layers": 5, "model": "stable_diffusion"})
+    for split, values in zip((inputs.train, inputs.test), true, strict=True):
+        theirs = embed(inputs.subject.stimuli(split.ids))["pooled"]
+        np.testing.assert_allclose(values, theirs / np.linalg.norm(theirs, axis=1, keepdims=True), rtol=1e-5, atol=1e-6)
+    np.save(run.root / "clip.npy", true[1])
+    decoded = brain.decode(one, inputs)
+    np.testing.assert_array_equal(decoded.retrieval, true[1])
+    drawn, ids, shown = drawing.make(one, decoded, inputs), inputs.test.ids, inputs.subject.stimuli(inputs.test.ids)
+    dataset = table.measure({"mine": (one, decoded, drawn)}, inputs, resize(shown, 64), shown)
+    assert dataset.target.item() == "clip" and (dataset.brain.sel(measure="image, top 1") == 1).all()
+    noise = [drawing.run.diffusion_seeds[0] + number for number in range(3)]
+    tokens = [drawing._tokens(one, kind, decoded, inputs) for kind in ("text", "vision")]
+    grey, options = np.full((len(ids), 128, 128, 3), 128, np.uint8), one.generator.options(run)
+    each = [drawing.stages.diffusion.refine(grey, *tokens, image_ids=ids, seed=seed, **options) for seed in noise]
+    near = np.stack([(embed(images)["pooled"] / np.linalg.norm(embed(images)["pooled"], axis=1)[:, None] * true[1]).sum(1)
+                     for images in each])  # fmt: skip
+    np.testing.assert_array_equal(drawn.refined, np.stack([each[best][i] for i, best in enumerate(near.argmax(0))]))
+    before = provenance._recipe_hashes(run, "mine")
+    (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
+    assert provenance._recipe_hashes(run, "mine") != before
+    write(run.root, targets=targets, clip="nowhere", generator=generator)
+    with pytest.raises(ValueError, match=r"mine.yaml: clip: .*nowhere is not there, wanted a folder with a CLIP and its config"):
+        recipe.load("mine", run)
+    for part in ({"targets": {"vision": {}}, "clip": "judge"}, {"targets": targets}):
+        write(run.root, **part, generator=generator)
+        with pytest.raises(ValueError, match=r"clip: the folder of another CLIP and a target clip, .* go together"):
+            recipe.load("mine", run)
+
+
+def test_contrastive_training_reaches_for_the_size_of_the_other_clip(inputs, run):
+    write(run.root, targets={"vision": {}, "clip": {"decoder": "mindreader"}}, clip="zoo/demo/features/clip",
+          generator={"rough": "none", "text_weight": 0})  # fmt: skip
+    one = recipe.load("mine", run)
+    settings, _ = brain._of_others("clip", one.targets["clip"], one, inputs, slice(None), "train")
+    assert settings["n_features"] == inputs.truth("clip", **one.asks)[0].shape[1] and not one.is_taught("clip")
 
 
 def test_a_decoder_that_standardises_the_test_patterns_gets_its_badge(inputs, run):

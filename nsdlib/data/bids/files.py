@@ -182,6 +182,8 @@ def existing(path):
 def _functional(root, label):
     """Files in the folders func of a subject: pairs of path and name; and those whose names are not of BIDS, or of another."""
     subject = root / f"sub-{label}"
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is {problem(root) or 'no folder'}.")
     if not subject.is_dir():
         within = [folder for folder in (root / "fmriprep", root / "raw") if (folder / subject.name).is_dir()]
         there = sorted(path.name for path in root.glob("sub-*") if path.is_dir())

@@ -1,0 +1,31 @@
+"""The section `demo` of a recipe's file: what the small models of the demo zoo need or make cheaper, laid over the rest."""
+
+
+def adapted(fields, demo) -> dict:
+    """Lay the section over a recipe's fields; every value that it changes is told among the deviations, behind its own."""
+    first = demo.pop("deviations", [])
+    told = [f"In the demo zoo: {', '.join(changed)}"] if (changed := list(_changes(fields, demo))) else []
+    return _merged(fields, demo) | {"deviations": [*first, *fields.get("deviations", ()), *told]}
+
+
+def _merged(fields, changes):
+    """Fields with changes laid over them, sections one by one."""
+    both = {key: _merged(fields[key], value) for key, value in changes.items() if isinstance(value, dict) and fields.get(key)}
+    return fields | changes | both
+
+
+def _changes(fields, changes, place=""):
+    """Say what each value was changed to, "generator.n_steps 17 (published 50)"."""
+    for key, value in changes.items():
+        old = fields.get(key)
+        if isinstance(value, dict) and key != "settings":
+            yield from _changes(old or {}, value, f"{place}{key}.")
+        elif old != value:
+            yield f"{place}{key} {_words(value)}" + (f" (published {_words(old)})" if old is not None else "")
+
+
+def _words(value):
+    """A value as a sentence has it."""
+    if isinstance(value, dict):
+        return " ".join(f"{key}={_words(item)}" for key, item in value.items())
+    return "as the run has it" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
