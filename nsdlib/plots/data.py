@@ -87,8 +87,13 @@ def plot_session(seconds, run, is_old, ax=None):
     """Draw one session as rows of ticks, a row a run and a tick a trial.
 
     Arguments are (n_trials,): seconds within the trial's run, its number from 1, and whether the image had been shown before.
+    Where no second is known, NaN, the figure says so.
     """
     ax = ax or new_axes(WIDTH, 3.4)
+    if np.isnan(seconds).all():
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, "Nothing says when images were shown.", transform=ax.transAxes, ha="center")
+        return ax
     for mask, label, colour in ((~is_old, "for the first time", COLOURS[0]), (is_old, "seen before", COLOURS[1])):
         ax.vlines(seconds[mask], run[mask] - 0.36, run[mask] + 0.36, color=colour, linewidth=1.6, label=label)
     ax.set(xlabel="seconds within the run", ylabel="run", yticks=np.unique(run))

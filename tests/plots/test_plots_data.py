@@ -75,6 +75,8 @@ def test_a_session_has_a_tick_a_trial_in_the_row_of_its_run():
     np.testing.assert_allclose(old.mean(axis=1), [[4, 1], [8, 2]])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["for the first time", "seen before"]
     assert ax.yaxis_inverted()
+    unknown = data.plot_session(np.full(4, np.nan), run, run > 1)
+    assert [text.get_text() for text in unknown.texts] == ["Nothing says when images were shown."] and not unknown.axison
 
 
 def test_responses_are_drawn_twice_a_panel_a_voxel():
