@@ -31,7 +31,9 @@ def read_picture(path):
                 picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).round().astype(np.uint8))
             picture = picture.convert("RGBA")
     except Exception as error:  # each kind of picture has its own
-        raise ValueError(f"{path} cannot be read as a picture ({type(error).__name__}: {error}).") from error
+        raise ValueError(
+            f"{path} cannot be read as a picture ({type(error).__name__}: {error}): get it again, or save it anew as a PNG."
+        ) from error
     sheet = Image.new("RGBA", picture.size, (GREY, GREY, GREY, 255))
     return Image.alpha_composite(sheet, picture).convert("RGB")
 

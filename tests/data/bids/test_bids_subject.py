@@ -525,7 +525,7 @@ def test_kinds_of_pictures(tmp_path):
     assert found[:, 0, 0, 0].tolist() == [80, 80, 127, 80, 80]
     assert (found == found[:, :1, :1, :1]).all()
     (tmp_path / "bad.png").write_bytes(b"\x89PNG nothing")
-    with pytest.raises(ValueError, match=r"bad.png cannot be read as a picture \(UnidentifiedImageError"):
+    with pytest.raises(ValueError, match=r"bad.png cannot be read as a picture \(Unidentified.*: get it again, or save it"):
         Pictures(tmp_path, side=8).read(["bad"])
 
 
