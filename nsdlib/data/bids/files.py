@@ -10,6 +10,7 @@ from nsdlib.core.files import some
 INDICES = ("run", "echo")  # numbers, however many zeros they begin with
 OF_A_RUN = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run")  # entities that all files of a run share
 VOLUME, TABLE = (".nii.gz", ".nii"), (".tsv", ".tsv.gz")
+HOW = "in the section bids (-p name=value of nsdlib import)"  # where a message's remedy is set
 TR_TOLERANCE = 0.01  # of the repetition time, between a sidecar and a header
 LEGACY = re.compile(r"_bold_(.+_)?(preproc|confounds|brainmask)\.|\.[LR]\.func\.gii$")
 POINTER = re.compile(rb"annex[/\\]objects|^version https://git-lfs")
@@ -68,8 +69,8 @@ def find_runs(raw, derivatives, *, label, task, space):
     A FileNotFoundError says what is there when a folder, all BOLD of a task in the space, or a run's events or brain mask is
     missing; a ValueError when two files are the same run.
     """
-    preprocessed, ignored = _functional(derivatives, label)
-    measured, ignored_raw = _functional(raw, label)
+    preprocessed, ignored = _functional(derivatives, label, "fmriprep")
+    measured, ignored_raw = _functional(raw, label, "raw")
     asked, runs, tasks = space.replace(":", "_"), {}, task.split(",")
     kinds = dict(zip(("space", "res"), asked.split("_res-"), strict=False))
     if kinds["space"] == "func":
@@ -91,7 +92,8 @@ def find_runs(raw, derivatives, *, label, task, space):
     for run in found:
         if run.events is None or run.mask is None:
             name, root = (f"{run}_events.tsv", raw) if run.events is None else (f"{run}_..._desc-brain_mask.nii.gz", derivatives)
-            raise FileNotFoundError(f"{run.bold} has no {name} in {root}, nor one that it inherits.")
+            how = "add it" if run.events is None else "run fMRIPrep again"
+            raise FileNotFoundError(f"{run.bold} has no {name} in {root}, nor one that it inherits: {how}, or move the run away.")
     known = [_run_of(run.entities) for run in found]
     lost = sorted({path.name for path, name in measured if _is_bold(name, task) and _run_of(name) not in known})
     notes = [f"Measured, but not preprocessed: {', '.join(lost)}."] if lost else []
@@ -105,7 +107,7 @@ def find_spaces(derivatives, *, label, task):
 
     A FileNotFoundError when the subject has no folder.
     """
-    preprocessed, _ = _functional(derivatives, label)
+    preprocessed, _ = _functional(derivatives, label, "fmriprep")
     return sorted({_space_of(name) for _, name in preprocessed if _is_preprocessed(name, task)})
 
 
@@ -137,9 +139,9 @@ def read_timing(run, raw, derivatives, *, header, tr=None):
             raise ValueError(f"{both}: VolumeTiming lists a time for each volume; wanted volumes with a fixed RepetitionTime.")
         tr = says.get("RepetitionTime", in_header)
         if not isinstance(tr, int | float) or not tr > 0:
-            raise ValueError(f"{both} do not say RepetitionTime, the seconds between volumes: set tr in the section bids.")
+            raise ValueError(f"{both} do not say RepetitionTime, the seconds between volumes: set tr, {HOW}.")
         if in_header is not None and abs(tr - in_header) > TR_TOLERANCE * tr:
-            raise ValueError(f"{both} disagree: RepetitionTime {tr:g} s, header {in_header:g} s. Set tr in the section bids.")
+            raise ValueError(f"{both} disagree: RepetitionTime {tr:g} s, header {in_header:g} s. Set tr, {HOW}.")
     elif (known := says.get("RepetitionTime", tr)) != tr:
         notes.append(f"tr={tr:g} s was set; the sidecars say {known} s.")
     start = own.get("StartTime")
@@ -179,15 +181,18 @@ def existing(path):
     return path
 
 
-def _functional(root, label):
-    """Files in the folders func of a subject: pairs of path and name; and those whose names are not of BIDS, or of another."""
+def _functional(root, label, usual):
+    """Files in the folders func of a subject: pairs of path and name; and those whose names are not of BIDS, or of another.
+
+    `usual` is the folder's usual name, for who names the one above.
+    """
     subject = root / f"sub-{label}"
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is {problem(root) or 'no folder'}.")
     if not subject.is_dir():
-        within = [folder for folder in (root / "fmriprep", root / "raw") if (folder / subject.name).is_dir()]
         there = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
-        advice = f"It is in {within[0]}: name that folder" if within else f"There are {', '.join(there) or 'no subjects'}"
+        is_below = (root / usual / subject.name).is_dir()
+        advice = f"It is in {root / usual}: name that folder" if is_below else f"There are {', '.join(there) or 'no subjects'}"
         raise FileNotFoundError(f"{root} has no folder {subject.name}. {advice}.")
     named, ignored = [], []
     for path in sorted([*subject.glob("func/*"), *subject.glob("ses-*/func/*")]):
@@ -263,6 +268,7 @@ def _nothing(derivatives, preprocessed, ignored, *, label, task, space):
     if any(LEGACY.search(path.name) for path in ignored):
         return f"{there} Its names are those of fMRIPrep 1.0 or 1.1: run fMRIPrep 20.2 or later again."
     bold = [name for _, name in preprocessed if name["suffix"] == "bold" and name.get("desc") == "preproc"]
+    bold = [name for name in bold if name["extension"] in VOLUME]
     if not bold:
         return (
             f"{there} No task has any in volumes: fMRIPrep writes them with --level full (neither minimal nor resampling) and a "

@@ -58,10 +58,9 @@ class BIDSSubject(LabSubject):
             with volumes.opened(run.bold) as image:
                 if len(image.shape) != 4 or image.shape[3] < 2:
                     raise ValueError(f"{run.bold} has shape {image.shape}, wanted a series of volumes.")
-                tr, start, said = files.read_timing(
-                    run, self.root, self.settings.derivatives, header=image.header, tr=self.settings.tr
-                )
-                timing[key] = tr, start, image.shape[3]
+                header, n_volumes = image.header, image.shape[3]
+            tr, start, said = files.read_timing(run, self.root, self.settings.derivatives, header=header, tr=self.settings.tr)
+            timing[key] = tr, start, n_volumes
             notes += said
         if len({round(tr, 4) for tr, *_ in timing.values()}) > 1:
             seconds = ", ".join(f"{self.runs[key]} {tr:g} s" for key, (tr, *_) in timing.items())
@@ -116,7 +115,7 @@ class BIDSSubject(LabSubject):
             first, second = np.flatnonzero(again)[:2]
             raise ValueError(
                 f"{self.runs[keys[first]].events}: the trials at {onsets[first]:g} and {onsets[second]:g} s fall on one of the "
-                f"times {tr:g} s apart. Set onsets to resample, or drop one kind of row, in the section bids."
+                f"times {tr:g} s apart. Set onsets to resample, or drop one kind of row, {files.HOW}."
             )
         how = "Series are resampled to times" if self.settings.onsets == "resample" else "Onsets are rounded to volumes"
         return tr, rows, [f"{how} {tr:g} s apart (volumes: {volume_tr:g} s): onsets lie off them by {shift:.3f} s at most."]

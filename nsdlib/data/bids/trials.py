@@ -8,6 +8,7 @@ from nsdlib.core.files import some
 from nsdlib.core.glm.events import OFF_GRID, find_tr, seconds
 from nsdlib.core.glm.hrf import STIMULUS_SECONDS
 from nsdlib.data.bids.events import read_events
+from nsdlib.data.bids.files import HOW
 
 LAST_SECONDS = 4.0  # of a run: a trial that begins in them has no response to speak of
 EARLY_SECONDS = 0.05  # before a run: what a clock is off, still taken as 0
@@ -33,7 +34,7 @@ def read_trials(runs, lasts, *, image_column, drop, test, whole):
     if unknown := [column for column in text if column not in (*columns, "ses")]:
         raise ValueError(
             f"No events of {next(iter(runs.values()))} and the other runs have a column {unknown[0]!r}. There are "
-            f"{', '.join(columns)}: correct image_column, drop or test in the section bids."
+            f"{', '.join(columns)}: correct image_column, drop or test, {HOW}."
         )
     found, left_out = [], {}
     for (session, number), run in runs.items():
@@ -114,7 +115,7 @@ def _choose(table, run, lasts, image_column, drop, left_out):
         raise ValueError(
             f"{run.events}, lines {first + 2} and {second + 2}: the pictures {rows[image_column][first]} and "
             f"{rows[image_column][second]} appear at once, {rows['onset'][first]:g} s, and share one response. Drop one kind of "
-            "row, with drop in the section bids."
+            f"row, {HOW}."
         )
     return rows.assign(onset=rows["onset"].clip(lower=0))
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from nsdlib.data.bids.files import existing
+from nsdlib.data.bids.files import HOW, existing
 
 MAX_SIDE = 512  # voxels along a side of a volume
 AFFINE_TOLERANCE = 1e-3  # mm
@@ -30,10 +30,12 @@ def opened(path):
 
 def check_grid(path, image, shape, affine):
     """Refuse an image that does not have the voxels of the others, with a ValueError."""
-    if image.shape[:3] != shape or not np.allclose(image.affine, affine, rtol=0, atol=AFFINE_TOLERANCE):
+    apart = np.abs(image.affine - affine).max()
+    if image.shape[:3] != shape or apart > AFFINE_TOLERANCE:
+        what = f"{image.shape[:3]}, not {shape}" if image.shape[:3] != shape else f"affines differ by {apart:.3g}"
         raise ValueError(
-            f"{path} has another grid of voxels than the first brain mask ({image.shape[:3]}, not {shape}), or another affine: "
-            "all runs of a subject must share one. Take a space that they share, such as T1w (fMRIPrep's --output-spaces T1w)."
+            f"{path} has another grid of voxels than the first brain mask ({what}): all runs of a subject must share one. Take a "
+            "space that they share, such as T1w (fMRIPrep's --output-spaces T1w)."
         )
 
 
@@ -150,10 +152,13 @@ def read_confounds(run, strategies, n_volumes):
     if run.confounds is None and not strategies:
         return np.empty((n_volumes, 0)), np.zeros(n_volumes, bool)
     if run.confounds is None:
-        raise ValueError(f"{run.bold} has no table of confounds: set confounds to [] in the section bids.")
+        raise ValueError(f"{run.bold} has no table of confounds: set confounds to [], {HOW}.")
     table = pd.read_csv(existing(run.confounds), sep="\t", na_values=["n/a"], encoding="utf-8-sig")
     if len(table) != n_volumes:
-        raise ValueError(f"{run.confounds} has {len(table)} rows, {run.bold.name} has {n_volumes} volumes.")
+        raise ValueError(
+            f"{run.confounds} has {len(table)} rows, {run.bold.name} has {n_volumes} volumes: get both from one run of fMRIPrep, "
+            f"or set confounds to [], {HOW}."
+        )
     if strategies:
         image = str(run.bold.with_name(run.bold.name.removesuffix(".gz").removesuffix(".nii") + ".nii.gz"))
         try:

@@ -328,9 +328,9 @@ def test_a_tr_that_is_given_overrides_files(root):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"header_tr": 2.03}, "disagree: RepetitionTime 2 s, header 2.03 s. Set tr in the section bids"),
+        ({"header_tr": 2.03}, "disagree: RepetitionTime 2 s, header 2.03 s. Set tr, in the section bids"),
         ({"sidecar": {"RepetitionTime": 2000}}, "disagree: RepetitionTime 2000 s, header 2 s"),
-        ({"sidecar": {}, "raw": {}, "header_tr": 1}, "do not say RepetitionTime.*set tr in the section bids"),
+        ({"sidecar": {}, "raw": {}, "header_tr": 1}, "do not say RepetitionTime.*set tr, in the section bids"),
         ({"sidecar": {}, "raw": {}, "header_tr": 0}, "do not say RepetitionTime"),
         ({"sidecar": {"RepetitionTime": "2"}}, "do not say RepetitionTime"),
         ({"sidecar": {"VolumeTiming": [0, 2, 5]}, "raw": {}}, "VolumeTiming lists a time for each volume; wanted volumes with a"),
