@@ -222,8 +222,8 @@ def what_if(run):
         return {
             "image": _thumbnails(alteration),
             "region": Dropdown(options=list(alteration.regions), description="region"),
-            "scale": FloatSlider(1, min=0, max=3, step=0.25, description="times (0 silences)"),
-            "add": FloatSlider(0, min=-3, max=3, step=0.5, description="plus (drives, in sd)"),
+            "scale": FloatSlider(1, min=0, max=3, step=0.25, description="gain (0 silences)"),
+            "add": FloatSlider(0, min=-3, max=3, step=0.5, description="add (in SDs)"),
         }
 
     def draw(alteration, image, region, **how):
