@@ -6,7 +6,11 @@ from nsdlib.core.scores.metrics import METRICS
 from nsdlib.plots.interactive import gallery
 from nsdlib.study.selection import mean_rank
 
-STYLE = "body{font:16px/1.5 sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}td,th{padding:.2rem .8rem;text-align:left}"
+HEAD = """<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>
+:root{color-scheme:light dark} body{font:16px/1.5 sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;
+overflow-wrap:anywhere}
+table{display:block;overflow-x:auto;font-size:.9em} td,th{padding:.2rem .8rem .2rem 0;text-align:left;white-space:nowrap}
+</style>"""
 N_HELD = 50  # pairs on a page, which so stays below a megabyte or two
 TERMS = "The page holds the pictures themselves: pass it on only where the terms of both sets of images allow it."
 
@@ -22,8 +26,7 @@ def page(scored) -> str:
     places = f"<p>{about['n_images']} images of {escape(about['truth'])}; nsdlib {about['nsdlib']}.</p>"
     pairs = f"<h2>Best, middle and worst pair, {next(iter(scored.values))}</h2>{_pairs(scored)}"
     body = "".join([f"<h1>{title}</h1>", places, tables[0], f"<ul>{notes}</ul>", pairs, *tables[1:]])
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+    return f'<!doctype html><html lang="en"><head>{HEAD}<title>{title}</title></head><body>{body}</body></html>\n'
 
 
 def _pairs(scored):
