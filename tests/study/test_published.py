@@ -7,7 +7,7 @@ from nsdlib.core.scores.protocols import PROTOCOLS
 from nsdlib.params import find_root
 from nsdlib.study.published import RETRIEVAL, TABLES, latent_errors, paper_table, sources, stated, systems
 
-RECIPES = {"veronese", "gru_clip", "brain_diffuser", "takagi", "mindeye", "mindeye2", "mindreader", "gu"}
+RECIPES = {"veronese", "veronese_31", "gru_clip", "brain_diffuser", "takagi", "mindeye", "mindeye2", "mindreader", "gu"}
 
 
 @pytest.mark.parametrize(("number", "n_rows"), [(4, 5), (5, 6), (6, 6)])
