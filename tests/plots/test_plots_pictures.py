@@ -80,6 +80,8 @@ def test_a_system_and_its_null_share_a_row():
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["gru", "ridge"]
     marked, _ = points(panels(figure)["SSIM"])
     np.testing.assert_allclose(marked, np.c_[table["mean"].sel(metric="ssim"), [0, 1, 0, 1]])
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["decoded", "null", pictures.CHANCE["label"]]
 
 
 @pytest.mark.parametrize(("amplitudes", "n_lines"), [([0.0, 8.0, 256.0], 3), ([0.0, 5.0], 2)])
