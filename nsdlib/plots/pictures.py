@@ -60,7 +60,6 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     """
     rows = {system: system.removesuffix(NULL) if system.removesuffix(NULL) in roles else system for system in roles}
     table = table.sel(system=list(roles))
-    roles = {system: role if rows[system] == system else "null" for system, role in roles.items()}
     table = table.assign_coords(role=("system", list(roles.values())), row=("system", list(rows.values())))
     drawn = [role for role in ROLES if role in roles.values()]
     looks = {"hue_order": drawn, "palette": [ROLES[role][0] for role in drawn], "markers": [ROLES[role][1] for role in drawn]}

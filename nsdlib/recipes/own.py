@@ -27,6 +27,8 @@ def find(decoder, root, *, where=""):
         found = importlib.import_module(module)
     except ImportError as error:
         raise ValueError(f"{where}: decoder {decoder!r}: {error}; wanted a module in {root}, or one that is installed.") from None
+    except Exception as error:  # of somebody's own code
+        raise ValueError(f"{where}: decoder {decoder!r}: its import raised {type(error).__name__}: {error}.") from error
     finally:
         sys.path.remove(str(root))
     _refuse_edited(decoder, Path(root), before, where)
@@ -64,10 +66,10 @@ def fit(decoder, X, Y, *, settings, root):
     if missing := [name for name in ("fit", "predict") if not callable(getattr(made, name, None))]:
         kind = type(made).__name__
         raise ValueError(f"{decoder} makes a {kind} without {' and '.join(missing)}, wanted fit(X, Y) and predict(X).")
-    made.fit(X.copy(), Y.copy())
+    _call(decoder, "fit(X, Y)", made.fit, X.copy(), Y.copy())
 
     def predict(patterns):
-        predicted, shape = made.predict(patterns.copy()), (len(patterns), Y.shape[1])
+        predicted, shape = _call(decoder, "predict(X)", made.predict, patterns.copy()), (len(patterns), Y.shape[1])
         predicted = np.asarray(predicted.detach().cpu().float() if hasattr(predicted, "detach") else predicted)
         if predicted.shape != shape:
             raise ValueError(
@@ -79,6 +81,14 @@ def fit(decoder, X, Y, *, settings, root):
         return device.check_finite(f"what {decoder} predicts", predicted)
 
     return predict, count(made)
+
+
+def _call(decoder, name, method, *arguments):
+    """What a method of somebody's own decoder returns; what it raises is a ValueError that names the decoder."""
+    try:
+        return method(*arguments)
+    except Exception as error:
+        raise ValueError(f"{decoder}: {name} raised {type(error).__name__}: {error}.") from error
 
 
 def count(made):

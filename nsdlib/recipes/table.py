@@ -145,7 +145,7 @@ def with_null(dataset):
     import xarray as xr
 
     names = [str(name) for name in dataset.system.values]
-    of_null = {f"{name}, permuted": "floor" for name in names}
+    of_null = {f"{name}, permuted": "null" for name in names}
     null = dataset.null.assign_coords(system=list(of_null))
     return xr.concat([dataset.value, null], "system"), dict.fromkeys(names, "decoded") | of_null
 

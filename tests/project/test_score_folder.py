@@ -323,8 +323,10 @@ def test_nothing_in_a_file_is_run(tmp_path, ending):
     {".pt": torch.save, ".npy": lambda x, p: np.save(p, x), ".npz": lambda x, p: np.savez(p, x=x)}[ending](
         Trap(sprung) if ending == ".pt" else trap, path
     )
-    with pytest.raises(ValueError, match=rf"x{ending} cannot be read .*; nothing in it was run"):
+    with pytest.raises(ValueError, match=rf"x{ending} cannot be read .*; nothing in it was run") as refused:
         read(path)
+    assert "weights_only" not in str(refused.value)
+    assert ending != ".pt" or "pickled objects, which could run code: save the arrays alone" in str(refused.value)
     assert not sprung.exists()
     pickle.loads(pickle.dumps(Trap(sprung)))
     assert sprung.exists()  # it would have been

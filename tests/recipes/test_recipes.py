@@ -55,6 +55,14 @@ class Huge(Whitened):
     def predict(self, X):
         return np.full_like(super().predict(X), 1e39, dtype=float)
 
+class Moody(Whitened):
+    def predict(self, X):
+        raise KeyError("my own trouble")
+
+class Stubborn(Whitened):
+    def fit(self, X, Y):
+        return 1 / 0
+
 class Words(Whitened):
     def predict(self, X):
         return super().predict(X).astype(str)
@@ -286,6 +294,8 @@ def test_a_decoder_that_standardises_the_test_patterns_gets_its_badge(inputs, ru
         ("Lost", "what planted_decoders:Lost predicts holds 8704 values that are not finite numbers"),
         ("Huge", "what planted_decoders:Huge predicts holds 8704 values that are not finite numbers"),
         ("Words", "what planted_decoders:Words predicts must be an array of real numbers, got <U"),
+        ("Moody", r"planted_decoders:Moody: predict\(X\) raised KeyError: 'my own trouble'"),
+        ("Stubborn", r"planted_decoders:Stubborn: fit\(X, Y\) raised ZeroDivisionError: division by zero"),
         ("Deaf", r"makes a Deaf without predict, wanted fit\(X, Y\) and predict\(X\)"),
     ],
 )

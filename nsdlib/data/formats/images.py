@@ -5,7 +5,9 @@ upper byte); of what is not square the middle is cut out; where sides differ, al
 is unpickled, and no file sends the reader to another one.
 """
 
+import pickle
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,7 @@ RANGES = {  # kinds of numbers, black, white, and what their smallest and larges
 }
 CHANNELS = (1, 3, 4)
 N_NAMED = 5  # of files that a message names
+PICKLED = "it is damaged, or holds pickled objects, which could run code: save the arrays alone"
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,13 @@ def _squared(place, names, pictures, *, is_array):
 def _read_array(path, inside):
     """One array of a file."""
     try:
-        return LOADERS[path.suffix.lower()](path, inside)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about pickles, which are refused below
+            return LOADERS[path.suffix.lower()](path, inside)
     except (_Choice, MemoryError):
         raise
     except Exception as error:  # libraries fail on damaged files in ways of their own
-        reason = str(error).partition("\n")[0]
+        reason = PICKLED if isinstance(error, pickle.UnpicklingError) else str(error).partition("\n")[0]
         raise ValueError(f"{path} cannot be read ({type(error).__name__}: {reason}); nothing in it was run.") from error
 
 
