@@ -104,8 +104,8 @@ def outlook(run, n_nodes):
     """
     runs, is_gpu = usable_runs(run.group), _gpu_memory(run) is not None
     table = forecast.forecast(runs, is_gpu=is_gpu)
-    alone, together = (forecast.spread(table["hours"], n) for n in (1, n_nodes))
-    ends = f"One node: {_duration(3600 * alone)} for all; {n_nodes} nodes: {_duration(3600 * together)}."
+    alone, together = (_duration(3600 * forecast.spread(table["hours"], n)) for n in (1, n_nodes))
+    ends = f"One node: {alone} for all" + (f"; {n_nodes} nodes: {together}." if n_nodes > 1 else ".")
     lines = (f"- {line}" for line in forecast.assumptions(run.device))
     return "\n".join([forecast.as_markdown(table), "", ends, "", *lines])
 
