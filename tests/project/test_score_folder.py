@@ -23,6 +23,7 @@ from nsdlib.core.scores.protocols import PROTOCOLS
 from nsdlib.data.formats.images import read
 from nsdlib.data.formats.pairs import pair
 from nsdlib.params import load_run
+from nsdlib.plots.scored import page
 from nsdlib.run.scored import STAND_INS, score_folder
 from nsdlib.store import zoo
 from nsdlib.twin.scenes import draw, sample_scene
@@ -381,7 +382,7 @@ def everything(root):
     return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_the_command_prints_and_writes_what_was_asked_for_and_nothing_else(tmp_path, monkeypatch, capsys, browser, seen, made):
+def test_the_command_prints_and_writes_what_was_asked_for_and_nothing_else(tmp_path, monkeypatch, capsys, seen, made):
     seen, made = seen[:FEW], made[:FEW]
     truth, place = folder(tmp_path / "seen", seen), folder(tmp_path / "made", made)
     (tmp_path / "out").mkdir()
@@ -415,12 +416,17 @@ def test_the_command_prints_and_writes_what_was_asked_for_and_nothing_else(tmp_p
         assert cell in row
     text = (tmp_path / "out" / "x.html").read_text()
     assert cell in text and text.count("<table") == len(PROTOCOLS) and text.count("<img") == 2 * FEW
-    tab = browser.new_page(viewport={"width": 360, "height": 700}, color_scheme="dark")
-    tab.goto((tmp_path / "out" / "x.html").as_uri())
-    assert tab.evaluate("document.documentElement.scrollWidth") == 360  # wide tables scroll by themselves
-    assert tab.evaluate("getComputedStyle(document.body).color") == "rgb(255, 255, 255)"
     assert STAND_INS.split(":")[0] in text and STAND_INS.format("six") in printed
     assert not re.search(r"(?:src|href)=\"(?!data:)|https?://|@import|url\(", text)  # asks for nothing
+
+
+def test_the_page_fits_a_phone_and_follows_dark_mode(tmp_path, browser, run, seen, made):
+    scored = score_folder(folder(tmp_path / "made", made[:3]), folder(tmp_path / "seen", seen[:3]), run=run, protocols=["native"])
+    (tmp_path / "x.html").write_text(page(scored))
+    tab = browser.new_page(viewport={"width": 360, "height": 700}, color_scheme="dark")
+    tab.goto((tmp_path / "x.html").as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") == 360  # wide tables scroll by themselves
+    assert tab.evaluate("getComputedStyle(document.body).color") == "rgb(255, 255, 255)"
 
 
 @pytest.mark.parametrize(
