@@ -8,6 +8,7 @@ from PIL import Image
 from book._ext import strip
 from nsdlib.core.scores.metrics import METRICS
 from nsdlib.store.shipped import Shipped
+from nsdlib.study import statistics
 
 SHIPPED = "complete"
 
@@ -83,3 +84,17 @@ def test_what_is_drawn_is_found_again():
 def test_a_readme_without_the_marks_stays_as_it_is():
     assert strip.with_caption("# Title\n", "text") == "# Title\n"
     assert strip.with_caption(f"a\n{strip.BEGIN}old\n{strip.END}b", "new\n") == f"a\n{strip.BEGIN}\nnew\n\n{strip.END}b"
+
+
+def test_the_measured_table_of_recipes_is_that_of_the_shipped_results(shipped):
+    results, _ = shipped
+    systems, made = results.load("systems"), results.about["run"]
+    bootstrap = {"n_bootstrap": made["n_bootstrap"], "seed": made["seed"]}
+    scores, brain = (statistics.summary(systems[name], **bootstrap) for name in ("value", "brain"))
+    lines = (ROOT / "book" / "measured.md").read_text().splitlines()
+    for system in systems.system.values:
+        cells = [scores.sel(system=system, metric=name) for name in ("ssim", "clip")]
+        cells += [brain.sel(system=system, measure=name) for name in ("image, top 1", "error")]
+        cells = [f"{float(one['mean']):.2f} [{float(one.low):.2f}, {float(one.high):.2f}]" for one in cells]
+        cells.insert(2, f"{float(systems.null.sel(system=system, metric='clip').mean()):.2f}")
+        assert any(line.startswith(f"| `{system}`") and line.endswith(f"| {' | '.join(cells)} |") for line in lines), system
