@@ -41,10 +41,12 @@ def link_to_explore(_app, _name, source):
 
 
 def fold_code(_app, document):
-    """Fold the code of a notebook's cells, but of those tagged to be hidden in another way; a click opens it."""
+    """Fold the code of a notebook's cells, and with it the output of those tagged `hide-cell`; a click opens both."""
     for cell in document.findall(nodes.container):
-        if cell.get("nb_element") == "cell_code" and not cell.get("hide_mode"):
-            cell["hide_mode"], cell["prompt_show"], cell["prompt_hide"] = "input", "Show code", "Hide code"
+        if cell.get("nb_element") == "cell_code":
+            cell["hide_mode"] = cell.get("hide_mode") or "input"
+            what = "code and output" if cell["hide_mode"] == "all" else "code"
+            cell["prompt_show"], cell["prompt_hide"] = f"Show {what}", f"Hide {what}"
 
 
 def open_with_figure(app, document, name):
