@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import DATA, ROOT
+from conftest import DATA, ROOT, copied_project, make
 from PIL import Image
 
 from nsdlib.data.betas_subject import BetasSubject
@@ -464,6 +464,18 @@ def test_a_parameter_file_opens_the_subject(project, tmp_path, planted, images):
     (project / "params" / "mine.yaml").write_text(text + section.replace("images", "image"))
     with pytest.raises(ValueError, match="'image' is no setting of the section betas_files: did you mean 'images'"):
         load_run("mine")
+
+
+def test_pages_of_betas_whose_trials_have_no_times_run(tmp_path, planted, images):
+    laion(tmp_path / "laion", planted)
+    (tmp_path / "whole").mkdir()
+    home = copied_project(tmp_path / "whole")
+    places = f"data: {tmp_path / 'laion'}\nbetas_files: {{kind: laion, label: '03', space: T1w, images: {images}}}\n"
+    text = "zoo: demo\nn_sessions: 2\nglm_sessions: 1\nbetas: nsd\nsplit: random\nroi: brainmask\ntext_weight: 0\nn_test: 2\n"
+    (home / "params" / "mine.yaml").write_text(text + places)
+    make(home, "nsdlib", "run", "mine", "00", "02")
+    pages = {page.stem: page.read_text() for page in (home / "runs" / "mine").glob("*.ipynb")}
+    assert sorted(pages) == ["00_meet_the_data", "02_roi_betas"] and all("image/png" in page for page in pages.values())
 
 
 def test_one_picture_under_two_names_is_one_image(tmp_path, planted, images):
