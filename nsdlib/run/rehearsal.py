@@ -5,6 +5,7 @@ Nothing but the weights is missing: the classes, the loops and the shapes are th
 
 import datetime
 import gc
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -69,11 +70,15 @@ def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
     Raises
     ------
     ValueError, RuntimeError
-        When n_images is not positive; when a stage fails, which is named.
+        When n_images is not positive, or the steps so few that none is left at the run's strength; when a stage fails, which is
+        named.
     """
     if n_images < 1:
         raise ValueError(f"n_images must be at least 1, got {n_images}.")
-    sizes, shorter = sizes or Sizes(), run.model_copy(update={"n_steps": n_steps or run.n_steps})
+    if int((steps := n_steps or run.n_steps) * run.strength) < 1:
+        least = math.ceil(1 / run.strength)
+        raise ValueError(f"n_steps is {steps}, of which none is left at strength {run.strength:g}; wanted at least {least}.")
+    sizes, shorter = sizes or Sizes(), run.model_copy(update={"n_steps": steps})
     rows, start, device = {}, time.monotonic(), pick_device(run.device)
     needed = {name: stage for name, stage in STAGES.items() if stage.needed(run, sizes)}
     for number, (name, stage) in enumerate(needed.items(), start=1):
