@@ -241,6 +241,6 @@ def _weights(run):
     remedy = f"Run `nsdlib fetch weights --run {run.name}`, or put each where it is looked for."
     if run.zoo == "demo":
         remedy = "Take the folder zoo/demo from the repository again, or train the networks anew with `make zoo`."
-    if [path for path, _ in missing] == [run.clip_judge]:
-        remedy = f"Put it there, or correct `clip_judge` in params/{run.name}.yaml."
+    if all(source.startswith("you: ") for _, source in missing):
+        remedy = "Put it there, or correct the line that names it."
     return Finding("weights", False, f"{len(missing)} of the {run.zoo} zoo are missing:{listed}", remedy)

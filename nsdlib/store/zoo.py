@@ -150,14 +150,17 @@ STABLE_DIFFUSION = _of_hub(  # sizes as the tensors have it in float32; neither 
 
 def asked_for(run) -> dict[str, Weights]:
     """Published models that the run's recipes draw with besides those of a zoo, by name: Stable Diffusion 1.4, or none."""
-    named = run.zoo == "paper" and any(_drawn_by(run, name) == "stable_diffusion" for name in run.recipes)
+    named = run.zoo == "paper" and any(_says(run, name, "generator", "model") == "stable_diffusion" for name in run.recipes)
     return {"stable_diffusion": STABLE_DIFFUSION} if named else {}
 
 
-def _drawn_by(run, name):
-    """The published model that a recipe's file names; None where it names none, or is refused as soon as it is loaded."""
+def _says(run, recipe, *keys):
+    """What the file of a recipe says below these keys; None where it says nothing, or is refused as soon as it is loaded."""
     try:
-        return parse_yaml((Path(run.root) / "params" / "recipes" / f"{name}.yaml").read_bytes())["generator"]["model"]
+        value = parse_yaml((Path(run.root) / "params" / "recipes" / f"{recipe}.yaml").read_bytes())
+        for key in keys:
+            value = value[key]
+        return value
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
@@ -197,6 +200,10 @@ def missing(run) -> list[tuple[Path, str]]:
     found = [(entry.missing(root(run)), entry.source) for entry in models(run).values()]
     if run.clip_judge is not None and not run.clip_judge.is_dir():
         found.append((run.clip_judge, "you: a folder with a CLIP, or correct `clip_judge` of the run"))
+    for name in run.recipes:
+        clip = (run.zoo == "demo" and _says(run, name, "demo", "clip")) or _says(run, name, "clip")
+        if isinstance(clip, str) and not (folder := Path(run.root) / clip).is_dir():
+            found.append((folder, f"you: a folder with a CLIP, or correct `clip` of the recipe {name}"))
     return [(path, source) for path, source in found if path]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tomllib
 from importlib.metadata import PackageNotFoundError
@@ -95,7 +96,13 @@ def test_missing_weights_come_with_their_source(project):
 def test_a_judge_that_is_not_there_is_named(project):
     weights = found(load_run("demo", clip_judge="weights/bigg"), "weights")
     assert not weights.fine and f"{project / 'weights' / 'bigg'}: you: a folder with a CLIP" in weights.found
-    assert weights.remedy == "Put it there, or correct `clip_judge` in params/demo.yaml."
+    assert weights.remedy == "Put it there, or correct the line that names it."
+    (project / "params" / "recipes" / "mine.yaml").write_text("clip: weights/vit\ndemo: {clip: weights/other}\n")
+    weights = found(load_run("demo", recipes=["mine"]), "weights")
+    place = f"{project / 'weights' / 'other'}: you: a folder with a CLIP, or correct `clip` of the recipe mine"
+    assert not weights.fine and weights.found.endswith(place)
+    (project / "weights" / "other").mkdir(parents=True)
+    assert found(load_run("demo", recipes=["mine"]), "weights").fine
 
 
 def test_a_device_that_is_absent_is_named(project, monkeypatch):
@@ -194,6 +201,8 @@ def test_the_outlook_is_a_table_with_what_it_rests_on(project, capsys):
     record(project, "subj05", *costs.COUNTED)  # of the four, one is known, and the others from it
     main(["doctor", "subj01", "--forecast", "4"])
     assert "4 nodes: 31 h." in capsys.readouterr().out.replace("30 h", "31 h")
+    main(["doctor", "subj01", "--forecast", "1"])
+    assert re.search(r"^One node: \d+ (h|days) for all\.$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_wrong_versions_are_named(project, monkeypatch):
