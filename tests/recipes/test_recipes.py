@@ -263,6 +263,11 @@ def test_images_are_found_by_the_embedding_of_another_clip_that_the_recipe_names
     before = provenance._recipe_hashes(run, "mine")
     (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
     assert provenance._recipe_hashes(run, "mine") != before
+    places = [
+        {"folder": place, "version": version, "device": "cpu"} for place, version in (("a", ["1"]), ("b", ["1"]), ("a", ["2"]))
+    ]
+    one, moved, other = (provenance.call_provenance(run, pictures.embedded_by, (shown,), place) for place in places)
+    assert one == moved != other
     write(run.root, targets=targets, clip="nowhere", generator=generator)
     with pytest.raises(ValueError, match=r"mine.yaml: clip: .*nowhere is not there, wanted a folder with a CLIP and its config"):
         recipe.load("mine", run)
@@ -631,6 +636,15 @@ def test_a_recipe_that_cannot_be_is_refused_in_words(run, fields, message):
         recipe.load("mine", run)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"), [("1 / 0\n", "ZeroDivisionError: division"), ("class A(:\n", "SyntaxError: invalid")]
+)
+def test_a_module_whose_import_fails_is_named(run, text, message):
+    (run.root / "failing_decoders.py").write_text(text)
+    with pytest.raises(ValueError, match=rf"^here: decoder 'failing_decoders:A': its import raised {message}"):
+        own.find("failing_decoders:A", run.root, where="here")
+
+
 def test_a_decoder_that_was_edited_after_its_import_is_refused(run):
     file = run.root / "edited_decoders.py"
     file.write_text("from edited_below import Mine\n")
@@ -721,3 +735,10 @@ def test_however_ones_own_decoder_is_named_its_files_count(tmp_path, line, file)
     recipe_file.write_text(f"targets:\n  {line}\n  vision: {{decoder: ridge}}\n")
     assert {recipe_file, tmp_path / file} <= set(sources.recipe_files(tmp_path, "own"))
     assert not any("nsdlib" in path.name for path in sources.recipe_files(tmp_path, "own"))
+
+
+def test_a_recipe_that_says_it_names_no_other_clip_has_its_own_file_alone(tmp_path):
+    (recipe_file := tmp_path / recipe.FOLDER / "own.yaml").parent.mkdir(parents=True)
+    recipe_file.write_text("clip: ''\ntargets:\n  vision: {decoder: ridge}\n")
+    (tmp_path / "large.npy").touch()
+    assert sources.recipe_files(tmp_path, "own") == [recipe_file]
