@@ -65,7 +65,7 @@ def shipped(wildcards):
 
 
 def recipes(wildcards):
-    """Files of the run's recipes and of one's own decoders in them, for a notebook that reads them; of others it tells."""
+    """Files of the run's recipes, with what they name that is not of nsdlib, for a notebook that reads them; of others it tells."""
     reads, run = os.path.relpath("nsdlib/recipes/recipe.py") in library(wildcards.name), parameters(wildcards.run)
     return [os.path.relpath(file) for name in run.recipes if reads for file in recipe_files(run.root, name)]
 

@@ -55,8 +55,8 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     metrics : dict of str to metrics.Metric
         Gives labels, chance and direction.
     roles : dict of str to str
-        System to "decoded", "floor", "label", "retrieval", "ceiling" or "left out"; systems are drawn in this order, from above,
-        a null (`recipes.table.with_null`) in the row of its system.
+        System to one of `ROLES`; systems are drawn in this order, from above, a null (`recipes.table.with_null`) in the row of
+        its system.
     """
     rows = {system: system.removesuffix(NULL) if system.removesuffix(NULL) in roles else system for system in roles}
     table = table.sel(system=list(roles))

@@ -158,7 +158,7 @@ def _files_below(place, run, name):
 
 
 def _recipe_hashes(run, name):
-    """Hashes of a recipe's file and of the files that define somebody's own decoders in it."""
+    """Hashes of a recipe's file, of those that define somebody's own decoders in it, and of those of its `clip`."""
     return [file_hash(path) for path in sources.recipe_files(run.root, name)]
 
 
@@ -172,7 +172,7 @@ def call_provenance(run, function, arguments, options, *, weights=()):
 
     The function is from a module of nsdlib, whose code counts, with all that it imports. It may be a method of an object that
     `weights`, folders of the run's zoo whose models compute it, distinguish from others, or its `settings`, a dictionary. It is
-    called with arrays, numbers, strings, None, and tuples, lists and dictionaries of them; `device` does not count.
+    called with arrays, numbers, strings, None, and tuples, lists and dictionaries of them; `device` and `folder` do not count.
 
     A TypeError for arguments that the function does not take, or of a type that has no fingerprint, and for functions that hold
     values of their own or come from elsewhere; a ValueError for weights that no artifact is made with.
