@@ -80,6 +80,7 @@ def test_code_is_folded_unless_its_cell_says_otherwise():
     document += nodes.container("", nb_element="cell_markdown")
     fold_code(None, document)
     assert [one.get("hide_mode") for one in document.children] == ["input", "all", None]
+    assert [one.get("prompt_show") for one in document.children] == ["Show code", "Show code and output", None]
 
 
 def test_the_main_figure_stands_below_the_first_paragraph_and_leads_to_its_section():
