@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def find(decoder, root, *, where=""):
     except ImportError as error:
         raise ValueError(f"{where}: decoder {decoder!r}: {error}; wanted a module in {root}, or one that is installed.") from None
     except Exception as error:  # of somebody's own code
-        raise ValueError(f"{where}: decoder {decoder!r}: its import raised {type(error).__name__}: {error}.") from error
+        raise ValueError(f"{where}: decoder {decoder!r}: its import raised {_said(error)}.") from error
     finally:
         sys.path.remove(str(root))
     _refuse_edited(decoder, Path(root), before, where)
@@ -62,7 +63,7 @@ def fit(decoder, X, Y, *, settings, root):
     Returns patterns (n, n_voxels) -> (n, n_targets) float32, and the number of its parameters as `count` has it. A ValueError
     for one without `fit` and `predict`, and for predictions of another shape, or that are no finite numbers of float32.
     """
-    made = find(decoder, root)(**settings)
+    made = _call(decoder, "it", partial(find(decoder, root), **settings))
     if missing := [name for name in ("fit", "predict") if not callable(getattr(made, name, None))]:
         kind = type(made).__name__
         raise ValueError(f"{decoder} makes a {kind} without {' and '.join(missing)}, wanted fit(X, Y) and predict(X).")
@@ -84,11 +85,16 @@ def fit(decoder, X, Y, *, settings, root):
 
 
 def _call(decoder, name, method, *arguments):
-    """What a method of somebody's own decoder returns; what it raises is a ValueError that names the decoder."""
+    """What somebody's own decoder, or what makes it, returns; what it raises is a ValueError that names the decoder."""
     try:
         return method(*arguments)
     except Exception as error:
-        raise ValueError(f"{decoder}: {name} raised {type(error).__name__}: {error}.") from error
+        raise ValueError(f"{decoder}: {name} raised {_said(error)}.") from error
+
+
+def _said(error):
+    """An exception by kind and message, without a full stop."""
+    return f"{type(error).__name__}: {error}".rstrip(": .")
 
 
 def count(made):

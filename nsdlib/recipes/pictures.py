@@ -17,7 +17,7 @@ from nsdlib.core.scores.features import clip_extractor
 from nsdlib.data.subject import open_subject
 from nsdlib.recipes.brain import as_target
 from nsdlib.recipes.recipe import MODELS
-from nsdlib.store.sources import clip_files, file_hash
+from nsdlib.store.sources import clip_files, clip_folder, file_hash
 from nsdlib.store.zoo import asked_for, load_embedder, load_stable_diffusion, load_stable_text, path
 from nsdlib.study.reconstruction import KINDS, TwoStages, flat
 
@@ -103,7 +103,7 @@ class Pictures:
 
     def _embedded(self, images, clip):
         """Embeddings of images by the CLIP in a folder, read from the store where its files are the same."""
-        folder = self.run.root / clip
+        folder = clip_folder(self.run.root, clip)
         version = [file_hash(file) for file in clip_files(folder)]
         embedded = self._store.memoise(embedded_by)
         return embedded(images, folder=str(folder), version=version, device=str(pick_device(self.run.device)))

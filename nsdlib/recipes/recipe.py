@@ -16,6 +16,7 @@ from nsdlib.core import networks, rivals
 from nsdlib.params import AboveZero, Fraction, NotNegative, Positive, explain, load_run, nearest
 from nsdlib.recipes import own
 from nsdlib.recipes.demo import adapted
+from nsdlib.store.sources import clip_folder
 from nsdlib.strict import Strict, parse_yaml
 from nsdlib.study.reconstruction import KINDS
 
@@ -111,7 +112,7 @@ class Recipe(Strict):
         if not any(self.source(kind) for kind in KINDS):
             raise ValueError("targets: nothing to refine with, wanted text, vision, text_pooled or vision_pooled")
         if self.pretrain_on and not any(self.is_taught(name) for name in self.targets):
-            raise ValueError("pretrain_on: no target of CLIP is decoded by mindeye, which alone learns from other subjects")
+            raise ValueError("pretrain_on: mindeye alone learns from other subjects, and decodes no target of the run's CLIP")
         if self.pretrain_on and self.generator.model != MODELS[0]:
             raise ValueError(
                 f"pretrain_on: of other subjects there are tokens of {MODELS[0]} alone, not of {self.generator.model}"
@@ -188,8 +189,8 @@ def load(name, run) -> Recipe:
             f"{where}: generator.model: {recipe.generator.model} is no model of the demo zoo; take a run of the published ones, "
             f"or give the section demo the line 'generator: {{model: {MODELS[0]}}}'."
         )
-    if recipe.clip and not (run.root / recipe.clip).is_dir():
-        raise ValueError(f"{where}: clip: {run.root / recipe.clip} is not there, wanted a folder with a CLIP and its config.")
+    if recipe.clip and not (folder := clip_folder(run.root, recipe.clip)).is_dir():
+        raise ValueError(f"{where}: clip: {folder} is no folder, wanted one with a CLIP and its config.")
     for target, part in recipe.targets.items():
         _check_decoder(part, run.root, f"{where}: targets.{target}")
     _check_teachers(recipe, run, where)
@@ -205,10 +206,10 @@ def _check_teachers(recipe, run, where):
 
 
 def _without_captions(recipe, run, where):
-    """The recipe for a run that has no captions: guided by vision alone; a ValueError for one that finds images by text."""
-    if recipe.found_by.startswith("text"):
+    """The recipe for a run without captions: guided by vision alone; a ValueError for one that finds or draws images by text."""
+    if recipe.found_by.startswith("text") or recipe.source("vision") is None:
         raise ValueError(
-            f"{where}: {recipe.title} finds images by text, but {run.name} has no captions: leave it out of `recipes`."
+            f"{where}: {recipe.title} finds or draws images by text, and {run.name} has no captions: leave it out of `recipes`."
         )
     if not recipe.generator.text_weight:
         return recipe

@@ -135,10 +135,15 @@ def data_files(module):
 def recipe_files(root, name):
     """List the file of a recipe, those that define somebody's own decoders in it (`own_files`), and those of its `clip`."""
     file = _recipe_file(root, name)
-    folders = [root / folder for folder in _settings(file, "clip") if folder and isinstance(folder, str)]
+    folders = [clip_folder(root, folder) for folder in _settings(file, "clip") if folder and isinstance(folder, str)]
     named = {value for value in _settings(file, "decoder") if isinstance(value, str) and ":" in value}
     own = [path for decoder in sorted(named) for path in own_files(decoder, root)]
     return [file, *own, *(path for folder in folders for path in clip_files(folder))] if file.is_file() else []
+
+
+def clip_folder(root, folder):
+    """Return the folder of a recipe's `clip`, below the project's or absolute."""
+    return root / Path(folder).expanduser()
 
 
 def clip_files(folder):

@@ -11,6 +11,7 @@ from nsdlib.core.device import pick_device
 from nsdlib.core.weights import NAMES, find_files
 from nsdlib.store.provenance import REFINING
 from nsdlib.store.record import File
+from nsdlib.store.sources import clip_folder
 from nsdlib.strict import parse_yaml
 
 
@@ -202,7 +203,7 @@ def missing(run) -> list[tuple[Path, str]]:
         found.append((run.clip_judge, "you: a folder with a CLIP, or correct `clip_judge` of the run"))
     for name in run.recipes:
         clip = (run.zoo == "demo" and _says(run, name, "demo", "clip")) or _says(run, name, "clip")
-        if isinstance(clip, str) and not (folder := Path(run.root) / clip).is_dir():
+        if isinstance(clip, str) and not (folder := clip_folder(run.root, clip)).is_dir():
             found.append((folder, f"you: a folder with a CLIP, or correct `clip` of the recipe {name}"))
     return [(path, source) for path, source in found if path]
 

@@ -269,7 +269,7 @@ def test_images_are_found_by_the_embedding_of_another_clip_that_the_recipe_names
     one, moved, other = (provenance.call_provenance(run, pictures.embedded_by, (shown,), place) for place in places)
     assert one == moved != other
     write(run.root, targets=targets, clip="nowhere", generator=generator)
-    with pytest.raises(ValueError, match=r"mine.yaml: clip: .*nowhere is not there, wanted a folder with a CLIP and its config"):
+    with pytest.raises(ValueError, match=r"mine.yaml: clip: .*nowhere is no folder, wanted one with a CLIP and its config"):
         recipe.load("mine", run)
     for part in ({"targets": {"vision": {}}, "clip": "judge"}, {"targets": targets}):
         write(run.root, **part, generator=generator)
@@ -593,7 +593,7 @@ def test_what_the_demo_changes_is_told(run):
         ({"targets": {"latents": {}, "text": {}}}, "no vision is decoded, wanted 1, the other kind alone"),
         (
             {"targets": {"latents": {"decoder": "mindeye"}, "text": {}, "vision": {}}, "pretrain_on": ["sim02"]},
-            "pretrain_on: no target of CLIP is decoded by mindeye, which alone learns from other subjects",
+            "pretrain_on: mindeye alone learns from other subjects, and decodes no target of the run's CLIP",
         ),
         (
             {"targets": {"latents": {}, "text": {}}, "generator": {"text_weight": 1, "n_samples": 2}},
@@ -687,9 +687,12 @@ def test_without_captions_recipes_are_guided_by_vision_alone_and_those_that_find
     bids = load_run("bids")
     bare = bids.model_copy(update={"root": run.root, "bids": bids.bids.model_copy(update={"captions": None})})
     with pytest.raises(
-        ValueError, match=r"takagi_intercept.yaml: .* by text, but bids has no captions: leave it out of `recipes`"
+        ValueError, match=r"takagi_intercept.yaml: .* by text, and bids has no captions: leave it out of `recipes`"
     ):
         recipe.load("takagi_intercept", bare)
+    write(run.root, targets={"latents": {}, "text": {}, "retrieval": {}}, generator={"text_weight": 1})
+    with pytest.raises(ValueError, match=r"mine.yaml: Mine finds or draws images by text, and bids has no captions"):
+        recipe.load("mine", bare)
     one = recipe.load("brain_diffuser", bare)
     assert one.generator.text_weight == 0 and "not by text at a weight of 0.4" in one.deviations[0]
     assert recipe.load("brain_diffuser", run).generator.text_weight == 0.4

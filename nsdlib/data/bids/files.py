@@ -188,7 +188,7 @@ def _functional(root, label, usual):
     """
     subject = root / f"sub-{label}"
     if not root.is_dir():
-        raise FileNotFoundError(f"{root} is {problem(root) or 'no folder'}.")
+        raise FileNotFoundError(f"{root} is {problem(root) or 'no folder'}: correct its path.")
     if not subject.is_dir():
         there = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
         is_below = (root / usual / subject.name).is_dir()

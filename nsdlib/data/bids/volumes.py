@@ -31,7 +31,7 @@ def opened(path):
 def check_grid(path, image, shape, affine):
     """Refuse an image that does not have the voxels of the others, with a ValueError."""
     apart = np.abs(image.affine - affine).max()
-    if image.shape[:3] != shape or apart > AFFINE_TOLERANCE:
+    if image.shape[:3] != shape or not apart <= AFFINE_TOLERANCE:  # NaN lies apart, too
         what = f"{image.shape[:3]}, not {shape}" if image.shape[:3] != shape else f"affines differ by {apart:.3g}"
         raise ValueError(
             f"{path} has another grid of voxels than the first brain mask ({what}): all runs of a subject must share one. Take a "

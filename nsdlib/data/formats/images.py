@@ -102,9 +102,7 @@ def _squared(place, names, pictures, *, is_array):
 def _read_array(path, inside):
     """One array of a file."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, about pickles, which are refused below
-            return LOADERS[path.suffix.lower()](path, inside)
+        return LOADERS[path.suffix.lower()](path, inside)
     except (_Choice, MemoryError):
         raise
     except Exception as error:  # libraries fail on damaged files in ways of their own
@@ -142,7 +140,9 @@ def _from_hdf5(path, inside):
 def _from_torch(path, inside):
     import torch
 
-    found = torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about pickles, which are refused
+        found = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(found, dict):
         found = found[_choose(path, [key for key, value in found.items() if isinstance(value, torch.Tensor)], inside)]
     if not isinstance(found, torch.Tensor):

@@ -357,9 +357,12 @@ def test_runs_on_other_grids_are_refused(root):
     values = np.asarray(nibabel.load(mask).dataobj)
     moved = AFFINE.copy()
     moved[0, 3] = 0.01
-    for wrong in (nibabel.Nifti1Image(values, moved), nibabel.Nifti1Image(values[1:], AFFINE)):
+    unknown = AFFINE.copy()
+    unknown[0, 3] = np.nan
+    wrongs = [(values, moved, "affines differ by "), (values, unknown, "affines differ by nan"), (values[1:], AFFINE, "not ")]
+    for wrong, why in ((nibabel.Nifti1Image(*parts), why) for *parts, why in wrongs):
         nibabel.save(wrong, mask)
-        with pytest.raises(ValueError, match=r"another grid of voxels than the first.*Take a space that they share, such as T1w"):
+        with pytest.raises(ValueError, match=rf"another grid of voxels than the first.*{why}.*Take a space that they share"):
             _ = subject_of(root).brainmask
     nibabel.save(nibabel.Nifti1Image(np.zeros(SHAPE, np.uint8), AFFINE), mask)
     with pytest.raises(ValueError, match=r"No voxel is in the brain masks of all 3 runs, 336 are in some"):
