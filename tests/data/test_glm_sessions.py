@@ -270,7 +270,7 @@ def test_trials_that_glmsingle_fits_too_late_are_noted(recorded):
     with pytest.warns(UserWarning, match="^1 of 241 trials begin too close .*run 3, volume 287"):
         fit_glm(design, data, tr=1.0)
     assert re.match(
-        r"1 trials begin too close to the end of their run to be measured \(run 3\): GLMsingle lets them have a say",
+        r"1 trials begin too close to the end of their run to be measured \(run 3\): GLMsingle uses them in its choices",
         glmsingle.fit(design, data, tr=1.0).notes,
     )
 

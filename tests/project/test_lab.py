@@ -283,7 +283,7 @@ def test_a_figure_is_saved_where_the_explorer_says(folder, explorers):
 @pytest.mark.slow
 @needs_browser
 def test_sliders_compute_other_pictures(explorers):
-    for name, label in (("reconstruction_explorer", "decoded layers"), ("what_if", "times")):
+    for name, label in (("reconstruction_explorer", "decoded layers"), ("what_if", "gain")):
         cell = getattr(explorers, name)
         handle = cell.locator(".widget-slider", has_text=label).locator(".noUi-handle")
         changes(explorers.tab, cell, lambda handle=handle: handle.press("Home"))

@@ -5,7 +5,6 @@ upper byte); of what is not square the middle is cut out; where sides differ, al
 is unpickled, and no file sends the reader to another one.
 """
 
-import pickle
 import re
 import warnings
 from dataclasses import dataclass
@@ -106,7 +105,7 @@ def _read_array(path, inside):
     except (_Choice, MemoryError):
         raise
     except Exception as error:  # libraries fail on damaged files in ways of their own
-        reason = PICKLED if isinstance(error, pickle.UnpicklingError) else str(error).partition("\n")[0]
+        reason = PICKLED if type(error).__name__ == "UnpicklingError" else str(error).partition("\n")[0]
         raise ValueError(f"{path} cannot be read ({type(error).__name__}: {reason}); nothing in it was run.") from error
 
 
