@@ -134,9 +134,9 @@ def data_files(module):
 
 def recipe_files(root, name):
     """List the file of a recipe, those that define somebody's own decoders in it (`own_files`), and those of its `clip`."""
-    file = _recipe_file(root, name)
-    folders = [clip_folder(root, folder) for folder in _settings(file, "clip") if folder and isinstance(folder, str)]
-    named = {value for value in _settings(file, "decoder") if isinstance(value, str) and ":" in value}
+    file, fields = _recipe_file(root, name), recipe_fields(root, name)
+    folders = [clip_folder(root, folder) for folder in _settings(fields, "clip") if folder and isinstance(folder, str)]
+    named = {value for value in _settings(fields, "decoder") if isinstance(value, str) and ":" in value}
     own = [path for decoder in sorted(named) for path in own_files(decoder, root)]
     return [file, *own, *(path for folder in folders for path in clip_files(folder))] if file.is_file() else []
 
@@ -153,7 +153,7 @@ def clip_files(folder):
 
 def recipe_subjects(root, name):
     """List the runs on whose subjects a recipe trains beforehand, by their names; none of a file that is refused."""
-    lists = [named for named in _settings(_recipe_file(root, name), "pretrain_on") if isinstance(named, list)]
+    lists = [named for named in _settings(recipe_fields(root, name), "pretrain_on") if isinstance(named, list)]
     return [other for named in lists for other in named if (root / "params" / f"{other}.yaml").is_file()]
 
 
@@ -161,12 +161,17 @@ def _recipe_file(root, name):
     return root / "params" / "recipes" / f"{name}.yaml"
 
 
-def _settings(file, wanted):
-    """Values of a setting, wherever it stands, of a recipe's file; none where it is absent or refused, as notebook 10 says."""
+def recipe_fields(root, name):
+    """Read what a recipe's file holds; None where it is absent or refused, as notebook 10 says."""
     try:
-        return [value for key, value in _walk(parse_yaml(file.read_bytes())) if key == wanted]
+        return parse_yaml(_recipe_file(root, name).read_bytes())
     except (OSError, ValueError):
-        return []
+        return None
+
+
+def _settings(fields, wanted):
+    """Values of a setting of a recipe, wherever it stands."""
+    return [value for key, value in _walk(fields) if key == wanted]
 
 
 def _walk(value):

@@ -11,8 +11,7 @@ from nsdlib.core.device import pick_device
 from nsdlib.core.weights import NAMES, find_files
 from nsdlib.store.provenance import REFINING
 from nsdlib.store.record import File
-from nsdlib.store.sources import clip_folder
-from nsdlib.strict import parse_yaml
+from nsdlib.store.sources import clip_folder, recipe_fields
 
 
 @dataclass(frozen=True)
@@ -157,13 +156,10 @@ def asked_for(run) -> dict[str, Weights]:
 
 def _says(run, recipe, *keys):
     """What the file of a recipe says below these keys; None where it says nothing, or is refused as soon as it is loaded."""
-    try:
-        value = parse_yaml((Path(run.root) / "params" / "recipes" / f"{recipe}.yaml").read_bytes())
-        for key in keys:
-            value = value[key]
-        return value
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
+    value = recipe_fields(run.root, recipe)
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def models(run) -> dict[str, Weights]:
