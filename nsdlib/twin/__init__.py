@@ -1,4 +1,4 @@
-"""The simulated subject: scenes, a brain that responds to them, BOLD, and the planted truth, in NSD's files or in BIDS."""
+"""The simulated subject: scenes, brain responses, BOLD and the planted truth, written as NSD's files or as BIDS."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Responses of the simulated brain to a picture: tuning of its voxels, compression, and what differs from trial to trial."""
+"""Responses of the simulated brain to a picture: voxel tuning, compression, and variation across trials and sessions."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,8 +13,8 @@ FIELD = 32  # side of the channel maps, pixels
 CHANNELS = (
     "light", "dark", "red", "green", "blue", "yellow", "contrast", "0 deg", "45 deg", "90 deg", "135 deg",
 )  # fmt: skip
-# area: sd of a receptive field at the fovea, and its growth to the middle of a side (fractions of a picture of 8.4 deg);
-# weight of each kind of channel
+# area: sd of a receptive field at the fovea, its increase from there to the middle of a side (both fractions of the side of
+# 8.4 deg), and the weight of each kind of channel
 FIELDS = {
     "V1": (0.06, 0.05, {"light": 1.0, "colour": 0.5, "contrast": 0.8, "orientation": 1.0}),
     "V2": (0.06, 0.07, {"light": 1.0, "colour": 0.6, "contrast": 0.8, "orientation": 0.8}),
@@ -22,7 +22,7 @@ FIELDS = {
     "hV4": (0.06, 0.20, {"light": 0.7, "colour": 1.3, "contrast": 0.6, "orientation": 0.4}),
     "other": (0.15, 0.20, {"light": 0.8, "colour": 0.8, "contrast": 0.8, "orientation": 0.3}),
 }
-OPPONENTS = ((0, 1, "light"), (2, 3, "colour"), (4, 5, "colour"))  # a voxel has one of two
+OPPONENTS = ((0, 1, "light"), (2, 3, "colour"), (4, 5, "colour"))  # a voxel has one channel of each pair
 ENERGIES = ((6, "contrast"), *((channel, "orientation") for channel in range(7, 11)))
 PREFERRED = {
     "floc-faces": ("kind: face", "kind: person"),
@@ -30,9 +30,9 @@ PREFERRED = {
     "floc-places": ("kind: house", "kind: castle", "kind: tree", *(f"background: {name}" for name in BACKGROUNDS)),
     "floc-words": ("kind: clock", "number"),
 }
-PREFERENCE = 1.0  # how much more a region answers to what it prefers, in sd of its other answers
-N_ALIGNED = 20  # leading axes of the signal that noise of trials lies along
-SLOW, SLOW_AR = 0.5, 0.9  # share of session effects that lasts, and its correlation from one session to the next
+PREFERENCE = 1.0  # weight of a region's preferred categories, in sd of its other semantic responses
+N_ALIGNED = 20  # number of leading principal axes of the signal that carry trial noise
+SLOW, SLOW_AR = 0.5, 0.9  # variance share of slow session effects, and their correlation from one session to the next
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Tuning:
 
     area: np.ndarray  # (n_voxels,) "V1", "V2", "V3", "hV4" or "other"
     x: np.ndarray  # (n_voxels,) centre of the receptive field, fraction of the picture's side from its left
-    y: np.ndarray  # (n_voxels,) the same from its upper side
+    y: np.ndarray  # (n_voxels,) the same, from the top
     size: np.ndarray  # (n_voxels,) sd of the receptive field, fraction of the picture's side
-    channels: np.ndarray  # (n_voxels, n_channels) weights of the visual channels, see `CHANNELS`, none negative
+    channels: np.ndarray  # (n_voxels, n_channels) weights of the visual `CHANNELS`, non-negative
     semantic: np.ndarray  # (n_voxels, n_dimensions) weights of meaning
-    private: np.ndarray  # (n_voxels, n_dimensions) weights of features that no decoder knows
-    preferred: np.ndarray  # (n_voxels, n_attributes) which attributes its region prefers, 0 or 1
+    private: np.ndarray  # (n_voxels, n_dimensions) weights of features that no decoder has
+    preferred: np.ndarray  # (n_voxels, n_attributes) 1 where the voxel's region prefers the attribute, else 0
 
 
 def make_tuning(anatomy, levels, rng):
@@ -79,7 +79,7 @@ def make_tuning(anatomy, levels, rng):
 def visual_maps(image):
     """Compute the channel maps of a picture: (n_channels, 32, 32) float32.
 
-    The `image` is (side, side, 3) uint8, RGB, its side a multiple of 32 or larger than 64.
+    `image` is (side, side, 3) uint8, RGB; `side` is a multiple of 32 or larger than 64.
     """
     from PIL import Image
 
@@ -101,16 +101,16 @@ def drive(tuning, maps, *, meaning, private, attributes, levels):
     """Compute the drive of each voxel by each image, standardised over images: (n_images, n_voxels) float32.
 
     A voxel sums the energy E of its channels within its receptive field. Its visual drive is (E / (pool P + (1 - pool) mean of
-    E))^n, P the energy of those channels in the whole picture and n the exponent of its area (Kay et al. 2013). In all areas a
-    share of the drive is private features, and in higher ones one is meaning.
+    E))^n, where P is the energy of those channels in the whole picture and n the exponent of its area (Kay et al. 2013). In all
+    areas, private features contribute a share of the variance; in higher areas, so does meaning.
 
-    Takes the channel `maps` (n_images, n_channels, 32, 32); `meaning` and `private` features (n_images, n_dimensions) of
-    `nsdlib.twin.meaning`; and for what regions prefer, `scenes.ATTRIBUTES` (n_images, n_attributes).
+    Takes the channel `maps` (n_images, n_channels, 32, 32), the `meaning` and `private` features (n_images, n_dimensions) of
+    `nsdlib.twin.meaning`, and the `attributes` of scenes (n_images, n_attributes), which regions may prefer.
     """
     exponent = np.array([levels.exponents[name] for name in tuning.area], dtype=np.float32)
     energy, pool = _energies(tuning, maps)
     visual = (energy / (levels.pool * pool + (1 - levels.pool) * energy.mean(axis=0))) ** exponent
-    # what regions prefer is in the picture, or is not
+    # whether the picture shows what the voxel's region prefers
     preferred = standardise(standardise(attributes) @ tuning.preferred.T)
     semantic = standardise(meaning @ tuning.semantic.T.astype(np.float32)) + PREFERENCE * preferred
     hidden = standardise(private @ tuning.private.T.astype(np.float32))
@@ -121,7 +121,7 @@ def drive(tuning, maps, *, meaning, private, attributes, levels):
 
 
 def _energies(tuning, maps):
-    """Energy of each voxel's channels in its receptive field, and in the whole picture: (n_images, n_voxels) float32 both."""
+    """Energy of each voxel's channels in its receptive field and in the whole picture: both (n_images, n_voxels) float32."""
     centre = (np.arange(FIELD) + 0.5) / FIELD
     across = np.exp(-0.5 * ((centre - tuning.x[:, None]) / tuning.size[:, None]) ** 2)  # (n_voxels, 32)
     along = np.exp(-0.5 * ((centre - tuning.y[:, None]) / tuning.size[:, None]) ** 2)
@@ -139,8 +139,8 @@ def _energies(tuning, maps):
 def respond(drive, *, area, levels, rng):
     """Compute the noiseless responses in percent signal change: (n_images, n_voxels) float32.
 
-    A response is mean + sd * f(drive), with f(x) = tanh(s x) / s for saturation s (f(x) = x for s = 0), scaled to sd 1. Mean and
-    sd are those of the area, log-normal over voxels.
+    A response is mean + sd * f(drive), where f(x) = tanh(s x) / s for saturation s (f(x) = x for s = 0) is scaled to sd 1. Mean
+    and sd are those of the area, times a log-normal factor per voxel.
     """
     shape = np.tanh(levels.saturation * drive) / levels.saturation if levels.saturation else drive
     mean, sd = np.array([levels.signal[name] for name in area]).T * rng.lognormal(0, levels.signal_spread, (2, len(area)))
@@ -148,18 +148,18 @@ def respond(drive, *, area, levels, rng):
 
 
 def draw_gain(n_trials, gain_sd, rng, *, ar=0.0):
-    """Simulate the gain of each trial, common to all voxels, log-normal with mean 1: (n_trials,) float32.
+    """Simulate the gain of each trial, shared by all voxels, log-normal with mean 1: (n_trials,) float32.
 
-    `ar` is the correlation of its log from trial to trial.
+    `ar` is the autocorrelation of the log gain from trial to trial.
     """
     log = autocorrelate(rng.standard_normal((n_trials, 1)), ar)[:, 0]
     return np.exp(gain_sd * log - gain_sd**2 / 2).astype(np.float32)
 
 
 def repetition(image_ids, area, levels):
-    """Compute how a trial's response is weakened by earlier showings of its image: (n_trials, n_voxels) float32.
+    """Compute the factor by which earlier presentations of an image weaken the response: (n_trials, n_voxels) float32.
 
-    Half again as much where the image was shown before in the same session.
+    The loss is 1.5 times as large if the image was shown before in the same session.
     """
     session = np.arange(len(image_ids)) // nsd.N_SESSION_TRIALS
     rank = pd.Series(image_ids).groupby(image_ids).cumcount().to_numpy()
@@ -169,9 +169,9 @@ def repetition(image_ids, area, levels):
 
 
 def aligned_noise(response, n_trials, rng):
-    """Simulate noise of sd 1 along the leading axes of the signal: (n_trials, n_voxels) float32.
+    """Simulate noise of sd 1 along the leading principal axes of the signal: (n_trials, n_voxels) float32.
 
-    Without it noise is averaged away by anyone who pools many voxels; in V1 to V3 noise is shared by voxels of like tuning (van
+    Other noise averages out when many voxels are pooled; this does not. In V1 to V3, similarly tuned voxels share noise (van
     Bergen and Jehee 2018, NeuroImage 180, 78).
     """
     _, sizes, axes = np.linalg.svd(standardise(response), full_matrices=False)
@@ -181,7 +181,7 @@ def aligned_noise(response, n_trials, rng):
 
 
 def session_effects(n_sessions, n_voxels, levels, rng):
-    """Simulate each voxel's gain in a session, and its offset in units of the sd of betas: both (n_sessions, n_voxels)."""
+    """Simulate each voxel's gain and offset (in sd of betas) in each session: both (n_sessions, n_voxels)."""
     common = rng.standard_normal((n_sessions, 1))
 
     def drift():
@@ -193,7 +193,7 @@ def session_effects(n_sessions, n_voxels, levels, rng):
 
 
 def autocorrelate(noise, ar):
-    """Correlate rows of white noise with the row before by `ar`, in place; the sd stays 1."""
+    """Turn rows of white noise into a first-order autoregressive series with coefficient `ar`, in place; the sd stays 1."""
     for before, row in pairwise(noise) if ar else ():
         row *= (1 - ar**2) ** 0.5
         row += ar * before
@@ -201,7 +201,7 @@ def autocorrelate(noise, ar):
 
 
 def standardise(values):
-    """Columns with mean 0 and sd 1; constant columns become 0."""
+    """Scale columns to mean 0 and sd 1; constant columns become 0."""
     centred = values - values.mean(axis=0, dtype=np.float64)
     sd = centred.std(axis=0, dtype=np.float64)
     return (centred / np.where(sd > 1e-6, sd, np.inf)).astype(np.float32)

@@ -1,9 +1,9 @@
-"""Simulation of a subject: scenes, brain responses and BOLD in the files of NSD or of BIDS, and the planted truth.
+"""Simulation of a subject: scenes, brain responses, BOLD and the planted truth, as NSD's files or as BIDS.
 
-Planted are receptive fields for energies of edges and colours, graded meaning in higher areas, ceilings that differ by area, what
-trials and sessions add, one HRF of the library for each voxel, noise that is correlated in time and space, and drift; how much of
-each, `nsdlib.twin.levels` says. NSD's files of betas hold the planted ones plus noise of the size that NSD's denoised betas
-have; the time series have the larger noise that least squares would show. Outside nsdgeneral nothing responds.
+The planted effects are receptive fields for edge and colour energy, graded meaning in higher areas, noise ceilings that differ by
+area, trial and session effects, one HRF of the library per voxel, noise correlated in time and space, and drift. Their strengths
+are in `nsdlib.twin.levels`. NSD's beta files hold the planted betas plus as much noise as NSD's denoised betas have; the time
+series have the larger noise of least-squares betas. Voxels outside nsdgeneral do not respond.
 """
 
 import json
@@ -22,7 +22,7 @@ from nsdlib.twin.truth import load_truth
 
 __all__ = ["load_truth", "simulate"]
 
-# parts of the simulation have their own random streams, so that one can change without the others; confounds are numbered by runs
+# each part of the simulation has its own random stream, so that it can change alone; confounds are seeded by session and run
 NAMES = ("trials", "scene", "captions", "head", "tuning", "noise", "session", "run", "onsets")
 STREAMS = {name: i for i, name in enumerate(NAMES)}
 
@@ -30,22 +30,22 @@ STREAMS = {name: i for i, name in enumerate(NAMES)}
 def simulate(run, *, progress=True):
     """Simulate the subject of a run and write its files below `run.data`, unless they are complete there.
 
-    They are NSD's files, or, where the run has a section `bids`, a BIDS data set and fMRIPrep's derivatives of it: the same
-    subject, and where its onsets lie on volumes the same time series. The files are written into a temporary folder beside, which
-    is renamed at the end: an interrupted call leaves nothing half written, and of two calls at once the first to finish is kept.
+    The files are NSD's or, if the run has a section `bids`, a BIDS data set and its fMRIPrep derivatives. Both layouts hold the
+    same subject, and the same time series if onsets lie on volumes. A temporary folder next to `run.data` takes the files and is
+    renamed at the end: an interrupted call leaves nothing half written; of two concurrent calls, the first to finish is kept.
 
     Parameters
     ----------
     run : Run
-        Its subject, n_sessions, data, simulation and bids are used.
+        Uses subject, n_sessions, data, simulation and bids.
     progress : bool
         Show progress bars.
 
     Returns
     -------
     bool
-        True when the subject was written, False when it was complete already. A ValueError when the run has no simulation, or one
-        that its layout cannot hold, and a FileExistsError when its folders hold another simulated subject, or anything else.
+        True if the subject was written, False if it was already complete. Raises ValueError if the run has no simulation or
+        its layout cannot hold it, and FileExistsError if its folders hold another simulated subject or other files.
     """
     if is_complete(run):
         if progress:
@@ -64,7 +64,7 @@ def simulate(run, *, progress=True):
 
 
 def _keep(made, target, run):
-    """Give a finished folder its name, unless another process has just written the same subject there; says whether it did."""
+    """Rename a finished folder to its target; return False if another process has just written the same subject there."""
     try:
         made.rename(target)
     except OSError:
@@ -75,7 +75,7 @@ def _keep(made, target, run):
 
 
 def _write_subject(writer, data, run, progress):
-    """Write all files of the subject, and its truth into the new folder `data`."""
+    """Write all files of the subject, and the planted truth into the new folder `data`."""
     settings = run.simulation
 
     def rng(name, *numbers):
@@ -95,7 +95,7 @@ def _write_subject(writer, data, run, progress):
 
 
 def sample(rng, is_shared, unseen):
-    """Sample the scene of an image; a share `unseen` of the shared ones are the only ones whose combination can be held out."""
+    """Sample the scene of an image. If `unseen` > 0, held-out combinations occur only in that share of the shared images."""
     wanted = is_shared and rng.random() < unseen
     while True:
         scene = scenes.sample_scene(rng)
@@ -104,7 +104,7 @@ def sample(rng, is_shared, unseen):
 
 
 def _write_scenes(writer, shown, rng, progress):
-    """Write scenes and captions, image by image; returns their maps (n_images, n_channels, 32, 32)."""
+    """Write scenes and captions, image by image; return their channel maps (n_images, n_channels, 32, 32)."""
     maps = []
     with writer.pictures() as fill:
         for image_id, scene in tqdm(shown.items(), desc="drawing scenes", disable=not progress, mininterval=2):

@@ -6,21 +6,21 @@ import pandas as pd
 from nsdlib.data.nsd import layout as nsd
 
 SHARED_FRACTION = nsd.N_SHARED_IMAGES / nsd.N_SUBJECT_IMAGES
-NEAR, NEAR_SD = 0.6, 0.24  # share of showings that lie near a point of their image in time, and how near, in sessions
-EASY_HITS, HARD_HITS = 0.90, 0.65  # images recognised that were seen in the same session, or in earlier ones only
-FALSE_ALARMS = (0.15, 0.35)  # from the first trial to the last
+NEAR, NEAR_SD = 0.6, 0.24  # share of an image's presentations clustered around one time, and the sd of the cluster in sessions
+EASY_HITS, HARD_HITS = 0.90, 0.65  # hit rates for images seen before in the same session, or only in earlier sessions
+FALSE_ALARMS = (0.15, 0.35)  # rates at the first and the last trial
 UNANSWERED = 1 / 2000
-FIRST_SLOT, LAST_SLOT, SLOT_GAP = 3, 70, 5  # blank slots begin and end a run; others lie at least SLOT_GAP apart
+FIRST_SLOT, LAST_SLOT, SLOT_GAP = 3, 70, 5  # slots before and after are blank; blank slots between are at least SLOT_GAP apart
 
 
 def make_expdesign(n_sessions, rng):
-    """Simulate the design of an experiment whose first sessions are complete in themselves.
+    """Simulate the design of an experiment in which the first `n_sessions` sessions show all their images three times.
 
-    The first `n_sessions` x 750 trials show `n_sessions` x 250 images three times each, a tenth of them shared; the rest of
-    the 30,000 planned trials show the other images three times each, as NSD planned it. Of the showings of an image six in ten
-    lie near one point in time, the others anywhere (github.com/cvnlab/nsddatapaper, NSDSUMMARYnotes.m).
+    The first `n_sessions` x 750 trials show `n_sessions` x 250 images three times each; a tenth of these images are shared. The
+    rest of NSD's 30,000 planned trials show the other images three times each. Of an image's presentations, 60 % cluster around
+    one point in time and the rest are uniform (github.com/cvnlab/nsddatapaper, NSDSUMMARYnotes.m).
 
-    The result is that of `nsd_files.read_expdesign`: masterordering (30000,), subjectim (8, 10000), sharedix (1000,), stimpattern
+    Returns the keys of `nsd_files.read_expdesign`: masterordering (30000,), subjectim (8, 10000), sharedix (1000,), stimpattern
     (40, 12, 75), all int64; ids count from 1.
     """
     n_shared = round(SHARED_FRACTION * n_sessions * nsd.N_SESSION_TRIALS / nsd.N_REPEATS)
@@ -40,9 +40,9 @@ def make_expdesign(n_sessions, rng):
 
 
 def _order(images, n_sessions, rng):
-    """Each image three times, ordered by keys (in sessions) drawn for each repeat: (3 * n_images,) int64."""
+    """Order three presentations of each image by random times (in sessions): (3 * n_images,) int64."""
     centres, size = rng.uniform(0, n_sessions, len(images)), (nsd.N_REPEATS, len(images))
-    near = (centres + NEAR_SD * rng.standard_normal(size)) % n_sessions  # the sessions are a circle
+    near = (centres + NEAR_SD * rng.standard_normal(size)) % n_sessions  # wraps from the last session to the first
     keys = np.where(rng.random(size) < NEAR, near, rng.uniform(0, n_sessions, size))
     order = np.tile(images, nsd.N_REPEATS)[np.argsort(keys.ravel())]
     while len(same := np.flatnonzero(order[1:] == order[:-1])):  # no image in two successive trials
@@ -53,7 +53,7 @@ def _order(images, n_sessions, rng):
 
 
 def _assign_ids(rng):
-    """Ids of the shared images (1000,) and of every subject's list (8, 10000), from 1."""
+    """Draw the ids of the shared images (1000,) and of each subject's images (8, 10000); ids count from 1."""
     first = nsd.FIRST_SHARED_ID + 1
     others = first + 1 + rng.choice(nsd.N_STIMULI - first, nsd.N_SHARED_IMAGES - 1, replace=False)
     sharedix = np.concatenate([[first], np.sort(others)])
@@ -62,7 +62,7 @@ def _assign_ids(rng):
 
 
 def _stimpattern(rng):
-    """Occupation of the 4-s slots by trials: (40, 12, 75) of 0 and 1."""
+    """Draw which 4-s slots hold a trial: (40, 12, 75) of 0 and 1."""
     pattern = np.zeros((nsd.N_PLANNED_SESSIONS, nsd.N_TASK_RUNS, nsd.N_SLOTS), dtype=np.int64)
     pattern[..., FIRST_SLOT : LAST_SLOT + 1] = 1
     n_slots = LAST_SLOT + 1 - FIRST_SLOT
@@ -104,7 +104,7 @@ def stim_info(expdesign):
 
 
 def responses(expdesign, subject, n_sessions, rng):
-    """Simulate NSD's table of behaviour (pandas.DataFrame): images follow the design, answers the rates named above."""
+    """Simulate NSD's table of behaviour (pandas.DataFrame): images from the design, answers at the rates of this module."""
     n_trials = n_sessions * nsd.N_SESSION_TRIALS
     positions, trial = expdesign["masterordering"][:n_trials], np.arange(n_trials)
     ranks = pd.Series(trial).groupby(positions)

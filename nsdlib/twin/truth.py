@@ -1,4 +1,4 @@
-"""The planted truth of a simulated subject, and its file, which no reader of NSD opens."""
+"""The planted truth of a simulated subject and its file, which the readers of NSD never open."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from nsdlib.twin.marker import check_subject, planned_subject
 
 @dataclass(frozen=True)
 class Planted:
-    """Planted truth of a simulated subject; n_voxels counts the brain, n_general nsdgeneral."""
+    """Planted truth of a simulated subject, for n_voxels voxels of the brain and n_general voxels of nsdgeneral."""
 
     expdesign: dict
     image_ids: np.ndarray  # (n_trials,)
@@ -35,9 +35,9 @@ class Planted:
 def plant(settings, expdesign, image_ids, *, maps, shown, rng):
     """Simulate the brain of a subject and its noiseless responses to every trial (Planted).
 
-    Takes the Simulation; the design of `trials.make_expdesign` and the 0-based image of each trial (n_trials,); the channels
-    (n_images, n_channels, 32, 32) and the Scenes of the images, in the order of their ids; and a function from the name of a
-    stream of `simulate.STREAMS`, and numbers, to its random generator.
+    Takes the Simulation, the design of `trials.make_expdesign`, and the 0-based image id of each trial (n_trials,). `maps`
+    (n_images, n_channels, 32, 32) and `shown` are the channel maps and Scenes of the images, in the order of their ids.
+    `rng(name, *numbers)` returns the random generator of a stream of `simulate.STREAMS`.
     """
     levels, head = LEVELS[settings.kind], anatomy.make_anatomy(settings.shape, rng("head"))
     attributes = np.stack([scenes.attributes(scene) for scene in shown])
@@ -48,7 +48,7 @@ def plant(settings, expdesign, image_ids, *, maps, shown, rng):
     dead, total_sd = snr == 0, response.std(axis=0, dtype=np.float64) / np.where(snr > 0, snr, np.median(snr))
     response[:, dead] = response[:, dead].mean(axis=0)
     gain = brain.draw_gain(len(image_ids), levels.gain_sd, rng("tuning", 2), ar=levels.gain_ar)
-    other = np.square(response, dtype=np.float64).mean(axis=0) * np.expm1(levels.gain_sd**2)  # of a log-normal gain
+    other = np.square(response, dtype=np.float64).mean(axis=0) * np.expm1(levels.gain_sd**2)  # variance of a log-normal gain
     other += levels.aligned * total_sd**2
     onsets = trials.onset_rows(expdesign, 1, 1)
     noise = bold.make_noise(total_sd, other, head=head, levels=levels, onsets=onsets, rng=rng("noise", 1))
@@ -76,7 +76,7 @@ def _respond(tuning, maps, shown, attributes, levels, rng):
 
 
 def _across_sessions(betas, beta_sd, levels, rng):
-    """Betas with the gain and the offset of each voxel in each session: (n_trials, n_general) float32."""
+    """Apply each voxel's gain and offset in each session to the betas: (n_trials, n_general) float32."""
     session = np.arange(len(betas)) // nsd.N_SESSION_TRIALS
     gain, offset = brain.session_effects(session[-1] + 1, betas.shape[1], levels, rng)
     return gain[session] * betas + (offset * beta_sd.astype(np.float32))[session]
@@ -85,11 +85,11 @@ def _across_sessions(betas, beta_sd, levels, rng):
 def load_truth(run):
     """Load the planted truth of a run's simulated subject, for the voxels of nsdgeneral (xarray.Dataset).
 
-    Axes voxel (flat C-order index into the volume), trial (from 0), image (its number in the run's subject), attribute.
-    Variables: betas (trial, voxel) percent signal change, what the voxel did in a trial, with all that trials and sessions add
-    and without the noise of measurement; response (image, voxel) to the image alone; gain (trial); hrf_index, hrf_peak (s), snr,
-    noise_ceiling (percent, three repeats), area, x, y, size of each voxel; scene (image, attribute). A subject that was not
-    simulated raises a FileNotFoundError, another run's a ValueError.
+    Axes are voxel (flat C-order index into the volume), trial (from 0), image (its number in the run's subject) and attribute.
+    Variables: betas (trial, voxel), percent signal change, with trial and session effects but without measurement noise;
+    response (image, voxel), the response to the image alone; gain (trial); hrf_index, hrf_peak (s), snr, noise_ceiling (percent,
+    three repeats), area, x, y and size of each voxel; scene (image, attribute). Raises FileNotFoundError if the subject was not
+    simulated, and ValueError if the folder holds another run's subject.
     """
     check_subject(run)
     path = truth_path(run.data, planned_subject(run))
@@ -103,17 +103,17 @@ def load_truth(run):
 
 
 def _as_in_bids(truth, n_sessions):
-    """The truth of the first sessions, trials and images counted as a BIDS subject counts those that it finds."""
+    """Select the first sessions and number trials and images consecutively, as a BIDS subject does."""
     truth = truth.isel(trial=truth.trial.values < n_sessions * nsd.N_SESSION_TRIALS)
-    shown, number = np.unique(truth.image_id, return_inverse=True)  # names of pictures are sorted as their ids
+    shown, number = np.unique(truth.image_id, return_inverse=True)  # file names of pictures sort like their ids
     counted = {"image": np.arange(len(shown)), "trial": np.arange(truth.sizes["trial"]), "image_id": ("trial", number)}
     return truth.sel(image=shown).assign_coords(counted)
 
 
 def save_truth(path, planted, *, n_runs):
-    """Save the planted truth as the labelled arrays that `load_truth` documents, of the first task runs of each session.
+    """Save the planted truth of the first `n_runs` task runs of each session, as the arrays that `load_truth` documents.
 
-    In the file images have NSD's ids, and trials the numbers that they would have in all task runs.
+    In the file, images have NSD's ids, and trials are numbered as if all task runs were there.
     """
     in_session = np.arange(len(planted.gain)) % nsd.N_SESSION_TRIALS
     kept = in_session < sum(nsd.RUN_TRIALS[:n_runs])
