@@ -11,12 +11,12 @@ VOXEL_MM = 1.8
 HEAD_FILL = (0.82, 0.88, 0.78)  # semi-axes of the brain, fractions of half the volume
 CORTEX_FROM = 0.62  # relative radius where cortex begins
 GENERAL_FRACTION = 0.36  # of the brain's voxels, in nsdgeneral
-# of nsdgeneral, from the back of the head forwards; NSD's subject 1 has .086, .091, .075 and .044 of eight times as many voxels
+# of nsdgeneral, from the back of the head forwards; in NSD's subject 1, V1 to V4 have .086, .091, .075, .044 of 8 x the voxels
 EARLY_FRACTIONS = (("V1", 0.14), ("V2", 0.12), ("V3", 0.10))
 V4_FRACTION = 0.06
-NEAR_FRACTION = 0.5  # of a patch of higher cortex with two regions, in the first
+NEAR_FRACTION = 0.5  # of the voxels of a patch with two regions, in the first region
 
-# volume: (label, range of angles around the head from below (-90) over the side (0) to the top (90), part of this patch)
+# volume: (label, lowest and highest angle around the head: -90 below, 0 at the side, 90 at the top; part of this patch)
 HIGHER = {
     "floc-faces": (("OFA", -30, -8, "near"), ("FFA-1", -58, -30, "near"), ("FFA-2", -58, -30, "far")),
     "floc-bodies": (("EBA", -8, 25, "all"), ("FBA-1", -42, -24, "near"), ("FBA-2", -42, -24, "far")),
@@ -35,7 +35,7 @@ class Anatomy:
     rois: dict  # name to (X, Y, Z) int16 as NSD writes them: -1 not cortex, 0 no label, 1, 2, ... labels
     affine: np.ndarray  # (4, 4), from voxel indices to millimetres
     angle: np.ndarray  # (X, Y, Z) direction of a receptive field of nsdgeneral, radians: 0 right, pi/2 up
-    eccentricity: np.ndarray  # (X, Y, Z) its distance from the centre: 1 is the middle of a side of the picture
+    eccentricity: np.ndarray  # (X, Y, Z) its distance from the picture's centre: 1 is the middle of a side
 
     @property
     def responds(self):
@@ -55,7 +55,7 @@ class Anatomy:
     def smooth_fields(self, n_fields, width, rng):
         """Simulate spatially smooth values of the brain's voxels: (n_fields, n_voxels) float32, mean 0 and sd 1 over the head.
 
-        `width` is the sd, in voxels, of the Gaussian that white noise is smoothed by.
+        `width` is the sd, in voxels, of the Gaussian that smooths white noise.
         """
         from scipy.ndimage import gaussian_filter
 
@@ -70,7 +70,7 @@ class Anatomy:
 
 
 def make_anatomy(shape, rng):
-    """Simulate a head in a volume of `shape`, whose axes run left-right, posterior-anterior, inferior-superior (Anatomy)."""
+    """Simulate a head in a volume of `shape`, with axes left-right, posterior-anterior, inferior-superior (Anatomy)."""
     half = (np.array(shape) - 1) / 2
     grid = np.moveaxis(np.indices(shape), 0, -1)
     place = (grid - half) / (half * HEAD_FILL)  # (X, Y, Z, 3), the brain is the unit ball

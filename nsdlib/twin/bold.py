@@ -1,4 +1,4 @@
-"""From responses to BOLD: signal-to-noise of voxels, noise of betas and time series of a run, in scanner units."""
+"""From responses to BOLD: signal-to-noise ratio of voxels, noise of betas, and time series of a run in scanner units."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -14,17 +14,17 @@ from nsdlib.twin.anatomy import VOXEL_MM, Anatomy
 from nsdlib.twin.brain import autocorrelate
 from nsdlib.twin.levels import Levels
 
-LEAST_NOISE = 0.3  # smallest fraction of a voxel's noise variance that is measurement noise, whatever the gain adds
-OUTLIER = 10.0  # how much larger the noise of an outlying voxel is
+LEAST_NOISE = 0.3  # smallest fraction of a voxel's noise variance that is measurement noise
+OUTLIER = 10.0  # factor on the noise sd of an outlier voxel
 FWHM = 2.355 * VOXEL_MM  # of a Gaussian with an sd of one voxel, mm
 LOCAL = 4.0  # width of the noise that neighbours share, FWHM in mm
-KEPT = np.array([1, 1, 0.5, 0.5])  # of the variance of thermal, local, broad and global noise, after denoising
+KEPT = np.array([1, 1, 0.5, 0.5])  # fraction of the thermal, local, broad and global noise variance that remains after denoising
 MEAN_SIGNAL, MEAN_SPREAD = 1500.0, 0.15  # scanner units, sd of their log
 DRIFT_ORDER = 3
-MIDDLE = 10  # of the HRF library
-PLACES = 40  # where onsets lie that are not all on volumes: so many from a volume to the next, 1/30 s apart
-LATEST = 30  # of these places behind a volume at most: trials of 3 s, 4 s apart, do not overlap
-START = 0.5  # and when their series begin, volumes after time 0: fMRIPrep aligns slices to the middle of each volume
+MIDDLE = 10  # index of the middle HRF of the library
+PLACES = 40  # possible onsets per volume if onsets lie between volumes: 1/30 s apart
+LATEST = 30  # largest delay of an onset after its volume, in these steps: 3-s trials that are 4 s apart do not overlap
+START = 0.5  # time of the first volume in such runs, in volumes: fMRIPrep aligns slices to the middle of each volume
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Noise:
 
     beta_sd: np.ndarray  # (n_voxels,) sd of single-trial betas, percent signal change
     loadings: np.ndarray  # (n_factors, n_voxels) float32, weights of the broad noise, unit length over the factors
-    beta_shares: np.ndarray  # (4,) parts of the variance of betas; of that of time series they are `levels.shares`
+    beta_shares: np.ndarray  # (4,) shares of the four noise parts in the variance of betas; `levels.shares` is for time series
     head: Anatomy
     levels: Levels
 
     def draw(self, n_times, shares, autocorrelation, rng):
         """Simulate noise with sd 1 for each voxel: (n_times, n_voxels) float32.
 
-        `shares` and `autocorrelation` are those of its parts: thermal (each voxel its own), local, broad and global.
+        `shares` and `autocorrelation` have one value per part: thermal (independent over voxels), local, broad and global.
         """
         thermal, local, broad, common = np.sqrt(shares, dtype=np.float32)
         first, second, third, fourth = autocorrelation
@@ -55,9 +55,9 @@ class Noise:
 
 
 def draw_ncsnr(head, quality, levels, rng):
-    """Simulate each voxel's ratio of signal sd and noise sd in single-trial betas: (n_general,) float64, smooth in space.
+    """Simulate each voxel's ratio of signal sd to noise sd in single-trial betas: (n_general,) float64, smooth in space.
 
-    Within a region they are squares of a normal variable, whose quantiles NSD's come nearest to. Dead voxels have 0.
+    Within a region, the ratios are squares of a normal variable, which fits NSD's quantiles best; dead voxels have 0.
     """
     _, region = head.areas()
     fields = [share**0.5 * head.smooth_fields(1, width, rng)[0, head.responds] for share, width in levels.smoothness]
@@ -67,17 +67,17 @@ def draw_ncsnr(head, quality, levels, rng):
         root = (mean**2 - sd**2 / 2) ** 0.25  # mean and variance of a square: m² + s², 4 m² s² + 2 s⁴
         quantile = (rankdata(place[inside]) - 0.5) / inside.sum()
         ratio[inside] = (root + np.sqrt(mean - root**2) * norm.ppf(quantile)) ** 2
-    dead = min(0.04, levels.dead / quality**3)  # a poor subject has more of them
+    dead = min(0.04, levels.dead / quality**3)  # more in subjects of low quality
     edge = head.smooth_fields(1, 1.0, rng)[0, head.responds]
     ratio[edge < np.quantile(edge, dead)] = 0
     return quality * ratio
 
 
 def make_noise(total_sd, other_variance, *, head, levels, onsets, rng):
-    """Return the noise that, with the variance of betas that has other causes, gives each voxel all its noise (Noise).
+    """Make the measurement noise that adds to `other_variance` to give each voxel its total noise (Noise).
 
-    `total_sd` and `other_variance` are those of the voxels of nsdgeneral (n_general,), in percent signal change; the other voxels
-    of the brain get the median noise. `onsets` are the volumes in which the trials of a typical run begin.
+    `total_sd` and `other_variance` (n_general,) are for the voxels of nsdgeneral, in percent signal change (squared); the other
+    voxels of the brain get the median noise. `onsets` are the volumes in which the trials of a typical run begin.
     """
     beta_sd = np.full(len(head.responds), np.median(total_sd))
     beta_sd[head.responds] = np.sqrt(np.maximum(total_sd**2 - other_variance, LEAST_NOISE * total_sd**2))
@@ -100,12 +100,12 @@ def draw_hrfs(head, rng):
 
 @cache
 def _hrfs(places):
-    """The HRF library, `places` samples a volume of NSD: (20, n_samples) float32."""
+    """Sample the HRF library at `places` samples per volume of NSD: (20, n_samples) float32."""
     return hrf.sampled_library(nsd.TR / places, nsd.STIMULUS_SECONDS)
 
 
 def _convolved(onsets, index):
-    """Each trial's onset convolved with an HRF of the library: (226, n_trials), cut at the end of the run.
+    """Convolve each trial's onset with an HRF of the library: (226, n_trials), cut at the end of the run.
 
     Onsets are in volumes: whole numbers, or multiples of 1 / PLACES.
     """
@@ -116,14 +116,14 @@ def _convolved(onsets, index):
 
 
 def resampling(sampling):
-    """Return the matrix that takes volumes every `sampling` seconds to those of a run every TR: (226, n), a cubic spline."""
+    """Return the cubic-spline matrix that resamples volumes from every `sampling` seconds to every TR: (226, n)."""
     times = nsd.TR * np.arange(nsd.N_VOLUMES)
     measured = sampling * np.arange(int(np.ceil(times[-1] / sampling - 1e-9)) + 1)
     return CubicSpline(measured, np.eye(len(measured)))(times)
 
 
 def _parts_of_least_squares(onsets, levels):
-    """Variance of a least-squares beta for each part of the noise, of sd 1 in the series, median over a run's trials: (4,)."""
+    """Variance of a least-squares beta under each noise part of sd 1 in the series, median over a run's trials: (4,)."""
     design = np.concatenate([_convolved(onsets, MIDDLE), _polynomials()], axis=1)
     resample = resampling(levels.sampling)
     weights = np.linalg.pinv(design)[: len(onsets)] @ resample  # (n_trials, n)
@@ -135,9 +135,9 @@ def _parts_of_least_squares(onsets, levels):
 def draw_run(betas, onsets, hrf_index, *, noise, mean, rng, start=0):
     """Simulate the BOLD of one run: (226, n_voxels) int16, scanner units.
 
-    Takes the true responses (n_trials, n_voxels) float32, percent signal change, and onsets (n_trials,) of the run's trials in
-    volumes, whole or at `PLACES` between them; of the voxels the HRFs, by index into the library, the noise, and the mean
-    signal (n_voxels,), scanner units; and when the first volume was measured, in volumes. The noise does not depend on places.
+    Takes the true responses `betas` (n_trials, n_voxels) float32, percent signal change; the `onsets` (n_trials,) of the run's
+    trials in volumes, multiples of 1 / PLACES; each voxel's index into the HRF library, noise and `mean` signal (n_voxels,),
+    scanner units; and `start`, the time of the first volume, in volumes. The noise uses onsets rounded down to volumes.
     """
     levels, resample = noise.levels, resampling(noise.levels.sampling).astype(np.float32)
     of_least_squares = np.dot(levels.shares, _parts_of_least_squares(np.floor(onsets), levels))

@@ -1,10 +1,10 @@
-"""Is a simulated subject like the Natural Scenes Dataset? Its numbers beside those that were published of NSD.
+"""Is a simulated subject like the Natural Scenes Dataset? Compares its statistics with those published for NSD.
 
 Sources: *Brain-Score* is github.com/brain-score/vision, data/allen2022_fmri (ceilings of eight subjects in func1pt8mm, b3 betas);
 *DeepNSD* is github.com/ColinConwell/DeepNSD, publication/source_data (subjects 1, 2, 5, 7); *nsddatapaper* is
 github.com/cvnlab/nsddatapaper, results.mat; *nsdMemConn* is github.com/mjstarrett/nsdMemConn (behaviour of subject 1); *Roth* is
-Roth and Merriam 2023, Nature Communications 14, 4422. A range that rests on these is a gate; *derived* and *assumed* ones are
-only plausible. A subject of few sessions or voxels, or of another quality than NSD's, may well leave a gate.
+Roth and Merriam 2023, Nature Communications 14, 4422. A range based on one of these sources is a gate; *derived* and *assumed*
+ranges are only plausible. A subject with few sessions or voxels, or with another quality than NSD's, may miss a gate.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from nsdlib.twin.anatomy import VOXEL_MM
 from nsdlib.twin.brain import standardise
 from nsdlib.twin.truth import load_truth
 
-# name: smallest and largest published value, or a band around the only one, which the basis then gives; basis
+# name: smallest and largest published value, or a band around the single published value given in the basis; basis
 PUBLISHED = {
     "ceiling of nsdgeneral, median (%)": (13.3, 34.1, "Brain-Score"),
     "ceiling of V1, median (%)": (21.5, 49.1, "Brain-Score"),
@@ -60,22 +60,22 @@ PUBLISHED = {
     "answers: false alarms": (0.15, 0.30, "nsdMemConn: .25"),
 }
 GATES = ("Brain-Score", "DeepNSD", "nsddatapaper", "nsdMemConn", "Roth")
-N_RUNS, N_RANKS = 2, 50  # runs of session 1 whose series are read; ranks of the spectrum
-N_CELLS = 8  # cells a side whose means and sds describe a picture
-DECODING, ENCODING = 1e3, 1e4  # penalties of ridge
-FEATURES = 1000  # variance of all features together that the latter is for
-FAR_MM, LOWEST = 20.0, 10.0  # "far"; smallest ceiling (%) of voxels whose encoding is judged
+N_RUNS, N_RANKS = 2, 50  # number of runs of session 1 whose series are read; number of ranks of the spectrum
+N_CELLS = 8  # cells per side; their means and sds are the picture features
+DECODING, ENCODING = 1e3, 1e4  # ridge penalties
+FEATURES = 1000  # total variance that the features for encoding are scaled to
+FAR_MM, LOWEST = 20.0, 10.0  # distance from which voxels count as far; smallest ceiling (%) of voxels in the encoding analysis
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Betas of a subject, each voxel z-scored within its sessions, and what belongs to them."""
+    """Betas of a subject, with their images, sessions and voxels."""
 
     raw: np.ndarray  # (n_trials, n_voxels)
-    z: np.ndarray  # (n_trials, n_voxels)
+    z: np.ndarray  # (n_trials, n_voxels) z-scored within each session
     image_ids: np.ndarray  # (n_trials,)
     session: np.ndarray  # (n_trials,)
-    images: np.ndarray  # (n_images,) of those seen three times
+    images: np.ndarray  # (n_images,) ids of the images seen three times
     rows: np.ndarray  # (n_images, 3) their trials, in order
     ratio: np.ndarray  # (n_voxels,) ncsnr
     place: np.ndarray  # (n_voxels, 3) in voxels
@@ -83,21 +83,21 @@ class Measured:
 
 
 def calibrate(run, trials, *, glm=None):
-    """Compute what can be compared with NSD from a simulated subject's betas, series, captions and answers.
+    """Compare a simulated subject's betas, time series, captions and answers with published values of NSD.
 
     Parameters
     ----------
     run : Run
     trials : xarray.Dataset
-        Its single-trial betas as they were read, from `study.read_trials` or `study.trials_from_glm`.
+        Single-trial betas, unscaled, from `study.read_trials` or `study.trials_from_glm`.
     glm : xarray.Dataset, optional
-        The artifact of that name, for the comparison of its steps.
+        The artifact `glm`, for the comparison of its steps.
 
     Returns
     -------
     pandas.DataFrame
-        One row a number: value, low and high (the published range), inside (whether the value is), gate (whether the range rests
-        on NSD's own numbers), basis. What the data do not allow (one session; no GLM) is missing.
+        One row per statistic: value, low and high (the published range), inside (whether the value lies in it), gate (whether
+        the range comes from NSD's own data), basis. Statistics that the data do not allow (one session; no GLM) are missing.
     """
     data = NSDSubject(run.data, run.subject, run.n_sessions)
     seen = _measure(trials, data)
@@ -112,16 +112,16 @@ def calibrate(run, trials, *, glm=None):
 
 
 def explained(measured, planted):
-    """Compute the percentage of variance over images that planted responses explain, minus chance (adjusted r²): (n_voxels,).
+    """Compute the percentage of variance over images that planted responses explain, as adjusted r²: (n_voxels,).
 
-    Both are (n_images, n_voxels): betas, and the planted responses to the same images, in any unit.
+    `measured` betas and `planted` responses to the same images are (n_images, n_voxels), in any unit.
     """
     n = len(measured)
     return 100 * (1 - (1 - np.square(correlate(measured, planted))) * (n - 1) / (n - 2))
 
 
 def _measure(trials, data):
-    """The betas of a subject by image (Measured)."""
+    """Collect the betas of a subject by image (Measured)."""
     raw, session, ids = trials.betas.values, trials.session.values, trials.image_id.values
     z = within_sessions(raw, session, scaled=True)
     images, order, first, counts = trials_by_image(raw, ids)
@@ -135,7 +135,7 @@ def _measure(trials, data):
 
 
 def _ceilings(seen):
-    """Ceilings by area, and how they are distributed."""
+    """Noise ceilings by area, and their distribution."""
     ceiling, areas = noise_ceiling(seen.ratio, N_REPEATS), seen.areas
     found = {f"ceiling of {name}, median (%)": np.median(ceiling[areas[name]]) for name in ("V1", "V2", "V3", "V4")}
     found["ceiling of nsdgeneral, median (%)"] = np.median(ceiling)
@@ -147,7 +147,7 @@ def _ceilings(seen):
 
 
 def _steps(glm, data):
-    """How much signal-to-noise the GLM gains by denoising and ridge."""
+    """Gain in signal-to-noise ratio from the GLM's denoising and ridge."""
     if glm is None:
         return {}
     ids, session = data.image_ids[glm.trial.values], data.session[glm.trial.values]
@@ -156,7 +156,7 @@ def _steps(glm, data):
 
 
 def _maps(seen):
-    """How smooth the map of signal-to-noise is in V1 to V3, and whether the halves of the images agree on it."""
+    """Smoothness of the ncsnr map in V1 to V3, and correlation of ceilings between halves of the images."""
     odd = np.isin(seen.image_ids, seen.images[::2])
     halves = [ncsnr(seen.raw[half], seen.image_ids[half], session=seen.session[half]) for half in (odd, ~odd)]
     agree = np.corrcoef(*(noise_ceiling(half, N_REPEATS) for half in halves))[0, 1]
@@ -171,7 +171,7 @@ def _maps(seen):
 
 
 def _series(data):
-    """Autocorrelation of series, without slow drift, in voxels of the brain that do not respond."""
+    """Autocorrelation of detrended time series in brain voxels outside nsdgeneral, which do not respond."""
     mask, lags = data.brainmask & ~(data.roi("nsdgeneral") > 0), []
     for run in range(1, N_RUNS + 1):
         series = data.timeseries(1, run, mask).astype(np.float64)
@@ -182,7 +182,7 @@ def _series(data):
 
 
 def _noise(seen):
-    """Correlation of noise between voxels and between trials, from differences of showings; what scaling by session is worth."""
+    """Noise correlations between voxels, from differences between repeats; effect of scaling by session on the ceiling."""
     noise = (seen.z[seen.rows] - seen.z[seen.rows].mean(axis=1, keepdims=True)).reshape(-1, seen.z.shape[1])
     alike = np.corrcoef(noise[:, seen.ratio > 0].T)
     place = seen.place[seen.ratio > 0].astype(np.float32)
@@ -199,7 +199,7 @@ def _noise(seen):
 
 
 def _sessions(seen):
-    """Whether patterns of V1 for one image are less alike the more sessions lie between; how reliable a voxel is there."""
+    """In V1: drift of an image's pattern with the number of sessions between repeats, and reliability of voxels."""
     inside = seen.areas["V1"]
     patterns = seen.raw[seen.rows][..., inside]  # (n_images, 3, n_voxels)
     once = patterns[:, 0]
@@ -214,7 +214,7 @@ def _sessions(seen):
 
 
 def _encoding(seen, data):
-    """Share of the ceiling that ridge explains in held-out images, from words of their captions and from coarse pictures."""
+    """Share of the ceiling that ridge explains in held-out images, from caption words and from coarse pictures."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     said = CountVectorizer().fit_transform(" ".join(five) for five in data.captions(seen.images)).toarray()
@@ -238,7 +238,7 @@ def _encoding(seen, data):
 
 
 def _decoding(seen, truth, data):
-    """Share of test images whose main kind ridge finds, from the mean of three showings and from single ones."""
+    """Accuracy of ridge for the main kind of test images, from the mean of three trials and from single trials."""
     kinds = [f"kind: {kind}" for kind in scenes.KINDS]
     wanted = truth.scene.sel(image=seen.images, attribute=kinds).values
     test = np.isin(seen.images, data.image_ids[data.is_test])
@@ -250,7 +250,7 @@ def _decoding(seen, truth, data):
 
 
 def _spectrum(seen):
-    """Slope of log variance against log rank of the signal, along axes of first showings, in the second ones."""
+    """Slope of log variance against log rank of the signal: principal axes of first repeats, covariance with second repeats."""
     first, second = (seen.z[seen.rows[:, repeat]] for repeat in (0, 1))
     axes = np.linalg.svd(first - first.mean(axis=0), full_matrices=False)[2][:N_RANKS].T
     variance = np.sum(((first - first.mean(axis=0)) @ axes) * ((second - second.mean(axis=0)) @ axes), axis=0)
@@ -259,7 +259,7 @@ def _spectrum(seen):
 
 
 def _repeats(seen):
-    """Mean response to the third showing relative to the first, differences between sessions taken out."""
+    """Mean response to the third presentation relative to the first, adjusted for differences between sessions."""
     session, found = seen.session[seen.rows.ravel()], {}
     rank = np.tile(np.eye(N_REPEATS), (len(seen.rows), 1))
     which = (session[:, None] == np.unique(session)[1:]).astype(float)
@@ -271,7 +271,7 @@ def _repeats(seen):
 
 
 def _answers(data):
-    """How well images were recognised."""
+    """Accuracy, hit rate and false-alarm rate of the recognition task."""
     table = data.responses().dropna(subset=["ISCORRECT"])
     old = table["ISOLD"] == 1
     hits, rejected = table["ISCORRECT"][old].mean(), table["ISCORRECT"][~old].mean()

@@ -4,7 +4,7 @@ from nsdlib.twin.scenery.places import PLACES
 from nsdlib.twin.scenery.wording import ABOVE, SHORT, SORTS, WATERS, plural, with_article
 
 NUMBERS = ("a", "two", "three")
-_SCENERY = {  # the places as things to look at, where that is not the short phrase without its preposition
+_SCENERY = {  # noun phrase of a place, where it is not the short phrase without its preposition
     "sunset": "a sunset",
     "night": "a night sky",
     "space": "outer space",
@@ -105,12 +105,12 @@ def _terse(words):
 
 
 def _picture(words):
-    """As one who speaks of the picture."""
+    """Start with "a picture of" or the like."""
     return f"{words.pick('a picture of', 'a drawing of', 'a view of', 'an image of')} {words.things()} {words.place()}"
 
 
 def _exists(words):
-    """There is or there are."""
+    """Start with "there is" or "there are"."""
     also = f" and {words.companion()}" if words.companion() else ""
     return f"there {words.are} {words.things()}{also} {words.place()}"
 
@@ -149,7 +149,7 @@ def _company(words):
 
 
 def _special(words):
-    """The special sort of the thing."""
+    """The specific variety of the kind, such as its breed."""
     number = words.number if words.n != 2 else words.pick("two", "a couple of", "a pair of")
     return f"{words.things(colour=words.rng.random() < 0.7, model=True, number=number)} {words.doing} {words.place()}"
 

@@ -1,4 +1,4 @@
-"""Which simulated subject lies in a folder: `simulation.json`, written last, holds the settings that its files follow from."""
+"""The marker of a simulated subject's folder: `simulation.json`, written last, holds the settings that determine its files."""
 
 import json
 
@@ -7,23 +7,23 @@ from nsdlib.params import Simulation
 
 MARKER = Simulation.marker
 VERSION = 3  # increased whenever the same settings give other files
-STIMULI, CAPTIONS = "stimuli", "captions.tsv"  # of simulated data in BIDS: folder of the pictures, and in it their captions
+STIMULI, CAPTIONS = "stimuli", "captions.tsv"  # in simulated BIDS data: the folder of pictures, and the captions file in it
 
 
 def planned_subject(run):
-    """Return which subject's plan of NSD a run's simulated subject follows: the first's where the run has none of NSD."""
+    """Return the NSD subject whose image plan a run's simulated subject follows: subject 1 if the run is not in NSD's layout."""
     return run.subject or 1
 
 
 def folders(run):
-    """Return the folders that hold a run's simulated subject, that of its data last (a list of Path)."""
+    """Return the folders of a run's simulated subject as a list of Path, `run.data` last."""
     return [run.data] if run.bids is None else [run.bids.derivatives, run.data]
 
 
 def settings_of(run):
     """Return the settings that the files of a run's simulated subject depend on.
 
-    A ValueError where it has no simulation, or one that does not fit the way in which its data are to lie.
+    Raises ValueError if the run has no simulation, or one that does not fit the run's data layout.
     """
     if run.simulation is None:
         raise ValueError(
@@ -41,7 +41,7 @@ def settings_of(run):
 def is_complete(run, *some):
     """Return whether the folders of a run, or `some` of them, hold its simulated subject.
 
-    A FileExistsError when one holds anything else.
+    Raises FileExistsError if one holds anything else.
     """
     settings = settings_of(run)
     complete = [_is_complete(folder, settings) for folder in some or folders(run)]
@@ -49,7 +49,7 @@ def is_complete(run, *some):
 
 
 def _is_complete(folder, settings):
-    """Whether a folder holds the subject of some settings."""
+    """Return whether a folder holds the subject of these settings."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     advice = "Nothing was changed: choose another folder as `data`, or move this one away."
@@ -61,7 +61,7 @@ def _is_complete(folder, settings):
 
 
 def check_subject(run):
-    """Raise ValueError when the files that a run would read are another simulated subject's; more sessions of its own will do."""
+    """Raise ValueError if a run's data folder holds another simulated subject; another number of sessions is accepted."""
     if not (run.data / MARKER).is_file():
         return
     advice = f"Give params/{run.name}.yaml a folder of its own as `data`, or move this one away."
@@ -72,7 +72,7 @@ def check_subject(run):
 
 
 def _check_layout(run):
-    """Refuse a simulation that cannot be written as the run says that its data lie."""
+    """Raise ValueError if a simulation cannot be written in the run's data layout."""
     bids, fixed = run.bids, {"images": run.data / STIMULI, "captions": run.data / STIMULI / CAPTIONS}
     if bids is None:
         for name in filter(run.simulation.differs, run.simulation.in_bids_only):
@@ -89,7 +89,7 @@ def _check_layout(run):
 
 
 def _changes(folder, settings, but=frozenset()):
-    """In which settings a folder's subject differs, in words."""
+    """Describe the settings in which a folder's subject differs."""
     try:
         there = dict(json.loads((folder / MARKER).read_text()))
     except (ValueError, TypeError):

@@ -1,10 +1,10 @@
-"""What the simulated higher areas see in a scene: graded meaning, and features of the picture that no decoder knows."""
+"""Features that the simulated higher areas respond to: graded meaning, and picture features that no decoder has."""
 
 import numpy as np
 
 from nsdlib.twin.scenes import BACKGROUNDS, COLOURS, KINDS
 
-WORLD_SEED = 1808  # of what means what: the same for all subjects
+WORLD_SEED = 1808  # of concept vectors and random features: the same for all subjects
 FAMILIES = (
     ("face", "person", "cat", "dog", "horse", "bird", "fish", "butterfly"), ("tree", "flower", "mushroom", "cactus", "apple"),
     ("car", "boat", "train", "balloon", "rocket"), ("house", "castle"), ("cup", "umbrella", "guitar", "clock"),
@@ -13,17 +13,17 @@ FAMILIES = (
 )  # fmt: skip
 LIKENESS = 0.5  # correlation of two members of a family
 WEIGHTS = {"kind": 1.6, "background": 0.8, "colour": 0.4, "number": 0.6, "size": 0.4, "place": 0.4}
-N_FEATURES = 512  # random features that meaning, or a picture, is seen through
-CURVATURE = 0.35  # phase of a random feature (radians) for a step of 1: the larger, the less linear
-PRIVATE_CURVATURE, PRIVATE_SIDE = 4.0, 8  # the same for private features; side of the picture they see (pixels)
+N_FEATURES = 512  # number of random cosine features
+CURVATURE = 0.35  # frequency of the random cosines (radians per unit distance): larger is less linear
+PRIVATE_CURVATURE, PRIVATE_SIDE = 4.0, 8  # the same for private features; side of their coarse picture (pixels)
 
 
 def embed(scenes, n_dimensions):
-    """Place scenes in a space of graded meaning whose dimensions have variances 1 / rank: (n_images, n_dimensions) float32.
+    """Embed scenes in a space of graded meaning whose dimensions have variances 1 / rank: (n_images, n_dimensions) float32.
 
-    A scene is the mean of the concepts of its objects, each weighted by the square root of its size, with background, colour,
-    number, size and place. Concepts of a family resemble each other. The space is that of the principal components of random
-    cosines of this, so that dimensions depend on combinations as well (kind and background, say); at most as many as scenes.
+    A scene's vector is the mean of its objects' concepts, each weighted by the square root of the object's size, together with
+    background, colour, number, size and place. Concepts of a family are correlated. The dimensions are principal components of
+    random cosines of these vectors, so they also depend on combinations such as kind and background; at most n_images of them.
     """
     rng = np.random.default_rng(WORLD_SEED)
     concepts = _concepts(rng)
@@ -32,7 +32,7 @@ def embed(scenes, n_dimensions):
 
 
 def private(maps, n_dimensions):
-    """Compute features (n_images, n_dimensions) float32 that nothing else predicts linearly, from `brain.visual_maps`."""
+    """Compute features (n_images, n_dimensions) float32 of `brain.visual_maps` that no other features predict linearly."""
     rng, step = np.random.default_rng(WORLD_SEED + 1), maps.shape[-1] // PRIVATE_SIDE
     coarse = maps.reshape(*maps.shape[:2], PRIVATE_SIDE, step, PRIVATE_SIDE, step).mean(axis=(3, 5))
     coarse = coarse.reshape(len(maps), maps.shape[1], -1)
@@ -42,7 +42,7 @@ def private(maps, n_dimensions):
 
 
 def _concepts(rng):
-    """A vector for each kind, background and colour; members of a family resemble each other."""
+    """Draw a vector for each kind, background and colour; vectors of a family have correlation `LIKENESS`."""
     concepts, size = {}, len(KINDS) + len(BACKGROUNDS)
     for family in (*FAMILIES, *((colour,) for colour in COLOURS)):
         common = rng.standard_normal(size)
@@ -53,7 +53,7 @@ def _concepts(rng):
 
 
 def _point(scene, concepts):
-    """A scene in the space of concepts."""
+    """Vector of a scene in the space of concepts."""
     weights = np.sqrt([thing.size for thing in scene.things]) / len(scene.things)
     first = scene.things[0]
     return np.concatenate([
@@ -67,7 +67,7 @@ def _point(scene, concepts):
 
 
 def _cosines(points, curvature, rng):
-    """Random cosines of points, whose typical distance from their mean is taken as 1: (n_points, N_FEATURES)."""
+    """Random cosines of points, scaled to a root-mean-square distance of 1 from their mean: (n_points, N_FEATURES)."""
     scale = curvature / np.sqrt(np.square(points - points.mean(axis=0)).sum(axis=1).mean())
     directions = rng.standard_normal((points.shape[1], N_FEATURES))
     return np.cos(scale * points @ directions + rng.uniform(0, 2 * np.pi, N_FEATURES))

@@ -28,7 +28,7 @@ COLOURS = {
     "white": (240, 240, 238),
     "black": (40, 40, 46),
 }
-HELD_OUT = 10  # one combination of kind, colour and background in so many can be kept for the test
+HELD_OUT = 10  # one in ten combinations of kind, colour and background can be held out for the test set
 COMPANION_PROBABILITY = 0.3
 NEVER_FLIPPED = ("clock",)
 
@@ -58,7 +58,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A background and things; `things[0]` is of the main kind, `variant` in [0, 1) changes horizon, hour and details."""
+    """A background and things; `things[0]` is of the main kind; `variant` in [0, 1) sets horizon, hour and details."""
 
     background: str
     things: tuple[Thing, ...]
@@ -100,7 +100,7 @@ def _pick(rng, choices):
 
 
 def is_held_out(scene: Scene) -> bool:
-    """Whether the kind, colour and background of a scene are among the combinations that can be kept for the test."""
+    """Return whether a scene's combination of kind, colour and background can be held out for the test set."""
     first = scene.things[0]
     return zlib.crc32(f"{first.kind} {first.colour} {scene.background}".encode()) % HELD_OUT == 0
 
@@ -125,12 +125,12 @@ def _tile(thing, side):
 
 
 def _corner(thing, side, size):
-    """Left and top of the tile of a thing in pixels, wholly inside the picture where the thing is."""
+    """Left and top of a thing's tile, in pixels."""
     return round(thing.x * size - side / 2), round(thing.y * size - side / 2)
 
 
 def _set(image, thing, background):
-    """Set a thing into the picture: its shadow, its halo where it would drown, its tile in the light of the hour."""
+    """Paint a thing into the picture: its shadow, its halo, and its tile tinted by the light of the background."""
     side = max(2, round(thing.size * image.width))
     tile, (left, top) = _tile(thing, side), _corner(thing, side, image.width)
     rests = layout.stands(kinds.STANDS[thing.kind], background)
@@ -145,7 +145,7 @@ def _set(image, thing, background):
 
 
 def _shadow(image, tile, left, top, *, on_water):
-    """A soft shadow at the feet that falls to the lower right; on water a dark mirror and a ring of foam."""
+    """Paint a soft shadow at the feet, towards the lower right; on water, a dark reflection and a ring of foam."""
     side, alpha = tile.width, tile.getchannel("A")
     box_left, _, box_right, foot = alpha.getbbox() or (0, 0, side, side)
     feet = alpha.crop((0, max(0, foot - side // 7), side, foot)).getbbox() or (box_left, 0, box_right, 0)
@@ -160,7 +160,7 @@ def _shadow(image, tile, left, top, *, on_water):
 
 
 def _halo(image, tile, left, top, colour):
-    """A soft rim around a thing, the stronger the less its brightness differs from what lies behind it."""
+    """Paint a soft rim around a thing, stronger where its colour is closer to the background behind it."""
     side, size = tile.width, image.width
     within = (min(max(0, left), size - 1), min(max(0, top), size - 1))
     behind = image.crop((*within, max(within[0] + 1, min(size, left + side)), max(within[1] + 1, min(size, top + side))))
@@ -179,7 +179,7 @@ def _halo(image, tile, left, top, colour):
 
 @cache
 def _ceiling(strength):
-    """A table of 256 values that rises twice as fast and stops at half way, times a strength."""
+    """Lookup table of 256 values: min(255, 2 value) * strength."""
     return [round(min(255, 2 * value) * strength) for value in range(256)]
 
 
@@ -200,7 +200,7 @@ def attributes(scene: Scene) -> np.ndarray:
 
 
 def masks(scene: Scene, size: int = SIZE) -> np.ndarray:
-    """Return which pixels show each thing: (n_things, size, size) bool; a nearer thing hides a farther one."""
+    """Return the pixels that show each thing: (n_things, size, size) bool; nearer things hide farther ones."""
     factor = -(-FINE // size)
     seen = np.zeros((len(scene.things), size, size), dtype=bool)
     for i in _far_to_near(scene):

@@ -20,7 +20,7 @@ def make_expdesign(n_sessions, rng):
     rest of NSD's 30,000 planned trials show the other images three times each. Of an image's presentations, 60 % cluster around
     one point in time and the rest are uniform (github.com/cvnlab/nsddatapaper, NSDSUMMARYnotes.m).
 
-    Returns the keys of `nsd_files.read_expdesign`: masterordering (30000,), subjectim (8, 10000), sharedix (1000,), stimpattern
+    Returns the dict of NSD's design file: masterordering (30000,), subjectim (8, 10000), sharedix (1000,), stimpattern
     (40, 12, 75), all int64; ids count from 1.
     """
     n_shared = round(SHARED_FRACTION * n_sessions * nsd.N_SESSION_TRIALS / nsd.N_REPEATS)

@@ -1,4 +1,4 @@
-"""A simulated subject as a BIDS data set, without its raw volumes, and what fMRIPrep would have made of it."""
+"""A simulated subject as a BIDS data set without raw volumes, and its fMRIPrep derivatives."""
 
 import json
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ COLUMNS = {
     "stim_file": {"LongName": "Picture", "Description": "below the folder stimuli"},
 }
 CTX = {"cuneus": 5, "fusiform": 7, "inferiorparietal": 8, "lateraloccipital": 11, "lingual": 13, "pericalcarine": 21}
-# an area: FreeSurfer's parcel below, and above the middle
+# area: FreeSurfer's parcel in the lower half of the volume, and in the upper half
 PARCELS = {
     "V1": ("pericalcarine", "pericalcarine"), "V2": ("lingual", "cuneus"), "V3": ("lateraloccipital", "lateraloccipital"),
     "hV4": ("lateraloccipital", "lateraloccipital"), "other": ("fusiform", "inferiorparietal"),
@@ -32,15 +32,15 @@ PARCELS = {
 
 
 def picture_name(image_id):
-    """Return the name of the file of a picture; names are sorted as the 0-based ids are."""
+    """Return the file name of a picture; names sort like the 0-based ids."""
     return f"nsd-{image_id:05d}.png"
 
 
 class BIDSWriter:
     """Writes a run's simulated subject into two new folders: derivatives, and the data set itself.
 
-    A run has the 225 volumes that have a row in NSD's designs, or all 226 where onsets lie between them. Confounds are computed
-    from them, but for motion, which is simulated and moves nothing.
+    A task run has the 225 volumes of NSD's design files, or all 226 if onsets lie between volumes. Confounds are computed from
+    the volumes, except motion, which is simulated and does not affect the volumes.
     """
 
     def __init__(self, run, derivatives, raw):
@@ -49,14 +49,14 @@ class BIDSWriter:
         self.start, self.n_volumes = (bold.START * nsd.TR, nsd.N_VOLUMES) if between else (0.0, nsd.N_DESIGN_ROWS)
 
     def _stem(self, folder, session, run):
-        """Path of a task run's files up to what comes after the run's number; its folder is made."""
+        """Return the path of a task run's files up to and including the run number; make its folder."""
         label, task = self.run.bids.label, self.run.bids.task
         func = folder / f"sub-{label}" / f"ses-{session:02d}" / "func"
         func.mkdir(parents=True, exist_ok=True)
         return str(func / f"sub-{label}_ses-{session:02d}_task-{task}_run-{run:02d}")
 
     def write_experiment(self, expdesign, rng):
-        """Write what the whole data set has in common; `rng` is not used."""
+        """Write the files of the whole data set; `rng` is not used."""
         task = self.run.bids.task
         maker = [{"Name": "nsdlib", "Version": __version__, "Description": "simulated, in the layout of fMRIPrep"}]
         about = {"Name": "Simulated subject", "BIDSVersion": "1.10.0", "License": "CC0"}
@@ -76,7 +76,7 @@ class BIDSWriter:
 
     @contextmanager
     def pictures(self):
-        """Make the folder of pictures, with their captions; gives a function (image_id, image, captions) that writes one."""
+        """Make the folder of pictures and captions; yields a function (image_id, image, captions) that writes one."""
         folder, rows = self.raw / STIMULI, []
         folder.mkdir()
 
@@ -91,9 +91,9 @@ class BIDSWriter:
         """Write nothing: there are no betas in this layout."""
 
     def write_run(self, planted, session, run, series, *, onsets, image_ids):
-        """Write events of a task run, and what fMRIPrep makes of it.
+        """Write the events and fMRIPrep derivatives of a task run.
 
-        Takes time series (226, n_voxels) int16, and of each trial the onset, in volumes, and NSD's id of the image.
+        Takes time series (226, n_voxels) int16, and each trial's onset (in volumes) and NSD image id.
         """
         head, series = planted.head, series[: self.n_volumes]
         raw, made = (self._stem(folder, session, run) for folder in (self.raw, self.derivatives))
@@ -160,5 +160,5 @@ def _write_json(path, content):
 
 
 def _write_table(path, table):
-    """Write a table as BIDS has it: tabs, and n/a where there is nothing."""
+    """Write a table in BIDS format: separated by tabs, n/a for missing values."""
     table.to_csv(path, sep="\t", index=False, na_rep="n/a", float_format=lambda value: f"{value:.9g}")

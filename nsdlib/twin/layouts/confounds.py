@@ -1,4 +1,4 @@
-"""Confounds of a simulated task run, under fMRIPrep's names: computed from its volumes, but for motion, which is drawn."""
+"""Confounds of a simulated task run, with fMRIPrep's names: computed from its volumes, except motion, which is random."""
 
 import numpy as np
 import pandas as pd
@@ -17,20 +17,20 @@ def simulate_confounds(series, head, *, tr, rng):
     Parameters
     ----------
     series : (n_volumes, n_voxels) int array
-        Of the brain's voxels, scanner units.
+        Time series of the brain's voxels, scanner units.
     head : nsdlib.twin.anatomy.Anatomy
-        Its white matter is what is no cortex, its csf the middle of that.
+        White matter is the brain outside the cortex; CSF is the middle of the white matter.
     tr : float
         Seconds between volumes.
     rng : numpy.random.Generator
-        Of the motion, which the volumes do not have.
+        Draws the motion, which does not affect the volumes.
 
     Returns
     -------
     table : pandas.DataFrame
-        (n_volumes, n_confounds), NaN in the first row of what is a difference to the volume before.
+        (n_volumes, n_confounds), NaN in the first row of differences from the previous volume.
     about : dict
-        What its JSON file says of each column: fMRIPrep's Method, and of components Mask, Retained and variances.
+        Content of the JSON file: each column's fMRIPrep Method, and for components Mask, Retained and variances.
     """
     white = ~head.cortex[head.brain]
     middle = np.abs(np.argwhere(head.brain) / np.array(head.brain.shape) - 0.5).max(axis=1) < 0.125
@@ -67,7 +67,7 @@ def _cosines(n_volumes, tr):
 
 
 def _components(series, cosines):
-    """The first principal components of z-scored voxels without their slow drift, and what to say of them."""
+    """First principal components of high-pass filtered, z-scored voxels, and their metadata."""
     series = series - series.mean(axis=0)
     series = series - cosines @ (cosines.T @ series)
     components, sizes, _ = np.linalg.svd(series / np.maximum(series.std(axis=0), 1e-9), full_matrices=False)

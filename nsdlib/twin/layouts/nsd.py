@@ -1,4 +1,4 @@
-"""A simulated subject in the files of NSD: all of the experiment, betas and time series."""
+"""A simulated subject in NSD's files: the experiment, betas and time series."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from nsdlib.data.nsd import write as nsd_write
 from nsdlib.data.nsd.subject import DEFAULT_VERSION
 from nsdlib.twin import trials
 
-LARGEST = 109.0  # percent signal change: NSD's files hold outliers that were cut at what their form can hold
+LARGEST = 109.0  # percent signal change: NSD's files clip outliers at the largest value that their format can hold
 
 
 class NSDWriter:
@@ -27,11 +27,11 @@ class NSDWriter:
         behaviour.to_csv(self.layout.responses, sep="\t", index=False)
 
     def pictures(self):
-        """Open the files of images; gives a function (image_id, image, captions) that writes one."""
+        """Open the files of images; yields a function (image_id, image, captions) that writes one."""
         return nsd_write.stimulus_files(self.layout)
 
     def write_session(self, planted, session, rng):
-        """Write the betas of a session: the planted ones with noise of the size that NSD's denoised betas have."""
+        """Write the betas of a session: the planted betas plus as much noise as NSD's denoised betas have."""
         own = planted.betas[(session - 1) * nsd.N_SESSION_TRIALS : session * nsd.N_SESSION_TRIALS]
         noisy = planted.noise.draw(len(own), planted.noise.beta_shares, (0, 0, 0, 0), rng)
         noisy *= planted.noise.beta_sd.astype(np.float32)
@@ -49,7 +49,7 @@ class NSDWriter:
         nsd_write.write_design(self.layout.design(session, run), onsets, image_ids)
 
     def finish(self, planted):
-        """Write the maps of the head, and the signal-to-noise ratio as NSD computes it from the written betas."""
+        """Write the maps of the head, and the ncsnr computed from the written betas as in NSD."""
         head, layout, measured = planted.head, self.layout, np.concatenate(self.measured)
         mean, ratio = np.zeros((2, *head.brain.shape), np.float32)
         mean[head.brain] = planted.mean

@@ -1,4 +1,4 @@
-"""The kinds of things in drawn scenes: their names, where they are at home, and how one is painted."""
+"""The kinds of things in drawn scenes: their names, where they belong, and how to paint them."""
 
 from nsdlib.twin.scenery.drawings.apples import APPLES
 from nsdlib.twin.scenery.drawings.buildings import BUILDINGS
@@ -24,9 +24,9 @@ STANDS = dict.fromkeys(KINDS, "ground") | {
 
 
 def paint(kind, shape, colour, side, *, flip=False):
-    """Paint drawing `shape` of a kind: RGBA, (side, side), transparent outside the thing; what stands touches the lower edge.
+    """Paint drawing `shape` of a kind: RGBA, (side, side), transparent outside the thing; standing things touch the lower edge.
 
-    The `colour`, red, green, blue of 255, dominates; with `flip` it looks the other way, under the same light.
+    The main `colour` is RGB, 0 to 255. With `flip` the thing is mirrored, under the same light.
     """
     pen = Pen(colour)
     DRAWINGS[kind][shape](pen)

@@ -1,19 +1,19 @@
-"""Where things stand in a scene: on the ground in perspective, in the air or on the water, and none hides much of another."""
+"""Placement of things in a scene: on the ground in perspective, in the air or on the water, with little overlap."""
 
 from itertools import combinations
 
-# width of a thing, fraction of the picture, by the number of its kind; then that of a companion
+# range of a thing's width, as a fraction of the picture, by the number of things; then that of a companion
 SIZES = {1: (0.44, 0.68), 2: (0.34, 0.46), 3: (0.28, 0.36)}
 COMPANION_SIZE = (0.2, 0.28)
-MARGIN = 0.02  # what stays free at the picture's edges
+MARGIN = 0.02  # free border at the picture's edges
 MOST_OVERLAP = 0.25  # of the smaller one's square
-# how far down the ground (or the water's surface) reaches up: feet stand below, as fractions of the height
+# upper limit of feet on the ground, and upper and lower limits on or in water, as fractions of the height from the top
 GROUND = {"sea": 0.6, "lake": 0.84, "underwater": 0.86, "night": 0.72, "city": 0.74, "kitchen": 0.76, "sunset": 0.74}
 WATER = {"sea": (0.56, 0.96), "lake": (0.56, 0.78), "beach": (0.5, 0.6), "underwater": (0.3, 0.8)}
 
 
 def overlap(one, other):
-    """Return which part of the smaller of two squares (x, y, size) lies in the other."""
+    """Return the fraction of the smaller of two squares (x, y, size) that lies in the other."""
     sides = [max(0.0, (one[2] + other[2]) / 2 - abs(one[axis] - other[axis])) for axis in (0, 1)]
     smaller = min(one[2], other[2])
     return min(sides[0], smaller) * min(sides[1], smaller) / smaller**2
@@ -27,7 +27,7 @@ def place(sizes, homes, background, rng):
     sizes : list of float
         Widths, fractions of the picture's side.
     homes : list of str
-        Where each is at home: "ground", "air", "water" or "any".
+        Where each belongs: "ground", "air", "water" or "any".
     background : str
         Name of the background.
     rng : numpy.random.Generator
@@ -36,7 +36,7 @@ def place(sizes, homes, background, rng):
     Returns
     -------
     list of tuple of float
-        Centre x, centre y and width of each; the nearer (lower) of things of one size are the bigger.
+        Centre x, centre y and width of each; of things of one size, nearer (lower) ones are larger.
     """
     best, least = None, 9.0
     for attempt in range(60):
@@ -51,7 +51,7 @@ def place(sizes, homes, background, rng):
 
 
 def _side_by_side(spots):
-    """Things in a row from left to right at the heights they have; a little smaller where they would not fit."""
+    """Put things in a row from left to right, keeping the height of their feet; shrink them if they do not fit."""
     shrink = min(1.0, (1 - 2 * MARGIN) / sum(size for _, _, size in spots))
     sizes = [size * shrink for _, _, size in spots]
     free = (1 - 2 * MARGIN - sum(sizes)) / max(1, len(spots) - 1)
@@ -63,7 +63,7 @@ def _side_by_side(spots):
 
 
 def _spot(size, home, background, rng):
-    """One random place of a thing: centre x, centre y, size."""
+    """Draw a random position of a thing: centre x, centre y, size."""
     across, down = rng.random(), rng.random()
     floats = background == "space" or home == "air" or (home == "water" and background == "underwater")
     if floats:
@@ -81,7 +81,7 @@ def _spot(size, home, background, rng):
 
 
 def stands(home, background):
-    """Return what a thing rests on at a background: "ground", "water" or None for what floats."""
+    """Return what a thing rests on: "ground", "water", or None if it floats."""
     if background == "space" or home == "air":
         return None
     if background == "sea":

@@ -1,4 +1,4 @@
-"""A pen for lit drawings: it collects smooth shapes in an object's own units, then fits, colours, shades and paints them."""
+"""A pen that collects smooth shapes in an object's own units, then fits, colours, shades and paints them."""
 
 from functools import cache
 from math import cos, pi, radians, sin
@@ -6,11 +6,11 @@ from math import cos, pi, radians, sin
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-RELIEF = 96  # pixels of a side of the picture of light and shade, which is stretched over the tile
+RELIEF = 96  # pixels a side of the shading map, which is stretched over the tile
 INK, WHITE, CREAM, SKIN, ROSE = (44, 38, 50), (252, 250, 244), (246, 230, 198), (240, 194, 158), (240, 140, 140)
 WOOD, BARK, LEAF, GOLD, STEEL = (150, 98, 56), (112, 74, 48), (86, 148, 66), (250, 196, 60), (150, 158, 172)
 GLASS, IRON, SAND, TAN, LAMP = (176, 220, 240), (74, 78, 92), (222, 192, 140), (190, 130, 90), (255, 224, 130)
-STEPS = 8  # points of a smooth curve from one of its knots to the next
+STEPS = 8  # points of a smooth curve between neighbouring knots
 
 
 def mix(first, second, share):
@@ -59,7 +59,7 @@ def tube(knots, first, last):
 
 @cache
 def _form(name):
-    """Light and shade of a form within its frame: 128 leaves a colour as it is, more lightens it."""
+    """Shading map of a form within its frame: 128 leaves a colour unchanged, larger values lighten it."""
     y, x = np.mgrid[-1:1:48j, -1:1:48j]
     ball = np.clip(172 - 44 * ((x + 0.38) ** 2 + (y + 0.42) ** 2), 70, 172)
     forms = {"ball": ball, "slope": 138 - 22 * y - 8 * x, "tube": np.clip(158 - 44 * (x + 0.35) ** 2 - 10 * y, 82, 165)}
@@ -70,9 +70,9 @@ def _form(name):
 class Pen:
     """Collector of an object's shapes.
 
-    Units are the object's own: x to the right, y down, about -1 to 1; `paint` fits whatever was drawn into its square.
-    Every shape has a `fill` (the object's colour if none) and a `form` (ball, tube, slope, flat, dim, lit): how light falls on
-    it. A shape without form, such as an eye, takes the light of what lies under it; one with fill False is light or shade only.
+    Units are the object's own: x to the right, y down, about -1 to 1; `paint` fits the drawing into its square. Every shape
+    has a `fill` (the object's colour by default) and a `form` (ball, tube, slope, flat, dim, lit) that sets its shading. A shape
+    without form, such as an eye, takes the shading of the shape below it; a shape with fill False only adds shading.
     """
 
     def __init__(self, colour):
@@ -100,7 +100,7 @@ class Pen:
         self.shape(ring(x, y, rx, rx if ry is None else ry, 0, 360, turn), fill, form)
 
     def dot(self, x, y, rx, ry=None, *, turn=0, fill=INK):
-        """Add an ellipse that takes the light of what lies under it."""
+        """Add an ellipse that takes the shading of the shape below it."""
         self.ball(x, y, rx, ry, turn=turn, fill=fill, form=None)
 
     def box(self, left, top, right, bottom, *, fill=None, form="slope"):
@@ -112,7 +112,7 @@ class Pen:
         self.shape(tube(knots, width, width if end is None else end), fill, form)
 
     def line(self, *knots, width=0.06, fill=INK):
-        """Add a smooth stroke that takes the light of what lies under it."""
+        """Add a smooth stroke that takes the shading of the shape below it."""
         self.limb(*knots, width=width, fill=fill, form=None)
 
     def pie(self, x, y, rx, ry, start, end, *, fill=None, form="ball"):
@@ -130,7 +130,7 @@ class Pen:
         """Return the RGBA tile (side, side): all shapes fitted into the square, at its bottom if the object `sits`."""
         shapes = self._fitted(flip, sits)
         rim = mix(self.shade, self.deep, 0.2) if sum(self.colour) >= 210 else self.shade
-        tile = Image.new("RGBX", (2 * side, 2 * side), (*rim, 0))  # the fourth channel is where something was drawn
+        tile = Image.new("RGBX", (2 * side, 2 * side), (*rim, 0))  # the fourth channel marks drawn pixels
         brush = ImageDraw.Draw(tile)
         for points, fill, _ in shapes:
             if fill is not False:
@@ -152,7 +152,7 @@ class Pen:
 
 
 def _relief(shapes):
-    """Return the light and shade (RELIEF, RELIEF) of the forms of shapes."""
+    """Return the shading map (RELIEF, RELIEF) of the shapes' forms."""
     relief = Image.new("L", (RELIEF, RELIEF), 128)
     for points, _, form in shapes:
         if form is None:
@@ -167,12 +167,12 @@ def _relief(shapes):
 
 @cache
 def _cool():
-    """Table of the light on blue: weaker than on red and green, so that light is warm and shade cool."""
+    """Lookup table of the blue channel's shading, weaker than that of red and green: warm light and cool shade."""
     return [round(0.9 * value + 12) for value in range(256)]
 
 
 def _lit(tile, relief):
-    """Return a tile under light from the upper left: its forms' light and shade, the roundness of the whole, a darker rim."""
+    """Light a tile from the upper left: apply the shading of its forms, round the whole and darken the rim."""
     alpha = tile.getchannel("X")
     small = alpha.resize((RELIEF, RELIEF), Image.Resampling.BOX)
     near, far = (np.asarray(small.filter(ImageFilter.BoxBlur(radius)), dtype=np.float32) for radius in (2, 7))

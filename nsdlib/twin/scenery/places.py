@@ -1,4 +1,4 @@
-"""The twenty backgrounds of the drawn scenes: their phrases for captions, their painters and the tint of their light."""
+"""The twenty backgrounds of the drawn scenes: their phrases for captions, painters and light tints."""
 
 from nsdlib.twin.scenery.backdrops import indoors, nature, settled, sky, water
 from nsdlib.twin.scenery.backdrops.canvas import Canvas
@@ -11,7 +11,7 @@ PLACES = {
     "farm": "on a farm", "garden": "in a flower garden", "park": "in a park", "underwater": "under the water",
 }  # fmt: skip
 BACKGROUNDS = tuple(PLACES)
-TINTS = {  # colour of the light that lies over the things, and how much of it
+TINTS = {  # colour of the light on the things, and its weight
     "night": ((70, 90, 190), 0.2),
     "sunset": ((255, 120, 70), 0.16),
     "underwater": ((40, 150, 200), 0.16),
@@ -33,7 +33,7 @@ _PAINTERS = {
 
 
 def paint(background, variant, size):
-    """Paint one of `BACKGROUNDS`, `size` pixels a side (RGB); `variant` in [0, 1) changes horizon, hour and details."""
+    """Paint one of `BACKGROUNDS`, `size` pixels a side (RGB); `variant` in [0, 1) sets horizon, hour and details."""
     canvas = Canvas(size, variant)
     _PAINTERS[background](canvas)
     return canvas.image

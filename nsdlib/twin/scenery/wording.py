@@ -1,10 +1,10 @@
-"""The words of the captions: what things do, what their sorts are called, where they are, plurals and articles."""
+"""The words of the captions: verbs, names of varieties, places, plurals and articles."""
 
 import re
 
 from nsdlib.twin.scenery.places import PLACES
 
-SORTS = {  # what the three shapes of a kind are called by those who look closely, and what they do
+SORTS = {  # specific names of the three shapes of a kind, and what they do
     "cat": (("cat", "house cat", "cat head"), ("sitting", "walking", "looking at us")),
     "dog": (("puppy", "dog", "dog head"), ("sitting", "standing", "looking at us")),
     "bird": (("song bird", "bird", "owl"), ("resting", "flying", "resting")),
@@ -30,7 +30,7 @@ SORTS = {  # what the three shapes of a kind are called by those who look closel
     "guitar": (("acoustic guitar", "electric guitar", "small guitar"), ("standing", "standing", "leaning")),
     "clock": (("wall clock", "alarm clock", "tall clock"), ("ticking", "ringing", "ticking")),
 }
-# where, in fewer words than those of the places: without the adjective; and where, for what flies
+# SHORT: the phrase of a place without its adjective; ABOVE (below): the phrase for flying things
 SHORT = {name: re.sub(r"^(\w+ \w+) \w+ (\w+)$", r"\1 \2", phrase) for name, phrase in PLACES.items()}
 SHORT |= {"night": "in the night", "space": "in space"}
 NOT_FLOWN_OVER = ("room", "kitchen", "night", "space", "sunset", "underwater")
@@ -44,7 +44,7 @@ PLURALS = {
 
 
 def plural(noun):
-    """Return the plural of a noun, the last word of which carries the ending."""
+    """Return the plural of a noun; its last word takes the ending."""
     if noun in PLURALS:
         return PLURALS[noun]
     *before, last = noun.split()

@@ -13,14 +13,14 @@ WHITE = (255, 255, 255)
 
 
 class Canvas(props.Sheet):
-    """A square picture that is drawn on in fractions of its side (x to the right, y down), with its own random numbers.
+    """A square picture with coordinates in fractions of its side (x to the right, y down), and its own random numbers.
 
     Attributes
     ----------
     image : PIL.Image.Image
         The picture, RGB.
     random : random.Random
-        Random numbers that depend on the variant only.
+        Random generator seeded by the variant only.
     """
 
     def __init__(self, size, variant):
@@ -37,22 +37,22 @@ class Canvas(props.Sheet):
         return choices[int(self.random.random() * len(choices))]
 
     def spread(self, number):
-        """Draw numbers in [0, 1) that lie evenly spread but in no order."""
+        """Draw evenly spread numbers in [0, 1) in random order."""
         start = self.random.random()
         return [(start + i * 0.618034) % 1 for i in range(number)]
 
     def gradient(self, *colours, top=0.0, bottom=1.0):
-        """Fill a band from top to bottom with colours that run into each other."""
+        """Fill a band with a colour gradient from top to bottom."""
         self.gradient_box(0, top, 1, bottom, *colours)
 
     def gradient_box(self, left, top, right, bottom, *colours):
-        """Fill a rectangle with colours that run into each other from top to bottom."""
+        """Fill a rectangle with a colour gradient from top to bottom."""
         left, top, right, bottom = (round(value * self.size) for value in (left, top, right, bottom))
         if right > left and bottom > top:
             self.image.paste(_ramp(colours, right - left, bottom - top), (left, top))
 
     def land(self, line, *colours, bottom=1.0):
-        """Fill everything under a line of (x, y) points with colours that run into each other downwards."""
+        """Fill everything under a line of (x, y) points with a colour gradient from top to bottom."""
         points = self._scaled(line)
         top, last = int(min(y for _, y in points)), round(bottom * self.size)
         if last <= top:
@@ -70,7 +70,7 @@ class Canvas(props.Sheet):
         return [(x, level - height * y) for x, y in zip(xs, swell, strict=True)]
 
     def box(self, left, top, right, bottom, fill, radius=0.0):
-        """Draw a filled rectangle, with round corners where a radius is given."""
+        """Draw a filled rectangle, with rounded corners if `radius` is given."""
         left, top, right, bottom = (round(value * self.size) for value in (left, top, right, bottom))
         if right <= left or bottom <= top:
             return
@@ -100,7 +100,7 @@ class Canvas(props.Sheet):
         self.image.paste(fill, (0, first), mask.crop((shift, 0, shift + self.size, mask.height)))
 
     def prop(self, name, x, bottom, side, *, shape=None, haze=None, amount=0.0):
-        """Set a little picture on the canvas, centred at x, its lower edge at `bottom`; haze is the colour of the far air."""
+        """Set a little picture on the canvas, centred at x, its lower edge at `bottom`; `haze` is the colour of distant air."""
         shape = self.random.randrange(3) if shape is None else shape
         pixels = max(4, round(side * self.size / 4) * 4)
         tile = _tile(name, shape, pixels, haze, round(amount * 8) / 8)
@@ -108,7 +108,7 @@ class Canvas(props.Sheet):
 
 
 def _ramp(colours, width, height):
-    """A picture of colours that run into each other from top to bottom."""
+    """A picture of a colour gradient from top to bottom."""
     places = np.linspace(0, len(colours) - 1, height)
     column = np.stack([np.interp(places, range(len(colours)), channel) for channel in zip(*colours, strict=True)], -1)
     return Image.fromarray(np.rint(column).astype(np.uint8)[:, None]).resize((width, height), Image.Resampling.NEAREST)
@@ -116,7 +116,7 @@ def _ramp(colours, width, height):
 
 @cache
 def spot(strength, gain=1.0):
-    """A soft round mask, 64 pixels a side; the larger the gain, the wider its middle."""
+    """A soft round mask, 64 pixels a side; a larger gain widens its middle."""
     axis = (np.arange(64) - 31.5) / 32
     fall = np.clip(gain * (1 - np.hypot(*np.meshgrid(axis, axis))), 0, 1)
     return Image.fromarray(np.rint(255 * strength * fall * fall * (3 - 2 * fall)).astype(np.uint8))
@@ -124,7 +124,7 @@ def spot(strength, gain=1.0):
 
 @lru_cache(maxsize=1024)
 def _tile(name, shape, pixels, haze, amount):
-    """A little picture at its size, drawn at three times the size and reduced, mixed with the far air."""
+    """A little picture, drawn at three times its size and reduced, mixed with the haze."""
     image = props.paint(name, shape, pixels * 3).resize((pixels, pixels), Image.Resampling.BOX)
     if haze is not None and amount:
         veil = Image.new("RGBA", image.size, haze)

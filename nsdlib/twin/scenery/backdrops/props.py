@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 
 class Sheet:
-    """A square picture that is drawn on in fractions of its side."""
+    """A square picture with coordinates in fractions of its side."""
 
     def __init__(self, size, mode):
         self.size, self.image = size, Image.new(mode, (size, size))

@@ -40,7 +40,7 @@ def night(canvas):
 
 
 def space(canvas):
-    """Stars, coloured mist and planets; nothing to stand on but the edge of a moon."""
+    """Stars, coloured mist and planets, and the edge of a moon as the only ground."""
     ground = canvas.between(0.84, 0.9)
     canvas.gradient((18, 12, 44), (36, 20, 78), (24, 16, 62))
     for x, colour in zip(canvas.spread(4), ((126, 48, 150), (44, 92, 176), (180, 60, 130), (40, 130, 150)), strict=True):

@@ -1,1 +1,1 @@
-"""The drawings of things, one file a family; each fills a pen with shapes."""
+"""The drawings of things, one file per family; each fills a pen with shapes."""

@@ -1,4 +1,4 @@
-"""Drawings of what flies with people: balloons, rockets."""
+"""Drawings of balloons and rockets."""
 
 from math import cos, radians, sin
 

@@ -1,4 +1,4 @@
-"""Drawings of things of the house: umbrellas, cups, guitars, clocks."""
+"""Drawings of household objects: umbrellas, cups, guitars, clocks."""
 
 from math import cos, radians, sin
 

@@ -1,4 +1,4 @@
-"""Drawings of what grows: trees, flowers, mushrooms, cacti."""
+"""Drawings of plants and mushrooms: trees, flowers, mushrooms, cacti."""
 
 from math import cos, radians, sin
 

@@ -1,4 +1,4 @@
-"""Drawings of what carries people: cars, boats, trains."""
+"""Drawings of vehicles: cars, boats, trains."""
 
 from nsdlib.twin.scenery.pen import BARK, CREAM, GLASS, GOLD, INK, IRON, LAMP, SAND, STEEL, WHITE, WOOD, mix
 
