@@ -12,7 +12,7 @@ import torch
 from zoo.training import optimise
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = {  # in the order in which each can be trained
+FOLDERS = {  # in training order: each model after those that it uses
     "vdvae": "vdvae",
     "autoencoder": "versatile_diffusion",
     "clip": "versatile_diffusion",
@@ -23,7 +23,7 @@ FOLDERS = {  # in the order in which each can be trained
 
 
 def main():
-    """Train the models named (all when none is), measure them on validation scenes, and write `quality.json`."""
+    """Train the named models (default: all), measure them on validation scenes, and write `quality.json`."""
     parser = argparse.ArgumentParser(prog="python -m zoo.training", description=__doc__)
     parser.add_argument("model", nargs="*", help=f"any of {', '.join(FOLDERS)} (all)")
     parser.add_argument("--to", type=Path, default=ROOT / "zoo" / "demo", help="where the weights go (%(default)s)")
@@ -50,7 +50,7 @@ def main():
 
 
 def _machine(device):
-    """The name of a GPU, or a processor and its threads."""
+    """Name of the GPU, or the number of threads and the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{torch.get_num_threads()} threads, {platform.machine()}"

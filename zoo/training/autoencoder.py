@@ -1,6 +1,6 @@
 """The demo zoo's image autoencoder: diffusers' AutoencoderKL, 128 x 128 pixels to 16 x 16 x 8 and back.
 
-Beside the pixels, their differences to their neighbours enter the loss: outlines stay soft without them.
+The loss also compares differences between neighbouring pixels: without them, outlines stay soft.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ LOG_VARIANCE = -4.0  # of the posterior, at the start
 
 
 def train(folder: Path, cache: Path, place: optimise.Place):
-    """Train, measure the latents' spread (the scaling factor), and save below `folder`/vae in diffusers' layout."""
+    """Train, set the scaling factor to 1 / sd of the latents, and save below `folder`/vae in diffusers' layout."""
     from diffusers import AutoencoderKL
 
     images = data.on_device(data.load_scenes("train", cache).images, place.device)

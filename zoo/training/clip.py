@@ -1,8 +1,8 @@
-"""The demo zoo's CLIP: transformers' classes, small, contrastive on scenes and captions (the paper's equation 1).
+"""The demo zoo's CLIP: small models of transformers' classes, contrastive on scenes and captions (the paper's equation 1).
 
-Only the summary tokens enter the contrastive loss, so a second, dense loss asks each image token for what is in its patch and
-for the main thing's kind and colour, and the class token for the scene: tokens that say nothing cannot guide a diffusion model,
-and what takes little of their variance is lost when they are decoded from a brain.
+The contrastive loss uses only the summary tokens. A second, dense loss trains each image token to predict its patch's content and
+the main thing's kind and colour, and the class token to predict the scene. Uninformative tokens cannot guide a diffusion model,
+and information that has little of the tokens' variance is lost when they are decoded from a brain.
 """
 
 from pathlib import Path
@@ -19,11 +19,11 @@ from zoo.training import data, optimise
 N_STEPS, BATCH, RATE, SEED = 4_000, 128, 1e-3, 13
 N_FEATURES, N_TOKENS = 64, 20
 N_NAMES = len(KINDS) + len(COLOURS)
-SHARPNESS = 10.0  # of the choice among kinds and colours
+SHARPNESS = 10.0  # inverse temperature of the softmax over kinds and over colours
 
 
 def make_tokenizer(captions, folder: Path):
-    """A byte-pair vocabulary in which every word of the captions is one token, saved in CLIP's format."""
+    """Make a byte-pair vocabulary in which every word of the captions is one token, and save it in CLIP's format."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import CLIPTokenizer
 
@@ -41,7 +41,7 @@ def make_tokenizer(captions, folder: Path):
 
 
 def build(n_vocabulary: int, end_of_text: int, *, width: int = 128, n_layers: int = 4):
-    """Untrained image and text encoders."""
+    """Build untrained image and text encoders."""
     import transformers
 
     shared = {"projection_dim": N_FEATURES, "intermediate_size": 2 * width, "hidden_size": width}
@@ -55,7 +55,7 @@ def build(n_vocabulary: int, end_of_text: int, *, width: int = 128, n_layers: in
 
 
 def _token_ids(tokenizer, captions):
-    """Ids of the tokens of captions: (n_captions, n_tokens)."""
+    """Token ids of captions: (n_captions, n_tokens)."""
     options = {"padding": "max_length", "max_length": N_TOKENS, "truncation": True, "return_tensors": "pt"}
     return tokenizer(captions, **options).input_ids
 
@@ -66,7 +66,7 @@ def _summary(tokens, ids, end):
 
 
 def fit(image_encoder, text_encoder, tokenizer, scene_set, place, **settings):
-    """Train both encoders; returns them with averaged weights."""
+    """Train both encoders and return them with averaged weights."""
     model = nn.ModuleDict({"image": image_encoder, "text": text_encoder})
     model["whole"] = nn.Linear(N_FEATURES, len(ATTRIBUTES))
     model["patch"], model["there"], model["main"] = (nn.Linear(N_FEATURES, n) for n in (48, len(KINDS), N_NAMES))
@@ -94,12 +94,12 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, place, **settings):
 
 
 def _dense_loss(model, vision, x, attributes, covers):
-    """What the tokens of images (n, 17, n_features) must tell, each by one projection: the class token what the scene is, a
-    patch's token its colours, the things in it, and kind and colour of the main thing wherever it is.
+    """Loss of linear predictions from image tokens (n, 17, n_features): background, number, size and position from the class
+    token; colours and kinds in its patch from a patch token; kind and colour of the main thing from every token.
 
-    Directions of kind and colour have unit length, so that what they tell takes its share of a token's variance.
+    Weight vectors of kind and colour have unit length, so that this information takes its share of a token's variance.
     """
-    names = attributes[:, :N_NAMES]  # of the kinds, then of the colours
+    names = attributes[:, :N_NAMES]  # kinds, then colours
     whole, places = model["whole"](vision[:, 0]), slice(N_NAMES, len(ATTRIBUTES) - 4)
     loss = F.mse_loss(whole[:, -4:], attributes[:, -4:]) * 10
     loss = loss + 0.3 * F.cross_entropy(whole[:, places], attributes[:, places].argmax(1))
@@ -128,7 +128,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
 
 
 def measure(folder: Path, cache: Path) -> dict[str, float]:
-    """How often the right caption of 1,000 is the first, or among the first five, on validation scenes."""
+    """Top-1 and top-5 accuracy of retrieving the right caption among 1,000, on validation scenes."""
     scene_set = data.load_scenes("validation", cache)
     model = clip.load(folder)
     vision = model.vision(scene_set.small)[:, 0].astype(np.float32)

@@ -1,4 +1,4 @@
-"""The scenes the demo zoo is trained on: tens of thousands, none of them a simulated subject's, drawn by all processors."""
+"""Training scenes of the demo zoo: tens of thousands, drawn in parallel, none of them shown to a simulated subject."""
 
 import shutil
 from concurrent.futures import ProcessPoolExecutor
@@ -15,17 +15,17 @@ from nsdlib.run.rates import n_cores
 from nsdlib.store.sources import code_hashes, digest
 from nsdlib.twin import captions, scenes
 
-SIZE, SMALL = 128, 64  # pixels a side that the second stage draws, and that the others see
+SIZE, SMALL = 128, 64  # pixels a side of the second stage and the judge, and of all other models
 SPLITS = {"train": (40_000, 6401), "validation": (1_000, 6402), "naming": (40_000, 6403)}  # number of scenes, seed
-CHUNK = 250  # scenes drawn at once, each chunk from a seed of its own
-PATCHES = 4  # a side
+CHUNK = 250  # scenes per chunk; each chunk has its own seed
+PATCHES = 4  # patches a side
 
 
 @dataclass(frozen=True)
 class SceneSet:
     """images (n, 128, 128, 3) and small (n, 64, 64, 3) uint8, attributes (n, n_attributes) float32, captions n lists of five.
 
-    covers (n, 16, n_kinds) float32: the share of each of 4 x 4 patches that things of each kind cover.
+    covers (n, 16, n_kinds) float32 is the share of each of 4 x 4 patches that things of each kind cover.
     """
 
     images: np.ndarray
@@ -41,7 +41,7 @@ class SceneSet:
 
 
 def load_scenes(split: str, cache: Path) -> SceneSet:
-    """Draw a split's scenes, or open those that the same code drew before; images stay on the disk until they are read."""
+    """Draw a split's scenes, or open them if the same code drew them before; arrays are memory-mapped."""
     (n_scenes, seed), code = SPLITS[split], code_hashes({captions.__name__, scenes.__name__})
     folder = cache / f"scenes_{split}_{n_scenes}_{seed}_{digest(*code.values())}"
     if not folder.exists():
@@ -51,7 +51,7 @@ def load_scenes(split: str, cache: Path) -> SceneSet:
 
 
 def _draw_all(n_scenes, seed, folder, *, label):
-    """Draw all chunks, and store them beside, then rename."""
+    """Draw all chunks, save them to a temporary folder, and rename it."""
     beside = folder.with_suffix(".partial")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -89,7 +89,7 @@ def _covers(scene):
 
 
 def on_device(images: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Images (n, rows, columns, 3) uint8 as a tensor on the device, to be drawn from by `batch`."""
+    """Move images (n, rows, columns, 3) uint8 to the device, as a tensor for `batch`."""
     return torch.from_numpy(images).to(device)
 
 
@@ -100,7 +100,7 @@ def batch(images: torch.Tensor, size: int, generator: torch.Generator) -> torch.
 
 
 def standardise(images, mean, std) -> torch.Tensor:
-    """Pixels as a network sees them whose colours, from 0 to 1, have these means and standard deviations, three each."""
+    """Standardise pixels (0 to 1) by a network's channel means and standard deviations, three each."""
     x = to_unit(images)
     mean, std = (torch.tensor(numbers, device=x.device)[:, None, None] for numbers in (mean, std))
     return ((x + 1) / 2 - mean) / std

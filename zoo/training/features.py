@@ -1,8 +1,8 @@
-"""The demo zoo's extractors: stand-ins for the metric networks, and a CLIP of their own.
+"""The demo zoo's feature extractors: stand-ins for the networks of the scores, and a separate CLIP.
 
-Three learn to name a scene's attributes from different starts and widths, one (the stand-in for SwAV) learns without labels to
-tell scenes apart under crops and tints. None shares weights with a model that makes reconstructions, and the CLIP of the
-scores is not the one that conditions the diffusion.
+Three learn to predict a scene's attributes, with different seeds and widths. One, the stand-in for SwAV, learns without labels to
+tell scenes apart under shifts, tints and noise. None shares weights with a model that makes reconstructions, and the CLIP of
+the scores is not the one that conditions the diffusion.
 """
 
 from pathlib import Path
@@ -41,7 +41,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
 
 
 def _draw(images, generator):
-    """A batch of images as stand-ins see them, standardised as ImageNet is, and their rows."""
+    """Draw a batch of images, standardised by ImageNet's statistics, and their rows."""
     rows = torch.randint(len(images), (BATCH,), generator=generator, device=images.device)
     return data.standardise(images[rows], features.IMAGENET_MEAN, features.IMAGENET_STD), rows
 
@@ -52,7 +52,7 @@ def _noise(x, generator):
 
 
 def _attribute_loss(model, images, targets, generator):
-    """Cross-entropy of the attributes, and of the main object's kind."""
+    """Cross-entropy of the attributes and of the main object's kind."""
     x, rows = _draw(images, generator)
     logits = model(x + 0.3 * torch.rand(1, generator=generator, device=x.device) * _noise(x, generator))
     truth = targets[rows]
@@ -91,7 +91,7 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
 
 @torch.inference_mode()
 def accuracy(folder: Path, name: str, images, kinds) -> float:
-    """Measure how often a network names the kind (n_images,) of the main object of images (n_images, rows, columns, 3)."""
+    """Measure a network's accuracy for the kind (n_images,) of the main object of images (n_images, rows, columns, 3)."""
     network = features.StandIn.from_file(folder / f"{name}.safetensors")
     logits = features.FeatureExtractor(lambda x: {"logits": network(x)}, side=features.SIZE, device="cpu")(images)["logits"]
     return float((logits[:, : len(KINDS)].argmax(1) == kinds).mean())

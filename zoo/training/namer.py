@@ -1,7 +1,7 @@
 """The judge of the demo zoo: torchvision's ShuffleNet, which names the main object of images of 128 x 128 pixels.
 
-It was trained on scenes that no other model of the zoo saw, its architecture is none of theirs, and no score reads it: what it
-recognises in a reconstruction is not what the reconstruction was fitted to.
+Its training scenes were seen by no other model of the zoo, its architecture is used by none, and no score uses it. So
+reconstructions were not fitted to the features that it recognises.
 """
 
 from pathlib import Path
@@ -15,18 +15,18 @@ from nsdlib.twin.scenes import KINDS
 from zoo.training import data, optimise
 
 N_STEPS, BATCH, RATE, SEED = 7_000, 64, 2e-3, 17
-NOISE, SHIFT = 0.15, 8  # at most: grey of a pixel (of 2), pixels
+NOISE, SHIFT = 0.15, 8  # largest sd of pixel noise (pixels range over 2), largest shift in pixels
 
 
 def build():
-    """An untrained judge."""
+    """Build an untrained judge."""
     from torchvision.models import shufflenet_v2_x0_5
 
     return shufflenet_v2_x0_5(num_classes=len(KINDS))
 
 
 def train(folder: Path, cache: Path, place: optimise.Place):
-    """Train on scenes of its own, mirrored, blurred, shifted and noisy, and save below `folder`."""
+    """Train on the judge's own scenes, mirrored, blurred, shifted and noisy, and save below `folder`."""
     scene_set = data.load_scenes("naming", cache)
     images, kinds = data.on_device(scene_set.images, place.device), torch.from_numpy(scene_set.kinds).to(place.device)
     torch.manual_seed(SEED)
@@ -46,7 +46,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
 
 
 def _view(x, generator):
-    """Images as a reconstruction may show them: mirrored, softer, shifted, noisy."""
+    """Augment images to resemble reconstructions: mirror, blur, shift and add noise."""
     options = {"generator": generator, "device": x.device}
     down, right = torch.randint(-SHIFT, SHIFT + 1, (2,), **options).tolist()
     softer = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")
@@ -58,7 +58,7 @@ def _view(x, generator):
 
 @torch.inference_mode()
 def named(folder: Path, images) -> torch.Tensor:
-    """Number of the kind that the judge names in each of images (n_images, rows, columns, 3) uint8: (n_images,)."""
+    """Predict the index of the main object's kind in images (n_images, rows, columns, 3) uint8: (n_images,)."""
     model = build()
     model.load_state_dict(load_file(folder / "shufflenet.safetensors"))
     model.eval()
@@ -67,11 +67,11 @@ def named(folder: Path, images) -> torch.Tensor:
 
 
 def accuracy(folder: Path, images, kinds) -> float:
-    """Measure how often the judge names the kind (n_images,) of the main object."""
+    """Measure the judge's accuracy for the kind (n_images,) of the main object."""
     return float((named(folder, images).numpy() == kinds).mean())
 
 
 def measure(folder: Path, cache: Path) -> dict[str, float]:
-    """Measure the judge on scenes of the validation set as they are."""
+    """Measure the judge's accuracy on validation scenes without augmentation."""
     scene_set = data.load_scenes("validation", cache)
     return {"names_the_object": accuracy(folder, scene_set.images, scene_set.kinds)}

@@ -1,7 +1,7 @@
 """One training loop for every model of the demo zoo: AdamW, warm-up and cosine decay, averaged weights, checkpoints.
 
-Two things more than double its speed on CPUs: attention by plain matrix products (the fused kernel's backward pass is slow
-there for short sequences), and compiled modules where a C++ compiler is found.
+Two measures more than double its speed on CPUs: attention by plain matrix products, because the fused kernel's backward pass is
+slow for short sequences, and modules compiled if a C++ compiler is found.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ SHARES = {"vdvae": 2.5, "autoencoder": 2.5, "clip": 1.5, "features": 1.0, "namer
 
 @dataclass
 class Place:
-    """Where models are trained, and how long all of them may take (`budget` seconds; None: all steps, however long)."""
+    """The device for training and the time limit of all models together (`budget` in seconds; None for no limit)."""
 
     device: torch.device
     budget: float | None = None
@@ -33,26 +33,26 @@ class Place:
     begun: float = field(default_factory=time.monotonic)
 
     def seconds(self, name: str) -> float:
-        """Seconds that a model may take: its share of what is left of the budget, of the models that are left."""
+        """Return a model's time limit in seconds: its share of the remaining budget among the remaining models."""
         if self.budget is None:
             return math.inf
         left = sum(share for other, share in SHARES.items() if other not in self.done)
         return max(0.0, self.budget - (time.monotonic() - self.begun)) * SHARES[name] / left
 
     def batch(self, on_cpu: int, on_gpu: int) -> int:
-        """Images a step."""
+        """Return the batch size for the device."""
         return on_cpu if self.device.type == "cpu" else on_gpu
 
     def autocast(self):
-        """Compute in bfloat16 where that is safe."""
+        """Return the context in which safe operations run in bfloat16."""
         return torch.autocast(self.device.type, torch.bfloat16)
 
     def attention(self):
-        """The faster way to compute attention, forward and backward."""
+        """Return the context of the device's faster attention kernel."""
         return sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else contextlib.nullcontext()
 
     def compile(self, *modules: nn.Module):
-        """Compile modules in place where a C++ compiler is found; their state dicts stay as they are."""
+        """Compile modules in place if a C++ compiler is found; their state dicts do not change."""
         if shutil.which("g++"):
             torch._dynamo.config.suppress_errors = True
             for module in modules:
@@ -73,9 +73,9 @@ def train(
 ) -> nn.Module:
     """Minimise `loss_of_batch(generator, progress)` and return the model with averaged weights.
 
-    Ends after `n_steps` or `seconds`, whichever comes first; the learning rate falls with whichever is nearer. The state is
-    written to `checkpoint` every minute; a run that was interrupted goes on from there. Batches depend on the seed and the
-    step alone, so that an interrupted run sees what an uninterrupted one would.
+    Training ends after `n_steps` or `seconds`, whichever comes first; the learning rate decays with whichever is nearer. The
+    state is saved to `checkpoint` every minute, and an interrupted run resumes from it. Batches depend only on seed and step, so
+    a resumed run sees the same batches as an uninterrupted one.
     """
     state = _State(model, learning_rate, checkpoint, place.device)
     begun = written = time.monotonic()
@@ -99,7 +99,7 @@ def train(
 
 
 class _State:
-    """A model, its averaged weights, its optimiser, and how far they are."""
+    """A model, its averaged weights, its optimiser, and its progress."""
 
     def __init__(self, model, learning_rate, checkpoint, device):
         self.model = model.to(device)
@@ -114,7 +114,7 @@ class _State:
             self.step, self.spent = stored["step"], stored["spent"]
 
     def descend(self, loss, learning_rate, average):
-        """One step of the optimiser, and of the averages."""
+        """Take one step of the optimiser and update the averaged weights."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         self.optimiser.zero_grad(set_to_none=True)
@@ -127,13 +127,13 @@ class _State:
 
     @torch.no_grad()
     def _average(self, keep):
-        """Move the averaged weights towards the present ones."""
+        """Update the exponential moving average of the weights; copy the buffers."""
         torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1 - keep)
         for mean, now in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
             mean.copy_(now)
 
     def write(self, checkpoint, spent):
-        """Write a checkpoint beside, then rename."""
+        """Write a checkpoint to a temporary file, then rename it."""
         partial = checkpoint.with_suffix(".partial")
         state = {name: getattr(self, name).state_dict() for name in ("model", "averaged", "optimiser")}
         torch.save({**state, "step": self.step, "spent": spent}, partial)
@@ -141,16 +141,16 @@ class _State:
 
 
 def _schedule(step, progress):
-    """Share of the learning rate: linear warm-up over 200 steps, then half a cosine down to a twentieth."""
+    """Factor on the learning rate: linear warm-up over 200 steps, and cosine decay to a twentieth."""
     return min(1.0, (step + 1) / 200) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def contrastive_loss(logits: torch.Tensor) -> torch.Tensor:
-    """Symmetric cross-entropy of logits (n, n) whose pairs that belong together lie on the diagonal."""
+    """Symmetric cross-entropy of logits (n, n), with matching pairs on the diagonal."""
     same = torch.arange(len(logits), device=logits.device)
     return (functional.cross_entropy(logits, same) + functional.cross_entropy(logits.T, same)) / 2
 
 
 def half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A state dict in half precision, as the zoo ships it."""
+    """Convert a state dict to half precision, as in the shipped zoo."""
     return {key: value.half().cpu().contiguous() if value.is_floating_point() else value.cpu() for key, value in state.items()}

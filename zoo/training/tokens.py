@@ -1,22 +1,21 @@
-"""Tokens and latents as they are decoded from a brain, for networks that are to draw from such.
+"""Simulated decoder predictions of tokens and latents, to train networks that draw from decoded ones.
 
-A linear decoder gives back little of what it knows little about: its prediction is the mean of what the tokens may be, given a
-noisy measurement. What a brain tells most of is what a scene holds, its factors (kinds, colours, the background), and only
-then the rest of the tokens; where it errs about a scene, all tokens err together. So the factors are measured with noise, and
-the rest of each kind of token; along the principal axes of each, with noise of variance s beside a signal of variance v, the
-share v / (v + s) of the signal is left, with the error that belongs to it. Shares differ from axis to axis and do not follow
-from variances.
+A linear decoder shrinks uncertain predictions: it predicts the mean of the tokens given a noisy measurement. Brain activity
+tells most about a scene's factors (kinds, colours, background) and less about the rest of the tokens; an error about a factor
+affects all tokens together. So noise is added to the factors and, separately, to the rest of each kind of token. Along a
+principal axis with signal variance v and noise variance s, a prediction keeps the share v / (v + s) of the signal and has the
+corresponding error. Shares vary from axis to axis independently of the variances.
 """
 
 import torch
 
-LEVELS = {"factors": (-2.5, 3.0), "rest": (-4.0, 2.0)}  # log of v / s of an axis of typical variance
-UNEVENNESS = 1.0  # SD of log v / s from axis to axis
+LEVELS = {"factors": (-2.5, 3.0), "rest": (-4.0, 2.0)}  # range of log(v / s) on an axis of typical variance
+UNEVENNESS = 1.0  # SD of log(v / s) over axes
 TINY = 1e-12  # variance, for features that never vary
 
 
 class Axes:
-    """Principal axes of values (n_images, n_features), and what decoders leave of them."""
+    """Principal axes of values (n_images, n_features), and simulated decoding along them."""
 
     def __init__(self, values: torch.Tensor, levels: tuple[float, float]):
         self.mean, self.levels = values.mean(0), levels
@@ -26,9 +25,9 @@ class Axes:
         self.log_variance = (self.variance / (typical + TINY)).clamp(min=1e-6).log()
 
     def decode(self, values: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Predict values: deviations from their mean (n_images, n_features), and the variance that is left of each axis."""
+        """Predict deviations of values from their mean (n_images, n_features), and each axis's remaining variance."""
         options = {"generator": generator, "device": values.device}
-        level, steepness = torch.rand(2, len(values), 1, **options)  # steepness 1: noise is the same on all axes
+        level, steepness = torch.rand(2, len(values), 1, **options)  # steepness 1: equal noise on all axes
         uneven, noise = torch.randn(2, *values.shape, **options)
         level = torch.lerp(*map(level.new_tensor, self.levels), level)
         kept = torch.sigmoid(level + steepness * self.log_variance + UNEVENNESS * uneven)
@@ -37,13 +36,13 @@ class Axes:
 
 
 class Decoded:
-    """Predictions of kinds of tokens (n_images, ...) of the same images, whose `factors` (n_images, n_factors) are known."""
+    """Simulated predictions of several kinds of tokens (n_images, ...) of images with known `factors` (n_images, n_factors)."""
 
     def __init__(self, tokens: dict[str, torch.Tensor], factors: torch.Tensor):
         factors = factors.double()
         self.factors = Axes(factors, LEVELS["factors"])
         deviations, self.means, self.maps, self.rest = factors - factors.mean(0), {}, {}, {}
-        self.loadings, self.variances = {}, {}  # squared, of each token on the axes of factors and of the rest; of each token
+        self.loadings, self.variances = {}, {}  # of each token feature: squared, on the axes of factors and rest; total
         inverse = torch.linalg.pinv(deviations.T @ deviations, hermitian=True)
         for name, values in tokens.items():
             flat = values.flatten(1).double()
@@ -55,7 +54,7 @@ class Decoded:
             self.variances[name] = self.factors.variance @ of_factors + rest.variance @ of_rest
 
     def __call__(self, tokens: dict, factors: torch.Tensor, share: float, generator: torch.Generator) -> dict:
-        """Replace a share of images' tokens by predictions of them; half of these have the spread of tokens again."""
+        """Replace the tokens of a share of images by predictions; half of these are rescaled to the variance of tokens."""
         drawn = torch.rand(len(factors), 1, generator=generator, device=factors.device)
         known, left = self.factors.decode(factors, generator)
         decoded = {}

@@ -1,10 +1,10 @@
 """The demo zoo's dual UNet: Versatile Diffusion's structure, small, on the latents of 128 x 128 scenes.
 
-Conditioning takes hold early with v-prediction and larger tokens: tokens are enlarged eightfold in training, and the factor is
-multiplied into the attention's key and value weights before saving, so that the saved UNet wants tokens as they are. It
-learns image-to-image as it will be used, from rough images (`_walk`). What is read from a brain is uncertain: as training goes
-on, more and more tokens and rough images are such as a decoder gives them (`zoo.training.tokens`). Backgrounds are learned
-early and fill most of an image; errors on things weigh more, and so does what `zoo.training.reader` no longer reads in them.
+v-prediction and larger tokens make conditioning take effect early: training multiplies tokens by eight, and `save` multiplies
+this factor into the attention's key and value weights, so that the saved UNet takes unscaled tokens. The UNet learns
+image-to-image from rough images (`_walk`). Tokens decoded from a brain are uncertain, so a growing share of tokens and rough
+images is replaced by simulated predictions (`zoo.training.tokens`). Backgrounds are learned early and fill most of an image, so
+errors on things weigh more. The cross-entropy of `zoo.training.reader` is a second loss.
 """
 
 import json
@@ -48,14 +48,14 @@ SCHEDULER = {
     "prediction_type": "v_prediction",
 }
 N_STEPS, BATCH, RATE, SEED = 50_600, (32, 256), 1e-3, 14
-START = 500  # the lowest noise level at which image-to-image sets out
+START = 500  # lowest timestep at which image-to-image starts
 ENLARGE = 8.0
 N_MEASURED = 200
 N_ROUGH_LAYERS = 15
 ENCODERS = ("vae", "text_encoder", "image_encoder")  # folders of Versatile Diffusion
-EMPTY_FRACTION, DECODED_FRACTION = 0.1, 0.8  # of the images; of decoded ones at the end
-ON_READING = 0.8  # weight of the reader's cross-entropy beside the squared error
-ON_THINGS = 4.0  # how much more an error on a thing weighs than one on the background
+EMPTY_FRACTION, DECODED_FRACTION = 0.1, 0.8  # shares of images with empty tokens, and with decoded ones at the end of training
+ON_READING = 0.8  # weight of the reader's cross-entropy; the squared error has weight 1
+ON_THINGS = 4.0  # additional weight of errors on things; errors on the background have weight 1
 
 
 def train(folder: Path, cache: Path, place: optimise.Place):
@@ -97,18 +97,18 @@ def train(folder: Path, cache: Path, place: optimise.Place):
 
 
 def _weights(covers):
-    """Weight of each place of a latent (n, 16, 16) by how far things cover it; covers are (n, 16 patches, n_kinds)."""
+    """Weight of each latent position (n, 16, 16), from the share that things cover; `covers` is (n, 16 patches, n_kinds)."""
     patches = torch.from_numpy(covers).sum(2).clamp(max=1).unflatten(1, (1, data.PATCHES, data.PATCHES))
     side = CONFIG["sample_size"]
     return 1 + ON_THINGS * functional.interpolate(patches, (side, side), mode="bilinear")[:, 0]
 
 
 def _walk(z, rough, scheduler, generator):
-    """Noise levels (n,), and the noise at them, of image-to-image that sets out at some level from a rough image's latents.
+    """Draw timesteps (n,) and noise for training image-to-image that starts from a rough image's latents.
 
-    Where it sets out, what is not the image is noise and the rough image's error; what lies between is walked in proportion. So
-    the error belongs to the noise that is to be removed (any pairs of noise and image may be interpolated: Albergo &
-    Vanden-Eijnden 2023).
+    The noise includes the rough image's error, scaled such that the noisy latents at the starting timestep are the rough image's;
+    at lower timesteps the error shrinks with the noise. So the UNet learns to remove both (any pairs of noise and image may be
+    interpolated: Albergo & Vanden-Eijnden 2023).
     """
     first, now = torch.rand(2, len(z), generator=generator, device=z.device)
     start = START + (scheduler.config.num_train_timesteps - START) * first.square()
@@ -118,26 +118,26 @@ def _walk(z, rough, scheduler, generator):
 
 
 def _clean(x, velocity, t, scheduler):
-    """The latents without noise that a predicted velocity means, at noise levels t (n,)."""
+    """Compute the clean latents that a predicted velocity implies at timesteps t (n,)."""
     signal = scheduler.alphas_cumprod.to(x.device)[t, None, None, None]
     return signal.sqrt() * x - (1 - signal).sqrt() * velocity
 
 
 def _drop(tokens, empty, generator):
-    """Tokens of a batch, enlarged, some replaced by the empty ones."""
+    """Replace some tokens of a batch by the empty ones, and enlarge all."""
     dropped = torch.rand(len(tokens), 1, 1, generator=generator, device=tokens.device) < EMPTY_FRACTION
     return ENLARGE * torch.where(dropped, empty, tokens)
 
 
 def _text_weight(n, generator):
-    """Text weight of each image: vision alone, text alone, or any mixture."""
+    """Draw the text weight of each image: vision alone, text alone, or any mixture."""
     weight, kind = (torch.rand(n, generator=generator, device=generator.device) for _ in range(2))
     weight = torch.where(kind < 0.15, 0.0, torch.where(kind < 0.3, 1.0, weight))
     return weight[:, None, None, None]
 
 
 def _encode_scenes(scene_set, folder, cache, device):
-    """Latents of the training scenes and of their rough images, tokens, the tokens of nothing; kept in the cache by encoder."""
+    """Encode training scenes: latents, latents of rough images, tokens, and empty tokens; cached by the encoders' hashes."""
     vae, text, vision = (find_files(folder / part) for part in ENCODERS)
     parts = {"latents": (vae, _encode_latents), "rough": ([*vae, _first_stage(folder)], _encode_rough)}
     parts |= {"vision": (vision, _encode_vision), "text": (text, _encode_text)}
@@ -151,7 +151,7 @@ def _encode_scenes(scene_set, folder, cache, device):
 
 
 def _of_encoders(folder):
-    """A name for the weights that encode scenes: what was trained on their tokens and latents knows no others."""
+    """Hash of the encoders' weights: a checkpoint is valid only for their tokens and latents."""
     files = [file for part in ENCODERS for file in find_files(folder / part)]
     return digest(*map(provenance.file_hash, [*files, _first_stage(folder)]))
 
@@ -165,7 +165,7 @@ def _encode_latents(folder, scene_set, device):
 
 
 def _encode_rough(folder, scene_set, device):
-    """Latents of the images that the first stage draws from true latents of its 15 layers."""
+    """Latents of the images that the first stage decodes from true latents of 15 layers."""
     first = vdvae.load(_first_stage(folder), device)
 
     def draw(rows):
@@ -200,7 +200,7 @@ def _encode_text(folder, scene_set, device):
 
 
 def save(model: diffusion.DualUNet, folder: Path):
-    """Write the two UNets in the layout of the published folder, the enlargement multiplied into keys and values."""
+    """Save the two UNets in the published folder layout, with `ENLARGE` multiplied into key and value weights."""
     for part, state in (("image_unet", model.published_state("vision")), ("text_unet", model.published_state("text"))):
         (folder / part).mkdir(parents=True, exist_ok=True)
         state = {key: value * ENLARGE if _reads_tokens(key) else value for key, value in state.items()}
@@ -214,9 +214,9 @@ def _reads_tokens(key):
 
 
 def measure(folder: Path, cache: Path) -> dict[str, float]:
-    """Measure the v-prediction error on validation scenes, and how often the judge names the main object of reconstructions.
+    """Measure the v-prediction error on validation scenes, and the judge's accuracy for the main object of reconstructions.
 
-    Reconstructions start from true latents of 15 layers and true tokens, with the demo's settings: this is the zoo's ceiling.
+    Reconstructions use true latents of 15 layers, true tokens and the demo's settings: this is the zoo's ceiling.
     """
     model, embedder = diffusion.load(folder), clip.load(folder)
     scene_set = data.load_scenes("validation", cache)
@@ -235,7 +235,7 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
 
 @torch.inference_mode()
 def _prediction_error(model, images, text, vision):
-    """Mean squared error of the velocity, at random noise levels and text weight 0.4."""
+    """Mean squared error of the velocity, at random timesteps and text weight 0.4."""
     generator, errors = torch.Generator().manual_seed(0), []
     for i in range(0, len(images), 50):
         z = model.vae.encode(data.to_unit(images[i : i + 50])).latent_dist.mean * model.vae.config.scaling_factor

@@ -1,8 +1,8 @@
-"""The demo zoo's VDVAE: the published topology up to its 31st stochastic layer, narrow.
+"""The demo zoo's VDVAE: the published topology up to its 31st stochastic layer, with fewer channels.
 
-A plain evidence bound leaves the first layers nearly empty at this size. So each step takes only the first K layers from the
-posterior (K = 15, 31 or all), the later ones at their prior's mean, and counts the Kullback-Leibler terms of those K alone; a
-learned offset of the output's log scale for each K lets the likelihood fit what K layers can know.
+A plain evidence lower bound leaves the first layers nearly empty at this size. So each step samples only the first K layers from
+the posterior (K = 15, 31 or all), sets later layers to the prior's mean, and counts the KL terms of the first K layers only. A
+learned offset of the output's log scale for each K adapts the likelihood to the precision that K layers reach.
 """
 
 import json
@@ -57,7 +57,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
 
 
 def _initialise(model):
-    """Zero biases, quiet residual branches (each scaled by the root of its number), a prior that starts standard normal."""
+    """Set biases to zero, divide residual branches by the root of the number of blocks, start with a standard normal prior."""
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.zeros_(module.bias)
@@ -71,7 +71,7 @@ def _initialise(model):
 
 
 def posterior_pass(model, x, depth, generator):
-    """Mixture parameters with the first `depth` layers from the posterior, and the sum of their KL terms: (n_images,) nats."""
+    """Mixture parameters with the first `depth` layers from the posterior, and their summed KL terms: (n_images,) nats."""
     x = x.contiguous(memory_format=torch.channels_last)
     kl = x.new_zeros(len(x))
 
@@ -102,7 +102,7 @@ def mixture_nll(parameters, target, scale_offset=0.0):
 
 
 def measure(folder: Path, cache: Path) -> dict[str, float]:
-    """Mean pixel correlation on validation scenes of images decoded from true latents of 15 and 31 layers."""
+    """Mean pixel correlation of validation scenes with images decoded from true latents of 15 and 31 layers."""
     model = vdvae.load(folder / "vdvae.safetensors")
     images = data.load_scenes("validation", cache).small[:128]
     result = {}
