@@ -1,8 +1,8 @@
-"""What a batch saves: several subjects by one command against each by its own: `python benchmarks/batch.py`.
+"""Time of several subjects by one command, compared with one command per subject: `python benchmarks/batch.py`.
 
-Each measurement is a project of its own, from the simulation of the subjects to their last notebook, without the book. By
-default there are four subjects of the size of `small`, which differ in their seeds; `--runs demo sim02 sim05 sim07` takes those
-of `make group`, for which an hour should be free.
+Each measurement is a separate project, from the simulation of the subjects to their last notebook, without the book. By default,
+these are four subjects of the size of `small` with different seeds; `--runs demo sim02 sim05 sim07` takes those of `make group`,
+which needs about an hour.
 """
 
 import os
@@ -19,7 +19,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 NEEDED = ("nsdlib", "zoo", "params", "notebooks", "profiles", "book", "Snakefile")
-LOOK = 0.5  # seconds between two looks at the memory
+LOOK = 0.5  # seconds between measurements of memory
 
 
 def main():
@@ -34,7 +34,7 @@ def main():
 
 
 def rows(options):
-    """Yield the rows: each run alone, all by one command against the sum of these, the same again."""
+    """Yield the rows: each run alone; all by one command, compared with their sum; the same command again."""
     runs, alone = options.runs, {}
     wanted = [f"data/{run}/.made-{run}" for run in runs] if options.quick else []
     for number, run in enumerate(runs[:1] if options.quick else runs):
@@ -65,7 +65,7 @@ def make(folder, n_subjects):
 
 
 def measure(project, runs, *wanted):
-    """Return seconds and the most memory (GiB, shared pages counted once) of one Snakemake command on runs, or for some files."""
+    """Return seconds and peak memory (GiB, shared pages counted once) of one Snakemake command on runs, or for some files."""
     environment = os.environ | {
         "NSDLIB_HOME": str(project),
         "PYTHONPATH": str(project),
@@ -85,12 +85,12 @@ def measure(project, runs, *wanted):
 
 
 def memory(process):
-    """Return the bytes that a process and all that it started hold."""
+    """Return the memory (bytes) of a process and all its descendants."""
     total = 0
     try:
         for member in [process, *process.children(recursive=True)]:
             total += member.memory_full_info().pss
-    except psutil.NoSuchProcess:  # it ended while we looked
+    except psutil.NoSuchProcess:  # it ended during the measurement
         pass
     return total
 

@@ -1,7 +1,7 @@
-"""How long a session takes to read from BIDS against how long its GLM takes: `python benchmarks/bids.py`.
+"""Time to read a session from BIDS, compared with its GLM: `python benchmarks/bids.py`.
 
-A session is written as fMRIPrep would (int16, packed; series that start half a TR late, so that they have to be resampled), read
-through `BIDSSubject` by `read_session`, and fitted: CPU seconds of both on one thread, and the peak of memory after each.
+A session is written as by fMRIPrep (compressed int16; series that start half a TR late and need resampling), read through
+`BIDSSubject` by `read_session`, and fitted: CPU seconds of both on one thread, and the peak memory after each.
 """
 
 import json
@@ -29,7 +29,7 @@ QUICK = {"voxels": 300, "shape": (8, 8, 8), "runs": 2, "volumes": 90}
 
 
 def main():
-    """Print what both take."""
+    """Print the times of both."""
     parser = report.parser(__doc__)
     parser.add_argument("--voxels", type=int, help="in the brain mask (200000)")
     parser.add_argument("--shape", type=int, nargs=3, help="of the volumes (NSD's first subject's)")
@@ -55,7 +55,7 @@ def rows(options):
 
 
 def measure(root, section):
-    """CPU seconds of reading the session and of its GLM, and the peak of memory between them."""
+    """CPU seconds of reading the session and of its GLM, and the peak memory between them."""
     started = time.process_time()
     subject = BIDSSubject(root, section)
     design, series, confounds = read_session(subject, 1)
@@ -65,7 +65,7 @@ def measure(root, section):
 
 
 def write_session(folder, n_voxels, n_runs, n_volumes, shape):
-    """Write a session of noise, and return how it is to be read: the section `bids` of a parameter file."""
+    """Write a session of noise, and return the section `bids` of a parameter file for it."""
     rng, images = np.random.default_rng(0), folder / "images"
     images.mkdir()
     for number in range(N_IMAGES):

@@ -1,12 +1,12 @@
-"""What becomes of real event tables: `python benchmarks/events.py [FOLDER]`; `--write` writes the book's table of it anew.
+"""How real event tables are read: `python benchmarks/events.py [FOLDER]`; `--write` rewrites the book's table.
 
-Without FOLDER it takes the tables in `tests/bids_examples`, each with what somebody who knows the experiment would choose
-(`CHOICES`); the book's chapter on one's own data shows what the errors said and how many trials were read at last.
+Without FOLDER, it reads the tables in `tests/bids_examples` with the choices of somebody who knows the experiment (`CHOICES`).
+The book's chapter on one's own data shows the errors and the number of trials that were finally read.
 
-FOLDER is a clone of https://github.com/bids-standard/bids-examples, whose tables are those of real experiments (its images are
-empty, so a run is taken to end 20 s after its last onset). Each table of an experiment with BOLD is given to `design_from_events`
-as it is, and then as often as the error names what to do: the column, the rows to leave out, the grid. The tables of other
-recordings are read as well, as if volumes came each 2 s. Any error but a `ValueError` of ours ends this program.
+FOLDER is a clone of https://github.com/bids-standard/bids-examples, with tables of real experiments (its images are empty, so a
+run is assumed to end 20 s after its last onset). Each table of an experiment with BOLD is given to `design_from_events`
+unchanged, and again as long as the error names a remedy: the column, the rows to drop, the grid. Tables of other recordings are
+read too, as if volumes came every 2 s. Any error other than a `ValueError` of ours ends this program.
 """
 
 import ast
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "book" / "data" / "events.csv"
 EXAMPLES = ROOT / "tests" / "bids_examples"
 EXAMPLES_TABLE = ROOT / "book" / "data" / "event_tables.csv"
-CHOICES = {  # dataset and task -> what it is, TR in seconds, column that names what was shown, rows that are no trial
+CHOICES = {  # dataset and task -> name, TR in seconds, column that names the stimulus, rows that are not trials
     "ds001499 5000scenes": ("BOLD5000", 2.0, "stim_file", {}),
     "ds004192 things": ("THINGS", 1.5, "file_path", {"trial_type": ["catch"]}),
     "ds001246 perception": ("Generic Object Decoding", 3.0, "stimulus_name", {"event_type": ["rest"]}),
@@ -43,14 +43,14 @@ CHOICES = {  # dataset and task -> what it is, TR in seconds, column that names 
     "synthetic nback": ("made up, one table for all runs", 2.5, "trial_type", {}),
     "eyetracking_fmri rest": ("rest", 0.8, "trial_type", {}),
 }
-REST = 20.0  # seconds of a run behind its last onset
-OTHER_TR = 2.0  # seconds, for recordings that are no BOLD
+REST = 20.0  # seconds of a run after its last onset
+OTHER_TR = 2.0  # seconds, for recordings other than BOLD
 AS_IS = "taken as it is"
 REFUSALS = {"begin in volume": "events at the same time", "begins at": "events overlap", "wanted seconds": "no number"}
 
 
 def main():
-    """Try every set of tables and print what came of it."""
+    """Try every set of tables and print the outcomes."""
     parser = report.parser(__doc__, quick="a hundred tables of FOLDER; the others take seconds")
     parser.add_argument("folder", type=Path, nargs="?", help="a clone of bids-examples")
     parser.add_argument("--write", action="store_true", help="a table of the book's data")
@@ -71,7 +71,7 @@ def main():
 
 
 def examples():
-    """Read the tables of `CHOICES`: pandas.DataFrame of the first refusal, what was done, trials and conditions, by table."""
+    """Read the tables of `CHOICES`: pandas.DataFrame of the first refusal, remedies, trials and conditions, by table."""
     rows = {}
     for path in EXAMPLES.rglob("*_events.tsv"):
         dataset, task = path.relative_to(EXAMPLES).parts[1], re.search(r"task-([^_]+)", path.name)[1]
@@ -112,13 +112,13 @@ def clone(folder, n_tables=None):
 
 
 def repetition_time(dataset, task):
-    """Seconds between the volumes of a task, or None where it has no BOLD."""
+    """Seconds between the volumes of a task, or None if it has no BOLD."""
     times = {json.loads(file.read_text()).get("RepetitionTime") for file in dataset.rglob(f"*task-{task}_*bold.json")}
     return max(times - {None}, default=None)
 
 
 def outcome_of(path, tr):
-    """What came of a table: what had to be done before it was taken, or the kind of refusal."""
+    """Describe a table's outcome: the remedies before it was accepted, or the kind of refusal."""
     done, design, _, said = follow(read_events(path), tr, {})
     if design is None:
         return next(f"refused: {reason}" for words, reason in REFUSALS.items() if words in said)
@@ -126,10 +126,10 @@ def outcome_of(path, tr):
 
 
 def follow(table, tr, arguments):
-    """Give a table to `design_from_events` until its errors name nothing more to do.
+    """Give a table to `design_from_events` until its errors name no more remedies.
 
-    Returned are what was done, the design (None when it was refused at last), its conditions, and a refusal: the last where it
-    was the end, the first otherwise, "" where there was none.
+    Returns the remedies, the design (None if refused in the end), its conditions, and a refusal: the last if the table was
+    refused in the end, else the first, or "" if there was none.
     """
     arguments, done, said = {"tr": tr} | arguments, [], []
     end = REST + pd.to_numeric(table.onset, errors="coerce").clip(0).fillna(0).max() if len(table) else REST

@@ -1,8 +1,8 @@
-"""How fast single-trial betas come, and whether they are the same: `python benchmarks/glm.py`.
+"""Speed and agreement of single-trial betas: `python benchmarks/glm.py`.
 
-One run, one machine, one thread: CPU seconds of each stage for `nsdlib.core.glm` and for GLMsingle where it is installed,
-else for `plain_glm.py`. Both get the same simulated series, HRFs and threshold. `--session` fits a whole session of NSD's
-size and prints time and peak memory; with `--scratch` its arrays lie on the disk, as in notebook 01."""
+CPU seconds of each stage, in one process and one thread, for `nsdlib.core.glm` and for GLMsingle, or for `plain_glm.py` if
+GLMsingle is not installed. Both get the same simulated series, HRFs and threshold. `--session` fits a whole session of NSD's
+size and prints time and peak memory; with `--scratch` its arrays are on disk, as in notebook 01."""
 
 import itertools
 import sys
@@ -27,8 +27,8 @@ from nsdlib.data import glmsingle
 from nsdlib.run.rates import product_rate
 
 TR, TRIAL_SECONDS, THRESHOLD = 1.0, 4, 1.0
-N_VOLUMES, N_TRIALS = 300, 63  # of a run of the comparison
-STAGES = {  # stage: where nsdlib computes it
+N_VOLUMES, N_TRIALS = 300, 63  # per run of the comparison
+STAGES = {  # stage: module and function of nsdlib
     "ON-OFF": (steps, "fit_onoff"),
     "threshold": (denoise, "tail_threshold"),
     "HRFs": (steps, "choose_hrfs"),
@@ -52,12 +52,12 @@ def main():
         parser.error("--device is for --session: the comparison counts CPU seconds of both programs")
     torch.set_num_threads(options.threads)
     with threadpool_limits(options.threads), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a fallback, when noise alone has no responding voxel
+        warnings.simplefilter("ignore")  # about the fallback for data without responding voxels
         report.show(session(options) if options.session else compare(options), options)
 
 
 def simulate(n_runs, n_voxels):
-    """Simulate series of a fast design: half of the voxels respond with HRFs of the library, all share some noise."""
+    """Simulate series of a fast design: half of the voxels respond, with HRFs of the library; all share some noise."""
     rng = np.random.default_rng(0)
     library = hrf.sampled_library(TR)
     planted, responds = rng.integers(len(library), size=n_voxels), rng.random(n_voxels) < 0.5
@@ -80,12 +80,12 @@ def simulate(n_runs, n_voxels):
 
 
 def compare(options):
-    """Time both programs on every case, in CPU seconds: yields a row a stage."""
+    """Time both programs on every case, in CPU seconds; yield a row per stage."""
     rate = product_rate(torch.device("cpu"), torch.float64, clock=time.process_time)
     arguments = {"tr": TR, "hrfs": hrf.sampled_library(TR), "canonical": hrf.canonical(TR)}
     settings, cases = GLMOptions(brain_r2=THRESHOLD), sorted(itertools.product(options.runs, options.voxels))
     other = f"GLMsingle {version('glmsingle')}" if glmsingle.is_installed() else "plain NumPy, not GLMsingle"
-    fit_glm(*simulate(2, 50), **arguments, options=settings)  # imports are nobody's time
+    fit_glm(*simulate(2, 50), **arguments, options=settings)  # imports are not timed
     for n_runs, n_voxels in cases[:1] if options.quick else cases:
         design, data = simulate(n_runs, n_voxels)
         once = lambda d=design, y=data: timed_stages(lambda: fit_glm(d, y, **arguments, options=settings))  # noqa: E731
@@ -100,16 +100,16 @@ def compare(options):
 
 
 def several(program, n_times):
-    """What a program returns, and the medians of its times over some calls."""
+    """Call a program several times; return its last result and the medians of its times."""
     calls = [program() for _ in range(n_times)]
     return calls[-1][0], {stage: np.median([times[stage] for _, times in calls]) for stage in calls[-1][1]}
 
 
 def run_other(design, data, arguments, settings):
-    """Return results and times of the program that we compare with."""
+    """Return results and times of the peer."""
     clock = Clock()
     if glmsingle.is_installed():
-        with redirect_stdout(sys.stderr):  # of what it tells
+        with redirect_stdout(sys.stderr):  # GLMsingle's messages
             results = glmsingle.fit(design, data, **arguments, options=settings)
         clock(None)
         return {name: results[name].values for name in results.data_vars} | results.attrs, {"all": clock.total()}
@@ -118,7 +118,7 @@ def run_other(design, data, arguments, settings):
 
 
 class Clock:
-    """CPU seconds between calls, under the name of the stage that began."""
+    """CPU seconds of stages; each call begins a stage."""
 
     def __init__(self):
         self.times, self.began = {}, time.process_time()
@@ -137,7 +137,7 @@ class Clock:
 
 
 def timed_stages(fit_all, clock=time.process_time):
-    """Return the result of `fit_all()`, and what a clock shows (CPU seconds) for each stage of nsdlib and for all."""
+    """Return the result of `fit_all()`, and the clock's time (CPU seconds) of each stage of nsdlib and of all."""
     times, originals = {}, {stage: getattr(module, name) for stage, (module, name) in STAGES.items()}
 
     def timed(stage):
@@ -162,7 +162,7 @@ def timed_stages(fit_all, clock=time.process_time):
 
 
 def compare_results(ours, theirs):
-    """Compare how near the betas are, in all voxels and in those with the same choices, and how many choices are the same."""
+    """Compute relative differences of betas, in all voxels and in those with equal choices, and the share of equal choices."""
     same_hrf = ours.hrf_index.values == theirs["hrf_index"]
     same_fraction = np.isclose(ours.fraction.values, theirs["fraction"])
 
@@ -181,7 +181,7 @@ def compare_results(ours, theirs):
 
 
 def count_operations(n_runs, n_voxels):
-    """Count the floating-point operations of the matrix products with data that the computation cannot do without."""
+    """Count the floating-point operations of the indispensable matrix products with data."""
     pass_over_data = 2 * n_runs * N_TRIALS * N_VOLUMES * n_voxels  # regressors of all runs times all series
     rotation = 2 * n_runs * N_TRIALS**2 * n_voxels
     # HRFs; type B and twice for ridge; betas and energies
@@ -216,11 +216,11 @@ def simulate_session(n_voxels, *, device="cpu"):
 
 
 def measure_session(n_voxels, device, *, scratch=None, **options):
-    """Fit one session of NSD's size: the row of its seconds and CPU seconds, seconds of each stage, GiB."""
+    """Fit one session of NSD's size; return the row of its seconds and CPU seconds, seconds of each stage, and GiB."""
     options = GLMOptions(device=device, **options)
     design, data, tr = simulate_session(n_voxels, device=device)
     small = [run[:, :100] for run in data]
-    fit_glm(design[:2], small[:2], tr=tr, options=options)  # imports and a device's start are nobody's time
+    fit_glm(design[:2], small[:2], tr=tr, options=options)  # imports and the device's start are not timed
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

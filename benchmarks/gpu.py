@@ -1,9 +1,9 @@
-"""What a GPU makes of this library: `PYTHONPATH=. python benchmarks/gpu.py --json out.json --budget 360`.
+"""Agreement with the CPU, and speed, on a GPU: `PYTHONPATH=. python benchmarks/gpu.py --json out.json --budget 360`.
 
-First whether the demo zoo gives on it what it gives on the CPU, then the speed of every stage at the paper's size with random
-weights, in order of weight: each row is printed, and written to the file, as soon as it is measured. A row that fails says with
-what, one that would not fit into what is left of the budget (seconds) says so, and the next goes on. It wants this source tree,
-torch and transformers, and diffusers for the second stage. Without a GPU, or with `--quick`, small models take their places.
+First it compares the demo zoo's results with the CPU's. Then it measures the speed of every stage at the paper's size with random
+weights, the most important first. Each row is printed and written to the file as soon as it is measured. If a measurement fails
+or does not fit into the remaining budget (seconds), its row says so, and the next one starts. Needs this source tree, torch
+and transformers, and diffusers for the second stage. Without a GPU, or with `--quick`, small models are measured.
 """
 
 import argparse
@@ -32,14 +32,14 @@ from nsdlib.params import load_run
 from nsdlib.run import full_size, rehearsal
 from nsdlib.store import zoo
 
-N_DEMO = 2  # images of the comparison with the CPU
+N_DEMO = 2  # number of images for the comparison with the CPU
 CPU = torch.device("cpu")
 N_VOXELS = 100_000  # of the single-trial GLM
-MARGIN = 3  # times its usual seconds that a row may take
+MARGIN = 3  # time limit of a row, in multiples of its usual time
 
 
 def main():
-    """Measure, or keep what was measured."""
+    """Measure, or write an earlier measurement to the book's data."""
     parser = report.parser(__doc__, quick="small models, as without a GPU")
     parser.add_argument("--budget", type=float, default=360, help="seconds in all (%(default)s)")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="measure nothing: write FILE's rehearsal to the book's data")
@@ -65,7 +65,7 @@ def measure_all(options):
 
 
 def attempt(measure, options, seconds):
-    """Yield rows of a measurement, and one with the error where it fails or takes too long; leave no memory behind."""
+    """Yield rows of a measurement, and one with the error if it fails or times out; free its memory."""
 
     def stop(*_):
         raise TimeoutError(f"stopped after {seconds:.0f} s")
@@ -86,7 +86,7 @@ def attempt(measure, options, seconds):
 
 
 def timed(pairs, options, n=None, unit="s"):
-    """Yield a row for each pair of words and work: seconds, or how many of `n` things a second."""
+    """Yield a row for each pair (name, function): seconds, or the rate per second of `n` items."""
     for what, work in pairs:
         seconds = median(work, options.device)[0]
         yield report.row(what, n / seconds if n else seconds, unit, peak_gb=report.peak_gb(options.device))
@@ -96,7 +96,7 @@ def timed(pairs, options, n=None, unit="s"):
 
 
 def agreement(make, unit=None):
-    """Measurement of how far a device's results lie from the CPU's: in their unit, or relative to the largest."""
+    """Return a measurement of the difference between a device's results and the CPU's, in `unit` or relative to the largest."""
 
     def measure(options):
         peer = np.asarray(make(CPU), dtype=np.float64)
@@ -116,7 +116,7 @@ def demo(place):
 
 @cache
 def scenes():
-    """Drawn scenes, (N_DEMO, 425, 425, 3) uint8, and a caption each."""
+    """Drawn scenes, (N_DEMO, 425, 425, 3) uint8, and five captions each."""
     from nsdlib.twin import captions, scenes
 
     rng = np.random.default_rng(0)
@@ -132,20 +132,20 @@ def latents(place):
 
 @cache
 def rough(place):
-    """Images that the VDVAE decodes from their latents, which are the CPU's."""
+    """Images that the VDVAE decodes from the CPU's latents."""
     return zoo.load_vdvae(demo(place)).decode(latents(CPU))
 
 
 @cache
 def tokens(place, flat=True):
-    """CLIP's tokens of the scenes and their captions."""
+    """CLIP tokens of the scenes and their captions."""
     embedder, (images, captions) = zoo.load_embedder(demo(place)), scenes()
     text, vision = embedder.text(captions), embedder.vision(images)
     return np.concatenate([text.ravel(), vision.ravel()]) if flat else (text, vision)
 
 
 def refined(place):
-    """The scenes' rough images refined, by the CPU's tokens."""
+    """Refined images of the scenes, from the CPU's rough images and tokens."""
     run = demo(place)
     settings = zoo.refinement(run) | {"image_ids": np.arange(N_DEMO)}
     return zoo.load_diffusion(run).refine(rough(CPU), *tokens(CPU, flat=False), **settings)
@@ -157,7 +157,7 @@ def scores(place):
 
 
 def problem(n_images=300, n_voxels=500, n_targets=1000):
-    """Patterns and targets that depend on them, (n_images, any number) float32."""
+    """Simulate patterns (n_images, n_voxels) and targets (n_images, n_targets) that depend on them, float32."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n_images, n_voxels), dtype=np.float32)
     return X, X[:, :50] @ rng.standard_normal((50, n_targets), dtype=np.float32) / 7
@@ -179,7 +179,7 @@ def betas(place):
 
 
 def gru_errors(place):
-    """Validation errors of a GRU's first five epochs; dropout is drawn on the device, so that its numbers differ."""
+    """Validation errors of a GRU's first five epochs; they differ between devices, because dropout is drawn on the device."""
     from nsdlib.core import networks
 
     return networks.make("gru", max_epochs=5, device=place).fit(*problem(n_targets=200)).history.errors
@@ -194,7 +194,7 @@ def sizes(options):
 
 
 def toy_sizes():
-    """Sizes to see that all runs."""
+    """Small sizes for a quick check."""
     unet = {"sample_size": 8, "cross_attention_dim": 16, "attention_head_dim": 2}
     narrow = {"block_out_channels": (8, 8, 8, 8), "norm_num_groups": 4}
     encoder = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -209,13 +209,13 @@ def toy_sizes():
 
 
 def rehearsal_run(options):
-    """The run whose stages are rehearsed."""
+    """The run for the rehearsal."""
     small = {"n_layers": 2, "layer_counts": (2,), "n_steps": 4} if options.quick else {}
     return load_run("subj01").model_copy(update={"device": options.device.type} | small)
 
 
 def gru(options):
-    """Seconds an epoch of Table 1's GRU, and of the published loop."""
+    """Seconds per epoch of Table 1's GRU, and of the published loop."""
     import stage1
 
     numbers = stage1.QUICK if options.quick else stage1.PAPER
@@ -223,7 +223,7 @@ def gru(options):
 
 
 def networks(options):
-    """Seconds an epoch of each network."""
+    """Seconds per epoch of each network."""
     from nsdlib.core.networks import NETWORKS, build_network
     from nsdlib.core.training import RATE, Trainer
 
@@ -240,7 +240,7 @@ def networks(options):
 
 
 def image_steps(*batches, compile=False):
-    """Measurement of image steps a second of the UNet alone, in batches, and compiled with what it then takes to start."""
+    """Return a measurement of the UNet's image steps per second, in batches; if compiled, also the seconds to start."""
 
     def measure(options):
         import stage2
@@ -252,7 +252,7 @@ def image_steps(*batches, compile=False):
 
 
 def published_loop(options):
-    """Image steps a second with the autoencoder, against the published loop's structure."""
+    """Image steps per second with the autoencoder, compared with the published loop's structure."""
     import stage2
 
     images = 2 if options.quick else 32
@@ -260,14 +260,14 @@ def published_loop(options):
 
 
 def session(options):
-    """Seconds of a session's single-trial GLM, and of its steps."""
+    """Seconds of a session's single-trial GLM and of its stages."""
     import glm
 
     yield glm.measure_session(60 if options.quick else N_VOXELS, str(options.device))
 
 
 def ridge(options):
-    """Fit and predictions of CLIP-vision's tokens, half-precision targets in the host's memory or on the device."""
+    """Fit and predict CLIP-vision tokens, with half-precision targets in host memory or on the device."""
     wanted = sizes(options)
     n_targets = wanted.n_vision_tokens * wanted.token_width
     X, X_test = (rehearsal.normal(n, wanted.n_voxels, np.float32) for n in (wanted.n_train, wanted.n_test))
@@ -279,7 +279,7 @@ def ridge(options):
 
 
 def vdvae(options):
-    """Images a second in and out of the VDVAE."""
+    """Images per second that the VDVAE encodes and decodes."""
     model, n = full_size.build_vdvae(sizes(options), options.device), 2 if options.quick else 64
     n_layers, images = rehearsal_run(options).n_layers, rehearsal.pictures(n, 64)
     codes = rehearsal.normal(n, model.n_latents(n_layers), np.float32)
@@ -291,7 +291,7 @@ def vdvae(options):
 
 
 def autoencoder(options):
-    """Images a second in and out of the second stage's autoencoder."""
+    """Images per second that the second stage's autoencoder encodes and decodes."""
     second, n = full_size.build_second_stage(sizes(options), options.device), 2 if options.quick else 32
     images = rehearsal.pictures(n, 64)
     both = {"in": partial(second.encode, images), "out": partial(second.decode, second.encode(images))}
@@ -299,7 +299,7 @@ def autoencoder(options):
 
 
 def clip(options):
-    """Images and captions a second through CLIP ViT-L/14."""
+    """Images and captions per second through CLIP ViT-L/14."""
     embedder, n = full_size.build_embedder(sizes(options), options.device), 2 if options.quick else 256
     captions = [[f"picture {i} of a thing"] for i in range(n)]
     both = {"images": partial(embedder.vision, rehearsal.pictures(n, 425)), "captions": partial(embedder.text, captions)}
@@ -307,7 +307,7 @@ def clip(options):
 
 
 def judges(options):
-    """Images a second through each network of the scores."""
+    """Images per second through each network of the scores."""
     n = 2 if options.quick else 128
     images, extractors = rehearsal.pictures(n, 425), full_size.build_extractors(sizes(options), options.device)
     works = {name: partial(extractor, images) for name, extractor in extractors.items()}
@@ -326,7 +326,7 @@ def rehearse(options):
 
 
 def keep(file):
-    """Make what a card was measured to do, from a file of this program, the table that forecasts rest on."""
+    """Write a GPU's rehearsal, from a file of this program, as a table for forecasts."""
     rows = json.loads(file.read_text())
     stages = [row for row in rows if "stage" in row]
     if not stages or not (card := stages[0]["about"]["machine"]["card"]):
@@ -336,7 +336,7 @@ def keep(file):
     rehearsal.keep(table, report.ROOT / "book" / "data" / f"rehearsal_{name}.csv", card, day)
 
 
-ROWS = {  # in order of weight, with the seconds that each takes on an H100
+ROWS = {  # most important first, with their seconds on an H100
     "agreement: VDVAE latents": (agreement(latents), 8),
     "agreement: rough images": (agreement(rough, "grey levels"), 4),
     "agreement: CLIP tokens": (agreement(tokens), 6),

@@ -1,7 +1,7 @@
-"""What readers make of damaged files: `python benchmarks/inputs.py`; with `--write`, the book's table of it is written anew.
+"""How readers handle damaged files: `python benchmarks/inputs.py`; `--write` rewrites the book's table.
 
-Each reader of `tests/faults/test_fuzz.py` meets its file in some two hundred states, cut, flipped, overwritten or made to do
-harm, in a process with limited memory; an answer that is wrong and not refused, a crash or a hang ends this program.
+Each reader of `tests/faults/test_fuzz.py` gets some two hundred damaged versions of its file (cut, flipped, overwritten or
+malicious), in a process with limited memory. A wrong result without an error, a crash or a hang ends this program.
 """
 
 import json
@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 
 def main():
-    """Attack every reader and print what came of it."""
+    """Attack every reader and print the outcomes."""
     from fuzz_files import READERS
 
     parser = report.parser(__doc__, quick="the first reader alone")
@@ -42,14 +42,14 @@ def main():
 
 
 def write(rows):
-    """The rows as the book's data, with the day and what it was made with."""
+    """Write the rows to the book's data, with date and versions."""
     table = pd.DataFrame(rows).rename(columns={"case": "reader", "ours": "inputs"}).set_index("reader")
     about = "Damaged files given to readers by `python benchmarks/inputs.py --write`; no hand has been at it"
     report.write_table(TABLE, table[["inputs", "right", "refused", "megabytes"]], about, "hypothesis")
 
 
 def attack(reader, data, folder):
-    """The row of a reader: how many states of its file it met, read rightly, refused by name, and its peak of memory."""
+    """Return a reader's row: the number of damaged files, of those read correctly and refused, and the peak memory."""
     command = [sys.executable, ROOT / "tests" / "faults" / "test_fuzz.py", reader, data, folder]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PYTHONFAULTHANDLER": "1"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)

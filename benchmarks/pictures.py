@@ -1,10 +1,10 @@
-"""How far do a simulated subject's pictures convince? `python benchmarks/pictures.py [RUN]`, after its notebook 05.
+"""How convincing are a simulated subject's reconstructions? `python benchmarks/pictures.py [RUN]`, after its notebook 05.
 
-The demo zoo's judge, a network of another architecture that saw other scenes and that no score reads, names the main thing of
-every set of images that notebook 05 stored: as shown, rough and refined, from brain and truth. Beside it stand how often the
-training image nearest to the decoded tokens has the right main thing, which any network has to beat, SSIM and PixCorr
-with the best floors, the bytes of the zoo, and the time that a hundred images take. `--grid FILE` draws eight of the images from
-the best to the worst, as the README's strip does.
+The demo zoo's judge, a network with another architecture and training set that no score uses, names the main thing in every set
+of images that notebook 05 stored: shown, rough and refined, from brain and from truth. The baseline that any network has to beat
+is the main thing of the training image nearest to the decoded tokens. Other rows hold SSIM and PixCorr with the best floors, the
+size of the zoo, and the time for a hundred images. `--grid FILE` draws eight images from the best to the worst, as in the
+README's strip.
 """
 
 import sys
@@ -22,7 +22,7 @@ from nsdlib.study.statistics import bootstrap_interval
 from nsdlib.twin import scenes
 from nsdlib.twin.truth import load_truth
 
-sys.path.append(str(report.ROOT))  # what builds the book and what trained the zoo lie there
+sys.path.append(str(report.ROOT))  # for the packages `book` and `zoo`
 from book._ext import strip
 from zoo.training import namer
 
@@ -39,7 +39,7 @@ def main():
 
 
 def rows(run, grid, n_timed):
-    """Yield the rows: of each set of images, of floors, of the zoo's size, of the time."""
+    """Yield the rows: each set of images, the floors, the time, the zoo's size."""
     store = Store(run)
     with store.load("reconstruction") as made, store.load("scores") as scores:
         images = {system: made[name].values for name, system in STORED.items()}
@@ -47,7 +47,7 @@ def rows(run, grid, n_timed):
         found = named(zoo.root(run) / "namer", images, kinds)
         nearest = nearest_by_tokens(store.load("betas").train_image.values, store.load("embeddings"), made)
         right = main_kinds(run, nearest) == kinds
-        found["nearest by tokens"] = {"named": float(right.mean())} | interval(right)  # its main thing is that of the image
+        found["nearest by tokens"] = {"named": float(right.mean())} | interval(right)  # has the image's main thing
         for name, values in measured(scores.value).items():
             found.setdefault(name, {"named": None}).update(values)
         yield from (report.row(name, own.pop("named"), "share named", **own) for name, own in found.items())
@@ -61,19 +61,19 @@ def rows(run, grid, n_timed):
 
 
 def nearest_by_tokens(train_ids, embeddings, made):
-    """Ids of the training images whose tokens resemble the decoded ones most: (n_images,) int."""
+    """Ids of the training images with tokens most similar to the decoded ones: (n_images,) int."""
     alike = [resemblance(flat(embeddings[f"{kind}_train"].values), flat(made[f"{kind}_pred"].values)) for kind in KINDS]
     return train_ids[sum(alike).argmax(axis=0)]
 
 
 def main_kinds(run, image_ids):
-    """Number of the kind of the main thing in each image: (n_images,)."""
+    """Index of the main thing's kind in each image: (n_images,)."""
     scene = load_truth(run).scene.sel(image=image_ids)
     return scene.sel(attribute=[f"kind: {kind}" for kind in scenes.KINDS]).values.argmax(1)
 
 
 def named(judge, images, kinds):
-    """Share of the images of each set, a dict of (n_images, rows, columns, 3) uint8, whose main kind the judge names."""
+    """Accuracy of the judge for the main kind in each set of images; sets are a dict of (n_images, rows, columns, 3) uint8."""
     right = {name: namer.named(judge, made).numpy() == kinds for name, made in images.items()}
     return {name: {"named": float(values.mean())} | interval(values) for name, values in right.items()}
 
@@ -91,7 +91,7 @@ def measured(scores):
 
 
 def time_images(run, rough, text, vision):
-    """Seconds that the second stage takes for a hundred images, from a few."""
+    """Seconds of the second stage for a hundred images, scaled from a few."""
     second, settings = load_diffusion(run), zoo.refinement(run) | {"image_ids": range(len(rough))}
     return median(lambda: second.refine(rough, text, vision, **settings), pick_device(run.device))[0] * 100 / len(rough)
 

@@ -1,7 +1,7 @@
-"""The single-trial GLM the straightforward way: GLMsingle's default path, call by call, in plain NumPy.
+"""The single-trial GLM in plain NumPy: GLMsingle's default path, call by call.
 
-What `benchmarks/glm.py` measures `nsdlib.core.glm` against where GLMsingle itself is not installed. Like GLMsingle 1.2 it
-repeats the whole fit for each of some 660 (HRF, noise components, ridge fraction): convolution of every column in every
+`benchmarks/glm.py` compares `nsdlib.core.glm` with it if GLMsingle itself is not installed. Like GLMsingle 1.2, it repeats
+the whole fit for each of some 660 combinations of HRF, noise components and ridge fraction: convolution of every column in every
 run, dense projections, one system of equations over all trials of all runs, and a prediction of every volume for R2. It is
 written from a description of that path and agrees with `nsdlib`, which agrees with GLMsingle's own results."""
 
@@ -11,9 +11,9 @@ import numpy as np
 def fit(design, data, *, tr, hrfs, canonical, threshold, n_pcs=10, pc_stop=1.05, fractions=None, stage=lambda name: None):
     """Fit types A to D: a dict of arrays, named as in `nsdlib.core.glm.fit.VARIABLES`.
 
-    Of each run, `design` (n_volumes,) has a condition's number at its onset, else 0, and `data` are (n_volumes, n_voxels)
-    float32; `hrfs` are (n_hrfs, n_samples), `canonical` (n_samples,). `threshold` is the ON-OFF R2, percent, that divides noise
-    from responding voxels; the other options are those of `GLMOptions`. `stage` is called with a stage's name before it begins.
+    For each run, `design` (n_volumes,) holds the condition's number at its onsets, else 0, and `data` is (n_volumes, n_voxels)
+    float32; `hrfs` is (n_hrfs, n_samples), `canonical` (n_samples,). `threshold` is the ON-OFF R2 (percent) between noise pool
+    and responding voxels; other options are those of `GLMOptions`. `stage` is called with each stage's name before it begins.
     """
     fractions = np.linspace(1, 0.05, 20) if fractions is None else np.sort(fractions)[::-1]
     labels = np.concatenate([run[run > 0] for run in design])
@@ -67,7 +67,7 @@ def fit(design, data, *, tr, hrfs, canonical, threshold, n_pcs=10, pc_stop=1.05,
 
 
 def _trial_columns(design):
-    """Return one column a trial of all runs: a list of (n_volumes, n_trials), zero in the runs of other trials."""
+    """Return one column per trial of all runs: a list of (n_volumes, n_trials), zero in the other runs."""
     onsets = [np.flatnonzero(run) for run in design]
     columns = [np.zeros((len(run), sum(map(len, onsets))), np.float32) for run in design]
     first = 0
@@ -156,7 +156,7 @@ def _cv_error(fits, labels, run_of):
 
 
 def _choose(curve, pc_stop):
-    """Return the first number of components that comes near the best."""
+    """Return the smallest number of components with nearly the best score."""
     chosen, best = 0, -np.inf
     for count, quality in enumerate(curve):
         if quality > best:
@@ -167,7 +167,7 @@ def _choose(curve, pc_stop):
 
 
 def _autoscale(shrunk, plain):
-    """Return each voxel's ridge betas on the line through them nearest to its plain betas."""
+    """Scale and shift each voxel's ridge betas to fit its unregularised betas by least squares."""
     result = np.empty_like(plain)
     for voxel, (x, y) in enumerate(zip(shrunk.T, plain.T, strict=True)):
         line = np.stack([x, np.ones_like(x)], axis=1)

@@ -1,14 +1,13 @@
-"""In which regime does which decoder win? `python benchmarks/regimes.py` writes `nsdlib/study/regimes.csv`.
+"""Which decoder wins in which regime? `python benchmarks/regimes.py` writes `nsdlib/study/regimes.csv`.
 
-The easy brain of `nsdlib.twin.levels` answers drawn scenes under every combination of a response (linear; saturating;
-saturating with a gain of its own for each trial), a number of training images and a ratio of signal to noise. Ridge, the
-paper's GRU and the mean of the two predict the latents of the demo VDVAE's first five layers. Ridge takes its penalty from
-leave-one-out errors of training images, the GRU its schedule from validation images among them; nothing is chosen by the
-test images. A seed draws everything anew: scenes, brain, noise, weights.
+The easy brain of `nsdlib.twin.levels` responds to drawn scenes under every combination of a response function (linear;
+saturating; saturating with a random gain per trial), a number of training images and a signal-to-noise ratio. Ridge, the paper's
+GRU and the mean of the two predict the latents of the demo VDVAE's first five layers. The penalty of ridge is selected by
+leave-one-out errors on training images, the schedule of the GRU by validation images among them; nothing is selected on test
+images. Each seed draws new scenes, brain, noise and weights.
 
-What is to be predicted are the latents, and for the linear response once more what is left of them within a background: without
-the mean of the training scenes that share it. The lines "background" say how much of the latents one explains who knows the
-background and nothing else.
+The targets are the latents and, for the linear response, also the latents within backgrounds: minus the mean of the training
+scenes with the same background. The rows "background" give the variance that the background alone explains.
 """
 
 import itertools
@@ -66,7 +65,7 @@ def rows(seeds, sizes):
 
 
 def see(n_images, seed):
-    """Scenes of a seed: the drive of a new brain's voxels (n_images, n_voxels), true latents, and numbers of backgrounds."""
+    """Simulate scenes and a brain: the drive of its voxels (n_images, n_voxels), true latents, and indices of backgrounds."""
     rng = np.random.default_rng((seed, 99))
     model = vdvae.load(Path(__file__).parents[1] / "zoo" / "demo" / "vdvae" / "vdvae.safetensors")
     maps, attributes, latents, backgrounds = [], [], [], []
@@ -87,7 +86,7 @@ def see(n_images, seed):
 
 
 def measure(drive, area, saturation, gain_sd, *, ratio, seed):
-    """Patterns averaged over repeats: responses with the gain of each trial, and noise of sd 1 / ratio a trial."""
+    """Simulate patterns averaged over repeats: responses with a gain per trial, plus trial noise of sd (signal sd / ratio)."""
     rng = np.random.default_rng((seed, 7))
     response = brain.respond(drive, area=area, levels=replace(EASY, saturation=saturation), rng=rng)
     noise_sd = response.std(0) / ratio
@@ -99,7 +98,7 @@ def measure(drive, area, saturation, gain_sd, *, ratio, seed):
 
 
 def compare(X, seen, rows, *, target, seed, max_epochs):
-    """Share of the variance of the test images' targets that each decoder explains; rows are those of training and test."""
+    """Share of variance of the test targets that each decoder explains; `rows` are the training and the test slice."""
     X_train, X_test, *_ = zscore(*(X[part] for part in rows))
     Y_train, Y_test = (seen["latents"][part] for part in rows)
     means = background_means(Y_train, seen["backgrounds"][rows[0]])
@@ -116,7 +115,7 @@ def compare(X, seen, rows, *, target, seed, max_epochs):
 
 
 def background_means(latents, backgrounds):
-    """Mean latents of the scenes before each background, (n_backgrounds, n_latents); the mean of all before one never seen."""
+    """Mean latents of scenes with each background (n_backgrounds, n_latents); for an unseen background, the mean of all."""
     seen = [backgrounds == k for k in range(len(scenes.BACKGROUNDS))]
     return np.stack([latents[rows if rows.any() else slice(None)].mean(0) for rows in seen])
 

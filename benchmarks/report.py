@@ -1,9 +1,9 @@
-"""What benchmarks measured, in rows: a table that is printed, and with `--json FILE` of each program here a list in a file.
+"""Rows of measured results: every program here prints them as a table, and with `--json FILE` writes them to a file as a list.
 
-A row has the keys that `row` gives it, then those of the program's own, and at last `about`, with what it was measured. `ratio`
-is above 1 where ours is better: peer / ours, times faster, where the unit is "s", and ours / peer for rates, which are all other
-units. What does not apply, as the peer where there is none, is null. The case says what was scaled, or measured only once: else
-seconds and rates are medians of several runs.
+A row has the keys of `row`, then the program's own keys, then `about`, the conditions of the measurement. `ratio` is above 1 if
+ours is better: peer / ours (times faster) if the unit is "s", else ours / peer, because all other units with a peer are rates.
+Values that do not apply are null. Seconds and rates are medians of several runs, unless the case says that they were scaled or
+measured once.
 """
 
 import argparse
@@ -30,7 +30,7 @@ WIDTHS = {"case": 56, "ours": 9, "peer": 9, "unit": 15, "ratio": 7, "agreement":
 
 
 def parser(about, *, quick="small sizes, to see that all runs", parts=()):
-    """Return a program's parser: `--json FILE`, which is None where it was not asked for, `--quick`, and parts to choose from."""
+    """Return a program's argument parser with `--json FILE` (default None), `--quick`, and parts to choose from."""
     made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, with machine and versions")
     made.add_argument("--quick", action="store_true", help=f"a minute or less: {quick}")
@@ -41,21 +41,21 @@ def parser(about, *, quick="small sizes, to see that all runs", parts=()):
 
 
 def of_parts(parts, options):
-    """Yield the rows of the parts that were asked for: of functions of the options, by name."""
+    """Yield the rows of the requested parts; `parts` maps names to functions of the options."""
     for name, measure in parts.items():
         if name in options.parts or "all" in options.parts:
             yield from measure(options)
 
 
 def row(case, ours, unit="s", *, peer=None, **more):
-    """Return a row; `more` are `agreement` (the largest difference to the peer's result), `peak_gb`, `device`, and own keys."""
+    """Return a row; `more` holds `agreement` (largest difference from the peer's result), `peak_gb`, `device`, and own keys."""
     ratio = None if ours is None or peer is None else peer / ours if unit == "s" else ours / peer
     made = {"case": case, "ours": ours, "peer": peer, "unit": unit, "ratio": ratio}
     return made | {"agreement": None, "peak_gb": None, "device": "cpu"} | more
 
 
 def peak_gb(device="cpu"):
-    """GiB of memory at the peak: of a card since it last forgot its peak, else of this process since its start."""
+    """Peak memory in GiB: of a GPU since its last reset, else of this process since its start."""
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -64,15 +64,14 @@ def peak_gb(device="cpu"):
 def show(rows, options):
     """Print rows as one table and write them to `options.json`, each as soon as it is measured; return them.
 
-    Of what a row was measured with, `about` tells the command, the `settings` that it led to, the `date`, the `commit` (null
-    outside a repository, with a + where files differ from it), the `machine` (processor, cores, threads, and the card's name or
-    null) and the `versions` of Python and packages.
+    `about` holds the `command`, the resulting `settings`, the `date`, the `commit` (null outside a repository, with a + if files
+    differ from it), the `machine` (processor, cores, threads, and the GPU's name or null) and the `versions` of software.
     """
     command = shlex.join(["/".join(Path(sys.argv[0]).parts[-2:]), *sys.argv[1:]])
     about = {"command": command, "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
     about |= {"settings": vars(options), "commit": commit(ROOT), "machine": machine(), "versions": versions()}
     made = []
-    _write(options.json, made)  # rows of an earlier call are gone before the first is measured
+    _write(options.json, made)  # removes rows of an earlier call before the first measurement
     print(_line(WIDTHS, "more"), _line(("-" * width for width in WIDTHS.values()), "----"), sep="\n")
     for measured in rows:
         own = (f"{name} {_text(value)}" for name, value in measured.items() if name not in WIDTHS)
@@ -83,7 +82,7 @@ def show(rows, options):
 
 
 def write_table(file, table, about, *packages):
-    """Write a table of the book's data: a description in one line, day and versions, the rows of a DataFrame with their index."""
+    """Write a DataFrame with its index to the book's data, after lines with a description, the date and versions."""
     numbers = {"nsdlib": __version__} | {package: version(package) for package in packages}
     day, python = datetime.date.today(), platform.python_version()
     made = ", ".join([f"{day}, {platform.system()}, Python {python}", *map(" ".join, numbers.items())])
@@ -91,14 +90,14 @@ def write_table(file, table, about, *packages):
 
 
 def machine():
-    """Processor, cores and threads that this process uses, and the card's name."""
+    """Processor, number of cores and threads that this process uses, and the GPU's name."""
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     processor = machine_name("cpu").rpartition(", ")[0]
     return {"processor": processor, "cores": n_cores(), "threads": torch.get_num_threads(), "card": card}
 
 
 def versions():
-    """Versions of Python and of the packages that do the work; null for one that is not installed."""
+    """Versions of Python, CUDA and `PACKAGES`; None for a package that is not installed."""
     found = {"python": platform.python_version(), "cuda": torch.version.cuda}
     for package in PACKAGES:
         try:
@@ -109,7 +108,7 @@ def versions():
 
 
 def _write(file, rows):
-    """Write rows whole or not at all; nothing where no file was asked for."""
+    """Write rows atomically, if a file is given."""
     if file is not None:
         atomic_write(file.resolve(), json.dumps(rows, indent=1, default=_plain) + "\n")
 
@@ -121,10 +120,10 @@ def _line(texts, more):
 
 
 def _text(value):
-    """A value as it is printed: nothing for None, four digits of a fraction."""
+    """Format a value for printing: empty for None, four significant digits for floats."""
     return "" if value is None else f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
 
 
 def _plain(value):
-    """NumPy's and torch's numbers and arrays as Python's; a path as text."""
+    """Convert NumPy and torch values to Python's, and other objects to text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -1,8 +1,8 @@
-"""How fast images are scored: `python benchmarks/scores.py`.
+"""Speed of scoring images: `python benchmarks/scores.py`.
 
-SSIM and pixel correlation of pairs of 425 pixels against a loop of scikit-image and NumPy calls on the same pairs; and, with
-`--networks`, seconds of each feature extractor at its true size with random weights; with `--command`, seconds of `nsdlib score`
-on two folders of pictures, with the demo's networks and from the start of Python to its end.
+SSIM and pixel correlation of image pairs of 425 pixels, compared with a loop of scikit-image and NumPy calls on the same pairs.
+`--networks` measures each feature extractor at its true size with random weights; `--command` measures `nsdlib score` on two
+folders of pictures with the demo's networks, from the start of Python to its end.
 """
 
 import subprocess
@@ -29,7 +29,7 @@ SETTINGS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": Fal
 
 
 def main():
-    """Print one table of all that was asked for."""
+    """Print one table of all requested measurements."""
     parser = report.parser(__doc__, quick="32 pairs")
     parser.add_argument("--pairs", type=int, default=982)
     parser.add_argument("--peers", type=int, default=32, help="pairs of the loop, scaled to all (%(default)s)")
@@ -47,7 +47,7 @@ def main():
 
 
 def measure_formulas(n_pairs, n_peers):
-    """Measure the seconds for all pairs, in turn with the loop, and the largest difference."""
+    """Measure seconds for all pairs, alternating with the loop, and the largest difference."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 256, (n_pairs, 425, 425, 3), dtype=np.uint8)
     noise = rng.integers(-60, 61, truth.shape[1:])
@@ -71,7 +71,7 @@ def _pixcorr_of_pair(truth, changed):
 
 
 def measure_networks(n_images, device):
-    """Measure the images a second of each feature extractor."""
+    """Measure images per second of each feature extractor."""
     images = np.random.default_rng(0).integers(0, 256, (n_images, 425, 425, 3), dtype=np.uint8)
     for name, extractor in full_size.build_extractors(full_size.Sizes(), device).items():
         rate = n_images / median(partial(extractor, images), device)[0]
@@ -79,7 +79,7 @@ def measure_networks(n_images, device):
 
 
 def measure_command(n_pairs):
-    """Measure the seconds of the command on pairs of 425 pixels, under one protocol and under all."""
+    """Measure seconds of the command on pairs of 425 pixels, with one protocol and with all."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         seen, made = (Path(folder) / name for name in ("seen", "made"))

@@ -1,9 +1,9 @@
-"""How fast stage 1 is at the paper's size: `python benchmarks/stage1.py [ridge] [gru] [vdvae]`, or smaller with `--quick`.
+"""Speed of stage 1 at the paper's size: `python benchmarks/stage1.py [ridge] [gru] [vdvae]`, or smaller with `--quick`.
 
-ridge: from 15,724 voxels of 8,859 images to CLIP-vision's 257 x 768 numbers and 982 predictions, against scikit-learn's ridge
-token by token as Brain-Diffuser does it (two tokens are measured and scaled). gru: seconds an epoch of the paper's GRU, against
-the published loop. vdvae: images a second at the published size, with random weights.
-All numbers are simulated: speed does not depend on what they mean.
+ridge: fits CLIP-vision's 257 x 768 features from 15,724 voxels of 8,859 images and predicts 982 images; the peer is
+scikit-learn's ridge, token by token as in Brain-Diffuser (scaled from two tokens). gru: seconds per epoch of the paper's GRU; the
+peer is the published loop. vdvae: images per second at the published size, with random weights. All data are simulated, because
+speed does not depend on their values.
 """
 
 import tempfile
@@ -35,7 +35,7 @@ TOKEN, PENALTY, RANK = 768, 60_000.0, 200
 
 
 def main():
-    """Print the rows of each part asked for."""
+    """Print the rows of each requested part."""
     parser = report.parser(__doc__, parts=PARTS)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
@@ -47,7 +47,7 @@ def main():
 
 
 def patterns(n_images, n_voxels, seed):
-    """Simulate z-scored patterns of limited rank, and the hidden variables that their latents are made from."""
+    """Simulate z-scored patterns with a low-rank signal, and the hidden variables of this signal."""
     rng = np.random.default_rng(seed)
     basis = np.random.default_rng(0).standard_normal((RANK, n_voxels), dtype=np.float32)
     hidden = rng.standard_normal((n_images, RANK), dtype=np.float32)
@@ -56,7 +56,7 @@ def patterns(n_images, n_voxels, seed):
 
 
 def measure_ridge(options):
-    """Fit and predict all tokens from a half-precision file, against scikit-learn token by token."""
+    """Fit and predict all tokens from a half-precision file, compared with scikit-learn token by token."""
     import h5py
     from sklearn.linear_model import Ridge as Peer
 
@@ -86,7 +86,7 @@ def measure_ridge(options):
 
 
 def measure_gru(options):
-    """Measure seconds an epoch of Table 1's GRU, on all images, in the published loop and in ours."""
+    """Measure seconds per epoch of Table 1's GRU on all images, in the published loop and in ours."""
     n_voxels, n_latents = options.n_voxels, options.n_latents
     x, hidden = patterns(options.n_train, n_voxels, 1)
     y = hidden @ np.random.default_rng(4).standard_normal((RANK, n_latents), dtype=np.float32) / RANK**0.5
@@ -105,10 +105,10 @@ def measure_gru(options):
 
 
 class PublishedLoop:
-    """An epoch in the structure of the paper's public code, `scripts/02_vdvae_regression_nn.py`.
+    """An epoch with the structure of the paper's public code, `scripts/02_vdvae_regression_nn.py`.
 
-    Patterns in double precision in a data loader's hands; each sample gets noise in the units of its betas, and a mask, before
-    the batch is stacked again; `nn.GRU`, torch's NAdam, both errors read after each batch.
+    A data loader yields patterns in double precision. Samples are augmented one by one, by noise in units of betas and by a mask,
+    and stacked again. The loop uses `nn.GRU` and torch's NAdam, and reads both errors after each batch.
     """
 
     def __init__(self, x, y, device):
@@ -121,7 +121,7 @@ class PublishedLoop:
         self.optimiser = torch.optim.NAdam(self.network.parameters(), lr=1e-3, weight_decay=5e-6)
 
     def run_epoch(self):
-        """Train on all images once; return the mean squared and mean absolute error, as that loop reports them."""
+        """Train on all images once; return mean squared and mean absolute error, as the published loop reports them."""
         errors = np.zeros(2)
         for patterns, latents in self.batches:
             patterns = torch.stack([self._changed(pattern) for pattern in patterns])
@@ -146,7 +146,7 @@ class PublishedLoop:
 
 
 class _Recurrent(nn.Module):
-    """A layer of the decoder as `nn.GRU` runs it, over a sequence of one step."""
+    """A layer of the decoder as an `nn.GRU` over a sequence of one step."""
 
     def __init__(self, layer):
         super().__init__()
@@ -161,7 +161,7 @@ def _recurrent(layer):
 
 
 def measure_vdvae(options):
-    """Measure images a second through the published topology with random weights."""
+    """Measure images per second through the published topology with random weights."""
     torch.manual_seed(0)
     model = vdvae.VDVAE(vdvae.Hyperparameters()).eval().to(options.device)
     images = np.random.default_rng(0).integers(0, 256, (options.n_pictures, 64, 64, 3), dtype=np.uint8)

@@ -1,10 +1,10 @@
-"""How fast stage 2 is, and what fewer steps cost: `python benchmarks/stage2.py [loop] [steps] [samplers]`.
+"""Speed of stage 2, and the cost of fewer steps: `python benchmarks/stage2.py [loop] [steps] [samplers]`.
 
-loop: image steps a second of our loop against the published loop's structure (one image at a time, the pass with tokens and the
-one without apart, tokens projected at every step, diffusers' own forward passes) on the same weights: the demo zoo's on a CPU,
-random ones of the published size with `--full`. steps: the UNet alone in batches, as it is, captured as a graph on a GPU, and
-with `--compile` compiled. samplers: what the zoo's judge names, and scores, of training images of the demo subject that are
-decoded without them, for each sampler and number of steps, against DDIM with 50 (wants `make demo` first).
+loop: image steps per second of our loop, compared with the published loop's structure (one image at a time, separate passes with
+and without tokens, tokens projected at every step, diffusers' own forward passes) on the same weights: the demo zoo's, or with
+`--full` random ones of the published size. steps: the UNet alone in batches, uncompiled, captured as a CUDA graph on a GPU,
+and compiled with `--compile`. samplers: judge accuracy and scores of held-out training images of the demo subject, for each
+sampler and number of steps, compared with DDIM with 50 (run `make demo` first).
 """
 
 from unittest import mock
@@ -35,7 +35,7 @@ N_HELD_OUT, SHOWN = 100, ("ssim", "effnet", "swav")
 
 
 def main():
-    """Print the rows of each part asked for."""
+    """Print the rows of each requested part."""
     parser = report.parser(__doc__, quick="two images, no batches, and samplers only where asked for", parts=PARTS)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -52,7 +52,7 @@ def main():
 
 @torch.inference_mode()
 def measure_loop(options):
-    """Image steps a second with the run's steps, autoencoder included, and the share of the machine's product rate."""
+    """Image steps per second with the run's steps and the autoencoder, and the share of the machine's product rate."""
     device = options.device
     second, run = load(options.full, device), load_run("subj01" if options.full else "demo", sampler="ddim")
     n, few = options.images, 1 if options.full else min(options.images, 4)
@@ -74,14 +74,14 @@ def measure_loop(options):
 
 
 def load(full, device):
-    """The second stage: the demo zoo's, or of the published size with random weights."""
+    """Load the demo zoo's second stage, or build one of the published size with random weights."""
     if full:
         return full_size.build_second_stage(full_size.Sizes(), device)
     return zoo.load_diffusion(load_run("demo").model_copy(update={"device": str(device)}))
 
 
 def one_by_one(second, rough, tokens, image_id, run):
-    """The published loop's structure for one image: diffusers' own forward passes, one with tokens and one without a step."""
+    """Refine one image with the published loop's structure: per step, one pass of diffusers' UNet with tokens and one without."""
     scheduler, like = second.scheduler, second.unconditional[0]
     add_at, steps = diffusion.img2img_timesteps(scheduler, strength=run.strength, n_steps=run.n_steps)
     pixels = torch.from_numpy(resize(rough, second.image_size, "pil bicubic")).permute(0, 3, 1, 2) / 127.5 - 1
@@ -101,14 +101,14 @@ def one_by_one(second, rough, tokens, image_id, run):
 
 
 def mixed_as_published(self, x, encoder_hidden_states, **options):
-    """A DualAttention in the midst of diffusers' own UNet: both twins whole, their tokens projected anew."""
+    """Forward pass of a DualAttention in diffusers' own UNet: both attention layers in full, with tokens projected again."""
     *tokens, weight = encoder_hidden_states
     text, vision = (twin(x, part, **options)[0] for twin, part in zip((self.text, self.vision), tokens, strict=True))
     return (weight * text + (1 - weight) * vision,)
 
 
 def operations_of_a_step(second, run):
-    """Operations of one step of one image: two passes of the UNet, nothing shared between them."""
+    """Count the operations of one step of one image: two UNet passes that share nothing."""
     like, (x, t, tokens) = second.unconditional[0], step_inputs(second, 1)
     x = torch.cat([x, x])
     with mock.patch.object(DualAttention, "forward", mixed_as_published), FlopCounterMode(display=False) as counter:
@@ -117,7 +117,7 @@ def operations_of_a_step(second, run):
 
 
 def step_inputs(second, n):
-    """Latents, time and tokens of one step of n images."""
+    """Latents, timestep and tokens for one step of n images."""
     like, side = second.unconditional[0], second.unet.unet.config.sample_size
     x = torch.randn(n, second.vae.config.latent_channels, side, side).to(like)
     return x, torch.tensor(500, device=like.device), [empty.expand(2 * n, -1, -1) for empty in second.unconditional]
@@ -125,7 +125,7 @@ def step_inputs(second, n):
 
 @torch.inference_mode()
 def measure_steps(options):
-    """Image steps a second of the UNet alone, as it is, captured as a graph, and compiled; yields rows."""
+    """Yield rows of image steps per second of the UNet alone: uncompiled, captured as a CUDA graph, and compiled."""
     device, second, run = options.device, load(options.full, options.device), load_run("subj01")
     share = operations_of_a_step(second, run) / product_rate(device, second.unconditional[0].dtype)
 
@@ -150,7 +150,7 @@ def measure_steps(options):
 
 
 def measure_samplers(options):
-    """What the judge names, and scores, of held-out training images; differences to DDIM with 50 steps, positive is better."""
+    """Judge accuracy and scores of held-out training images; score differences from DDIM with 50 steps, positive is better."""
     run = load_run("demo").model_copy(update={"device": str(options.device)})
     second, scorer, (ids, *inputs) = zoo.load_diffusion(run), zoo.load_scorer(run), decode_held_out(run)
     shown, kinds = resize(open_subject(run).stimuli(ids), second.image_size), pictures.main_kinds(run, ids)
@@ -172,7 +172,7 @@ def measure_samplers(options):
 
 
 def decode_held_out(run):
-    """Decode some training images by ridges of the others: ids, rough images, text tokens, vision tokens."""
+    """Decode held-out training images by ridge fitted on the others: ids, rough images, text tokens, vision tokens."""
     store, vdvae = Store(run), zoo.load_vdvae(run)
     made = (store.load(name) for name in ("betas", "targets", "embeddings"))
     train = Split.of("train", *made, n_latents=vdvae.n_latents(run.n_layers))

@@ -1,9 +1,9 @@
-"""What is lost when something goes wrong: `python benchmarks/survival.py`; with `--write`, the book's table is made anew.
+"""What is lost when something goes wrong: `python benchmarks/survival.py`; `--write` rewrites the book's table.
 
-Faults are put into runs of the small subject and into the store: kill -9 at random moments of the two cheapest notebooks that
-make artifacts (of the runner, of the kernel, of both) and at every line of a save, a full disk before and in the middle of a
-write and for an array in progress, and damaged files. After each the same command is given again. A fault is survived when it
-then succeeds and its arrays are, bit for bit, those of an undisturbed run; one thread is used, so that these are always the same.
+Faults are injected into runs of the small subject and into the store: kill -9 of the runner, the kernel or both at random moments
+of the two cheapest notebooks that make artifacts; kill -9 at every line of a save; a full disk before and during a write, and
+for an array in progress; damaged files. The same command is then repeated. A fault is survived if this command succeeds and its
+arrays equal those of an undisturbed run bit for bit. One thread is used, so that results are reproducible.
 """
 
 import json
@@ -32,13 +32,13 @@ from nsdlib.store import artifact, store
 ROOT = Path(__file__).parents[1]
 SHARES = {"01_hrf_glmsingle": 0.2, "02_roi_betas": 0.8}  # of the kills
 VICTIMS = ("runner and kernel", "runner", "kernel")
-# Seconds that a computation took are another number each time; they are the only such arrays.
+# Computation times are the only arrays that differ from run to run.
 MEASURED = ("seconds",)
-LIMITS = (0, 1000, 100_000, 800_000)  # bytes that a file may have; the example takes 0.8 MB and some
+LIMITS = (0, 1000, 100_000, 800_000)  # largest file in bytes; the example takes just over 0.8 MB
 KINDS = ("kills", "lines", "full", "damage")
 TABLE = ROOT / "book" / "data" / "faults.csv"
 
-# What the faults are called, in the table and on the book's page.
+# Names of the faults in the table and on the book's page.
 KILLED = "{} killed in the middle of a notebook"
 WRITER = "writer killed, at each line of a save"
 BEFORE, MIDDLE = "no room, noticed before the write", "no room in the middle of the write"
@@ -53,7 +53,7 @@ FAULTS = {
 
 
 def main():
-    """Put in the faults and print what became of them."""
+    """Inject the faults and print the outcomes."""
     parser = report.parser(__doc__, quick="no notebooks are run and killed")
     parser.add_argument("--kills", type=int, default=20, help="of notebooks (%(default)s)")
     parser.add_argument("--notebooks", nargs="+", choices=SHARES, default=list(SHARES), help="that are killed (both)")
@@ -62,7 +62,7 @@ def main():
     parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}, when every kind was put in")
     options = parser.parse_args()
     kinds = [kind for kind in KINDS if kind in options.only and not (options.quick and kind == "kills")]
-    warnings.filterwarnings("ignore", message=r"glm-\w+ was damaged")  # the store says so, as it should
+    warnings.filterwarnings("ignore", message=r"glm-\w+ was damaged")  # the expected warning
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         put_in = {
@@ -79,7 +79,7 @@ def main():
 
 
 def as_table(outcomes):
-    """Kinds of faults, how many were put in, survived, lost; from pairs of a kind and whether it was survived."""
+    """Count injected, survived and lost faults by kind, from pairs (kind, whether it was survived)."""
     found = pd.DataFrame(outcomes, columns=["kind", "survived"]).astype({"survived": int})
     table = found.groupby("kind", sort=False)["survived"].agg(injected="size", survived="sum")
     table.loc["all"] = table.sum()
@@ -87,7 +87,7 @@ def as_table(outcomes):
 
 
 def write(table):
-    """The table as the book's data; a ValueError when a kind of fault was not put in."""
+    """Write the table to the book's data; raises ValueError if a kind of fault was not injected."""
     absent = [kind for kinds in FAULTS.values() for kind in kinds if kind not in table.index]
     if absent:
         raise ValueError(f"not written, for these were not put in: {'; '.join(absent)}. Raise --kills, leave out --only.")
@@ -96,14 +96,14 @@ def write(table):
 
 
 def prepare(folder):
-    """Make a project in a folder, without data, and let this process and those that it starts take it for theirs."""
+    """Make a project without data in a folder, and point this process and its children to it."""
     for name in ("params", "notebooks"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     os.environ |= {"NSDLIB_HOME": str(folder), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 def same(found, expected):
-    """Whether two datasets agree bit for bit but for what was `MEASURED`."""
+    """Return whether two datasets agree bit for bit, except for the arrays `MEASURED`."""
     found, expected = (dataset.drop_vars(MEASURED, errors="ignore") for dataset in (found, expected))
     values = ((found[name].values, expected[name].values) for name in found.variables if name in expected.variables)
     bits = all(a.tobytes() == b.tobytes() for a, b in values if a.dtype.kind != "O")
@@ -111,7 +111,7 @@ def same(found, expected):
 
 
 def kill_notebooks(folder, names, n_kills, rng):
-    """Yield outcomes of kills at random moments of notebooks, each started again until it comes to its end."""
+    """Yield outcomes of kills at random moments of notebooks; each notebook is restarted until it finishes."""
     subprocess.run([sys.executable, "-m", "nsdlib", "simulate", "small"], check=True, capture_output=True)
     left, times = n_kills, dict.fromkeys(VICTIMS, 0)
     for name in names:
@@ -132,9 +132,9 @@ def kill_notebooks(folder, names, n_kills, rng):
 
 
 def kill_until_finished(name, seconds, n_kills, rng, times):
-    """Run a notebook until it ends, killing at most `n_kills` times, those next who were killed the fewest times.
+    """Run a notebook until it ends, with at most `n_kills` kills; the victim is the one with the fewest kills so far.
 
-    Returns who was killed, and whether it ended well.
+    Returns the killed victims, and whether the notebook finished without error.
     """
     hit = []
     while True:
@@ -148,13 +148,13 @@ def kill_until_finished(name, seconds, n_kills, rng, times):
 
 
 def start_notebook(name):
-    """The process that runs a notebook of the small run."""
+    """Start the process that runs a notebook of the small run."""
     command = [sys.executable, "-m", "nsdlib", "run", "small", name]
     return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def kill(running, victim):
-    """Kill -9 a running notebook's runner, kernel or both; returns who it was: before there is a kernel, the runner."""
+    """Kill -9 a running notebook's runner, kernel or both, and return the victim: the runner if there is no kernel yet."""
     kernels = psutil.Process(running.pid).children(recursive=True)
     victim = victim if kernels else "runner"
     if "runner" in victim:
@@ -166,7 +166,7 @@ def kill(running, victim):
 
 
 def artifacts(folder):
-    """Arrays of every complete artifact of the small run, by the folder's name."""
+    """Load the arrays of every complete artifact of the small run, by folder name."""
     manifests = sorted((folder / "store" / "small").glob("[!.]*/manifest.json"))
     return {path.parent.name: xr.load_dataset(path.with_name("arrays.nc"), engine="h5netcdf") for path in manifests}
 
@@ -178,7 +178,7 @@ def example():
 
 
 def recovered(shelf):
-    """Whether the artifact can be made, or is there, as it should be, with no half-made one beside; it is removed afterwards."""
+    """Return whether the right artifact is there or can be made, with no partial one left behind; remove it afterwards."""
     with shelf.cached("glm", example) as found:
         sound = same(found.load(), example()) and not any(shelf.run.store.glob(".partial-*"))
     shutil.rmtree(shelf.run.store)
@@ -186,7 +186,7 @@ def recovered(shelf):
 
 
 def in_child(action):
-    """Do something in a forked process, quietly; returns its exit status, negative for the signal that ended it."""
+    """Run an action silently in a forked process; return its exit status, or minus the signal that ended it."""
     child = os.fork()
     if not child:
         for stream in (1, 2):
@@ -202,7 +202,7 @@ def in_child(action):
 
 
 def kill_saves():
-    """Yield outcomes of kill -9 at the first line of the store that a save runs, at the second, and so on to the last."""
+    """Yield outcomes of kill -9 at each line of the store that a save runs, from the first to the last."""
     shelf = store.Store(load_run("small"))
 
     def save_and_die(line):
@@ -226,7 +226,7 @@ def kill_saves():
 
 
 def fill_disk():
-    """Yield outcomes of saves for which there is no room, noticed before the write and, room having gone, only in its middle."""
+    """Yield outcomes of saves to a full disk, noticed before the write and, if space disappears, only during it."""
     shelf = store.Store(load_run("small"))
 
     def save(limit, preallocate):
@@ -245,7 +245,7 @@ def fill_disk():
 
 
 def fill_scratch(folder):
-    """Yield outcomes of arrays in progress for which there is no room; one that is there already must stay as it is."""
+    """Yield outcomes of arrays in progress on a full disk; an existing array must stay unchanged."""
     kept, place = np.arange(9.0), folder / "scratch"
 
     def begin(limit):
@@ -265,7 +265,7 @@ def fill_scratch(folder):
 
 
 def damage_artifacts(rng):
-    """Yield outcomes of damage to an artifact: it must be refused, made anew by its notebook, and kept beside."""
+    """Yield outcomes of damage to an artifact: loading must refuse it, and `cached` must make it anew."""
     shelf = store.Store(load_run("small"))
     arrays, manifest = (shelf.path("glm") / name for name in (artifact.ARRAYS, artifact.MANIFEST))
     half = json.dumps({"sha256": "0"})

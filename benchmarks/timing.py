@@ -1,4 +1,4 @@
-"""Seconds of what benchmarks compare: medians of several calls, one after the other or in turn."""
+"""Timing of programs: medians over several rounds, in each of which the programs alternate."""
 
 import time
 
@@ -14,7 +14,7 @@ def clock():
 
 
 def medians(programs, device, n_times=3):
-    """Seconds and CPU seconds of each program, medians over rounds in turn, until the device has done it; what they return."""
+    """Median seconds and CPU seconds of each program over rounds, including device synchronisation; and the last results."""
     made, taken = {}, {name: [] for name in programs}
     for _ in range(n_times):
         for name, program in programs.items():
@@ -29,5 +29,5 @@ def median(work, device):
 
 
 def compared(case, ours, peer, **more):
-    """The row of two programs, from seconds and CPU seconds of each."""
+    """Return the row of two programs, from seconds and CPU seconds of each."""
     return report.row(case, ours[0], peer=peer[0], **more, cpu_s=ours[1], cpu_ratio=peer[1] / ours[1])
