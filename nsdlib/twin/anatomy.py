@@ -123,7 +123,7 @@ def _higher_regions(name, higher, place, backness):
 
 
 def _visual_field(general, areas, place, backness, rng):
-    """Angle and eccentricity: contralateral and inverted, the periphery further forward."""
+    """Polar angle and eccentricity of voxels: contralateral and inverted, with the periphery further forward."""
     angle, eccentricity = np.zeros(general.shape), np.zeros(general.shape)
     for area in ((1, 2), (3, 4), (5, 6), (7,), (0,)):
         for left in (True, False):

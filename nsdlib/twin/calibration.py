@@ -89,7 +89,7 @@ def calibrate(run, trials, *, glm=None):
     ----------
     run : Run
     trials : xarray.Dataset
-        Single-trial betas, unscaled, from `study.read_trials` or `study.trials_from_glm`.
+        Single-trial betas as read (not z-scored), from `study.read_trials` or `study.trials_from_glm`.
     glm : xarray.Dataset, optional
         The artifact `glm`, for the comparison of its steps.
 

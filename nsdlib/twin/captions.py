@@ -52,7 +52,7 @@ class _Words:
         self.aloft = self.doing in ("flying", "floating") and self.first.kind != "boat" and scene.background in ABOVE
 
     def _doing(self):
-        """What the main things do."""
+        """The activity of the main things, such as "sitting"."""
         if self.scene.background == "space" and self.first.kind not in ("rocket", "face"):
             return "floating"
         if self.first.kind in ("fish", "boat") and self.scene.background not in WATERS:
@@ -72,7 +72,7 @@ class _Words:
         return with_article(text) if number == "a" else f"{number} {text}"
 
     def place(self, short=None):
-        """Where they are."""
+        """The phrase for their place."""
         if self.aloft:
             return ABOVE[self.scene.background]
         short = self.rng.random() < 0.5 if short is None else short
@@ -116,13 +116,13 @@ def _exists(words):
 
 
 def _sized(words):
-    """Size and side."""
+    """Things with their size, place and side."""
     where = words.side()
     return f"{words.things(adjective=words.size())} {words.place()} {where}".strip()
 
 
 def _place_first(words):
-    """The place, then what is there."""
+    """The place, then the things."""
     place = _SCENERY.get(words.scene.background) or SHORT[words.scene.background].split(" ", 1)[1]
     also = f" and {words.companion()}" if words.companion() else ""
     return f"{place} with {words.things()}{also}"

@@ -11,7 +11,7 @@ STIMULI, CAPTIONS = "stimuli", "captions.tsv"  # in simulated BIDS data: the fol
 
 
 def planned_subject(run):
-    """Return the NSD subject whose image plan a run's simulated subject follows: subject 1 if the run is not in NSD's layout."""
+    """Return the NSD subject whose image plan a run's simulated subject follows: the run's own, or subject 1 if it has none."""
     return run.subject or 1
 
 
