@@ -39,7 +39,7 @@ STAGES = {  # stage: module and function of nsdlib
 
 
 def main():
-    """Print the table, or the whole session's figures."""
+    """Print the table of the comparison, or of the whole session."""
     parser = report.parser(__doc__, quick="the fewest runs and voxels, or a session of 100 voxels; each once")
     parser.add_argument("--voxels", type=int, nargs="+", default=[500, 2000, 8000])
     parser.add_argument("--runs", type=int, nargs="+", default=[4, 12])
@@ -184,7 +184,7 @@ def count_operations(n_runs, n_voxels):
     """Count the floating-point operations of the indispensable matrix products with data."""
     pass_over_data = 2 * n_runs * N_TRIALS * N_VOLUMES * n_voxels  # regressors of all runs times all series
     rotation = 2 * n_runs * N_TRIALS**2 * n_voxels
-    # HRFs; type B and twice for ridge; betas and energies
+    # passes over the data: each HRF, type B, and two for ridge; rotations: betas and energies
     return pass_over_data * (len(hrf.sampled_library(TR)) + 3) + rotation * (len(GLMOptions().fractions) + 4)
 
 

@@ -164,7 +164,7 @@ def problem(n_images=300, n_voxels=500, n_targets=1000):
 
 
 def ridge_predictions(place):
-    """Predictions of a ridge."""
+    """Predictions of ridge regression."""
     X, Y = problem()
     return Ridge([100.0], device=place).fit(X[:250], Y[:250]).predict(X[250:])
 
@@ -189,7 +189,7 @@ def gru_errors(place):
 
 
 def sizes(options):
-    """Sizes of models and data."""
+    """Sizes of models and data: the paper's, or small ones with `--quick`."""
     return toy_sizes() if options.quick else full_size.Sizes()
 
 

@@ -93,7 +93,7 @@ def measure_gru(options):
     network = networks.build_network("gru", n_voxels, n_latents).to(options.device)
     x_there, y_there = (torch.from_numpy(array).to(options.device) for array in (x, y))
     trainer = training.Trainer(network, x_there, y_there, seed=0, batch_size=64, recipe=training.RECIPES["public_code"])
-    trainer.run_epoch(training.RATE)  # on a GPU the first epochs capture the steps
+    trainer.run_epoch(training.RATE)  # on a GPU, the first epochs capture CUDA graphs
     trainer.run_epoch(training.RATE)
     device = torch.device(options.device)
     ours = median(lambda: trainer.run_epoch(training.RATE), device)

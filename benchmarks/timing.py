@@ -9,7 +9,7 @@ from nsdlib.run.rates import seconds_of
 
 
 def clock():
-    """Seconds of the wall's clock and of this process's."""
+    """Wall time and CPU time of this process, in seconds."""
     return np.array([time.perf_counter(), time.process_time()])
 
 
@@ -24,7 +24,7 @@ def medians(programs, device, n_times=3):
 
 
 def median(work, device):
-    """Seconds and CPU seconds of one program."""
+    """Median seconds and CPU seconds of one program."""
     return medians({"": work}, device)[0][""]
 
 

@@ -23,7 +23,7 @@ PATCHES = 4  # patches a side
 
 @dataclass(frozen=True)
 class SceneSet:
-    """images (n, 128, 128, 3) and small (n, 64, 64, 3) uint8, attributes (n, n_attributes) float32, captions n lists of five.
+    """images (n, 128, 128, 3) and small (n, 64, 64, 3) uint8, attributes (n, n_attributes) float32, captions (n lists of five).
 
     covers (n, 16, n_kinds) float32 is the share of each of 4 x 4 patches that things of each kind cover.
     """
@@ -36,7 +36,7 @@ class SceneSet:
 
     @property
     def kinds(self) -> np.ndarray:
-        """Number of the main kind of each scene: (n,)."""
+        """Index of the main kind of each scene: (n,)."""
         return self.attributes[:, : len(scenes.KINDS)].argmax(1)
 
 
