@@ -1,9 +1,10 @@
-"""Brain decoders: from voxel patterns to VDVAE latents, six kinds behind one `fit` and `predict`.
+"""Six brain decoders from voxel patterns to VDVAE latents, all with `fit` and `predict`.
 
-The GRU is the paper's Table 1 to the parameter. An image is one time step, so its recurrent weights meet a zero state: it is
-a gated feed-forward network, which `gated_mlp` is without those weights. `roi_gru` has a sequence: the voxels' regions, from
-early visual cortex onwards. CNN and Transformer follow the paper's words (section 3.3.1), which leave their sizes open; all
-networks keep within a tenth of the GRU's number of parameters at the paper's sizes. Ridge is the linear baseline.
+The GRU reproduces the paper's Table 1, with the same number of parameters. Each image is one time step, so the recurrent
+weights multiply a zero state and the GRU is a gated feed-forward network. `gated_mlp` is that network without the recurrent
+weights. `roi_gru` runs over a sequence of regions, from early visual cortex onwards. CNN and Transformer follow section 3.3.1
+of the paper, which gives no sizes. At the paper's sizes, all networks have the GRU's number of parameters within 10 %. Ridge
+is the linear baseline.
 """
 
 import difflib
@@ -20,14 +21,14 @@ from nsdlib.core.gru import HIDDEN, BidirectionalGRU, GatedLayer, PlainGRU
 from nsdlib.core.ridge import Moments, Ridge, check_pair, check_patterns
 
 DROPOUT = 0.5
-REGION_WIDTH = 580  # numbers that `roi_gru` makes of each region: as many weights as the GRU has for its voxels
+REGION_WIDTH = 580  # features of each region in `roi_gru`, chosen to match the number of weights of the GRU
 NETWORKS = ("gru", "gated_mlp", "roi_gru", "cnn", "transformer")
 DECODERS = (*NETWORKS, "ridge")
-SETTINGS = ("name", "seed", "max_epochs", "batch_size", "recipe", "width")  # of a decoder, that its file keeps
+SETTINGS = ("name", "seed", "max_epochs", "batch_size", "recipe", "width")  # attributes saved with a decoder
 
 
 class RegionSequence(nn.Module):
-    """A bidirectional GRU over regions, one step each, and the mean over the steps: (n, n_voxels) -> (n, 200)."""
+    """A bidirectional GRU with one step per region, averaged over the steps: (n, n_voxels) -> (n, 200)."""
 
     def __init__(self, groups: np.ndarray):
         super().__init__()
@@ -38,7 +39,7 @@ class RegionSequence(nn.Module):
         self.norm = nn.LayerNorm(2 * HIDDEN)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Walk through the regions."""
+        """Run the GRU over the regions."""
         regions = x[:, self.order].split(self.sizes, dim=1)
         steps = [torch.tanh(project(region)) for project, region in zip(self.project, regions, strict=True)]
         return self.norm(self.gru(torch.stack(steps)).mean(0))
@@ -57,12 +58,12 @@ class ConvolutionBlock(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        """Treat the features as a one-dimensional picture."""
+        """Convolve along the features."""
         return self.layers(x.unsqueeze(1))
 
 
 class SelfAttentionBlock(nn.Module):
-    """Multi-head self-attention among five groups of forty features: (n, 200) -> (n, 200)."""
+    """Multi-head self-attention between five groups of forty features: (n, 200) -> (n, 200)."""
 
     n_out = 2 * HIDDEN
 
@@ -72,20 +73,20 @@ class SelfAttentionBlock(nn.Module):
         self.layer = nn.TransformerEncoderLayer(40, 4, 160, dropout=0.1, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Let the groups look at each other."""
+        """Attend between the groups."""
         return self.layer(x.unflatten(1, (5, 40)) + self.place).flatten(1)
 
 
 def build_network(name: str, n_voxels: int, n_latents: int, groups=None, *, width: int = HIDDEN) -> nn.Module:
     """Build an untrained network of `NETWORKS`; "gru" has 12,400,344 parameters at the paper's 15,724 voxels and 13,344 latents.
 
-    `groups`, (n_voxels,) int, is the region of each voxel for "roi_gru", numbered from 0 without gaps in the order of the
-    steps; all voxels are one region when not given. `width` is the units a direction of "gru"; the other networks have 100.
-    ValueError for other numbers.
+    `groups`, (n_voxels,) int, gives the region of each voxel for "roi_gru", numbered from 0 without gaps in the order of the
+    steps; by default all voxels form one region. `width` is the number of units per direction of "gru"; the other networks
+    have 100. Raises ValueError for gaps in `groups`, or another width for a network other than "gru".
     """
     if name != "gru" and width != HIDDEN:
         raise ValueError(f"only the network 'gru' has another width than {HIDDEN}, got {width} for {name!r}")
-    if name == "gated_mlp":  # from the same start as the GRU
+    if name == "gated_mlp":  # with the same initial weights as the GRU
         gru = build_network("gru", n_voxels, n_latents)
         return nn.Sequential(*(GatedLayer.from_gru(layer) if isinstance(layer, BidirectionalGRU) else layer for layer in gru))
     if name == "gru":
@@ -104,24 +105,24 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups=None, *, widt
 
 
 def region_groups(in_region: np.ndarray) -> np.ndarray:
-    """Return the region of each voxel, (n_voxels,) int64: the first that holds it, or one more for voxels in none.
+    """Return the region of each voxel, (n_voxels,) int64: the first region that contains it, or an extra last one.
 
-    `in_region` is (n_regions, n_voxels) bool, regions in the order of the steps; those without a voxel of their own are left
-    out, so that the numbers run from 0 without gaps.
+    `in_region` is (n_regions, n_voxels) bool, with regions in the order of the steps. A region to which no voxel is assigned is
+    omitted, so that the numbers run from 0 without gaps.
     """
     first = np.where(in_region.any(0), in_region.argmax(0), len(in_region))
     return np.unique(first, return_inverse=True)[1].astype(np.int64)
 
 
 class NeuralDecoder:
-    """One of the networks, trained by one of two recipes.
+    """A neural decoder, trained with one of two recipes.
 
     Parameters
     ----------
     name : str
         One of `NETWORKS`.
     seed : int
-        Of initial weights, the validation images, batches and dropout.
+        Seed of the initial weights, validation split, batches and dropout.
     max_epochs, batch_size : int
         As in `training.search`.
     recipe : str
@@ -133,13 +134,13 @@ class NeuralDecoder:
     Attributes
     ----------
     history : training.History
-        Of the first of the two fits.
+        Errors and learning rates of the first fit.
     rows_validation, predicted_validation : (n_validation,) int and (n_validation, n_latents) float32 arrays
-        The images that the first fit left out, and its predictions for them.
+        The validation images of the first fit, and its predictions for them.
     held_out, targets : Moments
-        Of those predictions, and of the training latents.
+        Moments of those predictions, and of the training latents.
     scale : float
-        What the training latents were divided by: 1 by a recipe that does not scale them.
+        Divisor of the training latents; 1 if the recipe does not scale them.
     seconds : float
         Duration of `fit`.
     """
@@ -152,9 +153,9 @@ class NeuralDecoder:
         self.width, self.groups, self.device, self.n_voxels = width, groups, torch.device(device), None
 
     def fit(self, X: np.ndarray, Y: np.ndarray, *, validation=None) -> "NeuralDecoder":
-        """Fit X (n_images, n_voxels) to Y (n_images, n_latents): once to find the schedule, then on all images.
+        """Fit from X (n_images, n_voxels) to Y (n_images, n_latents): once to find the schedule, then again on all of X.
 
-        Of these images a tenth is left out of the first fit and tells when it ends, or all of `validation`, another (X, Y).
+        The first fit stops early by the error on a random tenth of the images, or on `validation`, a pair (X, Y), if given.
         """
         pairs = [(X, Y)] if validation is None else [(X, Y), validation]
         _check_pairs(pairs)
@@ -182,7 +183,7 @@ class NeuralDecoder:
         return self._latents(self.network, torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32)).to(self.device))
 
     def to_dataset(self):
-        """Return all of a fitted decoder as an xarray.Dataset that `from_dataset` takes."""
+        """Return the fitted decoder as an xarray.Dataset for `from_dataset`."""
         import xarray as xr
 
         arrays = {"errors": self.history.errors, "rates": self.history.rates, "seconds": self.seconds}
@@ -196,7 +197,7 @@ class NeuralDecoder:
 
     @classmethod
     def from_dataset(cls, dataset) -> "NeuralDecoder":
-        """Return the fitted decoder again; it predicts on the CPU."""
+        """Restore a fitted decoder, on the CPU."""
         attributes = {name: np.asarray(value).item() for name, value in dataset.attrs.items()}
         arrays = {name: array.values for name, array in dataset.items()}
         decoder = cls(**{name: attributes[name] for name in SETTINGS}, groups=arrays.get("groups"))
@@ -214,11 +215,11 @@ class NeuralDecoder:
 
     @property
     def n_bytes(self) -> int:
-        """Size of a fitted network's weights. While it is trained, four times as much is held, and the best copy."""
+        """Bytes of the fitted network's weights; training holds four times as much, plus a copy of the best weights."""
         return sum(part.nbytes for part in self.network.state_dict().values())
 
     def _new(self, n_voxels, n_latents):
-        """Build a network with seeded weights; the global random state is left alone."""
+        """Build a network with seeded weights; the global random state does not change."""
         with training.seeded(self.seed):
             return build_network(self.name, n_voxels, n_latents, self.groups, width=self.width).to(self.device)
 
@@ -229,7 +230,7 @@ class NeuralDecoder:
 
 
 def _check_pairs(pairs):
-    """Refuse the (X, Y) to fit, and those to validate on if there are, unless they are sound and of the same widths."""
+    """Raise ValueError unless the (X, Y) to fit, and the validation pair if given, are valid and have equal widths."""
     for (X, Y), of in zip(pairs, ("", "validation "), strict=False):
         check_pair(X, Y, of=of)
         check_finite(f"{of}Y", Y)
@@ -241,7 +242,7 @@ def _check_pairs(pairs):
 
 
 def _check_name(what, name, names):
-    """Refuse a name that is none of these."""
+    """Raise ValueError for a name that is not one of these."""
     if name not in names:
         hint = "".join(f"; did you mean {near!r}?" for near in difflib.get_close_matches(str(name), names, n=1)) or "."
         raise ValueError(f"no {what} {name!r}{hint} There are {', '.join(names)}.")
@@ -250,9 +251,7 @@ def _check_name(what, name, names):
 def make(name, *, alphas=(50_000.0,), device="cpu", **settings):
     """Return an unfitted decoder by name, with `fit(X, Y)`, `predict(X)`, `held_out` and `targets`.
 
-    `alphas` are of a ridge, `settings` of a `NeuralDecoder`.
-
-    ValueError for a name that is none of `DECODERS`; its message has the nearest.
+    `alphas` are for `Ridge`, `settings` for `NeuralDecoder`. Raises ValueError for a name that is not one of `DECODERS`.
     """
     _check_name("decoder", name, DECODERS)
     if name == "ridge":
@@ -266,7 +265,7 @@ def fit(name, X, Y, *, validation=None, **settings):
 
 
 def count_parameters(name: str, n_voxels: int, n_latents: int, groups: np.ndarray | None = None) -> int:
-    """Count the trained numbers of a decoder; a ridge has a weight for each voxel and latent, and an intercept a latent."""
+    """Count the parameters of a decoder; a ridge has one weight per voxel and latent, and one intercept per latent."""
     if name == "ridge":
         return (n_voxels + 1) * n_latents
     with torch.device("meta"):

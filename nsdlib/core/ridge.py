@@ -1,10 +1,10 @@
-"""Ridge regression from one factorisation for all targets, without weights, from kernels that can be added and taken apart.
+"""Ridge regression in the dual form: one factorisation serves all targets, and the weights are never computed.
 
-In the dual form everything follows from the n_images x n_images Gram matrix K of the centred patterns. Predictions are
-k (K + a)^-1 Y with k the products of new and old patterns: the left factor is small, and the targets pass by once, block by
-block, from memory or from a file. Leaving image i out changes its prediction to y_i - e_i / (1 - h_i), where e is the residual
-and h the diagonal of the smoother (exact for least squares with an intercept); so penalties are chosen, and honest predictions
-of training images had, without a second fit. K is a sum over voxels: decoders of one region, or of all but one, come from it.
+K is the n_images x n_images Gram matrix of the centred patterns. Predictions are k (K + a I)^-1 Y, where k holds the products
+of new and training patterns. k (K + a I)^-1 is small, and the targets are read once, in blocks, from memory or from a file.
+The leave-one-out prediction of image i is y_i - e_i / (1 - h_i), with residual e and the smoother's diagonal h (exact for
+least squares with an intercept). It selects the penalty and gives held-out predictions of training images without refitting.
+K is a sum over voxels, so kernels of single regions, or of all regions but one, are obtained by adding or subtracting.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ PUBLISHED_ALPHAS = {  # penalties: Veronese et al. 2025, section 3.3.2; the publ
     "brain_diffuser": {"latents": 50_000.0, "text": 100_000.0, "vision": 60_000.0},
 }
 CHOOSING_TARGETS = 8192  # enough to choose one penalty for all
-HELD_OUT_IMAGES = 500  # a standard deviation is known to 3 % from as many
-KERNEL_ROWS = 512  # rows of targets read, and of a symmetric kernel made, at a time: half of it need not be computed
-KERNEL_VOXELS = 2048  # voxels whose products are summed in single precision before they are added up in double
-LARGEST = 1e17  # of patterns: the products of larger ones leave single precision
-SMALL_PENALTY = 1e-3  # of a kernel's mean eigenvalue other than 0; below, all is done in double precision
+HELD_OUT_IMAGES = 500  # enough to estimate a standard deviation to 3 %
+KERNEL_ROWS = 512  # rows of targets, or of a symmetric kernel, processed at a time; half of the kernel is mirrored
+KERNEL_VOXELS = 2048  # voxels summed in float32 before the sum is added in float64
+LARGEST = 1e17  # largest pattern value: products of larger ones overflow float32
+SMALL_PENALTY = 1e-3  # relative to the kernel's mean nonzero eigenvalue; smaller penalties need float64 throughout
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Moments:
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Moments":
-        """Compute the moments over rows of (n_images, n_targets), summed in float64, by blocks of targets."""
+        """Compute the moments over the rows of (n_images, n_targets), in float64 and in blocks of targets."""
         moments = np.empty((2, values.shape[1]), dtype=np.float32)
         for start in range(0, values.shape[1], CHOOSING_TARGETS):
             part = slice(start, start + CHOOSING_TARGETS)
@@ -44,7 +44,7 @@ class Moments:
 
 
 def check_pair(X: np.ndarray, Y: np.ndarray, *, of: str = ""):
-    """Raise ValueError for patterns and targets that do not belong together, and for patterns too large or no numbers."""
+    """Raise ValueError when the shapes of X and Y do not match, or X holds values that are too large or not finite."""
     check_finite(f"{of}X", X)
     if X.ndim != 2 or np.ndim(Y) != 2 or len(X) != len(Y):
         raise ValueError(
@@ -55,7 +55,7 @@ def check_pair(X: np.ndarray, Y: np.ndarray, *, of: str = ""):
 
 
 def check_patterns(X: np.ndarray, n_voxels: int | None):
-    """Raise ValueError for patterns before a fit, of another width than at the fit, or with non-finite values."""
+    """Raise ValueError when the decoder is not fitted, the number of voxels differs from the fit, or values are not finite."""
     if n_voxels is None:
         raise ValueError("this decoder has not been fitted; call fit(X, Y) first")
     check_finite("X", X)
@@ -69,22 +69,22 @@ class Ridge:
     Parameters
     ----------
     alphas : sequence of float
-        Positive penalties on the sum of squared weights (scikit-learn's `alpha`); of several, the one with the smallest
-        leave-one-image-out error is kept (over all targets, or over 8,192 of them, evenly spaced).
+        Positive penalties on the sum of squared weights (scikit-learn's `alpha`). If there are several, the one with the
+        smallest leave-one-image-out error is selected (over all targets, or over at most 8,192 evenly spaced ones).
     batch_size : int
-        Targets handled at a time; bounds the memory.
+        Targets processed at a time; bounds the memory.
     device : torch.device or str
-        Factors are computed in float64, their products with targets in float32; kernels in short sums of float32 that are
-        added up in float64, or in float64 where a penalty is small.
+        Factorisations use float64, their products with targets float32. Kernels are short float32 sums accumulated in float64,
+        or all float64 when a penalty is small.
 
     Attributes
     ----------
     alpha : float
-        The penalty kept.
+        The selected penalty.
     errors : (n_alphas,) float64 array, or None
         Mean squared leave-one-out error of each penalty, in squared units of the targets; None for a single penalty.
     held_out, targets : Moments
-        Of the leave-one-out predictions of the training images (or of 500 of them), and of the training targets.
+        Moments of the leave-one-out predictions of the training images (at most 500 of them), and of the training targets.
     """
 
     def __init__(self, alphas=(1.0,), *, batch_size: int = 8192, device="cpu"):
@@ -96,8 +96,8 @@ class Ridge:
     def fit(self, X: np.ndarray, Y: np.ndarray) -> "Ridge":
         """Fit from X (n_images, n_voxels) to Y (n_images, n_targets).
 
-        Y may lie in a file (a memory map, an HDF5 dataset) and be of half precision; it is kept by reference, because
-        predictions are made from it. Raises ValueError for shapes that do not fit and for non-finite values.
+        Y may be a memory map or an HDF5 dataset, also in float16. It is kept by reference, because predictions are computed
+        from it. Raises ValueError when shapes do not match or values are not finite.
         """
         check_pair(X, Y)
         self._mean, self._precision = X.mean(0, dtype=np.float64), torch.float32
@@ -110,7 +110,7 @@ class Ridge:
         return self
 
     def fit_kernel(self, kernel: np.ndarray, Y: np.ndarray) -> "Ridge":
-        """Fit the same from the Gram matrix (n_images, n_images) of centred patterns; then use `predict_kernel`."""
+        """Fit from the Gram matrix (n_images, n_images) of the centred patterns; predict with `predict_kernel`."""
         if kernel.shape != (len(Y), len(Y)):
             raise ValueError(f"the kernel must be (n_images, n_images) for {len(Y)} images of Y, got {kernel.shape}")
         check_finite("kernel", kernel)
@@ -120,7 +120,7 @@ class Ridge:
 
     @property
     def n_bytes(self) -> int:
-        """Size of what a fitted ridge needs to predict: centred patterns, factor, and the targets, in memory or in their file."""
+        """Bytes of the arrays needed for prediction: centred patterns, Cholesky factor and targets (in memory or on disk)."""
         return sum(part.nbytes for part in (self._X, self._root, self._Y) if part is not None)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
@@ -131,7 +131,7 @@ class Ridge:
         return self._predict(_products(self._centred_patterns(X), self._X))
 
     def predict_kernel(self, kernel) -> np.ndarray:
-        """Predict the same from the products (n_images, n_train) of new and training patterns, both minus the training mean."""
+        """Predict from the products (n_images, n_train) of new and training patterns, both centred by the training mean."""
         if self.targets is None:
             raise ValueError("this ridge has not been fitted; call fit(X, Y) or fit_kernel(kernel, Y) first")
         if kernel.ndim != 2 or kernel.shape[1] != len(self._Y):
@@ -150,8 +150,8 @@ class Ridge:
         return check_finite("predictions", predicted.numpy())
 
     def _fit(self, kernel, Y):
-        """Choose the penalty, factorise the kernel in place, and pass once over the targets for their moments."""
-        self._Y, self.errors, self.n_voxels, self.targets = Y, None, None, None  # unfitted, should this fail
+        """Select the penalty, factorise the kernel in place, and read the targets once to compute the moments."""
+        self._Y, self.errors, self.n_voxels, self.targets = Y, None, None, None  # stays unfitted if this fails
         if len(Y) < 2:
             raise ValueError(f"a ridge needs at least two training images, one to predict the other, got {len(Y)}")
         if len(self.alphas) > 1:
@@ -164,7 +164,7 @@ class Ridge:
         units = torch.nn.functional.one_hot(rows, len(Y)).T.to(kernel)
         dual = torch.cholesky_solve(units, self._root).T  # (n_held_out, n_images)
         remaining = self.alpha * dual[torch.arange(len(rows)), rows] - 1 / len(Y)  # 1 - h
-        weights = (dual * (self.alpha / remaining)[:, None]).float()  # from targets to the errors of leaving out
+        weights = (dual * (self.alpha / remaining)[:, None]).float()  # map targets to leave-one-out errors
         moments = np.empty((4, Y.shape[1]), dtype=np.float32)
         for part, targets in self._blocks():
             mean = targets.mean(0)
@@ -177,25 +177,25 @@ class Ridge:
         self.targets, self.held_out = Moments(*moments[:2]), Moments(*moments[2:])
 
     def _blocks(self):
-        """Pass over the targets: slices of at most `batch_size`, and (n_images, n_block) float32, all in the same memory."""
+        """Yield slices of at most `batch_size` targets and their (n_images, n_block) float32 values, in one reused buffer."""
         n_images, n_targets = self._Y.shape
         room = torch.empty(n_images * min(self.batch_size, n_targets), device=self.device)
         for start in range(0, n_targets, self.batch_size):
             part = slice(start, min(start + self.batch_size, n_targets))
             block = room[: n_images * (part.stop - start)].view(n_images, -1)
-            for row in range(0, n_images, KERNEL_ROWS):  # pieces whose memory the system need not clear anew each time
+            for row in range(0, n_images, KERNEL_ROWS):  # small pieces, whose memory is reused instead of cleared each time
                 values = to_tensor(self._Y[row : row + KERNEL_ROWS, part])
-                pinned = room.is_cuda and not values.is_cuda  # six times as fast as from memory that can be swapped
+                pinned = room.is_cuda and not values.is_cuda  # six times as fast as from pageable memory
                 block[row : row + KERNEL_ROWS] = values.pin_memory().to(self.device) if pinned else values
             yield part, block
 
     def _held_out_rows(self):
-        """Draw the rows of the training images that are left out in turn."""
+        """Draw the training images that get leave-one-out predictions."""
         drawn = np.random.default_rng(0).choice(len(self._Y), min(len(self._Y), HELD_OUT_IMAGES), replace=False)
         return torch.as_tensor(np.sort(drawn), device=self.device)
 
     def _centred_patterns(self, X):
-        """Subtract the training mean from patterns, in the precision of the kernels."""
+        """Subtract the training mean from patterns, in the precision used for kernels."""
         return to_tensor(X, self.device, self._precision) - to_tensor(self._mean, self.device, self._precision)
 
     def _tensor(self, values):
@@ -203,7 +203,7 @@ class Ridge:
 
 
 def _gram(X):
-    """Compute X X' of (n_images, n_voxels) patterns in float64, its upper half mirrored from the lower."""
+    """Compute X X' of (n_images, n_voxels) patterns in float64; the upper half is copied from the lower."""
     kernel = X.new_empty(len(X), len(X), dtype=torch.float64)
     for start in range(0, len(X), KERNEL_ROWS):
         rows = slice(start, start + KERNEL_ROWS)
@@ -223,10 +223,10 @@ def _products(A, B):
 
 
 def _leave_one_out_errors(kernel, targets, alphas):
-    """Compute the mean squared leave-one-out error of every penalty, from one factorisation and one product of matrices each.
+    """Compute the mean squared leave-one-out error of every penalty: one eigendecomposition, then one matrix product each.
 
-    Along the kernel's eigenvectors a penalty leaves alpha / (eigenvalue + alpha) of the targets. With more targets than images,
-    their Gram matrix stands for them.
+    Along an eigenvector of the kernel, the residual is alpha / (eigenvalue + alpha) of the targets. When there are more targets
+    than images, the Gram matrix of the targets replaces them.
     """
     spectrum, vectors = torch.linalg.eigh(kernel)
     spectrum, many, errors = spectrum.clamp(min=0), targets.shape[1] > len(targets), []
@@ -242,12 +242,12 @@ def _leave_one_out_errors(kernel, targets, alphas):
 
 
 def region_kernels(X_train: np.ndarray, X_test: np.ndarray, voxels=slice(None)) -> tuple[np.ndarray, np.ndarray]:
-    """Compute products of centred patterns over some voxels; those of all other voxels are the products over all minus these.
+    """Compute kernels of centred patterns over some voxels; the kernel of all voxels minus these is that of the other voxels.
 
-    From X_train, X_test (n_images, n_voxels) and voxels (n_voxels,) bool: (n_train, n_train) and (n_test, n_train) float64 arrays
-    for `Ridge.fit_kernel` and `Ridge.predict_kernel`.
+    From X_train and X_test (n_images, n_voxels) and a mask of voxels (n_voxels,) bool, returns (n_train, n_train) and
+    (n_test, n_train) float64 arrays for `Ridge.fit_kernel` and `Ridge.predict_kernel`.
     """
-    if getattr(voxels, "dtype", np.dtype(bool)).kind != "b":  # numbers would be taken for places
+    if getattr(voxels, "dtype", np.dtype(bool)).kind != "b":  # integers would be used as indices
         raise ValueError(f"voxels must be a (n_voxels,) bool array, got {voxels.dtype}")
     train, test = X_train[:, voxels], X_test[:, voxels]
     mean = train.mean(0, dtype=np.float64)
@@ -256,18 +256,18 @@ def region_kernels(X_train: np.ndarray, X_test: np.ndarray, voxels=slice(None)) 
 
 
 def decode(X, Y, X_test, *, alphas, mode, device="cpu") -> np.ndarray:
-    """Fit a ridge to X (n_images, n_voxels) and Y (n_images, n_targets), and predict with the spread from `rescale`.
+    """Fit a ridge to X (n_images, n_voxels) and Y (n_images, n_targets), predict X_test (n_test, n_voxels), and `rescale`.
 
-    The result is (n_test, n_targets) float32, for X_test (n_test, n_voxels).
+    Returns (n_test, n_targets) float32.
     """
     decoder = Ridge(alphas, device=device).fit(X, Y)
     return rescale(decoder.predict(X_test), decoder, mode=mode)
 
 
 def rescale(predicted: np.ndarray, decoder, *, mode: str) -> np.ndarray:
-    """Give predictions back the spread that regression took from them, target by target: (n_images, n_targets) float32.
+    """Undo the shrinkage of predictions, target by target: (n_images, n_targets) float32.
 
-    They get the training targets' mean and standard deviation where they vary.
+    Each target gets the mean and standard deviation of the training targets; a target with constant predictions gets the mean.
 
     Parameters
     ----------
@@ -276,9 +276,9 @@ def rescale(predicted: np.ndarray, decoder, *, mode: str) -> np.ndarray:
     decoder : Ridge or NeuralDecoder
         With `held_out` and `targets` (`Moments`).
     mode : str
-        "none" leaves them; "train" standardises by the moments of held-out predictions of training images; "test" by the
-        moments of these predictions themselves, as Brain-Diffuser does: then each image's result leans on the other test images
-        (transductive), and one image alone cannot be decoded.
+        "none" returns the predictions unchanged. "train" standardises with the moments of held-out predictions of training
+        images. "test" uses the moments of the given predictions, as Brain-Diffuser does: each result then depends on the other
+        test images (transductive), and a single image cannot be decoded.
     """
     if mode not in ("none", "train", "test"):
         raise ValueError(f'mode must be "none", "train" or "test", got {mode!r}')
