@@ -1,6 +1,6 @@
-"""Arrays in, arrays out, on the device they are on: the single-trial GLM, decoders, generative models, scores.
+"""The single-trial GLM, decoders, generative models and scores: arrays in, arrays out, on the device of the input.
 
-It imports nothing else of nsdlib: no run, no store, and no files but weights."""
+Imports nothing else from nsdlib and reads no files but weights."""
 
 import lazy_loader
 

@@ -1,7 +1,4 @@
-"""The border between arrays and tensors: the one choice of a device, the way to it, and the refusal of what is no number.
-
-And what a GPU does again and again: kernels that are captured once and replayed.
-"""
+"""Device choice, conversion of arrays to tensors, checks for finite values, and CUDA graphs."""
 
 import numpy as np
 
@@ -12,8 +9,8 @@ def pick_device(name="auto"):
     Parameters
     ----------
     name : {"auto", "cpu", "cuda"}
-        "auto" takes a CUDA device where there is one and the CPU elsewhere. ValueError for another name, and for "cuda" where
-        this machine has none.
+        "auto" selects a CUDA device if there is one, else the CPU. Raises ValueError for another name, and for "cuda" without
+        a CUDA device.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}.")
@@ -29,9 +26,9 @@ def pick_device(name="auto"):
 
 
 def to_tensor(values, device="cpu", dtype=None):
-    """Turn a bool, integer or floating array into a tensor, whatever its byte order and strides; of its own type without `dtype`.
+    """Convert a bool, integer or floating array of any byte order and strides to a tensor, of the same type without `dtype`.
 
-    Memory is shared where that can be.
+    Shares memory where possible.
     """
     import torch
 
@@ -43,10 +40,10 @@ def to_tensor(values, device="cpu", dtype=None):
 
 
 def check_finite(name, values, image_ids=None):
-    """Return the values (n_images, ...) when all are finite numbers.
+    """Return the values (n_images, ...) unchanged if all are finite numbers.
 
-    ValueError when they are no array of real numbers, or some are NaN or infinite, as float16 is above 65,504; the message says
-    that of `name`, and names the images by `image_ids` (n_images,), or else their rows.
+    Raises ValueError if they are not an array of real numbers, or some are NaN or infinite (float16 overflows above 65,504).
+    The message names the array by `name`, and the images by `image_ids` (n_images,) or by row.
     """
     if getattr(values, "dtype", np.dtype(object)).kind not in "biuf":
         raise ValueError(f"{name} must be an array of real numbers, got {getattr(values, 'dtype', type(values).__name__)}")
@@ -60,16 +57,16 @@ def check_finite(name, values, image_ids=None):
 
 
 class Captured:
-    """A function of tensors, whose shapes stay; on a GPU its kernels are captured at the second call and replayed from then on.
+    """A function of tensors of fixed shapes; on a GPU, the second call captures it as a CUDA graph and later calls replay it.
 
-    One graph takes the place of a thousand launches, which small batches wait for. The next call overwrites what it returned.
+    A replay avoids about a thousand kernel launches, which dominate for small batches. Each call overwrites the last result.
     """
 
     def __init__(self, function):
         self.function, self.n_calls, self.graph = function, 0, None
 
     def __call__(self, *given):
-        """Call the function; the first call is made as it is, for libraries to choose their kernels."""
+        """Call the function; the first call is not captured, so that libraries can choose their kernels."""
         self.n_calls += 1
         if self.n_calls == 1 or not given[0].is_cuda:
             return self.function(*given)

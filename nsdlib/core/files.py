@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, held against other processes, and given their room on the disk before they are filled."""
+"""Atomic writes, locks against other processes, and reservation of disk space."""
 
 import errno
 import os
@@ -10,15 +10,15 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-# Errors of a full disk, a limit on file sizes, and a quota, which not every system knows.
+# Errors of a full disk, a file-size limit, and a quota (not defined on every system).
 FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-# Errors of file systems that cannot reserve room, the last one glibc's own in their place; and of those that cannot lock.
+# Errors of file systems that cannot reserve space (EBADF comes from glibc's emulation), and of those that cannot lock.
 UNABLE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 UNLOCKED = {errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK}
 
 
 def atomic_write(path, content):
-    """Write a file, text or bytes, beside its place and rename it, so that nobody finds half of it there."""
+    """Write text or bytes to a temporary file and rename it, so that no reader sees a partial file."""
     beside = path.with_name(f".{path.name}.new")
     beside.write_bytes(content if isinstance(content, bytes) else content.encode())
     beside.replace(path)
@@ -26,10 +26,10 @@ def atomic_write(path, content):
 
 @contextmanager
 def held(path):
-    """Hold a file, made when it is not there, against other processes while the block runs; the holder's number stands in it.
+    """Lock a file, created if missing, against other processes while the block runs; the file holds the owner's process id.
 
-    A BlockingIOError says which process holds it already. Where the system (Windows) or the file system (Lustre without flock)
-    has no such locks, nobody is refused.
+    Raises BlockingIOError, naming the owner, when the file is locked already. Does not lock where the system (Windows) or the
+    file system (Lustre without flock) has no such locks.
     """
     with path.open("a+") as file:
         try:
@@ -48,11 +48,11 @@ def held(path):
 
 
 def preallocate(path, n_bytes):
-    """Reserve a file's room on the disk, so that it fails now rather than in the middle of a write; OSError of `FULL` if it does.
+    """Reserve disk space for a file, so that a full disk raises OSError (a code of `FULL`) now and not during a write.
 
-    The file keeps its contents; it is created, and extended to `n_bytes`, where need be. A system (macOS) or file system that
-    cannot reserve is asked how much is free; there, and on one that copies what is overwritten (Btrfs, ZFS), the room may be
-    gone again by then.
+    Creates the file and extends it to `n_bytes` if needed; its contents are kept. Where space cannot be reserved (macOS, some
+    file systems), only the free space is checked. There, and on copy-on-write file systems (Btrfs, ZFS), a later write may
+    still find the disk full.
     """
     with path.open("ab") as file:
         if hasattr(os, "posix_fallocate"):
@@ -69,6 +69,6 @@ def preallocate(path, n_bytes):
 
 
 def some(names, most=5):
-    """Join the first of some names, such as those of files, for a message, and say how many more there are."""
+    """Join the first `most` names for a message, and say how many more there are."""
     more = [f"and {len(names) - most} more"] if len(names) > most else []
     return ", ".join([*map(str, names[:most]), *more])

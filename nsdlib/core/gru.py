@@ -1,18 +1,18 @@
-"""Gated recurrent units in plain products: torch's numbers and gradients, quick over one step, and CUDA graphs capture them."""
+"""Gated recurrent units from matrix products: equal to torch's GRU, faster for a single step, and usable in CUDA graphs."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-HIDDEN = 100  # units a direction of each bidirectional GRU
-BLOCK = 512  # inputs whose weights get their gradient at once
+HIDDEN = 100  # units per direction of each bidirectional GRU
+BLOCK = 512  # inputs per block of the weight gradient
 
 
 def one_step(gates: Tensor, of_gates, of_candidate: Tensor, state: Tensor | float = 0.0) -> Tensor:
-    """Return a GRU's next state by the equations of `torch.nn.GRU`: (..., n_units).
+    """Return a GRU's next state, (..., n_units), by the equations of `torch.nn.GRU`.
 
-    `gates` (..., 3 n_units) has the products of the input for reset, update and candidate, `of_gates` and `of_candidate` those
-    of the state, which are biases alone where it is zero.
+    `gates` (..., 3 n_units) holds the input's contribution to reset, update and candidate. `of_gates` and `of_candidate` hold
+    the state's contribution, which is only a bias when the state is zero.
     """
     n_units = gates.shape[-1] // 3
     gates, candidate = gates.split([2 * n_units, n_units], dim=-1)
@@ -22,9 +22,9 @@ def one_step(gates: Tensor, of_gates, of_candidate: Tensor, state: Tensor | floa
 
 
 class PlainGRU(nn.GRU):
-    """`torch.nn.GRU`, bidirectional, in plain products: (n_steps, n, n_in) -> (n_steps, n, 2 n_units).
+    """Bidirectional `torch.nn.GRU` from matrix products: (n_steps, n, n_in) -> (n_steps, n, 2 n_units).
 
-    Both directions go side by side; their first step, whose state is zero, needs no product of the recurrent weights.
+    Both directions are computed together. The first step has a zero state and skips the recurrent product.
     """
 
     def __init__(self, n_in: int, n_units: int):
@@ -59,7 +59,7 @@ class BidirectionalGRU(nn.Module):
 
 
 class GatedLayer(nn.Module):
-    """A bidirectional GRU's one step from a zero state, with layer normalisation: (n, n_in) -> (n, 200)."""
+    """One step of a bidirectional GRU from a zero state, with layer normalisation: (n, n_in) -> (n, 200)."""
 
     def __init__(self, n_in: int):
         super().__init__()
@@ -68,18 +68,18 @@ class GatedLayer(nn.Module):
         self.norm = nn.LayerNorm(2 * HIDDEN)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gate the candidate."""
+        """Compute the step and normalise it."""
         return self.norm(one_step(linear(x, self.gates.weight, self.gates.bias), 0.0, self.candidate_bias))
 
     @classmethod
     def from_gru(cls, layer: BidirectionalGRU) -> "GatedLayer":
-        """Return the same function as that layer, without its recurrent weights."""
+        """Return the same function as that layer, without the recurrent weights."""
 
-        def by_gate(name):  # torch stacks the gates of each direction, here each gate has both directions
+        def by_gate(name):  # from torch's order (direction, gate) to (gate, direction)
             ends = (getattr(layer.gru, f"{name}_l0{end}").unflatten(0, (3, HIDDEN)) for end in ("", "_reverse"))
             return torch.stack([*ends], dim=1).flatten(0, 2)
 
-        gated, n_gates = cls(layer.gru.input_size), 4 * HIDDEN  # reset and update, whose two biases are added
+        gated, n_gates = cls(layer.gru.input_size), 4 * HIDDEN  # reset and update: their input and recurrent biases add up
         recurrent = by_gate("bias_hh")
         with torch.no_grad():
             gated.gates.weight.copy_(by_gate("weight_ih"))
@@ -91,12 +91,12 @@ class GatedLayer(nn.Module):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Multiply as `F.linear` does, x (n, n_in) by weight (n_out, n_in); on a CPU with a gradient that is computed sooner."""
+    """Apply `F.linear` to x (n, n_in) and weight (n_out, n_in), with a faster backward pass on a CPU."""
     return F.linear(x, weight, bias) if x.is_cuda else _BlockedLinear.apply(x, weight, bias)
 
 
 class _BlockedLinear(torch.autograd.Function):
-    """`F.linear` whose weight gets its gradient in blocks of inputs that fit a cache."""
+    """`F.linear` that computes the weight gradient in blocks of inputs that fit into the cache."""
 
     @staticmethod
     def forward(ctx, x, weight, bias):

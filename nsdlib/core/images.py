@@ -1,7 +1,7 @@
-"""Images as they travel, (n_images, rows, columns, 3) uint8, RGB: check them, resize them, lay noise over them.
+"""Check, resize and add noise to images: (n_images, rows, columns, 3) uint8, RGB.
 
-All resizing of the library is here. Published recipes differ in the filter, which changes scores and embeddings, so every
-caller says which one it wants.
+All resizing of the library is here. Published recipes use different filters, which change scores and embeddings, so each
+caller names its filter.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +14,11 @@ from torch.nn import functional as F
 
 PIL_FILTERS = {"pil bilinear": Image.Resampling.BILINEAR, "pil bicubic": Image.Resampling.BICUBIC}
 RESAMPLINGS = ("antialiased", "plain", *PIL_FILTERS)
-BATCH = 32  # images that are floats at once
+BATCH = 32  # images converted to float at a time
 
 
 def check_images(images: np.ndarray, name: str = "images", *, square: bool = False):
-    """Raise ValueError unless the array is a stack of 8-bit colour images; `name` is the argument that the message names."""
+    """Raise ValueError unless the array is a stack of 8-bit colour images; `name` is the argument's name in the message."""
     shape = getattr(images, "shape", ())
     fits = len(shape) == 4 and shape[-1] == 3 and (shape[1] == shape[2] or not square)
     if getattr(images, "dtype", None) != np.uint8 or not fits:
@@ -41,14 +41,14 @@ def resample(images: np.ndarray | Tensor, size: int, how: str, device="cpu") -> 
     Parameters
     ----------
     images : (n_images, rows, columns, 3) uint8 array, or (n_images, 3, rows, columns) float tensor
-        A tensor as this function returns it; Pillow's filters take uint8 alone.
+        A tensor must be in [0, 1]; Pillow's filters accept only uint8.
     size : int
-        Pixels a side.
+        Side length in pixels.
     how : {"antialiased", "plain", "pil bilinear", "pil bicubic"}
-        The first two are bilinear on floats; the others are Pillow's on uint8, which are antialiased. Bicubic on floats is not
-        offered, as it leaves [0, 1]. ValueError for another.
+        The first two are bilinear on floats; the others are Pillow's antialiased filters on uint8. Bicubic on floats is not
+        offered, because it leaves [0, 1]. Raises ValueError for another.
     device : torch.device or str
-        Where an array becomes floats, which are four times its bytes; a tensor stays where it is.
+        Where an array is converted to float, which takes four times the memory; a tensor stays on its device.
     """
     if how not in RESAMPLINGS:
         raise ValueError(f"how must be one of {', '.join(RESAMPLINGS)}, got {how!r}")
@@ -67,9 +67,9 @@ def resize(images: np.ndarray, size: int, how: str = "antialiased") -> np.ndarra
     ----------
     images : (n_images, rows, columns, 3) uint8 array
     size : int
-        Pixels a side; images of that size are returned as they are.
+        Side length in pixels; images of that size are returned unchanged.
     how : str
-        As in `resample`; floats are rounded at the end.
+        As in `resample`; float results are rounded.
 
     Returns
     -------
@@ -86,21 +86,21 @@ def resize(images: np.ndarray, size: int, how: str = "antialiased") -> np.ndarra
 
 
 def _by_pillow(image, size, resampling):
-    """Resize (rows, columns, 3) uint8; Pillow lets other threads work meanwhile."""
+    """Resize (rows, columns, 3) uint8; Pillow releases the GIL."""
     return np.asarray(Image.fromarray(image).resize((size, size), resampling))
 
 
 def add_noise(images, amplitude, *, seed, image_ids):
-    """Add Gaussian noise of a standard deviation in grey levels, clipped to 0 ... 255 (the paper's section 3.4).
+    """Add Gaussian noise and clip to 0 ... 255 (section 3.4 of the paper).
 
     Parameters
     ----------
     images : (n_images, rows, columns, 3) uint8 array
     amplitude : float
-        Standard deviation, in grey levels. ValueError when it is negative or no number.
+        Standard deviation in grey levels. Raises ValueError if it is negative or not finite.
     seed : int
     image_ids : (n_images,) array of int
-        The noise of an image depends on seed and id alone: it is the same pattern at every amplitude, only stronger.
+        The noise of an image depends only on seed and id, so its pattern is the same at every amplitude.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""Random numbers that belong to an image, and pixels that are drawn with them.
+"""Random numbers that are reproducible per image, and sampling of pixels.
 
-The numbers follow from (seed, image id), never from the batch or the device. Pixels come from a discretised mixture of
-logistics, as PixelCNN++ parameterises it (Salimans et al. 2017).
+The numbers depend on seed and image id, never on the batch or device. Pixels are drawn from a discretised mixture of logistics
+with the parameters of PixelCNN++ (Salimans et al. 2017).
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 def generators(seed: int, image_ids) -> list[torch.Generator]:
-    """Make one generator an image, seeded by the pair of seed and image id; ValueError for ids that are none from 0 on."""
+    """Return one generator per image, seeded by seed and image id; ValueError for ids that are not integers from 0."""
     ids = np.asarray(image_ids)
     if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0):
         raise ValueError(f"image_ids must be whole numbers from 0, got {ids[:5]}")
@@ -23,13 +23,13 @@ def generators(seed: int, image_ids) -> list[torch.Generator]:
 
 
 def normal(like: Tensor, generators: list[torch.Generator]) -> Tensor:
-    """Draw standard normal numbers of a batch's shape (n_images, ...), each image's from its own generator."""
+    """Draw standard normal numbers of the shape of `like` (n_images, ...), with one generator per image."""
     return torch.stack([torch.randn(like.shape[1:], generator=generator) for generator in generators]).to(like)
 
 
 def normals(shapes, like: Tensor, generators: list[torch.Generator]) -> list[Tensor]:
-    """Draw what `normal` would, (n_images, *shape) for each shape; images side by side, on PyTorch's number of threads."""
-    with torch.inference_mode(False):  # which a thread does not share
+    """Draw (n_images, *shape) for each shape, as `normal` does, with images in parallel on PyTorch's number of threads."""
+    with torch.inference_mode(False):  # inference mode is thread-local
         numbers = [torch.empty(len(generators), *shape) for shape in shapes]
 
     def draw(image):
@@ -44,7 +44,7 @@ def normals(shapes, like: Tensor, generators: list[torch.Generator]) -> list[Ten
 def split_parameters(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Split (n, 10 m, rows, columns) into mixture logits (n, m, ...) and, each (n, 3, m, ...), means, log scales, couplings.
 
-    The couplings are those of red to green, red to blue, and green to blue.
+    The couplings are red to green, red to blue, and green to blue.
     """
     n, channels, rows, columns = parameters.shape
     m = channels // 10
@@ -56,7 +56,7 @@ def split_parameters(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor
 def read_pixels(parameters: Tensor, generators=None) -> Tensor:
     """Return pixels in [-1, 1], (n_images, 3, rows, columns): the mixture's mean, or a draw when generators are given.
 
-    Green depends on red, and blue on both, through the couplings; in a draw each colour is clamped before the next uses it.
+    Green depends on red, and blue on both, through the couplings. In a draw, each colour is clamped before the next one uses it.
     """
     logits, means, log_scales, couplings = split_parameters(parameters)
     if generators is None:
@@ -71,13 +71,13 @@ def read_pixels(parameters: Tensor, generators=None) -> Tensor:
 
 
 def _couple(colours, couplings, bound=lambda x: x):
-    """Red, green and blue, each bounded before the next one uses it."""
+    """Return red, green and blue, each bounded before the next one uses it."""
     red = bound(colours[:, 0])
     green = bound(colours[:, 1] + couplings[:, 0] * red)
     return red, green, bound(colours[:, 2] + couplings[:, 1] * red + couplings[:, 2] * green)
 
 
 def _open_uniform(like, generators):
-    """Uniform numbers in (1e-5, 1 - 1e-5), each image's from its own generator."""
+    """Draw uniform numbers in (1e-5, 1 - 1e-5), with one generator per image."""
     numbers = torch.stack([torch.rand(like.shape[1:], generator=generator) for generator in generators])
     return numbers.to(like) * (1 - 2e-5) + 1e-5

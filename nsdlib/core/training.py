@@ -1,9 +1,9 @@
-"""How the networks are trained, by one of two recipes, on tensors that stay on the device.
+"""Training of the neural decoders, with one of two recipes, on tensors that stay on the device.
 
-What they share: NAdam at 1e-3 with weight decay 5e-6 on the mean squared error; the rate is halved while the validation error
-does not fall, training ends after 12 epochs without a lower one, or `max_epochs`; then a new network is fitted to training and
-validation images together, following recorded rates. What they differ in is a `Recipe`: "public_code" has the settings of the
-paper's public code, "ours" those that this project chose before it had read that code.
+Both recipes minimise the mean squared error with NAdam, learning rate 1e-3 and weight decay 5e-6. The rate is halved when the
+validation error stops falling. Training ends after 12 epochs without a lower error, or after `max_epochs`. A new network is
+then fitted to all images with the recorded rates. A `Recipe` holds what differs: "public_code" has the settings of the paper's
+public code, "ours" those that this project chose before reading that code.
 """
 
 from contextlib import contextmanager
@@ -25,21 +25,21 @@ VALIDATION_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Recipe:
-    """What recipes of training differ in."""
+    """The settings in which the training recipes differ."""
 
-    patience_rate: int  # epochs without a better error after which the rate is halved
-    threshold: float  # by this share an error must fall to count as better for the rate; any fall counts for the end
-    replays_all: bool  # the final fit follows all recorded rates, or those up to the best epoch
-    scales_targets: bool  # to mean 0, and one standard deviation for all; else they are taken as they are
-    probability: float = 0.0  # of noise, and of a mask, for each pattern of each batch
+    patience_rate: int  # epochs without a better error before the rate is halved
+    threshold: float  # relative fall of the error that counts as better for the rate; early stopping counts any fall
+    replays_all: bool  # whether the final fit uses all recorded rates, or only those up to the best epoch
+    scales_targets: bool  # whether each target is centred and all are divided by one common standard deviation
+    probability: float = 0.0  # of noise, and independently of a mask, for each pattern of each batch
     noise_sd: float = 0.0  # in units of a z-scored voxel
-    longest_mask: int = 0  # neighbouring voxels that are set to 0
+    longest_mask: int = 0  # largest number of adjacent voxels set to 0
 
 
 RECIPES = {
     "ours": Recipe(patience_rate=6, threshold=0.0, replays_all=False, scales_targets=True),
-    # github.com/LorenzoVeronese/GRU-Decoding_JNE, scripts/02_vdvae_regression_nn.py at commit 43a4f67: its noise is meant for
-    # betas but added to z-scores; its mask, drawn below 500, has 499 voxels at most; the rate is torch's ReduceLROnPlateau(6)
+    # github.com/LorenzoVeronese/GRU-Decoding_JNE, scripts/02_vdvae_regression_nn.py at commit 43a4f67. Its noise is meant for
+    # betas but added to z-scores. Its mask length is drawn below 500, so at most 499. Its schedule is ReduceLROnPlateau(6).
     "public_code": Recipe(7, 1e-4, replays_all=True, scales_targets=False, probability=0.3, noise_sd=1.0, longest_mask=499),
 }
 
@@ -48,22 +48,22 @@ RECIPES = {
 class History:
     """Errors and learning rates of a search."""
 
-    errors: tuple[float, ...]  # mean squares on the validation images after each epoch, of the targets that the network saw
-    rates: tuple[float, ...]  # that the final fit follows
+    errors: tuple[float, ...]  # mean squared validation error after each epoch, in units of the (possibly scaled) targets
+    rates: tuple[float, ...]  # learning rate of each epoch of the final fit
 
     @property
     def best_epoch(self) -> int:
-        """The epoch, from 1, of the lowest error, of equals the first."""
+        """The first epoch with the lowest error, counted from 1."""
         return int(np.nanargmin(self.errors)) + 1
 
     @property
     def finished(self) -> bool:
-        """Whether training ended because the error no longer fell, and not at `max_epochs`."""
+        """Whether training ended by early stopping rather than at `max_epochs`."""
         return len(self.errors) - self.best_epoch >= PATIENCE_STOP
 
 
 def split(n_images: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw rows to fit and rows to validate on, by image: a tenth, at least two, for validation."""
+    """Draw the rows of training and of validation images: a tenth, at least two, for validation."""
     order = np.random.default_rng(seed).permutation(n_images)
     n_validation = max(2, round(VALIDATION_SHARE * n_images))
     return np.sort(order[n_validation:]), np.sort(order[:n_validation])
@@ -72,16 +72,16 @@ def split(n_images: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def search(
     new_network, x, y, rows_fit, rows_validation, *, max_epochs, seed, batch_size, name, recipe=RECIPES["ours"]
 ) -> tuple[History, nn.Module]:
-    """Train until the validation error stops falling: a `History`, and the network of the smallest error, of equals the first.
+    """Train with early stopping; return a `History` and the network of the best epoch.
 
-    `new_network` makes an untrained one. Of x (n_images, n_voxels) and y (n_images, n_latents), float32 on its device, the
-    rows to fit and to validate on are (n_rows,) int arrays. `name` is the decoder's, for the bar and messages. ValueError when
-    the validation error was a finite number in no epoch.
+    `new_network` makes an untrained network. x (n_images, n_voxels) and y (n_images, n_latents) are float32 tensors on its
+    device; `rows_fit` and `rows_validation` are (n_rows,) int arrays. `name` is shown in the progress bar and messages. Raises
+    ValueError when the validation error is finite in no epoch.
     """
     trainer = Trainer(new_network(), x[rows_fit], y[rows_fit], seed=seed, batch_size=batch_size, recipe=recipe)
     x_validation, y_validation = x[rows_validation], y[rows_validation]
     errors, rates, rate, best, lowest = [], [], RATE, None, float("inf")
-    n_best, better, n_bad = (0, float("inf"), 0)  # the latter two of the rate, which may ask for more than the lowest error
+    n_best, better, n_bad = (0, float("inf"), 0)  # `better` and `n_bad` set the rate: see Recipe.threshold
     bar = tqdm(total=max_epochs, desc=f"{name}: finding the schedule", unit="epoch", mininterval=5)
     with seeded(seed), bar:
         for _ in range(max_epochs):
@@ -108,7 +108,7 @@ def search(
 
 
 def follow(network, x, y, rates, *, seed, batch_size, name, recipe=RECIPES["ours"]) -> nn.Module:
-    """Train a network on all rows, one epoch for each of the rates; the other arguments are those of `search`."""
+    """Train a network on all rows, one epoch per learning rate; the other arguments are those of `search`."""
     trainer = Trainer(network, x, y, seed=seed, batch_size=batch_size, recipe=recipe)
     with seeded(seed):
         for rate in tqdm(rates, desc=f"{name}: training on all images", unit="epoch", mininterval=5):
@@ -118,7 +118,7 @@ def follow(network, x, y, rates, *, seed, batch_size, name, recipe=RECIPES["ours
 
 @contextmanager
 def seeded(seed):
-    """Seed initial weights and dropout, which only the global generator feeds, and put the generator back afterwards."""
+    """Seed the global generator, which draws initial weights and dropout, and restore its state afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
@@ -126,7 +126,7 @@ def seeded(seed):
 
 @contextmanager
 def _tensor_float(device):
-    """Let products of float32 matrices use a GPU's TF32, whose mantissa has 10 bits; on a CPU nothing changes."""
+    """Allow TF32 (10-bit mantissa) in float32 matrix products on a GPU; the CPU is not affected."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if device.type == "cuda" else before)
     try:
@@ -136,30 +136,30 @@ def _tensor_float(device):
 
 
 class Trainer:
-    """A network, its optimiser and the images that it is fitted to: x (n_images, n_voxels) and y (n_images, n_latents) float32.
+    """A network, its optimiser and its training data: x (n_images, n_voxels) and y (n_images, n_latents) float32.
 
-    They are on the device of the network. On a GPU products are of TF32 numbers, and all of a step but the optimiser is
-    captured once for each size of batch and then replayed. The seed is of the order of images, and on a CPU of the
-    augmentation; the rest is drawn by the device's own generator.
+    The data are on the network's device. On a GPU, matrix products use TF32, and the forward and backward pass is captured in
+    one CUDA graph per batch size. `seed` sets the order of images and, on a CPU, the augmentation; all other random numbers
+    come from the device's global generator.
     """
 
     def __init__(self, network, x: Tensor, y: Tensor, *, seed, batch_size, recipe=RECIPES["ours"]):
         self.network, self.x, self.batch_size = network, x, batch_size
         self.optimiser, self.generator = NAdam(network.parameters()), torch.Generator().manual_seed(seed)
-        torch.empty(31 << 20, dtype=torch.uint8)  # once it is freed, glibc keeps gradients' memory from step to step
+        torch.empty(31 << 20, dtype=torch.uint8)  # freeing it makes glibc keep the gradients' memory between steps
         parameters, generator = self.optimiser.parameters, None if x.is_cuda else self.generator
 
-        def gradients(rows):  # contiguous, as the optimiser takes for granted; not bound to the trainer, which so ends at once
+        def gradients(rows):  # contiguous, as the optimiser requires; does not capture `self`, which would keep the trainer alive
             inputs = augmented(x[rows], recipe, generator) if recipe.probability else x[rows]
             loss = F.mse_loss(network(inputs), y[rows])
             return [part.contiguous() for part in torch.autograd.grad(loss, parameters, materialize_grads=True)]
 
-        self._gradients, self._captured = gradients, {}  # the latter by size of batch, since a graph keeps its shapes
+        self._gradients, self._captured = gradients, {}  # one CUDA graph per batch size, because a graph has fixed shapes
 
     def run_epoch(self, rate: float):
-        """Pass once over the images in a random order.
+        """Train one epoch, with images in random order.
 
-        A last batch of one image, which batch normalisation cannot take, is left out.
+        A last batch of one image is skipped, because batch normalisation needs two.
         """
         self.network.train()
         order = torch.randperm(len(self.x), generator=self.generator).to(self.x.device)
@@ -173,23 +173,23 @@ class Trainer:
 class NAdam:
     """NAdam (Dozat 2016), with the published weight decay and `torch.optim.NAdam`'s other settings.
 
-    Its step is one of Adam with another momentum and rate, so that torch's fused Adam does it in one pass over the weights:
-    with the gradient g, the mean m = b1 m' + (1 - b1) g and the weights c_m, c_g that Dozat's schedule gives them,
+    A NAdam step is an Adam step with another momentum and rate, so torch's fused Adam does it in one pass over the weights.
+    With gradient g, mean m = b1 m' + (1 - b1) g, and their weights c_m, c_g from Dozat's schedule,
 
-        c_m m + c_g g  =  (c_m + c_g) (b m' + (1 - b) g),   b = b1 c_m / (c_m + c_g),
+        c_m m + c_g g  =  (c_m + c_g) (b m' + (1 - b) g),   b = b1 c_m / (c_m + c_g).
 
-    and Adam leaves the mean of momentum b, from which m is interpolated. torch.optim.NAdam takes 5 times as long on a CPU.
+    Adam stores the mean for momentum b, and m is interpolated from it. torch.optim.NAdam takes 5 times as long on a CPU.
     """
 
     def __init__(self, parameters):
         self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self.n_steps, self.mu_product = 0, 1.0
         self._means, self._squares = ([torch.zeros_like(p) for p in self.parameters] for _ in range(2))
-        self._never = [p.new_tensor(1e9) for p in self.parameters]  # steps, so many that Adam corrects no bias: we do
+        self._never = [p.new_tensor(1e9) for p in self.parameters]  # step count that disables Adam's bias correction: we do it
 
     @torch.no_grad()
     def step(self, gradients, rate: float):
-        """Change the parameters by their gradients, which are overwritten."""
+        """Update the parameters; overwrites the gradients."""
         self.n_steps += 1
         mu, mu_next = (BETA1 * (1 - 0.5 * 0.96 ** (n * MOMENTUM_DECAY)) for n in (self.n_steps, self.n_steps + 1))
         self.mu_product *= mu
@@ -204,7 +204,7 @@ class NAdam:
 
 
 def augmented(x: Tensor, recipe: Recipe, generator: torch.Generator | None) -> Tensor:
-    """Copy patterns (n_images, n_voxels), with noise added to some, then a span of voxels set to 0 in some, as a recipe says."""
+    """Return a copy of patterns (n_images, n_voxels), with the recipe's noise added to some and its mask applied to some."""
     x, n_voxels, place = x.clone(), x.shape[1], torch.arange(x.shape[1], device=x.device)
     draws = torch.rand(4, len(x), 1, generator=generator, device=x.device)
     rows = slice(None) if x.is_cuda else (draws[:2] < recipe.probability).any(0).nonzero()[:, 0]  # a graph needs fixed shapes

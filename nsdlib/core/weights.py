@@ -1,26 +1,26 @@
-"""Weight files: found by their names, read without running any code that they may hold, held against a model's tensors.
+"""Find weight files, read them without executing code, and check them against the model's tensors.
 
-The loaders of diffusers and transformers draw what a file lacks at random; here it is an error, whosever the model is.
+The loaders of diffusers and transformers initialise missing tensors at random; here a missing tensor is an error.
 """
 
 import json
 import re
 
-NAMES = (  # of whole files, those of diffusers and transformers; after each, its index of shards is looked for
+NAMES = (  # file names of diffusers and transformers, in order of preference; each may be replaced by an index of shards
     "diffusion_pytorch_model.safetensors",
     "model.safetensors",
     "diffusion_pytorch_model.bin",
     "pytorch_model.bin",
 )
 OLDER_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # diffusers below 0.12
-STALE = re.compile(r"\.position_ids$")  # 0, 1, 2, ..., which files of older versions of transformers hold: no weights
+STALE = re.compile(r"\.position_ids$")  # 0, 1, 2, ... in files of older transformers versions; not weights
 
 
 def find_files(folder, names=NAMES):
-    """Find the weight files in a model's folder: the first of the names, whole or in the shards that its index names.
+    """Return the weight files in a model's folder: the first name that exists, as one file or as the shards of its index.
 
-    Variants (`model.fp16.safetensors`, `diffusion_pytorch_model.non_ema.bin`) are other weights, and never meant. The list is
-    empty when there is neither; shards may be missing. ValueError when an index is none, or names files outside the folder.
+    Variants (`model.fp16.safetensors`, `diffusion_pytorch_model.non_ema.bin`) are other weights and are ignored. Returns an
+    empty list if nothing is found; shards may be missing. Raises ValueError for an invalid index or shards outside the folder.
     """
     for name in names:
         if (folder / name).exists():
@@ -32,7 +32,7 @@ def find_files(folder, names=NAMES):
 
 
 def _shards(index):
-    """Names of the files in an index, sorted."""
+    """Return the sorted file names of an index."""
     try:
         shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
         if not shards or any(index.with_name(shard).parent != index.parent for shard in shards):
@@ -46,9 +46,9 @@ def _shards(index):
 
 
 def read_config(folder, name="config.json"):
-    """Return the settings of a model's folder, which transformers would replace by its own where there are none.
+    """Return the configuration in a model's folder; without one, transformers would silently use its defaults.
 
-    FileNotFoundError when there are none, ValueError when they are no JSON object.
+    Raises FileNotFoundError when the file is missing, ValueError when it is not a JSON object.
     """
     path = folder / name
     if not path.exists():
@@ -60,9 +60,9 @@ def read_config(folder, name="config.json"):
 
 
 def read_folder(folder, names=NAMES):
-    """Read the tensors of a model's folder from its `find_files`, by name, mapped into memory: read when they are used.
+    """Return the tensors of the files from `find_files` by name, memory-mapped.
 
-    FileNotFoundError, which says what is there, when there are none or a shard is missing; ValueError as `read_tensors`.
+    Raises FileNotFoundError when there are no weights or a shard is missing, and ValueError as in `read_tensors`.
     """
     files = find_files(folder, names)
     missing = [file.name for file in files if not file.exists()]
@@ -78,10 +78,10 @@ def read_folder(folder, names=NAMES):
 
 
 def read_tensors(path, *, mmap=False):
-    """Read the tensors of a weight file, by name, to the CPU: safetensors by its ending, else one of PyTorch's own formats.
+    """Return the tensors of a weight file by name, on the CPU: `.safetensors`, or else a PyTorch file.
 
-    Mapped into memory, as safetensors always are, PyTorch's tensors are read when they are used, where their format allows it.
-    ValueError when the file is damaged, holds anything but tensors, or code that would have to run.
+    `mmap` memory-maps a PyTorch file where its format allows it; safetensors files are always memory-mapped. Raises ValueError
+    when the file is damaged, or holds anything but tensors.
     """
     import zipfile
 
@@ -91,11 +91,11 @@ def read_tensors(path, *, mmap=False):
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        mmap = mmap and zipfile.is_zipfile(path)  # files written before PyTorch 1.6 are none
+        mmap = mmap and zipfile.is_zipfile(path)  # not the case before PyTorch 1.6
         return dict(torch.load(path, map_location="cpu", weights_only=True, mmap=mmap))
     except (FileNotFoundError, PermissionError):
         raise
-    except Exception as error:  # damaged files make the libraries fail in ways of their own
+    except Exception as error:  # the libraries raise many kinds of errors for damaged files
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"{path} cannot be read as weights ({type(error).__name__}: {reason}): it is damaged, larger than the memory, "
@@ -104,16 +104,16 @@ def read_tensors(path, *, mmap=False):
 
 
 def unwrapped(state: dict) -> dict:
-    """Return the tensors of a training's file: those under `state_dict` where there is one, without `module.` before a name."""
+    """Return the tensors of a training checkpoint: its `state_dict` entry if there is one, without the prefix `module.`."""
     return {key.removeprefix("module."): value for key, value in state.get("state_dict", state).items()}
 
 
 def check_fit(wanted: dict, state: dict, *, what: str, ignore: str | None = None):
-    """Return the tensors of a file's `state` that a model wants, when all are there and nothing else is.
+    """Return the tensors of `state` that a model wants, if they fit exactly.
 
-    No model here shares a tensor under two names, so no missing one is harmless; of those too many only `STALE` ones are, and
-    those whose names match the regular expression `ignore`. ValueError, which says `what` does not fit what, counts the
-    differences and names the first five: missing, unexpected, of another shape, or not finite.
+    No model here has one tensor under two names, so every missing tensor is an error. Extra tensors are errors too, unless
+    their names match `STALE` or the regular expression `ignore`. Raises ValueError, whose message begins with `what`, counts
+    the differences and names the first five: tensors missing, unexpected, of another shape, or not finite.
     """
     harmless = [STALE.pattern] if ignore is None else [STALE.pattern, ignore]
     extra = (key for key in state if key not in wanted and not any(re.search(part, key) for part in harmless))
@@ -132,9 +132,9 @@ def check_fit(wanted: dict, state: dict, *, what: str, ignore: str | None = None
 
 
 def load_diffusers(kind, folder, *, dtype=None):
-    """Load a model of diffusers, whose class is `kind`, from its folder to the CPU, in float32 where no `dtype` is given.
+    """Load a diffusers model of class `kind` from its folder to the CPU, in `dtype` or float32.
 
-    Every tensor must fit, under the names of today or those of 2022.
+    Every tensor must fit, under its current name or the one before diffusers 0.12.
     """
     import torch
 
@@ -149,10 +149,10 @@ def load_diffusers(kind, folder, *, dtype=None):
 
 
 def load_transformers(kind, folder, *, config=None, dtype=None, ignore=None, added=None):
-    """Load a model of transformers, whose class is `kind`, from its folder to the CPU, in float32 where no `dtype` is given.
+    """Load a transformers model of class `kind` from its folder to the CPU, in `dtype` or float32.
 
-    Every tensor must fit; `config` takes the place of the folder's, `ignore` is as for `check_fit`, `added` are tensors by
-    name that the class wants and the folder has not.
+    Every tensor must fit. `config` replaces the folder's configuration, `ignore` is as in `check_fit`, and `added` holds, by
+    name, tensors that the class needs and the folder lacks.
     """
     import torch
 
@@ -166,10 +166,10 @@ def load_transformers(kind, folder, *, config=None, dtype=None, ignore=None, add
 
 
 def load_tokenizer(folder, n_tokens):
-    """Load the tokenizer of CLIP's texts from a folder with vocab.json and merges.txt, or tokenizer.json.
+    """Load CLIP's tokenizer from a folder with vocab.json and merges.txt, or tokenizer.json.
 
-    ValueError when a file cannot be read, when there are not the text encoder's `n_tokens`, or when some are neither
-    characters nor made by a merge: transformers makes do with an empty or shortened file, and texts get other tokens.
+    transformers accepts empty or truncated files and then gives other tokens. Raises ValueError when a file cannot be read,
+    the number of tokens is not the text encoder's `n_tokens`, or a token is neither a character nor made by a merge.
     """
     from transformers import CLIPTokenizer
 
@@ -180,7 +180,7 @@ def load_tokenizer(folder, n_tokens):
         lost = [token for token in model["vocab"] if token not in known and len(token.removesuffix("</w>")) > 1]
         if lost or len(tokenizer) != n_tokens:
             raise ValueError(f"{len(tokenizer)} tokens, wanted {n_tokens}, and {len(lost)} of them are made by no merge")
-    except Exception as error:  # each damaged file fails in a way of its own
+    except Exception as error:  # damaged files raise many kinds of errors
         raise ValueError(
             f"{folder} cannot be read as a tokenizer ({type(error).__name__}: {error}): get its files (vocab.json, merges.txt, "
             "tokenizer_config.json) again: `nsdlib fetch weights --verify --run RUN`."
