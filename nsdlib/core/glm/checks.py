@@ -1,18 +1,18 @@
-"""What a single-trial GLM demands of its input besides the design: confounds, HRFs, units, and volumes enough."""
+"""Checks of the GLM's input other than the design: confounds, HRFs, units, and degrees of freedom."""
 
 import numpy as np
 
 from nsdlib.core.glm.linear import orthonormal
 
-IN_DRIFT = 1e-8  # a confound that keeps at most this part of its length without drifts lies in them: the rest is rounding
-FLAT = 1e-8  # of the largest sample of all HRFs: one that stays below is no HRF, but a moment of all in a transposed library
+IN_DRIFT = 1e-8  # a confound with at most this fraction of its length outside the drifts is in their span (rest: rounding)
+FLAT = 1e-8  # smallest peak of an HRF, relative to the largest sample of all; a lower one indicates a transposed library
 
 
 def check_confounds(confounds, designs):
-    """Return the nuisance regressors of each run, (n_volumes, any) float64, made orthonormal and orthogonal to its drifts.
+    """Return the nuisance regressors of each run, (n_volumes, any) float64, orthonormal and orthogonal to its drifts.
 
-    Confounds are a list of one (n_volumes, any number) array a run, such as motion parameters, or None; False, GLMsingle's way to
-    say none, is None. ValueError when they do not fit the runs, are not finite, or leave too few volumes (`check_freedom`).
+    `confounds` is a list of one (n_volumes, any number) array per run, such as motion parameters. None, or False as in GLMsingle,
+    means none. Raises ValueError when they do not fit the runs, are not finite, or leave too few volumes (`check_freedom`).
     """
     if confounds is None or confounds is False:
         confounds = [np.empty((design.n_volumes, 0)) for design in designs]
@@ -40,7 +40,7 @@ def check_confounds(confounds, designs):
 def check_hrfs(hrfs, name, *, most=None):
     """Return HRFs as (n_hrfs, n_samples) float64, each divided by its largest sample, as GLMsingle does.
 
-    ValueError when they are not finite, nowhere above 0, or more than `most`.
+    Raises ValueError when they are not finite, one is nowhere positive, or there are more than `most`.
     """
     curves = np.atleast_2d(_numbers(hrfs, name))
     right = curves.ndim == 2 and curves.size and np.isfinite(curves).all() and len(curves) <= (most or len(curves))
@@ -54,15 +54,15 @@ def check_hrfs(hrfs, name, *, most=None):
 
 
 def check_freedom(designs, confounds, *, n_pcs=0):
-    """Raise ValueError unless in each run more volumes are left than trials are fitted.
+    """Raise ValueError unless each run has more degrees of freedom than trials.
 
-    `confounds` are those of `check_confounds`, `n_pcs` is how many noise components are removed at most.
+    `confounds` are from `check_confounds`; `n_pcs` is the largest number of noise components to remove.
     """
     for run, (design, columns) in enumerate(zip(designs, confounds, strict=True), start=1):
         n_drifts, n_confounds, n_trials = design.drift.shape[1], columns.shape[1], len(design.onsets)
         left = design.n_volumes - n_drifts - n_confounds - n_pcs
         if left <= n_trials:
-            most = left + n_pcs - n_trials - 1  # components
+            most = left + n_pcs - n_trials - 1  # largest possible n_pcs
             advice = (
                 f"an n_pcs of at most {most}"
                 if n_pcs and most >= 0
@@ -75,14 +75,14 @@ def check_freedom(designs, confounds, *, n_pcs=0):
 
 
 def check_numbers(data):
-    """Raise ValueError when BOLD holds what is no real number."""
+    """Raise ValueError when BOLD is not of a real number type."""
     for run, bold in enumerate(data, start=1):
         if bold.dtype.kind not in "biuf":
             raise ValueError(f"Run {run}: data must be real numbers, BOLD in scanner units, got {bold.dtype}.")
 
 
 def check_unit(results, n_volumes):
-    """Return which voxels' means are too small to be what betas are percent of; ValueError when most are."""
+    """Return a mask of voxels whose mean is too small for percent signal change; ValueError when most are."""
     energy = results["energy"]
     small = (energy > 0) & (np.square(results["mean"]) < energy / n_volumes)
     if 2 * small.sum() > (energy > 0).sum():
@@ -96,7 +96,7 @@ def check_unit(results, n_volumes):
 
 
 def _numbers(values, name):
-    """Return values as a float64 array; ValueError when they are no numbers."""
+    """Return values as a float64 array; ValueError when they are not numbers."""
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -104,6 +104,6 @@ def _numbers(values, name):
 
 
 def _form(values):
-    """Return type and shape, if they have one, of what was given."""
+    """Return the type of values, and their shape if they have one."""
     shape = getattr(values, "shape", None)
     return type(values).__name__ + ("" if shape is None else f" of shape {shape}")

@@ -1,4 +1,4 @@
-"""Noise that many voxels share: which voxels hold nothing else, and how many of its components to remove.
+"""Noise shared by many voxels: find the noise pool, and select how many noise components to remove.
 
 Source: GLMdenoise (Kay et al. 2013, Frontiers in Neuroscience 7, 247) as GLMsingle applies it to single trials.
 """
@@ -9,34 +9,34 @@ from functools import cached_property
 import numpy as np
 import torch
 
-TAIL_POINTS = 500  # grid on which the two distributions are compared
-LARGE_SAMPLE = 1_000_000
-MIXTURE_STEPS, SETTLED = 100, 1e-10  # of the fit of the two; a change of the mean log-likelihood
+TAIL_POINTS = 500  # grid points on which the two Gaussians are compared
+LARGE_SAMPLE = 1_000_000  # larger samples are subsampled to this size
+MIXTURE_STEPS, SETTLED = 100, 1e-10  # most EM steps; change of the mean log-likelihood at convergence
 
 
 @dataclass(frozen=True)
 class Repeats:
-    """Pairs of trials that showed the same in different folds, as needed to compare their betas."""
+    """Pairs of trials of the same condition in different folds, for comparing their betas."""
 
-    match: torch.Tensor  # (n_trials, n_trials) sparse float64: in how many folds trial u is for training and t for testing
-    sessions: list  # of (n_session_trials,) int64: trials that are not late; betas are z-scored in each session alone
-    session_of_trial: torch.Tensor  # (n_trials,) int64, places in that list
+    match: torch.Tensor  # (n_trials, n_trials) sparse float64: number of folds with trial u in training and t in test
+    sessions: list  # of (n_session_trials,) int64: the trials of each session that are not late, for z-scoring
+    session_of_trial: torch.Tensor  # (n_trials,) int64, index into `sessions`
     session_of_run: torch.Tensor  # (n_runs,) int64
 
     @cached_property
     def n_training(self):
-        """Of how many pairs each trial is the one for training: (n_trials, 1) float64 tensor."""
+        """Number of pairs with each trial in training: (n_trials, 1) float64 tensor."""
         return torch.sparse.sum(self.match, 1).to_dense()[:, None]
 
     @cached_property
     def n_testing(self):
-        """Of how many it is the one for testing."""
+        """Number of pairs with each trial in test: (n_trials, 1) float64 tensor."""
         return torch.sparse.sum(self.match, 0).to_dense()[:, None]
 
     def against(self, reference):
         """Prepare the comparison with unregularised betas (n_trials, n_voxels): a `Comparison`.
 
-        All betas are z-scored with each session's mean and sd (ddof=1) of `reference`; where the sd is 0 they become 0.
+        All betas are z-scored with each session's mean and sd (ddof=1) of `reference`; they become 0 where the sd is 0.
         """
         pairs = [torch.std_mean(reference[trials], 0) for trials in self.sessions]
         sd, mean = (torch.stack(values) for values in zip(*pairs, strict=True))  # (n_sessions, n_voxels)
@@ -52,23 +52,23 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Sum over the pairs of (training beta - unregularised test beta)², z-scored, as a polynomial in the training betas."""
+    """Sum over pairs of (training beta - unregularised test beta)², z-scored, as a quadratic polynomial in training betas."""
 
     square: torch.Tensor  # (n_trials, n_voxels) float64
     linear: torch.Tensor  # (n_trials, n_voxels)
     constant: torch.Tensor  # (n_voxels,)
-    scale: torch.Tensor  # (n_runs, n_voxels): `square` is this times the pairs in which a trial is the one for training
+    scale: torch.Tensor  # (n_runs, n_voxels): `square` is this times `Repeats.n_training`
 
     def cv_error(self, betas):
-        """Return that sum for betas (n_trials, n_voxels): (n_voxels,) float64."""
+        """Return this sum for betas (n_trials, n_voxels): (n_voxels,) float64."""
         return torch.addcmul(self.linear, self.square, betas).mul_(betas).sum(0) + self.constant
 
 
 def find_repeats(designs, *, folds=None, sessions=None, late=None, device="cpu"):
-    """Find which trials can test which: `Repeats`, or None when no condition comes back in another run.
+    """Find pairs of trials for cross-validation: `Repeats` on `device`, or None when no condition repeats in another fold.
 
-    Folds and sessions are as in `GLMOptions`; ValueError when folds name a run that is not there or leave one out, or sessions
-    are not one a run. Trials that are late, (n_trials,) bool a run, have no say. Betas will be compared on the device.
+    `folds` and `sessions` are as in `GLMOptions`. `late` is a list of (n_trials,) bool, one per run, of trials to exclude.
+    Raises ValueError unless the folds cover exactly the given runs and there is one session per run.
     """
     n_runs = len(designs)
     check_runs(n_runs, folds=folds, sessions=sessions)
@@ -95,7 +95,7 @@ def find_repeats(designs, *, folds=None, sessions=None, late=None, device="cpu")
 
 
 def left_out(options):
-    """Return notes on the steps that `GLMOptions` ask for and that cannot be taken when no condition comes back."""
+    """Return notes on the requested steps that are impossible when no condition repeats."""
     without = "is off: no condition comes back in another run, so"
     notes = {
         f"Denoising {without} the components cannot be tested.": options.n_pcs > 0 and options.fixed_pcs is None,
@@ -105,7 +105,7 @@ def left_out(options):
 
 
 def check_runs(n_runs, *, folds=None, sessions=None):
-    """Raise ValueError when folds name a run that is not there or leave one out, or sessions are not one a run."""
+    """Raise ValueError unless the folds cover exactly the given runs and there is one session per run."""
     if folds is not None and {run for fold in folds for run in np.atleast_1d(fold)} != set(range(n_runs)):
         raise ValueError(f"folds={folds}: wanted each of the {n_runs} runs, counted from 0, in at least one fold.")
     if sessions is not None and len(sessions) != n_runs:
@@ -113,9 +113,10 @@ def check_runs(n_runs, *, folds=None, sessions=None):
 
 
 def choose_number(curve, *, stop):
-    """Choose how many components to remove by a curve (n_counts,): cross-validated quality with 0, 1, 2, ... of them.
+    """Select the number of components to remove from a curve (n_counts,) of cross-validated quality with 0, 1, 2, ... of them.
 
-    Quality is relative to that with none, more is better: the first number whose quality, times `stop`, reaches the best of all.
+    Quality is relative to no components; larger is better. The first number whose quality, times `stop`, reaches the maximum is
+    selected.
     """
     chosen, best = 0, -np.inf
     for count, quality in enumerate(curve):
@@ -127,12 +128,12 @@ def choose_number(curve, *, stop):
 
 
 def tail_threshold(r2, *, seed=0):
-    """Compute the threshold above which voxels respond: where the upper of two Gaussians becomes the likelier one.
+    """Compute the R2 threshold above which a voxel counts as responding: where the upper of two Gaussians becomes likelier.
 
-    GLMsingle's rule: a mixture of two Gaussians, then, from the upper end of the bulk of the values downwards, the first of
-    500 points at which the component of the upper end is no longer the likelier one. Values, (n_voxels,) percent of variance
-    explained, that are not finite are left out, and where there are more than a million so many are drawn by the seed. NaN
-    when fewer than three differ: nothing is to be parted.
+    As in GLMsingle, fits a mixture of two Gaussians to the values, (n_voxels,) percent of variance explained. The threshold is
+    the highest of 500 points across the bulk of the values at which the more likely component is not that of the last point.
+    Non-finite values are excluded; of more than a million, a million are drawn with `seed`. Returns NaN for fewer than three
+    distinct values.
     """
     values = np.asarray(r2, dtype=np.float64)
     values = values[np.isfinite(values)]
@@ -149,7 +150,7 @@ def tail_threshold(r2, *, seed=0):
 
 
 def _two_gaussians(values):
-    """Fit a mixture by expectation maximisation from the best split in two: (2, 1) weights, means and variances."""
+    """Fit a mixture by expectation maximisation, starting at the best split in two: (2, 1) weights, means and variances."""
     ordered = values.sort().values
     sums, counts = ordered.cumsum(0)[:-1], torch.arange(1, len(values))
     rest = values.sum() - sums
@@ -169,7 +170,7 @@ def _two_gaussians(values):
 
 
 def _log_densities(values, weight, mean, variance):
-    """Return the logarithm of each weighted Gaussian at some values, but for a constant: (2, n_values)."""
+    """Return the log of each weighted Gaussian density at some values, up to a constant: (2, n_values)."""
     return weight.log() - variance.log() / 2 - (values - mean).square() / (2 * variance)
 
 

@@ -1,4 +1,4 @@
-"""What a single-trial GLM knows before it looks at a voxel: trials, their regressors, slow drifts, and checked input."""
+"""Designs of the single-trial GLM: trials, their regressors, drift polynomials, and checks of the input."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -8,47 +8,47 @@ import torch
 
 from nsdlib.core.glm.hrf import check_tr
 
-LEAST_MEASURED = 0.05  # of the energy of a trial's response: below, its beta is some ten times as noisy, or noise alone
+LEAST_MEASURED = 0.05  # smallest measured fraction of a response's energy; below, betas are about ten times as noisy
 
 
 @dataclass(frozen=True)
 class RunDesign:
-    """Trials of one scanner run, and the slow polynomials that are projected out of it."""
+    """Trials of one scanner run, and the drift polynomials that are projected out."""
 
     onsets: torch.Tensor  # (n_trials,) int64: volume in which each trial begins, ascending
-    conditions: np.ndarray  # (n_trials,) int64: what was shown, any labels
+    conditions: np.ndarray  # (n_trials,) int64: condition labels
     n_volumes: int
     drift: torch.Tensor  # (n_volumes, degree + 1) float64: orthonormal polynomials in time
 
     def regressors(self, hrf):
-        """Return each trial's BOLD for a beta of 1, drifts projected out: (..., n_volumes, n_trials) float64.
+        """Return each trial's regressor with drifts projected out: (..., n_volumes, n_trials) float64.
 
-        HRFs are (..., n_samples) float64 at the volumes; what lies behind the run's end is cut off.
+        HRFs are (..., n_samples) float64, sampled at the volumes; responses are truncated at the end of the run.
         """
         padded = torch.nn.functional.pad(hrf, (0, self.n_volumes))
         lag = torch.arange(self.n_volumes)[:, None] - self.onsets[None, :]  # (n_volumes, n_trials)
         return self.without_drift(torch.where(lag >= 0, padded[..., lag.clamp(min=0)], 0.0))
 
     def late(self, hrf):
-        """Return which trials begin so late that next to nothing of their response was measured: (n_trials,) bool tensor."""
+        """Return which trials begin so late that almost none of their response was measured: (n_trials,) bool tensor."""
         measured = hrf.square().cumsum(0) / hrf.square().sum()
-        left = self.n_volumes - self.onsets  # volumes from the onset on, at least 1
+        left = self.n_volumes - self.onsets  # volumes from the onset to the end, at least 1
         return measured[left.clamp(max=len(hrf)) - 1] < LEAST_MEASURED
 
     def without_drift(self, bold):
-        """Return time courses (n_volumes, any) minus their least-squares fit by the polynomials."""
+        """Return time courses (n_volumes, any) minus their least-squares fit by the drift polynomials."""
         return bold - self.drift @ (self.drift.T @ bold)
 
     @property
     def no_columns(self):
-        """Nuisance regressors where there are none: (n_volumes, 0)."""
+        """An empty matrix of nuisance regressors: (n_volumes, 0)."""
         return self.drift[:, :0]
 
 
 def make_run_designs(design, data, *, tr, duration=0.0, degree=None):
-    """Check design and data, as `fit_glm` takes them, and return a `RunDesign` for each run.
+    """Check the design and data of `fit_glm`, and return a `RunDesign` for each run.
 
-    `duration` and `degree` are as in `GLMOptions`. ValueError, which says which run, when lists, shapes or values do not fit.
+    `duration` and `degree` are as in `GLMOptions`. Raises ValueError, naming the run, when lists, shapes or values are invalid.
     """
     if len(design) != len(data) or not len(data):
         raise ValueError(f"design has {len(design)} runs and data {len(data)}: wanted the same number, at least 1.")
@@ -69,7 +69,7 @@ def make_run_designs(design, data, *, tr, duration=0.0, degree=None):
 
 
 def voxel_series(labels, series, *, tr, mean=None):
-    """Return the design of one run, and one voxel's series without drift, (n_volumes, 1) float64 tensor in percent of the mean.
+    """Return the design of one run, and one voxel's detrended series, (n_volumes, 1) float64 tensor in percent of the mean.
 
     The arguments are those of `fit.explain`.
     """
@@ -79,7 +79,7 @@ def voxel_series(labels, series, *, tr, mean=None):
 
 
 def _checked_labels(events, bold, numbers, *, run, first):
-    """Return a run's design as a vector of condition numbers, (n_volumes,) int64, checked against its data and those of run 1."""
+    """Return a run's design as condition numbers, (n_volumes,) int64, after checking it against its data and run 1's data."""
     labels, shape, n_voxels = _as_labels(np.asarray(events), numbers, run), np.shape(bold), np.shape(first)[-1]
     if len(shape) == 2 and shape[1] == len(labels) != shape[0]:
         raise ValueError(
@@ -101,22 +101,19 @@ def _checked_labels(events, bold, numbers, *, run, first):
 
 
 def drift_degree(seconds):
-    """Return the degree of the drifts of a run that lasts so long: half its minutes, rounded half up (GLMsingle's rule)."""
+    """Return the degree of a run's drift polynomials: half its duration in minutes, rounded half up (as in GLMsingle)."""
     return int(np.floor(seconds / 60 / 2 + 0.5))
 
 
 def polynomials(n_volumes, *, tr, degree=None):
-    """Return orthonormal polynomials over a run: (n_volumes, degree + 1) float64.
-
-    The degree is by default `drift_degree` of the run.
-    """
+    """Return orthonormal polynomials over a run, by default of degree `drift_degree`: (n_volumes, degree + 1) float64."""
     degree = drift_degree(n_volumes * tr) if degree is None else degree
     basis, _ = np.linalg.qr(np.polynomial.legendre.legvander(np.linspace(-1, 1, n_volumes), degree))
     return basis
 
 
 def _condition_numbers(design):
-    """Return for each run the condition's number, from 1, of each column of its matrix: by its name, else by its place."""
+    """Return, per run, the condition number (from 1) of each column of its matrix, matched by name or else by position."""
     named = [hasattr(events, "columns") for events in design]
     columns = [list(getattr(events, "columns", range(np.shape(events)[1]))) if np.ndim(events) == 2 else [] for events in design]
     wrong = ""
@@ -136,7 +133,7 @@ def _condition_numbers(design):
 
 
 def _refuse_durations(labels, *, tr, duration):
-    """Raise when trials are marked in every volume that they last, or last longer than their run."""
+    """Raise ValueError when trials are marked in each of their volumes instead of at onset, or last longer than their run."""
     for run, own in enumerate(labels, start=1):
         if duration > len(own) * tr:
             raise ValueError(
@@ -155,7 +152,7 @@ def _refuse_durations(labels, *, tr, duration):
 
 
 def _as_labels(events, numbers, run):
-    """Return a run's design as one number a volume, 0 for no onset; `numbers` are those of a matrix's columns."""
+    """Return a run's design as one condition number per volume, 0 for no onset; `numbers` belong to a matrix's columns."""
     if events.ndim == 2:
         if not np.isin(events, (0, 1)).all():
             raise ValueError(f"Run {run}: a design matrix holds only 0 and 1, got values up to {events.max()}.")

@@ -1,4 +1,4 @@
-"""Tables of events, as BIDS has them, as designs of the single-trial GLM."""
+"""Convert BIDS event tables to designs of the single-trial GLM."""
 
 import math
 import warnings
@@ -8,57 +8,56 @@ import numpy as np
 
 from nsdlib.core.glm.hrf import check_tr
 
-OFF_GRID = 0.05  # of the time between two volumes: so far an onset may lie from its volume when nothing else is said
-ROUNDING = 1e-6  # seconds, or parts of a volume: what a file's decimals leave
-MISSING = ("n/a", "")  # how a table says that a value is missing
+OFF_GRID = 0.05  # default largest distance of an onset from its volume, as a fraction of TR
+ROUNDING = 1e-6  # tolerance for rounded decimals, in seconds or volumes
+MISSING = ("n/a", "")  # markers of missing values
 DROP = ("missing", "outside")
-COLUMNS = ("volume", "onset", "end", "condition")  # of the trials of a run, once they have been read
+COLUMNS = ("volume", "onset", "end", "condition")  # columns of a run's trials after reading
 
 
 def design_from_events(tables, *, n_volumes, tr, condition="trial_type", max_shift=None, drop=()):
     """Convert tables of events to designs.
 
-    Each row is a trial: choose rows before, such as `table[table.trial_type != "cue"]`. Columns that are not named here have
-    no say: a single-trial GLM has no parametric regressors (betas are held against such a column afterwards), and fits all
-    trials with the duration of its options.
+    Each row is a trial, so select the rows first, for example `table[table.trial_type != "cue"]`. Other columns are ignored: a
+    single-trial GLM has no parametric regressors (compare the betas with such a column afterwards), and fits all trials with
+    the duration in its options.
 
     Parameters
     ----------
     tables : list of pandas.DataFrame
-        One a run, such as `nsdlib.data.read_events` returns, with the columns onset (seconds from the first volume),
-        `condition` and, if known, duration (seconds; n/a where it is not known).
+        One per run, as from `nsdlib.data.read_events`, with the columns onset (seconds from the first volume), `condition` and,
+        optionally, duration (seconds; n/a if unknown).
     n_volumes : list of int
         Volumes of each run.
     tr : float
         Seconds between volumes.
     condition : str
-        The column that says what was shown.
+        The column with the condition of each trial.
     max_shift : float, optional
-        Seconds by which an onset may lie from its nearest volume, to which it is moved; 5 % of `tr` when not given.
+        Largest distance in seconds between an onset and its nearest volume, to which it is moved; by default 5 % of `tr`.
     drop : list of str
-        Rows to leave out; tables that have such rows are refused otherwise. "missing": the onset or the condition is n/a.
-        "outside": no volume is near, the onset lies before the run or behind its end; what such an event evokes within the
-        run is noise then.
+        Kinds of rows to drop; without it, such rows raise ValueError. "missing": the onset or the condition is n/a. "outside":
+        the nearest volume is outside the run; the response to such an event within the run then counts as noise.
 
     Returns
     -------
     design : list of (n_volumes,) int64 arrays
-        The condition's number, from 1, at its onset, else 0: what `fit` takes.
+        The condition's number, from 1, at each onset, else 0, as `fit_glm` takes it.
     conditions : list
-        Their names, sorted, numbers before text; the first has number 1.
+        Sorted names of the conditions, numbers before text; the first has number 1.
 
     Warns
     -----
     UserWarning
-        Says how many rows were left out, and how far onsets were moved when it was more than 5 % of `tr`.
+        States how many rows were dropped, and how far onsets were moved if by more than 5 % of `tr`.
 
     Raises
     ------
     ValueError
-        When a column is missing or holds what is no number, when an onset lies between two volumes or outside the run, when
-        two trials share a volume, when a trial begins more than `max_shift` before the one before it has ended, or when a
-        condition is a number here and text there. The message names run and row (from 0) and what to do, for onsets between
-        volumes with the values to give.
+        When a column is missing or contains a non-numeric value, an onset lies between two volumes or outside the run, two
+        trials share a volume, a trial begins more than `max_shift` before the end of the previous one, or a condition is a
+        number in some rows and text in others. The message names run and row (from 0) and says what to do, for onsets between
+        volumes with the values to use.
     """
     check_tr(tr)
     max_shift = OFF_GRID * tr if max_shift is None else max_shift
@@ -84,19 +83,18 @@ def design_from_events(tables, *, n_volumes, tr, condition="trial_type", max_shi
 
 
 def nearest_volume(seconds, tr):
-    """Number of the volume nearest to times in seconds, whole floats, NaN for NaN; of two as near always the later."""
+    """Return the number of the volume nearest to times in seconds, as whole floats; ties go to the later, NaN stays NaN."""
     return np.floor(seconds / tr + 0.5 + ROUNDING)
 
 
 def find_tr(onsets, *, tr, max_shift):
-    """Find a grid, finer than the volumes' `tr`, on which all onsets lie: the coarsest that holds them, or comes near enough.
+    """Find the coarsest TR, shorter than `tr`, whose volumes match all onsets (n_trials,); all in seconds.
 
-    All are seconds, onsets (n_trials,). The grids tried are simple fractions of `tr`. Near enough is `max_shift`, taken as 1 %
-    of `tr` when it is less; a tenth of it is still counted as on the grid. Returned are the seconds between the volumes
-    wanted, and by how much an onset lies off at most.
+    The candidates are simple fractions of `tr`. The first that matches within a tenth of `max_shift` (at least 1 % of `tr`) is
+    preferred, then the first within `max_shift`. Returns the new TR and the largest distance of an onset from its volume.
     """
     max_shift = max(max_shift, 0.01 * tr)
-    finest = math.ceil(tr / max_shift / 2)  # that fraction of tr comes near enough to any onset
+    finest = math.ceil(tr / max_shift / 2)  # this fraction of tr is within max_shift of any onset
     fractions = {part / whole for whole in range(2, finest + 1) for part in range(1, whole)}
     grids = [float(f"{fraction * tr:.6g}") for fraction in sorted(fractions, reverse=True)]
     shifts = [float(np.abs(onsets - np.rint(onsets / grid) * grid).max()) for grid in grids]
@@ -108,7 +106,7 @@ def find_tr(onsets, *, tr, max_shift):
 
 
 def _check_arguments(tables, n_volumes, *, tr, max_shift, drop):
-    """Refuse arguments of other kinds than `design_from_events` takes."""
+    """Raise ValueError for invalid arguments of `design_from_events`."""
     import pandas as pd
 
     if not isinstance(tables, list | tuple) or not all(isinstance(table, pd.DataFrame) for table in tables):
@@ -131,7 +129,7 @@ def _read(table, run, *, condition):
     """Return onset, end and condition of a table's rows, numbered from 0; NaN for n/a."""
     import pandas as pd
 
-    if not len(table):  # a run without events need not have their columns
+    if not len(table):  # an empty table may lack the columns
         return pd.DataFrame({"onset": np.zeros(0), "end": np.zeros(0), "condition": np.zeros(0, dtype=object)})
     columns = list(table.columns)
     for name in ("onset", condition):
@@ -153,9 +151,9 @@ def _read(table, run, *, condition):
 
 
 def seconds(table, name, at):
-    """Read a column of seconds of a table: (n_rows,) float64, NaN for n/a and without exactly one such column.
+    """Read a table's column of seconds: (n_rows,) float64, NaN for n/a; all NaN unless exactly one column has this name.
 
-    A ValueError where a value is no number, or a duration below 0; `at` says where a row, counted from 0, is.
+    Raises ValueError for a value that is not a number, or a negative duration; `at(row)` describes a row for the message.
     """
     import pandas as pd
 
@@ -174,7 +172,7 @@ def seconds(table, name, at):
 
 
 def _drop(trials, run, length, *, tr, condition, drop):
-    """Give each trial its volume; leave out, or refuse, those without a condition or a volume; return also what to report."""
+    """Assign a volume to each trial; drop trials without condition or volume, or raise ValueError. Also returns notes."""
     trials["volume"] = nearest_volume(trials.onset, tr)
     missing = trials.onset.isna() | trials.condition.isna()
     outside = ~missing & ~trials.volume.between(0, length - 1)
@@ -195,7 +193,7 @@ def _drop(trials, run, length, *, tr, condition, drop):
 
 
 def _refuse_two_kinds(conditions, condition):
-    """Raise when one condition is a number in some rows and the text of that number in others."""
+    """Raise ValueError when a condition is a number in some rows and the same number as text in others."""
     import pandas as pd
 
     texts = pd.Series([name for name in conditions if isinstance(name, str)], dtype=object)
@@ -208,7 +206,7 @@ def _refuse_two_kinds(conditions, condition):
 
 
 def _check_shifts(trials, *, tr, max_shift):
-    """Refuse onsets farther than `max_shift` from their volumes, with what to do; return what to report of smaller shifts."""
+    """Raise ValueError, with advice, for onsets farther than `max_shift` from their volumes; return notes on smaller shifts."""
     shifts = [np.abs(kept.onset - kept.volume * tr) for kept in trials]
     furthest, n_trials = max([0.0, *(shift.max() for shift in shifts if len(shift))]), sum(map(len, trials))
     for run, (kept, shift) in enumerate(zip(trials, shifts, strict=True), start=1):
@@ -224,7 +222,7 @@ def _check_shifts(trials, *, tr, max_shift):
 
 
 def _advice(trials, furthest, *, tr, max_shift):
-    """Say with which values onsets that lie between volumes are taken: on a finer grid, or moved to their volumes."""
+    """Return advice for onsets between volumes: resample to a shorter TR, or move the onsets."""
     new_tr, shift = find_tr(np.concatenate([kept.onset for kept in trials]), tr=tr, max_shift=max_shift)
     allowed = "" if shift <= OFF_GRID * new_tr else f" and max_shift={_up(shift)}"
     advice = (
@@ -242,7 +240,7 @@ def _up(seconds):
 
 
 def _refuse_overlap(trials, run, *, condition, max_shift):
-    """Raise when two trials of a run begin in one volume, or one well before the end of another."""
+    """Raise ValueError when two trials begin in one volume, or one more than `max_shift` before the end of the previous one."""
     trials = trials.sort_values("onset", kind="stable")
     rows, volume, onset, end, names = (trials.index, *(trials[name].to_numpy() for name in COLUMNS))
     same = np.flatnonzero(np.diff(volume) == 0)

@@ -1,14 +1,13 @@
-"""From BOLD to one beta per trial: HRF of each voxel, shared noise, fractional ridge (Algorithm 1 of the paper).
+"""Single-trial betas from BOLD: HRF of each voxel, shared noise, fractional ridge (Algorithm 1 of the paper).
 
-The computation is that of GLMsingle 1.2 (Prince et al. 2022, eLife 11, e77599) on its default path, types A to D. Given the
-same HRFs, the betas are its own to 2e-5 (relative rms); with the table of `hrf`, which has its digits but for the last, they
-are too, unless a voxel lies so near a tie between two HRFs that it takes the other. The arithmetic is done once instead of
-many times:
+The results are those of GLMsingle 1.2 (Prince et al. 2022, eLife 11, e77599) on its default path, types A to D. Given the same
+HRFs, the betas agree to 2e-5 (relative rms). The HRFs of `hrf` differ in the last digit; with these the betas agree as well,
+except in voxels where two HRFs fit almost equally well and the other one is selected. Fewer computations are needed:
 
 - trials of different runs never overlap, so all normal equations are solved run by run;
-- what does not depend on the data is made once for all HRFs and runs, and the data meet it in one product a run;
-- noise components are removed one after the other from betas that are there already, each by one direction of each run;
-- variance explained comes from products with orthonormal rows, no prediction is formed;
+- matrices that do not depend on the data are computed once for all HRFs and runs, and multiplied with the data once per run;
+- noise components are removed one by one from the existing betas, by a rank-one update in each run;
+- the explained variance comes from products with orthonormal rows, without computing predictions;
 - all ridge fractions share one eigendecomposition, and repeats are compared by one matrix product.
 
 All arithmetic is float64; memory beyond input and output is bounded by `GLMOptions.voxel_batch`.
@@ -30,53 +29,53 @@ from nsdlib.core.glm.scratch import Scratch
 
 __all__ = ["GLMOptions", "explain", "fit_glm"]
 
-FEWEST_PC_VOXELS = 100  # voxels that choose the number of components when none passes the threshold
+FEWEST_PC_VOXELS = 100  # voxels that select the number of components when none passes the threshold
 
 
 def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=None, scratch=None):
     """Fit one beta per trial and voxel, in three steps.
 
-    Where the reference's code and its documentation disagree this follows the code on the default path. Repeats choose the number
-    of components and the ridge fractions: without any in different runs both are switched off, with a warning. Confounds are
-    removed in every fit; GLMsingle 1.2 forgets its own in those without noise components, and all runs' in the others where run 1
-    has none.
+    Where the code and the documentation of GLMsingle disagree, this follows the code on the default path. Repeats select the
+    number of components and the ridge fractions; if no condition repeats in different runs, both are switched off with a warning.
+    Confounds are removed in every fit. GLMsingle 1.2 ignores its own confounds in the fits without noise components, and ignores
+    those of all runs in the other fits when run 1 has none.
 
     Parameters
     ----------
     design : list of (n_volumes,) int or (n_volumes, n_conditions) 0/1 arrays
-        One a run. As a vector (the form of NSD's design files): the condition's number at its onset, 0 elsewhere. The columns of
-        matrices are matched from run to run by their names where they have any (pandas), else by their places.
+        One per run. A vector (as in NSD's design files) holds the condition's number at each onset, 0 elsewhere. The columns of
+        matrices are matched between runs by name if they have names (pandas), else by position.
     data : list of (n_volumes, n_voxels) float arrays
-        BOLD in scanner units, neither filtered nor scaled: for betas in percent most voxels' means must exceed their standard
-        deviations. With time last, as (n_voxels, n_volumes) or (X, Y, Z, n_volumes), where `GLMOptions.time_axis` is -1; the
-        voxels of the results are then those of a volume in C order.
+        BOLD in scanner units, neither filtered nor scaled: for betas in percent, most voxels' means must exceed their standard
+        deviations. With `GLMOptions.time_axis` -1, time is last: (n_voxels, n_volumes) or (X, Y, Z, n_volumes), and the voxels
+        of the results are those of a volume in C order.
     tr : float
         Seconds between volumes.
     hrfs : (n_hrfs, n_samples) array, optional
-        HRFs to choose from, sampled at the volumes; `hrf.sampled_library` when not given.
+        Candidate HRFs, sampled at the volumes; by default `hrf.sampled_library`.
     canonical : (n_samples,) array, optional
-        HRF of the ON-OFF model; `hrf.canonical` when not given. Like `hrfs`, it is divided by its largest sample.
+        HRF of the ON-OFF model; by default `hrf.canonical`. Like `hrfs`, it is divided by its largest sample.
     confounds : list of (n_volumes, any number) arrays, optional
-        Nuisance regressors of each run, such as motion parameters; removed in every step beside drifts and components.
+        Nuisance regressors of each run, such as motion parameters; removed in every step, like drifts and components.
     options : GLMOptions, optional
     scratch : Path, optional
-        A folder for the arrays in progress, for this fit alone. Interrupted and called again with the same input, the fit goes
-        on behind the last finished batch of voxels. The caller removes it.
+        A folder for intermediate arrays, used only by this fit. An interrupted fit that is called again with the same input
+        resumes after the last finished batch of voxels. The caller removes the folder.
 
     Returns
     -------
     xarray.Dataset
-        The `VARIABLES` of `results`, and the attributes `threshold` (ON-OFF R2 from which voxels count as responding), `n_pcs`
-        (components removed) and `notes` (steps left out, and why; voxels and trials that could not be fitted). Every floating
-        result of a voxel that is constant, or holds a value that is not finite, is NaN, but the mean of a constant one. Betas
-        of a trial that begins so late that less than 5 % of its response was measured are 0; it has no say in any choice.
+        The `VARIABLES` of `results`, and the attributes `threshold` (ON-OFF R2 above which a voxel counts as responding),
+        `n_pcs` (components removed) and `notes` (skipped steps with reasons; voxels and trials that could not be fitted). For a
+        voxel that is constant or has non-finite values, all floating results are NaN, except the mean of a constant voxel. A
+        trial so late in its run that less than 5 % of its response was measured has betas of 0 and affects no selection.
 
     Raises
     ------
     ValueError
-        When design, data, folds or sessions do not fit each other, when no voxel or no trial can be fitted, when two trials
-        begin at once, when the trials of a run cannot be told apart or are not fewer than the volumes that drifts, confounds
-        and components leave, or when `scratch` holds files that no fit wrote.
+        When design, data, folds or sessions do not match, no voxel or no trial can be fitted, two trials begin in one volume,
+        the trials of a run cannot be separated or are not fewer than its degrees of freedom after drifts, confounds and
+        components, or `scratch` holds files that no fit wrote.
     """
     data, options = flatten_space(data, options or GLMOptions())
     designs = make_run_designs(design, data, tr=tr, duration=options.duration, degree=options.degree)
@@ -107,12 +106,12 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
 
 
 def explain(labels, series, betas, *, hrf, tr, mean=None):
-    """Return one voxel's series in a run without its drift, and the part of it that single-trial betas explain.
+    """Return one voxel's detrended series in a run, and the part that single-trial betas explain.
 
     Parameters
     ----------
     labels : (n_volumes,) int
-        The run's design, a number other than 0 at each onset.
+        The run's design, nonzero at each onset.
     series : (n_volumes,) float
         BOLD, scanner units.
     betas : (n_trials,) float
@@ -122,8 +121,8 @@ def explain(labels, series, betas, *, hrf, tr, mean=None):
     tr : float
         Seconds between volumes.
     mean : float, optional
-        Of the voxel over all runs (`fit_glm`'s `mean`), of which betas and both results, (n_volumes,) float64, are percent; of
-        this run when not given.
+        The voxel's mean over all runs (`mean` of `fit_glm`); by default the mean of this run. Betas and both results,
+        (n_volumes,) float64, are in percent of it.
     """
     design, measured = voxel_series(labels, series, tr=tr, mean=mean)
     [hrf] = check_hrfs(hrf, "hrf", most=1)
@@ -132,9 +131,9 @@ def explain(labels, series, betas, *, hrf, tr, mean=None):
 
 
 def _denoise(problem, results, repeats, options):
-    """Find noise pool and components, fit type B, and choose the components to remove.
+    """Find the noise pool and components, fit type B, and select the number of components to remove.
 
-    All is added to the results; returned are attributes, and notes on what was left out.
+    Adds the results to `results`; returns attributes and notes on skipped steps.
     """
     r2, mean, fitted = results["onoff_r2"], results["mean"], results["energy"] > 0
     threshold = denoise.tail_threshold(r2) if options.brain_r2 is None else options.brain_r2
@@ -174,7 +173,7 @@ def _denoise(problem, results, repeats, options):
 
 
 def _unfitted(mean, energy, small_mean):
-    """Return notes on voxels that are not finite, on constant ones, and on those with next to no mean."""
+    """Return notes on voxels that are not finite, are constant, or have too small a mean."""
     unknown, finite = "their results are NaN", np.isfinite(mean)
     kinds = [
         ("hold values that are not finite", ~finite, unknown),
@@ -185,12 +184,12 @@ def _unfitted(mean, energy, small_mean):
 
 
 def _named(wrong):
-    """Return the first voxels of a mask by number."""
+    """List the first voxels of a mask by number."""
     return some([f"voxel {number}" for number in np.flatnonzero(wrong)])
 
 
 def _unmeasured(designs, late):
-    """Return a note on the trials that begin too late in their run."""
+    """Return a note on trials that begin too late in their run."""
     places = [
         f"run {run}, volume {volume}"
         for run, (design, of_them) in enumerate(zip(designs, late, strict=True), start=1)
@@ -205,7 +204,7 @@ def _unmeasured(designs, late):
 
 
 def _digest(designs, data, tr, hrfs, canonical, confounds, options):
-    """Return a text that differs when anything differs that a fit depends on."""
+    """Return a string that identifies all input of a fit."""
     digest = hashlib.blake2b()
     trials = [part for run in designs for part in (run.onsets, run.conditions)]
     for array in (*trials, *data, hrfs, canonical, *confounds):

@@ -1,4 +1,4 @@
-"""Ridge regression asked for by the fraction of the coefficients' length that is to remain, for each voxel.
+"""Fractional ridge regression: the penalty of each voxel is given by the fraction of the coefficients' length to keep.
 
 Source: Rokem & Kay (2020), GigaScience 9, giaa133, in the form that GLMsingle uses (interpolation on a grid of penalties).
 """
@@ -10,22 +10,22 @@ import torch
 
 from nsdlib.core.glm.linear import explained_energy, percent
 
-SMALLEST, LARGEST, STEP = 1e-2, 1e4, 0.2  # penalties relative to the extreme eigenvalues; decades between two
+SMALLEST, LARGEST, STEP = 1e-2, 1e4, 0.2  # range of penalties relative to the extreme eigenvalues; spacing in decades
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvectors of a block-diagonal Gram matrix, a block a run."""
+    """Eigendecomposition of a block-diagonal Gram matrix with one block per run."""
 
     values: list  # of (n_block,) float64 tensors
     vectors: list  # of (n_block, n_block)
-    weighted: list  # of (any, n_block): their rows of trials that take part in pairs, times the root of `Repeats.n_training`
+    weighted: list  # of (any, n_block): rows of `vectors` of the trials in pairs, times the root of `Repeats.n_training`
     grid: torch.Tensor  # (n_penalties,): 0, then powers of ten, 0.2 decades apart, from below to above all eigenvalues
-    gain: torch.Tensor  # (n_penalties, n_trials): what remains of a coefficient's energy with each of them
+    gain: torch.Tensor  # (n_penalties, n_trials): fraction of a coefficient's energy that remains at each penalty
 
     @classmethod
     def of(cls, grams, n_training=None):
-        """Decompose each block of a block-diagonal matrix; without `n_training` (n_trials, 1) no trial takes part in pairs."""
+        """Decompose each block of a block-diagonal matrix; without `n_training` (n_trials, 1) there are no pairs of trials."""
         values, vectors = zip(*map(torch.linalg.eigh, grams), strict=True)
         every = torch.cat(values)
         low = np.floor(np.log10(SMALLEST * every.min().item()))
@@ -36,7 +36,7 @@ class Spectrum:
         return cls(values, vectors, weighted, grid, (every / (every + grid[:, None])).square())
 
     def to(self, device):
-        """Return the same on a device."""
+        """Return a copy on a device."""
         blocks = ([part.to(device) for part in parts] for parts in (self.values, self.vectors, self.weighted))
         return Spectrum(*blocks, self.grid.to(device), self.gain.to(device))
 
@@ -46,29 +46,29 @@ class Spectrum:
         return list(map(len, self.values))
 
     def rotation(self, regressors):
-        """Return from series to least-squares coefficients in eigenvector coordinates: a (n_block, n_volumes) matrix a block.
+        """Return matrices, (n_block, n_volumes) each, from series to least-squares coefficients in eigenvector coordinates.
 
-        The regressors, a list of (n_volumes, n_block) tensors, are those whose Gram matrices were decomposed.
+        `regressors` is a list of (n_volumes, n_block) tensors whose Gram matrices were decomposed.
         """
         parts = zip(self.values, self.vectors, regressors, strict=True)
         return [(vectors / values).T @ columns.T for values, vectors, columns in parts]
 
     def unrotate(self, coefficients):
-        """Return from eigenvector coordinates to betas, both (n_trials, n_voxels)."""
+        """Convert coefficients in eigenvector coordinates to betas, both (n_trials, n_voxels)."""
         blocks = coefficients.split(self.n_trials)
         return torch.cat([vectors @ block for vectors, block in zip(self.vectors, blocks, strict=True)])
 
     def shrink(self, rotated, penalties):
-        """Compute ridge betas (n_trials, n_voxels) from rotated coefficients, with one of the penalties (n_voxels,) a voxel."""
+        """Compute ridge betas (n_trials, n_voxels) from rotated coefficients and one penalty per voxel (n_voxels,)."""
         values = torch.cat(self.values)[:, None]
         return self.unrotate(rotated * (values / (values + penalties)))
 
     def penalties(self, fractions, rotated):
-        """Compute the penalty with which each voxel's coefficients keep each fraction of their length.
+        """Compute the penalty at which each voxel's coefficients keep each fraction of their length.
 
-        From fractions (n_fractions,) above 0, at most 1, and rotated coefficients (n_trials, n_voxels): (n_fractions, n_voxels)
-        float64. Interpolated in log(1 + penalty) over the grid, as the reference does: the length that results differs a
-        little from the fraction.
+        From fractions (n_fractions,) above 0 and at most 1, and rotated coefficients (n_trials, n_voxels), returns
+        (n_fractions, n_voxels) float64. As in GLMsingle, penalties are interpolated in log(1 + penalty) over the grid, so the
+        resulting length differs slightly from the fraction.
         """
         energy = self.gain @ rotated.square()  # (n_penalties, n_voxels)
         length = (energy / energy[0]).sqrt().flip(0).T.contiguous()  # (n_voxels, n_penalties), ascending
@@ -80,7 +80,7 @@ class Spectrum:
         return torch.expm1(heights[right - 1] + weight * (heights[right] - heights[right - 1])).T
 
     def cv_errors(self, rotated, penalties, comparison):
-        """Compute `denoise.Comparison.cv_error` of what `shrink` gives with each of the penalties, of whose shape it is."""
+        """Compute `denoise.Comparison.cv_error` of the betas from `shrink` at each penalty: shaped like `penalties`."""
         error = comparison.constant.expand_as(penalties).clone()
         blocks = (part.split(self.n_trials) for part in (rotated, comparison.linear))
         parts = zip(self.values, self.vectors, self.weighted, *blocks, comparison.scale, strict=True)
@@ -93,10 +93,10 @@ class Spectrum:
 
 
 def rescale(shrunk, unshrunk):
-    """Undo the overall shrinkage: the line through each voxel's ridge betas that is nearest to its plain betas.
+    """Undo the overall shrinkage: fit the unshrunk betas by a linear function of each voxel's ridge betas.
 
-    From shrunk and unshrunk betas (n_trials, n_voxels) without late trials: betas, and the line's scale and offset,
-    (n_voxels,), 1 and 0 where the slope would be negative.
+    Takes shrunk and unshrunk betas (n_trials, n_voxels) without late trials. Returns the rescaled betas, and scale and offset
+    (n_voxels,), which are 1 and 0 where the slope would be negative.
     """
     mean, target = shrunk.mean(0), unshrunk.mean(0)
     centred = shrunk - mean
@@ -108,17 +108,17 @@ def rescale(shrunk, unshrunk):
 
 
 def regularise(problem, results, *, components, repeats, fractions, autoscale):
-    """Fit types C and D: betas without the noise components, then with the ridge fraction that predicts repeats best.
+    """Fit type C, betas without noise components, and type D, ridge betas at the fraction that predicts repeats best.
 
-    From hrf_index, energy and energy_run of the steps before; components, (n_volumes, n_pcs) a run, are those to be removed;
-    repeats are not needed for a single fraction; `autoscale` undoes the overall shrinkage.
+    `results` holds hrf_index, energy and energy_run. `components`, (n_volumes, n_pcs) per run, are removed. `repeats` may be
+    None for a single fraction. `autoscale` undoes the overall shrinkage.
 
     Returns
     -------
     dict
         betas_c, betas_d (n_trials, n_voxels) in scanner units; fraction, scale, offset, r2_c and r2_d (n_voxels,); r2_run_c
-        and r2_run_d (n_runs, n_voxels), percent, noise components not counted; fraction_cv_error (n_fractions, n_voxels), NaN
-        for a single fraction; fractions (n_fractions,), descending.
+        and r2_run_d (n_runs, n_voxels), percent, without what noise components explain; fraction_cv_error (n_fractions,
+        n_voxels), NaN for a single fraction; fractions (n_fractions,), descending.
     """
     fractions = np.unique(fractions)[::-1].copy()
     rows = dict.fromkeys(("betas_c", "betas_d"), sum(problem.n_trials)) | {"fraction_cv_error": len(fractions)}
@@ -144,7 +144,7 @@ def regularise(problem, results, *, components, repeats, fractions, autoscale):
 
 
 def _ridge_fit(problem, components, repeats, fractions):
-    """Prepare the fit of one HRF's voxels: to a dict of results, and the energy of each run that types C and D explain."""
+    """Return a function that fits one HRF's voxels: a dict of results, and each run's energy explained by types C and D."""
     denoised = problem.solve(problem.with_nuisance(components)[1])
     spectra, rotations = [], []
     for number in range(len(problem.hrfs)):

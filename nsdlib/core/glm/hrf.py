@@ -1,9 +1,9 @@
-"""Haemodynamic response functions: the library of twenty of which the GLM gives each voxel one, and the canonical one.
+"""Haemodynamic response functions (HRFs): a library of twenty, one of which the GLM selects for each voxel, and a canonical one.
 
-The file `hrf_library.csv` beside this module holds the twenty, early to late, and then the canonical one, each as a
-difference of two gamma densities: least-squares fits to the tables that GLMsingle 1.2 (commit 1ab54a6) ships. Those hold
-five significant digits, the canonical one three. The curves are rounded like them and then differ from them in the last
-digit or not at all: by 6e-5 of the peak at most, the canonical one by 6e-3.
+`hrf_library.csv` holds the twenty, early to late, and then the canonical HRF, each as a difference of two gamma densities.
+They are least-squares fits to the tables of GLMsingle 1.2 (commit 1ab54a6), which have five significant digits, three for the
+canonical HRF. After rounding to as many digits, the curves differ from the tables at most in the last digit: by up to 6e-5 of
+the peak, the canonical one by up to 6e-3.
 """
 
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from pathlib import Path
 import numpy as np
 
 STEP = 0.1  # seconds between samples of the tables
-LIBRARY_SECONDS, CANONICAL_SECONDS = 50.0, 48.9  # how long the tables are, before they are convolved with a stimulus
+LIBRARY_SECONDS, CANONICAL_SECONDS = 50.0, 48.9  # duration of the tables, before convolution with a stimulus
 LIBRARY_DIGITS, CANONICAL_DIGITS = 5, 3  # significant digits of the tables
-STIMULUS_SECONDS = 3.0  # how long NSD shows an image
+STIMULUS_SECONDS = 3.0  # stimulus duration in NSD
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A response to a very short event: one gamma density up, another down."""
+    """The response to an impulse: the difference of two gamma densities."""
 
     rise_shape: float
     rise_scale: float  # seconds
     fall_shape: float
     fall_scale: float
-    ratio: float  # of the areas of fall and rise
-    onset: float  # seconds from the event until anything happens
+    ratio: float  # area of the fall relative to the rise
+    onset: float  # seconds from the event to the start of the response
     height: float  # factor of the difference
 
     def curve(self, seconds):
-        """The response at `seconds` (n_samples,) after the event."""
+        """Return the response at `seconds` (n_samples,) after the event."""
         since = np.maximum(np.asarray(seconds, dtype=np.float64) - self.onset, 0)
         rise, fall = _gamma(since, self.rise_shape, self.rise_scale), _gamma(since, self.fall_shape, self.fall_scale)
         return self.height * (rise - self.ratio * fall)
@@ -39,27 +39,27 @@ class Shape:
 
 @cache
 def shapes():
-    """The twenty shapes of the library, early to late, and the canonical one: a tuple of `Shape`."""
+    """Return a tuple of `Shape`: the twenty of the library, early to late, and the canonical one."""
     table = np.loadtxt(Path(__file__).with_name("hrf_library.csv"), delimiter=",", skiprows=1)
     return tuple(Shape(*row) for row in table)
 
 
 def sampled_library(tr, duration=STIMULUS_SECONDS):
-    """Responses of the twenty HRFs to a stimulus, sampled at the volumes.
+    """Return the responses of the twenty HRFs to a stimulus, sampled at the volumes.
 
-    As GLMsingle does it: convolution with a box at 0.1 s, monotone cubic interpolation at the volumes.
+    As in GLMsingle, the HRFs are convolved with a boxcar at 0.1 s and sampled by monotone cubic interpolation.
 
     Parameters
     ----------
     tr : float
-        Seconds from volume to volume. ValueError unless it is positive.
+        Seconds between volumes. Raises ValueError unless above 0 and below 50.
     duration : float
-        How long the stimulus lasts, seconds; 0 is taken as a tenth of a second. ValueError when it is negative.
+        Stimulus duration in seconds; 0 means a tenth of a second. Raises ValueError if negative.
 
     Returns
     -------
     (20, n_samples) float32
-        Sample i lies i * tr seconds after the onset. Each response has its largest sample equal to 1.
+        Sample i is i * tr seconds after the onset. The largest sample of each response is 1.
     """
     *library, _ = shapes()
     responses = [_respond(_table(shape, LIBRARY_SECONDS, LIBRARY_DIGITS), tr, duration) for shape in library]
@@ -69,21 +69,21 @@ def sampled_library(tr, duration=STIMULUS_SECONDS):
 
 
 def canonical(tr, duration=STIMULUS_SECONDS):
-    """Response of the one HRF that a plain GLM assumes everywhere: (n_samples,) float32.
+    """Return the response of the canonical HRF to a stimulus: (n_samples,) float32.
 
-    Parameters, errors and scaling are those of `sampled_library`; it is a little shorter.
+    Parameters, errors and scaling are those of `sampled_library`; the response is slightly shorter.
     """
     response = _respond(_table(shapes()[-1], CANONICAL_SECONDS, CANONICAL_DIGITS), tr, duration)
     return _sample(response, np.arange(0, (len(response) - 1) * STEP, tr))
 
 
 def peak_seconds(duration=STIMULUS_SECONDS):
-    """Seconds from the onset of a stimulus to the peak of each of the twenty responses: (20,) float."""
+    """Return the time to peak of each of the twenty responses, in seconds from stimulus onset: (20,) float."""
     return sampled_library(STEP, duration).argmax(axis=1) * STEP
 
 
 def check_tr(tr):
-    """Raise ValueError unless `tr` can be the seconds between two volumes: above 0, and shorter than a response."""
+    """Raise ValueError unless `tr`, the seconds between volumes, is above 0 and shorter than a response."""
     is_number = np.ndim(tr) == 0 and np.asarray(tr).dtype.kind in "iuf"
     if not is_number or not 0 < tr < LIBRARY_SECONDS:
         milliseconds = f" In milliseconds? Give {tr / 1000:g}." if is_number and tr > 0 else ""
@@ -94,20 +94,20 @@ def check_tr(tr):
 
 
 def _gamma(seconds, shape, scale):
-    """Gamma density."""
+    """Return the gamma density."""
     from scipy.special import gammaln, xlogy
 
     return np.exp(xlogy(shape - 1, seconds / scale) - seconds / scale - gammaln(shape)) / scale
 
 
 def _table(shape, seconds, digits):
-    """The curve of a shape every `STEP` up to `seconds`, each sample rounded to so many significant digits."""
+    """Sample the curve of a shape every `STEP` up to `seconds`, rounded to `digits` significant digits."""
     curve = shape.curve(np.arange(round(seconds / STEP) + 1) * STEP)
     return np.array([float(f"{sample:.{digits - 1}e}") for sample in curve])
 
 
 def _respond(curve, tr, duration):
-    """A curve sampled at `STEP`, scaled to a peak of 1, convolved with a stimulus of `duration` seconds."""
+    """Scale a curve sampled at `STEP` to a peak of 1, and convolve it with a stimulus of `duration` seconds."""
     check_tr(tr)
     if not duration >= 0:
         raise ValueError(f"duration={duration}: wanted how many seconds the stimulus lasts, 0 or more (NSD: 3).")
@@ -116,7 +116,7 @@ def _respond(curve, tr, duration):
 
 
 def _sample(response, seconds):
-    """A response sampled at `STEP`, read off at `seconds`, with its largest sample equal to 1: float32."""
+    """Interpolate a response sampled at `STEP` at `seconds`, and scale its largest sample to 1: float32."""
     from scipy.interpolate import PchipInterpolator
 
     samples = PchipInterpolator(np.arange(len(response)) * STEP, response, extrapolate=True)(seconds)

@@ -1,43 +1,43 @@
-"""The linear algebra of one single-trial GLM: least squares run by run, all at once or trial by trial, and what it explains."""
+"""Linear algebra of the single-trial GLM: least squares of each run, jointly or trial by trial, and the explained energy."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 
-UNSEEN = 1e-9  # a regressor that keeps less than this part of its energy: nothing was measured after that trial
-SPANNED = 1e-8  # a column that keeps at most this part of its length lies in the span of those before it
+UNSEEN = 1e-9  # a regressor with a smaller remaining fraction of its energy belongs to an unmeasured trial
+SPANNED = 1e-8  # a column with at most this remaining fraction of its length is in the span of earlier columns
 
 
 @dataclass(frozen=True)
 class Block:
-    """Least squares of one run, for each of some HRFs.
+    """Least squares of one run, for each of several HRFs.
 
-    The regressors of trials in different runs never overlap, so the normal equations fall apart into one block a run. A trial
-    after which nothing was measured has the others' mean on its diagonal of the Gram matrix: its beta is 0, and the range of
-    eigenvalues is as if it were not there.
+    Regressors of different runs never overlap, so the normal equations have one block per run. An unmeasured trial gets the
+    mean of the other trials as its diagonal element of the Gram matrix: its beta is 0, and it does not extend the range of
+    eigenvalues.
     """
 
     regressors: torch.Tensor  # (n_hrfs, n_volumes, n_trials) float64, without drifts and other nuisance
-    gram: torch.Tensor  # (n_hrfs, n_trials, n_trials), their products
-    root: torch.Tensor  # (n_hrfs, n_trials, n_trials), its lower Cholesky factor
+    gram: torch.Tensor  # (n_hrfs, n_trials, n_trials), Gram matrices of the regressors
+    root: torch.Tensor  # (n_hrfs, n_trials, n_trials), lower Cholesky factors of `gram`
 
     @cached_property
     def whitened(self):
-        """Orthonormal rows that span the regressors: the energy of their products with a series is what the trials explain."""
+        """Orthonormal rows that span the regressors; the energy of their products with a series is the explained energy."""
         return torch.linalg.solve_triangular(self.root, self.regressors.mT, upper=False)
 
     @cached_property
     def inverse(self):
-        """From series to least-squares betas: (n_hrfs, n_trials, n_volumes)."""
+        """Matrices from series to least-squares betas: (n_hrfs, n_trials, n_volumes)."""
         return torch.linalg.solve_triangular(self.root.mT, self.whitened, upper=True)
 
 
 def solve_block(regressors, nuisance, *, run):
-    """Prepare the least squares of one run for each of some HRFs: a `Block`.
+    """Prepare the least squares of one run for each of several HRFs: a `Block`.
 
-    Nuisance, (n_volumes, any) or (n_hrfs, n_volumes, any), is removed: confounds, late trials and noise components, from
-    `orthonormal`, orthogonal to the drifts. ValueError, which names the `run`, when its trials cannot be told apart.
+    Removes `nuisance`, (n_volumes, any) or (n_hrfs, n_volumes, any): confounds, late trials and noise components, made
+    orthonormal and orthogonal to the drifts. Raises ValueError, naming the `run`, when its trials cannot be separated.
     """
     energy = regressors.square().sum(-2)  # (n_hrfs, n_trials)
     regressors = regressors - nuisance @ (nuisance.mT @ regressors)
@@ -51,12 +51,12 @@ def solve_block(regressors, nuisance, *, run):
 
 
 def removal(block, components, *, run):
-    """Prepare the removal of the first 1, 2, ... noise components of a run from its betas, one after the other.
+    """Prepare the removal of the first 1, 2, ... noise components of a run from its betas, one by one.
 
-    Each takes from the least-squares betas a direction times the product of a row with the series: elimination in the joint
-    normal equations of trials and components, as rank-one changes of the Gram matrix. Components, (n_volumes, n_pcs) for all
-    HRFs or each, are orthonormal, and orthogonal to drifts and what the block has removed. Returned are rows (n_hrfs, n_pcs,
-    n_volumes) and directions (n_hrfs, n_trials, n_pcs).
+    Each component subtracts from the least-squares betas its direction times the product of its row with the series. This is
+    elimination in the joint normal equations of trials and components, by rank-one updates of the Gram matrix. `components`,
+    (n_volumes, n_pcs) for all HRFs or for each, are orthonormal, and orthogonal to the drifts and the block's nuisance.
+    Returns rows (n_hrfs, n_pcs, n_volumes) and directions (n_hrfs, n_trials, n_pcs).
     """
     overlap, explained = components.mT @ block.regressors, block.inverse @ components
     left = torch.eye(components.shape[-1], dtype=overlap.dtype) - overlap @ explained
@@ -66,28 +66,28 @@ def removal(block, components, *, run):
 
 
 def explained_energy(betas, products, gram):
-    """Compute the energy of series that betas (..., n_trials, n_voxels), of any fit, explain: (..., n_voxels).
+    """Compute the energy of series explained by betas (..., n_trials, n_voxels) of any fit: (..., n_voxels).
 
-    The products are those of regressors and series, of the betas' shape, `gram` (..., n_trials, n_trials) of the regressors.
+    `products`, shaped like the betas, are those of regressors and series; `gram` is (..., n_trials, n_trials).
     """
     return (betas * (2 * products - gram @ betas)).sum(-2)
 
 
 def percent(explained, energy):
-    """Return explained energy in percent of all energy, tensors of any shape; NaN where there is none."""
+    """Return explained energy in percent of total energy, tensors of any shape; NaN where the total is 0."""
     return torch.where(energy > 0, 100 * explained / energy, torch.nan)
 
 
 def separate(regressors):
     """Return the matrix from BOLD to the betas of least squares separate: (..., n_trials, n_volumes) float64.
 
-    Each trial of the regressors (..., n_volumes, n_trials), without drifts, is fitted with one other regressor, the sum of
-    the run's other trials (Mumford et al. 2012, NeuroImage 59, 2636).
+    Each column of the detrended regressors (..., n_volumes, n_trials) is fitted with one other regressor, the sum of the run's
+    other trials (Mumford et al. 2012, NeuroImage 59, 2636).
     """
     others = regressors.sum(-1, keepdim=True) - regressors
     own, both, rest = ((a * b).sum(-2, keepdim=True) for a, b in ((regressors,) * 2, (regressors, others), (others,) * 2))
     determinant = own * rest - both.square()
-    alone = determinant <= UNSEEN * own * rest  # nothing to tell the trial from, or nothing measured after it
+    alone = determinant <= UNSEEN * own * rest  # no other trials, or an unmeasured trial
     inverse = torch.where(alone, regressors, rest * regressors - both * others)
     return (inverse / torch.where(alone, own, determinant).clamp(min=torch.finfo(own.dtype).tiny)).mT
 
@@ -97,7 +97,7 @@ def orthonormal(columns):
     basis = torch.zeros_like(columns)
     for place in range(columns.shape[-1]):
         rest = column = columns[..., place : place + 1]
-        for _ in range(2):  # the second time for what rounding left
+        for _ in range(2):  # repeated to remove rounding errors
             rest = rest - basis @ (basis.mT @ rest)
         length = rest.norm(dim=-2, keepdim=True)
         new = length > SPANNED * column.norm(dim=-2, keepdim=True)
@@ -106,7 +106,7 @@ def orthonormal(columns):
 
 
 def _root(gram, regressors, nuisance, run):
-    """Return lower Cholesky factors of a run's matrices."""
+    """Return lower Cholesky factors of a run's matrices; ValueError if one is singular."""
     root, failed = torch.linalg.cholesky_ex(gram)
     if failed.any():
         n_volumes, n_trials = regressors.shape[-2:]

@@ -1,4 +1,4 @@
-"""GLMOptions of the single-trial GLM: those of GLMsingle that are kept, with its defaults."""
+"""Options of the single-trial GLM: a subset of those of GLMsingle, with its defaults."""
 
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -14,48 +14,48 @@ FRACTIONS = tuple(np.linspace(1, 0.05, 20))
 
 @dataclass(frozen=True)
 class GLMOptions:
-    """GLMOptions of the GLM; the defaults are GLMsingle's.
+    """Options of the GLM; the defaults are those of GLMsingle.
 
     Attributes
     ----------
     duration : float
-        Seconds that a stimulus lasts.
+        Stimulus duration in seconds.
     time_axis : int
-        Axis of the data that counts volumes: 0, or -1 for GLMsingle's form, (n_voxels, n_volumes) or (X, Y, Z, n_volumes).
+        Time axis of the data: 0, or -1 for GLMsingle's form, (n_voxels, n_volumes) or (X, Y, Z, n_volumes).
     percent : bool
         Betas in percent of the voxel's mean signal; in scanner units when False.
     degree : int, tuple of int, or None
-        Of the drift polynomials, in all runs or in each; half the run's minutes when None.
+        Degree of the drift polynomials, for all runs or for each; by default half the run's duration in minutes, rounded.
     n_pcs : int
-        Most noise components that are tried; 0 switches denoising off.
+        Largest number of noise components to try; 0 switches denoising off.
     fixed_pcs : int or None
-        Remove this many, without cross-validation.
+        Remove this many components, without cross-validation.
     pc_stop : float
         At least 1, see `denoise.choose_number`.
     brain_fraction : float
-        Voxels of the noise pool are brighter than this times the 99th percentile of the voxels that can be fitted.
+        Voxels of the noise pool have a mean above this times the 99th percentile of the means of all fitted voxels.
     brain_r2 : float or None
-        ON-OFF R2 (percent) below which a voxel may be noise; `denoise.tail_threshold` of the data when None.
+        ON-OFF R2 (percent) below which a voxel may be in the noise pool; by default `denoise.tail_threshold` of the data.
     pc_r2 : float or None
-        ON-OFF R2 above which a voxel helps to choose the number of components; that of the noise pool when None.
+        ON-OFF R2 above which a voxel helps to select the number of components; by default that of the noise pool.
     noise_mask, pc_mask : bool arrays or None
-        Voxels that may be noise, and that may help to choose, (n_voxels,) or in the shape of the data's volumes; all when
-        None.
+        Voxels allowed in the noise pool, and voxels allowed to select the number of components, (n_voxels,) or in the shape
+        of the data's volumes; by default all.
     fractions : tuple of float
-        Ridge fractions to choose from; (1,) is no ridge, a single one is used as it is.
+        Candidate ridge fractions; (1,) means no ridge, and a single fraction is used without cross-validation.
     autoscale : bool
         Undo the overall shrinkage of ridge.
     lss : bool
-        Type B by least squares separate: each trial against the sum of the others of its run, instead of all at once.
+        Fit type B by least squares separate: one model per trial, with the sum of the run's other trials as second regressor.
     folds : tuple of tuples of int, or None
-        Runs (from 0) held out together; one at a time when None.
+        Runs (from 0) held out together; by default one run at a time.
     sessions : tuple of int, or None
-        Session of each run; betas are z-scored in each when repeats are compared. All one session when None.
+        Session of each run; betas are z-scored per session when repeats are compared. By default all runs are one session.
     voxel_batch : int or None
-        Most voxels that are fitted at once; 2,000 on a CPU and what fits a GPU's memory when None.
+        Largest number of voxels fitted at once; by default 2,000 on a CPU, and as many as fit a GPU's memory.
     device : torch.device or str
     progress : bool
-        Show bars.
+        Show progress bars.
     """
 
     duration: float = STIMULUS_SECONDS
@@ -109,15 +109,15 @@ class GLMOptions:
             raise ValueError(f"voxel_batch={self.voxel_batch}: wanted at least 1 voxel at once.")
 
     def digest(self):
-        """Return a text that differs when any option does."""
+        """Return a string that identifies all options."""
         masks = [mask if mask is None else np.asarray(mask, bool) for mask in (self.noise_mask, self.pc_mask)]
         return f"{self} " + " ".join("all" if m is None else hashlib.sha256(m.tobytes()).hexdigest() for m in masks)
 
 
 def flatten_space(data, options):
-    """Return data as (n_volumes, n_voxels) arrays, one a run, and options whose masks are (n_voxels,) bool arrays.
+    """Return data as one (n_volumes, n_voxels) array per run, and options with (n_voxels,) bool masks.
 
-    ValueError when shapes are not those that `GLMOptions.time_axis` tells, or differ between runs or between data and masks.
+    Raises ValueError when shapes do not match `GLMOptions.time_axis`, or differ between runs or between data and masks.
     """
     if not isinstance(options, GLMOptions):
         raise ValueError(f"options must be GLMOptions(...), got {type(options).__name__}")
@@ -138,7 +138,7 @@ def flatten_space(data, options):
 
 
 def _flat_mask(options, name, space):
-    """Return a mask as (n_voxels,) bool, None when there is none."""
+    """Return a mask as (n_voxels,) bool, or None if there is none."""
     mask = getattr(options, name)
     if mask is None:
         return None

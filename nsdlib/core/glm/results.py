@@ -1,4 +1,4 @@
-"""What a single-trial GLM returns: names, axes and units of its variables."""
+"""Results of the single-trial GLM: names, axes and units of the variables."""
 
 import numpy as np
 
@@ -34,9 +34,9 @@ PERCENT, RAW = "percent signal change", "scanner units"  # units of betas
 
 
 def name_axes(results, attributes, *, percent=True):
-    """Return those of the `VARIABLES` that `results` (name to array) holds as an xarray.Dataset, float64 as float32.
+    """Return the `VARIABLES` found in `results` (name to array) as an xarray.Dataset, with float64 converted to float32.
 
-    Betas carry their unit as the attribute `units`.
+    Betas have the attribute `units`.
     """
     import xarray as xr
 
@@ -51,10 +51,10 @@ def name_axes(results, attributes, *, percent=True):
 
 
 def make_dataset(results, attributes, *, percent=True):
-    """Name the axes of a fit's results, copy them out of the scratch folder, and give the betas their unit.
+    """Name the axes of a fit's results, copy them from the scratch folder, and convert the betas to their unit.
 
-    Results are arrays by their names, betas in scanner units, with energy (n_voxels,), 0 for a voxel that was not fitted;
-    those in memory are changed. Betas are divided by the voxel's mean where they shall be in percent.
+    `results` maps names to arrays, with betas in scanner units and energy (n_voxels,), 0 for voxels that were not fitted.
+    Arrays in memory are modified. With `percent`, betas are divided by the absolute mean of the voxel.
     """
     results = {name: np.array(own, order="C") if isinstance(own, np.memmap) else own for name, own in results.items()}
     constant, mean = results["energy"] == 0, results["mean"]

@@ -1,7 +1,4 @@
-"""Voxels batch by batch: data on the way to their device, and arrays that fill, in memory or in a folder.
-
-In a folder, what was interrupted goes on where it stopped.
-"""
+"""Batches of voxels, and intermediate arrays in memory or in a folder, from which an interrupted fit resumes."""
 
 import math
 import shutil
@@ -15,21 +12,21 @@ from tqdm import tqdm
 from nsdlib.core.device import to_tensor
 from nsdlib.core.files import FULL, preallocate
 
-OWN = (".npy", ".partial", ".finished")  # endings of the files that a folder holds beside its mark
+OWN = (".npy", ".partial", ".finished")  # suffixes of the files in a scratch folder, besides `inputs`
 CPU_BATCH = 2000  # voxels
-GPU_SHARE = 0.25  # of a GPU's free memory: for the data, and again for a batch
-WORKING = 64  # bytes of a volume of one voxel while it is fitted: eight series in double precision
+GPU_SHARE = 0.25  # fraction of a GPU's free memory for the data, and again for a batch
+WORKING = 64  # bytes per voxel and volume during a fit: eight series in float64
 
 
 class ScratchFull(OSError):
-    """There is no room for an array in progress."""
+    """There is no disk space for an intermediate array."""
 
 
 class Scratch:
-    """Arrays in progress, and which batches of which step are in them: in a folder, or in memory where there is none.
+    """Intermediate arrays, and a record of each step's finished batches; in memory if there is no folder.
 
-    `inputs` says what they are computed from: a folder that was begun from anything else is emptied first. ValueError when it
-    holds something and no Scratch began it.
+    `inputs` identifies the input of the fit: a scratch folder of other input is emptied first. Raises ValueError for a folder
+    that is not empty and not a scratch folder.
     """
 
     def __init__(self, folder=None, inputs=""):
@@ -44,18 +41,18 @@ class Scratch:
                 f"{len(files)} files of another origin. Nothing was changed: give another folder."
             )
         if not files or mark.read_text() != inputs:
-            mark.write_text("")  # should this be interrupted, the folder is nobody's
+            mark.write_text("")  # if this is interrupted, the folder matches no input
             for path in files:
                 if path.suffix in OWN:
                     path.unlink()
             mark.write_text(inputs)
 
     def array(self, name, shape, dtype):
-        """Return an array to be filled: with what an interrupted fit left in it, or with anything.
+        """Return an array to fill: from an interrupted fit if there is one, else uninitialised.
 
-        In a folder its last axis, along which batches lie, is the slowest: a batch then touches its own pages of the file
-        alone. The whole file gets its room on the disk at once: to a disk that fills later, the system answers by ending the
-        process. ScratchFull when there is no room; what was finished stays.
+        In a folder, the last axis (voxels) varies slowest, so that each batch writes only its own pages of the file. Disk space
+        for the whole file is reserved at once, because a disk that fills up later would kill the process (memory map). Raises
+        ScratchFull when there is no space; finished batches are kept.
         """
         if self.folder is None:
             return np.empty(shape, dtype)
@@ -89,7 +86,7 @@ class Scratch:
                 file.write(f"{batch}\n")
 
     def _what_to_free(self, name, needed):
-        """Return the message of a full disk: how much is needed, how much is there, what to do."""
+        """Return the error message of a full disk: bytes needed, bytes free, what to do."""
         return (
             f"There is no room for the array {name!r} in progress: it takes {needed:,} bytes, and "
             f"{shutil.disk_usage(self.folder).free:,} are free in {self.folder}. Free some, raise the quota or limit that is in "
@@ -102,7 +99,7 @@ class Scratch:
 
 @dataclass(frozen=True, kw_only=True)
 class Voxels:
-    """The data, (n_volumes, n_voxels) arrays, one a run, and how they are gone through: in batches, on a device, into arrays.
+    """The data, one (n_volumes, n_voxels) array per run, processed in batches of voxels on a device.
 
     `voxel_batch` and `progress` are those of `GLMOptions`.
     """
@@ -115,19 +112,19 @@ class Voxels:
 
     @property
     def n_voxels(self):
-        """Voxels of the data."""
+        """Number of voxels."""
         return self.data[0].shape[1]
 
     @cached_property
     def batch(self):
-        """Voxels that are fitted at once."""
+        """Number of voxels fitted at once."""
         if self.voxel_batch or self.device.type == "cpu":
             return self.voxel_batch or CPU_BATCH
         return max(1, int(GPU_SHARE * self._free / (WORKING * sum(map(len, self.data)))))
 
     @cached_property
     def series(self):
-        """BOLD as batches are cut from it: on a GPU that has room for all of it, there."""
+        """The BOLD series that batches are taken from: on the GPU if all of it fits."""
         if self.device.type == "cpu" or sum(run.nbytes for run in self.data) > GPU_SHARE * self._free:
             return self.data
         return self.send(self.data)
@@ -137,19 +134,16 @@ class Voxels:
         return torch.cuda.mem_get_info(self.device)[0]
 
     def send(self, arrays):
-        """Return arrays or tensors, a list, on the device."""
+        """Move a list of arrays or tensors to the device."""
         return [to_tensor(array, self.device) for array in arrays]
 
     def arrays(self, **rows):
-        """Return float32 arrays of the scratch by their names, (rows, n_voxels), or (n_voxels,) where rows are None."""
+        """Return float32 scratch arrays by name, (rows, n_voxels), or (n_voxels,) where rows are None."""
         shapes = {name: (self.n_voxels,) if n is None else (n, self.n_voxels) for name, n in rows.items()}
         return {name: self.scratch.array(name, shape, np.float32) for name, shape in shapes.items()}
 
     def batches(self, label, *, resumable=False):
-        """Yield all voxels, as slices, at most `batch` at a time, with a bar.
-
-        Of a resumable step, batches that are in the scratch arrays already are passed over.
-        """
+        """Yield slices of at most `batch` voxels, with a progress bar; a resumable step skips its finished batches."""
         step = f"{label} by {self.batch}"
         finished = self.scratch.finished(step) if resumable else set()
         silent = {} if self.progress else {"disable": True}
@@ -163,12 +157,12 @@ class Voxels:
                 bar.update(voxels.stop - voxels.start)
 
     def bold(self, voxels, order=None):
-        """Return BOLD of a batch, or some voxels of it in another order: a list of (n_volumes, n_batch) float64 tensors."""
+        """Return BOLD of a batch, or of its voxels `order`: a list of (n_volumes, n_batch) float64 tensors."""
         runs = self.send([run[:, voxels] for run in self.series])
         return [(run if order is None else run.index_select(1, order)).double() for run in runs]
 
 
 def keep(results, voxels, found):
-    """Write what was found for a batch of voxels, tensors by their names, into arrays of that name."""
+    """Write a batch's tensors `found`, by name, into the arrays of the same name."""
     for name, values in found.items():
         torch.from_numpy(results[name])[..., voxels] = values

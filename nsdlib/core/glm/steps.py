@@ -1,8 +1,8 @@
-"""The steps of the single-trial GLM over all voxels, up to ridge: ON-OFF, HRFs, noise components, betas and their number.
+"""The steps of the single-trial GLM before ridge: ON-OFF, HRFs, noise components, and betas with 0, 1, 2, ... components removed.
 
-What does not depend on data is prepared on the CPU, once for all runs and HRFs, and sent to the device. Then each step goes
-through the voxels in batches, in which data meet a few large matrices; `fit` puts the steps in order. The drifts need not be
-projected out of the data: all that they are multiplied by is orthogonal to drifts. The long steps write into `Problem.scratch`.
+Matrices that do not depend on the data are computed on the CPU, once for all runs and HRFs, and sent to the device. Each step
+then multiplies the data, in batches of voxels, by a few large matrices; `fit` calls the steps in order. These matrices are
+orthogonal to the drifts, so the data need no detrending. The long steps write into `Problem.scratch`.
 """
 
 from dataclasses import dataclass
@@ -14,28 +14,28 @@ import torch
 from nsdlib.core.glm.linear import UNSEEN, explained_energy, orthonormal, percent, removal, separate, solve_block
 from nsdlib.core.glm.scratch import Voxels, keep
 
-FLAT = 1e-20  # a series that keeps less than this part of its energy without drifts is constant
+FLAT = 1e-20  # a series with at most this fraction of its energy outside the drifts counts as constant
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem(Voxels):
-    """What is fitted, and with what: the input that all steps share."""
+    """The input that all steps share."""
 
     designs: list  # of RunDesign
     hrfs: torch.Tensor  # (n_hrfs, n_samples) float64
     confounds: list  # of (n_volumes, n_confounds) float64 tensors, from `check_confounds`
-    late: list  # of (n_trials,) bool: of which next to nothing was measured; nuisance like confounds, their betas are 0
+    late: list  # of (n_trials,) bool: trials of which almost nothing was measured; removed like confounds, betas 0
 
     @cached_property
     def n_trials(self):
-        """Trials of each run."""
+        """Number of trials of each run."""
         return [len(design.onsets) for design in self.designs]
 
     def fit_by_hrf(self, label, hrf_index, arrays, fit):
-        """Fit all voxels batch by batch, and in a batch those of one HRF after those of another.
+        """Fit all voxels in batches, one group of voxels with the same HRF at a time.
 
-        The `arrays`, (..., n_voxels) float32 by their names, are filled with what `fit` makes of the number of an HRF, some
-        voxels, (n_own,) int64 tensor, and their BOLD: a dict of (..., n_own) tensors.
+        `fit` takes the number of an HRF, the indices of its voxels, (n_own,) int64 tensor, and their BOLD, and returns a dict
+        of (..., n_own) tensors. These are written to `arrays`, a dict of (..., n_voxels) float32 arrays.
         """
         for voxels in self.batches(label, resumable=True):
             order = np.argsort(hrf_index[voxels], kind="stable")
@@ -54,7 +54,7 @@ class Problem(Voxels):
 
     @cached_property
     def nuisance(self):
-        """What is removed from each run beside drifts and noise components: (n_volumes or n_hrfs, n_volumes, any) tensors."""
+        """Confounds and late trials of each run: a list of (n_volumes, any) or (n_hrfs, n_volumes, any) tensors."""
         if not any(late.any() for late in self.late):
             return self.confounds
         parts = zip(self.confounds, self.regressors, self.late, strict=True)
@@ -62,11 +62,11 @@ class Problem(Voxels):
 
     @cached_property
     def has_nuisance(self):
-        """Whether there is any."""
+        """Whether any run has confounds or late trials."""
         return any(columns.shape[-1] for columns in self.nuisance)
 
     def with_nuisance(self, components):
-        """Return noise components (n_volumes, n_pcs) of each run, orthogonal to other nuisance, and both together."""
+        """Return each run's noise components (n_volumes, n_pcs), orthogonal to other nuisance, and both together."""
         if not self.has_nuisance:
             return components, components
         parts = zip(self.nuisance, components, strict=True)
@@ -74,27 +74,27 @@ class Problem(Voxels):
         return [own[..., -noise.shape[1] :] for own, noise in zip(both, components, strict=True)], both
 
     def solve(self, nuisance):
-        """Prepare each run's least squares for all HRFs."""
+        """Prepare each run's least squares for all HRFs: a list of `Block`."""
         pairs = zip(self.regressors, nuisance, strict=True)
         return [solve_block(regressors, columns, run=run) for run, (regressors, columns) in enumerate(pairs, start=1)]
 
     @cached_property
     def blocks(self):
-        """Least squares without noise components: a list of `Block`, one a run."""
+        """Least squares without noise components: a list of `Block`, one per run."""
         return self.solve(self.nuisance)
 
     @cached_property
     def plain_blocks(self):
-        """The same with nothing but drifts removed: R2 credits no nuisance."""
+        """Least squares with only the drifts removed, so that R2 does not include nuisance regressors."""
         return self.solve([design.no_columns for design in self.designs]) if self.has_nuisance else self.blocks
 
 
 def fit_onoff(problem, canonical):
-    """Fit type A: one regressor for all trials, of the canonical HRF (n_samples,).
+    """Fit type A: one regressor for all trials, with the canonical HRF (n_samples,).
 
-    Returned are (n_voxels,) arrays: mean, not finite where any value is not; onoff_r2, onoff_beta (scanner units), and energy:
-    the sum of squares without drifts, 0 for a constant voxel and one that is not finite; energy_run (n_runs, n_voxels) is that
-    of each run. ValueError when no voxel is finite, all are constant, or nothing is left of the regressor.
+    Returns (n_voxels,) arrays: mean (not finite if any value is not), onoff_r2, onoff_beta (scanner units) and energy, the sum
+    of squares after detrending (0 for constant and non-finite voxels); and energy_run (n_runs, n_voxels), the energy of each
+    run. Raises ValueError when all voxels are constant or non-finite, or nuisance removal leaves nothing of the regressor.
     """
     n_voxels, rows, norm, plain_norm = problem.n_voxels, [], 0.0, 0.0
     for design, confounds in zip(problem.designs, problem.confounds, strict=True):
@@ -132,9 +132,10 @@ def fit_onoff(problem, canonical):
 
 
 def choose_hrfs(problem, energy, energy_run):
-    """Fit single trials with each HRF of the library and choose the one that explains most of the energies from `fit_onoff`.
+    """Fit single trials with each HRF of the library, and select each voxel's HRF with the largest explained variance.
 
-    Returns hrf_r2 (n_hrfs, n_voxels), hrf_index (n_voxels,), and of the chosen r2_b (n_voxels,) and r2_run_b (n_runs, n_voxels).
+    Takes energies from `fit_onoff`. Returns hrf_r2 (n_hrfs, n_voxels), hrf_index (n_voxels,), and for the selected HRF r2_b
+    (n_voxels,) and r2_run_b (n_runs, n_voxels).
     """
     n_hrfs, n_voxels = len(problem.hrfs), problem.n_voxels
     pairs = list(zip(problem.blocks, problem.plain_blocks, strict=True))
@@ -166,10 +167,10 @@ def choose_hrfs(problem, energy, energy_run):
 
 
 def find_components(problem, pool, *, n_pcs):
-    """Compute time courses that the voxels of a noise pool share in each run, each voxel of unit length.
+    """Compute the principal components of the noise pool in each run, with each voxel scaled to unit length.
 
-    The pool, (n_runs, n_voxels) bool, has only voxels that are not constant in the run: what is left of those is rounding.
-    Returned is a list of (n_volumes, n_pcs) float64 tensors, orthonormal and orthogonal to the drifts, the strongest first.
+    `pool`, (n_runs, n_voxels) bool, excludes voxels that are constant in the run. Returns a list of (n_volumes, n_pcs) float64
+    tensors, orthonormal and orthogonal to the drifts, strongest component first.
     """
     drifts = problem.send([design.drift for design in problem.designs])
     products = [drift.new_zeros(len(drift), len(drift)) for drift in drifts]
@@ -178,16 +179,16 @@ def find_components(problem, pool, *, n_pcs):
         for product, drift, series, here in zip(products, drifts, problem.bold(voxels, own), varies, strict=True):
             unit = torch.nn.functional.normalize(series - drift @ (drift.T @ series), dim=0) * here[own]
             product += unit @ unit.T
-    vectors = [torch.linalg.eigh(product.cpu())[1].flip(1)[:, :n_pcs] for product in products]  # from ascending order
+    vectors = [torch.linalg.eigh(product.cpu())[1].flip(1)[:, :n_pcs] for product in products]  # eigh sorts ascending
     return [orthonormal(design.without_drift(own)) for design, own in zip(problem.designs, vectors, strict=True)]
 
 
 def fit_trials(problem, hrf_index, *, lss=False, components=None, repeats=None):
-    """Fit type B, single trials with each voxel's HRF, and test with how many noise components they repeat best.
+    """Fit type B, single trials with each voxel's HRF, and cross-validate the number of noise components.
 
-    From hrf_index (n_voxels,): betas_b (n_trials, n_voxels) in scanner units, by least squares separate if `lss`. With
-    components, (n_volumes, n_pcs) a run, and `repeats` also pc_cv_error (n_pcs + 1, n_voxels), the cross-validated error of
-    betas by least squares with 0, 1, 2, ... of them. Both are float32. ValueError when no trial has a beta.
+    From hrf_index (n_voxels,), returns betas_b (n_trials, n_voxels) in scanner units, by least squares separate if `lss`. With
+    `components`, (n_volumes, n_pcs) per run, and `repeats`, also returns pc_cv_error (n_pcs + 1, n_voxels), the error of
+    least-squares betas with 0, 1, 2, ... components removed. Both are float32. Raises ValueError when no trial has a beta.
     """
     results = problem.arrays(betas_b=sum(problem.n_trials))
     if components is not None:
@@ -199,7 +200,7 @@ def fit_trials(problem, hrf_index, *, lss=False, components=None, repeats=None):
 
 
 def _trial_fit(problem, lss, components, repeats):
-    """Prepare what `fit_trials` does to the voxels of one HRF."""
+    """Return the function with which `fit_trials` fits the voxels of one HRF."""
     rows, directions, products, n_trials = [block.inverse for block in problem.blocks], [], [], problem.n_trials
     if components is not None:
         components, _ = problem.with_nuisance(components)
@@ -209,7 +210,7 @@ def _trial_fit(problem, lss, components, repeats):
             product = direction.mT @ (weight * direction)
             rows[run] = torch.cat([rows[run], more], 1)  # (n_hrfs, n_trials + n_pcs, n_volumes)
             directions.append(direction)
-            products.append(product.tril() + product.tril(-1))  # a quadratic form, of the first so many for any number
+            products.append(product.tril() + product.tril(-1))  # triangular: row k adds the terms of component k
     apart = [separate(block.regressors) for block in problem.blocks] if lss else []
     rows, apart, directions, products = map(problem.send, (rows, apart, directions, products))
 
