@@ -1,1 +1,1 @@
-"""How good a reconstruction is: formulas of similarity, feature extractors, protocols, and the eight scores made of them."""
+"""Scores of reconstructions: similarity formulas, feature extractors, protocols, and the eight scores based on them."""

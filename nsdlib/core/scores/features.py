@@ -1,7 +1,7 @@
-"""Feature extractors: networks whose features are compared in the scores, published ones and the demo zoo's stand-ins.
+"""Feature extractors for the scores: published networks, and the demo zoo's stand-ins.
 
 An extractor takes uint8 images and returns the features that `metrics` compares. The stand-ins replace AlexNet, Inception,
-EfficientNet and SwAV where those cannot be had; their scores are comparable with nothing but each other. Each was trained on
+EfficientNet and SwAV where these are unavailable; their scores are comparable only with each other. Each stand-in was trained on
 scenes, separately from the models that make the reconstructions.
 """
 
@@ -18,22 +18,22 @@ from nsdlib.core.images import check_images
 from nsdlib.core.scores.protocols import resample
 from nsdlib.core.weights import check_fit, load_transformers, read_config, read_tensors, unwrapped
 
-SIZE, PAPER_SIZE = 64, 224  # pixels a side that stand-ins and published networks see
+SIZE, PAPER_SIZE = 64, 224  # input side length in pixels of stand-ins and of published networks
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-GROWTH = (1, 2, 3, 4, 4)  # width of each of the five layers, in units of the network's width
+GROWTH = (1, 2, 3, 4, 4)  # width of each of the five layers, relative to the network's width
 ALEXNET_2, ALEXNET_5 = 5, 12  # layers of torchvision's `features` up to the ReLU of the 2nd and the 5th convolution
-PUBLISHED = {  # torchvision's name of each network, its head, which is left out, and settings
+PUBLISHED = {  # torchvision's name of each network, the head to remove, and settings
     "alexnet": ("alexnet", "classifier", {}),
     "inception": ("inception_v3", "fc", {"init_weights": False, "transform_input": True}),  # ImageNet's scaling to its own
     "effnet": ("efficientnet_b1", "classifier", {}),
     "swav": ("resnet50", "fc", {}),
 }
-SWAV_HEADS = r"^projection_head\.|^prototypes\."  # parts of the SwAV file that a plain ResNet-50 does not have
+SWAV_HEADS = r"^projection_head\.|^prototypes\."  # tensors of the SwAV file that a ResNet-50 does not have
 CLIP_TEXT_HALF = r"^text_model\.|^text_projection\.|^logit_scale$"
 
 
 class StandIn(nn.Module):
-    """Five 3 x 3 convolutions with ReLU, halving the picture after each but the last, an average pool and a linear head."""
+    """Five 3 x 3 convolutions with ReLU, 2 x 2 max pooling after each but the last, average pooling and a linear head."""
 
     def __init__(self, width: int, n_outputs: int):
         super().__init__()
@@ -43,7 +43,7 @@ class StandIn(nn.Module):
         self.head = nn.Linear(channels[-1], n_outputs)
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
-        """Return outputs of the second and fifth layer and the average pool: (n, channels, rows, columns), …, (n, channels)."""
+        """Return the outputs of layers 2 and 5, (n, channels, rows, columns), and of the average pool, (n, channels)."""
         kept = {}
         for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True), start=1):
             x = F.relu(norm(layer(x)))
@@ -57,7 +57,7 @@ class StandIn(nn.Module):
 
     @classmethod
     def from_file(cls, path: Path) -> "StandIn":
-        """Load a network whose width and outputs follow from the shapes in its safetensors file."""
+        """Load a network from a safetensors file, whose tensor shapes define its width and number of outputs."""
         state = read_tensors(path)
         sizes = [len(state.get(key, [0])) for key in ("layers.0.weight", "head.weight")]
         model = cls(*sizes)
@@ -71,14 +71,14 @@ class FeatureExtractor:
     Parameters
     ----------
     extract : callable
-        Maps pixels (n, 3, side, side) to a dict of feature tensors, first axis n.
+        Maps pixels (n, 3, side, side) to a dict of feature tensors with first axis n.
     side : int
-        Pixels a side of the images that the network was trained on.
+        Side length in pixels of the network's training images.
     device : torch.device
     resampling : str
-        How images are resized where no protocol says otherwise, see `nsdlib.core.images.resample`.
+        Resizing filter unless a protocol sets one, see `nsdlib.core.images.resample`.
     mean, std : tuple of three floats
-        By which pixels from 0 to 1 are standardised, one a colour.
+        Mean and standard deviation of each colour, to standardise pixels in [0, 1].
     """
 
     def __init__(self, extract, *, side, device, resampling="antialiased", mean=IMAGENET_MEAN, std=IMAGENET_STD):
@@ -87,13 +87,13 @@ class FeatureExtractor:
 
     @torch.inference_mode()
     def __call__(self, images, *, preprocess=None, batch_size=32) -> dict[str, np.ndarray]:
-        """Compute features: a dict of (n_images, n_features) float32 arrays by their names.
+        """Compute features: a dict of (n_images, n_features) float32 arrays by name.
 
         Parameters
         ----------
         images : (n_images, rows, columns, 3) uint8 array
         preprocess : callable, optional
-            A protocol's own function from a batch of images to pixels (n, 3, side, side), 0 to 1.
+            A protocol's function from a batch of images to pixels (n, 3, side, side) in [0, 1].
         batch_size : int
         """
         check_images(images)
@@ -112,16 +112,16 @@ def stand_in(path: Path, device) -> FeatureExtractor:
 
 
 def published(name: str, path: Path | None, device) -> FeatureExtractor:
-    """Build one of `PUBLISHED` with the weights of a published file, or random ones without a path.
+    """Build one of `PUBLISHED` with the weights of a published file, or with random weights if there is no path.
 
     Features are the ReLU outputs after AlexNet's second and fifth convolution (torchvision's features 4 and 11), and the average
-    pools of the others: 2,048 numbers of Inception-v3 and of SwAV's ResNet-50, 1,280 of EfficientNet-B1.
+    pools of the others: 2,048 features for Inception-v3 and SwAV's ResNet-50, 1,280 for EfficientNet-B1.
     """
     from torchvision.models import get_model
 
     kind, head, settings = PUBLISHED[name]
     model = get_model(kind, weights=None, **settings)
-    if name == "swav":  # whose file has no classifier
+    if name == "swav":  # its file has no classifier
         model.fc = nn.Identity()
     if path is not None:
         state, own = unwrapped(read_tensors(path)), model.state_dict()
@@ -141,9 +141,9 @@ def published(name: str, path: Path | None, device) -> FeatureExtractor:
 
 
 def clip_extractor(folder: Path, device) -> FeatureExtractor:
-    """Load CLIP's projected image embedding, not normalised, from a transformers folder of all of CLIP or its vision half.
+    """Load the extractor of CLIP's projected image embedding, not normalised.
 
-    A folder in open_clip's form will do as well (`nsdlib.core.open_clip.load`).
+    The folder holds all of CLIP or its vision half in transformers' format, or an open_clip model (`nsdlib.core.open_clip.load`).
     """
     from transformers import AutoConfig, CLIPVisionModelWithProjection
 
@@ -153,7 +153,7 @@ def clip_extractor(folder: Path, device) -> FeatureExtractor:
         return open_clip.load(folder, device)
     read_config(folder)
     config, ignore = AutoConfig.from_pretrained(folder), None
-    if config.model_type == "clip":  # the size of the projection is spelled once, for both halves
+    if config.model_type == "clip":  # the projection size is given once for both halves
         config.vision_config.projection_dim = config.projection_dim
         config, ignore = config.vision_config, CLIP_TEXT_HALF
     model = load_transformers(CLIPVisionModelWithProjection, folder, config=config, ignore=ignore)
@@ -161,7 +161,7 @@ def clip_extractor(folder: Path, device) -> FeatureExtractor:
 
 
 def embedding_extractor(model) -> FeatureExtractor:
-    """Return the extractor of the image embedding of transformers' CLIPVisionModelWithProjection."""
+    """Return the extractor for the image embedding of transformers' CLIPVisionModelWithProjection."""
     return FeatureExtractor(
         lambda x: {"pooled": model(pixel_values=x).image_embeds},
         side=model.config.image_size,

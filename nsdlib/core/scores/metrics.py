@@ -1,7 +1,7 @@
-"""The eight scores of the paper (its section 3.5), each one value an image, under a named protocol.
+"""The eight scores of the paper (section 3.5), one value per image, under a named protocol.
 
-Under `native` the truth stays as it is handed over, and the reconstruction is resized to it. The published tables follow other
-protocols, which can be chosen: their numbers are neighbours of these, not the same quantities.
+Protocol `native` keeps the truth unchanged and resizes the reconstruction to it. Published tables follow other protocols, which
+can be selected; scores under different protocols are similar but not the same quantities.
 """
 
 from dataclasses import dataclass
@@ -23,27 +23,27 @@ class Metric:
     label: str  # for tables and figures
     kind: str  # "pairwise", "two-way" or "distance"
     semantic: bool  # whether the paper calls it high-level
-    network: str | None = None  # feature extractor, a name in the zoo
-    feature: str | None = None  # output of the extractor that is compared
+    network: str | None = None  # name of the feature extractor in the zoo
+    feature: str | None = None  # the extractor's output to compare
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether a larger value is better; for a distance a smaller one is."""
+        """Whether larger values are better; False for distances."""
         return self.kind != "distance"
 
     @property
     def sign(self) -> int:
-        """1 where a larger value is better, else -1: times it, larger is always better."""
+        """1 if larger values are better, else -1; multiplied by it, larger is always better."""
         return 1 if self.higher_is_better else -1
 
     @property
     def title(self) -> str:
-        """The label, with an arrow towards better values."""
+        """The label with an arrow in the direction of better values."""
         return f"{self.label} {'↑' if self.higher_is_better else '↓'}"
 
     @property
     def chance(self) -> float | None:
-        """Expected score of a reconstruction unrelated to its image; None where the formula does not fix it."""
+        """Expected score of a reconstruction unrelated to its image; None if the formula does not determine it."""
         return 0.5 if self.kind == "two-way" else None
 
 
@@ -69,7 +69,7 @@ class Scorer:
     protocol : str
         A key of `protocols.PROTOCOLS`; ValueError for another.
     zoo : str
-        The zoo that the networks belong to; noted beside the scores.
+        The networks' zoo, stored with the scores.
     """
 
     def __init__(self, extractors, *, protocol="native", zoo=""):
@@ -78,20 +78,20 @@ class Scorer:
         self._truth, self._truth_features = None, None
 
     def score(self, truth, reconstruction):
-        """Score reconstructions against the images they should show: (metric, test_image) float64, an xarray.DataArray.
+        """Score reconstructions against the true images: an xarray.DataArray (metric, test_image), float64.
 
-        Its attributes `zoo` and `protocol` name the networks' zoo and the protocol.
+        Its attributes are `zoo` and `protocol`.
 
         Parameters
         ----------
         truth : (n_images, side, side, 3) uint8 array
-            Its features are kept for the next call with the same truth.
+            Its features are cached for the next call with the same truth.
         reconstruction : (n_images, any side, any side, 3) uint8 array
 
         Raises
         ------
         ValueError
-            For arrays of another shape or type, fewer than two images, or features that are not finite; names the images.
+            For arrays of another shape or type, fewer than two images, or non-finite features (the message names the images).
         """
         import xarray as xr
 
@@ -114,13 +114,13 @@ class Scorer:
         )
 
     def _features_of(self, truth):
-        """Features of the truth, computed again only for another truth."""
+        """Return the features of the truth, cached for the last truth."""
         if self._truth is None or not np.array_equal(self._truth, truth):
             self._truth, self._truth_features = truth.copy(), self._features(truth, "truth")
         return self._truth_features
 
     def _features(self, images, name):
-        """The features that each metric compares, in the order of the metrics: (n_images, n_features) float32."""
+        """Return the features (n_images, n_features) float32 of each metric, in the order of the metrics."""
         compared = {key: metric for key, metric in METRICS.items() if metric.network}
         networks = sorted({metric.network for metric in compared.values()})
         outputs = {n: self.extractors[n](images, preprocess=self._preprocessing(n)) for n in networks}
@@ -130,7 +130,7 @@ class Scorer:
         }
 
     def _preprocessing(self, network):
-        """The protocol's function from images to a network's input, or None for the network's own."""
+        """Return the protocol's function from images to a network's input, or None for the network's own preprocessing."""
         if self.protocol.network_resampling is None:
             return None
         extractor = self.extractors[network]

@@ -1,6 +1,6 @@
-"""Protocols under which images are compared: every choice spelled out, none left to a library's default.
+"""Evaluation protocols for comparing images, with every choice explicit and none left to a library's default.
 
-The tables of the field look alike but differ in sizes, filters, two kinds of SSIM and two EfficientNets.
+Published tables look alike but differ in image sizes, filters, two kinds of SSIM and two EfficientNets.
 """
 
 from dataclasses import dataclass, field
@@ -16,26 +16,26 @@ class Protocol:
     """Sizes, filters and formulas of one published evaluation; `resampling` as in `nsdlib.core.images.resample`."""
 
     source: str  # publication and code that the protocol follows
-    side: int | None = None  # pixels a side at which SSIM and PixCorr compare; None is the truth's own
-    resampling: str = "antialiased"  # to `side`
-    first_side: int | None = None  # to which both images are resized before anything else
-    sides: dict = field(default_factory=dict)  # pixels a side of each published network's input; 224 where none is named
-    network_resampling: str | None = None  # of images for the networks; None is each network's own way
-    column_ssim: bool = False  # SSIM along columns, averaged over them, instead of in two dimensions
-    effnet: str = "effnet"  # which EfficientNet-B1, a name in the zoo: with its first weights, or `effnet_v2`
-    n_test: int | None = None  # images of the published tables, on whose number two-way scores depend
+    side: int | None = None  # side length in pixels for SSIM and PixCorr; None keeps the truth's size
+    resampling: str = "antialiased"  # filter for resizing to `side`
+    first_side: int | None = None  # side length to which both images are resized first
+    sides: dict = field(default_factory=dict)  # input side length of each published network; default 224
+    network_resampling: str | None = None  # filter for the networks' input; None uses each network's own
+    column_ssim: bool = False  # SSIM in one dimension along columns, then averaged, instead of in two dimensions
+    effnet: str = "effnet"  # name in the zoo of the EfficientNet-B1: with its first weights, or `effnet_v2`
+    n_test: int | None = None  # number of test images in the published tables; two-way scores depend on it
 
     def for_structure(self, images: np.ndarray) -> Tensor:
-        """Return the input of SSIM and PixCorr: (n_images, 3, side, side), 0 to 1."""
+        """Return the input of SSIM and PixCorr: (n_images, 3, side, side) in [0, 1]."""
         return resample(self._first(images), self.side, self.resampling)
 
     def for_network(self, images: np.ndarray, network: str, side: int, device="cpu") -> Tensor:
-        """Return a network's input, 0 to 1, on its device; a stand-in's size is in proportion to its `side`, of 224."""
+        """Return a network's input in [0, 1] on its device; a stand-in's size is scaled by its `side` / 224."""
         size = round(self.sides.get(network, 224) * side / 224)
         return resample(self._first(images, device), size, self.network_resampling, device)
 
     def _first(self, images, device="cpu"):
-        """Images after the first resizing, where the protocol has one."""
+        """Return images after the first resizing, if the protocol has one."""
         return images if self.first_side is None else resample(images, self.first_side, self.resampling, device)
 
 
@@ -65,7 +65,7 @@ PROTOCOLS = {
 
 
 def find_protocol(name: str) -> Protocol:
-    """Return a protocol by its name; ValueError for an unknown one."""
+    """Return a protocol by name; ValueError for an unknown one."""
     if name not in PROTOCOLS:
         raise ValueError(f"there is no protocol {name!r}; known: {', '.join(PROTOCOLS)}.")
     return PROTOCOLS[name]

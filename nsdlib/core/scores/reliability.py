@@ -1,4 +1,4 @@
-"""Reliability of betas over repeats of images: noise-ceiling signal-to-noise ratio, noise ceiling, correlation of repeats."""
+"""Reliability of betas over image repeats: noise-ceiling signal-to-noise ratio, noise ceiling, correlation of repeats."""
 
 import numpy as np
 
@@ -8,22 +8,21 @@ BATCH = 2000  # voxels processed at once
 
 
 def ncsnr(betas, image_ids, *, session):
-    """Compute the ratio of the standard deviations of signal and noise in single trials, from repeats of images: (n_voxels,).
+    """Compute the noise-ceiling signal-to-noise ratio, sd of signal / sd of noise in single trials: (n_voxels,).
 
-    NSD's definition (Allen et al. 2022): `variances` of betas that are z-scored within each session, by all their trials
-    there. It is the ratio of these betas only: averages of others have the offsets and gains of their sessions in them as
-    well.
+    NSD's definition (Allen et al. 2022): `variances` of betas that are z-scored over all trials of each session. The ratio holds
+    only for z-scored betas; averages of other betas also contain offsets and gains of sessions.
     """
     signal, noise = variances(betas, image_ids, session=session, scaled=True)
     return np.sqrt(np.divide(np.maximum(0, signal), noise, out=np.zeros_like(noise), where=noise > 0))
 
 
 def variances(betas, image_ids, *, session, scaled=False):
-    """Estimate the variances of signal and noise in single trials around the mean of their session: two (n_voxels,) float64.
+    """Estimate the variances of signal and noise in single trials around the session mean: two (n_voxels,) float64.
 
-    Noise is the variance over the repeats of an image, pooled over images: squares of the deviations from their means, divided by
-    n_trials - n_images. Where all have as many repeats (three in NSD) that is NSD's mean of variances (ddof=1). The rest is
-    signal, not cut at 0: where there is none it scatters about 0.
+    Noise is the variance over repeats of an image, pooled over images: the sum of squared deviations from image means, divided
+    by n_trials - n_images. With equal numbers of repeats (three in NSD) this is NSD's mean of variances (ddof=1). Signal is the
+    total variance minus noise. It is not clipped, so without signal it scatters around 0.
 
     Parameters
     ----------
@@ -31,7 +30,7 @@ def variances(betas, image_ids, *, session, scaled=False):
     image_ids, session : (n_trials,) int
         ValueError when no image was shown twice.
     scaled : bool
-        Divide the betas of a session by their standard deviation (ddof=1) first, so that signal and noise add up to 1.
+        First divide the betas of each session by their standard deviation (ddof=1), so that signal and noise sum to 1.
     """
     _, order, first, counts = trials_by_image(betas, image_ids)
     if len(counts) == len(order):
@@ -49,7 +48,7 @@ def variances(betas, image_ids, *, session, scaled=False):
 
 
 def within_sessions(betas, session, *, scaled):
-    """Centre float betas (n_trials, n_voxels) within each session; `scaled` divides by their sd (ddof=1), 0 where that is 0."""
+    """Centre betas (n_trials, n_voxels) within each session; `scaled` divides by the sd (ddof=1), with 0 where the sd is 0."""
     centred = np.empty_like(betas)
     for number in np.unique(session):
         trials = betas[session == number]
@@ -61,18 +60,18 @@ def within_sessions(betas, session, *, scaled):
 def noise_ceiling(ratio, n_repeats):
     """Compute the noise ceiling: the largest percentage of a voxel's variance over images that any model can explain.
 
-    It is 100 ratio² / (ratio² + mean of 1/n), as in NSD's manual, of the `ncsnr` (n_voxels,) and the number of trials that each
-    image's beta was averaged over, int or (n_images,) int.
+    100 ratio² / (ratio² + mean of 1/n), as in NSD's manual, with `ratio` from `ncsnr` (n_voxels,) and the number n of trials
+    averaged for each image, int or (n_images,) int.
     """
     signal = np.square(ratio)
     return 100 * signal / (signal + np.mean(1 / np.asarray(n_repeats)))
 
 
 def reliability(betas, image_ids, *, session):
-    """Compute the correlation over images between the first and the second trial that showed them: (n_voxels,) float64.
+    """Compute the correlation over images between the first and second trial of each image: (n_voxels,) float64.
 
-    From betas (n_trials, n_voxels), image ids and sessions (n_trials,). Each trial counts from the mean of its session, so that
-    repeats within one do not agree by its offset. A ValueError when fewer than three images were shown twice.
+    Takes betas (n_trials, n_voxels), image ids and sessions (n_trials,). Session means are subtracted first, because repeats in
+    one session share its offset. Raises ValueError when fewer than three images were shown twice.
     """
     _, order, first, counts = trials_by_image(betas, image_ids)
     first = first[counts > 1]
@@ -86,15 +85,15 @@ def reliability(betas, image_ids, *, session):
 
 
 def correlate(a, b):
-    """Correlate the columns of two (n, n_voxels) arrays in float64; 0 where one is constant: (n_voxels,)."""
+    """Correlate the columns of two (n, n_voxels) arrays in float64: (n_voxels,), 0 where a column is constant."""
     return row_correlation(np.asarray(a).T, np.asarray(b).T)
 
 
 def trials_by_image(betas, image_ids):
-    """Sort the trials of betas (n_trials, n_voxels) by their images.
+    """Sort the trials of betas (n_trials, n_voxels) by image.
 
-    Returns the images' ids (n_images,), ascending; the trials (n_trials,) by image, in their own order within each; and where
-    each image begins among these, and how many trials showed it, both (n_images,). A ValueError when the lengths differ.
+    Returns the sorted image ids (n_images,), the trial indices (n_trials,) sorted stably by image, and each image's first
+    position in these and number of trials, both (n_images,). Raises ValueError when the lengths differ.
     """
     if np.ndim(betas) != 2 or len(betas) != len(image_ids):
         raise ValueError(

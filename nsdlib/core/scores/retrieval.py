@@ -1,4 +1,4 @@
-"""Retrieval: whether a predicted embedding finds its image among all of a test set, and the image its prediction."""
+"""Retrieval: whether a predicted embedding identifies its image in a test set, and an image its prediction."""
 
 import numpy as np
 from scipy.stats import hypergeom
@@ -8,25 +8,25 @@ from nsdlib.core.scores.similarity import TIE
 
 
 def retrieval(predicted, true, k=1, *, among=None):
-    """Compute the shares of k best guesses that hold the right one, by cosine, (2, n_images) float64, in both directions.
+    """Compute top-k retrieval by cosine similarity in both directions: (2, n_images) float64.
 
-    Row 0 asks which image a prediction means, row 1 which prediction an image belongs to; both have a chance of k / n_images, or
-    k / among. A tie is a failure, and so is a vector of zeros.
+    Row 0 retrieves the image from the prediction, row 1 the prediction from the image. Chance is k / n_images, or k / among. Ties
+    and vectors of zeros count as failures.
 
     Parameters
     ----------
     predicted, true : (n_images, n_features) arrays
-        Embeddings; tokens side by side.
+        Embeddings, with tokens concatenated.
     k : int
-        Guesses that are allowed.
+        Number of guesses.
     among : int, optional
-        Candidates, the right one included: the value is the expected share over all draws of so many test images, which MindEye
-        estimates from 30 draws of 300. All test images when not given, and then values are 0 or 1.
+        Number of candidates, including the right one. Values are then expectations over all draws of this many test images, which
+        MindEye estimates from 30 draws of 300. By default all test images are candidates, and values are 0 or 1.
 
     Raises
     ------
     ValueError
-        For arrays of two shapes or not finite, or unless 1 <= k < candidates <= n_images.
+        For arrays that differ in shape or are not finite, or unless 1 <= k < candidates <= n_images.
     """
     predicted, true = (np.asarray(values) for values in (predicted, true))
     if predicted.ndim != 2 or predicted.shape != true.shape:

@@ -1,6 +1,6 @@
-"""Similarity of two images or of two feature vectors: pure formulas, one value an image, summed in float64.
+"""Similarity formulas for two images or two feature vectors: one value per image, computed in float64.
 
-Nothing here depends on a library's defaults. `nsdlib.core.scores.metrics` names the scores made of these formulas.
+Nothing here depends on a library's defaults. `nsdlib.core.scores.metrics` builds the scores from these formulas.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +15,8 @@ from nsdlib.core.images import check_images, resize
 GREY = (0.2125, 0.7154, 0.0721)  # ITU-R BT.709, as scikit-image's rgb2gray
 SSIM_SIGMA, SSIM_RADIUS, SSIM_K1, SSIM_K2 = 1.5, 5, 0.01, 0.03  # Wang et al. 2004
 CHUNK = 1 << 14  # features correlated at once
-STRIP, PIECE = 32, 1 << 15  # rows and numbers of an image taken at once: a core's cache holds what is made of them
-TIE = 1e-12  # correlations nearer than this are equal: the order of additions alone can part them
+STRIP, PIECE = 32, 1 << 15  # rows, and values, of an image processed at once, to fit a core's cache
+TIE = 1e-12  # correlations that differ by less are equal: they differ only by rounding
 
 
 def ssim(truth, reconstruction, *, preprocess=None, columns=False):
@@ -27,27 +27,26 @@ def ssim(truth, reconstruction, *, preprocess=None, columns=False):
     truth, reconstruction : (n_images, rows, columns, 3) uint8 arrays
         A reconstruction of another size is resized to a square truth.
     preprocess : callable, optional
-        Turns a batch of either array into the (n, 3, rows, columns) float tensor in [0, 1] that is compared, in place of that
-        resizing.
+        Converts a batch of either array to the (n, 3, rows, columns) float tensor in [0, 1] to compare; replaces the resizing.
     columns : bool
-        Windows along each column of pixels alone, as scikit-image below 0.20 did with `multichannel=True` on grey images; the
-        published Brain-Diffuser values are of this kind.
+        Use one-dimensional windows along pixel columns, as scikit-image below 0.20 does with `multichannel=True` on grey images.
+        The published Brain-Diffuser values are of this kind.
 
     Returns
     -------
     (n_images,) float64 array
-        1 for equal images. Mean over the pixels whose window lies inside the image; sigma 1.5 pixels, window 11.
+        1 for equal images. Mean over pixels whose window is inside the image; sigma 1.5 pixels, window 11.
 
     Raises
     ------
     ValueError
-        When numbers of images or shapes differ, or images are smaller than the window.
+        When the number of images or shapes differ, or images are smaller than the window.
     """
     return _each(lambda a, b: _ssim(a, b, columns), truth, reconstruction, preprocess)
 
 
 def pixcorr(truth, reconstruction, *, preprocess=None):
-    """Compute Pearson's correlation over all pixel values of images and their reconstructions, (n_images,); 0 for a constant one.
+    """Compute Pearson's r over all pixel values of each image and its reconstruction: (n_images,), 0 if one is constant.
 
     Arguments are those of `ssim`.
     """
@@ -55,11 +54,11 @@ def pixcorr(truth, reconstruction, *, preprocess=None):
 
 
 def two_way(truth_features, features):
-    """Compute two-way identification: the share of other images that a reconstruction resembles less than its own.
+    """Compute two-way identification: the fraction of other images that a reconstruction resembles less than its own image.
 
-    From two (n_images, n_features) arrays: (n_images,) float64, whose chance is 0.5. Resemblance is Pearson's r over features; a
-    tie is a failure, and so is a constant reconstruction. ValueError when there are fewer than two images, the shapes differ, or
-    features are not finite: all images are compared with each.
+    From two (n_images, n_features) arrays, returns (n_images,) float64 with chance 0.5. Similarity is Pearson's r over features.
+    Ties and constant reconstructions count as failures. Raises ValueError for fewer than two images, different shapes, or
+    non-finite features.
     """
     r = correlation_matrix(truth_features, features)  # (n_truths, n_reconstructions)
     if len(r) < 2:
@@ -68,12 +67,12 @@ def two_way(truth_features, features):
 
 
 def correlation_distance(truth_features, features):
-    """Return 1 - Pearson's r over features (the paper's eq. 9), (n_images,), of two (n_images, n_features) arrays."""
+    """Return 1 - Pearson's r over features (eq. 9 of the paper) of two (n_images, n_features) arrays: (n_images,)."""
     return 1 - row_correlation(truth_features, features)
 
 
 def row_correlation(a, b):
-    """Return Pearson's r of each row of a with the same row of b, (n_rows,) float64; 0 where one is constant."""
+    """Return Pearson's r of each row of a with the same row of b: (n_rows,) float64, 0 where one is constant."""
     a, b = standardised_rows(a, "truth"), standardised_rows(b, "reconstruction")
     _check_alike(a, b)
     return (a * b).sum(1).numpy()
@@ -94,7 +93,7 @@ def correlation_matrix(a, b):
 
 
 def _each(score, truth, reconstruction, preprocess):
-    """Score of each pair, (n_images,) float64; every pair on one thread, several at a time."""
+    """Score each pair of images, one per thread: (n_images,) float64."""
     check_images(truth, "truth")
     check_images(reconstruction, "reconstruction")
     if len(truth) != len(reconstruction):
@@ -112,7 +111,7 @@ def _each(score, truth, reconstruction, preprocess):
         return score(a, b)
 
     n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # one image is too small a piece of work to be shared
+    torch.set_num_threads(1)  # one image is too small for several threads
     try:
         with ThreadPoolExecutor(n_threads) as pool:
             return np.array(list(pool.map(score_one, range(len(truth)))), dtype=np.float64)
@@ -121,7 +120,7 @@ def _each(score, truth, reconstruction, preprocess):
 
 
 def _pixcorr(a, b):
-    """Pearson's r over all values of two images, from sums that are exact for 8 bits; 0 where one is constant."""
+    """Return Pearson's r over all values of two images, 0 if one is constant; the sums are exact for 8-bit values."""
     a, b = a.reshape(-1), b.reshape(-1)
     first, n = torch.stack([a[0], b[0]]).double()[:, None], len(a)
     sums, products = torch.zeros(2, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64)
@@ -130,7 +129,7 @@ def _pixcorr(a, b):
         values = room[:, : min(PIECE, n - start)]
         for row, image in zip(values, (a, b), strict=True):
             row.copy_(image[start : start + PIECE])
-        values.sub_(first)  # all 0 where an image is constant
+        values.sub_(first)  # exactly 0 for a constant image
         sums += values.sum(1)
         products += values @ values.T
     (a_a, a_b), (_, b_b) = (products - sums.outer(sums) / n).tolist()
@@ -138,7 +137,7 @@ def _pixcorr(a, b):
 
 
 def _grey(x):
-    """Grey values from 0 to 1, (rows, columns) float64, of (rows, columns, 3) uint8 or (3, rows, columns) float in [0, 1]."""
+    """Convert (rows, columns, 3) uint8 or (3, rows, columns) float in [0, 1] to grey, (rows, columns) float64 in [0, 1]."""
     axis, white = (-1, 255) if x.dtype == torch.uint8 else (0, 1)
     red, green, blue = x.unbind(axis)
     weights = [weight / white for weight in GREY]
@@ -146,7 +145,7 @@ def _grey(x):
 
 
 def _ssim(a, b, columns):
-    """Mean SSIM of two images as `_grey` takes them, over the pixels whose window lies inside."""
+    """Return the mean SSIM of two images (input of `_grey`) over pixels whose window is inside the image."""
     axis, around, total, n = (0 if a.dtype == torch.uint8 else 1), 2 * SSIM_RADIUS, 0.0, 0
     shape = (a.shape[axis], a.shape[axis + 1])
     if min(shape[:1] if columns else shape) <= around:
@@ -164,10 +163,10 @@ def _ssim(a, b, columns):
 
 
 def _blur(values, columns):
-    """Gaussian means of (n, rows, columns) down each column and, unless `columns`, along each row, where the window lies inside.
+    """Compute Gaussian means of (n, rows, columns) along columns and, unless `columns`, along rows, for full windows only.
 
-    A weighted sum of shifted copies. Products with a banded matrix are as fast in the same precision; float32 would halve the
-    time, where this agrees with scikit-image to 1e-15.
+    Computes a weighted sum of shifted copies. A product with a banded matrix is as fast in the same precision. float32 would
+    halve the time, but float64 agrees with scikit-image to 1e-15.
     """
     distance = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (distance / SSIM_SIGMA) ** 2)
@@ -182,13 +181,13 @@ def _blur(values, columns):
 
 
 def standardised_rows(x, name="values"):
-    """Return rows minus their mean, divided by their norm, float64; 0 for a constant row; `name` is for messages."""
+    """Return rows minus their mean, divided by their norm, in float64; constant rows become 0. `name` is for messages."""
     x = _check_rows(x, name).double()
     return (x - x.mean(1, keepdim=True)) / _norms(x)
 
 
 def _norms(x) -> Tensor:
-    """Norm of each row about its mean, float64; infinite for a constant row, which so becomes 0: (n_rows, 1)."""
+    """Return the norm of each centred row: (n_rows, 1) float64, infinite for constant rows, so that these become 0."""
     norms = []
     for rows in x.split(64):
         rows = rows.double()
@@ -199,7 +198,7 @@ def _norms(x) -> Tensor:
 
 
 def _check_rows(x, name):
-    """A tensor of (n_rows, n_features) finite numbers."""
+    """Return a tensor (n_rows, n_features); ValueError for another shape or non-finite values."""
     x = to_tensor(x)
     if x.ndim != 2:
         raise ValueError(f"{name} must be (n_images, n_features), got shape {tuple(x.shape)}.")
@@ -208,6 +207,6 @@ def _check_rows(x, name):
 
 
 def _check_alike(a, b):
-    """Refuse arrays of two shapes."""
+    """Raise ValueError for arrays of different shapes."""
     if a.shape != b.shape:
         raise ValueError(f"truth and reconstruction must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}.")

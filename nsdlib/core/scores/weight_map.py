@@ -1,4 +1,4 @@
-"""Where a linear decoder's weights lie."""
+"""Weight map of a linear decoder."""
 
 import numpy as np
 from scipy.linalg import solve
@@ -7,11 +7,11 @@ from nsdlib.core.ridge import Ridge
 
 
 def weight_lengths(X, Y, *, alphas, device="cpu"):
-    """Compute the length of each voxel's weights over all targets in a ridge regression from X to Y: (n_voxels,) float64.
+    """Compute the norm of each voxel's weights over all targets in a ridge regression from X to Y: (n_voxels,) float64.
 
-    `X` (n_images, n_voxels) are patterns, `Y` (n_images, n_targets) targets, `alphas` penalties of which `Ridge` chooses one; its
-    ValueErrors are raised. The weights themselves, n_voxels x n_targets, are never held: with the dual form W = X'(XX' + a)^-1 Y
-    of centred X and Y their squares sum to the diagonal of W W'.
+    `X` (n_images, n_voxels) are patterns, `Y` (n_images, n_targets) targets; `Ridge` selects one of the penalties `alphas` and
+    raises its ValueErrors. The weights (n_voxels, n_targets) are never stored: their squared norms are the diagonal of W W', with
+    the dual form W = X' (X X' + a I)^-1 Y of centred X and Y.
     """
     alpha = Ridge(alphas, device=device).fit(X, Y).alpha
     X, Y = (values - values.mean(axis=0, dtype=np.float64) for values in (X, Y))
