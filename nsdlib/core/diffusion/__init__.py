@@ -1,4 +1,4 @@
-"""Stage 2, Versatile Diffusion: its UNet and autoencoder, and the loop that refines a rough image."""
+"""Stage 2, Versatile Diffusion: UNet, autoencoder, and the diffusion loop that refines a rough image."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The autoencoder of the second stage (diffusers' AutoencoderKL): between pixels and latents, in one memory layout."""
+"""The autoencoder of the second stage (diffusers' AutoencoderKL), run entirely in the channels-last memory layout."""
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ def encode(vae, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def decode(vae, z: Tensor) -> Tensor:
-    """Decode latents as pixels in [-1, 1], (n_images, 3, size, size), which may exceed them."""
+    """Decode latents as pixels, (n_images, 3, size, size), nominally in [-1, 1] but not clipped."""
     decoder = vae.decoder
     x = _middle(decoder.mid_block, decoder.conv_in(vae.post_quant_conv(z)))
     for block in decoder.up_blocks:
@@ -33,7 +33,7 @@ def decode(vae, z: Tensor) -> Tensor:
 
 
 def _middle(block, x):
-    """The blocks of the lowest resolution, where places attend to each other."""
+    """Apply the blocks of the lowest resolution, which include self-attention."""
     first, *rest = block.resnets
     x = layers.residual(first, x)
     for attention, resnet in zip(block.attentions, rest, strict=True):

@@ -1,16 +1,16 @@
-"""Kernels for a GPU, in Triton, that read memory once where a sequence of PyTorch's operations reads it many times."""
+"""Fused GPU kernels in Triton, which read memory less often than a sequence of PyTorch operations."""
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK = 4096  # numbers that a program holds at once
-PLACES = 1024  # of an image, whose moments a program takes; more where there would be over 16 programs
+BLOCK = 4096  # values that a program holds at once
+PLACES = 1024  # positions of an image per program of `_moments`; more if there would be over 16 programs
 
 
 def group_norm(x: Tensor, norm, silu: bool, shift: Tensor | None = None) -> Tensor:
-    """Normalise maps (n_images, channels, rows, columns), stored with channels last, as `layers.group_norm` says."""
+    """Apply `layers.group_norm` to maps (n_images, channels, rows, columns), stored with channels last."""
     x = x.contiguous(memory_format=torch.channels_last)
     n_images, n_channels, n_places = len(x), x.shape[1], x.shape[2] * x.shape[3]
     in_group, width = n_channels // norm.num_groups, triton.next_power_of_2(n_channels // norm.num_groups)
@@ -35,7 +35,7 @@ def _moments(
     x, shift, shift_step, moments, n_places, n_channels, in_group, n_moments, per_part,
     SHIFTED: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Sum, and sum of squares, about its first value, of one group of channels in a part of an image's places."""
+    """Sum, and sum of squares, of one channel group over part of an image's positions, relative to the group's first value."""
     n_groups = n_channels // in_group
     image, group, part = tl.program_id(0) // n_groups, tl.program_id(0) % n_groups, tl.program_id(1)
     channel = tl.arange(0, WIDTH)[None, :]
@@ -66,7 +66,7 @@ def _normalise(
     x, shift, shift_step, moments, n_places, n_channels, in_group, n_moments, y, weight, bias, eps,
     SHIFTED: tl.constexpr, SILU: tl.constexpr, N_PARTS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """Normalise a block of places and channels of an image, from the moments of its parts."""
+    """Normalise a block of positions and channels of an image with the moments of its parts."""
     image = tl.program_id(0)
     place = tl.program_id(1) * ROWS + tl.arange(0, ROWS)[:, None]
     channel = tl.program_id(2) * WIDTH + tl.arange(0, WIDTH)
@@ -90,7 +90,7 @@ def _normalise(
 
 
 def add_norm(x: Tensor, added: Tensor | None, norm) -> tuple[Tensor, Tensor]:
-    """Add to (n_images, n_places, n_features), and normalise the features of the sum, as `layers.add_norm` says."""
+    """Apply `layers.add_norm` to (n_images, n_places, n_features)."""
     x, n_features = x.contiguous(), x.shape[-1]
     total, y = x if added is None else torch.empty_like(x), torch.empty_like(x)
     n_rows, width = x.numel() // n_features, triton.next_power_of_2(n_features)
@@ -107,7 +107,7 @@ def _add_norm(
     x, added, total, y, weight, bias, n_rows, n_features, eps,
     ADDED: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """Some rows of features."""
+    """Process some rows of features."""
     row, feature = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None], tl.arange(0, WIDTH)[None, :]
     known = feature < n_features
     at, there = row.to(tl.int64) * n_features + feature, (row < n_rows) & known
@@ -125,7 +125,7 @@ def _add_norm(
 
 
 def gated(h: Tensor) -> Tensor:
-    """First half of the features times the GELU of the second: (n_images, n_places, 2 n_features) to n_features."""
+    """Multiply the first half of the features by the GELU of the second: (n_images, n_places, 2 n_features) to n_features."""
     y = h.new_empty(*h.shape[:-1], h.shape[-1] // 2)
     _gated[(triton.cdiv(y.numel(), BLOCK // 4),)](h.contiguous(), y, y.numel(), y.shape[-1], SIZE=BLOCK // 4)
     return y
@@ -133,7 +133,7 @@ def gated(h: Tensor) -> Tensor:
 
 @triton.jit
 def _gated(h, y, n_values, n_features, SIZE: tl.constexpr):
-    """Some of the products."""
+    """Compute some of the products."""
     at = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     there = at < n_values
     h += at // n_features * (2 * n_features) + at % n_features

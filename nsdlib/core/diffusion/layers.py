@@ -1,20 +1,20 @@
-"""Layers of the UNet and the autoencoder, over the parameters of diffusers' modules, in one memory layout: channels last.
+"""Layers of the UNet and the autoencoder, with the parameters of diffusers' modules, in the channels-last memory layout.
 
-Maps, (n_images, channels, rows, columns), are stored place by place, so that the same memory is (n_images, n_places, channels),
-what attention and products take: nothing is copied from one layout to another. diffusers' own forward passes hold to neither.
+Maps (n_images, channels, rows, columns) are stored with channels last. The same memory is (n_images, n_places, channels), the
+input of attention and linear layers, so no copies are needed. The forward passes of diffusers do not keep this layout.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PLACES = 512  # whose features of the widest layer a CPU's caches hold
+PLACES = 512  # positions processed at once on a CPU, so that features of the widest layer fit into its caches
 
 
 def group_norm(norm, x: Tensor, *, silu: bool = False, shift: Tensor | None = None) -> Tensor:
-    """Normalise maps, plus a shift (n_images or 1, channels), by a GroupNorm, then SiLU where asked.
+    """Add a shift (n_images or 1, channels) to maps, apply a GroupNorm, and optionally SiLU.
 
-    PyTorch's kernel for GPUs does not keep channels last; ours does.
+    PyTorch's GPU kernel does not keep channels last; ours does.
     """
     if fused := kernels(x):
         return fused.group_norm(x, norm, silu, shift)
@@ -24,7 +24,7 @@ def group_norm(norm, x: Tensor, *, silu: bool = False, shift: Tensor | None = No
 
 
 def add_norm(norm, x: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Sum of two (n_images, n_places, n_features), or `x` alone, and what a LayerNorm makes of it."""
+    """Return `x + added`, (n_images, n_places, n_features), or `x` alone, and its LayerNorm."""
     if fused := kernels(x):
         return fused.add_norm(x, added, norm)
     x = x if added is None else x + added
@@ -32,22 +32,22 @@ def add_norm(norm, x: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tens
 
 
 def to_places(x: Tensor) -> Tensor:
-    """(n_images, channels, rows, columns) -> (n_images, n_places, channels)."""
+    """Reshape (n_images, channels, rows, columns) to (n_images, n_places, channels)."""
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def to_maps(x: Tensor, shape) -> Tensor:
-    """(n_images, n_places, channels) -> (n_images, channels, rows, columns), the last two as in `shape`."""
+    """Reshape (n_images, n_places, channels) to (n_images, channels, rows, columns), with rows and columns of `shape`."""
     return x.unflatten(1, shape[-2:]).permute(0, 3, 1, 2)
 
 
 def project(layer, x: Tensor) -> Tensor:
-    """Apply a linear layer, or a convolution of one place, to (n_images, n_places, n_features)."""
+    """Apply a linear layer or a 1 x 1 convolution to (n_images, n_places, n_features)."""
     return F.linear(x, layer.weight.flatten(1), layer.bias)
 
 
 def residual(block, x: Tensor, emb: Tensor | None = None) -> Tensor:
-    """Apply a ResnetBlock2D; `emb`, (n_images or 1, n_features), is the embedded time after its SiLU."""
+    """Apply a ResnetBlock2D; `emb`, (n_images or 1, n_features), is the time embedding after SiLU."""
     shift = None if emb is None else block.time_emb_proj(emb)
     h = block.conv1(group_norm(block.norm1, x, silu=True))
     h = block.conv2(group_norm(block.norm2, h, silu=True, shift=shift))
@@ -55,24 +55,24 @@ def residual(block, x: Tensor, emb: Tensor | None = None) -> Tensor:
 
 
 def keys_and_values(attention, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Keys and values of an Attention layer, each (n_images, n_heads, n_tokens, n_features)."""
+    """Return keys and values of an Attention layer, each (n_images, n_heads, n_tokens, n_features)."""
     return tuple(split_heads(layer(x), attention.heads) for layer in (attention.to_k, attention.to_v))
 
 
 def attend(attention, x: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
-    """Attend from (n_images, n_places, n_features) to keys and values, of as many images or a multiple of them."""
+    """Attend from (n_images, n_places, n_features) to keys and values of as many images, or a multiple of n_images."""
     queries = split_heads(repeated(attention.to_q(x), len(pair[0])), attention.heads)
     values = F.scaled_dot_product_attention(queries, *pair)
     return attention.to_out[0](values.transpose(1, 2).flatten(2))
 
 
 def split_heads(x: Tensor, n_heads: int) -> Tensor:
-    """(n_images, n_tokens, n_heads * n_features) -> (n_images, n_heads, n_tokens, n_features)."""
+    """Reshape (n_images, n_tokens, n_heads * n_features) to (n_images, n_heads, n_tokens, n_features)."""
     return x.unflatten(2, (n_heads, -1)).transpose(1, 2)
 
 
 def feed_forward(ff, x: Tensor) -> Tensor:
-    """Apply GEGLU (Shazeer 2020), one half of a product times the GELU of the other, and a product; places by places on a CPU."""
+    """Apply a GEGLU feed-forward layer (Shazeer 2020); on a CPU, in blocks of positions."""
     if not x.is_cuda:
         parts = (ff.net[2](gated(ff.net[0].proj(part))) for part in x.flatten(0, 1).split(PLACES))
         return torch.cat(list(parts)).view_as(x)
@@ -80,7 +80,7 @@ def feed_forward(ff, x: Tensor) -> Tensor:
 
 
 def gated(h: Tensor) -> Tensor:
-    """First half of the features times the GELU of the second."""
+    """Multiply the first half of the features by the GELU of the second."""
     if fused := kernels(h):
         return fused.gated(h)
     values, gates = h.chunk(2, dim=-1)
@@ -90,7 +90,7 @@ def gated(h: Tensor) -> Tensor:
 def transformer(block, x: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
     """Apply a BasicTransformerBlock to (n_images, n_places, n_features), with keys and values of the tokens.
 
-    When there are more rows of tokens than of images, the images are repeated where the tokens come in, not before.
+    If there are more rows of tokens than images, the images are repeated only at the cross-attention.
     """
     x, h = add_norm(block.norm1, x)
     x, h = add_norm(block.norm2, x, attend(block.attn1, h, keys_and_values(block.attn1, h)))
@@ -100,18 +100,18 @@ def transformer(block, x: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def repeated(x: Tensor, n_rows: int) -> Tensor:
-    """Repeat a batch to so many rows, in its memory layout."""
+    """Repeat a batch to `n_rows` rows, in its memory layout."""
     return x if len(x) == n_rows else torch.cat([x] * (n_rows // len(x)))
 
 
 def enlarged(sampler, x: Tensor, shape=None) -> Tensor:
-    """Apply an Upsample2D: twice the rows and columns, or those of `shape`."""
+    """Apply an Upsample2D to twice the rows and columns, or to those of `shape`."""
     size = [2 * side for side in x.shape[-2:]] if shape is None else shape[-2:]
     return sampler.conv(F.interpolate(x, size, mode="nearest"))
 
 
 def kernels(x: Tensor):
-    """Kernels of our own for a tensor: on a GPU, where PyTorch brings Triton along, but for training and compiling."""
+    """Return the Triton kernels for a GPU tensor, or None when training or compiling, or without Triton."""
     if not x.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return None
     try:

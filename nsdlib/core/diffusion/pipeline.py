@@ -1,6 +1,6 @@
-"""Stage 2: dual-guided image-to-image diffusion, the way Versatile Diffusion refines a rough image (Xu et al. 2023).
+"""Stage 2: dual-guided image-to-image diffusion, with which Versatile Diffusion refines a rough image (Xu et al. 2023).
 
-The loop walks from a partly noised rough image back to a clean one, with classifier-free guidance.
+The loop adds noise to a rough image and denoises it with classifier-free guidance.
 """
 
 from pathlib import Path
@@ -18,28 +18,28 @@ from nsdlib.core.images import check_images, resize
 from nsdlib.core.weights import load_diffusers, read_config, read_folder
 
 SAMPLERS = ("ddim", "dpm++", "unipc")
-PIXEL_BATCH = 8  # images that the autoencoder sees at once, at most: an H100 is no faster with more
+PIXEL_BATCH = 8  # largest batch of the autoencoder; an H100 is no faster with more
 
 
 def make_scheduler(sampler: str, config: dict):
     """Return a diffusers scheduler with the model's noise levels: `ddim` as published; `dpm++` and `unipc` need fewer steps.
 
-    Lu et al. 2022 (DPM-Solver++, second order, multistep) and Zhao et al. 2023 (UniPC).
+    `dpm++` is DPM-Solver++ (second order, multistep; Lu et al. 2022), `unipc` is UniPC (Zhao et al. 2023).
     """
     from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
     kinds = dict(zip(SAMPLERS, (DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler), strict=True))
     if sampler not in kinds:
         raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
-    spacing = {} if sampler == "ddim" else {"timestep_spacing": "linspace"}  # theirs, which starts at strength * 1000
+    spacing = {} if sampler == "ddim" else {"timestep_spacing": "linspace"}  # their default; starts at strength * 1000
     return kinds[sampler].from_config(config, **spacing)
 
 
 def img2img_timesteps(scheduler, *, strength: float, n_steps: int, faithful: bool = False) -> tuple[int, list[int]]:
-    """Return the step at which noise is added, and the list of steps then walked down.
+    """Return the timestep at which noise is added, and the list of denoising timesteps.
 
-    By default both start at the same step. `faithful` adds the noise one step above the first one walked, as the published
-    Brain-Diffuser code does (741 and 721 for strength 0.75, 50 steps).
+    By default, noise is added at the first denoising timestep. `faithful` adds it at the preceding, noisier timestep, as the
+    published Brain-Diffuser code does (741 and 721 for strength 0.75, 50 steps).
     """
     if not 0 < strength <= 1:
         raise ValueError(f"strength must lie in (0, 1], got {strength}")
@@ -59,10 +59,10 @@ def img2img_timesteps(scheduler, *, strength: float, n_steps: int, faithful: boo
 def guided_walk(
     unet: DualUNet, scheduler, x, *, steps, conditions, unconditional, guidance, text_weight, progress=None
 ) -> Tensor:
-    """Walk x, (n_images, channels, rows, columns), down the steps with classifier-free guidance (Ho & Salimans 2022).
+    """Denoise x, (n_images, channels, rows, columns), over the steps with classifier-free guidance (Ho & Salimans 2022).
 
-    The prediction is `without + guidance * (with - without)`, both in one pass of the UNet; conditions and unconditional are
-    (text, vision) pairs of tokens, the unconditional ones of one row.
+    The prediction is `unconditioned + guidance * (conditioned - unconditioned)`, both from one pass of the UNet. `conditions` and
+    `unconditional` are (text, vision) pairs of tokens; the unconditional tokens have one row.
     """
     tokens = [torch.cat([empty.expand_as(full), full]) for empty, full in zip(unconditional, conditions, strict=True)]
     conditioning = unet.condition(*tokens, text_weight)
@@ -76,7 +76,7 @@ def guided_walk(
 
 
 class VersatileDiffusion:
-    """Models of the second stage and its img2img loop; `load` returns trained ones."""
+    """Models of the second stage and its img2img loop; `load` returns a trained one."""
 
     def __init__(self, unet: DualUNet, vae, scheduler, empty_text: Tensor, empty_vision: Tensor):
         self.unet, self.vae, self.scheduler = unet, vae, scheduler
@@ -85,7 +85,7 @@ class VersatileDiffusion:
 
     @property
     def image_size(self) -> int:
-        """Pixels a side of the refined image."""
+        """Side length in pixels of the refined image."""
         return self.unet.unet.config.sample_size * 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @torch.inference_mode()
@@ -98,27 +98,27 @@ class VersatileDiffusion:
         Parameters
         ----------
         rough : (n_images, rows, columns, 3) uint8 array
-            Of any size.
+            Images of any size.
         text, vision : (n_images, n_tokens, n_features) arrays
-            Tokens, normalised as `nsdlib.core.clip` does.
+            Tokens, normalised as in `nsdlib.core.clip`.
         image_ids : (n_images,) array of int
         seed : int
-            Noise depends on seed and image id alone, so no image depends on its batch.
+            Noise depends only on seed and image id, never on the batch.
         strength : float
-            Share of the steps that is walked, in (0, 1]: how much noise the rough image gets.
+            Fraction of the steps to run, in (0, 1]; sets how much noise the rough image gets.
         n_steps : int
-            Steps of the whole way from noise to image.
+            Number of steps from pure noise to image.
         guidance : float
-            Factor of the difference between the predictions with and without tokens.
+            Guidance scale.
         text_weight : float
-            From 0, vision tokens alone, to 1, text tokens alone.
+            From 0, only vision tokens, to 1, only text tokens.
         sampler : {"ddim", "dpm++", "unipc"}
         faithful : bool
-            Start as the published code does (see `img2img_timesteps`), and draw the rough image's latents.
+            Start as in the published code (see `img2img_timesteps`), and sample the rough image's latents from the posterior.
         unconditional : {"empty", "zeros"}
-            Tokens of the prediction without conditioning: of an empty text and a grey image, or zeros, as MindEye has them.
+            Unconditional tokens: those of an empty text and a grey image, or zeros as in MindEye.
         batch_size : int
-            Images at once, at most; halved whenever the GPU's memory is too small.
+            Largest number of images at once; halved whenever the GPU runs out of memory.
 
         Returns
         -------
@@ -139,7 +139,7 @@ class VersatileDiffusion:
 
         def refine_batch(batch):
             options["progress"].n = batch.start * n_walked
-            add_at, steps = img2img_timesteps(scheduler, **start)  # a scheduler keeps state: begin anew
+            add_at, steps = img2img_timesteps(scheduler, **start)  # also resets the scheduler's state
             generators = random.generators(seed, image_ids[batch])
             conditions = [to_tensor(x[batch]).to(self.unconditional[0]) for x in (text, vision)]
             clean = self.encode(rough[batch], generators if faithful else None)
@@ -152,7 +152,7 @@ class VersatileDiffusion:
             return np.concatenate(_in_batches(refine_batch, len(rough), batch_size)[0])
 
     def _check(self, rough, text, vision, image_ids):
-        """Refuse images, tokens and ids that do not belong together, and tokens that are no numbers."""
+        """Raise ValueError when images, tokens and ids do not match, or tokens are not finite."""
         check_images(rough, "rough")
         if len(image_ids) != len(rough):
             raise ValueError(f"image_ids must name each of the {len(rough)} images, got {len(image_ids)}")
@@ -169,7 +169,7 @@ class VersatileDiffusion:
     def encode(self, images, generators=None, *, size=None) -> Tensor:
         """Encode uint8 images as scaled latents: the posterior's mean, or a draw when generators are given.
 
-        They are resized to `size` pixels a side, to those of a refined image where it is not given.
+        Images are first resized to `size` pixels per side, by default to the size of a refined image.
         """
 
         def encode(pixels):  # (n_images, size, size, 3) uint8 -> (n_images, 2, channels, rows, columns): mean and sd
@@ -184,7 +184,7 @@ class VersatileDiffusion:
 
     @torch.inference_mode()
     def decode(self, latents, image_ids=None) -> np.ndarray:
-        """Decode scaled latents as uint8 images; ValueError, which names the images, where one is no number."""
+        """Decode scaled latents as uint8 images; ValueError, naming the images, if pixels are not finite."""
         z = (latents / self.vae.config.scaling_factor).to(self.unconditional[0])
         pixels = self._in_batches(lambda z: autoencoder.decode(self.vae, z), z).float()
         if not pixels.isfinite().all():
@@ -192,13 +192,13 @@ class VersatileDiffusion:
         return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
     def _in_batches(self, function, x):
-        """Call a function of the autoencoder on so many images at once as memory holds."""
+        """Call a function of the autoencoder in batches that fit into memory."""
         made, self.pixel_batch = _in_batches(lambda batch: function(x[batch]), len(x), self.pixel_batch)
         return torch.cat(made)
 
 
 def _in_batches(function, n_images, batch_size):
-    """Call a function of slices of the images; on so many at once, in the end, as memory holds, which is returned as well."""
+    """Call a function of slices of images, halving the batch size when memory runs out; also returns the final batch size."""
     made, done = [], 0
     while done < n_images:
         try:
@@ -212,7 +212,7 @@ def _in_batches(function, n_images, batch_size):
 
 
 def load(folder: Path, device="cpu") -> VersatileDiffusion:
-    """Load a Versatile Diffusion folder, component by component; on a GPU in half precision."""
+    """Load a Versatile Diffusion folder, in float16 on a GPU."""
     from diffusers import UNet2DConditionModel
 
     with torch.device("meta"):
@@ -226,7 +226,7 @@ def load(folder: Path, device="cpu") -> VersatileDiffusion:
 
 
 def load_parts(folder: Path, dual: DualUNet, device):
-    """Load autoencoder and scheduler of a diffusers folder; return UNet, autoencoder, scheduler, on a GPU in half precision."""
+    """Load autoencoder and scheduler of a diffusers folder; return UNet, autoencoder and scheduler, in float16 on a GPU."""
     from diffusers import AutoencoderKL, DDIMScheduler
 
     dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32

@@ -1,7 +1,7 @@
-"""Stable Diffusion 1 (Rombach et al. 2022), which Takagi & Nishimoto (2023) refine with, in the same loop: text tokens alone.
+"""Stable Diffusion 1 (Rombach et al. 2022), used by Takagi & Nishimoto (2023), in the same loop with text tokens only.
 
-Its tokens are its own: the text encoder's last hidden states after the final norm, neither projected nor normalised. Its UNet is
-a plain one, the text twins of `DualUNet` without any for vision.
+Its tokens are the text encoder's last hidden states after the final norm, neither projected nor normalised. Its UNet is a
+`DualUNet` with text attention only.
 """
 
 from pathlib import Path
@@ -17,16 +17,16 @@ from nsdlib.core.weights import load_tokenizer, load_transformers, read_config, 
 
 
 class StableDiffusion(VersatileDiffusion):
-    """Stable Diffusion's UNet, of text twins alone, and its autoencoder, in the loop of the second stage."""
+    """Stable Diffusion's UNet and autoencoder in the img2img loop of the second stage; `load` returns a trained one."""
 
     def __init__(self, unet: DualUNet, vae, scheduler, empty_text: Tensor):
         super().__init__(unet, vae, scheduler, empty_text, empty_text.new_zeros(1, 0, 0))
 
     def refine(self, rough, text, vision=None, *, text_weight=1.0, **options) -> np.ndarray:
-        """Refine rough images, conditioned on text tokens (n_images, n_tokens, n_features), as `TextEmbedder` gives them.
+        """Refine rough images, guided by text tokens (n_images, n_tokens, n_features) of `TextEmbedder`.
 
-        Options and what is returned are those of `VersatileDiffusion.refine`. Tokens of vision are not looked at; a ValueError
-        for a `text_weight` other than 1, which would need them.
+        Options and result are those of `VersatileDiffusion.refine`. `vision` is ignored. Raises ValueError for a `text_weight`
+        other than 1.
         """
         if text_weight != 1:
             raise ValueError(f"Stable Diffusion is conditioned on text alone, wanted text_weight 1, got {text_weight}")
@@ -35,7 +35,7 @@ class StableDiffusion(VersatileDiffusion):
 
 
 class TextEmbedder(ClipEmbedder):
-    """Embedder of texts with Stable Diffusion's text encoder; see `load_embedder`."""
+    """Embeds texts with Stable Diffusion's text encoder; see `load_embedder`."""
 
     def __init__(self, text_encoder, tokenizer):
         super().__init__(None, text_encoder, tokenizer)
@@ -48,22 +48,22 @@ class TextEmbedder(ClipEmbedder):
 
 
 def load_embedder(folder: Path, device="cpu") -> TextEmbedder:
-    """Load the text embedder of a Stable Diffusion folder (text_encoder, tokenizer); in half precision on a GPU."""
+    """Load the text embedder of a Stable Diffusion folder (text_encoder, tokenizer), in float16 on a GPU."""
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
     folder, dtype = Path(folder), torch.float16 if torch.device(device).type == "cuda" else torch.float32
     config = CLIPTextConfig(**read_config(folder / "text_encoder"))
     config.projection_dim = config.hidden_size
-    unused = {"text_projection.weight": torch.eye(config.hidden_size)}  # that the class has and the folder has not
+    unused = {"text_projection.weight": torch.eye(config.hidden_size)}  # needed by the class, not in the folder
     kind, place = CLIPTextModelWithProjection, folder / "text_encoder"
     text_encoder = load_transformers(kind, place, config=config, dtype=dtype, added=unused)
     return TextEmbedder(text_encoder.to(device), load_tokenizer(folder / "tokenizer", config.vocab_size))
 
 
 def load(folder: Path, device="cpu") -> StableDiffusion:
-    """Load a Stable Diffusion folder (unet, vae, scheduler, text_encoder, tokenizer); in half precision on a GPU.
+    """Load a Stable Diffusion folder (unet, vae, scheduler, text_encoder, tokenizer), in float16 on a GPU.
 
-    FileNotFoundError and ValueError as of `nsdlib.core.weights`, when a part is missing or does not fit its config.
+    Raises FileNotFoundError when a part is missing, and ValueError when it does not fit its config (`nsdlib.core.weights`).
     """
     from diffusers import UNet2DConditionModel
 

@@ -1,9 +1,9 @@
-"""The UNet of Versatile Diffusion (Xu et al. 2023): a plain one whose attention blocks have twins for text.
+"""The UNet of Versatile Diffusion (Xu et al. 2023): attention blocks for vision and text tokens in parallel.
 
-The folder's `image_unet` is a plain diffusers UNet that attends to CLIP vision tokens. Each of its transformer blocks gets a
-twin with the weights that `text_unet` holds at the same place, which attends to CLIP text tokens; their residuals are mixed
-(`text_weight`). Tokens stay the same at all steps, so their keys and values are computed once (`condition`). A plain UNet,
-such as Stable Diffusion's, has one twin alone.
+The folder's `image_unet` is a plain diffusers UNet that attends to CLIP vision tokens. Each of its attention blocks gets a twin,
+with the corresponding weights of `text_unet`, that attends to CLIP text tokens; the residuals of both are mixed
+(`text_weight`). Tokens are the same at all steps, so their keys and values are computed once (`condition`). A plain UNet, such
+as Stable Diffusion's, has only one twin.
 """
 
 import copy
@@ -17,7 +17,7 @@ from nsdlib.core.weights import check_fit
 
 
 class DualAttention(nn.Module):
-    """One attention block over vision tokens and its twin over text tokens, mixed.
+    """A mixture of an attention block over vision tokens and its twin over text tokens.
 
     x + w * (text(x) - x) + (1 - w) * (vision(x) - x), where w is `text_weight`; the twins' own residual x cancels.
     """
@@ -28,7 +28,7 @@ class DualAttention(nn.Module):
             self.add_module(name, twin)
 
     def forward(self, x: Tensor, given: dict) -> Tensor:
-        """Mix the twins' answers; `given` has, for each twin of any weight, that weight and the pairs of its layers."""
+        """Mix the twins' outputs; `given` maps each used twin to its weight, and the keys and values of its layers."""
         mixed = x
         for name, (weight, pairs) in given.items():
             twin = getattr(self, name)
@@ -42,9 +42,9 @@ class DualAttention(nn.Module):
 
 
 class DualUNet(nn.Module):
-    """An image UNet whose attention blocks have text twins; `text_state` fills the twins (None leaves copies).
+    """An image UNet whose attention blocks have text twins, with weights from `text_state` (None: copies of the first twin).
 
-    Of several `twins` the first has the blocks that were there; with one alone, the UNet is the plain one.
+    The first of `twins` uses the existing blocks; with a single twin, the UNet is unchanged.
     """
 
     def __init__(self, image_unet: nn.Module, text_state: dict[str, Tensor] | None = None, *, twins=("vision", "text")):
@@ -58,14 +58,14 @@ class DualUNet(nn.Module):
             self.fill("text", text_state)
 
     def _blocks(self):
-        """Blocks that have attentions, in the order in which they are run."""
+        """Return the blocks with attention, in the order of execution."""
         blocks = (*self.unet.down_blocks, self.unet.mid_block, *self.unet.up_blocks)
         return [block for block in blocks if getattr(block, "attentions", None) is not None]
 
     def fill(self, twin: str, state: dict[str, Tensor]):
-        """Load the tensors of image_unet ("vision") or text_unet ("text"); all must fit, but text_unet has more than is used.
+        """Load the tensors of image_unet ("vision") or text_unet ("text"), or those of a plain UNet into its only twin.
 
-        Those of a plain UNet are its only twin's.
+        All tensors must fit; unused tensors of text_unet are ignored.
         """
         name = {"vision": "image_unet", "text": "text_unet"}[twin] if len(self.twins) > 1 else "unet"
         is_first = twin == self.twins[0]
@@ -75,12 +75,12 @@ class DualUNet(nn.Module):
         self.unet.load_state_dict(tensors, strict=False, assign=True)
 
     def published_state(self, twin: str) -> dict[str, Tensor]:
-        """Return tensors under the names of the published files: a twin's own, with the first twin's all that are no twin's."""
+        """Return a twin's tensors by their published names; the first twin includes all tensors outside the twins."""
         state = self.unet.state_dict()
         return {key: state[name] for key, name in self._names(twin).items()}
 
     def _names(self, twin) -> dict[str, str]:
-        """Names in the published file, and here: its `attentions.0.norm` is our `attentions.0.vision.norm` or `….text.norm`."""
+        """Map published names to ours: `attentions.0.norm` is our `attentions.0.vision.norm` or `attentions.0.text.norm`."""
         names = {}
         for name in self.unet.state_dict():
             before, _, after = name.partition(".attentions.")
@@ -94,9 +94,9 @@ class DualUNet(nn.Module):
     def condition(self, text: Tensor, vision: Tensor, text_weight: float | Tensor) -> list[dict]:
         """Compute keys and values of all cross-attentions from tokens, each (n_images, n_tokens, n_features).
 
-        `text_weight` is a number or one an image, (n_images, 1, 1, 1). For each attention block: a dictionary of the twins of any
-        weight to that weight and the keys and values of each of their layers, (n_images, n_heads, n_tokens, n_features). A
-        plain UNet has one twin, so it wants the weight that leaves the other out.
+        `text_weight` is a number, or one per image, (n_images, 1, 1, 1). Returns one dict per attention block. It maps each twin
+        with nonzero weight to its weight and its layers' keys and values, (n_images, n_heads, n_tokens, n_features). A UNet with
+        one twin needs a `text_weight` of 1 (text) or 0 (vision).
         """
         weights = {"text": (text_weight, text), "vision": (1 - text_weight, vision)}
         used = {name: both for name, both in weights.items() if isinstance(both[0], Tensor) or both[0] != 0}
@@ -110,9 +110,9 @@ class DualUNet(nn.Module):
         ]
 
     def forward(self, x: Tensor, t: Tensor, conditioning: list[dict]) -> Tensor:
-        """Predict for x (n_images, channels, rows, columns) at step t, a number or one an image.
+        """Return the UNet's prediction for x (n_images, channels, rows, columns) at step t, a number or one per image.
 
-        There may be a multiple of n_images tokens, and there are as many predictions: what they share is computed once.
+        The tokens may have a multiple of n_images rows; there are as many predictions, with their common part computed once.
         """
         unet = self.unet
         emb = F.silu(unet.time_embedding(unet.time_proj(t.reshape(-1)).to(x.dtype)))  # (n_images or 1, n_features)
@@ -139,12 +139,12 @@ class DualUNet(nn.Module):
 
 
 def _pairs(block):
-    """Pairs of a block's residual layers and attention blocks, None where it has none."""
+    """Pair a block's residual layers with its attention blocks, or with None."""
     attentions = getattr(block, "attentions", None)
     return zip(block.resnets, attentions if attentions is not None else [None] * len(block.resnets), strict=True)
 
 
 def _layer(resnet, attention, x, emb, given):
-    """A residual layer and, where there is one, an attention block."""
+    """Apply a residual layer and, if there is one, an attention block."""
     x = layers.residual(resnet, x, emb)
     return x if attention is None else attention(x, next(given))
