@@ -1,7 +1,7 @@
-"""CLIP embeddings as Versatile Diffusion takes them: every token, projected, divided by the norm of the summary token.
+"""CLIP embeddings for Versatile Diffusion: all tokens, projected and divided by the norm of the summary token.
 
 The summary token is the first end-of-text token of a caption and the class token of an image (Xu et al. 2023). Text
-embeddings are means over an image's captions. Images are prepared here, on uint8, with PIL's bicubic filter.
+embeddings are averaged over an image's captions. Images are resized here, as uint8, with PIL's bicubic filter.
 """
 
 import numpy as np
@@ -17,27 +17,27 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def prepare(images: np.ndarray, size: int, device="cpu", *, mean=CLIP_MEAN, std=CLIP_STD) -> Tensor:
-    """Turn (n_images, rows, columns, 3) uint8 into (n_images, 3, size, size), bicubic, standardised as CLIP's images are."""
+    """Resize (n_images, rows, columns, 3) uint8 to (n_images, 3, size, size) by bicubic interpolation, and standardise."""
     mean, std = (torch.tensor(numbers, device=device)[:, None, None] for numbers in (mean, std))
     return (resample(images, size, "pil bicubic", device) - mean) / std
 
 
 def vision_tokens(model, pixels: Tensor) -> Tensor:
-    """Compute all tokens of transformers' CLIPVisionModelWithProjection, normalised: (n_images, n_tokens, n_features)."""
+    """Compute all normalised tokens of transformers' CLIPVisionModelWithProjection: (n_images, n_tokens, n_features)."""
     hidden = model.vision_model(pixel_values=pixels).last_hidden_state
     tokens = model.visual_projection(model.vision_model.post_layernorm(hidden))
     return tokens / tokens[:, :1].norm(dim=-1, keepdim=True)
 
 
 def text_tokens(model, ids: Tensor, *, end_of_text: int) -> Tensor:
-    """Compute all tokens of transformers' CLIPTextModelWithProjection, normalised: (n_captions, n_tokens, n_features)."""
+    """Compute all normalised tokens of transformers' CLIPTextModelWithProjection: (n_captions, n_tokens, n_features)."""
     tokens = model.text_projection(model.text_model(input_ids=ids).last_hidden_state)
     first_end = (ids == end_of_text).int().argmax(1)
     return tokens / tokens[torch.arange(len(ids)), first_end].norm(dim=-1)[:, None, None]
 
 
 class ClipEmbedder:
-    """Embedder of texts and images with the encoders of a Versatile Diffusion folder; see `load`."""
+    """Embeds texts and images with the encoders of a Versatile Diffusion folder; see `load`."""
 
     def __init__(self, image_encoder, text_encoder, tokenizer):
         self.image_encoder, self.text_encoder, self.tokenizer = image_encoder, text_encoder, tokenizer
@@ -51,7 +51,7 @@ class ClipEmbedder:
     def vision(self, images: np.ndarray, *, image_ids=None, batch_size: int = 64) -> np.ndarray:
         """Embed (n_images, rows, columns, 3) uint8 images as tokens, (n_images, n_tokens, n_features) float16.
 
-        ValueError where a token is no number that float16 can hold; it names the images by `image_ids`, or their rows.
+        Raises ValueError for tokens that are not finite in float16, naming the images by `image_ids` or by row.
         """
         check_images(images)
         parts = (self._image_tokens(images[i : i + batch_size]) for i in range(0, len(images), batch_size))
@@ -59,9 +59,9 @@ class ClipEmbedder:
 
     @torch.inference_mode()
     def text(self, captions: list[list[str]], *, image_ids=None, batch_size: int = 64) -> np.ndarray:
-        """Embed captions as tokens, mean over each image's captions: (n_images, n_tokens, n_features) float16.
+        """Embed captions as tokens, averaged over each image's captions: (n_images, n_tokens, n_features) float16.
 
-        ValueError for no images, an image without a caption, what are no lists of texts, and as in `vision`.
+        Raises ValueError for no images, an image without captions, captions that are not lists of strings, and as in `vision`.
         """
         for of_image in captions:
             if isinstance(of_image, str) or not all(isinstance(caption, str) for caption in of_image):
@@ -73,7 +73,7 @@ class ClipEmbedder:
             without = [i for i, n in enumerate(n_captions) if n == 0]
             raise ValueError(f"every image needs at least one caption; those at {without[:5]} have none")
         flat = [caption for of_image in captions for caption in of_image]
-        means, waiting = [], torch.empty(0)  # tokens of captions whose image has others that are not embedded yet
+        means, waiting = [], torch.empty(0)  # waiting: caption tokens of an image with captions in a later batch
         for i in range(0, len(flat), batch_size):
             tokens = self._caption_tokens(flat[i : i + batch_size])
             waiting = torch.cat([waiting, tokens]) if len(waiting) else tokens
@@ -83,24 +83,24 @@ class ClipEmbedder:
         return check_finite("text tokens", torch.stack(means).numpy(), image_ids)
 
     def _image_tokens(self, images) -> Tensor:
-        """Tokens of images, (n_images, n_tokens, n_features), on the device."""
+        """Return tokens of images, (n_images, n_tokens, n_features), on the device."""
         pixels = prepare(images, self.image_encoder.config.image_size, self.device).to(self.image_encoder.dtype)
         return vision_tokens(self.image_encoder, pixels)
 
     def _caption_tokens(self, captions) -> Tensor:
-        """Tokens of captions, (n_captions, n_tokens, n_features) float32 on the CPU."""
+        """Return tokens of captions, (n_captions, n_tokens, n_features) float32, on the CPU."""
         ids = self._ids(captions)
         return text_tokens(self.text_encoder, ids, end_of_text=self.tokenizer.eos_token_id).float().cpu()
 
     def _ids(self, captions) -> Tensor:
-        """Words of captions as numbers, (n_captions, n_tokens), on the device; filled up with the end of text."""
+        """Return token ids of captions, (n_captions, n_tokens), on the device, padded with the end of text."""
         length = self.text_encoder.config.max_position_embeddings
         ids = self.tokenizer(captions, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         return ids.input_ids.to(self.device)
 
 
 def load(folder, device="cpu") -> ClipEmbedder:
-    """Load the embedder of a Versatile Diffusion folder (image_encoder, text_encoder, tokenizer); in half precision on a GPU."""
+    """Load the embedder of a Versatile Diffusion folder (image_encoder, text_encoder, tokenizer), in float16 on a GPU."""
     from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
     dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32

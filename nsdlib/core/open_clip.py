@@ -1,8 +1,8 @@
-"""CLIP checkpoints in the form of the open_clip project (Ilharco et al. 2021), from local files: as embedder and as judge.
+"""CLIP checkpoints of the open_clip project (Ilharco et al. 2021) from local files, as embedder and as feature extractor.
 
-ViT-B/32, ViT-H/14, ViT-bigG/14 and their like: a vision transformer with a class token and a causal text transformer. Tokens are
-those of `nsdlib.core.clip`: all of them, projected, divided by the norm of the summary token, so that token 0 of an image is its
-pooled embedding of unit length.
+Supports models such as ViT-B/32, ViT-H/14 and ViT-bigG/14: a vision transformer with a class token, and a causal text
+transformer. As in `nsdlib.core.clip`, all tokens are projected and divided by the norm of the summary token, so token 0 of an
+image is its pooled embedding with unit length.
 """
 
 from pathlib import Path
@@ -14,8 +14,8 @@ from nsdlib.core import clip
 from nsdlib.core.scores.features import FeatureExtractor
 from nsdlib.core.weights import check_fit, read_config, read_folder, read_tensors, unwrapped
 
-CONFIG = "open_clip_config.json"  # beside the weights: the sizes, and how pixels are standardised
-SIZES = {  # all that the config may set; what else open_clip knows makes a model of another kind, or would be downloaded
+CONFIG = "open_clip_config.json"  # beside the weights: sizes, and mean and sd of pixels
+SIZES = {  # settings allowed in the config; others of open_clip make another kind of model, or a download
     "vision_cfg": {"layers", "width", "head_width", "mlp_ratio", "patch_size", "image_size"},
     "text_cfg": {"layers", "width", "heads", "mlp_ratio", "context_length", "vocab_size"},
 }
@@ -23,15 +23,15 @@ NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "
 
 
 class OpenClip(clip.ClipEmbedder):
-    """Embedder of texts and images, as `ClipEmbedder`, and feature extractor of images, as `FeatureExtractor`; see `load`.
+    """Embeds texts and images like `ClipEmbedder`, and extracts image features like `FeatureExtractor`; see `load`.
 
     Parameters
     ----------
     model : open_clip.CLIP
     tokenizer : callable
-        Maps a list of texts to ids, (n_captions, n_tokens) int64, whose largest one is the end of the text.
+        Maps a list of texts to ids, (n_captions, n_tokens) int64; the largest id is the end of text.
     mean, std : sequence of three floats
-        By which pixels from 0 to 1 are standardised, one a colour.
+        Mean and standard deviation of each colour, to standardise pixels in [0, 1].
     """
 
     def __init__(self, model, tokenizer, *, mean=clip.CLIP_MEAN, std=clip.CLIP_STD):
@@ -64,7 +64,7 @@ class OpenClip(clip.ClipEmbedder):
     def _caption_tokens(self, captions) -> Tensor:
         ids = self.tokenizer(captions).to(self.device)
         places, ends = torch.arange(ids.shape[1], device=ids.device), ids.argmax(1)
-        ids = torch.where(places > ends[:, None], ids.amax(1)[:, None], ids)  # filled up as transformers' tokenizers do
+        ids = torch.where(places > ends[:, None], ids.amax(1)[:, None], ids)  # padded as by transformers' tokenizers
         last = {"text_indices": 1, "normalize_intermediates": True, "intermediates_only": True}
         [hidden] = self.model.forward_intermediates(text=ids, **last)["text_intermediates"]
         tokens = hidden @ self.model.text_projection  # (n_captions, n_tokens, n_features)
@@ -72,10 +72,10 @@ class OpenClip(clip.ClipEmbedder):
 
 
 def load(path, device="cpu") -> OpenClip:
-    """Load a checkpoint in float32: a folder with open_clip_config.json and one of `NAMES`, or a file of weights beside it.
+    """Load a checkpoint in float32 from a folder with open_clip_config.json and one of `NAMES`, or from a weight file beside it.
 
-    FileNotFoundError when one of the two is missing; ValueError when they do not fit each other, or are of a model of another
-    kind (a ResNet, SigLIP, a text encoder of transformers), whose tokens would be others.
+    Raises FileNotFoundError when config or weights are missing, and ValueError when they do not match or belong to another kind
+    of model (ResNet, SigLIP, a text encoder of transformers), which has other tokens.
     """
     from open_clip import SimpleTokenizer
 
@@ -87,13 +87,13 @@ def load(path, device="cpu") -> OpenClip:
     state = check_fit(model.state_dict(), state, what=f"the weights in {path} do not fit {CONFIG}")
     model.load_state_dict({key: tensor.float() for key, tensor in state.items()}, assign=True)
     length = model.context_length
-    model.attn_mask = torch.full((length, length), -torch.inf).triu(1)  # no weight, and on the meta device until now
+    model.attn_mask = torch.full((length, length), -torch.inf).triu(1)  # not a weight, so still on the meta device
     standard = {key: given[key] for key in ("mean", "std") if key in given}
     return OpenClip(model.eval().to(device), SimpleTokenizer(context_length=length), **standard)
 
 
 def _build(sizes, file):
-    """A model of these sizes on the meta device; one of another kind is refused."""
+    """Build a model of these sizes on the meta device; ValueError for another kind of model."""
     import open_clip
 
     try:
@@ -104,7 +104,7 @@ def _build(sizes, file):
         kept = {half: {key: value for key, value in sizes[half].items() if key in known} for half, known in SIZES.items()}
         with torch.device("meta"):
             return open_clip.CLIP(sizes["embed_dim"], **kept, quick_gelu=bool(sizes.get("quick_gelu")))
-    except Exception as error:  # wrong sizes fail in as many ways as there are layers
+    except Exception as error:  # wrong sizes raise many kinds of errors
         raise ValueError(
             f"{file} must be of a CLIP of two transformers with 49,408 words, such as ViT-B-32, ViT-H-14 or ViT-bigG-14 of "
             f"open_clip ({type(error).__name__}: {error}); take the config and the weights of one of these."

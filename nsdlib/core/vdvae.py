@@ -1,8 +1,8 @@
-"""The very deep VAE (Child 2020) of stage 1: images to latents, latents to a rough image.
+"""The very deep VAE (Child 2020) of stage 1: encodes images as latents, and decodes latents as a rough image.
 
-One class serves the published ImageNet-64 checkpoint and the demo zoo: the topology is spelled by `Hyperparameters`, the
-parameter names are those of the checkpoint. The latents of the first `n_layers` decoder blocks, flattened block by block
-in (channel, row, column) order, are what a brain decoder predicts; the blocks after them draw from the prior.
+One class serves the published ImageNet-64 checkpoint and the demo zoo. `Hyperparameters` defines the architecture, and the
+parameter names are those of the checkpoint. A brain decoder predicts the latents of the first `n_layers` decoder blocks,
+flattened block by block in (channel, row, column) order. Later blocks draw their latents from the prior.
 """
 
 import json
@@ -25,10 +25,10 @@ PIXEL_MEAN, PIXEL_SCALE = 115.92961967, 69.37404  # of ImageNet-64, in grey leve
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Shape of the network; the defaults are those of the published ImageNet-64 model.
+    """Architecture of the network; the defaults are those of the published ImageNet-64 model.
 
-    `enc_blocks` and `dec_blocks` are lists of `RxN` (N blocks at resolution R), `RdD` (one block at R that then pools by D)
-    and `RmM` (one block at R that first adds the state of resolution M, enlarged).
+    `enc_blocks` and `dec_blocks` are lists of `RxN` (N blocks at resolution R), `RdD` (one block at R, then pooling by D) and
+    `RmM` (one block at R that first adds the upsampled state of resolution M).
     """
 
     width: int = 512
@@ -41,7 +41,7 @@ class Hyperparameters:
 
 
 def parse_blocks(text: str) -> list[tuple[int, str, int]]:
-    """Expand a block list into one (resolution, "x" | "d" | "m", argument) a block."""
+    """Expand a block list into one (resolution, "x" | "d" | "m", argument) per block."""
     blocks = []
     for part in text.split(","):
         mark = next((m for m in "xdm" if m in part), None)
@@ -53,7 +53,7 @@ def parse_blocks(text: str) -> list[tuple[int, str, int]]:
 
 
 class Block(nn.Module):
-    """Four convolutions behind GELUs, narrow in the middle; residual and pooling where asked."""
+    """Bottleneck of four convolutions, each after a GELU, with optional residual connection and pooling."""
 
     def __init__(self, n_in, n_middle, n_out, *, resolution, residual=False, pool=1):
         super().__init__()
@@ -74,7 +74,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Encoder: images to one activation a resolution."""
+    """Encoder from images to one activation per resolution."""
 
     def __init__(self, hp: Hyperparameters):
         super().__init__()
@@ -96,7 +96,7 @@ class Encoder(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """One stochastic layer: the prior and posterior of its latent, and the state that follows from it."""
+    """One stochastic layer: prior and posterior of its latent, and the new state."""
 
     def __init__(self, hp: Hyperparameters, resolution: int, mixin: int | None):
         super().__init__()
@@ -111,7 +111,7 @@ class DecoderBlock(nn.Module):
     def forward(self, states: dict[int, Tensor], choose, activations: dict[int, Tensor] | None) -> Tensor:
         """Return the new state at this resolution; `choose(prior, posterior)` returns z.
 
-        `prior` is a (mean, log sd) pair, `posterior` a function that computes one (it needs the activations).
+        `prior` is a pair (mean, log sd), and `posterior` a function that computes such a pair from the activations.
         """
         x = states[self.resolution]
         if self.mixin is not None:
@@ -126,7 +126,7 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Decoder: latents, from the coarsest down, to the state from which pixels are read."""
+    """Decoder from latents, coarsest first, to the state from which pixels are computed."""
 
     def __init__(self, hp: Hyperparameters):
         super().__init__()
@@ -141,7 +141,7 @@ class Decoder(nn.Module):
     def forward(self, n_images: int, choose, activations=None, n_layers: int | None = None) -> Tensor:
         """Return the final state, (n_images, width, size, size), after all blocks or the first `n_layers`.
 
-        `choose(index, prior, posterior)` gives each block's z.
+        `choose(index, prior, posterior)` returns each block's z.
         """
         states = {r: bias.expand(n_images, -1, -1, -1) for r, bias in zip(self.resolutions, self.bias_xs, strict=True)}
         for index, block in enumerate(self.dec_blocks[:n_layers]):
@@ -152,9 +152,9 @@ class Decoder(nn.Module):
 class VDVAE(nn.Module):
     """Very deep VAE; `load` returns a trained one.
 
-    `fast` runs the convolutions of `decode` in bfloat16, for hardware that is faster with it; pixels of the demo model move by
-    0.2 grey levels in the mean and 3 at most. `encode` is in float32 on every device: latents are saved as targets, whose name
-    does not tell the device.
+    `fast` runs the convolutions of `decode` in bfloat16, which is faster on some hardware; it changes pixels of the demo model
+    by 0.2 grey levels on average and 3 at most. `encode` uses float32 on every device, because latents are saved as targets
+    under a name that does not depend on the device.
     """
 
     def __init__(self, hp: Hyperparameters):
@@ -175,7 +175,7 @@ class VDVAE(nn.Module):
         return sum(math.prod(shape) for shape in self.latent_shapes[:n_layers])
 
     def prepare(self, images: np.ndarray) -> Tensor:
-        """Turn (n_images, rows, columns, 3) uint8 into network input (n_images, 3, size, size), resized as published."""
+        """Convert (n_images, rows, columns, 3) uint8 to network input (n_images, 3, size, size), resized as published."""
         x = torch.from_numpy(resize(images, self.hp.image_size, "pil bilinear").astype(np.float32)).permute(0, 3, 1, 2)
         return ((x - PIXEL_MEAN) / PIXEL_SCALE).to(self.decoder.gain.device)
 
@@ -187,11 +187,11 @@ class VDVAE(nn.Module):
         ----------
         images : (n_images, rows, columns, 3) uint8 array
         n_layers : int
-            How many blocks.
+            Number of blocks.
         sample : bool
-            Draw from the posterior, as the published targets are drawn, instead of taking its mean.
+            Draw from the posterior, as for the published targets, instead of using its mean.
         seed, image_ids : int, and (n_images,) array of int, optional
-            A draw depends on seed and id alone, never on the batch; ids are 0, 1, ... by default.
+            A draw depends only on seed and id, never on the batch; ids are 0, 1, ... by default.
         batch_size : int
         """
         self.n_latents(n_layers)
@@ -206,7 +206,7 @@ class VDVAE(nn.Module):
                 latents.append(z.flatten(1))
                 return z
 
-            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # no float32 of fewer digits
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # full float32 precision
                 self.decoder(len(x), choose, self.encoder(x), n_layers)
             rows.append(check_finite("encoded latents", torch.cat(latents, dim=1).cpu().numpy(), ids))
         return np.concatenate(rows)
@@ -218,13 +218,13 @@ class VDVAE(nn.Module):
         Parameters
         ----------
         latents : (n_images, n_latents) float array
-            Of any whole number of layers, 0 included.
+            Latents of any whole number of layers, including 0.
         seed, image_ids, batch_size
             As in `encode`.
         temperature : float
-            Factor of the prior's standard deviation; 0 takes its mean.
+            Factor of the prior's standard deviation; 0 uses the mean.
         output : {"mean", "sample"}
-            Mean of the pixel mixture, or a draw from it (published).
+            Mean of the pixel mixture, or a draw from it (as published).
         """
         if output not in ("mean", "sample"):
             raise ValueError(f'output must be "mean" or "sample", got {output!r}')
@@ -248,7 +248,7 @@ class VDVAE(nn.Module):
         return np.concatenate(images)
 
     def _unflatten(self, latents) -> list[Tensor]:
-        """(n_images, n_latents) -> one (n_images, channels, rows, columns) a block."""
+        """Split (n_images, n_latents) into one (n_images, channels, rows, columns) per block."""
         sizes = [math.prod(shape) for shape in self.latent_shapes]
         ends = np.cumsum([0, *sizes])
         n_layers = int(np.searchsorted(ends, latents.shape[1]))
@@ -261,7 +261,7 @@ class VDVAE(nn.Module):
 
 
 def _batches(name, rows, image_ids, batch_size):
-    """Batches of rows, all finite, each with the ids of its images."""
+    """Yield batches of rows with their image ids, after checking that all values are finite."""
     image_ids = np.arange(len(rows)) if image_ids is None else image_ids
     if len(image_ids) != len(rows):
         raise ValueError(f"image_ids must name each of the {len(rows)} images, got {len(image_ids)}")
@@ -272,7 +272,7 @@ def _batches(name, rows, image_ids, batch_size):
 
 
 def load_weights(model: VDVAE, state: dict[str, Tensor]) -> VDVAE:
-    """Load a state dict, wrapped or not (`core.weights.unwrapped`); any other difference is an error that names the keys."""
+    """Load a state dict, wrapped or not (`core.weights.unwrapped`); ValueError, naming the keys, for any other difference."""
     model.load_state_dict(check_fit(model.state_dict(), unwrapped(state), what="these weights do not fit the VDVAE"))
     return model.eval()
 
@@ -280,7 +280,7 @@ def load_weights(model: VDVAE, state: dict[str, Tensor]) -> VDVAE:
 def load(path: Path, device="cpu") -> VDVAE:
     """Load OpenAI's `imagenet64-iter-1600000-model-ema.th`, or safetensors beside a `hyperparameters.json`.
 
-    On a GPU the model decodes in bfloat16.
+    On a GPU, the model decodes in bfloat16.
     """
     if path.suffix == ".th":
         model, state = VDVAE(Hyperparameters()), read_tensors(path)
