@@ -1,7 +1,7 @@
-"""Brain sides of systems that the paper compares itself with, behind one `fit` and `predict`; their sizes are settings.
+"""Brain decoders of the systems that the paper compares with, all with `fit` and `predict`; sizes default to the published ones.
 
-Defaults are the published sizes. "mindeye" is Scotti et al. 2023, and with `residual=False` the linear brain side that the public
-code of Scotti et al. 2024 amounts to; "mindreader" is Lin et al. 2022, "gu" is Gu et al. 2023 on the volume.
+"mindeye" is Scotti et al. 2023; with `residual=False` it is the linear decoder to which the public code of Scotti et al. 2024 is
+equivalent. "mindreader" is Lin et al. 2022, and "gu" is Gu et al. 2023 on the volume.
 """
 
 import difflib
@@ -11,7 +11,7 @@ NAMES = ("mindeye", "mindreader", "gu")
 
 
 def kind(name: str) -> type:
-    """Return the class of a rival, whose fields are its settings; ValueError for another name, with the nearest."""
+    """Return the class of a rival decoder, whose fields are its settings; ValueError for an unknown name."""
     from nsdlib.core.rivals.mappers import MindReader, VolumeMapper
     from nsdlib.core.rivals.mindeye import MindEye
 
@@ -21,7 +21,7 @@ def kind(name: str) -> type:
 
 
 def make(name: str, *, n_features: int, seed: int = 0, device="cpu", **settings):
-    """Return an unfitted decoder with `fit(X, Y, images=None)` and `predict(X)`, as `decoder.Rival` describes them.
+    """Return an unfitted decoder with `fit(X, Y, images=None)` and `predict(X)`; see `decoder.Rival`.
 
     Parameters
     ----------
@@ -29,15 +29,15 @@ def make(name: str, *, n_features: int, seed: int = 0, device="cpu", **settings)
     n_features : int
         Width of a token; a pooled vector is one token.
     seed : int
-        Of initial weights, batches, dropout and noise.
+        Seed of initial weights, batches, dropout and noise.
     device : str or torch.device
     **settings
-        Sizes and steps of `mindeye.MindEye`, `mappers.MindReader` or `mappers.VolumeMapper`.
+        Fields of `mindeye.MindEye`, `mappers.MindReader` or `mappers.VolumeMapper`.
 
     Raises
     ------
     ValueError
-        For another name or setting, with the nearest right one, and for numbers that are none of a size.
+        For an unknown name or setting (the message suggests the nearest one), and for invalid sizes.
     """
     known = [field.name for field in fields(kind(name))]
     if name == "gu" and "places" not in settings:
@@ -48,7 +48,7 @@ def make(name: str, *, n_features: int, seed: int = 0, device="cpu", **settings)
 
 
 def _check_one(what, name, names):
-    """Refuse a name that is none of these."""
+    """Raise ValueError for a name that is not one of these."""
     if name not in names:
         near = "".join(f"; did you mean {near!r}?" for near in difflib.get_close_matches(str(name), names, n=1)) or "."
         raise ValueError(f"no {what} is called {name!r}{near} There are {', '.join(names)}.")

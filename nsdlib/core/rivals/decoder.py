@@ -1,4 +1,4 @@
-"""What the rivals share: checks, batches without two trials of an image, seeded training, numbers that stay on the device."""
+"""Shared parts of the rival decoders: input checks, batches with one trial per image, and seeded training on the device."""
 
 import time
 from dataclasses import dataclass, fields
@@ -14,14 +14,14 @@ from nsdlib.core.ridge import check_pair, check_patterns
 
 @dataclass(kw_only=True, eq=False)
 class Rival:
-    """A decoder of another system: patterns (n_rows, n_voxels) to tokens (n_rows, n_tokens n_features).
+    """Base class of the rival decoders, from patterns (n_rows, n_voxels) to tokens (n_rows, n_tokens n_features).
 
-    Once fitted it has `network`, and `seconds` of the fit.
+    A fitted decoder has the attributes `network` and `seconds` (duration of the fit).
     """
 
     name = ""  # one of `rivals.NAMES`
     n_features: int  # width of a token
-    seed: int = 0  # of initial weights, batches, dropout and noise
+    seed: int = 0  # for initial weights, batches, dropout and noise
     device: str | torch.device = "cpu"
     batch_size: int = 32
 
@@ -35,9 +35,9 @@ class Rival:
     def fit(self, X: np.ndarray, Y: np.ndarray, *, images=None) -> "Rival":
         """Train on patterns X (n_rows, n_voxels), z-scored, and tokens Y (n_rows, n_tokens n_features).
 
-        `images` (n_rows,) are the rows' image ids where rows are single trials. An epoch shows each image once, its trials in
-        turn; the last images of an epoch that fill no batch are left out. Returns itself. ValueError for arrays that do not
-        belong together, values that are no finite numbers, and fewer than 20 images.
+        `images` (n_rows,) are image ids if rows are single trials. Each epoch uses one trial of each image, in turn, and drops an
+        incomplete last batch. Returns self. Raises ValueError when shapes do not match, values are not finite, or there are fewer
+        than 20 images.
         """
         images, start = self._check(X, Y, images), time.perf_counter()
         x, y = (to_tensor(values, self.device, torch.float32) for values in (X, Y))
@@ -51,13 +51,13 @@ class Rival:
     def predict(self, X: np.ndarray, *, image_ids=None) -> np.ndarray:
         """Predict the tokens of X (n_rows, n_voxels): (n_rows, n_tokens n_features) float32; ValueError before a fit.
 
-        `image_ids` (n_rows,) are for rivals that draw, whose noise follows from them.
+        `image_ids` (n_rows,) determine the noise of decoders that sample.
         """
         return self._apply(lambda x: self.network(x), X)
 
     @torch.inference_mode()
     def _apply(self, function, X, *others):
-        """Apply a function of patterns (n, n_voxels), and of lists beside them, by batches: float32 on the CPU."""
+        """Apply a function of patterns (n, n_voxels), and of further lists, in batches: float32 on the CPU."""
         check_patterns(X, self.n_voxels)
         parts = []
         for start in range(0, len(X), 256):
@@ -67,7 +67,7 @@ class Rival:
         return check_finite("predictions", np.concatenate(parts))
 
     def _check(self, X, Y, images):
-        """Refuse what cannot be trained on; return the images as numbers from 0, (n_rows,) int."""
+        """Raise ValueError for invalid training data; return the images numbered from 0, (n_rows,) int."""
         check_pair(X, Y)
         check_finite("Y", Y)
         if not Y.shape[1] or Y.shape[1] % self.n_features:
@@ -82,28 +82,28 @@ class Rival:
 
 
 class Residual(nn.Module):
-    """Layers whose input is added to their output."""
+    """Layers with a residual connection."""
 
     def __init__(self, *layers: nn.Module):
         super().__init__()
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add."""
+        """Add the input to the output of the layers."""
         return x + self.layers(x)
 
 
 class Batches:
-    """Rows of each step: of (n_rows,) image numbers, none twice in a batch; the trials of an image take turns.
+    """Draws batches of rows with no image twice; `images` (n_rows,) is the image number of each row.
 
-    Step s takes trial s modulo its number of trials of each of its images, as MindEye's code does.
+    As in MindEye's code, step s uses trial s modulo the number of trials of each image.
     """
 
     def __init__(self, images: np.ndarray, batch_size: int, *, seed: int):
         self.rows, self.generator, self.n_done = np.argsort(images, kind="stable"), np.random.default_rng(seed), 0
         self.images, self.first, self.n_trials = np.unique(images[self.rows], return_index=True, return_counts=True)
         self.batch_size = min(batch_size, len(self.images))
-        self.n_steps = len(self.images) // self.batch_size  # an epoch
+        self.n_steps = len(self.images) // self.batch_size  # per epoch
 
     def epoch(self) -> np.ndarray:
         """Draw the rows of an epoch's steps, (n_steps, batch_size) int."""
@@ -114,7 +114,7 @@ class Batches:
 
 
 class Steps:
-    """Steps of an optimiser down a loss, a function of tensors whose shapes stay; captured once on a GPU and then replayed."""
+    """Optimiser steps for a loss, a function of tensors of fixed shapes; on a GPU, gradients are captured as a CUDA graph."""
 
     def __init__(self, network: nn.Module, optimiser: torch.optim.Optimizer, loss):
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -133,7 +133,7 @@ class Steps:
 
 
 def hold_out(images: np.ndarray, share: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw rows to fit and rows to validate on, by (n_rows,) image numbers from 0: that share of images, at least two."""
+    """Split rows, with image numbers (n_rows,) from 0, into training and validation: `share` of the images, at least two."""
     n_images = images.max() + 1
     chosen = np.random.default_rng(seed).permutation(n_images)[: max(2, round(share * n_images))]
     held = np.isin(images, chosen)
@@ -141,7 +141,7 @@ def hold_out(images: np.ndarray, share: float, *, seed: int) -> tuple[np.ndarray
 
 
 class Best:
-    """The weights with the lowest error so far, of equals the first; nothing is read from the device."""
+    """The weights of the first lowest error so far; updated without reading values from the device."""
 
     def __init__(self, network: nn.Module):
         self.state = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
@@ -149,7 +149,7 @@ class Best:
 
     @torch.no_grad()
     def note(self, error: Tensor):
-        """Keep the weights if the error, one number, is lower than all before."""
+        """Keep the weights if the error, a scalar, is lower than all before."""
         better = error < self.lowest  # never true of NaN
         self.lowest = torch.where(better, error, self.lowest)
         for kept, tensor in zip(self.kept, self.state, strict=True):
@@ -157,6 +157,6 @@ class Best:
 
     @torch.no_grad()
     def restore(self):
-        """Put the kept weights back into the network."""
+        """Copy the kept weights into the network."""
         for kept, tensor in zip(self.kept, self.state, strict=True):
             tensor.copy_(kept)

@@ -1,6 +1,6 @@
-"""Two mappers to a pooled vector: Mind Reader's along the list of voxels, Gu's over neighbours in the volume.
+"""Two decoders to a pooled vector: Mind Reader convolves along the list of voxels, Gu et al. over neighbours in the volume.
 
-Of both systems only this brain side is here: their generators are adversarial networks without an open counterpart.
+Only the brain decoders of both systems are implemented; their generators are GANs without an open counterpart.
 """
 
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from tqdm import tqdm
 from nsdlib.core.rivals.contrastive import bimixco
 from nsdlib.core.rivals.decoder import Batches, Best, Residual, Rival, Steps, hold_out
 
-COSINE_WEIGHT, CONTRAST_WEIGHT, TAU = 0.6, 0.5, 0.5  # of Mind Reader's losses
-CONTRAST_BATCH = 4  # times the batch of the first loss: 128 for 32
-DECAY, DECAY_AFTER = 0.8, 0.25  # of Mind Reader's rate, after each such share of a loss's epochs: 10 of 40
+COSINE_WEIGHT, CONTRAST_WEIGHT, TAU = 0.6, 0.5, 0.5  # Mind Reader's loss weights and temperature
+CONTRAST_BATCH = 4  # batch size relative to that of the first loss: 128 for 32
+DECAY, DECAY_AFTER = 0.8, 0.25  # factor of Mind Reader's learning rate after each quarter of a loss's epochs: 10 of 40
 DROPOUT = 0.5
 
 
 class _Mapper(Rival):
-    """Training with held-out images: the weights with the lowest error on these are kept."""
+    """Training that keeps the weights with the lowest error on validation images."""
 
     def _fit_part(self, x, y, images, loss, error, *, optimiser, n_epochs, batch_size, schedule=None):
-        """Train on the images that are not held out, and keep the best weights by an error of predictions and targets."""
+        """Train with `loss`, and keep the weights with the lowest `error` on validation images."""
         rows_fit, rows_validation = hold_out(images, self.validation, seed=self.seed)
         batches = Batches(images[rows_fit], batch_size, seed=self.seed)
         rows_validation = torch.from_numpy(rows_validation).to(x.device)
@@ -45,7 +45,7 @@ class _Mapper(Rival):
 
 
 class LineNetwork(nn.Module):
-    """Convolutions along the list of voxels, (n, n_voxels) to (n, n_targets); the order of voxels is part of the model."""
+    """Convolutions along the list of voxels, (n, n_voxels) to (n, n_targets); the result depends on the order of voxels."""
 
     def __init__(self, n_voxels: int, n_targets: int, *, width: int = 64, n_blocks: int = 4):
         super().__init__()
@@ -61,15 +61,15 @@ class LineNetwork(nn.Module):
         self.across = nn.Sequential(nn.Linear(n_voxels // 2, 128), nn.ReLU(), nn.Linear(128, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve, then weigh the places of the list alike for all targets."""
+        """Convolve, then combine list positions with the same weights for all targets."""
         return self.across(self.along(x.unsqueeze(1))).squeeze(-1)
 
 
 @dataclass(kw_only=True, eq=False)
 class MindReader(_Mapper):
-    """Mind Reader's mapper (Lin et al. 2022): squares and cosines first, then with a contrast of larger batches.
+    """Mind Reader's mapper (Lin et al. 2022), trained first with `likeness`, then with `contrast` and larger batches.
 
-    Half of the epochs belong to each loss. Those published are 40 through all single trials, as many as 120 through images.
+    Each loss gets half of the epochs. The published 40 epochs over all single trials equal 120 epochs over images.
     """
 
     name = "mindreader"
@@ -77,13 +77,13 @@ class MindReader(_Mapper):
     n_blocks: int = 4
     n_epochs: int = 240
     rate: float = 2e-4
-    validation: float = 0.15  # share of the training images
+    validation: float = 0.15  # fraction of the training images
 
     def _build(self, n_voxels, n_targets):
         return LineNetwork(n_voxels, n_targets, width=self.width, n_blocks=self.n_blocks)
 
     def _train(self, x, y, images):
-        """Follow the two losses, one after the other; likeness to held-out images tells the best weights."""
+        """Train with the two losses in turn; `likeness` on validation images selects the weights."""
         first = self.n_epochs // 2
         parts = (likeness, first, self.batch_size), (contrast, self.n_epochs - first, CONTRAST_BATCH * self.batch_size)
         for loss, n_epochs, batch_size in parts:
@@ -94,23 +94,23 @@ class MindReader(_Mapper):
 
 
 def likeness(predicted: Tensor, true: Tensor) -> Tensor:
-    """Return 0.4 of the mean squared error and 0.6 of one minus the mean cosine, of two (n, n_targets)."""
+    """Return 0.4 times the mean squared error plus 0.6 times (1 - mean cosine) of two (n, n_targets)."""
     cosine = F.cosine_similarity(predicted, true).mean()
     return (1 - COSINE_WEIGHT) * F.mse_loss(predicted, true) + COSINE_WEIGHT * (1 - cosine)
 
 
 def contrast(predicted: Tensor, true: Tensor) -> Tensor:
-    """Return half of `likeness` and half of InfoNCE in both directions, at a temperature of 0.5, of two (n, n_targets)."""
+    """Return the mean of `likeness` and of InfoNCE in both directions with temperature 0.5, for two (n, n_targets)."""
     own = torch.arange(len(true), device=true.device)
     info = bimixco(predicted, true, torch.ones_like(own), own, tau=TAU)
     return (1 - CONTRAST_WEIGHT) * likeness(predicted, true) + CONTRAST_WEIGHT * info
 
 
 class VolumeConvolution(nn.Module):
-    """Weights of a voxel, of its Laplacian and of its differences: (n_voxels, n, n_in) -> (n_voxels, n, n_out).
+    """Linear layer on a voxel, its Laplacian and its three differences: (n_voxels, n, n_in) -> (n_voxels, n, n_out).
 
-    The Laplacian is the mean of the neighbours in the mask, of six, minus the voxel; differences are halved, along each axis,
-    and beyond the mask a voxel's own value goes on. It stands for the surface's convolution, which has two differences.
+    The Laplacian is the mean of those of the six neighbours that are in the mask, minus the voxel. Differences are central, along
+    each axis; neighbours outside the mask are replaced by the voxel. The published surface convolution has two differences.
     """
 
     def __init__(self, places: np.ndarray, n_in: int, n_out: int):
@@ -124,7 +124,7 @@ class VolumeConvolution(nn.Module):
         self.weigh = nn.Linear(5 * n_in, n_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Stack the five and weigh them."""
+        """Concatenate the five and apply the linear layer."""
         around = x[self.table]  # (6, n_voxels, n, n_in)
         laplacian = (around - x).sum(0) / self.n_neighbours
         differences = (around[::2] - around[1::2]) / 2
@@ -132,7 +132,7 @@ class VolumeConvolution(nn.Module):
 
 
 class VolumePool(nn.Module):
-    """The maximum of each block of 2 x 2 x 2 voxels, (n_voxels, n, n_in) -> (n_blocks, n, n_in); `places` are the blocks'."""
+    """Max pooling over 2 x 2 x 2 voxels, (n_voxels, n, n_in) -> (n_blocks, n, n_in); `self.places` are the blocks' positions."""
 
     def __init__(self, places: np.ndarray):
         super().__init__()
@@ -140,12 +140,12 @@ class VolumePool(nn.Module):
         block = block.reshape(-1)
         order = np.argsort(block, kind="stable")
         within = np.arange(len(block)) - np.searchsorted(block[order], block[order])
-        table = np.full((len(self.places), 8), len(block))  # of no voxel, unless filled
+        table = np.full((len(self.places), 8), len(block))  # index of the padding unless filled
         table[block[order], within] = order
         self.register_buffer("table", torch.from_numpy(table))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take the maximum."""
+        """Compute the maximum of each block."""
         padded = F.pad(x, (0, 0, 0, 0, 0, 1), value=-torch.inf)
         return padded.index_select(0, self.table.flatten()).unflatten(0, self.table.shape).amax(1)
 
@@ -154,12 +154,12 @@ class Norm(nn.BatchNorm1d):
     """Batch normalisation over voxels and patterns of (n_voxels, n, n_in)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise."""
+        """Normalise each channel."""
         return super().forward(x.flatten(0, 1)).view_as(x)
 
 
 class Down(nn.Module):
-    """A residual block to a coarser volume, (n_voxels, n, n_in) -> (n_blocks, n, n_out)."""
+    """A residual block with downsampling, (n_voxels, n, n_in) -> (n_blocks, n, n_out)."""
 
     def __init__(self, pool: VolumePool, n_in: int, n_out: int):
         super().__init__()
@@ -170,14 +170,14 @@ class Down(nn.Module):
         self.skip = nn.Sequential(nn.Linear(n_in, n_out), pool, Norm(n_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add both ways."""
+        """Add the main and the skip path."""
         return F.relu(self.main(x) + self.skip(x))
 
 
 class VolumeNetwork(nn.Module):
-    """Convolutions over neighbours, three or so times coarser, and their mean over voxels: (n, n_voxels) to (n, n_targets).
+    """Convolutions over neighbours with repeated downsampling, averaged over voxels: (n, n_voxels) to (n, n_targets).
 
-    Outputs have one `length`. The last ReLU of the published network, made for features that are never negative, is left out.
+    All outputs have norm `length`. The last ReLU of the published network, meant for nonnegative features, is omitted.
     """
 
     def __init__(self, places: np.ndarray, n_targets: int, *, widths):
@@ -190,16 +190,16 @@ class VolumeNetwork(nn.Module):
         self.head = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(widths[-1], n_targets), nn.BatchNorm1d(n_targets))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve, and average over what is left of the volume."""
+        """Convolve, average over the remaining voxels, and scale to `length`."""
         return F.normalize(self.head(self.trunk(x.T.unsqueeze(-1)).mean(0))) * self.length
 
 
 @dataclass(kw_only=True, eq=False)
 class VolumeMapper(_Mapper):
-    """Gu et al. 2023, on voxels in place of the surface, which is to be said wherever it is shown.
+    """The decoder of Gu et al. 2023, on voxels instead of the surface; state this difference wherever results are shown.
 
-    Outputs have the mean length of the training targets. The mean over voxels forgets where they were: what no neighbours share
-    is lost.
+    Outputs have the mean norm of the training targets. The mean over voxels discards positions, so information that is not
+    shared by neighbours is lost.
     """
 
     name = "gu"
@@ -208,7 +208,7 @@ class VolumeMapper(_Mapper):
     n_epochs: int = 100
     rate: float = 1e-3
     weight_decay: float = 0.1
-    validation: float = 1 / 18  # share of the training images: 500 of 9,000
+    validation: float = 1 / 18  # fraction of the training images: 500 of 9,000
 
     def _build(self, n_voxels, n_targets):
         places = np.asarray(self.places)
@@ -219,7 +219,7 @@ class VolumeMapper(_Mapper):
         return VolumeNetwork(places.astype(np.int64), n_targets, widths=tuple(self.widths))
 
     def _train(self, x, y, images):
-        """Lower the mean squared error."""
+        """Train with the mean squared error."""
         self.network.length = float(y.norm(dim=1).mean())
         parameters = self.network.parameters()
         optimiser = torch.optim.AdamW(parameters, lr=self.rate, weight_decay=self.weight_decay, fused=True)

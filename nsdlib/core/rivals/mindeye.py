@@ -1,9 +1,9 @@
 """MindEye (Scotti et al. 2023): a residual network, a contrastive projector and a diffusion prior, trained together.
 
-A network turns the pattern into tokens; a projector of these is told apart from other images' tokens, first with mixed patterns,
-then softly; and a prior given these learns to draw the image's tokens. With `residual=False` the network is linear, as that of
-MindEye2 is in its public code, whose mixer does nothing to a sequence of one. As there (Scotti et al. 2024), other subjects may
-train all but the first layer beforehand.
+A backbone maps the pattern to tokens. A projector of these tokens is trained with contrastive losses, first BiMixCo on mixed
+patterns, then SoftCLIP. A diffusion prior conditioned on the backbone's tokens learns to sample the image's tokens. With
+`residual=False` the backbone is linear, as in MindEye2's public code, whose mixer has no effect on a sequence of length one. As
+in MindEye2 (Scotti et al. 2024), all but the first layer can be pretrained on other subjects.
 """
 
 import math
@@ -21,17 +21,17 @@ from nsdlib.core.rivals.contrastive import bimixco, mix, soft_clip
 from nsdlib.core.rivals.decoder import Batches, Residual, Rival, Steps
 from nsdlib.core.rivals.prior import Prior
 
-MIXED_SHARE = 0.33  # of the epochs: BiMixCo, then SoftCLIP
-MIXED_PROBABILITY, BETA = 0.5, 0.15  # of a pattern, and both parameters of the distribution of its share
+MIXED_SHARE = 0.33  # fraction of the epochs with BiMixCo; the others use SoftCLIP
+MIXED_PROBABILITY, BETA = 0.5, 0.15  # probability of mixing a pattern; both parameters of the beta distribution of shares
 TAU, SOFT_TAUS = 0.006, (0.004, 0.0075)
-WARM_UP = 2 / 240  # share of the steps
+WARM_UP = 2 / 240  # fraction of the steps
 WEIGHT_DECAY = 1e-2
 
 
 class Network(nn.Module):
     """Backbone, projector and prior: patterns (n, n_voxels) to tokens (n, n_tokens, n_features).
 
-    Further subjects, of whose voxels `others` are the numbers, have a first layer each.
+    Each other subject, with its number of voxels in `others`, has its own first layer.
     """
 
     def __init__(self, n_voxels: int, n_tokens: int, settings: "MindEye", others=()):
@@ -53,46 +53,46 @@ class Network(nn.Module):
         self.others = nn.ModuleList(nn.Linear(n, width) for n in others)
 
     def tokens(self, patterns) -> Tensor:
-        """Turn patterns of each subject (n, n_voxels) into tokens, one subject after the other."""
+        """Map each subject's patterns (n, n_voxels) to tokens, concatenated over subjects."""
         layers = (self.backbone[0], *self.others)
         return self.backbone[1:](torch.cat([layer(x) for layer, x in zip(layers, patterns, strict=True)]))
 
 
 @dataclass(kw_only=True, eq=False)
 class MindEye(Rival):
-    """MindEye's high-level brain side; `predict` draws from the prior, `retrieve` returns the projector's tokens.
+    """MindEye's high-level decoder; `predict` samples from the prior, `retrieve` returns the projector's tokens.
 
-    A draw is one of the images that the pattern leaves possible, not their mean: its squared error is twice that of the mean.
+    A sample is one of the images compatible with the pattern, not their mean, so its squared error is twice that of the mean.
     """
 
     name = "mindeye"
-    before = None  # a network that other subjects have trained
+    before = None  # a network pretrained on other subjects
     residual: bool = True  # False: MindEye2's public code
-    prior: bool = True  # False: `predict` returns the projector's tokens, as long as those of the training images
-    mixing: bool = True  # of patterns, in the first third of the epochs
+    prior: bool = True  # False: `predict` returns the projector's tokens, scaled to the mean norm of training tokens
+    mixing: bool = True  # whether patterns are mixed in the first third of the epochs
     width: int = 4096
     n_blocks: int = 4
     projector_width: int = 2048
     depth: int = 6  # of the prior's transformer
     n_heads: int = 12
     n_times: int = 100
-    n_steps: int | None = None  # of sampling: all of DDPM, or a number of DDIM, of which MindEye2 takes 20
+    n_steps: int | None = None  # sampling steps of DDIM (MindEye2: 20); None: all steps of DDPM
     n_epochs: int = 240
-    rate: float = 3e-4  # the highest, of the one-cycle schedule
+    rate: float = 3e-4  # maximum of the one-cycle schedule
     prior_weight: float = 30.0
 
     def fit(self, X: np.ndarray, Y: np.ndarray, *, images=None, others=()) -> "MindEye":
-        """Train as `Rival.fit` says; if there are other subjects, all but the first layer on these beforehand, as many epochs.
+        """Train as in `Rival.fit`, after pretraining on other subjects, if given, for as many epochs.
 
-        `others` are (X, Y, images) of each: voxels of its own, the same tokens, Y a row an image and `images` (n_rows,) the row
-        of each pattern. A batch is shared by all of them.
+        Pretraining covers all but the first layer. `others` holds (X, Y, images) of each subject: its own voxels, the same tokens
+        with one row of Y per image, and each pattern's row of Y, `images` (n_rows,). Each batch contains all other subjects.
         """
         if others:
             self._learn_from(others)
         return super().fit(X, Y, images=images)
 
     def _learn_from(self, others):
-        """Train a network on other subjects; their arrays are on the device until it ends."""
+        """Train a network on other subjects, whose arrays are on the device meanwhile."""
         for patterns, tokens, rows in others:
             self._check(patterns, np.broadcast_to(tokens[:1], (len(rows), tokens.shape[1])), rows)
             check_finite("Y", tokens)
@@ -106,14 +106,14 @@ class MindEye(Rival):
     def predict(self, X: np.ndarray, *, image_ids=None) -> np.ndarray:
         """Predict the tokens of X (n_rows, n_voxels): (n_rows, n_tokens n_features) float32.
 
-        The prior's noise follows from the seed and `image_ids` (n_rows,), or else the rows' numbers. ValueError before a fit.
+        The prior's noise depends on the seed and on `image_ids` (n_rows,), by default the row numbers. ValueError before a fit.
         """
         if not self.prior:
             return self.retrieve(X) * self.length
         return self._apply(self._draw, X, generators(self.seed, range(len(X)) if image_ids is None else image_ids))
 
     def retrieve(self, X: np.ndarray) -> np.ndarray:
-        """Return the projector's tokens, by which images are found: (n_rows, n_tokens n_features) float32, rows of length 1."""
+        """Return the projector's tokens, for image retrieval: (n_rows, n_tokens n_features) float32, rows of norm 1."""
         return self._apply(self._project, X)
 
     def _build(self, n_voxels, n_targets):
@@ -134,7 +134,7 @@ class MindEye(Rival):
         self._follow(self.network, [(x, y, torch.arange(len(x), device=x.device))], [images])
 
     def _follow(self, network, subjects, images):
-        """Follow the two losses, one after the other: patterns, tokens and their rows of one subject or several."""
+        """Train with the two losses in turn; `subjects` are (patterns, tokens, row of tokens of each pattern)."""
         size = min(max(self.batch_size // len(subjects), 2), *(numbers.max() + 1 for numbers in images))
         batches = [Batches(numbers, size, seed=self.seed + i) for i, numbers in enumerate(images)]
         n_steps, n_mixed = min(one.n_steps for one in batches) * self.n_epochs, int(MIXED_SHARE * self.n_epochs)
@@ -153,7 +153,7 @@ class MindEye(Rival):
                 schedule.step()
 
     def _loss(self, network, subjects, is_mixed):
-        """Make the loss of a batch: of rows, shares and partners, (n_subjects, size) each, or of rows and tau."""
+        """Return a batch's loss: a function of rows, shares and partners, (n_subjects, size) each, or of rows and tau."""
 
         def loss(rows, *others):
             patterns = [x[of_one] for (x, *_), of_one in zip(subjects, rows, strict=True)]
@@ -163,7 +163,7 @@ class MindEye(Rival):
             projected = network.projector(tokens).flatten(1)
             if is_mixed:
                 share, partner = others
-                first = rows.shape[1] * torch.arange(len(rows), device=rows.device)[:, None]  # a subject's in the batch
+                first = rows.shape[1] * torch.arange(len(rows), device=rows.device)[:, None]  # each subject's first row
                 contrast = bimixco(projected, target, share.flatten(), (partner + first).flatten(), tau=TAU)
             else:
                 contrast = soft_clip(projected, target, tau=others[0])
@@ -174,7 +174,7 @@ class MindEye(Rival):
         return loss
 
     def _drawn(self, batches):
-        """Draw an epoch's rows, shares of mixing and partners, (n_steps, batch_size) each."""
+        """Draw an epoch's rows, mixing shares and partners, (n_steps, batch_size) each."""
         rows, draw = batches.epoch(), batches.generator
         share = draw.beta(BETA, BETA, rows.shape).astype(np.float32)
         stays = draw.random(rows.shape) >= MIXED_PROBABILITY * self.mixing
@@ -182,7 +182,7 @@ class MindEye(Rival):
         return rows, np.where(stays, np.float32(1), share), partner
 
     def _optimiser(self, network, n_steps):
-        """Return AdamW, without decay of biases, and the one-cycle schedule of its rate and first moment."""
+        """Return AdamW, without weight decay of biases, and the one-cycle schedule of learning rate and momentum."""
         parameters = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
         groups = [{"params": [p for name, p in parameters if ("bias" in name) == is_bias]} for is_bias in (True, False)]
         groups[0]["weight_decay"] = 0.0
@@ -193,6 +193,6 @@ class MindEye(Rival):
 
 
 def soft_tau(epoch: int, n_epochs: int) -> float:
-    """Return SoftCLIP's temperature in an epoch, from 0, of its own: from 0.004 to 0.0075 along a half cosine."""
+    """Return the temperature in an epoch, from 0, of SoftCLIP: from 0.004 to 0.0075 along a half cosine."""
     first, last = SOFT_TAUS
     return last + (first - last) / 2 * (1 + math.cos(math.pi * min(max(epoch / max(n_epochs - 1, 1), 0), 1)))

@@ -1,8 +1,8 @@
-"""A diffusion prior: from a network's guess of an image's tokens to tokens as images have them (Ramesh et al. 2022).
+"""A diffusion prior, which maps predicted tokens of an image to samples of true image tokens (Ramesh et al. 2022).
 
-In units of c = sqrt(n_features), where tokens of length 1 have numbers of size 1, noise is mixed into them over T steps and a
-network learns to predict the clean tokens. MindEye subclasses the prior of DALLE2-pytorch; a plain transformer encoder with
-learned positions stands in here for that one's rotary and relative positions, shared keys and null key.
+Tokens are scaled by c = sqrt(n_features), so that the elements of unit-norm tokens have size 1. Noise is added over T steps, and
+a network learns to predict the clean tokens. MindEye subclasses the prior of DALLE2-pytorch. Here, a transformer encoder with
+learned positions replaces its rotary and relative positions, shared keys and null key.
 """
 
 import math
@@ -13,27 +13,27 @@ from torch.nn import functional as F
 
 from nsdlib.core.random import normal
 
-OFFSET, LARGEST_BETA = 0.008, 0.999  # of the cosine schedule (Nichol & Dhariwal 2021, eq. 17)
-KEPT = 0.8  # probability that a condition, or the noisy tokens, are shown in training
+OFFSET, LARGEST_BETA = 0.008, 0.999  # cosine schedule (Nichol & Dhariwal 2021, eq. 17)
+KEPT = 0.8  # probability of keeping the condition, and of keeping the noisy tokens, in training
 
 
 def cosine_schedule(n_times: int) -> Tensor:
-    """Return abar, the share of variance that is left of an image at each of the times, (n_times,) float64."""
+    """Return the cumulative signal variance (alpha bar) at each time, (n_times,) float64."""
     times = torch.arange(n_times + 1, dtype=torch.float64) / n_times
     left = torch.cos((times + OFFSET) / (1 + OFFSET) * math.pi / 2) ** 2
     return torch.cumprod((left[1:] / left[:-1]).clamp(min=1 - LARGEST_BETA), 0)
 
 
 class Prior(nn.Module):
-    """The prior of tokens (n, n_tokens, n_features) given others of the same shape.
+    """The prior of tokens (n, n_tokens, n_features), conditioned on tokens of the same shape.
 
     Parameters
     ----------
     n_tokens, n_features : int
     depth, n_heads : int
-        Of the transformer, which is as wide as a token. ValueError when heads do not divide it.
+        Layers and heads of the transformer. Raises ValueError unless n_features is even and a multiple of n_heads.
     n_times : int
-        Steps of the diffusion.
+        Number of diffusion steps.
     """
 
     def __init__(self, n_tokens: int, n_features: int, *, depth: int = 6, n_heads: int = 12, n_times: int = 100):
@@ -42,7 +42,7 @@ class Prior(nn.Module):
             raise ValueError(f"n_features must be even and a multiple of n_heads, got {n_features} and {n_heads}")
         self.scale = n_features**0.5
         self.register_buffer("left", cosine_schedule(n_times).float())
-        self.nulls = nn.Parameter(torch.randn(2, n_tokens, n_features) / self.scale)  # in place of condition and noisy tokens
+        self.nulls = nn.Parameter(torch.randn(2, n_tokens, n_features) / self.scale)  # replace condition and noisy tokens
         self.places = nn.Parameter(torch.randn(2 * n_tokens + 1, n_features) / self.scale)
         self.time = nn.Sequential(nn.Linear(n_features, 2 * n_features), nn.SiLU(), nn.Linear(2 * n_features, n_features))
         layer = nn.TransformerEncoderLayer(
@@ -53,9 +53,9 @@ class Prior(nn.Module):
         self.out = nn.Linear(n_features, n_features, bias=False)
 
     def forward(self, noisy: Tensor, times: Tensor, condition: Tensor, shown: Tensor | None = None) -> Tensor:
-        """Predict clean tokens in units of c from noisy ones at `times` (n,), (n, n_tokens, n_features) both.
+        """Predict clean tokens from noisy tokens at `times` (n,), both (n, n_tokens, n_features) and scaled by c.
 
-        Where `shown` (2, n) bool is False, learned tokens take the place of the condition and of the noisy tokens.
+        Where `shown` (2, n) bool is False, learned tokens replace the condition and the noisy tokens, respectively.
         """
         if shown is not None:
             condition, noisy = torch.where(shown[:, :, None, None], torch.stack([condition, noisy]), self.nulls[:, None])
@@ -67,7 +67,7 @@ class Prior(nn.Module):
         return self.out(self.encoder(sequence)[:, -noisy.shape[1] :])
 
     def loss(self, target: Tensor, condition: Tensor) -> Tensor:
-        """Return the mean squared error, in units of c, at a random time for each of (n, n_tokens, n_features)."""
+        """Return the mean squared error of tokens scaled by c, at a random time for each of (n, n_tokens, n_features)."""
         clean, n = target * self.scale, len(target)
         times = torch.randint(len(self.left), (n,), device=target.device)
         left = self.left[times, None, None]
@@ -76,10 +76,10 @@ class Prior(nn.Module):
         return F.mse_loss(self(noisy, times, condition, shown), clean)
 
     def sample(self, condition: Tensor, generators: list[torch.Generator], *, n_steps: int | None = None) -> Tensor:
-        """Draw tokens given conditions, (n, n_tokens, n_features) both; every row from its own generator.
+        """Sample tokens given conditions, both (n, n_tokens, n_features), with one generator per row.
 
-        All steps of DDPM (Ho et al. 2020, eq. 7), or `n_steps` of DDIM without noise (Song et al. 2021, eq. 12). ValueError for
-        more steps than there are times.
+        Uses all steps of DDPM (Ho et al. 2020, eq. 7), or `n_steps` of DDIM without noise (Song et al. 2021, eq. 12). Raises
+        ValueError unless `n_steps` is from 1 to the number of times.
         """
         n_times = len(self.left)
         if n_steps is not None and not 1 <= n_steps <= n_times:
