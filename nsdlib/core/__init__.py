@@ -1,6 +1,6 @@
 """The single-trial GLM, decoders, generative models and scores: arrays in, arrays out, on the device of the input.
 
-Imports nothing else from nsdlib and reads no files but weights."""
+Imports nothing else from nsdlib, and is independent of runs and of the store."""
 
 import lazy_loader
 

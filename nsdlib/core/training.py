@@ -46,7 +46,7 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class History:
-    """Errors and learning rates of a search."""
+    """Errors and learning rates of `search`."""
 
     errors: tuple[float, ...]  # mean squared validation error after each epoch, in units of the (possibly scaled) targets
     rates: tuple[float, ...]  # learning rate of each epoch of the final fit

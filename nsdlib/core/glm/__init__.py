@@ -1,1 +1,1 @@
-"""From BOLD to one beta per trial: the algorithm of GLMsingle."""
+"""Single-trial betas from BOLD, with the algorithm of GLMsingle."""

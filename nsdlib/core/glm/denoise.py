@@ -175,7 +175,7 @@ def _log_densities(values, weight, mean, variance):
 
 
 def _bulk(values):
-    """Return the range of the values without far outliers, by the distances between percentiles."""
+    """Return the range of the values without far outliers, from distances between percentiles."""
     p0, p10, p50, p90, p100 = np.percentile(values, [0.1, 10, 50, 90, 99.9])
     low, high = p50 - 5 * (p50 - p10), p50 + 5 * (p90 - p50)
     if p100 > high:

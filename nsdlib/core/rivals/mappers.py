@@ -116,7 +116,7 @@ class VolumeConvolution(nn.Module):
     def __init__(self, places: np.ndarray, n_in: int, n_out: int):
         super().__init__()
         row = {tuple(place): number for number, place in enumerate(places.tolist())}
-        steps = np.kron(np.eye(3, dtype=int), [[1], [-1]])  # two opposite directions an axis
+        steps = np.kron(np.eye(3, dtype=int), [[1], [-1]])  # two opposite directions per axis
         table = np.array([[row.get(tuple(place), -1) for place in (places + step).tolist()] for step in steps])
         n_neighbours = (table >= 0).sum(0).clip(min=1)[:, None, None]
         self.register_buffer("table", torch.from_numpy(np.where(table < 0, np.arange(len(places)), table)))
@@ -186,7 +186,7 @@ class VolumeNetwork(nn.Module):
         for n_in, n_out in pairwise(widths):
             pool = VolumePool(places)
             layers, places = [*layers, Down(pool, n_in, n_out)], pool.places
-        self.trunk, self.length = nn.Sequential(*layers), 1.0  # until it is trained
+        self.trunk, self.length = nn.Sequential(*layers), 1.0  # set by training
         self.head = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(widths[-1], n_targets), nn.BatchNorm1d(n_targets))
 
     def forward(self, x: Tensor) -> Tensor:

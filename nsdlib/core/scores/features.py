@@ -24,7 +24,7 @@ GROWTH = (1, 2, 3, 4, 4)  # width of each of the five layers, relative to the ne
 ALEXNET_2, ALEXNET_5 = 5, 12  # layers of torchvision's `features` up to the ReLU of the 2nd and the 5th convolution
 PUBLISHED = {  # torchvision's name of each network, the head to remove, and settings
     "alexnet": ("alexnet", "classifier", {}),
-    "inception": ("inception_v3", "fc", {"init_weights": False, "transform_input": True}),  # ImageNet's scaling to its own
+    "inception": ("inception_v3", "fc", {"init_weights": False, "transform_input": True}),  # rescales ImageNet-standardised input
     "effnet": ("efficientnet_b1", "classifier", {}),
     "swav": ("resnet50", "fc", {}),
 }
