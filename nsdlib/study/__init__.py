@@ -1,4 +1,4 @@
-"""What notebooks ask of results: betas, comparison of decoders, controls, leaks, statistics, claims."""
+"""Analyses of results: betas, comparison of decoders, controls, leak detection, statistics, and tests of the paper's claims."""
 
 import lazy_loader
 

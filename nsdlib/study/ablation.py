@@ -1,11 +1,11 @@
-"""Comparison of decoders: every kind fitted to the same images, scored on images that it was not fitted to.
+"""Comparison of decoders: all are fitted to the same training images and scored on held-out images.
 
-The validation images are the tenth of the training images that a network's first fit leaves out (`training.split`); they decide
-when it stops, so their error is slightly optimistic. For comparison a second ridge is fitted without them, its penalty chosen
-without them too. No fit uses the test images.
+The validation images are the tenth of the training images that the first fit of a network leaves out (`training.split`). They
+determine when training stops, so their error is slightly optimistic. For comparison, a second ridge is fitted without them, and
+its penalty is chosen without them. No fit uses the test images.
 
-Systems are the decoders, the ridge with the published penalty where the run's is not this one, and the mean of the predictions
-of ridge and GRU; where the run has `rivals`, also the GRU that is trained by the recipe of the public code.
+The systems are the decoders and the mean of the predictions of ridge and GRU. Ridge with the published penalty is added if the
+run uses another one, and the GRU trained by the recipe of the public code if the run has `rivals`.
 
 `train` and `test` are (X, Y): patterns (n_images, n_voxels) and latents (n_images, n_latents).
 """
@@ -31,8 +31,8 @@ class Fitted:
     """A fitted decoder and its predictions for the validation images."""
 
     decoder: object  # NeuralDecoder, Ridge or Ensemble, fitted to all training images
-    rows: np.ndarray  # (n_validation,) the validation images among the training images
-    validation: np.ndarray  # (n_validation, n_latents) float32, predictions of a fit without these images
+    rows: np.ndarray  # (n_validation,) int, rows of the training images that are used for validation
+    validation: np.ndarray  # (n_validation, n_latents) float32, predictions of a fit without them
     seconds: float  # duration of the fit of `decoder`
 
 
@@ -45,12 +45,12 @@ class Ensemble:
 
     @property
     def targets(self) -> Moments:
-        """Of the training latents."""
+        """Moments of the training latents."""
         return self.parts[0].targets
 
     @property
     def finished(self) -> bool:
-        """Whether the training of all parts ended by itself."""
+        """Whether the training of all parts finished before `max_epochs`."""
         return all(map(_finished, self.parts))
 
     def predict(self, X):
@@ -59,7 +59,7 @@ class Ensemble:
 
 
 def options(run, in_region=None) -> dict:
-    """Return the settings of a run that decoders take; `in_region` (n_regions, n_voxels) bool gives `roi_gru` its steps."""
+    """Return the decoder settings of a run; `in_region` (n_regions, n_voxels) bool defines the sequence steps of `roi_gru`."""
     return {
         "groups": None if in_region is None else networks.region_groups(in_region),
         "recipe": run.recipe,
@@ -71,7 +71,7 @@ def options(run, in_region=None) -> dict:
 
 
 def fit_systems(run, train, *, in_region, fit=networks.fit) -> dict:
-    """Fit all systems once a seed of the run: dict of their names to lists of Fitted; arguments as for `options`, `fit_seeds`."""
+    """Fit every system with each seed of the run: dict of name to list of Fitted; arguments as in `options` and `fit_seeds`."""
     settings = options(run, in_region)
 
     def fitted(name, **changed):
@@ -85,22 +85,22 @@ def fit_systems(run, train, *, in_region, fit=networks.fit) -> dict:
 
 
 def average(parts) -> Fitted:
-    """Average Fitted of one seed, whose validation images are the same."""
+    """Average several Fitted of one seed; they share their validation images."""
     validation = np.mean([part.validation for part in parts], axis=0, dtype=np.float32)
     decoder = Ensemble(tuple(part.decoder for part in parts), Moments.of(validation))
     return Fitted(decoder, parts[0].rows, validation, sum(part.seconds for part in parts))
 
 
 def _finished(decoder):
-    """Whether a decoder's training ended by itself; a ridge's always does."""
+    """Whether a decoder's training finished before `max_epochs`; always true for ridge."""
     return getattr(getattr(decoder, "history", decoder), "finished", True)
 
 
 def fit_seeds(name, train, *, seeds, fit=networks.fit, **settings) -> list[Fitted]:
-    """Fit one kind of decoder once a seed; a ridge, which has nothing random, only once.
+    """Fit one decoder with each seed; ridge is deterministic and is fitted once.
 
-    `name` is one of `networks.DECODERS`, another a ValueError. A seed fixes a network's initial weights, and which images are for
-    validation. `fit` is `networks.fit` or its memoised form (`Store.memoise`), `settings` are those of `options`.
+    `name` is one of `networks.DECODERS`; any other raises a ValueError. The seed sets a network's initial weights and draws the
+    validation images. `fit` is `networks.fit` or its memoised form (`Store.memoise`), and `settings` are those of `options`.
     """
     decoder = networks.make(name, **settings)  # refuses unknown names
     if name == "ridge":
@@ -111,7 +111,7 @@ def fit_seeds(name, train, *, seeds, fit=networks.fit, **settings) -> list[Fitte
 
 
 def _fit_ridge(decoder, train, seeds):
-    """Fit the ridge, and for each seed a second one whose weights and penalty do not use that seed's validation images."""
+    """Fit the ridge, and for each seed a second ridge whose weights and penalty ignore that seed's validation images."""
     start = time.perf_counter()
     decoder.fit(*train)
     seconds = time.perf_counter() - start
@@ -138,13 +138,13 @@ def image_errors(truth, predicted) -> np.ndarray:
 
 
 def compare(fits, train, test):
-    """Compute the errors of all decoders on validation and test images, and those of the floor, the mean training latent.
+    """Compute the validation and test errors of all decoders and of the floor, the mean training latent.
 
-    `fits` has as many Fitted for each system, one a seed. Returns a Dataset: `scores` (decoder, seed, split, measure), means
-    over images; `errors` (decoder, measure, test_image), means over seeds; `floor_scores` and `floor_errors` the same of the
-    floor; and of the fits `seconds`, `best_epoch` (0 without epochs) and `finished` (decoder, seed), whether training ended
-    because the validation error no longer fell (of a ridge true), `validation` (decoder, seed, epoch), that error, NaN where
-    there was no epoch, and `penalty` (decoder), NaN of others than ridges.
+    `fits` maps each system to its Fitted, one per seed. Returns a Dataset: `scores` (decoder, seed, split, measure), means over
+    images; `errors` (decoder, measure, test_image), means over seeds; `floor_scores` and `floor_errors`, the same for the floor;
+    `seconds`, `best_epoch` (0 without epochs) and `finished` (decoder, seed), whether training ended because the validation error
+    no longer fell (true for ridge); `validation` (decoder, seed, epoch), the validation error, NaN after the last epoch; and
+    `penalty` (decoder), NaN except for ridge.
     """
     scores, errors = [], []
     for by_seed in fits.values():
@@ -166,7 +166,7 @@ def compare(fits, train, test):
 
 
 def _training(fits):
-    """How long each decoder was trained, and with what success."""
+    """Training time, validation curves and penalties of the decoders, as arrays for `compare`."""
     decoders = [[fit.decoder for fit in by_seed] for by_seed in fits.values()]
     curves = [[_validation_errors(decoder) for decoder in by_seed] for by_seed in decoders]
     best = [[np.nanargmin(curve) + 1 if len(curve) else 0 for curve in by_seed] for by_seed in curves]
@@ -183,7 +183,7 @@ def _training(fits):
 
 
 def _validation_errors(decoder):
-    """Mean squared error after each epoch of a network's training, in squared units of the latents: (n_epochs,) float64."""
+    """Validation MSE of a network after each epoch, in squared units of the latents: (n_epochs,) float64."""
     return decoder.scale**2 * np.array(decoder.history.errors) if hasattr(decoder, "history") else np.empty(0)
 
 
@@ -195,10 +195,10 @@ def _test_errors(by_seed, X, Y):
 
 
 def explained_variance(errors, floor, *, n_bootstrap=2000, seed=0) -> dict:
-    """Compute the explained variance, 1 - error / floor of the mean squared errors, and its bootstrap interval over images.
+    """Compute the explained variance, 1 - error / floor, and its bootstrap interval over images.
 
-    `errors` and `floor` are (n_images,), of a decoder and of the mean latent. Returns a dict: mean, low, high, n. 1 is perfect, 0
-    no better than the mean latent.
+    `errors` and `floor` (n_images,) are the squared errors of a decoder and of the mean latent. Returns a dict: mean, low, high,
+    n. 1 is perfect; 0 is no better than the mean latent.
     """
     place = statistics.place_between(-floor, -errors, np.zeros_like(floor), n_bootstrap=n_bootstrap, seed=seed)
     low, high = statistics.limits(place)
@@ -206,34 +206,34 @@ def explained_variance(errors, floor, *, n_bootstrap=2000, seed=0) -> dict:
 
 
 def by_region(X, in_region, targets, *, alphas, device="cpu"):
-    """Compute the two-way identification by a ridge on each region alone, and on all voxels without it.
+    """Compute two-way identification from ridge fitted to each region alone, and to all voxels outside it.
 
-    `X` is (X_train, X_test), patterns (n_images, n_voxels); `in_region` (n_regions, n_voxels) bool, where regions may overlap;
-    `targets` dict of str to (Y_train, Y_test), (n_images, n_targets) each. Each fit takes the one of the penalties `alphas` with
-    the smallest leave-one-out error on training images. Give several: regions differ in size, and a penalty published for all
+    `X` is (X_train, X_test), patterns (n_images, n_voxels). `in_region` is (n_regions, n_voxels) bool; regions may overlap.
+    `targets` maps a name to (Y_train, Y_test), (n_images, n_targets) each. Each fit takes the penalty in `alphas` with the
+    smallest leave-one-out error on training images. Pass several, because regions differ in size: a penalty published for all
     voxels (`store.zoo.alphas`) does not suit a small region.
 
     Returns
     -------
     xarray.DataArray
-        (target, used, region, test_image): two-way identification of each test image among the others, by predictions and
-        truth minus the training mean; chance is 0.5. `used` is "alone" or "without"; the last region is all voxels.
+        (target, used, region, test_image): two-way identification of each test image among the others, from predictions and truth
+        minus the training mean; chance is 0.5. `used` is "alone" or "without"; the last region is all voxels.
     """
-    # kernels of all voxels and of one region are held at a time
+    # only the kernels of all voxels and of one region are in memory
     scores, kernels = np.full((len(targets), 2, len(in_region) + 1, len(X[1])), 0.5), region_kernels(*X)
     scores[:, 0, -1] = _identification(kernels, targets, alphas, device)
     for region, voxels in enumerate(in_region):
         own = region_kernels(*X, voxels)
         scores[:, 0, region] = _identification(own, targets, alphas, device)
         for kernel, part in zip(kernels, own, strict=True):
-            np.subtract(kernel, part, out=part)  # now of all voxels but the region's
+            np.subtract(kernel, part, out=part)  # now the kernel of the voxels outside the region
         scores[:, 1, region] = _identification(own, targets, alphas, device)
     axes = ("target", "used", "region", "test_image")
     return xr.DataArray(scores, dims=axes, coords={"target": list(targets), "used": ["alone", "without"]})
 
 
 def _identification(kernels, targets, alphas, device):
-    """Two-way identification of the test images by each target, from one pair of kernels: (n_targets, n_test)."""
+    """Two-way identification of the test images for each target, from one pair of kernels: (n_targets, n_test)."""
     scores = []
     for Y_train, Y_test in targets.values():
         mean = Moments.of(Y_train).mean

@@ -1,9 +1,9 @@
-"""From single trials to the decoders' patterns: voxels of a region, images averaged over repeats, z-scored, split.
+"""From single trials to the decoders' patterns: select voxels, average repeats, z-score, and split.
 
-Means, standard deviations and noise ceilings come from the training images alone.
-Voxels that were not measured in one of the sessions (NSD's `valid_session`) are left out: NSD set their series to 0 for the whole
-session (preprocess_nsd_secondstage.m, `maskoutnans`), so that their betas are 0 there (export_noiseceiling.m; both in
-cvnlab/nsddatapaper at 9d878d7). Here one value throughout a run is enough, which a fit makes of a series that is constant in it.
+Means, standard deviations and noise ceilings come from the training images alone. Voxels that were not measured in a session
+(NSD's `valid_session`) are left out. NSD sets their time series to 0 for the whole session (preprocess_nsd_secondstage.m,
+`maskoutnans`), so their betas are 0 there (export_noiseceiling.m; both in cvnlab/nsddatapaper at 9d878d7). Here, a voxel is left
+out if its betas are constant within any run, as a GLM yields for a time series that is constant there.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ import xarray as xr
 from nsdlib.core.scores.reliability import BATCH, ncsnr, trials_by_image, variances
 from nsdlib.data.splits import draw
 
-FEWEST_AGAIN = 100  # trials that show a training image again, below which ON-OFF R2 chooses voxels better than they
+FEWEST_AGAIN = 100  # repeat trials of training images; with fewer, ON-OFF R2 selects voxels better than the ncsnr
 
 
 def load_trials(run, store, subject):
-    """Load a run's single trials: (as `read_trials` or `trials_from_glm` has them, the same scaled as the run says).
+    """Load a run's single trials: (as `read_trials` or `trials_from_glm` returns them, the same scaled by `run.scaling`).
 
-    Where the run limits them, only `n_test` of its test images, drawn by its seed, and its `n_voxels` `best_voxels` are kept.
+    With `run.n_test`, only that many test images are kept, drawn with `run.seed`; with `run.n_voxels`, only the `best_voxels`.
     """
     onoff_r2 = None
     if run.betas == "glm":
@@ -39,14 +39,14 @@ def load_trials(run, store, subject):
 
 
 def read_trials(subject, *, roi="nsdgeneral", version=None):
-    """Load the single-trial betas that came with the data (NSD: of a `version`), of the voxels of `subject.voxels(roi)`.
+    """Load the single-trial betas supplied with the data for the voxels of `subject.voxels(roi)`; NSD has several in `version`.
 
     Returns
     -------
     xarray.Dataset
         betas (trial, voxel) float32, in `subject.betas_unit`; in_region (region, voxel) bool; coordinates trial (from 0), voxel
-        (flat C-order index into the volume), and for each trial image_id, session (from 1), is_test (by the split). Without
-        the voxels that hold one value throughout a run: a warning says how many, or an error that none remains.
+        (flat C-order index into the volume), and for each trial image_id, session (from 1) and is_test (from the split). Voxels
+        with constant betas in any run are left out with a warning; a ValueError is raised if none remains.
     """
     mask = subject.voxels(roi)
     betas = np.empty((subject.n_trials, mask.sum()), dtype=np.float32)
@@ -56,11 +56,11 @@ def read_trials(subject, *, roi="nsdgeneral", version=None):
 
 
 def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
-    """Return the betas of the artifact `glm` (betas_d, (trial, roi_voxel)) in the form of `read_trials`, without voxels of NaN.
+    """Return the betas of the artifact `glm` (betas_d, (trial, roi_voxel)) in the form of `read_trials`, without NaN voxels.
 
-    `roi` is the label volume that the artifact was made for; a ValueError when its voxels are not those of the region.
+    `roi` is the label volume that the artifact was made for; a ValueError is raised if its voxels differ from the artifact's.
     """
-    mask = subject.voxels(roi) & subject.brainmask  # the fit has no others
+    mask = subject.voxels(roi) & subject.brainmask  # the GLM fits only these
     if not np.array_equal(glm.roi_voxel, np.flatnonzero(mask)):
         raise ValueError(
             f"The glm artifact has {glm.sizes['roi_voxel']} voxels, {roi} of {subject.name} has {mask.sum()}, or "
@@ -70,11 +70,11 @@ def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
 
 
 def best_voxels(trials, n_voxels, *, onoff_r2=None):
-    """Choose the voxels that are likeliest to tell images apart, without a look at a test trial: their places, ascending.
+    """Select the voxels that are likely to discriminate images best, without test labels: their indices, ascending.
 
-    Of single trials (`read_trials`) the `n_voxels` with the largest ratio of signal to noise of training images that were shown
-    again. Where none was, those with the largest `onoff_r2`, (n_voxels,): it knows when images were shown, not which. A
-    ValueError when neither is there.
+    Takes the `n_voxels` with the largest ncsnr over repeats of training images in single trials (`read_trials`). With fewer than
+    `FEWEST_AGAIN` repeat trials, takes those with the largest `onoff_r2` (n_voxels,) if given; it uses when images were shown,
+    not which. A ValueError is raised without repeats and without `onoff_r2`.
     """
     train = ~trials.is_test.values
     ids = trials.image_id.values[train]
@@ -88,10 +88,10 @@ def best_voxels(trials, n_voxels, *, onoff_r2=None):
 
 
 def zscore_sessions(trials):
-    """Z-score each voxel of single trials (`read_trials`, `trials_from_glm`) within each session; returns such a Dataset.
+    """Z-score each voxel of single trials (`read_trials`, `trials_from_glm`) within each session; returns a Dataset like them.
 
-    Mean and standard deviation (ddof=1) come from the training trials of the session and scale all of its trials, so that no test
-    image has a say. A ValueError when a session has fewer than two training trials.
+    The mean and standard deviation (ddof=1) of a session's training trials scale all its trials, so test images have no
+    influence. A ValueError is raised for a session with fewer than two training trials.
     """
     betas, held_out = trials.betas.values.copy(), trials.is_test.values
     for number in np.unique(trials.session):
@@ -104,18 +104,18 @@ def zscore_sessions(trials):
 
 
 def assemble(trials):
-    """Assemble the training and test sets of the decoders from single trials (`read_trials`, `zscore_sessions`).
+    """Assemble the decoders' training and test sets from single trials (`read_trials`, `zscore_sessions`).
 
     Returns
     -------
     xarray.Dataset
         X_train (train_image, voxel) and X_test (test_image, voxel), float32, z-scored with the mean and standard deviation
         (ddof=1) of X_train; n_repeats_train, n_repeats_test; mean, sd (voxel), in the unit of the trials; in_region (region,
-        voxel) bool. Of training trials, NaN when none showed an image again: ncsnr (voxel), by NSD's definition; and
-        noise_ceiling (voxel), the percentage of the variance of averages like those of the test images that any model can
-        explain. It belongs to the trials as they are: with offsets of the sessions, if these have not been scaled away, and not
-        cut at 0, so that means over voxels are not too high. Images in ascending order of their ids, which are the coordinates
-        train_image and test_image. The attribute `split` is their `split_hash`. A ValueError without trials of both sets.
+        voxel) bool. From training trials, NaN if no image was repeated: ncsnr (voxel), by NSD's definition; and noise_ceiling
+        (voxel), the percentage of variance that any model can explain in averages over as many repeats as the test images have.
+        The ceiling includes session offsets that have not been scaled away, and is not clipped at 0, so that means over voxels
+        are not biased upwards. The coordinates train_image and test_image are ascending image ids. The attribute `split` is their
+        `split_hash`. A ValueError is raised if there are no training or no test trials.
     """
     test, ids, betas = trials.is_test.values, trials.image_id.values, trials.betas.values
     if test.all() or not test.any():
@@ -149,8 +149,8 @@ def assemble(trials):
 def single_showings(trials, assembled):
     """Return the test images' single trials as patterns for decoders: (n_showings, n_test, n_voxels) float32.
 
-    Order of the images and scale of the voxels are those of `assembled`, which `assemble` made of `trials`. There are as many
-    showings as the test image with the fewest has, the earliest first.
+    Image order and voxel scaling are those of `assembled`, the result of `assemble` on `trials`. `n_showings` is the smallest
+    number of repeats of a test image; the earliest trials come first.
     """
     n_showings, ids = int(assembled.n_repeats_test.min()), trials.image_id.values
     rows = np.stack([np.flatnonzero(ids == image)[:n_showings] for image in assembled.test_image.values], axis=1)
@@ -161,7 +161,7 @@ def single_showings(trials, assembled):
 def split_hash(images_train, images_test):
     """Compute the hash of a split into training and test images, each (n_images,) 0-based ids among the 73,000 in any order.
 
-    The first 12 hexadecimal digits of sha256 over the ascending ids, each once, written as "1,2,3;4,5": training, then test.
+    The first 12 hexadecimal digits of the sha256 of the unique ascending ids, written as "1,2,3;4,5": training, then test.
     """
     written = ";".join(",".join(map(str, np.unique(ids).tolist())) for ids in (images_train, images_test))
     return hashlib.sha256(written.encode()).hexdigest()[:12]
@@ -170,8 +170,7 @@ def split_hash(images_train, images_test):
 def average_repeats(betas, image_ids):
     """Average the betas (n_trials, n_voxels) over the trials of each image.
 
-    Returns the images' ids (n_images,), ascending, their means (n_images, n_voxels) float32, and numbers of trials
-    (n_images,).
+    Returns the ascending image ids (n_images,), the means (n_images, n_voxels) float32, and the numbers of trials (n_images,).
     """
     images, order, first, n_repeats = trials_by_image(betas, image_ids)
     means = np.empty((len(images), betas.shape[1]), dtype=np.float32)
@@ -182,29 +181,29 @@ def average_repeats(betas, image_ids):
 
 
 def zscore(X_train, X_test):
-    """Standardise each voxel by the mean and standard deviation (ddof=1, as Brain-Diffuser has it) of the training images.
+    """Standardise each voxel by the mean and standard deviation (ddof=1, as in Brain-Diffuser) of the training images.
 
-    Returns X_train and X_test, (n_images, n_voxels) float32, in which a voxel that is constant in training is 0, and the mean
-    and standard deviation, (n_voxels,) float64.
+    Returns X_train and X_test, (n_images, n_voxels) float32, where voxels that are constant in training are 0, and the mean and
+    standard deviation, (n_voxels,) float64.
     """
     mean, sd = X_train.mean(axis=0, dtype=np.float64), X_train.std(axis=0, ddof=1, dtype=np.float64)
     return *(_standardised(X, mean, sd) for X in (X_train, X_test)), mean, sd
 
 
 def _standardised(X, mean, sd):
-    """Patterns (n_images, n_voxels) in float32 by each voxel's mean and standard deviation, 0 where it is constant."""
+    """Standardise patterns (n_images, n_voxels) by each voxel's mean and standard deviation: float32, 0 where it is constant."""
     varies = sd > 1e-6 * np.abs(mean)
     factor = np.divide(1, sd, out=np.zeros_like(sd), where=varies).astype(np.float32)
     return (X - mean.astype(np.float32)) * factor
 
 
 def _noise_ceiling(trials):
-    """Share of signal (percent) in averages like the test images', with signal, noise and offsets of training trials."""
+    """Percent signal variance in averages like the test images', from signal, noise and session offsets of training trials."""
     test, session = trials.is_test.values, trials.session.values
     betas, ids = trials.betas.values[~test], trials.image_id.values[~test]
     signal, noise = variances(betas, ids, session=session[~test])
     offsets = np.stack([betas[session[~test] == number].mean(axis=0, dtype=np.float64) for number in np.unique(session[~test])])
-    offsets -= offsets.mean(axis=0)  # what a session without training trials is taken to have
+    offsets -= offsets.mean(axis=0)  # a session without training trials gets offset 0
     shown = session[test, None] == np.unique(session[~test])  # (n_test_trials, n_sessions)
     _, weights, n_repeats = average_repeats(shown, trials.image_id.values[test])  # (n_test_images, n_sessions)
     total = signal + noise * np.mean(1 / n_repeats) + (weights @ offsets).var(axis=0)
@@ -212,10 +211,10 @@ def _noise_ceiling(trials):
 
 
 def _label(betas, trial, mask, subject, unit="percent signal change"):
-    """Betas labelled by their trials, voxels and regions, without voxels that hold one value throughout a run."""
+    """Label betas by trial, voxel and region; leave out voxels that are constant in any run."""
     mask = mask.copy()
     session, run = (subject.trials[name].to_numpy()[trial] for name in ("session", "run"))
-    first = np.flatnonzero(np.diff(session, prepend=-1) | np.diff(run, prepend=-1))  # trial of each run
+    first = np.flatnonzero(np.diff(session, prepend=-1) | np.diff(run, prepend=-1))  # first trial of each run
     still = np.maximum.reduceat(betas, first) == np.minimum.reduceat(betas, first)  # (n_runs, n_voxels)
     still &= (np.diff(first, append=len(betas)) > 1)[:, None]
     if (lacking := still.any(axis=0)).any():

@@ -1,4 +1,4 @@
-"""Decoded VDVAE latents: training and differences of the decoders (notebook 03), and what each number of layers gives (04)."""
+"""Analyses of decoded VDVAE latents: training and comparison of decoders (notebook 03), and the number of layers (04)."""
 
 import time
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from nsdlib.core.scores.similarity import pixcorr, ssim
 from nsdlib.study import ablation, statistics
 
 MEASURES = {"PixCorr": pixcorr, "SSIM": ssim}
-MARGIN = 0.01  # of either: fewer layers do as well where more gain less
-PAIRS = (  # of decoders whose errors answer the paper's question; ablation.fit_systems says what they are
+MARGIN = 0.01  # of either measure: fewer layers suffice if more layers gain less
+PAIRS = (  # decoders to compare for the paper's question; see ablation.fit_systems
     ("gru", "ridge"),
     ("gru", ablation.PUBLISHED_RIDGE),
     ("ridge", ablation.PUBLISHED_RIDGE),
@@ -27,12 +27,12 @@ PAIRS = (  # of decoders whose errors answer the paper's question; ablation.fit_
     ("roi_gru", "ridge"),
     ("roi_gru", ablation.ENSEMBLE),
 )
-# latents that images are drawn from: predicted, true, the training images' mean
+# latents from which images are generated: predicted, true, mean of the training images
 SYSTEMS = ("decoded", "oracle", "floor")
 
 
 def training_table(ablation):
-    """Tabulate how long each decoder of an artifact `ablation` trained, and what ended it (pandas.DataFrame)."""
+    """Tabulate how long each decoder of the artifact `ablation` was trained, and why training ended (pandas.DataFrame)."""
     rows = {}
     for name in ablation.decoder.values:
         one = ablation.sel(decoder=name)
@@ -48,7 +48,7 @@ def training_table(ablation):
 
 
 def learning(ablation):
-    """Return the first seed's validation MSE, for `plot_learning`: of networks after each epoch, of ridge and of the floor."""
+    """Return the first seed's validation MSE for `plot_learning`: curves of the networks, levels of ridge and of the floor."""
     first = ablation.isel(seed=0)
     curves = {name: first.validation.sel(decoder=name).dropna("epoch").values for name in ablation.decoder.values}
     lines = {
@@ -59,16 +59,16 @@ def learning(ablation):
 
 
 def error_table(ablation):
-    """Tabulate errors by decoder, means over images and seeds, with those of the floor (pandas.DataFrame)."""
+    """Tabulate the errors of the decoders, means over images and seeds, and those of the floor (pandas.DataFrame)."""
     table = ablation.scores.mean("seed").to_series().unstack(["split", "measure"]).loc[ablation.decoder.values]
     table.loc["mean latent"] = ablation.floor_scores.mean("seed").to_series()
     return table
 
 
 def error_differences(errors, pairs, **bootstrap):
-    """Compare the `errors` (decoder, measure, test_image) of pairs of decoders, by `statistics.differences`.
+    """Compare the `errors` (decoder, measure, test_image) of pairs of decoders with `statistics.differences`.
 
-    Pairs of which the errors lack one are left out. Negative is better for the first.
+    Pairs with a decoder that `errors` lacks are left out. Negative differences mean that the first decoder is better.
     """
     values = errors.rename(measure="metric").assign_coords(metric=[name.upper() for name in errors.measure.values])
     pairs = statistics.present(pairs, values.decoder.values)
@@ -76,11 +76,11 @@ def error_differences(errors, pairs, **bootstrap):
 
 
 def answers(ablation, pairs=PAIRS, **bootstrap):
-    """Say for pairs of decoders of an artifact `ablation` which one is better, where the training of both has ended by itself.
+    """Decide which decoder of each pair in the artifact `ablation` is better, if training of both has finished.
 
-    A DataFrame of text by (pair, measure): the difference of the errors, the mean over seeds, with its interval over test images
-    (negative is better for the first); the difference of each seed; the verdict. A decoder is better where the interval does not
-    hold 0, the p value, corrected for all rows, is below 0.05, and all seeds agree.
+    A DataFrame of text by (pair, measure): the difference of the errors (mean over seeds, negative if the first is better) with
+    its interval over test images; the difference for each seed; the verdict. A decoder is better if the interval excludes 0, the
+    p value corrected for all rows is below 0.05, and all seeds agree.
     """
     rows, tested = {}, ablation.scores.sel(split="test")
     for (pair, measure), row in error_differences(ablation["errors"], pairs, **bootstrap).iterrows():
@@ -103,8 +103,8 @@ def answers(ablation, pairs=PAIRS, **bootstrap):
 def explained_by_layer(truth, predicted, mean, *, sizes) -> np.ndarray:
     """Compute the explained variance of each VDVAE layer's latents: (n_layers,) float64.
 
-    `truth` and `predicted` are (n_images, n_latents), `mean` the mean latent of the training images, and `sizes` the number
-    of latents of each layer, in order: they add up to n_latents, or a ValueError says so.
+    `truth` and `predicted` are (n_images, n_latents), `mean` is the mean latent of the training images, and `sizes` the number of
+    latents of each layer, in order. A ValueError is raised if the sizes do not add up to n_latents.
     """
     if sum(sizes) != truth.shape[1]:
         raise ValueError(f"the layers' sizes must add up to n_latents={truth.shape[1]}, got {sum(sizes)} in {len(sizes)}")
@@ -116,17 +116,17 @@ def explained_by_layer(truth, predicted, mean, *, sizes) -> np.ndarray:
 def regimes():
     """Load the explained variance of ridge, the GRU and their mean under the simulated conditions of `benchmarks/regimes.py`.
 
-    A DataFrame, a row a fit: target, response, images, snr, seed, decoder, explained. Targets are "latents", and for the linear
-    response the same "within backgrounds". The input of the decoder "background" is each scene's background alone.
+    A DataFrame with one row per fit: target, response, images, snr, seed, decoder, explained. The target is "latents", or "within
+    backgrounds" for the linear response only. The decoder "background" sees only the background of each scene.
     """
     return pd.read_csv(Path(__file__).with_name("regimes.csv"))
 
 
 def regime_gains(scores):
-    """Compute by how much one decoder beats another in each simulated regime, from the rows of `regimes` with one target.
+    """Compute the gain of one decoder over another in each simulated regime, from the rows of `regimes` with one target.
 
-    Returns a Dataset: mean, low, high (difference, response, images, snr) of differences in explained variance, mean and range
-    over seeds.
+    Returns a Dataset: mean, low, high (difference, response, images, snr), the mean and range over seeds of the difference in
+    explained variance.
     """
     axes = ["response", "images", "snr", "seed", "decoder"]
     explained = scores.set_index(axes).explained.to_xarray()
@@ -139,25 +139,25 @@ def regime_gains(scores):
 
 @dataclass(frozen=True)
 class LayerFit:
-    """A decoder of the latents of the first so many layers."""
+    """A decoder of the latents of the first n layers, with its errors, images and costs."""
 
     n_latents: int
-    variance: float  # of the training images' latents, summed over latents
+    variance: float  # total variance of the training latents
     n_parameters: int
     seconds: float  # of fit and prediction
-    megabytes: float  # what the fitted decoder holds to predict
-    errors: dict  # "all its layers" and those of the smallest count to (2, n_images): of the prediction, and of the mean latent
-    images: dict  # each of `SYSTEMS` to (n_images, size, size, 3) uint8, the rough images drawn from it
+    megabytes: float  # size of the fitted decoder
+    errors: dict  # all layers, and those of the smallest count, to (2, n_images): MSE of prediction and mean latent
+    images: dict  # each of `SYSTEMS` to its rough images (n_images, size, size, 3) uint8
 
 
 def fit_by_layers(model, X, targets, *, run, in_region, ids) -> dict:
-    """Fit the run's decoder to each number of layers in its `layer_counts`, and draw the test images from its predictions.
+    """Fit the run's decoder for each number of layers in `layer_counts`, and generate the test images from its predictions.
 
-    `X` is (X_train, X_test), each (n_images, n_voxels), `targets` the artifact, `in_region` (n_regions, n_voxels) bool.
-    Returns a LayerFit by number of layers.
+    `X` is (X_train, X_test), each (n_images, n_voxels), `targets` the artifact, and `in_region` (n_regions, n_voxels) bool.
+    Returns a dict of number of layers to LayerFit.
     """
     options = {"seed": run.decoder_seeds[0], **ablation.options(run, in_region)}
-    # a small fit, whose result is thrown away, keeps the loading of libraries out of the seconds
+    # a small warm-up fit keeps the loading of libraries out of the measured seconds
     warm_up = networks.make(run.decoder, **options | {"max_epochs": 1})
     warm_up.fit(X[0], targets.latents_train[:, :16].values)
     n_first, draw, fits = model.n_latents(min(run.layer_counts)), {"seed": run.seed, "image_ids": ids}, {}
@@ -187,7 +187,7 @@ def fit_by_layers(model, X, targets, *, run, in_region, ids) -> dict:
 def explained(fits, **bootstrap):
     """Compute the explained variance of each fit, over all its layers and over those of the smallest count.
 
-    Indexed by (number of layers, which layers): mean, low, high, n (pandas.DataFrame); see `ablation.explained_variance`.
+    Returns a pandas.DataFrame by (number of layers, set of layers): mean, low, high, n; see `ablation.explained_variance`.
     """
     rows = {
         (n_layers, name): ablation.explained_variance(*errors, **bootstrap)
@@ -198,19 +198,19 @@ def explained(fits, **bootstrap):
 
 
 def score_by_layers(fits, stimulus, *, ids):
-    """Score the rough images of each fit: (n_layers, system, measure, test_image) float64, `MEASURES` of images of `SYSTEMS`."""
+    """Score the rough images of each fit with `MEASURES`: (n_layers, system, measure, test_image) float64."""
     values = [[[f(stimulus, fit.images[s]) for f in MEASURES.values()] for s in SYSTEMS] for fit in fits.values()]
     axes = {"n_layers": list(fits), "system": list(SYSTEMS), "measure": list(MEASURES), "test_image": ids}
     return xr.DataArray(np.array(values), coords=axes, name="score")
 
 
 def what_suffices(score, **bootstrap):
-    """Say whether fewer layers do as well as the largest number, where more could do better, from `score_by_layers`.
+    """Decide whether fewer layers do as well as the largest number, from `score_by_layers`.
 
-    A DataFrame of text by (measure, number of layers): what the largest number gains, "decoded" and from the true latents
-    ("true"), with 95 % intervals over test images, and the verdict. Where the true latents gain less than `MARGIN` there is no
-    headroom: no decoder could have shown a difference. Otherwise fewer layers suffice where what is gained lies below it, and
-    what the largest number has above the images of mean latents lies above it: else there was nothing to lose.
+    A DataFrame of text by (measure, number of layers): the gain of the largest number, from "decoded" and from "true" latents,
+    each with its 95 % interval over test images, and the verdict. "no headroom": the gain from true latents lies below `MARGIN`,
+    so no decoder could show a difference. "suffice": the decoded gain lies below it. "nothing to lose": it does, but the largest
+    number itself does not beat the images of mean latents by `MARGIN`.
     """
     rows, (*fewer, most) = {}, sorted(score.n_layers.values.tolist())
     of_most = score.sel(n_layers=most, drop=True)
@@ -227,9 +227,9 @@ def what_suffices(score, **bootstrap):
 
 
 def layer_dataset(score, explained_variance, fits):
-    """Pack the artifact `latent_size`: scores, explained variance of all layers of each fit, what each costs.
+    """Pack the artifact `latent_size`: scores, explained variance over all layers of each fit, and costs.
 
-    `variance_share` (n_layers) is the share of the latents' variance that these layers hold of the most layers' variance.
+    `variance_share` (n_layers) is the variance of these layers' latents as a fraction of that of the largest number of layers.
     """
     dataset = xr.Dataset({"score": score})
     for name in ("n_latents", "seconds", "megabytes", "n_parameters"):
