@@ -1,6 +1,6 @@
-"""Images that bound the scores from below: made without the brain, from a label of what was seen, or found in the training set.
+"""Baseline images for the scores: made without the brain, from a label of the seen image, or retrieved from the training set.
 
-Images are (n_images, rows, columns, 3) uint8, several sets of them a dict by system; `reconstruction.ROLES` says which is which.
+Images are (n_images, rows, columns, 3) uint8; several sets are a dict by system, with the roles of `reconstruction.ROLES`.
 """
 
 import numpy as np
@@ -11,18 +11,18 @@ from nsdlib.core.scores.metrics import METRICS
 from nsdlib.study.reconstruction import KINDS, flat
 from nsdlib.study.selection import resemblance
 
-BOUNDING = ("floor", "label", "retrieval")  # roles of what bounds the scores from below
+BOUNDING = ("floor", "label", "retrieval")  # roles of the baselines
 BATCH = 128  # images read from a subject's files at a time
 
 
 def make(stages, train, stimulus, *, ids, read, labels=None) -> dict:
-    """Make the images that bound the scores from below, for the test images `ids`.
+    """Make the baseline images of the test images `ids`, except the retrieved ones.
 
-    "mean image" of the training images; "another test image", whose two-way scores are (n - 2) / (2 (n - 1)) on average, for the
-    image that it is always wins against one's own; "prior only", both stages from the mean latents and tokens of the training
-    images; and, for each name in `labels`, "mean image of the <name>": of those training images that have the test image's label,
-    or of all where none has it. Labels are a pair of (n_train,), (n_images,) int, from 0, of the images of `train`, a Split, and
-    of the test images. `stimulus` (n_images, size, size, 3) holds these as they are scored, `read` makes stimuli of ids.
+    "mean image" is that of the training images. "another test image" has two-way scores of (n - 2) / (2 (n - 1)) on average,
+    because it always loses to the image that it is. "prior only" runs both stages on the mean latents and tokens of the training
+    images. For each name in `labels`, "mean image of the <name>" is that of the training images with the test image's label, or
+    of all if none has it. Labels are a pair of (n_train,), (n_images,) int, from 0, for `train`, a Split, and the test images.
+    `stimulus` (n_images, size, size, 3) holds the test images at the size of scoring; `read` loads stimuli by their ids.
     """
     n_images, size = len(ids), stimulus.shape[1]
     groups = {"mean image": (np.zeros(len(train.ids), int), np.zeros(n_images, int))}
@@ -55,12 +55,11 @@ def _mean_images(ids, groups, size, read):
 
 
 def retrieve(train, patterns, latents, tokens) -> dict:
-    """Find the training images that resemble what was decoded most: what uses the brain and generates nothing.
+    """Find the training images that best match what was decoded: baselines that use the brain and generate nothing.
 
-    "nearest training image" by the patterns themselves, "nearest by tokens" by both kinds of decoded tokens together, "nearest by
-    tokens and latents" by all that the two stages get: the highest sum of their `resemblance`. `train` is a Split; `patterns`,
-    `latents` and `tokens` are of the test images, the last two as decoded. Returns ids of training images, (n_images,) int, by
-    system.
+    "nearest training image" compares patterns, "nearest by tokens" both kinds of decoded tokens, "nearest by tokens and latents"
+    all inputs of the two stages; the highest sum of `resemblance` wins. `train` is a Split; `patterns`, `latents` and `tokens`
+    are those of the test images, the last two decoded. Returns a dict of system to ids of training images, (n_images,) int.
     """
     by_tokens = [resemblance(flat(train.tokens[kind]), flat(tokens[kind])) for kind in KINDS]
     found = {
@@ -72,11 +71,11 @@ def retrieve(train, patterns, latents, tokens) -> dict:
 
 
 def best(values):
-    """Take for each score and each role of `BOUNDING` the system whose mean is best on the same images.
+    """Select, for each score and each role of `BOUNDING`, the system with the best mean over the same images.
 
-    The choice favours the floor a little, as the best of several is good by luck, too. `values` is (system, metric, test_image),
-    with the coordinate role of the systems; so is what is returned, of the systems "best floor", "best label" where there are
-    labels, and "best retrieval". Its coordinate floor (system, metric) says which they are.
+    The selection favours these baselines a little, because the best of several is partly best by chance. `values` is (system,
+    metric, test_image), with the coordinate role of the systems. The result has the same form, with the systems "best floor",
+    "best label" (if there are labels) and "best retrieval". Its coordinate floor (system, metric) names the selected systems.
     """
     sign = xr.DataArray([METRICS[name].sign for name in values.metric.values], dims="metric")
     roles, means = values.role.drop_vars("system"), sign * values.mean("test_image")

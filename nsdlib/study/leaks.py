@@ -1,8 +1,8 @@
-"""Detection of leaks: a test that perturbs the other test images, and decoders with the leaks of published recipes.
+"""Detection of data leaks: a test that perturbs the other test images, and decoders with the leaks of published recipes.
 
-A decoder is inductive when its prediction for a test image depends on that image's pattern and on training data alone; then one
-image can be decoded by itself. It is transductive when the prediction depends on the other test patterns as well; one that reads
-test labels predicts nothing. Of one whose answers differ from call to call, by noise or dropout, none of this can be told.
+A decoder is inductive if its prediction for a test image depends only on that image's pattern and on training data; then a single
+image can be decoded by itself. It is transductive if the prediction also depends on the other test patterns. A decoder that reads
+test labels predicts nothing. None of this can be determined if predictions differ from call to call, because of noise or dropout.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from nsdlib.core import networks
 from nsdlib.core.ridge import Ridge, decode, rescale
 from nsdlib.study.selection import evenly_spaced
 
-KINDS = ("inductive", "differs from call to call", "transductive", "reads test labels")  # what the linter says, the better first
+KINDS = ("inductive", "differs from call to call", "transductive", "reads test labels")  # the linter's verdicts, best first
 AGAIN = "asked again, unchanged"
-TOLERANCE = 1e-3  # standard deviations of the predictions: rounding stays below, leaks lie above
+TOLERANCE = 1e-3  # standard deviations of the predictions: rounding errors are smaller, leaks larger
 # The paper's public code is github.com/LorenzoVeronese/GRU-Decoding_JNE, read at commit 43a4f67.
 LEAKS = {
     "z-score on all data": "voxels standardised with the test patterns among the others (the paper's text, section 3.2: \"on the "
@@ -25,16 +25,16 @@ LEAKS = {
     "and of the paper)",
     "penalty by test score": "of the penalties the one that predicts the test targets best",
 }
-# The public code's CLIP networks (scripts/06, 07): learning rate and end of the training follow the test error.
+# In the public code's CLIP networks (scripts/06, 07), the learning rate and early stopping follow the test error.
 EARLY_STOPPING = "early stopping on the test set"
-CLIP_NETWORK = {"name": "gru", "width": 256, "batch_size": 128, "recipe": "ours"}  # of the same scripts, which augment nothing
+CLIP_NETWORK = {"name": "gru", "width": 256, "batch_size": 128, "recipe": "ours"}  # of the same scripts, without augmentation
 
 
 @dataclass(frozen=True)
 class Report:
     """Result of `lint`."""
 
-    # perturbation of the other images to the largest change of the checked images' predictions, in standard deviations of all
+    # perturbation to the largest change in predictions of the checked images, in standard deviations of all predictions
     moved: dict[str, float]  # infinite where a prediction is not finite
     n_checked: int  # images whose predictions were compared
 
@@ -67,9 +67,9 @@ def lint(predict, X, Y, *, n_checked=3, seed=0) -> Report:
     predict : callable
         (patterns, labels) -> predictions (n_test, n_targets). It may fit at each call or use a fitted decoder.
     X, Y : (n_test, n_voxels), (n_test, ...) arrays
-        Test patterns and labels, of three images at least; other lengths are a ValueError.
+        Test patterns and labels of at least three images; fewer, or different lengths, raise a ValueError.
     n_checked : int
-        Images to compare, evenly spaced.
+        Number of images to check, evenly spaced.
     """
     X, Y = np.asarray(X), np.asarray(Y)
     if len(X) != len(Y) or len(X) < 3:
@@ -82,13 +82,13 @@ def lint(predict, X, Y, *, n_checked=3, seed=0) -> Report:
             with np.errstate(all="ignore"):
                 after = np.asarray(predict(patterns, labels))[np.flatnonzero(rows == image)[0]]
                 distance = np.abs(after - before[image]).max()
-                distance = distance / spread if distance else 0.0  # also where no prediction differs from another
+                distance = distance / spread if distance else 0.0  # avoids 0 / 0 where all predictions are equal
             moved[change] = max(moved.get(change, 0.0), float(distance) if np.isfinite(distance) else np.inf)
     return Report(moved, min(n_checked, len(X)))
 
 
 def lint_decoder(decoder, X, Y, *, mode) -> Report:
-    """Lint a fitted decoder, its predictions rescaled as `mode` says (`ridge.rescale`), on test patterns and labels."""
+    """Lint a fitted decoder on test patterns and labels, with its predictions rescaled by `mode` (`ridge.rescale`)."""
     return lint(lambda patterns, _: rescale(decoder.predict(patterns), decoder, mode=mode), X, Y)
 
 
@@ -106,18 +106,18 @@ def _perturbations(X, Y, predicted, image, rng):
     noisy[others] += 3 * X.std() * rng.standard_normal(X[others].shape).astype(X.dtype) + X.std()
     yield "the others' patterns disturbed", rows, noisy, Y
     yield "labels permuted", rows, X, np.roll(Y, 1, axis=0)
-    if predicted.size == Y.size:  # what is true then takes the largest weights, whatever took them before
+    if predicted.size == Y.size:  # these labels favour the largest weights, so a penalty chosen on them changes
         yield "labels replaced by larger predictions", rows, X, 3 * predicted.reshape(Y.shape)
     yield "labels replaced by noise", rows, X, rng.standard_normal(Y.shape).astype(np.float32) * Y.std() * 3
 
 
 def decoder(train, *, alphas, leak=None, device="cpu"):
-    """Build a ridge decoder, without a leak or with a published one, as `lint` takes it.
+    """Build a ridge decoder for `lint`, without a leak or with a published one.
 
-    `train` is (X, Y), patterns (n_images, n_voxels) and targets (n_images, n_targets), `leak` a key of `LEAKS`. The callable
-    takes test patterns and targets, and predicts (n_test, n_targets) float32 with the spread of the training targets, by the
-    best of the penalties `alphas`, without a leak by leave-one-out on training images. Where the fit depends on test images,
-    each call fits.
+    `train` is (X, Y), patterns (n_images, n_voxels) and targets (n_images, n_targets); `leak` is a key of `LEAKS`. The callable
+    takes test patterns and targets, and predicts (n_test, n_targets) float32 with the spread of the training targets. Without a
+    leak, the penalty in `alphas` is chosen by leave-one-out on training images. A fit that depends on test images is repeated at
+    each call.
     """
     if leak not in (None, *LEAKS):
         raise ValueError(f"there is no leak {leak!r}; known: {', '.join(LEAKS)}.")
@@ -130,11 +130,11 @@ def decoder(train, *, alphas, leak=None, device="cpu"):
 
 
 def network(train, *, leak=None, fit=networks.fit, mode="train", **settings):
-    """Build a GRU of the public code's size for CLIP tokens, without a leak or with `EARLY_STOPPING`, as `lint` takes it.
+    """Build a GRU of the public code's size for CLIP tokens, for `lint`, without a leak or with `EARLY_STOPPING`.
 
-    `train` is as for `decoder`, `fit` is `networks.fit` or what `Store.memoise` makes of it, `mode` as for `ridge.rescale`, and
-    `settings` are of a `NeuralDecoder`. Without the leak a tenth of the training images ends the training, with it the test set;
-    then each call fits.
+    `train` is as for `decoder`, `fit` is `networks.fit` or its memoised form (`Store.memoise`), `mode` is that of
+    `ridge.rescale`, and `settings` are those of a `NeuralDecoder`. Early stopping uses a tenth of the training images, or with
+    the leak the test set; then each call fits.
     """
     if leak not in (None, EARLY_STOPPING):
         raise ValueError(f"there is no leak {leak!r} of a network; known: {EARLY_STOPPING}.")
@@ -149,12 +149,12 @@ def network(train, *, leak=None, fit=networks.fit, mode="train", **settings):
 
 
 def predict(train, X_test, Y_test, **settings):
-    """Predict the targets of test patterns (n_test, n_voxels) by a `decoder`; one of the leaks alone reads `Y_test`."""
+    """Predict the targets of test patterns (n_test, n_voxels) with a `decoder`; only one of the leaks reads `Y_test`."""
     return decoder(train, **settings)(X_test, Y_test)
 
 
 def _z_scored_together(train, alphas, device, X_test, _):
-    """Predict from patterns that were standardised together with the test patterns."""
+    """Predict from patterns that are standardised together with the test patterns."""
     X, Y = train
     patterns = np.concatenate([X, X_test])
     mean, sd = patterns.mean(0), patterns.std(0)

@@ -1,7 +1,7 @@
-"""Published numbers, to stand beside what is measured here: the paper's tables and statements, and other systems' scores.
+"""Published numbers to compare with those measured here: the paper's tables and statements, and other systems' scores.
 
-The numbers lie in `book/data/`, one file a table, each with its source in the head. They come from the published networks and
-real brains: only their order is comparable with numbers of the demo zoo.
+The numbers are in `book/data/`, one file per table, with the source in its header. They come from the published networks and real
+brains: only their order is comparable with numbers from the demo zoo.
 """
 
 import pandas as pd
@@ -14,7 +14,7 @@ RETRIEVAL = {"image_retrieval": "image retrieval of 300 ↑", "brain_retrieval":
 
 
 def paper_table(number):
-    """Load a table of Veronese et al. (2025), every cell as printed, NaN where nothing is (pandas.DataFrame).
+    """Load a table of Veronese et al. (2025), with every cell as printed and NaN for empty cells (pandas.DataFrame).
 
     Parameters
     ----------
@@ -35,21 +35,21 @@ def latent_errors():
 
 
 def stated():
-    """Load the numbers that the paper's text states: columns value and section, indexed by what they are (pandas.DataFrame)."""
+    """Load the numbers stated in the paper's text: columns value and section, indexed by a description (pandas.DataFrame)."""
     return _read("stated").set_index("what")
 
 
 def systems():
     """Load the published systems that decode images from NSD, indexed by name (pandas.DataFrame).
 
-    Columns are recipe (its name here, "" where there is none), year, subjects, n_test, protocol, the eight scores and those of
-    `RETRIEVAL` (shares; NaN where none was printed) and source, as the file explains.
+    Columns are recipe (its name here, "" if there is none), year, subjects, n_test, protocol, the eight scores and those of
+    `RETRIEVAL` (fractions; NaN where none was printed) and source. The file explains them.
     """
     return _read("systems", dtype={"subjects": str, "n_test": "Int64"}).fillna({"recipe": ""}).set_index("system")
 
 
 def sources():
-    """Load what the letters in `systems().source` stand for, from the head of the file (list of str)."""
+    """Load the meaning of the letters in `systems().source` from the header of the file (list of str)."""
     lines = (find_root() / "book" / "data" / "systems.csv").read_text().splitlines()
     head = " ".join(line.removeprefix("# ") for line in lines if line.startswith("#"))
     return head.partition("Sources: ")[2].split("; ")

@@ -1,8 +1,8 @@
 """Statistical inference on scores: bootstrap intervals over images, paired differences, sign-flip tests, and their tables.
 
-The unit is whatever the last axis counts: images within a subject, subjects within a group. What was drawn several times for one
-image, such as its refined image under several seeds, is averaged first: seeds are nested in the images, which are resampled. Sums
-are float64.
+The units of analysis are on the last axis: images within a subject, or subjects within a group. Repeated measures of an image,
+such as its refined image under several seeds, are averaged first, because seeds are nested in images and images are resampled.
+Sums are float64.
 """
 
 import numpy as np
@@ -10,19 +10,18 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-LEVEL = 0.95  # of every interval
+LEVEL = 0.95  # coverage of every interval
 TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2
-N_PERMUTATIONS = 10_000  # of a sign-flip test
-CHUNK = 1 << 22  # random numbers held at once
+N_PERMUTATIONS = 10_000  # permutations of a sign-flip test
+CHUNK = 1 << 22  # random numbers in memory at once
 
 
 def bootstrap_interval(values, *, n_bootstrap=2000, seed=0):
     """Compute the percentile bootstrap interval of the mean over the last axis (Efron & Tibshirani 1993, chapter 13).
 
-    `values` are (..., n_units), one an image (or a subject). All rows share their resamples, so that intervals of differences
-    are paired. Samples that have nothing to do with each other need seeds of their own where their resamples meet: NumPy takes
-    pairs, such as (seed, subject). Returns low and high, (...) float64, whose coverage is `LEVEL`. No units, or a value that is
-    not finite, is a ValueError.
+    `values` are (..., n_units), one per image (or subject). All rows share their resamples, so intervals of differences are
+    paired. If resamples of independent samples are combined, give each sample its own seed: NumPy accepts pairs such as (seed,
+    subject). Returns low and high, (...) float64, with coverage `LEVEL`. No units or a non-finite value raises a ValueError.
     """
     return tuple(np.quantile(bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed), TAILS, axis=0))
 
@@ -30,7 +29,7 @@ def bootstrap_interval(values, *, n_bootstrap=2000, seed=0):
 def bootstrap_means(values, *, n_bootstrap=2000, seed=0):
     """Compute the means of resamples with replacement of the last axis: (..., n_units) -> (n_bootstrap, ...) float64.
 
-    No units, no resamples, or a value that is not finite is a ValueError.
+    No units, no resamples, or a non-finite value raises a ValueError.
     """
     values = _finite(values)
     if n_bootstrap < 1:
@@ -44,16 +43,16 @@ def bootstrap_means(values, *, n_bootstrap=2000, seed=0):
 
 
 def sign_flip_test(differences, *, n_permutations=N_PERMUTATIONS, seed=0):
-    """Test by permutation, two-sided, whether paired differences (n_units,) are symmetric around zero: a p value.
+    """Test whether paired differences (n_units,) are symmetric around zero by a two-sided permutation test: a p value.
 
-    It is never 0: the observed pattern of signs counts as one of the patterns (Phipson & Smyth 2010), which are drawn at
-    random, or taken each once where there are no more than `n_permutations`.
+    The p value is never 0, because the observed signs count as one pattern (Phipson & Smyth 2010). All sign patterns are
+    enumerated if there are at most `n_permutations`; otherwise patterns are drawn at random.
     """
     differences = _finite(differences)
     if differences.ndim != 1:
         raise ValueError(f"differences must be (n_units,), got shape {differences.shape}.")
     n_units = len(differences)
-    observed = abs(differences.sum()) - 1e-12 * np.abs(differences).sum()  # ties survive rounding
+    observed = abs(differences.sum()) - 1e-12 * np.abs(differences).sum()  # tolerance: rounding must not break ties
     if n_units < 63 and 2**n_units <= n_permutations:
         patterns = np.arange(2**n_units)[:, None] >> np.arange(n_units) & 1
         return float((np.abs((2 * patterns - 1) @ differences) >= observed).mean())
@@ -67,8 +66,8 @@ def sign_flip_test(differences, *, n_permutations=N_PERMUTATIONS, seed=0):
 def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, seed=0):
     """Compute the mean of a - b over the same units, its interval and the p value of a sign-flip test: mean, low, high, p, n.
 
-    `a` and `b` are (n_units,), of the same images (or subjects) in the same order, or a ValueError. With `allowed`, the margin of
-    a test of non-inferiority, p is of the difference plus this.
+    `a` and `b` are (n_units,) for the same images (or subjects) in the same order; other shapes raise a ValueError. `allowed` is
+    the margin of a non-inferiority test: p then tests a - b + allowed.
     """
     a, b = _paired(a, b)
     low, high = bootstrap_interval(a - b, n_bootstrap=n_bootstrap, seed=seed)
@@ -79,8 +78,8 @@ def paired_difference(a, b, *, allowed=0.0, n_bootstrap=2000, seed=0):
 def rank_correlation(a, b, *, n_bootstrap=2000, seed=0):
     """Compute Spearman's correlation of a and b, (n_units,) each, and its percentile bootstrap interval.
 
-    Each resample is ranked anew and gets its own coefficient, so that the limits lie within [-1, 1]; where all values of one side
-    are equal there is none. Returns a dict: mean (the coefficient), low, high, n. Two shapes are a ValueError, equal values too.
+    Each resample is ranked anew, so the limits lie within [-1, 1]; resamples where a or b is constant have no coefficient.
+    Returns a dict: mean (the coefficient), low, high, n. Different shapes or a constant `a` or `b` raise a ValueError.
     """
     both = np.stack(_paired(a, b))
     if (both.min(axis=1) == both.max(axis=1)).any():
@@ -93,18 +92,18 @@ def rank_correlation(a, b, *, n_bootstrap=2000, seed=0):
 
 
 def _spearman(a, b):
-    """Correlation of the ranks on the last axis; NaN where one side does not vary."""
+    """Correlation of the ranks on the last axis; NaN where a or b is constant."""
     a, b = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in (stats.rankdata(a, axis=-1), stats.rankdata(b, axis=-1)))
     with np.errstate(invalid="ignore"):
         return (a * b).sum(axis=-1) / np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
 
 
 def differences(values, pairs, metrics=None, *, along="system", n_bootstrap=2000, seed=0):
-    """Compute the paired differences of systems in every score, signed so that positive is better for the first.
+    """Compute the paired differences of systems in every score; positive means that the first system is better.
 
-    `values` is (along, metric, test_image), and `pairs` are of entries of `along`; a ValueError when there is no pair. `metrics`
-    (name to Metric) gives labels and directions; without it, differences have the sign that they have. Returns a DataFrame,
-    indexed by (pair, score): mean, low, high, p, n, and p corrected for all rows together (Holm).
+    `values` is (along, metric, test_image), and `pairs` are pairs of entries of `along`; an empty list raises a ValueError.
+    `metrics` (name to Metric) supplies labels and directions; without it, signs are left as they are. Returns a DataFrame indexed
+    by (pair, score): mean, low, high, p, n, and p corrected over all rows (Holm).
     """
     if not pairs:
         raise ValueError(f"there is no pair to compare; {along} has {', '.join(map(str, values[along].values))}.")
@@ -122,7 +121,7 @@ def differences(values, pairs, metrics=None, *, along="system", n_bootstrap=2000
 
 
 def present(pairs, names) -> list:
-    """Select the pairs whose two entries are both among `names`, such as those along a dimension that `differences` compares."""
+    """Select the pairs whose entries are both among `names`, such as the names on the axis that `differences` compares."""
     return [pair for pair in pairs if set(pair) <= set(names)]
 
 
@@ -136,10 +135,10 @@ def differences_as_text(table):
 
 
 def place_between(floor, own, ceiling, *, n_bootstrap=2000, seed=0):
-    """Compute where a mean lies between a floor (0) and a ceiling (1), each (n_units,) of the same images, higher is better.
+    """Compute the place of a mean between a floor (0) and a ceiling (1), each (n_units,) for the same images, higher is better.
 
-    Returns (1 + n_bootstrap,) float64: of all units first, then of each resample; NaN where the ceiling is not surely above the
-    floor.
+    Returns (1 + n_bootstrap,) float64: the place for all units, then for each resample; NaN where the interval of ceiling minus
+    floor does not lie above 0.
     """
     values = _finite(np.stack([floor, own, ceiling]))
     resampled = bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed)
@@ -149,19 +148,19 @@ def place_between(floor, own, ceiling, *, n_bootstrap=2000, seed=0):
 
 
 def place_as_text(place):
-    """Format a place of `place_between`, or a difference of two, as "mean [low, high]", "no room" where there is none."""
+    """Format a place of `place_between`, or a difference of two, as "mean [low, high]", or as "no room" if it is NaN."""
     return "{:.2f} [{:.2f}, {:.2f}]".format(place[0], *limits(place)) if np.isfinite(place[0]) else "no room"
 
 
 def limits(drawn):
-    """Return low and high of the interval of (1 + n_bootstrap,) values, of which the first is not of a resample."""
+    """Return low and high of the interval of (1 + n_bootstrap,) values; the first value is no resample and is ignored."""
     return np.quantile(drawn[1:], TAILS)
 
 
 def holm(p_values):
-    """Correct p values for their number by Holm's step-down procedure (1979): any shape in, the same shape out.
+    """Correct p values for multiple testing by Holm's step-down procedure (1979): any shape in, the same shape out.
 
-    It bounds the family-wise error rate, whatever the dependence between the tests. What is no probability is a ValueError.
+    It controls the family-wise error rate under any dependence between the tests. Values outside [0, 1] raise a ValueError.
     """
     p_values = np.asarray(p_values, dtype=np.float64)
     if not ((p_values >= 0) & (p_values <= 1)).all():
@@ -174,11 +173,12 @@ def holm(p_values):
 
 
 def verdict(low, high, p_values):
-    """Return the verdict on a claim from the intervals of differences that are positive where it is true.
+    """Return the verdict on a claim from the subjects' differences, which are positive if the claim is true.
 
-    `low`, `high` and `p_values` are (n_subjects,), the last corrected where several claims are tested. A difference is sure when
-    its interval excludes 0 and its p is below 0.05. "holds" when every subject's difference is surely positive, "does not hold"
-    when each is surely negative, "mixed" when sure differences of both signs occur, "undecided" otherwise.
+    `low`, `high` and `p_values` are (n_subjects,); the p values must be corrected if several claims are tested. A difference is
+    significant if its interval excludes 0 and its p is below 0.05. The verdict is "holds" if every subject's difference is
+    significantly positive, "does not hold" if every one is significantly negative, "mixed" if both signs occur among the
+    significant ones, and "undecided" otherwise.
     """
     is_sure = np.asarray(p_values) < 1 - LEVEL
     signs = is_sure * ((np.asarray(low) > 0).astype(int) - (np.asarray(high) < 0))
@@ -190,8 +190,8 @@ def verdict(low, high, p_values):
 def summary(values, *, over="test_image", n_bootstrap=2000, seed=0):
     """Compute the mean and interval of every row of a labelled array, such as (system, metric, test_image).
 
-    Returns a Dataset: mean, low, high over the dimensions other than `over`, that of the units; attributes n, level, over. A
-    ValueError when there is no such dimension.
+    Returns a Dataset: mean, low, high over the dimensions other than `over`, which is that of the units; attributes n, level,
+    over. A missing dimension raises a ValueError.
     """
     if over not in values.dims:
         raise ValueError(f"values have the dimensions {values.dims}, none is over={over!r}: name one to average over.")
@@ -203,10 +203,10 @@ def summary(values, *, over="test_image", n_bootstrap=2000, seed=0):
 
 
 def t_summary(values, *, over="subject"):
-    """Compute what `summary` does with Student's t interval, for units as few as subjects are; fewer than two are a ValueError.
+    """Compute what `summary` does with Student's t interval, for few units such as subjects; fewer than two raise a ValueError.
 
-    A bootstrap of four subjects is too narrow. Where each value is itself a mean over images, how surely it is known is part of
-    how much the values differ: images nested in subjects need no interval of another kind.
+    A bootstrap of four subjects gives intervals that are too narrow. If each value is itself a mean over images, its uncertainty
+    already contributes to the variance between values, so images nested in subjects need no other interval.
     """
     if (n_units := values.sizes.get(over, 0)) < 2:
         raise ValueError(f"an interval over {over} needs at least two of them, got {n_units}.")
@@ -227,14 +227,14 @@ def as_text(table, *, digits=3):
 
 
 def _chunk_sizes(n_draws, n_units):
-    """Yield the numbers of draws that are made at once, so that `CHUNK` random numbers are held."""
+    """Yield the numbers of draws per batch that keep `CHUNK` random numbers in memory."""
     step = max(1, CHUNK // n_units)
     for start in range(0, n_draws, step):
         yield min(step, n_draws - start)
 
 
 def _finite(values):
-    """Values as float64; an error when there are none or one is not finite."""
+    """Convert values to float64; a ValueError if there are none or any is not finite."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim == 0 or values.shape[-1] == 0:
         raise ValueError(f"values must hold at least one unit on their last axis, got shape {values.shape}.")
@@ -245,7 +245,7 @@ def _finite(values):
 
 
 def _paired(a, b):
-    """Two values of each unit as float64; an error when they are not of the same units."""
+    """Convert two values of each unit to float64; a ValueError if they are not (n_units,) of one length."""
     a, b = _finite(a), _finite(b)
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(f"paired values must be two (n_units,) arrays of one length, got {a.shape} and {b.shape}.")
