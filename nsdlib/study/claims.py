@@ -1,13 +1,13 @@
-"""Tests of the paper's claims, and of related ones, each as a difference that is positive where the claim is true.
+"""Tests of the paper's claims and of related ones, each as a difference that is positive if the claim is true.
 
-The unit of a test is the image, within a subject; the verdict needs all subjects to agree, with intervals on one side and p
-values corrected for the number of tests. A claim that the results cannot decide gets no verdict but the reason: it was not
-measured, its networks were cut off (results of finished ones take their place where they are shipped, `nsdlib.store.shipped`),
-there is no headroom, since what the claim asks for does not fit between the systems and the best that they could have reached, or
-there is nothing to lose: what may be lost is more than what the better system has above the best picture without the brain.
+The unit of a test is the image, within a subject. A verdict needs all subjects to agree, with intervals on one side of 0 and p
+values corrected for the number of tests. A claim that cannot be decided gets a reason instead: it was not measured; its networks
+were cut off (shipped results of finished ones replace them, `nsdlib.store.shipped`); there is no headroom, because the systems
+are closer to their ceilings than the margin; or there is nothing to lose, because the allowed loss is larger than the better
+system's lead over the best image made without the brain.
 
-Margins come from the paper, which reads 2 % in SSIM and 4 % in CLIP as gains. A claim of a gain needs room for so much, and
-is told where it is smaller; a claim that something costs nothing allows the loss of half of it, as tests of non-inferiority do.
+Margins come from the paper, which interprets 2 % in SSIM and 4 % in CLIP as gains. A claimed gain needs this much headroom, and
+the verdict says if the gain is smaller. A claim that something costs nothing allows half of it as loss (non-inferiority test).
 """
 
 from collections.abc import Callable
@@ -25,18 +25,18 @@ from nsdlib.store.store import Store
 from nsdlib.study import floors, statistics
 
 ARTIFACTS = ("scores", "noise", "ablation", "latent_size")
-CEILINGS = {"refined": "refined, all true", "rough": "rough, true latents"}  # of other images it is the maximum, 1
+CEILINGS = {"refined": "refined, all true", "rough": "rough, true latents"}  # other systems have the maximum, 1
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The values of a claim's two systems, and what bounds them: arrays over the test images."""
+    """The scores of a claim's two systems, and their bounds: arrays over the test images."""
 
     first: np.ndarray
     second: np.ndarray
-    room: tuple = ()  # pairs: the best that could be, and what is; where all of them meet, nothing can be seen
-    floor: np.ndarray | None = None  # what the second has without the brain, where the claim is that the first loses nothing
-    against: str = ""  # the second system, where the results say which it is
+    room: tuple = ()  # pairs of ceiling and score; if all of them are equal, no difference can be seen
+    floor: np.ndarray | None = None  # baseline of the second system, for claims that the first loses nothing
+    against: str = ""  # name of the second system, if the results select it
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ class Claim:
 
     statement: str  # the claim as a sentence
     section: str  # section and number in the paper; "" where the paper does not make the claim
-    find: Callable  # {artifact: Dataset}, *compared -> Pair, its first above its second where true; None if not measured
+    find: Callable  # {artifact: Dataset}, *compared -> Pair, the first larger if the claim is true; None if not measured
     compared: tuple  # the two systems, and the score
-    asked: float = 0.0  # by how much the first is to lie above the second, in percent of it
-    allowed: float = 0.0  # instead, by how much it may lie below
-    networks: tuple = ()  # that it compares; they must have finished training
+    asked: float = 0.0  # required gain of the first over the second, in percent of the second
+    allowed: float = 0.0  # or allowed loss, in the same unit
+    networks: tuple = ()  # compared networks; they must have finished training
 
 
 def _errors(artifacts, worse, better, measure):
-    """Latents of two decoders; how small their errors could be is not known, so there is always room."""
+    """Latent errors of two decoders; the smallest possible error is not known, so there is always headroom."""
     errors = artifacts["ablation"].errors
     if not {worse, better} <= set(errors.decoder.values):
         return None
@@ -61,7 +61,7 @@ def _errors(artifacts, worse, better, measure):
 
 
 def _layers(artifacts, first, second, measure):
-    """Rough images of two numbers of layers; those of true latents say how much there is to gain, of mean latents, to lose."""
+    """Rough images from two numbers of layers; true latents bound the gain, mean latents the loss."""
     score = artifacts["latent_size"].score.sel(measure=measure)
     if not {first, second} <= set(score.n_layers.values):
         return None
@@ -90,7 +90,7 @@ _decoders = partial(_systems, artifact="controls")
 
 
 def _noise(artifacts, first, second, metric):
-    """Refined images in two conditions, by position: no noise, the strongest, pure noise in place of the rough image."""
+    """Refined images in two conditions, by position: no noise, the strongest noise, pure noise in place of the rough image."""
     if "by_seed" not in artifacts["noise"]:
         return None
     values = artifacts["noise"].by_seed.sel(metric=metric).mean("diffusion_seed")
@@ -102,7 +102,7 @@ def _noise(artifacts, first, second, metric):
 
 
 def _bounded(artifacts, names, values, metric, against=""):
-    """A pair of images, each with its ceiling."""
+    """A Pair of scores, each with its ceiling."""
     scores = artifacts["scores"].value.sel(metric=metric) if "scores" in artifacts else None
     known = set() if scores is None else set(scores.system.values)
     ceilings = [CEILINGS.get(name.partition(",")[0]) for name in names]
@@ -151,7 +151,7 @@ CLAIMS = (
 def ready(run):
     """Return the stores of the runs in a run's group that hold all of `ARTIFACTS` (dict of str to Store).
 
-    A run whose parameter file cannot be used is left out, with a warning.
+    Runs whose parameter file cannot be used are left out with a warning.
     """
     others = {other.name: other for other in usable_runs(name for name in run.group if name != run.name)}
     stores = {name: Store(member) for name in run.group if (member := {**others, run.name: run}.get(name))}
@@ -159,24 +159,22 @@ def ready(run):
 
 
 def complete(stores):
-    """Return what is shipped beside each run of `ready`, with networks trained to their end (dict of dict of Shipped)."""
+    """Return the shipped results of finished networks for each run of `ready` (dict of dict of Shipped)."""
     return {name: beside(store.run) for name, store in stores.items()}
 
 
 def measure(stores, finished=None, **bootstrap):
     """Test every claim in every subject.
 
-    `stores`, from `ready`, are those of the runs by name; any objects with `load` and `has` of artifacts. `finished`, from
-    `complete`, are of each run the stores of the same subject whose networks have finished, by name; `bootstrap` is n_bootstrap
-    and seed.
+    `stores`, from `ready`, maps each run's name to its store, or to any object with `load` and `has`. `finished`, from
+    `complete`, maps it to a dict of stores of the same subject whose networks have finished. `bootstrap` is n_bootstrap and seed.
 
-    A Dataset over (claim, subject), NaN where a run has not measured it: mean, low, high of the differences with their 95 %
-    intervals over images; p values corrected for all tests together (Holm), for claims that allow a loss those of the difference
-    plus this loss; margin, asked or allowed, and room, the largest difference that could have been seen, in units of the score;
-    has_room, whether that is more than the margin and surely more than nothing; stake, how much the second system has above its
-    floor at least, of claims that allow a loss. finished: whether the networks that are compared had finished; source: name of
-    the run in `finished` whose results were taken, or nothing; against: the system that the results chose as the second, or
-    nothing. The coordinate claim holds the statements.
+    Returns a Dataset over (claim, subject), NaN where a claim was not measured: mean, low, high of the difference with its 95 %
+    interval over images; p, corrected for all tests together (Holm), of the difference plus the allowed loss, if any; margin,
+    asked or allowed, and room, the largest difference that could have been seen, in units of the score; has_room, whether it is
+    above the margin and its interval above 0; stake, for claims that allow a loss, the lower limit of the second system's lead
+    over its floor; finished, whether the compared networks had finished; source, the run in `finished` that the results come
+    from, or ""; against, the second system if the results select it, or "". The coordinate claim holds the statements.
     """
     rows = {}
     for name, store in stores.items():
@@ -197,7 +195,7 @@ NOT_MEASURED |= {"has_room": False, "finished": False, "source": "", "against": 
 
 
 def _tested(claim, candidates, bootstrap):
-    """One claim in one subject, with the keys of `NOT_MEASURED`."""
+    """Test one claim in one subject: a dict with the keys of `NOT_MEASURED`."""
     source, ended = _source(claim, candidates)
     test = NOT_MEASURED | {"source": source, "finished": ended}
     if (pair := claim.find(candidates[source], *claim.compared)) is None:
@@ -214,12 +212,12 @@ def _tested(claim, candidates, bootstrap):
 
 
 def _loaded(store, files):
-    """The artifacts of a store that claims are tested with, those that it has; `files` closes them."""
+    """Load the artifacts that a store has of those needed to test claims; `files` closes them."""
     return {name: files.enter_context(store.load(name)) for name in (*ARTIFACTS, "controls") if store.has(name)}
 
 
 def _source(claim, candidates):
-    """Where a claim is tested, and whether its networks have finished there: the first such place, or the run itself."""
+    """The first source in which a claim's networks have finished, or the run itself, and whether they have finished."""
     for label, artifacts in candidates.items():
         ended = artifacts["ablation"].finished.all("seed") if "ablation" in artifacts else None
         fit = ended is not None and set(claim.networks) <= set(ended.decoder.values[ended.values])
@@ -229,7 +227,7 @@ def _source(claim, candidates):
 
 
 def verdicts(tested):
-    """Return the verdict on each claim that `measure` tested: statement to `statistics.verdict`, or why there is none."""
+    """Return a dict of each claim's statement to its `statistics.verdict`, or to the reason why there is none."""
     return {claim.statement: _verdict(claim, tested.sel(claim=claim.statement)) for claim in CLAIMS}
 
 
@@ -258,7 +256,7 @@ def _verdict(claim, test):
 def as_table(tested, runs):
     """Format the claims, what the paper says, what was measured, and the verdicts (pandas.DataFrame of str).
 
-    Verdicts from a simulated brain or small models carry the addition "on the twin", differences the run that they are from.
+    Verdicts from a simulated brain or small models end in "on the twin"; differences from shipped results name their run.
     """
     rows, twin = {}, any(run.zoo != "paper" or run.simulation is not None for run in runs)
     for claim, verdict in zip(CLAIMS, verdicts(tested).values(), strict=True):

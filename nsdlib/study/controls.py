@@ -1,8 +1,8 @@
-"""What the scores are worth: sources left out, noise, the other decoder, leaks and what they buy, other protocols.
+"""Controls of the scores: sources left out, noise, other decoders, leaks and the gains from them, other protocols.
 
-Each control makes one change and leaves everything else as it was: patterns, noise, seeds and test images, whose `ids` are
-(n_images,). `stages` is a `reconstruction.TwoStages`, images are (n_images, rows, columns, 3) uint8, and tokens a dict of
-(n_images, n_tokens, n_features) float32 as decoded; several sets of images are a dict, their scores a DataArray.
+Each control changes one thing and keeps everything else: patterns, noise, seeds and test images, whose `ids` are (n_images,).
+`stages` is a `reconstruction.TwoStages`, images are (n_images, rows, columns, 3) uint8, and tokens are a dict of decoded
+(n_images, n_tokens, n_features) float32. Several sets of images are a dict, and their scores a DataArray.
 """
 
 import numpy as np
@@ -16,14 +16,14 @@ from nsdlib.store.zoo import load_scorer
 from nsdlib.study import floors, leaks, statistics
 from nsdlib.study.reconstruction import KINDS, score_all
 
-N_SHUFFLED = 4096  # numbers of a target whose decoding is compared under shuffled pairs
+N_SHUFFLED = 4096  # dimensions of a target that are scored under shuffled pairs
 NO_LEAK, HONEST_GRU = "no leak", "no leak, text by a GRU"
-DECODERS = {"refined, gru": "gru", "refined, ridge": "ridge"}  # they differ in their latents; tokens are a ridge's
+DECODERS = {"refined, gru": "gru", "refined, ridge": "ridge"}  # latents by this decoder; tokens by ridge
 OURS_CLIP = "Ours (CLIP)"  # the row of the paper's Table 4: latents and both kinds of tokens by GRUs
 DECODER_PAIRS = (tuple(DECODERS), (OURS_CLIP, "refined, ridge"), (OURS_CLIP, "refined, gru"))
 LEAK_PAIRS = (*((leak, NO_LEAK) for leak in leaks.LEAKS), (leaks.EARLY_STOPPING, HONEST_GRU))
 COMPARED = ("refined", "rough", "nearest training image", "refined, true CLIP")  # systems scored under every protocol
-PROTOCOLS = ("native", "brain_diffuser", "mindeye2")  # mindeye1 differs from mindeye2 in the test images alone
+PROTOCOLS = ("native", "brain_diffuser", "mindeye2")  # mindeye1 differs from mindeye2 only in the test images
 
 
 def leave_out(stages, rough, tokens, ids) -> dict:
@@ -43,7 +43,7 @@ def leave_out(stages, rough, tokens, ids) -> dict:
 def refine_by_decoder(stages, predicted, tokens, *, decoders=DECODERS) -> dict:
     """Draw and refine the images of several latent decoders with the same tokens.
 
-    `predicted` (decoder, test_image, latent) is that of the artifact `ablation`, `decoders` system to decoder.
+    `predicted` (decoder, test_image, latent) comes from the artifact `ablation`; `decoders` maps each system to its decoder.
     """
     ids = predicted.test_image.values
     latents = {system: predicted.sel(decoder=name).values for system, name in decoders.items()}
@@ -51,7 +51,7 @@ def refine_by_decoder(stages, predicted, tokens, *, decoders=DECODERS) -> dict:
 
 
 def decode_tokens_by_gru(train, patterns, *, run, fit=networks.fit) -> dict:
-    """Decode CLIP tokens as `reconstruction.decode_tokens` does, by a `leaks.network` without a leak for each of `KINDS`."""
+    """Decode CLIP tokens as `reconstruction.decode_tokens` does, but each of `KINDS` with a `leaks.network` without a leak."""
     decoded, settings = {}, {"fit": fit, "mode": run.renormalise, **_of_network(run)}
     for kind in KINDS:
         decoded[kind] = leaks.network((train.patterns, train.targets[kind]), **settings)(patterns, None)
@@ -59,12 +59,12 @@ def decode_tokens_by_gru(train, patterns, *, run, fit=networks.fit) -> dict:
 
 
 def _of_network(run):
-    """Settings of a GRU for CLIP tokens that a run has."""
+    """Settings of a GRU for CLIP tokens, from a run."""
     return {"seed": run.decoder_seeds[0], "max_epochs": run.max_epochs, "device": device.pick_device(run.device)}
 
 
 def gains_by_decoder(values, metrics, **bootstrap):
-    """Compare those of `DECODER_PAIRS` that `values` has: `statistics.differences`, with "% of the second's" score."""
+    """Compare those `DECODER_PAIRS` in `values` by `statistics.differences`, adding the gain in percent of the second score."""
     pairs = statistics.present(DECODER_PAIRS, values.system.values)
     gains, means = statistics.differences(values, pairs, metrics, **bootstrap), values.mean("test_image")
     second = [means.sel(system=system, metric=name).item() for _, system in pairs for name in metrics]
@@ -72,9 +72,9 @@ def gains_by_decoder(values, metrics, **bootstrap):
 
 
 def prices(values, metrics, **bootstrap):
-    """Compute what each leak of `values` (leak, metric, test_image) bought, by `statistics.differences` from `LEAK_PAIRS`.
+    """Compute the gain from each leak of `values` (leak, metric, test_image), by `statistics.differences` of `LEAK_PAIRS`.
 
-    A leak with the very scores that are without it is left out: it changed nothing, so that there is nothing to test.
+    A leak that leaves every score unchanged is left out, because there is nothing to test.
     """
     pairs = statistics.present(LEAK_PAIRS, values.leak.values)
     pairs = [pair for pair in pairs if not np.array_equal(*(values.sel(leak=leak) for leak in pair))]
@@ -82,10 +82,10 @@ def prices(values, metrics, **bootstrap):
 
 
 def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):
-    """Draw and refine images whose latents and tokens a ridge decoded without a leak, `NO_LEAK`, and with each of `leaks.LEAKS`.
+    """Draw and refine images from targets that ridge decodes without a leak, `NO_LEAK`, and with each of `leaks.LEAKS`.
 
-    `train` and `test` are `reconstruction.Split`s, `predict` is `leaks.predict` or what `Store.memoise` makes of it. Returns
-    the images, and what the linter says of each text decoder (`leaks.Report.kind`).
+    `train` and `test` are `reconstruction.Split`s; `predict` is `leaks.predict` or its memoised form (`Store.memoise`). Returns
+    the images, and the linter's verdict on each text decoder (`leaks.Report.kind`).
     """
     images, badges = {}, {}
     for leak in (None, *leaks.LEAKS):
@@ -101,15 +101,15 @@ def refine_with_leaks(stages, train, test, *, run, predict=leaks.predict):
 
 
 def _reconstruct(stages, decoded, test):
-    """Draw and refine the test images from all targets, as decoded (n_images, n_targets)."""
+    """Draw and refine the test images from all decoded targets (n_images, n_targets)."""
     return stages.refine(stages.draw(decoded["latents"], test.ids), test.as_tokens(decoded), test.ids)
 
 
 def refine_with_early_stopping(stages, train, test, tokens, *, latents, run, fit=networks.fit):
-    """Refine images whose text tokens a GRU decoded, its training ended by held-out training images, and by the test set.
+    """Refine images from a GRU's text tokens, with early stopping on held-out training images, and on the test set.
 
-    `latents` and vision tokens have to be decoded without a leak. Returns the images and badges as `refine_with_leaks` does; the
-    linter asks networks that train for five epochs, for it needs nine of them.
+    `latents` and vision tokens must be decoded without a leak. Returns the images and badges like `refine_with_leaks`. The linter
+    checks networks trained for five epochs, because it trains nine of them.
     """
     images, badges, both = {}, {}, (train.patterns, train.targets["text"])
     rough, truth = stages.draw(latents, test.ids), test.targets["text"]
@@ -124,8 +124,8 @@ def refine_with_early_stopping(stages, train, test, tokens, *, latents, run, fit
 def score_under_protocols(run, store, stimulus, systems, *, ids, own):
     """Score the same images under several protocols: (protocol, system, metric, test_image), the run's own first.
 
-    `stimulus` holds the test images as they were shown, for a protocol resizes them as it says; `own` (system, metric,
-    test_image) are scores of the same systems under the run's own protocol. `store` keeps the others.
+    `stimulus` holds the test images as shown, because each protocol resizes them itself. `own` (system, metric, test_image) holds
+    the scores of the same systems under the run's protocol. `store` caches the others.
     """
     scores = {run.protocol: own.sel(system=list(systems))}
     for protocol in PROTOCOLS:
@@ -149,9 +149,9 @@ def orders(means):
 def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
     """Place the refined images between the best floor, 0, and "refined, all true", 1, in every score.
 
-    Which that is differs from score to score (`floors.best`); a floor knows no label of what was seen either. `values` is
-    (system, metric, test_image), of the artifact `scores`. Returns dict of a score's label to (1 + n_bootstrap,) float64: the
-    place over all images, and over each resample of them (`statistics.place_between`), NaN where a score has no room.
+    The best floor can differ between scores (`floors.best`); floors use no label of the seen image. `values` (system, metric,
+    test_image) is that of the artifact `scores`. Returns a dict of a score's label to (1 + n_bootstrap,) float64: the place over
+    all images, then over each resample of them (`statistics.place_between`), NaN where a score has no room.
     """
     ends, rows = [floors.best(values).sel(system="best floor")], {}
     ends += [values.sel(system=system) for system in ("refined", "refined, all true")]
@@ -162,7 +162,7 @@ def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
 
 
 def place_table(values, **bootstrap):
-    """Tabulate the places of `place_refined` and the scores that they lie between, each with its interval (DataFrame of str)."""
+    """Tabulate the places of `place_refined` and the scores of floor and ceiling, each with its interval (DataFrame of str)."""
     texts = statistics.as_text(statistics.summary(values, **bootstrap))
     places, bars, rows = place_refined(values, **bootstrap), floors.best(values).floor, {}
     for name, metric in METRICS.items():
@@ -177,10 +177,10 @@ def place_table(values, **bootstrap):
 
 
 def score_decoded(ridges, test, patterns, *, mode):
-    """Score what ridges decode from one pattern of each test image: (metric, test_image), two for each target that varies.
+    """Score what ridges decode from one pattern of each test image: (metric, test_image), two metrics per target that varies.
 
-    "two-way" is the share of other images that the decoded deviation from the training mean resembles less than its own,
-    "error" the squared error in units of the training mean's; `mode` is that of `ridge.rescale`.
+    "two-way" is the fraction of other images that resemble the decoded deviation from the training mean less than its own image
+    does. "error" is the squared error relative to that of the training mean. `mode` is that of `ridge.rescale`.
     """
     rows = {}
     for target, truth in _told_apart(test).items():
@@ -194,11 +194,11 @@ def score_decoded(ridges, test, patterns, *, mode):
 
 
 def shuffle_pairs(ridges, train, test, *, n_shuffles, seed):
-    """Compute the two-way identification by ridges whose training pairs were shuffled: (shuffle, target), means over images.
+    """Compute the two-way identification by ridges fitted to shuffled training pairs: (shuffle, target), means over images.
 
-    The first row is of the pairs as they were. What a ridge predicts is a weighted sum of training targets; the weights follow
-    from patterns and penalty alone, so that shuffling them is fitting shuffled pairs with the same penalty. Of a target's
-    numbers at most `N_SHUFFLED`, drawn once, are compared.
+    The first row has the unshuffled pairs. A ridge prediction is a weighted sum of training targets, with weights that depend
+    only on patterns and penalty. Permuting the weights is therefore equivalent to fitting shuffled pairs with the same penalty.
+    At most `N_SHUFFLED` dimensions of a target, drawn once, are compared.
     """
     rng, n_train = np.random.default_rng(seed), len(train.patterns)
     orders = np.stack([np.arange(n_train), *(rng.permutation(n_train) for _ in range(n_shuffles))])
@@ -213,12 +213,12 @@ def shuffle_pairs(ridges, train, test, *, n_shuffles, seed):
 
 
 def _told_apart(test):
-    """Targets that differ between images; without captions all images have the text tokens of an empty one."""
+    """Targets that differ between images; without captions, all images have the text tokens of an empty caption."""
     return {target: truth for target, truth in test.targets.items() if (truth != truth[0]).any()}
 
 
 def refine_shuffled(stages, ridges, train, test, *, mode, seed, decode=ridge.decode) -> np.ndarray:
-    """Draw and refine images by ridges that were fitted to shuffled pairs with the same penalties."""
+    """Draw and refine images with ridges fitted to shuffled pairs with the same penalties."""
     patterns, decoded = train.patterns[np.random.default_rng(seed).permutation(len(train.patterns))], {}
     for target, values in train.targets.items():
         options = {"alphas": (ridges[target].alpha,), "device": ridges[target].device, "mode": mode}
@@ -229,8 +229,8 @@ def refine_shuffled(stages, ridges, train, test, *, mode, seed, decode=ridge.dec
 def as_dataset(left_out, by_decoder, leaky, badges, by_protocol):
     """Pack the artifact `controls`.
 
-    It is `value` (system, metric, test_image) with the systems' `role`, `leaky` (leak, metric, test_image) with the `badge`
-    of each leak, and `by_protocol` (protocol, compared, metric, test_image).
+    It holds `value` (system, metric, test_image) with the systems' `role`, `leaky` (leak, metric, test_image) with the `badge` of
+    each leak, and `by_protocol` (protocol, compared, metric, test_image).
     """
     roles = ["left out"] * left_out.sizes["system"] + ["decoder compared"] * by_decoder.sizes["system"]
     value = xr.concat([left_out, by_decoder], "system").assign_coords(role=("system", roles))

@@ -1,6 +1,6 @@
-"""Explorations: read a run's results once, then compute anew for any settings, without widgets and without figures.
+"""Explorations: classes that load a run's results once and recompute for any settings, without widgets and figures.
 
-Each class reads when it is made, and its `compute` takes values by name; `nsdlib.plots.explore` puts controls beside them.
+Each class loads on construction, and its `compute` takes the settings; `nsdlib.plots.explore` adds the controls.
 """
 
 from functools import cached_property
@@ -18,25 +18,25 @@ CEILING, REPEATS = "noise ceiling (percent)", "correlation of repeats"  # measur
 
 
 class VoxelFits:
-    """Fits of all HRFs of the library to one voxel in one run of session 1, of which the artifact `glm` is needed."""
+    """Fits of all HRFs of the library to one voxel in one run of session 1; requires the artifact `glm`."""
 
     def __init__(self, run):
         glm, self._subject = Store(run).load("glm").isel(session=0), open_subject(run)
-        self._stored = glm.roi_voxel.values  # (n_voxels,) flat C-order, of the files
+        self._stored = glm.roi_voxel.values  # (n_voxels,) flat C-order indices in the files' orientation
         self.background, self.voxels = _upright(self._subject, self._stored)
         self._maps = glm[["hrf_r2", "hrf_index", "onoff_r2", "mean"]].sel(voxel=self._stored).load()
         self.n_runs, self.hrf_index = self._subject.n_runs(1), self._maps.hrf_index.values  # (n_voxels,)
         self.peaks = hrf.peak_seconds(self._subject.duration)  # (n_hrfs,)
-        self._series = {}  # the run's number to (n_volumes, n_voxels)
+        self._series = {}  # run number to (n_volumes, n_voxels)
         onoff = self._maps.onoff_r2.values
-        self.start = int(self.voxels[np.nanargmin(np.abs(onoff - np.nanpercentile(onoff, 75)))])  # it responds
+        self.start = int(self.voxels[np.nanargmin(np.abs(onoff - np.nanpercentile(onoff, 75)))])  # a responsive voxel
 
     def compute(self, voxel, number):
-        """Fit a voxel, one of `voxels`, in the run of this number (from 1), of which the series is read once.
+        """Fit one of `voxels` in the run with this number (from 1); the series of each run are read once.
 
-        A Dataset: measured (volume) and fit (hrf, volume), percent of the mean, see `fit_hrfs`; onset (trial) and the coordinate
-        volume, seconds; r2 (hrf), percent of the session's variance. Attributes: chosen (the HRF, from 0) and position (x, y, z)
-        as in `background`.
+        Returns a Dataset: measured (volume) and fit (hrf, volume), percent of the mean, see `fit_hrfs`; onset (trial) and the
+        coordinate volume, seconds; r2 (hrf), percent of the session's variance. Attributes: chosen (index of the HRF) and
+        position (x, y, z) in `background`.
         """
         import xarray as xr
 
@@ -55,9 +55,9 @@ class VoxelFits:
 
 
 class RegionMeasures:
-    """Where regions lie, and how well repeats agree in each, from the artifact `betas`; single trials are read when asked for.
+    """Location of regions and agreement of repeats in each, from the artifact `betas`; single trials are read on demand.
 
-    A ValueError when no image was repeated.
+    A ValueError is raised if no image was repeated.
     """
 
     def __init__(self, run):
@@ -69,7 +69,7 @@ class RegionMeasures:
         self.slices = np.unique(np.unravel_index(self._voxels, self.background.shape)[2])
 
     def compute(self, region, z, measure):
-        """Collect one region or `ALL_REGIONS` on three slices around z, and the values of a measure in its voxels.
+        """Collect one region or `ALL_REGIONS` on three slices around z, and the values of a measure in their voxels.
 
         Returns the regions' masks (X, Y, Z) bool, the slices, and the measure in each region's voxels, last in all voxels.
         """
@@ -87,7 +87,7 @@ class RegionMeasures:
 
 
 class StoredImages:
-    """Test images with their captions, and what is stored of them in `reconstruction`, `ablation` and, where it is, `systems`."""
+    """Test images with captions, and what `reconstruction`, `ablation` and, if available, `systems` store of them."""
 
     def __init__(self, run):
         self.run, self._store, self._subject = run, Store(run), open_subject(run)
@@ -109,9 +109,9 @@ class StoredImages:
         return zoo.load_diffusion(self.run)
 
     def collect(self, image):
-        """Collect all that was made of an image, each picture with its PixCorr, and say what is missing (str).
+        """Collect all images made of a test image, each with its PixCorr, and a note on what is missing (str).
 
-        Returned is a dict of group to label to image (rows, columns, 3) uint8 and float. The rough images of all decoders are
+        Returns a dict of group to label to (image (rows, columns, 3) uint8, float), and the note. The decoders' rough images are
         drawn here, with the run's seed.
         """
         from nsdlib.study.reconstruction import STORED
@@ -134,7 +134,7 @@ class StoredImages:
 
 
 class Reconstruction(StoredImages):
-    """A test image drawn and refined with other settings than the run's."""
+    """A test image drawn and refined with settings other than the run's."""
 
     def __init__(self, run):
         super().__init__(run)
@@ -143,10 +143,10 @@ class Reconstruction(StoredImages):
         self.start = {name: getattr(run, name) for name in names} | {"seed": 0}
 
     def compute(self, image, **settings):
-        """Draw the rough image of a decoder's first layers and refine it; settings as in `start` are read from the store.
+        """Draw the rough image from a decoder's first layers and refine it; with `start` as settings, both come from the store.
 
-        They are `decoder`, `n_layers`, those of `diffusion.refine`, and `seed`, which is added to the run's seeds of both stages.
-        Returns the images (rows, columns, 3) uint8, seen, rough and refined, and of the last two (PixCorr, SSIM).
+        Settings are `decoder`, `n_layers`, those of `diffusion.refine`, and `seed`, which is added to the run's seeds of both
+        stages. Returns the images (rows, columns, 3) uint8, seen, rough and refined, and (PixCorr, SSIM) of the last two.
         """
         from nsdlib.core.images import resize
         from nsdlib.core.scores.similarity import ssim
@@ -170,9 +170,9 @@ class Reconstruction(StoredImages):
 
 
 class RegionAlteration(StoredImages):
-    """A test image from a pattern in which a region is silenced or driven, read by ridges and drawn by both stages.
+    """A test image reconstructed from a pattern in which a region is silenced or driven.
 
-    All three targets are read by ridges, whatever decoder the run has, and given back their spread as in training.
+    Ridge decodes all three targets, whatever the run's decoder, and restores their spread in training.
     """
 
     def __init__(self, run):
@@ -189,16 +189,16 @@ class RegionAlteration(StoredImages):
         return train, fit_ridges(train, run=self.run)
 
     def masks(self, region):
-        """Return the voxels of a region, and the `others` that are drawn at random: two (X, Y, Z) bool."""
+        """Return the voxels of a region, and the `others` drawn at random: two (X, Y, Z) bool."""
         both = self.regions[region], others(self.regions[region], seed=self.run.seed)
         return tuple(as_mask(self._voxels[rows], self.background.shape) for rows in both)
 
     def compute(self, image, region, scale, add):
-        """Reconstruct an image from its pattern as measured, with a region altered, and with `others`, where there are any.
+        """Reconstruct an image from its pattern as measured, with a region altered, and with `others` altered, if there are any.
 
-        Returns the seen image (rows, columns, 3) uint8, the rough and the refined ones of each pattern, and the mean distances of
-        the second and third refined one from the first, in grey levels. When nothing is altered (`scale` 1, `add` 0), nothing is
-        computed: the one rough and the one refined image are those of notebook 05, and there are no distances.
+        Returns the seen image (rows, columns, 3) uint8, the rough and refined images of each pattern, and the mean distances of
+        the second and third refined image from the first, in grey levels. With `scale` 1 and `add` 0 nothing is computed: the
+        rough and the refined image are those of notebook 05, and there are no distances.
         """
         from nsdlib.core.ridge import rescale
 
@@ -208,7 +208,7 @@ class RegionAlteration(StoredImages):
         (train, ridges), pattern = self._fitted, self._betas.X_test.sel(test_image=image).values
         altered = alter(pattern, self.regions[region], scale=scale, add=add, seed=run.seed)
         image_ids = [image] * len(altered)
-        mode = "none" if run.renormalise == "none" else "train"  # one pattern has no moments of a test set
+        mode = "none" if run.renormalise == "none" else "train"  # a single pattern has no test-set moments
         decoded = {target: rescale(ridge.predict(altered), ridge, mode=mode) for target, ridge in ridges.items()}
         rough = self._vdvae.decode(decoded["latents"], seed=run.seed, image_ids=image_ids)
         refined = self._diffusion.refine(rough, *train.as_tokens(decoded).values(), image_ids=image_ids, **zoo.refinement(run))
@@ -219,10 +219,10 @@ class RegionAlteration(StoredImages):
 def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
     """Fit single trials to one voxel's series in one run, with each HRF, by least squares.
 
-    Trials of different runs never overlap, so the other runs do not matter. `labels` (n_volumes,) are the run's design, other
-    than 0 at each onset, `series` (n_volumes,) BOLD, and `hrfs` (n_hrfs, n_samples) sampled at the volumes, `tr` seconds
-    apart; `mean` is the voxel's over all runs, this run's when not given. Returns the series without drift, (n_volumes,), and
-    its fits, (n_hrfs, n_volumes), float64, both percent of the mean.
+    Trials of different runs never overlap, so the other runs have no effect. `labels` (n_volumes,) are the run's design, nonzero
+    at each onset; `series` (n_volumes,) is BOLD; `hrfs` (n_hrfs, n_samples) are sampled at the volumes, `tr` seconds apart;
+    `mean` is the voxel's mean over all runs, by default over this run. Returns the series without drift, (n_volumes,), and its
+    fits, (n_hrfs, n_volumes), float64, both in percent of the mean.
     """
     import torch
 
@@ -235,24 +235,24 @@ def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
 
 
 def alter(pattern, voxels, *, scale, add, seed):
-    """Multiply and shift the responses of a region, and those of other voxels instead: (3, n_voxels) float32, or (2, n_voxels).
+    """Scale and shift the responses of a region, and of other voxels as a control: (3, n_voxels) float32, or (2, n_voxels).
 
-    The rows are the `pattern` as it is, with the region altered, `voxels` (n_voxels,) bool, and with the `others`, if any.
-    Responses are z-scored: `scale` 0 silences, the voxels answer as to the average image; to `add` standard deviations drives
-    them, whatever the image.
+    The rows are the unchanged `pattern`, the pattern with the region altered, `voxels` (n_voxels,) bool, and with the `others`,
+    if any. Responses are z-scored: `scale` 0 silences, so that voxels respond as to the average image; `add` drives them by this
+    many standard deviations, whatever the image.
     """
     changed, both = scale * pattern + add, (voxels, others(voxels, seed=seed))
     return np.stack([pattern, *(np.where(mask, changed, pattern) for mask in both if mask.any())]).astype(np.float32)
 
 
 def others(voxels, *, seed) -> np.ndarray:
-    """Draw as many voxels at random as are in a region, outside it, or all where they do not suffice; both (n_voxels,) bool."""
+    """Draw as many voxels at random outside a region as it has, or all if there are fewer; both (n_voxels,) bool."""
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~voxels))[: voxels.sum()]
     return np.isin(np.arange(len(voxels)), drawn)
 
 
 def _upright(subject, voxels):
-    """A subject's background as an image that runs from left to right, back to front and upwards, and voxels' places in it."""
+    """A subject's background image with axes left to right, back to front and upwards, and the voxels' indices in it."""
     from nibabel import Nifti1Image, as_closest_canonical
     from nibabel.affines import apply_affine
 
@@ -263,13 +263,13 @@ def _upright(subject, voxels):
 
 
 def _regions(dataset):
-    """Name to voxels of the regions that have any."""
+    """Voxels of each region that has any, by name."""
     members = zip(dataset.region.values.tolist(), dataset.in_region.values, strict=True)
     return {name: inside for name, inside in members if inside.any()}
 
 
 def _pixcorr(seen, made):
-    """PixCorr of one image with what was seen, in its size; both (rows, columns, 3) uint8."""
+    """PixCorr of one image with the seen one, at the size of the former; both (rows, columns, 3) uint8."""
     from nsdlib.core.images import resize
     from nsdlib.core.scores.similarity import pixcorr
 

@@ -1,9 +1,9 @@
-"""Both stages as a whole: from patterns to rough and refined images, the images that bound their scores, and the scores.
+"""Both stages together: from patterns to rough and refined images, floors and ceilings, and scores.
 
-Stage 1 draws a rough image (the paper's *initial guess*) from decoded VDVAE latents; stage 2, a diffusion model, refines it with
-decoded CLIP tokens as its conditioning (Veronese et al. 2025, section 3.3). Floors are images made without the brain, or without
-generating anything; ceilings those made from the true latents and tokens of the test images. Images are (n_images, rows,
-columns, 3) uint8, several sets of them a dict by system.
+Stage 1 draws a rough image (the paper's *initial guess*) from decoded VDVAE latents. Stage 2, a diffusion model, refines it,
+conditioned on decoded CLIP tokens (Veronese et al. 2025, section 3.3). Floors are made without the brain, retrieved images
+without generation, and ceilings from the true latents and tokens of the test images. Images are (n_images, rows, columns, 3)
+uint8; several sets of images are a dict by system.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ ROLES = {
     "refined, true CLIP": "ceiling",
     "refined, all true": "ceiling",
 }
-STORED = {  # array of the artifact `reconstruction` to what it holds
+STORED = {  # array of the artifact `reconstruction` to its system
     "stimulus": "stimulus",
     "rough": "rough",
     "refined": "refined",
@@ -46,11 +46,11 @@ STORED = {  # array of the artifact `reconstruction` to what it holds
 
 @dataclass(frozen=True)
 class Split:
-    """Training or test images: their patterns, and what is to be decoded from them."""
+    """Training or test images: patterns and decoding targets."""
 
     ids: np.ndarray  # (n_images,) int
     patterns: np.ndarray  # (n_images, n_voxels) float32
-    latents: np.ndarray  # (n_images, n_latents) float32, of the VDVAE layers that are decoded
+    latents: np.ndarray  # (n_images, n_latents) float32, of the decoded VDVAE layers
     tokens: dict  # each of `KINDS` to CLIP tokens (n_images, n_tokens, n_features)
 
     @classmethod
@@ -65,20 +65,20 @@ class Split:
 
     @property
     def targets(self) -> dict:
-        """What is decoded: the latents and each kind of tokens, (n_images, n_targets) by name."""
+        """The decoding targets: latents and each kind of tokens, (n_images, n_targets) by name."""
         return {"latents": self.latents} | {kind: flat(tokens) for kind, tokens in self.tokens.items()}
 
     def as_tokens(self, decoded) -> dict:
-        """Give the tokens among decoded targets, (n_images, n_targets) by name, the shape of those of the split."""
+        """Reshape the tokens among decoded targets, (n_images, n_targets) by name, to the shape of this split's tokens."""
         return {kind: decoded[kind].reshape(-1, *true.shape[1:]) for kind, true in self.tokens.items() if kind in decoded}
 
 
 class TwoStages:
-    """The VDVAE and the diffusion model of a run; every set of images that they make is kept in its store."""
+    """The VDVAE and the diffusion model of a run; all images that they make are cached in its store."""
 
     def __init__(self, run, store):
         self.vdvae, self.diffusion = load_vdvae(run), load_diffusion(run)
-        self.seed, self.settings = (run.seed, refinement(run))  # of the rough images; of the refined ones, the first of several
+        self.seed, self.settings = (run.seed, refinement(run))  # for rough images; for refinement, with the first seed
         self._draw = store.memoise(self.vdvae.decode, weights=("vdvae",))
         self._refine = store.memoise(self.diffusion.refine, weights=("versatile_diffusion",))
 
@@ -91,7 +91,7 @@ class TwoStages:
         return self._refine(rough, *(tokens[kind] for kind in KINDS), image_ids=ids, **self.settings | changed)
 
     def alone(self, latents, tokens, ids, k) -> np.ndarray:
-        """Compute the refined image of row `k` by itself, without the store and without the other images."""
+        """Compute the refined image of row `k` by itself, without the store and the other images."""
         row = slice(k, k + 1)
         rough = self.vdvae.decode(latents[row], seed=self.seed, image_ids=ids[row])
         both = (tokens[kind][row] for kind in KINDS)
@@ -99,10 +99,10 @@ class TwoStages:
 
 
 def decode_tokens(train, patterns, *, run, decode=ridge.decode) -> dict:
-    """Decode CLIP tokens (n_images, n_tokens, n_features) float32 of each of `KINDS` by ridges, their spread as the run says.
+    """Decode CLIP tokens (n_images, n_tokens, n_features) float32 of each of `KINDS` by ridge, rescaled by `run.renormalise`.
 
-    `train` is a Split, `patterns` (n_images, n_voxels) are of the test images, and `decode` is `ridge.decode` or what
-    `Store.memoise` makes of it.
+    `train` is a Split, `patterns` (n_images, n_voxels) are those of the test images, and `decode` is `ridge.decode` or its
+    memoised form (`Store.memoise`).
     """
     return train.as_tokens(
         {
@@ -113,7 +113,7 @@ def decode_tokens(train, patterns, *, run, decode=ridge.decode) -> dict:
 
 
 def check_tokens(train, test, *, run):
-    """Lint the token decoders: dict of each of `KINDS` to its chosen penalty and its leaks.Report."""
+    """Lint the token decoders: dict of each of `KINDS` to its selected penalty and its leaks.Report."""
     fits = fit_ridges(train, run=run, targets=KINDS)
     return {
         kind: (fitted.alpha, leaks.lint_decoder(fitted, test.patterns, test.tokens[kind], mode=run.renormalise))
@@ -122,12 +122,12 @@ def check_tokens(train, test, *, run):
 
 
 def fit_ridges(train, *, run, targets=("latents", *KINDS)) -> dict:
-    """Fit a ridge to each of the `targets` of a Split, with the penalties of the run: dict of Ridge."""
+    """Fit a ridge to each of the `targets` of a Split, with the run's penalties: dict of name to Ridge."""
     return {name: ridge.Ridge(**_ridge_options(run, name)).fit(train.patterns, train.targets[name]) for name in targets}
 
 
 def _ridge_options(run, target):
-    """Penalties and device of the ridge to one target."""
+    """Penalties and device of the ridge for one target."""
     return {"alphas": alphas(run, target), "device": device.pick_device(run.device)}
 
 
@@ -137,7 +137,7 @@ def flat(values):
 
 
 def ceilings(stages, test, rough) -> dict:
-    """Make the images that bound the scores from above: one stage, or both, from what is true of the test images.
+    """Make the images that bound the scores from above, from the true latents, the true tokens, or both, of the test images.
 
     "rough, true latents", "refined, true CLIP" (from `rough`, as decoded) and "refined, all true".
     """
@@ -152,7 +152,7 @@ def ceilings(stages, test, rough) -> dict:
 def score_all(score, stimulus, systems, *, ids, along="system"):
     """Score several sets of reconstructions of the same images: DataArray (along, metric, test_image) float64.
 
-    `score` is `Scorer.score` or what `Store.memoise` makes of it, `stimulus` (n_images, size, size, 3) uint8, and `ids`
+    `score` is `Scorer.score` or its memoised form (`Store.memoise`), `stimulus` is (n_images, size, size, 3) uint8, and `ids` are
     (n_images,); `along` names the new dimension.
     """
     scores = [score(stimulus, images) for images in systems.values()]
@@ -160,11 +160,11 @@ def score_all(score, stimulus, systems, *, ids, along="system"):
 
 
 def spread_over_seeds(values):
-    """Tabulate how much of the scores (diffusion_seed, metric, test_image) is the noise of the diffusion (pandas.DataFrame).
+    """Tabulate how much the scores (diffusion_seed, metric, test_image) vary with the diffusion noise (pandas.DataFrame).
 
     For each metric: the mean; the standard deviations between images (of their means over seeds) and between seeds within an
-    image; that of the means of single seeds, and what it would be if seeds had nothing in common, within / sqrt(n_images). NaN
-    where there is one seed only.
+    image; the standard deviation of the means of single seeds, and its expected value for independent seeds, within /
+    sqrt(n_images). NaN with a single seed.
     """
     of_images, of_seeds = values.mean("diffusion_seed"), values.mean("test_image")
     unbiased = len(of_seeds) / (len(of_seeds) - 1 or np.nan)
@@ -179,8 +179,8 @@ def spread_over_seeds(values):
 def as_dataset(images, tokens, *, ids, nearest):
     """Pack the artifact `reconstruction`.
 
-    It is the `images` of `STORED`, `tokens` as decoded, in float16, and `nearest`, the id of the training image with the most
-    similar pattern, of each test image of `ids`.
+    It holds the `images` of `STORED`, the decoded `tokens` in float16, and `nearest`, the id of the training image with the most
+    similar pattern for each test image of `ids`.
     """
     arrays = {name: (("test_image", f"{name}_row", f"{name}_column", "colour"), images[what]) for name, what in STORED.items()}
     for kind, values in tokens.items():
