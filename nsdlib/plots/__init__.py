@@ -1,4 +1,4 @@
-"""Figures of what has been computed, and explorers, which put controls beside them.
+"""Figures of computed results, and explorers that add controls to them.
 
 A function with `ax` draws on these axes, or on new ones, and returns them; the others return a new matplotlib figure.
 """

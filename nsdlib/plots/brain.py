@@ -4,14 +4,14 @@ import numpy as np
 
 from nsdlib.plots.style import ACCENT, COLOURS, WIDTH, new_axes
 
-SMALLEST_R2 = 1e-4  # percent; on a logarithmic axis nothing below is worth the space
+SMALLEST_R2 = 1e-4  # percent; smaller values are left out of the logarithmic axis
 
 
 def plot_hrfs(seconds, hrfs, peaks, *, canonical=None, ax=None):
     """Draw a library of HRFs, coloured by the time of their peak.
 
-    The `hrfs` (n_hrfs, n_samples) with largest sample 1 have their `peaks` (n_hrfs,) in seconds, and are sampled at `seconds`
-    (n_samples,) from the onset of the stimulus; a `canonical` one, drawn in black, at the first of these.
+    `hrfs` (n_hrfs, n_samples), with a maximum of 1, are sampled at `seconds` (n_samples,) from stimulus onset; `peaks` (n_hrfs,)
+    are in seconds. A `canonical` HRF, drawn in black, is sampled at the first of `seconds`.
     """
     import matplotlib.pyplot as plt
 
@@ -30,10 +30,10 @@ def plot_hrfs(seconds, hrfs, peaks, *, canonical=None, ax=None):
 
 
 def plot_fits(seconds, measured, fits, onsets, *, ax=None):
-    """Draw a voxel's series in one run and what betas explain of it.
+    """Draw a voxel's series in one run and its fits by betas.
 
-    The series, `measured`, and `fits` by their label are (n_volumes,), percent of the mean without drift, at `seconds`; onsets of
-    the trials (n_trials,) are in seconds, too.
+    `measured` and each of the `fits`, by label, are (n_volumes,), percent of the mean without drift, at `seconds`; `onsets`
+    (n_trials,) are in seconds.
     """
     ax = ax or new_axes(9, 3.2)
     ax.plot(seconds, measured, ".-", color="0.6", markersize=3, linewidth=0.7, label="measured")
@@ -47,9 +47,9 @@ def plot_fits(seconds, measured, fits, onsets, *, ax=None):
 
 
 def plot_r2(onoff, fitted, *, threshold, ax=None):
-    """Draw the variance that single trials explain against that of a common response, a point a voxel.
+    """Draw the variance explained by single trials against that of a common response, as a density of voxels.
 
-    Both are (n_voxels,) percent; `threshold` is the ON-OFF R2 from which voxels count as responding.
+    `onoff` and `fitted` are (n_voxels,) percent; `threshold` is the ON-OFF R2 from which voxels count as responsive.
     """
     ax, shown = ax or new_axes(5.2, 3.8), onoff > SMALLEST_R2
     _draw_density(ax, onoff[shown], fitted[shown], xscale="log", gridsize=45)
@@ -61,9 +61,9 @@ def plot_r2(onoff, fitted, *, threshold, ax=None):
 
 
 def plot_components(curves, chosen, *, ax=None):
-    """Draw how repeats gain from the removal of noise components, one line a session.
+    """Draw how the error between repeats falls as noise components are removed, one line per session.
 
-    `curves` maps a session's name to (n_pcs + 1,) float, `chosen` to the number that was chosen. Many sessions are not named.
+    `curves` maps a session to (n_pcs + 1,) float, `chosen` to the selected number. If there are many sessions, none is labelled.
     """
     ax = ax or new_axes(WIDTH, 3.4)
     few = len(curves) <= len(COLOURS)
@@ -80,7 +80,7 @@ def plot_components(curves, chosen, *, ax=None):
 def plot_fractions(fractions, groups, *, ax=None):
     """Draw how often each of the evenly spaced ridge `fractions` (n_fractions,) was chosen in groups of voxels.
 
-    `groups` maps a name to the fractions of its voxels, (n_voxels,); a group of none is not drawn.
+    `groups` maps a name to the fractions of its voxels, (n_voxels,); empty groups are not drawn.
     """
     ax = ax or new_axes(5.6, 3.2)
     fractions, groups = np.sort(fractions), {name: values for name, values in groups.items() if len(values)}
@@ -94,9 +94,9 @@ def plot_fractions(fractions, groups, *, ax=None):
 
 
 def plot_boxes(groups, *, label, title, ax=None):
-    """Draw the spread of a quantity over voxels in several groups: box 25 to 75, whiskers 5 to 95 percent.
+    """Draw the spread of a quantity over voxels in several groups: boxes from 25 to 75, whiskers from 5 to 95 percent.
 
-    `groups` maps a name to (n_voxels,) float, and `label` says which quantity it is.
+    `groups` maps a name to (n_voxels,) float, and `label` names the quantity.
     """
     ax = ax or new_axes(1.6 + 0.75 * len(groups), 3.5)
     names = [f"{name}\nn = {len(values)}" for name, values in groups.items()]
@@ -109,7 +109,7 @@ def plot_boxes(groups, *, label, title, ax=None):
 
 
 def plot_truth(planted, estimated, *, label, title, ax=None):
-    """Draw estimates against the planted truth, both (n_voxels,), with the line of agreement; `label` is quantity and unit."""
+    """Draw estimates against the planted truth, both (n_voxels,), with the identity line; `label` gives quantity and unit."""
     ax = ax or new_axes(4.4, 3.8)
     _draw_density(ax, planted, estimated, gridsize=35)
     ends = [min(planted.min(), estimated.min()), max(planted.max(), estimated.max())]
@@ -120,16 +120,16 @@ def plot_truth(planted, estimated, *, label, title, ax=None):
 
 
 def _draw_density(ax, x, y, **options):
-    """Two values of each voxel as hexagons, coloured by the logarithm of the number of voxels in them."""
+    """Draw hexagonal bins of two values per voxel, coloured by the logarithm of the voxel count."""
     drawn = ax.hexbin(x, y, bins="log", mincnt=1, cmap="cividis", **options)
     ax.figure.colorbar(drawn, ax=ax, label="voxels")
 
 
 def plot_confusion(percent, ticks, *, label, title, ax=None):
-    """Draw how often each of several ordered classes was estimated for each that was planted.
+    """Draw the confusion matrix of several ordered classes, planted against estimated.
 
-    `percent` (n_classes, n_classes) holds, of a planted class (rows), the percentage estimated as each class (columns); `ticks`
-    are their names, and `label` says what they are classes of.
+    `percent` (n_classes, n_classes) holds the percentage of each planted class (rows) that was estimated as each class (columns);
+    `ticks` are the names of the classes, and `label` says what they classify.
     """
     import seaborn as sns
 

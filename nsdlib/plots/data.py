@@ -1,4 +1,4 @@
-"""Figures of what was shown and measured (notebook 00)."""
+"""Figures of stimuli and measurements (notebook 00)."""
 
 import textwrap
 
@@ -10,12 +10,12 @@ from matplotlib.colors import ListedColormap
 
 from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, WIDTH, draw_legend, new_axes, new_panels
 
-CAPTION_WIDTH = 24  # characters a line
+CAPTION_WIDTH = 24  # characters per line
 SCALE_BAR = 5  # percent of the mean signal
 
 
 def plot_scenes(images, captions, *, n_columns=4):
-    """Draw a sheet of images (n_images, side, side, 3) uint8, each over its caption, in so many columns."""
+    """Draw a sheet of images (n_images, side, side, 3) uint8, each above its caption, in `n_columns` columns."""
     n_rows = -(-len(images) // n_columns)
     figure, axes = new_panels(n_rows, n_columns, WIDTH, n_rows * WIDTH / n_columns * 1.4)
     for ax in axes.flat:
@@ -28,14 +28,14 @@ def plot_scenes(images, captions, *, n_columns=4):
 
 
 def plot_trials(image_ids, is_test, session, ax=None):
-    """Draw which image was shown when: a dot a trial, images in the order of their first showing.
+    """Draw which image was shown when: one dot per trial, with images ordered by their first showing.
 
-    All three arguments are (n_trials,): int, bool and int.
+    The first three arguments are (n_trials,): int, bool and int.
     """
     ax = ax or new_axes(WIDTH, 3.8)
     _, first, row = np.unique(image_ids, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))[row]
-    order = np.argsort(is_test, kind="stable")  # the few above the many
+    order = np.argsort(is_test, kind="stable")  # draws the few test images on top
     kind, sizes = np.where(is_test, "test image", "training image")[order], {"training image": 3, "test image": 12}
     looks = {"hue": kind, "hue_order": list(sizes), "palette": COLOURS[:2], "size": kind, "sizes": sizes, "linewidth": 0}
     sns.scatterplot(x=order + 1, y=rank[order], **looks, ax=ax)
@@ -49,8 +49,8 @@ def plot_trials(image_ids, is_test, session, ax=None):
 def plot_run(series, onsets, labels, *, tr, ax=None):
     """Draw the time series of some voxels over one run, one above the other.
 
-    The `series` (n_volumes, n_voxels) are percent of each voxel's mean, a volume every `tr` seconds; `onsets` (n_trials,) the
-    seconds at which images appeared; `labels` name the voxels.
+    `series` (n_volumes, n_voxels) is in percent of each voxel's mean, with a volume every `tr` seconds; `onsets` (n_trials,) are
+    the image onsets in seconds; `labels` name the voxels.
     """
     ax = ax or new_axes(WIDTH, 3.6)
     seconds = tr * np.arange(len(series))
@@ -69,7 +69,7 @@ def plot_run(series, onsets, labels, *, tr, ax=None):
 
 
 def plot_agreement(right, shifted, ax=None):
-    """Draw how well the patterns of two showings of an image agree, with the right mapping and with a wrong one.
+    """Draw how well the patterns of two showings of an image agree, with the correct mapping and with a wrong one.
 
     Both are correlations (n_images,), see `nsd_checks.repeat_agreement`.
     """
@@ -84,10 +84,10 @@ def plot_agreement(right, shifted, ax=None):
 
 
 def plot_session(seconds, run, is_old, ax=None):
-    """Draw one session as rows of ticks, a row a run and a tick a trial.
+    """Draw one session as rows of ticks, one row per run and one tick per trial.
 
-    Arguments are (n_trials,): seconds within the trial's run, its number from 1, and whether the image had been shown before.
-    Where no second is known, NaN, the figure says so.
+    Arguments are (n_trials,): seconds within the run, the run's number from 1, and whether the image had been shown before. If
+    all seconds are NaN, the figure says so.
     """
     ax = ax or new_axes(WIDTH, 3.4)
     if np.isnan(seconds).all():
@@ -104,10 +104,10 @@ def plot_session(seconds, run, is_old, ax=None):
 
 
 def plot_responses(seconds, halves, labels, *, duration):
-    """Draw the mean response of some voxels to an image, estimated twice from different runs, a panel a voxel.
+    """Draw the mean response of some voxels to an image, estimated from odd and from even runs, one panel per voxel.
 
-    `seconds` (n_lags,) count from the onset of an image, which is shown for `duration` seconds; each of two `halves` (n_lags,
-    n_voxels) is percent of the voxel's mean.
+    `seconds` (n_lags,) count from image onset; an image is shown for `duration` seconds. Each of the two `halves` (n_lags,
+    n_voxels) is in percent of the voxel's mean.
     """
     figure, axes = new_panels(1, len(labels), min(WIDTH, max(5, 1.8 * len(labels))), 2.9, sharey=True)
     for ax, curves, label in zip(axes[0], np.moveaxis(np.array(halves), 2, 0), labels, strict=True):
@@ -122,7 +122,7 @@ def plot_responses(seconds, halves, labels, *, duration):
 
 
 def plot_repeats(first, second, labels, *, unit=None):
-    """Draw a voxel's responses to the same images at two showings, both (n_images, n_voxels) in a unit, a panel a voxel."""
+    """Draw voxels' responses to the same images at two showings, both (n_images, n_voxels) in a unit, one panel per voxel."""
     what = f" ({unit})" if unit else ""
     figure, axes = new_panels(1, len(labels), 3.2 * len(labels), 3.4)
     for ax, x, y, label in zip(axes[0], first.T, second.T, labels, strict=True):
@@ -136,10 +136,10 @@ def plot_repeats(first, second, labels, *, unit=None):
 
 
 def plot_import(images, names, regressors, background, mask, *, slices):
-    """Draw what was imported on one sheet: pictures over their names, the design of a run, the mask on the mean image.
+    """Draw an imported data set on one sheet: pictures above their names, the design of a run, the mask on the mean image.
 
-    `images` are (n_images, side, side, 3) uint8, at most 24 look well, `regressors` (n_volumes, n_trials) in order of time, and
-    `slices` of `background` and `mask`, (X, Y, Z) float and bool, indices along the third axis.
+    `images` are (n_images, side, side, 3) uint8, at most 24 for a readable sheet; `regressors` (n_volumes, n_trials) are in order
+    of time; `slices` are indices along the third axis of `background` and `mask`, (X, Y, Z) float and bool.
     """
     n_columns = 6
     n_rows = max(1, -(-len(images) // n_columns))

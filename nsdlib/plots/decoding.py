@@ -11,14 +11,14 @@ DECODER_COLOURS = dict(
     zip(("gru", "cnn", "transformer", "ridge", "gated_mlp", "roi_gru", "ridge and gru"), COLOURS, strict=True)
 ) | {"gru, public code": "#003A5C", "ridge, 50,000": "#7A3E60"}  # darker than their siblings
 USED = {"alone": "the region alone", "without": "all voxels but the region"}
-LOWEST_EXPLAINED = -0.5  # explained variance: further below zero there is nothing to tell apart
+LOWEST_EXPLAINED = -0.5  # explained variance; smaller values are drawn here
 SYSTEM_COLOURS = {"decoded": COLOURS[0], "oracle": COLOURS[2], "floor": REFERENCE}
 
 
 def plot_learning(errors, *, lines=None, ax=None):
-    """Draw validation errors over epochs, one curve a network; a ring marks the best epoch.
+    """Draw validation errors over epochs, one curve per network; a ring marks the best epoch.
 
-    `errors` maps a decoder to (n_epochs,) float, `lines` what has no epochs (another decoder, or the floor) to its level.
+    `errors` maps a decoder to (n_epochs,) float; `lines` maps what has no epochs (another decoder, or the floor) to its level.
     """
     ax = ax or new_axes(WIDTH, 3.4)
     _draw_lines(ax, errors)
@@ -33,7 +33,7 @@ def plot_learning(errors, *, lines=None, ax=None):
 
 
 def _draw_lines(ax, values, **options):
-    """A line a decoder in its colour through its values (n,), which stand over 1 to n."""
+    """Draw one line per decoder, in its colour, through its values (n,) at 1 to n."""
     lines = {name: pd.Series(one, index=np.arange(1, len(one) + 1)) for name, one in values.items()}
     colours = {name: DECODER_COLOURS.get(name, "black") for name in lines}
     sns.lineplot(lines, palette=colours, dashes=False, ax=ax, **options)
@@ -41,10 +41,10 @@ def _draw_lines(ax, values, **options):
 
 
 def plot_errors(table, floor, *, cut_off=(), of=None):
-    """Draw each decoder's test errors with intervals over images, a panel a measure, the floor as a line; `of` names the run.
+    """Draw each decoder's test errors with intervals over images, one panel per measure, and the floor as a line.
 
-    The table has mean, low, high over (decoder, measure), see `statistics.summary`; `floor` maps a measure to the error of the
-    mean latent. Decoders stand in the first measure's order; those whose training `max_epochs` ended, `cut_off`, are crosses.
+    `table` has mean, low, high over (decoder, measure), see `statistics.summary`; `floor` maps a measure to the mean latent's
+    error. Decoders are sorted by the first measure; crosses mark those `cut_off` at `max_epochs`. `of` names the run.
     """
     table = table.sortby(table["mean"].isel(measure=0, drop=True))
     names = [str(name) for name in table.decoder.values]
@@ -63,10 +63,10 @@ def plot_errors(table, floor, *, cut_off=(), of=None):
 
 
 def plot_layers(explained, resolutions, *, ax=None):
-    """Draw the explained variance of each VDVAE layer, one line a decoder; bands part the resolutions.
+    """Draw the explained variance of each VDVAE layer, one line per decoder; bands separate the resolutions.
 
-    `explained` maps a decoder to (n_layers,) float, of which values below -0.5 are drawn as triangles at -0.5; `resolutions`
-    (n_layers,) are the rows of each layer's latents.
+    `explained` maps a decoder to (n_layers,) float; values below -0.5 are drawn as triangles at -0.5. `resolutions` (n_layers,)
+    are the numbers of rows of each layer's latents.
     """
     ax = ax or new_axes(WIDTH, 3.4)
     resolutions = np.asarray(resolutions)
@@ -89,9 +89,9 @@ def plot_layers(explained, resolutions, *, ax=None):
 
 
 def plot_region_scores(table):
-    """Draw two-way identification from each region alone, and from all voxels but the region, a panel a target.
+    """Draw two-way identification from each region alone, and from all voxels outside it, one panel per target.
 
-    The table has mean, low, high over (target, used, region), see `statistics.summary`; the last region is all voxels.
+    `table` has mean, low, high over (target, used, region), see `statistics.summary`; the last region is all voxels.
     """
     figure, axes = new_panels(1, table.sizes["target"], 3.5 * table.sizes["target"], 3.6, sharey=True)
     looks = {"hue": "used", "palette": COLOURS[:2], "markers": ["o", "s"], "dodge": 0.25}
@@ -111,12 +111,12 @@ def plot_region_scores(table):
 
 
 def plot_regimes(gains):
-    """Draw by how much one decoder beats another in each regime (`latents.regime_gains`): responses by images and SNR."""
+    """Draw the gain of one decoder over another in each regime (`latents.regime_gains`): responses by images and SNR."""
     gains = gains.stack(regime=["images", "snr"])
     names = [f"{images:,} images\nSNR {snr:g}" for images, snr in gains.regime.values]
     figure, axes = new_panels(gains.sizes["difference"], 1, WIDTH, 2 + 1.1 * gains.sizes["response"], sharex=True)
     reach = float(np.abs(gains.to_array()).max())
-    pale = sns.diverging_palette(20, 250, s=90, l=65, as_cmap=True)  # black letters can be read on all of it
+    pale = sns.diverging_palette(20, 250, s=90, l=65, as_cmap=True)  # pale enough for black text
     looks = {"cmap": pale, "vmin": -reach, "vmax": reach, "cbar": False, "annot_kws": {"fontsize": 8, "color": "black"}}
     for ax, difference in zip(axes[:, 0], gains.difference.values, strict=True):
         part = gains.sel(difference=difference)
@@ -132,8 +132,8 @@ def plot_regimes(gains):
 def plot_latent_size(table, costs):
     """Draw the scores and the costs of predicting more layers.
 
-    The table has mean, low, high over (n_layers, system, measure), see `statistics.summary`, with the systems "decoded", "oracle"
-    and "floor"; `costs` maps the label of an axis to the cost at each number of layers.
+    `table` has mean, low, high over (n_layers, system, measure), see `statistics.summary`, with the systems "decoded", "oracle"
+    and "floor"; `costs` maps an axis label to the cost at each number of layers.
     """
     counts = table.n_layers.values
     figure = plt.figure(figsize=(WIDTH, 5.4), layout="constrained")

@@ -1,8 +1,8 @@
-"""Explorers: a figure beside controls that compute it anew, for JupyterLab; `notebooks/explore.ipynb` holds all of them.
+"""Explorers for JupyterLab: figures with controls that recompute them; `notebooks/explore.ipynb` shows all of them.
 
-`nsdlib.study.explorations` reads and computes, `panels` draws, `pickers` choose, and an `Explorer` wires them. It shows itself
-before it reads anything, says what it is doing, and turns an error into its words. A finished page has no kernel to ask: there
-`nsdlib.plots.interactive` moves what has been computed.
+`nsdlib.study.explorations` loads and computes, `panels` draws, `pickers` selects, and an `Explorer` connects them. An explorer
+appears before it loads anything, reports its progress, and shows errors as text. A finished page has no kernel; there,
+`nsdlib.plots.interactive` shows precomputed results.
 """
 
 import base64
@@ -19,12 +19,12 @@ from nsdlib.study import explorations
 
 
 class Explorer:
-    """Controls, a sentence, and the figures that belong to the controls' values; buttons reset the controls and save the figures.
+    """Controls, a sentence, and the figures for the controls' values; buttons reset the controls and save the figures.
 
-    `load` takes the run and returns what was read, such as an exploration. `controls` takes this and returns widgets by name; the
-    attribute `controls` is empty until it is opened. `draw` takes what was read and the controls' values by name; it returns a
-    sentence, shown in `message`, and figures by their alternative texts, shown in `images`. What is said meanwhile is `reading`
-    and `doing`. Files are saved under `name` beside the executed notebooks of the run.
+    `load` takes the run and returns the loaded data, such as an exploration. `controls` takes the data and returns widgets by
+    name; the attribute `controls` is empty until `open`. `draw` takes the data and the controls' values by name; it returns a
+    sentence, shown in `message`, and figures by their alternative texts, shown in `images`. `reading` and `doing` are progress
+    messages. Files are saved under `name` beside the run's executed notebooks.
     """
 
     def __init__(self, run, name, load, controls, draw, *, reading="Reading", doing="Drawing"):
@@ -40,14 +40,14 @@ class Explorer:
         self.box = VBox([self.message, self.images])
 
     def open(self):
-        """Read what is needed and draw the first figures."""
+        """Load the data and draw the first figures."""
         from ipywidgets import HBox, Layout, VBox
 
         self._say(self._reading)
         try:
             self._loaded = self._load(self._run)
             self.controls = self._make_controls(self._loaded)
-        except Exception as error:  # whatever it is, the reader sees it here
+        except Exception as error:  # any error is shown to the reader
             self._report(error)
             return self
         self._start = self._values()
@@ -56,7 +56,7 @@ class Explorer:
         for control in others:
             control.style.description_width = "initial"
             if hasattr(control, "continuous_update"):
-                control.continuous_update = False  # sliders report when they are let go, not on the way
+                control.continuous_update = False  # sliders report on release, not while they move
         self._listen(True)
         row = HBox([*others, *self.buttons], layout=Layout(flex_flow="row wrap"))
         self.box.children = (*pictures, row, self.message, self.saved, self.images)
@@ -64,7 +64,7 @@ class Explorer:
         return self
 
     def draw(self, _=None):
-        """Draw what belongs to the present values; with an error, the message holds its text and the old figures stay."""
+        """Draw the figures for the present values; on an error, the message holds its text and the old figures stay."""
         import matplotlib as mpl
 
         self._say(self._doing)
@@ -82,7 +82,7 @@ class Explorer:
         self.buttons[1].disabled = False
 
     def reset(self, _=None):
-        """Give all controls the values that they had at first, and draw once."""
+        """Set all controls to their initial values, and draw once."""
         self._listen(False)
         for name, value in self._start.items():
             self.controls[name].value = value
@@ -90,7 +90,7 @@ class Explorer:
         self.draw()
 
     def save(self, _=None):
-        """Write the figures as one PNG below `runs/`, beside those saved before, and say where."""
+        """Write the figures as one PNG below `runs/`, beside those saved before, and show its path."""
         folder = figures_folder(self._run) / "explored"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ class Explorer:
         self.message.value = f"<p><em>{escape(text)} ...</em></p>"
 
     def _report(self, error):
-        known = isinstance(error, (ValueError, OSError))  # these say what to do; of others the place is needed, too
+        known = isinstance(error, (ValueError, OSError))  # these say what to do; others need a traceback
         text = str(error) if known else "".join(traceback.format_exception(error))
         self.message.value = f'<p role="alert" style="white-space: pre-wrap"><b>Not drawn:</b> {escape(text)}</p>'
 
@@ -125,9 +125,9 @@ class Explorer:
 
 
 def systems_explorer(run):
-    """Pick a test image: what both stages, every decoder and every published system made of it, side by side.
+    """Choose a test image, and see what both stages, every decoder and every published system made of it.
 
-    The run needs the artifacts `ablation` (notebook 03) and `reconstruction` (05); recipes are shown where `systems` (10) is.
+    The run needs the artifacts `ablation` (notebook 03) and `reconstruction` (05); recipes are shown if `systems` (10) exists.
     """
 
     def draw(stored, image):
@@ -137,7 +137,7 @@ def systems_explorer(run):
 
 
 def hrf_explorer(run):
-    """Click a voxel on a slice: its series in a run, the fits of the twenty HRFs to it, and the one that was chosen.
+    """Choose a voxel on a slice, and see its series in a run, the fits of the twenty HRFs, and the chosen HRF.
 
     The run needs the artifact `glm` (notebook 01) and the time series of session 1.
     """
@@ -160,9 +160,10 @@ def hrf_explorer(run):
 
 
 def roi_explorer(run):
-    """Pick a region: where it lies, how high its noise ceilings are, and how well repeats agree in it.
+    """Choose a region, and see its location, its noise ceilings, and how well repeats agree in it.
 
-    The run needs the artifact `betas` (notebook 02); for repeats also single trials: `glm` or the betas of the files, as it says.
+    The run needs the artifact `betas` (notebook 02). Repeats also need single trials: `glm` or the betas of the files
+    (`run.betas`).
     """
 
     def controls(regions):
@@ -183,7 +184,7 @@ def roi_explorer(run):
 
 
 def reconstruction_explorer(run):
-    """Refine a test image anew with other settings: a second or so in the demo zoo.
+    """Refine a test image with other settings: about a second in the demo zoo.
 
     The run needs the artifacts `ablation` (notebook 03) and `reconstruction` (notebook 05), and its models.
     """
@@ -210,10 +211,10 @@ def reconstruction_explorer(run):
 
 
 def what_if(run):
-    """Silence or drive a region in the pattern of a test image, and see what ridges and both stages make of it.
+    """Silence or drive a region in the pattern of a test image, and see what ridge and both stages make of it.
 
-    All three targets are read by ridges, whatever decoder the run has, and given back their spread as in training. The run needs
-    the artifacts `betas`, `targets`, `embeddings` and `reconstruction` (notebooks 02, 03 and 05), and its models.
+    Ridge decodes all three targets, whatever the run's decoder, and restores their spread in training. The run needs the
+    artifacts `betas`, `targets`, `embeddings` and `reconstruction` (notebooks 02, 03 and 05), and its models.
     """
 
     def controls(alteration):
@@ -235,10 +236,10 @@ def what_if(run):
 
 
 def _thumbnails(stored):
-    """The test images of a `StoredImages` to choose from."""
+    """Thumbnails of the test images of a `StoredImages`."""
     from nsdlib.plots.pickers import Thumbnails
 
-    return Thumbnails((one.values for one in stored.stimuli), stored.captions)  # of a real subject, all would fill gigabytes
+    return Thumbnails((one.values for one in stored.stimuli), stored.captions)  # all of a real subject would fill gigabytes
 
 
 def _caption(stored, image):
@@ -247,7 +248,7 @@ def _caption(stored, image):
 
 
 def _as_png(figure, sentence):
-    """A figure as the bytes of a PNG that holds the sentence too; the figure is closed."""
+    """Encode a figure as PNG bytes with the sentence as metadata, and close the figure."""
     import matplotlib.pyplot as plt
 
     file = io.BytesIO()
@@ -257,7 +258,7 @@ def _as_png(figure, sentence):
 
 
 def _as_image(png, text):
-    """The bytes of a PNG as an HTML image with its alternative text."""
+    """PNG bytes as an HTML image with alternative text."""
     from PIL import Image
 
     data, picture = base64.b64encode(png).decode(), Image.open(io.BytesIO(png))
@@ -266,7 +267,7 @@ def _as_image(png, text):
 
 
 def _joined(pngs):
-    """Pictures below each other, on white, as the bytes of one PNG."""
+    """Stack pictures vertically on white, as the bytes of one PNG."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 

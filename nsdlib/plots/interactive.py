@@ -1,9 +1,9 @@
-"""Pictures that a reader can move in a finished page: a wipe, a walk through frames, a sorted gallery.
+"""Interactive images for static pages: a wipe, a stepper through frames, a sorted gallery.
 
-Each function gives HTML that holds its images and asks for nothing else: no file, no server, no library. Frames and galleries
-are moved by radio buttons and lists that CSS alone reads (interactive.css), so they work where scripts are off; the wipe needs
-the one line in its slider (interactive.js), and without scripts its pictures stand side by side. Nothing has an id, so a page may
-hold any number of them, and the same input gives the same bytes.
+Each function returns self-contained HTML with embedded images: it needs no files, server or library. Stepper and gallery use
+radio buttons and lists that CSS alone reads (interactive.css), so they work without scripts. The wipe needs the one line in its
+slider (interactive.js); without scripts, its images stand side by side. No element has an id, so a page may hold any number of
+pieces. Equal input gives equal bytes.
 """
 
 import base64
@@ -18,15 +18,15 @@ from nsdlib.core.images import check_images
 from nsdlib.study.selection import at_percentiles, evenly_spaced, relative_rank
 
 QUALITY = 80  # of WebP: a demo image takes 0.5 kB, a photograph of 96 pixels 1 to 4
-LARGEST = 2_000_000  # characters of one piece, of which a page of 3 MB can hold one beside its figures
-OWN_KEYS = 'data-lm-suppress-shortcuts="true"'  # on what has the focus: JupyterLab then leaves it the arrow keys
-START = 0.5  # where the wipe stands at first: both of the first two pictures are seen
+LARGEST = 2_000_000  # characters per piece; a page of 3 MB can hold one such piece and its figures
+OWN_KEYS = 'data-lm-suppress-shortcuts="true"'  # on focused elements: keeps JupyterLab from taking the arrow keys
+START = 0.5  # initial position of the wipe, which shows half of each of the first two pictures
 
 
 class Html:
-    """A piece of a page, as notebooks show it: its HTML, and one line for where that cannot be shown.
+    """A piece of a page for notebooks: its HTML, and a line of text for displays without HTML.
 
-    A ValueError when the text is larger than `LARGEST`.
+    A ValueError is raised if the HTML is larger than `LARGEST`.
     """
 
     def __init__(self, text, description):
@@ -46,17 +46,17 @@ class Html:
 def compare(pictures, *, title=None, names=None, side=256):
     """Show a slider that wipes from one kind of picture to the next (Html).
 
-    A ValueError when there are fewer than two kinds, when their images differ in number or are no images, and as of `Html`.
+    A ValueError is raised for fewer than two kinds, different numbers of images, arrays that are no images, and as in `Html`.
 
     Parameters
     ----------
     pictures : dict of str to (n_images, rows, columns, 3) uint8
-        Label to images, two kinds or more, such as seen, rough and refined; as many images in each, in the same order.
+        Label to images, at least two kinds, such as seen, rough and refined; the same images in the same order in each.
     title : str, optional
     names : sequence, (n_images,), optional
-        What images are called in the text for those who cannot see them; "image 1" and so on when not given.
+        Names of the images in alternative texts; "image 1" and so on by default.
     side : int
-        Pixels of the longer side at most; larger images are shrunk.
+        Largest side in pixels; larger images are shrunk.
     """
     names = _names(pictures, names)
     if len(pictures) < 2:
@@ -81,14 +81,14 @@ def compare(pictures, *, title=None, names=None, side=256):
 
 
 def steps(frames, *, title=None, names=None, side=128):
-    """Show a slider through frames, each with several kinds of several images (Html).
+    """Show a stepper through frames, each with several kinds of several images (Html).
 
     Parameters
     ----------
     frames : dict of str to dict of str to (n_images, rows, columns, 3) uint8
-        Label of a frame, such as "noise 64", to what it shows: label to images. The same number of images everywhere.
+        Label of a frame, such as "noise 64", to its content, label to images. The same number of images everywhere.
     title, names, side
-        As in `compare`, whose errors it raises too.
+        As in `compare`, with the same errors.
     """
     if not frames:
         raise ValueError("steps needs at least one frame, got none.")
@@ -109,24 +109,24 @@ def steps(frames, *, title=None, names=None, side=128):
 
 
 def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None, side=96, n_percentiles=11, max_images=100):
-    """Show test images with what was made of them, in the order of a score that the reader chooses (Html).
+    """Show test images with their reconstructions, sorted by a score that the reader selects (Html).
 
     Parameters
     ----------
     pictures : dict of str to (n_images, rows, columns, 3) uint8
         Label to images, such as seen, rough and refined.
     values : dict of str to (n_images,) float
-        Label of a score to its values; the first one sorts at the beginning.
+        Label of a score to its values; the first one is selected initially.
     lower_is_better : collection of str
-        Scores of which less is better.
+        Scores for which lower is better.
     categories : dict of str to (n_images,) bool, optional
-        Which images the reader can choose to see alone; they may overlap.
+        Subsets that the reader can select; they may overlap.
     names, side
-        As in `compare`, whose errors it raises too.
+        As in `compare`, with the same errors.
     n_percentiles : int
-        How many images are shown at first, at evenly spaced percentiles of the score: with the best and the worst on the page.
+        Number of images shown initially, at evenly spaced percentiles of the score, with the best and the worst on the page.
     max_images : int
-        How many images the page holds; of more, evenly spaced ones in their order. Percentiles are always among all.
+        Largest number of images on the page; of more, evenly spaced ones are kept. Percentiles are always among all images.
     """
     names, categories = _names(pictures, names), categories or {}
     _check_values(values, lower_is_better, categories, len(names))
@@ -154,7 +154,7 @@ def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None
 
 
 def _card(name, scores, row, classes):
-    """One image of a gallery, with its place and its words for each score (value, percentile, images of this value)."""
+    """One image of a gallery, with its order and text for each score (value, percentile, images of this value)."""
     orders = ";".join(f"--r{k}:{round(10 * (100 - rank))}" for k, (_, rank, _) in enumerate(scores.values(), start=1))
     texts = (
         f"<span>{escape(label)} {value:.3f}, percentile {rank:.0f}{f', shared by {n}' if n > 1 else ''}</span>"
@@ -164,7 +164,7 @@ def _card(name, scores, row, classes):
 
 
 def _gallery_controls(scores, n_percentiles, categories, n_kept, n_images):
-    """The three lists above a gallery, and what they choose from."""
+    """The three lists above a gallery, with their options."""
     subsets = [f'<option class="nsd-few">{n_percentiles} fixed percentiles</option><option>all {n_kept} images</option>']
     for k, (name, n) in enumerate(categories.items(), start=1):
         subsets.append(f'<option class="c{k}">{escape(name)} ({n})</option>')
@@ -182,7 +182,7 @@ def _gallery_controls(scores, n_percentiles, categories, n_kept, n_images):
 
 
 def _gallery_rules(n_scores, n_categories):
-    """CSS rules that read the lists: the order and text of each score, and the cards that are left out."""
+    """CSS rules that read the lists: the order and text for each score, and the hidden cards."""
     rules = []
     for k in range(1, n_scores + 1):
         chosen = f".nsd-gallery:has(.nsd-by option:nth-child({k}):checked)"
@@ -195,14 +195,14 @@ def _gallery_rules(n_scores, n_categories):
 
 
 def _piece(kind, description, body, rules=(), variables=""):
-    """A form around the parts: it keeps radio buttons of several pieces apart, and this method never sends anything."""
+    """Wrap the parts in a form, which keeps radio buttons of several pieces apart; its method never sends anything."""
     style = "\n".join([_beside("interactive.css"), *rules])
     form = f'<form class="nsd-move nsd-{kind}" method="dialog" style="{variables}">'
     return Html(f"<style>\n{style}\n</style>{form}{body}</form>", description)
 
 
 def _beside(name):
-    """The text of a file beside this module."""
+    """Read a text file beside this module."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8").strip()
 
 
@@ -213,9 +213,9 @@ def _column(kinds, name, side, classes=""):
 
 
 def image(pixels, alt, side, more="", *, quality=QUALITY):
-    """Return an image (rows, columns, 3) uint8 as HTML that holds it, `side` pixels at most, as WebP of a quality from 0 to 100.
+    """Return an image (rows, columns, 3) uint8 as HTML with embedded WebP, at most `side` pixels, of a quality from 0 to 100.
 
-    `alt` says what it shows, for those who cannot see it; `more` is further attributes of the tag.
+    `alt` is the alternative text; `more` is further attributes of the tag.
     """
     picture = Image.fromarray(pixels)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -224,14 +224,14 @@ def image(pixels, alt, side, more="", *, quality=QUALITY):
 
 
 def data_url(picture, kind, **options):
-    """Return a PIL image as an address that holds it; `options` are those of its format."""
+    """Return a PIL image as a data URL; `options` are those of its format."""
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _names(pictures, names):
-    """What the images are called, after a check that all kinds hold as many."""
+    """Names of the images, after a check that all kinds hold the same number."""
     for label, images in pictures.items():
         check_images(images, label)
     counts = {label: len(images) for label, images in pictures.items()}

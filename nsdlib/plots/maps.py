@@ -1,4 +1,4 @@
-"""Maps on the brain, drawn by nilearn: slices of the head (notebooks 00 to 03), and its viewer."""
+"""Brain maps drawn by nilearn: slices of the head (notebooks 00 to 03), inflated cortex, and nilearn's viewer."""
 
 import gc
 import warnings
@@ -9,11 +9,11 @@ import numpy as np
 
 from nsdlib.plots.style import ACCENT
 
-PANEL = 2.1  # inches a slice
+PANEL = 2.1  # inches per slice
 TITLE, FOOT = 0.35, 0.85  # inches above and below the slices
-LETTERS = 11  # points; half of it can be read on a phone
-LINE = 70  # letters in a line of the legend
-HIDDEN = 1e-12  # nilearn hides what is not larger, as it knows no NaN
+LETTERS = 11  # points; still legible at half the size, on a phone
+LINE = 70  # characters per line of the legend
+HIDDEN = 1e-12  # threshold: nilearn does not support NaN, and hides values up to this one
 VIEWED = 150_000  # voxels of the viewer's volume
 REGION_COLOURS = ("#332288", "#0077bb", "#33bbee", "#009988", "#cc3311", "#ee7733", "#ee3377", "#ddcc77")
 
@@ -26,13 +26,13 @@ def plot_map(values, background, *, voxels, label, slices=None, limits=None):
     values, voxels : (n_voxels,) float, (n_voxels,) int
         NaN is not drawn; voxels are flat C-order indices into the volume.
     background : (X, Y, Z) nibabel image, or array
-        Drawn in grey. Coordinates are its millimetres; of an array without an affine, they are indices.
+        Drawn in grey. Coordinates are its millimetres, or indices for an array without an affine.
     label : str
-        What the colours mean; also the title, up to its first comma.
+        Meaning of the colours; the part before the first comma is the title.
     slices : sequence of int, optional
-        Slices, from 0 for the volume's lowest; six through the map when not given.
+        Indices of slices, from 0 at the bottom; by default six through the map.
     limits : pair of float, optional
-        Ends of the colours; the map's own when not given. A map of one value has one colour.
+        Ends of the colour scale; by default the map's range. A constant map has one colour.
     """
     low, high = _limits(values, limits)
     volume = _volume(values, background, voxels, (low, high))
@@ -46,8 +46,8 @@ def plot_map(values, background, *, voxels, label, slices=None, limits=None):
 def plot_regions(background, regions, *, slices=None):
     """Draw regions in colour over axial slices.
 
-    Background and slices are as in `plot_map`; `regions` are masks (X, Y, Z) bool by name, of which later ones are drawn over
-    earlier ones.
+    `background` and `slices` are as in `plot_map`; `regions` are masks (X, Y, Z) bool by name, with later ones drawn over earlier
+    ones.
     """
     from matplotlib import colormaps
 
@@ -61,7 +61,7 @@ def plot_regions(background, regions, *, slices=None):
 
 
 def view_map(values, background, *, voxels, label, limits=None):
-    """Show a map in nilearn's viewer (Html): a click on one of three slices moves the others; it holds all that it needs.
+    """Show a map in nilearn's viewer (self-contained Html): a click on one of three slices moves the others.
 
     Parameters are those of `plot_map`.
     """
@@ -72,7 +72,7 @@ def view_map(values, background, *, voxels, label, limits=None):
 
     low, high = _limits(values, limits)
     shown, head = _cropped(*_upright(_volume(values, background, voxels, (low, high)), background))
-    finer = (VIEWED / head.dataobj.size) ** (1 / 3)  # small volumes get a thin cross, large ones few kilobytes
+    finer = (VIEWED / head.dataobj.size) ** (1 / 3)  # small volumes get a thin crosshair, large ones take few kilobytes
     step = 1 / (int(finer) if finer >= 1 else finer)
     affine = head.affine @ np.diag([step, step, step, 1])
     affine[:3, 3] += head.affine[:3, :3] @ np.full(3, (step - 1) / 2)
@@ -89,10 +89,10 @@ def view_map(values, background, *, voxels, label, limits=None):
 
 
 def plot_surfaces(values, background, surfaces, *, voxels, label, limits=None):
-    """Draw a map on the inflated hemispheres, seen from the middle and from below, by nilearn's `plot_surf_stat_map`.
+    """Draw a map on the inflated hemispheres, in medial and ventral views, by nilearn's `plot_surf_stat_map`.
 
-    `surfaces` are those of `nsdlib.data.nsd.surfaces.read_surfaces`, of both sides; the other parameters are those of `plot_map`.
-    A vertex has the colour of the voxel in which it lies, and is grey, dark in the sulci, where the map says nothing.
+    `surfaces` are those of `nsdlib.data.nsd.surfaces.read_surfaces`, for both sides; the other parameters are those of
+    `plot_map`. A vertex has the colour of the voxel that contains it, or grey, darker in the sulci, where the map has no value.
     """
     import matplotlib.pyplot as plt
     from nilearn.plotting import plot_surf_stat_map
@@ -116,7 +116,7 @@ def plot_surfaces(values, background, surfaces, *, voxels, label, limits=None):
 
 @contextmanager
 def _undisturbed():
-    """Keep nilearn from collecting garbage, which takes seconds where networks are loaded, and from needless warnings."""
+    """Disable nilearn's garbage collection, which takes seconds when networks are loaded, and its needless warnings."""
     gc.freeze()
     try:
         with warnings.catch_warnings():
@@ -128,13 +128,13 @@ def _undisturbed():
 
 
 def _limits(values, limits):
-    """The ends of the colours: those given, or the map's own; of an empty map, 0 and 1."""
+    """Ends of the colour scale: those given, or the map's range, or 0 and 1 for an empty map."""
     finite = np.asarray(values)[np.isfinite(values)]
     return limits or ((finite.min(), finite.max()) if finite.size else (0, 1))
 
 
 def _volume(values, background, voxels, limits):
-    """A map as a volume (X, Y, Z), NaN where it says nothing; nilearn would hide what is below the limits."""
+    """A map as a volume (X, Y, Z), NaN where it has no value; clipped, because nilearn hides values below the limits."""
     volume = np.full(background.shape, np.nan)
     least = np.nextafter(np.float32(limits[0]), np.float32(np.inf))  # nilearn computes in single precision
     volume.flat[voxels] = np.clip(values, least, limits[1])
@@ -142,7 +142,7 @@ def _volume(values, background, voxels, limits):
 
 
 def _upright(volume, background):
-    """A map and its background as images whose axes run from left to right, from the back to the front, and upwards."""
+    """A map and its background as images with axes left to right, back to front, and upwards."""
     from nibabel import Nifti1Image, as_closest_canonical
 
     affine = getattr(background, "affine", np.eye(4))
@@ -151,11 +151,11 @@ def _upright(volume, background):
 
 
 def _cropped(volume, background):
-    """Both images without the empty space around the head; the map is 0 where it is NaN."""
+    """Both images, cropped to the head; the map is 0 where it was NaN."""
     from nibabel import Nifti1Image
 
     affine, background, volume = volume.affine, np.nan_to_num(background.dataobj), np.asarray(volume.dataobj)
-    volume = np.nan_to_num(np.where(abs(volume) <= HIDDEN, 2 * HIDDEN, volume))  # a 0 of the map is seen
+    volume = np.nan_to_num(np.where(abs(volume) <= HIDDEN, 2 * HIDDEN, volume))  # keeps zeros of the map visible
     filled = np.argwhere((background > 0) | (volume != 0))
     first, last = np.maximum(filled.min(axis=0) - 1, 0), filled.max(axis=0) + 2  # with a margin of a voxel
     box = tuple(slice(*ends) for ends in zip(first, last, strict=True))
@@ -163,7 +163,7 @@ def _cropped(volume, background):
 
 
 def _draw_bar(figure, values, limits, label):
-    """A horizontal bar of the colours below a figure's brains, with an arrow where values lie beyond its end."""
+    """Draw a horizontal colour bar below a figure's brains, with an arrow at an end that values exceed."""
     import matplotlib.pyplot as plt
 
     bar = figure.add_axes((0.2, 0.58 / figure.get_figheight(), 0.6, 0.14 / figure.get_figheight()))
@@ -175,7 +175,7 @@ def _draw_bar(figure, values, limits, label):
 
 
 def _draw_slices(volume, background, slices, colours, limits, title, *, legend=None):
-    """A figure of axial slices of a volume over a grey background, three a row, with room for a colour bar or a legend."""
+    """A figure of axial slices of a volume over a grey background, three per row, with room for a colour bar or a legend."""
     import matplotlib.pyplot as plt
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch, Rectangle
@@ -188,18 +188,18 @@ def _draw_slices(volume, background, slices, colours, limits, title, *, legend=N
         slices = np.unique(np.linspace(*ends, 8).round().astype(int)[1:-1])
     centre = (np.array(volume.shape) - 1) / 2
     cuts = [volume.affine[2] @ [*centre[:2], z, 1] for z in slices]
-    decimals = int(not np.allclose(cuts, np.round(cuts)))  # without decimals nilearn cuts -0.9 and 0.9 off to 0
+    decimals = int(not np.allclose(cuts, np.round(cuts)))  # without decimals nilearn truncates -0.9 and 0.9 to 0
     shown, head = _cropped(volume, head)
     size = head.header.get_zooms() * np.array(head.shape)
     n_columns = min(3, len(cuts))
     rows = [cuts[i : i + n_columns] for i in range(0, len(cuts), n_columns)]
-    width, height = PANEL * n_columns, PANEL * size[1] / size[0]  # inches a figure, a row
+    width, height = PANEL * n_columns, PANEL * size[1] / size[0]  # inches: figure width, row height
     whole = height * len(rows) + TITLE + FOOT
     figure = plt.figure(figsize=(width, whole))
     figure.add_artist(Rectangle((0, (FOOT - 0.05) / whole), 1, (whole - TITLE - FOOT + 0.05) / whole, color="black", zorder=-1))
     cmap = ListedColormap(colours) if isinstance(colours, tuple) else colours
     options = {"cmap": cmap, "vmin": limits[0], "vmax": limits[1], "threshold": HIDDEN, "colorbar": False, "black_bg": True}
-    options["resampling_interpolation"] = "nearest"  # of two regions' numbers, one between them is a third region's
+    options["resampling_interpolation"] = "nearest"  # interpolating two region numbers would give a third region
     with _undisturbed():
         for number, row in enumerate(rows, start=1):
             place = (0, (whole - TITLE - number * height) / whole, len(row) / n_columns, height / whole)

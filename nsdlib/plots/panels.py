@@ -1,6 +1,6 @@
-"""Panels of explorers: a sentence and figures of what `nsdlib.study.explorations` computed.
+"""Panels of explorers: a sentence and figures about a result of `nsdlib.study.explorations`.
 
-Each function returns a sentence, and a dict of alternative text to matplotlib figure; a `caption` is a sentence about the image.
+Each function returns a sentence, and a dict of alternative text to matplotlib figure; `caption` is a sentence about the image.
 """
 
 import numpy as np
@@ -10,17 +10,17 @@ from nsdlib.plots.maps import plot_regions
 from nsdlib.plots.pictures import plot_grid
 from nsdlib.plots.style import new_axes
 
-WIDE = 9  # pictures in a line
+WIDE = 9  # pictures per line
 
 
 def plot_systems(groups, missing, *, caption):
-    """Draw all that was made of one image, each picture with its PixCorr, as `explorations.StoredImages.collect` returned it."""
+    """Draw all images made of one test image, each with its PixCorr, as returned by `explorations.StoredImages.collect`."""
     lines = [
         (name if start == 0 else "", list(made.items())[start : start + WIDE])
         for name, made in groups.items()
         for start in range(0, len(made), WIDE)
     ]
-    ax, tall = new_axes(9.4, 1.4 * len(lines)), 1.34  # one for all pictures: one for each takes seconds
+    ax, tall = new_axes(9.4, 1.4 * len(lines)), 1.34  # one axes for all pictures: one for each takes seconds
     for row, (name, made) in enumerate(lines):
         ax.text(-0.08, tall * row + 0.5, name, rotation=90, ha="right", va="center", fontsize=8)
         for column, (label, (image, r)) in enumerate(made):
@@ -34,9 +34,9 @@ def plot_systems(groups, missing, *, caption):
 
 
 def plot_voxel(peaks, results):
-    """Draw what each HRF explains of a voxel, and its series with all fits.
+    """Draw the variance of a voxel that each HRF explains, and its series with all fits.
 
-    Takes the `peaks` (n_hrfs,) in seconds of an `explorations.VoxelFits`, and what its `compute` returned.
+    Takes the `peaks` (n_hrfs,) in seconds of an `explorations.VoxelFits`, and the result of its `compute`.
     """
     (x, y, z), chosen, r2 = results.position, results.chosen, results.r2.values
     figures = {
@@ -53,7 +53,7 @@ def plot_voxel(peaks, results):
 def plot_measure(background, masks, slices, values, *, label):
     """Draw where regions lie, and the spread of a measure, `label`, over their voxels.
 
-    The first four arguments are the background and what `explorations.RegionMeasures.compute` returned.
+    The first four arguments are the background and the result of `explorations.RegionMeasures.compute`.
     """
     brain = plot_regions(background, masks, slices=slices)
     ax = plot_boxes(values, label=label, title=f"{label[0].upper()}{label[1:]} by region")
@@ -63,7 +63,7 @@ def plot_measure(background, masks, slices, values, *, label):
 
 
 def plot_stages(images, scores, *, caption):
-    """Draw one image as seen, rough and refined, with the scores that need no network, from `Reconstruction.compute`."""
+    """Draw one image as seen, rough and refined, with its PixCorr and SSIM, from `Reconstruction.compute`."""
     words = "; ".join(f"{stage.capitalize()}: PixCorr {r:.2f}, SSIM {similar:.2f}" for stage, (r, similar) in scores.items())
     figure = _draw_pictures({"": list(images.values())}, list(images))
     sentence = f"{caption} {words}. Only many images can tell whether a setting is better."
@@ -73,8 +73,8 @@ def plot_stages(images, scores, *, caption):
 def plot_alteration(seen, rough, refined, moved, background, inside, others, *, region, caption):
     """Draw one image from a pattern as measured, with a region altered, and with other voxels altered; and where these lie.
 
-    The first four arguments are what `explorations.RegionAlteration.compute` returned, the next three its background and what
-    its `masks` returned, all (X, Y, Z). Without other voxels nothing is said of them.
+    The first four arguments are the result of `explorations.RegionAlteration.compute`. The next three are its background and the
+    result of its `masks`, all (X, Y, Z). Empty `others` are not drawn.
     """
     titles = ["seen", "as measured", f"{region} altered", "others altered"][: 1 + len(rough)]
     figure = _draw_pictures({"rough": [seen, *rough], "refined": [seen, *refined]}, titles)
@@ -93,7 +93,7 @@ def plot_alteration(seen, rough, refined, moved, background, inside, others, *, 
 
 
 def _draw_r2(peaks, r2, chosen):
-    """Variance explained against the time of the peak, the chosen HRF marked."""
+    """Variance explained against the time of the peak, with the chosen HRF marked."""
     ax = new_axes(3, 3)
     ax.plot(peaks, r2, "o-", color="0.6", markersize=4)
     ax.plot(peaks[chosen], r2[chosen], "o", color="C1", markersize=9, label="chosen")
@@ -103,7 +103,7 @@ def _draw_r2(peaks, r2, chosen):
 
 
 def _draw_fits(results):
-    """The series with all fits thin behind the chosen one."""
+    """The series, with all fits drawn thin behind the chosen one."""
     import matplotlib.pyplot as plt
 
     ax, seconds, fits = new_axes(5.4, 3), results.volume.values, results.fit.values
@@ -115,7 +115,7 @@ def _draw_fits(results):
 
 
 def _draw_pictures(rows, titles):
-    """Images in columns, large enough to look at one by one."""
+    """Images in columns, large enough to inspect one by one."""
     figure = plot_grid(rows, titles=titles)
     figure.set_size_inches(1.6 * len(titles) + 0.5, 1.6 * len(rows) + 0.3)
     return figure

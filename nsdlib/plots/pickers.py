@@ -1,7 +1,7 @@
-"""Controls from which one chooses by looking: pictures, and voxels on a slice of the brain.
+"""Visual pickers: thumbnails of pictures, and voxels on a slice of the brain.
 
-They are radio buttons that style rules draw as pictures, so a click chooses one, and so do Tab and the arrow keys. This module
-imports ipywidgets: who makes controls imports it when they are made.
+They are radio buttons that CSS rules draw as pictures, so a click, Tab and the arrow keys work. This module imports ipywidgets;
+import it only when controls are made.
 """
 
 import matplotlib as mpl
@@ -11,9 +11,9 @@ from PIL import Image
 
 from nsdlib.plots.interactive import data_url
 
-SIDE, COLUMNS = 56, 32  # pixels of a thumbnail, and how many of them stand in a row of the picture that holds them all
-EDGE, WIDEST = 5, 330  # pixels: a voxel at least, a slice if voxels allow it
-# Arrow keys move within buttons of one name, and JupyterLab leaves them to an element that says so.
+SIDE, COLUMNS = 56, 32  # pixels of a thumbnail, and thumbnails per row of the sprite sheet
+EDGE, WIDEST = 5, 330  # pixels: smallest voxel, and preferred width of a slice
+# Arrow keys move among radio buttons of one name; the data attribute keeps JupyterLab from taking them.
 OWN_KEYS = (
     "const box = this.closest('.{0}'); box.addEventListener('focusin', () => box.querySelectorAll('[type=radio]').forEach("
     "one => {{ one.name = '{0}'; one.dataset.lmSuppressShortcuts = true }}))"
@@ -29,7 +29,7 @@ RULES = """
 
 
 class Picker(VBox, ValueWidget):
-    """Radio buttons drawn as pictures; what is chosen is `value`, an int, which may be set."""
+    """Radio buttons drawn as pictures; the chosen one is `value`, an int, which may be set."""
 
     def __init__(self, *above):
         self.buttons, self._rules = RadioButtons(options=[], layout={"width": "auto"}), HTML(layout={"display": "none"})
@@ -40,14 +40,14 @@ class Picker(VBox, ValueWidget):
 
     @property
     def _name(self):
-        """The class of its element, which no other picker has."""
+        """The CSS class of this picker's element, unique to it."""
         return f"nsd-{self.model_id}"
 
     def _offer(self, options, value, rules):
-        """Replace the options, pairs of text and value, with one of them chosen and the rules (str) that draw them."""
+        """Replace the options, pairs of text and value, select `value`, and draw the options by CSS `rules` (str)."""
         own = "\n".join(f".{self._name} .widget-radio-box{rule}" for rule in rules)
         self._rules.value = f'<style onload="{OWN_KEYS.format(self._name)}">{RULES.format(self._name)}{own}</style>'
-        self.buttons.index = None  # else new options choose the first one
+        self.buttons.index = None  # otherwise new options select the first one
         self.buttons.options = options
         self.buttons.value = value
 
@@ -62,8 +62,8 @@ class Picker(VBox, ValueWidget):
 class Thumbnails(Picker):
     """Pictures, of which one is chosen.
 
-    `images`, each (rows, columns, 3) uint8, are shrunk one after the other; `captions` maps their numbers, in their order, to
-    captions, and the numbers are the values.
+    `images`, each (rows, columns, 3) uint8, are shrunk one by one; `captions` maps their numbers, in the same order, to captions.
+    The numbers are the values.
     """
 
     def __init__(self, images, captions):
@@ -82,11 +82,11 @@ class Thumbnails(Picker):
 
 
 class Voxels(Picker):
-    """Voxels on an axial slice, coloured by a map, of which one is chosen; a slider goes to other slices.
+    """Voxels on an axial slice, coloured by a map, of which one is chosen; a slider changes the slice.
 
-    `voxels` (n_voxels,) are flat C-order indices into the volume, `values` (n_voxels,) the map, and `label` says what it shows.
-    The `background`, a nibabel image whose axes run from left to right, back to front, and upwards, is drawn in grey; the voxel
-    `start` is chosen at first.
+    `voxels` (n_voxels,) are flat C-order indices into the volume, `values` (n_voxels,) the map, and `label` its name.
+    `background`, a nibabel image with axes left to right, back to front and upwards, is drawn in grey. The voxel `start` is
+    chosen initially.
     """
 
     def __init__(self, voxels, values, background, *, start, label):
@@ -105,7 +105,7 @@ class Voxels(Picker):
         self.value = start
 
     def _turn(self, _):
-        """Choose the voxel of the slice that lies nearest to the one chosen before."""
+        """Choose the voxel of the new slice that is nearest to the one chosen before."""
         here = self._positions[self._voxels == self.value][0]
         if here[2] != self.slice.value:
             rows = np.flatnonzero(self._positions[:, 2] == self.slice.value)
@@ -119,7 +119,7 @@ class Voxels(Picker):
         super()._follow(change)
 
     def _lay_out(self, z, value):
-        """Offer the voxels of a slice."""
+        """Show the voxels of a slice."""
         n_x, n_y, _ = self._background.shape
         edge, rows = max(EDGE, WIDEST // max(n_x, n_y)), np.flatnonzero(self._positions[:, 2] == z)
         grey = mpl.colors.Normalize(0, self._background.max())(self._background[:, ::-1, z].T)

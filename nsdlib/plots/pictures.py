@@ -4,9 +4,9 @@ import textwrap
 
 from nsdlib.plots.style import COLOURS, FONT_SIZE, REFERENCE, WIDTH, draw_intervals, draw_legend, new_axes, new_panels, stand_ins
 
-PANEL = 1.15  # inches an image, unless so many stand side by side that the figure would be too wide
-LABEL = 15  # characters in a line of a row's label
-NULL = ", permuted"  # ends the name of a system's null, see `recipes.table.with_null`
+PANEL = 1.15  # inches per image, less if the figure would be too wide
+LABEL = 15  # characters per line of a row label
+NULL = ", permuted"  # suffix of the name of a system's null, see `recipes.table.with_null`
 ROLES = {  # colour, marker
     "decoded": (COLOURS[0], "o"),
     "left out": (COLOURS[1], "s"),
@@ -20,10 +20,10 @@ CHANCE = {"color": REFERENCE, "linewidth": 1.2, "linestyle": ":", "label": "chan
 
 
 def plot_grid(rows, *, titles=None, title=None):
-    """Draw images in columns, one row a kind.
+    """Draw images in columns, one row per kind.
 
-    `rows` maps the label of a row to its images (n_images, height, width, 3) uint8; as many in each, and of none only the labels
-    are drawn. `titles` are those of the columns.
+    `rows` maps a row label to its images (n_images, height, width, 3) uint8, the same number in each; without images, only the
+    labels are drawn. `titles` are the column titles.
     """
     n_images = len(next(iter(rows.values())))
     n_columns = max(1, n_images)
@@ -46,17 +46,17 @@ def plot_grid(rows, *, titles=None, title=None):
 
 
 def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings"):
-    """Draw every system's mean and interval, one panel a metric.
+    """Draw every system's mean and interval, one panel per metric.
 
     Parameters
     ----------
     table : xarray.Dataset
         mean, low, high over (system, metric), see `statistics.summary`.
     metrics : dict of str to metrics.Metric
-        Gives labels, chance and direction.
+        Supplies labels, chance levels and directions.
     roles : dict of str to str
-        System to one of `ROLES`; systems are drawn in this order, from above, a null (`recipes.table.with_null`) in the row of
-        its system.
+        System to one of `ROLES`; systems are drawn in this order from the top. A null (`recipes.table.with_null`) is drawn in the
+        row of its system.
     """
     rows = {system: system.removesuffix(NULL) if system.removesuffix(NULL) in roles else system for system in roles}
     table = table.sel(system=list(roles))
@@ -73,11 +73,11 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
 
 
 def plot_noise_curves(table, metrics, *, pure=None, reference=None):
-    """Draw how scores change with the noise on the rough image, one panel a metric.
+    """Draw scores against the noise on the rough image, one panel per metric.
 
-    The table has mean, low, high over (amplitude, stage, metric); `metrics` is as in `plot_scores`. `pure` is the
-    same over (stage, metric) with pure noise in the place of the rough image, drawn apart, to the right; `reference` are the
-    paper's values, a DataFrame of amplitudes by metrics, drawn thin.
+    `table` has mean, low, high over (amplitude, stage, metric); `metrics` is as in `plot_scores`. `pure` is the same over (stage,
+    metric) with pure noise in place of the rough image, drawn separately at the right. `reference` holds the paper's values, a
+    DataFrame of amplitudes by metrics, drawn as thin lines.
     """
     figure, panels = _metric_panels(metrics, 5, sharex=True)
     amplitudes = table.amplitude.values
@@ -129,17 +129,17 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
 
 
 def plot_group(table, metrics, *, subjects=None):
-    """Draw every subject's refined images between its best floor and its ceiling, one panel a metric, one row a subject.
+    """Draw every subject's refined images between its best floor and its ceiling, one panel per metric, one row per subject.
 
     Parameters
     ----------
     table : xarray.Dataset
-        mean, low, high over (subject, system, metric) with the images of a subject as the units; of the systems "best floor",
-        "refined" and "refined, all true".
+        mean, low, high over (subject, system, metric), with a subject's images as units, for the systems "best floor", "refined"
+        and "refined, all true".
     metrics : dict of str to metrics.Metric
         As in `plot_scores`.
     subjects : list of str, optional
-        Those that are subjects of their own, all by default; a line is the mean of two and more.
+        The distinct subjects, all by default; with two or more, a line marks their mean.
     """
     bounds = {"refined": "decoded", "best floor": "floor", "refined, all true": "ceiling"}
     table = table.sel(system=list(bounds)).assign_coords(role=("system", list(bounds.values())))
@@ -161,14 +161,14 @@ def plot_group(table, metrics, *, subjects=None):
 
 
 def _metric_panels(metrics, height, *, across=False, **shared):
-    """A figure with a titled panel a metric, chance as a line, scores along y or `across`; its axes by the metrics' names."""
+    """A figure with a titled panel per metric, chance as a line, scores along y or `across`; and a dict of metric to axes."""
     figure, axes = new_panels(2, 4, WIDTH, height, **shared)
     for ax, metric in zip(axes.flat, metrics.values(), strict=True):
         ax.set_title(metric.title)
         if metric.chance is not None:
             (ax.axvline if across else ax.axhline)(metric.chance, **CHANCE)
         if across:
-            ax.locator_params(axis="x", nbins=4, steps=[1, 2, 5, 10])  # numbers of one decimal stand apart in a narrow panel
+            ax.locator_params(axis="x", nbins=4, steps=[1, 2, 5, 10])  # ticks with one decimal fit a narrow panel
             ax.tick_params(axis="x", labelsize="small")
     return figure, dict(zip(metrics, axes.flat, strict=True))
 

@@ -1,7 +1,6 @@
-"""Figures for print: a drawn figure as PDF, SVG and PNG at the width of a column, each file whole or not there.
+"""Figures for print: a drawn figure as PDF, SVG and PNG at the width of a column, each file complete or absent.
 
-The one module of this package that writes. It brings a figure to its width, looks whether it can be read there, and says in each
-file what the figure shows.
+It resizes a figure, checks that it is legible, and writes a description of it into each file.
 """
 
 import io
@@ -12,37 +11,37 @@ from nsdlib.store.variants import differing, name_of
 
 ONE_COLUMN, TWO_COLUMNS = 85, 174  # mm, as most journals set them
 SMALLEST_TEXT = 6  # points
-DPI = 300  # of the PNG, and of images inside the other two
-MM = 25.4  # an inch
+DPI = 300  # of the PNG, and of images inside PDF and SVG
+MM = 25.4  # millimetres per inch
 MARGIN = 0.02  # inches
-# Fonts are embedded in a PDF as TrueType, which printers take, and drawn as outlines in an SVG, which needs no font then.
+# Fonts are embedded in a PDF as TrueType, which printers accept, and drawn as outlines in an SVG, which then needs no font.
 SETTINGS = {"savefig.bbox": "standard", "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "nsdlib"}
 
 
 def figures_folder(run):
-    """Where figures of a run are written: beside its executed notebooks, out of reach of git; of a variant apart."""
+    """Return the folder of a run's figures: beside its executed notebooks, ignored by git, and separate for each variant."""
     return run.root / "runs" / run.name / name_of("figures", differing(run))
 
 
 def export(figure, folder, name, *, width, title, description, source=""):
-    """Bring a figure to a width and write it as PDF, SVG and PNG; return the three paths.
+    """Resize a figure to a width and write it as PDF, SVG and PNG; return the three paths.
 
-    A ValueError when a text would be smaller than `SMALLEST_TEXT`, or the figure's parts do not fit into the width.
+    A ValueError is raised if a text would be smaller than `SMALLEST_TEXT`, or if the figure's parts do not fit into the width.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        Laid out by an engine, as all of this package are. It keeps its new size.
+        With a layout engine, as all figures of this package have. It keeps its new size.
     folder : Path
-        Made when it is not there; files of the same name are replaced.
+        Created if missing; files of the same name are replaced.
     name : str
-        Of the files, without ending.
+        File name without extension.
     width : float
-        Millimetres, such as `ONE_COLUMN`; the height follows from what is drawn.
+        Millimetres, such as `ONE_COLUMN`; the height follows from the content.
     title, description : str
-        What the figure is and what it shows, for those who cannot see it.
+        Title and alternative text of the figure.
     source : str
-        What it was drawn from, such as the name of an artifact.
+        Source of the data, such as the name of an artifact.
     """
     import matplotlib as mpl
 
@@ -65,7 +64,7 @@ def export(figure, folder, name, *, width, title, description, source=""):
 
 
 def _fit(figure, width):
-    """Set the figure's width (mm), let its height follow from what is drawn, and refuse what cannot be read."""
+    """Set the figure's width (mm), adapt its height to the content, and refuse a figure that is not legible."""
     from matplotlib.text import Text
 
     shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
@@ -76,7 +75,7 @@ def _fit(figure, width):
         )
     inches = width / MM
     height = figure.get_figheight() * inches / figure.get_figwidth()
-    if all(ax.get_aspect() != "auto" for ax in figure.axes):  # of images: as large as the width allows, without gaps
+    if all(ax.get_aspect() != "auto" for ax in figure.axes):  # only images: as large as the width allows, without gaps
         figure.set_layout_engine("compressed")
         figure.get_layout_engine().set(w_pad=MARGIN, h_pad=MARGIN)
         height *= 2
@@ -93,6 +92,6 @@ def _fit(figure, width):
 
 
 def _described(svg, description):
-    """The SVG with its description behind its title, where screen readers look for it."""
+    """Insert a description after the SVG's title, where screen readers look for it."""
     head, mark, rest = svg.decode().partition("</title>")
     return f"{head}{mark}\n <desc>{escape(description)}</desc>{rest}".encode()

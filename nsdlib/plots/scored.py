@@ -1,4 +1,4 @@
-"""The page of anybody's scored reconstructions: tables and pairs of pictures in one file that asks for nothing else."""
+"""HTML report of scored reconstructions: tables and pairs of pictures in one self-contained file."""
 
 from html import escape
 
@@ -11,7 +11,7 @@ HEAD = """<meta charset="utf-8"><meta name="viewport" content="width=device-widt
 overflow-wrap:anywhere}
 table{display:block;overflow-x:auto;font-size:.9em} td,th{padding:.2rem .8rem .2rem 0;text-align:left;white-space:nowrap}
 </style>"""
-N_HELD = 50  # pairs on a page, which so stays below a megabyte or two
+N_HELD = 50  # pairs on a page, to keep it below a megabyte or two
 TERMS = "The page holds the pictures themselves: pass it on only where the terms of both sets of images allow it."
 
 

@@ -1,22 +1,22 @@
-"""The look of every figure: one seaborn theme, colours that colour-blind readers can tell apart, and the intervals of our own."""
+"""The style of all figures: one seaborn theme, a colour-blind-safe palette, and functions for panels, intervals and legends."""
 
 from dataclasses import replace
 
-# Okabe & Ito (2008), darkest contrasts first; yellow is left out, it vanishes on white.
+# Okabe & Ito (2008), strongest contrasts first, without yellow, which is invisible on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 ACCENT = COLOURS[1]
 REFERENCE = "0.55"  # floors, ceilings, chance
-WIDTH = 7  # inches of the widest figure, which a page of the book so shows without shrinking its letters
+WIDTH = 7  # inches of the widest figure; the book's pages show it without shrinking its text
 FONT_SIZE = 10
-LETTERS = 100  # in a line as wide as a figure
-STAND_IN = "†"  # behind the label of a measure for which a small network stands in
+LETTERS = 100  # characters per line of a figure's width
+STAND_IN = "†"  # after the label of a measure computed by a small stand-in network
 NOTE = f"{STAND_IN} a small network of the demo zoo stands in"
 
 
 def use_style():
-    """Set the theme for this process, and nobody's matplotlibrc; notebooks call it once, the library never does.
+    """Set the theme for this process, ignoring any matplotlibrc; notebooks call it once.
 
-    Tables of pandas show their cells whole.
+    Pandas tables show full cells.
     """
     import matplotlib as mpl
     import pandas as pd
@@ -38,13 +38,13 @@ def use_style():
         "savefig.bbox": "tight",
         "savefig.dpi": 150,
     }
-    sns.set_theme("paper", "ticks", font="DejaVu Sans", font_scale=FONT_SIZE / 9.6, rc=rc)  # of "paper" letters have 9.6 points
+    sns.set_theme("paper", "ticks", font="DejaVu Sans", font_scale=FONT_SIZE / 9.6, rc=rc)  # "paper" has 9.6 points
 
 
 def measures(run):
-    """Return `METRICS` with the labels for a run's tables and figures (dict of str to Metric).
+    """Return `METRICS` with a run's labels for tables and figures (dict of str to Metric).
 
-    A dagger follows the label of a published network where one of the demo zoo stands in for it.
+    A dagger follows the label of a published network that a network of the demo zoo replaces.
     """
     from nsdlib.core.scores.metrics import METRICS
 
@@ -56,9 +56,9 @@ def measures(run):
 
 
 def name_measures(table, run):
-    """Return a DataFrame whose rows and columns of measures, by key or label, have the labels of `measures`.
+    """Return a DataFrame with its measures in rows and columns, by key or label, renamed to the labels of `measures`.
 
-    Where a label has the dagger, the corner of the table says what it means.
+    If a label has the dagger, the corner of the table explains it.
     """
     labels = {word: own.label for name, own in measures(run).items() for word in (name, own.label.removesuffix(STAND_IN))}
     named = table.rename(index=labels, columns=labels)
@@ -67,7 +67,7 @@ def name_measures(table, run):
 
 
 def stand_ins(metrics):
-    """Return a line that says what the dagger in the labels of a figure means; nothing where there is none."""
+    """Return a line that explains the dagger in a figure's labels, or an empty text if there is none."""
     return f"\n{NOTE}" * any(STAND_IN in metric.label for metric in metrics.values())
 
 
@@ -85,10 +85,10 @@ def new_panels(n_rows, n_columns, width, height, **shared):
 
 
 def draw_intervals(ax, table, *, bands=False, **options):
-    """Draw a `statistics.summary` as markers on their intervals, or as lines in `bands`; `options` are those of seaborn."""
+    """Draw a `statistics.summary` as markers with intervals, or as lines with `bands`; `options` are those of seaborn."""
     import seaborn as sns
 
-    # seaborn would compute intervals of its own. Of three numbers, median and range are the middle one and the two others.
+    # Seaborn computes its own intervals; the median and range of (low, mean, high) are mean, low and high.
     rows = table[["low", "mean", "high"]].to_array("bound", name="value").to_dataframe().reset_index()
     draw, look = (sns.lineplot, {"marker": "o"}) if bands else (sns.pointplot, {"linestyle": "none", "markersize": 5})
     draw(rows, estimator="median", errorbar=("pi", 100), ax=ax, **look, **options)
@@ -96,12 +96,12 @@ def draw_intervals(ax, table, *, bands=False, **options):
 
 
 def draw_legend(figure):
-    """Draw what is named on any of the axes, each label once, below all panels."""
+    """Draw one legend for all axes, each label once, below all panels."""
     named = {}
     for ax in figure.axes:
         named |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
         if ax.get_legend():
             ax.get_legend().remove()
     n_columns = max(1, LETTERS // (6 + max(map(len, named), default=0)))
-    n_columns = -(-len(named) // max(1, -(-len(named) // n_columns))) or 1  # lines of one length
+    n_columns = -(-len(named) // max(1, -(-len(named) // n_columns))) or 1  # balances the lines
     figure.legend(named.values(), named, loc="outside lower center", ncols=n_columns)
