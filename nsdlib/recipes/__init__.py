@@ -1,1 +1,1 @@
-"""Published systems as recipes: data and small parts that go from one subject's patterns to pictures and their scores."""
+"""Published systems as recipes: from one subject's patterns to images and their scores."""

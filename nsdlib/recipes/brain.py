@@ -1,7 +1,7 @@
-"""The brain side of a recipe: its rows, its targets, a decoder for each, and what they make of the test images' patterns.
+"""The brain side of a recipe: training rows, targets, a decoder for each, and predictions for the test images.
 
-Parts are fitted to training rows alone and asked for test patterns afterwards, so that the leak linter can ask again with
-other patterns. Whatever takes long is kept in the store, part by part.
+Parts are fitted to training rows only and predict test patterns afterwards, so that the leak linter can repeat the prediction
+with other patterns. Slow results are cached in the store, part by part.
 """
 
 import re
@@ -22,21 +22,21 @@ from nsdlib.study import ablation, leaks
 from nsdlib.study.betas import average_repeats, load_trials, zscore
 from nsdlib.study.reconstruction import Split, flat
 
-N_LINTED = 12  # test images that the linter disturbs and drops
-EARLY = re.compile(  # V1 to V3, their parts, and what atlases call them: V1v, L_V2_ROI, V3d-lh, EarlyVis, pericalcarine
+N_LINTED = 12  # test images that the linter perturbs and drops
+EARLY = re.compile(  # V1 to V3, their parts, and their names in atlases: V1v, L_V2_ROI, V3d-lh, EarlyVis, pericalcarine
     r"(ctx[._ -])?((left|right|[lr]h?)[._ -]?)?(V[123][vd]?|early\w*|LVC|(peri)?calcarine)([._ -].*)?", re.IGNORECASE
 )
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a recipe decodes of the test images, in the order of `Inputs.test`."""
+    """What a recipe decodes for the test images, in the order of `Inputs.test`."""
 
     targets: dict  # target to (n_images, n_targets) float32
-    retrieval: np.ndarray  # (n_images, n_targets) float32, to be found among true ones of the target `found_by`
-    badge: str  # the worst of what the linter says of the parts, one of `leaks.KINDS`
+    retrieval: np.ndarray  # (n_images, n_targets) float32, compared with the true target `found_by`
+    badge: str  # the linter's worst verdict on a part, one of `leaks.KINDS`
     seconds: float  # to fit all parts and to predict
-    n_parameters: float  # numbers that were fitted; NaN where one's own decoder does not show them
+    n_parameters: float  # fitted parameters; NaN if a user's decoder does not expose them
     notes: tuple = ()
 
 
@@ -45,21 +45,21 @@ class Part:
     """A fitted decoder of one target."""
 
     predict: object  # (patterns (n, n_voxels), image ids (n,)) -> (n, n_targets) float32
-    retrieve: object = None  # the same of the embedding by which images are found, where it is another
+    retrieve: object = None  # the same for the retrieval embedding, if it differs
     n_parameters: float = np.nan
     notes: tuple = ()
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What recipes of a run read: patterns and targets of training and test images, regions, single trials."""
+    """The inputs of a run's recipes: patterns and targets of training and test images, regions, single trials."""
 
     run: object
     store: object
     train: Split
     test: Split
     betas: object  # the artifact
-    latents: dict  # "train" and "test" to the latents of all layers that are kept, (n_images, n_latents)
+    latents: dict  # "train" and "test" to the latents of all stored layers, (n_images, n_latents)
     count: object  # n_layers -> number of latents
     encode: object = None  # image ids, model=... -> (n_images, n_targets) float32, latents of a diffusion model's autoencoder
     subject: object = None
@@ -78,7 +78,7 @@ class Inputs:
 
     @cached_property
     def trials(self):
-        """Training trials and means of test trials, z-scored by the former, and the image ids of the training trials."""
+        """Training trials and averages of test trials, z-scored by the former, and the image ids of the training trials."""
         _, trials = load_trials(self.run, self.store, self.subject)
         test, ids = trials.is_test.values, trials.image_id.values
         _, means, _ = average_repeats(trials.betas.values[test], ids[test])
@@ -90,17 +90,16 @@ class Inputs:
         return self.trials if rows == "trials" else (self.train.patterns, self.test.patterns, self.train.ids)
 
     def tokens(self, kind, model=recipes.MODELS[0]):
-        """Return tokens of training and test images as a model takes them: two (n_images, n_tokens, n_features) arrays."""
+        """Return tokens of training and test images in the form for a model: two (n_images, n_tokens, n_features) arrays."""
         splits = (self.train, self.test)
         if model == "stable_diffusion" and kind == "text":
             return tuple(self.embed_captions(split.ids) for split in splits)
         return tuple(split.tokens[kind] for split in splits)
 
     def truth(self, target, *, n_layers=None, model=recipes.MODELS[0], clip=""):
-        """Return what is true of the training and the test images: two (n_images, n_targets) float32 arrays.
+        """Return the true targets of training and test images: two (n_images, n_targets) float32 arrays.
 
-        `model` is the one of `recipe.MODELS` whose text tokens, and whose autoencoder's latents, are wanted, `clip` the folder of
-        another CLIP.
+        `model`, one of `recipe.MODELS`, determines the text tokens and autoencoder latents; `clip` is the folder of another CLIP.
         """
         if target == "clip":
             return tuple(self.embed_images(split.ids, clip=clip) for split in (self.train, self.test))
@@ -116,7 +115,7 @@ class Inputs:
         return tuple(as_target(target, tokens) for tokens in self.tokens(_kind(target), model))
 
     def voxels(self, which):
-        """Return which voxels a target is decoded from, (n_voxels,) bool, and a note where the subject lacks such regions."""
+        """Return the voxels from which a target is decoded, (n_voxels,) bool, and a note on their regions."""
         names, inside = self.betas.region.values, self.betas.in_region.values
         if which == "all":
             return np.ones(inside.shape[1], bool), ()
@@ -132,11 +131,11 @@ class Inputs:
 
 
 def as_target(target, tokens) -> np.ndarray:
-    """Turn CLIP tokens (n_images, n_tokens, n_features) into what is decoded of them: (n_images, n_targets) float32.
+    """Convert CLIP tokens (n_images, n_tokens, n_features) to a decoding target: (n_images, n_targets) float32.
 
-    All tokens; or a pooled vector of length 1: of vision the class token, of text the last one, which has seen the whole caption
-    and its padding (CLIP's own is at the first end of text, whose place means over captions do not have); or, for "retrieval",
-    all tokens with length 1 each.
+    It is all tokens, a pooled vector of length 1, or for "retrieval" all tokens with length 1 each. The pooled vector of vision
+    is the class token. That of text is the last token, which has seen the whole caption and its padding; CLIP's own is at the
+    first end of text, a position that means over captions do not have.
     """
     tokens = np.asarray(tokens, dtype=np.float32)
     if target in ("text", "vision"):
@@ -146,11 +145,11 @@ def as_target(target, tokens) -> np.ndarray:
 
 
 def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root, version=None, images=None, taught_by=()) -> Part:
-    """Fit the decoder of one target, a ridge, a rival's or one's own, to X (n_rows, n_voxels) and Y (n_rows, n_targets).
+    """Fit the decoder of one target, ridge, a rival or a user's own, to X (n_rows, n_voxels) and Y (n_rows, n_targets).
 
-    `settings` go to a decoder that is no ridge, `mode` is that of `core.rescale` for a ridge; `images` (n_rows,) are ids, where
-    rows are trials, and `taught_by` other subjects, as `mindeye.MindEye.fit` takes them. `version` tells apart what is kept of
-    one's own decoder as its file changes. A ValueError for one without `fit` and `predict`.
+    `settings` are for decoders other than ridge, `mode` is that of `core.ridge.rescale` for ridge; `images` (n_rows,) are ids if
+    rows are trials, and `taught_by` other subjects, as in `mindeye.MindEye.fit`. `version` makes the store recompute results of a
+    user's decoder when its file changes. A ValueError is raised for a decoder without `fit` and `predict`.
     """
     if decoder == "ridge":
         ridge = Ridge(alphas, device=device).fit(X, Y)
@@ -168,7 +167,7 @@ def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root,
 
 
 def of_network(network, mode) -> Part:
-    """Return a fitted `NeuralDecoder` as a part, its predictions rescaled as `mode` says."""
+    """Return a fitted `NeuralDecoder` as a Part, with its predictions rescaled by `mode`."""
     notes = ()
     if not network.history.finished:
         notes = (f"{network.name} of width {network.width} was cut off after {len(network.history.errors)} epochs.",)
@@ -176,22 +175,22 @@ def of_network(network, mode) -> Part:
 
 
 def ask(part, X_test, Y_test, ids):
-    """Ask a part for the test images and lint it: DataArray (use, test_image, target) float32 with the attribute badge.
+    """Predict the test images with a part, and lint it: DataArray (use, test_image, target) float32 with the attribute badge.
 
-    The uses are "decoded", and "retrieval" where that is another embedding.
+    The uses are "decoded", and "retrieval" if its embedding differs.
     """
     import xarray as xr
 
     uses = {"decoded": part.predict(X_test, ids)} | ({"retrieval": part.retrieve(X_test, ids)} if part.retrieve else {})
     few = slice(N_LINTED)
-    same = np.zeros(N_LINTED, dtype=int)  # one noise for all rows, which the linter drops and orders anew
+    same = np.zeros(N_LINTED, dtype=int)  # same noise for all rows, which the linter drops and permutes
     report = leaks.lint(lambda patterns, _: part.predict(patterns, same[: len(patterns)]), X_test[few], Y_test[few], n_checked=1)
     array = xr.DataArray(np.stack(list(uses.values())), dims=("use", "test_image", "target"), coords={"use": list(uses)})
     return array.assign_attrs(badge=report.kind, n_parameters=float(part.n_parameters))
 
 
 def fit_and_ask(X, Y, X_test, Y_test, *, ids, **settings):
-    """Fit a part as `fit` does and `ask` it; the attribute seconds says how long both took."""
+    """Fit a part with `fit` and predict with `ask`; the attribute seconds is the duration of both."""
     start = time.perf_counter()
     part = fit(X, Y, **settings)
     array = ask(part, X_test, Y_test, ids)
@@ -199,7 +198,7 @@ def fit_and_ask(X, Y, X_test, Y_test, *, ids, **settings):
 
 
 def decode(recipe, inputs) -> Decoded:
-    """Fit all parts of a recipe and decode the test images; what has been done before is read from the store."""
+    """Fit all parts of a recipe and decode the test images; results are cached in the store."""
     parts, notes, retrieval = {}, [], None
     for target, options in recipe.targets.items():
         array, said = _decode_target(recipe, target, options, inputs)
@@ -247,7 +246,7 @@ def _decode_target(recipe, target, options, inputs):
 
 
 def _taught_by(target, recipe, inputs):
-    """Other subjects that teach the decoder of a target, as `fit` takes them, and notes on who they are."""
+    """Other subjects for pretraining the decoder of a target, in the form for `fit`, and notes that name them."""
     subjects, taught_by = teachers(inputs.run, recipe.name) if recipe.is_taught(target) else [], []
     for one in subjects:
         X, tokens, images = others.offered(Store(one), _kind(target), rows=recipe.rows, without=inputs.test.ids)
@@ -257,12 +256,12 @@ def _taught_by(target, recipe, inputs):
 
 
 def _kind(target):
-    """What the run's penalties call a target."""
+    """The name under which a run lists the penalties of a target."""
     return "text" if target.startswith("text") else "latents" if target in ("latents", "autoencoder") else "vision"
 
 
 def _of_network(options, run, inputs, voxels):
-    """Settings of a network: those of notebook 03 where the recipe has none of its own, so that it is the same one."""
+    """Settings of a network: those of notebook 03 unless the recipe has its own, so that the fit is shared."""
     common = ablation.options(run, inputs.betas.in_region.values[:, voxels])
     if options.settings:
         kept = ("max_epochs", "device", *(("groups",) if options.decoder == "roi_gru" else ()))
@@ -271,7 +270,7 @@ def _of_network(options, run, inputs, voxels):
 
 
 def _of_others(target, options, recipe, inputs, voxels, mode):
-    """Settings of a rival's or one's own decoder, and notes on what was lowered."""
+    """Settings of a rival or a user's decoder, and notes on deviations."""
     settings, notes, run = dict(options.settings), [], inputs.run
     if options.decoder == "ridge" and recipe.rows == "trials" and mode == "train":
         notes.append(f"{target}: the spread given back is that of single trials left out, so that means of several are flatter.")

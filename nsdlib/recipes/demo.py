@@ -1,21 +1,21 @@
-"""The section `demo` of a recipe's file: what the small models of the demo zoo need or make cheaper, laid over the rest."""
+"""The section `demo` of a recipe's file: changes for the small models of the demo zoo."""
 
 
 def adapted(fields, demo) -> dict:
-    """Lay the section over a recipe's fields; every value that it changes is told among the deviations, behind its own."""
+    """Merge the section into a recipe's fields; every value that it changes is listed at the end of the deviations."""
     first = demo.pop("deviations", [])
     told = [f"In the demo zoo: {', '.join(changed)}"] if (changed := list(_changes(fields, demo))) else []
     return _merged(fields, demo) | {"deviations": [*first, *fields.get("deviations", ()), *told]}
 
 
 def _merged(fields, changes):
-    """Fields with changes laid over them, sections one by one."""
+    """Merge changes into fields, section by section."""
     both = {key: _merged(fields[key], value) for key, value in changes.items() if isinstance(value, dict) and fields.get(key)}
     return fields | changes | both
 
 
 def _changes(fields, changes, place=""):
-    """Say what each value was changed to, "generator.n_steps 17 (published 50)"."""
+    """Describe the change of each value, such as "generator.n_steps 17 (published 50)"."""
     for key, value in changes.items():
         old = fields.get(key)
         if isinstance(value, dict) and key != "settings":
@@ -25,7 +25,7 @@ def _changes(fields, changes, place=""):
 
 
 def _words(value):
-    """A value as a sentence has it."""
+    """Format a value for a sentence."""
     if isinstance(value, dict):
         return " ".join(f"{key}={_words(item)}" for key, item in value.items())
     return "as the run has it" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

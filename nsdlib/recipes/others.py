@@ -1,4 +1,4 @@
-"""Other subjects, on whom a recipe trains before it is fitted to the run's own: what they offer, without its test images."""
+"""Training data of other subjects, on whom a recipe is pretrained, without the run's test images."""
 
 import numpy as np
 
@@ -9,9 +9,9 @@ from nsdlib.study.betas import load_trials, zscore
 def offered(store, kind, *, rows, without):
     """Return patterns, tokens and images of another subject's training set, `without` the images (n,) of these ids.
 
-    Patterns (n_rows, n_voxels) float32 are single trials or means, as `rows` of a recipe says, z-scored by themselves; tokens of
-    a kind are (n_images, n_tokens, n_features); images (n_rows,) int say which of them each pattern belongs to. A
-    FileNotFoundError where the other subject has not been run.
+    Patterns (n_rows, n_voxels) float32 are single trials or averages, depending on the recipe's `rows`, z-scored among
+    themselves; tokens of a kind are (n_images, n_tokens, n_features); images (n_rows,) int are the index of each pattern's image
+    in the tokens. A FileNotFoundError is raised if the other subject has not been run.
     """
     betas, embeddings = store.load("betas"), store.load("embeddings")
     ids, kept = betas.train_image.values, ~np.isin(betas.train_image.values, without)

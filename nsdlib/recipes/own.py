@@ -1,4 +1,4 @@
-"""A decoder of one's own, `package.module:Name`: how it is found, what it is given, and what is asked of its answers."""
+"""User-defined decoders, `package.module:Name`: import, inputs, and checks of their predictions."""
 
 import importlib
 import inspect
@@ -12,14 +12,14 @@ from nsdlib.core import device
 from nsdlib.params import nearest
 from nsdlib.store.sources import STARTED, file_hash, own_files
 
-_IMPORTED = {}  # files of the project's folder to their hashes when they were imported
+_IMPORTED = {}  # files in the project's folder to their hashes at import
 
 
 def find(decoder, root, *, where=""):
-    """Return what makes a decoder of one's own, from the project's folder or what is installed.
+    """Return the class or factory of a user's decoder, from the project's folder or an installed package.
 
-    A ValueError, which begins with `where`, when there is none, and when a file of it was edited after it was imported: what
-    the old code makes would be kept as the new one's.
+    A ValueError, which begins with `where`, is raised if there is none, or if a file of it was edited after import: results of
+    the old code would be cached as those of the new code.
     """
     module, _, name = decoder.partition(":")
     sys.path.insert(0, str(root))
@@ -28,7 +28,7 @@ def find(decoder, root, *, where=""):
         found = importlib.import_module(module)
     except ImportError as error:
         raise ValueError(f"{where}: decoder {decoder!r}: {error}; wanted a module in {root}, or one that is installed.") from None
-    except Exception as error:  # of somebody's own code
+    except Exception as error:  # of the user's code
         raise ValueError(f"{where}: decoder {decoder!r}: its import raised {_said(error)}.") from error
     finally:
         sys.path.remove(str(root))
@@ -41,7 +41,7 @@ def find(decoder, root, *, where=""):
 
 
 def _refuse_edited(decoder, root, before, where):
-    """Refuse a file of the project's folder that is not as it was imported; `before` are modules that were there already."""
+    """Refuse a file in the project's folder that was edited after import; `before` are modules imported earlier."""
     for file in own_files(decoder, root):
         *above, last = file.relative_to(root).with_suffix("").parts
         is_old = ".".join(above if last == "__init__" else [*above, last]) in before
@@ -60,8 +60,8 @@ def version(decoder, root):
 def fit(decoder, X, Y, *, settings, root):
     """Fit a decoder to copies of X (n_rows, n_voxels) and Y (n_rows, n_targets).
 
-    Returns patterns (n, n_voxels) -> (n, n_targets) float32, and the number of its parameters as `count` has it. A ValueError
-    for one without `fit` and `predict`, and for predictions of another shape, or that are no finite numbers of float32.
+    Returns a function of patterns (n, n_voxels) -> (n, n_targets) float32, and the number of parameters from `count`. A
+    ValueError is raised for a decoder without `fit` and `predict`, and for predictions of another shape or not finite in float32.
     """
     made = _call(decoder, "it", partial(find(decoder, root), **settings))
     if missing := [name for name in ("fit", "predict") if not callable(getattr(made, name, None))]:
@@ -85,7 +85,7 @@ def fit(decoder, X, Y, *, settings, root):
 
 
 def _call(decoder, name, method, *arguments):
-    """What somebody's own decoder, or what makes it, returns; what it raises is a ValueError that names the decoder."""
+    """Call a user's decoder or its factory; any exception becomes a ValueError that names the decoder."""
     try:
         return method(*arguments)
     except Exception as error:
@@ -93,12 +93,12 @@ def _call(decoder, name, method, *arguments):
 
 
 def _said(error):
-    """An exception by kind and message, without a full stop."""
+    """Type and message of an exception, without a full stop."""
     return f"{type(error).__name__}: {error}".rstrip(": .")
 
 
 def count(made):
-    """Count the trained numbers of a decoder that is, or holds, torch modules; NaN where it shows none."""
+    """Count the trained parameters of a decoder that is, or holds, torch modules; NaN if it exposes none."""
     from torch import nn
 
     modules = [part for part in (made, *getattr(made, "__dict__", {}).values()) if isinstance(part, nn.Module)]

@@ -1,6 +1,6 @@
-"""The picture side of a recipe: a rough image, tokens, several samples of the diffusion, and the one that is kept.
+"""The image side of a recipe: rough image, tokens, several samples of the diffusion, and the selected one.
 
-Images are (n_images, rows, columns, 3) uint8; noise follows from seed and image id alone, so that it is the same for all recipes.
+Images are (n_images, rows, columns, 3) uint8. Noise depends only on seed and image id, so it is the same for all recipes.
 """
 
 import time
@@ -21,21 +21,21 @@ from nsdlib.store.sources import clip_files, clip_folder, file_hash
 from nsdlib.store.zoo import asked_for, load_embedder, load_stable_diffusion, load_stable_text, path
 from nsdlib.study.reconstruction import KINDS, TwoStages, flat
 
-LIFT_ALPHAS = (0.001, 0.01, 0.1, 1.0, 10.0)  # of vectors of length 1: the penalties count against as many as there are images
-AUTOENCODED = 5 / 8  # of a refined image's side: Takagi & Nishimoto encode images of 320 pixels for a model of 512
+LIFT_ALPHAS = (0.001, 0.01, 0.1, 1.0, 10.0)  # for vectors of length 1, whose squares sum to the number of images
+AUTOENCODED = 5 / 8  # of a refined image's side: Takagi & Nishimoto encode 320-pixel images for a 512-pixel model
 GREY = 128
 BATCH = 128  # images read from a subject's files at a time
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pictures of the test images by one recipe."""
+    """Images of the test set, drawn by one recipe."""
 
     rough: np.ndarray
     refined: np.ndarray  # the first sample, or the best of several
     seconds: float  # as measured when they were drawn
     others: tuple = ()  # further samples that are scored as well
-    lifted: np.ndarray | None = None  # drawn in the same way from the true targets, where the recipe lifts pooled vectors
+    lifted: np.ndarray | None = None  # drawn from the true targets, if the recipe lifts pooled vectors
 
     @property
     def scored(self) -> list:
@@ -44,9 +44,9 @@ class Drawn:
 
 
 class Pictures:
-    """Models that draw, of one run; what they draw is kept in its store, under the weights of the model that drew it.
+    """The generative models of a run; their images are cached in its store, by the weights of the model.
 
-    `model` is one of `recipe.MODELS`. FileNotFoundError when the weights of one that a recipe of the run names are not there.
+    `model` is one of `recipe.MODELS`. A FileNotFoundError is raised if weights that a recipe of the run names are missing.
     """
 
     def __init__(self, run, store):
@@ -56,11 +56,11 @@ class Pictures:
         self._subject, self._store = open_subject(run), store
 
     def _kept_of(self, name, model):
-        """A method that takes a model, with that model; what it returned before is read from the store."""
+        """A method bound to a model, with its results cached in the store."""
         return partial(self._store.memoise(getattr(self, name), weights=(model,)), model=model)
 
     def _diffusion(self, model):
-        """The diffusion model of that name, loaded when it is first wanted."""
+        """The diffusion model of that name, loaded on first use."""
         return self._stable if model == "stable_diffusion" else self.stages.diffusion
 
     @cached_property
@@ -69,7 +69,7 @@ class Pictures:
         return load_stable_diffusion(self.run)
 
     def encode(self, ids, *, model=MODELS[0]) -> np.ndarray:
-        """Return the autoencoder's latents of stimuli, (n_images, n_targets) float32, of 5/8 of the size of refined images."""
+        """Return the autoencoder latents of stimuli, (n_images, n_targets) float32, at 5/8 of the size of refined images."""
         batches, encoded = (ids[start : start + BATCH] for start in range(0, len(ids), BATCH)), self._kept_of("encoded", model)
         return np.concatenate([encoded(self._subject.stimuli(batch)) for batch in batches])
 
@@ -78,13 +78,13 @@ class Pictures:
         return self._diffusion(model).encode(images, size=self._side(model)).flatten(1).float().cpu().numpy()
 
     def _side(self, model):
-        """Pixels a side of the images whose latents are decoded."""
+        """Side in pixels of the images whose latents are decoded."""
         return round(AUTOENCODED * self._diffusion(model).image_size)
 
     def embed_captions(self, ids) -> np.ndarray:
         """Return Stable Diffusion's text tokens of stimuli, (n_images, n_tokens, n_features) float16, means over captions.
 
-        An image without captions has the tokens of an empty text, as `data.token_targets` has it.
+        An image without captions gets the tokens of an empty text, as in `data.token_targets`.
         """
         captions = [texts or [""] for texts in self._subject.captions(ids)]
         flat_captions = np.array([text for of_image in captions for text in of_image])
@@ -92,17 +92,17 @@ class Pictures:
         return texts(flat_captions, np.array([len(of_image) for of_image in captions]), image_ids=ids)
 
     def texts(self, captions, counts, *, image_ids) -> np.ndarray:
-        """Embed captions (n_captions,) str for Stable Diffusion; `counts` (n_images,) says how many each image has."""
+        """Embed captions (n_captions,) str for Stable Diffusion; `counts` (n_images,) is the number of captions per image."""
         of_images = np.split(captions, np.cumsum(counts)[:-1])
         return load_stable_text(self.run).text([of_image.tolist() for of_image in of_images], image_ids=image_ids)
 
     def embed_images(self, ids, *, clip) -> np.ndarray:
-        """Embed stimuli by the CLIP in a folder, below the project's: (n_images, n_features) float32 of length 1."""
+        """Embed stimuli with the CLIP in a folder, relative to the project's: (n_images, n_features) float32 of length 1."""
         batches = (ids[start : start + BATCH] for start in range(0, len(ids), BATCH))
         return np.concatenate([self._embedded(self._subject.stimuli(batch), clip) for batch in batches])
 
     def _embedded(self, images, clip):
-        """Embeddings of images by the CLIP in a folder, read from the store where its files are the same."""
+        """Embed images with the CLIP in a folder; cached in the store as long as its files are the same."""
         folder = clip_folder(self.run.root, clip)
         version = [file_hash(file) for file in clip_files(folder)]
         embedded = self._store.memoise(embedded_by)
@@ -126,9 +126,9 @@ class Pictures:
         return _timed(self._diffusion(model).refine, rough, text, vision, image_ids=image_ids, seed=seed, **options)
 
     def make(self, recipe, decoded, inputs) -> Drawn:
-        """Make the pictures of the test images from what a recipe decoded (`brain.Decoded`) of `brain.Inputs`.
+        """Draw the images of the test set from a recipe's `brain.Decoded` and the `brain.Inputs`.
 
-        Where it lifts pooled vectors, also those of the true targets, one sample each: what lifting and drawing alone lose.
+        If the recipe lifts pooled vectors, also draw one sample from the true targets: the loss from lifting and drawing alone.
         """
         drawn = self._make(recipe, decoded, inputs)
         if not recipe.lifts:
@@ -138,7 +138,7 @@ class Pictures:
         return replace(drawn, lifted=self._make(once, replace(decoded, targets=true), inputs).refined)
 
     def _make(self, recipe, decoded, inputs):
-        """Pictures from decoded targets."""
+        """Draw images from decoded targets."""
         ids, generator = inputs.test.ids, recipe.generator
         rough, sample = self._rough(generator, decoded, ids), self._kept_of("sample", generator.model)
         tokens = [self._tokens(recipe, kind, decoded, inputs) for kind in KINDS]
@@ -154,14 +154,14 @@ class Pictures:
         return Drawn(rough.values, made[0], seconds, tuple(made[1:]))
 
     def _as_found(self, recipe, images, ids):
-        """The embedding of images by which a recipe finds them, (n_images, n_targets)."""
+        """Embed images as for retrieval by a recipe, (n_images, n_targets)."""
         if recipe.found_by == "clip":
             return self._embedded(images, recipe.clip)
         embed = self._store.memoise(self.embedder.vision, weights=("versatile_diffusion",))
         return as_target(recipe.found_by, embed(images, image_ids=ids))
 
     def _rough(self, generator, decoded, ids):
-        """Rough images by the VDVAE, by the autoencoder, or grey."""
+        """Rough images from the VDVAE, from the autoencoder, or grey."""
         if generator.rough == "vdvae":
             draw = self._store.memoise(self.draw, weights=("vdvae",))
             return draw(decoded.targets["latents"], image_ids=ids, seed=self.run.seed)
@@ -171,7 +171,7 @@ class Pictures:
         return _timed(np.full, (len(ids), side, side, 3), GREY, dtype=np.uint8)
 
     def _tokens(self, recipe, kind, decoded, inputs):
-        """Tokens of a kind as decoded, or lifted from a pooled vector; where there are none, the training mean without weight."""
+        """Tokens of a kind, decoded or lifted from a pooled vector; without either, the training mean, which gets no weight."""
         (train, _), source = inputs.tokens(kind, recipe.generator.model), recipe.source(kind)
         if source is None:
             return np.repeat(train.mean(axis=0, dtype=np.float32)[None], len(inputs.test.ids), axis=0)
@@ -182,45 +182,45 @@ class Pictures:
 
 
 def embedded_by(images, *, folder, version, device) -> np.ndarray:
-    """Embed images by the CLIP in a folder, transformers' or open_clip's: (n_images, n_features) float32 of length 1.
+    """Embed images with the CLIP in a folder, of transformers or open_clip: (n_images, n_features) float32 of length 1.
 
-    `version` are hashes of the folder's files.
+    `version` holds the hashes of the folder's files.
     """
     return unit(_clip(folder, tuple(version), device)(images)["pooled"]).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
 def _clip(folder, version, device):
-    """The CLIP of a folder, loaded once for the same files."""
+    """The CLIP in a folder, loaded once per version of its files."""
     return clip_extractor(Path(folder), device)
 
 
 def lift(pooled_train, tokens_train, pooled) -> np.ndarray:
-    """Lift pooled vectors (n_images, n_features) to all tokens (n_images, n_targets) float32 by a ridge without a brain.
+    """Predict all tokens (n_images, n_targets) float32 from pooled vectors (n_images, n_features) by ridge, without a brain.
 
-    It is fitted to the true vectors and tokens of training images; the vectors to lift are brought to their length, 1.
+    It is fitted to the true vectors and tokens of training images; `pooled` is scaled to length 1, as the true vectors are.
     """
     return ridge_decode(pooled_train, tokens_train, unit(pooled), alphas=LIFT_ALPHAS, mode="none")
 
 
 def pick_best(embedded, decoded) -> np.ndarray:
-    """Pick for each image the sample whose embedding has the highest cosine with the decoded one: (n_images,) int.
+    """Select for each image the sample whose embedding has the highest cosine with the decoded one: (n_images,) int.
 
-    `embedded` yields (n_images, n_targets) of each sample, `decoded` is (n_images, n_targets). No truth is read. Of equals the
-    first is taken.
+    `embedded` yields (n_images, n_targets) for each sample, and `decoded` is (n_images, n_targets). The true images are not used.
+    Of equal samples, the first is taken.
     """
     return np.argmax([(unit(of_sample) * decoded).sum(axis=1) for of_sample in embedded], axis=0)
 
 
 def unit(values) -> np.ndarray:
-    """Divide rows (n_rows, n_targets) by their lengths, float64; a row of zeros stays one."""
+    """Divide rows (n_rows, n_targets) by their lengths, float64; rows of zeros stay zero."""
     values = np.asarray(values, dtype=np.float64)
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     return np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0)
 
 
 def blend(first, second, weight) -> np.ndarray:
-    """Blend images, `weight` of the first (0 to 1) and the rest of the second, of the same shape: uint8."""
+    """Blend two sets of images of one shape, with `weight` (0 to 1) on the first: uint8."""
     check_images(first, "first")
     check_images(second, "second")
     if first.shape != second.shape or not 0 <= weight <= 1:
@@ -231,7 +231,7 @@ def blend(first, second, weight) -> np.ndarray:
 
 
 def _timed(make, *arguments, **options):
-    """What a function makes, as a DataArray with the attribute seconds."""
+    """Call a function and return its result as a DataArray with the attribute seconds."""
     import xarray as xr
 
     start = time.perf_counter()

@@ -1,7 +1,7 @@
-"""Recipes: what a published system decodes, how, and how it draws, as one strict YAML file each, `params/recipes/NAME.yaml`.
+"""Recipes of published systems, one strict YAML file each, `params/recipes/NAME.yaml`: what is decoded, and how images are drawn.
 
-A section `demo` holds what the small models of the demo zoo need or make cheaper; it is merged over the rest for runs of that
-zoo, and every value that it changes is told among the deviations. Deviations of its own come before the others.
+The section `demo` holds changes that the small models of the demo zoo need, or that make them cheaper. For runs of that zoo, it
+overrides the other values. Its own deviations come first, and every value that it changes is listed last.
 """
 
 import inspect
@@ -21,22 +21,22 @@ from nsdlib.strict import Strict, parse_yaml
 from nsdlib.study.reconstruction import KINDS
 
 FOLDER = Path("params", "recipes")  # below the project's folder
-FINDING = ("clip", "retrieval", "vision", "vision_pooled", "text", "text_pooled")  # targets by which images are found, by rank
+FINDING = ("clip", "retrieval", "vision", "vision_pooled", "text", "text_pooled")  # targets for image retrieval, by preference
 TARGETS = ("latents", "autoencoder", *FINDING)
-MODELS = ("versatile_diffusion", "stable_diffusion")  # that draw; the second one is none of the demo zoo's
+MODELS = ("versatile_diffusion", "stable_diffusion")  # diffusion models; the second is not in the demo zoo
 DECODERS = (*networks.DECODERS, *rivals.NAMES)
-GIVEN = ("name", "n_features", "seed", "device", "groups", "places")  # of decoders, by the run and by what is decoded
+GIVEN = ("name", "n_features", "seed", "device", "groups", "places")  # decoder settings that follow from the run and the target
 
 
 class Target(Strict):
-    """One thing that is decoded, by which decoder, from which voxels."""
+    """One decoding target, with its decoder and voxels."""
 
     decoder: str = "ridge"  # one of `DECODERS`, or package.module:Name, whose Name(**settings) has fit(X, Y) and predict(X)
-    settings: dict[str, bool | int | float | str | list] = Field(default_factory=dict)  # of a decoder that is no ridge
-    alphas: Annotated[tuple[AboveZero, ...], Field(min_length=1)] | None = None  # of a ridge; None: those of the run
+    settings: dict[str, bool | int | float | str | list] = Field(default_factory=dict)  # for decoders other than ridge
+    alphas: Annotated[tuple[AboveZero, ...], Field(min_length=1)] | None = None  # for ridge; None: those of the run
     voxels: Literal["all", "early", "ventral"] = "all"
-    intercept: bool = True  # False: a ridge's predictions lack the training mean
-    rescale: Literal["none", "train", "test"] | None = None  # as `core.rescale`; None: as the run says
+    intercept: bool = True  # False: ridge predictions without the training mean
+    rescale: Literal["none", "train", "test"] | None = None  # as in `core.ridge.rescale`; None: as in the run
 
     @model_validator(mode="after")
     def _all_has_effect(self):
@@ -50,15 +50,15 @@ class Target(Strict):
 
     @property
     def is_own(self):
-        """Whether the decoder is somebody's own."""
+        """Whether the decoder is user-defined."""
         return ":" in self.decoder
 
 
 class Generator(Strict):
-    """How pictures are drawn from what was decoded; None means as the run says."""
+    """How images are drawn from the decoded targets; None means as in the run."""
 
-    model: Literal[MODELS] = MODELS[0]  # whose tokens of text, and whose autoencoder, are decoded
-    rough: Literal["vdvae", "autoencoder", "none"] = "vdvae"  # none: from grey, at strength 1
+    model: Literal[MODELS] = MODELS[0]  # text tokens and autoencoder latents are those of this model
+    rough: Literal["vdvae", "autoencoder", "none"] = "vdvae"  # none: grey, at strength 1
     strength: Annotated[float, Field(gt=0, le=1)] | None = None
     n_steps: Positive | None = None
     guidance: NotNegative | None = None
@@ -67,16 +67,16 @@ class Generator(Strict):
     faithful: bool = False
     unconditional: Literal["empty", "zeros"] = "empty"
     n_samples: Positive = 1
-    scored: Literal["best", "all"] = "best"  # of several samples: that most like the decoded CLIP tokens, or the mean of all
-    blend: Fraction | None = None  # weight of the refined image where the rough one is blended in again
+    scored: Literal["best", "all"] = "best"  # of several samples: the closest to the decoded CLIP tokens, or the mean of all
+    blend: Fraction | None = None  # weight of the refined image if the rough one is blended in
 
     @property
     def picks(self):
-        """Whether one of several samples is picked."""
+        """Whether one of several samples is selected."""
         return self.n_samples > 1 and self.scored == "best"
 
     def options(self, run) -> dict:
-        """Return what `VersatileDiffusion.refine` takes, from here and from the run."""
+        """Return the arguments of `VersatileDiffusion.refine`, from the recipe and the run."""
         fields = ("strength", "n_steps", "guidance", "text_weight", "sampler")
         chosen = {name: getattr(run, name) if getattr(self, name) is None else getattr(self, name) for name in fields}
         strength = {"strength": 1.0} if self.rough == "none" else {}
@@ -85,22 +85,22 @@ class Generator(Strict):
 
 
 class Recipe(Strict):
-    """A whole system: rows, targets, generator, and where this project departs from what was published."""
+    """A complete system: rows, targets, generator, and deviations from what was published."""
 
     name: str
     title: str
     paper: str
     code: str = ""
-    rows: Literal["images", "trials"] = "images"  # averages over an image's showings, or single trials, to train on
-    pretrain_on: tuple[str, ...] = ()  # runs of other subjects, on whom MindEye's network is trained beforehand
-    n_layers: Positive | None = None  # VDVAE layers that are decoded; None: as the run says
-    published_rescale: Literal["test"] | None = None  # as the authors' code rescales predictions, by those of the test images
-    protocol: Literal["native", "brain_diffuser", "mindeye1", "mindeye2"] | None = None  # that its authors scored by
+    rows: Literal["images", "trials"] = "images"  # rows to train on: averages over repeats, or single trials
+    pretrain_on: tuple[str, ...] = ()  # runs of other subjects, on whom MindEye's network is pretrained
+    n_layers: Positive | None = None  # number of decoded VDVAE layers; None: as in the run
+    published_rescale: Literal["test"] | None = None  # the authors' code rescales predictions by test-set moments
+    protocol: Literal["native", "brain_diffuser", "mindeye1", "mindeye2"] | None = None  # scoring protocol of the authors
     targets: Annotated[dict[Literal[TARGETS], Target], Field(min_length=1)]
-    clip: str = ""  # folder of another CLIP, below the project's or absolute, whose image embedding is the target clip
+    clip: str = ""  # folder of another CLIP, absolute or relative to the project's; its image embedding is the target clip
     generator: Generator = Generator()
     deviations: tuple[str, ...] = ()
-    no_counterpart: str = ""  # what of it nothing here stands for
+    no_counterpart: str = ""  # parts of the system that are missing here
 
     @model_validator(mode="after")
     def _parts_fit(self):
@@ -130,16 +130,16 @@ class Recipe(Strict):
         return self
 
     def source(self, kind):
-        """Return the target that tokens of a kind come from: themselves, the pooled vector, or None."""
+        """Return the target that supplies tokens of a kind: the tokens themselves, the pooled vector, or None."""
         return next((name for name in (kind, f"{kind}_pooled") if name in self.targets), None)
 
     def is_taught(self, target):
-        """Whether what decodes a target is trained on other subjects beforehand, where they are named."""
+        """Whether the decoder of a target is pretrained, if `pretrain_on` names other subjects."""
         return target not in ("latents", "autoencoder", "clip") and self.targets[target].decoder == "mindeye"
 
     @property
     def asks(self):
-        """What `brain.Inputs.truth` needs to know of a recipe."""
+        """The arguments of `brain.Inputs.truth` that depend on the recipe."""
         return {"n_layers": self.n_layers, "model": self.generator.model, "clip": self.clip}
 
     @property
@@ -149,7 +149,7 @@ class Recipe(Strict):
 
     @property
     def found_by(self):
-        """The target by which images are found among others."""
+        """The target by which images are retrieved."""
         return next(name for name in FINDING if name in self.targets)
 
 
@@ -159,7 +159,7 @@ def names(root) -> list[str]:
 
 
 def load(name, run) -> Recipe:
-    """Load a recipe for a run, with its decoders found; a ValueError says what is wrong with it, and names what is nearest."""
+    """Load a recipe for a run and find its decoders; a ValueError says what is wrong, and the nearest valid name."""
     if name not in (known := names(run.root)):
         hint = nearest(str(name), known)
         raise ValueError(
@@ -198,7 +198,7 @@ def load(name, run) -> Recipe:
 
 
 def _check_teachers(recipe, run, where):
-    """Refuse to learn from runs whose images or tokens are not the same."""
+    """Refuse to pretrain on runs with other image ids or tokens."""
     for other in map(load_run, recipe.pretrain_on):
         if other.zoo != run.zoo or run.section or other.section:
             why = "both must have one zoo and be in NSD's layout, where all subjects share the images' numbers"
@@ -206,7 +206,7 @@ def _check_teachers(recipe, run, where):
 
 
 def _without_captions(recipe, run, where):
-    """The recipe for a run without captions: guided by vision alone; a ValueError for one that finds or draws images by text."""
+    """The recipe for a run without captions, guided by vision alone; a ValueError if it retrieves or draws images by text."""
     if recipe.found_by.startswith("text") or recipe.source("vision") is None:
         raise ValueError(
             f"{where}: {recipe.title} finds or draws images by text, and {run.name} has no captions: leave it out of `recipes`."
@@ -219,7 +219,7 @@ def _without_captions(recipe, run, where):
 
 
 def describe(recipe) -> dict:
-    """Describe a recipe in few words for a table: title, rows, what is decoded by what, how it is drawn."""
+    """Describe a recipe for a table: title, rows, targets with decoders, retrieval target, how images are drawn."""
     parts = [f"{target} by {part.decoder}" for target, part in recipe.targets.items()]
     generator = recipe.generator
     rough = "no rough image" if generator.rough == "none" else f"{generator.rough} image"
@@ -230,7 +230,7 @@ def describe(recipe) -> dict:
 
 
 def _check_decoder(part, root, where):
-    """Refuse a decoder that there is not, and settings that it, or what makes one's own, does not take."""
+    """Refuse an unknown decoder, and settings that it, or the factory of a user's decoder, does not take."""
     if not part.is_own and part.decoder not in DECODERS:
         raise ValueError(
             f"{where}: no decoder {part.decoder!r}{nearest(part.decoder, DECODERS)} There are {', '.join(DECODERS)}; your own is "
@@ -239,7 +239,7 @@ def _check_decoder(part, root, where):
     made = own.find(part.decoder, root, where=where) if part.is_own else None
     try:
         if made:
-            with suppress(ValueError):  # of what shows no signature
+            with suppress(ValueError):  # callables without a signature
                 inspect.signature(made).bind(**part.settings)
         elif part.decoder != "ridge":
             _check_settings(part.decoder, part.settings)
@@ -262,7 +262,7 @@ def _check_settings(decoder, settings):
 
 
 def _refuse_misplaced(fields, where):
-    """Refuse what is no section, or no list, where one is wanted."""
+    """Refuse any other value where a section or a list is required."""
     targets = fields.get("targets") if isinstance(fields.get("targets"), dict) else {}
     sections = {key: fields.get(key, {}) for key in ("demo", "generator", "targets")}
     for key, section in (sections | {f"targets.{target}": section for target, section in targets.items()}).items():
@@ -273,7 +273,7 @@ def _refuse_misplaced(fields, where):
 
 
 def _refuse_unknown(fields, where):
-    """Refuse a key that nothing has, with the nearest one."""
+    """Refuse an unknown key, and name the nearest valid one."""
     places = [(fields, Recipe, ""), (fields.get("generator", {}), Generator, "generator: ")]
     for target, section in fields.get("targets", {}).items():
         if target not in TARGETS:

@@ -1,9 +1,9 @@
-"""Systems side by side: all scores of each recipe's pictures and of its brain side, what bounds them, and what they cost.
+"""Comparison of systems: scores of each recipe's images and of its brain side, their bounds, and costs.
 
-The artifact `systems` has value, null and own (system, metric, test_image): scores under the run's protocol, with pairs of
-pictures and images permuted, and under the protocol of the recipe's authors, NaN where they have none of ours; brain,
-brain_null (system, measure, test_image) of what was decoded; and, where recipes lift pooled vectors, lifted (ceiling, metric,
-test_image) of what is drawn from the true ones. Where a recipe has all its samples scored, scores are means over them.
+The artifact `systems` holds scores (system, metric, test_image): value under the run's protocol, null with images mispaired, and
+own under the protocol of the recipe's authors, NaN if it is not one of ours. brain and brain_null (system, measure, test_image)
+score the decoded targets. If recipes lift pooled vectors, lifted (ceiling, metric, test_image) scores images drawn from the true
+vectors. If a recipe scores all its samples, scores are means over them.
 """
 
 import numpy as np
@@ -15,18 +15,18 @@ from nsdlib.store.zoo import load_scorer
 from nsdlib.study import floors, statistics
 from nsdlib.study.reconstruction import score_all
 
-FIRST = "veronese"  # the paper's own system, with which the others are compared
+FIRST = "veronese"  # the paper's own system, to which the others are compared
 CEILING = "refined, all true"  # of the artifact `scores`
 LIFTED = "true vector lifted"
-CANDIDATES = 300  # among which published retrieval looks
+CANDIDATES = 300  # number of candidates in published retrieval
 TOPS = (1, 5)
 
 
 def measure(systems, inputs, stimulus, shown):
     """Score all systems: the artifact `systems` (xarray.Dataset).
 
-    `systems` maps a name to its recipe, `brain.Decoded` and `pictures.Drawn`; the test images are `stimulus`, as the run scores
-    them, and `shown`, as they were shown, for protocols that resize them themselves.
+    `systems` maps a name to its recipe, `brain.Decoded` and `pictures.Drawn`. The test images are `stimulus` at the run's size of
+    scoring, and `shown` as presented, for protocols that resize them themselves.
     """
     import xarray as xr
 
@@ -51,7 +51,7 @@ def measure(systems, inputs, stimulus, shown):
 
 
 def _mean_over_samples(score):
-    """A function that scores several sets of images of the same truth, of one that scores one: means over the sets."""
+    """Wrap a function that scores one set of images, so that it averages the scores of several sets."""
     import xarray as xr
 
     return lambda truth, samples: xr.concat([score(truth, images) for images in samples], "sample").mean(
@@ -60,7 +60,7 @@ def _mean_over_samples(score):
 
 
 def _about(recipe, decoded, drawn):
-    """What the artifact says of a system besides its scores."""
+    """Attributes of a system in the artifact, besides its scores."""
     return {
         "badge": decoded.badge,
         "own_protocol": recipe.protocol or "",
@@ -73,18 +73,18 @@ def _about(recipe, decoded, drawn):
 
 
 def mispair(n_images, *, seed) -> np.ndarray:
-    """Draw an order of the images, (n_images,) int, in which none stays in its place: one cycle through all of them."""
+    """Draw a permutation of the images, (n_images,) int, that leaves none in its place: one cycle through all of them."""
     drawn, order = np.random.default_rng(seed).permutation(n_images), np.empty(n_images, dtype=int)
     order[drawn] = np.roll(drawn, 1)
     return order
 
 
 def retrieve(decoded, truth):
-    """Find images by what was decoded, and patterns by images: DataArray (measure, test_image) float64, 0 or 1.
+    """Retrieve images by decoded embeddings, and the reverse: DataArray (measure, test_image) float64, from 0 to 1.
 
-    Both are (n_images, n_targets), two images or more, and likeness is their cosine (`core.scores.retrieval`). "image, top 1":
-    no other true embedding is as like what was decoded of this image as its own; "brain, top 1" the same of decoded ones and this
-    true one. Where there are more than 300 images, "of 300" is the expected share of draws of 300 of them in which it is first.
+    Both are (n_images, n_targets), two images or more; similarity is the cosine (`core.scores.retrieval`). "image, top 1" is 1 if
+    no other true embedding is as similar to the decoded one as the image's own; "brain, top 1" exchanges decoded and true. With
+    more than 300 images, "of 300" is the expected fraction of draws of 300 in which the image's own is first.
     """
     import xarray as xr
 
@@ -95,7 +95,7 @@ def retrieve(decoded, truth):
 
 
 def _score_brain(recipe, decoded, inputs, order):
-    """Scores of one brain side, and with pairs permuted: two DataArrays (measure, test_image)."""
+    """Scores of one brain side, with true and with permuted pairs: two DataArrays (measure, test_image)."""
     import xarray as xr
 
     train, test = inputs.truth(recipe.found_by, **recipe.asks)
@@ -111,7 +111,7 @@ def _score_brain(recipe, decoded, inputs, order):
 
 
 def _score_by_own(systems, value, shown, inputs):
-    """Scores of each system under its own protocol, as `value` has them, NaN where there is none."""
+    """Scores of each system under its authors' protocol, in the form of `value`; NaN if there is none."""
     own = value.copy(data=np.full(value.shape, np.nan))
     for protocol in sorted({recipe.protocol for recipe, *_ in systems.values() if recipe.protocol}):
         score = _mean_over_samples(inputs.store.memoise(load_scorer(inputs.run, protocol=protocol).score, weights=("features",)))
@@ -122,10 +122,7 @@ def _score_by_own(systems, value, shown, inputs):
 
 
 def scores_table(dataset, scores, **bootstrap):
-    """Tabulate the scores of all systems with intervals, the best floor, the ceiling of notebook 05 and of lifts (str DataFrame).
-
-    `dataset` is the artifact `systems`, `scores` the value (system, metric, test_image) of the artifact `scores`.
-    """
+    """Tabulate the scores of all systems with intervals, the best baselines, and the ceilings of notebook 05 and of lifts."""
     import xarray as xr
 
     best = floors.best(scores).sel(system=["best floor", "best retrieval"]).drop_vars(["floor", "role"], errors="ignore")
@@ -136,12 +133,12 @@ def scores_table(dataset, scores, **bootstrap):
 
 
 def null_table(dataset, **bootstrap):
-    """Tabulate the scores of all systems with pictures and images permuted: what pictures like these score by chance."""
+    """Tabulate the scores of all systems with images mispaired: the chance level of images like these."""
     return _as_text(dataset.null, **bootstrap)
 
 
 def with_null(dataset):
-    """Join the scores of all systems and of their nulls: (system, metric, test_image), and the role of each for `plot_scores`."""
+    """Join the scores of all systems and of their nulls: (system, metric, test_image), and a dict of roles for `plot_scores`."""
     import xarray as xr
 
     names = [str(name) for name in dataset.system.values]
@@ -151,7 +148,7 @@ def with_null(dataset):
 
 
 def own_table(dataset, **bootstrap):
-    """Tabulate the scores of each system that has one under its authors' protocol, with its name (str DataFrame)."""
+    """Tabulate the scores of systems under their authors' protocol, if they have one, with its name (str DataFrame)."""
     import pandas as pd
 
     if not (has := [name for name in dataset.system.values if dataset.own_protocol.sel(system=name).item()]):
@@ -162,7 +159,7 @@ def own_table(dataset, **bootstrap):
 
 
 def brain_table(dataset, **bootstrap):
-    """Tabulate each brain side: what it decodes, retrieval, its null, the linter's badge, seconds and parameters (DataFrame)."""
+    """Tabulate each brain side: scores, retrieval, its null, the linter's badge, seconds and parameters (DataFrame)."""
     table = statistics.as_text(statistics.summary(dataset.brain, **bootstrap), digits=2)
     table["permuted: image, top 1"] = dataset.brain_null.sel(measure="image, top 1").mean("test_image").values
     table["linter"], table["found by"] = dataset.badge.values, dataset.target.values
@@ -173,9 +170,9 @@ def brain_table(dataset, **bootstrap):
 
 
 def gains(dataset, **bootstrap):
-    """Compare every system with the paper's, or the first, by `statistics.differences`, positive where it is better.
+    """Compare every system with the paper's, or the first, by `statistics.differences`; positive means that it is better.
 
-    Holm over all rows. A ValueError when there is no other system.
+    Holm's correction is over all rows. A ValueError is raised if there is no other system.
     """
     names = dataset.system.values.tolist()
     first = FIRST if FIRST in names else names[0]
@@ -183,7 +180,7 @@ def gains(dataset, **bootstrap):
 
 
 def deviations(systems) -> list[str]:
-    """List where each system departs from what was published, a sentence each: its recipe's, and what was found on the way."""
+    """List how each system departs from what was published, one sentence each: from its recipe, and from its fit."""
     lines = []
     for name, (recipe, decoded, _) in systems.items():
         missing = [f"No counterpart: {recipe.no_counterpart}"] if recipe.no_counterpart else []
