@@ -1,4 +1,4 @@
-"""A small subject on disk as BIDS and fMRIPrep have it, with planted betas: two sessions, three runs, 8 x 8 x 6 voxels."""
+"""A small subject in BIDS and fMRIPrep layout with planted betas: two sessions, three runs, 8 x 8 x 6 voxels."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What several test files share: a project in which the small run has been run from end to end; which tests run together."""
+"""Shared fixtures: a project in which the small run has run from end to end; which tests run together."""
 
 import fcntl
 import gc

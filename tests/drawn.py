@@ -1,4 +1,4 @@
-"""What a figure shows, read from its lines: means where markers stand, intervals from end to end."""
+"""Read the content of a figure from its lines: means at the markers, intervals from end to end."""
 
 import numpy as np
 

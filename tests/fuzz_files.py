@@ -1,4 +1,4 @@
-"""The files of `test_fuzz.py`: for each reader its true file, how it is read, and files that were made to do harm."""
+"""Inputs of `test_fuzz.py`: for each reader a valid file, the call that reads it, and malicious files."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Kernels of the second stage against layers of PyTorch and diffusers; `test_diffusion` runs it in Triton's interpreter."""
+"""Kernels of the second stage against layers of PyTorch and diffusers; `test_diffusion` runs this in Triton's interpreter."""
 
 import torch
 from diffusers.models.activations import GEGLU

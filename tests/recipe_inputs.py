@@ -1,4 +1,4 @@
-"""What tests of recipes share: images of the simulated subject, and their tokens."""
+"""Shared inputs of the tests of recipes: images of the simulated subject, and their tokens."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A real S3 server on this machine with what NSD's bucket has, and a proxy before it that cuts, spoils, refuses, is silent."""
+"""A local S3 server with a part of NSD's bucket, behind a proxy that truncates, corrupts, refuses, or does not answer."""
 
 import contextlib
 import hashlib

@@ -1,6 +1,6 @@
-"""A Slurm of one node on this machine's loopback, under the user who runs the tests: nothing outside its folder is touched.
+"""A one-node Slurm on this machine's loopback interface, under the user who runs the tests; it only writes to its folder.
 
-Munge has its own key and socket, and the commands are wrapped to find the configuration, which belongs to nobody else.
+Munge has its own key and socket, and the commands are wrapped to find this private configuration.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Pages that do not belong together are found: other parameters than the file's, other results than another page's."""
+"""Pages that do not agree are detected: parameters that differ from the file's, or results that differ from another page's."""
 
 import json
 import shutil

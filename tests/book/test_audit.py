@@ -1,4 +1,4 @@
-"""Every line of the audit, computed a second time: from the printed digits by hand, and from first principles for the sizes."""
+"""Every line of the audit is recomputed: by hand from the printed digits, and from first principles for the sizes."""
 
 import pytest
 

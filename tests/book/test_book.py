@@ -1,4 +1,4 @@
-"""The book: built from the small run with warnings as errors, then opened as files in a browser that has no network."""
+"""The book is built from the small run with warnings as errors, then opened as files in a browser without a network."""
 
 import io
 import json

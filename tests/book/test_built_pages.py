@@ -1,4 +1,4 @@
-"""The built pages, read without a browser: links and anchors, alternative texts, loading, size."""
+"""Checks of the built pages without a browser: links and anchors, alternative texts, loading, size."""
 
 import re
 from html.parser import HTMLParser

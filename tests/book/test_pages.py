@@ -1,4 +1,4 @@
-"""The generated page: every table where the template wants it, every number that of the results."""
+"""Generated pages: every table is where the template places it, and every number comes from the results."""
 
 import json
 import re

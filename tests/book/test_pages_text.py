@@ -1,4 +1,4 @@
-"""What the written pages say is so: spelling, equations, the glossary's words, messages of troubleshooting."""
+"""Checks of the written pages: spelling, equations, glossary terms, messages of the troubleshooting page."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Pages of notebooks: folded code, the main figure first, alternative texts from the heading above and the words before."""
+"""Notebook pages: folded code, the main figure first, alternative texts from the heading and the text above."""
 
 import json
 from types import SimpleNamespace

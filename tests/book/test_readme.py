@@ -1,4 +1,4 @@
-"""What the README, its two pages in the book and the Makefile say exists."""
+"""Everything that the README, its two pages in the book and the Makefile mention exists."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The reference documents what the wings' faces export, no more and no less, in pages of readable length."""
+"""The reference documents exactly what the subpackages export, in pages of readable length."""
 
 import ast
 import importlib

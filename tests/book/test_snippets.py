@@ -1,4 +1,4 @@
-"""The computed parts of pages: pictures chosen by rule, and what the book was made with."""
+"""Computed parts of pages: pictures chosen by rule, and the record of what built the book."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""The README's pictures: those that the rule chooses among the shipped scores, and pixels that have these scores."""
+"""The README's pictures are those that the rule selects from the shipped scores, and their pixels have these scores."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tables of pages: means with their intervals a click away, long ones folded, and on a phone blocks in place of broken words."""
+"""Tables of pages: means with intervals on click, folded long tables, and blocks instead of broken words on phones."""
 
 import pytest
 from conftest import ROOT, needs_browser

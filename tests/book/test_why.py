@@ -1,4 +1,4 @@
-"""The page of reasons: read in two minutes, each number that of a result."""
+"""The page on why to use this suite takes two minutes to read, and each of its numbers comes from a result."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""CLIP tokens against a direct computation with transformers, and image preparation against its own processor."""
+"""CLIP tokens against a direct computation with transformers, and image preprocessing against CLIP's own processor."""
 
 import copy
 

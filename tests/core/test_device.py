@@ -1,4 +1,4 @@
-"""Arrays on their way to tensors: any byte order and strides, and what is no number is named by its image."""
+"""Conversion of arrays to tensors: any byte order and strides; an error names the image of a non-finite value."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The dual UNet and its loop against the published code on a tiny model and against diffusers' plain UNet."""
+"""The dual UNet and its sampling loop against the published code on a tiny model, and against diffusers' plain UNet."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Noise on images: of the size that was asked for, the same pattern at every amplitude, and clipped."""
+"""Noise on images has the requested amplitude, the same pattern at every amplitude, and is clipped."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Decoders: the paper's Table 1 to the parameter, learning on planted truth, seeds, and refusals."""
+"""Decoders: the parameter counts of the paper's Table 1, learning of planted truth, seeds, and errors."""
 
 import gc
 import weakref

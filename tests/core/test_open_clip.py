@@ -1,4 +1,4 @@
-"""CLIP in open_clip's form: the same random weights through transformers and through open_clip are the same model."""
+"""CLIP in open_clip's format: the same random weights give the same model in transformers and in open_clip."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Ridge against himalaya and fractional ridge against its authors' package: predictions, penalties, choices and coefficients."""
+"""Ridge against himalaya, and fractional ridge against its authors' package: predictions, penalties, choices, coefficients."""
 
 import numpy as np
 import pytest

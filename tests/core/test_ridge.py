@@ -1,4 +1,4 @@
-"""Ridge against scikit-learn, its leave-one-out shortcut against real leaving out, and the rescaling of predictions."""
+"""Ridge against scikit-learn, its leave-one-out shortcut against explicit leave-one-out, and the rescaling of predictions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Lengths of a ridge's weights, held against scikit-learn's coefficients."""
+"""Norms of ridge weights, against scikit-learn's coefficients."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Weights: exact names in a stated order, shards by their index, and nothing filled in that a file lacks."""
+"""Loading of weights: exact names in a fixed order, shards by their index, and no substitutes for missing entries."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Subjects whose betas others have estimated: planted betas come back in order from each layout, and bad input is named."""
+"""Subjects with betas estimated elsewhere: each layout gives back planted betas in order, and errors name bad input."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""NSD's core with its extensions, written here as NSD has them: what is trained, what is tested, and in which order betas lie."""
+"""NSD core with its extensions, written here in NSD's layout: training set, test set, and order of betas."""
 
 import h5py
 import nibabel

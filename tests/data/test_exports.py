@@ -1,4 +1,4 @@
-"""Betas of notebook 01 as GLMsingle and as BIDS has them: read by h5py, numpy, nibabel and nilearn, held against real files."""
+"""Betas of notebook 01 exported in GLMsingle's and BIDS formats, read by h5py, numpy, nibabel and nilearn, against real files."""
 
 import json
 import warnings

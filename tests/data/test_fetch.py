@@ -1,4 +1,4 @@
-"""What is fetched, under which terms, into which folder: listed, checked, remembered; and the command that does it."""
+"""Downloads: files, terms and folders are listed, checked and recorded; and the command line."""
 
 import io
 import json

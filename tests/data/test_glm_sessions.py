@@ -1,4 +1,4 @@
-"""Sessions of the simulated subject through the GLM, against what was planted; both engines; what is written and resumed."""
+"""Sessions of the simulated subject through the GLM, against planted truth; both engines; files written and resumed."""
 
 import os
 import re

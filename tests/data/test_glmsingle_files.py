@@ -1,4 +1,4 @@
-"""GLMsingle's result files: those that version 1.2 wrote under two versions of numpy, and MATLAB's containers of the same."""
+"""GLMsingle's result files: those that version 1.2 wrote under two versions of numpy, and the same in MATLAB's formats."""
 
 import io
 import os

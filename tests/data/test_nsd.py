@@ -1,4 +1,4 @@
-"""The reader against files written here by hand with the traps of the real ones, and against the simulated subject."""
+"""The NSD reader, against hand-written files with the pitfalls of the real ones, and against the simulated subject."""
 
 import tracemalloc
 

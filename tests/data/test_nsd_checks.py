@@ -1,4 +1,4 @@
-"""Checks on first contact: all pass on the simulated subject, and each planted fault is found by the check meant for it."""
+"""Data checks: all pass on the simulated subject, and each planted fault is detected by the check meant for it."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Splits: groups of images that captions plant are found again, each held out whole."""
+"""Splits: clusters of images planted by their captions are recovered, and each is held out as a whole."""
 
 from types import SimpleNamespace
 

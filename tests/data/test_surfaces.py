@@ -1,4 +1,4 @@
-"""Surfaces of NSD's layout, written here with planted places, read, sampled and drawn."""
+"""Surfaces in NSD's layout, written here with planted positions: reading, sampling and drawing."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt

@@ -1,4 +1,4 @@
-"""The page on what can go wrong: its kinds of faults are those that are put in, its sums are right, its commands exist."""
+"""The page on faults: its kinds of faults are those that are injected, its sums are right, its commands exist."""
 
 import ast
 import re

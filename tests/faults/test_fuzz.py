@@ -1,7 +1,7 @@
-"""Readers against damaged files: whatever the bytes, a right result or a clear error, in bounded memory.
+"""Readers against damaged files: any bytes give a correct result or a clear error, in bounded memory.
 
-The true files of the simulated subject are cut, flipped, overwritten and replaced. Each reader meets its files in a process of
-its own, whose memory is limited, so that a crash of a library, a hang or an allocation without bounds fails its test.
+Files of the simulated subject are truncated, flipped, overwritten and replaced. Each reader runs in its own process with a memory
+limit, so that a crash of a library, a hang or an unbounded allocation fails its test.
 """
 
 import gzip

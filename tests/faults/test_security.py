@@ -1,4 +1,4 @@
-"""Nothing from outside is run, and no name leads out of its folder."""
+"""No code from outside is executed, and no name leads out of its folder."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""Nothing is lost: after every fault that `benchmarks/survival.py` puts in, the same command gives the same results."""
+"""No results are lost: after every fault injected by `benchmarks/survival.py`, the same command gives the same results."""
 
 import json
 import subprocess

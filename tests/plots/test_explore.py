@@ -1,4 +1,4 @@
-"""Explorers, without a browser: they open with figures, a moved control changes them, an error becomes a sentence."""
+"""Explorers without a browser: they open with figures, a moved control updates them, an error becomes a sentence."""
 
 import base64
 import io

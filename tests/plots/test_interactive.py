@@ -1,4 +1,4 @@
-"""Pictures that a reader can move: what they hold, and what they do in a browser that has neither server nor network."""
+"""Interactive images: their content, and their behaviour in a browser without server or network."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Figures of brain and betas: they draw what they are given, on the axes they are given."""
+"""Figures of brain responses and betas draw the given data on the given axes."""
 
 import matplotlib.pyplot as plt
 import numpy as np

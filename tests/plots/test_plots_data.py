@@ -1,4 +1,4 @@
-"""Figures of notebook 00: each draws what it was given, on the axes it was given."""
+"""Figures of notebook 00 draw the given data on the given axes."""
 
 import matplotlib.pyplot as plt
 import numpy as np

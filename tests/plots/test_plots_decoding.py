@@ -1,4 +1,4 @@
-"""Figures of notebooks 03 and 04: each draws what it was given."""
+"""Figures of notebooks 03 and 04 draw the given data."""
 
 import matplotlib.pyplot as plt
 import numpy as np

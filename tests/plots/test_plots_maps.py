@@ -1,4 +1,4 @@
-"""Maps on slices of the head, held against where their voxels lie, and nilearn's viewer in a browser without a network."""
+"""Maps on slices of the head, against the positions of their voxels, and nilearn's viewer in a browser without a network."""
 
 import io
 import re

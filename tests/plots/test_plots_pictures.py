@@ -1,4 +1,4 @@
-"""Figures of reconstructions: they draw what they are given, and nothing else."""
+"""Figures of reconstructions draw the given data and nothing else."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Figures for print, read back as a printer, a browser and a slide would."""
+"""Figures for print, read back as a printer, a browser and a slide would read them."""
 
 import itertools
 import re

@@ -1,7 +1,7 @@
-"""Advice: every command that a message or a page names is given in the situation in which it is named, and helps there.
+"""Advice: every command named in a message or on a page is run in the situation in which it is named, and helps there.
 
-A message that names a command is brought about by one of the `SITUATIONS`, in a project of its own; a test holds them against the
-texts of the library, so that a new one needs its situation. What a command would take minutes for is replaced by its effect.
+Each message that names a command is triggered by one of the `SITUATIONS`, in a project of its own. A test compares them with the
+library's texts, so a new message needs its situation. A command that would take minutes is replaced by its effect.
 """
 
 import ast

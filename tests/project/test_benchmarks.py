@@ -1,4 +1,4 @@
-"""What benchmarks measure against must compute what it stands for, and the benchmarks must run."""
+"""Reference implementations in the benchmarks compute what they represent, and the benchmarks run."""
 
 import argparse
 import json

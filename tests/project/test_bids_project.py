@@ -1,4 +1,4 @@
-"""From events and preprocessed BOLD of a BIDS data set to refined images, by the cells of the notebooks."""
+"""From events and preprocessed BOLD of a BIDS data set to refined images, by running the cells of the notebooks."""
 
 import matplotlib.pyplot as plt
 import nbformat

@@ -1,4 +1,4 @@
-"""The command line: every help fits a screen, every refusal is one sentence with an exit status."""
+"""The command line: every help text fits a screen, and every error is one sentence with an exit status."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The lists of packages agree: code imports, pyproject.toml asks, requirements.lock fixes, environment.yml installs the lock."""
+"""The package lists agree: imports in the code, pyproject.toml, requirements.lock, and the lock in environment.yml."""
 
 import ast
 import json

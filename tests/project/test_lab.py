@@ -1,4 +1,4 @@
-"""The lab: JupyterLab as `make lab` starts it, in a browser that has no network, on the small run."""
+"""JupyterLab as started by `make lab`, in a browser without a network, on the small run."""
 
 import json
 import os

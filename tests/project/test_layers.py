@@ -1,4 +1,4 @@
-"""The wings and whom each may import; importing a light one loads nothing heavy; files and functions stay short."""
+"""Which subpackage may import which; importing a light one loads nothing heavy; files and functions stay short."""
 
 import ast
 import os

@@ -1,4 +1,4 @@
-"""The notebooks: their form, and that all of them run on the smallest subject there is."""
+"""The notebooks: their form, and that all of them run on the smallest subject."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Parameters: files as they are shipped, strictness, and the words of every refusal."""
+"""Parameters: the shipped files, strict checking, and the text of every error."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Anybody's reconstructions scored: whatever they were saved as gives the Scorer's numbers, and what is in doubt a sentence."""
+"""Scoring of a folder of reconstructions: every file format gives the Scorer's numbers, and doubtful cases give a note."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Recipes that draw with Stable Diffusion: a small one in the published layout beside the demo's models as the published ones."""
+"""Recipes with Stable Diffusion: a small model in the published layout, beside the demo zoo's models as the published ones."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Recipes: what a file may say; planted truth through one; picks, lifts, retrieval against plain loops; bad input in words."""
+"""Recipes: valid files; a recipe on planted truth; selection, lifting and retrieval against plain loops; errors for bad input."""
 
 import importlib
 import re

@@ -1,4 +1,4 @@
-"""Costs: bytes grow with every size, and agree with what is counted elsewhere: models, artifacts, records."""
+"""Costs: bytes grow with every size, and agree with counts from models, artifacts and records."""
 
 import dataclasses
 import json

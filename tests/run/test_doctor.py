@@ -1,4 +1,4 @@
-"""The preflight: each lack is found, named and comes with what to do."""
+"""The doctor: each missing requirement is found, named and reported with a remedy."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Forecasts: times from records and rehearsals that are written here, in proportion to sizes; nothing is invented."""
+"""Forecasts: times are proportional to sizes, from records and rehearsals written here; nothing else is assumed."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What is written about a notebook's end: why it failed, where, with how much memory, how to go on; and the record."""
+"""Reports of how a notebook ended: why and where it failed, its memory, how to continue; and the record."""
 
 import json
 import os

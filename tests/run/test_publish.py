@@ -1,4 +1,4 @@
-"""A book of a real subject passes no picture on: marked pictures, put wherever a notebook can hold one, are looked for in it."""
+"""A book of a real subject contains no stimuli: marked pictures are put wherever a notebook can hold one, and searched for."""
 
 import ast
 import base64

@@ -1,4 +1,4 @@
-"""What a machine is: its name, its memory, its rate of products; also where Linux is not there to tell."""
+"""Description of a machine: its name, its memory, its rate of matrix products; also on systems other than Linux."""
 
 import os
 import platform

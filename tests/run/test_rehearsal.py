@@ -1,4 +1,4 @@
-"""The rehearsal on small models: every stage runs, and forecasts and memory follow from what was measured."""
+"""The rehearsal on small models: every stage runs, and forecasts of time and memory follow from the measurements."""
 
 import datetime
 

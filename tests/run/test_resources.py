@@ -1,4 +1,4 @@
-"""What notebooks ask for on one machine: they run side by side where memory and GPU allow it; no page is made again for that."""
+"""Resources of notebooks on one machine: they run in parallel if memory and GPU allow it, and no page is rebuilt for that."""
 
 import os
 import shutil

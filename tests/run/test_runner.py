@@ -1,4 +1,4 @@
-"""The runner: refusals before a kernel starts, a readable copy of what failed, one run at a time, cells that never hang."""
+"""The runner: errors before a kernel starts, a readable copy of a failed notebook, one run at a time, no hanging cells."""
 
 import asyncio
 import fcntl

@@ -1,4 +1,4 @@
-"""A batch on a real Slurm: what its jobs ask for, what a failing subject leaves alone, what a second time does."""
+"""A batch on a real Slurm: the resources of its jobs, the isolation of a failing subject, and a second submission."""
 
 import re
 import shutil

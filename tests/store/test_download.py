@@ -1,4 +1,4 @@
-"""One file from a server: cut, spoiled, refused, silent, redirected, killed in the middle; whole in the end, or a sentence."""
+"""Download of one file: truncated, corrupted, refused, stalled, redirected, killed; complete in the end, or an error."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Shipped results: what is small of a run goes into the project, is read as it was, and says whether it still fits."""
+"""Shipped results: small arrays of a run are copied into the project, read back unchanged, and checked for being current."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Which statements a result follows from: what may change it is kept however it is written, what only shows it is not."""
+"""Which statements affect a result: those that may change it are kept in any notation, those that only show it are dropped."""
 
 import ast
 

@@ -1,4 +1,4 @@
-"""What a result is made from is found by imports: nested modules, data files and cells count; comments and other cells do not."""
+"""The sources of a result follow imports: nested modules, data files and cells count; comments and other cells do not."""
 
 import ast
 import json

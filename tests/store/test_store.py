@@ -1,4 +1,4 @@
-"""The store: what goes in comes out, versions stand beside each other, nothing is lost, refusals are in words."""
+"""The store: results are read back unchanged, versions coexist, nothing is lost, errors are clear."""
 
 import errno
 import functools

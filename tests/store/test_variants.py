@@ -1,4 +1,4 @@
-"""Names of variants: what differs from the run's file, and never the same name for other values."""
+"""Names of variants: they give the differences from the run's file, and different values never share a name."""
 
 import json
 import re

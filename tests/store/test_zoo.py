@@ -1,4 +1,4 @@
-"""The zoo: every name in both, what is missing is said with its source, and the demo zoo is whole and small."""
+"""The zoos: both have every name, errors for missing weights give their source, and the demo zoo is complete and small."""
 
 import json
 import shutil

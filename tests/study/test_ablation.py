@@ -1,4 +1,4 @@
-"""Decoders side by side: planted truth, numpy's own sums, and images that nobody was fitted to."""
+"""Comparison of decoders: planted truth, sums computed with numpy, and images held out from every fit."""
 
 import tracemalloc
 

@@ -1,4 +1,4 @@
-"""From trials to training and test set: against loops and pandas, and on the simulated subject."""
+"""From trials to training and test sets: against loops and pandas, and on the simulated subject."""
 
 import numpy as np
 import pandas as pd

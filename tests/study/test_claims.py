@@ -1,4 +1,4 @@
-"""Verdicts on planted claims: true ones hold, false ones do not, and there is none where nothing can be seen."""
+"""Verdicts on planted claims: true ones hold, false ones do not, and without headroom there is no verdict."""
 
 import shutil
 

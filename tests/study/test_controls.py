@@ -1,4 +1,4 @@
-"""Each control changes one thing; planted effects of decoders, leaks, noise and protocols come out."""
+"""Each control changes one thing, and planted effects of decoders, leaks, noise and protocols are recovered."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Floors know nothing of the test patterns, retrieval finds what was planted, and the best floor is the best of each score."""
+"""Floors do not depend on test patterns, retrieval finds planted matches, and the best floor is the best for each score."""
 
 import numpy as np
 import pytest

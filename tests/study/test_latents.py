@@ -1,4 +1,4 @@
-"""Decoders' latents: what training, differences and numbers of layers come to, with planted errors and a small VDVAE."""
+"""Decoded latents: training, differences and numbers of layers, with planted errors and a small VDVAE."""
 
 from types import SimpleNamespace
 

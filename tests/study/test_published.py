@@ -1,4 +1,4 @@
-"""The published numbers: every score in its column, within what the score can be, and every file with its source."""
+"""Published numbers: every score is in its column and in its valid range, and every file names its source."""
 
 import pytest
 

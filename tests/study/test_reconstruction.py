@@ -1,4 +1,4 @@
-"""Both stages with small stand-ins for the models: what each system is made from, and that one image alone comes out the same."""
+"""Both stages with small stand-in models: the inputs of each system, and that an image decoded alone gives the same result."""
 
 import numpy as np
 import pytest

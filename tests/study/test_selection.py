@@ -1,4 +1,4 @@
-"""Images chosen by rank, and the noise laid over them."""
+"""Selection of images by rank and by similarity."""
 
 import numpy as np
 import pytest

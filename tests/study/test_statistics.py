@@ -1,4 +1,4 @@
-"""Intervals and tests, against SciPy and against what is known of random numbers."""
+"""Intervals and tests, against SciPy and known properties of random numbers."""
 
 import numpy as np
 import pytest

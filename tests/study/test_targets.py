@@ -1,4 +1,4 @@
-"""Latents and tokens of stimuli: each image its own, whatever batch it was read in."""
+"""Latents and tokens of stimuli belong to their image, whatever batch it was read in."""
 
 import numpy as np
 import pytest

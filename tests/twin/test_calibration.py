@@ -1,4 +1,4 @@
-"""The simulated subject beside NSD's published numbers: what rests on them holds, and each number tells an easy brain apart."""
+"""Calibration of the simulated subject against NSD's published numbers: it passes, and a brain that is too easy fails."""
 
 import numpy as np
 import pytest

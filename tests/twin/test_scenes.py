@@ -1,4 +1,4 @@
-"""Drawn scenes: the same from the same seed, things inside the picture, masks in their boxes, captions that are true."""
+"""Drawn scenes: reproducible from the seed, objects inside the image, masks inside their boxes, true captions."""
 
 import re
 

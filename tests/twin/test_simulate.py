@@ -1,4 +1,4 @@
-"""The simulated subject against NSD's own rules (assertions A.14 of its format) and against what was planted in it."""
+"""The simulated subject against NSD's own rules (assertions A.14 of its format) and against the planted truth."""
 
 import ast
 import json

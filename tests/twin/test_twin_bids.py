@@ -1,4 +1,4 @@
-"""The simulated subject in BIDS: nilearn reads it, its betas are those from NSD's files, onsets off the grid cost nothing."""
+"""The simulated subject in BIDS: nilearn reads it, its betas equal those from NSD's files, and off-grid onsets cost nothing."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Training of the demo zoo: the whole chain from scenes to a folder that the project's loaders read; interruption and budget."""
+"""Training of the demo zoo: the chain from scenes to a folder that the project's loaders read; interruption and budget."""
 
 import json
 import sys

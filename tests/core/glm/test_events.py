@@ -1,4 +1,4 @@
-"""Event tables as BIDS has them: each is taken, or refused with what to do; a grid on which the onsets lie keeps the betas."""
+"""BIDS event tables are accepted, or refused with advice; a time grid that contains the onsets leaves the betas unchanged."""
 
 import gzip
 import re

@@ -1,4 +1,4 @@
-"""The single-trial GLM, against GLMsingle's own results, planted truth, and loops written out."""
+"""The single-trial GLM against GLMsingle's own results, planted ground truth, and explicit loops."""
 
 import numpy as np
 import pytest

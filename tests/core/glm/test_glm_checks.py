@@ -1,4 +1,4 @@
-"""What the GLM demands of its input: each demand against an input that breaks it, and against planted truth where it is met."""
+"""The GLM's requirements on its input: each is tested with an input that violates it, and with planted truth where it is met."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Arrays in progress on a disk that is full: said before anything is computed, in words, and nothing half-made stays."""
+"""Arrays in progress on a full disk: the error comes before any computation, says what to do, and leaves no partial files."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Feature extractors: the published architectures with random weights in the true files, and the stand-ins."""
+"""Feature extractors: the published architectures with random weights in the original file formats, and the stand-ins."""
 
 import numpy as np
 import pytest

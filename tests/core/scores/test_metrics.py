@@ -1,4 +1,4 @@
-"""The scorer: each network under its formula, and what planted likeness scores."""
+"""The scorer: the network behind each metric, and the scores of images with planted similarity."""
 
 import numpy as np
 import pytest

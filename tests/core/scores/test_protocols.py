@@ -1,4 +1,4 @@
-"""Each protocol against the libraries that the published code called, with every option spelled out."""
+"""Each protocol against the libraries that the published code called, with every option written out."""
 
 from typing import get_args
 

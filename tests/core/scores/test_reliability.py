@@ -1,4 +1,4 @@
-"""Signal-to-noise and noise ceiling, against planted noise, NSD's formula written out, and scipy."""
+"""Signal-to-noise ratio and noise ceiling, against planted noise, NSD's formula written out, and SciPy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Formulas of likeness, each held against a program or a loop that we did not write for the library."""
+"""Similarity measures, each against an independent program or an explicit loop."""
 
 import numpy as np
 import pytest

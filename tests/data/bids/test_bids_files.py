@@ -1,4 +1,4 @@
-"""Files of a BIDS subject: found by name in any order and spelling, refused with what to do, read with what they inherit."""
+"""Files of a BIDS subject are found in any order and spelling, refused with advice, and read with inherited metadata."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The import of a BIDS data set: a parameter file with reasons, a check list, a sheet; what it guesses, refuses, leaves alone."""
+"""Import of a BIDS data set: a parameter file with reasons, a checklist and a sheet; guesses, refusals, untouched files."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""A BIDS subject: planted betas come back through the GLM; rows, times, masks and pictures are taken as said, or refused."""
+"""A BIDS subject: the GLM recovers planted betas; rows, times, masks and pictures are read as specified, or refused."""
 
 import gzip
 import json

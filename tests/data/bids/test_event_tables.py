@@ -1,4 +1,4 @@
-"""Event tables of real experiments: trials as another reader counts them, and the book's table of them as the files have it."""
+"""Event tables of real experiments: trial counts match another reader's, and the book's table matches the files."""
 
 import csv
 import re

@@ -1,4 +1,4 @@
-"""NSD's own raw data: sessions of several tasks with NSD's names and times, of which one or more are read, the others refused."""
+"""NSD's raw data: sessions with several tasks, with NSD's names and times; one or more tasks are read, others refused."""
 
 import json
 
