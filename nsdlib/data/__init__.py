@@ -1,4 +1,4 @@
-"""Subjects: what was shown, what was measured, and the files that hold it."""
+"""Subjects of data sets: their images, trials, betas and time series, and the files that hold them."""
 
 import lazy_loader
 

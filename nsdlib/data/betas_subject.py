@@ -1,4 +1,4 @@
-"""A subject whose betas others have estimated: pictures, trials, betas and masks, and no time series."""
+"""A subject with betas estimated elsewhere: pictures, trials, betas and masks, but no time series."""
 
 import json
 import re
@@ -17,16 +17,16 @@ from nsdlib.data.formats.statmaps import MapsLayout, SeriesLayout
 from nsdlib.data.lab import LabSubject
 
 LAYOUTS = {"glmsingle": GLMsingleLayout, "laion": SeriesLayout, "statmaps": MapsLayout, "algonauts": AlgonautsLayout}
-CEILING = re.compile(r"_desc-Noiseceiling(\d+)rep_statmap\.nii")  # of the average of so many repeats, percent; LAION-fMRI
-CEILINGS_AGREE = 0.05  # share of the ratio by which two maps may differ
+CEILING = re.compile(r"_desc-Noiseceiling(\d+)rep_statmap\.nii")  # percent, for averages of n repeats; LAION-fMRI
+CEILINGS_AGREE = 0.05  # median relative difference allowed between two maps
 
 
 class BetasSubject(LabSubject):
-    """One subject's images, trials and betas, as one of `LAYOUTS` has them in the folder `root`.
+    """One subject's images, trials and betas in the folder `root`, in one of the formats of `LAYOUTS`.
 
-    `settings` is the section `betas_files` of a parameter file, a `nsdlib.sections.BetasFiles`; `n_sessions` are used, from the
-    first, all when not given. `betas_unit` is "percent signal change", "z" or "arbitrary", `betas_note` says what the betas are.
-    A FileNotFoundError or ValueError as of the layout, for betas without a mask, and when there are fewer sessions.
+    `settings` is the section `betas_files` of a parameter file, a `nsdlib.sections.BetasFiles`. `n_sessions` is the number of
+    sessions to use, from the first; by default all. `betas_unit` is "percent signal change", "z" or "arbitrary"; `betas_note`
+    describes the betas. Raises the layout's FileNotFoundError or ValueError, also for betas without a mask or too few sessions.
     """
 
     has_series, regions_from = False, "Others can lie as NIfTI masks in the folder regions of the section betas_files."
@@ -61,7 +61,7 @@ class BetasSubject(LabSubject):
 
     @cached_property
     def _listed(self):
-        """Names of pictures to train with, None for all others, and to test with; None without a list."""
+        """Names of training pictures (None: all others) and of test pictures; None without a list."""
         if (path := self.settings.test) is None:
             return None
         if path.suffix != ".json":
@@ -77,19 +77,19 @@ class BetasSubject(LabSubject):
 
     @cached_property
     def trials(self):
-        """Trials that showed a picture, in order of time: int64 session, run and image, and row, the trial's in its file.
+        """Trials that showed a picture, in temporal order: int64 session, run and image, and row, the trial's row in its file.
 
-        With a .json of splits, those alone whose pictures are in it.
+        If `test` is a .json file of splits, only trials with the pictures in it.
         """
         return self._trials("row")
 
     @cached_property
     def official_test(self):
-        """Whether the picture of each trial is in the list `test`: (n_trials,) bool; None without a list."""
+        """Whether each trial's picture is in the list `test`: (n_trials,) bool; None without a list."""
         return self._is_among(self._listed[1], self._shown["name"]) if self._listed else None
 
     def _is_among(self, names, shown):
-        """Whether pictures of trials are among some of the list `test`, whatever they are called: (n_trials,) bool."""
+        """Whether each trial's picture is among these names of the list `test`, however they are written: (n_trials,) bool."""
         if unknown := [name for name in set(names).difference(shown) if self.pictures.find(name) is None]:
             raise ValueError(
                 f"{self.settings.test}: {len(unknown)} of {len(names)} names are no picture below {self.settings.images}, such "
@@ -99,7 +99,7 @@ class BetasSubject(LabSubject):
 
     @cached_property
     def _mask(self):
-        """Voxels in all masks; affine."""
+        """Voxels in all masks, and the affine."""
         if (known := self.layout.volume()) is not None:
             return known
         paths = [self.settings.mask] if self.settings.mask else self.layout.mask_files
@@ -115,13 +115,13 @@ class BetasSubject(LabSubject):
 
     @cached_property
     def background(self):
-        """The layout's volume to draw maps on, else the mask: (X, Y, Z)."""
+        """The layout's background volume for maps, or else the mask: (X, Y, Z)."""
         found = self.layout.background()
         return self.brainmask.astype(np.float32) if found is None else found
 
     @cached_property
     def regions(self):
-        """Regions of the layout, and masks of the folder `regions` or LAION-fMRI's atlases: a dict of str to (X, Y, Z) bool."""
+        """Regions of the layout, and masks in the folder `regions` or LAION-fMRI's atlases: a dict of str to (X, Y, Z) bool."""
         folder = self.settings.regions or self.root / "derivatives" / "atlases" / f"sub-{self.settings.label}" / "rois"
         paths = sorted(folder.glob("*.nii*"))
         if self.settings.regions and not paths:
@@ -130,10 +130,10 @@ class BetasSubject(LabSubject):
         return self.layout.regions() | masks
 
     def betas(self, session, mask, *, version=None):
-        """Betas of the trials of a session in `betas_unit`, see `Subject`; there is one `version` alone.
+        """Betas of a session's trials in `betas_unit`, see `Subject`; there is only one `version`.
 
-        Voxels that have not a number in each trial of the session are 0 in all of it, as NSD's that were not measured; a warning
-        says how many.
+        If a voxel has a non-finite beta in any trial of a session, all its betas of the session are 0, as in NSD's unmeasured
+        voxels; a warning reports the number of such voxels.
         """
         self.check_session(session)
         rows = self.trials["row"].to_numpy()[self.session == session]
@@ -147,10 +147,10 @@ class BetasSubject(LabSubject):
         return betas
 
     def ncsnr(self, version=None):
-        """Ratio of signal to noise of single trials by the maps of noise ceilings, (X, Y, Z) float; None without such maps.
+        """Signal-to-noise ratio of single trials, from the noise-ceiling maps: (X, Y, Z) float; None without such maps.
 
-        100 ncsnr^2 / (ncsnr^2 + 1/n) is the ceiling of averages of n repeats. Where two maps do not give the same ratio by it,
-        they mean something else, and a warning says so.
+        The noise ceiling of averages of n repeats is 100 ncsnr^2 / (ncsnr^2 + 1/n). If two maps give different ratios, they must
+        have another definition: the result is None, with a warning.
         """
         ratios = {}
         for path in sorted(self.layout.home.glob("*_statmap.nii*")):
@@ -169,12 +169,12 @@ class BetasSubject(LabSubject):
         return ratio
 
     def n_runs(self, session):
-        """Task runs of a session, by its trials."""
+        """Task runs of a session: the highest run number among its trials."""
         self.check_session(session)
         return int(self._shown["run"][self._shown["session"] == session].max())
 
     def onsets(self, session):
-        """Seconds from the start of its run at which each trial of a session began: (n_trials,), NaN where nothing says it."""
+        """Onset of each trial of a session, in seconds from the start of its run: (n_trials,), NaN if unknown."""
         self.check_session(session)
         return self._shown["onset"].to_numpy(np.float64)[self.session == session]
 

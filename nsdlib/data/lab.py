@@ -1,4 +1,4 @@
-"""What subjects of any laboratory share: images are files that tables name, voxels those of a mask."""
+"""Base class of subjects from any laboratory: images are files named in tables, and voxels come from a mask."""
 
 from abc import abstractmethod
 from functools import cached_property
@@ -14,19 +14,19 @@ from nsdlib.params import find_root
 
 
 class LabSubject(Subject):
-    """A subject whose images are files. The number of an image is its row in the sorted list of names in the sessions in use.
+    """A subject whose images are files. An image's number is its row in the sorted list of names in the sessions in use.
 
     `settings`, a section of the parameter file, has the folder `images`, `fit`, `side`, and `captions`, a table or None.
     """
 
-    session_labels, regions_from = (), ""  # where regions come from, for people
+    session_labels, regions_from = (), ""  # a hint on the source of regions, for error messages
 
     def __init__(self, settings):
         self.settings, self.has_captions = settings, settings.captions is not None
         self.pictures = Pictures(settings.images, fit=settings.fit, side=settings.side)
 
     def _use(self, labels, n_sessions):
-        """Use the first sessions of those with some labels, all when `n_sessions` is None; a ValueError when there are fewer."""
+        """Use the first `n_sessions` of the labelled sessions, by default all; raise a ValueError if there are fewer."""
         self.n_sessions = len(labels) if n_sessions is None else n_sessions
         if not 1 <= self.n_sessions <= len(labels):
             raise ValueError(f"n_sessions={n_sessions}: {self.name} has sessions 1 to {len(labels)} ({', '.join(labels)}).")
@@ -35,20 +35,20 @@ class LabSubject(Subject):
     @property
     @abstractmethod
     def _shown(self):
-        """Trials in order of time: a DataFrame with columns session, run, name of the picture, and others."""
+        """Trials in temporal order: a DataFrame with columns session, run, name (of the picture), and others."""
 
     @property
     @abstractmethod
     def _mask(self):
-        """Voxels in use, (X, Y, Z) bool, and the affine, (4, 4); more may follow."""
+        """Voxels in use, (X, Y, Z) bool, and the affine, (4, 4); other items may follow."""
 
     @cached_property
     def _names(self):
-        """Distinct names of pictures, sorted: (n_images,) array of str."""
+        """Distinct picture names, sorted: (n_images,) array of str."""
         return np.unique(self._shown["name"].to_numpy(str))
 
     def _trials(self, *columns):
-        """Session, run and number of the image of each trial, and other columns of its table."""
+        """Session, run and image number of each trial, and further columns of its table."""
         image = np.searchsorted(self._names, self._shown["name"].to_numpy(str))
         return self._shown[["session", "run"]].assign(image=image, **{column: self._shown[column] for column in columns})
 
@@ -59,14 +59,15 @@ class LabSubject(Subject):
 
     @property
     def affine(self):
-        """From voxel indices to millimetres, see `Subject`."""
+        """Affine from voxel indices to millimetres, see `Subject`."""
         return self._mask[1]
 
     def voxels(self, roi):
         """Voxels to decode from: (X, Y, Z) bool.
 
-        `roi` is brainmask; one of `regions`; visual, all of them, unless one is called so; or the path, from the project's
-        folder, of a NIfTI mask in the same space, on any grid. A ValueError for another, and when no voxel is in the mask.
+        `roi` is "brainmask"; one of `regions`; "visual", their union unless one has this name; or the path, from the project's
+        folder, of a NIfTI mask in the same space, on any grid. Raises a ValueError for other values, and if no voxel is in the
+        mask.
         """
         if roi == "brainmask":
             return self.brainmask
@@ -83,12 +84,12 @@ class LabSubject(Subject):
 
     @staticmethod
     def _mask_file(roi):
-        """The file of a mask, in a list, empty for a region; ~ is home, and other paths begin in the project's folder."""
+        """Path of a mask file as a list, empty for a region; ~ is the home folder, other paths start in the project's folder."""
         path = Path(roi).expanduser()
         return [path if path.is_absolute() else find_root() / path] if path.name.endswith(VOLUME) else []
 
     def image_names(self, image_ids):
-        """Names of images, as the tables have them: a list of str. A ValueError for a number that there is not."""
+        """Names of images as in the tables: a list of str. Raises a ValueError for an unknown number."""
         image_ids = np.asarray(image_ids, dtype=np.int64)
         wrong = image_ids[(image_ids < 0) | (image_ids >= len(self._names))]
         if wrong.size:
@@ -96,11 +97,11 @@ class LabSubject(Subject):
         return self._names[image_ids].tolist()
 
     def stimuli(self, image_ids):
-        """Pictures as shown, made square: (n_images, side, side, 3) uint8; a FileNotFoundError names those that are missing."""
+        """Pictures as shown, made square: (n_images, side, side, 3) uint8; a FileNotFoundError names missing ones."""
         return self.pictures.read(self.image_names(image_ids))
 
     def captions(self, image_ids):
-        """Captions of pictures, each a list of str; empty where the section names no table; a ValueError where one has none."""
+        """Captions of each picture as a list of str, empty without a table; a ValueError if the table lacks a picture."""
         names = self.image_names(image_ids)
         found = [self._captions.get(self.pictures.identify(name), []) for name in names]
         if self.has_captions and (absent := [name for name, texts in zip(names, found, strict=True) if not texts]):
@@ -116,13 +117,13 @@ class LabSubject(Subject):
         return read_captions(self.settings.captions, self.pictures) if self.has_captions else {}
 
     def concepts(self, image_ids):
-        """The folder of each picture, where there are several, or its name up to the number at its end: a list of str."""
+        """Concept of each picture, from its folder or its name, see `Pictures.concepts`: a list of str."""
         return self.pictures.concepts(self.image_names(image_ids))
 
     def missing_files(self, **settings):
-        """Those of the needed files that are not there, or stand for what was not fetched, with what is wrong, see `Subject`.
+        """Needed files that are missing, or only placeholders for their content, with the problem, see `Subject`.
 
-        Where there are none, pictures that are missing.
+        If there are none, the missing pictures.
         """
         needed = self.needed_files(self.n_sessions, **settings)
         missing = [(path, f"{what}: {wrong}") for path, what in needed if (wrong := problem(path))]

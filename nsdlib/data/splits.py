@@ -1,19 +1,19 @@
-"""Which images are the test set. Every split is by image: no image of the test set was shown in a training trial."""
+"""Train-test splits. Every split is by image: no test image was shown in a training trial."""
 
 import numpy as np
 
-SHARE = 0.2  # of the images, or concepts, that are drawn to be tested
-N_CLUSTERS, N_TOPICS = 5, 50  # groups of images by their captions, and dimensions in which captions are compared
+SHARE = 0.2  # of the images or concepts that are drawn for the test set
+N_CLUSTERS, N_TOPICS = 5, 50  # clusters of images, and dimensions in which their captions are clustered
 
 
 def is_test(subject, split, *, seed=0):
-    """Say for each trial of a Subject whether its image is in the test set of a split, one of `SPLITS`: (n_trials,) bool.
+    """Say whether each trial's image is in the test set of a split, one of `SPLITS`: (n_trials,) bool.
 
-    official: the data set's own. random: a fifth of the images. concept: a fifth of the concepts with all their images.
-    cluster: one of five groups of images whose captions resemble each other more than those of the other groups (Shirakawa et
-    al. 2024, arXiv 2405.10078). last_session: images that only the last session showed. repeated: images shown more often than
-    most. `seed` is of what is drawn, and chooses the group; the same trials give the same split. A ValueError for an unknown
-    split, one that the data do not allow, and when it leaves nothing to train or to test with.
+    official: the data set's own test set. random: a fifth of the images. concept: a fifth of the concepts with all their images.
+    cluster: one of five clusters of images by their captions (Shirakawa et al. 2024, arXiv 2405.10078). last_session: images that
+    only the last session showed. repeated: images shown more often than the median. `seed` controls random draws and selects the
+    cluster; the same trials give the same split. Raises a ValueError for an unknown split, one that the data do not allow, and an
+    empty training or test set.
     """
     if split not in SPLITS:
         raise ValueError(f"split {split!r} is unknown. Known: {', '.join(SPLITS)}.")
@@ -36,7 +36,7 @@ def count(is_test, image_ids):
 
 
 def draw(values, n_values=None, *, seed):
-    """Draw some of distinct values by a seed, the share `SHARE` when not given; all when there are fewer."""
+    """Draw `n_values` of distinct values at random, by default the fraction `SHARE`; all if there are fewer."""
     n_values = max(1, round(SHARE * len(values))) if n_values is None else n_values
     return np.random.default_rng(seed).permutation(values)[:n_values]
 

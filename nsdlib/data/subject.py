@@ -1,7 +1,7 @@
-"""A subject: who lay in the scanner, what was shown, what was measured. One class for each way that data lie on disk.
+"""A subject of a data set: images, trials, betas and time series. Each format on disk has its own subclass of `Subject`.
 
-Notebooks, the GLM, the doctor and the explorers ask only what is here. Images have numbers, distinct and in no order that means
-anything; trials count from 0 in order of time, sessions and task runs from 1.
+Notebooks, the GLM, the doctor and the explorers use only this interface. Image numbers are unique; their order has no meaning.
+Trials count from 0 in temporal order, sessions and task runs from 1.
 """
 
 from abc import ABC, abstractmethod
@@ -13,32 +13,32 @@ from nsdlib.data import splits
 
 
 class Subject(ABC):
-    """One subject's images, trials, regions, betas and time series; nothing is read before it is asked for.
+    """One subject's images, trials, regions, betas and time series; nothing is read before it is requested.
 
-    What a data set does not have is None or empty here, or an error that says so where there is no way on without it.
+    What a data set lacks is None or empty, or raises an error if the caller cannot go on without it.
 
     Attributes
     ----------
     name : str
-        Such as "nsd/subj01".
+        For example "nsd/subj01".
     root : Path
-        The folder of the data; nothing is ever written there.
+        Folder of the data; nothing is ever written there.
     n_sessions : int
-        Sessions in use, from the first.
+        Number of sessions in use, from the first.
     tr : float
-        Seconds between the volumes of `timeseries` and the rows of `design`.
+        Seconds between the volumes of `timeseries` and between the rows of `design`.
     duration : float
-        Seconds that a stimulus lasts.
+        Stimulus duration in seconds.
     notes : sequence of str
-        What was decided or left out when the files were read, for people.
+        Messages for the user about decisions and omissions while reading the files.
     has_captions, has_betas, has_series : bool
-        Captions, betas that came with the data, and time series to fit; what is False here is an error, or empty, when asked for.
+        Whether there are captions, precomputed betas and time series; if not, a request raises an error or returns nothing.
     betas_unit : str
-        Of `betas`: "percent signal change", "z" or "arbitrary".
+        Unit of `betas`: "percent signal change", "z" or "arbitrary".
     split : str
-        Which images are the test set, one of `splits.SPLITS`; `split_seed` draws those that are drawn.
+        Split that defines the test set, one of `splits.SPLITS`; `split_seed` is the seed of its random draws.
     settings : BaseModel or None
-        The section of the parameter file that says how the files are read, where there is one.
+        Section of the parameter file that says how to read the files, if there is one.
     """
 
     tr: float
@@ -55,26 +55,26 @@ class Subject(ABC):
     @property
     @abstractmethod
     def trials(self):
-        """Trials that showed an image, in order of time: a DataFrame with int64 columns session, run and image."""
+        """Trials that showed an image, in temporal order: a DataFrame with int64 columns session, run and image."""
 
     @property
     def official_test(self):
-        """Whether the image of each trial is in the data set's own test set: (n_trials,) bool; None where it has none."""
+        """Whether each trial's image is in the data set's own test set: (n_trials,) bool; None if it has no test set."""
         return None
 
     @cached_property
     def is_test(self):
-        """Whether the image of each trial is in the test set of the split: (n_trials,) bool."""
+        """Whether each trial's image is in the test set of the chosen split: (n_trials,) bool."""
         return splits.is_test(self, self.split, seed=self.split_seed)
 
     @property
     def n_trials(self):
-        """Trials in the sessions used."""
+        """Number of trials in the sessions in use."""
         return len(self.trials)
 
     @property
     def session_labels(self):
-        """What the data set calls the sessions in use: a list of str, such as 01; "" where it has no sessions."""
+        """Labels of the sessions in use, such as 01: a list of str; "" if the data set has no sessions."""
         return [f"{session:02d}" for session in range(1, self.n_sessions + 1)]
 
     @property
@@ -93,18 +93,18 @@ class Subject(ABC):
 
     @abstractmethod
     def image_names(self, image_ids):
-        """Names of images, for people: a list of str."""
+        """Human-readable names of images: a list of str."""
 
     @abstractmethod
     def stimuli(self, image_ids):
-        """Images as shown, in any order and as often as asked for: (n_images, rows, columns, 3) uint8 RGB."""
+        """Images as shown; ids in any order, repeats allowed: (n_images, rows, columns, 3) uint8 RGB."""
 
     def captions(self, image_ids):
-        """Captions that people gave the images: for each a list of str, empty where there are none."""
+        """Human-written captions of images: a list of str for each image, empty if it has none."""
         return [[] for _ in image_ids]
 
     def concepts(self, image_ids):
-        """Name what each image shows, for splits that hold out concepts: a list of str; a ValueError where it is not known."""
+        """Name the concept that each image shows, for splits that hold out concepts: a list of str; a ValueError if unknown."""
         raise ValueError(f"{self.name} has no concepts of its images: choose another split, such as random.")
 
     @property
@@ -115,16 +115,16 @@ class Subject(ABC):
     @property
     @abstractmethod
     def affine(self):
-        """From voxel indices to millimetres: (4, 4)."""
+        """Affine from voxel indices to millimetres: (4, 4)."""
 
     @property
     @abstractmethod
     def background(self):
-        """A mean volume to draw maps on: (X, Y, Z)."""
+        """Background volume for maps, such as the mean volume: (X, Y, Z)."""
 
     @property
     def regions(self):
-        """Voxels of named regions: a dict of str to (X, Y, Z) bool, empty where none are known."""
+        """Voxels of named regions: a dict of str to (X, Y, Z) bool, empty if none are known."""
         return {}
 
     @abstractmethod
@@ -132,69 +132,69 @@ class Subject(ABC):
         """Voxels to decode from: (X, Y, Z) bool; a ValueError for an unknown `roi` or an empty one."""
 
     def betas(self, session, mask, *, version=None):
-        """Betas that came with the data, of the trials of a session: (n_trials, n_voxels) float32, in `betas_unit`.
+        """Precomputed betas of a session's trials: (n_trials, n_voxels) float32, in `betas_unit`.
 
-        The voxels of `mask`, (X, Y, Z) bool, come in the C order of the volume.
+        The voxels are those of `mask`, (X, Y, Z) bool, in C order of the volume.
         """
         raise ValueError(f"{self.name} has time series and no betas: set betas to glm and run notebook 01.")
 
     def ncsnr(self, version=None):
-        """Ratio of signal to noise of single-trial betas that came with them, (X, Y, Z) float; None where none did."""
+        """Noise-ceiling signal-to-noise ratio of the precomputed single-trial betas: (X, Y, Z) float; None if not provided."""
         return
 
     @abstractmethod
     def n_runs(self, session):
-        """Task runs of a session."""
+        """Number of task runs in a session."""
 
     def timeseries(self, session, run, mask):
-        """BOLD of a task run in scanner units: (n_volumes, n_voxels) float32, one every `tr` seconds, `design` has no more."""
+        """BOLD of a task run in scanner units, every `tr` seconds: (n_volumes, n_voxels) float32, no shorter than `design`."""
         raise ValueError(f"{self.name} has betas and no time series: set betas to nsd, and leave out notebook 01.")
 
     def design(self, session, run):
-        """Onsets of a task run: (n_volumes,) int64, 1 + the number of the image in the row of an onset, and 0 elsewhere."""
-        return self.timeseries(session, run, None)  # where there are none there is nothing to fit
+        """Onsets of a task run: (n_volumes,) int64, 1 + the image number in the row of an onset, and 0 elsewhere."""
+        return self.timeseries(session, run, None)  # raises the error if there are no time series
 
     def run_seconds(self, session, run):
-        """Seconds that a task run took to measure."""
+        """Acquisition time of a task run in seconds."""
         return self.tr * len(self.design(session, run))
 
     def onsets(self, session):
-        """Seconds from the start of its run at which each trial of a session began: (n_trials,), exact to a row of `design`."""
+        """Onset of each trial of a session, in seconds from the start of its run: (n_trials,), to the nearest row of `design`."""
         designs = (self.design(session, run) for run in range(1, self.n_runs(session) + 1))
         return np.concatenate([self.tr * np.flatnonzero(rows) for rows in designs])
 
     def confounds(self, session, run):
-        """Nuisance regressors of a task run: (n_volumes, any number) float64; None where the GLM is to have none."""
+        """Nuisance regressors of a task run: (n_volumes, any number) float64; None for a GLM without them."""
         return
 
     def session_files(self, session, roi):
-        """Files that a fit of a session reads: a list of Path, none where there are no time series."""
+        """Files that a GLM fit of a session reads: a list of Path, empty if there are no time series."""
         return []
 
     @abstractmethod
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0, roi="brainmask"):
         """Files that a run over the first `n_sessions` reads, as pairs (path, what it is).
 
-        It will read betas of `version`, of the voxels of `roi`, and fit the time series of so many sessions, from the first.
+        The run reads betas of `version` in the voxels of `roi`, and fits the time series of the first `glm_sessions` sessions.
         """
 
     def missing_files(self, **settings):
-        """Those of the `needed_files` of the sessions in use, with its settings, that are not there: pairs, too."""
+        """Missing files among the `needed_files` of the sessions in use, as pairs (path, what it is)."""
         return [(path, what) for path, what in self.needed_files(self.n_sessions, **settings) if not path.is_file()]
 
     def check_session(self, session):
-        """Refuse a session that is not in use with a ValueError."""
+        """Raise a ValueError for a session that is not in use."""
         if not 1 <= session <= self.n_sessions:
             raise ValueError(f"session={session}: sessions 1 to {self.n_sessions} of {self.name} are in use.")
 
     def check_run(self, session, run):
-        """Refuse a task run that the session does not have with a ValueError."""
+        """Raise a ValueError for a task run that the session does not have."""
         self.check_session(session)
         if not 1 <= run <= self.n_runs(session):
             raise ValueError(f"run={run}: session {session} of {self.name} has task runs 1 to {self.n_runs(session)}.")
 
     def checked_mask(self, mask):
-        """Return `mask`, known to be bool and of the volume's shape."""
+        """Return `mask` after checking that it is bool and has the volume's shape."""
         mask = np.asarray(mask)
         if mask.shape != self.brainmask.shape:
             raise ValueError(f"mask has shape {mask.shape}, wanted {self.brainmask.shape}: one value for each voxel.")
@@ -204,9 +204,9 @@ class Subject(ABC):
 
 
 def open_subject(run):
-    """Open the subject of a run: a `Subject`, by the parameters that say how its data lie on disk.
+    """Open the `Subject` of a run, in the format that the run's parameters give.
 
-    A ValueError or FileNotFoundError as of the class that reads them.
+    Raises the ValueError or FileNotFoundError of the class that reads the data.
     """
     if run.bids is not None:
         from nsdlib.data.bids.subject import BIDSSubject

@@ -1,4 +1,4 @@
-"""What is to be decoded from a subject's patterns: VDVAE latents and CLIP tokens of the stimuli, read a batch at a time."""
+"""Decoding targets: VDVAE latents and CLIP tokens of a subject's stimuli, computed in batches."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def latent_targets(model, data, ids, **encoding):
     model : nsdlib.core.vdvae.VDVAE
     data : nsdlib.data.subject.Subject
     ids : dict of str to (n_images,) int
-        Of "train" and "test".
+        Image numbers of "train" and "test".
     **encoding
         Settings of `VDVAE.encode`: n_layers, sample, seed.
     """
@@ -28,10 +28,10 @@ def latent_targets(model, data, ids, **encoding):
 
 
 def token_targets(embedder, data, ids):
-    """Compute the artifact `embeddings`: CLIP tokens of images and, averaged over an image's captions, of texts.
+    """Compute the artifact `embeddings`: CLIP tokens of images, and of captions, averaged over each image's captions.
 
-    Takes a `core.clip.ClipEmbedder`, and data and ids as of `latent_targets`. Gives text_train, vision_train, text_test and
-    vision_test (image, token, feature) float16. An image without captions has the tokens of an empty text, the same for all.
+    `embedder` is a `core.clip.ClipEmbedder`; `data` and `ids` are as in `latent_targets`. Returns text_train, vision_train,
+    text_test and vision_test (image, token, feature) float16. All images without captions get the tokens of an empty text.
     """
     arrays = {}
     for split, images in ids.items():
@@ -45,7 +45,7 @@ def token_targets(embedder, data, ids):
 
 
 def _by_image(arrays, ids):
-    """The arrays of both splits, labelled by their images."""
+    """Label the arrays of both splits with their image numbers."""
     import xarray as xr
 
     return xr.Dataset(arrays, coords={f"{split}_image": images for split, images in ids.items()})
