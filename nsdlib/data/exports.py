@@ -1,4 +1,4 @@
-"""Betas of notebook 01 written as others have them: NSD's files, GLMsingle's result files, or maps of a BIDS derivative."""
+"""Export of the betas of notebook 01 to NSD's files, GLMsingle's result files, or maps of a BIDS derivative."""
 
 import json
 import re
@@ -21,24 +21,24 @@ DTYPES = {"HRFindex": np.int64, "noisepool": bool, "pcvoxels": bool}
 
 
 def export_betas(found, subject, folder, *, kind="betas_d"):
-    """Write betas as NSD does: `betas_sessionNN.nii.gz` and `.hdf5`, int16, 300 times the percent signal change.
+    """Write betas in NSD's format: `betas_sessionNN.nii.gz` and `.hdf5`, int16, 300 times the percent signal change.
 
     Parameters
     ----------
     found : xarray.Dataset
-        From `fit_sessions`; voxels outside its region are 0 in the files, as are those that are NaN.
+        From `fit_sessions`. Voxels outside its region and NaN betas are 0 in the files.
     subject : nsdlib.data.nsd.subject.NSDSubject
     folder : Path
-        Made when it is not there. Files are written beside and then renamed.
+        Created if missing. Each file gets its final name only when it is complete.
     kind : str
         One of `BETAS`.
 
     Returns
     -------
     list of Path
-        The NIfTI files, one a session. A ValueError for an unknown kind, when the betas are not in percent, or a session in
-        `found` does not have the trials that NSD's files have; a FileExistsError when a file is already there: NSD's own betas
-        have these names. Nothing is written then.
+        The NIfTI files, one per session. Raises a ValueError if the kind is unknown, the betas are not in percent, or a session
+        in `found` lacks trials of the experiment; a FileExistsError if a file already exists, since NSD's own betas have these
+        names. Nothing is written in these cases.
     """
     rows = _rows(found, subject, kind, holds="NSD's files hold")
     targets = {
@@ -56,11 +56,11 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
 
 
 def export_glmsingle(found, subject, folder, *, kind="betas_d"):
-    """Write betas as GLMsingle 1.2 does with wanthdf5=1: a folder session<label> for each, as each was fitted alone.
+    """Write betas as GLMsingle 1.2 does with wanthdf5=1: one folder session<label> per session, each fitted alone.
 
-    Beside `TYPED_FITHRF_GLMDENOISE_RR.hdf5` (or of the type of `kind`) and `DESIGNINFO.npy` lies `conditions.tsv`, which says
-    what picture each condition was. Voxels outside the region have NaN as betas. `subject` is any, other arguments and errors are
-    as of `export_betas`; returned are the sessions' folders.
+    A folder holds `TYPED_FITHRF_GLMDENOISE_RR.hdf5` (or the file of the type of `kind`), `DESIGNINFO.npy`, and `conditions.tsv`,
+    which names the picture of each condition. Betas outside the region are NaN. `subject` may be any Subject; other arguments and
+    errors are as in `export_betas`. Returns the session folders.
     """
     rows = _rows(found, subject, kind)
     targets = {session: folder / f"session{subject.session_labels[session - 1] or '01'}" for session in rows}
@@ -78,11 +78,11 @@ def export_glmsingle(found, subject, folder, *, kind="betas_d"):
 
 
 def export_bids(found, subject, folder, *, kind="betas_d"):
-    """Write betas as a BIDS derivative with LAION-fMRI's names: a series of maps and a table of trials for each session.
+    """Write betas as a BIDS derivative with LAION-fMRI's names: a series of maps and a trial table per session.
 
-    Sessions keep their labels. Means over all trials of each picture lie beside, as `desc-ConditionMeans`. Maps are 0 outside the
-    region, whose mask is there, too; arguments, result (the series of the sessions) and errors are as of `export_glmsingle`. The
-    `dataset_description.json` that an earlier export wrote for another subject stays.
+    Sessions keep their labels. `desc-ConditionMeans` maps hold the mean over all trials of each picture. Maps are 0 outside the
+    region, and its mask is written too. Arguments and errors are as in `export_glmsingle`; returns the series of the sessions. A
+    `dataset_description.json` from an earlier export of another subject is kept.
     """
     rows = _rows(found, subject, kind)
     label = re.sub("[^A-Za-z0-9]", "", subject.name.rpartition("/")[2].removeprefix("sub-"))
@@ -123,7 +123,7 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
 
 
 def _is_ours(about):
-    """Whether an export, of any version, wrote a description of a data set."""
+    """Whether an export by any version of nsdlib wrote this dataset description."""
     try:
         return json.loads(about.read_text(encoding="utf-8"))["GeneratedBy"][0]["Name"] == "nsdlib"
     except (ValueError, LookupError, TypeError):
@@ -134,7 +134,7 @@ EXPORTS = {"nsd": export_betas, "bids": export_bids, "glmsingle": export_glmsing
 
 
 def _rows(found, subject, kind, *, holds="wanted"):
-    """Rows of each session in `found`: a dict of session to (n_trials,) int; what cannot be written is refused."""
+    """Trial rows of each session in `found`: a dict of session to (n_trials,) int; a ValueError if they cannot be written."""
     if kind not in BETAS:
         raise ValueError(f"kind {kind!r} is unknown. Known: {', '.join(BETAS)}.")
     if (unit := found[kind].attrs["units"]) != PERCENT:
@@ -149,7 +149,7 @@ def _rows(found, subject, kind, *, holds="wanted"):
 
 
 def _write_type(path, found, subject, session, *, kind, rows):
-    """Write a type of GLMsingle's results, betas a slab of the volume at a time."""
+    """Write one type of GLMsingle's results, the betas one slab of the volume at a time."""
     import h5py
 
     shape, of_session = subject.brainmask.shape, found.sel(session=session)
@@ -172,14 +172,14 @@ def _write_type(path, found, subject, session, *, kind, rows):
 
 
 def _volume(found, shape, values, dtype):
-    """A map of the voxels that were fitted as a volume; others are NaN, or 0 where the type has none."""
+    """Map of the fitted voxels as a volume; other voxels are NaN, or 0 for dtypes without NaN."""
     volume = np.full(shape, np.nan if dtype is np.float32 else 0, dtype)
     volume.flat[found.voxel.values] = values
     return volume
 
 
 def _design_info(subject, session):
-    """What GLMsingle keeps of a session's design, as "info"; numbers of the images of its conditions, as "images"."""
+    """Contents of a session's DESIGNINFO, as "info", and the image numbers of its conditions, as "images"."""
     runs = [subject.design(session, run) for run in range(1, subject.n_runs(session) + 1)]
     images = np.unique(np.concatenate([labels[labels > 0] for labels in runs])) - 1
     matrices = [(labels[:, None] == images + 1).astype(np.float32) for labels in runs]  # (n_volumes, n_conditions)

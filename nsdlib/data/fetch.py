@@ -1,4 +1,4 @@
-"""Fetch files and check them ever after: what is there and whole is not fetched again, an interrupted command is repeated."""
+"""Download files and verify them: complete files are skipped, and a repeated command resumes an interrupted one."""
 
 import errno
 import shutil
@@ -16,10 +16,10 @@ from nsdlib.store.record import FetchError, File, Record, Remote, Unasked, diges
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done for a file: its state here, what the server has, and what is wrong when the server cannot tell.
+    """What to do for a file: its state on disk, what the server has, and the problem if the server cannot tell.
 
-    `state` is "there", "unrecorded" (there and of the right size, its hash not yet taken), "damaged" or "missing". `unasked`
-    when the problem is that nobody answered.
+    `state` is "there", "unrecorded" (present with the right size, hash not yet computed), "damaged" or "missing". `unasked` is
+    True if no server answered.
     """
 
     file: File
@@ -30,23 +30,22 @@ class Plan:
 
     @property
     def size(self):
-        """Bytes of the whole file, the estimate where the server did not say."""
+        """Bytes of the complete file; an estimate if the server did not report them."""
         return self.remote.size if self.remote and self.remote.size is not None else self.file.about
 
     @property
     def wanted(self):
-        """Bytes still to come."""
+        """Bytes still to be downloaded."""
         return 0 if self.state in ("there", "unrecorded") else max(self.size - size_of(self.file.part), 0)
 
 
 def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
-    """Bring a folder's files up to what is wanted, or say what that would take, and print both.
+    """Download the missing and damaged files of a folder, or list what that would take; print the list.
 
-    `files` are a list of File, from `nsd_bucket.subject_files` or `nsdlib.store.zoo.files`; above all of them, in `folder`, lies
-    `fetched.json`. `dry_run` lists every file and changes nothing, with the sizes on record where no server answers; `verify`
-    reads every file that is there and compares its hash with the first one, not only its size; `patience` is how long to bear
-    with a server. A RuntimeError when the disk has no room, another download is at work in the folder, or files could not be had:
-    a sentence each.
+    `files` is a list of File, from `nsd.bucket.subject_files` or `nsdlib.store.zoo.files`; `folder` contains them all, and
+    `fetched.json`. `dry_run` lists every file and changes nothing; sizes are those on record if no server answers. `verify`
+    compares the hash of every file present, not only its size, with the first one. `patience` sets timeouts and retries. Raises a
+    RuntimeError if the disk is too full, another download runs in the folder, or files could not be obtained: a sentence each.
     """
     patience = patience or Patience(tries=2 if dry_run else 5)
     if dry_run:
@@ -65,9 +64,9 @@ def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
 
 
 def survey(files, folder, *, patience, verify=False):
-    """Look at what is there and what the server has, without changing anything: a list of Plan, one a file, in the same order.
+    """Compare local files with the server's, without changing anything: a list of Plan, one per file, in the same order.
 
-    Arguments are as of `fetch`.
+    Arguments are as in `fetch`.
     """
     record = Record(folder)
     with Server(patience) as server:
@@ -75,10 +74,10 @@ def survey(files, folder, *, patience, verify=False):
 
 
 def download(plans, folder, *, patience):
-    """Fetch what is missing or damaged and take the hashes not known yet; a file that fails does not stop the others.
+    """Download missing or damaged files and compute unknown hashes; a file that fails does not stop the others.
 
-    Takes the plans of `survey`, and returns what went wrong, one sentence for each file that could not be had. A RuntimeError,
-    before anything is fetched, when the disk has not the room.
+    Takes the plans of `survey` and returns the problems, a sentence for each file that could not be obtained. Raises a
+    RuntimeError before any download if the disk lacks space.
     """
     from tqdm import tqdm
 
@@ -106,7 +105,7 @@ def download(plans, folder, *, patience):
 
 
 def listing(plans, folder, *, each):
-    """List the stages and their sum; of `each` file its bytes ("~" and "?" where the server did not say), state and use."""
+    """List the stages and their sum; with `each`, also each file's size ("~" or "?" if the server did not say), state and use."""
     lines = []
     for stage, members in groupby(plans, key=lambda plan: plan.file.stage):
         members = list(members)
@@ -122,7 +121,7 @@ def listing(plans, folder, *, each):
 
 
 def amount(n_bytes):
-    """Return a number of bytes as text, such as "39.56 GB"."""
+    """Format a number of bytes as text, such as "39.56 GB"."""
     for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if n_bytes >= power:
             return f"{n_bytes / power:.2f} {unit}"
@@ -130,13 +129,13 @@ def amount(n_bytes):
 
 
 def _line(stage, plans):
-    """Number of files and bytes of a stage, whole and still to come."""
+    """Number of files and bytes of a stage, in total and still to be downloaded."""
     size, wanted = (amount(sum(getattr(plan, name) for plan in plans)) for name in ("size", "wanted"))
     return f"{stage}: {len(plans)} files, {size}; still to come {wanted}"
 
 
 def _by_reason(problems):
-    """One sentence for each reason, with the first three files that it holds for."""
+    """Yield a sentence for each reason, with the first three files that it concerns."""
     files = {}
     for problem in problems:
         name, _, reason = problem.partition(": ")
@@ -147,7 +146,7 @@ def _by_reason(problems):
 
 
 def _plan(file, entry, server, verify):
-    """The Plan of one file; the server is asked unless the file is there as it was first fetched."""
+    """Plan of one file; asks the server unless the file is present as it was first fetched."""
     exists, recorded = file.path.is_file(), entry.get("sha256", "")
     whole = exists and recorded and size_of(file.path) == entry.get("size")
     if whole and (not verify or digests(file.path)[0] == recorded):
@@ -164,7 +163,7 @@ def _plan(file, entry, server, verify):
 
 
 def _complete(plan, record, server, count):
-    """Make a file whole and record it; gives what went wrong as a sentence, or nothing."""
+    """Complete a file and record it; return the problem as a sentence, or an empty str."""
     file, remote, entry = plan.file, plan.remote, record[plan.file]
     recorded = entry.get("sha256", "")
     try:
@@ -176,7 +175,7 @@ def _complete(plan, record, server, count):
                 record.note(file, etag=remote.etag, size=size_of(file.path), sha256=hashes[0])
                 return ""
         file.path.parent.mkdir(parents=True, exist_ok=True)
-        if entry.get("etag") != remote.etag:  # what has come so far is of another file
+        if entry.get("etag") != remote.etag:  # the partial download is of another version of the file
             discard(file.part, count)
             record.note(file, etag=remote.etag)
         sha256 = server.receive(file, remote, recorded=recorded, count=count)
@@ -192,7 +191,7 @@ def _complete(plan, record, server, count):
 
 
 def _in_threads(function, items, server):
-    """Results of `function` for all items, in order; an interruption stops those at work and lets none begin."""
+    """Results of `function` for all items, in order; an interruption stops those in progress and starts no others."""
     with ThreadPoolExecutor(server.patience.n_threads) as pool:
         futures = [pool.submit(function, item) for item in items]
         try:
@@ -205,7 +204,7 @@ def _in_threads(function, items, server):
 
 @contextmanager
 def alone(folder):
-    """Hold the folder against other downloads; made when it is not there."""
+    """Lock the folder, created if missing, against other downloads."""
     with ExitStack() as stack:
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Sessions through the single-trial GLM: read run by run, fitted by either engine, resumed.
+"""Single-trial GLM fits of whole sessions: read run by run, fitted with either engine, and resumable.
 
-A session is fitted alone and over the whole brain, as NSD did it. Betas of a region are kept, and maps of all voxels.
+Each session is fitted alone over the whole brain, as in NSD. Betas are kept for a region, and maps for all voxels.
 """
 
 import hashlib
@@ -21,30 +21,30 @@ BETAS = ("betas_b", "betas_c", "betas_d")
 
 
 def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine="nsdlib", scratch=None):
-    """Fit sessions, each alone, over the whole brain; keep the betas of a region and maps of the rest.
+    """Fit each session alone over the whole brain; keep the betas of a region and the maps of all voxels.
 
     Parameters
     ----------
     subject : nsdlib.data.subject.Subject
     n_sessions : int
-        From the first.
+        Number of sessions to fit, from the first.
     roi : str
-        Betas of the voxels of `subject.voxels(roi)` are kept. "brainmask" keeps all.
+        Betas are kept for the voxels of `subject.voxels(roi)`; "brainmask" keeps all.
     options : GLMOptions, optional
-        See `of_subject`.
+        Adapted to each session by `of_subject`.
     engine : str
-        One of `ENGINES`: ours, or GLMsingle where it is installed.
+        One of `ENGINES`: nsdlib's own, or GLMsingle if it is installed.
     scratch : Path, optional
-        A folder for what is in progress, which the caller removes. Called again, the work goes on behind the last finished
-        session, or the last finished batch of one (GLMsingle: from the session's start).
+        Folder for intermediate results, which the caller removes. A repeated call resumes after the last finished session, or
+        after the last finished batch of a session (GLMsingle: at the start of the session).
 
     Returns
     -------
     xarray.Dataset
-        betas_b, betas_c, betas_d (trial, roi_voxel); the other variables of one axis "voxel" as (session, voxel), hrf_r2,
-        pc_curve (NaN where denoising was off) and fractions; for each session threshold, n_pcs and notes. Coordinates:
-        session (from 1), trial (from 0), voxel and roi_voxel (flat C-order index into the volume). A ValueError as of
-        `core.glm.fit`, for an unknown engine or no session, and when the region has no voxel in the brain mask.
+        betas_b, betas_c, betas_d (trial, roi_voxel); the other variables with the single axis "voxel" as (session, voxel),
+        hrf_r2, pc_curve (NaN without denoising) and fractions; for each session threshold, n_pcs and notes. Coordinates: session
+        (from 1), trial (from 0), voxel and roi_voxel (flat C-order index into the volume). Raises a ValueError as `core.glm.fit`
+        does, for an unknown engine or no session, and if no voxel of the region is in the brain mask.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine {engine!r} is unknown. Known: {', '.join(ENGINES)}.")
@@ -69,7 +69,7 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
         else:
             files = [(f.stat().st_size, f.stat().st_mtime_ns) for f in subject.session_files(session, roi) if f.is_file()]
             of_session = f"{subject.settings} {subject.tr} {of_subject(options, subject, session).digest()}"
-            inputs = f"{subject.root} {subject.name} {roi} {engine} {of_session} {files}"  # a corrected file: another fit
+            inputs = f"{subject.root} {subject.name} {roi} {engine} {of_session} {files}"  # a changed file starts a new fit
             name = f"session{session:02d}-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
             sessions.append(_finished_once(scratch / name, lambda folder, session=session: fit_session(session, folder)))
     maps = [found.drop_vars(BETAS) for found in sessions]
@@ -81,9 +81,9 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
 
 
 def of_subject(options, subject, session):
-    """Return GLMOptions for a session of a subject: its stimuli's duration, and drifts for the time that its runs took.
+    """Adapt GLMOptions to a session: set the stimulus duration, and the drift degrees that fit the acquisition time of its runs.
 
-    A `degree` that is given stays. Series that were resampled can end up to a volume before their run did.
+    A `degree` in `options` is kept. Acquisition times are used since resampled series can end up to one volume earlier.
     """
     runs = range(1, subject.n_runs(session) + 1)
     degree = tuple(drift_degree(subject.run_seconds(session, run)) for run in runs) if options.degree is None else options.degree
@@ -91,12 +91,12 @@ def of_subject(options, subject, session):
 
 
 def read_session(subject, session, mask=None):
-    """Read design, BOLD and confounds of the task runs of a session (from 1), as `core.glm.fit` takes them.
+    """Read design, BOLD and confounds of a session's task runs, in the form that `core.glm.fit` takes; sessions count from 1.
 
-    Of a subject the voxels of `mask`, (X, Y, Z) bool, are read; those of the brain mask when it is not given. Returned are for
-    each run the design, (n_volumes,) int64 with 1 + the number of the image in the row of an onset, else 0; the series,
-    (n_volumes, n_voxels) float32 in scanner units, without volumes that have no row in the design (NSD's last of 226); and the
-    confounds, (n_volumes, any number) float64. Instead of the last, None where the subject has none.
+    Reads the voxels of `mask`, (X, Y, Z) bool, by default the brain mask. Returns three lists with an item per run: the design,
+    (n_volumes,) int64 with 1 + the image number in the row of an onset, else 0; the series, (n_volumes, n_voxels) float32 in
+    scanner units, without volumes beyond the design (the last of NSD's 226); and the confounds, (n_volumes, any number) float64,
+    or None instead of this list if no run has any.
     """
     mask = subject.brainmask if mask is None else mask
     runs = range(1, subject.n_runs(session) + 1)
@@ -110,7 +110,7 @@ def read_session(subject, session, mask=None):
 
 
 def _finished_once(place, fit_session):
-    """The result that lies in `place`.nc, or that of `fit_session(place)`, kept there; its folder of arrays is removed."""
+    """Return the result stored in `place`.nc, or compute and store it with `fit_session(place)`; remove the folder `place`."""
     file = place.with_suffix(".nc")
     if not file.is_file():
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def _finished_once(place, fit_session):
 
 
 def _keep(found, kept, options):
-    """Of a session's fit, the betas of some voxels and the maps of all, with the fit's attributes as variables."""
+    """Keep the betas of some voxels and the maps of all voxels of a session's fit, with the fit's attributes as variables."""
     one_axis = [name for name, (axes, _) in VARIABLES.items() if axes == ("voxel",) and name in found]
     result = found[[*one_axis, "hrf_r2"]]
     unknown = xr.DataArray(np.full(options.n_pcs + 1, np.nan, np.float32), dims="n_components")

@@ -1,7 +1,7 @@
-"""GLMsingle itself, where it is installed, behind the interface of `nsdlib.core.glm.fit` (engine: glmsingle).
+"""The GLMsingle package, if it is installed, behind the interface of `nsdlib.core.glm.fit` (engine: glmsingle).
 
-GLMsingle is not on the package index; `pip install "glmsingle @ git+https://github.com/cvnlab/GLMsingle"` fetches it. Written for
-version 1.2.
+GLMsingle is not on the package index; `pip install "glmsingle @ git+https://github.com/cvnlab/GLMsingle"` installs it. Written
+for version 1.2.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ from nsdlib.core.glm.design import make_run_designs
 from nsdlib.core.glm.options import GLMOptions, flatten_space
 from nsdlib.core.glm.results import VARIABLES, name_axes
 
-# ours: (group of GLMsingle's results, its name there); "denoised" is type D, or C where there is no ridge
+# our name: (group of GLMsingle's results, its name there); "denoised" is type D, or C without ridge regression
 NAMES = {
     "mean": ("typea", "meanvol"),
     "onoff_r2": ("typea", "onoffR2"),
@@ -41,16 +41,16 @@ def is_installed():
 
 
 def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=None, scratch=None):
-    """Single-trial betas by GLMsingle; arguments and result as of `nsdlib.core.glm.fit_glm`, `scratch` without effect.
+    """Fit single-trial betas with GLMsingle; arguments and result are as in `nsdlib.core.glm.fit_glm`, `scratch` is ignored.
 
-    HRFs that are not given are GLMsingle's own. Variables that it does not give (the curve of a fixed number of components,
-    say) are left out. Where it leaves out denoising or ridge, betas_c or betas_d are those of the step before;
-    without either, noise_pool has no voxel and pc_voxels has those above the threshold.
+    GLMsingle's own HRFs are the default. Variables that GLMsingle does not return, such as the curve for a fixed number of
+    components, are left out. If it skips denoising or ridge regression, betas_c or betas_d are those of the previous step; if it
+    skips both, noise_pool is empty and pc_voxels has the voxels above the threshold.
 
-    Of confounds GLMsingle 1.2 looks at run 1's alone to tell whether there are any: where those are all 0 it forgets every
-    run's. A ModuleNotFoundError when GLMsingle is not installed; a ValueError when shapes or values of design and data do not
-    fit, folds or sessions do not fit the runs, or a `noise_mask` is given, as GLMsingle 1.2 stops at its own (`brainexclude`); a
-    RuntimeError when GLMsingle stops, which says where that comes from.
+    GLMsingle 1.2 looks only at the confounds of run 1: if they are all 0, it ignores those of every run. Raises a
+    ModuleNotFoundError if GLMsingle is not installed; a ValueError if shapes or values of design and data are invalid, folds or
+    sessions do not match the runs, or `noise_mask` is given, since GLMsingle 1.2 fails with its `brainexclude`; a
+    RuntimeError with the likely cause if GLMsingle fails.
     """
     if not is_installed():
         raise ModuleNotFoundError(
@@ -73,11 +73,11 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
         settings["extra_regressors"] = [np.asarray(columns, dtype=float) for columns in confounds]
     series = [np.asarray(bold).T.astype(np.float32) for bold in data]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of the mixture, as in `tail_threshold`
+        warnings.simplefilter("ignore", ConvergenceWarning)  # from the mixture model, as in `tail_threshold`
         try:
             results = GLM_single(settings).fit(
                 _as_matrices(designs), series, options.duration, tr,
-                outputdir=f"{folder}/results", figuredir=f"{folder}/figures",  # it deletes whatever lies there
+                outputdir=f"{folder}/results", figuredir=f"{folder}/figures",  # GLMsingle deletes what is there
             )  # fmt: skip
         except Exception as error:
             raise RuntimeError(
@@ -124,11 +124,11 @@ def _settings(options, n_runs):
         settings["maxpolydeg"] = np.broadcast_to(options.degree, n_runs).tolist()
     pc_r2 = options.brain_r2 if options.pc_r2 is None else options.pc_r2
     for name, threshold in (("brainR2", options.brain_r2), ("pcR2cutoff", pc_r2)):
-        if threshold is not None:  # 0 would mean "find it yourself" there
+        if threshold is not None:  # GLMsingle takes 0 as "choose automatically"
             settings[name] = threshold or np.finfo(float).tiny
     if options.folds is not None:
         settings["xvalscheme"] = [np.array(fold) for fold in options.folds]
-    if options.sessions is not None:  # it knows those that are numbered from 1
+    if options.sessions is not None:  # GLMsingle numbers sessions from 1
         settings["sessionindicator"] = np.unique(options.sessions, return_inverse=True)[1][None] + 1
     return settings
 
@@ -143,7 +143,7 @@ def _as_matrices(designs):
 
 
 def _as_dataset(results, options, *, notes):
-    """GLMsingle's results, voxels along the last axis, under our names."""
+    """Convert GLMsingle's results to our names, with voxels along the last axis."""
     denoised = results.get("typed", results.get("typec", {}))
     results, found = results | {"denoised": denoised}, {}
     for name, (group, theirs) in NAMES.items():
@@ -154,7 +154,7 @@ def _as_dataset(results, options, *, notes):
         found["scale"], found["offset"] = _voxels_last(denoised["scaleoffset"], 2)
     if (trend := denoised.get("xvaltrend")) is not None:
         found["pc_curve"] = np.asarray(trend) - trend[0]
-    if not options.percent:  # which types C and D are there all the same
+    if not options.percent:  # GLMsingle's types C and D are in percent regardless
         found |= {name: found[name] * np.abs(found["mean"]) / 100 for name in ("betas_c", "betas_d") if name in found}
     for kind, before in (("c", "b"), ("d", "c")):
         for name in OF_EACH_TYPE:
@@ -169,7 +169,7 @@ def _as_dataset(results, options, *, notes):
 
 
 def _voxels_last(values, n_axes):
-    """From (n_voxels, 1, 1, any) to (any, n_voxels), or to (n_voxels,)."""
+    """Reshape (n_voxels, 1, 1, any) to (any, n_voxels), or to (n_voxels,)."""
     values = np.asarray(values)
     flat = values.reshape(len(values), -1).T
     return flat[0] if n_axes == 1 else flat
