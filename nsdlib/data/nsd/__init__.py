@@ -1,1 +1,1 @@
-"""The Natural Scenes Dataset: its files, what belongs to a subject, and checks that both are what they should be."""
+"""The Natural Scenes Dataset: its files, subjects, and checks that both are correct."""

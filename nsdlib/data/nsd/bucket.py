@@ -1,4 +1,4 @@
-"""The Natural Scenes Dataset (NSD) on the web: which files, from where, under which terms."""
+"""The Natural Scenes Dataset (NSD) on the web: files, addresses and terms of use."""
 
 import json
 import sys
@@ -27,20 +27,20 @@ STAGES = {
 
 
 def subject_files(data, subject, *, n_sessions, glm_sessions, version, roi="brainmask"):
-    """List every file that the notebooks read of a subject, in the order of the stages (list of File).
+    """List every file of a subject that the notebooks read, in the order of the stages (list of File).
 
     Parameters
     ----------
     data : path-like
         Folder that mirrors NSD's bucket.
     subject, n_sessions : int
-        As of `NSDSubject`, whose ValueErrors it raises.
+        As in `NSDSubject`, which raises a ValueError for invalid values.
     glm_sessions : int
         Sessions of time series, from the first; 0 for none.
     version : str
         Version of the betas.
     roi : str
-        Volume of regions that is read beside those of the figures.
+        Volume of regions to read in addition to those of the figures.
     """
     layout = NSDSubject(data, subject, n_sessions).paths
     if not 0 <= glm_sessions <= (available := nsd.N_SESSIONS[subject]):
@@ -53,9 +53,9 @@ def subject_files(data, subject, *, n_sessions, glm_sessions, version, roi="brai
 
 
 def accept_terms(data, *, accepted=False):
-    """Show NSD's terms once, and remember in the folder of the data (`terms_accepted.json`) that they were accepted.
+    """Show NSD's terms once, and record their acceptance in the data folder (`terms_accepted.json`).
 
-    Unless `accepted`, a person at a terminal is asked. A RuntimeError when they are not accepted, or nobody is there to ask.
+    Unless `accepted`, asks the user at a terminal. Raises a RuntimeError if the terms are not accepted or there is no terminal.
     """
     remembered = Path(data) / "terms_accepted.json"
     if remembered.exists():
@@ -71,7 +71,7 @@ def accept_terms(data, *, accepted=False):
 
 
 def _of_nsd(layout, path, what):
-    """The File of a path of the layout, with its address and about how many bytes it has."""
+    """File object of a path of the layout, with its address and approximate size in bytes."""
     key = path.relative_to(layout.root)
     is_nsd = path != layout.captions
     return File(

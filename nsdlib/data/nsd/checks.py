@@ -1,4 +1,4 @@
-"""What must hold on first contact with a subject's files: which check rests on which, and what to do when one fails."""
+"""First checks of a subject's files: the order in which they depend on each other, and a remedy for each failure."""
 
 import numpy as np
 
@@ -12,9 +12,9 @@ def first_contact(subject, *, version=DEFAULT_VERSION):
     Returns
     -------
     pandas.DataFrame
-        One row a check: what is checked, found, wanted, result and remedy. The result is "ok", "WRONG", "not there" (a file that
-        only this check needs is missing) or "not tried" (it rests on something that is wrong). Of a file that cannot be read or
-        used, `found` is the complaint that names it. The remedy says what to do about what is wrong.
+        One row per check: check, found, wanted, result and remedy. The result is "ok", "WRONG", "not there" (a file that only
+        this check needs is missing) or "not tried" (it depends on a failed check). If a file cannot be read or used, `found` is
+        the error message, which names it. The remedy is given for failed checks.
     """
     import pandas as pd
 
@@ -28,7 +28,7 @@ def first_contact(subject, *, version=DEFAULT_VERSION):
 
 
 def _outcome(check, subject, version):
-    """What a check found and wanted, and its result."""
+    """Found value, wanted value and result of a check."""
     try:
         found, wanted, right = check(subject, version)
         return str(found), str(wanted), "ok" if right else "WRONG"
@@ -39,20 +39,20 @@ def _outcome(check, subject, version):
 
 
 def repeat_agreement(betas, image_ids):
-    """Correlate the patterns over voxels of the first two showings of each image.
+    """Correlate the voxel patterns of the first two presentations of each image.
 
     Parameters
     ----------
     betas : (n_trials, n_voxels) float
-        Each voxel is z-scored, so that its mean does not count as agreement; constant ones are left out.
+        Each voxel is z-scored, so that its mean does not count as agreement; constant voxels are left out.
     image_ids : (n_trials,) int
-        Image of each trial. With ids shifted by one trial the result must fall to zero: if it does not fall, the ids do
-        not belong to the betas.
+        Image of each trial. With ids shifted by one trial, the correlation must fall to zero; otherwise the ids do not belong to
+        the betas.
 
     Returns
     -------
     (n_repeated,) float64
-        Pearson's r for each image that was shown more than once. A ValueError when the two disagree in length, or there is none.
+        Pearson's r for each image shown more than once. Raises a ValueError if the lengths differ or no image was repeated.
     """
     from nsdlib.core.scores.reliability import correlate, trials_by_image
 
@@ -85,7 +85,7 @@ _APART = (
     "Betas and ids do not belong together: look for a session of another subject, or for a run that is "
     "missing. Decode nothing before this is right."
 )
-_CHECKS = (  # what is tried, what must be right for it to mean anything, and what to do when it is wrong
+_CHECKS = (  # check, checks that it depends on, and remedy
     (trap.shared_images, (), _DESIGN),
     (trap.planned, (), _DESIGN),
     (trap.masks, (), "Get brainmask.nii.gz and valid.nii.gz of this subject again; its number is `subject` in params/."),

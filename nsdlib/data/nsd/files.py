@@ -1,6 +1,6 @@
-"""Readers of single NSD files: each takes a path and gives arrays, after checking that the file is what it should be.
+"""Readers of single NSD files: each takes a path, checks that the file is what it should be, and returns arrays.
 
-A file comes from elsewhere, so nothing in it is believed (`nsdlib.data.formats.guards`).
+Files come from elsewhere, so none of their content is trusted (`nsdlib.data.formats.guards`).
 """
 
 import gzip
@@ -25,11 +25,11 @@ from nsdlib.data.nsd import layout as nsd
 MAX_SIDE = 256  # voxels along a side of a volume; NSD's own have at most 113 at 1.8 mm
 MAX_HEADER = 2**20  # bytes of a NIfTI file before its values
 HEADER = 348  # bytes of a NIfTI header without extensions
-MAX_DESIGN = 2**24  # bytes of the experiment's design, unpacked; NSD's own has some two million
+MAX_DESIGN = 2**24  # bytes of the experimental design, uncompressed; NSD's own has about two million
 
 
 def read_expdesign(path):
-    """Read the experiment's design: a dict of str to int64, whose ids count from 1, as in the file.
+    """Read the experimental design: a dict of str to int64 arrays; ids count from 1, as in the file.
 
     masterordering (30000,), subjectim (8, 10000), sharedix (1000,) and stimpattern (40, 12, 75).
     """
@@ -62,7 +62,7 @@ def read_images(path, image_ids):
     image_ids = _checked_ids(image_ids)
     images = np.empty((len(image_ids), nsd.IMAGE_SIZE, nsd.IMAGE_SIZE, 3), dtype=np.uint8)
     with _dataset(path, "imgBrick", (nsd.N_STIMULI, *images.shape[1:]), np.uint8) as brick:
-        for image_id in np.unique(image_ids):  # each once, in the order of the file
+        for image_id in np.unique(image_ids):  # each image once, in file order
             images[image_ids == image_id] = brick[image_id]
     black = image_ids[~images.any(axis=(1, 2, 3))]
     if black.size:
@@ -78,7 +78,7 @@ def read_captions(path, image_ids):
     image_ids = _checked_ids(image_ids)
     with reading(path), path.open("rb") as file:
         npy_header(path, file)
-        table = np.lib.format.open_memmap(path, mode="r", max_header_size=MAX_NPY_HEADER)  # np.load knows others
+        table = np.lib.format.open_memmap(path, mode="r", max_header_size=MAX_NPY_HEADER)  # np.load accepts other formats
         check_shape(path, table.shape, (nsd.N_STIMULI, 5))
         if table.dtype.kind != "U":
             raise damaged(path, f"must hold texts, but it holds {table.dtype}")
@@ -90,7 +90,7 @@ def read_captions(path, image_ids):
 
 
 def read_table(path, columns, **options):
-    """Read a table with pandas' `read_csv` and its options; its `columns` are known to be there and to be whole numbers."""
+    """Read a table with pandas' `read_csv` and its options, and check that its `columns` exist and hold whole numbers."""
     import pandas as pd
 
     with reading(path), warnings.catch_warnings():
@@ -117,14 +117,14 @@ def read_design(path, n_trials):
 
 
 def read_betas(hdf5, mask, n_trials=nsd.N_SESSION_TRIALS):
-    """Read betas of the voxels of `mask`, from the NIfTI file where that alone is there: (n_trials, n_voxels) float32 percent."""
+    """Read betas of the voxels of `mask` from HDF5, or NIfTI if only that exists: (n_trials, n_voxels) float32, in percent."""
     nifti = hdf5.with_suffix(".nii.gz")
     read, path = (read_beta_volumes, nifti) if nifti.is_file() and not hdf5.is_file() else (read_beta_columns, hdf5)
     return read(path, mask, n_trials).astype(np.float32) / np.float32(nsd.BETA_SCALE)
 
 
 def read_beta_columns(path, mask, n_trials=nsd.N_SESSION_TRIALS):
-    """Read betas x 300 of the voxels of `mask` from HDF5, one chunk each: (n_trials, n_voxels) int16."""
+    """Read betas x 300 of the voxels of `mask` from HDF5, one chunk per voxel: (n_trials, n_voxels) int16."""
     shape = (n_trials, *mask.shape[::-1])  # (n_trials, Z, Y, X)
     with _dataset(path, "betas", shape, np.int16) as betas:
         columns = [betas[:, z, y, x] for x, y, z in np.argwhere(mask)]
@@ -132,7 +132,7 @@ def read_beta_columns(path, mask, n_trials=nsd.N_SESSION_TRIALS):
 
 
 def read_beta_volumes(path, mask, n_trials=nsd.N_SESSION_TRIALS):
-    """Read betas x 300 of the voxels of `mask` from NIfTI: (n_trials, n_voxels) int16; betas in percent already are refused."""
+    """Read betas x 300 of the voxels of `mask` from NIfTI: (n_trials, n_voxels) int16; betas in percent are refused."""
     with _nifti(path) as (header, _):
         kind, scale = header.get_data_dtype().newbyteorder("="), header.get_slope_inter()
         if kind != np.int16 or scale not in ((None, None), (1, 0)):
@@ -165,7 +165,7 @@ def read_volume(path):
 
 
 def read_labels(path, brain=None):
-    """Read a NIfTI volume of labels: (X, Y, Z) int16; -1 for NaN outside the mask `brain`, or anywhere if that is wanted."""
+    """Read a NIfTI volume of labels: (X, Y, Z) int16; NaN outside the mask `brain`, or anywhere without a mask, becomes -1."""
     labels = read_volume(path)
     check_shape(path, labels.shape, labels.shape if brain is None else brain.shape)
     if labels.dtype.kind == "f":
@@ -180,7 +180,7 @@ def read_labels(path, brain=None):
 
 
 def read_affine(path):
-    """Read how a NIfTI file's voxel indices become millimetres: (4, 4)."""
+    """Read the affine of a NIfTI file, from voxel indices to millimetres: (4, 4)."""
     with _nifti(path) as (header, _):
         affine = header.get_best_affine()
     if not np.isfinite(affine).all():
@@ -189,7 +189,7 @@ def read_affine(path):
 
 
 def _checked_ids(image_ids):
-    """Image ids as int64, all among the 73,000."""
+    """Image ids as int64, after checking that all are among the 73,000."""
     image_ids = np.asarray(image_ids, dtype=np.int64)
     if image_ids.ndim != 1:
         raise ValueError(f"image_ids must have shape (n_images,), got {image_ids.shape}.")
@@ -201,7 +201,7 @@ def _checked_ids(image_ids):
 
 @contextmanager
 def _dataset(path, name, shape, dtype):
-    """A dataset of an HDF5 file, known to be of that shape and type, and to lie in this file alone."""
+    """Open a dataset of an HDF5 file after checking its shape, its type, and that it lies in this file."""
     import h5py
 
     with reading(path), h5py.File(path, "r") as file:
@@ -214,7 +214,7 @@ def _dataset(path, name, shape, dtype):
 
 @contextmanager
 def _nifti(path):
-    """Header of a packed NIfTI file, and the file unpacked, behind the header."""
+    """Header of a gzipped NIfTI file, and the decompressed file positioned after the header."""
     import nibabel
 
     with reading(path), gzip.open(path) as file:
@@ -222,7 +222,7 @@ def _nifti(path):
 
 
 def _volumes(path, header, file):
-    """Yield one after the other the volumes, (X, Y, Z), of an open NIfTI file whose shape has been checked."""
+    """Yield the volumes, (X, Y, Z), of an open NIfTI file one by one; its shape must have been checked."""
     from nibabel.volumeutils import apply_read_scaling
 
     dtype, first, shape = header.get_data_dtype(), header.get_data_offset(), header.get_data_shape()
@@ -232,7 +232,7 @@ def _volumes(path, header, file):
     file.read(first - HEADER)
     for left in reversed(range(n_volumes)):
         raw = file.read(n_values * dtype.itemsize)
-        if len(raw) < n_values * dtype.itemsize or (not left and file.read(1)):  # at the end gzip compares its checksum
+        if len(raw) < n_values * dtype.itemsize or (not left and file.read(1)):  # gzip verifies its checksum at the end
             raise damaged(path, f"holds more or less than the {n_volumes} volumes that it promises")
         volume = np.frombuffer(raw, dtype).reshape(shape[:3], order="F")
         with np.errstate(all="raise"):

@@ -1,4 +1,4 @@
-"""Where the Natural Scenes Dataset (NSD) keeps its files, and the numbers and labels that its manual fixes.
+"""File layout of the Natural Scenes Dataset (NSD), and the numbers and labels that its manual fixes.
 
 Names, shapes and labels follow the NSD Data Manual and the public code that exported the data (cvnlab/nsddatapaper).
 """
@@ -16,7 +16,7 @@ N_SUBJECTS = 8
 N_SUBJECT_IMAGES, N_SHARED_IMAGES, N_PLANNED_TRIALS = 10_000, 1_000, 30_000
 N_PLANNED_SESSIONS, N_TASK_RUNS, N_SLOTS = 40, 12, 75
 N_SESSION_TRIALS = 750
-N_REPEATS = 3  # showings of an image over all sessions
+N_REPEATS = 3  # presentations of an image over all sessions
 N_VOLUMES, N_DESIGN_ROWS = 226, 225
 RUN_TRIALS = (63, 62) * 6  # trials of the task runs of a session
 BETA_SCALE = 300  # int16 betas are percent signal change times this
@@ -55,7 +55,7 @@ USED_ROIS = ("nsdgeneral", "prf-visualrois", "floc-faces", "floc-bodies", "floc-
 
 
 def file_run(subject: int, session: int, run: int) -> int:
-    """Number that task run `run` (1-based) has in file names: one higher where a session begins with a resting run."""
+    """Number of task run `run` (1-based) in file names: one higher in sessions that begin with a resting-state run."""
     last = 38 if subject in (1, 5) else 30
     return run + 1 if 21 <= session <= last else run
 
@@ -64,8 +64,8 @@ def file_run(subject: int, session: int, run: int) -> int:
 class Layout:
     """Paths of one subject's files in the 1.8 mm space, below the folder `root` that mirrors NSD's bucket.
 
-    Names of maps, regions and versions become parts of paths, so each method refuses with a ValueError those that NSD
-    does not have, or (maps) that could lead out of the subject's folder.
+    Names of maps, regions and versions become parts of paths, so each method raises a ValueError for names that NSD does not
+    have, or (maps) that could lead out of the subject's folder.
     """
 
     root: Path
@@ -77,12 +77,12 @@ class Layout:
 
     @property
     def expdesign(self):
-        """Which image in which trial, for all subjects."""
+        """Experimental design: the image of each trial, for all subjects."""
         return self.root / "nsddata/experiments/nsd/nsd_expdesign.mat"
 
     @property
     def stim_info(self):
-        """Table of the 73,000 images: where each came from and who saw it when."""
+        """Table of the 73,000 images: the source of each, and when each subject saw it."""
         return self.root / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
 
     @property
@@ -92,12 +92,12 @@ class Layout:
 
     @property
     def captions(self):
-        """The captions, which NSD itself does not hold: kept beside the images."""
+        """Captions, stored beside the images; NSD itself has none."""
         return self.root / "nsddata_stimuli/stimuli/nsd/COCO_73k_annots_curated.npy"
 
     @property
     def responses(self):
-        """Behaviour, one row a trial."""
+        """Behavioural responses, one row per trial."""
         return self.root / f"nsddata/ppdata/{self._name}/behav/responses.tsv"
 
     def volume(self, name):
@@ -154,7 +154,7 @@ class Layout:
         return needed
 
     def n_bytes(self, path):
-        """About how many bytes a file of this layout has: images, betas and time series; 0 for the small ones."""
+        """Approximate number of bytes of images, betas and time series; 0 for small files."""
         voxels = math.prod(VOLUME_SHAPES[self.subject])
         about = {
             N_STIMULI * IMAGE_SIZE**2 * 3: path == self.stimuli,
@@ -172,7 +172,7 @@ class Layout:
 
 
 def _known(kind, name, names):
-    """`name`, after refusing one that is not among `names`."""
+    """Return `name`, or raise a ValueError if it is not among `names`."""
     if name not in names:
         raise ValueError(f"{kind} {name!r} is unknown. Known: {', '.join(names)}.")
     return name

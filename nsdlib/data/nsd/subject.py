@@ -1,7 +1,7 @@
-"""A subject of the Natural Scenes Dataset, see `nsdlib.data.subject.Subject`; what is added here only NSD has.
+"""A subject of the Natural Scenes Dataset: `nsdlib.data.subject.Subject`, and what only NSD provides.
 
-Inside this package image ids count from 0 (row of the stimulus file). NSD's own files count from 1 in most places;
-the difference is taken here, at the edge, and nowhere else.
+Inside this package image ids count from 0 (row of the stimulus file). NSD's own files count from 1 in most places; this module
+converts between the two.
 """
 
 from functools import cached_property
@@ -30,7 +30,7 @@ REGIONS = {
 
 
 class NSDSubject(Subject):
-    """One subject of NSD in the 1.8 mm space. The number of an image is its 0-based id among the 73,000.
+    """One subject of NSD in the 1.8 mm space. An image's number is its 0-based id among the 73,000.
 
     Parameters
     ----------
@@ -39,8 +39,7 @@ class NSDSubject(Subject):
     subject : int
         1 to 8.
     n_sessions : int, optional
-        How many sessions to use, from the first; all that the subject has when not given. A ValueError for a number, or a
-        subject, that NSD does not have.
+        Sessions to use, from the first; by default all. Raises a ValueError for a number or subject that NSD does not have.
     """
 
     tr, duration = nsd.TR, nsd.STIMULUS_SECONDS
@@ -58,7 +57,7 @@ class NSDSubject(Subject):
 
     @cached_property
     def expdesign(self):
-        """The experiment's design, as `nsd_files.read_expdesign` gives it (ids count from 1)."""
+        """The experimental design, as `nsd_files.read_expdesign` returns it (ids count from 1)."""
         return nsd_files.read_expdesign(self._existing(self.paths.expdesign, "which image in which trial"))
 
     @cached_property
@@ -78,12 +77,12 @@ class NSDSubject(Subject):
 
     @property
     def _positions(self):
-        """Place of each trial's image among the subject's 10,000, from 1."""
+        """Position of each trial's image in the subject's list of 10,000, from 1."""
         return self.expdesign["masterordering"][: self.n_trials]
 
     @property
     def n_trials(self):
-        """Trials in the sessions used."""
+        """Number of trials in the sessions in use."""
         return self.n_sessions * nsd.N_SESSION_TRIALS
 
     def image_names(self, image_ids):
@@ -91,7 +90,7 @@ class NSDSubject(Subject):
         return [f"nsd{image + 1:05d}" for image in image_ids]
 
     def split_counts(self, n_sessions=None):
-        """Count trials and images of the official split, see `Subject`, of any number of the 40 sessions that were planned."""
+        """Count trials and images, see `Subject`; given `n_sessions`, of the official split in the first of 40 planned ones."""
         if n_sessions is None:
             return super().split_counts()
         if not 1 <= n_sessions <= nsd.N_PLANNED_SESSIONS:
@@ -102,16 +101,16 @@ class NSDSubject(Subject):
     def stimuli(self, image_ids):
         """Images as shown, read one by one: (n_images, 425, 425, 3) uint8 RGB, 0.54 MB each, see `Subject`.
 
-        A ValueError for an id outside 0...72999, or of an image that a simulated subject was never shown.
+        Raises a ValueError for an id outside 0...72999, or an image that a simulated subject was never shown.
         """
         return nsd_files.read_images(self._existing(self.paths.stimuli, "the images"), image_ids)
 
     def captions(self, image_ids):
-        """Captions without the blank ones, see `Subject`; a ValueError for an id outside 0...72999, or without captions."""
+        """Non-blank captions, see `Subject`; raises a ValueError for an id outside 0...72999, or one without captions."""
         return nsd_files.read_captions(self._existing(self.paths.captions, "the captions"), image_ids)
 
     def stim_info(self):
-        """NSD's table of the 73,000 images: where each came from and in which trials who saw it."""
+        """NSD's table of the 73,000 images: the source of each, and the trials in which each subject saw it."""
         path = self._existing(self.paths.stim_info, "the table of images")
         seen = [f"subject{subject}_rep{repeat}" for subject in nsd.N_SESSIONS for repeat in range(nsd.N_REPEATS)]
         table = nsd_files.read_table(path, ["nsdId", "shared1000", *seen])
@@ -119,7 +118,7 @@ class NSDSubject(Subject):
         return table.set_index(table.columns[0]).rename_axis(None)
 
     def responses(self):
-        """Behaviour: a table with one row a trial and NSD's 19 columns (ids in it count from 1)."""
+        """Behavioural responses: a table with one row per trial and NSD's 19 columns (ids in it count from 1)."""
         path = self._existing(self.paths.responses, "the behaviour")
         table = nsd_files.read_table(path, ["73KID"], sep="\t")
         if len(table) < self.n_trials:
@@ -127,13 +126,13 @@ class NSDSubject(Subject):
         return table.iloc[: self.n_trials]
 
     def onsets(self, session):
-        """Seconds from the start of its run of each trial, see `Subject`; by the experiment's design, without a file of a run."""
+        """Onset of each trial in its run, in seconds, see `Subject`; from the experimental design, without a run's file."""
         self.check_session(session)
         return nsd.TRIAL_SECONDS * np.concatenate([np.flatnonzero(run) for run in self.expdesign["stimpattern"][session - 1]])
 
     @property
     def affine(self):
-        """From voxel indices to millimetres, see `Subject`."""
+        """Affine from voxel indices to millimetres, see `Subject`."""
         return nsd_files.read_affine(self._existing(self.paths.volume("brainmask"), "which voxels are brain"))
 
     @cached_property
@@ -148,7 +147,7 @@ class NSDSubject(Subject):
 
     @property
     def regions(self):
-        """Voxels of early visual areas and of regions for faces, bodies, places and words, see `Subject`."""
+        """Voxels of V1 to V4 and of regions for faces, bodies, places and words, see `Subject`."""
         return {
             name: np.isin(self.roi(volume), [nsd.ROI_LABELS[volume].index(label) + 1 for label in labels])
             for name, (volume, labels) in REGIONS.items()
@@ -168,8 +167,8 @@ class NSDSubject(Subject):
     def roi(self, name):
         """Labels of a region volume: (X, Y, Z) int16; -1 not cortex, 0 no label, 1, 2, ... as in `nsd.ROI_LABELS`.
 
-        "brainmask" is the whole brain, with the label 1. NaN outside the brain is -1. A ValueError for an unknown name, a volume
-        of another shape than the brain mask, or values that are no labels.
+        "brainmask" gives label 1 to the whole brain. NaN outside the brain becomes -1. Raises a ValueError for an unknown name,
+        another shape than the brain mask's, or values that are not labels.
         """
         if name == "brainmask":
             return self.brainmask.astype(np.int16)
@@ -177,7 +176,7 @@ class NSDSubject(Subject):
         return nsd_files.read_labels(path, self.brainmask)
 
     def betas(self, session, mask, *, version=None):
-        """Betas of one of NSD's three versions, `nsd_layout.BETA_VERSIONS`, see `Subject`: (750, n_voxels) float32 in percent."""
+        """Betas of a version, one of `nsd.BETA_VERSIONS`, see `Subject`: (750, n_voxels) float32, in percent."""
         self.check_session(session)
         mask = self.checked_mask(mask)
         hdf5, nifti = (self.paths.betas(_chosen(version), session, ending) for ending in ("hdf5", "nii.gz"))
@@ -186,7 +185,7 @@ class NSDSubject(Subject):
         return nsd_files.read_betas(hdf5, mask)
 
     def ncsnr(self, version=None):
-        """Ratio of signal to noise of single-trial betas, by NSD over all trials; 0 where not finite: (X, Y, Z) float."""
+        """Noise-ceiling SNR of single-trial betas, computed by NSD from all trials; 0 where not finite: (X, Y, Z) float."""
         path = self._existing(self.paths.ncsnr(_chosen(version)), "the signal-to-noise ratio of the betas")
         return np.nan_to_num(nsd_files.read_volume(path), nan=0, posinf=0, neginf=0)
 
@@ -196,19 +195,19 @@ class NSDSubject(Subject):
         return nsd.N_TASK_RUNS
 
     def timeseries(self, session, run, mask):
-        """BOLD of a task run (both counted from 1) in scanner units: (226, n_voxels) float32, a volume every 4/3 s."""
+        """BOLD of a task run (both counted from 1) in scanner units: (226, n_voxels) float32, one volume every 4/3 s."""
         self.check_run(session, run)
         path = self._existing(self.paths.timeseries(session, run), f"the BOLD of session {session}, run {run}")
         return nsd_files.read_masked(path, self.checked_mask(mask), nsd.N_VOLUMES).astype(np.float32)
 
     def design(self, session, run):
-        """Onsets of a task run, see `Subject`: (225,) int64; a ValueError when the file has not the trials of this task run."""
+        """Onsets of a task run, see `Subject`: (225,) int64; raises a ValueError if the number of trials in the file is wrong."""
         self.check_run(session, run)
         path = self._existing(self.paths.design(session, run), f"the onsets of session {session}, run {run}")
         return nsd_files.read_design(path, nsd.RUN_TRIALS[run - 1])
 
     def session_files(self, session, roi):
-        """Files that a fit of a session reads, see `Subject`."""
+        """Files that a GLM fit of a session reads, see `Subject`."""
         numbers = range(1, self.n_runs(session) + 1)
         files = [kind(session, run) for run in numbers for kind in (self.paths.timeseries, self.paths.design)]
         return [*files, self.paths.volume("brainmask"), *([] if roi == "brainmask" else [self.paths.roi(roi)])]
@@ -218,7 +217,7 @@ class NSDSubject(Subject):
         return self.paths.needed(n_sessions, version=_chosen(version), glm_sessions=glm_sessions, roi=roi)
 
     def _existing(self, path, what):
-        """`path`, after an error that teaches when it is not there."""
+        """Return `path`, or raise a FileNotFoundError that says how to get the file."""
         if not path.is_file():
             raise FileNotFoundError(
                 f"Missing {path.relative_to(self.root)} ({what}) of subject {self.subject} in {self.root}. `nsdlib "

@@ -1,7 +1,7 @@
-"""The cortical surfaces of a subject of NSD, which nothing but figures needs.
+"""Cortical surfaces of an NSD subject, used only by figures.
 
-FreeSurfer's files give the surface, and NSD's own transforms where each of its vertices lies in the 1.8 mm volume: functional
-and anatomical volumes are not in register, so a surface alone cannot say. Names and meaning of the transforms: NSD's `nsdcode`.
+Functional and anatomical volumes are not in register. FreeSurfer's files therefore give only the surface, and NSD's own
+transforms give the position of each vertex in the 1.8 mm volume. Names and meaning of the transforms: NSD's `nsdcode`.
 """
 
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from nsdlib.data.formats.guards import check_shape, damaged, reading
 from nsdlib.data.nsd.subject import NSDSubject
 
 HEMISPHERES = {"left": "lh", "right": "rh"}
-LAYER = "layerB2"  # half way between white matter and pial surface
-MAX_BYTES = 2**26  # of a file; NSD's own take up to 10 million
+LAYER = "layerB2"  # halfway between white matter and pial surface
+MAX_BYTES = 2**26  # of a file; NSD's own have up to 10 million
 
 
 @dataclass(frozen=True)
 class Hemisphere:
-    """One inflated hemisphere, and where its vertices lie in the volume."""
+    """One inflated hemisphere, and the positions of its vertices in the volume."""
 
     coordinates: np.ndarray  # (n_vertices, 3) mm, inflated
     faces: np.ndarray  # (n_faces, 3) int, vertices of each triangle
-    depth: np.ndarray  # (n_vertices,) of the sulci, positive inside of them
-    places: np.ndarray  # (n_vertices, 3) voxel indices from 0, not whole; out of the volume where there is no place
+    depth: np.ndarray  # (n_vertices,) sulcal depth, positive inside sulci
+    places: np.ndarray  # (n_vertices, 3) fractional voxel indices from 0; outside the volume for vertices without a position
 
     def sample(self, volume):
         """Take the value of the nearest voxel for each vertex: (n_vertices,) float, NaN outside the volume (X, Y, Z)."""
@@ -35,11 +35,11 @@ class Hemisphere:
 
 
 def read_surfaces(subject):
-    """Read the surfaces of a subject: dict of "left" and "right" to `Hemisphere`, empty when not all their files are there.
+    """Read the surfaces of a subject: dict of "left" and "right" to `Hemisphere`, empty unless all their files exist.
 
-    These are `lh` and `rh` of `nsddata/freesurfer/subjXX/surf/lh.inflated` and `lh.sulc`, and of
-    `nsddata/ppdata/subjXX/transforms/lh.func1pt8-to-layerB2.mgz`. Raises a ValueError for damaged ones. Of subjects that are not
-    NSD's no surfaces are read.
+    The files of a hemisphere (`lh` or `rh`) are `nsddata/freesurfer/subjXX/surf/lh.inflated` and `lh.sulc`, and
+    `nsddata/ppdata/subjXX/transforms/lh.func1pt8-to-layerB2.mgz`. Raises a ValueError for damaged files. Only NSD's subjects have
+    surfaces.
     """
     if not isinstance(subject, NSDSubject):
         return {}
@@ -71,6 +71,6 @@ def _read(inflated, sulc, transform):
     with reading(transform):
         image = MGHImage.load(transform)
         shape = tuple(int(side) for side in image.shape if side > 1)
-        check_shape(str(transform), shape, (len(coordinates), 3))  # before memory is taken
+        check_shape(str(transform), shape, (len(coordinates), 3))  # before memory is allocated
         places = np.asarray(image.dataobj, dtype=float).reshape(shape, order="F")
-    return Hemisphere(coordinates, faces, depth, places - 1)  # NSD counts voxels from 1; 9999 is no place
+    return Hemisphere(coordinates, faces, depth, places - 1)  # NSD counts voxels from 1; 9999 means no position

@@ -1,7 +1,7 @@
-"""The known traps of NSD, each as one check.
+"""The known pitfalls of NSD, one check for each.
 
-A check takes a subject and a version of the betas; its docstring is what must hold, and it returns what is there, what should be,
-and whether the two fit. One that needs a file which is missing raises FileNotFoundError.
+A check takes a subject and a version of the betas, and returns what it found, what it wanted, and whether they match. Its
+docstring says what must hold, and is shown to the user. A check raises a FileNotFoundError if a file is missing.
 """
 
 import numpy as np
@@ -9,8 +9,8 @@ import numpy as np
 from nsdlib.data.nsd import files as nsd_files
 from nsdlib.data.nsd import layout as nsd
 
-USUAL_PERCENT = (0.5, 30.0)  # where the 99th percentile of absolute betas lies, percent signal change
-N_COMPARED = 20  # voxels of which both forms of the betas are compared
+USUAL_PERCENT = (0.5, 30.0)  # expected range of the 99th percentile of absolute betas, percent signal change
+N_COMPARED = 20  # voxels in which both forms of the betas are compared
 
 
 def _is_real(subject):
@@ -155,7 +155,7 @@ def sessions(subject, version):
 
 
 def _header(path):
-    """Shape (X, Y, Z, n_trials), type and scale of a file of betas in words, without reading its values."""
+    """Shape (X, Y, Z, n_trials), type and scale of a betas file as text, without reading its values."""
     import h5py
     import nibabel
 
@@ -170,7 +170,7 @@ def _header(path):
 
 
 def _other_spaces(path):
-    """Spaces other than func1pt8mm in which betas lie: fsaverage, nativesurface, func1mm; none of them is read."""
+    """Spaces other than func1pt8mm with betas, such as fsaverage, nativesurface, func1mm; none of them can be read."""
     here = path.parents[1]
     return sorted(space.name for space in here.parent.glob("*") if space.name != here.name and any(space.rglob("*betas_*")))
 

@@ -1,4 +1,4 @@
-"""Writers of NSD's files, for the simulated subject: same names, types, shapes and traps as the real ones."""
+"""Writers of NSD's files, for the simulated subject: same names, types, shapes and pitfalls as the real files."""
 
 import warnings
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ CAPTION_LENGTH = 120  # characters
 
 
 def write_expdesign(path, expdesign):
-    """Write the experiment's design as MATLAB does: rows, and the smallest unsigned integers that hold the values."""
+    """Write the experimental design as MATLAB does: as rows, in the smallest unsigned integers that hold the values."""
     from scipy.io import savemat
 
     rows = {name: np.atleast_2d(values) for name, values in expdesign.items()}
@@ -22,7 +22,7 @@ def write_expdesign(path, expdesign):
 
 
 def write_volume(path, values, affine, *, seconds=None):
-    """Write a NIfTI volume or, with `seconds` between its volumes, a series, without any scaling."""
+    """Write an unscaled NIfTI volume or, given the `seconds` between its volumes, a series."""
     import nibabel
 
     image = nibabel.Nifti1Image(values, affine)
@@ -36,8 +36,8 @@ def write_volume(path, values, affine, *, seconds=None):
 def write_betas(paths, betas, mask, affine):
     """Write the betas of a session x 300 in both of NSD's forms, to the `paths` "hdf5" and "nii.gz".
 
-    The betas (750, n_voxels) float32 are percent signal change of the voxels of `mask`, in C order; beyond 109 %, all that the
-    form holds, they are cut, with a warning.
+    `betas`, (750, n_voxels) float32, are percent signal change of the voxels of `mask`, in C order. Values beyond 109 %, the
+    range of int16, are clipped with a warning.
     """
     scaled, limits = np.rint(nsd.BETA_SCALE * betas), np.iinfo(np.int16)
     if n_cut := np.count_nonzero((scaled < limits.min) | (scaled > limits.max)):
@@ -54,23 +54,23 @@ def write_betas(paths, betas, mask, affine):
 
 
 def write_design(path, rows, image_ids):
-    """Write the onsets of a run: 225 rows, the 1-based id of the image in the row of an onset, else 0; no header."""
+    """Write the onsets of a run: 225 rows without a header, the 1-based image id in the row of an onset, else 0."""
     column = np.zeros(nsd.N_DESIGN_ROWS, dtype=int)
     column[rows] = image_ids + 1
     np.savetxt(_prepared(path), column, fmt="%d")
 
 
 def write_roi_names(path, labels):
-    """Write the names of a region volume's labels, as FreeSurfer's tables hold them."""
+    """Write the label names of a region volume, in the format of FreeSurfer's tables."""
     rows = ["0 Unknown", *(f"{i} {label}" for i, label in enumerate(labels, start=1))]
     _prepared(path).write_text("\n".join(rows) + "\n")
 
 
 @contextmanager
 def stimulus_files(layout):
-    """Open the image and caption files at full size; gives a function (image_id, image, captions) that fills a row.
+    """Open the image and caption files at full size; yields a function (image_id, image, captions) that fills a row.
 
-    Rows that are never filled take no space on the disk.
+    Rows that are never filled take no disk space.
     """
     captions = np.lib.format.open_memmap(
         _prepared(layout.captions), mode="w+", dtype=f"<U{CAPTION_LENGTH}", shape=(nsd.N_STIMULI, 5)
@@ -90,6 +90,6 @@ def stimulus_files(layout):
 
 
 def _prepared(path):
-    """`path`, with its folder made."""
+    """Return `path` after creating its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
