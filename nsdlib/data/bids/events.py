@@ -1,4 +1,4 @@
-"""Experiments as BIDS has them, brought to what the single-trial GLM takes: tables of events, and volumes at their onsets."""
+"""BIDS event tables and time series, prepared for the single-trial GLM."""
 
 import math
 import warnings
@@ -9,26 +9,26 @@ import numpy as np
 from nsdlib.core.glm.events import MISSING
 from nsdlib.data.bids.files import existing
 
-TEXT = ("trial_type", "stim_file")  # columns that are text even where they look like numbers
+TEXT = ("trial_type", "stim_file")  # columns kept as text even if they look like numbers
 
 
 def read_table(path, *columns):
-    """Read a table of text, a `.tsv`, packed as `.gz` or not: a DataFrame of str without blanks around them, n/a as NaN.
+    """Read a `.tsv` table, gzipped or not, as text: a DataFrame of str without surrounding blanks, n/a as NaN.
 
-    A FileNotFoundError when there is none; a ValueError when it is no text in UTF-8 with tabs between the columns, has none of
-    the names, a str or a tuple, of one of `columns`, or a value of more than one line.
+    Each of `columns`, a name or a tuple of alternative names, must exist. Raises a FileNotFoundError if the file is missing; a
+    ValueError if it is not tab-separated UTF-8 text, lacks one of `columns`, or has a value of more than one line.
     """
     import pandas as pd
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # more values in a row than names of columns
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row has more values than there are columns
             table = pd.read_csv(
                 existing(Path(path)), sep="\t", dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
             )
     except (FileNotFoundError, PermissionError, MemoryError):
         raise
-    except Exception as error:  # pandas, zlib and Python's decoder each have their own
+    except Exception as error:  # pandas, zlib and Python's decoder raise their own errors
         raise ValueError(
             f"{path} cannot be read as a table of text ({type(error).__name__}: {error}). Wanted text in UTF-8, tabs between the "
             "columns, no more values in a row than names in the first, packed as .gz or not at all."
@@ -51,19 +51,19 @@ def read_table(path, *columns):
 
 
 def read_events(path, *, text=()):
-    """Read a table of events, a `_events.tsv`, packed as `.gz` or not, for `nsdlib.core.design_from_events`.
+    """Read a table of events, a `_events.tsv`, gzipped or not, for `nsdlib.core.design_from_events`.
 
     Parameters
     ----------
     path : path-like
     text : tuple of str
-        Columns that are text even where they look like numbers, beside `TEXT`: names of pictures, 0012.
+        Columns to keep as text even if they look like numbers, in addition to `TEXT`, such as picture names 0012.
 
     Returns
     -------
     pandas.DataFrame
-        Its rows in the file's order, n/a as NaN; blanks around names and texts are gone. trial_type and stim_file are text,
-        other columns numbers where all their values are. Errors as of `read_table`, of a column onset.
+        Rows in the file's order, n/a as NaN, without blanks around names and texts. trial_type and stim_file are text, other
+        columns numeric if all their values are. Raises the errors of `read_table`, also for a missing column onset.
     """
     return read_table(path, "onset").apply(_parsed, text={*TEXT, *text} - {"onset", "duration"})
 
@@ -74,26 +74,26 @@ def resample_volumes(series, *, tr, new_tr, start=0.0):
     Parameters
     ----------
     series : (n_volumes, n_voxels) float array
-        One run. Confounds go the same way, but those that mark single volumes, which cannot be interpolated.
+        BOLD or confounds of one run, except confounds that mark single volumes, which cannot be interpolated.
     tr : float
-        Seconds between its volumes.
+        Seconds between measured volumes.
     new_tr : float
-        Seconds between the volumes wanted, at most `tr`: a coarser grid would fold noise into the signal.
+        Seconds between interpolated volumes, at most `tr`: a coarser grid would alias noise into the signal.
     start : float or (n_voxels,) array
-        When the first volume was measured, in seconds from the time 0 of the onsets: BIDS's StartTime of data whose slices
-        have been aligned (fMRIPrep: half a `tr` by default), else the SliceTiming of each voxel's slice.
+        When the first volume was measured, in seconds from the time 0 of the onsets: BIDS's StartTime after slice-time correction
+        (fMRIPrep: half a `tr` by default), otherwise the SliceTiming of each voxel's slice.
 
     Returns
     -------
     (n_new_volumes, n_voxels) float array
-        Of the type of `series`, float32 when that holds whole numbers; to (n_volumes - 1) `tr` and not beyond. Before the
-        first measurement it has the value of that. A ValueError when shapes or values do not fit.
+        Of the type of `series`, float32 for integers; ends at (n_volumes - 1) `tr`. Times before the first measurement get its
+        value. Raises a ValueError if shapes or values are invalid.
 
     Notes
     -----
-    A cubic spline. Between volumes 2 s apart it is off by less than 4 % of the deviation of a noiseless response, monotone cubics
-    (PCHIP) by half as much again or more. Volumes between measured ones carry no new information: a fit has no more degrees of
-    freedom than before.
+    Uses a cubic spline. For volumes 2 s apart, its error is below 4 % of the standard deviation of a noiseless response; that of
+    monotone cubics (PCHIP) is at least 1.5 times as large. Interpolated volumes carry no new information: a fit has no more
+    degrees of freedom than before.
     """
     from scipy.interpolate import CubicSpline
 
@@ -124,7 +124,7 @@ def resample_volumes(series, *, tr, new_tr, start=0.0):
 
 
 def _parsed(column, text):
-    """Return a column of text as numbers where all of it is numbers."""
+    """Return a column of text as numbers if all its values are numbers."""
     import pandas as pd
 
     try:

@@ -1,4 +1,4 @@
-"""Files of a subject and some tasks in a BIDS data set and in fMRIPrep's results: found by name, checked, with their sidecars."""
+"""Files of a subject's tasks in a BIDS data set and in fMRIPrep's results: found by name, checked, with their sidecars."""
 
 import json
 import re
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from nsdlib.core.files import some
 
-INDICES = ("run", "echo")  # numbers, however many zeros they begin with
+INDICES = ("run", "echo")  # compared as numbers, without leading zeros
 OF_A_RUN = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run")  # entities that all files of a run share
 VOLUME, TABLE = (".nii.gz", ".nii"), (".tsv", ".tsv.gz")
-HOW = "in the section bids (-p name=value of nsdlib import)"  # where a message's remedy is set
-TR_TOLERANCE = 0.01  # of the repetition time, between a sidecar and a header
+HOW = "in the section bids (-p name=value of nsdlib import)"  # where to change a setting, for error messages
+TR_TOLERANCE = 0.01  # relative difference in repetition time between a sidecar and a header
 LEGACY = re.compile(r"_bold_(.+_)?(preproc|confounds|brainmask)\.|\.[LR]\.func\.gii$")
 POINTER = re.compile(rb"annex[/\\]objects|^version https://git-lfs")
 BEGINNINGS = {".nii.gz": (b"\x1f\x8b",), ".nii": (b"\x5c\x01\0\0", b"\0\0\x01\x5c", b"\x1c\x02\0\0", b"\0\0\x02\x1c")}
@@ -19,9 +19,9 @@ BEGINNINGS = {".nii.gz": (b"\x1f\x8b",), ".nii": (b"\x5c\x01\0\0", b"\0\0\x01\x5
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Files of one run; `boldref`, `confounds` and `regions` (aparcaseg) are None where there is none.
+    """Files of one run; `boldref`, `confounds` and `regions` (aparcaseg) are None if missing.
 
-    `entities` are those of the BOLD's name; `session` is a label, "" where the subject has no sessions.
+    `entities` are those of the BOLD's name; `session` is its label, "" if the subject has no sessions.
     """
 
     entities: dict
@@ -42,9 +42,9 @@ class RunFiles:
 
 
 def parse_name(name):
-    """Parse the name of a BIDS file: a dict of its entities with `suffix` and `extension` (from the first dot on).
+    """Parse a BIDS file name: a dict of its entities with `suffix` and `extension` (from the first dot on).
 
-    The entities may come in any order; run and echo are int, so run-1 is run-01. None for a name that is not of BIDS.
+    The entities may come in any order; run and echo are int, so run-1 is run-01. Returns None if the name does not follow BIDS.
     """
     stem, dot, extension = name.partition(".")
     *pairs, suffix = stem.split("_")
@@ -62,12 +62,12 @@ def parse_name(name):
 def find_runs(raw, derivatives, *, label, task, space):
     """Find the runs of a subject and task: preprocessed BOLD below `derivatives`, the events of each below `raw`.
 
-    Both are the Path of a folder that holds `sub-<label>`. Of several tasks, with commas, runs of one number follow each other as
-    the tasks do. `space` is as in names, T1w, the one without a resolution if there is one; with a resolution where there are
-    several, MNI152NLin2009cAsym_res-2; func is the BOLD's own. Returned are a list of RunFiles, by session, then run, numbers in
-    labels counting as numbers; and notes, a list of str: which names were not of BIDS, and which runs have no preprocessed BOLD.
-    A FileNotFoundError says what is there when a folder, all BOLD of a task in the space, or a run's events or brain mask is
-    missing; a ValueError when two files are the same run.
+    Both are the Path of a folder that holds `sub-<label>`. `task` may list several tasks, separated by commas; runs of one number
+    are then in the order of the tasks. `space` is as in names: T1w prefers BOLD without a resolution; MNI152NLin2009cAsym_res-2
+    selects one of several resolutions; func is the BOLD's own space. Returns a list of RunFiles, sorted by session and run with
+    numbers in labels in numeric order, and notes, a list of str, on names that do not follow BIDS and runs without preprocessed
+    BOLD. Raises a FileNotFoundError that lists what exists if a folder, all BOLD of a task in the space, or a run's events or
+    brain mask is missing; a ValueError if two files are the same run.
     """
     preprocessed, ignored = _functional(derivatives, label, "fmriprep")
     measured, ignored_raw = _functional(raw, label, "raw")
@@ -75,7 +75,7 @@ def find_runs(raw, derivatives, *, label, task, space):
     kinds = dict(zip(("space", "res"), asked.split("_res-"), strict=False))
     if kinds["space"] == "func":
         kinds["space"] = None
-    of_run = {}  # files of each run
+    of_run = {}  # files by run
     for path, name in preprocessed:
         of_run.setdefault(str(_run_of(name)), []).append((path, name))
     for path, name in sorted(preprocessed, key=lambda pair: _space_of(pair[1]) != asked):
@@ -103,16 +103,16 @@ def find_runs(raw, derivatives, *, label, task, space):
 
 
 def find_spaces(derivatives, *, label, task):
-    """List the spaces, as `find_runs` takes them, that a task's preprocessed BOLD volumes are in: sorted, empty for none.
+    """List the spaces of a task's preprocessed BOLD volumes, in the form that `find_runs` takes: sorted, empty for none.
 
-    A FileNotFoundError when the subject has no folder.
+    Raises a FileNotFoundError if the subject has no folder.
     """
     preprocessed, _ = _functional(derivatives, label, "fmriprep")
     return sorted({_space_of(name) for _, name in preprocessed if _is_preprocessed(name, task)})
 
 
 def metadata(root, entities, suffix="bold"):
-    """What the sidecars of a file say, a dict: those whose entities it has too, from `root` down, the nearer wins key by key."""
+    """Merge the sidecars that apply to a file into a dict, by BIDS inheritance: keys of files nearer to it override others."""
     found = {}
     for path in _applicable(root, entities, suffix, (".json",)):
         try:
@@ -123,17 +123,17 @@ def metadata(root, entities, suffix="bold"):
 
 
 def read_timing(run, raw, derivatives, *, header, tr=None):
-    """Read when the volumes of a run (RunFiles) were measured, by its sidecars and the nibabel header of its BOLD.
+    """Read when the volumes of a run (RunFiles) were measured, from its sidecars and the nibabel header of its BOLD.
 
-    Returned are seconds between volumes, seconds from the events' time 0 to the time that the first volume shows, and notes on
-    what was assumed, a list of str. `tr`, in seconds, is for files that do not know it, or disagree. A ValueError when no file
-    says it, two disagree by more than 1 %, volumes are not evenly spaced, or the start is not within the first `tr`.
+    Returns the seconds between volumes, the seconds from the events' time 0 to the time that the first volume represents, and
+    notes on assumptions, a list of str. `tr`, in seconds, replaces a missing or ambiguous value. Raises a ValueError if no
+    file states it, two disagree by more than 1 %, volumes are not evenly spaced, or the start is not within the first `tr`.
     """
     own = metadata(derivatives, run.entities)
-    measured = metadata(raw, _run_of(run.entities) | {"echo": 1, "part": "mag"})  # what all echoes share
+    measured = metadata(raw, _run_of(run.entities) | {"echo": 1, "part": "mag"})  # shared by all echoes
     says, notes, both = measured | own, [], f"{run.bold.name} and its sidecars"
     in_header = float(header["pixdim"][4]) * {"msec": 1e-3, "usec": 1e-6}.get(header.get_xyzt_units()[1], 1)
-    in_header = None if in_header in (0, 1) else in_header  # what programs write when they do not know
+    in_header = None if in_header in (0, 1) else in_header  # written by programs that do not know it
     if tr is None:
         if "VolumeTiming" in says and "RepetitionTime" not in own:
             raise ValueError(f"{both}: VolumeTiming lists a time for each volume; wanted volumes with a fixed RepetitionTime.")
@@ -158,7 +158,7 @@ def read_timing(run, raw, derivatives, *, header, tr=None):
 
 
 def problem(path):
-    """Say why a file's content is not there, and what to do: a str; None where it is, as far as size and first bytes tell."""
+    """Say why a file's content is missing, and what to do: a str; None if size and first bytes look right."""
     get = f"run `datalad get {path}` (or `git annex get`) in the data set, or copy the file there"
     if not path.exists():
         return f"a link whose target is missing: {get}" if path.is_symlink() else "not there"
@@ -175,16 +175,16 @@ def problem(path):
 
 
 def existing(path):
-    """Return `path`, known to hold something; a FileNotFoundError with what to do else."""
+    """Return `path` if it has content; otherwise raise a FileNotFoundError that says what to do."""
     if wrong := problem(path):
         raise FileNotFoundError(f"{path} is {wrong}.")
     return path
 
 
 def _functional(root, label, usual):
-    """Files in the folders func of a subject: pairs of path and name; and those whose names are not of BIDS, or of another.
+    """Files in a subject's func folders as pairs (path, name), and those with invalid names or of another subject or session.
 
-    `usual` is the folder's usual name, for who names the one above.
+    `usual` is the folder's usual name, for users who name its parent.
     """
     subject = root / f"sub-{label}"
     if not root.is_dir():
@@ -205,7 +205,7 @@ def _functional(root, label, usual):
 
 
 def _run_files(path, name, of_run, raw):
-    """Collect the files of the run of a BOLD, from those preprocessed, `of_run`, and the events below `raw`."""
+    """Collect the files of a BOLD's run: preprocessed ones from `of_run`, and its events below `raw`."""
 
     def beside(suffix, spaces=("space", "res"), extensions=VOLUME, **values):
         for path, other in of_run:
@@ -223,7 +223,7 @@ def _run_files(path, name, of_run, raw):
 
 
 def _applicable(root, entities, suffix, extensions):
-    """Files of a suffix whose entities a file has too, from the root of the data set down to the file's folder."""
+    """Files of a suffix that apply to a file by BIDS inheritance, from the root of the data set down to the file's folder."""
     folders = [root, root / f"sub-{entities['sub']}"]
     folders += [folders[-1] / f"ses-{entities['ses']}"] if "ses" in entities else []
     found = []
@@ -236,34 +236,34 @@ def _applicable(root, entities, suffix, extensions):
 
 
 def _run_of(name):
-    """Entities that say which run a file belongs to."""
+    """Entities that identify the run of a file."""
     return {key: name[key] for key in OF_A_RUN if key in name}
 
 
 def _is_bold(name, task):
-    """Whether a name is that of a task's, or of several tasks', BOLD volumes: not of a single echo, nor of phases."""
+    """Whether a name is that of BOLD volumes of one of the tasks, excluding single echoes and phase."""
     kind = name["suffix"] == "bold" and name["extension"] in VOLUME and name.get("task") in task.split(",")
     return kind and name.get("part", "mag") == "mag" and not (name.get("desc") and "echo" in name)
 
 
 def _is_preprocessed(name, task):
-    """Whether a name is that of a task's BOLD volumes as fMRIPrep leaves them."""
+    """Whether a name is that of a task's BOLD volumes preprocessed by fMRIPrep."""
     return _is_bold(name, task) and name.get("desc") == "preproc"
 
 
 def _space_of(name):
-    """Space and resolution of a BOLD, as `find_runs` takes them."""
+    """Space and resolution of a BOLD, in the form that `find_runs` takes."""
     return name.get("space", "func") + (f"_res-{name['res']}" if "res" in name else "")
 
 
 def ordered(value):
-    """Sort key of a label: its numbers count as numbers."""
+    """Sort key of a label, with its numbers in numeric order."""
     parts = re.split("([0-9]+)", str(value))
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part)
 
 
 def _nothing(derivatives, preprocessed, ignored, *, label, task, space):
-    """Say that a task has no BOLD in a space, and what there is."""
+    """Error message for a task without BOLD in a space, with what exists instead."""
     there = f"{derivatives} has no preprocessed BOLD volumes of sub-{label}, task-{task} in space {space}."
     if any(LEGACY.search(path.name) for path in ignored):
         return f"{there} Its names are those of fMRIPrep 1.0 or 1.1: run fMRIPrep 20.2 or later again."

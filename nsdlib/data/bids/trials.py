@@ -1,4 +1,4 @@
-"""Trials of a BIDS subject: which rows of the events showed a picture, and when; on which grid of times they lie."""
+"""Trials of a BIDS subject: which rows of the events showed a picture and when, and the grid of times for their onsets."""
 
 import re
 
@@ -10,21 +10,21 @@ from nsdlib.core.glm.hrf import STIMULUS_SECONDS
 from nsdlib.data.bids.events import read_events
 from nsdlib.data.bids.files import HOW
 
-LAST_SECONDS = 4.0  # of a run: a trial that begins in them has no response to speak of
-EARLY_SECONDS = 0.05  # before a run: what a clock is off, still taken as 0
-FINEST = 0.5  # seconds: a finer grid makes the series longer and the betas no better
+LAST_SECONDS = 4.0  # of a run: the response to a trial that begins in them is hardly measured
+EARLY_SECONDS = 0.05  # before a run: taken as a clock error, and set to 0
+FINEST = 0.5  # seconds: a finer grid makes series longer without better betas
 RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")  # 1..1000, numbers from the first to the last
 
 
 def read_trials(runs, lasts, *, image_column, drop, test, whole):
-    """Read the trials of runs, a dict of (session, run) to files.RunFiles: events that showed a picture, in order of time.
+    """Read the trials of runs, a dict of (session, run) to files.RunFiles: events that showed a picture, in temporal order.
 
-    `lasts` has for each run how many seconds it was measured, and where its last volume begins. `image_column` names the picture;
-    a row without it is no trial. `drop` and `test`, dicts of column to values (ses being the label of the session, n/a a value,
-    1..9 the numbers from 1 to 9), choose rows that are no trials, and rows of the test set; `whole` says that there are no other
-    runs. Returned are a DataFrame with session, run, onset and duration in seconds (NaN where unknown), name, and test, bool; and
-    notes, a list of str: what was left out, why, how often in which run. A ValueError when a column is in no table, a time is no
-    number, two pictures appear at once, no trial is left, or none of the test, or when a value of `test` is in no row.
+    `lasts` has each run's duration and the time of its last volume, in seconds. `image_column` names the picture; rows without it
+    are not trials. `drop` and `test`, dicts of column to values (ses is the session's label, n/a a value, 1..9 the numbers from 1
+    to 9), select rows that are not trials, and rows of the test set; `whole` says that there are no other runs. Returns a
+    DataFrame with session, run, onset and duration in seconds (NaN if unknown), name, and test, bool; and notes, a list of str:
+    which rows were left out, why, and how many in each run. Raises a ValueError if a column is in no table, a time is not a
+    number, two pictures appear at once, no trial or no test trial is left, or, given `whole`, no row has a value of `test`.
     """
     import pandas as pd
 
@@ -67,10 +67,10 @@ def read_trials(runs, lasts, *, image_column, drop, test, whole):
 
 
 def choose_grid(onsets, tr):
-    """Choose times on which onsets, (n_trials,) in seconds, lie or come near enough: those of volumes, or a finer grid.
+    """Choose a grid of times for onsets, (n_trials,) in seconds: the times of the volumes, or a finer grid.
 
-    Returned are the seconds between them, `tr` where onsets lie within 5 % of it, or 0.25 s, of a volume, else a fraction of it;
-    and the seconds by which an onset lies off at most.
+    Returns its step in seconds: `tr` if onsets lie within 5 % of it, or 0.25 s, of a volume, otherwise a fraction of it; and the
+    largest distance of an onset from the grid, in seconds.
     """
     for near in (OFF_GRID * tr, FINEST / 2):
         shift = float(np.abs(onsets - np.rint(onsets / tr) * tr).max())
@@ -90,7 +90,7 @@ def typical_duration(durations):
 
 
 def _choose(table, run, lasts, image_column, drop, left_out):
-    """Trials of a run's table, by onset; `left_out`, a dict of causes to counts of each run, grows by the other rows."""
+    """Trials of a run's table, by onset; adds the other rows to `left_out`, a dict of causes to counts per run."""
     if image_column not in table and not _matching(table, drop).all():
         raise ValueError(f"{run.events} has no column {image_column!r}, as other runs have; its columns are {', '.join(table)}.")
     times = {name: seconds(table, name, lambda row: f"{run.events}, line {row + 2}") for name in ("onset", "duration")}
@@ -121,7 +121,7 @@ def _choose(table, run, lasts, image_column, drop, left_out):
 
 
 def _matching(table, conditions):
-    """Which rows have one of the values in one of the columns: (n_rows,) bool; 1 is 1.0, n/a is missing, 1..9 any between."""
+    """Which rows have one of the values in one of the columns: (n_rows,) bool; 1 is 1.0, n/a is missing, 1..9 is a range."""
     import pandas as pd
 
     matching = pd.Series(False, index=table.index)
@@ -136,7 +136,7 @@ def _matching(table, conditions):
 
 
 def _idle(conditions, tables):
-    """The conditions that no row of some tables meets, in words."""
+    """The conditions that no row of the tables meets, as text."""
     import pandas as pd
 
     idle = {}
@@ -147,5 +147,5 @@ def _idle(conditions, tables):
 
 
 def _condition(conditions):
-    """Conditions in words."""
+    """Conditions as text."""
     return " or ".join(f"{column} = {', '.join(values)}" for column, values in conditions.items())

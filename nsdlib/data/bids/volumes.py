@@ -1,4 +1,4 @@
-"""Volumes of fMRIPrep, all on one grid: series of voxels, the mask that all runs share, regions, nuisance regressors."""
+"""Volumes of fMRIPrep on one grid: voxel time series, the mask shared by all runs, regions, nuisance regressors."""
 
 import warnings
 from contextlib import contextmanager
@@ -9,29 +9,29 @@ from nsdlib.data.bids.files import HOW, existing
 
 MAX_SIDE = 512  # voxels along a side of a volume
 AFFINE_TOLERANCE = 1e-3  # mm
-N_COMPCOR = 5  # components of aCompCor, where they are asked for
+N_COMPCOR = 5  # components of aCompCor, if requested
 VISUAL = ("pericalcarine", "cuneus", "lingual", "lateraloccipital", "fusiform", "inferiortemporal", "parahippocampal")
 
 
 @contextmanager
 def opened(path):
-    """A NIfTI file as a nibabel image whose values are not read yet; what is wrong with it becomes a ValueError with its name."""
+    """Open a NIfTI file as a nibabel image without reading its values; errors become a ValueError that names the file."""
     import nibabel
 
     try:
-        yield nibabel.load(existing(path), mmap=False, keep_file_open=True)  # packed files are read on, not from their beginning
+        yield nibabel.load(existing(path), mmap=False, keep_file_open=True)  # reads gzipped files on, not from the start
     except (FileNotFoundError, PermissionError, MemoryError):
         raise
-    except Exception as error:  # nibabel, gzip and zlib each have their own
-        if isinstance(error, ValueError) and path.name in str(error):  # ours: the file is fine, and the message says what is not
+    except Exception as error:  # nibabel, gzip and zlib raise their own errors
+        if isinstance(error, ValueError) and path.name in str(error):  # our own error, already with the file's name
             raise
         raise ValueError(f"{path} cannot be read as a NIfTI file ({type(error).__name__}: {error}): get it again.") from error
 
 
 def check_grid(path, image, shape, affine):
-    """Refuse an image that does not have the voxels of the others, with a ValueError."""
+    """Raise a ValueError if an image is not on the voxel grid of the others."""
     apart = np.abs(image.affine - affine).max()
-    if image.shape[:3] != shape or not apart <= AFFINE_TOLERANCE:  # NaN lies apart, too
+    if image.shape[:3] != shape or not apart <= AFFINE_TOLERANCE:  # also refuses NaN
         what = f"{image.shape[:3]}, not {shape}" if image.shape[:3] != shape else f"affines differ by {apart:.3g}"
         raise ValueError(
             f"{path} has another grid of voxels than the first brain mask ({what}): all runs of a subject must share one. Take a "
@@ -56,9 +56,9 @@ def read_masks(paths):
 
 
 def read_mask(runs):
-    """Voxels that are brain in all runs, a list of `files.RunFiles`: (X, Y, Z) bool, the affine, and notes, a list of str.
+    """Voxels in the brain masks of all runs, a list of `files.RunFiles`: (X, Y, Z) bool, the affine, and notes, a list of str.
 
-    The notes say how many voxels each run costs. A ValueError when the runs have different grids, or no voxel is left.
+    The notes say how many voxels each run alone excludes. Raises a ValueError if grids differ or no voxel is left.
     """
     masks, affine = read_masks([run.mask for run in runs])
     n_runs = masks.sum(axis=0, dtype=np.int32)
@@ -82,9 +82,9 @@ def read_map(path, mask, affine):
 def read_series(path, mask, affine=None):
     """Read voxels of a run, volume by volume: (n_volumes, n_voxels) float32, those of `mask`, (X, Y, Z) bool, in C order.
 
-    A ValueError for another grid; without `affine` the file's may be any.
+    Raises a ValueError for another grid; without `affine`, any affine is accepted.
     """
-    places = np.ravel_multi_index(np.nonzero(mask), mask.shape, order="F")  # as they lie in the file
+    places = np.ravel_multi_index(np.nonzero(mask), mask.shape, order="F")  # in the file's order
     with opened(path) as image:
         check_grid(path, image, mask.shape, image.affine if affine is None else affine)
         series = np.empty((image.shape[3], len(places)), dtype=np.float32)
@@ -106,7 +106,7 @@ def read_mean(paths, shape, affine):
 
 
 def read_labels(path, shape, affine):
-    """Read a volume of labels, brought to a grid of voxels by the nearest neighbour where it has another: (X, Y, Z)."""
+    """Read a volume of labels, resampled to the grid by nearest neighbour if it has another: (X, Y, Z)."""
     import nibabel
     from nilearn.image import resample_to_img
 
@@ -123,7 +123,7 @@ def read_labels(path, shape, affine):
 def read_regions(path, table, mask, affine):
     """Read FreeSurfer's regions of the visual cortex: a dict of `VISUAL` to (X, Y, Z) bool, both hemispheres, within `mask`.
 
-    `path` is an aparcaseg volume, `table` the .tsv beside the subjects that has its columns index and name.
+    `path` is an aparcaseg volume, `table` its .tsv in the folder that holds the subjects, with columns index and name.
     """
     import pandas as pd
 
@@ -139,12 +139,12 @@ def read_regions(path, table, mask, affine):
 
 
 def read_confounds(run, strategies, n_volumes):
-    """Read the nuisance regressors of a run (files.RunFiles) by nilearn: 6 of motion, 5 of aCompCor, else its defaults.
+    """Read a run's nuisance regressors (files.RunFiles) with nilearn: 6 of motion, 5 of aCompCor, otherwise its defaults.
 
-    `strategies` are as nilearn's `load_confounds` names them, such as motion, compcor, scrub; may be empty. Returned are
-    (n_volumes, any number) float64, and (n_volumes,) bool: volumes that say nothing, before the steady state, or left out by
-    scrub. A ValueError when nilearn refuses the strategies, the table does not fit the run or holds what is no number, or no
-    volume is left.
+    `strategies` are names that nilearn's `load_confounds` takes, such as motion, compcor, scrub; may be empty. Returns the
+    regressors, (n_volumes, any number) float64, and the excluded volumes, (n_volumes,) bool: those before the steady state, and
+    those that scrub removes. Raises a ValueError if nilearn refuses the strategies, the table does not match the run or has
+    values that are not numbers, or no volume is left.
     """
     import pandas as pd
     from nilearn.interfaces.fmriprep import load_confounds
@@ -163,7 +163,7 @@ def read_confounds(run, strategies, n_volumes):
         image = str(run.bold.with_name(run.bold.name.removesuffix(".gz").removesuffix(".nii") + ".nii.gz"))
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that no volume is left: an error below
+                warnings.simplefilter("ignore")  # the warning that no volume is left: an error below
                 found, kept = load_confounds(image, strategy=tuple(strategies), motion="basic", n_compcor=N_COMPCOR)
         except ValueError as error:
             raise ValueError(f"confounds={list(strategies)}: nilearn refuses them for {run.confounds} ({error}).") from error
