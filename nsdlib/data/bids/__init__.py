@@ -1,1 +1,1 @@
-"""Experiments as BIDS and fMRIPrep lay them out."""
+"""Data sets in BIDS format, preprocessed with fMRIPrep."""

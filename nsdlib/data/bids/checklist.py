@@ -1,4 +1,4 @@
-"""What a look at a BIDS subject found, as a list of lines and as the pictures of a sheet."""
+"""Findings of a first look at a BIDS subject, as a list of lines and as the pictures of an overview sheet."""
 
 import json
 
@@ -10,16 +10,16 @@ from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data.bids import volumes
 from nsdlib.data.bids.files import existing
 
-FEWEST_AGAIN = 10  # pictures in several runs of a session, below which noise regressors are chosen by chance
-FEWEST_IMAGES = 300  # to train with, below which a decoder has little to learn from
+FEWEST_AGAIN = 10  # pictures repeated in other runs of a session; with fewer, noise regressors are chosen by chance
+FEWEST_IMAGES = 300  # training images; with fewer, a decoder has little to learn from
 N_SHOWN = 24  # pictures on the sheet
 
 
 def check_list(subject, decided, why):
-    """List what was found, what is missing with what follows from it, and what was assumed or left out: a list of str.
+    """List what was found, what is missing and its consequences, and what was assumed or left out: a list of str.
 
-    Each begins with ok, none (missing, and what is done without), note (to be looked at) or LACK (nothing can be done so). Takes
-    a BIDSSubject, `decided`, the run's parameters as pairs with reasons, and `why`, the reasons of its section's.
+    Lines begin with ok, none (missing, and the fallback), note (please check) or LACK (prevents the analysis). Takes a
+    BIDSSubject, `decided`, a dict of the run's parameters to (value, reason), and `why`, reasons for the settings of its section.
     """
     section, (counts, again) = subject.settings, repeats(subject)
     subject.split, (roi, _) = decided["split"][0], decided["roi"]
@@ -51,7 +51,7 @@ def check_list(subject, decided, why):
 
 
 def describe(root):
-    """Say what a data set calls itself: its name, licence and pipeline, as far as `dataset_description.json` has them."""
+    """Describe a data set by name, licence and pipeline, as far as `dataset_description.json` states them."""
     file = root / "dataset_description.json"
     if not file.is_file():
         return "no dataset_description.json"
@@ -65,16 +65,16 @@ def describe(root):
 
 
 def repeats(subject):
-    """Count the trials of each image, (n_images,), and in each session images shown in more than one run, (n_sessions,) int."""
+    """Count the trials of each image, (n_images,), and the images in each session shown in several runs, (n_sessions,) int."""
     trials = subject.trials
     _, counts = np.unique(trials["image"], return_counts=True)
     runs = trials.drop_duplicates(["session", "run", "image"])
-    again = runs.groupby(["session", "image"]).size() > 1  # a session is fitted alone
+    again = runs.groupby(["session", "image"]).size() > 1  # each session is fitted alone
     return counts, again.groupby("session").sum().to_numpy()
 
 
 def sheet(subject):
-    """Collect what the sheet of a subject shows: arguments of `plots.plot_import`, volumes from left to right and upright."""
+    """Collect the arguments of `plots.plot_import` for a subject's overview sheet, with volumes in RAS+ orientation."""
     from nibabel import Nifti1Image, as_closest_canonical
 
     ids, first = np.unique(subject.image_ids, return_index=True)
@@ -106,12 +106,12 @@ def _split(subject):
 
 
 def _freedom(subject, *, n_noise):
-    """The line on the degrees of freedom that the GLM has left in the run with the fewest."""
+    """The line on the GLM's residual degrees of freedom, in the run with the fewest."""
     left = {}
     for session, run in subject.runs:
         n_trials, n_volumes = np.count_nonzero(subject.design(session, run)), subject.n_volumes(session, run)
         values, excluded = volumes.read_confounds(subject.runs[session, run], subject.settings.confounds, n_volumes)
-        n_confounds = values.shape[1] + np.count_nonzero(excluded)  # on a finer grid more columns hold no more
+        n_confounds = values.shape[1] + np.count_nonzero(excluded)  # extra columns on a finer grid carry no more information
         n_drifts = drift_degree(subject.run_seconds(session, run)) + 1
         left[n_volumes - n_trials - n_drifts - n_confounds - n_noise] = (
             f"{subject.runs[session, run]}: {n_volumes} volumes - {n_trials} trials - {n_drifts} drifts - {n_confounds} confounds"

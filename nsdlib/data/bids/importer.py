@@ -1,7 +1,7 @@
-"""Any laboratory's data, the first time: look at a BIDS data set, decide how it is read, write that down with the reasons.
+"""Import of a laboratory's data: inspect a BIDS data set, decide how to read it, and write the decisions with their reasons.
 
-All that is written is `import.png` and `import.txt` in `runs/NAME/` and then `params/NAME.yaml`, in the project's folder: the
-parameter file is there only when the others are.
+Writes only `import.png` and `import.txt` in `runs/NAME/` and then `params/NAME.yaml`, in the project's folder. The parameter file
+is written last, so it exists only if the others do.
 """
 
 import io
@@ -24,16 +24,16 @@ from nsdlib.params import Bids, Simulation, check_name, explain, find_root, near
 GUESSES = (
     "stim_file", "image_path", "file_path", "stim_name", "stimulus_name", "ImgName", "image", "stimulus", "stim_id", "73k_id",
 )  # fmt: skip
-FEWEST_TYPES = 20  # values of trial_type above which it may name pictures rather than conditions
-MANY_VOXELS, N_VOXELS = 20_000, 15_000  # of more than the first, decoders get so many (NSD's region has 15,724)
-FEWEST_TESTS = 50  # pictures shown more often than most that make a test set
-PLAIN = ("as given", "default")  # reasons that do not say what a setting is
+FEWEST_TYPES = 20  # with more values than this, trial_type may name pictures rather than conditions
+MANY_VOXELS, N_VOXELS = 20_000, 15_000  # above the first number, decoders get the second (NSD's region has 15,724)
+FEWEST_TESTS = 50  # fewest pictures shown more often than the median that can be a test set
+PLAIN = ("as given", "default")  # reasons that do not explain a setting
 WIDTH = 29  # characters before a reason
 
 
 @dataclass(frozen=True)
 class Import:
-    """What a look at a data set came to: the run's name, subject and parameter file (text), and the check list (list of str)."""
+    """Result of inspecting a data set: the run's name, subject and parameter file (text), and the check list (list of str)."""
 
     name: str
     subject: BIDSSubject
@@ -42,12 +42,12 @@ class Import:
 
 
 def look(name, raw, **settings):
-    """Look at a subject of a BIDS data set, `raw`, and decide how the run `name` is to read it: an Import; nothing is written.
+    """Inspect a subject of a BIDS data set, `raw`, and decide how the run `name` reads it: an Import; nothing is written.
 
-    `settings` are fields of the section `bids`, derivatives, label, task and images among them; space, image_column and confounds
-    are chosen where they are not given, or None. A ValueError or FileNotFoundError, with what to do, for a name that a run cannot
-    have, settings that the section does not take, anything that `BIDSSubject` refuses, when pictures are missing, when column or
-    space cannot be guessed, and when the project lies in the data.
+    `settings` are fields of the section `bids`, including derivatives, label, task and images; space, image_column and confounds
+    are chosen if they are missing or None. Raises a ValueError or FileNotFoundError, with a remedy, for an invalid run name,
+    unknown settings, anything that `BIDSSubject` refuses, missing pictures, a column or space that cannot be guessed, and a
+    project that lies inside the data.
     """
     check_name(name)
     raw, settings = Path(raw).expanduser().resolve(), {key: value for key, value in settings.items() if value is not None}
@@ -75,10 +75,10 @@ def look(name, raw, **settings):
 
 
 def guess_image_column(tables):
-    """Guess which column of tables of events (list of pandas.DataFrame) names the picture.
+    """Guess which column of event tables (list of pandas.DataFrame) names the picture.
 
-    Returned are the first of `GUESSES` that all tables have and some row fills, and a reason; trial_type comes last, and only
-    when it has more than `FEWEST_TYPES` values. A ValueError, with the columns that there are, when it is none of them.
+    Returns the first of `GUESSES` that all tables have and that is not empty, and a reason. trial_type is tried last, and only if
+    it has more than `FEWEST_TYPES` values. Raises a ValueError that lists the columns if none fits.
     """
     partly = ""
     for name in (*GUESSES, "trial_type"):
@@ -96,7 +96,7 @@ def guess_image_column(tables):
 
 
 def is_written(found):
-    """Whether an `Import` was written before, the same; a FileExistsError when its parameter file says something else."""
+    """Whether the same `Import` was written before; raises a FileExistsError if its parameter file differs."""
     file, sheet, _ = _places(found)
     if not file.exists():
         return False
@@ -113,7 +113,7 @@ def is_written(found):
 def write(found, figure):
     """Write an `Import` into the project: its sheet, a matplotlib figure, the check list, and last the parameter file.
 
-    Returned are their paths, the parameter file's first. A FileExistsError, before anything is written, as of `is_written`.
+    Returns the paths of the parameter file, sheet and check list. Raises a FileExistsError as `is_written` does, before writing.
     """
     is_written(found)
     file, sheet, checks = _places(found)
@@ -127,7 +127,7 @@ def write(found, figure):
 
 
 def _section(settings):
-    """The section bids of some settings, its folders written out."""
+    """The section `bids` with some settings and absolute paths of folders."""
     if unknown := [key for key in settings if key not in Bids.model_fields]:
         raise ValueError(f"{unknown[0]!r} is no setting of the section bids{nearest(unknown[0], Bids.model_fields)}")
     try:
@@ -138,14 +138,14 @@ def _section(settings):
 
 
 def _places(found):
-    """Where the parameter file, the sheet and the check list go."""
+    """Paths of the parameter file, the sheet and the check list."""
     root = find_root()
     folder = root / "runs" / found.name
     return root / "params" / f"{found.name}.yaml", folder / "import.png", folder / "import.txt"
 
 
 def _choose_confounds(subject):
-    """The section with confounds, and why: none where images repeat in different runs, since the GLM finds its own by them."""
+    """The section with confounds, and the reason; none if images repeat across runs, since the GLM then finds its own."""
     again = repeats(subject)[1]
     if again.min() >= FEWEST_AGAIN:
         return subject.settings, "pictures repeat in different runs: the GLM finds noise regressors of its own by them"
@@ -157,7 +157,7 @@ def _choose_confounds(subject):
 
 
 def _refuse_missing(subject):
-    """Refuse a data set in which something is missing that is needed to decode images."""
+    """Raise a FileNotFoundError if files that decoding needs are missing."""
     if missing := subject.missing_files(glm_sessions=subject.n_sessions):
         listed = "; ".join(f"{path} ({what})" for path, what in missing[:5])
         raise FileNotFoundError(
@@ -168,7 +168,7 @@ def _refuse_missing(subject):
 
 
 def _decide(name, subject):
-    """Parameters of the run beside its section, each with the reason: dict of name to (value, reason)."""
+    """The run's parameters other than its section, with reasons: dict of name to (value, reason)."""
     counts, again = repeats(subject)
     n_often = int((counts > np.median(counts)).sum())
     regions = ", ".join(subject.regions)
@@ -201,7 +201,7 @@ def _decide(name, subject):
 
 
 def _text(decided, section, why):
-    """The parameter file."""
+    """Text of the parameter file."""
     lines = [
         f"# sub-{section.label}, task-{section.task}: written by nsdlib import bids, each line with its reason.",
         "# Change what you know better; what is not here is as in params/_common.yaml.",
@@ -221,6 +221,6 @@ def _text(decided, section, why):
 
 
 def line(name, value, reason):
-    """A line of YAML with its reason; texts are quoted, so that none reads as anything else."""
+    """A line of YAML with its reason; strings are quoted, so that YAML reads them as strings."""
     text = f"{name}: {json.dumps(value, default=str, ensure_ascii=False)}"
     return f"{text:<{WIDTH}}  # {reason}"

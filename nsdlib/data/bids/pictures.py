@@ -1,4 +1,4 @@
-"""Pictures that were shown: found by the names that the events use, read, made square without squashing; their captions."""
+"""Pictures that were shown: found by the names in the events, read, and made square without distortion; their captions."""
 
 import re
 from functools import cached_property
@@ -11,14 +11,14 @@ from nsdlib.data.bids.events import read_table
 from nsdlib.data.bids.files import problem
 
 KINDS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-GREY = 127  # behind transparent pictures and beside padded ones: the grey of most screens
+GREY = 127  # behind transparent pictures and around padded ones: the grey of most screens
 NUMBERED = re.compile(r"(.+)_\d+[A-Za-z]?")
 
 
 def read_picture(path):
-    """Read a picture file as Pillow's RGB image: upright, 16 bits of grey as 8, what is transparent over grey.
+    """Read a picture file as Pillow's RGB image: upright, 16-bit grey as 8 bits, transparency over grey.
 
-    A ValueError, which names the file, when it cannot be read, and for floats, whose range no file says.
+    Raises a ValueError that names the file if it cannot be read or holds floats, whose range is unknown.
     """
     from PIL import Image, ImageOps
 
@@ -30,7 +30,7 @@ def read_picture(path):
             if picture.mode.startswith("I"):  # 16 bits
                 picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).round().astype(np.uint8))
             picture = picture.convert("RGBA")
-    except Exception as error:  # each kind of picture has its own
+    except Exception as error:  # each picture format raises its own errors
         raise ValueError(
             f"{path} cannot be read as a picture ({type(error).__name__}: {error}): get it again, or save it anew as a PNG."
         ) from error
@@ -39,11 +39,11 @@ def read_picture(path):
 
 
 class Pictures:
-    """A folder (Path) of pictures of any size, known by name.
+    """A folder (Path) of pictures of any size, found by name.
 
-    A name is a path below the folder, or its end, with or without the extension: `dog/dog_12s.jpg`, `dog_12s`. Folders in front,
-    as `stimuli/` of a BIDS data set, do not matter, unless folders have other files of that name. Pictures are brought to `side`
-    pixels; of those that are not square the middle is cut out, `fit` "crop", or grey put beside, "pad".
+    A name is a path below the folder, or its end, with or without the extension: `dog/dog_12s.jpg`, `dog_12s`. Leading folders,
+    such as `stimuli/` of a BIDS data set, are ignored unless subfolders hold files of that name. Pictures are resized to `side`
+    pixels; those that are not square are cropped to their centre (`fit` "crop") or padded with grey ("pad").
     """
 
     def __init__(self, folder, *, fit="crop", side=425):
@@ -51,7 +51,7 @@ class Pictures:
 
     @cached_property
     def _index(self):
-        """Pictures by file name and by its stem, endings in small letters: lists of paths."""
+        """Pictures by file name and by stem, extensions in lower case: lists of paths."""
         index = {}
         for path in _walk(self.folder):
             if path.suffix.lower() in KINDS:
@@ -60,7 +60,7 @@ class Pictures:
         return index
 
     def find(self, name):
-        """Find the picture of a name: its Path, None where there is none; a ValueError where two have the name."""
+        """Find the picture of a name: its Path, None if there is none; raises a ValueError if two match."""
         parts, found = _parts(name), []
         like = self._index.get(_small(parts[-1]) if parts else "", ())
         apart = parts[-2:-1] not in ((), (self.folder.name,)) and any(path.parent != self.folder for path in like)
@@ -75,11 +75,11 @@ class Pictures:
         return best[0] if best else None
 
     def identify(self, name):
-        """Tell pictures apart, whatever they are called: the Path of a name, or the name where it has no file."""
+        """Identify a picture by the Path of a name, however it is written, or by the name if it has no file."""
         return self.find(name) or name
 
     def one_name_each(self, names):
-        """Return for each name the first one of the same file: a dict; ValueError where two names cannot be one picture."""
+        """Map each name to the first name of the same file: a dict; a ValueError if two names cannot be one picture."""
         first, same = {}, {}
         for name in names:
             path = self.identify(name)
@@ -92,13 +92,13 @@ class Pictures:
         return same
 
     def missing(self, names):
-        """Pictures that are not there, or without content: pairs of their place and what is wrong."""
+        """Pictures that are missing or without content, as pairs (path, what is wrong)."""
         found = {name: self.find(name) for name in names}
         absent = [(self.folder / name, "a picture that the tables name") for name, path in found.items() if path is None]
         return absent + [(path, wrong) for path in found.values() if path is not None and (wrong := problem(path))]
 
     def refuse_missing(self, names):
-        """Raise a FileNotFoundError, which says which and how many, where pictures are missing."""
+        """Raise a FileNotFoundError, with the number of pictures and some of their names, if any are missing."""
         if missing := self.missing(dict.fromkeys(names)):
             first = ", ".join(str(path).removeprefix(f"{self.folder}/") for path, _ in missing[:5])
             raise FileNotFoundError(
@@ -109,14 +109,14 @@ class Pictures:
     def read(self, names):
         """Read pictures: (n_names, side, side, 3) uint8 RGB; grey ones become colour, transparent ones lie over grey.
 
-        A FileNotFoundError as of `refuse_missing`.
+        Raises a FileNotFoundError as `refuse_missing` does.
         """
         self.refuse_missing(names)
         pictures = {name: self._square(self.find(name)) for name in dict.fromkeys(names)}
         return np.stack([pictures[name] for name in names]) if pictures else np.empty((0, self.side, self.side, 3), np.uint8)
 
     def concepts(self, names):
-        """What each picture shows: its name up to the number at its end, or the name of its folder where folders tell as much."""
+        """Concept of each picture: its name without the final number, or its folder if folders distinguish at least as well."""
         folders = {name: (self.find(name) or self.folder / name).parent.name for name in names}
         matches = {name: NUMBERED.fullmatch(PurePosixPath(name).stem) for name in names}
         odd = [name for name, match in matches.items() if match is None]
@@ -143,10 +143,10 @@ class Pictures:
 
 
 def read_captions(path, pictures):
-    """Read the captions of `Pictures` from a .tsv with columns image and caption, one row a caption.
+    """Read captions of `Pictures` from a .tsv with columns image and caption, one row per caption.
 
-    Returned is a dict of what `Pictures.identify` says to a list of str. The column image has the names that tables use, or the
-    ends of them, with or without the extension; a ValueError where one can be two pictures.
+    Returns a dict of the results of `Pictures.identify` to a list of str. The column image holds names as in other tables, or
+    their ends, with or without the extension; a ValueError if one can be two pictures.
     """
     table, captions = read_table(path, "image", "caption").dropna(subset=["image", "caption"]), {}
     for image, caption in zip(table["image"], table["caption"], strict=True):
@@ -155,7 +155,7 @@ def read_captions(path, pictures):
 
 
 def _walk(folder, above=()):
-    """Yield the files below a folder, sorted; hidden ones are left out, links to folders are followed, unless in a circle."""
+    """Yield the files below a folder, sorted; skip hidden ones, and follow links to folders unless they form a cycle."""
     here = folder.resolve()
     for path in sorted(folder.iterdir()) if folder.is_dir() and here not in above else ():
         if path.is_dir() and not path.name.startswith("."):
@@ -165,11 +165,11 @@ def _walk(folder, above=()):
 
 
 def _parts(name):
-    """Folders and file of a name, whichever way slashes lean and umlauts are written."""
+    """Folders and file of a name, with normalized slashes and Unicode."""
     return PurePosixPath(normalize("NFC", name.replace("\\", "/"))).parts
 
 
 def _small(name):
-    """The name of a file with its ending in small letters, its umlauts single letters."""
+    """File name in normalized Unicode, with its extension in lower case."""
     stem, dot, ending = normalize("NFC", name).rpartition(".")
     return f"{stem}{dot}{ending.lower()}" if stem else dot + ending

@@ -1,7 +1,7 @@
-"""A subject as BIDS and fMRIPrep lay it out: events and pictures of the raw data set, preprocessed BOLD of the derivatives.
+"""A subject in BIDS format: events and pictures of the raw data set, and BOLD preprocessed by fMRIPrep.
 
-Sessions and runs count from 1, in the order of their labels; the number of an image is the row of its name in the sorted list
-of all names in the trials of the sessions in use. The data set is only read.
+Sessions and runs count from 1, in the order of their labels. An image's number is the row of its name in the sorted list of all
+names in the trials of the sessions in use. The data set is only read.
 """
 
 from functools import cached_property
@@ -16,11 +16,11 @@ from nsdlib.data.lab import LabSubject
 
 
 class BIDSSubject(LabSubject):
-    """One subject's images, trials, voxels and time series; betas are to be fitted, none come with the data.
+    """One subject's images, trials, voxels and time series; betas must be fitted, since none come with the data.
 
-    `root` is the folder of the raw data set, the one with `dataset_description.json`; `settings` the section `bids` of a
-    parameter file, a `nsdlib.sections.Bids`; `n_sessions` are used, from the first, all when not given. A FileNotFoundError or
-    ValueError as of `files.find_runs`, and when the subject does not have as many sessions.
+    `root` is the folder of the raw data set, with `dataset_description.json`; `settings` is the section `bids` of a parameter
+    file, a `nsdlib.sections.Bids`; `n_sessions` is the number of sessions to use, from the first, by default all. Raises a
+    FileNotFoundError or ValueError as `files.find_runs` does, and if the subject has fewer sessions.
     """
 
     has_betas = False
@@ -44,7 +44,7 @@ class BIDSSubject(LabSubject):
 
     @property
     def notes(self):
-        """What was ignored, left out, assumed or moved: a list of str, for people."""
+        """Messages for the user on what was ignored, left out, assumed or moved: a list of str."""
         twice = ["high_pass takes out drifts, as the GLM's polynomials do."] if "high_pass" in self.settings.confounds else []
         durations = trials.typical_duration(self._events[0]["duration"])[1]
         read = [self._timing[1], self._events[1], self._grid[2], self._mask[2], durations]
@@ -52,7 +52,7 @@ class BIDSSubject(LabSubject):
 
     @cached_property
     def _timing(self):
-        """Of each run seconds between volumes, start of the first and number of volumes; notes."""
+        """Seconds between volumes, start of the first one and number of volumes of each run; notes."""
         timing, notes = {}, []
         for key, run in self.runs.items():
             with volumes.opened(run.bold) as image:
@@ -65,7 +65,7 @@ class BIDSSubject(LabSubject):
         if len({round(tr, 4) for tr, *_ in timing.values()}) > 1:
             seconds = ", ".join(f"{self.runs[key]} {tr:g} s" for key, (tr, *_) in timing.items())
             raise ValueError(f"All runs must have the same seconds between volumes, got {seconds}.")
-        common = next(iter(timing.values()))[0]  # they differ by rounding alone
+        common = next(iter(timing.values()))[0]  # they differ only by rounding
         return {key: (common, start, n) for key, (_, start, n) in timing.items()}, list(dict.fromkeys(notes))
 
     @cached_property
@@ -89,7 +89,7 @@ class BIDSSubject(LabSubject):
         return table, notes
 
     def _lost(self, table):
-        """Whether most volumes that show the response to a trial, 2 to 10 s behind its onset, are left out: (n_trials,) bool."""
+        """Whether most volumes from 2 to 10 s after a trial's onset, which show its response, are excluded: (n_trials,) bool."""
         lost, onsets = np.zeros(len(table), bool), table["onset"].to_numpy()[:, None]
         for key, rows in table.groupby(["session", "run"]).indices.items():
             (tr, start, n_volumes), excluded = self._timing[0][key], self._nuisance(*key)[1]
@@ -127,12 +127,12 @@ class BIDSSubject(LabSubject):
 
     @property
     def tr(self):
-        """Seconds between rows of the designs: those between volumes, or of the grid on which onsets lie."""
+        """Seconds between rows of the designs: of the volumes, or of the grid to which they are resampled."""
         return self._grid[0]
 
     @property
     def duration(self):
-        """Seconds that a picture was shown, the median rounded to 0.1 s."""
+        """Seconds that a picture was shown: the median, rounded to 0.1 s."""
         return trials.typical_duration(self._events[0]["duration"])[0]
 
     @property
@@ -141,53 +141,53 @@ class BIDSSubject(LabSubject):
 
     @cached_property
     def trials(self):
-        """Trials that showed a picture, in order of time: int64 session, run and image; onset and duration in seconds."""
+        """Trials that showed a picture, in temporal order: int64 session, run and image; onset and duration in seconds."""
         return self._trials("onset", "duration")
 
     @cached_property
     def official_test(self):
-        """Whether the picture of each trial is one of those that `test` chooses: (n_trials,) bool; None where that is empty."""
+        """Whether each trial's picture is one that `test` selects: (n_trials,) bool; None if `test` is empty."""
         if not self.settings.test:
             return None
         return np.isin(self.image_ids, self.image_ids[self._events[0]["test"].to_numpy(bool)])
 
     @property
     def _references(self):
-        """The first reference volume of each session that has any: a list of Path."""
+        """The first reference volume of each session that has one: a list of Path."""
         return list({session: run.boldref for (session, _), run in reversed(self.runs.items()) if run.boldref}.values())
 
     @property
     def _labels(self):
-        """A volume of FreeSurfer's labels and their table, Paths; none where fMRIPrep did not write both."""
+        """FreeSurfer's label volume and its table as Paths; empty unless fMRIPrep wrote both."""
         table = self.settings.derivatives / "desc-aparcaseg_dseg.tsv"
         volume = [run.regions for run in self.runs.values() if run.regions][:1]
         return [*volume, table] if volume and (table.exists() or table.is_symlink()) else []
 
     @cached_property
     def background(self):
-        """Mean of the reference volumes of the sessions, or of the first run: (X, Y, Z) float32."""
+        """Mean of the sessions' reference volumes, or of the first run: (X, Y, Z) float32."""
         return volumes.read_mean(self._references or [self.runs[1, 1].bold], self.brainmask.shape, self.affine)
 
     @cached_property
     def regions(self):
-        """Visual regions of FreeSurfer, where fMRIPrep wrote them on the grid of the BOLD: a dict of str to (X, Y, Z) bool."""
+        """Visual regions of FreeSurfer, if fMRIPrep wrote them in the space of the BOLD: a dict of str to (X, Y, Z) bool."""
         return volumes.read_regions(*self._labels, self.brainmask, self.affine) if self._labels else {}
 
     def n_runs(self, session):
-        """Task runs of a session."""
+        """Number of task runs in a session."""
         self.check_session(session)
         return sum(of == session for of, _ in self.runs)
 
     def n_volumes(self, session, run):
-        """Volumes that were measured in a run; series that are resampled have more, and no more to say."""
+        """Number of volumes measured in a run; resampled series have more volumes, but no more information."""
         return self._timing[0][session, run][2]
 
     def run_seconds(self, session, run):
-        """Seconds that a run took to measure; series that are resampled can end before."""
+        """Acquisition time of a run in seconds; resampled series can end earlier."""
         return self._timing[0][session, run][0] * self.n_volumes(session, run)
 
     def timeseries(self, session, run, mask):
-        """BOLD of a run, see `Subject`; volumes that are left out have the values of the nearest others: see `confounds`."""
+        """BOLD of a run, see `Subject`; excluded volumes are replaced by the nearest others, see `confounds`."""
         self.check_run(session, run)
         series = volumes.read_series(self.runs[session, run].bold, self.checked_mask(mask), self.affine)
         _, excluded = self._nuisance(session, run)
@@ -202,7 +202,7 @@ class BIDSSubject(LabSubject):
         return labels
 
     def confounds(self, session, run):
-        """Nuisance regressors of a run that the section names, see `Subject`, and a column for each time of a volume left out."""
+        """Nuisance regressors named by the section, see `Subject`, and a column for each time that an excluded volume affects."""
         self.check_run(session, run)
         values, excluded = self._nuisance(session, run)
         tr, start, _ = self._timing[0][session, run]
@@ -213,13 +213,13 @@ class BIDSSubject(LabSubject):
         return np.hstack([values, np.eye(len(values))[:, touched]]) if values.shape[1] or touched.any() else None
 
     def session_files(self, session, roi):
-        """Files that a fit of a session reads: a list of Path; masks of all runs, as they share one."""
+        """Files that a GLM fit of a session reads: a list of Path; includes the masks of all runs, which are intersected."""
         runs = [run for (of, _), run in self.runs.items() if of == session]
         found = [path for run in runs for path in (run.bold, run.events, run.confounds) if path]
         return [*found, *(run.mask for run in self.runs.values()), *self._mask_file(roi)]
 
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0, roi="brainmask"):
-        """Files that a run over the first `n_sessions` reads, as pairs (path, what it is); `missing_files` has pictures."""
+        """Files that a run over the first `n_sessions` reads, as pairs (path, what it is); for pictures see `missing_files`."""
         kinds = {"mask, roi": self._mask_file(roi), "reference volume": self._references, "regions": self._labels}
         found = [(path, kind) for kind, paths in kinds.items() for path in paths]
         for key, run in self.runs.items():
@@ -229,16 +229,16 @@ class BIDSSubject(LabSubject):
         return found + ([(self.settings.captions, "captions")] if self.settings.captions else [])
 
     def _n_rows(self, key, tr):
-        """Rows of a run's design, at times `tr` seconds apart."""
+        """Number of rows of a run's design, `tr` seconds apart."""
         volume_tr, _, n_volumes = self._timing[0][key]
         return n_volumes if tr == volume_tr else int((n_volumes - 1) * volume_tr / tr + 1e-6) + 1
 
     def _nuisance(self, session, run):
-        """Regressors at the volumes, and which volumes are left out."""
+        """Regressors at the volumes, and which volumes are excluded."""
         return volumes.read_confounds(self.runs[session, run], self.settings.confounds, self._timing[0][session, run][2])
 
     def _on_grid(self, session, run, series, excluded):
-        """Series at the volumes, brought to the times of the design."""
+        """Replace excluded volumes by the nearest others, and resample the series to the times of the design."""
         tr, start, _ = self._timing[0][session, run]
         kept = np.flatnonzero(~excluded)
         for row in np.flatnonzero(excluded):
