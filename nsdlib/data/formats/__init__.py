@@ -1,1 +1,1 @@
-"""Readers and writers of single files that other programs write or read, whoever scanned the subject."""
+"""Readers and writers of single files in the formats of other programs, for any data set."""

@@ -1,4 +1,4 @@
-"""The challenge Algonauts 2023 as it lies on disk: averages of NSD's betas on the surface, one row a picture."""
+"""Files of the Algonauts 2023 challenge: averages of NSD's betas on the cortical surface, one row per picture."""
 
 import re
 
@@ -9,13 +9,13 @@ from nsdlib.data.formats.layouts import Layout, make_trials
 from nsdlib.data.formats.pickled import read_dictionary
 
 HEMISPHERES = ("lh", "rh")
-PICTURE = r"train-(\d+)_nsd-(\d+)"  # row from 1, and NSD's number from 0
+PICTURE = r"train-(\d+)_nsd-(\d+)"  # row from 1, and NSD's image id from 0
 
 
 class AlgonautsLayout(Layout):
-    """The training split of a folder `subjNN`; vertices, those of the left hemisphere first, are a volume of (n_vertices, 1, 1).
+    """The training split of a folder `subjNN`; its vertices, left hemisphere first, form a volume of (n_vertices, 1, 1).
 
-    A `DamagedFile` when a file is no matrix of numbers, hemispheres differ in rows, or the pictures are not those of the rows.
+    Raises a `DamagedFile` if a file is not a numeric matrix, hemispheres differ in rows, or the pictures do not match the rows.
     """
 
     labels, unit = ("training",), "z"
@@ -45,7 +45,7 @@ class AlgonautsLayout(Layout):
         return make_trials(1, self.names)
 
     def volume(self):
-        """Return all vertices, (n_vertices, 1, 1) bool, and no place in space, the identity."""
+        """Return all vertices, (n_vertices, 1, 1) bool, and the identity as affine, since they have no place in the volume."""
         return np.ones((sum(self.n_vertices), 1, 1), dtype=bool), np.eye(4)
 
     def regions(self):
@@ -57,7 +57,7 @@ class AlgonautsLayout(Layout):
             for side, mask, n_vertices in zip(HEMISPHERES, masks, self.n_vertices, strict=True):
                 check_shape(f"{side}.{kind} in {folder}", mask.shape, (n_vertices,))
             for number, label in read_dictionary(path, keys=int).items():
-                if number:  # 0 is what has no label
+                if number:  # 0 means no label
                     found[label] = (np.concatenate(masks) == number)[:, None, None]
         return found
 
@@ -72,7 +72,7 @@ class AlgonautsLayout(Layout):
 
 
 def _matrix(path, n_axes):
-    """An array of numbers in a `.npy` file, not yet read."""
+    """A numeric array in a `.npy` file, not yet read."""
     with reading(path), path.open("rb") as file:
         npy_header(path, file)
         found = np.lib.format.open_memmap(path, mode="r")

@@ -1,7 +1,7 @@
-"""GLMsingle's own result files read: of Python (`.npy`, `.hdf5`) and of MATLAB (`.mat`, version 7.3 or 5), as of version 1.2.
+"""Readers of GLMsingle 1.2's result files: Python's (`.npy`, `.hdf5`) and MATLAB's (`.mat`, version 7.3 or 5).
 
-Axes and numbers are Python's here, whoever wrote them: trials last in a file of Python, first in one of MATLAB as h5py sees it;
-conditions and HRFs count from 0 there, from 1 in MATLAB.
+Axes and indices follow Python's convention, whoever wrote the file. Trials are the last axis in Python's files, and the first in
+MATLAB's as h5py reads them; conditions and HRFs count from 0 here, from 1 in MATLAB's files.
 """
 
 from contextlib import contextmanager
@@ -16,19 +16,19 @@ from nsdlib.data.formats.pickled import read_dictionary
 TYPES = {"D": "TYPED_FITHRF_GLMDENOISE_RR", "C": "TYPEC_FITHRF_GLMDENOISE", "B": "TYPEB_FITHRF"}  # best first
 DESIGN = "DESIGNINFO"
 ENDINGS = ("hdf5", "npy", "mat")
-FROM_ONE = ("HRFindex", "HRFindexrun", "stimorder")  # in MATLAB
+FROM_ONE = ("HRFindex", "HRFindexrun", "stimorder")  # 1-based in MATLAB
 BETAS = {"hdf5": "betasmd", "npy": "betasmd", "mat": "modelmd"}
 MATLAB_HDF5 = b"MATLAB 7.3 MAT-file"  # first bytes
 MAX_MATLAB_5 = 2**31  # bytes of an array that the format can hold
-BATCH = 2**26  # bytes of betas that are in memory at once beside the result
+BATCH = 2**26  # bytes of betas in memory at once, in addition to the result
 
 
 class GLMsingleResults:
-    """Results of one call of GLMsingle, its output folder: the best of types D, C and B that is there.
+    """Results in the output folder of one call of GLMsingle: the best available of types D, C and B.
 
-    `kind` is "D", "C" or "B", `path` the file of that type, `design_file` that of DESIGNINFO or None, `n_trials` a number and
-    `shape` the volume's, (X, Y, Z); (n_voxels, 1, 1) where GLMsingle was given a matrix of voxels. A FileNotFoundError when the
-    folder holds no results of single trials; a `DamagedFile` for a file that is not what it should be.
+    `kind` is "D", "C" or "B"; `path` the file of that type; `design_file` the DESIGNINFO file or None; `n_trials` an int; `shape`
+    the volume's shape, (X, Y, Z), or (n_voxels, 1, 1) if GLMsingle was given a matrix of voxels. Raises a FileNotFoundError if
+    the folder holds no single-trial results; a `DamagedFile` for an invalid file.
     """
 
     def __init__(self, folder):
@@ -55,7 +55,7 @@ class GLMsingleResults:
         return f"GLMsingleResults({self.path.name}: type {self.kind}, shape {self.shape}, {self.n_trials} trials)"
 
     def map(self, name):
-        """Read a map by GLMsingle's name, such as "R2" or "HRFindex": (X, Y, Z) or (X, Y, Z, any); None where there is none."""
+        """Read a map by GLMsingle's name, such as "R2" or "HRFindex": (X, Y, Z) or (X, Y, Z, any); None if it is missing."""
         with _opened(self.path) as (arrays, first):
             if name not in arrays:
                 return None
@@ -66,9 +66,9 @@ class GLMsingleResults:
         return values.astype(np.int64) - 1 if name in FROM_ONE and self.ending == "mat" else values
 
     def betas(self, index):
-        """Read betas of some voxels, all trials in order of time: (n_trials, n_voxels) float32, NaN where there are none.
+        """Read betas of some voxels, all trials in temporal order: (n_trials, n_voxels) float32, NaN where missing.
 
-        `index`, (n_voxels,) int, counts in the C order of `shape`. Of HDF5 no more than these and a batch is in memory.
+        `index`, (n_voxels,) int, is flat in C order of `shape`. From HDF5, only the result and one batch are in memory.
         """
         index = np.asarray(index)
         found = np.empty((self.n_trials, len(index)), np.float32)
@@ -88,12 +88,11 @@ class GLMsingleResults:
 
     @cached_property
     def design(self):
-        """What `DESIGNINFO` says of the trials, in order of time: a dict; a FileNotFoundError where no file says so.
+        """Trials according to `DESIGNINFO`, in temporal order: a dict; raises a FileNotFoundError without this file.
 
-        "condition" (n_trials,) int64 from 0, the column of the user's design; "n_conditions" of these, inf of files that do not
-        say it; "run" (n_trials,) int64 from 1; "onset" (n_trials,)
-        seconds in the run, NaN of MATLAB's files; "tr" and "duration" seconds; "unit", "percent signal change" or "scanner
-        units".
+        "condition": (n_trials,) int64 from 0, the column of the user's design. "n_conditions": number of columns, inf if the file
+        does not state it. "run": (n_trials,) int64 from 1. "onset": (n_trials,) seconds in the run, NaN for MATLAB's files. "tr"
+        and "duration": seconds. "unit": "percent signal change" or "scanner units".
         """
         if (path := self.design_file) is None:
             raise FileNotFoundError(
@@ -123,7 +122,7 @@ class GLMsingleResults:
 
 
 class _HDF5:
-    """Datasets of an HDF5 file by their names; numbers that are attributes, too."""
+    """Datasets of an HDF5 file by name, and its numeric attributes."""
 
     def __init__(self, path, file):
         self.path, self.file = path, file
@@ -137,7 +136,7 @@ class _HDF5:
 
 @contextmanager
 def _opened(path):
-    """A file of results as (arrays by GLMsingle's names, whether its axes are reversed)."""
+    """Open a file of results: yields (arrays by GLMsingle's names, whether their axes are reversed)."""
     import h5py
     from scipy.io import loadmat
 
@@ -155,7 +154,7 @@ def _opened(path):
 
 
 def _option(arrays, name, default):
-    """A number among the options that GLMsingle was given."""
+    """A numeric option that GLMsingle was given."""
     if "params" in arrays:  # Python's
         return arrays["params"].get(name, default)
     if isinstance(arrays, _HDF5):

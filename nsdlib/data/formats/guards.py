@@ -1,7 +1,7 @@
-"""Guards of files that come from elsewhere: nothing in them is believed.
+"""Guards for files that come from elsewhere: their content is not trusted.
 
-Shape and type are checked before memory is taken, nothing is unpickled, and no file may send the reader to another one.
-Whatever is wrong becomes a `DamagedFile`, which names the file.
+Shape and type are checked before memory is allocated, nothing is unpickled, and no file may redirect the reader to another. Any
+fault raises a `DamagedFile` that names the file.
 """
 
 import struct
@@ -10,43 +10,43 @@ from contextlib import contextmanager
 
 import numpy as np
 
-MAX_CHUNK = 2**28  # bytes of a chunk of HDF5, unpacked; NSD's own have 1,500 (betas) and 541,875 (images)
-MAX_NPY_HEADER = 1000  # bytes; numpy hands a header to the parser of Python, which nesting exhausts
+MAX_CHUNK = 2**28  # bytes of an HDF5 chunk, uncompressed; NSD's own have 1,500 (betas) and 541,875 (images)
+MAX_NPY_HEADER = 1000  # bytes; numpy passes the header to Python's parser, which nesting can exhaust
 NPY = {b"\x93NUMPY\x01\0": 2, b"\x93NUMPY\x02\0": 4, b"\x93NUMPY\x03\0": 4}  # beginnings: bytes of the header's length
 MATLAB_NUMBERS = {"single", "double", "logical", *(f"{sign}int{n}" for sign in ("", "u") for n in (8, 16, 32, 64))}
-HDF5_FILTERS = {1, 2, 3}  # deflate, shuffle, checksum: those that every HDF5 has
+HDF5_FILTERS = {1, 2, 3}  # deflate, shuffle, checksum: available in every HDF5
 
 
 class DamagedFile(ValueError):
-    """A file that is not what its place, or its name, promises."""
+    """A file whose content is not what its place or name promises."""
 
 
 @contextmanager
 def reading(path):
-    """Turn what goes wrong while a file is read into a `DamagedFile`; one that is missing or locked keeps its own error."""
+    """Turn errors raised while a file is read into a `DamagedFile`; a missing or locked file keeps its own error."""
     try:
         yield
     except (DamagedFile, FileNotFoundError, PermissionError, MemoryError):
         raise
-    except Exception as error:  # libraries fail on damaged files in ways of their own: KeyError, zlib.error, ...
+    except Exception as error:  # libraries raise various errors for damaged files: KeyError, zlib.error, ...
         raise damaged(path, f"cannot be read ({type(error).__name__}: {error})") from error
 
 
 def check_shape(name, shape, wanted):
-    """Complain when something in a file does not have the shape that it must have."""
+    """Raise a `DamagedFile` if something in a file does not have the wanted shape."""
     if shape != wanted:
         raise DamagedFile(f"{name} has shape {shape}, wanted {wanted}: it belongs to another subject or is not whole.")
 
 
 def damaged(path, what):
-    """Return the error for a file of which `what` is wrong."""
+    """Return the error for a file; `what` says what is wrong with it."""
     return DamagedFile(
         f"{path} {what}: it is damaged, or not in the form that is read here; get it again, or simulate the subject again."
     )
 
 
 def npy_header(path, file):
-    """Return the header of an open `.npy` file, bytes without what precedes them; a `DamagedFile` unless it is short."""
+    """Return the header of an open `.npy` file as bytes, without what precedes it; raises a `DamagedFile` unless it is short."""
     n_bytes = NPY.get(file.read(8))
     length = MAX_NPY_HEADER + 1 if n_bytes is None else int.from_bytes(file.read(n_bytes), "little")
     if length > MAX_NPY_HEADER:
@@ -55,7 +55,7 @@ def npy_header(path, file):
 
 
 def own_dataset(path, file, name):
-    """Return a dataset of an open HDF5 file (or group), known to lie in this file alone, in chunks that can be unpacked."""
+    """Return a dataset of an open HDF5 file (or group), if it lies in this file and its chunks can be decompressed safely."""
     import h5py
 
     if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
@@ -76,7 +76,7 @@ def own_dataset(path, file, name):
 
 
 def check_unpacked_size(path, limit):
-    """Refuse a MATLAB 5 file with a packed element that is not whole, or larger than `limit` bytes."""
+    """Refuse a MATLAB 5 file with a compressed element that is incomplete, or larger than `limit` bytes."""
     if path.stat().st_size > limit:
         raise damaged(path, f"is larger than {limit} bytes")
     data = path.read_bytes()
@@ -84,7 +84,7 @@ def check_unpacked_size(path, limit):
     at = 128  # bytes of the file's header
     while at + 8 <= len(data):
         kind, size = struct.unpack(f"{order}II", data[at : at + 8])
-        if kind == 15:  # packed
+        if kind == 15:  # compressed
             unpacker = zlib.decompressobj()
             unpacker.decompress(data[at + 8 : at + 8 + size], limit)
             if not unpacker.eof:

@@ -1,8 +1,8 @@
-"""Images that anybody saved, a folder of pictures or a file of arrays, read as (n_images, side, side, 3) uint8.
+"""Reader of saved images, a folder of pictures or a file of arrays, as (n_images, side, side, 3) uint8.
 
-Grey becomes colour; what is transparent lies over grey 127; 16 bits become 8 (grey divided by 257, of colour Pillow keeps the
-upper byte); of what is not square the middle is cut out; where sides differ, all are brought to the smallest. Nothing in a file
-is unpickled, and no file sends the reader to another one.
+Grey becomes colour; transparent images lie over grey 127; 16 bits become 8 (grey divided by 257, for colour Pillow keeps the
+upper byte); images that are not square are cropped to their centre; if sides differ, all are resized to the smallest. Nothing in
+a file is unpickled, and no file may redirect the reader to another.
 """
 
 import re
@@ -19,9 +19,9 @@ from nsdlib.data.bids.files import existing
 from nsdlib.data.bids.pictures import GREY, KINDS, read_picture
 from nsdlib.data.formats.guards import own_dataset
 
-INSIDE = re.compile(r"(.+\.(?:npz|h5|hdf5|pt|pth)):(.+)")  # a file, and which of its arrays
-ROUNDING = 1e-3  # beyond a range, in units of its length: a quarter of a grey level
-RANGES = {  # kinds of numbers, black, white, and what their smallest and largest value must be like, so that it is no other one
+INSIDE = re.compile(r"(.+\.(?:npz|h5|hdf5|pt|pth)):(.+)")  # a file, and the name of an array in it
+ROUNDING = 1e-3  # allowed beyond a range, as a fraction of its length: a quarter of a grey level
+RANGES = {  # kinds of numbers, black, white, and a condition on minimum and maximum that excludes the other ranges
     "0 to 1": ("f", 0, 1, lambda low, high: True),
     "-1 to 1 (below -0.5 somewhere)": ("f", -1, 1, lambda low, high: low < -0.5),
     "0 to 255 (above 63 somewhere)": ("fiu", 0, 255, lambda low, high: high > 63),
@@ -34,10 +34,10 @@ PICKLED = "it is damaged, or holds pickled objects, which could run code: save t
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one place, and sentences about what was done to them."""
+    """Images of one folder or file, and notes on how they were converted."""
 
     place: str
-    names: list  # (n_images,) of pictures their names without endings, of the rows of an array "row 0", ...
+    names: list  # (n_images,) names of pictures without extension, or "row 0", ... for rows of an array
     pixels: np.ndarray  # (n_images, side, side, 3) uint8
     notes: list
     is_array: bool
@@ -46,9 +46,9 @@ class Images:
 def read(place) -> Images:
     """Read a folder of pictures, or `file.npy`, `file.npz:name`, `file.h5:dataset`, `file.pt:key`.
 
-    Which of a file's arrays is meant need not be said where there is one. They are (n_images, rows, columns), or have 1, 3 or 4
-    channels on the last axis or the second; their numbers are 8 bits or one of `RANGES`. FileNotFoundError when nothing is there;
-    ValueError, which names files, for what cannot be read, or can be read in two ways.
+    The name can be omitted if the file has only one array. Arrays are (n_images, rows, columns), or have 1, 3 or 4 channels on
+    the last axis or the second; their numbers are 8 bits or one of `RANGES`. Raises a FileNotFoundError if nothing is there; a
+    ValueError that names the files if they cannot be read, or can be read in two ways.
     """
     found = INSIDE.fullmatch(str(place))
     path, inside = found.groups() if found else (str(place), None)
@@ -86,7 +86,7 @@ def _read_folder(folder):
 
 
 def _squared(place, names, pictures, *, is_array):
-    """Images of one side: the middle of what is not square, the smallest side where they differ."""
+    """Crop images to their central square, and resize them to the smallest side if sides differ."""
     sides, notes, cut = [min(picture.shape[:2]) for picture in pictures], [], []
     if n_oblong := sum(picture.shape[0] != picture.shape[1] for picture in pictures):
         notes.append(f"{n_oblong} of {len(sides)} images of {place} are not square: their middle was cut out.")
@@ -104,17 +104,17 @@ def _read_array(path, inside):
         return LOADERS[path.suffix.lower()](path, inside)
     except (_Choice, MemoryError):
         raise
-    except Exception as error:  # libraries fail on damaged files in ways of their own
+    except Exception as error:  # libraries raise various errors for damaged files
         reason = PICKLED if type(error).__name__ == "UnpicklingError" else str(error).partition("\n")[0]
         raise ValueError(f"{path} cannot be read ({type(error).__name__}: {reason}); nothing in it was run.") from error
 
 
 class _Choice(ValueError):
-    """A file has several arrays, or not the one that was named."""
+    """A file has several arrays, or none with the given name."""
 
 
 def _choose(path, names, inside):
-    """The name of the array that is meant."""
+    """Name of the array to read."""
     fitting = list(names) if inside is None else [name for name in names if name == inside.strip("/")]
     if len(fitting) != 1:
         ending = path.suffix.lower()
@@ -158,7 +158,7 @@ LOADERS = {
 
 
 def _channels_last(values, place):
-    """Array (n_images, rows, columns, n_channels) of any of the layouts."""
+    """Array as (n_images, rows, columns, n_channels), from any of the layouts."""
     shape = values.shape
     last, second = (len(shape) == 4 and shape[axis] in CHANNELS for axis in (3, 1))
     if last != second:

@@ -1,4 +1,4 @@
-"""Betas of others, session by session: what each layout has, and that of GLMsingle's own folders."""
+"""Layouts of betas estimated elsewhere, session by session: the interface, and the layout of GLMsingle's folders."""
 
 import re
 from functools import cached_property
@@ -11,16 +11,15 @@ from nsdlib.data.bids.files import ordered
 from nsdlib.data.formats.glmsingle import DESIGN, TYPES, GLMsingleResults
 
 PERCENT, ARBITRARY = "percent signal change", "arbitrary"  # units
-CONDITIONS = "conditions.tsv"  # beside GLMsingle's files: which condition is which picture
+CONDITIONS = "conditions.tsv"  # beside GLMsingle's files: the picture of each condition
 
 
 class Layout:
-    """What a layout has; sessions count from 1.
+    """Interface of a layout; sessions count from 1.
 
-    `sessions` is a list of DataFrame, trials in order of time, with columns run (from 1), name (of the picture), onset (seconds
-    in the run, NaN if unknown) and row (of the trial in the files); `labels` are those of the sessions, `home` the folder of the
-    subject's results, `mask_files` a list of Path, `unit` and `note` texts, `tr` and `duration` seconds, NaN where nothing says
-    so.
+    `sessions` is a list of DataFrame, trials in temporal order, with columns run (from 1), name (of the picture), onset (seconds
+    in the run, NaN if unknown) and row (of the trial in the files). `labels` are those of the sessions, `home` the folder of the
+    subject's results, `mask_files` a list of Path, `unit` and `note` texts, `tr` and `duration` seconds, NaN if unknown.
     """
 
     tr = duration = np.nan
@@ -32,31 +31,30 @@ class Layout:
         return [self._trials(session) for session in range(1, len(self.labels) + 1)]
 
     def check(self, mask, affine):
-        """Take the volume of the subject; a ValueError where betas cannot be of it."""
+        """Set the subject's volume; raises a ValueError if the betas do not belong to it."""
         self.mask, self.affine = mask, affine
 
     def volume(self):
-        """Return the voxels with betas, (X, Y, Z) bool, and the affine, (4, 4), where no mask says so; None elsewhere."""
+        """Return the voxels with betas, (X, Y, Z) bool, and the affine, (4, 4), if the layout itself defines them; else None."""
         return
 
     def regions(self):
-        """Read regions that the layout has: a dict of str to (X, Y, Z) bool."""
+        """Read the layout's regions: a dict of str to (X, Y, Z) bool."""
         return {}
 
     def background(self):
-        """Read a volume to draw maps on: (X, Y, Z); None where there is none."""
+        """Read a background volume for maps: (X, Y, Z); None if there is none."""
         return
 
 
 class GLMsingleLayout(Layout):
-    """Folders that GLMsingle wrote, one a session (or one in all), and a table that says which condition is which picture.
+    """Folders that GLMsingle wrote, one per session (or one for all), and a table with the picture of each condition.
 
-    They lie in the folder `sub-<label>` of `root` where there is one, else in `root` itself. The table, or a `conditions.tsv` in
-    each session's folder, has columns condition, the column of the design from 0, and image; or one row a trial: image and, where
-    there are several, session and run, as the folders are sorted. A folder that holds results itself is the one session, whatever
-    its folders hold. A ValueError when a condition that was shown has no picture or one of the table is no column, when rows of
-    trials are in another order than DESIGNINFO says, and for folders of other people; a FileNotFoundError without results or
-    table.
+    The folders lie in `sub-<label>` of `root` if it exists, otherwise in `root` itself. The table, or a `conditions.tsv` in each
+    session's folder, has columns condition, the column of the design from 0, and image; or one row per trial: image and, if there
+    are several, session and run, in the order of the folders. A folder that holds results itself is the only session, whatever
+    its subfolders hold. Raises a ValueError if a shown condition has no picture, a listed one no column, rows of trials
+    are in another order than in DESIGNINFO, or folders belong to other people; a FileNotFoundError without results or table.
     """
 
     def __init__(self, root, settings):
@@ -111,7 +109,7 @@ class GLMsingleLayout(Layout):
         return make_trials(design["run"], [names[number] for number in design["condition"].tolist()], design["onset"])
 
     def _in_order(self, path, table, found):
-        """Trials of a table with one row a trial; where files say the conditions, all trials of one must show one picture."""
+        """Trials of a table with one row per trial; given DESIGNINFO, all trials of a condition must show the same picture."""
         if not found.design_file:
             return make_trials(whole_numbers(table["run"]) if "run" in table else 1, table["image"])
         design = found.design
@@ -129,7 +127,7 @@ class GLMsingleLayout(Layout):
         return trials
 
     def read(self, session, mask):
-        """Read the betas of a session: (n_trials, n_voxels) float32, NaN where there are none."""
+        """Read the betas of a session: (n_trials, n_voxels) float32, NaN where missing."""
         found = self.results[session - 1]
         if found.shape == mask.shape:
             return found.betas(np.flatnonzero(mask))
@@ -142,7 +140,7 @@ class GLMsingleLayout(Layout):
         return found.betas(of_list[mask])
 
     def check(self, mask, affine):
-        """Take the volume of the subject; a ValueError unless the betas are of it, or are a list of the voxels of its mask."""
+        """Set the subject's volume; raises a ValueError unless the betas have its shape or are a list of its mask's voxels."""
         super().check(mask, affine)
         shape, ending = self.results[0].shape, self.results[0].ending
         if self.order is None and ending == "mat" and shape != mask.shape:
@@ -154,13 +152,13 @@ class GLMsingleLayout(Layout):
             )
 
     def background(self):
-        """Read the mean volume of the first session: (X, Y, Z); None where GLMsingle was given a list of voxels."""
+        """Read the mean volume of the first session: (X, Y, Z); None if GLMsingle was given a list of voxels."""
         found = self.results[0].map("meanvol")
         return found if found is not None and found.shape == self.mask.shape else None
 
 
 def make_trials(run, names, onset=np.nan):
-    """Make a session's table, runs from 1; rows without a picture are blanks, and left out; attrs["n_rows"] counts them, too."""
+    """Make a session's table of trials, runs from 1; rows without a picture are left out, but attrs["n_rows"] counts them."""
     import pandas as pd
 
     table = pd.DataFrame({"name": pd.Series(np.asarray(names, dtype=object)).replace("", np.nan)})
@@ -173,7 +171,7 @@ def make_trials(run, names, onset=np.nan):
 
 
 def whole_numbers(column):
-    """Numbers at the end of texts such as 3, 03, run-03 and 3.0: (n,) int64; a ValueError for another."""
+    """Whole numbers at the end of texts such as 3, 03, run-03 and 3.0: (n,) int64; a ValueError for other texts."""
     found = [re.fullmatch(r"\D*?(\d+)(\.0)?", str(text).strip()) for text in column]
     if None in found:
         wrong = list(column)[found.index(None)]

@@ -1,4 +1,4 @@
-"""Reconstructions and the images that they should show, paired by their names, the numbers in these, or as rows of arrays."""
+"""Pairing of reconstructions with the true images, by names, by numbers in names, or as rows of arrays."""
 
 import re
 from collections import Counter
@@ -10,12 +10,12 @@ from nsdlib.data.bids.files import ordered
 
 
 def pair(truth, made):
-    """Pair two `Images`: by names where they are equal, else by the number in them; rows of an array with whatever is in order.
+    """Pair two `Images`: by equal names, else by a number in the names; rows of an array are paired in order.
 
     Returns
     -------
     names : list of str
-        Of the true images, (n_images,), in the order of their numbers.
+        Of the true images, (n_images,), in numeric order.
     truth : (n_images, side, side, 3) uint8
     made : (n_samples, n_images, side, side, 3) uint8
         Several reconstructions of an image are its samples, in the order of the other numbers in their names.
@@ -24,7 +24,7 @@ def pair(truth, made):
     Raises
     ------
     ValueError
-        For images without a partner, samples that not all images have, names that leave it open, and fewer than two images.
+        If an image has no partner, images have different numbers of samples, names are ambiguous, or fewer than two images exist.
     """
     of_truth, of_made = _keys(truth, made)
     n_equal = Counter(of_truth)
@@ -47,7 +47,7 @@ def pair(truth, made):
 
 
 def _keys(truth, made):
-    """What says which image each is of: the keys of true images, and (key, sample) of reconstructions."""
+    """Keys of the true images, and (key, sample) of the reconstructions; images with equal keys are partners."""
     if truth.is_array or made.is_array:
         of_truth, of_made = (np.argsort(_order(images.names)).tolist() for images in (truth, made))
         return of_truth, [(key, ()) for key in of_made]
@@ -71,12 +71,12 @@ def _keys(truth, made):
 
 
 def _order(names):
-    """Positions of names in their order, 2 before 10."""
+    """Indices that sort names in numeric order, 2 before 10."""
     return sorted(range(len(names)), key=lambda row: ordered(names[row]))
 
 
 def _numbers(images):
-    """Numbers in each name, a list of tuples of int, as many in each."""
+    """Numbers in each name: a list of tuples of int, all of the same length."""
     found = [tuple(map(int, re.findall(r"[0-9]+", name))) for name in images.names]
     odd = [name for name, row in zip(images.names, found, strict=True) if not row or len(row) != len(found[0])]
     if odd:
@@ -88,13 +88,13 @@ def _numbers(images):
 
 
 def _check_partners(images, keys, other, known):
-    """Refuse images of one place that have no partner in the other."""
+    """Raise a ValueError if images of one place have no partner in the other."""
     if alone := [name for name, key in zip(images.names, keys, strict=True) if key not in known]:
         raise ValueError(f"{len(alone)} of {len(keys)} images of {images.place} have no partner in {other.place}: {some(alone)}.")
 
 
 def _samples(made, keys, wanted):
-    """Positions of each wanted image's reconstructions: lists of one length."""
+    """Positions of each wanted image's reconstructions: lists of equal length."""
     found = {key: {} for key in wanted}
     for position, (key, sample) in enumerate(keys):
         if (other := found[key].setdefault(sample, position)) != position:

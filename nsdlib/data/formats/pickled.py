@@ -1,7 +1,7 @@
-"""Pickled dictionaries of arrays, as `numpy.save` writes them, read without unpickling: nothing in a file is imported or called.
+"""Reader of pickled dictionaries of arrays, as `numpy.save` writes them, without unpickling: no code is imported or called.
 
-The few instructions that numpy's arrays, numbers, texts, lists and dictionaries need are followed here one by one; whatever else
-a file asks for is refused.
+It interprets only the few pickle opcodes that numpy's arrays, numbers, texts, lists and dictionaries need, and refuses all
+others.
 """
 
 import pickletools
@@ -15,7 +15,7 @@ from nsdlib.data.formats.guards import damaged, npy_header, reading
 HEADER = b"{'descr': '|O', 'fortran_order': False, 'shape': (), }"  # one object, no array
 MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")  # of numpy 1 and 2
 NAMES = ("_reconstruct", "ndarray", "dtype", "scalar")
-NUMBERS = r"[biufO]\d"  # types of values, O being any
+NUMBERS = r"[biufO]\d"  # types of values; O is object
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 EMPTY = {"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}
 IGNORED = {"PROTO", "FRAME"}
@@ -25,10 +25,10 @@ PLAIN |= {"BININT", "BININT1", "BININT2", "BINFLOAT", "LONG1", "LONG4"}
 
 
 def read_dictionary(path, *, keys=str):
-    """Read a `.npy` file that holds one pickled dictionary with `keys` of a type, as GLMsingle's results are, of either numpy.
+    """Read a `.npy` file with one pickled dictionary, such as GLMsingle's results, written by numpy 1 or 2.
 
-    Its values are ndarray, list, dict, str, int, float, bool or None; arrays cannot be written to, they share the memory of what
-    was read. A `DamagedFile` for every other file, in which nothing was run; a FileNotFoundError where there is none.
+    Its keys are of type `keys`, its values ndarray, list, dict, str, int, float, bool or None; arrays are read-only views of the
+    data read. Raises a `DamagedFile` for any other file, without running anything in it; a FileNotFoundError if there is none.
     """
     with reading(path), path.open("rb") as file:
         if npy_header(path, file).strip() != HEADER:
@@ -43,7 +43,7 @@ def read_dictionary(path, *, keys=str):
 
 
 class _Bounded:
-    """A file that gives no more than it has, so that no memory is taken for what it only promises."""
+    """A file that refuses to read beyond its end, so that no memory is allocated for bytes that it does not have."""
 
     def __init__(self, file, size):
         self.file, self.size, self.tell = file, size, file.tell
@@ -58,13 +58,13 @@ class _Bounded:
 
 
 class _Array:
-    """An array or a type of values that is not yet known; then `value` is it."""
+    """An array or dtype under construction; `value` is the result."""
 
     def __init__(self, code=None):
         self.code, self.value = code, None if code is None else np.dtype(code)
 
     def build(self, state):
-        """Take the state that numpy gives."""
+        """Set the state that numpy pickled."""
         if self.code is not None:
             self.value = self.value.newbyteorder(state[1])
             return
@@ -76,7 +76,7 @@ class _Array:
 
 
 def _follow(file):
-    """Follow a pickle's instructions to what they make."""
+    """Interpret a pickle's opcodes and return the object that they build."""
     stack, marks, memo = [], [], {}
     for instruction, argument, _ in pickletools.genops(file):
         name = instruction.name
@@ -102,7 +102,7 @@ def _follow(file):
 
 
 def _combine(name, argument, stack, marks):
-    """Follow an instruction that makes something of what lies on the stack."""
+    """Interpret an opcode that combines values on the stack."""
 
     def last(n_values):
         taken = stack[len(stack) - n_values :]
@@ -132,19 +132,19 @@ def _combine(name, argument, stack, marks):
 
 
 def _known(value):
-    """What a finished array stands for; a type of values stays as it is, for the arrays of that type."""
+    """Replace a finished array by its value; dtypes stay as they are, for the arrays that use them."""
     return value.value if isinstance(value, _Array) and value.code is None else value
 
 
 def _name(module, name):
-    """A name that arrays need; no module is asked for it."""
+    """Placeholder for a name that arrays need; no module is imported."""
     if module not in MODULES or name not in NAMES:
         raise ValueError(f"asks for '{module}.{name}', which no array needs; nothing in it was run")
     return SimpleNamespace(name=name)
 
 
 def _make(name, arguments):
-    """What a call of one of the names begins."""
+    """Result of a call of one of the names."""
     if name == "_reconstruct":
         return _Array()
     if name == "dtype" and re.fullmatch(NUMBERS, arguments[0]):

@@ -1,4 +1,4 @@
-"""Betas of a session written as a BIDS derivative with LAION-fMRI's names: a series of maps, and a table of its trials."""
+"""Writer of a session's betas as a BIDS derivative with LAION-fMRI's names: a series of maps, and a table of its trials."""
 
 import gzip
 import json
@@ -18,10 +18,11 @@ COLUMNS = {
 
 
 def write_session(folder, name, betas, trials, grid, *, about, unit):
-    """Write the betas of a session into a folder (Path), which is made: the Path of the series.
+    """Write the betas of a session into a folder (Path), created if missing: the Path of the series.
 
-    `betas` are (n_trials, n_voxels) float, `trials` a dict of columns with session, run and label, `grid` the mask, (X, Y, Z)
-    bool, whose voxels these are in C order, and the affine, (4, 4). `name` begins the files', `about` and `unit` describe them.
+    `betas` are (n_trials, n_voxels) float, `trials` is a dict of the columns session, run and label, `grid` the mask, (X, Y, Z)
+    bool, of these voxels in C order, and the affine, (4, 4). `name` is the file names' prefix; `about` and `unit` describe the
+    betas.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}_stat-effect_desc-SingletrialBetas_statmap.nii.gz"
@@ -35,14 +36,14 @@ def write_session(folder, name, betas, trials, grid, *, about, unit):
 
 
 def as_mask(voxels, shape) -> np.ndarray:
-    """Mark voxels, flat C-order indices, in a volume of this shape, (X, Y, Z) bool."""
+    """Mark voxels, given as flat C-order indices, in a volume of this shape: (X, Y, Z) bool."""
     mask = np.zeros(shape, dtype=bool)
     mask.flat[voxels] = True
     return mask
 
 
 def write_maps(path, rows, mask, affine):
-    """Write rows of values of the voxels of a mask, in C order, one after the other as a packed NIfTI series; one is a volume."""
+    """Write rows of values of a mask's voxels, in C order, as a gzipped NIfTI series; a single row as a volume."""
     import nibabel
 
     header = nibabel.Nifti1Header()
@@ -71,7 +72,7 @@ def as_json(content):
 
 
 def write_table(path, columns):
-    """Write a table with tabs, a dict of columns; None is n/a."""
+    """Write a dict of columns as a tab-separated table; None becomes n/a."""
     import pandas as pd
 
     table = pd.DataFrame({name: pd.Series(values) for name, values in columns.items()})
@@ -79,14 +80,14 @@ def write_table(path, columns):
 
 
 def refuse_existing(paths):
-    """Refuse to overwrite, with a FileExistsError."""
+    """Raise a FileExistsError if one of the paths exists."""
     if there := [path for path in paths if path.exists()]:
         raise FileExistsError(f"{there[0]} is already there, and is not overwritten: name another folder, or remove it.")
 
 
 @contextmanager
 def beside(folder):
-    """A folder in which to write what is renamed when it is whole, and that is removed when it is not."""
+    """A temporary folder inside `folder`, for output that is renamed when complete; removed if it is not renamed."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder, ignore_cleanup_errors=True) as place:
         Path(place).chmod(0o755)

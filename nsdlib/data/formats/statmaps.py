@@ -1,4 +1,4 @@
-"""Maps of betas with names as in BIDS: LAION-fMRI's series of maps with tables of trials, and one map a trial, as nilearn's."""
+"""Maps of betas with BIDS names: LAION-fMRI's series of maps with tables of trials, and nilearn's one map per trial."""
 
 import re
 
@@ -10,15 +10,15 @@ from nsdlib.data.bids.files import VOLUME, metadata, ordered, parse_name
 from nsdlib.data.formats.layouts import ARBITRARY, PERCENT, Layout, make_trials, whole_numbers
 
 SERIES = {"suffix": "statmap", "stat": "effect", "desc": "SingletrialBetas"}
-NAMES = ("label", "stimulus_id")  # columns of LAION-fMRI's tables that have named the picture
-LAION_SECONDS = 1.0, 2.5  # between the rows of its designs, and of a picture
+NAMES = ("label", "stimulus_id")  # columns that name the picture in LAION-fMRI's tables
+LAION_SECONDS = 1.0, 2.5  # between the rows of its designs, and duration of a picture
 TRIAL = r"\D*(\d+).*"  # the number of a trial in the name of a contrast
 
 
 class SeriesLayout(Layout):
     """LAION-fMRI's layout: a series of maps and a table of its trials in each session's folder below `sub-<label>`.
 
-    `note` is what the sidecar of the first series says of the betas.
+    `note` is the description of the betas in the sidecar of the first series.
     """
 
     unit = PERCENT
@@ -53,7 +53,7 @@ class SeriesLayout(Layout):
         return path.with_name(space.replace("_stat-effect", "").partition("_statmap")[0] + "_trials.tsv")
 
     def background(self):
-        """Read the map of explained variance: (X, Y, Z), None where there is none."""
+        """Read the map of explained variance: (X, Y, Z), None if there is none."""
         paths = sorted(self.home.glob("*_stat-rsquare_*_statmap.nii*"))
         return np.nan_to_num(volumes.read_map(paths[0], self.mask, self.affine)) if paths else None
 
@@ -66,7 +66,7 @@ class SeriesLayout(Layout):
         return make_trials(whole_numbers(table["run"]), table[next(name for name in NAMES if name in table)])
 
     def read(self, session, mask):
-        """Read the betas of a session, volume by volume: (n_trials, n_voxels) float32, NaN where there are none."""
+        """Read the betas of a session, volume by volume: (n_trials, n_voxels) float32, NaN where missing."""
         path = self.paths[session - 1]
         found = volumes.read_series(path, mask, self.affine)
         n_rows = self.sessions[session - 1].attrs["n_rows"]
@@ -76,10 +76,10 @@ class SeriesLayout(Layout):
 
 
 class MapsLayout(Layout):
-    """One map a trial, `contrast-<trial>_stat-effect_statmap`, as nilearn's `save_glm_to_bids` writes them; a table of pictures.
+    """One map per trial, `contrast-<trial>_stat-effect_statmap`, as written by nilearn's `save_glm_to_bids`; a table of pictures.
 
-    The table has columns trial, the number that `pattern` finds in the name of the contrast, image and, where files are of
-    several, session (the label) and run.
+    The table has columns trial (the number that `pattern` finds in the name of the contrast), image and, if there are several of
+    them, session (the label) and run.
     """
 
     unit, note = ARBITRARY, "Betas are effects of single-trial contrasts; their unit depends on the signal scaling of the model."
@@ -128,12 +128,12 @@ class MapsLayout(Layout):
         return make_trials(table["run"].to_numpy(), table["image"])
 
     def read(self, session, mask):
-        """Read the betas of a session: (n_trials, n_voxels) float32, NaN where there are none."""
+        """Read the betas of a session: (n_trials, n_voxels) float32, NaN where missing."""
         return np.stack([volumes.read_map(path, self.mask, self.affine)[mask] for path in self.files(session)])
 
 
 def subject_folder(root, label):
-    """Find the folder of a subject's results: `sub-<label>` in `root`, or in the one of its derivatives that has it."""
+    """Find the folder of a subject's results: `sub-<label>` in `root`, or in the one derivative that has it."""
     folders = [root / f"sub-{label}", *sorted(root.glob(f"derivatives/*/sub-{label}"))]
     found = [folder for folder in folders if any(folder.rglob("*_statmap.nii*"))]
     if len(found) != 1:
@@ -143,10 +143,10 @@ def subject_folder(root, label):
 
 
 def masks(folder):
-    """Masks in a subject's folder itself, else in those below: a list of Path."""
+    """Masks in a subject's folder itself, or else in its subfolders: a list of Path."""
     return sorted(folder.glob("*_mask.nii*")) or sorted(folder.rglob("*_mask.nii*"))
 
 
 def _label(text):
-    """A session's label as it is compared: without ses- and zeros in front."""
+    """A session's label for comparison: without ses- and leading zeros."""
     return str(text).removeprefix("ses-").lstrip("0")
