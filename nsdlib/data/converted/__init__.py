@@ -1,1 +1,1 @@
-"""Layouts of public data sets, brought to the one form in which betas of others are read."""
+"""Converters of public data sets to the one form in which externally estimated betas are read."""

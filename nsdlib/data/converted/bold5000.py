@@ -1,4 +1,4 @@
-"""BOLD5000, release 2.0: a series of betas for each session, the names of the pictures of all trials, and a brain mask."""
+"""BOLD5000, release 2.0: a series of betas per session, the names of the pictures of all trials, and a brain mask."""
 
 import re
 from pathlib import Path
@@ -14,16 +14,16 @@ from nsdlib.data.formats.guards import DamagedFile
 KINDS = {"A": "TYPEA-ASSUMEHRF", "B": "TY[PB]EB-FITHRF", "C": "TYPEC-FITHRF-GLMDENOISE", "D": "TYPED-FITHRF-GLMDENOISE-RR"}
 N_SESSIONS, RUN_TRIALS = {"1": 15, "2": 15, "3": 15, "4": 9}, 37
 REGION = r"sub-CSI\d_mask-(LH|RH)(EarlyVis|LOC?|OPA|PPA|R?RSC)\.nii(\.gz)?"
-SPELLED = {"LO": "LOC", "RRSC": "RSC"}  # two subjects' files are called so
+SPELLED = {"LO": "LOC", "RRSC": "RSC"}  # spelling in two subjects' files
 
 
 def open_bold5000(root, label, *, kind="D", regions=None):
-    """Open BOLD5000's betas of a subject, `label` 1 to 4 or CSI1 to CSI4, as a Source; pictures shown again are the test set.
+    """Open BOLD5000's betas of a subject, `label` 1 to 4 or CSI1 to CSI4, as a Source; repeated pictures are the test set.
 
-    `kind` is A to D, GLMsingle's; `regions` the folder sub-CSI<label> of ds001499's derivatives/spm, looked for in `root` when
-    not given. Trials of all sessions are named one after the other in `CSI<label>_imgnames.txt`, so that sessions must be there
-    from the first on. The affine is the brain mask's: that of the published betas is wrong. A FileNotFoundError for what is
-    missing; a ValueError, which says what was wanted and what came, when trials, names and volumes do not fit.
+    `kind` is GLMsingle's type, A to D; `regions` is the folder sub-CSI<label> of ds001499's derivatives/spm, by default in
+    `root`. `CSI<label>_imgnames.txt` names the trials of all sessions in sequence, so sessions must be present without a gap from
+    the first on. The affine is the brain mask's, since that of the published betas is wrong. Raises a FileNotFoundError for
+    missing files; a ValueError, with what was wanted and found, if trials, names and volumes do not match.
     """
     number = label.removeprefix("CSI")
     if number not in N_SESSIONS or kind not in KINDS:
@@ -59,7 +59,7 @@ def open_bold5000(root, label, *, kind="D", regions=None):
 
 
 def _sessions(root, name, kind):
-    """Files of betas, from the first session on."""
+    """Files of betas of the sessions from the first on."""
     pattern = f"{name}_GLMbetas-{kind}_ses-*.nii*"
     files = sorted(first_file(root, [pattern, f"*/{pattern}"], "the betas").parent.glob(pattern))
     numbers = [int(re.search(r"_ses-(\d+)", file.name)[1]) for file in files]
@@ -72,7 +72,7 @@ def _sessions(root, name, kind):
 
 
 def _count(path, shape):
-    """Betas in a file, known to have the grid of the mask."""
+    """Number of betas in a file, after checking that it has the grid of the mask."""
     with volumes.opened(path) as image:
         if len(image.shape) != 4 or image.shape[:3] != shape:
             raise DamagedFile(f"{path.name} has shape {image.shape}, wanted {shape} of the brain mask, and trials.")
@@ -80,7 +80,7 @@ def _count(path, shape):
 
 
 def _regions(folder, mask):
-    """Regions of both hemispheres: a dict of str to (X, Y, Z) bool, empty without files."""
+    """Regions of both hemispheres together: a dict of str to (X, Y, Z) bool, empty without files."""
     found = {}
     for path in sorted(folder.glob("*_mask-*.nii*")):
         if match := re.fullmatch(REGION, path.name):

@@ -1,4 +1,4 @@
-"""CNeuroMod-THINGS: single-trial betas in HDF5, by session and run, the events of its raw data set, and its noise ceilings."""
+"""CNeuroMod-THINGS: single-trial betas in HDF5, by session and run, events of the raw data set, and noise ceilings."""
 
 from pathlib import Path
 
@@ -12,22 +12,22 @@ from nsdlib.data.bids.files import existing, parse_name, problem
 from nsdlib.data.converted.source import Source, checked_dataset, first_file, own_group
 from nsdlib.data.formats.guards import DamagedFile, damaged, reading
 
-STEM = "sub-{0}_task-things_space-T1w_model-fitHrfGLMdenoiseRR_stat"  # or stats: the release has had both
+STEM = "sub-{0}_task-things_space-T1w_model-fitHrfGLMdenoiseRR_stat"  # or stats: releases have had both
 BETAS = ("-trialBetas_desc-zscore_statseries.h5", "s-trialBetas_desc-zscore_statseries.h5")
 CEILING = "*-noiseCeilings_statmap.nii.gz"
-N_REPEATS = 3  # showings whose average the published ceilings are of
-ROUNDING = 1e-3  # percent by which they may leave 0 to 100
+N_REPEATS = 3  # repeats that are averaged in the published ceilings
+ROUNDING = 1e-3  # percent allowed beyond 0 to 100
 PLACES = ("", "sub-{0}/glmsingle/output/", "glmsingle/sub-{0}/glmsingle/output/", "THINGS/glmsingle/sub-{0}/glmsingle/output/")
 EVENTS = ("fmriprep/sourcedata/things", "THINGS/fmriprep/sourcedata/things", "")  # folders of the raw data set
 
 
 def open_cneuromod(root, label, *, events=None):
-    """Open CNeuroMod-THINGS's betas of a subject, `label` 01, 02, 03 or 06, as a Source; it names no test set of its own.
+    """Open CNeuroMod-THINGS's betas of a subject, `label` 01, 02, 03 or 06, as a Source; it has no test set of its own.
 
-    `root` is the folder THINGS, the one above it, or any that holds the file; `events` the raw data set, looked for in `root`
-    when not given. Runs without betas are left out, and a note names them. Noise ceilings of averages of three repeats are those
-    beside the betas, if they are there. A FileNotFoundError for what is missing, links without content too; a ValueError, which
-    says what was wanted and what came, for a run with more or fewer betas than events, and for ceilings that are no percent.
+    `root` is the folder THINGS, its parent, or any folder that holds the file; `events` is the raw data set, by default in
+    `root`. Runs without betas are left out, and a note names them. Noise ceilings of averages of three repeats are read if they
+    are beside the betas. Raises a FileNotFoundError for missing files and links without content; a ValueError, with what was
+    wanted and found, if a run has different numbers of betas and events, or ceilings are not percentages.
     """
     path = first_file(root, [(place + STEM).format(label) + end for place in PLACES for end in BETAS], "the betas")
     folders = [Path(events)] if events else [root / place for place in EVENTS]
@@ -71,7 +71,7 @@ def open_cneuromod(root, label, *, events=None):
 
 
 def _ceilings(betas, mask, affine):
-    """Noise ceilings that lie beside the betas: a dict of number of repeats to (n_voxels,) percent, empty for none; a note."""
+    """Noise ceilings stored beside the betas: a dict of number of repeats to (n_voxels,) percent, empty for none; a note."""
     name = f"{betas.name.partition('_stat')[0]}_stat"
     path = next(iter(sorted(betas.parent.glob(name + CEILING))), betas.with_name(name + CEILING.replace("*", "")))
     if wrong := problem(path):
@@ -87,7 +87,7 @@ def _ceilings(betas, mask, affine):
 
 
 def _look(path):
-    """The mask, (X, Y, Z) bool, the affine, (4, 4), and shapes of betas by session and run."""
+    """The mask, (X, Y, Z) bool, the affine, (4, 4), and the shapes of betas by session and run."""
     with reading(path), h5py.File(path, "r") as file:
         mask = checked_dataset(path, file, "mask_array", 3)[:] > 0
         affine = checked_dataset(path, file, "mask_affine", 2)[:].astype(np.float64)

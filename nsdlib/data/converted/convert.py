@@ -12,7 +12,7 @@ from nsdlib.data.converted.source import write
 from nsdlib.data.converted.things import open_things
 from nsdlib.params import nearest
 
-LAYOUTS = {  # name: (what it is, function)
+LAYOUTS = {  # name: (description, function)
     "nsdsynthetic": ("NSD's core, tested with nsdsynthetic", open_synthetic),
     "nsdimagery": ("NSD's core, tested with nsdimagery", open_imagery),
     "things": ("THINGS-fMRI's table of betas", open_things),
@@ -23,11 +23,11 @@ LAYOUTS = {  # name: (what it is, function)
 
 
 def convert(layout, root, folder, *, label, run, images=None, **settings):
-    """Write betas of a subject of one of `LAYOUTS`, which lie in `root`, into `folder` in a form that a run can open.
+    """Convert a subject's betas from one of `LAYOUTS`, in the folder `root`, to a form in `folder` that a run can open.
 
-    `label` is the subject, `run` the name of the parameter file, `images` the folder of the pictures, where they do not come with
-    the data, and `settings` what the layout's function takes. Returned are the Path of the parameter file and notes, a list of
-    str. Errors as of that function and of `source.write`; a ValueError for a setting that it does not take.
+    `label` is the subject, `run` the name of the parameter file, `images` the folder of the pictures, if they do not come with
+    the data; `settings` are passed to the layout's function. Returns the Path of the parameter file and notes, a list of str.
+    Raises the errors of that function and of `source.write`; a ValueError for an unknown setting.
     """
     about, opener = LAYOUTS[layout]
     if not re.fullmatch("[A-Za-z0-9]+", label):

@@ -1,4 +1,4 @@
-"""Generic object decoding (Kamitani laboratory): `SubjectN.h5`, a matrix with described columns, as bdpy has it."""
+"""Generic Object Decoding (Kamitani laboratory): `SubjectN.h5`, a matrix with described columns in bdpy's format."""
 
 import re
 
@@ -18,17 +18,17 @@ NOTES = {
     "imagery": "A category was imagined, not a picture: the category's test picture stands for it.",
 }
 ROI = r"ROI_(\w+)"
-GRID_TOLERANCE = 1e-3  # of the distance of two voxels
+GRID_TOLERANCE = 1e-3  # as a fraction of the voxel spacing
 
 
 def open_god(root, label, *, task="perception"):
     """Open the matrix of a subject, `label` 1 to 5, as a Source: the 50 pictures of the perception test are the test set.
 
-    `task` is perception, whose trials show them, or imagery, where their categories were imagined; the other trials are left out.
-    All trials are one session, since the file knows none; runs of the test follow those of training. A picture is called as in
-    ImageNet, n02766534_15976. Voxels whose coordinates lie on no regular grid are stacked into a block without a place in space,
-    and a note says so. A FileNotFoundError without the file; a ValueError, which says what was wanted and what came, for another
-    task, and for columns that are not there or hold something else.
+    `task` is "perception" for trials that show the test pictures, or "imagery" for trials in which their categories were
+    imagined; the others are left out. All trials form one session, since the file defines none; runs of the test follow those of
+    training. Pictures have ImageNet's names, such as n02766534_15976. If voxel coordinates are not on a regular grid, voxels are
+    stacked into a block without a place in space, and a note says so. Raises a FileNotFoundError without the file; a ValueError,
+    with what was wanted and found, for another task, and for columns that are missing or hold something else.
     """
     if task not in TASKS:
         raise ValueError(f"task {task!r}: wanted {' or '.join(TASKS)}.")
@@ -69,7 +69,7 @@ def open_god(root, label, *, task="perception"):
 
 
 def _describe(path):
-    """What is said of the columns: a dict of key to (n_columns,) float; and the columns of each of `NAMES`."""
+    """Descriptions of the columns, a dict of key to (n_columns,) float, and the columns of each of `NAMES`."""
     with reading(path), h5py.File(path, "r") as file:
         group = "metaData" if "metaData" in file else "metadata"
         values = checked_dataset(path, file, f"{group}/value", 2)[:]
@@ -103,7 +103,7 @@ def _read(path, columns):
 
 
 def _names(path, numbers):
-    """Names of pictures from their numbers, 2766534.015976 of n02766534_15976: (n_trials,) array of str."""
+    """Names of pictures from their numbers, such as n02766534_15976 from 2766534.015976: (n_trials,) array of str."""
     millionths = np.rint(np.nan_to_num(numbers, nan=-1) * 1e6).astype(np.int64)
     wrong = ~(np.abs(millionths / 1e6 - numbers) <= 1e-7) | (millionths < 10**6)
     if wrong.any():
@@ -112,9 +112,9 @@ def _names(path, numbers):
 
 
 def _of_category(path, numbers, kind):
-    """Numbers of the test pictures of the trials' categories, the whole parts of `numbers`: (n_trials,) float64.
+    """Number of the test picture of each trial's category, the integer part of `numbers`: (n_trials,) float64.
 
-    Only trials of imagery need one; what names a picture of the category, or the category alone, is read alike.
+    Only imagery trials need it. Numbers of a picture of the category and of the category alone are treated alike.
     """
     category, pictures = np.floor(numbers), np.unique(numbers[kind == TEST])
     for one in np.unique(category[kind == IMAGERY]).tolist():
@@ -125,7 +125,7 @@ def _of_category(path, numbers, kind):
 
 
 def _place(path, axes):
-    """Place of each voxel in a volume: (n_voxels,) int, voxels with data, (X, Y, Z) bool, affine, (4, 4), and a note."""
+    """Flat index of each voxel, (n_voxels,) int, voxels with data, (X, Y, Z) bool, affine, (4, 4), and a note."""
     if any(axis is None or not np.isfinite(axis).all() for axis in axes):
         raise DamagedFile(f"{path}: wanted voxel_x, voxel_y and voxel_z of each voxel: get it again.")
     index, affine = [], np.eye(4)

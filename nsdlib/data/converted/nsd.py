@@ -1,7 +1,7 @@
-"""NSD's own extensions beside its core: nsdsynthetic, and what was seen and imagined in nsdimagery, each as the test set.
+"""NSD's extensions as test sets: nsdsynthetic, and the perception and imagery trials of nsdimagery.
 
-Decoders are trained with the core, in its 1.8 mm space, and scaled by its training images, so that the extension has no say in
-anything but scores. Trials follow the NSD Data Manual and the public code that exported the data (cvnlab/nsddatapaper).
+Decoders are trained and scaled with training images of the core, in its 1.8 mm space, so the extension affects only the scores.
+Trials follow the NSD Data Manual and the public code that exported the data (cvnlab/nsddatapaper).
 """
 
 import re
@@ -21,26 +21,26 @@ from nsdlib.data.nsd import files as nsd_files
 from nsdlib.data.nsd import layout as nsd
 from nsdlib.data.nsd.subject import DEFAULT_VERSION, NSDSubject
 
-MAX_DESIGN = 2**26  # bytes of a design, unpacked
+MAX_DESIGN = 2**26  # bytes of a design, uncompressed
 MAX_SIDE = 4096  # pixels
 BATCH = 100  # pictures in memory at once
-N_SYNTHETIC, N_SHARED = 284, 220  # pictures; the others differ between subjects
+N_SYNTHETIC, N_SHARED = 284, 220  # pictures; those that are not shared differ between subjects
 N_SYNTHETIC_TRIALS, N_SYNTHETIC_RUNS = 744, 8
 N_TARGETS = 6
-RUNS = {  # of nsdimagery, in order of time: betas, two of a trial of attention
+RUNS = {  # of nsdimagery, in temporal order: number of betas, two per attention trial
     "visA": 48, "attA": 96, "imgA_1": 48, "visB": 48, "attB": 96, "imgB_1": 48,
     "visC": 48, "attC": 96, "imgC_1": 48, "imgA_2": 48, "imgB_2": 48, "imgC_2": 48,
 }  # fmt: skip
-TASKS = {"imagery": ("img", "CUE"), "vision": ("vis", "CONDITION")}  # runs, and what names the target of a trial
-SETS = "AB"  # of targets that are pictures; C are words
+TASKS = {"imagery": ("img", "CUE"), "vision": ("vis", "CONDITION")}  # prefix of runs, and the column that names a trial's target
+SETS = "AB"  # sets of targets that are pictures; those of C are words
 
 
 def open_synthetic(root, label, *, roi="nsdgeneral", n_sessions=None, version=DEFAULT_VERSION):
     """Open NSD's core and nsdsynthetic of a subject, `label` 1 to 8, as a Source: 284 synthetic pictures are the test set.
 
-    `root` mirrors NSD's bucket; voxels are those of `roi`, sessions of the core the first `n_sessions`, all when not given. A
-    trial that repeats the picture before it, the one-back task, is left out. Of pictures, which are linear in luminance, the
-    square root is taken. Errors as of `NSDSubject`; a `DamagedFile` for files that are not what they should be.
+    `root` mirrors NSD's bucket; `roi` selects the voxels; `n_sessions` of the core are used, from the first, by default all.
+    Trials that repeat the picture before them (one-back task) are left out. Since pictures are linear in luminance, their square
+    root is taken. Raises the errors of `NSDSubject`; a `DamagedFile` for invalid files.
     """
     subject, path = _subject(root, label, n_sessions), "nsddata/experiments/nsdsynthetic/nsdsynthetic_expdesign.mat"
     order, counts = _synthetic_design(_there(subject, path))
@@ -64,10 +64,9 @@ def open_synthetic(root, label, *, roi="nsdgeneral", n_sessions=None, version=DE
 def open_imagery(root, label, *, task="imagery", roi="nsdgeneral", n_sessions=None, version=DEFAULT_VERSION):
     """Open NSD's core and nsdimagery as a Source: the 12 targets that are pictures are the test set, imagined or seen.
 
-    `task` is imagery, whose trials show what the cue asked to imagine, or vision; other arguments are as of `open_synthetic`.
-    Five targets are shared images of the core, whose trials are left out of training. Whether betas of a run lie in order of time
-    is found in what was seen (`nsdlib.data.converted.order`): a ValueError when neither order makes repeats agree, and for
-    another task.
+    `task` is "imagery" for trials that imagine the cued target, or "vision"; other arguments are as in `open_synthetic`. Five
+    targets are shared images of the core; its trials of them are left out. The order of betas in a run is inferred from the
+    vision runs (`nsdlib.data.converted.order`). Raises a ValueError if repeats agree in neither order, and for another task.
     """
     if task not in TASKS:
         raise ValueError(f"task {task!r}: wanted {' or '.join(TASKS)}; trials of attention have two betas and no one picture.")
@@ -109,7 +108,7 @@ def _subject(root, label, n_sessions):
 
 
 def _with_core(subject, mask, version, session, table, betas, *, pictures, notes, left_out=frozenset()):
-    """Sessions of the core to train with, and that of an extension, all of it to test."""
+    """Sessions of the core for training, and the session of an extension for testing."""
     ids = np.setdiff1d(subject.image_ids, list(left_out))
     sessions = []
     for number, label in enumerate(subject.session_labels, start=1):
@@ -136,7 +135,7 @@ def _with_core(subject, mask, version, session, table, betas, *, pictures, notes
 
 
 def _there(subject, name):
-    """A file of NSD, after an error that says where it belongs."""
+    """Path of a file of NSD; raises a FileNotFoundError that says how to get it if it is missing."""
     path = subject.root / name
     if not path.is_file():
         raise FileNotFoundError(f"Missing {name} in {subject.root}: get it from NSD's bucket, whose folders these are.")
@@ -154,7 +153,7 @@ def _read_betas(subject, extension, version, mask, n_trials):
 
 
 def _synthetic_design(path):
-    """Picture of each trial, from 1, (744,) int64, and the trials of each of the 8 runs."""
+    """Picture of each trial, from 1, (744,) int64, and the number of trials in each of the 8 runs."""
     with reading(path):
         check_unpacked_size(path, MAX_DESIGN)
         raw = loadmat(path, variable_names=["masterordering", "stimpattern"])
@@ -167,7 +166,7 @@ def _synthetic_design(path):
 
 
 def _write_synthetic(bricks, folder):
-    """Write the pictures of both files, numbered on."""
+    """Write the pictures of both files, numbered consecutively."""
     number = 0
     for path, n_images in bricks.items():
         with reading(path), h5py.File(path, "r") as file:
@@ -182,7 +181,7 @@ def _write_synthetic(bricks, folder):
 
 
 def _imagery_designs(subject):
-    """Condition of each beta of a run, in order of time: a dict of run to (n_trials,) int64, the column of the design."""
+    """Condition of each beta of a run, in temporal order: a dict of run to (n_trials,) int64, the column of the design."""
     path = _there(subject, "nsddata/experiments/nsdimagery/designmatrixGLMsingle.mat")
     with reading(path):
         check_unpacked_size(path, MAX_DESIGN)
@@ -194,7 +193,7 @@ def _imagery_designs(subject):
 
 
 def _targets(subject, letter):
-    """Names of the files of a set of targets: a dict of cue, a letter, to str."""
+    """File names of a set of targets: a dict of cue, a letter, to str."""
     path = _there(subject, f"nsddata/experiments/nsdimagery/{letter}_pair_list.mat")
     with reading(path):
         check_unpacked_size(path, MAX_DESIGN)
@@ -207,7 +206,7 @@ def _targets(subject, letter):
 
 
 def _cues(subject, run, column, targets, design):
-    """Letter of each trial of a run: (48,) array of str, known to be those of the design under other names."""
+    """Cue letter of each trial of a run: (48,) array of str, after checking that cues and design conditions match one to one."""
     name = f"nsddata/bdata/nsdimagery/nsdimagery_subj{subject.subject:02d}_{run}.tsv"
     path = _there(subject, name)
     table = read_table(path, "TRIAL", column)

@@ -1,8 +1,8 @@
-"""In which order the betas of a run lie: of time, or condition by condition. Public readers disagree, so the data must say."""
+"""Infer from the data whether the betas of a run are in temporal order or sorted by condition, since public readers disagree."""
 
 import numpy as np
 
-CLEAR, NOT_THERE = 4.0, 2.0  # standard deviations of what shuffled trials give
+CLEAR, NOT_THERE = 4.0, 2.0  # in standard deviations of the agreement of shuffled trials
 N_SHUFFLES = 200
 ORDERS = {
     "time": lambda design: np.arange(len(design)),
@@ -11,29 +11,29 @@ ORDERS = {
 
 
 def find_order(runs):
-    """Find the order of betas in runs in which targets were seen again and again.
+    """Find the order of betas in runs in which each target was seen several times.
 
     Parameters
     ----------
     runs : list of tuple
-        Of each run betas, (n_trials, n_voxels); names, (n_trials,), what was seen, in order of time; and design, (n_trials,) int,
-        the condition of each trial, in order of time.
+        For each run: betas, (n_trials, n_voxels); names, (n_trials,), the targets seen; and design, (n_trials,) int, the
+        condition of each trial; the last two in temporal order.
 
     Returns
     -------
     order : function
-        Of a design, (n_trials,) int, to the rows of the betas of its trials in order of time, (n_trials,) int.
+        Maps a design, (n_trials,) int, to the rows of the betas of its trials in temporal order, (n_trials,) int.
     note : str
 
     Raises
     ------
     ValueError
-        When same targets agree in neither order more than shuffled ones do.
+        If repeats of a target do not agree more than shuffled trials in either order.
 
     Notes
     -----
-    Order of time is tried first: if betas lie by condition, it makes nothing agree, while betas in order of time that drift agree
-    a little also when they are taken for sorted ones.
+    Temporal order is tried first. If betas are sorted by condition, it gives no agreement, whereas betas in temporal order that
+    drift agree a little even if they are taken as sorted.
     """
     excess = {name: _excess([(betas[order(design)], names) for betas, names, design in runs]) for name, order in ORDERS.items()}
     said = ", ".join(f"{name} {value:.1f}" for name, value in excess.items())
@@ -50,7 +50,7 @@ def find_order(runs):
 
 
 def _excess(runs, seed=0):
-    """Agreement of same targets in standard deviations of shuffled ones beyond their mean."""
+    """Agreement of repeated targets beyond the mean of shuffled trials, in standard deviations of shuffled trials."""
     rng = np.random.default_rng(seed)
     shuffled = [np.mean([agreement(betas, rng.permutation(names)) for betas, names in runs]) for _ in range(N_SHUFFLES)]
     found = np.mean([agreement(betas, names) for betas, names in runs])
@@ -58,9 +58,9 @@ def _excess(runs, seed=0):
 
 
 def agreement(betas, names):
-    """Mean correlation of the halves of same targets, every other trial, less that of different ones: float, at most 2.
+    """Mean split-half correlation (alternate trials) of the same targets minus that of different targets: float, at most 2.
 
-    `betas` are (n_trials, n_voxels), `names` (n_trials,); means over targets are taken out of each half.
+    `betas` are (n_trials, n_voxels), `names` (n_trials,); the mean over targets is removed from each half.
     """
     targets, target = np.unique(names, return_inverse=True)
     halves = np.zeros((2, len(targets), betas.shape[1]))

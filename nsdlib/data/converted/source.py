@@ -1,6 +1,6 @@
-"""Betas of others, whatever their layout, written as `BetasSubject` reads them: series of maps, tables, masks, a parameter file.
+"""Writer of betas from any layout in the form that `BetasSubject` reads: series of maps, tables, masks, a parameter file.
 
-Nothing is computed here: betas keep their values, trials their order; what is no trial of a picture has no name.
+Betas keep their values and trials their order. Trials that did not show a picture have no name.
 """
 
 from collections.abc import Callable
@@ -17,19 +17,19 @@ from nsdlib.data.formats.guards import DamagedFile, own_dataset
 from nsdlib.data.formats.series import beside, refuse_existing, write_maps, write_session, write_table
 from nsdlib.params import check_name, find_root
 
-MOST_PACKED = 1100  # bytes that one byte of a packed file can stand for
+MOST_PACKED = 1100  # largest compression ratio
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a layout has of a subject; nothing of the betas is read before `read` is called.
+    """One subject's data in any layout; no betas are read before `read` is called.
 
-    `sessions` is a list of pairs, label and DataFrame, one row a trial, columns run, from 1, and name, of the picture or None;
-    `read` a function of the number of a session, from 0, to its betas, (n_trials, n_voxels) float32, whose voxels are those of
-    `mask`, (X, Y, Z) bool, in C order; `affine` is (4, 4), `regions` a dict of str to (X, Y, Z) bool, `test` names of the
-    pictures of the official test set, `roi` what to decode from, `ceilings` a dict of a number of repeats to the published noise
-    ceilings of their averages, (n_voxels,) percent. `pictures` writes the pictures into a folder, where they come
-    with the data; `settings` are other parameters of the run, pairs of a value and a reason.
+    `sessions` is a list of pairs (label, DataFrame), one row per trial, columns run, from 1, and name, of the picture or None.
+    `read` maps the number of a session, from 0, to its betas, (n_trials, n_voxels) float32, in the voxels of `mask`, (X, Y, Z)
+    bool, in C order. `affine` is (4, 4), `regions` a dict of str to (X, Y, Z) bool, `test` the names of the official test
+    pictures, `roi` the region to decode from, `ceilings` a dict of number of repeats to published noise ceilings of their
+    averages, (n_voxels,) percent. `pictures` writes the pictures into a folder, if they come with the data. `settings` are other
+    parameters of the run, as pairs (value, reason).
     """
 
     sessions: list
@@ -52,11 +52,11 @@ class Source:
 
 
 def write(source, folder, *, run, label, about, images=None):
-    """Write a Source into a folder that is not there yet, and then params/<run>.yaml, which opens it: the Path of that file.
+    """Write a Source into a new folder, and then params/<run>.yaml, which opens it: the Path of that file.
 
-    The volume is cut to the voxels with betas. `images` is the folder of the pictures, not needed where they come with the data;
-    `about` a text for people. A ValueError for a name that a run cannot have, and without pictures; a FileNotFoundError when some
-    are missing; a FileExistsError when folder or file are there. Nothing is written then.
+    The volume is cropped to the voxels with betas. `images` is the folder of the pictures, if they do not come with the data;
+    `about` is a description. Raises a ValueError for an invalid run name and without pictures; a FileNotFoundError if some are
+    missing; a FileExistsError if folder or file exist. Nothing is written in these cases.
     """
     check_name(run)
     file = find_root() / "params" / f"{run}.yaml"
@@ -93,10 +93,10 @@ def write(source, folder, *, run, label, about, images=None):
 
 
 def checked_dataset(path, file, name, n_axes):
-    """Return a dataset of numbers of an open HDF5 file, known to lie in this file alone; its groups' names stand before it, a/b.
+    """Return a numeric dataset of an open HDF5 file, if it lies in this file; `name` begins with its groups, a/b.
 
-    A `DamagedFile`, which says what came, when it is not there, in another file, larger than the file can hold, or has another
-    number of axes.
+    Raises a `DamagedFile` that says what was found if it is missing, lies in another file, is larger than the file can hold, or
+    has another number of axes.
     """
     *groups, last = name.split("/")
     for group in groups:
@@ -110,26 +110,26 @@ def checked_dataset(path, file, name, n_axes):
 
 
 def own_group(path, file, name):
-    """Return a group of an open HDF5 file, or of a group, known to lie in this file; a `DamagedFile` that says what there is."""
+    """Return a group of an open HDF5 file or group, if it lies in this file; otherwise a `DamagedFile` says what there is."""
     if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Group):
         raise DamagedFile(f"{path}: wanted a group {name!r}, there are {', '.join(file) or 'none'}: is it another file?")
     return file[name]
 
 
 def first_file(root, patterns, what):
-    """Return the first file below a folder that fits one of some patterns, known to hold something.
+    """Return the first file below a folder that matches one of the patterns, if it has content.
 
-    A FileNotFoundError that names `what` it is, and the patterns, when there is none, or what stands in its place.
+    Raises a FileNotFoundError that names `what` it is and the patterns if there is none; or the fault of the one found.
     """
     for pattern in patterns:
-        broken = [root / pattern] if (root / pattern).is_symlink() else []  # a link without a target, which glob passes over
+        broken = [root / pattern] if (root / pattern).is_symlink() else []  # a link without a target, which glob skips
         if found := sorted(root.glob(pattern)) or broken:
             return existing(found[0])
     raise FileNotFoundError(f"{root} holds {what} under none of the names {', '.join(patterns)}: get it, or name its folder.")
 
 
 def _refuse_missing(source, images):
-    """Refuse a folder of pictures that lacks some."""
+    """Raise an error without a folder of pictures, or if some of them are missing."""
     if images is None:
         raise ValueError("The pictures do not come with these data: name the folder with those that were shown, --images.")
     Pictures(images).refuse_missing(source.shown)

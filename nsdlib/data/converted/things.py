@@ -1,4 +1,4 @@
-"""THINGS-fMRI's table of single-trial betas: responses of voxels in HDF5, and what was shown and where each voxel lies in CSV."""
+"""THINGS-fMRI's table of single-trial betas: responses in HDF5, and CSV tables of the trials and of the voxels."""
 
 from pathlib import Path
 
@@ -11,26 +11,26 @@ from nsdlib.data.formats.guards import DamagedFile, reading
 from nsdlib.data.formats.series import as_mask
 from nsdlib.data.nsd.files import read_table
 
-PARTS = {  # both names that the release has had
+PARTS = {  # names in different releases
     "responses": ("ResponseData.h5", "task-things_voxel-wise-responses.h5"),
     "trials": ("StimulusMetadata.csv", "task-things_stimulus-metadata.csv", "task-things_stimulus-metadata.tsv"),
     "voxels": ("VoxelMetadata.csv", "task-things_voxel-metadata.csv", "task-things_voxel-metadata.tsv"),
 }
-CEILINGS = {1: "nc_singletrial", 12: "nc_testset"}  # repeats that are averaged, and the column of their noise ceiling
+CEILINGS = {1: "nc_singletrial", 12: "nc_testset"}  # number of repeats averaged: column of the noise ceiling
 RESPONSES = "ResponseData/block{}_values"  # as pandas names them
 REGIONS = (
     "V1", "V2", "V3", "hV4", "VO1", "VO2", "LO1 (prf)", "LO2 (prf)", "TO1", "TO2", "V3b", "V3a", "IT",
     *(f"{side}{name}" for name in ("EBA", "FFA", "OFA", "STS", "PPA", "RSC", "TOS", "LOC") for side in "lr"),
 )  # fmt: skip
-BATCH = 2**27  # bytes of responses that are in memory at once beside the result
+BATCH = 2**27  # bytes of responses in memory at once, in addition to the result
 
 
 def open_things(root, label, *, mask=None):
     """Open THINGS-fMRI's table of a subject, `label` 01 to 03, as a Source; the trials of type test are the test set.
 
-    The tables lie in `root` or its folder betas_csv; `mask` is the brain mask of the release, sub-<label>_space-T1w_brainmask,
-    looked for in `root` when not given: it has the grid. A FileNotFoundError for what is missing; a ValueError, which says what
-    was wanted and what came, where responses, trials, voxels and mask do not belong together.
+    The tables lie in `root` or its folder betas_csv. `mask` is the brain mask of the release, sub-<label>_space-T1w_brainmask, by
+    default in `root`; it defines the grid. Raises a FileNotFoundError for missing files; a ValueError, with what was wanted and
+    found, if responses, trials, voxels and mask do not match.
     """
     files = {
         part: first_file(root, [f"{folder}sub-{label}_{name}" for folder in ("", "betas_csv/") for name in names], f"the {part}")
@@ -67,7 +67,7 @@ def open_things(root, label, *, mask=None):
 
 
 def _read_trials(path):
-    """The table of trials, one a column of the responses."""
+    """The table of trials, one row per column of the responses."""
     table = _read(path, "session", "run")
     if lacking := {"trial_type", "stimulus"} - set(table):
         raise DamagedFile(f"{path}: wanted columns {', '.join(sorted(lacking))}, got {', '.join(table)}.")
@@ -82,7 +82,7 @@ def _read(path, *whole):
 
 
 def _place(table, path, source):
-    """Where each row of the table of voxels lies in a volume: (n_voxels,) int, the voxels, (X, Y, Z) bool, and the affine."""
+    """Flat index of each row of the table of voxels, (n_voxels,) int, the voxels, (X, Y, Z) bool, and the affine."""
     masks, affine = volumes.read_masks([path])
     places = table[["voxel_x", "voxel_y", "voxel_z"]].to_numpy()
     outside = ((places < 0) | (places >= masks[0].shape)).any(axis=1)
@@ -120,7 +120,7 @@ def _find_responses(path, n_trials, table):
 
 
 def _read_columns(path, name, columns):
-    """Responses in some trials: (n_trials, n_voxels) float32; no more than the result and a batch is in memory."""
+    """Responses in some trials: (n_trials, n_voxels) float32; only the result and one batch are in memory."""
     first, last = columns.min(), columns.max() + 1
     with reading(path), h5py.File(path, "r") as file:
         data = checked_dataset(path, file, name, 2)
