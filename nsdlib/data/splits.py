@@ -2,7 +2,7 @@
 
 import numpy as np
 
-SHARE = 0.2  # of the images or concepts that are drawn for the test set
+SHARE = 0.2  # of the images or concepts, drawn for the test set
 N_CLUSTERS, N_TOPICS = 5, 50  # clusters of images, and dimensions in which their captions are clustered
 
 

@@ -133,7 +133,7 @@ def read_timing(run, raw, derivatives, *, header, tr=None):
     measured = metadata(raw, _run_of(run.entities) | {"echo": 1, "part": "mag"})  # shared by all echoes
     says, notes, both = measured | own, [], f"{run.bold.name} and its sidecars"
     in_header = float(header["pixdim"][4]) * {"msec": 1e-3, "usec": 1e-6}.get(header.get_xyzt_units()[1], 1)
-    in_header = None if in_header in (0, 1) else in_header  # written by programs that do not know it
+    in_header = None if in_header in (0, 1) else in_header  # placeholders for an unknown value
     if tr is None:
         if "VolumeTiming" in says and "RepetitionTime" not in own:
             raise ValueError(f"{both}: VolumeTiming lists a time for each volume; wanted volumes with a fixed RepetitionTime.")

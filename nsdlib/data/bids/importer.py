@@ -26,7 +26,7 @@ GUESSES = (
 )  # fmt: skip
 FEWEST_TYPES = 20  # with more values than this, trial_type may name pictures rather than conditions
 MANY_VOXELS, N_VOXELS = 20_000, 15_000  # above the first number, decoders get the second (NSD's region has 15,724)
-FEWEST_TESTS = 50  # fewest pictures shown more often than the median that can be a test set
+FEWEST_TESTS = 50  # fewest pictures in a test set of those shown more often than the median
 PLAIN = ("as given", "default")  # reasons that do not explain a setting
 WIDTH = 29  # characters before a reason
 

@@ -13,7 +13,7 @@ from nsdlib.data.bids.files import HOW
 LAST_SECONDS = 4.0  # of a run: the response to a trial that begins in them is hardly measured
 EARLY_SECONDS = 0.05  # before a run: taken as a clock error, and set to 0
 FINEST = 0.5  # seconds: a finer grid makes series longer without better betas
-RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")  # 1..1000, numbers from the first to the last
+RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")  # 1..1000, an inclusive range of numbers
 
 
 def read_trials(runs, lasts, *, image_column, drop, test, whole):

@@ -19,7 +19,7 @@ def opened(path):
     import nibabel
 
     try:
-        yield nibabel.load(existing(path), mmap=False, keep_file_open=True)  # reads gzipped files on, not from the start
+        yield nibabel.load(existing(path), mmap=False, keep_file_open=True)  # reads gzipped files in one pass
     except (FileNotFoundError, PermissionError, MemoryError):
         raise
     except Exception as error:  # nibabel, gzip and zlib raise their own errors

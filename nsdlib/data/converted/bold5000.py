@@ -59,7 +59,7 @@ def open_bold5000(root, label, *, kind="D", regions=None):
 
 
 def _sessions(root, name, kind):
-    """Files of betas of the sessions from the first on."""
+    """Files of betas, one per session, from the first session on."""
     pattern = f"{name}_GLMbetas-{kind}_ses-*.nii*"
     files = sorted(first_file(root, [pattern, f"*/{pattern}"], "the betas").parent.glob(pattern))
     numbers = [int(re.search(r"_ses-(\d+)", file.name)[1]) for file in files]

@@ -110,7 +110,7 @@ def checked_dataset(path, file, name, n_axes):
 
 
 def own_group(path, file, name):
-    """Return a group of an open HDF5 file or group, if it lies in this file; otherwise a `DamagedFile` says what there is."""
+    """Return a group of an open HDF5 file or group, if it lies in this file; a `DamagedFile` lists what exists otherwise."""
     if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Group):
         raise DamagedFile(f"{path}: wanted a group {name!r}, there are {', '.join(file) or 'none'}: is it another file?")
     return file[name]

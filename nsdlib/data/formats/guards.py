@@ -12,7 +12,7 @@ import numpy as np
 
 MAX_CHUNK = 2**28  # bytes of an HDF5 chunk, uncompressed; NSD's own have 1,500 (betas) and 541,875 (images)
 MAX_NPY_HEADER = 1000  # bytes; numpy passes the header to Python's parser, which nesting can exhaust
-NPY = {b"\x93NUMPY\x01\0": 2, b"\x93NUMPY\x02\0": 4, b"\x93NUMPY\x03\0": 4}  # beginnings: bytes of the header's length
+NPY = {b"\x93NUMPY\x01\0": 2, b"\x93NUMPY\x02\0": 4, b"\x93NUMPY\x03\0": 4}  # first bytes: size of the length field
 MATLAB_NUMBERS = {"single", "double", "logical", *(f"{sign}int{n}" for sign in ("", "u") for n in (8, 16, 32, 64))}
 HDF5_FILTERS = {1, 2, 3}  # deflate, shuffle, checksum: available in every HDF5
 

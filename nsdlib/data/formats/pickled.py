@@ -54,7 +54,7 @@ class _Bounded:
         return self.file.read(n_bytes)
 
     def readline(self):
-        return self.file.readline(200)  # of a name
+        return self.file.readline(200)  # longest name
 
 
 class _Array:

@@ -78,7 +78,7 @@ def read_captions(path, image_ids):
     image_ids = _checked_ids(image_ids)
     with reading(path), path.open("rb") as file:
         npy_header(path, file)
-        table = np.lib.format.open_memmap(path, mode="r", max_header_size=MAX_NPY_HEADER)  # np.load accepts other formats
+        table = np.lib.format.open_memmap(path, mode="r", max_header_size=MAX_NPY_HEADER)  # np.load accepts other formats, too
         check_shape(path, table.shape, (nsd.N_STIMULI, 5))
         if table.dtype.kind != "U":
             raise damaged(path, f"must hold texts, but it holds {table.dtype}")
@@ -94,7 +94,7 @@ def read_table(path, columns, **options):
     import pandas as pd
 
     with reading(path), warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # more values in a row than names of columns
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # a row has more values than there are columns
         table = pd.read_csv(path, index_col=False, low_memory=False, **options)
         for column in columns:
             if column not in table or table[column].dtype.kind not in "iub":
