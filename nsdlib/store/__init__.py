@@ -1,4 +1,4 @@
-"""Results, found again by what they came from; and the models of a run."""
+"""The store of results, addressed by their provenance, and the models of a run."""
 
 import lazy_loader
 

@@ -1,9 +1,8 @@
-"""One folder of the store: written beside its place and renamed into it, checked when it is read, never deleted.
+"""One folder of the store: written to a temporary folder, renamed into place, verified when it is read, and never deleted.
 
-The manifest is written last: a folder without one is no artifact, and one whose arrays do not fit it counts as missing where
-results are made, so that running the notebook again mends it; both are kept beside as `.incomplete-*` and `.damaged-*`. What a
-killed writer leaves, `.partial-*`, goes with the next artifact that is written: at once when that is seen to have no writer, on
-any other machine after a day of rest.
+The manifest is written last, so a folder without one is incomplete. An artifact that does not match its manifest is damaged.
+Making the artifact again replaces either and keeps the old folder as `.incomplete-*` or `.damaged-*`. A killed writer leaves a
+`.partial-*` folder. The next write deletes it if its process ran on this machine and has ended, or if it is unchanged for a day.
 """
 
 import datetime
@@ -29,49 +28,49 @@ from nsdlib.params import Run
 from nsdlib.store.sources import file_hash
 
 ARRAYS, MANIFEST = "arrays.nc", "manifest.json"
-OVERHEAD = 2**20  # bytes that a file takes at most beside its arrays
-DAY = 86400  # seconds: no save rests so long
+OVERHEAD = 2**20  # bytes: upper bound of a file's size beyond its arrays
+DAY = 86400  # seconds; no save is idle for that long
 BOOT, NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-# Of folders, where they cannot be synced.
+# Errors of file systems that cannot sync a folder.
 UNSYNCED = {errno.EINVAL, errno.EBADF, errno.EACCES, errno.ENOTSUP, errno.EISDIR}
 
 
 class MissingArtifact(FileNotFoundError):
-    """An artifact that no notebook has made yet, or that an earlier run made from other parameters or code."""
+    """The artifact does not exist, or exists only for other parameters or code."""
 
 
 class DamagedArtifact(ValueError):
-    """An artifact whose manifest cannot be read, or whose arrays are not those that the manifest was written for."""
+    """The artifact's manifest cannot be read, or its arrays do not match the manifest."""
 
 
 class StoreFull(OSError):
-    """There is no room for an artifact where the store lies."""
+    """The store's disk has no room for the artifact."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A result of a run and its folder, whether that exists or not."""
+    """A result of a run and its folder, which may not exist yet."""
 
     run: Run
     folder: Path
-    provenance: dict  # what it depends on
+    provenance: dict  # everything that its values depend on
     made_by: dict  # its notebook or function, for the manifest
-    what: str  # phrases for messages: what it holds,
-    maker: str  # who makes it,
-    again: Callable  # -> how to make it again, which only a message wants to know
+    what: str  # for messages: its contents
+    maker: str  # for messages: the notebook or function that makes it
+    again: Callable  # for messages: returns how to make it again; called only when needed
 
     def is_finished(self):
-        """Return whether the folder has its manifest, which is written last."""
+        """Return whether the folder has a manifest, which is written last."""
         return (self.folder / MANIFEST).is_file()
 
     def is_sound(self):
-        """Return whether the folder is finished and as it was written."""
+        """Return whether the folder is finished and matches its manifest."""
         return self.is_finished() and self._damage() is None
 
     def read(self):
-        """Open the arrays of a finished folder, an xarray.Dataset.
+        """Open the arrays of a finished folder as an xarray.Dataset.
 
-        A DamagedArtifact when the manifest cannot be read, or the arrays do not fit it.
+        Raises DamagedArtifact when the manifest cannot be read or the arrays do not match it.
         """
         import xarray as xr
 
@@ -81,15 +80,15 @@ class Artifact:
             raise DamagedArtifact(f"{file} {problem}: {reason}. To make it anew, {self.again()}; this one is kept beside.")
         try:
             return xr.open_dataset(arrays, engine="h5netcdf")
-        except Exception as error:  # the libraries below fail on damaged files in ways of their own
+        except Exception as error:  # h5netcdf and HDF5 raise many types of errors on damaged files
             raise DamagedArtifact(
                 f"{arrays} {problem} ({type(error).__name__}: {error}). Move the folder away and {self.again()}."
             ) from error
 
     def write(self, dataset):
-        """Write the arrays of an xarray.Dataset and the manifest beside their place and rename them into it.
+        """Write an xarray.Dataset and its manifest to a temporary folder, then rename it into place.
 
-        Where there is no room for it, a StoreFull; nothing half-written stays.
+        Raises StoreFull when the disk has no room; no partial files remain.
         """
         folder, n_bytes = self.folder, dataset.nbytes + OVERHEAD
         partial = folder.with_name(f".partial-{machine_id()}-{os.getpid()}-{folder.name}")
@@ -112,7 +111,7 @@ class Artifact:
             shutil.rmtree(partial, ignore_errors=True)
 
     def _damage(self):
-        """The file of a finished folder that is not as it was written, and what is wrong; None when all is sound."""
+        """The damaged file of a finished folder and the reason, or None when all is sound."""
         manifest, arrays = read_manifest(self.folder / MANIFEST), self.folder / ARRAYS
         if manifest is None:
             return self.folder / MANIFEST, "it cannot be read"
@@ -121,7 +120,7 @@ class Artifact:
         return None
 
     def _manifest(self, arrays):
-        """What is written beside the arrays."""
+        """The contents of the manifest."""
         packages = {package: version(package) for package in ("numpy", "torch", "xarray")}
         return {
             "provenance": self.provenance,
@@ -134,7 +133,7 @@ class Artifact:
         }
 
     def _publish(self, partial):
-        """Rename the finished folder into place; where another process was first, its copy stays."""
+        """Rename the finished folder into place; if another process was first, keep its copy."""
         folder, damaged = self.folder, self.is_finished() and self._damage()
         if damaged or (folder.exists() and not self.is_finished()):
             kind = "damaged" if damaged else "incomplete"
@@ -150,7 +149,7 @@ class Artifact:
         _sync(folder.parent)
 
     def _what_to_free(self, needed):
-        """Message of a full disk: how much is needed, how much is there, what to do."""
+        """Error message for a full disk: the space needed, the space free, and what to do."""
         free = shutil.disk_usage(self.run.store).free
         more = f"Free {needed - free:,} bytes" if free < needed else "A quota or a limit on file sizes is in the way: raise it"
         return (
@@ -161,7 +160,7 @@ class Artifact:
 
 
 def read_manifest(path):
-    """Read a manifest that has all that is looked up in it; None when the file is no such manifest."""
+    """Read a manifest; None when the file cannot be read or lacks a required key."""
     try:
         manifest = json.loads(path.read_text())
         parts = [manifest["run"], *(manifest["provenance"][kind] for kind in ("code", "weights", "after"))]
@@ -173,16 +172,16 @@ def read_manifest(path):
 
 @cache
 def machine_id():
-    """Return a name of where the processes live whose numbers are seen here: one start of a machine, and one container of it."""
+    """Identify the boot of this machine and its PID namespace (container), within which process ids are comparable."""
     try:
         place = BOOT.read_text() + str(NAMESPACE.readlink())
-    except OSError:  # no Linux: nobody is known, and age alone tells
+    except OSError:  # not Linux: no writer matches this id, so only the age of a folder counts
         place = os.urandom(8).hex()
     return hashlib.sha256(place.encode()).hexdigest()[:12]
 
 
 def _is_abandoned(partial):
-    """Whether surely nobody is writing there: its process would be seen here and has ended, or nothing changed for a day."""
+    """Whether no process writes there: its writer ran on this machine and has ended, or nothing changed for a day."""
     writer = re.match(r"\.partial-([0-9a-f]{12})-(\d+)-", partial.name)
     try:
         if writer is None or writer[1] != machine_id():
@@ -190,13 +189,13 @@ def _is_abandoned(partial):
         os.kill(int(writer[2]), 0)
     except ProcessLookupError:
         return True
-    except OSError:  # another's process, or somebody else has just removed it
+    except OSError:  # the process belongs to another user, or another process has just removed the folder
         return False
     return False
 
 
 def _sync(path):
-    """Force a file to disk, and a folder where the system can."""
+    """Sync a file to disk, or a folder if the file system supports it."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""The commands that messages name: they make the very result that is missing, whatever parameters it was asked for with."""
+"""Command lines for error messages: they make the missing result with the parameters that were requested."""
 
 import json
 import shlex
@@ -16,10 +16,10 @@ def command(run_name, name, parameters):
 
 
 def how_to_make(run, name):
-    """Say which command makes an artifact, a key of `ARTIFACTS`, of this very run, with what was set besides its parameter file.
+    """Say which command makes an artifact, a key of `ARTIFACTS`, with this run's parameters.
 
-    "run `nsdlib run demo 05_two_stage_reconstruction -p strength=0.9`"; what that notebook does not take is to be set in the file
-    beforehand.
+    For example "run `nsdlib run demo 05_two_stage_reconstruction -p strength=0.9`". Changed parameters that the notebook does not
+    take must first be set in the parameter file; the text says so.
     """
     notebook, fields = find_step(name).notebook, all_fields(name)
     changed = {field: value for field, value in differing(run).items() if field in fields}

@@ -1,4 +1,4 @@
-"""One file from the web, whole or not at all: interrupted downloads go on, every byte is checked, failures are sentences."""
+"""Download one file: resume after interruptions, verify size and hashes, and raise errors that say what to do."""
 
 import re
 import threading
@@ -7,15 +7,15 @@ from urllib.parse import urljoin, urlsplit
 
 from nsdlib.store.record import FetchError, Remote, Unasked, digests, discard, find_fault, size_of
 
-BLOCK = 2**16  # bytes that are written at once
-PROGRESS = 2**20  # bytes that an attempt must bring for the failures before it to be forgotten
+BLOCK = 2**16  # bytes written at once
+PROGRESS = 2**20  # bytes that an attempt must add to reset the count of failures
 MAX_REDIRECTS = 5
 GO_ON = "the same command goes on from here"
 OFFLINE = f"is this machine online? When it is, {GO_ON}"
 
 
 class _Again(Exception):
-    """An attempt that failed and may succeed when it is repeated; `advice` is for when it does not."""
+    """A failed attempt that is worth repeating; `advice` is for the message after the last attempt."""
 
     def __init__(self, what, advice=GO_ON):
         super().__init__(what)
@@ -24,16 +24,16 @@ class _Again(Exception):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to bear with a server."""
+    """Time-outs and retries."""
 
     timeout: float = 30.0  # seconds without a byte
-    tries: int = 5  # attempts in a row that bring nothing new
-    backoff: float = 1.0  # seconds of the first pause between attempts, doubled with each
+    tries: int = 5  # attempts in a row without progress
+    backoff: float = 1.0  # seconds of the first pause between attempts; doubles each time
     n_threads: int = 4
 
 
 class Server:
-    """Anonymous HTTP with bounded patience, to be used in a `with` block; `stop` is set when everything is to end."""
+    """Anonymous HTTP with bounded retries, a context manager; setting the event `stop` ends its downloads."""
 
     def __init__(self, patience):
         import requests
@@ -41,7 +41,7 @@ class Server:
         self.patience, self.stop = patience, threading.Event()
         self._answered, self._silent = set(), set()
         self._session = requests.Session()
-        self._session.headers["Accept-Encoding"] = "identity"  # sizes and hashes are those of the file itself
+        self._session.headers["Accept-Encoding"] = "identity"  # no compression: sizes and hashes must be the file's own
 
     def __enter__(self):
         return self
@@ -50,14 +50,14 @@ class Server:
         self._session.close()
 
     def look(self, file):
-        """Ask what the server has under a file's address: a Remote. FetchError when it refuses or does not answer in the end."""
+        """Ask the server for a file's size and hashes (Remote). Raises FetchError when it refuses or never answers."""
         return self._patiently(file, lambda: self._head(file))
 
     def receive(self, file, remote, *, recorded, count):
-        """Bring a file's `.part` to its end, check it, and return its sha256; FetchError when the file cannot be had.
+        """Complete a file's `.part`, verify it, and return its sha256. Raises FetchError when that fails.
 
-        `recorded` is the sha256 that it had when it was first fetched, or nothing. `count` is called with the number of bytes
-        that came, a negative one when bytes are thrown away.
+        `recorded` is the file's sha256 at its first download, or empty. `count` is called with the number of bytes received,
+        which is negative when bytes are discarded.
         """
 
         def attempt():
@@ -67,7 +67,7 @@ class Server:
         return self._patiently(file, attempt, reached=lambda: size_of(file.part))
 
     def _patiently(self, file, attempt, reached=lambda: 0):
-        """The result of `attempt()`, repeated with longer and longer pauses until too many in a row brought nothing new."""
+        """The result of `attempt()`, retried with doubling pauses until too many attempts in a row make no progress."""
         failures, furthest, host = 0, reached(), urlsplit(file.address).netloc
         while True:
             if host in self._silent - self._answered:
@@ -86,7 +86,7 @@ class Server:
                 raise FetchError(f"{file.label}: stopped; {GO_ON}.")
 
     def _head(self, file):
-        """Size and hashes that the server names, looked for along redirections."""
+        """Size and hashes from the server's headers, following redirections."""
         address = file.address
         for _ in range(MAX_REDIRECTS):
             with self._ask("HEAD", address, file) as response:
@@ -102,7 +102,7 @@ class Server:
         return Remote(int(size) if size else None, etag, etag if linked else "")
 
     def _stream(self, file, remote, count):
-        """Append what is missing to the `.part`; raises _Again when the connection ends before the file does."""
+        """Append the missing bytes to the `.part`; raises _Again when the connection ends early."""
         import requests
 
         n_there = size_of(file.part)
@@ -110,7 +110,7 @@ class Server:
             return
         with self._ask("GET", file.address, file, start=n_there) as response:
             going_on = response.headers.get("Content-Range", "").startswith(f"bytes {n_there}-")
-            if n_there and not going_on:  # the server begins at the beginning, or cannot go on
+            if n_there and not going_on:  # the server restarts from the first byte, or cannot resume
                 discard(file.part, count)
             if response.status_code == 416 or (response.status_code == 206 and not going_on):
                 raise _Again("the server does not go on where the file ends here")
@@ -125,7 +125,7 @@ class Server:
                     raise _Again(f"the connection was cut or went silent at byte {out.tell():,}") from None
 
     def _ask(self, method, address, file, start=0):
-        """An answer that is a success, a redirection of HEAD or a 416; raises _Again or FetchError for all others."""
+        """The response if it is a success, a redirection of HEAD, or a 416; otherwise raises _Again or FetchError."""
         import requests
 
         host = urlsplit(address).netloc
@@ -158,7 +158,7 @@ class Server:
 
 
 def _checked(file, remote, recorded, count):
-    """The sha256 of a `.part`; raises _Again when it is not whole, and throws it away when its bytes are wrong."""
+    """The sha256 of a `.part`; raises _Again when it is incomplete or wrong, and discards it when wrong."""
     size = size_of(file.part)
     if remote.size is not None and size < remote.size:
         raise _Again(f"the connection was cut at byte {size:,} of {remote.size:,}")

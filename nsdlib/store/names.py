@@ -1,4 +1,4 @@
-"""Which names a statement of a program reads, binds and surely sets anew."""
+"""The names that a statement reads, binds, and certainly rebinds (static analysis of a syntax tree)."""
 
 import ast
 
@@ -8,7 +8,7 @@ IMPORTS = ast.Import | ast.ImportFrom
 
 
 def read_by(node):
-    """Return the names whose values from before a statement it reads."""
+    """Return the names that a node reads and that were bound before it."""
     if isinstance(node, ast.Name):
         return {node.id} if isinstance(node.ctx, ast.Load) else set()
     if isinstance(node, ast.AugAssign):
@@ -28,7 +28,7 @@ def read_by(node):
 
 
 def _read_block(statements):
-    """Return the names whose values from before some statements these read."""
+    """Return the names that a block reads and that were bound before it."""
     read = set()
     for line in reversed(statements):
         read = (read - set_anew(line)) | read_by(line)
@@ -36,17 +36,17 @@ def _read_block(statements):
 
 
 def read_late(line):
-    """Return the names that the functions and generators of a statement read, perhaps long after it."""
+    """Return the names that a statement's functions and generators read, possibly long after it."""
     return set().union(*(read_by(node) for node in ast.walk(line) if isinstance(node, FUNCTIONS | ast.GeneratorExp)))
 
 
 def set_anew(line):
-    """Return the names that a statement surely gives values which owe nothing to those before."""
+    """Return the names that a statement always rebinds, whatever their values were before."""
     if isinstance(line, ast.If):
         branches = [set().union(*map(set_anew, branch)) for branch in (line.body, line.orelse)]
         return branches[0] & branches[1]
     if isinstance(line, IMPORTS):
-        return {alias.asname or alias.name for alias in line.names}  # `import a.b` adds to what `a` is
+        return {alias.asname or alias.name for alias in line.names}  # `import a.b` changes `a` but does not rebind it
     if isinstance(line, ast.FunctionDef | ast.ClassDef):
         return {line.name}
     targets = [part for target in getattr(line, "targets", ()) for part in getattr(target, "elts", [target])]
@@ -54,7 +54,7 @@ def set_anew(line):
 
 
 def bound_by(line):
-    """Return the names that a statement binds, or unbinds: assigned, imported, defined, caught."""
+    """Return the names that a statement binds or deletes: by assignment, import, definition, or `except ... as`."""
     bound = _stored(line)
     for node in ast.walk(line):
         if isinstance(node, IMPORTS):
@@ -67,10 +67,10 @@ def bound_by(line):
 
 
 def _stored(node):
-    """Return the names that a node assigns or deletes, but for the variables of comprehensions."""
+    """Return the names that a node assigns or deletes, except the variables of comprehensions."""
     if isinstance(node, ast.Name):
         return set() if isinstance(node.ctx, ast.Load) else {node.id}
-    if isinstance(node, FUNCTIONS | ast.ClassDef):  # what is assigned there is theirs
+    if isinstance(node, FUNCTIONS | ast.ClassDef):  # their assignments are local
         return set()
     parts = [node.ifs, [node.iter]] if isinstance(node, ast.comprehension) else [ast.iter_child_nodes(node)]
     return {name for group in parts for part in group for name in _stored(part)}

@@ -1,7 +1,7 @@
-"""Files that are fetched: what is known of each beforehand, and the record of what it was when it first came.
+"""Downloaded files: their expected size and hashes, and the record of their hashes at the first download.
 
-A file grows as `<name>.part` and gets its name only when its size and its hashes are right. `fetched.json` in the folder
-that is filled keeps the sha256 that each file had when it was first fetched; whatever comes later must have the same.
+A file is downloaded as `<name>.part` and renamed only when its size and hashes are right. `fetched.json` in the target folder
+keeps the sha256 of each file at its first download; later downloads must match it.
 """
 
 import hashlib
@@ -15,39 +15,39 @@ from nsdlib.core.files import atomic_write
 
 
 class FetchError(Exception):
-    """One file cannot be had: a sentence that names it and says what to do."""
+    """A file cannot be downloaded; the message names it and says what to do."""
 
 
 class Unasked(FetchError):
-    """Nobody answers where the file lies, so what the server has is not known."""
+    """The file's server does not answer."""
 
 
 @dataclass(frozen=True)
 class File:
-    """One file to be had: where it goes, where it comes from, what it is for and what is known about it beforehand."""
+    """One file to download: its destination, source, purpose, and expected size and hash."""
 
     path: Path
     address: str
     what: str
-    stage: str  # of which group of files
-    about: int = 0  # bytes as far as known
-    sha256: str = ""  # the first digits of its hash, or nothing
-    md5_etag: bool = False  # the server's ETag of 32 digits is the MD5, as S3 makes it for a file uploaded in one piece
+    stage: str  # its group of files
+    about: int = 0  # approximate bytes; 0 if unknown
+    sha256: str = ""  # the first digits of its hash, or empty
+    md5_etag: bool = False  # the server's 32-digit ETag is the MD5, as in S3 for a file uploaded in one piece
 
     @property
     def label(self):
-        """What messages call it: its name and that of its folder."""
+        """Its name in messages: folder and file name."""
         return f"{self.path.parent.name}/{self.path.name}"
 
     @property
     def part(self):
-        """The file while it grows."""
+        """The path of the incomplete download."""
         return self.path.with_name(f"{self.path.name}.part")
 
 
 @dataclass(frozen=True)
 class Remote:
-    """What the server says of a file; empty where it says nothing."""
+    """What the server reports about a file; empty where unknown."""
 
     size: int | None
     etag: str = ""
@@ -57,7 +57,7 @@ class Remote:
 class Record:
     """The file `fetched.json` of a folder: address, bytes, ETag and sha256 of each file; written after every change.
 
-    Names in it are relative to the folder. A ValueError when the file is not such a record.
+    Names in it are relative to the folder. Raises ValueError when the file is not such a record.
     """
 
     def __init__(self, folder):
@@ -87,7 +87,7 @@ class Record:
 
 
 def digests(path):
-    """Compute the sha256 and the md5 of a file, as hexadecimal digits."""
+    """Compute the sha256 and the md5 of a file in hexadecimal."""
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(2**22):
@@ -97,10 +97,9 @@ def digests(path):
 
 
 def find_fault(file, remote, recorded, *, hashes):
-    """Compare the hashes of a file, from `digests`, with those that were promised.
+    """Compare the hashes of a file, from `digests`, with the expected ones.
 
-    `recorded` is the sha256 that it had when it was first fetched, or nothing. Returns what is wrong, in words; nothing when
-    they are right.
+    `recorded` is the file's sha256 at its first download, or empty. Returns a description of the mismatches, or an empty string.
     """
     sha256, md5 = hashes
     is_md5 = file.md5_etag and re.fullmatch("[0-9a-f]{32}", remote.etag)
@@ -119,18 +118,18 @@ def find_fault(file, remote, recorded, *, hashes):
 
 
 def size_of(path):
-    """Return the bytes of a file, 0 where there is none."""
+    """Return the size of a file in bytes, 0 if it does not exist."""
     return path.stat().st_size if path.exists() else 0
 
 
 def discard(part, count):
-    """Throw a `.part` away, and take its bytes off the count."""
+    """Delete a `.part` and subtract its bytes from the count."""
     count(-size_of(part))
     part.unlink(missing_ok=True)
 
 
 def put_in_place(file, *, is_ours):
-    """Give a whole `.part` its name; what stood there and was not fetched by this project is kept beside it."""
+    """Rename a complete `.part` to its final name; a file there that is not ours is kept as `.replaced`."""
     if file.path.exists() and not is_ours:
         beside = file.path.with_name(f"{file.path.name}.replaced")
         if beside.exists():
