@@ -1,7 +1,7 @@
-"""Where results come from: the one table of artifacts, and the hash that tells their versions apart.
+"""Provenance of results: the table of artifacts, and the hash that identifies their versions.
 
-The provenance of an artifact is everything its values depend on: fields of the run, earlier artifacts, the code that its notebook
-reaches to compute it (`sources`), and the weights of the models it uses.
+The provenance of an artifact is everything its values depend on: fields of the run, earlier artifacts, the code that computes it
+(`sources`), and the weights of the models it uses.
 """
 
 import glob
@@ -19,18 +19,18 @@ from nsdlib.params import load_run, nearest, usable_runs
 from nsdlib.store import slices, sources
 from nsdlib.store.sources import content_hash, file_hash
 
-_PLACES = {"device", "folder"}  # arguments that say where something is computed, or lies; what it holds is another one
+_PLACES = {"device", "folder"}  # arguments that do not count: where to compute, and a path whose contents other arguments hash
 
 
 @dataclass(frozen=True)
 class Step:
-    """How one artifact comes about."""
+    """The notebook and the inputs of one artifact."""
 
-    notebook: str  # that makes it
+    notebook: str  # makes it
     params: tuple = ()  # fields of `Run` that its values depend on
-    after: tuple = ()  # artifacts of the same run that it is computed from
-    across: tuple = ()  # and of every run in `Run.group`
-    weights: tuple = ()  # folders of the zoo whose models compute it
+    after: tuple = ()  # input artifacts of the same run
+    across: tuple = ()  # input artifacts of every run in `Run.group`
+    weights: tuple = ()  # folders of the zoo with the models that compute it
 
 
 _DATA = ("subject", "bids", "betas_files", "simulation", "n_sessions", "seed")
@@ -38,21 +38,21 @@ FOLDERS = {
     "clip_judge": True,
     "bids": {"derivatives", "images", "captions"},
     "betas_files": {"images", "captions", "regions", "table", "mask", "test"},
-}  # where things lie has no say in results
-_OF_SUBJECT = {  # where the files of one subject lie, in `data` and `derivatives`
+}  # paths: excluded from `fields`, their contents are hashed instead
+_OF_SUBJECT = {  # patterns of one subject's files, in `data` and `derivatives`
     "bids": "* sub-{label}/**",
     "glmsingle": "* */* sub-{label}/*/*",
     "laion": "sub-{label}/** derivatives/*/sub-{label}/**",
     "statmaps": "sub-{label}/** derivatives/*/sub-{label}/**",
     "algonauts": "subj{label}/** training_split/** roi_masks/*",
 }
-_READ = {  # how the names of those end that are read
+_READ = {  # name endings of the files that are read
     "bids data": r"events\.tsv(\.gz)?|bold\.json",
     "bids derivatives": r"(bold|boldref|mask|dseg|timeseries|regressors)\.(nii|tsv|json)(\.gz)?",
     "betas_files data": r"\.(nii|npy|hdf5|mat|tsv|json)(\.gz)?",
 }
 _FIT = ("decoder_seeds", "max_epochs", "batch_size", "recipe", "alphas", "penalties", "renormalise")
-TAUGHT_BY = ("betas", "embeddings")  # of other subjects, on whom a recipe trains beforehand
+TAUGHT_BY = ("betas", "embeddings")  # artifacts of other subjects, for recipes that pretrain on them
 REFINING = ("strength", "n_steps", "guidance", "text_weight", "sampler", "faithful")
 
 ARTIFACTS = {
@@ -94,16 +94,16 @@ ARTIFACTS = {
 
 
 def provenance(run, name):
-    """Collect what an artifact, a key of `ARTIFACTS`, depends on, as dictionaries that JSON can hold.
+    """Collect what an artifact, a key of `ARTIFACTS`, depends on, as a dictionary that JSON can hold.
 
-    The keys are artifact, fields, after (hashes of other artifacts), code and weights (hashes). A ValueError when there is
+    The keys are artifact, fields, after (hashes of other artifacts), code and weights (hashes). Raises ValueError when there is
     no such artifact.
     """
     return _provenance(run, name, cache(_contents))
 
 
 def _provenance(run, name, contents):
-    """`provenance`, with the contents of a run's files from a function that looks at them once."""
+    """`provenance`, with a cached function that returns the contents of a run's files."""
     step = find_step(name)
     earlier = [(other, run, other) for other in step.after if other != "glm" or run.betas == "glm"]
     for other in step.across:
@@ -127,13 +127,13 @@ def _provenance(run, name, contents):
 
 
 def teachers(run, recipe):
-    """List the runs of other subjects on whom a recipe trains beforehand, with the same zoo; never the run's own subject."""
+    """List the runs on whose subjects a recipe pretrains: those with the run's zoo, never the run's own subject."""
     others = usable_runs(sources.recipe_subjects(run.root, recipe))
     return [other for other in others if other.zoo == run.zoo and (other.data, other.subject) != (run.data, run.subject)]
 
 
 def _contents(run):
-    """Hashes of what a laboratory's own files hold, which can change under one name: a dict, by the setting that names them."""
+    """Content hashes of a laboratory's own files, which can change while their names stay: {setting: hash}."""
     places = {"data": run.data} | {name: value for name, value in getattr(run, run.section) if isinstance(value, Path)}
     if run.roi.endswith((".nii", ".nii.gz")):
         places["roi"] = run.root / Path(run.roi).expanduser()
@@ -145,7 +145,7 @@ def _contents(run):
 
 
 def _files_below(place, run, name):
-    """Names of the files in a folder that a setting names; of a data set, those that are read of the subject and its task."""
+    """Names of the files in a setting's folder; for a data set, only those read for the subject and its tasks."""
     section, endings = getattr(run, run.section), _READ.get(f"{run.section} {name}", "")
     patterns = _OF_SUBJECT[getattr(section, "kind", "bids")] if endings else "**"
     label = glob.escape(section.label.removeprefix("subj"))
@@ -158,24 +158,24 @@ def _files_below(place, run, name):
 
 
 def _recipe_hashes(run, name):
-    """Hashes of a recipe's file, of those that define somebody's own decoders in it, and of those of its `clip`."""
+    """Hashes of a recipe's file, of the files of a user's own decoders in it, and of the files of its `clip`."""
     return [file_hash(path) for path in sources.recipe_files(run.root, name)]
 
 
 def artifact_hash(run, name):
-    """Return the 12 hexadecimal digits that tell this version of an artifact from others."""
+    """Return the 12 hexadecimal digits that identify this version of an artifact."""
     return digest(provenance(run, name))
 
 
 def call_provenance(run, function, arguments, options, *, weights=()):
-    """Collect what the result of a function depends on, in the form of `provenance`.
+    """Collect what the result of a function call depends on, in the form of `provenance`.
 
-    The function is from a module of nsdlib, whose code counts, with all that it imports. It may be a method of an object that
-    `weights`, folders of the run's zoo whose models compute it, distinguish from others, or its `settings`, a dictionary. It is
-    called with arrays, numbers, strings, None, and tuples, lists and dictionaries of them; `device` and `folder` do not count.
+    The function must be from a module of nsdlib; that module's code counts, with everything it imports. A method is allowed if
+    its object is determined by `weights` (folders of the run's zoo) or by its attribute `settings`, a dictionary. Arguments may
+    be arrays, numbers, strings, None, and tuples, lists and dictionaries of them; `device` and `folder` do not count.
 
-    A TypeError for arguments that the function does not take, or of a type that has no fingerprint, and for functions that hold
-    values of their own or come from elsewhere; a ValueError for weights that no artifact is made with.
+    Raises TypeError for arguments that the function does not take, for types that cannot be hashed, for closures, and for
+    functions from elsewhere. Raises ValueError for weights that no artifact uses.
     """
     signature = inspect.signature(function)
     bound = signature.bind(*arguments, **options)
@@ -201,14 +201,14 @@ def call_provenance(run, function, arguments, options, *, weights=()):
 
 
 def digest(inputs):
-    """Hash a provenance to the 12 hexadecimal digits that name a version."""
+    """Hash a provenance to the 12 hexadecimal digits that identify a version."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def notebooks_before(notebook):
-    """List the notebooks that have to be run before one (a Path), by the artifacts that it loads and makes.
+    """List the notebooks to run before one (a Path), from the artifacts that it loads and makes.
 
-    Returns two lists of str: of the same run, and of every run in `Run.group`.
+    Returns two lists of str: those to run for the same run, and those to run for every run in `Run.group`.
     """
     made = [step for step in ARTIFACTS.values() if step.notebook == notebook.stem]
     loaded = (slices.artifacts_loaded(notebook) & set(ARTIFACTS)).union(*(step.after for step in made))
@@ -218,25 +218,25 @@ def notebooks_before(notebook):
 
 
 def find_step(name):
-    """Return the entry of `ARTIFACTS`; an unknown name is refused with the nearest known one."""
+    """Return the entry of `ARTIFACTS`; the ValueError for an unknown name suggests the nearest known one."""
     if name not in ARTIFACTS:
         raise ValueError(f"{name!r} is no artifact{nearest(name, ARTIFACTS)} Artifacts: {', '.join(ARTIFACTS)}.")
     return ARTIFACTS[name]
 
 
 def all_fields(name):
-    """Return the fields of a run that an artifact depends on, directly or through others."""
+    """Return the fields of a run that an artifact depends on, directly or through other artifacts."""
     step = find_step(name)
     return set(step.params).union(*(all_fields(other) for other in step.after))
 
 
 def changed_fields(was, now):
-    """Say in short phrases which fields of a run were others, in the order of `now`."""
+    """Describe in short phrases which fields of a run have changed, in the order of `now`."""
     return [f"{key} was {was.get(key)!r}, is {value!r}" for key, value in now.items() if was.get(key) != value]
 
 
 def differences(stored, wanted):
-    """Say in short phrases in what the provenances of two versions of an artifact differ."""
+    """Describe in short phrases how the provenances of two versions of an artifact differ, except for their fields."""
     changed = []
     for kind, phrase in (("code", "other code in"), ("weights", "other weights of"), ("after", "another version of")):
         keys = sorted(stored[kind] | wanted[kind])
@@ -246,7 +246,7 @@ def differences(stored, wanted):
 
 
 def _module_of(function):
-    """The module of nsdlib that a function is from; others are refused."""
+    """The module of a function, which must be one of nsdlib that computes; raises TypeError otherwise."""
     if not sources.computes(function.__module__):
         raise TypeError(
             f"{function.__qualname__} is from {function.__module__}; wanted one of a module of nsdlib that "
@@ -256,7 +256,7 @@ def _module_of(function):
 
 
 def _settings(function, weights):
-    """What a method's object is; a function with values besides its arguments and weights is refused."""
+    """The settings of a method's object; raises TypeError for functions with hidden state."""
     owner = getattr(function, "__self__", None)
     if inspect.unwrap(function).__closure__ or not (owner is None or weights or hasattr(owner, "settings")):
         raise TypeError(
@@ -266,7 +266,7 @@ def _settings(function, weights):
 
 
 def _fingerprint(value, name):
-    """A value as what JSON can hold: arrays by type, shape and sha256."""
+    """A value in a form that JSON can hold; arrays become dtype, shape and sha256."""
     if isinstance(value, np.generic):
         value = value.item()
     if type(value) is np.ndarray and not value.dtype.hasobject:
@@ -285,7 +285,7 @@ def _fingerprint(value, name):
 
 
 def _weights_hash(run, part):
-    """Fingerprint of shipped demo weights, or the name of the published zoo, which pins its own; and of the run's own judge."""
+    """Hash of the demo weights, or the name of the published zoo (its weights are pinned); includes the run's `clip_judge`."""
     zoo, judge = run.root / "zoo" / "demo", run.clip_judge if part == "features" else None
     if run.zoo != "demo" and judge is None:
         return run.zoo
@@ -295,6 +295,6 @@ def _weights_hash(run, part):
 
 
 def _stamps(folder, above):
-    """Path, as seen from the folder above, and hash of each file of a folder."""
+    """Pairs (path relative to `above`, hash) of each file in a folder."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return [(file.relative_to(above).as_posix(), file_hash(file)) for file in files]

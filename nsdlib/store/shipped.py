@@ -1,8 +1,8 @@
-"""Results that are shipped with the project, in `book/data/<run>/`: of a run that takes hours, what is small.
+"""Results shipped with the project in `book/data/<run>/`: the small arrays of runs that take hours.
 
-`nsdlib ship complete` copies there, of every artifact in which a run differs from the run that it is like (`Run.like`), the
-arrays that are small: scores, errors, curves; no images, latents or weights. `about.json` says where they come from. They are
-read by the artifacts' names, as those of a store are, and stand beside the results of the run that theirs is like.
+A run may name a similar run (`Run.like`). `nsdlib ship complete` copies the small arrays (scores, errors, curves; no images,
+latents or weights) of every artifact that differs between the two. `about.json` records where they come from. They are loaded
+by artifact name, as from a store, and are shown beside the results of the similar run.
 """
 
 import json
@@ -21,14 +21,14 @@ from nsdlib.store.variants import fields
 
 PLACE = Path("book", "data")
 ABOUT = "about.json"
-LARGEST = 2**17  # bytes of an array that is shipped
+LARGEST = 2**17  # bytes: larger arrays are not shipped
 
 
 class Shipped:
-    """Shipped results of one run, to be read as those of a `Store`: a folder (Path) with arrays and `about.json`.
+    """Shipped results of one run, read like a `Store`, from a folder (Path) with arrays and `about.json`.
 
-    Its attribute `about` is a dictionary of run, its parameters; command, commit, machine; and artifacts, of each its manifest,
-    with the hash of what was copied.
+    The attribute `about` is a dictionary with the keys run (its parameters), command, commit, machine, and artifacts (for each,
+    its manifest and the hash of the copied file).
     """
 
     def __init__(self, folder):
@@ -36,7 +36,7 @@ class Shipped:
 
     @property
     def run(self):
-        """The run, as its file has it now."""
+        """The run, loaded from its present parameter file."""
         return load_run(self.about["run"]["name"])
 
     def has(self, name):
@@ -44,9 +44,9 @@ class Shipped:
         return name in self.about["artifacts"]
 
     def load(self, name):
-        """Open what was shipped of an artifact, an xarray.Dataset.
+        """Open the shipped arrays of an artifact as an xarray.Dataset.
 
-        A ValueError when there is none, or its file is not the one that was shipped.
+        Raises ValueError when there are none, or when the file is not the shipped one.
         """
         import xarray as xr
 
@@ -63,7 +63,7 @@ class Shipped:
         return xr.open_dataset(file, engine="h5netcdf")
 
     def outdated(self):
-        """List in what the present parameters, code and weights differ from those that the results were made with."""
+        """List the changes of parameters, code and weights since the results were made."""
         run, changed = self.run, []
         for name, manifest in self.about["artifacts"].items():
             made, wanted = manifest["provenance"], provenance(run, name)
@@ -87,16 +87,16 @@ class Shipped:
 
 
 def beside(run):
-    """Return the results that are shipped of runs like this one, to stand beside its own (dict of str to Shipped)."""
+    """Return the shipped results of runs like this one, to show beside its own (dict of str to Shipped)."""
     found = [Shipped(file.parent) for file in sorted((run.root / PLACE).glob(f"*/{ABOUT}"))]
     return {one.about["run"]["name"]: one for one in found if one.about["run"]["like"] == run.name}
 
 
 def ship(run, *, machine):
-    """Copy the small arrays of a run from its store into the project, in place of those that were there: a Shipped.
+    """Copy the small arrays of a run from its store into the project, replacing earlier ones; returns a Shipped.
 
-    `machine` says where the results were made. A ValueError when the run is like no other, or nothing has been made in which it
-    differs from that one.
+    `machine` describes the computer that made the results. Raises ValueError when the run's `like` is not set, or when the store
+    has no artifact that differs from those of the similar run.
     """
     if run.like is None:
         raise ValueError(f"{run.name} is like no other run, beside which its results could stand: set `like` in its file.")
@@ -123,7 +123,7 @@ def ship(run, *, machine):
 
 
 def _copy(store, name, folder):
-    """Copy what is small of an artifact; its manifest, with the hash of the copy, or None where nothing is small."""
+    """Copy the small arrays of an artifact; returns its manifest with the hash of the copy, or None if no array is small."""
     file, manifest = folder / f"{name}.nc", read_manifest(store.path(name) / MANIFEST)
     with store.load(name) as dataset:
         small = dataset[[variable for variable, array in dataset.items() if array.nbytes <= LARGEST]]
@@ -135,11 +135,11 @@ def _copy(store, name, folder):
 
 
 def commit(root):
-    """Return the commit of a source tree, with a + where files differ from it; None where there is no repository."""
+    """Return the commit of a source tree, with a + if files were modified; None without a repository."""
     command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
     environment = os.environ | {"GIT_CEILING_DIRECTORIES": str(root.parent)}
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    except OSError:  # no git
+    except OSError:  # git is not installed
         return None
     return done.stdout.strip() or None

@@ -1,9 +1,9 @@
-"""Which statements of a notebook an artifact follows from, so that a changed figure makes no result anew.
+"""Program slicing of notebooks: find the statements that an artifact depends on, so that editing a figure recomputes nothing.
 
-Statements are followed backwards from the one that saves the artifact. Where it cannot be known whether a statement changes
-a value, it is kept: one too many computes a result again, one too few would hand out an old one. A bare call may change what it
-is called with, unless it prints or draws; within an expression a call changes only what its name says it does (`x.pop()`,
-`np.copyto(x, y)`), its `out`, generators and iterators; two names may share a value when one was made from the other.
+The slice is built backwards from the statement that saves the artifact. It is conservative, because one statement too many only
+recomputes a result, while one too few would return an outdated one. A call that is a statement of its own may change its
+arguments, unless it prints or draws. A call within an expression changes only what its name implies (`x.pop()`,
+`np.copyto(x, y)`), its `out`, generators and iterators. Two names may share memory if one was made from the other.
 """
 
 import ast
@@ -14,10 +14,10 @@ from pathlib import Path
 from nsdlib.store.names import COMPREHENSIONS, FUNCTIONS, IMPORTS, bound_by, names_in, read_by, read_late, set_anew
 from nsdlib.store.sources import CARRIERS, cells, digest, imported
 
-SHOWING = ("nsdlib.plots", "matplotlib", "seaborn", "IPython", "ipywidgets")  # their functions change no value
-FRESH = {"print", "display", "deepcopy", "float", "int", "bool", "str", "len", "repr", "range"}  # give what is only theirs
+SHOWING = ("nsdlib.plots", "matplotlib", "seaborn", "IPython", "ipywidgets")  # their functions do not change their arguments
+FRESH = {"print", "display", "deepcopy", "float", "int", "bool", "str", "len", "repr", "range"}  # results share no memory
 REFLECTIVE = {"globals", "locals", "vars", "exec", "eval", "get_ipython"}  # may change anything
-TELLING = {"describe", "head", "map", "rename", "round", "tail"}  # methods whose value is shown
+TELLING = {"describe", "head", "map", "rename", "round", "tail"}  # methods that return a new value, called to show it
 CONVERTING = re.compile("(^|_)(as|to)_")  # as_text, to_frame, ...
 STATEFUL = {"default_rng", "Generator", "RandomState", "iter", "open", "map", "filter", "zip", "enumerate", "reversed"}
 MUTATING_METHODS = {
@@ -34,15 +34,15 @@ _ARITHMETIC = ast.Sub | ast.Div | ast.Pow | ast.MatMult | ast.FloorDiv | ast.Mod
 
 
 def artifacts_loaded(notebook):
-    """Return the names of the artifacts that a notebook loads from a store."""
+    """Return the names of the artifacts that a notebook loads."""
     return {name for tree, _ in cells(notebook) for name in _first_arguments(tree, ("load",))}
 
 
 def slice_of(notebook, artifact):
-    """Find what an artifact follows from in the notebook that saves it by `store.save` or `store.cached`.
+    """Find the statements that an artifact depends on, in the notebook that saves it by `store.save` or `store.cached`.
 
-    Returns a hash of the statements from which it follows, the parameters cell left out, and what they import, a set of str for
-    `sources.code_hashes`. A ValueError when the notebook does not save the artifact.
+    Returns a hash of these statements, without the parameters cell, and their imports, a set of str for `sources.code_hashes`.
+    Raises ValueError when the notebook does not save the artifact.
     """
     path = Path(notebook)
     stat = path.stat()
@@ -51,29 +51,29 @@ def slice_of(notebook, artifact):
 
 @cache
 def _slice(path, artifact, _size, _time):
-    """`slice_of` a notebook as it was at that size and time."""
+    """`slice_of`, cached by the notebook's size and time."""
     statements = [line for tree, tags in cells(path) if "parameters" not in tags for line in tree.body]
     saving = [line for line in statements if artifact in _first_arguments(line, ("save", "cached"))]
     if not saving:
         raise ValueError(
             f'{path.name} does not save the artifact {artifact!r}: wanted a cell with `store.save("{artifact}", ...)`.'
         )
-    if not any(isinstance(line, FUNCTIONS) for line in saving):  # a function saves when it is called
+    if not any(isinstance(line, FUNCTIONS) for line in saving):  # a function may be called, and save, in a later statement
         statements = statements[: statements.index(saving[-1]) + 1]
     kept = follow(statements, saving)
     return digest(ast.dump(ast.Module(kept, []))), imported(kept)
 
 
 def follow(statements, wanted):
-    """Select the statements that may change what some of them do.
+    """Select the statements that may affect the wanted ones.
 
-    `statements` is a program in its order, `wanted` those of it that count themselves. The result is in the same order; imports
-    come without the names that nobody needs.
+    `statements` is a program in order, and `wanted` is a subset of it. The result is in the same order and includes the wanted
+    statements; names that are not needed are dropped from imports.
     """
     if any(names_in(line) & REFLECTIVE for line in statements):
         return statements
     values = _Values(statements)
-    late, before = set(), None  # names that functions read when they are called, whenever that is
+    late, before = set(), None  # names that functions read when called, which may be at any later time
     while late != before:
         kept, needed = [], set().union(*(bound_by(line) for line in wanted if isinstance(line, FUNCTIONS)))
         for line in reversed(statements):
@@ -85,7 +85,7 @@ def follow(statements, wanted):
 
 
 class _Values:
-    """What the names of a program stand for: imports, drawings, generators, and from which others a value was made."""
+    """The kinds of values that a program's names hold (imports, drawings, generators), and which other names they come from."""
 
     def __init__(self, statements):
         nodes = [node for line in statements for node in ast.walk(line)]
@@ -97,7 +97,7 @@ class _Values:
         self.defined = {name for name, value in pairs if isinstance(value, FUNCTIONS)}
         self.drawn = {name for name, value in pairs if isinstance(value, ast.Call | ast.Starred) and _root(value) in self.showing}
         one_way = {name for name, value in pairs if _called(value) in STATEFUL or isinstance(value, ast.GeneratorExp)}
-        self.origins, self.views = {}, {}  # what a name's value may share anything with, and what it may itself be
+        self.origins, self.views = {}, {}  # names that a value may share parts with; names that it may be a view of
         for name, value in pairs:
             self.origins.setdefault(name, {name}).update(self._sources(value))
         before = 0
@@ -111,7 +111,7 @@ class _Values:
         self.stateful = one_way | {name for name, value in pairs if getattr(value, "id", None) in one_way}
 
     def changed_by(self, line):
-        """Names that a statement binds, and those whose value it may change, by whatever name it does so."""
+        """Names that a statement binds, and names with values that it may change, also through another name."""
         changed, shared = bound_by(line), set()
         for part in self._written(line):
             names = names_in(part) - self.imports or names_in(part)
@@ -122,7 +122,7 @@ class _Values:
         return changed | (self.stateful if names_in(line) & self.stateful else set())
 
     def _written(self, line):
-        """Parts of a statement whose value it may change: written into, or handed to a call that may."""
+        """Expressions with values that a statement may change: assigned into, or passed to a call that may change them."""
         for node in ast.walk(line):
             if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
                 yield _table(node.value)
@@ -134,11 +134,11 @@ class _Values:
                 call = getattr(node, "value", node)
                 method = isinstance(call.func, ast.Attribute) and _root(call.func) not in self.imports
                 yield call.func.value if method else call.func
-                if not method or _called(call) not in MUTATING_METHODS - {"shuffle"}:  # these change their object alone
+                if not method or _called(call) not in MUTATING_METHODS - {"shuffle"}:  # mutating methods change only their object
                     yield from [*call.args, *(option.value for option in call.keywords)]
 
     def _may_change(self, call):
-        """Whether a call, wherever it stands, may change what it is called with."""
+        """Whether a call, anywhere in a statement, may change its arguments or object."""
         name, root = _called(call) or "", _root(call)
         options = {option.arg: getattr(option.value, "value", True) for option in call.keywords}
         return (
@@ -150,7 +150,7 @@ class _Values:
         )
 
     def _may_change_bare(self, call):
-        """Whether a call whose value nobody takes may: all but those that show, and the making of an object."""
+        """Whether a call as a statement may change its arguments: all may, except displays, conversions and constructors."""
         if not isinstance(call, ast.Call) or _called(call) in TELLING or CONVERTING.search(_called(call) or ""):
             return False
         start = call
@@ -160,7 +160,7 @@ class _Values:
         return isinstance(start, ast.Name) and not shown
 
     def _sources(self, value):
-        """Names with which a value may share something."""
+        """Names that a value may share memory with."""
         arithmetic = isinstance(value, ast.BinOp) and isinstance(value.op, _ARITHMETIC)
         if arithmetic or isinstance(value, ast.Compare | ast.JoinedStr | ast.UnaryOp):
             return set()
@@ -171,12 +171,12 @@ class _Values:
 
 
 def _table(node):
-    """What is written into: the name itself where a table is indexed (`x.loc[a] = b`)."""
+    """The object that is written into: x for a table's indexer (`x.loc[a] = b`)."""
     return node.value if isinstance(node, ast.Attribute) and node.attr in ("loc", "iloc", "at", "iat") else node
 
 
 def _assigned(node):
-    """Pairs (name, value) of what a node gives to names, or puts into what they stand for."""
+    """Pairs (name, value) for values that a node assigns to names or puts into their objects."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return [(node.name, node)]
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):  # x.append(y)
@@ -187,7 +187,7 @@ def _assigned(node):
     for target in filter(None, targets if value is not None else ()):
         parts, values = getattr(target, "elts", [target]), getattr(value, "elts", ())
         is_loop = hasattr(node, "iter")
-        if is_loop or len(parts) != len(values) or len(parts) == 1:  # x, y = f() and for x in f(): each is a part of it
+        if is_loop or len(parts) != len(values) or len(parts) == 1:  # x, y = f() and for x in f(): each is a part of f()
             values = [ast.Starred(value) if is_loop or len(parts) > 1 else value] * len(parts)
         for part, one in zip(parts, values, strict=True):  # x[0] = y puts y into x
             pairs += [(name, one if isinstance(part, ast.Name) else ast.Tuple([one])) for name in names_in(part)]
@@ -195,7 +195,7 @@ def _assigned(node):
 
 
 def _of_import(line, needed):
-    """An import without the names that nobody needs; any other statement as it is."""
+    """An import reduced to the names that are needed; other statements unchanged."""
     if not isinstance(line, ast.ImportFrom) or _is_star(line):
         return line
     names = [alias for alias in line.names if (alias.asname or alias.name) in needed]
@@ -203,31 +203,31 @@ def _of_import(line, needed):
 
 
 def _is_star(line):
-    """Whether a statement imports nobody knows what."""
+    """Whether a statement contains a star import, which binds unknown names."""
     return any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(line))
 
 
 def _is_from(node, packages):
-    """Whether an import is from one of some packages."""
+    """Whether an import is only from the given packages."""
     modules = [getattr(node, "module", None)] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
     return all(f"{module}.".startswith(tuple(f"{package}." for package in packages)) for module in modules)
 
 
 def _called(value):
-    """Last part of the name of what is called; None for what is no call, or of no name."""
+    """Last part of the name of the called function; None if the value is no call or the function has no name."""
     function = getattr(value, "func", None)
     return getattr(function, "attr", None) or getattr(function, "id", None)
 
 
 def _root(value):
-    """The name with which a chain of attributes, items and calls begins; None when it begins with another value."""
+    """The name at the start of a chain of attributes, items and calls; None if the chain does not start with a name."""
     while isinstance(value, ast.Attribute | ast.Subscript | ast.Starred | ast.Call):
         value = value.func if isinstance(value, ast.Call) else value.value
     return getattr(value, "id", None)
 
 
 def _first_arguments(tree, methods):
-    """First arguments, where they are strings, of calls of methods."""
+    """The string first arguments of calls to the given methods."""
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
     called = [call.args[0] for call in calls if getattr(call.func, "attr", None) in methods]
     return {first.value for first in called if isinstance(first, ast.Constant) and isinstance(first.value, str)}

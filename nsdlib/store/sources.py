@@ -1,8 +1,7 @@
-"""Which source files a result can reach: modules by imports, data files by their names, notebook cells by what feeds it.
+"""Find the source files that a result depends on: modules by imports, data files by name, notebook statements by slicing.
 
-Nothing is listed by hand. A module reaches every module of nsdlib that it imports, anywhere in its text, and every file beside it
-whose name stands in it as a string. A result of a notebook reaches the statements from which its value follows, and what these
-import.
+Nothing is listed by hand. A module depends on every module of nsdlib that it imports, anywhere in its text, and on every file in
+its folder whose name it contains as a string. A notebook's result depends on the statements in its slice and on their imports.
 """
 
 import ast
@@ -19,37 +18,37 @@ from nsdlib.strict import parse_yaml
 
 PACKAGE = Path(__file__).parents[1]  # nsdlib/
 
-BLOCK, N_BLOCKS = 2**15, 64  # bytes that are read at once, and how often, of a large file of which not all is read
+BLOCK, N_BLOCKS = 2**15, 64  # bytes per block, and number of blocks, when a large file is sampled
 
-TIMED = re.compile(r"^%(time|prun|memit)\s+(?=\S)")  # a statement follows, which is run
-STARTED = time.time()  # no module of nsdlib was imported much earlier
-FOREIGN = re.compile(r"\s*%%(?!time|prun|memit|capture)")  # a cell that is no Python follows
+TIMED = re.compile(r"^%(time|prun|memit)\s+(?=\S)")  # a line magic that runs the Python statement after it
+STARTED = time.time()  # approximately when nsdlib was first imported
+FOREIGN = re.compile(r"\s*%%(?!time|prun|memit|capture)")  # a cell magic whose cell is not Python
 
-# These hand values on and compute none: a change in them makes no result another one. What a function of theirs imports counts.
+# These modules compute no values, so a change in them does not change results. The imports of their functions still count.
 CARRIERS = ("nsdlib.params", "nsdlib.sections", "nsdlib.strict", "nsdlib.store", "nsdlib.core.files")
 
 
 def code_hashes(reached):
-    """Return {module: 12 hexadecimal digits} for every module that computes among those that can be reached.
+    """Return {module: 12 hexadecimal digits} for every reachable module that computes.
 
-    `reached` is as `imported` gives it: modules, "nsdlib.core.ridge", and names of them, "nsdlib.core.ridge:Ridge".
+    `reached` has the form that `imported` returns: modules, "nsdlib.core.ridge", and names in them, "nsdlib.core.ridge:Ridge".
     """
     return {module: module_hash(module) for module in sorted(_follow(reached, CARRIERS)) if not _carries(module)}
 
 
 def computes(module):
-    """Whether a module is one of nsdlib that makes values, and not one that only hands them on."""
+    """Whether a module is part of nsdlib and computes values, that is, is not one of `CARRIERS`."""
     return module.split(".")[0] == "nsdlib" and not _carries(module) and _file(module) is not None
 
 
 def source_files(notebook):
-    """Return the files of nsdlib, sorted, that a notebook can reach: what its page is made from."""
+    """Return the sorted files of nsdlib that a notebook depends on."""
     modules = _follow(imported([tree for tree, _ in cells(notebook)]), ())
     return sorted({file for module in modules for file in (_file(module), *data_files(module))})
 
 
 def imported(trees):
-    """Modules of nsdlib, and names of them, that parts of a program import: "nsdlib.core.ridge", "nsdlib.core.ridge:Ridge"."""
+    """Modules of nsdlib, and names in them, that syntax trees import: "nsdlib.core.ridge", "nsdlib.core.ridge:Ridge"."""
     found = set()
     for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Import):
@@ -60,7 +59,7 @@ def imported(trees):
 
 
 def _homes(module, name):
-    """Where a name comes from that is imported from a module: itself a module, shown by a package's face, or of the module."""
+    """Sources of a name imported from a module: a submodule, a submodule re-exported lazily, or the module itself."""
     if not _file(module):
         return set()
     itself, table = f"{module}.{name}", face(module)
@@ -72,7 +71,7 @@ def _homes(module, name):
 
 @cache
 def face(package) -> dict[str, str]:
-    """Return the public names of a package, each with the module below it that holds it, from its `lazy_loader.attach`."""
+    """Return {public name: submodule that defines it} of a package, from its `lazy_loader.attach`."""
     if _file(package).name != "__init__.py":
         return {}
     calls = (node for node in ast.walk(_tree(package)) if isinstance(node, ast.Call))
@@ -82,7 +81,7 @@ def face(package) -> dict[str, str]:
 
 
 def _follow(reached, carriers):
-    """Modules that can be reached, directly or not; of a carrier only what the function that is asked for imports."""
+    """Modules reached directly or indirectly; for a carrier, only the imports of the function that is used."""
     found, queue = set(), set(reached)
     while queue:
         one = queue.pop()
@@ -95,23 +94,23 @@ def _follow(reached, carriers):
 
 @cache
 def _imports(module, name):
-    """What a module imports; of one function of it when that is named and there."""
+    """The imports of a module, or only those of its function `name` if there is one."""
     tree = _tree(module)
     own = [node for node in tree.body if getattr(node, "name", None) == name]
-    shown = {f"{module}.{home}" for home in face(module).values()}  # who has the package has whatever it shows
+    shown = {f"{module}.{home}" for home in face(module).values()}  # importing a package gives access to all its public names
     return imported(own or [tree]) | shown
 
 
 def _carries(module, carriers=CARRIERS):
-    """Whether a module only hands values on."""
+    """Whether a module is one of the carriers, which compute no values."""
     return any(module == one or module.startswith(f"{one}.") for one in carriers)
 
 
 @cache
 def module_hash(module):
-    """Hash of a module's code and of its data files; comments, layout and docstrings do not count.
+    """Hash of a module's code and its data files; comments, layout and docstrings do not count.
 
-    A warning for a file that was edited after the running program had imported it, which computes by the old one.
+    Warns if the file was edited after the running program imported it, because the old code is still in use.
     """
     if module in sys.modules and _file(module).stat().st_mtime > STARTED:
         warnings.warn(
@@ -126,14 +125,14 @@ def module_hash(module):
 
 
 def data_files(module):
-    """Files beside a module whose names stand in it as strings."""
+    """Files in a module's folder whose names appear in it as strings."""
     texts = {node.value for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     beside = _file(module).parent.iterdir()
     return sorted(file for file in beside if file.name in texts and file.is_file() and file.suffix != ".py")
 
 
 def recipe_files(root, name):
-    """List the file of a recipe, those that define somebody's own decoders in it (`own_files`), and those of its `clip`."""
+    """List a recipe's file, the files of a user's own decoders in it (`own_files`), and the files of its `clip`."""
     file, fields = _recipe_file(root, name), recipe_fields(root, name)
     folders = [clip_folder(root, folder) for folder in _settings(fields, "clip") if folder and isinstance(folder, str)]
     named = {value for value in _settings(fields, "decoder") if isinstance(value, str) and ":" in value}
@@ -142,17 +141,17 @@ def recipe_files(root, name):
 
 
 def clip_folder(root, folder):
-    """Return the folder of a recipe's `clip`, below the project's or absolute."""
+    """Return the folder of a recipe's `clip`, absolute or relative to the project's folder."""
     return root / Path(folder).expanduser()
 
 
 def clip_files(folder):
-    """List the files of a folder with a CLIP: a sorted list of Path."""
+    """Return the sorted files (Path) of a folder with a CLIP."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def recipe_subjects(root, name):
-    """List the runs on whose subjects a recipe trains beforehand, by their names; none of a file that is refused."""
+    """List the names of the runs on whose subjects a recipe pretrains; none if its file is invalid."""
     lists = [named for named in _settings(recipe_fields(root, name), "pretrain_on") if isinstance(named, list)]
     return [other for named in lists for other in named if (root / "params" / f"{other}.yaml").is_file()]
 
@@ -162,7 +161,7 @@ def _recipe_file(root, name):
 
 
 def recipe_fields(root, name):
-    """Read what a recipe's file holds; None where it is absent or refused, as notebook 10 says."""
+    """Read a recipe's file; None if it is absent or invalid, which notebook 10 reports."""
     try:
         return parse_yaml(_recipe_file(root, name).read_bytes())
     except (OSError, ValueError):
@@ -170,12 +169,12 @@ def recipe_fields(root, name):
 
 
 def _settings(fields, wanted):
-    """Values of a setting of a recipe, wherever it stands."""
+    """All values of a recipe's setting, at any depth."""
     return [value for key, value in _walk(fields) if key == wanted]
 
 
 def _walk(value):
-    """Pairs (key, value) of a dictionary and of those in it."""
+    """Pairs (key, value) of a dictionary and of the dictionaries nested in it."""
     if isinstance(value, dict):
         for key, one in value.items():
             yield key, one
@@ -183,9 +182,9 @@ def _walk(value):
 
 
 def own_files(decoder, root):
-    """List the files of the project's folder that a decoder of one's own, "package.module:Name", is made of: a list of Path.
+    """List the files (Path) in the project's folder that a user's own decoder, "package.module:Name", consists of.
 
-    They are its module's, those of what this imports, and of a package all; what is installed elsewhere has none.
+    These are the files of its module and of that module's imports, with all files of a package. Installed packages have none.
     """
     found, queue = set(), [decoder.partition(":")[0]]
     while queue:
@@ -198,7 +197,7 @@ def own_files(decoder, root):
 
 
 def _names_imported(file):
-    """Modules that a file imports, as it names them; none of one that cannot be read."""
+    """Names of the modules that a file imports; none if it cannot be parsed."""
     try:
         nodes = [*ast.walk(ast.parse(file.read_bytes()))]
     except (SyntaxError, ValueError):
@@ -208,13 +207,13 @@ def _names_imported(file):
 
 
 def file_hash(path):
-    """sha256 of a file; it is read again only when its size or time has changed."""
+    """sha256 of a file, cached by its size and time."""
     stat = path.stat()
     return _hash_of(path, stat.st_size, stat.st_mtime_ns)
 
 
 def content_hash(path):
-    """sha256 as `file_hash` gives it; of a large file that is no text, of its size and blocks evenly spaced, 2 MiB in all."""
+    """sha256 of a file; for a large binary file, of its size and evenly spaced blocks, 2 MiB in all."""
     stat = path.stat()
     if stat.st_size <= BLOCK * N_BLOCKS or path.suffix in (".tsv", ".json"):
         return file_hash(path)
@@ -223,7 +222,7 @@ def content_hash(path):
 
 @cache
 def _hash_of_blocks(path, size, _time):
-    """sha256 of the size of a file and of blocks from its first to its last byte."""
+    """sha256 of a file's size and of evenly spaced blocks, including the first and the last."""
     found = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
         for number in range(N_BLOCKS):
@@ -234,13 +233,13 @@ def _hash_of_blocks(path, size, _time):
 
 @cache
 def _hash_of(path, _size, _time):
-    """sha256 of a file as it was at that size and time."""
+    """`file_hash`, with the size and time as keys of the cache."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _file(module):
-    """The file of a module or package of nsdlib; None when there is none."""
+    """The file of a module or package of nsdlib, or None."""
     path = PACKAGE.joinpath(*module.split(".")[1:])
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
@@ -251,9 +250,9 @@ def _tree(module):
 
 
 def cells(notebook):
-    """Pairs (syntax tree, tags) of a notebook's code cells; what stands for IPython or the shell alone is left out.
+    """Pairs (syntax tree, tags) of a notebook's code cells, without IPython magics and shell commands.
 
-    A ValueError, which names the cell, for what neither Python nor IPython can read.
+    Raises ValueError, which names the cell, if neither Python nor IPython can parse it.
     """
     listed = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     for number, cell in enumerate((cell for cell in listed if cell["cell_type"] == "code"), start=1):
@@ -262,7 +261,7 @@ def cells(notebook):
 
 
 def _parsed(source, where):
-    """The syntax tree of a cell; IPython says what of it is Python where that is not plain."""
+    """The syntax tree of a cell; if Python cannot parse it, IPython transforms it first."""
     if FOREIGN.match(source):
         return ast.Module([], [])
     lines = [TIMED.sub("", line) for line in source.splitlines()]
@@ -280,7 +279,7 @@ def _parsed(source, where):
 
 
 def default_parameters(notebook):
-    """Return names and values that the cell tagged `parameters` of a notebook assigns; ValueError unless there is one."""
+    """Return {name: value} of a notebook's cell tagged `parameters`; raises ValueError unless there is exactly one."""
     tagged = [tree for tree, tags in cells(notebook) if "parameters" in tags]
     if len(tagged) != 1:
         raise ValueError(f"{Path(notebook).name} must have one cell tagged 'parameters', it has {len(tagged)}.")
@@ -289,5 +288,5 @@ def default_parameters(notebook):
 
 
 def digest(*texts):
-    """12 hexadecimal digits of texts."""
+    """First 12 hexadecimal digits of the sha256 of texts."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]

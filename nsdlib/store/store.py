@@ -1,11 +1,11 @@
-"""Results between notebooks: labelled arrays with a manifest that says what they came from.
+"""Results passed between notebooks: labelled arrays with a manifest of their provenance.
 
 An artifact is a folder `<store>/<run>/<name>-<hash>/` with `arrays.nc` (netCDF-4) and `manifest.json`. The hash is that
 of the artifact's provenance: parameters, earlier artifacts, model weights, and the code that computes it. A changed method
 therefore makes a new artifact beside the old one, and nothing is overwritten.
 
-The result of a single long call can be kept in the same way (`Store.memoise`), in `<store>/<run>/kept-<function>-<hash>/`: what a
-notebook did before it was killed, or before it got another figure, it then does not do again.
+`Store.memoise` caches the result of a single long call in the same way, in `<store>/<run>/kept-<function>-<hash>/`, so that a
+notebook that was killed or edited does not repeat it.
 """
 
 import shutil
@@ -20,13 +20,13 @@ from nsdlib.store.provenance import all_fields, call_provenance, changed_fields,
 
 
 class Store:
-    """The artifacts of one run (nsdlib.params.Run), which says where the store lies and from which parameters they are made."""
+    """The artifacts of one run (nsdlib.params.Run), which gives the store's folder and the parameters."""
 
     def __init__(self, run):
         self.run = run
 
     def path(self, name):
-        """Return the folder of an artifact, whether it exists or not."""
+        """Return the folder of an artifact, which may not exist yet."""
         return self._artifact(name).folder
 
     def has(self, name):
@@ -34,18 +34,18 @@ class Store:
         return self._artifact(name).is_sound()
 
     def scratch(self, name):
-        """Return the folder for what is in progress before the artifact is saved; `save` removes it.
+        """Return the folder for intermediate files of an unfinished artifact; `save` removes it.
 
-        Each run that shares the store has its own, so that none takes another's away.
+        Runs that share a store have separate folders.
         """
         return self.run.store / f".scratch-{self.run.name}-{self.path(name).name}"
 
     def save(self, name, dataset):
-        """Write an artifact, a key of `ARTIFACTS`, and hand it back as `load` returns it.
+        """Write an artifact, a key of `ARTIFACTS`, and return it as `load` does.
 
-        The arrays of the xarray.Dataset may be of bool, integer, floating or string type. Where another process has finished the
-        same artifact meanwhile, that one is returned. A ValueError for an unknown name, or something that is no Dataset; a
-        StoreFull when there is no room for it: nothing half-written stays.
+        The arrays of the xarray.Dataset may be of bool, integer, floating or string type. If another process has finished the
+        same artifact meanwhile, that one is returned. Raises ValueError for an unknown name or if `dataset` is no Dataset, and
+        StoreFull when the disk has no room; no partial files remain.
         """
         if not hasattr(dataset, "data_vars"):
             raise ValueError(f"The store keeps an xarray.Dataset; for {name!r} it got a {type(dataset).__name__}.")
@@ -55,16 +55,16 @@ class Store:
         return artifact.read()
 
     def load(self, name):
-        """Open an artifact, an xarray.Dataset whose arrays are read from disk when they are used.
+        """Open an artifact as an xarray.Dataset with lazy arrays.
 
-        Close it, or use it in a `with` block, when the file must be free again.
+        Close it, or use it in a `with` block, to release the file.
 
         Raises
         ------
         MissingArtifact
             When it has not been made from the present parameters and code.
         DamagedArtifact
-            When its manifest cannot be read, or its arrays do not fit it.
+            When its manifest cannot be read, or its arrays do not match it.
         """
         artifact = self._artifact(name)
         if not artifact.is_finished():
@@ -72,24 +72,24 @@ class Store:
         return artifact.read()
 
     def cached(self, name, make):
-        """Load the artifact, or make it with `make()` (a callable that returns the Dataset) and save it."""
+        """Load the artifact, or make the Dataset with `make()` and save it."""
         return self.load(name) if self.has(name) else self.save(name, make())
 
     def memoise(self, function, *, weights=(), kind=None):
-        """Return the same function, but what it returned for equal arguments is read from the store.
+        """Wrap a function so that its results are cached in the store.
 
-        It raises TypeError for arguments and functions that `provenance.call_provenance` cannot tell apart, and for results of
-        another kind. Where there is no room for a result, it warns and hands it out all the same.
+        The wrapper raises TypeError for arguments and functions that `provenance.call_provenance` cannot hash, and for results of
+        another type. If the disk has no room for a result, it warns and returns the result without caching it.
 
         Parameters
         ----------
         function : callable
-            From a module of nsdlib, a method as well. Its result must follow from its arguments, that module's code with what it
-            imports, and `weights`; see `provenance.call_provenance` for the arguments that it may take.
+            A function or method from a module of nsdlib. Its result must depend only on its arguments, the code of that module
+            and its imports, and `weights`; see `provenance.call_provenance` for the permitted arguments.
         weights : tuple of str
-            Folders of the zoo whose models compute it.
+            Folders of the zoo with the models that compute it.
         kind : type, optional
-            Of what it returns, with `to_dataset` and `from_dataset`; when not given, it returns NumPy's or xarray's arrays.
+            The type of its result, with `to_dataset` and `from_dataset`; by default the result is a NumPy array or a DataArray.
         """
 
         @wraps(function)
@@ -108,21 +108,21 @@ class Store:
         return memoised
 
     def _artifact(self, name):
-        """An artifact of the table."""
+        """An artifact of `ARTIFACTS`."""
         notebook, inputs = find_step(name).notebook, provenance(self.run, name)
         folder = self.run.store / f"{name}-{digest(inputs)}"
         phrases = f"artifact {name!r}", f"notebook {notebook}", lambda: f"{how_to_make(self.run, name)} again"
         return Artifact(self.run, folder, inputs, {"notebook": notebook}, *phrases)
 
     def _result(self, function, inputs):
-        """The result of one call."""
+        """The artifact of one function call."""
         name = function.__name__
         folder = self.run.store / f"kept-{name}-{digest(inputs)}"
         made_by = {"function": f"{function.__module__}.{function.__qualname__}"}
         return Artifact(self.run, folder, inputs, made_by, f"result of {name}", name, lambda: "call it again")
 
     def _what_is_missing(self, name, wanted):
-        """Message of a missing artifact: who makes it, and how those that are there differ."""
+        """Error message for a missing artifact: the command that makes it, and how the existing versions differ."""
         text = (
             f"The artifact {name!r} of run {self.run.name!r} has not been made from the present parameters and code: "
             f"{how_to_make(self.run, name)} first."

@@ -1,7 +1,7 @@
-"""What tells a variant from its run: the parameters that differ from the run's file, named in what it writes beside the store.
+"""Names for variants of a run: the parameters that differ from the run's file.
 
-Results in the store are named by all that they were made from; an executed page, or a folder of figures, by what differs. So
-nothing that a variant writes takes the place of what the run wrote.
+Results in the store are named by the hash of their full provenance. Executed pages and folders of figures are named by the
+parameters that differ, so that a variant never overwrites the run's own.
 """
 
 import re
@@ -10,34 +10,34 @@ from nsdlib.params import Run, load_run
 from nsdlib.store.provenance import ARTIFACTS, FOLDERS, digest, provenance
 from nsdlib.store.slices import artifacts_loaded
 
-MARK = "__"  # between a page's notebook and each parameter that differs
-LONGEST = 80  # characters of a name that say what differs
-# Where and how something is computed, not what; another judge makes other scores.
+MARK = "__"  # precedes each parameter that differs
+LONGEST = 80  # characters for the parameters that differ; longer names are cut
+# Fields that say where and how to compute, not what. `clip_judge` is not among them, because it changes the scores.
 _PLACES = dict.fromkeys(("root", "data", "weights", "store", "device", "compile"), True)
 _PLACES |= {section: FOLDERS[section] for section in ("bids", "betas_files")}
 
 
 def run_with(name, parameters):
-    """Load a run as a notebook uses it that gets these parameters: those that are fields of a `Run` count."""
+    """Load a run as a notebook with these parameters does; only fields of `Run` count."""
     return load_run(name, **{key: value for key, value in parameters.items() if key in Run.model_fields})
 
 
 def fields(run):
-    """Return the fields of a run that say what is computed, as JSON holds them."""
+    """Return the fields of a run that determine what is computed, in JSON types."""
     return run.model_dump(mode="json", exclude=_PLACES)
 
 
 def differing(run):
-    """Return the fields in which a run differs from its parameter file, as JSON holds them."""
+    """Return the fields in which a run differs from its parameter file, in JSON types."""
     as_filed = fields(load_run(run.name))
     return {key: value for key, value in fields(run).items() if value != as_filed[key]}
 
 
 def name_of(stem, changed):
-    """Name what a run writes from its name when the run is as in its file, and from what differs (see `differing`).
+    """Add the parameters that differ (see `differing`) to the name of a page or folder.
 
-    "05_two_stage_reconstruction__decoder-gru". Other values give another name: where they cannot be written out in a
-    file's name, a hash of them is added.
+    For example "05_two_stage_reconstruction__decoder-gru". Different values always give different names: if they do not fit into
+    a file name, their hash is added.
     """
     text = "".join(f"{MARK}{key}-{_text(value)}" for key, value in sorted(changed.items()))
     name = re.sub(r"[^\w.,-]+", "-", text, flags=re.ASCII)[:LONGEST]
@@ -45,15 +45,15 @@ def name_of(stem, changed):
 
 
 def words_for(changed):
-    """Say what differs, "decoder=gru, strength=0.9"; nothing when nothing does."""
+    """Describe what differs, "decoder=gru, strength=0.9", or return an empty string."""
     return ", ".join(f"{key}={_text(value)}" for key, value in sorted(changed.items()))
 
 
 def origin(run, notebook):
-    """Return what a page is made from, for its metadata: of a run as the notebook (a Path) uses it.
+    """Return the provenance of a page for its metadata: the run's parameters and the notebook's (a Path) artifacts.
 
-    A dictionary of run, the run's `fields`, and artifacts, the hashes of what the notebook makes and of what that is computed
-    from, or, where it makes nothing, of what it loads; its keys are "run/artifact".
+    The dictionary's keys are run (the run's `fields`) and artifacts ({"run/artifact": hash} of the artifacts that the notebook
+    makes and of their inputs, or, if it makes none, of those that it loads).
     """
     made = {name: provenance(run, name) for name, step in ARTIFACTS.items() if step.notebook == notebook.stem}
     versions = {name: digest(inputs) for name, inputs in made.items()}
@@ -66,5 +66,5 @@ def origin(run, notebook):
 
 
 def _text(value):
-    """A value as words and names have it."""
+    """A value as text in descriptions and file names."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,7 +1,7 @@
 """The models of a run, from one of two zoos: `demo` (ours, in the repository) and `paper` (published).
 
-Both zoos are read by the same loading code; they differ in size alone. This is where `core` meets a `Run`: here are the paths and
-where the weights come from; the modules of `core` know how to load them.
+The same code loads both zoos, which differ only in size. This module maps a `Run` to paths and sources of weights; the modules of
+`core` load them.
 """
 
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from nsdlib.store.sources import clip_folder, recipe_fields
 
 @dataclass(frozen=True)
 class Weights:
-    """One entry of a zoo: a file or folder below the zoo's root, where it comes from, its licence.
+    """One entry of a zoo: a file or folder below the zoo's root, its source and its licence.
 
-    Published ones have an address as well.
+    Published weights also have an address.
     """
 
     path: str
     source: str
     licence: str
     address: str = ""
-    size: int = 0  # bytes as far as known
-    sha256: str = ""  # the first digits, where its name gives them
-    parts: tuple[tuple[str, int], ...] = ()  # of a folder the files that the models read, with their bytes
+    size: int = 0  # approximate bytes; 0 if unknown
+    sha256: str = ""  # the first digits, if the file name contains them
+    parts: tuple[tuple[str, int], ...] = ()  # for a folder: (file that the models read, bytes)
 
     def files(self, root, name) -> list[File]:
-        """What is to be fetched below the zoo's root for the model `name`; nothing where the weights are our own."""
+        """The files to download below the zoo's root for the model `name`; empty for our own weights."""
         parts = [(f"/{part}", size) for part, size in self.parts] or [("", self.size)]
         return [
             File(
@@ -46,7 +46,7 @@ class Weights:
         ]
 
     def missing(self, root) -> Path | None:
-        """The first file or folder that is not there; the same tensors under another of the names that are read will do."""
+        """The first missing file or folder, or None; a weights file may have any of the accepted names."""
         whole = Path(root) / self.path
         for path in [whole, *(whole / part for part, _ in self.parts)]:
             files = (path.name in NAMES and find_files(path.parent)) or [path]
@@ -62,18 +62,18 @@ _PYTORCH = "https://download.pytorch.org/models/"
 
 
 def _hosted(path, host, licence, size):
-    """A file from a folder of a host, under the name that it has there."""
+    """A file from a host, under the same name."""
     return Weights(path, host, licence, f"{host}{Path(path).name}", size)
 
 
 def _of_hub(path, repository, revision, parts, licence="MIT"):
-    """Files of a revision of one of Hugging Face's repositories, with their bytes."""
+    """Files, with their bytes, of one revision of a Hugging Face repository."""
     source = f"https://huggingface.co/{repository}"
     return Weights(path, source, licence, f"{source}/resolve/{revision}", parts=parts)
 
 
 def _torchvision(file, size):
-    """One of torchvision's networks; the digits at the end of its name begin its sha256."""
+    """One of torchvision's networks; the file name ends in the first digits of its sha256."""
     digits = file.removesuffix(".pth").rpartition("-")[2]
     source = "torchvision's model weights (download.pytorch.org/models)"
     return Weights(f"features/{file}", source, "BSD-3-Clause", _PYTORCH + file, size, digits)
@@ -127,7 +127,7 @@ ZOOS = {
     },
 }
 
-STABLE_DIFFUSION = _of_hub(  # sizes as the tensors have it in float32; neither they nor the terms were seen at the source
+STABLE_DIFFUSION = _of_hub(  # sizes computed from the tensors in float32; sizes and licence were not checked at the source
     "stable-diffusion-v1-4",
     "CompVis/stable-diffusion-v1-4",
     "main",
@@ -149,13 +149,13 @@ STABLE_DIFFUSION = _of_hub(  # sizes as the tensors have it in float32; neither 
 
 
 def asked_for(run) -> dict[str, Weights]:
-    """Published models that the run's recipes draw with besides those of a zoo, by name: Stable Diffusion 1.4, or none."""
+    """Published models that the run's recipes generate images with, besides the zoo's: Stable Diffusion 1.4, or none."""
     named = run.zoo == "paper" and any(_says(run, name, "generator", "model") == "stable_diffusion" for name in run.recipes)
     return {"stable_diffusion": STABLE_DIFFUSION} if named else {}
 
 
 def _says(run, recipe, *keys):
-    """What the file of a recipe says below these keys; None where it says nothing, or is refused as soon as it is loaded."""
+    """The value at nested keys of a recipe's file; None if a key is absent or the file is invalid."""
     value = recipe_fields(run.root, recipe)
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
@@ -163,7 +163,7 @@ def _says(run, recipe, *keys):
 
 
 def models(run) -> dict[str, Weights]:
-    """Every model that a run needs, by name: those of its zoo and, of the published ones, what its recipes ask for."""
+    """Every model that a run needs, by name: those of its zoo, and published ones that its recipes use."""
     return ZOOS[run.zoo] | asked_for(run)
 
 
@@ -173,7 +173,7 @@ def root(run) -> Path:
 
 
 def path(run, name: str) -> Path:
-    """The file or folder of a model; raises FileNotFoundError that says what is missing and where it comes from."""
+    """The file or folder of a model; raises FileNotFoundError, with the source of the weights, when it is missing."""
     if name not in (entries := models(run)):
         raise ValueError(f"no model {name!r} in the {run.zoo} zoo; it has {', '.join(entries)}")
     entry = entries[name]
@@ -187,13 +187,13 @@ def path(run, name: str) -> Path:
 
 
 def files(run) -> list[File]:
-    """Every file of the published weights, with those that the run's recipes ask for, below its folder of weights."""
+    """Every file of the published weights below the run's folder of weights, including those that its recipes use."""
     folder, entries = Path(run.weights) / "paper", ZOOS["paper"] | asked_for(run)
     return [file for name, entry in entries.items() for file in entry.files(folder, name)]
 
 
 def missing(run) -> list[tuple[Path, str]]:
-    """(first path that is not there, where it comes from) of every model that the run needs and that is not whole."""
+    """(first missing path, its source) of every incomplete model that the run needs."""
     found = [(entry.missing(root(run)), entry.source) for entry in models(run).values()]
     if run.clip_judge is not None and not run.clip_judge.is_dir():
         found.append((run.clip_judge, "you: a folder with a CLIP, or correct `clip_judge` of the run"))
@@ -212,14 +212,14 @@ def load_vdvae(run):
 
 
 def load_embedder(run):
-    """The run's CLIP encoders of text and images, on the run's device."""
+    """The run's CLIP encoders for text and images, on the run's device."""
     from nsdlib.core import clip
 
     return clip.load(path(run, "versatile_diffusion"), pick_device(run.device))
 
 
 def load_diffusion(run):
-    """The run's second stage, on the run's device; compiled where the run asks for it."""
+    """The run's diffusion model (second stage) on the run's device, compiled if `run.compile`."""
     from nsdlib.core import diffusion
 
     model = diffusion.load(path(run, "versatile_diffusion"), pick_device(run.device))
@@ -229,7 +229,7 @@ def load_diffusion(run):
 
 
 def load_stable_diffusion(run):
-    """Stable Diffusion 1.4 of a run whose recipes ask for it, on the run's device; its tokens are those of `load_stable_text`."""
+    """Stable Diffusion 1.4 on the run's device, for recipes that use it; `load_stable_text` loads its text embedder."""
     from nsdlib.core.diffusion import stable
 
     return stable.load(path(run, "stable_diffusion"), pick_device(run.device))
@@ -243,10 +243,10 @@ def load_stable_text(run):
 
 
 def load_extractors(run, *, effnet="effnet") -> dict:
-    """The feature extractors of the run's zoo by name: alexnet, inception, effnet (of either weights), swav, clip.
+    """The feature extractors of the run's zoo by name: alexnet, inception, effnet (with the given weights), swav, clip.
 
-    The run's `clip_judge` takes the place of the zoo's CLIP. A FileNotFoundError says which weights are missing, and where they
-    come from; a ValueError, that a file holds another network's.
+    The run's `clip_judge` replaces the zoo's CLIP. Raises FileNotFoundError, with their source, for missing weights, and
+    ValueError for a file with the weights of another network.
     """
     from nsdlib.core.scores import features
 
@@ -259,7 +259,7 @@ def load_extractors(run, *, effnet="effnet") -> dict:
 
 
 def load_scorer(run, *, protocol=None):
-    """A `Scorer` with the extractors of the run's zoo, by the run's protocol or another one."""
+    """A `Scorer` with the extractors of the run's zoo, for the run's protocol or the given one."""
     from nsdlib.core.scores.metrics import Scorer
     from nsdlib.core.scores.protocols import find_protocol
 
@@ -270,12 +270,12 @@ def load_scorer(run, *, protocol=None):
 
 
 def alphas(run, target: str) -> tuple[float, ...]:
-    """Ridge penalties that a run tries for "latents", "text" or "vision": its `alphas`, or the published one."""
+    """Candidate ridge penalties for "latents", "text" or "vision": the run's `alphas`, or the published one."""
     from nsdlib.core.ridge import PUBLISHED_ALPHAS
 
     return run.alphas if run.penalties == "alphas" else (PUBLISHED_ALPHAS[run.penalties][target],)
 
 
 def refinement(run) -> dict:
-    """What `VersatileDiffusion.refine` takes from a run's parameters; its seed is the first of several."""
+    """Keyword arguments of `VersatileDiffusion.refine` from a run's parameters, with the first of its seeds."""
     return {name: getattr(run, name) for name in REFINING} | {"seed": run.diffusion_seeds[0]}
