@@ -1,4 +1,4 @@
-"""Notebooks run unattended, and what a run needs: runner, monitor, doctor, costs, rehearsal."""
+"""Run notebooks unattended, and estimate what a run needs: runner, monitor, doctor, costs, rehearsal."""
 
 import lazy_loader
 

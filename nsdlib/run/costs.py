@@ -1,4 +1,4 @@
-"""What each notebook of a run needs of memory, of a GPU's memory and of a disk, counted from sizes before anything starts."""
+"""Estimate the memory, GPU memory and disk space that each notebook of a run needs, from the sizes of its data and models."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,29 +15,29 @@ from nsdlib.store.zoo import asked_for
 from nsdlib.twin.marker import MARKER
 
 BASE = 0.8e9  # bytes of a kernel with its packages
-CONTEXT = 0.6e9  # bytes of a GPU's own, beside the tensors
-MARGIN, AROUND = 1.25, 1.5e9  # what a job asks for beyond the count, and bytes of the programs and libraries around it
-GLM_BYTES = 34e3  # a voxel: book/measured.md, 6.3 GiB at the peak of 200,000
-IN_BRAIN, SIMULATED_IN_BRAIN, SIMULATED_GENERAL = 0.29, 0.26, 0.095  # parts of a volume's voxels
+CONTEXT = 0.6e9  # bytes of the CUDA context
+MARGIN, AROUND = 1.25, 1.5e9  # a job requests this factor, plus these bytes for the programs around the kernel
+GLM_BYTES = 34e3  # bytes per voxel: book/measured.md, 6.3 GiB at the peak for 200,000
+IN_BRAIN, SIMULATED_IN_BRAIN, SIMULATED_GENERAL = 0.29, 0.26, 0.095  # fractions of a volume's voxels
 SIMULATED_SESSION = 1e8  # bytes on disk
-OTHER_WEIGHTS = 3.1e9  # bytes on a GPU of the models beside the diffusion model
+OTHER_WEIGHTS = 3.1e9  # bytes on a GPU of the models other than the diffusion model
 STABLE_DIFFUSION = 4 * 1.066e9  # bytes in float32: its UNet, autoencoder and text encoder; half of that on a GPU
-N_FEATURES = 140_000  # numbers that the feature extractors give for an image
-# sets of test images that are refined besides: "prior only" and two ceilings (05), controls, and of `rivals` (09)
+N_FEATURES = 140_000  # features per image of all feature extractors
+# Additional refined sets of test images: "prior only" and two ceilings (05), controls (09), and with `rivals` (09).
 BOUNDS, CONTROLS, RIVALS = 3, 11, 3
 DRAWN = 7  # sets of rough images
-KEPT_TOKENS, KEPT_LATENTS = 6, 5  # predictions of all tokens and of all latents that it leaves there
+KEPT_TOKENS, KEPT_LATENTS = 6, 5  # stored sets of predicted tokens and of predicted latents
 
 
 @dataclass(frozen=True)
 class Models:
-    """Sizes of a zoo's models and of what they make."""
+    """Sizes of a zoo's models and of their outputs."""
 
-    n_text: int  # numbers of an image's tokens
-    n_vision: int
+    n_text: int  # values in all text tokens of an image
+    n_vision: int  # values in all vision tokens of an image
     side: int  # pixels of a refined image
     weights: float  # bytes in float32
-    on_gpu: float  # bytes: weights as loaded there, and the diffusion model with one image (full_size.gpu_memory)
+    on_gpu: float  # bytes: loaded weights, and the diffusion of one image (full_size.gpu_memory)
 
 
 ZOOS = {
@@ -48,7 +48,7 @@ ZOOS = {
 
 @dataclass(frozen=True)
 class Amounts:
-    """How large a run is; `typical` says what was taken from elsewhere because a file of the subject is not there."""
+    """How large a run is; `typical` names the sizes that are typical values because the subject's files are missing."""
 
     n_train: int
     n_test: int
@@ -66,21 +66,21 @@ class Amounts:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a notebook needs, in bytes: at the peak of memory and of a GPU's, and left on disk."""
+    """What a notebook needs, in bytes: peak memory, peak GPU memory, and disk space of its results."""
 
     memory: float = BASE
     on_gpu: float = 0
     disk: float = 0
-    lower: str = "n_sessions"  # the parameter to lower for less of them
-    models: float = 0  # that it loads; they come on top of `memory` where there is no GPU to hold them
+    lower: str = "n_sessions"  # the parameter to lower to reduce them
+    models: float = 0  # weights of its models, added to `memory` without a GPU
 
 
 def amounts(run):
-    """Return the sizes of a run from the subject's files, and typical ones where the files are not there."""
+    """Return the sizes of a run from the subject's files, or typical sizes where files are missing."""
     if run.bids is not None and run.simulation and not (run.data / MARKER).is_file():
         return _planned(run)
     subject = open_subject(run)
-    shape = subject.brainmask.shape if run.section else None  # which trials there are is known as soon as it is open
+    shape = subject.brainmask.shape if run.section else None  # the trials of a user's own data are known once opened
     if shape is None:
         shape = run.simulation.shape if run.simulation else nsd.VOLUME_SHAPES[run.subject]
     volume, typical = int(np.prod(shape)), []
@@ -101,37 +101,37 @@ def amounts(run):
 
 
 def refined_sets(run):
-    """Return how many sets of all test images notebook 05 refines, and 06: its ends, pure noise one of them, with every seed."""
+    """Return how many sets of test images notebooks 05 and 06 refine; 06 uses all seeds for the strongest and for pure noise."""
     n_seeds, n_noisy = len(run.diffusion_seeds), sum(amplitude > 0 for amplitude in run.noise_amplitudes)
     return n_seeds + BOUNDS, n_noisy - 1 + 2 * n_seeds
 
 
 def notebook_needs(run, sizes, name, *, is_gpu):
-    """Count what one notebook needs (Needs) on a machine with or without a GPU to hold the models.
+    """Estimate what one notebook needs (Needs) on a machine with or without a GPU.
 
-    One that is not known here counts as one that refines images, which wants most.
+    Unknown notebooks are assumed to need as much as notebook 05, which needs the most.
     """
     needs = COUNTED.get(name, _other)(run, sizes, ZOOS[run.zoo])
     return needs if is_gpu else replace(needs, memory=needs.memory + needs.models, on_gpu=0)
 
 
 def job_memory(run, sizes, name):
-    """Return the bytes that one notebook of a run wants as a job of its own, and the bytes to ask for.
+    """Return the peak memory of one notebook run as a job, and the memory to request for the job, in bytes.
 
-    The former are the kernel's at its peak, with the models in them unless the run insists on a GPU; the latter have a margin
-    and what runs around the kernel.
+    The peak is that of the kernel, including the models unless the run's device is cuda. The request adds a margin and the
+    programs around the kernel.
     """
     wanted = notebook_needs(run, sizes, name, is_gpu=run.device == "cuda").memory
     return wanted, MARGIN * wanted + AROUND
 
 
 def simulation_memory(run):
-    """Return the bytes to ask for when the subject of a run is simulated: its trials over the whole volume twice."""
+    """Return the bytes to request for simulating the subject of a run: two copies of its trials over the whole volume."""
     return BASE + AROUND + 8 * run.n_sessions * nsd.N_SESSION_TRIALS * int(np.prod(run.simulation.shape))
 
 
 def data_bytes(run):
-    """Return roughly the bytes of the data that a run needs and that are not there: images, betas and time series."""
+    """Return the approximate bytes of the missing data that a run needs: images, betas and time series."""
     if run.simulation:
         return 0 if run.data.exists() else SIMULATED_SESSION * run.n_sessions
     if run.section:
@@ -142,19 +142,19 @@ def data_bytes(run):
 
 
 def _glm(run, a, models):
-    """Notebook 01: a session over the brain, and the betas of the region."""
+    """Notebook 01: one session over the whole brain, and the betas of the ROI."""
     betas = 3 * 4 * run.glm_sessions * a.n_session_trials * a.n_voxels
     return Needs(BASE + GLM_BYTES * a.n_brain + betas, CONTEXT, betas, "glm_sessions")
 
 
 def _betas(run, a, models):
-    """Notebook 02: all trials of the region, and once more if they are scaled."""
+    """Notebook 02: all trials of the ROI, and another copy if they are scaled by session."""
     trials = 4 * run.n_sessions * a.n_session_trials * a.n_voxels
     return Needs(BASE + (3 + (run.scaling == "sessions")) * trials, 0, 4 * a.n_images * a.n_voxels)
 
 
 def _ablation(run, a, models):
-    """Notebook 03: targets of all layer counts, captions, all systems (`ablation.fit_systems`) and what they leave."""
+    """Notebook 03: targets for all layer counts, captions, all systems (`ablation.fit_systems`) and their results."""
     n_latents, n_saved = _n_latents(run.n_layers), _n_latents(max(run.layer_counts))
     memory = BASE + 4 * a.n_images * (n_saved + 3 * n_latents + a.n_voxels) + 6 * a.n_images * models.n_text
     held_out = VALIDATION_SHARE * a.n_train * n_latents
@@ -172,7 +172,7 @@ def _latent_size(run, a, models):
 
 
 def _stages(run, a, models):
-    """Notebook 05: tokens and their ridge, the sets of images, features for the scores."""
+    """Notebook 05: tokens and their ridge regression, sets of images, and features for the scores."""
     n_tokens, ridge = models.n_text + models.n_vision, 4 * a.n_train * a.n_voxels + 8 * a.n_train**2
     tokens, scored = 2 * a.n_images * n_tokens, a.n_test * (16 * n_tokens + 8 * N_FEATURES)
     pictures = a.n_test * 3 * ((refined_sets(run)[0] + 1) * models.side**2 + 8 * nsd.IMAGE_SIZE**2)
@@ -184,22 +184,22 @@ def _stages(run, a, models):
 
 
 def _noise(run, a, models):
-    """Notebook 06: the rough images with noise, at the size of the refined ones, and what is refined from them."""
-    held = 2 * len(run.noise_amplitudes) + 5  # with pure noise, each before and after, and the ends of one seed
+    """Notebook 06: the rough images with noise, at the size of the refined ones, and their refined images."""
+    held = 2 * len(run.noise_amplitudes) + 5  # each amplitude and pure noise before and after, and the extremes for one seed
     memory = BASE + a.n_test * (3 * held * models.side**2 + 8 * N_FEATURES)
     disk = 1e7 + a.n_test * 3 * refined_sets(run)[1] * models.side**2
     return Needs(memory, CONTEXT + models.on_gpu, disk, "noise_amplitudes", models.weights)
 
 
 def _figures(run, a, models):
-    """Notebook 07: sets of test images side by side."""
+    """Notebook 07: sets of test images shown side by side."""
     return Needs(BASE + a.n_test * 3 * (8 * models.side**2 + 4 * nsd.IMAGE_SIZE**2))
 
 
 def _systems(run, a, models):
-    """Notebook 10: what notebook 05 takes, and on disk of every recipe two sets of pictures, all tokens and latents.
+    """Notebook 10: memory as for notebook 05; on disk, two sets of images and all tokens and latents for each recipe.
 
-    Where a recipe draws with Stable Diffusion, that is held beside the other model, and its text tokens beside the others.
+    If a recipe uses Stable Diffusion, that model and its text tokens are held in addition.
     """
     each = a.n_test * (3 * models.side**2 * 2 + 4 * (models.n_text + models.n_vision + _n_latents(max(run.layer_counts))))
     needs = replace(_stages(run, a, models), disk=len(run.recipes) * each, lower="recipes")
@@ -211,12 +211,12 @@ def _systems(run, a, models):
 
 
 def _other(run, a, models):
-    """A notebook without an entry: at most what notebook 05 takes, whose count of the disk has the controls in it."""
+    """An unlisted notebook (such as 09): at most as notebook 05, which already counts the disk space of the controls."""
     return replace(_stages(run, a, models), disk=0)
 
 
 COUNTED = {
-    "00_meet_the_data": lambda *_: Needs(),  # looks at results
+    "00_meet_the_data": lambda *_: Needs(),
     "01_hrf_glmsingle": _glm,
     "02_roi_betas": _betas,
     "03_decoder_ablation": _ablation,
@@ -234,13 +234,13 @@ _n_parameters = cache(count_parameters)
 
 @cache
 def _n_latents(n_layers):
-    """Numbers in the first layers of the VDVAE, the same in both zoos."""
+    """Number of latents in the first layers of the VDVAE, the same in both zoos."""
     with torch.device("meta"):
         return vdvae.VDVAE(vdvae.Hyperparameters()).n_latents(n_layers)
 
 
 def _planned(run):
-    """The sizes of a simulated BIDS subject that has not been written yet, by its plan."""
+    """Planned sizes of a simulated BIDS subject that has not been written yet."""
     (n_train, n_test), volume = _typical_split(run), int(np.prod(run.simulation.shape))
     n_trials, what = sum(nsd.RUN_TRIALS[: run.simulation.runs]), "numbers of images and voxels"
     n_brain, n_voxels = int(volume * SIMULATED_IN_BRAIN), int(volume * SIMULATED_GENERAL)
@@ -249,7 +249,7 @@ def _planned(run):
 
 
 def _typical_split(run):
-    """Images to train and to test, from a simulation's plan or interpolated between the published numbers."""
+    """Numbers of training and test images, from the simulation's plan or interpolated between the published numbers."""
     if run.simulation:
         n_images = run.n_sessions * nsd.N_SESSION_TRIALS // nsd.N_REPEATS
         return n_images - n_images // 10, n_images // 10

@@ -1,4 +1,4 @@
-"""What a run needs, looked at before it starts: versions, device, memory, disk, data, weights, and the time that it will take."""
+"""Check what a run needs before it starts (versions, device, memory, disk, data, weights), and predict its duration."""
 
 import math
 import platform
@@ -26,14 +26,14 @@ from nsdlib.study.betas import split_hash
 from nsdlib.twin.marker import check_subject
 
 DISTRIBUTION = "nsd-decoding"
-SPARE = 0.2e9  # bytes that a disk must have beyond the results
-MARKS = {"ok": "ok  ", "WRONG": "FAIL"}  # of a check of the data; others could not be made
-SHOWN = 8  # missing files that are named one by one
+SPARE = 0.2e9  # bytes of disk space required beyond the results
+MARKS = {"ok": "ok  ", "WRONG": "FAIL"}  # results of a check of the data; any other result means that it was not possible
+SHOWN = 8  # missing files that are listed by name
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: what was looked at, whether it will do, what is there, what to do if it will not."""
+    """One line of the report: what was checked, whether it suffices, what was found, and a remedy if it does not suffice."""
 
     what: str
     fine: bool
@@ -46,10 +46,10 @@ class Finding:
 
 
 def examine(run):
-    """Look at everything that a run needs: a list of Finding.
+    """Check everything that a run needs; returns a list of Finding.
 
-    In the order python, packages, device, memory, GPU (where the run has one), disk, data, weights; data alone where the subject
-    cannot be opened, for nothing can be counted then.
+    The order is python, packages, device, memory, GPU (if the run uses one), disk, data, weights. If the subject cannot be
+    opened, nothing can be estimated, and only data is reported.
     """
     total = _gpu_memory(run)
     try:
@@ -65,7 +65,7 @@ def examine(run):
 
 
 def expected(run):
-    """Say in lines of text what a run will take on this machine, by what earlier runs and rehearsals recorded."""
+    """Return lines of text with a run's expected time and memory on this machine, from records of earlier runs and rehearsals."""
     sizes, table = costs.amounts(run), forecast.predict(run, is_gpu=_gpu_memory(run) is not None)
     hours, source = forecast.whole(run, table, sizes)
     shown = table.drop(columns="lower").assign(seconds=table["seconds"].map(_duration))
@@ -79,10 +79,11 @@ def expected(run):
 
 
 def first_contact(run):
-    """Check the subject's files against each other, and those of NSD against its manual.
+    """Check that the subject's files are consistent, and for NSD that they agree with its manual.
 
-    Returns lines of text, for each check what was expected, what came, and what to do if they differ (of other data sets what was
-    decided or left out), then the split and its hash; and whether no needed file is missing and no check failed.
+    Returns lines of text, and whether no needed file is missing and no check failed. For NSD, the lines give for each check the
+    expected value, the found value, and a remedy if they differ; for other data sets, the decisions made and rows left out. The
+    split and its hash follow.
     """
     subject, data = open_subject(run), _data(run)
     if not isinstance(subject, NSDSubject):
@@ -98,9 +99,9 @@ def first_contact(run):
 
 
 def outlook(run, n_nodes):
-    """Forecast the runs in the run's group, on one node and on `n_nodes` that are like this machine.
+    """Forecast the runs in the run's group, on one node and on `n_nodes` nodes like this machine.
 
-    Returns a markdown table, and what it rests on.
+    Returns a Markdown table and its assumptions.
     """
     runs, is_gpu = usable_runs(run.group), _gpu_memory(run) is not None
     table = forecast.forecast(runs, is_gpu=is_gpu)
@@ -111,14 +112,14 @@ def outlook(run, n_nodes):
 
 
 def _split(subject):
-    """The split of the sessions in use, with its hash."""
+    """Description of the split of the sessions in use, with its hash."""
     train, test = (np.unique(subject.image_ids[part]) for part in (~subject.is_test, subject.is_test))
     counts = f"{len(train):,} images to train, {len(test):,} to test"
     return f"Split of {subject.n_sessions} sessions: {counts}, {split_hash(train, test)}"
 
 
 def _duration(seconds):
-    """Seconds in the unit that suits them; NaN in words."""
+    """A duration as text in a suitable unit; NaN as "not known yet"."""
     if math.isnan(seconds):
         return UNKNOWN
     units = (("days", 86400), ("h", 3600), ("min", 60), ("s", 1))
@@ -127,9 +128,9 @@ def _duration(seconds):
 
 
 def requirements():
-    """Return which Python (">=3.11,<3.14") and which packages (a list, as PEP 508 writes them) nsdlib asks for.
+    """Return the required Python versions (">=3.11,<3.14") and packages (a list of PEP 508 requirements).
 
-    They are those of the installed distribution, or of the source tree where none is installed.
+    They come from the installed distribution, or from the source tree if none is installed.
     """
     try:
         installed = distribution(DISTRIBUTION)
@@ -148,7 +149,7 @@ def _python():
 
 
 def _packages():
-    """Whether every package that nsdlib asks for is installed in a version that it allows."""
+    """Whether every required package is installed in an allowed version."""
     wrong = []
     for wanted in map(Requirement, requirements()[1]):
         if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
@@ -164,7 +165,7 @@ def _packages():
 
 
 def _device(run):
-    """The device that the run's setting leads to."""
+    """The device selected by the run's setting."""
     try:
         device = pick_device(run.device)
     except ValueError as error:
@@ -176,14 +177,14 @@ def _device(run):
 
 
 def _gpu_memory(run):
-    """Bytes of the run's GPU; None where it has none."""
+    """Memory of the run's GPU in bytes; None without a GPU."""
     if run.device == "cpu" or not torch.cuda.is_available():
         return None
     return torch.cuda.get_device_properties(0).total_memory
 
 
 def _memory(table, what, total, remedy):
-    """Whether so many bytes of "memory" or "GPU" hold the notebook that wants most, by `forecast.predict`."""
+    """Whether `total` bytes of "memory" or "GPU" suffice for the most demanding notebook in a table of `forecast.predict`."""
     name, total = table[f"{what} GB"].astype(float).idxmax(), total / GIGABYTE
     wanted = table[f"{what} GB"][name]
     found = f"{total:.0f} GB, wanted {wanted:.0f} GB by notebook {name[:2]}"
@@ -191,7 +192,7 @@ def _memory(table, what, total, remedy):
 
 
 def _disk(run, table):
-    """Free space where data, weights and results go; what is there is not asked for again."""
+    """Whether the disks have room for the data, weights and results; data and weights already there need no more space."""
     published = zoo.files(run) if run.zoo == "paper" else []
     weights = sum(file.about for file in published if not file.path.exists())
     results = SPARE + GIGABYTE * table["disk GB"].sum()
@@ -210,7 +211,7 @@ def _disk(run, table):
 
 
 def _data(run):
-    """Files of the subject that the notebooks will ask for."""
+    """Whether the subject's files that the notebooks need exist."""
     if run.simulation and not run.data.exists():
         return Finding("data", False, "the simulated subject has not been made", f"Run `nsdlib simulate {run.name}`.")
     try:
@@ -233,7 +234,7 @@ def _data(run):
 
 
 def _weights(run):
-    """Files of the zoo that the models will ask for."""
+    """Whether the weights that the models need exist."""
     missing = zoo.missing(run)
     if not missing:
         return Finding("weights", True, f"the {run.zoo} zoo is complete")

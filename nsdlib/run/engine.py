@@ -1,8 +1,8 @@
-"""A papermill engine for unattended runs: this interpreter's kernel, watched, and cells with widgets that cannot hang.
+"""A papermill engine for unattended runs: it monitors the kernel's memory, and cells with widgets cannot hang.
 
 nbclient waits for a cell's reply on the same socket on which it sends widget messages. When both happen at once, the
 socket's wake-up can be lost and the wait never ends (jupyter/nbclient issue 312). Here the wait is cut into short
-slices, and each slice looks at the socket anew, and at the kernel's memory.
+slices; each slice polls the socket again and records the kernel's memory.
 """
 
 import os
@@ -21,11 +21,11 @@ from papermill.engines import Engine, papermill_engines
 
 from nsdlib.store.variants import words_for
 
-SLICE = 0.5  # seconds between two looks at the socket
-START_TIMEOUT = 300  # seconds that a kernel may take to start, on a machine that is busy with other jobs
-OUTPUT_TIMEOUT = 120  # seconds that the outputs of a finished cell may take to arrive; large figures on a busy machine
-# What every kernel starts with, whatever its user has set: no bars and advice of the model libraries, which have no place in a
-# page; figures in the page; no start-up file, and none of the switches that turn warnings into errors or drop docstrings.
+SLICE = 0.5  # seconds between two polls of the socket
+START_TIMEOUT = 300  # seconds for a kernel to start, on a busy machine
+OUTPUT_TIMEOUT = 120  # seconds for the outputs of a finished cell to arrive; large figures on a busy machine
+# Environment of every kernel; it overrides the user's. It hides progress bars and advice of the model libraries, shows figures
+# in the page, and disables start-up files and the switches that turn warnings into errors or drop docstrings.
 HOUSE = {
     "TQDM_DISABLE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -37,17 +37,17 @@ HOUSE = {
     "PYTHONOPTIMIZE": "",
     "PYTHONDEVMODE": "",
 }
-# How often a thread of GNU's OpenMP, which torch's wheels bring, looks for work before it sleeps. Without a bound threads wait
-# spinning, and take the cores from each other where there are more of them than cores. Image steps a second of `refine`, two
-# threads on two cores (AMD EPYC, torch 2.15): alone 93 to 131, and 104 to 124 without a bound; beside eight busy processes 12 to
-# 17, as with one thread, and 2 to 3 without. 10,000 gave 94 to 127 and 6 to 9, OMP_WAIT_POLICY=PASSIVE 77 to 105 and 10 to 13.
+# How often an idle thread of GNU OpenMP (in torch's wheels) polls for work before it sleeps. The default is unbounded spinning,
+# which wastes cores when there are more threads than cores. Measured in image steps per second of `refine` with two threads on
+# two cores (AMD EPYC, torch 2.15), alone / beside eight busy processes: bound of 1000 93 to 131 / 12 to 17 (as with one thread),
+# unbounded 104 to 124 / 2 to 3, 10,000 94 to 127 / 6 to 9, OMP_WAIT_POLICY=PASSIVE 77 to 105 / 10 to 13.
 SPIN = {"GOMP_SPINCOUNT": "1000"}
 
 
 def kernel_environment(root):
-    """Return the environment of a kernel, which starts in another folder, with absolute paths to the project and this library.
+    """Return the environment of a kernel, with absolute paths to the project and this library because it starts elsewhere.
 
-    How threads wait is as the user has set it, and else `SPIN`. Call it before papermill changes the working directory.
+    The user's own GOMP_SPINCOUNT overrides `SPIN`. Call this before papermill changes the working directory.
     """
     tree = Path(__file__).resolve().parents[2]
     entries = [Path(entry).resolve() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
@@ -57,23 +57,23 @@ def kernel_environment(root):
 
 
 class PrivateKernel(AsyncKernelManager):
-    """Starts the kernel of the running interpreter, whatever kernels, start-up files and switches the user has."""
+    """Starts a kernel with the running interpreter, independent of the user's kernels, start-up files and switches."""
 
     @property
     def kernel_spec(self):
-        """The specification, made here and never looked up."""
+        """The kernel specification, built here instead of searched for."""
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
         environment = HOUSE | {"IPYTHONDIR": f"{sys.prefix}/share/ipython-of-nsdlib"}
         return KernelSpec(argv=command, env=environment, display_name="nsdlib", language="python")
 
 
 class PolledClient(PapermillNotebookClient):
-    """papermill's client with its wait for replies cut into slices, and a watch (see `nsdlib.run.monitor`) over its kernel."""
+    """papermill's client that waits for replies in slices and monitors its kernel (`nsdlib.run.monitor.Watch`)."""
 
     watch = None
 
     async def async_start_new_kernel_client(self):
-        """Connect to the kernel and look at its replies in slices."""
+        """Connect to the kernel and wait for its replies in slices."""
         self.watch.process = self.km.provisioner.process
         client = await super().async_start_new_kernel_client()
         wait_in_slices(client.shell_channel, self.watch.look)
@@ -83,13 +83,13 @@ class PolledClient(PapermillNotebookClient):
 
 
 class PolledEngine(Engine):
-    """The engine `polled`: private kernel, sliced waits, a watch over the kernel and its cells, a note in the page."""
+    """The engine `polled`: private kernel, sliced waits, monitoring of kernel and cells, and a note in the page's metadata."""
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, *, watch, note, environment, **_):
-        """Run all cells in a kernel with that environment.
+        """Run all cells in a kernel with the given environment.
 
-        `note`, a dictionary, goes into the metadata; what it says of a variant, into the title as well.
+        `note`, a dictionary, is added to the metadata; the parameters of a variant are also added to the title.
         """
         nb_man.nb.metadata["nsdlib"] = note
         if words := words_for(note["changed"]):
@@ -109,7 +109,7 @@ class PolledEngine(Engine):
 
 
 def wait_in_slices(channel, look):
-    """Make `channel.get_msg` look at its socket every `SLICE` seconds until its timeout, if any, is over, and call `look()`."""
+    """Make `channel.get_msg` poll its socket every `SLICE` seconds until its timeout, if any, and call `look()` each time."""
     get_message = channel.get_msg
 
     async def sliced(timeout=None):
@@ -127,5 +127,5 @@ def wait_in_slices(channel, look):
 
 
 def register():
-    """Make the engine known to papermill under the name `polled`."""
+    """Register the engine with papermill under the name `polled`."""
     papermill_engines.register("polled", PolledEngine)

@@ -1,7 +1,7 @@
-"""How long a run will take and what it will hold, from what earlier runs and rehearsals recorded.
+"""Predict a run's duration and memory from the records of earlier runs and rehearsals.
 
-Times are never counted from operations. A notebook's comes from its own record; where there is none, from that of another run
-on a machine of the same name with the same models, in proportion to a size; else it is not known.
+Times are never derived from operation counts. The time of a notebook comes from its own record; otherwise from the record of
+another run with the same models on a machine of the same name, scaled in proportion to a size; otherwise it is unknown.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from nsdlib.run.runner import notebooks_of
 from nsdlib.store.variants import MARK, run_with
 
 GIGABYTE = 1e9
-NETWORK = 50e6  # bytes a second when data are fetched
+NETWORK = 50e6  # assumed download rate, bytes per second
 UNKNOWN = "not known yet"
 
 REFINED = "test images x steps x sets of refined images"
-# What the time of a notebook is taken to be in proportion to, in words and counted.
+# The quantity that a notebook's time is assumed to be proportional to, as text and as a function.
 SCALES = {
     "01_hrf_glmsingle": ("sessions x voxels of the brain", lambda run, a: run.glm_sessions * a.n_brain),
     "02_roi_betas": ("sessions x voxels", lambda run, a: run.n_sessions * a.n_voxels),
@@ -35,27 +35,27 @@ OTHER_SCALE = ("images", lambda run, a: a.n_images)
 
 @dataclass(frozen=True)
 class Expectation:
-    """Seconds that a notebook is expected to take, NaN where that is not known, and what says so."""
+    """The expected seconds of a notebook, NaN if unknown, and the source of that figure."""
 
     seconds: float = np.nan
     source: str = ""
 
 
 def n_walked(run):
-    """Return the number of diffusion steps that an image goes through."""
+    """Return the number of diffusion steps per image."""
     return max(1, int(run.strength * run.n_steps))
 
 
 def read_records(root):
-    """Return the records of pages that came to their end, {(run, page): record}."""
+    """Return the records of completed pages, {(run, page): record}."""
     return {(run, page): record for run, page, record in monitor.records(root) if record.get("longest")}
 
 
 def expect(run, name, records, sizes):
-    """Return how long a notebook of a run is expected to take on this machine (Expectation).
+    """Return the expected duration of a notebook of a run on this machine (Expectation).
 
-    From the run's own record; else from that record of the same machine and zoo that is nearest in size. `records` are those of
-    `read_records`; `sizes` is called with a run and gives its `costs.Amounts`.
+    It comes from the run's own record if there is one, else from the record with the same machine and zoo that is nearest in
+    size. `records` are from `read_records`; `sizes` is a function that returns the `costs.Amounts` of a run.
     """
     words, scale = SCALES.get(name, OTHER_SCALE)
     here, candidates = machine_name(run.device), []
@@ -66,7 +66,7 @@ def expect(run, name, records, sizes):
             continue
         try:
             factor = scale(run, sizes(run)) / scale(recorded, sizes(recorded))
-        except (ValueError, OSError):  # its data have been put away
+        except (ValueError, OSError):  # its data have been removed
             continue
         scaled = "" if factor == 1 else f", x {factor:.3g} by {words}"
         elsewhere = "" if is_here else f", on {record['machine']}"
@@ -77,10 +77,10 @@ def expect(run, name, records, sizes):
 
 
 def predict(run, *, is_gpu, sizes=None):
-    """Say for each notebook, in rows of a DataFrame, what a run takes on this machine, with a GPU or without.
+    """Predict what each notebook of a run needs on this machine, with or without a GPU.
 
-    Seconds (NaN where they are not known), what says so, GB of memory, of a GPU's memory, on disk, and the parameter to lower
-    for less of them.
+    Returns a DataFrame with a row per notebook: seconds (NaN if unknown), the source of that figure, GB of memory, of GPU memory
+    and on disk, and the parameter to lower to reduce them.
     """
     sizes, records, rows = sizes or cache(costs.amounts), read_records(run.root), {}
     for name in notebooks_of(run) or costs.COUNTED:
@@ -91,9 +91,10 @@ def predict(run, *, is_gpu, sizes=None):
 
 
 def forecast(runs, *, is_gpu):
-    """Forecast several runs, in rows of a DataFrame, each whole on one node that is like this machine.
+    """Forecast several runs, each run entirely on one node like this machine.
 
-    Images, hours (NaN where they are not known), what says so, GB of memory, of a GPU's memory, of results, of data to fetch.
+    Returns a DataFrame with a row per run: images, hours (NaN if unknown), the source of that figure, and GB of memory, of GPU
+    memory, of results, and of data to download.
     """
     rows, amounts = {}, cache(costs.amounts)
     for run in runs:
@@ -112,9 +113,9 @@ def forecast(runs, *, is_gpu):
 
 
 def spread(hours, n_nodes):
-    """Return the hours from the first start to the last end when nodes share runs, the longest given out first.
+    """Return the hours until all runs are complete on `n_nodes` nodes, when the longest runs are started first.
 
-    Where the hours of one run are not known (NaN), the result is not known. A ValueError when there is no node.
+    The result is NaN if the hours of one run are unknown (NaN). Raises ValueError when there is no node.
     """
     if n_nodes < 1:
         raise ValueError(f"n_nodes must be at least 1, got {n_nodes}.")
@@ -125,13 +126,13 @@ def spread(hours, n_nodes):
 
 
 def whole(run, table, sizes):
-    """Return the hours of a whole run and what says so, from its table by `predict` and its sizes (costs.Amounts).
+    """Return the hours of a whole run and the source of that figure, from its table by `predict` and its sizes (costs.Amounts).
 
-    The records of all its notebooks, or a rehearsal on such a machine; on a GPU that nobody has rehearsed, one on another card.
+    The source is the records of all notebooks, or a rehearsal on such a machine, or else, with a GPU, a rehearsal on another GPU.
     """
     if table["seconds"].notna().all():
         return table["seconds"].sum() / 3600, f"records of {len(table)} notebooks"
-    if run.zoo != "paper":  # the one whose sizes a rehearsal has
+    if run.zoo != "paper":  # rehearsals have the sizes of the paper's models
         return np.nan, "its first run records it"
     from nsdlib.run import rehearsal
 
@@ -152,7 +153,7 @@ def as_markdown(table):
 
 
 def assumptions(device):
-    """Return what a forecast rests on, a sentence each."""
+    """Return the assumptions of a forecast, one sentence each."""
     return (
         f"Machine: {machine_name(device)}.",
         "Times are what records of notebooks or a rehearsal on such a machine say, in proportion to sizes; what does not grow "
@@ -164,7 +165,7 @@ def assumptions(device):
 
 
 def _recorded_run(name, record):
-    """The run that a record is of, with the parameters that were set; None where its file is gone or has changed too much."""
+    """The run of a record, with its parameters; None if the run's file is gone or no longer accepts them."""
     try:
         return run_with(name, record["parameters"])
     except ValueError:

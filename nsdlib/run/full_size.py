@@ -1,6 +1,6 @@
-"""The published models at their true sizes with random weights: what a rehearsal and a benchmark run on.
+"""The published models at full size with random weights, for rehearsals and benchmarks.
 
-Configurations are those of the files' own config.json; a test counts the parameters.
+The configurations are those of the published config.json files; a test counts the parameters.
 """
 
 import weakref
@@ -66,12 +66,12 @@ TEXT = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large everything is; the defaults are subject 1 of the paper and the published models."""
+    """Sizes of a subject's data and of the models; the defaults are subject 1 of the paper and the published models."""
 
     n_train: int = 8859
     n_test: int = 982
     n_voxels: int = 15_724
-    n_captions: int = 5  # an image
+    n_captions: int = 5  # per image
     image_side: int = 425
     vdvae: dict = field(default_factory=dict)
     unet: dict = field(default_factory=lambda: UNET)
@@ -86,17 +86,17 @@ class Sizes:
 
     @property
     def n_vision_tokens(self):
-        """Patches of an image, and the class token."""
+        """Patches of an image plus the class token."""
         return (self.vision["image_size"] // self.vision["patch_size"]) ** 2 + 1
 
     @property
     def n_text_tokens(self):
-        """Places of a caption."""
+        """Tokens of a caption."""
         return self.text["max_position_embeddings"]
 
     @property
     def token_width(self):
-        """Numbers of a token."""
+        """Dimensions of a token."""
         return self.text["projection_dim"]
 
 
@@ -109,13 +109,13 @@ def build_vdvae(sizes, device) -> vdvae.VDVAE:
 
 
 class HashTokenizer:
-    """A stand-in for CLIP's tokenizer, whose vocabulary is a file too: each word is a number."""
+    """A stand-in for CLIP's tokenizer that needs no vocabulary file: it hashes each word to a token id."""
 
     def __init__(self, n_words):
         self.eos_token_id = n_words - 1
 
     def __call__(self, captions, *, max_length, **_):
-        """As transformers' tokenizers: an object with `input_ids` (n_captions, max_length)."""
+        """Like tokenizers of transformers, return an object with `input_ids` (n_captions, max_length)."""
         ids = torch.full((len(captions), max_length), self.eos_token_id)
         for row, caption in zip(ids, captions, strict=True):
             words = caption.split()[: max_length - 1]
@@ -124,7 +124,7 @@ class HashTokenizer:
 
 
 def build_embedder(sizes, device) -> ClipEmbedder:
-    """Build CLIP's two encoders, in half precision on a GPU."""
+    """Build CLIP's image and text encoders, in half precision on a GPU."""
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     with torch.device(device):
         image = CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes.vision)).to(dtype).eval()
@@ -133,23 +133,23 @@ def build_embedder(sizes, device) -> ClipEmbedder:
 
 
 def build_second_stage(sizes, device) -> diffusion.VersatileDiffusion:
-    """Build Versatile Diffusion's two UNets in one, and its autoencoder, in half precision but on a CPU."""
+    """Build Versatile Diffusion: its dual UNet and its autoencoder, in half precision except on a CPU."""
     return diffusion.VersatileDiffusion(*_parts(sizes, device, twins=("vision", "text")))
 
 
 def build_stable_diffusion(sizes, device) -> StableDiffusion:
-    """Build Stable Diffusion 1, whose UNet has the sizes of Versatile Diffusion's for images, as `build_second_stage` does."""
+    """Build Stable Diffusion 1; its UNet has the sizes of Versatile Diffusion's image UNet. Precision as `build_second_stage`."""
     return StableDiffusion(*_parts(sizes, device, twins=("text",)))
 
 
 def _parts(sizes, device, twins):
-    """UNet, autoencoder, scheduler, and unconditional tokens of each twin, text first."""
+    """UNet, autoencoder, scheduler, and unconditional tokens for each branch of the UNet, text first."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
     dtype = torch.float32 if device.type == "cpu" else torch.float16
     with torch.device(device):
         unet = diffusion.DualUNet(UNet2DConditionModel(**sizes.unet), twins=twins).to(dtype).eval()
-        vae = nn.Module.to(AutoencoderKL(**sizes.autoencoder), dtype).eval()  # diffusers' own warns of nothing
+        vae = nn.Module.to(AutoencoderKL(**sizes.autoencoder), dtype).eval()  # diffusers' own `to` warns without reason
         n_tokens = (sizes.n_text_tokens, sizes.n_vision_tokens)[: len(twins)]
         empty = [torch.randn(1, n, sizes.token_width, dtype=dtype) for n in n_tokens]
     if device.type == "cuda":
@@ -166,7 +166,7 @@ def build_extractors(sizes, device) -> dict[str, features.FeatureExtractor]:
 
 
 class LiveMemory(TorchDispatchMode):
-    """Counts the bytes of all tensors made inside it that are alive, and their peak; tensors on the meta device count too."""
+    """Counts the bytes of live tensors created inside this context, and their peak; meta tensors count too."""
 
     def __init__(self):
         super().__init__()
@@ -178,7 +178,7 @@ class LiveMemory(TorchDispatchMode):
             {x.untyped_storage()._cdata: x.untyped_storage() for x in tree_leaves(tree) if isinstance(x, torch.Tensor)}
             for tree in ((args, kwargs), made)
         )
-        for key in new.keys() - given.keys():  # a view, of weights for instance, is nothing new
+        for key in new.keys() - given.keys():  # a view, for example of weights, allocates nothing
             self._count(new[key])
         return made
 
@@ -194,10 +194,10 @@ class LiveMemory(TorchDispatchMode):
 
 
 def gpu_memory(run, batch_sizes=(1, 8, 32)):
-    """Count what the second stage takes on a GPU, from the sizes of all tensors alive at once, without computing them.
+    """Count the GPU memory of the second stage from the sizes of all live tensors, without computing them.
 
-    For each batch size, a row of a DataFrame: GiB of weights, of the diffusion step, of the autoencoder on the way in and out,
-    and the peak of all; libraries take their workspaces on top.
+    Returns a DataFrame with a row per batch size: GiB of the weights, the diffusion step, the autoencoder (encoding and
+    decoding), and the overall peak. Workspaces of libraries are not included.
     """
     second, half, rows = build_second_stage(Sizes(), torch.device("meta")), torch.float16, []
     weights = sum(p.nbytes for model in (second.unet, second.vae) for p in model.parameters()) / GIB

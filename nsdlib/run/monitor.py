@@ -1,7 +1,7 @@
-"""What is seen of a notebook's kernel while it runs, and what is written about it at the end: a record, and a first cell.
+"""Monitor a notebook's kernel while it runs, and report on it afterwards.
 
-The record `runs/<run>/NAME.json` stands beside every executed notebook. Where a notebook failed, its half-run copy begins
-with a cell that says why, how far it came, how much memory it took over time, and with which command to go on.
+Every executed notebook has a record, `runs/<run>/NAME.json`. The incomplete copy of a failed notebook begins with a cell that
+gives the cause, the last cell that ran, the memory over time, and the command to resume.
 """
 
 import datetime
@@ -18,7 +18,7 @@ from nsdlib import __version__
 from nsdlib.run.progress import clock
 from nsdlib.run.rates import entry, machine_name, total_memory
 
-PROCESSES = Path("/proc")  # where Linux tells what a process has in use
+PROCESSES = Path("/proc")  # Linux's information on processes
 
 BARS, WIDTH = "▁▂▃▄▅▆▇█", 60
 SIGNALS = {
@@ -34,13 +34,13 @@ SIGNALS = {
 
 @dataclass
 class Watch:
-    """What is seen of one kernel."""
+    """Progress and memory of one kernel."""
 
-    process: Popen | None = None  # the kernel, once it has been started
-    cell: int = 0  # the code cell that began last, as the kernel counts; 0 before the first
-    line: str = ""  # with which it begins
-    memory: list[tuple[float, int]] = field(default_factory=list)  # seconds since the start, and the bytes in use then
-    highest: int | None = None  # the most bytes in use at once; None where nothing could be seen
+    process: Popen | None = None  # the kernel, once started
+    cell: int = 0  # number of the code cell that started last, as the kernel counts; 0 before the first
+    line: str = ""  # its first line
+    memory: list[tuple[float, int]] = field(default_factory=list)  # (seconds since the start, bytes in use)
+    highest: int | None = None  # peak bytes in use; None if unknown
     started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
     _start: float = field(default_factory=time.monotonic)
 
@@ -50,23 +50,23 @@ class Watch:
         return time.monotonic() - self._start
 
     def next_cell(self, cell, **_):
-        """Note which code cell begins; other cells do not count."""
+        """Record that a code cell starts; other cells do not count."""
         if cell.cell_type == "code" and cell.source.strip():
             self.cell, self.line = self.cell + 1, cell.source.strip().splitlines()[0]
 
     def look(self):
-        """Note the memory that the kernel has in use, as Linux tells it."""
+        """Record the kernel's memory in use and its peak, from Linux's /proc."""
         if self.process is None:
             return
         status = PROCESSES / str(self.process.pid) / "status"
         used, most = (entry(status, name).removesuffix("kB") for name in ("VmRSS", "VmHWM"))
-        if used and most:  # else it has ended, or this is not Linux
+        if used and most:  # otherwise the kernel has ended, or this is not Linux
             self.memory.append((self.seconds, 1024 * int(used)))
             self.highest = 1024 * int(most)
 
 
 def cause(error, watch):
-    """Return why a notebook ended early, by what running it raised, as one sentence without its full stop."""
+    """Return why a notebook ended early, from the error it raised, as a sentence without its full stop."""
     from nbclient.exceptions import DeadKernelError
 
     if isinstance(error, DeadKernelError) and watch.process is not None:
@@ -83,9 +83,9 @@ def cause(error, watch):
 
 
 def explain(file, why, watch, *, title, command):
-    """Return the text of a half-run notebook with a first cell that says what happened.
+    """Return the text of an incomplete notebook, with a first cell that explains the failure.
 
-    `why` is from `cause`, `title` names run and notebook, and `command` goes on.
+    `why` is from `cause`, `title` names the run and the notebook, and `command` resumes it.
     """
     import nbformat
 
@@ -105,7 +105,7 @@ def explain(file, why, watch, *, title, command):
 
 
 def curve(memory, *, width=WIDTH):
-    """Draw memory over time, as in `Watch`, as a line of bars from nothing to the highest; each is the most in its part of it."""
+    """Draw `Watch.memory` as a line of text bars from zero to the peak; each bar is the maximum in its interval of time."""
     end, top = memory[-1][0] or 1, max(used for _, used in memory) or 1
     columns = [0] * width
     for seconds, used in memory:
@@ -117,13 +117,12 @@ def curve(memory, *, width=WIDTH):
 
 
 def record(watch, why=None, *, device="auto", parameters=None, before=None):
-    """Return the record of an executed notebook, as it stands in `runs/<run>/NAME.json`; `why` it failed, if so, is from `cause`.
+    """Return the record of an executed notebook, for `runs/<run>/NAME.json`; `why` is from `cause` if it failed.
 
-    It is of the last run that came to an end, well or badly: a run that was itself killed leaves the earlier record, and an
-    earlier complete page stays beside the record of a failure. `seconds` count from `started`, the kernel's start included;
-    `memory` is the most bytes that the kernel had in use at once, null where that could not be seen. `longest` are the seconds of
-    the longest complete run on this machine with these parameters and versions, the one `before` among them, since a later one
-    reads much of what it needs from the store.
+    The record describes the last run that completed or failed. If the runner itself is killed, the earlier record stays; after a
+    failure, an earlier complete page stays. `seconds` count from `started` and include the kernel's start. `memory` is the
+    kernel's peak in bytes, null if unknown. `longest` is the duration in seconds of the longest complete run on this machine with
+    these parameters and versions, including the record `before`, because later runs read many results from the store.
     """
     packages = {name: version(name) for name in ("torch", "numpy")}
     conditions = {
@@ -147,13 +146,13 @@ def record(watch, why=None, *, device="auto", parameters=None, before=None):
 
 
 def records(root):
-    """Load the records that can be read: (run, page, record) of each `runs/<run>/NAME.json`."""
+    """Load all readable records `runs/<run>/NAME.json` as (run, page, record)."""
     files = sorted((root / "runs").glob("*/*.json"))
     return [(file.parent.name, file.stem, record) for file in files if (record := read_record(file))]
 
 
 def read_record(file):
-    """Return a record; an empty dictionary where there is none that can be read."""
+    """Return a record, or an empty dictionary if it cannot be read."""
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError):
@@ -162,12 +161,12 @@ def read_record(file):
 
 
 def _of_signal(signal, what, watch):
-    """A signal and what it usually means."""
+    """Description of a signal and its usual cause."""
     meaning = f": {SIGNALS[signal]}" if signal in SIGNALS else ""
     return f"{what} {signal}{meaning}" + (f" ({_memory(watch)})" if signal == "SIGKILL" else "")
 
 
 def _memory(watch):
-    """The highest memory seen, and what the machine has."""
+    """The peak memory seen and the machine's memory, as text."""
     seen = "none was seen" if watch.highest is None else f"highest seen {watch.highest / 2**30:.2f} GiB"
     return f"{seen}, the machine has {total_memory() / 2**30:.2f} GiB"

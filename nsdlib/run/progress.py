@@ -1,4 +1,4 @@
-"""One line that says what is running: notebook, cell, time so far, how many notebooks are done."""
+"""A progress line: notebook, cell, elapsed time, and number of completed notebooks."""
 
 import sys
 import threading
@@ -7,11 +7,11 @@ ON_TERMINAL, IN_LOG = 1.0, 20.0  # seconds between two lines
 
 
 class Progress:
-    """Writes the line to a stream, or standard output, again and again until it is closed; use it in a `with` block.
+    """A context manager that repeatedly writes a progress line to a stream, by default standard output.
 
-    On a terminal the line is rewritten in place each second; in a log a new one appears every twenty seconds. It begins with
-    `label`, run and notebook, tells what a `nsdlib.run.monitor.Watch` sees, of `n_cells` code cells, and ends with what `tail()`
-    gives, such as "3 of 9 notebooks done".
+    On a terminal the line is rewritten in place each second; in a log a new line appears every twenty seconds. It consists of
+    `label` (run and notebook), the current cell of `n_cells` and the time from a `nsdlib.run.monitor.Watch`, and the text that
+    `tail()` returns, such as "3 of 9 notebooks done".
     """
 
     def __init__(self, label, watch, *, n_cells, tail, stream=None):
@@ -39,11 +39,11 @@ class Progress:
             self._write(self._so_far())
 
     def _so_far(self):
-        """Cell, and time since the start."""
+        """Current cell and elapsed time."""
         return f"cell {self.watch.cell} of {self.n_cells}, {clock(self.watch.seconds)}"
 
     def _write(self, text):
-        """One line, in place or new."""
+        """Write one line, in place or as a new line."""
         line = f"{self.label}: {text} ({self.tail()})"
         self.stream.write(f"\r\033[K{line}" if self.in_place else f"{line}\n")
         self.stream.flush()

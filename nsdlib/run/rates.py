@@ -1,22 +1,22 @@
-"""What this machine is: its name, the memory that a process may have, its rate of matrix products."""
+"""Properties of this machine: its name, the memory available to a process, and its rate of matrix products."""
 
 import os
 import platform
 import time
 from pathlib import Path
 
-MY_GROUPS = Path("/proc/self/cgroup")  # where Linux tells which control groups this process is in,
-GROUPS = Path("/sys/fs/cgroup")  # and what containers and queues allow to each of them
+MY_GROUPS = Path("/proc/self/cgroup")  # the control groups of this process on Linux
+GROUPS = Path("/sys/fs/cgroup")  # the limits that containers and queues set for each control group
 PROCESSORS = Path("/proc/cpuinfo")
 CARDS = Path("/proc/driver/nvidia/gpus")
-SIDE, SIDE_CUDA = 2048, 8192  # of the matrices whose product is timed
-ASSUMED_MEMORY = 8 * 2**30  # bytes, where the system does not tell
+SIDE, SIDE_CUDA = 2048, 8192  # sizes of the square matrices in the timed product
+ASSUMED_MEMORY = 8 * 2**30  # bytes, if the system does not report its memory
 
 
 def machine_name(device="auto"):
-    """Return a name that machines of one kind share: processor, cores, and the GPU where a run's device may be one.
+    """Return a name for this type of machine: processor, cores, and the GPU if `device` permits one.
 
-    Such as "AMD EPYC 9354 32-Core Processor, 2 cores".
+    For example "AMD EPYC 9354 32-Core Processor, 2 cores".
     """
     model = entry(PROCESSORS, "model name") or platform.processor() or platform.machine()
     cards = [entry(card, "Model") for card in sorted(CARDS.glob("*/information"))] if device != "cpu" else []
@@ -29,9 +29,9 @@ def n_cores():
 
 
 def product_rate(device, dtype, n_times=5, clock=None):
-    """Measure the rate of a large matrix product on a device, operations a second of a clock, as `seconds_of` takes it.
+    """Measure the rate of a large matrix product on a device, in operations per second; `clock` is as in `seconds_of`.
 
-    The fastest of `n_times` counts, after one that warms up.
+    The result is the fastest of `n_times` repetitions, after one warm-up.
     """
     import torch
 
@@ -42,7 +42,7 @@ def product_rate(device, dtype, n_times=5, clock=None):
 
 
 def seconds_of(work, device, clock=None):
-    """Return the seconds of `work()`, until the device has done it, by a clock: wall time when none is given."""
+    """Return the seconds of `work()` until the device has finished, by a clock (default: wall time)."""
     clock = clock or time.perf_counter
     start = clock()
     work()
@@ -54,11 +54,11 @@ def seconds_of(work, device, clock=None):
 
 
 def total_memory():
-    """Return the bytes of memory that this process may have: the machine's, or fewer where a container or a queue says so."""
+    """Return the bytes of memory available to this process: the machine's, or a lower limit of a container or a queue."""
     limits = [_installed_memory()]
     for line in _lines(MY_GROUPS):
         _, kinds, group = line.split(":", 2)
-        old = "memory" in kinds.split(",")  # else one tree for all kinds, whose line names none
+        old = "memory" in kinds.split(",")  # cgroup v1; in v2 one hierarchy serves all controllers and the line names none
         root, file = (GROUPS / "memory", "memory.limit_in_bytes") if old else (GROUPS, "memory.max")
         place = root / group.lstrip("/")
         folders = [place, *place.parents] if old or not kinds else []
@@ -68,7 +68,7 @@ def total_memory():
 
 
 def existing(folder):
-    """Return the folder (an absolute path), or the nearest one above it that is there."""
+    """Return the folder (an absolute path), or its nearest existing parent."""
     return next(place for place in (folder, *folder.parents) if place.is_dir())
 
 
@@ -76,18 +76,18 @@ def _installed_memory():
     """Bytes of memory of the machine."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows, or a system that does not know these names
+    except (AttributeError, ValueError, OSError):  # Windows, or a system without these names
         return ASSUMED_MEMORY
 
 
 def entry(path, name):
-    """Return the value of the first line `name: value` of a file; empty where there is none."""
+    """Return the value of the first line `name: value` of a file, or an empty string."""
     pairs = (line.partition(":") for line in _lines(path))
     return next((value.strip() for key, _, value in pairs if key.strip() == name), "")
 
 
 def _lines(path):
-    """Lines of a small file; none where it is not there."""
+    """Lines of a small file, or an empty list if it cannot be read."""
     try:
         return path.read_text().splitlines()
     except OSError:

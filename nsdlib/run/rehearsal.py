@@ -1,6 +1,6 @@
-"""The dress rehearsal: every stage at the paper's true sizes with random weights, to learn what a subject will cost here.
+"""Rehearsal: run every stage at the paper's sizes with random weights, to measure what a subject will cost on this machine.
 
-Nothing but the weights is missing: the classes, the loops and the shapes are those of the notebooks.
+The classes, loops and shapes are those of the notebooks; only the weights and data are random.
 """
 
 import datetime
@@ -31,19 +31,19 @@ from nsdlib.run.rates import entry, machine_name, seconds_of
 from nsdlib.store.zoo import asked_for
 
 FILE = "rehearsal.csv"  # in the folder of a run's executed pages
-STATUS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # on Linux, of this process
+STATUS, FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # on Linux: peak memory, and its reset
 SHORT = 20.0  # seconds
-N_DECODED, N_SCORED = 8, 18  # sets of all test images that are drawn, and scored besides the refined ones, roughly
-TAKAGI = 5 * 40  # steps of Stable Diffusion for a test image: five samples, 0.8 of 50 steps (Takagi & Nishimoto 2023)
+N_DECODED, N_SCORED = 8, 18  # approximate numbers of decoded sets of test images, and of scored sets besides the refined ones
+TAKAGI = 5 * 40  # steps of Stable Diffusion per test image: five samples, 0.8 of 50 steps (Takagi & Nishimoto 2023)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of the way: what it counts, how often a subject needs that, and how it is run."""
+    """One stage: its unit of work, the number of units that a subject needs, and its measurement."""
 
     unit: str
     needed: Callable  # (run, sizes) -> units that one subject needs
-    measure: Callable  # (run, sizes, device, n_images) -> (units done, seconds), building not counted
+    measure: Callable  # (run, sizes, device, n_images) -> (units done, seconds without building the models)
 
 
 def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
@@ -53,25 +53,23 @@ def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
     ----------
     run : nsdlib.params.Run
     n_images : int
-        Images that go through the networks; the ridge regressions and the GRU's epoch run at full size.
+        Images per network; the ridge regressions and the GRU's epoch run at full size.
     n_steps : int, optional
-        Fewer diffusion steps than the run's; the forecast counts them all.
+        Diffusion steps to measure, fewer than the run's; the forecast still counts all of the run's steps.
     sizes : Sizes, optional
-        Smaller ones, to try things.
+        Smaller sizes, for tests.
     report : callable
-        Gets a line before and after each stage.
+        Called with a line of text before and after each stage.
 
     Returns
     -------
     pandas.DataFrame
-        One row a stage: what was done, seconds, units a second, peak of memory of the process and of the GPU (GiB), and hours
-        for one subject.
+        One row per stage: work done, seconds, units per second, peak memory of process and GPU (GiB), hours for one subject.
 
     Raises
     ------
     ValueError, RuntimeError
-        When n_images is not positive, or the steps so few that none is left at the run's strength; when a stage fails, which is
-        named.
+        When n_images is not positive or no step is left at the run's strength; when a stage fails (the message names it).
     """
     if n_images < 1:
         raise ValueError(f"n_images must be at least 1, got {n_images}.")
@@ -96,23 +94,24 @@ def rehearse(run, *, n_images, n_steps=None, sizes=None, report=print):
 
 
 def subject_hours(table, run, sizes):
-    """Return the hours that each stage takes for one subject, a pandas.Series, from the table of `rehearse`.
+    """Return the hours of each stage for one subject, a pandas.Series, from the table of `rehearse`.
 
-    Of the run its epochs, seeds, diffusion settings and noise amplitudes count; of the sizes (`Sizes` or `costs.Amounts`) the
-    images to train and to test. A ridge regression takes as long as in the rehearsal, and an epoch of each network as the GRU's.
+    They depend on the run's epochs, seeds, diffusion settings and noise amplitudes, and on the numbers of training and test
+    images in the sizes (`Sizes` or `costs.Amounts`). The time of a ridge regression is taken from the rehearsal unchanged, and an
+    epoch of every network is assumed to take as long as the GRU's.
     """
     needed = {name: STAGES[name].needed(run, sizes) for name in table.index}
     return pd.Series(needed) / table["a second"] / 3600
 
 
 def left_out(table, run, sizes) -> str:
-    """Name the stages that a subject needs and the table lacks, as the end of a sentence; nothing where there is none."""
+    """Name the stages that a subject needs but the table lacks, as the end of a sentence, or return an empty string."""
     names = [name for name, stage in STAGES.items() if name not in table.index and stage.needed(run, sizes)]
     return f", without {', '.join(names)}" if names else ""
 
 
 def write(table, run):
-    """Keep a rehearsal beside the executed pages of a run, unless one of this machine there measured more; return the path."""
+    """Save a rehearsal beside a run's executed pages, unless a larger one of this machine is there; return the path."""
     file, machine = run.root / "runs" / run.name / FILE, machine_name(run.device)
     with suppress(FileNotFoundError, ValueError):
         there, where, _ = read(file)
@@ -125,12 +124,12 @@ def write(table, run):
 
 
 def keep(table, file, machine, day):
-    """Write what `read` reads."""
+    """Write a rehearsal's table, machine and day to a file, for `read`."""
     atomic_write(file, f"# {machine}\n# {day}\n{table.to_csv()}")
 
 
 def kept(root):
-    """Yield table, machine and day of each rehearsal, those that came with the project first; warn of a damaged one."""
+    """Yield (table, machine, day) of each rehearsal, first those shipped with the project; warn of damaged files."""
     for file in [*sorted((root / "book" / "data").glob("rehearsal*.csv")), *sorted((root / "runs").glob(f"*/{FILE}"))]:
         try:
             yield read(file)
@@ -139,7 +138,7 @@ def kept(root):
 
 
 def read(file):
-    """Return what `keep` has written: the table, the name of the machine, the day; ValueError when the file is no such table."""
+    """Return the table, machine and day that `keep` has written; raises ValueError for any other file."""
     try:
         machine, day = (line.removeprefix("# ") for line in file.read_text().splitlines()[:2])
         table = pd.read_csv(file, skiprows=2, index_col="stage")
@@ -151,23 +150,23 @@ def read(file):
 
 
 def _forget_peaks(device):
-    """Give back what the last stage held, and let the peaks of memory begin anew."""
+    """Release the memory of the last stage, and reset the counters of peak memory."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    with suppress(OSError):  # no Linux, or one that keeps the peak from the start
+    with suppress(OSError):  # not Linux, or a kernel that cannot reset the peak
         FORGET_PEAK.write_text("5")
 
 
 def _peaks(device):
-    """GiB of this process and of the GPU in use at their peaks since then; NaN where the system does not tell."""
+    """Peak memory (GiB) of this process and of the GPU since the reset; NaN if the system does not report it."""
     kilobytes = entry(STATUS, "VmHWM").removesuffix("kB") or np.nan
     return float(kilobytes) * 1024 / GIB, torch.cuda.max_memory_allocated() / GIB if device.type == "cuda" else 0.0
 
 
 def _timed(work, device):
-    """Seconds of a call; on a GPU of the second of two short ones, since libraries choose their kernels in the first."""
+    """Seconds of a call; short calls on a GPU are repeated and the second counts, because the first selects kernels."""
     seconds = seconds_of(work, device)
     return seconds_of(work, device) if device.type == "cuda" and seconds <= SHORT else seconds
 
@@ -178,13 +177,13 @@ def pictures(n_images, side):
 
 
 def normal(n_rows, n_columns, dtype):
-    """Return random numbers of which all rows repeat the first 64: drawn in no time, and speed does not depend on them."""
+    """Return normal random numbers in which rows repeat after 64: fast to draw, and timings do not depend on the values."""
     drawn = np.random.default_rng(0).standard_normal((min(n_rows, 64), n_columns), dtype=np.float32).astype(dtype)
     return drawn[np.arange(n_rows) % 64]
 
 
 def _ridge(n_targets, dtype):
-    """A measurement of one regression: fit and prediction."""
+    """The stage of one ridge regression: fit and prediction."""
 
     def measure(run, sizes, device, n_images):
         X, X_test = (normal(n, sizes.n_voxels, np.float32) for n in (sizes.n_train, sizes.n_test))
@@ -199,7 +198,7 @@ def _n_latents(run, sizes):
 
 
 def _n_epochs(run, sizes):
-    """Epochs of the networks of notebooks 03 and 04, search and final fit, where none ends early."""
+    """Epochs of the networks in notebooks 03 and 04, for the search and the final fit, without early stopping."""
     n_networks = (len(networks.NETWORKS) + run.rivals) * len(run.decoder_seeds)
     return 2 * run.max_epochs * (n_networks + len(run.layer_counts) * (run.decoder in networks.NETWORKS))
 
@@ -210,7 +209,7 @@ def _gru_epoch(run, sizes, device, n_images):
     network = networks.build_network("gru", sizes.n_voxels, n_latents).to(device)
     trainer = training.Trainer(network, x, y, seed=0, batch_size=run.batch_size)
     for _ in range(2 if device.type == "cuda" else 0):
-        trainer.run_epoch(training.RATE)  # captures the steps
+        trainer.run_epoch(training.RATE)  # captures the CUDA graphs of the training steps
     return 1, _timed(lambda: trainer.run_epoch(training.RATE), device)
 
 
@@ -237,7 +236,7 @@ def _text_tokens(run, sizes, device, n_images):
 
 
 def _n_refined(run, sizes):
-    """Images that notebooks 05, 06, 09 and 10 refine, the last with as many samples as its recipes want."""
+    """Images that notebooks 05, 06, 09 and 10 refine; 10 draws as many samples as its recipes ask for."""
     recipes = [recipe.load(name, run) for name in run.recipes]
     n_samples = sum(one.generator.n_samples + one.lifts for one in recipes if one.generator.model == recipe.MODELS[0])
     return (sum(costs.refined_sets(run)) + costs.CONTROLS + costs.RIVALS * run.rivals + n_samples) * sizes.n_test
@@ -274,7 +273,7 @@ def _walk_alone(run, sizes, device, n_images):
 def _score(run, sizes, device, n_images):
     scorer = Scorer(full_size.build_extractors(sizes, device), protocol=run.protocol)
     truth, made = pictures(n_images + 1, sizes.image_side), pictures(n_images + 1, 512)
-    return n_images + 1, _timed(lambda: scorer.score(truth, made), device) / 2  # of two sets, the true one is kept
+    return n_images + 1, _timed(lambda: scorer.score(truth, made), device) / 2  # here two sets, in notebooks one
 
 
 STAGES = {

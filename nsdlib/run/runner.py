@@ -1,9 +1,9 @@
-"""Run notebooks unattended, strictly: what a notebook does not know is refused before its kernel starts.
+"""Run notebooks unattended; unknown parameters are refused before a kernel starts.
 
-An executed copy grows as `runs/<run>/NAME.partial.ipynb` and becomes `runs/<run>/NAME.ipynb` when its last cell has run, so a
-failed or killed run leaves a notebook to read, and an earlier copy stays until a newer one is complete. NAME is the notebook's,
-with the parameters that differ from the run's file (`nsdlib.store.variants`). Where it failed, the partial copy begins with a
-cell that says why (`nsdlib.run.monitor.explain`). Either way `runs/<run>/NAME.json` says how it went
+An executed copy is written as `runs/<run>/NAME.partial.ipynb` and renamed to `runs/<run>/NAME.ipynb` after its last cell. A
+failed or killed run therefore leaves a readable notebook, and an earlier copy stays until a newer one is complete. NAME is the
+notebook's name plus the parameters that differ from the run's file (`nsdlib.store.variants`). After a failure the partial copy
+begins with a cell that explains it (`nsdlib.run.monitor.explain`). `runs/<run>/NAME.json` is the record of the run
 (`nsdlib.run.monitor.record`).
 """
 
@@ -27,29 +27,29 @@ from nsdlib.twin.marker import check_subject
 
 
 class AlreadyRunning(RuntimeError):
-    """The same notebook is being run for the same run by another process."""
+    """Another process is running the same notebook of the same run."""
 
 
 class NotebookFailed(RuntimeError):
-    """A notebook did not come to its end; the half-run notebook can be read, and says why first of all."""
+    """A notebook failed; the first cell of its partial copy explains why."""
 
 
 def notebook_names(root):
-    """Return the names of the project's notebooks in their order, such as "00_meet_the_data"; copies ("-Copy1") are none."""
+    """Return the sorted names of the project's notebooks, such as "00_meet_the_data"; copies ("-Copy1") do not count."""
     names = (path.stem for path in (Path(root) / "notebooks").glob("*.ipynb"))
     return sorted(name for name in names if re.fullmatch(r"[0-9]{2}_\w+", name))
 
 
 def notebooks_of(run):
-    """Return the names of the notebooks that a run goes through: all, without the GLM's where betas are all that there is."""
+    """Return the names of a run's notebooks: all, except the GLM's if the run has betas but no time series."""
     glm = None if run.betas_files is None else ARTIFACTS["glm"].notebook
     return [name for name in notebook_names(run.root) if name != glm]
 
 
 def select(names, root):
-    """Return full names of notebooks given by name or number, in the notebooks' order; all of them for an empty list.
+    """Return the sorted full names of notebooks given by name or number; all of them for an empty list.
 
-    A ValueError for a name that no notebook has, with the nearest one, and for a number that two have.
+    Raises ValueError for an unknown name, suggesting the nearest one, and for a number that several notebooks have.
     """
     known = notebook_names(root)
     chosen = set()
@@ -65,7 +65,7 @@ def select(names, root):
 
 
 def in_order(names, root):
-    """Sort notebooks so that each comes after those whose results it reads, and else by their names."""
+    """Sort notebooks so that each comes after those that make its inputs, and otherwise by name."""
     waiting, ordered = sorted(names), []
     before = {name: set().union(*notebooks_before(root / "notebooks" / f"{name}.ipynb")) for name in waiting}
     while waiting:
@@ -75,7 +75,7 @@ def in_order(names, root):
 
 
 def check(run_name, names, parameters, *, root):
-    """Refuse, by a ValueError, parameters that a notebook does not take, values that the run does not allow, and others' data."""
+    """Raise ValueError for parameters that a notebook does not take, invalid values, and data of another subject."""
     load_run(run_name)
     for name in names:
         known = default_parameters(root / "notebooks" / f"{name}.ipynb")
@@ -94,23 +94,23 @@ def check(run_name, names, parameters, *, root):
 
 
 def run_notebooks(run_name, names=(), *, parameters=None):
-    """Run notebooks one after the other and list their executed copies (Path).
+    """Run notebooks one after the other and return the paths of their executed copies.
 
     Parameters
     ----------
     run_name : str
         A parameter file, such as "demo" or "subj01"; the notebooks get it as `run`.
     names : sequence of str
-        Notebooks by name or number; all when empty, but the GLM of a run whose betas are all that there is.
+        Notebooks by name or number; by default all (see `notebooks_of`).
     parameters : dict, optional
         Values for the notebooks' parameters cells.
 
     Raises
     ------
     ValueError
-        For anything unknown or not allowed, before anything is run.
+        For unknown names and invalid values, before anything is run.
     AlreadyRunning, NotebookFailed
-        See there.
+        When another process runs the same notebook of the same run; when a notebook fails.
     """
     root, parameters = find_root(), parameters or {}
     names = in_order(select(names, root) if names else notebooks_of(load_run(run_name)), root)
@@ -142,7 +142,7 @@ def execute(run_name, name, *, parameters, root):
         except (Exception, KeyboardInterrupt) as error:
             why = monitor.cause(error, watch)
             again = command(run_name, name, parameters)
-            with suppress(OSError, ValueError):  # of a full disk, and of a page cut short by it: the message still tells
+            with suppress(OSError, ValueError):  # a full disk, or a page truncated by it; the error below is still raised
                 atomic_write(record, json.dumps(monitor.record(watch, why, **conditions), indent=1))
                 atomic_write(partial, monitor.explain(partial, why, watch, title=f"{run_name} {page}", command=again))
             if isinstance(error, KeyboardInterrupt):
@@ -156,16 +156,16 @@ def execute(run_name, name, *, parameters, root):
 
 
 def _run_cells(source, partial, parameters, root, watch, note):
-    """Let papermill run the cells, watched; the page gets the note."""
+    """Run the cells with papermill and the polled engine; add the note to the page's metadata."""
     with warnings.catch_warnings():
-        # jupyter_core announces a change of folders that concerns only its own configuration files.
+        # jupyter_core announces a change of paths that concerns only its own configuration files.
         warnings.filterwarnings("ignore", message="Jupyter is migrating its paths", category=DeprecationWarning)
         import papermill
 
         from nsdlib.run import engine
     engine.register()
     page = papermill.execute_notebook(
-        *(str(path).replace("{", "{{").replace("}", "}}") for path in (source, partial)),  # it takes them for formats
+        *(str(path).replace("{", "{{").replace("}", "}}") for path in (source, partial)),  # papermill formats paths
         parameters,
         engine_name="polled",
         kernel_name="python3",
@@ -176,18 +176,18 @@ def _run_cells(source, partial, parameters, root, watch, note):
         note=note,
         environment=engine.kernel_environment(root),
     )
-    if page.metadata.papermill.exception:  # papermill takes sys.exit() for a good end
+    if page.metadata.papermill.exception:  # papermill treats sys.exit() as success
         raise RuntimeError("a cell called sys.exit(), and the cells behind it have not run")
 
 
 @contextmanager
 def _ending_in_order():
-    """Take SIGTERM, which queues send at a time limit, like an interruption from the keyboard, that a page can tell of."""
+    """Turn SIGTERM, which queues send at a time limit, into a KeyboardInterrupt, so that the page can report it."""
 
     def interrupt(number, _):
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    if threading.current_thread() is not threading.main_thread():  # no other thread gets signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
         yield
         return
     before = signal.signal(signal.SIGTERM, interrupt)
@@ -199,7 +199,7 @@ def _ending_in_order():
 
 @contextmanager
 def _only_one(path, what):
-    """Hold a lock file; a second holder is refused."""
+    """Hold a lock file; raises AlreadyRunning if another process holds it."""
     with ExitStack() as stack:
         try:
             stack.enter_context(held(path))
@@ -209,14 +209,14 @@ def _only_one(path, what):
 
 
 def _count_cells(path):
-    """Number of code cells that have something to run."""
+    """Number of code cells that are not empty."""
     import nbformat
 
     return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in nbformat.read(path, as_version=4).cells)
 
 
 def _newest_inputs(run_name, root):
-    """Executed copy of each notebook to the time of the newest file that it is made from."""
+    """{executed copy of each notebook: time of its newest source file}."""
     parameters, inputs = parameter_files(run_name, root), {}
     for name in notebooks_of(load_run(run_name)):
         source = root / "notebooks" / f"{name}.ipynb"
@@ -226,6 +226,6 @@ def _newest_inputs(run_name, root):
 
 
 def _how_many_done(inputs):
-    """How many executed notebooks are newer than all that they are made from."""
+    """Text with the number of executed notebooks that are newer than all their sources."""
     done = sum(page.is_file() and page.stat().st_mtime > newest for page, newest in inputs.items())
     return f"{done} of {len(inputs)} notebooks done"

@@ -1,4 +1,4 @@
-"""Anybody's reconstructions under the eight scores, with floors: without a subject, from images alone."""
+"""Score any reconstructions with the eight scores and their floors, from images alone, without a subject."""
 
 import json
 from dataclasses import dataclass
@@ -31,19 +31,19 @@ FLOORS = (
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of one set of reconstructions under one protocol or several."""
+    """Scores of one set of reconstructions under one or several protocols."""
 
     names: list  # (n_images,) str
     truth: np.ndarray  # (n_images, side, side, 3) uint8
     made: np.ndarray  # (n_samples, n_images, side, side, 3) uint8
-    values: dict  # protocol to DataArray (system, metric, test_image), the systems those of ROLES
-    means: dict  # protocol to Dataset, the `statistics.summary` of these
-    gains: dict  # protocol to DataFrame, the `statistics.differences` from the best floor
-    notes: list  # sentences, to be printed wherever the numbers are
-    about: dict  # version of nsdlib, zoo, places, numbers of images and samples
+    values: dict  # {protocol: DataArray (system, metric, test_image)}, with the systems of ROLES
+    means: dict  # {protocol: Dataset}, the `statistics.summary` of the values
+    gains: dict  # {protocol: DataFrame}, the `statistics.differences` from the best floor
+    notes: list  # sentences to print with the numbers
+    about: dict  # version of nsdlib, zoo, CLIP judge, paths, numbers of images and samples
 
     def table(self, protocol):
-        """Tabulate every score with its interval, beside floors and its difference from the best one (DataFrame of str)."""
+        """Tabulate every score with its interval, the floors, and the difference from the best floor (DataFrame of str)."""
         table = as_text(self.means[protocol].transpose("metric", "system"))
         table["from the best floor"] = differences_as_text(self.gains[protocol]).iloc[0].tolist()
         return table.set_axis([metric.title for metric in METRICS.values()]).rename_axis("score")
@@ -54,7 +54,7 @@ class Scored:
         return "\n".join([places, *tables, "", *self.notes])
 
     def as_json(self) -> str:
-        """Give all numbers as JSON: what `about` says, notes, means with intervals, and the values of each image."""
+        """Return all numbers as JSON: `about`, notes, means with intervals, and the scores of each image."""
         found = {}
         for protocol, means in self.means.items():
             cells = {name: means.sel(metric=name).to_dataframe()[["mean", "low", "high"]].T.to_dict() for name in METRICS}
@@ -66,11 +66,11 @@ class Scored:
 
 
 def score_folder(folder, truth, *, run, protocols) -> Scored:
-    """Score the reconstructions in `folder` against the images in `truth`, places as `formats.images.read` takes them.
+    """Score the reconstructions in `folder` against the images in `truth`; `formats.images.read` lists the permitted formats.
 
-    The scores of several samples of one image are averaged: samples are nested in images, and none is chosen. `run` gives the
-    networks (zoo, weights, device) and the number of bootstrap samples; `protocols` are keys of `PROTOCOLS`. Raises what `read`,
-    `pair` and the loading of weights raise.
+    The scores of several samples of one image are averaged, because samples are nested in images; no sample is selected. `run`
+    gives the networks (zoo, weights, device) and the number of bootstrap samples; `protocols` are keys of `PROTOCOLS`. Errors are
+    those of `read`, `pair` and the loading of weights.
     """
     places = {"reconstructions": str(folder), "truth": str(truth)}
     names, truth, made, notes = pair(read(truth), read(folder))
@@ -98,7 +98,7 @@ def score_folder(folder, truth, *, run, protocols) -> Scored:
 
 
 def _twins(names, truth):
-    """A note where true images are equal."""
+    """A list with a note if some true images are equal, otherwise empty."""
     first = {}
     pairs = [(first.setdefault(hash(image.tobytes()), name), name) for name, image in zip(names, truth, strict=True)]
     twins = [f"{one} and {other}" for one, other in pairs if one is not other]
