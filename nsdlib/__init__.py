@@ -1,3 +1,3 @@
-"""Decode what a person saw from fMRI: a thin library under eleven notebooks."""
+"""Decode what a person saw from fMRI: the library behind eleven notebooks."""
 
 __version__ = "0.1.0"

@@ -26,9 +26,9 @@ nsdlib run demo 04 05 -p decoder=cnn two notebooks (all when none is named) with
 
 
 def main(arguments=None):
-    """Run one command, the command line's when no arguments (list of str) are given, and return the exit status.
+    """Run one command from `arguments` (list of str; default: the command line) and return the exit status.
 
-    0 done, 1 it failed, 2 the request was wrong, 130 it was interrupted.
+    0: success, 1: failure, 2: invalid request, 130: interrupted.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -60,7 +60,7 @@ def _parser():
 
 @command("write the simulated subject of a run", run_argument(nargs="?", default="demo"))
 def _simulate(options):
-    """Write the simulated subject of a run as NSD's files, or as BIDS where the run says so. Done once; again does nothing."""
+    """Write the simulated subject of a run in NSD's layout, or as BIDS if the run says so. Repeated, it does nothing."""
     run = load_run(options.run)
     if run.simulation is None:
         raise ValueError(f"params/{run.name}.yaml has no section 'simulation': {run.name} is a real subject.")
@@ -82,7 +82,7 @@ def _simulate(options):
     argument("--accept-terms", action="store_true", help="say that NSD's terms are accepted"),
 )
 def _fetch(options):
-    """Get NSD's files of a subject, or the published weights. Repeated, it goes on, and fetches what is damaged again."""
+    """Download NSD's files of a subject, or the published weights. Repeated, it resumes and replaces damaged files."""
     from nsdlib.data import fetch
     from nsdlib.data.nsd import bucket as nsd_bucket
     from nsdlib.store import zoo
@@ -115,7 +115,7 @@ def _fetch(options):
     argument("--forecast", type=int, metavar="N", help="the run's group on N nodes like this machine"),
 )
 def _doctor(options):
-    """Look at versions, device, memory, disk, data and weights, say what a run lacks and what it will take here."""
+    """Check versions, device, memory, disk, data and weights; print what a run lacks, and its expected time and memory."""
     from nsdlib.run import doctor
 
     run = load_run(options.run)
@@ -191,7 +191,7 @@ def _run(options):
     argument("--page", metavar="FILE", type=writable(".html"), help="write a page with pictures there, .html"),
 )
 def _score(options):
-    """Score reconstructions, paired with what they should show by name or number, in eight scores with intervals and floors."""
+    """Compute eight scores, with intervals and floors, of reconstructions paired with the true images by name or number."""
     from nsdlib.core.files import atomic_write
     from nsdlib.plots.scored import page
     from nsdlib.run.scored import score_folder
@@ -217,7 +217,7 @@ def _score(options):
     argument("--format", choices=("nsd", "bids", "glmsingle"), default="nsd", help="whose files (nsd)"),
 )
 def _export(options):
-    """Write the betas of notebook 01: nsd, NIfTI and HDF5 as NSD's; bids, maps and tables; glmsingle, its result files."""
+    """Write the betas of notebook 01 as NSD's NIfTI and HDF5 (nsd), maps and tables (bids), or GLMsingle's result files."""
     from nsdlib.data.exports import EXPORTS
     from nsdlib.data.subject import open_subject
     from nsdlib.store.store import Store
@@ -233,7 +233,7 @@ def _export(options):
 
 @command("copy what is small of a run's results into the project", run_argument())
 def _ship(options):
-    """Copy what is small of the results of a run that is like another into book/data/RUN/, and draw the README's pictures."""
+    """Copy the small results of a run that is `like` another into book/data/RUN/, and draw the README's pictures."""
     from nsdlib.run.rates import machine_name
     from nsdlib.store.shipped import ship
 
@@ -254,7 +254,7 @@ def _ship(options):
     argument("--local", action="store_true", help="with the pictures of real subjects, for yourself"),
 )
 def _book(options):
-    """Build the book from the executed notebooks, with warnings as errors, and say where it is."""
+    """Build the book from the executed notebooks, with warnings as errors, and print its path."""
     root, local = find_root(), options.local
     sys.path.insert(0, str(root))
     from book._ext.build import build, first_page, is_current

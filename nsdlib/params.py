@@ -1,10 +1,10 @@
-"""The parameters of a run: one strict YAML file a subject, loaded into a frozen, validated `Run`.
+"""The parameters of a run: strict YAML files, loaded into a frozen, validated `Run`.
 
-`params/_common.yaml` holds what all runs share, `params/<name>.yaml` what is peculiar to one, and the parameters cell
-of a notebook (or `nsdlib run -p`) overrides single fields. A run `like` another reads that one's file first, and has its store.
+`params/_common.yaml` holds the values that all runs share, and `params/<name>.yaml` those of one run. The parameters cell of a
+notebook (or `nsdlib run -p`) overrides single fields. A run with `like` reads that other run's file first and uses its store.
 
-A key that no field has is refused with the nearest one, and so is what could lead elsewhere: the name of a run is a plain word,
-since folders are made from it. So are what a file can be misread for, and a folder that is no path here (`nsdlib.strict`).
+An unknown key raises an error that suggests the nearest known one. Names of runs must be plain words, because folders are named
+after them. Ambiguous YAML, and folders that are not local paths, are refused too (`nsdlib.strict`).
 """
 
 import difflib
@@ -31,9 +31,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Run(Strict):
-    """Everything a notebook needs to know about the run it is part of; the comments in `params/_common.yaml` say more.
+    """All parameters of a run; the comments in `params/_common.yaml` explain them.
 
-    Paths are absolute after `load_run`; `store` ends in the name of the run, or of the one that it is like. Lists are tuples.
+    After `load_run`, paths are absolute, `store` ends in the name of the run (or of the run it is like), and lists are tuples.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Run(Strict):
     layer_counts: tuple[Positive, ...]
     decoder_seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     max_epochs: Positive
-    batch_size: Annotated[int, Field(ge=2)]  # one image has no spread to normalise by
+    batch_size: Annotated[int, Field(ge=2)]  # one image has no variance to normalise by
     recipe: Literal["ours", "public_code"]
     rivals: bool
     alphas: Annotated[tuple[AboveZero, ...], Field(min_length=1)]
@@ -116,7 +116,7 @@ class Run(Strict):
 
     @property
     def section(self):
-        """Name of the section that says how the data lie, bids or betas_files; None where they lie as NSD's."""
+        """The section that describes the layout of the data, bids or betas_files; None for NSD's layout."""
         return next((name for name in ("bids", "betas_files") if getattr(self, name) is not None), None)
 
     def __repr__(self):
@@ -130,7 +130,7 @@ class Run(Strict):
         return f"<details><summary>{title}</summary><table>{rows}</table></details>"
 
     def _shown(self):
-        """Pairs (field, value as text); paths below the root are shown relative to it, the root by its name only."""
+        """Pairs (field, value as text); paths below the root are relative to it, and of the root only its name is shown."""
         for name in type(self).model_fields:
             value = getattr(self, name)
             if name == "root":
@@ -145,8 +145,8 @@ class Run(Strict):
 def find_root(start=None):
     """Return the project's folder: `NSDLIB_HOME`, or the nearest folder at or above `start` with `params/_common.yaml`.
 
-    It starts in the working directory when nothing is given, and takes a relative `NSDLIB_HOME` from there, where a command was
-    started; the kernels of `nsdlib run` get an absolute one. A FileNotFoundError when there is no such folder.
+    `start` defaults to the working directory, to which a relative `NSDLIB_HOME` refers; the kernels of `nsdlib run` get an
+    absolute one. Raises FileNotFoundError when there is no such folder.
     """
     home = os.environ.get("NSDLIB_HOME")
     start = Path(home or start or Path.cwd()).resolve()
@@ -158,7 +158,7 @@ def find_root(start=None):
 
 
 def run_names(root=None):
-    """Return the names of the runs that have a parameter file, sorted; a file whose name is no plain word is none."""
+    """Return the sorted names of all runs with a parameter file; files with invalid names do not count."""
     names = (path.stem for path in (find_root(root) / "params").glob("[!_]*.yaml"))
     return sorted(name for name in names if _is_plain(name))
 
@@ -171,7 +171,7 @@ def load_run(name="demo", **overrides):
     name : str
         A file `params/<name>.yaml`, such as "demo" or "subj01".
     **overrides
-        Fields of `Run` that differ from the file; None means "as in the file".
+        Fields of `Run` to override; None keeps the value of the file.
 
     Returns
     -------
@@ -180,8 +180,8 @@ def load_run(name="demo", **overrides):
     Raises
     ------
     ValueError
-        For an unknown run or field (the nearest known one is named), a value that its field does not allow, a file
-        that is no plain YAML, or a notebook whose first cell sets what is not handed on here.
+        For an unknown run or field (the message suggests the nearest known one), an invalid value, an invalid YAML file, or a
+        notebook whose first cell sets a variable that is not passed to this function.
     FileNotFoundError
         When the project's folder cannot be found.
     """
@@ -210,9 +210,9 @@ def load_run(name="demo", **overrides):
 
 
 def parameter_files(name, root=None):
-    """Return the files of a run's parameters, later ones overruling earlier ones: common, of the run that it is like, its own.
+    """Return a run's parameter files, where later ones override earlier ones: common, that of the run it is like, its own.
 
-    ValueError for a file that cannot be read, and when it is like a run that is unknown or itself like another.
+    Raises ValueError for a file that cannot be read, and when `like` names a run that is unknown or has a `like` itself.
     """
     folder = find_root(root) / "params"
     files = [folder / "_common.yaml", folder / f"{name}.yaml"]
@@ -226,13 +226,13 @@ def parameter_files(name, root=None):
 
 
 def check_name(name):
-    """Refuse a name that a run cannot have, since folders are made from it, with a ValueError."""
+    """Raise ValueError for an invalid name of a run; folders are named after runs."""
     if not _is_plain(name):
         raise ValueError(f"run {name!r}: wanted a name of letters, digits, '_' and '-', such as 'subj01'; rename its file.")
 
 
 def usable_runs(names):
-    """Load the runs of these names; one that cannot be used is left out, with a warning that says why."""
+    """Load the runs with these names; invalid runs are left out with a warning."""
     runs = []
     for name in names:
         try:
@@ -243,13 +243,13 @@ def usable_runs(names):
 
 
 def nearest(word, known):
-    """Return a phrase that ends a complaint about `word`: ": did you mean 'x'?" or a full stop when nothing is near."""
+    """Return the end of an error message about `word`: ": did you mean 'x'?", or a full stop when no known word is similar."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f": did you mean {close[0]!r}?" if close else "."
 
 
 def _read(file):
-    """Fields of one YAML file, all known."""
+    """Fields of one YAML file; raises ValueError for unknown ones."""
     try:
         fields = parse_yaml(file.read_bytes()) or {}
     except (ValueError, OSError) as error:
@@ -260,12 +260,12 @@ def _read(file):
 
 
 def _is_plain(name):
-    """Whether a run may have that name."""
+    """Whether a name is valid for a run."""
     return isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) is not None
 
 
 def _known(fields, source):
-    """`fields` unchanged, after refusing those that neither a run nor one of its sections has."""
+    """`fields` unchanged; raises ValueError for keys that neither a run nor its sections have."""
     places = [(fields, set(Run.model_fields) - {"name", "root"}, "parameter")]
     for name, section in {"simulation": Simulation, "bids": Bids, "betas_files": BetasFiles}.items():
         if isinstance(settings := fields.get(name), dict):
@@ -278,9 +278,9 @@ def _known(fields, source):
 
 
 def _refuse_ignored(name, overrides, caller):
-    """Refuse what the first cell of a notebook, whose names `caller` holds, sets for its run and does not hand on to it."""
+    """Raise ValueError for a parameter that a notebook's first cell sets but does not pass on; `caller` holds its globals."""
     openings = [cell for cell in caller.get("In", ()) if re.search(r"^run *= *['\"]", cell, re.M)]
-    if not openings or caller.get("run") != name:  # no notebook, or its run is open already
+    if not openings or caller.get("run") != name:  # not a notebook, or its run is loaded already
         return
     for key in re.findall(r"^(\w+) *=(?!=)", openings[-1], re.M):
         if key not in {"run", *overrides} and caller.get(key) is not None:
@@ -291,7 +291,7 @@ def _refuse_ignored(name, overrides, caller):
 
 
 def explain(error):
-    """One line for each complaint of pydantic: field, what is wrong, what was given."""
+    """One line per error of pydantic: field, problem, and value."""
     lines = []
     for item in error.errors():
         field = ".".join(map(str, item["loc"]))

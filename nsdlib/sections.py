@@ -1,4 +1,4 @@
-"""Sections of a parameter file: `simulation`, a simulated subject; `bids`, one as BIDS and fMRIPrep have it; `betas_files`."""
+"""Sections of a parameter file: `simulation` (a simulated subject), `bids` (BIDS and fMRIPrep), and `betas_files`."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ Edge = Annotated[int, Field(ge=8, le=256)]
 
 
 def _tasks(text):
-    """Labels of tasks with commas between, without blanks."""
+    """Comma-separated labels of tasks, without spaces."""
     labels = [label.strip() for label in text.split(",")]
     if not all(labels):
         raise ValueError("wanted the label of a task, or several with commas between: nsdcore,floc")
@@ -21,7 +21,7 @@ def _tasks(text):
 
 
 class Simulation(Strict):
-    """Settings of a simulated subject; everything `nsdlib.twin.simulate` writes follows from them and the run's subject."""
+    """Settings of a simulated subject; with the run's subject they determine everything that `nsdlib.twin.simulate` writes."""
 
     shape: tuple[Edge, Edge, Edge] = Field((26, 30, 22), description="voxels left-right, back-front, bottom-top")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(1, description="the one seed of the subject, not the run's")
@@ -40,19 +40,19 @@ class Simulation(Strict):
 
     @model_serializer(mode="wrap")
     def _as_named(self, handler):
-        """Leave out settings that only BIDS has where they are as in NSD: results of NSD's layout do not depend on them."""
+        """Omit BIDS-only settings at their defaults, because results in NSD's layout do not depend on them."""
         return {name: value for name, value in handler(self).items() if name not in self.in_bids_only or self.differs(name)}
 
     in_bids_only: ClassVar = ("onsets", "runs")
-    marker: ClassVar = "simulation.json"  # the file of a simulated data set that holds these settings
+    marker: ClassVar = "simulation.json"  # the file with these settings in a simulated data set
 
     def differs(self, name):
-        """Whether a setting is not the one given by default."""
+        """Whether a setting differs from its default."""
         return getattr(self, name) != type(self).model_fields[name].default
 
 
 class Bids(Strict):
-    """Where the data of a BIDS subject lie, and how they are read; `nsdlib import bids` writes it. The raw data set is `data`."""
+    """Paths of a BIDS subject and how to read it, written by `nsdlib import bids`. The raw data set is in the run's `data`."""
 
     derivatives: Folder = Field(description="the folder of fMRIPrep's results")
     label: str = Field(description="the subject, sub-<label>")
@@ -73,12 +73,12 @@ class Bids(Strict):
     side: Annotated[int, Field(ge=8, le=1024)] = Field(425, description="pixels a side that pictures are brought to")
     tr: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds between volumes, where no file says so")
 
-    def __hash__(self):  # dicts have none
+    def __hash__(self):  # dicts are not hashable
         return hash(self.model_dump_json())
 
 
 class BetasFiles(Strict):
-    """How betas of others lie in the folder `data`, and what they are of; there are no time series, so `betas` is nsd."""
+    """Layout and metadata of existing betas in the folder `data`. Without time series, the run's `betas` must be nsd."""
 
     kind: Literal["glmsingle", "laion", "statmaps", "algonauts"] = Field(
         description="GLMsingle's folders; series of maps, as LAION-fMRI's; a map for each trial, as nilearn's; Algonauts 2023"

@@ -1,4 +1,4 @@
-"""What is written is taken as it reads: YAML, folders and fields that a program could take for something else are refused."""
+"""Strict parsing of YAML, folders and fields: anything that a program could misread is refused."""
 
 import re
 from copy import deepcopy
@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which nothing stands for something else: no aliases, no key twice, numbers in decimal digits."""
+    """Unambiguous YAML: no aliases, no duplicate keys, and only decimal numbers."""
 
     def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):  # few of them can make billions
+        if self.check_event(yaml.AliasEvent):  # nested aliases can expand to billions of nodes
             self._refuse("aliases (*name) are not allowed; write the value itself", self.peek_event())
         return super().compose_node(parent, index)
 
@@ -37,28 +37,28 @@ class _Loader(yaml.SafeLoader):
 
 for _kind in ("int", "float"):
     _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?0[0-9_]+$"), list("-+0"))  # 08 is no text
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?0[0-9_]+$"), list("-+0"))  # PyYAML would read 08 as text
 
 
 def parse_yaml(text):
-    """Return what a YAML text, str or bytes of it, holds.
+    """Parse a YAML text (str or bytes) and return its content.
 
-    A ValueError when it is no YAML, or can be misread: aliases, keys given twice, octal and base-60 numbers.
+    Raises ValueError for invalid or ambiguous YAML: aliases, duplicate keys, octal and base-60 numbers.
     """
     try:
         return deepcopy(_parsed(text))
-    except Exception as error:  # the parser lets through what its own parts raise: KeyError, RecursionError, ...
+    except Exception as error:  # the parser can also raise KeyError, RecursionError, ...
         raise ValueError(f"is not valid YAML: {str(error).strip() or type(error).__name__}") from None
 
 
 @lru_cache
 def _parsed(text):
-    """What a text holds; nobody changes it."""
+    """The content of a text, cached; callers must not modify it."""
     return _Loader(text).get_single_data()
 
 
 def local_folder(path):
-    """Return `path` with `~` expanded; raises ValueError for what would become a folder of that very name: $VARIABLE, s3://..."""
+    """Return `path` with `~` expanded; raises ValueError for $VARIABLE, s3://... and the like, which are not expanded."""
     if "\0" in str(path):
         raise ValueError("a path holds no NUL byte")
     if wrong := re.search(r"\$[A-Za-z_{(]|^[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
@@ -73,7 +73,7 @@ def local_folder(path):
 
 
 class Strict(BaseModel):
-    """Fields that are known and finite; none but a switch is true or false, which YAML also makes of yes, no, on and off."""
+    """A model with known, finite fields; only bool fields may be true or false (YAML also reads yes, no, on, off as such)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
