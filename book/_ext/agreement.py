@@ -1,6 +1,6 @@
-"""Whether executed pages belong together: made with the parameters of their run's file, and from the same results.
+"""Check that executed pages are consistent: made with the parameters of their run's file, and from the same results.
 
-The runner notes in each page what it was made from (`nsdlib.store.variants.origin`).
+The runner records the provenance of each page in its metadata (`nsdlib.store.variants.origin`).
 """
 
 import json
@@ -14,28 +14,28 @@ from nsdlib.store.variants import MARK, fields, run_with
 
 
 def disagreements(files):
-    """List in what executed pages of one run contradict its parameter file, each other, or the results that tables are made of.
+    """List how executed pages of one run contradict its parameter file, each other, or the results in the store.
 
-    Of a variant, what its own parameters bring about is no contradiction.
+    Differences caused by a variant's own parameters do not count.
     """
     notes = {file.stem: read_note(file) for file in files}
     if silent := [page for page, note in notes.items() if "artifacts" not in note]:
         return [f"what {', '.join(silent)} was made from is not noted there"]
     try:
         return _other_parameters(notes) or _other_results(notes)
-    except ValueError as error:  # of a parameter file that is gone or cannot be read
+    except ValueError as error:  # the parameter file is missing or invalid
         return [str(error)]
 
 
 def variants(page):
-    """Return the executed pages of a page's variants, each with what differs from the run as it is in its file."""
+    """Return the executed pages of a page's variants: {page: parameters that differ from the run's file}."""
     files = sorted(page.parent.glob(f"{page.stem}{MARK}*.ipynb"))
     changed = {file: read_note(file).get("changed") for file in files if not file.stem.endswith(".partial")}
     return {file: differing for file, differing in changed.items() if differing}
 
 
 def _other_parameters(notes):
-    """The parameters that are others now than when a page was made."""
+    """The parameters that have changed since a page was made."""
     pages = {}
     for page, note in notes.items():
         for phrase in changed_fields(note["run"], fields(run_with(note["run"]["name"], note["changed"]))):
@@ -44,8 +44,8 @@ def _other_parameters(notes):
 
 
 def _other_results(notes):
-    """The artifacts of which two pages, or a page and the tables, have different versions."""
-    versions = {}  # (artifact, what changes it) -> version -> pages
+    """The artifacts with different versions in two pages, or in a page and the store."""
+    versions = {}  # {(artifact, parameters of a variant that change it): {version: pages}}
     for page, note in notes.items():
         for name, version in note["artifacts"].items():
             changed = note["changed"].keys() & all_fields(name.rpartition("/")[2])

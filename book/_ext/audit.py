@@ -1,4 +1,4 @@
-"""The paper's arithmetic recomputed: its text against its tables and against the models it names."""
+"""Recompute the paper's arithmetic: compare its text with its tables and with the models it names."""
 
 import pandas as pd
 import torch
@@ -14,7 +14,7 @@ COLUMNS = ["what", "section", "printed", "recomputed", "agrees", "how"]
 def audit():
     """Recompute each statement of the paper that can be recomputed: a DataFrame of `COLUMNS`, indexed by the first.
 
-    Two are text, what is printed and what was recomputed; a percentage agrees when it rounds to the printed one.
+    The columns printed and recomputed are text; a percentage agrees if it rounds to the printed one.
     """
     rows = [*_sizes(), *_scaling(), *_noise(), *_gains(), _swapped_cells()]
     return pd.DataFrame(rows, columns=COLUMNS).set_index("what")
@@ -36,7 +36,7 @@ def _sizes():
 
 
 def _scaling():
-    """The z-score as the text has it."""
+    """The z-score as described in the text."""
     printed = "betas multiplied by their mean, divided by their standard deviation"
     how = "what is called a z-score has mean 0; a product with the mean has not"
     yield "z-score of the betas", "3.2", printed, "the mean subtracted", False, how
@@ -85,7 +85,7 @@ def _gains():
 
 
 def _swapped_cells():
-    """The two cells of Table 5 that stand in each other's place."""
+    """The two cells of Table 5 that are swapped."""
     cells, source = paper_table(5).loc["Gu"].iloc[0], systems().loc["Gu"]
     is_swapped = cells.ssim == source.pixcorr and cells.pixcorr == source.ssim
     printed, recomputed = (f"{scores.ssim:.3f} and {scores.pixcorr:.3f}" for scores in (cells, source))

@@ -14,24 +14,24 @@ from nsdlib.run import publish
 from nsdlib.store.commands import command
 from nsdlib.store.variants import words_for
 
-OUTPUTS = {False: Path("book"), True: Path("book", "_build", "local")}  # by `local`: to publish, to keep
-EXTENSIONS = Path(__file__).parents[2]  # Sphinx finds book._ext from here
-TABLE = "_toc.yml"  # of a build, in the folder above its first page
-BUILT = ".built"  # marks a build without a warning, beside the first page
+OUTPUTS = {False: Path("book"), True: Path("book", "_build", "local")}  # by `local`: publishable, private
+EXTENSIONS = Path(__file__).parents[2]  # the folder from which Sphinx imports book._ext
+TABLE = "_toc.yml"  # a build's table of contents, in the folder above its first page
+BUILT = ".built"  # marks a build without warnings, beside the first page
 
 
 def first_page(root, *, local=False):
-    """Return the path of the first page; a local book lies apart from the one that can be published."""
+    """Return the path of the first page; a local book has its own folder, apart from the publishable one."""
     return root / OUTPUTS[local] / "_build" / "html" / "index.html"
 
 
 def build(root, *, local=False):
     """Build the book, with warnings as errors, and return its first page.
 
-    A `local` one has the pictures of real subjects (`nsdlib.run.publish`) and must not be passed on. A FileNotFoundError when a
-    chapter's notebook has not been run; a ValueError when the chapters of `book/_toc.yml` do not agree (`book._ext.agreement`),
-    while other runs and variants that do not are left out; a RuntimeError when the build warns or fails, with its output on
-    standard error.
+    A `local` book contains pictures of real subjects (`nsdlib.run.publish`) and must not be passed on. Raises FileNotFoundError
+    when a chapter's notebook has not been run, ValueError when the chapters of `book/_toc.yml` are inconsistent
+    (`book._ext.agreement`), and RuntimeError, with the output on standard error, when the build warns or fails. Other runs and
+    variants with inconsistent pages are left out.
     """
     table, conflicts = contents(root, local=local)
     listed = _pages(table)
@@ -72,7 +72,7 @@ def build(root, *, local=False):
 
 
 def is_current(root, *, local=False):
-    """Return whether the last build succeeded, of the pages that there are now, and none of its sources has changed since."""
+    """Return whether the last build succeeded with the present table of contents, and no source has changed since."""
     marker, (table, _) = first_page(root, local=local).with_name(BUILT), contents(root, local=local)
     toc = marker.parents[1] / TABLE
     if not toc.is_file() or yaml.safe_load(toc.read_text()) != table:
@@ -87,11 +87,11 @@ def is_current(root, *, local=False):
 
 
 def contents(root, *, local=False):
-    """Return the table of contents, that of `book/_toc.yml`, with a part for each other complete run behind the demo.
+    """Return the table of contents: `book/_toc.yml`, plus a part after the demo for each other complete run; and conflicts.
 
-    Titles of notebooks begin with their numbers, and variants stand below them. Pages of real subjects are replaced by their
-    copies without pictures, unless the book is `local`. Other runs and variants whose pages do not agree are not in it: a
-    dictionary has a sentence of each that says so, by its place.
+    Titles of notebooks begin with their numbers, with variants below them. Unless the book is `local`, pages of real subjects are
+    replaced by copies without pictures. Other runs and variants with inconsistent pages are left out; the conflicts are a
+    dictionary {path: sentence} about these.
     """
     table, conflicts = _with_all_runs(root, yaml.safe_load((root / "book" / "_toc.yml").read_text()))
     withheld = set() if local else publish.withheld_runs(root)
@@ -110,7 +110,7 @@ def contents(root, *, local=False):
 
 
 def _with_all_runs(root, table):
-    """The table with a part for each run that is complete, agrees and is not in it; and the conflicts of complete runs."""
+    """The table with a part for each further run that is complete and consistent; and the conflicts of complete runs."""
     demo = next((part for part in table["parts"] if part["chapters"][0]["file"].startswith("runs/")), None)
     if demo is None:
         return table, {}
@@ -130,7 +130,7 @@ def _with_all_runs(root, table):
 
 
 def _variants(page, source, executed):
-    """Chapters for the variants of a page that agree with all pages of its run, and the conflicts of the others."""
+    """Sections for the variants of a page that are consistent with all pages of its run, and the conflicts of the others."""
     sections, conflicts = [], {}
     for file, changed in agreement.variants(source).items():
         place = str(Path(page).with_name(file.stem))
@@ -143,12 +143,12 @@ def _variants(page, source, executed):
 
 
 def _conflict(what, problems, again):
-    """A sentence about pages that do not agree, and what to do."""
+    """A sentence about inconsistent pages and how to update them."""
     return f"{what} do not agree: {'; '.join(problems)}. `{again}` makes them anew; what the store has is not computed again."
 
 
 def chapters(root, *, local=False):
-    """Return every page of the table of contents, without its ending, in order."""
+    """Return the pages of the table of contents in order, without file extensions."""
     return _pages(contents(root, local=local)[0])
 
 
@@ -166,6 +166,6 @@ def _title(notebook):
 
 
 def _source(root, page):
-    """The file that a page is made from, or None."""
+    """The source file of a page, or None."""
     files = [root / "book" / f"{publish.origin(page)}{ending}" for ending in (".md", ".ipynb")]
     return next((file for file in files if file.is_file()), None)

@@ -1,8 +1,7 @@
-"""Tables of the page on faults: injected faults, damaged files, tables of events, interrupted transfers, and the forecast.
+"""Tables of the page on reliability: injected faults, damaged files, event tables, interrupted transfers, and the forecast.
 
-The first four, and the single event tables of the chapter on one's own data, are files in `book/data/`, most of them written by
-the benchmarks that put the faults in; sizes are counted when the page is made, and hours come from rehearsals, of this machine
-and of those whose file was put into `book/data/`.
+The first four, and the event tables in the chapter on the user's own data, are files in `book/data/`; benchmarks write most of
+them. Sizes are computed when the page is made. Hours come from rehearsals on this machine and from those in `book/data/`.
 """
 
 import pandas as pd
@@ -11,12 +10,12 @@ from nsdlib.params import load_run, usable_runs
 from nsdlib.run import costs, rehearsal
 from nsdlib.run.forecast import forecast, spread
 
-SUBJECT = "subj01"  # whose group is forecast
-N_NODES = 4  # of the small cluster
+SUBJECT = "subj01"  # the forecast is for its group
+N_NODES = 4  # nodes of a small cluster
 
 
 def read(root, name):
-    """Load a table of `book/data/` (pandas.DataFrame), and the last line of its head: date and versions (str)."""
+    """Load a table of `book/data/` (pandas.DataFrame) and the last line of its header: date and versions (str)."""
     file = root / "book" / "data" / f"{name}.csv"
     head = [line for line in file.read_text().splitlines() if line.startswith("#")]
     return pd.read_csv(file, comment="#"), head[-1].removeprefix("# ")
@@ -39,7 +38,7 @@ def inputs_table(root):
 
 
 def events_table(root):
-    """Event tables by what became of them, and how many sets were taken whole."""
+    """Event tables by outcome, and the number of data sets without a refused table."""
     table, _ = read(root, "events")
     table["refused"] = table.outcome.str.startswith("refused")
     whole = ~table.groupby(["dataset", "task"]).refused.any()
@@ -54,7 +53,7 @@ def events_table(root):
 
 
 def event_tables_table(root):
-    """The event tables that are kept with the tests: what was chosen, the trials read, and what was refused with which words."""
+    """The event tables in the tests: what was changed, the trials read, and the message of the first refusal."""
     table, _ = read(root, "event_tables")
     table["said"] = table["said"].fillna("").str.replace("|", "\\|")
     table["table"] = table["table"] + " (" + table.pop("what") + ")"
@@ -62,7 +61,7 @@ def event_tables_table(root):
 
 
 def forecast_table(root):
-    """Hours of each stage of one subject, and of all four, on every machine that was rehearsed."""
+    """Hours of each stage for one subject, and of all four subjects, on every machine with a rehearsal."""
     columns, runs = {}, {run.name: (run, costs.amounts(run)) for run in _runs()}
     for table, machine, day in rehearsal.kept(root):
         hours = {name: rehearsal.subject_hours(table, *of_run) for name, of_run in runs.items()}
@@ -78,7 +77,7 @@ def forecast_table(root):
 
 
 def sizes_table(_):
-    """Images and bytes of each subject, with a GPU and without one."""
+    """Images and bytes of each subject, with and without a GPU."""
     without, table = (forecast(_runs(), is_gpu=is_gpu) for is_gpu in (False, True))
     names = ["images", "memory GB", "GPU GB", "results GB", "to fetch GB"]
     return table[names].assign(**{"memory GB without a GPU": without["memory GB"]}).to_markdown()

@@ -1,6 +1,6 @@
-"""Pages of the book that are made from results and data files: reasons, comparison with the paper, faults, state of the runs.
+"""Pages of the book generated from results and data files: "Why", comparison with the paper, reliability, your own data, state.
 
-The text of the first three is `book/*.template.md`; each `{{name}}` in it is replaced by a table computed here, in
+The text of all but the last is `book/*.template.md`; each `{{name}}` in it is replaced by a table computed here, in
 `book._ext.why` or in `book._ext.faults`.
 """
 
@@ -31,17 +31,17 @@ WHAT = {
 
 
 def why_page(run, template) -> str:
-    """Return the page "Why this suite", in Markdown: a template filled by `why.tables`, from the results of a run."""
+    """Return the page "Why this suite" in Markdown: the template, filled with `why.tables` from the results of a run."""
     with mpl.rc_context():
         use_style()
         return fill(template, why.tables(run), Store(run))
 
 
 def fill(template, tables, source) -> str:
-    """Replace each `{{name}}` in a text by the table that the function of this name in `tables` makes from `source`.
+    """Replace each `{{name}}` in a text by the table that the function `tables[name]` makes from `source`.
 
-    The source is a dict of str to Store, or the project's folder. A ValueError when the template names an unknown table, or
-    leaves one out.
+    The source is a Store, a dict of str to Store, or the project's folder. Raises ValueError unless the template names each
+    table exactly once.
     """
     names = re.findall(r"\{\{(\w+)\}\}", template)
     if sorted(names) != sorted(tables):
@@ -50,7 +50,7 @@ def fill(template, tables, source) -> str:
 
 
 def _who(stores):
-    """The runs whose numbers are shown."""
+    """The runs on the page."""
     lines = []
     for name, store in stores.items():
         run = store.run
@@ -73,7 +73,7 @@ def _claims(stores):
 
 
 def _places(stores):
-    """Each score of the refined images between floors and ceiling, subject by subject."""
+    """Each score of the refined images between floors and ceiling, for each subject."""
     rows = {}
     for name, store in stores.items():
         with store.load("scores") as scores:
@@ -116,7 +116,7 @@ def _latents(stores):
 
 
 def _systems(stores):
-    """Published systems, and ours below them: their scores, then what else is known of them."""
+    """Published systems, with ours below: one table of scores and one of other properties."""
     table = systems().reset_index().astype(object)
     table["recipe"] = table["recipe"].map(lambda name: name and f"`{name}`")
     for name in METRICS:
@@ -136,7 +136,7 @@ def _systems(stores):
 
 
 def _sources(_):
-    """Meaning of the sources' letters."""
+    """The sources, with their letters."""
     return "\n".join(f"- {source}" for source in sources())
 
 
@@ -176,7 +176,7 @@ def _below(paper, rows, name):
 
 
 def _with_shipped(stores, artifact):
-    """The stores that have an artifact, each followed by the results with finished networks that are shipped beside it."""
+    """The stores that have an artifact, each followed by the shipped results of similar runs with fully trained networks."""
     together = {}
     for name, store in stores.items():
         together |= {name: store} | beside(store.run)
@@ -197,13 +197,13 @@ def _summary(store, artifact="scores"):
 
 
 def _cells(table, run):
-    """Mean and interval of every score, as text, by the score's name; a dagger where a small network stands in."""
+    """{score: mean and interval as text}, with a dagger if a small stand-in network computed it."""
     texts = statistics.as_text(table.sel(metric=list(METRICS))).iloc[:, 0]
     return {name: f"{texts[name]}{STAND_IN * metric.label.endswith(STAND_IN)}" for name, metric in measures(run).items()}
 
 
 def _bootstrap(stores):
-    """Settings of the bootstrap, those of the group's first run."""
+    """Settings of the bootstrap from the group's first run."""
     run = next(iter(stores.values())).run
     return {"n_bootstrap": run.n_bootstrap, "seed": run.seed}
 
@@ -223,15 +223,15 @@ TABLES = {
 
 
 def _rank(run):
-    """Sort key of runs that are compared with the paper."""
+    """Sort key for the runs compared with the paper."""
     return run.section is not None, run.simulation is not None, run.like or "", run.name
 
 
 def write(root):
     """Write the generated pages below `book/` in the project's folder, unless they are unchanged.
 
-    The group of the first complete run is compared with the paper: NSD subjects before simulated ones, those before a
-    laboratory's, runs that are like others behind these, then by name. A FileNotFoundError when no run has all its results.
+    The group of the first complete run is compared with the paper. The order is NSD subjects, simulated subjects, a laboratory's
+    own subjects; within these, runs with `like` come last, then by name. Raises FileNotFoundError when no run is complete.
     """
     runs = sorted(usable_runs(run_names(root)), key=_rank)
     run = next((run for run in runs if claims.ready(run)), None)

@@ -1,7 +1,7 @@
-"""A Sphinx extension for reading: folded code, means in tables with their intervals a click away, the main figure first.
+"""A Sphinx extension for readability: it folds code and intervals in tables, and shows the main figure at the top.
 
-Sphinx gives the figure of a notebook its file's name as alternative text. This extension composes one from the heading above it,
-the title set in its cell, and the paragraph before it, which in these notebooks explains how to read it.
+By default, Sphinx uses the file name of a notebook's figure as its alternative text. This extension composes it from the heading
+above, the title set in the cell, and the preceding paragraph, which in these notebooks explains how to read the figure.
 """
 
 import json
@@ -13,20 +13,20 @@ from docutils import nodes
 
 from nsdlib.run.progress import clock
 
-MAIN, FINDING = "main-figure", "finding"  # tags of the cells whose figure and whose sentence open their page
+MAIN, FINDING = "main-figure", "finding"  # tags of the cells with the figure and the sentence shown at the top of a page
 LONGEST = 300  # characters of prose in an alternative text; at least one sentence is kept
-LONG = 20  # rows of a notebook's table, of which more are folded
+LONG = 20  # rows; longer tables of notebooks are folded
 TABLE = re.compile(r"<table\b(?! class=\"nsd).*?</table>", re.DOTALL)
-INTERVAL = re.compile(r" \[(?:[-+]?[\d.]+, [-+]?[\d.]+|95 ?%)\]")  # as `statistics.as_text` writes it, and the head of its column
+INTERVAL = re.compile(r" \[(?:[-+]?[\d.]+, [-+]?[\d.]+|95 ?%)\]")  # as in `statistics.as_text`, and in the header of its column
 NAME = re.compile(r"[^\s<>]{22,}(?=[^<>]*<)")  # a long word outside of tags
-BREAK = re.compile(r"(?<=[_/.:])(?=\w)")  # where one may be broken
+BREAK = re.compile(r"(?<=[_/.:])(?=\w)")  # permitted line breaks in such words
 TITLE = re.compile(r'\btitle="([^"]+)"')  # in the code of a cell
 LABEL = re.compile(r"^How to read the (next )?figures?: ", re.IGNORECASE)
 
 
 def setup(app):
     """Register the extension with Sphinx, see `extensions` in _config.yml."""
-    app.add_config_value("nsd_reading", Path(__file__).read_text(), "env")  # pages that an earlier version made are made anew
+    app.add_config_value("nsd_reading", Path(__file__).read_text(), "env")  # a changed extension rebuilds all pages
     app.connect("source-read", link_to_explore)
     app.connect("doctree-read", fold_code)
     app.connect("doctree-resolved", describe_images)
@@ -36,12 +36,12 @@ def setup(app):
 
 
 def link_to_explore(_app, _name, source):
-    """Let links to the explorers' notebook, which needs a kernel and is no page, lead to the page about it."""
+    """Redirect links to the explorers' notebook, which needs a kernel and is not a page, to the page about it."""
     source[0] = source[0].replace("](explore.ipynb)", "](/explore.md)")
 
 
 def fold_code(_app, document):
-    """Fold the code of a notebook's cells, and with it the output of those tagged `hide-cell`; a click opens both."""
+    """Fold the code of a notebook's cells, together with the output if tagged `hide-cell`."""
     for cell in document.findall(nodes.container):
         if cell.get("nb_element") == "cell_code":
             cell["hide_mode"] = cell.get("hide_mode") or "input"
@@ -50,10 +50,10 @@ def fold_code(_app, document):
 
 
 def open_with_figure(app, document, name):
-    """Show a page's finding and main figure below its first paragraph, too, where the latter is from, and how long the page ran.
+    """Repeat a page's finding and main figure below its first paragraph, with the figure's section and the page's run time.
 
-    Pages without a cell tagged `MAIN`, or without its figure, stay as they are. A finding is what the cell tagged `FINDING`
-    prints.
+    The finding is the printed output of the cell tagged `FINDING`. Pages without a cell tagged `MAIN`, or without its figure, are
+    unchanged.
     """
     cells = {tag: [c for c in document.findall(nodes.container) if f"tag_{tag}" in c["classes"]] for tag in (MAIN, FINDING)}
     image, section = next(((image, cell.parent) for cell in cells[MAIN] for image in cell.findall(nodes.image)), (None, None))
@@ -73,7 +73,7 @@ def open_with_figure(app, document, name):
 
 
 def _duration(app, name):
-    """How long an executed page ran, from the record beside it; nothing where there is none."""
+    """Text with the run time and machine of an executed page, from its record, or an empty string."""
     record = Path(app.srcdir, f"{name}.json")
     if not record.is_file():
         return ""
@@ -82,33 +82,33 @@ def _duration(app, name):
 
 
 def fold_tables(_app, page, _template, context, _doctree):
-    """Show the means of each table and fold the table with its intervals; of a notebook's long table, fold the whole.
+    """Show each table with means only, and fold the version with intervals; fold long tables of notebooks entirely.
 
-    `context["body"]` is changed, the HTML of a page; `book/static/tables.js` fits tables to phones. The lab shows them whole.
+    This changes `context["body"]`, the HTML of a page. `book/static/tables.js` fits tables to phones.
     """
     longest = LONG if page.startswith("runs/") else float("inf")
     context["body"] = TABLE.sub(lambda found: _folded(_breakable(found[0]), longest), context.get("body", ""))
 
 
 def _breakable(table):
-    """The HTML of a table whose long names, as of files and tests, may be broken between their parts."""
+    """The HTML of a table with permitted line breaks in long names, such as those of files and tests."""
     return NAME.sub(lambda name: BREAK.sub("<wbr>", name[0]), table)
 
 
 def _folded(table, longest):
-    """The HTML of a table, as `fold_tables` shows it."""
+    """The HTML of a table, folded as `fold_tables` describes."""
     n_rows = table.count("<tr") - table.partition("</thead>")[0].count("<tr")
     if n_rows > longest:
         return f'<details class="nsd-fold"><summary>Table of {n_rows} rows</summary>{table}</details>'
     means, n_intervals = INTERVAL.subn("", table)
     if not n_intervals:
         return table
-    whole = re.sub(r' id="[^"]*"', "", table)  # each place on a page has its name once
+    whole = re.sub(r' id="[^"]*"', "", table)  # ids must be unique on a page
     return f'{means}<details class="nsd-fold"><summary>The same with intervals</summary>{whole}</details>'
 
 
 def describe_images(_app, document, _name):
-    """Set the alternative text of every image of a page, unless its author did, and make it load lazily."""
+    """Set the alternative text of every image on a page that has none, and make images load lazily."""
     heading, title, prose, is_used = "", "", "", False
     for node in document.findall():
         if isinstance(node, nodes.title):
@@ -124,7 +124,7 @@ def describe_images(_app, document, _name):
 
 
 def alternative(heading, title, prose):
-    """Compose an alternative text from heading, title and the first sentences of the prose, as one line; each may be empty."""
+    """Compose an alternative text, one line, from heading, title and the first sentences of the prose; each may be empty."""
     text = LABEL.sub("", " ".join(prose.split()))
     first, *longer = accumulate(re.split(r"(?<=[.:;?!]) ", text), "{} {}".format)
     kept = [first, *(whole for whole in longer if len(whole) <= LONGEST)][-1]

@@ -1,4 +1,4 @@
-"""Pages of the reference: one a wing, made from what the wing's face exports and from its modules' first lines."""
+"""Pages of the API reference: one per subpackage, from its public names and the first lines of its modules' docstrings."""
 
 import importlib
 import inspect
@@ -8,7 +8,7 @@ from nsdlib.store.sources import face
 
 FOLDER = "reference"  # below book/
 WINGS = ("params", "core", "data", "twin", "study", "store", "run", "plots")
-NAMES = tuple(f"{FOLDER}/{name}" for name in ("index", *WINGS))  # of the pages
+NAMES = tuple(f"{FOLDER}/{name}" for name in ("index", *WINGS))  # names of the pages
 INTRO = """# Reference
 
 What notebooks and users import, wing by wing: `from nsdlib.core import Ridge`. A wing imports only those that stand before it,
@@ -21,14 +21,14 @@ and `core` nothing else of nsdlib. Shapes are written with these names of axes:
 
 
 def pages() -> dict[str, str]:
-    """Make every page of the reference, Markdown by its name below `book/`; the first is the table of the wings."""
+    """Make all pages of the reference, {name below `book/`: Markdown}; the first is the index of the subpackages."""
     made = {f"{FOLDER}/{wing}": _page(wing) for wing in WINGS}
     rows = [f"| [`nsdlib.{wing}`]({wing}.md) | {_first_line(f'nsdlib.{wing}')} |" for wing in WINGS]
     return {f"{FOLDER}/index": INTRO + "\n".join(rows) + "\n"} | made
 
 
 def write(root):
-    """Write the pages that differ from those in `book/`."""
+    """Write the pages into `book/`, except unchanged ones."""
     for page, text in pages().items():
         file = root / "book" / f"{page}.md"
         file.parent.mkdir(exist_ok=True)
@@ -36,7 +36,7 @@ def write(root):
 
 
 def exported(wing) -> dict[str, list[str]]:
-    """Return the public names of a wing by the module that holds them, modules in the order of their names."""
+    """Return {module: its public names} of a subpackage, sorted by module."""
     package = importlib.import_module(f"nsdlib.{wing}")
     homes, modules = face(package.__name__), {}
     for name in package.__all__:
@@ -46,7 +46,7 @@ def exported(wing) -> dict[str, list[str]]:
 
 
 def _page(wing):
-    """The page of one wing."""
+    """The page of one subpackage."""
     lines = [f"# `nsdlib.{wing}`", "", inspect.getdoc(importlib.import_module(f"nsdlib.{wing}")) or ""]
     for module, names in exported(wing).items():
         if module != f"nsdlib.{wing}":
@@ -58,12 +58,12 @@ def _page(wing):
 
 
 def _directive(value):
-    """Sphinx's directive for what a name holds, and its option."""
+    """Sphinx's directive for an object, and its options."""
     if inspect.isclass(value):
         return "autoclass", ["   :members:"]
     return ("autofunction" if inspect.isroutine(value) else "py:data", [])
 
 
 def _first_line(module):
-    """The first sentence of a module's docstring, as one line."""
+    """The first paragraph of a module's docstring, as one line."""
     return " ".join(inspect.getdoc(importlib.import_module(module)).split("\n\n")[0].split())

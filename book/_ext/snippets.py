@@ -1,4 +1,4 @@
-"""Parts of the book's pages that are computed when it is built: the pictures of its first page, and the versions used.
+"""Parts of pages that are computed when the book is built: the pictures on its first page, and the versions used.
 
 They are written beside the pages that include them and never committed.
 """
@@ -22,9 +22,9 @@ from nsdlib.store.variants import MARK
 from nsdlib.study import floors, statistics
 from nsdlib.study.selection import at_percentiles, mean_rank
 
-KINDS = {"seen": "stimulus", "rough": "rough", "refined": "refined"}  # label to array of the artifact `reconstruction`
+KINDS = {"seen": "stimulus", "rough": "rough", "refined": "refined"}  # {label: array of the artifact `reconstruction`}
 N_SHOWN = 6
-SIDE = 128  # pixels, of a larger image
+SIDE = 128  # pixels; larger images are reduced to it
 PACKAGES = (
     "torch", "torchvision", "diffusers", "transformers", "open_clip_torch", "numpy", "scipy", "scikit-learn",
     "scikit-image", "xarray", "nibabel", "nilearn", "matplotlib", "seaborn", "papermill", "snakemake", "jupyter-book",
@@ -33,7 +33,7 @@ WITHHELD = """```{{note}}
 The pictures of the run `{name}` are not shown here: {why}.
 ```
 """
-MEASURE = "inception"  # it tells things apart; CLIP, whose stand-in reads places, is as high for a mean image of the place
+MEASURE = "inception"  # distinguishes objects; the stand-in for CLIP responds to places and scores a place's mean image as high
 CAPTION = """\
 Drawn scenes that a **simulated** subject saw, and what was decoded from its brain activity. A rule chose them: the percentiles
 are of the mean rank in eight scores (n = {n} test images). Judged by a small stand-in for Inception, a refined image resembles
@@ -43,16 +43,16 @@ its own scene more than another in {found} of comparisons (95 % interval; chance
 
 
 def write(root):
-    """Write the parts below `book/`, unless they are unchanged; their run is the one with the pages in `runs/demo`."""
+    """Write the parts into `book/`, except unchanged ones; they show the run with the pages in `runs/demo`."""
     demo = (root / "runs" / "demo").resolve().name
     for name, text in (("first_sight", first_sight(load_run(demo))), ("made_with", made_with(root))):
         write_if_changed(root / "book" / f"{name}.snippet", text)
 
 
 def first_sight(run) -> str:
-    """Show seen, rough and refined images of a run, from the best to the worst, and what is said of them, in Markdown.
+    """Return a table of seen, rough and refined images of a run, from the best to the worst, and its caption, in Markdown.
 
-    A note instead where pictures are withheld (`nsdlib.run.publish`), or without results.
+    A note replaces it if pictures are withheld (`nsdlib.run.publish`) or results are missing.
     """
     if not publish.may_show(run):
         why = "what is not known to be simulated stays with those who hold the data"
@@ -69,7 +69,7 @@ def first_sight(run) -> str:
 
 
 def caption(values, **bootstrap):
-    """Return what is said of pictures at their percentiles, in Markdown, from scores (system, metric, test_image)."""
+    """Return the caption of the pictures in Markdown, from scores (system, metric, test_image)."""
     table = statistics.summary(values.sel(system=["refined"], metric=[MEASURE, "ssim"]), **bootstrap)
     found, ssim = statistics.as_text(table, digits=2).iloc[0]
     best = floors.best(values)
@@ -83,7 +83,7 @@ def caption(values, **bootstrap):
 
 
 def made_with(root) -> str:
-    """Tell the commit of a build, the times in the runs' records, and versions: a sentence and two tables, in Markdown."""
+    """Return the commit of a build, the times of the runs, and versions, as a sentence and two tables in Markdown."""
     times = {}
     for run, page, record in records(root):
         if record["state"] == "done" and MARK not in page:
@@ -98,7 +98,7 @@ def made_with(root) -> str:
 
 
 def _strip(made, scores):
-    """An HTML table, a row a kind, a column an image at a percentile of the mean rank."""
+    """An HTML table with a row per kind of image and a column per percentile of the mean rank."""
     chosen, percentiles = at_percentiles(mean_rank(scores), N_SHOWN)
     heads = "".join(f'<th scope="col">{p:.0f}</th>' for p in percentiles)
     rows = [f'<tr><th scope="row">percentile</th>{heads}</tr>']

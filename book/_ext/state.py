@@ -1,4 +1,4 @@
-"""The page "State of the runs", from the records that runs leave."""
+"""The page "State of the runs", from the records of the runs."""
 
 import pandas as pd
 
@@ -20,7 +20,7 @@ notebook of the same run is complete; an earlier complete page is still shown th
 
 
 def state_page(root) -> str:
-    """Return the page "State of the runs" of the project's folder, in Markdown."""
+    """Return the page "State of the runs" for the project's folder, in Markdown."""
     cells, failures, versions = {}, [], {}
     for run, name, record in records(root):
         memory = f", {record['memory'] / 2**30:.1f} GiB" if record["memory"] else ""
@@ -38,6 +38,6 @@ def state_page(root) -> str:
 
 
 def write_if_changed(file, text):
-    """Write a text file, unless it holds this text already."""
+    """Write a text file unless it already has this content."""
     if not file.is_file() or file.read_text() != text:
         atomic_write(file, text)

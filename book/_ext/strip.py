@@ -1,4 +1,4 @@
-"""The strip of pictures at the top of the README, chosen by rule, and the sentences below it; `nsdlib ship` makes them."""
+"""The strip of pictures at the top of the README, chosen by rule, and its caption; `nsdlib ship` makes them."""
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -12,15 +12,15 @@ from nsdlib.study.selection import at_percentiles, mean_rank
 PLACE = "book/static/strip.png"
 SIDE, GAP = 128, 4  # pixels of an image, and between images
 LEFT, TOP = 92, 26  # pixels for the names of rows and for the percentiles
-GREY = (128, 128, 128, 255)  # can be read on white and on black
+GREY = (128, 128, 128, 255)  # readable on white and on black
 BEGIN, END = "<!-- strip of pictures -->\n", "<!-- end of the strip -->\n"
 PICTURE = f"![Seen, rough and refined pictures in three rows, {N_SHOWN} images from the best to the worst]({PLACE})\n\n"
 
 
 def write(run):
-    """Draw the strip of a run whose results were shipped, and put its caption into the README: whether that was done.
+    """Draw the strip of a run with shipped results, put its caption into the README, and return whether that was done.
 
-    It is not where the run's images are not in the store, or may not be shown (`nsdlib.run.publish`), or there is no README.
+    Nothing is done if the run's images are not in the store or may not be shown (`nsdlib.run.publish`), or without a README.
     """
     store, readme = Store(run), run.root / "README.md"
     if not (publish.may_show(run) and readme.is_file() and store.has("scores") and store.has("reconstruction")):
@@ -41,7 +41,7 @@ def draw_chosen(made, values, n_shown):
 
 
 def draw(rows, percentiles):
-    """Draw images in columns under their percentiles: a PIL image that is transparent around them.
+    """Draw images in columns under their percentiles, as a PIL image with a transparent background.
 
     `rows` maps the label of a row to its images (n_images, SIDE, SIDE, 3) uint8; `percentiles` are (n_images,).
     """
@@ -59,12 +59,12 @@ def draw(rows, percentiles):
 
 
 def place(row, column):
-    """Return where in the strip an image begins: its first pixel (x, y)."""
+    """Return the top left pixel (x, y) of an image in the strip."""
     step = SIDE + GAP
     return LEFT + step * column, TOP + step * row
 
 
 def with_caption(readme, text):
-    """Return the README with a text between its two marks; unchanged where it has none."""
+    """Return the README with a text between its two marks; unchanged if it has no marks."""
     before, mark, rest = readme.partition(BEGIN)
     return f"{before}{mark}\n{text}\n{END}{rest.partition(END)[2]}" if mark and END in rest else readme

@@ -1,6 +1,6 @@
-"""The page "Why this suite": what it is good for, each claim with its number and a small picture, drawn when the book is built.
+"""The page "Why this suite": its claims, each with a number and a small picture drawn when the book is built.
 
-The text is `book/why.template.md`; each `{{name}}` in it is replaced by sentences, and a picture, from the results of a run.
+The text is `book/why.template.md`; each `{{name}}` in it is replaced by sentences and a picture from the results of a run.
 """
 
 import io
@@ -23,13 +23,13 @@ from nsdlib.study.selection import at_percentiles, mean_rank
 from nsdlib.twin.calibration import explained
 from nsdlib.twin.simulate import load_truth
 
-WIDTH, SIDE = 3.4, 340  # of a picture: inches, and pixels in the page, of which it has twice as many
-CLEAN, RENORMALISED = "inductive", "renormalised on the test set"  # a badge of the linter, and a leak
+WIDTH, SIDE = 3.4, 340  # width of a picture in inches, and in CSS pixels on the page; it is drawn at twice that resolution
+CLEAN, RENORMALISED = "inductive", "renormalised on the test set"  # a badge of the leak linter, and a leak
 MARKED = {True: "nsd-passed", False: "nsd-failed"}
 
 
 def tables(run):
-    """Return the functions that fill the template, by their names in it: each makes Markdown from the store of a run."""
+    """Return {name in the template: function}; each function makes Markdown from the store of a run."""
     bootstrap = {"n_bootstrap": run.n_bootstrap, "seed": run.seed}
     made = {"who": who, "nobody": nobody, "truth": truth, "own_data": own_data}
     of_scores = {"floors": between, "leaks": leaky, "protocols": protocols, "rivals": rivals}
@@ -37,7 +37,7 @@ def tables(run):
 
 
 def who(store):
-    """The run that the numbers are of."""
+    """Description of the run."""
     run = store.run
     with store.load("scores") as scores:
         n = scores.sizes["test_image"]
@@ -65,7 +65,7 @@ def between(store, **bootstrap):
 
 
 def leaky(store, **bootstrap):
-    """What the linter said of each practice that was planted, and what renormalising bought."""
+    """The linter's badge for each planted leak, and the gain from renormalising on the test set."""
     with store.load("controls") as controls:
         values, badges = controls.leaky.load(), controls.badge.to_series()
     planted = badges[~badges.index.str.startswith(NO_LEAK)]
@@ -84,7 +84,7 @@ def leaky(store, **bootstrap):
 
 
 def protocols(store, **bootstrap):
-    """SSIM of the same images under each protocol."""
+    """SSIM of the same refined images under each protocol."""
     with store.load("controls") as controls:
         values = controls.by_protocol.sel(compared="refined", metric=["ssim"]).load()
     table = statistics.summary(values, **bootstrap)
@@ -96,7 +96,7 @@ def protocols(store, **bootstrap):
 
 
 def truth(store):
-    """Noise ceilings that repeats estimate, beside what the planted responses explain."""
+    """Noise ceilings estimated from repeats, against the variance that the planted responses explain."""
     if store.run.simulation is None:
         return "This run is of a measured subject, whose truth nobody knows; build the book with the demo to see it."
     planted = load_truth(store.run)
@@ -144,7 +144,7 @@ def rivals(store, **bootstrap):
 
 
 def own_data(store):
-    """Event tables of public data sets, by what became of them."""
+    """Event tables of public data sets, by outcome."""
     table, _ = faults.read(store.run.root, "events")
     refused = table.outcome.str.startswith("refused")
     whole, left = table[table.outcome == "taken as it is"].tables.sum(), table[refused].tables.sum()
@@ -161,7 +161,7 @@ def own_data(store):
 
 
 def _dots(panels, names, *, chance=None):
-    """A figure with means and intervals, a panel for each (table over one dimension, title), a row for each name."""
+    """A figure of means and intervals with a panel per pair (table over one dimension, title) and a row per name."""
     figure, axes = new_panels(1, len(panels), WIDTH, 0.75 + 0.19 * len(names), sharey=True)
     for ax, (table, title) in zip(axes[0], panels, strict=True):
         if chance is not None:
@@ -173,7 +173,7 @@ def _dots(panels, names, *, chance=None):
 
 
 def _shown(figure, alt):
-    """A figure as HTML that holds it, in front of a sentence; it is closed."""
+    """A figure embedded in HTML, to be followed by a sentence; closes the figure."""
     file = io.BytesIO()
     figure.savefig(file, dpi=2 * SIDE / WIDTH, facecolor="white")
     plt.close(figure)
