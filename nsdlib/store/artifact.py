@@ -2,7 +2,8 @@
 
 The manifest is written last, so a folder without one is incomplete. An artifact that does not match its manifest is damaged.
 Making the artifact again replaces either and keeps the old folder as `.incomplete-*` or `.damaged-*`. A killed writer leaves a
-`.partial-*` folder. The next write deletes it if its process ran on this machine and has ended, or if it is unchanged for a day.
+`.partial-*` folder. The next write deletes it: at once if its process ran on this machine and has ended, after a day without
+changes if it came from another machine.
 """
 
 import datetime
@@ -181,7 +182,7 @@ def machine_id():
 
 
 def _is_abandoned(partial):
-    """Whether no process writes there: its writer ran on this machine and has ended, or nothing changed for a day."""
+    """Whether no process writes there: its writer ran here and has ended, or ran elsewhere and changed nothing for a day."""
     writer = re.match(r"\.partial-([0-9a-f]{12})-(\d+)-", partial.name)
     try:
         if writer is None or writer[1] != machine_id():

@@ -19,7 +19,7 @@ from nsdlib.params import load_run, nearest, usable_runs
 from nsdlib.store import slices, sources
 from nsdlib.store.sources import content_hash, file_hash
 
-_PLACES = {"device", "folder"}  # arguments that do not count: where to compute, and a path whose contents other arguments hash
+_PLACES = {"device", "folder"}  # arguments that do not count: the device, and a folder with contents that are another argument
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,8 @@ def call_provenance(run, function, arguments, options, *, weights=()):
     its object is determined by `weights` (folders of the run's zoo) or by its attribute `settings`, a dictionary. Arguments may
     be arrays, numbers, strings, None, and tuples, lists and dictionaries of them; `device` and `folder` do not count.
 
-    Raises TypeError for arguments that the function does not take, for types that cannot be hashed, for closures, and for
-    functions from elsewhere. Raises ValueError for weights that no artifact uses.
+    Raises TypeError for arguments that the function does not take, for types that cannot be hashed, for closures and other
+    methods, and for functions from elsewhere. Raises ValueError for weights that no artifact uses.
     """
     signature = inspect.signature(function)
     bound = signature.bind(*arguments, **options)
@@ -236,7 +236,7 @@ def changed_fields(was, now):
 
 
 def differences(stored, wanted):
-    """Describe in short phrases how the provenances of two versions of an artifact differ, except for their fields."""
+    """Describe in short phrases how two provenances differ in code, weights, input artifacts and contents of data files."""
     changed = []
     for kind, phrase in (("code", "other code in"), ("weights", "other weights of"), ("after", "another version of")):
         keys = sorted(stored[kind] | wanted[kind])

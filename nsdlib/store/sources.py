@@ -59,7 +59,7 @@ def imported(trees):
 
 
 def _homes(module, name):
-    """Sources of a name imported from a module: a submodule, a submodule re-exported lazily, or the module itself."""
+    """Where an imported name comes from: itself a submodule, exported by the package from a submodule, or in the module."""
     if not _file(module):
         return set()
     itself, table = f"{module}.{name}", face(module)
