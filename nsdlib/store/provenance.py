@@ -151,7 +151,7 @@ def _files_below(place, run, name):
     label = glob.escape(section.label.removeprefix("subj"))
     wanted = {"task": section.task.split(","), "space": re.split("[:_]", section.space)[:1]} if run.bids else {}
     for pattern in patterns.format(label=label).split(" "):
-        for file in glob.iglob(pattern, root_dir=place, recursive=True):  # noqa: PTH207  which follows no links
+        for file in glob.iglob(pattern, root_dir=place, recursive=True):  # noqa: PTH207  Path.glob does not follow links
             named = re.findall(r"_(task|space)-([^_]+)", f"_{Path(file).name}")
             if re.search(f"({endings})$", file) and all(value in wanted.get(key, [value]) for key, value in named):
                 yield file

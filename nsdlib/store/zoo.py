@@ -86,7 +86,7 @@ ZOOS = {
         "alexnet": Weights("features/alexnet.safetensors", **_OURS),
         "inception": Weights("features/inception.safetensors", **_OURS),
         "effnet": Weights("features/effnet.safetensors", **_OURS),
-        "effnet_v2": Weights("features/effnet.safetensors", **_OURS),  # one stand-in for both
+        "effnet_v2": Weights("features/effnet.safetensors", **_OURS),  # the same stand-in as `effnet`
         "swav": Weights("features/swav.safetensors", **_OURS),
         "clip": Weights("features/clip", **_OURS),
     },
