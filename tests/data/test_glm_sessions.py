@@ -256,7 +256,7 @@ def test_without_repeats_both_engines_say_the_same(recorded):
     file, _ = recorded
     data = [file[f"data_{run}"].T for run in range(2)]
     design = [(100 * run + file["design_0"].any(1).cumsum()) * file["design_0"].any(1) for run in (1, 2)]
-    with pytest.warns(UserWarning, match="is off: no condition comes back"):
+    with pytest.warns(UserWarning, match="is off: no condition repeats"):
         ours = fit_glm(design, data, tr=1.0, options=GLMOptions(brain_r2=1.0))
     assert glmsingle.fit(design, data, tr=1.0).notes == ours.notes
 

@@ -17,10 +17,10 @@ def check_confounds(confounds, designs):
     if confounds is None or confounds is False:
         confounds = [np.empty((design.n_volumes, 0)) for design in designs]
     if not isinstance(confounds, list | tuple | np.ndarray):
-        raise ValueError(f"confounds must be a list of one (n_volumes, any) array a run, got {_form(confounds)}.")
+        raise ValueError(f"confounds must be a list of one (n_volumes, any) array per run, got {_form(confounds)}.")
     if len(confounds) != len(designs):
         raise ValueError(f"confounds has {len(confounds)} runs, design {len(designs)}: wanted the same number.")
-    checked = []
+    bases = []
     for run, (columns, design) in enumerate(zip(confounds, designs, strict=True), start=1):
         columns = _numbers(columns, f"Run {run}: confounds")
         if columns.ndim != 2 or len(columns) != design.n_volumes or not np.isfinite(columns).all():
@@ -30,25 +30,25 @@ def check_confounds(confounds, designs):
                 "fill it)."
             )
         columns = design.drift.new_tensor(columns)
-        rest = design.without_drift(columns)
-        basis = orthonormal(rest[:, rest.norm(dim=0) > IN_DRIFT * columns.norm(dim=0)])
-        checked.append(basis[:, basis.any(dim=0)])
-    check_freedom(designs, checked)
-    return checked
+        residual = design.without_drift(columns)
+        basis = orthonormal(residual[:, residual.norm(dim=0) > IN_DRIFT * columns.norm(dim=0)])
+        bases.append(basis[:, basis.any(dim=0)])
+    check_freedom(designs, bases)
+    return bases
 
 
-def check_hrfs(hrfs, name, *, most=None):
+def check_hrfs(hrfs, name, *, n_max=None):
     """Return HRFs as (n_hrfs, n_samples) float64, each divided by its largest sample, as GLMsingle does.
 
-    Raises ValueError when they are not finite, one is nowhere positive, or there are more than `most`.
+    Raises ValueError when they are not finite, one is nowhere positive, or there are more than `n_max`.
     """
     curves = np.atleast_2d(_numbers(hrfs, name))
-    right = curves.ndim == 2 and curves.size and np.isfinite(curves).all() and len(curves) <= (most or len(curves))
-    if not right or not (curves.max(axis=1) > FLAT * np.abs(curves).max()).all():
-        wanted = "(n_samples,)" if most else "(n_hrfs, n_samples)"
+    is_valid = curves.ndim == 2 and curves.size and np.isfinite(curves).all() and len(curves) <= (n_max or len(curves))
+    if not is_valid or not (curves.max(axis=1) > FLAT * np.abs(curves).max()).all():
+        shape = "(n_samples,)" if n_max else "(n_hrfs, n_samples)"
         raise ValueError(
-            f"{name} must be {wanted}, finite and each above 0 somewhere, sampled at the volumes; got {_form(curves)}. "
-            "(GLMsingle has one a column: give the transpose.)"
+            f"{name} must be {shape}, finite and each above 0 somewhere, sampled at the volumes; got {_form(curves)}. "
+            "(GLMsingle stores one HRF per column: give the transpose.)"
         )
     return curves / curves.max(axis=1, keepdims=True)
 
@@ -60,17 +60,17 @@ def check_freedom(designs, confounds, *, n_pcs=0):
     """
     for run, (design, columns) in enumerate(zip(designs, confounds, strict=True), start=1):
         n_drifts, n_confounds, n_trials = design.drift.shape[1], columns.shape[1], len(design.onsets)
-        left = design.n_volumes - n_drifts - n_confounds - n_pcs
-        if left <= n_trials:
-            most = left + n_pcs - n_trials - 1  # largest possible n_pcs
+        n_free = design.n_volumes - n_drifts - n_confounds - n_pcs
+        if n_free <= n_trials:
+            n_max = n_free + n_pcs - n_trials - 1  # largest possible n_pcs
             advice = (
-                f"an n_pcs of at most {most}"
-                if n_pcs and most >= 0
+                f"an n_pcs of at most {n_max}"
+                if n_pcs and n_max >= 0
                 else "fewer confounds (a dozen is usual), a lower degree or fewer trials"
             )
             raise ValueError(
                 f"Run {run}: of its {design.n_volumes} volumes, {n_drifts} drifts, {n_confounds} confounds and {n_pcs} noise "
-                f"components leave {left} free, wanted more than its {n_trials} trials. Give {advice}."
+                f"components leave {n_free} free, wanted more than its {n_trials} trials. Give {advice}."
             )
 
 
@@ -88,9 +88,9 @@ def check_unit(results, n_volumes):
     if 2 * small.sum() > (energy > 0).sum():
         raise ValueError(
             f"data: the mean of {small.sum()} of {len(small)} voxels is smaller than the standard deviation of its series. "
-            "Wanted BOLD in scanner units, of whose mean betas are percent; z-scored, demeaned or regressed series have none. "
-            "Give the series before that, and what was regressed out as `confounds`; add each voxel's mean again; or ask "
-            "for betas in scanner units, GLMOptions(percent=False)."
+            "Wanted BOLD in scanner units, because betas are in percent of its mean; z-scored, demeaned or residual series have "
+            "no such mean. Give the series before that step, with the regressors that were removed as `confounds`; or add each "
+            "voxel's mean to its series; or choose betas in scanner units, GLMOptions(percent=False)."
         )
     return small
 

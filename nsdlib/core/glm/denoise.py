@@ -11,7 +11,7 @@ import torch
 
 TAIL_POINTS = 500  # grid points on which the two Gaussians are compared
 LARGE_SAMPLE = 1_000_000  # larger samples are subsampled to this size
-MIXTURE_STEPS, SETTLED = 100, 1e-10  # most EM steps; change of the mean log-likelihood at convergence
+MIXTURE_STEPS, CONVERGED = 100, 1e-10  # most EM steps; change of the mean log-likelihood at convergence
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Repeats:
         pairs = [torch.std_mean(reference[trials], 0) for trials in self.sessions]
         sd, mean = (torch.stack(values) for values in zip(*pairs, strict=True))  # (n_sessions, n_voxels)
         inverse, mean = (torch.where(sd > 0, values, 0.0) for values in (1 / sd, mean))
-        mean, own = mean[self.session_of_trial], inverse[self.session_of_trial]  # (n_trials, n_voxels)
-        z = (reference - mean) * own
-        products = own * torch.sparse.mm(self.match, z)
-        square = self.n_training * own.square()
+        mean, inverse_trial = mean[self.session_of_trial], inverse[self.session_of_trial]  # (n_trials, n_voxels)
+        z = (reference - mean) * inverse_trial
+        products = inverse_trial * torch.sparse.mm(self.match, z)
+        square = self.n_training * inverse_trial.square()
         linear = -2 * (products + square * mean)
         constant = (self.n_testing * z.square() + mean * (square * mean + 2 * products)).sum(0)
         return Comparison(square, linear, constant, inverse.square()[self.session_of_run])
@@ -74,34 +74,34 @@ def find_repeats(designs, *, folds=None, sessions=None, late=None, device="cpu")
     check_runs(n_runs, folds=folds, sessions=sessions)
     folds = [(run,) for run in range(n_runs)] if folds is None else folds
     sessions = np.zeros(n_runs) if sessions is None else np.asarray(sessions)
-    run_of = np.repeat(np.arange(n_runs), [len(design.onsets) for design in designs])
+    run_of_trial = np.repeat(np.arange(n_runs), [len(design.onsets) for design in designs])
     condition = np.concatenate([design.conditions for design in designs])
-    tests = np.array([np.isin(run_of, fold) for fold in folds])  # (n_folds, n_trials)
-    same = [np.flatnonzero(condition == label) for label in np.unique(condition)]
-    train, test = np.concatenate([np.stack(np.meshgrid(trials, trials)).reshape(2, -1) for trials in same], axis=1)
-    say = np.ones(len(condition), bool) if late is None else ~torch.cat(late).numpy()
-    weight = (~tests[:, train] & tests[:, test] & say[train] & say[test]).sum(axis=0)
-    kept = weight > 0
-    if not kept.any():
+    in_test = np.array([np.isin(run_of_trial, fold) for fold in folds])  # (n_folds, n_trials)
+    trials_of_condition = [np.flatnonzero(condition == label) for label in np.unique(condition)]
+    train, test = np.concatenate([np.stack(np.meshgrid(trials, trials)).reshape(2, -1) for trials in trials_of_condition], axis=1)
+    is_used = np.ones(len(condition), bool) if late is None else ~torch.cat(late).numpy()
+    weight = (~in_test[:, train] & in_test[:, test] & is_used[train] & is_used[test]).sum(axis=0)
+    has_pairs = weight > 0
+    if not has_pairs.any():
         return None
-    places, values = np.stack([train[kept], test[kept]]), weight[kept].astype(np.float64)
-    match = torch.sparse_coo_tensor(places, values, (len(condition),) * 2, check_invariants=True).coalesce()
-    names, session_of_run = np.unique(sessions, return_inverse=True)
-    members = [np.flatnonzero((sessions[run_of] == session) & say) for session in names]
-    *members, of_trial, of_run = (
-        torch.as_tensor(own, device=device) for own in (*members, session_of_run[run_of], session_of_run)
+    indices, values = np.stack([train[has_pairs], test[has_pairs]]), weight[has_pairs].astype(np.float64)
+    match = torch.sparse_coo_tensor(indices, values, (len(condition),) * 2, check_invariants=True).coalesce()
+    labels, session_of_run = np.unique(sessions, return_inverse=True)
+    members = [np.flatnonzero((sessions[run_of_trial] == session) & is_used) for session in labels]
+    *members, session_of_trial, session_of_run = (
+        torch.as_tensor(array, device=device) for array in (*members, session_of_run[run_of_trial], session_of_run)
     )
-    return Repeats(match.to(device), members, of_trial, of_run)
+    return Repeats(match.to(device), members, session_of_trial, session_of_run)
 
 
 def left_out(options):
     """Return notes on the requested steps that are impossible when no condition repeats."""
-    without = "is off: no condition comes back in another run, so"
+    reason = "is off: no condition repeats in another run, so"
     notes = {
-        f"Denoising {without} the components cannot be tested.": options.n_pcs > 0 and options.fixed_pcs is None,
-        f"Ridge {without} no fraction can be chosen.": len(set(options.fractions)) > 1,
+        f"Denoising {reason} components cannot be cross-validated.": options.n_pcs > 0 and options.fixed_pcs is None,
+        f"Ridge {reason} no fraction can be selected.": len(set(options.fractions)) > 1,
     }
-    return [note for note, asked in notes.items() if asked]
+    return [note for note, is_requested in notes.items() if is_requested]
 
 
 def check_runs(n_runs, *, folds=None, sessions=None):
@@ -145,26 +145,26 @@ def tail_threshold(r2, *, seed=0):
     mean = mixture[1].numpy()
     points = np.linspace(min(low, mean.min()), max(high, mean.max()), TAIL_POINTS)
     likelier = _log_densities(torch.as_tensor(points), *mixture).argmax(0).numpy()
-    below = np.flatnonzero(likelier != likelier[-1])
-    return float(points[below[-1]] if len(below) else points[0])
+    changes = np.flatnonzero(likelier != likelier[-1])
+    return float(points[changes[-1]] if len(changes) else points[0])
 
 
 def _two_gaussians(values):
     """Fit a mixture by expectation maximisation, starting at the best split in two: (2, 1) weights, means and variances."""
     ordered = values.sort().values
     sums, counts = ordered.cumsum(0)[:-1], torch.arange(1, len(values))
-    rest = values.sum() - sums
-    split = (sums.square() / counts + rest.square() / (len(values) - counts)).argmax()
-    share, likelihood = torch.stack([values <= ordered[split], values > ordered[split]]).double(), -torch.inf
+    upper_sums = values.sum() - sums
+    split = (sums.square() / counts + upper_sums.square() / (len(values) - counts)).argmax()
+    posterior, likelihood = torch.stack([values <= ordered[split], values > ordered[split]]).double(), -torch.inf
     for _ in range(MIXTURE_STEPS):
-        size = share.sum(1, keepdim=True)
-        mean = share @ values[:, None] / size
-        variance = (share * (values - mean).square()).sum(1, keepdim=True) / size
-        mixture = size / len(values), mean, variance.clamp(min=torch.finfo(values.dtype).eps * values.var())
+        n_effective = posterior.sum(1, keepdim=True)
+        mean = posterior @ values[:, None] / n_effective
+        variance = (posterior * (values - mean).square()).sum(1, keepdim=True) / n_effective
+        mixture = n_effective / len(values), mean, variance.clamp(min=torch.finfo(values.dtype).eps * values.var())
         densities = _log_densities(values, *mixture)
-        both = densities.logsumexp(0)
-        share, before, likelihood = (densities - both).exp(), likelihood, both.mean()
-        if abs(likelihood - before) < SETTLED:
+        total = densities.logsumexp(0)
+        posterior, previous, likelihood = (densities - total).exp(), likelihood, total.mean()
+        if abs(likelihood - previous) < CONVERGED:
             break
     return mixture
 

@@ -31,9 +31,9 @@ class RunDesign:
 
     def late(self, hrf):
         """Return which trials begin so late that almost none of their response was measured: (n_trials,) bool tensor."""
-        measured = hrf.square().cumsum(0) / hrf.square().sum()
-        left = self.n_volumes - self.onsets  # volumes from the onset to the end, at least 1
-        return measured[left.clamp(max=len(hrf)) - 1] < LEAST_MEASURED
+        fraction_measured = hrf.square().cumsum(0) / hrf.square().sum()
+        n_measured = self.n_volumes - self.onsets  # volumes from the onset to the end, at least 1
+        return fraction_measured[n_measured.clamp(max=len(hrf)) - 1] < LEAST_MEASURED
 
     def without_drift(self, bold):
         """Return time courses (n_volumes, any) minus their least-squares fit by the drift polynomials."""
@@ -54,14 +54,14 @@ def make_run_designs(design, data, *, tr, duration=0.0, degree=None):
         raise ValueError(f"design has {len(design)} runs and data {len(data)}: wanted the same number, at least 1.")
     check_tr(tr)
     runs = enumerate(zip(design, data, _condition_numbers(design), strict=True), start=1)
-    checked = [_checked_labels(events, bold, numbers, run=run, first=data[0]) for run, (events, bold, numbers) in runs]
-    if not any(labels.any() for labels in checked):
+    all_labels = [_checked_labels(events, bold, numbers, run=run, bold_1=data[0]) for run, (events, bold, numbers) in runs]
+    if not any(labels.any() for labels in all_labels):
         raise ValueError("design has no trial in any run: wanted a number other than 0 at each onset.")
-    _refuse_durations(checked, tr=tr, duration=duration)
-    degrees, designs = degree if np.ndim(degree) else [degree] * len(checked), []
-    if len(degrees) != len(checked):
-        raise ValueError(f"degree={degree}: wanted one number, or one for each of the {len(checked)} runs.")
-    for labels, degree in zip(checked, degrees, strict=True):
+    _refuse_durations(all_labels, tr=tr, duration=duration)
+    degrees, designs = degree if np.ndim(degree) else [degree] * len(all_labels), []
+    if len(degrees) != len(all_labels):
+        raise ValueError(f"degree={degree}: wanted one number, or one for each of the {len(all_labels)} runs.")
+    for labels, degree in zip(all_labels, degrees, strict=True):
         onsets = np.flatnonzero(labels)
         drift = torch.as_tensor(polynomials(len(labels), tr=tr, degree=degree))
         designs.append(RunDesign(torch.as_tensor(onsets), labels[onsets], len(labels), drift))
@@ -78,15 +78,15 @@ def voxel_series(labels, series, *, tr, mean=None):
     return design, design.without_drift(torch.as_tensor(series)) * (100 / abs(series.mean() if mean is None else mean))
 
 
-def _checked_labels(events, bold, numbers, *, run, first):
+def _checked_labels(events, bold, column_conditions, *, run, bold_1):
     """Return a run's design as condition numbers, (n_volumes,) int64, after checking it against its data and run 1's data."""
-    labels, shape, n_voxels = _as_labels(np.asarray(events), numbers, run), np.shape(bold), np.shape(first)[-1]
+    labels, shape, n_voxels = _as_labels(np.asarray(events), column_conditions, run), np.shape(bold), np.shape(bold_1)[-1]
     if len(shape) == 2 and shape[1] == len(labels) != shape[0]:
         raise ValueError(
             f"Run {run}: data must be (n_volumes, n_voxels), got shape {shape} for a design of {len(labels)} volumes. It "
             "seems to be (n_voxels, n_volumes): give its transpose, `series.T`, in all runs, or GLMOptions(time_axis=-1)."
         )
-    names = [list(getattr(table, "columns", [])) for table in (bold, first)]
+    names = [list(getattr(table, "columns", [])) for table in (bold, bold_1)]
     if len(shape) != 2 or shape[1] != n_voxels or names[0] != names[1]:
         raise ValueError(
             f"Run {run}: data must be (n_volumes, n_voxels) with the same {n_voxels} voxels as run 1, in the same order, "
@@ -114,40 +114,41 @@ def polynomials(n_volumes, *, tr, degree=None):
 
 def _condition_numbers(design):
     """Return, per run, the condition number (from 1) of each column of its matrix, matched by name or else by position."""
-    named = [hasattr(events, "columns") for events in design]
+    has_names = [hasattr(events, "columns") for events in design]
     columns = [list(getattr(events, "columns", range(np.shape(events)[1]))) if np.ndim(events) == 2 else [] for events in design]
-    wrong = ""
-    if any(named) != all(named):
-        wrong = f"run {named.index(True) + 1} names its columns and run {named.index(False) + 1} does not"
-    elif not any(named) and len(widths := {len(own) for own in columns if own}) > 1:
-        wrong = f"runs have {min(widths)} to {max(widths)} columns without names"
-    elif twice := [run for run, own in enumerate(columns, start=1) if len(set(own)) < len(own)]:
-        wrong = f"run {twice[0]} has two columns of one name"
-    if wrong:
+    reason = ""
+    if any(has_names) != all(has_names):
+        reason = f"run {has_names.index(True) + 1} names its columns and run {has_names.index(False) + 1} does not"
+    elif not any(has_names) and len(widths := {len(names) for names in columns if names}) > 1:
+        reason = f"runs have {min(widths)} to {max(widths)} columns without names"
+    elif duplicated := [run for run, names in enumerate(columns, start=1) if len(set(names)) < len(names)]:
+        reason = f"run {duplicated[0]} has two columns of one name"
+    if reason:
         raise ValueError(
-            f"Conditions are matched from run to run, but in design {wrong}: wanted one column for each condition in all "
-            "runs, or tables in which every column has a name of its own."
+            f"Conditions are matched between runs, but in design {reason}: wanted one column per condition in all runs, or "
+            "tables with unique column names."
         )
     places = {name: number for number, name in enumerate(dict.fromkeys(chain(*columns)), start=1)}
-    return [np.array([places[name] for name in own], dtype=np.int64) for own in columns]
+    return [np.array([places[name] for name in names], dtype=np.int64) for names in columns]
 
 
 def _refuse_durations(labels, *, tr, duration):
     """Raise ValueError when trials are marked in each of their volumes instead of at onset, or last longer than their run."""
-    for run, own in enumerate(labels, start=1):
-        if duration > len(own) * tr:
+    for run, run_labels in enumerate(labels, start=1):
+        if duration > len(run_labels) * tr:
             raise ValueError(
-                f"duration={duration:g}: wanted how many seconds a stimulus lasts; run {run} has {len(own) * tr:g} s."
+                f"duration={duration:g}: wanted the stimulus duration in seconds; run {run} has {len(run_labels) * tr:g} s."
             )
-    again = [np.r_[False, (own[1:] == own[:-1]) & (own[1:] != 0)] for own in labels]
-    alone = any(((own != 0) & ~same & ~np.r_[same[1:], False]).any() for own, same in zip(labels, again, strict=True))
-    for run, (own, same) in enumerate(zip(labels, again, strict=True), start=1):
-        if same.any() and (tr < duration or not alone):
-            volume = same.argmax()
+    continued = [np.r_[False, (run_labels[1:] == run_labels[:-1]) & (run_labels[1:] != 0)] for run_labels in labels]
+    pairs = list(zip(labels, continued, strict=True))
+    has_single = any(((own != 0) & ~again & ~np.r_[again[1:], False]).any() for own, again in pairs)
+    for run, (run_labels, is_continued) in enumerate(pairs, start=1):
+        if is_continued.any() and (tr < duration or not has_single):
+            volume = is_continued.argmax()
             raise ValueError(
-                f"Run {run}: condition {own[volume]} is marked in volumes {volume - 1} and {volume}, {tr:g} s apart, and a "
-                "trial would begin in each. Wanted a mark at the onset alone: `labels * (np.diff(labels, prepend=0) != 0)` "
-                "keeps the first of each stretch; a trial that truly follows its like at once needs the true `duration`."
+                f"Run {run}: condition {run_labels[volume]} is marked in volumes {volume - 1} and {volume}, {tr:g} s apart: a "
+                "trial would begin in each. Wanted a mark at the onset only: `labels * (np.diff(labels, prepend=0) != 0)` keeps "
+                "the first mark of each series; if trials of one condition do follow each other directly, give their `duration`."
             )
 
 
@@ -156,10 +157,10 @@ def _as_labels(events, numbers, run):
     if events.ndim == 2:
         if not np.isin(events, (0, 1)).all():
             raise ValueError(f"Run {run}: a design matrix holds only 0 and 1, got values up to {events.max()}.")
-        together = np.flatnonzero(events.sum(axis=1) > 1)
-        if len(together):
+        overlapping = np.flatnonzero(events.sum(axis=1) > 1)
+        if len(overlapping):
             raise ValueError(
-                f"Run {run}: {len(together)} volumes have two onsets at once (first: volume {together[0]}). Their "
+                f"Run {run}: {len(overlapping)} volumes have two onsets at once (first: volume {overlapping[0]}). Their "
                 "responses cannot be separated; keep one."
             )
         return np.where(events.any(axis=1), numbers[events.argmax(axis=1)], 0)

@@ -64,18 +64,20 @@ def design_from_events(tables, *, n_volumes, tr, condition="trial_type", max_shi
     _check_arguments(tables, n_volumes, tr=tr, max_shift=max_shift, drop=drop)
     trials, notes = [], []
     for run, (table, length) in enumerate(zip(tables, n_volumes, strict=True), start=1):
-        kept, note = _drop(_read(table, run, condition=condition), run, length, tr=tr, condition=condition, drop=drop)
-        trials.append(kept)
+        run_trials, note = _drop(_read(table, run, condition=condition), run, length, tr=tr, condition=condition, drop=drop)
+        trials.append(run_trials)
         notes += note
     notes += _check_shifts(trials, tr=tr, max_shift=max_shift)
-    conditions = sorted({name for kept in trials for name in kept.condition}, key=lambda name: (isinstance(name, str), name))
+    conditions = sorted(
+        {name for run_trials in trials for name in run_trials.condition}, key=lambda name: (isinstance(name, str), name)
+    )
     _refuse_two_kinds(conditions, condition)
     number_of = {name: number for number, name in enumerate(conditions, start=1)}
     design = []
-    for run, (kept, length) in enumerate(zip(trials, n_volumes, strict=True), start=1):
-        _refuse_overlap(kept, run, condition=condition, max_shift=max_shift)
+    for run, (run_trials, length) in enumerate(zip(trials, n_volumes, strict=True), start=1):
+        _refuse_overlap(run_trials, run, condition=condition, max_shift=max_shift)
         labels = np.zeros(length, dtype=np.int64)
-        labels[kept.volume] = [number_of[name] for name in kept.condition]
+        labels[run_trials.volume] = [number_of[name] for name in run_trials.condition]
         design.append(labels)
     if notes:
         warnings.warn(" ".join(notes), stacklevel=2)
@@ -95,7 +97,7 @@ def find_tr(onsets, *, tr, max_shift):
     """
     max_shift = max(max_shift, 0.01 * tr)
     finest = math.ceil(tr / max_shift / 2)  # this fraction of tr is within max_shift of any onset
-    fractions = {part / whole for whole in range(2, finest + 1) for part in range(1, whole)}
+    fractions = {numerator / denominator for denominator in range(2, finest + 1) for numerator in range(1, denominator)}
     grids = [float(f"{fraction * tr:.6g}") for fraction in sorted(fractions, reverse=True)]
     shifts = [float(np.abs(onsets - np.rint(onsets / grid) * grid).max()) for grid in grids]
     for limit in (max_shift / 10, max_shift):
@@ -110,10 +112,10 @@ def _check_arguments(tables, n_volumes, *, tr, max_shift, drop):
     import pandas as pd
 
     if not isinstance(tables, list | tuple) or not all(isinstance(table, pd.DataFrame) for table in tables):
-        found = tables if isinstance(tables, list | tuple) else [tables]
+        items = tables if isinstance(tables, list | tuple) else [tables]
         raise ValueError(
-            f"tables: wanted a list with one pandas.DataFrame a run, got "
-            f"{', '.join(sorted({type(table).__name__ for table in found}))}. Read each file with "
+            f"tables: wanted a list with one pandas.DataFrame per run, got "
+            f"{', '.join(sorted({type(table).__name__ for table in items}))}. Read each file with "
             "nsdlib.data.read_events(path); a single run is [table]."
         )
     lengths = n_volumes if isinstance(n_volumes, list | tuple | np.ndarray) else []
@@ -136,8 +138,8 @@ def _read(table, run, *, condition):
         if columns.count(name) != 1:
             raise ValueError(
                 f"Run {run}: wanted one column {name!r}, got {columns.count(name)}. The table has the columns "
-                f"{', '.join(map(str, columns))}. Name the one that says what was shown, condition='...', or, where all "
-                "trials are alike, give table.assign(trial_type='trial')."
+                f"{', '.join(map(str, columns))}. Name the column with the condition of each trial, condition='...', "
+                "or, if all trials are alike, give table.assign(trial_type='trial')."
             )
     onset, duration = (seconds(table, name, lambda row: f"Run {run}, row {row}") for name in ("onset", "duration"))
     names = table[condition].astype(object).to_numpy(copy=True)
@@ -162,9 +164,9 @@ def seconds(table, name, at):
     texts = table[name].astype(object).map(lambda value: value.strip() if isinstance(value, str) else value)
     texts = texts.where(~texts.isin(MISSING), np.nan)
     values = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)
-    wrong = (np.isnan(values) & ~pd.isna(texts).to_numpy()) | np.isinf(values) | ((values < 0) & (name == "duration"))
-    if wrong.any():
-        row = wrong.argmax()
+    is_invalid = (np.isnan(values) & ~pd.isna(texts).to_numpy()) | np.isinf(values) | ((values < 0) & (name == "duration"))
+    if is_invalid.any():
+        row = is_invalid.argmax()
         text = str(texts.iloc[row])
         comma = " Numbers have a decimal point: replace the comma." if "," in text else ""
         raise ValueError(f"{at(row)}: {name} is {text!r}, wanted seconds{', 0 or more,' * (name == 'duration')} or n/a.{comma}")
@@ -177,18 +179,18 @@ def _drop(trials, run, length, *, tr, condition, drop):
     missing = trials.onset.isna() | trials.condition.isna()
     outside = ~missing & ~trials.volume.between(0, length - 1)
     notes = []
-    for kind, rows, what, advice in (
+    for kind, rows, reason, advice in (
         ("missing", missing, f"is no trial: onset or {condition} is n/a", "or name another column, condition='...'"),
         ("outside", outside, f"lies outside the run's {length} volumes of {tr:g} s", "onsets are seconds from volume 0"),
     ):
-        share = f"{rows.sum()} of {len(rows)} rows"
+        n_rows = f"{rows.sum()} of {len(rows)} rows"
         if rows.any() and kind not in drop:
             first = rows.idxmax()
             raise ValueError(
-                f"Run {run}, row {first}: onset {trials.onset[first]:g} s {what}; {share}. Leave such rows out with "
+                f"Run {run}, row {first}: onset {trials.onset[first]:g} s {reason}; {n_rows}. Leave such rows out with "
                 f"drop={[*drop, kind]} ({advice})."
             )
-        notes += [f"Run {run}: {share} left out ({kind})."] if rows.any() else []
+        notes += [f"Run {run}: {n_rows} left out ({kind})."] if rows.any() else []
     return trials[~missing & ~outside].astype({"volume": np.int64}), notes
 
 
@@ -197,39 +199,39 @@ def _refuse_two_kinds(conditions, condition):
     import pandas as pd
 
     texts = pd.Series([name for name in conditions if isinstance(name, str)], dtype=object)
-    both = texts[pd.to_numeric(texts, errors="coerce").isin([name for name in conditions if not isinstance(name, str)])]
-    if len(both):
+    duplicated = texts[pd.to_numeric(texts, errors="coerce").isin([name for name in conditions if not isinstance(name, str)])]
+    if len(duplicated):
         raise ValueError(
-            f"{condition} {both.iloc[0]!r} is text in one table and a number in another, and would be two conditions. Read all "
-            f"as text, nsdlib.data.read_events(path, text=({condition!r},))."
+            f"{condition} {duplicated.iloc[0]!r} is text in one table and a number in another, and would be two conditions. "
+            f"Read all as text, nsdlib.data.read_events(path, text=({condition!r},))."
         )
 
 
 def _check_shifts(trials, *, tr, max_shift):
     """Raise ValueError, with advice, for onsets farther than `max_shift` from their volumes; return notes on smaller shifts."""
-    shifts = [np.abs(kept.onset - kept.volume * tr) for kept in trials]
+    shifts = [np.abs(run_trials.onset - run_trials.volume * tr) for run_trials in trials]
     furthest, n_trials = max([0.0, *(shift.max() for shift in shifts if len(shift))]), sum(map(len, trials))
-    for run, (kept, shift) in enumerate(zip(trials, shifts, strict=True), start=1):
+    for run, (run_trials, shift) in enumerate(zip(trials, shifts, strict=True), start=1):
         between = shift > max_shift + ROUNDING
         if between.any():
             first = between.idxmax()
             raise ValueError(
-                f"Run {run}, row {first}: onset {kept.onset[first]:g} s lies between two volumes (tr={tr:g} s; "
-                f"{between.sum()} of {len(kept)} rows do). {_advice(trials, furthest, tr=tr, max_shift=max_shift)}"
+                f"Run {run}, row {first}: onset {run_trials.onset[first]:g} s lies between two volumes (tr={tr:g} s; "
+                f"{between.sum()} of {len(run_trials)} rows do). {_advice(trials, furthest, tr=tr, max_shift=max_shift)}"
             )
-    far = sum((shift > OFF_GRID * tr + ROUNDING).sum() for shift in shifts)
-    return [f"{far} of {n_trials} onsets were moved to their volumes, by {furthest:.3g} s at most."] if far else []
+    n_moved = sum((shift > OFF_GRID * tr + ROUNDING).sum() for shift in shifts)
+    return [f"{n_moved} of {n_trials} onsets were moved to their volumes, by {furthest:.3g} s at most."] if n_moved else []
 
 
 def _advice(trials, furthest, *, tr, max_shift):
     """Return advice for onsets between volumes: resample to a shorter TR, or move the onsets."""
-    new_tr, shift = find_tr(np.concatenate([kept.onset for kept in trials]), tr=tr, max_shift=max_shift)
-    allowed = "" if shift <= OFF_GRID * new_tr else f" and max_shift={_up(shift)}"
+    new_tr, shift = find_tr(np.concatenate([run_trials.onset for run_trials in trials]), tr=tr, max_shift=max_shift)
+    max_shift_advice = "" if shift <= OFF_GRID * new_tr else f" and max_shift={_up(shift)}"
     advice = (
         f"Resample each run, bold = nsdlib.data.resample_volumes(bold, tr={tr:.9g}, new_tr={new_tr:g}), and give tr={new_tr:g}"
-        f"{allowed} here, with the n_volumes of the new runs"
+        f"{max_shift_advice} here, with the n_volumes of the new runs"
     )
-    if not any(kept.volume.duplicated().any() for kept in trials):
+    if not any(run_trials.volume.duplicated().any() for run_trials in trials):
         advice += f"; or, at some loss of precision, move onsets to the volumes there are, max_shift={_up(furthest)}"
     return advice + "."
 
@@ -243,22 +245,22 @@ def _refuse_overlap(trials, run, *, condition, max_shift):
     """Raise ValueError when two trials begin in one volume, or one more than `max_shift` before the end of the previous one."""
     trials = trials.sort_values("onset", kind="stable")
     rows, volume, onset, end, names = (trials.index, *(trials[name].to_numpy() for name in COLUMNS))
-    same = np.flatnonzero(np.diff(volume) == 0)
+    same_volume = np.flatnonzero(np.diff(volume) == 0)
     early = np.flatnonzero(onset[1:] < end[:-1] - max_shift - ROUNDING)
-    if not len(same) and not len(early):
+    if not len(same_volume) and not len(early):
         return
-    at = same[0] if len(same) else early[0]
-    first, second = rows[at], rows[at + 1]
-    keep = f"Keep one of the two, table.drop(table.index[{second}])"
-    if names[at] != names[at + 1]:
-        keep += f", or the kind of row that is a trial, such as table[table[{condition!r}] != {names[at]!r}]"
-    if len(same):
+    pair = same_volume[0] if len(same_volume) else early[0]
+    first, second = rows[pair], rows[pair + 1]
+    advice = f"Keep one of the two, table.drop(table.index[{second}])"
+    if names[pair] != names[pair + 1]:
+        advice += f", or the kind of row that is a trial, such as table[table[{condition!r}] != {names[pair]!r}]"
+    if len(same_volume):
         raise ValueError(
-            f"Run {run}, rows {first} and {second}: two trials begin in volume {volume[at]}. Their responses cannot be "
-            f"separated. {keep}."
+            f"Run {run}, rows {first} and {second}: two trials begin in volume {volume[pair]}. Their responses cannot be "
+            f"separated. {advice}."
         )
     raise ValueError(
-        f"Run {run}, row {second}: begins at {onset[at + 1]:g} s, before row {first} ends at {end[at]:g} s. A beta a trial "
-        f"needs trials that follow each other. {keep}; or, if the durations are not those of the stimuli, "
+        f"Run {run}, row {second}: begins at {onset[pair + 1]:g} s, before row {first} ends at {end[pair]:g} s. Single-trial "
+        f"betas need trials that do not overlap. {advice}; or, if the durations are not those of the stimuli, "
         "table.drop(columns='duration')."
     )

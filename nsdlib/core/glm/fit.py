@@ -80,9 +80,9 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
     data, options = flatten_space(data, options or GLMOptions())
     designs = make_run_designs(design, data, tr=tr, duration=options.duration, degree=options.degree)
     hrfs = check_hrfs(hrf.sampled_library(tr, options.duration) if hrfs is None else hrfs, "hrfs")
-    [canonical] = check_hrfs(hrf.canonical(tr, options.duration) if canonical is None else canonical, "canonical", most=1)
-    confounds, assumed, device = (check_confounds(confounds, designs), torch.as_tensor(canonical), torch.device(options.device))
-    late, data = [run.late(assumed) for run in designs], [np.asarray(bold) for bold in data]
+    [canonical] = check_hrfs(hrf.canonical(tr, options.duration) if canonical is None else canonical, "canonical", n_max=1)
+    confounds, device = check_confounds(confounds, designs), torch.device(options.device)
+    late, data = [run.late(torch.as_tensor(canonical)) for run in designs], [np.asarray(bold) for bold in data]
     repeats = denoise.find_repeats(designs, folds=options.folds, sessions=options.sessions, late=late, device=device)
     check_numbers(data)
     scratch = Scratch(scratch, "" if scratch is None else _digest(designs, data, tr, hrfs, canonical, confounds, options))
@@ -90,7 +90,7 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
         designs=designs, data=data, hrfs=torch.as_tensor(hrfs), confounds=confounds, late=late, scratch=scratch, device=device,
         voxel_batch=options.voxel_batch, progress=options.progress,
     )  # fmt: skip
-    results = steps.fit_onoff(problem, assumed)
+    results = steps.fit_onoff(problem, torch.as_tensor(canonical))
     small_mean = check_unit(results, sum(map(len, data))) if options.percent else np.zeros(problem.n_voxels, bool)
     results |= steps.choose_hrfs(problem, results["energy"], results["energy_run"])
     attributes, notes = _denoise(problem, results, repeats, options)
@@ -125,7 +125,7 @@ def explain(labels, series, betas, *, hrf, tr, mean=None):
         (n_volumes,) float64, are in percent of it.
     """
     design, measured = voxel_series(labels, series, tr=tr, mean=mean)
-    [hrf] = check_hrfs(hrf, "hrf", most=1)
+    [hrf] = check_hrfs(hrf, "hrf", n_max=1)
     explained = design.regressors(design.drift.new_tensor(hrf)) @ design.drift.new_tensor(np.asarray(betas, np.float64))
     return measured[:, 0].numpy(), explained.numpy()
 
@@ -138,68 +138,74 @@ def _denoise(problem, results, repeats, options):
     r2, mean, fitted = results["onoff_r2"], results["mean"], results["energy"] > 0
     threshold = denoise.tail_threshold(r2) if options.brain_r2 is None else options.brain_r2
     pc_threshold = threshold if options.pc_r2 is None else options.pc_r2
-    may_be_noise, may_judge = (fitted if mask is None else fitted & mask for mask in (options.noise_mask, options.pc_mask))
-    highest = np.where(may_judge, r2, -np.inf)
+    allowed_in_pool, allowed_pc = (fitted if mask is None else fitted & mask for mask in (options.noise_mask, options.pc_mask))
+    allowed_r2 = np.where(allowed_pc, r2, -np.inf)
     bright = mean > options.brain_fraction * np.percentile(mean[fitted], 99)
-    pool, pc_voxels = may_be_noise & bright & (np.nan_to_num(r2, nan=np.inf) < threshold), highest > pc_threshold
+    pool, pc_voxels = allowed_in_pool & bright & (np.nan_to_num(r2, nan=np.inf) < threshold), allowed_r2 > pc_threshold
     results |= {"noise_pool": pool, "pc_voxels": pc_voxels, "removed": [own.no_columns for own in problem.designs]}
-    fixed, components, notes = options.fixed_pcs, None, []
-    wanted = options.n_pcs > 0 and fixed != 0 and (repeats is not None or fixed is not None)
-    if wanted and pool.sum() <= options.n_pcs:
+    n_pcs, components, notes = options.fixed_pcs, None, []
+    is_on = options.n_pcs > 0 and n_pcs != 0 and (repeats is not None or n_pcs is not None)
+    if is_on and pool.sum() <= options.n_pcs:
         notes.append(f"Denoising is off: {pool.sum()} voxels in the noise pool, wanted more than {options.n_pcs}.")
-    elif wanted:
-        check_freedom(problem.designs, problem.confounds, n_pcs=fixed or options.n_pcs)
+    elif is_on:
+        check_freedom(problem.designs, problem.confounds, n_pcs=n_pcs or options.n_pcs)
         components = steps.find_components(problem, pool & (results["energy_run"] > 0), n_pcs=options.n_pcs)
         padded = torch.nn.utils.rnn.pad_sequence(components, batch_first=True, padding_value=torch.nan)
         results["components"] = padded.float().numpy()  # (n_runs, n_volumes, n_pcs)
-    tested = components if fixed is None else None
-    if tested and not may_judge.any():
-        raise ValueError(f"pc_mask: none of its {options.pc_mask.sum()} voxels can be fitted; one must judge.")
-    results |= steps.fit_trials(problem, results["hrf_index"], lss=options.lss, components=tested, repeats=repeats)
-    if tested:
+    tested_components = components if n_pcs is None else None
+    if tested_components and not allowed_pc.any():
+        raise ValueError(
+            f"pc_mask: none of its {options.pc_mask.sum()} voxels can be fitted; wanted at least one, to select n_pcs."
+        )
+    results |= steps.fit_trials(problem, results["hrf_index"], lss=options.lss, components=tested_components, repeats=repeats)
+    if tested_components:
         if not pc_voxels.any():
             notes.append(
-                f"No voxel has an ON-OFF R2 above {pc_threshold:.2f}: the {FEWEST_PC_VOXELS} best choose the components."
+                f"No voxel has an ON-OFF R2 above {pc_threshold:.2f}: the {FEWEST_PC_VOXELS} with the highest R2 select n_pcs."
             )
-            best = np.argsort(-highest)[:FEWEST_PC_VOXELS]
-            pc_voxels[best[may_judge[best]]] = True
+            best = np.argsort(-allowed_r2)[:FEWEST_PC_VOXELS]
+            pc_voxels[best[allowed_pc[best]]] = True
         trend = -np.median(results["pc_cv_error"][:, pc_voxels], axis=1).astype(np.float64)
         results["pc_curve"] = trend - trend[0]
-        fixed = denoise.choose_number(results["pc_curve"], stop=options.pc_stop)
-    count = fixed if components else 0
-    if count:
-        results["removed"] = [columns[:, :count] for columns in components]
-    return {"n_pcs": count, "threshold": threshold}, notes
+        n_pcs = denoise.choose_number(results["pc_curve"], stop=options.pc_stop)
+    n_pcs = n_pcs if components else 0
+    if n_pcs:
+        results["removed"] = [columns[:, :n_pcs] for columns in components]
+    return {"n_pcs": n_pcs, "threshold": threshold}, notes
 
 
 def _unfitted(mean, energy, small_mean):
     """Return notes on voxels that are not finite, are constant, or have too small a mean."""
-    unknown, finite = "their results are NaN", np.isfinite(mean)
-    kinds = [
-        ("hold values that are not finite", ~finite, unknown),
-        ("are constant", finite & (energy == 0), unknown),
-        ("vary more than their mean", small_mean, "percent of it says little"),
+    are_nan, finite = "their results are NaN", np.isfinite(mean)
+    rows = [
+        ("hold values that are not finite", ~finite, are_nan),
+        ("are constant", finite & (energy == 0), are_nan),
+        ("vary more than their mean", small_mean, "percent signal change is unreliable there"),
     ]
-    return [f"{wrong.sum()} of {len(wrong)} voxels {what} ({_named(wrong)}): {so}." for what, wrong, so in kinds if wrong.any()]
+    return [
+        f"{mask.sum()} of {len(mask)} voxels {reason} ({_named(mask)}): {consequence}."
+        for reason, mask, consequence in rows
+        if mask.any()
+    ]
 
 
-def _named(wrong):
+def _named(mask):
     """List the first voxels of a mask by number."""
-    return some([f"voxel {number}" for number in np.flatnonzero(wrong)])
+    return some([f"voxel {number}" for number in np.flatnonzero(mask)])
 
 
 def _unmeasured(designs, late):
     """Return a note on trials that begin too late in their run."""
     places = [
         f"run {run}, volume {volume}"
-        for run, (design, of_them) in enumerate(zip(designs, late, strict=True), start=1)
-        for volume in design.onsets[of_them].tolist()
+        for run, (design, late_run) in enumerate(zip(designs, late, strict=True), start=1)
+        for volume in design.onsets[late_run].tolist()
     ]
     if not places:
         return []
     return [
         f"{len(places)} of {sum(map(len, late))} trials begin too close to the end of their run to be measured "
-        f"({some(places)}): their betas are 0 and have no say in any choice."
+        f"({some(places)}): their betas are 0 and affect no selection."
     ]
 
 

@@ -27,13 +27,13 @@ class Spectrum:
     def of(cls, grams, n_training=None):
         """Decompose each block of a block-diagonal matrix; without `n_training` (n_trials, 1) there are no pairs of trials."""
         values, vectors = zip(*map(torch.linalg.eigh, grams), strict=True)
-        every = torch.cat(values)
-        low = np.floor(np.log10(SMALLEST * every.min().item()))
-        high = np.ceil(np.log10(LARGEST * every.max().item()))
-        grid = torch.cat([every.new_zeros(1), every.new_tensor(10 ** np.arange(low, high, STEP))])
-        pairs = (every.new_zeros(len(every), 1) if n_training is None else n_training).split(list(map(len, values)))
-        weighted = [(n.sqrt() * own)[n[:, 0] > 0] for own, n in zip(vectors, pairs, strict=True)]
-        return cls(values, vectors, weighted, grid, (every / (every + grid[:, None])).square())
+        all_values = torch.cat(values)
+        low = np.floor(np.log10(SMALLEST * all_values.min().item()))
+        high = np.ceil(np.log10(LARGEST * all_values.max().item()))
+        grid = torch.cat([all_values.new_zeros(1), all_values.new_tensor(10 ** np.arange(low, high, STEP))])
+        pairs = (all_values.new_zeros(len(all_values), 1) if n_training is None else n_training).split(list(map(len, values)))
+        weighted = [(n.sqrt() * run_vectors)[n[:, 0] > 0] for run_vectors, n in zip(vectors, pairs, strict=True)]
+        return cls(values, vectors, weighted, grid, (all_values / (all_values + grid[:, None])).square())
 
     def to(self, device):
         """Return a copy on a device."""
@@ -74,20 +74,20 @@ class Spectrum:
         length = (energy / energy[0]).sqrt().flip(0).T.contiguous()  # (n_voxels, n_penalties), ascending
         heights = torch.log1p(self.grid).flip(0)
         target = fractions.expand(len(length), -1).contiguous()  # (n_voxels, n_fractions)
-        right = torch.searchsorted(length, target).clamp(1, len(heights) - 1)
-        low, high = length.gather(1, right - 1), length.gather(1, right)
+        upper = torch.searchsorted(length, target).clamp(1, len(heights) - 1)
+        low, high = length.gather(1, upper - 1), length.gather(1, upper)
         weight = torch.where(high > low, (target - low) / (high - low), 1.0).clamp(0, 1)
-        return torch.expm1(heights[right - 1] + weight * (heights[right] - heights[right - 1])).T
+        return torch.expm1(heights[upper - 1] + weight * (heights[upper] - heights[upper - 1])).T
 
     def cv_errors(self, rotated, penalties, comparison):
         """Compute `denoise.Comparison.cv_error` of the betas from `shrink` at each penalty: shaped like `penalties`."""
         error = comparison.constant.expand_as(penalties).clone()
         blocks = (part.split(self.n_trials) for part in (rotated, comparison.linear))
         parts = zip(self.values, self.vectors, self.weighted, *blocks, comparison.scale, strict=True)
-        for values, vectors, some, coefficients, linear, scale in parts:
+        for values, vectors, weighted, coefficients, linear, scale in parts:
             shrunk = penalties + values[:, None, None]  # (n_block, n_fractions, n_voxels)
             torch.div((values[:, None] * coefficients)[:, None], shrunk, out=shrunk)
-            betas = (some @ shrunk.flatten(1)).view(-1, *penalties.shape)
+            betas = (weighted @ shrunk.flatten(1)).view(-1, *penalties.shape)
             error += scale * betas.square_().sum(0) + shrunk.mul_((vectors.T @ linear)[:, None]).sum(0)
         return error
 
@@ -102,8 +102,8 @@ def rescale(shrunk, unshrunk):
     centred = shrunk - mean
     scale = (centred * (unshrunk - target)).sum(0) / centred.square().sum(0)
     offset = target - scale * mean
-    flipped = scale < 0
-    scale, offset = torch.where(flipped, 1.0, scale), torch.where(flipped, 0.0, offset)
+    is_negative = scale < 0
+    scale, offset = torch.where(is_negative, 1.0, scale), torch.where(is_negative, 0.0, offset)
     return scale * shrunk + offset, scale, offset
 
 
@@ -123,24 +123,24 @@ def regularise(problem, results, *, components, repeats, fractions, autoscale):
     fractions = np.unique(fractions)[::-1].copy()
     rows = dict.fromkeys(("betas_c", "betas_d"), sum(problem.n_trials)) | {"fraction_cv_error": len(fractions)}
     rows |= dict.fromkeys(("r2_run_c", "r2_run_d"), len(problem.designs))
-    found = problem.arrays(**rows | dict.fromkeys(("fraction", "scale", "offset", "r2_c", "r2_d")))
+    arrays = problem.arrays(**rows | dict.fromkeys(("fraction", "scale", "offset", "r2_c", "r2_d")))
     [candidates], energies = problem.send([fractions]), problem.send([results["energy"], results["energy_run"]])
     fit_ridge = _ridge_fit(problem, components, repeats, candidates)
-    fitted = torch.cat(problem.late).logical_not().nonzero()[:, 0].to(problem.device)
+    not_late = torch.cat(problem.late).logical_not().nonzero()[:, 0].to(problem.device)
 
     def fit(number, voxels, bold):
         batch, explained = fit_ridge(number, bold)
-        for kind, of_runs in explained.items():
-            batch[f"r2_{kind}"] = percent(of_runs.sum(0), energies[0][voxels])
-            batch[f"r2_run_{kind}"] = percent(of_runs, energies[1][:, voxels])
+        for kind, run_energy in explained.items():
+            batch[f"r2_{kind}"] = percent(run_energy.sum(0), energies[0][voxels])
+            batch[f"r2_run_{kind}"] = percent(run_energy, energies[1][:, voxels])
         batch |= {"scale": torch.ones_like(batch["fraction"]), "offset": torch.zeros_like(batch["fraction"])}
         if autoscale and fractions.min() < 1:
-            shrunk, unshrunk = (batch[name][fitted] for name in ("betas_d", "betas_c"))
-            batch["betas_d"][fitted], batch["scale"], batch["offset"] = rescale(shrunk, unshrunk)
+            shrunk, unshrunk = (batch[name][not_late] for name in ("betas_d", "betas_c"))
+            batch["betas_d"][not_late], batch["scale"], batch["offset"] = rescale(shrunk, unshrunk)
         return batch
 
-    problem.fit_by_hrf("ridge", results["hrf_index"], found, fit)
-    return found | {"fractions": fractions}
+    problem.fit_by_hrf("ridge", results["hrf_index"], arrays, fit)
+    return arrays | {"fractions": fractions}
 
 
 def _ridge_fit(problem, components, repeats, fractions):
@@ -152,13 +152,13 @@ def _ridge_fit(problem, components, repeats, fractions):
         rotations.append(spectrum.rotation([block.regressors[number] for block in denoised]))
         spectra.append(spectrum.to(problem.device))
     pairs = zip(zip(*rotations, strict=True), problem.plain_blocks, strict=True)
-    rows = problem.send([torch.cat([torch.stack(own), plain.regressors.mT], 1) for own, plain in pairs])
+    rows = problem.send([torch.cat([torch.stack(matrices), plain.regressors.mT], 1) for matrices, plain in pairs])
     grams = problem.send([plain.gram for plain in problem.plain_blocks])
 
     def fit(number, bold):
         spectrum, n_trials = spectra[number], problem.n_trials
-        both = [own[number] @ series for own, series in zip(rows, bold, strict=True)]
-        rotated = torch.cat([own[:n] for own, n in zip(both, n_trials, strict=True)])  # (n_trials, n_own)
+        products = [row[number] @ series for row, series in zip(rows, bold, strict=True)]
+        rotated = torch.cat([run_products[:n] for run_products, n in zip(products, n_trials, strict=True)])  # (n_trials, n_own)
         unshrunk = spectrum.unrotate(rotated)
         penalties = spectrum.penalties(fractions, rotated)  # (n_fractions, n_own)
         cv_error = torch.full_like(penalties, torch.nan)
@@ -168,9 +168,9 @@ def _ridge_fit(problem, components, repeats, fractions):
         betas = spectrum.shrink(rotated, penalties.gather(0, best[None])[0])
         explained = {}
         for kind, values in (("c", unshrunk), ("d", betas)):
-            parts = zip(values.split(n_trials), both, grams, n_trials, strict=True)
+            parts = zip(values.split(n_trials), products, grams, n_trials, strict=True)
             explained[kind] = torch.stack([explained_energy(own, y[n:], gram[number]) for own, y, gram, n in parts])
-        found = {"betas_c": unshrunk, "betas_d": betas, "fraction": fractions[best], "fraction_cv_error": cv_error}
-        return found, explained
+        batch = {"betas_c": unshrunk, "betas_d": betas, "fraction": fractions[best], "fraction_cv_error": cv_error}
+        return batch, explained
 
     return fit

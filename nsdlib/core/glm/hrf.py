@@ -64,8 +64,8 @@ def sampled_library(tr, duration=STIMULUS_SECONDS):
     *library, _ = shapes()
     responses = [_respond(_table(shape, LIBRARY_SECONDS, LIBRARY_DIGITS), tr, duration) for shape in library]
     n_samples = len(responses[0])
-    until = int(np.ceil(n_samples * STEP))
-    return np.stack([_sample(response, np.arange(0, until, tr)) for response in responses])
+    end = int(np.ceil(n_samples * STEP))
+    return np.stack([_sample(response, np.arange(0, end, tr)) for response in responses])
 
 
 def canonical(tr, duration=STIMULUS_SECONDS):
@@ -110,7 +110,7 @@ def _respond(curve, tr, duration):
     """Scale a curve sampled at `STEP` to a peak of 1, and convolve it with a stimulus of `duration` seconds."""
     check_tr(tr)
     if not duration >= 0:
-        raise ValueError(f"duration={duration}: wanted how many seconds the stimulus lasts, 0 or more (NSD: 3).")
+        raise ValueError(f"duration={duration}: wanted the stimulus duration in seconds, 0 or more (NSD: 3).")
     n_box = max(1, int(np.floor(duration / STEP + 0.5)))
     return np.convolve(curve / curve.max(), np.ones(n_box))
 

@@ -41,12 +41,12 @@ def solve_block(regressors, nuisance, *, run):
     """
     energy = regressors.square().sum(-2)  # (n_hrfs, n_trials)
     regressors = regressors - nuisance @ (nuisance.mT @ regressors)
-    kept = regressors.square().sum(-2)
-    seen = (energy > 0) & (kept > UNSEEN * energy)
-    regressors = regressors * seen[:, None]
-    mean = (kept * seen).sum(-1, keepdim=True) / seen.sum(-1, keepdim=True).clamp(min=1)
+    remaining = regressors.square().sum(-2)
+    is_measured = (energy > 0) & (remaining > UNSEEN * energy)
+    regressors = regressors * is_measured[:, None]
+    mean = (remaining * is_measured).sum(-1, keepdim=True) / is_measured.sum(-1, keepdim=True).clamp(min=1)
     mean = torch.where(mean > 0, mean, 1.0)
-    gram = regressors.mT @ regressors + torch.diag_embed(torch.where(seen, 0.0, mean))
+    gram = regressors.mT @ regressors + torch.diag_embed(torch.where(is_measured, 0.0, mean))
     return Block(regressors, gram, _root(gram, regressors, nuisance, run))
 
 
@@ -59,8 +59,8 @@ def removal(block, components, *, run):
     Returns rows (n_hrfs, n_pcs, n_volumes) and directions (n_hrfs, n_trials, n_pcs).
     """
     overlap, explained = components.mT @ block.regressors, block.inverse @ components
-    left = torch.eye(components.shape[-1], dtype=overlap.dtype) - overlap @ explained
-    root = _root(left, block.regressors, components, run)
+    residual_gram = torch.eye(components.shape[-1], dtype=overlap.dtype) - overlap @ explained
+    root = _root(residual_gram, block.regressors, components, run)
     rows = torch.linalg.solve_triangular(root, components.mT - overlap @ block.inverse, upper=False)
     return rows, torch.linalg.solve_triangular(root, explained.mT, upper=False).mT
 
@@ -85,23 +85,25 @@ def separate(regressors):
     other trials (Mumford et al. 2012, NeuroImage 59, 2636).
     """
     others = regressors.sum(-1, keepdim=True) - regressors
-    own, both, rest = ((a * b).sum(-2, keepdim=True) for a, b in ((regressors,) * 2, (regressors, others), (others,) * 2))
-    determinant = own * rest - both.square()
-    alone = determinant <= UNSEEN * own * rest  # no other trials, or an unmeasured trial
-    inverse = torch.where(alone, regressors, rest * regressors - both * others)
-    return (inverse / torch.where(alone, own, determinant).clamp(min=torch.finfo(own.dtype).tiny)).mT
+    energy = (regressors * regressors).sum(-2, keepdim=True)
+    overlap = (regressors * others).sum(-2, keepdim=True)
+    others_energy = (others * others).sum(-2, keepdim=True)
+    determinant = energy * others_energy - overlap.square()
+    is_single = determinant <= UNSEEN * energy * others_energy  # no other trials, or an unmeasured trial
+    inverse = torch.where(is_single, regressors, others_energy * regressors - overlap * others)
+    return (inverse / torch.where(is_single, energy, determinant).clamp(min=torch.finfo(energy.dtype).tiny)).mT
 
 
 def orthonormal(columns):
     """Orthonormalise columns (..., n_volumes, n_columns) in their order; those in the span of earlier ones become 0."""
     basis = torch.zeros_like(columns)
-    for place in range(columns.shape[-1]):
-        rest = column = columns[..., place : place + 1]
+    for number in range(columns.shape[-1]):
+        residual = column = columns[..., number : number + 1]
         for _ in range(2):  # repeated to remove rounding errors
-            rest = rest - basis @ (basis.mT @ rest)
-        length = rest.norm(dim=-2, keepdim=True)
-        new = length > SPANNED * column.norm(dim=-2, keepdim=True)
-        basis[..., place : place + 1] = torch.where(new, rest / length, 0.0)
+            residual = residual - basis @ (basis.mT @ residual)
+        length = residual.norm(dim=-2, keepdim=True)
+        is_independent = length > SPANNED * column.norm(dim=-2, keepdim=True)
+        basis[..., number : number + 1] = torch.where(is_independent, residual / length, 0.0)
     return basis
 
 
@@ -111,7 +113,7 @@ def _root(gram, regressors, nuisance, run):
     if failed.any():
         n_volumes, n_trials = regressors.shape[-2:]
         raise ValueError(
-            f"Run {run}: its {n_trials} trials cannot be told apart in {n_volumes} volumes after the removal of drifts and "
+            f"Run {run}: its {n_trials} trials cannot be separated in {n_volumes} volumes after the removal of drifts and "
             f"{nuisance.shape[-1]} noise components. Give fewer trials, more volumes or a smaller n_pcs."
         )
     return root

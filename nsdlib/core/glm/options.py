@@ -99,14 +99,14 @@ class GLMOptions:
         if self.n_pcs < 0 or (self.fixed_pcs is not None and not 0 <= self.fixed_pcs <= self.n_pcs):
             raise ValueError(f"n_pcs={self.n_pcs}, fixed_pcs={self.fixed_pcs}: wanted 0 <= fixed_pcs <= n_pcs.")
         if not 0 <= self.duration < np.inf:
-            raise ValueError(f"duration={self.duration}: wanted how many seconds a stimulus lasts, 0 or more.")
+            raise ValueError(f"duration={self.duration}: wanted the stimulus duration in seconds, 0 or more.")
         if self.time_axis not in (0, -1):
             raise ValueError(f"time_axis={self.time_axis}: wanted 0, volumes first, or -1, volumes last.")
         degrees = np.atleast_1d(0 if self.degree is None else self.degree)
         if degrees.dtype.kind not in "iu" or degrees.min(initial=0) < 0:
             raise ValueError(f"degree={self.degree}: wanted whole numbers, 0 or more, in each run.")
         if self.voxel_batch is not None and self.voxel_batch < 1:
-            raise ValueError(f"voxel_batch={self.voxel_batch}: wanted at least 1 voxel at once.")
+            raise ValueError(f"voxel_batch={self.voxel_batch}: wanted at least 1.")
 
     def digest(self):
         """Return a string that identifies all options."""
@@ -126,8 +126,8 @@ def flatten_space(data, options):
     for run, (shape, space) in enumerate(zip(shapes, spaces, strict=True), start=1):
         if options.time_axis == 0 and len(shape) > 2:
             raise ValueError(
-                f"Run {run}: data must be (n_volumes, n_voxels), got shape {shape}. Whole volumes are taken with time as the "
-                "last axis, (X, Y, Z, n_volumes), and GLMOptions(time_axis=-1)."
+                f"Run {run}: data must be (n_volumes, n_voxels), got shape {shape}. Give volumes with time as the last "
+                "axis, (X, Y, Z, n_volumes), and GLMOptions(time_axis=-1)."
             )
         if options.time_axis == -1 and space != spaces[0]:
             raise ValueError(f"Run {run}: data must have the voxels of run 1, {spaces[0]}, before its last axis, got {shape}.")

@@ -56,7 +56,7 @@ def make_dataset(results, attributes, *, percent=True):
     `results` maps names to arrays, with betas in scanner units and energy (n_voxels,), 0 for voxels that were not fitted.
     Arrays in memory are modified. With `percent`, betas are divided by the absolute mean of the voxel.
     """
-    results = {name: np.array(own, order="C") if isinstance(own, np.memmap) else own for name, own in results.items()}
+    results = {name: np.array(values, order="C") if isinstance(values, np.memmap) else values for name, values in results.items()}
     constant, mean = results["energy"] == 0, results["mean"]
     with np.errstate(divide="ignore"):
         unit = np.where(constant, np.nan, 100 / np.abs(mean) if percent else 1.0).astype(np.float32)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from nsdlib.core.device import to_tensor
 from nsdlib.core.files import FULL, preallocate
 
-OWN = (".npy", ".partial", ".finished")  # suffixes of the files in a scratch folder, besides `inputs`
+SUFFIXES = (".npy", ".partial", ".finished")  # of the files in a scratch folder, besides `inputs`
 CPU_BATCH = 2000  # voxels
 GPU_SHARE = 0.25  # fraction of a GPU's free memory for the data, and again for a batch
 WORKING = 64  # bytes per voxel and volume during a fit: eight series in float64
@@ -34,18 +34,18 @@ class Scratch:
         if folder is None:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        mark, files = folder / "inputs", list(folder.iterdir())
-        if files and mark not in files:
+        marker, files = folder / "inputs", list(folder.iterdir())
+        if files and marker not in files:
             raise ValueError(
-                f"scratch={str(folder)!r}: wanted a new or empty folder, or one that this function began; this one holds "
-                f"{len(files)} files of another origin. Nothing was changed: give another folder."
+                f"scratch={str(folder)!r}: wanted a new or empty folder, or that of an interrupted fit; this one holds "
+                f"{len(files)} files that no fit wrote. Nothing was changed: give another folder."
             )
-        if not files or mark.read_text() != inputs:
-            mark.write_text("")  # if this is interrupted, the folder matches no input
+        if not files or marker.read_text() != inputs:
+            marker.write_text("")  # if this is interrupted, the folder matches no input
             for path in files:
-                if path.suffix in OWN:
+                if path.suffix in SUFFIXES:
                     path.unlink()
-            mark.write_text(inputs)
+            marker.write_text(inputs)
 
     def array(self, name, shape, dtype):
         """Return an array to fill: from an interrupted fit if there is one, else uninitialised.
@@ -66,7 +66,7 @@ class Scratch:
                 partial.unlink(missing_ok=True)
                 if error.errno not in FULL:
                     raise
-                raise ScratchFull(self._what_to_free(name, np.dtype(dtype).itemsize * math.prod(shape))) from error
+                raise ScratchFull(self._full_message(name, np.dtype(dtype).itemsize * math.prod(shape))) from error
             partial.rename(path)
         self._arrays.append(np.lib.format.open_memmap(path, mode="r+"))
         return self._arrays[-1]
@@ -85,12 +85,12 @@ class Scratch:
             with self._journal(step).open("a") as file:
                 file.write(f"{batch}\n")
 
-    def _what_to_free(self, name, needed):
+    def _full_message(self, name, needed):
         """Return the error message of a full disk: bytes needed, bytes free, what to do."""
         return (
-            f"There is no room for the array {name!r} in progress: it takes {needed:,} bytes, and "
-            f"{shutil.disk_usage(self.folder).free:,} are free in {self.folder}. Free some, raise the quota or limit that is in "
-            "the way, or name another folder as `store` in params/_common.yaml; the same command then goes on."
+            f"There is no room for the intermediate array {name!r}: it takes {needed:,} bytes, and "
+            f"{shutil.disk_usage(self.folder).free:,} are free in {self.folder}. Free disk space, raise the quota or limit, or "
+            "set another folder as `store` in params/_common.yaml; then run the same command again to resume."
         )
 
     def _journal(self, step):
@@ -146,8 +146,8 @@ class Voxels:
         """Yield slices of at most `batch` voxels, with a progress bar; a resumable step skips its finished batches."""
         step = f"{label} by {self.batch}"
         finished = self.scratch.finished(step) if resumable else set()
-        silent = {} if self.progress else {"disable": True}
-        with tqdm(total=self.n_voxels, desc=label, unit="voxel", mininterval=1, **silent) as bar:
+        hidden = {} if self.progress else {"disable": True}
+        with tqdm(total=self.n_voxels, desc=label, unit="voxel", mininterval=1, **hidden) as bar:
             for number, start in enumerate(range(0, self.n_voxels, self.batch)):
                 voxels = slice(start, min(start + self.batch, self.n_voxels))
                 if number not in finished:
@@ -162,7 +162,7 @@ class Voxels:
         return [(run if order is None else run.index_select(1, order)).double() for run in runs]
 
 
-def keep(results, voxels, found):
-    """Write a batch's tensors `found`, by name, into the arrays of the same name."""
-    for name, values in found.items():
-        torch.from_numpy(results[name])[..., voxels] = values
+def write_batch(arrays, voxels, batch):
+    """Write a batch's tensors, by name, into the arrays of the same name."""
+    for name, values in batch.items():
+        torch.from_numpy(arrays[name])[..., voxels] = values

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from nsdlib.core.glm.linear import UNSEEN, explained_energy, orthonormal, percent, removal, separate, solve_block
-from nsdlib.core.glm.scratch import Voxels, keep
+from nsdlib.core.glm.scratch import Voxels, write_batch
 
 FLAT = 1e-20  # a series with at most this fraction of its energy outside the drifts counts as constant
 
@@ -40,12 +40,12 @@ class Problem(Voxels):
         for voxels in self.batches(label, resumable=True):
             order = np.argsort(hrf_index[voxels], kind="stable")
             counts = np.bincount(hrf_index[voxels], minlength=len(self.hrfs)).tolist()
-            places, back = self.send([order, np.argsort(order)])
-            runs = [run.split(counts, 1) for run in self.bold(voxels, places)]
-            groups = zip((places + voxels.start).split(counts), *runs, strict=True)
-            found = [fit(number, own, bold) for number, (own, *bold) in enumerate(groups) if len(own)]
-            parts = {name: torch.cat([part[name].float() for part in found], -1) for name in arrays}
-            keep(arrays, voxels, {name: part.index_select(-1, back) for name, part in parts.items()})
+            indices, inverse = self.send([order, np.argsort(order)])
+            runs = [run.split(counts, 1) for run in self.bold(voxels, indices)]
+            groups = zip((indices + voxels.start).split(counts), *runs, strict=True)
+            fits = [fit(number, group, bold) for number, (group, *bold) in enumerate(groups) if len(group)]
+            values = {name: torch.cat([part[name].float() for part in fits], -1) for name in arrays}
+            write_batch(arrays, voxels, {name: part.index_select(-1, inverse) for name, part in values.items()})
 
     @cached_property
     def regressors(self):
@@ -58,7 +58,7 @@ class Problem(Voxels):
         if not any(late.any() for late in self.late):
             return self.confounds
         parts = zip(self.confounds, self.regressors, self.late, strict=True)
-        return [orthonormal(torch.cat([own.expand(len(x), -1, -1), x[..., late]], -1)) for own, x, late in parts]
+        return [orthonormal(torch.cat([confounds.expand(len(x), -1, -1), x[..., late]], -1)) for confounds, x, late in parts]
 
     @cached_property
     def has_nuisance(self):
@@ -70,8 +70,8 @@ class Problem(Voxels):
         if not self.has_nuisance:
             return components, components
         parts = zip(self.nuisance, components, strict=True)
-        both = [orthonormal(torch.cat([own, noise.expand(*own.shape[:-1], -1)], -1)) for own, noise in parts]
-        return [own[..., -noise.shape[1] :] for own, noise in zip(both, components, strict=True)], both
+        joined = [orthonormal(torch.cat([own, noise.expand(*own.shape[:-1], -1)], -1)) for own, noise in parts]
+        return [own[..., -noise.shape[1] :] for own, noise in zip(joined, components, strict=True)], joined
 
     def solve(self, nuisance):
         """Prepare each run's least squares for all HRFs: a list of `Block`."""
@@ -105,30 +105,30 @@ def fit_onoff(problem, canonical):
     if norm <= UNSEEN * plain_norm:
         raise ValueError(
             "No trial can be fitted: confounds explain the response to all trials, or all begin in the last volume of their "
-            "run. Leave out confounds that hold the task, or give runs to their end."
+            "run. Leave out confounds that contain the task, or give complete runs."
         )
-    found = {name: np.empty(n_voxels) for name in ("mean", "energy", "onoff_r2", "onoff_beta")}
-    found["energy_run"] = np.empty((len(rows), n_voxels))
+    results = {name: np.empty(n_voxels) for name in ("mean", "energy", "onoff_r2", "onoff_beta")}
+    results["energy_run"] = np.empty((len(rows), n_voxels))
     rows, n_volumes = problem.send(rows), sum(map(len, problem.data))
     for voxels in problem.batches("ON-OFF"):
-        sums, left, whole = 0.0, [], []
-        for own, series in zip(rows, problem.bold(voxels), strict=True):
-            products = own @ series
+        sums, residual_energy, total_energy = 0.0, [], []
+        for matrix, series in zip(rows, problem.bold(voxels), strict=True):
+            products = matrix @ series
             sums = sums + products[:3]
-            left.append((series - own[3:].T @ products[3:]).square_().sum(0))
-            whole.append(left[-1] + products[3:].square().sum(0))
-        left, whole = torch.stack(left), torch.stack(whole)  # (n_runs, n_batch)
+            residual_energy.append((series - matrix[3:].T @ products[3:]).square_().sum(0))
+            total_energy.append(residual_energy[-1] + products[3:].square().sum(0))
+        residual_energy, total_energy = torch.stack(residual_energy), torch.stack(total_energy)  # (n_runs, n_batch)
         finite, beta = sums[0].isfinite(), sums[1] / norm
-        energy = torch.where(finite & (left.sum(0) > FLAT * whole.sum(0)), left.sum(0), 0.0)
-        energy_run = torch.where(finite & (left > FLAT * whole), left, 0.0)
+        energy = torch.where(finite & (residual_energy.sum(0) > FLAT * total_energy.sum(0)), residual_energy.sum(0), 0.0)
+        energy_run = torch.where(finite & (residual_energy > FLAT * total_energy), residual_energy, 0.0)
         r2 = percent(beta * (2 * sums[2] - plain_norm * beta), energy)
         batch = {"mean": sums[0] / n_volumes, "energy": energy, "energy_run": energy_run}
-        keep(found, voxels, batch | {"onoff_r2": r2, "onoff_beta": beta})
-    if not np.isfinite(found["mean"]).any():
+        write_batch(results, voxels, batch | {"onoff_r2": r2, "onoff_beta": beta})
+    if not np.isfinite(results["mean"]).any():
         raise ValueError(f"All {n_voxels} voxels hold values that are not finite: no voxel can be fitted.")
-    if not found["energy"].any():
+    if not results["energy"].any():
         raise ValueError(f"All {n_voxels} voxels are constant or hold values that are not finite: no voxel can be fitted.")
-    return found
+    return results
 
 
 def choose_hrfs(problem, energy, energy_run):
@@ -156,12 +156,12 @@ def choose_hrfs(problem, energy, energy_run):
         return products.view(n_hrfs, problem.n_trials[run], series.shape[1]).square_().sum(1)
 
     for voxels in problem.batches("HRFs", resumable=True):
-        whole, whole_run = problem.send([energy[voxels], energy_run[:, voxels]])
-        of_runs = torch.stack([explained(run, series) for run, series in enumerate(problem.bold(voxels))])
-        of_all = percent(of_runs.sum(0), whole)  # (n_hrfs, n_batch)
-        best = of_all.nan_to_num(nan=-torch.inf).argmax(0).expand(len(of_runs), 1, -1)
-        of_best = percent(of_runs.gather(1, best)[:, 0], whole_run)
-        keep({"r2": r2, "r2_run": r2_run}, voxels, {"r2": of_all, "r2_run": of_best})
+        total, total_run = problem.send([energy[voxels], energy_run[:, voxels]])
+        explained_run = torch.stack([explained(run, series) for run, series in enumerate(problem.bold(voxels))])
+        r2_batch = percent(explained_run.sum(0), total)  # (n_hrfs, n_batch)
+        best = r2_batch.nan_to_num(nan=-torch.inf).argmax(0).expand(len(explained_run), 1, -1)
+        r2_run_batch = percent(explained_run.gather(1, best)[:, 0], total_run)
+        write_batch({"r2": r2, "r2_run": r2_run}, voxels, {"r2": r2_batch, "r2_run": r2_run_batch})
     index = np.nan_to_num(r2, nan=-np.inf).argmax(axis=0)
     return {"hrf_r2": r2, "hrf_index": index, "r2_b": r2[index, np.arange(n_voxels)], "r2_run_b": r2_run}
 
@@ -175,12 +175,12 @@ def find_components(problem, pool, *, n_pcs):
     drifts = problem.send([design.drift for design in problem.designs])
     products = [drift.new_zeros(len(drift), len(drift)) for drift in drifts]
     for voxels in problem.batches("noise components"):
-        own, *varies = problem.send([pool[:, voxels].any(axis=0).nonzero()[0], *pool[:, voxels]])
-        for product, drift, series, here in zip(products, drifts, problem.bold(voxels, own), varies, strict=True):
-            unit = torch.nn.functional.normalize(series - drift @ (drift.T @ series), dim=0) * here[own]
+        pool_voxels, *in_runs = problem.send([pool[:, voxels].any(axis=0).nonzero()[0], *pool[:, voxels]])
+        for product, drift, series, in_run in zip(products, drifts, problem.bold(voxels, pool_voxels), in_runs, strict=True):
+            unit = torch.nn.functional.normalize(series - drift @ (drift.T @ series), dim=0) * in_run[pool_voxels]
             product += unit @ unit.T
     vectors = [torch.linalg.eigh(product.cpu())[1].flip(1)[:, :n_pcs] for product in products]  # eigh sorts ascending
-    return [orthonormal(design.without_drift(own)) for design, own in zip(problem.designs, vectors, strict=True)]
+    return [orthonormal(design.without_drift(columns)) for design, columns in zip(problem.designs, vectors, strict=True)]
 
 
 def fit_trials(problem, hrf_index, *, lss=False, components=None, repeats=None):
@@ -205,29 +205,29 @@ def _trial_fit(problem, lss, components, repeats):
     if components is not None:
         components, _ = problem.with_nuisance(components)
         weights = repeats.n_training.cpu().split(n_trials)
-        for run, (block, own, weight) in enumerate(zip(problem.blocks, components, weights, strict=True)):
-            more, direction = removal(block, own, run=run + 1)
+        for run, (block, columns, weight) in enumerate(zip(problem.blocks, components, weights, strict=True)):
+            component_rows, direction = removal(block, columns, run=run + 1)
             product = direction.mT @ (weight * direction)
-            rows[run] = torch.cat([rows[run], more], 1)  # (n_hrfs, n_trials + n_pcs, n_volumes)
+            rows[run] = torch.cat([rows[run], component_rows], 1)  # (n_hrfs, n_trials + n_pcs, n_volumes)
             directions.append(direction)
             products.append(product.tril() + product.tril(-1))  # triangular: row k adds the terms of component k
-    apart = [separate(block.regressors) for block in problem.blocks] if lss else []
-    rows, apart, directions, products = map(problem.send, (rows, apart, directions, products))
+    lss_rows = [separate(block.regressors) for block in problem.blocks] if lss else []
+    rows, lss_rows, directions, products = map(problem.send, (rows, lss_rows, directions, products))
 
     def fit(number, _, bold):
-        both = [own[number] @ series for own, series in zip(rows, bold, strict=True)]
-        betas = torch.cat([own[:n] for own, n in zip(both, n_trials, strict=True)])
-        found = {"betas_b": betas}
-        if apart:
-            found["betas_b"] = torch.cat([own[number] @ series for own, series in zip(apart, bold, strict=True)])
+        products_run = [matrix[number] @ series for matrix, series in zip(rows, bold, strict=True)]
+        betas = torch.cat([own[:n] for own, n in zip(products_run, n_trials, strict=True)])
+        batch = {"betas_b": betas}
+        if lss_rows:
+            batch["betas_b"] = torch.cat([matrix[number] @ series for matrix, series in zip(lss_rows, bold, strict=True)])
         if directions:
             comparison = repeats.against(betas)
             slopes, change = (2 * comparison.square * betas + comparison.linear).split(n_trials), 0.0
             for run, slope in enumerate(slopes):
-                steps = both[run][n_trials[run] :]  # (n_pcs, n_own)
-                curved = comparison.scale[run] * (products[run][number] @ steps)
-                change = change + steps * (curved - directions[run][number].T @ slope)
-            found["pc_cv_error"] = comparison.cv_error(betas) + torch.nn.functional.pad(change.cumsum(0), (0, 0, 1, 0))
-        return found
+                steps = products_run[run][n_trials[run] :]  # (n_pcs, n_own)
+                quadratic = comparison.scale[run] * (products[run][number] @ steps)
+                change = change + steps * (quadratic - directions[run][number].T @ slope)
+            batch["pc_cv_error"] = comparison.cv_error(betas) + torch.nn.functional.pad(change.cumsum(0), (0, 0, 1, 0))
+        return batch
 
     return fit

@@ -204,7 +204,7 @@ def test_arguments_of_other_kinds_are_refused(arguments, message):
 
 @pytest.mark.parametrize(("tables", "kind"), [(["run-1_events.tsv"], "str"), (table(), "DataFrame"), (None, "NoneType")])
 def test_paths_and_single_tables_are_refused_with_how_to_read_them(tables, kind):
-    with pytest.raises(ValueError, match=rf"one pandas.DataFrame a run, got {kind}.*read_events\(path\).*is \[table\]"):
+    with pytest.raises(ValueError, match=rf"one pandas.DataFrame per run, got {kind}.*read_events\(path\).*is \[table\]"):
         design_from_events(tables, n_volumes=[10], tr=TR)
 
 

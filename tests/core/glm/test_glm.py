@@ -225,7 +225,7 @@ def test_voxels_outside_the_mask_do_not_judge_where_none_responds():
         results = fit_glm(design, data, tr=1.0, options=options)
     np.testing.assert_array_equal(results.pc_voxels, options.pc_mask)
     constant = [np.hstack([series, np.ones((80, 2))]) for series in data]
-    with pytest.raises(ValueError, match="pc_mask: none of its 2 voxels can be fitted; one must judge"):
+    with pytest.raises(ValueError, match="pc_mask: none of its 2 voxels can be fitted; wanted at least one"):
         fit_glm(design, constant, tr=1.0, options=GLMOptions(brain_r2=100.0, pc_mask=np.arange(152) >= 150))
 
 
@@ -402,7 +402,7 @@ def test_the_threshold_is_where_scikit_learns_mixture_has_it(seed):
 
 def test_without_repeats_denoising_and_ridge_are_off_and_it_says_so():
     design, data = tiny(repeats=False)
-    with pytest.warns(UserWarning, match=r"(Denoising|Ridge) is off: no condition comes back") as warned:
+    with pytest.warns(UserWarning, match=r"(Denoising|Ridge) is off: no condition repeats") as warned:
         results = fit_glm(design, data, tr=1.0, options=GLMOptions(brain_r2=1.0))
     assert len(warned) == 2 and "Ridge is off" in results.notes and results.n_pcs == 0
     np.testing.assert_allclose(results.betas_d, results.betas_b, atol=1e-5)
@@ -416,7 +416,7 @@ def test_a_small_noise_pool_switches_denoising_off():
 
 def test_without_responding_voxels_the_best_choose():
     design, data = tiny(n_voxels=150)
-    with pytest.warns(UserWarning, match=r"No voxel has an ON-OFF R2 above 100.00: the 100 best choose"):
+    with pytest.warns(UserWarning, match=r"No voxel has an ON-OFF R2 above 100.00: the 100 with the highest R2"):
         results = fit_glm(design, data, tr=1.0, options=GLMOptions(brain_r2=100.0))
     assert results.pc_voxels.sum() == 100
 

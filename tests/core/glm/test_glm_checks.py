@@ -92,7 +92,7 @@ def test_trials_marked_as_long_as_they_last_are_refused_and_the_advice_mends_it(
     design, data, _ = experiment(tr=tr)
     long = [sum(np.roll(labels, shift) for shift in range(4)) for labels in design]
     options = GLMOptions(brain_r2=1.0, n_pcs=0, duration=duration)
-    with pytest.raises(ValueError, match=r"Run 1: condition \d+ is marked in volumes 4 and 5.*mark at the onset alone"):
+    with pytest.raises(ValueError, match=r"Run 1: condition \d+ is marked in volumes 4 and 5.*mark at the onset only"):
         fit_glm(long, data, tr=tr, options=options)
     mended = [labels * (np.diff(labels, prepend=0) != 0) for labels in long]  # the message's own words
     np.testing.assert_array_equal(mended, design)
@@ -139,7 +139,7 @@ def test_a_few_voxels_without_a_mean_are_named():
     design, data, _ = experiment()
     for series in data:
         series[:, 4] -= 1000
-    with pytest.warns(UserWarning, match=r"1 of 12 voxels vary more than their mean \(voxel 4\): percent of it says little"):
+    with pytest.warns(UserWarning, match=r"1 of 12 voxels vary more than their mean \(voxel 4\): percent signal change is"):
         fit_glm(design, data, tr=1.0, options=PLAIN)
 
 
@@ -155,9 +155,9 @@ def test_seconds_are_not_milliseconds():
         fit_glm(design, data, tr=1333)
     with pytest.raises(ValueError, match="tr=1333"):
         hrf.sampled_library(1333)
-    with pytest.raises(ValueError, match="duration=500: wanted how many seconds a stimulus lasts; run 1 has 80 s"):
+    with pytest.raises(ValueError, match="duration=500: wanted the stimulus duration in seconds; run 1 has 80 s"):
         fit_glm(design, data, tr=1.0, options=GLMOptions(duration=500))
-    with pytest.raises(ValueError, match="duration=-1: wanted how many seconds"):
+    with pytest.raises(ValueError, match="duration=-1: wanted the stimulus duration"):
         GLMOptions(duration=-1)
 
 
@@ -272,14 +272,14 @@ def test_trials_that_confounds_tie_together_cannot_be_told_apart():
     trials = torch.eye(80, dtype=torch.float64)[:, [10, 40]]
     trials[10 : 10 + len(curve), 0], trials[40:, 1] = curve[:52], curve[:40]
     both = linear.orthonormal(trials.sum(1, keepdim=True))
-    with pytest.raises(ValueError, match="Run 2: its 2 trials cannot be told apart in 80 volumes"):
+    with pytest.raises(ValueError, match="Run 2: its 2 trials cannot be separated in 80 volumes"):
         linear.solve_block(trials[None], both, run=2)
 
 
 @pytest.mark.parametrize(
     "confounds, message",
     [
-        (True, "confounds must be a list of one .* array a run, got bool"),
+        (True, "confounds must be a list of one .* array per run, got bool"),
         ([[["n/a"], [1]]] * 3, "Run 1: confounds must be numbers, got list .*'n/a'"),
     ],
 )

@@ -46,5 +46,5 @@ def test_a_longer_stimulus_peaks_later():
 def test_bad_times_are_refused(sample):
     with pytest.raises(ValueError, match=r"tr=0: wanted the seconds between two volumes"):
         sample(0)
-    with pytest.raises(ValueError, match=r"duration=-1: wanted how many seconds"):
+    with pytest.raises(ValueError, match=r"duration=-1: wanted the stimulus duration"):
         sample(1.0, -1)

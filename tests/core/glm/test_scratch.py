@@ -35,7 +35,7 @@ def test_a_full_disk_is_said_before_the_array_is_filled_and_more_room_mends_it(s
     kept = Scratch(folder, "x").array("small", (10,), np.float64)
     kept[:] = 7
     with pytest.raises(
-        ScratchFull, match=r"no room for the array 'large' .* takes 4,000,000 bytes, and 3,\d\d\d,\d\d\d are free"
+        ScratchFull, match=r"no room for the intermediate array 'large': it takes 4,000,000 bytes, and 3,\d\d\d,\d\d\d are free"
     ):
         Scratch(folder, "x").array("large", SHAPE, np.float64)
     assert sorted(path.name for path in folder.iterdir()) == ["inputs", "small.npy"]
@@ -61,7 +61,7 @@ def test_the_whole_file_has_its_room(tmp_path):
 def no_room_is_noticed_by_the_free_space(folder, monkeypatch):
     Scratch(folder).array("a", SHAPE, np.float64)[:] = 1
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000_000))
-    with pytest.raises(ScratchFull, match="array 'b' in progress: it takes 4,000,000 bytes"):
+    with pytest.raises(ScratchFull, match="intermediate array 'b': it takes 4,000,000 bytes"):
         Scratch(folder).array("b", SHAPE, np.float64)
     Scratch(folder).array("c", (1000, 499), np.float64)
     assert sorted(path.name for path in folder.iterdir()) == ["a.npy", "c.npy", "inputs"]
