@@ -39,16 +39,16 @@ def make(name: str, *, n_features: int, seed: int = 0, device="cpu", **settings)
     ValueError
         For an unknown name or setting (the message suggests the nearest one), and for invalid sizes.
     """
-    known = [field.name for field in fields(kind(name))]
+    names = [field.name for field in fields(kind(name))]
     if name == "gu" and "places" not in settings:
         raise ValueError("the decoder 'gu' needs places=, the (n_voxels, 3) positions of the voxels in the volume")
     for setting in settings:
-        _check_one(f"setting of {name!r}", setting, known)
+        _check_one(f"setting of {name!r}", setting, names)
     return kind(name)(n_features=n_features, seed=seed, device=device, **settings)
 
 
-def _check_one(what, name, names):
+def _check_one(label, name, names):
     """Raise ValueError for a name that is not one of these."""
     if name not in names:
-        near = "".join(f"; did you mean {near!r}?" for near in difflib.get_close_matches(str(name), names, n=1)) or "."
-        raise ValueError(f"no {what} is called {name!r}{near} There are {', '.join(names)}.")
+        hint = "".join(f"; did you mean {match!r}?" for match in difflib.get_close_matches(str(name), names, n=1)) or "."
+        raise ValueError(f"no {label} is called {name!r}{hint} Valid names: {', '.join(names)}.")

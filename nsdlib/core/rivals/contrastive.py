@@ -24,7 +24,7 @@ def bimixco(predicted: Tensor, true: Tensor, share: Tensor, partner: Tensor, *, 
     s_ij over j. (The public code overwrites instead of adding, so a pattern that is its own partner loses weight.) If all shares
     are 1, this is InfoNCE in both directions.
     """
-    logits = _products(predicted, true) / tau
+    logits = _cosines(predicted, true) / tau
     share = share.to(logits)
     weights = torch.diag(share).scatter_add(1, partner[:, None], 1 - share[:, None])
     return -(weights * (logits.log_softmax(1) + logits.log_softmax(0))).sum() / (2 * len(logits))
@@ -36,10 +36,10 @@ def soft_clip(predicted: Tensor, true: Tensor, *, tau: float | Tensor) -> Tensor
     With q_ij = softmax_j cosine(t_i, t_j) / tau, it is the mean over i of -sum_j q_ij log softmax_j cosine(p_i, t_j) / tau,
     averaged with the same for cosine(t_i, p_j).
     """
-    logits, own = _products(predicted, true) / tau, (_products(true, true) / tau).softmax(1)
-    return -(own * (logits.log_softmax(1) + logits.T.log_softmax(1))).sum() / (2 * len(logits))
+    logits, weights = _cosines(predicted, true) / tau, (_cosines(true, true) / tau).softmax(1)
+    return -(weights * (logits.log_softmax(1) + logits.T.log_softmax(1))).sum() / (2 * len(logits))
 
 
-def _products(a, b):
+def _cosines(a, b):
     """Return cosines of all pairs of rows, (n, n) float64."""
     return F.normalize(a.double()) @ F.normalize(b.double()).T

@@ -27,10 +27,10 @@ class Rival:
 
     def __post_init__(self):
         self.n_voxels = None
-        for field, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
-            least = {"seed": 0, "n_blocks": 0, "batch_size": 2}.get(field, 1)
-            if type(value) is int and value < least:
-                raise ValueError(f"{field} of {self.name!r} must be at least {least}, got {value}")
+        for name in (field.name for field in fields(self)):
+            value, minimum = getattr(self, name), {"seed": 0, "n_blocks": 0, "batch_size": 2}.get(name, 1)
+            if type(value) is int and value < minimum:
+                raise ValueError(f"{name} of {self.name!r} must be at least {minimum}, got {value}")
 
     def fit(self, X: np.ndarray, Y: np.ndarray, *, images=None) -> "Rival":
         """Train on patterns X (n_rows, n_voxels), z-scored, and tokens Y (n_rows, n_tokens n_features).
@@ -56,14 +56,14 @@ class Rival:
         return self._apply(lambda x: self.network(x), X)
 
     @torch.inference_mode()
-    def _apply(self, function, X, *others):
+    def _apply(self, function, X, *lists):
         """Apply a function of patterns (n, n_voxels), and of further lists, in batches: float32 on the CPU."""
         check_patterns(X, self.n_voxels)
         parts = []
         for start in range(0, len(X), 256):
             rows = slice(start, start + 256)
             x = torch.from_numpy(np.array(X[rows], dtype=np.float32)).to(self.device)
-            parts.append(function(x, *(values[rows] for values in others)).flatten(1).cpu().numpy())
+            parts.append(function(x, *(values[rows] for values in lists)).flatten(1).cpu().numpy())
         return check_finite("predictions", np.concatenate(parts))
 
     def _check(self, X, Y, images):
@@ -71,13 +71,13 @@ class Rival:
         check_pair(X, Y)
         check_finite("Y", Y)
         if not Y.shape[1] or Y.shape[1] % self.n_features:
-            raise ValueError(f"Y must have whole tokens of n_features={self.n_features}, got {Y.shape[1]} numbers a row")
+            raise ValueError(f"Y must have a multiple of n_features={self.n_features} values per row, got {Y.shape[1]}")
         images = np.arange(len(X)) if images is None else np.asarray(images)
         if images.shape != (len(X),):
-            raise ValueError(f"images must name the image of each of {len(X)} rows, got shape {images.shape}")
-        names, numbers = np.unique(images, return_inverse=True)
-        if len(names) < 20:
-            raise ValueError(f"{self.name} needs at least 20 training images, got {len(names)}")
+            raise ValueError(f"images must have an image id for each of {len(X)} rows, got shape {images.shape}")
+        unique_images, numbers = np.unique(images, return_inverse=True)
+        if len(unique_images) < 20:
+            raise ValueError(f"{self.name} needs at least 20 training images, got {len(unique_images)}")
         return numbers
 
 
@@ -108,9 +108,9 @@ class Batches:
     def epoch(self) -> np.ndarray:
         """Draw the rows of an epoch's steps, (n_steps, batch_size) int."""
         order = self.generator.permutation(len(self.images))[: self.n_steps * self.batch_size].reshape(self.n_steps, -1)
-        turn = self.n_done + np.arange(self.n_steps)[:, None]
+        step = self.n_done + np.arange(self.n_steps)[:, None]
         self.n_done += self.n_steps
-        return self.rows[self.first[order] + turn % self.n_trials[order]]
+        return self.rows[self.first[order] + step % self.n_trials[order]]
 
 
 class Steps:
@@ -120,24 +120,24 @@ class Steps:
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.optimiser, self.parameters = optimiser, parameters
 
-        def gradients(*given):
-            return [part.contiguous() for part in torch.autograd.grad(loss(*given), parameters, materialize_grads=True)]
+        def gradients(*batch):
+            return [gradient.contiguous() for gradient in torch.autograd.grad(loss(*batch), parameters, materialize_grads=True)]
 
         self._gradients = Captured(gradients)
 
-    def __call__(self, *given: Tensor):
+    def __call__(self, *batch: Tensor):
         """Make one step."""
-        for parameter, gradient in zip(self.parameters, self._gradients(*given), strict=True):
+        for parameter, gradient in zip(self.parameters, self._gradients(*batch), strict=True):
             parameter.grad = gradient
         self.optimiser.step()
 
 
-def hold_out(images: np.ndarray, share: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split rows, with image numbers (n_rows,) from 0, into training and validation: `share` of the images, at least two."""
+def hold_out(images: np.ndarray, fraction: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split rows, with image numbers (n_rows,) from 0, into training and validation: `fraction` of the images, at least two."""
     n_images = images.max() + 1
-    chosen = np.random.default_rng(seed).permutation(n_images)[: max(2, round(share * n_images))]
-    held = np.isin(images, chosen)
-    return np.flatnonzero(~held), np.flatnonzero(held)
+    images_validation = np.random.default_rng(seed).permutation(n_images)[: max(2, round(fraction * n_images))]
+    is_validation = np.isin(images, images_validation)
+    return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)
 
 
 class Best:
@@ -145,18 +145,18 @@ class Best:
 
     def __init__(self, network: nn.Module):
         self.state = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
-        self.kept, self.lowest = [tensor.clone() for tensor in self.state], self.state[0].new_tensor(torch.inf)
+        self.best, self.lowest = [tensor.clone() for tensor in self.state], self.state[0].new_tensor(torch.inf)
 
     @torch.no_grad()
     def note(self, error: Tensor):
         """Keep the weights if the error, a scalar, is lower than all before."""
-        better = error < self.lowest  # never true of NaN
-        self.lowest = torch.where(better, error, self.lowest)
-        for kept, tensor in zip(self.kept, self.state, strict=True):
-            kept.copy_(torch.where(better, tensor, kept))
+        is_lowest = error < self.lowest  # never true of NaN
+        self.lowest = torch.where(is_lowest, error, self.lowest)
+        for best, tensor in zip(self.best, self.state, strict=True):
+            best.copy_(torch.where(is_lowest, tensor, best))
 
     @torch.no_grad()
     def restore(self):
-        """Copy the kept weights into the network."""
-        for kept, tensor in zip(self.kept, self.state, strict=True):
-            tensor.copy_(kept)
+        """Copy the best weights into the network."""
+        for best, tensor in zip(self.best, self.state, strict=True):
+            tensor.copy_(best)

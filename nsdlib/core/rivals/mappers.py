@@ -101,8 +101,8 @@ def likeness(predicted: Tensor, true: Tensor) -> Tensor:
 
 def contrast(predicted: Tensor, true: Tensor) -> Tensor:
     """Return the mean of `likeness` and of InfoNCE in both directions with temperature 0.5, for two (n, n_targets)."""
-    own = torch.arange(len(true), device=true.device)
-    info = bimixco(predicted, true, torch.ones_like(own), own, tau=TAU)
+    rows = torch.arange(len(true), device=true.device)
+    info = bimixco(predicted, true, torch.ones_like(rows), rows, tau=TAU)
     return (1 - CONTRAST_WEIGHT) * likeness(predicted, true) + CONTRAST_WEIGHT * info
 
 

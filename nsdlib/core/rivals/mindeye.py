@@ -66,7 +66,7 @@ class MindEye(Rival):
     """
 
     name = "mindeye"
-    before = None  # a network pretrained on other subjects
+    pretrained = None  # a network pretrained on other subjects
     residual: bool = True  # False: MindEye2's public code
     prior: bool = True  # False: `predict` returns the projector's tokens, scaled to the mean norm of training tokens
     mixing: bool = True  # whether patterns are mixed in the first third of the epochs
@@ -88,20 +88,20 @@ class MindEye(Rival):
         with one row of Y per image, and each pattern's row of Y, `images` (n_rows,). Each batch contains all other subjects.
         """
         if others:
-            self._learn_from(others)
+            self._pretrain(others)
         return super().fit(X, Y, images=images)
 
-    def _learn_from(self, others):
+    def _pretrain(self, others):
         """Train a network on other subjects, whose arrays are on the device meanwhile."""
         for patterns, tokens, rows in others:
             self._check(patterns, np.broadcast_to(tokens[:1], (len(rows), tokens.shape[1])), rows)
             check_finite("Y", tokens)
-        kinds = (torch.float32, torch.float32, torch.int64)
-        subjects = [[to_tensor(v, self.device, kind) for v, kind in zip(one, kinds, strict=True)] for one in others]
+        dtypes = (torch.float32, torch.float32, torch.int64)
+        subjects = [[to_tensor(v, self.device, dtype) for v, dtype in zip(arrays, dtypes, strict=True)] for arrays in others]
         with training.seeded(self.seed):
-            n_voxels, *more = (x.shape[1] for x, *_ in subjects)
-            self.before = Network(n_voxels, subjects[0][1].shape[1] // self.n_features, self, more).to(self.device)
-            self._follow(self.before, subjects, [rows for *_, rows in others])
+            n_voxels, *n_voxels_others = (x.shape[1] for x, *_ in subjects)
+            self.pretrained = Network(n_voxels, subjects[0][1].shape[1] // self.n_features, self, n_voxels_others).to(self.device)
+            self._train_network(self.pretrained, subjects, [rows for *_, rows in others])
 
     def predict(self, X: np.ndarray, *, image_ids=None) -> np.ndarray:
         """Predict the tokens of X (n_rows, n_voxels): (n_rows, n_tokens n_features) float32.
@@ -110,7 +110,7 @@ class MindEye(Rival):
         """
         if not self.prior:
             return self.retrieve(X) * self.length
-        return self._apply(self._draw, X, generators(self.seed, range(len(X)) if image_ids is None else image_ids))
+        return self._apply(self._sample, X, generators(self.seed, range(len(X)) if image_ids is None else image_ids))
 
     def retrieve(self, X: np.ndarray) -> np.ndarray:
         """Return the projector's tokens, for image retrieval: (n_rows, n_tokens n_features) float32, rows of norm 1."""
@@ -118,12 +118,13 @@ class MindEye(Rival):
 
     def _build(self, n_voxels, n_targets):
         network = Network(n_voxels, n_targets // self.n_features, self)
-        if before := self.before:
-            network.backbone = nn.Sequential(network.backbone[0], *before.backbone[1:])
-            network.projector, network.prior, self.before = before.projector, before.prior, None
+        if self.pretrained:
+            network.backbone = nn.Sequential(network.backbone[0], *self.pretrained.backbone[1:])
+            network.projector, network.prior = self.pretrained.projector, self.pretrained.prior
+            self.pretrained = None
         return network
 
-    def _draw(self, x, row_generators):
+    def _sample(self, x, row_generators):
         return self.network.prior.sample(self.network.backbone(x), row_generators, n_steps=self.n_steps)
 
     def _project(self, x):
@@ -131,55 +132,55 @@ class MindEye(Rival):
 
     def _train(self, x, y, images):
         self.length = float(y.norm(dim=1).mean())
-        self._follow(self.network, [(x, y, torch.arange(len(x), device=x.device))], [images])
+        self._train_network(self.network, [(x, y, torch.arange(len(x), device=x.device))], [images])
 
-    def _follow(self, network, subjects, images):
+    def _train_network(self, network, subjects, images):
         """Train with the two losses in turn; `subjects` are (patterns, tokens, row of tokens of each pattern)."""
         size = min(max(self.batch_size // len(subjects), 2), *(numbers.max() + 1 for numbers in images))
         batches = [Batches(numbers, size, seed=self.seed + i) for i, numbers in enumerate(images)]
         n_steps, n_mixed = min(one.n_steps for one in batches) * self.n_epochs, int(MIXED_SHARE * self.n_epochs)
         optimiser, schedule = self._optimiser(network, n_steps)
-        mixed, soft = (Steps(network, optimiser, self._loss(network, subjects, kind)) for kind in (True, False))
+        mixed, soft = (Steps(network, optimiser, self._loss(network, subjects, is_mixed)) for is_mixed in (True, False))
         network.train()
         for epoch in tqdm(range(self.n_epochs), desc=self.name, unit="epoch", mininterval=5):
             tau = subjects[0][0].new_tensor(soft_tau(epoch - n_mixed, self.n_epochs - n_mixed))
-            drawn = zip(*(self._drawn(one) for one in batches), strict=True)  # each (n_steps, size) of a subject
-            kinds = (np.stack([of_one[: n_steps // self.n_epochs] for of_one in kind], axis=1) for kind in drawn)
-            for of_step in zip(*(torch.from_numpy(kind).to(tau.device) for kind in kinds), strict=True):  # (n_subjects, size)
+            draws = zip(*(self._draw_epoch(one) for one in batches), strict=True)  # each (n_steps, size) of a subject
+            arrays = (np.stack([array[: n_steps // self.n_epochs] for array in draw], axis=1) for draw in draws)
+            for step in zip(*(torch.from_numpy(array).to(tau.device) for array in arrays), strict=True):  # (n_subjects, size)
                 if epoch < n_mixed:
-                    mixed(*of_step)
+                    mixed(*step)
                 else:
-                    soft(of_step[0], tau)
+                    soft(step[0], tau)
                 schedule.step()
 
     def _loss(self, network, subjects, is_mixed):
         """Return a batch's loss: a function of rows, shares and partners, (n_subjects, size) each, or of rows and tau."""
 
-        def loss(rows, *others):
-            patterns = [x[of_one] for (x, *_), of_one in zip(subjects, rows, strict=True)]
-            target = torch.cat([y[place[of_one]] for (_, y, place), of_one in zip(subjects, rows, strict=True)])
-            patterns = [mix(*one) for one in zip(patterns, *others, strict=True)] if is_mixed else patterns
+        def loss(rows, *options):
+            patterns = [x[own_rows] for (x, *_), own_rows in zip(subjects, rows, strict=True)]
+            target = torch.cat([y[token_rows[own_rows]] for (_, y, token_rows), own_rows in zip(subjects, rows, strict=True)])
+            patterns = [mix(*arguments) for arguments in zip(patterns, *options, strict=True)] if is_mixed else patterns
             tokens = network.tokens(patterns)
             projected = network.projector(tokens).flatten(1)
             if is_mixed:
-                share, partner = others
+                share, partner = options
                 first = rows.shape[1] * torch.arange(len(rows), device=rows.device)[:, None]  # each subject's first row
                 contrast = bimixco(projected, target, share.flatten(), (partner + first).flatten(), tau=TAU)
             else:
-                contrast = soft_clip(projected, target, tau=others[0])
+                contrast = soft_clip(projected, target, tau=options[0])
             if network.prior is None:
                 return contrast
             return contrast + self.prior_weight * network.prior.loss(target.view_as(tokens), tokens)
 
         return loss
 
-    def _drawn(self, batches):
+    def _draw_epoch(self, batches):
         """Draw an epoch's rows, mixing shares and partners, (n_steps, batch_size) each."""
         rows, draw = batches.epoch(), batches.generator
         share = draw.beta(BETA, BETA, rows.shape).astype(np.float32)
-        stays = draw.random(rows.shape) >= MIXED_PROBABILITY * self.mixing
+        is_unmixed = draw.random(rows.shape) >= MIXED_PROBABILITY * self.mixing
         partner = draw.permuted(np.broadcast_to(np.arange(rows.shape[1]), rows.shape), axis=1)
-        return rows, np.where(stays, np.float32(1), share), partner
+        return rows, np.where(is_unmixed, np.float32(1), share), partner
 
     def _optimiser(self, network, n_steps):
         """Return AdamW, without weight decay of biases, and the one-cycle schedule of learning rate and momentum."""
