@@ -73,8 +73,8 @@ class Inputs:
         count = pictures.stages.vdvae.n_latents
         splits = (Split.of(name, betas, targets, embeddings, n_latents=count(run.n_layers)) for name in ("train", "test"))
         latents = {name: targets[f"latents_{name}"] for name in ("train", "test")}
-        others = open_subject(run), pictures.embed_captions, pictures.embed_images
-        return cls(run, store, *splits, betas, latents, count, pictures.encode, *others)
+        functions = open_subject(run), pictures.embed_captions, pictures.embed_images
+        return cls(run, store, *splits, betas, latents, count, pictures.encode, *functions)
 
     @cached_property
     def trials(self):
@@ -105,9 +105,10 @@ class Inputs:
             return tuple(self.embed_images(split.ids, clip=clip) for split in (self.train, self.test))
         if target == "latents":
             n_latents = self.count(n_layers or self.run.n_layers)
-            if n_latents > (kept := self.latents["train"].shape[1]):
+            if n_latents > (n_stored := self.latents["train"].shape[1]):
                 raise ValueError(
-                    f"n_layers={n_layers} are {n_latents} latents, and notebook 03 kept {kept}: add {n_layers} to layer_counts."
+                    f"n_layers={n_layers} are {n_latents} latents, but notebook 03 stored {n_stored}: add {n_layers} to "
+                    "layer_counts."
                 )
             return tuple(self.latents[name][:, :n_latents].values for name in ("train", "test"))
         if target == "autoencoder":
@@ -121,13 +122,13 @@ class Inputs:
             return np.ones(inside.shape[1], bool), ()
         is_early = np.array([EARLY.fullmatch(name) is not None for name in names])
         chosen = is_early if which == "early" else ~is_early & (names != "no region known")
-        found = inside[chosen].any(axis=0)
+        mask = inside[chosen].any(axis=0)
         if which == "ventral":
-            found &= ~inside[is_early].any(axis=0)
-        if not found.any():
-            return np.ones(len(found), bool), (f"No region of this subject is known to be {which}: all voxels were taken.",)
-        what = ", ".join(names[chosen])
-        return found, (f"The {which} voxels are those of {what} ({found.sum()} of {len(found)}).",)
+            mask &= ~inside[is_early].any(axis=0)
+        if not mask.any():
+            return np.ones(len(mask), bool), (f"No region of this subject is known as {which}: all voxels are used.",)
+        region_names = ", ".join(names[chosen])
+        return mask, (f"The {which} voxels are those of {region_names} ({mask.sum()} of {len(mask)}).",)
 
 
 def as_target(target, tokens) -> np.ndarray:
@@ -157,24 +158,26 @@ def fit(X, Y, *, decoder, settings, alphas, intercept, mode, seed, device, root,
         predict = lambda patterns, _: rescale(ridge.predict(patterns), ridge, mode=mode) - mean  # noqa: E731
         return Part(predict, n_parameters=networks.count_parameters("ridge", X.shape[1], Y.shape[1]))
     if decoder in rivals.NAMES:
-        more = {"others": taught_by} if taught_by else {}
-        made = rivals.make(decoder, seed=seed, device=device, **settings).fit(X, Y, images=images, **more)
-        predict = lambda patterns, ids: made.predict(patterns, image_ids=ids)  # noqa: E731
-        retrieve = (lambda patterns, _: made.retrieve(patterns)) if hasattr(made, "retrieve") else None
-        return Part(predict, retrieve, own.count(made))
+        options = {"others": taught_by} if taught_by else {}
+        model = rivals.make(decoder, seed=seed, device=device, **settings).fit(X, Y, images=images, **options)
+        predict = lambda patterns, ids: model.predict(patterns, image_ids=ids)  # noqa: E731
+        retrieve = (lambda patterns, _: model.retrieve(patterns)) if hasattr(model, "retrieve") else None
+        return Part(predict, retrieve, own.count(model))
     predict, n_parameters = own.fit(decoder, X, Y, settings=settings, root=root)
     return Part(lambda patterns, _: predict(patterns), n_parameters=n_parameters)
 
 
-def of_network(network, mode) -> Part:
+def part_of_network(network, mode) -> Part:
     """Return a fitted `NeuralDecoder` as a Part, with its predictions rescaled by `mode`."""
     notes = ()
     if not network.history.finished:
-        notes = (f"{network.name} of width {network.width} was cut off after {len(network.history.errors)} epochs.",)
+        notes = (
+            f"{network.name} of width {network.width} was stopped by max_epochs after {len(network.history.errors)} epochs.",
+        )
     return Part(lambda patterns, _: rescale(network.predict(patterns), network, mode=mode), None, own.count(network), notes)
 
 
-def ask(part, X_test, Y_test, ids):
+def predict_and_lint(part, X_test, Y_test, ids):
     """Predict the test images with a part, and lint it: DataArray (use, test_image, target) float32 with the attribute badge.
 
     The uses are "decoded", and "retrieval" if its embedding differs.
@@ -182,9 +185,11 @@ def ask(part, X_test, Y_test, ids):
     import xarray as xr
 
     uses = {"decoded": part.predict(X_test, ids)} | ({"retrieval": part.retrieve(X_test, ids)} if part.retrieve else {})
-    few = slice(N_LINTED)
-    same = np.zeros(N_LINTED, dtype=int)  # same noise for all rows, which the linter drops and permutes
-    report = leaks.lint(lambda patterns, _: part.predict(patterns, same[: len(patterns)]), X_test[few], Y_test[few], n_checked=1)
+    linted = slice(N_LINTED)
+    noise_ids = np.zeros(N_LINTED, dtype=int)  # same noise for all rows, which the linter drops and permutes
+    report = leaks.lint(
+        lambda patterns, _: part.predict(patterns, noise_ids[: len(patterns)]), X_test[linted], Y_test[linted], n_checked=1
+    )
     array = xr.DataArray(np.stack(list(uses.values())), dims=("use", "test_image", "target"), coords={"use": list(uses)})
     return array.assign_attrs(badge=report.kind, n_parameters=float(part.n_parameters))
 
@@ -193,7 +198,7 @@ def fit_and_ask(X, Y, X_test, Y_test, *, ids, **settings):
     """Fit a part with `fit` and predict with `ask`; the attribute seconds is the duration of both."""
     start = time.perf_counter()
     part = fit(X, Y, **settings)
-    array = ask(part, X_test, Y_test, ids)
+    array = predict_and_lint(part, X_test, Y_test, ids)
     return array.assign_attrs(seconds=time.perf_counter() - start)
 
 
@@ -201,8 +206,8 @@ def decode(recipe, inputs) -> Decoded:
     """Fit all parts of a recipe and decode the test images; results are cached in the store."""
     parts, notes, retrieval = {}, [], None
     for target, options in recipe.targets.items():
-        array, said = _decode_target(recipe, target, options, inputs)
-        parts[target], notes = array, notes + [note for note in said if note not in notes]
+        array, part_notes = _decode_target(recipe, target, options, inputs)
+        parts[target], notes = array, notes + [note for note in part_notes if note not in notes]
         if target == recipe.found_by and "retrieval" in array.use:
             retrieval = array.sel(use="retrieval").values
     targets = {target: array.sel(use="decoded").values for target, array in parts.items()}
@@ -223,36 +228,39 @@ def _decode_target(recipe, target, options, inputs):
     Y, Y_test = inputs.truth(target, **recipe.asks)
     Y = Y[np.searchsorted(inputs.train.ids, ids)] if recipe.rows == "trials" else Y
     X, X_test = (X, X_test) if voxels.all() else (X[:, voxels], X_test[:, voxels])
-    place, seed = device.pick_device(run.device), run.decoder_seeds[0]
+    chosen_device, seed = device.pick_device(run.device), run.decoder_seeds[0]
     mode = options.rescale or (run.renormalise if options.intercept else "none")
     if recipe.published_rescale not in (None, mode) and options.rescale is None and options.decoder in networks.DECODERS:
-        here = f"it comes from held-out training {recipe.rows}" if mode == "train" else "none is given back"
-        notes = (*notes, f"The published code gives predictions the spread of the test predictions themselves; here {here}.")
+        spread = f"the spread is that of held-out training {recipe.rows}" if mode == "train" else "they are not rescaled"
+        notes = (*notes, f"The published code rescales predictions by the spread of the test predictions; here {spread}.")
     if options.decoder in networks.NETWORKS:
-        fitted = inputs.store.memoise(networks.fit, kind=networks.NeuralDecoder)
-        network = fitted(options.decoder, X, Y, seed=seed, **_of_network(options, run, inputs, voxels))
-        part = of_network(network, mode)
-        return ask(part, X_test, Y_test, inputs.test.ids).assign_attrs(seconds=network.seconds), (*notes, *part.notes)
-    settings, more = _of_others(target, options, recipe, inputs, voxels, mode)
-    taught_by, said = _taught_by(target, recipe, inputs)
+        fit_network = inputs.store.memoise(networks.fit, kind=networks.NeuralDecoder)
+        network = fit_network(options.decoder, X, Y, seed=seed, **_of_network(options, run, inputs, voxels))
+        part = part_of_network(network, mode)
+        array = predict_and_lint(part, X_test, Y_test, inputs.test.ids).assign_attrs(seconds=network.seconds)
+        return array, (*notes, *part.notes)
+    settings, decoder_notes = _of_others(target, options, recipe, inputs, voxels, mode)
+    taught_by, pretraining_notes = _taught_by(target, recipe, inputs)
     array = inputs.store.memoise(fit_and_ask)(
         X, Y, X_test, Y_test, ids=inputs.test.ids, decoder=options.decoder, settings=settings,
         alphas=options.alphas or zoo.alphas(run, _kind(target)), intercept=options.intercept, mode=mode, seed=seed,
-        device=str(place), root=str(run.root) if options.is_own else None,
+        device=str(chosen_device), root=str(run.root) if options.is_own else None,
         version=own.version(options.decoder, run.root) if options.is_own else None,
         images=ids if recipe.rows == "trials" and options.decoder in rivals.NAMES else None, taught_by=taught_by,
     )  # fmt: skip
-    return array, (*notes, *more, *said)
+    return array, (*notes, *decoder_notes, *pretraining_notes)
 
 
 def _taught_by(target, recipe, inputs):
     """Other subjects for pretraining the decoder of a target, in the form for `fit`, and notes that name them."""
     subjects, taught_by = teachers(inputs.run, recipe.name) if recipe.is_taught(target) else [], []
-    for one in subjects:
-        X, tokens, images = others.offered(Store(one), _kind(target), rows=recipe.rows, without=inputs.test.ids)
+    for subject_run in subjects:
+        X, tokens, images = others.load_training_data(
+            Store(subject_run), _kind(target), rows=recipe.rows, without=inputs.test.ids
+        )
         taught_by.append((X, as_target(target, tokens), images))
-    n_images, names = sum(len(Y) for _, Y, _ in taught_by), ", ".join(one.name for one in subjects)
-    return tuple(taught_by), [f"{target}: trained beforehand on {names} ({n_images} images)."] if subjects else []
+    n_images, names = sum(len(Y) for _, Y, _ in taught_by), ", ".join(subject_run.name for subject_run in subjects)
+    return tuple(taught_by), [f"{target}: pretrained on {names} ({n_images} images)."] if subjects else []
 
 
 def _kind(target):
@@ -264,8 +272,8 @@ def _of_network(options, run, inputs, voxels):
     """Settings of a network: those of notebook 03 unless the recipe has its own, so that the fit is shared."""
     common = ablation.options(run, inputs.betas.in_region.values[:, voxels])
     if options.settings:
-        kept = ("max_epochs", "device", *(("groups",) if options.decoder == "roi_gru" else ()))
-        return {name: common[name] for name in kept} | options.settings
+        shared = ("max_epochs", "device", *(("groups",) if options.decoder == "roi_gru" else ()))
+        return {name: common[name] for name in shared} | options.settings
     return {key: value for key, value in common.items() if key != "alphas"}
 
 
@@ -273,11 +281,11 @@ def _of_others(target, options, recipe, inputs, voxels, mode):
     """Settings of a rival or a user's decoder, and notes on deviations."""
     settings, notes, run = dict(options.settings), [], inputs.run
     if options.decoder == "ridge" and recipe.rows == "trials" and mode == "train":
-        notes.append(f"{target}: the spread given back is that of single trials left out, so that means of several are flatter.")
+        notes.append(f"{target}: predictions are rescaled to single held-out trials, so those from means of several vary less.")
     if options.decoder in rivals.NAMES:
         kind, model = _kind(target), recipe.generator.model
-        like, _ = inputs.truth(target, **recipe.asks) if target == "clip" else inputs.tokens(kind, model)
-        settings["n_features"] = like.shape[-1]
+        tokens, _ = inputs.truth(target, **recipe.asks) if target == "clip" else inputs.tokens(kind, model)
+        settings["n_features"] = tokens.shape[-1]
         n_epochs = settings.setdefault("n_epochs", rivals.kind(options.decoder).n_epochs)
         if n_epochs > run.max_epochs:
             notes.append(f"{options.decoder}: {run.max_epochs} epochs (max_epochs of the run) instead of {n_epochs}.")
@@ -286,5 +294,5 @@ def _of_others(target, options, recipe, inputs, voxels, mode):
             places = np.unravel_index(inputs.betas.voxel.values[voxels], inputs.subject.brainmask.shape)
             settings["places"] = np.stack(places, axis=1)
     if options.is_own and options.rescale != "none":
-        notes.append(f"{options.decoder}: predictions as they are, their spread is not given back.")
+        notes.append(f"{options.decoder}: predictions are not rescaled.")
     return settings, notes

@@ -6,7 +6,7 @@ from nsdlib.data.subject import open_subject
 from nsdlib.study.betas import load_trials, zscore
 
 
-def offered(store, kind, *, rows, without):
+def load_training_data(store, kind, *, rows, without):
     """Return patterns, tokens and images of another subject's training set, `without` the images (n,) of these ids.
 
     Patterns (n_rows, n_voxels) float32 are single trials or averages, depending on the recipe's `rows`, z-scored among
@@ -14,10 +14,10 @@ def offered(store, kind, *, rows, without):
     in the tokens. A FileNotFoundError is raised if the other subject has not been run.
     """
     betas, embeddings = store.load("betas"), store.load("embeddings")
-    ids, kept = betas.train_image.values, ~np.isin(betas.train_image.values, without)
-    X, shown, tokens = betas.X_train.values[kept], ids[kept], embeddings[f"{kind}_train"].values[kept]
+    ids, is_kept = betas.train_image.values, ~np.isin(betas.train_image.values, without)
+    X, image_ids, tokens = betas.X_train.values[is_kept], ids[is_kept], embeddings[f"{kind}_train"].values[is_kept]
     if rows == "trials":
         _, trials = load_trials(store.run, store, open_subject(store.run))
-        train = np.isin(trials.image_id.values, ids[kept])
-        X, shown = trials.betas.values[train], trials.image_id.values[train]
-    return zscore(X, X[:0])[0], tokens, np.searchsorted(ids[kept], shown)
+        train = np.isin(trials.image_id.values, ids[is_kept])
+        X, image_ids = trials.betas.values[train], trials.image_id.values[train]
+    return zscore(X, X[:0])[0], tokens, np.searchsorted(ids[is_kept], image_ids)

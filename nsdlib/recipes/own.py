@@ -23,37 +23,39 @@ def find(decoder, root, *, where=""):
     """
     module, _, name = decoder.partition(":")
     sys.path.insert(0, str(root))
-    before = set(sys.modules)
+    earlier = set(sys.modules)
     try:
-        found = importlib.import_module(module)
+        imported = importlib.import_module(module)
     except ImportError as error:
         raise ValueError(f"{where}: decoder {decoder!r}: {error}; wanted a module in {root}, or one that is installed.") from None
     except Exception as error:  # of the user's code
-        raise ValueError(f"{where}: decoder {decoder!r}: its import raised {_said(error)}.") from error
+        raise ValueError(f"{where}: decoder {decoder!r}: its import raised {_as_text(error)}.") from error
     finally:
         sys.path.remove(str(root))
-    _refuse_edited(decoder, Path(root), before, where)
-    if (made := getattr(found, name, None)) is None:
-        raise ValueError(f"{where}: decoder {decoder!r}: {module} has no {name!r}{nearest(name, dir(found))}")
-    if not callable(made):
-        raise ValueError(f"{where}: decoder {decoder!r} is a {type(made).__name__}, wanted a class or function that makes one.")
-    return made
+    _refuse_edited(decoder, Path(root), earlier, where)
+    if (factory := getattr(imported, name, None)) is None:
+        raise ValueError(f"{where}: decoder {decoder!r}: {module} has no {name!r}{nearest(name, dir(imported))}")
+    if not callable(factory):
+        raise ValueError(
+            f"{where}: decoder {decoder!r} is a {type(factory).__name__}, wanted a class or function that makes one."
+        )
+    return factory
 
 
-def _refuse_edited(decoder, root, before, where):
+def _refuse_edited(decoder, root, earlier, where):
     """Refuse a file in the project's folder that was edited after import; `before` are modules imported earlier."""
     for file in own_files(decoder, root):
-        *above, last = file.relative_to(root).with_suffix("").parts
-        is_old = ".".join(above if last == "__init__" else [*above, last]) in before
-        is_unseen = is_old and file not in _IMPORTED and file.stat().st_mtime > STARTED
-        if is_unseen or _IMPORTED.setdefault(file, file_hash(file)) != file_hash(file):
+        *parents, last = file.relative_to(root).with_suffix("").parts
+        is_earlier = ".".join(parents if last == "__init__" else [*parents, last]) in earlier
+        may_be_edited = is_earlier and file not in _IMPORTED and file.stat().st_mtime > STARTED
+        if may_be_edited or _IMPORTED.setdefault(file, file_hash(file)) != file_hash(file):
             raise ValueError(f"{where}: {file.name} was edited after this kernel had imported it: restart the kernel.")
 
 
 def version(decoder, root):
     """Return the hashes of the files that define a decoder, in the project's folder or installed."""
-    made = inspect.getmodule(find(decoder, root))
-    installed = [Path(made.__file__)] if getattr(made, "__file__", None) else []
+    module = inspect.getmodule(find(decoder, root))
+    installed = [Path(module.__file__)] if getattr(module, "__file__", None) else []
     return [file_hash(file) for file in own_files(decoder, root) or installed]
 
 
@@ -63,14 +65,14 @@ def fit(decoder, X, Y, *, settings, root):
     Returns a function of patterns (n, n_voxels) -> (n, n_targets) float32, and the number of parameters from `count`. A
     ValueError is raised for a decoder without `fit` and `predict`, and for predictions of another shape or not finite in float32.
     """
-    made = _call(decoder, "it", partial(find(decoder, root), **settings))
-    if missing := [name for name in ("fit", "predict") if not callable(getattr(made, name, None))]:
-        kind = type(made).__name__
+    model = _call(decoder, "it", partial(find(decoder, root), **settings))
+    if missing := [name for name in ("fit", "predict") if not callable(getattr(model, name, None))]:
+        kind = type(model).__name__
         raise ValueError(f"{decoder} makes a {kind} without {' and '.join(missing)}, wanted fit(X, Y) and predict(X).")
-    _call(decoder, "fit(X, Y)", made.fit, X.copy(), Y.copy())
+    _call(decoder, "fit(X, Y)", model.fit, X.copy(), Y.copy())
 
     def predict(patterns):
-        predicted, shape = _call(decoder, "predict(X)", made.predict, patterns.copy()), (len(patterns), Y.shape[1])
+        predicted, shape = _call(decoder, "predict(X)", model.predict, patterns.copy()), (len(patterns), Y.shape[1])
         predicted = np.asarray(predicted.detach().cpu().float() if hasattr(predicted, "detach") else predicted)
         if predicted.shape != shape:
             raise ValueError(
@@ -81,7 +83,7 @@ def fit(decoder, X, Y, *, settings, root):
                 predicted = predicted.astype(np.float32)
         return device.check_finite(f"what {decoder} predicts", predicted)
 
-    return predict, count(made)
+    return predict, count(model)
 
 
 def _call(decoder, name, method, *arguments):
@@ -89,18 +91,18 @@ def _call(decoder, name, method, *arguments):
     try:
         return method(*arguments)
     except Exception as error:
-        raise ValueError(f"{decoder}: {name} raised {_said(error)}.") from error
+        raise ValueError(f"{decoder}: {name} raised {_as_text(error)}.") from error
 
 
-def _said(error):
+def _as_text(error):
     """Type and message of an exception, without a full stop."""
     return f"{type(error).__name__}: {error}".rstrip(": .")
 
 
-def count(made):
+def count(model):
     """Count the trained parameters of a decoder that is, or holds, torch modules; NaN if it exposes none."""
     from torch import nn
 
-    modules = [part for part in (made, *getattr(made, "__dict__", {}).values()) if isinstance(part, nn.Module)]
+    modules = [part for part in (model, *getattr(model, "__dict__", {}).values()) if isinstance(part, nn.Module)]
     counts = {id(values): values.numel() for part in modules for values in part.parameters()}
     return float(sum(counts.values())) if modules else np.nan

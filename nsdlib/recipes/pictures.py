@@ -55,7 +55,7 @@ class Pictures:
         self.run, self.stages, self.embedder = run, TwoStages(run, store), load_embedder(run)
         self._subject, self._store = open_subject(run), store
 
-    def _kept_of(self, name, model):
+    def _memoised(self, name, model):
         """A method bound to a model, with its results cached in the store."""
         return partial(self._store.memoise(getattr(self, name), weights=(model,)), model=model)
 
@@ -70,7 +70,7 @@ class Pictures:
 
     def encode(self, ids, *, model=MODELS[0]) -> np.ndarray:
         """Return the autoencoder latents of stimuli, (n_images, n_targets) float32, at 5/8 of the size of refined images."""
-        batches, encoded = (ids[start : start + BATCH] for start in range(0, len(ids), BATCH)), self._kept_of("encoded", model)
+        batches, encoded = (ids[start : start + BATCH] for start in range(0, len(ids), BATCH)), self._memoised("encoded", model)
         return np.concatenate([encoded(self._subject.stimuli(batch)) for batch in batches])
 
     def encoded(self, images, *, model) -> np.ndarray:
@@ -93,8 +93,8 @@ class Pictures:
 
     def texts(self, captions, counts, *, image_ids) -> np.ndarray:
         """Embed captions (n_captions,) str for Stable Diffusion; `counts` (n_images,) is the number of captions per image."""
-        of_images = np.split(captions, np.cumsum(counts)[:-1])
-        return load_stable_text(self.run).text([of_image.tolist() for of_image in of_images], image_ids=image_ids)
+        captions_of_images = np.split(captions, np.cumsum(counts)[:-1])
+        return load_stable_text(self.run).text([texts.tolist() for texts in captions_of_images], image_ids=image_ids)
 
     def embed_images(self, ids, *, clip) -> np.ndarray:
         """Embed stimuli with the CLIP in a folder, relative to the project's: (n_images, n_features) float32 of length 1."""
@@ -140,20 +140,21 @@ class Pictures:
     def _make(self, recipe, decoded, inputs):
         """Draw images from decoded targets."""
         ids, generator = inputs.test.ids, recipe.generator
-        rough, sample = self._rough(generator, decoded, ids), self._kept_of("sample", generator.model)
+        rough, sample = self._rough(generator, decoded, ids), self._memoised("sample", generator.model)
         tokens = [self._tokens(recipe, kind, decoded, inputs) for kind in KINDS]
         seeds = [self.run.diffusion_seeds[0] + number for number in range(generator.n_samples)]
         options = generator.options(self.run)
         samples = [sample(rough.values, *tokens, image_ids=ids, seed=seed, **options) for seed in seeds]
-        seconds, made = float(rough.seconds + sum(images.seconds for images in samples)), [images.values for images in samples]
-        if generator.picks:
-            best = pick_best((self._as_found(recipe, images, ids) for images in made), decoded.retrieval)
-            made = [np.stack([made[number][i] for i, number in enumerate(best)])]
+        seconds = float(rough.seconds + sum(images.seconds for images in samples))
+        refined = [images.values for images in samples]
+        if generator.selects_best:
+            best = pick_best((self._embed_for_retrieval(recipe, images, ids) for images in refined), decoded.retrieval)
+            refined = [np.stack([refined[number][i] for i, number in enumerate(best)])]
         if generator.blend is not None:
-            made = [blend(images, resize(rough.values, images.shape[1]), generator.blend) for images in made]
-        return Drawn(rough.values, made[0], seconds, tuple(made[1:]))
+            refined = [blend(images, resize(rough.values, images.shape[1]), generator.blend) for images in refined]
+        return Drawn(rough.values, refined[0], seconds, tuple(refined[1:]))
 
-    def _as_found(self, recipe, images, ids):
+    def _embed_for_retrieval(self, recipe, images, ids):
         """Embed images as for retrieval by a recipe, (n_images, n_targets)."""
         if recipe.found_by == "clip":
             return self._embedded(images, recipe.clip)
@@ -166,7 +167,7 @@ class Pictures:
             draw = self._store.memoise(self.draw, weights=("vdvae",))
             return draw(decoded.targets["latents"], image_ids=ids, seed=self.run.seed)
         if generator.rough == "autoencoder":
-            return self._kept_of("decode", generator.model)(decoded.targets["autoencoder"])
+            return self._memoised("decode", generator.model)(decoded.targets["autoencoder"])
         side = self._diffusion(generator.model).image_size
         return _timed(np.full, (len(ids), side, side, 3), GREY, dtype=np.uint8)
 

@@ -21,11 +21,11 @@ from nsdlib.strict import Strict, parse_yaml
 from nsdlib.study.reconstruction import KINDS
 
 FOLDER = Path("params", "recipes")  # below the project's folder
-FINDING = ("clip", "retrieval", "vision", "vision_pooled", "text", "text_pooled")  # targets for image retrieval, by preference
-TARGETS = ("latents", "autoencoder", *FINDING)
+RETRIEVAL_TARGETS = ("clip", "retrieval", "vision", "vision_pooled", "text", "text_pooled")  # by preference
+TARGETS = ("latents", "autoencoder", *RETRIEVAL_TARGETS)
 MODELS = ("versatile_diffusion", "stable_diffusion")  # diffusion models; the second is not in the demo zoo
 DECODERS = (*networks.DECODERS, *rivals.NAMES)
-GIVEN = ("name", "n_features", "seed", "device", "groups", "places")  # decoder settings that follow from the run and the target
+RUN_SETTINGS = ("name", "n_features", "seed", "device", "groups", "places")  # of decoders, from the run and the target
 
 
 class Target(Strict):
@@ -45,7 +45,7 @@ class Target(Strict):
         if self.decoder != "ridge" and (self.alphas or not self.intercept):
             raise ValueError(f"alphas and intercept are those of a ridge, and the decoder is {self.decoder!r}")
         if self.decoder not in networks.DECODERS and self.rescale not in (None, "none"):
-            raise ValueError(f"rescale: predictions of {self.decoder!r} are taken as they are, wanted none")
+            raise ValueError(f"rescale: predictions of {self.decoder!r} are not rescaled, wanted none")
         return self
 
     @property
@@ -71,7 +71,7 @@ class Generator(Strict):
     blend: Fraction | None = None  # weight of the refined image if the rough one is blended in
 
     @property
-    def picks(self):
+    def selects_best(self):
         """Whether one of several samples is selected."""
         return self.n_samples > 1 and self.scored == "best"
 
@@ -104,27 +104,25 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _parts_fit(self):
-        need = {"vdvae": "latents", "autoencoder": "autoencoder"}.get(self.generator.rough)
-        if need and need not in self.targets:
-            raise ValueError(f"generator.rough: {self.generator.rough} draws from the target {need}, which is not decoded")
+        target = {"vdvae": "latents", "autoencoder": "autoencoder"}.get(self.generator.rough)
+        if target and target not in self.targets:
+            raise ValueError(f"generator.rough: {self.generator.rough} needs the target {target}, which is not decoded")
         if bool(self.clip) != ("clip" in self.targets):
             raise ValueError("clip: the folder of another CLIP and a target clip, its image embedding, go together")
         if not any(self.source(kind) for kind in KINDS):
             raise ValueError("targets: nothing to refine with, wanted text, vision, text_pooled or vision_pooled")
         if self.pretrain_on and not any(self.is_taught(name) for name in self.targets):
-            raise ValueError("pretrain_on: mindeye alone learns from other subjects, and decodes no target of the run's CLIP")
+            raise ValueError("pretrain_on: only mindeye can be pretrained, and it decodes no target of the run's CLIP")
         if self.pretrain_on and self.generator.model != MODELS[0]:
-            raise ValueError(
-                f"pretrain_on: of other subjects there are tokens of {MODELS[0]} alone, not of {self.generator.model}"
-            )
-        if self.generator.picks and self.found_by.startswith("text"):
-            raise ValueError("generator.n_samples: the best of several is most like decoded vision, and none is decoded")
+            raise ValueError(f"pretrain_on: other subjects have only tokens of {MODELS[0]}, not of {self.generator.model}")
+        if self.generator.selects_best and self.found_by.startswith("text"):
+            raise ValueError("generator.n_samples: the best sample is the closest to decoded vision, and none is decoded")
         for kind, weight in zip(KINDS, (0, 1), strict=True):
             if self.source(kind) is None and self.generator.text_weight != weight:
-                raise ValueError(f"generator.text_weight: no {kind} is decoded, wanted {weight}, the other kind alone")
+                raise ValueError(f"generator.text_weight: no {kind} is decoded, wanted {weight}, only the other kind")
         if self.generator.model == "stable_diffusion" and (self.generator.text_weight != 1 or self.source("vision")):
             raise ValueError(
-                "generator.model: stable_diffusion is conditioned on text alone, wanted text_weight: 1 and no target vision or "
+                "generator.model: stable_diffusion is conditioned only on text, wanted text_weight: 1 and no target vision or "
                 "vision_pooled; or take versatile_diffusion"
             )
         return self
@@ -150,7 +148,7 @@ class Recipe(Strict):
     @property
     def found_by(self):
         """The target by which images are retrieved."""
-        return next(name for name in FINDING if name in self.targets)
+        return next(name for name in RETRIEVAL_TARGETS if name in self.targets)
 
 
 def names(root) -> list[str]:
@@ -160,62 +158,63 @@ def names(root) -> list[str]:
 
 def load(name, run) -> Recipe:
     """Load a recipe for a run and find its decoders; a ValueError says what is wrong, and the nearest valid name."""
-    if name not in (known := names(run.root)):
-        hint = nearest(str(name), known)
+    if name not in (known_names := names(run.root)):
+        hint = nearest(str(name), known_names)
         raise ValueError(
-            f"There is no recipe {name!r}{hint} Known: {', '.join(known)}. A new one is a file {FOLDER / 'NAME.yaml'}."
+            f"There is no recipe {name!r}{hint} Known: {', '.join(known_names)}. A new one is a file {FOLDER / 'NAME.yaml'}."
         )
-    where = FOLDER / f"{name}.yaml"
+    path = FOLDER / f"{name}.yaml"
     if not re.fullmatch(r"[\w-]+", name) or name == "seen":
-        raise ValueError(f"{where}: wanted a name of letters, digits, - and _, and not that of another row, seen.")
+        raise ValueError(f"{path}: wanted a name of letters, digits, - and _, other than that of the row `seen`.")
     try:
-        fields = parse_yaml((run.root / where).read_bytes())
+        fields = parse_yaml((run.root / path).read_bytes())
     except ValueError as error:
-        raise ValueError(f"{where} {error}") from None
+        raise ValueError(f"{path} {error}") from None
     if not isinstance(fields, dict):
-        raise ValueError(f"{where} must hold lines 'field: value', but it holds a {type(fields).__name__}.")
+        raise ValueError(f"{path} must hold lines 'field: value', but it holds a {type(fields).__name__}.")
     demo = fields.pop("demo", {})
-    _refuse_misplaced(fields, where)
-    _refuse_misplaced({"demo": demo} | (demo if isinstance(demo, dict) else {}), f"{where}: demo")
+    _refuse_misplaced(fields, path)
+    _refuse_misplaced({"demo": demo} | (demo if isinstance(demo, dict) else {}), f"{path}: demo")
     if run.zoo == "demo":
         fields = adapted(fields, demo)
-    _refuse_unknown(fields, where)
+    _refuse_unknown(fields, path)
     try:
         recipe = Recipe(name=name, **fields)
     except ValidationError as error:
-        raise ValueError(f"{where} cannot be used as it stands:\n{explain(error)}") from None
+        raise ValueError(f"{path} cannot be used as it stands:\n{explain(error)}") from None
     if run.zoo == "demo" and recipe.generator.model != MODELS[0]:
         raise ValueError(
-            f"{where}: generator.model: {recipe.generator.model} is no model of the demo zoo; take a run of the published ones, "
+            f"{path}: generator.model: {recipe.generator.model} is not in the demo zoo; use a run of the published zoo, "
             f"or give the section demo the line 'generator: {{model: {MODELS[0]}}}'."
         )
     if recipe.clip and not (folder := clip_folder(run.root, recipe.clip)).is_dir():
-        raise ValueError(f"{where}: clip: {folder} is no folder, wanted one with a CLIP and its config.")
+        raise ValueError(f"{path}: clip: {folder} is not a folder, wanted one with a CLIP and its config.")
     for target, part in recipe.targets.items():
-        _check_decoder(part, run.root, f"{where}: targets.{target}")
-    _check_teachers(recipe, run, where)
-    return recipe if run.section is None or getattr(run, run.section).captions else _without_captions(recipe, run, where)
+        _check_decoder(part, run.root, f"{path}: targets.{target}")
+    _check_pretraining(recipe, run, path)
+    return recipe if run.section is None or getattr(run, run.section).captions else _without_captions(recipe, run, path)
 
 
-def _check_teachers(recipe, run, where):
+def _check_pretraining(recipe, run, where):
     """Refuse to pretrain on runs with other image ids or tokens."""
     for other in map(load_run, recipe.pretrain_on):
         if other.zoo != run.zoo or run.section or other.section:
-            why = "both must have one zoo and be in NSD's layout, where all subjects share the images' numbers"
-            raise ValueError(f"{where}: pretrain_on: {other.name} cannot teach {run.name}: {why}.")
+            reason = "both need the same zoo and NSD's layout, in which all subjects share the image ids"
+            raise ValueError(f"{where}: pretrain_on: {run.name} cannot be pretrained on {other.name}: {reason}.")
 
 
 def _without_captions(recipe, run, where):
-    """The recipe for a run without captions, guided by vision alone; a ValueError if it retrieves or draws images by text."""
+    """The recipe for a run without captions, guided only by vision; a ValueError if it retrieves or draws images by text."""
     if recipe.found_by.startswith("text") or recipe.source("vision") is None:
         raise ValueError(
-            f"{where}: {recipe.title} finds or draws images by text, and {run.name} has no captions: leave it out of `recipes`."
+            f"{where}: {recipe.title} retrieves or draws images by text, and {run.name} has no captions: leave it out of "
+            "`recipes`."
         )
     if not recipe.generator.text_weight:
         return recipe
-    said = f"There are no captions: guided by vision alone, not by text at a weight of {recipe.generator.text_weight:g}."
+    deviation = f"There are no captions: guided only by vision, not by text at a weight of {recipe.generator.text_weight:g}."
     generator = recipe.generator.model_copy(update={"text_weight": 0})
-    return recipe.model_copy(update={"generator": generator, "deviations": (said, *recipe.deviations)})
+    return recipe.model_copy(update={"generator": generator, "deviations": (deviation, *recipe.deviations)})
 
 
 def describe(recipe) -> dict:
@@ -223,8 +222,8 @@ def describe(recipe) -> dict:
     parts = [f"{target} by {part.decoder}" for target, part in recipe.targets.items()]
     generator = recipe.generator
     rough = "no rough image" if generator.rough == "none" else f"{generator.rough} image"
-    kept = "the best of " if generator.picks else "mean score of " if generator.n_samples > 1 else ""
-    samples = f"{kept}{generator.n_samples} samples" if kept else "one sample"
+    scored = "the best of " if generator.selects_best else "mean score of " if generator.n_samples > 1 else ""
+    samples = f"{scored}{generator.n_samples} samples" if scored else "one sample"
     drawn = f"{rough}, {samples}" + ("" if generator.model == MODELS[0] else f", by {generator.model}")
     return {"title": recipe.title, "rows": recipe.rows, "decoded": ", ".join(parts), "found by": recipe.found_by, "drawn": drawn}
 
@@ -236,11 +235,11 @@ def _check_decoder(part, root, where):
             f"{where}: no decoder {part.decoder!r}{nearest(part.decoder, DECODERS)} There are {', '.join(DECODERS)}; your own is "
             "named package.module:Name."
         )
-    made = own.find(part.decoder, root, where=where) if part.is_own else None
+    factory = own.find(part.decoder, root, where=where) if part.is_own else None
     try:
-        if made:
+        if factory:
             with suppress(ValueError):  # callables without a signature
-                inspect.signature(made).bind(**part.settings)
+                inspect.signature(factory).bind(**part.settings)
         elif part.decoder != "ridge":
             _check_settings(part.decoder, part.settings)
     except (TypeError, ValueError) as error:
@@ -250,15 +249,16 @@ def _check_decoder(part, root, where):
 def _check_settings(decoder, settings):
     """Refuse settings that a network or a rival does not take."""
     kind = networks.NeuralDecoder if decoder in networks.NETWORKS else rivals.kind(decoder)
-    hidden = (*GIVEN, "width") if decoder in networks.NETWORKS and decoder != "gru" else GIVEN
-    takes = inspect.signature(kind).parameters
-    known = [name for name in takes if name not in hidden]
+    reserved = (*RUN_SETTINGS, "width") if decoder in networks.NETWORKS and decoder != "gru" else RUN_SETTINGS
+    parameters = inspect.signature(kind).parameters
+    known = [name for name in parameters if name not in reserved]
     for key, value in settings.items():
         if key not in known:
-            raise ValueError(f"{key!r} is none of them{nearest(key, known)}")
-        if isinstance(default := takes[key].default, bool | int | str) and type(value) is not type(default):
+            raise ValueError(f"{key!r} is not a setting of it{nearest(key, known)}")
+        if isinstance(default := parameters[key].default, bool | int | str) and type(value) is not type(default):
             raise ValueError(f"{key} must be of type {type(default).__name__}, got {value!r}")
-    kind(**{name: 1 for name, one in takes.items() if one.default is one.empty} | settings)
+    required = {name: 1 for name, parameter in parameters.items() if parameter.default is parameter.empty}
+    kind(**required | settings)
 
 
 def _refuse_misplaced(fields, where):
@@ -269,7 +269,7 @@ def _refuse_misplaced(fields, where):
         if not isinstance(section, dict):
             raise ValueError(f"{where}: {key} must hold lines 'setting: value', or {{}}, but it holds {section!r}.")
     if not isinstance(sentences := fields.get("deviations", []), list):
-        raise ValueError(f"{where}: deviations must be a list of sentences, each behind a '-', but it holds {sentences!r}.")
+        raise ValueError(f"{where}: deviations must be a list of sentences, each after a '-', but it holds {sentences!r}.")
 
 
 def _refuse_unknown(fields, where):
@@ -277,9 +277,11 @@ def _refuse_unknown(fields, where):
     places = [(fields, Recipe, ""), (fields.get("generator", {}), Generator, "generator: ")]
     for target, section in fields.get("targets", {}).items():
         if target not in TARGETS:
-            raise ValueError(f"{where}: {target!r} is no target{nearest(str(target), TARGETS)} There are {', '.join(TARGETS)}.")
+            raise ValueError(
+                f"{where}: {target!r} is not a target{nearest(str(target), TARGETS)} There are {', '.join(TARGETS)}."
+            )
         places.append((section, Target, f"targets.{target}: "))
     for section, model, place in places:
         for key in section:
             if key not in model.model_fields or key == "name":
-                raise ValueError(f"{where}: {place}{key!r} is no setting{nearest(str(key), model.model_fields)}")
+                raise ValueError(f"{where}: {place}{key!r} is not a setting{nearest(str(key), model.model_fields)}")

@@ -31,22 +31,24 @@ def measure(systems, inputs, stimulus, shown):
     import xarray as xr
 
     run, store, ids = inputs.run, inputs.store, inputs.test.ids
-    samples, every = {name: drawn.scored for name, (*_, drawn) in systems.items()}, slice(None)
+    samples, all_rows = {name: drawn.scored for name, (*_, drawn) in systems.items()}, slice(None)
     order = mispair(len(ids), seed=run.seed)
     score = _mean_over_samples(store.memoise(load_scorer(run).score, weights=("features",)))
     value, null = (
-        score_all(score, stimulus, {name: [images[rows] for images in made] for name, made in samples.items()}, ids=ids)
-        for rows in (every, order)
+        score_all(score, stimulus, {name: [images[rows] for images in sets] for name, sets in samples.items()}, ids=ids)
+        for rows in (all_rows, order)
     )
-    both = {name: _score_brain(recipe, decoded, inputs, order) for name, (recipe, decoded, _) in systems.items()}
-    brain, brain_null = (xr.concat([b[k] for b in both.values()], xr.Variable("system", list(both))) for k in (0, 1))
+    brain_scores = {name: _score_brain(recipe, decoded, inputs, order) for name, (recipe, decoded, _) in systems.items()}
+    brain, brain_null = (
+        xr.concat(arrays, xr.Variable("system", list(brain_scores))) for arrays in zip(*brain_scores.values(), strict=True)
+    )
     arrays = {"value": value, "null": null, "own": _score_by_own(systems, value, shown, inputs)}
     arrays |= {"brain": brain, "brain_null": brain_null}
-    arrays["refined"] = (("system", "test_image", "row", "column", "colour"), np.stack([made[0] for made in samples.values()]))
+    arrays["refined"] = (("system", "test_image", "row", "column", "colour"), np.stack([sets[0] for sets in samples.values()]))
     if lifted := {f"{name}, {LIFTED}": [drawn.lifted] for name, (*_, drawn) in systems.items() if drawn.lifted is not None}:
         arrays["lifted"] = score_all(score, stimulus, lifted, ids=ids, along="ceiling")
-    about = [_about(*system) for system in systems.values()]
-    arrays |= {name: ("system", [of_system[name] for of_system in about]) for name in about[0]}
+    system_attributes = [_about(*system) for system in systems.values()]
+    arrays |= {name: ("system", [attributes[name] for attributes in system_attributes]) for name in system_attributes[0]}
     return xr.Dataset(arrays, coords={"test_image": ids})
 
 
@@ -74,8 +76,8 @@ def _about(recipe, decoded, drawn):
 
 def mispair(n_images, *, seed) -> np.ndarray:
     """Draw a permutation of the images, (n_images,) int, that leaves none in its place: one cycle through all of them."""
-    drawn, order = np.random.default_rng(seed).permutation(n_images), np.empty(n_images, dtype=int)
-    order[drawn] = np.roll(drawn, 1)
+    cycle, order = np.random.default_rng(seed).permutation(n_images), np.empty(n_images, dtype=int)
+    order[cycle] = np.roll(cycle, 1)
     return order
 
 
@@ -88,9 +90,11 @@ def retrieve(decoded, truth):
     """
     import xarray as xr
 
-    many = {f"top 1 of {CANDIDATES}": retrieval(decoded, truth, among=CANDIDATES)} if len(decoded) > CANDIDATES else {}
-    both = {f"top {k}": retrieval(decoded, truth, k) for k in TOPS if k < len(decoded)} | many
-    rows = {f"{what}, {top}": values[row] for row, what in enumerate(("image", "brain")) for top, values in both.items()}
+    of_candidates = {f"top 1 of {CANDIDATES}": retrieval(decoded, truth, among=CANDIDATES)} if len(decoded) > CANDIDATES else {}
+    scores = {f"top {k}": retrieval(decoded, truth, k) for k in TOPS if k < len(decoded)} | of_candidates
+    rows = {
+        f"{direction}, {top}": values[row] for row, direction in enumerate(("image", "brain")) for top, values in scores.items()
+    }
     return xr.DataArray(np.stack(list(rows.values())), dims=("measure", "test_image"), coords={"measure": list(rows)})
 
 
@@ -100,14 +104,14 @@ def _score_brain(recipe, decoded, inputs, order):
 
     train, test = inputs.truth(recipe.found_by, **recipe.asks)
     mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
-    unit_error, values, made = np.square(test - mean).mean(dtype=np.float64), decoded.targets[recipe.found_by], []
+    unit_error, values, arrays = np.square(test - mean).mean(dtype=np.float64), decoded.targets[recipe.found_by], []
     for rows in (slice(None), order):
-        found = retrieve(decoded.retrieval[rows], test)
+        retrieved = retrieve(decoded.retrieval[rows], test)
         error = np.square(values[rows] - test).mean(axis=1, dtype=np.float64) / unit_error
-        more = {"two-way": two_way(test - mean, values[rows] - mean), "error": error}
-        more = xr.DataArray(np.stack(list(more.values())), dims=found.dims, coords={"measure": list(more)})
-        made.append(xr.concat([found, more], "measure").assign_coords(test_image=inputs.test.ids))
-    return made
+        others = {"two-way": two_way(test - mean, values[rows] - mean), "error": error}
+        others = xr.DataArray(np.stack(list(others.values())), dims=retrieved.dims, coords={"measure": list(others)})
+        arrays.append(xr.concat([retrieved, others], "measure").assign_coords(test_image=inputs.test.ids))
+    return arrays
 
 
 def _score_by_own(systems, value, shown, inputs):
@@ -142,19 +146,20 @@ def with_null(dataset):
     import xarray as xr
 
     names = [str(name) for name in dataset.system.values]
-    of_null = {f"{name}, permuted": "null" for name in names}
-    null = dataset.null.assign_coords(system=list(of_null))
-    return xr.concat([dataset.value, null], "system"), dict.fromkeys(names, "decoded") | of_null
+    null_roles = {f"{name}, permuted": "null" for name in names}
+    null = dataset.null.assign_coords(system=list(null_roles))
+    return xr.concat([dataset.value, null], "system"), dict.fromkeys(names, "decoded") | null_roles
 
 
 def own_table(dataset, **bootstrap):
     """Tabulate the scores of systems under their authors' protocol, if they have one, with its name (str DataFrame)."""
     import pandas as pd
 
-    if not (has := [name for name in dataset.system.values if dataset.own_protocol.sel(system=name).item()]):
+    names = [name for name in dataset.system.values if dataset.own_protocol.sel(system=name).item()]
+    if not names:
         return pd.DataFrame({"protocol": []})
-    table = _as_text(dataset.own.sel(system=has), **bootstrap)
-    table.insert(0, "protocol", dataset.own_protocol.sel(system=has).values)
+    table = _as_text(dataset.own.sel(system=names), **bootstrap)
+    table.insert(0, "protocol", dataset.own_protocol.sel(system=names).values)
     return table
 
 

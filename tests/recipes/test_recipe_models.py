@@ -112,7 +112,7 @@ def test_what_stable_diffusion_cannot_draw_is_refused(project):
             recipe.load("mine", load_run("subj01"))
     write({"latents": {}, "text": {}}, {"text_weight": 1})
     assert recipe.load("mine", load_run("subj01")).generator.model == "stable_diffusion"
-    with pytest.raises(ValueError, match=r"stable_diffusion is no model of the demo zoo; take a run of the published ones, or"):
+    with pytest.raises(ValueError, match=r"stable_diffusion is not in the demo zoo; use a run of the published zoo, or"):
         recipe.load("mine", load_run("demo"))
     write({"latents": {}, "text": {}}, {"text_weight": 1}, demo={"generator": {"model": "versatile_diffusion"}})
     assert recipe.load("mine", load_run("demo")).generator.model == "versatile_diffusion"

@@ -269,7 +269,7 @@ def test_images_are_found_by_the_embedding_of_another_clip_that_the_recipe_names
     one, moved, other = (provenance.call_provenance(run, pictures.embedded_by, (shown,), place) for place in places)
     assert one == moved != other
     write(run.root, targets=targets, clip="nowhere", generator=generator)
-    with pytest.raises(ValueError, match=r"mine.yaml: clip: .*nowhere is no folder, wanted one with a CLIP and its config"):
+    with pytest.raises(ValueError, match=r"mine.yaml: clip: .*nowhere is not a folder, wanted one with a CLIP and its config"):
         recipe.load("mine", run)
     for part in ({"targets": {"vision": {}}, "clip": "judge"}, {"targets": targets}):
         write(run.root, **part, generator=generator)
@@ -289,7 +289,7 @@ def test_a_decoder_that_standardises_the_test_patterns_gets_its_badge(inputs, ru
     own = {"decoder": "planted_decoders:Whitened"}
     write(run.root, targets={"latents": own, "text": {}, "vision": dict(own)}, n_layers=5)
     decoded = brain.decode(recipe.load("mine", run), inputs)
-    assert decoded.badge == "transductive" and any("Whitened: predictions as they are" in note for note in decoded.notes)
+    assert decoded.badge == "transductive" and any("Whitened: predictions are not rescaled" in note for note in decoded.notes)
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,7 @@ def test_other_subjects_teach_without_the_test_images(inputs, run, taught, rows,
     np.testing.assert_array_equal(Y, inputs.truth("vision")[0])
     np.testing.assert_array_equal(images, np.repeat(np.arange(N_TRAIN), len(X) // N_TRAIN))
     np.testing.assert_allclose(X.mean(0), 0, atol=1e-6)
-    assert notes[-1] == "vision: trained beforehand on other (40 images)."
+    assert notes[-1] == "vision: pretrained on other (40 images)."
 
 
 def test_what_other_subjects_teach_is_the_decoders_and_a_systems_version(inputs, run, project):
@@ -394,7 +394,11 @@ def test_what_other_subjects_teach_is_the_decoders_and_a_systems_version(inputs,
     (project / "zoo").symlink_to(ROOT / "zoo")
     after = {name: set(provenance.provenance(load_run("demo", recipes=[name]), "systems")["after"]) for name in ("mine", "alone")}
     assert after["mine"] - after["alone"] == {"sim02/betas", "sim02/embeddings"}
-    for named, wrong in (("sim2", "did you mean 'sim02'"), ("bids", "bids cannot teach demo"), ("subj02", "subj02 cannot teach")):
+    for named, wrong in (
+        ("sim2", "did you mean 'sim02'"),
+        ("bids", "demo cannot be pretrained on bids"),
+        ("subj02", "pretrained on subj02"),
+    ):
         write(
             project,
             targets={"vision": {"decoder": "mindeye"}},
@@ -459,11 +463,11 @@ def test_what_is_said_of_spread_and_epochs_is_what_was_done(inputs, run):
         known = brain.Inputs(**{**vars(inputs), "run": run.model_copy(update={"renormalise": mode}), "store": Kept(settings)})
         vars(known)["trials"] = inputs.train.patterns, inputs.test.patterns, ids
         said[mode] = [brain._decode_target(one, target, options, known)[1] for target, options in one.targets.items()]
-    spread = "The published code gives predictions the spread of the test predictions themselves; here "
-    flatter = "latents: the spread given back is that of single trials left out, so that means of several are flatter."
+    spread = "The published code rescales predictions by the spread of the test predictions; here "
+    flatter = "latents: predictions are rescaled to single held-out trials, so those from means of several vary less."
     short = f"mindeye: {run.max_epochs} epochs (max_epochs of the run) instead of 240."
-    assert said["train"] == [(spread + "it comes from held-out training trials.", flatter), (), (short,)]
-    assert said["none"] == [(spread + "none is given back.",), (), (short,)] and said["test"] == [(), (), (short,)]
+    assert said["train"] == [(spread + "the spread is that of held-out training trials.", flatter), (), (short,)]
+    assert said["none"] == [(spread + "they are not rescaled.",), (), (short,)] and said["test"] == [(), (), (short,)]
     assert settings[2]["n_epochs"] == run.max_epochs < 240
 
 
@@ -582,22 +586,22 @@ def test_what_the_demo_changes_is_told(run):
         ({"targets": {"text": None}}, r"targets.text must hold lines 'setting: value'"),
         ({"demo": [1]}, r"mine.yaml: demo: demo must hold lines"),
         ({"demo": {"generator": 1}}, r"mine.yaml: demo: generator must hold lines"),
-        ({"deviations": "none"}, r"deviations must be a list of sentences, each behind a '-'"),
-        ({"titles": "x"}, r"mine.yaml: 'titles' is no setting: did you mean 'title'"),
-        ({"targets": {"texts": {}}}, "'texts' is no target: did you mean 'text'"),
-        ({"targets": {"text": {"alpha": [1]}}}, "targets.text: 'alpha' is no setting: did you mean 'alphas'"),
+        ({"deviations": "none"}, r"deviations must be a list of sentences, each after a '-'"),
+        ({"titles": "x"}, r"mine.yaml: 'titles' is not a setting: did you mean 'title'"),
+        ({"targets": {"texts": {}}}, "'texts' is not a target: did you mean 'text'"),
+        ({"targets": {"text": {"alpha": [1]}}}, "targets.text: 'alpha' is not a setting: did you mean 'alphas'"),
         ({"targets": {"text": {"decoder": "rigde"}, "vision": {}, "latents": {}}}, "no decoder 'rigde': did you mean 'ridge'"),
         ({"generator": {"strength": 2}}, "generator.strength: Input should be less than or equal to 1, got 2"),
-        ({"targets": {"text": {}, "vision": {}}}, "vdvae draws from the target latents, which is not decoded"),
+        ({"targets": {"text": {}, "vision": {}}}, "vdvae needs the target latents, which is not decoded"),
         ({"targets": {"latents": {}}}, "nothing to refine with, wanted text, vision"),
-        ({"targets": {"latents": {}, "text": {}}}, "no vision is decoded, wanted 1, the other kind alone"),
+        ({"targets": {"latents": {}, "text": {}}}, "no vision is decoded, wanted 1, only the other kind"),
         (
             {"targets": {"latents": {"decoder": "mindeye"}, "text": {}, "vision": {}}, "pretrain_on": ["sim02"]},
-            "pretrain_on: mindeye alone learns from other subjects, and decodes no target of the run's CLIP",
+            "pretrain_on: only mindeye can be pretrained, and it decodes no target of the run's CLIP",
         ),
         (
             {"targets": {"latents": {}, "text": {}}, "generator": {"text_weight": 1, "n_samples": 2}},
-            "n_samples: the best of several is most like decoded vision, and none is decoded",
+            "n_samples: the best sample is the closest to decoded vision, and none is decoded",
         ),
         (
             {"targets": {"text": {"decoder": "nowhere_at:all"}, "vision": {}, "latents": {}}},
@@ -613,15 +617,18 @@ def test_what_the_demo_changes_is_told(run):
                 ({"settings": {"alpha": 3}}, "settings: a ridge has none, wanted alphas"),
                 ({"decoder": "gru", "alphas": [3]}, "alphas and intercept are those of a ridge, and the decoder is 'gru'"),
                 ({"decoder": "planted_decoders:Whitened", "intercept": False}, "alphas and intercept are those of a ridge"),
-                ({"decoder": "mindeye", "rescale": "train"}, "rescale: predictions of 'mindeye' are taken as they are"),
-                ({"decoder": "gru", "settings": {"wide": 9}}, "settings of gru: 'wide' is none of them: did you mean 'width'"),
+                ({"decoder": "mindeye", "rescale": "train"}, "rescale: predictions of 'mindeye' are not rescaled"),
+                (
+                    {"decoder": "gru", "settings": {"wide": 9}},
+                    "settings of gru: 'wide' is not a setting of it: did you mean 'width'",
+                ),
                 (
                     {"decoder": "gru", "settings": {"recipe": "oura"}},
                     "settings of gru: no recipe of training 'oura'; did you mean 'ours'",
                 ),
-                ({"decoder": "cnn", "settings": {"width": 256}}, "settings of cnn: 'width' is none of them"),
+                ({"decoder": "cnn", "settings": {"width": 256}}, "settings of cnn: 'width' is not a setting of it"),
                 ({"decoder": "gru", "settings": {"max_epochs": 0}}, "settings of gru: wanted at least one epoch"),
-                ({"decoder": "gu", "settings": {"seed": 1}}, "settings of gu: 'seed' is none of them"),
+                ({"decoder": "gu", "settings": {"seed": 1}}, "settings of gu: 'seed' is not a setting of it"),
                 ({"decoder": "mindeye", "settings": {"n_epochs": 0}}, "settings of mindeye: n_epochs of 'mindeye' must be at"),
                 ({"decoder": "mindeye", "settings": {"depth": 1.5}}, "settings of mindeye: depth must be of type int, got 1.5"),
                 ({"decoder": "planted_decoders:Oracle"}, "settings of planted_decoders:Oracle: missing a required"),
@@ -667,7 +674,7 @@ def test_a_decoder_that_was_imported_before_and_may_have_been_edited_is_refused(
 @pytest.mark.parametrize("name", ["seen", "best floor", "mindeye, permuted"])
 def test_a_recipe_is_not_called_as_another_row_is(run, name):
     write(run.root, name)
-    with pytest.raises(ValueError, match=f"{name}.yaml: wanted a name of letters, digits, - and _, and not that of another row"):
+    with pytest.raises(ValueError, match=f"{name}.yaml: wanted a name of letters, digits, - and _, other than that of the row"):
         recipe.load(name, run)
     (run.root / recipe.FOLDER / f"{name}.yaml").unlink()
 
@@ -691,7 +698,7 @@ def test_without_captions_recipes_are_guided_by_vision_alone_and_those_that_find
     ):
         recipe.load("takagi_intercept", bare)
     write(run.root, targets={"latents": {}, "text": {}, "retrieval": {}}, generator={"text_weight": 1})
-    with pytest.raises(ValueError, match=r"mine.yaml: Mine finds or draws images by text, and bids has no captions"):
+    with pytest.raises(ValueError, match=r"mine.yaml: Mine retrieves or draws images by text, and bids has no captions"):
         recipe.load("mine", bare)
     one = recipe.load("brain_diffuser", bare)
     assert one.generator.text_weight == 0 and "not by text at a weight of 0.4" in one.deviations[0]
