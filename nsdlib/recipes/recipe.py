@@ -122,7 +122,7 @@ class Recipe(Strict):
                 raise ValueError(f"generator.text_weight: no {kind} is decoded, wanted {weight}, only the other kind")
         if self.generator.model == "stable_diffusion" and (self.generator.text_weight != 1 or self.source("vision")):
             raise ValueError(
-                "generator.model: stable_diffusion is conditioned only on text, wanted text_weight: 1 and no target vision or "
+                "generator.model: stable_diffusion is conditioned on text alone, wanted text_weight: 1 and no target vision or "
                 "vision_pooled; or take versatile_diffusion"
             )
         return self
