@@ -36,7 +36,7 @@ class BetasSubject(LabSubject):
         self.root = Path(root)
         self.layout = LAYOUTS[settings.kind](self.root, settings)
         self.name = f"{self.root.name}/sub-{settings.label}"
-        self._use(self.layout.labels, n_sessions)
+        self._select_sessions(self.layout.labels, n_sessions)
         self.tr, self.duration = self.layout.tr, self.layout.duration
         self.betas_unit, self.betas_note = settings.unit or self.layout.unit, self.layout.note
         self.notes = (self.betas_note,)
@@ -46,21 +46,21 @@ class BetasSubject(LabSubject):
         return f"BetasSubject({self.name!r}, kind={self.settings.kind!r}, n_sessions={self.n_sessions}): {self.betas_note}"
 
     @cached_property
-    def _shown(self):
+    def _trial_table(self):
         """Trials with session, run, name and row."""
         import pandas as pd
 
         tables = [table.assign(session=number) for number, table in enumerate(self.layout.sessions[: self.n_sessions], start=1)]
         table = pd.concat(tables, ignore_index=True)
         table["name"] = table["name"].map(self.pictures.one_name_each(table["name"].unique()))
-        if self._listed and self._listed[0] is not None:
-            table = table[self._is_among([*self._listed[0], *self._listed[1]], table["name"])].reset_index(drop=True)
+        if self._split_names and self._split_names[0] is not None:
+            table = table[self._is_among([*self._split_names[0], *self._split_names[1]], table["name"])].reset_index(drop=True)
         if table.empty:
-            raise ValueError(f"{self.name} has no trial with a picture: look at the tables, and at test in betas_files.")
+            raise ValueError(f"{self.name} has no trial with a picture: check the tables, and test in betas_files.")
         return table
 
     @cached_property
-    def _listed(self):
+    def _split_names(self):
         """Names of training pictures (None: all others) and of test pictures; None without a list."""
         if (path := self.settings.test) is None:
             return None
@@ -68,12 +68,12 @@ class BetasSubject(LabSubject):
             return None, read_table(path, "image")["image"].dropna().tolist()
         try:
             [variant] = json.loads(existing(path).read_text(encoding="utf-8"))["variants"]
-            parts = variant["train_ids"], variant["test_ids"]
+            names = variant["train_ids"], variant["test_ids"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: wanted one variant with train_ids and test_ids ({error!r}).") from error
-        if both := set(parts[0]) & set(parts[1]):
-            raise ValueError(f"{path}: {len(both)} pictures are in train_ids and in test_ids, such as {min(both)}.")
-        return parts
+        if shared := set(names[0]) & set(names[1]):
+            raise ValueError(f"{path}: {len(shared)} pictures are in train_ids and in test_ids, such as {min(shared)}.")
+        return names
 
     @cached_property
     def trials(self):
@@ -86,38 +86,38 @@ class BetasSubject(LabSubject):
     @cached_property
     def official_test(self):
         """Whether each trial's picture is in the list `test`: (n_trials,) bool; None without a list."""
-        return self._is_among(self._listed[1], self._shown["name"]) if self._listed else None
+        return self._is_among(self._split_names[1], self._trial_table["name"]) if self._split_names else None
 
-    def _is_among(self, names, shown):
+    def _is_among(self, names, trial_names):
         """Whether each trial's picture is among these names of the list `test`, however they are written: (n_trials,) bool."""
-        if unknown := [name for name in set(names).difference(shown) if self.pictures.find(name) is None]:
+        if unknown := [name for name in set(names).difference(trial_names) if self.pictures.find(name) is None]:
             raise ValueError(
-                f"{self.settings.test}: {len(unknown)} of {len(names)} names are no picture below {self.settings.images}, such "
+                f"{self.settings.test}: {len(unknown)} of {len(names)} names match no picture below {self.settings.images}, such "
                 f"as {min(unknown)}: correct them, or leave them out."
             )
-        return shown.map(self.pictures.identify).isin([self.pictures.identify(name) for name in names]).to_numpy()
+        return trial_names.map(self.pictures.identify).isin([self.pictures.identify(name) for name in names]).to_numpy()
 
     @cached_property
     def _mask(self):
         """Voxels in all masks, and the affine."""
-        if (known := self.layout.volume()) is not None:
-            return known
+        if (volume := self.layout.volume()) is not None:
+            return volume
         paths = [self.settings.mask] if self.settings.mask else self.layout.mask_files
         if not paths:
             raise ValueError(
-                f"{self.name}: nothing says where the voxels lie. Set mask in the section betas_files to a NIfTI mask of those "
-                "with betas, in their grid."
+                f"{self.name}: the positions of the voxels are unknown. Set mask in the section betas_files to a NIfTI "
+                "mask of those with betas, on their grid."
             )
         masks, affine = volumes.read_masks(paths)
-        if not (shared := masks.all(axis=0)).any():
+        if not (mask := masks.all(axis=0)).any():
             raise ValueError(f"No voxel is in the masks {', '.join(map(str, paths))}.")
-        return shared, affine
+        return mask, affine
 
     @cached_property
     def background(self):
         """The layout's background volume for maps, or else the mask: (X, Y, Z)."""
-        found = self.layout.background()
-        return self.brainmask.astype(np.float32) if found is None else found
+        volume = self.layout.background()
+        return self.brainmask.astype(np.float32) if volume is None else volume
 
     @cached_property
     def regions(self):
@@ -137,13 +137,13 @@ class BetasSubject(LabSubject):
         """
         self.check_session(session)
         rows = self.trials["row"].to_numpy()[self.session == session]
-        found = self.layout.read(session, self.checked_mask(mask) & self.brainmask)
+        values = self.layout.read(session, self.checked_mask(mask) & self.brainmask)
         betas = np.zeros((len(rows), int(mask.sum())), dtype=np.float32)
-        measured = np.isfinite(found).all(axis=0)
+        measured = np.isfinite(values).all(axis=0)
         if n_lacking := int((~measured).sum()):
-            warnings.warn(f"{n_lacking} of {len(measured)} voxels of session {session} have betas that are NaN: 0.", stacklevel=2)
+            warnings.warn(f"{n_lacking} of {len(measured)} voxels of session {session} have NaN betas: set to 0.", stacklevel=2)
         inside = np.flatnonzero(self.brainmask[mask])[measured]
-        betas[:, inside] = found[rows][:, measured]
+        betas[:, inside] = values[rows][:, measured]
         return betas
 
     def ncsnr(self, version=None):
@@ -155,14 +155,14 @@ class BetasSubject(LabSubject):
         ratios = {}
         for path in sorted(self.layout.home.glob("*_statmap.nii*")):
             if match := CEILING.search(path.name):
-                share = np.nan_to_num(volumes.read_map(path, self.brainmask, self.affine)).clip(0, 99.9) / 100
-                ratios[int(match[1])] = np.sqrt(share / (1 - share) / int(match[1]))
-        (fewest, ratio), *others = sorted(ratios.items()) or [(0, None)]
-        for n_repeats, other in others:
-            seen = (ratio > 0.1) & self.brainmask
-            if seen.any() and np.median(np.abs(other - ratio)[seen] / ratio[seen]) > CEILINGS_AGREE:
+                fraction = np.nan_to_num(volumes.read_map(path, self.brainmask, self.affine)).clip(0, 99.9) / 100
+                ratios[int(match[1])] = np.sqrt(fraction / (1 - fraction) / int(match[1]))
+        (n_fewest, ratio), *other_ratios = sorted(ratios.items()) or [(0, None)]
+        for n_repeats, other in other_ratios:
+            compared = (ratio > 0.1) & self.brainmask
+            if compared.any() and np.median(np.abs(other - ratio)[compared] / ratio[compared]) > CEILINGS_AGREE:
                 warnings.warn(
-                    f"Noise ceilings of {fewest} and {n_repeats} repeats give two ratios of signal to noise: none is used.",
+                    f"Noise ceilings of {n_fewest} and {n_repeats} repeats give different signal-to-noise ratios: none is used.",
                     stacklevel=2,
                 )
                 return None
@@ -171,14 +171,14 @@ class BetasSubject(LabSubject):
     def n_runs(self, session):
         """Task runs of a session: the highest run number among its trials."""
         self.check_session(session)
-        return int(self._shown["run"][self._shown["session"] == session].max())
+        return int(self._trial_table["run"][self._trial_table["session"] == session].max())
 
     def onsets(self, session):
         """Onset of each trial of a session, in seconds from the start of its run: (n_trials,), NaN if unknown."""
         self.check_session(session)
-        return self._shown["onset"].to_numpy(np.float64)[self.session == session]
+        return self._trial_table["onset"].to_numpy(np.float64)[self.session == session]
 
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0, roi="brainmask"):
         """Files that a run over the first `n_sessions` reads, as pairs (path, what it is)."""
         betas = [(path, "betas") for session in range(1, n_sessions + 1) for path in self.layout.files(session)]
-        return betas + [(path, "mask, roi") for path in self._mask_file(roi)]
+        return betas + [(path, "mask, roi") for path in self._mask_files(roi)]

@@ -25,7 +25,7 @@ class LabSubject(Subject):
         self.settings, self.has_captions = settings, settings.captions is not None
         self.pictures = Pictures(settings.images, fit=settings.fit, side=settings.side)
 
-    def _use(self, labels, n_sessions):
+    def _select_sessions(self, labels, n_sessions):
         """Use the first `n_sessions` of the labelled sessions, by default all; raise a ValueError if there are fewer."""
         self.n_sessions = len(labels) if n_sessions is None else n_sessions
         if not 1 <= self.n_sessions <= len(labels):
@@ -34,7 +34,7 @@ class LabSubject(Subject):
 
     @property
     @abstractmethod
-    def _shown(self):
+    def _trial_table(self):
         """Trials in temporal order: a DataFrame with columns session, run, name (of the picture), and others."""
 
     @property
@@ -45,12 +45,13 @@ class LabSubject(Subject):
     @cached_property
     def _names(self):
         """Distinct picture names, sorted: (n_images,) array of str."""
-        return np.unique(self._shown["name"].to_numpy(str))
+        return np.unique(self._trial_table["name"].to_numpy(str))
 
     def _trials(self, *columns):
         """Session, run and image number of each trial, and further columns of its table."""
-        image = np.searchsorted(self._names, self._shown["name"].to_numpy(str))
-        return self._shown[["session", "run"]].assign(image=image, **{column: self._shown[column] for column in columns})
+        table = self._trial_table
+        image = np.searchsorted(self._names, table["name"].to_numpy(str))
+        return table[["session", "run"]].assign(image=image, **{column: table[column] for column in columns})
 
     @property
     def brainmask(self):
@@ -71,19 +72,19 @@ class LabSubject(Subject):
         """
         if roi == "brainmask":
             return self.brainmask
-        if paths := self._mask_file(roi):
-            chosen = volumes.read_labels(paths[0], self.brainmask.shape, self.affine) > 0
+        if paths := self._mask_files(roi):
+            voxels = volumes.read_labels(paths[0], self.brainmask.shape, self.affine) > 0
         elif self.regions and (roi == "visual" or roi in self.regions):
-            chosen = self.regions[roi] if roi in self.regions else np.any(list(self.regions.values()), axis=0)
+            voxels = self.regions[roi] if roi in self.regions else np.any(list(self.regions.values()), axis=0)
         else:
             known = dict.fromkeys(["brainmask", "the path of a NIfTI mask", *(["visual", *self.regions] if self.regions else [])])
             raise ValueError(f"roi {roi!r} is unknown. Known: {', '.join(known)}. {self.regions_from}")
-        if not (chosen := chosen & self.brainmask).any():
+        if not (voxels := voxels & self.brainmask).any():
             raise ValueError(f"roi {roi!r} has no voxel in the mask of {self.name}: is it in the same space?")
-        return chosen
+        return voxels
 
     @staticmethod
-    def _mask_file(roi):
+    def _mask_files(roi):
         """Path of a mask file as a list, empty for a region; ~ is the home folder, other paths start in the project's folder."""
         path = Path(roi).expanduser()
         return [path if path.is_absolute() else find_root() / path] if path.name.endswith(VOLUME) else []
@@ -103,13 +104,13 @@ class LabSubject(Subject):
     def captions(self, image_ids):
         """Captions of each picture as a list of str, empty without a table; a ValueError if the table lacks a picture."""
         names = self.image_names(image_ids)
-        found = [self._captions.get(self.pictures.identify(name), []) for name in names]
-        if self.has_captions and (absent := [name for name, texts in zip(names, found, strict=True) if not texts]):
+        captions = [self._captions.get(self.pictures.identify(name), []) for name in names]
+        if self.has_captions and (without := [name for name, texts in zip(names, captions, strict=True) if not texts]):
             raise ValueError(
-                f"{self.settings.captions} has no caption of {len(absent)} of {len(names)} pictures, such as {absent[0]}: add a "
-                "row of each."
+                f"{self.settings.captions} has no caption of {len(without)} of {len(names)} pictures, such as {without[0]}: add "
+                "a row for each."
             )
-        return found
+        return captions
 
     @cached_property
     def _captions(self):
@@ -126,5 +127,5 @@ class LabSubject(Subject):
         If there are none, the missing pictures.
         """
         needed = self.needed_files(self.n_sessions, **settings)
-        missing = [(path, f"{what}: {wrong}") for path, what in needed if (wrong := problem(path))]
+        missing = [(path, f"{description}: {reason}") for path, description in needed if (reason := problem(path))]
         return missing or self.pictures.missing(self._names.tolist())

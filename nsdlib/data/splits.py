@@ -18,11 +18,11 @@ def is_test(subject, split, *, seed=0):
     if split not in SPLITS:
         raise ValueError(f"split {split!r} is unknown. Known: {', '.join(SPLITS)}.")
     if (test := SPLITS[split](subject, seed)) is None:
-        raise ValueError(f"{subject.name} names no test images of its own: set split to random, or another.")
+        raise ValueError(f"{subject.name} has no test set of its own: set split to random, or another.")
     if test.all() or not test.any():
         raise ValueError(
-            f"split {split}: {test.sum()} of {len(test)} trials of {subject.name} showed test images, wanted some, and others. "
-            f"Take more sessions, or another split: {', '.join(name for name in SPLITS if name != split)}."
+            f"split {split}: {test.sum()} of {len(test)} trials of {subject.name} showed test images, wanted some but not all. "
+            f"Use more sessions, or another split: {', '.join(name for name in SPLITS if name != split)}."
         )
     return test
 
@@ -42,9 +42,9 @@ def draw(values, n_values=None, *, seed):
 
 
 def _concept(subject, seed):
-    images, first = np.unique(subject.image_ids, return_inverse=True)
+    images, image_of_trial = np.unique(subject.image_ids, return_inverse=True)
     concepts = np.array(subject.concepts(images))
-    return np.isin(concepts, draw(np.unique(concepts), seed=seed))[first]
+    return np.isin(concepts, draw(np.unique(concepts), seed=seed))[image_of_trial]
 
 
 def _cluster(subject, seed):
@@ -53,34 +53,34 @@ def _cluster(subject, seed):
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
 
-    images, image = np.unique(subject.image_ids, return_inverse=True)
+    images, image_of_trial = np.unique(subject.image_ids, return_inverse=True)
     texts = [" ".join(captions) for captions in subject.captions(images)]
-    if absent := [int(number) for number, text in zip(images, texts, strict=True) if not text]:
+    if without := [int(number) for number, text in zip(images, texts, strict=True) if not text]:
         raise ValueError(
-            f"split cluster compares captions, and {len(absent)} of {len(images)} images of {subject.name} have none, such as "
-            f"image {absent[0]}: give captions, or take another split, such as random."
+            f"split cluster compares captions, and {len(without)} of {len(images)} images of {subject.name} have none, such as "
+            f"image {without[0]}: give captions, or take another split, such as random."
         )
     vectors = TfidfVectorizer(stop_words="english", sublinear_tf=True)
-    n_different = len({frozenset(words) for words in map(vectors.build_analyzer(), texts)} - {frozenset()})
-    if n_different < N_CLUSTERS:
+    n_distinct = len({frozenset(words) for words in map(vectors.build_analyzer(), texts)} - {frozenset()})
+    if n_distinct < N_CLUSTERS:
         raise ValueError(
-            f"split cluster: captions of {subject.name} differ in their words in {n_different} ways, wanted at least "
+            f"split cluster: captions of {subject.name} have {n_distinct} different sets of words, wanted at least "
             f"{N_CLUSTERS}: take another split, such as random."
         )
     words = vectors.fit_transform(texts)
     topics = normalize(TruncatedSVD(min(N_TOPICS, *words.shape), random_state=0).fit_transform(words))
-    group = KMeans(N_CLUSTERS, n_init=10, random_state=0).fit_predict(topics)
-    return (group == seed % N_CLUSTERS)[image]
+    cluster = KMeans(N_CLUSTERS, n_init=10, random_state=0).fit_predict(topics)
+    return (cluster == seed % N_CLUSTERS)[image_of_trial]
 
 
 def _last_session(subject, seed):
-    ids, last = subject.image_ids, subject.session == subject.session.max()
-    return last & ~np.isin(ids, ids[~last])
+    ids, in_last = subject.image_ids, subject.session == subject.session.max()
+    return in_last & ~np.isin(ids, ids[~in_last])
 
 
 def _repeated(subject, seed):
-    _, image, count = np.unique(subject.image_ids, return_inverse=True, return_counts=True)
-    return (count > np.median(count))[image]
+    _, image_of_trial, counts = np.unique(subject.image_ids, return_inverse=True, return_counts=True)
+    return (counts > np.median(counts))[image_of_trial]
 
 
 SPLITS = {

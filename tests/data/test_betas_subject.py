@@ -133,7 +133,7 @@ def test_voxels_with_nan_are_not_measured_and_counted(tmp_path, planted, images)
     planted[0][0, 3, 2, 2, 1] = np.nan
     laion(tmp_path / "data", planted)
     subject = BetasSubject(tmp_path / "data", BetasFiles(kind="laion", label="03", space="T1w", images=images))
-    with pytest.warns(UserWarning, match="1 of 23 voxels of session 1 have betas that are NaN: 0"):
+    with pytest.warns(UserWarning, match="1 of 23 voxels of session 1 have NaN betas: set to 0"):
         betas = subject.betas(1, mask())
     whole = np.zeros((9, *SHAPE))
     whole[:, mask()] = betas
@@ -149,7 +149,7 @@ def test_noise_ceilings_give_one_ratio_or_none(tmp_path, planted, images):
         save(home / f"sub-03_task-images_space-T1w_desc-Noiseceiling{n_repeats}rep_statmap.nii.gz", ceiling)
     np.testing.assert_allclose(subject.ncsnr(), ratio, rtol=1e-4)
     save(home / "sub-03_task-images_space-T1w_desc-Noiseceiling12rep_statmap.nii.gz", 0.5 * ceiling)
-    with pytest.warns(UserWarning, match="Noise ceilings of 4 and 12 repeats give two ratios"):
+    with pytest.warns(UserWarning, match="Noise ceilings of 4 and 12 repeats give different signal-to-noise ratios"):
         assert subject.ncsnr() is None
 
 
@@ -188,7 +188,9 @@ def test_lists_of_splits_choose_trials_and_the_official_test_set(tmp_path, plant
     rows = subject.trials["row"].to_numpy()[subject.session == 1]
     np.testing.assert_array_equal(subject.betas(1, mask()), planted[0][0][rows][:, mask()])
     split["variants"][0]["train_ids"][1] = "thing_1.png"
-    with pytest.raises(ValueError, match=r"tau.json: 1 of 3 names are no picture below .*images, such as thing_1\.png: correct"):
+    with pytest.raises(
+        ValueError, match=r"tau.json: 1 of 3 names match no picture below .*images, such as thing_1\.png: correct"
+    ):
         _ = opened().trials
     split["variants"][0]["train_ids"][1] = "thing_03.png"
     with pytest.raises(ValueError, match=r"1 pictures are in train_ids and in test_ids, such as thing_03\.png"):
@@ -200,7 +202,9 @@ def test_lists_of_splits_choose_trials_and_the_official_test_set(tmp_path, plant
     subject = BetasSubject(tmp_path / "data", settings.model_copy(update={"test": tmp_path / "test.tsv"}))
     assert subject.n_trials == 18 and set(subject.image_names(subject.image_ids[subject.is_test])) == {"thing_02.png"}
     write_table(tmp_path / "test.tsv", image=["thing_02.png", "thing_03.jpg"])
-    with pytest.raises(ValueError, match=r"test.tsv: 1 of 2 names are no picture below .*images, such as thing_03\.jpg: correct"):
+    with pytest.raises(
+        ValueError, match=r"test.tsv: 1 of 2 names match no picture below .*images, such as thing_03\.jpg: correct"
+    ):
         _ = BetasSubject(tmp_path / "data", subject.settings).is_test
 
 
@@ -345,7 +349,7 @@ def test_a_list_of_voxels_lies_in_the_mask_in_either_order(tmp_path, images):
 
 
 def test_what_glmsingle_does_not_say_must_be_given(glmsingle, tmp_path):
-    with pytest.raises(ValueError, match=r"nothing says where the voxels lie\. Set mask in the section betas_files"):
+    with pytest.raises(ValueError, match=r"the positions of the voxels are unknown\. Set mask in the section betas_files"):
         BetasSubject(tmp_path / "results", glmsingle.model_copy(update={"mask": None}))
     write_table(tmp_path / "conditions.tsv", condition=range(4), image=NAMES[:4])
     with pytest.raises(ValueError, match=r"has no picture of condition 4 \(1 are missing\): conditions are the columns"):
@@ -426,12 +430,14 @@ def test_the_challenge_gives_vertices_regions_and_pictures(tmp_path):
     np.testing.assert_array_equal(read_trials(subject, roi="brainmask").betas, betas)
     assert subject.image_names([3]) == ["train-0004_nsd-00030"] and "transductive" in subject.betas_note
     assert subject.stimuli([3, 11])[:, 0, 0, 0].tolist() == [30, 110] and subject.ncsnr() is None
-    with pytest.raises(ValueError, match="names no test images of its own: set split to random"):
+    with pytest.raises(ValueError, match="has no test set of its own: set split to random"):
         subject.split = "official"
         del subject.is_test
         _ = subject.is_test
     next(images.glob("train-0005*")).unlink()
-    with pytest.raises(ValueError, match=r"must hold train-0001_nsd-\.\.\.\.png and on, one for each of the 12 rows of betas"):
+    with pytest.raises(
+        ValueError, match=r"must hold train-0001_nsd-\.\.\.\.png and the next, one for each of the 12 rows of betas"
+    ):
         BetasSubject(tmp_path / "subj01", settings)
     np.save(tmp_path / "subj01" / "training_split" / "training_fmri" / "rh_training_fmri.npy", betas[:, 0])
     with pytest.raises(ValueError, match=r"holds float32 of shape \(12,\), wanted numbers with 2 axes"):

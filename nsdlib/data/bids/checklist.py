@@ -11,56 +11,60 @@ from nsdlib.data.bids import volumes
 from nsdlib.data.bids.files import existing
 
 FEWEST_AGAIN = 10  # pictures repeated in other runs of a session; with fewer, noise regressors are chosen by chance
-FEWEST_IMAGES = 300  # training images; with fewer, a decoder has little to learn from
-N_SHOWN = 24  # pictures on the sheet
+MIN_TRAIN_IMAGES = 300  # training images; with fewer, a decoder has little to learn from
+N_PICTURES = 24  # pictures on the sheet
 
 
-def check_list(subject, decided, why):
+def check_list(subject, parameters, reasons):
     """List what was found, what is missing and its consequences, and what was assumed or left out: a list of str.
 
     Lines begin with ok, none (missing, and the fallback), note (please check) or LACK (prevents the analysis). Takes a
-    BIDSSubject, `decided`, a dict of the run's parameters to (value, reason), and `why`, reasons for the settings of its section.
+    BIDSSubject, `parameters`, a dict of the run's parameters to (value, reason), and `reasons` for the settings of its section.
     """
-    section, (counts, again) = subject.settings, repeats(subject)
-    subject.split, (roi, _) = decided["split"][0], decided["roi"]
-    times = ", ".join(f"{n:,} {count}x" for count, n in zip(*np.unique(counts, return_counts=True), strict=True))
-    column = f"column {section.image_column} ({why.get('image_column', 'as given')})"
+    settings, (counts, n_repeated) = subject.settings, repeats(subject)
+    subject.split, (roi, _) = parameters["split"][0], parameters["roi"]
+    presentations = ", ".join(f"{n:,} {count}x" for count, n in zip(*np.unique(counts, return_counts=True), strict=True))
+    column = f"column {settings.image_column} ({reasons.get('image_column', 'as given')})"
     lines = [
         _line("ok", "data", f"{subject.root}: {describe(subject.root)}"),
-        _line("ok", "BOLD", f"{describe(section.derivatives)}; space {section.space} ({why.get('space', 'as given')})"),
-        _line("ok", "pictures", f"{column}: {len(counts):,} distinct values, all of them files below {section.images}"),
+        _line("ok", "BOLD", f"{describe(settings.derivatives)}; space {settings.space} ({reasons.get('space', 'as given')})"),
+        _line("ok", "pictures", f"{column}: {len(counts):,} distinct values, all of them files below {settings.images}"),
     ]
-    for session, sizes in subject.trials.groupby(["session", "run"]).size().groupby(level="session"):
+    for session, n_trials in subject.trials.groupby(["session", "run"]).size().groupby(level="session"):
         label = subject.runs[session, 1].entities.get("ses", "none")
         lines.append(
-            _line("ok", f"session {session}", f"ses-{label}: {sizes.sum():,} trials in runs of {', '.join(map(str, sizes))}")
+            _line(
+                "ok", f"session {session}", f"ses-{label}: {n_trials.sum():,} trials in runs of {', '.join(map(str, n_trials))}"
+            )
         )
     lines.append(_split(subject))
-    if again.any():
-        several = f"{again.min():,} to {again.max():,} pictures in several runs of a session"
-        lines.append(_line("ok" if again.min() >= FEWEST_AGAIN else "note", "repeats", f"{times}; {several}"))
+    if n_repeated.any():
+        repeated = f"{n_repeated.min():,} to {n_repeated.max():,} pictures in several runs of a session"
+        lines.append(_line("ok" if n_repeated.min() >= FEWEST_AGAIN else "note", "repeats", f"{presentations}; {repeated}"))
     else:
-        lines.append(_line("none", "repeats", f"in several runs ({times}): no noise ceiling, no denoising and ridge in the GLM"))
-    none = "vision alone guides the refined image, text_weight is 0"
-    lines.append(_line("ok", "captions", str(section.captions)) if subject.has_captions else _line("none", "captions", none))
-    none = "the mask is taken, of many voxels those that do best in training trials"
-    lines.append(_line("ok", "regions", ", ".join(subject.regions)) if subject.regions else _line("none", "regions", none))
+        lines.append(
+            _line("none", "repeats", f"in several runs ({presentations}): no noise ceiling, no denoising and ridge in the GLM")
+        )
+    fallback = "vision alone guides the refined image, text_weight is 0"
+    lines.append(_line("ok", "captions", str(settings.captions)) if subject.has_captions else _line("none", "captions", fallback))
+    fallback = "the mask is used; if it has many voxels, those that do best in training trials"
+    lines.append(_line("ok", "regions", ", ".join(subject.regions)) if subject.regions else _line("none", "regions", fallback))
     lines.append(_line("ok", "voxels", f"{subject.brainmask.sum():,} in the mask, {subject.voxels(roi).sum():,} in {roi}"))
-    lines.append(_freedom(subject, n_noise=GLMOptions.n_pcs if again.any() else 0))
+    lines.append(_freedom(subject, n_noise=GLMOptions.n_pcs if n_repeated.any() else 0))
     return lines + [_line("note", "", note) for note in subject.notes]
 
 
 def describe(root):
     """Describe a data set by name, licence and pipeline, as far as `dataset_description.json` states them."""
-    file = root / "dataset_description.json"
-    if not file.is_file():
+    path = root / "dataset_description.json"
+    if not path.is_file():
         return "no dataset_description.json"
     try:
-        says = json.loads(existing(file).read_text(encoding="utf-8-sig"))
-        made = (says.get("GeneratedBy") or [says.get("PipelineDescription") or {}])[0]
-        parts = says.get("Name"), says.get("License"), made.get("Name"), made.get("Version")
+        description = json.loads(existing(path).read_text(encoding="utf-8-sig"))
+        pipeline = (description.get("GeneratedBy") or [description.get("PipelineDescription") or {}])[0]
+        parts = description.get("Name"), description.get("License"), pipeline.get("Name"), pipeline.get("Version")
     except (ValueError, AttributeError, LookupError) as error:
-        raise ValueError(f"{file} is not as BIDS has it ({type(error).__name__}: {error}): correct it.") from error
+        raise ValueError(f"{path} is not as BIDS defines it ({type(error).__name__}: {error}): correct it.") from error
     return ", ".join(str(part) for part in parts if part)
 
 
@@ -69,26 +73,26 @@ def repeats(subject):
     trials = subject.trials
     _, counts = np.unique(trials["image"], return_counts=True)
     runs = trials.drop_duplicates(["session", "run", "image"])
-    again = runs.groupby(["session", "image"]).size() > 1  # each session is fitted alone
-    return counts, again.groupby("session").sum().to_numpy()
+    repeated = runs.groupby(["session", "image"]).size() > 1  # each session is fitted alone
+    return counts, repeated.groupby("session").sum().to_numpy()
 
 
 def sheet(subject):
     """Collect the arguments of `plots.plot_import` for a subject's overview sheet, with volumes in RAS+ orientation."""
     from nibabel import Nifti1Image, as_closest_canonical
 
-    ids, first = np.unique(subject.image_ids, return_index=True)
-    shown = ids[np.argsort(first)][:N_SHOWN]
-    own = zip(subject.captions(shown), subject.image_names(shown), strict=True)
+    ids, first_trials = np.unique(subject.image_ids, return_index=True)
+    pictures = ids[np.argsort(first_trials)][:N_PICTURES]
+    texts = zip(subject.captions(pictures), subject.image_names(pictures), strict=True)
     design = subject.design(1, 1)
     lag = np.arange(len(design))[:, None] - np.flatnonzero(design)
     response = np.pad(canonical(subject.tr, subject.duration), (0, len(design)))
-    both = (Nifti1Image(np.float32(values), subject.affine) for values in (subject.background, subject.brainmask))
-    background, mask = (as_closest_canonical(volume).get_fdata(dtype=np.float32) for volume in both)
+    volumes_ras = (Nifti1Image(np.float32(values), subject.affine) for values in (subject.background, subject.brainmask))
+    background, mask = (as_closest_canonical(volume).get_fdata(dtype=np.float32) for volume in volumes_ras)
     depth = np.flatnonzero(mask.any(axis=(0, 1)))
     return {
-        "images": subject.stimuli(shown),
-        "names": [captions[0] if captions else name for captions, name in own],
+        "images": subject.stimuli(pictures),
+        "names": [captions[0] if captions else name for captions, name in texts],
         "regressors": np.where(lag >= 0, response[np.maximum(lag, 0)], 0),  # (n_volumes, n_trials)
         "background": background,
         "mask": mask > 0,
@@ -99,28 +103,29 @@ def sheet(subject):
 def _split(subject):
     """The line on the split."""
     text = "{}: {images_train:,} pictures to train with ({trials_train:,} trials), {images_test:,} to test with ({trials_test:,})"
-    text = text.format(subject.split, **(n := subject.split_counts()))
-    if n["images_train"] < FEWEST_IMAGES:
-        return _line("note", "split", f"{text}; below {FEWEST_IMAGES} there is little to learn from")
+    counts = subject.split_counts()
+    text = text.format(subject.split, **counts)
+    if counts["images_train"] < MIN_TRAIN_IMAGES:
+        return _line("note", "split", f"{text}; below {MIN_TRAIN_IMAGES} there is little to learn from")
     return _line("ok", "split", text)
 
 
 def _freedom(subject, *, n_noise):
     """The line on the GLM's residual degrees of freedom, in the run with the fewest."""
-    left = {}
+    terms = {}
     for session, run in subject.runs:
         n_trials, n_volumes = np.count_nonzero(subject.design(session, run)), subject.n_volumes(session, run)
-        values, excluded = volumes.read_confounds(subject.runs[session, run], subject.settings.confounds, n_volumes)
-        n_confounds = values.shape[1] + np.count_nonzero(excluded)  # extra columns on a finer grid carry no more information
+        regressors, excluded = volumes.read_confounds(subject.runs[session, run], subject.settings.confounds, n_volumes)
+        n_confounds = regressors.shape[1] + np.count_nonzero(excluded)  # extra columns on a finer grid carry no more information
         n_drifts = drift_degree(subject.run_seconds(session, run)) + 1
-        left[n_volumes - n_trials - n_drifts - n_confounds - n_noise] = (
+        terms[n_volumes - n_trials - n_drifts - n_confounds - n_noise] = (
             f"{subject.runs[session, run]}: {n_volumes} volumes - {n_trials} trials - {n_drifts} drifts - {n_confounds} confounds"
             f" - up to {n_noise} noise components"
         )
-    fewest = min(left)
-    return _line("ok" if fewest > 0 else "LACK", "freedom", f"{fewest} degrees at least, in {left[fewest]}")
+    fewest = min(terms)
+    return _line("ok" if fewest > 0 else "LACK", "freedom", f"{fewest} degrees at least, in {terms[fewest]}")
 
 
-def _line(mark, what, text):
+def _line(status, topic, text):
     """A line of the list."""
-    return f"{mark:<4}  {what:<10}{text}"
+    return f"{status:<4}  {topic:<10}{text}"

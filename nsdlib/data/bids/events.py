@@ -30,8 +30,8 @@ def read_table(path, *columns):
         raise
     except Exception as error:  # pandas, zlib and Python's decoder raise their own errors
         raise ValueError(
-            f"{path} cannot be read as a table of text ({type(error).__name__}: {error}). Wanted text in UTF-8, tabs between the "
-            "columns, no more values in a row than names in the first, packed as .gz or not at all."
+            f"{path} cannot be read as a table of text ({type(error).__name__}: {error}). Wanted UTF-8 text with tabs between "
+            "the columns, no more values in a row than column names in the first, gzipped or plain."
         ) from error
     table.columns = table.columns.str.strip()
     for names in columns:
@@ -41,10 +41,10 @@ def read_table(path, *columns):
                 f"{path}: wanted a column {' or '.join(map(repr, names))} and tabs between the columns, got the columns "
                 f"{', '.join(table)}."
             )
-    if (broken := table.apply(lambda column: column.str.contains("[\r\n]")).any(axis=1)).any():
+    if (multiline := table.apply(lambda column: column.str.contains("[\r\n]")).any(axis=1)).any():
         raise ValueError(
-            f"{path}, line {broken.idxmax() + 2}: a value goes on in the next line, as behind a quotation mark that is not "
-            "closed. Close the mark, or take it out."
+            f"{path}, line {multiline.idxmax() + 2}: a value continues on the next line, as after a quotation mark that is not "
+            "closed. Close the mark, or remove it."
         )
     table = table.apply(lambda column: column.str.strip())
     return table.mask(table.isin(MISSING))
@@ -108,17 +108,17 @@ def resample_volumes(series, *, tr, new_tr, start=0.0):
             f"tr={tr}, new_tr={new_tr}, start from {start.min()} to {start.max()}: wanted seconds, 0 < new_tr <= tr and start "
             "between 0 and tr (SliceTiming above tr is in milliseconds)."
         )
-    measured = tr * np.arange(len(series))
-    wanted = np.arange(math.floor(measured[-1] / new_tr + 1e-6) + 1) * new_tr
-    kind = np.result_type(series.dtype, np.float32)
-    mean = series.mean(axis=0, dtype=np.float64).astype(kind)
-    change = series.astype(kind) - mean
-    resampled = np.empty((len(wanted), series.shape[1]), dtype=kind)
-    for first in np.unique(start):
-        times = np.clip(wanted - first, 0, measured[-1])
-        weights = CubicSpline(measured, np.eye(len(measured)))(times).astype(kind)  # (n_new_volumes, n_volumes)
-        voxels = start == first if start.ndim else slice(None)
-        resampled[:, voxels] = weights @ change[:, voxels]
+    measured_times = tr * np.arange(len(series))
+    new_times = np.arange(math.floor(measured_times[-1] / new_tr + 1e-6) + 1) * new_tr
+    dtype = np.result_type(series.dtype, np.float32)
+    mean = series.mean(axis=0, dtype=np.float64).astype(dtype)
+    deviations = series.astype(dtype) - mean
+    resampled = np.empty((len(new_times), series.shape[1]), dtype=dtype)
+    for first_time in np.unique(start):
+        times = np.clip(new_times - first_time, 0, measured_times[-1])
+        weights = CubicSpline(measured_times, np.eye(len(measured_times)))(times).astype(dtype)  # (n_new_volumes, n_volumes)
+        voxels = start == first_time if start.ndim else slice(None)
+        resampled[:, voxels] = weights @ deviations[:, voxels]
     resampled += mean
     return resampled
 

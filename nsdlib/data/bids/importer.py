@@ -21,14 +21,14 @@ from nsdlib.data.bids.subject import BIDSSubject
 from nsdlib.data.splits import SHARE
 from nsdlib.params import Bids, Simulation, check_name, explain, find_root, nearest
 
-GUESSES = (
+IMAGE_COLUMNS = (
     "stim_file", "image_path", "file_path", "stim_name", "stimulus_name", "ImgName", "image", "stimulus", "stim_id", "73k_id",
 )  # fmt: skip
-FEWEST_TYPES = 20  # with more values than this, trial_type may name pictures rather than conditions
+MIN_TYPES = 20  # with more values than this, trial_type may name pictures rather than conditions
 MANY_VOXELS, N_VOXELS = 20_000, 15_000  # above the first number, decoders get the second (NSD's region has 15,724)
-FEWEST_TESTS = 50  # fewest pictures in a test set of those shown more often than the median
-PLAIN = ("as given", "default")  # reasons that do not explain a setting
-WIDTH = 29  # characters before a reason
+MIN_TEST_IMAGES = 50  # fewest pictures in a test set of those shown more often than the median
+NO_REASON = ("as given", "default")  # reasons that do not explain a setting
+REASON_COLUMN = 29  # characters before a reason
 
 
 @dataclass(frozen=True)
@@ -51,61 +51,61 @@ def look(name, raw, **settings):
     """
     check_name(name)
     raw, settings = Path(raw).expanduser().resolve(), {key: value for key, value in settings.items() if value is not None}
-    section, why = _section(settings), dict.fromkeys(settings, PLAIN[0])
+    section, reasons = _section(settings), dict.fromkeys(settings, NO_REASON[0])
     folders = {"RAW": raw, "--derivatives": section.derivatives, "--images": section.images}
-    if missing := [f"{option}: there is no folder {folder}" for option, folder in folders.items() if not folder.is_dir()]:
+    if missing := [f"{option}: there is no folder {path}" for option, path in folders.items() if not path.is_dir()]:
         raise FileNotFoundError(f"{missing[0]}. Wanted one that is on this machine: correct the path.")
-    if inside := [folder for folder in folders.values() if find_root().is_relative_to(folder)]:
-        raise ValueError(f"The project {find_root()} lies in {inside[0]}, where nothing is written: move the project elsewhere.")
-    if "space" not in why:
+    if enclosing := [path for path in folders.values() if find_root().is_relative_to(path)]:
+        raise ValueError(f"The project {find_root()} lies in {enclosing[0]}, where nothing is written: move it elsewhere.")
+    if "space" not in reasons:
         spaces = files.find_spaces(section.derivatives, label=section.label, task=section.task)
-        space, why["space"] = (["T1w"] if "T1w" in spaces else [*spaces, "T1w"])[0], f"guessed from {', '.join(spaces)}"
+        space, reasons["space"] = (["T1w"] if "T1w" in spaces else [*spaces, "T1w"])[0], f"guessed from {', '.join(spaces)}"
         section = section.model_copy(update={"space": space})
-    if "image_column" not in why:
+    if "image_column" not in reasons:
         runs, _ = files.find_runs(raw, section.derivatives, label=section.label, task=section.task, space=section.space)
-        column, why["image_column"] = guess_image_column([read_events(run.events) for run in runs])
+        column, reasons["image_column"] = guess_image_column([read_events(run.events) for run in runs])
         section = section.model_copy(update={"image_column": column})
     subject = BIDSSubject(raw, section)
-    if "confounds" not in why:
-        section, why["confounds"] = _choose_confounds(subject)
+    if "confounds" not in reasons:
+        section, reasons["confounds"] = _choose_confounds(subject)
         subject = BIDSSubject(raw, section) if section.confounds else subject
     _refuse_missing(subject)
-    decided = _decide(name, subject)
-    return Import(name, subject, _text(decided, section, why), check_list(subject, decided, why))
+    parameters = _decide(name, subject)
+    return Import(name, subject, _text(parameters, section, reasons), check_list(subject, parameters, reasons))
 
 
 def guess_image_column(tables):
     """Guess which column of event tables (list of pandas.DataFrame) names the picture.
 
-    Returns the first of `GUESSES` that all tables have and that is not empty, and a reason. trial_type is tried last, and only if
-    it has more than `FEWEST_TYPES` values. Raises a ValueError that lists the columns if none fits.
+    Returns the first of `IMAGE_COLUMNS` that all tables have and that is not empty, and a reason. trial_type is tried last, and
+    only if it has more than `MIN_TYPES` values. Raises a ValueError that lists the columns if none fits.
     """
-    partly = ""
-    for name in (*GUESSES, "trial_type"):
-        held = [table[name].dropna() for table in tables if name in table]
-        n_values = len({str(value) for column in held for value in column})
-        if len(held) == len(tables) and n_values > (FEWEST_TYPES if name == "trial_type" else 0):
+    incomplete = ""
+    for name in (*IMAGE_COLUMNS, "trial_type"):
+        columns_found = [table[name].dropna() for table in tables if name in table]
+        n_values = len({str(value) for column in columns_found for value in column})
+        if len(columns_found) == len(tables) and n_values > (MIN_TYPES if name == "trial_type" else 0):
             return name, "guessed: the first of the usual names that the events have"
-        if name in GUESSES and 0 < len(held) < len(tables):
-            partly += f" {name} is in {len(held)} of {len(tables)} tables."
+        if name in IMAGE_COLUMNS and 0 < len(columns_found) < len(tables):
+            incomplete += f" {name} is in {len(columns_found)} of {len(tables)} tables."
     columns = list(dict.fromkeys(column for table in tables for column in table))
     raise ValueError(
-        f"The events name the picture in no column that is known and in all tables ({', '.join(GUESSES)}; or trial_type with "
-        f"more than {FEWEST_TYPES} values). They have {', '.join(columns)}: say which one it is with --image-column.{partly}"
+        f"The events name the picture in no known column that all tables have ({', '.join(IMAGE_COLUMNS)}; or trial_type with "
+        f"more than {MIN_TYPES} values). They have {', '.join(columns)}: name the right one with --image-column.{incomplete}"
     )
 
 
 def is_written(found):
     """Whether the same `Import` was written before; raises a FileExistsError if its parameter file differs."""
-    file, sheet, _ = _places(found)
-    if not file.exists():
+    path, sheet, _ = _paths(found)
+    if not path.exists():
         return False
-    lines = zip_longest(file.read_text().splitlines(), found.parameters.splitlines(), fillvalue="nothing")
-    for number, (theirs, ours) in enumerate(lines, start=1):
-        if theirs != ours:
+    lines = zip_longest(path.read_text().splitlines(), found.parameters.splitlines(), fillvalue="nothing")
+    for number, (existing, new) in enumerate(lines, start=1):
+        if existing != new:
             raise FileExistsError(
-                f"{file} is already there and says something else, so it is not overwritten. Its line {number} has {theirs!r}, "
-                f"this import {ours!r}. Remove it, or name another run, --name."
+                f"{path} already exists with other content, so it is not overwritten. Its line {number} has {existing!r}, "
+                f"this import {new!r}. Remove it, or name another run, --name."
             )
     return sheet.is_file()
 
@@ -116,14 +116,14 @@ def write(found, figure):
     Returns the paths of the parameter file, sheet and check list. Raises a FileExistsError as `is_written` does, before writing.
     """
     is_written(found)
-    file, sheet, checks = _places(found)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
+    path, sheet, checks = _paths(found)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
     sheet.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(sheet, picture.getvalue())
+    atomic_write(sheet, png.getvalue())
     atomic_write(checks, "\n".join([*found.checks, ""]))
-    atomic_write(file, found.parameters)
-    return file, sheet, checks
+    atomic_write(path, found.parameters)
+    return path, sheet, checks
 
 
 def _section(settings):
@@ -137,7 +137,7 @@ def _section(settings):
     return section.model_copy(update={key: value.resolve() for key, value in section if isinstance(value, Path)})
 
 
-def _places(found):
+def _paths(found):
     """Paths of the parameter file, the sheet and the check list."""
     root = find_root()
     folder = root / "runs" / found.name
@@ -146,14 +146,14 @@ def _places(found):
 
 def _choose_confounds(subject):
     """The section with confounds, and the reason; none if images repeat across runs, since the GLM then finds its own."""
-    again = repeats(subject)[1]
-    if again.min() >= FEWEST_AGAIN:
+    n_repeated = repeats(subject)[1]
+    if n_repeated.min() >= FEWEST_AGAIN:
         return subject.settings, "pictures repeat in different runs: the GLM finds noise regressors of its own by them"
-    if lacking := [str(run) for run in subject.runs.values() if not run.confounds]:
-        return subject.settings, f"motion is taken out of no run, since there is no table of confounds of {some(lacking)}"
-    few = f"only {again.min()} pictures of a session repeat" if again.any() else "no picture repeats"
-    why = f"{few} in another run, so the GLM finds no noise regressors: motion is taken out"
-    return subject.settings.model_copy(update={"confounds": ("motion",)}), why
+    if without_table := [str(run) for run in subject.runs.values() if not run.confounds]:
+        return subject.settings, f"motion is taken out of no run, since there is no table of confounds of {some(without_table)}"
+    repeats_text = f"only {n_repeated.min()} pictures of a session repeat" if n_repeated.any() else "no picture repeats"
+    reason = f"{repeats_text} in another run, so the GLM finds no noise regressors: motion is taken out"
+    return subject.settings.model_copy(update={"confounds": ("motion",)}), reason
 
 
 def _refuse_missing(subject):
@@ -162,65 +162,68 @@ def _refuse_missing(subject):
         listed = "; ".join(f"{path} ({what})" for path, what in missing[:5])
         raise FileNotFoundError(
             f"{len(missing)} files are missing, such as {listed}. Pictures are those that column {subject.settings.image_column} "
-            "names below --images: take another column with --image-column, or leave out rows that are no trial with "
+            "names below --images: take another column with --image-column, or leave out rows that are not trials with "
             "-p 'drop={COLUMN: [VALUE]}'."
         )
 
 
 def _decide(name, subject):
     """The run's parameters other than its section, with reasons: dict of name to (value, reason)."""
-    counts, again = repeats(subject)
+    counts, n_repeated = repeats(subject)
     n_often = int((counts > np.median(counts)).sum())
     regions = ", ".join(subject.regions)
     roi = "visual" if regions else "brainmask"
     n_voxels = int(subject.voxels(roi).sum())
     if subject.official_test is not None:
         split = "official", "the pictures of the rows that `test` chooses"
-    elif FEWEST_TESTS <= n_often <= SHARE * len(counts):
+    elif MIN_TEST_IMAGES <= n_often <= SHARE * len(counts):
         split = "repeated", f"pictures shown more than {np.median(counts):g} times; or random, cluster, concept, last_session"
     else:
-        few = f"fewer than {FEWEST_TESTS}" if n_often < FEWEST_TESTS else "more than that"
-        split = "random", f"a fifth of the pictures, as {few} were shown more often; or cluster, concept, last_session"
+        condition = f"fewer than {MIN_TEST_IMAGES}" if n_often < MIN_TEST_IMAGES else "more than that"
+        split = "random", f"a fifth of the pictures, as {condition} were shown more often; or cluster, concept, last_session"
     labels = list(dict.fromkeys(run.entities.get("ses", "the only one") for run in subject.runs.values()))
-    of = f" of {regions}; or one of them, brainmask," if regions else ", no regions were found; or"
-    decided = {
+    choices = f" of {regions}; or one of them, brainmask," if regions else ", no regions were found; or"
+    parameters = {
         "data": (str(subject.root), "the raw data set; it is only read"),
         "n_sessions": (subject.n_sessions, f"all there are: {', '.join(labels)}"),
         "glm_sessions": (subject.n_sessions, "all, since no betas came with the data"),
         "betas": ("glm", "those that notebook 01 fits"),
-        "roi": (roi, f"{n_voxels:,} voxels{of} the path of a NIfTI mask"),
+        "roi": (roi, f"{n_voxels:,} voxels{choices} the path of a NIfTI mask"),
     }
     if n_voxels > MANY_VOXELS:
-        reason = f"the best of {n_voxels:,}, chosen in training trials by {'repeats' if again.any() else 'ON-OFF R2'}"
-        decided["n_voxels"] = (N_VOXELS, reason)
-    decided["split"] = split
-    decided["alphas"] = ([100, 1000, 10000, 50000], "the best on held-out training images; the published 50,000 is NSD's")
+        reason = f"the best of {n_voxels:,}, chosen in training trials by {'repeats' if n_repeated.any() else 'ON-OFF R2'}"
+        parameters["n_voxels"] = (N_VOXELS, reason)
+    parameters["split"] = split
+    parameters["alphas"] = ([100, 1000, 10000, 50000], "the best on held-out training images; the published 50,000 is NSD's")
     if not subject.has_captions:
-        decided["text_weight"] = (0, "no captions: vision alone guides the refined image")
-    return decided | {"group": ([name], "runs that notebook 08 compares")}
+        parameters["text_weight"] = (0, "no captions: vision alone guides the refined image")
+    return parameters | {"group": ([name], "runs that notebook 08 compares")}
 
 
-def _text(decided, section, why):
+def _text(parameters, section, reasons):
     """Text of the parameter file."""
     lines = [
         f"# sub-{section.label}, task-{section.task}: written by nsdlib import bids, each line with its reason.",
         "# Change what you know better; what is not here is as in params/_common.yaml.",
-        *(line(name, value, reason) for name, (value, reason) in decided.items()),
+        *(line(name, value, reason) for name, (value, reason) in parameters.items()),
         "bids:",
     ]
     for name, field in Bids.model_fields.items():
         value = getattr(section, name)
         if value is not None:
-            reason = why.get(name, "default")
-            lines.append(line(f"  {name}", value, f"{reason}: {field.description}" if reason in PLAIN else reason))
-    if (marker := Path(decided["data"][0]) / Simulation.marker).is_file():
-        says = json.loads(marker.read_text())
-        known = [(name, field.description) for name, field in Simulation.model_fields.items() if name in says]
-        lines += ["simulation:", *(line(f"  {name}", says[name], f"the data are simulated: {what}") for name, what in known)]
+            reason = reasons.get(name, "default")
+            lines.append(line(f"  {name}", value, f"{reason}: {field.description}" if reason in NO_REASON else reason))
+    if (simulation_file := Path(parameters["data"][0]) / Simulation.marker).is_file():
+        simulation = json.loads(simulation_file.read_text())
+        fields = [(name, field.description) for name, field in Simulation.model_fields.items() if name in simulation]
+        lines += [
+            "simulation:",
+            *(line(f"  {name}", simulation[name], f"the data are simulated: {description}") for name, description in fields),
+        ]
     return "\n".join([*lines, ""])
 
 
 def line(name, value, reason):
     """A line of YAML with its reason; strings are quoted, so that YAML reads them as strings."""
     text = f"{name}: {json.dumps(value, default=str, ensure_ascii=False)}"
-    return f"{text:<{WIDTH}}  # {reason}"
+    return f"{text:<{REASON_COLUMN}}  # {reason}"

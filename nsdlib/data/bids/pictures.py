@@ -34,8 +34,8 @@ def read_picture(path):
         raise ValueError(
             f"{path} cannot be read as a picture ({type(error).__name__}: {error}): get it again, or save it anew as a PNG."
         ) from error
-    sheet = Image.new("RGBA", picture.size, (GREY, GREY, GREY, 255))
-    return Image.alpha_composite(sheet, picture).convert("RGB")
+    grey = Image.new("RGBA", picture.size, (GREY, GREY, GREY, 255))
+    return Image.alpha_composite(grey, picture).convert("RGB")
 
 
 class Pictures:
@@ -61,15 +61,16 @@ class Pictures:
 
     def find(self, name):
         """Find the picture of a name: its Path, None if there is none; raises a ValueError if two match."""
-        parts, found = _parts(name), []
-        like = self._index.get(_small(parts[-1]) if parts else "", ())
-        apart = parts[-2:-1] not in ((), (self.folder.name,)) and any(path.parent != self.folder for path in like)
-        for path in like:
+        parts, matches = _parts(name), []
+        candidates = self._index.get(_small(parts[-1]) if parts else "", ())
+        min_shared = parts[-2:-1] not in ((), (self.folder.name,)) and any(path.parent != self.folder for path in candidates)
+        for path in candidates:
             folders = _parts(str(path.relative_to(self.folder)))[:-1]
             n_shared = min(len(folders), len(parts) - 1)
-            if folders[len(folders) - n_shared :] == parts[len(parts) - 1 - n_shared : -1] and n_shared >= apart:
-                found.append((len(folders) == len(parts) - 1 == n_shared, n_shared, parts[-1] in (path.name, path.stem), path))
-        best = [path for *merit, path in found if merit == max(others for *others, _ in found)]
+            if folders[len(folders) - n_shared :] == parts[len(parts) - 1 - n_shared : -1] and n_shared >= min_shared:
+                matches.append((len(folders) == len(parts) - 1 == n_shared, n_shared, parts[-1] in (path.name, path.stem), path))
+        best_rank = max((rank for *rank, _ in matches), default=None)
+        best = [path for *rank, path in matches if rank == best_rank]
         if len(best) > 1:
             raise ValueError(f"Picture {name!r} can be {best[0]} or {best[1]}: tables must name the folder, or the extension.")
         return best[0] if best else None
@@ -80,29 +81,29 @@ class Pictures:
 
     def one_name_each(self, names):
         """Map each name to the first name of the same file: a dict; a ValueError if two names cannot be one picture."""
-        first, same = {}, {}
+        name_of_path, name_of = {}, {}
         for name in names:
             path = self.identify(name)
-            other = first.setdefault(path, name)
-            ours, theirs = (_parts(text)[:-1] for text in (name, other))
-            n_shared = min(len(ours), len(theirs))
-            if n_shared and ours[-n_shared:] != theirs[-n_shared:]:
-                raise ValueError(f"{name} and {other} would both be {path}: set images to a folder further up, that holds both.")
-            same[name] = other
-        return same
+            other = name_of_path.setdefault(path, name)
+            folders, other_folders = (_parts(text)[:-1] for text in (name, other))
+            n_shared = min(len(folders), len(other_folders))
+            if n_shared and folders[-n_shared:] != other_folders[-n_shared:]:
+                raise ValueError(f"{name} and {other} would both be {path}: set images to a parent folder that holds both.")
+            name_of[name] = other
+        return name_of
 
     def missing(self, names):
         """Pictures that are missing or without content, as pairs (path, what is wrong)."""
-        found = {name: self.find(name) for name in names}
-        absent = [(self.folder / name, "a picture that the tables name") for name, path in found.items() if path is None]
-        return absent + [(path, wrong) for path in found.values() if path is not None and (wrong := problem(path))]
+        paths = {name: self.find(name) for name in names}
+        absent = [(self.folder / name, "a picture that the tables name") for name, path in paths.items() if path is None]
+        return absent + [(path, reason) for path in paths.values() if path is not None and (reason := problem(path))]
 
     def refuse_missing(self, names):
         """Raise a FileNotFoundError, with the number of pictures and some of their names, if any are missing."""
         if missing := self.missing(dict.fromkeys(names)):
-            first = ", ".join(str(path).removeprefix(f"{self.folder}/") for path, _ in missing[:5])
+            examples = ", ".join(str(path).removeprefix(f"{self.folder}/") for path, _ in missing[:5])
             raise FileNotFoundError(
-                f"{len(missing)} of {len(set(names))} pictures are missing in {self.folder}, such as {first} "
+                f"{len(missing)} of {len(set(names))} pictures are missing in {self.folder}, such as {examples} "
                 f"({missing[0][1]}). Set images, in the parameter file or as --images, to the folder in which they lie."
             )
 
@@ -119,27 +120,27 @@ class Pictures:
         """Concept of each picture: its name without the final number, or its folder if folders distinguish at least as well."""
         folders = {name: (self.find(name) or self.folder / name).parent.name for name in names}
         matches = {name: NUMBERED.fullmatch(PurePosixPath(name).stem) for name in names}
-        odd = [name for name, match in matches.items() if match is None]
-        stems, n_folders = {name: match[1] for name, match in matches.items() if match}, len(set(folders.values()))
-        if n_folders > 1 and (odd or len(set(stems.values())) <= n_folders):
+        unnumbered = [name for name, match in matches.items() if match is None]
+        concepts, n_folders = {name: match[1] for name, match in matches.items() if match}, len(set(folders.values()))
+        if n_folders > 1 and (unnumbered or len(set(concepts.values())) <= n_folders):
             return [folders[name] for name in names]
-        if odd:
+        if unnumbered:
             raise ValueError(
-                f"{len(odd)} pictures of {self.folder} do not say their concept, such as {odd[0]}: wanted a folder for each "
-                "concept, or names such as dog_12.jpg. Or choose another split, such as random."
+                f"{len(unnumbered)} pictures of {self.folder} do not say their concept, such as {unnumbered[0]}: wanted a folder "
+                "for each concept, or names such as dog_12.jpg. Or choose another split, such as random."
             )
-        return [stems[name] for name in names]
+        return [concepts[name] for name in names]
 
     def _square(self, path):
         """One picture as (side, side, 3) uint8."""
         from PIL import Image, ImageOps
 
         picture = read_picture(path)
-        size, how, short = (self.side, self.side), Image.Resampling.BICUBIC, min(picture.size)
+        size, resampling, shortest = (self.side, self.side), Image.Resampling.BICUBIC, min(picture.size)
         if self.fit == "crop":
-            left, top = ((length - short) // 2 for length in picture.size)
-            return np.asarray(picture.crop((left, top, left + short, top + short)).resize(size, how))
-        return np.asarray(ImageOps.pad(picture, size, how, color=(GREY, GREY, GREY)))
+            left, top = ((length - shortest) // 2 for length in picture.size)
+            return np.asarray(picture.crop((left, top, left + shortest, top + shortest)).resize(size, resampling))
+        return np.asarray(ImageOps.pad(picture, size, resampling, color=(GREY, GREY, GREY)))
 
 
 def read_captions(path, pictures):
@@ -154,12 +155,12 @@ def read_captions(path, pictures):
     return captions
 
 
-def _walk(folder, above=()):
+def _walk(folder, parents=()):
     """Yield the files below a folder, sorted; skip hidden ones, and follow links to folders unless they form a cycle."""
-    here = folder.resolve()
-    for path in sorted(folder.iterdir()) if folder.is_dir() and here not in above else ():
+    resolved = folder.resolve()
+    for path in sorted(folder.iterdir()) if folder.is_dir() and resolved not in parents else ():
         if path.is_dir() and not path.name.startswith("."):
-            yield from _walk(path, (*above, here))
+            yield from _walk(path, (*parents, resolved))
         elif not path.name.startswith("."):
             yield path
 
@@ -171,5 +172,5 @@ def _parts(name):
 
 def _small(name):
     """File name in normalized Unicode, with its extension in lower case."""
-    stem, dot, ending = normalize("NFC", name).rpartition(".")
-    return f"{stem}{dot}{ending.lower()}" if stem else dot + ending
+    stem, dot, extension = normalize("NFC", name).rpartition(".")
+    return f"{stem}{dot}{extension.lower()}" if stem else dot + extension

@@ -32,15 +32,15 @@ class BIDSSubject(LabSubject):
         super().__init__(settings)
         self.root = Path(root)
         self.name = f"{self.root.name}/sub-{settings.label}"
-        found, self._found_notes = files.find_runs(
+        runs, self._file_notes = files.find_runs(
             self.root, settings.derivatives, label=settings.label, task=settings.task, space=settings.space
         )
-        self._use(list(dict.fromkeys(run.session for run in found)), n_sessions)
+        self._select_sessions(list(dict.fromkeys(run.session for run in runs)), n_sessions)
         self.runs = {}  # (session, run): RunFiles
         for session, label in enumerate(self.session_labels, start=1):
-            of_session = [run for run in found if run.session == label]
-            self.runs |= {(session, number): run for number, run in enumerate(of_session, start=1)}
-        self._whole = len(self.runs) == len(found)
+            session_runs = [run for run in runs if run.session == label]
+            self.runs |= {(session, number): run for number, run in enumerate(session_runs, start=1)}
+        self._is_whole = len(self.runs) == len(runs)
 
     @property
     def notes(self):
@@ -48,7 +48,7 @@ class BIDSSubject(LabSubject):
         twice = ["high_pass takes out drifts, as the GLM's polynomials do."] if "high_pass" in self.settings.confounds else []
         durations = trials.typical_duration(self._events[0]["duration"])[1]
         read = [self._timing[1], self._events[1], self._grid[2], self._mask[2], durations]
-        return [*self._found_notes, *(note for notes in read for note in notes), *twice]
+        return [*self._file_notes, *(note for notes in read for note in notes), *twice]
 
     @cached_property
     def _timing(self):
@@ -59,44 +59,46 @@ class BIDSSubject(LabSubject):
                 if len(image.shape) != 4 or image.shape[3] < 2:
                     raise ValueError(f"{run.bold} has shape {image.shape}, wanted a series of volumes.")
                 header, n_volumes = image.header, image.shape[3]
-            tr, start, said = files.read_timing(run, self.root, self.settings.derivatives, header=header, tr=self.settings.tr)
+            tr, start, run_notes = files.read_timing(
+                run, self.root, self.settings.derivatives, header=header, tr=self.settings.tr
+            )
             timing[key] = tr, start, n_volumes
-            notes += said
+            notes += run_notes
         if len({round(tr, 4) for tr, *_ in timing.values()}) > 1:
             seconds = ", ".join(f"{self.runs[key]} {tr:g} s" for key, (tr, *_) in timing.items())
             raise ValueError(f"All runs must have the same seconds between volumes, got {seconds}.")
-        common = next(iter(timing.values()))[0]  # they differ only by rounding
-        return {key: (common, start, n) for key, (_, start, n) in timing.items()}, list(dict.fromkeys(notes))
+        tr_of_first = next(iter(timing.values()))[0]  # they differ only by rounding
+        return {key: (tr_of_first, start, n) for key, (_, start, n) in timing.items()}, list(dict.fromkeys(notes))
 
     @cached_property
     def _events(self):
         """Trials with onset, duration, name and test; notes."""
         seconds = {key: (tr * n, tr * (n - 1)) for key, (tr, _, n) in self._timing[0].items()}
-        chosen = self.settings
+        settings = self.settings
         table, notes = trials.read_trials(
-            self.runs, seconds, image_column=chosen.image_column, drop=chosen.drop, test=chosen.test, whole=self._whole
+            self.runs, seconds, image_column=settings.image_column, drop=settings.drop, test=settings.test, whole=self._is_whole
         )
-        same = self.pictures.one_name_each(table["name"].unique())
-        table["name"] = table["name"].map(same)
-        if n_other := sum(name != first for name, first in same.items()):
-            notes.append(f"{n_other} names stand for pictures that have another name, too: they are one picture.")
-        if (lost := self._lost(table)).any():
-            notes.append(f"{lost.sum()} trials left out: most volumes that show their response are scrubbed.")
-            table = table[~lost].reset_index(drop=True)
-        if without := sorted({of for of, _ in self.runs} - set(table["session"])):
-            labels = ", ".join(self.runs[of, 1].session for of in without)
+        name_of = self.pictures.one_name_each(table["name"].unique())
+        table["name"] = table["name"].map(name_of)
+        if n_other := sum(name != first for name, first in name_of.items()):
+            notes.append(f"{n_other} names stand for pictures that also have another name: each is one picture.")
+        if (scrubbed := self._scrubbed(table)).any():
+            notes.append(f"{scrubbed.sum()} trials left out: most volumes that show their response are scrubbed.")
+            table = table[~scrubbed].reset_index(drop=True)
+        if empty_sessions := sorted({session for session, _ in self.runs} - set(table["session"])):
+            labels = ", ".join(self.runs[session, 1].session for session in empty_sessions)
             raise ValueError(f"{self.name}: no trial showed a picture in ses-{labels}. {' '.join(notes)}")
         return table, notes
 
-    def _lost(self, table):
+    def _scrubbed(self, table):
         """Whether most volumes from 2 to 10 s after a trial's onset, which show its response, are excluded: (n_trials,) bool."""
-        lost, onsets = np.zeros(len(table), bool), table["onset"].to_numpy()[:, None]
+        scrubbed, onsets = np.zeros(len(table), bool), table["onset"].to_numpy()[:, None]
         for key, rows in table.groupby(["session", "run"]).indices.items():
             (tr, start, n_volumes), excluded = self._timing[0][key], self._nuisance(*key)[1]
             times = start + tr * np.arange(n_volumes) - onsets[rows]  # (n_trials, n_volumes)
-            shows = (times >= 2) & (times <= 10)
-            lost[rows] = (shows & excluded).sum(axis=1) > 0.5 * shows.sum(axis=1)
-        return lost
+            in_response = (times >= 2) & (times <= 10)
+            scrubbed[rows] = (in_response & excluded).sum(axis=1) > 0.5 * in_response.sum(axis=1)
+        return scrubbed
 
     @cached_property
     def _grid(self):
@@ -110,15 +112,16 @@ class BIDSSubject(LabSubject):
             tr, starts = volume_tr, np.array([timing[key][1] for key in keys])
         last = np.array([self._n_rows(key, tr) - 1 for key in keys])
         rows = nearest_volume(onsets - starts, tr).astype(np.int64).clip(0, last)
-        shift = np.abs(starts + rows * tr - onsets).max()
-        if (again := table.assign(row=rows).duplicated(["session", "run", "row"], keep=False)).any():
-            first, second = np.flatnonzero(again)[:2]
+        deviation = np.abs(starts + rows * tr - onsets).max()
+        if (same_row := table.assign(row=rows).duplicated(["session", "run", "row"], keep=False)).any():
+            first, second = np.flatnonzero(same_row)[:2]
             raise ValueError(
-                f"{self.runs[keys[first]].events}: the trials at {onsets[first]:g} and {onsets[second]:g} s fall on one of the "
-                f"times {tr:g} s apart. Set onsets to resample, or drop one kind of row, {files.HOW}."
+                f"{self.runs[keys[first]].events}: the trials at {onsets[first]:g} and {onsets[second]:g} s fall on the same of "
+                f"the times {tr:g} s apart. Set onsets to resample, or drop one kind of row, {files.WHERE_TO_SET}."
             )
         how = "Series are resampled to times" if self.settings.onsets == "resample" else "Onsets are rounded to volumes"
-        return tr, rows, [f"{how} {tr:g} s apart (volumes: {volume_tr:g} s): onsets lie off them by {shift:.3f} s at most."]
+        note = f"{how} {tr:g} s apart (volumes: {volume_tr:g} s): onsets differ from them by {deviation:.3f} s at most."
+        return tr, rows, [note]
 
     @cached_property
     def _mask(self):
@@ -136,7 +139,7 @@ class BIDSSubject(LabSubject):
         return trials.typical_duration(self._events[0]["duration"])[0]
 
     @property
-    def _shown(self):
+    def _trial_table(self):
         return self._events[0]
 
     @cached_property
@@ -176,7 +179,7 @@ class BIDSSubject(LabSubject):
     def n_runs(self, session):
         """Number of task runs in a session."""
         self.check_session(session)
-        return sum(of == session for of, _ in self.runs)
+        return sum(number == session for number, _ in self.runs)
 
     def n_volumes(self, session, run):
         """Number of volumes measured in a run; resampled series have more volumes, but no more information."""
@@ -197,8 +200,8 @@ class BIDSSubject(LabSubject):
         """Onsets of a run, see `Subject`."""
         self.check_run(session, run)
         labels = np.zeros(self._n_rows((session, run), self.tr), dtype=np.int64)
-        here = ((self.trials["session"] == session) & (self.trials["run"] == run)).to_numpy()
-        labels[self._grid[1][here]] = 1 + self.image_ids[here]
+        in_run = ((self.trials["session"] == session) & (self.trials["run"] == run)).to_numpy()
+        labels[self._grid[1][in_run]] = 1 + self.image_ids[in_run]
         return labels
 
     def confounds(self, session, run):
@@ -207,26 +210,26 @@ class BIDSSubject(LabSubject):
         values, excluded = self._nuisance(session, run)
         tr, start, _ = self._timing[0][session, run]
         values = self._on_grid(session, run, values, excluded)
-        first, reach = (0, tr) if self.settings.onsets == "resample" else (start, tr / 2)
+        first, radius = (0, tr) if self.settings.onsets == "resample" else (start, tr / 2)
         times = first + np.arange(len(values)) * self.tr
-        touched = (np.abs(times[:, None] - start - tr * np.flatnonzero(excluded)) < reach - 1e-6).any(axis=1)
-        return np.hstack([values, np.eye(len(values))[:, touched]]) if values.shape[1] or touched.any() else None
+        affected = (np.abs(times[:, None] - start - tr * np.flatnonzero(excluded)) < radius - 1e-6).any(axis=1)
+        return np.hstack([values, np.eye(len(values))[:, affected]]) if values.shape[1] or affected.any() else None
 
     def session_files(self, session, roi):
         """Files that a GLM fit of a session reads: a list of Path; includes the masks of all runs, which are intersected."""
-        runs = [run for (of, _), run in self.runs.items() if of == session]
-        found = [path for run in runs for path in (run.bold, run.events, run.confounds) if path]
-        return [*found, *(run.mask for run in self.runs.values()), *self._mask_file(roi)]
+        runs = [run for (number, _), run in self.runs.items() if number == session]
+        files_read = [path for run in runs for path in (run.bold, run.events, run.confounds) if path]
+        return [*files_read, *(run.mask for run in self.runs.values()), *self._mask_files(roi)]
 
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0, roi="brainmask"):
         """Files that a run over the first `n_sessions` reads, as pairs (path, what it is); for pictures see `missing_files`."""
-        kinds = {"mask, roi": self._mask_file(roi), "reference volume": self._references, "regions": self._labels}
-        found = [(path, kind) for kind, paths in kinds.items() for path in paths]
+        kinds = {"mask, roi": self._mask_files(roi), "reference volume": self._references, "regions": self._labels}
+        needed = [(path, kind) for kind, paths in kinds.items() for path in paths]
         for key, run in self.runs.items():
             if key[0] <= n_sessions:
                 kinds = {"BOLD": run.bold, "brain mask": run.mask, "events": run.events, "confounds": run.confounds}
-                found += [(path, f"{kind} of {run}") for kind, path in kinds.items() if path]
-        return found + ([(self.settings.captions, "captions")] if self.settings.captions else [])
+                needed += [(path, f"{kind} of {run}") for kind, path in kinds.items() if path]
+        return needed + ([(self.settings.captions, "captions")] if self.settings.captions else [])
 
     def _n_rows(self, key, tr):
         """Number of rows of a run's design, `tr` seconds apart."""
@@ -240,9 +243,9 @@ class BIDSSubject(LabSubject):
     def _on_grid(self, session, run, series, excluded):
         """Replace excluded volumes by the nearest others, and resample the series to the times of the design."""
         tr, start, _ = self._timing[0][session, run]
-        kept = np.flatnonzero(~excluded)
+        included = np.flatnonzero(~excluded)
         for row in np.flatnonzero(excluded):
-            series[row] = series[kept[np.abs(kept - row).argmin()]]
+            series[row] = series[included[np.abs(included - row).argmin()]]
         if self.settings.onsets == "round" or (tr == self.tr and not start):
             return series
         return resample_volumes(series, tr=tr, new_tr=self.tr, start=start)

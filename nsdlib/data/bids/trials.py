@@ -8,7 +8,7 @@ from nsdlib.core.files import some
 from nsdlib.core.glm.events import OFF_GRID, find_tr, seconds
 from nsdlib.core.glm.hrf import STIMULUS_SECONDS
 from nsdlib.data.bids.events import read_events
-from nsdlib.data.bids.files import HOW
+from nsdlib.data.bids.files import WHERE_TO_SET
 
 LAST_SECONDS = 4.0  # of a run: the response to a trial that begins in them is hardly measured
 EARLY_SECONDS = 0.05  # before a run: taken as a clock error, and set to 0
@@ -34,35 +34,36 @@ def read_trials(runs, lasts, *, image_column, drop, test, whole):
     if unknown := [column for column in text if column not in (*columns, "ses")]:
         raise ValueError(
             f"No events of {next(iter(runs.values()))} and the other runs have a column {unknown[0]!r}. There are "
-            f"{', '.join(columns)}: correct image_column, drop or test, {HOW}."
+            f"{', '.join(columns)}: correct image_column, drop or test, {WHERE_TO_SET}."
         )
-    found, left_out = [], {}
-    for (session, number), run in runs.items():
-        tables[session, number] = table = tables[session, number].assign(ses=run.session)
-        rows = _choose(table, run, lasts[session, number], image_column, drop, left_out)
-        found.append(rows.assign(session=session, run=number, test=_matching(rows, test)))
-    notes = [
-        f"{sum(n.values())} rows left out: {why} ({some([f'{run} {k}' for run, k in n.items()], 10)})."
-        for why, n in left_out.items()
-    ]
-    if idle := _idle(drop, tables):
-        notes.append(f"drop: no row has {idle}, so it leaves nothing out.")
-    if whole and (idle := _idle(test, tables)):
-        raise ValueError(f"test: no row has {idle}, so that pictures may be missing in the official test set. Correct it.")
-    if not (found := [rows for rows in found if len(rows)]):
+    kept, left_out = [], {}
+    for (session, run_number), run in runs.items():
+        tables[session, run_number] = table = tables[session, run_number].assign(ses=run.session)
+        rows = _choose(table, run, lasts[session, run_number], image_column, drop, left_out)
+        kept.append(rows.assign(session=session, run=run_number, test=_matching(rows, test)))
+    notes = []
+    for cause, n_rows in left_out.items():
+        by_run = [f"{run} {n}" for run, n in n_rows.items()]
+        notes.append(f"{sum(n_rows.values())} rows left out: {cause} ({some(by_run, 10)}).")
+    if unmatched := _unmatched(drop, tables):
+        notes.append(f"drop: no row has {unmatched}, so it leaves nothing out.")
+    if whole and (unmatched := _unmatched(test, tables)):
+        raise ValueError(f"test: no row has {unmatched}, so that pictures may be missing in the official test set. Correct it.")
+    if not (kept := [rows for rows in kept if len(rows)]):
         raise ValueError(f"The events have no trial that showed a picture, column {image_column}. {' '.join(notes)}")
-    trials = pd.concat(found, ignore_index=True).rename(columns={image_column: "name"})
+    trials = pd.concat(kept, ignore_index=True).rename(columns={image_column: "name"})
     if test and not trials["test"].any():
         raise ValueError(f"test: no trial has {_condition(test)}, so the official test set would be empty. Correct it.")
     before = trials.groupby(["session", "run"]).shift()
-    kind, kind_before = (rows.get("trial_type", rows["name"]).fillna("") for rows in (trials, before))
+    trial_type, type_before = (rows.get("trial_type", rows["name"]).fillna("") for rows in (trials, before))
     early = trials["onset"] < before["onset"] + before["duration"] - FINEST / 2
-    again = trials["name"].eq(before["name"]) & kind.ne(kind_before)
-    for odd, what in (
-        (early, "begin while the picture before is still shown"),
-        (again, "show the picture before again as another trial_type"),
+    repeated = trials["name"].eq(before["name"]) & trial_type.ne(type_before)
+    for selected, description in (
+        (early, "begin while the previous picture is still shown"),
+        (repeated, "show the previous picture again as another trial_type"),
     ):
-        notes += [f"{odd.sum()} trials {what}: is one kind of row no trial? See drop."] if odd.any() else []
+        if selected.any():
+            notes.append(f"{selected.sum()} trials {description}: if one kind of row is not a trial, name it in drop.")
     return trials[["session", "run", "onset", "duration", "name", "test"]], notes
 
 
@@ -72,9 +73,9 @@ def choose_grid(onsets, tr):
     Returns its step in seconds: `tr` if onsets lie within 5 % of it, or 0.25 s, of a volume, otherwise a fraction of it; and the
     largest distance of an onset from the grid, in seconds.
     """
-    for near in (OFF_GRID * tr, FINEST / 2):
+    for tolerance in (OFF_GRID * tr, FINEST / 2):
         shift = float(np.abs(onsets - np.rint(onsets / tr) * tr).max())
-        grid, shift = (tr, shift) if shift <= near else find_tr(onsets, tr=tr, max_shift=near)
+        grid, shift = (tr, shift) if shift <= tolerance else find_tr(onsets, tr=tr, max_shift=tolerance)
         if grid >= FINEST:
             break
     return grid, shift
@@ -84,38 +85,38 @@ def typical_duration(durations):
     """Return the median of durations in seconds, (n_trials,) float with NaN where unknown, rounded to 0.1; and notes."""
     known = durations.dropna().to_numpy()
     if not len(known):
-        return STIMULUS_SECONDS, [f"No trial has a duration: {STIMULUS_SECONDS:g} s is taken."]
-    notes = [f"Durations go from {known.min():g} to {known.max():g} s: their median is taken."] if np.ptp(known) > 0.1 else []
+        return STIMULUS_SECONDS, [f"No trial has a duration: {STIMULUS_SECONDS:g} s is assumed."]
+    notes = [f"Durations range from {known.min():g} to {known.max():g} s: their median is used."] if np.ptp(known) > 0.1 else []
     return round(float(np.median(known)), 1), notes
 
 
-def _choose(table, run, lasts, image_column, drop, left_out):
+def _choose(table, run, ends, image_column, drop, left_out):
     """Trials of a run's table, by onset; adds the other rows to `left_out`, a dict of causes to counts per run."""
     if image_column not in table and not _matching(table, drop).all():
         raise ValueError(f"{run.events} has no column {image_column!r}, as other runs have; its columns are {', '.join(table)}.")
     times = {name: seconds(table, name, lambda row: f"{run.events}, line {row + 2}") for name in ("onset", "duration")}
-    rows, (end, last) = table.assign(**{image_column: table.get(image_column)} | times), lasts
+    rows, (end, last) = table.assign(**{image_column: table.get(image_column)} | times), ends
     causes = {
         f"drop, {_condition(drop)}": _matching(rows, drop),
         f"no {image_column}": rows[image_column].isna(),
         "no onset": rows["onset"].isna(),
         "onset before the first volume": rows["onset"] < -EARLY_SECONDS,
-        f"onset in the last {LAST_SECONDS:g} s of the run, or behind it": rows["onset"] > min(end - LAST_SECONDS, last),
+        f"onset in the last {LAST_SECONDS:g} s of the run, or after it": rows["onset"] > min(end - LAST_SECONDS, last),
     }
-    first = rows[~np.any(list(causes.values()), axis=0)].drop_duplicates(["onset", image_column])
-    causes["the same picture again at the same onset"] = ~rows.index.isin(first.index)
-    left = np.zeros(len(rows), dtype=bool)
-    for why, leave in causes.items():
-        if n_left := int((leave & ~left).sum()):
-            left_out.setdefault(why, {})[str(run)] = n_left
-        left |= np.asarray(leave)
-    rows = first.sort_values("onset", kind="stable")
-    if (again := rows["onset"].duplicated()).any():
-        first, second = rows.index[rows["onset"] == rows["onset"][again.idxmax()]][:2]
+    kept = rows[~np.any(list(causes.values()), axis=0)].drop_duplicates(["onset", image_column])
+    causes["the same picture again at the same onset"] = ~rows.index.isin(kept.index)
+    dropped = np.zeros(len(rows), dtype=bool)
+    for cause, is_dropped in causes.items():
+        if n_dropped := int((is_dropped & ~dropped).sum()):
+            left_out.setdefault(cause, {})[str(run)] = n_dropped
+        dropped |= np.asarray(is_dropped)
+    rows = kept.sort_values("onset", kind="stable")
+    if (simultaneous := rows["onset"].duplicated()).any():
+        first, second = rows.index[rows["onset"] == rows["onset"][simultaneous.idxmax()]][:2]
         raise ValueError(
             f"{run.events}, lines {first + 2} and {second + 2}: the pictures {rows[image_column][first]} and "
-            f"{rows[image_column][second]} appear at once, {rows['onset'][first]:g} s, and share one response. Drop one kind of "
-            f"row, {HOW}."
+            f"{rows[image_column][second]} appear at the same time, {rows['onset'][first]:g} s, and share one response. Drop one "
+            f"kind of row, {WHERE_TO_SET}."
         )
     return rows.assign(onset=rows["onset"].clip(lower=0))
 
@@ -128,22 +129,23 @@ def _matching(table, conditions):
     for column, values in conditions.items():
         if column in table:
             numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").dropna()
-            held = pd.to_numeric(table[column], errors="coerce")
-            matching |= table[column].isin(values) | held.isin(numbers) | table[column].isna() & ("n/a" in values)
-            for ends in filter(None, map(RANGE.fullmatch, values)):
-                matching |= held.between(*map(float, ends.groups()))
+            numeric = pd.to_numeric(table[column], errors="coerce")
+            matching |= table[column].isin(values) | numeric.isin(numbers) | table[column].isna() & ("n/a" in values)
+            for limits in filter(None, map(RANGE.fullmatch, values)):
+                matching |= numeric.between(*map(float, limits.groups()))
     return matching
 
 
-def _idle(conditions, tables):
+def _unmatched(conditions, tables):
     """The conditions that no row of the tables meets, as text."""
     import pandas as pd
 
-    idle = {}
+    unmatched = {}
     for column, values in conditions.items():
-        there = pd.concat([table[[column]] for table in tables.values() if column in table]).drop_duplicates()
-        idle[column] = [value for value in values if not _matching(there, {column: [value]}).any()]
-    return _condition({column: values for column, values in idle.items() if values})
+        rows = pd.concat([table[[column]] for table in tables.values() if column in table]).drop_duplicates()
+        if absent := [value for value in values if not _matching(rows, {column: [value]}).any()]:
+            unmatched[column] = absent
+    return _condition(unmatched)
 
 
 def _condition(conditions):

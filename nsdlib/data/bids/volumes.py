@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from nsdlib.data.bids.files import HOW, existing
+from nsdlib.data.bids.files import WHERE_TO_SET, existing
 
 MAX_SIDE = 512  # voxels along a side of a volume
 AFFINE_TOLERANCE = 1e-3  # mm
@@ -30,12 +30,12 @@ def opened(path):
 
 def check_grid(path, image, shape, affine):
     """Raise a ValueError if an image is not on the voxel grid of the others."""
-    apart = np.abs(image.affine - affine).max()
-    if image.shape[:3] != shape or not apart <= AFFINE_TOLERANCE:  # also refuses NaN
-        what = f"{image.shape[:3]}, not {shape}" if image.shape[:3] != shape else f"affines differ by {apart:.3g}"
+    difference = np.abs(image.affine - affine).max()
+    if image.shape[:3] != shape or not difference <= AFFINE_TOLERANCE:  # also refuses NaN
+        reason = f"{image.shape[:3]}, not {shape}" if image.shape[:3] != shape else f"affines differ by {difference:.3g}"
         raise ValueError(
-            f"{path} has another grid of voxels than the first brain mask ({what}): all runs of a subject must share one. Take a "
-            "space that they share, such as T1w (fMRIPrep's --output-spaces T1w)."
+            f"{path} has another grid of voxels than the first brain mask ({reason}): all runs of a subject must share one. Take "
+            "a space that they share, such as T1w (fMRIPrep's --output-spaces T1w)."
         )
 
 
@@ -62,14 +62,14 @@ def read_mask(runs):
     """
     masks, affine = read_masks([run.mask for run in runs])
     n_runs = masks.sum(axis=0, dtype=np.int32)
-    shared, nearly = n_runs == len(masks), n_runs == len(masks) - 1
-    n_any, n_shared = np.count_nonzero(n_runs), np.count_nonzero(shared)
+    shared, in_all_but_one = n_runs == len(masks), n_runs == len(masks) - 1
+    n_some, n_shared = np.count_nonzero(n_runs), np.count_nonzero(shared)
     if not n_shared:
-        raise ValueError(f"No voxel is in the brain masks of all {len(masks)} runs, {n_any} are in some: look at them.")
-    costs = {str(run): np.count_nonzero(nearly & ~mask) for run, mask in zip(runs, masks, strict=True)}
-    alone = ", ".join(f"{run} {cost}" for run, cost in sorted(costs.items(), key=lambda pair: -pair[1]) if cost)
-    note = f"{n_shared} voxels are in the brain masks of all runs, {n_any} in some. Missing in one run alone: {alone or 'none'}."
-    return shared, affine, [note]
+        raise ValueError(f"No voxel is in the brain masks of all {len(masks)} runs, {n_some} are in some: inspect the masks.")
+    n_lost = {str(run): np.count_nonzero(in_all_but_one & ~mask) for run, mask in zip(runs, masks, strict=True)}
+    missing_alone = ", ".join(f"{run} {n}" for run, n in sorted(n_lost.items(), key=lambda pair: -pair[1]) if n)
+    note = f"{n_shared} voxels are in the brain masks of all runs, {n_some} in some."
+    return shared, affine, [f"{note} Missing in one run alone: {missing_alone or 'none'}."]
 
 
 def read_map(path, mask, affine):
@@ -84,12 +84,12 @@ def read_series(path, mask, affine=None):
 
     Raises a ValueError for another grid; without `affine`, any affine is accepted.
     """
-    places = np.ravel_multi_index(np.nonzero(mask), mask.shape, order="F")  # in the file's order
+    voxels = np.ravel_multi_index(np.nonzero(mask), mask.shape, order="F")  # in the file's order
     with opened(path) as image:
         check_grid(path, image, mask.shape, image.affine if affine is None else affine)
-        series = np.empty((image.shape[3], len(places)), dtype=np.float32)
-        for i in range(len(series)):
-            series[i] = np.asanyarray(image.dataobj[..., i]).ravel(order="F")[places]
+        series = np.empty((image.shape[3], len(voxels)), dtype=np.float32)
+        for volume in range(len(series)):
+            series[volume] = np.asanyarray(image.dataobj[..., volume]).ravel(order="F")[voxels]
     return series
 
 
@@ -99,8 +99,8 @@ def read_mean(paths, shape, affine):
     for path in paths:
         with opened(path) as image:
             check_grid(path, image, shape, affine)
-            n_volumes, whole = int(np.prod(image.shape[3:])), len(image.shape) == 3
-            volumes = (np.asanyarray(image.dataobj) if whole else image.dataobj[..., i] for i in range(n_volumes))
+            n_volumes, is_single = int(np.prod(image.shape[3:])), len(image.shape) == 3
+            volumes = (np.asanyarray(image.dataobj) if is_single else image.dataobj[..., i] for i in range(n_volumes))
             total += sum(np.nan_to_num(volume).astype(np.float64) for volume in volumes) / n_volumes
     return (total / len(paths)).astype(np.float32)
 
@@ -112,8 +112,8 @@ def read_labels(path, shape, affine):
 
     with opened(path) as image:
         image = nibabel.squeeze_image(image)  # many programs write (X, Y, Z, 1)
-        same = image.shape == shape and np.allclose(image.affine, affine, rtol=0, atol=AFFINE_TOLERANCE)
-        if not same:
+        same_grid = image.shape == shape and np.allclose(image.affine, affine, rtol=0, atol=AFFINE_TOLERANCE)
+        if not same_grid:
             image = nibabel.Nifti1Image(np.asanyarray(image.dataobj), image.affine)
             grid = nibabel.Nifti1Image(np.zeros(shape, np.uint8), affine)
             image = resample_to_img(image, grid, interpolation="nearest", force_resample=True, copy_header=True)
@@ -130,12 +130,12 @@ def read_regions(path, table, mask, affine):
     names = pd.read_csv(existing(table), sep="\t", encoding="utf-8-sig")
     if not {"index", "name"} <= set(names):
         raise ValueError(f"{table} has the columns {', '.join(names)}, wanted index and name of FreeSurfer's labels.")
-    labels, found = read_labels(path, mask.shape, affine), {}
+    labels, regions = read_labels(path, mask.shape, affine), {}
     for region in VISUAL:
         numbers = names["index"][names["name"].isin([f"ctx-{side}-{region}" for side in ("lh", "rh")])]
         if (voxels := np.isin(labels, numbers) & mask).any():
-            found[region] = voxels
-    return found
+            regions[region] = voxels
+    return regions
 
 
 def read_confounds(run, strategies, n_volumes):
@@ -152,29 +152,29 @@ def read_confounds(run, strategies, n_volumes):
     if run.confounds is None and not strategies:
         return np.empty((n_volumes, 0)), np.zeros(n_volumes, bool)
     if run.confounds is None:
-        raise ValueError(f"{run.bold} has no table of confounds: set confounds to [], {HOW}.")
+        raise ValueError(f"{run.bold} has no table of confounds: set confounds to [], {WHERE_TO_SET}.")
     table = pd.read_csv(existing(run.confounds), sep="\t", na_values=["n/a"], encoding="utf-8-sig")
     if len(table) != n_volumes:
         raise ValueError(
             f"{run.confounds} has {len(table)} rows, {run.bold.name} has {n_volumes} volumes: get both from one run of fMRIPrep, "
-            f"or set confounds to [], {HOW}."
+            f"or set confounds to [], {WHERE_TO_SET}."
         )
     if strategies:
         image = str(run.bold.with_name(run.bold.name.removesuffix(".gz").removesuffix(".nii") + ".nii.gz"))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the warning that no volume is left: an error below
-                found, kept = load_confounds(image, strategy=tuple(strategies), motion="basic", n_compcor=N_COMPCOR)
+                regressors, included = load_confounds(image, strategy=tuple(strategies), motion="basic", n_compcor=N_COMPCOR)
         except ValueError as error:
             raise ValueError(f"confounds={list(strategies)}: nilearn refuses them for {run.confounds} ({error}).") from error
-        excluded = np.zeros(n_volumes, bool) if kept is None else ~np.isin(np.arange(n_volumes), kept)
+        excluded = np.zeros(n_volumes, bool) if included is None else ~np.isin(np.arange(n_volumes), included)
     else:
-        found = table[[]]
+        regressors = table[[]]
         excluded = table.filter(like="non_steady_state_outlier").to_numpy(float).any(axis=1)
-    values = np.array(found, dtype=float)
+    values = np.array(regressors, dtype=float)
     if excluded.all() or not np.isfinite(values).all():
         raise ValueError(
             f"{run.confounds}: confounds={list(strategies)} leave {np.count_nonzero(~excluded)} of {n_volumes} volumes, and "
-            f"{np.count_nonzero(~np.isfinite(values))} values that are no numbers. Leave out scrub, or this run."
+            f"{np.count_nonzero(~np.isfinite(values))} values that are not numbers. Leave out scrub, or this run."
         )
     return values, excluded

@@ -51,11 +51,11 @@ def test_a_table_is_read_as_bids_has_it(tmp_path, name):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("onset\ttrial_type\n1\tcafé\n".encode("latin-1"), "UnicodeDecodeError.*Wanted text in UTF-8"),
+        ("onset\ttrial_type\n1\tcafé\n".encode("latin-1"), "UnicodeDecodeError.*Wanted UTF-8 text"),
         (b"onset\ttrial_type\n1\ta\tb\n", "ParserWarning.*no more values in a row"),
         (b"onset\ttrial_type\n1\ta\n2\ta\tb\n", "ParserError"),
         (b"onset,duration\n1,2\n", "wanted a column 'onset' and tabs between.*got the columns onset,duration"),
-        (b'onset\timage\n1\ta\n2\t"b\n3\tc\n4\t"d\n', "line 3: a value goes on in the next line"),
+        (b'onset\timage\n1\ta\n2\t"b\n3\tc\n4\t"d\n', "line 3: a value continues on the next line"),
         (b'onset\timage\n1\t"b\n', "ParserError"),
         (b"1\t2\n3\t4\n", "wanted a column 'onset'.*1, 2"),
     ],

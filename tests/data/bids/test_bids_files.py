@@ -162,7 +162,7 @@ def test_odd_names_and_runs_that_were_not_preprocessed_are_listed(root):
     (func(root / "raw", "02") / "sub-01_ses-02_task-see_run-07_bold.nii.gz").symlink_to("nowhere")
     assert find(root)[1] == [
         "Measured, but not preprocessed: sub-01_ses-02_task-see_run-07_bold.nii.gz.",
-        "Not names of BIDS, ignored: sub-01_ses-01_task-see_run-01_bold__dup-01.nii.gz (1 files).",
+        "Names that do not follow BIDS, ignored: sub-01_ses-01_task-see_run-01_bold__dup-01.nii.gz (1 files).",
     ]
 
 
@@ -209,7 +209,9 @@ def test_a_legacy_layout_names_the_folder_within(root):
 def test_results_of_the_first_fmriprep_are_recognised(root):
     for path in (root / "prep").rglob("*bold.nii.gz"):
         path.rename(path.with_name(path.name.replace("_space-T1w_desc-preproc_bold", "_bold_space-T1w_preproc")))
-    assert "Its names are those of fMRIPrep 1.0 or 1.1: run fMRIPrep 20.2 or later" in refusal(FileNotFoundError, root)
+    assert "Its names are those of fMRIPrep 1.0 or 1.1: preprocess again with fMRIPrep 20.2 or later" in refusal(
+        FileNotFoundError, root
+    )
 
 
 def test_minimal_results_are_recognised(root):
@@ -238,9 +240,9 @@ def test_a_mask_that_is_missing_and_two_resolutions_are_refused_and_the_measured
     ("content", "message"),
     [
         (b"", "an empty file: run `datalad get"),
-        (b"/annex/objects/MD5E-s1--2.nii.gz\n", "a text that stands for the file: run `datalad get"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "a text that stands for the file"),
-        (b"<html>", "no .nii.gz, by its first bytes"),
+        (b"/annex/objects/MD5E-s1--2.nii.gz\n", "a placeholder for the file: run `datalad get"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a placeholder for the file"),
+        (b"<html>", "not a .nii.gz file, by its first bytes"),
         (None, "a link whose target is missing: run `datalad get"),
     ],
 )
@@ -305,7 +307,7 @@ def test_the_sidecar_says_when_volumes_were_measured(root):
 
 def test_a_missing_start_is_half_a_tr_where_slices_were_aligned(root):
     tr, start, [note] = timing(root, sidecar={"RepetitionTime": TR, "SliceTimingCorrected": True})
-    assert (tr, start) == (2, 1) and "do not say StartTime: slices are taken as aligned to the middle" in note
+    assert (tr, start) == (2, 1) and "do not state StartTime: slices are assumed aligned to the middle" in note
     assert timing(root, sidecar={"SliceTimingCorrected": False})[1] == 0
     assert timing(root, sidecar={}, raw={"RepetitionTime": TR, "SliceTiming": [0, 1]})[1] == 1
     assert timing(root, sidecar={}, raw={"RepetitionTime": TR})[1] == 0
@@ -321,7 +323,7 @@ def test_the_sidecars_of_echoes_and_magnitudes_say_it_too(root):
 
 def test_a_tr_that_is_given_overrides_files(root):
     assert timing(root, sidecar={"RepetitionTime": 2000, "StartTime": 0}, tr=2.5) == (
-        2.5, 0, ["tr=2.5 s was set; the sidecars say 2000 s."],
+        2.5, 0, ["tr=2.5 s was set; the sidecars state 2000 s."],
     )  # fmt: skip
 
 

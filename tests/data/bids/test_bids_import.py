@@ -136,10 +136,10 @@ def test_the_check_list_says_what_was_found_and_what_follows_from_what_is_missin
         r"note  split     random: 10 pictures to train with \(40 trials\), 2 to test with \(8\); below 300",
         r"ok    repeats   12 4x; 12 to 12 pictures in several runs of a session",
         r"none  captions  vision alone",
-        r"none  regions   the mask is taken",
+        r"none  regions   the mask is used",
         r"ok    voxels    165 in the mask, 165 in brainmask",
         r"ok    freedom   (\d+) degrees at least, in .*: 70 volumes - 12 trials - 2 drifts - 0 confounds - up to 10 noise",
-        r"note  .*Series are resampled to times 2 s apart \(volumes: 2 s\): onsets lie off them by 0.000 s",
+        r"note  .*Series are resampled to times 2 s apart \(volumes: 2 s\): onsets differ from them by 0.000 s",
         r"note  .*165 voxels are in the brain masks of all runs, 168 in some. Missing in one run alone: .*run-2 1",
         r"note  .*4 rows left out: no stim_file",
     ):
@@ -160,7 +160,7 @@ def test_the_same_again_does_nothing_and_another_content_is_refused(dataset, pro
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert main(words(dataset, "-p", "onsets=round")) == 2
     said = capsys.readouterr().err
-    assert "is already there and says something else" in said and '"resample"' in said and '"round"' in said
+    assert "already exists with other content" in said and '"resample"' in said and '"round"' in said
     assert {path: path.stat().st_mtime_ns for path in before} == before
     (project / "runs" / "mine" / "import.png").unlink()
     assert main(words(dataset)) == 0 and (project / "runs" / "mine" / "import.png").is_file()
@@ -218,7 +218,7 @@ def test_onsets_off_the_grid_are_resampled_and_rounding_says_how_far(tmp_path, p
         pd.DataFrame({"non_steady_state_outlier00": np.eye(70)[0]}).to_csv(path, sep="\t", index=False)
     resampled, rounded = (importer.look("mine", root / "raw", **settings(root, onsets=how)) for how in ("resample", "round"))
     assert resampled.subject.tr == 0.5 and rounded.subject.tr == TR
-    shifts = [float(re.search(r"lie off them by ([\d.]+) s", "\n".join(look.checks))[1]) for look in (resampled, rounded)]
+    shifts = [float(re.search(r"differ from them by ([\d.]+) s", "\n".join(look.checks))[1]) for look in (resampled, rounded)]
     assert shifts[0] == 0 and shifts[1] == 1.0  # the first volume shows 1 s, onsets are 4, 4.5, 5, 5.5, ...
     left = [int(re.search(r"freedom   (\d+)", "\n".join(look.checks))[1]) for look in (resampled, rounded)]
     assert left == [70 - 12 - 2 - 1 - 10] * 2  # volumes between measured ones say nothing new, and the first is left out once
@@ -246,7 +246,9 @@ def test_the_column_is_guessed_in_its_order(tables, column):
 
 
 def test_a_few_conditions_are_no_pictures():
-    with pytest.raises(ValueError, match=r"in no column that is known.*They have onset, trial_type, what: .*--image-column"):
+    with pytest.raises(
+        ValueError, match=r"in no known column that all tables have.*They have onset, trial_type, what: .*--image-column"
+    ):
         importer.guess_image_column([events(trial_type=list("aba"), what=list("abc"))])
     with pytest.raises(ValueError, match=r"have onset, stim_file, file: .*--image-column\. stim_file is in 1 of 2 tables\.$"):
         importer.guess_image_column([events(stim_file=list("abc")), events(file=list("abc"))])
@@ -301,7 +303,7 @@ def no_tr(root):
         (None, ["-p", "name=other"], r"nsdlib: -p name: the command has it already, mine: say it once"),
         (None, ["-p", "captions=5"], r"captions: Input is not a valid path"),
         (None, ["-p", "drop={trial_type: [train, test]}"], r"no trial that showed a picture"),
-        (lambda root: (root / "raw" / "dataset_description.json").write_text("[]"), [], r"is not as BIDS has it"),
+        (lambda root: (root / "raw" / "dataset_description.json").write_text("[]"), [], r"is not as BIDS defines it"),
     ],
 )
 def test_what_cannot_be_imported_is_refused_and_nothing_is_written(dataset, tmp_path, project, capsys, spoil, more, message):

@@ -180,7 +180,7 @@ def test_rows_that_are_no_trials_are_left_out_and_counted(root):
         f"1 rows left out: no stim_file ({run} 1).",
         f"1 rows left out: no onset ({run} 1).",
         f"1 rows left out: onset before the first volume ({run} 1).",
-        f"1 rows left out: onset in the last 4 s of the run, or behind it ({run} 1).",
+        f"1 rows left out: onset in the last 4 s of the run, or after it ({run} 1).",
         f"1 rows left out: the same picture again at the same onset ({run} 1).",
     ]
     assert subject.onsets(1)[0] == 0
@@ -233,7 +233,7 @@ def test_the_official_test_set_is_by_picture(root):
     chosen = {NAMES[1], NAMES[2]}
     assert subject.is_test.tolist() == [name in chosen for name in subject.image_names(subject.image_ids)]
     assert subject.is_test.sum() == 6
-    with pytest.raises(ValueError, match=r"names no test images of its own: set split to random"):
+    with pytest.raises(ValueError, match=r"has no test set of its own: set split to random"):
         _ = subject_of(root).is_test
     for wrong in ({"trial_type": ("test", "tset")}, {"stim_file": (NAMES[0], NAMES[1].replace("png", "jpg"))}):
         with pytest.raises(
@@ -251,10 +251,10 @@ def test_durations_are_the_median(root):
     subject = BIDSSubject(root / "raw", settings(root), 1)
     rewrite(root, [], header=("onset", "duration"), run=2)
     assert subject.duration == 2
-    assert "Durations go from 2.04 to 3 s: their median is taken." in subject.notes
+    assert "Durations range from 2.04 to 3 s: their median is used." in subject.notes
     rewrite(root, [[8, NAMES[0]]], header=("onset", "stim_file"))
     subject = BIDSSubject(root / "raw", settings(root), 1)
-    assert subject.duration == 3 and "No trial has a duration: 3 s is taken." in subject.notes
+    assert subject.duration == 3 and "No trial has a duration: 3 s is assumed." in subject.notes
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,9 @@ def test_columns_and_trials_that_there_are_not_are_refused(root):
 def test_two_trials_in_one_volume_are_refused(root):
     rewrite(root, [[8, 0.2, NAMES[0]], [8.6, 0.2, NAMES[1]]])
     assert subject_of(root).n_trials == 20
-    with pytest.raises(ValueError, match=r"trials at 8 and 8.6 s fall on one of the times 2 s apart. Set onsets to resample"):
+    with pytest.raises(
+        ValueError, match=r"trials at 8 and 8.6 s fall on the same of the times 2 s apart. Set onsets to resample"
+    ):
         _ = subject_of(root, onsets="round").tr
 
 
@@ -492,7 +494,7 @@ def test_confounds_that_cannot_be_are_refused(root):
     with pytest.raises(ValueError, match=r"leave 0 of 40 volumes, .* Leave out scrub, or this run"):
         subject_of(root, confounds=("motion", "scrub")).confounds(1, 1)
     table.assign(csf=np.nan).to_csv(path, sep="\t", index=False, na_rep="n/a")
-    with pytest.raises(ValueError, match=r"leave 40 of 40 volumes, and 40 values that are no numbers"):
+    with pytest.raises(ValueError, match=r"leave 40 of 40 volumes, and 40 values that are not numbers"):
         subject_of(root, confounds=("wm_csf",)).confounds(1, 1)
     table[1:].to_csv(path, sep="\t", index=False)
     with pytest.raises(ValueError, match=r"has 39 rows, .* has 40 volumes"):
@@ -736,7 +738,7 @@ def test_a_picture_under_two_names_is_one_picture(root):
     subject = subject_of(root, n_sessions=1)
     first = subject.image_ids[(subject.trials["run"] == 1).to_numpy()]
     assert len(set(first[:3])) == 1 and first[3] != first[0]
-    assert "they are one picture" in " ".join(subject.notes)
+    assert "each is one picture" in " ".join(subject.notes)
 
 
 def test_trials_whose_response_is_scrubbed_are_left_out_and_counted(root):
@@ -764,7 +766,7 @@ def test_a_word_that_drops_nothing_and_trials_that_overlap_are_said(root):
     assert "drop: no row has stim_file = no such, n/a or duration = 2.0, 3, x, so it leaves nothing out." in said
     rewrite(root, [[8, 1, "n/a"], [16, 2, NAMES[1]]])
     assert "duration = 3, x, so" in " ".join(subject_of(root, drop={"stim_file": ("n/a",), "duration": ("2.0", "3", "x")}).notes)
-    assert "1 trials begin while the picture before is still shown" in said
+    assert "1 trials begin while the previous picture is still shown" in said
 
 
 def test_rows_of_answers_that_name_the_picture_again_are_said(root):
@@ -772,7 +774,7 @@ def test_rows_of_answers_that_name_the_picture_again_are_said(root):
     rewrite(root, [[8, 1, "image", NAMES[0]], [16, 1, "image", NAMES[0]], [24, 1, "image", NAMES[1]]], header=header)
     assert "another trial_type" not in " ".join(subject_of(root).notes)
     rewrite(root, [[8, 1, "image", NAMES[0]], [9.5, 0, "response", NAMES[0]], [16, 1, "image", NAMES[1]]], header=header)
-    assert "1 trials show the picture before again as another trial_type: is one kind of" in " ".join(subject_of(root).notes)
+    assert "1 trials show the previous picture again as another trial_type: if one kind of" in " ".join(subject_of(root).notes)
 
 
 def test_sessions_can_be_the_test(root):

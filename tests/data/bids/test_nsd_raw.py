@@ -125,7 +125,7 @@ def test_several_tasks_follow_each_other_within_a_session(root, project, house_s
         ("rest", "has no sub-01_ses-nsd01_task-rest_run-1_events.tsv in"),
         ("prfbar", "has no sub-01_ses-prffloc_task-prfbar_run-1_events.tsv in"),
         ("nsdcore,", "wanted the label of a task, or several with commas between"),
-        ("floc", "The events name the picture in no column that is known"),
+        ("floc", "The events name the picture in no known column that all tables have"),
         (
             "nsdcore,attA",
             "no preprocessed BOLD volumes of sub-01, task-attA in space T1w. There are the tasks fixation, floc, memory,",
