@@ -218,9 +218,9 @@ def test_a_design_that_does_not_fit_is_refused(tmp_path):
     shutil.copytree(STORED / "numpy1", folder)
     design = unpickled(folder / f"{DESIGN}.npy")
     for changes, message in (
-        ({"stimorder": [number + 1 for number in design["stimorder"]]}, "counts its conditions from another number"),
-        ({"stimorder": design["stimorder"][:-1]}, r"speaks of 19 trials, and TYPED.* has betas of 20"),
-        ({"numtrialrun": [10, 9]}, "speaks of 20 trials"),
+        ({"stimorder": [number + 1 for number in design["stimorder"]]}, "numbers its conditions differently than GLMsingle"),
+        ({"stimorder": design["stimorder"][:-1]}, r"describes 19 trials, and TYPED.* has betas of 20"),
+        ({"numtrialrun": [10, 9]}, "describes 20 trials"),
     ):
         np.save(folder / f"{DESIGN}.npy", np.array(design | changes, dtype=object))
         with pytest.raises(DamagedFile, match=message):
@@ -229,7 +229,7 @@ def test_a_design_that_does_not_fit_is_refused(tmp_path):
     with pytest.raises(DamagedFile, match="lacks stimorder, numtrialrun, stimdur"):
         _ = GLMsingleResults(folder).design
     (folder / f"{DESIGN}.npy").unlink()
-    with pytest.raises(FileNotFoundError, match=r"holds no DESIGNINFO\.npy or \.mat, so that nothing says what was shown"):
+    with pytest.raises(FileNotFoundError, match=r"holds no DESIGNINFO\.npy or \.mat, which says what each trial showed"):
         _ = GLMsingleResults(folder).design
 
 

@@ -227,13 +227,13 @@ def test_of_what_is_not_square_the_middle_is_taken_and_sides_are_made_alike(tmp_
     assert np.array_equal(images.pixels[0], seen[0])
     assert np.array_equal(images.pixels[1:], resize(resize(seen[1:2], 96), SIDE))
     assert images.notes == [
-        f"1 of 2 images of {tmp_path / 'x'} are not square: their middle was cut out.",
-        f"Images of {tmp_path / 'x'} have 48 to 96 pixels a side: all were brought to 48.",
+        f"1 of 2 images of {tmp_path / 'x'} are not square: they were cropped to their centre.",
+        f"Images of {tmp_path / 'x'} have 48 to 96 pixels a side: all were resized to 48.",
     ]
 
 
 BAD = {
-    "a little below 0": (np.linspace(-0.1, 1, 600), "holds float64 from -0.1 to 1, which is no range that is known for certain"),
+    "a little below 0": (np.linspace(-0.1, 1, 600), "holds float64 from -0.1 to 1, which is none of the known ranges"),
     "a little above 1": (np.linspace(0, 1.3, 600), "holds float64 from 0 to 1.3"),
     "beyond 255": (np.linspace(0, 300, 600), "holds float64 from 0 to 300"),
     "12 bits": (np.arange(600, dtype=np.uint16), "holds uint16 from 0 to 599"),
@@ -275,7 +275,7 @@ def test_what_cannot_be_read_is_named(tmp_path, seen):
         read(bad)
     twice = folder(tmp_path / "twice", seen[:2])
     Image.fromarray(seen[0]).save(twice / "000.jpg")
-    with pytest.raises(ValueError, match=r"000.jpg and .*000.png have one name: keep one of them"):
+    with pytest.raises(ValueError, match=r"000.jpg and .*000.png have the same name: keep one of them"):
         read(twice)
     for ending in (".npy", ".npz", ".h5", ".pt"):
         (tmp_path / f"x{ending}").write_bytes(b"no array")

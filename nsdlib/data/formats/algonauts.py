@@ -38,7 +38,7 @@ class AlgonautsLayout(Layout):
         numbers = [int(match[1]) for name in self.names if (match := re.fullmatch(PICTURE, name))]
         if numbers != list(range(1, len(self.sides[0]) + 1)):
             raise damaged(
-                folder, f"must hold train-0001_nsd-....png and on, one for each of the {len(self.sides[0])} rows of betas"
+                folder, f"must hold train-0001_nsd-....png and the next, one for each of the {len(self.sides[0])} rows of betas"
             )
 
     def _trials(self, session):
@@ -50,7 +50,7 @@ class AlgonautsLayout(Layout):
 
     def regions(self):
         """Read the regions of the challenge: a dict of label, such as V1v or FFA-1, to (n_vertices, 1, 1) bool."""
-        found, folder = {}, self.home / "roi_masks"
+        regions, folder = {}, self.home / "roi_masks"
         for path in sorted(folder.glob("mapping_*.npy")):
             kind = path.stem.removeprefix("mapping_")
             masks = [_matrix(folder / f"{side}.{kind}_challenge_space.npy", 1) for side in HEMISPHERES]
@@ -58,8 +58,8 @@ class AlgonautsLayout(Layout):
                 check_shape(f"{side}.{kind} in {folder}", mask.shape, (n_vertices,))
             for number, label in read_dictionary(path, keys=int).items():
                 if number:  # 0 means no label
-                    found[label] = (np.concatenate(masks) == number)[:, None, None]
-        return found
+                    regions[label] = (np.concatenate(masks) == number)[:, None, None]
+        return regions
 
     def files(self, session):
         """Files that hold the betas: a list of Path."""
@@ -75,7 +75,7 @@ def _matrix(path, n_axes):
     """A numeric array in a `.npy` file, not yet read."""
     with reading(path), path.open("rb") as file:
         npy_header(path, file)
-        found = np.lib.format.open_memmap(path, mode="r")
-    if found.ndim != n_axes or found.dtype.kind not in "iuf":
-        raise damaged(path, f"holds {found.dtype} of shape {found.shape}, wanted numbers with {n_axes} axes")
-    return found
+        matrix = np.lib.format.open_memmap(path, mode="r")
+    if matrix.ndim != n_axes or matrix.dtype.kind not in "iuf":
+        raise damaged(path, f"holds {matrix.dtype} of shape {matrix.shape}, wanted numbers with {n_axes} axes")
+    return matrix

@@ -16,7 +16,7 @@ from nsdlib.data.formats.pickled import read_dictionary
 TYPES = {"D": "TYPED_FITHRF_GLMDENOISE_RR", "C": "TYPEC_FITHRF_GLMDENOISE", "B": "TYPEB_FITHRF"}  # best first
 DESIGN = "DESIGNINFO"
 ENDINGS = ("hdf5", "npy", "mat")
-FROM_ONE = ("HRFindex", "HRFindexrun", "stimorder")  # 1-based in MATLAB
+ONE_BASED = ("HRFindex", "HRFindexrun", "stimorder")  # 1-based in MATLAB
 BETAS = {"hdf5": "betasmd", "npy": "betasmd", "mat": "modelmd"}
 MATLAB_HDF5 = b"MATLAB 7.3 MAT-file"  # first bytes
 MAX_MATLAB_5 = 2**31  # bytes of an array that the format can hold
@@ -33,8 +33,8 @@ class GLMsingleResults:
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        places = [(kind, self.folder / f"{name}.{ending}") for kind, name in TYPES.items() for ending in ENDINGS]
-        found = [(kind, path) for kind, path in places if path.is_file()]
+        candidates = [(kind, self.folder / f"{name}.{ending}") for kind, name in TYPES.items() for ending in ENDINGS]
+        found = [(kind, path) for kind, path in candidates if path.is_file()]
         if not found:
             raise FileNotFoundError(
                 f"{self.folder} holds none of {', '.join(f'{name}.npy' for name in TYPES.values())} (or .hdf5, .mat): wanted "
@@ -44,11 +44,11 @@ class GLMsingleResults:
         designs = [self.folder / f"{DESIGN}.{ending}" for ending in ("npy", "mat")]
         self.design_file = next((path for path in designs if path.is_file()), None)
         self.ending = self.path.suffix[1:]
-        with _opened(self.path) as (arrays, first):
+        with _opened(self.path) as (arrays, trials_first):
             shape = np.shape(arrays[BETAS[self.ending]])
             if len(shape) != 4:
                 raise damaged(self.path, f"has betas of shape {shape}, wanted X, Y, Z and trials")
-            *self.shape, self.n_trials = shape[::-1] if first else shape
+            *self.shape, self.n_trials = shape[::-1] if trials_first else shape
         self.shape = tuple(self.shape)
 
     def __repr__(self):
@@ -56,14 +56,14 @@ class GLMsingleResults:
 
     def map(self, name):
         """Read a map by GLMsingle's name, such as "R2" or "HRFindex": (X, Y, Z) or (X, Y, Z, any); None if it is missing."""
-        with _opened(self.path) as (arrays, first):
+        with _opened(self.path) as (arrays, trials_first):
             if name not in arrays:
                 return None
             values = np.asarray(arrays[name])
-        values = values.T if first else values
+        values = values.T if trials_first else values
         if values.shape[:3] != self.shape:
             raise damaged(self.path, f"has {name} of shape {values.shape}, wanted {self.shape} and no more than one other axis")
-        return values.astype(np.int64) - 1 if name in FROM_ONE and self.ending == "mat" else values
+        return values.astype(np.int64) - 1 if name in ONE_BASED and self.ending == "mat" else values
 
     def betas(self, index):
         """Read betas of some voxels, all trials in temporal order: (n_trials, n_voxels) float32, NaN where missing.
@@ -71,20 +71,22 @@ class GLMsingleResults:
         `index`, (n_voxels,) int, is flat in C order of `shape`. From HDF5, only the result and one batch are in memory.
         """
         index = np.asarray(index)
-        found = np.empty((self.n_trials, len(index)), np.float32)
-        with _opened(self.path) as (arrays, first):
+        betas = np.empty((self.n_trials, len(index)), np.float32)
+        with _opened(self.path) as (arrays, trials_first):
             data = arrays[BETAS[self.ending]]
-            if first:
+            if trials_first:
                 for trial in range(self.n_trials):
-                    found[trial] = data[trial].T.ravel()[index]
-                return found
-            a_slab = int(np.prod(self.shape[1:]))  # voxels
-            step = max(1, BATCH // (4 * a_slab * self.n_trials))
+                    betas[trial] = data[trial].T.ravel()[index]
+                return betas
+            slab_size = int(np.prod(self.shape[1:]))  # voxels
+            step = max(1, BATCH // (4 * slab_size * self.n_trials))
             for x in range(0, self.shape[0], step):
-                here = (index >= x * a_slab) & (index < (x + step) * a_slab)
-                if here.any():
-                    found[:, here] = np.asarray(data[x : x + step]).reshape(-1, self.n_trials)[index[here] - x * a_slab].T
-        return found
+                in_slabs = (index >= x * slab_size) & (index < (x + step) * slab_size)
+                if in_slabs.any():
+                    betas[:, in_slabs] = (
+                        np.asarray(data[x : x + step]).reshape(-1, self.n_trials)[index[in_slabs] - x * slab_size].T
+                    )
+        return betas
 
     @cached_property
     def design(self):
@@ -96,8 +98,8 @@ class GLMsingleResults:
         """
         if (path := self.design_file) is None:
             raise FileNotFoundError(
-                f"{self.folder} holds no {DESIGN}.npy or .mat, so that nothing says what was shown in which trial: get it, or "
-                "give a table with one row a trial (columns run and image)."
+                f"{self.folder} holds no {DESIGN}.npy or .mat, which says what each trial showed: get it, or give a table "
+                "with one row per trial (columns run and image)."
             )
         with _opened(path) as (arrays, _):
             missing = [name for name in ("stimorder", "numtrialrun", "tr", "stimdur") if name not in arrays]
@@ -109,16 +111,16 @@ class GLMsingleResults:
             rows = [np.flatnonzero(np.any(run, axis=1)) for run in arrays["design"]] if path.suffix == ".npy" else []
         condition = order.astype(np.int64) - (path.suffix == ".mat")
         if len(condition) != self.n_trials or n_trials.sum() != self.n_trials:
-            raise damaged(path, f"speaks of {len(condition)} trials, and {self.path.name} has betas of {self.n_trials}")
+            raise damaged(path, f"describes {len(condition)} trials, and {self.path.name} has betas of {self.n_trials}")
         if condition.min() < 0 or (
             counts is not None and not np.array_equal(np.bincount(condition, minlength=len(counts)), counts)
         ):
-            raise damaged(path, "counts its conditions from another number than GLMsingle does, or in another way")
+            raise damaged(path, "numbers its conditions differently than GLMsingle does")
         run = np.repeat(np.arange(1, len(n_trials) + 1), n_trials.astype(np.int64))
         unit = "percent signal change" if is_percent else "scanner units"
         onset = float(tr[0]) * np.concatenate(rows) if sum(map(len, rows)) == len(run) else np.full(len(run), np.nan)
-        found = {"condition": condition, "n_conditions": np.inf if counts is None else len(counts), "run": run, "onset": onset}
-        return found | {"unit": unit, "tr": float(tr[0]), "duration": float(duration[0])}
+        design = {"condition": condition, "n_conditions": np.inf if counts is None else len(counts), "run": run, "onset": onset}
+        return design | {"unit": unit, "tr": float(tr[0]), "duration": float(duration[0])}
 
 
 class _HDF5:

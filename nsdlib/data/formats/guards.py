@@ -66,12 +66,12 @@ def own_dataset(path, file, name):
     if data.chunks is None:
         return data
     size = int(np.prod(data.chunks, dtype=object)) * data.dtype.itemsize
-    made = data.id.get_create_plist()
-    filters = {made.get_filter(i)[0] for i in range(made.get_nfilters())}
+    properties = data.id.get_create_plist()
+    filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
     if size > MAX_CHUNK or not filters <= HDF5_FILTERS:
         raise damaged(path, f"has chunks of {size} bytes with the filters {sorted(filters)}")
     if filters and data.id.chunk_iter(lambda chunk: chunk.size > 2 * size + 1024 or None):
-        raise damaged(path, f"has a packed chunk that is larger than its {size} bytes unpacked")
+        raise damaged(path, f"has a compressed chunk that is larger than its {size} bytes uncompressed")
     return data
 
 
@@ -80,13 +80,13 @@ def check_unpacked_size(path, limit):
     if path.stat().st_size > limit:
         raise damaged(path, f"is larger than {limit} bytes")
     data = path.read_bytes()
-    order = {b"IM": "<", b"MI": ">"}[data[126:128]]
-    at = 128  # bytes of the file's header
-    while at + 8 <= len(data):
-        kind, size = struct.unpack(f"{order}II", data[at : at + 8])
+    byte_order = {b"IM": "<", b"MI": ">"}[data[126:128]]
+    position = 128  # bytes of the file's header
+    while position + 8 <= len(data):
+        kind, size = struct.unpack(f"{byte_order}II", data[position : position + 8])
         if kind == 15:  # compressed
             unpacker = zlib.decompressobj()
-            unpacker.decompress(data[at + 8 : at + 8 + size], limit)
+            unpacker.decompress(data[position + 8 : position + 8 + size], limit)
             if not unpacker.eof:
-                raise damaged(path, "is cut off, or larger than that unpacked")
-        at += 8 + size
+                raise damaged(path, f"is cut off, or larger than {limit} bytes uncompressed")
+        position += 8 + size

@@ -19,7 +19,7 @@ from nsdlib.data.bids.files import existing
 from nsdlib.data.bids.pictures import GREY, KINDS, read_picture
 from nsdlib.data.formats.guards import own_dataset
 
-INSIDE = re.compile(r"(.+\.(?:npz|h5|hdf5|pt|pth)):(.+)")  # a file, and the name of an array in it
+ARRAY_IN_FILE = re.compile(r"(.+\.(?:npz|h5|hdf5|pt|pth)):(.+)")  # a file, and the name of an array in it
 ROUNDING = 1e-3  # allowed beyond a range, as a fraction of its length: a quarter of a grey level
 RANGES = {  # kinds of numbers, black, white, and a condition on minimum and maximum that excludes the other ranges
     "0 to 1": ("f", 0, 1, lambda low, high: True),
@@ -28,7 +28,7 @@ RANGES = {  # kinds of numbers, black, white, and a condition on minimum and max
     "16 bits (above 4095 somewhere)": ("iu", 0, 65535, lambda low, high: high > 4095),
 }
 CHANNELS = (1, 3, 4)
-N_NAMED = 5  # of files that a message names
+N_EXAMPLES = 5  # of files that a message names
 PICKLED = "it is damaged, or holds pickled objects, which could run code: save the arrays alone"
 
 
@@ -50,76 +50,78 @@ def read(place) -> Images:
     the last axis or the second; their numbers are 8 bits or one of `RANGES`. Raises a FileNotFoundError if nothing is there; a
     ValueError that names the files if they cannot be read, or can be read in two ways.
     """
-    found = INSIDE.fullmatch(str(place))
-    path, inside = found.groups() if found else (str(place), None)
+    match = ARRAY_IN_FILE.fullmatch(str(place))
+    path, array_name = match.groups() if match else (str(place), None)
     path = Path(path)
     if path.is_dir():
         names, pictures = _read_folder(path)
-        return _squared(str(place), names, pictures, is_array=False)
+        return _square(str(place), names, pictures, is_array=False)
     if existing(path).suffix.lower() not in LOADERS:
         raise ValueError(f"{path} is no folder of pictures, nor a file of arrays: {', '.join(LOADERS)}.")
-    pixels = _in_8_bits(_channels_last(_read_array(path, inside), place), place)
+    pixels = _in_8_bits(_channels_last(_read_array(path, array_name), place), place)
     if pixels.shape[-1] == 4:
         opaque = pixels[..., 3:] / np.float32(255)
         pixels = (pixels[..., :3] * opaque + GREY * (1 - opaque)).round().astype(np.uint8)
     pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
-    return _squared(str(place), [f"row {row}" for row in range(len(pixels))], pixels, is_array=True)
+    return _square(str(place), [f"row {row}" for row in range(len(pixels))], pixels, is_array=True)
 
 
 def _read_folder(folder):
     """Names and pictures of a folder."""
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in KINDS and not path.name.startswith("."))
     if not paths:
-        below = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
-        raise ValueError(f"{folder} holds no pictures ({', '.join(KINDS)}); folders in it: {some(below) or 'none'}.")
-    first, pictures, wrong = {}, [], []
+        folders = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
+        raise ValueError(f"{folder} holds no pictures ({', '.join(KINDS)}); folders in it: {some(folders) or 'none'}.")
+    path_of_stem, pictures, errors = {}, [], []
     for path in paths:
-        if (other := first.setdefault(path.stem, path)) is not path:
-            raise ValueError(f"{other} and {path} have one name: keep one of them.")
+        if (other := path_of_stem.setdefault(path.stem, path)) is not path:
+            raise ValueError(f"{other} and {path} have the same name: keep one of them.")
         try:
             pictures.append(np.asarray(read_picture(existing(path))))
         except (ValueError, FileNotFoundError) as error:
-            wrong.append(str(error))
-    if wrong:
-        raise ValueError(f"{len(wrong)} of {len(paths)} pictures cannot be read: {' '.join(wrong[:N_NAMED])}")
-    return list(first), pictures
+            errors.append(str(error))
+    if errors:
+        raise ValueError(f"{len(errors)} of {len(paths)} pictures cannot be read: {' '.join(errors[:N_EXAMPLES])}")
+    return list(path_of_stem), pictures
 
 
-def _squared(place, names, pictures, *, is_array):
+def _square(place, names, pictures, *, is_array):
     """Crop images to their central square, and resize them to the smallest side if sides differ."""
-    sides, notes, cut = [min(picture.shape[:2]) for picture in pictures], [], []
+    sides, notes, squares = [min(picture.shape[:2]) for picture in pictures], [], []
     if n_oblong := sum(picture.shape[0] != picture.shape[1] for picture in pictures):
-        notes.append(f"{n_oblong} of {len(sides)} images of {place} are not square: their middle was cut out.")
+        notes.append(f"{n_oblong} of {len(sides)} images of {place} are not square: they were cropped to their centre.")
     if len(set(sides)) > 1:
-        notes.append(f"Images of {place} have {min(sides)} to {max(sides)} pixels a side: all were brought to {min(sides)}.")
+        notes.append(f"Images of {place} have {min(sides)} to {max(sides)} pixels a side: all were resized to {min(sides)}.")
     for picture, side in zip(pictures, sides, strict=True):
         top, left = ((length - side) // 2 for length in picture.shape[:2])
-        cut.append(resize(picture[None, top : top + side, left : left + side], min(sides))[0])
-    return Images(place, names, np.stack(cut), notes, is_array)
+        squares.append(resize(picture[None, top : top + side, left : left + side], min(sides))[0])
+    return Images(place, names, np.stack(squares), notes, is_array)
 
 
 def _read_array(path, inside):
     """One array of a file."""
     try:
         return LOADERS[path.suffix.lower()](path, inside)
-    except (_Choice, MemoryError):
+    except (_ArrayChoice, MemoryError):
         raise
     except Exception as error:  # libraries raise various errors for damaged files
         reason = PICKLED if type(error).__name__ == "UnpicklingError" else str(error).partition("\n")[0]
         raise ValueError(f"{path} cannot be read ({type(error).__name__}: {reason}); nothing in it was run.") from error
 
 
-class _Choice(ValueError):
+class _ArrayChoice(ValueError):
     """A file has several arrays, or none with the given name."""
 
 
 def _choose(path, names, inside):
     """Name of the array to read."""
-    fitting = list(names) if inside is None else [name for name in names if name == inside.strip("/")]
-    if len(fitting) != 1:
+    matching = list(names) if inside is None else [name for name in names if name == inside.strip("/")]
+    if len(matching) != 1:
         ending = path.suffix.lower()
-        raise _Choice(f"{path} holds the arrays {some(list(names)) or 'none'}: say which as {path}:name, got {inside or ending}.")
-    return fitting[0]
+        raise _ArrayChoice(
+            f"{path} holds the arrays {some(list(names)) or 'none'}: say which as {path}:name, got {inside or ending}."
+        )
+    return matching[0]
 
 
 def _from_npz(path, inside):
@@ -141,12 +143,12 @@ def _from_torch(path, inside):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about pickles, which are refused
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(found, dict):
-        found = found[_choose(path, [key for key, value in found.items() if isinstance(value, torch.Tensor)], inside)]
-    if not isinstance(found, torch.Tensor):
-        raise ValueError(f"it holds a {type(found).__name__}, no tensor")
-    return (found.float() if found.is_floating_point() else found).numpy()
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(content, dict):
+        content = content[_choose(path, [key for key, value in content.items() if isinstance(value, torch.Tensor)], inside)]
+    if not isinstance(content, torch.Tensor):
+        raise ValueError(f"it holds a {type(content).__name__}, no tensor")
+    return (content.float() if content.is_floating_point() else content).numpy()
 
 
 LOADERS = {
@@ -177,14 +179,14 @@ def _in_8_bits(values, place):
         return np.asarray(values)
     check_finite(str(place), values)
     low, high = float(values.min()), float(values.max())
-    for kinds, black, white, is_known in RANGES.values():
-        beyond = ROUNDING * (white - black) * (values.dtype.kind == "f")
-        if values.dtype.kind in kinds and black - beyond <= low and high <= white + beyond and is_known(low, high):
+    for kinds, black, white, in_range in RANGES.values():
+        tolerance = ROUNDING * (white - black) * (values.dtype.kind == "f")
+        if values.dtype.kind in kinds and black - tolerance <= low and high <= white + tolerance and in_range(low, high):
             pixels = np.empty(values.shape, np.uint8)
-            for image, own in zip(pixels, values, strict=True):
-                image[:] = ((own - np.float64(black)) * (255 / (white - black))).round().clip(0, 255)
+            for image, array in zip(pixels, values, strict=True):
+                image[:] = ((array - np.float64(black)) * (255 / (white - black))).round().clip(0, 255)
             return pixels
     raise ValueError(
-        f"{place} holds {values.dtype} from {low:.4g} to {high:.4g}, which is no range that is known for certain: "
+        f"{place} holds {values.dtype} from {low:.4g} to {high:.4g}, which is none of the known ranges: "
         f"{'; '.join(RANGES)}. Clip or scale the images, and save them again."
     )

@@ -81,63 +81,63 @@ class GLMsingleLayout(Layout):
         return [self.results[session - 1].path]
 
     def _trials(self, session):
-        found = self.results[session - 1]
-        path = self.table or found.folder / CONDITIONS
+        result = self.results[session - 1]
+        path = self.table or result.folder / CONDITIONS
         table = read_table(path, "image")
         if "session" in table:
-            of_row = whole_numbers(table["session"])
-            if of_row.min() < 1 or of_row.max() > len(self.results):
+            sessions = whole_numbers(table["session"])
+            if sessions.min() < 1 or sessions.max() > len(self.results):
                 raise ValueError(f"{path}: sessions must be 1 to {len(self.results)}, as the folders {', '.join(self.labels)}.")
-            table = table[of_row == session]
+            table = table[sessions == session]
         elif self.table and len(self.results) > 1 and "condition" not in table:
             raise ValueError(f"{path}: wanted a column session, 1 to {len(self.results)}: {', '.join(self.labels)}.")
         if "condition" not in table:
-            if len(table) != found.n_trials:
-                raise ValueError(f"{path} has {len(table)} trials of session {session}, {found.path} has {found.n_trials}.")
-            return self._in_order(path, table, found)
-        design = found.design
+            if len(table) != result.n_trials:
+                raise ValueError(f"{path} has {len(table)} trials of session {session}, {result.path} has {result.n_trials}.")
+            return self._in_order(path, table, result)
+        design = result.design
         names = dict(zip(whole_numbers(table["condition"]).tolist(), table["image"], strict=True))
         if len(names) < len(table):
             raise ValueError(f"{path}: two rows have the same condition. Where sessions have their own, add a column session.")
-        lacking, n_columns = sorted(set(design["condition"].tolist()) - set(names)), design["n_conditions"]
-        if lacking or max(names) >= n_columns:
-            none = f"no picture of condition {lacking[0]} ({len(lacking)} are missing)" if lacking else None
+        missing, n_columns = sorted(set(design["condition"].tolist()) - set(names)), design["n_conditions"]
+        if missing or max(names) >= n_columns:
+            problem = f"no picture of condition {missing[0]} ({len(missing)} are missing)" if missing else None
             raise ValueError(
-                f"{path} has {none or f'condition {max(names)} of {n_columns}'}: conditions are the columns of the design that "
-                "GLMsingle was given, counted from 0."
+                f"{path} has {problem or f'condition {max(names)} of {n_columns}'}: conditions are the columns of the design "
+                "that GLMsingle was given, counted from 0."
             )
         return make_trials(design["run"], [names[number] for number in design["condition"].tolist()], design["onset"])
 
-    def _in_order(self, path, table, found):
+    def _in_order(self, path, table, result):
         """Trials of a table with one row per trial; given DESIGNINFO, all trials of a condition must show the same picture."""
-        if not found.design_file:
+        if not result.design_file:
             return make_trials(whole_numbers(table["run"]) if "run" in table else 1, table["image"])
-        design = found.design
+        design = result.design
         trials = make_trials(design["run"], table["image"], design["onset"])
         names = trials["name"].map(lambda name: PurePosixPath(name).stem)
         first = names.groupby(design["condition"][trials["row"]]).transform("first")
-        if (other := names != first).any():
-            row = other.idxmax()
+        if (differs := names != first).any():
+            row = differs.idxmax()
             raise ValueError(
                 f"{path}: trial {trials['row'][row] + 1} showed {names[row]}, an earlier one of the same condition {first[row]}, "
-                f"by {DESIGN} of {found.folder}: rows must be in the order of the trials."
+                f"by {DESIGN} of {result.folder}: rows must be in the order of the trials."
             )
         if "run" in table and (np.diff(whole_numbers(table["run"])) != 0).tolist() != (np.diff(design["run"]) != 0).tolist():
-            raise ValueError(f"{path}: runs begin at other trials than {DESIGN} of {found.folder} says.")
+            raise ValueError(f"{path}: runs begin at other trials than {DESIGN} of {result.folder} says.")
         return trials
 
     def read(self, session, mask):
         """Read the betas of a session: (n_trials, n_voxels) float32, NaN where missing."""
-        found = self.results[session - 1]
-        if found.shape == mask.shape:
-            return found.betas(np.flatnonzero(mask))
-        of_list = np.full(self.mask.shape, -1)
-        position = np.arange(self.mask.sum())
+        result = self.results[session - 1]
+        if result.shape == mask.shape:
+            return result.betas(np.flatnonzero(mask))
+        row_of_voxel = np.full(self.mask.shape, -1)
+        rows = np.arange(self.mask.sum())
         if self.order != "F":
-            of_list[self.mask] = position
+            row_of_voxel[self.mask] = rows
         else:
-            of_list.T[self.mask.T] = position
-        return found.betas(of_list[mask])
+            row_of_voxel.T[self.mask.T] = rows
+        return result.betas(row_of_voxel[mask])
 
     def check(self, mask, affine):
         """Set the subject's volume; raises a ValueError unless the betas have its shape or are a list of its mask's voxels."""
@@ -153,8 +153,8 @@ class GLMsingleLayout(Layout):
 
     def background(self):
         """Read the mean volume of the first session: (X, Y, Z); None if GLMsingle was given a list of voxels."""
-        found = self.results[0].map("meanvol")
-        return found if found is not None and found.shape == self.mask.shape else None
+        mean = self.results[0].map("meanvol")
+        return mean if mean is not None and mean.shape == self.mask.shape else None
 
 
 def make_trials(run, names, onset=np.nan):
@@ -163,17 +163,17 @@ def make_trials(run, names, onset=np.nan):
 
     table = pd.DataFrame({"name": pd.Series(np.asarray(names, dtype=object)).replace("", np.nan)})
     table = table.assign(run=run, onset=onset, row=np.arange(len(table)))
-    kept = table[table["name"].notna()].astype({"run": np.int64, "name": str}).reset_index(drop=True)
-    if (kept["run"] < 1).any():
-        raise ValueError(f"run {kept['run'].min()} of {kept['name'][kept['run'].idxmin()]}: runs count from 1.")
-    kept.attrs["n_rows"] = len(table)
-    return kept
+    trials = table[table["name"].notna()].astype({"run": np.int64, "name": str}).reset_index(drop=True)
+    if (trials["run"] < 1).any():
+        raise ValueError(f"run {trials['run'].min()} of {trials['name'][trials['run'].idxmin()]}: runs count from 1.")
+    trials.attrs["n_rows"] = len(table)
+    return trials
 
 
 def whole_numbers(column):
     """Whole numbers at the end of texts such as 3, 03, run-03 and 3.0: (n,) int64; a ValueError for other texts."""
-    found = [re.fullmatch(r"\D*?(\d+)(\.0)?", str(text).strip()) for text in column]
-    if None in found:
-        wrong = list(column)[found.index(None)]
-        raise ValueError(f"column {column.name}: wanted whole numbers, got {wrong!r}.")
-    return np.array([int(match[1]) for match in found], dtype=np.int64)
+    matches = [re.fullmatch(r"\D*?(\d+)(\.0)?", str(text).strip()) for text in column]
+    if None in matches:
+        text = list(column)[matches.index(None)]
+        raise ValueError(f"column {column.name}: wanted whole numbers, got {text!r}.")
+    return np.array([int(match[1]) for match in matches], dtype=np.int64)

@@ -28,9 +28,9 @@ def pair(truth, made):
     """
     of_truth, of_made = _keys(truth, made)
     n_equal = Counter(of_truth)
-    if twins := [name for name, key in zip(truth.names, of_truth, strict=True) if n_equal[key] > 1]:
+    if duplicates := [name for name, key in zip(truth.names, of_truth, strict=True) if n_equal[key] > 1]:
         raise ValueError(
-            f"Images of {truth.place} have the same name or number, and what is whose partner is open: {some(twins)}."
+            f"Images of {truth.place} have the same name or number, so their partners are ambiguous: {some(duplicates)}."
         )
     _check_partners(truth, of_truth, made, {key for key, _ in of_made})
     _check_partners(made, [key for key, _ in of_made], truth, set(of_truth))
@@ -40,9 +40,9 @@ def pair(truth, made):
     if len(names) < 2:
         raise ValueError(f"{truth.place} holds one image, {names[0]}, and scores compare it with others: wanted two or more.")
     if truth.is_array != made.is_array:
-        named = made if truth.is_array else truth
-        first, *_, last = (named.names[k] for k in _order(named.names))
-        notes.append(f"Rows of the array are paired with {named.place} in the order of its numbers, {first} to {last}.")
+        pictures = made if truth.is_array else truth
+        first, *_, last = (pictures.names[k] for k in _order(pictures.names))
+        notes.append(f"Rows of the array are paired with {pictures.place} in the order of its numbers, {first} to {last}.")
     return names, truth.pixels[rows], made.pixels[np.transpose(columns)], notes
 
 
@@ -60,14 +60,14 @@ def _keys(truth, made):
     varying = [column for column in zip(*of_truth, strict=True) if len(set(column)) > 1] or [next(zip(*of_truth, strict=True))]
     if len(varying) > 1:
         raise ValueError(f"Names in {truth.place} and {made.place} differ, and no one number tells {some(truth.names)} apart.")
-    columns, wanted = list(zip(*of_made, strict=True)), set(varying[0])
-    n_common = [len(wanted & set(column)) / len(wanted | set(column)) for column in columns]
-    if n_common.count(max(n_common)) > 1:
+    columns, image_numbers = list(zip(*of_made, strict=True)), set(varying[0])
+    overlap = [len(image_numbers & set(column)) / len(image_numbers | set(column)) for column in columns]
+    if overlap.count(max(overlap)) > 1:
         raise ValueError(
             f"Several numbers in the names of {made.place} can be the image's, such as in {made.names[0]}: name one alone."
         )
-    at = n_common.index(max(n_common))
-    return list(varying[0]), [(row[at], row[:at] + row[at + 1 :]) for row in of_made]
+    column_of_image = overlap.index(max(overlap))
+    return list(varying[0]), [(row[column_of_image], row[:column_of_image] + row[column_of_image + 1 :]) for row in of_made]
 
 
 def _order(names):
@@ -77,31 +77,31 @@ def _order(names):
 
 def _numbers(images):
     """Numbers in each name: a list of tuples of int, all of the same length."""
-    found = [tuple(map(int, re.findall(r"[0-9]+", name))) for name in images.names]
-    odd = [name for name, row in zip(images.names, found, strict=True) if not row or len(row) != len(found[0])]
-    if odd:
+    numbers = [tuple(map(int, re.findall(r"[0-9]+", name))) for name in images.names]
+    unlike = [name for name, row in zip(images.names, numbers, strict=True) if not row or len(row) != len(numbers[0])]
+    if unlike:
         raise ValueError(
-            f"The names in {images.place} are not those of their partners, and their numbers pair nothing: {some(odd)} "
+            f"The names in {images.place} are not those of their partners, and their numbers pair nothing: {some(unlike)} "
             f"beside {images.names[0]}."
         )
-    return found
+    return numbers
 
 
-def _check_partners(images, keys, other, known):
+def _check_partners(images, keys, other, partner_keys):
     """Raise a ValueError if images of one place have no partner in the other."""
-    if alone := [name for name, key in zip(images.names, keys, strict=True) if key not in known]:
+    if alone := [name for name, key in zip(images.names, keys, strict=True) if key not in partner_keys]:
         raise ValueError(f"{len(alone)} of {len(keys)} images of {images.place} have no partner in {other.place}: {some(alone)}.")
 
 
 def _samples(made, keys, wanted):
     """Positions of each wanted image's reconstructions: lists of equal length."""
-    found = {key: {} for key in wanted}
+    positions = {key: {} for key in wanted}
     for position, (key, sample) in enumerate(keys):
-        if (other := found[key].setdefault(sample, position)) != position:
+        if (other := positions[key].setdefault(sample, position)) != position:
             raise ValueError(f"{made.names[other]} and {made.names[position]} of {made.place} have the same numbers: keep one.")
-    most = max(map(len, found.values()))
-    if few := [made.names[min(samples.values())] for samples in found.values() if len(samples) < most]:
+    n_most = max(map(len, positions.values()))
+    if fewer := [made.names[min(samples.values())] for samples in positions.values() if len(samples) < n_most]:
         raise ValueError(
-            f"{made.place} has {most} samples of some images and fewer of {len(few)}: {some(few)}. Wanted as many of each."
+            f"{made.place} has {n_most} samples of some images and fewer of {len(fewer)}: {some(fewer)}. Wanted as many of each."
         )
-    return [[samples[key] for key in sorted(samples)] for samples in found.values()]
+    return [[samples[key] for key in sorted(samples)] for samples in positions.values()]

@@ -34,12 +34,12 @@ def read_dictionary(path, *, keys=str):
         if npy_header(path, file).strip() != HEADER:
             raise damaged(path, "holds no pickled dictionary")
         try:
-            found = _follow(_Bounded(file, path.stat().st_size))
+            content = _interpret(_Bounded(file, path.stat().st_size))
         except (IndexError, KeyError, TypeError, AttributeError) as error:
             raise damaged(path, f"is no pickle of numpy's arrays ({type(error).__name__}: {error})") from error
-    if not isinstance(found, dict) or not all(isinstance(key, keys) for key in found):
+    if not isinstance(content, dict) or not all(isinstance(key, keys) for key in content):
         raise damaged(path, f"holds no pickled dictionary with keys of type {keys.__name__}")
-    return found
+    return content
 
 
 class _Bounded:
@@ -75,7 +75,7 @@ class _Array:
             self.value = np.frombuffer(values, kind.value).reshape(shape, order="F" if is_fortran else "C")
 
 
-def _follow(file):
+def _interpret(file):
     """Interpret a pickle's opcodes and return the object that they build."""
     stack, marks, memo = [], [], {}
     for instruction, argument, _ in pickletools.genops(file):
@@ -83,7 +83,7 @@ def _follow(file):
         if name in IGNORED:
             continue
         if name == "STOP":
-            return _known(stack.pop())
+            return _finished(stack.pop())
         if name == "MARK":
             marks.append(len(stack))
         elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
@@ -105,9 +105,9 @@ def _combine(name, argument, stack, marks):
     """Interpret an opcode that combines values on the stack."""
 
     def last(n_values):
-        taken = stack[len(stack) - n_values :]
+        values = stack[len(stack) - n_values :]
         del stack[len(stack) - n_values :]
-        return [_known(value) for value in taken]
+        return [_finished(value) for value in values]
 
     if name in ("TUPLE1", "TUPLE2", "TUPLE3"):
         stack.append(tuple(last(int(name[-1]))))
@@ -120,10 +120,10 @@ def _combine(name, argument, stack, marks):
         values = last(2 if name == "SETITEM" else len(stack) - marks.pop())
         dict.update(stack[-1], zip(values[::2], values[1::2], strict=True))
     elif name in ("GLOBAL", "STACK_GLOBAL"):
-        stack.append(_name(*(argument.split(" ") if argument else last(2))))
+        stack.append(_placeholder(*(argument.split(" ") if argument else last(2))))
     elif name == "REDUCE":
-        asked, arguments = last(2)
-        stack.append(_make(asked.name, arguments))
+        function, arguments = last(2)
+        stack.append(_construct(function.name, arguments))
     elif name == "BUILD":
         [state] = last(1)
         stack[-1].build(state)
@@ -131,19 +131,19 @@ def _combine(name, argument, stack, marks):
         raise ValueError(f"asks for {name}, which arrays do not need; nothing in it was run")
 
 
-def _known(value):
+def _finished(value):
     """Replace a finished array by its value; dtypes stay as they are, for the arrays that use them."""
     return value.value if isinstance(value, _Array) and value.code is None else value
 
 
-def _name(module, name):
+def _placeholder(module, name):
     """Placeholder for a name that arrays need; no module is imported."""
     if module not in MODULES or name not in NAMES:
         raise ValueError(f"asks for '{module}.{name}', which no array needs; nothing in it was run")
     return SimpleNamespace(name=name)
 
 
-def _make(name, arguments):
+def _construct(name, arguments):
     """Result of a call of one of the names."""
     if name == "_reconstruct":
         return _Array()

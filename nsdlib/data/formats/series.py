@@ -81,14 +81,14 @@ def write_table(path, columns):
 
 def refuse_existing(paths):
     """Raise a FileExistsError if one of the paths exists."""
-    if there := [path for path in paths if path.exists()]:
-        raise FileExistsError(f"{there[0]} is already there, and is not overwritten: name another folder, or remove it.")
+    if existing := [path for path in paths if path.exists()]:
+        raise FileExistsError(f"{existing[0]} is already there, and is not overwritten: name another folder, or remove it.")
 
 
 @contextmanager
 def beside(folder):
     """A temporary folder inside `folder`, for output that is renamed when complete; removed if it is not renamed."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder, ignore_cleanup_errors=True) as place:
-        Path(place).chmod(0o755)
-        yield Path(place)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder, ignore_cleanup_errors=True) as partial:
+        Path(partial).chmod(0o755)
+        yield Path(partial)

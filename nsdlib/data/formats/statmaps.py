@@ -135,11 +135,11 @@ class MapsLayout(Layout):
 def subject_folder(root, label):
     """Find the folder of a subject's results: `sub-<label>` in `root`, or in the one derivative that has it."""
     folders = [root / f"sub-{label}", *sorted(root.glob(f"derivatives/*/sub-{label}"))]
-    found = [folder for folder in folders if any(folder.rglob("*_statmap.nii*"))]
-    if len(found) != 1:
-        there = ", ".join(map(str, found)) or ", ".join(sorted(path.name for path in root.glob("sub-*"))) or "none"
-        raise FileNotFoundError(f"{root}: wanted one folder sub-{label} with maps, *_statmap.nii.gz; there are: {there}.")
-    return found[0]
+    with_maps = [folder for folder in folders if any(folder.rglob("*_statmap.nii*"))]
+    if len(with_maps) != 1:
+        existing = ", ".join(map(str, with_maps)) or ", ".join(sorted(path.name for path in root.glob("sub-*"))) or "none"
+        raise FileNotFoundError(f"{root}: wanted one folder sub-{label} with maps, *_statmap.nii.gz; there are: {existing}.")
+    return with_maps[0]
 
 
 def masks(folder):
