@@ -254,7 +254,7 @@ def test_releases_of_bold5000_that_do_not_fit_are_refused(bold5000, opened, monk
     ):
         opened("bold5000", "4")
     second.rename(root / second.name.replace("02", "03"))
-    with pytest.raises(DamagedFile, match=r"holds sessions 1, 3: the list names trials from the first on, so sessions must"):
+    with pytest.raises(DamagedFile, match=r"holds sessions 1, 3: the list names trials from the first session on, wanted each"):
         opened("bold5000", "4")
 
 
@@ -321,7 +321,7 @@ def test_other_tasks_and_categories_of_god_are_refused(god, opened, test, n):
     god[0](Label=[2766534.015976, 2766534.015976, 15388.000007, 15388.000007, *test, *[77.00001] * 2])
     with pytest.raises(ValueError, match="task 'dreams': wanted perception or imagery"):
         opened("god", "1", task="dreams")
-    with pytest.raises(DamagedFile, match=f"imagery name 77, wanted the category of one test picture, it has {n}"):
+    with pytest.raises(DamagedFile, match=f"imagery trials name category 77, wanted one test picture in it, got {n}"):
         opened("god", "1", task="imagery")
 
 
@@ -343,10 +343,10 @@ def test_voxels_of_god_without_a_grid_are_a_block(god, opened):
         ),
         ({"DataType": [0] * 10}, r"DataType holds \[0\.0\], wanted 1, 2 and 3: training, test, imagery"),
         ({"Run": [1, 1, 2, 2, 1, 1, 2.5, 2, 1, 1]}, "Run holds 2.5, wanted the whole number of a run for each trial"),
-        ({"DataType": [1] * 10}, "wanted pictures of training and other ones of a test, got 3 and 0, of which 0 are both"),
+        ({"DataType": [1] * 10}, "wanted training pictures and other test pictures, got 3 and 0, of which 0 are in both"),
         (
             {"DataType": [1] * 3 + [2] * 7},
-            "wanted pictures of training and other ones of a test, got 2 and 2, of which 1 are both",
+            "wanted training pictures and other test pictures, got 2 and 2, of which 1 are in both",
         ),
         ({"Label": np.arange(10)}, "Label holds .*0.0.*, wanted numbers of pictures such as 2766534.015976"),
         ({"Label": [2766534.015976, 0.5] + [2766534.015976] * 8}, "Label holds .*0.5.*, wanted numbers of pictures"),
@@ -366,7 +366,7 @@ def test_a_matrix_of_god_that_is_cut_off_is_refused(god, opened, tmp_path):
         matrix = file["dataSet"][:, 1:]
         del file["dataSet"]
         file["dataSet"] = matrix
-    with pytest.raises(DamagedFile, match=r"what describes its columns has shape \(.*\), wanted \(\d+, \d+\)"):
+    with pytest.raises(DamagedFile, match=r"the description of its columns has shape \(.*\), wanted \(\d+, \d+\)"):
         opened("god", "1")
 
 

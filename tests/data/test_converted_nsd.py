@@ -245,7 +245,7 @@ def test_targets_are_tested_whatever_the_order_of_betas(nsd, imagery, tmp_path, 
 def test_betas_in_which_nothing_repeats_are_refused(nsd, imagery):
     imagery(size=0.0)
     with pytest.raises(
-        ValueError, match=r"Nothing says how betas lie in a run: same targets agree in order of time .* wanted more"
+        ValueError, match=r"The order of betas in a run is unknown: same targets agree in order of time .* wanted more"
     ):
         open_imagery(nsd[0], "3", n_sessions=1)
 
@@ -265,7 +265,7 @@ def test_slow_drift_is_not_taken_for_an_order_by_condition():
     patterns, drift = rng.normal(size=(6, 200)), np.cumsum(rng.normal(size=(48, 200)), axis=0)
     order, _ = find_order([(patterns[design] + 0.3 * drift, design.astype(str), design)] * 3)
     np.testing.assert_array_equal(order(design), np.arange(48))
-    with pytest.raises(ValueError, match="Nothing says how betas lie"):
+    with pytest.raises(ValueError, match="The order of betas in a run is unknown"):
         find_order([(0.5 * patterns[design] + 0.5 * drift, design.astype(str), design)])
 
 
@@ -276,7 +276,7 @@ def test_slow_drift_is_not_taken_for_an_order_by_condition():
         (lambda table: table.assign(CONDITION="Q"), "CONDITION holds Q, wanted letters of the targets, H, R, V, L, P, E"),
         (
             lambda table: table.assign(CONDITION=np.roll(table.sort_values("TRIAL")["CONDITION"], 1)),
-            "CONDITION is in another order than the run's design: the columns mean something else here",
+            "CONDITION is in another order than the run's design: the columns have another meaning",
         ),
         (lambda table: table.drop(columns="CONDITION"), "wanted a column 'CONDITION'"),
     ],

@@ -14,7 +14,7 @@ from nsdlib.data.formats.guards import DamagedFile
 KINDS = {"A": "TYPEA-ASSUMEHRF", "B": "TY[PB]EB-FITHRF", "C": "TYPEC-FITHRF-GLMDENOISE", "D": "TYPED-FITHRF-GLMDENOISE-RR"}
 N_SESSIONS, RUN_TRIALS = {"1": 15, "2": 15, "3": 15, "4": 9}, 37
 REGION = r"sub-CSI\d_mask-(LH|RH)(EarlyVis|LOC?|OPA|PPA|R?RSC)\.nii(\.gz)?"
-SPELLED = {"LO": "LOC", "RRSC": "RSC"}  # spelling in two subjects' files
+SPELLINGS = {"LO": "LOC", "RRSC": "RSC"}  # spelling in two subjects' files
 
 
 def open_bold5000(root, label, *, kind="D", regions=None):
@@ -30,15 +30,15 @@ def open_bold5000(root, label, *, kind="D", regions=None):
         raise ValueError(f"subject {label!r}, kind {kind!r}: wanted CSI1 to CSI4, and one of {', '.join(KINDS)}.")
     name = f"CSI{number}"
     lists = "Stimuli_Presentation_Lists"
-    places = (f"{name}_", f"{lists}/{name}/{name}_", f"*/{lists}/{name}/{name}_")
-    path = first_file(root, [f"{place}imgnames.txt" for place in places], "the names of the pictures")
+    prefixes = (f"{name}_", f"{lists}/{name}/{name}_", f"*/{lists}/{name}/{name}_")
+    path = first_file(root, [f"{prefix}imgnames.txt" for prefix in prefixes], "the names of the pictures")
     names = [Path(line.strip()).name for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     mask_file = first_file(root, [f"{name}_brainmask.nii*", f"*/{name}_brainmask.nii*"], "the brain mask")
     [mask], affine = volumes.read_masks([mask_file])
     files = _sessions(root, name, KINDS[kind])
     counts = [_count(file, mask.shape) for file in files]
-    whole = len(files) == N_SESSIONS[number]
-    if any(count % RUN_TRIALS for count in counts) or sum(counts) > len(names) or (whole and sum(counts) < len(names)):
+    is_complete = len(files) == N_SESSIONS[number]
+    if any(count % RUN_TRIALS for count in counts) or sum(counts) > len(names) or (is_complete and sum(counts) < len(names)):
         raise DamagedFile(
             f"{path} names {len(names)} trials, sessions have {', '.join(map(str, counts))}: wanted as many, in runs of "
             f"{RUN_TRIALS}. Is it the list of {name}?"
@@ -48,13 +48,13 @@ def open_bold5000(root, label, *, kind="D", regions=None):
         pd.DataFrame({"run": np.arange(n) // RUN_TRIALS + 1, "name": names[end : end + n]})
         for n, end in zip(counts, ends, strict=False)
     ]
-    shown, times = np.unique(names, return_counts=True)
-    found = _regions(Path(regions) if regions else root / f"sub-{name}", mask)
+    pictures, n_shown = np.unique(names, return_counts=True)
+    masks = _regions(Path(regions) if regions else root / f"sub-{name}", mask)
     return Source(
         sessions=[(f"{k:02d}", table) for k, table in enumerate(tables, start=1)],
         read=lambda session: volumes.read_series(files[session], mask), mask=mask, affine=affine, unit="percent signal change",
-        notes=["Order: the list of names, session after session. Notebook 02 shows whether repeats agree by it."], regions=found,
-        test=tuple(shown[times > 1]), settings={"scaling": ("sessions", "as the authors recommend")},
+        notes=["Order: the list of names, session after session. Notebook 02 shows whether repeats agree by it."], regions=masks,
+        test=tuple(pictures[n_shown > 1]), settings={"scaling": ("sessions", "as the authors recommend")},
     )  # fmt: skip
 
 
@@ -65,8 +65,8 @@ def _sessions(root, name, kind):
     numbers = [int(re.search(r"_ses-(\d+)", file.name)[1]) for file in files]
     if numbers != list(range(1, len(files) + 1)):
         raise DamagedFile(
-            f"{root} holds sessions {', '.join(map(str, numbers))}: the list names trials from the first on, so sessions must be "
-            "there without a gap, each once."
+            f"{root} holds sessions {', '.join(map(str, numbers))}: the list names trials from the first session on, wanted each "
+            "session once and without a gap."
         )
     return [existing(file) for file in files]
 
@@ -81,12 +81,12 @@ def _count(path, shape):
 
 def _regions(folder, mask):
     """Regions of both hemispheres together: a dict of str to (X, Y, Z) bool, empty without files."""
-    found = {}
+    regions = {}
     for path in sorted(folder.glob("*_mask-*.nii*")):
         if match := re.fullmatch(REGION, path.name):
             [voxels], _ = volumes.read_masks([path])
             if voxels.shape != mask.shape or not (voxels & mask).any():
                 raise DamagedFile(f"{path} has no voxel in the brain mask, or shape {voxels.shape}, wanted {mask.shape}.")
-            region = SPELLED.get(match[2], match[2])
-            found[region] = found.get(region, False) | (voxels & mask)
-    return found
+            region = SPELLINGS.get(match[2], match[2])
+            regions[region] = regions.get(region, False) | (voxels & mask)
+    return regions

@@ -31,19 +31,19 @@ def open_cneuromod(root, label, *, events=None):
     """
     path = first_file(root, [(place + STEM).format(label) + end for place in PLACES for end in BETAS], "the betas")
     folders = [Path(events)] if events else [root / place for place in EVENTS]
-    found = sorted(file for folder in folders for file in folder.glob(f"sub-{label}/ses-*/func/*_events.tsv"))
-    if not found:
+    event_files = sorted(file for folder in folders for file in folder.glob(f"sub-{label}/ses-*/func/*_events.tsv"))
+    if not event_files:
         raise FileNotFoundError(
             f"{', '.join(map(str, folders))}: wanted sub-{label}/ses-*/func/*_events.tsv of the raw data set: get it, or give "
             "-p events=FOLDER."
         )
-    mask, affine, shapes = _look(path)
-    tables, without = {}, []
-    for file in found:
+    mask, affine, shapes = _read_header(path)
+    tables, without_betas = {}, []
+    for file in event_files:
         name = parse_name(file.name) or {}
         session, run = int("".join(filter(str.isdigit, name.get("ses", ""))) or 0), name.get("run", 0)
         if (session, run) not in shapes:
-            without.append(f"session {session} run {run}")
+            without_betas.append(f"session {session} run {run}")
             continue
         table = read_table(existing(file), "image_path")
         if shapes[session, run] != (len(table), int(mask.sum())):
@@ -51,8 +51,8 @@ def open_cneuromod(root, label, *, events=None):
                 f"{path} holds {shapes[session, run]} for session {session}, run {run}: wanted one row for each of the "
                 f"{len(table)} events of {file.name} and one column for each of the {mask.sum()} voxels of its mask."
             )
-        shown = table["image_path"].where(table["ran"].isin(["1", "1.0", "True"]) if "ran" in table else True)
-        tables.setdefault(session, {})[run] = pd.DataFrame({"run": run, "name": shown.where(shown.notna(), None)})
+        names = table["image_path"].where(table["ran"].isin(["1", "1.0", "True"]) if "ran" in table else True)
+        tables.setdefault(session, {})[run] = pd.DataFrame({"run": run, "name": names.where(names.notna(), None)})
     if not tables:
         raise DamagedFile(f"{path} holds no run of the events of sub-{label}: wanted /<session>/<run>/betas.")
     labels = sorted(tables)
@@ -63,7 +63,7 @@ def open_cneuromod(root, label, *, events=None):
 
     notes = ["Betas were z-scored over all trials at once, those of test pictures too: transductive."]
     ceilings, note = _ceilings(path, mask, affine)
-    notes += [note, *([f"Without betas, and left out: {', '.join(without)}."] if without else [])]
+    notes += [note, *([f"Without betas, and left out: {', '.join(without_betas)}."] if without_betas else [])]
     return Source(
         sessions=[(f"{s:03d}", pd.concat([tables[s][run] for run in runs[s]], ignore_index=True)) for s in labels],
         read=read, mask=mask, affine=affine, unit="z", notes=notes, ceilings=ceilings,
@@ -74,19 +74,19 @@ def _ceilings(betas, mask, affine):
     """Noise ceilings stored beside the betas: a dict of number of repeats to (n_voxels,) percent, empty for none; a note."""
     name = f"{betas.name.partition('_stat')[0]}_stat"
     path = next(iter(sorted(betas.parent.glob(name + CEILING))), betas.with_name(name + CEILING.replace("*", "")))
-    if wrong := problem(path):
-        return {}, f"No noise ceilings are read: {path.name} is {wrong}."
-    found = volumes.read_map(path, mask, affine)[mask]
-    unknown = ~np.isfinite(found)
-    found = np.where(unknown, 0, found)
-    if found.min() < -ROUNDING or found.max() > 100 + ROUNDING:
-        raise DamagedFile(f"{path} holds {found.min():g} to {found.max():g} in the mask of the betas, wanted 0 to 100 percent.")
+    if reason := problem(path):
+        return {}, f"No noise ceilings are read: {path.name} is {reason}."
+    values = volumes.read_map(path, mask, affine)[mask]
+    is_missing = ~np.isfinite(values)
+    values = np.where(is_missing, 0, values)
+    if values.min() < -ROUNDING or values.max() > 100 + ROUNDING:
+        raise DamagedFile(f"{path} holds {values.min():g} to {values.max():g} in the mask of the betas, wanted 0 to 100 percent.")
     note = f"Noise ceilings of averages of {N_REPEATS} repeats: {path.name}, estimated in all trials"
-    note += f"; of {unknown.sum()} voxels it has none, taken for 0." if unknown.any() else "."
-    return {N_REPEATS: found.clip(0, 100)}, note
+    note += f"; of {is_missing.sum()} voxels it has none, taken for 0." if is_missing.any() else "."
+    return {N_REPEATS: values.clip(0, 100)}, note
 
 
-def _look(path):
+def _read_header(path):
     """The mask, (X, Y, Z) bool, the affine, (4, 4), and the shapes of betas by session and run."""
     with reading(path), h5py.File(path, "r") as file:
         mask = checked_dataset(path, file, "mask_array", 3)[:] > 0

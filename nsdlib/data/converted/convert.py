@@ -29,16 +29,16 @@ def convert(layout, root, folder, *, label, run, images=None, **settings):
     the data; `settings` are passed to the layout's function. Returns the Path of the parameter file and notes, a list of str.
     Raises the errors of that function and of `source.write`; a ValueError for an unknown setting.
     """
-    about, opener = LAYOUTS[layout]
+    description, opener = LAYOUTS[layout]
     if not re.fullmatch("[A-Za-z0-9]+", label):
         raise ValueError(f"subject {label!r}: wanted letters and digits, as the files have them, such as 01.")
-    names = [name for name, one in inspect.signature(opener).parameters.items() if one.kind is one.KEYWORD_ONLY]
-    if unknown := sorted(set(settings) - set(names)):
+    known = [name for name, parameter in inspect.signature(opener).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    if unknown := sorted(set(settings) - set(known)):
         raise ValueError(
-            f"{layout} takes no {unknown[0]!r}{nearest(unknown[0], names)} It takes: {', '.join(names) or 'nothing'}."
+            f"{layout} takes no {unknown[0]!r}{nearest(unknown[0], known)} It takes: {', '.join(known) or 'nothing'}."
         )
     root, folder = (Path(path).expanduser().resolve() for path in (root, folder))
     images = images and Path(images).expanduser().resolve()
     source = opener(root, label, **settings)
     digits = label.removeprefix("subj")
-    return write(source, folder, run=run, label=digits, about=f"{about}, subject {digits}", images=images), source.notes
+    return write(source, folder, run=run, label=digits, about=f"{description}, subject {digits}", images=images), source.notes

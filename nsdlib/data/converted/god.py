@@ -46,19 +46,19 @@ def open_god(root, label, *, task="perception"):
         picture = np.where(kind == IMAGERY, _of_category(path, picture, kind), picture)
     rows = np.flatnonzero((kind == TRAIN) | (kind == TASKS[task]))
     names, is_train = _names(path, picture[rows]), kind[rows] == TRAIN
-    train, test = (set(names[chosen].tolist()) for chosen in (is_train, ~is_train))
+    train, test = (set(names[is_chosen].tolist()) for is_chosen in (is_train, ~is_train))
     if not train or not test or train & test:
         raise DamagedFile(
-            f"{path}: wanted pictures of training and other ones of a test, got {len(train)} and {len(test)}, of which "
-            f"{len(train & test)} are both."
+            f"{path}: wanted training pictures and other test pictures, got {len(train)} and {len(test)}, of which "
+            f"{len(train & test)} are in both."
         )
-    place = {
+    voxel_columns = {
         name: described[name][columns["voxels"]] for name in described if name.startswith("voxel_") or re.fullmatch(ROI, name)
     }
-    flat, mask, affine, note = _place(path, [place.get(f"voxel_{axis}") for axis in "xyz"])
+    flat, mask, affine, note = _place(path, [voxel_columns.get(f"voxel_{axis}") for axis in "xyz"])
     order = np.argsort(flat)
     regions = {}
-    for name, values in place.items():
+    for name, values in voxel_columns.items():
         if (match := re.fullmatch(ROI, name)) and (values == 1).any():
             regions[match[1]] = as_mask(flat[values == 1], mask.shape)
     return Source(
@@ -77,13 +77,13 @@ def _describe(path):
         n_columns = _matrix(path, file).shape[1]
     keys = [key.decode() if isinstance(key, bytes) else str(key) for key in keys]
     if values.shape != (len(keys), n_columns):
-        raise DamagedFile(f"{path}: what describes its columns has shape {values.shape}, wanted ({len(keys)}, {n_columns}).")
+        raise DamagedFile(f"{path}: the description of its columns has shape {values.shape}, wanted ({len(keys)}, {n_columns}).")
     described, columns = dict(zip(keys, values, strict=True)), {}
-    for name, known in NAMES.items():
-        found = [np.flatnonzero(described[key] == 1) for key in known if key in described]
-        if not found or not len(found[0]) or (name != "voxels" and len(found[0]) != 1):
-            raise DamagedFile(f"{path}: wanted a column {' or '.join(known)}, its columns are {', '.join(keys)}.")
-        columns[name] = found[0]
+    for name, names in NAMES.items():
+        matching = [np.flatnonzero(described[key] == 1) for key in names if key in described]
+        if not matching or not len(matching[0]) or (name != "voxels" and len(matching[0]) != 1):
+            raise DamagedFile(f"{path}: wanted a column {' or '.join(names)}, its columns are {', '.join(keys)}.")
+        columns[name] = matching[0]
     return described, columns
 
 
@@ -117,11 +117,11 @@ def _of_category(path, numbers, kind):
     Only imagery trials need it. Numbers of a picture of the category and of the category alone are treated alike.
     """
     category, pictures = np.floor(numbers), np.unique(numbers[kind == TEST])
-    for one in np.unique(category[kind == IMAGERY]).tolist():
-        if (n := np.count_nonzero(np.floor(pictures) == one)) != 1:
-            raise DamagedFile(f"{path}: trials of imagery name {one:.0f}, wanted the category of one test picture, it has {n}.")
-    known = dict(zip(np.floor(pictures).tolist(), pictures.tolist(), strict=True))
-    return np.array([known.get(one, np.nan) for one in category.tolist()])
+    for imagined in np.unique(category[kind == IMAGERY]).tolist():
+        if (n := np.count_nonzero(np.floor(pictures) == imagined)) != 1:
+            raise DamagedFile(f"{path}: imagery trials name category {imagined:.0f}, wanted one test picture in it, got {n}.")
+    picture_of = dict(zip(np.floor(pictures).tolist(), pictures.tolist(), strict=True))
+    return np.array([picture_of.get(number, np.nan) for number in category.tolist()])
 
 
 def _place(path, axes):
@@ -135,12 +135,12 @@ def _place(path, axes):
             step = np.diff(values).min()
         index.append((axis - values[0]) / step)
         affine[number, [number, 3]] = step, values[0]
-    whole = np.rint(index).astype(np.int64)
-    shape = whole.max(axis=1) + 1
-    if np.abs(whole - index).max() > GRID_TOLERANCE or len(np.unique(whole, axis=1).T) < whole.shape[1]:
-        side = int(np.ceil(whole.shape[1] ** (1 / 3)))
-        shape, affine, flat = (side,) * 3, np.eye(4), np.arange(whole.shape[1])
+    grid = np.rint(index).astype(np.int64)
+    shape = grid.max(axis=1) + 1
+    if np.abs(grid - index).max() > GRID_TOLERANCE or len(np.unique(grid, axis=1).T) < grid.shape[1]:
+        side = int(np.ceil(grid.shape[1] ** (1 / 3)))
+        shape, affine, flat = (side,) * 3, np.eye(4), np.arange(grid.shape[1])
         note = "Coordinates of voxels lie on no regular grid: voxels are stacked into a block, and maps show no brain."
     else:
-        flat, note = np.ravel_multi_index(whole, shape), "Coordinates of voxels are taken for millimetres along the axes."
+        flat, note = np.ravel_multi_index(grid, shape), "Coordinates of voxels are taken for millimetres along the axes."
     return flat, as_mask(flat, shape), affine, note

@@ -43,21 +43,21 @@ def open_synthetic(root, label, *, roi="nsdgeneral", n_sessions=None, version=DE
     root is taken. Raises the errors of `NSDSubject`; a `DamagedFile` for invalid files.
     """
     subject, path = _subject(root, label, n_sessions), "nsddata/experiments/nsdsynthetic/nsdsynthetic_expdesign.mat"
-    order, counts = _synthetic_design(_there(subject, path))
+    order, counts = _synthetic_design(_existing_file(subject, path))
     run = np.repeat(np.arange(1, len(counts) + 1), counts)
-    again = np.r_[False, (order[1:] == order[:-1]) & (run[1:] == run[:-1])]
-    names = [None if repeats else f"synthetic{number:03d}" for number, repeats in zip(order, again, strict=True)]
+    is_repeat = np.r_[False, (order[1:] == order[:-1]) & (run[1:] == run[:-1])]
+    names = [None if repeats else f"synthetic{number:03d}" for number, repeats in zip(order, is_repeat, strict=True)]
     mask = subject.voxels(roi)
     betas = _read_betas(subject, "nsdsynthetic", version, mask, N_SYNTHETIC_TRIALS)
     folder = "nsddata_stimuli/stimuli/nsdsynthetic"
     bricks = {
-        _there(subject, f"{folder}/nsdsynthetic_stimuli.hdf5"): N_SHARED,
-        _there(subject, f"{folder}/nsdsynthetic_colorstimuli_subj{subject.subject:02d}.hdf5"): N_SYNTHETIC - N_SHARED,
+        _existing_file(subject, f"{folder}/nsdsynthetic_stimuli.hdf5"): N_SHARED,
+        _existing_file(subject, f"{folder}/nsdsynthetic_colorstimuli_subj{subject.subject:02d}.hdf5"): N_SYNTHETIC - N_SHARED,
     }
     return _with_core(
         subject, mask, version, "nsdsynthetic", pd.DataFrame({"run": run, "name": names}), betas,
         pictures=lambda place: _write_synthetic(bricks, place),
-        notes=[f"{again.sum()} trials of the one-back task that repeat a picture at once are left out."],
+        notes=[f"{is_repeat.sum()} trials of the one-back task that repeat a picture at once are left out."],
     )  # fmt: skip
 
 
@@ -76,19 +76,19 @@ def open_imagery(root, label, *, task="imagery", roi="nsdgeneral", n_sessions=No
     betas = _read_betas(subject, "nsdimagery", version, mask, sum(RUNS.values()))
     designs, starts = _imagery_designs(subject), np.cumsum([0, *RUNS.values()])
     targets = {letter: _targets(subject, letter) for letter in "ABC"}
-    place = {run: slice(starts[k], starts[k + 1]) for k, run in enumerate(RUNS)}
-    seen = [run for run in RUNS if run.startswith("vis")]
-    cues = {run: _cues(subject, run, "CONDITION", targets[run[3]], designs[run]) for run in seen}
-    order, note = find_order([(betas[place[run]], cues[run], designs[run]) for run in seen])
-    wanted = [run for run in RUNS if run.startswith(prefix) and run[3] in SETS]
+    rows_of_run = {run: slice(starts[k], starts[k + 1]) for k, run in enumerate(RUNS)}
+    vision_runs = [run for run in RUNS if run.startswith("vis")]
+    cues = {run: _cues(subject, run, "CONDITION", targets[run[3]], designs[run]) for run in vision_runs}
+    order, note = find_order([(betas[rows_of_run[run]], cues[run], designs[run]) for run in vision_runs])
+    target_runs = [run for run in RUNS if run.startswith(prefix) and run[3] in SETS]
     rows, tables = [], []
-    for run in wanted:
+    for run in target_runs:
         cue = _cues(subject, run, column, targets[run[3]], designs[run])
-        rows.append(np.arange(place[run].start, place[run].stop)[order(designs[run])])
+        rows.append(np.arange(rows_of_run[run].start, rows_of_run[run].stop)[order(designs[run])])
         names = [f"imagery{run[3]}{letter}" for letter in cue]
         tables.append(pd.DataFrame({"run": list(RUNS).index(run) + 1, "name": names}))
     files = {
-        f"imagery{letter}{cue}": _there(subject, f"nsddata/experiments/nsdimagery/rawtargetimages/set{letter}/{name}")
+        f"imagery{letter}{cue}": _existing_file(subject, f"nsddata/experiments/nsdimagery/rawtargetimages/set{letter}/{name}")
         for letter in SETS
         for cue, name in targets[letter].items()
     }
@@ -112,9 +112,9 @@ def _with_core(subject, mask, version, session, table, betas, *, pictures, notes
     ids = np.setdiff1d(subject.image_ids, list(left_out))
     sessions = []
     for number, label in enumerate(subject.session_labels, start=1):
-        of_session = subject.trials[subject.session == number]
-        names = [None if image in left_out else f"nsd{image + 1:05d}" for image in of_session["image"]]
-        sessions.append((label, pd.DataFrame({"run": of_session["run"].to_numpy(), "name": names})))
+        trials = subject.trials[subject.session == number]
+        names = [None if image in left_out else f"nsd{image + 1:05d}" for image in trials["image"]]
+        sessions.append((label, pd.DataFrame({"run": trials["run"].to_numpy(), "name": names})))
 
     def read(number):
         return betas if number == subject.n_sessions else subject.betas(number + 1, mask, version=version)
@@ -134,11 +134,11 @@ def _with_core(subject, mask, version, session, table, betas, *, pictures, notes
     )  # fmt: skip
 
 
-def _there(subject, name):
+def _existing_file(subject, name):
     """Path of a file of NSD; raises a FileNotFoundError that says how to get it if it is missing."""
     path = subject.root / name
     if not path.is_file():
-        raise FileNotFoundError(f"Missing {name} in {subject.root}: get it from NSD's bucket, whose folders these are.")
+        raise FileNotFoundError(f"Missing {name} in {subject.root}: get it from NSD's bucket, which has the same folders.")
     return path
 
 
@@ -148,7 +148,7 @@ def _read_betas(subject, extension, version, mask, n_trials):
         raise ValueError(f"version {version!r}: {extension} has {' and '.join(nsd.BETA_VERSIONS[1:])}.")
     path = f"nsddata_betas/ppdata/subj{subject.subject:02d}/func1pt8mm/{extension}{version}/betas_{extension}"
     if not (subject.root / f"{path}.nii.gz").is_file():
-        _there(subject, f"{path}.hdf5")
+        _existing_file(subject, f"{path}.hdf5")
     return nsd_files.read_betas(subject.root / f"{path}.hdf5", mask, n_trials)
 
 
@@ -182,7 +182,7 @@ def _write_synthetic(bricks, folder):
 
 def _imagery_designs(subject):
     """Condition of each beta of a run, in temporal order: a dict of run to (n_trials,) int64, the column of the design."""
-    path = _there(subject, "nsddata/experiments/nsdimagery/designmatrixGLMsingle.mat")
+    path = _existing_file(subject, "nsddata/experiments/nsdimagery/designmatrixGLMsingle.mat")
     with reading(path):
         check_unpacked_size(path, MAX_DESIGN)
         cells = loadmat(path, variable_names=["stimulus"])["stimulus"].ravel()
@@ -194,21 +194,21 @@ def _imagery_designs(subject):
 
 def _targets(subject, letter):
     """File names of a set of targets: a dict of cue, a letter, to str."""
-    path = _there(subject, f"nsddata/experiments/nsdimagery/{letter}_pair_list.mat")
+    path = _existing_file(subject, f"nsddata/experiments/nsdimagery/{letter}_pair_list.mat")
     with reading(path):
         check_unpacked_size(path, MAX_DESIGN)
         cells = loadmat(path, variable_names=["pair_list"])["pair_list"]
         rows = [[str(np.ravel(cell)[0]) for cell in row] for row in cells]
-    found = {cue: name for _, name, cue in rows if re.fullmatch("[A-Z]", cue) and re.fullmatch(r"[\w.-]*\w", name)}
-    if len(found) != N_TARGETS:
+    targets = {cue: name for _, name, cue in rows if re.fullmatch("[A-Z]", cue) and re.fullmatch(r"[\w.-]*\w", name)}
+    if len(targets) != N_TARGETS:
         raise damaged(path, f"must pair {N_TARGETS} files with a letter each, but it holds {rows}")
-    return found
+    return targets
 
 
 def _cues(subject, run, column, targets, design):
     """Cue letter of each trial of a run: (48,) array of str, after checking that cues and design conditions match one to one."""
     name = f"nsddata/bdata/nsdimagery/nsdimagery_subj{subject.subject:02d}_{run}.tsv"
-    path = _there(subject, name)
+    path = _existing_file(subject, name)
     table = read_table(path, "TRIAL", column)
     table = table.assign(TRIAL=pd.to_numeric(table["TRIAL"], errors="coerce")).sort_values("TRIAL", kind="stable")
     if not np.array_equal(table["TRIAL"], np.arange(1, len(design) + 1)):
@@ -217,5 +217,5 @@ def _cues(subject, run, column, targets, design):
     if unknown := sorted(set(cues) - set(targets)):
         raise DamagedFile(f"{path}: {column} holds {', '.join(unknown)}, wanted letters of the targets, {', '.join(targets)}.")
     if len(set(zip(cues, design, strict=True))) != len(set(cues)) or len(set(cues)) != len(set(design)):
-        raise DamagedFile(f"{path}: {column} is in another order than the run's design: the columns mean something else here.")
+        raise DamagedFile(f"{path}: {column} is in another order than the run's design: the columns have another meaning.")
     return cues

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-CLEAR, NOT_THERE = 4.0, 2.0  # in standard deviations of the agreement of shuffled trials
+MIN_EXCESS, MAX_ABSENT = 4.0, 2.0  # in standard deviations of the agreement of shuffled trials
 N_SHUFFLES = 200
 ORDERS = {
     "time": lambda design: np.arange(len(design)),
@@ -36,25 +36,25 @@ def find_order(runs):
     drift agree a little even if they are taken as sorted.
     """
     excess = {name: _excess([(betas[order(design)], names) for betas, names, design in runs]) for name, order in ORDERS.items()}
-    said = ", ".join(f"{name} {value:.1f}" for name, value in excess.items())
-    if excess["time"] > CLEAR:
-        found = "time"
-    elif excess["time"] < NOT_THERE and excess["condition"] > CLEAR:
-        found = "condition"
+    summary = ", ".join(f"{name} {value:.1f}" for name, value in excess.items())
+    if excess["time"] > MIN_EXCESS:
+        best = "time"
+    elif excess["time"] < MAX_ABSENT and excess["condition"] > MIN_EXCESS:
+        best = "condition"
     else:
         raise ValueError(
-            f"Nothing says how betas lie in a run: same targets agree in order of {said} standard deviations beyond shuffled "
-            f"ones, wanted more than {CLEAR:g} in one. Take another roi, or another version of the betas."
+            f"The order of betas in a run is unknown: same targets agree in order of {summary} standard deviations beyond "
+            f"shuffled ones, wanted more than {MIN_EXCESS:g} in one. Use another roi, or another version of the betas."
         )
-    return ORDERS[found], f"Betas of a run lie in order of {found} (agreement beyond chance, in standard deviations: {said})."
+    return ORDERS[best], f"Betas of a run lie in order of {best} (agreement beyond chance, in standard deviations: {summary})."
 
 
 def _excess(runs, seed=0):
     """Agreement of repeated targets beyond the mean of shuffled trials, in standard deviations of shuffled trials."""
     rng = np.random.default_rng(seed)
     shuffled = [np.mean([agreement(betas, rng.permutation(names)) for betas, names in runs]) for _ in range(N_SHUFFLES)]
-    found = np.mean([agreement(betas, names) for betas, names in runs])
-    return float((found - np.mean(shuffled)) / np.std(shuffled))
+    measured = np.mean([agreement(betas, names) for betas, names in runs])
+    return float((measured - np.mean(shuffled)) / np.std(shuffled))
 
 
 def agreement(betas, names):

@@ -17,7 +17,7 @@ from nsdlib.data.formats.guards import DamagedFile, own_dataset
 from nsdlib.data.formats.series import beside, refuse_existing, write_maps, write_session, write_table
 from nsdlib.params import check_name, find_root
 
-MOST_PACKED = 1100  # largest compression ratio
+MAX_COMPRESSION = 1100  # largest compression ratio
 
 
 @dataclass(frozen=True)
@@ -59,37 +59,37 @@ def write(source, folder, *, run, label, about, images=None):
     missing; a FileExistsError if folder or file exist. Nothing is written in these cases.
     """
     check_name(run)
-    file = find_root() / "params" / f"{run}.yaml"
-    refuse_existing([folder, file])
+    path = find_root() / "params" / f"{run}.yaml"
+    refuse_existing([folder, path])
     if source.pictures is None:
         _refuse_missing(source, images)
     box = tuple(slice(axis.min(), axis.max() + 1) for axis in np.nonzero(source.mask))
     affine = source.affine.copy()
-    affine[:3, 3] += source.affine[:3, :3] @ [side.start for side in box]
+    affine[:3, 3] += source.affine[:3, :3] @ [extent.start for extent in box]
     mask, stem = source.mask[box], f"sub-{label}"
-    with beside(folder.parent) as place:
+    with beside(folder.parent) as partial:
         if source.pictures is not None:
-            (place / "pictures").mkdir()
-            source.pictures(place / "pictures")
+            (partial / "pictures").mkdir()
+            source.pictures(partial / "pictures")
         for number, (session, table) in enumerate(source.sessions):
             trials = {"session": [session] * len(table), "run": table["run"].to_numpy(), "label": table["name"].tolist()}
-            name, inside = f"{stem}_ses-{session}_task-images", place / stem / f"ses-{session}" / "func"
-            says = " ".join([f"{about}.", *source.notes])
-            write_session(inside, name, source.read(number), trials, (mask, affine), about=says, unit=source.unit)
+            name, session_folder = f"{stem}_ses-{session}_task-images", partial / stem / f"ses-{session}" / "func"
+            description = " ".join([f"{about}.", *source.notes])
+            write_session(session_folder, name, source.read(number), trials, (mask, affine), about=description, unit=source.unit)
         ones = [np.ones(mask.sum(), np.float32)]
-        write_maps(place / stem / f"{stem}_task-images_desc-betas_mask.nii.gz", ones, mask, affine)
+        write_maps(partial / stem / f"{stem}_task-images_desc-betas_mask.nii.gz", ones, mask, affine)
         for n_repeats, values in source.ceilings.items():
             name = f"{stem}_task-images_desc-Noiseceiling{n_repeats}rep_statmap.nii.gz"
-            write_maps(place / stem / name, [np.float32(values)], mask, affine)
-        rois = place / "derivatives" / "atlases" / stem / "rois"
-        rois.mkdir(parents=True)
+            write_maps(partial / stem / name, [np.float32(values)], mask, affine)
+        roi_folder = partial / "derivatives" / "atlases" / stem / "rois"
+        roi_folder.mkdir(parents=True)
         for region, voxels in source.regions.items():
-            write_maps(rois / f"{region}.nii.gz", [voxels[box][mask].astype(np.float32)], mask, affine)
+            write_maps(roi_folder / f"{region}.nii.gz", [voxels[box][mask].astype(np.float32)], mask, affine)
         if source.test:
-            write_table(place / "test.tsv", {"image": sorted(source.test)})
-        place.rename(folder)
-    atomic_write(file, _parameters(source, folder, run=run, label=label, about=about, images=images))
-    return file
+            write_table(partial / "test.tsv", {"image": sorted(source.test)})
+        partial.rename(folder)
+    atomic_write(path, _parameters(source, folder, run=run, label=label, about=about, images=images))
+    return path
 
 
 def checked_dataset(path, file, name, n_axes):
@@ -102,7 +102,7 @@ def checked_dataset(path, file, name, n_axes):
     for group in groups:
         file = own_group(path, file, group)
     data = own_dataset(path, file, last)
-    if data.ndim != n_axes or data.dtype.kind not in "biuf" or data.nbytes > MOST_PACKED * path.stat().st_size:
+    if data.ndim != n_axes or data.dtype.kind not in "biuf" or data.nbytes > MAX_COMPRESSION * path.stat().st_size:
         raise DamagedFile(
             f"{path}: {name} holds {data.dtype} of shape {data.shape}, wanted numbers with {n_axes} axes that fit into the file."
         )
@@ -122,8 +122,8 @@ def first_file(root, patterns, what):
     Raises a FileNotFoundError that names `what` it is and the patterns if there is none; or the fault of the one found.
     """
     for pattern in patterns:
-        broken = [root / pattern] if (root / pattern).is_symlink() else []  # a link without a target, which glob skips
-        if found := sorted(root.glob(pattern)) or broken:
+        dangling = [root / pattern] if (root / pattern).is_symlink() else []  # a link without a target, which glob skips
+        if found := sorted(root.glob(pattern)) or dangling:
             return existing(found[0])
     raise FileNotFoundError(f"{root} holds {what} under none of the names {', '.join(patterns)}: get it, or name its folder.")
 
@@ -147,8 +147,8 @@ def _parameters(source, folder, *, run, label, about, images):
         line("betas", "nsd", "those in the files"),
         line("roi", roi, f"or brainmask, all {n_voxels:,} voxels; {', '.join(source.regions) or 'no regions are known'}"),
     ]
-    trained = [name for name in shown if name not in set(source.test)]
-    if roi == "brainmask" and n_voxels > MANY_VOXELS and len(set(trained)) < len(trained):
+    training_names = [name for name in shown if name not in set(source.test)]
+    if roi == "brainmask" and n_voxels > MANY_VOXELS and len(set(training_names)) < len(training_names):
         lines.append(line("n_voxels", N_VOXELS, f"the best of {n_voxels:,}, chosen in training trials by repeats"))
     split = (
         ("official", "the data set's own test pictures")

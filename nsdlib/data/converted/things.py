@@ -48,10 +48,10 @@ def open_things(root, label, *, mask=None):
         columns = np.flatnonzero(trials["session"] == labels[number])
         return _read_columns(files["responses"], block, columns)[:, order]
 
-    def of(name):
+    def region_mask(name):
         return as_mask(flat[table[name].to_numpy() == 1], brain.shape)
 
-    regions = {name.partition(" ")[0]: of(name) for name in REGIONS if name in table}
+    regions = {name.partition(" ")[0]: region_mask(name) for name in REGIONS if name in table}
     named, ceilings = trials.rename(columns={"stimulus": "name"}), {n: name for n, name in CEILINGS.items() if name in table}
     return Source(
         sessions=[(f"{session:02d}", named[named["session"] == session][["run", "name"]]) for session in labels],
@@ -69,16 +69,16 @@ def open_things(root, label, *, mask=None):
 def _read_trials(path):
     """The table of trials, one row per column of the responses."""
     table = _read(path, "session", "run")
-    if lacking := {"trial_type", "stimulus"} - set(table):
-        raise DamagedFile(f"{path}: wanted columns {', '.join(sorted(lacking))}, got {', '.join(table)}.")
+    if missing := {"trial_type", "stimulus"} - set(table):
+        raise DamagedFile(f"{path}: wanted columns {', '.join(sorted(missing))}, got {', '.join(table)}.")
     if unknown := set(table["trial_type"]) - {"train", "test"}:
         raise DamagedFile(f"{path}: trial_type holds {', '.join(map(str, unknown))}, wanted train and test: drop other trials.")
     return table
 
 
-def _read(path, *whole):
+def _read(path, *integer_columns):
     """A table, .csv or .tsv, with some columns of whole numbers."""
-    return read_table(path, whole, sep="\t" if path.suffix == ".tsv" else ",")
+    return read_table(path, integer_columns, sep="\t" if path.suffix == ".tsv" else ",")
 
 
 def _place(table, path, source):
@@ -103,20 +103,20 @@ def _find_responses(path, n_trials, table):
         names = [RESPONSES.format(k) for k in range(2) if RESPONSES.format(k) in file]
         blocks = {name: checked_dataset(path, file, name, 2) for name in names or [RESPONSES.format(0)]}
         shapes = {name: block.shape for name, block in blocks.items()}
-        fits = [name for name, shape in shapes.items() if shape == (len(table), n_trials) and blocks[name].dtype.kind == "f"]
-        if len(fits) != 1:
+        matching = [name for name, shape in shapes.items() if shape == (len(table), n_trials) and blocks[name].dtype.kind == "f"]
+        if len(matching) != 1:
             raise DamagedFile(
                 f"{path} holds {shapes}: wanted one of floats with a row for each of {len(table)} voxels and a column for each "
                 f"of {n_trials} trials, as the tables beside it have them. Are all three of one subject?"
             )
         ids = [block[:, 0] for block in blocks.values() if block.dtype.kind in "iu" and block.shape == (len(table), 1)]
     if not ids:
-        return fits[0], "The responses name no voxels: their rows are taken to be those of the table."
+        return matching[0], "The responses name no voxels: their rows are taken to be those of the table."
     if not np.array_equal(ids[0], table["voxel_id"]):
         raise DamagedFile(
             f"{path}: its voxel_id are not those of the table of voxels, in its order: wanted files of one release."
         )
-    return fits[0], "The responses name the voxels of the table, in its order."
+    return matching[0], "The responses name the voxels of the table, in its order."
 
 
 def _read_columns(path, name, columns):
@@ -124,7 +124,7 @@ def _read_columns(path, name, columns):
     first, last = columns.min(), columns.max() + 1
     with reading(path), h5py.File(path, "r") as file:
         data = checked_dataset(path, file, name, 2)
-        found, step = np.empty((len(columns), len(data)), np.float32), max(1, BATCH // (8 * int(last - first)))
+        responses, step = np.empty((len(columns), len(data)), np.float32), max(1, BATCH // (8 * int(last - first)))
         for row in range(0, len(data), step):
-            found[:, row : row + step] = data[row : row + step, first:last][:, columns - first].T
-    return found
+            responses[:, row : row + step] = data[row : row + step, first:last][:, columns - first].T
+    return responses
