@@ -47,11 +47,11 @@ def export_betas(found, subject, folder, *, kind="betas_d"):
     refuse_existing(path for paths in targets.values() for path in paths.values())
     mask = as_mask(found.roi_voxel.values, subject.brainmask.shape)
     for session, paths in targets.items():
-        partial = {ending: path.with_name(f"partial-{path.name}") for ending, path in paths.items()}
+        partial_paths = {ending: path.with_name(f"partial-{path.name}") for ending, path in paths.items()}
         betas = np.nan_to_num(found[kind].isel(trial=rows[session]).values)
-        nsd_write.write_betas(partial, betas, mask, subject.affine)
+        nsd_write.write_betas(partial_paths, betas, mask, subject.affine)
         for ending, path in paths.items():
-            partial[ending].rename(path)
+            partial_paths[ending].rename(path)
     return [paths["nii.gz"] for paths in targets.values()]
 
 
@@ -67,13 +67,13 @@ def export_glmsingle(found, subject, folder, *, kind="betas_d"):
     refuse_existing(targets.values())
     letter = kind[-1].upper()
     for session, target in targets.items():
-        with beside(folder) as place:
-            _write_type(place / f"{TYPES[letter]}.hdf5", found, subject, session, kind=kind, rows=rows[session])
+        with beside(folder) as partial:
+            _write_type(partial / f"{TYPES[letter]}.hdf5", found, subject, session, kind=kind, rows=rows[session])
             design = _design_info(subject, session)
-            np.save(place / f"{DESIGN}.npy", np.array(design["info"], dtype=object))
+            np.save(partial / f"{DESIGN}.npy", np.array(design["info"], dtype=object))
             names = subject.image_names(design["images"])
-            write_table(place / CONDITIONS, {"condition": range(len(names)), "image": names})
-            place.rename(target)
+            write_table(partial / CONDITIONS, {"condition": range(len(names)), "image": names})
+            partial.rename(target)
     return list(targets.values())
 
 
@@ -86,46 +86,46 @@ def export_bids(found, subject, folder, *, kind="betas_d"):
     """
     rows = _rows(found, subject, kind)
     label = re.sub("[^A-Za-z0-9]", "", subject.name.rpartition("/")[2].removeprefix("sub-"))
-    target, about = folder / f"sub-{label}", folder / "dataset_description.json"
-    says = {"Name": "Single-trial responses to pictures", "BIDSVersion": BIDS_VERSION, "DatasetType": "derivative"}
-    text = as_json(says | {"GeneratedBy": [{"Name": "nsdlib", "Version": __version__}]})
-    refuse_existing([target, *([about] if about.exists() and not _is_ours(about) else [])])
+    target, description_file = folder / f"sub-{label}", folder / "dataset_description.json"
+    description = {"Name": "Single-trial responses to pictures", "BIDSVersion": BIDS_VERSION, "DatasetType": "derivative"}
+    text = as_json(description | {"GeneratedBy": [{"Name": "nsdlib", "Version": __version__}]})
+    refuse_existing([target, *([description_file] if description_file.exists() and not _is_ours(description_file) else [])])
     stem, written = f"sub-{label}_task-images", []
-    with beside(folder) as place:
+    with beside(folder) as partial:
         mask = as_mask(found.roi_voxel.values, subject.brainmask.shape)
-        write_maps(place / f"{stem}_desc-betas_mask.nii.gz", [mask[mask].astype(np.float32)], mask, subject.affine)
-        seen = subject.trials["image"].to_numpy()[found.trial.values]
-        images, shown, counts = np.unique(seen, return_inverse=True, return_counts=True)
+        write_maps(partial / f"{stem}_desc-betas_mask.nii.gz", [mask[mask].astype(np.float32)], mask, subject.affine)
+        trial_images = subject.trials["image"].to_numpy()[found.trial.values]
+        images, image_of_trial, counts = np.unique(trial_images, return_inverse=True, return_counts=True)
         sums = np.zeros((len(images), found.sizes["roi_voxel"]))
-        for session, of_session in rows.items():
-            of = subject.session_labels[session - 1]
-            name = f"sub-{label}{f'_ses-{of}' if of else ''}_task-images"
-            inside = place / (f"ses-{of}" if of else "") / "func"
-            betas = found[kind].isel(trial=of_session).values
-            trials = subject.trials.iloc[found.trial.values[of_session]]
-            np.add.at(sums, shown[of_session], betas)
+        for session, trial_rows in rows.items():
+            session_label = subject.session_labels[session - 1]
+            name = f"sub-{label}{f'_ses-{session_label}' if session_label else ''}_task-images"
+            session_folder = partial / (f"ses-{session_label}" if session_label else "") / "func"
+            betas = found[kind].isel(trial=trial_rows).values
+            trials = subject.trials.iloc[found.trial.values[trial_rows]]
+            np.add.at(sums, image_of_trial[trial_rows], betas)
             names = subject.image_names(trials["image"].to_numpy())
-            table = {"session": [of or "n/a"] * len(names), "run": trials["run"].to_numpy(), "label": names}
-            what = f"single-trial betas, type {kind[-1].upper()}"
-            path = write_session(inside, name, betas, table, (mask, subject.affine), about=what, unit=PERCENT)
+            columns = {"session": [session_label or "n/a"] * len(names), "run": trials["run"].to_numpy(), "label": names}
+            about = f"single-trial betas, type {kind[-1].upper()}"
+            path = write_session(session_folder, name, betas, columns, (mask, subject.affine), about=about, unit=PERCENT)
             r2 = found[f"r2_{kind[-1]}"].sel(session=session, voxel=found.roi_voxel.values).values
-            write_maps(inside / f"{name}_stat-rsquare_desc-R2_statmap.nii.gz", [r2], mask, subject.affine)
-            written.append(target / path.relative_to(place))
-        path = place / f"{stem}_stat-effect_desc-ConditionMeans_statmap.nii.gz"
+            write_maps(session_folder / f"{name}_stat-rsquare_desc-R2_statmap.nii.gz", [r2], mask, subject.affine)
+            written.append(target / path.relative_to(partial))
+        path = partial / f"{stem}_stat-effect_desc-ConditionMeans_statmap.nii.gz"
         write_maps(path, sums / counts[:, None], mask, subject.affine)
         describe(path, "means of single-trial betas of each picture", PERCENT)
         means = {"index": range(len(images)), "label": subject.image_names(images), "n_trials": counts}
-        write_table(place / f"{stem}_desc-ConditionMeans_conditions.tsv", means)
-        place.rename(target)
-    if not about.exists():
-        about.write_text(text)
+        write_table(partial / f"{stem}_desc-ConditionMeans_conditions.tsv", means)
+        partial.rename(target)
+    if not description_file.exists():
+        description_file.write_text(text)
     return written
 
 
-def _is_ours(about):
+def _is_ours(path):
     """Whether an export by any version of nsdlib wrote this dataset description."""
     try:
-        return json.loads(about.read_text(encoding="utf-8"))["GeneratedBy"][0]["Name"] == "nsdlib"
+        return json.loads(path.read_text(encoding="utf-8"))["GeneratedBy"][0]["Name"] == "nsdlib"
     except (ValueError, LookupError, TypeError):
         return False
 
@@ -141,10 +141,10 @@ def _rows(found, subject, kind, *, holds="wanted"):
         raise ValueError(f"{kind} is in {unit}: {holds} {PERCENT}. Fit with GLMOptions(percent=True).")
     session_of = subject.session[found.trial.values]
     rows = {int(session): np.flatnonzero(session_of == session) for session in found.session.values}
-    for session, of_session in rows.items():
+    for session, trial_rows in rows.items():
         expected = np.count_nonzero(subject.session == session)
-        if len(of_session) != expected:
-            raise ValueError(f"Session {session} has {len(of_session)} trials here, {expected} in the experiment: fit it again.")
+        if len(trial_rows) != expected:
+            raise ValueError(f"Session {session} has {len(trial_rows)} trials here, {expected} in the experiment: fit it again.")
     return rows
 
 
@@ -152,23 +152,23 @@ def _write_type(path, found, subject, session, *, kind, rows):
     """Write one type of GLMsingle's results, the betas one slab of the volume at a time."""
     import h5py
 
-    shape, of_session = subject.brainmask.shape, found.sel(session=session)
+    shape, fit = subject.brainmask.shape, found.sel(session=session)
     betas, letter = found[kind].isel(trial=rows).values, kind[-1]  # (n_trials, n_voxels)
     with h5py.File(path, "w") as file:
         data = file.create_dataset("betasmd", (*shape, len(rows)), np.float32)
-        x, *inside = np.unravel_index(found.roi_voxel.values, shape)
-        for place in range(shape[0]):
-            slab, here = np.full((*shape[1:], len(rows)), np.nan, np.float32), x == place
-            slab[tuple(axis[here] for axis in inside)] = betas[:, here].T
-            data[place] = slab
-        for theirs, ours in {"b": MAPS, "c": MAPS_C, "d": MAPS_D}[letter].items():
-            if ours.format(letter) in found:
-                file[theirs] = _volume(found, shape, of_session[ours.format(letter)].values, DTYPES.get(theirs, np.float32))
+        x, *yz = np.unravel_index(found.roi_voxel.values, shape)
+        for x_slab in range(shape[0]):
+            slab, in_slab = np.full((*shape[1:], len(rows)), np.nan, np.float32), x == x_slab
+            slab[tuple(axis[in_slab] for axis in yz)] = betas[:, in_slab].T
+            data[x_slab] = slab
+        for their_name, our_name in {"b": MAPS, "c": MAPS_C, "d": MAPS_D}[letter].items():
+            if our_name.format(letter) in found:
+                file[their_name] = _volume(found, shape, fit[our_name.format(letter)].values, DTYPES.get(their_name, np.float32))
         if letter == "d" and {"scale", "offset"} <= set(found):
-            both = [_volume(found, shape, of_session[name].values, np.float32) for name in ("scale", "offset")]
-            file["scaleoffset"] = np.stack(both, axis=-1)
+            volumes = [_volume(found, shape, fit[name].values, np.float32) for name in ("scale", "offset")]
+            file["scaleoffset"] = np.stack(volumes, axis=-1)
         if letter != "b":
-            file.attrs["pcnum"] = int(of_session["n_pcs"])
+            file.attrs["pcnum"] = int(fit["n_pcs"])
 
 
 def _volume(found, shape, values, dtype):

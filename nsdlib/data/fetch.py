@@ -58,7 +58,7 @@ def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
             print(listing(plans, folder, each=False))
             problems = download(plans, folder, patience=patience)
     if problems:
-        raise RuntimeError("\n  ".join([f"{len(problems)} of {len(files)} files could not be had:", *_by_reason(problems)]))
+        raise RuntimeError("\n  ".join([f"{len(problems)} of {len(files)} files could not be obtained:", *_by_reason(problems)]))
     if not dry_run:
         print(f"All {len(files)} files are in {folder}")
 
@@ -81,23 +81,23 @@ def download(plans, folder, *, patience):
     """
     from tqdm import tqdm
 
-    wanted, free = sum(plan.wanted for plan in plans if not plan.problem), shutil.disk_usage(folder).free
-    if wanted > free:
+    n_wanted, n_free = sum(plan.wanted for plan in plans if not plan.problem), shutil.disk_usage(folder).free
+    if n_wanted > n_free:
         raise RuntimeError(
-            f"{amount(wanted)} are still to come, but the disk of {folder} has {amount(free)} free: free some space, or name "
-            "a folder on another disk in params/_common.yaml; nothing was fetched."
+            f"{amount(n_wanted)} are still to be downloaded, but the disk of {folder} has {amount(n_free)} free: free some "
+            "space, or name a folder on another disk in params/_common.yaml; nothing was downloaded."
         )
-    record, guard = Record(folder), threading.Lock()
-    with Server(patience) as server, tqdm(total=wanted, unit="B", unit_scale=True, disable=None) as bar:
+    record, lock = Record(folder), threading.Lock()
+    with Server(patience) as server, tqdm(total=n_wanted, unit="B", unit_scale=True, disable=None) as bar:
 
         def count(n_bytes):
-            with guard:
+            with lock:
                 bar.update(n_bytes)
 
         def complete(plan):
             problem = plan.problem or _complete(plan, record, server, count)
             if not problem and plan.state != "there":
-                with guard, bar.external_write_mode():
+                with lock, bar.external_write_mode():
                     print(f"{plan.file.path.relative_to(folder)}: {amount(size_of(plan.file.path))}")
             return problem
 
@@ -111,12 +111,12 @@ def listing(plans, folder, *, each):
         members = list(members)
         lines += [_line(stage, members)]
         for plan in members if each else ():
-            sure = plan.remote is not None and plan.remote.size is not None
-            size = amount(plan.size) if sure else f"~{amount(plan.size)}" if plan.size else "?"
+            is_known = plan.remote is not None and plan.remote.size is not None
+            size = amount(plan.size) if is_known else f"~{amount(plan.size)}" if plan.size else "?"
             lines.append(f"  {size:>10}  {plan.state:<10}  {plan.file.path.relative_to(folder)}: {plan.file.what}")
     lines.append(_line("all", plans))
     if each and (n_unasked := sum(plan.unasked for plan in plans)):
-        lines.append(f"The server could not be asked about {n_unasked} files: ~ is the size on record, ? is not known.")
+        lines.append(f"The server did not answer for {n_unasked} files: ~ is the size on record, ? is not known.")
     return "\n".join(lines)
 
 
@@ -148,15 +148,15 @@ def _by_reason(problems):
 def _plan(file, entry, server, verify):
     """Plan of one file; asks the server unless the file is present as it was first fetched."""
     exists, recorded = file.path.is_file(), entry.get("sha256", "")
-    whole = exists and recorded and size_of(file.path) == entry.get("size")
-    if whole and (not verify or digests(file.path)[0] == recorded):
+    is_complete = exists and recorded and size_of(file.path) == entry.get("size")
+    if is_complete and (not verify or digests(file.path)[0] == recorded):
         return Plan(file, "there", Remote(entry["size"]))
     state = "missing" if not exists else "damaged" if recorded else "unrecorded"
     try:
         remote = server.look(file)
     except FetchError as error:
-        known = replace(file, about=entry.get("size", file.about))
-        return Plan(known, state, problem=str(error), unasked=isinstance(error, Unasked))
+        estimated = replace(file, about=entry.get("size", file.about))
+        return Plan(estimated, state, problem=str(error), unasked=isinstance(error, Unasked))
     if state == "unrecorded" and remote.size not in (None, size_of(file.path)):
         state = "damaged"
     return Plan(file, state, remote)
@@ -186,7 +186,7 @@ def _complete(plan, record, server, count):
     except OSError as error:
         if error.errno == errno.ENOSPC:
             server.stop.set()
-        return f"{file.label}: it cannot be written ({error.strerror}): see to the disk; {GO_ON}."
+        return f"{file.label}: it cannot be written ({error.strerror}): check the disk; {GO_ON}."
     return ""
 
 
@@ -212,5 +212,5 @@ def alone(folder):
         except PermissionError as error:
             raise RuntimeError(f"{error.filename} cannot be written: name another folder in params/_common.yaml.") from None
         except BlockingIOError:
-            raise RuntimeError(f"Another download is at work in {folder}: let it end, then repeat the command.") from None
+            raise RuntimeError(f"Another download is running in {folder}: wait until it ends, then repeat the command.") from None
         yield

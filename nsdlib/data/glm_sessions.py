@@ -52,15 +52,15 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
         raise ValueError(f"n_sessions must be at least 1, got {n_sessions}.")
     options = options or GLMOptions()
     brain = np.flatnonzero(subject.brainmask)
-    kept = np.flatnonzero(subject.voxels(roi)[subject.brainmask])
-    if not len(kept):
+    columns = np.flatnonzero(subject.voxels(roi)[subject.brainmask])
+    if not len(columns):
         raise ValueError(f"{roi} has no voxel inside the brain mask of {subject.name}: choose another roi.")
 
     def fit_session(session, folder):
         design, series, confounds = read_session(subject, session)
         settings = {"tr": subject.tr, "confounds": confounds, "options": of_subject(options, subject, session), "scratch": folder}
-        found = ENGINES[engine](design, series, **settings)
-        return _keep(found, kept, options)
+        fit = ENGINES[engine](design, series, **settings)
+        return _keep(fit, columns, options)
 
     sessions = []
     for session in range(1, n_sessions + 1):
@@ -68,16 +68,16 @@ def fit_sessions(subject, n_sessions, *, roi="nsdgeneral", options=None, engine=
             sessions.append(fit_session(session, None))
         else:
             files = [(f.stat().st_size, f.stat().st_mtime_ns) for f in subject.session_files(session, roi) if f.is_file()]
-            of_session = f"{subject.settings} {subject.tr} {of_subject(options, subject, session).digest()}"
-            inputs = f"{subject.root} {subject.name} {roi} {engine} {of_session} {files}"  # a changed file starts a new fit
+            settings_text = f"{subject.settings} {subject.tr} {of_subject(options, subject, session).digest()}"
+            inputs = f"{subject.root} {subject.name} {roi} {engine} {settings_text} {files}"  # a changed file starts a new fit
             name = f"session{session:02d}-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
             sessions.append(_finished_once(scratch / name, lambda folder, session=session: fit_session(session, folder)))
-    maps = [found.drop_vars(BETAS) for found in sessions]
-    betas = xr.concat([found[list(BETAS)] for found in sessions], "trial")
+    maps = [fit.drop_vars(BETAS) for fit in sessions]
+    betas = xr.concat([fit[list(BETAS)] for fit in sessions], "trial")
     result = xr.merge([betas, xr.concat(maps, "session")]).drop_attrs(deep=False)
     sessions, trials = np.arange(1, n_sessions + 1), np.flatnonzero(subject.session <= n_sessions)
     result["fractions"] = ("candidate", np.unique(options.fractions)[::-1])
-    return result.assign_coords(session=sessions, trial=trials, voxel=brain, roi_voxel=brain[kept])
+    return result.assign_coords(session=sessions, trial=trials, voxel=brain, roi_voxel=brain[columns])
 
 
 def of_subject(options, subject, session):
@@ -109,24 +109,24 @@ def read_session(subject, session, mask=None):
     return design, series, [none[i] if columns is None else columns for i, columns in enumerate(confounds)]
 
 
-def _finished_once(place, fit_session):
-    """Return the result stored in `place`.nc, or compute and store it with `fit_session(place)`; remove the folder `place`."""
-    file = place.with_suffix(".nc")
+def _finished_once(folder, fit_session):
+    """Return the result stored in `folder`.nc, or compute and store it with `fit_session(folder)`; remove the folder."""
+    file = folder.with_suffix(".nc")
     if not file.is_file():
-        place.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial")
-        fit_session(place).to_netcdf(partial, engine="h5netcdf")
+        fit_session(folder).to_netcdf(partial, engine="h5netcdf")
         partial.rename(file)
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     return xr.open_dataset(file, engine="h5netcdf")
 
 
-def _keep(found, kept, options):
+def _keep(fit, columns, options):
     """Keep the betas of some voxels and the maps of all voxels of a session's fit, with the fit's attributes as variables."""
-    one_axis = [name for name, (axes, _) in VARIABLES.items() if axes == ("voxel",) and name in found]
-    result = found[[*one_axis, "hrf_r2"]]
-    unknown = xr.DataArray(np.full(options.n_pcs + 1, np.nan, np.float32), dims="n_components")
-    result["pc_curve"] = found.get("pc_curve", unknown)
-    betas = {name: found[name].isel(voxel=kept).rename(voxel="roi_voxel") for name in BETAS}
-    attributes = {name: ((), found.attrs[name]) for name in ("threshold", "n_pcs", "notes")}
+    one_axis = [name for name, (axes, _) in VARIABLES.items() if axes == ("voxel",) and name in fit]
+    result = fit[[*one_axis, "hrf_r2"]]
+    no_curve = xr.DataArray(np.full(options.n_pcs + 1, np.nan, np.float32), dims="n_components")
+    result["pc_curve"] = fit.get("pc_curve", no_curve)
+    betas = {name: fit[name].isel(voxel=columns).rename(voxel="roi_voxel") for name in BETAS}
+    attributes = {name: ((), fit.attrs[name]) for name in ("threshold", "n_pcs", "notes")}
     return result.assign(betas | attributes).drop_attrs(deep=False)

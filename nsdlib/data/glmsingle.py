@@ -55,7 +55,7 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
     if not is_installed():
         raise ModuleNotFoundError(
             "engine glmsingle needs GLMsingle, which is not installed here. Install it with `pip install 'glmsingle @ "
-            "git+https://github.com/cvnlab/GLMsingle'`, or take glm_engine: nsdlib, which computes the same betas."
+            "git+https://github.com/cvnlab/GLMsingle'`, or use glm_engine: nsdlib, which computes the same betas."
         )
     from glmsingle.glmsingle import GLM_single
     from sklearn.exceptions import ConvergenceWarning
@@ -81,9 +81,9 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
             )  # fmt: skip
         except Exception as error:
             raise RuntimeError(
-                f"GLMsingle stopped ({type(error).__name__}: {error}). It does where no voxel is left for its noise pool "
-                "(brain_r2, brain_fraction of GLMOptions) or to choose the number of components (pc_r2, pc_mask). Give other "
-                "thresholds, n_pcs=0, or glm_engine: nsdlib, which goes on and says what it left out."
+                f"GLMsingle stopped ({type(error).__name__}: {error}). It does if no voxel is left for its noise pool "
+                "(brain_r2, brain_fraction of GLMOptions) or to choose the number of components (pc_r2, pc_mask). Set other "
+                "thresholds, n_pcs=0, or glm_engine: nsdlib, which continues and says what it left out."
             ) from error
     notes = _late(designs, hrf.canonical(tr, options.duration) if canonical is None else canonical)
     return _as_dataset(results, options, notes=notes + ([] if find_repeats(designs) else left_out(options)))
@@ -91,12 +91,12 @@ def fit(design, data, *, tr, hrfs=None, canonical=None, confounds=None, options=
 
 def _late(designs, canonical):
     """Note on trials that begin too late to be measured."""
-    late = [run.late(run.drift.new_tensor(np.asarray(canonical))).sum().item() for run in designs]
-    if not any(late):
+    n_late = [run.late(run.drift.new_tensor(np.asarray(canonical))).sum().item() for run in designs]
+    if not any(n_late):
         return []
-    runs = some([f"run {number}" for number, n_trials in enumerate(late, start=1) if n_trials])
+    runs = some([f"run {number}" for number, n_trials in enumerate(n_late, start=1) if n_trials])
     return [
-        f"{sum(late)} trials begin too close to the end of their run to be measured ({runs}): GLMsingle uses them in its "
+        f"{sum(n_late)} trials begin too close to the end of their run to be measured ({runs}): GLMsingle uses them in its "
         "choices and in each voxel's scale; glm_engine: nsdlib does not."
     ]
 
@@ -117,7 +117,7 @@ def _settings(options, n_runs):
         "wantpercentbold": int(options.percent),
     }
     if options.noise_mask is not None:
-        raise ValueError("noise_mask: GLMsingle 1.2 stops at a mask for its noise pool. Take glm_engine: nsdlib, or none.")
+        raise ValueError("noise_mask: GLMsingle 1.2 fails with a mask for its noise pool. Use glm_engine: nsdlib, or no mask.")
     if options.pc_mask is not None:
         settings["pcR2cutoffmask"] = options.pc_mask
     if options.degree is not None:
@@ -145,27 +145,27 @@ def _as_matrices(designs):
 def _as_dataset(results, options, *, notes):
     """Convert GLMsingle's results to our names, with voxels along the last axis."""
     denoised = results.get("typed", results.get("typec", {}))
-    results, found = results | {"denoised": denoised}, {}
-    for name, (group, theirs) in NAMES.items():
-        values = results.get(group, {}).get(theirs)
+    results, arrays = results | {"denoised": denoised}, {}
+    for name, (group, their_name) in NAMES.items():
+        values = results.get(group, {}).get(their_name)
         if values is not None and np.size(values):
-            found[name] = _voxels_last(values, len(VARIABLES[name][0]))
+            arrays[name] = _voxels_last(values, len(VARIABLES[name][0]))
     if np.size(denoised.get("scaleoffset", ())):
-        found["scale"], found["offset"] = _voxels_last(denoised["scaleoffset"], 2)
-    if (trend := denoised.get("xvaltrend")) is not None:
-        found["pc_curve"] = np.asarray(trend) - trend[0]
+        arrays["scale"], arrays["offset"] = _voxels_last(denoised["scaleoffset"], 2)
+    if (curve := denoised.get("xvaltrend")) is not None:
+        arrays["pc_curve"] = np.asarray(curve) - curve[0]
     if not options.percent:  # GLMsingle's types C and D are in percent regardless
-        found |= {name: found[name] * np.abs(found["mean"]) / 100 for name in ("betas_c", "betas_d") if name in found}
-    for kind, before in (("c", "b"), ("d", "c")):
+        arrays |= {name: arrays[name] * np.abs(arrays["mean"]) / 100 for name in ("betas_c", "betas_d") if name in arrays}
+    for kind, previous in (("c", "b"), ("d", "c")):
         for name in OF_EACH_TYPE:
-            found.setdefault(f"{name}_{kind}", found[f"{name}_{before}"])
-    found["fractions"] = np.unique(options.fractions)[::-1] if "typed" in results else np.ones(1)
-    found.setdefault("fraction", np.ones(len(found["mean"]), np.float32))
-    threshold = tail_threshold(found["onoff_r2"]) if options.brain_r2 is None else options.brain_r2
-    found.setdefault("pc_voxels", found["onoff_r2"] > (threshold if options.pc_r2 is None else options.pc_r2))
-    found.setdefault("noise_pool", np.zeros(len(found["mean"]), bool))
+            arrays.setdefault(f"{name}_{kind}", arrays[f"{name}_{previous}"])
+    arrays["fractions"] = np.unique(options.fractions)[::-1] if "typed" in results else np.ones(1)
+    arrays.setdefault("fraction", np.ones(len(arrays["mean"]), np.float32))
+    threshold = tail_threshold(arrays["onoff_r2"]) if options.brain_r2 is None else options.brain_r2
+    arrays.setdefault("pc_voxels", arrays["onoff_r2"] > (threshold if options.pc_r2 is None else options.pc_r2))
+    arrays.setdefault("noise_pool", np.zeros(len(arrays["mean"]), bool))
     attributes = {"n_pcs": int(denoised.get("pcnum", 0)), "notes": " ".join(notes), "threshold": threshold}
-    return name_axes(found, attributes, percent=options.percent)
+    return name_axes(arrays, attributes, percent=options.percent)
 
 
 def _voxels_last(values, n_axes):

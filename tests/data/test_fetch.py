@@ -78,12 +78,12 @@ def test_a_dry_run_estimates_where_the_server_is_silent(world, capsys):
     said = capsys.readouterr().out
     assert "~39.56 GB  missing" in said and "?  missing     nsddata/ppdata/subj01/func1pt8mm/mean.nii.gz" in said
     assert f"~150.00 kB  missing     {TABLE}" in said  # fetched once, and removed
-    assert said.splitlines()[-1].startswith("The server could not be asked about 5 files: ~ is the size on record")
+    assert said.splitlines()[-1].startswith("The server did not answer for 5 files: ~ is the size on record")
 
 
 def test_a_dry_run_tells_a_refusal_from_silence(world):
     world.proxy.faults = {f"HEAD {SMALL}": [403, ...]}
-    with pytest.raises(RuntimeError, match=r"1 of 1 files could not be had:\n.*refuses it"):
+    with pytest.raises(RuntimeError, match=r"1 of 1 files could not be obtained:\n.*refuses it"):
         fetch.fetch(files(world, SMALL), world.data, dry_run=True, patience=QUICK)
 
 
@@ -122,7 +122,9 @@ def test_files_that_were_there_are_taken_over_when_they_are_right(world):
 
 def test_a_full_disk_is_said_before_anything_comes(world, monkeypatch):
     monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=299_999))
-    with pytest.raises(RuntimeError, match=r"300.00 kB are still to come, but the disk of .* has 300.00 kB free: free some"):
+    with pytest.raises(
+        RuntimeError, match=r"300.00 kB are still to be downloaded, but the disk of .* has 300.00 kB free: free some"
+    ):
         fetch.fetch(files(world, SMALL, TABLE), world.data, patience=QUICK)
     assert world.proxy.gets("") == []
     monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=300_000))
@@ -140,7 +142,7 @@ def test_a_folder_that_cannot_be_written_is_named(world, monkeypatch):
 
 
 def test_two_downloads_into_one_folder_are_refused(world):
-    with fetch.alone(world.data), pytest.raises(RuntimeError, match="Another download is at work in"):
+    with fetch.alone(world.data), pytest.raises(RuntimeError, match="Another download is running in"):
         fetch.fetch(files(world, SMALL), world.data, patience=QUICK)
     fetch.fetch(files(world, SMALL), world.data, patience=QUICK)
 

@@ -228,7 +228,7 @@ def test_options_reach_glmsingle_under_its_names(recorded):
     assert asked.params["hrflibrary"].shape == (53, 20) and asked.params["hrftoassume"].shape == (52,)
     assert asked.params["pcR2cutoff"] == 5 and "brainR2" not in asked.params and asked.params["wantpercentbold"] == 0
     assert asked.params["maxpolydeg"] == [0, 1, 2, 3] and asked.params["pcR2cutoffmask"].sum() == 150
-    with pytest.raises(ValueError, match=r"noise_mask: GLMsingle 1\.2 stops at a mask for its noise pool"):
+    with pytest.raises(ValueError, match=r"noise_mask: GLMsingle 1\.2 fails with a mask for its noise pool"):
         glmsingle.fit(design, data, tr=1.0, options=GLMOptions(noise_mask=np.ones(300)))
 
 
@@ -312,7 +312,7 @@ def test_a_region_has_a_noise_pool_below_its_own_median_if_not_below_the_brains_
 
 @pytest.mark.skipif(glmsingle.is_installed(), reason="GLMsingle is installed here")
 def test_without_the_package_the_engine_says_how_to_get_it():
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'glmsingle @ git.*or take glm_engine: nsdlib"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'glmsingle @ git.*or use glm_engine: nsdlib"):
         glmsingle.fit([], [], tr=1.0)
 
 

@@ -139,7 +139,7 @@ def test_the_first_hash_is_checked_ever_after(world):
 )
 def test_a_refusal_is_final_and_the_others_go_on(world, fault, message):
     world.proxy.faults = {SMALL: [fault, ...]}
-    with pytest.raises(RuntimeError, match=f"1 of 2 files could not be had:\n  func1pt8mm/brainmask.nii.gz: .*{message}"):
+    with pytest.raises(RuntimeError, match=f"1 of 2 files could not be obtained:\n  func1pt8mm/brainmask.nii.gz: .*{message}"):
         fetch.fetch(files(world, SMALL, TABLE), world.data, patience=QUICK)
     assert is_whole(world, TABLE) and len(world.proxy.gets(SMALL)) == 1
 
