@@ -35,7 +35,7 @@ def reading(path):
 def check_shape(name, shape, wanted):
     """Raise a `DamagedFile` if something in a file does not have the wanted shape."""
     if shape != wanted:
-        raise DamagedFile(f"{name} has shape {shape}, wanted {wanted}: it belongs to another subject or is not whole.")
+        raise DamagedFile(f"{name} has shape {shape}, wanted {wanted}: it belongs to another subject or is incomplete.")
 
 
 def damaged(path, what):

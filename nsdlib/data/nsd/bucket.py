@@ -49,7 +49,7 @@ def subject_files(data, subject, *, n_sessions, glm_sessions, version, roi="brai
     needed += layout.needed(n_sessions, version=version, glm_sessions=glm_sessions, roi=roi)
     order = list(STAGES)
     needed.sort(key=lambda file: order.index(file[0].relative_to(layout.root).parts[0]))
-    return [_of_nsd(layout, path, what) for path, what in needed]
+    return [_as_file(layout, path, what) for path, what in needed]
 
 
 def accept_terms(data, *, accepted=False):
@@ -57,8 +57,8 @@ def accept_terms(data, *, accepted=False):
 
     Unless `accepted`, asks the user at a terminal. Raises a RuntimeError if the terms are not accepted or there is no terminal.
     """
-    remembered = Path(data) / "terms_accepted.json"
-    if remembered.exists():
+    record = Path(data) / "terms_accepted.json"
+    if record.exists():
         return
     print(TERMS)
     if not accepted and sys.stdin.isatty():
@@ -66,11 +66,11 @@ def accept_terms(data, *, accepted=False):
         accepted = sys.stdin.readline().strip().lower() == "yes"
     if not accepted:
         raise RuntimeError(f"NSD's terms are not accepted: read {TERMS_PAGE}, then repeat with --accept-terms.")
-    remembered.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(remembered, json.dumps({"accepted": TERMS_PAGE}) + "\n")
+    record.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(record, json.dumps({"accepted": TERMS_PAGE}) + "\n")
 
 
-def _of_nsd(layout, path, what):
+def _as_file(layout, path, what):
     """File object of a path of the layout, with its address and approximate size in bytes."""
     key = path.relative_to(layout.root)
     is_nsd = path != layout.captions

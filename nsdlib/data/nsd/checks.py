@@ -18,11 +18,11 @@ def first_contact(subject, *, version=DEFAULT_VERSION):
     """
     import pandas as pd
 
-    rows, wrong = [], set()
+    rows, failed = [], set()
     for check, needs, remedy in _CHECKS:
-        found, wanted, result = ("", "", "not tried") if wrong & set(needs) else _outcome(check, subject, version)
+        found, wanted, result = ("", "", "not tried") if failed & set(needs) else _outcome(check, subject, version)
         if result in ("WRONG", "not tried"):
-            wrong.add(check)
+            failed.add(check)
         rows.append((check.__doc__.rstrip("."), found, wanted, result, remedy if result == "WRONG" else ""))
     return pd.DataFrame(rows, columns=["check", "found", "wanted", "result", "remedy"])
 
@@ -30,12 +30,12 @@ def first_contact(subject, *, version=DEFAULT_VERSION):
 def _outcome(check, subject, version):
     """Found value, wanted value and result of a check."""
     try:
-        found, wanted, right = check(subject, version)
-        return str(found), str(wanted), "ok" if right else "WRONG"
+        found, wanted, is_right = check(subject, version)
+        return str(found), str(wanted), "ok" if is_right else "WRONG"
     except FileNotFoundError:
         return "", "", "not there"
     except ValueError as error:
-        return str(error), "no complaint", "WRONG"
+        return str(error), "no error", "WRONG"
 
 
 def repeat_agreement(betas, image_ids):
@@ -56,23 +56,23 @@ def repeat_agreement(betas, image_ids):
     """
     from nsdlib.core.scores.reliability import correlate, trials_by_image
 
-    _, order, first, count = trials_by_image(betas, image_ids)
-    first = first[count > 1]
-    if not len(first):
-        raise ValueError("image_ids: no image was shown twice, so no agreement can be computed; take more sessions.")
+    _, order, first_rows, n_shown = trials_by_image(betas, image_ids)
+    first_rows = first_rows[n_shown > 1]
+    if not len(first_rows):
+        raise ValueError("image_ids: no image was shown twice, so no agreement can be computed; use more sessions.")
     sd = betas.std(axis=0)
-    scored = (betas - betas.mean(axis=0))[:, sd > 0] / sd[sd > 0]
-    return correlate(scored[order[first]].T, scored[order[first + 1]].T)
+    z_scores = (betas - betas.mean(axis=0))[:, sd > 0] / sd[sd > 0]
+    return correlate(z_scores[order[first_rows]].T, z_scores[order[first_rows + 1]].T)
 
 
 def _mapping(subject, version):
     """Patterns of one image agree, and cease to when ids are shifted by one trial."""
     betas = subject.betas(1, subject.roi("nsdgeneral") > 0, version=version)
     ids = subject.image_ids[: len(betas)]
-    right, shifted = repeat_agreement(betas, ids), repeat_agreement(betas, np.roll(ids, 1))
-    margin = 3 * np.sqrt(right.var() / len(right) + shifted.var() / len(shifted))  # three standard errors
-    found = f"r = {right.mean():.3f}, shifted {shifted.mean():.3f}"
-    return found, f"a difference above {margin:.3f}", right.mean() - shifted.mean() > margin
+    aligned, shifted = repeat_agreement(betas, ids), repeat_agreement(betas, np.roll(ids, 1))
+    margin = 3 * np.sqrt(aligned.var() / len(aligned) + shifted.var() / len(shifted))  # three standard errors
+    found = f"r = {aligned.mean():.3f}, shifted {shifted.mean():.3f}"
+    return found, f"a difference above {margin:.3f}", aligned.mean() - shifted.mean() > margin
 
 
 _DESIGN = "nsd_expdesign.mat is damaged or another file: get it again from nsddata/experiments/nsd/."
@@ -81,7 +81,7 @@ _SPACE = (
     "Only betas of func1pt8mm are read, .hdf5 or .nii.gz of int16; those of fsaverage, nativesurface and func1mm are refused. "
     "Get the session named again."
 )
-_APART = (
+_MISMATCH = (
     "Betas and ids do not belong together: look for a session of another subject, or for a run that is "
     "missing. Decode nothing before this is right."
 )
@@ -101,7 +101,7 @@ _CHECKS = (  # check, checks that it depends on, and remedy
     (trap.sessions, (trap.masks,), _SPACE),
     (trap.scale, (trap.voxels, trap.sessions), "Files hold percent signal change times 300: get session 1 again."),
     (trap.forms, (trap.masks, trap.sessions), "One form of session 1 is damaged: get both again, or delete the one you made."),
-    (_mapping, (trap.shared_images, trap.planned, trap.scale), _APART),
+    (_mapping, (trap.shared_images, trap.planned, trap.scale), _MISMATCH),
     (trap.ncsnr, (trap.masks,), "Get ncsnr.nii.gz from the folder of this version of the betas again."),
     (trap.series, (trap.masks,), "Get the run named again, from func1pt8mm/timeseries/ (at 1 mm runs have 301 volumes)."),
     (trap.onsets, (trap.shared_images, trap.planned), "Get the design_*.tsv of session 1 again: 225 rows, no header."),

@@ -43,9 +43,9 @@ def read_expdesign(path):
     }
     with reading(path):
         check_unpacked_size(path, MAX_DESIGN)
-        found = [(name, shape if kind in MATLAB_NUMBERS else kind) for name, shape, kind in whosmat(path)]
+        shapes_in_file = [(name, shape if kind in MATLAB_NUMBERS else kind) for name, shape, kind in whosmat(path)]
         for name, (shape, *_) in wanted.items():
-            shapes = [has for other, has in found if other == name]
+            shapes = [found for other, found in shapes_in_file if other == name]
             check_shape(f"{name} in {path}", shapes[0] if len(shapes) == 1 else None, shape)
         raw = loadmat(path, variable_names=list(wanted))
         arrays = {}
@@ -230,9 +230,9 @@ def _volumes(path, header, file):
         raise damaged(path, f"has values of type {dtype} from byte {first} on")
     n_values, n_volumes = (int(np.prod(sides, dtype=object)) for sides in (shape[:3], shape[3:]))
     file.read(first - HEADER)
-    for left in reversed(range(n_volumes)):
+    for n_left in reversed(range(n_volumes)):
         raw = file.read(n_values * dtype.itemsize)
-        if len(raw) < n_values * dtype.itemsize or (not left and file.read(1)):  # gzip verifies its checksum at the end
+        if len(raw) < n_values * dtype.itemsize or (not n_left and file.read(1)):  # gzip verifies its checksum at the end
             raise damaged(path, f"holds more or less than the {n_volumes} volumes that it promises")
         volume = np.frombuffer(raw, dtype).reshape(shape[:3], order="F")
         with np.errstate(all="raise"):

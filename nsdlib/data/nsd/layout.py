@@ -56,8 +56,8 @@ USED_ROIS = ("nsdgeneral", "prf-visualrois", "floc-faces", "floc-bodies", "floc-
 
 def file_run(subject: int, session: int, run: int) -> int:
     """Number of task run `run` (1-based) in file names: one higher in sessions that begin with a resting-state run."""
-    last = 38 if subject in (1, 5) else 30
-    return run + 1 if 21 <= session <= last else run
+    last_resting = 38 if subject in (1, 5) else 30
+    return run + 1 if 21 <= session <= last_resting else run
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ class Layout:
 
     def roi(self, name):
         """A volume of region labels."""
-        return self.root / f"nsddata/ppdata/{self._name}/func1pt8mm/roi/{_known('roi', name, ROI_LABELS)}.nii.gz"
+        return self.root / f"nsddata/ppdata/{self._name}/func1pt8mm/roi/{_checked_name('roi', name, ROI_LABELS)}.nii.gz"
 
     def roi_names(self, name):
         """The table of label names of a region volume."""
-        return self.root / f"nsddata/freesurfer/{self._name}/label/{_known('roi', name, ROI_LABELS)}.mgz.ctab"
+        return self.root / f"nsddata/freesurfer/{self._name}/label/{_checked_name('roi', name, ROI_LABELS)}.mgz.ctab"
 
     def betas(self, version, session, ending):
         """Betas of a session; `ending` is "hdf5" or "nii.gz"."""
@@ -144,9 +144,9 @@ class Layout:
             (self.ncsnr(version), "the signal-to-noise ratio of the betas"),
         ]
         for session in range(1, n_sessions + 1):
-            forms = [self.betas(version, session, ending) for ending in ("hdf5", "nii.gz")]
-            there = [path for path in forms if path.is_file()]  # either will do
-            needed.append(((there or forms)[0], f"the betas of session {session}"))
+            paths = [self.betas(version, session, ending) for ending in ("hdf5", "nii.gz")]
+            existing = [path for path in paths if path.is_file()]  # either will do
+            needed.append(((existing or paths)[0], f"the betas of session {session}"))
         for session in range(1, glm_sessions + 1):
             for run in range(1, N_TASK_RUNS + 1):
                 needed.append((self.timeseries(session, run), f"the BOLD of session {session}, run {run}"))
@@ -156,22 +156,22 @@ class Layout:
     def n_bytes(self, path):
         """Approximate number of bytes of images, betas and time series; 0 for small files."""
         voxels = math.prod(VOLUME_SHAPES[self.subject])
-        about = {
+        sizes = {
             N_STIMULI * IMAGE_SIZE**2 * 3: path == self.stimuli,
             voxels * N_SESSION_TRIALS * 2: path.name.startswith("betas_session"),
             voxels * N_VOLUMES * 2: path.name.startswith("timeseries_session"),
         }
-        return next((n_bytes for n_bytes, fits in about.items() if fits), 0)
+        return next((n_bytes for n_bytes, applies in sizes.items() if applies), 0)
 
     def _version(self, version):
-        return self.root / f"nsddata_betas/ppdata/{self._name}/func1pt8mm/{_known('version', version, BETA_VERSIONS)}"
+        return self.root / f"nsddata_betas/ppdata/{self._name}/func1pt8mm/{_checked_name('version', version, BETA_VERSIONS)}"
 
     def _series(self, kind, session, run, ending):
         folder = self.root / f"nsddata_timeseries/ppdata/{self._name}/func1pt8mm/{kind}"
         return folder / f"{kind}_session{session:02d}_run{file_run(self.subject, session, run):02d}.{ending}"
 
 
-def _known(kind, name, names):
+def _checked_name(kind, name, names):
     """Return `name`, or raise a ValueError if it is not among `names`."""
     if name not in names:
         raise ValueError(f"{kind} {name!r} is unknown. Known: {', '.join(names)}.")

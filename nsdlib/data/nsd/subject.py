@@ -65,8 +65,8 @@ class NSDSubject(Subject):
         """Session, task run and image of each trial, see `Subject`."""
         import pandas as pd
 
-        session, place = np.divmod(np.arange(self.n_trials), nsd.N_SESSION_TRIALS)
-        run = np.searchsorted(np.cumsum(nsd.RUN_TRIALS), place, side="right") + 1
+        session, position = np.divmod(np.arange(self.n_trials), nsd.N_SESSION_TRIALS)
+        run = np.searchsorted(np.cumsum(nsd.RUN_TRIALS), position, side="right") + 1
         image = self.expdesign["subjectim"][self.subject - 1, self._positions - 1] - 1
         return pd.DataFrame({"session": session + 1, "run": run, "image": image}).rename_axis("trial")
 
@@ -179,14 +179,14 @@ class NSDSubject(Subject):
         """Betas of a version, one of `nsd.BETA_VERSIONS`, see `Subject`: (750, n_voxels) float32, in percent."""
         self.check_session(session)
         mask = self.checked_mask(mask)
-        hdf5, nifti = (self.paths.betas(_chosen(version), session, ending) for ending in ("hdf5", "nii.gz"))
+        hdf5, nifti = (self.paths.betas(_version_or_default(version), session, ending) for ending in ("hdf5", "nii.gz"))
         if not nifti.is_file():
             self._existing(hdf5, f"the betas of session {session}; or the same as .nii.gz")
         return nsd_files.read_betas(hdf5, mask)
 
     def ncsnr(self, version=None):
         """Noise-ceiling SNR of single-trial betas, computed by NSD from all trials; 0 where not finite: (X, Y, Z) float."""
-        path = self._existing(self.paths.ncsnr(_chosen(version)), "the signal-to-noise ratio of the betas")
+        path = self._existing(self.paths.ncsnr(_version_or_default(version)), "the signal-to-noise ratio of the betas")
         return np.nan_to_num(nsd_files.read_volume(path), nan=0, posinf=0, neginf=0)
 
     def n_runs(self, session):
@@ -214,7 +214,7 @@ class NSDSubject(Subject):
 
     def needed_files(self, n_sessions, *, version=None, glm_sessions=0, roi="brainmask"):
         """Files that a run over the first sessions reads, see `Subject`."""
-        return self.paths.needed(n_sessions, version=_chosen(version), glm_sessions=glm_sessions, roi=roi)
+        return self.paths.needed(n_sessions, version=_version_or_default(version), glm_sessions=glm_sessions, roi=roi)
 
     def _existing(self, path, what):
         """Return `path`, or raise a FileNotFoundError that says how to get the file."""
@@ -226,5 +226,5 @@ class NSDSubject(Subject):
         return path
 
 
-def _chosen(version):
+def _version_or_default(version):
     return DEFAULT_VERSION if version is None else version

@@ -44,13 +44,13 @@ def read_surfaces(subject):
     if not isinstance(subject, NSDSubject):
         return {}
     name = f"subj{subject.subject:02d}"
-    surf, transforms = (subject.root / "nsddata" / place for place in (f"freesurfer/{name}/surf", f"ppdata/{name}/transforms"))
+    surf, transforms = (subject.root / "nsddata" / path for path in (f"freesurfer/{name}/surf", f"ppdata/{name}/transforms"))
     files = {
-        side: (surf / f"{lh}.inflated", surf / f"{lh}.sulc", transforms / f"{lh}.func1pt8-to-{LAYER}.mgz")
-        for side, lh in HEMISPHERES.items()
+        side: (surf / f"{prefix}.inflated", surf / f"{prefix}.sulc", transforms / f"{prefix}.func1pt8-to-{LAYER}.mgz")
+        for side, prefix in HEMISPHERES.items()
     }
-    there = all(file.is_file() for of_side in files.values() for file in of_side)
-    return {side: _read(*of_side) for side, of_side in files.items()} if there else {}
+    is_complete = all(file.is_file() for paths in files.values() for file in paths)
+    return {side: _read(*paths) for side, paths in files.items()} if is_complete else {}
 
 
 def _read(inflated, sulc, transform):

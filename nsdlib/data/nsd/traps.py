@@ -27,15 +27,15 @@ def shared_images(subject, _):
 
 def planned(subject, _):
     """The design shows each image of a subject's list three times."""
-    times = np.bincount(subject.expdesign["masterordering"], minlength=nsd.N_SUBJECT_IMAGES + 1)[1:]
-    right = (times == nsd.N_REPEATS).all()
-    return f"{times.min()} to {times.max()} times", f"{nsd.N_REPEATS} times", right
+    n_shown = np.bincount(subject.expdesign["masterordering"], minlength=nsd.N_SUBJECT_IMAGES + 1)[1:]
+    is_right = (n_shown == nsd.N_REPEATS).all()
+    return f"{n_shown.min()} to {n_shown.max()} times", f"{nsd.N_REPEATS} times", is_right
 
 
 def splits(subject, _):
     """The first 30, 32, 37 and 40 sessions of the design hold as many images to train + to test as publications say."""
-    counted = {n: subject.split_counts(n) for n in nsd.SPLITS}
-    found = {n: (counts["images_train"], counts["images_test"]) for n, counts in counted.items()}
+    counts_by_n = {n: subject.split_counts(n) for n in nsd.SPLITS}
+    found = {n: (counts["images_train"], counts["images_test"]) for n, counts in counts_by_n.items()}
     wanted = nsd.SPLITS
     if not _is_real(subject):  # a simulated design has the same images in another order
         wanted = {nsd.N_PLANNED_SESSIONS: nsd.SPLITS[nsd.N_PLANNED_SESSIONS]}
@@ -79,8 +79,8 @@ def stimuli(subject, _):
     """The image of the first trial is 425 pixels square, in colour."""
     images = subject.stimuli(subject.image_ids[:1])
     wanted = (nsd.IMAGE_SIZE, nsd.IMAGE_SIZE, 3)
-    right = images.shape[1:] == wanted and images.dtype == np.uint8
-    return f"{images.shape[1:]} {images.dtype}", f"{wanted} uint8", right
+    is_right = images.shape[1:] == wanted and images.dtype == np.uint8
+    return f"{images.shape[1:]} {images.dtype}", f"{wanted} uint8", is_right
 
 
 def captions(subject, _):
@@ -171,15 +171,15 @@ def _header(path):
 
 def _other_spaces(path):
     """Spaces other than func1pt8mm with betas, such as fsaverage, nativesurface, func1mm; none of them can be read."""
-    here = path.parents[1]
-    return sorted(space.name for space in here.parent.glob("*") if space.name != here.name and any(space.rglob("*betas_*")))
+    folder = path.parents[1]
+    return sorted(space.name for space in folder.parent.glob("*") if space.name != folder.name and any(space.rglob("*betas_*")))
 
 
 def scale(subject, version):
     """Betas of session 1 are percent signal change: 99 of 100 are no larger than some percent."""
     betas = subject.betas(1, subject.roi("nsdgeneral") > 0, version=version)
-    high = np.percentile(np.abs(betas), 99)
-    return f"{high:.2g} %", f"{USUAL_PERCENT[0]} to {USUAL_PERCENT[1]} %", USUAL_PERCENT[0] < high < USUAL_PERCENT[1]
+    percentile = np.percentile(np.abs(betas), 99)
+    return f"{percentile:.2g} %", f"{USUAL_PERCENT[0]} to {USUAL_PERCENT[1]} %", USUAL_PERCENT[0] < percentile < USUAL_PERCENT[1]
 
 
 def ncsnr(subject, version):

@@ -17,8 +17,8 @@ def write_expdesign(path, expdesign):
 
     rows = {name: np.atleast_2d(values) for name, values in expdesign.items()}
     rows["basiccnt"] = np.zeros((3, nsd.N_PLANNED_SESSIONS), dtype=int)
-    small = {name: values.astype(np.uint32 if values.max() > 65535 else np.uint16) for name, values in rows.items()}
-    savemat(_prepared(path), small, do_compression=True)
+    compact = {name: values.astype(np.uint32 if values.max() > 65535 else np.uint16) for name, values in rows.items()}
+    savemat(_prepared(path), compact, do_compression=True)
 
 
 def write_volume(path, values, affine, *, seconds=None):
@@ -40,8 +40,8 @@ def write_betas(paths, betas, mask, affine):
     range of int16, are clipped with a warning.
     """
     scaled, limits = np.rint(nsd.BETA_SCALE * betas), np.iinfo(np.int16)
-    if n_cut := np.count_nonzero((scaled < limits.min) | (scaled > limits.max)):
-        warnings.warn(f"{n_cut} betas lie beyond 109 percent signal change, all that the file holds: cut.", stacklevel=2)
+    if n_clipped := np.count_nonzero((scaled < limits.min) | (scaled > limits.max)):
+        warnings.warn(f"{n_clipped} betas lie beyond 109 percent signal change, the range of the file: clipped.", stacklevel=2)
     scaled = np.clip(scaled, limits.min, limits.max).astype(np.int16)
     volume = np.zeros((*mask.shape, len(scaled)), dtype=np.int16, order="F")
     volume[mask] = scaled.T
