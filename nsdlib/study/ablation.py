@@ -81,7 +81,9 @@ def fit_systems(run, train, *, in_region, fit=networks.fit) -> dict:
     if settings["alphas"] != (published := (PUBLISHED_ALPHAS["paper"]["latents"],)):
         fits[PUBLISHED_RIDGE] = fitted("ridge", alphas=published)
     fits[ENSEMBLE] = [average(parts) for parts in zip(fits["ridge"], fits["gru"], strict=True)]
-    return fits | ({PUBLIC_GRU: fitted("gru", recipe="public_code")} if run.rivals else {})
+    if run.rivals:
+        fits[PUBLIC_GRU] = fitted("gru", recipe="public_code")
+    return fits
 
 
 def average(parts) -> Fitted:
@@ -106,8 +108,8 @@ def fit_seeds(name, train, *, seeds, fit=networks.fit, **settings) -> list[Fitte
     if name == "ridge":
         return _fit_ridge(decoder, train, seeds)
     settings = {key: value for key, value in settings.items() if key != "alphas"}
-    networks_fitted = (fit(name, *train, seed=seed, **settings) for seed in seeds)
-    return [Fitted(net, net.rows_validation, net.predicted_validation, net.seconds) for net in networks_fitted]
+    fits = (fit(name, *train, seed=seed, **settings) for seed in seeds)
+    return [Fitted(net, net.rows_validation, net.predicted_validation, net.seconds) for net in fits]
 
 
 def _fit_ridge(decoder, train, seeds):
@@ -117,9 +119,9 @@ def _fit_ridge(decoder, train, seeds):
     seconds = time.perf_counter() - start
     fits = []
     for seed in seeds:
-        rows_fit, rows = training.split(len(train[0]), seed=seed)
+        rows_fit, rows_validation = training.split(len(train[0]), seed=seed)
         reduced = Ridge(decoder.alphas, device=decoder.device).fit(*(array[rows_fit] for array in train))
-        fits.append(Fitted(decoder, rows, reduced.predict(train[0][rows]), seconds))
+        fits.append(Fitted(decoder, rows_validation, reduced.predict(train[0][rows_validation]), seconds))
     return fits
 
 
@@ -130,7 +132,7 @@ def image_errors(truth, predicted) -> np.ndarray:
     """
     if truth.shape != predicted.shape:
         raise ValueError(
-            f"true and predicted latents must have one shape, (n_images, n_latents), got {truth.shape} and "
+            f"true and predicted latents must have the same shape, (n_images, n_latents), got {truth.shape} and "
             f"{predicted.shape}; both must hold the same layers of the same images."
         )
     difference = predicted - truth
@@ -148,18 +150,18 @@ def compare(fits, train, test):
     """
     scores, errors = [], []
     for by_seed in fits.values():
-        tested = _test_errors(by_seed, *test)
-        validated = [image_errors(train[1][fit.rows], fit.validation) for fit in by_seed]
-        scores.append([[v.mean(1), t.mean(1)] for v, t in zip(validated, tested, strict=True)])
-        errors.append(np.mean(tested, axis=0))
+        errors_test = _test_errors(by_seed, *test)
+        errors_validation = [image_errors(train[1][fit.rows], fit.validation) for fit in by_seed]
+        scores.append([[v.mean(1), t.mean(1)] for v, t in zip(errors_validation, errors_test, strict=True)])
+        errors.append(np.mean(errors_test, axis=0))
     mean = Moments.of(train[1]).mean
     truths = (test[1], *(train[1][fit.rows] for fit in next(iter(fits.values()))))
-    tested, *validated = [image_errors(truth, np.broadcast_to(mean, truth.shape)) for truth in truths]
+    floor_test, *floors_validation = [image_errors(truth, np.broadcast_to(mean, truth.shape)) for truth in truths]
     arrays = {
         "scores": (("decoder", "seed", "split", "measure"), np.array(scores)),
         "errors": (("decoder", "measure", "test_image"), np.array(errors)),
-        "floor_scores": (("seed", "split", "measure"), np.array([[v.mean(1), tested.mean(1)] for v in validated])),
-        "floor_errors": (("measure", "test_image"), tested),
+        "floor_scores": (("seed", "split", "measure"), np.array([[v.mean(1), floor_test.mean(1)] for v in floors_validation])),
+        "floor_errors": (("measure", "test_image"), floor_test),
     } | _training(fits)
     axes = {"decoder": list(fits), "split": ["validation", "test"], "measure": list(MEASURES)}
     return xr.Dataset(arrays, coords=axes)
@@ -170,8 +172,8 @@ def _training(fits):
     decoders = [[fit.decoder for fit in by_seed] for by_seed in fits.values()]
     curves = [[_validation_errors(decoder) for decoder in by_seed] for by_seed in decoders]
     best = [[np.nanargmin(curve) + 1 if len(curve) else 0 for curve in by_seed] for by_seed in curves]
-    longest = max(len(curve) for by_seed in curves for curve in by_seed)
-    validation = [[np.append(curve, np.full(longest - len(curve), np.nan)) for curve in by_seed] for by_seed in curves]
+    n_epochs = max(len(curve) for by_seed in curves for curve in by_seed)
+    validation = [[np.append(curve, np.full(n_epochs - len(curve), np.nan)) for curve in by_seed] for by_seed in curves]
     by_fit = ("decoder", "seed")
     return {
         "seconds": (by_fit, [[fit.seconds for fit in fits[name]] for name in fits]),
@@ -223,11 +225,11 @@ def by_region(X, in_region, targets, *, alphas, device="cpu"):
     scores, kernels = np.full((len(targets), 2, len(in_region) + 1, len(X[1])), 0.5), region_kernels(*X)
     scores[:, 0, -1] = _identification(kernels, targets, alphas, device)
     for region, voxels in enumerate(in_region):
-        own = region_kernels(*X, voxels)
-        scores[:, 0, region] = _identification(own, targets, alphas, device)
-        for kernel, part in zip(kernels, own, strict=True):
-            np.subtract(kernel, part, out=part)  # now the kernel of the voxels outside the region
-        scores[:, 1, region] = _identification(own, targets, alphas, device)
+        kernels_region = region_kernels(*X, voxels)
+        scores[:, 0, region] = _identification(kernels_region, targets, alphas, device)
+        for kernel_all, kernel_region in zip(kernels, kernels_region, strict=True):
+            np.subtract(kernel_all, kernel_region, out=kernel_region)  # now of the voxels outside the region
+        scores[:, 1, region] = _identification(kernels_region, targets, alphas, device)
     axes = ("target", "used", "region", "test_image")
     return xr.DataArray(scores, dims=axes, coords={"target": list(targets), "used": ["alone", "without"]})
 

@@ -15,7 +15,7 @@ import xarray as xr
 from nsdlib.core.scores.reliability import BATCH, ncsnr, trials_by_image, variances
 from nsdlib.data.splits import draw
 
-FEWEST_AGAIN = 100  # repeat trials of training images; with fewer, ON-OFF R2 selects voxels better than the ncsnr
+MIN_REPEAT_TRIALS = 100  # repeat trials of training images; with fewer, ON-OFF R2 selects voxels better than the ncsnr
 
 
 def load_trials(run, store, subject):
@@ -31,8 +31,8 @@ def load_trials(run, store, subject):
     else:
         trials = read_trials(subject, roi=run.roi, version=run.betas_version)
     if run.n_test is not None:
-        kept = draw(np.unique(trials.image_id[trials.is_test]), run.n_test, seed=run.seed)
-        trials = trials.isel(trial=~trials.is_test.values | np.isin(trials.image_id, kept))
+        test_ids = draw(np.unique(trials.image_id[trials.is_test]), run.n_test, seed=run.seed)
+        trials = trials.isel(trial=~trials.is_test.values | np.isin(trials.image_id, test_ids))
     if run.n_voxels is not None:
         trials = trials.isel(voxel=best_voxels(trials, run.n_voxels, onoff_r2=onoff_r2))
     return trials, zscore_sessions(trials) if run.scaling == "sessions" else trials
@@ -63,8 +63,8 @@ def trials_from_glm(glm, subject, *, roi="nsdgeneral"):
     mask = subject.voxels(roi) & subject.brainmask  # the GLM fits only these
     if not np.array_equal(glm.roi_voxel, np.flatnonzero(mask)):
         raise ValueError(
-            f"The glm artifact has {glm.sizes['roi_voxel']} voxels, {roi} of {subject.name} has {mask.sum()}, or "
-            "others: run notebook 01 again with this roi."
+            f"The artifact glm has {glm.sizes['roi_voxel']} voxels, but {roi} of {subject.name} has {mask.sum()} or "
+            "different ones: run notebook 01 again with this roi."
         )
     return _label(np.nan_to_num(glm.betas_d.values), glm.trial.values, mask, subject)
 
@@ -73,17 +73,19 @@ def best_voxels(trials, n_voxels, *, onoff_r2=None):
     """Select the voxels that are likely to discriminate images best, without test labels: their indices, ascending.
 
     Takes the `n_voxels` with the largest ncsnr over repeats of training images in single trials (`read_trials`). With fewer than
-    `FEWEST_AGAIN` repeat trials, takes those with the largest `onoff_r2` (n_voxels,) if given; it uses when images were shown,
-    not which. A ValueError is raised without repeats and without `onoff_r2`.
+    `MIN_REPEAT_TRIALS` repeat trials, takes those with the largest `onoff_r2` (n_voxels,) if given; it uses when images were
+    shown, not which. A ValueError is raised without repeats and without `onoff_r2`.
     """
     train = ~trials.is_test.values
     ids = trials.image_id.values[train]
-    if len(ids) - len(np.unique(ids)) >= (FEWEST_AGAIN if onoff_r2 is not None else 1):
+    if len(ids) - len(np.unique(ids)) >= (MIN_REPEAT_TRIALS if onoff_r2 is not None else 1):
         merit = ncsnr(trials.betas.values[train], ids, session=trials.session.values[train])
     elif onoff_r2 is not None:
         merit = onoff_r2
     else:
-        raise ValueError("n_voxels: no training image was shown twice, and no fit says which voxels respond: choose another roi.")
+        raise ValueError(
+            "n_voxels: no training image was shown twice, and no GLM shows which voxels respond: choose another roi."
+        )
     return np.sort(np.argsort(-np.nan_to_num(merit, nan=-np.inf), kind="stable")[:n_voxels])
 
 
@@ -98,7 +100,7 @@ def zscore_sessions(trials):
         of_session = trials.session.values == number
         train, test = of_session & ~held_out, of_session & held_out
         if train.sum() < 2:
-            raise ValueError(f"Session {number} has {train.sum()} trials to train with: wanted at least 2 to scale it by.")
+            raise ValueError(f"Session {number} has {train.sum()} training trials: scaling a session needs at least 2.")
         betas[train], betas[test], *_ = zscore(betas[train], betas[test])
     return trials.assign(betas=(trials.betas.dims, betas, {"units": "standard deviations within the session"}))
 
@@ -120,7 +122,7 @@ def assemble(trials):
     test, ids, betas = trials.is_test.values, trials.image_id.values, trials.betas.values
     if test.all() or not test.any():
         raise ValueError(
-            f"{test.sum()} of {len(test)} trials showed test images: wanted some, and some others. Take more sessions."
+            f"{test.sum()} of {len(test)} trials showed test images: test and training images are needed. Take more sessions."
         )
     images_train, X_train, n_train = average_repeats(betas[~test], ids[~test])
     images_test, X_test, n_test = average_repeats(betas[test], ids[test])
@@ -163,8 +165,8 @@ def split_hash(images_train, images_test):
 
     The first 12 hexadecimal digits of the sha256 of the unique ascending ids, written as "1,2,3;4,5": training, then test.
     """
-    written = ";".join(",".join(map(str, np.unique(ids).tolist())) for ids in (images_train, images_test))
-    return hashlib.sha256(written.encode()).hexdigest()[:12]
+    text = ";".join(",".join(map(str, np.unique(ids).tolist())) for ids in (images_train, images_test))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def average_repeats(betas, image_ids):
@@ -204,8 +206,8 @@ def _noise_ceiling(trials):
     signal, noise = variances(betas, ids, session=session[~test])
     offsets = np.stack([betas[session[~test] == number].mean(axis=0, dtype=np.float64) for number in np.unique(session[~test])])
     offsets -= offsets.mean(axis=0)  # a session without training trials gets offset 0
-    shown = session[test, None] == np.unique(session[~test])  # (n_test_trials, n_sessions)
-    _, weights, n_repeats = average_repeats(shown, trials.image_id.values[test])  # (n_test_images, n_sessions)
+    in_session = session[test, None] == np.unique(session[~test])  # (n_test_trials, n_sessions)
+    _, weights, n_repeats = average_repeats(in_session, trials.image_id.values[test])  # (n_test_images, n_sessions)
     total = signal + noise * np.mean(1 / n_repeats) + (weights @ offsets).var(axis=0)
     return 100 * np.divide(signal, total, out=np.zeros_like(total), where=total > 0)
 
@@ -214,22 +216,23 @@ def _label(betas, trial, mask, subject, unit="percent signal change"):
     """Label betas by trial, voxel and region; leave out voxels that are constant in any run."""
     mask = mask.copy()
     session, run = (subject.trials[name].to_numpy()[trial] for name in ("session", "run"))
-    first = np.flatnonzero(np.diff(session, prepend=-1) | np.diff(run, prepend=-1))  # first trial of each run
-    still = np.maximum.reduceat(betas, first) == np.minimum.reduceat(betas, first)  # (n_runs, n_voxels)
-    still &= (np.diff(first, append=len(betas)) > 1)[:, None]
-    if (lacking := still.any(axis=0)).any():
-        where = ", ".join(map(str, np.unique(session[first][still.any(axis=1)])))
-        text = f"{lacking.sum()} of {len(lacking)} voxels do not change in a run (session {where}): not measured, left out."
-        if lacking.all():
-            raise ValueError(f"{text} None remains: get the betas of that session again.")
-        warnings.warn(text, stacklevel=3)
-        mask[mask], betas = ~lacking, betas[:, ~lacking]
+    run_starts = np.flatnonzero(np.diff(session, prepend=-1) | np.diff(run, prepend=-1))  # first trial of each run
+    is_constant = np.maximum.reduceat(betas, run_starts) == np.minimum.reduceat(betas, run_starts)  # (n_runs, n_voxels)
+    is_constant &= (np.diff(run_starts, append=len(betas)) > 1)[:, None]
+    if (not_measured := is_constant.any(axis=0)).any():
+        sessions = ", ".join(map(str, np.unique(session[run_starts][is_constant.any(axis=1)])))
+        message = f"{not_measured.sum()} of {len(not_measured)} voxels are constant in a run (session {sessions})"
+        message += ": not measured, left out."
+        if not_measured.all():
+            raise ValueError(f"{message} No voxel remains: get the betas of that session again.")
+        warnings.warn(message, stacklevel=3)
+        mask[mask], betas = ~not_measured, betas[:, ~not_measured]
     regions = subject.regions or {"no region known": mask}
-    member = np.stack([inside[mask] for inside in regions.values()])
+    in_region = np.stack([inside[mask] for inside in regions.values()])
     return xr.Dataset(
         {
             "betas": (("trial", "voxel"), betas, {"units": unit}),
-            "in_region": (("region", "voxel"), member),
+            "in_region": (("region", "voxel"), in_region),
         },
         coords={
             "trial": trial,

@@ -76,10 +76,10 @@ def _systems(artifacts, first, second, metric, artifact="scores"):
         return None
     values, names, against = artifacts[artifact].value.sel(metric=[metric]), [first, second], ""
     if second.startswith("best "):
-        bars = floors.best(values)
-        if second not in bars.system:
+        baselines = floors.best(values)
+        if second not in baselines.system:
             return None
-        names[1] = against = bars.floor.sel(system=second).item()
+        names[1] = against = baselines.floor.sel(system=second).item()
     values = values.sel(metric=metric)
     if not set(names) <= set(values.system.values):
         return None
@@ -97,17 +97,17 @@ def _noise(artifacts, first, second, metric):
     pair = _bounded(artifacts, ["refined"] * 2, [values.isel(condition=i).values for i in (first, second)], metric)
     if "scores" not in artifacts:
         return pair
-    bars = floors.best(artifacts["scores"].value.sel(metric=[metric]))
-    return replace(pair, floor=bars.sel(system="best floor", metric=metric).values)
+    baselines = floors.best(artifacts["scores"].value.sel(metric=[metric]))
+    return replace(pair, floor=baselines.sel(system="best floor", metric=metric).values)
 
 
 def _bounded(artifacts, names, values, metric, against=""):
     """A Pair of scores, each with its ceiling."""
     scores = artifacts["scores"].value.sel(metric=metric) if "scores" in artifacts else None
-    known = set() if scores is None else set(scores.system.values)
+    available = set() if scores is None else set(scores.system.values)
     ceilings = [CEILINGS.get(name.partition(",")[0]) for name in names]
-    best = [scores.sel(system=c).values if c in known else np.ones_like(v) for c, v in zip(ceilings, values, strict=True)]
-    return Pair(*values, room=tuple(zip(best, values, strict=True)), against=against)
+    maxima = [scores.sel(system=c).values if c in available else np.ones_like(v) for c, v in zip(ceilings, values, strict=True)]
+    return Pair(*values, room=tuple(zip(maxima, values, strict=True)), against=against)
 
 
 CLAIMS = (
@@ -153,8 +153,8 @@ def ready(run):
 
     Runs whose parameter file cannot be used are left out with a warning.
     """
-    others = {other.name: other for other in usable_runs(name for name in run.group if name != run.name)}
-    stores = {name: Store(member) for name in run.group if (member := {**others, run.name: run}.get(name))}
+    runs = {member.name: member for member in usable_runs(name for name in run.group if name != run.name)} | {run.name: run}
+    stores = {name: Store(runs[name]) for name in run.group if name in runs}
     return {name: store for name, store in stores.items() if all(store.has(artifact) for artifact in ARTIFACTS)}
 
 
@@ -179,8 +179,8 @@ def measure(stores, finished=None, **bootstrap):
     rows = {}
     for name, store in stores.items():
         with ExitStack() as files:
-            others = {label: _loaded(other, files) for label, other in (finished or {}).get(name, {}).items()}
-            candidates = {"": _loaded(store, files)} | others
+            shipped_results = {label: _loaded(shipped, files) for label, shipped in (finished or {}).get(name, {}).items()}
+            candidates = {"": _loaded(store, files)} | shipped_results
             rows[name] = [_tested(claim, candidates, bootstrap) for claim in CLAIMS]
     arrays = {key: (("claim", "subject"), [[row[i][key] for row in rows.values()] for i in range(len(CLAIMS))])
               for key in NOT_MEASURED}  # fmt: skip
@@ -196,16 +196,16 @@ NOT_MEASURED |= {"has_room": False, "finished": False, "source": "", "against": 
 
 def _tested(claim, candidates, bootstrap):
     """Test one claim in one subject: a dict with the keys of `NOT_MEASURED`."""
-    source, ended = _source(claim, candidates)
-    test = NOT_MEASURED | {"source": source, "finished": ended}
+    source, has_finished = _source(claim, candidates)
+    test = NOT_MEASURED | {"source": source, "finished": has_finished}
     if (pair := claim.find(candidates[source], *claim.compared)) is None:
         return test
     unit = pair.second.mean() / 100
     test |= statistics.paired_difference(pair.first, pair.second, allowed=unit * claim.allowed, **bootstrap)
     margin = unit * (claim.asked or claim.allowed)
-    gaps = [best - own for best, own in pair.room]
-    seen = [gap.mean() > margin and statistics.bootstrap_interval(gap, **bootstrap)[0] > 0 for gap in gaps]
-    has_room, room = not gaps or any(seen), max((max(gap.mean(), 0.0) for gap in gaps), default=np.nan)
+    gaps = [ceiling - score for ceiling, score in pair.room]
+    is_wide = [gap.mean() > margin and statistics.bootstrap_interval(gap, **bootstrap)[0] > 0 for gap in gaps]
+    has_room, room = not gaps or any(is_wide), max((max(gap.mean(), 0.0) for gap in gaps), default=np.nan)
     if claim.allowed and pair.floor is not None:
         test["stake"] = float(statistics.bootstrap_interval(pair.second - pair.floor, **bootstrap)[0])
     return test | {"margin": margin, "room": room, "has_room": has_room, "against": pair.against}
@@ -219,9 +219,9 @@ def _loaded(store, files):
 def _source(claim, candidates):
     """The first source in which a claim's networks have finished, or the run itself, and whether they have finished."""
     for label, artifacts in candidates.items():
-        ended = artifacts["ablation"].finished.all("seed") if "ablation" in artifacts else None
-        fit = ended is not None and set(claim.networks) <= set(ended.decoder.values[ended.values])
-        if not claim.networks or (fit and claim.find(artifacts, *claim.compared) is not None):
+        finished = artifacts["ablation"].finished.all("seed") if "ablation" in artifacts else None
+        is_trained = finished is not None and set(claim.networks) <= set(finished.decoder.values[finished.values])
+        if not claim.networks or (is_trained and claim.find(artifacts, *claim.compared) is not None):
             return label, True
     return "", False
 
@@ -235,22 +235,22 @@ def _verdict(claim, test):
     """The verdict on one claim from its tests, over subjects."""
     if np.isnan(test.p).any():
         return "not decidable: not measured in every subject"
-    ended = test.isel(subject=test.finished.values)
-    if not ended.sizes["subject"]:
+    finished = test.isel(subject=test.finished.values)
+    if not finished.sizes["subject"]:
         return "not decidable: the networks were cut off before they had finished training"
-    judged = ended.isel(subject=ended.has_room.values)
+    judged = finished.isel(subject=finished.has_room.values)
     if not judged.sizes["subject"]:
-        seen = f"{ended.room.max():.3f} could have been seen at most"
-        return f"no headroom: {seen}, {ended.margin.min():.3f} is the margin, and it must surely be more than nothing"
+        largest = f"the largest possible difference is {finished.room.max():.3f}"
+        return f"no headroom: {largest}; it must exceed the margin, {finished.margin.min():.3f}, and surely be above 0"
     judged = judged.isel(subject=~(judged.stake.values <= judged.margin.values))
     if not judged.sizes["subject"]:
-        return "nothing to lose: what may be lost is not surely less than what there is above the best picture without the brain"
-    lost = judged.margin if claim.allowed else 0
-    text = statistics.verdict(judged.low + lost, judged.high + lost, judged.p)
-    if text != "does not hold" and claim.asked and (judged.high < judged.margin).all():
-        text += f", but below the {claim.asked:g} % asked for"
-    alone = "" if len(judged.subject) == len(test.subject) else f" in {', '.join(judged.subject.values)} alone"
-    return f"{text}{alone}"
+        return "nothing to lose: the allowed loss is not surely smaller than the lead over the best image made without the brain"
+    allowed_loss = judged.margin if claim.allowed else 0
+    verdict = statistics.verdict(judged.low + allowed_loss, judged.high + allowed_loss, judged.p)
+    if verdict != "does not hold" and claim.asked and (judged.high < judged.margin).all():
+        verdict += f", but below the {claim.asked:g} % asked for"
+    where = "" if len(judged.subject) == len(test.subject) else f" in {', '.join(judged.subject.values)} alone"
+    return f"{verdict}{where}"
 
 
 def as_table(tested, runs):
@@ -264,8 +264,8 @@ def as_table(tested, runs):
         against = [f"against {name}" if name else "" for name in test.against.values]
         cells = zip(*(test[name].values for name in ("mean", "low", "high", "source")), against, strict=True)
         texts = [
-            "not measured" if np.isnan(m) else " ".join(filter(None, (f"{m:.4f} [{a:.4f}, {b:.4f}]", *rest)))
-            for m, a, b, *rest in cells
+            "not measured" if np.isnan(mean) else " ".join(filter(None, (f"{mean:.4f} [{low:.4f}, {high:.4f}]", *notes)))
+            for mean, low, high, *notes in cells
         ]
         gain = f"a gain of {claim.asked:g} %" if claim.asked else "a gain"
         rows[claim.statement] = {

@@ -52,13 +52,13 @@ def refine_by_decoder(stages, predicted, tokens, *, decoders=DECODERS) -> dict:
 
 def decode_tokens_by_gru(train, patterns, *, run, fit=networks.fit) -> dict:
     """Decode CLIP tokens as `reconstruction.decode_tokens` does, but each of `KINDS` with a `leaks.network` without a leak."""
-    decoded, settings = {}, {"fit": fit, "mode": run.renormalise, **_of_network(run)}
+    decoded, settings = {}, {"fit": fit, "mode": run.renormalise, **_network_settings(run)}
     for kind in KINDS:
         decoded[kind] = leaks.network((train.patterns, train.targets[kind]), **settings)(patterns, None)
     return train.as_tokens(decoded)
 
 
-def _of_network(run):
+def _network_settings(run):
     """Settings of a GRU for CLIP tokens, from a run."""
     return {"seed": run.decoder_seeds[0], "max_epochs": run.max_epochs, "device": device.pick_device(run.device)}
 
@@ -67,8 +67,8 @@ def gains_by_decoder(values, metrics, **bootstrap):
     """Compare those `DECODER_PAIRS` in `values` by `statistics.differences`, adding the gain in percent of the second score."""
     pairs = statistics.present(DECODER_PAIRS, values.system.values)
     gains, means = statistics.differences(values, pairs, metrics, **bootstrap), values.mean("test_image")
-    second = [means.sel(system=system, metric=name).item() for _, system in pairs for name in metrics]
-    return gains.assign(**{"% of the second's": 100 * gains["mean"] / second})
+    baselines = [means.sel(system=system, metric=name).item() for _, system in pairs for name in metrics]
+    return gains.assign(**{"% of the second's": 100 * gains["mean"] / baselines})
 
 
 def prices(values, metrics, **bootstrap):
@@ -111,13 +111,13 @@ def refine_with_early_stopping(stages, train, test, tokens, *, latents, run, fit
     `latents` and vision tokens must be decoded without a leak. Returns the images and badges like `refine_with_leaks`. The linter
     checks networks trained for five epochs, because it trains nine of them.
     """
-    images, badges, both = {}, {}, (train.patterns, train.targets["text"])
+    images, badges, pair = {}, {}, (train.patterns, train.targets["text"])
     rough, truth = stages.draw(latents, test.ids), test.targets["text"]
     for name, leak in {HONEST_GRU: None, leaks.EARLY_STOPPING: leaks.EARLY_STOPPING}.items():
-        text = leaks.network(both, leak=leak, fit=fit, **_of_network(run))(test.patterns, truth)
+        text = leaks.network(pair, leak=leak, fit=fit, **_network_settings(run))(test.patterns, truth)
         images[name] = stages.refine(rough, tokens | test.as_tokens({"text": text}), test.ids)
-        brief = leaks.network(both, leak=leak, **_of_network(run) | {"max_epochs": 5})
-        badges[name] = leaks.lint(brief, test.patterns, truth, n_checked=1).kind
+        short_training = leaks.network(pair, leak=leak, **_network_settings(run) | {"max_epochs": 5})
+        badges[name] = leaks.lint(short_training, test.patterns, truth, n_checked=1).kind
     return images, badges
 
 
@@ -141,8 +141,8 @@ def orders(means):
     rows = {}
     for name, metric in METRICS.items():
         values = metric.sign * means.sel(metric=name)
-        ranked = {p: means.system.values[np.argsort(-values.sel(protocol=p).values)] for p in means.protocol.values}
-        rows[metric.label] = {protocol: " > ".join(names) for protocol, names in ranked.items()}
+        ranking = {p: means.system.values[np.argsort(-values.sel(protocol=p).values)] for p in means.protocol.values}
+        rows[metric.label] = {protocol: " > ".join(names) for protocol, names in ranking.items()}
     return pd.DataFrame(rows).T
 
 
@@ -153,12 +153,12 @@ def place_refined(values, *, n_bootstrap=2000, seed=0) -> dict:
     test_image) is that of the artifact `scores`. Returns a dict of a score's label to (1 + n_bootstrap,) float64: the place over
     all images, then over each resample of them (`statistics.place_between`), NaN where a score has no room.
     """
-    ends, rows = [floors.best(values).sel(system="best floor")], {}
+    ends, places = [floors.best(values).sel(system="best floor")], {}
     ends += [values.sel(system=system) for system in ("refined", "refined, all true")]
     for name, metric in METRICS.items():
-        of_score = (metric.sign * end.sel(metric=name).values for end in ends)
-        rows[metric.label] = statistics.place_between(*of_score, n_bootstrap=n_bootstrap, seed=seed)
-    return rows
+        of_metric = (metric.sign * end.sel(metric=name).values for end in ends)
+        places[metric.label] = statistics.place_between(*of_metric, n_bootstrap=n_bootstrap, seed=seed)
+    return places
 
 
 def place_table(values, **bootstrap):
@@ -166,11 +166,11 @@ def place_table(values, **bootstrap):
     texts = statistics.as_text(statistics.summary(values, **bootstrap))
     places, bars, rows = place_refined(values, **bootstrap), floors.best(values).floor, {}
     for name, metric in METRICS.items():
-        own = texts[name]
+        texts_of_metric = texts[name]
         rows[metric.label] = {
-            **{bar: f"{system}: {own[system]}" for bar, system in bars.sel(metric=name).to_series().items()},
-            **own[["rough", "refined"]],
-            "ceiling: all true": own["refined, all true"],
+            **{bar: f"{system}: {texts_of_metric[system]}" for bar, system in bars.sel(metric=name).to_series().items()},
+            **texts_of_metric[["rough", "refined"]],
+            "ceiling: all true": texts_of_metric["refined, all true"],
             "place": statistics.place_as_text(places[metric.label]),
         }
     return pd.DataFrame(rows).T
@@ -183,12 +183,12 @@ def score_decoded(ridges, test, patterns, *, mode):
     does. "error" is the squared error relative to that of the training mean. `mode` is that of `ridge.rescale`.
     """
     rows = {}
-    for target, truth in _told_apart(test).items():
+    for target, truth in _varying_targets(test).items():
         fitted = ridges[target]
         decoded, mean = ridge.rescale(fitted.predict(patterns), fitted, mode=mode), fitted.targets.mean
         rows[f"{target}: two-way"] = two_way(truth - mean, decoded - mean)
-        unit = np.square(truth - mean).mean(dtype=np.float64)
-        rows[f"{target}: error"] = np.square(decoded - truth).mean(axis=1, dtype=np.float64) / unit
+        floor_error = np.square(truth - mean).mean(dtype=np.float64)
+        rows[f"{target}: error"] = np.square(decoded - truth).mean(axis=1, dtype=np.float64) / floor_error
     axes = {"metric": list(rows), "test_image": test.ids}
     return xr.DataArray(np.stack(list(rows.values())), dims=("metric", "test_image"), coords=axes)
 
@@ -201,18 +201,18 @@ def shuffle_pairs(ridges, train, test, *, n_shuffles, seed):
     At most `N_SHUFFLED` dimensions of a target, drawn once, are compared.
     """
     rng, n_train = np.random.default_rng(seed), len(train.patterns)
-    orders = np.stack([np.arange(n_train), *(rng.permutation(n_train) for _ in range(n_shuffles))])
-    scores, unit = {}, np.eye(n_train, dtype=np.float32)
-    for target, truth in _told_apart(test).items():
-        fitted, some = ridges[target], np.sort(rng.permutation(truth.shape[1])[:N_SHUFFLED])
-        values, truth = (targets[:, some].astype(np.float32) for targets in (train.targets[target], truth))
+    permutations = np.stack([np.arange(n_train), *(rng.permutation(n_train) for _ in range(n_shuffles))])
+    scores, identity = {}, np.eye(n_train, dtype=np.float32)
+    for target, truth in _varying_targets(test).items():
+        fitted, columns = ridges[target], np.sort(rng.permutation(truth.shape[1])[:N_SHUFFLED])
+        values, truth = (targets[:, columns].astype(np.float32) for targets in (train.targets[target], truth))
         options = {"alphas": (fitted.alpha,), "device": fitted.device, "mode": "none"}
-        weights, mean = ridge.decode(train.patterns, unit, test.patterns, **options), fitted.targets.mean[some]
-        scores[target] = [two_way(truth - mean, weights[:, order] @ values - mean).mean() for order in orders]
+        weights, mean = ridge.decode(train.patterns, identity, test.patterns, **options), fitted.targets.mean[columns]
+        scores[target] = [two_way(truth - mean, weights[:, permutation] @ values - mean).mean() for permutation in permutations]
     return xr.DataArray(np.array(list(scores.values())).T, dims=("shuffle", "target"), coords={"target": list(scores)})
 
 
-def _told_apart(test):
+def _varying_targets(test):
     """Targets that differ between images; without captions, all images have the text tokens of an empty caption."""
     return {target: truth for target, truth in test.targets.items() if (truth != truth[0]).any()}
 

@@ -22,9 +22,9 @@ class VoxelFits:
 
     def __init__(self, run):
         glm, self._subject = Store(run).load("glm").isel(session=0), open_subject(run)
-        self._stored = glm.roi_voxel.values  # (n_voxels,) flat C-order indices in the files' orientation
-        self.background, self.voxels = _upright(self._subject, self._stored)
-        self._maps = glm[["hrf_r2", "hrf_index", "onoff_r2", "mean"]].sel(voxel=self._stored).load()
+        self._file_voxels = glm.roi_voxel.values  # (n_voxels,) flat C-order indices in the files' orientation
+        self.background, self.voxels = _upright(self._subject, self._file_voxels)
+        self._maps = glm[["hrf_r2", "hrf_index", "onoff_r2", "mean"]].sel(voxel=self._file_voxels).load()
         self.n_runs, self.hrf_index = self._subject.n_runs(1), self._maps.hrf_index.values  # (n_voxels,)
         self.peaks = hrf.peak_seconds(self._subject.duration)  # (n_hrfs,)
         self._series = {}  # run number to (n_volumes, n_voxels)
@@ -43,7 +43,7 @@ class VoxelFits:
         row, tr = int(np.flatnonzero(self.voxels == voxel)[0]), self._subject.tr
         labels, maps = self._subject.design(1, number), self._maps.isel(voxel=row)
         if number not in self._series:
-            self._series[number] = self._subject.timeseries(1, number, as_mask(self._stored, self._subject.brainmask.shape))
+            self._series[number] = self._subject.timeseries(1, number, as_mask(self._file_voxels, self._subject.brainmask.shape))
         series = self._series[number][: len(labels), row]
         hrfs = hrf.sampled_library(tr, self._subject.duration)
         measured, fits = fit_hrfs(labels, series, hrfs=hrfs, tr=tr, mean=float(maps["mean"]))
@@ -119,17 +119,20 @@ class StoredImages:
         stored, decoded = self._stored.sel(test_image=image), self._ablation.sel(test_image=image)
         rough = self._vdvae.decode(decoded.values, seed=self.run.seed, image_ids=[image] * len(decoded))
         groups = {
-            "stages and bounds": {"seen" if name == "stimulus" else what: stored[name].values for name, what in STORED.items()},
+            "stages and bounds": {
+                "seen" if name == "stimulus" else system: stored[name].values for name, system in STORED.items()
+            },
             "decoders, rough": dict(zip(decoded.decoder.values.tolist(), rough, strict=True)),
         }
         note, seen = "", groups["stages and bounds"]["seen"]
         try:
             systems = self._store.load("systems").refined.sel(test_image=image)
             groups["recipes"] = dict(zip(systems.system.values.tolist(), systems.values, strict=True))
-        except FileNotFoundError as missing:
-            note = f"Recipes are not shown. {missing}"
+        except FileNotFoundError as error:
+            note = f"Recipes are not shown. {error}"
         return {
-            group: {label: (made, _pixcorr(seen, made)) for label, made in images.items()} for group, images in groups.items()
+            group: {label: (picture, _pixcorr(seen, picture)) for label, picture in images.items()}
+            for group, images in groups.items()
         }, note
 
 
@@ -154,9 +157,9 @@ class Reconstruction(StoredImages):
         stored = self._stored.sel(test_image=[image])
         drawn = (stored.rough.values, stored.refined.values) if settings == self.start else self._draw(image, stored, **settings)
         images, scores = {"seen": stored.stimulus.values[0]}, {}
-        for stage, made in zip(("rough", "refined"), drawn, strict=True):
-            similarity = ssim(resize(stored.stimulus.values, made.shape[1]), made)[0]
-            images[stage], scores[stage] = made[0], (_pixcorr(images["seen"], made[0]), similarity)
+        for stage, pictures in zip(("rough", "refined"), drawn, strict=True):
+            similarity = ssim(resize(stored.stimulus.values, pictures.shape[1]), pictures)[0]
+            images[stage], scores[stage] = pictures[0], (_pixcorr(images["seen"], pictures[0]), similarity)
         return images, scores
 
     def _draw(self, image, stored, decoder, n_layers, seed, **refinement):
@@ -190,8 +193,8 @@ class RegionAlteration(StoredImages):
 
     def masks(self, region):
         """Return the voxels of a region, and the `others` drawn at random: two (X, Y, Z) bool."""
-        both = self.regions[region], others(self.regions[region], seed=self.run.seed)
-        return tuple(as_mask(self._voxels[rows], self.background.shape) for rows in both)
+        selections = self.regions[region], others(self.regions[region], seed=self.run.seed)
+        return tuple(as_mask(self._voxels[rows], self.background.shape) for rows in selections)
 
     def compute(self, image, region, scale, add):
         """Reconstruct an image from its pattern as measured, with a region altered, and with `others` altered, if there are any.
@@ -212,8 +215,8 @@ class RegionAlteration(StoredImages):
         decoded = {target: rescale(ridge.predict(altered), ridge, mode=mode) for target, ridge in ridges.items()}
         rough = self._vdvae.decode(decoded["latents"], seed=run.seed, image_ids=image_ids)
         refined = self._diffusion.refine(rough, *train.as_tokens(decoded).values(), image_ids=image_ids, **zoo.refinement(run))
-        moved = [np.abs(refined[0].astype(int) - other).mean() for other in refined[1:]]
-        return stored.stimulus.values[0], rough, refined, moved
+        distances = [np.abs(refined[0].astype(int) - changed).mean() for changed in refined[1:]]
+        return stored.stimulus.values[0], rough, refined, distances
 
 
 def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
@@ -241,14 +244,14 @@ def alter(pattern, voxels, *, scale, add, seed):
     if any. Responses are z-scored: `scale` 0 silences, so that voxels respond as to the average image; `add` drives them by this
     many standard deviations, whatever the image.
     """
-    changed, both = scale * pattern + add, (voxels, others(voxels, seed=seed))
-    return np.stack([pattern, *(np.where(mask, changed, pattern) for mask in both if mask.any())]).astype(np.float32)
+    changed, masks = scale * pattern + add, (voxels, others(voxels, seed=seed))
+    return np.stack([pattern, *(np.where(mask, changed, pattern) for mask in masks if mask.any())]).astype(np.float32)
 
 
 def others(voxels, *, seed) -> np.ndarray:
     """Draw as many voxels at random outside a region as it has, or all if there are fewer; both (n_voxels,) bool."""
-    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~voxels))[: voxels.sum()]
-    return np.isin(np.arange(len(voxels)), drawn)
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(~voxels))[: voxels.sum()]
+    return np.isin(np.arange(len(voxels)), rows)
 
 
 def _upright(subject, voxels):
@@ -258,8 +261,8 @@ def _upright(subject, voxels):
 
     stored = Nifti1Image(np.asarray(subject.background, np.float32), subject.affine)
     head = as_closest_canonical(stored)
-    places = apply_affine(np.linalg.inv(head.affine) @ stored.affine, np.transpose(np.unravel_index(voxels, stored.shape)))
-    return head, np.ravel_multi_index(places.round().astype(int).T, head.shape)
+    positions = apply_affine(np.linalg.inv(head.affine) @ stored.affine, np.transpose(np.unravel_index(voxels, stored.shape)))
+    return head, np.ravel_multi_index(positions.round().astype(int).T, head.shape)
 
 
 def _regions(dataset):
@@ -268,9 +271,9 @@ def _regions(dataset):
     return {name: inside for name, inside in members if inside.any()}
 
 
-def _pixcorr(seen, made):
+def _pixcorr(seen, picture):
     """PixCorr of one image with the seen one, at the size of the former; both (rows, columns, 3) uint8."""
     from nsdlib.core.images import resize
     from nsdlib.core.scores.similarity import pixcorr
 
-    return pixcorr(resize(seen[None], made.shape[0]), made[None])[0]
+    return pixcorr(resize(seen[None], picture.shape[0]), picture[None])[0]

@@ -28,10 +28,10 @@ def make(stages, train, stimulus, *, ids, read, labels=None) -> dict:
     groups = {"mean image": (np.zeros(len(train.ids), int), np.zeros(n_images, int))}
     groups |= {f"mean image of the {name}": group for name, group in (labels or {}).items()}
     means = _mean_images(train.ids, groups, size, read)
-    every = {kind: np.repeat(_mean(tokens)[None], n_images, axis=0) for kind, tokens in train.tokens.items()}
-    prior = stages.refine(stages.draw(np.tile(_mean(train.latents), (n_images, 1)), ids), every, ids)
-    first = {"mean image": means.pop("mean image"), "another test image": np.roll(stimulus, 1, axis=0)}
-    return first | {"prior only": prior} | means
+    mean_tokens = {kind: np.repeat(_mean(tokens)[None], n_images, axis=0) for kind, tokens in train.tokens.items()}
+    prior = stages.refine(stages.draw(np.tile(_mean(train.latents), (n_images, 1)), ids), mean_tokens, ids)
+    images = {"mean image": means.pop("mean image"), "another test image": np.roll(stimulus, 1, axis=0)}
+    return images | {"prior only": prior} | means
 
 
 def _mean(values):
@@ -44,13 +44,13 @@ def _mean_images(ids, groups, size, read):
     sums = {name: np.zeros((max(map(max, pair)) + 1, size, size, 3)) for name, pair in groups.items()}
     for start in range(0, len(ids), BATCH):
         images = resize(read(ids[start : start + BATCH]), size)
-        for name, (of_train, _) in groups.items():
-            np.add.at(sums[name], of_train[start : start + BATCH], images)
+        for name, (groups_train, _) in groups.items():
+            np.add.at(sums[name], groups_train[start : start + BATCH], images)
     means = {}
-    for name, (of_train, of_test) in groups.items():
-        n_train = np.bincount(of_train, minlength=len(sums[name]))
+    for name, (groups_train, groups_test) in groups.items():
+        n_train = np.bincount(groups_train, minlength=len(sums[name]))
         sums[name][n_train == 0], n_train[n_train == 0] = sums[name].sum(axis=0), len(ids)
-        means[name] = (sums[name] / n_train[:, None, None, None]).round().astype(np.uint8)[of_test]
+        means[name] = (sums[name] / n_train[:, None, None, None]).round().astype(np.uint8)[groups_test]
     return means
 
 
@@ -62,12 +62,12 @@ def retrieve(train, patterns, latents, tokens) -> dict:
     are those of the test images, the last two decoded. Returns a dict of system to ids of training images, (n_images,) int.
     """
     by_tokens = [resemblance(flat(train.tokens[kind]), flat(tokens[kind])) for kind in KINDS]
-    found = {
+    similarities = {
         "nearest training image": [resemblance(train.patterns, patterns)],
         "nearest by tokens": by_tokens,
         "nearest by tokens and latents": [*by_tokens, resemblance(train.latents, latents)],
     }
-    return {name: train.ids[sum(some).argmax(axis=0)] for name, some in found.items()}
+    return {name: train.ids[sum(parts).argmax(axis=0)] for name, parts in similarities.items()}
 
 
 def best(values):
@@ -79,7 +79,7 @@ def best(values):
     """
     sign = xr.DataArray([METRICS[name].sign for name in values.metric.values], dims="metric")
     roles, means = values.role.drop_vars("system"), sign * values.mean("test_image")
-    present = [role for role in BOUNDING if role in roles]
-    chosen = [means.where(roles == role).argmax("system") for role in present]
-    bars = [values.drop_vars("role").isel(system=which).rename(system="floor") for which in chosen]
-    return xr.concat(bars, xr.Variable("system", [f"best {role}" for role in present]), coords=["floor"])
+    present_roles = [role for role in BOUNDING if role in roles]
+    best_rows = [means.where(roles == role).argmax("system") for role in present_roles]
+    baselines = [values.drop_vars("role").isel(system=row).rename(system="floor") for row in best_rows]
+    return xr.concat(baselines, xr.Variable("system", [f"best {role}" for role in present_roles]), coords=["floor"])

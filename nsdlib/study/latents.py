@@ -35,15 +35,15 @@ def training_table(ablation):
     """Tabulate how long each decoder of the artifact `ablation` was trained, and why training ended (pandas.DataFrame)."""
     rows = {}
     for name in ablation.decoder.values:
-        one = ablation.sel(decoder=name)
-        n_epochs = one.validation.notnull().sum("epoch").values
-        rows[name] = {"seconds a fit": f"{one.seconds.mean().item():.1f}"}
+        results = ablation.sel(decoder=name)
+        n_epochs = results.validation.notnull().sum("epoch").values
+        rows[name] = {"seconds a fit": f"{results.seconds.mean().item():.1f}"}
         if n_epochs.any():
-            epochs = zip(one.best_epoch.values, n_epochs, strict=True)
+            epochs = zip(results.best_epoch.values, n_epochs, strict=True)
             rows[name]["best epoch"] = ", ".join(f"{best} of {last}" for best, last in epochs)
-            rows[name]["ended"] = "by itself" if one.finished.all() else "cut off by max_epochs"
-        elif one.penalty.notnull():
-            rows[name]["penalty"] = f"{one.penalty.item():g}"
+            rows[name]["ended"] = "by itself" if results.finished.all() else "cut off by max_epochs"
+        elif results.penalty.notnull():
+            rows[name]["penalty"] = f"{results.penalty.item():g}"
     return pd.DataFrame(rows).T.fillna("")
 
 
@@ -82,14 +82,14 @@ def answers(ablation, pairs=PAIRS, **bootstrap):
     its interval over test images; the difference for each seed; the verdict. A decoder is better if the interval excludes 0, the
     p value corrected for all rows is below 0.05, and all seeds agree.
     """
-    rows, tested = {}, ablation.scores.sel(split="test")
+    rows, scores = {}, ablation.scores.sel(split="test")
     for (pair, measure), row in error_differences(ablation["errors"], pairs, **bootstrap).iterrows():
         first, second = pair.split(" - ")
-        by_seed = tested.sel(decoder=first, measure=measure.lower()) - tested.sel(decoder=second, measure=measure.lower())
-        sure = row.low * row.high > 0 and row["p corrected"] < 1 - statistics.LEVEL
+        by_seed = scores.sel(decoder=first, measure=measure.lower()) - scores.sel(decoder=second, measure=measure.lower())
+        is_significant = row.low * row.high > 0 and row["p corrected"] < 1 - statistics.LEVEL
         better = first if row["mean"] < 0 else second
-        verdict = f"{better} is better" if sure else "cannot be told apart"
-        if sure and not (np.sign(by_seed) == np.sign(row["mean"])).all():
+        verdict = f"{better} is better" if is_significant else "cannot be told apart"
+        if is_significant and not (np.sign(by_seed) == np.sign(row["mean"])).all():
             verdict = "seeds disagree"
         ended = ablation.finished.sel(decoder=[first, second]).all()
         rows[pair, measure] = {
@@ -107,9 +107,10 @@ def explained_by_layer(truth, predicted, mean, *, sizes) -> np.ndarray:
     latents of each layer, in order. A ValueError is raised if the sizes do not add up to n_latents.
     """
     if sum(sizes) != truth.shape[1]:
-        raise ValueError(f"the layers' sizes must add up to n_latents={truth.shape[1]}, got {sum(sizes)} in {len(sizes)}")
+        raise ValueError(f"the layers' sizes must add up to n_latents={truth.shape[1]}, got {sum(sizes)} in {len(sizes)} layers.")
     starts = np.cumsum([0, *sizes[:-1]])
-    error, floor = (np.add.reduceat(np.square(truth - other).mean(0, dtype=np.float64), starts) for other in (predicted, mean))
+    squared = (np.square(truth - estimate).mean(0, dtype=np.float64) for estimate in (predicted, mean))
+    error, floor = (np.add.reduceat(errors, starts) for errors in squared)
     return 1 - error / floor
 
 
@@ -130,8 +131,8 @@ def regime_gains(scores):
     """
     axes = ["response", "images", "snr", "seed", "decoder"]
     explained = scores.set_index(axes).explained.to_xarray()
-    ridge, gru, both = (explained.sel(decoder=name, drop=True) for name in ("ridge", "gru", "mean of both"))
-    gains = {"gru minus ridge": gru - ridge, "mean of both minus the better one": both - np.maximum(gru, ridge)}
+    ridge, gru, average = (explained.sel(decoder=name, drop=True) for name in ("ridge", "gru", "mean of both"))
+    gains = {"gru minus ridge": gru - ridge, "mean of both minus the better one": average - np.maximum(gru, ridge)}
     gain = xr.concat(gains.values(), xr.Variable("difference", list(gains)))
     attributes = {"target": scores.target.unique().item(), "n_seeds": gain.sizes["seed"]}
     return xr.Dataset({"mean": gain.mean("seed"), "low": gain.min("seed"), "high": gain.max("seed")}, attrs=attributes)
@@ -212,17 +213,18 @@ def what_suffices(score, **bootstrap):
     so no decoder could show a difference. "suffice": the decoded gain lies below it. "nothing to lose": it does, but the largest
     number itself does not beat the images of mean latents by `MARGIN`.
     """
-    rows, (*fewer, most) = {}, sorted(score.n_layers.values.tolist())
-    of_most = score.sel(n_layers=most, drop=True)
-    table = statistics.summary(of_most - score.sel(n_layers=fewer), **bootstrap).to_dataframe()  # by (system, measure, n_layers)
-    stake = statistics.summary(of_most.sel(system="decoded") - of_most.sel(system="floor"), **bootstrap).low
+    rows, (*fewer, largest) = {}, sorted(score.n_layers.values.tolist())
+    score_largest = score.sel(n_layers=largest, drop=True)
+    gains = score_largest - score.sel(n_layers=fewer)
+    table = statistics.summary(gains, **bootstrap).to_dataframe()  # by (system, measure, n_layers)
+    lead = statistics.summary(score_largest.sel(system="decoded") - score_largest.sel(system="floor"), **bootstrap).low
     for key in product(score.measure.values, fewer):
         decoded, oracle = (table.loc[(system, *key)] for system in ("decoded", "oracle"))
-        told = "suffice" if decoded.high < MARGIN else "do not suffice" if decoded.low > MARGIN else "undecided"
-        told = "nothing to lose" if told == "suffice" and stake.sel(measure=key[0]) < MARGIN else told
+        verdict = "suffice" if decoded.high < MARGIN else "do not suffice" if decoded.low > MARGIN else "undecided"
+        verdict = "nothing to lose" if verdict == "suffice" and lead.sel(measure=key[0]) < MARGIN else verdict
         texts = (f"{gain['mean']:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" for gain in (decoded, oracle))
         rows[key] = dict(zip(("decoded", "true"), texts, strict=True))
-        rows[key]["verdict"] = "no headroom" if oracle.high < MARGIN else told
+        rows[key]["verdict"] = "no headroom" if oracle.high < MARGIN else verdict
     return pd.DataFrame(rows).T
 
 
@@ -236,7 +238,7 @@ def layer_dataset(score, explained_variance, fits):
         dataset[name] = ("n_layers", [getattr(fit, name) for fit in fits.values()])
     variance = np.array([fit.variance for fit in fits.values()])
     dataset["variance_share"] = ("n_layers", variance / variance.max())
-    of_all = explained_variance.xs("all its layers", level=1)
+    all_layers = explained_variance.xs("all its layers", level=1)
     for bound in ("mean", "low", "high"):
-        dataset[f"explained_{bound}"] = ("n_layers", of_all.loc[list(fits), bound].to_numpy(dtype=np.float64))
+        dataset[f"explained_{bound}"] = ("n_layers", all_layers.loc[list(fits), bound].to_numpy(dtype=np.float64))
     return dataset

@@ -15,7 +15,7 @@ from nsdlib.core.ridge import Ridge, decode, rescale
 from nsdlib.study.selection import evenly_spaced
 
 KINDS = ("inductive", "differs from call to call", "transductive", "reads test labels")  # the linter's verdicts, best first
-AGAIN = "asked again, unchanged"
+REPEATED = "predicted again, unchanged"
 TOLERANCE = 1e-3  # standard deviations of the predictions: rounding errors are smaller, leaks larger
 # The paper's public code is github.com/LorenzoVeronese/GRU-Decoding_JNE, read at commit 43a4f67.
 LEAKS = {
@@ -42,7 +42,7 @@ class Report:
     def kind(self) -> str:
         """One of `KINDS`."""
         leaks = [change for change, distance in self.moved.items() if not distance <= TOLERANCE]
-        if AGAIN in leaks:
+        if REPEATED in leaks:
             return "differs from call to call"
         if not leaks:
             return "inductive"
@@ -73,7 +73,7 @@ def lint(predict, X, Y, *, n_checked=3, seed=0) -> Report:
     """
     X, Y = np.asarray(X), np.asarray(Y)
     if len(X) != len(Y) or len(X) < 3:
-        raise ValueError(f"wanted at least three test images and a label for each, got {len(X)} patterns, {len(Y)} labels.")
+        raise ValueError(f"lint needs at least three test images and a label for each, got {len(X)} patterns, {len(Y)} labels.")
     rng = np.random.default_rng(seed)
     before = np.asarray(predict(X, Y))
     spread, moved = before.std(), {}
@@ -95,10 +95,10 @@ def lint_decoder(decoder, X, Y, *, mode) -> Report:
 def _perturbations(X, Y, predicted, image, rng):
     """Yield perturbations of all images but one: (name, original rows of the images, patterns, labels)."""
     rows, others = np.arange(len(X)), np.arange(len(X)) != image
-    yield AGAIN, rows, X, Y
+    yield REPEATED, rows, X, Y
     yield "all others dropped", rows[[image]], X[[image]], Y[[image]]
-    half = np.flatnonzero(~others | (rng.random(len(X)) < 0.5))
-    yield "half of the others dropped", half, X[half], Y[half]
+    kept_rows = np.flatnonzero(~others | (rng.random(len(X)) < 0.5))
+    yield "half of the others dropped", kept_rows, X[kept_rows], Y[kept_rows]
     order = rows.copy()
     order[others] = rng.permutation(rows[others])
     yield "the others permuted", order, X[order], Y[order]
@@ -120,7 +120,7 @@ def decoder(train, *, alphas, leak=None, device="cpu"):
     each call.
     """
     if leak not in (None, *LEAKS):
-        raise ValueError(f"there is no leak {leak!r}; known: {', '.join(LEAKS)}.")
+        raise ValueError(f"leak must be None or one of {', '.join(LEAKS)}, got {leak!r}.")
     if leak == "z-score on all data":
         return partial(_z_scored_together, train, alphas, device)
     if leak == "penalty by test score":
@@ -137,12 +137,12 @@ def network(train, *, leak=None, fit=networks.fit, mode="train", **settings):
     the leak the test set; then each call fits.
     """
     if leak not in (None, EARLY_STOPPING):
-        raise ValueError(f"there is no leak {leak!r} of a network; known: {EARLY_STOPPING}.")
+        raise ValueError(f"the leak of a network must be None or {EARLY_STOPPING}, got {leak!r}.")
     settings = CLIP_NETWORK | settings
-    honest = None if leak else fit(X=train[0], Y=train[1], **settings)
+    without_leak = None if leak else fit(X=train[0], Y=train[1], **settings)
 
     def predict(X_test, Y_test):
-        fitted = honest or fit(X=train[0], Y=train[1], validation=(X_test, Y_test), **settings)
+        fitted = without_leak or fit(X=train[0], Y=train[1], validation=(X_test, Y_test), **settings)
         return rescale(fitted.predict(X_test), fitted, mode=mode)
 
     return predict

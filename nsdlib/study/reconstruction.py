@@ -94,8 +94,8 @@ class TwoStages:
         """Compute the refined image of row `k` by itself, without the store and the other images."""
         row = slice(k, k + 1)
         rough = self.vdvae.decode(latents[row], seed=self.seed, image_ids=ids[row])
-        both = (tokens[kind][row] for kind in KINDS)
-        return self.diffusion.refine(rough, *both, image_ids=ids[row], **self.settings)[0]
+        image_tokens = (tokens[kind][row] for kind in KINDS)
+        return self.diffusion.refine(rough, *image_tokens, image_ids=ids[row], **self.settings)[0]
 
 
 def decode_tokens(train, patterns, *, run, decode=ridge.decode) -> dict:
@@ -166,11 +166,11 @@ def spread_over_seeds(values):
     image; the standard deviation of the means of single seeds, and its expected value for independent seeds, within /
     sqrt(n_images). NaN with a single seed.
     """
-    of_images, of_seeds = values.mean("diffusion_seed"), values.mean("test_image")
-    unbiased = len(of_seeds) / (len(of_seeds) - 1 or np.nan)
+    image_means, seed_means = values.mean("diffusion_seed"), values.mean("test_image")
+    unbiased = len(seed_means) / (len(seed_means) - 1 or np.nan)
     within = np.sqrt(unbiased * values.var("diffusion_seed").mean("test_image"))
-    between = np.sqrt(unbiased * of_seeds.var("diffusion_seed"))
-    columns = {"mean": of_images.mean("test_image"), "SD between images": of_images.std("test_image", ddof=1)}
+    between = np.sqrt(unbiased * seed_means.var("diffusion_seed"))
+    columns = {"mean": image_means.mean("test_image"), "SD between images": image_means.std("test_image", ddof=1)}
     columns |= {"SD within an image": within, "SD of the seeds' means": between}
     columns["independent noise predicts"] = within / np.sqrt(values.sizes["test_image"])
     return pd.DataFrame({name: column.to_series() for name, column in columns.items()})
@@ -182,7 +182,9 @@ def as_dataset(images, tokens, *, ids, nearest):
     It holds the `images` of `STORED`, the decoded `tokens` in float16, and `nearest`, the id of the training image with the most
     similar pattern for each test image of `ids`.
     """
-    arrays = {name: (("test_image", f"{name}_row", f"{name}_column", "colour"), images[what]) for name, what in STORED.items()}
+    arrays = {
+        name: (("test_image", f"{name}_row", f"{name}_column", "colour"), images[system]) for name, system in STORED.items()
+    }
     for kind, values in tokens.items():
         with np.errstate(over="ignore"):
             half = device.check_finite(f"decoded {kind} tokens", values.astype(np.float16), ids)

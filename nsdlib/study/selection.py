@@ -14,7 +14,7 @@ def relative_rank(values, *, higher_is_better=True):
 
     Ties, values equal to twelve decimals, get their mean rank. Fewer than two values or more than one axis raises a ValueError.
     """
-    values = _tied(values)
+    values = _rounded(values)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values must be (n_images,) with at least two of them, got shape {values.shape}.")
     return (rankdata(values if higher_is_better else -values) - 1) / (len(values) - 1)
@@ -36,7 +36,7 @@ def at_percentiles(values, n_chosen, *, higher_is_better=True):
     percentiles : (n_chosen,) float64
         Percentage of the other images that score worse.
     """
-    values = _tied(values)
+    values = _rounded(values)
     order = np.argsort(-values if higher_is_better else values, kind="stable")
     ranks = evenly_spaced(len(values), n_chosen)
     return order[ranks], 100 * (1 - ranks / max(1, len(values) - 1))
@@ -45,7 +45,7 @@ def at_percentiles(values, n_chosen, *, higher_is_better=True):
 def most_opposed(first, second, n_chosen):
     """Select the images whose first rank exceeds their second rank most: (n_chosen,) int, largest difference first."""
     difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    return np.argsort(-_tied(difference), kind="stable")[:n_chosen]
+    return np.argsort(-_rounded(difference), kind="stable")[:n_chosen]
 
 
 def evenly_spaced(n_images, n_chosen):
@@ -53,7 +53,7 @@ def evenly_spaced(n_images, n_chosen):
     return np.linspace(0, n_images - 1, min(n_chosen, n_images)).round().astype(int)
 
 
-def _tied(values):
+def _rounded(values):
     """Round values to twelve decimals in float64, so that values that differ only by rounding errors are ties."""
     return np.asarray(values, dtype=np.float64).round(12)
 

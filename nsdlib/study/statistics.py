@@ -81,14 +81,14 @@ def rank_correlation(a, b, *, n_bootstrap=2000, seed=0):
     Each resample is ranked anew, so the limits lie within [-1, 1]; resamples where a or b is constant have no coefficient.
     Returns a dict: mean (the coefficient), low, high, n. Different shapes or a constant `a` or `b` raise a ValueError.
     """
-    both = np.stack(_paired(a, b))
-    if (both.min(axis=1) == both.max(axis=1)).any():
-        raise ValueError("a rank correlation needs values that differ, got equal ones alone.")
-    n_units, rng = both.shape[1], np.random.default_rng(seed)
+    pair = np.stack(_paired(a, b))
+    if (pair.min(axis=1) == pair.max(axis=1)).any():
+        raise ValueError("a rank correlation needs values that differ, but all values of one variable are equal.")
+    n_units, rng = pair.shape[1], np.random.default_rng(seed)
     rows = (rng.integers(n_units, size=(size, n_units)) for size in _chunk_sizes(n_bootstrap, n_units))
-    drawn = np.concatenate([_spearman(*both[:, chosen]) for chosen in rows])
-    low, high = np.nanquantile(drawn, TAILS)
-    return {"mean": float(_spearman(*both)), "low": float(low), "high": float(high), "n": n_units}
+    coefficients = np.concatenate([_spearman(*pair[:, row]) for row in rows])
+    low, high = np.nanquantile(coefficients, TAILS)
+    return {"mean": float(_spearman(*pair)), "low": float(low), "high": float(high), "n": n_units}
 
 
 def _spearman(a, b):
@@ -143,8 +143,8 @@ def place_between(floor, own, ceiling, *, n_bootstrap=2000, seed=0):
     values = _finite(np.stack([floor, own, ceiling]))
     resampled = bootstrap_means(values, n_bootstrap=n_bootstrap, seed=seed)
     floor, own, ceiling = np.vstack([values.mean(axis=1), resampled]).T
-    room = ceiling - floor
-    return (own - floor) / room if limits(room)[0] > 0 else np.full_like(room, np.nan)
+    headroom = ceiling - floor
+    return (own - floor) / headroom if limits(headroom)[0] > 0 else np.full_like(headroom, np.nan)
 
 
 def place_as_text(place):
@@ -180,8 +180,8 @@ def verdict(low, high, p_values):
     significantly positive, "does not hold" if every one is significantly negative, "mixed" if both signs occur among the
     significant ones, and "undecided" otherwise.
     """
-    is_sure = np.asarray(p_values) < 1 - LEVEL
-    signs = is_sure * ((np.asarray(low) > 0).astype(int) - (np.asarray(high) < 0))
+    is_significant = np.asarray(p_values) < 1 - LEVEL
+    signs = is_significant * ((np.asarray(low) > 0).astype(int) - (np.asarray(high) < 0))
     if abs(signs.sum()) == len(signs):
         return "holds" if signs[0] > 0 else "does not hold"
     return "mixed" if {-1, 1} <= set(signs.tolist()) else "undecided"
@@ -194,10 +194,10 @@ def summary(values, *, over="test_image", n_bootstrap=2000, seed=0):
     over. A missing dimension raises a ValueError.
     """
     if over not in values.dims:
-        raise ValueError(f"values have the dimensions {values.dims}, none is over={over!r}: name one to average over.")
-    last = values.transpose(..., over)
-    low, high = bootstrap_interval(last.values, n_bootstrap=n_bootstrap, seed=seed)
-    mean = last.mean(over, dtype=np.float64)
+        raise ValueError(f"over must be one of the dimensions {values.dims}, got {over!r}.")
+    ordered = values.transpose(..., over)
+    low, high = bootstrap_interval(ordered.values, n_bootstrap=n_bootstrap, seed=seed)
+    mean = ordered.mean(over, dtype=np.float64)
     table = xr.Dataset({"mean": mean, "low": mean.copy(data=low), "high": mean.copy(data=high)})
     return table.assign_attrs(n=values.sizes[over], level=LEVEL, over=over)
 
@@ -211,8 +211,8 @@ def t_summary(values, *, over="subject"):
     if (n_units := values.sizes.get(over, 0)) < 2:
         raise ValueError(f"an interval over {over} needs at least two of them, got {n_units}.")
     mean = values.mean(over, dtype=np.float64)
-    half = stats.t.ppf(TAILS[1], n_units - 1) * values.std(over, ddof=1, dtype=np.float64) / np.sqrt(n_units)
-    table = mean.to_dataset(name="mean").assign(low=mean - half, high=mean + half)
+    half_width = stats.t.ppf(TAILS[1], n_units - 1) * values.std(over, ddof=1, dtype=np.float64) / np.sqrt(n_units)
+    table = mean.to_dataset(name="mean").assign(low=mean - half_width, high=mean + half_width)
     return table.assign_attrs(n=n_units, level=LEVEL, over=over)
 
 
@@ -240,7 +240,7 @@ def _finite(values):
         raise ValueError(f"values must hold at least one unit on their last axis, got shape {values.shape}.")
     if not np.isfinite(values).all():
         n_bad = int((~np.isfinite(values)).sum())
-        raise ValueError(f"{n_bad} of {values.size} values are not finite; mend them before averaging.")
+        raise ValueError(f"{n_bad} of {values.size} values are not finite: find out why, or leave them out.")
     return values
 
 

@@ -189,7 +189,7 @@ def test_sessions_are_scaled_by_their_training_trials(trials):
     disturbed["betas"].values[shared] += 100
     np.testing.assert_array_equal(betas.zscore_sessions(disturbed).betas[~shared], found.betas[~shared])
     few = trials.isel(trial=np.append(np.flatnonzero(shared), np.flatnonzero(~shared)[0]))
-    with pytest.raises(ValueError, match="Session 1 has 1 trials to train with: wanted at least 2"):
+    with pytest.raises(ValueError, match="Session 1 has 1 training trials: scaling a session needs at least 2"):
         betas.zscore_sessions(few)
 
 
@@ -199,11 +199,11 @@ def test_betas_of_the_glm_take_the_same_way(subject, trials):
     own[:, 0] = np.nan
     coordinates = {"trial": rows, "roi_voxel": trials.voxel.values}
     glm = xr.Dataset({"betas_d": (("trial", "roi_voxel"), own)}, coords=coordinates)
-    with pytest.warns(UserWarning, match=r"^1 of \d+ voxels do not change in a run \(session 1\): not measured, left out"):
+    with pytest.warns(UserWarning, match=r"^1 of \d+ voxels are constant in a run \(session 1\): not measured, left out"):
         ours = betas.trials_from_glm(glm, subject)
     np.testing.assert_array_equal(ours.betas, own[:, 1:])
     np.testing.assert_array_equal(ours.voxel, trials.voxel[1:])
-    with pytest.raises(ValueError, match=r"The glm artifact has 3 voxels, nsdgeneral .* run notebook 01 again"):
+    with pytest.raises(ValueError, match=r"The artifact glm has 3 voxels, but nsdgeneral .* run notebook 01 again"):
         betas.trials_from_glm(glm.isel(roi_voxel=slice(3)), subject)
 
 
@@ -218,7 +218,7 @@ def test_a_run_without_data_is_no_response_either_after_a_fit(subject):
     glm = found[["betas_d"]].rename(voxel="roi_voxel").assign_coords(trial=np.arange(750), roi_voxel=np.flatnonzero(mask))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subject, "voxels", lambda roi: mask)
-        with pytest.warns(UserWarning, match=r"^1 of 60 voxels do not change in a run \(session 1\)"):
+        with pytest.warns(UserWarning, match=r"^1 of 60 voxels are constant in a run \(session 1\)"):
             kept = betas.trials_from_glm(glm, subject)
     np.testing.assert_array_equal(kept.voxel, np.delete(np.flatnonzero(mask), 5))
 
@@ -253,7 +253,7 @@ def test_a_session_without_any_data_is_refused(two_sessions):
     paths = {form: two_sessions.paths.betas(DEFAULT_VERSION, 2, form) for form in ("hdf5", "nii.gz")}
     mask = two_sessions.roi("nsdgeneral") > 0
     nsd_write.write_betas(paths, np.zeros((750, mask.sum()), np.float32), mask, two_sessions.affine)
-    with pytest.raises(ValueError, match=r"in a run \(session 2\).*None remains: get the betas of that session again"):
+    with pytest.raises(ValueError, match=r"in a run \(session 2\).*No voxel remains: get the betas of that session again"):
         betas.read_trials(two_sessions)
 
 
@@ -316,5 +316,5 @@ def test_voxels_are_chosen_by_repeats_of_training_images_or_by_onoff_where_there
     np.testing.assert_array_equal(betas.best_voxels(planted, 20), np.arange(20))
     once = planted.isel(trial=np.sort(np.unique(planted.image_id, return_index=True)[1]))
     np.testing.assert_array_equal(betas.best_voxels(once, 20, onoff_r2=-np.arange(200.0)), np.arange(20))
-    with pytest.raises(ValueError, match="no training image was shown twice, and no fit says which voxels respond"):
+    with pytest.raises(ValueError, match="no training image was shown twice, and no GLM shows which voxels respond"):
         betas.best_voxels(once, 20)

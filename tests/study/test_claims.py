@@ -133,7 +133,7 @@ def test_no_verdict_where_what_is_true_of_both_is_as_good():
     planted = artifacts(0)
     planted["latent_size"].score.loc[{"system": "oracle", "n_layers": 31}] -= 0.1 - 0.002
     result = verdicts({"a": planted})[statement("15 layers")]
-    assert result.startswith("no headroom: 0.002 could have been seen at most, 0.005 is the margin")
+    assert result.startswith("no headroom: the largest possible difference is 0.002; it must exceed the margin, 0.005,")
 
 
 def test_a_loss_cannot_be_judged_where_there_is_nothing_to_lose():
@@ -153,7 +153,7 @@ def test_a_loss_cannot_be_judged_where_there_is_nothing_to_lose():
 def test_no_verdict_where_a_score_is_saturated_unless_one_system_has_fallen_from_there():
     claim = statement("closer in meaning to the seen ones with the GRU")  # asks for 4 %, here 0.02
     assert verdicts({"a": artifacts(0, ceiling=0.53)})[claim].startswith("undecided, but below the 4 % asked for")
-    assert verdicts({"a": artifacts(0, ceiling=0.51)})[claim].startswith("no headroom: 0.01")
+    assert verdicts({"a": artifacts(0, ceiling=0.51)})[claim].startswith("no headroom: the largest possible difference is 0.01")
     fallen = artifacts(0, ceiling=0.51, clip={"refined, gru": -0.1})
     assert verdicts({"a": fallen})[claim] == "does not hold"
 
@@ -164,7 +164,9 @@ def test_a_ceiling_that_cannot_be_told_from_the_systems_leaves_no_room():
         own = planted["scores"].value.sel(system=system.split(",")[0], metric="clip").values
         noise = 0.05 * np.random.default_rng(1).standard_normal(N)
         planted["scores"].value.loc[{"system": system, "metric": "clip"}] = own + noise - noise.mean()
-    assert verdicts({"a": planted})[statement("refining adds meaning (CLIP)")].startswith("no headroom: 0.000")
+    assert verdicts({"a": planted})[statement("refining adds meaning (CLIP)")].startswith(
+        "no headroom: the largest possible difference is 0.000"
+    )
 
 
 def test_a_subject_without_headroom_is_not_asked():

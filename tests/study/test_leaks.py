@@ -97,7 +97,7 @@ def test_the_penalty_chosen_on_the_test_set_is_the_best_there():
 def test_errors_say_what_came():
     with pytest.raises(ValueError, match="got 2 patterns, 2 labels"):
         leaks.lint(lambda x, y: x, X[:2], Y[:2])
-    with pytest.raises(ValueError, match="no leak 'all'; known: z-score"):
+    with pytest.raises(ValueError, match=r"leak must be None or one of z-score .*, got 'all'"):
         leaks.decoder(TRAIN, alphas=ALPHAS, leak="all")
-    with pytest.raises(ValueError, match="no leak 'all' of a network; known: early stopping on the test set"):
+    with pytest.raises(ValueError, match="the leak of a network must be None or early stopping on the test set, got 'all'"):
         leaks.network(TRAIN, leak="all")

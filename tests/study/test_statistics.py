@@ -167,7 +167,7 @@ def test_its_interval_covers_the_planted_correlation_as_often_as_it_says(rho):
 
 def test_a_resample_without_spread_has_no_coefficient():
     assert np.isfinite(statistics.rank_correlation([0.0, 0.0, 1.0], [0.0, 1.0, 2.0], n_bootstrap=50)["low"])
-    with pytest.raises(ValueError, match="needs values that differ, got equal ones alone"):
+    with pytest.raises(ValueError, match="needs values that differ, but all values of one variable are equal"):
         statistics.rank_correlation([1.0, 1.0], [0.0, 1.0])
 
 
@@ -214,5 +214,5 @@ def test_errors_say_what_came():
         statistics.holm([0.1, np.nan])
     with pytest.raises(ValueError, match="no pair to compare; system has a, b"):
         statistics.differences(xr.DataArray(np.ones((2, 1, 3)), {"system": ["a", "b"]}, ("system", "metric", "test_image")), [])
-    with pytest.raises(ValueError, match="none is over='image'"):
+    with pytest.raises(ValueError, match=r"over must be one of the dimensions .*, got 'image'"):
         statistics.summary(xr.DataArray([1.0, 2.0], dims="test_image"), over="image")
