@@ -51,8 +51,8 @@ def plot_r2(onoff, fitted, *, threshold, ax=None):
 
     `onoff` and `fitted` are (n_voxels,) percent; `threshold` is the ON-OFF R2 from which voxels count as responsive.
     """
-    ax, shown = ax or new_axes(5.2, 3.8), onoff > SMALLEST_R2
-    _draw_density(ax, onoff[shown], fitted[shown], xscale="log", gridsize=45)
+    ax, is_large = ax or new_axes(5.2, 3.8), onoff > SMALLEST_R2
+    _draw_density(ax, onoff[is_large], fitted[is_large], xscale="log", gridsize=45)
     ax.axvline(threshold, color=ACCENT, linewidth=1.2, label=f"threshold, {threshold:.2g} %")
     ax.set(xlabel="ON-OFF: percent of variance", ylabel="single trials: percent of variance")
     ax.legend(frameon=False, loc="upper left")
@@ -66,13 +66,13 @@ def plot_components(curves, chosen, *, ax=None):
     `curves` maps a session to (n_pcs + 1,) float, `chosen` to the selected number. If there are many sessions, none is labelled.
     """
     ax = ax or new_axes(WIDTH, 3.4)
-    few = len(curves) <= len(COLOURS)
+    is_labelled = len(curves) <= len(COLOURS)
     for name, curve in curves.items():
-        [line] = ax.plot(curve, ".-", label=f"{name}: {chosen[name]} removed" if few else None)
+        [line] = ax.plot(curve, ".-", label=f"{name}: {chosen[name]} removed" if is_labelled else None)
         ax.plot(chosen[name], curve[chosen[name]], "o", markersize=10, markerfacecolor="none", color=line.get_color())
     ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     ax.set(xlabel="noise components removed", ylabel="fall in error between repeats", title="How many noise components to remove")
-    if few:
+    if is_labelled:
         ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))  # beside the curves, which fall to the right
     return ax
 
@@ -114,15 +114,15 @@ def plot_truth(planted, estimated, *, label, title, ax=None):
     _draw_density(ax, planted, estimated, gridsize=35)
     ends = [min(planted.min(), estimated.min()), max(planted.max(), estimated.max())]
     ax.plot(ends, ends, "k--", linewidth=1.2, label="equal")
-    ax.set(xlabel=f"planted {label}", ylabel=f"found {label}", title=title)
+    ax.set(xlabel=f"planted {label}", ylabel=f"estimated {label}", title=title)
     ax.legend(frameon=False, loc="upper left", fontsize=8)
     return ax
 
 
 def _draw_density(ax, x, y, **options):
     """Draw hexagonal bins of two values per voxel, coloured by the logarithm of the voxel count."""
-    drawn = ax.hexbin(x, y, bins="log", mincnt=1, cmap="cividis", **options)
-    ax.figure.colorbar(drawn, ax=ax, label="voxels")
+    bins = ax.hexbin(x, y, bins="log", mincnt=1, cmap="cividis", **options)
+    ax.figure.colorbar(bins, ax=ax, label="voxels")
 
 
 def plot_confusion(percent, ticks, *, label, title, ax=None):
@@ -138,6 +138,6 @@ def plot_confusion(percent, ticks, *, label, title, ax=None):
     sns.heatmap(percent.T, cmap="cividis", vmin=0, square=True, cbar_kws=bar, ax=ax)
     for set_ticks in (ax.set_xticks, ax.set_yticks):
         set_ticks(np.arange(0, len(ticks), 3) + 0.5, ticks[::3], rotation=0)
-    ax.set(xlabel=f"planted {label}", ylabel=f"found {label}", title=title)
+    ax.set(xlabel=f"planted {label}", ylabel=f"estimated {label}", title=title)
     ax.invert_yaxis()
     return ax

@@ -123,15 +123,15 @@ def plot_responses(seconds, halves, labels, *, duration):
 
 def plot_repeats(first, second, labels, *, unit=None):
     """Draw voxels' responses to the same images at two showings, both (n_images, n_voxels) in a unit, one panel per voxel."""
-    what = f" ({unit})" if unit else ""
+    unit_text = f" ({unit})" if unit else ""
     figure, axes = new_panels(1, len(labels), 3.2 * len(labels), 3.4)
     for ax, x, y, label in zip(axes[0], first.T, second.T, labels, strict=True):
         sns.scatterplot(x=x, y=y, s=10, linewidth=0, alpha=0.7, ax=ax)
         ends = np.array([min(x.min(), y.min()), max(x.max(), y.max())])
         ends += 0.05 * np.ptp(ends) * np.array([-1, 1])
         ax.plot(ends, ends, color=REFERENCE, linewidth=0.8, linestyle=":")
-        ax.set(aspect="equal", xlim=ends, ylim=ends, xlabel=f"beta, first showing{what}", title=label)
-    axes[0, 0].set_ylabel(f"beta, second showing{what}")
+        ax.set(aspect="equal", xlim=ends, ylim=ends, xlabel=f"beta, first showing{unit_text}", title=label)
+    axes[0, 0].set_ylabel(f"beta, second showing{unit_text}")
     return figure
 
 
@@ -144,24 +144,24 @@ def plot_import(images, names, regressors, background, mask, *, slices):
     n_columns = 6
     n_rows = max(1, -(-len(images) // n_columns))
     figure = plt.figure(figsize=(WIDTH, 1.6 * n_rows + 3), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1.6 * n_rows, 3))
-    axes = above.subplots(n_rows, n_columns, squeeze=False)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(1.6 * n_rows, 3))
+    axes = upper.subplots(n_rows, n_columns, squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     for ax, image, name in zip(axes.flat, images, names, strict=False):
         ax.imshow(image)
         caption = textwrap.fill(textwrap.shorten(name, 32, placeholder=" …"), 16)
         ax.set_title(caption, fontsize=FONT_SIZE - 2, y=-0.08, va="top", loc="left")
-    above.suptitle("Pictures in the order of their first showing")
-    left, right = below.subfigures(1, 2, width_ratios=(1, 2))
-    ax = left.subplots()
+    upper.suptitle("Pictures in the order of their first showing")
+    design_figure, mask_figure = lower.subfigures(1, 2, width_ratios=(1, 2))
+    ax = design_figure.subplots()
     ax.imshow(regressors, aspect="auto", cmap="gray_r", interpolation="nearest")
     ax.set(xlabel="trial", ylabel="volume")
-    left.suptitle("Design of the first run")
-    for ax, z in zip(right.subplots(1, len(slices), squeeze=False)[0], slices, strict=True):
+    design_figure.suptitle("Design of the first run")
+    for ax, z in zip(mask_figure.subplots(1, len(slices), squeeze=False)[0], slices, strict=True):
         ax.imshow(background[:, :, z].T, origin="lower", cmap="gray")
         inside = np.where(mask[:, :, z].T, 1.0, np.nan)
         ax.imshow(inside, origin="lower", cmap=ListedColormap([COLOURS[1]]), alpha=0.35)
         ax.set(xticks=[], yticks=[], xlabel=f"z = {z}")
-    right.suptitle(f"Mask ({mask.sum():,} voxels) on the mean image")
+    mask_figure.suptitle(f"Mask ({mask.sum():,} voxels) on the mean image")
     return figure

@@ -34,7 +34,7 @@ def plot_learning(errors, *, lines=None, ax=None):
 
 def _draw_lines(ax, values, **options):
     """Draw one line per decoder, in its colour, through its values (n,) at 1 to n."""
-    lines = {name: pd.Series(one, index=np.arange(1, len(one) + 1)) for name, one in values.items()}
+    lines = {name: pd.Series(series, index=np.arange(1, len(series) + 1)) for name, series in values.items()}
     colours = {name: DECODER_COLOURS.get(name, "black") for name in lines}
     sns.lineplot(lines, palette=colours, dashes=False, ax=ax, **options)
     ax.xaxis.get_major_locator().set_params(integer=True)
@@ -71,11 +71,11 @@ def plot_layers(explained, resolutions, *, ax=None):
     ax = ax or new_axes(WIDTH, 3.4)
     resolutions = np.asarray(resolutions)
     layers = np.arange(1, len(resolutions) + 1)
-    shown = {name: np.maximum(values, LOWEST_EXPLAINED) for name, values in explained.items()}
-    _draw_lines(ax, shown, marker="o", markersize=5)
-    for name, values in shown.items():
-        below = values > explained[name]
-        ax.plot(layers[below], values[below], "v", color=DECODER_COLOURS.get(name, "black"), markersize=8)
+    clipped = {name: np.maximum(values, LOWEST_EXPLAINED) for name, values in explained.items()}
+    _draw_lines(ax, clipped, marker="o", markersize=5)
+    for name, values in clipped.items():
+        is_clipped = values > explained[name]
+        ax.plot(layers[is_clipped], values[is_clipped], "v", color=DECODER_COLOURS.get(name, "black"), markersize=8)
     ax.axhline(0, color=REFERENCE, linewidth=0.8, linestyle=":")
     for k, resolution in enumerate(np.unique(resolutions)):
         inside = layers[resolutions == resolution]
@@ -115,9 +115,9 @@ def plot_regimes(gains):
     gains = gains.stack(regime=["images", "snr"])
     names = [f"{images:,} images\nSNR {snr:g}" for images, snr in gains.regime.values]
     figure, axes = new_panels(gains.sizes["difference"], 1, WIDTH, 2 + 1.1 * gains.sizes["response"], sharex=True)
-    reach = float(np.abs(gains.to_array()).max())
-    pale = sns.diverging_palette(20, 250, s=90, l=65, as_cmap=True)  # pale enough for black text
-    looks = {"cmap": pale, "vmin": -reach, "vmax": reach, "cbar": False, "annot_kws": {"fontsize": 8, "color": "black"}}
+    limit = float(np.abs(gains.to_array()).max())
+    palette = sns.diverging_palette(20, 250, s=90, l=65, as_cmap=True)  # pale enough for black text
+    looks = {"cmap": palette, "vmin": -limit, "vmax": limit, "cbar": False, "annot_kws": {"fontsize": 8, "color": "black"}}
     for ax, difference in zip(axes[:, 0], gains.difference.values, strict=True):
         part = gains.sel(difference=difference)
         texts = np.vectorize("{:+.3f}\n{:+.2f} to {:+.2f}".format)(part["mean"], part.low, part.high)
@@ -137,18 +137,18 @@ def plot_latent_size(table, costs):
     """
     counts = table.n_layers.values
     figure = plt.figure(figsize=(WIDTH, 5.4), layout="constrained")
-    above, below = figure.subfigures(2, 1)
-    scores = above.subplots(1, table.sizes["measure"], squeeze=False)[0]
-    paid = below.subplots(1, len(costs), squeeze=False)[0]
-    for ax, measure in zip(scores, table.measure.values, strict=True):
+    upper, lower = figure.subfigures(2, 1)
+    score_axes = upper.subplots(1, table.sizes["measure"], squeeze=False)[0]
+    cost_axes = lower.subplots(1, len(costs), squeeze=False)[0]
+    for ax, measure in zip(score_axes, table.measure.values, strict=True):
         draw_intervals(ax, table.sel(measure=measure), x="n_layers", hue="system", palette=SYSTEM_COLOURS, bands=True, y="value")
         ax.set_title(f"{measure} ↑")
-    for ax, (label, values) in zip(paid, costs.items(), strict=True):
+    for ax, (label, values) in zip(cost_axes, costs.items(), strict=True):
         sns.lineplot(x=counts, y=values, marker="s", color=COLOURS[1], ax=ax)
         ax.set_title(label.replace(", ", ",\n"))
         ax.set_ylim(bottom=0)
-    for ax in (*scores, *paid):
+    for ax in (*score_axes, *cost_axes):
         ax.set(xticks=counts, xlabel="VDVAE layers")
-    draw_legend(above)
+    draw_legend(upper)
     figure.suptitle(f"Quality and cost ({100 * table.level:.0f} % intervals, n = {table.n} test images)")
     return figure

@@ -43,22 +43,22 @@ class Explorer:
         """Load the data and draw the first figures."""
         from ipywidgets import HBox, Layout, VBox
 
-        self._say(self._reading)
+        self._report_progress(self._reading)
         try:
             self._loaded = self._load(self._run)
             self.controls = self._make_controls(self._loaded)
         except Exception as error:  # any error is shown to the reader
-            self._report(error)
+            self._report_error(error)
             return self
         self._start = self._values()
         pictures = [control for control in self.controls.values() if isinstance(control, VBox)]
-        others = [control for control in self.controls.values() if control not in pictures]
-        for control in others:
+        widgets = [control for control in self.controls.values() if control not in pictures]
+        for control in widgets:
             control.style.description_width = "initial"
             if hasattr(control, "continuous_update"):
                 control.continuous_update = False  # sliders report on release, not while they move
         self._listen(True)
-        row = HBox([*others, *self.buttons], layout=Layout(flex_flow="row wrap"))
+        row = HBox([*widgets, *self.buttons], layout=Layout(flex_flow="row wrap"))
         self.box.children = (*pictures, row, self.message, self.saved, self.images)
         self.draw()
         return self
@@ -67,14 +67,14 @@ class Explorer:
         """Draw the figures for the present values; on an error, the message holds its text and the old figures stay."""
         import matplotlib as mpl
 
-        self._say(self._doing)
+        self._report_progress(self._doing)
         try:
             with mpl.rc_context():
                 use_style()
                 sentence, figures = self._draw(self._loaded, **self._values())
                 self._pngs = [_as_png(figure, sentence) for figure in figures.values()]
         except Exception as error:
-            self._report(error)
+            self._report_error(error)
             return
         images = (_as_image(png, text) for png, text in zip(self._pngs, figures, strict=True))
         self.images.value = f'<div style="display: flex; flex-wrap: wrap; align-items: start">{"".join(images)}</div>'
@@ -95,25 +95,25 @@ class Explorer:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             path = next(path for n in itertools.count(1) if not (path := folder / f"{self._name}_{n}.png").exists())
-            atomic_write(path, _joined(self._pngs))
+            atomic_write(path, _stack(self._pngs))
         except Exception as error:
-            self._report(error)
+            self._report_error(error)
             return
         self.saved.value = f'<p role="status">Saved as <code>{escape(str(path.relative_to(self._run.root)))}</code></p>'
 
     def _values(self):
         return {name: control.value for name, control in self.controls.items()}
 
-    def _listen(self, on):
+    def _listen(self, active):
         for control in self.controls.values():
-            (control.observe if on else control.unobserve)(self.draw, names="value")
+            (control.observe if active else control.unobserve)(self.draw, names="value")
 
-    def _say(self, text):
+    def _report_progress(self, text):
         self.message.value = f"<p><em>{escape(text)} ...</em></p>"
 
-    def _report(self, error):
-        known = isinstance(error, (ValueError, OSError))  # these say what to do; others need a traceback
-        text = str(error) if known else "".join(traceback.format_exception(error))
+    def _report_error(self, error):
+        is_expected = isinstance(error, (ValueError, OSError))  # these say what to do; others need a traceback
+        text = str(error) if is_expected else "".join(traceback.format_exception(error))
         self.message.value = f'<p role="alert" style="white-space: pre-wrap"><b>Not drawn:</b> {escape(text)}</p>'
 
     def _ipython_display_(self):
@@ -155,7 +155,7 @@ def hrf_explorer(run):
         return panels.plot_voxel(fits.peaks, fits.compute(**values))
 
     reading = "Reading the maps of session 1"
-    doing = "Fitting twenty HRFs to one voxel; the first of a run waits for its series, long for a real subject"
+    doing = "Fitting twenty HRFs to one voxel; the first fit in a run loads its series, which takes long for a real subject"
     return Explorer(run, "voxel", explorations.VoxelFits, controls, draw, reading=reading, doing=doing)
 
 
@@ -179,7 +179,7 @@ def roi_explorer(run):
     def draw(regions, **values):
         return panels.plot_measure(regions.background, *regions.compute(**values), label=values["measure"])
 
-    doing = "Drawing; repeats read single-trial betas first, minutes for a real subject"
+    doing = "Drawing; repeats load single-trial betas first, which takes minutes for a real subject"
     return Explorer(run, "regions", explorations.RegionMeasures, controls, draw, doing=doing)
 
 
@@ -206,7 +206,7 @@ def reconstruction_explorer(run):
     def draw(stored, image, **settings):
         return panels.plot_stages(*stored.compute(image, **settings), caption=_caption(stored, image))
 
-    doing = f"Drawing; other settings than the run's first load the models of the {run.zoo} zoo, some ten seconds in the demo"
+    doing = f"Drawing; settings other than the run's first load the models of the {run.zoo} zoo, some ten seconds in the demo"
     return Explorer(run, "reconstruction", explorations.Reconstruction, controls, draw, doing=doing)
 
 
@@ -227,9 +227,9 @@ def what_if(run):
             "add": FloatSlider(0, min=-3, max=3, step=0.5, description="add (in SDs)"),
         }
 
-    def draw(alteration, image, region, **how):
-        computed, place = alteration.compute(image, region, **how), (alteration.background, *alteration.masks(region))
-        return panels.plot_alteration(*computed, *place, region=region, caption=_caption(alteration, image))
+    def draw(alteration, image, region, **settings):
+        computed, location = alteration.compute(image, region, **settings), (alteration.background, *alteration.masks(region))
+        return panels.plot_alteration(*computed, *location, region=region, caption=_caption(alteration, image))
 
     doing = f"Drawing; the first change loads the models of the {run.zoo} zoo and fits ridges, seconds in the demo, else minutes"
     return Explorer(run, "what_if", explorations.RegionAlteration, controls, draw, doing=doing)
@@ -239,7 +239,7 @@ def _thumbnails(stored):
     """Thumbnails of the test images of a `StoredImages`."""
     from nsdlib.plots.pickers import Thumbnails
 
-    return Thumbnails((one.values for one in stored.stimuli), stored.captions)  # all of a real subject would fill gigabytes
+    return Thumbnails((image.values for image in stored.stimuli), stored.captions)  # all of a real subject would fill gigabytes
 
 
 def _caption(stored, image):
@@ -266,7 +266,7 @@ def _as_image(png, text):
     return f'<img src="data:image/png;base64,{data}" alt="{escape(text)}" width="{width}" style="max-width: 100%">'
 
 
-def _joined(pngs):
+def _stack(pngs):
     """Stack pictures vertically on white, as the bytes of one PNG."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
@@ -275,7 +275,7 @@ def _joined(pngs):
     sheet = Image.new("RGB", (max(part.width for part in parts), sum(part.height for part in parts)), "white")
     for part, top in zip(parts, itertools.accumulate([0, *(part.height for part in parts)]), strict=False):
         sheet.paste(part, (0, top))
-    file, words = io.BytesIO(), PngInfo()
-    words.add_itxt("Description", parts[0].info["Description"])
-    sheet.save(file, "PNG", dpi=parts[0].info["dpi"], pnginfo=words)
-    return file.getvalue()
+    buffer, metadata = io.BytesIO(), PngInfo()
+    metadata.add_itxt("Description", parts[0].info["Description"])
+    sheet.save(buffer, "PNG", dpi=parts[0].info["dpi"], pnginfo=metadata)
+    return buffer.getvalue()

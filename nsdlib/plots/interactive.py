@@ -60,7 +60,7 @@ def compare(pictures, *, title=None, names=None, side=256):
     """
     names = _names(pictures, names)
     if len(pictures) < 2:
-        raise ValueError(f"a wipe needs two kinds of pictures or more, got {', '.join(pictures) or 'none'}.")
+        raise ValueError(f"a wipe needs at least two kinds of pictures, got {', '.join(pictures) or 'none'}.")
     stacks = []
     for i, name in enumerate(names):
         layers = (
@@ -72,12 +72,12 @@ def compare(pictures, *, title=None, names=None, side=256):
     first, *_, last = map(escape, pictures)
     slider = (
         f'<input type="range" {OWN_KEYS} min="0" max="{len(pictures) - 1}" step="0.02" value="{START}" '
-        f'aria-label="wipe from {first} to {last}" oninput="{escape(_beside("interactive.js"))}">'
+        f'aria-label="wipe from {first} to {last}" oninput="{escape(_read_asset("interactive.js"))}">'
     )
     bar = f'<div class="nsd-wiped nsd-bar" aria-hidden="true">{bar}</div>'
     body = f'{heading}{bar}{slider}<div class="nsd-cards">{"".join(stacks)}</div>'
     variables = f"--at:{START};--wide:{side * len(names)}px"
-    return _piece("compare", f"Wipe: {', '.join(pictures)}", body, variables=variables)
+    return _wrap("compare", f"Wipe: {', '.join(pictures)}", body, variables=variables)
 
 
 def steps(frames, *, title=None, names=None, side=128):
@@ -105,7 +105,7 @@ def steps(frames, *, title=None, names=None, side=128):
         chosen = f".nsd-steps:has(label:nth-of-type({number}) :checked)"
         rules.append(f"{chosen} .nsd-cards:nth-of-type({number}){{display:grid}}")
     body = f"<fieldset><legend>{escape(title or 'Step')}</legend>{''.join(buttons)}</fieldset>{''.join(cards)}"
-    return _piece("steps", f"Steps: {', '.join(frames)}", body, rules, f"--wide:{side * len(names)}px")
+    return _wrap("steps", f"Steps: {', '.join(frames)}", body, rules, f"--wide:{side * len(names)}px")
 
 
 def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None, side=96, n_percentiles=11, max_images=100):
@@ -130,15 +130,15 @@ def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None
     """
     names, categories = _names(pictures, names), categories or {}
     _check_values(values, lower_is_better, categories, len(names))
-    kept = evenly_spaced(len(names), max_images)
-    percentiles, first = {}, {}
+    page_rows = evenly_spaced(len(names), max_images)
+    percentiles, initial = {}, {}
     for label, score in values.items():
         direction = {"higher_is_better": label not in lower_is_better}
         percentiles[label] = 100 * relative_rank(score, **direction)
-        first[label] = kept[at_percentiles(np.asarray(score)[kept], n_percentiles, **direction)[0]]
+        initial[label] = page_rows[at_percentiles(np.asarray(score)[page_rows], n_percentiles, **direction)[0]]
     cards = []
-    for i in kept[np.argsort(-next(iter(percentiles.values()))[kept], kind="stable")]:
-        classes = [f"p{k}" for k, chosen in enumerate(first.values(), start=1) if i in chosen]
+    for i in page_rows[np.argsort(-next(iter(percentiles.values()))[page_rows], kind="stable")]:
+        classes = [f"p{k}" for k, chosen in enumerate(initial.values(), start=1) if i in chosen]
         classes += [f"c{k}" for k, members in enumerate(categories.values(), start=1) if members[i]]
         scores = {
             label: (score[i], rank := percentiles[label][i], np.sum(percentiles[label] == rank))
@@ -146,11 +146,11 @@ def gallery(pictures, values, *, lower_is_better=(), categories=None, names=None
         }
         row = _column({label: images[i] for label, images in pictures.items()}, names[i], side, "nsd-row")
         cards.append(_card(names[i], scores, row, " ".join(["nsd-card", *classes])))
-    sizes = {name: int(np.asarray(members)[kept].sum()) for name, members in categories.items()}
-    controls = _gallery_controls(list(values), len(next(iter(first.values()))), sizes, len(kept), len(names))
+    sizes = {name: int(np.asarray(members)[page_rows].sum()) for name, members in categories.items()}
+    controls = _gallery_controls(list(values), len(next(iter(initial.values()))), sizes, len(page_rows), len(names))
     body = f'{controls}<div class="nsd-cards" tabindex="0" {OWN_KEYS} role="group" aria-label="images">{"".join(cards)}</div>'
     rules = _gallery_rules(len(values), len(sizes))
-    return _piece("gallery", f"Gallery of {len(kept)} images by {', '.join(values)}", body, rules)
+    return _wrap("gallery", f"Gallery of {len(page_rows)} images by {', '.join(values)}", body, rules)
 
 
 def _card(name, scores, row, classes):
@@ -163,9 +163,9 @@ def _card(name, scores, row, classes):
     return f'<div class="{classes}" style="{orders}"><p><b>{escape(name)}</b> {"".join(texts)}</p>{row}</div>'
 
 
-def _gallery_controls(scores, n_percentiles, categories, n_kept, n_images):
+def _gallery_controls(scores, n_percentiles, categories, n_page, n_images):
     """The three lists above a gallery, with their options."""
-    subsets = [f'<option class="nsd-few">{n_percentiles} fixed percentiles</option><option>all {n_kept} images</option>']
+    subsets = [f'<option class="nsd-few">{n_percentiles} fixed percentiles</option><option>all {n_page} images</option>']
     for k, (name, n) in enumerate(categories.items(), start=1):
         subsets.append(f'<option class="c{k}">{escape(name)} ({n})</option>')
     lists = {
@@ -173,9 +173,9 @@ def _gallery_controls(scores, n_percentiles, categories, n_kept, n_images):
         "show": ("show", "".join(subsets)),
         "first": ("way", "<option>the best</option><option>the worst</option>"),
     }
-    held = "" if n_kept == n_images else f" The page holds {n_kept} of them, evenly spaced in their order."
+    selection = "" if n_page == n_images else f" This page shows {n_page} of them, evenly spaced in their order."
     ties = "Images with the same value share a percentile, and their order says nothing."
-    return f"<p>Percentiles are among {n_images} images, 100 is the best. {ties}{held}</p>" + " ".join(
+    return f"<p>Percentiles are among {n_images} images, 100 is the best. {ties}{selection}</p>" + " ".join(
         f'<label>{label} <select class="nsd-{name}" {OWN_KEYS}>{options}</select></label>'
         for label, (name, options) in lists.items()
     )
@@ -194,14 +194,14 @@ def _gallery_rules(n_scores, n_categories):
     return rules
 
 
-def _piece(kind, description, body, rules=(), variables=""):
+def _wrap(kind, description, body, rules=(), variables=""):
     """Wrap the parts in a form, which keeps radio buttons of several pieces apart; its method never sends anything."""
-    style = "\n".join([_beside("interactive.css"), *rules])
+    style = "\n".join([_read_asset("interactive.css"), *rules])
     form = f'<form class="nsd-move nsd-{kind}" method="dialog" style="{variables}">'
     return Html(f"<style>\n{style}\n</style>{form}{body}</form>", description)
 
 
-def _beside(name):
+def _read_asset(name):
     """Read a text file beside this module."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8").strip()
 
@@ -236,21 +236,23 @@ def _names(pictures, names):
         check_images(images, label)
     counts = {label: len(images) for label, images in pictures.items()}
     if len(set(counts.values())) > 1:
-        raise ValueError(f"all kinds must hold the same images in the same order, got numbers {counts}.")
+        raise ValueError(f"all kinds must hold the same images in the same order, got different numbers: {counts}.")
     n_images = next(iter(counts.values()), 0)
     if names is None:
         return [f"image {i}" for i in range(1, n_images + 1)]
     if len(names) != n_images:
-        raise ValueError(f"names must name each of the {n_images} images, got {len(names)}.")
+        raise ValueError(f"names must have one entry for each of the {n_images} images, got {len(names)}.")
     return [name if isinstance(name, str) else f"image {name}" for name in names]
 
 
 def _check_values(values, lower_is_better, categories, n_images):
     """Refuse a gallery without a score, unknown scores, and values or categories of another number of images."""
     if not values or not set(lower_is_better) <= set(values):
-        raise ValueError(f"values must hold a score, and those in lower_is_better, {list(lower_is_better)}; got {list(values)}.")
+        raise ValueError(
+            f"values must hold at least one score, and all of lower_is_better, {list(lower_is_better)}; got {list(values)}."
+        )
     for label, array in {**values, **categories}.items():
         if (shape := np.shape(array)) != (n_images,):
             raise ValueError(f"{label!r} must have one value for each of the {n_images} images, got shape {shape}.")
-        if n_wrong := np.count_nonzero(~np.isfinite(array)):
-            raise ValueError(f"{label!r} holds {n_wrong} values that are not finite numbers.")
+        if n_bad := np.count_nonzero(~np.isfinite(array)):
+            raise ValueError(f"{label!r} holds {n_bad} values that are not finite numbers.")

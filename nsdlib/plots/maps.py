@@ -71,17 +71,17 @@ def view_map(values, background, *, voxels, label, limits=None):
     from nsdlib.plots.interactive import Html
 
     low, high = _limits(values, limits)
-    shown, head = _cropped(*_upright(_volume(values, background, voxels, (low, high)), background))
-    finer = (VIEWED / head.dataobj.size) ** (1 / 3)  # small volumes get a thin crosshair, large ones take few kilobytes
-    step = 1 / (int(finer) if finer >= 1 else finer)
+    volume, head = _cropped(*_upright(_volume(values, background, voxels, (low, high)), background))
+    factor = (VIEWED / head.dataobj.size) ** (1 / 3)  # small volumes get a thin crosshair, large ones take few kilobytes
+    step = 1 / (int(factor) if factor >= 1 else factor)
     affine = head.affine @ np.diag([step, step, step, 1])
     affine[:3, 3] += head.affine[:3, :3] @ np.full(3, (step - 1) / 2)
     shape = [int(np.ceil(n / step)) for n in head.shape]
-    centre = None if np.any(shown.dataobj) else (affine @ [*(np.array(shape) / 2), 1])[:3]  # nilearn finds a map's own
+    centre = None if np.any(volume.dataobj) else (affine @ [*(np.array(shape) / 2), 1])[:3]  # nilearn finds a map's own
     options = {"cmap": "viridis", "symmetric_cmap": False, "vmin": low, "vmax": high, "black_bg": True}
-    with _undisturbed():
+    with _quiet_nilearn():
         head = resample_img(head, affine, shape, interpolation="linear")
-        view = view_img(shown, head, centre, threshold=HIDDEN, resampling_interpolation="nearest", **options)
+        view = view_img(volume, head, centre, threshold=HIDDEN, resampling_interpolation="nearest", **options)
     frame = f'loading="lazy" style="width:100%;aspect-ratio:{view.width}/{view.height};border:0;background:#000"'
     page = view.html.replace("<body>", '<body style="margin:0;background:#000">')
     hint = f"{label}. Click or tap on a slice: the other two move to that place (mm)."
@@ -105,7 +105,7 @@ def plot_surfaces(values, background, surfaces, *, voxels, label, limits=None):
         options = {"cmap": "viridis", "vmin": low, "vmax": high, "colorbar": False, "hemi": side, "bg_map": surface.depth}
         for ax, view in zip(column, ("medial", "ventral"), strict=True):
             mesh, texture = (surface.coordinates, surface.faces), surface.sample(volume)
-            with _undisturbed():
+            with _quiet_nilearn():
                 plot_surf_stat_map(mesh, texture, view=view, axes=ax, figure=figure, **options)
             ax.set_box_aspect(None, zoom=1.45)
             ax.set_title(f"{side}, {view}", y=0.92)
@@ -115,7 +115,7 @@ def plot_surfaces(values, background, surfaces, *, voxels, label, limits=None):
 
 
 @contextmanager
-def _undisturbed():
+def _quiet_nilearn():
     """Disable nilearn's garbage collection, which takes seconds when networks are loaded, and its needless warnings."""
     gc.freeze()
     try:
@@ -136,8 +136,8 @@ def _limits(values, limits):
 def _volume(values, background, voxels, limits):
     """A map as a volume (X, Y, Z), NaN where it has no value; clipped, because nilearn hides values below the limits."""
     volume = np.full(background.shape, np.nan)
-    least = np.nextafter(np.float32(limits[0]), np.float32(np.inf))  # nilearn computes in single precision
-    volume.flat[voxels] = np.clip(values, least, limits[1])
+    lowest = np.nextafter(np.float32(limits[0]), np.float32(np.inf))  # nilearn computes in single precision
+    volume.flat[voxels] = np.clip(values, lowest, limits[1])
     return volume
 
 
@@ -189,27 +189,27 @@ def _draw_slices(volume, background, slices, colours, limits, title, *, legend=N
     centre = (np.array(volume.shape) - 1) / 2
     cuts = [volume.affine[2] @ [*centre[:2], z, 1] for z in slices]
     decimals = int(not np.allclose(cuts, np.round(cuts)))  # without decimals nilearn truncates -0.9 and 0.9 to 0
-    shown, head = _cropped(volume, head)
+    cropped, head = _cropped(volume, head)
     size = head.header.get_zooms() * np.array(head.shape)
     n_columns = min(3, len(cuts))
     rows = [cuts[i : i + n_columns] for i in range(0, len(cuts), n_columns)]
     width, height = PANEL * n_columns, PANEL * size[1] / size[0]  # inches: figure width, row height
-    whole = height * len(rows) + TITLE + FOOT
-    figure = plt.figure(figsize=(width, whole))
-    figure.add_artist(Rectangle((0, (FOOT - 0.05) / whole), 1, (whole - TITLE - FOOT + 0.05) / whole, color="black", zorder=-1))
+    total = height * len(rows) + TITLE + FOOT  # inches
+    figure = plt.figure(figsize=(width, total))
+    figure.add_artist(Rectangle((0, (FOOT - 0.05) / total), 1, (total - TITLE - FOOT + 0.05) / total, color="black", zorder=-1))
     cmap = ListedColormap(colours) if isinstance(colours, tuple) else colours
     options = {"cmap": cmap, "vmin": limits[0], "vmax": limits[1], "threshold": HIDDEN, "colorbar": False, "black_bg": True}
     options["resampling_interpolation"] = "nearest"  # interpolating two region numbers would give a third region
-    with _undisturbed():
+    with _quiet_nilearn():
         for number, row in enumerate(rows, start=1):
-            place = (0, (whole - TITLE - number * height) / whole, len(row) / n_columns, height / whole)
-            cuts = {"display_mode": "z", "cut_coords": row, "figure": figure, "axes": place}
-            display = plot_stat_map(shown, head, annotate=False, **cuts, **options)
+            box = (0, (total - TITLE - number * height) / total, len(row) / n_columns, height / total)
+            cuts = {"display_mode": "z", "cut_coords": row, "figure": figure, "axes": box}
+            display = plot_stat_map(cropped, head, annotate=False, **cuts, **options)
             display.annotate(left_right=is_placed, decimals=decimals, size=LETTERS + 2)
-    figure.suptitle(f"{title}, axial slices", y=1 - 0.1 / whole, fontsize=LETTERS + 1)
+    figure.suptitle(f"{title}, axial slices", y=1 - 0.1 / total, fontsize=LETTERS + 1)
     if legend:
         handles = [Patch(color=colour, label=name) for name, colour in legend.items()]
         n_columns = max(1, LINE // (6 + max(map(len, legend))))
-        where = {"loc": "upper center", "bbox_to_anchor": (0.5, (FOOT - 0.1) / whole), "ncols": n_columns}
-        figure.legend(handles=handles, fontsize=LETTERS, **where)
+        position = {"loc": "upper center", "bbox_to_anchor": (0.5, (FOOT - 0.1) / total), "ncols": n_columns}
+        figure.legend(handles=handles, fontsize=LETTERS, **position)
     return figure

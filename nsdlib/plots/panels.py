@@ -16,18 +16,18 @@ WIDE = 9  # pictures per line
 def plot_systems(groups, missing, *, caption):
     """Draw all images made of one test image, each with its PixCorr, as returned by `explorations.StoredImages.collect`."""
     lines = [
-        (name if start == 0 else "", list(made.items())[start : start + WIDE])
-        for name, made in groups.items()
-        for start in range(0, len(made), WIDE)
+        (name if start == 0 else "", list(images.items())[start : start + WIDE])
+        for name, images in groups.items()
+        for start in range(0, len(images), WIDE)
     ]
-    ax, tall = new_axes(9.4, 1.4 * len(lines)), 1.34  # one axes for all pictures: one for each takes seconds
-    for row, (name, made) in enumerate(lines):
-        ax.text(-0.08, tall * row + 0.5, name, rotation=90, ha="right", va="center", fontsize=8)
-        for column, (label, (image, r)) in enumerate(made):
-            ax.imshow(image, extent=(column, column + 0.96, tall * row + 0.96, tall * row))
-            words = f"{label.replace('nearest training', 'nearest')}\n{'' if label == 'seen' else f'r = {r:.2f}'}"
-            ax.text(column + 0.48, tall * row - 0.04, words.strip(), fontsize=7, ha="center", va="bottom")
-    ax.set(xlim=(-0.1, WIDE), ylim=(tall * len(lines) - 0.3, -0.3))
+    ax, line_height = new_axes(9.4, 1.4 * len(lines)), 1.34  # one axes for all pictures: one for each takes seconds
+    for row, (name, images) in enumerate(lines):
+        ax.text(-0.08, line_height * row + 0.5, name, rotation=90, ha="right", va="center", fontsize=8)
+        for column, (label, (image, r)) in enumerate(images):
+            ax.imshow(image, extent=(column, column + 0.96, line_height * row + 0.96, line_height * row))
+            text = f"{label.replace('nearest training', 'nearest')}\n{'' if label == 'seen' else f'r = {r:.2f}'}"
+            ax.text(column + 0.48, line_height * row - 0.04, text.strip(), fontsize=7, ha="center", va="bottom")
+    ax.set(xlim=(-0.1, WIDE), ylim=(line_height * len(lines) - 0.3, -0.3))
     ax.set_axis_off()
     sentence = f"{caption} r is the correlation of pixels (PixCorr) with the image seen. {missing}".strip()
     return sentence, {f"one image as seen, and as made by {', '.join(groups)}": ax.figure}
@@ -64,9 +64,11 @@ def plot_measure(background, masks, slices, values, *, label):
 
 def plot_stages(images, scores, *, caption):
     """Draw one image as seen, rough and refined, with its PixCorr and SSIM, from `Reconstruction.compute`."""
-    words = "; ".join(f"{stage.capitalize()}: PixCorr {r:.2f}, SSIM {similar:.2f}" for stage, (r, similar) in scores.items())
+    values = "; ".join(
+        f"{stage.capitalize()}: PixCorr {r:.2f}, SSIM {similarity:.2f}" for stage, (r, similarity) in scores.items()
+    )
     figure = _draw_pictures({"": list(images.values())}, list(images))
-    sentence = f"{caption} {words}. Only many images can tell whether a setting is better."
+    sentence = f"{caption} {values}. Only many images can tell whether a setting is better."
     return sentence, {"the image as seen, rough and refined": figure}
 
 
@@ -84,10 +86,10 @@ def plot_alteration(seen, rough, refined, moved, background, inside, others, *, 
     brain.suptitle(f"{region} and {n_others} other voxels, drawn at random" if n_others else region)
     sentence = f"{caption} Nothing is altered yet: silence {region} by moving “times” to 0, or drive it by “plus”."
     if moved:
-        compared = f"{n_others} others, drawn at random, move it by {moved[1]:.1f}" if n_others else "There are no others"
+        control = f"{n_others} others, drawn at random, move it by {moved[1]:.1f}" if n_others else "There are no others"
         sentence = (
             f"{caption} {n_voxels} voxels of {region} altered move the refined image by {moved[0]:.1f} grey levels in the mean: "
-            f"what the decoder used, not what the brain would need. {compared}."
+            f"what the decoder used, not what the brain would need. {control}."
         )
     return sentence, {f"one image: {', '.join(titles)}": figure, f"where {region} lies": brain}
 

@@ -68,15 +68,15 @@ class Thumbnails(Picker):
 
     def __init__(self, images, captions):
         super().__init__()
-        small = [Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR) for image in images]
-        sheet = Image.new("RGB", (SIDE * COLUMNS, SIDE * -(-len(small) // COLUMNS)))
-        places = [(SIDE * (i % COLUMNS), SIDE * (i // COLUMNS)) for i in range(len(small))]
-        for image, place in zip(small, places, strict=True):
-            sheet.paste(image, place)
+        thumbnails = [Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR) for image in images]
+        sheet = Image.new("RGB", (SIDE * COLUMNS, SIDE * -(-len(thumbnails) // COLUMNS)))
+        positions = [(SIDE * (i % COLUMNS), SIDE * (i // COLUMNS)) for i in range(len(thumbnails))]
+        for image, position in zip(thumbnails, positions, strict=True):
+            sheet.paste(image, position)
         rules = [
             " { max-height: 182px }",
             f" > label {{ width: {SIDE}px; height: {SIDE}px; background: url({data_url(sheet, 'JPEG')}) }}",
-            *(f" > label:nth-child({i}) {{ background-position: {-x}px {-y}px }}" for i, (x, y) in enumerate(places, start=1)),
+            *(f" > label:nth-child({i}) {{ background-position: {-x}px {-y}px }}" for i, (x, y) in enumerate(positions, start=1)),
         ]
         self._offer([(f"image {i}: {caption}", i) for i, caption in captions.items()], next(iter(captions)), rules)
 
@@ -106,10 +106,10 @@ class Voxels(Picker):
 
     def _turn(self, _):
         """Choose the voxel of the new slice that is nearest to the one chosen before."""
-        here = self._positions[self._voxels == self.value][0]
-        if here[2] != self.slice.value:
+        position = self._positions[self._voxels == self.value][0]
+        if position[2] != self.slice.value:
             rows = np.flatnonzero(self._positions[:, 2] == self.slice.value)
-            self.value = int(self._voxels[rows[np.square(self._positions[rows] - here).sum(axis=1).argmin()]])
+            self.value = int(self._voxels[rows[np.square(self._positions[rows] - position).sum(axis=1).argmin()]])
 
     def _follow(self, change):
         z = int(self._positions[self._voxels == change["new"]][0, 2])

@@ -61,8 +61,8 @@ def plot_scores(table, metrics, roles, *, title="Scores with floors and ceilings
     rows = {system: system.removesuffix(NULL) if system.removesuffix(NULL) in roles else system for system in roles}
     table = table.sel(system=list(roles))
     table = table.assign_coords(role=("system", list(roles.values())), row=("system", list(rows.values())))
-    drawn = [role for role in ROLES if role in roles.values()]
-    looks = {"hue_order": drawn, "palette": [ROLES[role][0] for role in drawn], "markers": [ROLES[role][1] for role in drawn]}
+    order = [role for role in ROLES if role in roles.values()]
+    looks = {"hue_order": order, "palette": [ROLES[role][0] for role in order], "markers": [ROLES[role][1] for role in order]}
     figure, panels = _metric_panels(metrics, 0.44 * len(set(rows.values())) + 1.8, across=True, sharey=True)
     for name, ax in panels.items():
         draw_intervals(ax, table.sel(metric=name), x="value", y="row", hue="role", **looks)
@@ -87,8 +87,8 @@ def plot_noise_curves(table, metrics, *, pure=None, reference=None):
     for name, ax in panels.items():
         draw_intervals(ax, table.sel(metric=name), **looks, bands=True, y="value")
         if pure is not None:
-            apart = pure.sel(metric=name).expand_dims(amplitude=["pure"]).assign_coords(stage=table.stage)
-            draw_intervals(ax, apart, y="value", order=[*ticks, "pure"], legend=False, **looks)
+            pure_row = pure.sel(metric=name).expand_dims(amplitude=["pure"]).assign_coords(stage=table.stage)
+            draw_intervals(ax, pure_row, y="value", order=[*ticks, "pure"], legend=False, **looks)
         if reference is not None and set(amplitudes) <= set(reference.index):
             printed = reference.loc[list(amplitudes), name]
             ax.plot(ticks, printed, color=REFERENCE, linewidth=1, linestyle="--", label="paper")
@@ -97,8 +97,8 @@ def plot_noise_curves(table, metrics, *, pure=None, reference=None):
         ax.set_xlabel("noise amplitude")
         ax.tick_params(axis="x", rotation=90)
     draw_legend(figure)
-    shown = f"mean and {100 * table.level:.0f} % interval, n = {table.n} images"
-    _draw_title(figure, "Scores against noise on the rough image (grey levels, not to scale)", shown, metrics)
+    subtitle = f"mean and {100 * table.level:.0f} % interval, n = {table.n} images"
+    _draw_title(figure, "Scores against noise on the rough image (grey levels, not to scale)", subtitle, metrics)
     return figure
 
 
@@ -118,8 +118,8 @@ def plot_error_kinds(structure, meaning, *, marked=None, ax=None):
         sns.scatterplot(x=structure[chosen], y=meaning[chosen], s=30, color=colour, linewidth=0, label=label, ax=ax)
     corners = {"semantic error": (1, 0), "structural error": (0, 1), "both right": (1, 1), "both wrong": (0, 0)}
     for label, (x, y) in corners.items():
-        place = {"ha": ("left", "right")[x], "va": ("bottom", "top")[y], "transform": ax.transAxes}
-        ax.text(0.02 + 0.96 * x, 0.02 + 0.96 * y, label, fontsize=FONT_SIZE - 1, color="0.4", **place)
+        position = {"ha": ("left", "right")[x], "va": ("bottom", "top")[y], "transform": ax.transAxes}
+        ax.text(0.02 + 0.96 * x, 0.02 + 0.96 * y, label, fontsize=FONT_SIZE - 1, color="0.4", **position)
     if marked:
         ax.legend(loc="lower left", bbox_to_anchor=(-0.03, 1), borderpad=0.2)
     ax.set(xlabel="structure: fraction of images below", ylabel="meaning: fraction of images below")
@@ -155,8 +155,8 @@ def plot_group(table, metrics, *, subjects=None):
         ax.margins(x=0.12)
     draw_legend(figure)
     n_subjects = f"n = {len(subjects)} subject{'s' * (len(subjects) > 1)}"
-    shown = f"mean and {100 * table.level:.0f} % interval over images, {n_subjects}"
-    _draw_title(figure, "The refined images of each subject", shown, metrics)
+    subtitle = f"mean and {100 * table.level:.0f} % interval over images, {n_subjects}"
+    _draw_title(figure, "The refined images of each subject", subtitle, metrics)
     return figure
 
 
@@ -173,6 +173,6 @@ def _metric_panels(metrics, height, *, across=False, **shared):
     return figure, dict(zip(metrics, axes.flat, strict=True))
 
 
-def _draw_title(figure, title, shown, metrics):
+def _draw_title(figure, title, subtitle, metrics):
     """The title of metric panels, and below it what they show."""
-    figure.suptitle(f"{title}\n{shown}; arrows: better{stand_ins(metrics)}")
+    figure.suptitle(f"{title}\n{subtitle}; arrows: better{stand_ins(metrics)}")

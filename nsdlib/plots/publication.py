@@ -52,23 +52,23 @@ def export(figure, folder, name, *, width, title, description, source=""):
         "svg": {"Title": title, "Description": description, "Source": source, "Date": None},
         "png": {"Title": title, "Description": description, "Source": source},
     }
-    written = []
+    paths = []
     with mpl.rc_context(SETTINGS):
-        for ending, words in metadata.items():
-            file = io.BytesIO()
-            figure.savefig(file, format=ending, dpi=DPI, metadata=words)
-            data = _described(file.getvalue(), description) if ending == "svg" else file.getvalue()
-            written.append(folder / f"{name}.{ending}")
-            atomic_write(written[-1], data)
-    return written
+        for ending, fields in metadata.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=ending, dpi=DPI, metadata=fields)
+            data = _described(buffer.getvalue(), description) if ending == "svg" else buffer.getvalue()
+            paths.append(folder / f"{name}.{ending}")
+            atomic_write(paths[-1], data)
+    return paths
 
 
 def _fit(figure, width):
     """Set the figure's width (mm), adapt its height to the content, and refuse a figure that is not legible."""
     from matplotlib.text import Text
 
-    shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-    if small := [text for text in shown if text.get_fontsize() < SMALLEST_TEXT]:
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    if small := [text for text in texts if text.get_fontsize() < SMALLEST_TEXT]:
         raise ValueError(
             f"{small[0].get_text()!r} has {small[0].get_fontsize():g} points, and print needs {SMALLEST_TEXT} or more: give it "
             "a larger fontsize."

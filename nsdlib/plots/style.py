@@ -48,11 +48,11 @@ def measures(run):
     """
     from nsdlib.core.scores.metrics import METRICS
 
-    def named(name, metric):
-        is_own = run.zoo != "demo" or not metric.network or (name == "clip" and run.clip_judge is not None)
-        return metric if is_own else replace(metric, label=f"{metric.label}{STAND_IN}")
+    def relabelled(name, metric):
+        is_published = run.zoo != "demo" or not metric.network or (name == "clip" and run.clip_judge is not None)
+        return metric if is_published else replace(metric, label=f"{metric.label}{STAND_IN}")
 
-    return {name: named(name, metric) for name, metric in METRICS.items()}
+    return {name: relabelled(name, metric) for name, metric in METRICS.items()}
 
 
 def name_measures(table, run):
@@ -60,10 +60,12 @@ def name_measures(table, run):
 
     If a label has the dagger, the corner of the table explains it.
     """
-    labels = {word: own.label for name, own in measures(run).items() for word in (name, own.label.removesuffix(STAND_IN))}
-    named = table.rename(index=labels, columns=labels)
-    is_marked = any(STAND_IN in str(label) for axis in named.axes for label in axis)
-    return named.rename_axis(columns=f"{STAND_IN} stand-in network") if is_marked and named.columns.nlevels == 1 else named
+    labels = {}
+    for name, metric in measures(run).items():
+        labels |= {name: metric.label, metric.label.removesuffix(STAND_IN): metric.label}
+    renamed = table.rename(index=labels, columns=labels)
+    is_marked = any(STAND_IN in str(label) for axis in renamed.axes for label in axis)
+    return renamed.rename_axis(columns=f"{STAND_IN} stand-in network") if is_marked and renamed.columns.nlevels == 1 else renamed
 
 
 def stand_ins(metrics):
@@ -97,11 +99,11 @@ def draw_intervals(ax, table, *, bands=False, **options):
 
 def draw_legend(figure):
     """Draw one legend for all axes, each label once, below all panels."""
-    named = {}
+    handles = {}
     for ax in figure.axes:
-        named |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+        handles |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
         if ax.get_legend():
             ax.get_legend().remove()
-    n_columns = max(1, LETTERS // (6 + max(map(len, named), default=0)))
-    n_columns = -(-len(named) // max(1, -(-len(named) // n_columns))) or 1  # balances the lines
-    figure.legend(named.values(), named, loc="outside lower center", ncols=n_columns)
+    n_columns = max(1, LETTERS // (6 + max(map(len, handles), default=0)))
+    n_columns = -(-len(handles) // max(1, -(-len(handles) // n_columns))) or 1  # balances the lines
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=n_columns)

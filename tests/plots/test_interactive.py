@@ -71,7 +71,7 @@ def test_large_images_are_shrunk_and_small_ones_left():
 def test_a_gallery_of_many_holds_evenly_spaced_ones_and_says_so():
     text = interactive.gallery(plain(N_IMAGES), SCORES, max_images=4)._repr_html_()
     assert sorted(int(i) for i in re.findall(r"<b>image (\d+)</b>", text)) == [1, 11, 20, 30]
-    assert "among 30 images" in text and "holds 4 of them, evenly spaced" in text
+    assert "among 30 images" in text and "shows 4 of them, evenly spaced" in text
     best = int(SCORES["likeness"].argmax())
     assert f"<b>image {best + 1}</b>" not in text and "percentile 100<" not in text.split("distance")[0]
 
@@ -88,14 +88,14 @@ def test_percentiles_are_shares_of_images_that_score_worse():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: interactive.compare({"seen": plain(1)["seen"]}), "two kinds of pictures or more, got seen"),
-        (lambda: interactive.compare({}), "two kinds of pictures or more, got none"),
+        (lambda: interactive.compare({"seen": plain(1)["seen"]}), "at least two kinds of pictures, got seen"),
+        (lambda: interactive.compare({}), "at least two kinds of pictures, got none"),
         (lambda: interactive.compare({"a": np.zeros((1, 4, 4, 3)), "b": 0}), "a must be .n_images, rows, columns, 3. uint8"),
         (lambda: interactive.compare(plain(2) | {"other": plain(3)["seen"]}), "same images in the same order, got .*'other': 3"),
-        (lambda: interactive.compare(plain(2), names=["a"]), "names must name each of the 2 images, got 1"),
+        (lambda: interactive.compare(plain(2), names=["a"]), "names must have one entry for each of the 2 images, got 1"),
         (lambda: interactive.steps({}), "at least one frame, got none"),
         (lambda: interactive.steps({"a": plain(2), "b": plain(3)}), "same images in the same order, got .*'b: seen': 3"),
-        (lambda: interactive.gallery(plain(3), {}), "values must hold a score"),
+        (lambda: interactive.gallery(plain(3), {}), "values must hold at least one score"),
         (lambda: interactive.gallery(plain(3), {"a": np.arange(3)}, lower_is_better=["b"]), r"lower_is_better, \['b'\]"),
         (lambda: interactive.gallery(plain(3), {"a": np.arange(4)}), "'a' must have one value for each of the 3 images"),
         (

@@ -103,7 +103,7 @@ def test_options_are_fields_of_the_run():
 def test_refusals(planted):
     with pytest.raises(ValueError, match="no decoder 'grru'; did you mean 'gru'"):
         ablation.fit_seeds("grru", planted[0], seeds=(0,), **SETTINGS)
-    with pytest.raises(ValueError, match=r"one shape.*got \(2, 3\) and \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"the same shape.*got \(2, 3\) and \(2, 4\)"):
         ablation.image_errors(np.zeros((2, 3)), np.zeros((2, 4)))
     with pytest.raises(ValueError, match="n_latents=3, got 4 in 2"):
         latents.explained_by_layer(np.zeros((2, 3)), np.zeros((2, 3)), np.zeros(3), sizes=[2, 2])
