@@ -31,14 +31,14 @@ def describe(scene, rng):
         Five different captions in plain lower-case English, at most 18 words each.
     """
     words = _Words(scene, rng)
-    found = [f"{words.things()} {words.doing} {words.place(short=False)}"]
+    texts = [f"{words.things()} {words.doing} {words.place(short=False)}"]
     for i in rng.permutation(len(_WRITERS)):
         caption = _WRITERS[i](words)
-        if caption and caption not in found:
-            found.append(caption)
-        if len(found) == 5:
+        if caption and caption not in texts:
+            texts.append(caption)
+        if len(texts) == 5:
             break
-    return [found[i] for i in rng.permutation(5)]
+    return [texts[i] for i in rng.permutation(5)]
 
 
 class _Words:
@@ -63,9 +63,9 @@ class _Words:
         """One of the choices."""
         return choices[int(self.rng.integers(len(choices)))]
 
-    def things(self, *, colour=True, model=False, adjective="", number=None):
+    def things(self, *, colour=True, variety=False, adjective="", number=None):
         """The main things with their number, such as "two red cats"."""
-        noun = SORTS[self.first.kind][0][self.first.shape] if model else self.first.kind
+        noun = SORTS[self.first.kind][0][self.first.shape] if variety else self.first.kind
         noun = noun if self.n == 1 else plural(noun)
         text = " ".join(word for word in (adjective, self.first.colour if colour else "", noun) if word)
         number = number or self.number
@@ -94,8 +94,8 @@ class _Words:
 
     def companion(self, *, colour=True):
         """The companion, or nothing."""
-        other = self.scene.companion
-        return other and with_article(f"{other.colour} {other.kind}" if colour else other.kind)
+        thing = self.scene.companion
+        return thing and with_article(f"{thing.colour} {thing.kind}" if colour else thing.kind)
 
 
 def _terse(words):
@@ -144,14 +144,14 @@ def _company(words):
     if not words.companion():
         number = {1: "a single", 2: "a pair of"}.get(words.n, "a group of three")
         return f"{words.things(number=number)} {words.place()}"
-    other, beside = words.scene.companion, words.pick("next to", "near", "beside", "close to")
-    return f"{words.things()} {beside} a {words.pick('small', 'little')} {other.colour} {other.kind}"
+    companion, beside = words.scene.companion, words.pick("next to", "near", "beside", "close to")
+    return f"{words.things()} {beside} a {words.pick('small', 'little')} {companion.colour} {companion.kind}"
 
 
 def _special(words):
     """The specific variety of the kind, such as its breed."""
     number = words.number if words.n != 2 else words.pick("two", "a couple of", "a pair of")
-    return f"{words.things(colour=words.rng.random() < 0.7, model=True, number=number)} {words.doing} {words.place()}"
+    return f"{words.things(colour=words.rng.random() < 0.7, variety=True, number=number)} {words.doing} {words.place()}"
 
 
 _WRITERS = (_terse, _picture, _exists, _sized, _place_first, _sentence, _company, _special)

@@ -17,7 +17,7 @@ from nsdlib.twin.scenery.kinds import KINDS
 from nsdlib.twin.scenery.places import BACKGROUNDS
 
 SIZE = 425  # pixels a side, as NSD's stimuli
-FINE = 256  # smaller pictures are drawn at least this large, then reduced
+MIN_SIDE = 256  # smaller pictures are drawn at least this large, then reduced
 COLOURS = {
     "red": (214, 40, 40),
     "orange": (247, 127, 0),
@@ -80,16 +80,16 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     kind, colour, background = _pick(rng, KINDS), _pick(rng, tuple(COLOURS)), _pick(rng, BACKGROUNDS)
     number = int(rng.choice((1, 2, 3), p=(0.6, 0.25, 0.15)))
     shape = int(rng.integers(kinds.N_SHAPES))
-    looks = [(kind, colour, shape)] * number
+    appearances = [(kind, colour, shape)] * number
     sizes = [rng.uniform(*layout.SIZES[number])] * number
     if number < 3 and rng.random() < COMPANION_PROBABILITY:
         sizes.append(rng.uniform(*layout.COMPANION_SIZE))
-        other = _pick(rng, [k for k in KINDS if k != kind])
-        looks.append((other, _pick(rng, [c for c in COLOURS if c != colour]), int(rng.integers(kinds.N_SHAPES))))
-    spots = layout.place(sizes, [kinds.STANDS[k] for k, _, _ in looks], background, rng)
+        companion_kind = _pick(rng, [k for k in KINDS if k != kind])
+        appearances.append((companion_kind, _pick(rng, [c for c in COLOURS if c != colour]), int(rng.integers(kinds.N_SHAPES))))
+    positions = layout.place(sizes, [kinds.STANDS[k] for k, _, _ in appearances], background, rng)
     things = tuple(
         Thing(k, c, x, y, size, s, bool(rng.random() < 0.5) and k not in NEVER_FLIPPED)
-        for (k, c, s), (x, y, size) in zip(looks, spots, strict=True)
+        for (k, c, s), (x, y, size) in zip(appearances, positions, strict=True)
     )
     return Scene(background, things, rng.random())
 
@@ -107,10 +107,10 @@ def is_held_out(scene: Scene) -> bool:
 
 def draw(scene: Scene, size: int = SIZE) -> np.ndarray:
     """Draw a scene: (size, size, 3) uint8, RGB."""
-    factor = -(-FINE // size)
+    factor = -(-MIN_SIDE // size)
     image = places.paint(scene.background, scene.variant, size * factor)
     for i in _far_to_near(scene):
-        _set(image, scene.things[i], scene.background)
+        _paint_thing(image, scene.things[i], scene.background)
     return np.array(image.reduce(factor))
 
 
@@ -129,13 +129,13 @@ def _corner(thing, side, size):
     return round(thing.x * size - side / 2), round(thing.y * size - side / 2)
 
 
-def _set(image, thing, background):
+def _paint_thing(image, thing, background):
     """Paint a thing into the picture: its shadow, its halo, and its tile tinted by the light of the background."""
     side = max(2, round(thing.size * image.width))
     tile, (left, top) = _tile(thing, side), _corner(thing, side, image.width)
-    rests = layout.stands(kinds.STANDS[thing.kind], background)
-    if rests:
-        _shadow(image, tile, left, top, on_water=rests == "water")
+    support = layout.stands(kinds.STANDS[thing.kind], background)
+    if support:
+        _shadow(image, tile, left, top, on_water=support == "water")
     _halo(image, tile, left, top, COLOURS[thing.colour])
     picture = tile.convert("RGB")
     if background in places.TINTS:
@@ -149,36 +149,36 @@ def _shadow(image, tile, left, top, *, on_water):
     side, alpha = tile.width, tile.getchannel("A")
     box_left, _, box_right, foot = alpha.getbbox() or (0, 0, side, side)
     feet = alpha.crop((0, max(0, foot - side // 7), side, foot)).getbbox() or (box_left, 0, box_right, 0)
-    wide = round(0.85 * (feet[2] - feet[0]) + 0.35 * (box_right - box_left))
-    high = max(4, round(0.09 * side + 0.1 * wide))
-    x, y = left + (feet[0] + feet[2]) // 2 - wide // 2, top + foot - round(0.6 * high)
+    width = round(0.85 * (feet[2] - feet[0]) + 0.35 * (box_right - box_left))
+    height = max(4, round(0.09 * side + 0.1 * width))
+    x, y = left + (feet[0] + feet[2]) // 2 - width // 2, top + foot - round(0.6 * height)
     if on_water:
-        image.paste((232, 246, 250), (x, y), spot(0.75, 1.25).resize((wide, high), Image.Resampling.BILINEAR))
+        image.paste((232, 246, 250), (x, y), spot(0.75, 1.25).resize((width, height), Image.Resampling.BILINEAR))
     colour, strength = ((10, 44, 84), 0.8) if on_water else ((18, 20, 44), 0.75)
     shift = 0 if on_water else round(0.04 * side)
-    image.paste(colour, (x + shift, y + high // 12), spot(strength, 1.25).resize((wide, high), Image.Resampling.BILINEAR))
+    image.paste(colour, (x + shift, y + height // 12), spot(strength, 1.25).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _halo(image, tile, left, top, colour):
     """Paint a soft rim around a thing, stronger where its colour is closer to the background behind it."""
     side, size = tile.width, image.width
-    within = (min(max(0, left), size - 1), min(max(0, top), size - 1))
-    behind = image.crop((*within, max(within[0] + 1, min(size, left + side)), max(within[1] + 1, min(size, top + side))))
-    behind = behind.resize((1, 1), Image.Resampling.BOX, reducing_gap=1.0).getpixel((0, 0))
-    brightness, distance = np.mean(behind), np.abs(np.subtract(behind, colour)).mean()
+    corner = (min(max(0, left), size - 1), min(max(0, top), size - 1))
+    backdrop = image.crop((*corner, max(corner[0] + 1, min(size, left + side)), max(corner[1] + 1, min(size, top + side))))
+    backdrop = backdrop.resize((1, 1), Image.Resampling.BOX, reducing_gap=1.0).getpixel((0, 0))
+    brightness, distance = np.mean(backdrop), np.abs(np.subtract(backdrop, colour)).mean()
     strength = float(np.clip(1.15 - distance / 90, 0.25, 0.9))
     rim = (24, 30, 60) if brightness > 105 else (255, 244, 214)
-    edge = 64
-    small = Image.new("L", (edge + 12, edge + 12))
-    small.paste(tile.getchannel("A").resize((edge, edge), Image.Resampling.BILINEAR), (6, 6))
-    small = small.filter(ImageFilter.BoxBlur(2)).point(_ceiling(round(strength, 1)))
-    grown = round(side * (edge + 12) / edge)
-    margin = round(6 * side / edge)
-    image.paste(rim, (left - margin, top - margin), small.resize((grown, grown), Image.Resampling.BILINEAR))
+    inner = 64
+    blurred = Image.new("L", (inner + 12, inner + 12))
+    blurred.paste(tile.getchannel("A").resize((inner, inner), Image.Resampling.BILINEAR), (6, 6))
+    blurred = blurred.filter(ImageFilter.BoxBlur(2)).point(_rim_table(round(strength, 1)))
+    rim_side = round(side * (inner + 12) / inner)
+    margin = round(6 * side / inner)
+    image.paste(rim, (left - margin, top - margin), blurred.resize((rim_side, rim_side), Image.Resampling.BILINEAR))
 
 
 @cache
-def _ceiling(strength):
+def _rim_table(strength):
     """Lookup table of 256 values: min(255, 2 value) * strength."""
     return [round(min(255, 2 * value) * strength) for value in range(256)]
 
@@ -188,27 +188,27 @@ def attributes(scene: Scene) -> np.ndarray:
 
     Kind and colour are 1 for the main things and 0.5 for the companion.
     """
-    value = dict.fromkeys(ATTRIBUTES, 0.0)
+    values = dict.fromkeys(ATTRIBUTES, 0.0)
     for thing, weight in [(scene.things[0], 1.0), *([(scene.companion, 0.5)] if scene.companion else [])]:
-        value[f"kind: {thing.kind}"] = weight
-        value[f"colour: {thing.colour}"] = weight
-    value[f"background: {scene.background}"] = 1.0
-    value["number"] = (len(scene.main) - 1) / 2
-    value["size"] = scene.things[0].size
-    value["left to right"], value["top to bottom"] = scene.things[0].x, scene.things[0].y
-    return np.array(list(value.values()), dtype=np.float32)
+        values[f"kind: {thing.kind}"] = weight
+        values[f"colour: {thing.colour}"] = weight
+    values[f"background: {scene.background}"] = 1.0
+    values["number"] = (len(scene.main) - 1) / 2
+    values["size"] = scene.things[0].size
+    values["left to right"], values["top to bottom"] = scene.things[0].x, scene.things[0].y
+    return np.array(list(values.values()), dtype=np.float32)
 
 
 def masks(scene: Scene, size: int = SIZE) -> np.ndarray:
     """Return the pixels that show each thing: (n_things, size, size) bool; nearer things hide farther ones."""
-    factor = -(-FINE // size)
-    seen = np.zeros((len(scene.things), size, size), dtype=bool)
+    factor = -(-MIN_SIDE // size)
+    visible = np.zeros((len(scene.things), size, size), dtype=bool)
     for i in _far_to_near(scene):
         thing = scene.things[i]
         side = max(2, round(thing.size * size * factor))
         layer = Image.new("L", (size * factor, size * factor))
         layer.paste(_tile(thing, side).getchannel("A"), _corner(thing, side, size * factor))
-        here = np.asarray(layer.reduce(factor)) > 127
-        seen[:, here] = False
-        seen[i] = here
-    return seen
+        pixels = np.asarray(layer.reduce(factor)) > 127
+        visible[:, pixels] = False
+        visible[i] = pixels
+    return visible

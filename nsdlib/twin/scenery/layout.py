@@ -12,10 +12,10 @@ GROUND = {"sea": 0.6, "lake": 0.84, "underwater": 0.86, "night": 0.72, "city": 0
 WATER = {"sea": (0.56, 0.96), "lake": (0.56, 0.78), "beach": (0.5, 0.6), "underwater": (0.3, 0.8)}
 
 
-def overlap(one, other):
+def overlap(first, second):
     """Return the fraction of the smaller of two squares (x, y, size) that lies in the other."""
-    sides = [max(0.0, (one[2] + other[2]) / 2 - abs(one[axis] - other[axis])) for axis in (0, 1)]
-    smaller = min(one[2], other[2])
+    sides = [max(0.0, (first[2] + second[2]) / 2 - abs(first[axis] - second[axis])) for axis in (0, 1)]
+    smaller = min(first[2], second[2])
     return min(sides[0], smaller) * min(sides[1], smaller) / smaller**2
 
 
@@ -38,16 +38,16 @@ def place(sizes, homes, background, rng):
     list of tuple of float
         Centre x, centre y and width of each; of things of one size, nearer (lower) ones are larger.
     """
-    best, least = None, 9.0
+    best, smallest = None, 9.0
     for attempt in range(60):
         shrink = max(0.0, attempt / 60 - 0.3)
-        tried = [_spot(size * (1 - 0.25 * shrink), home, background, rng) for size, home in zip(sizes, homes, strict=True)]
-        most = max((overlap(one, other) for one, other in combinations(tried, 2)), default=0.0)
-        if most < least:
-            best, least = tried, most
-        if least < 0.08 + 0.17 * attempt / 60:
+        spots = [_spot(size * (1 - 0.25 * shrink), home, background, rng) for size, home in zip(sizes, homes, strict=True)]
+        largest = max((overlap(one, other) for one, other in combinations(spots, 2)), default=0.0)
+        if largest < smallest:
+            best, smallest = spots, largest
+        if smallest < 0.08 + 0.17 * attempt / 60:
             return best
-    return best if least <= MOST_OVERLAP else _side_by_side(best)
+    return best if smallest <= MOST_OVERLAP else _side_by_side(best)
 
 
 def _side_by_side(spots):
@@ -64,19 +64,19 @@ def _side_by_side(spots):
 
 def _spot(size, home, background, rng):
     """Draw a random position of a thing: centre x, centre y, size."""
-    across, down = rng.random(), rng.random()
+    x_fraction, y_fraction = rng.random(), rng.random()
     floats = background == "space" or home == "air" or (home == "water" and background == "underwater")
     if floats:
         low, high = MARGIN, (0.98 if background in ("space", "underwater") else 0.86) - size
-        top = low + max(0.0, high - low) * down
+        top = low + max(0.0, high - low) * y_fraction
     else:
-        first, last = GROUND.get(background, 0.68), 1 - MARGIN
+        top_limit, bottom_limit = GROUND.get(background, 0.68), 1 - MARGIN
         if home == "water" and background in WATER:
-            first, last = WATER[background]
-        feet = first + (last - first) * (0.25 + 0.75 * down if size > 0.4 else down)
-        size *= 0.94 + 0.1 * (feet - first) / (last - first)
+            top_limit, bottom_limit = WATER[background]
+        feet = top_limit + (bottom_limit - top_limit) * (0.25 + 0.75 * y_fraction if size > 0.4 else y_fraction)
+        size *= 0.94 + 0.1 * (feet - top_limit) / (bottom_limit - top_limit)
         top = max(MARGIN, feet - size)
-    x = MARGIN + size / 2 + (1 - 2 * MARGIN - size) * across
+    x = MARGIN + size / 2 + (1 - 2 * MARGIN - size) * x_fraction
     return x, top + size / 2, size
 
 

@@ -139,8 +139,8 @@ class Pen:
 
     def _fitted(self, flip, sits):
         """Return the shapes in fractions of the tile, mirrored if asked for."""
-        every = np.concatenate([points for points, fill, _ in self.shapes if fill is not False])
-        low, high = every.min(axis=0), every.max(axis=0)
+        all_points = np.concatenate([points for points, fill, _ in self.shapes if fill is not False])
+        low, high = all_points.min(axis=0), all_points.max(axis=0)
         scale = 0.98 / (high - low).max()
         shift = 0.5 - scale * (low + high) / 2
         if sits:
@@ -158,15 +158,15 @@ def _relief(shapes):
         if form is None:
             continue
         low = np.floor(points.min(axis=0) * RELIEF).astype(int)
-        wide, high = (np.ceil(points.max(axis=0) * RELIEF).astype(int) - low + 1).tolist()
-        mask = Image.new("L", (wide, high))
+        width, height = (np.ceil(points.max(axis=0) * RELIEF).astype(int) - low + 1).tolist()
+        mask = Image.new("L", (width, height))
         ImageDraw.Draw(mask).polygon((points * RELIEF - low).ravel().tolist(), fill=255)
-        relief.paste(_form(form).resize((wide, high), Image.Resampling.NEAREST), tuple(low.tolist()), mask)
+        relief.paste(_form(form).resize((width, height), Image.Resampling.NEAREST), tuple(low.tolist()), mask)
     return relief.filter(ImageFilter.BoxBlur(1))
 
 
 @cache
-def _cool():
+def _blue_table():
     """Lookup table of the blue channel's shading, weaker than that of red and green: warm light and cool shade."""
     return [round(0.9 * value + 12) for value in range(256)]
 
@@ -175,11 +175,11 @@ def _lit(tile, relief):
     """Light a tile from the upper left: apply the shading of its forms, round the whole and darken the rim."""
     alpha = tile.getchannel("X")
     small = alpha.resize((RELIEF, RELIEF), Image.Resampling.BOX)
-    near, far = (np.asarray(small.filter(ImageFilter.BoxBlur(radius)), dtype=np.float32) for radius in (2, 7))
-    shade = np.asarray(relief, dtype=np.float32) - 0.16 * (255 - near) - 2
-    shade[6:-6, 6:-6] += 0.16 * (far[12:, 12:] - far[:-12, :-12])
+    narrow, wide = (np.asarray(small.filter(ImageFilter.BoxBlur(radius)), dtype=np.float32) for radius in (2, 7))
+    shade = np.asarray(relief, dtype=np.float32) - 0.16 * (255 - narrow) - 2
+    shade[6:-6, 6:-6] += 0.16 * (wide[12:, 12:] - wide[:-12, :-12])
     shade = np.where(np.asarray(small) > 0, shade, 128).clip(28, 214).astype(np.uint8)
     shade = Image.fromarray(shade).resize(tile.size, Image.Resampling.BILINEAR)
-    lit = ImageChops.hard_light(tile.convert("RGB"), Image.merge("RGB", (shade, shade, shade.point(_cool()))))
+    lit = ImageChops.hard_light(tile.convert("RGB"), Image.merge("RGB", (shade, shade, shade.point(_blue_table()))))
     lit.putalpha(alpha)
     return lit

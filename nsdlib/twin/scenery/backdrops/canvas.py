@@ -54,19 +54,19 @@ class Canvas(props.Sheet):
     def land(self, line, *colours, bottom=1.0):
         """Fill everything under a line of (x, y) points with a colour gradient from top to bottom."""
         points = self._scaled(line)
-        top, last = int(min(y for _, y in points)), round(bottom * self.size)
-        if last <= top:
+        top, end = int(min(y for _, y in points)), round(bottom * self.size)
+        if end <= top:
             return
-        mask = Image.new("L", (self.size, last - top))
-        outline = [(x, y - top) for x, y in points] + [(self.size, last - top), (0, last - top)]
+        mask = Image.new("L", (self.size, end - top))
+        outline = [(x, y - top) for x, y in points] + [(self.size, end - top), (0, end - top)]
         ImageDraw.Draw(mask).polygon(outline, fill=255)
-        self.image.paste(_ramp(colours, self.size, last - top), (0, top), mask)
+        self.image.paste(_ramp(colours, self.size, end - top), (0, top), mask)
 
     def waves(self, level, height, number=2.0, points=25):
         """Return a rolling line around a level: (x, y) points from the left edge to the right."""
-        one, two = self.random.random(), self.random.random()
+        phase, second_phase = self.random.random(), self.random.random()
         xs = [i / (points - 1) for i in range(points)]
-        swell = [0.65 * sin(2 * pi * (number * x + one)) + 0.35 * sin(2 * pi * (2.3 * number * x + two)) for x in xs]
+        swell = [0.65 * sin(2 * pi * (number * x + phase)) + 0.35 * sin(2 * pi * (2.3 * number * x + second_phase)) for x in xs]
         return [(x, level - height * y) for x, y in zip(xs, swell, strict=True)]
 
     def box(self, left, top, right, bottom, fill, radius=0.0):
@@ -118,8 +118,8 @@ def _ramp(colours, width, height):
 def spot(strength, gain=1.0):
     """A soft round mask, 64 pixels a side; a larger gain widens its middle."""
     axis = (np.arange(64) - 31.5) / 32
-    fall = np.clip(gain * (1 - np.hypot(*np.meshgrid(axis, axis))), 0, 1)
-    return Image.fromarray(np.rint(255 * strength * fall * fall * (3 - 2 * fall)).astype(np.uint8))
+    falloff = np.clip(gain * (1 - np.hypot(*np.meshgrid(axis, axis))), 0, 1)
+    return Image.fromarray(np.rint(255 * strength * falloff * falloff * (3 - 2 * falloff)).astype(np.uint8))
 
 
 @lru_cache(maxsize=1024)
@@ -165,7 +165,7 @@ def _stroke(brush, name, x, y, scale, strength):
 
 
 @cache
-def _whole_texture(name, size):
+def _full_texture(name, size):
     """A texture twice as wide as the picture, as a mask; soft-edged."""
     mask = Image.new("L", (2 * size, size))
     brush = ImageDraw.Draw(mask)
@@ -177,4 +177,4 @@ def _whole_texture(name, size):
 @cache
 def _texture(name, size, height):
     """A texture squeezed to the height of its ground."""
-    return _whole_texture(name, size).resize((2 * size, height), Image.Resampling.BILINEAR)
+    return _full_texture(name, size).resize((2 * size, height), Image.Resampling.BILINEAR)

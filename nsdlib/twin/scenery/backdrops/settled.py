@@ -6,11 +6,11 @@ from nsdlib.twin.scenery.pen import mix
 
 def _windows(canvas, left, top, right, bottom, columns, rows, colours):
     """A grid of windows on a wall."""
-    wide, high = (right - left) / columns, (bottom - top) / rows
+    cell_width, cell_height = (right - left) / columns, (bottom - top) / rows
     for i in range(columns):
         for k in range(rows):
-            x, y = left + (i + 0.22) * wide, top + (k + 0.22) * high
-            canvas.box(x, y, x + 0.58 * wide, y + 0.56 * high, fill=colours[canvas.random.randrange(len(colours))])
+            x, y = left + (i + 0.22) * cell_width, top + (k + 0.22) * cell_height
+            canvas.box(x, y, x + 0.58 * cell_width, y + 0.56 * cell_height, fill=colours[canvas.random.randrange(len(colours))])
 
 
 def city(canvas):
@@ -120,8 +120,8 @@ def farm(canvas):
     canvas.box(x + 0.075, horizon - 0.17, x + 0.125, horizon + 0.01, fill=(206, 210, 216))
     canvas.ellipse(x + 0.1, horizon - 0.17, 0.026, fill=(170, 178, 190))
     canvas.prop("cottage", x, horizon + 0.012, 0.18, shape=0)
-    for tx in canvas.spread(4):
-        canvas.prop("leafy tree", tx, horizon + 0.015, canvas.between(0.08, 0.13), haze=(170, 205, 170), amount=0.25)
+    for tree_x in canvas.spread(4):
+        canvas.prop("leafy tree", tree_x, horizon + 0.015, canvas.between(0.08, 0.13), haze=(170, 205, 170), amount=0.25)
     canvas.gradient((222, 194, 104), (200, 158, 74), (158, 112, 58), top=horizon)
     vanish, start = canvas.between(0.3, 0.7), canvas.random.random()
     for i in range(-9, 10):
@@ -131,9 +131,9 @@ def farm(canvas):
             (vanish + 1.9 * left, 1), fill=(112, 160, 66) if i % 2 else (132, 176, 72),
         )  # fmt: skip
     canvas.texture("grass", top=horizon + 0.02, fill=(70, 122, 48))
-    for bx in canvas.spread(3):
+    for bale_x in canvas.spread(3):
         depth = canvas.between(0.03, 0.14)
-        canvas.prop("bale", bx, horizon + depth, 0.08 + 0.4 * depth)
+        canvas.prop("bale", bale_x, horizon + depth, 0.08 + 0.4 * depth)
     _fence(canvas, horizon + 0.2, 0.13, (176, 128, 84))
 
 

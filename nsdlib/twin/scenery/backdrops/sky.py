@@ -86,11 +86,11 @@ def sunset(canvas):
     x = canvas.between(0.15, 0.85)
     canvas.glow(x, horizon - 0.06, 0.5, 0.4, fill=(255, 232, 150), strength=0.9)
     canvas.ellipse(x, horizon - 0.05, 0.12, fill=(255, 244, 190))
-    for cx in canvas.spread(5):
+    for cloud_x in canvas.spread(5):
         y, width = canvas.between(0.08, horizon - 0.14), canvas.between(0.12, 0.24)
         colour = mix((226, 110, 140), (255, 190, 130), y / horizon)
-        canvas.ellipse(cx, y, width, 0.02, fill=colour)
-        canvas.ellipse(cx + 0.06, y - 0.018, 0.6 * width, 0.022, fill=mix(colour, (255, 224, 180), 0.25))
+        canvas.ellipse(cloud_x, y, width, 0.02, fill=colour)
+        canvas.ellipse(cloud_x + 0.06, y - 0.018, 0.6 * width, 0.022, fill=mix(colour, (255, 224, 180), 0.25))
     canvas.land(canvas.waves(horizon - 0.04, 0.035, 1.4), (150, 74, 112), (122, 62, 104), bottom=horizon + 0.01)
     canvas.gradient((250, 172, 104), (206, 104, 108), (124, 66, 108), top=horizon, bottom=horizon + 0.16)
     for i in range(7):

@@ -109,23 +109,23 @@ def slim_rocket(p):
 def tilted_rocket(p):
     """Draw a rocket flying up aslant."""
 
-    def at(*points):
+    def turned(*points):
         """Points turned by an eighth of a circle."""
         return [(0.71 * (x - y), 0.71 * (x + y)) for x, y in points]
 
-    p.blob(*at((-0.17, 0.6), (0.17, 0.6), (0.14, 0.8), (0, 1.16), (-0.14, 0.8)), fill=FLAME, form=None)
-    p.blob(*at((-0.1, 0.6), (0.1, 0.6), (0, 0.92)), fill=(255, 214, 80), form=None)
+    p.blob(*turned((-0.17, 0.6), (0.17, 0.6), (0.14, 0.8), (0, 1.16), (-0.14, 0.8)), fill=FLAME, form=None)
+    p.blob(*turned((-0.1, 0.6), (0.1, 0.6), (0, 0.92)), fill=(255, 214, 80), form=None)
     for s in (-1, 1):
-        p.poly(*at((s * 0.26, 0.04), (s * 0.62, 0.5), (s * 0.56, 0.8), (s * 0.2, 0.58)), fill=p.shade)
+        p.poly(*turned((s * 0.26, 0.04), (s * 0.62, 0.5), (s * 0.56, 0.8), (s * 0.2, 0.58)), fill=p.shade)
     p.blob(
-        *at(
+        *turned(
             (0, -1.1), (0.22, -0.78), (0.36, -0.3), (0.32, 0.3), (0.2, 0.62), (-0.2, 0.62), (-0.32, 0.3), (-0.36, -0.3),
             (-0.22, -0.78),
         )
     )  # fmt: skip
-    p.blob(*at((0, -1.1), (0.14, -0.94), (0.26, -0.66), (0, -0.6), (-0.26, -0.66), (-0.14, -0.94)), fill=p.shade, form=None)
+    p.blob(*turned((0, -1.1), (0.14, -0.94), (0.26, -0.66), (0, -0.6), (-0.26, -0.66), (-0.14, -0.94)), fill=p.shade, form=None)
     for y in (-0.3, 0.14):
-        (x, y), r = at((0, y))[0], 0.17 if y < 0 else 0.12
+        (x, y), r = turned((0, y))[0], 0.17 if y < 0 else 0.12
         p.ball(x, y, r, fill=p.pale if min(p.colour) < 200 else p.deep)
         p.ball(x, y, 0.68 * r, fill=(90, 170, 220))
 

@@ -127,17 +127,17 @@ def electric_guitar(p):
 def small_guitar(p):
     """Draw a round ukulele-like guitar leaning to the side."""
 
-    def at(along, across):
+    def leaned(along, across):
         """Point at distances along and across the leaning neck."""
         tilt = radians(-52)
         return along * cos(tilt) - across * sin(tilt) - 0.2, along * sin(tilt) + across * cos(tilt) + 0.25
 
-    p.poly(at(0, -0.1), at(1.25, -0.09), at(1.25, 0.09), at(0, 0.1), fill=BARK, form="slope")
-    p.poly(at(1.2, -0.12), at(1.5, -0.17), at(1.5, 0.17), at(1.2, 0.12), fill=mix(BARK, INK, 0.4))
+    p.poly(leaned(0, -0.1), leaned(1.25, -0.09), leaned(1.25, 0.09), leaned(0, 0.1), fill=BARK, form="slope")
+    p.poly(leaned(1.2, -0.12), leaned(1.5, -0.17), leaned(1.5, 0.17), leaned(1.2, 0.12), fill=mix(BARK, INK, 0.4))
     for fill, size in ((p.shade, 1), (None, 0.88)):
         p.blob(
             *(
-                at(0.1 + size * (a - 0.1), size * b)
+                leaned(0.1 + size * (a - 0.1), size * b)
                 for a, b in (
                     (0.36, 0), (0.28, 0.28), (0.05, 0.33), (-0.12, 0.3), (-0.36, 0.46), (-0.68, 0.38), (-0.82, 0),
                     (-0.68, -0.38), (-0.36, -0.46), (-0.12, -0.3), (0.05, -0.33), (0.28, -0.28),
@@ -145,9 +145,9 @@ def small_guitar(p):
             ),
             fill=fill,
         )  # fmt: skip
-    p.dot(*at(-0.06, 0), 0.17)
-    p.limb(at(-0.5, -0.2), at(-0.5, 0.2), width=0.09, fill=BARK)
-    p.line(at(-0.5, 0), at(1.25, 0), width=0.06, fill=(236, 226, 200))
+    p.dot(*leaned(-0.06, 0), 0.17)
+    p.limb(leaned(-0.5, -0.2), leaned(-0.5, 0.2), width=0.09, fill=BARK)
+    p.line(leaned(-0.5, 0), leaned(1.25, 0), width=0.06, fill=(236, 226, 200))
 
 
 def _dial(p, x, y, r, hour=-62, minute=28):

@@ -116,21 +116,21 @@ def _mane(p):
 def _horse_front(p, x, y, size):
     """Draw a horse's neck and head, its mouth to the right, the neck's foot at (x, y)."""
 
-    def at(*points):
+    def scaled(*points):
         """Points in units of the head."""
         return [(x + size * a, y + size * b) for a, b in points]
 
     p.blob(
-        *at(
+        *scaled(
             (-0.5, 0.3), (-0.36, -0.4), (-0.06, -0.98), (0.12, -1.26), (0.22, -0.98), (0.46, -0.8), (0.86, -0.32), (0.8, -0.12),
             (0.62, -0.1), (0.3, -0.38), (0.16, -0.1), (0.2, 0.4),
         )
     )  # fmt: skip
-    p.blob(*at((0.1, -1.1), (-0.1, -1.08), (-0.42, -0.6), (-0.6, 0), (-0.5, 0.2), (-0.3, -0.2), (-0.1, -0.66)), fill=_mane(p))
-    p.blob(*at((0.06, -1), (0.12, -1.3), (0.24, -0.96)), fill=p.shade)
-    p.dot(*at((0.74, -0.26))[0], 0.16 * size, 0.14 * size, fill=p.light)
-    p.dot(*at((0.78, -0.28))[0], 0.05 * size)
-    p.eye(*at((0.34, -0.68))[0], 0.11 * size)
+    p.blob(*scaled((0.1, -1.1), (-0.1, -1.08), (-0.42, -0.6), (-0.6, 0), (-0.5, 0.2), (-0.3, -0.2), (-0.1, -0.66)), fill=_mane(p))
+    p.blob(*scaled((0.06, -1), (0.12, -1.3), (0.24, -0.96)), fill=p.shade)
+    p.dot(*scaled((0.74, -0.26))[0], 0.16 * size, 0.14 * size, fill=p.light)
+    p.dot(*scaled((0.78, -0.28))[0], 0.05 * size)
+    p.eye(*scaled((0.34, -0.68))[0], 0.11 * size)
 
 
 def standing_horse(p):

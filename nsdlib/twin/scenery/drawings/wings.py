@@ -93,17 +93,19 @@ def tall_fish(p):
     p.line((0.84, 0.07), (0.72, 0.11), width=0.06, fill=p.deep)
 
 
-def _butterfly(p, at, spots):
-    """Draw a butterfly from above; `at` places its points."""
+def _butterfly(p, place, spots):
+    """Draw a butterfly from above; `place` maps its points into the picture."""
     for s in (-1, 1):
-        p.blob(*(at(s * x, y) for x, y in ((0.06, 0.05), (0.5, 0.1), (0.74, 0.42), (0.5, 0.84), (0.2, 0.6))), fill=p.shade)
-        p.blob(*(at(s * x, y) for x, y in ((0.05, 0.05), (0.16, -0.5), (0.62, -0.86), (0.98, -0.72), (0.9, -0.2), (0.5, 0.14))))
-        p.blob(*(at(s * x, y) for x, y in ((0.2, -0.1), (0.36, -0.5), (0.66, -0.62), (0.6, -0.2))), fill=p.light)
+        p.blob(*(place(s * x, y) for x, y in ((0.06, 0.05), (0.5, 0.1), (0.74, 0.42), (0.5, 0.84), (0.2, 0.6))), fill=p.shade)
+        p.blob(
+            *(place(s * x, y) for x, y in ((0.05, 0.05), (0.16, -0.5), (0.62, -0.86), (0.98, -0.72), (0.9, -0.2), (0.5, 0.14)))
+        )
+        p.blob(*(place(s * x, y) for x, y in ((0.2, -0.1), (0.36, -0.5), (0.66, -0.62), (0.6, -0.2))), fill=p.light)
         for x, y, r in spots:
-            p.dot(*at(s * x, y), r, fill=WHITE if min(p.colour) < 180 else p.deep)
-        p.line(at(0, -0.4), at(s * 0.1, -0.7), at(s * 0.26, -0.88), width=0.05)
-    p.limb(at(0, -0.36), at(0, 0.5), width=0.15, end=0.1, fill=INK)
-    p.ball(*at(0, -0.4), 0.11, fill=INK)
+            p.dot(*place(s * x, y), r, fill=WHITE if min(p.colour) < 180 else p.deep)
+        p.line(place(0, -0.4), place(s * 0.1, -0.7), place(s * 0.26, -0.88), width=0.05)
+    p.limb(place(0, -0.36), place(0, 0.5), width=0.15, end=0.1, fill=INK)
+    p.ball(*place(0, -0.4), 0.11, fill=INK)
 
 
 def spread_butterfly(p):
