@@ -48,8 +48,8 @@ class Anatomy:
         area = np.array(["other", *(name.rstrip("vd") for name in ROI_LABELS["prf-visualrois"])])[labels]
         region = area.astype("<U8")
         for name in HIGHER:
-            found = self.rois[name][self.general]
-            region = np.where(found > 0, np.array(["", *ROI_LABELS[name]])[np.maximum(found, 0)], region)
+            numbers = self.rois[name][self.general]
+            region = np.where(numbers > 0, np.array(["", *ROI_LABELS[name]])[np.maximum(numbers, 0)], region)
         return area, region
 
     def smooth_fields(self, n_fields, width, rng):
@@ -62,10 +62,10 @@ class Anatomy:
         values = rng.standard_normal((n_fields, *self.brain.shape), dtype=np.float32)
         if not width:
             return values[:, self.brain]
-        point = np.zeros(self.brain.shape)
-        point[0, 0, 0] = 1
+        impulse = np.zeros(self.brain.shape)
+        impulse[0, 0, 0] = 1
         options = {"mode": "wrap", "truncate": 3.0}
-        scale = np.linalg.norm(gaussian_filter(point, width, **options))
+        scale = np.linalg.norm(gaussian_filter(impulse, width, **options))
         return gaussian_filter(values, (0, width, width, width), **options)[:, self.brain] / np.float32(scale)
 
 
@@ -73,62 +73,62 @@ def make_anatomy(shape, rng):
     """Simulate a head in a volume of `shape`, with axes left-right, posterior-anterior, inferior-superior (Anatomy)."""
     half = (np.array(shape) - 1) / 2
     grid = np.moveaxis(np.indices(shape), 0, -1)
-    place = (grid - half) / (half * HEAD_FILL)  # (X, Y, Z, 3), the brain is the unit ball
-    radius = np.linalg.norm(place, axis=-1)
+    position = (grid - half) / (half * HEAD_FILL)  # (X, Y, Z, 3), the brain is the unit ball
+    radius = np.linalg.norm(position, axis=-1)
     brain = radius <= 1
     cortex = brain & (radius > CORTEX_FROM)
-    backness = np.arccos(np.clip(-place[..., 1] / np.maximum(radius, 1e-9), -1, 1))  # 0 at the back of the head
-    general = _first(cortex, backness, round(GENERAL_FRACTION * brain.sum()))
-    areas = _visual_areas(general, backness, place[..., 2])
+    backness = np.arccos(np.clip(-position[..., 1] / np.maximum(radius, 1e-9), -1, 1))  # 0 at the back of the head
+    general = _lowest_voxels(cortex, backness, round(GENERAL_FRACTION * brain.sum()))
+    areas = _visual_areas(general, backness, position[..., 2])
     higher = general & (areas == 0)
     rois = {"nsdgeneral": general.astype(np.int16), "prf-visualrois": areas}
-    rois |= {name: _higher_regions(name, higher, place, backness) for name in HIGHER}
+    rois |= {name: _higher_regions(name, higher, position, backness) for name in HIGHER}
     rois = {name: np.where(cortex, rois[name], -1).astype(np.int16) for name in USED_ROIS}
-    angle, eccentricity = _visual_field(general, areas, place, backness, rng)
+    angle, eccentricity = _visual_field(general, areas, position, backness, rng)
     affine = np.diag([VOXEL_MM] * 3 + [1.0])
     affine[:3, 3] = -half * VOXEL_MM  # (1 - origin) * size, with NSD's origin (1 + dim) / 2
     return Anatomy(brain, cortex, general, rois, affine, angle, eccentricity)
 
 
-def _first(mask, key, n_voxels):
+def _lowest_voxels(mask, key, n_voxels):
     """The `n_voxels` voxels of `mask` with the lowest `key`."""
     inside = np.flatnonzero(mask)
-    chosen = np.zeros(mask.size, dtype=bool)
-    chosen[inside[np.argsort(key.ravel()[inside], kind="stable")[:n_voxels]]] = True
-    return chosen.reshape(mask.shape)
+    lowest = np.zeros(mask.size, dtype=bool)
+    lowest[inside[np.argsort(key.ravel()[inside], kind="stable")[:n_voxels]]] = True
+    return lowest.reshape(mask.shape)
 
 
 def _visual_areas(general, backness, height):
     """Labels of prf-visualrois: bands around the back of the head, each with a lower (v) and an upper (d) half."""
-    labels, free = np.zeros(general.shape, dtype=np.int16), general.copy()
+    labels, unlabelled = np.zeros(general.shape, dtype=np.int16), general.copy()
     for i, (_, fraction) in enumerate(EARLY_FRACTIONS):
-        band = _first(free, backness, round(fraction * general.sum()))
+        band = _lowest_voxels(unlabelled, backness, round(fraction * general.sum()))
         labels[band] = np.where(height[band] < 0, 2 * i + 1, 2 * i + 2)
-        free &= ~band
-    labels[_first(free & (height < 0), backness, round(V4_FRACTION * general.sum()))] = 7
+        unlabelled &= ~band
+    labels[_lowest_voxels(unlabelled & (height < 0), backness, round(V4_FRACTION * general.sum()))] = 7
     return labels
 
 
-def _higher_regions(name, higher, place, backness):
+def _higher_regions(name, higher, position, backness):
     """Labels of a floc volume, by the angle around the head; word areas in the left hemisphere only."""
-    around = np.degrees(np.arctan2(place[..., 2], np.abs(place[..., 0]) + 1e-9))
-    side = place[..., 0] < 0 if name == "floc-words" else np.ones_like(higher)
+    angle = np.degrees(np.arctan2(position[..., 2], np.abs(position[..., 0]) + 1e-9))
+    side = position[..., 0] < 0 if name == "floc-words" else np.ones_like(higher)
     labels = np.zeros(higher.shape, dtype=np.int16)
     for label, low, high, part in HIGHER[name]:
-        patch = higher & side & (around >= low) & (around < high)
-        near = _first(patch, backness, round(NEAR_FRACTION * patch.sum()))
+        patch = higher & side & (angle >= low) & (angle < high)
+        near = _lowest_voxels(patch, backness, round(NEAR_FRACTION * patch.sum()))
         chosen = {"all": patch, "near": near, "far": patch & ~near}[part]
         labels[chosen] = ROI_LABELS[name].index(label) + 1
     return labels
 
 
-def _visual_field(general, areas, place, backness, rng):
+def _visual_field(general, areas, position, backness, rng):
     """Polar angle and eccentricity of voxels: contralateral and inverted, with the periphery further forward."""
     angle, eccentricity = np.zeros(general.shape), np.zeros(general.shape)
     for area in ((1, 2), (3, 4), (5, 6), (7,), (0,)):
         for left in (True, False):
-            inside = np.flatnonzero(general & np.isin(areas, area) & ((place[..., 0] < 0) == left))
-            inside = inside[np.argsort(place[..., 2].ravel()[inside], kind="stable")]  # from below to above
+            inside = np.flatnonzero(general & np.isin(areas, area) & ((position[..., 0] < 0) == left))
+            inside = inside[np.argsort(position[..., 2].ravel()[inside], kind="stable")]  # from below to above
             height = (np.arange(len(inside)) + 0.5) / max(len(inside), 1)
             up = np.pi / 2 - np.pi * height  # low voxels represent the upper field
             angle.ravel()[inside] = up if left else np.pi - up

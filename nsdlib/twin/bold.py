@@ -14,16 +14,17 @@ from nsdlib.twin.anatomy import VOXEL_MM, Anatomy
 from nsdlib.twin.brain import autocorrelate
 from nsdlib.twin.levels import Levels
 
-LEAST_NOISE = 0.3  # smallest fraction of a voxel's noise variance that is measurement noise
-OUTLIER = 10.0  # factor on the noise sd of an outlier voxel
+MIN_MEASUREMENT_NOISE = 0.3  # smallest fraction of a voxel's noise variance that is measurement noise
+OUTLIER_FACTOR = 10.0  # factor on the noise sd of an outlier voxel
 FWHM = 2.355 * VOXEL_MM  # of a Gaussian with an sd of one voxel, mm
 LOCAL = 4.0  # width of the noise that neighbours share, FWHM in mm
-KEPT = np.array([1, 1, 0.5, 0.5])  # fraction of the thermal, local, broad and global noise variance that remains after denoising
+# fraction of the thermal, local, broad and global noise variance that remains after denoising
+DENOISED_FRACTION = np.array([1, 1, 0.5, 0.5])
 MEAN_SIGNAL, MEAN_SPREAD = 1500.0, 0.15  # scanner units, sd of their log
 DRIFT_ORDER = 3
-MIDDLE = 10  # index of the middle HRF of the library
-PLACES = 40  # possible onsets per volume if onsets lie between volumes: 1/30 s apart
-LATEST = 30  # largest delay of an onset after its volume, in these steps: 3-s trials that are 4 s apart do not overlap
+MIDDLE_HRF = 10  # index of the middle HRF of the library
+STEPS_PER_VOLUME = 40  # possible onsets per volume if onsets lie between volumes: 1/30 s apart
+MAX_DELAY = 30  # largest delay of an onset after its volume, in these steps: 3-s trials that are 4 s apart do not overlap
 START = 0.5  # time of the first volume in such runs, in volumes: fMRIPrep aligns slices to the middle of each volume
 
 
@@ -42,15 +43,15 @@ class Noise:
 
         `shares` and `autocorrelation` have one value per part: thermal (independent over voxels), local, broad and global.
         """
-        thermal, local, broad, common = np.sqrt(shares, dtype=np.float32)
-        first, second, third, fourth = autocorrelation
+        thermal_sd, local_sd, broad_sd, global_sd = np.sqrt(shares, dtype=np.float32)
+        thermal_ar, local_ar, broad_ar, global_ar = autocorrelation
         size = (n_times, self.loadings.shape[1])
-        noise = thermal * autocorrelate(rng.standard_normal(size, dtype=np.float32), first)
-        if local:
-            noise += local * autocorrelate(self.head.smooth_fields(n_times, LOCAL / FWHM, rng), second)
-        factors = autocorrelate(rng.standard_normal((n_times, len(self.loadings)), dtype=np.float32), third)
-        noise += broad * factors @ self.loadings
-        noise += common * autocorrelate(rng.standard_normal((n_times, 1), dtype=np.float32), fourth)
+        noise = thermal_sd * autocorrelate(rng.standard_normal(size, dtype=np.float32), thermal_ar)
+        if local_sd:
+            noise += local_sd * autocorrelate(self.head.smooth_fields(n_times, LOCAL / FWHM, rng), local_ar)
+        factors = autocorrelate(rng.standard_normal((n_times, len(self.loadings)), dtype=np.float32), broad_ar)
+        noise += broad_sd * factors @ self.loadings
+        noise += global_sd * autocorrelate(rng.standard_normal((n_times, 1), dtype=np.float32), global_ar)
         return noise
 
 
@@ -61,15 +62,15 @@ def draw_ncsnr(head, quality, levels, rng):
     """
     _, region = head.areas()
     fields = [share**0.5 * head.smooth_fields(1, width, rng)[0, head.responds] for share, width in levels.smoothness]
-    place, ratio = np.sum(fields, axis=0), np.empty(len(region))
+    field, ratio = np.sum(fields, axis=0), np.empty(len(region))
     for name in np.unique(region):
-        inside, (mean, sd) = region == name, levels.ncsnr[name]
-        root = (mean**2 - sd**2 / 2) ** 0.25  # mean and variance of a square: m² + s², 4 m² s² + 2 s⁴
-        quantile = (rankdata(place[inside]) - 0.5) / inside.sum()
-        ratio[inside] = (root + np.sqrt(mean - root**2) * norm.ppf(quantile)) ** 2
-    dead = min(0.04, levels.dead / quality**3)  # more in subjects of low quality
-    edge = head.smooth_fields(1, 1.0, rng)[0, head.responds]
-    ratio[edge < np.quantile(edge, dead)] = 0
+        in_region, (mean, sd) = region == name, levels.ncsnr[name]
+        mean_root = (mean**2 - sd**2 / 2) ** 0.25  # mean and variance of a square: m² + s², 4 m² s² + 2 s⁴
+        quantile = (rankdata(field[in_region]) - 0.5) / in_region.sum()
+        ratio[in_region] = (mean_root + np.sqrt(mean - mean_root**2) * norm.ppf(quantile)) ** 2
+    dead_fraction = min(0.04, levels.dead / quality**3)  # more in subjects of low quality
+    dead_field = head.smooth_fields(1, 1.0, rng)[0, head.responds]
+    ratio[dead_field < np.quantile(dead_field, dead_fraction)] = 0
     return quality * ratio
 
 
@@ -80,10 +81,10 @@ def make_noise(total_sd, other_variance, *, head, levels, onsets, rng):
     voxels of the brain get the median noise. `onsets` are the volumes in which the trials of a typical run begin.
     """
     beta_sd = np.full(len(head.responds), np.median(total_sd))
-    beta_sd[head.responds] = np.sqrt(np.maximum(total_sd**2 - other_variance, LEAST_NOISE * total_sd**2))
-    beta_sd[rng.random(len(beta_sd)) < levels.outliers] *= OUTLIER
+    beta_sd[head.responds] = np.sqrt(np.maximum(total_sd**2 - other_variance, MIN_MEASUREMENT_NOISE * total_sd**2))
+    beta_sd[rng.random(len(beta_sd)) < levels.outliers] *= OUTLIER_FACTOR
     loadings = np.concatenate([head.smooth_fields(1, width / FWHM, rng) for width in levels.broad])
-    shares = KEPT * levels.shares * _parts_of_least_squares(onsets, levels)
+    shares = DENOISED_FRACTION * levels.shares * _least_squares_variances(onsets, levels)
     return Noise(beta_sd, loadings / np.linalg.norm(loadings, axis=0), shares / shares.sum(), head, levels)
 
 
@@ -99,9 +100,9 @@ def draw_hrfs(head, rng):
 
 
 @cache
-def _hrfs(places):
+def _hrfs(n_steps):
     """Sample the HRF library at `places` samples per volume of NSD: (20, n_samples) float32."""
-    return hrf.sampled_library(nsd.TR / places, nsd.STIMULUS_SECONDS)
+    return hrf.sampled_library(nsd.TR / n_steps, nsd.STIMULUS_SECONDS)
 
 
 def _convolved(onsets, index):
@@ -109,27 +110,28 @@ def _convolved(onsets, index):
 
     Onsets are in volumes: whole numbers, or multiples of 1 / PLACES.
     """
-    places = 1 if (onsets == np.rint(onsets)).all() else PLACES
-    since = np.rint(places * (np.arange(nsd.N_VOLUMES)[:, None] - onsets)).astype(np.int64)
-    response = np.concatenate([_hrfs(places)[index], np.zeros(places * nsd.N_VOLUMES)])
-    return np.where(since < 0, 0, response[np.maximum(since, 0)])
+    n_steps = 1 if (onsets == np.rint(onsets)).all() else STEPS_PER_VOLUME
+    lag = np.rint(n_steps * (np.arange(nsd.N_VOLUMES)[:, None] - onsets)).astype(np.int64)
+    response = np.concatenate([_hrfs(n_steps)[index], np.zeros(n_steps * nsd.N_VOLUMES)])
+    return np.where(lag < 0, 0, response[np.maximum(lag, 0)])
 
 
 def resampling(sampling):
     """Return the cubic-spline matrix that resamples volumes from every `sampling` seconds to every TR: (226, n)."""
     times = nsd.TR * np.arange(nsd.N_VOLUMES)
-    measured = sampling * np.arange(int(np.ceil(times[-1] / sampling - 1e-9)) + 1)
-    return CubicSpline(measured, np.eye(len(measured)))(times)
+    sampled = sampling * np.arange(int(np.ceil(times[-1] / sampling - 1e-9)) + 1)
+    return CubicSpline(sampled, np.eye(len(sampled)))(times)
 
 
-def _parts_of_least_squares(onsets, levels):
+def _least_squares_variances(onsets, levels):
     """Variance of a least-squares beta under each noise part of sd 1 in the series, median over a run's trials: (4,)."""
-    design = np.concatenate([_convolved(onsets, MIDDLE), _polynomials()], axis=1)
+    design = np.concatenate([_convolved(onsets, MIDDLE_HRF), _polynomials()], axis=1)
     resample = resampling(levels.sampling)
     weights = np.linalg.pinv(design)[: len(onsets)] @ resample  # (n_trials, n)
     lags = np.arange(resample.shape[1])
     covariances = (toeplitz(float(ar) ** lags) for ar in levels.autocorrelation)  # 0.0 ** 0 is 1
-    return np.array([np.median(np.einsum("ti,ij,tj->t", weights, part, weights, optimize=True)) for part in covariances])
+    variances = [np.einsum("ti,ij,tj->t", weights, covariance, weights, optimize=True) for covariance in covariances]
+    return np.array([np.median(variance) for variance in variances])
 
 
 def draw_run(betas, onsets, hrf_index, *, noise, mean, rng, start=0):
@@ -140,10 +142,10 @@ def draw_run(betas, onsets, hrf_index, *, noise, mean, rng, start=0):
     scanner units; and `start`, the time of the first volume, in volumes. The noise uses onsets rounded down to volumes.
     """
     levels, resample = noise.levels, resampling(noise.levels.sampling).astype(np.float32)
-    of_least_squares = np.dot(levels.shares, _parts_of_least_squares(np.floor(onsets), levels))
-    volume_sd = noise.beta_sd / levels.denoised / np.sqrt(of_least_squares)
-    measured = noise.draw(resample.shape[1], levels.shares, levels.autocorrelation, rng)
-    percent = resample @ measured * volume_sd.astype(np.float32)
+    beta_variance = np.dot(levels.shares, _least_squares_variances(np.floor(onsets), levels))
+    volume_sd = noise.beta_sd / levels.denoised / np.sqrt(beta_variance)
+    unit_noise = noise.draw(resample.shape[1], levels.shares, levels.autocorrelation, rng)
+    percent = resample @ unit_noise * volume_sd.astype(np.float32)
     scale = np.sqrt((2 * np.arange(1, DRIFT_ORDER + 1) + 1) / DRIFT_ORDER)  # each order has variance 1 / DRIFT_ORDER
     weights = rng.standard_normal((DRIFT_ORDER, len(mean))) * scale[:, None]
     percent += (levels.drift * (_polynomials()[:, 1:] @ weights)).astype(np.float32)

@@ -64,13 +64,13 @@ def make_tuning(anatomy, levels, rng):
 
     channels = np.empty((len(area), len(CHANNELS)))
     for on, off, kind in OPPONENTS:
-        drawn = weights(1)[:, 0] * [FIELDS[name][2][kind] for name in area]
-        channels[:, on], channels[:, off] = np.maximum(drawn, 0), np.maximum(-drawn, 0)
+        signed = weights(1)[:, 0] * [FIELDS[name][2][kind] for name in area]
+        channels[:, on], channels[:, off] = np.maximum(signed, 0), np.maximum(-signed, 0)
     for channel, kind in ENERGIES:
         channels[:, channel] = np.abs(weights(1)[:, 0] * [FIELDS[name][2][kind] for name in area])
     preferred = np.zeros((len(area), len(ATTRIBUTES)), dtype=np.float32)
-    for name, wanted in PREFERRED.items():
-        columns = [ATTRIBUTES.index(attribute) for attribute in wanted]
+    for name, attributes in PREFERRED.items():
+        columns = [ATTRIBUTES.index(attribute) for attribute in attributes]
         preferred[np.ix_(anatomy.rois[name][general] > 0, columns)] = 1
     n_dimensions = levels.dimensions or len(ATTRIBUTES)
     return Tuning(area, x, y, size, channels, weights(n_dimensions), weights(n_dimensions), preferred)
@@ -83,16 +83,16 @@ def visual_maps(image):
     """
     from PIL import Image
 
-    small = Image.fromarray(image).resize((2 * FIELD, 2 * FIELD), Image.Resampling.BOX)
-    red, green, blue = np.moveaxis(np.asarray(small, dtype=np.float32) / 255, -1, 0)
+    reduced = Image.fromarray(image).resize((2 * FIELD, 2 * FIELD), Image.Resampling.BOX)
+    red, green, blue = np.moveaxis(np.asarray(reduced, dtype=np.float32) / 255, -1, 0)
     light = (red + green + blue) / 3
-    down, right = np.gradient(light)
-    contrast = np.hypot(right, down)
+    vertical, horizontal = np.gradient(light)
+    contrast = np.hypot(horizontal, vertical)
     differences = (light - 0.5, red - green, blue - (red + green) / 2)
     maps = [np.maximum(sign * values, 0) for values in differences for sign in (1, -1)] + [contrast]
     for theta in np.arange(4) * np.pi / 4:
-        across = right * np.cos(theta) + down * np.sin(theta)  # theta is the normal of the edge
-        maps.append(across**2 / (contrast + 0.02))
+        gradient = horizontal * np.cos(theta) + vertical * np.sin(theta)  # theta is the normal of the edge
+        maps.append(gradient**2 / (contrast + 0.02))
     maps = np.stack(maps)  # (n_channels, 64, 64)
     return maps.reshape(len(maps), FIELD, 2, FIELD, 2).mean(axis=(2, 4))
 
@@ -113,19 +113,19 @@ def drive(tuning, maps, *, meaning, private, attributes, levels):
     # whether the picture shows what the voxel's region prefers
     preferred = standardise(standardise(attributes) @ tuning.preferred.T)
     semantic = standardise(meaning @ tuning.semantic.T.astype(np.float32)) + PREFERENCE * preferred
-    hidden = standardise(private @ tuning.private.T.astype(np.float32))
-    share = np.where(tuning.area == "other", levels.semantic, 0).astype(np.float32)
-    shares = (1 - levels.private - share, share, np.float32(levels.private))
-    parts = (standardise(visual), standardise(semantic), hidden)
+    private_drive = standardise(private @ tuning.private.T.astype(np.float32))
+    meaning_share = np.where(tuning.area == "other", levels.semantic, 0).astype(np.float32)
+    shares = (1 - levels.private - meaning_share, meaning_share, np.float32(levels.private))
+    parts = (standardise(visual), standardise(semantic), private_drive)
     return standardise(sum(np.sqrt(share) * part for share, part in zip(shares, parts, strict=True)))
 
 
 def _energies(tuning, maps):
     """Energy of each voxel's channels in its receptive field and in the whole picture: both (n_images, n_voxels) float32."""
     centre = (np.arange(FIELD) + 0.5) / FIELD
-    across = np.exp(-0.5 * ((centre - tuning.x[:, None]) / tuning.size[:, None]) ** 2)  # (n_voxels, 32)
-    along = np.exp(-0.5 * ((centre - tuning.y[:, None]) / tuning.size[:, None]) ** 2)
-    fields = (along[:, :, None] * across[:, None, :]).reshape(len(tuning.x), -1).astype(np.float32)
+    horizontal = np.exp(-0.5 * ((centre - tuning.x[:, None]) / tuning.size[:, None]) ** 2)  # (n_voxels, 32)
+    vertical = np.exp(-0.5 * ((centre - tuning.y[:, None]) / tuning.size[:, None]) ** 2)
+    fields = (vertical[:, :, None] * horizontal[:, None, :]).reshape(len(tuning.x), -1).astype(np.float32)
     fields /= fields.sum(axis=1, keepdims=True)
     energy, pool = np.zeros((2, len(maps), len(fields)), dtype=np.float32)
     for channel, weight in enumerate(tuning.channels.T.astype(np.float32)):
@@ -142,9 +142,9 @@ def respond(drive, *, area, levels, rng):
     A response is mean + sd * f(drive), where f(x) = tanh(s x) / s for saturation s (f(x) = x for s = 0) is scaled to sd 1. Mean
     and sd are those of the area, times a log-normal factor per voxel.
     """
-    shape = np.tanh(levels.saturation * drive) / levels.saturation if levels.saturation else drive
+    compressed = np.tanh(levels.saturation * drive) / levels.saturation if levels.saturation else drive
     mean, sd = np.array([levels.signal[name] for name in area]).T * rng.lognormal(0, levels.signal_spread, (2, len(area)))
-    return (mean + sd * standardise(shape)).astype(np.float32)
+    return (mean + sd * standardise(compressed)).astype(np.float32)
 
 
 def draw_gain(n_trials, gain_sd, rng, *, ar=0.0):
@@ -163,9 +163,9 @@ def repetition(image_ids, area, levels):
     """
     session = np.arange(len(image_ids)) // nsd.N_SESSION_TRIALS
     rank = pd.Series(image_ids).groupby(image_ids).cumcount().to_numpy()
-    again = pd.Series(image_ids).groupby([image_ids, session]).cumcount().to_numpy() > 0
+    in_session = pd.Series(image_ids).groupby([image_ids, session]).cumcount().to_numpy() > 0
     loss = 1 - np.array([(1.0, *levels.repetition[name]) for name in area]).T[np.minimum(rank, 2)]
-    return (1 - np.where(again, 1.5, 1.0)[:, None] * loss).astype(np.float32)
+    return (1 - np.where(in_session, 1.5, 1.0)[:, None] * loss).astype(np.float32)
 
 
 def aligned_noise(response, n_trials, rng):
@@ -194,9 +194,10 @@ def session_effects(n_sessions, n_voxels, levels, rng):
 
 def autocorrelate(noise, ar):
     """Turn rows of white noise into a first-order autoregressive series with coefficient `ar`, in place; the sd stays 1."""
-    for before, row in pairwise(noise) if ar else ():
-        row *= (1 - ar**2) ** 0.5
-        row += ar * before
+    if ar:
+        for previous, row in pairwise(noise):
+            row *= (1 - ar**2) ** 0.5
+            row += ar * previous
     return noise
 
 

@@ -62,9 +62,10 @@ PUBLISHED = {
 GATES = ("Brain-Score", "DeepNSD", "nsddatapaper", "nsdMemConn", "Roth")
 N_RUNS, N_RANKS = 2, 50  # number of runs of session 1 whose series are read; number of ranks of the spectrum
 N_CELLS = 8  # cells per side; their means and sds are the picture features
-DECODING, ENCODING = 1e3, 1e4  # ridge penalties
-FEATURES = 1000  # total variance that the features for encoding are scaled to
-FAR_MM, LOWEST = 20.0, 10.0  # distance from which voxels count as far; smallest ceiling (%) of voxels in the encoding analysis
+DECODING_PENALTY, ENCODING_PENALTY = 1e3, 1e4  # ridge penalties
+TOTAL_VARIANCE = 1000  # of the features for encoding, after scaling
+FAR_MM = 20.0  # distance from which voxels count as far
+MIN_CEILING = 10.0  # smallest ceiling (%) of voxels in the encoding analysis
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,12 @@ def calibrate(run, trials, *, glm=None):
         the range comes from NSD's own data), basis. Statistics that the data do not allow (one session; no GLM) are missing.
     """
     data = NSDSubject(run.data, run.subject, run.n_sessions)
-    seen = _measure(trials, data)
-    found = _ceilings(seen) | _steps(glm, data) | _maps(seen) | _series(data) | _noise(seen) | _sessions(seen)
-    found |= _encoding(seen, data) | _decoding(seen, load_truth(run), data) | _spectrum(seen) | _repeats(seen) | _answers(data)
+    measured = _measure(trials, data)
+    statistics = _ceilings(measured) | _steps(glm, data) | _maps(measured) | _series(data)
+    statistics |= _noise(measured) | _sessions(measured) | _encoding(measured, data)
+    statistics |= _decoding(measured, load_truth(run), data) | _spectrum(measured) | _repeats(measured) | _answers(data)
     table = pd.DataFrame.from_dict(PUBLISHED, orient="index", columns=["low", "high", "basis"])
-    table.insert(0, "value", pd.Series(found))
+    table.insert(0, "value", pd.Series(statistics))
     table = table.dropna()
     table.insert(3, "inside", table["value"].between(table["low"], table["high"]))
     table.insert(4, "gate", table["basis"].str.startswith(GATES))
@@ -125,25 +127,26 @@ def _measure(trials, data):
     raw, session, ids = trials.betas.values, trials.session.values, trials.image_id.values
     z = within_sessions(raw, session, scaled=True)
     images, order, first, counts = trials_by_image(raw, ids)
-    full = counts == N_REPEATS
+    has_all_repeats = counts == N_REPEATS
     labels = data.roi("prf-visualrois").ravel()[trials.voxel.values]
-    areas = {name: np.isin(labels, numbers) for name, numbers in (("V1", (1, 2)), ("V2", (3, 4)), ("V3", (5, 6)), ("V4", (7,)))}
+    labels_of_area = {"V1": (1, 2), "V2": (3, 4), "V3": (5, 6), "V4": (7,)}
+    areas = {name: np.isin(labels, area_labels) for name, area_labels in labels_of_area.items()}
     areas |= {"early": np.isin(labels, range(1, 7)), "higher": labels <= 0}
-    place = np.stack(np.unravel_index(trials.voxel.values, data.brainmask.shape), axis=1)
-    rows = order[first[full][:, None] + np.arange(N_REPEATS)]
-    return Measured(raw, z, ids, session, images[full], rows, ncsnr(raw, ids, session=session), place, areas)
+    position = np.stack(np.unravel_index(trials.voxel.values, data.brainmask.shape), axis=1)
+    rows = order[first[has_all_repeats][:, None] + np.arange(N_REPEATS)]
+    return Measured(raw, z, ids, session, images[has_all_repeats], rows, ncsnr(raw, ids, session=session), position, areas)
 
 
-def _ceilings(seen):
+def _ceilings(measured):
     """Noise ceilings by area, and their distribution."""
-    ceiling, areas = noise_ceiling(seen.ratio, N_REPEATS), seen.areas
-    found = {f"ceiling of {name}, median (%)": np.median(ceiling[areas[name]]) for name in ("V1", "V2", "V3", "V4")}
-    found["ceiling of nsdgeneral, median (%)"] = np.median(ceiling)
-    low = ceiling[areas["early"]]
-    found |= {f"V1 to V3: voxels below {limit} % (%)": 100 * np.mean(low < limit) for limit in (5, 10)}
-    found |= {f"{name}: voxels above 30 % (%)": 100 * np.mean(ceiling[areas[name]] > 30) for name in ("V1", "V4")}
-    of_v1 = seen.ratio[areas["V1"]]
-    return found | {"best ceiling (%)": ceiling.max(), "V1: sd / mean of ncsnr": of_v1.std() / of_v1.mean()}
+    ceiling, areas = noise_ceiling(measured.ratio, N_REPEATS), measured.areas
+    statistics = {f"ceiling of {name}, median (%)": np.median(ceiling[areas[name]]) for name in ("V1", "V2", "V3", "V4")}
+    statistics["ceiling of nsdgeneral, median (%)"] = np.median(ceiling)
+    early_ceiling = ceiling[areas["early"]]
+    statistics |= {f"V1 to V3: voxels below {limit} % (%)": 100 * np.mean(early_ceiling < limit) for limit in (5, 10)}
+    statistics |= {f"{name}: voxels above 30 % (%)": 100 * np.mean(ceiling[areas[name]] > 30) for name in ("V1", "V4")}
+    ratio_v1 = measured.ratio[areas["V1"]]
+    return statistics | {"best ceiling (%)": ceiling.max(), "V1: sd / mean of ncsnr": ratio_v1.std() / ratio_v1.mean()}
 
 
 def _steps(glm, data):
@@ -155,19 +158,19 @@ def _steps(glm, data):
     return {"ncsnr of b3 / b2, medians": b3 / b2}
 
 
-def _maps(seen):
+def _maps(measured):
     """Smoothness of the ncsnr map in V1 to V3, and correlation of ceilings between halves of the images."""
-    odd = np.isin(seen.image_ids, seen.images[::2])
-    halves = [ncsnr(seen.raw[half], seen.image_ids[half], session=seen.session[half]) for half in (odd, ~odd)]
-    agree = np.corrcoef(*(noise_ceiling(half, N_REPEATS) for half in halves))[0, 1]
-    found = {"ceilings from either half of the images, r": agree}
-    place, ratio = seen.place[seen.areas["early"]], seen.ratio[seen.areas["early"]]
-    apart = np.abs(place[:, None] - place[None])
-    along = (np.count_nonzero(apart, axis=2) == 1) * apart.sum(axis=2)  # along an axis of the volume, else 0
+    odd = np.isin(measured.image_ids, measured.images[::2])
+    halves = [ncsnr(measured.raw[half], measured.image_ids[half], session=measured.session[half]) for half in (odd, ~odd)]
+    agreement = np.corrcoef(*(noise_ceiling(half, N_REPEATS) for half in halves))[0, 1]
+    statistics = {"ceilings from either half of the images, r": agreement}
+    position, ratio = measured.position[measured.areas["early"]], measured.ratio[measured.areas["early"]]
+    distance = np.abs(position[:, None] - position[None])
+    axis_distance = (np.count_nonzero(distance, axis=2) == 1) * distance.sum(axis=2)  # along an axis of the volume, else 0
     for steps in (1, 2, 4):
-        pairs = np.nonzero(along == steps)
-        found[f"ncsnr, r of voxels {steps} apart"] = np.corrcoef(ratio[pairs[0]], ratio[pairs[1]])[0, 1]
-    return found
+        pairs = np.nonzero(axis_distance == steps)
+        statistics[f"ncsnr, r of voxels {steps} apart"] = np.corrcoef(ratio[pairs[0]], ratio[pairs[1]])[0, 1]
+    return statistics
 
 
 def _series(data):
@@ -181,93 +184,94 @@ def _series(data):
     return {f"series, autocorrelation at lag {lag}": value for lag, value in zip((1, 2), np.mean(lags, axis=0), strict=True)}
 
 
-def _noise(seen):
+def _noise(measured):
     """Noise correlations between voxels, from differences between repeats; effect of scaling by session on the ceiling."""
-    noise = (seen.z[seen.rows] - seen.z[seen.rows].mean(axis=1, keepdims=True)).reshape(-1, seen.z.shape[1])
-    alike = np.corrcoef(noise[:, seen.ratio > 0].T)
-    place = seen.place[seen.ratio > 0].astype(np.float32)
-    apart = VOXEL_MM * np.sqrt(np.maximum(0, np.add.outer(*[np.square(place).sum(axis=1)] * 2) - 2 * place @ place.T))
-    far = alike[apart > FAR_MM]
-    unscaled = ncsnr(seen.raw, seen.image_ids, session=np.zeros(len(seen.raw), int))
+    noise = (measured.z[measured.rows] - measured.z[measured.rows].mean(axis=1, keepdims=True)).reshape(-1, measured.z.shape[1])
+    correlation = np.corrcoef(noise[:, measured.ratio > 0].T)
+    position = measured.position[measured.ratio > 0].astype(np.float32)
+    distance = VOXEL_MM * np.sqrt(np.maximum(0, np.add.outer(*[np.square(position).sum(axis=1)] * 2) - 2 * position @ position.T))
+    far = correlation[distance > FAR_MM]
+    unscaled = ncsnr(measured.raw, measured.image_ids, session=np.zeros(len(measured.raw), int))
     return {
-        "noise of betas, r of neighbours": alike[np.isclose(apart, VOXEL_MM, atol=0.01)].mean(),
+        "noise of betas, r of neighbours": correlation[np.isclose(distance, VOXEL_MM, atol=0.01)].mean(),
         "noise of betas, r beyond 20 mm": far.mean() if far.size else np.nan,
-        "noise of betas, share of its first axis (%)": 100 * np.linalg.eigvalsh(alike)[-1] / len(alike),
+        "noise of betas, share of its first axis (%)": 100 * np.linalg.eigvalsh(correlation)[-1] / len(correlation),
         "ceiling without / with scaling by session": np.median(noise_ceiling(unscaled, N_REPEATS))
-        / np.median(noise_ceiling(seen.ratio, N_REPEATS)),
+        / np.median(noise_ceiling(measured.ratio, N_REPEATS)),
     }
 
 
-def _sessions(seen):
+def _sessions(measured):
     """In V1: drift of an image's pattern with the number of sessions between repeats, and reliability of voxels."""
-    inside = seen.areas["V1"]
-    patterns = seen.raw[seen.rows][..., inside]  # (n_images, 3, n_voxels)
-    once = patterns[:, 0]
-    found = {"V1, mean of two trials with one, median r": np.median(correlate(once, patterns[:, 1:].mean(axis=1)))}
-    patterns = (patterns - seen.raw[:, inside].mean(axis=0)) / seen.raw[:, inside].std(axis=0)
-    alike = np.concatenate([row_correlation(patterns[:, i], patterns[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))])
-    session = seen.session[seen.rows]
-    apart = np.concatenate([abs(session[:, i] - session[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))])
-    if apart.any():
-        found["V1 patterns, r of likeness and sessions apart"] = np.corrcoef(alike, apart)[0, 1]
-    return found
+    in_v1 = measured.areas["V1"]
+    patterns = measured.raw[measured.rows][..., in_v1]  # (n_images, 3, n_voxels)
+    single = patterns[:, 0]
+    statistics = {"V1, mean of two trials with one, median r": np.median(correlate(single, patterns[:, 1:].mean(axis=1)))}
+    patterns = (patterns - measured.raw[:, in_v1].mean(axis=0)) / measured.raw[:, in_v1].std(axis=0)
+    similarity = np.concatenate([row_correlation(patterns[:, i], patterns[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))])
+    session = measured.session[measured.rows]
+    sessions_apart = np.concatenate([abs(session[:, i] - session[:, j]) for i, j in ((0, 1), (0, 2), (1, 2))])
+    if sessions_apart.any():
+        statistics["V1 patterns, r of likeness and sessions apart"] = np.corrcoef(similarity, sessions_apart)[0, 1]
+    return statistics
 
 
-def _encoding(seen, data):
+def _encoding(measured, data):
     """Share of the ceiling that ridge explains in held-out images, from caption words and from coarse pictures."""
     from sklearn.feature_extraction.text import CountVectorizer
 
-    said = CountVectorizer().fit_transform(" ".join(five) for five in data.captions(seen.images)).toarray()
-    shown = []
-    for some in np.array_split(seen.images, max(1, len(seen.images) // 50)):
-        cells = data.stimuli(some)[:, :416:4, :416:4].reshape(len(some), N_CELLS, 104 // N_CELLS, N_CELLS, -1, 3)
-        shown.append(np.stack([cells.mean(axis=(2, 4)), cells.std(axis=(2, 4))], axis=1).reshape(len(some), -1))
-    features = {"captions": said, "pictures": np.concatenate(shown)}
-    features = {name: standardise(values) * np.sqrt(FEATURES / values.shape[1]) for name, values in features.items()}
+    words = CountVectorizer().fit_transform(" ".join(five) for five in data.captions(measured.images)).toarray()
+    pictures = []
+    for image_ids in np.array_split(measured.images, max(1, len(measured.images) // 50)):
+        cells = data.stimuli(image_ids)[:, :416:4, :416:4].reshape(len(image_ids), N_CELLS, 104 // N_CELLS, N_CELLS, -1, 3)
+        pictures.append(np.stack([cells.mean(axis=(2, 4)), cells.std(axis=(2, 4))], axis=1).reshape(len(image_ids), -1))
+    features = {"captions": words, "pictures": np.concatenate(pictures)}
+    features = {name: standardise(values) * np.sqrt(TOTAL_VARIANCE / values.shape[1]) for name, values in features.items()}
     features["both"] = np.hstack(list(features.values()))
-    mean, ceiling = seen.z[seen.rows].mean(axis=1), noise_ceiling(seen.ratio, N_REPEATS)
-    test, judged, explained = np.arange(len(mean)) % 5 == 0, seen.areas["higher"] & (ceiling > LOWEST), {}
+    mean, ceiling = measured.z[measured.rows].mean(axis=1), noise_ceiling(measured.ratio, N_REPEATS)
+    test, voxels, shares = np.arange(len(mean)) % 5 == 0, measured.areas["higher"] & (ceiling > MIN_CEILING), {}
     for name, values in features.items():
-        predicted = decode(values[~test], mean[~test], values[test], alphas=(ENCODING,), mode="none")
-        r = correlate(mean[test], predicted)[judged]
-        explained[name] = np.mean(100 * r * abs(r) / ceiling[judged])
+        predicted = decode(values[~test], mean[~test], values[test], alphas=(ENCODING_PENALTY,), mode="none")
+        r = correlate(mean[test], predicted)[voxels]
+        shares[name] = np.mean(100 * r * abs(r) / ceiling[voxels])
     return {
-        "higher areas: captions and pictures explain, of ceiling": explained["both"],
-        "higher areas: captions minus pictures": explained["captions"] - explained["pictures"],
+        "higher areas: captions and pictures explain, of ceiling": shares["both"],
+        "higher areas: captions minus pictures": shares["captions"] - shares["pictures"],
     }
 
 
-def _decoding(seen, truth, data):
+def _decoding(measured, truth, data):
     """Accuracy of ridge for the main kind of test images, from the mean of three trials and from single trials."""
     kinds = [f"kind: {kind}" for kind in scenes.KINDS]
-    wanted = truth.scene.sel(image=seen.images, attribute=kinds).values
-    test = np.isin(seen.images, data.image_ids[data.is_test])
-    mean, once, found = seen.z[seen.rows].mean(axis=1), seen.z[seen.rows[:, 0]], {}
-    for label, patterns in (("a mean of three", mean), ("one trial", once)):
-        guess = decode(mean[~test], wanted[~test], patterns[test], alphas=(DECODING,), mode="none")
-        found[f"main kind from {label} (%)"] = 100 * np.mean(guess.argmax(axis=1) == wanted[test].argmax(axis=1))
-    return found
+    true_kinds = truth.scene.sel(image=measured.images, attribute=kinds).values
+    test = np.isin(measured.images, data.image_ids[data.is_test])
+    mean, single, statistics = measured.z[measured.rows].mean(axis=1), measured.z[measured.rows[:, 0]], {}
+    for label, patterns in (("a mean of three", mean), ("one trial", single)):
+        predicted = decode(mean[~test], true_kinds[~test], patterns[test], alphas=(DECODING_PENALTY,), mode="none")
+        statistics[f"main kind from {label} (%)"] = 100 * np.mean(predicted.argmax(axis=1) == true_kinds[test].argmax(axis=1))
+    return statistics
 
 
-def _spectrum(seen):
+def _spectrum(measured):
     """Slope of log variance against log rank of the signal: principal axes of first repeats, covariance with second repeats."""
-    first, second = (seen.z[seen.rows[:, repeat]] for repeat in (0, 1))
+    first, second = (measured.z[measured.rows[:, repeat]] for repeat in (0, 1))
     axes = np.linalg.svd(first - first.mean(axis=0), full_matrices=False)[2][:N_RANKS].T
     variance = np.sum(((first - first.mean(axis=0)) @ axes) * ((second - second.mean(axis=0)) @ axes), axis=0)
     rank = np.arange(1, len(variance) + 1)[variance > 0]
     return {"slope of the signal's spectrum": np.polyfit(np.log(rank), np.log(variance[variance > 0]), 1)[0]}
 
 
-def _repeats(seen):
+def _repeats(measured):
     """Mean response to the third presentation relative to the first, adjusted for differences between sessions."""
-    session, found = seen.session[seen.rows.ravel()], {}
-    rank = np.tile(np.eye(N_REPEATS), (len(seen.rows), 1))
-    which = (session[:, None] == np.unique(session)[1:]).astype(float)
-    design = np.hstack([rank, which - which.mean(axis=0)])
+    session, statistics = measured.session[measured.rows.ravel()], {}
+    rank = np.tile(np.eye(N_REPEATS), (len(measured.rows), 1))
+    session_columns = (session[:, None] == np.unique(session)[1:]).astype(float)
+    design = np.hstack([rank, session_columns - session_columns.mean(axis=0)])
     for label, name in (("higher areas", "higher"), ("V1", "V1")):
-        weights = np.linalg.lstsq(design, seen.raw[seen.rows.ravel()][:, seen.areas[name]].mean(axis=1), rcond=None)[0]
-        found[f"third / first showing, {label}"] = weights[2] / weights[0]
-    return found
+        response = measured.raw[measured.rows.ravel()][:, measured.areas[name]].mean(axis=1)
+        weights = np.linalg.lstsq(design, response, rcond=None)[0]
+        statistics[f"third / first showing, {label}"] = weights[2] / weights[0]
+    return statistics
 
 
 def _answers(data):

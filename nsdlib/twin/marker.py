@@ -32,19 +32,19 @@ def settings_of(run):
         )
     NSDSubject(run.data, planned_subject(run), run.n_sessions)  # refuses subjects and sessions that NSD does not have
     _check_layout(run)
-    own = {"subject": planned_subject(run), "n_sessions": run.n_sessions, "version": VERSION}
+    settings = {"subject": planned_subject(run), "n_sessions": run.n_sessions, "version": VERSION}
     if run.bids is not None:
-        own["bids"] = {name: getattr(run.bids, name) for name in ("label", "task", "space")}
-    return json.loads(json.dumps(run.simulation.model_dump() | own))
+        settings["bids"] = {name: getattr(run.bids, name) for name in ("label", "task", "space")}
+    return json.loads(json.dumps(run.simulation.model_dump() | settings))
 
 
-def is_complete(run, *some):
+def is_complete(run, *selected):
     """Return whether the folders of a run, or `some` of them, hold its simulated subject.
 
     Raises FileExistsError if one holds anything else.
     """
     settings = settings_of(run)
-    complete = [_is_complete(folder, settings) for folder in some or folders(run)]
+    complete = [_is_complete(folder, settings) for folder in selected or folders(run)]
     return all(complete)
 
 
@@ -67,34 +67,40 @@ def check_subject(run):
     advice = f"Give params/{run.name}.yaml a folder of its own as `data`, or move this one away."
     if run.simulation is None:
         raise ValueError(f"{run.data} holds a simulated subject, and run {run.name!r} is of a real one. {advice}")
-    if changes := _changes(run.data, settings_of(run), but={"n_sessions"}):
+    if changes := _changes(run.data, settings_of(run), ignored={"n_sessions"}):
         raise ValueError(f"{run.data} holds the simulated subject of another run ({changes}). {advice}")
 
 
 def _check_layout(run):
     """Raise ValueError if a simulation cannot be written in the run's data layout."""
-    bids, fixed = run.bids, {"images": run.data / STIMULI, "captions": run.data / STIMULI / CAPTIONS}
+    bids, fixed_paths = run.bids, {"images": run.data / STIMULI, "captions": run.data / STIMULI / CAPTIONS}
     if bids is None:
         for name in filter(run.simulation.differs, run.simulation.in_bids_only):
             raise ValueError(
-                f"params/{run.name}.yaml: simulation.{name}={getattr(run.simulation, name)}: NSD's files cannot have that. Leave "
-                "the line out, or add a section bids."
+                f"params/{run.name}.yaml: simulation.{name}={getattr(run.simulation, name)}: NSD's files cannot hold this. "
+                "Remove the line, or add a section `bids`."
             )
         return
-    for name, path in fixed.items():
+    for name, path in fixed_paths.items():
         if getattr(bids, name) not in (path, None):
-            raise ValueError(f"params/{run.name}.yaml: bids.{name}: the simulated data have them in {path}: name that.")
+            raise ValueError(
+                f"params/{run.name}.yaml: bids.{name}={getattr(bids, name)}: wanted {path}, where the simulated data have them. "
+                "Write that path, or remove the line."
+            )
     if bids.derivatives.is_relative_to(run.data) or run.data.is_relative_to(bids.derivatives):
-        raise ValueError(f"params/{run.name}.yaml: bids.derivatives: name a folder that lies beside {run.data}.")
+        raise ValueError(
+            f"params/{run.name}.yaml: bids.derivatives={bids.derivatives}: wanted a folder that neither lies in {run.data} nor "
+            "contains it. Choose another folder."
+        )
 
 
-def _changes(folder, settings, but=frozenset()):
+def _changes(folder, settings, ignored=frozenset()):
     """Describe the settings in which a folder's subject differs."""
     try:
-        there = dict(json.loads((folder / MARKER).read_text()))
+        stored = dict(json.loads((folder / MARKER).read_text()))
     except (ValueError, TypeError):
         return f"{MARKER} is damaged"
-    keys = sorted(key for key in (there.keys() | settings.keys()) - but if there.get(key) != settings.get(key))
+    keys = sorted(key for key in (stored.keys() | settings.keys()) - ignored if stored.get(key) != settings.get(key))
     if keys == ["version"]:
-        return f"version={there.get('version')} of the simulation, now {VERSION}: moved away, it is made anew"
-    return ", ".join(f"{key}={there.get(key)} there, {settings.get(key)} wanted" for key in keys)
+        return f"version={stored.get('version')} of the simulation, now {VERSION}: move it away to simulate it again"
+    return ", ".join(f"{key}={stored.get(key)} there, {settings.get(key)} wanted" for key in keys)

@@ -27,8 +27,8 @@ def embed(scenes, n_dimensions):
     """
     rng = np.random.default_rng(WORLD_SEED)
     concepts = _concepts(rng)
-    points = np.stack([_point(scene, concepts) for scene in scenes])  # (n_images, n_concept_dimensions)
-    return _spectrum(_cosines(points - points.mean(axis=0), CURVATURE, rng), n_dimensions)
+    vectors = np.stack([_scene_vector(scene, concepts) for scene in scenes])  # (n_images, n_concept_dimensions)
+    return _spectrum(_cosines(vectors - vectors.mean(axis=0), CURVATURE, rng), n_dimensions)
 
 
 def private(maps, n_dimensions):
@@ -45,24 +45,24 @@ def _concepts(rng):
     """Draw a vector for each kind, background and colour; vectors of a family have correlation `LIKENESS`."""
     concepts, size = {}, len(KINDS) + len(BACKGROUNDS)
     for family in (*FAMILIES, *((colour,) for colour in COLOURS)):
-        common = rng.standard_normal(size)
+        shared = rng.standard_normal(size)
         for name in family:
-            own = rng.standard_normal(size)
-            concepts[name] = (np.sqrt(LIKENESS) * common + np.sqrt(1 - LIKENESS) * own) / np.sqrt(size)
+            unique = rng.standard_normal(size)
+            concepts[name] = (np.sqrt(LIKENESS) * shared + np.sqrt(1 - LIKENESS) * unique) / np.sqrt(size)
     return concepts
 
 
-def _point(scene, concepts):
+def _scene_vector(scene, concepts):
     """Vector of a scene in the space of concepts."""
     weights = np.sqrt([thing.size for thing in scene.things]) / len(scene.things)
-    first = scene.things[0]
+    main_thing = scene.things[0]
     return np.concatenate([
         WEIGHTS["kind"] * sum(weight * concepts[thing.kind] for weight, thing in zip(weights, scene.things, strict=True)),
         WEIGHTS["colour"] * sum(weight * concepts[thing.colour] for weight, thing in zip(weights, scene.things, strict=True)),
         WEIGHTS["background"] * concepts[scene.background],
         WEIGHTS["number"] * np.array([len(scene.main) / 2]),
-        WEIGHTS["size"] * np.array([5 * first.size]),
-        WEIGHTS["place"] * np.array([3 * first.x, 3 * first.y]),
+        WEIGHTS["size"] * np.array([5 * main_thing.size]),
+        WEIGHTS["place"] * np.array([3 * main_thing.x, 3 * main_thing.y]),
     ])  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def _cosines(points, curvature, rng):
 
 def _spectrum(features, n_dimensions):
     """Principal components of features, with variances 1 / rank: (n_images, n_dimensions) float32."""
-    left, _, right = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
-    left = left * np.sign(right[np.arange(len(right)), abs(right).argmax(axis=1)])  # signs are arbitrary
+    scores, _, axes = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
+    scores = scores * np.sign(axes[np.arange(len(axes)), abs(axes).argmax(axis=1)])  # signs are arbitrary
     rank = np.arange(1, n_dimensions + 1)
-    return (np.sqrt(len(features) / rank) * left[:, :n_dimensions]).astype(np.float32)
+    return (np.sqrt(len(features) / rank) * scores[:, :n_dimensions]).astype(np.float32)

@@ -54,19 +54,19 @@ def simulate(run, *, progress=True):
     targets = folders(run)
     for folder in targets:
         folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{run.data.name}-partial-", dir=run.data.parent) as beside:
-        made = [Path(beside) / str(number) for number in range(len(targets))]
-        writer = NSDWriter(run, *made) if run.bids is None else BIDSWriter(run, *made)
-        _write_subject(writer, made[-1], run, progress)
-        for folder in made:
+    with tempfile.TemporaryDirectory(prefix=f".{run.data.name}-partial-", dir=run.data.parent) as parent:
+        partial = [Path(parent) / str(number) for number in range(len(targets))]
+        writer = NSDWriter(run, *partial) if run.bids is None else BIDSWriter(run, *partial)
+        _write_subject(writer, partial[-1], run, progress)
+        for folder in partial:
             (folder / MARKER).write_text(json.dumps(settings_of(run), indent=1))
-        return [_keep(folder, target, run) for folder, target in zip(made, targets, strict=True)][-1]
+        return [_rename(folder, target, run) for folder, target in zip(partial, targets, strict=True)][-1]
 
 
-def _keep(made, target, run):
+def _rename(folder, target, run):
     """Rename a finished folder to its target; return False if another process has just written the same subject there."""
     try:
-        made.rename(target)
+        folder.rename(target)
     except OSError:
         if not is_complete(run, target):
             raise
@@ -85,10 +85,10 @@ def _write_subject(writer, data, run, progress):
     positions = expdesign["masterordering"][: run.n_sessions * nsd.N_SESSION_TRIALS] - 1
     image_ids = expdesign["subjectim"][planned_subject(run) - 1, positions] - 1
     writer.write_experiment(expdesign, rng("trials", 1))
-    shared = set(expdesign["sharedix"] - 1)
-    shown = {image: sample(rng("scene", image), image in shared, settings.unseen) for image in np.unique(image_ids)}
-    maps = _write_scenes(writer, shown, rng, progress)
-    planted = truth.plant(settings, expdesign, image_ids, maps=maps, shown=list(shown.values()), rng=rng)
+    shared_ids = set(expdesign["sharedix"] - 1)
+    scene_of_image = {image: sample(rng("scene", image), image in shared_ids, settings.unseen) for image in np.unique(image_ids)}
+    maps = _write_scenes(writer, scene_of_image, rng, progress)
+    planted = truth.plant(settings, expdesign, image_ids, maps=maps, shown=list(scene_of_image.values()), rng=rng)
     _write_sessions(writer, planted, run, rng, progress)
     writer.finish(planted)
     truth.save_truth(truth.truth_path(data, planned_subject(run)), planted, n_runs=settings.runs)
@@ -96,20 +96,20 @@ def _write_subject(writer, data, run, progress):
 
 def sample(rng, is_shared, unseen):
     """Sample the scene of an image. If `unseen` > 0, held-out combinations occur only in that share of the shared images."""
-    wanted = is_shared and rng.random() < unseen
+    held_out = is_shared and rng.random() < unseen
     while True:
         scene = scenes.sample_scene(rng)
-        if unseen == 0 or scenes.is_held_out(scene) == wanted:
+        if unseen == 0 or scenes.is_held_out(scene) == held_out:
             return scene
 
 
-def _write_scenes(writer, shown, rng, progress):
+def _write_scenes(writer, scene_of_image, rng, progress):
     """Write scenes and captions, image by image; return their channel maps (n_images, n_channels, 32, 32)."""
     maps = []
-    with writer.pictures() as fill:
-        for image_id, scene in tqdm(shown.items(), desc="drawing scenes", disable=not progress, mininterval=2):
+    with writer.pictures() as write_picture:
+        for image_id, scene in tqdm(scene_of_image.items(), desc="drawing scenes", disable=not progress, mininterval=2):
             image = scenes.draw(scene)
-            fill(image_id, image, captions.describe(scene, rng("captions", image_id)))
+            write_picture(image_id, image, captions.describe(scene, rng("captions", image_id)))
             maps.append(brain.visual_maps(image))
     return np.stack(maps)
 
@@ -118,21 +118,21 @@ def _write_sessions(writer, planted, run, rng, progress):
     """Simulate and write all sessions, task run by task run."""
     betas = np.zeros((nsd.N_SESSION_TRIALS, len(planted.head.responds)), dtype=np.float32)
     n_runs, start = run.simulation.runs, bold.START if run.simulation.onsets == "between" else 0
-    of_runs = np.split(np.arange(nsd.N_SESSION_TRIALS), np.cumsum(nsd.RUN_TRIALS)[:-1])
+    run_trials = np.split(np.arange(nsd.N_SESSION_TRIALS), np.cumsum(nsd.RUN_TRIALS)[:-1])
     with tqdm(total=run.n_sessions * n_runs, desc="scanning", disable=not progress, mininterval=2) as bar:
         for session in range(1, run.n_sessions + 1):
             first = (session - 1) * nsd.N_SESSION_TRIALS
             betas[:, planted.head.responds] = planted.betas[first : first + nsd.N_SESSION_TRIALS]
             writer.write_session(planted, session, rng("session", session))
-            for number, of_run in enumerate(of_runs[:n_runs], start=1):
-                onsets = trials.onset_rows(planted.expdesign, session, number)
+            for run_number, rows in enumerate(run_trials[:n_runs], start=1):
+                onsets = trials.onset_rows(planted.expdesign, session, run_number)
                 if start:
-                    places = rng("onsets", session, number).integers(bold.LATEST + 1, size=len(onsets))
-                    onsets = onsets + places / bold.PLACES
+                    delays = rng("onsets", session, run_number).integers(bold.MAX_DELAY + 1, size=len(onsets))
+                    onsets = onsets + delays / bold.STEPS_PER_VOLUME
                 series = bold.draw_run(
-                    betas[of_run], onsets, planted.hrf_index, start=start,
-                    noise=planted.noise, mean=planted.mean, rng=rng("run", session, number),
+                    betas[rows], onsets, planted.hrf_index, start=start,
+                    noise=planted.noise, mean=planted.mean, rng=rng("run", session, run_number),
                 )  # fmt: skip
-                ids = planted.image_ids[first : first + nsd.N_SESSION_TRIALS][of_run]
-                writer.write_run(planted, session, number, series, onsets=onsets, image_ids=ids)
+                image_ids = planted.image_ids[first : first + nsd.N_SESSION_TRIALS][rows]
+                writer.write_run(planted, session, run_number, series, onsets=onsets, image_ids=image_ids)
                 bar.update()

@@ -25,14 +25,14 @@ def make_expdesign(n_sessions, rng):
     """
     n_shared = round(SHARED_FRACTION * n_sessions * nsd.N_SESSION_TRIALS / nsd.N_REPEATS)
     n_own = n_sessions * nsd.N_SESSION_TRIALS // nsd.N_REPEATS - n_shared
-    shared = rng.permutation(nsd.N_SHARED_IMAGES)
-    own = nsd.N_SHARED_IMAGES + rng.permutation(nsd.N_SUBJECT_IMAGES - nsd.N_SHARED_IMAGES)
-    first = _order(np.concatenate([shared[:n_shared], own[:n_own]]), n_sessions, rng)
-    later = np.concatenate([shared[n_shared:], own[n_own:]])
-    rest = _order(later, nsd.N_PLANNED_SESSIONS - n_sessions, rng)
+    shared_ids = rng.permutation(nsd.N_SHARED_IMAGES)
+    own_ids = nsd.N_SHARED_IMAGES + rng.permutation(nsd.N_SUBJECT_IMAGES - nsd.N_SHARED_IMAGES)
+    measured_trials = _order(np.concatenate([shared_ids[:n_shared], own_ids[:n_own]]), n_sessions, rng)
+    other_images = np.concatenate([shared_ids[n_shared:], own_ids[n_own:]])
+    other_trials = _order(other_images, nsd.N_PLANNED_SESSIONS - n_sessions, rng)
     sharedix, subjectim = _assign_ids(rng)
     return {
-        "masterordering": np.concatenate([first, rest]) + 1,
+        "masterordering": np.concatenate([measured_trials, other_trials]) + 1,
         "subjectim": subjectim,
         "sharedix": sharedix,
         "stimpattern": _stimpattern(rng),
@@ -45,20 +45,20 @@ def _order(images, n_sessions, rng):
     near = (centres + NEAR_SD * rng.standard_normal(size)) % n_sessions  # wraps from the last session to the first
     keys = np.where(rng.random(size) < NEAR, near, rng.uniform(0, n_sessions, size))
     order = np.tile(images, nsd.N_REPEATS)[np.argsort(keys.ravel())]
-    while len(same := np.flatnonzero(order[1:] == order[:-1])):  # no image in two successive trials
-        for i in same:
-            other = rng.integers(len(order))
-            order[[i, other]] = order[[other, i]]
+    while len(repeats := np.flatnonzero(order[1:] == order[:-1])):  # no image in two successive trials
+        for i in repeats:
+            partner = rng.integers(len(order))
+            order[[i, partner]] = order[[partner, i]]
     return order
 
 
 def _assign_ids(rng):
     """Draw the ids of the shared images (1000,) and of each subject's images (8, 10000); ids count from 1."""
     first = nsd.FIRST_SHARED_ID + 1
-    others = first + 1 + rng.choice(nsd.N_STIMULI - first, nsd.N_SHARED_IMAGES - 1, replace=False)
-    sharedix = np.concatenate([[first], np.sort(others)])
-    own = rng.permutation(np.setdiff1d(np.arange(1, nsd.N_STIMULI + 1), sharedix)).reshape(nsd.N_SUBJECTS, -1)
-    return sharedix, np.concatenate([np.tile(sharedix, (nsd.N_SUBJECTS, 1)), own], axis=1)
+    other_ids = first + 1 + rng.choice(nsd.N_STIMULI - first, nsd.N_SHARED_IMAGES - 1, replace=False)
+    sharedix = np.concatenate([[first], np.sort(other_ids)])
+    own_ids = rng.permutation(np.setdiff1d(np.arange(1, nsd.N_STIMULI + 1), sharedix)).reshape(nsd.N_SUBJECTS, -1)
+    return sharedix, np.concatenate([np.tile(sharedix, (nsd.N_SUBJECTS, 1)), own_ids], axis=1)
 
 
 def _stimpattern(rng):
@@ -94,12 +94,12 @@ def stim_info(expdesign):
         "shared1000": np.isin(ids, expdesign["sharedix"] - 1),
     }
     table |= {f"subject{s + 1}": np.isin(ids, expdesign["subjectim"][s] - 1).astype(int) for s in range(nsd.N_SUBJECTS)}
-    by_image = np.argsort(expdesign["masterordering"], kind="stable").reshape(-1, nsd.N_REPEATS) + 1  # trial numbers
+    trial_numbers = np.argsort(expdesign["masterordering"], kind="stable").reshape(-1, nsd.N_REPEATS) + 1
     for s, images in enumerate(expdesign["subjectim"]):
         for repeat in range(nsd.N_REPEATS):
-            trials = np.zeros(nsd.N_STIMULI, dtype=int)
-            trials[images - 1] = by_image[:, repeat]
-            table[f"subject{s + 1}_rep{repeat}"] = trials
+            image_trials = np.zeros(nsd.N_STIMULI, dtype=int)
+            image_trials[images - 1] = trial_numbers[:, repeat]
+            table[f"subject{s + 1}_rep{repeat}"] = image_trials
     return pd.DataFrame(table)
 
 
@@ -110,18 +110,18 @@ def responses(expdesign, subject, n_sessions, rng):
     ranks = pd.Series(trial).groupby(positions)
     session = trial // nsd.N_SESSION_TRIALS
     old = ranks.cumcount().to_numpy() > 0
-    old_now = pd.Series(trial).groupby([positions, session]).cumcount().to_numpy() > 0
-    says_old = np.where(old_now, EASY_HITS, np.where(old, HARD_HITS, np.linspace(*FALSE_ALARMS, n_trials)))
-    pressed_old, answered = rng.random(n_trials) < says_old, rng.random(n_trials) >= UNANSWERED
+    old_in_session = pd.Series(trial).groupby([positions, session]).cumcount().to_numpy() > 0
+    old_rate = np.where(old_in_session, EASY_HITS, np.where(old, HARD_HITS, np.linspace(*FALSE_ALARMS, n_trials)))
+    pressed_old, answered = rng.random(n_trials) < old_rate, rng.random(n_trials) >= UNANSWERED
     correct = pressed_old == old
     run = np.repeat(np.arange(nsd.N_TASK_RUNS), nsd.RUN_TRIALS)
-    place = np.concatenate([np.arange(n) for n in nsd.RUN_TRIALS])
+    trial_in_run = np.concatenate([np.arange(n) for n in nsd.RUN_TRIALS])
     table = pd.DataFrame(
         {
             "SUBJECT": subject,
             "SESSION": session + 1,
             "RUN": np.tile(run, n_sessions) + 1,
-            "TRIAL": np.tile(place, n_sessions) + 1,
+            "TRIAL": np.tile(trial_in_run, n_sessions) + 1,
             "73KID": expdesign["subjectim"][subject - 1, positions - 1],
             "10KID": positions,
             "TIME": (7 * session + (trial % nsd.N_SESSION_TRIALS) * nsd.TRIAL_SECONDS / 86_400).round(6),
@@ -131,15 +131,15 @@ def responses(expdesign, subject, n_sessions, rng):
             "CHANGEMIND": 0,
             "MEMORYRECENT": ranks.diff(),
             "MEMORYFIRST": (trial - ranks.transform("min")).where(old),
-            "ISOLDCURRENT": old_now.astype(int),
-            "ISCORRECTCURRENT": pressed_old == old_now,
+            "ISOLDCURRENT": old_in_session.astype(int),
+            "ISCORRECTCURRENT": pressed_old == old_in_session,
             "TOTAL1": (answered & ~pressed_old).astype(int),
             "TOTAL2": (answered & pressed_old).astype(int),
             "BUTTON": 1 + pressed_old,
             "MISSINGDATA": 0,
         }
     )
-    of_answers = ["ISCORRECT", "RT", "CHANGEMIND", "ISCORRECTCURRENT", "BUTTON"]
-    table[of_answers] = table[of_answers].astype(float)
-    table.loc[~answered, of_answers] = np.nan
+    answer_columns = ["ISCORRECT", "RT", "CHANGEMIND", "ISCORRECTCURRENT", "BUTTON"]
+    table[answer_columns] = table[answer_columns].astype(float)
+    table.loc[~answered, answer_columns] = np.nan
     return table

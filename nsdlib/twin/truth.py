@@ -45,20 +45,21 @@ def plant(settings, expdesign, image_ids, *, maps, shown, rng):
     response = _respond(tuning, maps, shown, attributes, levels, rng)
     images, row = np.unique(image_ids, return_inverse=True)
     snr = bold.draw_ncsnr(head, settings.quality, levels, rng("noise"))
-    dead, total_sd = snr == 0, response.std(axis=0, dtype=np.float64) / np.where(snr > 0, snr, np.median(snr))
-    response[:, dead] = response[:, dead].mean(axis=0)
+    is_dead, total_sd = snr == 0, response.std(axis=0, dtype=np.float64) / np.where(snr > 0, snr, np.median(snr))
+    response[:, is_dead] = response[:, is_dead].mean(axis=0)
     gain = brain.draw_gain(len(image_ids), levels.gain_sd, rng("tuning", 2), ar=levels.gain_ar)
-    other = np.square(response, dtype=np.float64).mean(axis=0) * np.expm1(levels.gain_sd**2)  # variance of a log-normal gain
-    other += levels.aligned * total_sd**2
+    gain_variance = np.expm1(levels.gain_sd**2)  # of a log-normal gain
+    other_variance = np.square(response, dtype=np.float64).mean(axis=0) * gain_variance
+    other_variance += levels.aligned * total_sd**2
     onsets = trials.onset_rows(expdesign, 1, 1)
-    noise = bold.make_noise(total_sd, other, head=head, levels=levels, onsets=onsets, rng=rng("noise", 1))
-    wandering = total_sd.astype(np.float32) * brain.aligned_noise(response, len(row), rng("tuning", 3))
+    noise = bold.make_noise(total_sd, other_variance, head=head, levels=levels, onsets=onsets, rng=rng("noise", 1))
+    aligned = total_sd.astype(np.float32) * brain.aligned_noise(response, len(row), rng("tuning", 3))
     betas = gain[:, None] * brain.repetition(image_ids, tuning.area, levels) * response[row]
-    betas += np.float32(np.sqrt(levels.aligned)) * wandering
+    betas += np.float32(np.sqrt(levels.aligned)) * aligned
     return Planted(
         expdesign, image_ids, images, attributes, head, tuning, response, gain,
         betas=_across_sessions(betas, np.hypot(total_sd, response.std(axis=0)), levels, rng("tuning", 4)),
-        snr=response.std(axis=0, dtype=np.float64) / np.sqrt(noise.beta_sd[head.responds] ** 2 + other),
+        snr=response.std(axis=0, dtype=np.float64) / np.sqrt(noise.beta_sd[head.responds] ** 2 + other_variance),
         noise=noise,
         hrf_index=bold.draw_hrfs(head, rng("noise", 2)),
         mean=bold.draw_mean(head, rng("noise", 3)),
@@ -94,10 +95,9 @@ def load_truth(run):
     check_subject(run)
     path = truth_path(run.data, planned_subject(run))
     if not path.is_file():
-        how = (
-            f"Run `nsdlib simulate {run.name}`." if run.simulation else f"Run {run.name!r} is of a real subject, which has none."
-        )
-        raise FileNotFoundError(f"Missing {path.name} (the planted truth of a simulated subject) in {path.parent}. {how}")
+        real = f"Run {run.name!r} is of a real subject, which has no planted truth: choose a run with a `simulation`."
+        advice = f"Run `nsdlib simulate {run.name}`." if run.simulation else real
+        raise FileNotFoundError(f"Missing {path.name} (the planted truth of a simulated subject) in {path.parent}. {advice}")
     truth = xr.load_dataset(path, engine="h5netcdf")
     return truth if run.bids is None else _as_in_bids(truth, run.n_sessions)
 
@@ -105,9 +105,9 @@ def load_truth(run):
 def _as_in_bids(truth, n_sessions):
     """Select the first sessions and number trials and images consecutively, as a BIDS subject does."""
     truth = truth.isel(trial=truth.trial.values < n_sessions * nsd.N_SESSION_TRIALS)
-    shown, number = np.unique(truth.image_id, return_inverse=True)  # file names of pictures sort like their ids
-    counted = {"image": np.arange(len(shown)), "trial": np.arange(truth.sizes["trial"]), "image_id": ("trial", number)}
-    return truth.sel(image=shown).assign_coords(counted)
+    image_ids, number = np.unique(truth.image_id, return_inverse=True)  # file names of pictures sort like their ids
+    coordinates = {"image": np.arange(len(image_ids)), "trial": np.arange(truth.sizes["trial"]), "image_id": ("trial", number)}
+    return truth.sel(image=image_ids).assign_coords(coordinates)
 
 
 def save_truth(path, planted, *, n_runs):
@@ -116,16 +116,16 @@ def save_truth(path, planted, *, n_runs):
     In the file, images have NSD's ids, and trials are numbered as if all task runs were there.
     """
     in_session = np.arange(len(planted.gain)) % nsd.N_SESSION_TRIALS
-    kept = in_session < sum(nsd.RUN_TRIALS[:n_runs])
-    index, tuning = planted.hrf_index[planted.head.responds], planted.tuning
+    is_written = in_session < sum(nsd.RUN_TRIALS[:n_runs])
+    hrf_index, tuning = planted.hrf_index[planted.head.responds], planted.tuning
     truth = xr.Dataset(
         {
             "betas": (("trial", "voxel"), planted.betas),
             "response": (("image", "voxel"), planted.response),
             "gain": ("trial", planted.gain),
             "scene": (("image", "attribute"), planted.attributes),
-            "hrf_index": ("voxel", index),
-            "hrf_peak": ("voxel", hrf.peak_seconds()[index]),
+            "hrf_index": ("voxel", hrf_index),
+            "hrf_peak": ("voxel", hrf.peak_seconds()[hrf_index]),
             "snr": ("voxel", planted.snr),
             "noise_ceiling": ("voxel", noise_ceiling(planted.snr, nsd.N_REPEATS)),
             **{name: ("voxel", getattr(tuning, name)) for name in ("area", "x", "y", "size")},
@@ -139,9 +139,9 @@ def save_truth(path, planted, *, n_runs):
         },
     )
     path.parent.mkdir(parents=True)
-    truth = truth.isel(trial=kept)
-    packed = {name: {"zlib": True, "complevel": 1} for name in ("betas", "response")}
-    truth.to_netcdf(path, engine="h5netcdf", encoding=packed)
+    truth = truth.isel(trial=is_written)
+    encoding = {name: {"zlib": True, "complevel": 1} for name in ("betas", "response")}
+    truth.to_netcdf(path, engine="h5netcdf", encoding=encoding)
 
 
 def truth_path(folder, subject):

@@ -224,11 +224,14 @@ def test_folders_with_something_else_are_left_alone(run, tmp_path):
 
 def test_what_a_layout_cannot_hold_is_refused(run, twin, tmp_path):
     simulation = twin.simulation.model_copy(update={"onsets": "between"})
-    with pytest.raises(ValueError, match=r"params/small.yaml: simulation.onsets=between: NSD's files cannot have that"):
+    with pytest.raises(ValueError, match=r"params/small.yaml: simulation.onsets=between: NSD's files cannot hold this"):
         simulate(twin.model_copy(update={"simulation": simulation, "data": tmp_path / "x"}))
     for changes, words in (
-        ({"images": tmp_path / "elsewhere"}, r"bids.images: the simulated data have them in .*raw/stimuli"),
-        ({"derivatives": tmp_path / "raw" / "derivatives"}, "bids.derivatives: name a folder that lies beside"),
+        (
+            {"images": tmp_path / "elsewhere"},
+            r"bids.images=.*elsewhere: wanted .*raw/stimuli, where the simulated data have them",
+        ),
+        ({"derivatives": tmp_path / "raw" / "derivatives"}, "bids.derivatives=.*: wanted a folder that neither lies in"),
     ):
         with pytest.raises(ValueError, match=words):
             simulate(bids_run(tmp_path, **changes))

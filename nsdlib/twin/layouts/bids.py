@@ -58,16 +58,17 @@ class BIDSWriter:
     def write_experiment(self, expdesign, rng):
         """Write the files of the whole data set; `rng` is not used."""
         task = self.run.bids.task
-        maker = [{"Name": "nsdlib", "Version": __version__, "Description": "simulated, in the layout of fMRIPrep"}]
-        about = {"Name": "Simulated subject", "BIDSVersion": "1.10.0", "License": "CC0"}
+        generator = [{"Name": "nsdlib", "Version": __version__, "Description": "simulated, in the layout of fMRIPrep"}]
+        description = {"Name": "Simulated subject", "BIDSVersion": "1.10.0", "License": "CC0"}
         files = {
-            "dataset_description.json": about | {"DatasetType": "raw"},
+            "dataset_description.json": description | {"DatasetType": "raw"},
             f"task-{task}_bold.json": {"TaskName": task, "RepetitionTime": nsd.TR},
             f"task-{task}_events.json": COLUMNS,
         }
         for name, content in files.items():
             _write_json(self.raw / name, content)
-        _write_json(self.derivatives / "dataset_description.json", about | {"DatasetType": "derivative", "GeneratedBy": maker})
+        description |= {"DatasetType": "derivative", "GeneratedBy": generator}
+        _write_json(self.derivatives / "dataset_description.json", description)
         (self.raw / "README").write_text(README)
         (self.raw / ".bidsignore").write_text(f"{MARKER}\ntruth/\n")
         (self.derivatives / ".bidsignore").write_text(f"{MARKER}\n")
@@ -80,11 +81,11 @@ class BIDSWriter:
         folder, rows = self.raw / STIMULI, []
         folder.mkdir()
 
-        def fill(image_id, image, texts):
+        def write_picture(image_id, image, texts):
             Image.fromarray(image).save(folder / picture_name(image_id), compress_level=1)
             rows.extend((picture_name(image_id), text) for text in texts)
 
-        yield fill
+        yield write_picture
         _write_table(folder / CAPTIONS, pd.DataFrame(rows, columns=["image", "caption"]))
 
     def write_session(self, planted, session, rng):
@@ -96,9 +97,9 @@ class BIDSWriter:
         Takes time series (226, n_voxels) int16, and each trial's onset (in volumes) and NSD image id.
         """
         head, series = planted.head, series[: self.n_volumes]
-        raw, made = (self._stem(folder, session, run) for folder in (self.raw, self.derivatives))
+        raw, derivative = (self._stem(folder, session, run) for folder in (self.raw, self.derivatives))
         _write_json(f"{raw}_bold.json", {"NumberOfVolumesDiscardedByScanner": 0})
-        first = pd.DataFrame({"onset": [0.0], "duration": [onsets[0] * nsd.TR], "trial_type": ["rest"], "stim_file": ["n/a"]})
+        rest = pd.DataFrame({"onset": [0.0], "duration": [onsets[0] * nsd.TR], "trial_type": ["rest"], "stim_file": ["n/a"]})
         trials = pd.DataFrame(
             {
                 "onset": onsets * nsd.TR,
@@ -107,8 +108,8 @@ class BIDSWriter:
                 "stim_file": [picture_name(image_id) for image_id in image_ids],
             }
         )
-        _write_table(f"{raw}_events.tsv", pd.concat([first, trials]))
-        space = f"{made}_space-{self.run.bids.space}"
+        _write_table(f"{raw}_events.tsv", pd.concat([rest, trials]))
+        space = f"{derivative}_space-{self.run.bids.space}"
         timing = {"RepetitionTime": nsd.TR, "StartTime": self.start, "SliceTimingCorrected": bool(self.start)}
         _write_json(f"{space}_desc-preproc_bold.json", {"TaskName": self.run.bids.task, "SkullStripped": False} | timing)
         self._write_volume(f"{space}_desc-preproc_bold.nii.gz", head, series)
@@ -116,9 +117,9 @@ class BIDSWriter:
         self._write_volume(f"{space}_boldref.nii.gz", head, series.mean(axis=0).astype(np.float32))
         self._write_volume(f"{space}_desc-aparcaseg_dseg.nii.gz", head, _parcels(head))
         seed = [self.run.simulation.seed, session, run]
-        table, about = simulate_confounds(series, head, tr=nsd.TR, rng=np.random.default_rng(seed))
-        _write_table(f"{made}_desc-confounds_timeseries.tsv", table)
-        _write_json(f"{made}_desc-confounds_timeseries.json", about)
+        table, metadata = simulate_confounds(series, head, tr=nsd.TR, rng=np.random.default_rng(seed))
+        _write_table(f"{derivative}_desc-confounds_timeseries.tsv", table)
+        _write_json(f"{derivative}_desc-confounds_timeseries.json", metadata)
 
     def finish(self, planted):
         """Write the names of the regions' labels."""

@@ -29,28 +29,28 @@ def simulate_confounds(series, head, *, tr, rng):
     -------
     table : pandas.DataFrame
         (n_volumes, n_confounds), NaN in the first row of differences from the previous volume.
-    about : dict
+    metadata : dict
         Content of the JSON file: each column's fMRIPrep Method, and for components Mask, Retained and variances.
     """
-    white = ~head.cortex[head.brain]
+    is_white = ~head.cortex[head.brain]
     middle = np.abs(np.argwhere(head.brain) / np.array(head.brain.shape) - 0.5).max(axis=1) < 0.125
-    voxels = dict(zip(TISSUES, (np.ones_like(white), white & middle, white), strict=True))
-    table, about = {}, {}
-    for name, own in voxels.items():
-        table |= _expanded(name, series[:, own].mean(axis=1, dtype=np.float64))
-        about[name] = {"Method": "Mean"}
+    voxels = dict(zip(TISSUES, (np.ones_like(is_white), is_white & middle, is_white), strict=True))
+    table, metadata = {}, {}
+    for name, mask in voxels.items():
+        table |= _expanded(name, series[:, mask].mean(axis=1, dtype=np.float64))
+        metadata[name] = {"Method": "Mean"}
     change = np.sqrt(np.mean(np.diff(series.astype(np.float64), axis=0) ** 2, axis=1))
     table["dvars"] = np.append(np.nan, change)
     table["std_dvars"] = table["dvars"] / np.median(change)
     motion = {name: np.cumsum(STEP[name.split("_")[0]] * rng.standard_normal(len(series))) for name in MOTION}
-    moved = [np.abs(np.diff(values)) * (HEAD_RADIUS if name.startswith("rot") else 1) for name, values in motion.items()]
-    table["framewise_displacement"] = np.append(np.nan, np.sum(moved, axis=0))
+    displacement = [np.abs(np.diff(values)) * (HEAD_RADIUS if name.startswith("rot") else 1) for name, values in motion.items()]
+    table["framewise_displacement"] = np.append(np.nan, np.sum(displacement, axis=0))
     cosines = _cosines(len(series), tr)
-    components, of_components = _components(series[:, white], cosines)
+    components, component_metadata = _components(series[:, is_white], cosines)
     table |= components | {f"cosine{i:02d}": cosine for i, cosine in enumerate(cosines.T)}
     for name, values in motion.items():
         table |= _expanded(name, values)
-    return pd.DataFrame(table), about | of_components
+    return pd.DataFrame(table), metadata | component_metadata
 
 
 def _expanded(name, values):
@@ -72,9 +72,10 @@ def _components(series, cosines):
     series = series - cosines @ (cosines.T @ series)
     components, sizes, _ = np.linalg.svd(series / np.maximum(series.std(axis=0), 1e-9), full_matrices=False)
     explained = sizes**2 / np.sum(sizes**2)
-    table, about = {}, {}
+    table, metadata = {}, {}
     for i in range(N_COMPONENTS):
-        table[name := f"a_comp_cor_{i:02d}"] = components[:, i]
-        about[name] = {"Method": "aCompCor", "Mask": "combined", "Retained": True, "SingularValue": sizes[i]}
-        about[name] |= {"VarianceExplained": explained[i], "CumulativeVarianceExplained": explained[: i + 1].sum()}
-    return table, about
+        name = f"a_comp_cor_{i:02d}"
+        table[name] = components[:, i]
+        metadata[name] = {"Method": "aCompCor", "Mask": "combined", "Retained": True, "SingularValue": sizes[i]}
+        metadata[name] |= {"VarianceExplained": explained[i], "CumulativeVarianceExplained": explained[: i + 1].sum()}
+    return table, metadata

@@ -8,7 +8,7 @@ from nsdlib.data.nsd import write as nsd_write
 from nsdlib.data.nsd.subject import DEFAULT_VERSION
 from nsdlib.twin import trials
 
-LARGEST = 109.0  # percent signal change: NSD's files clip outliers at the largest value that their format can hold
+MAX_BETA = 109.0  # percent signal change: NSD's files clip outliers at the largest value that their format can hold
 
 
 class NSDWriter:
@@ -32,14 +32,14 @@ class NSDWriter:
 
     def write_session(self, planted, session, rng):
         """Write the betas of a session: the planted betas plus as much noise as NSD's denoised betas have."""
-        own = planted.betas[(session - 1) * nsd.N_SESSION_TRIALS : session * nsd.N_SESSION_TRIALS]
-        noisy = planted.noise.draw(len(own), planted.noise.beta_shares, (0, 0, 0, 0), rng)
-        noisy *= planted.noise.beta_sd.astype(np.float32)
-        noisy[:, planted.head.responds] += own
-        noisy = np.clip(noisy, -LARGEST, LARGEST)
+        betas = planted.betas[(session - 1) * nsd.N_SESSION_TRIALS : session * nsd.N_SESSION_TRIALS]
+        measured = planted.noise.draw(len(betas), planted.noise.beta_shares, (0, 0, 0, 0), rng)
+        measured *= planted.noise.beta_sd.astype(np.float32)
+        measured[:, planted.head.responds] += betas
+        measured = np.clip(measured, -MAX_BETA, MAX_BETA)
         paths = {ending: self.layout.betas(DEFAULT_VERSION, session, ending) for ending in ("hdf5", "nii.gz")}
-        nsd_write.write_betas(paths, noisy, planted.head.brain, planted.head.affine)
-        self.measured.append(noisy[:, planted.head.responds])
+        nsd_write.write_betas(paths, measured, planted.head.brain, planted.head.affine)
+        self.measured.append(measured[:, planted.head.responds])
 
     def write_run(self, planted, session, run, series, *, onsets, image_ids):
         """Write time series (226, n_voxels) int16 and design of a task run; onsets are volumes (n_trials,)."""
