@@ -79,7 +79,7 @@ class Measured:
     images: np.ndarray  # (n_images,) ids of the images seen three times
     rows: np.ndarray  # (n_images, 3) their trials, in order
     ratio: np.ndarray  # (n_voxels,) ncsnr
-    place: np.ndarray  # (n_voxels, 3) in voxels
+    position: np.ndarray  # (n_voxels, 3) in voxels
     areas: dict  # name to (n_voxels,) bool
 
 
