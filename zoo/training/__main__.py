@@ -26,12 +26,12 @@ def main():
     """Train the named models (default: all), measure them on validation scenes, and write `quality.json`."""
     parser = argparse.ArgumentParser(prog="python -m zoo.training", description=__doc__)
     parser.add_argument("model", nargs="*", help=f"any of {', '.join(FOLDERS)} (all)")
-    parser.add_argument("--to", type=Path, default=ROOT / "zoo" / "demo", help="where the weights go (%(default)s)")
-    parser.add_argument("--cache", type=Path, default=ROOT / "data" / "zoo_training", help="scenes and checkpoints")
+    parser.add_argument("--to", type=Path, default=ROOT / "zoo" / "demo", help="folder for the weights (%(default)s)")
+    parser.add_argument("--cache", type=Path, default=ROOT / "data" / "zoo_training", help="folder for scenes and checkpoints")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="%(default)s here")
-    parser.add_argument("--budget", type=float, help="seconds that all may take together (as long as their steps take)")
+    parser.add_argument("--budget", type=float, help="time limit of all models together, in seconds (none)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--measure-only", action="store_true", help="measure the weights that are there")
+    parser.add_argument("--measure-only", action="store_true", help="measure existing weights without training")
     options = parser.parse_args()
     if unknown := set(options.model) - set(FOLDERS):
         parser.error(f"no model {', '.join(sorted(unknown))} in the demo zoo; it has {', '.join(FOLDERS)}")
@@ -41,10 +41,10 @@ def main():
     modules = {name: importlib.import_module(f"zoo.training.{name}") for name in names}
     if not options.measure_only:
         for name, module in modules.items():
-            begun = time.monotonic()
+            start = time.monotonic()
             module.train(options.to / FOLDERS[name], options.cache, place)
             place.done.add(name)
-            print(f"{name}: {time.monotonic() - begun:.0f} s on {_machine(place.device)}", flush=True)
+            print(f"{name}: {time.monotonic() - start:.0f} s on {_machine(place.device)}", flush=True)
     for name, module in modules.items():
         _record(options.to / "quality.json", name, module.measure(options.to / FOLDERS[name], options.cache))
 

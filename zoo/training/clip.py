@@ -19,7 +19,7 @@ from zoo.training import data, optimise
 N_STEPS, BATCH, RATE, SEED = 4_000, 128, 1e-3, 13
 N_FEATURES, N_TOKENS = 64, 20
 N_NAMES = len(KINDS) + len(COLOURS)
-SHARPNESS = 10.0  # inverse temperature of the softmax over kinds and over colours
+INVERSE_TEMPERATURE = 10.0  # inverse temperature of the softmax over kinds and over colours
 
 
 def make_tokenizer(captions, folder: Path):
@@ -80,12 +80,12 @@ def fit(image_encoder, text_encoder, tokenizer, scene_set, place, **settings):
 
     def loss_of_batch(generator, progress):
         rows = torch.randint(len(images), (BATCH,), generator=generator, device=device)
-        which = torch.randint(5, (BATCH,), generator=generator, device=device)
+        columns = torch.randint(5, (BATCH,), generator=generator, device=device)
         x = data.standardise(images[rows], clip.CLIP_MEAN, clip.CLIP_STD)
         with place.autocast():
             vision = clip.vision_tokens(model["image"], x).float()
-            text = clip.text_tokens(model["text"], ids[rows, which], end_of_text=end)
-        summary = _summary(text, ids[rows, which], end).float()
+            text = clip.text_tokens(model["text"], ids[rows, columns], end_of_text=end)
+        summary = _summary(text, ids[rows, columns], end).float()
         contrastive = optimise.contrastive_loss(vision[:, 0] @ summary.T * model.log_temperature.exp().clamp(max=100))
         return contrastive + _dense_loss(model, vision, x, attributes[rows], covers[rows])
 
@@ -100,18 +100,18 @@ def _dense_loss(model, vision, x, attributes, covers):
     Weight vectors of kind and colour have unit length, so that this information takes its share of a token's variance.
     """
     names = attributes[:, :N_NAMES]  # kinds, then colours
-    whole, places = model["whole"](vision[:, 0]), slice(N_NAMES, len(ATTRIBUTES) - 4)
-    loss = F.mse_loss(whole[:, -4:], attributes[:, -4:]) * 10
-    loss = loss + 0.3 * F.cross_entropy(whole[:, places], attributes[:, places].argmax(1))
+    predicted, backgrounds = model["whole"](vision[:, 0]), slice(N_NAMES, len(ATTRIBUTES) - 4)
+    loss = F.mse_loss(predicted[:, -4:], attributes[:, -4:]) * 10
+    loss = loss + 0.3 * F.cross_entropy(predicted[:, backgrounds], attributes[:, backgrounds].argmax(1))
     cells = F.avg_pool2d(x, 4).unfold(2, 4, 4).unfold(3, 4, 4)  # (n, 3, 4, 4, 4, 4)
     cells = cells.permute(0, 2, 3, 1, 4, 5).reshape(len(x), 16, 48)
     loss = loss + 0.5 * F.mse_loss(model["patch"](vision[:, 1:]), cells)
-    there = F.binary_cross_entropy_with_logits(model["there"](vision[:, 1:]), covers)
-    main = SHARPNESS * F.linear(vision, F.normalize(model["main"].weight, dim=1))  # (n, 17, n_names)
+    cover_loss = F.binary_cross_entropy_with_logits(model["there"](vision[:, 1:]), covers)
+    main = INVERSE_TEMPERATURE * F.linear(vision, F.normalize(model["main"].weight, dim=1))  # (n, 17, n_names)
     for part in (slice(0, len(KINDS)), slice(len(KINDS), N_NAMES)):
         truth = names[:, part].argmax(1, keepdim=True).expand(-1, main.shape[1])
         loss = loss + F.cross_entropy(main[..., part].transpose(1, 2), truth)
-    return loss + 4 * there
+    return loss + 4 * cover_loss
 
 
 def train(folder: Path, cache: Path, place: optimise.Place):

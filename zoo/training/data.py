@@ -52,16 +52,16 @@ def load_scenes(split: str, cache: Path) -> SceneSet:
 
 def _draw_all(n_scenes, seed, folder, *, label):
     """Draw all chunks, save them to a temporary folder, and rename it."""
-    beside = folder.with_suffix(".partial")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    temporary = folder.with_suffix(".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
     starts = range(0, n_scenes, CHUNK)
     with ProcessPoolExecutor(min(len(starts), n_cores())) as pool:
         chunks = pool.map(partial(_draw_chunk, n_scenes=n_scenes, seed=seed), starts)
         parts = list(tqdm(chunks, total=len(starts), desc=f"drawing {label} scenes", mininterval=10))
     for name in parts[0]:
-        np.save(beside / f"{name}.npy", np.concatenate([part[name] for part in parts]))
-    beside.rename(folder)
+        np.save(temporary / f"{name}.npy", np.concatenate([part[name] for part in parts]))
+    temporary.rename(folder)
 
 
 def _draw_chunk(start, *, n_scenes, seed):
@@ -69,9 +69,9 @@ def _draw_chunk(start, *, n_scenes, seed):
     rng, rows = np.random.default_rng((seed, start)), {}
     for _ in range(min(CHUNK, n_scenes - start)):
         scene = scenes.sample_scene(rng)
-        drawn = Image.fromarray(scenes.draw(scene))
+        image = Image.fromarray(scenes.draw(scene))
         row = {
-            name: np.asarray(drawn.resize((side, side), Image.BILINEAR)) for name, side in (("images", SIZE), ("small", SMALL))
+            name: np.asarray(image.resize((side, side), Image.BILINEAR)) for name, side in (("images", SIZE), ("small", SMALL))
         }
         row |= {"attributes": scenes.attributes(scene), "covers": _covers(scene), "captions": captions.describe(scene, rng)}
         for name, value in row.items():

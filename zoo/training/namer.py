@@ -49,8 +49,8 @@ def _view(x, generator):
     """Augment images to resemble reconstructions: mirror, blur, shift and add noise."""
     options = {"generator": generator, "device": x.device}
     down, right = torch.randint(-SHIFT, SHIFT + 1, (2,), **options).tolist()
-    softer = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")
-    x = torch.lerp(x, softer, torch.rand(len(x), 1, 1, 1, **options))
+    blurred = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")
+    x = torch.lerp(x, blurred, torch.rand(len(x), 1, 1, 1, **options))
     x = torch.roll(x, (down, right), dims=(2, 3))
     x = torch.where(torch.rand(len(x), 1, 1, 1, **options) < 0.5, x, x.flip(3))
     return x + NOISE * torch.rand(len(x), 1, 1, 1, **options) * torch.randn(x.shape, **options)

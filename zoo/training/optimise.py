@@ -30,14 +30,14 @@ class Place:
     device: torch.device
     budget: float | None = None
     done: set = field(default_factory=set)
-    begun: float = field(default_factory=time.monotonic)
+    start: float = field(default_factory=time.monotonic)
 
     def seconds(self, name: str) -> float:
         """Return a model's time limit in seconds: its share of the remaining budget among the remaining models."""
         if self.budget is None:
             return math.inf
-        left = sum(share for other, share in SHARES.items() if other not in self.done)
-        return max(0.0, self.budget - (time.monotonic() - self.begun)) * SHARES[name] / left
+        remaining_share = sum(share for other, share in SHARES.items() if other not in self.done)
+        return max(0.0, self.budget - (time.monotonic() - self.start)) * SHARES[name] / remaining_share
 
     def batch(self, on_cpu: int, on_gpu: int) -> int:
         """Return the batch size for the device."""
@@ -78,9 +78,9 @@ def train(
     a resumed run sees the same batches as an uninterrupted one.
     """
     state = _State(model, learning_rate, checkpoint, place.device)
-    begun = written = time.monotonic()
+    start = written = time.monotonic()
     bar = tqdm(total=n_steps, initial=state.step, desc=checkpoint.stem, mininterval=20)
-    while state.step < n_steps and (spent := state.spent + time.monotonic() - begun) < seconds:
+    while state.step < n_steps and (spent := state.spent + time.monotonic() - start) < seconds:
         progress = max(state.step / n_steps, spent / seconds)
         with place.attention():
             generator = torch.Generator(place.device).manual_seed(seed * 1_000_003 + state.step)
@@ -90,11 +90,11 @@ def train(
         bar.update()
         if time.monotonic() - written > CHECKPOINT_SECONDS:
             written = time.monotonic()
-            state.write(checkpoint, state.spent + written - begun)
+            state.write(checkpoint, state.spent + written - start)
         if state.step % 100 == 1:
             bar.set_postfix_str(f"loss {state.loss.item():.4f}", refresh=False)
     bar.close()
-    state.write(checkpoint, state.spent + time.monotonic() - begun)
+    state.write(checkpoint, state.spent + time.monotonic() - start)
     return state.averaged
 
 
@@ -122,15 +122,15 @@ class _State:
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self._average(min(average, (self.step + 1) / (self.step + 10)))
-        now = loss.detach()
-        self.loss, self.step = now if self.loss is None else self.loss.lerp(now, 0.02), self.step + 1
+        value = loss.detach()
+        self.loss, self.step = value if self.loss is None else self.loss.lerp(value, 0.02), self.step + 1
 
     @torch.no_grad()
-    def _average(self, keep):
+    def _average(self, decay):
         """Update the exponential moving average of the weights; copy the buffers."""
-        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1 - keep)
-        for mean, now in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
-            mean.copy_(now)
+        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1 - decay)
+        for mean, buffer in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
+            mean.copy_(buffer)
 
     def write(self, checkpoint, spent):
         """Write a checkpoint to a temporary file, then rename it."""
@@ -147,8 +147,8 @@ def _schedule(step, progress):
 
 def contrastive_loss(logits: torch.Tensor) -> torch.Tensor:
     """Symmetric cross-entropy of logits (n, n), with matching pairs on the diagonal."""
-    same = torch.arange(len(logits), device=logits.device)
-    return (functional.cross_entropy(logits, same) + functional.cross_entropy(logits.T, same)) / 2
+    targets = torch.arange(len(logits), device=logits.device)
+    return (functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets)) / 2
 
 
 def half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -17,9 +17,9 @@ from nsdlib.twin.scenes import KINDS
 from zoo.training import optimise
 
 N_STEPS, BATCH, RATE, SEED = 3_000, 64, 2e-3, 19
-WIDTH, DROPPED = 48, 0.1  # channels, dropout rate
+WIDTH, DROPOUT = 48, 0.1  # channels, dropout rate
 NOISE = 1.0  # largest SD of the noise; latents have an SD of about 1
-ON_NOTHING = 0.2  # weight of an uncovered patch; a covered patch has weight 1
+UNCOVERED_WEIGHT = 0.2  # weight of an uncovered patch; a covered patch has weight 1
 
 
 def build(n_channels: int) -> nn.Module:
@@ -28,7 +28,7 @@ def build(n_channels: int) -> nn.Module:
     for n_out, stride in ((WIDTH, 1), (WIDTH, 1), (2 * WIDTH, 2), (2 * WIDTH, 1), (3 * WIDTH, 2)):
         parts += [nn.Conv2d(n_in, n_out, 3, stride, padding=1), nn.GroupNorm(8, n_out), nn.SiLU()]
         n_in = n_out
-    return nn.Sequential(*parts, nn.Dropout2d(DROPPED), nn.Conv2d(n_in, 1 + len(KINDS), 1))
+    return nn.Sequential(*parts, nn.Dropout2d(DROPOUT), nn.Conv2d(n_in, 1 + len(KINDS), 1))
 
 
 def train(latents, shown, checkpoint: Path, place: optimise.Place, seconds: float = math.inf) -> nn.Module:
@@ -56,5 +56,5 @@ def error(model: nn.Module, latents: torch.Tensor, shown: torch.Tensor, generato
     options = {"generator": generator, "device": latents.device}
     level = NOISE * torch.rand(len(latents), 1, 1, 1, **options)
     logits = model(latents + level * torch.randn(latents.shape, **options))
-    weight = 1 - (1 - ON_NOTHING) * shown[:, 0]
+    weight = 1 - (1 - UNCOVERED_WEIGHT) * shown[:, 0]
     return (weight * F.cross_entropy(logits.float(), shown, reduction="none")).mean()

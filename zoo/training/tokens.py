@@ -30,9 +30,9 @@ class Axes:
         level, steepness = torch.rand(2, len(values), 1, **options)  # steepness 1: equal noise on all axes
         uneven, noise = torch.randn(2, *values.shape, **options)
         level = torch.lerp(*map(level.new_tensor, self.levels), level)
-        kept = torch.sigmoid(level + steepness * self.log_variance + UNEVENNESS * uneven)
-        error = noise * (kept * (1 - kept) * self.variance).sqrt()
-        return (kept * ((values - self.mean) @ self.axes) + error) @ self.axes.T, kept * self.variance
+        shrinkage = torch.sigmoid(level + steepness * self.log_variance + UNEVENNESS * uneven)
+        error = noise * (shrinkage * (1 - shrinkage) * self.variance).sqrt()
+        return (shrinkage * ((values - self.mean) @ self.axes) + error) @ self.axes.T, shrinkage * self.variance
 
 
 class Decoded:
@@ -46,23 +46,23 @@ class Decoded:
         inverse = torch.linalg.pinv(deviations.T @ deviations, hermitian=True)
         for name, values in tokens.items():
             flat = values.flatten(1).double()
-            told = inverse @ (deviations.T @ flat)
-            self.means[name], self.maps[name] = flat.mean(0).float(), told.float()
-            self.rest[name] = rest = Axes(flat - deviations @ told, LEVELS["rest"])
+            weights = inverse @ (deviations.T @ flat)
+            self.means[name], self.maps[name] = flat.mean(0).float(), weights.float()
+            self.rest[name] = rest = Axes(flat - deviations @ weights, LEVELS["rest"])
             of_factors, of_rest = (self.factors.axes.T @ self.maps[name]).square(), rest.axes.T.square()
             self.loadings[name] = of_factors, of_rest
             self.variances[name] = self.factors.variance @ of_factors + rest.variance @ of_rest
 
     def __call__(self, tokens: dict, factors: torch.Tensor, share: float, generator: torch.Generator) -> dict:
         """Replace the tokens of a share of images by predictions; half of these are rescaled to the variance of tokens."""
-        drawn = torch.rand(len(factors), 1, generator=generator, device=factors.device)
-        known, left = self.factors.decode(factors, generator)
+        draws = torch.rand(len(factors), 1, generator=generator, device=factors.device)
+        factor_part, factor_variance = self.factors.decode(factors, generator)
         decoded = {}
         for name, values in tokens.items():
-            flat, told, (of_factors, of_rest) = values.flatten(1), self.maps[name], self.loadings[name]
-            unknown, left_of_rest = self.rest[name].decode(flat - (factors - self.factors.mean) @ told, generator)
-            rescaling = ((self.variances[name] + TINY) / (left @ of_factors + left_of_rest @ of_rest + TINY)).sqrt()
-            predicted = known @ told + unknown
-            predicted = torch.where(drawn < share / 2, predicted * rescaling, predicted)
-            decoded[name] = torch.where(drawn < share, self.means[name] + predicted, flat).view_as(values)
+            flat, weights, (of_factors, of_rest) = values.flatten(1), self.maps[name], self.loadings[name]
+            rest_part, rest_variance = self.rest[name].decode(flat - (factors - self.factors.mean) @ weights, generator)
+            rescaling = ((self.variances[name] + TINY) / (factor_variance @ of_factors + rest_variance @ of_rest + TINY)).sqrt()
+            predicted = factor_part @ weights + rest_part
+            predicted = torch.where(draws < share / 2, predicted * rescaling, predicted)
+            decoded[name] = torch.where(draws < share, self.means[name] + predicted, flat).view_as(values)
         return decoded

@@ -54,8 +54,8 @@ N_MEASURED = 200
 N_ROUGH_LAYERS = 15
 ENCODERS = ("vae", "text_encoder", "image_encoder")  # folders of Versatile Diffusion
 EMPTY_FRACTION, DECODED_FRACTION = 0.1, 0.8  # shares of images with empty tokens, and with decoded ones at the end of training
-ON_READING = 0.8  # weight of the reader's cross-entropy; the squared error has weight 1
-ON_THINGS = 4.0  # additional weight of errors on things; errors on the background have weight 1
+READER_WEIGHT = 0.8  # weight of the reader's cross-entropy; the squared error has weight 1
+THING_WEIGHT = 4.0  # additional weight of errors on things; errors on the background have weight 1
 
 
 def train(folder: Path, cache: Path, place: optimise.Place):
@@ -69,7 +69,7 @@ def train(folder: Path, cache: Path, place: optimise.Place):
     weights = _weights(scene_set.covers).to(place.device)
     shown = reader.as_shown(torch.from_numpy(scene_set.covers)).to(place.device)
     checkpoints = {name: cache / f"{name}_{_of_encoders(folder)}.checkpoint" for name in ("reader", "unet")}
-    read = reader.train(inputs["latents"], shown, checkpoints["reader"], place, seconds=0.05 * place.seconds("unet"))
+    frozen_reader = reader.train(inputs["latents"], shown, checkpoints["reader"], place, seconds=0.05 * place.seconds("unet"))
     scheduler = DDIMScheduler(**SCHEDULER)
     torch.manual_seed(SEED)
     model = diffusion.DualUNet(UNet2DConditionModel(**CONFIG)).to(place.device, memory_format=torch.channels_last)
@@ -78,18 +78,18 @@ def train(folder: Path, cache: Path, place: optimise.Place):
 
     def loss_of_batch(generator, progress):
         rows = torch.randint(len(inputs["latents"]), (n,), generator=generator, **options)
-        given = {name: inputs[name][rows].float() for name in inputs}
-        told = {name: given[name] for name in decoded.maps}
-        given |= decoded(told, factors[rows], progress * DECODED_FRACTION, generator)
-        t, noise = _walk(given["latents"], given["rough"], scheduler, generator)
-        contexts = [_drop(given[name], empty[name], generator) for name in ("text", "vision")]
+        batch = {name: inputs[name][rows].float() for name in inputs}
+        tokens = {name: batch[name] for name in decoded.maps}
+        batch |= decoded(tokens, factors[rows], progress * DECODED_FRACTION, generator)
+        t, noise = _walk(batch["latents"], batch["rough"], scheduler, generator)
+        contexts = [_drop(batch[name], empty[name], generator) for name in ("text", "vision")]
         text_weight = _text_weight(n, generator)
         with place.autocast():
-            x = scheduler.add_noise(given["latents"], noise, t).contiguous(memory_format=torch.channels_last)
+            x = scheduler.add_noise(batch["latents"], noise, t).contiguous(memory_format=torch.channels_last)
             predicted = model(x, t, model.condition(*contexts, text_weight))
-            misread = reader.error(read, _clean(x, predicted, t, scheduler), shown[rows], generator)
-        error = (predicted.float() - scheduler.get_velocity(given["latents"], noise, t)).square()
-        return (weights[rows] * error.mean(1)).sum() / weights[rows].sum() + ON_READING * misread
+            reader_error = reader.error(frozen_reader, _clean(x, predicted, t, scheduler), shown[rows], generator)
+        error = (predicted.float() - scheduler.get_velocity(batch["latents"], noise, t)).square()
+        return (weights[rows] * error.mean(1)).sum() / weights[rows].sum() + READER_WEIGHT * reader_error
 
     settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": checkpoints["unet"]}
     save(optimise.train(model, loss_of_batch, place, **settings, seconds=place.seconds("unet")), folder)
@@ -100,7 +100,7 @@ def _weights(covers):
     """Weight of each latent position (n, 16, 16), from the share that things cover; `covers` is (n, 16 patches, n_kinds)."""
     patches = torch.from_numpy(covers).sum(2).clamp(max=1).unflatten(1, (1, data.PATCHES, data.PATCHES))
     side = CONFIG["sample_size"]
-    return 1 + ON_THINGS * functional.interpolate(patches, (side, side), mode="bilinear")[:, 0]
+    return 1 + THING_WEIGHT * functional.interpolate(patches, (side, side), mode="bilinear")[:, 0]
 
 
 def _walk(z, rough, scheduler, generator):
@@ -110,11 +110,11 @@ def _walk(z, rough, scheduler, generator):
     at lower timesteps the error shrinks with the noise. So the UNet learns to remove both (any pairs of noise and image may be
     interpolated: Albergo & Vanden-Eijnden 2023).
     """
-    first, now = torch.rand(2, len(z), generator=generator, device=z.device)
-    start = START + (scheduler.config.num_train_timesteps - START) * first.square()
+    start_draw, level = torch.rand(2, len(z), generator=generator, device=z.device)
+    start = START + (scheduler.config.num_train_timesteps - START) * start_draw.square()
     signal = scheduler.alphas_cumprod.to(z.device)[start.long(), None, None, None]
     noise = torch.randn(z.shape, generator=generator, device=z.device)
-    return (start * now.sqrt()).long(), noise + (signal / (1 - signal)).sqrt() * (rough - z)
+    return (start * level.sqrt()).long(), noise + (signal / (1 - signal)).sqrt() * (rough - z)
 
 
 def _clean(x, velocity, t, scheduler):
@@ -166,10 +166,10 @@ def _encode_latents(folder, scene_set, device):
 
 def _encode_rough(folder, scene_set, device):
     """Latents of the images that the first stage decodes from true latents of 15 layers."""
-    first = vdvae.load(_first_stage(folder), device)
+    first_stage = vdvae.load(_first_stage(folder), device)
 
     def draw(rows):
-        rough = first.decode(first.encode(scene_set.small[rows], n_layers=N_ROUGH_LAYERS))
+        rough = first_stage.decode(first_stage.encode(scene_set.small[rows], n_layers=N_ROUGH_LAYERS))
         return resize(rough, data.SIZE, "pil bicubic")  # as the second stage reads it
 
     return _encode_images(folder, draw, len(scene_set.images), device), torch.zeros(0)
@@ -203,13 +203,13 @@ def save(model: diffusion.DualUNet, folder: Path):
     """Save the two UNets in the published folder layout, with `ENLARGE` multiplied into key and value weights."""
     for part, state in (("image_unet", model.published_state("vision")), ("text_unet", model.published_state("text"))):
         (folder / part).mkdir(parents=True, exist_ok=True)
-        state = {key: value * ENLARGE if _reads_tokens(key) else value for key, value in state.items()}
+        state = {key: value * ENLARGE if _projects_tokens(key) else value for key, value in state.items()}
         save_file(optimise.half(state), folder / part / "diffusion_pytorch_model.safetensors")
     config = {"_class_name": "UNet2DConditionModel", **CONFIG}
     (folder / "image_unet" / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
-def _reads_tokens(key):
+def _projects_tokens(key):
     return "attn2.to_k." in key or "attn2.to_v." in key
 
 
@@ -222,14 +222,14 @@ def measure(folder: Path, cache: Path) -> dict[str, float]:
     scene_set = data.load_scenes("validation", cache)
     images = scene_set.images[:N_MEASURED]
     text, vision = embedder.text(scene_set.captions[:N_MEASURED]), embedder.vision(scene_set.small[:N_MEASURED])
-    first = vdvae.load(_first_stage(folder))
-    rough = first.decode(first.encode(scene_set.small[:N_MEASURED], n_layers=N_ROUGH_LAYERS))
+    first_stage = vdvae.load(_first_stage(folder))
+    rough = first_stage.decode(first_stage.encode(scene_set.small[:N_MEASURED], n_layers=N_ROUGH_LAYERS))
     demo = load_run("demo")
     settings = {name: getattr(demo, name) for name in provenance.REFINING}
     refined = model.refine(rough, text, vision, image_ids=np.arange(N_MEASURED), **settings)
     quality = {"v_prediction_mse": _prediction_error(model, images, text, vision)}
-    for name, drawn in {"rough": rough, "refined": refined}.items():
-        quality[f"object_named_in_{name}"] = namer.accuracy(folder.parent / "namer", drawn, scene_set.kinds[:N_MEASURED])
+    for name, pictures in {"rough": rough, "refined": refined}.items():
+        quality[f"object_named_in_{name}"] = namer.accuracy(folder.parent / "namer", pictures, scene_set.kinds[:N_MEASURED])
     return quality
 
 

@@ -35,8 +35,8 @@ def train(folder: Path, cache: Path, place: optimise.Place):
     torch.manual_seed(SEED)
     model = vdvae.VDVAE(HYPERPARAMETERS)
     _initialise(model)
-    trained = torch.nn.ModuleDict({"model": model})
-    trained.register_parameter("scale_offsets", torch.nn.Parameter(torch.zeros(len(DEPTHS))))
+    parts = torch.nn.ModuleDict({"model": model})
+    parts.register_parameter("scale_offsets", torch.nn.Parameter(torch.zeros(len(DEPTHS))))
     model.to(place.device, memory_format=torch.channels_last)
     size = place.batch(*BATCH)
 
@@ -46,11 +46,11 @@ def train(folder: Path, cache: Path, place: optimise.Place):
         kl_weight = 0.3 + 0.7 * min(1.0, progress / 0.5)
         with place.autocast():
             parameters, kl = posterior_pass(model, (127.5 * (x + 1) - PIXEL_MEAN) / PIXEL_SCALE, DEPTHS[choice], generator)
-        nll = mixture_nll(parameters.float(), x, trained.scale_offsets[choice])
+        nll = mixture_nll(parameters.float(), x, parts.scale_offsets[choice])
         return (nll + kl_weight * kl).mean() / x[0].numel()
 
     settings = {"n_steps": N_STEPS, "learning_rate": RATE, "seed": SEED, "checkpoint": cache / "vdvae.checkpoint"}
-    averaged = optimise.train(trained, loss_of_batch, place, **settings, seconds=place.seconds("vdvae"))
+    averaged = optimise.train(parts, loss_of_batch, place, **settings, seconds=place.seconds("vdvae"))
     folder.mkdir(parents=True, exist_ok=True)
     save_file(optimise.half(averaged["model"].state_dict()), folder / "vdvae.safetensors")
     (folder / "hyperparameters.json").write_text(json.dumps(asdict(HYPERPARAMETERS), indent=1) + "\n")
@@ -93,8 +93,8 @@ def mixture_nll(parameters, target, scale_offset=0.0):
     log_scales = log_scales + scale_offset
     x = target.unsqueeze(2)
     red, green, (green_of_red, blue_of_red, blue_of_green) = x[:, 0], x[:, 1], couplings.unbind(1)
-    lean = [torch.zeros_like(green_of_red), green_of_red * red, blue_of_red * red + blue_of_green * green]
-    centred, inverse = x - means - torch.stack(lean, dim=1), torch.exp(-log_scales)
+    shifts = [torch.zeros_like(green_of_red), green_of_red * red, blue_of_red * red + blue_of_green * green]
+    centred, inverse = x - means - torch.stack(shifts, dim=1), torch.exp(-log_scales)
     upper, lower = inverse * (centred + 1 / 255), inverse * (centred - 1 / 255)
     inside = torch.log((torch.sigmoid(upper) - torch.sigmoid(lower)).clamp(min=1e-12))
     log_p = torch.where(x < -0.999, upper - F.softplus(upper), torch.where(x > 0.999, -F.softplus(lower), inside))
