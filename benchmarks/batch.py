@@ -18,8 +18,8 @@ import report
 import yaml
 
 ROOT = Path(__file__).parents[1]
-NEEDED = ("nsdlib", "zoo", "params", "notebooks", "profiles", "book", "Snakefile")
-LOOK = 0.5  # seconds between measurements of memory
+COPIED = ("nsdlib", "zoo", "params", "notebooks", "profiles", "book", "Snakefile")
+INTERVAL = 0.5  # seconds between measurements of memory
 
 
 def main():
@@ -36,23 +36,23 @@ def main():
 def rows(options):
     """Yield the rows: each run alone; all by one command, compared with their sum; the same command again."""
     runs, alone = options.runs, {}
-    wanted = [f"data/{run}/.made-{run}" for run in runs] if options.quick else []
+    targets = [f"data/{run}/.made-{run}" for run in runs] if options.quick else []
     for number, run in enumerate(runs[:1] if options.quick else runs):
         with tempfile.TemporaryDirectory() as folder:
-            alone[run], memory = measure(make(Path(folder), options.subjects), [run], *wanted[number : number + 1])
+            alone[run], memory = measure(make(Path(folder), options.subjects), [run], *targets[number : number + 1])
         yield report.row(f"{run} alone, once", alone[run], peak_gb=memory)
     with tempfile.TemporaryDirectory() as folder:
         project = make(Path(folder), options.subjects)
-        seconds, memory = measure(project, runs, *wanted)
+        seconds, memory = measure(project, runs, *targets)
         peer, case = np.mean([*alone.values()]) * len(runs), f"all by one command, once; peer: {len(alone)} alone"
         yield report.row(f"{case}, scaled to {len(runs)}", seconds, peer=peer, peak_gb=memory)
-        seconds, memory = measure(project, runs, *wanted)
+        seconds, memory = measure(project, runs, *targets)
         yield report.row("the same command again, once", seconds, peak_gb=memory)
 
 
 def make(folder, n_subjects):
     """Make a project without data in a folder, with a parameter file for each copy of the small subject."""
-    for name in NEEDED:
+    for name in COPIED:
         source = ROOT / name
         ignored = shutil.ignore_patterns("_build", "runs", "__pycache__", ".ipynb_checkpoints")
         shutil.copytree(source, folder / name, ignore=ignored) if source.is_dir() else shutil.copy(source, folder)
@@ -64,24 +64,24 @@ def make(folder, n_subjects):
     return folder
 
 
-def measure(project, runs, *wanted):
+def measure(project, runs, *targets):
     """Return seconds and peak memory (GiB, shared pages counted once) of one Snakemake command on runs, or for some files."""
     environment = os.environ | {
         "NSDLIB_HOME": str(project),
         "PYTHONPATH": str(project),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    command = ["snakemake", *wanted, "--profile", "profiles/local", "--config", f"runs={','.join(runs)}"]
-    start, most = time.monotonic(), 0
+    command = ["snakemake", *targets, "--profile", "profiles/local", "--config", f"runs={','.join(runs)}"]
+    start, peak = time.monotonic(), 0
     with (project / "log").open("w") as log:
-        running = psutil.Popen(command, cwd=project, env=environment, stdout=log, stderr=log)
-        while running.poll() is None:
-            most = max(most, memory(running))
-            time.sleep(LOOK)
+        process = psutil.Popen(command, cwd=project, env=environment, stdout=log, stderr=log)
+        while process.poll() is None:
+            peak = max(peak, memory(process))
+            time.sleep(INTERVAL)
     seconds = time.monotonic() - start
-    if running.returncode:
+    if process.returncode:
         raise RuntimeError(f"`{' '.join(command)}` failed:\n{(project / 'log').read_text()[-4000:]}")
-    return seconds, most / 2**30
+    return seconds, peak / 2**30
 
 
 def memory(process):

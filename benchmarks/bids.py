@@ -48,20 +48,20 @@ def rows(options):
         warnings.simplefilter("ignore")  # noise alone has no responding voxel
         section = write_session(Path(folder), options.voxels, options.runs, options.volumes, tuple(options.shape))
         rounds = [measure(Path(folder) / "raw", section) for _ in range(3)]
-    (read, fitted, _), held = np.median(rounds, axis=0), rounds[0][2]
+    (reading_s, glm_s, _), reading_gb = np.median(rounds, axis=0), rounds[0][2]
     case = f"{options.voxels} voxels, {options.runs} runs, CPU seconds: "
-    yield report.row(f"{case}reading", read, peak_gb=held)
-    yield report.row(f"{case}GLM", fitted, peak_gb=report.peak_gb(), **{"reading / GLM": read / fitted})
+    yield report.row(f"{case}reading", reading_s, peak_gb=reading_gb)
+    yield report.row(f"{case}GLM", glm_s, peak_gb=report.peak_gb(), **{"reading / GLM": reading_s / glm_s})
 
 
 def measure(root, section):
     """CPU seconds of reading the session and of its GLM, and the peak memory between them."""
-    started = time.process_time()
+    start = time.process_time()
     subject = BIDSSubject(root, section)
     design, series, confounds = read_session(subject, 1)
-    read, held = time.process_time(), report.peak_gb()
+    end, peak_gb = time.process_time(), report.peak_gb()
     fit_glm(design, series, tr=subject.tr, confounds=confounds, options=GLMOptions(duration=subject.duration))
-    return read - started, time.process_time() - read, held
+    return end - start, time.process_time() - end, peak_gb
 
 
 def write_session(folder, n_voxels, n_runs, n_volumes, shape):
@@ -72,8 +72,8 @@ def write_session(folder, n_voxels, n_runs, n_volumes, shape):
         Image.new("RGB", (8, 8)).save(images / f"{number:03d}.png")
     for root, kind in ((folder / "raw", "raw"), (folder / "prep", "derivative")):
         (root / "sub-01" / "func").mkdir(parents=True)
-        about = {"Name": "noise", "BIDSVersion": "1.11.1", "DatasetType": kind, "GeneratedBy": [{"Name": "fMRIPrep"}]}
-        (root / "dataset_description.json").write_text(json.dumps(about))
+        description = {"Name": "noise", "BIDSVersion": "1.11.1", "DatasetType": kind, "GeneratedBy": [{"Name": "fMRIPrep"}]}
+        (root / "dataset_description.json").write_text(json.dumps(description))
     mask = np.zeros(shape, dtype=np.uint8)
     mask.flat[rng.permutation(mask.size)[:n_voxels]] = 1
     affine = np.diag([1.8, 1.8, 1.8, 1.0])

@@ -43,7 +43,7 @@ CHOICES = {  # dataset and task -> name, TR in seconds, column that names the st
     "synthetic nback": ("made up, one table for all runs", 2.5, "trial_type", {}),
     "eyetracking_fmri rest": ("rest", 0.8, "trial_type", {}),
 }
-REST = 20.0  # seconds of a run after its last onset
+TAIL_SECONDS = 20.0  # seconds of a run after its last onset
 OTHER_TR = 2.0  # seconds, for recordings other than BOLD
 AS_IS = "taken as it is"
 REFUSALS = {"begin in volume": "events at the same time", "begins at": "events overlap", "wanted seconds": "no number"}
@@ -63,9 +63,9 @@ def main():
     else:
         table, file, unit = clone(options.folder, 100 if options.quick else None), TABLE, "tables"
         about = "Event tables of bids-examples given to design_from_events by `python benchmarks/events.py FOLDER --write`"
-    cases = [f"{name} {own.task}: {own.outcome}" if options.folder else name for name, own in table.iterrows()]
+    cases = [f"{name} {row.task}: {row.outcome}" if options.folder else name for name, row in table.iterrows()]
     rows = table.drop(columns=unit).to_dict("records")
-    report.show((report.row(*first, unit, **own) for *first, own in zip(cases, table[unit], rows, strict=True)), options)
+    report.show((report.row(*first, unit, **row) for *first, row in zip(cases, table[unit], rows, strict=True)), options)
     if options.write:
         report.write_table(file, table, about, "pandas")
 
@@ -75,21 +75,21 @@ def examples():
     rows = {}
     for path in EXAMPLES.rglob("*_events.tsv"):
         dataset, task = path.relative_to(EXAMPLES).parts[1], re.search(r"task-([^_]+)", path.name)[1]
-        what, tr, condition, dropped = CHOICES[f"{dataset} {task}"]
+        experiment, tr, condition, dropped = CHOICES[f"{dataset} {task}"]
         table = read_events(path)
         n_rows = len(table)
         for column, values in dropped.items():
             table = table[~table[column].isin(values)].reset_index(drop=True)
-        done, design, conditions, said = follow(table, tr, {"condition": condition})
-        done = [f"{column} {', '.join(values)} left out" for column, values in dropped.items()] + done
+        remedies, design, conditions, refusal = follow(table, tr, {"condition": condition})
+        remedies = [f"{column} {', '.join(values)} left out" for column, values in dropped.items()] + remedies
         rows[f"{dataset} {task}"] = {
-            "what": what,
+            "what": experiment,
             "rows": n_rows,
             "image column": condition,
-            "done": ", ".join(done) or AS_IS,
+            "done": ", ".join(remedies) or AS_IS,
             "trials": 0 if design is None else int((design > 0).sum()),
             "conditions": len(conditions),
-            "said": said,
+            "said": refusal,
         }
     return pd.DataFrame([rows[name] for name in CHOICES], index=pd.Index(CHOICES, name="table"))
 
@@ -119,10 +119,10 @@ def repetition_time(dataset, task):
 
 def outcome_of(path, tr):
     """Describe a table's outcome: the remedies before it was accepted, or the kind of refusal."""
-    done, design, _, said = follow(read_events(path), tr, {})
+    remedies, design, _, refusal = follow(read_events(path), tr, {})
     if design is None:
-        return next(f"refused: {reason}" for words, reason in REFUSALS.items() if words in said)
-    return ", ".join(done) or AS_IS if design.any() else "refused: no trial is left"
+        return next(f"refused: {reason}" for words, reason in REFUSALS.items() if words in refusal)
+    return ", ".join(remedies) or AS_IS if design.any() else "refused: no trial is left"
 
 
 def follow(table, tr, arguments):
@@ -131,32 +131,32 @@ def follow(table, tr, arguments):
     Returns the remedies, the design (None if refused in the end), its conditions, and a refusal: the last if the table was
     refused in the end, else the first, or "" if there was none.
     """
-    arguments, done, said = {"tr": tr} | arguments, [], []
-    end = REST + pd.to_numeric(table.onset, errors="coerce").clip(0).fillna(0).max() if len(table) else REST
+    arguments, remedies, refusals = {"tr": tr} | arguments, [], []
+    end = TAIL_SECONDS + pd.to_numeric(table.onset, errors="coerce").clip(0).fillna(0).max() if len(table) else TAIL_SECONDS
     while True:
         n_volumes = [int((end - tr) / arguments["tr"]) + 1]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 [design], conditions = design_from_events([table], n_volumes=n_volumes, **arguments)
-            return done, design, conditions, said[0] if said else ""
+            return remedies, design, conditions, refusals[0] if refusals else ""
         except ValueError as error:
-            said.append(str(error))
-        if "wanted one column 'trial_type'" in said[-1]:
+            refusals.append(str(error))
+        if "wanted one column 'trial_type'" in refusals[-1]:
             texts = [name for name in table if table[name].dtype.kind not in "iuf"]
             if texts:
                 arguments["condition"] = texts[0]
             else:
                 table = table.assign(trial_type="trial")
-            done.append("column named")
-        elif kind := re.search(r"drop=(\[.*?\])", said[-1]):
-            arguments["drop"] = ast.literal_eval(kind[1])
-            done.append(f"{arguments['drop'][-1]} rows left out")
-        elif grid := re.search(r"new_tr=([\d.]+)\).*?tr=[\d.]+(?: and max_shift=([\d.]+))? here", said[-1]):
+            remedies.append("column named")
+        elif values := re.search(r"drop=(\[.*?\])", refusals[-1]):
+            arguments["drop"] = ast.literal_eval(values[1])
+            remedies.append(f"{arguments['drop'][-1]} rows left out")
+        elif grid := re.search(r"new_tr=([\d.]+)\).*?tr=[\d.]+(?: and max_shift=([\d.]+))? here", refusals[-1]):
             arguments |= {"tr": float(grid[1])} | ({"max_shift": float(grid[2])} if grid[2] else {})
-            done.append("resampled")
+            remedies.append("resampled")
         else:
-            return done, None, [], said[-1]
+            return remedies, None, [], refusals[-1]
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="of a session (%(default)s)")
     parser.add_argument("--session", type=int, metavar="VOXELS", help="a session of NSD's size instead (200000)")
-    parser.add_argument("--scratch", type=Path, metavar="FOLDER", help="where the session's arrays lie until it is fitted")
+    parser.add_argument("--scratch", type=Path, metavar="FOLDER", help="folder for the session's arrays until it is fitted")
     options = parser.parse_args()
     if options.device != "cpu" and not options.session:
         parser.error("--device is for --session: the comparison counts CPU seconds of both programs")
@@ -88,15 +88,15 @@ def compare(options):
     fit_glm(*simulate(2, 50), **arguments, options=settings)  # imports are not timed
     for n_runs, n_voxels in cases[:1] if options.quick else cases:
         design, data = simulate(n_runs, n_voxels)
-        once = lambda d=design, y=data: timed_stages(lambda: fit_glm(d, y, **arguments, options=settings))  # noqa: E731
+        run_ours = lambda d=design, y=data: timed_stages(lambda: fit_glm(d, y, **arguments, options=settings))  # noqa: E731
         n_times = 1 if options.quick else 3
-        ours, our_times = several(once, n_times)
+        ours, our_times = several(run_ours, n_times)
         theirs, their_times = several(lambda d=design, y=data: run_other(d, y, arguments, settings), n_times)
-        flops, found = count_operations(n_runs, n_voxels), compare_results(ours, theirs)
-        found |= {"ms a voxel": 1000 * our_times["all"] / n_voxels, "of the product rate": flops / our_times["all"] / rate}
+        flops, columns = count_operations(n_runs, n_voxels), compare_results(ours, theirs)
+        columns |= {"ms a voxel": 1000 * our_times["all"] / n_voxels, "of the product rate": flops / our_times["all"] / rate}
         for stage, seconds in our_times.items():
-            case, more = f"{n_runs} runs x {n_voxels} voxels, CPU seconds: {stage}", found if stage == "all" else {}
-            yield report.row(case, seconds, peer=their_times.get(stage), **more, against=other)
+            case, own = f"{n_runs} runs x {n_voxels} voxels, CPU seconds: {stage}", columns if stage == "all" else {}
+            yield report.row(case, seconds, peer=their_times.get(stage), **own, against=other)
 
 
 def several(program, n_times):
@@ -121,8 +121,8 @@ class Clock:
     """CPU seconds of stages; each call begins a stage."""
 
     def __init__(self):
-        self.times, self.began = {}, time.process_time()
-        self.stage, self.since = None, self.began
+        self.times, self.start = {}, time.process_time()
+        self.stage, self.since = None, self.start
 
     def __call__(self, stage):
         """Begin a stage; None ends the last one."""
@@ -133,7 +133,7 @@ class Clock:
 
     def total(self):
         """Return the seconds from the start to the last call."""
-        return self.since - self.began
+        return self.since - self.start
 
 
 def timed_stages(fit_all, clock=time.process_time):
@@ -142,9 +142,9 @@ def timed_stages(fit_all, clock=time.process_time):
 
     def timed(stage):
         def call(*arguments, **options):
-            began = clock()
+            start = clock()
             result = originals[stage](*arguments, **options)
-            times[stage] = clock() - began
+            times[stage] = clock() - start
             return result
 
         return call
@@ -152,9 +152,9 @@ def timed_stages(fit_all, clock=time.process_time):
     for stage, (module, name) in STAGES.items():
         setattr(module, name, timed(stage))
     try:
-        began = clock()
+        start = clock()
         result = fit_all()
-        times["all"] = clock() - began
+        times["all"] = clock() - start
     finally:
         for stage, (module, name) in STAGES.items():
             setattr(module, name, originals[stage])
@@ -192,11 +192,11 @@ def simulate_session(n_voxels, *, device="cpu"):
     """Simulate a session of NSD's size (12 runs, 750 trials, 225 volumes), drawn on a device: design, data, TR."""
     tr, counts, n_volumes = 4 / 3, [63, 62] * 6, 225
     draw, rng = torch.Generator(device).manual_seed(0), np.random.default_rng(0)
-    places = {"generator": draw, "device": device}
+    options = {"generator": draw, "device": device}
     library = torch.as_tensor(hrf.sampled_library(tr), device=device)
     planted = rng.integers(len(library), size=n_voxels)
-    responds = torch.rand(n_voxels, **places) < 0.5
-    size, weights = 4 * torch.rand(300, n_voxels, **places) * responds, torch.randn(3, n_voxels, **places)
+    responds = torch.rand(n_voxels, **options) < 0.5
+    size, weights = 4 * torch.rand(300, n_voxels, **options) * responds, torch.randn(3, n_voxels, **options)
     padded = torch.nn.functional.pad(library, (0, n_volumes))
     design, data = [], []
     for n_trials in counts:
@@ -205,11 +205,11 @@ def simulate_session(n_voxels, *, device="cpu"):
         onsets = np.flatnonzero(labels)
         lag = torch.arange(n_volumes)[:, None] - torch.as_tensor(onsets)
         trials = torch.where(lag >= 0, padded.cpu()[:, lag.clamp(min=0)], 0.0).to(device)  # (n_hrfs, n_volumes, n_trials)
-        series = 3 * torch.randn(n_volumes, n_voxels, **places) + 1.5 * torch.randn(n_volumes, 3, **places) @ weights
-        of_trials = size[labels[onsets] - 1]
+        series = 3 * torch.randn(n_volumes, n_voxels, **options) + 1.5 * torch.randn(n_volumes, 3, **options) @ weights
+        trial_sizes = size[labels[onsets] - 1]
         for number, regressors in enumerate(trials):
-            own = torch.as_tensor(np.flatnonzero(planted == number), device=device)
-            series.index_add_(1, own, regressors @ of_trials[:, own])
+            voxels = torch.as_tensor(np.flatnonzero(planted == number), device=device)
+            series.index_add_(1, voxels, regressors @ trial_sizes[:, voxels])
         design.append(labels)
         data.append((1000 + 10 * series).cpu().numpy())
     return design, data, tr
@@ -219,17 +219,17 @@ def measure_session(n_voxels, device, *, scratch=None, **options):
     """Fit one session of NSD's size; return the row of its seconds and CPU seconds, seconds of each stage, and GiB."""
     options = GLMOptions(device=device, **options)
     design, data, tr = simulate_session(n_voxels, device=device)
-    small = [run[:, :100] for run in data]
-    fit_glm(design[:2], small[:2], tr=tr, options=options)  # imports and the device's start are not timed
+    few_voxels = [run[:, :100] for run in data]
+    fit_glm(design[:2], few_voxels[:2], tr=tr, options=options)  # imports and the device's start are not timed
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     results, times = timed_stages(lambda: fit_glm(design, data, tr=tr, options=options, scratch=scratch), clock)
     seconds, cpu_seconds = times.pop("all")
-    own = {"peak_gb": report.peak_gb(device), "device": device, "cpu_s": cpu_seconds}
-    own |= {stage: taken[0] for stage, taken in times.items()}
-    own |= {"series GiB": sum(run.nbytes for run in data) / 2**30, "results GiB": results.nbytes / 2**30}
-    return report.row(f"session of {n_voxels} voxels, 12 runs, 750 trials, once", seconds, **own)
+    columns = {"peak_gb": report.peak_gb(device), "device": device, "cpu_s": cpu_seconds}
+    columns |= {stage: stage_times[0] for stage, stage_times in times.items()}
+    columns |= {"series GiB": sum(run.nbytes for run in data) / 2**30, "results GiB": results.nbytes / 2**30}
+    return report.row(f"session of {n_voxels} voxels, 12 runs, 750 trials, once", seconds, **columns)
 
 
 def session(options):

@@ -52,16 +52,16 @@ def main():
 
 def measure_all(options):
     """Measure and yield row by row."""
-    began = time.monotonic()
+    begin = time.monotonic()
     for name in options.only:
         measure, usual = ROWS[name]
         start = time.monotonic()
-        left = options.budget - (start - began)
-        enough = left > (0 if options.quick else usual)
-        refusal = [report.row("", None, error=f"not measured: wants {usual} s, {left:.0f} s were left")]
-        for row in attempt(measure, options, min(left, MARGIN * usual)) if enough else refusal:
+        remaining = options.budget - (start - begin)
+        fits = remaining > (0 if options.quick else usual)
+        not_measured = [report.row("", None, error=f"not measured: wanted {usual} s, {remaining:.0f} s remain")]
+        for row in attempt(measure, options, min(remaining, MARGIN * usual)) if fits else not_measured:
             yield row | {"case": ": ".join(filter(None, (name, row["case"]))), "device": options.device}
-        print(f"{name}: {time.monotonic() - start:.1f} s, {time.monotonic() - began:.0f} s so far", file=sys.stderr, flush=True)
+        print(f"{name}: {time.monotonic() - start:.1f} s, {time.monotonic() - begin:.0f} s so far", file=sys.stderr, flush=True)
 
 
 def attempt(measure, options, seconds):
@@ -101,9 +101,9 @@ def agreement(make, unit=None):
     def measure(options):
         peer = np.asarray(make(CPU), dtype=np.float64)
         ours = peer if options.device == CPU else np.asarray(make(options.device), dtype=np.float64)
-        apart, scale = np.abs(ours - peer), 1 if unit else np.abs(peer).max()
+        difference, scale = np.abs(ours - peer), 1 if unit else np.abs(peer).max()
         yield report.row(
-            "", None, unit or "of the largest", agreement=apart.max() / scale, **{"in the mean": apart.mean() / scale}
+            "", None, unit or "of the largest", agreement=difference.max() / scale, **{"in the mean": difference.mean() / scale}
         )
 
     return measure
@@ -227,13 +227,13 @@ def networks(options):
     from nsdlib.core.networks import NETWORKS, build_network
     from nsdlib.core.training import RATE, Trainer
 
-    wanted, n_latents = sizes(options), 100 if options.quick else 13_344
+    size, n_latents = sizes(options), 100 if options.quick else 13_344
     x, y = (
-        torch.from_numpy(rehearsal.normal(wanted.n_train, n, np.float32)).to(options.device) for n in (wanted.n_voxels, n_latents)
+        torch.from_numpy(rehearsal.normal(size.n_train, n, np.float32)).to(options.device) for n in (size.n_voxels, n_latents)
     )
-    regions = np.arange(wanted.n_voxels) * 6 // wanted.n_voxels
+    regions = np.arange(size.n_voxels) * 6 // size.n_voxels
     for name in NETWORKS:
-        network = build_network(name, wanted.n_voxels, n_latents, regions).to(options.device)
+        network = build_network(name, size.n_voxels, n_latents, regions).to(options.device)
         trainer = Trainer(network, x, y, seed=0, batch_size=64)
         trainer.run_epoch(RATE)
         yield from timed([(name, partial(trainer.run_epoch, RATE))], options)
@@ -245,8 +245,8 @@ def image_steps(*batches, compile=False):
     def measure(options):
         import stage2
 
-        wanted = {"full": not options.quick, "compile": compile and not options.quick, "device": options.device}
-        return stage2.measure_steps(argparse.Namespace(**wanted, batches=(1,) if options.quick else batches))
+        settings = {"full": not options.quick, "compile": compile and not options.quick, "device": options.device}
+        return stage2.measure_steps(argparse.Namespace(**settings, batches=(1,) if options.quick else batches))
 
     return measure
 
@@ -268,14 +268,14 @@ def session(options):
 
 def ridge(options):
     """Fit and predict CLIP-vision tokens, with half-precision targets in host memory or on the device."""
-    wanted = sizes(options)
-    n_targets = wanted.n_vision_tokens * wanted.token_width
-    X, X_test = (rehearsal.normal(n, wanted.n_voxels, np.float32) for n in (wanted.n_train, wanted.n_test))
-    Y = rehearsal.normal(wanted.n_train, n_targets, np.float16)
-    what = f"{wanted.n_voxels:,} voxels x {wanted.n_train:,} images x {n_targets:,} targets on the "
+    size = sizes(options)
+    n_targets = size.n_vision_tokens * size.token_width
+    X, X_test = (rehearsal.normal(n, size.n_voxels, np.float32) for n in (size.n_train, size.n_test))
+    Y = rehearsal.normal(size.n_train, n_targets, np.float16)
+    label = f"{size.n_voxels:,} voxels x {size.n_train:,} images x {n_targets:,} targets on the "
     fit = lambda Y: Ridge([60_000.0], device=options.device).fit(X, Y).predict(X_test)  # noqa: E731
-    there = torch.from_numpy(Y).to(options.device)
-    return timed([(f"{what}host", partial(fit, Y)), (f"{what}device", partial(fit, there))], options)
+    Y_on_device = torch.from_numpy(Y).to(options.device)
+    return timed([(f"{label}host", partial(fit, Y)), (f"{label}device", partial(fit, Y_on_device))], options)
 
 
 def vdvae(options):
@@ -283,27 +283,27 @@ def vdvae(options):
     model, n = full_size.build_vdvae(sizes(options), options.device), 2 if options.quick else 64
     n_layers, images = rehearsal_run(options).n_layers, rehearsal.pictures(n, 64)
     codes = rehearsal.normal(n, model.n_latents(n_layers), np.float32)
-    both = {
+    works = {
         f"encoded, {n_layers} layers": partial(model.encode, images, n_layers=n_layers),
         "decoded": partial(model.decode, codes),
     }
-    return timed(both.items(), options, n, "images/s")
+    return timed(works.items(), options, n, "images/s")
 
 
 def autoencoder(options):
     """Images per second that the second stage's autoencoder encodes and decodes."""
-    second, n = full_size.build_second_stage(sizes(options), options.device), 2 if options.quick else 32
+    second_stage, n = full_size.build_second_stage(sizes(options), options.device), 2 if options.quick else 32
     images = rehearsal.pictures(n, 64)
-    both = {"in": partial(second.encode, images), "out": partial(second.decode, second.encode(images))}
-    return timed(both.items(), options, n, "images/s")
+    works = {"in": partial(second_stage.encode, images), "out": partial(second_stage.decode, second_stage.encode(images))}
+    return timed(works.items(), options, n, "images/s")
 
 
 def clip(options):
     """Images and captions per second through CLIP ViT-L/14."""
     embedder, n = full_size.build_embedder(sizes(options), options.device), 2 if options.quick else 256
     captions = [[f"picture {i} of a thing"] for i in range(n)]
-    both = {"images": partial(embedder.vision, rehearsal.pictures(n, 425)), "captions": partial(embedder.text, captions)}
-    return timed(both.items(), options, n, "items/s")
+    works = {"images": partial(embedder.vision, rehearsal.pictures(n, 425)), "captions": partial(embedder.text, captions)}
+    return timed(works.items(), options, n, "items/s")
 
 
 def judges(options):

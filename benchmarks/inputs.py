@@ -28,7 +28,7 @@ def main():
 
     parser = report.parser(__doc__, quick="the first reader alone")
     parser.add_argument("--only", nargs="+", choices=READERS, default=list(READERS), help="these readers")
-    parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}, when no reader was left out")
+    parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}, if no reader is omitted")
     options = parser.parse_args()
     options.only = options.only[:1] if options.quick else options.only
     if options.write and set(options.only) != set(READERS):
@@ -36,9 +36,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         run = load_run("small").model_copy(update={"data": Path(folder) / "small"})
         simulate(run, progress=False)
-        made = report.show((attack(reader, run.data, Path(folder) / reader) for reader in options.only), options)
+        rows = report.show((attack(reader, run.data, Path(folder) / reader) for reader in options.only), options)
     if options.write:
-        write(made)
+        write(rows)
 
 
 def write(rows):
@@ -52,11 +52,11 @@ def attack(reader, data, folder):
     """Return a reader's row: the number of damaged files, of those read correctly and refused, and the peak memory."""
     command = [sys.executable, ROOT / "tests" / "faults" / "test_fuzz.py", reader, data, folder]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PYTHONFAULTHANDLER": "1"}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    right, refused, peak = found["right"], found["clear error"], found["peak"]
-    own = {"right": right, "refused": refused, "megabytes": peak // 10**6}
-    return report.row(reader, right + refused, "damaged files", peak_gb=peak / 2**30, **own)
+    process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    outcome = json.loads(process.stdout.splitlines()[-1])
+    right, refused, peak = outcome["right"], outcome["clear error"], outcome["peak"]
+    columns = {"right": right, "refused": refused, "megabytes": peak // 10**6}
+    return report.row(reader, right + refused, "damaged files", peak_gb=peak / 2**30, **columns)
 
 
 if __name__ == "__main__":

@@ -41,29 +41,31 @@ def main():
 def rows(run, grid, n_timed):
     """Yield the rows: each set of images, the floors, the time, the zoo's size."""
     store = Store(run)
-    with store.load("reconstruction") as made, store.load("scores") as scores:
-        images = {system: made[name].values for name, system in STORED.items()}
-        kinds = main_kinds(run, made.test_image.values)
-        found = named(zoo.root(run) / "namer", images, kinds)
-        nearest = nearest_by_tokens(store.load("betas").train_image.values, store.load("embeddings"), made)
-        right = main_kinds(run, nearest) == kinds
-        found["nearest by tokens"] = {"named": float(right.mean())} | interval(right)  # has the image's main thing
+    with store.load("reconstruction") as reconstruction, store.load("scores") as scores:
+        images = {system: reconstruction[name].values for name, system in STORED.items()}
+        kinds = main_kinds(run, reconstruction.test_image.values)
+        results = named(zoo.root(run) / "namer", images, kinds)
+        nearest = nearest_by_tokens(store.load("betas").train_image.values, store.load("embeddings"), reconstruction)
+        is_correct = main_kinds(run, nearest) == kinds
+        results["nearest by tokens"] = {"named": float(is_correct.mean())} | interval(is_correct)  # has the image's main thing
         for name, values in measured(scores.value).items():
-            found.setdefault(name, {"named": None}).update(values)
-        yield from (report.row(name, own.pop("named"), "share named", **own) for name, own in found.items())
+            results.setdefault(name, {"named": None}).update(values)
+        yield from (report.row(name, columns.pop("named"), "share named", **columns) for name, columns in results.items())
         if grid:
-            strip.draw_chosen(made, scores.value, N_COLUMNS).save(grid)
-        first = made.isel(test_image=slice(n_timed))
+            strip.draw_chosen(reconstruction, scores.value, N_COLUMNS).save(grid)
+        first = reconstruction.isel(test_image=slice(n_timed))
         seconds = time_images(run, first.rough.values, *(first[f"{kind}_pred"].values for kind in KINDS))
     yield report.row(f"a hundred refined images, scaled from {n_timed}", seconds, device=pick_device(run.device))
     size = sum(path.stat().st_size for path in zoo.root(run).rglob("*") if path.is_file())
     yield report.row("the zoo", size / 1e6, "MB")
 
 
-def nearest_by_tokens(train_ids, embeddings, made):
+def nearest_by_tokens(train_ids, embeddings, reconstruction):
     """Ids of the training images with tokens most similar to the decoded ones: (n_images,) int."""
-    alike = [resemblance(flat(embeddings[f"{kind}_train"].values), flat(made[f"{kind}_pred"].values)) for kind in KINDS]
-    return train_ids[sum(alike).argmax(axis=0)]
+    similarity = [
+        resemblance(flat(embeddings[f"{kind}_train"].values), flat(reconstruction[f"{kind}_pred"].values)) for kind in KINDS
+    ]
+    return train_ids[sum(similarity).argmax(axis=0)]
 
 
 def main_kinds(run, image_ids):
@@ -74,8 +76,8 @@ def main_kinds(run, image_ids):
 
 def named(judge, images, kinds):
     """Accuracy of the judge for the main kind in each set of images; sets are a dict of (n_images, rows, columns, 3) uint8."""
-    right = {name: namer.named(judge, made).numpy() == kinds for name, made in images.items()}
-    return {name: {"named": float(values.mean())} | interval(values) for name, values in right.items()}
+    correct = {name: namer.named(judge, pictures).numpy() == kinds for name, pictures in images.items()}
+    return {name: {"named": float(values.mean())} | interval(values) for name, values in correct.items()}
 
 
 def interval(values):
@@ -92,8 +94,8 @@ def measured(scores):
 
 def time_images(run, rough, text, vision):
     """Seconds of the second stage for a hundred images, scaled from a few."""
-    second, settings = load_diffusion(run), zoo.refinement(run) | {"image_ids": range(len(rough))}
-    return median(lambda: second.refine(rough, text, vision, **settings), pick_device(run.device))[0] * 100 / len(rough)
+    second_stage, settings = load_diffusion(run), zoo.refinement(run) | {"image_ids": range(len(rough))}
+    return median(lambda: second_stage.refine(rough, text, vision, **settings), pick_device(run.device))[0] * 100 / len(rough)
 
 
 if __name__ == "__main__":

@@ -29,11 +29,11 @@ def fit(design, data, *, tr, hrfs, canonical, threshold, n_pcs=10, pc_stop=1.05,
     _, onoff_r2 = _glm(onoff, data, canonical, drifts, drifts)
 
     stage("HRFs")
-    r2, betas_b, best = np.empty((len(hrfs), n_voxels), np.float32), None, np.full(n_voxels, -np.inf)
+    r2, betas_b, best_r2 = np.empty((len(hrfs), n_voxels), np.float32), None, np.full(n_voxels, -np.inf)
     for number, hrf in enumerate(hrfs):
         betas, r2[number] = _glm(trials, data, hrf, drifts, drifts)
-        betas_b = np.where(r2[number] > best, betas, 0 if betas_b is None else betas_b)
-        best = np.maximum(best, r2[number])
+        betas_b = np.where(r2[number] > best_r2, betas, 0 if betas_b is None else betas_b)
+        best_r2 = np.maximum(best_r2, r2[number])
     index = r2.argmax(0)
     groups = [(hrf, voxels) for number, hrf in enumerate(hrfs) if len(voxels := np.flatnonzero(index == number))]
 
@@ -44,8 +44,8 @@ def fit(design, data, *, tr, hrfs, canonical, threshold, n_pcs=10, pc_stop=1.05,
     stage("number of components")
     cv_error = np.empty((n_pcs + 1, n_voxels))
     for hrf, voxels in groups:
-        own = [run[:, voxels] for run in data]
-        fits = [_glm(trials, own, hrf, drifts, _with(drifts, components, k))[0] for k in range(n_pcs + 1)]
+        series = [run[:, voxels] for run in data]
+        fits = [_glm(trials, series, hrf, drifts, _with(drifts, components, k))[0] for k in range(n_pcs + 1)]
         cv_error[:, voxels] = _cv_error(fits, labels, run_of)
     curve = -np.median(cv_error[:, onoff_r2 > threshold], axis=1)
     count = _choose(curve - curve[0], pc_stop)
@@ -54,8 +54,8 @@ def fit(design, data, *, tr, hrfs, canonical, threshold, n_pcs=10, pc_stop=1.05,
     results = {name: np.empty((len(labels), n_voxels), np.float32) for name in ("betas_c", "betas_d")}
     fraction, nuisance = np.empty(n_voxels), _with(drifts, components, count)
     for hrf, voxels in groups:
-        own = [run[:, voxels] for run in data]
-        fits = np.stack([_glm(trials, own, hrf, drifts, nuisance, fraction=f)[0] for f in fractions])
+        series = [run[:, voxels] for run in data]
+        fits = np.stack([_glm(trials, series, hrf, drifts, nuisance, fraction=f)[0] for f in fractions])
         choice = _cv_error(fits, labels, run_of).argmin(0)
         fraction[voxels] = fractions[choice]
         results["betas_c"][:, voxels] = fits[0]
@@ -103,9 +103,9 @@ def _convolved(trials, hrf):
 
 def _glm(trials, data, hrf, drifts, nuisance, fraction=None):
     """Fit once from scratch: betas (n_trials, n_voxels) and R2 (n_voxels,), drifts removed on both sides."""
-    removed = [_projector(regressors) for regressors in nuisance]
-    D = np.concatenate([M @ X for M, X in zip(removed, _convolved(trials, hrf), strict=True)])
-    Y = np.concatenate([M @ y for M, y in zip(removed, data, strict=True)])
+    projectors = [_projector(regressors) for regressors in nuisance]
+    D = np.concatenate([M @ X for M, X in zip(projectors, _convolved(trials, hrf), strict=True)])
+    Y = np.concatenate([M @ y for M, y in zip(projectors, data, strict=True)])
     if fraction is None:
         betas = np.linalg.solve((D.T @ D).astype(np.float64), (D.T @ Y).astype(np.float64)).astype(np.float32)
     else:
@@ -147,9 +147,9 @@ def _cv_error(fits, labels, run_of):
     mean, sd = fits[0].mean(0), fits[0].std(0, ddof=1)
     scored = [(betas - mean) / sd for betas in fits]
     result = np.zeros((len(fits), fits[0].shape[1]))
-    for test in np.unique(run_of):
-        for trial in np.flatnonzero(run_of == test):
-            pairs = np.flatnonzero((labels == labels[trial]) & (run_of != test))
+    for test_run in np.unique(run_of):
+        for trial in np.flatnonzero(run_of == test_run):
+            pairs = np.flatnonzero((labels == labels[trial]) & (run_of != test_run))
             if len(pairs):
                 result += [np.square(betas[pairs] - scored[0][trial]).sum(0) for betas in scored]
     return result

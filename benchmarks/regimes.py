@@ -42,29 +42,29 @@ def main():
     parser.add_argument("--to", type=Path, help=f"the table ({FILE.name})")
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL
-    made = report.show(rows(options.seeds or sizes["seeds"], sizes), options)
+    measured = report.show(rows(options.seeds or sizes["seeds"], sizes), options)
     if file := options.to or (not options.quick and FILE):
-        table = pd.DataFrame(made).rename(columns={"ours": "explained"})[[*COLUMNS, "explained"]]
+        table = pd.DataFrame(measured).rename(columns={"ours": "explained"})[[*COLUMNS, "explained"]]
         table.to_csv(file, index=False, float_format="%.5f")
 
 
 def rows(seeds, sizes):
     """Yield a row for each decoder under each combination."""
     for seed in seeds:
-        seen = see(max(sizes["counts"]) + sizes["n_test"], seed)
+        brain_data = simulate_brain(max(sizes["counts"]) + sizes["n_test"], seed)
         for response, ratio in itertools.product(RESPONSES, RATIOS):
-            X = measure(seen["drive"], seen["area"], *RESPONSES[response], ratio=ratio, seed=seed)
+            X = measure(brain_data["drive"], brain_data["area"], *RESPONSES[response], ratio=ratio, seed=seed)
             targets = ("latents", "within backgrounds") if response == "linear" else ("latents",)
             for count, target in itertools.product(sizes["counts"], targets):
                 test, train = slice(sizes["n_test"]), slice(sizes["n_test"], sizes["n_test"] + count)
-                scores = compare(X, seen, (train, test), target=target, seed=seed, max_epochs=sizes["max_epochs"])
+                scores = compare(X, brain_data, (train, test), target=target, seed=seed, max_epochs=sizes["max_epochs"])
                 for name, value in scores.items():
-                    own = dict(zip(COLUMNS, (target, response, count, ratio, seed, name), strict=True))
+                    columns = dict(zip(COLUMNS, (target, response, count, ratio, seed, name), strict=True))
                     case = f"{target}, {response}, {count} images, SNR {ratio}, seed {seed}: {name}"
-                    yield report.row(case, value, "of the variance", **own)
+                    yield report.row(case, value, "of the variance", **columns)
 
 
-def see(n_images, seed):
+def simulate_brain(n_images, seed):
     """Simulate scenes and a brain: the drive of its voxels (n_images, n_voxels), true latents, and indices of backgrounds."""
     rng = np.random.default_rng((seed, 99))
     model = vdvae.load(Path(__file__).parents[1] / "zoo" / "demo" / "vdvae" / "vdvae.safetensors")
@@ -97,27 +97,27 @@ def measure(drive, area, saturation, gain_sd, *, ratio, seed):
     return total / N_REPEATS
 
 
-def compare(X, seen, rows, *, target, seed, max_epochs):
+def compare(X, brain_data, rows, *, target, seed, max_epochs):
     """Share of variance of the test targets that each decoder explains; `rows` are the training and the test slice."""
     X_train, X_test, *_ = zscore(*(X[part] for part in rows))
-    Y_train, Y_test = (seen["latents"][part] for part in rows)
-    means = background_means(Y_train, seen["backgrounds"][rows[0]])
-    (known_train, known_test), known = (means[seen["backgrounds"][part]] for part in rows), {}
+    Y_train, Y_test = (brain_data["latents"][part] for part in rows)
+    means = background_means(Y_train, brain_data["backgrounds"][rows[0]])
+    (mean_train, mean_test), baseline = (means[brain_data["backgrounds"][part]] for part in rows), {}
     if target == "within backgrounds":
-        Y_train, Y_test = Y_train - known_train, Y_test - known_test
+        Y_train, Y_test = Y_train - mean_train, Y_test - mean_test
     else:
-        known = {"background": known_test}
+        baseline = {"background": mean_test}
     predicted = {"ridge": networks.make("ridge", alphas=ALPHAS).fit(X_train, Y_train).predict(X_test)}
     predicted["gru"] = networks.make("gru", seed=seed, max_epochs=max_epochs).fit(X_train, Y_train).predict(X_test)
-    predicted |= {"mean of both": (predicted["ridge"] + predicted["gru"]) / 2} | known
+    predicted |= {"mean of both": (predicted["ridge"] + predicted["gru"]) / 2} | baseline
     floor = np.square(Y_test - Y_train.mean(0)).mean()
     return {name: float(1 - np.square(Y_test - values).mean() / floor) for name, values in predicted.items()}
 
 
 def background_means(latents, backgrounds):
     """Mean latents of scenes with each background (n_backgrounds, n_latents); for an unseen background, the mean of all."""
-    seen = [backgrounds == k for k in range(len(scenes.BACKGROUNDS))]
-    return np.stack([latents[rows if rows.any() else slice(None)].mean(0) for rows in seen])
+    masks = [backgrounds == k for k in range(len(scenes.BACKGROUNDS))]
+    return np.stack([latents[rows if rows.any() else slice(None)].mean(0) for rows in masks])
 
 
 if __name__ == "__main__":

@@ -31,13 +31,13 @@ WIDTHS = {"case": 56, "ours": 9, "peer": 9, "unit": 15, "ratio": 7, "agreement":
 
 def parser(about, *, quick="small sizes, to see that all runs", parts=()):
     """Return a program's argument parser with `--json FILE` (default None), `--quick`, and parts to choose from."""
-    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, with machine and versions")
-    made.add_argument("--quick", action="store_true", help=f"a minute or less: {quick}")
+    argument_parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    argument_parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, with machine and versions")
+    argument_parser.add_argument("--quick", action="store_true", help=f"a minute or less: {quick}")
     if parts:
         names = {"choices": [*parts, "all"], "default": "all", "metavar": "part"}
-        made.add_argument("parts", nargs="*", **names, help=f"any of {', '.join(parts)} (%(default)s)")
-    return made
+        argument_parser.add_argument("parts", nargs="*", **names, help=f"any of {', '.join(parts)} (%(default)s)")
+    return argument_parser
 
 
 def of_parts(parts, options):
@@ -50,8 +50,8 @@ def of_parts(parts, options):
 def row(case, ours, unit="s", *, peer=None, **more):
     """Return a row; `more` holds `agreement` (largest difference from the peer's result), `peak_gb`, `device`, and own keys."""
     ratio = None if ours is None or peer is None else peer / ours if unit == "s" else ours / peer
-    made = {"case": case, "ours": ours, "peer": peer, "unit": unit, "ratio": ratio}
-    return made | {"agreement": None, "peak_gb": None, "device": "cpu"} | more
+    columns = {"case": case, "ours": ours, "peer": peer, "unit": unit, "ratio": ratio}
+    return columns | {"agreement": None, "peak_gb": None, "device": "cpu"} | more
 
 
 def peak_gb(device="cpu"):
@@ -70,23 +70,23 @@ def show(rows, options):
     command = shlex.join(["/".join(Path(sys.argv[0]).parts[-2:]), *sys.argv[1:]])
     about = {"command": command, "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
     about |= {"settings": vars(options), "commit": commit(ROOT), "machine": machine(), "versions": versions()}
-    made = []
-    _write(options.json, made)  # removes rows of an earlier call before the first measurement
+    written = []
+    _write(options.json, written)  # removes rows of an earlier call before the first measurement
     print(_line(WIDTHS, "more"), _line(("-" * width for width in WIDTHS.values()), "----"), sep="\n")
     for measured in rows:
-        own = (f"{name} {_text(value)}" for name, value in measured.items() if name not in WIDTHS)
-        print(_line((_text(measured[name]) for name in WIDTHS), ", ".join(own)), flush=True)
-        made.append(measured | {"about": about})
-        _write(options.json, made)
-    return made
+        others = (f"{name} {_text(value)}" for name, value in measured.items() if name not in WIDTHS)
+        print(_line((_text(measured[name]) for name in WIDTHS), ", ".join(others)), flush=True)
+        written.append(measured | {"about": about})
+        _write(options.json, written)
+    return written
 
 
 def write_table(file, table, about, *packages):
     """Write a DataFrame with its index to the book's data, after lines with a description, the date and versions."""
-    numbers = {"nsdlib": __version__} | {package: version(package) for package in packages}
+    package_versions = {"nsdlib": __version__} | {package: version(package) for package in packages}
     day, python = datetime.date.today(), platform.python_version()
-    made = ", ".join([f"{day}, {platform.system()}, Python {python}", *map(" ".join, numbers.items())])
-    atomic_write(file, f"# {about}\n# {made}\n{table.to_csv()}")
+    conditions = ", ".join([f"{day}, {platform.system()}, Python {python}", *map(" ".join, package_versions.items())])
+    atomic_write(file, f"# {about}\n# {conditions}\n{table.to_csv()}")
 
 
 def machine():
@@ -98,13 +98,13 @@ def machine():
 
 def versions():
     """Versions of Python, CUDA and `PACKAGES`; None for a package that is not installed."""
-    found = {"python": platform.python_version(), "cuda": torch.version.cuda}
+    numbers = {"python": platform.python_version(), "cuda": torch.version.cuda}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            numbers[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    return found
+            numbers[package] = None
+    return numbers
 
 
 def _write(file, rows):

@@ -34,7 +34,7 @@ def main():
     parser.add_argument("--pairs", type=int, default=982)
     parser.add_argument("--peers", type=int, default=32, help="pairs of the loop, scaled to all (%(default)s)")
     parser.add_argument("--networks", type=int, default=0, help="images through each network")
-    parser.add_argument("--command", type=int, default=0, help="pairs that nsdlib score is given")
+    parser.add_argument("--command", type=int, default=0, help="number of pairs for `nsdlib score`")
     parser.add_argument("--device", default="auto", help="of the networks: auto, cpu or cuda")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
@@ -51,23 +51,24 @@ def measure_formulas(n_pairs, n_peers):
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 256, (n_pairs, 425, 425, 3), dtype=np.uint8)
     noise = rng.integers(-60, 61, truth.shape[1:])
-    changed = np.stack([np.clip(image + noise, 0, 255).astype(np.uint8) for image in truth])
+    distorted = np.stack([np.clip(image + noise, 0, 255).astype(np.uint8) for image in truth])
     for name, ours, theirs in (("SSIM", ssim, _ssim_of_pair), ("PixCorr", pixcorr, _pixcorr_of_pair)):
         programs = {
-            "ours": lambda ours=ours: ours(truth, changed),
-            "loop": lambda theirs=theirs: [theirs(truth[i], changed[i]) for i in range(n_peers)],
+            "ours": lambda ours=ours: ours(truth, distorted),
+            "loop": lambda theirs=theirs: [theirs(truth[i], distorted[i]) for i in range(n_peers)],
         }
-        seconds, made = medians(programs, torch.device("cpu"))
-        loop, apart = seconds["loop"] * n_pairs / n_peers, np.abs(made["ours"][:n_peers] - made["loop"]).max()
-        yield compared(f"{name} of {n_pairs} pairs; peer: loop, scaled from {n_peers}", seconds["ours"], loop, agreement=apart)
+        seconds, results = medians(programs, torch.device("cpu"))
+        loop, difference = seconds["loop"] * n_pairs / n_peers, np.abs(results["ours"][:n_peers] - results["loop"]).max()
+        case = f"{name} of {n_pairs} pairs; peer: loop, scaled from {n_peers}"
+        yield compared(case, seconds["ours"], loop, agreement=difference)
 
 
-def _ssim_of_pair(truth, changed):
-    return structural_similarity(rgb2gray(truth), rgb2gray(changed), **SETTINGS)
+def _ssim_of_pair(truth, distorted):
+    return structural_similarity(rgb2gray(truth), rgb2gray(distorted), **SETTINGS)
 
 
-def _pixcorr_of_pair(truth, changed):
-    return np.corrcoef(truth.reshape(1, -1) / 255, changed.reshape(1, -1) / 255)[0, 1]
+def _pixcorr_of_pair(truth, distorted):
+    return np.corrcoef(truth.reshape(1, -1) / 255, distorted.reshape(1, -1) / 255)[0, 1]
 
 
 def measure_networks(n_images, device):
@@ -82,16 +83,16 @@ def measure_command(n_pairs):
     """Measure seconds of the command on pairs of 425 pixels, with one protocol and with all."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
-        seen, made = (Path(folder) / name for name in ("seen", "made"))
-        seen.mkdir()
-        made.mkdir()
+        truth, reconstructions = (Path(folder) / name for name in ("seen", "made"))
+        truth.mkdir()
+        reconstructions.mkdir()
         for number in range(n_pairs):
             scene = Image.fromarray(draw(sample_scene(rng), 425))
-            scene.save(seen / f"{number}.png")
-            scene.resize((8, 8)).resize((425, 425)).save(made / f"{number}.png")
+            scene.save(truth / f"{number}.png")
+            scene.resize((8, 8)).resize((425, 425)).save(reconstructions / f"{number}.png")
         for protocol in ("native", "all"):
-            words = ["score", made, "--truth", seen, "--protocol", protocol, "--device", "cpu"]
-            command = partial(subprocess.run, [sys.executable, "-m", "nsdlib", *words], check=True, capture_output=True)
+            arguments = ["score", reconstructions, "--truth", truth, "--protocol", protocol, "--device", "cpu"]
+            command = partial(subprocess.run, [sys.executable, "-m", "nsdlib", *arguments], check=True, capture_output=True)
             seconds = median(partial(command, cwd=report.ROOT), torch.device("cpu"))[0]
             yield report.row(f"nsdlib score, {n_pairs} pairs, {protocol}", seconds)
 

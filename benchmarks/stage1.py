@@ -71,18 +71,19 @@ def measure_ridge(options):
             targets[:, token * TOKEN : (token + 1) * TOKEN] = part
         file.flush()
         fit = lambda: Ridge([PENALTY], device=options.device).fit(X, targets).predict(X_test)  # noqa: E731
-        seconds, made = medians({"ours": fit}, torch.device(options.device))
-        peak, peers, apart = report.peak_gb(options.device), [], 0.0
+        seconds, results = medians({"ours": fit}, torch.device(options.device))
+        peak, peers, difference = report.peak_gb(options.device), [], 0.0
         for token in (0, n_tokens - 1):
             part = slice(token * TOKEN, (token + 1) * TOKEN)
             Y = np.asarray(targets[:, part], dtype=np.float32)
             fit = lambda Y=Y: Peer(alpha=PENALTY).fit(X.astype(np.float64), Y).predict(X_test)  # noqa: E731  double, as published
-            taken, theirs = medians({"peer": fit}, torch.device("cpu"))
-            peers.append(taken["peer"])
-            apart = max(apart, float(np.abs(theirs["peer"] - made["ours"][:, part]).max() / np.abs(theirs["peer"]).max()))
+            peer_seconds, theirs = medians({"peer": fit}, torch.device("cpu"))
+            peers.append(peer_seconds["peer"])
+            largest = np.abs(theirs["peer"] - results["ours"][:, part]).max() / np.abs(theirs["peer"]).max()
+            difference = max(difference, float(largest))
     peer = np.mean(peers, axis=0) * n_tokens
     case = f"ridge to {n_tokens} tokens; peer: scikit-learn, scaled from 2"
-    yield compared(case, seconds["ours"], peer, agreement=apart, peak_gb=peak, device=options.device)
+    yield compared(case, seconds["ours"], peer, agreement=difference, peak_gb=peak, device=options.device)
 
 
 def measure_gru(options):
@@ -91,17 +92,17 @@ def measure_gru(options):
     x, hidden = patterns(options.n_train, n_voxels, 1)
     y = hidden @ np.random.default_rng(4).standard_normal((RANK, n_latents), dtype=np.float32) / RANK**0.5
     network = networks.build_network("gru", n_voxels, n_latents).to(options.device)
-    x_there, y_there = (torch.from_numpy(array).to(options.device) for array in (x, y))
-    trainer = training.Trainer(network, x_there, y_there, seed=0, batch_size=64, recipe=training.RECIPES["public_code"])
+    x_on_device, y_on_device = (torch.from_numpy(array).to(options.device) for array in (x, y))
+    trainer = training.Trainer(network, x_on_device, y_on_device, seed=0, batch_size=64, recipe=training.RECIPES["public_code"])
     trainer.run_epoch(training.RATE)  # on a GPU, the first epochs capture CUDA graphs
     trainer.run_epoch(training.RATE)
     device = torch.device(options.device)
     ours = median(lambda: trainer.run_epoch(training.RATE), device)
-    peak, theirs = report.peak_gb(device), median(PublishedLoop(x, y, options.device).run_epoch, device)
+    peak, peer = report.peak_gb(device), median(PublishedLoop(x, y, options.device).run_epoch, device)
     products = 6 * len(x) * networks.count_parameters("gru", n_voxels, n_latents) / product_rate(device, torch.float32)
-    own = {"products alone, s": products, "of the product rate": products / ours[0]}
+    columns = {"products alone, s": products, "of the product rate": products / ours[0]}
     case = f"GRU, an epoch of {len(x)} images; peer: the published loop"
-    yield compared(case, ours, theirs, peak_gb=peak, device=options.device, **own)
+    yield compared(case, ours, peer, peak_gb=peak, device=options.device, **columns)
 
 
 class PublishedLoop:
@@ -124,7 +125,7 @@ class PublishedLoop:
         """Train on all images once; return mean squared and mean absolute error, as the published loop reports them."""
         errors = np.zeros(2)
         for patterns, latents in self.batches:
-            patterns = torch.stack([self._changed(pattern) for pattern in patterns])
+            patterns = torch.stack([self._augmented(pattern) for pattern in patterns])
             patterns, latents = patterns.to(self.device), latents.to(self.device)
             self.optimiser.zero_grad()
             predicted = self.network(patterns.float())
@@ -134,7 +135,7 @@ class PublishedLoop:
             errors += [squared.item() * len(patterns), absolute.item() * len(patterns)]
         return errors / len(self.batches.dataset)
 
-    def _changed(self, pattern):
+    def _augmented(self, pattern):
         if self.rng.random() < 0.3:
             noise = torch.from_numpy(self.rng.standard_normal(len(pattern)))
             pattern = ((pattern * self.sd + self.mean) + noise - self.mean) / self.sd

@@ -31,12 +31,12 @@ from nsdlib.study.reconstruction import Split
 from nsdlib.study.statistics import paired_difference
 
 COMPARED = {"ddim": (50, 25, 10), "dpm++": (50, 17, 10, 7, 5)}
-N_HELD_OUT, SHOWN = 100, ("ssim", "effnet", "swav")
+N_HELD_OUT, SHOWN_METRICS = 100, ("ssim", "effnet", "swav")
 
 
 def main():
     """Print the rows of each requested part."""
-    parser = report.parser(__doc__, quick="two images, no batches, and samplers only where asked for", parts=PARTS)
+    parser = report.parser(__doc__, quick="two images, no batches, and samplers only if named", parts=PARTS)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--full", action="store_true", help="the published size with random weights; wants a GPU")
@@ -54,23 +54,23 @@ def main():
 def measure_loop(options):
     """Image steps per second with the run's steps and the autoencoder, and the share of the machine's product rate."""
     device = options.device
-    second, run = load(options.full, device), load_run("subj01" if options.full else "demo", sampler="ddim")
-    n, few = options.images, 1 if options.full else min(options.images, 4)
+    second_stage, run = load(options.full, device), load_run("subj01" if options.full else "demo", sampler="ddim")
+    n, n_peer = options.images, 1 if options.full else min(options.images, 4)
     rough = np.random.default_rng(0).integers(0, 256, (n, 64, 64, 3), dtype=np.uint8)
-    tokens = [empty.expand(n, -1, -1).float().cpu().numpy() for empty in second.unconditional]
+    tokens = [empty.expand(n, -1, -1).float().cpu().numpy() for empty in second_stage.unconditional]
     settings, image_steps = zoo.refinement(run), n * int(run.strength * run.n_steps)
 
     def published():
-        return np.concatenate([one_by_one(second, rough[[i]], [t[[i]] for t in tokens], i, run) for i in range(few)])
+        return np.concatenate([one_by_one(second_stage, rough[[i]], [t[[i]] for t in tokens], i, run) for i in range(n_peer)])
 
-    programs = {"ours": lambda: second.refine(rough, *tokens, image_ids=range(n), **settings), "peer": published}
+    programs = {"ours": lambda: second_stage.refine(rough, *tokens, image_ids=range(n), **settings), "peer": published}
     seconds, images = medians(programs, device)
-    ours, peer = image_steps / seconds["ours"], image_steps / seconds["peer"] / n * few
-    apart = np.abs(images["peer"].astype(int) - images["ours"][:few]).max()
-    share = operations_of_a_step(second, run) / product_rate(device, second.unconditional[0].dtype)
+    ours, peer = image_steps / seconds["ours"], image_steps / seconds["peer"] / n * n_peer
+    difference = np.abs(images["peer"].astype(int) - images["ours"][:n_peer]).max()
+    share = operations_of_a_step(second_stage, run) / product_rate(device, second_stage.unconditional[0].dtype)
     own = {"peak_gb": report.peak_gb(device), "device": device, "of the product rate": ours[0] * share, "peer's": peer[0] * share}
-    case = f"loop, {n} images; peer: published structure, {few} images"
-    yield report.row(case, ours[0], "image steps/s", peer=peer[0], agreement=apart, **own, cpu_ratio=ours[1] / peer[1])
+    case = f"loop, {n} images; peer: published structure, {n_peer} images"
+    yield report.row(case, ours[0], "image steps/s", peer=peer[0], agreement=difference, **own, cpu_ratio=ours[1] / peer[1])
 
 
 def load(full, device):
@@ -80,108 +80,109 @@ def load(full, device):
     return zoo.load_diffusion(load_run("demo").model_copy(update={"device": str(device)}))
 
 
-def one_by_one(second, rough, tokens, image_id, run):
+def one_by_one(second_stage, rough, tokens, image_id, run):
     """Refine one image with the published loop's structure: per step, one pass of diffusers' UNet with tokens and one without."""
-    scheduler, like = second.scheduler, second.unconditional[0]
-    add_at, steps = diffusion.img2img_timesteps(scheduler, strength=run.strength, n_steps=run.n_steps)
-    pixels = torch.from_numpy(resize(rough, second.image_size, "pil bicubic")).permute(0, 3, 1, 2) / 127.5 - 1
-    scaling = second.vae.config.scaling_factor
-    clean = second.vae.encode(pixels.to(like)).latent_dist.mean.float() * scaling
-    x = scheduler.add_noise(clean, random.normal(clean, random.generators(run.seed, [image_id])), torch.tensor([add_at]))
-    given = [torch.from_numpy(one).to(like) for one in tokens]
+    scheduler, unet, like = second_stage.scheduler, second_stage.unet.unet, second_stage.unconditional[0]
+    start, steps = diffusion.img2img_timesteps(scheduler, strength=run.strength, n_steps=run.n_steps)
+    pixels = torch.from_numpy(resize(rough, second_stage.image_size, "pil bicubic")).permute(0, 3, 1, 2) / 127.5 - 1
+    scaling = second_stage.vae.config.scaling_factor
+    clean = second_stage.vae.encode(pixels.to(like)).latent_dist.mean.float() * scaling
+    x = scheduler.add_noise(clean, random.normal(clean, random.generators(run.seed, [image_id])), torch.tensor([start]))
+    conditional_tokens = [torch.from_numpy(array).to(like) for array in tokens]
     with mock.patch.object(DualAttention, "forward", mixed_as_published):
         for t in steps:
-            without, told = (
-                second.unet.unet(x.to(like.dtype), torch.tensor(t, device=x.device), (*pair, run.text_weight)).sample.float()
-                for pair in (second.unconditional, given)
+            unconditional, conditional = (
+                unet(x.to(like.dtype), torch.tensor(t, device=x.device), (*pair, run.text_weight)).sample.float()
+                for pair in (second_stage.unconditional, conditional_tokens)
             )
-            x = scheduler.step(without + run.guidance * (told - without), t, x).prev_sample
-    pixels = second.vae.decode((x / scaling).to(like.dtype)).sample.float().cpu()
+            x = scheduler.step(unconditional + run.guidance * (conditional - unconditional), t, x).prev_sample
+    pixels = second_stage.vae.decode((x / scaling).to(like.dtype)).sample.float().cpu()
     return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
 def mixed_as_published(self, x, encoder_hidden_states, **options):
     """Forward pass of a DualAttention in diffusers' own UNet: both attention layers in full, with tokens projected again."""
     *tokens, weight = encoder_hidden_states
-    text, vision = (twin(x, part, **options)[0] for twin, part in zip((self.text, self.vision), tokens, strict=True))
+    text, vision = (layer(x, part, **options)[0] for layer, part in zip((self.text, self.vision), tokens, strict=True))
     return (weight * text + (1 - weight) * vision,)
 
 
-def operations_of_a_step(second, run):
+def operations_of_a_step(second_stage, run):
     """Count the operations of one step of one image: two UNet passes that share nothing."""
-    like, (x, t, tokens) = second.unconditional[0], step_inputs(second, 1)
+    like, (x, t, tokens) = second_stage.unconditional[0], step_inputs(second_stage, 1)
     x = torch.cat([x, x])
     with mock.patch.object(DualAttention, "forward", mixed_as_published), FlopCounterMode(display=False) as counter:
-        second.unet.unet(x.to(like), t, (*tokens, run.text_weight))
+        second_stage.unet.unet(x.to(like), t, (*tokens, run.text_weight))
     return counter.get_total_flops()
 
 
-def step_inputs(second, n):
+def step_inputs(second_stage, n):
     """Latents, timestep and tokens for one step of n images."""
-    like, side = second.unconditional[0], second.unet.unet.config.sample_size
-    x = torch.randn(n, second.vae.config.latent_channels, side, side).to(like)
-    return x, torch.tensor(500, device=like.device), [empty.expand(2 * n, -1, -1) for empty in second.unconditional]
+    like, side = second_stage.unconditional[0], second_stage.unet.unet.config.sample_size
+    x = torch.randn(n, second_stage.vae.config.latent_channels, side, side).to(like)
+    return x, torch.tensor(500, device=like.device), [empty.expand(2 * n, -1, -1) for empty in second_stage.unconditional]
 
 
 @torch.inference_mode()
 def measure_steps(options):
     """Yield rows of image steps per second of the UNet alone: uncompiled, captured as a CUDA graph, and compiled."""
-    device, second, run = options.device, load(options.full, options.device), load_run("subj01")
-    share = operations_of_a_step(second, run) / product_rate(device, second.unconditional[0].dtype)
+    device, second_stage, run = options.device, load(options.full, options.device), load_run("subj01")
+    share = operations_of_a_step(second_stage, run) / product_rate(device, second_stage.unconditional[0].dtype)
 
     def row(how, n, program):
         rate = 4 * n / median(lambda: [program() for _ in range(4)], device)[0]
-        own = {"peak_gb": report.peak_gb(device), "device": device, "of the product rate": rate * share}
-        return report.row(f"UNet, batch {n}, {how}", rate, "image steps/s", **own)
+        columns = {"peak_gb": report.peak_gb(device), "device": device, "of the product rate": rate * share}
+        return report.row(f"UNet, batch {n}, {how}", rate, "image steps/s", **columns)
 
     for n in options.batches:
-        x, t, tokens = step_inputs(second, n)
-        conditioning = second.unet.condition(*tokens, run.text_weight)
-        predict = lambda x, t, conditioning=conditioning: second.unet(x, t, conditioning)  # noqa: E731
+        x, t, tokens = step_inputs(second_stage, n)
+        conditioning = second_stage.unet.condition(*tokens, run.text_weight)
+        predict = lambda x, t, conditioning=conditioning: second_stage.unet(x, t, conditioning)  # noqa: E731
         yield row("as it is", n, lambda x=x, t=t, predict=predict: predict(x, t))
         if device.type == "cuda":
             captured = Captured(predict)
             yield row("captured", n, lambda x=x, t=t, captured=captured: captured(x, t))
     if options.compile:
-        x, t, tokens = step_inputs(second, options.batches[0])
-        conditioning, compiled = second.unet.condition(*tokens, run.text_weight), torch.compile(second.unet)
-        started = {"seconds to start": seconds_of(lambda: compiled(x, t, conditioning), device)}
-        yield row("compiled", options.batches[0], lambda: compiled(x, t, conditioning)) | started
+        x, t, tokens = step_inputs(second_stage, options.batches[0])
+        conditioning, compiled = second_stage.unet.condition(*tokens, run.text_weight), torch.compile(second_stage.unet)
+        startup = {"seconds to start": seconds_of(lambda: compiled(x, t, conditioning), device)}
+        yield row("compiled", options.batches[0], lambda: compiled(x, t, conditioning)) | startup
 
 
 def measure_samplers(options):
     """Judge accuracy and scores of held-out training images; score differences from DDIM with 50 steps, positive is better."""
     run = load_run("demo").model_copy(update={"device": str(options.device)})
-    second, scorer, (ids, *inputs) = zoo.load_diffusion(run), zoo.load_scorer(run), decode_held_out(run)
-    shown, kinds = resize(open_subject(run).stimuli(ids), second.image_size), pictures.main_kinds(run, ids)
+    second_stage, scorer, (ids, *inputs) = zoo.load_diffusion(run), zoo.load_scorer(run), decode_held_out(run)
+    shown, kinds = resize(open_subject(run).stimuli(ids), second_stage.image_size), pictures.main_kinds(run, ids)
     settings, reference = zoo.refinement(run) | {"image_ids": ids}, None
     for sampler, n_steps in ((sampler, n_steps) for sampler, counts in COMPARED.items() for n_steps in counts):
-        own = settings | {"sampler": sampler, "n_steps": n_steps}
-        seconds, made = medians({"": lambda own=own: second.refine(*inputs, **own)}, options.device)
-        scores = scorer.score(shown, made[""])
+        variant = settings | {"sampler": sampler, "n_steps": n_steps}
+        seconds, images = medians({"": lambda variant=variant: second_stage.refine(*inputs, **variant)}, options.device)
+        scores = scorer.score(shown, images[""])
         reference = scores if reference is None else reference
-        found = pictures.named(zoo.root(run) / "namer", {"": made[""]}, kinds)[""]
-        for name in SHOWN:
-            pair = (METRICS[name].sign * one.sel(metric=name).values for one in (scores, reference))
-            apart = paired_difference(*pair)
-            found[METRICS[name].label] = (
-                f"{scores.sel(metric=name).mean():.3f} ({apart['mean']:+.3f} [{apart['low']:+.3f}, {apart['high']:+.3f}])"
-            )
+        columns = pictures.named(zoo.root(run) / "namer", {"": images[""]}, kinds)[""]
+        for name in SHOWN_METRICS:
+            pair = (METRICS[name].sign * table.sel(metric=name).values for table in (scores, reference))
+            mean, low, high = (paired_difference(*pair)[key] for key in ("mean", "low", "high"))
+            columns[METRICS[name].label] = f"{scores.sel(metric=name).mean():.3f} ({mean:+.3f} [{low:+.3f}, {high:+.3f}])"
         rate = len(ids) / seconds[""][0]
-        yield report.row(f"{sampler}, {n_steps} steps", rate, "images/s", device=options.device, **found)
+        yield report.row(f"{sampler}, {n_steps} steps", rate, "images/s", device=options.device, **columns)
 
 
 def decode_held_out(run):
     """Decode held-out training images by ridge fitted on the others: ids, rough images, text tokens, vision tokens."""
     store, vdvae = Store(run), zoo.load_vdvae(run)
-    made = (store.load(name) for name in ("betas", "targets", "embeddings"))
-    train = Split.of("train", *made, n_latents=vdvae.n_latents(run.n_layers))
-    held = np.isin(np.arange(len(train.ids)), np.random.default_rng(21).choice(len(train.ids), N_HELD_OUT, replace=False))
-    fitted, asked = train.patterns[~held], train.patterns[held]
+    artifacts = (store.load(name) for name in ("betas", "targets", "embeddings"))
+    train = Split.of("train", *artifacts, n_latents=vdvae.n_latents(run.n_layers))
+    is_held_out = np.isin(np.arange(len(train.ids)), np.random.default_rng(21).choice(len(train.ids), N_HELD_OUT, replace=False))
+    patterns_fit, patterns_held_out = train.patterns[~is_held_out], train.patterns[is_held_out]
     options = {"alphas": run.alphas, "mode": run.renormalise, "device": run.device}
-    decoded = {name: ridge.decode(fitted, values[~held], asked, **options) for name, values in train.targets.items()}
-    rough = vdvae.decode(decoded["latents"], seed=run.seed, image_ids=train.ids[held])
-    return train.ids[held], rough, *train.as_tokens(decoded).values()
+    decoded = {
+        name: ridge.decode(patterns_fit, values[~is_held_out], patterns_held_out, **options)
+        for name, values in train.targets.items()
+    }
+    rough = vdvae.decode(decoded["latents"], seed=run.seed, image_ids=train.ids[is_held_out])
+    return train.ids[is_held_out], rough, *train.as_tokens(decoded).values()
 
 
 PARTS = {"loop": measure_loop, "steps": measure_steps, "samplers": measure_samplers}

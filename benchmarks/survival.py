@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 SHARES = {"01_hrf_glmsingle": 0.2, "02_roi_betas": 0.8}  # of the kills
 VICTIMS = ("runner and kernel", "runner", "kernel")
 # Computation times are the only arrays that differ from run to run.
-MEASURED = ("seconds",)
+VARYING = ("seconds",)
 LIMITS = (0, 1000, 100_000, 800_000)  # largest file in bytes; the example takes just over 0.8 MB
 KINDS = ("kills", "lines", "full", "damage")
 TABLE = ROOT / "book" / "data" / "faults.csv"
@@ -55,24 +55,24 @@ FAULTS = {
 def main():
     """Inject the faults and print the outcomes."""
     parser = report.parser(__doc__, quick="no notebooks are run and killed")
-    parser.add_argument("--kills", type=int, default=20, help="of notebooks (%(default)s)")
-    parser.add_argument("--notebooks", nargs="+", choices=SHARES, default=list(SHARES), help="that are killed (both)")
-    parser.add_argument("--seed", type=int, default=0, help="of their moments (%(default)s)")
-    parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="these kinds of faults")
-    parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}, when every kind was put in")
+    parser.add_argument("--kills", type=int, default=20, help="number of kills of notebooks (%(default)s)")
+    parser.add_argument("--notebooks", nargs="+", choices=SHARES, default=list(SHARES), help="notebooks to kill (both)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments of kills (%(default)s)")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="kinds of faults (all)")
+    parser.add_argument("--write", action="store_true", help=f"{TABLE.relative_to(ROOT)}, if every kind was injected")
     options = parser.parse_args()
     kinds = [kind for kind in KINDS if kind in options.only and not (options.quick and kind == "kills")]
     warnings.filterwarnings("ignore", message=r"glm-\w+ was damaged")  # the expected warning
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
-        put_in = {
+        inject = {
             "kills": lambda: kill_notebooks(Path(folder), options.notebooks, options.kills, np.random.default_rng(options.seed)),
             "lines": kill_saves,
             "full": lambda: [*fill_disk(), *fill_scratch(Path(folder))],
             "damage": lambda: damage_artifacts(np.random.default_rng(options.seed)),
         }
-        table = as_table([outcome for kind in kinds for outcome in put_in[kind]()])
-    report.show((report.row(kind, own.survived, "faults survived", **own) for kind, own in table.iterrows()), options)
+        table = as_table([outcome for kind in kinds for outcome in inject[kind]()])
+    report.show((report.row(kind, row.survived, "faults survived", **row) for kind, row in table.iterrows()), options)
     if options.write:
         write(table)
     return int(table["lost"].sum() > 0)
@@ -80,17 +80,19 @@ def main():
 
 def as_table(outcomes):
     """Count injected, survived and lost faults by kind, from pairs (kind, whether it was survived)."""
-    found = pd.DataFrame(outcomes, columns=["kind", "survived"]).astype({"survived": int})
-    table = found.groupby("kind", sort=False)["survived"].agg(injected="size", survived="sum")
+    results = pd.DataFrame(outcomes, columns=["kind", "survived"]).astype({"survived": int})
+    table = results.groupby("kind", sort=False)["survived"].agg(injected="size", survived="sum")
     table.loc["all"] = table.sum()
     return table.assign(lost=table["injected"] - table["survived"])
 
 
 def write(table):
     """Write the table to the book's data; raises ValueError if a kind of fault was not injected."""
-    absent = [kind for kinds in FAULTS.values() for kind in kinds if kind not in table.index]
-    if absent:
-        raise ValueError(f"not written, for these were not put in: {'; '.join(absent)}. Raise --kills, leave out --only.")
+    missing = [kind for kinds in FAULTS.values() for kind in kinds if kind not in table.index]
+    if missing:
+        raise ValueError(
+            f"Not written: wanted every kind of fault, not injected: {'; '.join(missing)}. Raise --kills or omit --only."
+        )
     about = "Faults put in by `python benchmarks/survival.py --write`, and what became of them; no hand has been at it"
     report.write_table(TABLE, table.drop(index="all"), about, "numpy", "xarray", "h5netcdf")
 
@@ -103,8 +105,8 @@ def prepare(folder):
 
 
 def same(found, expected):
-    """Return whether two datasets agree bit for bit, except for the arrays `MEASURED`."""
-    found, expected = (dataset.drop_vars(MEASURED, errors="ignore") for dataset in (found, expected))
+    """Return whether two datasets agree bit for bit, except for the arrays `VARYING`."""
+    found, expected = (dataset.drop_vars(VARYING, errors="ignore") for dataset in (found, expected))
     values = ((found[name].values, expected[name].values) for name in found.variables if name in expected.variables)
     bits = all(a.tobytes() == b.tobytes() for a, b in values if a.dtype.kind != "O")
     return found.identical(expected) and bits
@@ -113,10 +115,10 @@ def same(found, expected):
 def kill_notebooks(folder, names, n_kills, rng):
     """Yield outcomes of kills at random moments of notebooks; each notebook is restarted until it finishes."""
     subprocess.run([sys.executable, "-m", "nsdlib", "simulate", "small"], check=True, capture_output=True)
-    left, times = n_kills, dict.fromkeys(VICTIMS, 0)
+    remaining, times = n_kills, dict.fromkeys(VICTIMS, 0)
     for name in names:
-        n_here = left if name == names[-1] else round(SHARES[name] * n_kills)
-        left -= n_here
+        n_here = remaining if name == names[-1] else round(SHARES[name] * n_kills)
+        remaining -= n_here
         shutil.rmtree(folder / "store", ignore_errors=True)
         start = time.monotonic()
         if start_notebook(name).wait():
@@ -124,11 +126,11 @@ def kill_notebooks(folder, names, n_kills, rng):
         seconds, expected = time.monotonic() - start, artifacts(folder)
         while n_here:
             shutil.rmtree(folder / "store")
-            hit, finished = kill_until_finished(name, seconds, n_here, rng, times)
-            n_here -= len(hit)
-            found = artifacts(folder)
-            sound = finished and list(found) == list(expected) and all(same(found[key], expected[key]) for key in found)
-            yield from ((KILLED.format(victim), sound) for victim in hit)
+            victims, finished = kill_until_finished(name, seconds, n_here, rng, times)
+            n_here -= len(victims)
+            arrays = artifacts(folder)
+            is_same = finished and list(arrays) == list(expected) and all(same(arrays[key], expected[key]) for key in arrays)
+            yield from ((KILLED.format(victim), is_same) for victim in victims)
 
 
 def kill_until_finished(name, seconds, n_kills, rng, times):
@@ -136,15 +138,15 @@ def kill_until_finished(name, seconds, n_kills, rng, times):
 
     Returns the killed victims, and whether the notebook finished without error.
     """
-    hit = []
+    victims = []
     while True:
-        running = start_notebook(name)
+        process = start_notebook(name)
         try:
-            moment = rng.uniform(0, seconds) if len(hit) < n_kills else None
-            return hit, running.wait(moment) == 0
+            moment = rng.uniform(0, seconds) if len(victims) < n_kills else None
+            return victims, process.wait(moment) == 0
         except subprocess.TimeoutExpired:
-            hit.append(kill(running, min(VICTIMS, key=times.get)))
-            times[hit[-1]] += 1
+            victims.append(kill(process, min(VICTIMS, key=times.get)))
+            times[victims[-1]] += 1
 
 
 def start_notebook(name):
@@ -153,15 +155,15 @@ def start_notebook(name):
     return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def kill(running, victim):
+def kill(process, victim):
     """Kill -9 a running notebook's runner, kernel or both, and return the victim: the runner if there is no kernel yet."""
-    kernels = psutil.Process(running.pid).children(recursive=True)
+    kernels = psutil.Process(process.pid).children(recursive=True)
     victim = victim if kernels else "runner"
     if "runner" in victim:
-        os.killpg(running.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
     for kernel in kernels if "kernel" in victim else ():
         kernel.kill()
-    running.wait()
+    process.wait()
     return victim
 
 
@@ -179,10 +181,10 @@ def example():
 
 def recovered(shelf):
     """Return whether the right artifact is there or can be made, with no partial one left behind; remove it afterwards."""
-    with shelf.cached("glm", example) as found:
-        sound = same(found.load(), example()) and not any(shelf.run.store.glob(".partial-*"))
+    with shelf.cached("glm", example) as loaded:
+        is_same = same(loaded.load(), example()) and not any(shelf.run.store.glob(".partial-*"))
     shutil.rmtree(shelf.run.store)
-    return sound
+    return is_same
 
 
 def in_child(action):
@@ -236,9 +238,9 @@ def fill_disk():
         shelf.save("glm", example())
 
     for limit in LIMITS:
-        said = in_child(lambda limit=limit: save(limit, artifact.preallocate)) == 3
-        clean = not any(shelf.run.store.iterdir())
-        yield BEFORE, said and clean and recovered(shelf)
+        is_refused = in_child(lambda limit=limit: save(limit, artifact.preallocate)) == 3
+        is_clean = not any(shelf.run.store.iterdir())
+        yield BEFORE, is_refused and is_clean and recovered(shelf)
     for limit in LIMITS:
         failed = in_child(lambda limit=limit: save(limit, lambda *_: None)) != 0
         yield MIDDLE, failed and not shelf.has("glm") and recovered(shelf)
@@ -246,22 +248,22 @@ def fill_disk():
 
 def fill_scratch(folder):
     """Yield outcomes of arrays in progress on a full disk; an existing array must stay unchanged."""
-    kept, place = np.arange(9.0), folder / "scratch"
+    values, scratch_folder = np.arange(9.0), folder / "scratch"
 
     def begin(limit):
-        arrays = scratch.Scratch(place)
+        arrays = scratch.Scratch(scratch_folder)
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         arrays.array("large", (100_000,), np.float64)[:] = 1
 
     for limit in LIMITS:
-        scratch.Scratch(place).array("kept", kept.shape, np.float64)[:] = kept
-        said = in_child(lambda limit=limit: begin(limit)) == 3
-        clean = sorted(path.name for path in place.iterdir()) == ["inputs", "kept.npy"]
-        again = scratch.Scratch(place)
-        again.array("large", (100_000,), np.float64)[:] = 1
-        yield IN_PROGRESS, said and clean and (again.array("kept", kept.shape, np.float64) == kept).all()
-        shutil.rmtree(place)
+        scratch.Scratch(scratch_folder).array("kept", values.shape, np.float64)[:] = values
+        is_refused = in_child(lambda limit=limit: begin(limit)) == 3
+        is_clean = sorted(path.name for path in scratch_folder.iterdir()) == ["inputs", "kept.npy"]
+        arrays = scratch.Scratch(scratch_folder)
+        arrays.array("large", (100_000,), np.float64)[:] = 1
+        yield IN_PROGRESS, is_refused and is_clean and (arrays.array("kept", values.shape, np.float64) == values).all()
+        shutil.rmtree(scratch_folder)
 
 
 def damage_artifacts(rng):

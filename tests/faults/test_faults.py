@@ -70,7 +70,7 @@ def test_a_table_is_written_only_when_every_kind_was_put_in(survival, tmp_path, 
     monkeypatch.setattr(survival, "TABLE", tmp_path / "book" / "data" / "faults.csv")
     survival.TABLE.parent.mkdir(parents=True)
     outcomes = [(kind, True) for kinds in survival.FAULTS.values() for kind in kinds]
-    with pytest.raises(ValueError, match="not written, for these were not put in: artifact damaged: manifest gone"):
+    with pytest.raises(ValueError, match="wanted every kind of fault, not injected: artifact damaged: manifest gone"):
         survival.write(survival.as_table(outcomes[:-1]))
     assert not survival.TABLE.exists()
     survival.write(survival.as_table([*outcomes, (outcomes[0][0], False)]))

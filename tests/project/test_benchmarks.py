@@ -241,7 +241,7 @@ def test_a_row_that_fails_or_does_not_fit_says_so_and_the_next_goes_on(tmp_path,
     assert written == [("broken", 1.0, None), ("broken", None, failed), ("endless", None, late), ("sound", 2.0, None)]
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--budget", "0", "--only", "sound"])
     gpu.main()
-    assert re.search(r"\| sound .* error not measured: wants 1 s, -?0 s were left", capsys.readouterr().out)
+    assert re.search(r"\| sound .* error not measured: wanted 1 s, -?0 s remain", capsys.readouterr().out)
 
 
 def test_the_judge_of_pictures_names_scenes_and_not_noise(monkeypatch):
