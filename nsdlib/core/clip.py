@@ -63,23 +63,24 @@ class ClipEmbedder:
 
         Raises ValueError for no images, an image without captions, captions that are not lists of strings, and as in `vision`.
         """
-        for of_image in captions:
-            if isinstance(of_image, str) or not all(isinstance(caption, str) for caption in of_image):
-                raise ValueError(f"captions must be a list of texts for each image, got {of_image!r} for one")
-        n_captions = [len(of_image) for of_image in captions]
+        for texts in captions:
+            if isinstance(texts, str) or not all(isinstance(caption, str) for caption in texts):
+                raise ValueError(f"captions must be a list of texts for each image, got {texts!r} for one")
+        n_captions = [len(texts) for texts in captions]
         if not n_captions:
-            raise ValueError("captions must be those of at least one image, got none")
+            raise ValueError("captions must cover at least one image, got none")
         if 0 in n_captions:
-            without = [i for i, n in enumerate(n_captions) if n == 0]
-            raise ValueError(f"every image needs at least one caption; those at {without[:5]} have none")
-        flat = [caption for of_image in captions for caption in of_image]
-        means, waiting = [], torch.empty(0)  # waiting: caption tokens of an image with captions in a later batch
+            missing = [i for i, n in enumerate(n_captions) if n == 0]
+            raise ValueError(f"every image needs at least one caption; the images at positions {missing[:5]} have none")
+        flat = [caption for texts in captions for caption in texts]
+        means, pending = [], torch.empty(0)  # pending: caption tokens of an image with captions in a later batch
         for i in range(0, len(flat), batch_size):
             tokens = self._caption_tokens(flat[i : i + batch_size])
-            waiting = torch.cat([waiting, tokens]) if len(waiting) else tokens
-            while len(means) < len(captions) and (n := n_captions[len(means)]) <= len(waiting):
-                means.append(waiting[:n].mean(0).half())
-                waiting = waiting[n:]
+            pending = torch.cat([pending, tokens]) if len(pending) else tokens
+            while len(means) < len(captions) and n_captions[len(means)] <= len(pending):
+                n = n_captions[len(means)]
+                means.append(pending[:n].mean(0).half())
+                pending = pending[n:]
         return check_finite("text tokens", torch.stack(means).numpy(), image_ids)
 
     def _image_tokens(self, images) -> Tensor:

@@ -16,13 +16,12 @@ def pick_device(name="auto"):
         raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}.")
     import torch
 
-    present = torch.cuda.is_available()
-    if name == "cuda" and not present:
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
         raise ValueError(
-            "device='cuda' was asked for, but torch sees no CUDA device here; take device='auto' or 'cpu', or check the "
-            "driver with nvidia-smi."
+            "device is 'cuda', but torch finds no CUDA device; use device='auto' or 'cpu', or check the driver with nvidia-smi."
         )
-    return torch.device("cuda" if present and name != "cpu" else "cpu")
+    return torch.device("cuda" if has_cuda and name != "cpu" else "cpu")
 
 
 def to_tensor(values, device="cpu", dtype=None):
@@ -47,12 +46,12 @@ def check_finite(name, values, image_ids=None):
     """
     if getattr(values, "dtype", np.dtype(object)).kind not in "biuf":
         raise ValueError(f"{name} must be an array of real numbers, got {getattr(values, 'dtype', type(values).__name__)}")
-    rows = [row for row, of_image in enumerate(values) if not np.isfinite(of_image).all()]
+    rows = [row for row, value in enumerate(values) if not np.isfinite(value).all()]
     if rows:
-        n_wrong = sum(np.count_nonzero(~np.isfinite(values[row])) for row in rows)
-        named, which = ("rows", rows) if image_ids is None else ("images", np.asarray(image_ids)[rows].tolist())
-        first = ", ".join(map(str, which[:5])) + (", ..." if len(which) > 5 else "")
-        raise ValueError(f"{name} holds {n_wrong} values that are not finite numbers, in {named} {first}")
+        n_bad = sum(np.count_nonzero(~np.isfinite(values[row])) for row in rows)
+        kind, labels = ("rows", rows) if image_ids is None else ("images", np.asarray(image_ids)[rows].tolist())
+        listed = ", ".join(map(str, labels[:5])) + (", ..." if len(labels) > 5 else "")
+        raise ValueError(f"{name} holds {n_bad} values that are not finite numbers, in {kind} {listed}")
     return values
 
 
@@ -65,19 +64,19 @@ class Captured:
     def __init__(self, function):
         self.function, self.n_calls, self.graph = function, 0, None
 
-    def __call__(self, *given):
+    def __call__(self, *inputs):
         """Call the function; the first call is not captured, so that libraries can choose their kernels."""
         self.n_calls += 1
-        if self.n_calls == 1 or not given[0].is_cuda:
-            return self.function(*given)
+        if self.n_calls == 1 or not inputs[0].is_cuda:
+            return self.function(*inputs)
         import torch
 
         if self.graph is None:
-            self.given, graph = [x.clone() for x in given], torch.cuda.CUDAGraph()
+            self.inputs, graph = [x.clone() for x in inputs], torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                self.made = self.function(*self.given)
+                self.output = self.function(*self.inputs)
             self.graph = graph
-        for own, x in zip(self.given, given, strict=True):
-            own.copy_(x)
+        for buffer, x in zip(self.inputs, inputs, strict=True):
+            buffer.copy_(x)
         self.graph.replay()
-        return self.made
+        return self.output

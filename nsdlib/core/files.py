@@ -19,9 +19,9 @@ UNLOCKED = {errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK}
 
 def atomic_write(path, content):
     """Write text or bytes to a temporary file and rename it, so that no reader sees a partial file."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_bytes(content if isinstance(content, bytes) else content.encode())
-    beside.replace(path)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+    temporary.replace(path)
 
 
 @contextmanager

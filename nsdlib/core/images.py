@@ -22,9 +22,9 @@ def check_images(images: np.ndarray, name: str = "images", *, square: bool = Fal
     shape = getattr(images, "shape", ())
     fits = len(shape) == 4 and shape[-1] == 3 and (shape[1] == shape[2] or not square)
     if getattr(images, "dtype", None) != np.uint8 or not fits:
-        came = f"{shape} {images.dtype}" if isinstance(images, np.ndarray) else type(images).__name__
+        got = f"{shape} {images.dtype}" if isinstance(images, np.ndarray) else type(images).__name__
         sides = "side, side" if square else "rows, columns"
-        raise ValueError(f"{name} must be (n_images, {sides}, 3) uint8, got {came}")
+        raise ValueError(f"{name} must be (n_images, {sides}, 3) uint8, got {got}")
     if 0 in shape:
         raise ValueError(f"{name} must be one image or more, got shape {shape}")
 
@@ -108,7 +108,7 @@ def add_noise(images, amplitude, *, seed, image_ids):
     """
     check_images(images)
     if not 0 <= amplitude < np.inf:
-        raise ValueError(f"amplitude is a finite standard deviation in grey levels and cannot be negative, got {amplitude}.")
+        raise ValueError(f"amplitude must be a finite standard deviation in grey levels, not negative, got {amplitude}.")
     if len(images) != len(image_ids):
         raise ValueError(f"image_ids must name each of the {len(images)} images, got {len(image_ids)}.")
     noisy = np.empty_like(images)

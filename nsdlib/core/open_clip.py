@@ -56,15 +56,15 @@ class OpenClip(clip.ClipEmbedder):
         visual = self.model.visual
         pixels = clip.prepare(images, self.side, self.device, **self.standard)
         last = {"indices": 1, "normalize_intermediates": True, "intermediates_only": True}
-        seen = visual.forward_intermediates(pixels, output_fmt="NLC", output_extra_tokens=True, **last)
-        hidden = torch.cat([*seen["image_intermediates_prefix"], *seen["image_intermediates"]], dim=1)
+        outputs = visual.forward_intermediates(pixels, output_fmt="NLC", output_extra_tokens=True, **last)
+        hidden = torch.cat([*outputs["image_intermediates_prefix"], *outputs["image_intermediates"]], dim=1)
         tokens = hidden @ visual.proj  # (n_images, n_tokens, n_features)
         return tokens / tokens[:, :1].norm(dim=-1, keepdim=True)
 
     def _caption_tokens(self, captions) -> Tensor:
         ids = self.tokenizer(captions).to(self.device)
-        places, ends = torch.arange(ids.shape[1], device=ids.device), ids.argmax(1)
-        ids = torch.where(places > ends[:, None], ids.amax(1)[:, None], ids)  # padded as by transformers' tokenizers
+        positions, ends = torch.arange(ids.shape[1], device=ids.device), ids.argmax(1)
+        ids = torch.where(positions > ends[:, None], ids.amax(1)[:, None], ids)  # padded as by transformers' tokenizers
         last = {"text_indices": 1, "normalize_intermediates": True, "intermediates_only": True}
         [hidden] = self.model.forward_intermediates(text=ids, **last)["text_intermediates"]
         tokens = hidden @ self.model.text_projection  # (n_captions, n_tokens, n_features)
@@ -82,13 +82,13 @@ def load(path, device="cpu") -> OpenClip:
     path = Path(path)
     folder = path.parent if path.is_file() else path
     config = read_config(folder, CONFIG)
-    model, given = _build(config.get("model_cfg"), folder / CONFIG), config.get("preprocess_cfg") or {}
+    model, preprocessing = _build(config.get("model_cfg"), folder / CONFIG), config.get("preprocess_cfg") or {}
     state = unwrapped(read_tensors(path, mmap=True) if path.is_file() else read_folder(folder, NAMES))
     state = check_fit(model.state_dict(), state, what=f"the weights in {path} do not fit {CONFIG}")
     model.load_state_dict({key: tensor.float() for key, tensor in state.items()}, assign=True)
     length = model.context_length
     model.attn_mask = torch.full((length, length), -torch.inf).triu(1)  # not a weight, so still on the meta device
-    standard = {key: given[key] for key in ("mean", "std") if key in given}
+    standard = {key: preprocessing[key] for key in ("mean", "std") if key in preprocessing}
     return OpenClip(model.eval().to(device), SimpleTokenizer(context_length=length), **standard)
 
 
@@ -97,15 +97,15 @@ def _build(sizes, file):
     import open_clip
 
     try:
-        other = {key for key, value in sizes.items() if value and key not in {"embed_dim", "quick_gelu", *SIZES}}
-        other |= {key for half, known in SIZES.items() for key, value in sizes[half].items() if value and key not in known}
-        if other or isinstance(sizes["vision_cfg"]["layers"], list) or sizes["text_cfg"].get("vocab_size", 49_408) != 49_408:
-            raise ValueError(f"it sets {', '.join(sorted(other)) or 'stages of a ResNet, or other words'}")
-        kept = {half: {key: value for key, value in sizes[half].items() if key in known} for half, known in SIZES.items()}
+        extra = {key for key, value in sizes.items() if value and key not in {"embed_dim", "quick_gelu", *SIZES}}
+        extra |= {key for part, keys in SIZES.items() for key, value in sizes[part].items() if value and key not in keys}
+        if extra or isinstance(sizes["vision_cfg"]["layers"], list) or sizes["text_cfg"].get("vocab_size", 49_408) != 49_408:
+            raise ValueError(f"it sets {', '.join(sorted(extra)) or 'stages of a ResNet, or another vocabulary'}")
+        arguments = {part: {key: value for key, value in sizes[part].items() if key in keys} for part, keys in SIZES.items()}
         with torch.device("meta"):
-            return open_clip.CLIP(sizes["embed_dim"], **kept, quick_gelu=bool(sizes.get("quick_gelu")))
+            return open_clip.CLIP(sizes["embed_dim"], **arguments, quick_gelu=bool(sizes.get("quick_gelu")))
     except Exception as error:  # wrong sizes raise many kinds of errors
         raise ValueError(
-            f"{file} must be of a CLIP of two transformers with 49,408 words, such as ViT-B-32, ViT-H-14 or ViT-bigG-14 of "
-            f"open_clip ({type(error).__name__}: {error}); take the config and the weights of one of these."
+            f"{file} must describe a CLIP of two transformers with 49,408 tokens, such as ViT-B-32, ViT-H-14 or ViT-bigG-14 of "
+            f"open_clip ({type(error).__name__}: {error}); use the config and the weights of one of these."
         ) from error

@@ -129,9 +129,9 @@ def test_tokens_that_float16_cannot_hold_are_refused(embedder, images, monkeypat
 
 
 def test_bad_input_is_refused(embedder, images):
-    with pytest.raises(ValueError, match=r"at least one caption; those at .1. have none"):
+    with pytest.raises(ValueError, match=r"at least one caption; the images at positions .1. have none"):
         embedder.text([["a"], []])
-    with pytest.raises(ValueError, match="those of at least one image, got none"):
+    with pytest.raises(ValueError, match="must cover at least one image, got none"):
         embedder.text([])
     for captions in (["a cat", "b"], [["a"], [None]]):  # a text of its own would be read letter by letter
         with pytest.raises(ValueError, match=r"captions must be a list of texts for each image, got ('a cat'|.None.) for one"):

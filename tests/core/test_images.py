@@ -33,7 +33,7 @@ def test_the_pattern_depends_on_seed_and_image_alone_and_grows_with_the_amplitud
 
 
 def test_errors_say_what_came():
-    with pytest.raises(ValueError, match="cannot be negative, got -1"):
+    with pytest.raises(ValueError, match="not negative, got -1"):
         add_noise(IMAGES, -1, seed=0, image_ids=IDS)
     for amplitude in (np.nan, np.inf):
         with pytest.raises(ValueError, match=f"finite standard deviation .* got {amplitude}"):

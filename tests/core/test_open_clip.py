@@ -117,7 +117,7 @@ def test_the_same_weights_give_the_same_tokens_through_both(checkpoint, tokenize
     np.testing.assert_allclose(ours.vision(pictures, batch_size=2), theirs.vision(pictures), atol=2e-3)
     np.testing.assert_allclose(ours.text(CAPTIONS, batch_size=2), theirs.text(CAPTIONS), atol=2e-3)
     assert ours.vision(pictures).shape == (5, 5, 24) and ours.text(CAPTIONS).shape == (3, 9, 24)
-    with pytest.raises(ValueError, match=r"at least one caption; those at .1. have none"):
+    with pytest.raises(ValueError, match=r"at least one caption; the images at positions .1. have none"):
         ours.text([["a"], []])
 
 
@@ -174,7 +174,7 @@ def test_a_file_of_a_training_is_read_beside_its_config(checkpoint, pictures):
         (None, {"custom_text": True}, "it sets custom_text"),
         ("vision_cfg", {"timm_model_name": "vit_base_patch16_siglip_224"}, "it sets timm_model_name"),
         ("text_cfg", {"hf_model_name": "xlm-roberta-base"}, "it sets hf_model_name"),
-        ("text_cfg", {"vocab_size": 64_000}, "or other words"),
+        ("text_cfg", {"vocab_size": 64_000}, "or another vocabulary"),
         ("vision_cfg", {"layers": [3, 4, 6, 3]}, "stages of a ResNet"),
         ("vision_cfg", {"width": "wide"}, "TypeError"),
     ],
@@ -184,7 +184,7 @@ def test_models_of_another_kind_are_refused_and_nothing_is_downloaded(checkpoint
     config = json.loads((folder / open_clip.CONFIG).read_text())
     (config["model_cfg"][half] if half else config["model_cfg"]).update(settings)
     (folder / open_clip.CONFIG).write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=rf"{open_clip.CONFIG} must be of a CLIP of two transformers .*{said}"):
+    with pytest.raises(ValueError, match=rf"{open_clip.CONFIG} must describe a CLIP of two transformers .*{said}"):
         open_clip.load(folder)
 
 

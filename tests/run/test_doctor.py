@@ -108,7 +108,7 @@ def test_a_judge_that_is_not_there_is_named(project):
 def test_a_device_that_is_absent_is_named(project, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     device = found(load_run("demo", device="cuda"), "device")
-    assert not device.fine and "device='cuda' was asked for, but torch sees no CUDA device here" in device.found
+    assert not device.fine and "device is 'cuda', but torch finds no CUDA device" in device.found
     assert found(load_run("demo"), "device").found.startswith("cpu, ")
 
 
@@ -246,7 +246,7 @@ def test_the_doctor_works_where_linux_is_not(project, monkeypatch, tmp_path):
 def test_pick_chooses_and_refuses(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert pick_device("auto").type == pick_device("cpu").type == "cpu"
-    with pytest.raises(ValueError, match="torch sees no CUDA device here"):
+    with pytest.raises(ValueError, match="torch finds no CUDA device"):
         pick_device("cuda")
     with pytest.raises(ValueError, match="device must be 'auto', 'cpu' or 'cuda', got 'gpu'"):
         pick_device("gpu")
