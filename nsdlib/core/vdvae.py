@@ -46,7 +46,7 @@ def parse_blocks(text: str) -> list[tuple[int, str, int]]:
     for part in text.split(","):
         mark = next((m for m in "xdm" if m in part), None)
         if mark is None:
-            raise ValueError(f"a block is written RxN, RdD or RmM, got {part!r} in {text!r}")
+            raise ValueError(f"a block must be RxN, RdD or RmM, got {part!r} in {text!r}")
         resolution, argument = (int(number) for number in part.split(mark))
         blocks += [(resolution, "x", 1)] * argument if mark == "x" else [(resolution, mark, argument)]
     return blocks
@@ -57,10 +57,10 @@ class Block(nn.Module):
 
     def __init__(self, n_in, n_middle, n_out, *, resolution, residual=False, pool=1):
         super().__init__()
-        inner = 3 if resolution > 2 else 1
+        kernel_size = 3 if resolution > 2 else 1
         self.c1 = nn.Conv2d(n_in, n_middle, 1)
-        self.c2 = nn.Conv2d(n_middle, n_middle, inner, padding=inner // 2)
-        self.c3 = nn.Conv2d(n_middle, n_middle, inner, padding=inner // 2)
+        self.c2 = nn.Conv2d(n_middle, n_middle, kernel_size, padding=kernel_size // 2)
+        self.c3 = nn.Conv2d(n_middle, n_middle, kernel_size, padding=kernel_size // 2)
         self.c4 = nn.Conv2d(n_middle, n_out, 1)
         self.residual, self.pool = residual, pool
 
@@ -195,7 +195,7 @@ class VDVAE(nn.Module):
         batch_size : int
         """
         self.n_latents(n_layers)
-        rows = []
+        encoded = []
         for batch, ids in _batches("images", images, image_ids, batch_size):
             x, generators = self.prepare(batch), random.generators(seed, ids)
             latents = [x.new_zeros(len(x), 0)]
@@ -208,8 +208,8 @@ class VDVAE(nn.Module):
 
             with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # full float32 precision
                 self.decoder(len(x), choose, self.encoder(x), n_layers)
-            rows.append(check_finite("encoded latents", torch.cat(latents, dim=1).cpu().numpy(), ids))
-        return np.concatenate(rows)
+            encoded.append(check_finite("encoded latents", torch.cat(latents, dim=1).cpu().numpy(), ids))
+        return np.concatenate(encoded)
 
     @torch.inference_mode()
     def decode(self, latents, *, seed=0, temperature=1.0, image_ids=None, output="mean", batch_size=64) -> np.ndarray:
@@ -253,8 +253,8 @@ class VDVAE(nn.Module):
         ends = np.cumsum([0, *sizes])
         n_layers = int(np.searchsorted(ends, latents.shape[1]))
         if latents.shape[1] not in ends:
-            last = ", ".join(map(str, ends[1:41]))
-            raise ValueError(f"{latents.shape[1]} latents are not a whole number of layers; the layers end at {last}")
+            listed = ", ".join(map(str, ends[1:41]))
+            raise ValueError(f"{latents.shape[1]} latents are not a whole number of layers; the layers end at {listed}")
         flat = torch.as_tensor(np.ascontiguousarray(latents, dtype=np.float32)).to(self.decoder.gain)
         parts = flat.split(sizes[:n_layers], dim=1) if n_layers else []
         return [part.reshape(-1, *shape) for part, shape in zip(parts, self.latent_shapes, strict=False)]

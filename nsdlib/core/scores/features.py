@@ -29,7 +29,7 @@ PUBLISHED = {  # torchvision's name of each network, the head to remove, and set
     "swav": ("resnet50", "fc", {}),
 }
 SWAV_HEADS = r"^projection_head\.|^prototypes\."  # tensors of the SwAV file that a ResNet-50 does not have
-CLIP_TEXT_HALF = r"^text_model\.|^text_projection\.|^logit_scale$"
+CLIP_TEXT_TENSORS = r"^text_model\.|^text_projection\.|^logit_scale$"
 
 
 class StandIn(nn.Module):
@@ -44,12 +44,12 @@ class StandIn(nn.Module):
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """Return the outputs of layers 2 and 5, (n, channels, rows, columns), and of the average pool, (n, channels)."""
-        kept = {}
+        outputs = {}
         for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True), start=1):
             x = F.relu(norm(layer(x)))
-            kept[f"layer{number}"] = x
+            outputs[f"layer{number}"] = x
             x = F.max_pool2d(x, 2) if number < len(self.layers) else x
-        return {"layer2": kept["layer2"], "layer5": kept["layer5"], "pooled": x.mean((2, 3))}
+        return {"layer2": outputs["layer2"], "layer5": outputs["layer5"], "pooled": x.mean((2, 3))}
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs that the network was trained for: (n, n_outputs)."""
@@ -124,10 +124,10 @@ def published(name: str, path: Path | None, device) -> FeatureExtractor:
     if name == "swav":  # its file has no classifier
         model.fc = nn.Identity()
     if path is not None:
-        state, own = unwrapped(read_tensors(path)), model.state_dict()
-        counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}  # old files lack them
+        state, expected = unwrapped(read_tensors(path)), model.state_dict()
+        counters = {key: value for key, value in expected.items() if key.endswith("num_batches_tracked")}  # old files lack them
         what = f"{path} does not fit {type(model).__name__}"
-        model.load_state_dict(check_fit(own, counters | state, what=what, ignore=SWAV_HEADS))
+        model.load_state_dict(check_fit(expected, counters | state, what=what, ignore=SWAV_HEADS))
     setattr(model, head, nn.Identity())
     model = model.eval().to(device)
 
@@ -155,7 +155,7 @@ def clip_extractor(folder: Path, device) -> FeatureExtractor:
     config, ignore = AutoConfig.from_pretrained(folder), None
     if config.model_type == "clip":  # the projection size is given once for both halves
         config.vision_config.projection_dim = config.projection_dim
-        config, ignore = config.vision_config, CLIP_TEXT_HALF
+        config, ignore = config.vision_config, CLIP_TEXT_TENSORS
     model = load_transformers(CLIPVisionModelWithProjection, folder, config=config, ignore=ignore)
     return embedding_extractor(model.to(device))
 

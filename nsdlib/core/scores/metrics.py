@@ -100,7 +100,7 @@ class Scorer:
         if self.protocol.side is None:
             reconstruction = resize(reconstruction, truth.shape[1])
         preprocess = None if self.protocol.side is None else self.protocol.for_structure
-        truth_features, features = self._features_of(truth), self._features(reconstruction, "reconstruction")
+        truth_features, features = self._cached_features(truth), self._features(reconstruction, "reconstruction")
         rows = [
             ssim(truth, reconstruction, preprocess=preprocess, columns=self.protocol.column_ssim),
             pixcorr(truth, reconstruction, preprocess=preprocess),
@@ -113,7 +113,7 @@ class Scorer:
             attrs=self.settings,
         )
 
-    def _features_of(self, truth):
+    def _cached_features(self, truth):
         """Return the features of the truth, cached for the last truth."""
         if self._truth is None or not np.array_equal(self._truth, truth):
             self._truth, self._truth_features = truth.copy(), self._features(truth, "truth")

@@ -48,7 +48,7 @@ _MINDEYE = {
     "effnet": "effnet_v2",
 }
 PROTOCOLS = {
-    "native": Protocol("this project: the truth as it is handed over, SSIM in two dimensions"),
+    "native": Protocol("this project: the truth unchanged, SSIM in two dimensions"),
     "brain_diffuser": Protocol(
         "Ozcelik & VanRullen 2023, eval_extract_features.py and evaluate_reconstruction.py, scikit-image 0.17",
         side=425,

@@ -34,7 +34,7 @@ def variances(betas, image_ids, *, session, scaled=False):
     """
     _, order, first, counts = trials_by_image(betas, image_ids)
     if len(counts) == len(order):
-        raise ValueError("No image was shown twice in these trials: noise cannot be told from signal. Take more sessions.")
+        raise ValueError("No image was shown twice in these trials, so noise cannot be separated from signal. Use more sessions.")
     n_sessions = len(np.unique(session))
     signal, noise = np.empty((2, betas.shape[1]))
     for start in range(0, betas.shape[1], BATCH):
@@ -76,12 +76,12 @@ def reliability(betas, image_ids, *, session):
     _, order, first, counts = trials_by_image(betas, image_ids)
     first = first[counts > 1]
     if len(first) < 3:
-        raise ValueError(f"{len(first)} images were shown twice in these trials, wanted at least 3. Take more sessions.")
-    found = np.empty(betas.shape[1])
-    for start in range(0, len(found), BATCH):
+        raise ValueError(f"{len(first)} images were shown twice in these trials, wanted at least 3. Use more sessions.")
+    correlations = np.empty(betas.shape[1])
+    for start in range(0, len(correlations), BATCH):
         batch = within_sessions(betas[:, start : start + BATCH].astype(np.float64), session, scaled=False)
-        found[start : start + BATCH] = correlate(batch[order[first]], batch[order[first + 1]])
-    return found
+        correlations[start : start + BATCH] = correlate(batch[order[first]], batch[order[first + 1]])
+    return correlations
 
 
 def correlate(a, b):

@@ -33,10 +33,10 @@ def retrieval(predicted, true, k=1, *, among=None):
         raise ValueError(f"predicted and true must be (n_images, n_features) of one shape, got {predicted.shape}, {true.shape}")
     n_images, among = len(true), len(true) if among is None else among
     if not 1 <= k < among <= n_images:
-        raise ValueError(f"retrieval wants 1 <= k < candidates <= {n_images} images, got k={k} and {among} candidates")
-    rows = (check_finite(name, values).astype(np.float64) for name, values in (("predicted", predicted), ("true", true)))
-    unit = [values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-300) for values in rows]
+        raise ValueError(f"retrieval needs 1 <= k < candidates <= {n_images} images, got k={k} and {among} candidates")
+    checked = (check_finite(name, values).astype(np.float64) for name, values in (("predicted", predicted), ("true", true)))
+    unit = [values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-300) for values in checked]
     cosine = unit[0] @ unit[1].T  # (n_predictions, n_images)
-    least = cosine.diagonal() - TIE
-    n_nearer = np.stack([(cosine >= least[:, None]).sum(1), (cosine >= least).sum(0)]) - 1  # without the right one
+    threshold = cosine.diagonal() - TIE
+    n_nearer = np.stack([(cosine >= threshold[:, None]).sum(1), (cosine >= threshold).sum(0)]) - 1  # without the right one
     return hypergeom.cdf(k - 1, n_images - 1, n_nearer, among - 1)

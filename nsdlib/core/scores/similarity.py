@@ -42,7 +42,7 @@ def ssim(truth, reconstruction, *, preprocess=None, columns=False):
     ValueError
         When the number of images or shapes differ, or images are smaller than the window.
     """
-    return _each(lambda a, b: _ssim(a, b, columns), truth, reconstruction, preprocess)
+    return _score_pairs(lambda a, b: _ssim(a, b, columns), truth, reconstruction, preprocess)
 
 
 def pixcorr(truth, reconstruction, *, preprocess=None):
@@ -50,7 +50,7 @@ def pixcorr(truth, reconstruction, *, preprocess=None):
 
     Arguments are those of `ssim`.
     """
-    return _each(_pixcorr, truth, reconstruction, preprocess)
+    return _score_pairs(_pixcorr, truth, reconstruction, preprocess)
 
 
 def two_way(truth_features, features):
@@ -74,14 +74,14 @@ def correlation_distance(truth_features, features):
 def row_correlation(a, b):
     """Return Pearson's r of each row of a with the same row of b: (n_rows,) float64, 0 where one is constant."""
     a, b = standardised_rows(a, "truth"), standardised_rows(b, "reconstruction")
-    _check_alike(a, b)
+    _check_shapes(a, b)
     return (a * b).sum(1).numpy()
 
 
 def correlation_matrix(a, b):
     """Return Pearson's r of every row of a with every row of b, (n, n) float64, of two (n, n_features) arrays."""
     a, b = _check_rows(a, "truth"), _check_rows(b, "reconstruction")
-    _check_alike(a, b)
+    _check_shapes(a, b)
     statistics = [(x.mean(1, keepdim=True, dtype=torch.float64), _norms(x)) for x in (a, b)]
     r = torch.zeros(len(a), len(b), dtype=torch.float64)
     for start in range(0, a.shape[1], CHUNK):
@@ -92,12 +92,14 @@ def correlation_matrix(a, b):
     return r.numpy()
 
 
-def _each(score, truth, reconstruction, preprocess):
+def _score_pairs(score, truth, reconstruction, preprocess):
     """Score each pair of images, one per thread: (n_images,) float64."""
     check_images(truth, "truth")
     check_images(reconstruction, "reconstruction")
     if len(truth) != len(reconstruction):
-        raise ValueError(f"truth and reconstruction must hold as many images, got {len(truth)} and {len(reconstruction)}.")
+        raise ValueError(
+            f"truth and reconstruction must have equal numbers of images, got {len(truth)} and {len(reconstruction)}."
+        )
     if preprocess is None and reconstruction.shape != truth.shape:
         check_images(truth, "truth of another size than its reconstruction", square=True)
         check_images(reconstruction, "reconstruction of another size than its truth", square=True)
@@ -107,7 +109,7 @@ def _each(score, truth, reconstruction, preprocess):
 
     def score_one(i):
         a, b = (preprocess(images[i : i + 1])[0] for images in (truth, reconstruction))
-        _check_alike(a, b)
+        _check_shapes(a, b)
         return score(a, b)
 
     n_threads = torch.get_num_threads()
@@ -124,16 +126,16 @@ def _pixcorr(a, b):
     a, b = a.reshape(-1), b.reshape(-1)
     first, n = torch.stack([a[0], b[0]]).double()[:, None], len(a)
     sums, products = torch.zeros(2, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64)
-    room = torch.empty(2, min(n, PIECE), dtype=torch.float64)
+    buffer = torch.empty(2, min(n, PIECE), dtype=torch.float64)
     for start in range(0, n, PIECE):
-        values = room[:, : min(PIECE, n - start)]
+        values = buffer[:, : min(PIECE, n - start)]
         for row, image in zip(values, (a, b), strict=True):
             row.copy_(image[start : start + PIECE])
         values.sub_(first)  # exactly 0 for a constant image
         sums += values.sum(1)
         products += values @ values.T
-    (a_a, a_b), (_, b_b) = (products - sums.outer(sums) / n).tolist()
-    return a_b / (a_a * b_b) ** 0.5 if min(a_a, b_b) > 0 else 0.0
+    (variance_a, covariance), (_, variance_b) = (products - sums.outer(sums) / n).tolist()
+    return covariance / (variance_a * variance_b) ** 0.5 if min(variance_a, variance_b) > 0 else 0.0
 
 
 def _grey(x):
@@ -146,19 +148,19 @@ def _grey(x):
 
 def _ssim(a, b, columns):
     """Return the mean SSIM of two images (input of `_grey`) over pixels whose window is inside the image."""
-    axis, around, total, n = (0 if a.dtype == torch.uint8 else 1), 2 * SSIM_RADIUS, 0.0, 0
+    axis, border, total, n = (0 if a.dtype == torch.uint8 else 1), 2 * SSIM_RADIUS, 0.0, 0
     shape = (a.shape[axis], a.shape[axis + 1])
-    if min(shape[:1] if columns else shape) <= around:
-        raise ValueError(f"SSIM's window is {around + 1} pixels wide; the images are {shape}.")
+    if min(shape[:1] if columns else shape) <= border:
+        raise ValueError(f"SSIM's window is {border + 1} pixels wide; the images are {shape}.")
     c1, c2 = SSIM_K1**2, SSIM_K2**2
-    for start in range(0, shape[0] - around, STRIP):
-        n_rows = min(STRIP + around, shape[0] - start)
+    for start in range(0, shape[0] - border, STRIP):
+        n_rows = min(STRIP + border, shape[0] - start)
         x, y = (_grey(image.narrow(axis, start, n_rows)) for image in (a, b))
         x, y, squares, product = _blur(torch.stack([x, y, (x * x).addcmul_(y, y), x * y]), columns)
         squared_means, product_of_means = (x * x).addcmul_(y, y), x * y
-        similar = product.sub_(product_of_means).mul_(2).add_(c2).mul_(product_of_means.mul_(2).add_(c1))
-        similar.div_(squares.sub_(squared_means).add_(c2)).div_(squared_means.add_(c1))
-        total, n = total + similar.sum().item(), n + similar.numel()
+        ratio = product.sub_(product_of_means).mul_(2).add_(c2).mul_(product_of_means.mul_(2).add_(c1))
+        ratio.div_(squares.sub_(squared_means).add_(c2)).div_(squared_means.add_(c1))
+        total, n = total + ratio.sum().item(), n + ratio.numel()
     return total / n
 
 
@@ -206,7 +208,7 @@ def _check_rows(x, name):
     return x
 
 
-def _check_alike(a, b):
+def _check_shapes(a, b):
     """Raise ValueError for arrays of different shapes."""
     if a.shape != b.shape:
-        raise ValueError(f"truth and reconstruction must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}.")
+        raise ValueError(f"truth and reconstruction must have the same shape, got {tuple(a.shape)} and {tuple(b.shape)}.")

@@ -78,7 +78,7 @@ def test_errors_name_what_is_wrong(demo_run, images):
     with pytest.raises(ValueError, match="no protocol 'mine'; known: native"):
         zoo.load_scorer(demo_run.model_copy(update={"protocol": "mine"}))
     scorer = zoo.load_scorer(demo_run)
-    with pytest.raises(ValueError, match="as many images, got 5 and 2"):
+    with pytest.raises(ValueError, match="equal numbers of images, got 5 and 2"):
         scorer.score(images, images[:2])
     with pytest.raises(ValueError, match=r"truth must be \(n_images, side, side, 3\) uint8, got list"):
         scorer.score(list(images), images)

@@ -122,13 +122,13 @@ def test_errors_say_what_came():
     images = np.zeros((2, 20, 20, 3), dtype=np.uint8)
     with pytest.raises(ValueError, match=r"uint8, got .*float64"):
         similarity.ssim(images.astype(float), images)
-    with pytest.raises(ValueError, match="as many images, got 2 and 1"):
+    with pytest.raises(ValueError, match="equal numbers of images, got 2 and 1"):
         similarity.pixcorr(images, images[:1])
     with pytest.raises(ValueError, match="11 pixels wide; the images are"):
         similarity.ssim(images[:, :8, :8], images[:, :8, :8])
     with pytest.raises(ValueError, match="at least 2 images, got 1"):
         similarity.two_way(np.ones((1, 4)), np.ones((1, 4)))
-    with pytest.raises(ValueError, match=r"one shape, got \(2, 4\) and \(2, 5\)"):
+    with pytest.raises(ValueError, match=r"the same shape, got \(2, 4\) and \(2, 5\)"):
         similarity.correlation_distance(np.ones((2, 4)), np.ones((2, 5)))
     with pytest.raises(
         ValueError, match=r"truth of another size .* must be \(n_images, side, side, 3\) uint8, got \(2, 20, 15, 3\)"
