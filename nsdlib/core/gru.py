@@ -8,16 +8,16 @@ HIDDEN = 100  # units per direction of each bidirectional GRU
 BLOCK = 512  # inputs per block of the weight gradient
 
 
-def one_step(gates: Tensor, of_gates, of_candidate: Tensor, state: Tensor | float = 0.0) -> Tensor:
+def one_step(gates: Tensor, state_gates, state_candidate: Tensor, state: Tensor | float = 0.0) -> Tensor:
     """Return a GRU's next state, (..., n_units), by the equations of `torch.nn.GRU`.
 
-    `gates` (..., 3 n_units) holds the input's contribution to reset, update and candidate. `of_gates` and `of_candidate` hold
-    the state's contribution, which is only a bias when the state is zero.
+    `gates` (..., 3 n_units) holds the input's contribution to reset, update and candidate. `state_gates` and `state_candidate`
+    hold the state's contribution, which is only a bias when the state is zero.
     """
     n_units = gates.shape[-1] // 3
     gates, candidate = gates.split([2 * n_units, n_units], dim=-1)
-    reset, update = torch.sigmoid(gates + of_gates).chunk(2, dim=-1)
-    candidate = torch.tanh(candidate + reset * of_candidate)
+    reset, update = torch.sigmoid(gates + state_gates).chunk(2, dim=-1)
+    candidate = torch.tanh(candidate + reset * state_candidate)
     return candidate + update * (state - candidate)
 
 
@@ -32,15 +32,15 @@ class PlainGRU(nn.GRU):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run both directions over the steps."""
-        directions, sizes = zip(*self.all_weights, strict=True), [2 * self.hidden_size, self.hidden_size]
-        weights, recurrent, biases, recurrent_biases = directions
+        weights, recurrent, biases, recurrent_biases = zip(*self.all_weights, strict=True)
+        sizes = [2 * self.hidden_size, self.hidden_size]
         gates = [linear(x.flatten(0, 1), *part).unflatten(0, x.shape[:2]) for part in zip(weights, biases, strict=True)]
         first, *later = torch.stack([gates[0], gates[1].flip(0)], dim=1)  # each (2, n, 3 n_units)
-        of_zero = torch.stack(recurrent_biases).unsqueeze(1)
-        states = [one_step(first, *of_zero.split(sizes, dim=-1))]
+        recurrent_bias = torch.stack(recurrent_biases).unsqueeze(1)
+        states = [one_step(first, *recurrent_bias.split(sizes, dim=-1))]
         for step in later:
-            of_state = torch.baddbmm(of_zero, states[-1], torch.stack(recurrent).mT)
-            states.append(one_step(step, *of_state.split(sizes, dim=-1), states[-1]))
+            recurrent_gates = torch.baddbmm(recurrent_bias, states[-1], torch.stack(recurrent).mT)
+            states.append(one_step(step, *recurrent_gates.split(sizes, dim=-1), states[-1]))
         forwards, backwards = torch.stack(states, dim=1)
         return torch.cat([forwards, backwards.flip(0)], dim=-1)
 
@@ -76,8 +76,8 @@ class GatedLayer(nn.Module):
         """Return the same function as that layer, without the recurrent weights."""
 
         def by_gate(name):  # from torch's order (direction, gate) to (gate, direction)
-            ends = (getattr(layer.gru, f"{name}_l0{end}").unflatten(0, (3, HIDDEN)) for end in ("", "_reverse"))
-            return torch.stack([*ends], dim=1).flatten(0, 2)
+            directions = (getattr(layer.gru, f"{name}_l0{suffix}").unflatten(0, (3, HIDDEN)) for suffix in ("", "_reverse"))
+            return torch.stack([*directions], dim=1).flatten(0, 2)
 
         gated, n_gates = cls(layer.gru.input_size), 4 * HIDDEN  # reset and update: their input and recurrent biases add up
         recurrent = by_gate("bias_hh")
@@ -106,7 +106,7 @@ class _BlockedLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         x, weight = ctx.saved_tensors
-        of_weight = torch.empty_like(weight)
-        for inputs, part in zip(x.split(BLOCK, dim=1), of_weight.split(BLOCK, dim=1), strict=True):
+        weight_gradient = torch.empty_like(weight)
+        for inputs, part in zip(x.split(BLOCK, dim=1), weight_gradient.split(BLOCK, dim=1), strict=True):
             torch.mm(gradient.t(), inputs, out=part)
-        return gradient @ weight if ctx.needs_input_grad[0] else None, of_weight, gradient.sum(0)
+        return gradient @ weight if ctx.needs_input_grad[0] else None, weight_gradient, gradient.sum(0)

@@ -85,7 +85,7 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups=None, *, widt
     have 100. Raises ValueError for gaps in `groups`, or another width for a network other than "gru".
     """
     if name != "gru" and width != HIDDEN:
-        raise ValueError(f"only the network 'gru' has another width than {HIDDEN}, got {width} for {name!r}")
+        raise ValueError(f"only the network 'gru' accepts another width than {HIDDEN}, got {width} for {name!r}")
     if name == "gated_mlp":  # with the same initial weights as the GRU
         gru = build_network("gru", n_voxels, n_latents)
         return nn.Sequential(*(GatedLayer.from_gru(layer) if isinstance(layer, BidirectionalGRU) else layer for layer in gru))
@@ -93,7 +93,8 @@ def build_network(name: str, n_voxels: int, n_latents: int, groups=None, *, widt
         layers = [BidirectionalGRU(n_voxels, width), nn.Dropout(DROPOUT), BidirectionalGRU(2 * width, width)]
     elif name == "roi_gru":
         groups = np.zeros(n_voxels, dtype=np.int64) if groups is None else np.asarray(groups)
-        if (numbers := np.unique(groups)).tolist() != list(range(len(numbers))) or groups.shape != (n_voxels,):
+        numbers = np.unique(groups)
+        if numbers.tolist() != list(range(len(numbers))) or groups.shape != (n_voxels,):
             raise ValueError(f"groups must number the regions of {n_voxels} voxels from 0 without gaps, got {numbers}")
         layers = [RegionSequence(groups), nn.Dropout(DROPOUT), GatedLayer.from_gru(BidirectionalGRU(2 * HIDDEN))]
     else:
@@ -147,8 +148,8 @@ class NeuralDecoder:
 
     def __init__(self, name, *, seed=0, max_epochs=200, batch_size=64, recipe="ours", width=HIDDEN, groups=None, device="cpu"):
         if min(max_epochs, batch_size) < 1:
-            raise ValueError(f"wanted at least one epoch and one image a batch, got {max_epochs=}, {batch_size=}")
-        _check_name("recipe of training", recipe, training.RECIPES)
+            raise ValueError(f"wanted at least one epoch and one image per batch, got {max_epochs=}, {batch_size=}")
+        _check_name("training recipe", recipe, training.RECIPES)
         self.name, self.seed, self.max_epochs, self.batch_size, self.recipe = name, seed, max_epochs, batch_size, recipe
         self.width, self.groups, self.device, self.n_voxels = width, groups, torch.device(device), None
 
@@ -169,11 +170,11 @@ class NeuralDecoder:
         x, y = x.to(self.device), y.to(self.device)
         rows = training.split(n_images, seed=self.seed) if validation is None else np.split(np.arange(len(x)), [n_images])
         settings = {"seed": self.seed, "batch_size": self.batch_size, "recipe": recipe, "name": self.name}
-        new = partial(self._new, *x.shape[1:], *y.shape[1:])
-        self.history, network = training.search(new, x, y, *rows, max_epochs=self.max_epochs, **settings)
+        build = partial(self._build, *x.shape[1:], *y.shape[1:])
+        self.history, network = training.search(build, x, y, *rows, max_epochs=self.max_epochs, **settings)
         self.rows_validation, self.predicted_validation = rows[1], self._latents(network, x[rows[1]])
         self.held_out = Moments.of(self.predicted_validation)
-        self.network = training.follow(new(), x[:n_images], y[:n_images], self.history.rates, **settings)
+        self.network = training.follow(build(), x[:n_images], y[:n_images], self.history.rates, **settings)
         self.n_voxels, self.seconds = X.shape[1], time.perf_counter() - start
         return self
 
@@ -209,7 +210,7 @@ class NeuralDecoder:
         for name in ("held_out", "targets"):
             setattr(decoder, name, Moments(arrays[f"{name}_mean"], arrays[f"{name}_sd"]))
         state = {name.removeprefix("network."): array for name, array in arrays.items() if name.startswith("network.")}
-        decoder.network = decoder._new(decoder.n_voxels, len(decoder.targets.mean))
+        decoder.network = decoder._build(decoder.n_voxels, len(decoder.targets.mean))
         decoder.network.load_state_dict({key: torch.from_numpy(array) for key, array in state.items()})
         return decoder
 
@@ -218,7 +219,7 @@ class NeuralDecoder:
         """Bytes of the fitted network's weights; training holds four times as much, plus a copy of the best weights."""
         return sum(part.nbytes for part in self.network.state_dict().values())
 
-    def _new(self, n_voxels, n_latents):
+    def _build(self, n_voxels, n_latents):
         """Build a network with seeded weights; the global random state does not change."""
         with training.seeded(self.seed):
             return build_network(self.name, n_voxels, n_latents, self.groups, width=self.width).to(self.device)
@@ -231,20 +232,21 @@ class NeuralDecoder:
 
 def _check_pairs(pairs):
     """Raise ValueError unless the (X, Y) to fit, and the validation pair if given, are valid and have equal widths."""
-    for (X, Y), of in zip(pairs, ("", "validation "), strict=False):
-        check_pair(X, Y, of=of)
-        check_finite(f"{of}Y", Y)
-    if (n_images := len(pairs[0][0])) < 20:
+    for (X, Y), prefix in zip(pairs, ("", "validation "), strict=False):
+        check_pair(X, Y, prefix=prefix)
+        check_finite(f"{prefix}Y", Y)
+    n_images = len(pairs[0][0])
+    if n_images < 20:
         raise ValueError(f"a network needs at least 20 training images, two of them for validation, got {n_images}")
-    fitted, *others = ((X.shape[1], Y.shape[1]) for X, Y in pairs)
-    if others and others != [fitted]:
-        raise ValueError(f"validation must have X and Y of as many voxels and targets as are fitted, {fitted}, got {others[0]}")
+    widths = [(X.shape[1], Y.shape[1]) for X, Y in pairs]
+    if widths[-1] != widths[0]:
+        raise ValueError(f"validation X and Y must have as many voxels and targets as X and Y, {widths[0]}, got {widths[1]}")
 
 
 def _check_name(what, name, names):
     """Raise ValueError for a name that is not one of these."""
     if name not in names:
-        hint = "".join(f"; did you mean {near!r}?" for near in difflib.get_close_matches(str(name), names, n=1)) or "."
+        hint = "".join(f"; did you mean {close!r}?" for close in difflib.get_close_matches(str(name), names, n=1)) or "."
         raise ValueError(f"no {what} {name!r}{hint} There are {', '.join(names)}.")
 
 

@@ -43,15 +43,17 @@ class Moments:
         return cls(*moments)
 
 
-def check_pair(X: np.ndarray, Y: np.ndarray, *, of: str = ""):
+def check_pair(X: np.ndarray, Y: np.ndarray, *, prefix: str = ""):
     """Raise ValueError when the shapes of X and Y do not match, or X holds values that are too large or not finite."""
-    check_finite(f"{of}X", X)
+    check_finite(f"{prefix}X", X)
     if X.ndim != 2 or np.ndim(Y) != 2 or len(X) != len(Y):
         raise ValueError(
-            f"{of}X must be (n_images, n_voxels) and Y (n_images, n_targets) with as many images, got {X.shape} and {np.shape(Y)}"
+            f"{prefix}X must be (n_images, n_voxels) and Y (n_images, n_targets) with as many images, "
+            f"got {X.shape} and {np.shape(Y)}"
         )
-    if (largest := max(X.max(initial=0), -X.min(initial=0))) > LARGEST:
-        raise ValueError(f"{of}X holds {largest:.3g}, wanted at most {LARGEST:g}: standardise the patterns")
+    largest = max(X.max(initial=0), -X.min(initial=0))
+    if largest > LARGEST:
+        raise ValueError(f"{prefix}X holds {largest:.3g}, wanted at most {LARGEST:g}: standardise the patterns")
 
 
 def check_patterns(X: np.ndarray, n_voxels: int | None):
@@ -60,7 +62,7 @@ def check_patterns(X: np.ndarray, n_voxels: int | None):
         raise ValueError("this decoder has not been fitted; call fit(X, Y) first")
     check_finite("X", X)
     if X.ndim != 2 or X.shape[1] != n_voxels:
-        raise ValueError(f"X must be (n_images, {n_voxels}) as at the fit, got {X.shape}")
+        raise ValueError(f"X must be (n_images, {n_voxels}) as in the fit, got {X.shape}")
 
 
 class Ridge:
@@ -121,12 +123,12 @@ class Ridge:
     @property
     def n_bytes(self) -> int:
         """Bytes of the arrays needed for prediction: centred patterns, Cholesky factor and targets (in memory or on disk)."""
-        return sum(part.nbytes for part in (self._X, self._root, self._Y) if part is not None)
+        return sum(part.nbytes for part in (self._X, self._cholesky, self._Y) if part is not None)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Predict the targets of X (n_images, n_voxels): (n_images, n_targets) float32."""
         if self.targets is not None and self.n_voxels is None:
-            raise ValueError("this ridge was fitted to a kernel and knows no voxels; call predict_kernel(products)")
+            raise ValueError("this ridge was fitted to a kernel, not to voxels; call predict_kernel(kernel)")
         check_patterns(X, self.n_voxels)
         return self._predict(_products(self._centred_patterns(X), self._X))
 
@@ -135,13 +137,13 @@ class Ridge:
         if self.targets is None:
             raise ValueError("this ridge has not been fitted; call fit(X, Y) or fit_kernel(kernel, Y) first")
         if kernel.ndim != 2 or kernel.shape[1] != len(self._Y):
-            raise ValueError(f"the kernel must be (n_images, {len(self._Y)}) as at the fit, got {kernel.shape}")
+            raise ValueError(f"the kernel must be (n_images, {len(self._Y)}) as in the fit, got {kernel.shape}")
         check_finite("kernel", kernel)
         return self._predict(kernel)
 
     def _predict(self, kernel):
         """Predict targets from products, block by block."""
-        weights = torch.cholesky_solve(self._tensor(kernel).T, self._root).T.float()  # (n_images, n_train)
+        weights = torch.cholesky_solve(self._tensor(kernel).T, self._cholesky).T.float()  # (n_images, n_train)
         predicted = torch.empty(len(weights), self._Y.shape[1])
         for part, targets in self._blocks():
             mean = torch.as_tensor(self.targets.mean[part]).to(self.device)
@@ -153,16 +155,16 @@ class Ridge:
         """Select the penalty, factorise the kernel in place, and read the targets once to compute the moments."""
         self._Y, self.errors, self.n_voxels, self.targets = Y, None, None, None  # stays unfitted if this fails
         if len(Y) < 2:
-            raise ValueError(f"a ridge needs at least two training images, one to predict the other, got {len(Y)}")
+            raise ValueError(f"a ridge needs at least two training images, to predict one from the other, got {len(Y)}")
         if len(self.alphas) > 1:
-            some = self._tensor(Y[:, :: -(-Y.shape[1] // CHOOSING_TARGETS)])
-            self.errors = _leave_one_out_errors(kernel, some - some.mean(0), self.alphas)
+            subset = self._tensor(Y[:, :: -(-Y.shape[1] // CHOOSING_TARGETS)])
+            self.errors = _leave_one_out_errors(kernel, subset - subset.mean(0), self.alphas)
         self.alpha = self.alphas[0 if self.errors is None else int(np.argmin(self.errors))]
         kernel.diagonal().add_(self.alpha)
-        self._root = torch.linalg.cholesky(kernel, out=kernel)
+        self._cholesky = torch.linalg.cholesky(kernel, out=kernel)
         rows = self._held_out_rows()
-        units = torch.nn.functional.one_hot(rows, len(Y)).T.to(kernel)
-        dual = torch.cholesky_solve(units, self._root).T  # (n_held_out, n_images)
+        unit_vectors = torch.nn.functional.one_hot(rows, len(Y)).T.to(kernel)
+        dual = torch.cholesky_solve(unit_vectors, self._cholesky).T  # (n_held_out, n_images)
         remaining = self.alpha * dual[torch.arange(len(rows)), rows] - 1 / len(Y)  # 1 - h
         weights = (dual * (self.alpha / remaining)[:, None]).float()  # map targets to leave-one-out errors
         moments = np.empty((4, Y.shape[1]), dtype=np.float32)
@@ -170,8 +172,8 @@ class Ridge:
             mean = targets.mean(0)
             if not mean.isfinite().all():
                 check_finite(f"Y[:, {part.start}:{part.stop}]", targets.cpu().numpy())
-            held = torch.addmm(targets.sub_(mean)[rows], weights, targets, alpha=-1)
-            held_sd, held_mean = torch.std_mean(held, 0, correction=0)
+            held_out = torch.addmm(targets.sub_(mean)[rows], weights, targets, alpha=-1)
+            held_sd, held_mean = torch.std_mean(held_out, 0, correction=0)
             sd = targets.square_().mean(0).sqrt()
             moments[:, part] = torch.stack([mean, sd, held_mean + mean, held_sd]).cpu().numpy()
         self.targets, self.held_out = Moments(*moments[:2]), Moments(*moments[2:])
@@ -179,20 +181,20 @@ class Ridge:
     def _blocks(self):
         """Yield slices of at most `batch_size` targets and their (n_images, n_block) float32 values, in one reused buffer."""
         n_images, n_targets = self._Y.shape
-        room = torch.empty(n_images * min(self.batch_size, n_targets), device=self.device)
+        buffer = torch.empty(n_images * min(self.batch_size, n_targets), device=self.device)
         for start in range(0, n_targets, self.batch_size):
             part = slice(start, min(start + self.batch_size, n_targets))
-            block = room[: n_images * (part.stop - start)].view(n_images, -1)
+            block = buffer[: n_images * (part.stop - start)].view(n_images, -1)
             for row in range(0, n_images, KERNEL_ROWS):  # small pieces, whose memory is reused instead of cleared each time
                 values = to_tensor(self._Y[row : row + KERNEL_ROWS, part])
-                pinned = room.is_cuda and not values.is_cuda  # six times as fast as from pageable memory
+                pinned = buffer.is_cuda and not values.is_cuda  # six times as fast as from pageable memory
                 block[row : row + KERNEL_ROWS] = values.pin_memory().to(self.device) if pinned else values
             yield part, block
 
     def _held_out_rows(self):
         """Draw the training images that get leave-one-out predictions."""
-        drawn = np.random.default_rng(0).choice(len(self._Y), min(len(self._Y), HELD_OUT_IMAGES), replace=False)
-        return torch.as_tensor(np.sort(drawn), device=self.device)
+        rows = np.random.default_rng(0).choice(len(self._Y), min(len(self._Y), HELD_OUT_IMAGES), replace=False)
+        return torch.as_tensor(np.sort(rows), device=self.device)
 
     def _centred_patterns(self, X):
         """Subtract the training mean from patterns, in the precision used for kernels."""
@@ -229,14 +231,14 @@ def _leave_one_out_errors(kernel, targets, alphas):
     than images, the Gram matrix of the targets replaces them.
     """
     spectrum, vectors = torch.linalg.eigh(kernel)
-    spectrum, many, errors = spectrum.clamp(min=0), targets.shape[1] > len(targets), []
-    along = vectors.T @ (targets @ targets.T) @ vectors if many else vectors.T @ targets
+    spectrum, wide, errors = spectrum.clamp(min=0), targets.shape[1] > len(targets), []
+    rotated = vectors.T @ (targets @ targets.T) @ vectors if wide else vectors.T @ targets
     for alpha in alphas:
-        kept = alpha / (spectrum + alpha)
-        shrunk = vectors * kept
-        residuals = shrunk @ along
-        squares = (residuals * (shrunk if many else residuals)).sum(1)
-        remaining = vectors.square() @ kept - 1 / len(vectors)  # 1 - h, the intercept's leverage included
+        shrinkage = alpha / (spectrum + alpha)
+        scaled = vectors * shrinkage
+        residuals = scaled @ rotated
+        squares = (residuals * (scaled if wide else residuals)).sum(1)
+        remaining = vectors.square() @ shrinkage - 1 / len(vectors)  # 1 - h, the intercept's leverage included
         errors.append((squares / remaining.square()).sum().item() / targets.numel())
     return np.array(errors)
 

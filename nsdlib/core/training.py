@@ -80,8 +80,8 @@ def search(
     """
     trainer = Trainer(new_network(), x[rows_fit], y[rows_fit], seed=seed, batch_size=batch_size, recipe=recipe)
     x_validation, y_validation = x[rows_validation], y[rows_validation]
-    errors, rates, rate, best, lowest = [], [], RATE, None, float("inf")
-    n_best, better, n_bad = (0, float("inf"), 0)  # `better` and `n_bad` set the rate: see Recipe.threshold
+    errors, rates, rate, best_state, best_epoch, lowest_error = [], [], RATE, None, 0, float("inf")
+    reference_error, n_worse = float("inf"), 0  # these set the rate: see Recipe.threshold
     bar = tqdm(total=max_epochs, desc=f"{name}: finding the schedule", unit="epoch", mininterval=5)
     with seeded(seed), bar:
         for _ in range(max_epochs):
@@ -89,22 +89,24 @@ def search(
             rates.append(rate)
             errors.append(_error(trainer.network, x_validation, y_validation))
             bar.update()
-            if errors[-1] < lowest:  # never true of NaN
-                best = {key: tensor.clone() for key, tensor in trainer.network.state_dict().items()}
-                n_best, lowest = len(errors), errors[-1]
-            elif len(errors) - n_best >= PATIENCE_STOP:
+            if errors[-1] < lowest_error:  # never true of NaN
+                best_state = {key: tensor.clone() for key, tensor in trainer.network.state_dict().items()}
+                best_epoch, lowest_error = len(errors), errors[-1]
+            elif len(errors) - best_epoch >= PATIENCE_STOP:
                 break
-            if errors[-1] < better * (1 - recipe.threshold):
-                better, n_bad = errors[-1], 0
-            elif (n_bad := n_bad + 1) == recipe.patience_rate:
-                rate, n_bad = rate / 2, 0
-    if best is None:
+            if errors[-1] < reference_error * (1 - recipe.threshold):
+                reference_error, n_worse = errors[-1], 0
+            else:
+                n_worse += 1
+            if n_worse == recipe.patience_rate:
+                rate, n_worse = rate / 2, 0
+    if best_state is None:
         raise ValueError(
             f"{name}: the validation error must be a finite number in at least one epoch, got {errors[-1]} in the last of "
-            f"{len(errors)}; z-score X over the training images, and look for huge values in X and Y."
+            f"{len(errors)}; z-score X over the training images, and check X and Y for huge values."
         )
-    trainer.network.load_state_dict(best)
-    return History(tuple(errors), tuple(rates if recipe.replays_all else rates[:n_best])), trainer.network
+    trainer.network.load_state_dict(best_state)
+    return History(tuple(errors), tuple(rates if recipe.replays_all else rates[:best_epoch])), trainer.network
 
 
 def follow(network, x, y, rates, *, seed, batch_size, name, recipe=RECIPES["ours"]) -> nn.Module:
@@ -127,12 +129,12 @@ def seeded(seed):
 @contextmanager
 def _tensor_float(device):
     """Allow TF32 (10-bit mantissa) in float32 matrix products on a GPU; the CPU is not affected."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if device.type == "cuda" else before)
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" else precision)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(precision)
 
 
 class Trainer:
@@ -185,7 +187,7 @@ class NAdam:
         self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self.n_steps, self.mu_product = 0, 1.0
         self._means, self._squares = ([torch.zeros_like(p) for p in self.parameters] for _ in range(2))
-        self._never = [p.new_tensor(1e9) for p in self.parameters]  # step count that disables Adam's bias correction: we do it
+        self._step_counts = [p.new_tensor(1e9) for p in self.parameters]  # disable Adam's bias correction: we do it
 
     @torch.no_grad()
     def step(self, gradients, rate: float):
@@ -197,7 +199,7 @@ class NAdam:
         momentum, correction = BETA1 * c_m / (c_m + c_g), (1 - BETA2**self.n_steps) ** 0.5
         torch._foreach_add_(gradients, self.parameters, alpha=WEIGHT_DECAY)
         torch._fused_adam_(
-            self.parameters, gradients, self._means, self._squares, [], self._never, beta1=momentum, beta2=BETA2,
+            self.parameters, gradients, self._means, self._squares, [], self._step_counts, beta1=momentum, beta2=BETA2,
             lr=rate * (c_m + c_g) * correction, eps=EPSILON * correction, weight_decay=0.0, amsgrad=False, maximize=False,
         )  # fmt: skip
         torch._foreach_lerp_(self._means, gradients, 1 - BETA1 / momentum)
@@ -205,7 +207,7 @@ class NAdam:
 
 def augmented(x: Tensor, recipe: Recipe, generator: torch.Generator | None) -> Tensor:
     """Return a copy of patterns (n_images, n_voxels), with the recipe's noise added to some and its mask applied to some."""
-    x, n_voxels, place = x.clone(), x.shape[1], torch.arange(x.shape[1], device=x.device)
+    x, n_voxels, position = x.clone(), x.shape[1], torch.arange(x.shape[1], device=x.device)
     draws = torch.rand(4, len(x), 1, generator=generator, device=x.device)
     rows = slice(None) if x.is_cuda else (draws[:2] < recipe.probability).any(0).nonzero()[:, 0]  # a graph needs fixed shapes
     noisy, masked, start, length = draws[:, rows]
@@ -213,7 +215,7 @@ def augmented(x: Tensor, recipe: Recipe, generator: torch.Generator | None) -> T
     changed = torch.addcmul(x[rows], noisy < recipe.probability, noise, value=recipe.noise_sd)
     length = 1 + (min(recipe.longest_mask, n_voxels) * length).floor()
     start = ((n_voxels - length + 1) * start).floor()
-    inside = (place >= start) & (place < start + length)
+    inside = (position >= start) & (position < start + length)
     x[rows] = changed.masked_fill(inside & (masked < recipe.probability), 0.0)
     return x
 

@@ -212,8 +212,8 @@ def test_other_images_can_end_the_training_and_are_not_fitted_to(planted):
 def test_images_that_end_the_training_are_checked_as_those_that_are_fitted(planted):
     X, Y, X_test, Y_test = planted
     for validation, wanted in [
-        ((X_test[:, :7], Y_test), r"validation must have X and Y of as many .* are fitted, \(40, 12\), got \(7, 12\)"),
-        ((X_test, Y_test[:, :5]), r"as many voxels and targets as are fitted, \(40, 12\), got \(40, 5\)"),
+        ((X_test[:, :7], Y_test), r"validation X and Y must have as many .* as X and Y, \(40, 12\), got \(7, 12\)"),
+        ((X_test, Y_test[:, :5]), r"as many voxels and targets as X and Y, \(40, 12\), got \(40, 5\)"),
         ((X_test, Y_test[:-1]), "validation X must be .* with as many images, got"),
         ((X_test * np.nan, Y_test), "validation X holds 2400 values that are not finite"),
         ((X_test, Y_test * np.inf), "validation Y holds 720 values that are not finite"),
@@ -330,7 +330,7 @@ def test_bad_input_is_refused(planted):
     X, Y, X_test, _ = planted
     with pytest.raises(ValueError, match="did you mean 'transformer'"):
         networks.make("transfomer")
-    with pytest.raises(ValueError, match="at least one epoch and one image a batch, got max_epochs=0"):
+    with pytest.raises(ValueError, match="at least one epoch and one image per batch, got max_epochs=0"):
         networks.make("gru", max_epochs=0)
     with pytest.raises(ValueError, match="has not been fitted"):
         networks.make("gru").predict(X)
@@ -344,7 +344,7 @@ def test_bad_input_is_refused(planted):
         networks.make("gru", max_epochs=1).fit(X, Y).predict(X_test[:1] * np.nan)
     with pytest.raises(ValueError, match=r"X holds 1e\+300, wanted at most 1e\+17"):
         networks.make("gru").fit(np.where(np.arange(X.size).reshape(X.shape) == 5, -1e300, X.astype(float)), Y)
-    with pytest.raises(ValueError, match="only the network 'gru' has another width than 100, got 256 for 'cnn'"):
+    with pytest.raises(ValueError, match="only the network 'gru' accepts another width than 100, got 256 for 'cnn'"):
         networks.make("cnn", width=256).fit(X, Y)
     for groups in (np.arange(40) % 3 * 2, np.arange(40) - 1, np.zeros(39, int), np.full(40, 0.5)):
         with pytest.raises(ValueError, match=r"groups must number the regions of 40 voxels from 0 without gaps, got \["):

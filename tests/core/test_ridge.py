@@ -102,7 +102,7 @@ def test_bad_input_is_refused(problem):
         Ridge([1.0]).fit(X, Y).predict(X_test[:, :5])
     with pytest.raises(ValueError, match="X holds 70 values that are not finite"):
         Ridge([1.0]).fit(X, Y).predict(X_test[:1] * np.nan)
-    with pytest.raises(ValueError, match="at least two training images, one to predict the other, got 1"):
+    with pytest.raises(ValueError, match="at least two training images, to predict one from the other, got 1"):
         Ridge([1.0]).fit(X[:1], Y[:1])
     for alphas in ((), (0.0,), (1.0, np.nan), (np.inf,)):
         with pytest.raises(ValueError, match="alphas must be positive penalties, at least one"):
@@ -182,9 +182,9 @@ def test_a_ridge_of_a_kernel_is_asked_by_kernels(problem):
     with pytest.raises(ValueError, match="kernel holds 1600 values that are not finite"):
         Ridge([1.0]).fit_kernel(train * np.nan, Y)
     model = Ridge([1.0]).fit(X, Y).fit_kernel(train, Y)
-    with pytest.raises(ValueError, match="fitted to a kernel and knows no voxels; call predict_kernel"):
+    with pytest.raises(ValueError, match="fitted to a kernel, not to voxels; call predict_kernel"):
         model.predict(X_test)
-    with pytest.raises(ValueError, match=r"must be \(n_images, 40\) as at the fit, got \(11, 9\)"):
+    with pytest.raises(ValueError, match=r"must be \(n_images, 40\) as in the fit, got \(11, 9\)"):
         model.predict_kernel(test[:, :9])
     with pytest.raises(ValueError, match="kernel holds 440 values that are not finite"):
         model.predict_kernel(test * np.nan)

@@ -624,7 +624,7 @@ def test_what_the_demo_changes_is_told(run):
                 ),
                 (
                     {"decoder": "gru", "settings": {"recipe": "oura"}},
-                    "settings of gru: no recipe of training 'oura'; did you mean 'ours'",
+                    "settings of gru: no training recipe 'oura'; did you mean 'ours'",
                 ),
                 ({"decoder": "cnn", "settings": {"width": 256}}, "settings of cnn: 'width' is not a setting of it"),
                 ({"decoder": "gru", "settings": {"max_epochs": 0}}, "settings of gru: wanted at least one epoch"),
