@@ -73,7 +73,7 @@ def test_published_trajectory(dual, case):
 
 
 def test_as_many_steps_as_there_are_levels_do_not_fit_above_an_offset():
-    with pytest.raises(ValueError, match="1000 steps begin at 1000, and the last that the model knows is 999; take fewer"):
+    with pytest.raises(ValueError, match="1000 steps begin at 1000, but the model's last timestep is 999; use fewer"):
         diffusion.img2img_timesteps(DDIMScheduler(**full_size.SCHEDULER), strength=0.75, n_steps=1000)
 
 
@@ -175,7 +175,7 @@ def test_samplers_follow_the_flow_of_a_known_distribution(sampler, share_of_erro
 def test_samplers_are_named_and_the_faithful_one_is_ddim(pipeline, inputs):
     with pytest.raises(ValueError, match=r"one of ddim, dpm\+\+, unipc, got 'euler'"):
         pipeline.refine(**inputs, image_ids=[1, 2, 3], sampler="euler")
-    with pytest.raises(ValueError, match="which is sampler 'ddim', not 'unipc'"):
+    with pytest.raises(ValueError, match="needs sampler 'ddim', got 'unipc'"):
         pipeline.refine(**inputs, image_ids=[1, 2, 3], sampler="unipc", faithful=True)
 
 
@@ -287,7 +287,7 @@ def test_standard_start_adds_noise_where_it_begins():
     assert add_at == steps[0] == 721
     with pytest.raises(ValueError, match=r"strength must lie in \(0, 1\], got 0"):
         diffusion.img2img_timesteps(DDIMScheduler(**full_size.SCHEDULER), strength=0, n_steps=50)
-    with pytest.raises(ValueError, match="leaves no step to walk"):
+    with pytest.raises(ValueError, match="leaves no denoising step"):
         diffusion.img2img_timesteps(DDIMScheduler(**full_size.SCHEDULER), strength=0.1, n_steps=5)
 
 

@@ -63,7 +63,7 @@ def test_text_tokens_are_the_last_hidden_states_of_diffusers(folder, peer):
     assert wanted[:, 1:].std() > 0.1 and (wanted[0] - wanted[1]).abs().max() > 0.1
     both = embedder.text([CAPTIONS[:2], CAPTIONS[2:]]).astype(np.float32)
     np.testing.assert_allclose(both[0], wanted[:2].mean(0), atol=4e-3)
-    with pytest.raises(ValueError, match="embeds no images; wanted `text`"):
+    with pytest.raises(ValueError, match="embeds no images; use `text`"):
         embedder.vision(np.zeros((1, 8, 8, 3), np.uint8))
 
 
@@ -112,7 +112,7 @@ def test_the_walk_may_be_faithful_and_no_image_depends_on_its_batch(ours, rough)
 
 def test_bad_input_is_refused(ours, rough):
     text = np.zeros((3, 12, 32), np.float16)
-    with pytest.raises(ValueError, match=r"on text alone, wanted text_weight 1, got 0\.4"):
+    with pytest.raises(ValueError, match=r"on text alone: text_weight must be 1, got 0\.4"):
         ours.refine(rough, text, image_ids=IDS, text_weight=0.4)
     with pytest.raises(ValueError, match=r"text tokens must be \(3, 12, 32\), got \(3, 11, 32\)"):
         ours.refine(rough, text[:, 1:], image_ids=IDS)

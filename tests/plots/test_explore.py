@@ -202,7 +202,7 @@ def test_controls_hold_the_settings_of_any_run(run):
 @pytest.mark.parametrize("opened", ["reconstruction_explorer"], indirect=True)
 def test_an_error_becomes_one_sentence_and_the_figures_stay(opened):
     assert not changes(opened, "strength", 0.2)  # of four steps none is left
-    assert "leaves no step to walk" in opened.message.value and opened.message.value.count("<p") == 1
+    assert "leaves no denoising step" in opened.message.value and opened.message.value.count("<p") == 1
     assert changes(opened, "strength", 0.5) and "Not drawn" not in opened.message.value
 
 

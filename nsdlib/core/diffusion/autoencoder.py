@@ -28,15 +28,15 @@ def decode(vae, z: Tensor) -> Tensor:
         for resnet in block.resnets:
             x = layers.residual(resnet, x)
         for sampler in block.upsamplers or ():
-            x = layers.enlarged(sampler, x)
+            x = layers.upsample(sampler, x)
     return decoder.conv_out(layers.group_norm(decoder.conv_norm_out, x, silu=True))
 
 
 def _middle(block, x):
     """Apply the blocks of the lowest resolution, which include self-attention."""
-    first, *rest = block.resnets
+    first, *later = block.resnets
     x = layers.residual(first, x)
-    for attention, resnet in zip(block.attentions, rest, strict=True):
+    for attention, resnet in zip(block.attentions, later, strict=True):
         h = layers.to_places(layers.group_norm(attention.group_norm, x))
         h = layers.attend(attention, h, layers.keys_and_values(attention, h))
         x = layers.residual(resnet, x + layers.to_maps(h, x.shape))

@@ -59,10 +59,10 @@ def keys_and_values(attention, x: Tensor) -> tuple[Tensor, Tensor]:
     return tuple(split_heads(layer(x), attention.heads) for layer in (attention.to_k, attention.to_v))
 
 
-def attend(attention, x: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
+def attend(attention, x: Tensor, keys_values: tuple[Tensor, Tensor]) -> Tensor:
     """Attend from (n_images, n_places, n_features) to keys and values of as many images, or a multiple of n_images."""
-    queries = split_heads(repeated(attention.to_q(x), len(pair[0])), attention.heads)
-    values = F.scaled_dot_product_attention(queries, *pair)
+    queries = split_heads(repeat_rows(attention.to_q(x), len(keys_values[0])), attention.heads)
+    values = F.scaled_dot_product_attention(queries, *keys_values)
     return attention.to_out[0](values.transpose(1, 2).flatten(2))
 
 
@@ -87,24 +87,24 @@ def gated(h: Tensor) -> Tensor:
     return values * F.gelu(gates)
 
 
-def transformer(block, x: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
+def transformer(block, x: Tensor, keys_values: tuple[Tensor, Tensor]) -> Tensor:
     """Apply a BasicTransformerBlock to (n_images, n_places, n_features), with keys and values of the tokens.
 
     If there are more rows of tokens than images, the images are repeated only at the cross-attention.
     """
     x, h = add_norm(block.norm1, x)
     x, h = add_norm(block.norm2, x, attend(block.attn1, h, keys_and_values(block.attn1, h)))
-    told = attend(block.attn2, h, pair)
-    x, h = add_norm(block.norm3, repeated(x, len(told)), told)
+    attended = attend(block.attn2, h, keys_values)
+    x, h = add_norm(block.norm3, repeat_rows(x, len(attended)), attended)
     return x + feed_forward(block.ff, h)
 
 
-def repeated(x: Tensor, n_rows: int) -> Tensor:
+def repeat_rows(x: Tensor, n_rows: int) -> Tensor:
     """Repeat a batch to `n_rows` rows, in its memory layout."""
     return x if len(x) == n_rows else torch.cat([x] * (n_rows // len(x)))
 
 
-def enlarged(sampler, x: Tensor, shape=None) -> Tensor:
+def upsample(sampler, x: Tensor, shape=None) -> Tensor:
     """Apply an Upsample2D to twice the rows and columns, or to those of `shape`."""
     size = [2 * side for side in x.shape[-2:]] if shape is None else shape[-2:]
     return sampler.conv(F.interpolate(x, size, mode="nearest"))

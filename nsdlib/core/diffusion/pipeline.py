@@ -43,16 +43,18 @@ def img2img_timesteps(scheduler, *, strength: float, n_steps: int, faithful: boo
     """
     if not 0 < strength <= 1:
         raise ValueError(f"strength must lie in (0, 1], got {strength}")
-    if n_steps not in range(1, (most := scheduler.config.num_train_timesteps) + 1):
-        raise ValueError(f"n_steps must be a whole number from 1 to {most}, got {n_steps}")
+    n_timesteps = scheduler.config.num_train_timesteps
+    if n_steps not in range(1, n_timesteps + 1):
+        raise ValueError(f"n_steps must be a whole number from 1 to {n_timesteps}, got {n_steps}")
     scheduler.set_timesteps(n_steps)
     steps = scheduler.timesteps.tolist()
-    if max(steps) >= most:
-        raise ValueError(f"{n_steps} steps begin at {max(steps)}, and the last that the model knows is {most - 1}; take fewer")
-    n_walked = int(strength * n_steps)
-    if n_walked < 1:
-        raise ValueError(f"strength {strength} of {n_steps} steps leaves no step to walk; raise one of them")
-    first = n_steps - n_walked
+    if max(steps) >= n_timesteps:
+        last = n_timesteps - 1
+        raise ValueError(f"{n_steps} steps begin at {max(steps)}, but the model's last timestep is {last}; use fewer steps")
+    n_denoising = int(strength * n_steps)
+    if n_denoising < 1:
+        raise ValueError(f"strength {strength} of {n_steps} steps leaves no denoising step; increase one of them")
+    first = n_steps - n_denoising
     return steps[max(first - 1, 0) if faithful else first], steps[first:]
 
 
@@ -67,9 +69,9 @@ def guided_walk(
     tokens = [torch.cat([empty.expand_as(full), full]) for empty, full in zip(unconditional, conditions, strict=True)]
     conditioning = unet.condition(*tokens, text_weight)
     predict = Captured(lambda x, t: unet(x, t, conditioning))
-    for t, at in zip(steps, torch.tensor(steps, device=x.device), strict=True):
-        unconditioned, conditioned = predict(x.to(tokens[0].dtype), at).float().chunk(2)
-        x = scheduler.step(unconditioned + guidance * (conditioned - unconditioned), t, x).prev_sample
+    for step, t in zip(steps, torch.tensor(steps, device=x.device), strict=True):
+        unconditioned, conditioned = predict(x.to(tokens[0].dtype), t).float().chunk(2)
+        x = scheduler.step(unconditioned + guidance * (conditioned - unconditioned), step, x).prev_sample
         if progress is not None:
             progress.update(len(x))
     return x
@@ -128,27 +130,27 @@ class VersatileDiffusion:
         if not 0 <= text_weight <= 1:
             raise ValueError(f"text_weight must be from 0 (vision alone) to 1 (text alone), got {text_weight}")
         if faithful and sampler != "ddim":
-            raise ValueError(f"faithful is what the published code does, which is sampler 'ddim', not {sampler!r}")
+            raise ValueError(f"faithful reproduces the published code and needs sampler 'ddim', got {sampler!r}")
         if unconditional not in ("empty", "zeros"):
             raise ValueError(f"unconditional must be 'empty' or 'zeros', got {unconditional!r}")
         scheduler = make_scheduler(sampler, self.scheduler.config)
         start = {"strength": strength, "n_steps": n_steps, "faithful": faithful}
         empty = tuple(tokens * (unconditional == "empty") for tokens in self.unconditional)
         options = {"guidance": guidance, "text_weight": text_weight, "unconditional": empty}
-        n_walked = len(img2img_timesteps(scheduler, **start)[1])
+        n_denoising = len(img2img_timesteps(scheduler, **start)[1])
 
         def refine_batch(batch):
-            options["progress"].n = batch.start * n_walked
-            add_at, steps = img2img_timesteps(scheduler, **start)  # also resets the scheduler's state
+            options["progress"].n = batch.start * n_denoising
+            noise_timestep, steps = img2img_timesteps(scheduler, **start)  # also resets the scheduler's state
             generators = random.generators(seed, image_ids[batch])
             conditions = [to_tensor(x[batch]).to(self.unconditional[0]) for x in (text, vision)]
             clean = self.encode(rough[batch], generators if faithful else None)
             noise = random.normal(clean, generators)
-            x = scheduler.add_noise(clean, noise, torch.tensor([add_at] * len(clean), device=clean.device))
+            x = scheduler.add_noise(clean, noise, torch.tensor([noise_timestep] * len(clean), device=clean.device))
             x = guided_walk(self.unet, scheduler, x, steps=steps, conditions=conditions, **options)
             return self.decode(x, image_ids[batch])
 
-        with tqdm(total=len(rough) * n_walked, desc="refining", unit="step", mininterval=5) as options["progress"]:
+        with tqdm(total=len(rough) * n_denoising, desc="refining", unit="step", mininterval=5) as options["progress"]:
             return np.concatenate(_in_batches(refine_batch, len(rough), batch_size)[0])
 
     def _check(self, rough, text, vision, image_ids):
@@ -193,22 +195,22 @@ class VersatileDiffusion:
 
     def _in_batches(self, function, x):
         """Call a function of the autoencoder in batches that fit into memory."""
-        made, self.pixel_batch = _in_batches(lambda batch: function(x[batch]), len(x), self.pixel_batch)
-        return torch.cat(made)
+        results, self.pixel_batch = _in_batches(lambda batch: function(x[batch]), len(x), self.pixel_batch)
+        return torch.cat(results)
 
 
 def _in_batches(function, n_images, batch_size):
     """Call a function of slices of images, halving the batch size when memory runs out; also returns the final batch size."""
-    made, done = [], 0
-    while done < n_images:
+    results, start = [], 0
+    while start < n_images:
         try:
-            made.append(function(slice(done, done + batch_size)))
-            done += batch_size
+            results.append(function(slice(start, start + batch_size)))
+            start += batch_size
         except torch.cuda.OutOfMemoryError:
             if batch_size == 1:
                 raise
             batch_size //= 2
-    return made, batch_size
+    return results, batch_size
 
 
 def load(folder: Path, device="cpu") -> VersatileDiffusion:

@@ -29,9 +29,9 @@ class StableDiffusion(VersatileDiffusion):
         other than 1.
         """
         if text_weight != 1:
-            raise ValueError(f"Stable Diffusion is conditioned on text alone, wanted text_weight 1, got {text_weight}")
-        none = np.zeros((len(rough), 0, 0), np.float32)
-        return super().refine(rough, text, none, text_weight=1, **options)
+            raise ValueError(f"Stable Diffusion is conditioned on text alone: text_weight must be 1, got {text_weight}")
+        no_vision = np.zeros((len(rough), 0, 0), np.float32)
+        return super().refine(rough, text, no_vision, text_weight=1, **options)
 
 
 class TextEmbedder(ClipEmbedder):
@@ -41,7 +41,7 @@ class TextEmbedder(ClipEmbedder):
         super().__init__(None, text_encoder, tokenizer)
 
     def _image_tokens(self, images):
-        raise ValueError("Stable Diffusion is conditioned on text alone and embeds no images; wanted `text`")
+        raise ValueError("Stable Diffusion is conditioned on text alone and embeds no images; use `text`")
 
     def _caption_tokens(self, captions) -> Tensor:
         return self.text_encoder.text_model(input_ids=self._ids(captions)).last_hidden_state.float().cpu()
@@ -55,8 +55,8 @@ def load_embedder(folder: Path, device="cpu") -> TextEmbedder:
     config = CLIPTextConfig(**read_config(folder / "text_encoder"))
     config.projection_dim = config.hidden_size
     unused = {"text_projection.weight": torch.eye(config.hidden_size)}  # needed by the class, not in the folder
-    kind, place = CLIPTextModelWithProjection, folder / "text_encoder"
-    text_encoder = load_transformers(kind, place, config=config, dtype=dtype, added=unused)
+    path = folder / "text_encoder"
+    text_encoder = load_transformers(CLIPTextModelWithProjection, path, config=config, dtype=dtype, added=unused)
     return TextEmbedder(text_encoder.to(device), load_tokenizer(folder / "tokenizer", config.vocab_size))
 
 

@@ -27,16 +27,16 @@ class DualAttention(nn.Module):
         for name, twin in twins.items():
             self.add_module(name, twin)
 
-    def forward(self, x: Tensor, given: dict) -> Tensor:
-        """Mix the twins' outputs; `given` maps each used twin to its weight, and the keys and values of its layers."""
+    def forward(self, x: Tensor, condition: dict) -> Tensor:
+        """Mix the twins' outputs; `condition` maps each used twin to its weight, and the keys and values of its layers."""
         mixed = x
-        for name, (weight, pairs) in given.items():
+        for name, (weight, pairs) in condition.items():
             twin = getattr(self, name)
             h = layers.project(twin.proj_in, layers.to_places(layers.group_norm(twin.norm, x)))
-            for block, pair in zip(twin.transformer_blocks, pairs, strict=True):
-                h = layers.transformer(block, h, pair)
+            for block, keys_values in zip(twin.transformer_blocks, pairs, strict=True):
+                h = layers.transformer(block, h, keys_values)
             h = layers.to_maps(layers.project(twin.proj_out, h), x.shape)
-            mixed = layers.repeated(mixed, len(h))
+            mixed = layers.repeat_rows(mixed, len(h))
             mixed = mixed + weight * h if isinstance(weight, Tensor) else torch.add(mixed, h, alpha=weight)
         return mixed
 
@@ -83,12 +83,12 @@ class DualUNet(nn.Module):
         """Map published names to ours: `attentions.0.norm` is our `attentions.0.vision.norm` or `attentions.0.text.norm`."""
         names = {}
         for name in self.unet.state_dict():
-            before, _, after = name.partition(".attentions.")
-            number, _, rest = after.partition(".")
-            if not after and twin == self.twins[0]:
+            prefix, _, suffix = name.partition(".attentions.")
+            number, _, tail = suffix.partition(".")
+            if not suffix and twin == self.twins[0]:
                 names[name] = name
-            elif rest.startswith(f"{twin}."):
-                names[f"{before}.attentions.{number}.{rest.removeprefix(f'{twin}.')}"] = name
+            elif tail.startswith(f"{twin}."):
+                names[f"{prefix}.attentions.{number}.{tail.removeprefix(f'{twin}.')}"] = name
         return names
 
     def condition(self, text: Tensor, vision: Tensor, text_weight: float | Tensor) -> list[dict]:
@@ -98,8 +98,8 @@ class DualUNet(nn.Module):
         with nonzero weight to its weight and its layers' keys and values, (n_images, n_heads, n_tokens, n_features). A UNet with
         one twin needs a `text_weight` of 1 (text) or 0 (vision).
         """
-        weights = {"text": (text_weight, text), "vision": (1 - text_weight, vision)}
-        used = {name: both for name, both in weights.items() if isinstance(both[0], Tensor) or both[0] != 0}
+        weighted = {"text": (text_weight, text), "vision": (1 - text_weight, vision)}
+        used = {name: pair for name, pair in weighted.items() if isinstance(pair[0], Tensor) or pair[0] != 0}
         return [
             {
                 name: (weight, [layers.keys_and_values(layer.attn2, tokens) for layer in getattr(part, name).transformer_blocks])
@@ -116,35 +116,36 @@ class DualUNet(nn.Module):
         """
         unet = self.unet
         emb = F.silu(unet.time_embedding(unet.time_proj(t.reshape(-1)).to(x.dtype)))  # (n_images or 1, n_features)
-        given = iter(conditioning)
+        conditions = iter(conditioning)
         x = unet.conv_in(x)
         skips = [x]
         for block in unet.down_blocks:
-            for resnet, attention in _pairs(block):
-                x = _layer(resnet, attention, x, emb, given)
+            for resnet, attention in _layer_pairs(block):
+                x = _apply_layer(resnet, attention, x, emb, conditions)
                 skips.append(x)
             for sampler in block.downsamplers or ():
                 x = sampler(x)
                 skips.append(x)
-        first, *rest = unet.mid_block.resnets
+        first, *later = unet.mid_block.resnets
         x = layers.residual(first, x, emb)
-        for attention, resnet in zip(unet.mid_block.attentions, rest, strict=True):
-            x = layers.residual(resnet, attention(x, next(given)), emb)
+        for attention, resnet in zip(unet.mid_block.attentions, later, strict=True):
+            x = layers.residual(resnet, attention(x, next(conditions)), emb)
         for block in unet.up_blocks:
-            for resnet, attention in _pairs(block):
-                x = _layer(resnet, attention, torch.cat([x, layers.repeated(skips.pop(), len(x))], dim=1), emb, given)
+            for resnet, attention in _layer_pairs(block):
+                x = torch.cat([x, layers.repeat_rows(skips.pop(), len(x))], dim=1)
+                x = _apply_layer(resnet, attention, x, emb, conditions)
             for sampler in block.upsamplers or ():
-                x = layers.enlarged(sampler, x, skips[-1].shape)
+                x = layers.upsample(sampler, x, skips[-1].shape)
         return unet.conv_out(layers.group_norm(unet.conv_norm_out, x, silu=True))
 
 
-def _pairs(block):
+def _layer_pairs(block):
     """Pair a block's residual layers with its attention blocks, or with None."""
     attentions = getattr(block, "attentions", None)
     return zip(block.resnets, attentions if attentions is not None else [None] * len(block.resnets), strict=True)
 
 
-def _layer(resnet, attention, x, emb, given):
+def _apply_layer(resnet, attention, x, emb, conditions):
     """Apply a residual layer and, if there is one, an attention block."""
     x = layers.residual(resnet, x, emb)
-    return x if attention is None else attention(x, next(given))
+    return x if attention is None else attention(x, next(conditions))
