@@ -52,7 +52,7 @@ def read_config(folder, name="config.json"):
     """
     path = folder / name
     if not path.exists():
-        raise FileNotFoundError(f"no {name} in {folder}, which says what model the weights are of; get it from their source.")
+        raise FileNotFoundError(f"no {name} in {folder}, which describes the model of the weights; get it from their source.")
     try:
         return dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
@@ -67,12 +67,12 @@ def read_folder(folder, names=NAMES):
     files = find_files(folder, names)
     missing = [file.name for file in files if not file.exists()]
     if missing:
-        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}, which the index beside names; get them as well.")
+        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}, which the index there lists; get them as well.")
     if not files:
-        there = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
+        found = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
         raise FileNotFoundError(
-            f"no weights in {folder}: wanted {', '.join(names)}, or the index of one with its shards; there is {there}. "
-            "A variant that is meant, such as .fp16, has to be given one of these names."
+            f"no weights in {folder}: wanted {', '.join(names)}, or the index of one with its shards; found {found}. "
+            "To use a variant, such as .fp16, rename it to one of these names."
         )
     return {key: tensor for file in files for key, tensor in read_tensors(file, mmap=True).items()}
 
@@ -115,20 +115,20 @@ def check_fit(wanted: dict, state: dict, *, what: str, ignore: str | None = None
     their names match `STALE` or the regular expression `ignore`. Raises ValueError, whose message begins with `what`, counts
     the differences and names the first five: tensors missing, unexpected, of another shape, or not finite.
     """
-    harmless = [STALE.pattern] if ignore is None else [STALE.pattern, ignore]
-    extra = (key for key in state if key not in wanted and not any(re.search(part, key) for part in harmless))
-    wrong = [f"missing {key}" for key in wanted if key not in state]
-    wrong += [f"unexpected {key}" for key in extra]
-    fitting = {key: state[key] for key in wanted if key in state}
-    for key, tensor in fitting.items():
+    ignored = [STALE.pattern] if ignore is None else [STALE.pattern, ignore]
+    extra = (key for key in state if key not in wanted and not any(re.search(pattern, key) for pattern in ignored))
+    problems = [f"missing {key}" for key in wanted if key not in state]
+    problems += [f"unexpected {key}" for key in extra]
+    matching = {key: state[key] for key in wanted if key in state}
+    for key, tensor in matching.items():
         shape = tuple(getattr(tensor, "shape", [type(tensor).__name__]))
         if shape != tuple(wanted[key].shape):
-            wrong.append(f"{key} has shape {shape}, wanted {tuple(wanted[key].shape)}")
+            problems.append(f"{key} has shape {shape}, wanted {tuple(wanted[key].shape)}")
         elif not tensor.isfinite().all():
-            wrong.append(f"{key} holds values that are not finite numbers")
-    if wrong:
-        raise ValueError(f"{what} ({len(wrong)} differences): {'; '.join(wrong[:5])}")
-    return fitting
+            problems.append(f"{key} holds values that are not finite numbers")
+    if problems:
+        raise ValueError(f"{what} ({len(problems)} differences): {'; '.join(problems[:5])}")
+    return matching
 
 
 def load_diffusers(kind, folder, *, dtype=None):
@@ -176,10 +176,10 @@ def load_tokenizer(folder, n_tokens):
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder)
         model, special = json.loads(tokenizer.backend_tokenizer.to_str())["model"], tokenizer.all_special_tokens
-        known = {*map("".join, model["merges"]), *special}
-        lost = [token for token in model["vocab"] if token not in known and len(token.removesuffix("</w>")) > 1]
-        if lost or len(tokenizer) != n_tokens:
-            raise ValueError(f"{len(tokenizer)} tokens, wanted {n_tokens}, and {len(lost)} of them are made by no merge")
+        reachable = {*map("".join, model["merges"]), *special}
+        unreachable = [token for token in model["vocab"] if token not in reachable and len(token.removesuffix("</w>")) > 1]
+        if unreachable or len(tokenizer) != n_tokens:
+            raise ValueError(f"{len(tokenizer)} tokens, wanted {n_tokens}, and no merge produces {len(unreachable)} of them")
     except Exception as error:  # damaged files raise many kinds of errors
         raise ValueError(
             f"{folder} cannot be read as a tokenizer ({type(error).__name__}: {error}): get its files (vocab.json, merges.txt, "

@@ -88,7 +88,7 @@ def test_settings_that_are_not_there_are_not_made_up(published, part):
     with pytest.raises(ValueError, match=rf"{config} must be a JSON object"):
         diffusion.load(folder)
     config.unlink()
-    with pytest.raises(FileNotFoundError, match=rf"no {config.name} in {folder / part}, which says what model"):
+    with pytest.raises(FileNotFoundError, match=rf"no {config.name} in {folder / part}, which describes the model"):
         diffusion.load(folder)
 
 
@@ -153,7 +153,7 @@ def test_shards_are_found_by_their_index(published, part, safe):
     load = weights.load_diffusers if part == "vae" else weights.load_transformers
     assert equal(load(kind, folder / part), whole)
     shards[1].unlink()
-    with pytest.raises(FileNotFoundError, match=rf"{part} lacks {shards[1].name}, which the index beside names"):
+    with pytest.raises(FileNotFoundError, match=rf"{part} lacks {shards[1].name}, which the index there lists"):
         load(kind, folder / part)
 
 
