@@ -178,7 +178,7 @@ def test_names_are_taken_in_their_order_and_variants_never(tmp_path):
     variants = [f"{name.replace('.', mark, 1)}" for name in weights.NAMES for mark in (".non_ema.", ".fp16.", ".A.")]
     for name in (*variants, "weights.safetensors", "flax_model.msgpack.safetensors"):
         write(name, -1.0)
-    with pytest.raises(FileNotFoundError, match=r"wanted diffusion_pytorch_model.safetensors, .* there is .*non_ema"):
+    with pytest.raises(FileNotFoundError, match=r"wanted diffusion_pytorch_model.safetensors, .* found .*non_ema"):
         weights.read_folder(tmp_path)
     for number, name in reversed(list(enumerate(weights.NAMES))):
         stem, ending = name.split(".")
