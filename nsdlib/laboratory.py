@@ -28,7 +28,7 @@ def _import(options):
 
     given = {key: getattr(options, key) for key in ("raw", "derivatives", "label", "task", "images", "space", "image_column")}
     name = options.name or f"sub{options.label}_{options.task}".replace("+", "").replace(",", "_")
-    found = importer.look(**assignments(options.p, name=name, **given))
+    found = importer.inspect(**assignments(options.p, name=name, **given))
     print(*found.checks, "", sep="\n")
     if importer.is_written(found):
         print(f"Nothing to be done: params/{name}.yaml says the same.")

@@ -63,7 +63,7 @@ def event_tables_table(root):
 def forecast_table(root):
     """Hours of each stage for one subject, and of all four subjects, on every machine with a rehearsal."""
     columns, runs = {}, {run.name: (run, costs.amounts(run)) for run in _runs()}
-    for table, machine, day in rehearsal.kept(root):
+    for table, machine, day in rehearsal.saved(root):
         hours = {name: rehearsal.subject_hours(table, *of_run) for name, of_run in runs.items()}
         totals = [stages.sum() for stages in hours.values()]
         column = {f"{SUBJECT}, {stage}": value for stage, value in hours[SUBJECT].items()}

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from nsdlib.core.files import held
 from nsdlib.store.download import GO_ON, Patience, Server
-from nsdlib.store.record import FetchError, File, Record, Remote, Unasked, digests, discard, find_fault, put_in_place, size_of
+from nsdlib.store.record import FetchError, File, Record, Remote, Unanswered, digests, discard, find_fault, put_in_place, size_of
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to do for a file: its state on disk, what the server has, and the problem if the server cannot tell.
 
-    `state` is "there", "unrecorded" (present with the right size, hash not yet computed), "damaged" or "missing". `unasked` is
+    `state` is "there", "unrecorded" (present with the right size, hash not yet computed), "damaged" or "missing". `unanswered` is
     True if no server answered.
     """
 
@@ -26,7 +26,7 @@ class Plan:
     state: str
     remote: Remote | None = None
     problem: str = ""
-    unasked: bool = False
+    unanswered: bool = False
 
     @property
     def size(self):
@@ -51,7 +51,7 @@ def fetch(files, folder, *, dry_run=False, verify=False, patience=None):
     if dry_run:
         plans = survey(files, folder, verify=verify, patience=patience)
         print(listing(plans, folder, each=True))
-        problems = [plan.problem for plan in plans if plan.problem and not plan.unasked]
+        problems = [plan.problem for plan in plans if plan.problem and not plan.unanswered]
     else:
         with alone(folder):
             plans = survey(files, folder, verify=verify, patience=patience)
@@ -115,8 +115,8 @@ def listing(plans, folder, *, each):
             size = amount(plan.size) if is_known else f"~{amount(plan.size)}" if plan.size else "?"
             lines.append(f"  {size:>10}  {plan.state:<10}  {plan.file.path.relative_to(folder)}: {plan.file.what}")
     lines.append(_line("all", plans))
-    if each and (n_unasked := sum(plan.unasked for plan in plans)):
-        lines.append(f"The server did not answer for {n_unasked} files: ~ is the size on record, ? is not known.")
+    if each and (n_unanswered := sum(plan.unanswered for plan in plans)):
+        lines.append(f"The server did not answer for {n_unanswered} files: ~ is the size on record, ? is not known.")
     return "\n".join(lines)
 
 
@@ -156,7 +156,7 @@ def _plan(file, entry, server, verify):
         remote = server.look(file)
     except FetchError as error:
         estimated = replace(file, about=entry.get("size", file.about))
-        return Plan(estimated, state, problem=str(error), unasked=isinstance(error, Unasked))
+        return Plan(estimated, state, problem=str(error), unanswered=isinstance(error, Unanswered))
     if state == "unrecorded" and remote.size not in (None, size_of(file.path)):
         state = "damaged"
     return Plan(file, state, remote)

@@ -33,7 +33,7 @@ class Decoded:
     """What a recipe decodes for the test images, in the order of `Inputs.test`."""
 
     targets: dict  # target to (n_images, n_targets) float32
-    retrieval: np.ndarray  # (n_images, n_targets) float32, compared with the true target `found_by`
+    retrieval: np.ndarray  # (n_images, n_targets) float32, compared with the recipe's true `retrieval_target`
     badge: str  # the linter's worst verdict on a part, one of `leaks.KINDS`
     seconds: float  # to fit all parts and to predict
     n_parameters: float  # fitted parameters; NaN if a user's decoder does not expose them
@@ -194,7 +194,7 @@ def predict_and_lint(part, X_test, Y_test, ids):
     return array.assign_attrs(badge=report.kind, n_parameters=float(part.n_parameters))
 
 
-def fit_and_ask(X, Y, X_test, Y_test, *, ids, **settings):
+def fit_and_predict(X, Y, X_test, Y_test, *, ids, **settings):
     """Fit a part with `fit` and predict with `ask`; the attribute seconds is the duration of both."""
     start = time.perf_counter()
     part = fit(X, Y, **settings)
@@ -208,12 +208,12 @@ def decode(recipe, inputs) -> Decoded:
     for target, options in recipe.targets.items():
         array, part_notes = _decode_target(recipe, target, options, inputs)
         parts[target], notes = array, notes + [note for note in part_notes if note not in notes]
-        if target == recipe.found_by and "retrieval" in array.use:
+        if target == recipe.retrieval_target and "retrieval" in array.use:
             retrieval = array.sel(use="retrieval").values
     targets = {target: array.sel(use="decoded").values for target, array in parts.items()}
     return Decoded(
         targets,
-        targets[recipe.found_by] if retrieval is None else retrieval,
+        targets[recipe.retrieval_target] if retrieval is None else retrieval,
         max((array.badge for array in parts.values()), key=leaks.KINDS.index),
         float(sum(array.seconds for array in parts.values())),
         float(sum(array.n_parameters for array in parts.values())),
@@ -225,7 +225,7 @@ def _decode_target(recipe, target, options, inputs):
     """One part's array as `ask` returns it, and notes."""
     run, (X, X_test, ids) = inputs.run, inputs.patterns(recipe.rows)
     voxels, notes = inputs.voxels(options.voxels)
-    Y, Y_test = inputs.truth(target, **recipe.asks)
+    Y, Y_test = inputs.truth(target, **recipe.truth_options)
     Y = Y[np.searchsorted(inputs.train.ids, ids)] if recipe.rows == "trials" else Y
     X, X_test = (X, X_test) if voxels.all() else (X[:, voxels], X_test[:, voxels])
     chosen_device, seed = device.pick_device(run.device), run.decoder_seeds[0]
@@ -241,7 +241,7 @@ def _decode_target(recipe, target, options, inputs):
         return array, (*notes, *part.notes)
     settings, decoder_notes = _of_others(target, options, recipe, inputs, voxels, mode)
     taught_by, pretraining_notes = _taught_by(target, recipe, inputs)
-    array = inputs.store.memoise(fit_and_ask)(
+    array = inputs.store.memoise(fit_and_predict)(
         X, Y, X_test, Y_test, ids=inputs.test.ids, decoder=options.decoder, settings=settings,
         alphas=options.alphas or zoo.alphas(run, _kind(target)), intercept=options.intercept, mode=mode, seed=seed,
         device=str(chosen_device), root=str(run.root) if options.is_own else None,
@@ -253,7 +253,7 @@ def _decode_target(recipe, target, options, inputs):
 
 def _taught_by(target, recipe, inputs):
     """Other subjects for pretraining the decoder of a target, in the form for `fit`, and notes that name them."""
-    subjects, taught_by = teachers(inputs.run, recipe.name) if recipe.is_taught(target) else [], []
+    subjects, taught_by = teachers(inputs.run, recipe.name) if recipe.is_pretrained(target) else [], []
     for subject_run in subjects:
         X, tokens, images = others.load_training_data(
             Store(subject_run), _kind(target), rows=recipe.rows, without=inputs.test.ids
@@ -284,7 +284,7 @@ def _of_others(target, options, recipe, inputs, voxels, mode):
         notes.append(f"{target}: predictions are rescaled to single held-out trials, so those from means of several vary less.")
     if options.decoder in rivals.NAMES:
         kind, model = _kind(target), recipe.generator.model
-        tokens, _ = inputs.truth(target, **recipe.asks) if target == "clip" else inputs.tokens(kind, model)
+        tokens, _ = inputs.truth(target, **recipe.truth_options) if target == "clip" else inputs.tokens(kind, model)
         settings["n_features"] = tokens.shape[-1]
         n_epochs = settings.setdefault("n_epochs", rivals.kind(options.decoder).n_epochs)
         if n_epochs > run.max_epochs:

@@ -133,7 +133,7 @@ class Pictures:
         drawn = self._make(recipe, decoded, inputs)
         if not recipe.lifts:
             return drawn
-        true = {name: inputs.truth(name, **recipe.asks)[1] for name in recipe.targets}
+        true = {name: inputs.truth(name, **recipe.truth_options)[1] for name in recipe.targets}
         once = recipe.model_copy(update={"generator": recipe.generator.model_copy(update={"n_samples": 1})})
         return replace(drawn, lifted=self._make(once, replace(decoded, targets=true), inputs).refined)
 
@@ -156,10 +156,10 @@ class Pictures:
 
     def _embed_for_retrieval(self, recipe, images, ids):
         """Embed images as for retrieval by a recipe, (n_images, n_targets)."""
-        if recipe.found_by == "clip":
+        if recipe.retrieval_target == "clip":
             return self._embedded(images, recipe.clip)
         embed = self._store.memoise(self.embedder.vision, weights=("versatile_diffusion",))
-        return as_target(recipe.found_by, embed(images, image_ids=ids))
+        return as_target(recipe.retrieval_target, embed(images, image_ids=ids))
 
     def _rough(self, generator, decoded, ids):
         """Rough images from the VDVAE, from the autoencoder, or grey."""

@@ -111,11 +111,11 @@ class Recipe(Strict):
             raise ValueError("clip: the folder of another CLIP and a target clip, its image embedding, go together")
         if not any(self.source(kind) for kind in KINDS):
             raise ValueError("targets: nothing to refine with, wanted text, vision, text_pooled or vision_pooled")
-        if self.pretrain_on and not any(self.is_taught(name) for name in self.targets):
+        if self.pretrain_on and not any(self.is_pretrained(name) for name in self.targets):
             raise ValueError("pretrain_on: only mindeye can be pretrained, and it decodes no target of the run's CLIP")
         if self.pretrain_on and self.generator.model != MODELS[0]:
             raise ValueError(f"pretrain_on: other subjects have only tokens of {MODELS[0]}, not of {self.generator.model}")
-        if self.generator.selects_best and self.found_by.startswith("text"):
+        if self.generator.selects_best and self.retrieval_target.startswith("text"):
             raise ValueError("generator.n_samples: the best sample is the closest to decoded vision, and none is decoded")
         for kind, weight in zip(KINDS, (0, 1), strict=True):
             if self.source(kind) is None and self.generator.text_weight != weight:
@@ -131,12 +131,12 @@ class Recipe(Strict):
         """Return the target that supplies tokens of a kind: the tokens themselves, the pooled vector, or None."""
         return next((name for name in (kind, f"{kind}_pooled") if name in self.targets), None)
 
-    def is_taught(self, target):
+    def is_pretrained(self, target):
         """Whether the decoder of a target is pretrained, if `pretrain_on` names other subjects."""
         return target not in ("latents", "autoencoder", "clip") and self.targets[target].decoder == "mindeye"
 
     @property
-    def asks(self):
+    def truth_options(self):
         """The arguments of `brain.Inputs.truth` that depend on the recipe."""
         return {"n_layers": self.n_layers, "model": self.generator.model, "clip": self.clip}
 
@@ -146,7 +146,7 @@ class Recipe(Strict):
         return any(self.source(kind) not in (None, kind) for kind in KINDS)
 
     @property
-    def found_by(self):
+    def retrieval_target(self):
         """The target by which images are retrieved."""
         return next(name for name in RETRIEVAL_TARGETS if name in self.targets)
 
@@ -205,7 +205,7 @@ def _check_pretraining(recipe, run, where):
 
 def _without_captions(recipe, run, where):
     """The recipe for a run without captions, guided only by vision; a ValueError if it retrieves or draws images by text."""
-    if recipe.found_by.startswith("text") or recipe.source("vision") is None:
+    if recipe.retrieval_target.startswith("text") or recipe.source("vision") is None:
         raise ValueError(
             f"{where}: {recipe.title} retrieves or draws images by text, and {run.name} has no captions: leave it out of "
             "`recipes`."
@@ -225,7 +225,8 @@ def describe(recipe) -> dict:
     scored = "the best of " if generator.selects_best else "mean score of " if generator.n_samples > 1 else ""
     samples = f"{scored}{generator.n_samples} samples" if scored else "one sample"
     drawn = f"{rough}, {samples}" + ("" if generator.model == MODELS[0] else f", by {generator.model}")
-    return {"title": recipe.title, "rows": recipe.rows, "decoded": ", ".join(parts), "found by": recipe.found_by, "drawn": drawn}
+    decoded = {"decoded": ", ".join(parts), "found by": recipe.retrieval_target}
+    return {"title": recipe.title, "rows": recipe.rows, **decoded, "drawn": drawn}
 
 
 def _check_decoder(part, root, where):

@@ -67,7 +67,7 @@ def _about(recipe, decoded, drawn):
         "badge": decoded.badge,
         "own_protocol": recipe.protocol or "",
         "title": recipe.title,
-        "target": recipe.found_by,
+        "target": recipe.retrieval_target,
         "n_parameters": decoded.n_parameters,
         "brain_seconds": decoded.seconds,
         "picture_seconds": drawn.seconds,
@@ -102,9 +102,9 @@ def _score_brain(recipe, decoded, inputs, order):
     """Scores of one brain side, with true and with permuted pairs: two DataArrays (measure, test_image)."""
     import xarray as xr
 
-    train, test = inputs.truth(recipe.found_by, **recipe.asks)
+    train, test = inputs.truth(recipe.retrieval_target, **recipe.truth_options)
     mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
-    unit_error, values, arrays = np.square(test - mean).mean(dtype=np.float64), decoded.targets[recipe.found_by], []
+    unit_error, values, arrays = np.square(test - mean).mean(dtype=np.float64), decoded.targets[recipe.retrieval_target], []
     for rows in (slice(None), order):
         retrieved = retrieve(decoded.retrieval[rows], test)
         error = np.square(values[rows] - test).mean(axis=1, dtype=np.float64) / unit_error

@@ -67,7 +67,7 @@ def examine(run):
 def expected(run):
     """Return lines of text with a run's expected time and memory on this machine, from records of earlier runs and rehearsals."""
     sizes, table = costs.amounts(run), forecast.predict(run, is_gpu=_gpu_memory(run) is not None)
-    hours, source = forecast.whole(run, table, sizes)
+    hours, source = forecast.run_hours(run, table, sizes)
     shown = table.drop(columns="lower").assign(seconds=table["seconds"].map(_duration))
     typical = f" ({sizes.typical}: typical, for want of files)" if sizes.typical else ""
     return [

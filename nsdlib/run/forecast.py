@@ -99,7 +99,7 @@ def forecast(runs, *, is_gpu):
     rows, amounts = {}, cache(costs.amounts)
     for run in runs:
         table, sizes = predict(run, is_gpu=is_gpu, sizes=amounts), amounts(run)
-        hours, source = whole(run, table, sizes)
+        hours, source = run_hours(run, table, sizes)
         rows[run.name] = {
             "images": f"{sizes.n_train:,} + {sizes.n_test:,}",
             "hours": hours,
@@ -125,7 +125,7 @@ def spread(hours, n_nodes):
     return float(busy.max())
 
 
-def whole(run, table, sizes):
+def run_hours(run, table, sizes):
     """Return the hours of a whole run and the source of that figure, from its table by `predict` and its sizes (costs.Amounts).
 
     The source is the records of all notebooks, or a rehearsal on such a machine, or else, with a GPU, a rehearsal on another GPU.
@@ -137,7 +137,7 @@ def whole(run, table, sizes):
     from nsdlib.run import rehearsal
 
     found = np.nan, f"`nsdlib rehearse {run.name}` measures it"
-    for stages, machine, made in rehearsal.kept(run.root):
+    for stages, machine, made in rehearsal.saved(run.root):
         hours, left_out = rehearsal.subject_hours(stages, run, sizes).sum(), rehearsal.left_out(stages, run, sizes)
         if machine == machine_name(run.device):
             return hours, f"rehearsal, {made}{left_out}"

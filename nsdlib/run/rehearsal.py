@@ -128,7 +128,7 @@ def keep(table, file, machine, day):
     atomic_write(file, f"# {machine}\n# {day}\n{table.to_csv()}")
 
 
-def kept(root):
+def saved(root):
     """Yield (table, machine, day) of each rehearsal, first those shipped with the project; warn of damaged files."""
     for file in [*sorted((root / "book" / "data").glob("rehearsal*.csv")), *sorted((root / "runs").glob(f"*/{FILE}"))]:
         try:

@@ -56,9 +56,9 @@ class Artifact:
     folder: Path
     provenance: dict  # everything that its values depend on
     made_by: dict  # its notebook or function, for the manifest
-    what: str  # for messages: its contents
+    contents: str  # for messages
     maker: str  # for messages: the notebook or function that makes it
-    again: Callable  # for messages: returns how to make it again; called only when needed
+    how_again: Callable  # for messages: returns how to make it again; called only when needed
 
     def is_finished(self):
         """Return whether the folder has a manifest, which is written last."""
@@ -78,12 +78,12 @@ class Artifact:
         arrays, problem = self.folder / ARRAYS, f"is not the file that {self.maker} wrote"
         if damage := self._damage():
             file, reason = damage
-            raise DamagedArtifact(f"{file} {problem}: {reason}. To make it anew, {self.again()}; this one is kept beside.")
+            raise DamagedArtifact(f"{file} {problem}: {reason}. To replace it, {self.how_again()}; the damaged one is kept.")
         try:
             return xr.open_dataset(arrays, engine="h5netcdf")
         except Exception as error:  # h5netcdf and HDF5 raise many types of errors on damaged files
             raise DamagedArtifact(
-                f"{arrays} {problem} ({type(error).__name__}: {error}). Move the folder away and {self.again()}."
+                f"{arrays} {problem} ({type(error).__name__}: {error}). Move the folder away and {self.how_again()}."
             ) from error
 
     def write(self, dataset):
@@ -107,7 +107,7 @@ class Artifact:
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            raise StoreFull(self._what_to_free(n_bytes)) from error
+            raise StoreFull(self._disk_full(n_bytes)) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -138,10 +138,10 @@ class Artifact:
         folder, damaged = self.folder, self.is_finished() and self._damage()
         if damaged or (folder.exists() and not self.is_finished()):
             kind = "damaged" if damaged else "incomplete"
-            aside = tempfile.mkdtemp(prefix=f".{kind}-{folder.name}-", dir=folder.parent)
-            folder.rename(aside)
+            backup = tempfile.mkdtemp(prefix=f".{kind}-{folder.name}-", dir=folder.parent)
+            folder.rename(backup)
             if damaged:
-                warnings.warn(f"{folder.name} was damaged and has been made anew; it is kept as {aside}.", stacklevel=4)
+                warnings.warn(f"{folder.name} was damaged and has been made again; it is kept as {backup}.", stacklevel=4)
         try:
             partial.rename(folder)
         except OSError:
@@ -149,14 +149,15 @@ class Artifact:
                 raise
         _sync(folder.parent)
 
-    def _what_to_free(self, needed):
+    def _disk_full(self, needed):
         """Error message for a full disk: the space needed, the space free, and what to do."""
         free = shutil.disk_usage(self.run.store).free
-        more = f"Free {needed - free:,} bytes" if free < needed else "A quota or a limit on file sizes is in the way: raise it"
+        quota = "A quota or a limit on file sizes prevents it: raise the limit"
+        remedy = f"Free {needed - free:,} bytes" if free < needed else quota
         return (
-            f"There is no room for the {self.what} of run {self.run.name!r}: it takes up to {needed:,} bytes, and "
-            f"{free:,} are free in {self.run.store}. {more}, or name another folder as `store` in params/_common.yaml; then "
-            f"{self.again()}."
+            f"There is no room for the {self.contents} of run {self.run.name!r}: it takes up to {needed:,} bytes, and "
+            f"{free:,} are free in {self.run.store}. {remedy}, or name another folder as `store` in params/_common.yaml; then "
+            f"{self.how_again()}."
         )
 
 
@@ -164,21 +165,21 @@ def read_manifest(path):
     """Read a manifest; None when the file cannot be read or lacks a required key."""
     try:
         manifest = json.loads(path.read_text())
-        parts = [manifest["run"], *(manifest["provenance"][kind] for kind in ("code", "weights", "after"))]
-        is_whole = all(isinstance(part, dict) for part in parts) and isinstance(manifest["sha256"], str)
+        sections = [manifest["run"], *(manifest["provenance"][kind] for kind in ("code", "weights", "after"))]
+        is_valid = all(isinstance(section, dict) for section in sections) and isinstance(manifest["sha256"], str)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return manifest if is_whole else None
+    return manifest if is_valid else None
 
 
 @cache
 def machine_id():
     """Identify the boot of this machine and its PID namespace (container), within which process ids are comparable."""
     try:
-        place = BOOT.read_text() + str(NAMESPACE.readlink())
+        identity = BOOT.read_text() + str(NAMESPACE.readlink())
     except OSError:  # not Linux: no writer matches this id, so only the age of a folder counts
-        place = os.urandom(8).hex()
-    return hashlib.sha256(place.encode()).hexdigest()[:12]
+        identity = os.urandom(8).hex()
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
 def _is_abandoned(partial):

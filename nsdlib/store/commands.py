@@ -11,11 +11,11 @@ from nsdlib.store.variants import differing
 def command(run_name, name, parameters):
     """Return the command line that runs a notebook with these parameters."""
     values = (value if isinstance(value, str) else json.dumps(value) for value in parameters.values())
-    options = [word for pair in zip(parameters, values, strict=True) for word in ("-p", "=".join(pair))]
+    options = [option for pair in zip(parameters, values, strict=True) for option in ("-p", "=".join(pair))]
     return shlex.join(["nsdlib", "run", run_name, name, *options])
 
 
-def how_to_make(run, name):
+def command_that_makes(run, name):
     """Say which command makes an artifact, a key of `ARTIFACTS`, with this run's parameters.
 
     For example "run `nsdlib run demo 05_two_stage_reconstruction -p strength=0.9`". Changed parameters that the notebook does not
@@ -23,8 +23,8 @@ def how_to_make(run, name):
     """
     notebook, fields = find_step(name).notebook, all_fields(name)
     changed = {field: value for field, value in differing(run).items() if field in fields}
-    taken = default_parameters(run.root / "notebooks" / f"{notebook}.ipynb")
-    here = {field: value for field, value in changed.items() if field in taken}
-    lines = (f"{field}: {json.dumps(value)}" for field, value in changed.items() if field not in taken)
-    first = "".join(f"set `{line}` in params/{run.name}.yaml, " for line in lines)
-    return f"{first}run `{command(run.name, notebook, here)}`"
+    settable = default_parameters(run.root / "notebooks" / f"{notebook}.ipynb")
+    options = {field: value for field, value in changed.items() if field in settable}
+    lines = (f"{field}: {json.dumps(value)}" for field, value in changed.items() if field not in settable)
+    edits = "".join(f"set `{line}` in params/{run.name}.yaml, " for line in lines)
+    return f"{edits}run `{command(run.name, notebook, options)}`"

@@ -5,12 +5,12 @@ import threading
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
-from nsdlib.store.record import FetchError, Remote, Unasked, digests, discard, find_fault, size_of
+from nsdlib.store.record import FetchError, Remote, Unanswered, digests, discard, find_fault, size_of
 
 BLOCK = 2**16  # bytes written at once
 PROGRESS = 2**20  # bytes that an attempt must add to reset the count of failures
 MAX_REDIRECTS = 5
-GO_ON = "the same command goes on from here"
+GO_ON = "the same command resumes from here"
 OFFLINE = f"is this machine online? When it is, {GO_ON}"
 
 
@@ -71,7 +71,7 @@ class Server:
         failures, furthest, host = 0, reached(), urlsplit(file.address).netloc
         while True:
             if host in self._silent - self._answered:
-                raise Unasked(f"{file.label}: {host} does not answer; {OFFLINE}.")
+                raise Unanswered(f"{file.label}: {host} does not answer; {OFFLINE}.")
             try:
                 return attempt()
             except _Again as error:
@@ -80,8 +80,8 @@ class Server:
                 if failures >= self.patience.tries:
                     self._silent.add(host)
                     tries = f"attempt {failures} of {self.patience.tries}"
-                    kind = Unasked if error.advice == OFFLINE else FetchError
-                    raise kind(f"{file.label}: {error} ({tries}); {error.advice}.") from None
+                    error_type = Unanswered if error.advice == OFFLINE else FetchError
+                    raise error_type(f"{file.label}: {error} ({tries}); {error.advice}.") from None
             if self.stop.wait(self.patience.backoff * 2 ** (failures - 1)):
                 raise FetchError(f"{file.label}: stopped; {GO_ON}.")
 
@@ -105,15 +105,15 @@ class Server:
         """Append the missing bytes to the `.part`; raises _Again when the connection ends early."""
         import requests
 
-        n_there = size_of(file.part)
-        if n_there == remote.size and file.part.exists():
+        n_present = size_of(file.part)
+        if n_present == remote.size and file.part.exists():
             return
-        with self._ask("GET", file.address, file, start=n_there) as response:
-            going_on = response.headers.get("Content-Range", "").startswith(f"bytes {n_there}-")
-            if n_there and not going_on:  # the server restarts from the first byte, or cannot resume
+        with self._ask("GET", file.address, file, start=n_present) as response:
+            is_resumed = response.headers.get("Content-Range", "").startswith(f"bytes {n_present}-")
+            if n_present and not is_resumed:  # the server restarts from the first byte, or cannot resume
                 discard(file.part, count)
-            if response.status_code == 416 or (response.status_code == 206 and not going_on):
-                raise _Again("the server does not go on where the file ends here")
+            if response.status_code == 416 or (response.status_code == 206 and not is_resumed):
+                raise _Again("the server does not resume at the end of the partial file")
             with file.part.open("ab") as out:
                 try:
                     for block in response.iter_content(BLOCK):
@@ -147,13 +147,13 @@ class Server:
             return response
         response.close()
         if status < 400:
-            raise _Again(f"{host} gave a web page in its place", "log in to the network here, then repeat the command")
+            raise _Again(f"{host} sent a web page instead", "log in to the network here, then repeat the command")
         if status >= 500 or status in (408, 429):
-            raise _Again(f"{host} cannot serve it now ({status} {response.reason})", f"some time later {GO_ON}")
-        said = "does not have it" if status in (404, 410) else "refuses it"
+            raise _Again(f"{host} cannot serve it now ({status} {response.reason})", f"try later: {GO_ON}")
+        problem = "does not have it" if status in (404, 410) else "refuses it"
         raise FetchError(
-            f"{file.label}: {host} {said} ({status} {response.reason}); open {file.address} in a browser: "
-            "when it fails there too, the address has changed and the file has to be put in place by hand."
+            f"{file.label}: {host} {problem} ({status} {response.reason}); open {file.address} in a browser: "
+            "if that fails too, the address has changed; download the file by hand from its new one."
         )
 
 
@@ -163,13 +163,13 @@ def _checked(file, remote, recorded, count):
     if remote.size is not None and size < remote.size:
         raise _Again(f"the connection was cut at byte {size:,} of {remote.size:,}")
     hashes = digests(file.part)
-    wrong = find_fault(file, remote, recorded, hashes=hashes)
+    fault = find_fault(file, remote, recorded, hashes=hashes)
     if remote.size is not None and size > remote.size:
-        wrong = f"{size:,} of them, wanted {remote.size:,}"
-    if wrong:
+        fault = f"{size:,} of them, wanted {remote.size:,}"
+    if fault:
         discard(file.part, count)
         raise _Again(
-            f"wrong bytes came ({wrong})",
+            f"wrong bytes received ({fault})",
             "try another network; when the publisher has replaced the file, remove its entry from fetched.json",
         )
     return hashes[0]

@@ -105,55 +105,55 @@ def provenance(run, name):
 def _provenance(run, name, contents):
     """`provenance`, with a cached function that returns the contents of a run's files."""
     step = find_step(name)
-    earlier = [(other, run, other) for other in step.after if other != "glm" or run.betas == "glm"]
+    inputs = [(other, run, other) for other in step.after if other != "glm" or run.betas == "glm"]
     for other in step.across:
-        earlier += [(f"{member}/{other}", load_run(member), other) for member in run.group]
+        inputs += [(f"{member}/{other}", load_run(member), other) for member in run.group]
     for recipe in run.recipes if "recipes" in step.params else ():
-        earlier += [(f"{one.name}/{other}", one, other) for one in teachers(run, recipe) for other in TAUGHT_BY]
-    after = {key: digest(_provenance(of, other, contents)) for key, of, other in earlier}
+        inputs += [(f"{teacher.name}/{other}", teacher, other) for teacher in teachers(run, recipe) for other in TAUGHT_BY]
+    after = {key: digest(_provenance(owner, other, contents)) for key, owner, other in inputs}
     fields = run.model_dump(mode="json", include=set(step.params), exclude=FOLDERS)
     if run.section in step.params:
         fields["contents"] = contents(run)
     if "recipes" in step.params:
         fields["recipe files"] = {name: _recipe_hashes(run, name) for name in run.recipes}
-    cells, reached = slices.slice_of(run.root / "notebooks" / f"{step.notebook}.ipynb", name)
+    cells, imports = slices.slice_of(run.root / "notebooks" / f"{step.notebook}.ipynb", name)
     return {
         "artifact": name,
         "fields": fields,
         "after": after,
-        "code": {f"notebook {step.notebook}": cells} | sources.code_hashes(reached),
+        "code": {f"notebook {step.notebook}": cells} | sources.code_hashes(imports),
         "weights": {part: _weights_hash(run, part) for part in step.weights},
     }
 
 
 def teachers(run, recipe):
     """List the runs on whose subjects a recipe pretrains: those with the run's zoo, never the run's own subject."""
-    others = usable_runs(sources.recipe_subjects(run.root, recipe))
-    return [other for other in others if other.zoo == run.zoo and (other.data, other.subject) != (run.data, run.subject)]
+    runs = usable_runs(sources.recipe_subjects(run.root, recipe))
+    return [other for other in runs if other.zoo == run.zoo and (other.data, other.subject) != (run.data, run.subject)]
 
 
 def _contents(run):
     """Content hashes of a laboratory's own files, which can change while their names stay: {setting: hash}."""
-    places = {"data": run.data} | {name: value for name, value in getattr(run, run.section) if isinstance(value, Path)}
+    paths = {"data": run.data} | {name: value for name, value in getattr(run, run.section) if isinstance(value, Path)}
     if run.roi.endswith((".nii", ".nii.gz")):
-        places["roi"] = run.root / Path(run.roi).expanduser()
-    found = {}
-    for name, place in places.items():
+        paths["roi"] = run.root / Path(run.roi).expanduser()
+    hashes = {}
+    for name, place in paths.items():
         files = {place.name: place} if place.is_file() else {file: place / file for file in _files_below(place, run, name)}
-        found[name] = digest([[file, content_hash(path)] for file, path in sorted(files.items()) if path.is_file()])
-    return found
+        hashes[name] = digest([[file, content_hash(path)] for file, path in sorted(files.items()) if path.is_file()])
+    return hashes
 
 
-def _files_below(place, run, name):
+def _files_below(folder, run, name):
     """Names of the files in a setting's folder; for a data set, only those read for the subject and its tasks."""
     section, endings = getattr(run, run.section), _READ.get(f"{run.section} {name}", "")
     patterns = _OF_SUBJECT[getattr(section, "kind", "bids")] if endings else "**"
     label = glob.escape(section.label.removeprefix("subj"))
-    wanted = {"task": section.task.split(","), "space": re.split("[:_]", section.space)[:1]} if run.bids else {}
+    allowed = {"task": section.task.split(","), "space": re.split("[:_]", section.space)[:1]} if run.bids else {}
     for pattern in patterns.format(label=label).split(" "):
-        for file in glob.iglob(pattern, root_dir=place, recursive=True):  # noqa: PTH207  Path.glob does not follow links
-            named = re.findall(r"_(task|space)-([^_]+)", f"_{Path(file).name}")
-            if re.search(f"({endings})$", file) and all(value in wanted.get(key, [value]) for key, value in named):
+        for file in glob.iglob(pattern, root_dir=folder, recursive=True):  # noqa: PTH207  Path.glob does not follow links
+            entities = re.findall(r"_(task|space)-([^_]+)", f"_{Path(file).name}")
+            if re.search(f"({endings})$", file) and all(value in allowed.get(key, [value]) for key, value in entities):
                 yield file
 
 
@@ -184,10 +184,10 @@ def call_provenance(run, function, arguments, options, *, weights=()):
     for name, parameter in signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             values |= values.pop(name)
-    known = {part for step in ARTIFACTS.values() for part in step.weights}
+    folders = {part for step in ARTIFACTS.values() for part in step.weights}
     for part in weights:
-        if part not in known:
-            raise ValueError(f"{part!r} is no folder of weights{nearest(part, known)} There are {', '.join(sorted(known))}.")
+        if part not in folders:
+            raise ValueError(f"{part!r} is no folder of weights{nearest(part, folders)} There are {', '.join(sorted(folders))}.")
     return {
         "artifact": function.__qualname__,
         "fields": {
@@ -210,10 +210,10 @@ def notebooks_before(notebook):
 
     Returns two lists of str: those to run for the same run, and those to run for every run in `Run.group`.
     """
-    made = [step for step in ARTIFACTS.values() if step.notebook == notebook.stem]
-    loaded = (slices.artifacts_loaded(notebook) & set(ARTIFACTS)).union(*(step.after for step in made))
+    steps = [step for step in ARTIFACTS.values() if step.notebook == notebook.stem]
+    loaded = (slices.artifacts_loaded(notebook) & set(ARTIFACTS)).union(*(step.after for step in steps))
     of_run = {ARTIFACTS[name].notebook for name in loaded}
-    of_group = {ARTIFACTS[name].notebook for step in made for name in step.across}
+    of_group = {ARTIFACTS[name].notebook for step in steps for name in step.across}
     return sorted(of_run - {notebook.stem}), sorted(of_group)
 
 
@@ -249,8 +249,8 @@ def _module_of(function):
     """The module of a function, which must be one of nsdlib that computes; raises TypeError otherwise."""
     if not sources.computes(function.__module__):
         raise TypeError(
-            f"{function.__qualname__} is from {function.__module__}; wanted one of a module of nsdlib that "
-            "computes, for only its code is known."
+            f"{function.__qualname__} is from {function.__module__}; wanted a function of a module of nsdlib that "
+            "computes, because only its code is hashed."
         )
     return function.__module__
 
@@ -260,7 +260,7 @@ def _settings(function, weights):
     owner = getattr(function, "__self__", None)
     if inspect.unwrap(function).__closure__ or not (owner is None or weights or hasattr(owner, "settings")):
         raise TypeError(
-            f"{function.__qualname__} holds values that are none of its arguments; its object needs `settings`, a dictionary."
+            f"{function.__qualname__} depends on values other than its arguments; its object needs `settings`, a dictionary."
         )
     return getattr(owner, "settings", {})
 
@@ -279,8 +279,8 @@ def _fingerprint(value, name):
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(
-        f"{name}: a result is kept under what its function was called with, and a {type(value).__name__} does not say what it "
-        "holds; wanted arrays, numbers, strings, None, or tuples, lists and dictionaries of them."
+        f"{name}: a result is stored by the hash of its function's arguments, and a {type(value).__name__} cannot be hashed; "
+        "wanted arrays, numbers, strings, None, or tuples, lists and dictionaries of them."
     )
 
 

@@ -18,7 +18,7 @@ class FetchError(Exception):
     """A file cannot be downloaded; the message names it and says what to do."""
 
 
-class Unasked(FetchError):
+class Unanswered(FetchError):
     """The file's server does not answer."""
 
 
@@ -67,10 +67,10 @@ class Record:
         try:
             self._entries = json.loads(self.path.read_text()) if self.path.exists() else {}
             if not all(isinstance(entry, dict) for entry in self._entries.values()):
-                raise ValueError("its entries are not those of files")
+                raise ValueError("an entry is no dictionary")
         except (ValueError, AttributeError) as error:
             raise ValueError(
-                f"{self.path} cannot be used ({error}): restore it, or remove it and all hashes are taken anew."
+                f"{self.path} cannot be used ({error}): restore it, or remove it, and all hashes are recorded again."
             ) from None
 
     def __getitem__(self, file):
@@ -103,18 +103,18 @@ def find_fault(file, remote, recorded, *, hashes):
     """
     sha256, md5 = hashes
     is_md5 = file.md5_etag and re.fullmatch("[0-9a-f]{32}", remote.etag)
-    promises = {
+    hashes_by_source = {
         "the server's md5": (remote.etag if is_md5 else "", md5),
         "the server's sha256": (remote.sha256, sha256),
         "the hash in its name": (file.sha256, sha256),
-        "the sha256 of the first time in fetched.json": (recorded, sha256),
+        "the sha256 of the first download in fetched.json": (recorded, sha256),
     }
-    wrong = [
-        f"{what} is {wanted[:8]}, that of the bytes that came {got[:8]}"
-        for what, (wanted, got) in promises.items()
-        if not got.startswith(wanted)
+    mismatches = [
+        f"{source} is {expected[:8]}, that of the received bytes {received[:8]}"
+        for source, (expected, received) in hashes_by_source.items()
+        if not received.startswith(expected)
     ]
-    return "; ".join(wrong)
+    return "; ".join(mismatches)
 
 
 def size_of(path):
@@ -131,8 +131,8 @@ def discard(part, count):
 def put_in_place(file, *, is_ours):
     """Rename a complete `.part` to its final name; a file there that is not ours is kept as `.replaced`."""
     if file.path.exists() and not is_ours:
-        beside = file.path.with_name(f"{file.path.name}.replaced")
-        if beside.exists():
-            raise FetchError(f"{file.label}: it is to be replaced, but {beside} is there already; move both away.")
-        file.path.rename(beside)
+        backup = file.path.with_name(f"{file.path.name}.replaced")
+        if backup.exists():
+            raise FetchError(f"{file.label}: it must be replaced, but {backup} already exists; move both away.")
+        file.path.rename(backup)
     file.part.replace(file.path)

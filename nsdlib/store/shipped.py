@@ -53,11 +53,11 @@ class Shipped:
         file = self.folder / f"{name}.nc"
         if not self.has(name):
             raise ValueError(
-                f"{self.folder} has none of {name}: `{self.about['command']}` copies it there once it has been made."
+                f"{self.folder} does not have {name}: once it has been made, `{self.about['command']}` copies it there."
             )
         if not (file.is_file() and file_hash(file) == self.about["artifacts"][name]["sha256"]):
             raise ValueError(
-                f"{file} is not what {ABOUT} beside it tells of: get both anew from the repository, or make them by "
+                f"{file} is not the file that {ABOUT} beside it describes: get both anew from the repository, or make them by "
                 f"`{self.about['command']}`."
             )
         return xr.open_dataset(file, engine="h5netcdf")
@@ -76,9 +76,9 @@ class Shipped:
 
     def __str__(self):
         run, manifest = self.about["run"], next(iter(self.about["artifacts"].values()))
-        first, rest = (changed := self.outdated())[:3], len(changed) - 3
-        what = "; ".join([*first, f"and {rest} more"] if rest > 0 else first)
-        state = f"by an EARLIER VERSION ({what})" if changed else "by the present parameters and code"
+        shown, n_more = (changed := self.outdated())[:3], len(changed) - 3
+        text = "; ".join([*shown, f"and {n_more} more"] if n_more > 0 else shown)
+        state = f"by an EARLIER VERSION ({text})" if changed else "by the present parameters and code"
         return (
             f"{run['name']}: networks trained to their end, or for {run['max_epochs']} epochs, seeds "
             f"{', '.join(map(str, run['decoder_seeds']))}; made {state} on {manifest['made'][:10]}, commit "
@@ -88,8 +88,8 @@ class Shipped:
 
 def beside(run):
     """Return the shipped results of runs like this one, to show beside its own (dict of str to Shipped)."""
-    found = [Shipped(file.parent) for file in sorted((run.root / PLACE).glob(f"*/{ABOUT}"))]
-    return {one.about["run"]["name"]: one for one in found if one.about["run"]["like"] == run.name}
+    results = [Shipped(file.parent) for file in sorted((run.root / PLACE).glob(f"*/{ABOUT}"))]
+    return {shipped.about["run"]["name"]: shipped for shipped in results if shipped.about["run"]["like"] == run.name}
 
 
 def ship(run, *, machine):
@@ -104,22 +104,22 @@ def ship(run, *, machine):
     names = [name for name in ARTIFACTS if artifact_hash(run, name) != artifact_hash(like, name) and store.has(name)]
     if not names:
         raise ValueError(f"There is nothing to ship in which {run.name} differs from {like.name}: `nsdlib run {run.name}` first.")
-    place = run.root / PLACE / run.name
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{run.name}-", dir=place.parent) as beside_it:
-        folder = Path(beside_it) / run.name
+    target = run.root / PLACE / run.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{run.name}-", dir=target.parent) as temporary:
+        folder = Path(temporary) / run.name
         folder.mkdir()
-        made = {name: _copy(store, name, folder) for name in names}
+        manifests = {name: _copy(store, name, folder) for name in names}
         about = {"run": fields(run), "command": f"nsdlib ship {run.name}", "commit": commit(run.root), "machine": machine}
-        about["artifacts"] = {name: manifest for name, manifest in made.items() if manifest}
+        about["artifacts"] = {name: manifest for name, manifest in manifests.items() if manifest}
         if not about["artifacts"]:
             raise ValueError(
                 f"There is nothing to ship of {run.name}: no array of {', '.join(names)} is below {LARGEST:,} bytes."
             )
         (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
-        shutil.rmtree(place, ignore_errors=True)
-        folder.rename(place)
-    return Shipped(place)
+        shutil.rmtree(target, ignore_errors=True)
+        folder.rename(target)
+    return Shipped(target)
 
 
 def _copy(store, name, folder):
@@ -130,8 +130,8 @@ def _copy(store, name, folder):
         if not small.data_vars:
             return None
         small.to_netcdf(file, engine="h5netcdf", encoding={variable: {"zlib": True} for variable in small})
-    kept = ("provenance", "made", "versions")
-    return {key: manifest[key] for key in kept} | {"sha256": file_hash(file), "bytes": file.stat().st_size}
+    keys = ("provenance", "made", "versions")
+    return {key: manifest[key] for key in keys} | {"sha256": file_hash(file), "bytes": file.stat().st_size}
 
 
 def commit(root):
@@ -139,7 +139,7 @@ def commit(root):
     command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
     environment = os.environ | {"GIT_CEILING_DIRECTORIES": str(root.parent)}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     except OSError:  # git is not installed
         return None
-    return done.stdout.strip() or None
+    return result.stdout.strip() or None

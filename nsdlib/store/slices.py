@@ -15,9 +15,9 @@ from nsdlib.store.names import COMPREHENSIONS, FUNCTIONS, IMPORTS, bound_by, nam
 from nsdlib.store.sources import CARRIERS, cells, digest, imported
 
 SHOWING = ("nsdlib.plots", "matplotlib", "seaborn", "IPython", "ipywidgets")  # their functions do not change their arguments
-FRESH = {"print", "display", "deepcopy", "float", "int", "bool", "str", "len", "repr", "range"}  # results share no memory
+UNSHARED = {"print", "display", "deepcopy", "float", "int", "bool", "str", "len", "repr", "range"}  # results share no memory
 REFLECTIVE = {"globals", "locals", "vars", "exec", "eval", "get_ipython"}  # may change anything
-TELLING = {"describe", "head", "map", "rename", "round", "tail"}  # methods that return a new value, called to show it
+DISPLAYED = {"describe", "head", "map", "rename", "round", "tail"}  # methods that return a new value, called to show it
 CONVERTING = re.compile("(^|_)(as|to)_")  # as_text, to_frame, ...
 STATEFUL = {"default_rng", "Generator", "RandomState", "iter", "open", "map", "filter", "zip", "enumerate", "reversed"}
 MUTATING_METHODS = {
@@ -60,8 +60,8 @@ def _slice(path, artifact, _size, _time):
         )
     if not any(isinstance(line, FUNCTIONS) for line in saving):  # a function may be called, and save, in a later statement
         statements = statements[: statements.index(saving[-1]) + 1]
-    kept = follow(statements, saving)
-    return digest(ast.dump(ast.Module(kept, []))), imported(kept)
+    selected = follow(statements, saving)
+    return digest(ast.dump(ast.Module(selected, []))), imported(selected)
 
 
 def follow(statements, wanted):
@@ -73,15 +73,15 @@ def follow(statements, wanted):
     if any(names_in(line) & REFLECTIVE for line in statements):
         return statements
     values = _Values(statements)
-    late, before = set(), None  # names that functions read when called, which may be at any later time
-    while late != before:
-        kept, needed = [], set().union(*(bound_by(line) for line in wanted if isinstance(line, FUNCTIONS)))
+    late, previous = set(), None  # names that functions read when called, which may be at any later time
+    while late != previous:
+        selected, needed = [], set().union(*(bound_by(line) for line in wanted if isinstance(line, FUNCTIONS)))
         for line in reversed(statements):
             if line in wanted or (needed | late) & values.changed_by(line) or _is_star(line):
-                kept.append(_of_import(line, needed | late))
+                selected.append(_of_import(line, needed | late))
                 needed = (needed - set_anew(line)) | read_by(line)
-        before, late = late, late.union(*map(read_late, kept))
-    return kept[::-1]
+        previous, late = late, late.union(*map(read_late, selected))
+    return selected[::-1]
 
 
 class _Values:
@@ -92,7 +92,7 @@ class _Values:
         imports = {name: node for node in nodes if isinstance(node, IMPORTS) for name in bound_by(node)}
         self.imports = set(imports)
         self.showing = {"print", "display"} | {name for name, node in imports.items() if _is_from(node, SHOWING)}
-        self.fresh = FRESH | self.showing | {name for name, node in imports.items() if _is_from(node, CARRIERS)}
+        self.fresh = UNSHARED | self.showing | {name for name, node in imports.items() if _is_from(node, CARRIERS)}
         pairs = [pair for node in nodes for pair in _assigned(node)]
         self.defined = {name for name, value in pairs if isinstance(value, FUNCTIONS)}
         self.drawn = {name for name, value in pairs if isinstance(value, ast.Call | ast.Starred) and _root(value) in self.showing}
@@ -100,13 +100,14 @@ class _Values:
         self.origins, self.views = {}, {}  # names that a value may share parts with; names that it may be a view of
         for name, value in pairs:
             self.origins.setdefault(name, {name}).update(self._sources(value))
-        before = 0
-        while before != (before := sum(map(len, self.origins.values()))):
+        previous, size = 0, sum(map(len, self.origins.values()))
+        while previous != size:
             for origins in self.origins.values():
                 origins.update(*(self.origins.get(name, ()) for name in tuple(origins)))
+            previous, size = size, sum(map(len, self.origins.values()))
         for name, value in pairs:
-            made = isinstance(value, _CONTAINERS | COMPREHENSIONS)
-            shared = set() if made else set().union(*(self.origins.get(other, ()) for other in self._sources(value)))
+            is_new = isinstance(value, _CONTAINERS | COMPREHENSIONS)
+            shared = set() if is_new else set().union(*(self.origins.get(other, ()) for other in self._sources(value)))
             self.views.setdefault(name, {name}).update(shared)
         self.stateful = one_way | {name for name, value in pairs if getattr(value, "id", None) in one_way}
 
@@ -116,9 +117,9 @@ class _Values:
         for part in self._written(line):
             names = names_in(part) - self.imports or names_in(part)
             changed |= names - self.drawn
-            known = self.views if isinstance(part, ast.Name) else self.origins
-            shared = shared.union(*(known.get(name, ()) for name in names - self.drawn))
-        changed |= {name for name, made_from in self.origins.items() if made_from & shared}
+            sharing = self.views if isinstance(part, ast.Name) else self.origins
+            shared = shared.union(*(sharing.get(name, ()) for name in names - self.drawn))
+        changed |= {name for name, sources in self.origins.items() if sources & shared}
         return changed | (self.stateful if names_in(line) & self.stateful else set())
 
     def _written(self, line):
@@ -151,13 +152,13 @@ class _Values:
 
     def _may_change_bare(self, call):
         """Whether a call as a statement may change its arguments: all may, except displays, conversions and constructors."""
-        if not isinstance(call, ast.Call) or _called(call) in TELLING or CONVERTING.search(_called(call) or ""):
+        if not isinstance(call, ast.Call) or _called(call) in DISPLAYED or CONVERTING.search(_called(call) or ""):
             return False
         start = call
         while isinstance(start, ast.Attribute | ast.Subscript) or start is call:
             start = getattr(start, "func", None) or getattr(start, "value", None)
-        shown = _root(call) in self.showing or (_called(call) or "")[:1].isupper()
-        return isinstance(start, ast.Name) and not shown
+        is_display = _root(call) in self.showing or (_called(call) or "")[:1].isupper()
+        return isinstance(start, ast.Name) and not is_display
 
     def _sources(self, value):
         """Names that a value may share memory with."""
@@ -166,8 +167,8 @@ class _Values:
             return set()
         if isinstance(value, ast.Call) and {_root(value), _called(value)} & self.fresh:
             return set()
-        own = {value.id} - self.imports if isinstance(value, ast.Name) else set()
-        return own.union(*map(self._sources, ast.iter_child_nodes(value)))
+        names = {value.id} - self.imports if isinstance(value, ast.Name) else set()
+        return names.union(*map(self._sources, ast.iter_child_nodes(value)))
 
 
 def _table(node):
@@ -189,8 +190,8 @@ def _assigned(node):
         is_loop = hasattr(node, "iter")
         if is_loop or len(parts) != len(values) or len(parts) == 1:  # x, y = f() and for x in f(): each is a part of f()
             values = [ast.Starred(value) if is_loop or len(parts) > 1 else value] * len(parts)
-        for part, one in zip(parts, values, strict=True):  # x[0] = y puts y into x
-            pairs += [(name, one if isinstance(part, ast.Name) else ast.Tuple([one])) for name in names_in(part)]
+        for part, item in zip(parts, values, strict=True):  # x[0] = y puts y into x
+            pairs += [(name, item if isinstance(part, ast.Name) else ast.Tuple([item])) for name in names_in(part)]
     return pairs
 
 
@@ -229,5 +230,5 @@ def _root(value):
 def _first_arguments(tree, methods):
     """The string first arguments of calls to the given methods."""
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
-    called = [call.args[0] for call in calls if getattr(call.func, "attr", None) in methods]
-    return {first.value for first in called if isinstance(first, ast.Constant) and isinstance(first.value, str)}
+    arguments = [call.args[0] for call in calls if getattr(call.func, "attr", None) in methods]
+    return {argument.value for argument in arguments if isinstance(argument, ast.Constant) and isinstance(argument.value, str)}

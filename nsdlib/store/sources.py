@@ -49,21 +49,21 @@ def source_files(notebook):
 
 def imported(trees):
     """Modules of nsdlib, and names in them, that syntax trees import: "nsdlib.core.ridge", "nsdlib.core.ridge:Ridge"."""
-    found = set()
+    names = set()
     for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "nsdlib" and _file(alias.name)}
+            names |= {alias.name for alias in node.names if alias.name.split(".")[0] == "nsdlib" and _file(alias.name)}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "nsdlib" and not node.level:
-            found = found.union(*(_homes(node.module, alias.name) for alias in node.names))
-    return found
+            names = names.union(*(_homes(node.module, alias.name) for alias in node.names))
+    return names
 
 
 def _homes(module, name):
     """Where an imported name comes from: itself a submodule, exported by the package from a submodule, or in the module."""
     if not _file(module):
         return set()
-    itself, table = f"{module}.{name}", face(module)
-    homes = {itself} if _file(itself) else set()
+    submodule, table = f"{module}.{name}", face(module)
+    homes = {submodule} if _file(submodule) else set()
     if name in table:
         homes.add(f"{module}.{table[name]}:{name}")
     return homes or {f"{module}:{name}"}
@@ -75,35 +75,35 @@ def face(package) -> dict[str, str]:
     if _file(package).name != "__init__.py":
         return {}
     calls = (node for node in ast.walk(_tree(package)) if isinstance(node, ast.Call))
-    options = [option for call in calls for option in call.keywords if option.arg == "submod_attrs"]
-    tables = [ast.literal_eval(option.value) for option in options]
+    keywords = [keyword for call in calls for keyword in call.keywords if keyword.arg == "submod_attrs"]
+    tables = [ast.literal_eval(keyword.value) for keyword in keywords]
     return {name: module for table in tables for module, names in table.items() for name in names}
 
 
 def _follow(reached, carriers):
     """Modules reached directly or indirectly; for a carrier, only the imports of the function that is used."""
-    found, queue = set(), set(reached)
+    names, queue = set(), set(reached)
     while queue:
-        one = queue.pop()
-        if one not in found:
-            found.add(one)
-            module, _, name = one.partition(":")
-            queue |= _imports(module, name if _carries(module, carriers) else "")
-    return {one.partition(":")[0] for one in found}
+        name = queue.pop()
+        if name not in names:
+            names.add(name)
+            module, _, member = name.partition(":")
+            queue |= _imports(module, member if _carries(module, carriers) else "")
+    return {name.partition(":")[0] for name in names}
 
 
 @cache
 def _imports(module, name):
     """The imports of a module, or only those of its function `name` if there is one."""
     tree = _tree(module)
-    own = [node for node in tree.body if getattr(node, "name", None) == name]
-    shown = {f"{module}.{home}" for home in face(module).values()}  # importing a package gives access to all its public names
-    return imported(own or [tree]) | shown
+    functions = [node for node in tree.body if getattr(node, "name", None) == name]
+    homes = {f"{module}.{home}" for home in face(module).values()}  # importing a package gives access to all its public names
+    return imported(functions or [tree]) | homes
 
 
 def _carries(module, carriers=CARRIERS):
     """Whether a module is one of the carriers, which compute no values."""
-    return any(module == one or module.startswith(f"{one}.") for one in carriers)
+    return any(module == carrier or module.startswith(f"{carrier}.") for carrier in carriers)
 
 
 @cache
@@ -114,7 +114,7 @@ def module_hash(module):
     """
     if module in sys.modules and _file(module).stat().st_mtime > STARTED:
         warnings.warn(
-            f"{module} was edited after this kernel had started: restart it, or old code makes the results.", stacklevel=2
+            f"{module} was edited after this kernel had started: restart it, because it still uses the old code.", stacklevel=2
         )
     tree = _tree(module)
     for node in ast.walk(tree):
@@ -126,18 +126,18 @@ def module_hash(module):
 
 def data_files(module):
     """Files in a module's folder whose names appear in it as strings."""
-    texts = {node.value for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    beside = _file(module).parent.iterdir()
-    return sorted(file for file in beside if file.name in texts and file.is_file() and file.suffix != ".py")
+    strings = {node.value for node in ast.walk(_tree(module)) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    siblings = _file(module).parent.iterdir()
+    return sorted(file for file in siblings if file.name in strings and file.is_file() and file.suffix != ".py")
 
 
 def recipe_files(root, name):
     """List a recipe's file, the files of a user's own decoders in it (`own_files`), and the files of its `clip`."""
     file, fields = _recipe_file(root, name), recipe_fields(root, name)
     folders = [clip_folder(root, folder) for folder in _settings(fields, "clip") if folder and isinstance(folder, str)]
-    named = {value for value in _settings(fields, "decoder") if isinstance(value, str) and ":" in value}
-    own = [path for decoder in sorted(named) for path in own_files(decoder, root)]
-    return [file, *own, *(path for folder in folders for path in clip_files(folder))] if file.is_file() else []
+    decoders = {value for value in _settings(fields, "decoder") if isinstance(value, str) and ":" in value}
+    code = [path for decoder in sorted(decoders) for path in own_files(decoder, root)]
+    return [file, *code, *(path for folder in folders for path in clip_files(folder))] if file.is_file() else []
 
 
 def clip_folder(root, folder):
@@ -152,8 +152,8 @@ def clip_files(folder):
 
 def recipe_subjects(root, name):
     """List the names of the runs on whose subjects a recipe pretrains; none if its file is invalid."""
-    lists = [named for named in _settings(recipe_fields(root, name), "pretrain_on") if isinstance(named, list)]
-    return [other for named in lists for other in named if (root / "params" / f"{other}.yaml").is_file()]
+    lists = [runs for runs in _settings(recipe_fields(root, name), "pretrain_on") if isinstance(runs, list)]
+    return [run for runs in lists for run in runs if (root / "params" / f"{run}.yaml").is_file()]
 
 
 def _recipe_file(root, name):
@@ -176,9 +176,9 @@ def _settings(fields, wanted):
 def _walk(value):
     """Pairs (key, value) of a dictionary and of the dictionaries nested in it."""
     if isinstance(value, dict):
-        for key, one in value.items():
-            yield key, one
-            yield from _walk(one)
+        for key, nested in value.items():
+            yield key, nested
+            yield from _walk(nested)
 
 
 def own_files(decoder, root):
@@ -186,14 +186,14 @@ def own_files(decoder, root):
 
     These are the files of its module and of that module's imports, with all files of a package. Installed packages have none.
     """
-    found, queue = set(), [decoder.partition(":")[0]]
+    files, queue = set(), [decoder.partition(":")[0]]
     while queue:
-        top = queue.pop().partition(".")[0]
-        files = [root / f"{top}.py", *sorted((root / top).rglob("*.py"))] if top != PACKAGE.name else []
-        for file in (file for file in files if file.is_file() and file not in found):
-            found.add(file)
+        package = queue.pop().partition(".")[0]
+        candidates = [root / f"{package}.py", *sorted((root / package).rglob("*.py"))] if package != PACKAGE.name else []
+        for file in (file for file in candidates if file.is_file() and file not in files):
+            files.add(file)
             queue += _names_imported(file)
-    return sorted(found)
+    return sorted(files)
 
 
 def _names_imported(file):
@@ -223,12 +223,12 @@ def content_hash(path):
 @cache
 def _hash_of_blocks(path, size, _time):
     """sha256 of a file's size and of evenly spaced blocks, including the first and the last."""
-    found = hashlib.sha256(str(size).encode())
+    content = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
         for number in range(N_BLOCKS):
             file.seek(number * (size - BLOCK) // (N_BLOCKS - 1))
-            found.update(file.read(BLOCK))
-    return found.hexdigest()
+            content.update(file.read(BLOCK))
+    return content.hexdigest()
 
 
 @cache
@@ -254,8 +254,8 @@ def cells(notebook):
 
     Raises ValueError, which names the cell, if neither Python nor IPython can parse it.
     """
-    listed = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    for number, cell in enumerate((cell for cell in listed if cell["cell_type"] == "code"), start=1):
+    notebook_cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    for number, cell in enumerate((cell for cell in notebook_cells if cell["cell_type"] == "code"), start=1):
         where = f"{Path(notebook).name}, code cell {number}"
         yield _parsed("".join(cell["source"]), where), cell["metadata"].get("tags", [])
 
@@ -275,7 +275,7 @@ def _parsed(source, where):
     try:
         return compile(text, where, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     except SyntaxError as error:
-        raise ValueError(f"{error}: no statement that Python or IPython can read; correct the cell, or delete it.") from None
+        raise ValueError(f"{error}: neither Python nor IPython can parse this cell; correct it, or delete it.") from None
 
 
 def default_parameters(notebook):
@@ -283,8 +283,8 @@ def default_parameters(notebook):
     tagged = [tree for tree, tags in cells(notebook) if "parameters" in tags]
     if len(tagged) != 1:
         raise ValueError(f"{Path(notebook).name} must have one cell tagged 'parameters', it has {len(tagged)}.")
-    lines = [line for line in tagged[0].body if isinstance(line, ast.Assign)]
-    return {target.id: ast.literal_eval(line.value) for line in lines for target in line.targets}
+    assignments = [assignment for assignment in tagged[0].body if isinstance(assignment, ast.Assign)]
+    return {target.id: ast.literal_eval(assignment.value) for assignment in assignments for target in assignment.targets}
 
 
 def digest(*texts):

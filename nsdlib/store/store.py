@@ -15,7 +15,7 @@ from functools import wraps
 import numpy as np
 
 from nsdlib.store.artifact import MANIFEST, Artifact, MissingArtifact, StoreFull, read_manifest
-from nsdlib.store.commands import how_to_make
+from nsdlib.store.commands import command_that_makes
 from nsdlib.store.provenance import all_fields, call_provenance, changed_fields, differences, digest, find_step, provenance
 
 
@@ -68,7 +68,7 @@ class Store:
         """
         artifact = self._artifact(name)
         if not artifact.is_finished():
-            raise MissingArtifact(self._what_is_missing(name, artifact.provenance))
+            raise MissingArtifact(self._missing(name, artifact.provenance))
         return artifact.read()
 
     def cached(self, name, make):
@@ -100,7 +100,7 @@ class Store:
                 try:
                     artifact.write(_packed(result, kind, function))
                 except StoreFull as full:
-                    warnings.warn(f"{full} Until then it is computed each time.", stacklevel=2)
+                    warnings.warn(f"{full} Until then, each call computes it.", stacklevel=2)
                     return result
             with artifact.read() as dataset:
                 return _unpacked(dataset.load(), kind)
@@ -111,8 +111,8 @@ class Store:
         """An artifact of `ARTIFACTS`."""
         notebook, inputs = find_step(name).notebook, provenance(self.run, name)
         folder = self.run.store / f"{name}-{digest(inputs)}"
-        phrases = f"artifact {name!r}", f"notebook {notebook}", lambda: f"{how_to_make(self.run, name)} again"
-        return Artifact(self.run, folder, inputs, {"notebook": notebook}, *phrases)
+        messages = f"artifact {name!r}", f"notebook {notebook}", lambda: f"{command_that_makes(self.run, name)} again"
+        return Artifact(self.run, folder, inputs, {"notebook": notebook}, *messages)
 
     def _result(self, function, inputs):
         """The artifact of one function call."""
@@ -121,20 +121,20 @@ class Store:
         made_by = {"function": f"{function.__module__}.{function.__qualname__}"}
         return Artifact(self.run, folder, inputs, made_by, f"result of {name}", name, lambda: "call it again")
 
-    def _what_is_missing(self, name, wanted):
+    def _missing(self, name, wanted):
         """Error message for a missing artifact: the command that makes it, and how the existing versions differ."""
         text = (
             f"The artifact {name!r} of run {self.run.name!r} has not been made from the present parameters and code: "
-            f"{how_to_make(self.run, name)} first."
+            f"{command_that_makes(self.run, name)} first."
         )
         fields = self.run.model_dump(mode="json", include=all_fields(name))
         for path in sorted(self.run.store.glob(f"{name}-*/{MANIFEST}")):
             manifest = read_manifest(path)
             if manifest is None:
-                text += f"\n  {path.parent.name} is there, but its manifest cannot be read"
+                text += f"\n  {path.parent.name} exists, but its manifest cannot be read"
                 continue
             changed = changed_fields(manifest["run"], fields) + differences(manifest["provenance"], wanted)
-            text += f"\n  {path.parent.name} is there, but differs: {'; '.join(changed)}"
+            text += f"\n  {path.parent.name} exists, but differs: {'; '.join(changed)}"
         return text
 
 
@@ -145,9 +145,7 @@ def _packed(result, kind, function):
     if kind is not None:
         return result.to_dataset()
     if type(result) not in (np.ndarray, xr.DataArray):
-        raise TypeError(
-            f"{function.__name__} returned a {type(result).__name__}; wanted an array, or a `kind` that says how to keep it."
-        )
+        raise TypeError(f"{function.__name__} returned a {type(result).__name__}; wanted an array, or a `kind` with to_dataset.")
     return xr.DataArray(result).to_dataset(name="plain" if type(result) is np.ndarray else "labelled")
 
 

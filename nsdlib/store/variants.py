@@ -29,8 +29,8 @@ def fields(run):
 
 def differing(run):
     """Return the fields in which a run differs from its parameter file, in JSON types."""
-    as_filed = fields(load_run(run.name))
-    return {key: value for key, value in fields(run).items() if value != as_filed[key]}
+    from_file = fields(load_run(run.name))
+    return {key: value for key, value in fields(run).items() if value != from_file[key]}
 
 
 def name_of(stem, changed):
@@ -55,14 +55,14 @@ def origin(run, notebook):
     The dictionary's keys are run (the run's `fields`) and artifacts ({"run/artifact": hash} of the artifacts that the notebook
     makes and of their inputs, or, if it makes none, of those that it loads).
     """
-    made = {name: provenance(run, name) for name, step in ARTIFACTS.items() if step.notebook == notebook.stem}
-    versions = {name: digest(inputs) for name, inputs in made.items()}
-    for inputs in made.values():
+    provenances = {name: provenance(run, name) for name, step in ARTIFACTS.items() if step.notebook == notebook.stem}
+    versions = {name: digest(inputs) for name, inputs in provenances.items()}
+    for inputs in provenances.values():
         versions |= inputs["after"]
-    if not made:
+    if not provenances:
         versions = {name: digest(provenance(run, name)) for name in artifacts_loaded(notebook) & set(ARTIFACTS)}
-    named = {name if "/" in name else f"{run.name}/{name}": version for name, version in versions.items()}
-    return {"run": fields(run), "artifacts": dict(sorted(named.items()))}
+    full_names = {name if "/" in name else f"{run.name}/{name}": version for name, version in versions.items()}
+    return {"run": fields(run), "artifacts": dict(sorted(full_names.items()))}
 
 
 def _text(value):

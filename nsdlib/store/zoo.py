@@ -47,11 +47,11 @@ class Weights:
 
     def missing(self, root) -> Path | None:
         """The first missing file or folder, or None; a weights file may have any of the accepted names."""
-        whole = Path(root) / self.path
-        for path in [whole, *(whole / part for part, _ in self.parts)]:
+        base = Path(root) / self.path
+        for path in [base, *(base / part for part, _ in self.parts)]:
             files = (path.name in NAMES and find_files(path.parent)) or [path]
-            if absent := [file for file in files if not file.exists()]:
-                return absent[0]
+            if missing_files := [file for file in files if not file.exists()]:
+                return missing_files[0]
         return None
 
 
@@ -150,11 +150,11 @@ STABLE_DIFFUSION = _of_hub(  # sizes computed from the tensors in float32; sizes
 
 def asked_for(run) -> dict[str, Weights]:
     """Published models that the run's recipes generate images with, besides the zoo's: Stable Diffusion 1.4, or none."""
-    named = run.zoo == "paper" and any(_says(run, name, "generator", "model") == "stable_diffusion" for name in run.recipes)
-    return {"stable_diffusion": STABLE_DIFFUSION} if named else {}
+    generators = {_recipe_value(run, name, "generator", "model") for name in run.recipes} if run.zoo == "paper" else set()
+    return {"stable_diffusion": STABLE_DIFFUSION} if "stable_diffusion" in generators else {}
 
 
-def _says(run, recipe, *keys):
+def _recipe_value(run, recipe, *keys):
     """The value at nested keys of a recipe's file; None if a key is absent or the file is invalid."""
     value = recipe_fields(run.root, recipe)
     for key in keys:
@@ -177,13 +177,13 @@ def path(run, name: str) -> Path:
     if name not in (entries := models(run)):
         raise ValueError(f"no model {name!r} in the {run.zoo} zoo; it has {', '.join(entries)}")
     entry = entries[name]
-    found = root(run) / entry.path
-    if not found.exists():
-        how = f"; `nsdlib fetch weights --run {run.name}` gets them" if entry.address else ""
+    file = root(run) / entry.path
+    if not file.exists():
+        remedy = f"; `nsdlib fetch weights --run {run.name}` gets them" if entry.address else ""
         raise FileNotFoundError(
-            f"the weights of {name!r} ({run.zoo} zoo) are not at {found}; they come from {entry.source} ({entry.licence}){how}"
+            f"the weights of {name!r} ({run.zoo} zoo) are not at {file}; they come from {entry.source} ({entry.licence}){remedy}"
         )
-    return found
+    return file
 
 
 def files(run) -> list[File]:
@@ -194,14 +194,15 @@ def files(run) -> list[File]:
 
 def missing(run) -> list[tuple[Path, str]]:
     """(first missing path, its source) of every incomplete model that the run needs."""
-    found = [(entry.missing(root(run)), entry.source) for entry in models(run).values()]
+    incomplete = [(entry.missing(root(run)), entry.source) for entry in models(run).values()]
     if run.clip_judge is not None and not run.clip_judge.is_dir():
-        found.append((run.clip_judge, "you: a folder with a CLIP, or correct `clip_judge` of the run"))
+        incomplete.append((run.clip_judge, "you: a folder with a CLIP, or correct `clip_judge` of the run"))
     for name in run.recipes:
-        clip = (run.zoo == "demo" and _says(run, name, "demo", "clip")) or _says(run, name, "clip")
-        if isinstance(clip, str) and not (folder := clip_folder(run.root, clip)).is_dir():
-            found.append((folder, f"you: a folder with a CLIP, or correct `clip` of the recipe {name}"))
-    return [(path, source) for path, source in found if path]
+        clip = (run.zoo == "demo" and _recipe_value(run, name, "demo", "clip")) or _recipe_value(run, name, "clip")
+        folder = clip_folder(run.root, clip) if isinstance(clip, str) else None
+        if folder and not folder.is_dir():
+            incomplete.append((folder, f"you: a folder with a CLIP, or correct `clip` of the recipe {name}"))
+    return [(path, source) for path, source in incomplete if path]
 
 
 def load_vdvae(run):
@@ -250,12 +251,12 @@ def load_extractors(run, *, effnet="effnet") -> dict:
     """
     from nsdlib.core.scores import features
 
-    place, extractors = pick_device(run.device), {}
+    device, extractors = pick_device(run.device), {}
     for name in ("alexnet", "inception", "effnet", "swav"):
         file = path(run, effnet if name == "effnet" else name)
         demo = run.zoo == "demo"
-        extractors[name] = features.stand_in(file, place) if demo else features.published(name, file, place)
-    return extractors | {"clip": features.clip_extractor(run.clip_judge or path(run, "clip"), place)}
+        extractors[name] = features.stand_in(file, device) if demo else features.published(name, file, device)
+    return extractors | {"clip": features.clip_extractor(run.clip_judge or path(run, "clip"), device)}
 
 
 def load_scorer(run, *, protocol=None):
@@ -265,8 +266,8 @@ def load_scorer(run, *, protocol=None):
 
     protocol = protocol or run.protocol
     extractors = load_extractors(run, effnet=find_protocol(protocol).effnet)
-    judged = "" if run.clip_judge is None else f", CLIP of {run.clip_judge.name}"
-    return Scorer(extractors, protocol=protocol, zoo=run.zoo + judged)
+    judge = "" if run.clip_judge is None else f", CLIP of {run.clip_judge.name}"
+    return Scorer(extractors, protocol=protocol, zoo=run.zoo + judge)
 
 
 def alphas(run, target: str) -> tuple[float, ...]:

@@ -148,7 +148,7 @@ def assemble(trials):
     )
 
 
-def single_showings(trials, assembled):
+def single_trials(trials, assembled):
     """Return the test images' single trials as patterns for decoders: (n_showings, n_test, n_voxels) float32.
 
     Image order and voxel scaling are those of `assembled`, the result of `assemble` on `trials`. `n_showings` is the smallest

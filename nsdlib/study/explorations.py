@@ -192,8 +192,8 @@ class RegionAlteration(StoredImages):
         return train, fit_ridges(train, run=self.run)
 
     def masks(self, region):
-        """Return the voxels of a region, and the `others` drawn at random: two (X, Y, Z) bool."""
-        selections = self.regions[region], others(self.regions[region], seed=self.run.seed)
+        """Return the voxels of a region, and the `control_voxels` drawn at random: two (X, Y, Z) bool."""
+        selections = self.regions[region], control_voxels(self.regions[region], seed=self.run.seed)
         return tuple(as_mask(self._voxels[rows], self.background.shape) for rows in selections)
 
     def compute(self, image, region, scale, add):
@@ -244,11 +244,11 @@ def alter(pattern, voxels, *, scale, add, seed):
     if any. Responses are z-scored: `scale` 0 silences, so that voxels respond as to the average image; `add` drives them by this
     many standard deviations, whatever the image.
     """
-    changed, masks = scale * pattern + add, (voxels, others(voxels, seed=seed))
+    changed, masks = scale * pattern + add, (voxels, control_voxels(voxels, seed=seed))
     return np.stack([pattern, *(np.where(mask, changed, pattern) for mask in masks if mask.any())]).astype(np.float32)
 
 
-def others(voxels, *, seed) -> np.ndarray:
+def control_voxels(voxels, *, seed) -> np.ndarray:
     """Draw as many voxels at random outside a region as it has, or all if there are fewer; both (n_voxels,) bool."""
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(~voxels))[: voxels.sum()]
     return np.isin(np.arange(len(voxels)), rows)

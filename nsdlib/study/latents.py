@@ -205,7 +205,7 @@ def score_by_layers(fits, stimulus, *, ids):
     return xr.DataArray(np.array(values), coords=axes, name="score")
 
 
-def what_suffices(score, **bootstrap):
+def layer_verdicts(score, **bootstrap):
     """Decide whether fewer layers do as well as the largest number, from `score_by_layers`.
 
     A DataFrame of text by (measure, number of layers): the gain of the largest number, from "decoded" and from "true" latents,

@@ -92,7 +92,7 @@ def test_an_artifact_that_was_damaged_is_made_again_by_its_notebook_which_says_s
     (folder / "manifest.json").write_text("garbage")
     (page,) = run_notebooks("small")
     printed = [output.text for cell in nbformat.read(page, 4).cells for output in cell.get("outputs", [])]
-    assert any("was damaged and has been made anew" in text for text in printed) and "36.0\n" in printed
+    assert any("was damaged and has been made again" in text for text in printed) and "36.0\n" in printed
     assert Store(load_run("small")).load("glm").a.values.sum() == 36
 
 

@@ -220,7 +220,7 @@ def test_the_cause_of_an_error_is_shown_with_what_to_do(run):
     draw = {"controls": lambda _: {}, "draw": lambda _: ("done", {})}
     explorer = explore.Explorer(run, "x", lambda _: asked.load("scores"), **draw).open()
     said = explorer.message.value
-    assert "white-space: pre-wrap" in said and f"\n  {store.path('scores').name} is there, but differs: " in said
+    assert "white-space: pre-wrap" in said and f"\n  {store.path('scores').name} exists, but differs: " in said
     assert f"strength was {run.strength}, is 0.9" in said and "-p strength=0.9" in said
 
 

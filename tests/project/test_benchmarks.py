@@ -207,7 +207,7 @@ def test_what_a_card_did_becomes_the_table_of_forecasts(tmp_path, monkeypatch):
     write("NVIDIA H200")
     monkeypatch.setattr(gpu.report, "ROOT", tmp_path)
     gpu.keep(tmp_path / "out.json")
-    [(stages, machine, day)] = rehearsal.kept(tmp_path)
+    [(stages, machine, day)] = rehearsal.saved(tmp_path)
     assert (machine, day) == ("NVIDIA H200", "2026-01-02")
     assert (tmp_path / "book" / "data" / "rehearsal_h200.csv").is_file()
     assert stages.to_dict("index") == {"GRU": {"a second": 8.0, "of the GPU GiB": 1.5}}

@@ -243,7 +243,7 @@ def test_images_are_found_by_the_embedding_of_another_clip_that_the_recipe_names
     generator = {"rough": "none", "text_weight": 0, "n_samples": 3}
     write(run.root, targets=targets, clip="judge", generator=generator)
     one, embed = recipe.load("mine", run), load_scorer(run).extractors["clip"]
-    true = inputs.truth("clip", **one.asks | {"n_layers": 5, "model": "stable_diffusion"})
+    true = inputs.truth("clip", **one.truth_options | {"n_layers": 5, "model": "stable_diffusion"})
     for split, values in zip((inputs.train, inputs.test), true, strict=True):
         theirs = embed(inputs.subject.stimuli(split.ids))["pooled"]
         np.testing.assert_allclose(values, theirs / np.linalg.norm(theirs, axis=1, keepdims=True), rtol=1e-5, atol=1e-6)
@@ -282,7 +282,7 @@ def test_contrastive_training_reaches_for_the_size_of_the_other_clip(inputs, run
           generator={"rough": "none", "text_weight": 0})  # fmt: skip
     one = recipe.load("mine", run)
     settings, _ = brain._of_others("clip", one.targets["clip"], one, inputs, slice(None), "train")
-    assert settings["n_features"] == inputs.truth("clip", **one.asks)[0].shape[1] and not one.is_taught("clip")
+    assert settings["n_features"] == inputs.truth("clip", **one.truth_options)[0].shape[1] and not one.is_pretrained("clip")
 
 
 def test_a_decoder_that_standardises_the_test_patterns_gets_its_badge(inputs, run):
@@ -371,7 +371,7 @@ def test_other_subjects_teach_without_the_test_images(inputs, run, taught, rows,
     named = ["small", "again", "other"]  # itself, itself under another name, and another subject
     write(run.root, targets={"vision": target}, generator={"rough": "none", "text_weight": 0}, rows=rows, pretrain_on=named)
     one = recipe.load("mine", taught.run)
-    monkeypatch.setattr(brain, "fit_and_ask", lambda *_, taught_by, **__: given.append(taught_by))
+    monkeypatch.setattr(brain, "fit_and_predict", lambda *_, taught_by, **__: given.append(taught_by))
     monkeypatch.setattr(Store, "memoise", lambda store, function, **_: function)
     vars(taught)["trials"] = inputs.train.patterns, inputs.test.patterns, inputs.train.ids
     _, notes = brain._decode_target(one, "vision", one.targets["vision"], taught)

@@ -99,10 +99,10 @@ def test_a_run_takes_what_its_notebooks_take(project):
         write(project, "demo", name, 60.0 * number)
     table = forecast.predict(run, is_gpu=False)
     assert table["seconds"].tolist()[:-1] == [60.0 * number for number in range(1, len(names))]
-    hours, source = forecast.whole(run, table, costs.amounts(run))
+    hours, source = forecast.run_hours(run, table, costs.amounts(run))
     assert np.isnan(hours) and source == "its first run records it"
     write(project, "demo", names[-1], 0.5)
-    hours, source = forecast.whole(run, forecast.predict(run, is_gpu=False), costs.amounts(run))
+    hours, source = forecast.run_hours(run, forecast.predict(run, is_gpu=False), costs.amounts(run))
     assert hours == pytest.approx((60 * sum(range(1, len(names))) + 0.5) / 3600) and str(len(names)) in source
 
 
@@ -125,12 +125,12 @@ def test_a_rehearsal_tells_what_a_subject_takes_on_such_a_machine(project, rehea
     run = load_run("subj01")
     sizes = costs.amounts(run)
     wanted = sum(stage.needed(run, sizes) for stage in rehearsal.STAGES.values()) / 10 / 3600
-    hours, source = forecast.whole(run, forecast.predict(run, is_gpu=False), sizes)
+    hours, source = forecast.run_hours(run, forecast.predict(run, is_gpu=False), sizes)
     assert hours == pytest.approx(wanted) and source.startswith("rehearsal, 20")
     demo = load_run("demo")
-    assert np.isnan(forecast.whole(demo, forecast.predict(demo, is_gpu=False), SIZES)[0])  # other models
+    assert np.isnan(forecast.run_hours(demo, forecast.predict(demo, is_gpu=False), SIZES)[0])  # other models
     monkeypatch.setattr(forecast, "machine_name", lambda device: "an abacus")
-    hours, source = forecast.whole(run, forecast.predict(run, is_gpu=False), sizes)
+    hours, source = forecast.run_hours(run, forecast.predict(run, is_gpu=False), sizes)
     assert np.isnan(hours) and source == "`nsdlib rehearse subj01` measures it"
 
 
@@ -141,18 +141,18 @@ def test_a_gpu_that_was_not_rehearsed_takes_what_another_card_took_and_names_it(
     (project / "book" / "data").mkdir(parents=True)
     (project / "book" / "data" / "rehearsal_x.csv").write_text(f"# NVIDIA X\n# 2026-01-02\n{table.to_csv()}")
     wanted = sum(stage.needed(run, sizes) for stage in rehearsal.STAGES.values()) / 100 / 3600
-    hours, source = forecast.whole(run, on_gpu, sizes)
+    hours, source = forecast.run_hours(run, on_gpu, sizes)
     assert hours == pytest.approx(wanted) and source == "rehearsal on NVIDIA X, 2026-01-02"
-    assert np.isnan(forecast.whole(run, on_cpu, sizes)[0])
+    assert np.isnan(forecast.run_hours(run, on_cpu, sizes)[0])
     (project / "book" / "data" / "rehearsal_x.csv").write_text(f"# NVIDIA X\n# 2026-01-02\n{table.drop('GRU').to_csv()}")
-    assert forecast.whole(run, on_gpu, sizes)[1].endswith(", without GRU")
+    assert forecast.run_hours(run, on_gpu, sizes)[1].endswith(", without GRU")
     rehearsal.write(table.assign(**{"a second": 10.0}), run)
-    hours, source = forecast.whole(run, on_gpu, sizes)
+    hours, source = forecast.run_hours(run, on_gpu, sizes)
     assert hours == pytest.approx(10 * wanted) and source.startswith("rehearsal, 20")
 
 
 def test_the_cards_that_came_with_the_project_did_every_stage():
-    for stages, machine, _ in rehearsal.kept(ROOT):
+    for stages, machine, _ in rehearsal.saved(ROOT):
         assert set(stages.index) <= set(rehearsal.STAGES) and (stages["a second"] > 0).all() and machine
 
 

@@ -114,7 +114,7 @@ def test_a_damaged_rehearsal_is_named_and_left_out(tmp_path, text):
     with pytest.raises(ValueError, match=r"bad/.* is no whole rehearsal \(.*remove it, or rehearse that run again"):
         rehearsal.read(tmp_path / "runs" / "bad" / rehearsal.FILE)
     with pytest.warns(UserWarning, match="bad/.* is no whole rehearsal"):
-        [(table, *_)] = rehearsal.kept(tmp_path)
+        [(table, *_)] = rehearsal.saved(tmp_path)
     assert table["a second"].tolist() == [2.0]
 
 

@@ -71,7 +71,7 @@ def test_a_short_answer_without_a_length_is_a_cut(world):
 
 def test_more_bytes_than_announced_are_wrong(world):
     world.proxy.faults = {f"HEAD {BIG}": [{"content-length": "100000"}, ...]}
-    with pytest.raises(RuntimeError, match=r"wrong bytes came \(5,542,880 of them, wanted 100,000\)"):
+    with pytest.raises(RuntimeError, match=r"wrong bytes received \(5,542,880 of them, wanted 100,000\)"):
         fetch.fetch(files(world, BIG), world.data, patience=QUICK)
     assert not list(world.data.rglob("nsd_stimuli*"))
 
@@ -111,7 +111,7 @@ def test_wrong_bytes_are_found_by_the_servers_md5(world):
 
 def test_bytes_that_stay_wrong_never_get_the_name(world):
     world.proxy.faults = {SMALL: ["spoiled", ...]}
-    with pytest.raises(RuntimeError, match=r"wrong bytes came \(the server's md5 is .*attempt 3 of 3.*fetched.json"):
+    with pytest.raises(RuntimeError, match=r"wrong bytes received \(the server's md5 is .*attempt 3 of 3.*fetched.json"):
         fetch.fetch(files(world, SMALL), world.data, patience=QUICK)
     assert not list(world.data.rglob("brainmask*")) and len(world.proxy.gets(SMALL)) == 3
 
@@ -124,7 +124,7 @@ def test_the_first_hash_is_checked_ever_after(world):
     assert is_whole(world, BIG)
     (world.data / BIG).unlink()
     world.proxy.faults = {BIG: ["spoiled", ...]}
-    with pytest.raises(RuntimeError, match="the sha256 of the first time"):
+    with pytest.raises(RuntimeError, match="the sha256 of the first download"):
         fetch.fetch(files(world, BIG), world.data, patience=QUICK)
     assert not (world.data / BIG).exists()
 
@@ -150,7 +150,7 @@ def test_a_server_in_trouble_is_asked_again(world, fault):
     fetch.fetch(files(world, SMALL), world.data, patience=QUICK)
     assert is_whole(world, SMALL)
     world.proxy.faults = {TABLE: [fault, ...]}
-    with pytest.raises(RuntimeError, match=rf"cannot serve it now \({fault} .*some time later {GO_ON}"):
+    with pytest.raises(RuntimeError, match=rf"cannot serve it now \({fault} .*try later: {GO_ON}"):
         fetch.fetch(files(world, TABLE), world.data, patience=QUICK)
 
 
@@ -178,7 +178,7 @@ def test_silence_in_mid_file_is_a_cut(world):
 
 def test_a_login_page_is_no_file(world):
     world.proxy.faults = {f"HEAD {SMALL}": [{"content-type": "text/html"}, ...]}
-    with pytest.raises(RuntimeError, match=r"gave a web page in its place .*log in to the network"):
+    with pytest.raises(RuntimeError, match=r"sent a web page instead .*log in to the network"):
         fetch.fetch(files(world, SMALL), world.data, patience=QUICK)
 
 
@@ -213,7 +213,7 @@ def test_what_would_be_overwritten_twice_is_left(world):
     (world.data / SMALL).parent.mkdir(parents=True)
     (world.data / SMALL).write_bytes(b"mine")
     (world.data / f"{SMALL}.replaced").write_bytes(b"mine too")
-    with pytest.raises(RuntimeError, match=r"brainmask.nii.gz.replaced is there already; move both away"):
+    with pytest.raises(RuntimeError, match=r"brainmask.nii.gz.replaced already exists; move both away"):
         fetch.fetch(files(world, SMALL), world.data, patience=QUICK)
     assert (world.data / SMALL).read_bytes() == b"mine"
     assert (world.data / f"{SMALL}.replaced").read_bytes() == b"mine too"

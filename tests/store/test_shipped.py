@@ -78,9 +78,9 @@ def test_a_file_that_is_not_the_one_that_was_shipped_is_refused(project):
     made(load_run("longer"), "ablation")
     shipped = ship(load_run("longer"), machine="")
     (shipped.folder / "ablation.nc").write_bytes(b"else")
-    with pytest.raises(ValueError, match=r"ablation.nc is not what about.json beside it tells of.*nsdlib ship longer"):
+    with pytest.raises(ValueError, match=r"ablation.nc is not the file that about.json beside it describes.*nsdlib ship longer"):
         shipped.load("ablation")
-    with pytest.raises(ValueError, match="none of noise"):
+    with pytest.raises(ValueError, match="does not have noise"):
         shipped.load("noise")
 
 

@@ -162,7 +162,7 @@ def test_what_a_cell_gets_from_ipython_may_change_anything(package, scratch):
 
 def test_a_cell_that_cannot_be_read_is_named(package):
     write_notebook(package / "page.ipynb", CELLS | {"scratch": "x = = 1"})
-    with pytest.raises(ValueError, match=r"\(page.ipynb, code cell 7, line 1\): no statement that Python or IPython can read"):
+    with pytest.raises(ValueError, match=r"\(page.ipynb, code cell 7, line 1\): neither Python nor IPython can parse this cell"):
         everything(package)
 
 

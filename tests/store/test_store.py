@@ -92,7 +92,7 @@ def test_another_parameter_makes_another_artifact_and_says_so(run, example):
     store, other = Store(run), Store(load_run("small", decoder="cnn"))
     store.save("scores", example)
     assert store.path("scores") != other.path("scores") and store.path("betas") == other.path("betas")
-    with pytest.raises(MissingArtifact, match="is there, but differs: decoder was 'gru', is 'cnn'"):
+    with pytest.raises(MissingArtifact, match="exists, but differs: decoder was 'gru', is 'cnn'"):
         other.load("scores")
     other.save("scores", example.isel(image=[0]))
     assert store.load("scores").identical(example)
@@ -139,10 +139,10 @@ def test_what_is_damaged_is_refused_and_made_anew_and_kept_beside(run, example, 
     store = Store(run)
     store.save("glm", example).close()
     damage(store.path("glm") / "arrays.nc", store.path("glm") / "manifest.json")
-    with pytest.raises(DamagedArtifact, match=problem + r".*To make it anew, run `nsdlib run small 01_hrf_glmsingle` again"):
+    with pytest.raises(DamagedArtifact, match=problem + r".*To replace it, run `nsdlib run small 01_hrf_glmsingle` again"):
         store.load("glm")
     assert not store.has("glm")
-    with pytest.warns(UserWarning, match="was damaged and has been made anew; it is kept as .*/.damaged-glm-"):
+    with pytest.warns(UserWarning, match="was damaged and has been made again; it is kept as .*/.damaged-glm-"):
         assert store.cached("glm", lambda: example).identical(example)
     assert len(list(run.store.glob(".damaged-*"))) == 1 and store.has("glm")
 
@@ -187,7 +187,7 @@ def test_a_limit_is_told_from_a_full_disk_and_other_errors_stay_what_they_are(ru
         raise next(answers)
 
     monkeypatch.setattr(artifact_module, "preallocate", refuse)
-    with pytest.raises(StoreFull, match="A quota or a limit on file sizes is in the way: raise it"):
+    with pytest.raises(StoreFull, match="A quota or a limit on file sizes prevents it: raise the limit"):
         Store(run).save("glm", example)
     with pytest.raises(OSError, match="broken"):
         Store(run).save("glm", example)
@@ -201,7 +201,7 @@ def test_a_damaged_manifest_is_told(run, example):
         (store.path("scores") / "manifest.json").write_text(text)
         with pytest.raises(DamagedArtifact, match=r"manifest.json is not the file that .*: it cannot be read\."):
             store.load("scores")
-        with pytest.raises(MissingArtifact, match=r"scores-\w+ is there, but its manifest cannot be read"):
+        with pytest.raises(MissingArtifact, match=r"scores-\w+ exists, but its manifest cannot be read"):
             Store(load_run("small", decoder="cnn")).load("scores")
 
 
@@ -377,7 +377,7 @@ def test_a_methods_object_says_what_tells_it_from_others_or_is_refused(run, imag
     for method in (Scaler.scale, Scaler.mean):
         monkeypatch.setattr(method, "__module__", "nsdlib.core.images")
     one = Scaler()
-    with pytest.raises(TypeError, match=r"Scaler.scale holds values that are none of its arguments"):
+    with pytest.raises(TypeError, match=r"Scaler.scale depends on values other than its arguments"):
         Store(run).memoise(one.scale)(images)
     for factor in (2, 3, 2):
         one.settings = {"factor": factor}
@@ -385,17 +385,17 @@ def test_a_methods_object_says_what_tells_it_from_others_or_is_refused(run, imag
     with pytest.raises(TypeError, match="mean returned a float; wanted an array"):
         Store(run).memoise(one.mean)(images)
     one.settings = {"networks": Scaler()}
-    with pytest.raises(TypeError, match=r"networks: .* a Scaler does not say what it holds; wanted arrays, numbers"):
+    with pytest.raises(TypeError, match=r"networks: .* a Scaler cannot be hashed; wanted arrays, numbers"):
         Store(run).memoise(one.scale)(images)
 
 
 def test_functions_whose_code_cannot_be_told_are_refused(run, images, given):
-    with pytest.raises(TypeError, match=r"labelled is from .*test_store; wanted one of a module of nsdlib"):
+    with pytest.raises(TypeError, match=r"labelled is from .*test_store; wanted a function of a module of nsdlib"):
         Store(run).memoise(labelled)(images)
-    with pytest.raises(TypeError, match=r"load_run is from nsdlib\.params; wanted one of a module of nsdlib that"):
+    with pytest.raises(TypeError, match=r"load_run is from nsdlib\.params; wanted a function of a module of nsdlib that"):
         Store(run).memoise(load_run)("small")
     held = leaks.decoder((np.eye(4), np.eye(4)), alphas=(1.0,))
-    with pytest.raises(TypeError, match="holds values that are none of its arguments"):
+    with pytest.raises(TypeError, match="depends on values other than its arguments"):
         Store(run).memoise(held)(np.eye(4), np.eye(4))
     with pytest.raises(ValueError, match="'feature' is no folder of weights: did you mean 'features'"):
         Store(run).memoise(add_noise, weights=("feature",))(**given)
@@ -407,7 +407,7 @@ def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_costs_only_the_k
     first = once(**given)
     (arrays,) = run.store.glob("kept-add_noise-*/arrays.nc")
     _flip(arrays, None)
-    with pytest.warns(UserWarning, match="was damaged and has been made anew"):
+    with pytest.warns(UserWarning, match="was damaged and has been made again"):
         np.testing.assert_array_equal(once(**given), first)
     assert len(calls) == 2
 
@@ -415,7 +415,7 @@ def test_what_was_kept_and_damaged_is_made_anew_and_a_full_disk_costs_only_the_k
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(artifact_module, "preallocate", full)
-    with pytest.warns(UserWarning, match=r"no room for the result of add_noise of run 'small'.*it is computed each time"):
+    with pytest.warns(UserWarning, match=r"no room for the result of add_noise of run 'small'.*each call computes it"):
         np.testing.assert_array_equal(once(**given | {"seed": 2}), add_noise(**given | {"seed": 2}))
 
 

@@ -92,7 +92,7 @@ def test_test_images_change_nothing_in_training(trials, assembled):
 
 
 def test_single_showings_average_to_the_test_patterns_by_the_same_scale(trials, assembled):
-    showings = betas.single_showings(trials, assembled)
+    showings = betas.single_trials(trials, assembled)
     repeats = assembled.n_repeats_test.values
     assert showings.shape == (repeats.min(), assembled.sizes["test_image"], assembled.sizes["voxel"])
     first = trials.image_id.values.tolist().index(assembled.test_image.values[1])

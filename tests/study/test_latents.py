@@ -150,7 +150,7 @@ def test_layers_suffice_only_where_more_could_have_done_better():
     level = np.array([decoded, oracle, floor]).transpose(1, 0, 2)[..., None]
     axes = {"n_layers": [1, 5, 15], "system": list(latents.SYSTEMS), "measure": ["PixCorr", "SSIM"]}
     score = xr.DataArray(level + noise, dims=("n_layers", "system", "measure", "test_image"), coords=axes)
-    table = latents.what_suffices(score, **BOOTSTRAP)
+    table = latents.layer_verdicts(score, **BOOTSTRAP)
     assert float(table.loc[("SSIM", 1), "true"].split()[0]) == pytest.approx(0.5, abs=0.001)
     assert table.index.tolist()[:3] == [("PixCorr", 1), ("PixCorr", 5), ("SSIM", 1)]
     verdicts = table.verdict.to_dict()
@@ -158,9 +158,9 @@ def test_layers_suffice_only_where_more_could_have_done_better():
                         ("SSIM", 1): "do not suffice", ("SSIM", 5): "no headroom"}  # fmt: skip
     nothing = score.copy()
     nothing.loc[{"n_layers": 15, "system": "floor"}] = 0.6
-    assert latents.what_suffices(nothing, **BOOTSTRAP).verdict["PixCorr", 5] == "nothing to lose"
+    assert latents.layer_verdicts(nothing, **BOOTSTRAP).verdict["PixCorr", 5] == "nothing to lose"
     score.loc[{"n_layers": 5, "measure": "PixCorr", "system": "decoded"}] += np.resize([-0.2, 0.2], 40)
-    assert latents.what_suffices(score, **BOOTSTRAP).verdict["PixCorr", 5] == "undecided"
+    assert latents.layer_verdicts(score, **BOOTSTRAP).verdict["PixCorr", 5] == "undecided"
 
 
 def test_gains_in_regimes_are_means_and_ranges_over_seeds():

@@ -10,7 +10,7 @@ from nsdlib.core.glm.options import GLMOptions
 from nsdlib.data.bids import volumes
 from nsdlib.data.bids.files import existing
 
-FEWEST_AGAIN = 10  # pictures repeated in other runs of a session; with fewer, noise regressors are chosen by chance
+MIN_REPEATED = 10  # pictures repeated in other runs of a session; with fewer, noise regressors are chosen by chance
 MIN_TRAIN_IMAGES = 300  # training images; with fewer, a decoder has little to learn from
 N_PICTURES = 24  # pictures on the sheet
 
@@ -40,7 +40,7 @@ def check_list(subject, parameters, reasons):
     lines.append(_split(subject))
     if n_repeated.any():
         repeated = f"{n_repeated.min():,} to {n_repeated.max():,} pictures in several runs of a session"
-        lines.append(_line("ok" if n_repeated.min() >= FEWEST_AGAIN else "note", "repeats", f"{presentations}; {repeated}"))
+        lines.append(_line("ok" if n_repeated.min() >= MIN_REPEATED else "note", "repeats", f"{presentations}; {repeated}"))
     else:
         lines.append(
             _line("none", "repeats", f"in several runs ({presentations}): no noise ceiling, no denoising and ridge in the GLM")

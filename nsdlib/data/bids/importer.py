@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from nsdlib.core.files import atomic_write, some
 from nsdlib.data.bids import files
-from nsdlib.data.bids.checklist import FEWEST_AGAIN, check_list, repeats
+from nsdlib.data.bids.checklist import MIN_REPEATED, check_list, repeats
 from nsdlib.data.bids.events import read_events
 from nsdlib.data.bids.subject import BIDSSubject
 from nsdlib.data.splits import SHARE
@@ -41,7 +41,7 @@ class Import:
     checks: list
 
 
-def look(name, raw, **settings):
+def inspect(name, raw, **settings):
     """Inspect a subject of a BIDS data set, `raw`, and decide how the run `name` reads it: an Import; nothing is written.
 
     `settings` are fields of the section `bids`, including derivatives, label, task and images; space, image_column and confounds
@@ -147,7 +147,7 @@ def _paths(found):
 def _choose_confounds(subject):
     """The section with confounds, and the reason; none if images repeat across runs, since the GLM then finds its own."""
     n_repeated = repeats(subject)[1]
-    if n_repeated.min() >= FEWEST_AGAIN:
+    if n_repeated.min() >= MIN_REPEATED:
         return subject.settings, "pictures repeat in different runs: the GLM finds noise regressors of its own by them"
     if without_table := [str(run) for run in subject.runs.values() if not run.confounds]:
         return subject.settings, f"motion is taken out of no run, since there is no table of confounds of {some(without_table)}"

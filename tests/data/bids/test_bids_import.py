@@ -120,12 +120,12 @@ def test_the_chapters_first_run_has_the_layers_and_texts_that_its_recipes_need(d
     (project / "params" / "first.yaml").write_text(re.search(r"```yaml\n(like: mine\n.+?)```", chapter, re.DOTALL)[1])
     run = load_run("first")
     loaded = [recipe.load(name, run) for name in run.recipes]
-    assert len(loaded) > 1 and not any(one.found_by.startswith("text") for one in loaded)
+    assert len(loaded) > 1 and not any(one.retrieval_target.startswith("text") for one in loaded)
     assert all((one.n_layers or run.n_layers) in run.layer_counts for one in loaded)
 
 
 def test_the_check_list_says_what_was_found_and_what_follows_from_what_is_missing(dataset, project):
-    found = importer.look("mine", dataset / "raw", **settings(dataset))
+    found = importer.inspect("mine", dataset / "raw", **settings(dataset))
     said = "\n".join(found.checks)
     for line in (
         r"ok    data      .*raw: Looking, CC0",
@@ -167,28 +167,28 @@ def test_the_same_again_does_nothing_and_another_content_is_refused(dataset, pro
 
 
 def test_without_repeats_motion_is_taken_out_and_the_list_says_so(tmp_path, project):
-    found = importer.look("mine", write_dataset(tmp_path / "d", repeats=False) / "raw", **settings(tmp_path / "d"))
+    found = importer.inspect("mine", write_dataset(tmp_path / "d", repeats=False) / "raw", **settings(tmp_path / "d"))
     said = "\n".join(found.checks)
     assert 'confounds: ["motion"]' in found.parameters and "6 confounds - up to 0 noise" in said
     assert "none  repeats   in several runs (48 1x): no noise ceiling, no denoising and ridge in the GLM" in said
     assert found.subject.split == "random"
 
 
-@pytest.mark.parametrize("n_same", [1, checklist.FEWEST_AGAIN])
+@pytest.mark.parametrize("n_same", [1, checklist.MIN_REPEATED])
 def test_motion_is_taken_out_where_one_session_has_too_few_repeats(tmp_path, project, n_same):
     root = write_dataset(tmp_path / "d", repeats=False)
     tables = [(path, pd.read_csv(path, sep="\t")) for path in sorted((root / "raw").rglob("*_events.tsv"))]
     for (_, first), (path, table), n in ((*tables[:2], N_TRIALS), (*tables[2:], n_same)):
         table.loc[: n - 1, "stim_file"] = first["stim_file"][:n]
         table.to_csv(path, sep="\t", index=False)
-    found = importer.look("mine", root / "raw", **settings(root))
-    few = n_same < checklist.FEWEST_AGAIN
+    found = importer.inspect("mine", root / "raw", **settings(root))
+    few = n_same < checklist.MIN_REPEATED
     assert found.subject.settings.confounds == (("motion",) if few else ())
     assert re.search(
         rf"{'note' if few else 'ok  '}  repeats .*; {n_same} to 12 pictures in several runs", "\n".join(found.checks)
     )
     next((root / "fmriprep").rglob("*ses-b*run-2*timeseries.tsv")).unlink()
-    parameters = importer.look("mine", root / "raw", **settings(root)).parameters
+    parameters = importer.inspect("mine", root / "raw", **settings(root)).parameters
     assert ("no run, since there is no table of confounds of sub-01_ses-b_task-look_run-2" in parameters) == few
 
 
@@ -216,7 +216,7 @@ def test_onsets_off_the_grid_are_resampled_and_rounding_says_how_far(tmp_path, p
     for bold in (root / "fmriprep").rglob("*_bold.nii*"):
         path = bold.with_name(bold.name.partition("_space-")[0] + "_desc-confounds_timeseries.tsv")
         pd.DataFrame({"non_steady_state_outlier00": np.eye(70)[0]}).to_csv(path, sep="\t", index=False)
-    resampled, rounded = (importer.look("mine", root / "raw", **settings(root, onsets=how)) for how in ("resample", "round"))
+    resampled, rounded = (importer.inspect("mine", root / "raw", **settings(root, onsets=how)) for how in ("resample", "round"))
     assert resampled.subject.tr == 0.5 and rounded.subject.tr == TR
     shifts = [float(re.search(r"differ from them by ([\d.]+) s", "\n".join(look.checks))[1]) for look in (resampled, rounded)]
     assert shifts[0] == 0 and shifts[1] == 1.0  # the first volume shows 1 s, onsets are 4, 4.5, 5, 5.5, ...
@@ -322,11 +322,11 @@ def test_a_project_within_the_data_is_refused(dataset, tmp_path, monkeypatch):
     (root / "raw" / "code" / "params" / "_common.yaml").write_text("seed: 0\n")
     monkeypatch.setenv("NSDLIB_HOME", str(root / "raw" / "code"))
     with pytest.raises(ValueError, match=r"lies in .*raw, where nothing is written"):
-        importer.look("mine", root / "raw", **settings(root))
+        importer.inspect("mine", root / "raw", **settings(root))
 
 
 def test_the_sheet_shows_pictures_in_the_order_of_their_first_showing(dataset, project):
-    found = importer.look("mine", dataset / "raw", **settings(dataset, side=16))
+    found = importer.inspect("mine", dataset / "raw", **settings(dataset, side=16))
     shown = checklist.sheet(found.subject)
     first = pd.read_csv(next((dataset / "raw").rglob("*ses-a*run-1_events.tsv")), sep="\t").stim_file.dropna().tolist()
     assert shown["names"] == first and shown["images"].shape == (N_TRIALS, 16, 16, 3)
@@ -337,7 +337,7 @@ def test_the_sheet_shows_pictures_in_the_order_of_their_first_showing(dataset, p
 
 
 def test_the_sheet_shows_the_brain_from_left_to_right_however_files_store_it(dataset, project, monkeypatch):
-    subject = importer.look("mine", dataset / "raw", **settings(dataset, side=16)).subject
+    subject = importer.inspect("mine", dataset / "raw", **settings(dataset, side=16)).subject
     for first in (1, -1):  # millimetres to the right, or to the left, along the first axis
         monkeypatch.setattr(type(subject), "affine", np.diag([first * 2.0, 2.0, 2.0, 1.0]))
         shown = checklist.sheet(subject)
