@@ -38,7 +38,7 @@ def main(arguments=None):
     except (RuntimeError, OSError) as error:
         problem, status = error, 1
     except KeyboardInterrupt:
-        problem, status = "interrupted; what is complete stays, and the same command goes on from there.", 130
+        problem, status = "interrupted; what is complete stays, and the same command resumes from there.", 130
     print(f"nsdlib: {problem}", file=sys.stderr)
     return status
 

@@ -116,9 +116,9 @@ def wait_in_slices(channel, look):
         end = None if timeout is None else monotonic() + timeout
         while True:
             look()
-            left = SLICE if end is None else min(SLICE, max(0.0, end - monotonic()))
+            wait = SLICE if end is None else min(SLICE, max(0.0, end - monotonic()))
             try:
-                return await get_message(timeout=left)
+                return await get_message(timeout=wait)
             except Empty:
                 if end is not None and monotonic() >= end:
                     raise

@@ -23,11 +23,11 @@ PROCESSES = Path("/proc")  # Linux's information on processes
 BARS, WIDTH = "▁▂▃▄▅▆▇█", 60
 SIGNALS = {
     "SIGKILL": "most likely the machine, or what a queue or container allows, ran out of memory",
-    "SIGTERM": "something asked it to end, most likely a queue at the time limit of its job",
-    "SIGXCPU": "its limit of processor time was over",
-    "SIGSEGV": "compiled code touched memory that is not its own",
+    "SIGTERM": "something stopped it, most likely a queue at the time limit of its job",
+    "SIGXCPU": "it reached its limit of processor time",
+    "SIGSEGV": "compiled code accessed memory outside its own",
     "SIGBUS": "a file that it had mapped into memory could not grow, most likely because the disk is full",
-    "SIGABRT": "compiled code gave up",
+    "SIGABRT": "compiled code aborted",
     "SIGINT": "it was interrupted",
 }
 
@@ -59,10 +59,10 @@ class Watch:
         if self.process is None:
             return
         status = PROCESSES / str(self.process.pid) / "status"
-        used, most = (entry(status, name).removesuffix("kB") for name in ("VmRSS", "VmHWM"))
-        if used and most:  # otherwise the kernel has ended, or this is not Linux
+        used, peak = (entry(status, name).removesuffix("kB") for name in ("VmRSS", "VmHWM"))
+        if used and peak:  # otherwise the kernel has ended, or this is not Linux
             self.memory.append((self.seconds, 1024 * int(used)))
-            self.highest = 1024 * int(most)
+            self.highest = 1024 * int(peak)
 
 
 def cause(error, watch):
@@ -73,31 +73,31 @@ def cause(error, watch):
         status = watch.process.poll()
         if status is not None and status < 0:
             return _of_signal(Signals(-status).name, "its kernel was ended by", watch)
-        return f"its kernel ended by itself with exit status {status}, as os._exit or a crash of compiled code does it"
+        return f"its kernel exited with status {status}, as after os._exit or a crash of compiled code"
     if isinstance(error, KeyboardInterrupt):
         return _of_signal(str(error) or "SIGINT", "the run was ended by", watch)
     kind, message = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
     if kind == "MemoryError":
-        message = f"{message or 'there was no memory left'} ({_memory(watch)})"
+        message = f"{message or 'no memory was left'} ({_memory(watch)})"
     return f"{kind}: {message}"
 
 
-def explain(file, why, watch, *, title, command):
+def explain(file, reason, watch, *, title, command):
     """Return the text of an incomplete notebook, with a first cell that explains the failure.
 
-    `why` is from `cause`, `title` names the run and the notebook, and `command` resumes it.
+    `reason` is from `cause`, `title` names the run and the notebook, and `command` resumes it.
     """
     import nbformat
 
-    last = f"[{watch.cell}], which begins with `{watch.line}`"
+    last_cell = f"[{watch.cell}], which begins with `{watch.line}`"
     parts = [
         f"# Failed: {title}",
-        f"**Cause:** {why}.",
-        f"**Last cell that ran:** {last if watch.cell else 'none: it failed before its first cell'}.",
+        f"**Cause:** {reason}.",
+        f"**Last cell that ran:** {last_cell if watch.cell else 'none: it failed before its first cell'}.",
         f"**Time elapsed:** {clock(watch.seconds)}, from {watch.started:%Y-%m-%d %H:%M} UTC.",
         f"**Memory of the kernel:** {_memory(watch)}.",
         *([f"```\n{curve(watch.memory)}\n0:00{clock(watch.memory[-1][0]):>{WIDTH - 4}}\n```"] if watch.memory else []),
-        f"**To go on:** `{command}`. Results that were complete are kept and are not computed again.",
+        f"**To resume:** `{command}`. Results that were complete are kept and are not computed again.",
     ]
     notebook = nbformat.read(file, as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_markdown_cell("\n\n".join(parts), metadata={"tags": ["failed"]}))
@@ -160,13 +160,13 @@ def read_record(file):
     return content if isinstance(content, dict) else {}
 
 
-def _of_signal(signal, what, watch):
+def _of_signal(signal, event, watch):
     """Description of a signal and its usual cause."""
     meaning = f": {SIGNALS[signal]}" if signal in SIGNALS else ""
-    return f"{what} {signal}{meaning}" + (f" ({_memory(watch)})" if signal == "SIGKILL" else "")
+    return f"{event} {signal}{meaning}" + (f" ({_memory(watch)})" if signal == "SIGKILL" else "")
 
 
 def _memory(watch):
     """The peak memory seen and the machine's memory, as text."""
-    seen = "none was seen" if watch.highest is None else f"highest seen {watch.highest / 2**30:.2f} GiB"
-    return f"{seen}, the machine has {total_memory() / 2**30:.2f} GiB"
+    peak = "not measured" if watch.highest is None else f"highest seen {watch.highest / 2**30:.2f} GiB"
+    return f"{peak}, the machine has {total_memory() / 2**30:.2f} GiB"

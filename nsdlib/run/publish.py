@@ -18,9 +18,9 @@ PLACE = "published"  # folder of the copies, below book/
 HARMLESS = {"text/plain", "text/html", "text/markdown", "text/latex"}
 HOLDS_PICTURE = re.compile(r"data:|url\(|!\[|<\s*(img|image|picture|video|canvas|object|embed|iframe|script|link)\b", re.I)
 NOTE = (
-    '<div class="nsd-withheld" role="note">Withheld: this picture shows images of the Natural Scenes Dataset or what was '
-    "reconstructed from them, and its terms forbid passing them on. Whoever has the data sees it in the executed notebook, "
-    "and with <code>nsdlib book --local</code> in a book for their own eyes.</div>"
+    '<div class="nsd-withheld" role="note">Withheld: this picture shows images of the Natural Scenes Dataset or '
+    "reconstructions of them, which its terms forbid to redistribute. If you have the data, the executed notebook shows it, "
+    "and so does the private book of <code>nsdlib book --local</code>.</div>"
 )
 
 
@@ -56,8 +56,8 @@ def may_show(run):
 
 def place(page, withheld):
     """Return the name of a page in the book: "published/subj01/NAME" for "runs/subj01/NAME" of a withheld run."""
-    folder, _, rest = page.partition("/")
-    return f"{PLACE}/{rest}" if folder == "runs" and rest.partition("/")[0] in withheld else page
+    folder, _, name = page.partition("/")
+    return f"{PLACE}/{name}" if folder == "runs" and name.partition("/")[0] in withheld else page
 
 
 def origin(page):
@@ -89,14 +89,14 @@ def _without_pictures(cell):
     cell = {key: value for key, value in cell.items() if key != "attachments"}
     if cell["cell_type"] != "code" or DERIVED in cell["metadata"].get("tags", []):
         return cell
-    kept = [output for output in cell["outputs"] if _is_harmless(output)]
-    if len(kept) < len(cell["outputs"]):
-        kept.append({"output_type": "display_data", "metadata": {}, "data": {"text/html": NOTE}})
-    return cell | {"outputs": kept}
+    outputs = [output for output in cell["outputs"] if _is_harmless(output)]
+    if len(outputs) < len(cell["outputs"]):
+        outputs.append({"output_type": "display_data", "metadata": {}, "data": {"text/html": NOTE}})
+    return cell | {"outputs": outputs}
 
 
 def _is_harmless(output):
     """Whether an output is text without pictures."""
-    shown = output.get("data", {})
-    text = "".join("".join(shown.get(kind, "")) for kind in HARMLESS - {"text/plain"})
-    return shown.keys() <= HARMLESS and not HOLDS_PICTURE.search(text)
+    data = output.get("data", {})
+    text = "".join("".join(data.get(kind, "")) for kind in HARMLESS - {"text/plain"})
+    return data.keys() <= HARMLESS and not HOLDS_PICTURE.search(text)

@@ -57,11 +57,11 @@ def total_memory():
     """Return the bytes of memory available to this process: the machine's, or a lower limit of a container or a queue."""
     limits = [_installed_memory()]
     for line in _lines(MY_GROUPS):
-        _, kinds, group = line.split(":", 2)
-        old = "memory" in kinds.split(",")  # cgroup v1; in v2 one hierarchy serves all controllers and the line names none
-        root, file = (GROUPS / "memory", "memory.limit_in_bytes") if old else (GROUPS, "memory.max")
-        place = root / group.lstrip("/")
-        folders = [place, *place.parents] if old or not kinds else []
+        _, controllers, group = line.split(":", 2)
+        is_v1 = "memory" in controllers.split(",")  # cgroup v1; v2 has one hierarchy for all controllers, and the line names none
+        root, file = (GROUPS / "memory", "memory.limit_in_bytes") if is_v1 else (GROUPS, "memory.max")
+        own_group = root / group.lstrip("/")
+        folders = [own_group, *own_group.parents] if is_v1 or not controllers else []
         texts = [_lines(folder / file) for folder in folders if folder.is_relative_to(root)]
         limits += [int(text[0]) for text in texts if text and text[0].isdigit()]
     return min(limits)
@@ -69,7 +69,7 @@ def total_memory():
 
 def existing(folder):
     """Return the folder (an absolute path), or its nearest existing parent."""
-    return next(place for place in (folder, *folder.parents) if place.is_dir())
+    return next(parent for parent in (folder, *folder.parents) if parent.is_dir())
 
 
 def _installed_memory():

@@ -51,25 +51,25 @@ def select(names, root):
 
     Raises ValueError for an unknown name, suggesting the nearest one, and for a number that several notebooks have.
     """
-    known = notebook_names(root)
-    chosen = set()
+    notebooks = notebook_names(root)
+    selected = set()
     for name in names:
         stem = Path(name).stem
-        found = [full for full in known if full == stem or full.split("_")[0] == stem.zfill(2)]
-        if not found:
-            raise ValueError(f"There is no notebook {name!r}{nearest(stem, known)} Notebooks: {', '.join(known)}.")
-        if len(found) > 1:
-            raise ValueError(f"Several notebooks have the number {name!r}: {', '.join(found)}. Give one's name.")
-        chosen.add(found[0])
-    return sorted(chosen) or known
+        matches = [notebook for notebook in notebooks if notebook == stem or notebook.split("_")[0] == stem.zfill(2)]
+        if not matches:
+            raise ValueError(f"There is no notebook {name!r}{nearest(stem, notebooks)} Notebooks: {', '.join(notebooks)}.")
+        if len(matches) > 1:
+            raise ValueError(f"Several notebooks have the number {name!r}: {', '.join(matches)}. Give the name of one.")
+        selected.add(matches[0])
+    return sorted(selected) or notebooks
 
 
 def in_order(names, root):
     """Sort notebooks so that each comes after those that make its inputs, and otherwise by name."""
     waiting, ordered = sorted(names), []
-    before = {name: set().union(*notebooks_before(root / "notebooks" / f"{name}.ipynb")) for name in waiting}
+    inputs = {name: set().union(*notebooks_before(root / "notebooks" / f"{name}.ipynb")) for name in waiting}
     while waiting:
-        ordered.append(next(name for name in waiting if not before[name] & set(waiting)))
+        ordered.append(next(name for name in waiting if not inputs[name] & set(waiting)))
         waiting.remove(ordered[-1])
     return ordered
 
@@ -78,17 +78,17 @@ def check(run_name, names, parameters, *, root):
     """Raise ValueError for parameters that a notebook does not take, invalid values, and data of another subject."""
     load_run(run_name)
     for name in names:
-        known = default_parameters(root / "notebooks" / f"{name}.ipynb")
-        settable = [parameter for parameter in known if parameter != "run"]
+        defaults = default_parameters(root / "notebooks" / f"{name}.ipynb")
+        settable = [parameter for parameter in defaults if parameter != "run"]
         for parameter in parameters:
             if parameter not in settable:
                 raise ValueError(
                     f"Notebook {name} takes no parameter {parameter!r}{nearest(parameter, settable)} "
                     f"It takes: {', '.join(settable) or 'none'}."
                 )
-    if unset := [key for key, value in parameters.items() if value is None and key in Run.model_fields]:
+    if nulls := [key for key, value in parameters.items() if value is None and key in Run.model_fields]:
         raise ValueError(
-            f"{unset[0]}=null: a notebook takes null for 'as in the file'. Leave it out, or change params/{run_name}.yaml."
+            f"{nulls[0]}=null: for a notebook, null means 'as in the file'. Leave it out, or change params/{run_name}.yaml."
         )
     check_subject(variants.run_with(run_name, parameters))
 
@@ -124,32 +124,31 @@ def execute(run_name, name, *, parameters, root):
     folder.mkdir(parents=True, exist_ok=True)
     defaults, run = default_parameters(source), variants.run_with(run_name, parameters)
     injected = {key: value for key, value in {"run": run_name, **parameters}.items() if value != defaults[key]}
-    own = {key: value for key, value in injected.items() if key not in {"run", *Run.model_fields}}
-    changed = variants.differing(run) | own
+    others = {key: value for key, value in injected.items() if key not in {"run", *Run.model_fields}}
+    changed = variants.differing(run) | others
     page = variants.name_of(name, changed)
     partial, final, record = (folder / f"{page}{ending}" for ending in (".partial.ipynb", ".ipynb", ".json"))
     conditions = {"device": run.device, "parameters": parameters, "before": monitor.read_record(record)}
-    with _only_one(folder / f".{page}.lock", f"Notebook {page} of run {run_name!r}"), _ending_in_order():
+    with _locked(folder / f".{page}.lock", f"Notebook {page} of run {run_name!r}"), _sigterm_as_interrupt():
         n_cells = _count_cells(source) + bool(injected)
         inputs = _newest_inputs(run_name, root)
         watch, note = monitor.Watch(), publish.note(run, source, changed)
-        progress = Progress(f"{run_name} {page}", watch, n_cells=n_cells, tail=lambda: _how_many_done(inputs))
+        progress = Progress(f"{run_name} {page}", watch, n_cells=n_cells, tail=lambda: _count_done(inputs))
         partial.unlink(missing_ok=True)
         try:
             with progress:
                 _run_cells(source, partial, injected, root, watch, note)
                 partial.replace(final)
         except (Exception, KeyboardInterrupt) as error:
-            why = monitor.cause(error, watch)
-            again = command(run_name, name, parameters)
+            reason = monitor.cause(error, watch)
+            resume = command(run_name, name, parameters)
             with suppress(OSError, ValueError):  # a full disk, or a page truncated by it; the error below is still raised
-                atomic_write(record, json.dumps(monitor.record(watch, why, **conditions), indent=1))
-                atomic_write(partial, monitor.explain(partial, why, watch, title=f"{run_name} {page}", command=again))
+                atomic_write(record, json.dumps(monitor.record(watch, reason, **conditions), indent=1))
+                atomic_write(partial, monitor.explain(partial, reason, watch, title=f"{run_name} {page}", command=resume))
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise NotebookFailed(
-                f"{page} failed in its cell [{watch.cell}]: {why}\n"
-                f"Everything up to there can be read in {partial}; `{again}` goes on."
+                f"{page} failed in its cell [{watch.cell}]: {reason}\n{partial} shows everything up to there; `{resume}` resumes."
             ) from error
         atomic_write(record, json.dumps(monitor.record(watch, **conditions), indent=1))
     return final
@@ -177,11 +176,11 @@ def _run_cells(source, partial, parameters, root, watch, note):
         environment=engine.kernel_environment(root),
     )
     if page.metadata.papermill.exception:  # papermill treats sys.exit() as success
-        raise RuntimeError("a cell called sys.exit(), and the cells behind it have not run")
+        raise RuntimeError("a cell called sys.exit(), and the cells after it have not run")
 
 
 @contextmanager
-def _ending_in_order():
+def _sigterm_as_interrupt():
     """Turn SIGTERM, which queues send at a time limit, into a KeyboardInterrupt, so that the page can report it."""
 
     def interrupt(number, _):
@@ -190,21 +189,21 @@ def _ending_in_order():
     if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    previous = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager
-def _only_one(path, what):
+def _locked(path, label):
     """Hold a lock file; raises AlreadyRunning if another process holds it."""
     with ExitStack() as stack:
         try:
             stack.enter_context(held(path))
         except BlockingIOError as holder:
-            raise AlreadyRunning(f"{what} is already being run by {holder}: wait for it to end, or end it.") from None
+            raise AlreadyRunning(f"{label} is already being run by {holder}: wait for it to end, or end it.") from None
         yield
 
 
@@ -225,7 +224,7 @@ def _newest_inputs(run_name, root):
     return inputs
 
 
-def _how_many_done(inputs):
+def _count_done(inputs):
     """Text with the number of executed notebooks that are newer than all their sources."""
     done = sum(page.is_file() and page.stat().st_mtime > newest for page, newest in inputs.items())
     return f"{done} of {len(inputs)} notebooks done"

@@ -20,8 +20,8 @@ from nsdlib.study.statistics import as_text, differences, differences_as_text, s
 OWN = "reconstructions"
 ROLES = {OWN: "decoded", "mean image": "floor", "another image": "floor"}
 STAND_INS = (
-    "The networks are the small stand-ins of the demo zoo: {} of these eight scores compare with nothing but others that "
-    "stand-ins gave. Published networks: --zoo paper."
+    "The networks are the small stand-ins of the demo zoo: {} of these eight scores are comparable only with scores "
+    "of the same stand-ins. Published networks: --zoo paper."
 )
 FLOORS = (
     "Floors: the mean of the true images, and for each image the next one of them, whose two-way scores are a little below 0.5. "
@@ -55,14 +55,14 @@ class Scored:
 
     def as_json(self) -> str:
         """Return all numbers as JSON: `about`, notes, means with intervals, and the scores of each image."""
-        found = {}
+        scores = {}
         for protocol, means in self.means.items():
             cells = {name: means.sel(metric=name).to_dataframe()[["mean", "low", "high"]].T.to_dict() for name in METRICS}
             gains = self.gains[protocol].droplevel(0)
-            found[protocol] = {n: cells[n] | {"from the best floor": gains.loc[m.label].to_dict()} for n, m in METRICS.items()}
+            scores[protocol] = {n: cells[n] | {"from the best floor": gains.loc[m.label].to_dict()} for n, m in METRICS.items()}
         own = {p: values.sel(system=OWN).to_pandas().to_dict() for p, values in self.values.items()}
         images = {name: {p: of_images[name] for p, of_images in own.items()} for name in self.names}
-        return json.dumps({**self.about, "notes": self.notes, "scores": found, "images": images}, indent=1) + "\n"
+        return json.dumps({**self.about, "notes": self.notes, "scores": scores, "images": images}, indent=1) + "\n"
 
 
 def score_folder(folder, truth, *, run, protocols) -> Scored:
@@ -76,20 +76,20 @@ def score_folder(folder, truth, *, run, protocols) -> Scored:
     names, truth, made, notes = pair(read(truth), read(folder))
     notes += _twins(names, truth)
     mean = truth.mean(axis=0, dtype=np.float64).round().astype(np.uint8)
-    others = {"mean image": np.broadcast_to(mean, truth.shape), "another image": np.roll(truth, 1, axis=0)}
+    floor_images = {"mean image": np.broadcast_to(mean, truth.shape), "another image": np.roll(truth, 1, axis=0)}
     values, means, gains = {}, {}, {}
     for protocol in protocols:
         score = zoo.load_scorer(run, protocol=protocol).score
         own = score_all(score, truth, dict(enumerate(made)), ids=names, along="sample").mean("sample").expand_dims(system=[OWN])
-        both = xr.concat([own, score_all(score, truth, others, ids=names)], "system")
-        values[protocol] = both.assign_coords(role=("system", [ROLES[name] for name in both.system.values]))
+        all_scores = xr.concat([own, score_all(score, truth, floor_images, ids=names)], "system")
+        values[protocol] = all_scores.assign_coords(role=("system", [ROLES[name] for name in all_scores.system.values]))
         means[protocol] = summary(values[protocol], n_bootstrap=run.n_bootstrap)
-        pair_of = xr.concat([own, floors.best(values[protocol]).drop_vars("floor")], "system")
-        gains[protocol] = differences(pair_of, [(OWN, "best floor")], METRICS, n_bootstrap=run.n_bootstrap)
+        compared = xr.concat([own, floors.best(values[protocol]).drop_vars("floor")], "system")
+        gains[protocol] = differences(compared, [(OWN, "best floor")], METRICS, n_bootstrap=run.n_bootstrap)
         if (n_test := PROTOCOLS[protocol].n_test) not in (None, len(names)):
-            notes.append(f"{protocol}: published tables are of {n_test} images, these are {len(names)}.")
+            notes.append(f"{protocol}: published tables use {n_test} images, this one {len(names)}.")
     if len(made) > 1:
-        notes.append(f"Each image has {len(made)} samples: its scores are their mean, and none is chosen.")
+        notes.append(f"Each image has {len(made)} samples: its scores are their mean, and none is selected.")
     notes += [FLOORS] + [STAND_INS.format("six" if run.clip_judge is None else "five")] * (run.zoo == "demo")
     notes += [] if run.clip_judge is None else [f"CLIP is that of {run.clip_judge}."]
     clip = run.clip_judge and str(run.clip_judge)

@@ -117,7 +117,7 @@ def test_scores_are_those_of_the_scorer(tmp_path, run, seen, made, protocol):
     assert scored.names == [f"{k:03d}" for k in range(FEW)]
     assert scored.about["zoo"] == "demo" and STAND_INS.format("six") in scored.notes
     n_test = PROTOCOLS[protocol].n_test
-    assert n_test is None or f"{protocol}: published tables are of {n_test} images, these are {FEW}." in scored.notes
+    assert n_test is None or f"{protocol}: published tables use {n_test} images, this one {FEW}." in scored.notes
 
 
 def test_equal_folders_score_best(tmp_path, run, seen):
@@ -163,7 +163,7 @@ def test_samples_of_an_image_are_averaged_score_by_score(tmp_path, run, seen, ma
     scorer = zoo.load_scorer(run)
     wanted = (scorer.score(seen, made) + scorer.score(seen, other)) / 2
     np.testing.assert_allclose(scored.values["native"].sel(system="reconstructions"), wanted, atol=1e-12)
-    assert "Each image has 2 samples: its scores are their mean, and none is chosen." in scored.notes
+    assert "Each image has 2 samples: its scores are their mean, and none is selected." in scored.notes
     assert np.array_equal(scored.made, [made, other])
 
 

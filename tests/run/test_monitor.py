@@ -50,10 +50,10 @@ def test_a_kernel_that_is_killed_leaves_a_page_that_says_so(bare_project):
     said, page, kept = fail(bare_project, fill, "os.kill(os.getpid(), signal.SIGKILL)\nprint()", decoder="cnn")
     assert "00_first__decoder-cnn failed in its cell [4]: its kernel was ended by SIGKILL: most likely the machine" in said
     assert "ran out of memory (highest seen 0." in said and "GiB, the machine has" in said
-    assert "`nsdlib run small 00_first -p decoder=cnn` goes on" in said and "00_first__decoder-cnn.partial.ipynb" in said
+    assert "`nsdlib run small 00_first -p decoder=cnn` resumes" in said and "00_first__decoder-cnn.partial.ipynb" in said
     assert page.startswith("# Failed: small 00_first__decoder-cnn") and "**Cause:** its kernel was ended by SIGKILL" in page
     assert "**Last cell that ran:** [4], which begins with `os.kill(os.getpid(), signal.SIGKILL)`." in page
-    assert "**Time elapsed:** 0:0" in page and "**To go on:** `nsdlib run small 00_first -p decoder=cnn`" in page
+    assert "**Time elapsed:** 0:0" in page and "**To resume:** `nsdlib run small 00_first -p decoder=cnn`" in page
     bars = next(line for line in page.splitlines() if line[:1] in BARS and line)
     assert BARS.index(bars[0]) < BARS.index(bars[-1]) and BARS[-1] in bars  # memory has grown
     assert kept["state"] == "failed" and kept["cause"].startswith("its kernel was ended by SIGKILL")
@@ -64,10 +64,10 @@ def test_a_kernel_that_is_killed_leaves_a_page_that_says_so(bare_project):
     ("sources", "why"),
     [
         (["1 / 0", "1"], "ZeroDivisionError: division by zero"),
-        (["import sys\nsys.exit()", "1"], "RuntimeError: a cell called sys.exit(), and the cells behind it have not run"),
+        (["import sys\nsys.exit()", "1"], "RuntimeError: a cell called sys.exit(), and the cells after it have not run"),
         (["import sys\nsys.exit(3)", "1"], "SystemExit: 3"),
-        (["import os\nos._exit(3)", "1"], "its kernel ended by itself with exit status 3"),
-        ([LIMITED + "\nbytearray(2**40)"], "MemoryError: there was no memory left (highest seen 0."),
+        (["import os\nos._exit(3)", "1"], "its kernel exited with status 3"),
+        ([LIMITED + "\nbytearray(2**40)"], "MemoryError: no memory was left (highest seen 0."),
     ],
 )
 def test_other_ends_are_told_apart(bare_project, sources, why):
@@ -106,9 +106,9 @@ def test_a_time_limit_of_a_queue_leaves_a_page_and_no_kernel(bare_project):
             assert running.poll() is None
             time.sleep(0.1)
         running.send_signal(signal.SIGTERM)
-        assert "the same command goes on from there" in running.communicate()[1] and running.returncode == 130
+        assert "the same command resumes from there" in running.communicate()[1] and running.returncode == 130
     page = nbformat.read(bare_project / "runs" / "small" / "00_first.partial.ipynb", as_version=4).cells[0].source
-    assert "the run was ended by SIGTERM: something asked it to end, most likely a queue at the time limit" in page
+    assert "the run was ended by SIGTERM: something stopped it, most likely a queue at the time limit" in page
     with pytest.raises(ProcessLookupError):
         os.kill(int((bare_project / "pid").read_text()), 0)
 
@@ -133,7 +133,7 @@ def test_what_is_unknown_is_not_invented():
     assert watch.memory == [] and record(watch, "why")["memory"] is None
     assert cause(DeadKernelError("Kernel died"), watch) == "its kernel was ended by SIGUSR1"
     watch.process.poll = lambda: -signal.SIGKILL
-    assert "(none was seen, the machine has" in cause(DeadKernelError("Kernel died"), watch)
+    assert "(not measured, the machine has" in cause(DeadKernelError("Kernel died"), watch)
     assert cause(KeyboardInterrupt(), watch) == "the run was ended by SIGINT: it was interrupted"
     assert cause(TimeoutError("no answer"), watch) == "TimeoutError: no answer"
 
@@ -146,7 +146,7 @@ def test_where_linux_is_not_memory_is_not_seen_and_pages_are_made(bare_project, 
     assert kept["state"] == "done" and kept["memory"] is None
     page.unlink()
     _, page, kept = fail(bare_project, "1 / 0")
-    assert "**Memory of the kernel:** none was seen, the machine has" in page and kept["state"] == "failed"
+    assert "**Memory of the kernel:** not measured, the machine has" in page and kept["state"] == "failed"
 
 
 def test_the_longest_complete_run_under_the_same_conditions_is_kept():

@@ -189,7 +189,7 @@ def test_a_failed_notebook_stays_readable_and_an_earlier_page_too(bare_project):
         ({"run": "small"}, "takes no parameter 'run'"),
         (
             {"decoder": None},
-            "decoder=null: a notebook takes null for 'as in the file'. Leave it out, or change params/demo.yaml.",
+            "decoder=null: for a notebook, null means 'as in the file'. Leave it out, or change params/demo.yaml.",
         ),
         (
             {"decoder": "gro"},
@@ -231,7 +231,7 @@ def test_a_copy_is_no_notebook_of_the_project_and_a_number_that_two_have_is_refu
         add(bare_project, name)
     assert notebook_names(bare_project) == select(["0"], bare_project) == ["00_first"]
     add(bare_project, "00_mine")
-    with pytest.raises(ValueError, match=r"Several notebooks have the number '0': 00_first, 00_mine\. Give one's name"):
+    with pytest.raises(ValueError, match=r"Several notebooks have the number '0': 00_first, 00_mine\. Give the name of one"):
         select(["0"], bare_project)
     assert select(["00_mine"], bare_project) == ["00_mine"]
 
