@@ -196,7 +196,7 @@ def test_what_is_missing_or_does_not_fit_is_named(checkpoint):
     with pytest.raises(ValueError, match=r"do not fit open_clip_config.json \(1 differences\): missing visual.proj"):
         open_clip.load(folder)
     file.rename(folder / "model.safetensors")  # transformers' name
-    with pytest.raises(FileNotFoundError, match=r"wanted open_clip_model.safetensors, .* there is model.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"wanted open_clip_model.safetensors, .* found model.safetensors"):
         open_clip.load(folder)
     (folder / open_clip.CONFIG).write_text("{}")
     with pytest.raises(ValueError, match="AttributeError"):
