@@ -244,7 +244,7 @@ def _leave_one_out_errors(kernel, targets, alphas):
 
 
 def region_kernels(X_train: np.ndarray, X_test: np.ndarray, voxels=slice(None)) -> tuple[np.ndarray, np.ndarray]:
-    """Compute kernels of centred patterns over some voxels; the kernel of all voxels minus these is that of the other voxels.
+    """Compute kernels of centred patterns over some voxels. The kernels of all voxels minus these are those of the others.
 
     From X_train and X_test (n_images, n_voxels) and a mask of voxels (n_voxels,) bool, returns (n_train, n_train) and
     (n_test, n_train) float64 arrays for `Ridge.fit_kernel` and `Ridge.predict_kernel`.

@@ -195,7 +195,7 @@ def predict_and_lint(part, X_test, Y_test, ids):
 
 
 def fit_and_predict(X, Y, X_test, Y_test, *, ids, **settings):
-    """Fit a part with `fit` and predict with `ask`; the attribute seconds is the duration of both."""
+    """Fit a part with `fit` and predict with `predict_and_lint`; the attribute seconds is the duration of both."""
     start = time.perf_counter()
     part = fit(X, Y, **settings)
     array = predict_and_lint(part, X_test, Y_test, ids)
@@ -222,7 +222,7 @@ def decode(recipe, inputs) -> Decoded:
 
 
 def _decode_target(recipe, target, options, inputs):
-    """One part's array as `ask` returns it, and notes."""
+    """One part's array as `predict_and_lint` returns it, and notes."""
     run, (X, X_test, ids) = inputs.run, inputs.patterns(recipe.rows)
     voxels, notes = inputs.voxels(options.voxels)
     Y, Y_test = inputs.truth(target, **recipe.truth_options)

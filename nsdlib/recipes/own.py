@@ -43,7 +43,7 @@ def find(decoder, root, *, where=""):
 
 
 def _refuse_edited(decoder, root, earlier, where):
-    """Refuse a file in the project's folder that was edited after import; `before` are modules imported earlier."""
+    """Refuse a file in the project's folder that was edited after import; `earlier` are the modules imported before."""
     for file in own_files(decoder, root):
         *parents, last = file.relative_to(root).with_suffix("").parts
         is_earlier = ".".join(parents if last == "__init__" else [*parents, last]) in earlier

@@ -128,7 +128,8 @@ class Pictures:
     def make(self, recipe, decoded, inputs) -> Drawn:
         """Draw the images of the test set from a recipe's `brain.Decoded` and the `brain.Inputs`.
 
-        If the recipe lifts pooled vectors, also draw one sample from the true targets: the loss from lifting and drawing alone.
+        If the recipe lifts pooled vectors, also draw one sample from the true targets, which shows what lifting and drawing alone
+        lose.
         """
         drawn = self._make(recipe, decoded, inputs)
         if not recipe.lifts:

@@ -25,8 +25,8 @@ TOPS = (1, 5)
 def measure(systems, inputs, stimulus, shown):
     """Score all systems: the artifact `systems` (xarray.Dataset).
 
-    `systems` maps a name to its recipe, `brain.Decoded` and `pictures.Drawn`. The test images are `stimulus` at the run's size of
-    scoring, and `shown` as presented, for protocols that resize them themselves.
+    `systems` maps a name to its recipe, `brain.Decoded` and `pictures.Drawn`. The test images are `stimulus`, at the size at
+    which the run scores, and `shown` as presented, for protocols that resize them themselves.
     """
     import xarray as xr
 
@@ -126,7 +126,11 @@ def _score_by_own(systems, value, shown, inputs):
 
 
 def scores_table(dataset, scores, **bootstrap):
-    """Tabulate the scores of all systems with intervals, the best baselines, and the ceilings of notebook 05 and of lifts."""
+    """Tabulate all systems' scores with intervals, the best floor and retrieval, and the ceilings of notebook 05 and of lifts.
+
+    `dataset` is the artifact `systems`, `scores` the value (system, metric, test_image) of the artifact `scores`; a DataFrame of
+    str.
+    """
     import xarray as xr
 
     best = floors.best(scores).sel(system=["best floor", "best retrieval"]).drop_vars(["floor", "role"], errors="ignore")

@@ -37,8 +37,8 @@ HOUSE = {
     "PYTHONOPTIMIZE": "",
     "PYTHONDEVMODE": "",
 }
-# How often an idle thread of GNU OpenMP (in torch's wheels) polls for work before it sleeps. The default is unbounded spinning,
-# which wastes cores when there are more threads than cores. Measured in image steps per second of `refine` with two threads on
+# How often an idle thread of GNU OpenMP (in torch's wheels) polls for work before it sleeps. Without a bound, threads spin
+# and waste cores when there are more threads than cores. Measured in image steps per second of `refine` with two threads on
 # two cores (AMD EPYC, torch 2.15), alone / beside eight busy processes: bound of 1000 93 to 131 / 12 to 17 (as with one thread),
 # unbounded 104 to 124 / 2 to 3, 10,000 94 to 127 / 6 to 9, OMP_WAIT_POLICY=PASSIVE 77 to 105 / 10 to 13.
 SPIN = {"GOMP_SPINCOUNT": "1000"}

@@ -19,7 +19,7 @@ HARMLESS = {"text/plain", "text/html", "text/markdown", "text/latex"}
 HOLDS_PICTURE = re.compile(r"data:|url\(|!\[|<\s*(img|image|picture|video|canvas|object|embed|iframe|script|link)\b", re.I)
 NOTE = (
     '<div class="nsd-withheld" role="note">Withheld: this picture shows images of the Natural Scenes Dataset or '
-    "reconstructions of them, which its terms forbid to redistribute. If you have the data, the executed notebook shows it, "
+    "reconstructions of them, and its terms forbid redistributing either. If you have the data, the executed notebook shows it, "
     "and so does the private book of <code>nsdlib book --local</code>.</div>"
 )
 

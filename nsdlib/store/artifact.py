@@ -3,7 +3,7 @@
 The manifest is written last, so a folder without one is incomplete. An artifact that does not match its manifest is damaged.
 Making the artifact again replaces either and keeps the old folder as `.incomplete-*` or `.damaged-*`. A killed writer leaves a
 `.partial-*` folder. The next write deletes it: at once if its process ran on this machine and has ended, after a day without
-changes if it came from another machine.
+changes if it came from another machine, boot or container.
 """
 
 import datetime

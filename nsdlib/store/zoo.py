@@ -150,8 +150,8 @@ STABLE_DIFFUSION = _of_hub(  # sizes computed from the tensors in float32; sizes
 
 def asked_for(run) -> dict[str, Weights]:
     """Published models that the run's recipes generate images with, besides the zoo's: Stable Diffusion 1.4, or none."""
-    generators = {_recipe_value(run, name, "generator", "model") for name in run.recipes} if run.zoo == "paper" else set()
-    return {"stable_diffusion": STABLE_DIFFUSION} if "stable_diffusion" in generators else {}
+    models = [_recipe_value(run, name, "generator", "model") for name in run.recipes] if run.zoo == "paper" else []
+    return {"stable_diffusion": STABLE_DIFFUSION} if "stable_diffusion" in models else {}
 
 
 def _recipe_value(run, recipe, *keys):

@@ -197,7 +197,7 @@ class RegionAlteration(StoredImages):
         return tuple(as_mask(self._voxels[rows], self.background.shape) for rows in selections)
 
     def compute(self, image, region, scale, add):
-        """Reconstruct an image from its pattern as measured, with a region altered, and with `others` altered, if there are any.
+        """Reconstruct an image from its pattern as measured, with a region altered, and with control voxels altered.
 
         Returns the seen image (rows, columns, 3) uint8, the rough and refined images of each pattern, and the mean distances of
         the second and third refined image from the first, in grey levels. With `scale` 1 and `add` 0 nothing is computed: the
@@ -240,9 +240,9 @@ def fit_hrfs(labels, series, *, hrfs, tr, mean=None):
 def alter(pattern, voxels, *, scale, add, seed):
     """Scale and shift the responses of a region, and of other voxels as a control: (3, n_voxels) float32, or (2, n_voxels).
 
-    The rows are the unchanged `pattern`, the pattern with the region altered, `voxels` (n_voxels,) bool, and with the `others`,
-    if any. Responses are z-scored: `scale` 0 silences, so that voxels respond as to the average image; `add` drives them by this
-    many standard deviations, whatever the image.
+    The rows are the unchanged `pattern`, the pattern with the region altered, `voxels` (n_voxels,) bool, and with the
+    `control_voxels`, if any. Responses are z-scored: `scale` 0 silences, so that voxels respond as to the average image; `add`
+    drives them by this many standard deviations, whatever the image.
     """
     changed, masks = scale * pattern + add, (voxels, control_voxels(voxels, seed=seed))
     return np.stack([pattern, *(np.where(mask, changed, pattern) for mask in masks if mask.any())]).astype(np.float32)

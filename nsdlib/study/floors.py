@@ -19,10 +19,11 @@ def make(stages, train, stimulus, *, ids, read, labels=None) -> dict:
     """Make the baseline images of the test images `ids`, except the retrieved ones.
 
     "mean image" is that of the training images. "another test image" has two-way scores of (n - 2) / (2 (n - 1)) on average,
-    because the image that it copies always beats it. "prior only" runs both stages on the mean latents and tokens of the training
-    images. For each name in `labels`, "mean image of the <name>" is that of the training images with the test image's label, or
-    of all if none has it. Labels are a pair of (n_train,), (n_images,) int, from 0, for `train`, a Split, and the test images.
-    `stimulus` (n_images, size, size, 3) holds the test images at the size of scoring; `read` loads stimuli by their ids.
+    because the image that it copies always wins against its own. "prior only" runs both stages on the mean latents and tokens of
+    the training images. For each name in `labels`, "mean image of the <name>" is that of the training images with the test
+    image's label, or of all if none has it. Labels are a pair of (n_train,), (n_images,) int, from 0, for `train`, a Split, and
+    the test images. `stimulus` (n_images, size, size, 3) holds the test images at the size at which they are scored; `read` loads
+    stimuli by their ids.
     """
     n_images, size = len(ids), stimulus.shape[1]
     groups = {"mean image": (np.zeros(len(train.ids), int), np.zeros(n_images, int))}

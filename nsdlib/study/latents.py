@@ -147,7 +147,7 @@ class LayerFit:
     n_parameters: int
     seconds: float  # of fit and prediction
     megabytes: float  # size of the fitted decoder
-    errors: dict  # all layers, and those of the smallest count, to (2, n_images): MSE of prediction and mean latent
+    errors: dict  # "all its layers", "the first <smallest count>": (2, n_images), MSE of prediction and mean latent
     images: dict  # each of `SYSTEMS` to its rough images (n_images, size, size, 3) uint8
 
 

@@ -101,14 +101,14 @@ def draw_hrfs(head, rng):
 
 @cache
 def _hrfs(n_steps):
-    """Sample the HRF library at `places` samples per volume of NSD: (20, n_samples) float32."""
+    """Sample the HRF library at `n_steps` samples per volume of NSD: (20, n_samples) float32."""
     return hrf.sampled_library(nsd.TR / n_steps, nsd.STIMULUS_SECONDS)
 
 
 def _convolved(onsets, index):
     """Convolve each trial's onset with an HRF of the library: (226, n_trials), cut at the end of the run.
 
-    Onsets are in volumes: whole numbers, or multiples of 1 / PLACES.
+    Onsets are in volumes: whole numbers, or multiples of 1 / STEPS_PER_VOLUME.
     """
     n_steps = 1 if (onsets == np.rint(onsets)).all() else STEPS_PER_VOLUME
     lag = np.rint(n_steps * (np.arange(nsd.N_VOLUMES)[:, None] - onsets)).astype(np.int64)
@@ -138,8 +138,9 @@ def draw_run(betas, onsets, hrf_index, *, noise, mean, rng, start=0):
     """Simulate the BOLD of one run: (226, n_voxels) int16, scanner units.
 
     Takes the true responses `betas` (n_trials, n_voxels) float32, percent signal change; the `onsets` (n_trials,) of the run's
-    trials in volumes, multiples of 1 / PLACES; each voxel's index into the HRF library, noise and `mean` signal (n_voxels,),
-    scanner units; and `start`, the time of the first volume, in volumes. The noise uses onsets rounded down to volumes.
+    trials in volumes, multiples of 1 / STEPS_PER_VOLUME; each voxel's index into the HRF library, noise and `mean` signal
+    (n_voxels,), scanner units; and `start`, the time of the first volume, in volumes. The noise uses onsets rounded down to
+    volumes.
     """
     levels, resample = noise.levels, resampling(noise.levels.sampling).astype(np.float32)
     beta_variance = np.dot(levels.shares, _least_squares_variances(np.floor(onsets), levels))

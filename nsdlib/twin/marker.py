@@ -39,7 +39,7 @@ def settings_of(run):
 
 
 def is_complete(run, *selected):
-    """Return whether the folders of a run, or `some` of them, hold its simulated subject.
+    """Return whether the folders of a run, or the `selected` ones, hold its simulated subject.
 
     Raises FileExistsError if one holds anything else.
     """

@@ -42,7 +42,7 @@ class Decoded:
         factors = factors.double()
         self.factors = Axes(factors, LEVELS["factors"])
         deviations, self.means, self.maps, self.rest = factors - factors.mean(0), {}, {}, {}
-        self.loadings, self.variances = {}, {}  # of each token feature: squared, on the axes of factors and rest; total
+        self.loadings, self.variances = {}, {}  # per token feature: squared loadings on axes; total
         inverse = torch.linalg.pinv(deviations.T @ deviations, hermitian=True)
         for name, values in tokens.items():
             flat = values.flatten(1).double()

@@ -8,7 +8,7 @@ import torch
 
 from nsdlib.core.glm.hrf import check_tr
 
-LEAST_MEASURED = 0.05  # smallest measured fraction of a response's energy; below, betas are about ten times as noisy
+LEAST_MEASURED = 0.05  # smallest measured fraction of a response's energy; below, betas are 10 times as noisy, or only noise
 
 
 @dataclass(frozen=True)

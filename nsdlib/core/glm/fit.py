@@ -37,8 +37,8 @@ def fit_glm(design, data, *, tr, hrfs=None, canonical=None, confounds=None, opti
 
     Where the code and the documentation of GLMsingle disagree, this follows the code on the default path. Repeats select the
     number of components and the ridge fractions; if no condition repeats in different runs, both are switched off with a warning.
-    Confounds are removed in every fit. GLMsingle 1.2 ignores its own confounds in the fits without noise components, and ignores
-    those of all runs in the other fits when run 1 has none.
+    Confounds are removed in every fit. GLMsingle 1.2 ignores them in the fits without noise components, and in the other fits
+    when run 1 has none.
 
     Parameters
     ----------

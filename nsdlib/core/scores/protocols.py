@@ -17,7 +17,7 @@ class Protocol:
 
     source: str  # publication and code that the protocol follows
     side: int | None = None  # side length in pixels for SSIM and PixCorr; None keeps the truth's size
-    resampling: str = "antialiased"  # filter for resizing to `side`
+    resampling: str = "antialiased"  # filter for resizing to `first_side` and `side`
     first_side: int | None = None  # side length to which both images are resized first
     sides: dict = field(default_factory=dict)  # input side length of each published network; default 224
     network_resampling: str | None = None  # filter for the networks' input; None uses each network's own

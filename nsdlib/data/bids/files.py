@@ -128,8 +128,9 @@ def read_timing(run, raw, derivatives, *, header, tr=None):
     """Read when the volumes of a run (RunFiles) were measured, from its sidecars and the nibabel header of its BOLD.
 
     Returns the seconds between volumes, the seconds from the events' time 0 to the time that the first volume represents, and
-    notes on assumptions, a list of str. `tr`, in seconds, replaces a missing or ambiguous value. Raises a ValueError if no
-    file states it, two disagree by more than 1 %, volumes are not evenly spaced, or the start is not within the first `tr`.
+    notes on assumptions, a list of str. `tr`, in seconds, overrides the files, for those that lack the value or disagree. Raises
+    a ValueError if no file states it, two disagree by more than 1 %, volumes are not evenly spaced, or the start is not within
+    the first `tr`.
     """
     derived = metadata(derivatives, run.entities)
     measured = metadata(raw, _run_of(run.entities) | {"echo": 1, "part": "mag"})  # shared by all echoes

@@ -117,7 +117,10 @@ class Pictures:
         return np.stack([pictures[name] for name in names]) if pictures else np.empty((0, self.side, self.side, 3), np.uint8)
 
     def concepts(self, names):
-        """Concept of each picture: its name without the final number, or its folder if folders distinguish at least as well."""
+        """Concept of each picture: its name without the final number, or its folder.
+
+        Folders are used if there are several, and a name has no number or names give no more concepts than folders do.
+        """
         folders = {name: (self.find(name) or self.folder / name).parent.name for name in names}
         matches = {name: NUMBERED.fullmatch(PurePosixPath(name).stem) for name in names}
         unnumbered = [name for name, match in matches.items() if match is None]

@@ -24,7 +24,7 @@ def read_trials(runs, lasts, *, image_column, drop, test, whole):
     to 9), select rows that are not trials, and rows of the test set; `whole` says that there are no other runs. Returns a
     DataFrame with session, run, onset and duration in seconds (NaN if unknown), name, and test, bool; and notes, a list of str:
     which rows were left out, why, and how many in each run. Raises a ValueError if a column is in no table, a time is not a
-    number, two pictures appear at once, no trial or no test trial is left, or, given `whole`, no row has a value of `test`.
+    number, two pictures appear at once, no trial or no test trial is left, or, given `whole`, a value of `test` is in no row.
     """
     import pandas as pd
 

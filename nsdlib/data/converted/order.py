@@ -43,8 +43,8 @@ def find_order(runs):
         best = "condition"
     else:
         raise ValueError(
-            f"The order of betas in a run is unknown: same targets agree in order of {summary} standard deviations beyond "
-            f"shuffled ones, wanted more than {MIN_EXCESS:g} in one. Use another roi, or another version of the betas."
+            "The order of betas in a run is unknown. Agreement of same targets beyond shuffled ones, in standard deviations, by "
+            f"order: {summary}; wanted more than {MIN_EXCESS:g} in one. Use another roi, or another version of the betas."
         )
     return ORDERS[best], f"Betas of a run lie in order of {best} (agreement beyond chance, in standard deviations: {summary})."
 

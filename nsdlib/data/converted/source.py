@@ -119,7 +119,8 @@ def own_group(path, file, name):
 def first_file(root, patterns, what):
     """Return the first file below a folder that matches one of the patterns, if it has content.
 
-    Raises a FileNotFoundError that names `what` it is and the patterns if there is none; or the fault of the one found.
+    Raises a FileNotFoundError that names `what` it is and the patterns if there is none; or says what is wrong with the one
+    found.
     """
     for pattern in patterns:
         dangling = [root / pattern] if (root / pattern).is_symlink() else []  # a link without a target, which glob skips

@@ -90,7 +90,7 @@ class NSDSubject(Subject):
         return [f"nsd{image + 1:05d}" for image in image_ids]
 
     def split_counts(self, n_sessions=None):
-        """Count trials and images, see `Subject`; given `n_sessions`, of the official split in the first of 40 planned ones."""
+        """Count trials and images, see `Subject`; given `n_sessions`, in the first of the 40 planned ones (official split)."""
         if n_sessions is None:
             return super().split_counts()
         if not 1 <= n_sessions <= nsd.N_PLANNED_SESSIONS:
