@@ -1,4 +1,4 @@
-"""Commands and their arguments: how a function becomes one, and what an argument may be."""
+"""Registration of commands, and their arguments."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,7 @@ COMMANDS = {}  # name -> (function, one line, arguments)
 
 
 def command(about, *arguments):
-    """Return a decorator that makes a function a command, named as it is without its underscore."""
+    """Return a decorator that registers a function as a command, under its name without the underscore."""
 
     def register(function):
         COMMANDS[function.__name__.removeprefix("_")] = (function, about, arguments)
@@ -28,38 +28,38 @@ def argument(*names, **settings):
 
 
 def run_argument(**settings):
-    """Return the argument that says which run a command is about."""
+    """Return the argument that names the run of a command."""
     return argument("run", metavar="RUN", help="a file params/RUN.yaml, such as demo", **settings)
 
 
 def writable(ending):
-    """Return a type of argument: a file to be written, with that ending, in a folder that is there."""
+    """Return a type of argument: a file to be written, with that ending, in an existing folder."""
 
     def check(text):
         path = Path(text).expanduser()
         if path.suffix != ending or not path.absolute().parent.is_dir():
-            raise argparse.ArgumentTypeError(f"wanted a name that ends in {ending}, in a folder that is there, got {text!r}")
+            raise argparse.ArgumentTypeError(f"wanted a file name that ends in {ending}, in an existing folder, got {text!r}")
         return path
 
     return check
 
 
 def settings_argument(about):
-    """Return the argument `-p NAME=VALUE`, which may come several times; `assignments` reads them."""
+    """Return the argument `-p NAME=VALUE`, which may be repeated; `assignments` parses it."""
     return argument("-p", metavar="NAME=VALUE", action="append", default=[], help=about)
 
 
-def assignments(texts, **given):
-    """Join what other arguments have given and each `-p name=value`, read as YAML, which may not say it again: a dict."""
-    found = given
+def assignments(texts, **settings):
+    """Return `settings` plus each `-p name=value`, parsed as YAML; raises ValueError when one of them is set already."""
+    merged = settings
     for text in texts:
         name, sign, value = (part.strip() for part in text.partition("="))
         if not sign or not name:
-            raise ValueError(f"-p takes NAME=VALUE, such as -p decoder=cnn; it got {text!r}.")
-        if given.get(name) is not None:
-            raise ValueError(f"-p {name}: the command has it already, {given[name]}: say it once.")
+            raise ValueError(f"-p: wanted NAME=VALUE, such as -p decoder=cnn, got {text!r}.")
+        if settings.get(name) is not None:
+            raise ValueError(f"-p {name}: the command sets it already, to {settings[name]}: leave one of the two out.")
         try:
-            found = found | {name: parse_yaml(value)}
+            merged = merged | {name: parse_yaml(value)}
         except ValueError as error:
             raise ValueError(f"-p {name}: {value!r} {error}") from None
-    return found
+    return merged

@@ -20,9 +20,9 @@ from nsdlib.arguments import (
 from nsdlib.params import find_root, load_run
 from nsdlib.strict import local_folder
 
-ABOUT = "Decode what a person saw from fMRI: simulate a subject, check a machine, run notebooks, build a book."
-EXAMPLES = """nsdlib doctor subj01                 is everything there that this run needs?
-nsdlib run demo 04 05 -p decoder=cnn two notebooks (all when none is named) with another decoder"""
+ABOUT = "Decode seen images from fMRI: simulate a subject, check a machine, run notebooks, build a book."
+EXAMPLES = """nsdlib doctor subj01                 check that everything for this run is available
+nsdlib run demo 04 05 -p decoder=cnn run two notebooks (default: all) with another decoder"""
 
 
 def main(arguments=None):
@@ -34,12 +34,12 @@ def main(arguments=None):
     try:
         return options.command(options)
     except (ValueError, FileNotFoundError, FileExistsError) as error:
-        problem, status = error, 2
+        message, status = error, 2
     except (RuntimeError, OSError) as error:
-        problem, status = error, 1
+        message, status = error, 1
     except KeyboardInterrupt:
-        problem, status = "interrupted; what is complete stays, and the same command resumes from there.", 130
-    print(f"nsdlib: {problem}", file=sys.stderr)
+        message, status = "interrupted; completed results are kept, and the same command resumes after them.", 130
+    print(f"nsdlib: {message}", file=sys.stderr)
     return status
 
 
@@ -51,14 +51,14 @@ def _parser():
     parser.add_argument("--version", action="version", version=f"nsdlib {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, (function, about, arguments) in COMMANDS.items():
-        added = commands.add_parser(name, help=about, description=function.__doc__)
-        added.set_defaults(command=function)
+        subparser = commands.add_parser(name, help=about, description=function.__doc__)
+        subparser.set_defaults(command=function)
         for names, settings in arguments:
-            added.add_argument(*names, **settings)
+            subparser.add_argument(*names, **settings)
     return parser
 
 
-@command("write the simulated subject of a run", run_argument(nargs="?", default="demo"))
+@command("simulate the subject of a run", run_argument(nargs="?", default="demo"))
 def _simulate(options):
     """Write the simulated subject of a run in NSD's layout, or as BIDS if the run says so. Repeated, it does nothing."""
     run = load_run(options.run)
@@ -71,15 +71,15 @@ def _simulate(options):
 
 
 @command(
-    "get NSD's files of a subject, or the published weights",
-    argument("what", metavar="WHAT", choices=("nsd", "weights"), help="nsd or weights"),
-    argument("--run", default="subj01", metavar="RUN", help="into whose folders: a file params/RUN.yaml"),
+    "download NSD's files of a subject, or the published weights",
+    argument("what", metavar="WHAT", choices=("nsd", "weights"), help="what to download: nsd or weights"),
+    argument("--run", default="subj01", metavar="RUN", help="run whose folders are filled, a file params/RUN.yaml (subj01)"),
     argument("--subject", dest="run", type="subj{:0>2}".format, choices=SUBJECTS, metavar="N", help="1 to 8, for --run subj0N"),
-    argument("--sessions", type=int, metavar="N", help="of betas; as params/RUN.yaml has it"),
-    argument("--glm-sessions", type=int, metavar="N", help="of time series, 0 for none; as there"),
-    argument("--dry-run", action="store_true", help="list every file with its bytes, fetch nothing"),
-    argument("--verify", action="store_true", help="read all that is there and compare its hashes"),
-    argument("--accept-terms", action="store_true", help="say that NSD's terms are accepted"),
+    argument("--sessions", type=int, metavar="N", help="sessions of betas (as in params/RUN.yaml)"),
+    argument("--glm-sessions", type=int, metavar="N", help="sessions of time series, 0 for none (as in params/RUN.yaml)"),
+    argument("--dry-run", action="store_true", help="list all files with their sizes, download nothing"),
+    argument("--verify", action="store_true", help="read all existing files and compare their hashes"),
+    argument("--accept-terms", action="store_true", help="accept NSD's terms without being asked"),
 )
 def _fetch(options):
     """Download NSD's files of a subject, or the published weights. Repeated, it resumes and replaces damaged files."""
@@ -93,9 +93,9 @@ def _fetch(options):
         fetch.fetch(zoo.files(run), run.weights / "paper", **settings)
         return 0
     if run.simulation is not None:
-        raise ValueError(f"{run.name} is simulated, and NSD has no files of it: `nsdlib simulate {run.name}` makes them.")
+        raise ValueError(f"{run.name} is simulated, so NSD has no files of it: make them with `nsdlib simulate {run.name}`.")
     if run.subject is None:
-        raise ValueError(f"{run.name} is no subject of NSD: its section {run.section} says where its data lie. Get them there.")
+        raise ValueError(f"{run.name} is no subject of NSD: get its data for the folders that its section {run.section} names.")
     n_sessions = run.n_sessions if options.sessions is None else options.sessions
     glm_sessions = min(run.glm_sessions, n_sessions) if options.glm_sessions is None else options.glm_sessions
     sizes = {"n_sessions": n_sessions, "glm_sessions": glm_sessions}
@@ -109,10 +109,10 @@ def _fetch(options):
 
 
 @command(
-    "look whether a run has all it needs",
+    "check whether a run has everything it needs",
     run_argument(nargs="?", default="demo"),
-    argument("--data", action="store_true", help="check the files against each other instead"),
-    argument("--forecast", type=int, metavar="N", help="the run's group on N nodes like this machine"),
+    argument("--data", action="store_true", help="check instead that the files are consistent"),
+    argument("--forecast", type=int, metavar="N", help="forecast instead the run's group on N nodes like this machine"),
 )
 def _doctor(options):
     """Check versions, device, memory, disk, data and weights; print what a run lacks, and its expected time and memory."""
@@ -128,18 +128,18 @@ def _doctor(options):
         return 0 if fine else 1
     findings = doctor.examine(run)
     print(*findings, sep="\n")
-    fine, lacking = ([finding.what for finding in findings if finding.fine == is_fine] for is_fine in (True, False))
-    if "device" in fine:
+    lacking = [finding.what for finding in findings if not finding.fine]
+    if any(finding.what == "device" and finding.fine for finding in findings):
         print("", *doctor.expected(run), "", sep="\n")
-    print(f"{options.run} lacks: {', '.join(lacking)}" if lacking else f"{options.run} has all it needs.")
+    print(f"{options.run} lacks: {', '.join(lacking)}" if lacking else f"{options.run} has everything it needs.")
     return 1 if lacking else 0
 
 
 @command(
     "measure every stage at full size, with random weights",
     run_argument(nargs="?", default="subj01"),
-    argument("--images", type=int, help="through the networks (1 on a CPU, 32 on a GPU)"),
-    argument("--steps", type=int, help="of diffusion (4 on a CPU, the run's on a GPU)"),
+    argument("--images", type=int, help="images per network (1 on a CPU, 32 on a GPU)"),
+    argument("--steps", type=int, help="diffusion steps (4 on a CPU, the run's on a GPU)"),
 )
 def _rehearse(options):
     """Run every stage at the paper's sizes with random weights; needs no data, and prints time, memory and a forecast."""
@@ -155,8 +155,8 @@ def _rehearse(options):
     print(f"\n{table.to_markdown(floatfmt='.2f')}\n")
     hours = table["hours a subject"].sum()
     print(f"One subject: {hours:.1f} hours (networks often end earlier; those for tokens are left out); four: {4 * hours:.1f}.")
-    print(f"`nsdlib doctor` reads {file}: this, or an earlier one of this machine that measured more.\n")
-    print("Memory of the second stage on a GPU, GiB, by the sizes of its tensors:\n")
+    print(f"`nsdlib doctor` reads {file}: this rehearsal, or an earlier larger one of this machine.\n")
+    print("Memory of the second stage on a GPU, GiB, from the sizes of its tensors:\n")
     print(gpu_memory(run).to_markdown(floatfmt=".2f"))
     return 0
 
@@ -164,8 +164,8 @@ def _rehearse(options):
 @command(
     "run notebooks unattended",
     run_argument(),
-    argument("notebooks", metavar="NOTEBOOK", nargs="*", help="name or number; all when none is given"),
-    settings_argument("set a parameter; what differs names the page"),
+    argument("notebooks", metavar="NOTEBOOK", nargs="*", help="names or numbers of notebooks (all)"),
+    settings_argument("set a parameter; changed ones are part of the page's name"),
 )
 def _run(options):
     """Run notebooks one after the other; executed copies go to runs/RUN/. Unknown parameters are refused beforehand."""
@@ -179,16 +179,16 @@ def _run(options):
 
 
 @command(
-    "score anybody's reconstructions",
-    argument("place", metavar="FOLDER", help="of pictures; or .npy, .npz:NAME, .h5:DATASET, .pt:KEY"),
-    argument("--truth", metavar="FOLDER", required=True, help="what they should show, in any such form"),
-    argument("--protocol", choices=(*ALLOWED["protocol"], "all"), default="native", help="whose sizes and formulas (native)"),
-    argument("--zoo", choices=ALLOWED["zoo"], default="demo", help="networks: stand-ins (demo), or published ones"),
-    argument("--weights", metavar="DIR", type=Path, help="the published ones are in DIR/paper (weights)"),
-    argument("--clip", metavar="DIR", type=Path, help="another CLIP instead of the zoo's"),
-    argument("--device", choices=ALLOWED["device"], default="auto", help="of the networks (auto)"),
-    argument("--json", metavar="FILE", type=writable(".json"), help="write all numbers there, .json"),
-    argument("--page", metavar="FILE", type=writable(".html"), help="write a page with pictures there, .html"),
+    "score reconstructions from any source",
+    argument("place", metavar="FOLDER", help="images: folder, .npy, .npz:NAME, .h5:DATASET, .pt:KEY"),
+    argument("--truth", metavar="FOLDER", required=True, help="the true images, in any of these forms"),
+    argument("--protocol", choices=(*ALLOWED["protocol"], "all"), default="native", help="image sizes and formulas (native)"),
+    argument("--zoo", choices=ALLOWED["zoo"], default="demo", help="networks: small stand-ins (demo), or published ones"),
+    argument("--weights", metavar="DIR", type=Path, help="published networks are in DIR/paper (weights)"),
+    argument("--clip", metavar="DIR", type=Path, help="folder with another CLIP to use instead of the zoo's"),
+    argument("--device", choices=ALLOWED["device"], default="auto", help="device of the networks (auto)"),
+    argument("--json", metavar="FILE", type=writable(".json"), help="write all numbers to this .json file"),
+    argument("--page", metavar="FILE", type=writable(".html"), help="write a page with pictures to this .html file"),
 )
 def _score(options):
     """Compute eight scores, with intervals and floors, of reconstructions paired with the true images by name or number."""
@@ -197,24 +197,24 @@ def _score(options):
     from nsdlib.run.scored import score_folder
 
     if options.weights and options.zoo != "paper":
-        raise ValueError(f"--weights {options.weights} holds published networks, which are asked for with --zoo paper.")
+        raise ValueError(f"--weights {options.weights}: published networks are used with --zoo paper only: add it.")
     weights, clip = (folder and local_folder(folder).absolute() for folder in (options.weights, options.clip))
     run = load_run("demo", zoo=options.zoo, device=options.device, weights=weights, clip_judge=clip)
     protocols = ALLOWED["protocol"] if options.protocol == "all" else [options.protocol]
     scored = score_folder(options.place, options.truth, run=run, protocols=protocols)
     print(scored)
-    for file, made in ((options.json, scored.as_json), (options.page, lambda: page(scored))):
+    for file, render in ((options.json, scored.as_json), (options.page, lambda: page(scored))):
         if file:
-            atomic_write(file, made())
+            atomic_write(file, render())
             print(file)
     return 0
 
 
 @command(
-    "write the betas of notebook 01 as other programs read them",
+    "export the betas of notebook 01 for other programs",
     run_argument(),
-    argument("folder", metavar="FOLDER", type=Path, help="where they go; made when it is not there"),
-    argument("--format", choices=("nsd", "bids", "glmsingle"), default="nsd", help="whose files (nsd)"),
+    argument("folder", metavar="FOLDER", type=Path, help="folder to write to, created if missing"),
+    argument("--format", choices=("nsd", "bids", "glmsingle"), default="nsd", help="file format (nsd)"),
 )
 def _export(options):
     """Write the betas of notebook 01 as NSD's NIfTI and HDF5 (nsd), maps and tables (bids), or GLMsingle's result files."""
@@ -224,14 +224,16 @@ def _export(options):
 
     run, folder = load_run(options.run), local_folder(options.folder)
     if run.betas_files is not None:
-        raise ValueError(f"Betas of run {run.name!r} came with its data, without time series: notebook 01 fits none.")
+        raise ValueError(
+            f"Betas of run {run.name!r} came with its data, without time series: notebook 01 fits none. Use those in {run.data}."
+        )
     with Store(run).load("glm") as betas:
         written = EXPORTS[options.format](betas, open_subject(run), folder)
     print(f"{len(written)} sessions are in {folder}")
     return 0
 
 
-@command("copy what is small of a run's results into the project", run_argument())
+@command("copy the small results of a run into the project", run_argument())
 def _ship(options):
     """Copy the small results of a run that is `like` another into book/data/RUN/, and draw the README's pictures."""
     from nsdlib.run.rates import machine_name
@@ -251,7 +253,7 @@ def _ship(options):
 
 @command(
     "build the book from the executed notebooks",
-    argument("--local", action="store_true", help="with the pictures of real subjects, for yourself"),
+    argument("--local", action="store_true", help="include pictures of real subjects, for private use"),
 )
 def _book(options):
     """Build the book from the executed notebooks, with warnings as errors, and print its path."""
@@ -260,10 +262,10 @@ def _book(options):
     from book._ext.build import build, first_page, is_current
 
     if is_current(root, local=local):
-        print("Nothing to be done: the book is newer than its pages, the notebooks' results and the library.")
+        print("Nothing to do: the book is newer than its pages, the notebooks' results and the library.")
     else:
         build(root, local=local)
     print(f"The book is at {first_page(root, local=local)}")
     if local:
-        print("It shows all pictures: where they are of real subjects, NSD's terms forbid passing it on.")
+        print("It shows all pictures. If any are of real subjects, NSD's terms forbid you to pass it on.")
     return 0

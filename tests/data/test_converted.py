@@ -480,7 +480,7 @@ def test_the_command_converts_and_names_what_is_next(things, project, images, tm
     assert cli.main(["export", "mine", str(tmp_path / "out")]) == 2
     assert "Betas of run 'mine' came with its data, without time series" in capsys.readouterr().err
     assert cli.main([*words, "-p", "layout=god"]) == 2
-    assert "-p layout: the command has it already, things: say it once." in capsys.readouterr().err
+    assert "-p layout: the command sets it already, to things: leave one of the two out." in capsys.readouterr().err
 
 
 def test_many_voxels_without_regions_are_chosen_by_repeats(cneuromod, opened, monkeypatch):

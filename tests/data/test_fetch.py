@@ -214,7 +214,7 @@ def test_a_run_of_another_laboratory_has_nothing_at_nsd(project, capsys):
         "bids: {derivatives: prep, label: '01', task: see, images: pictures}\n"
     )
     assert main(["fetch", "nsd", "--run", "ours"]) == 2
-    assert "ours is no subject of NSD: its section bids says where its data lie" in capsys.readouterr().err
+    assert "ours is no subject of NSD: get its data for the folders that its section bids" in capsys.readouterr().err
 
 
 def test_the_command_fetches_weights(project, world, monkeypatch, capsys):

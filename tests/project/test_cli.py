@@ -45,7 +45,7 @@ def test_no_command_and_an_unknown_one_are_refused(capsys):
         (["export", "demo", "s3://bucket/betas"], "nsdlib: wanted a folder of this machine, written out"),
         (["run", "demo", "-p", "seed=010"], "nsdlib: -p seed: '010' is not valid YAML: 010 can be read as octal"),
         (["run", "demo", "03", "-p", "max_epochs=yes"], "max_epochs: Input should not be true or false"),
-        (["run", "demo", "-p", "decoder"], "nsdlib: -p takes NAME=VALUE, such as -p decoder=cnn; it got 'decoder'."),
+        (["run", "demo", "-p", "decoder"], "nsdlib: -p: wanted NAME=VALUE, such as -p decoder=cnn, got 'decoder'."),
     ],
 )
 def test_wrong_requests_end_with_2_and_a_sentence(project, capsys, arguments, message):
@@ -81,7 +81,7 @@ def test_failures_and_interruptions_have_their_own_status(project, monkeypatch, 
 
     monkeypatch.setattr(runner, "run_notebooks", fail)
     assert main(["run", "demo"]) == status
-    assert ("broke" if status == 1 else "interrupted; what is complete stays") in capsys.readouterr().err
+    assert ("broke" if status == 1 else "interrupted; completed results are kept") in capsys.readouterr().err
 
 
 def test_every_command_has_a_word_about_it():

@@ -432,8 +432,8 @@ def test_the_page_fits_a_phone_and_follows_dark_mode(tmp_path, browser, run, see
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--json", "x.txt"], "argument --json: wanted a name that ends in .json, in a folder that is there, got 'x.txt'"),
-        (["--page", "no/x.html"], "argument --page: wanted a name that ends in .html"),
+        (["--json", "x.txt"], "argument --json: wanted a file name that ends in .json, in an existing folder, got 'x.txt'"),
+        (["--page", "no/x.html"], "argument --page: wanted a file name that ends in .html"),
         (["--protocol", "mine"], "argument --protocol: invalid choice: 'mine'"),
     ],
 )
@@ -449,7 +449,7 @@ def test_missing_weights_and_folders_are_a_sentence(tmp_path, monkeypatch, capsy
     assert cli.main(["score", place, "--truth", place, "--zoo", "paper", "--weights", str(tmp_path)]) == 2
     assert f"are not at {tmp_path / 'paper' / 'features' / 'alexnet-owt-7be5be79.pth'}" in capsys.readouterr().err
     assert cli.main(["score", place, "--truth", place, "--weights", str(tmp_path)]) == 2
-    assert "holds published networks, which are asked for with --zoo paper" in capsys.readouterr().err
+    assert "published networks are used with --zoo paper only" in capsys.readouterr().err
     assert cli.main(["score", place, "--truth", str(tmp_path / "nowhere")]) == 2
     assert "nowhere is not there" in capsys.readouterr().err
     assert cli.main(["score", place, "--truth", place, "--clip", str(tmp_path)]) == 2

@@ -49,7 +49,7 @@ def test_this_machine_has_what_the_demo_needs_but_data(project, capsys):
 def test_a_complete_run_has_all_it_needs(small_project, monkeypatch, capsys):
     monkeypatch.setenv("NSDLIB_HOME", str(small_project))
     assert main(["doctor", "small"]) == 0
-    assert capsys.readouterr().out.endswith("small has all it needs.\n")
+    assert capsys.readouterr().out.endswith("small has everything it needs.\n")
 
 
 def test_missing_files_of_a_real_subject_are_named(project):

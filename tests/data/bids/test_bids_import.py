@@ -156,7 +156,7 @@ def test_the_same_again_does_nothing_and_another_content_is_refused(dataset, pro
     assert main(words(dataset)) == 0
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*mine*")}
     assert main(words(dataset)) == 0
-    assert "Nothing to be done: params/mine.yaml says the same." in capsys.readouterr().out
+    assert "Nothing to do: params/mine.yaml already has this content." in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert main(words(dataset, "-p", "onsets=round")) == 2
     said = capsys.readouterr().err
@@ -300,7 +300,7 @@ def no_tr(root):
         (None, ["--name", "my run"], r"wanted a name of letters"),
         (None, ["-p", "onset=round"], r"nsdlib: 'onset' is no setting of the section bids: did you mean 'onsets'"),
         (None, ["-p", "tr=[2]"], r"nsdlib: The section bids cannot be used as it stands:\n  tr: Input should be .*, got \[2\]$"),
-        (None, ["-p", "name=other"], r"nsdlib: -p name: the command has it already, mine: say it once"),
+        (None, ["-p", "name=other"], r"nsdlib: -p name: the command sets it already, to mine: leave one"),
         (None, ["-p", "captions=5"], r"captions: Input is not a valid path"),
         (None, ["-p", "drop={trial_type: [train, test]}"], r"no trial that showed a picture"),
         (lambda root: (root / "raw" / "dataset_description.json").write_text("[]"), [], r"is not as BIDS defines it"),
